@@ -1,0 +1,46 @@
+# Every target makes what it needs: the only requirements are Python >= 3.11, make and a package index.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# One thread per process: claims run in parallel processes, and the matrices are small.
+export OPENBLAS_NUM_THREADS ?= 1
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: verify figures test lint types clean
+
+verify: $(VENV)/.installed
+	$(BIN)/attndyn verify --out results
+
+figures: $(VENV)/.installed
+	$(BIN)/attndyn figures --out results/figures
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-lint
+	mkdir -p build/typing
+	ln -sfn ../.. build/typing/attndyn
+	cd build/typing && ../../$(BIN)/mypy --config-file ../../setup.cfg -p attndyn --exclude '(^|/)(build|tests|docs|benchmarks|examples)/'
+
+clean:
+	rm -rf $(VENV) build results *.egg-info
+
+$(VENV)/.created:
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.created setup.cfg pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.created setup.cfg pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-lint: $(VENV)/.installed-test
+	$(BIN)/python -m pip install --quiet --editable '.[test,lint]'
+	touch $@

@@ -1,0 +1,23 @@
+"""Training dynamics of in-context learning in attention: theory, simulation, comparison."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .model import Merged, Parametrization, Separate
+    from .task import Task
+
+__version__ = "0.1.0"
+__all__ = ["Merged", "Parametrization", "Separate", "Task", "__version__"]
+
+_HOME = {"Task": ".task", "Merged": ".model", "Separate": ".model", "Parametrization": ".model"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name], __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""One module per section of a paper: its statements as claims."""

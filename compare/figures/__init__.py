@@ -1,0 +1,1 @@
+"""Figures of theory over simulation."""

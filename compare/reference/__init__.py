@@ -1,0 +1,1 @@
+"""Recorded trajectories of an independent implementation, as data files."""

@@ -1,0 +1,178 @@
+"""The models: which weights exist and how they make attention heads.
+
+The query's output of a head needs two things only: a_h (D+1,), the last row of the value matrix, and B_h (D+1, D),
+the columns of the merged key-query matrix that meet x_q. With tokens X (D+1, N+1) the output is
+
+    linear    ŷ = Σ_h a_hᵀ X Xᵀ B_h x_q / divisor          softmax    ŷ = Σ_h a_hᵀ X softmax(Xᵀ B_h x_q)
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .settings import Settings
+
+Weights = dict[str, NDArray[Any]]
+Heads = tuple[NDArray[Any], NDArray[Any]]
+
+DIVISORS = ("context", "tokens", "none")
+
+
+@runtime_checkable
+class Parametrization(Protocol):
+    """What a model must offer; a user's own class needs no base class.
+
+    `shapes(D)` gives each weight's name and shape; `heads(weights)` gives a (H, D+1) and B (H, D+1, D), written
+    with operations that work on NumPy arrays of numbers and of SymPy expressions. Optional attributes: `divisor`
+    ("context" if absent) and `softmax` (False if absent).
+
+    >>> class Tied:  # key = query, one head
+    ...     def shapes(self, dimension):
+    ...         return {"value": (1, dimension + 1), "key": (1, 1, dimension + 1)}
+    ...     def heads(self, weights):
+    ...         key = weights["key"]
+    ...         return weights["value"], key.swapaxes(1, 2) @ key[..., :-1]
+    >>> isinstance(Tied(), Parametrization)
+    True
+    """
+
+    def shapes(self, dimension: int) -> dict[str, tuple[int, ...]]:
+        """Name → shape of every weight for x of this dimension."""
+
+    def heads(self, weights: Mapping[str, NDArray[Any]]) -> Heads:
+        """a (H, D+1) and B (H, D+1, D) of every head."""
+
+
+class _Attention(Settings):
+    """Settings that the built-in models share. `head_count` is H: `heads` is the method of the protocol."""
+
+    def _set(self, **values: object) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings under the names that the constructor takes."""
+        shown = {name: getattr(self, "head_count" if name == "heads" else name) for name in self.fields()}
+        return {name: value for name, value in shown.items() if value not in (None, False)}
+
+
+@dataclass(frozen=True, init=False, eq=False, repr=False)
+class Merged(_Attention):
+    """Attention with one key-query matrix per head: weights value (H, D+1), key_query (H, D+1, D+1).
+
+    `divisor`: "context" divides by N (the default), "tokens" by N + 1, "none" by nothing; `softmax` takes none.
+    Source: Zhang et al. 2025, Section 2.2. ValueError if heads < 1, or softmax comes with a divisor.
+
+    >>> Merged(heads=8).shapes(4)
+    {'value': (8, 5), 'key_query': (8, 5, 5)}
+    """
+
+    head_count: int
+    softmax: bool
+    divisor: str | None
+
+    def __init__(self, heads: int, *, softmax: bool = False, divisor: str | None = None) -> None:
+        self._set(head_count=_count("heads", heads), softmax=bool(softmax), divisor=_divisor(softmax, divisor))
+
+    @classmethod
+    def fields(cls) -> tuple[str, ...]:
+        """Names that a model file may hold."""
+        return ("heads", "softmax", "divisor")
+
+    def shapes(self, dimension: int) -> dict[str, tuple[int, ...]]:
+        """Shapes of the weights for x of this dimension."""
+        size = dimension + 1
+        return {"value": (self.head_count, size), "key_query": (self.head_count, size, size)}
+
+    def heads(self, weights: Mapping[str, NDArray[Any]]) -> Heads:
+        """a (H, D+1), and B (H, D+1, D): the columns of the key-query matrix that meet x_q."""
+        return np.asarray(weights["value"]), np.asarray(weights["key_query"])[..., :-1]
+
+
+@dataclass(frozen=True, init=False, eq=False, repr=False)
+class Separate(_Attention):
+    """Attention with key and query of rank R: weights value (H, D+1), key and query (H, R, D+1).
+
+    `divisor`: "context" divides by N (the default), "tokens" by N + 1, "none" by nothing; `softmax` takes none.
+    Source: Zhang et al. 2025, Section 2.2. ValueError if heads or rank < 1, or softmax comes with a divisor.
+
+    >>> Separate(heads=5, rank=1, divisor="none").shapes(4)
+    {'value': (5, 5), 'key': (5, 1, 5), 'query': (5, 1, 5)}
+    """
+
+    head_count: int
+    rank: int
+    softmax: bool
+    divisor: str | None
+
+    def __init__(self, heads: int, rank: int = 1, *, softmax: bool = False, divisor: str | None = None) -> None:
+        self._set(head_count=_count("heads", heads), rank=_count("rank", rank))
+        self._set(softmax=bool(softmax), divisor=_divisor(softmax, divisor))
+
+    @classmethod
+    def fields(cls) -> tuple[str, ...]:
+        """Names that a model file may hold."""
+        return ("heads", "rank", "softmax", "divisor")
+
+    def shapes(self, dimension: int) -> dict[str, tuple[int, ...]]:
+        """Shapes of the weights for x of this dimension."""
+        pair = (self.head_count, self.rank, dimension + 1)
+        return {"value": (self.head_count, dimension + 1), "key": pair, "query": pair}
+
+    def heads(self, weights: Mapping[str, NDArray[Any]]) -> Heads:
+        """a (H, D+1), and B (H, D+1, D): Σ_r k_r q_rᵀ without the query's last entry, which meets y = 0."""
+        key, query = np.asarray(weights["key"]), np.asarray(weights["query"])
+        return np.asarray(weights["value"]), key.swapaxes(-1, -2) @ query[..., :-1]
+
+
+MODELS: dict[str, type[Merged] | type[Separate]] = {"merged": Merged, "separate": Separate}
+
+
+def model_from_dict(settings: Mapping[str, Any]) -> Merged | Separate:
+    """The built-in model named by `settings["model"]`, "merged" or "separate", with the other fields.
+
+    >>> model_from_dict({"model": "merged", "heads": 2})
+    Merged(heads=2, divisor='context')
+    """
+    rest = dict(settings)
+    name = rest.pop("model", None)
+    if name not in MODELS:
+        raise ValueError(f"model must be one of {', '.join(MODELS)}, not {name!r}")
+    return MODELS[name].from_dict(rest)
+
+
+def is_softmax(model: object) -> bool:
+    """Whether the scores of this model go through a softmax."""
+    return bool(getattr(model, "softmax", False))
+
+
+def attention_divisor(model: object, context_length: int) -> float:
+    """What XXᵀ is divided by: N ("context"), N + 1 ("tokens") or 1 ("none"); ValueError for softmax.
+
+    >>> attention_divisor(Merged(heads=2, divisor="tokens"), 31)
+    32.0
+    """
+    if is_softmax(model):
+        raise ValueError("softmax attention has no divisor: it normalises its scores itself")
+    name = getattr(model, "divisor", "context")
+    return {"context": float(context_length), "tokens": context_length + 1.0, "none": 1.0}[_divisor(False, name)]
+
+
+def _count(name: str, value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")
+    return int(value)
+
+
+def _divisor(softmax: bool, name: str | None) -> Any:
+    if softmax:
+        if name is not None:
+            raise ValueError(f"softmax attention takes no divisor, but {name!r} was given: leave divisor out")
+        return None
+    name = "context" if name is None else name
+    if name not in DIVISORS:
+        raise ValueError(f"divisor must be one of {', '.join(DIVISORS)}, not {name!r}")
+    return name

@@ -1,0 +1,84 @@
+"""Frozen settings that travel as a dictionary, JSON or TOML and are equal when their contents are."""
+
+import hashlib
+import json
+import tomllib
+from abc import ABC, abstractmethod
+from html import escape
+from typing import Any, Self
+
+import tomli_w
+
+
+class Settings(ABC):
+    """Base of `Task` and the models: everything that follows from `to_dict` and `from_dict`.
+
+    >>> from attndyn import Separate
+    >>> model = Separate(heads=5, rank=1)
+    >>> Separate.from_toml(model.to_toml()) == model
+    True
+    """
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as plain numbers, strings and lists; `from_dict` undoes it."""
+
+    @classmethod
+    @abstractmethod
+    def fields(cls) -> tuple[str, ...]:
+        """Names that `from_dict` and a file may hold."""
+
+    @classmethod
+    def from_dict(cls, settings: dict[str, Any]) -> Self:
+        """The object with these settings; ValueError names a field that does not exist."""
+        refuse_unknown(settings, allowed=cls.fields(), owner=cls.__name__)
+        return cls(**settings)
+
+    def to_json(self) -> str:
+        """The settings as JSON with sorted keys, so that equal settings give equal text."""
+        return json.dumps(self.to_dict(), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The object written by `to_json`; ValueError on malformed JSON or an unknown field."""
+        return cls.from_dict(json.loads(text))
+
+    def to_toml(self) -> str:
+        """The settings as TOML."""
+        return tomli_w.dumps(self.to_dict())
+
+    @classmethod
+    def from_toml(cls, text: str) -> Self:
+        """The object written by `to_toml`; ValueError on malformed TOML or an unknown field."""
+        return cls.from_dict(tomllib.loads(text))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the JSON text: the name of these settings in stored results."""
+        return hashlib.sha256(f"{type(self).__name__}{self.to_json()}".encode()).hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self.to_dict() == other.to_dict()
+
+    def __hash__(self) -> int:
+        return hash((type(self).__name__, self.to_json()))
+
+    def __repr__(self) -> str:
+        inside = ", ".join(f"{name}={value!r}" for name, value in self.to_dict().items())
+        return f"{type(self).__name__}({inside})"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{escape(name)}</th><td>{escape(str(value))}</td></tr>"
+            for name, value in self.to_dict().items()
+        )
+        return f"<table><caption>{type(self).__name__}</caption>{rows}</table>"
+
+
+def refuse_unknown(given: dict[str, Any], *, allowed: tuple[str, ...], owner: str) -> None:
+    """ValueError that names every key of `given` outside `allowed`."""
+    unknown = sorted(set(given) - set(allowed))
+    if unknown:
+        raise ValueError(f"{owner} has no field {', '.join(unknown)}: allowed are {', '.join(sorted(allowed))}")
