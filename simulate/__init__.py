@@ -1,1 +1,34 @@
-"""What gradient descent does."""
+"""What gradient descent does: prompts, tokens, sufficient statistics, descent, gradient flow."""
+
+# Eagerly, and with nothing heavier than NumPy: a function that bears its module's name is hidden by a lazy one.
+from .attention import predict, token_loss
+from .descent import Diverged, train
+from .flow import flow
+from .initial import initial_weights
+from .network import network_features, network_weights, train_network
+from .objective import objective
+from .prompts import Given, Prompts, given, sample
+from .statistics import Statistics, from_moments, statistics
+from .trajectory import Trajectory, load
+
+__all__ = [
+    "Diverged",
+    "Given",
+    "Prompts",
+    "Statistics",
+    "Trajectory",
+    "flow",
+    "from_moments",
+    "given",
+    "initial_weights",
+    "load",
+    "network_features",
+    "network_weights",
+    "objective",
+    "predict",
+    "sample",
+    "statistics",
+    "token_loss",
+    "train",
+    "train_network",
+]

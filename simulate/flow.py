@@ -1,0 +1,86 @@
+"""Gradient flow dθ/dt = −½ ∂L/∂θ to high accuracy, so that step-size error can be told from theory error."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..model import Parametrization, Weights
+from .initial import checked_start
+from .objective import Objective, objective
+from .prompts import Data
+from .statistics import Statistics
+from .trajectory import Trajectory, versions
+
+FloatArray = NDArray[np.float64]
+
+
+def flow(
+    model: Parametrization,
+    source: Data | Statistics,
+    start: Mapping[str, ArrayLike],
+    flow_time: ArrayLike,
+    *,
+    rtol: float = 1e-12,
+    method: str = "DOP853",
+) -> Trajectory:
+    """Gradient flow from the weights `start` at t = 0, recorded at the increasing flow times `flow_time` (T,).
+
+    `rtol` and `method` go to scipy's solve_ivp; the absolute tolerance is rtol times the largest entry of `start`,
+    so that small weights keep their digits. Losses and weights are stored at every one of the times.
+    ValueError on bad input; ArithmeticError if the solver gives up.
+
+    >>> from attndyn import Merged, Task
+    >>> from attndyn.simulate import sample, statistics, initial_weights
+    >>> model, task = Merged(heads=2), Task(eigenvalues=[2, 1], context_length=5)
+    >>> stats = statistics(sample(task, sequences=50), model)
+    >>> run = flow(model, stats, initial_weights(model, task, scale=0.1), [0, 1, 2])
+    >>> bool(run.loss[2] < run.loss[0])
+    True
+    """
+    begin, evaluate = checked_start(model, source, start), objective(model, source)
+    times = _checked_times(flow_time)
+    y = _integrate(evaluate, begin, times, rtol, method)
+    weights = {name: value.reshape(len(times), *begin[name].shape) for name, value in _split(y, begin).items()}
+    loss, norm = np.empty(len(times)), np.empty(len(times))
+    for index in range(len(times)):
+        loss[index], gradients = evaluate({name: value[index] for name, value in weights.items()})
+        norm[index] = np.linalg.norm(_flat(gradients))
+    settings = {"model": repr(model), "source": source.digest, "rtol": rtol, "versions": versions()}
+    return Trajectory(times, loss, norm, times, weights, None, settings)
+
+
+def _integrate(evaluate: Objective, begin: Weights, times: FloatArray, rtol: float, method: str) -> FloatArray:
+    from scipy.integrate import solve_ivp
+
+    def slope(_: float, y: FloatArray) -> FloatArray:
+        weights = {name: value.reshape(begin[name].shape) for name, value in _split(y[None], begin).items()}
+        return -0.5 * _flat(evaluate(weights)[1])
+
+    y = _flat(begin)
+    if times[-1] == 0:
+        return np.tile(y, (len(times), 1))
+    atol = rtol * float(np.max(np.abs(y), initial=0.0)) or rtol
+    result = solve_ivp(slope, (0.0, times[-1]), y, method=method, t_eval=times, rtol=rtol, atol=atol)
+    if not result.success:
+        raise ArithmeticError(f"the gradient flow could not be integrated: {result.message}")
+    return np.asarray(result.y.T)
+
+
+def _checked_times(flow_time: ArrayLike) -> FloatArray:
+    times = np.asarray(flow_time, dtype=float)
+    if times.ndim != 1 or not len(times) or not np.all(np.isfinite(times)):
+        raise ValueError(f"flow_time must be a list of finite times, not {flow_time!r}")
+    if times[0] < 0 or np.any(np.diff(times) < 0):
+        raise ValueError("flow_time must start at 0 or later and increase")
+    return times
+
+
+def _flat(weights: Weights) -> FloatArray:
+    return np.concatenate([value.ravel() for value in weights.values()])
+
+
+def _split(y: FloatArray, like: Weights) -> Weights:
+    """Columns of y (K, all) back under the names of the weights, (K, size) each."""
+    ends = np.cumsum([value.size for value in like.values()])[:-1]
+    return dict(zip(like, np.split(y, ends, axis=1), strict=True))

@@ -1,0 +1,122 @@
+"""Initial weights: random schemes, aligned ones, and the check of weights that a user brings."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..model import Merged, Parametrization, Separate, Weights
+from ..task import Task
+from .prompts import Data, stream
+from .statistics import Statistics
+
+FloatArray = NDArray[np.float64]
+
+SCHEMES = ("gaussian", "restricted", "published", "aligned")
+
+
+def initial_weights(
+    model: Parametrization, task: Task, scale: ArrayLike, seed: int = 0, scheme: str = "gaussian"
+) -> Weights:
+    """Weights to start from, name → array in the model's shapes.
+
+    Schemes: "gaussian", every entry N(0, scale²); "restricted", the same with the value rows onto x and the
+    key-query entries that join y to x_q set to zero; "published", as "restricted" but for `Separate` the standard
+    deviation is scale/√(entries of the whole stacked matrix): H·R·(D+1) for key and query, H·(D+1)² for value;
+    "aligned", heads exactly on eigenvectors of Λ and balanced, no randomness: `scale` is a number or (D,), one
+    amplitude a direction by decreasing λ (`Separate`: |k| = |q|, R directions a head in turn, v = √Σ|k|²;
+    `Merged`: u_d of one head, v = √Σu_d²). Schemes beyond "gaussian" are for the built-in models.
+    ValueError for an unknown scheme, a scale that is not positive, or more directions than heads × rank.
+
+    >>> from attndyn import Separate, Task
+    >>> task = Task(eigenvalues=[2, 1], context_length=5)
+    >>> initial_weights(Separate(heads=2), task, scale=[0.5, 0.1], scheme="aligned")["value"]
+    array([[0. , 0. , 0.5],
+           [0. , 0. , 0.1]])
+    """
+    if scheme not in SCHEMES:
+        raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}, not {scheme!r}")
+    if scheme != "gaussian" and not isinstance(model, (Merged, Separate)):
+        raise ValueError(f'scheme {scheme!r} is for Merged and Separate: use "gaussian" or your own arrays')
+    if scheme == "aligned":
+        return _aligned(model, task, _amplitudes(scale, task.dimension))
+    if np.ndim(scale) != 0 or not np.isfinite(scale) or float(np.asarray(scale)) <= 0:
+        raise ValueError(f"scale must be one positive number for scheme {scheme!r}, not {scale!r}")
+    weights = _gaussian(model, task.dimension, float(np.asarray(scale)), seed)
+    if scheme == "gaussian":
+        return weights
+    if scheme == "published" and isinstance(model, Separate):
+        weights = {name: value / np.sqrt(_entries(name, value)) for name, value in weights.items()}
+    return restricted(weights)
+
+
+def restricted(weights: Weights) -> Weights:
+    """The weights of a built-in model with those entries zero that leave the restricted block.
+
+    >>> restricted({"value": np.ones((1, 3)), "key_query": np.ones((1, 3, 3))})["key_query"][0, 2]
+    array([0., 0., 1.])
+    """
+    inside = {name: value.copy() for name, value in weights.items()}
+    inside["value"][..., :-1] = 0.0
+    if "key" in inside:
+        inside["key"][..., -1] = 0.0
+    else:
+        inside["key_query"][..., -1, :-1] = 0.0
+    return inside
+
+
+def checked_start(model: Parametrization, source: Data | Statistics, start: Mapping[str, ArrayLike]) -> Weights:
+    """A copy of `start` as float64, held to the model's shapes and, for restricted statistics, to their block."""
+    shapes = model.shapes(source.dimension)
+    if set(start) != set(shapes):
+        raise ValueError(f"start must hold the weights {', '.join(shapes)}, not {', '.join(start) or 'none'}")
+    weights = {name: np.array(start[name], dtype=np.float64) for name in shapes}
+    for name, shape in shapes.items():
+        if weights[name].shape != shape:
+            raise ValueError(f"start[{name!r}] must have shape {shape}, not {weights[name].shape}")
+        if not np.all(np.isfinite(weights[name])):
+            raise ValueError(f"start[{name!r}] must be finite: it holds nan or inf")
+    if isinstance(source, Statistics) and source.block == "restricted":
+        a, B = model.heads(weights)
+        if np.any(a[:, :-1]) or np.any(B[:, -1]):
+            raise ValueError(
+                "restricted statistics need value rows off x and keys off y: "
+                'zero them (scheme "restricted"), or make statistics of the full block'
+            )
+    return weights
+
+
+def _gaussian(model: Parametrization, dimension: int, scale: float, seed: int) -> Weights:
+    draws = stream(seed, "weights")
+    return {name: scale * draws.standard_normal(shape) for name, shape in model.shapes(dimension).items()}
+
+
+def _entries(name: str, value: FloatArray) -> int:
+    """Entries of the whole matrix; of the value matrices only the last rows are weights here."""
+    return value.size * value.shape[-1] if name == "value" else value.size
+
+
+def _amplitudes(scale: ArrayLike, dimension: int) -> FloatArray:
+    amplitudes = np.asarray(scale, dtype=float)
+    if amplitudes.shape not in ((), (dimension,)) or not np.all(np.isfinite(amplitudes)):
+        raise ValueError(f"scale must be a number or {dimension} numbers for scheme 'aligned', not {scale!r}")
+    return amplitudes
+
+
+def _aligned(model: Parametrization, task: Task, scale: FloatArray) -> Weights:
+    weights = {name: np.zeros(shape) for name, shape in model.shapes(task.dimension).items()}
+    if isinstance(model, Merged):
+        u = np.broadcast_to(scale, (task.dimension,))
+        weights["key_query"][0, :-1, :-1] = (task.eigenvectors * u) @ task.eigenvectors.T
+        weights["value"][0, -1] = np.linalg.norm(u)
+        return weights
+    heads, rank = weights["key"].shape[:2]
+    room = heads * rank
+    κ = np.broadcast_to(scale, (min(room, task.dimension),)) if scale.ndim == 0 else scale
+    if np.any(κ[room:]):
+        raise ValueError(f"{heads} heads of rank {rank} hold {room} directions: set the other amplitudes to zero")
+    for d, amplitude in enumerate(κ[:room]):
+        for name in ("key", "query"):
+            weights[name][d // rank, d % rank, :-1] = amplitude * task.eigenvectors[:, d]
+    weights["value"][:, -1] = np.sqrt(np.sum(weights["key"] ** 2, axis=(1, 2)))
+    return weights

@@ -1,0 +1,239 @@
+"""Samples prompts from a task in chunks, so that memory does not grow with their number."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..task import Task
+
+FloatArray = NDArray[np.float64]
+
+CHUNK = 4096
+"""Sequences a chunk: part of the definition of the data, since every chunk has random streams of its own."""
+
+STREAMS = {"data": 0, "weights": 1, "test": 2}
+"""The independent children that one seed has."""
+
+
+class Data(Protocol):
+    """Sequences of tokens (x, y) with the true y in every row; a prompt masks the y of its last row."""
+
+    @property
+    def sequences(self) -> int:
+        """P, the number of sequences."""
+
+    @property
+    def dimension(self) -> int:
+        """D, the dimension of x."""
+
+    @property
+    def context_lengths(self) -> tuple[int, ...]:
+        """The context lengths over which the loss averages."""
+
+    @property
+    def digest(self) -> str:
+        """A name of the contents."""
+
+    @property
+    def tokens(self) -> FloatArray:
+        """All tokens at once, (P, N+1, D+1)."""
+
+    def chunks(self) -> Iterator[FloatArray]:
+        """The same tokens in pieces, (≤ CHUNK, N+1, D+1) each."""
+
+
+def stream(seed: int, purpose: str, *key: int) -> np.random.Generator:
+    """Random numbers that depend on the seed, the purpose ("data", "weights", "test") and the key only."""
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"seed must be a whole number of at least 0, not {seed!r}")
+    if purpose not in STREAMS:
+        raise ValueError(f"split must be one of {', '.join(STREAMS)}, not {purpose!r}")
+    return np.random.default_rng(np.random.SeedSequence(int(seed), spawn_key=(STREAMS[purpose], *key)))
+
+
+def sample(
+    task: Task,
+    sequences: int,
+    seed: int = 0,
+    *,
+    split: str = "data",
+    whiten: bool = False,
+    centre: bool = False,
+    random_labels: bool = False,
+) -> "Prompts":
+    """Prompts of `sequences` sequences of a task, drawn chunk by chunk whenever they are read.
+
+    `split` "test" gives prompts independent of "data" at the same seed. As in published training runs, `whiten`
+    makes the sampled teachers' mean exactly zero and their covariance exactly Ω, and `centre` makes the mean of x
+    zero at every position; both read the data twice. With a fixed teacher exactly round(p·P) sequences have a
+    random one; `random_labels` draws the context labels of the others from N(0, 1), independently of x.
+    ValueError if sequences < 1, or whitening is asked of a mixture or of fewer than D + 1 sequences.
+
+    >>> from attndyn import Task
+    >>> data = sample(Task(eigenvalues=[2, 1], context_length=5), sequences=10, seed=0)
+    >>> data.tokens.shape
+    (10, 6, 3)
+    """
+    if isinstance(sequences, bool) or not isinstance(sequences, (int, np.integer)) or sequences < 1:
+        raise ValueError(f"sequences must be a whole number of at least 1, not {sequences!r}")
+    if whiten and task.in_context_fraction < 1:
+        raise ValueError("whiten needs every sequence to have a random teacher: in_context_fraction must be 1")
+    if whiten and sequences <= task.dimension:
+        raise ValueError(f"whiten needs more than D = {task.dimension} sequences, not {sequences}")
+    stream(seed, split)
+    return Prompts(task, int(sequences), int(seed), split, whiten, centre, random_labels)
+
+
+def given(tokens: ArrayLike, context_lengths: tuple[int, ...] | None = None) -> "Given":
+    """Prompts from recorded tokens (P, N+1, D+1) with the true y in every row, the query's included.
+
+    `context_lengths` are the lengths the loss averages over, (N,) if left out. ValueError on other shapes.
+
+    >>> given(np.ones((3, 6, 3))).context_lengths
+    (5,)
+    """
+    array = np.array(tokens, dtype=np.float64)
+    if array.ndim != 3 or array.shape[0] < 1 or array.shape[1] < 2 or array.shape[2] < 2:
+        raise ValueError(f"tokens must have shape (P, N+1, D+1) with P, N, D ≥ 1, not {array.shape}")
+    if not np.all(np.isfinite(array)):
+        raise ValueError("tokens must be finite: they hold nan or inf")
+    longest = array.shape[1] - 1
+    lengths = (longest,) if context_lengths is None else tuple(context_lengths)
+    if not lengths or min(lengths) < 1 or max(lengths) > longest:
+        raise ValueError(f"context_lengths must lie in 1 … {longest}, not {lengths}")
+    array.flags.writeable = False
+    return Given(array, lengths)
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """Recorded sequences; made by `given`."""
+
+    tokens: FloatArray
+    context_lengths: tuple[int, ...]
+
+    @property
+    def sequences(self) -> int:
+        """P, the number of sequences."""
+        return len(self.tokens)
+
+    @property
+    def dimension(self) -> int:
+        """D, the dimension of x."""
+        return int(self.tokens.shape[2]) - 1
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the tokens and the context lengths."""
+        return hashlib.sha256(self.tokens.tobytes() + repr(self.context_lengths).encode()).hexdigest()
+
+    def chunks(self) -> Iterator[FloatArray]:
+        """The tokens in pieces of at most CHUNK sequences."""
+        for first in range(0, self.sequences, CHUNK):
+            yield self.tokens[first : first + CHUNK]
+
+
+class _Shift(NamedTuple):
+    """What whitening and centring need to know of the whole data set."""
+
+    teacher_mean: FloatArray
+    teacher_unmixing: FloatArray
+    x_mean: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Prompts:
+    """Sequences of a task that are drawn when they are read; made by `sample`."""
+
+    task: Task
+    sequences: int
+    seed: int
+    split: str
+    whiten: bool
+    centre: bool
+    random_labels: bool
+
+    @property
+    def dimension(self) -> int:
+        """D, the dimension of x."""
+        return self.task.dimension
+
+    @property
+    def context_lengths(self) -> tuple[int, ...]:
+        """The context lengths over which the loss averages."""
+        return self.task.context_lengths
+
+    @property
+    def in_context_sequences(self) -> int:
+        """How many sequences have a random teacher: the first round(p·P) ones."""
+        return int(self.task.in_context_fraction * self.sequences + 0.5)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything that determines the sequences."""
+        settings = (self.task.digest, self.sequences, self.seed, self.split, self.whiten, self.centre)
+        return hashlib.sha256(repr((*settings, self.random_labels, CHUNK)).encode()).hexdigest()
+
+    @property
+    def tokens(self) -> FloatArray:
+        """All tokens at once, (P, N+1, D+1); this holds every chunk together in memory."""
+        return np.concatenate(list(self.chunks()))
+
+    def chunks(self) -> Iterator[FloatArray]:
+        """The tokens in pieces of at most CHUNK sequences, (≤ CHUNK, N+1, D+1) each."""
+        for index, first in enumerate(range(0, self.sequences, CHUNK)):
+            yield self._chunk(index, first, min(CHUNK, self.sequences - first))
+
+    def _chunk(self, index: int, first: int, size: int) -> FloatArray:
+        x, w = self._inputs(index, size), self._teachers(index, size)
+        if self.centre:
+            x = x - self._shift.x_mean
+        if self.whiten:
+            w = (w - self._shift.teacher_mean) @ self._shift.teacher_unmixing
+        w = w @ np.linalg.cholesky(self.task.teacher_covariance).T
+        fixed = np.arange(first, first + size) >= self.in_context_sequences
+        if self.task.fixed_teacher is not None:
+            w[fixed] = self.task.fixed_teacher
+        y = np.matmul(x, w[:, :, None])[..., 0]
+        if self.task.noise_variance:
+            y += np.sqrt(self.task.noise_variance) * self._normal(index, 2, y.shape)
+        if self.random_labels:
+            y[fixed, :-1] = self._normal(index, 3, y.shape)[fixed, :-1]
+        return np.concatenate([x, y[..., None]], axis=-1)
+
+    def _normal(self, index: int, kind: int, shape: tuple[int, ...]) -> FloatArray:
+        return stream(self.seed, self.split, index, kind).standard_normal(shape)
+
+    def _inputs(self, index: int, size: int) -> FloatArray:
+        shape = (size, max(self.context_lengths) + 1, self.dimension)
+        return self._normal(index, 0, shape) @ np.linalg.cholesky(self.task.covariance).T
+
+    def _teachers(self, index: int, size: int) -> FloatArray:
+        return self._normal(index, 1, (size, self.dimension))
+
+    @cached_property
+    def _shift(self) -> _Shift:
+        sizes = [min(CHUNK, self.sequences - first) for first in range(0, self.sequences, CHUNK)]
+        total, square = np.zeros(self.dimension), np.zeros((self.dimension, self.dimension))
+        x_total = np.zeros((max(self.context_lengths) + 1, self.dimension))
+        for index, size in enumerate(sizes):
+            if self.whiten:
+                w = self._teachers(index, size)
+                total, square = total + w.sum(0), square + w.T @ w
+            if self.centre:
+                x_total += self._inputs(index, size).sum(0)
+        mean = total / self.sequences
+        unmixing = np.eye(self.dimension)
+        if self.whiten:
+            unmixing = _inverse_root(square / self.sequences - np.outer(mean, mean))
+        return _Shift(mean, unmixing, x_total / self.sequences)
+
+
+def _inverse_root(matrix: FloatArray) -> FloatArray:
+    values, vectors = np.linalg.eigh(matrix)
+    return np.asarray((vectors / np.sqrt(values)) @ vectors.T)

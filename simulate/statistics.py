@@ -1,0 +1,133 @@
+"""Sufficient statistics of linear attention: all that full-batch gradient descent needs to know of the data.
+
+The query's output is linear in the effective map M = Σ_h a_h ⊗ B_h (D+1, D+1, D): ŷ = ⟨M, F⟩ with F = G ⊗ x_q and
+G = X Xᵀ / divisor. Hence L(M) = c − 2⟨b, M⟩ + ⟨M, S M⟩ with c = mean y², b = mean y F, S = mean F ⊗ F. G is
+symmetric, so one feature stands for both orders of its indices.
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..model import attention_divisor, is_softmax
+from .attention import prompts
+from .prompts import Data
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.intp]
+
+BLOCKS = ("full", "restricted")
+
+
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """c, b (K,) and S (K, K) of a data set of `sequences` sequences, mergeable by `+`.
+
+    K counts the features G_ij x_q,d: `block` "full" has every pair i ≤ j, K = D (D+1)(D+2)/2; "restricted" has the
+    pairs (y, x_j) only, K = D², which is all there is while value rows stay off x and keys off y. `divisor` names
+    the model's; `sequences` is inf for statistics that are exact expectations.
+    """
+
+    c: float
+    b: FloatArray
+    S: FloatArray
+    sequences: float
+    dimension: int
+    context_lengths: tuple[int, ...]
+    divisor: str
+    block: str
+
+    def __add__(self, other: "Statistics") -> "Statistics":
+        """Statistics of the two data sets together; ValueError if they are of different kinds."""
+        mine, theirs = self._kind(), other._kind()
+        if mine != theirs:
+            raise ValueError(f"statistics of different kinds cannot be merged: {mine} and {theirs}")
+        if not np.isfinite(self.sequences + other.sequences):
+            raise ValueError("exact statistics cannot be merged: they stand for infinitely many sequences")
+        total = self.sequences + other.sequences
+        p, q = self.sequences / total, other.sequences / total
+        b, S = p * self.b + q * other.b, p * self.S + q * other.S
+        return replace(self, c=p * self.c + q * other.c, b=b, S=S, sequences=total)
+
+    def _kind(self) -> tuple[int, tuple[int, ...], str, str]:
+        return self.dimension, self.context_lengths, self.divisor, self.block
+
+    @cached_property
+    def pairs(self) -> tuple[IntArray, IntArray]:
+        """Indices i ≤ j of G, in the order of the features."""
+        return pairs(self.dimension, self.block)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the numbers and of what they are."""
+        numbers = np.concatenate([[self.c, self.sequences], self.b, self.S.ravel()]).tobytes()
+        return hashlib.sha256(numbers + repr(self._kind()).encode()).hexdigest()
+
+
+def statistics(data: Data, model: object, block: str = "full") -> Statistics:
+    """Statistics of all of `data` for a linear model, in one pass over its chunks and constant memory.
+
+    The model matters by its divisor only. ValueError for softmax, whose loss is no function of finitely many
+    statistics: train it on the data. Source: Zhang et al. 2025, Section 2.2.
+
+    >>> from attndyn import Merged, Task
+    >>> from attndyn.simulate import sample
+    >>> data = sample(Task(eigenvalues=[2, 1], context_length=5), sequences=100)
+    >>> statistics(data, Merged(heads=1)).S.shape
+    (12, 12)
+    """
+    if is_softmax(model):
+        raise ValueError("softmax attention has no finite statistics: pass the data itself to train")
+    i, j = pairs(data.dimension, block)
+    size = len(i) * data.dimension
+    c, b, S = 0.0, np.zeros(size), np.zeros((size, size))
+    for tokens in data.chunks():
+        for length in data.context_lengths:
+            F, label = _features(tokens, length, attention_divisor(model, length), (i, j))
+            c += float(label @ label)
+            b += label @ F
+            S += F.T @ F
+    count = data.sequences * len(data.context_lengths)
+    kind = (data.dimension, data.context_lengths, str(getattr(model, "divisor", "context")), block)
+    return Statistics(c / count, b / count, S / count, data.sequences, *kind)
+
+
+def from_moments(
+    c: float, A: ArrayLike, B: ArrayLike, Lambda: ArrayLike, model: object, context_lengths: tuple[int, ...]
+) -> Statistics:
+    """Restricted statistics from exact moments A = E ββᵀ, B = E y_q β x_qᵀ, Λ = E x_q x_qᵀ, (D, D) each.
+
+    The moments must hold the divisor of `model`. This is how a comparison hands population moments over.
+
+    >>> from attndyn import Merged
+    >>> from_moments(1.0, [[2.0]], [[1.0]], [[1.0]], Merged(heads=1), (5,)).S
+    array([[2.]])
+    """
+    S = np.kron(np.asarray(A, dtype=float), np.asarray(Lambda, dtype=float))
+    b = np.asarray(B, dtype=float)
+    kind = (len(b), tuple(context_lengths), str(getattr(model, "divisor", "context")), "restricted")
+    return Statistics(float(c), b.ravel(), S, np.inf, *kind)
+
+
+def pairs(dimension: int, block: str) -> tuple[IntArray, IntArray]:
+    """The index pairs of G that a block keeps; ValueError names the blocks that exist."""
+    if block not in BLOCKS:
+        raise ValueError(f"block must be one of {', '.join(BLOCKS)}, not {block!r}")
+    if block == "full":
+        return np.triu_indices(dimension + 1)
+    return np.arange(dimension), np.full(dimension, dimension)
+
+
+def _features(
+    tokens: FloatArray, length: int, divisor: float, index: tuple[IntArray, IntArray]
+) -> tuple[FloatArray, FloatArray]:
+    """F (P, K) and the labels (P,) of prompts of one length."""
+    batch = prompts(tokens, length)
+    if len(index[0]) == batch.query.shape[1]:  # the restricted block needs β alone
+        G = np.matmul(batch.X[:, None, :, -1], batch.X[..., :-1])[:, 0] / divisor
+    else:
+        G = (np.matmul(batch.X.swapaxes(1, 2), batch.X) / divisor)[:, *index]
+    return (G[:, :, None] * batch.query[:, None, :]).reshape(len(tokens), -1), batch.label

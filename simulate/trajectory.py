@@ -1,0 +1,115 @@
+"""The result of a simulation: losses at every step, weights at some, and what produced them."""
+
+import json
+import os
+import platform
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import __version__
+from ..model import Weights
+from .files import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+FORMAT = "attndyn trajectory 1"
+
+_LINES = ("time", "loss", "gradient_norm", "weight_time")
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """A run of gradient descent (`learning_rate` given) or of gradient flow (`learning_rate` None).
+
+    `loss` and `gradient_norm` (T,) belong to `time` (T,); `weights` name → (K, …) belong to `weight_time` (K,).
+    `time` counts steps in descent, each loss being the one *before* that step, and is flow time in a flow; use
+    `steps` or `flow_time`, which say which they are. `settings` tells what produced the run.
+    """
+
+    time: FloatArray
+    loss: FloatArray
+    gradient_norm: FloatArray
+    weight_time: FloatArray
+    weights: Weights
+    learning_rate: float | None
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def steps(self) -> IntArray:
+        """Step of each loss (T,); ValueError for a gradient flow."""
+        return self._as_steps(self.time)
+
+    @property
+    def weight_steps(self) -> IntArray:
+        """Step before which each of the stored weights stood (K,); ValueError for a gradient flow."""
+        return self._as_steps(self.weight_time)
+
+    @property
+    def flow_time(self) -> FloatArray:
+        """Flow time of each loss (T,): 2η·step in descent."""
+        return self._as_flow_time(self.time)
+
+    @property
+    def weight_flow_time(self) -> FloatArray:
+        """Flow time of each of the stored weights (K,): 2η·step in descent."""
+        return self._as_flow_time(self.weight_time)
+
+    @property
+    def final(self) -> Weights:
+        """The last weights, in the model's shapes."""
+        return {name: value[-1] for name, value in self.weights.items()}
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the run to an npz file, atomically; `load` reads it. OSError if it cannot be written."""
+        head = {"format": FORMAT, "learning_rate": self.learning_rate, "settings": self.settings}
+        arrays: dict[str, Any] = {f"weights/{name}": value for name, value in self.weights.items()}
+        arrays |= {name: getattr(self, name) for name in _LINES}
+        return write_atomically(path, lambda file: np.savez(file, head=np.array(json.dumps(head)), **arrays))
+
+    def plot(self, ax: "Axes | None" = None, **style: Any) -> "Axes":
+        """Draw the loss against steps (descent) or flow time (flow); returns the matplotlib axes."""
+        if ax is None:
+            import matplotlib.pyplot as plt
+
+            _, ax = plt.subplots()
+        ax.plot(self.time, self.loss, **style)
+        ax.set_xlabel("flow time" if self.learning_rate is None else "steps")
+        ax.set_ylabel("loss")
+        return ax
+
+    def _as_steps(self, time: FloatArray) -> IntArray:
+        if self.learning_rate is None:
+            raise ValueError("a gradient flow has no steps: use flow_time")
+        return np.asarray(time, dtype=np.int64)
+
+    def _as_flow_time(self, time: FloatArray) -> FloatArray:
+        return time if self.learning_rate is None else 2 * self.learning_rate * time
+
+
+def load(path: str | os.PathLike[str]) -> Trajectory:
+    """The trajectory that `save` wrote; ValueError if it is truncated or something else, OSError if absent."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = dict(stored)
+        head = json.loads(str(arrays["head"]))
+        if head["format"] != FORMAT:
+            raise KeyError(head["format"])
+        weights = {name.removeprefix("weights/"): value for name, value in arrays.items() if "/" in name}
+        lines = {name: arrays[name] for name in _LINES}
+        return Trajectory(**lines, weights=weights, learning_rate=head["learning_rate"], settings=head["settings"])
+    except (zipfile.BadZipFile, EOFError, KeyError, TypeError, ValueError):
+        raise ValueError(f"{path} is not a whole trajectory file: pass one that Trajectory.save wrote") from None
+
+
+def versions() -> dict[str, str]:
+    """Versions that a stored result depends on."""
+    return {"attndyn": __version__, "numpy": np.__version__, "python": platform.python_version()}
