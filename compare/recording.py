@@ -29,7 +29,7 @@ class TestSet:
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """What a recorded file holds: `model` trained on `data` from `start`, or on cubic `features` if model is None."""
+    """A recorded file: `model` trained on `data` from `start`, or on cubic `features` if `model` is None."""
 
     name: str
     model: Merged | Separate | None
