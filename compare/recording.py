@@ -68,9 +68,12 @@ def read_recording(path: str | os.PathLike[str]) -> Recording:
             if name.startswith("initial_")
         }
         return _recording(Path(path).stem, arrays, meta, start)
-    except (zipfile.BadZipFile, EOFError, KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
-        reason = f"{type(error).__name__}: {error}".split("\n")[0]
-        raise ValueError(f"{path} is not a whole recording ({reason}): see docs/recordings.md") from None
+    except KeyError as error:
+        raise ValueError(f"{path} is no recording: it lacks {error}; docs/recordings.md lists the keys") from None
+    except (zipfile.BadZipFile, EOFError, TypeError, AttributeError, ValueError):
+        raise ValueError(
+            f"{path} is no recording: it is truncated or something else than a whole npz file"
+        ) from None
 
 
 def _recording(name: str, arrays: Arrays, meta: dict[str, Any], start: Weights) -> Recording:

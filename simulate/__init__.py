@@ -3,20 +3,24 @@
 # Eagerly, and with nothing heavier than NumPy: a function that bears its module's name is hidden by a lazy one.
 from .attention import predict, token_loss
 from .descent import Diverged, train
+from .experiment import Experiment
 from .flow import flow
 from .initial import initial_weights
 from .network import network_features, network_weights, train_network
 from .objective import objective
 from .prompts import Given, Prompts, given, sample
 from .statistics import Statistics, from_moments, statistics
+from .store import fetch
 from .trajectory import Trajectory, load
 
 __all__ = [
     "Diverged",
+    "Experiment",
     "Given",
     "Prompts",
     "Statistics",
     "Trajectory",
+    "fetch",
     "flow",
     "from_moments",
     "given",

@@ -21,7 +21,7 @@ class Diverged(ArithmeticError):
     """A run whose loss is no longer finite; `trajectory` is what it has up to there."""
 
     def __init__(self, trajectory: Trajectory, step: int) -> None:
-        self.trajectory = trajectory
+        self.trajectory, self.step = trajectory, step
         rate = trajectory.learning_rate
         super().__init__(
             f"the run diverged: the loss is not finite at step {step}; choose a learning rate smaller than {rate:g}"

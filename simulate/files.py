@@ -29,6 +29,18 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], o
     return target
 
 
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """The folder, made if it is missing, and known to be writable; OSError before any work is lost to it.
+
+    >>> make_folder(tempfile.gettempdir()).is_dir()
+    True
+    """
+    folder = Path(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        return folder
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> Path:
     """Write UTF-8 text atomically; OSError as `write_atomically`."""
     return write_atomically(path, lambda file: file.write(text.encode()))

@@ -4,7 +4,7 @@ import json
 import os
 import platform
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +67,10 @@ class Trajectory:
     def final(self) -> Weights:
         """The last weights, in the model's shapes."""
         return {name: value[-1] for name, value in self.weights.items()}
+
+    def with_settings(self, settings: dict[str, Any]) -> "Trajectory":
+        """The same run with more said about where it comes from."""
+        return replace(self, settings=self.settings | settings)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the run to an npz file, atomically; `load` reads it. OSError if it cannot be written."""

@@ -1,0 +1,85 @@
+"""A run as data: everything that determines a trajectory, so that it can be named, stored and repeated."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..model import Merged, Separate, is_softmax
+from ..task import Task
+from .descent import Diverged, train
+from .initial import initial_weights
+from .prompts import Prompts, sample
+from .statistics import Statistics, statistics
+from .trajectory import Trajectory
+
+ENGINES = ("tokens", "statistics")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One simulation: a model trained on sampled prompts of a task from seeded initial weights.
+
+    `engine` "statistics" (what softmax lacks) or "tokens"; the other fields are the arguments of `sample`,
+    `initial_weights` and `train`.
+
+    >>> small = Experiment(Task(eigenvalues=[2, 1], context_length=5), Merged(2), sequences=50, scale=0.1,
+    ...                    learning_rate=0.01, steps=10)
+    >>> small.run().loss.shape
+    (10,)
+    """
+
+    task: Task
+    model: Merged | Separate
+    sequences: int
+    scale: float
+    learning_rate: float
+    steps: int
+    seed: int = 0
+    scheme: str = "published"
+    whiten: bool = False
+    centre: bool = False
+    engine: str = "statistics"
+    record: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {self.engine!r}")
+        if self.engine == "statistics" and is_softmax(self.model):
+            raise ValueError('softmax attention has no finite statistics: choose engine "tokens"')
+
+    @property
+    def data(self) -> Prompts:
+        """The prompts that it trains on."""
+        return sample(self.task, self.sequences, self.seed, whiten=self.whiten, centre=self.centre)
+
+    @property
+    def source(self) -> Prompts | Statistics:
+        """What descent is given: the data, or statistics of it."""
+        return self.data if self.engine == "tokens" else statistics(self.data, self.model)
+
+    def run(self, checkpoint: str | os.PathLike[str] | None = None) -> Trajectory:
+        """Simulate it; raises what `train` raises."""
+        start = initial_weights(self.model, self.task, self.scale, self.seed, self.scheme)
+        rule: dict[str, Any] = {"learning_rate": self.learning_rate, "steps": self.steps, "record": self.record}
+        try:
+            run = train(self.model, self.source, start, checkpoint=checkpoint, **rule)
+        except Diverged as error:
+            raise Diverged(error.trajectory.with_settings(self.to_dict()), error.step) from None
+        return run.with_settings(self.to_dict())
+
+    def with_seed(self, seed: int) -> "Experiment":
+        """The same experiment on other data and weights."""
+        return replace(self, seed=seed)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain values."""
+        plain = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        kind = type(self.model).__name__.lower()
+        return plain | {"task": self.task.to_dict(), "model": {"model": kind, **self.model.to_dict()}}
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the settings: the name under which a store keeps the run."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
