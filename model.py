@@ -75,7 +75,7 @@ class Merged(_Attention):
     divisor: str | None
 
     def __init__(self, heads: int, *, softmax: bool = False, divisor: str | None = None) -> None:
-        self._set(head_count=_count("heads", heads), softmax=bool(softmax), divisor=_divisor(softmax, divisor))
+        self._set(head_count=_count("heads", heads), softmax=_flag(softmax), divisor=_divisor(softmax, divisor))
 
     @classmethod
     def fields(cls) -> tuple[str, ...]:
@@ -110,7 +110,7 @@ class Separate(_Attention):
 
     def __init__(self, heads: int, rank: int = 1, *, softmax: bool = False, divisor: str | None = None) -> None:
         self._set(head_count=_count("heads", heads), rank=_count("rank", rank))
-        self._set(softmax=bool(softmax), divisor=_divisor(softmax, divisor))
+        self._set(softmax=_flag(softmax), divisor=_divisor(softmax, divisor))
 
     @classmethod
     def fields(cls) -> tuple[str, ...]:
@@ -139,7 +139,7 @@ def model_from_dict(settings: Mapping[str, Any]) -> Merged | Separate:
     """
     rest = dict(settings)
     name = rest.pop("model", None)
-    if name not in MODELS:
+    if not isinstance(name, str) or name not in MODELS:
         raise ValueError(f"model must be one of {', '.join(MODELS)}, not {name!r}")
     return MODELS[name].from_dict(rest)
 
@@ -165,6 +165,12 @@ def _count(name: str, value: int) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")
     return int(value)
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, (bool, np.bool)):
+        raise ValueError(f"softmax must be True or False, not {value!r}")
+    return bool(value)
 
 
 def _divisor(softmax: bool, name: str | None) -> Any:

@@ -5,6 +5,7 @@ import json
 import tomllib
 from abc import ABC, abstractmethod
 from html import escape
+from inspect import signature
 from typing import Any, Self
 
 import tomli_w
@@ -30,8 +31,12 @@ class Settings(ABC):
 
     @classmethod
     def from_dict(cls, settings: dict[str, Any]) -> Self:
-        """The object with these settings; ValueError names a field that does not exist."""
+        """The object with these settings; ValueError names a field that does not exist, or one that is missing."""
         refuse_unknown(settings, allowed=cls.fields(), owner=cls.__name__)
+        parameters = signature(cls).parameters.items()
+        missing = [name for name, value in parameters if value.default is value.empty and name not in settings]
+        if missing:
+            raise ValueError(f"{cls.__name__} needs the field {', '.join(missing)}")
         return cls(**settings)
 
     def to_json(self) -> str:
@@ -41,7 +46,10 @@ class Settings(ABC):
     @classmethod
     def from_json(cls, text: str) -> Self:
         """The object written by `to_json`; ValueError on malformed JSON or an unknown field."""
-        return cls.from_dict(json.loads(text))
+        settings = json.loads(text)
+        if not isinstance(settings, dict):
+            raise ValueError(f"{cls.__name__} must be a JSON object of its fields, not {text.strip()[:40]}")
+        return cls.from_dict(settings)
 
     def to_toml(self) -> str:
         """The settings as TOML."""
@@ -64,6 +72,9 @@ class Settings(ABC):
 
     def __hash__(self) -> int:
         return hash((type(self).__name__, self.to_json()))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).from_dict, (self.to_dict(),)  # through __init__, which locks the arrays again
 
     def __repr__(self) -> str:
         inside = ", ".join(f"{name}={value!r}" for name, value in self.to_dict().items())

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -141,7 +142,8 @@ def _frozen(array: FloatArray) -> FloatArray:
 
 
 def _numbers(name: str, value: ArrayLike | None, shape: tuple[int | None, ...]) -> FloatArray:
-    wanted = "(" + ", ".join("D" if size is None else str(size) for size in shape) + ")"
+    sizes = ["D" if size is None else str(size) for size in shape]
+    wanted = f"({', '.join(sizes)}{',' * (len(sizes) == 1)})"
     try:
         array = np.array(value, dtype=np.float64)
     except (TypeError, ValueError):
@@ -153,7 +155,7 @@ def _numbers(name: str, value: ArrayLike | None, shape: tuple[int | None, ...]) 
         raise ValueError(f"{name} must have shape {wanted}, not {array.shape}")
     if not np.all(np.isfinite(array)):
         raise ValueError(f"{name} must be finite: it holds nan or inf")
-    return array
+    return array + 0.0  # -0.0 and 0.0 are equal, and so must their JSON be
 
 
 def _symmetric(name: str, value: ArrayLike, dimension: int | None) -> FloatArray:
@@ -174,30 +176,35 @@ def _input_covariance(eigenvalues: ArrayLike | None, covariance: ArrayLike | Non
         if np.any(spectrum <= 0):
             raise ValueError(f"eigenvalues must be positive: the smallest is {spectrum.min():g}")
         return np.diag(spectrum)
-    matrix = _symmetric("covariance", covariance, None)
-    smallest = float(np.linalg.eigvalsh(matrix)[0])
-    if smallest <= 0:
-        raise ValueError(f"covariance must be positive definite: its smallest eigenvalue is {smallest:g}")
+    return _positive_definite("covariance", covariance, None)
+
+
+def _positive_definite(name: str, value: ArrayLike, dimension: int | None) -> FloatArray:
+    matrix = _symmetric(name, value, dimension)
+    values = np.diag(matrix) if is_diagonal(matrix) else np.linalg.eigvalsh(matrix)
+    rounding = 0.0 if is_diagonal(matrix) else len(matrix) * float(np.finfo(float).eps * np.max(np.abs(values)))
+    if values.min() <= rounding:
+        raise ValueError(f"{name} must be positive definite: its smallest eigenvalue is {values.min():.3g}")
     return matrix
 
 
 def _rescaled(matrix: FloatArray, trace: float | None) -> FloatArray:
     if trace is None:
         return matrix
-    if not np.isfinite(trace) or trace <= 0:
-        raise ValueError(f"trace must be positive and finite, not {trace}")
-    scale: float = float(np.trace(matrix)) / trace
-    return np.asarray(matrix / scale)
+    if not _is_number(trace) or not 0 < trace < np.inf:
+        raise ValueError(f"trace must be positive and finite, not {trace!r}")
+    with np.errstate(all="ignore"):
+        scale: float = float(np.trace(matrix)) / trace
+        rescaled: FloatArray = matrix / scale
+    if not np.all(np.isfinite(rescaled)) or np.any(np.diag(rescaled) <= 0):
+        raise ValueError(f"trace {trace!r} puts Λ outside the range of floating point: pass a moderate one")
+    return rescaled
 
 
 def _teacher_covariance(value: ArrayLike | None, dimension: int) -> FloatArray:
     if value is None:
         return np.eye(dimension)
-    matrix = _symmetric("teacher_covariance", value, dimension)
-    smallest = float(np.linalg.eigvalsh(matrix)[0])
-    if smallest <= 0:
-        raise ValueError(f"teacher_covariance must be positive definite: its smallest eigenvalue is {smallest:g}")
-    return matrix
+    return _positive_definite("teacher_covariance", value, dimension)
 
 
 def _mixture(
@@ -205,22 +212,26 @@ def _mixture(
 ) -> tuple[FloatArray | None, float]:
     if fixed_teacher is None:
         if fraction is not None and fraction != 1:
-            raise ValueError(f"in_context_fraction {fraction} needs a fixed_teacher for the other sequences")
+            raise ValueError(f"in_context_fraction {fraction!r} needs a fixed_teacher for the other sequences")
         return None, 1.0
-    if fraction is None or not 0 <= fraction <= 1:
-        raise ValueError(f"a fixed_teacher needs in_context_fraction between 0 and 1, not {fraction}")
-    return _frozen(_numbers("fixed_teacher", fixed_teacher, (dimension,))), float(fraction)
+    if fraction is None or not _is_number(fraction) or not 0 <= fraction <= 1:
+        raise ValueError(f"a fixed_teacher needs in_context_fraction between 0 and 1, not {fraction!r}")
+    return _frozen(_numbers("fixed_teacher", fixed_teacher, (dimension,))), float(fraction) + 0.0
 
 
 def _nonnegative(name: str, value: float) -> float:
-    if not np.isfinite(value) or value < 0:
-        raise ValueError(f"{name} must be zero or more and finite, not {value}")
-    return float(value)
+    if not _is_number(value) or not 0 <= value < np.inf:
+        raise ValueError(f"{name} must be zero or more and finite, not {value!r}")
+    return float(value) + 0.0
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _context_length(value: int | str) -> int | str:
     if isinstance(value, str):
-        match = re.fullmatch(r"(?:1\.\.)?([1-9][0-9]*)", value.replace(" ", ""))
+        match = re.fullmatch(r" *(?:1 *\.\. *)?([1-9][0-9]*) *", value)
         if match:
             return f"1..{match[1]}" if ".." in value else int(match[1])
     elif isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 1:
