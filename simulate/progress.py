@@ -10,6 +10,9 @@ Item = TypeVar("Item")
 PATIENCE = 2.0
 """Seconds of silence before a bar appears."""
 
+REFRESH = 0.2
+"""Seconds between two updates of the bar."""
+
 
 def tracked(items: Iterable[Item], total: int, title: str) -> Iterator[Item]:
     """The items, with a bar on standard error once they have taken two seconds; silent off a terminal.
@@ -28,10 +31,11 @@ def tracked(items: Iterable[Item], total: int, title: str) -> Iterator[Item]:
     task, begin, shown = bar.add_task(title, total=total), time.monotonic(), False
     try:
         for done, item in enumerate(items):
-            if not shown and done % 64 == 0 and time.monotonic() - begin > PATIENCE:
-                bar.start()
-                shown = True
-            if shown and done % 64 == 0:
+            now = time.monotonic()
+            if now - begin > PATIENCE:
+                if not shown:
+                    bar.start()
+                shown, begin = True, now - PATIENCE + REFRESH
                 bar.update(task, completed=done)
             yield item
     finally:
