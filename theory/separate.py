@@ -1,0 +1,228 @@
+"""A rank-one head on one direction: the exact solution of its scalar flow.
+
+A balanced head aligned with one direction (v = |k| = |q|) obeys dv/dt = α v² − α γ v⁵ in flow time, α = b_d and
+γ = 1/m_d; with Λ alone, α = λ_d² and γ = a_d/λ_d (Zhang et al. 2025, arXiv 2501.16265, on rank-one heads). In
+w = 1/(γ^{1/3} v) the flow reads dw/dτ = (1 − w³)/w³ with τ = α γ^{-1/3} t, for every sign and on both sides of the
+fixed point w = 1, so that τ = P(w) − P(w₀) with
+
+    P(w) = −w − ⅓ ln|1−w| + ⅙ ln(1+w+w²) + (1/√3) (arctan((2w+1)/√3) − π/6) = w⁴/4 + w⁷/7 + …
+
+P is inverted by Newton's method in w far below onset, in ln|1−w| near the fixed point and in w⁴ far above it: in
+these variables P is close to linear, which makes the iteration converge from any start.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FloatArray = NDArray[np.float64]
+
+_NEWTON_STEPS = 12  # ten reach rounding from the worst start of every branch
+_ESCAPE = np.pi / (3 * np.sqrt(3))  # lim P(w) + w as w → ∞: the reference of solutions that come from v = 0
+
+
+class _Position(NamedTuple):
+    """w = 1/(γ^{1/3} v) and w − 1, each accurate where the other is not."""
+
+    inverse: FloatArray
+    excess: FloatArray
+
+
+def rank_one_amplitude(flow_time: ArrayLike, v0: ArrayLike, alpha: ArrayLike, gamma: ArrayLike) -> FloatArray:
+    """v at `flow_time` of the head with dv/dt = α v² − α γ v⁵ and v(0) = v₀.
+
+    All arguments broadcast. Positive v₀ tends to the fixed point γ^{-1/3} from either side, negative v₀ decays to
+    0 algebraically, and 0 stays. Negative times are allowed as long as the solution exists. Accurate to 1e-12, or
+    to the conditioning of v in flow time where that is larger. ValueError where α or γ is not positive, an
+    argument is not finite, or the solution has no value that far back. Source: Zhang et al. 2025, rank-one heads.
+
+    >>> rank_one_amplitude([0.0, 500.0, 2000.0], v0=0.01, alpha=0.16, gamma=2.6)
+    array([0.01      , 0.0499922 , 0.7272363 ])
+    """
+    t, v, α, γ = _arguments(flow_time, v0, alpha, gamma)
+    moving = (v != 0) & (t != 0)
+    position = _evolved(t, np.where(v == 0, 1.0, v), α, γ)
+    return np.where(moving, 1 / (np.cbrt(γ) * position.inverse), v)
+
+
+def rank_one_gap(flow_time: ArrayLike, v0: ArrayLike, alpha: ArrayLike, gamma: ArrayLike) -> FloatArray:
+    """1 − γ^{1/3} v at `flow_time`: the distance to the fixed point, relative to it, without cancellation.
+
+    Arguments and errors as in `rank_one_amplitude`; negative above the fixed point.
+
+    >>> rank_one_gap([2000.0, 4000.0], v0=0.5, alpha=0.01, gamma=1.0)
+    array([8.28342295e-26, 7.25338822e-52])
+    """
+    t, v, α, γ = _arguments(flow_time, v0, alpha, gamma)
+    position = _evolved(t, np.where(v == 0, 1.0, v), α, γ)
+    return np.where(v == 0, 1.0, position.excess / position.inverse)
+
+
+def amplitude_from_onset(flow_time: ArrayLike, onset: ArrayLike, alpha: ArrayLike, gamma: ArrayLike) -> FloatArray:
+    """v at `flow_time` of the solution that comes from 0 as 1/(α (T − t)), T being the `onset`.
+
+    T is the flow time at which the head would diverge if nothing saturated it. All arguments broadcast; errors as
+    in `rank_one_amplitude`.
+
+    >>> amplitude_from_onset([0.0, 100.0, 200.0], onset=100.0, alpha=1.0, gamma=1.0)
+    array([0.01      , 0.96842063, 1.        ])
+    """
+    t, T, α, γ = _arguments(flow_time, onset, alpha, gamma)
+    target = _ESCAPE + α / np.cbrt(γ) * (t - T)
+    return 1 / (np.cbrt(γ) * _from_below(target).inverse)
+
+
+def rank_one_time(v: ArrayLike, v0: ArrayLike, alpha: ArrayLike, gamma: ArrayLike) -> FloatArray:
+    """Flow time from v₀ to v; ±inf if only the limit reaches v, nan if no solution joins the two.
+
+    >>> float(rank_one_time(0.5, v0=0.01, alpha=0.16, gamma=2.6).round(6))
+    614.865254
+    """
+    end, start, α, γ = _arguments(v, v0, alpha, gamma)
+    joined = (np.sign(end) == np.sign(start)) & (np.sign(γ * end**3 - 1) * np.sign(γ * start**3 - 1) >= 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        difference = _primitive(_position(end, γ)) - _primitive(_position(start, γ))
+    return np.where(end == start, 0.0, np.where(joined, difference * np.cbrt(γ) / α, np.nan))
+
+
+def onset_time(v0: ArrayLike, alpha: ArrayLike, gamma: ArrayLike) -> FloatArray:
+    """T such that `amplitude_from_onset` passes through v₀ > 0, below the fixed point, at flow time 0.
+
+    Close to 1/(α v₀) when v₀ is small.
+
+    >>> float(onset_time(0.001, alpha=0.16, gamma=2.6).round(6))
+    6249.999992
+    """
+    start, α, γ = np.broadcast_arrays(*_arguments(0.0, v0, alpha, gamma)[1:])
+    if np.any((start <= 0) | (γ * start**3 >= 1)):
+        raise ValueError("v0 must lie between 0 and the fixed point gamma**(-1/3): other heads have no onset")
+    return (_ESCAPE - _primitive(_position(start, γ))) * np.cbrt(γ) / α
+
+
+def _arguments(*values: ArrayLike) -> list[FloatArray]:
+    arrays = [np.asarray(value, dtype=np.float64) for value in values]
+    if not all(np.all(np.isfinite(array)) for array in arrays):
+        raise ValueError("times, amplitudes, alpha and gamma must be finite: one of them holds nan or inf")
+    if np.any(arrays[2] <= 0) or np.any(arrays[3] <= 0):
+        raise ValueError("alpha and gamma must be positive: a direction that is not rewarded is never learned")
+    return list(np.broadcast_arrays(*arrays))
+
+
+def _position(v: FloatArray, γ: FloatArray) -> _Position:
+    y = np.cbrt(γ) * v
+    return _Position(1 / y, _saturation(v, γ) / (y * (1 + y + y * y)))
+
+
+def _saturation(v: FloatArray, γ: FloatArray) -> FloatArray:
+    """1 − γ v³ with compensated products: near the fixed point the plain difference keeps no digit."""
+    square, rest_square = _exact_product(v, v)
+    cube, rest_cube = _exact_product(square, v)
+    full, rest = _exact_product(cube, γ)
+    return np.asarray((1 - full) - (rest + γ * (rest_cube + rest_square * v)))
+
+
+def _exact_product(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """x·y rounded, and what rounding dropped (Dekker 1971)."""
+    x_high, y_high = _leading_half(x), _leading_half(y)
+    x_low, y_low = x - x_high, y - y_high
+    product = x * y
+    return product, ((x_high * y_high - product) + x_high * y_low + x_low * y_high) + x_low * y_low
+
+
+def _leading_half(x: FloatArray) -> FloatArray:
+    shifted = 134217729.0 * x  # 2²⁷ + 1
+    return np.asarray(shifted - (shifted - x))
+
+
+def _evolved(t: FloatArray, v: FloatArray, α: FloatArray, γ: FloatArray) -> _Position:
+    start = _position(v, γ)
+    with np.errstate(divide="ignore"):
+        target = _primitive(start) + α / np.cbrt(γ) * t
+    bounded = start.excess < 0  # above the fixed point or negative: P starts from 0, where |v| is infinite
+    if np.any(bounded & (target < 0)):
+        raise ValueError("flow_time reaches back beyond the time at which this head came from infinity")
+    rising = bounded & (start.inverse > 0)
+    choices = ((start.excess > 0, _from_below), (rising, _from_above), (bounded & ~rising, _negative))
+    return _piecewise(target, choices)
+
+
+def _primitive(position: _Position) -> FloatArray:
+    w, excess = position
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.where(np.abs(w) < 0.5, _series(w), _closed(w, np.log(np.abs(excess))))
+
+
+def _closed(w: FloatArray, log_distance: FloatArray) -> FloatArray:
+    angle = np.arctan((2 * w + 1) / np.sqrt(3)) - np.pi / 6
+    return np.asarray(-w - log_distance / 3 + np.log1p(w + w * w) / 6 + angle / np.sqrt(3))
+
+
+def _series(w: FloatArray) -> FloatArray:
+    """P for |w| ≤ ½, where the closed form cancels."""
+    cube, total = w**3, np.zeros_like(w)
+    for k in range(19, 0, -1):
+        total = total * cube + 1 / (3 * k + 1)
+    return total * w**4
+
+
+def _from_below(target: FloatArray) -> _Position:
+    """0 < v < fixed point: w > 1."""
+    far = target < _AT_TWICE
+    return _piecewise(target, ((far, _by_inverse), (~far, lambda goal: _by_logarithm(goal, 1.0))))
+
+
+def _from_above(target: FloatArray) -> _Position:
+    """v > fixed point: 0 < w < 1."""
+    far = target < _AT_HALF
+    return _piecewise(
+        target, ((far, lambda goal: _by_power(goal, 1.0)), (~far, lambda goal: _by_logarithm(goal, -1.0)))
+    )
+
+
+def _negative(target: FloatArray) -> _Position:
+    """v < 0: w < 0."""
+    far = target < _AT_MINUS_HALF
+    return _piecewise(target, ((far, lambda goal: _by_power(goal, -1.0)), (~far, _by_inverse)))
+
+
+def _by_inverse(target: FloatArray) -> _Position:
+    w = np.where(target < 0, np.maximum(2.0, _ESCAPE - target), np.minimum(-0.5, -target - 2 * _ESCAPE))
+    for _ in range(_NEWTON_STEPS):
+        w = w - (_closed(w, np.log(np.abs(w - 1))) - target) * (1 - w**3) / w**3
+    return _Position(w, w - 1)
+
+
+def _by_logarithm(target: FloatArray, side: float) -> _Position:
+    highest = 0.0 if side > 0 else -np.log(2.0)
+    logarithm = np.minimum(3 * (_AT_ONE - target), highest)
+    for _ in range(_NEWTON_STEPS):
+        w = 1 + side * np.exp(logarithm)
+        slope = -(w**3) / (1 + w + w * w)
+        logarithm = np.minimum(logarithm - (_closed(w, logarithm) - target) / slope, highest)
+    excess = side * np.exp(logarithm)
+    return _Position(1 + excess, excess)
+
+
+def _by_power(target: FloatArray, sign: float) -> _Position:
+    fourth = 4 * target
+    for _ in range(_NEWTON_STEPS):
+        w = sign * fourth**0.25
+        fourth = fourth - 4 * (_series(w) - target) * (1 - w**3)
+    w = sign * fourth**0.25
+    return _Position(w, w - 1)
+
+
+def _piecewise(
+    target: FloatArray, choices: Iterable[tuple[FloatArray, Callable[[FloatArray], _Position]]]
+) -> _Position:
+    """Each solver on the targets of its mask; the fixed point where no mask holds."""
+    inverse, excess = np.ones_like(target), np.zeros_like(target)
+    for mask, solve in choices:
+        inverse[mask], excess[mask] = solve(target[mask])
+    return _Position(inverse, excess)
+
+
+_AT_ONE = -1 + np.log(3) / 6 + np.pi / (6 * np.sqrt(3))  # lim P(w) + ⅓ ln|1−w| as w → 1
+_AT_TWICE, _AT_HALF, _AT_MINUS_HALF = (float(_closed(w, np.log(abs(w - 1)))) for w in np.array([2.0, 0.5, -0.5]))
