@@ -39,7 +39,7 @@ def rank_one_amplitude(flow_time: ArrayLike, v0: ArrayLike, alpha: ArrayLike, ga
     argument is not finite, or the solution has no value that far back. Source: Zhang et al. 2025, rank-one heads.
 
     >>> rank_one_amplitude([0.0, 500.0, 2000.0], v0=0.01, alpha=0.16, gamma=2.6)
-    array([0.01      , 0.0499922 , 0.7272363 ])
+    array([0.01     , 0.0499922, 0.7272363])
     """
     t, v, α, γ = _arguments(flow_time, v0, alpha, gamma)
     moving = (v != 0) & (t != 0)
@@ -98,7 +98,7 @@ def onset_time(v0: ArrayLike, alpha: ArrayLike, gamma: ArrayLike) -> FloatArray:
     start, α, γ = np.broadcast_arrays(*_arguments(0.0, v0, alpha, gamma)[1:])
     if np.any((start <= 0) | (γ * start**3 >= 1)):
         raise ValueError("v0 must lie between 0 and the fixed point gamma**(-1/3): other heads have no onset")
-    return (_ESCAPE - _primitive(_position(start, γ))) * np.cbrt(γ) / α
+    return np.asarray((_ESCAPE - _primitive(_position(start, γ))) * np.cbrt(γ) / α)
 
 
 def _arguments(*values: ArrayLike) -> list[FloatArray]:
@@ -215,7 +215,7 @@ def _by_power(target: FloatArray, sign: float) -> _Position:
 
 
 def _piecewise(
-    target: FloatArray, choices: Iterable[tuple[FloatArray, Callable[[FloatArray], _Position]]]
+    target: FloatArray, choices: Iterable[tuple[NDArray[np.bool_], Callable[[FloatArray], _Position]]]
 ) -> _Position:
     """Each solver on the targets of its mask; the fixed point where no mask holds."""
     inverse, excess = np.ones_like(target), np.zeros_like(target)
