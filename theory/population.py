@@ -1,0 +1,244 @@
+"""The loss that gradient flow descends when data are unlimited: exact moments and what follows from them."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from ..model import Parametrization, attention_divisor, is_softmax
+from ..task import FloatArray, Task, is_diagonal
+
+_EXACT_TIE, _ROUNDED_TIE = (
+    1e-14,
+    1e-12,
+)  # gains closer than this are equal: rounding of a few sums, of an eigensolver
+_COMMUTING = 1e-10
+_MIXTURES = (0.7548776662466927, 0.5698402909980532, 1.3247179572447460)  # any generic numbers
+
+
+class Spectrum(NamedTuple):
+    """Eigenvalues of Λ, A and B on common eigenvectors e_d, by decreasing gain b²/(aλ): dv/dt = b v² − a λ v⁵."""
+
+    lam: FloatArray
+    a: FloatArray
+    b: FloatArray
+    directions: FloatArray
+    gains: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Population:
+    """L(M) = c − 2 tr(BᵀM) + tr(Λ Mᵀ A M) of the restricted map M (D, D), in units of y².
+
+    The model predicts βᵀ M x_q with β = Σ_n y_n x_n / divisor: c = E y_q², B = E[y_q β x_qᵀ], A = E[β βᵀ], `Lambda`
+    is Λ. `spectrum` holds the common eigenvectors of Λ, A and B where there are any. Directions are numbered from
+    1 by decreasing gain: the gain is how much learning that direction lowers the loss.
+
+    Source: Zhang et al. 2025 (arXiv 2501.16265), for Ω = 1 and no noise.
+    """
+
+    c: float
+    A: FloatArray
+    B: FloatArray
+    Lambda: FloatArray
+    spectrum: Spectrum | None = None
+
+    @property
+    def dimension(self) -> int:
+        """D, the dimension of x."""
+        return len(self.Lambda)
+
+    def loss(self, M: FloatArray) -> FloatArray:
+        """L(M) for M (..., D, D), shape (...), in units of y²."""
+        quadratic: FloatArray = self.A @ M @ self.Lambda - 2 * self.B
+        return np.asarray(self.c + np.sum(quadratic * M, axis=(-2, -1)))
+
+    def force(self, M: FloatArray) -> FloatArray:
+        """G = B − A M Λ = −½ ∂L/∂M, the drive of gradient flow, for M (..., D, D)."""
+        return np.asarray(self.B - self.A @ M @ self.Lambda)
+
+    def gradient(self, M: FloatArray) -> FloatArray:
+        """∂L/∂M for M (..., D, D)."""
+        return -2 * self.force(M)
+
+    @property
+    def is_aligned(self) -> bool:
+        """Whether Λ, A and B share their eigenvectors: T is then diagonal in the basis of Λ."""
+        return self.spectrum is not None
+
+    @cached_property
+    def gains(self) -> FloatArray:
+        """Squared singular values of T = A^{-1/2} B Λ^{-1/2}, (D,), decreasing; equal where only rounding differs."""
+        return self._singular[0]
+
+    @property
+    def left(self) -> FloatArray:
+        """Left singular vectors u_d of T as columns, (D, D), in the order of `gains`."""
+        return self._singular[1]
+
+    @property
+    def right(self) -> FloatArray:
+        """Right singular vectors t_d of T as columns, (D, D), in the order of `gains`."""
+        return self._singular[2]
+
+    @property
+    def directions(self) -> FloatArray:
+        """Common eigenvectors e_d as columns, (D, D), by decreasing gain; ValueError where not `is_aligned`."""
+        return self._aligned.directions
+
+    @property
+    def lam(self) -> FloatArray:
+        """Eigenvalue of Λ on each direction, (D,); ValueError where not `is_aligned`."""
+        return self._aligned.lam
+
+    @property
+    def a(self) -> FloatArray:
+        """Eigenvalue of A on each direction, (D,); ValueError where not `is_aligned`."""
+        return self._aligned.a
+
+    @property
+    def b(self) -> FloatArray:
+        """Eigenvalue of B on each direction, (D,); ValueError where not `is_aligned`."""
+        return self._aligned.b
+
+    @cached_property
+    def coefficients(self) -> FloatArray:
+        """m_d = b_d / (a_d λ_d), what M learns on each direction, (D,); ValueError where not `is_aligned`."""
+        return self.b / (self.a * self.lam)
+
+    @cached_property
+    def factors(self) -> tuple[FloatArray, FloatArray]:
+        """Columns p_d and r_d, both (D, D), of the rank-one maps p_d r_dᵀ that are learned one by one."""
+        if self.is_aligned:
+            return self.directions * self.coefficients, self.directions
+        keys = _inverse_root(self.A) @ self.left * np.sqrt(self.gains)
+        return keys, _inverse_root(self.Lambda) @ self.right
+
+    def learned(self, subset: Iterable[int]) -> FloatArray:
+        """M_S (D, D), in which the directions of `subset`, numbered from 1, are learned; ValueError on another."""
+        chosen = direction_indices(subset, self.dimension)
+        keys, queries = self.factors
+        return np.asarray(keys[:, chosen] @ queries[:, chosen].T)
+
+    @cached_property
+    def minimum(self) -> FloatArray:
+        """M* = A⁻¹ B Λ⁻¹, (D, D), the global minimum: one preconditioned gradient step."""
+        if self.is_aligned:
+            return self.learned(range(1, self.dimension + 1))
+        return np.linalg.solve(self.A, np.linalg.solve(self.Lambda, self.B.T).T)
+
+    @cached_property
+    def minimum_loss(self) -> float:
+        """L(M*), in units of y²."""
+        return math.fsum([self.c, *-self.gains])
+
+    @property
+    def _aligned(self) -> Spectrum:
+        if self.spectrum is None:
+            raise ValueError("Λ and Ω do not commute, so no direction has eigenvalues: use gains, left and right")
+        return self.spectrum
+
+    @cached_property
+    def _singular(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        if self.spectrum is not None:
+            return self.spectrum.gains, self.directions, self.directions
+        T = _inverse_root(self.A) @ self.B @ _inverse_root(self.Lambda)
+        left, values, right = np.linalg.svd(T)
+        gains = values**2
+        return _levelled(gains, _ROUNDED_TIE * gains[:1]), left, right.T
+
+
+def population(task: Task, model: Parametrization) -> Population:
+    """Exact population loss of a linear-attention model on the task; only the model's divisor matters.
+
+    With s = N/divisor: c = tr(ΩΛ) + σ², B = s ΛΩΛ, A = s² [(1 + 1/N) ΛΩΛ + (tr(ΩΛ) + σ²) Λ/N], and for a range of
+    context lengths N the means of B and A over it. ValueError for softmax, or a mixture with a fixed teacher.
+
+    >>> from attndyn import Merged, Task
+    >>> task = Task(eigenvalues=[4, 3, 2, 1], trace=1.0, context_length=31)
+    >>> population(task, Merged(heads=8)).minimum_loss.__round__(8)
+    0.13599507
+    """
+    if is_softmax(model):
+        raise ValueError("softmax attention has no finite moments, so no population loss here: simulate on tokens")
+    if task.in_context_fraction < 1:
+        raise ValueError("a fixed teacher moves weights off the restricted block: simulate on statistics instead")
+    Λ, Ω = task.covariance, task.teacher_covariance
+    s, cubic, noise = _factors(task, model)
+    c = float(np.sum(Ω * Λ)) + task.noise_variance
+    outer = _symmetrised(Λ @ Ω @ Λ)
+    A = cubic * outer + noise * c * Λ
+    basis = _common_eigenvectors(Λ, Ω)
+    if basis is None:
+        return Population(c, A, s * outer, Λ)
+    lam, ω = (np.einsum("id,ij,jd->d", basis, matrix, basis, optimize=True) for matrix in (Λ, Ω))
+    a, b = cubic * lam**2 * ω + noise * c * lam, s * lam**2 * ω
+    return Population(c, A, s * outer, Λ, _spectrum(lam, a, b, basis))
+
+
+def direction_indices(subset: Iterable[int], dimension: int) -> list[int]:
+    """Directions numbered from 1 as indices from 0; ValueError unless they are distinct and within D."""
+    given = list(subset)
+    whole = all(isinstance(d, (int, np.integer)) and not isinstance(d, bool) for d in given)
+    if not whole or len(set(given)) < len(given) or not all(1 <= d <= dimension for d in given):
+        raise ValueError(f"a subset holds distinct directions from 1 to {dimension}, not {given!r}")
+    return [int(d) - 1 for d in given]
+
+
+def _factors(task: Task, model: Parametrization) -> tuple[float, float, float]:
+    """Means over n of s, s² (1 + 1/n) and s²/n with s = n/divisor."""
+    ratios = [(n, n / attention_divisor(model, n)) for n in task.context_lengths]
+    count = len(ratios)
+    return (
+        math.fsum(s for _, s in ratios) / count,
+        math.fsum(s * s * (n + 1) / n for n, s in ratios) / count,
+        math.fsum(s * s / n for n, s in ratios) / count,
+    )
+
+
+def _common_eigenvectors(Λ: FloatArray, Ω: FloatArray) -> FloatArray | None:
+    """Orthonormal columns on which Λ and Ω are both diagonal, or None.
+
+    A generic mixture of the two has no other eigenvectors, however degenerate each of them is on its own.
+    """
+    if is_diagonal(Λ) and is_diagonal(Ω):
+        return np.eye(len(Λ))
+    for mixture in _MIXTURES:
+        basis = np.linalg.eigh(Λ / np.max(np.abs(Λ)) + mixture * Ω / np.max(np.abs(Ω)))[1]
+        if all(_is_diagonal_on(basis, matrix) for matrix in (Λ, Ω)):
+            return np.asarray(basis)
+    return None
+
+
+def _is_diagonal_on(basis: FloatArray, matrix: FloatArray) -> bool:
+    inside = basis.T @ matrix @ basis
+    return bool(np.max(np.abs(inside - np.diag(np.diag(inside)))) <= _COMMUTING * np.max(np.abs(matrix)))
+
+
+def _spectrum(lam: FloatArray, a: FloatArray, b: FloatArray, basis: FloatArray) -> Spectrum:
+    """Sorted by decreasing gain, and by decreasing λ where gains are equal."""
+    gains = b / a * (b / lam)
+    first = np.argsort(-gains, kind="stable")
+    tie = _EXACT_TIE * gains[first] if is_diagonal(basis) else _ROUNDED_TIE * gains[first[:1]]
+    level = np.empty_like(gains)
+    level[first] = _levelled(gains[first], tie)
+    order = np.lexsort((-lam, -level))
+    return Spectrum(lam[order], a[order], b[order], basis[:, order], level[order])
+
+
+def _levelled(gains: FloatArray, tie: FloatArray) -> FloatArray:
+    """Decreasing gains in which those that differ by no more than `tie` from their neighbour are made equal."""
+    starts = np.append(True, -np.diff(gains) > np.broadcast_to(tie, gains.shape)[1:])
+    return np.asarray(gains[np.maximum.accumulate(np.where(starts, np.arange(len(gains)), 0))])
+
+
+def _inverse_root(matrix: FloatArray) -> FloatArray:
+    values, vectors = np.linalg.eigh(matrix)
+    return np.asarray(vectors / np.sqrt(values) @ vectors.T)
+
+
+def _symmetrised(matrix: FloatArray) -> FloatArray:
+    return (matrix + matrix.T) / 2
