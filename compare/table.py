@@ -1,0 +1,97 @@
+"""Tables for the terminal, for other programs (JSON) and for papers (LaTeX)."""
+
+import json
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ..model import Merged, Separate
+from ..task import Task
+from ..theory import FixedPoint, fixed_points
+from .ledger import Ledger
+
+
+def print_ledger(ledger: Ledger, out: Path) -> None:
+    """Print one table of verdicts, and where the rest is."""
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("claim", "verdict", "observed", "expected", "controls", "s"):
+        table.add_column(name, justify="right" if name == "s" else "left", overflow="fold")
+    for verdict in ledger.verdicts:
+        colour = "green" if verdict.holds else "red"
+        total = len(verdict.rejected) + len(verdict.accepted)
+        missed = f", accepts {', '.join(verdict.accepted)}" if verdict.accepted else ""
+        cells = (verdict.observed, verdict.expected, f"rejects {len(verdict.rejected)}/{total}{missed}")
+        level = f"[{colour}]{verdict.level}[/{colour}]"
+        table.add_row(verdict.id, level, *map(escape, cells), f"{verdict.seconds:.1f}")
+    console = Console()
+    console.print(table)
+    held = sum(verdict.holds for verdict in ledger.verdicts)
+    console.print(
+        f"{held} of {len(ledger.verdicts)} claims are as expected; ledger and figures: {out}", highlight=False
+    )
+
+
+def print_fixed_points(task: Task, model: Merged | Separate, limit: int) -> None:
+    """Print the first fixed points by increasing loss as a table."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("S", "loss", "coefficients", "gains", "index", "kind"):
+        table.add_column(name)
+    shown = list(islice(fixed_points(task, model), limit))
+    for point in shown:
+        table.add_row(_set(point, "∅"), f"{point.loss:.8f}", *_numbers(point), *_nature(point))
+    console = Console()
+    console.print(table)
+    if any(point.continuum for point in shown):
+        console.print("a continuum of maps stands behind one row: equal gains leave the choice of directions free")
+
+
+def fixed_points_json(task: Task, model: Merged | Separate, limit: int) -> None:
+    """Print the first fixed points by increasing loss as JSON."""
+    print(json.dumps([_plain(point) for point in islice(fixed_points(task, model), limit)]))
+
+
+def fixed_points_latex(task: Task, model: Merged | Separate, limit: int) -> None:
+    """Print the first fixed points by increasing loss as a LaTeX table (booktabs)."""
+    print(r"\begin{tabular}{llllrl}" + "\n" + r"\toprule")
+    print(r"$S$ & $L(M_S)$ & $m_d$ & $g_d$ & index & kind \\ \midrule")
+    for point in islice(fixed_points(task, model), limit):
+        name = r"$\emptyset$" if not point.subset else rf"$\{{{', '.join(map(str, point.subset))}\}}$"
+        cells = (name, f"{point.loss:.8f}", *_numbers(point), *_nature(point))
+        print(" & ".join(cells) + r" \\")
+    print(r"\bottomrule" + "\n" + r"\end{tabular}")
+
+
+def _plain(point: FixedPoint) -> dict[str, Any]:
+    coefficients = None if point.coefficients is None else [float(m) for m in point.coefficients]
+    return {
+        "subset": list(point.subset),
+        "loss": float(point.loss),
+        "coefficients": coefficients,
+        "gains": [float(gain) for gain in point.gains],
+        "hessian_index": int(point.hessian_index),
+        "kind": point.kind,
+        "continuum": point.continuum,
+    }
+
+
+def _set(point: FixedPoint, empty: str) -> str:
+    return ", ".join(map(str, point.subset)) or empty
+
+
+def _numbers(point: FixedPoint) -> tuple[str, str]:
+    coefficients = () if point.coefficients is None else point.coefficients
+    shown = ", ".join(f"{m:.4f}" for m in coefficients) or "–"
+    return shown, ", ".join(f"{gain:.4f}" for gain in point.gains) or "–"
+
+
+def _nature(point: FixedPoint) -> tuple[str, str]:
+    return str(point.hessian_index), point.kind + (" (continuum)" if point.continuum else "")
