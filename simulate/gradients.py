@@ -47,8 +47,8 @@ def by_complex_step(model: Parametrization, weights: Weights, grad_a: FloatArray
         for index in np.ndindex(value.shape):
             value[index] += 1j * _STEP
             a, B = _heads(model, shifted)
-            value[index] = weights[name][index]
             gradients[name][index] = (np.vdot(grad_a, a.imag) + np.vdot(grad_B, B.imag)) / _STEP
+            value[index] = weights[name][index]  # only now: a and B may be views of the shifted weights
     return gradients
 
 
