@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..model import Parametrization, Weights
-from .initial import checked_start
+from .initial import checked_start, model_name
 from .log import Descent, Log
 from .objective import Objective, objective
 from .progress import tracked
@@ -26,6 +26,9 @@ class Diverged(ArithmeticError):
         super().__init__(
             f"the run diverged: the loss is not finite at step {step}; choose a learning rate smaller than {rate:g}"
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Diverged, (self.trajectory, self.step)  # so that a worker process can raise it
 
 
 def train(
@@ -55,7 +58,7 @@ def train(
     ((20,), np.float64(0.38))
     """
     begin = checked_start(model, source, start)
-    settings = {"model": repr(model), "source": source.digest}
+    settings = {"model": model_name(model), "source": source.digest}
     rule = Descent(learning_rate, steps, record, checkpoint)
     return descend(objective(model, source), begin, rule, settings)
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..model import Parametrization, Weights
-from .initial import checked_start
+from .initial import checked_start, model_name
 from .objective import Objective, objective
 from .prompts import Data
 from .statistics import Statistics
@@ -46,7 +46,8 @@ def flow(
     for index in range(len(times)):
         loss[index], gradients = evaluate({name: value[index] for name, value in weights.items()})
         norm[index] = np.linalg.norm(_flat(gradients))
-    settings = {"model": repr(model), "source": source.digest, "rtol": rtol, "versions": versions()}
+    settings = {"model": model_name(model), "source": source.digest, "rtol": rtol, "method": method}
+    settings["versions"] = versions()
     return Trajectory(times, loss, norm, times, weights, None, settings)
 
 
@@ -71,7 +72,7 @@ def _checked_times(flow_time: ArrayLike) -> FloatArray:
     times = np.asarray(flow_time, dtype=float)
     if times.ndim != 1 or not len(times) or not np.all(np.isfinite(times)):
         raise ValueError(f"flow_time must be a list of finite times, not {flow_time!r}")
-    if times[0] < 0 or np.any(np.diff(times) < 0):
+    if times[0] < 0 or np.any(np.diff(times) <= 0):
         raise ValueError("flow_time must start at 0 or later and increase")
     return times
 

@@ -1,6 +1,7 @@
 """Initial weights: random schemes, aligned ones, and the check of weights that a user brings."""
 
 from collections.abc import Mapping
+from numbers import Real
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -8,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..model import Merged, Parametrization, Separate, Weights
 from ..task import Task
 from .prompts import Data, stream
-from .statistics import Statistics
+from .statistics import Statistics, refuse_outside
 
 FloatArray = NDArray[np.float64]
 
@@ -26,7 +27,8 @@ def initial_weights(
     "aligned", heads exactly on eigenvectors of Λ and balanced, no randomness: `scale` is a number or (D,), one
     amplitude a direction by decreasing λ (`Separate`: |k| = |q|, R directions a head in turn, v = √Σ|k|²;
     `Merged`: u_d of one head, v = √Σu_d²). Schemes beyond "gaussian" are for the built-in models.
-    ValueError for an unknown scheme, a scale that is not positive, or more directions than heads × rank.
+    ValueError for an unknown scheme, a scale that is not positive (an aligned amplitude may be 0), or more
+    directions than heads × rank.
 
     >>> from attndyn import Separate, Task
     >>> task = Task(eigenvalues=[2, 1], context_length=5)
@@ -40,9 +42,7 @@ def initial_weights(
         raise ValueError(f'scheme {scheme!r} is for Merged and Separate: use "gaussian" or your own arrays')
     if scheme == "aligned":
         return _aligned(model, task, _amplitudes(scale, task.dimension))
-    if np.ndim(scale) != 0 or not np.isfinite(scale) or float(np.asarray(scale)) <= 0:
-        raise ValueError(f"scale must be one positive number for scheme {scheme!r}, not {scale!r}")
-    weights = _gaussian(model, task.dimension, float(np.asarray(scale)), seed)
+    weights = _gaussian(model, task.dimension, positive("scale", scale), seed)
     if scheme == "gaussian":
         return weights
     if scheme == "published" and isinstance(model, Separate):
@@ -65,6 +65,29 @@ def restricted(weights: Weights) -> Weights:
     return inside
 
 
+def positive(name: str, value: object) -> float:
+    """The value as a plain number; ValueError if it is not positive and finite.
+
+    >>> positive("scale", 0.5)
+    0.5
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < np.inf:
+        raise ValueError(f"{name} must be positive and finite, not {value!r}")
+    return float(value)
+
+
+def model_name(model: Parametrization) -> str:
+    """A name that is the same in every process, also for a class of the user's own without a repr.
+
+    >>> model_name(Merged(heads=2))
+    "Merged(heads=2, divisor='context')"
+    """
+    if type(model).__repr__ is not object.__repr__:
+        return repr(model)
+    settings = ", ".join(f"{name}={value!r}" for name, value in sorted(vars(model).items()))
+    return f"{type(model).__qualname__}({settings})"
+
+
 def checked_start(model: Parametrization, source: Data | Statistics, start: Mapping[str, ArrayLike]) -> Weights:
     """A copy of `start` as float64, held to the model's shapes and, for restricted statistics, to their block."""
     shapes = model.shapes(source.dimension)
@@ -77,12 +100,7 @@ def checked_start(model: Parametrization, source: Data | Statistics, start: Mapp
         if not np.all(np.isfinite(weights[name])):
             raise ValueError(f"start[{name!r}] must be finite: it holds nan or inf")
     if isinstance(source, Statistics) and source.block == "restricted":
-        a, B = model.heads(weights)
-        if np.any(a[:, :-1]) or np.any(B[:, -1]):
-            raise ValueError(
-                "restricted statistics need value rows off x and keys off y: "
-                'zero them (scheme "restricted"), or make statistics of the full block'
-            )
+        refuse_outside(*model.heads(weights))
     return weights
 
 
@@ -97,9 +115,14 @@ def _entries(name: str, value: FloatArray) -> int:
 
 
 def _amplitudes(scale: ArrayLike, dimension: int) -> FloatArray:
-    amplitudes = np.asarray(scale, dtype=float)
-    if amplitudes.shape not in ((), (dimension,)) or not np.all(np.isfinite(amplitudes)):
-        raise ValueError(f"scale must be a number or {dimension} numbers for scheme 'aligned', not {scale!r}")
+    wanted = f"scale must be a positive number, or {dimension} numbers of zero or more, for scheme 'aligned'"
+    try:
+        amplitudes = np.asarray(scale, dtype=float)
+    except (TypeError, ValueError):
+        raise ValueError(f"{wanted}, not {scale!r}") from None
+    usable = np.all(np.isfinite(amplitudes)) and np.all(amplitudes >= 0) and np.any(amplitudes > 0)
+    if amplitudes.shape not in ((), (dimension,)) or not usable:
+        raise ValueError(f"{wanted}, not {scale!r}")
     return amplitudes
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..model import Weights
+from .initial import positive
 from .trajectory import Trajectory, load, versions
 
 CHECKPOINT_SECONDS = 20.0
@@ -32,24 +33,24 @@ class Descent:
     checkpoint: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
-        if not np.isfinite(self.learning_rate) or self.learning_rate <= 0:
-            raise ValueError(f"learning_rate must be positive and finite, not {self.learning_rate}")
+        rate = positive("learning_rate", self.learning_rate)
         if isinstance(self.steps, bool) or not isinstance(self.steps, (int, np.integer)) or self.steps < 1:
             raise ValueError(f"steps must be a whole number of at least 1, not {self.steps!r}")
+        object.__setattr__(self, "learning_rate", rate)  # plain numbers, as JSON wants them
+        object.__setattr__(self, "steps", int(self.steps))
 
     @property
     def recorded(self) -> NDArray[np.int64]:
         """The steps before which weights are stored, in order; the last is `steps`, after the last step."""
-        record = self.record
-        if record is None:
-            record = max(1, self.steps // RECORDS)
-        if isinstance(record, (int, np.integer)):
-            if record < 1:
-                raise ValueError(
-                    f"record must be a number of steps of at least 1, or a list of steps, not {record}"
-                )
-            record = range(0, self.steps, int(record))
-        chosen = np.unique([0, *record, self.steps]).astype(np.int64)
+        every = max(1, self.steps // RECORDS) if self.record is None else self.record
+        record = np.asarray(every)
+        if record.ndim > 1 or (record.size and record.dtype.kind not in "iu") or (record.ndim == 0 and record < 1):
+            raise ValueError(
+                f"record must be a number of steps of at least 1, or a list of steps, not {self.record!r}"
+            )
+        if record.ndim == 0:
+            record = np.arange(0, self.steps, int(record))
+        chosen = np.unique([0, *record.tolist(), self.steps]).astype(np.int64)
         if chosen[0] < 0 or chosen[-1] > self.steps:
             raise ValueError(f"record must name steps from 0 to {self.steps}, not {chosen[0]} … {chosen[-1]}")
         return chosen

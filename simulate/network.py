@@ -79,7 +79,7 @@ def train_network(
     if begin["hidden"].shape != (*begin["output"].shape, z.shape[1]):
         shapes = f"{begin['hidden'].shape} and {begin['output'].shape}"
         raise ValueError(f"hidden must be (H, {z.shape[1]}) and output (H,), not {shapes}")
-    source = hashlib.sha256(z.tobytes() + y.tobytes()).hexdigest()
+    source = hashlib.sha256(z.tobytes() + y.tobytes() + repr(z.shape).encode()).hexdigest()
     rule = Descent(learning_rate, steps, record, checkpoint)
     return descend(_objective(z, y), begin, rule, {"model": "network", "source": source})
 
