@@ -38,13 +38,17 @@ def predict(model: object, heads: Heads, tokens: NDArray[Any], context_length: i
     """The query's output ŷ_q (P,) for tokens (P, N+1, D+1), whose query is the row after the context.
 
     `heads` are a (H, D+1) and B (H, D+1, D), as `model.heads(weights)` gives them; they may be complex. The y of
-    the query is never read. `context_length` is N if left out. Source: Zhang et al. 2025, Section 2.2.
+    the query is never read. `context_length` is N if left out; ValueError if it does not lie in 1 … N.
+    Source: Zhang et al. 2025, Section 2.2.
 
     >>> from attndyn import Merged
     >>> predict(Merged(heads=1), (np.array([[0, 1.0]]), np.array([[[1.0], [0]]])), np.array([[[2, 3.0], [5, 0]]]))
     array([30.])
     """
-    length = tokens.shape[1] - 1 if context_length is None else context_length
+    longest = tokens.shape[1] - 1
+    length = longest if context_length is None else context_length
+    if not 1 <= length <= longest:
+        raise ValueError(f"context_length must lie in 1 … {longest} for these tokens, not {length}")
     batch = prompts(np.asarray(tokens, dtype=np.float64), length)
     scores, values = _scores(batch, heads)
     if is_softmax(model):
@@ -59,7 +63,7 @@ def token_loss(
 
     Shapes: tokens (P, N+1, D+1) with the true y in every row; gradients as `heads`. The loss has no ½.
     """
-    loss, grad_a, grad_B = 0.0, np.zeros_like(heads[0]), np.zeros_like(heads[1])
+    loss, grad_a, grad_B = 0.0, np.zeros(heads[0].shape), np.zeros(heads[1].shape)
     backward = _softmax_slopes if is_softmax(model) else _linear_slopes
     for length, batch in _batches(tokens, context_lengths):
         scale = 1.0 if is_softmax(model) else attention_divisor(model, length)

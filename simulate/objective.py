@@ -1,6 +1,7 @@
 """A loss and its gradient as a function of the weights: what descent needs, from tokens or from statistics."""
 
 from collections.abc import Callable
+from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,7 @@ from ..model import Parametrization, Weights, is_softmax
 from .attention import token_loss
 from .gradients import pullback
 from .prompts import Data
-from .statistics import Statistics
+from .statistics import Statistics, refuse_outside
 
 FloatArray = NDArray[np.float64]
 Objective = Callable[[Weights], tuple[float, Weights]]
@@ -19,7 +20,7 @@ def objective(model: Parametrization, source: Data | Statistics) -> Objective:
     """weights → (loss, gradients) of a model on data (token by token) or on statistics of it.
 
     The two are the same function in exact arithmetic. ValueError if statistics are given for softmax, or were
-    made with another divisor than the model's.
+    made with another divisor than the model's, or are restricted and the weights leave their block.
 
     >>> from attndyn import Merged, Task
     >>> from attndyn.simulate import sample, statistics, initial_weights
@@ -50,7 +51,7 @@ def _on_statistics(model: Parametrization, stats: Statistics) -> Objective:
     i, j = stats.pairs
     upper, lower = i * size + j, j * size + i
     once = np.repeat(np.where(i == j, 0.5, 1.0), dimension)  # a diagonal pair is counted twice below
-    c, b, S = stats.c, stats.b, stats.S
+    c, b, S, inside = stats.c, stats.b, stats.S, stats.block == "restricted"
     slope = np.zeros((size * size, dimension))
 
     def evaluate(weights: Weights) -> tuple[float, Weights]:
@@ -64,7 +65,10 @@ def _on_statistics(model: Parametrization, stats: Statistics) -> Objective:
         slope[lower] = half
         gradient = 2.0 * slope.reshape(size, size * dimension)
         grad_a, grad_B = flat_B @ gradient.T, (a @ gradient).reshape(B.shape)
-        return c + float(m @ (Sm - 2.0 * b)), pull(weights, grad_a, grad_B)
+        loss = c + float(m @ (Sm - 2.0 * b))
+        if inside and isfinite(loss):
+            refuse_outside(a, B)
+        return loss, pull(weights, grad_a, grad_B)
 
     return evaluate
 

@@ -19,6 +19,8 @@ CHUNK = 4096
 STREAMS = {"data": 0, "weights": 1, "test": 2}
 """The independent children that one seed has."""
 
+SPLITS = ("data", "test")
+
 
 class Data(Protocol):
     """Sequences of tokens (x, y) with the true y in every row; a prompt masks the y of its last row."""
@@ -51,8 +53,6 @@ def stream(seed: int, purpose: str, *key: int) -> np.random.Generator:
     """Random numbers that depend on the seed, the purpose ("data", "weights", "test") and the key only."""
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise ValueError(f"seed must be a whole number of at least 0, not {seed!r}")
-    if purpose not in STREAMS:
-        raise ValueError(f"split must be one of {', '.join(STREAMS)}, not {purpose!r}")
     return np.random.default_rng(np.random.SeedSequence(int(seed), spawn_key=(STREAMS[purpose], *key)))
 
 
@@ -70,9 +70,10 @@ def sample(
 
     `split` "test" gives prompts independent of "data" at the same seed. As in published training runs, `whiten`
     makes the sampled teachers' mean exactly zero and their covariance exactly Ω, and `centre` makes the mean of x
-    zero at every position; both read the data twice. With a fixed teacher exactly round(p·P) sequences have a
+    zero at every position; both read the data twice. With a fixed teacher exactly ⌊p·P + ½⌋ sequences have a
     random one; `random_labels` draws the context labels of the others from N(0, 1), independently of x.
-    ValueError if sequences < 1, or whitening is asked of a mixture or of fewer than D + 1 sequences.
+    ValueError if sequences < 1, or whitening is asked of a mixture or of fewer than D + 1 sequences, or random
+    labels without a fixed teacher.
 
     >>> from attndyn import Task
     >>> data = sample(Task(eigenvalues=[2, 1], context_length=5), sequences=10, seed=0)
@@ -85,6 +86,10 @@ def sample(
         raise ValueError("whiten needs every sequence to have a random teacher: in_context_fraction must be 1")
     if whiten and sequences <= task.dimension:
         raise ValueError(f"whiten needs more than D = {task.dimension} sequences, not {sequences}")
+    if random_labels and task.fixed_teacher is None:
+        raise ValueError("random_labels are for the sequences of a fixed_teacher, which this task lacks")
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {', '.join(SPLITS)}, not {split!r}")
     stream(seed, split)
     return Prompts(task, int(sequences), int(seed), split, whiten, centre, random_labels)
 
@@ -92,7 +97,8 @@ def sample(
 def given(tokens: ArrayLike, context_lengths: tuple[int, ...] | None = None) -> "Given":
     """Prompts from recorded tokens (P, N+1, D+1) with the true y in every row, the query's included.
 
-    `context_lengths` are the lengths the loss averages over, (N,) if left out. ValueError on other shapes.
+    `context_lengths` are the lengths the loss averages over, (N,) if left out. ValueError on other shapes,
+    numbers that are not finite, or lengths that are not whole numbers from 1 to N.
 
     >>> given(np.ones((3, 6, 3))).context_lengths
     (5,)
@@ -104,10 +110,11 @@ def given(tokens: ArrayLike, context_lengths: tuple[int, ...] | None = None) -> 
         raise ValueError("tokens must be finite: they hold nan or inf")
     longest = array.shape[1] - 1
     lengths = (longest,) if context_lengths is None else tuple(context_lengths)
-    if not lengths or min(lengths) < 1 or max(lengths) > longest:
-        raise ValueError(f"context_lengths must lie in 1 … {longest}, not {lengths}")
+    whole = all(isinstance(n, (int, np.integer)) and 1 <= n <= longest for n in lengths)
+    if not lengths or not whole:
+        raise ValueError(f"context_lengths must be whole numbers from 1 to {longest}, not {lengths}")
     array.flags.writeable = False
-    return Given(array, lengths)
+    return Given(array, tuple(int(n) for n in lengths))
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +137,8 @@ class Given:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the tokens and the context lengths."""
-        return hashlib.sha256(self.tokens.tobytes() + repr(self.context_lengths).encode()).hexdigest()
+        shape = repr((self.tokens.shape, self.context_lengths)).encode()
+        return hashlib.sha256(self.tokens.tobytes() + shape).hexdigest()
 
     def chunks(self) -> Iterator[FloatArray]:
         """The tokens in pieces of at most CHUNK sequences."""
@@ -170,7 +178,7 @@ class Prompts:
 
     @property
     def in_context_sequences(self) -> int:
-        """How many sequences have a random teacher: the first round(p·P) ones."""
+        """How many sequences have a random teacher: the first ⌊p·P + ½⌋ ones."""
         return int(self.task.in_context_fraction * self.sequences + 0.5)
 
     @property

@@ -42,6 +42,8 @@ class Statistics:
 
     def __add__(self, other: "Statistics") -> "Statistics":
         """Statistics of the two data sets together; ValueError if they are of different kinds."""
+        if not isinstance(other, Statistics):
+            return NotImplemented
         mine, theirs = self._kind(), other._kind()
         if mine != theirs:
             raise ValueError(f"statistics of different kinds cannot be merged: {mine} and {theirs}")
@@ -79,8 +81,7 @@ def statistics(data: Data, model: object, block: str = "full") -> Statistics:
     >>> statistics(data, Merged(heads=1)).S.shape
     (12, 12)
     """
-    if is_softmax(model):
-        raise ValueError("softmax attention has no finite statistics: pass the data itself to train")
+    _refuse_softmax(model)
     i, j = pairs(data.dimension, block)
     size = len(i) * data.dimension
     c, b, S = 0.0, np.zeros(size), np.zeros((size, size))
@@ -101,13 +102,19 @@ def from_moments(
     """Restricted statistics from exact moments A = E ββᵀ, B = E y_q β x_qᵀ, Λ = E x_q x_qᵀ, (D, D) each.
 
     The moments must hold the divisor of `model`. This is how a comparison hands population moments over.
+    ValueError for other shapes, an A or Λ that is not symmetric, or softmax.
 
     >>> from attndyn import Merged
     >>> from_moments(1.0, [[2.0]], [[1.0]], [[1.0]], Merged(heads=1), (5,)).S
     array([[2.]])
     """
-    S = np.kron(np.asarray(A, dtype=float), np.asarray(Lambda, dtype=float))
-    b = np.asarray(B, dtype=float)
+    _refuse_softmax(model)
+    a, b, Λ = (np.asarray(moment, dtype=float) for moment in (A, B, Lambda))
+    if b.ndim != 2 or b.shape[0] != b.shape[1] or not a.shape == b.shape == Λ.shape:
+        raise ValueError(f"A, B and Lambda must be (D, D) each, not {a.shape}, {b.shape} and {Λ.shape}")
+    if not (np.allclose(a, a.T, rtol=1e-9) and np.allclose(Λ, Λ.T, rtol=1e-9)):
+        raise ValueError("A = E ββᵀ and Lambda = E xxᵀ must be symmetric")
+    S = np.kron(a, Λ)
     kind = (len(b), tuple(context_lengths), str(getattr(model, "divisor", "context")), "restricted")
     return Statistics(float(c), b.ravel(), S, np.inf, *kind)
 
@@ -119,6 +126,20 @@ def pairs(dimension: int, block: str) -> tuple[IntArray, IntArray]:
     if block == "full":
         return np.triu_indices(dimension + 1)
     return np.arange(dimension), np.full(dimension, dimension)
+
+
+def _refuse_softmax(model: object) -> None:
+    if is_softmax(model):
+        raise ValueError("softmax attention has no finite statistics: pass the data itself to train")
+
+
+def refuse_outside(a: FloatArray, B: FloatArray) -> None:
+    """ValueError if heads a (H, D+1), B (H, D+1, D) leave the block that restricted statistics know."""
+    if a[:, :-1].any() or B[:, -1].any():
+        raise ValueError(
+            "restricted statistics need value rows off x and keys off y: "
+            'zero them (scheme "restricted"), or make statistics of the full block'
+        )
 
 
 def _features(
