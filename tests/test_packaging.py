@@ -1,0 +1,130 @@
+"""What is shipped: packages, files, one version, dependencies, and a quick start."""
+
+import configparser
+import fnmatch
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import attndyn
+
+ROOT = Path(attndyn.__file__).parent
+NOT_SHIPPED = {"tests", "docs", "benchmarks", "examples", "build", "results"}
+
+
+def setup() -> configparser.ConfigParser:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    return config
+
+
+def lines(section: str, key: str) -> list[str]:
+    return [line.strip() for line in setup()[section][key].split("\n") if line.strip()]
+
+
+def folders(root: Path, pattern: str) -> set[str]:
+    """Dotted names of the shipped folders below root that hold a file of this pattern."""
+    found = {path.relative_to(root).parts[:-1] for path in root.rglob(pattern)}
+    shipped = [parts for parts in found if not parts or not (parts[0] in NOT_SHIPPED or parts[0].startswith("."))]
+    return {".".join(("attndyn", *parts)) for parts in shipped}
+
+
+def test_the_packages_listed_are_those_there_are():
+    listed = lines("options", "packages")
+    assert sorted(listed) == sorted(folders(ROOT, "__init__.py"))
+
+
+def test_every_module_lies_in_a_package():
+    assert folders(ROOT, "*.py") == folders(ROOT, "__init__.py")
+
+
+def test_a_forgotten_folder_would_be_found(tmp_path):
+    for name in (
+        "__init__.py",
+        "theory/new/__init__.py",
+        "loose/module.py",
+        "tests/x/__init__.py",
+        ".venv/y/__init__.py",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert folders(tmp_path, "__init__.py") == {"attndyn", "attndyn.theory.new"}
+    assert folders(tmp_path, "*.py") == {"attndyn", "attndyn.theory.new", "attndyn.loose"}
+
+
+def test_every_pattern_of_package_data_names_files_and_every_data_file_has_one():
+    data = {name: re.split(r",\s*", patterns) for name, patterns in setup()["options.package_data"].items()}
+    for name, patterns in data.items():
+        folder = ROOT.joinpath(*name.split(".")[1:])
+        assert all(list(folder.glob(pattern)) for pattern in patterns), name
+    shipped = ROOT / "compare"
+    files = [path for path in shipped.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")]
+    for path in files:
+        package = ".".join(("attndyn", *path.relative_to(ROOT).parts[:-1]))
+        assert any(fnmatch.fnmatch(path.name, pattern) for pattern in data.get(package, [])), path
+
+
+def test_types_are_announced():
+    assert (ROOT / "py.typed").is_file()
+
+
+def versions(text: str, pattern: str) -> list[str]:
+    return re.findall(pattern, text, flags=re.MULTILINE)
+
+
+def test_there_is_one_version():
+    assert re.fullmatch(r"\d+\.\d+\.\d+", attndyn.__version__)
+    assert setup()["metadata"]["version"] == "attr: attndyn.__version__"
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert versions(citation, r"^version: (\S+)$") == [attndyn.__version__]
+    assert versions(changelog, r"^## (\S+)")[0] == attndyn.__version__
+
+
+def test_another_version_would_be_found():
+    assert versions("version: 0.0.9\n", r"^version: (\S+)$") != [attndyn.__version__]
+    assert versions("# Changes\n\n## 0.0.9\n\n## 0.0.8", r"^## (\S+)")[0] == "0.0.9"
+
+
+def test_the_license_is_the_same_everywhere():
+    assert setup()["metadata"]["license"] == "MIT"
+    assert (ROOT / "LICENSE").read_text(encoding="utf-8").startswith("MIT License")
+    assert "\nlicense: MIT\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+
+
+def test_every_dependency_says_why_it_is_there():
+    extras = [line for key in setup()["options.extras_require"] for line in lines("options.extras_require", key)]
+    declared = {re.split(r"[^\w-]", line)[0] for line in lines("options", "install_requires") + extras}
+    page = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `([\w-]+)`", page, flags=re.MULTILINE)) == declared
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Top-level packages in memory after a statement in a fresh interpreter."""
+    code = f"import sys\n{statement}\nprint(*{{name.split('.')[0] for name in sys.modules}})"
+    run = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    return set(run.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("statement", "not_loaded"),
+    [
+        ("import attndyn", {"numpy", "scipy", "sympy", "matplotlib", "rich", "typer"}),
+        ("from attndyn import Task, Merged, Separate", {"scipy", "sympy", "matplotlib", "rich", "typer"}),
+        (
+            "import attndyn.theory, attndyn.simulate, attndyn.compare",
+            {"scipy", "sympy", "matplotlib", "rich", "typer"},
+        ),
+        ("import attndyn.cli", {"numpy", "scipy", "sympy", "matplotlib"}),
+    ],
+)
+def test_a_quick_start(statement, not_loaded):
+    assert loaded_by(statement) & not_loaded == set()
+
+
+def test_a_slow_start_would_be_found():
+    assert {"sympy", "mpmath"} <= loaded_by("import attndyn, sympy")
