@@ -64,11 +64,11 @@ def test_moments_are_those_of_the_task(many, name):
 
 def test_moments_of_another_task_are_told_apart(many):
     x, y = many
-    assert z_score(x[:, 2, :, None] * x[:, 2, None, :], np.diag(np.diag(Λ))) > 10  # control: off-diagonal lost
-    assert z_score(y[:, 2] ** 2, np.trace(Λ @ Ω)) > 10  # control: noise lost
-    assert z_score(y[:, 2] ** 2, np.trace(Λ) + 0.25) > 10  # control: Ω lost
+    assert z_score(x[:, 2, :, None] * x[:, 2, None, :], np.diag(np.diag(Λ))) > 9  # control: off-diagonal lost
+    assert z_score(y[:, 2] ** 2, np.trace(Λ @ Ω)) > 9  # control: noise lost
+    assert z_score(y[:, 2] ** 2, np.trace(Λ) + 0.25) > 9  # control: Ω lost
     products = x[:, 1, :, None] * x[:, 5, None, :] * (y[:, 1] * y[:, 5])[:, None, None]
-    assert z_score(products, Λ @ Λ) > 10
+    assert z_score(products, Λ @ Λ) > 9
 
 
 def test_noise_is_independent_in_every_token():
