@@ -101,7 +101,7 @@ def wrong_definitions():
                 yield pytest.param(model, variant, id=f"{name}: {variant}")
 
 
-@pytest.mark.parametrize(("model", "variant"), wrong_definitions())
+@pytest.mark.parametrize(("model", "variant"), [*wrong_definitions()])
 def test_wrong_definitions_are_told_apart(model, variant):
     tokens, weights = sample(TASK, 4).tokens, initial_weights(model, TASK, scale=0.7, seed=2)
     wrong = [full_attention(model, weights, sequence, N, variant) for sequence in tokens]
