@@ -1,0 +1,157 @@
+"""Merged attention: the aligned equations, the closed form for white inputs, and the mode that grows.
+
+Whatever the small initial weights, every head's U_h becomes proportional to one shared matrix: M = s U with
+
+    ds/dt = ⟨G, U⟩        dU/dt = s G        G = B − A M Λ        s² − |U|² conserved
+
+On an aligned task U stays diagonal, D + 1 scalar equations. Source: Zhang et al. 2025 (arXiv 2501.16265), on
+merged attention. Times are flow times.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .integration import flow_times, integrate
+from .population import Population
+
+FloatArray = NDArray[np.float64]
+
+
+def white_amplitudes(
+    flow_time: ArrayLike, s0: float, u0: float, alpha: float, kappa: float
+) -> tuple[FloatArray, FloatArray]:
+    """s and u (T,) in closed form when all directions are equal: ds/dt = u (α − κ s u), du/dt = s (α − κ s u).
+
+    U = u I/√D, α = b √D and κ = a λ, for any s₀ and u₀, balanced or not. s ± u grow and shrink by the factors
+    E^{±1/2} of E = exp 2∫(α − κ s u) dt, which obeys a Riccati equation with constant coefficients. Balanced,
+    s = u = w₀, this is s u = α e^{2αt} / (κ (e^{2αt} − 1) + α/w₀²). No time overflows. ValueError if a time is
+    negative, or α or κ not positive. Source: Zhang et al. 2025, on white covariance.
+
+    >>> s, u = white_amplitudes([0.0, 2.0, 50.0], 0.1, 0.1, alpha=2.0, kappa=1.25)
+    >>> s * u
+    array([0.01      , 1.51897981, 1.6       ])
+    """
+    if alpha <= 0 or kappa <= 0:
+        raise ValueError(f"alpha and kappa must be positive, not {alpha} and {kappa}")
+    t, total, difference = flow_times(flow_time), s0 + u0, s0 - u0
+    up, down = kappa * total**2 / 2, kappa * difference**2 / 2
+    root = float(np.hypot(alpha, np.sqrt(up * down)))
+    excess = up * down / (root + alpha)  # root − α without cancellation
+    decay, rise = np.exp(-2 * root * t), -np.expm1(-2 * root * t)
+    numerator = 2 * root * decay + (root + alpha + down) * rise
+    denominator = excess + (root + alpha) * decay + up * rise
+    with np.errstate(divide="ignore"):
+        growth = np.sqrt(numerator / denominator)
+    plus = total * growth if total else np.zeros_like(t)
+    minus = difference / growth
+    return (plus + minus) / 2, (plus - minus) / 2
+
+
+def aligned_amplitudes(
+    population: Population, flow_time: ArrayLike, s0: float, u0: ArrayLike
+) -> tuple[FloatArray, FloatArray]:
+    """s (T,) and u (T, D), by decreasing gain, on an aligned task: du_d/dt = s (b_d − a_d λ_d s u_d), likewise s.
+
+    `u0` is (D,). Accurate to about 1e-11. ValueError if the task is not aligned, u0 has another shape, or a time is negative. Source: Zhang et al. 2025, on merged attention.
+    """
+    start = np.asarray(u0, dtype=np.float64)
+    if start.shape != (population.dimension,):
+        raise ValueError(f"u0 must have shape ({population.dimension},), not {start.shape}")
+    gain, limit = population.b, population.a * population.lam
+    return _shared_flow(lambda map_: gain - limit * map_, flow_time, s0, start)
+
+
+def matrix_amplitudes(
+    population: Population, flow_time: ArrayLike, s0: float, U0: ArrayLike
+) -> tuple[FloatArray, FloatArray]:
+    """s (T,) and U (T, D, D) of M = s U on any task, whether or not Λ and Ω commute, from s₀ and `U0` (D, D).
+
+    Integrated to about 1e-11 relative. ValueError if U0 has another shape or a time is negative.
+    """
+    start = np.asarray(U0, dtype=np.float64)
+    if start.shape != population.B.shape:
+        raise ValueError(f"U0 must have shape {population.B.shape}, not {start.shape}")
+    return _shared_flow(population.force, flow_time, s0, start)
+
+
+def growing_mode(population: Population, weights: Mapping[str, NDArray[Any]]) -> float:
+    """w₀ of the mode that grows from small weights: w₀² = Σ_h ((v_h + ⟨U_h, B⟩/‖B‖) / 2)².
+
+    `weights` are value (H, D+1) and key_query (H, D+1, D+1). What the flow of M forgets is the other half of each
+    head, which decays while this half grows like exp(‖B‖ t); from s = w₀, U = w₀ B/‖B‖ the flow of M is followed
+    with an error of first order in the initial scale. ValueError if a weight is missing or has another shape.
+    """
+    value, key_query = merged_block(weights, population.dimension)
+    overlap = np.einsum("hij,ij->h", key_query, population.B) / np.linalg.norm(population.B)
+    return float(np.linalg.norm(value + overlap) / 2)
+
+
+def merged_block(weights: Mapping[str, NDArray[Any]], dimension: int) -> tuple[FloatArray, FloatArray]:
+    """v (H,) and U (H, D, D) of full-size merged weights: the blocks that move on unlimited data; ValueError."""
+    size = dimension + 1
+    if not {"value", "key_query"} <= set(weights):
+        raise ValueError(f"merged weights are value and key_query, not {', '.join(sorted(weights)) or 'none'}")
+    value, key_query = (np.asarray(weights[name], dtype=np.float64) for name in ("value", "key_query"))
+    if value.shape[1:] != (size,) or key_query.shape != (len(value), size, size):
+        raise ValueError(
+            f"value must be (H, {size}) and key_query (H, {size}, {size}), not {value.shape} and {key_query.shape}"
+        )
+    return value[:, -1], key_query[:, :-1, :-1]
+
+
+def drop_time(population: Population, w0: float) -> float:
+    """Flow time ln(1/w₀)/‖B‖ at which the growing mode saturates, to leading order in small w₀."""
+    _positive_mode(w0)
+    return float(-np.log(w0) / np.linalg.norm(population.B))
+
+
+def half_loss_time(population: Population, w0: float) -> float:
+    """Flow time at which the predicted loss is midway between its value at M = 0 and its minimum.
+
+    Differs from `drop_time` by a constant that does not depend on w₀, up to O(w₀). ValueError unless w₀ lies
+    between 0 and the value at which the loss starts below its middle.
+
+    >>> from attndyn import Merged, Task
+    >>> from attndyn.theory.population import population
+    >>> task = Task(eigenvalues=[4, 3, 2, 1], trace=1.0, context_length=31)
+    >>> merged = population(task, Merged(heads=8))
+    >>> times = [half_loss_time(merged, w0) for w0 in (1e-3, 1e-6)]
+    >>> bool(abs(times[1] - times[0] - (drop_time(merged, 1e-6) - drop_time(merged, 1e-3))) < 1e-2)
+    True
+    """
+    from scipy.optimize import brentq
+
+    _positive_mode(w0)
+    unit = population.B / np.linalg.norm(population.B)
+    middle = (population.c + population.minimum_loss) / 2
+
+    def above_middle(t: float) -> float:
+        s, U = matrix_amplitudes(population, t, w0, w0 * unit)
+        return float(population.loss(s[0] * U[0]) - middle)
+
+    if above_middle(0.0) <= 0:
+        raise ValueError(f"w0 must be small: at {w0} the loss starts below the middle of its drop")
+    last = max(drop_time(population, w0), 0.0) + 1 / float(np.linalg.norm(population.B))
+    while above_middle(last) > 0:
+        last *= 2
+    return float(brentq(above_middle, 0.0, last, xtol=1e-12, rtol=1e-12))
+
+
+def _positive_mode(w0: float) -> None:
+    if not 0 < w0 < np.inf:
+        raise ValueError(f"w0 must be positive: {w0} stays at the saddle for ever")
+
+
+def _shared_flow(
+    force: Callable[[FloatArray], FloatArray], flow_time: ArrayLike, s0: float, start: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    def rate(x: FloatArray) -> FloatArray:
+        s, shared = x[0], x[1:].reshape(start.shape)
+        drive = force(s * shared)
+        return np.concatenate(([np.sum(shared * drive)], (s * drive).ravel()))
+
+    values = integrate(rate, np.concatenate(([s0], start.ravel())), flow_times(flow_time))
+    return values[:, 0], values[:, 1:].reshape(-1, *start.shape)
