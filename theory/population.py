@@ -71,7 +71,7 @@ class Population:
 
     @cached_property
     def gains(self) -> FloatArray:
-        """Squared singular values of T = A^{-1/2} B Λ^{-1/2}, (D,), decreasing; equal where only rounding differs."""
+        """Squared singular values of T = A^{-1/2} B Λ^{-1/2}, (D,), decreasing; ties up to rounding are exact."""
         return self._singular[0]
 
     @property
