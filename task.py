@@ -222,7 +222,7 @@ def _mixture(
 def _nonnegative(name: str, value: float) -> float:
     if not _is_number(value) or not 0 <= value < np.inf:
         raise ValueError(f"{name} must be zero or more and finite, not {value!r}")
-    return float(value) + 0.0
+    return float(value)
 
 
 def _is_number(value: object) -> bool:

@@ -117,6 +117,7 @@ def test_the_order_of_the_eigenvalues_is_kept_in_the_covariance_only():
         (7, 7, (7,)),
         (np.int64(7), 7, (7,)),
         ("7", 7, (7,)),
+        (" 7 ", 7, (7,)),
         ("1..3", "1..3", (1, 2, 3)),
         (" 1 .. 3 ", "1..3", (1, 2, 3)),
         ("1..1", "1..1", (1,)),
@@ -162,7 +163,15 @@ def test_negative_zero_is_zero():
     one, other = Task(fixed_teacher=[0.0, 1], **options), Task(fixed_teacher=[-0.0, 1], **options)
     assert one == other
     assert hash(one) == hash(other)
-    assert one.digest == other.digest
+    options |= {"fixed_teacher": [1, 1]}
+    assert (
+        Task(**options | {"in_context_fraction": 0.0}).digest
+        == Task(**options | {"in_context_fraction": -0.0}).digest
+    )
+
+
+def test_a_fraction_of_one_needs_no_teacher():
+    assert Task(E, in_context_fraction=1, context_length=3) == Task(E, context_length=3)
 
 
 @pytest.mark.parametrize("travel", [copy.deepcopy, lambda task: pickle.loads(pickle.dumps(task))])
@@ -203,6 +212,7 @@ REFUSED = {
     "text": ({"eigenvalues": "abc"}, "must be numbers of shape (D,), not 'abc'"),
     "indefinite": ({"covariance": [[1, 2], [2, 1]]}, "positive definite: its smallest eigenvalue is -1"),
     "singular": ({"covariance": np.ones((3, 3))}, "covariance must be positive definite"),
+    "singular diagonal": ({"covariance": np.diag([1, 0])}, "positive definite: its smallest eigenvalue is 0"),
     "asymmetric": ({"covariance": [[1, 0.5], [0, 1]]}, "covariance must be symmetric: pass (C + C.T) / 2"),
     "not square": ({"covariance": [[1, 2]]}, "covariance must be square, not 1 × 2"),
     "a vector": ({"covariance": [1, 2]}, "covariance must have shape (D, D), not (2,)"),
@@ -218,6 +228,7 @@ REFUSED = {
     "fraction as text": ({"fixed_teacher": [1, 2], "in_context_fraction": "0.5"}, "between 0 and 1, not '0.5'"),
     "teacher too long": ({"fixed_teacher": [1] * 3, "in_context_fraction": 0.5}, "must have shape (2,), not (3,)"),
     "negative noise": ({"noise_variance": -1}, "noise_variance must be zero or more and finite, not -1"),
+    "infinite noise": ({"noise_variance": np.inf}, "zero or more and finite, not inf"),
     "nan noise": ({"noise_variance": np.nan}, "zero or more and finite, not nan"),
     "noise as text": ({"noise_variance": "1"}, "zero or more and finite, not '1'"),
     "noise as list": ({"noise_variance": [1]}, "zero or more and finite, not [1]"),
@@ -279,6 +290,16 @@ def test_a_nearly_singular_diagonal_is_exact_and_accepted():
 def test_an_asymmetry_of_rounding_is_averaged_away():
     task = Task(covariance=[[1, 0.5 + 1e-15], [0.5, 1]], context_length=3)
     np.testing.assert_array_equal(task.covariance, task.covariance.T)
+
+
+@pytest.mark.parametrize("size", [1e-12, 1.0, 1e12])
+def test_the_checks_of_a_covariance_do_not_depend_on_its_size(size):
+    near = np.array([[1, 1 - 1e-12], [1 - 1e-12, 1]])
+    assert Task(covariance=size * near, context_length=3).eigenvalues[-1] > 0
+    with pytest.raises(ValueError, match="positive definite"):
+        Task(covariance=size * np.array([[1, 1 - 1e-16], [1 - 1e-16, 1]]), context_length=3)
+    with pytest.raises(ValueError, match="symmetric"):
+        Task(covariance=size * np.array([[1, 0.5 + 1e-6], [0.5, 1]]), context_length=3)
 
 
 def test_is_diagonal():
