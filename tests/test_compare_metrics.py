@@ -94,7 +94,7 @@ def test_resampling_converges_at_second_order():
 
 
 def test_nothing_is_extrapolated():
-    for at in ([-0.1], [2.1], [[1.0]]):
+    for at in ([-0.1, 1.0], [1.0, 2.1], [[1.0]]):
         with pytest.raises(ValueError, match=re.escape("at must be times (K,) between 0 and 2")):
             resample([0, 1, 2], [1, 2, 3], at)
 
@@ -190,6 +190,8 @@ def test_plateaus_that_are_not_visited_have_no_height():
     assert indices.tolist() == [0, -1, 3]
     heights, indices = plateau_heights([0.6, 0.6, 0.1], [0.1, 0.2, 0.0], [1.0, 0.6, 0.1])  # a start below 1.0
     assert indices.tolist() == [-1, 0, 2]
+    heights, indices = plateau_heights([1.0, 0.75, 0.5], [0.2, 0.1, 0.3], [1.0, 0.5])  # half way down is down
+    assert indices.tolist() == [0, 1]
 
 
 @quick
@@ -224,7 +226,7 @@ def test_the_order_of_a_pure_power_is_found(power, factor, count):
 def test_the_extrapolated_order_is_one_order_better_than_the_last_local_slope():
     largest = np.array([0.1, 0.05, 0.025, 0.0125])
     orders = []
-    for h in largest[:, None] / [1, 2, 4]:
+    for h in largest[:, None] / [1, 2, 5]:  # not geometric: the logarithmic means matter
         orders.append(observed_order(h, h**2 * np.exp(h) / (1 + h**2)))
     local = observed_order(largest, [abs(order.local_slopes[-1] - 2) for order in orders])
     extrapolated = observed_order(largest, [abs(order.extrapolated - 2) for order in orders])
@@ -317,6 +319,7 @@ REFUSED = {
     "loss of two axes": (lambda: crossing_times([0, 1], np.ones((2, 2)), [0.5]), "not shape (2, 2)"),
     "nan level": (lambda: crossing_times([0, 1], [1, 0], [np.nan]), "levels must be finite"),
     "rising plateaus": (lambda: exit_times([0, 1], [1, 0], [0.5, 1.0]), "decreasing losses (K,), not [0.5, 1.0]"),
+    "equal plateaus": (lambda: exit_times([0, 1], [1, 0], [1.0, 1.0]), "decreasing losses (K,), not [1.0, 1.0]"),
     "one plateau": (lambda: plateau_heights([1, 0], [1, 0], [1.0]), "two or more decreasing losses"),
     "losses of two axes": (lambda: plateau_heights(np.eye(2), np.eye(2), [1, 0]), "shape (T,), not (2, 2)"),
     "two points": (lambda: observed_order([1, 2], [1, 2]), "three or more parameters: 2 left"),
@@ -327,6 +330,9 @@ REFUSED = {
     "scale below zero": (lambda: observed_order([1, 2, 3], [1, 2, 3], scale=np.negative), "or its scale"),
     "negative floor": (lambda: observed_order([1, 2, 3], [1, 2, 3], floor=-1), "floor must be zero or more"),
     "level of one": (lambda: observed_order([1, 2, 3], [1, 2, 3], level=1.0), "level between 0 and 1"),
+    "level of zero": (lambda: observed_order([1, 2, 3], [1, 2, 3], level=0.0), "level between 0 and 1"),
+    "two axes": (lambda: observed_order(np.ones((3, 2)), np.ones((3, 2))), "must be positive (K,)"),
+    "scale of one number": (lambda: observed_order([1, 2, 3], [1, 2, 3], scale=np.sum), "must be positive (K,)"),
     "no spread": (
         lambda: standard_error_gap(1, 2, 0),
         "standard_error must be positive, the smallest is 0: use more",
