@@ -1,0 +1,178 @@
+"""Trajectories: saved and loaded bit for bit, whole or absent, and nothing else taken for one."""
+
+import os
+import pickle
+import re
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given as forall
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from attndyn import Merged, Task
+from attndyn.simulate import Trajectory, flow, initial_weights, load, sample, statistics, train
+from attndyn.simulate.files import make_folder, write_atomically, write_text
+
+TASK = Task([2, 1], trace=1.0, context_length=5)
+MODEL = Merged(heads=2)
+START = initial_weights(MODEL, TASK, 0.5)
+
+
+def descent():
+    return train(MODEL, statistics(sample(TASK, 40), MODEL), START, learning_rate=0.01, steps=20, record=3)
+
+
+def gradient_flow():
+    return flow(MODEL, statistics(sample(TASK, 40), MODEL), START, [0, 1, 2])
+
+
+def same(run, other):
+    for name in ("time", "loss", "gradient_norm", "weight_time"):
+        mine, theirs = getattr(run, name), getattr(other, name)
+        assert mine.dtype == theirs.dtype
+        assert mine.tobytes() == theirs.tobytes()
+    assert list(run.weights) == list(other.weights)
+    for name, value in run.weights.items():
+        assert value.shape == other.weights[name].shape
+        assert value.tobytes() == other.weights[name].tobytes()
+    assert (run.learning_rate, run.settings) == (other.learning_rate, other.settings)
+
+
+@pytest.mark.parametrize("make", [descent, gradient_flow])
+def test_what_is_loaded_is_what_was_saved(tmp_path, make):
+    run = make().with_settings({"note": "ε = ½", "list": [1, 2]})
+    path = run.save(tmp_path / "new" / "run.npz")
+    same(load(path), run)
+    same(load(run.save(str(tmp_path / "any name"))), run)  # no suffix is added
+
+
+@settings(max_examples=25, deadline=None)
+@forall(st.lists(st.floats(width=64), min_size=1, max_size=5), st.one_of(st.none(), st.floats(1e-300, 1e300)))
+def test_any_numbers_survive(numbers, rate):
+    line = np.array(numbers)
+    run = Trajectory(line, line, line, line, {"w": line[:, None, None]}, rate, {"rate": rate})
+    with tempfile.TemporaryDirectory() as folder:
+        same(load(run.save(Path(folder) / "run.npz")), run)
+
+
+def test_a_file_that_is_not_whole_is_refused_in_one_line(tmp_path):
+    path = descent().save(tmp_path / "run.npz")
+    whole = path.read_bytes()
+    for length in [*range(0, len(whole), len(whole) // 60), len(whole) - 1]:
+        path.write_bytes(whole[:length])
+        refused(path)
+    path.write_bytes(whole)
+    load(path)  # control: the whole file is not
+
+
+@settings(max_examples=25, deadline=None)
+@forall(st.integers(0, 10**9), st.integers(1, 255))
+def test_a_flipped_byte_gives_the_same_run_or_is_refused(tmp_path_factory, position, flip):
+    run = descent()
+    path = run.save(tmp_path_factory.mktemp("files") / "run.npz")
+    content = bytearray(path.read_bytes())
+    content[position % len(content)] ^= flip
+    path.write_bytes(bytes(content))
+    loaded = None
+    with suppress(ValueError):
+        loaded = load(path)
+    if loaded is not None:  # a byte that says nothing, such as one of a date
+        same(loaded, run)
+
+
+FOREIGN = {
+    "other npz": lambda file: np.savez(file, tokens=np.ones(3)),
+    "other head": lambda file: np.savez(file, head=np.array('{"format": "attndyn trajectory 0"}')),
+    "head of numbers": lambda file: np.savez(file, head=np.ones(3)),
+    "head a list": lambda file: np.savez(file, head=np.array("[1, 2]")),
+    "no lines": lambda file: np.savez(
+        file, head=np.array('{"format": "attndyn trajectory 1", "learning_rate": 1, "settings": {}}')
+    ),
+    "one array": lambda file: np.save(file, np.ones(3)),
+    "text": lambda file: file.write(b"loss,step\n1,2\n"),
+    "nothing": lambda file: file.write(b""),
+    "pickle": lambda file: pickle.dump({"loss": [1]}, file),
+    "object array": lambda file: np.savez(file, head=np.array([{}], dtype=object)),
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_a_foreign_file_is_refused_in_one_line(tmp_path, kind):
+    path = write_atomically(tmp_path / "file.npz", FOREIGN[kind])
+    refused(path)
+
+
+def refused(path):
+    with pytest.raises(ValueError, match=re.escape(f"{path} is not a whole trajectory file")) as error:
+        load(path)
+    assert "\n" not in str(error.value)
+
+
+def test_an_absent_file_is_an_os_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        load(tmp_path / "nothing.npz")
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = write_text(tmp_path / "note.txt", "old")
+
+    def half(file):
+        file.write(b"new, but only ha")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(path, half)
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["note.txt"]
+    write_text(path, "new: ½")  # control: a write that does not fail
+    assert path.read_text(encoding="utf-8") == "new: ½"
+
+
+def test_settings_that_json_cannot_hold_leave_the_old_file(tmp_path):
+    path = descent().save(tmp_path / "run.npz")
+    before = path.read_bytes()
+    with pytest.raises(TypeError):
+        descent().with_settings({"bad": object()}).save(path)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["run.npz"]
+
+
+def test_written_files_have_ordinary_permissions(tmp_path):
+    path, plain = write_text(tmp_path / "a", "x"), tmp_path / "b"
+    plain.write_text("x")
+    assert path.stat().st_mode == plain.stat().st_mode
+
+
+def test_a_folder_that_cannot_be_made_is_an_os_error(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OSError, match="file"):
+        make_folder(tmp_path / "file" / "inside")
+    with pytest.raises(OSError, match="file"):
+        descent().save(tmp_path / "file" / "inside" / "run.npz")
+    assert make_folder(tmp_path / "a" / "b").is_dir()
+
+
+def test_a_flow_has_no_steps():
+    run = gradient_flow()
+    np.testing.assert_array_equal(run.flow_time, [0, 1, 2])
+    for name in ("steps", "weight_steps"):
+        with pytest.raises(ValueError, match="a gradient flow has no steps: use flow_time"):
+            getattr(run, name)
+
+
+def test_plots_say_which_time_they_show():
+    import matplotlib
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    axes = descent().plot(color="k")
+    assert axes.get_xlabel() == "steps"
+    assert gradient_flow().plot(ax=axes) is axes
+    assert axes.get_xlabel() == "flow time"
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), descent().loss)
+    plt.close("all")
