@@ -19,8 +19,8 @@ FloatArray = NDArray[np.float64]
 class Landing:
     """One plateau of a run and the fixed point that it is held against; made by `landings`.
 
-    `loss` is the plateau's height, `time` its place in the unit of the run, `weights` the stored ones nearest to it,
-    `map_gap` the distance |M − M_S| relative to |M*|, `gradient_norm` the smallest on the plateau.
+    `loss` is the plateau's height, `time` its place in the unit of the run, `weights` the stored ones nearest to
+    it, `map_gap` the distance |M − M_S| relative to |M*|, `gradient_norm` the smallest on the plateau.
     """
 
     point: FixedPoint
@@ -34,7 +34,7 @@ class Landing:
 def landings(
     run: Trajectory, model: Parametrization, points: Sequence[FixedPoint], size: float
 ) -> tuple[Landing, ...]:
-    """The plateaus of a run that belong to these fixed points, listed by decreasing loss; skipped ones are left out.
+    """The plateaus of a run that belong to these fixed points, by decreasing loss; skipped ones are left out.
 
     `size` is |M*|, the scale of the maps. A plateau is where the gradient is smallest between two mid-levels.
     """
@@ -66,29 +66,28 @@ def effective_map(model: Parametrization, weights: Weights) -> FloatArray:
     return np.asarray(np.einsum("h,hjd->jd", a[:, -1], B[:, :-1]) + np.einsum("hj,hd->jd", a[:, :-1], B[:, -1]))
 
 
-def hessian(evaluate: Objective, weights: Weights, step: float = 1e-5) -> FloatArray:
-    """Hessian of a loss at these weights, all of them in one list (n, n), by central differences of its gradient.
+def hessian(evaluate: Objective, weights: Weights, free: Weights, step: float = 1e-5) -> FloatArray:
+    """Hessian (n, n) of a loss in the n entries whose `free` is not zero, by central differences of its gradient.
 
-    >>> hessian(lambda w: (float(w["x"] @ w["x"]), {"x": 2 * w["x"]}), {"x": np.zeros(2)}).round(6)
-    array([[2., 0.],
-           [0., 2.]])
+    >>> hessian(lambda w: (float(w["x"] @ w["x"]), {"x": 2 * w["x"]}), {"x": np.zeros(3)}, {"x": np.eye(3)[0]})
+    array([[2.]])
     """
     rows = []
     for name, value in weights.items():
-        for index in np.ndindex(value.shape):
+        for index in np.argwhere(free[name]):
             change = np.zeros(value.shape)
-            change[index] = step
+            change[tuple(index)] = step
             up, down = (evaluate(weights | {name: value + sign * change})[1] for sign in (1, -1))
-            rows.append(np.concatenate([(up[key] - down[key]).ravel() for key in weights]) / (2 * step))
+            rows.append(np.concatenate([(up[key] - down[key])[free[key] != 0] for key in weights]) / (2 * step))
     matrix = np.array(rows)
     return np.asarray((matrix + matrix.T) / 2)
 
 
-def hessian_index(evaluate: Objective, weights: Weights, floor: float = 1e-6) -> int:
-    """Number of eigenvalues of the Hessian below −floor × the largest in size.
+def hessian_index(evaluate: Objective, weights: Weights, free: Weights, floor: float = 1e-6) -> int:
+    """Number of eigenvalues of the Hessian in the free entries below −floor × the largest in size.
 
-    >>> hessian_index(lambda w: (0.0, {"x": np.array([2.0, -2.0]) * w["x"]}), {"x": np.zeros(2)})
+    >>> hessian_index(lambda w: (0.0, {"x": np.array([2.0, -2.0]) * w["x"]}), {"x": np.zeros(2)}, {"x": np.ones(2)})
     1
     """
-    eigenvalues = np.linalg.eigvalsh(hessian(evaluate, weights))
+    eigenvalues = np.linalg.eigvalsh(hessian(evaluate, weights, free))
     return int(np.sum(eigenvalues < -floor * np.max(np.abs(eigenvalues), initial=1e-300)))

@@ -45,15 +45,18 @@ def replay(path: str | os.PathLike[str], engine: str = "tokens") -> Replay:
     >>> replay(reference_files()[0], engine="statistics").max_relative_deviation < 2e-6
     True
     """
+    return replay_recording(read_recording(path), engine, os.fspath(path))
+
+
+def replay_recording(recording: Recording, engine: str, file: str = "") -> Replay:
+    """`replay` of a recording that is already read; ValueError as there."""
     if engine not in ENGINES:
         raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}")
-    recording, begin = read_recording(path), time.perf_counter()
+    begin = time.perf_counter()
     run = _run_network(recording, engine) if recording.model is None else _run(recording, engine)
     deviation = np.concatenate([_deviation(run.loss, recording.loss), *_test_deviations(recording, run)])
     steps, seconds = len(recording.loss), time.perf_counter() - begin
-    return Replay(
-        os.fspath(path), engine, steps, float(deviation.max()), float(np.median(deviation)), round(seconds, 3)
-    )
+    return Replay(file, engine, steps, float(deviation.max()), float(np.median(deviation)), round(seconds, 3))
 
 
 def _run(recording: Recording, engine: str) -> Trajectory:
