@@ -242,10 +242,28 @@ def test_gains_where_nothing_commutes(seed):
     assert np.allclose(moments.minimum, np.linalg.inv(ridge), rtol=1e-8)
 
 
+@pytest.mark.parametrize("decades", [2, 6, 10])
+def test_small_eigenvalues_keep_their_digits(decades):
+    λ, root = np.logspace(0, -decades, 5), np.random.default_rng(decades).normal(size=(5, 5))
+    task = Task(λ, teacher_covariance=root @ root.T + 0.5 * np.eye(5), context_length=4)
+    moments, everything = population(task, Merged(1)), range(1, 6)
+    x = np.linalg.eigvalsh(np.sqrt(λ)[:, None] * task.teacher_covariance * np.sqrt(λ))[::-1]
+    assert not moments.is_aligned
+    assert np.allclose(moments.gains, x**2 / (1.25 * x + np.sum(x) / 4), rtol=1e-9)
+    assert np.allclose(moments.learned(everything), moments.minimum, rtol=1e-9, atol=1e-12 / λ[-1])
+    assert np.isclose(moments.loss(moments.minimum), moments.minimum_loss, rtol=1e-12)
+
+
 def test_singular_vectors_where_nothing_commutes():
     moments = population(Task(context_length=2, **NOISY), Merged(1))
     for vectors in (moments.left, moments.right):
         assert np.allclose(vectors.T @ vectors, np.eye(D), atol=1e-12)
+    A, Λ = (
+        vectors * np.sqrt(values) @ vectors.T
+        for values, vectors in map(np.linalg.eigh, (moments.A, moments.Lambda))
+    )
+    T = np.linalg.solve(A, moments.B) @ np.linalg.inv(Λ)
+    assert np.allclose(moments.left * np.sqrt(moments.gains) @ moments.right.T, T, rtol=1e-10)
     for d in range(D):  # A^{1/2} T Λ^{1/2} = B, one singular direction at a time: B r_d = A p_d, Bᵀ p_d = g_d Λ r_d
         p, r = (columns[:, d] for columns in moments.factors)
         assert np.allclose(moments.B @ r, moments.A @ p, rtol=1e-10)

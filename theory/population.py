@@ -11,10 +11,7 @@ import numpy as np
 from ..model import Parametrization, attention_divisor, is_softmax
 from ..task import FloatArray, Task, is_diagonal
 
-_EXACT_TIE, _ROUNDED_TIE = (
-    1e-14,
-    1e-12,
-)  # gains closer than this are equal: rounding of a few sums, of an eigensolver
+_EXACT_TIE, _ROUNDED_TIE = 1e-14, 1e-12  # what an explicit sum and what an eigensolver may make of equal gains
 _COMMUTING = 1e-10
 _MIXTURES = (0.7548776662466927, 0.5698402909980532, 1.3247179572447460)  # any generic numbers
 
@@ -72,17 +69,17 @@ class Population:
     @cached_property
     def gains(self) -> FloatArray:
         """Squared singular values of T = A^{-1/2} B Λ^{-1/2}, (D,), decreasing; ties up to rounding are exact."""
-        return self._singular[0]
+        return self._oblique[0] if self.spectrum is None else self.spectrum.gains
 
-    @property
+    @cached_property
     def left(self) -> FloatArray:
         """Left singular vectors u_d of T as columns, (D, D), in the order of `gains`."""
-        return self._singular[1]
+        return self.directions if self.is_aligned else _root(self.A) @ self._oblique[1]
 
-    @property
+    @cached_property
     def right(self) -> FloatArray:
         """Right singular vectors t_d of T as columns, (D, D), in the order of `gains`."""
-        return self._singular[2]
+        return self.directions if self.is_aligned else _root(self.Lambda) @ self._oblique[2]
 
     @property
     def directions(self) -> FloatArray:
@@ -107,15 +104,14 @@ class Population:
     @cached_property
     def coefficients(self) -> FloatArray:
         """m_d = b_d / (a_d λ_d), what M learns on each direction, (D,); ValueError where not `is_aligned`."""
-        return self.b / (self.a * self.lam)
+        return self.b / self.a / self.lam
 
     @cached_property
     def factors(self) -> tuple[FloatArray, FloatArray]:
         """Columns p_d and r_d, both (D, D), of the rank-one maps p_d r_dᵀ that are learned one by one."""
         if self.is_aligned:
             return self.directions * self.coefficients, self.directions
-        keys = _inverse_root(self.A) @ self.left * np.sqrt(self.gains)
-        return keys, _inverse_root(self.Lambda) @ self.right
+        return self._oblique[1] * np.sqrt(self.gains), self._oblique[2]
 
     def learned(self, subset: Iterable[int]) -> FloatArray:
         """M_S (D, D), in which the directions of `subset`, numbered from 1, are learned; ValueError on another."""
@@ -142,13 +138,12 @@ class Population:
         return self.spectrum
 
     @cached_property
-    def _singular(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        if self.spectrum is not None:
-            return self.spectrum.gains, self.directions, self.directions
-        T = _inverse_root(self.A) @ self.B @ _inverse_root(self.Lambda)
-        left, values, right = np.linalg.svd(T)
-        gains = values**2
-        return _levelled(gains, _ROUNDED_TIE * gains[:1]), left, right.T
+    def _oblique(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Gains, A^{-1/2} u_d and Λ^{-1/2} t_d, by Cholesky factors, which small eigenvalues do not spoil."""
+        inverses = [np.linalg.inv(np.linalg.cholesky(matrix)) for matrix in (self.A, self.Lambda)]
+        left, values, right = np.linalg.svd(inverses[0] @ self.B @ inverses[1].T)
+        gains = _levelled(values, _ROUNDED_TIE * values[:1]) ** 2
+        return gains, inverses[0].T @ left, inverses[1].T @ right.T
 
 
 def population(task: Task, model: Parametrization) -> Population:
@@ -220,24 +215,24 @@ def _is_diagonal_on(basis: FloatArray, matrix: FloatArray) -> bool:
 
 def _spectrum(lam: FloatArray, a: FloatArray, b: FloatArray, basis: FloatArray) -> Spectrum:
     """Sorted by decreasing gain, and by decreasing λ where gains are equal."""
-    gains = b / a * (b / lam)
-    first = np.argsort(-gains, kind="stable")
-    tie = _EXACT_TIE * gains[first] if is_diagonal(basis) else _ROUNDED_TIE * gains[first[:1]]
-    level = np.empty_like(gains)
-    level[first] = _levelled(gains[first], tie)
+    roots = np.sqrt(b / a * (b / lam))
+    first = np.argsort(-roots, kind="stable")
+    tie = _EXACT_TIE * roots[first] if is_diagonal(basis) else _ROUNDED_TIE * roots[first[:1]]
+    level = np.empty_like(roots)
+    level[first] = _levelled(roots[first], tie)
     order = np.lexsort((-lam, -level))
-    return Spectrum(lam[order], a[order], b[order], basis[:, order], level[order])
+    return Spectrum(lam[order], a[order], b[order], basis[:, order], level[order] ** 2)
 
 
-def _levelled(gains: FloatArray, tie: FloatArray) -> FloatArray:
-    """Decreasing gains in which those that differ by no more than `tie` from their neighbour are made equal."""
-    starts = np.append(True, -np.diff(gains) > np.broadcast_to(tie, gains.shape)[1:])
-    return np.asarray(gains[np.maximum.accumulate(np.where(starts, np.arange(len(gains)), 0))])
+def _levelled(values: FloatArray, tie: FloatArray) -> FloatArray:
+    """Decreasing values in which those that differ by no more than `tie` from their neighbour are made equal."""
+    starts = np.append(True, -np.diff(values) > np.broadcast_to(tie, values.shape)[1:])
+    return np.asarray(values[np.maximum.accumulate(np.where(starts, np.arange(len(values)), 0))])
 
 
-def _inverse_root(matrix: FloatArray) -> FloatArray:
+def _root(matrix: FloatArray) -> FloatArray:
     values, vectors = np.linalg.eigh(matrix)
-    return np.asarray(vectors / np.sqrt(values) @ vectors.T)
+    return np.asarray(vectors * np.sqrt(values) @ vectors.T)
 
 
 def _symmetrised(matrix: FloatArray) -> FloatArray:
