@@ -10,6 +10,19 @@ FloatArray = NDArray[np.float64]
 _RELATIVE_TOLERANCE = 3e-14  # per step, next to the least that scipy accepts: interpolation loses two digits
 
 
+class Stop:
+    """An event that ends scipy's integration where `value(x)` crosses zero."""
+
+    terminal = True
+
+    def __init__(self, value: Callable[[FloatArray], float]) -> None:
+        self.value = value
+
+    def __call__(self, _: float, x: FloatArray) -> float:
+        """The value at state x, whatever the time."""
+        return self.value(x)
+
+
 def flow_times(values: ArrayLike) -> FloatArray:
     """Flow times as an array (T,); ValueError unless they are finite, zero or more, and one-dimensional."""
     times = np.atleast_1d(np.asarray(values, dtype=np.float64))

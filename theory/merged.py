@@ -55,7 +55,8 @@ def aligned_amplitudes(
 ) -> tuple[FloatArray, FloatArray]:
     """s (T,) and u (T, D), by decreasing gain, on an aligned task: du_d/dt = s (b_d − a_d λ_d s u_d), likewise s.
 
-    `u0` is (D,). Accurate to about 1e-11. ValueError if the task is not aligned, u0 has another shape, or a time is negative. Source: Zhang et al. 2025, on merged attention.
+    `u0` is (D,). Accurate to about 1e-11. ValueError if the task is not aligned, u0 has another shape, or a time is
+    negative. Source: Zhang et al. 2025, on merged attention.
     """
     start = np.asarray(u0, dtype=np.float64)
     if start.shape != (population.dimension,):
