@@ -7,11 +7,13 @@ from .merged import drop_time, growing_mode, half_loss_time
 from .population import Population, population
 from .predictors import learned_prediction, preconditioned_step, principal_component_regression, ridge
 from .separate import rank_one_amplitude
+from .staircase import Staircase, staircase
 from .time_course import TimeCourse, time_course
 
 __all__ = [
     "FixedPoint",
     "Population",
+    "Staircase",
     "TimeCourse",
     "conserved_quantities",
     "drop_time",
@@ -25,5 +27,6 @@ __all__ = [
     "principal_component_regression",
     "rank_one_amplitude",
     "ridge",
+    "staircase",
     "time_course",
 ]
