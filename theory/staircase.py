@@ -72,7 +72,7 @@ def staircase(task: Task, model: Parametrization, initial: Mapping[str, NDArray[
     >>> weights = {name: 1e-3 * generator.standard_normal(shape) for name, shape in model.shapes(2).items()}
     >>> steps = staircase(task, model, weights)
     >>> steps.directions, steps.kinds, steps.plateaus.round(4)
-    ((1, 2), ('long', 'long'), array([3.    , 1.2222, 0.3529]))
+    ((1, 2), ('long', 'long'), array([3.    , 1.2222, 0.3889]))
     """
     if not isinstance(model, Separate):
         raise ValueError(f"a staircase is that of a Separate model, not {type(model).__name__}: see time_course")

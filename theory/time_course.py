@@ -14,6 +14,7 @@ from .low_rank import low_rank_amplitudes
 from .merged import aligned_amplitudes, growing_mode, matrix_amplitudes, white_amplitudes
 from .population import Population, population
 from .separate import rank_one_amplitude
+from .staircase import staircase
 
 FloatArray = NDArray[np.float64]
 
@@ -152,8 +153,6 @@ def _growing_course(task: Task, moments: Population, times: FloatArray, w0: floa
 def _staircase_course(
     task: Task, model: Separate, times: FloatArray, weights: Mapping[str, NDArray[Any]]
 ) -> TimeCourse:
-    from .staircase import staircase
-
     steps = staircase(task, model, weights)
     return TimeCourse(times, steps.loss(times), steps.amplitudes(times), steps.coefficients(times), "staircase")
 
