@@ -1,7 +1,6 @@
 """A loss and its gradient as a function of the weights: what descent needs, from tokens or from statistics."""
 
 from collections.abc import Callable
-from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +55,8 @@ def _on_statistics(model: Parametrization, stats: Statistics) -> Objective:
 
     def evaluate(weights: Weights) -> tuple[float, Weights]:
         a, B = model.heads(weights)
+        if inside:
+            refuse_outside(a, B)
         flat_B = B.reshape(len(B), -1)
         M = (a.T @ flat_B).reshape(size * size, dimension)
         m = (M[upper] + M[lower]).ravel() * once
@@ -65,10 +66,7 @@ def _on_statistics(model: Parametrization, stats: Statistics) -> Objective:
         slope[lower] = half
         gradient = 2.0 * slope.reshape(size, size * dimension)
         grad_a, grad_B = flat_B @ gradient.T, (a @ gradient).reshape(B.shape)
-        loss = c + float(m @ (Sm - 2.0 * b))
-        if inside and isfinite(loss):
-            refuse_outside(a, B)
-        return loss, pull(weights, grad_a, grad_B)
+        return c + float(m @ (Sm - 2.0 * b)), pull(weights, grad_a, grad_B)
 
     return evaluate
 

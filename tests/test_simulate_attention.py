@@ -224,7 +224,23 @@ class Diagonal:
         return v[:, None] * eye[-1:], u[:, None, :] * eye[None, :, :-1]
 
 
-@pytest.mark.parametrize("model", [Tied(), Diagonal()], ids=["tied", "diagonal"])
+class Curved:
+    """Heads that are no polynomial in the weights."""
+
+    divisor = "tokens"
+
+    def shapes(self, dimension):
+        return {"w": (2, dimension + 1), "key": (2, 1, dimension + 1)}
+
+    def heads(self, weights):
+        w, key = weights["w"], weights["key"]
+        return np.exp(0.3 * w) - 1, np.sin(key.swapaxes(1, 2)) @ key[..., :-1] ** 3
+
+
+OWN = pytest.mark.parametrize("model", [Tied(), Diagonal(), Curved()], ids=["tied", "diagonal", "curved"])
+
+
+@OWN
 def test_a_parametrization_of_ones_own_trains_on_tokens_and_on_statistics(model):
     data = sample(TASK, 60)
     start = initial_weights(model, TASK, scale=0.3, seed=1)
@@ -238,7 +254,25 @@ def test_a_parametrization_of_ones_own_trains_on_tokens_and_on_statistics(model)
     assert on_tokens.loss[-1] < on_tokens.loss[0]
 
 
-@pytest.mark.parametrize("model", [Tied(), Diagonal()], ids=["tied", "diagonal"])
+def test_complex_steps_are_exact_to_rounding():
+    """Heads (w³, 0): the pull is 3w², which a step of any visible size would miss."""
+
+    class Cubed:
+        def shapes(self, dimension):
+            return {"w": (1, dimension + 1)}
+
+        def heads(self, weights):
+            w = weights["w"]
+            return w**3, np.zeros((1, w.shape[1], w.shape[1] - 1))
+
+    w = np.array([[0.3, -2.0, 1.0]])
+    pulled = by_complex_step(Cubed(), {"w": w}, np.ones((1, 3)), np.ones((1, 3, 2)))["w"]
+    np.testing.assert_allclose(pulled, 3 * w**2, rtol=1e-15)
+    differences = ((w + 1e-6) ** 3 - (w - 1e-6) ** 3) / 2e-6  # control
+    assert np.max(np.abs(differences / (3 * w**2) - 1)) > 1e-12
+
+
+@OWN
 def test_gradients_of_ones_own_parametrization(model):
     data, weights = sample(TASK, 20), initial_weights(model, TASK, scale=0.5)
     evaluate = objective(model, data)

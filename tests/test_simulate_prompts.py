@@ -119,6 +119,17 @@ def test_seeds_splits_and_weights_are_independent():
     assert not set(np.round(weights, 12)) & set(np.round(inputs, 12))
 
 
+def test_inputs_teachers_noise_and_labels_share_no_random_numbers():
+    plain = {"eigenvalues": [1, 1], "context_length": 3}
+    mixture = Task(**plain, fixed_teacher=[0.0, 0.0], in_context_fraction=0.0)
+    clean, noisy = sample(Task(**plain), 500).tokens, sample(Task(**plain, noise_variance=1.0), 500).tokens
+    labels = sample(mixture, 500, random_labels=True).tokens[:, :-1, -1]
+    streams = [clean[..., :-1], teachers(clean), (noisy - clean)[..., -1], labels]
+    numbers = [set(np.round(stream.ravel(), 9)) for stream in streams]
+    assert all(len(each) > 900 for each in numbers)
+    assert len(set.union(*numbers)) == sum(map(len, numbers))
+
+
 def test_digests_name_the_data():
     base = {"seed": 1, "split": "data", "whiten": False, "centre": False}
     names = {sample(TASK, 50, **base).digest}

@@ -141,6 +141,24 @@ def test_moments_are_restricted_statistics():
     assert gradients["key_query"][0, 0, 0] == pytest.approx(2 * (3 * 0.2 - 1) * 0.5, rel=1e-14)
 
 
+def test_moments_of_matrices_that_do_not_commute():
+    """L(M) = c − 2 tr(BᵀM) + tr(Λ Mᵀ A M) for M, A, B and Λ without any symmetry between them."""
+    rng = np.random.default_rng(0)
+    A, Λ = (factor @ factor.T for factor in rng.normal(size=(2, 3, 3)))
+    B, v, U = rng.normal(size=(3, 3)), rng.normal(size=2), rng.normal(size=(2, 3, 3))
+    model = Merged(heads=2)
+    weights = {"value": np.zeros((2, 4)), "key_query": np.zeros((2, 4, 4))}
+    weights["value"][:, -1], weights["key_query"][:, :-1, :-1] = v, U
+    loss, gradients = objective(model, from_moments(7.0, A, B, Λ, model, (5,)))(weights)
+    M = np.einsum("h,hij->ij", v, U)
+    assert loss == pytest.approx(7 - 2 * np.trace(B.T @ M) + np.trace(Λ @ M.T @ A @ M), rel=1e-12)
+    slope = 2 * (A @ M @ Λ - B)
+    np.testing.assert_allclose(gradients["key_query"][:, :-1, :-1], v[:, None, None] * slope, rtol=1e-11)
+    np.testing.assert_allclose(gradients["value"][:, -1], np.einsum("ij,hij->h", slope, U), rtol=1e-11)
+    exchanged = 7 - 2 * np.trace(B @ M) + np.trace(A @ M.T @ Λ @ M)  # control
+    assert loss != pytest.approx(exchanged, rel=0.01)
+
+
 def test_sampled_statistics_converge_to_the_moments():
     """O(P^-1/2): the error times √P stays, over a factor 64 in P; with A of infinite N it does not."""
     Λ, N = np.diag([2.0, 1.0]), 4

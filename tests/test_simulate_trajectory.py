@@ -1,5 +1,6 @@
 """Trajectories: saved and loaded bit for bit, whole or absent, and nothing else taken for one."""
 
+import json
 import os
 import pickle
 import re
@@ -104,6 +105,19 @@ FOREIGN = {
 def test_a_foreign_file_is_refused_in_one_line(tmp_path, kind):
     path = write_atomically(tmp_path / "file.npz", FOREIGN[kind])
     refused(path)
+
+
+def test_a_file_of_another_format_is_refused(tmp_path):
+    path = descent().save(tmp_path / "run.npz")
+    arrays = dict(np.load(path))
+    head = json.loads(str(arrays.pop("head")))
+    for number, accepted in [(1, True), (2, False)]:
+        head["format"] = f"attndyn trajectory {number}"
+        np.savez(path, head=np.array(json.dumps(head)), **arrays)
+        if accepted:
+            same(load(path), descent())
+        else:
+            refused(path)
 
 
 def refused(path):
