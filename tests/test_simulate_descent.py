@@ -1,9 +1,7 @@
-"""Descent: the known iterates, what is recorded, divergence, checkpoints, progress."""
+"""Descent: the known iterates, what is recorded, divergence, bad input."""
 
-import io
 import pickle
 import re
-import subprocess
 import sys
 
 import numpy as np
@@ -13,15 +11,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from attndyn import Merged, Separate, Task
-from attndyn.simulate import Diverged, from_moments, initial_weights, load, sample, statistics, train
-from attndyn.simulate import descent as descent_module
+from attndyn.simulate import Diverged, from_moments, initial_weights, sample, statistics, train
 from attndyn.simulate.descent import descend
 from attndyn.simulate.log import Descent
-from attndyn.simulate.progress import tracked
 
 TASK = Task([2, 1], trace=1.0, context_length=5)
 MODEL = Separate(heads=2)
 START = initial_weights(MODEL, TASK, 0.5, seed=1)
+RULE = {"learning_rate": 0.05, "steps": 30, "record": 7}
 
 
 def source(seed=0):
@@ -166,140 +163,6 @@ def test_divergence_travels_between_processes():
     same_run(again.trajectory, error.value.trajectory)
 
 
-# Checkpoints
-
-STEPS = 30
-RULE = {"learning_rate": 0.05, "steps": STEPS, "record": 7}
-
-
-def interrupted(monkeypatch, path, at, error=KeyboardInterrupt, **changes):
-    """Train with a checkpoint until the objective is called the at-th time."""
-    make, calls = descent_module.objective, iter(range(10**6))
-
-    def interrupting(model, source):
-        evaluate = make(model, source)
-
-        def wrapped(weights):
-            if next(calls) == at:
-                raise error
-            return evaluate(weights)
-
-        return wrapped
-
-    with monkeypatch.context() as patch:
-        patch.setattr(descent_module, "objective", interrupting)
-        with pytest.raises(error):
-            train(MODEL, source(), START, checkpoint=path, **{**RULE, **changes})
-
-
-@pytest.mark.parametrize("at", [0, 1, 6, 7, 8, STEPS - 1])
-def test_an_interrupted_run_goes_on_bit_for_bit(monkeypatch, tmp_path, at):
-    path = tmp_path / "run.npz"
-    interrupted(monkeypatch, path, at)
-    assert len(load(path).loss) == at
-    resumed = train(MODEL, source(), START, checkpoint=path, **RULE)
-    uninterrupted = train(MODEL, source(), START, **RULE)
-    same_run(resumed, uninterrupted)
-    assert resumed.settings == uninterrupted.settings
-
-
-@settings(max_examples=10, deadline=None)
-@forall(st.lists(st.integers(0, 9), min_size=1, max_size=4))
-def test_any_number_of_interruptions(tmp_path_factory, pieces):
-    path = tmp_path_factory.mktemp("runs") / "run.npz"
-    with pytest.MonkeyPatch.context() as patch:
-        done = 0
-        for piece in pieces:
-            if done + piece < STEPS:
-                interrupted(patch, path, piece)
-                done += piece
-                assert len(load(path).loss) == done
-    same_run(train(MODEL, source(), START, checkpoint=path, **RULE), train(MODEL, source(), START, **RULE))
-
-
-def test_a_killed_run_goes_on_from_its_last_checkpoint(monkeypatch, tmp_path):
-    path = tmp_path / "run.npz"
-    monkeypatch.setattr("attndyn.simulate.log.CHECKPOINT_SECONDS", -1.0)  # after every step
-    interrupted(monkeypatch, path, 12, error=MemoryError)  # nothing is written on the way out
-    assert len(load(path).loss) == 12
-    calls = []
-    make = descent_module.objective
-    monkeypatch.setattr(
-        descent_module, "objective", lambda *pair: lambda weights: calls.append(1) or make(*pair)(weights)
-    )
-    same_run(train(MODEL, source(), START, checkpoint=path, **RULE), train(MODEL, source(), START, **RULE))
-    assert len(calls) == STEPS - 12 + STEPS  # it did go on, and did not start again
-
-
-def test_no_file_is_written_without_need(monkeypatch, tmp_path):
-    train(MODEL, source(), START, checkpoint=tmp_path / "run.npz", **RULE)
-    interrupted(monkeypatch, None, 5)
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [{"learning_rate": 0.04}, {"steps": STEPS + 1}, {"record": 5}, {"source": 1}, {"start": 2}, {"model": 2}],
-)
-def test_a_checkpoint_of_another_run_is_refused(monkeypatch, tmp_path, changes):
-    path = tmp_path / "run.npz"
-    interrupted(monkeypatch, path, 5)
-    before = path.read_bytes()
-    rule = {**RULE, **{name: value for name, value in changes.items() if name in RULE}}
-    model = Separate(heads=changes.get("model", 2), divisor="tokens" if "model" in changes else None)
-    data = statistics(sample(TASK, 40, seed=changes.get("source", 0)), model)
-    start = initial_weights(model, TASK, 0.5, seed=changes.get("start", 1))
-    message = re.escape(f"{path} is a checkpoint of another run: choose another file or delete it")
-    with pytest.raises(ValueError, match=message):
-        train(model, data, start, checkpoint=path, **rule)
-    assert path.read_bytes() == before
-
-
-def test_a_broken_checkpoint_is_refused(tmp_path):
-    path = tmp_path / "run.npz"
-    path.write_bytes(b"half a file")
-    with pytest.raises(ValueError, match="not a whole trajectory file"):
-        train(MODEL, source(), START, checkpoint=path, **RULE)
-
-
-RESUME = """
-import sys
-from attndyn import Task
-from attndyn.simulate import sample, train
-import attndyn.simulate.descent as descent
-
-class Tied:
-    def shapes(self, dimension):
-        return {"value": (1, dimension + 1), "key": (1, 1, dimension + 1)}
-    def heads(self, weights):
-        return weights["value"], weights["key"].swapaxes(1, 2) @ weights["key"][..., :-1]
-
-if sys.argv[2] == "interrupt":
-    make, calls = descent.objective, []
-    def stop(evaluate, weights):
-        calls.append(1)
-        if len(calls) == 5:
-            raise KeyboardInterrupt
-        return evaluate(weights)
-    descent.objective = lambda *pair: (lambda evaluate: lambda weights: stop(evaluate, weights))(make(*pair))
-data = sample(Task([2, 1], context_length=5), 20)
-start = {"value": [[0.1, 0.2, 0.3]], "key": [[[0.3, 0.2, 0.1]]]}
-try:
-    print(train(Tied(), data, start, learning_rate=0.01, steps=9, checkpoint=sys.argv[1]).loss[-1])
-except KeyboardInterrupt:
-    print("interrupted")
-"""
-
-
-def test_a_model_without_a_repr_resumes_in_another_process(tmp_path):
-    def python(mode, name="run.npz"):
-        arguments = [sys.executable, "-W", "error", "-c", RESUME, str(tmp_path / name), mode]
-        return subprocess.run(arguments, capture_output=True, text=True, check=True).stdout
-
-    assert python("interrupt") == "interrupted\n"
-    assert python("resume") == python("whole", "other.npz")
-
-
 # Bad input
 
 BAD = {
@@ -337,60 +200,3 @@ def test_what_is_refused_is_named_in_one_line(message):
 def test_a_start_that_does_not_fit_is_refused(start, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         train(MODEL, source(), start, **RULE)
-
-
-# Progress
-
-
-class Terminal(io.StringIO):
-    def __init__(self, terminal):
-        super().__init__()
-        self.terminal = terminal
-
-    def isatty(self):
-        return self.terminal
-
-
-def show(monkeypatch, terminal=True):
-    """Standard error that is read here and says it is a terminal; a bar appears at once."""
-    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.setattr("attndyn.simulate.progress.PATIENCE", -1.0)
-    screen = Terminal(terminal)
-    monkeypatch.setattr(sys, "stderr", screen)
-    return screen
-
-
-def test_a_bar_appears_in_a_terminal_and_goes_away(monkeypatch):
-    screen = show(monkeypatch)
-    train(MODEL, source(), START, **RULE)
-    shown = screen.getvalue()
-    assert "gradient descent" in shown
-    assert "%" in shown
-    assert shown.count("\x1b[?25h") == shown.count("\x1b[?25l") == 1  # the cursor comes back
-
-
-@pytest.mark.parametrize("error", [Diverged, KeyboardInterrupt])
-def test_the_bar_goes_away_when_the_run_fails(monkeypatch, tmp_path, error):
-    screen = show(monkeypatch)
-    if error is Diverged:
-        with pytest.raises(Diverged):
-            train(MODEL, source(), START, learning_rate=30.0, steps=1000)
-    else:
-        interrupted(monkeypatch, tmp_path / "run.npz", 5)
-    shown = screen.getvalue()
-    assert shown.count("\x1b[?25h") == shown.count("\x1b[?25l") == 1
-
-
-def test_a_quick_run_shows_no_bar_even_in_a_terminal(monkeypatch):
-    screen = show(monkeypatch)
-    monkeypatch.setattr("attndyn.simulate.progress.PATIENCE", 60.0)
-    train(MODEL, source(), START, **RULE)
-    assert screen.getvalue() == ""
-
-
-def test_off_a_terminal_there_is_silence(monkeypatch):
-    screen = show(monkeypatch, terminal=False)
-    assert list(tracked(iter("abc"), 3, "letters")) == ["a", "b", "c"]
-    assert screen.getvalue() == ""

@@ -1,0 +1,164 @@
+"""Checkpoints: an interrupted run goes on bit for bit, and another run is refused."""
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given as forall
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from attndyn import Separate, Task
+from attndyn.simulate import descent as descent_module
+from attndyn.simulate import initial_weights, load, sample, statistics, train
+
+TASK = Task([2, 1], trace=1.0, context_length=5)
+MODEL = Separate(heads=2)
+START = initial_weights(MODEL, TASK, 0.5, seed=1)
+
+
+def source(seed=0):
+    return statistics(sample(TASK, 40, seed=seed), MODEL)
+
+
+def same_run(run, other):
+    for name in ("time", "loss", "gradient_norm", "weight_time"):
+        assert np.array_equal(getattr(run, name), getattr(other, name)), name
+    assert run.weights.keys() == other.weights.keys()
+    for name in run.weights:
+        assert np.array_equal(run.weights[name], other.weights[name]), name
+    assert run.learning_rate == other.learning_rate
+
+
+STEPS = 30
+RULE = {"learning_rate": 0.05, "steps": STEPS, "record": 7}
+
+
+def interrupted(monkeypatch, path, at, error=KeyboardInterrupt, **changes):
+    """Train with a checkpoint until the objective is called the at-th time."""
+    make, calls = descent_module.objective, iter(range(10**6))
+
+    def interrupting(model, source):
+        evaluate = make(model, source)
+
+        def wrapped(weights):
+            if next(calls) == at:
+                raise error
+            return evaluate(weights)
+
+        return wrapped
+
+    with monkeypatch.context() as patch:
+        patch.setattr(descent_module, "objective", interrupting)
+        with pytest.raises(error):
+            train(MODEL, source(), START, checkpoint=path, **{**RULE, **changes})
+
+
+@pytest.mark.parametrize("at", [0, 1, 6, 7, 8, STEPS - 1])
+def test_an_interrupted_run_goes_on_bit_for_bit(monkeypatch, tmp_path, at):
+    path = tmp_path / "run.npz"
+    interrupted(monkeypatch, path, at)
+    assert len(load(path).loss) == at
+    resumed = train(MODEL, source(), START, checkpoint=path, **RULE)
+    uninterrupted = train(MODEL, source(), START, **RULE)
+    same_run(resumed, uninterrupted)
+    assert resumed.settings == uninterrupted.settings
+
+
+@settings(max_examples=10, deadline=None)
+@forall(st.lists(st.integers(0, 9), min_size=1, max_size=4))
+def test_any_number_of_interruptions(tmp_path_factory, pieces):
+    path = tmp_path_factory.mktemp("runs") / "run.npz"
+    with pytest.MonkeyPatch.context() as patch:
+        done = 0
+        for piece in pieces:
+            if done + piece < STEPS:
+                interrupted(patch, path, piece)
+                done += piece
+                assert len(load(path).loss) == done
+    same_run(train(MODEL, source(), START, checkpoint=path, **RULE), train(MODEL, source(), START, **RULE))
+
+
+def test_a_killed_run_goes_on_from_its_last_checkpoint(monkeypatch, tmp_path):
+    path = tmp_path / "run.npz"
+    monkeypatch.setattr("attndyn.simulate.log.CHECKPOINT_SECONDS", -1.0)  # after every step
+    interrupted(monkeypatch, path, 12, error=MemoryError)  # nothing is written on the way out
+    assert len(load(path).loss) == 12
+    calls = []
+    make = descent_module.objective
+    monkeypatch.setattr(
+        descent_module, "objective", lambda *pair: lambda weights: calls.append(1) or make(*pair)(weights)
+    )
+    same_run(train(MODEL, source(), START, checkpoint=path, **RULE), train(MODEL, source(), START, **RULE))
+    assert len(calls) == STEPS - 12 + STEPS  # it did go on, and did not start again
+
+
+def test_no_file_is_written_without_need(monkeypatch, tmp_path):
+    train(MODEL, source(), START, checkpoint=tmp_path / "run.npz", **RULE)
+    interrupted(monkeypatch, None, 5)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"learning_rate": 0.04}, {"steps": STEPS + 1}, {"record": 5}, {"source": 1}, {"start": 2}, {"model": 2}],
+)
+def test_a_checkpoint_of_another_run_is_refused(monkeypatch, tmp_path, changes):
+    path = tmp_path / "run.npz"
+    interrupted(monkeypatch, path, 5)
+    before = path.read_bytes()
+    rule = {**RULE, **{name: value for name, value in changes.items() if name in RULE}}
+    model = Separate(heads=changes.get("model", 2), divisor="tokens" if "model" in changes else None)
+    data = statistics(sample(TASK, 40, seed=changes.get("source", 0)), model)
+    start = initial_weights(model, TASK, 0.5, seed=changes.get("start", 1))
+    message = re.escape(f"{path} is a checkpoint of another run: choose another file or delete it")
+    with pytest.raises(ValueError, match=message):
+        train(model, data, start, checkpoint=path, **rule)
+    assert path.read_bytes() == before
+
+
+def test_a_broken_checkpoint_is_refused(tmp_path):
+    path = tmp_path / "run.npz"
+    path.write_bytes(b"half a file")
+    with pytest.raises(ValueError, match="not a whole trajectory file"):
+        train(MODEL, source(), START, checkpoint=path, **RULE)
+
+
+RESUME = """
+import sys
+from attndyn import Task
+from attndyn.simulate import sample, train
+import attndyn.simulate.descent as descent
+
+class Tied:
+    def shapes(self, dimension):
+        return {"value": (1, dimension + 1), "key": (1, 1, dimension + 1)}
+    def heads(self, weights):
+        return weights["value"], weights["key"].swapaxes(1, 2) @ weights["key"][..., :-1]
+
+if sys.argv[2] == "interrupt":
+    make, calls = descent.objective, []
+    def stop(evaluate, weights):
+        calls.append(1)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return evaluate(weights)
+    descent.objective = lambda *pair: (lambda evaluate: lambda weights: stop(evaluate, weights))(make(*pair))
+data = sample(Task([2, 1], context_length=5), 20)
+start = {"value": [[0.1, 0.2, 0.3]], "key": [[[0.3, 0.2, 0.1]]]}
+try:
+    print(train(Tied(), data, start, learning_rate=0.01, steps=9, checkpoint=sys.argv[1]).loss[-1])
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_a_model_without_a_repr_resumes_in_another_process(tmp_path):
+    def python(mode, name="run.npz"):
+        arguments = [sys.executable, "-W", "error", "-c", RESUME, str(tmp_path / name), mode]
+        return subprocess.run(arguments, capture_output=True, text=True, check=True).stdout
+
+    assert python("interrupt") == "interrupted\n"
+    assert python("resume") == python("whole", "other.npz")

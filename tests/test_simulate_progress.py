@@ -1,0 +1,82 @@
+"""The progress bar: in a terminal only, once it takes long, and gone at the end."""
+
+import io
+import sys
+
+import pytest
+
+from attndyn import Separate, Task
+from attndyn.simulate import Diverged, initial_weights, sample, statistics, train
+from attndyn.simulate.descent import descend
+from attndyn.simulate.log import Descent
+from attndyn.simulate.progress import tracked
+
+TASK = Task([2, 1], trace=1.0, context_length=5)
+MODEL = Separate(heads=2)
+START = initial_weights(MODEL, TASK, 0.5, seed=1)
+
+
+def source(seed=0):
+    return statistics(sample(TASK, 40, seed=seed), MODEL)
+
+
+RULE = {"learning_rate": 0.05, "steps": 30, "record": 7}
+
+
+class Terminal(io.StringIO):
+    def __init__(self, terminal):
+        super().__init__()
+        self.terminal = terminal
+
+    def isatty(self):
+        return self.terminal
+
+
+def show(monkeypatch, terminal=True):
+    """Standard error that is read here and says it is a terminal; a bar appears at once."""
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setattr("attndyn.simulate.progress.PATIENCE", -1.0)
+    screen = Terminal(terminal)
+    monkeypatch.setattr(sys, "stderr", screen)
+    return screen
+
+
+def test_a_bar_appears_in_a_terminal_and_goes_away(monkeypatch):
+    screen = show(monkeypatch)
+    train(MODEL, source(), START, **RULE)
+    shown = screen.getvalue()
+    assert "gradient descent" in shown
+    assert "%" in shown
+    assert shown.count("\x1b[?25h") == shown.count("\x1b[?25l") == 1  # the cursor comes back
+
+
+def interrupt(weights):
+    raise KeyboardInterrupt
+
+
+def diverge(weights):
+    return float("nan"), weights
+
+
+@pytest.mark.parametrize(("evaluate", "error"), [(diverge, Diverged), (interrupt, KeyboardInterrupt)])
+def test_the_bar_goes_away_when_the_run_fails(monkeypatch, evaluate, error):
+    screen = show(monkeypatch)
+    with pytest.raises(error):
+        descend(evaluate, START, Descent(0.1, 10), {})
+    shown = screen.getvalue()
+    assert shown.count("\x1b[?25h") == shown.count("\x1b[?25l") == 1
+
+
+def test_a_quick_run_shows_no_bar_even_in_a_terminal(monkeypatch):
+    screen = show(monkeypatch)
+    monkeypatch.setattr("attndyn.simulate.progress.PATIENCE", 60.0)
+    train(MODEL, source(), START, **RULE)
+    assert screen.getvalue() == ""
+
+
+def test_off_a_terminal_there_is_silence(monkeypatch):
+    screen = show(monkeypatch, terminal=False)
+    assert list(tracked(iter("abc"), 3, "letters")) == ["a", "b", "c"]
+    assert screen.getvalue() == ""
