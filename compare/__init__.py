@@ -1,6 +1,29 @@
 """Predictions against runs: replay, overlays, checks, claims, figures."""
 
+# Eagerly, and with nothing heavier than NumPy: a function that bears its module's name is hidden by a lazy one.
+from .claim import Claim, Judgement, Lab, Verdict, check
+from .landing import Landing, effective_map, hessian, hessian_index, landings
+from .ledger import Ledger, verify
+from .overlay import Overlay, overlay
 from .recording import reference_files
 from .replay import Replay, replay
 
-__all__ = ["Replay", "reference_files", "replay"]
+__all__ = [
+    "Claim",
+    "Judgement",
+    "Lab",
+    "Landing",
+    "Ledger",
+    "Overlay",
+    "Replay",
+    "Verdict",
+    "check",
+    "effective_map",
+    "hessian",
+    "hessian_index",
+    "landings",
+    "overlay",
+    "reference_files",
+    "replay",
+    "verify",
+]

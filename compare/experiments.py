@@ -15,6 +15,9 @@ SEEDS = 6
 PUBLISHED_STEPS = 10_001
 """Length of the published separate runs; ours go on, and begin with the same steps."""
 
+RANKS = (8, 4, 2, 1)
+"""Ranks of the low-rank runs, D = 8."""
+
 WHITE = Task(eigenvalues=[1, 1, 1, 1], trace=1.0, context_length=31)
 FOUR = Task(eigenvalues=[4, 3, 2, 1], trace=1.0, context_length=31)
 EIGHT = Task(eigenvalues=[8, 7, 6, 5, 4, 3, 2, 1], trace=1.0, context_length=31)
@@ -50,7 +53,8 @@ def separate(seed: int) -> tuple[Experiment, ...]:
 
 
 def low_rank(seed: int, rank: int) -> Experiment:
-    """The low-rank run of this rank."""
+    """The low-rank run of this rank: the published 20,001 steps and on."""
     model, first = low_rank_model(rank), seeds(seed)[0]
-    rule = {"learning_rate": 0.02, "steps": 20_001}
-    return Experiment(EIGHT, model, 80_000, scale=0.01, seed=first, whiten=True, centre=True, **rule)
+    return Experiment(
+        EIGHT, model, 80_000, 0.01, learning_rate=0.02, steps=60_000, seed=first, whiten=True, centre=True
+    )

@@ -2,7 +2,6 @@
 
 import json
 import os
-import zipfile
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -13,9 +12,13 @@ from numpy.typing import NDArray
 
 from ..model import Merged, Separate, Weights
 from ..simulate import Given, given
+from ..simulate.files import read_arrays
 
 FloatArray = NDArray[np.float64]
 Arrays = dict[str, NDArray[Any]]
+
+DIVISORS = {"none": "none", "N": "context", "tokens in the prompt, query included": "tokens"}
+"""What a recording may say of its attention's divisor, and what a model calls it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +62,7 @@ def read_recording(path: str | os.PathLike[str]) -> Recording:
     Merged(heads=8, divisor='none')
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = dict(stored)
+        arrays = read_arrays(path)
         meta = json.loads(str(arrays["meta"]))
         start = {
             name.removeprefix("initial_"): value.astype(float)
@@ -70,7 +72,7 @@ def read_recording(path: str | os.PathLike[str]) -> Recording:
         return _recording(Path(path).stem, arrays, meta, start)
     except KeyError as error:
         raise ValueError(f"{path} is no recording: it lacks {error}; docs/recordings.md lists the keys") from None
-    except (zipfile.BadZipFile, EOFError, TypeError, AttributeError, ValueError):
+    except (TypeError, AttributeError, ValueError):
         raise ValueError(
             f"{path} is no recording: it is truncated or something else than a whole npz file"
         ) from None
@@ -99,7 +101,7 @@ def _data(tokens: NDArray[Any], labels: NDArray[Any], meta: dict[str, Any]) -> G
 
 def _model(meta: dict[str, Any], start: Weights) -> Merged | Separate:
     softmax = bool(meta["softmax"])
-    divisor = "none" if meta["attention_divisor"] == "none" else "tokens"
+    divisor = DIVISORS[meta["attention_divisor"]]
     options: dict[str, Any] = {"softmax": True} if softmax else {"divisor": divisor}
     if meta["model"] == "merged":
         return Merged(len(start["value"]), **options)

@@ -6,10 +6,12 @@ import os
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from ..model import Merged, Separate, is_softmax
 from ..task import Task
 from .descent import Diverged, train
-from .initial import initial_weights
+from .initial import SCHEMES, initial_weights
 from .prompts import Prompts, sample
 from .statistics import Statistics, statistics
 from .trajectory import Trajectory
@@ -44,10 +46,20 @@ class Experiment:
     record: int | None = None
 
     def __post_init__(self) -> None:
+        for name, kind in (
+            ("scale", float),
+            ("learning_rate", float),
+            ("sequences", int),
+            ("steps", int),
+            ("seed", int),
+        ):
+            object.__setattr__(self, name, _plain(name, getattr(self, name), kind))
         if self.engine not in ENGINES:
             raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {self.engine!r}")
         if self.engine == "statistics" and is_softmax(self.model):
             raise ValueError('softmax attention has no finite statistics: choose engine "tokens"')
+        if self.scheme not in SCHEMES:
+            raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}, not {self.scheme!r}")
 
     @property
     def data(self) -> Prompts:
@@ -83,3 +95,11 @@ class Experiment:
     def digest(self) -> str:
         """SHA-256 of the settings: the name under which a store keeps the run."""
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+
+
+def _plain(name: str, value: Any, kind: type[int] | type[float]) -> int | float:
+    """A number of the built-in kind, so that equal settings have one digest; ValueError for anything else."""
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if whole or (kind is float and isinstance(value, (float, np.floating))):
+        return kind(value)
+    raise ValueError(f"{name} must be {'a whole number' if kind is int else 'one number'}, not {value!r}")

@@ -2,9 +2,14 @@
 
 import os
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> Path:
@@ -27,6 +32,22 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], o
         Path(name).unlink(missing_ok=True)
         raise
     return target
+
+
+def read_arrays(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
+    """Every array of an npz file; ValueError if it is damaged or something else, OSError if it cannot be opened.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = write_atomically(Path(folder) / "file.npz", lambda file: np.savez(file, x=[1, 2]))
+    ...     read_arrays(path)["x"]
+    array([1, 2])
+    """
+    with open(path, "rb") as file:  # opened here, since np.load leaves a damaged file open
+        try:
+            with np.load(file, allow_pickle=False) as stored:
+                return dict(stored)
+        except (OSError, EOFError, TypeError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error):
+            raise ValueError(f"{path} is not a whole npz file") from None
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:

@@ -1,5 +1,6 @@
 """A folder of finished runs, each under the digest of the experiment that it is the result of."""
 
+import os
 from pathlib import Path
 
 from .. import __version__
@@ -7,7 +8,7 @@ from .experiment import Experiment
 from .trajectory import Trajectory, load
 
 
-def fetch(experiment: Experiment, folder: Path) -> Trajectory:
+def fetch(experiment: Experiment, folder: str | os.PathLike[str]) -> Trajectory:
     """The run of an experiment: read from the folder if it is there whole, else simulated and written there.
 
     The digest and the version of the package name the file, and the settings inside must agree.
@@ -21,7 +22,7 @@ def fetch(experiment: Experiment, folder: Path) -> Trajectory:
     >>> bool((first.loss == again.loss).all())
     True
     """
-    path = folder / f"{experiment.digest[:16]}-{__version__}.npz"
+    path = Path(folder) / f"{experiment.digest[:16]}-{__version__}.npz"
     if path.exists():
         try:
             stored = load(path)

@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-import zipfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from ..model import Weights
-from .files import write_atomically
+from .files import read_arrays, write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -102,15 +101,14 @@ class Trajectory:
 def load(path: str | os.PathLike[str]) -> Trajectory:
     """The trajectory that `save` wrote; ValueError if it is truncated or something else, OSError if absent."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = dict(stored)
+        arrays = read_arrays(path)
         head = json.loads(str(arrays["head"]))
         if head["format"] != FORMAT:
             raise KeyError(head["format"])
         weights = {name.removeprefix("weights/"): value for name, value in arrays.items() if "/" in name}
         lines = {name: arrays[name] for name in _LINES}
         return Trajectory(**lines, weights=weights, learning_rate=head["learning_rate"], settings=head["settings"])
-    except (zipfile.BadZipFile, EOFError, KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError):
         raise ValueError(f"{path} is not a whole trajectory file: pass one that Trajectory.save wrote") from None
 
 

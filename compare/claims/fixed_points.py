@@ -20,7 +20,7 @@ from .judging import converges_on_average, unlimited
 FloatArray = NDArray[np.float64]
 
 SEQUENCES = (2_000, 8_000, 32_000, 128_000)
-REPEATS = 24
+REPEATS = 10
 GREEDY = tuple(tuple(range(1, m + 1)) for m in range(5))
 PAIRED = Separate(heads=3, rank=2, divisor="none")
 

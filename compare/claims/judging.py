@@ -67,6 +67,18 @@ def converges(
     return judge
 
 
+def at_least_of_order(parameter: Sequence[float], order: float, name: str = "h") -> Judge:
+    """The sup gap of the k-th curves falls at least this fast: the local slope at the end is no less, − 0.1."""
+
+    def judge(predicted: Sequence[FloatArray], observed: Sequence[FloatArray]) -> Judgement:
+        gaps = [sup_gap(p, o) for p, o in zip(predicted, observed, strict=True)]
+        slope = observed_order(parameter, gaps).local_slopes[-1]
+        shown = f"order {slope:.3f} in {name}, gaps {gaps[0]:.1e} … {gaps[-1]:.1e}"
+        return Judgement(slope >= order - 0.1, shown, f"order {order:g} or more")
+
+    return judge
+
+
 def converges_on_average(parameter: Sequence[float], order: float, name: str = "h") -> Judge:
     """Sampled errors (K, seeds) fall with the parameter at this order: inside the slope's interval, ± 0.2 at most.
 

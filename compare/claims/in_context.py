@@ -1,0 +1,145 @@
+"""What is learned in context: principal component regression, with one component more at every drop."""
+
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...model import Separate
+from ...simulate import flow, initial_weights, network_features, predict, sample
+from ...theory import fixed_point, principal_component_regression
+from ..claim import THEORY, Claim, Judgement, Lab
+from ..experiments import FOUR, SEPARATE, seeds, separate
+from ..landing import effective_map, landings
+from ..variants import with_context
+from .judging import converges, converges_on_average, unlimited
+
+FloatArray = NDArray[np.float64]
+
+AVERAGED = Separate(heads=4, rank=1)  # divided by N, so that weights have a limit
+LENGTHS = (250, 500, 1000, 2000, 4000)
+LONG = (250, 1_000, 4_000, 16_000)
+PROMPTS = 200
+REPEATS = 4
+SUBSETS = [subset for size in range(5) for subset in combinations((1, 2, 3, 4), size)]
+GREEDY = tuple(tuple(range(1, m + 1)) for m in range(1, 5))
+
+
+def _identified(lab: Lab) -> list[tuple[int, ...]]:
+    """The subset whose M_S predicts fresh prompts most like the trained model, for every plateau of every run."""
+    points = [fixed_point(FOUR, SEPARATE, subset) for subset in ((), *GREEDY)]
+    found = []
+    for each in separate(lab.seed):
+        tokens = sample(FOUR, 4_000, each.seed, split="test").tokens
+        z, _ = network_features(sample(FOUR, 4_000, each.seed, split="test"), SEPARATE)
+        candidates = z @ np.array([fixed_point(FOUR, SEPARATE, subset).M.ravel() for subset in SUBSETS]).T
+        for landing in landings(lab.run(each), SEPARATE, points, float(np.linalg.norm(points[-1].M)))[1:]:
+            output = predict(SEPARATE, SEPARATE.heads(landing.weights), tokens)
+            found.append(SUBSETS[int(np.argmin(np.mean((candidates - output[:, None]) ** 2, axis=0)))])
+    return found
+
+
+def _components(lab: Lab, control: str) -> list[tuple[int, ...]]:
+    order = {
+        THEORY: GREEDY,
+        "smallest eigenvalues first": tuple(tuple(range(5 - m, 5)) for m in range(1, 5)),
+        "one component more": (*GREEDY[1:], GREEDY[-1]),
+    }[control]
+    return [*order] * len(separate(lab.seed))
+
+
+def _equal_subsets(predicted: list[tuple[int, ...]], observed: list[tuple[int, ...]]) -> Judgement:
+    if len(predicted) != len(observed):
+        return Judgement(False, f"{len(observed)} plateaus", f"{len(predicted)} plateaus")
+    agree = sum(p == o for p, o in zip(predicted, observed, strict=True))
+    said = "; ".join(",".join(map(str, subset)) for subset in predicted[:4])
+    return Judgement(
+        agree == len(observed), f"{agree} of {len(observed)} plateaus", f"components {said} in each run"
+    )
+
+
+def _learned_coefficients(lab: Lab) -> list[FloatArray]:
+    """λ_d M_dd after training two heads on the first two components, for each N."""
+    amplitudes = np.array([0.5, 0.5, 0.0, 0.0])
+    coefficients = []
+    for length in LENGTHS:
+        task = with_context(FOUR, length)
+        start = initial_weights(AVERAGED, task, amplitudes, scheme="aligned")
+        run = flow(AVERAGED, unlimited(task, AVERAGED), start, [0.0, 2_000.0])
+        coefficients.append(task.eigenvalues * np.diag(effective_map(AVERAGED, run.final)))
+    return coefficients
+
+
+def _regression_coefficients(lab: Lab, control: str) -> list[FloatArray]:
+    λ = FOUR.eigenvalues
+    ideal = {THEORY: 1 / λ, "1/λ² for 1/λ": 1 / λ**2, "ridge with penalty 0.01": 1 / (λ + 0.01)}[control]
+    return [λ * ideal * np.array([1, 1, 0, 0])] * len(LENGTHS)
+
+
+def _outputs(lab: Lab) -> FloatArray:
+    """Predictions of the model at the two-component plateau on fresh prompts, (lengths, seeds, prompts)."""
+    return np.array([[_output(length, seed) for seed in seeds(lab.seed, REPEATS)] for length in LONG])
+
+
+def _output(length: int, seed: int) -> FloatArray:
+    task = with_context(FOUR, length)
+    start = initial_weights(AVERAGED, task, np.array([0.5, 0.5, 0.0, 0.0]), scheme="aligned")
+    run = flow(AVERAGED, unlimited(task, AVERAGED), start, [0.0, 2_000.0])
+    tokens = sample(task, PROMPTS, seed, split="test").tokens
+    return np.asarray(predict(AVERAGED, AVERAGED.heads(run.final), tokens))
+
+
+def _regressions(lab: Lab, control: str) -> FloatArray:
+    """In-sample principal component regression on the same prompts."""
+    components = {THEORY: (1, 2), "one component more": (1, 2, 3), "the last two": (3, 4)}[control]
+    return np.array(
+        [[_regression(length, seed, components) for seed in seeds(lab.seed, REPEATS)] for length in LONG]
+    )
+
+
+def _regression(length: int, seed: int, components: tuple[int, ...]) -> FloatArray:
+    tokens = sample(with_context(FOUR, length), PROMPTS, seed, split="test").tokens
+    x, y, query = tokens[:, :-1, :-1], tokens[:, :-1, -1], tokens[:, -1, :-1]
+    return principal_component_regression(x, y, query, components)
+
+
+CLAIMS = (
+    Claim(
+        id="in_context.components",
+        title="At plateau m the model regresses on the first m principal components",
+        source="Zhang et al. 2025, principal component regression in context",
+        statement=r"\hat y_q = \sum_{d \le m} m_d\,(e_d^\top\beta)(e_d^\top x_q)",
+        observable="which of all 16 sets of components predicts 4,000 fresh prompts most alike; six runs",
+        limit="initial scale → 0",
+        measure=_identified,
+        predict=_components,
+        judge=_equal_subsets,
+        controls=("smallest eigenvalues first", "one component more"),
+        experiments=separate,
+    ),
+    Claim(
+        id="in_context.coefficients",
+        title="The learned coefficients tend to those of regression on population components",
+        source="Zhang et al. 2025, principal component regression in context",
+        statement=r"m_d = 1/\lambda_d + O(1/N)",
+        observable="λ_d M_dd after training on two components, exact statistics, N = 250 … 4000",
+        limit="N → ∞, error O(1/N)",
+        measure=_learned_coefficients,
+        predict=_regression_coefficients,
+        judge=converges(LENGTHS, -1, name="N"),
+        controls=("1/λ² for 1/λ", "ridge with penalty 0.01"),
+        tier="fast",
+    ),
+    Claim(
+        id="in_context.in_sample",
+        title="Predictions tend to those of principal component regression in the sample",
+        source="Zhang et al. 2025, principal component regression in context",
+        statement=r"\hat y_q - \hat y_q^{\mathrm{PCR}} = O(N^{-1/2})",
+        observable="predictions on fresh prompts at the two-component plateau, N = 250 … 16,000",
+        limit="N → ∞, error O(N^-1/2)",
+        measure=_outputs,
+        predict=_regressions,
+        judge=converges_on_average(LONG, -0.5, "N"),
+        controls=("one component more", "the last two"),
+    ),
+)
