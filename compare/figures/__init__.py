@@ -1,1 +1,70 @@
-"""Figures of theory over simulation."""
+"""Figures of theory over simulation, for a paper: every one as vector PDF and as PNG."""
+
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...simulate.files import make_folder, write_atomically
+from ...simulate.progress import tracked
+from ..claim import Lab
+from .in_context import regression
+from .limits import conservation, gradient_flow, growing_mode_order
+from .low_rank import low_rank
+from .maps import fixed_points
+from .merged import merged_general, merged_white
+from .recordings import replay
+from .separate import separate_loss, separate_staircase, separate_weights
+from .style import paper_style, write
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FIGURES: dict[str, Callable[[Lab], "Figure"]] = {
+    "conservation": conservation,
+    "fixed_points": fixed_points,
+    "gradient_flow": gradient_flow,
+    "growing_mode_order": growing_mode_order,
+    "low_rank": low_rank,
+    "merged_general": merged_general,
+    "merged_white": merged_white,
+    "regression": regression,
+    "replay": replay,
+    "separate_loss": separate_loss,
+    "separate_staircase": separate_staircase,
+    "separate_weights": separate_weights,
+}
+"""Name → function of a `Lab` that draws the figure."""
+
+FORMATS = ("pdf", "png")
+
+
+def draw(
+    names: Sequence[str] = (), *, out: str | os.PathLike[str], runs: str | os.PathLike[str], seed: int = 0
+) -> list[Path]:
+    """Draw figures by name, all in alphabetical order if none is named, into the folder `out`; returns the files.
+
+    Runs are read from the folder `runs`, or simulated and written there; `seed` is the base of their seeds. The
+    same runs give the same bytes. ValueError lists the names that exist; OSError if a folder cannot be written.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     [path.name for path in draw(["growing_mode_order"], out=folder, runs=folder)]
+    ['growing_mode_order.pdf', 'growing_mode_order.png']
+    """
+    chosen = _chosen(names)
+    folder, lab, files = make_folder(out), Lab(make_folder(runs), seed), []
+    with paper_style():
+        for name in tracked(chosen, len(chosen), "drawing"):
+            figure = FIGURES[name](lab)
+            for kind in FORMATS:
+                files.append(write_atomically(folder / f"{name}.{kind}", partial(write, figure, kind=kind)))
+    return files
+
+
+def _chosen(names: Sequence[str]) -> list[str]:
+    unknown = [name for name in names if name not in FIGURES]
+    if unknown:
+        raise ValueError(f"no figure is called {', '.join(unknown)}: there are {', '.join(FIGURES)}")
+    return list(names or FIGURES)
