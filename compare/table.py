@@ -3,24 +3,30 @@
 import json
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..model import Merged, Separate
 from ..task import Task
 from ..theory import FixedPoint, fixed_points
 from .ledger import Ledger
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WIDE = 200
+"""Characters a line off the terminal."""
+
 
 def print_ledger(ledger: Ledger, out: Path) -> None:
     """Print one table of verdicts, and where the rest is."""
     from rich import box
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("claim", "verdict", "observed", "expected", "controls", "s"):
-        table.add_column(name, justify="right" if name == "s" else "left", overflow="fold")
+        whole = name in ("claim", "verdict", "s")
+        table.add_column(name, justify="right" if name == "s" else "left", overflow="fold", no_wrap=whole)
     for verdict in ledger.verdicts:
         colour = "green" if verdict.holds else "red"
         total = len(verdict.rejected) + len(verdict.accepted)
@@ -28,7 +34,7 @@ def print_ledger(ledger: Ledger, out: Path) -> None:
         cells = (verdict.observed, verdict.expected, f"rejects {len(verdict.rejected)}/{total}{missed}")
         level = f"[{colour}]{verdict.level}[/{colour}]"
         table.add_row(verdict.id, level, *map(escape, cells), f"{verdict.seconds:.1f}")
-    console = Console()
+    console = _console()
     console.print(table)
     held = sum(verdict.holds for verdict in ledger.verdicts)
     console.print(
@@ -39,7 +45,6 @@ def print_ledger(ledger: Ledger, out: Path) -> None:
 def print_fixed_points(task: Task, model: Merged | Separate, limit: int) -> None:
     """Print the first fixed points by increasing loss as a table."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -48,7 +53,7 @@ def print_fixed_points(task: Task, model: Merged | Separate, limit: int) -> None
     shown = list(islice(fixed_points(task, model), limit))
     for point in shown:
         table.add_row(_set(point, "∅"), f"{point.loss:.8f}", *_numbers(point), *_nature(point))
-    console = Console()
+    console = _console()
     console.print(table)
     if any(point.continuum for point in shown):
         console.print("a continuum of maps stands behind one row: equal gains leave the choice of directions free")
@@ -68,6 +73,14 @@ def fixed_points_latex(task: Task, model: Merged | Separate, limit: int) -> None
         cells = (name, f"{point.loss:.8f}", *_numbers(point), *_nature(point))
         print(" & ".join(cells) + r" \\")
     print(r"\bottomrule" + "\n" + r"\end{tabular}")
+
+
+def _console() -> "Console":
+    """The terminal; a file or a pipe gets lines as long as the table needs."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDE)
 
 
 def _plain(point: FixedPoint) -> dict[str, Any]:
