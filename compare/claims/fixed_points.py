@@ -1,19 +1,18 @@
 """Fixed points: where they are, what they lose, and how many ways lead down from them."""
 
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...model import Separate, Weights
+from ...model import Merged, Separate, Weights
 from ...simulate import network_features, objective, sample, statistics
 from ...simulate.initial import restricted
 from ...simulate.objective import Objective
 from ...theory import fixed_point, fixed_points, population
 from ..claim import THEORY, Claim, Judgement, Lab
-from ..experiments import FOUR, MERGED, SEPARATE, seeds
-from ..landing import effective_map, hessian_index
+from ..experiments import FOUR, MERGED, SEPARATE, seeds, separate
+from ..landing import effective_map, hessian_index, landings
 from ..variants import LONGER_CONTEXT, MOMENTS, TRACE_DROPPED, variant
 from .judging import converges_on_average, unlimited
 
@@ -81,8 +80,8 @@ def _gradients_vanish(predicted: list[Weights], observed: list[list[Objective]])
     return converges_on_average(SEQUENCES, -0.5, "P")(np.zeros_like(norms), norms)
 
 
-def _cases() -> list[tuple[Any, tuple[int, ...]]]:
-    merged = [(MERGED, ()), (MERGED, (1, 2, 3, 4))]
+def _cases() -> list[tuple[Merged | Separate, tuple[int, ...]]]:
+    merged: list[tuple[Merged | Separate, tuple[int, ...]]] = [(MERGED, ()), (MERGED, (1, 2, 3, 4))]
     return merged + [(SEPARATE, subset) for subset in _subsets(4)] + [(PAIRED, subset) for subset in _subsets(4)]
 
 
@@ -97,13 +96,43 @@ def _observed_indices(lab: Lab) -> list[int]:
     return found
 
 
+def _landed(lab: Lab) -> tuple[list[int], float, float]:
+    """Hessian index at every plateau of three runs, largest distance |M − M_m|/|M*| and gradient norm there."""
+    points = [fixed_point(FOUR, SEPARATE, subset) for subset in GREEDY]
+    size, floor = (float(np.linalg.norm(matrix)) for matrix in (points[-1].M, points[0].population.B))
+    indices, gaps, norms = [], [], []
+    for each in separate(lab.seed)[:3]:
+        evaluate = objective(SEPARATE, each.source)
+        for landing in landings(lab.run(each), SEPARATE, points, size):
+            free = {name: np.ones_like(value) for name, value in landing.weights.items()}
+            indices.append(hessian_index(evaluate, landing.weights, free, 0.05 * floor))
+            gaps.append(landing.map_gap)
+            norms.append(landing.gradient_norm)
+    return indices, max(gaps), max(norms)
+
+
+def _landing_indices(lab: Lab, control: str) -> set[int]:
+    """Indices that the plateaus may have: those of greedy subsets, or of a variant's of one to three directions."""
+    if control == THEORY:
+        return {fixed_point(FOUR, SEPARATE, subset).hessian_index for subset in GREEDY}
+    smallest = [tuple(range(5 - m, 5)) for m in (1, 2, 3)]
+    return {fixed_point(FOUR, SEPARATE, subset).hessian_index for subset in smallest}
+
+
+def _all_among(predicted: set[int], observed: tuple[list[int], float, float]) -> Judgement:
+    indices, gap, norm = observed
+    shown = f"{len(indices)} plateaus of index {', '.join(map(str, sorted(set(indices))))}"
+    expected = f"index {', '.join(map(str, sorted(predicted)))}"
+    return Judgement(set(indices) <= predicted, f"{shown}, map within {gap:.3f}, gradient {norm:.1e}", expected)
+
+
 def _indices(lab: Lab, control: str) -> list[int]:
     return [_index(model, subset, control) for model, subset in _cases()]
 
 
-def _index(model: Any, subset: tuple[int, ...], control: str) -> int:
+def _index(model: Merged | Separate, subset: tuple[int, ...], control: str) -> int:
     point = fixed_point(FOUR, model, subset)
-    if control == THEORY or model is MERGED:
+    if control == THEORY or isinstance(model, Merged):
         return point.hessian_index
     missing = [j for j in (1, 2, 3, 4) if j not in subset]
     idle = (sum(model.rank - len(head) for head in point.packing)) * len(missing)
@@ -195,5 +224,18 @@ CLAIMS = (
         judge=_equal_lists,
         controls=("smaller gains count", "idle pairs do not count", "every direction left out counts"),
         tier="fast",
+    ),
+    Claim(
+        id="fixed_points.landing",
+        title="Runs rest at the greedy fixed points, which have no fast way out",
+        source="Zhang et al. 2025, saddle-to-saddle dynamics; the index goes beyond",
+        statement=r"\mathrm{index}(M_{\{1..m\}}) = 0",
+        observable="eigenvalues of the Hessian of all weights below −0.05 |B| at every plateau of three runs",
+        limit="initial scale → 0: idle heads add eigenvalues of their own size",
+        measure=_landed,
+        predict=_landing_indices,
+        judge=_all_among,
+        controls=("smallest gains first",),
+        experiments=lambda seed: separate(seed)[:3],
     ),
 )

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ...model import Separate
+from ...model import Merged, Separate
 from ...simulate import flow, initial_weights
 from ...task import Task
 from ...theory import staircase
@@ -63,18 +63,14 @@ def _exits(model: Separate, seed: int, scale: float) -> FloatArray:
     return exit_times(run.flow_time, run.loss, _losses(FOUR, model, THEORY))
 
 
-def _losses(task: Task, model: Separate, control: str) -> FloatArray:
+def _losses(task: Task, model: Merged | Separate, control: str) -> FloatArray:
     moments = variant(task, model, control)
     return np.array([moments.c, *(moments.c - np.cumsum(moments.gains))])
 
 
 def _multiples(lab: Lab, control: str) -> list[tuple[int, ...]]:
-    every = {
-        THEORY: lambda rank: range(0, 4, rank),
-        "every plateau is long": lambda rank: range(4),
-        "only the first is long": lambda rank: range(1),
-    }[control]
-    return [tuple(every(rank)) for rank in SMALL_RANKS]
+    steps = {THEORY: SMALL_RANKS, "every plateau is long": (1, 1, 1), "only the first is long": (4, 4, 4)}[control]
+    return [tuple(range(0, 4, step)) for step in steps]
 
 
 def _equal_plateaus(predicted: list[tuple[int, ...]], observed: list[tuple[int, ...]]) -> Judgement:
@@ -116,7 +112,7 @@ CLAIMS = (
         id="low_rank.aligned",
         title="An aligned head of rank R obeys 1 + R scalar equations exactly",
         source="Zhang et al. 2025, reduced dynamics of rank R",
-        statement=r"\dot\kappa_r = v\kappa_r(\lambda_r^2 - a_r\lambda_r v\kappa_r^2),\ \dot v = \sum_r \kappa_r^2(\cdots)",
+        statement=r"\dot\kappa_r = v\kappa_r(\lambda_r^2 - a_r\lambda_r v\kappa_r^2),\ \dot v = \sum_r\kappa_r^2(\cdots)",
         observable="loss of the full gradient flow, two heads of rank two",
         limit="none: exact",
         measure=_aligned_flow,

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ...model import Merged
+from ...model import Merged, Separate
 from ...simulate import given, initial_weights, sample, statistics, train
+from ...simulate.prompts import Data
 from ...task import Task
 from ..claim import THEORY, Claim, Judgement, Lab
 from ..experiments import FOUR, MERGED, SEPARATE, seeds
@@ -72,9 +73,9 @@ def _statistics_run(lab: Lab, control: str) -> list[FloatArray]:
     return [_short_run(lab, model, tokens=False, control=control) for model in (MERGED, SEPARATE)]
 
 
-def _short_run(lab: Lab, model: object, tokens: bool, control: str = THEORY) -> FloatArray:
+def _short_run(lab: Lab, model: Merged | Separate, tokens: bool, control: str = THEORY) -> FloatArray:
     """500 steps on 300 sequences, from weights outside the restricted block."""
-    data = sample(FOUR, 300, seed=seeds(lab.seed)[0])
+    data: Data = sample(FOUR, 300, seed=seeds(lab.seed)[0])
     start = initial_weights(model, FOUR, 0.3 if model is SEPARATE else 0.05, seeds(lab.seed)[0])
     if control == "one sequence left out":
         data = given(data.tokens[1:])
