@@ -112,7 +112,7 @@ CLAIMS = (
         id="low_rank.aligned",
         title="An aligned head of rank R obeys 1 + R scalar equations exactly",
         source="Zhang et al. 2025, reduced dynamics of rank R",
-        statement=r"\dot\kappa_r = v\kappa_r f_r,\ \dot v = \sum_r\kappa_r^2 f_r,\ f_r = \lambda_r^2 - a_r\lambda_r v\kappa_r^2",
+        statement=r"\dot\kappa_r = v\kappa_r\lambda_r(\lambda_r - a_r v\kappa_r^2),\quad v^2 = \sum_r \kappa_r^2",
         observable="loss of the full gradient flow, two heads of rank two",
         limit="none: exact",
         measure=_aligned_flow,

@@ -170,7 +170,7 @@ def _predicted_counts(lab: Lab, control: str) -> FloatArray:
     ]
     counts = np.array([np.sum(staircase(FOUR, SEPARATE, start).exit_times < end) for start in starts], dtype=float)
     shift = {THEORY: 0.0, "all four": 4 - counts.mean(), "none": -counts.mean()}[control]
-    return counts + shift
+    return np.asarray(counts + shift)
 
 
 def _counts_agree(predicted: FloatArray, observed: FloatArray) -> Judgement:
