@@ -76,13 +76,15 @@ def _mean_square(difference: FloatArray) -> FloatArray:
 
 def _table(ax: "Axes", matrix: FloatArray) -> None:
     """The matrix in shades, its numbers in the cells, the smallest of each row in bold."""
-    ax.imshow(np.log10(matrix + 1e-4), cmap="Blues", vmin=-3, vmax=1, aspect="auto")
+    plateaus, components = (np.arange(size) for size in matrix.shape)
+    ax.pcolormesh(components, plateaus, np.log10(matrix + 1e-4), cmap="Blues", vmin=-3, vmax=1)
+    ax.invert_yaxis()
     for m, row in enumerate(matrix):
         for k, value in enumerate(row):
             style: dict[str, Any] = {"weight": "bold"} if k == np.argmin(row) else {}
             colour = "white" if value > 0.4 else "black"
             ax.text(k, m, f"{value:.3f}", ha="center", va="center", fontsize=7, color=colour, **style)
-    ax.set(xticks=range(matrix.shape[1]), yticks=range(len(matrix)), xlabel="number of components")
+    ax.set(xticks=components, yticks=plateaus, xlabel="number of components")
 
 
 def _lengths(ax: "Axes", lab: Lab) -> None:

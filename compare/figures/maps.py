@@ -39,16 +39,19 @@ def _landed(lab: Lab) -> list[tuple[Landing, ...]]:
 def _heat_maps(figure: "SubFigure", landed: Sequence[Landing]) -> None:
     axes = figure.subplots(2, len(landed), sharex=True, sharey=True, squeeze=False)
     limit, numbers = float(np.max(population(FOUR, SEPARATE).coefficients)), range(1, FOUR.dimension + 1)
-    edges = (0.5, FOUR.dimension + 0.5, FOUR.dimension + 0.5, 0.5)
     for column, landing in zip(axes.T, landed, strict=True):
         observed, expected = effective_map(SEPARATE, landing.weights), landing.point.M
         for ax, entries in zip(column, (observed, expected), strict=True):
-            picture = ax.imshow(entries, cmap="PuOr_r", vmin=-limit, vmax=limit, extent=edges)
+            picture = ax.pcolormesh(numbers, numbers, entries, cmap="PuOr_r", vmin=-limit, vmax=limit)
+            ax.set_aspect("equal")
         column[0].set_title(f"$m = {len(landing.point.subset)}$")
         column[1].set(xlabel="direction of $x_q$", xticks=numbers, yticks=numbers)
+    axes[0, 0].invert_yaxis()
     for ax, name in zip(axes[:, 0], ("observed", "predicted"), strict=True):
         ax.set_ylabel(f"{name}\n" r"direction of $\beta$")
-    figure.colorbar(picture, ax=axes, label="entry of $M$", aspect=30)
+    bar = figure.colorbar(picture, ax=axes, label="entry of $M$", aspect=30)
+    assert bar.solids is not None
+    bar.solids.set(rasterized=False, edgecolor="face")
 
 
 def _residuals(ax: "Axes", landed: Sequence[Landing]) -> None:

@@ -30,7 +30,7 @@ def merged_general(lab: Lab) -> "Figure":
 
 
 def _drops(lab: Lab, task: Task, theory: str) -> "Figure":
-    figure, axes = panels(1, 1, (COLUMN, 2.1))
+    figure, axes = panels(1, 1, (COLUMN, 2.2))
     ax, moments = axes[0, 0], population(task, MERGED)
     inset = ax.inset_axes((0.62, 0.46, 0.36, 0.42))
     overlays = [_overlay(lab, task, number) for number in range(RUNS)]
@@ -43,7 +43,7 @@ def _drops(lab: Lab, task: Task, theory: str) -> "Figure":
     times, heights = _middle(overlays, losses)
     inset.set(xlim=times, ylim=heights, xlabel="flow time", ylabel="loss")
     ax.indicate_inset_zoom(inset, edgecolor="0.4")
-    key(ax, f"{RUNS} runs", theory, loc="lower left", bbox_to_anchor=(0.34, 0.17))
+    key(ax, f"{RUNS} runs", theory, loc="lower center", bbox_to_anchor=(0.5, 0.97), ncols=2)
     ax.set(xlim=(0, 5), ylim=(0, 1.12), xlabel="flow time", ylabel="loss")
     return figure
 
