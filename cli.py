@@ -131,15 +131,17 @@ def fixed_points(
     heads: Heads = None,
     rank: Rank = 1,
     divisor: Divisor = None,
-    limit: Annotated[int, typer.Option(help="At most this many, the smallest losses first.")] = 1000,
+    limit: Annotated[int, typer.Option(min=1, help="At most this many, the smallest losses first.")] = 1000,
     json: Json = False,
     latex: Annotated[bool, typer.Option("--latex", help="Print a LaTeX table.")] = False,
 ) -> None:
     """List the fixed points of gradient flow by increasing loss."""
     from .compare.table import fixed_points_json, fixed_points_latex, print_fixed_points
 
+    if json and latex:
+        raise ValueError("--json and --latex are two formats: choose one")
     problem = _task(eigenvalues, trace, context_length, noise_variance, task)
-    attention = _model(model, heads or problem.dimension, rank, divisor)
+    attention = _model(model, problem.dimension if heads is None else heads, rank, divisor)
     show = fixed_points_json if json else fixed_points_latex if latex else print_fixed_points
     show(problem, attention, limit)
 
@@ -174,7 +176,7 @@ def simulate(
     from .simulate.files import make_folder
 
     problem = _task(eigenvalues, trace, context_length, noise_variance, task)
-    attention = _model(model, heads or problem.dimension, rank, divisor, softmax)
+    attention = _model(model, problem.dimension if heads is None else heads, rank, divisor, softmax)
     engine = engine or ("tokens" if softmax else "statistics")
     rule: dict[str, Any] = {"learning_rate": learning_rate, "steps": steps, "record": record, "engine": engine}
     begin: dict[str, Any] = {"scale": scale, "seed": seed, "scheme": scheme, "whiten": whiten, "centre": centre}
@@ -221,7 +223,10 @@ def _task(
     if file is not None:
         if eigenvalues is not None or context_length is not None or trace is not None or noise:
             raise ValueError("--task holds the whole task: leave the other options of the task out")
-        return Task.from_toml(file.read_text(encoding="utf-8"))
+        try:
+            return Task.from_toml(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{file} holds no task: {error}") from None
     if eigenvalues is None or context_length is None:
         raise ValueError("pass --eigenvalues and --context-length, or --task FILE.toml")
     spectrum = eigenvalue_list(eigenvalues)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 WIDE = 200
 """Characters a line off the terminal."""
 
+MOST = 8
+"""Numbers that a cell of a table shows; JSON and LaTeX have all of them."""
+
 
 def print_ledger(ledger: Ledger, out: Path) -> None:
     """Print one table of verdicts, and where the rest is."""
@@ -50,11 +53,15 @@ def print_fixed_points(task: Task, model: Merged | Separate, limit: int) -> None
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("S", "loss", "coefficients", "gains", "index", "kind"):
         table.add_column(name)
-    shown = list(islice(fixed_points(task, model), limit))
+    points = fixed_points(task, model)
+    shown = list(islice(points, limit))
     for point in shown:
-        table.add_row(_set(point, "∅"), f"{point.loss:.8f}", *_numbers(point), *_nature(point))
+        numbers = (_short(row) or "–" for row in _numbers(point))
+        table.add_row(_short(_runs(point.subset)) or "∅", f"{point.loss:.8f}", *numbers, *_nature(point))
     console = _console()
     console.print(table)
+    if next(points, None) is not None:
+        console.print(f"these are the {limit} smallest losses: --limit shows more", highlight=False)
     if any(point.continuum for point in shown):
         console.print("a continuum of maps stands behind one row: equal gains leave the choice of directions free")
 
@@ -70,7 +77,8 @@ def fixed_points_latex(task: Task, model: Merged | Separate, limit: int) -> None
     print(r"$S$ & $L(M_S)$ & $m_d$ & $g_d$ & index & kind \\ \midrule")
     for point in islice(fixed_points(task, model), limit):
         name = r"$\emptyset$" if not point.subset else rf"$\{{{', '.join(map(str, point.subset))}\}}$"
-        cells = (name, f"{point.loss:.8f}", *_numbers(point), *_nature(point))
+        numbers = (", ".join(row) or "–" for row in _numbers(point))
+        cells = (name, f"{point.loss:.8f}", *numbers, *_nature(point))
         print(" & ".join(cells) + r" \\")
     print(r"\bottomrule" + "\n" + r"\end{tabular}")
 
@@ -96,14 +104,23 @@ def _plain(point: FixedPoint) -> dict[str, Any]:
     }
 
 
-def _set(point: FixedPoint, empty: str) -> str:
-    return ", ".join(map(str, point.subset)) or empty
-
-
-def _numbers(point: FixedPoint) -> tuple[str, str]:
+def _numbers(point: FixedPoint) -> list[list[str]]:
+    """Coefficients and gains as text."""
     coefficients = () if point.coefficients is None else point.coefficients
-    shown = ", ".join(f"{m:.4f}" for m in coefficients) or "–"
-    return shown, ", ".join(f"{gain:.4f}" for gain in point.gains) or "–"
+    return [[f"{number:.4f}" for number in row] for row in (coefficients, point.gains)]
+
+
+def _runs(subset: tuple[int, ...]) -> list[str]:
+    """The directions one by one, or, where they are many, as runs such as 1–7, 9."""
+    if len(subset) <= MOST:
+        return [str(d) for d in subset]
+    ends = [d for d in subset if d + 1 not in subset]
+    starts = [d for d in subset if d - 1 not in subset]
+    return [str(a) if a == b else f"{a}–{b}" for a, b in zip(starts, ends, strict=True)]
+
+
+def _short(numbers: list[str]) -> str:
+    return ", ".join(numbers if len(numbers) <= MOST else [*numbers[: MOST - 2], "…", numbers[-1]])
 
 
 def _nature(point: FixedPoint) -> tuple[str, str]:
