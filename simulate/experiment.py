@@ -11,12 +11,30 @@ import numpy as np
 from ..model import Merged, Separate, is_softmax
 from ..task import Task
 from .descent import Diverged, train
-from .initial import SCHEMES, initial_weights
+from .initial import SCHEMES, initial_weights, positive
+from .log import Descent
 from .prompts import Prompts, sample
 from .statistics import Statistics, statistics
 from .trajectory import Trajectory
 
 ENGINES = ("tokens", "statistics")
+
+_KINDS: dict[str, type] = {
+    "scale": float,
+    "learning_rate": float,
+    "sequences": int,
+    "steps": int,
+    "seed": int,
+    "whiten": bool,
+    "centre": bool,
+    "record": int,
+}
+
+_ACCEPTED: dict[type, tuple[tuple[type, ...], str]] = {
+    int: ((int, np.integer), "a whole number"),
+    float: ((int, float, np.integer, np.floating), "one number"),
+    bool: ((bool, np.bool), "True or False"),
+}
 
 
 @dataclass(frozen=True)
@@ -46,13 +64,7 @@ class Experiment:
     record: int | None = None
 
     def __post_init__(self) -> None:
-        for name, kind in (
-            ("scale", float),
-            ("learning_rate", float),
-            ("sequences", int),
-            ("steps", int),
-            ("seed", int),
-        ):
+        for name, kind in _KINDS.items():
             object.__setattr__(self, name, _plain(name, getattr(self, name), kind))
         if self.engine not in ENGINES:
             raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {self.engine!r}")
@@ -60,6 +72,13 @@ class Experiment:
             raise ValueError('softmax attention has no finite statistics: choose engine "tokens"')
         if self.scheme not in SCHEMES:
             raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}, not {self.scheme!r}")
+        positive("scale", self.scale)
+        self._refuse_the_impossible()
+
+    def _refuse_the_impossible(self) -> None:
+        """ValueError before the data are made rather than after; both ask nothing but their arguments."""
+        sample(self.task, self.sequences, self.seed, whiten=self.whiten, centre=self.centre)
+        _ = Descent(self.learning_rate, self.steps, self.record).recorded
 
     @property
     def data(self) -> Prompts:
@@ -97,9 +116,11 @@ class Experiment:
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
 
 
-def _plain(name: str, value: Any, kind: type[int] | type[float]) -> int | float:
-    """A number of the built-in kind, so that equal settings have one digest; ValueError for anything else."""
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if whole or (kind is float and isinstance(value, (float, np.floating))):
-        return kind(value)
-    raise ValueError(f"{name} must be {'a whole number' if kind is int else 'one number'}, not {value!r}")
+def _plain(name: str, value: Any, kind: type) -> Any:
+    """The value as the built-in kind, so that equal settings have one digest; ValueError for anything else."""
+    if name == "record" and value is None:
+        return None
+    accepted, wanted = _ACCEPTED[kind]
+    if not isinstance(value, accepted) or (kind is not bool and isinstance(value, bool)):
+        raise ValueError(f"{name} must be {wanted}, not {value!r}")
+    return kind(value)
