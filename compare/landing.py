@@ -79,7 +79,7 @@ def hessian(evaluate: Objective, weights: Weights, free: Weights, step: float = 
             change[tuple(index)] = step
             up, down = (evaluate(weights | {name: value + sign * change})[1] for sign in (1, -1))
             rows.append(np.concatenate([(up[key] - down[key])[free[key] != 0] for key in weights]) / (2 * step))
-    matrix = np.array(rows)
+    matrix = np.array(rows).reshape(len(rows), len(rows))  # also where nothing is free
     return np.asarray((matrix + matrix.T) / 2)
 
 

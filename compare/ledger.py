@@ -99,8 +99,8 @@ def _each(pool: Executor, work: Callable[..., Any], jobs: Iterable[tuple[Any, ..
     """Results in the order of the jobs, whichever is done first."""
     futures = [pool.submit(work, *job) for job in jobs]
     try:
-        for _ in tracked(as_completed(futures), len(futures), title):
-            pass
+        for future in tracked(as_completed(futures), len(futures), title):
+            future.result()  # the first failure ends the rest
         return [future.result() for future in futures]
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
