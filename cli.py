@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from .model import Merged, Separate
     from .task import Task
 
+INTERRUPTED = 130
+"""Exit status of a command that Ctrl-C ended."""
+
 app = typer.Typer(
     help="Training dynamics of in-context learning in attention: theory, simulation, comparison.",
     no_args_is_help=True,
@@ -37,11 +40,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status. Every error is one line on standard error."""
     try:
         status = app(list(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
+        if status == INTERRUPTED:  # typer has caught it
+            raise KeyboardInterrupt
         return status if isinstance(status, int) else 0
     except TyperException as error:
         return _complain(error.format_message(), 2)
     except (KeyboardInterrupt, Abort):
-        return _complain("interrupted", 130)
+        return _complain("interrupted", INTERRUPTED)
     except OSError as error:
         where = f"cannot read or write {error.filename}: " if error.filename else ""
         return _complain(f"{where}{error.strerror or error}", 1)
@@ -90,18 +95,20 @@ def verify(
     out: Annotated[Path, typer.Option(help="Folder for ledger.json, figures and runs.")] = Path("results"),
     json: Annotated[Path | None, typer.Option("--json", help="Write the ledger here too.")] = None,
     seed: Annotated[int, typer.Option(help="Base seed of every run.")] = 0,
-    workers: Annotated[int | None, typer.Option(help="Processes; the number of cores if left out.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core if left out.")] = None,
 ) -> int:
     """Check every claim of the theory against gradient descent; exit 0 only if all verdicts are as expected."""
     from .compare import verify as check
     from .compare.figures import draw
     from .compare.table import print_ledger
-    from .simulate.files import write_text
+    from .simulate.files import make_folder, write_text
 
+    if json is not None:
+        make_folder(json.parent)
     ledger = check(claims or (), tier=tier, out=out, seed=seed, workers=workers)
     for path in filter(None, (out / "ledger.json", json)):
         write_text(path, ledger.to_json())
-    if not claims:
+    if not claims and tier != "fast":  # whose claims leave no runs to draw
         draw(out=out / "figures", runs=out / "runs", seed=seed)
     print_ledger(ledger, out)
     return 0 if ledger.holds else 1
@@ -182,6 +189,8 @@ def simulate(
     begin: dict[str, Any] = {"scale": scale, "seed": seed, "scheme": scheme, "whiten": whiten, "centre": centre}
     experiment = Experiment(problem, attention, sequences, **begin, **rule)
     make_folder(out.parent)
+    if out.is_dir():
+        raise ValueError(f"--out must name a file, but {out} is a folder")
     try:
         run = experiment.run(checkpoint)
     except Diverged as error:

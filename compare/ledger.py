@@ -2,9 +2,10 @@
 
 import json
 import os
+import signal
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -51,13 +52,16 @@ def verify(
 
     Finished runs are kept in `out`/runs and read again next time; without `out` they are not kept. `seed` is the
     base of every random number; `workers` processes share the work, as many as there are cores if left out.
-    ValueError names a claim or a tier that does not exist; OSError if `out` cannot be written.
+    ValueError names a claim or a tier that does not exist; OSError if `out` cannot be written; MemoryError if a
+    worker process was killed.
 
     >>> from attndyn.compare import verify
     >>> verify(["fixed_points.losses"], workers=1).holds
     True
     """
-    chosen = choose(claims, tier)
+    chosen = choose([claims] if isinstance(claims, str) else claims, tier)
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers must be at least 1, not {workers}")
     if out is None:
         with tempfile.TemporaryDirectory() as folder:
             return _verify(chosen, Lab(Path(folder), seed), workers)
@@ -89,7 +93,7 @@ def _verify(claims: list[Claim], lab: Lab, workers: int | None) -> Ledger:
     count = min(workers or len(os.sched_getaffinity(0)), max(len(claims), len(longest_first)))
     if count == 1:
         return Ledger(tuple(check(claim, lab) for claim in claims), lab.seed)
-    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(count, get_context("spawn"), _end_at_once) as pool:
         _each(pool, _make, [(experiment, lab.runs) for experiment in longest_first], "simulating")
         verdicts = _each(pool, _check_by_id, [(claim.id, lab) for claim in claims], "checking")
     return Ledger(tuple(verdicts), lab.seed)
@@ -102,9 +106,16 @@ def _each(pool: Executor, work: Callable[..., Any], jobs: Iterable[tuple[Any, ..
         for future in tracked(as_completed(futures), len(futures), title):
             future.result()  # the first failure ends the rest
         return [future.result() for future in futures]
+    except BrokenExecutor:
+        raise MemoryError("a worker process was killed, as when memory runs out: choose fewer workers") from None
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         raise
+
+
+def _end_at_once() -> None:
+    """Ctrl-C reaches every process: let a worker die of it, in silence."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _cost(experiment: Experiment) -> int:
