@@ -1,10 +1,11 @@
-"""Named wrong variants of the population moments: what a check must be able to tell from the theory."""
+"""Population moments: as a source for simulations, and in the wrong variants that a check must reject."""
 
 from dataclasses import replace
 
 import numpy as np
 
 from ..model import Merged, Separate
+from ..simulate import Statistics, from_moments
 from ..task import Task
 from ..theory import Population, population
 from .claim import THEORY
@@ -55,3 +56,9 @@ def _with_A(true: Population, A: np.ndarray) -> Population:
     e = true.directions
     a = np.einsum("id,ij,jd->d", e, A, e)
     return replace(true, A=A, spectrum=true.spectrum._replace(a=a, gains=true.b**2 / (a * true.lam)))
+
+
+def unlimited(task: Task, model: Merged | Separate) -> Statistics:
+    """Statistics of infinitely many sequences, so that a check has no sampling error."""
+    moments = population(task, model)
+    return from_moments(moments.c, moments.A, moments.B, moments.Lambda, model, task.context_lengths)

@@ -11,8 +11,8 @@ from ...theory import fixed_point, principal_component_regression
 from ..claim import THEORY, Claim, Judgement, Lab
 from ..experiments import FOUR, SEPARATE, seeds, separate
 from ..landing import effective_map, landings
-from ..variants import with_context
-from .judging import converges, converges_on_average, unlimited
+from ..variants import unlimited, with_context
+from .judging import converges, converges_on_average
 
 FloatArray = NDArray[np.float64]
 

@@ -8,8 +8,8 @@ from ...theory import population, rank_one_amplitude
 from ..claim import THEORY, Claim, Lab
 from ..experiments import FOUR, MERGED, SEPARATE, WHITE, seeds
 from ..landing import effective_map
-from ..variants import NO_FOURTH_MOMENT, TRACE_DROPPED, variant
-from .judging import aligned_loss, converges, converges_on_average, unlimited
+from ..variants import NO_FOURTH_MOMENT, TRACE_DROPPED, unlimited, variant
+from .judging import aligned_loss, converges, converges_on_average
 
 FloatArray = NDArray[np.float64]
 

@@ -11,8 +11,8 @@ from ...theory.low_rank import low_rank_amplitudes
 from ..claim import THEORY, Claim, Judgement, Lab
 from ..experiments import EIGHT, FOUR, RANKS, low_rank, low_rank_model, seeds
 from ..metrics import exit_times, plateau_heights
-from ..variants import MOMENTS, NO_FOURTH_MOMENT, TRACE_DROPPED, variant
-from .judging import aligned_loss, same, unlimited
+from ..variants import MOMENTS, NO_FOURTH_MOMENT, TRACE_DROPPED, unlimited, variant
+from .judging import aligned_loss, same
 from .separate import standard_errors
 
 FloatArray = NDArray[np.float64]

@@ -12,8 +12,8 @@ from ...theory.merged import aligned_amplitudes
 from ..claim import THEORY, Claim, Judgement, Lab
 from ..experiments import FOUR, MERGED, WHITE, merged, seeds
 from ..metrics import crossing_times
-from ..variants import LONGER_CONTEXT, MOMENTS, TRACE_DROPPED, variant, with_context
-from .judging import LEVEL, aligned_loss, converges, same, student_quantile, unlimited
+from ..variants import LONGER_CONTEXT, MOMENTS, TRACE_DROPPED, unlimited, variant, with_context
+from .judging import LEVEL, aligned_loss, converges, same, student_quantile
 
 FloatArray = NDArray[np.float64]
 

@@ -13,14 +13,14 @@ from ...theory.idle import escape, separate_block
 from ..claim import THEORY, Claim, Judgement, Lab
 from ..experiments import FOUR, PUBLISHED_STEPS, SEPARATE, seeds, separate
 from ..metrics import exit_times, plateau_heights
-from ..variants import MOMENTS, variant
-from .judging import aligned_loss, at_least_of_order, converges, same, student_quantile, unlimited
+from ..variants import MOMENTS, unlimited, variant
+from .judging import aligned_loss, at_least_of_order, converges, same, student_quantile
 
 FloatArray = NDArray[np.float64]
 
 GREEDY = tuple(tuple(range(1, m + 1)) for m in range(5))
 SCALES = (0.01, 0.003, 0.001, 0.0003)
-RATES = (0.005, 0.0025, 0.00125, 0.000625)
+RATES = (0.002, 0.001, 0.0005, 0.00025)
 STARTS = 40
 ALIGNED_TIMES = np.linspace(0, 60, 121)
 AMPLITUDES = np.array([0.12, 0.1, 0.15, 0.2])
@@ -114,8 +114,8 @@ def _restricted_start(lab: Lab, scale: float, k: int) -> Weights:
 
 
 def _scaled_exits(lab: Lab) -> list[FloatArray]:
-    """First two exit times × scale of the flow from four random starts, for each scale."""
-    return [np.array([_flow_exits(_restricted_start(lab, w, k)) * w for k in range(4)]) for w in SCALES]
+    """First two exit times × scale of the flow from six random starts, for each scale."""
+    return [np.array([_flow_exits(_restricted_start(lab, w, k)) * w for k in range(6)]) for w in SCALES]
 
 
 def _flow_exits(start: Weights) -> FloatArray:
@@ -128,7 +128,7 @@ def _flow_exits(start: Weights) -> FloatArray:
 
 
 def _predicted_exits(lab: Lab, control: str) -> list[FloatArray]:
-    return [np.array([_exits(_restricted_start(lab, w, k), control) * w for k in range(4)]) for w in SCALES]
+    return [np.array([_exits(_restricted_start(lab, w, k), control) * w for k in range(6)]) for w in SCALES]
 
 
 def _exits(start: Weights, control: str) -> FloatArray:
@@ -141,7 +141,7 @@ def _exits(start: Weights, control: str) -> FloatArray:
 
 def _divergences(lab: Lab, control: str) -> list[FloatArray]:
     """Time × scale at which the first idle head would diverge, for the first exits of `_scaled_exits`."""
-    return [np.array([_divergence(_restricted_start(lab, w, k), control) * w for k in range(4)]) for w in SCALES]
+    return [np.array([_divergence(_restricted_start(lab, w, k), control) * w for k in range(6)]) for w in SCALES]
 
 
 def _divergence(start: Weights, control: str) -> float:
@@ -184,8 +184,8 @@ def _counts_agree(predicted: FloatArray, observed: FloatArray) -> Judgement:
 def _descents(lab: Lab) -> list[tuple[Weights, Weights]]:
     """Weights before and after descent to one flow time, for each learning rate; full weights, sampled data."""
     source = statistics(sample(FOUR, 2_000, seeds(lab.seed)[0]), SEPARATE)
-    start = initial_weights(SEPARATE, FOUR, 0.3, seeds(lab.seed)[0])
-    runs = [train(SEPARATE, source, start, learning_rate=rate, steps=round(4 / rate)) for rate in RATES]
+    start = initial_weights(SEPARATE, FOUR, 0.2, seeds(lab.seed)[0])
+    runs = [train(SEPARATE, source, start, learning_rate=rate, steps=round(2 / rate)) for rate in RATES]
     return [(start, run.final) for run in runs]
 
 
@@ -255,7 +255,7 @@ CLAIMS = (
         title="The first idle head diverges when the loss first drops",
         source="goes beyond Zhang et al. 2025: exit from random weights",
         statement=r"t_1 = \int d\tau / |v|,\quad (k \pm q)_d \propto e^{\pm\lambda_d^2\tau}",
-        observable="first exit time × initial scale of the flow of all heads, four random starts",
+        observable="first exit time × initial scale of the flow of all heads, six random starts",
         limit="initial scale → 0, error O(scale)",
         measure=lambda lab: [exits[:, 0] for exits in _scaled_exits(lab)],
         predict=_divergences,
@@ -267,7 +267,7 @@ CLAIMS = (
         title="The staircase gives the exit times from random weights",
         source="goes beyond Zhang et al. 2025: exit from random weights",
         statement=r"\Phi(v) = \lambda_d^2 (t - t_d)",
-        observable="first two exit times × initial scale of the flow of all heads, four random starts",
+        observable="first two exit times × initial scale, typical gap to the flow of all heads, six random starts",
         limit="initial scale → 0, error O(scale) or smaller",
         measure=_scaled_exits,
         predict=_predicted_exits,

@@ -11,9 +11,9 @@ from ...simulate import Statistics, Trajectory, flow, initial_weights, sample, s
 from ...task import Task
 from ...theory import conserved_quantities, drop_time, population, time_course
 from ..claim import Lab
-from ..claims.judging import unlimited
 from ..experiments import FOUR, MERGED, SEPARATE, WHITE, seeds
 from ..metrics import observed_order, sup_gap
+from ..variants import unlimited
 from .style import COLOURS, COLUMN, letter, order, panels, shaded, simulated
 
 if TYPE_CHECKING:
