@@ -1,0 +1,299 @@
+"""The command line: every command does its work."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import attndyn
+from attndyn import Merged, Separate, Task
+from attndyn.cli import main
+from attndyn.compare import reference_files
+from attndyn.compare.ledger import choose
+from attndyn.simulate import Experiment, load
+from attndyn.theory import fixed_points
+
+FILES = {path.stem: path for path in reference_files()}
+SPECTRUM = ["--eigenvalues", "4,3,2,1", "--trace", "1", "--context-length", "31"]
+TINY = ["--eigenvalues", "2,1", "--context-length", "5"]
+SHORT = [*TINY, "--sequences", "50", "--learning-rate", "0.01", "--steps", "20", "--scale", "0.3"]
+LOSSES = [0.13599507, 0.20980460, 0.37737216, 0.64057971, 1.0]
+
+
+def shell(*arguments):
+    """The command line in a process of its own."""
+    return subprocess.run([sys.executable, "-m", "attndyn", *arguments], capture_output=True, text=True, timeout=60)
+
+
+def test_the_version_and_the_citation(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"attndyn {attndyn.__version__}\n"
+    assert main(["--cite"]) == 0
+    cited = capsys.readouterr().out
+    assert cited.startswith("cff-version:")
+    assert "2501.16265" in cited
+
+
+def test_help_names_every_command(capsys):
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in ("verify", "figures", "fixed-points", "simulate", "replay"))
+
+
+def test_no_arguments_show_the_help(capsys):
+    assert main([]) == 2
+    shown = "".join(capsys.readouterr())
+    assert "Usage" in shown
+    assert "fixed-points" in shown
+    assert "attndyn: " not in shown
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["verify", "--help"], ["simulate", "--help"]])
+def test_help_loads_nothing_heavy(arguments):
+    heavy = ["numpy", "scipy", "sympy", "matplotlib", "attndyn.task", "attndyn.theory", "attndyn.simulate"]
+    code = (
+        "import sys; from attndyn.cli import main; status = main(sys.argv[1:]);"
+        f"print('loaded', *(name for name in {heavy!r} if name in sys.modules)); sys.exit(status)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("loaded\n")
+
+
+def test_the_module_runs_and_gives_the_exit_status():
+    assert shell("--version").stdout == f"attndyn {attndyn.__version__}\n"
+    wrong = shell("fixed-points", "--eigenvalues", "1,-1", "--context-length", "5")
+    assert (wrong.returncode, wrong.stdout) == (1, "")
+    assert wrong.stderr == "attndyn: eigenvalues must be positive: the smallest is -1\n"
+    assert shell("fixed-points", "--no-such-option").returncode == 2
+
+
+# fixed-points
+
+
+def test_fixed_points_as_json(capsys):
+    assert main(["fixed-points", *SPECTRUM, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    task = Task([4, 3, 2, 1], trace=1.0, context_length=31)
+    points = list(fixed_points(task, Separate(heads=4)))
+    assert len(rows) == len(points) == 16
+    for row, point in zip(rows, points, strict=True):
+        assert list(row)[:6] == ["subset", "loss", "coefficients", "gains", "hessian_index", "kind"]
+        assert row["subset"] == list(point.subset)
+        assert row["loss"] == point.loss
+        assert row["coefficients"] == point.coefficients.tolist()
+        assert row["gains"] == point.gains.tolist()
+        assert (row["hessian_index"], row["kind"]) == (point.hessian_index, point.kind)
+    assert [row["loss"] for row in rows] == sorted(row["loss"] for row in rows)
+    greedy = [row["loss"] for row in rows if row["subset"] == list(range(1, len(row["subset"]) + 1))]
+    assert np.allclose(greedy, LOSSES, atol=5e-9)
+
+
+def test_the_published_case_has_the_published_losses_only_with_its_own_settings(capsys):
+    """Control: another context length, or Λ that is not rescaled, gives other losses."""
+    for other in (["--context-length", "32"], ["--trace", "10"]):
+        assert main(["fixed-points", *SPECTRUM, *other, "--json"]) == 0
+        assert abs(json.loads(capsys.readouterr().out)[0]["loss"] - LOSSES[0]) > 1e-4
+
+
+def test_fixed_points_as_a_table_and_as_latex(capsys):
+    assert main(["fixed-points", *SPECTRUM]) == 0
+    table = capsys.readouterr().out
+    assert main(["fixed-points", *SPECTRUM, "--latex"]) == 0
+    latex = capsys.readouterr().out
+    for shown in (table, latex):
+        assert all(f"{loss:.8f}" in shown for loss in LOSSES)
+        assert shown.count("strict saddle") == 11
+        assert shown.count("degenerate saddle") == 4
+    assert latex.startswith(r"\begin{tabular}")
+    assert latex.rstrip().endswith(r"\end{tabular}")
+    assert latex.count(r"\\") == 17
+    assert r"$\{1, 3\}$" in latex
+    assert r"$\emptyset$" in latex
+    assert "∅" in table
+
+
+def test_the_model_of_fixed_points_is_the_one_asked_for(capsys):
+    asked = {
+        ("--model", "merged"): 2,
+        ("--heads", "1"): 5,
+        ("--heads", "1", "--rank", "2"): 11,
+        ("--limit", "3"): 3,
+    }
+    for options, count in asked.items():
+        assert main(["fixed-points", *SPECTRUM, *options, "--json"]) == 0
+        assert len(json.loads(capsys.readouterr().out)) == count
+    coefficients = []
+    for divisor in ("context", "none"):
+        assert main(["fixed-points", *SPECTRUM, "--divisor", divisor, "--json"]) == 0
+        coefficients.append(json.loads(capsys.readouterr().out)[0]["coefficients"])
+    assert np.allclose(coefficients[0], 31 * np.array(coefficients[1]))
+
+
+def test_equal_eigenvalues_are_said_to_make_a_continuum(capsys):
+    assert main(["fixed-points", "--eigenvalues", "1,1", "--context-length", "5"]) == 0
+    assert "continuum" in capsys.readouterr().out
+    assert main(["fixed-points", *TINY]) == 0
+    assert "continuum" not in capsys.readouterr().out
+
+
+def test_two_hundred_directions_are_listed_shortly(capsys):
+    spectrum = ",".join(str(d) for d in range(200, 0, -1))
+    assert main(["fixed-points", "--eigenvalues", spectrum, "--context-length", "31", "--limit", "4"]) == 0
+    shown = capsys.readouterr().out
+    assert "1–200" in shown
+    assert "1–198, 200" in shown  # what is left out can be read
+    assert "these are the 4 smallest losses: --limit shows more" in shown
+    assert max(map(len, shown.split("\n"))) <= 200
+    assert main(["fixed-points", *SPECTRUM]) == 0
+    assert "--limit" not in capsys.readouterr().out
+
+
+def test_a_pipe_that_closes_early_is_no_error():
+    spectrum = ",".join(str(d) for d in range(12, 0, -1))
+    command = (
+        f"{sys.executable} -m attndyn fixed-points --eigenvalues {spectrum} --context-length 5 --json | head -c 9"
+    )
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ('[{"subset', "")
+
+
+GENERAL = """
+covariance = [[2.0, 0.5], [0.5, 1.0]]
+teacher_covariance = [[1.0, 0.0], [0.0, 3.0]]
+noise_variance = 0.5
+context_length = "1..4"
+"""
+
+
+def test_a_task_file_holds_a_general_task(capsys, tmp_path):
+    (tmp_path / "task.toml").write_text(GENERAL)
+    assert main(["fixed-points", "--task", str(tmp_path / "task.toml"), "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    task = Task.from_toml(GENERAL)
+    assert [row["loss"] for row in rows] == [point.loss for point in fixed_points(task, Separate(2))]
+    assert all(row["coefficients"] is None for row in rows)  # Λ and Ω do not commute
+    assert main(["fixed-points", "--task", str(tmp_path / "task.toml")]) == 0
+    assert "–" in capsys.readouterr().out
+
+
+# simulate
+
+
+def test_simulate_saves_the_run_of_the_experiment(capsys, tmp_path):
+    out = tmp_path / "new" / "run.npz"
+    assert main(["simulate", *SHORT, "--out", str(out), "--heads", "3", "--rank", "2", "--seed", "4"]) == 0
+    run = load(out)
+    assert capsys.readouterr().out == f"{out}: 20 steps, loss {run.loss[0]:.6g} → {run.loss[-1]:.6g}\n"
+    expected = Experiment(Task([2, 1], context_length=5), Separate(3, 2), 50, 0.3, 0.01, 20, seed=4).run()
+    assert np.array_equal(run.loss, expected.loss)
+    assert np.array_equal(run.final["key"], expected.final["key"])
+    assert run.settings["task"] == {"eigenvalues": [2.0, 1.0], "context_length": 5}
+    assert run.settings["seed"] == 4
+
+
+def test_every_option_of_simulate_arrives(tmp_path):
+    out = tmp_path / "run.npz"
+    options = ["--model", "merged", "--divisor", "none", "--whiten", "--centre", "--scheme", "restricted"]
+    options += ["--engine", "tokens", "--record", "7", "--noise-variance", "0.5", "--trace", "1", "--heads", "2"]
+    options += ["--scale", "0.1"]
+    assert main(["simulate", *SHORT, *options, "--out", str(out)]) == 0
+    task = Task([2, 1], trace=1.0, context_length=5, noise_variance=0.5)
+    rule = {"scheme": "restricted", "whiten": True, "centre": True, "engine": "tokens", "record": 7}
+    experiment = Experiment(task, Merged(2, divisor="none"), 50, 0.1, 0.01, 20, **rule)
+    run = load(out)
+    assert {name: run.settings[name] for name in experiment.to_dict()} == experiment.to_dict()
+    assert np.array_equal(run.loss, experiment.run().loss)
+    assert run.weight_steps.tolist() == [0, 7, 14, 20]
+
+
+def test_softmax_trains_on_tokens_unasked(tmp_path):
+    out = tmp_path / "run.npz"
+    assert main(["simulate", *SHORT, "--softmax", "--out", str(out)]) == 0
+    assert load(out).settings["engine"] == "tokens"
+
+
+def test_an_interrupted_simulation_goes_on_from_its_checkpoint(tmp_path):
+    arguments = [*SHORT, "--steps", "60000", "--record", "60000"]
+    out, checkpoint = tmp_path / "run.npz", tmp_path / "checkpoint.npz"
+    resumed = ["simulate", *arguments, "--out", str(out), "--checkpoint", str(checkpoint)]
+    hasty = "import sys, attndyn.simulate.log as log; log.CHECKPOINT_SECONDS = 0.05;"
+    hasty += "from attndyn.cli import main; sys.exit(main(sys.argv[1:]))"
+    process = subprocess.Popen([sys.executable, "-c", hasty, *resumed], stderr=subprocess.PIPE, text=True)
+    while not checkpoint.exists() and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=30)[1] == "attndyn: interrupted\n"
+    assert process.returncode == 130
+    assert not out.exists()
+    assert 0 < len(load(checkpoint).loss) < 60_000
+    assert main(resumed) == 0
+    assert main(["simulate", *arguments, "--out", str(tmp_path / "whole.npz")]) == 0
+    assert np.array_equal(load(out).loss, load(tmp_path / "whole.npz").loss)
+
+
+# replay
+
+
+def test_replay_as_json(capsys):
+    assert main(["replay", str(FILES["mlp_cubic"]), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    keys = ["file", "engine", "steps", "max_relative_deviation", "median_relative_deviation", "seconds"]
+    assert list(result) == keys
+    assert (result["file"], result["engine"]) == (str(FILES["mlp_cubic"]), "tokens")
+    assert 0 < result["median_relative_deviation"] < result["max_relative_deviation"] < 2e-6
+    assert result["steps"] == len(np.load(FILES["mlp_cubic"])["loss"])
+
+
+def test_replay_in_words_and_on_statistics(capsys):
+    assert main(["replay", str(FILES["mlp_cubic"]), "--engine", "statistics"]) == 0
+    assert "mlp_cubic.npz on statistics" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("tolerance", "status"), [("1e-9", 1), ("0", 1), ("nan", 1), ("1e-3", 0)])
+def test_replay_fails_past_the_tolerance(capsys, tolerance, status):
+    assert main(["replay", str(FILES["mlp_cubic"]), "--tolerance", tolerance, "--json"]) == status
+    assert json.loads(capsys.readouterr().out)["steps"] > 0
+
+
+# verify and figures
+
+
+def test_verify_writes_the_ledger_and_prints_a_table(capsys, tmp_path):
+    out, copy = tmp_path / "results", tmp_path / "elsewhere" / "ledger.json"
+    arguments = ["verify", "fixed_points.count", "--out", str(out), "--json", str(copy), "--seed", "3"]
+    assert main(arguments) == 0
+    assert (out / "ledger.json").read_text() == copy.read_text()
+    ledger = json.loads(copy.read_text())
+    assert list(ledger) == ["holds", "verdicts", "versions", "seed"]
+    assert (ledger["holds"], ledger["seed"]) == (True, 3)
+    assert [verdict["id"] for verdict in ledger["verdicts"]] == ["fixed_points.count"]
+    shown = capsys.readouterr().out
+    assert "fixed_points.count" in shown
+    assert "rejects 2/2" in shown
+    assert "1 of 1 claims" in shown
+    assert not (out / "figures").exists()
+
+
+def test_verify_fails_if_a_claim_is_not_as_expected(capsys, tmp_path, monkeypatch):
+    (claim,) = choose(["fixed_points.count"], "fast")
+    wrong = replace(claim, predict=lambda lab, control: claim.predict(lab, claim.controls[0]))
+    monkeypatch.setattr("attndyn.compare.claims.fixed_points.CLAIMS", (wrong,))
+    assert main(["verify", claim.id, "--out", str(tmp_path), "--workers", "1"]) == 1
+    assert json.loads((tmp_path / "ledger.json").read_text())["holds"] is False
+    shown = capsys.readouterr().out
+    assert "refuted" in shown
+    assert "0 of 1 claims" in shown
+
+
+def test_figures_by_name(capsys, tmp_path):
+    assert main(["figures", "growing_mode_order", "--out", str(tmp_path)]) == 0
+    paths = [tmp_path / f"growing_mode_order.{kind}" for kind in ("pdf", "png")]
+    assert capsys.readouterr().out.split() == list(map(str, paths))
+    assert paths[0].read_bytes().startswith(b"%PDF")
+    assert paths[1].read_bytes().startswith(b"\x89PNG")

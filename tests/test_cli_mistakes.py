@@ -1,0 +1,201 @@
+"""Mistakes on the command line: one line on standard error that names the culprit and the remedy."""
+
+import os
+import re
+
+import numpy as np
+import pytest
+
+from attndyn.cli import main
+from attndyn.compare import reference_files
+from attndyn.simulate import load
+
+FILES = {path.stem: path for path in reference_files()}
+TINY = ["--eigenvalues", "2,1", "--context-length", "5"]
+SHORT = [*TINY, "--sequences", "50", "--learning-rate", "0.01", "--steps", "20", "--scale", "0.3"]
+
+
+def refused(capsys, *arguments, status=1):
+    """The one line on standard error with which a call is refused."""
+    assert main([str(argument) for argument in arguments]) == status
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(r"attndyn: [^\n]+\n", err), err
+    assert "Traceback" not in err
+    return err.removeprefix("attndyn: ").rstrip("\n")
+
+
+BAD_TASKS = {
+    "indefinite": ("covariance = [[1, 2], [2, 1]]\ncontext_length = 5", "covariance must be positive definite"),
+    "asymmetric": ("covariance = [[2, 1], [0, 2]]\ncontext_length = 5", "covariance must be symmetric"),
+    "nan": ("eigenvalues = [nan, 1]\ncontext_length = 5", "eigenvalues must be finite"),
+    "no length": ("eigenvalues = [2, 1]", "Task needs the field context_length"),
+    "length 0": ("eigenvalues = [2, 1]\ncontext_length = 0", "context_length must be a whole number N ≥ 1"),
+    "list for a length": ("eigenvalues = [2, 1]\ncontext_length = [1, 2]", "context_length must be a whole number"),
+    "both spectra": ("eigenvalues = [1]\ncovariance = [[1]]\ncontext_length = 5", "one of the two: both given"),
+    "neither": ("context_length = 5", "one of the two: neither given"),
+    "unknown field": ("eigenvalue = [1]\ncontext_length = 5", "Task has no field eigenvalue: allowed are context"),
+    "negative noise": ("eigenvalues = [1]\nnoise_variance = -1\ncontext_length = 5", "noise_variance must be zero"),
+    "text": ("eigenvalues = ['a']\ncontext_length = 5", "eigenvalues must be numbers"),
+    "malformed": ("eigenvalues = [2\ncontext_length = 5", "at line 2"),
+    "mixture": ("eigenvalues = [1]\ncontext_length = 5\nfixed_teacher = [1]\nin_context_fraction = 0.5", "fixed"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_TASKS)
+def test_a_wrong_task_file_is_refused(capsys, tmp_path, name):
+    text, reason = BAD_TASKS[name]
+    path = tmp_path / "task.toml"
+    path.write_text(text)
+    message = refused(capsys, "fixed-points", "--task", path)
+    assert reason in message
+    if name != "mixture":  # which is a task, but not one that the theory covers
+        assert str(path) in message
+
+
+def test_a_task_file_that_is_no_text_or_not_there(capsys, tmp_path):
+    (tmp_path / "task.toml").write_bytes(b"\xff\xfe\x00")
+    assert str(tmp_path / "task.toml") in refused(
+        capsys, "fixed-points", "--task", tmp_path / "task.toml", status=1
+    )
+    missing = refused(capsys, "fixed-points", "--task", tmp_path / "nothing.toml")
+    assert missing == f"cannot read or write {tmp_path / 'nothing.toml'}: No such file or directory"
+    assert "Is a directory" in refused(capsys, "fixed-points", "--task", tmp_path)
+
+
+USAGE = ("no rows", "fewer than no rows", "no number", "no such option", "workers")
+"""What the option itself refuses: status 2, as is usual."""
+
+BAD_FIXED_POINTS = {
+    "no length": (["--eigenvalues", "2,1"], "pass --eigenvalues and --context-length, or --task"),
+    "no spectrum": (["--context-length", "5"], "pass --eigenvalues and --context-length, or --task"),
+    "file and spectrum": ([*TINY, "--task", "task.toml"], "--task holds the whole task"),
+    "file and noise": (["--noise-variance", "1", "--task", "task.toml"], "--task holds the whole task"),
+    "letters": (["--eigenvalues", "2,x", "--context-length", "5"], "such as 4,3,2,1, not '2,x'"),
+    "nan": (["--eigenvalues", "2,nan", "--context-length", "5"], "eigenvalues must be finite"),
+    "zero eigenvalue": (["--eigenvalues", "2,0", "--context-length", "5"], "eigenvalues must be positive"),
+    "length 0": (["--eigenvalues", "2,1", "--context-length", "0"], "N ≥ 1"),
+    "length half": (["--eigenvalues", "2,1", "--context-length", "2.5"], "not '2.5'"),
+    "trace nan": ([*TINY, "--trace", "nan"], "trace must be positive and finite"),
+    "trace 0": ([*TINY, "--trace", "0"], "trace must be positive and finite"),
+    "noise": ([*TINY, "--noise-variance", "-1"], "noise_variance must be zero or more"),
+    "no heads": ([*TINY, "--heads", "0"], "heads must be a whole number of at least 1, not 0"),
+    "no rank": ([*TINY, "--rank", "0"], "rank must be a whole number of at least 1, not 0"),
+    "merged rank": ([*TINY, "--model", "merged", "--rank", "2"], "merged attention has no rank"),
+    "model": ([*TINY, "--model", "linear"], "model must be one of merged, separate, not 'linear'"),
+    "divisor": ([*TINY, "--divisor", "N"], "divisor must be one of context, tokens, none, not 'N'"),
+    "two formats": ([*TINY, "--json", "--latex"], "choose one"),
+    "no rows": ([*TINY, "--limit", "0"], "'--limit'"),
+    "fewer than no rows": ([*TINY, "--limit", "-1"], "'--limit'"),
+    "no number": ([*TINY, "--heads", "many"], "'--heads'"),
+    "no such option": ([*TINY, "--head", "2"], "--head"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FIXED_POINTS)
+def test_a_wrong_call_of_fixed_points_is_refused(capsys, name):
+    arguments, reason = BAD_FIXED_POINTS[name]
+    assert reason in refused(capsys, "fixed-points", *arguments, status=2 if name in USAGE else 1)
+
+
+BAD_SIMULATE = {
+    "rate": (["--learning-rate", "-1"], "learning_rate must be positive and finite, not -1.0"),
+    "rate nan": (["--learning-rate", "nan"], "learning_rate must be positive and finite"),
+    "steps": (["--steps", "0"], "steps must be a whole number of at least 1"),
+    "sequences": (["--sequences", "0"], "sequences must be a whole number of at least 1"),
+    "too few to whiten": (["--sequences", "2", "--whiten"], "whiten needs more than D = 2 sequences"),
+    "scale": (["--scale", "0"], "scale must be positive and finite"),
+    "seed": (["--seed", "-1"], "seed must be a whole number of at least 0"),
+    "scheme": (["--scheme", "zero"], "scheme must be one of gaussian, restricted, published, aligned"),
+    "engine": (["--engine", "gpu"], "engine must be one of tokens, statistics, not 'gpu'"),
+    "record": (["--record", "0"], "record must be a number of steps of at least 1"),
+    "softmax divisor": (["--softmax", "--divisor", "none"], "leave divisor out"),
+    "softmax statistics": (["--softmax", "--engine", "statistics"], 'choose engine "tokens"'),
+    "heads": (["--heads", "0"], "heads must be a whole number of at least 1"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_SIMULATE)
+def test_a_wrong_simulation_is_refused_before_any_work(capsys, tmp_path, monkeypatch, name):
+    options, reason = BAD_SIMULATE[name]
+    monkeypatch.setattr("attndyn.simulate.prompts.Prompts.chunks", None)  # data are never drawn
+    out = tmp_path / "run.npz"
+    assert reason in refused(capsys, "simulate", *SHORT, *options, "--out", out)
+    assert not out.exists()
+
+
+def test_a_diverging_run_saves_what_it_has(capsys, tmp_path):
+    out = tmp_path / "run.npz"
+    arguments = [*SHORT, "--scale", "5", "--learning-rate", "9", "--out", out, "--scheme", "restricted"]
+    message = refused(capsys, "simulate", *arguments)
+    assert "diverged" in message
+    assert "learning rate smaller than 9" in message
+    assert str(out) in message
+    run = load(out)
+    assert 0 < len(run.loss) < 20
+    assert np.all(np.isfinite(run.loss))
+    assert run.settings["scale"] == 5
+
+
+def test_simulate_needs_to_know_where_to(capsys, tmp_path):
+    assert "'--out'" in refused(capsys, "simulate", *SHORT, status=2)
+    assert "must name a file" in refused(capsys, "simulate", *SHORT, "--out", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["simulate", *SHORT], ["figures", "growing_mode_order"], ["verify", "fixed_points.count", "--workers", "1"]],
+    ids=lambda command: command[0],
+)
+def test_an_unwritable_folder_is_refused_before_any_work(capsys, tmp_path, monkeypatch, command):
+    monkeypatch.setattr("attndyn.simulate.Experiment.run", None)
+    monkeypatch.setattr("attndyn.compare.ledger.check", None)
+    (tmp_path / "file").write_text("no folder")
+    message = refused(capsys, *command, "--out", tmp_path / "file" / "results")
+    assert message.startswith(f"cannot read or write {tmp_path / 'file'}")
+    if os.path.isdir("/proc/self"):
+        assert "cannot read or write /proc" in refused(capsys, *command, "--out", "/proc/no/results")
+
+
+def test_an_unwritable_copy_of_the_ledger_is_refused_before_any_work(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("attndyn.compare.ledger.check", None)
+    (tmp_path / "file").write_text("no folder")
+    arguments = ["verify", "fixed_points.count", "--out", tmp_path, "--json", tmp_path / "file" / "ledger.json"]
+    assert str(tmp_path / "file") in refused(capsys, *arguments)
+
+
+BAD_VERIFY = {
+    "claim": (["no.such"], "no claim is called no.such: there are"),
+    "half a name": (["fixed"], "no claim is called fixed: there are"),
+    "tier": (["--tier", "slow"], "tier must be one of fast, standard, long, paper, not 'slow'"),
+    "seed": (["fixed_points.losses", "--seed", "-1", "--workers", "1"], "seed must be a whole number"),
+    "workers": (["fixed_points.count", "--workers", "0"], "'--workers'"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_VERIFY)
+def test_a_wrong_call_of_verify_is_refused(capsys, tmp_path, name):
+    arguments, reason = BAD_VERIFY[name]
+    assert reason in refused(capsys, "verify", *arguments, "--out", tmp_path, status=2 if name in USAGE else 1)
+    assert not (tmp_path / "ledger.json").exists()
+
+
+def test_an_unknown_figure_is_refused(capsys, tmp_path):
+    assert "no figure is called loss: there are" in refused(capsys, "figures", "loss", "--out", tmp_path)
+
+
+def test_replay_refuses_what_is_no_recording(capsys, tmp_path):
+    whole = FILES["mlp_cubic"].read_bytes()
+    path = tmp_path / "file.npz"
+    path.write_bytes(whole[: len(whole) // 2])
+    assert "is truncated or something else" in refused(capsys, "replay", path)
+    np.savez(path, x=np.ones(3))
+    assert "lacks 'meta'" in refused(capsys, "replay", path)
+    assert "No such file" in refused(capsys, "replay", tmp_path / "nothing.npz")
+    assert "engine must be one of" in refused(capsys, "replay", FILES["mlp_cubic"], "--engine", "gpu")
+    softmax = refused(capsys, "replay", FILES["merged_softmax"], "--engine", "statistics")
+    assert "softmax attention has no finite statistics" in softmax
+
+
+def test_an_unknown_command_is_refused(capsys):
+    assert "No such command 'fix'" in refused(capsys, "fix", status=2)
