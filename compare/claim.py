@@ -16,10 +16,14 @@ THEORY = ""
 
 @dataclass(frozen=True)
 class Lab:
-    """Where measurements are made: the folder of finished runs and the base seed."""
+    """Where measurements are made: the folder of finished runs and the base seed, zero or more (else ValueError)."""
 
     runs: Path
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ValueError(f"seed must be a whole number of at least 0, not {self.seed!r}")
 
     def run(self, experiment: Experiment) -> Trajectory:
         """The trajectory of an experiment, simulated once and then read."""

@@ -90,13 +90,18 @@ def _is_named(claim: Claim, name: str) -> bool:
 def _verify(claims: list[Claim], lab: Lab, workers: int | None) -> Ledger:
     experiments = {e.digest: e for claim in claims for e in claim.experiments(lab.seed)}
     longest_first = sorted(experiments.values(), key=_cost, reverse=True)
-    count = min(workers or len(os.sched_getaffinity(0)), max(len(claims), len(longest_first)))
+    count = min(workers or _cores(), max(len(claims), len(longest_first)))
     if count == 1:
         return Ledger(tuple(check(claim, lab) for claim in claims), lab.seed)
     with ProcessPoolExecutor(count, get_context("spawn"), _end_at_once) as pool:
         _each(pool, _make, [(experiment, lab.runs) for experiment in longest_first], "simulating")
         verdicts = _each(pool, _check_by_id, [(claim.id, lab) for claim in claims], "checking")
     return Ledger(tuple(verdicts), lab.seed)
+
+
+def _cores() -> int:
+    """Cores that this process may use, where the system tells."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _each(pool: Executor, work: Callable[..., Any], jobs: Iterable[tuple[Any, ...]], title: str) -> list[Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..model import Merged, Weights
+from ..model import Merged, Weights, is_softmax
 from ..simulate import Statistics, Trajectory, objective, statistics, train, train_network
 from .recording import Recording, read_recording
 
@@ -52,6 +52,8 @@ def replay_recording(recording: Recording, engine: str, file: str = "") -> Repla
     """`replay` of a recording that is already read; ValueError as there."""
     if engine not in ENGINES:
         raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}")
+    if engine == "statistics" and is_softmax(recording.model):
+        raise ValueError('softmax attention has no finite statistics: choose engine "tokens"')
     begin = time.perf_counter()
     run = _run_network(recording, engine) if recording.model is None else _run(recording, engine)
     deviation = np.concatenate([_deviation(run.loss, recording.loss), *_test_deviations(recording, run)])

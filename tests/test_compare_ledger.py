@@ -1,0 +1,207 @@
+"""The ledger: claims are chosen by name, checked in any number of processes, and their runs are kept."""
+
+import json
+import os
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+
+import pytest
+
+import attndyn
+from attndyn import Merged, Task
+from attndyn.compare import verify
+from attndyn.compare.claim import TIERS, Claim, Judgement
+from attndyn.compare.claims import all_claims
+from attndyn.compare.ledger import _each, choose
+from attndyn.simulate import Experiment
+
+CHEAP = ["fixed_points.count", "merged.aligned"]
+SMALL = Experiment(Task([2, 1], context_length=5), Merged(2), 50, 0.1, learning_rate=0.01, steps=10)
+
+
+def simulated(seed):
+    return (SMALL.with_seed(seed), SMALL.with_seed(seed + 1))
+
+
+INVENTED = Claim(
+    id="invented.loss",
+    title="The loss falls",
+    source="this test",
+    statement="L",
+    observable="last loss",
+    limit="none",
+    measure=lambda lab: [lab.run(each).loss[-1] for each in simulated(lab.seed)],
+    predict=lambda lab, control: 10.0 if not control else 0.0,
+    judge=lambda predicted, observed: Judgement(max(observed) < predicted, f"{max(observed)}", f"< {predicted}"),
+    controls=("no loss at all",),
+    experiments=simulated,
+    tier="fast",
+)
+
+
+@pytest.fixture
+def invented(monkeypatch):
+    """An invented section that stands for all of them."""
+    monkeypatch.setattr("attndyn.compare.claims.merged.CLAIMS", (INVENTED,))
+
+
+def ids(names=(), tier="standard"):
+    return [claim.id for claim in choose(names, tier)]
+
+
+# Which claims
+
+
+def test_a_tier_holds_those_below_it():
+    known = all_claims()
+    for tier in TIERS:
+        expected = [claim.id for claim in known if TIERS.index(claim.tier) <= TIERS.index(tier)]
+        assert ids(tier=tier) == expected
+    assert 0 < len(ids(tier="fast")) < len(ids(tier="standard")) <= len(ids(tier="paper")) == len(known)
+
+
+def test_a_name_is_an_id_or_what_precedes_a_dot():
+    assert ids(["merged.aligned"]) == ["merged.aligned"]
+    section = ids(["merged"])
+    assert section == [claim.id for claim in all_claims() if claim.id.startswith("merged.")]
+    assert len(section) > 3
+    assert ids(["merged", "merged.aligned", "fixed_points.count"]) == ["fixed_points.count", *section]
+    assert ids(["merged"], tier="fast") == section  # a name asks for the claim whatever its tier
+
+
+@pytest.mark.parametrize("name", ["merge", "merged.", "aligned", "", "merged.aligned.x", "Merged"])
+def test_an_unknown_name_is_refused_with_those_that_exist(name):
+    with pytest.raises(ValueError, match=f"no claim is called {name}: there are") as error:
+        verify(["merged.aligned", name])
+    assert all(claim.id in str(error.value) for claim in all_claims())
+
+
+def test_other_mistakes_are_refused():
+    with pytest.raises(ValueError, match="tier must be one of fast, standard, long, paper, not 'slow'"):
+        verify(tier="slow")
+    with pytest.raises(ValueError, match="workers must be at least 1, not 0"):
+        verify(CHEAP, workers=0)
+    with pytest.raises(ValueError, match="seed must be a whole number of at least 0, not -1"):
+        verify(CHEAP, seed=-1)
+
+
+# What comes out
+
+
+def test_the_json_is_what_other_programs_rely_on():
+    ledger = verify("fixed_points.count", seed=5)  # one name needs no list
+    content = json.loads(ledger.to_json())
+    assert list(content) == ["holds", "verdicts", "versions", "seed"]
+    assert (content["holds"], content["seed"]) == (True, 5)
+    assert content["versions"]["attndyn"] == attndyn.__version__
+    (verdict,) = content["verdicts"]
+    keys = ["id", "title", "source", "level", "expected_level", "holds", "observed", "expected", "controls"]
+    assert list(verdict) == [*keys, "seconds"]
+    assert verdict["controls"] == {"rejected": 2, "total": 2, "accepted": []}
+    assert (verdict["level"], verdict["expected_level"], verdict["holds"]) == ("numerical", "numerical", True)
+    assert all(isinstance(verdict[name], str) and verdict[name] for name in ("title", "source", "observed"))
+    assert verdict["seconds"] >= 0
+
+
+def test_the_ledger_holds_only_if_every_verdict_does():
+    ledger = verify(CHEAP, workers=1)
+    assert ledger.holds
+    first, second = ledger.verdicts
+    for level in ("refuted", "inconclusive"):
+        wrong = replace(ledger, verdicts=(first, replace(second, level=level)))
+        assert not wrong.holds
+        assert json.loads(wrong.to_json())["holds"] is False
+    known_wrong = replace(second, level="refuted", expected_level="refuted")
+    assert replace(ledger, verdicts=(first, known_wrong)).holds
+    assert not replace(ledger, verdicts=(replace(second, expected_level="refuted"),)).holds
+
+
+def timeless(ledger):
+    return [replace(verdict, seconds=0.0) for verdict in ledger.verdicts]
+
+
+def test_processes_change_nothing():
+    names = [*CHEAP, "fixed_points.losses"]
+    one, two = (verify(names, workers=workers, seed=2) for workers in (1, 2))
+    assert timeless(one) == timeless(two)
+    assert [verdict.id for verdict in one.verdicts] == [
+        "fixed_points.count",
+        "fixed_points.losses",
+        "merged.aligned",
+    ]
+    assert timeless(one) != timeless(verify(names, workers=1, seed=3))  # control: the seed does
+
+
+# Runs
+
+
+def test_runs_are_made_once(tmp_path, monkeypatch, invented):
+    first = verify(["invented"], out=tmp_path, workers=1)
+    stored = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").iterdir()}
+    assert first.holds
+    assert len(stored) == 2
+    monkeypatch.setattr(Experiment, "run", None)
+    again = verify(["invented"], out=tmp_path, workers=1)
+    assert timeless(again) == timeless(first)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").iterdir()} == stored
+    with pytest.raises(TypeError):  # control: another seed needs a run that is not there
+        verify(["invented"], out=tmp_path, workers=1, seed=1)
+
+
+def test_without_a_folder_nothing_is_kept(tmp_path, monkeypatch, invented):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.chdir(tmp_path)
+    assert verify(["invented"], workers=1).holds
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_runs_of_a_claim_are_shared_out_before_it_is_checked(tmp_path, monkeypatch):
+    """In processes every run is made by `_make`, the longest first, and the claims only read them."""
+    made, checked = [], []
+
+    def each(pool, work, jobs, title):
+        (made if title == "simulating" else checked).extend(job[0] for job in jobs)
+        return [work(*job) for job in jobs] if title == "checking" else []
+
+    longer = replace(SMALL, steps=20)
+    claims = [replace(INVENTED, experiments=lambda seed: (SMALL, longer, SMALL))]
+    monkeypatch.setattr("attndyn.compare.claims.merged.CLAIMS", tuple(claims))
+    monkeypatch.setattr("attndyn.compare.ledger._each", each)
+    assert verify(["invented"], out=tmp_path, workers=2).holds
+    assert made == [longer, SMALL]
+    assert checked == ["invented.loss"]
+
+
+def test_an_unwritable_folder_is_refused(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(OSError, match="file"):
+        verify(CHEAP, out=tmp_path / "file")
+
+
+def pool():
+    return ProcessPoolExecutor(1, get_context("spawn"))
+
+
+def test_results_come_in_the_order_of_the_jobs_and_failures_at_once():
+    with pool() as workers:
+        assert _each(workers, abs, [(-3,), (1,), (-2,)], "counting") == [3, 1, 2]
+    with pool() as workers, pytest.raises(ZeroDivisionError):
+        _each(workers, divmod, [(1, 0), *[(1, 1)] * 5], "dividing")
+
+
+def test_a_killed_worker_is_said_to_be_one():
+    with (
+        pool() as workers,
+        pytest.raises(MemoryError, match="killed, as when memory runs out: choose fewer workers"),
+    ):
+        _each(workers, os._exit, [(1,)], "exiting")
+
+
+def test_claims_that_cannot_be_sent_are_found_on_the_other_side(tmp_path):
+    """Two real processes: the claims of the package hold functions that no process could send."""
+    with pytest.raises(Exception, match="pickle"):
+        get_context("spawn").reducer.ForkingPickler.dumps(all_claims()[0])
+    assert len(verify(CHEAP, workers=2, out=tmp_path).verdicts) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
