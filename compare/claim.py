@@ -16,7 +16,7 @@ THEORY = ""
 
 @dataclass(frozen=True)
 class Lab:
-    """Where measurements are made: the folder of finished runs and the base seed, zero or more (else ValueError)."""
+    """Where measurements are made: the folder of finished runs and the base seed; ValueError if negative."""
 
     runs: Path
     seed: int = 0

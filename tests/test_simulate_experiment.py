@@ -1,0 +1,249 @@
+"""Runs as data: named by their settings, equal to what one would do by hand, and kept whole in a folder."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given as forall
+from hypothesis import settings
+from hypothesis import strategies as st
+
+import attndyn
+from attndyn import Merged, Separate, Task
+from attndyn.simulate import (
+    Diverged,
+    Experiment,
+    Statistics,
+    Trajectory,
+    fetch,
+    initial_weights,
+    load,
+    sample,
+    statistics,
+    train,
+)
+
+TASK = Task([2, 1], trace=1.0, context_length=5)
+SMALL = Experiment(TASK, Merged(2), sequences=50, scale=0.3, learning_rate=0.05, steps=12, record=5)
+OTHERS = {
+    "task": Task([2, 1], trace=1.0, context_length=6),
+    "model": Merged(3),
+    "sequences": 51,
+    "scale": 0.31,
+    "learning_rate": 0.04,
+    "steps": 13,
+    "seed": 1,
+    "scheme": "restricted",
+    "whiten": True,
+    "centre": True,
+    "engine": "tokens",
+    "record": 4,
+}
+
+
+# The name
+
+
+def test_every_field_is_part_of_the_name():
+    digests = {name: replace(SMALL, **{name: value}).digest for name, value in OTHERS.items()}
+    assert set(digests) == set(SMALL.__dataclass_fields__)
+    assert len({SMALL.digest, *digests.values()}) == len(OTHERS) + 1
+    assert replace(SMALL, model=Separate(2)).digest != SMALL.digest
+
+
+def test_numbers_of_other_kinds_give_the_same_name():
+    same = Experiment(
+        TASK,
+        Merged(np.int64(2)),
+        sequences=np.int32(50),
+        scale=np.float64(0.3),
+        learning_rate=np.float64(0.05),
+        steps=np.int64(12),
+        seed=np.uint8(0),
+        whiten=np.bool(False),
+        centre=np.False_,
+        record=np.int16(5),
+    )
+    assert (same.digest, same.to_dict()) == (SMALL.digest, SMALL.to_dict())
+    assert same == SMALL
+    assert replace(SMALL, scale=1).digest == replace(SMALL, scale=1.0).digest
+
+
+def test_the_name_is_the_same_in_another_process():
+    code = (
+        "from attndyn import Merged, Task; from attndyn.simulate import Experiment;"
+        "task = Task([2, 1], trace=1.0, context_length=5);"
+        "print(Experiment(task, Merged(2), 50, 0.3, 0.05, 12, record=5).digest)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == SMALL.digest
+
+
+@settings(max_examples=20, deadline=None)
+@forall(
+    scale=st.floats(1e-6, 1e3),
+    rate=st.floats(1e-6, 1.0),
+    seed=st.integers(0, 2**40),
+    heads=st.integers(1, 9),
+    rank=st.integers(1, 4),
+    flags=st.tuples(st.booleans(), st.booleans()),
+)
+def test_the_settings_go_through_json(scale, rate, seed, heads, rank, flags):
+    whiten, centre = flags
+    model = Separate(heads, rank, divisor="none")
+    each = Experiment(TASK, model, 50, scale, rate, 10, seed, whiten=whiten, centre=centre)
+    assert json.loads(json.dumps(each.to_dict())) == each.to_dict()
+    assert each.to_dict()["model"] == {"model": "separate", "heads": heads, "rank": rank, "divisor": "none"}
+    assert hash(each) == hash(replace(each))
+
+
+def test_another_seed_is_another_run_of_the_same_kind():
+    other = SMALL.with_seed(3)
+    assert other.to_dict() == SMALL.to_dict() | {"seed": 3}
+    assert not np.array_equal(other.run().loss, SMALL.run().loss)
+
+
+# The run
+
+
+@pytest.mark.parametrize("engine", ["statistics", "tokens"])
+@pytest.mark.parametrize("model", [Merged(2, divisor="none"), Separate(2, 2)], ids=["merged", "separate"])
+def test_a_run_is_what_one_would_do_by_hand(engine, model):
+    options = {"whiten": True, "centre": True}
+    each = Experiment(TASK, model, 50, 0.1, 0.02, 12, seed=7, scheme="restricted", engine=engine, **options)
+    data = sample(TASK, 50, 7, **options)
+    source = data if engine == "tokens" else statistics(data, model)
+    start = initial_weights(model, TASK, 0.1, 7, "restricted")
+    run, expected = each.run(), train(model, source, start, learning_rate=0.02, steps=12)
+    assert np.array_equal(run.loss, expected.loss)
+    assert all(np.array_equal(run.weights[name], value) for name, value in expected.weights.items())
+    wrong = train(model, source, initial_weights(model, TASK, 0.1, 8, "restricted"), learning_rate=0.02, steps=12)
+    assert not np.array_equal(run.loss, wrong.loss)  # control: another seed of the weights
+    plain = statistics(sample(TASK, 50, 7), model)
+    assert abs(train(model, plain, start, learning_rate=0.02, steps=12).loss - run.loss).max() > 1e-6
+
+
+def test_the_two_engines_are_one_run():
+    tokens = replace(SMALL, engine="tokens").run()
+    np.testing.assert_allclose(tokens.loss, SMALL.run().loss, rtol=1e-12)
+    assert isinstance(SMALL.source, Statistics)
+    assert replace(SMALL, engine="tokens").source.digest == SMALL.data.digest
+
+
+def test_softmax_runs_on_tokens():
+    run = replace(SMALL, model=Merged(2, softmax=True), engine="tokens").run()
+    assert run.loss.shape == (12,)
+    assert abs(run.loss - SMALL.run().loss).max() > 1e-6
+
+
+def test_the_run_tells_what_it_is():
+    run = SMALL.run()
+    assert {name: run.settings[name] for name in SMALL.to_dict()} == SMALL.to_dict()
+    assert run.settings["versions"]["attndyn"] == attndyn.__version__
+    assert run.weight_steps.tolist() == [0, 5, 10, 12]
+
+
+def test_a_diverging_run_tells_what_it_is_too(tmp_path):
+    wild = replace(SMALL, scale=50.0, learning_rate=9.0)
+    with pytest.raises(Diverged, match="learning rate smaller than 9") as error:
+        wild.run()
+    assert load(error.value.trajectory.save(tmp_path / "run.npz")).settings["scale"] == 50.0
+
+
+def test_a_checkpoint_is_passed_on(tmp_path, monkeypatch):
+    monkeypatch.setattr("attndyn.simulate.log.CHECKPOINT_SECONDS", 0.0)
+    assert np.array_equal(SMALL.run(tmp_path / "checkpoint.npz").loss, SMALL.run().loss)
+    assert len(load(tmp_path / "checkpoint.npz").loss) == 12
+
+
+IMPOSSIBLE = {
+    "engine": ({"engine": "gpu"}, "engine must be one of tokens, statistics, not 'gpu'"),
+    "scheme": ({"scheme": "zero"}, "scheme must be one of gaussian, restricted, published, aligned, not 'zero'"),
+    "softmax": ({"model": Merged(2, softmax=True)}, 'choose engine "tokens"'),
+    "steps": ({"steps": 0}, "steps must be a whole number of at least 1"),
+    "half a step": ({"steps": 1.5}, "steps must be a whole number, not 1.5"),
+    "flag for a number": ({"sequences": True}, "sequences must be a whole number, not True"),
+    "number for a flag": ({"whiten": 1}, "whiten must be True or False, not 1"),
+    "rates": ({"learning_rate": [0.1]}, r"learning_rate must be one number, not \[0.1\]"),
+    "rate": ({"learning_rate": float("nan")}, "learning_rate must be positive and finite"),
+    "scale": ({"scale": -1.0}, "scale must be positive and finite"),
+    "seed": ({"seed": -1}, "seed must be a whole number of at least 0"),
+    "record": ({"record": 0}, "record must be a number of steps of at least 1"),
+    "whitening": ({"sequences": 2, "whiten": True}, "whiten needs more than D = 2 sequences"),
+}
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_the_impossible_is_refused_at_once(name):
+    changes, reason = IMPOSSIBLE[name]
+    with pytest.raises(ValueError, match=reason):
+        replace(SMALL, **changes)
+
+
+# The folder of finished runs
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """Folder with the run of SMALL, and its file."""
+    fetch(SMALL, tmp_path / "runs")
+    (path,) = (tmp_path / "runs").iterdir()
+    return path
+
+
+def forbid(monkeypatch):
+    monkeypatch.setattr(Experiment, "run", None)
+
+
+def test_a_finished_run_is_read(stored, monkeypatch):
+    assert stored.name == f"{SMALL.digest[:16]}-{attndyn.__version__}.npz"
+    expected = SMALL.run()
+    forbid(monkeypatch)
+    again = fetch(SMALL, str(stored.parent))
+    assert np.array_equal(again.loss, expected.loss)
+    assert all(np.array_equal(again.weights[name], value) for name, value in expected.weights.items())
+    with pytest.raises(TypeError):  # control: a run that is not there is simulated
+        fetch(SMALL.with_seed(1), stored.parent)
+
+
+@pytest.mark.parametrize("length", [0, 100, -1])
+def test_a_damaged_file_is_replaced(stored, monkeypatch, length):
+    whole = stored.read_bytes()
+    stored.write_bytes(whole[:length])
+    assert np.array_equal(fetch(SMALL, stored.parent).loss, SMALL.run().loss)
+    forbid(monkeypatch)
+    assert len(fetch(SMALL, stored.parent).loss) == 12
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_file_of_other_settings_is_replaced(stored, name):
+    other = load(stored).with_settings({name: "another"})
+    replace(other, loss=other.loss + 1).save(stored)
+    assert np.array_equal(fetch(SMALL, stored.parent).loss, SMALL.run().loss)
+    assert load(stored).settings[name] == SMALL.to_dict()[name]
+
+
+def test_a_run_of_another_version_is_left_alone(stored, monkeypatch):
+    monkeypatch.setattr("attndyn.simulate.store.__version__", "0.0.0")
+    fetch(SMALL, stored.parent)
+    assert len(list(stored.parent.iterdir())) == 2
+
+
+def test_an_interrupted_write_leaves_nothing_half(tmp_path, monkeypatch):
+    def fail(*arguments, **arrays):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("numpy.savez", fail)
+    with pytest.raises(KeyboardInterrupt):
+        fetch(SMALL, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_run_stores_nothing(tmp_path):
+    with pytest.raises(Diverged):
+        fetch(replace(SMALL, scale=50.0, learning_rate=9.0), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert isinstance(fetch(SMALL, tmp_path), Trajectory)
