@@ -1,0 +1,43 @@
+"""Writes docs/claims.md from the registered claims: `python docs/make_claims.py`."""
+
+from importlib import import_module
+from pathlib import Path
+
+from attndyn.compare import Claim
+from attndyn.compare.claims import SECTIONS
+
+PAGE = Path(__file__).with_name("claims.md")
+
+HEADER = """\
+# Claims
+
+What `attndyn verify` checks; [theory](theory.md) explains the statements, and
+[the tutorial](tutorial.md#7-your-own-claim) how to add one. A claim holds if prediction and observation agree in
+its limit **and** the same judge rejects every wrong formula under *controls*. `attndyn verify NAME` checks one
+claim, or all whose ids begin with NAME and a dot. This page is written by `docs/make_claims.py`.
+"""
+
+COLUMNS = ("id", "statement", "what is observed", "limit", "controls")
+
+
+def page() -> str:
+    """The whole page: a table for each section."""
+    return "\n".join([HEADER, *(table(name) for name in SECTIONS)])
+
+
+def table(section: str) -> str:
+    """Heading and table of the claims of one module of attndyn.compare.claims."""
+    module = import_module(f"attndyn.compare.claims.{section}")
+    heading = (module.__doc__ or section).split("\n")[0].rstrip(".")
+    rows = [COLUMNS, ("---",) * len(COLUMNS), *(row(claim) for claim in module.CLAIMS)]
+    return "\n".join([f"## {heading}", "", *("| " + " | ".join(cells) + " |" for cells in rows), ""])
+
+
+def row(claim: Claim) -> tuple[str, ...]:
+    """The cells of one claim."""
+    cells = (f"`{claim.id}`", claim.title, claim.observable, claim.limit, "; ".join(claim.controls))
+    return tuple(cell.replace("|", r"\|").replace("*", r"\*") for cell in cells)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

@@ -1,0 +1,124 @@
+"""The pages say what there is: claims, functions, links, and examples that run."""
+
+import importlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import attndyn
+from attndyn.compare.claims import all_claims
+
+ROOT = Path(attndyn.__file__).parent
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+SECTION = "|".join(sorted({claim.id.split(".")[0] for claim in all_claims()}))
+
+
+def text(name: str) -> str:
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+def listed(page: str) -> dict[str, tuple[str, ...]]:
+    """Id → controls of every row of the tables of claims."""
+    rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in page.split("\n") if line.startswith("| `")]
+    plain = [[cell.strip().replace("\\", "") for cell in row] for row in rows]
+    return {row[0].strip("`"): tuple(row[-1].split("; ")) for row in plain}
+
+
+def test_the_page_lists_exactly_the_claims_and_their_controls():
+    assert listed(text("claims.md")) == {claim.id: claim.controls for claim in all_claims()}
+
+
+def test_a_claim_or_a_control_left_out_would_be_found():
+    page, known = text("claims.md"), {claim.id: claim.controls for claim in all_claims()}
+    shorter = "\n".join(line for line in page.split("\n") if "`merged.one_drop`" not in line)
+    assert listed(shorter).keys() == known.keys() - {"merged.one_drop"}
+    assert listed(page.replace("; exponent 4 for 5", ""))["separate.aligned"] == known["separate.aligned"][:-1]
+
+
+def test_the_page_of_claims_is_what_its_script_writes():
+    shown = subprocess.run(
+        [sys.executable, "-c", "import make_claims; print(make_claims.page(), end='')"],
+        cwd=DOCS,
+        capture_output=True,
+        env=os.environ | {"PYTHONIOENCODING": "utf-8", "PYTHONDONTWRITEBYTECODE": "1"},
+        check=True,
+    )
+    assert shown.stdout.decode() == text("claims.md"), "run python docs/make_claims.py"
+
+
+def named_claims(page: str) -> set[str]:
+    return set(re.findall(rf"`((?:{SECTION})\.\w+)`", page))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_claims_that_a_page_names_exist(page):
+    assert named_claims(page.read_text(encoding="utf-8")) <= {claim.id for claim in all_claims()}
+
+
+def test_the_theory_names_every_claim_but_some_recordings():
+    missing = {claim.id for claim in all_claims()} - named_claims(text("theory.md"))
+    assert all(name.startswith("replay.") for name in missing)
+
+
+def functions(page: str) -> list[str]:
+    """Dotted names of the package that stand in backticks, such as theory.merged.white_amplitudes."""
+    return re.findall(r"`((?:theory|simulate|compare)(?:\.\w+)+)", page)
+
+
+def exists(name: str) -> bool:
+    """Whether a dotted name leads from the package through attributes, or to a field of a dataclass."""
+    first, *rest = name.split(".")
+    owner = importlib.import_module(f"attndyn.{first}")
+    for part in rest:
+        if part in getattr(owner, "__dataclass_fields__", {}):
+            return True
+        if not hasattr(owner, part):
+            return False
+        owner = getattr(owner, part)
+    return True
+
+
+def test_functions_that_the_theory_names_exist():
+    names = functions(text("theory.md"))
+    assert len(names) > 20
+    assert [name for name in names if not exists(name)] == []
+    assert not exists("theory.merged.no_such_function")
+    assert not exists("theory.FixedPoint.no_such_field")
+
+
+def links(page: Path) -> list[Path]:
+    found = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+    return [(page.parent / target).resolve() for target in found]
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    assert [target for target in links(page) if not target.exists()] == []
+
+
+def test_the_index_leads_to_every_page():
+    assert {page.resolve() for page in PAGES} - {(DOCS / "index.md").resolve()} <= set(links(DOCS / "index.md"))
+
+
+def swallowed(page: str) -> list[str]:
+    """Backslashes before punctuation in mathematics: Markdown takes them away before it is typeset."""
+    maths = re.findall(r"\$\$.+?\$\$|\$[^$]+\$", page, flags=re.DOTALL)
+    return [formula for formula in maths if re.search(r"\\[^A-Za-z\s]", formula)]
+
+
+def test_formulas_survive_markdown():
+    assert swallowed(text("theory.md")) == []
+    assert swallowed(r"$a\,b$ and $\alpha$") == [r"$a\,b$"]
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "examples").glob("*.py")), ids=lambda script: script.stem)
+def test_an_example_runs(script, tmp_path):
+    environment = os.environ | {"MPLBACKEND": "Agg"}
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
