@@ -1,0 +1,167 @@
+"""Theory over simulation: what the two share, how far apart they are, and that a wrong curve shows."""
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+from attndyn import Merged, Separate, Task
+from attndyn.compare import Overlay, overlay
+from attndyn.compare.claim import THEORY
+from attndyn.compare.metrics import exit_times
+from attndyn.compare.variants import TRACE_DROPPED, unlimited, variant
+from attndyn.simulate import flow, initial_weights, train
+from attndyn.theory import TimeCourse, population, time_course
+
+TASK = Task([4, 3, 2, 1], trace=1.0, context_length=31)
+SEPARATE = Separate(heads=4)
+MERGED = Merged(heads=3)
+AMPLITUDES = np.array([0.12, 0.1, 0.15, 0.2])
+TIMES = np.linspace(0, 1500, 601)
+
+
+@pytest.fixture(scope="module")
+def run():
+    """Gradient flow on exact statistics from four aligned heads."""
+    start = initial_weights(SEPARATE, TASK, AMPLITUDES, scheme="aligned")
+    return flow(SEPARATE, unlimited(TASK, SEPARATE), start, TIMES)
+
+
+@pytest.fixture(scope="module")
+def both(run):
+    return overlay(time_course(TASK, SEPARATE, TIMES, AMPLITUDES), run)
+
+
+def staircase_losses():
+    """Losses after the smallest direction, which starts largest, and so on: the order in which these heads grow."""
+    moments = population(TASK, SEPARATE)
+    order = np.argsort(1 / (moments.b * AMPLITUDES))
+    return np.array([moments.c, *(moments.c - np.cumsum(moments.gains[order]))])
+
+
+def test_the_closed_form_lies_on_the_flow(both, run):
+    assert isinstance(both, Overlay)
+    assert np.array_equal(both.flow_time, TIMES)
+    assert np.array_equal(both.observed, run.loss)
+    assert both.sup_gap < 1e-10
+    assert both.l2_gap <= both.sup_gap
+    assert run.loss[0] - run.loss[-1] > 0.8  # there was something to follow
+
+
+WRONG = {
+    "another context length": (Task([4, 3, 2, 1], trace=1.0, context_length=32), AMPLITUDES, 1.0),
+    "another spectrum": (Task([4, 3, 2, 1.1], trace=1.0, context_length=31), AMPLITUDES, 1.0),
+    "other amplitudes": (TASK, AMPLITUDES * 1.01, 1.0),
+    "t = η·step": (TASK, AMPLITUDES, 0.5),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_curve_does_not(run, name):
+    task, amplitudes, factor = WRONG[name]
+    curve = time_course(task, SEPARATE, factor * TIMES, amplitudes)
+    wrong = overlay(TimeCourse(TIMES, curve.loss, curve.amplitudes, curve.coefficients, curve.source), run)
+    assert wrong.sup_gap > 1e-3
+    assert 1e-4 < wrong.l2_gap < wrong.sup_gap
+
+
+def test_a_merged_curve_lies_on_a_merged_flow():
+    times = np.linspace(0, 60, 200)
+    start = initial_weights(MERGED, TASK, 1e-4, seed=1, scheme="restricted")
+    run = flow(MERGED, unlimited(TASK, MERGED), start, times)
+    assert overlay(time_course(TASK, MERGED, times, start), run).sup_gap < 1e-4
+    wrong = {name: 1.1 * value for name, value in start.items()}
+    assert overlay(time_course(TASK, MERGED, times, wrong), run).sup_gap > 1e-2
+
+
+def test_descent_is_held_at_twice_rate_times_step():
+    """The gap to the flow falls with the learning rate at first order; at t = η·step it does not fall at all."""
+    start = initial_weights(SEPARATE, TASK, AMPLITUDES, scheme="aligned")
+    gaps, wrong = [], []
+    for rate in (0.2, 0.1, 0.05):
+        steps = round(300 / (2 * rate))
+        run = train(SEPARATE, unlimited(TASK, SEPARATE), start, learning_rate=rate, steps=steps, record=steps)
+        gaps.append(overlay(time_course(TASK, SEPARATE, run.flow_time, AMPLITUDES), run).sup_gap)
+        curve = time_course(TASK, SEPARATE, run.flow_time / 2, AMPLITUDES)
+        shifted = TimeCourse(run.flow_time, curve.loss, curve.amplitudes, curve.coefficients, curve.source)
+        wrong.append(overlay(shifted, run).sup_gap)
+    orders = np.log2(np.array(gaps[:-1]) / gaps[1:])
+    np.testing.assert_allclose(orders, 1.0, atol=0.1)
+    assert min(wrong) > 0.1
+
+
+# Times that the two do not share
+
+
+def test_only_shared_times_count(run):
+    curve = time_course(TASK, SEPARATE, TIMES[100:300], AMPLITUDES)
+    partial = overlay(curve, run)
+    assert np.array_equal(partial.flow_time, TIMES[100:300])
+    assert np.array_equal(partial.observed, run.loss[100:300])
+    assert partial.sup_gap < 1e-10
+
+
+def test_between_its_times_the_curve_is_a_straight_line(run):
+    curve = time_course(TASK, SEPARATE, TIMES[::2], AMPLITUDES)
+    coarse = overlay(curve, run)
+    middle = (curve.loss[:-1] + curve.loss[1:]) / 2
+    np.testing.assert_allclose(coarse.predicted[1::2], middle, rtol=1e-12)
+    assert np.array_equal(coarse.predicted[::2], curve.loss)
+    assert coarse.sup_gap > 1e-5  # the price, which falls as the square of the spacing
+
+
+@pytest.mark.parametrize("times", [[1600.0, 1700.0], [0.3, 0.4], [1500.0, 1600.0]])
+def test_no_shared_times_are_an_error(run, times):
+    with pytest.raises(ValueError, match=r"share no flow times: they cover \[.*\] and \[0, 1500\]"):
+        overlay(time_course(TASK, SEPARATE, times, AMPLITUDES), run)
+
+
+# What is read off
+
+
+def test_exit_times_of_both_curves(both):
+    predicted, observed = both.exit_times(staircase_losses())
+    assert predicted.shape == (4,)
+    assert np.all(np.diff(predicted) > 0)
+    np.testing.assert_allclose(observed, predicted, rtol=1e-8)
+    assert np.array_equal(predicted, exit_times(TIMES, both.predicted, staircase_losses()))
+    cut = overlay(time_course(TASK, SEPARATE, TIMES[predicted[2] > TIMES], AMPLITUDES), both.run)
+    assert np.isnan(cut.exit_times(staircase_losses())[1]).tolist() == [False, False, True, True]
+
+
+def test_plateau_heights_are_those_of_the_run():
+    """From small amplitudes, far enough apart in time, the run rests at the losses of the fixed points."""
+    moments, wrong = (variant(TASK, SEPARATE, name) for name in (THEORY, TRACE_DROPPED))
+    amplitudes = np.array([0.05, 0.02, 0.012, 0.01])
+    times = np.linspace(0, 30_000, 3001)
+    start = initial_weights(SEPARATE, TASK, amplitudes, scheme="aligned")
+    run = flow(SEPARATE, unlimited(TASK, SEPARATE), start, times, rtol=1e-10)
+    laid = overlay(time_course(TASK, SEPARATE, times, amplitudes), run)
+    losses, others = ([each.c, *(each.c - np.cumsum(each.gains))] for each in (moments, wrong))
+    heights = laid.plateau_heights(np.array(losses))
+    np.testing.assert_allclose(heights, losses, atol=2e-4)
+    assert np.all(np.abs(heights - others)[1:] > 5e-3)
+    assert np.isnan(laid.plateau_heights(np.array([1.0, 0.5, 0.499, 0.13]))[2])  # the run jumps over this one
+
+
+def test_the_plot_says_what_is_what(both):
+    mpl.use("Agg", force=True)
+    from matplotlib.figure import Figure
+
+    ax = Figure().add_subplot()
+    assert both.plot(ax) is ax
+    simulated, theory = ax.lines
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("flow time", "loss")
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["gradient descent", "theory"]
+    assert (simulated.get_linestyle(), theory.get_linestyle()) == ("-", "--")
+    assert np.array_equal(simulated.get_ydata(), both.observed)
+    assert np.array_equal(theory.get_ydata(), both.predicted)
+    assert np.array_equal(theory.get_xdata(), both.flow_time)
+
+
+def test_the_plot_makes_axes_if_none_are_given(both):
+    mpl.use("Agg", force=True)
+    import matplotlib.pyplot as plt
+
+    ax = both.plot()
+    assert len(ax.lines) == 2
+    plt.close(ax.figure)
