@@ -1,0 +1,220 @@
+"""Where runs land: on the fixed points of the theory, with the Hessian that these have."""
+
+import numpy as np
+import pytest
+from hypothesis import given as forall
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from attndyn import Merged, Separate, Task
+from attndyn.compare import effective_map, hessian, hessian_index, landings
+from attndyn.compare.claim import THEORY
+from attndyn.compare.variants import TRACE_DROPPED, unlimited, variant
+from attndyn.simulate import flow, given, initial_weights, objective, predict, sample, statistics, train
+from attndyn.simulate.initial import restricted
+from attndyn.theory import fixed_point, fixed_points
+
+TASK = Task([4, 3, 2, 1], trace=1.0, context_length=31)
+SEPARATE = Separate(heads=4)
+GREEDY = [fixed_point(TASK, SEPARATE, range(1, m + 1)) for m in range(5)]
+SIZE = float(np.linalg.norm(GREEDY[-1].M))
+
+
+def descent(amplitudes, steps=12_000):
+    start = initial_weights(SEPARATE, TASK, amplitudes, scheme="aligned")
+    return train(SEPARATE, unlimited(TASK, SEPARATE), start, learning_rate=0.5, steps=steps, record=10)
+
+
+@pytest.fixture(scope="module")
+def landed():
+    """All five plateaus of a run on exact statistics, heads growing one after the other."""
+    run = descent(np.array([0.05, 0.02, 0.012, 0.01]), steps=20_000)
+    return run, landings(run, SEPARATE, GREEDY, SIZE)
+
+
+# Landings
+
+
+def test_a_run_lands_on_the_fixed_points(landed):
+    run, found = landed
+    assert [landing.point.subset for landing in found] == [point.subset for point in GREEDY]
+    assert np.all(np.diff([landing.time for landing in found]) > 0)
+    for landing in found:
+        assert landing.map_gap < 0.01
+        assert landing.loss == pytest.approx(landing.point.loss, abs=2e-4)
+        assert landing.loss == run.loss[run.time == landing.time][0]
+        assert landing.gradient_norm == run.gradient_norm[run.time == landing.time][0] < 2e-3
+    assert found[-1].map_gap < 1e-6
+
+
+def test_landings_are_told_from_wrong_fixed_points(landed):
+    """Each is far from every other M_S, and its loss from the losses of wrong moments."""
+    found = landed[1]
+    for landing in found:
+        M = effective_map(SEPARATE, landing.weights)
+        others = [p.M for p in fixed_points(TASK, SEPARATE) if p.subset != landing.point.subset]
+        assert min(np.linalg.norm(M - other) for other in others) / SIZE > 0.2
+    wrong = variant(TASK, SEPARATE, TRACE_DROPPED)
+    levels = wrong.c - np.cumsum(wrong.gains)
+    assert np.all(np.abs([landing.loss for landing in found[1:]] - levels) > 5e-3)
+
+
+def test_the_weights_are_the_stored_ones_nearest_to_the_plateau(landed):
+    run, found = landed
+    for landing in found:
+        nearest = np.argmin(np.abs(run.weight_time - landing.time))
+        assert np.array_equal(landing.weights["value"], run.weights["value"][nearest])
+        assert abs(run.weight_time[nearest] - landing.time) <= 5
+
+
+def test_a_plateau_that_the_run_skips_is_left_out():
+    start = initial_weights(SEPARATE, TASK, np.array([0.05, 0.02, 0.0, 0.0]), scheme="aligned")
+    run = flow(SEPARATE, unlimited(TASK, SEPARATE), start, [0.0, 10.0, 5_000.0])  # past M_{1}, short of M_{1,2,3}
+    found = landings(run, SEPARATE, GREEDY, SIZE)
+    assert [landing.point.subset for landing in found] == [(), (1, 2)]
+    assert found[-1].map_gap < 1e-6
+
+
+def test_a_plateau_that_the_run_passes_by_has_a_gradient():
+    """Two heads that grow together: the loss passes that of M_{1} and does not rest there."""
+    moments = variant(TASK, SEPARATE, THEORY)
+    together = 0.05 / moments.b[:2] * moments.b[0]
+    run = descent(np.array([*together, 0.0, 0.0]), steps=4_000)
+    found = landings(run, SEPARATE, GREEDY[:3], SIZE)
+    assert [landing.point.subset for landing in found if landing.gradient_norm < 5e-3] == [(), (1, 2)]
+    assert found[1].gradient_norm > 0.01
+
+
+def test_a_run_that_ends_early_has_the_plateaus_it_saw():
+    run = descent(np.array([0.05, 0.02, 0.0, 0.0]), steps=400)
+    assert [landing.point.subset for landing in landings(run, SEPARATE, GREEDY, SIZE)] == [(), (1,)]
+
+
+# The effective map
+
+
+def random_weights(model, seed):
+    return initial_weights(model, Task([2, 1, 0.5], context_length=4), 1.0, seed, "gaussian")
+
+
+@pytest.mark.parametrize(
+    "model",
+    [Merged(3), Separate(2, 2, divisor="none"), Separate(3, divisor="tokens")],
+    ids=["merged", "R=2", "R=1"],
+)
+@settings(max_examples=10, deadline=None)
+@forall(seed=st.integers(0, 10**6))
+def test_the_effective_map_predicts_what_the_model_does(model, seed):
+    """On the restricted block ŷ = βᵀ M x_q, with β = Σ y_n x_n / divisor; the transpose does not."""
+    weights, rng = restricted(random_weights(model, seed)), np.random.default_rng(seed)
+    tokens = rng.standard_normal((6, 5, 4))
+    divisor = {"context": 4, "tokens": 5, "none": 1}[model.divisor]
+    beta = np.einsum("pn,pnd->pd", tokens[:, :-1, -1], tokens[:, :-1, :-1]) / divisor
+    M, query = effective_map(model, weights), tokens[:, -1, :-1]
+    output = predict(model, model.heads(weights), tokens)
+    np.testing.assert_allclose(np.einsum("pj,jd,pd->p", beta, M, query), output, rtol=1e-9, atol=1e-9)
+    assert abs(np.einsum("pj,dj,pd->p", beta, M, query) - output).max() > 1e-6
+
+
+@settings(max_examples=10, deadline=None)
+@forall(seed=st.integers(0, 10**6))
+def test_outside_the_restricted_block_both_ways_to_meet_beta_count(seed):
+    """G has β in its last row and in its last column: the outputs for y and −y differ by twice what meets β."""
+    model = Merged(2)
+    weights, rng = random_weights(model, seed), np.random.default_rng(seed)
+    tokens = rng.standard_normal((6, 5, 4))
+    flipped = tokens * np.array([1, 1, 1, -1])
+    beta = np.einsum("pn,pnd->pd", tokens[:, :-1, -1], tokens[:, :-1, :-1]) / 4
+    odd = (predict(model, model.heads(weights), tokens) - predict(model, model.heads(weights), flipped)) / 2
+    expected = np.einsum("pj,jd,pd->p", beta, effective_map(model, weights), tokens[:, -1, :-1])
+    np.testing.assert_allclose(odd, expected, rtol=1e-9, atol=1e-9)
+
+
+# The Hessian
+
+
+def quadratic(seed=0, size=5):
+    """A quadratic loss of two named weights, and its Hessian."""
+    rng = np.random.default_rng(seed)
+    H = rng.standard_normal((size, size))
+    H = H + H.T
+
+    def evaluate(weights):
+        x = np.concatenate([weights["a"].ravel(), weights["b"]])
+        gradient = H @ x
+        return float(x @ gradient) / 2, {"a": gradient[:4].reshape(2, 2), "b": gradient[4:]}
+
+    return evaluate, H
+
+
+ALL = {"a": np.ones((2, 2)), "b": np.ones(1)}
+AT = {"a": np.array([[0.3, -1.0], [2.0, 0.0]]), "b": np.array([0.5])}
+
+
+def test_the_hessian_of_a_quadratic():
+    evaluate, H = quadratic()
+    np.testing.assert_allclose(hessian(evaluate, AT, ALL), H, atol=1e-9)
+    assert hessian_index(evaluate, AT, ALL) == np.sum(np.linalg.eigvalsh(H) < 0) > 0
+    some = {"a": np.array([[1.0, 0.0], [0.0, 1.0]]), "b": np.ones(1)}
+    np.testing.assert_allclose(hessian(evaluate, AT, some), H[np.ix_([0, 3, 4], [0, 3, 4])], atol=1e-9)
+    assert AT["a"][0, 0] == 0.3  # the weights are left as they are
+
+
+def test_nothing_free_has_no_hessian():
+    evaluate, _ = quadratic()
+    nothing = {name: np.zeros_like(value) for name, value in ALL.items()}
+    assert hessian(evaluate, AT, nothing).shape == (0, 0)
+    assert hessian_index(evaluate, AT, nothing) == 0
+
+
+def test_central_differences_are_of_second_order():
+    """Gradient x + x² + x³ at 0: slope 1, and h² beside it; one-sided differences would be h off."""
+
+    def evaluate(weights):
+        x = weights["x"]
+        return 0.0, {"x": x + x**2 + x**3}
+
+    at, free = {"x": np.zeros(1)}, {"x": np.ones(1)}
+    errors = [hessian(evaluate, at, free, step)[0, 0] - 1 for step in (0.1, 0.01)]
+    np.testing.assert_allclose(errors, [1e-2, 1e-4], rtol=1e-9)
+
+
+@pytest.mark.parametrize("model", [Separate(heads=3, rank=1), Separate(heads=2, rank=2), Merged(heads=2)], ids=str)
+def test_the_index_at_fixed_points_is_the_predicted_one(model):
+    task = Task([3, 2, 1], context_length=7)
+    evaluate, kinds = objective(model, unlimited(task, model)), set()
+    for point in fixed_points(task, model):
+        inside = restricted({name: np.ones_like(value) for name, value in point.weights.items()})
+        assert hessian_index(evaluate, point.weights, inside) == point.hessian_index
+        kinds.add(point.hessian_index)
+    assert len(kinds) > 1
+
+
+def test_the_floor_tells_a_way_out_from_slow_growth():
+    evaluate, free = (lambda w: (0.0, {"x": np.array([-1e-3, -1.0, 1.0]) * w["x"]})), {"x": np.ones(3)}
+    at = {"x": np.zeros(3)}
+    assert [hessian_index(evaluate, at, free, floor) for floor in (1e-6, 1e-2, 2.0)] == [2, 1, 0]
+
+
+def test_the_hessian_of_attention_from_its_losses():
+    """Against second differences of the loss itself, on tokens and outside the restricted block."""
+    model, task = Separate(2), Task([2, 1], context_length=4)
+    data = given(sample(task, 20).tokens)
+    evaluate = objective(model, statistics(data, model))
+    weights = initial_weights(model, task, 0.5, 1, "gaussian")
+    free = {name: np.ones_like(value) for name, value in weights.items()}
+    H, rng, h = hessian(evaluate, weights, free), np.random.default_rng(0), 1e-3
+    for _ in range(5):
+        direction = rng.standard_normal(len(H))
+        losses = [evaluate(shifted(weights, sign * h * direction))[0] for sign in (-1, 0, 1)]
+        second = (losses[0] - 2 * losses[1] + losses[2]) / h**2
+        assert direction @ H @ direction == pytest.approx(second, rel=1e-3, abs=1e-3)
+
+
+def shifted(weights, change):
+    ends = np.cumsum([value.size for value in weights.values()])[:-1]
+    pieces = np.split(change, ends)
+    return {
+        name: value + piece.reshape(value.shape)
+        for (name, value), piece in zip(weights.items(), pieces, strict=True)
+    }
