@@ -47,7 +47,7 @@ def merged(task: Task, seed: int, sequences: int = 80_000) -> tuple[Experiment, 
 def separate(seed: int) -> tuple[Experiment, ...]:
     """Separate rank-one runs, one a seed: the published steps and on until all four directions are learned."""
     run = Experiment(
-        FOUR, SEPARATE, 80_000, scale=0.01, learning_rate=0.02, steps=120_000, whiten=True, centre=True
+        FOUR, SEPARATE, 80_000, 0.01, learning_rate=0.02, steps=120_000, whiten=True, centre=True, record=40
     )
     return tuple(run.with_seed(each) for each in seeds(seed))
 

@@ -12,16 +12,16 @@ from ...simulate.objective import Objective
 from ...theory import fixed_point, fixed_points, population
 from ..claim import THEORY, Claim, Judgement, Lab
 from ..experiments import FOUR, MERGED, SEPARATE, seeds, separate
-from ..landing import Landing, effective_map, hessian_index, landings
+from ..landing import Landing, effective_map, hessian_index
 from ..variants import LONGER_CONTEXT, MOMENTS, TRACE_DROPPED, unlimited, variant
 from .judging import converges_on_average
+from .resting import GREEDY, resting_landings
 
 FloatArray = NDArray[np.float64]
 
 SEQUENCES = (2_000, 8_000, 32_000, 128_000)
 REPEATS = 10
 FLAT = 0.02  # curvature that sampling 80,000 sequences leaves where the exact one is zero, of at most 50
-GREEDY = tuple(tuple(range(1, m + 1)) for m in range(5))
 PAIRED = Separate(heads=3, rank=2, divisor="none")
 
 
@@ -98,13 +98,11 @@ def _observed_indices(lab: Lab) -> list[int]:
 
 
 def _landed(lab: Lab) -> tuple[list[int], float, float]:
-    """Hessian index at every plateau of three runs, largest distance |M − M_m|/|M*| and gradient norm there."""
-    points = [fixed_point(FOUR, SEPARATE, subset) for subset in GREEDY]
-    size = float(np.linalg.norm(points[-1].M))
+    """Hessian index where three runs rest, largest distance |M − M_m|/|M*| and gradient norm there."""
     indices, gaps, norms = [], [], []
     for each in separate(lab.seed)[:3]:
         evaluate = objective(SEPARATE, each.source)
-        for landing in landings(lab.run(each), SEPARATE, points, size):
+        for landing in resting_landings(lab.run(each)):
             free = {name: np.ones_like(value) for name, value in landing.weights.items()}
             indices.append(hessian_index(evaluate, landing.weights, free, _idle_curvature(landing)))
             gaps.append(landing.map_gap)
