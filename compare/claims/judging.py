@@ -58,17 +58,20 @@ def converges(
     return judge
 
 
-def at_least_of_order(parameter: Sequence[float], order: float, name: str = "h") -> Judge:
-    """The typical gap (geometric mean over entries) falls at least this fast at the end, − 0.1.
+def at_least_of_order(parameter: Sequence[float], order: float, within: float, name: str = "h") -> Judge:
+    """The typical gap (geometric mean over entries) falls at least this fast at the end, − 0.1; none stays behind.
 
-    For entries of which some reach their order late, each at a parameter of its own.
+    For entries of which some reach their order late, each at a parameter of its own: at the last one every gap is
+    `within` this share of what is predicted, which no typical gap would tell.
     """
 
     def judge(predicted: Sequence[FloatArray], observed: Sequence[FloatArray]) -> Judgement:
         gaps = [_typical_gap(p, o) for p, o in zip(predicted, observed, strict=True)]
         slope = observed_order(parameter, gaps).local_slopes[-1]
-        shown = f"order {slope:.3f} in {name}, gaps {gaps[0]:.1e} … {gaps[-1]:.1e}"
-        return Judgement(slope >= order - 0.1, shown, f"order {order:g} or more")
+        left = float(np.max(np.abs(observed[-1] / predicted[-1] - 1)))
+        shown = f"order {slope:.3f} in {name}, gaps {gaps[0]:.1e} … {gaps[-1]:.1e}, {100 * left:.1g} % at most left"
+        agrees = slope >= order - 0.1 and left <= within
+        return Judgement(agrees, shown, f"order {order:g} or more, {100 * within:g} %")
 
     return judge
 
