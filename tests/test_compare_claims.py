@@ -1,0 +1,162 @@
+"""The claims: well formed, true at seeds that they were not made with, and checked by checks that can fail."""
+
+import dataclasses
+import re
+from collections import Counter
+
+import pytest
+
+from attndyn.compare.claim import THEORY, TIERS, Claim, Judgement, Lab, Verdict, check
+from attndyn.compare.claims import SECTIONS, all_claims
+from attndyn.simulate import Experiment
+
+CLAIMS = {claim.id: claim for claim in all_claims()}
+FAST = [name for name, claim in CLAIMS.items() if claim.tier == "fast"]
+LEVELS = ("proved", "certified", "numerical", "refuted")
+SEED = 7
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    return Lab(tmp_path_factory.mktemp("runs"), SEED)
+
+
+# Every claim says what it says, and from where
+
+
+def test_ids_are_unique_and_begin_with_a_section():
+    assert len(CLAIMS) == len(all_claims()) > 25
+    sections = Counter(name.split(".")[0] for name in CLAIMS)
+    assert set(SECTIONS) - {"replay"} <= set(sections) <= {*SECTIONS, "replay"}
+    assert all(re.fullmatch(r"[a-z_]+\.[a-z0-9_]+", name) for name in CLAIMS)
+
+
+@pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS)
+def test_a_claim_is_well_formed(claim):
+    for name in ("title", "source", "statement", "observable", "limit"):
+        assert getattr(claim, name).strip() == getattr(claim, name) != ""
+    assert claim.tier in TIERS
+    assert claim.expected_level in LEVELS
+    assert len(set(claim.controls)) == len(claim.controls) > 0
+    assert THEORY not in claim.controls
+    assert not claim.title.endswith(".")
+    assert claim.statement.count("{") == claim.statement.count("}")
+    assert re.search(r"\b20\d\d\b|goes beyond|convention", claim.source)  # a paper, or plainly ours
+
+
+@pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS)
+def test_the_runs_of_a_claim_can_be_named_before_it_is_checked(claim):
+    runs = claim.experiments(SEED)
+    assert all(isinstance(run, Experiment) for run in runs)
+    assert [run.digest for run in runs] == [run.digest for run in claim.experiments(SEED)]
+    assert len({run.digest for run in runs}) == len(runs)
+    assert not {run.digest for run in runs} & {run.digest for run in claim.experiments(SEED + 1)}
+
+
+@pytest.mark.parametrize("name", [name for name, claim in CLAIMS.items() if claim.tier == "fast"])
+def test_fast_claims_read_no_long_runs(name):
+    assert CLAIMS[name].experiments(SEED) == ()
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_a_fast_claim_holds_at_a_new_seed(name, lab):
+    verdict = check(CLAIMS[name], lab)
+    assert verdict.holds, verdict
+    assert verdict.rejected == CLAIMS[name].controls
+    assert verdict.accepted == ()
+    assert verdict.observed != ""
+    assert verdict.expected != ""
+
+
+# What a check concludes, on claims made up for it
+
+
+def claim(truth=1.0, tolerance=0.1, controls=("twice", "half"), **changes):
+    """The claim that a measured 1 is `truth`, within a tolerance."""
+    wrong = {THEORY: 1.0, "twice": 2.0, "half": 0.5, "one percent more": 1.01}
+
+    def judge(predicted, observed):
+        return Judgement(abs(predicted - observed) <= tolerance, f"{observed}", f"{predicted} ± {tolerance}")
+
+    made = Claim(
+        id="made.up",
+        title="One is one",
+        source="this test",
+        statement="1 = 1",
+        observable="1",
+        limit="none",
+        measure=lambda lab: 1.0,
+        predict=lambda lab, variant: truth * wrong[variant],
+        judge=judge,
+        controls=controls,
+    )
+    return dataclasses.replace(made, **changes)
+
+
+def test_a_true_claim_is_numerical(lab):
+    verdict = check(claim(), lab)
+    assert (verdict.level, verdict.holds) == ("numerical", True)
+    assert (verdict.rejected, verdict.accepted) == (("twice", "half"), ())
+    assert (verdict.observed, verdict.expected) == ("1.0", "1.0 ± 0.1")
+    assert (verdict.id, verdict.title, verdict.source) == ("made.up", "One is one", "this test")
+
+
+def test_a_false_claim_is_refuted(lab):
+    verdict = check(claim(truth=3.0), lab)
+    assert (verdict.level, verdict.holds) == ("refuted", False)
+    assert verdict.expected == "3.0 ± 0.1"
+
+
+def test_a_false_claim_whose_control_is_right_is_refuted_all_the_same(lab):
+    verdict = check(claim(truth=2.0), lab)  # half of it is what was measured
+    assert (verdict.level, verdict.accepted, verdict.rejected) == ("refuted", ("half",), ("twice",))
+
+
+def test_a_claim_that_accepts_a_control_is_inconclusive(lab):
+    verdict = check(claim(controls=("twice", "one percent more")), lab)
+    assert (verdict.level, verdict.holds) == ("inconclusive", False)
+    assert (verdict.rejected, verdict.accepted) == (("twice",), ("one percent more",))
+    assert verdict.to_dict()["controls"] == {"rejected": 1, "total": 2, "accepted": ["one percent more"]}
+    assert check(claim(tolerance=0.001, controls=("one percent more",)), lab).holds  # a sharper check concludes
+
+
+def test_a_claim_that_accepts_everything_shows_nothing(lab):
+    assert check(claim(tolerance=10.0), lab).level == "inconclusive"
+
+
+def test_a_statement_known_to_be_wrong_is_expected_to_be_refuted(lab):
+    assert check(claim(truth=3.0, expected_level="refuted"), lab).holds
+    assert not check(claim(expected_level="refuted"), lab).holds
+    assert not check(claim(tolerance=10.0, expected_level="refuted"), lab).holds
+
+
+def test_a_claim_without_controls_is_not_checked(lab):
+    with pytest.raises(ValueError, match=r"claim made\.up has no control"):
+        check(claim(controls=()), lab)
+
+
+def test_the_measurement_is_made_once_and_knows_no_variant(lab):
+    calls, seen = [], []
+    verdict = check(
+        claim(
+            measure=lambda where: calls.append(where) or 1.0,
+            predict=lambda where, variant: seen.append(variant) or {"": 1.0}.get(variant, 5.0),
+        ),
+        lab,
+    )
+    assert verdict.holds
+    assert calls == [lab]
+    assert seen == [THEORY, "twice", "half"]
+
+
+def test_a_verdict_is_plain_values(lab):
+    verdict = check(claim(), lab)
+    assert isinstance(verdict, Verdict)
+    assert verdict.to_dict()["holds"] is True
+    assert verdict.to_dict()["seconds"] == verdict.seconds >= 0
+
+
+def test_a_lab_has_a_seed_of_zero_or_more(tmp_path):
+    assert Lab(tmp_path).seed == 0
+    with pytest.raises(ValueError, match="seed must be a whole number of at least 0, not -1"):
+        Lab(tmp_path, -1)
