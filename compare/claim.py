@@ -96,13 +96,19 @@ class Verdict:
 
 
 def check(claim: Claim, lab: Lab) -> Verdict:
-    """Check one claim and its controls; a claim without controls cannot be checked (ValueError)."""
+    """Check one claim and its controls; a claim without controls cannot be checked (ValueError).
+
+    A measurement or a prediction that fails with a ValueError or ArithmeticError makes the claim inconclusive.
+    """
     if not claim.controls:
         raise ValueError(f"claim {claim.id} has no control: a check that cannot fail shows nothing")
     begin = time.perf_counter()
-    observation = claim.measure(lab)
-    main = claim.judge(claim.predict(lab, THEORY), observation)
-    verdicts = {name: claim.judge(claim.predict(lab, name), observation).agrees for name in claim.controls}
+    try:
+        observation = claim.measure(lab)
+        main = claim.judge(claim.predict(lab, THEORY), observation)
+        verdicts = {name: claim.judge(claim.predict(lab, name), observation).agrees for name in claim.controls}
+    except (ValueError, ArithmeticError) as error:
+        main, verdicts = Judgement(True, f"failed: {error}", "a result"), dict.fromkeys(claim.controls, True)
     rejected = tuple(name for name, agrees in verdicts.items() if not agrees)
     accepted = tuple(name for name, agrees in verdicts.items() if agrees)
     level = "refuted" if not main.agrees else "inconclusive" if accepted else "numerical"

@@ -40,9 +40,7 @@ def print_ledger(ledger: Ledger, out: Path) -> None:
     console = _console()
     console.print(table)
     held = sum(verdict.holds for verdict in ledger.verdicts)
-    console.print(
-        f"{held} of {len(ledger.verdicts)} claims are as expected; ledger and figures: {out}", highlight=False
-    )
+    console.print(f"{held} of {len(ledger.verdicts)} claims are as expected; the rest is in {out}", highlight=False)
 
 
 def print_fixed_points(task: Task, model: Merged | Separate, limit: int) -> None:

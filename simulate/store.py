@@ -1,9 +1,10 @@
 """A folder of finished runs, each under the digest of the experiment that it is the result of."""
 
+import hashlib
 import os
+from functools import cache
 from pathlib import Path
 
-from .. import __version__
 from .experiment import Experiment
 from .trajectory import Trajectory, load
 
@@ -11,7 +12,7 @@ from .trajectory import Trajectory, load
 def fetch(experiment: Experiment, folder: str | os.PathLike[str]) -> Trajectory:
     """The run of an experiment: read from the folder if it is there whole, else simulated and written there.
 
-    The digest and the version of the package name the file, and the settings inside must agree.
+    The digest of the experiment and that of the simulating code name the file, and the settings inside must agree.
 
     >>> import tempfile
     >>> from attndyn import Merged, Task
@@ -22,7 +23,7 @@ def fetch(experiment: Experiment, folder: str | os.PathLike[str]) -> Trajectory:
     >>> bool((first.loss == again.loss).all())
     True
     """
-    path = Path(folder) / f"{experiment.digest[:16]}-{__version__}.npz"
+    path = Path(folder) / f"{experiment.digest[:16]}-{code_digest()[:8]}.npz"
     if path.exists():
         try:
             stored = load(path)
@@ -35,3 +36,15 @@ def fetch(experiment: Experiment, folder: str | os.PathLike[str]) -> Trajectory:
     run = experiment.run()
     run.save(path)
     return run
+
+
+@cache
+def code_digest() -> str:
+    """SHA-256 of the source that simulates: a changed line makes stored runs those of other code.
+
+    >>> len(code_digest())
+    64
+    """
+    here = Path(__file__).parent
+    sources = [*sorted(here.glob("*.py")), *(here.parent / name for name in ("model.py", "settings.py", "task.py"))]
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()

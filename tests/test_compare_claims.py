@@ -160,3 +160,9 @@ def test_a_lab_has_a_seed_of_zero_or_more(tmp_path):
     assert Lab(tmp_path).seed == 0
     with pytest.raises(ValueError, match="seed must be a whole number of at least 0, not -1"):
         Lab(tmp_path, -1)
+
+
+def test_a_claim_whose_measurement_fails_is_inconclusive(lab):
+    verdict = check(dataclasses.replace(claim(), measure=lambda lab: 1 / 0), lab)
+    assert (verdict.level, verdict.holds, verdict.rejected) == ("inconclusive", False, ())
+    assert verdict.observed == "failed: division by zero"
