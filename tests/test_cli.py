@@ -1,8 +1,8 @@
 """The command line: every command does its work."""
 
 import json
-import signal
 import shlex
+import signal
 import subprocess
 import sys
 import time
