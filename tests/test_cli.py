@@ -157,7 +157,8 @@ def test_two_hundred_directions_are_listed_shortly(capsys):
 
 def test_a_pipe_that_closes_early_is_no_error():
     spectrum = ",".join(str(d) for d in range(12, 0, -1))
-    command = f"{shlex.quote(sys.executable)} -m attndyn fixed-points --eigenvalues {spectrum} --context-length 5 --json | head -c 9"
+    listing = f"fixed-points --eigenvalues {spectrum} --context-length 5 --json"
+    command = f"{shlex.quote(sys.executable)} -m attndyn {listing} | head -c 9"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ('[{"subset', "")
 
