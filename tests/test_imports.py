@@ -17,7 +17,10 @@ NO_MODULES = {"tests", "docs", "benchmarks", "examples", "build", "results"}
 FLOORS = {"cli": 4, "compare": 3, "theory": 2, "simulate": 2, "task": 1, "model": 1, "settings": 0}
 OWN = {"": {"task", "model"}, "__main__": {"cli"}}  # what the root and the entry point may import
 HEAVY = {"scipy", "sympy", "mpmath", "matplotlib", "rich", "typer"}
-FAST_BUT = {"cli": {"typer"}, "__main__": {"typer"}}  # modules that must start fast, besides every __init__
+# Modules that must start fast, besides every __init__, and what they may load: nothing loads theory.symbolic at
+# the start, and all of it is SymPy, so its own __init__ may.
+FAST_BUT = {"cli": {"typer"}, "__main__": {"typer"}, "theory.symbolic": {"sympy"}}
+PROVER = "theory.symbolic"  # derives the theory anew: it shares nothing with the numbers that it proves
 
 
 class Import(NamedTuple):
@@ -108,6 +111,8 @@ def breach(name: str, each: Import) -> str:
     if not each.inside:
         return "absolute import of attndyn" if each.target.split(".")[0] == "attndyn" else ""
     here, there = name.split(".")[0], each.target.split(".")[0]
+    if is_symbolic(name) != is_symbolic(each.target) and here == there:
+        return f"{name} imports {each.target}: {PROVER} and the rest of theory share nothing"
     if here == there or there == "":
         return ""
     if here in OWN:
@@ -115,6 +120,11 @@ def breach(name: str, each: Import) -> str:
     if there not in FLOORS or here not in FLOORS:
         return f"no floor is known for {there if there not in FLOORS else here}: add it here"
     return "" if FLOORS[there] < FLOORS[here] else f"{here} imports {there}"
+
+
+def is_symbolic(name: str) -> bool:
+    """Whether a module belongs to the symbolic engine."""
+    return f"{name}.".startswith(f"{PROVER}.")
 
 
 def slow_starts(name: str, modules: dict[str, Path], graph: dict[str, list[Import]]) -> list[str]:
@@ -155,6 +165,8 @@ CLEAN = {
     "theory/__init__.py": "from .. import __version__\nfrom .flat import curve",
     "theory/flat.py": "from ..task import Task\ndef curve():\n    from scipy import integrate",
     "theory/deep/__init__.py": "",
+    "theory/symbolic/__init__.py": "from .derive import loss",
+    "theory/symbolic/derive.py": "import sympy\nfrom ...task import Task",
     "theory/deep/down.py": "import sympy\nfrom ..flat import curve\nfrom ...model import Merged",
     "simulate/__init__.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from rich.table import Table",
     "simulate/run.py": "import scipy.integrate\nfrom ..task import Task",
@@ -184,6 +196,18 @@ FORBIDDEN = {
         "absolute import of attndyn",
     ),
     "upwards": ("theory/flat.py", "from ..compare.claim import Claim", "theory imports compare"),
+    "the symbolic engine to the numbers": (
+        "theory/symbolic/derive.py",
+        "from ..flat import curve",
+        "share nothing",
+    ),
+    "the symbolic engine to all of theory": ("theory/symbolic/derive.py", "from .. import flat", "share nothing"),
+    "the numbers to the symbolic engine": ("theory/flat.py", "from .symbolic.derive import loss", "share nothing"),
+    "symbols at the start": (
+        "compare/__init__.py",
+        "from ..theory.symbolic import loss",
+        "compare loads sympy at start",
+    ),
     "to the command line": ("compare/claim.py", "from ..cli import main", "compare imports cli"),
     "sideways": ("task.py", "from .model import Merged", "task imports model"),
     "settings upwards": ("settings.py", "from .task import Task", "settings imports task"),
