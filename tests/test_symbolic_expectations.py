@@ -266,3 +266,8 @@ def test_refuses_tasks_that_are_not_polynomial_or_unknown():
         symbolic_task(2, teachers="other")
     with pytest.raises(ValueError, match="at least 1, not 0"):
         symbolic_task(0)
+
+
+def test_text_is_never_evaluated():
+    with pytest.raises(ValueError, match="__import__"):
+        expectation("__import__('os').getcwd()", symbolic_task(1))

@@ -40,7 +40,7 @@ def expectation(expression: Expr, task: SymbolicTask) -> Expr:
     >>> sp.factor(expectation(average(prompt.x[0] * prompt.y) ** 2, symbolic_task(1)))
     lambda_1**2*(N + 2)/N
     """
-    expression = sp.sympify(expression)
+    expression = sp.sympify(expression, strict=True)
     constants = {symbol for symbol in expression.free_symbols if not is_variable(symbol)}
     ring = PolyRing((), coefficients(task, constants), lex)
     moment = monomial_expectation(task, ring.domain)
@@ -159,7 +159,7 @@ def _polynomials(domain: Any, symbols: Iterable[Expr]) -> Any:
 
 def _element(ring: Any, expression: Expr) -> Element:
     """A parameter of the task in a ring; ValueError if it is no polynomial with rational coefficients."""
-    expression = sp.sympify(expression)
+    expression = sp.sympify(expression, strict=True)
     try:
         return ring.from_expr(expression) if isinstance(ring, PolyRing) else ring.from_sympy(expression)
     except (ValueError, CoercionFailed):

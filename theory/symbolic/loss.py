@@ -70,7 +70,7 @@ def output_loss(output: Expr, task: SymbolicTask, weights: Sequence[Expr]) -> Po
     >>> output_loss(cubic, symbolic_task(1), [m]).expression
     -6*lambda_1**3*m + lambda_1 + lambda_1**5*m**2*(9*N + 96)/N
     """
-    output = sp.sympify(output)
+    output = sp.sympify(output, strict=True)
     here = [weight for weight in weights if weight in output.free_symbols]
     constants = {symbol for symbol in output.free_symbols if not is_variable(symbol)} - {*here}
     ring = PolyRing(here, coefficients(task, constants), lex)

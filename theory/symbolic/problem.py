@@ -47,7 +47,7 @@ class SymbolicTask:
         if self.fixed_teacher is not None and self.fixed_teacher.shape != (D, 1):
             raise ValueError(f"fixed_teacher must be a {D} × 1 matrix, not {self.fixed_teacher}")
         if self.context_lengths != (N,) and not all(
-            sp.sympify(n).is_Integer and n >= 1 for n in self.context_lengths
+            sp.sympify(n, strict=True).is_Integer and n >= 1 for n in self.context_lengths
         ):
             raise ValueError(f"context_lengths must be (N,) or whole numbers from 1, not {self.context_lengths}")
 
@@ -62,7 +62,7 @@ class SymbolicTask:
         parts = [self.covariance, self.teacher_covariance, self.noise_variance, self.in_context_fraction]
         if self.fixed_teacher is not None:
             parts.append(self.fixed_teacher)
-        found = set().union(*(sp.sympify(part).free_symbols for part in parts))
+        found = set().union(*(sp.sympify(part, strict=True).free_symbols for part in parts))
         return tuple(sorted(found, key=lambda symbol: str(symbol.name)))
 
 
@@ -170,7 +170,7 @@ def average(expression: Expr) -> Expr:
     >>> average(prompt.y * (prompt.x[0] + k * prompt.x[1]) + 3)
     k*average(x_2*y) + average(x_1*y) + 3
     """
-    expression = sp.sympify(expression)
+    expression = sp.sympify(expression, strict=True)
     found = [symbol for symbol in expression.free_symbols if is_variable(symbol)]
     outside = [symbol.name for symbol in found if symbol.name[0] == "w" or "_q" in symbol.name]
     if outside:
