@@ -186,7 +186,7 @@ def simulate(
 ) -> None:
     """Train attention by full-batch gradient descent and save the trajectory."""
     from .simulate import Diverged, Experiment
-    from .simulate.files import make_folder
+    from .simulate.files import make_folder, replaceable
 
     problem = _task(eigenvalues, trace, context_length, noise_variance, task)
     attention = _model(model, problem.dimension if heads is None else heads, rank, divisor, softmax)
@@ -194,9 +194,9 @@ def simulate(
     rule: dict[str, Any] = {"learning_rate": learning_rate, "steps": steps, "record": record, "engine": engine}
     begin: dict[str, Any] = {"scale": scale, "seed": seed, "scheme": scheme, "whiten": whiten, "centre": centre}
     experiment = Experiment(problem, attention, sequences, **begin, **rule)
-    make_folder(out.parent)
     if out.is_dir():
         raise ValueError(f"--out must name a file, but {out} is a folder")
+    make_folder(replaceable(out).parent)
     try:
         run = experiment.run(checkpoint)
     except Diverged as error:
@@ -225,7 +225,7 @@ def replay(
         print(
             f"{file.name} on {engine}: {result.steps} steps, largest relative deviation "
             f"{result.max_relative_deviation:.2e} (median {result.median_relative_deviation:.2e}), "
-            f"{result.seconds:.2f} s"
+            f"{result.seconds:.2f} s{'' if result.max_relative_deviation <= tolerance else ': past the tolerance'}"
         )
     return 0 if result.max_relative_deviation <= tolerance else 1
 

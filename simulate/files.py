@@ -1,5 +1,6 @@
 """Files that are whole or absent, never half-written."""
 
+import errno
 import os
 import tempfile
 import zipfile
@@ -20,7 +21,7 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], o
     ...     write_atomically(Path(folder) / "note.txt", lambda file: file.write(b"done")).read_text()
     'done'
     """
-    target = Path(path)
+    target = replaceable(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
@@ -48,6 +49,18 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
                 return dict(stored)
         except (OSError, EOFError, TypeError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error):
             raise ValueError(f"{path} is not a whole npz file") from None
+
+
+def replaceable(path: str | os.PathLike[str]) -> Path:
+    """The path, which must be absent or a regular file: writing would replace a device or a pipe (OSError).
+
+    >>> replaceable("new.npz").name
+    'new.npz'
+    """
+    target = Path(path)
+    if target.exists() and not target.is_file():
+        raise OSError(errno.EINVAL, "not a regular file, which alone may be replaced", str(target))
+    return target
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:

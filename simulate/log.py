@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..model import Weights
+from .files import make_folder, replaceable
 from .initial import positive
 from .trajectory import Trajectory, load, versions
 
@@ -73,6 +74,8 @@ class Log:
         # One object, so that an interruption finds weights and their step together.
         self._state = ({name: value.copy() for name, value in start.items()}, 0)
         self._written = time.monotonic()
+        if rule.checkpoint is not None:
+            make_folder(replaceable(rule.checkpoint).parent)
         if rule.checkpoint is not None and Path(rule.checkpoint).exists():
             self._resume(load(rule.checkpoint), rule.checkpoint)
 

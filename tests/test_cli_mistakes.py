@@ -199,3 +199,19 @@ def test_replay_refuses_what_is_no_recording(capsys, tmp_path):
 
 def test_an_unknown_command_is_refused(capsys):
     assert "No such command 'fix'" in refused(capsys, "fix", status=2)
+
+
+def test_a_pipe_is_not_replaced_by_a_run(tmp_path, capsys):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for option in ("--out", "--checkpoint"):
+        others = [] if option == "--out" else ["--out", str(tmp_path / "run.npz")]
+        small = ["--eigenvalues", "2,1", "--context-length", "5", "--learning-rate", "0.01", "--steps", "5"]
+        assert main(["simulate", *small, *others, option, str(pipe)]) == 1
+        assert "not a regular file" in capsys.readouterr().err
+        assert pipe.is_fifo()
+
+
+def test_an_overflowing_task_is_refused(capsys):
+    assert main(["fixed-points", "--eigenvalues", "1e300,1", "--context-length", "4"]) == 1
+    assert "overflow: rescale" in capsys.readouterr().err

@@ -164,8 +164,12 @@ def population(task: Task, model: Parametrization) -> Population:
     Λ, Ω = task.covariance, task.teacher_covariance
     s, cubic, noise = _factors(task, model)
     c = float(np.sum(Ω * Λ)) + task.noise_variance
-    outer = _symmetrised(Λ @ Ω @ Λ)
-    A = cubic * outer + noise * c * Λ
+    with np.errstate(over="ignore", invalid="ignore"):
+        outer = _symmetrised(Λ @ Ω @ Λ)
+        A = cubic * outer + noise * c * Λ
+        representable = np.isfinite(np.max(np.abs(A)) * np.max(np.abs(Λ)))
+    if not representable:
+        raise ValueError("the moments of this task overflow: rescale Λ, for instance by trace=1, or Ω")
     basis = _common_eigenvectors(Λ, Ω)
     if basis is None:
         return Population(c, A, s * outer, Λ)
