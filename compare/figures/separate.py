@@ -63,15 +63,15 @@ def separate_weights(lab: Lab) -> "Figure":
     heads = SEPARATE.head_count
     figure, axes = panels(3, heads, (PAGE, 3.6), sharex=True, sharey="row")
     run, curve = _first_run(lab)
-    for column, head in zip(axes.T, _by_activation(run), strict=True):
-        simulated(column[0], run.weight_time / 1000, _value(run)[:, head], color="black")
+    for column, head, colour in zip(axes.T, _by_activation(run), COLOURS[:heads], strict=True):
+        simulated(column[0], run.weight_time / 1000, _value(run)[:, head], color=colour)
         for ax, name in zip(column[1:], ("key", "query"), strict=True):
             for d, cosine in enumerate(_cosines(run.weights[name][:, head, 0]).T):
                 simulated(ax, run.weight_time / 1000, cosine, color=COLOURS[d], label=f"$d = {d + 1}$")
         column[0].set_title(f"head {head + 1}")
         column[2].set_xlabel(STEPS)
-    for ax, amplitude, colour in zip(axes[0], curve.amplitudes.T, COLOURS, strict=False):
-        predicted(ax, run.time / 1000, amplitude, color=colour)
+    for ax, amplitude in zip(axes[0], curve.amplitudes.T, strict=False):
+        predicted(ax, run.time / 1000, amplitude)
     key(axes[0, -1], "gradient descent", "staircase", loc="center")
     axes[0, 0].set(xlim=(0, _end(run)), ylim=(0, None), ylabel="$|v_h|$")
     for ax, symbol in zip(axes[1:, 0], "kq", strict=True):
