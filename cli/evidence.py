@@ -1,0 +1,70 @@
+"""The commands that hold theory against runs: verify, figures, replay."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import Json
+
+
+def verify(
+    claims: Annotated[list[str] | None, typer.Argument(help="Claims by id; all if left out.")] = None,
+    tier: Annotated[
+        str, typer.Option(help="Check claims up to this tier: fast, standard, long, paper.")
+    ] = "standard",
+    out: Annotated[Path, typer.Option(help="Folder for ledger.json, figures and runs.")] = Path("results"),
+    json: Annotated[Path | None, typer.Option("--json", help="Write the ledger here too.")] = None,
+    seed: Annotated[int, typer.Option(help="Base seed of every run.")] = 0,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core if left out.")] = None,
+) -> int:
+    """Check every claim of the theory against gradient descent; exit 0 only if all verdicts are as expected."""
+    from ..compare import verify as check
+    from ..compare.figures import draw
+    from ..compare.table import print_ledger
+    from ..simulate.files import make_folder, write_text
+
+    if json is not None:
+        make_folder(json.parent)
+    ledger = check(claims or (), tier=tier, out=out, seed=seed, workers=workers)
+    for path in filter(None, (out / "ledger.json", json)):
+        write_text(path, ledger.to_json())
+    if not claims and tier != "fast":  # whose claims leave no runs to draw
+        draw(out=out / "figures", runs=out / "runs", seed=seed)
+    print_ledger(ledger, out)
+    return 0 if ledger.holds else 1
+
+
+def figures(
+    names: Annotated[list[str] | None, typer.Argument(help="Figures by name; all if left out.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the PDF and PNG files.")] = Path("figures"),
+    seed: Annotated[int, typer.Option(help="Base seed of every run.")] = 0,
+) -> None:
+    """Draw theory over simulation, as PDF and PNG."""
+    from ..compare.figures import draw
+
+    for path in draw(names or (), out=out, runs=out / "runs", seed=seed):
+        print(path)
+
+
+def replay(
+    file: Annotated[Path, typer.Argument(help="A recorded npz file.")],
+    engine: Annotated[str, typer.Option(help="tokens or statistics.")] = "tokens",
+    tolerance: Annotated[float, typer.Option(help="Largest relative deviation allowed.")] = 2e-6,
+    json: Json = False,
+) -> int:
+    """Train from a recorded file and compare every loss; exit 1 past the tolerance."""
+    from json import dumps
+
+    from ..compare import replay as train_again
+
+    result = train_again(file, engine)
+    if json:
+        print(dumps(result.to_dict()))
+    else:
+        print(
+            f"{file.name} on {engine}: {result.steps} steps, largest relative deviation "
+            f"{result.max_relative_deviation:.2e} (median {result.median_relative_deviation:.2e}), "
+            f"{result.seconds:.2f} s{'' if result.max_relative_deviation <= tolerance else ': past the tolerance'}"
+        )
+    return 0 if result.max_relative_deviation <= tolerance else 1

@@ -1,0 +1,52 @@
+"""What several commands take: the options of a task and of a model, and the objects made of them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ..model import Merged, Separate
+    from ..task import Task
+
+Eigenvalues = Annotated[str | None, typer.Option(help="Spectrum of Λ, such as 4,3,2,1.")]
+Trace = Annotated[float | None, typer.Option(help="Rescale Λ to this trace.")]
+ContextLength = Annotated[str | None, typer.Option(help="N, or 1..N for the loss over every length.")]
+Noise = Annotated[float, typer.Option(help="Variance σ² of the label noise.")]
+TaskFile = Annotated[Path | None, typer.Option("--task", help="TOML file with the fields of Task.")]
+Kind = Annotated[str, typer.Option("--model", help="merged or separate.")]
+Heads = Annotated[int | None, typer.Option(help="Number of heads; D if left out.")]
+Rank = Annotated[int, typer.Option(help="Rank of key and query (separate).")]
+Divisor = Annotated[str | None, typer.Option(help="context (N, the default), tokens (N + 1) or none.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def task_of(
+    eigenvalues: str | None, trace: float | None, context_length: str | None, noise: float, file: Path | None
+) -> "Task":
+    """The task that the options describe, or that of the file; ValueError where both or neither are given."""
+    from ..task import Task, eigenvalue_list
+
+    if file is not None:
+        if eigenvalues is not None or context_length is not None or trace is not None or noise:
+            raise ValueError("--task holds the whole task: leave the other options of the task out")
+        try:
+            return Task.from_toml(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{file} holds no task: {error}") from None
+    if eigenvalues is None or context_length is None:
+        raise ValueError("pass --eigenvalues and --context-length, or --task FILE.toml")
+    spectrum = eigenvalue_list(eigenvalues)
+    return Task(spectrum, context_length=context_length, noise_variance=noise, trace=trace)
+
+
+def model_of(name: str, heads: int, rank: int, divisor: str | None, softmax: bool = False) -> "Merged | Separate":
+    """The model that the options describe; ValueError for a rank of merged attention."""
+    from ..model import model_from_dict
+
+    settings: dict[str, Any] = {"model": name, "heads": heads, "divisor": divisor, "softmax": softmax}
+    if name != "merged":
+        settings["rank"] = rank
+    elif rank != 1:
+        raise ValueError("--rank is for the separate model: merged attention has no rank")
+    return model_from_dict(settings)

@@ -1,0 +1,75 @@
+"""The commands that train: simulate."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .options import (
+    ContextLength,
+    Divisor,
+    Eigenvalues,
+    Heads,
+    Kind,
+    Noise,
+    Rank,
+    TaskFile,
+    Trace,
+    model_of,
+    task_of,
+)
+
+if TYPE_CHECKING:
+    from ..simulate import Experiment, Trajectory
+
+
+def simulate(
+    out: Annotated[Path, typer.Option(help="The npz file to write.")],
+    learning_rate: Annotated[float, typer.Option(help="Step size η; a step advances flow time by 2η.")],
+    steps: Annotated[int, typer.Option(help="Number of gradient-descent steps.")],
+    eigenvalues: Eigenvalues = None,
+    trace: Trace = None,
+    context_length: ContextLength = None,
+    noise_variance: Noise = 0.0,
+    task: TaskFile = None,
+    model: Kind = "separate",
+    heads: Heads = None,
+    rank: Rank = 1,
+    divisor: Divisor = None,
+    softmax: Annotated[bool, typer.Option("--softmax", help="Softmax attention (trains on tokens).")] = False,
+    sequences: Annotated[int, typer.Option(help="P, the number of training sequences.")] = 5000,
+    seed: Annotated[int, typer.Option(help="Seed of data and weights.")] = 0,
+    scale: Annotated[float, typer.Option(help="Scale of the initial weights.")] = 0.01,
+    scheme: Annotated[str, typer.Option(help="gaussian, restricted, published or aligned.")] = "published",
+    whiten: Annotated[bool, typer.Option("--whiten", help="Whiten the sampled teachers.")] = False,
+    centre: Annotated[bool, typer.Option("--centre", help="Centre x at every position.")] = False,
+    engine: Annotated[str, typer.Option(help="tokens or statistics; what the model allows if left out.")] = "",
+    record: Annotated[int | None, typer.Option(help="Store the weights every so many steps.")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="File to go on from when interrupted.")] = None,
+) -> None:
+    """Train attention by full-batch gradient descent and save the trajectory."""
+    from ..simulate import Experiment
+
+    problem = task_of(eigenvalues, trace, context_length, noise_variance, task)
+    attention = model_of(model, problem.dimension if heads is None else heads, rank, divisor, softmax)
+    engine = engine or ("tokens" if softmax else "statistics")
+    rule: dict[str, Any] = {"learning_rate": learning_rate, "steps": steps, "record": record, "engine": engine}
+    begin: dict[str, Any] = {"scale": scale, "seed": seed, "scheme": scheme, "whiten": whiten, "centre": centre}
+    experiment = Experiment(problem, attention, sequences, **begin, **rule)
+    run = _saved(experiment, out, checkpoint)
+    print(f"{out}: {steps} steps, loss {run.loss[0]:.6g} → {run.loss[-1]:.6g}")
+
+
+def _saved(experiment: "Experiment", out: Path, checkpoint: Path | None) -> "Trajectory":
+    """The run of the experiment, written to `out`; so is what there is of one that diverges."""
+    from ..simulate import Diverged
+    from ..simulate.files import make_folder, replaceable
+
+    make_folder(replaceable(out).parent)
+    try:
+        run = experiment.run(checkpoint)
+    except Diverged as error:
+        error.trajectory.save(out)
+        raise ArithmeticError(f"{error}; what it has is in {out}") from None
+    run.save(out)
+    return run
