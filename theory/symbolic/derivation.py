@@ -1,0 +1,100 @@
+"""Everything that follows from one model and one task: loss, flow, and what the other rooms make of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...model import Parametrization
+from .loss import Block, PopulationLoss, SymbolArray, flow_equations, output_loss, population_loss, weight_symbols
+from .problem import Expr, N, SymbolicTask
+
+if TYPE_CHECKING:
+    from .reduction import Reduction
+
+
+@dataclass(frozen=True, eq=False)
+class Derivation:
+    """The population loss of a model on a task and its gradient flow, in flow time; `derive` makes it.
+
+    `arrays` holds the symbols of every weight, name → array of the model's shapes, also of weights that do not
+    stand in the output and hence never move. `model` is None for an output of the user's own.
+    """
+
+    loss: PopulationLoss
+    task: SymbolicTask
+    arrays: Mapping[str, SymbolArray]
+    model: Parametrization | None = None
+    block: Block = "full"
+
+    @cached_property
+    def flow(self) -> dict[Expr, Expr]:
+        """Weight → dθ/dt = −½ ∂L/∂θ, for the weights that stand in the output."""
+        return flow_equations(self.loss)
+
+    @property
+    def weights(self) -> tuple[Expr, ...]:
+        """The weights that stand in the output."""
+        return self.loss.weights
+
+    @property
+    def parameters(self) -> tuple[Expr, ...]:
+        """Every symbol of the task, and constants of an output of the user's own, but N; by name."""
+        constants = set(getattr(self.loss.polynomial.ring.domain, "symbols", ()))
+        return tuple(sorted({*self.task.parameters, *constants} - {N}, key=lambda symbol: str(symbol.name)))
+
+    def conserved(self, degree: int = 2) -> tuple[Expr, ...]:
+        """Every independent polynomial of the weights up to this degree that the flow conserves."""
+        from .invariants import conserved_quantities
+
+        return conserved_quantities(self.flow, degree)
+
+    def reduce(self, ansatz: Mapping[Expr, Expr]) -> "Reduction":
+        """The equations of motion of the amplitudes of an ansatz {weight: expression in amplitudes}."""
+        from .reduction import reduce
+
+        return reduce(self.flow, ansatz)
+
+
+def derive(model: Parametrization, task: SymbolicTask, block: Block = "full") -> Derivation:
+    """The loss and the flow of a model, derived from its `heads` alone; `block` as in `population_loss`.
+
+    ValueError for softmax and for heads that are not polynomial in the weights.
+
+    >>> import sympy as sp
+    >>> from attndyn.theory.symbolic import symbolic_task
+    >>> class Tied:  # key = query, one head of rank one
+    ...     def shapes(self, dimension):
+    ...         return {"value": (1, dimension + 1), "key": (1, dimension + 1)}
+    ...     def heads(self, weights):
+    ...         key = weights["key"]
+    ...         return weights["value"], key[:, :, None] * key[:, None, :-1]
+    >>> derivation = derive(Tied(), symbolic_task(1), "restricted")
+    >>> derivation.weights, derivation.parameters
+    ((value_1_2, key_1_1), (lambda_1,))
+    >>> sp.factor(derivation.flow[derivation.weights[0]].subs(N, 2))
+    -key_1_1**2*lambda_1**2*(2*key_1_1**2*lambda_1*value_1_2 - 1)
+    """
+    arrays = weight_symbols(model, task.dimension)
+    return Derivation(population_loss(model, task, block), task, arrays, model, block)
+
+
+def derive_output(output: Expr, task: SymbolicTask, weights: Sequence[Expr]) -> Derivation:
+    """The loss and the flow of an output ŷ of the user's own, polynomial in weights and variables of the prompt.
+
+    Each weight is an array of its own, of shape (), under its name. ValueError names what is not polynomial;
+    two weights must not share a name.
+
+    >>> import sympy as sp
+    >>> from attndyn.theory.symbolic import Prompt, average, symbolic_task
+    >>> prompt, m = Prompt(1), sp.Symbol("m", real=True)
+    >>> derivation = derive_output(m * average(prompt.y * prompt.x[0]) * prompt.query[0], symbolic_task(1), [m])
+    >>> derivation.flow
+    {m: lambda_1**2 + lambda_1**3*m*(-N - 2)/N}
+    """
+    arrays = {str(weight): np.array(weight, dtype=object) for weight in weights}
+    if len(arrays) < len(weights):
+        raise ValueError(f"the weights {', '.join(map(str, weights))} must have names of their own")
+    return Derivation(output_loss(output, task, weights), task, arrays)
