@@ -7,7 +7,9 @@ symbols, reduced by r^q = radicand. What makes a nonzero remainder a proof is th
 - exp of arguments that are linearly independent over the rationals, by the theorems of Ax (Ann. Math. 93, 1971) and
   of Lindemann and Weierstrass. Arguments are first written in such a basis.
 
-Roots of other roots, and of what has no known sign, may depend on others. Then the norm decides, or ValueError.
+Roots of other roots, and of what has no known sign, may depend on others: then a norm that is not zero decides.
+Other functions, such as log and atan, are symbols whose laws are not known: what vanishes all the same is zero, and
+of the rest nothing is said.
 """
 
 from collections import defaultdict
@@ -34,9 +36,9 @@ def is_zero(expression: Expr) -> bool:
     Decides sums, products, quotients and rational powers, nested or not, of rational numbers, symbols and
     exponentials (sinh, cosh, tanh … too) whose arguments hold no exponential themselves. Symbols stand for real
     numbers, and radicands for positive ones, so that roots and exponentials are real. √(ab) is split into √a √b
-    where SymPy knows a or b to be positive: declare symbols positive that are. ValueError: another function, a
-    float, a division by zero, and what is true on one branch of a root only, such as √(x²) = x where x may be
-    negative.
+    where SymPy knows a or b to be positive: declare symbols positive that are. ValueError: a complex number, a
+    float, a division by zero, what is true on one branch of a root only, such as √(x²) = x where x may be
+    negative, and what vanishes only by the laws of log, atan and other functions, if it does.
 
     >>> a, b, t = sp.symbols("a b t", positive=True)
     >>> is_zero(sp.sqrt(a**2 * b + a * b**2) - sp.sqrt(a) * sp.sqrt(b) * sp.sqrt(a + b))
@@ -70,7 +72,8 @@ class _Tower:
     """The generators that one expression needs, each a symbol; `meaning` says what it stands for.
 
     `order` is the q of every root: root^q = radicand. `roots` goes from radicand to root in the order in which they
-    were met, `unsure` lists the roots that may depend on others, `factors` the irreducible factors of radicands.
+    were met, `unsure` lists the roots that may depend on others, `factors` the irreducible factors of radicands,
+    `opaque` the functions that are not known to be independent.
     """
 
     def __init__(self, expression: Expr) -> None:
@@ -81,6 +84,7 @@ class _Tower:
         self.roots: dict[Expr, Expr] = {}
         self.unsure: list[Expr] = []
         self.factors: set[Expr] = set()
+        self.opaque: set[Expr] = set()
         self.exponentials: dict[Expr, Expr] = {}
         self.exponentials = self._monomials(sorted(expression.atoms(*_EXPONENTIALS), key=sp.default_sort_key))
 
@@ -95,6 +99,8 @@ class _Tower:
             return base**node.exp if node.exp.is_Integer else self._power(base, node.exp)
         if node.is_Add or node.is_Mul:
             return node.func(*map(self.rewritten, node.args))
+        if isinstance(node, sp.Function) and len(node.args) == 1 and node.func not in _EXPONENTIALS:
+            return self._function(node)
         raise ValueError(f"only exact rationals, symbols, roots and exp can be decided here, not {node}")
 
     def element(self, rational: Expr) -> Element:
@@ -136,10 +142,10 @@ class _Tower:
             if norm.has(root):
                 relation = sp.numer(sp.together(root**self.order - self._radicand(root)))
                 norm = self.element(sp.resultant(norm, relation, root)).numer.as_expr()
-        if norm == 0 and value != 0:
+        if value != 0 and (norm == 0 or not norm.free_symbols.isdisjoint(self.opaque)):
             raise ValueError(
-                f"{self.spelled(value.as_expr())} may vanish on one branch of its roots only: "
-                f"declare those symbols positive that are, or write nested roots out"
+                f"it cannot be decided whether {self.spelled(value.as_expr())} vanishes: declare those symbols "
+                f"positive that are, write nested roots out, and avoid functions other than exp"
             )
         return bool(value == 0)
 
@@ -191,7 +197,7 @@ class _Tower:
         if radicand in self.roots:
             return self.roots[radicand]
         root = sp.Dummy("r", positive=True)
-        nested = not radicand.free_symbols.isdisjoint(self.roots.values())
+        nested = not radicand.free_symbols.isdisjoint(self.opaque.union(self.roots.values()))
         fresh = (f for f, m in parts if f != -1 and f not in self.factors and gcd(m, self.order) == 1)
         if nested or not any(fresh):
             self.unsure.append(root)
@@ -199,6 +205,17 @@ class _Tower:
         self.roots[radicand] = root
         self.meaning[root] = radicand ** sp.Rational(1, self.order)
         return root
+
+    def _function(self, node: Expr) -> Expr:
+        """A generator for log f, atan f …: whatever its argument, its independence of the others is not known."""
+        value = node.func(self.element(self.rewritten(node.args[0])).as_expr())
+        if not isinstance(value, node.func):
+            return self.rewritten(value)
+        known = (each for each in self.opaque if self.meaning[each] == value)
+        generator = next(known, None) or sp.Dummy("f", real=True)
+        self.opaque.add(generator)
+        self.meaning[generator] = value
+        return generator
 
     def _monomials(self, exponentials: list[Expr]) -> dict[Expr, Expr]:
         """Exponential → monomial in generators exp(a), for a basis of the arguments over the rationals."""
@@ -209,8 +226,8 @@ class _Tower:
         total = self.element(
             sp.Add(*(tag * self.rewritten(each) for tag, each in zip(tags, arguments, strict=True)))
         )
-        if self.unsure:
-            raise ValueError(f"roots in an exponent must be independent, not {self.spelled(self.unsure[0])}")
+        for each in (*self.unsure, *self.opaque):
+            raise ValueError(f"an exponent must be made of independent roots, not of {self.spelled(each)}")
         echelon, pivots = _coordinates(total.numer, tags).rref()
         result = dict.fromkeys(exponentials, sp.Integer(1))
         for k, pivot in enumerate(pivots):
