@@ -13,7 +13,7 @@ of the rest nothing is said.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import gcd, lcm
 from typing import Any
 
@@ -115,7 +115,7 @@ class _Tower:
             if node.is_Rational:
                 return field(int(node.p)) / int(node.q)
             if node.is_Add:
-                return sum(map(value, node.args), field.zero)
+                return _sum(map(value, node.args), field)
             if node.is_Mul:
                 return self._reduced(sp.prod(map(value, node.args), field.one))
             if not node.is_Pow:
@@ -244,6 +244,14 @@ def _in_exponentials(expression: Expr) -> Expr:
     return expression.replace(
         lambda node: isinstance(node, HyperbolicFunction), lambda node: node.rewrite(sp.exp, deep=False)
     )
+
+
+def _sum(values: Iterable[Element], field: Any) -> Element:
+    """The sum of fractions, those of one denominator first: every sum of two costs a greatest common divisor."""
+    numerators: dict[Element, Element] = defaultdict(lambda: field.ring.zero)
+    for value in values:
+        numerators[value.denom] += value.numer
+    return sum((field(numerator) / field(denominator) for denominator, numerator in numerators.items()), field.zero)
 
 
 def _factors(value: Element) -> Iterator[tuple[Expr, int]]:

@@ -21,7 +21,7 @@ def residuals(equations: Mapping[Expr, Expr], course: Mapping[Expr, Expr], time:
     >>> residuals({v: v**2}, course, t)
     {v: 0}
     >>> residuals({v: v**2}, {v: v0 + v0**2 * t}, t)
-    {v: v_0**3*(-t**2*v_0 - 2*t)}
+    {v: -t*v_0**3*(t*v_0 + 2)}
     """
     _require_amplitudes("equations", equations, course)
     for amplitude, value in course.items():
