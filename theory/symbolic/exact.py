@@ -119,12 +119,10 @@ class _Tower:
             if node.is_Mul:
                 return self._reduced(sp.prod(map(value, node.args), field.one))
             if not node.is_Pow:
-                raise ValueError(f"a part of the expression divides by zero: it becomes {node}")
+                raise ValueError(f"a part of the expression divides by zero: take out {node}")
             base = self._reduced(value(node.base) ** abs(int(node.exp)))
             if node.exp < 0 and self.vanishes(base):
-                raise ValueError(
-                    f"the expression divides by {self.spelled(value(node.base).as_expr())}, which is zero"
-                )
+                raise ValueError(f"a part of the expression divides by zero: take out {self.spelled(node)}")
             return base if node.exp > 0 else 1 / base
 
         return self._reduced(value(rational))
