@@ -1,0 +1,135 @@
+"""Exact reduction of a flow to few amplitudes: a proof that a manifold of weights is invariant, or what fails."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import sympy as sp
+
+from .expectations import Element
+from .problem import Expr
+from .rational import Flow, expression, flow_parameters, rational, rational_functions, written
+
+Row = dict[int, Element]
+
+
+@dataclass(frozen=True, eq=False)
+class Reduction:
+    """What a flow does on the manifold of an ansatz; `reduce` makes it.
+
+    `ansatz` gives every weight of the flow as an expression in the amplitudes. Where the manifold is invariant,
+    `equations` is the flow of the amplitudes {amplitude: its rate in flow time} and `residual` is empty. Elsewhere
+    no equations hold, and `residual` {weight: expression} has what the flow does to weights beyond what the motion
+    of the amplitudes explains, none of it zero; that motion is the one which the earliest weights determine.
+    """
+
+    ansatz: dict[Expr, Expr]
+    equations: dict[Expr, Expr]
+    residual: dict[Expr, Expr]
+
+    @property
+    def invariant(self) -> bool:
+        """Whether the flow stays on the manifold, proved either way."""
+        return not self.residual
+
+
+def reduce(flow: Flow, ansatz: Mapping[Expr, Expr], amplitudes: Sequence[Expr] | None = None) -> Reduction:
+    """The flow of the amplitudes z on the manifold θ = φ(z), by solving (∂φ/∂z) dz/dt = F(φ(z)) exactly.
+
+    `ansatz` maps weights of the flow to rational expressions φ; weights left out are zero. `amplitudes` are the
+    symbols that move: by default all in the ansatz but the flow's parameters, so that those which turn out to rest
+    have rate 0. An amplitude may be one of the weights. Without any, the residual is the flow at a point, empty
+    where it rests. Rates are by powers of the amplitudes, coefficients factored. Equal symbols of all kinds are the
+    flow's own. ValueError for weights that the flow lacks, what is not rational, and redundant amplitudes.
+
+    >>> v, k, z, a = sp.symbols("v k z a")
+    >>> flow = {v: a * k * (1 - v * k), k: a * v * (1 - v * k)}
+    >>> reduce(flow, {v: z, k: z}).equations
+    {z: -a*z**3 + a*z}
+    >>> reduce(flow, {v: z, k: 2 * z}).residual
+    {k: 6*a*z**3 - 3*a*z}
+    """
+    given = {weight: expression(value) for weight, value in ansatz.items()}
+    moving = _amplitudes(flow, given, amplitudes)
+    place = {weight: given.get(weight, sp.Integer(0)) for weight in flow}
+    pivots: dict[int, Row] = {}
+    residual = {}
+    for weight, row in _rows(flow, place, moving).items():
+        rest = _eliminated(row, pivots)
+        lead = min(rest, default=None)
+        if lead == len(moving):
+            residual[weight] = written(rest[lead], moving)
+        elif lead is not None:
+            pivots = _with_pivot(pivots, lead, rest)
+    for j, symbol in reversed([*enumerate(moving)]):
+        if j not in pivots:
+            raise ValueError(f"moving {symbol} adds nothing to the ansatz: take it out, or list other amplitudes")
+    zero = sp.Integer(0)
+    solved = {} if residual else {symbol: pivots[j].get(len(moving)) for j, symbol in enumerate(moving)}
+    equations = {symbol: zero if each is None else written(each, moving) for symbol, each in solved.items()}
+    return Reduction(place, equations, residual)
+
+
+def _amplitudes(flow: Flow, ansatz: Flow, amplitudes: Sequence[Expr] | None) -> list[Expr]:
+    """The symbols that move, checked against the flow and the ansatz."""
+    parameters = flow_parameters(flow)
+    for weight in ansatz:
+        if weight not in flow:
+            some = ", ".join(map(str, [*flow][:6]))
+            raise ValueError(f"the flow has no weight {weight}: its weights are the symbols {some} … of the flow")
+    found = set().union(*(value.free_symbols for value in ansatz.values()))
+    moving = [*amplitudes] if amplitudes is not None else _in_order(ansatz, parameters)
+    for symbol in moving:
+        if not isinstance(symbol, sp.Symbol):
+            raise ValueError(f"amplitudes are symbols, not {symbol!r}: call it by a new symbol in the ansatz")
+        if symbol in parameters:
+            raise ValueError(
+                f"{symbol} is a parameter of the flow and does not move: take it out of the amplitudes"
+            )
+        if symbol in flow and symbol not in ansatz:
+            raise ValueError(
+                f"the weight {symbol} is left out, hence zero, and an amplitude: add {symbol}: {symbol}"
+            )
+    for symbol in sorted(found & {*flow} - {*moving}, key=str):
+        raise ValueError(f"the weight {symbol} stands in the ansatz and moves: add it to the amplitudes")
+    return moving
+
+
+def _in_order(ansatz: Flow, constants: Collection[Expr]) -> list[Expr]:
+    """The other symbols of an ansatz, in the order in which they appear."""
+    each = (symbol for value in ansatz.values() for symbol in sorted(value.free_symbols, key=str))
+    return [symbol for symbol in dict.fromkeys(each) if symbol not in constants]
+
+
+def _rows(flow: Flow, place: Flow, moving: Sequence[Expr]) -> dict[Expr, Row]:
+    """Each weight's equation in the rates of the amplitudes: slopes by their number, and last the weight's rate."""
+    rates = {weight: expression(rate).xreplace(dict(place)) for weight, rate in flow.items()}
+    symbols = set(moving).union(*(each.free_symbols for each in (*place.values(), *rates.values())))
+    field = rational_functions(symbols)
+    gens = [field.from_expr(symbol) for symbol in moving]
+    rows = {}
+    for weight, value in place.items():
+        position = rational(value, field)
+        entries = [*map(position.diff, gens), rational(rates[weight], field)]
+        rows[weight] = {j: entry for j, entry in enumerate(entries) if entry}
+    return rows
+
+
+def _eliminated(row: Row, pivots: Mapping[int, Row]) -> Row:
+    """The row less multiples of the pivot rows, with no entry in their columns."""
+    for j in [j for j in row if j in pivots]:
+        row = _less(row, row[j], pivots[j])
+    return row
+
+
+def _with_pivot(pivots: Mapping[int, Row], lead: int, row: Row) -> dict[int, Row]:
+    """The pivot rows with one more, each reduced by the others."""
+    row = {j: entry / row[lead] for j, entry in row.items()}
+    return {j: _less(other, other[lead], row) if lead in other else other for j, other in pivots.items()} | {
+        lead: row
+    }
+
+
+def _less(row: Row, factor: Element, other: Row) -> Row:
+    zero = 0 * factor
+    entries = {j: row.get(j, zero) - factor * other.get(j, zero) for j in {**row, **other}}
+    return {j: entry for j, entry in entries.items() if entry}
