@@ -51,11 +51,17 @@ class Derivation:
 
         return conserved_quantities(self.flow, degree)
 
-    def reduce(self, ansatz: Mapping[Expr, Expr]) -> "Reduction":
-        """The equations of motion of the amplitudes of an ansatz {weight: expression in amplitudes}."""
+    def reduce(self, ansatz: Mapping[Expr, Expr], amplitudes: Sequence[Expr] | None = None) -> "Reduction":
+        """The equations of motion of the amplitudes of an ansatz {weight: expression}, or what is not invariant."""
         from .reduction import reduce
 
-        return reduce(self.flow, ansatz)
+        return reduce(self.flow, ansatz, amplitudes)
+
+    def rest_points(self, where: Sequence[Expr] = ()) -> tuple[dict[Expr, Expr], ...]:
+        """Every real point at which the flow rests, among weights where the expressions `where` vanish."""
+        from .rest import rest_points
+
+        return rest_points(self.flow, where)
 
 
 def derive(model: Parametrization, task: SymbolicTask, block: Block = "full") -> Derivation:
