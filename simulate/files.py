@@ -52,12 +52,16 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
 
 
 def replaceable(path: str | os.PathLike[str]) -> Path:
-    """The path, which must be absent or a regular file: writing would replace a device or a pipe (OSError).
+    """The path, which must be absent or a regular file: OSError for a folder, and for a device or a pipe.
+
+    A file moved there would take the place of a pipe, and of `/dev/null`.
 
     >>> replaceable("new.npz").name
     'new.npz'
     """
     target = Path(path)
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "this must name a file, but it is a folder", str(target))
     if target.exists() and not target.is_file():
         raise OSError(errno.EINVAL, "not a regular file, which alone may be replaced", str(target))
     return target

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from attndyn import Merged, Task
 from attndyn.simulate import Trajectory, flow, initial_weights, load, sample, statistics, train
-from attndyn.simulate.files import make_folder, write_atomically, write_text
+from attndyn.simulate.files import make_folder, replaceable, write_atomically, write_text
 
 TASK = Task([2, 1], trace=1.0, context_length=5)
 MODEL = Merged(heads=2)
@@ -168,6 +168,18 @@ def test_a_folder_that_cannot_be_made_is_an_os_error(tmp_path):
     with pytest.raises(OSError, match="file"):
         descent().save(tmp_path / "file" / "inside" / "run.npz")
     assert make_folder(tmp_path / "a" / "b").is_dir()
+
+
+def test_a_folder_is_not_a_file_to_write(tmp_path):
+    (tmp_path / "results").mkdir()
+    for write in (descent().save, lambda path: write_text(path, "new"), replaceable):
+        with pytest.raises(IsADirectoryError, match="this must name a file, but it is a folder") as error:
+            write(tmp_path / "results")
+        assert error.value.filename == str(tmp_path / "results")
+    assert os.listdir(tmp_path) == ["results"]
+    assert replaceable(tmp_path / "results.npz") == tmp_path / "results.npz"  # control: a path that is free
+    file = write_text(tmp_path / "results.npz", "old")
+    assert replaceable(file) == file  # control: a file
 
 
 def test_a_flow_has_no_steps():
