@@ -46,7 +46,8 @@ def is_zero(expression: Expr) -> bool:
     >>> is_zero(sp.cosh(a * t) ** 2 - sp.sinh(a * t) ** 2), is_zero(sp.exp(a * t) ** 2 - sp.exp(2 * a * t))
     (False, True)
     """
-    return bool(normal(expression) == 0)
+    tower, value = _in_tower(expression)
+    return tower.vanishes(value)
 
 
 def normal(expression: Expr) -> Expr:
@@ -61,11 +62,16 @@ def normal(expression: Expr) -> Expr:
     >>> normal(sp.sqrt(12) * sp.sqrt(x**3) + sp.sqrt(3 * x))
     sqrt(3)*sqrt(x)*(2*x + 1)
     """
-    tower = _Tower(_in_exponentials(sp.sympify(expression, strict=True)))
-    value = tower.element(tower.rewritten(tower.expression))
+    tower, value = _in_tower(expression)
     if tower.vanishes(value):
         return sp.Integer(0)
     return sp.factor_terms(tower.spelled(value.as_expr()))
+
+
+def _in_tower(expression: Expr) -> tuple["_Tower", Element]:
+    """The generators that an expression needs, and the expression in them."""
+    tower = _Tower(_in_exponentials(sp.sympify(expression, strict=True)))
+    return tower, tower.element(tower.rewritten(tower.expression))
 
 
 class _Tower:
