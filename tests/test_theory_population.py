@@ -326,10 +326,20 @@ def test_long_contexts_approach_regression_at_first_order():
 
 def test_published_coefficients_and_losses():
     moments = population(Task([4, 3, 2, 1], trace=1.0, context_length=31), Merged(8))
-    losses = 1 - np.concatenate([[0], np.cumsum(moments.gains)])
-    assert np.allclose(losses, [1, 0.64057971, 0.37737216, 0.20980460, 0.13599507], atol=5e-9)
+    assert np.allclose(moments.greedy_losses, [1, 0.64057971, 0.37737216, 0.20980460, 0.13599507], atol=5e-9)
     λ = moments.lam
     assert np.allclose(np.diag(moments.minimum), 1 / (λ + (λ + 1) / 31), rtol=1e-14)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_greedy_losses_are_those_of_the_largest_gains(seed):
+    moments = population(random_task(seed), Merged(1))
+    subsets = [range(1, m + 1) for m in range(D + 1)]
+    right = [moments.loss(moments.learned(subset)) for subset in subsets]
+    wrong = [moments.loss(moments.learned(D + 1 - d for d in subset)) for subset in subsets]  # smallest gains first
+    assert np.allclose(moments.greedy_losses, right, rtol=1e-12)
+    assert not np.allclose(moments.greedy_losses, wrong, rtol=1e-3)
+    assert (moments.greedy_losses[0], moments.greedy_losses[-1]) == (moments.c, moments.minimum_loss)
 
 
 @pytest.mark.parametrize("subset", [(0,), (1, 1), (4,), (1.5,), ("a",), (True,)])
@@ -340,7 +350,7 @@ def test_refuses_directions_that_do_not_exist(subset):
 
 def test_refuses_what_has_no_population_loss():
     mixture = Task([2, 1], context_length=3, fixed_teacher=[1, 1], in_context_fraction=0.5)
-    with pytest.raises(ValueError, match=re.escape("simulate on statistics")):
+    with pytest.raises(ValueError, match=re.escape("use feature_moments, or simulate on statistics")):
         population(mixture, Merged(1))
     with pytest.raises(ValueError, match="softmax"):
         population(random_task(0), Merged(1, softmax=True))

@@ -127,6 +127,11 @@ class Population:
         return np.linalg.solve(self.A, np.linalg.solve(self.Lambda, self.B.T).T)
 
     @cached_property
+    def greedy_losses(self) -> FloatArray:
+        """L with the m largest gains learned, m = 0 … D, (D+1,), in units of y²; the last is `minimum_loss`."""
+        return np.array([math.fsum([self.c, *-self.gains[:m]]) for m in range(self.dimension + 1)])
+
+    @cached_property
     def minimum_loss(self) -> float:
         """L(M*), in units of y²."""
         return math.fsum([self.c, *-self.gains])
@@ -150,7 +155,8 @@ def population(task: Task, model: Parametrization) -> Population:
     """Exact population loss of a linear-attention model on the task; only the model's divisor matters.
 
     With s = N/divisor: c = tr(ΩΛ) + σ², B = s ΛΩΛ, A = s² [(1 + 1/N) ΛΩΛ + (tr(ΩΛ) + σ²) Λ/N], and for a range of
-    context lengths N the means of B and A over it. ValueError for softmax, or a mixture with a fixed teacher.
+    context lengths N the means of B and A over it. ValueError for softmax, or for a mixture with a fixed teacher,
+    which has `feature_moments`.
 
     >>> from attndyn import Merged, Task
     >>> task = Task(eigenvalues=[4, 3, 2, 1], trace=1.0, context_length=31)
@@ -160,7 +166,9 @@ def population(task: Task, model: Parametrization) -> Population:
     if is_softmax(model):
         raise ValueError("softmax attention has no finite moments, so no population loss here: simulate on tokens")
     if task.in_context_fraction < 1:
-        raise ValueError("a fixed teacher moves weights off the restricted block: simulate on statistics instead")
+        raise ValueError(
+            "a fixed teacher moves weights off the restricted block: use feature_moments, or simulate on statistics"
+        )
     Λ, Ω = task.covariance, task.teacher_covariance
     s, cubic, noise = _factors(task, model)
     c = float(np.sum(Ω * Λ)) + task.noise_variance

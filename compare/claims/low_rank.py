@@ -64,8 +64,7 @@ def _exits(model: Separate, seed: int, scale: float) -> FloatArray:
 
 
 def _losses(task: Task, model: Merged | Separate, control: str) -> FloatArray:
-    moments = variant(task, model, control)
-    return np.array([moments.c, *(moments.c - np.cumsum(moments.gains))])
+    return variant(task, model, control).greedy_losses
 
 
 def _multiples(lab: Lab, control: str) -> list[tuple[int, ...]]:

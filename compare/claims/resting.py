@@ -21,8 +21,7 @@ def resting(run: Trajectory) -> NDArray[np.bool_]:
     the loss only slows down between them, and there is no plateau to measure.
     """
     moments = population(FOUR, SEPARATE)
-    levels = np.array([moments.c, *(moments.c - np.cumsum(moments.gains))])
-    exits = exit_times(run.flow_time, run.loss, levels)
+    exits = exit_times(run.flow_time, run.loss, moments.greedy_losses)
     durations = np.diff(np.concatenate([[0.0], exits, [run.flow_time[-1]]]))
     drops = 1 / (moments.b * np.cbrt(moments.coefficients))
     return np.asarray(durations > PATIENCE * np.append(drops, drops[-1]))

@@ -93,8 +93,7 @@ def standard_errors(experiment: Experiment, subsets: tuple[tuple[int, ...], ...]
 
 
 def _greedy_losses(control: str) -> FloatArray:
-    moments = variant(FOUR, SEPARATE, control)
-    return np.array([moments.c, *(moments.c - np.cumsum(moments.gains))])
+    return variant(FOUR, SEPARATE, control).greedy_losses
 
 
 def _plateaus_agree(predicted: FloatArray, observed: tuple[FloatArray, FloatArray]) -> Judgement:

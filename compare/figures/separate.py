@@ -87,19 +87,14 @@ def _first_run(lab: Lab) -> tuple[Trajectory, TimeCourse]:
     return run, time_course(FOUR, SEPARATE, run.flow_time, start)
 
 
-def _plateau_losses() -> FloatArray:
-    moments = population(FOUR, SEPARATE)
-    return np.asarray(moments.c - np.concatenate([[0], np.cumsum(moments.gains)]))
-
-
 def _plateau_levels(ax: "Axes", side: str = "left") -> None:
-    losses = _plateau_losses()
+    losses = population(FOUR, SEPARATE).greedy_losses
     levels(ax, losses, [f"$L(M_{m})$" for m in range(len(losses))], side)
 
 
 def _end(run: Trajectory) -> float:
     """Thousands of steps to show: the last drop and a third more, if the run has them."""
-    last = np.nan_to_num(exit_times(run.time, run.loss, _plateau_losses()), nan=np.inf)[-1]
+    last = np.nan_to_num(exit_times(run.time, run.loss, population(FOUR, SEPARATE).greedy_losses), nan=np.inf)[-1]
     return float(min(1.33 * last, run.time[-1])) / 1000
 
 
