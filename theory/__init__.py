@@ -2,6 +2,7 @@
 
 # Eagerly, and with nothing heavier than NumPy: a function that bears its module's name is hidden by a lazy one.
 from .conserved import conserved_quantities
+from .features import FeatureMoments, feature_moments
 from .fixed_points import FixedPoint, fixed_point, fixed_points
 from .merged import drop_time, growing_mode, half_loss_time
 from .population import Population, population
@@ -11,12 +12,14 @@ from .staircase import Staircase, staircase
 from .time_course import TimeCourse, time_course
 
 __all__ = [
+    "FeatureMoments",
     "FixedPoint",
     "Population",
     "Staircase",
     "TimeCourse",
     "conserved_quantities",
     "drop_time",
+    "feature_moments",
     "fixed_point",
     "fixed_points",
     "growing_mode",
