@@ -17,8 +17,8 @@ def rest_points(equations: Mapping[Expr, Expr], where: Sequence[Expr] = ()) -> t
 
     `where` lists expressions that vanish besides, such as the conserved quantities of balanced weights: without
     them the weights that make one output are a continuum. Rates are polynomial in the amplitudes and rational in
-    all else. ValueError where the points are a continuum, and where roots have no closed form or are real for some
-    parameters only. By lexicographic Gröbner bases: meant for few amplitudes.
+    all else. ValueError where the points, complex ones too, are a continuum, and where roots have no closed form or
+    are real for some parameters only. By lexicographic Gröbner bases: meant for few amplitudes.
 
     >>> a, g = sp.symbols("a g", positive=True)
     >>> v = sp.Symbol("v", real=True)
@@ -149,4 +149,7 @@ def _is_above(value: Expr) -> bool:
 
 
 def _same(point: Point, other: Point) -> bool:
-    return all(value == other[symbol] or is_zero(value - other[symbol]) for symbol, value in point.items())
+    pairs = [(value, other[symbol]) for symbol, value in point.items() if value != other[symbol]]
+    if any(one.has(sp.CRootOf) or two.has(sp.CRootOf) for one, two in pairs):
+        return False  # numbered roots of irreducible polynomials are equal where they look so
+    return all(is_zero(one - two) for one, two in pairs)
