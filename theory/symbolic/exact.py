@@ -123,7 +123,7 @@ class _Tower:
             if node.is_Add:
                 return _sum(map(value, node.args), field)
             if node.is_Mul:
-                return self._reduced(sp.prod(map(value, node.args), field.one))
+                return self._reduced(_product(map(value, node.args), field))
             if not node.is_Pow:
                 raise ValueError(f"a part of the expression divides by zero: take out {node}")
             base = self._reduced(value(node.base) ** abs(int(node.exp)))
@@ -256,6 +256,14 @@ def _sum(values: Iterable[Element], field: Any) -> Element:
     for value in values:
         numerators[value.denom] += value.numer
     return sum((field(numerator) / field(denominator) for denominator, numerator in numerators.items()), field.zero)
+
+
+def _product(values: Iterable[Element], field: Any) -> Element:
+    """The product of fractions with one greatest common divisor."""
+    numerator = denominator = field.ring.one
+    for value in values:
+        numerator, denominator = numerator * value.numer, denominator * value.denom
+    return field(numerator) / field(denominator)
 
 
 def _factors(value: Element) -> Iterator[tuple[Expr, int]]:
