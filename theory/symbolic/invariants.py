@@ -42,7 +42,8 @@ def conserved_quantities(flow: Flow, degree: int) -> tuple[Expr, ...]:
     attempts = (_members(rates, monomials, values, prime) for values, prime in _points(rates[0].ring.domain.ngens))
     members = next(found for found in attempts if found is not None)
     order = sorted(members, key=lambda member: (sum(member.LM), [-power for power in member.LM]))
-    return tuple(member.as_expr() for member in order)
+    everything = rational_functions({*flow, *flow_parameters(flow)})
+    return tuple(written(rational(member.as_expr(), everything), [*flow]) for member in order)
 
 
 def rate(quantity: Expr, flow: Flow) -> Expr:
@@ -93,8 +94,8 @@ def _members(
     field = sp.GF(prime, symmetric=False)
     ring = rates[0].ring.clone(domain=field)
     here = [ring.from_dict({powers: field(int(c(*values))) for powers, c in each.terms()}) for each in rates]
-    kernel = _matrix(_system(monomials, here), len(monomials), field).nullspace().to_sparse().rep
-    members = [_lifted([monomials[j] for j in sorted(row)], rates, here) for row in kernel.values()]
+    kernel = _kernel(_matrix(_system(monomials, here), len(monomials), field))
+    members = [_lifted([monomials[j] for j in sorted(vector)], rates, here) for vector in kernel]
     return None if any(member is None for member in members) else members
 
 
@@ -105,11 +106,10 @@ def _lifted(support: Sequence[Powers], rates: Sequence[Element], here: Sequence[
     """
     ground = rates[0].ring.domain
     at_point = sorted(_system(support, here).items(), key=lambda item: len(item[1]))
-    _, chosen = _matrix(dict(at_point), len(support), here[0].ring.domain).transpose().rref()
+    _, chosen = _matrix(dict(at_point), len(support), here[0].ring.domain).transpose().rref(method="GJ")
     exact = _system(support, rates)
     rows = {at_point[i][0]: exact[at_point[i][0]] for i in chosen}
-    echelon, pivots = _matrix(rows, len(support), ground).to_field().rref(method="GJ")
-    (solution,) = echelon.nullspace_from_rref(pivots).to_sparse().rep.values()
+    (solution,) = _kernel(_matrix(rows, len(support), ground).to_field())
     member = rates[0].ring.clone(domain=ground.get_field()).from_dict({support[j]: c for j, c in solution.items()})
     member = member.clear_denoms()[1].set_ring(rates[0].ring).primitive()[1]
     if _derivative(member, rates):
@@ -135,3 +135,9 @@ def _derivative(polynomial: Element, rates: Sequence[Element]) -> Element:
 
 def _matrix(rows: Rows, width: int, domain: Any) -> Any:
     return DomainMatrix(dict(enumerate(rows.values())), (len(rows), width), domain)
+
+
+def _kernel(matrix: Any) -> list[dict[int, Element]]:
+    """A basis of the kernel over a field: each member has 1 in its last column, where the others have 0."""
+    echelon, pivots = matrix.rref(method="GJ")
+    return [*echelon.nullspace_from_rref(pivots).to_sparse().rep.values()]

@@ -32,7 +32,7 @@ def expression(value: object) -> Expr:
 def flow_parameters(flow: Flow) -> tuple[Expr, ...]:
     """The symbols that do not move: those of the rates that are no weights, by name.
 
-    ValueError for an empty flow, and for weights that are no symbols.
+    ValueError for an empty flow, for weights that are no symbols, and for different symbols of the same name.
 
     >>> x, a = sp.symbols("x a")
     >>> flow_parameters({x: a * x})
@@ -43,8 +43,8 @@ def flow_parameters(flow: Flow) -> tuple[Expr, ...]:
     for weight in flow:
         if not isinstance(weight, sp.Symbol):
             raise ValueError(f"the keys of a flow are the symbols of its weights, not {weight!r}")
-    found = set().union(*(expression(rate).free_symbols for rate in flow.values())) - {*flow}
-    return tuple(sorted(found, key=lambda symbol: str(symbol.name)))
+    found = set(flow).union(*(expression(rate).free_symbols for rate in flow.values()))
+    return tuple(symbol for symbol in _by_name(found) if symbol not in flow)
 
 
 def rational_functions(symbols: Iterable[Expr]) -> Element:
@@ -52,12 +52,7 @@ def rational_functions(symbols: Iterable[Expr]) -> Element:
 
     ValueError where two different symbols share a name, which SymPy allows.
     """
-    named: dict[str, Expr] = {}
-    for symbol in symbols:
-        if named.setdefault(symbol.name, symbol) != symbol:
-            raise ValueError(f"two different symbols are named {symbol}: take the one that stands in the flow")
-    ordered = [symbol for _, symbol in sorted(named.items())]
-    return FracField(ordered or [sp.Dummy("none")], sp.ZZ, lex)
+    return FracField(_by_name(symbols) or [sp.Dummy("none")], sp.ZZ, lex)
 
 
 def rational(value: object, home: Element) -> Element:
@@ -93,9 +88,18 @@ def written(element: Element, moving: Collection[Expr]) -> Expr:
     terms = []
     for moved, part in parts.items():
         coefficient = element.field(ring.from_dict(part)) / below
-        factors = (ring.symbols[i] ** power for i, power in zip(places, moved, strict=True))
-        terms.append(sp.Mul(sp.factor(coefficient.as_expr()), *factors))
+        powers_of = (ring.symbols[i] ** power for i, power in zip(places, moved, strict=True))
+        term = sp.Mul(coefficient.as_expr(), *powers_of)
+        terms.append(sp.factor(term) if len(coefficient.numer) + len(coefficient.denom) > 2 else term)
     return sp.Add(*terms) if constant else sp.Add(*terms) / sp.factor(denominator.as_expr())
+
+
+def _by_name(symbols: Iterable[Expr]) -> list[Expr]:
+    named: dict[str, Expr] = {}
+    for symbol in symbols:
+        if named.setdefault(symbol.name, symbol) != symbol:
+            raise ValueError(f"two different symbols are named {symbol}: take the one that stands in the flow")
+    return [symbol for _, symbol in sorted(named.items())]
 
 
 def _not_rational(exact: Expr, polynomial_in: tuple[Expr, ...]) -> Expr:
