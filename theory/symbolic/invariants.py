@@ -25,9 +25,9 @@ def conserved_quantities(flow: Flow, degree: int) -> tuple[Expr, ...]:
 
     The basis is that of the linear space, in reduced echelon form: sums and products of invariants are invariants
     and count where their degree allows. Coefficients are polynomials in the flow's other symbols without a common
-    factor, and what is said holds for generic values of those. Every member is proved by its derivative, which
-    vanishes identically, and so is that there are no others. ValueError if `degree` is no whole number of at least
-    1, for an empty flow, and where a rate is not polynomial in the weights.
+    factor. Every member is proved, for all values of those, by its derivative, which vanishes identically; that
+    there are no others is proved for generic values. ValueError if `degree` is no whole number of at least 1, for
+    an empty flow, and where a rate is not polynomial in the weights.
 
     >>> x, y, a, b = sp.symbols("x y a b")
     >>> conserved_quantities({x: a * y, y: -b * x}, degree=2)
