@@ -1,4 +1,4 @@
-"""The command line: verify, figures, fixed-points, simulate, replay."""
+"""The command line: verify, figures, fixed-points, derive, check, simulate, replay."""
 
 import sys
 from collections.abc import Sequence
@@ -74,5 +74,7 @@ def _options(
 app.command()(evidence.verify)
 app.command()(evidence.figures)
 app.command("fixed-points")(formulas.fixed_points)
+app.command()(formulas.derive)
+app.command()(formulas.check)
 app.command()(runs.simulate)
 app.command()(evidence.replay)

@@ -1,6 +1,7 @@
-"""The commands that print mathematics: fixed-points."""
+"""The commands that do mathematics: fixed-points, derive, check."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -49,3 +50,58 @@ def fixed_points(
 
         show = fixed_points_json if json else fixed_points_latex if latex else print_fixed_points
     show(problem, attention, limit)
+
+
+def derive(
+    dim: Annotated[int, typer.Option(min=1, help="Dimension D of x.")],
+    model: Annotated[str, typer.Option(help="merged, separate, or FILE.py:NAME of your own.")] = "separate",
+    heads: Annotated[int | None, typer.Option(help="Number of heads; 1 if left out.")] = None,
+    rank: Annotated[int | None, typer.Option(help="Rank of key and query (separate); 1 if left out.")] = None,
+    divisor: Divisor = None,
+    block: Annotated[str, typer.Option(help="restricted, or full for every weight.")] = "restricted",
+    teachers: Annotated[str, typer.Option(help="white, diagonal or general covariance Ω.")] = "white",
+    noise: Annotated[bool, typer.Option("--noise", help="Label noise of variance σ².")] = False,
+    mixture: Annotated[
+        bool, typer.Option("--mixture", help="A fraction 1 − p of prompts has one fixed teacher.")
+    ] = False,
+    degree: Annotated[int, typer.Option(min=0, help="Look for conserved polynomials up to this degree.")] = 2,
+    reduce: Annotated[str, typer.Option(help='An ansatz, as "value_1_2 = v, key_1_1_1 = v", or aligned.')] = "",
+    amplitudes: Annotated[str, typer.Option(help="Names in the ansatz that move, as v,u_1.")] = "",
+    latex: Annotated[bool, typer.Option("--latex", help="Print LaTeX.")] = False,
+) -> None:
+    """Derive loss, gradient flow, conserved quantities and reduced equations of a model, exactly."""
+    from ..compare.derivation_text import print_derivation, print_latex, reduction_on
+    from ..compare.statement_file import derivation_of
+
+    task = {"dimension": dim, "teachers": teachers, "noise": noise, "mixture": mixture}
+    given: dict[str, Any] = {"heads": heads, "rank": rank, "divisor": divisor}
+    if model in ("merged", "separate"):
+        given["heads"] = heads or 1
+    if model == "separate":
+        given["rank"] = rank or 1
+    settings = {name: value for name, value in given.items() if value is not None}
+    derivation = derivation_of(task, {"model": model, "block": block, **settings})
+    names = [name.strip() for name in amplitudes.split(",") if name.strip()]
+    reduction = reduction_on(derivation, reduce, names) if reduce else None
+    (print_latex if latex else print_derivation)(derivation, degree, reduction)
+
+
+def check(
+    file: Annotated[Path, typer.Argument(help="A TOML file with a task, a model and statements.")],
+    json: Json = False,
+) -> int:
+    """Prove or refute the statements of a file; exit 0 only if each is found as it is expected."""
+    from json import dumps
+
+    from ..compare.statement_file import load_statements
+
+    rows = []
+    for answer in load_statements(file).answers():
+        name, expected, finding = answer.entry.name, answer.entry.expected, answer.finding
+        rows.append({"name": name, "level": finding.level, "expected_level": expected, "holds": answer.holds})
+        rows[-1]["finding"] = str(finding)
+        if not json:
+            print(f"{name}: {finding}{'' if answer.holds else f' (expected: {expected})'}", flush=True)
+    if json:
+        print(dumps(rows))
+    return 0 if all(row["holds"] for row in rows) else 1

@@ -1,30 +1,81 @@
 """Theory derived with SymPy from the definition of task and model, sharing nothing with the numerical theory."""
 
+from .ansatz import aligned
+from .checking import Counterexample, Finding, check
+from .compiled import RightHandSide, compiled
+from .derivation import Derivation, derive, derive_output
+from .exact import is_zero, normal
 from .expectations import expectation
 from .fixed_points import Direction, SymbolicFixedPoint, fixed_points
+from .invariants import conserved_quantities, rate
+from .latex import latex, latex_equations, latex_invariants
 from .loss import PopulationLoss, flow_equations, model_output, output_loss, population_loss, weight_symbols
 from .population import EffectiveMap, Moments, effective_map, moments
 from .problem import N, Prompt, SymbolicTask, average, exact_task, symbolic_task
+from .reading import read_equation, read_equations, read_latex, read_text
+from .reduction import Reduction, reduce
+from .rest import rest_points
+from .statements import (
+    StatedFixedPoint,
+    StatedInvariant,
+    StatedLoss,
+    StatedMotion,
+    StatedReduction,
+    Statement,
+)
+from .time_courses import clock_residual, residuals, start_residuals
 
 __all__ = [
+    "Counterexample",
+    "Derivation",
     "Direction",
     "EffectiveMap",
+    "Finding",
     "Moments",
     "N",
     "PopulationLoss",
     "Prompt",
+    "Reduction",
+    "RightHandSide",
+    "StatedFixedPoint",
+    "StatedInvariant",
+    "StatedLoss",
+    "StatedMotion",
+    "StatedReduction",
+    "Statement",
     "SymbolicFixedPoint",
     "SymbolicTask",
+    "aligned",
     "average",
+    "check",
+    "clock_residual",
+    "compiled",
+    "conserved_quantities",
+    "derive",
+    "derive_output",
     "effective_map",
     "exact_task",
     "expectation",
     "fixed_points",
     "flow_equations",
+    "is_zero",
+    "latex",
+    "latex_equations",
+    "latex_invariants",
     "model_output",
     "moments",
+    "normal",
     "output_loss",
     "population_loss",
+    "rate",
+    "read_equation",
+    "read_equations",
+    "read_latex",
+    "read_text",
+    "reduce",
+    "residuals",
+    "rest_points",
+    "start_residuals",
     "symbolic_task",
     "weight_symbols",
 ]

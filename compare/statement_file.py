@@ -1,0 +1,212 @@
+"""A file of statements about a model: its derivation, and what is claimed of it in text or LaTeX (TOML)."""
+
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import sympy as sp
+
+from ..model import MODELS, model_from_dict
+from ..settings import refuse_unknown
+from ..task import Task
+from ..theory.symbolic import (
+    Derivation,
+    Finding,
+    N,
+    Prompt,
+    StatedFixedPoint,
+    StatedInvariant,
+    StatedLoss,
+    StatedMotion,
+    StatedReduction,
+    Statement,
+    SymbolicTask,
+    check,
+    derive,
+    derive_output,
+    exact_task,
+    read_latex,
+    read_text,
+    symbolic_task,
+)
+from ..theory.symbolic.problem import Expr
+from .user_code import load_model
+
+Reader = Callable[..., Any]
+
+_SYNTAXES: dict[str, Reader] = {"text": read_text, "latex": read_latex}
+
+
+class _Kind(NamedTuple):
+    make: Callable[..., Statement]
+    needs: tuple[str, ...]
+    may_have: tuple[str, ...] = ()
+
+
+_KINDS = {
+    "loss": _Kind(StatedLoss, ("value",), ("ansatz",)),
+    "motion": _Kind(StatedMotion, ("weight", "rate")),
+    "invariant": _Kind(StatedInvariant, ("quantity",)),
+    "reduction": _Kind(StatedReduction, ("ansatz", "equations")),
+    "fixed point": _Kind(StatedFixedPoint, ("values",), ("loss",)),
+}
+
+
+class Entry(NamedTuple):
+    """A statement of a file under its name, and whether its author expects it to be proved or refuted."""
+
+    name: str
+    statement: Statement
+    expected: str
+
+
+class Answer(NamedTuple):
+    """What became of an entry."""
+
+    entry: Entry
+    finding: Finding
+
+    @property
+    def holds(self) -> bool:
+        """Whether the finding is the expected one."""
+        return self.finding.level == self.entry.expected
+
+
+@dataclass(frozen=True, eq=False)
+class StatementFile:
+    """The derivation of the file's model on its task, and its statements."""
+
+    derivation: Derivation
+    entries: tuple[Entry, ...]
+
+    def answers(self) -> Iterator[Answer]:
+        """What becomes of each statement, in the order of the file, as soon as it is known."""
+        return (Answer(entry, check(entry.statement, self.derivation)) for entry in self.entries)
+
+
+def load_statements(path: str | Path) -> StatementFile:
+    """Read a TOML file with the tables task and model, definitions if need be, and a list of statements.
+
+    ValueError, naming the file, the statement and the culprit, for anything that cannot be read. A model's own
+    Python file is looked for beside this one.
+    """
+    path = Path(path)
+    try:
+        return statements_of(tomllib.loads(path.read_text(encoding="utf-8")), path.parent)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def statements_of(tables: dict[str, Any], folder: Path = Path()) -> StatementFile:
+    """The same from the tables themselves; Python files are relative to `folder`.
+
+    >>> rest = {"name": "rest", "kind": "fixed point", "values": {"value_1_2": "0"}}
+    >>> tables = {"task": {"dimension": 1}, "model": {"model": "merged", "heads": 1}, "statement": [rest]}
+    >>> [(answer.entry.name, answer.finding.level) for answer in statements_of(tables).answers()]
+    [('rest', 'proved')]
+    """
+    refuse_unknown(tables, allowed=("syntax", "task", "model", "definitions", "statement"), owner="the file")
+    for name in ("task", "model", "statement"):
+        if not tables.get(name):
+            raise ValueError(f"there is no table [{name}]")
+    syntax = tables.get("syntax", "text")
+    if syntax not in _SYNTAXES:
+        raise ValueError(f"syntax must be one of {', '.join(_SYNTAXES)}, not {syntax!r}")
+    derivation = derivation_of(tables["task"], tables["model"], folder)
+    book = _Book(_SYNTAXES[syntax], derivation, tables.get("definitions", {}))
+    names = [str(table.get("name", f"statement {n}")) for n, table in enumerate(tables["statement"], start=1)]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two statements have the name {max(names, key=names.count)!r}")
+    return StatementFile(derivation, tuple(map(book.entry, names, tables["statement"])))
+
+
+def derivation_of(task: dict[str, Any], model: dict[str, Any], folder: Path = Path()) -> Derivation:
+    """The derivation that two tables describe.
+
+    `task`: the arguments of `symbolic_task`, or the fields of `Task`. `model`: merged or separate with its fields,
+    FILE.py:NAME with those of that class, each with a `block`; or an `output` in text and its list of `weights`.
+    """
+    problem = _task(task)
+    rest = dict(model)
+    if "output" in rest:
+        refuse_unknown(rest, allowed=("output", "weights"), owner="a model with an output")
+        return _from_output(str(rest["output"]), rest.get("weights", []), problem)
+    name, block = rest.pop("model", None), rest.pop("block", "full")
+    if isinstance(name, str) and name not in MODELS and ":" in name:
+        return derive(load_model(name, folder, **rest), problem, block)
+    return derive(model_from_dict({"model": name, **rest}), problem, block)
+
+
+def _task(table: dict[str, Any]) -> SymbolicTask:
+    if "dimension" not in table:
+        return exact_task(Task.from_dict(table))
+    refuse_unknown(table, allowed=("dimension", "teachers", "noise", "mixture"), owner="task")
+    return symbolic_task(**table)
+
+
+def _from_output(output: str, names: list[str], task: SymbolicTask) -> Derivation:
+    weights, prompt = real_symbols(names), Prompt(task.dimension)
+    variables = [*prompt.x, prompt.y, *prompt.query]
+    return derive_output(read_text(output, [*weights, *variables, *task.parameters, N]), task, weights)
+
+
+@dataclass(frozen=True)
+class _Book:
+    """Reads what statements say, in one syntax, for one derivation and the file's definitions."""
+
+    syntax: Reader
+    derivation: Derivation
+    definitions: Mapping[str, str]
+
+    def entry(self, name: str, table: dict[str, Any]) -> Entry:
+        """One table [[statement]]; ValueError names the statement and the culprit."""
+        try:
+            expected = table.get("expected", "proved")
+            if expected not in ("proved", "refuted"):
+                raise ValueError(f"expected must be proved or refuted, not {expected!r}")
+            return Entry(name, self._statement(table), expected)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+
+    def _statement(self, table: dict[str, Any]) -> Statement:
+        kind = table.get("kind")
+        if kind not in _KINDS:
+            raise ValueError(f"kind must be one of {', '.join(_KINDS)}, not {kind!r}")
+        make, needs, may_have = _KINDS[kind]
+        allowed = ("name", "kind", "expected", "amplitudes", *needs, *may_have)
+        refuse_unknown(table, allowed=allowed, owner=f"a statement of kind {kind}")
+        for part in needs:
+            if part not in table:
+                raise ValueError(f"a statement of kind {kind} needs {part}")
+        amplitudes = real_symbols(table.get("amplitudes", []))
+        given = [part for part in (*needs, *may_have) if part in table]
+        return make(**{part: self._read(table[part], amplitudes) for part in given})
+
+    def _read(self, source: object, amplitudes: list[Expr]) -> Any:
+        """An expression, or a table of them by symbol."""
+        if isinstance(source, dict):
+            pairs = [(self._expression(name, amplitudes), each) for name, each in source.items()]
+            return {symbol: self._expression(each, amplitudes) for symbol, each in pairs}
+        return self._expression(source, amplitudes)
+
+    def _expression(self, source: object, amplitudes: list[Expr]) -> Expr:
+        symbols = [*symbols_of(self.derivation), *amplitudes]
+        known: dict[str, Expr] = {}
+        for name, meaning in self.definitions.items():
+            known[name] = self.syntax(str(meaning), symbols, known)
+        return self.syntax(str(source), symbols, known)
+
+
+def symbols_of(derivation: Derivation) -> list[Expr]:
+    """Every symbol that formulas about a derivation may have: its weights and parameters, and N."""
+    weights = [symbol for array in derivation.arrays.values() for symbol in array.flat]
+    return [*weights, *derivation.parameters, N]
+
+
+def real_symbols(names: list[str]) -> list[Expr]:
+    """Real symbols of these names; ValueError for what is no name."""
+    if not isinstance(names, list) or not all(isinstance(name, str) and name.isidentifier() for name in names):
+        raise ValueError(f"names must be a list such as ['v', 'kappa_1'], not {names!r}")
+    return [sp.Symbol(name, real=True) for name in names]
