@@ -75,6 +75,21 @@ def test_equal_arguments_of_a_function_are_one():
     assert is_zero(sp.log(R**2 - a**2) - sp.log(b**2))
 
 
+class LateRoot(sp.Function):
+    """A root that SymPy writes only once the argument is a number."""
+
+    @classmethod
+    def eval(cls, argument):
+        return sp.sqrt(argument) if argument.is_Integer else None
+
+
+def test_a_root_that_appears_while_deciding_is_declined():
+    late = LateRoot((2 * a + 2 * b) / (a + b))
+    with pytest.raises(ValueError, match="cannot be decided"):
+        is_zero(late - 1)
+    assert is_zero(late - sp.sqrt(2))
+
+
 leaves = st.sampled_from(
     [a, b, R, sp.sqrt(2), a**THIRD, sp.exp(t), sp.exp(a * t / 2), sp.sqrt(a + b), sp.Integer(2)]
 )

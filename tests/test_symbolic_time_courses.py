@@ -48,6 +48,7 @@ def test_a_rate_may_hold_the_time():
         v: 0,
     }
     assert residuals({u: u * t}, {u: w0 * sp.exp(t**2 / 2)}, t) == {u: 0}
+    assert residuals({u: 0}, {u: 2}, t) == start_residuals({u: 2}, t, {u: 2}) == {u: 0}
     assert residuals({u: u * t}, {u: w0 * sp.exp(t**2)}, t) != {u: 0}
 
 

@@ -140,7 +140,7 @@ class _Tower:
         return expression
 
     def vanishes(self, value: Element) -> bool:
-        """Whether a reduced fraction is zero; ValueError where only on some branches of the unsure roots."""
+        """Whether a reduced fraction is zero; ValueError if it may be so for some values of unsure generators."""
         norm = value.numer.as_expr()
         for root in reversed(self.unsure):
             if norm.has(root):
@@ -177,6 +177,10 @@ class _Tower:
 
     def _power(self, base: Expr, exponent: Expr) -> Expr:
         """base^exponent by roots of its positive irreducible factors, and one of the others together."""
+        if self.order % int(exponent.q):
+            raise ValueError(
+                f"a root appears where a function is evaluated and cannot be decided: {base}**({exponent})"
+            )
         value = self.element(base)
         if self.vanishes(value):
             raise ValueError(f"{base}**({exponent}) is a power of zero: write 0, or take it out")

@@ -24,13 +24,14 @@ def residuals(equations: Mapping[Expr, Expr], course: Mapping[Expr, Expr], time:
     {v: -t*v_0**3*(t*v_0 + 2)}
     """
     _require_amplitudes("equations", equations, course)
+    course = {amplitude: sp.sympify(value, strict=True) for amplitude, value in course.items()}
     for amplitude, value in course.items():
         if not value.free_symbols.isdisjoint(course):
             raise ValueError(
                 f"the course of {amplitude} must be explicit in {time}, but it holds an amplitude: {value}"
             )
     return {
-        amplitude: normal(course[amplitude].diff(time) - sp.sympify(rate, strict=True).xreplace(dict(course)))
+        amplitude: normal(course[amplitude].diff(time) - sp.sympify(rate, strict=True).xreplace(course))
         for amplitude, rate in equations.items()
     }
 
@@ -46,8 +47,8 @@ def start_residuals(course: Mapping[Expr, Expr], time: Expr, start: Mapping[Expr
     """
     _require_amplitudes("start", start, course)
     return {
-        amplitude: normal(course[amplitude].xreplace({time: sp.Integer(0)}) - start[amplitude])
-        for amplitude in course
+        amplitude: normal(sp.sympify(value, strict=True).xreplace({time: sp.Integer(0)}) - start[amplitude])
+        for amplitude, value in course.items()
     }
 
 
