@@ -181,9 +181,8 @@ def test_merged_heads_rest_at_two_maps_only():
     )  # so M* is the only root
 
     def at_rest(values, matrices):
-        there = dict(zip(v, values, strict=True))
-        for symbols, matrix in zip(U, matrices, strict=True):
-            there |= dict(zip(symbols, matrix, strict=True))
+        symbols = [*v, *U[0], *U[1]]
+        there = dict(zip(symbols, [*map(sp.sympify, values), *matrices[0], *matrices[1]], strict=True))
         return all(zero(rate.xreplace(there)) for rate in flow.values())
 
     α, τ, none = *sp.symbols("alpha tau"), sp.zeros(2)
