@@ -77,7 +77,7 @@ def test_merged_motion(heads, dimension):
 
 @pytest.mark.parametrize("model", [*SEPARATE, Separate(1, rank=3)], ids=ids)
 def test_separate_motion(model):
-    task = symbolic_task(2, teachers="general", noise=True)
+    task = symbolic_task(2, teachers="general", noise=model.rank == 1)
     _, flow, v, (K, Q) = restricted(model, task)
     heads = range(model.head_count)
 
@@ -96,7 +96,7 @@ def test_separate_motion(model):
     assert [name for name, wrong in WRONG_FORCES.items() if holds(wrong)] == []
 
 
-@pytest.mark.parametrize("model", [Merged(2), Separate(1), Separate(1, rank=2)], ids=ids)
+@pytest.mark.parametrize("model", [Merged(1), Separate(1), Separate(1, rank=2)], ids=ids)
 def test_other_entries_stay_at_zero(model):
     task = symbolic_task(2, teachers="general", noise=True)
     inside = set(restricted(model, task)[1])
@@ -126,7 +126,7 @@ def test_merged_conservation():
 
 @pytest.mark.parametrize("model", SEPARATE, ids=ids)
 def test_separate_conservation(model):
-    loss, _, v, (K, Q) = restricted(model, symbolic_task(2, teachers="general", noise=True))
+    loss, _, v, (K, Q) = restricted(model, symbolic_task(2, teachers="general"))
     for h in range(model.head_count):
         kept = K[h] * K[h].T - Q[h] * Q[h].T
         assert not any(moves(entry, loss) for entry in kept)
