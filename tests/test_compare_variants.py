@@ -5,7 +5,16 @@ import pytest
 
 from attndyn import Merged, Separate, Task
 from attndyn.compare.claim import THEORY
-from attndyn.compare.variants import LONGER_CONTEXT, MOMENTS, NO_FOURTH_MOMENT, TRACE_DROPPED, variant, with_context
+from attndyn.compare.variants import (
+    LONGER_CONTEXT,
+    MOMENTS,
+    NO_FOURTH_MOMENT,
+    TRACE_DROPPED,
+    unlimited,
+    variant,
+    with_context,
+)
+from attndyn.simulate import initial_weights, sample, statistics, train
 from attndyn.theory import population
 
 N = 10
@@ -90,3 +99,43 @@ def test_an_unknown_variant_is_refused_with_those_that_exist():
     with pytest.raises(ValueError, match="no variant of the moments is called 'exponent': there are") as error:
         variant(TASKS["plain"], MODELS["context"], "exponent")
     assert all(name in str(error.value) for name in MOMENTS)
+
+
+MIXED = {"fixed_teacher": [1.0, -1.0], "in_context_fraction": 0.5}
+START = initial_weights(MODELS["tokens"], Task([2, 1], context_length=4), 0.6, seed=1, scheme="gaussian")
+RULE = {"learning_rate": 0.05, "steps": 200, "record": 200}
+
+
+def gap(source, run):
+    """Largest difference of the losses of two runs of all weights."""
+    return np.max(np.abs(train(MODELS["tokens"], source, START, **RULE).loss - run.loss))
+
+
+@pytest.mark.parametrize("random_labels", [False, True])
+def test_runs_on_samples_of_a_mixture_approach_the_one_on_unlimited_data(random_labels):
+    """As P^-1/2: the gap falls by 8 over a factor 64 in P; to the run of another fraction it does not."""
+    task, model = Task([2, 1], trace=1.0, context_length=4, **MIXED), MODELS["tokens"]
+    exact = train(model, unlimited(task, model, random_labels=random_labels), START, **RULE)
+    other = Task.from_dict(task.to_dict() | {"in_context_fraction": 0.3})
+    wrong = train(model, unlimited(other, model, random_labels=random_labels), START, **RULE)
+    assert exact.loss[-1] < 0.7 * exact.loss[0]
+
+    def gaps(sequences):
+        data = [sample(task, sequences, seed, random_labels=random_labels) for seed in range(12)]
+        sources = [statistics(each, model) for each in data]
+        return np.array([np.sqrt(np.mean([gap(each, run) ** 2 for each in sources])) for run in (exact, wrong)])
+
+    few, many = gaps(1000), gaps(64_000)
+    assert few[0] / many[0] == pytest.approx(8, rel=0.35)
+    assert few[1] / many[1] < 4
+
+
+def test_without_a_mixture_unlimited_data_are_restricted():
+    task, model = TASKS["general"], MODELS["none"]
+    moments, source = population(task, model), unlimited(task, model)
+    assert (source.block, source.sequences) == ("restricted", np.inf)
+    assert np.array_equal(source.b, moments.B.ravel())
+    mixture = Task([2, 1], context_length=4, **MIXED)
+    assert unlimited(mixture, model).digest != unlimited(mixture, model, random_labels=True).digest
+    with pytest.raises(ValueError, match="random_labels are for the sequences of a fixed_teacher"):
+        unlimited(task, model, random_labels=True)

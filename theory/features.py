@@ -87,6 +87,14 @@ class _Means(NamedTuple):
     CC: FloatArray
 
 
+class _Query(NamedTuple):
+    """Moments of the query's own token (x_q, 0): second, fourth, and sixth as in S, (P, D, P, D)."""
+
+    second: FloatArray
+    fourth: FloatArray
+    sixth: FloatArray
+
+
 def feature_moments(task: Task, model: Parametrization, *, random_labels: bool = False) -> FeatureMoments:
     """Exact moments of all features of linear attention on the task; only the model's divisor matters.
 
@@ -111,13 +119,12 @@ def feature_moments(task: Task, model: Parametrization, *, random_labels: bool =
         _refuse_random_labels(task)
     D = task.dimension
     i, j = np.triu_indices(D + 1)
-    x = np.pad(task.covariance, (0, 1))
     with np.errstate(over="ignore", invalid="ignore"):
-        means = _means(_sequences(task, random_labels))
-        c = float(np.sum(x * means.ww)) + task.noise_variance
-        n, one = (_ratio(task, model, power, 1) for power in (1, 0))
-        b = (n * (means.Cw @ x) + one * (_pairings(x) @ means.w))[i, j, :D]
-        S = _second_moments(means, x, tuple(_ratio(task, model, power, 2) for power in (2, 1, 0)))
+        query, means = _query(task.covariance), _means(_sequences(task, random_labels))
+        c = float(np.sum(query.second * means.ww)) + task.noise_variance
+        tokens, own = (_ratio(task, model, power, 1) for power in (1, 0))
+        b = (tokens * (means.Cw @ query.second) + own * (query.fourth @ means.w))[i, j, :D]
+        S = _second_moments(means, query, [_ratio(task, model, power, 2) for power in (2, 1, 0)])
     if not np.all(np.isfinite(S)):
         raise ValueError("the moments of this task overflow: rescale Λ, for instance by trace=1, or Ω")
     indices = np.column_stack([np.repeat(i, D), np.repeat(j, D), np.tile(np.arange(D), len(i))])
@@ -188,31 +195,34 @@ def _means(sequences: list[_Sequences]) -> _Means:
     return _Means(*(np.sum(part, axis=0) for part in zip(*parts, strict=True)))
 
 
-def _second_moments(means: _Means, x: FloatArray, ratios: tuple[float, ...]) -> FloatArray:
-    """S (K, K), from the covariance of (x_q, 0) and the means of n², n and 1 over divisor².
+def _query(Λ: FloatArray) -> _Query:
+    """Isserlis' theorem; the sixth moments E[x_i x_j x_d x_k x_l x_e] pair x_d with each of the others in turn."""
+    second = np.pad(Λ, (0, 1))
+    fourth = _pairings(second)
+    i, j = np.triu_indices(len(second))
+    x, rest = second[:, :-1], fourth[i, j]
+    sixth = (
+        np.einsum("pq,de->pdqe", rest[:, i, j], Λ)
+        + np.einsum("pd,pqe->pdqe", x[i], fourth[j][:, i, j, :-1])
+        + np.einsum("pd,pqe->pdqe", x[j], fourth[i][:, i, j, :-1])
+        + np.einsum("qd,pqe->pdqe", x[i], rest[:, j, :-1])
+        + np.einsum("qd,pqe->pdqe", x[j], rest[:, i, :-1])
+    )
+    return _Query(second, fourth, sixth)
 
-    Given w and x_q, X Xᵀ is the product of the query's own token and a sum over n independent tokens, of mean n C
-    and covariance n (C_ik C_jl + C_il C_jk).
+
+def _second_moments(means: _Means, query: _Query, ratios: list[float]) -> FloatArray:
+    """S (K, K), from the means of n², n and 1 over divisor².
+
+    Given w and x_q, X Xᵀ is the square of the query's own token and a sum over n independent tokens, which has the
+    mean n C and the covariance n (C_ik C_jl + C_il C_jk).
     """
-    i, j = np.triu_indices(len(x))
-    Λ, fourth = x[:-1, :-1], _pairings(x)
-    two_tokens, one_token, no_token = ratios
+    i, j = np.triu_indices(len(query.second))
+    Λ = query.second[:-1, :-1]
+    two_tokens, one_token, own = ratios
     same = means.CC[i[:, None], i, j[:, None], j] + means.CC[i[:, None], j, j[:, None], i]
     S = np.einsum("pq,de->pdqe", two_tokens * means.CC[i, j][:, i, j] + one_token * same, Λ)
-    beside = one_token * np.einsum("p,qde->pdqe", means.C[i, j], fourth[i, j, :-1, :-1])
-    S += beside + beside.swapaxes(0, 2) + no_token * _sixth_moments(x, fourth)
+    beside = one_token * np.einsum("p,qde->pdqe", means.C[i, j], query.fourth[i, j, :-1, :-1])
+    S += beside + beside.swapaxes(0, 2) + own * query.sixth
     S = S.reshape(len(i) * len(Λ), -1)
     return np.asarray((S + S.T) / 2)
-
-
-def _sixth_moments(x: FloatArray, fourth: FloatArray) -> FloatArray:
-    """E[x_i x_j x_d x_k x_l x_e] over pairs i ≤ j and k ≤ l, (P, D, P, D): x_d with each of the others."""
-    i, j = np.triu_indices(len(x))
-    near, rest = x[:, :-1], fourth[i, j]
-    return np.asarray(
-        np.einsum("pq,de->pdqe", rest[:, i, j], near[:-1])
-        + np.einsum("pd,pqe->pdqe", near[i], fourth[j][:, i, j, :-1])
-        + np.einsum("pd,pqe->pdqe", near[j], fourth[i][:, i, j, :-1])
-        + np.einsum("qd,pqe->pdqe", near[i], rest[:, j, :-1])
-        + np.einsum("qd,pqe->pdqe", near[j], rest[:, i, :-1])
-    )
