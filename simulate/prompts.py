@@ -73,7 +73,7 @@ def sample(
     zero at every position; both read the data twice. With a fixed teacher exactly ⌊p·P + ½⌋ sequences have a
     random one; `random_labels` draws the context labels of the others from N(0, 1), independently of x.
     ValueError if sequences < 1, or whitening is asked of a mixture or of fewer than D + 1 sequences, or random
-    labels without a fixed teacher.
+    labels without a fixed teacher or over several context lengths.
 
     >>> from attndyn import Task
     >>> data = sample(Task(eigenvalues=[2, 1], context_length=5), sequences=10, seed=0)
@@ -88,6 +88,8 @@ def sample(
         raise ValueError(f"whiten needs more than D = {task.dimension} sequences, not {sequences}")
     if random_labels and task.fixed_teacher is None:
         raise ValueError("random_labels are for the sequences of a fixed_teacher, which this task lacks")
+    if random_labels and len(task.context_lengths) > 1:
+        raise ValueError("random_labels need one context_length: shorter prompts would be asked for a random label")
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, not {split!r}")
     stream(seed, split)
