@@ -251,7 +251,9 @@ BAD = {
     "whiten needs more than D = 2 sequences, not 2": lambda: sample(TASK, 2, whiten=True),
     "random_labels are for the sequences of a fixed_teacher": lambda: sample(TASK, 5, random_labels=True),
     "random_labels need one context_length": lambda: sample(
-        Task([2, 1], context_length="1..4", fixed_teacher=[1.0, -2.0]), 5, random_labels=True
+        Task([2, 1], context_length="1..4", fixed_teacher=[1.0, -2.0], in_context_fraction=0.5),
+        5,
+        random_labels=True,
     ),
     "tokens must have shape (P, N+1, D+1) with P, N, D ≥ 1, not (3, 3)": lambda: given(np.ones((3, 3))),
     "tokens must have shape (P, N+1, D+1) with P, N, D ≥ 1, not (3, 1, 3)": lambda: given(np.ones((3, 1, 3))),
