@@ -1,0 +1,126 @@
+"""Arithmetic on expressions that refuses to make what is too large, infinite or not real."""
+
+from collections.abc import Sequence
+from math import ceil, comb, prod
+from typing import NamedTuple
+
+import sympy as sp
+
+from .problem import Expr, average
+
+MAX_POWER, MAX_ROOT = 64, 12
+"""Bounds on the numerator and the denominator of an exponent."""
+
+
+MAX_NUMBER = 300
+"""The most digits of a number."""
+
+
+class Size(NamedTuple):
+    """Bounds for an expression: its degree, its terms when multiplied out, and the bits of its numbers."""
+
+    degree: int
+    terms: int
+    bits: int
+
+
+_LARGEST = Size(degree=256, terms=100_000, bits=4096)
+_INSIDE = Size(degree=64, terms=10_000, bits=1024)  # of roots and functions, where SymPy looks for signs
+_AVERAGED = Size(degree=24, terms=2000, bits=1024)  # multiplied out at once
+
+
+def size(expression: Expr) -> Size:
+    """The size of an expression, from its parts."""
+    if expression.is_Rational:
+        return Size(0, 1, max(abs(int(expression.p)), int(expression.q)).bit_length())
+    parts = [size(part) for part in expression.args]
+    if expression.is_Add:
+        return Size(max(part.degree for part in parts), sum(part.terms for part in parts), _most_bits(parts))
+    if expression.is_Mul:
+        return _product(parts)
+    if expression.is_Pow and expression.exp.is_Rational:
+        return _power(parts[0], expression.exp)
+    return Size(1, 1, _most_bits(parts))
+
+
+def added(terms: Sequence[Expr]) -> Expr:
+    """The sum of the terms; ValueError if it is too large."""
+    return _within(sp.Add(*terms))
+
+
+def multiplied(factors: Sequence[Expr]) -> Expr:
+    """The product of the factors; ValueError if it is too large."""
+    _require(_product([size(factor) for factor in factors]))
+    return _within(sp.Mul(*factors))
+
+
+def inverse(expression: Expr) -> Expr:
+    """One over an expression; ValueError if that is zero."""
+    return power(expression, sp.Integer(-1))
+
+
+def power(base: Expr, exponent: Expr) -> Expr:
+    """A rational power, or any real one of e; ValueError for others, 0 to negative powers and roots of −1."""
+    if base == sp.E:
+        return function("exp", exponent)
+    if not exponent.is_Rational or abs(exponent.p) > MAX_POWER or exponent.q > MAX_ROOT:
+        raise ValueError(
+            f"an exponent must be a rational number p/q with |p| ≤ {MAX_POWER} and q ≤ {MAX_ROOT}, not {exponent}"
+        )
+    if base == 0 and exponent < 0:
+        raise ValueError("division by zero")
+    _require(_power(size(base), exponent), _LARGEST)
+    if not exponent.is_Integer:
+        _require(size(base), _INSIDE)
+    return _real(sp.Pow(base, exponent))
+
+
+def function(name: str, argument: Expr) -> Expr:
+    """The function of this name of an expression; ValueError where it is not real, or too large."""
+    if name == "sqrt":
+        return power(argument, sp.Rational(1, 2))
+    if name == "cbrt":
+        return power(argument, sp.Rational(1, 3))
+    inside = size(argument)
+    if name in ("average", "avg"):
+        _require(inside, _AVERAGED)
+        return _within(average(argument))
+    _require(inside, _INSIDE)
+    if argument.is_number and argument.has(sp.Function):
+        raise ValueError(f"{name} of a constant must be one of roots and rational numbers, not of {argument}")
+    if name in ("log", "ln") and argument == 0:
+        raise ValueError("the logarithm of zero is not finite")
+    return _real(getattr(sp, {"ln": "log", "arctan": "atan"}.get(name, name))(argument))
+
+
+def _product(parts: Sequence[Size]) -> Size:
+    return Size(
+        sum(part.degree for part in parts), prod(part.terms for part in parts), sum(part.bits for part in parts)
+    )
+
+
+def _power(base: Size, exponent: Expr) -> Size:
+    times = ceil(abs(exponent))
+    return Size(base.degree * times, comb(base.terms + times - 1, times), base.bits * max(times, 1))
+
+
+def _most_bits(parts: Sequence[Size]) -> int:
+    return max((part.bits for part in parts), default=0)
+
+
+def _within(expression: Expr) -> Expr:
+    _require(size(expression))
+    return expression
+
+
+def _require(found: Size, allowed: Size = _LARGEST) -> None:
+    for name, value, limit in zip(Size._fields, found, allowed, strict=True):
+        if value > limit:
+            raise ValueError(f"too large an expression: up to {limit} {name} can be read here, not {value}")
+
+
+def _real(expression: Expr) -> Expr:
+    complex_number = expression.is_number and expression.is_real is False
+    if complex_number or expression.has(sp.I, sp.nan, sp.zoo, sp.oo, -sp.oo):
+        raise ValueError(f"{expression} is no real number")
+    return _within(expression)

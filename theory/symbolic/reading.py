@@ -1,0 +1,144 @@
+"""Formulas that a user wrote, in text or in LaTeX, as expressions in known symbols. Nothing runs as code."""
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+import sympy as sp
+
+from .grammar import TextGrammar
+from .latex_grammar import LatexGrammar
+from .notation import Name, readings
+from .problem import Expr
+from .tokens import Token, latex_tokens, mistake, text_tokens
+
+Definitions = Mapping[str, Expr]
+"""Abbreviations of the user's own: name, as in text, → expression."""
+
+_NONE: Definitions = MappingProxyType({})
+
+
+def read_text(source: str, symbols: Iterable[Expr], definitions: Definitions = _NONE) -> Expr:
+    """The expression that a formula in text spells, in these symbols.
+
+    Whole numbers, decimals (exactly: 0.5 is 1/2), names, + - * / ** ^, brackets, rational powers, and sqrt, cbrt,
+    exp, log, sinh, cosh, tanh, atan, average(…), pi, E. `definitions` are replaced in. ValueError names what is not
+    understood, with its position from 1, and what is too large.
+
+    >>> a, lambda_1 = sp.symbols("a lambda_1", positive=True)
+    >>> read_text("0.5*lambda_1^2*(1 + 1/m)", [a, lambda_1], {"m": a**2})
+    lambda_1**2*(1 + a**(-2))/2
+    """
+    return _text(_without_lines(text_tokens(source)), symbols, definitions).whole()
+
+
+def read_latex(source: str, symbols: Iterable[Expr], definitions: Definitions = _NONE) -> Expr:
+    r"""The expression that a formula in LaTeX spells, in these symbols under the names of `latex_names`.
+
+    Also the text names in upright letters (\mathrm{value}_{1,2}), \frac, \sqrt[3], e^{…}, \ln and the functions of
+    `read_text`, products without a sign, and \langle … \rangle or \overline{…} for averages over the context.
+    `definitions` are replaced in. ValueError as `read_text`, and for what has two readings, such as a/bc.
+
+    >>> value, lambda_1 = sp.symbols("value_1_2 lambda_1", real=True)
+    >>> read_latex(r"\tfrac12 \lambda_1^2 \left(1 - v_{1,2}\right)", [value, lambda_1])
+    lambda_1**2*(1 - value_1_2)/2
+    """
+    return _latex(_without_lines(latex_tokens(source)), symbols, definitions).whole()
+
+
+def read_equation(
+    source: str,
+    symbols: Iterable[Expr],
+    definitions: Definitions = _NONE,
+    *,
+    latex: bool = False,
+    rate: bool = False,
+) -> tuple[Expr, Expr]:
+    r"""The symbol on the left of one equation and the expression on its right.
+
+    With `rate` the left is a rate in flow time, dv/dt or v' in text, \dot v or \frac{dv}{dt} in LaTeX.
+    ValueError as `read_text`, and for any other left side.
+
+    >>> v, t = sp.symbols("v t", real=True)
+    >>> read_equation("dv/dt = v^2 - v^5", [v], rate=True)
+    (v, -v**5 + v**2)
+    """
+    equations = read_equations(source, symbols, definitions, latex=latex, rate=rate)
+    if len(equations) != 1:
+        raise ValueError(f"one equation must be given, not {len(equations)}")
+    return next(iter(equations.items()))
+
+
+def read_equations(
+    source: str,
+    symbols: Iterable[Expr],
+    definitions: Definitions = _NONE,
+    *,
+    latex: bool = False,
+    rate: bool = False,
+) -> dict[Expr, Expr]:
+    r"""Left symbol → right expression of equations on lines of their own, also in an aligned block of LaTeX.
+
+    A line without = continues the one before. `rate` as in `read_equation`. ValueError as there, and where two
+    equations have the same left side.
+
+    >>> u, v = sp.symbols("u v", real=True)
+    >>> read_equations(r"\begin{aligned} \dot u &= v \\ &\quad + u \\ \dot v &= u \end{aligned}", [u, v],
+    ...                latex=True, rate=True)
+    {u: u + v, v: u}
+    """
+    tokens = latex_tokens(source) if latex else text_tokens(source)
+    names = list(symbols)
+    found: dict[Expr, Expr] = {}
+    for part in _equations(tokens):
+        grammar = (_latex if latex else _text)(part, names, definitions)
+        left, is_rate = grammar.left()
+        if is_rate != rate or not left.is_Symbol:
+            wanted = r"a rate, \dot v or dv/dt" if rate else "a symbol"
+            raise mistake(f"the left side must be {wanted}", part[0])
+        if left in found:
+            raise mistake(f"two equations for {left}", part[0])
+        grammar.expect("=")
+        found[left] = grammar.whole()
+    return found
+
+
+def _text(tokens: list[Token], symbols: Iterable[Expr], definitions: Definitions) -> TextGrammar:
+    names = {symbol.name: symbol for symbol in symbols}
+    _require_new(definitions, names)
+    return TextGrammar(tokens, {"pi": sp.pi, "E": sp.E} | names | {**definitions})
+
+
+def _latex(tokens: list[Token], symbols: Iterable[Expr], definitions: Definitions) -> LatexGrammar:
+    symbols = list(symbols)
+    _require_new(definitions, [symbol.name for symbol in symbols])
+    meaning = {sp.Symbol(name): value for name, value in definitions.items()}
+    known = {name: meaning.get(symbol, symbol) for name, symbol in readings([*symbols, *meaning]).items()}
+    return LatexGrammar(tokens, {Name(r"\pi"): sp.pi, Name("e"): sp.E} | known)
+
+
+def _require_new(definitions: Definitions, names: Iterable[str]) -> None:
+    for name in definitions.keys() & set(names):
+        raise ValueError(f"{name} is a symbol here: define another name")
+
+
+def _without_lines(tokens: list[Token]) -> list[Token]:
+    return [token for token in tokens if token.kind != "line"]
+
+
+def _equations(tokens: list[Token]) -> list[list[Token]]:
+    """The tokens of each equation, cut at ends of lines after which there is another = ."""
+    lines: list[list[Token]] = [[]]
+    for token in tokens[:-1]:
+        if token.kind == "line":
+            lines.append([])
+        else:
+            lines[-1].append(token)
+    parts: list[list[Token]] = []
+    for line in filter(None, lines):
+        if parts and all(token.text != "=" for token in line):
+            parts[-1] += line
+        else:
+            parts.append(line)
+    ends = [*(Token("end", " ", part[0].position) for part in parts[1:]), tokens[-1]]
+    trimmed = ([*part[:-1], *(part[-1:] if part[-1].text != "," else [])] for part in parts)
+    return [[*part, end] for part, end in zip(trimmed, ends, strict=False)]

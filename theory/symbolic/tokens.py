@@ -1,0 +1,109 @@
+"""Text and LaTeX formulas cut into tokens: numbers, names, operators, brackets and, in LaTeX, commands."""
+
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import NamedTuple
+
+from .notation import GREEK, upright
+
+MAX_LENGTH = 200_000
+"""The most characters that a formula may have."""
+
+FUNCTIONS = ("sqrt", "cbrt", "exp", "log", "ln", "sinh", "cosh", "tanh", "atan", "arctan", "average", "avg")
+"""Names that stand before brackets."""
+
+OPEN = {"(": ")", "[": "]", "{": "}", r"\{": r"\}", r"\langle": r"\rangle"}
+"""Opening brackets and what closes them."""
+
+_UNICODE = str.maketrans({"−": "-", "·": "*", "⋅": "*", "×": "*"})
+_NUMBER = r"(?P<number>(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))"
+_TEXT = re.compile(rf"[^\S\n]*(?:{_NUMBER}|(?P<name>[^\W\d]\w*)|(?P<op>\*\*|[-+*/^()=,'])|(?P<line>\n))")
+_LATEX = re.compile(
+    rf"\s*(?:{_NUMBER}"
+    r"|\\(?:mathrm|operatorname|text|mathit|mathsf|textrm)\s*\{\s*(?P<word>(?:[^\W_]|\\_|_)+)\s*\}"
+    r"|\\(?:begin|end)\s*\{(?P<environment>(?:aligned|align|equation|split|gather|gathered)\*?)\}"
+    r"|(?P<command>\\(?:[a-zA-Z]+|\\|.))"
+    r"|(?P<letter>[^\W\d_])|(?P<op>[-+*/^()\[\]{}=_,&~]))"
+)
+_SPACE = {
+    *(r"\,", r"\:", r"\;", r"\!", r"\>", "\\ ", "~", "&", r"\quad", r"\qquad", r"\left", r"\right", r"\limits"),
+    *(rf"\{size}{side}" for size in ("big", "Big", "bigg", "Bigg") for side in ("", "l", "r")),
+    *(r"\displaystyle", r"\textstyle", r"\nonumber", r"\notag"),
+}
+_OPERATORS = {
+    r"\cdot": "*",
+    r"\times": "*",
+    r"\tfrac": r"\frac",
+    r"\dfrac": r"\frac",
+    r"\lbrace": r"\{",
+    r"\rbrace": r"\}",
+    r"\bar": r"\overline",
+}
+COMMANDS = frozenset(
+    {r"\frac", r"\sqrt", r"\exp", r"\log", r"\ln", r"\sinh", r"\cosh", r"\tanh", r"\arctan", r"\overline", r"\dot"}
+    | {r"\langle", r"\rangle", r"\{", r"\}", r"\mathrm", r"\operatorname", r"\\"}
+)
+"""The commands that a formula in LaTeX may have, besides Greek letters, spaces and sizes."""
+
+
+class Token(NamedTuple):
+    """A piece of a formula: `kind` is number, name, command, op, line or end; `position` counts from 1."""
+
+    kind: str
+    text: str
+    position: int
+
+
+def mistake(message: str, token: Token) -> ValueError:
+    """The error that says what is wrong and where."""
+    return ValueError(f"{message}, at position {token.position}")
+
+
+def text_tokens(source: str) -> list[Token]:
+    """The tokens of a formula in text; ValueError names a character that has no meaning."""
+    return list(_cut(source.translate(_UNICODE), _TEXT))
+
+
+def latex_tokens(source: str) -> list[Token]:
+    r"""The tokens of a formula in LaTeX, without spaces and sizes; `\\` is of kind line.
+
+    ValueError names unknown commands and characters that have no meaning.
+    """
+    source = re.sub(r"^\s*\${1,2}|\${1,2}\s*$", lambda dollars: " " * len(dollars[0]), source.translate(_UNICODE))
+    return [_latex_token(token) for token in _cut(source, _LATEX) if token.text not in _SPACE and token.text]
+
+
+def _cut(source: str, pattern: re.Pattern[str]) -> Iterator[Token]:
+    if not isinstance(source, str):
+        raise ValueError(f"a formula must be text, not {source!r}")
+    if len(source) > MAX_LENGTH:
+        raise ValueError(f"a formula may have {MAX_LENGTH} characters, not {len(source)}")
+    end = len(source.rstrip())
+    place = 0
+    while place < end:
+        match = pattern.match(source, place)
+        if match is None:
+            place += len(source[place:]) - len(source[place:].lstrip())
+            raise ValueError(f'unexpected character "{source[place]}", at position {place + 1}')
+        kind = str(match.lastgroup)
+        yield Token(kind, match[kind], match.start(kind) + 1)
+        place = match.end()
+    yield Token("end", " ", end + 1)
+
+
+def _latex_token(token: Token) -> Token:
+    kind, text, position = token
+    text = _OPERATORS.get(text, text)
+    if kind == "word":
+        return Token("name", upright(text.replace(r"\_", "_")), position)
+    if kind == "letter" or (kind == "command" and text[1:] in GREEK):
+        return Token("name", text, position)
+    if kind == "environment" or text == r"\\":
+        return Token("line", text, position)
+    if kind == "command" and text not in COMMANDS and text not in _OPERATORS.values():
+        near = get_close_matches(text, [*COMMANDS, *("\\" + letter for letter in GREEK)], n=3)
+        hint = f" (did you mean {' or '.join(near)}?)" if near else ""
+        raise mistake(f'unknown LaTeX command "{text}"{hint}', token)
+    is_op = kind == "command" and (text in OPEN or text in OPEN.values() or text[0] != "\\")
+    return Token("op" if is_op else kind, text, position)
