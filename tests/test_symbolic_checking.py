@@ -176,6 +176,20 @@ def test_two_directions_in_two_heads():
     assert not check(StatedFixedPoint(values | {first: -values[first]}), D2).holds
 
 
+def test_a_wrong_fixed_point_of_four_directions_is_refuted_before_anything_is_expanded():
+    derivation = derive(Separate(4), symbolic_task(4), "restricted")
+    lam, w, values = derivation.parameters, derivation.arrays, {}
+    gain = [λ**3 / (λ**2 * (1 + 1 / N) + λ * sum(lam) / N) for λ in lam]
+    for d in range(4):
+        root = sp.cbrt(gain[d] / lam[d] ** 2)
+        values |= {w["value"][d, 4]: root, w["key"][d, 0, d]: root, w["query"][d, 0, d]: root}
+    loss = sum(lam) - sum(gain)
+    proved(StatedFixedPoint(values, loss), derivation)
+    wrong = {weight: value.subs(N, N + 1) for weight, value in values.items()}
+    refuted(StatedFixedPoint(wrong, loss), derivation, failing=13)
+    refuted(StatedFixedPoint(values, loss.subs(N, N + 1)), derivation)
+
+
 def test_a_fixed_point_may_leave_weights_free():
     proved(StatedFixedPoint({V: V}, LAMBDA), D1)
     refuted(StatedFixedPoint({V: V, K: K}), D1)
@@ -204,6 +218,7 @@ def test_values_must_be_real():
         (StatedLoss(sp.Symbol("z")), "z, which does not stand there: N, key_1_1_1, .*, value_1_2 do"),
         (StatedLoss(sp.Symbol("lambda_1")), "lambda_1 of the loss has other assumptions"),
         (StatedMotion(sp.Symbol("value_1_3", real=True), 0), r"value_1_3, .* \(did you mean .*value_1_2"),
+        (StatedMotion("value_1_2", 0), "the statement must name symbols, not 'value_1_2'"),
         (StatedInvariant(0.5 * V), r"inexact number 0.5.*: write sympy.Rational"),
         (StatedInvariant("v**2"), "must be a SymPy expression, not 'v.*2': read text by read_text"),
         (StatedLoss(sp.oo), "must be a finite expression, not oo"),

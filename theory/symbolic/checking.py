@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .counterexample import Point, differing_point, point_below
+from .counterexample import Point, differ_at_small_points, differing_point, point_below
 from .derivation import Derivation
 from .exact import is_zero
 from .problem import Expr
@@ -79,8 +79,15 @@ def check(statement: Statement, derivation: Derivation) -> Finding:
     fraction = derivation.task.in_context_fraction
     failing = tuple(part for part in stated if part.at_least and not _is_at_least(part, fraction))
     if not failing:  # an identity between values that are not real would be none
-        failing = tuple(part for part in stated if not part.at_least and not is_zero(part.derived - part.claimed))
+        failing = tuple(part for part in stated if not part.at_least and not _is_identical(part, fraction))
     return Finding(stated, failing, _counterexample(failing[0], fraction) if failing else None)
+
+
+def _is_identical(part: Identity, fraction: Expr) -> bool:
+    """Whether both sides are the same: points refute quickly, and only the normal form proves."""
+    if differ_at_small_points(part.derived, part.claimed, fraction):
+        return False
+    return is_zero(part.derived - part.claimed)
 
 
 def _is_at_least(part: Identity, fraction: Expr) -> bool:

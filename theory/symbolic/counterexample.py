@@ -1,6 +1,6 @@
 """Small rational points at which two expressions differ."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import count, islice
 from math import gcd
 
@@ -11,12 +11,16 @@ from .problem import Expr
 from .signs import roots_in
 
 Point = dict[Expr, Expr]
+Domains = dict[Expr, list[Expr]]
 
 TRIED = 160
 """Numbers that are tried for one symbol: more than any degree that occurs."""
 
 POINTS = 1000
 """Points that are tried at most."""
+
+FEW = 8
+"""Points that are tried before any other thing: most mistakes show there."""
 
 
 def differing_point(derived: Expr, claimed: Expr, fraction: Expr | None = None) -> Point | None:
@@ -29,27 +33,38 @@ def differing_point(derived: Expr, claimed: Expr, fraction: Expr | None = None) 
     >>> differing_point(a * b, a + b - 1)
     {a: 2, b: 2}
     """
-    symbols = sorted(derived.free_symbols | claimed.free_symbols, key=str)
-    domains = {symbol: list(islice(_numbers(symbol, fraction), TRIED)) for symbol in symbols}
-    starts = [*islice(_rational_points((derived, claimed), domains), 5), {}]
-    for start in starts:
+    domains = _domains(derived.free_symbols | claimed.free_symbols, fraction)
+    for start in (*islice(_rational_points((derived, claimed), domains), 1), {}):
         pair = derived.xreplace(start), claimed.xreplace(start)
-        rest = {symbol: domains[symbol] for symbol in symbols if symbol not in start}
-        point = _completed(*pair, rest, iter(range(POINTS)))
+        rest = {symbol: numbers for symbol, numbers in domains.items() if symbol not in start}
+        point = _first(*pair, rest) or _completed(*pair, rest, iter(range(POINTS)))
         if point is not None:
-            return {symbol: (start | point)[symbol] for symbol in symbols}
+            return {symbol: (start | point)[symbol] for symbol in domains}
     return None
+
+
+def differ_at_small_points(derived: Expr, claimed: Expr, fraction: Expr | None = None) -> bool:
+    """Whether two expressions differ at one of the first few points: a proof that they are not identical."""
+    return _first(derived, claimed, _domains(derived.free_symbols | claimed.free_symbols, fraction)) is not None
 
 
 def point_below(expression: Expr, fraction: Expr | None = None) -> Point | None:
     """A small point at which an expression is below zero, or None within the points that are tried."""
-    symbols = sorted(expression.free_symbols, key=str)
-    domains = {symbol: list(islice(_numbers(symbol, fraction), TRIED)) for symbol in symbols}
-    points = islice(_graded(symbols, domains), POINTS)
+    points = islice(_graded(_domains(expression.free_symbols, fraction)), POINTS)
     return next((point for point in points if expression.xreplace(point).is_negative), None)
 
 
-def _completed(derived: Expr, claimed: Expr, rest: dict[Expr, list[Expr]], tries: Iterator[int]) -> Point | None:
+def _domains(symbols: Iterable[Expr], fraction: Expr | None) -> Domains:
+    return {symbol: list(islice(_numbers(symbol, fraction), TRIED)) for symbol in sorted(symbols, key=str)}
+
+
+def _first(derived: Expr, claimed: Expr, domains: Domains) -> Point | None:
+    """The first of few small points at which the two differ."""
+    points = islice(_graded(domains), FEW)
+    return next((point for point in points if _differ(derived.xreplace(point), claimed.xreplace(point))), None)
+
+
+def _completed(derived: Expr, claimed: Expr, rest: Domains, tries: Iterator[int]) -> Point | None:
     """The first numbers for the remaining symbols that leave the two different, one symbol after the other."""
     if next(tries, None) is None or not _differ(derived, claimed):
         return None
@@ -75,21 +90,22 @@ def _differ(derived: Expr, claimed: Expr) -> bool:
         return False
 
 
-def _rational_points(pair: tuple[Expr, Expr], domains: dict[Expr, list[Expr]]) -> Iterator[Point]:
+def _rational_points(pair: tuple[Expr, Expr], domains: Domains) -> Iterator[Point]:
     """Points of the symbols under roots at which no root is left."""
     roots = [root for expression in pair for root in roots_in(expression)]
-    symbols = sorted(set().union(*(root.free_symbols for root in roots)), key=str)
-    for point in islice(_graded(symbols, domains), POINTS if roots else 0):
+    symbols = set().union(*(root.free_symbols for root in roots))
+    rooted = {symbol: numbers for symbol, numbers in domains.items() if symbol in symbols}
+    for point in islice(_graded(rooted), POINTS if roots else 0):
         if not any(roots_in(expression.xreplace(point)) for expression in pair):
             yield point
 
 
-def _graded(symbols: list[Expr], domains: dict[Expr, list[Expr]]) -> Iterator[Point]:
-    """Points by how far their numbers stand down the list, all together."""
+def _graded(domains: Domains) -> Iterator[Point]:
+    """Points by how far their numbers stand down the lists, all together."""
     for total in range(TRIED):
-        for places in _compositions(total, len(symbols)):
-            if all(place < len(domains[symbol]) for symbol, place in zip(symbols, places, strict=True)):
-                yield {symbol: domains[symbol][place] for symbol, place in zip(symbols, places, strict=True)}
+        for places in _compositions(total, len(domains)):
+            if all(place < len(numbers) for place, numbers in zip(places, domains.values(), strict=True)):
+                yield {symbol: domains[symbol][place] for symbol, place in zip(domains, places, strict=True)}
 
 
 def _compositions(total: int, parts: int) -> Iterator[tuple[int, ...]]:

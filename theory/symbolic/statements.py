@@ -215,6 +215,8 @@ def _exact(what: str, expression: Expr, known: set[Expr] | None) -> Expr:
 def _known(what: str, symbol: Expr, known: set[Expr]) -> Expr:
     if symbol in known:
         return symbol
+    if not isinstance(symbol, sp.Symbol):
+        raise ValueError(f"{what} must name symbols, not {symbol!r}: take them from the derivation")
     if str(symbol) in map(str, known):
         raise ValueError(f"{symbol} of {what} has other assumptions than the derivation's: take it from there")
     names = ", ".join(sorted(map(str, known))[:12])
