@@ -6,8 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attndyn.theory.symbolic import N, SymbolicTask, symbolic_task
+from attndyn.theory.symbolic.checking import check
 from attndyn.theory.symbolic.derivation import derive
 from attndyn.theory.symbolic.rest import rest_points
+from attndyn.theory.symbolic.statements import StatedFixedPoint
 
 x, y = sp.symbols("x y", real=True)
 a, b = sp.symbols("a b", positive=True)
@@ -105,17 +107,31 @@ def test_rates_with_amplitudes_below_the_line_are_refused():
     assert values({x: x / a - 1 / b}) == [(a / b,)]
 
 
-def test_an_order_of_the_eigenvalues_decides_signs():
-    """Tilted points of a tied head need (λ_1 − λ_2)³ > 0 for one weight, and < 0 for the other."""
+def tied_points(task):
+    """The derivation of a tied head, and where its balanced weights rest."""
+    derivation = derive(Tied(), task, "restricted")
+    v, *k = derivation.weights
+    return derivation, derivation.rest_points(where=[2 * v**2 - sum(each**2 for each in k)])
 
-    def points(task):
-        derivation = derive(Tied(), task, "restricted")
-        v, *k = derivation.weights
-        return derivation.rest_points(where=[2 * v**2 - k[0] ** 2 - k[1] ** 2])
 
+def test_a_tied_head_rests_at_one_direction_or_none():
+    """With an order of the eigenvalues all signs are known: of the tilted points none is real."""
     with pytest.raises(ValueError, match=r"the sign of .* fix an order in the task, such as"):
-        points(symbolic_task(2))
+        tied_points(symbolic_task(2))
     ordered = SymbolicTask(sp.diag(b + a, b), sp.eye(2), sp.Integer(0), (N,))
-    found = points(ordered)
-    assert len(found) == 5
-    assert all(0 in point.values() for point in found)
+    derivation, points = tied_points(ordered)
+    v, *k = derivation.weights
+    learned = [[d for d in (0, 1) if point[k[d]] != 0] for point in points]
+    assert sorted(learned) == [[], [0], [0], [1], [1]]
+    assert all(check(StatedFixedPoint(point), derivation).holds for point in points)
+    assert not check(StatedFixedPoint({**points[-1], v: 2 * points[-1][v]}), derivation).holds
+    for point, directions in zip(points, learned, strict=True):
+        for d in directions:
+            λ = (a + b, b)[d]
+            m = N / (λ * (N + 1) + a + 2 * b)  # the learned coefficient of Zhang et al. 2025
+            assert sp.simplify(point[v] ** 3 / m) == sp.Rational(1, 2)
+
+
+def test_raw_weights_of_one_map_are_a_continuum():
+    with pytest.raises(ValueError, match="a continuum: add conserved quantities"):
+        derive(Tied(), symbolic_task(1), "restricted").rest_points()
