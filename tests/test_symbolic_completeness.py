@@ -22,6 +22,7 @@ from attndyn.theory.symbolic import (
     symbolic_task,
     weight_symbols,
 )
+from attndyn.theory.symbolic import completeness as counting
 from attndyn.theory.symbolic.completeness import completeness
 from attndyn.theory.symbolic.ideals import groebner_basis, solution_count
 from attndyn.theory.symbolic.loss import token_products
@@ -145,7 +146,7 @@ def test_where_covariances_do_not_commute(data, D, noise, length):
     if strengths.is_sqf:
         assert (found.complete, found.count, found.listed) == (True, 2**D, 2**D)
     else:
-        assert (found.complete, found.count, found.listed) == (False, None, 0)
+        assert (found.complete, found.count) == (False, None)
 
 
 @cache
@@ -171,6 +172,15 @@ def test_solutions_without_commuting_are_those_of_white_inputs():
         assert solves(plain.basis, kept)
         assert solves(found.basis, P.inv().T * kept * P.inv())
         assert solves(found.basis, P * kept * P.inv()) == (not S)
+
+
+def test_impostors_are_not_listed(monkeypatch):
+    learned, task = counting._learned, oblique(*slanted())
+    doubled = {"each": lambda *at: 2 * learned(*at), "two": lambda *at: learned(*at[:3], at[4].gens[0], at[4])}
+    for wrong in doubled.values():
+        monkeypatch.setattr(counting, "_learned", wrong)
+        found = completeness(task)
+        assert (found.count, found.listed, found.complete) == (8, 0, False)
 
 
 @settings(max_examples=5, deadline=None)

@@ -7,7 +7,8 @@ import sympy as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attndyn import Merged, Separate
+from attndyn import Merged, Separate, Task
+from attndyn.theory import fixed_point
 from attndyn.theory.symbolic import N, SymbolicTask, fixed_points, population_loss, symbolic_task, weight_symbols
 from attndyn.theory.symbolic.stability import Inertia, hessian, hessian_index, inertia, resting_weights
 
@@ -117,7 +118,10 @@ def test_packings_of_rank_two_in_rational_numbers(λ, noise, length, data):
     size = data.draw(st.integers(1, 3))
     cut = data.draw(st.integers(max(1, size - 2), min(2, size)))
     packing = [tuple(directions[:cut]), tuple(directions[cut:size])]
-    assert derived(task, Separate(2, rank=2), [packing]) == [index(packing, 3, 2)]
+    model = Separate(2, rank=2)
+    numeric = Task(sorted(map(float, λ), reverse=True), noise_variance=float(noise), context_length=length)
+    theirs = fixed_point(numeric, model, chain(*packing), [head for head in packing if head])
+    assert derived(task, model, [packing]) == [index(packing, 3, 2)] == [theirs.hessian_index]
 
 
 def oblique_maps(P, c):
@@ -236,8 +240,9 @@ def test_names_what_has_no_index():
         hessian_index(loss, {value: 1, key: 1, query: 1})
     with pytest.raises(ValueError, match="no weight a: it has"):
         hessian_index(loss, {a: 1})
-    with pytest.raises(ValueError, match=r"sign of .* depends on its symbols"):
-        inertia(sp.diag(a - b))
+    for unsure in (a - b, 1 / (a - b), sp.Symbol("c", real=True)):
+        with pytest.raises(ValueError, match=r"sign of .* depends on its symbols"):
+            inertia(sp.diag(unsure))
     with pytest.raises(ValueError, match="only symmetric"):
         inertia(sp.Matrix([[1, 2], [3, 4]]))
     with pytest.raises(ValueError, match="rational functions have exact signs here, not sqrt"):
@@ -247,6 +252,13 @@ def test_names_what_has_no_index():
             inertia(sp.diag(number))
     with pytest.raises(ValueError, match="exact signs here, not sqrt"):
         hessian_index(loss, {value: sp.sqrt(2)})
+
+
+def test_signs_of_sums_of_positive_terms():
+    a, b, c = sp.Symbol("a", positive=True), sp.Symbol("b", positive=True), sp.Symbol("c", real=True)
+    assert inertia(sp.diag(a / (a + b), -a * b, c**2 + 1, -1 / a, 0)) == Inertia(2, 1, 2)
+    assert inertia(sp.diag(N - 1 + a, -N)) == Inertia(1, 0, 1)
+    assert inertia(sp.Matrix([[a, a + b], [a + b, a]])) == Inertia(1, 0, 1)
 
 
 def test_names_maps_that_do_not_fit():
