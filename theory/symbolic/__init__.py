@@ -2,7 +2,8 @@
 
 from .ansatz import aligned
 from .checking import Counterexample, Finding, check
-from .compiled import RightHandSide, compiled
+from .compiled import RightHandSide, compiled, parameter_values
+from .completeness import Completeness, completeness
 from .derivation import Derivation, derive, derive_output
 from .exact import is_zero, normal
 from .expectations import expectation
@@ -15,7 +16,10 @@ from .problem import N, Prompt, SymbolicTask, average, exact_task, symbolic_task
 from .reading import read_equation, read_equations, read_latex, read_text
 from .reduction import Reduction, reduce
 from .rest import rest_points
+from .stability import hessian, hessian_index, inertia, resting_weights
 from .statements import (
+    TIME,
+    StatedCourse,
     StatedFixedPoint,
     StatedInvariant,
     StatedLoss,
@@ -26,6 +30,8 @@ from .statements import (
 from .time_courses import clock_residual, residuals, start_residuals
 
 __all__ = [
+    "TIME",
+    "Completeness",
     "Counterexample",
     "Derivation",
     "Direction",
@@ -37,6 +43,7 @@ __all__ = [
     "Prompt",
     "Reduction",
     "RightHandSide",
+    "StatedCourse",
     "StatedFixedPoint",
     "StatedInvariant",
     "StatedLoss",
@@ -50,6 +57,7 @@ __all__ = [
     "check",
     "clock_residual",
     "compiled",
+    "completeness",
     "conserved_quantities",
     "derive",
     "derive_output",
@@ -58,6 +66,9 @@ __all__ = [
     "expectation",
     "fixed_points",
     "flow_equations",
+    "hessian",
+    "hessian_index",
+    "inertia",
     "is_zero",
     "latex",
     "latex_equations",
@@ -66,6 +77,7 @@ __all__ = [
     "moments",
     "normal",
     "output_loss",
+    "parameter_values",
     "population_loss",
     "rate",
     "read_equation",
@@ -75,6 +87,7 @@ __all__ = [
     "reduce",
     "residuals",
     "rest_points",
+    "resting_weights",
     "start_residuals",
     "symbolic_task",
     "weight_symbols",

@@ -11,6 +11,9 @@ from .derivation import Derivation
 from .problem import Expr, N
 from .signs import roots_in
 
+TIME = sp.Symbol("t", real=True)
+"""Flow time, in which a stated course is written."""
+
 
 @dataclass(frozen=True)
 class StatedLoss:
@@ -57,7 +60,20 @@ class StatedFixedPoint:
     loss: Expr | None = None
 
 
-Statement = StatedLoss | StatedMotion | StatedInvariant | StatedReduction | StatedFixedPoint
+@dataclass(frozen=True)
+class StatedCourse:
+    """The flow takes weights along `course` {weight: expression in TIME}, other weights being zero.
+
+    With an `ansatz` {weight: expression in amplitudes} the course is that of the amplitudes. `start` has the values
+    at time 0 of what the course gives, where they are stated.
+    """
+
+    course: Mapping[Expr, Expr]
+    ansatz: Mapping[Expr, Expr] | None = None
+    start: Mapping[Expr, Expr] | None = None
+
+
+Statement = StatedLoss | StatedMotion | StatedInvariant | StatedReduction | StatedFixedPoint | StatedCourse
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +107,8 @@ def _parts(statement: object, derivation: Derivation) -> Iterator[Identity]:
             return _reduction(statement, derivation)
         case StatedFixedPoint():
             return _fixed_point(statement, derivation)
+        case StatedCourse():
+            return _course(statement, derivation)
     kinds = ", ".join(kind.__name__ for kind in get_args(Statement))
     raise ValueError(f"a statement is one of {kinds}, not {statement!r}")
 
@@ -160,6 +178,35 @@ def _fixed_point(statement: StatedFixedPoint, derivation: Derivation) -> Iterato
     if statement.loss is not None:
         loss = _exact("the loss", statement.loss, known)
         yield Identity("the loss at the point", _at(derivation.loss.expression, values, derivation), loss)
+
+
+def _course(statement: StatedCourse, derivation: Derivation) -> Iterator[Identity]:
+    ansatz = None if statement.ansatz is None else _ansatz(statement.ansatz, derivation)
+    moving = _weights(derivation) if ansatz is None else _amplitudes(ansatz, derivation)
+    course = {
+        _known("the course", symbol, moving): _in_time(f"the course of {symbol}", form, moving, derivation)
+        for symbol, form in statement.course.items()
+    }
+    for symbol in sorted(moving - set(course), key=str) if ansatz is not None else ():
+        raise ValueError(f"{symbol} of the ansatz has no course: state one, or its value if it rests")
+    place = {weight: form.xreplace(course) for weight, form in (ansatz or course).items()}
+    for weight, derived in derivation.flow.items():
+        claimed = sp.diff(place.get(weight, sp.Integer(0)), TIME)
+        yield Identity(f"d {weight}/dt along the course", _at(derived, place, derivation), claimed)
+    for symbol, value in (statement.start or {}).items():
+        begin = course[_known("the start", symbol, set(course))].subs(TIME, 0)
+        yield Identity(f"{symbol} at time 0", begin, _in_time(f"the start of {symbol}", value, moving, derivation))
+
+
+def _in_time(what: str, form: Expr, moving: set[Expr], derivation: Derivation) -> Expr:
+    """An expression in time, parameters and constants of its own, but not in what moves."""
+    exact, own = _exact(what, form, None), {*_constants(derivation), TIME}
+    for symbol in sorted(exact.free_symbols, key=str):
+        if symbol in moving:
+            raise ValueError(f"{what} must be explicit in {TIME}, but it has {symbol}, which moves")
+        if str(symbol) in map(str, own):
+            _known(what, symbol, own)
+    return exact
 
 
 def _at(expression: Expr, values: Mapping[Expr, Expr], derivation: Derivation) -> Expr:
