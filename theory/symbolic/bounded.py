@@ -15,32 +15,39 @@ MAX_POWER, MAX_ROOT = 64, 12
 MAX_NUMBER = 300
 """The most digits of a number."""
 
+_EXPONENTIALS = ("exp", "sinh", "cosh", "tanh")
+
 
 class Size(NamedTuple):
-    """Bounds for an expression: its degree, its terms when multiplied out, and the bits of its numbers."""
+    """Bounds: degree, terms when multiplied out, bits of a number, and how deep roots and functions are nested."""
 
     degree: int
     terms: int
     bits: int
+    levels: int
 
 
-_LARGEST = Size(degree=256, terms=100_000, bits=4096)
-_INSIDE = Size(degree=64, terms=10_000, bits=1024)  # of roots and functions, where SymPy looks for signs
-_AVERAGED = Size(degree=24, terms=2000, bits=1024)  # multiplied out at once
+_LABELS = ("its degree", "its terms", "the bits of its numbers", "the levels of roots and functions")
+_LARGEST = Size(degree=256, terms=100_000, bits=4096, levels=3)
+_INSIDE = Size(degree=64, terms=10_000, bits=256, levels=2)  # of roots and functions, where SymPy looks for signs
+_EXPONENT = _INSIDE._replace(bits=16)  # SymPy takes exp(n x) for the power n of exp(x)
+_AVERAGED = Size(degree=24, terms=2000, bits=256, levels=2)  # multiplied out at once
 
 
 def size(expression: Expr) -> Size:
     """The size of an expression, from its parts."""
     if expression.is_Rational:
-        return Size(0, 1, max(abs(int(expression.p)), int(expression.q)).bit_length())
+        return Size(0, 1, max(abs(int(expression.p)), int(expression.q)).bit_length(), 0)
     parts = [size(part) for part in expression.args]
+    bits = max((part.bits for part in parts), default=0)
+    levels = max((part.levels for part in parts), default=0)
     if expression.is_Add:
-        return Size(max(part.degree for part in parts), sum(part.terms for part in parts), _most_bits(parts))
+        return Size(max(part.degree for part in parts), sum(part.terms for part in parts), bits, levels)
     if expression.is_Mul:
         return _product(parts)
     if expression.is_Pow and expression.exp.is_Rational:
         return _power(parts[0], expression.exp)
-    return Size(1, 1, _most_bits(parts))
+    return Size(1, 1, bits, levels + len(parts[:1]))
 
 
 def added(terms: Sequence[Expr]) -> Expr:
@@ -85,27 +92,25 @@ def function(name: str, argument: Expr) -> Expr:
     if name in ("average", "avg"):
         _require(inside, _AVERAGED)
         return _within(average(argument))
-    _require(inside, _INSIDE)
+    _require(inside, _EXPONENT if name in _EXPONENTIALS else _INSIDE)
     if argument.is_number and argument.has(sp.Function):
         raise ValueError(f"{name} of a constant must be one of roots and rational numbers, not of {argument}")
+    if name in _EXPONENTIALS and argument.has(sp.log):
+        raise ValueError(f"{name} of a logarithm must be written as a power")
     if name in ("log", "ln") and argument == 0:
         raise ValueError("the logarithm of zero is not finite")
     return _real(getattr(sp, {"ln": "log", "arctan": "atan"}.get(name, name))(argument))
 
 
 def _product(parts: Sequence[Size]) -> Size:
-    return Size(
-        sum(part.degree for part in parts), prod(part.terms for part in parts), sum(part.bits for part in parts)
-    )
+    degrees, terms, bits, levels = zip(*parts, strict=True)
+    return Size(sum(degrees), prod(terms), sum(bits), max(levels))
 
 
 def _power(base: Size, exponent: Expr) -> Size:
-    times = ceil(abs(exponent))
-    return Size(base.degree * times, comb(base.terms + times - 1, times), base.bits * max(times, 1))
-
-
-def _most_bits(parts: Sequence[Size]) -> int:
-    return max((part.bits for part in parts), default=0)
+    times = max(ceil(abs(exponent)), 1)
+    terms = comb(base.terms + times - 1, times)
+    return Size(base.degree * times, terms, base.bits * times, base.levels + (not exponent.is_Integer))
 
 
 def _within(expression: Expr) -> Expr:
@@ -114,9 +119,9 @@ def _within(expression: Expr) -> Expr:
 
 
 def _require(found: Size, allowed: Size = _LARGEST) -> None:
-    for name, value, limit in zip(Size._fields, found, allowed, strict=True):
+    for name, value, limit in zip(_LABELS, found, allowed, strict=True):
         if value > limit:
-            raise ValueError(f"too large an expression: up to {limit} {name} can be read here, not {value}")
+            raise ValueError(f"too large an expression: {name} may be {limit} here, not {value}")
 
 
 def _real(expression: Expr) -> Expr:

@@ -8,7 +8,7 @@ import sympy as sp
 
 from .bounded import MAX_NUMBER, added, function, inverse, multiplied, power
 from .problem import Expr
-from .tokens import FUNCTIONS, OPEN, Token, mistake
+from .tokens import FUNCTIONS, OPEN, Token, clipped, mistake
 
 MAX_DEPTH = 50
 """How deep brackets and exponents may be nested."""
@@ -47,6 +47,8 @@ class TextGrammar:
 
     def whole(self) -> Expr:
         """The expression that all tokens are."""
+        if self.next.kind == "end" and not self.place:
+            raise mistake("the formula is empty", self.next)
         value = self.sum()
         if self.next.kind != "end":
             raise self.unexpected()
@@ -100,7 +102,7 @@ class TextGrammar:
         if name.text not in FUNCTIONS:
             if self.looks_known(name.text):
                 raise self.unknown(name.text, name)
-            raise mistake(f'unknown function "{name.text}": known are {", ".join(FUNCTIONS)}', name)
+            raise mistake(f'unknown function "{clipped(name.text)}": known are {", ".join(FUNCTIONS)}', name)
         return self.made(name, function, name.text, self.bracketed(self.take()))
 
     def bracketed(self, opening: Token) -> Expr:
@@ -141,7 +143,7 @@ class TextGrammar:
         shown = {meaning: name for name, meaning in reversed(list(self.names.items()))}
         known = list(map(str, shown.values()))[::-1]
         hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(known[:12]) or 'none'}"
-        return mistake(f'unknown symbol "{name}" ({hint})', token)
+        return mistake(f'unknown symbol "{clipped(name)}" ({hint})', token)
 
     def looks_known(self, name: str) -> bool:
         """Whether a known name is spelled nearly so."""
@@ -155,7 +157,7 @@ class TextGrammar:
         if token.text in OPEN.values():
             return mistake(f'unbalanced bracket "{token.text}"', token)
         if token.kind in ("number", "name") or token.text in OPEN:
-            return mistake(missing or f'an operator is missing before "{token.text}"', token)
+            return mistake(missing or f'an operator is missing before "{clipped(token.text)}"', token)
         return mistake(f'unexpected "{token.text}"' + (f": {missing}" if missing else ""), token)
 
     def left(self) -> tuple[Expr, bool]:
@@ -164,7 +166,7 @@ class TextGrammar:
         if token.kind != "name":
             raise mistake("an equation must have a known symbol or its rate dv/dt on its left", token)
         name = token
-        if (rate := token.text == "d" and self.next.text != "=") and self.accept("("):
+        if (rate := token.text == "d" and (self.next.kind == "name" or self.next.text == "(")) and self.accept("("):
             name = self.take()
             self.expect(")")
         elif rate:

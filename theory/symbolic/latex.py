@@ -80,6 +80,9 @@ def _prepared(expressions: Iterable[Expr], symbols: Iterable[Expr]) -> tuple[lis
     given = [sp.sympify(expression, strict=True) for expression in expressions]
     found = set().union(*(expression.free_symbols for expression in given))
     names = latex_names([*symbols, *sorted(found, key=str)])
+    for name, numbers in {"e": (sp.E, sp.exp), r"\pi": (sp.pi,)}.items():
+        if name in names.values() and any(expression.has(*numbers) for expression in given):
+            raise ValueError(f"{name} is a symbol and a number here: rename the symbol")
 
     @cache
     def write(expression: Expr) -> str:

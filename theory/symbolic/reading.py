@@ -1,5 +1,6 @@
 """Formulas that a user wrote, in text or in LaTeX, as expressions in known symbols. Nothing runs as code."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
@@ -89,7 +90,9 @@ def read_equations(
     tokens = latex_tokens(source) if latex else text_tokens(source)
     names = list(symbols)
     found: dict[Expr, Expr] = {}
-    for part in _equations(tokens):
+    if not (parts := _equations(tokens)):
+        raise mistake("there is no equation", tokens[-1])
+    for part in parts:
         grammar = (_latex if latex else _text)(part, names, definitions)
         left, is_rate = grammar.left()
         if is_rate != rate or not left.is_Symbol:
@@ -103,22 +106,24 @@ def read_equations(
 
 
 def _text(tokens: list[Token], symbols: Iterable[Expr], definitions: Definitions) -> TextGrammar:
-    names = {symbol.name: symbol for symbol in symbols}
-    _require_new(definitions, names)
-    return TextGrammar(tokens, {"pi": sp.pi, "E": sp.E} | names | {**definitions})
+    known = {symbol.name: symbol for symbol in _distinct(symbols, definitions)}
+    return TextGrammar(tokens, {"pi": sp.pi, "E": sp.E} | known | {**definitions})
 
 
 def _latex(tokens: list[Token], symbols: Iterable[Expr], definitions: Definitions) -> LatexGrammar:
-    symbols = list(symbols)
-    _require_new(definitions, [symbol.name for symbol in symbols])
     meaning = {sp.Symbol(name): value for name, value in definitions.items()}
-    known = {name: meaning.get(symbol, symbol) for name, symbol in readings([*symbols, *meaning]).items()}
+    written = readings([*_distinct(symbols, definitions), *meaning])
+    known = {name: meaning.get(symbol, symbol) for name, symbol in written.items()}
     return LatexGrammar(tokens, {Name(r"\pi"): sp.pi, Name("e"): sp.E} | known)
 
 
-def _require_new(definitions: Definitions, names: Iterable[str]) -> None:
-    for name in definitions.keys() & set(names):
-        raise ValueError(f"{name} is a symbol here: define another name")
+def _distinct(symbols: Iterable[Expr], definitions: Definitions) -> list[Expr]:
+    """The symbols without repetitions; ValueError where a name has two meanings."""
+    distinct = list(dict.fromkeys(symbols))
+    for name, count in Counter([*(symbol.name for symbol in distinct), *definitions]).items():
+        if count > 1:
+            raise ValueError(f"the name {name} has two meanings: rename one of them")
+    return distinct
 
 
 def _without_lines(tokens: list[Token]) -> list[Token]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from .notation import GREEK, upright
 
-MAX_LENGTH = 200_000
+MAX_LENGTH = 100_000
 """The most characters that a formula may have."""
 
 FUNCTIONS = ("sqrt", "cbrt", "exp", "log", "ln", "sinh", "cosh", "tanh", "atan", "arctan", "average", "avg")
@@ -60,9 +60,15 @@ def mistake(message: str, token: Token) -> ValueError:
     return ValueError(f"{message}, at position {token.position}")
 
 
+def clipped(text: object) -> str:
+    """The text, or its beginning if it is long."""
+    shown = str(text)
+    return shown if len(shown) <= 40 else shown[:40] + "…"
+
+
 def text_tokens(source: str) -> list[Token]:
     """The tokens of a formula in text; ValueError names a character that has no meaning."""
-    return list(_cut(source.translate(_UNICODE), _TEXT))
+    return list(_cut(_plain(source), _TEXT))
 
 
 def latex_tokens(source: str) -> list[Token]:
@@ -70,15 +76,19 @@ def latex_tokens(source: str) -> list[Token]:
 
     ValueError names unknown commands and characters that have no meaning.
     """
-    source = re.sub(r"^\s*\${1,2}|\${1,2}\s*$", lambda dollars: " " * len(dollars[0]), source.translate(_UNICODE))
+    source = re.sub(r"^\s*\${1,2}|\${1,2}\s*$", lambda dollars: " " * len(dollars[0]), _plain(source))
     return [_latex_token(token) for token in _cut(source, _LATEX) if token.text not in _SPACE and token.text]
 
 
-def _cut(source: str, pattern: re.Pattern[str]) -> Iterator[Token]:
+def _plain(source: object) -> str:
     if not isinstance(source, str):
         raise ValueError(f"a formula must be text, not {source!r}")
     if len(source) > MAX_LENGTH:
         raise ValueError(f"a formula may have {MAX_LENGTH} characters, not {len(source)}")
+    return source.translate(_UNICODE)
+
+
+def _cut(source: str, pattern: re.Pattern[str]) -> Iterator[Token]:
     end = len(source.rstrip())
     place = 0
     while place < end:
@@ -104,6 +114,6 @@ def _latex_token(token: Token) -> Token:
     if kind == "command" and text not in COMMANDS and text not in _OPERATORS.values():
         near = get_close_matches(text, [*COMMANDS, *("\\" + letter for letter in GREEK)], n=3)
         hint = f" (did you mean {' or '.join(near)}?)" if near else ""
-        raise mistake(f'unknown LaTeX command "{text}"{hint}', token)
+        raise mistake(f'unknown LaTeX command "{clipped(text)}"{hint}', token)
     is_op = kind == "command" and (text in OPEN or text in OPEN.values() or text[0] != "\\")
     return Token("op" if is_op else kind, text, position)
