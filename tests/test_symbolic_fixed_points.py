@@ -138,6 +138,7 @@ def test_the_numerical_fixed_points_are_these(seed, divisor, length):
     [
         (symbolic_task(2, teachers="general"), Separate(2), "share their eigenvectors"),
         (SymbolicTask(sp.Matrix([[2, 1], [1, 2]]), sp.eye(2), 0, (N,)), Separate(2), "share their eigenvectors"),
+        (SymbolicTask(sp.eye(2), sp.diag(1, 0), 0, (N,)), Separate(2), "vanishes on a direction"),
         (symbolic_task(2, mixture=True), Separate(2), "fixed teacher"),
         (symbolic_task(1, mixture=True), Merged(1), "fixed teacher"),
         (symbolic_task(2), Separate(2, softmax=True), "softmax"),

@@ -65,7 +65,7 @@ def fixed_points(task: SymbolicTask, model: Parametrization) -> Iterator[Symboli
 
     Separate: one for every subset of at most H·R directions. Merged: everything or nothing. The loss is derived
     from the definition, and its stationarity solved on diagonal maps. ValueError for other models, for softmax, for
-    a fixed teacher and where the gradient leads off the diagonal (Λ or Ω not diagonal).
+    a fixed teacher, and where the gradient leads off the diagonal (Λ or Ω not diagonal) or vanishes on it.
 
     >>> from attndyn import Separate
     >>> from attndyn.theory.symbolic import fixed_points, symbolic_task
@@ -120,5 +120,9 @@ def _on(polynomial: Element, kept: Container[int]) -> Element:
 
 def _direction(m: Expr, slope: Expr, change: Element) -> Direction:
     """The root of m · slope = 0 besides m = 0, and minus the change of loss there."""
-    (root,) = (sp.factor(root) for root in sp.solve(m * slope, m) if root != 0)
-    return Direction(root, sp.factor(-change.as_expr().subs(m, root)))
+    roots = [sp.factor(root) for root in sp.solve(m * slope, m) if root != 0]
+    if not roots:
+        raise ValueError(
+            "Λ or Ω vanishes on a direction, so that nothing is learned there: leave it out of the task"
+        )
+    return Direction(roots[0], sp.factor(-change.as_expr().subs(m, roots[0])))
