@@ -32,10 +32,10 @@ def cascade(moments: Population, heads: SeparateHeads, basis: FloatArray) -> Flo
             active = _active(heads, ceiling)
         legs.append(_rest(now, heads))
         if np.all(active) or heads.k.shape[1] * np.sum(active) >= moments.dimension:
-            return FlowCurve(tuple(legs), now, basis)
+            return FlowCurve(moments, tuple(legs), now, basis)
         end = escape(heads.chosen(~active), _resting_force(moments, heads, active), ceiling)
         if end.head < 0:
-            return FlowCurve(tuple(legs), now, basis)
+            return FlowCurve(moments, tuple(legs), now, basis)
         now, heads = now + end.duration, _joined(heads, ~active, end.heads)
 
 

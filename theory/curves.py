@@ -21,11 +21,14 @@ class Curve(Protocol):
     def end(self) -> float:
         """Flow time after the last drop."""
 
-    def maps(self, times: FloatArray) -> FloatArray:
-        """M (T, D, D)."""
+    def loss(self, times: FloatArray) -> FloatArray:
+        """L (T,), in units of y²."""
 
     def amplitudes(self, times: FloatArray) -> FloatArray:
         """Amplitude of each direction, (T, D)."""
+
+    def coefficients(self, times: FloatArray) -> FloatArray:
+        """e_dᵀ M e_d of each direction, (T, D)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,10 +44,9 @@ class OnsetCurve:
         rates = self.moments.b * np.cbrt(self.moments.coefficients)
         return float(np.max(self.onsets + 20 / rates[: len(self.onsets)], initial=0.0))
 
-    def maps(self, times: FloatArray) -> FloatArray:
-        """M (T, D, D)."""
-        basis = self.moments.directions
-        return np.asarray((basis * self.amplitudes(times)[:, None, :] ** 3) @ basis.T)
+    def loss(self, times: FloatArray) -> FloatArray:
+        """L (T,), in units of y²."""
+        return self.moments.aligned_loss(self.coefficients(times))
 
     def amplitudes(self, times: FloatArray) -> FloatArray:
         """v_d (T, D), 0 for directions that no head learns."""
@@ -53,6 +55,10 @@ class OnsetCurve:
         rates, saturation = self.moments.b[:learned], 1 / self.moments.coefficients[:learned]
         v[:, :learned] = amplitude_from_onset(times[:, None], self.onsets, rates, saturation)
         return v
+
+    def coefficients(self, times: FloatArray) -> FloatArray:
+        """e_dᵀ M e_d = v_d³ (T, D)."""
+        return np.asarray(self.amplitudes(times) ** 3)
 
 
 class Leg(NamedTuple):
@@ -72,6 +78,7 @@ class FlowCurve:
     Amplitudes are κ_d = (Σ |e_dᵀk e_dᵀq|)^{1/2}, over heads and their pairs, on the columns e_d of `basis`.
     """
 
+    moments: Population
     legs: Sequence[Leg]
     end: float
     basis: FloatArray
@@ -94,6 +101,14 @@ class FlowCurve:
         """M (T, D, D)."""
         v, k, q = self.heads(times)
         return np.asarray(np.einsum("th,thri,thrj->tij", v, k, q, optimize=True))
+
+    def loss(self, times: FloatArray) -> FloatArray:
+        """L (T,), in units of y²."""
+        return self.moments.loss(self.maps(times))
+
+    def coefficients(self, times: FloatArray) -> FloatArray:
+        """e_dᵀ M e_d (T, D)."""
+        return np.asarray(np.einsum("id,tij,jd->td", self.basis, self.maps(times), self.basis, optimize=True))
 
     def amplitudes(self, times: FloatArray) -> FloatArray:
         """κ_d (T, D)."""

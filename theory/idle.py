@@ -69,38 +69,38 @@ def separate_block(weights: Mapping[str, NDArray[Any]], model: Separate, dimensi
 
 
 class _Motion:
-    """The phase in units where the largest head and the largest g are 1."""
+    """The phase on the directions of the force, in units where the largest head and the largest g are 1."""
 
-    def __init__(self, heads: SeparateHeads, force: FloatArray) -> None:
-        self.left, gains, self.right = np.linalg.svd(force)
+    def __init__(self, heads: SeparateHeads, gains: FloatArray) -> None:
         self.size, self.rate = float(max(np.max(np.abs(part)) for part in heads)), float(gains[0])
         self.gains = gains / self.rate
-        k, q = heads.k @ self.left / self.size, heads.q @ self.right.T / self.size
-        self.plus, self.minus, self.v = k + q, k - q, heads.v / self.size
+        k, q, self.v = heads.k / self.size, heads.q / self.size, heads.v / self.size
+        self.plus, self.minus = k + q, k - q
+        self.rising, self.falling = (np.sum(part**2, axis=1) * self.gains / 4 for part in (self.plus, self.minus))
 
     def speed(self, x: FloatArray) -> FloatArray:
         """d(τ, v, t)/dσ with dσ = √(1 + max v²) dt, in which a divergence is exponential growth."""
-        v = self.values(x)
-        return np.asarray(np.concatenate((v, self.pull(x), [1.0])) / np.sqrt(1 + np.max(v**2)))
+        count = len(self.v)
+        v, rate = x[count:-1], np.empty_like(x)
+        growth = self.growth(x) ** 2
+        rate[:count], rate[-1] = v, 1.0
+        rate[count:-1] = (self.rising * growth - self.falling / growth).sum(axis=1)
+        return np.asarray(rate / np.sqrt(1 + (v * v).max()))
 
     def values(self, x: FloatArray) -> FloatArray:
         """v of each head."""
         return np.asarray(x[len(self.v) : -1])
 
     def growth(self, x: FloatArray) -> FloatArray:
-        """exp(g τ), bounded for heads that drift for ever because nothing in them grows."""
-        return np.exp(np.clip(self.gains * x[: len(self.v), None, None], -300, 300))
-
-    def pull(self, x: FloatArray) -> FloatArray:
-        """dv/dt of each head."""
-        growth = self.growth(x) ** 2
-        return np.asarray(np.sum((self.plus**2 * growth - self.minus**2 / growth) * self.gains, axis=(1, 2)) / 4)
+        """exp(g τ) (H, D), bounded for heads that drift for ever because nothing in them grows."""
+        exponent = np.multiply.outer(x[: len(self.v)], self.gains)
+        return np.exp(np.minimum(np.maximum(exponent, -300.0), 300.0))
 
     def heads(self, x: FloatArray) -> SeparateHeads:
         """The heads at (τ, v, t)."""
-        growth = self.growth(x)
+        growth = self.growth(x)[:, None, :]
         plus, minus = self.plus * growth, self.minus / growth
-        k, q = (plus + minus) / 2 @ self.left.T, (plus - minus) / 2 @ self.right
+        k, q = (plus + minus) / 2, (plus - minus) / 2
         return SeparateHeads(self.values(x) * self.size, k * self.size, q * self.size)
 
 
@@ -110,11 +110,22 @@ def escape(heads: SeparateHeads, force: FloatArray, ceiling: float = np.inf) -> 
     Without a ceiling they are taken at the divergence, where the escaping head itself is large but finite. Accurate
     to about 1e-10. The times are inf and `head` is −1 if no head escapes.
     """
+    left, gains, right = np.linalg.svd(force)
+    inside = SeparateHeads(heads.v, heads.k @ left, heads.q @ right.T)
+    end = escape_along(inside, gains, ceiling)
+    if end.head < 0:
+        return end._replace(heads=heads)
+    v, k, q = end.heads
+    return end._replace(heads=SeparateHeads(v, k @ left.T, q @ right))
+
+
+def escape_along(heads: SeparateHeads, gains: FloatArray, ceiling: float = np.inf) -> Escape:
+    """`escape` under a diagonal force: `gains` (D,) decrease, and heads are given and returned in its basis."""
     from scipy.integrate import solve_ivp
 
-    if not any(np.any(part) for part in heads) or not np.any(force):
+    if not any(np.any(part) for part in heads) or not gains[0] > 0:
         return Escape(np.inf, np.inf, -1, heads)
-    motion = _Motion(heads, force)
+    motion = _Motion(heads, gains)
     last = min(ceiling / motion.size, _DIVERGED)
     reached = Stop(lambda x: float(np.max(np.abs(motion.values(x)))) - last)
     x, span = np.concatenate((0 * motion.v, motion.v, [0.0])), (0.0, _LONGEST)

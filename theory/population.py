@@ -53,6 +53,10 @@ class Population:
         quadratic: FloatArray = self.A @ M @ self.Lambda - 2 * self.B
         return np.asarray(self.c + np.sum(quadratic * M, axis=(-2, -1)))
 
+    def aligned_loss(self, coefficients: FloatArray) -> FloatArray:
+        """L of the maps Σ_d x_d e_d e_dᵀ, for x (..., D), shape (...); ValueError where not `is_aligned`."""
+        return np.asarray(self.minimum_loss + (coefficients - self.coefficients) ** 2 @ (self.a * self.lam))
+
     def force(self, M: FloatArray) -> FloatArray:
         """G = B − A M Λ = −½ ∂L/∂M, the drive of gradient flow, for M (..., D, D)."""
         return np.asarray(self.B - self.A @ M @ self.Lambda)
@@ -173,7 +177,7 @@ def population(task: Task, model: Parametrization) -> Population:
     s, cubic, noise = _factors(task, model)
     c = float(np.sum(Ω * Λ)) + task.noise_variance
     with np.errstate(over="ignore", invalid="ignore"):
-        outer = _symmetrised(Λ @ Ω @ Λ)
+        outer = _conjugated(Λ, Ω)
         A = cubic * outer + noise * c * Λ
         representable = np.isfinite(np.max(np.abs(A)) * np.max(np.abs(Λ)))
     if not representable:
@@ -181,7 +185,7 @@ def population(task: Task, model: Parametrization) -> Population:
     basis = _common_eigenvectors(Λ, Ω)
     if basis is None:
         return Population(c, A, s * outer, Λ)
-    lam, ω = (np.einsum("id,ij,jd->d", basis, matrix, basis, optimize=True) for matrix in (Λ, Ω))
+    lam, ω = (_diagonal_on(basis, matrix) for matrix in (Λ, Ω))
     a, b = cubic * lam**2 * ω + noise * c * lam, s * lam**2 * ω
     return Population(c, A, s * outer, Λ, _spectrum(lam, a, b, basis))
 
@@ -225,6 +229,12 @@ def _is_diagonal_on(basis: FloatArray, matrix: FloatArray) -> bool:
     return bool(np.max(np.abs(inside - np.diag(np.diag(inside)))) <= _COMMUTING * np.max(np.abs(matrix)))
 
 
+def _diagonal_on(basis: FloatArray, matrix: FloatArray) -> FloatArray:
+    if is_diagonal(basis):  # of signs: nothing to multiply
+        return np.diag(matrix)
+    return np.asarray(np.einsum("id,ij,jd->d", basis, matrix, basis, optimize=True))
+
+
 def _spectrum(lam: FloatArray, a: FloatArray, b: FloatArray, basis: FloatArray) -> Spectrum:
     """Sorted by decreasing gain, and by decreasing λ where gains are equal."""
     roots = np.sqrt(b / a * (b / lam))
@@ -247,5 +257,9 @@ def _root(matrix: FloatArray) -> FloatArray:
     return np.asarray(vectors * np.sqrt(values) @ vectors.T)
 
 
-def _symmetrised(matrix: FloatArray) -> FloatArray:
-    return (matrix + matrix.T) / 2
+def _conjugated(Λ: FloatArray, Ω: FloatArray) -> FloatArray:
+    """ΛΩΛ, exactly symmetric, in D² operations if both are diagonal."""
+    if is_diagonal(Λ) and is_diagonal(Ω):
+        return np.diag(np.diag(Λ) * np.diag(Ω) * np.diag(Λ))
+    product = Λ @ Ω @ Λ
+    return np.asarray((product + product.T) / 2)

@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from ..model import Parametrization, Separate
 from ..task import Task
 from .cascade import cascade
+from .crossings import falling_through
 from .curves import Curve, FlowCurve, OnsetCurve
-from .idle import SeparateHeads, escape, separate_block
+from .idle import SeparateHeads, escape_along, separate_block
 from .integration import flow_times
 from .population import Population, population
 
@@ -39,11 +40,10 @@ class Staircase:
     kinds: tuple[str, ...]
     curve: Curve = field(repr=False)
     moments: Population = field(repr=False)
-    basis: FloatArray = field(repr=False)
 
     def loss(self, flow_time: ArrayLike) -> FloatArray:
         """Loss of the composite curve at `flow_time` (T,): drops one by one, joined by plateaus."""
-        return self.moments.loss(self.curve.maps(flow_times(flow_time)))
+        return self.curve.loss(flow_times(flow_time))
 
     def amplitudes(self, flow_time: ArrayLike) -> FloatArray:
         """Amplitude of each direction, (T, D): v_d where drops are solved in closed form, else κ_d."""
@@ -51,8 +51,7 @@ class Staircase:
 
     def coefficients(self, flow_time: ArrayLike) -> FloatArray:
         """e_dᵀ M e_d (T, D), on the eigenvectors of Λ where Λ and Ω do not commute."""
-        maps = self.curve.maps(flow_times(flow_time))
-        return np.asarray(np.einsum("id,tij,jd->td", self.basis, maps, self.basis, optimize=True))
+        return self.curve.coefficients(flow_times(flow_time))
 
 
 def staircase(task: Task, model: Parametrization, initial: Mapping[str, NDArray[Any]]) -> Staircase:
@@ -91,18 +90,22 @@ def _drives_by_gain(moments: Population) -> bool:
 
 def _onset_staircase(moments: Population, heads: SeparateHeads) -> Staircase:
     """Idle heads see the drop of another as a step: when that head, unsaturated, would reach its limit m^{1/3}."""
-    basis, b, limits = moments.directions, moments.b, np.cbrt(moments.coefficients)
+    limits, inside = (
+        np.cbrt(moments.coefficients),
+        SeparateHeads(heads.v, *(x @ moments.directions for x in heads[1:])),
+    )
     idle, now, onsets, order = np.arange(len(heads.v)), 0.0, [], []
     for d in range(min(moments.dimension, len(idle))):
-        end = escape(heads, basis[:, d:] * b[d:] @ basis[:, d:].T, float(limits[d]))
+        end = escape_along(inside, moments.b[d:], float(limits[d]))
         if end.head < 0:
             break
         onsets.append(now + end.onset)
         order.append(int(idle[end.head]))
         now, idle = now + end.duration, np.delete(idle, end.head)
-        heads = end.heads.chosen(np.arange(len(end.heads.v)) != end.head)
+        v, k, q = end.heads.chosen(np.arange(len(end.heads.v)) != end.head)
+        inside = SeparateHeads(v, k[..., 1:], q[..., 1:])
     subsets = [tuple(range(1, m + 1)) for m in range(len(onsets) + 1)]
-    return _assembled(moments, OnsetCurve(moments, np.array(onsets)), subsets, order, basis)
+    return _assembled(moments, OnsetCurve(moments, np.array(onsets)), subsets, order)
 
 
 def _flow_staircase(moments: Population, curve: FlowCurve) -> Staircase:
@@ -111,16 +114,14 @@ def _flow_staircase(moments: Population, curve: FlowCurve) -> Staircase:
     between = (np.append(exits, curve.end) + np.append(0.0, exits)) / 2
     held = _learned_shares(moments, curve.heads(between).maps())
     movers = np.argmax(np.linalg.norm(np.diff(held, axis=0), axis=-1), axis=1)
-    return _assembled(moments, curve, subsets, movers.tolist(), curve.basis)
+    return _assembled(moments, curve, subsets, movers.tolist())
 
 
-def _assembled(
-    moments: Population, curve: Curve, subsets: list[tuple[int, ...]], holders: list[int], basis: FloatArray
-) -> Staircase:
+def _assembled(moments: Population, curve: Curve, subsets: list[tuple[int, ...]], holders: list[int]) -> Staircase:
     directions = tuple(_gained(before, after) for before, after in pairwise(subsets))
     kinds = tuple("short" if head in holders[:i] else "long" for i, head in enumerate(holders))
     exits, levels = _exit_times(moments, curve, subsets), _levels(moments, subsets)
-    return Staircase(exits, levels, tuple(subsets), directions, tuple(holders), kinds, curve, moments, basis)
+    return Staircase(exits, levels, tuple(subsets), directions, tuple(holders), kinds, curve, moments)
 
 
 def _learned_shares(moments: Population, maps: FloatArray) -> FloatArray:
@@ -166,10 +167,5 @@ def _levels(moments: Population, subsets: list[tuple[int, ...]]) -> FloatArray:
 
 def _exit_times(moments: Population, curve: Curve, subsets: list[tuple[int, ...]]) -> FloatArray:
     """When the loss, which never rises, passes the middle between plateaus; 0 if it starts below."""
-    from scipy.optimize import brentq
-
-    def excess(time: float, level: float) -> float:
-        return float(moments.loss(curve.maps(np.array([time])))[0] - level)
-
-    middles = [(high + low) / 2 for high, low in pairwise(_levels(moments, subsets))]
-    return np.array([brentq(excess, 0.0, curve.end, args=(m,)) if excess(0.0, m) > 0 else 0.0 for m in middles])
+    levels = _levels(moments, subsets)
+    return falling_through(curve.loss, (levels[:-1] + levels[1:]) / 2, curve.end)

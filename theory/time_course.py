@@ -160,8 +160,7 @@ def _staircase_course(
 def _aligned_course(
     moments: Population, times: FloatArray, amplitudes: FloatArray, coefficients: FloatArray, source: str
 ) -> TimeCourse:
-    excess = (coefficients - moments.coefficients) ** 2 @ (moments.a * moments.lam)
-    return TimeCourse(times, moments.minimum_loss + excess, amplitudes, coefficients, source)
+    return TimeCourse(times, moments.aligned_loss(coefficients), amplitudes, coefficients, source)
 
 
 def _diagonal(basis: FloatArray, matrices: FloatArray) -> FloatArray:
