@@ -3,14 +3,14 @@
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
+from functools import cache, reduce
 
 import sympy as sp
 from sympy.polys.orderings import lex
 from sympy.polys.polyerrors import CoercionFailed
 from sympy.polys.rings import PolyRing
 
-from .expectations import LENGTHS, Element
+from .expectations import Element
 from .gaussian import Powers
 from .notation import is_parameter, latex_name, latex_names
 from .problem import Expr, N, average_of
@@ -18,7 +18,8 @@ from .problem import Expr, N, average_of
 WIDTH = 110
 """The characters of a line, as they are seen."""
 
-_TERMS, _SYMBOLS = 24, 12  # more than a line holds, and than can be factored soon
+_LENGTHS = sp.ZZ.frac_field(N)
+_TERMS, _SYMBOLS = 24, 8  # more than a line holds, and more than are always factored soon
 
 Write = Callable[[Expr], str]
 
@@ -100,7 +101,7 @@ def _terms(expression: Expr, write: Write, width: int) -> list[str]:
     if polynomial is None:
         return _mixed(expression.as_ordered_terms(), write)
     expanded, product = _sum(polynomial, write), _product(polynomial, write)
-    return [product] if product and _seen(product) <= min(width, _seen(_joined(expanded))) else expanded
+    return [product] if product and _seen(product) < min(width + 1, _seen(_joined(expanded))) else expanded
 
 
 def _mixed(terms: list[Expr], write: Write) -> list[str]:
@@ -116,7 +117,7 @@ def _polynomial(expression: Expr, write: Write) -> Element | None:
     """The expression in a ring over the rational functions of N, or None where it is in none."""
     symbols = sorted(expression.free_symbols - {N}, key=lambda symbol: _order(symbol, write(symbol)))
     try:
-        return PolyRing(symbols, LENGTHS, lex).from_expr(expression)
+        return PolyRing(symbols, _LENGTHS, lex).from_expr(expression)
     except (ValueError, CoercionFailed):
         return None
 
@@ -147,7 +148,7 @@ def _sum(polynomial: Element, write: Write) -> list[str]:
 
 def _product(polynomial: Element, write: Write) -> str | None:
     """The polynomial in factors, or None where it has none or is not known to."""
-    if len(polynomial) < 2 or not _is_small(polynomial):
+    if not 2 <= len(polynomial) <= _TERMS:
         return None
     coefficient, factors = _factors(polynomial, write)
     return _signed(coefficient, factors, [], write)
@@ -174,18 +175,29 @@ def _factors(polynomial: Element, write: Write) -> tuple[Element, list[str]]:
 
 def _parts(polynomial: Element) -> tuple[Element, list[tuple[Element, int]]]:
     """What `factor_list` gives, or only the common powers of symbols where more takes long to find."""
-    if _is_small(polynomial):
-        coefficient, parts = polynomial.factor_list()
-        return coefficient, parts
-    ring = polynomial.ring
+    content, gens = _content(polynomial), polynomial.ring.gens
     common = tuple(map(min, zip(*polynomial.monoms(), strict=True)))
-    single = [(gen, power) for gen, power in zip(ring.gens, common, strict=True) if power]
-    return ring.domain.one, [*single, (polynomial.quo_term((common, ring.domain.one)), 1)]
+    rest = polynomial.quo_term((common, content))
+    single = [(gen, power) for gen, power in zip(gens, common, strict=True) if power]
+    symbols = sum(map(any, zip(*rest.monoms(), strict=True)))
+    if _is_prime(rest) or len(rest) > _TERMS or symbols > _SYMBOLS:
+        return content, [*single, (rest, 1)]
+    coefficient, parts = rest.factor_list()
+    return content * coefficient, [*single, *parts]
 
 
-def _is_small(polynomial: Element) -> bool:
-    symbols = sum(map(any, zip(*polynomial.monoms(), strict=True)))
-    return len(polynomial) <= _TERMS and symbols <= _SYMBOLS
+def _content(polynomial: Element) -> Element:
+    """The greatest common divisor of the coefficients: what is left has none, and no denominator."""
+    coefficients = polynomial.coeffs()
+    divisor = reduce(lambda a, b: a.gcd(b), (coefficient.numer for coefficient in coefficients))
+    multiple = reduce(lambda a, b: a.lcm(b), (coefficient.denom for coefficient in coefficients))
+    return _LENGTHS(divisor) / _LENGTHS(multiple)
+
+
+def _is_prime(polynomial: Element) -> bool:
+    """Whether it is a x + b with a monomial a or b, which has no factors, since no power is common to all terms."""
+    powers_of_each = zip(*polynomial.monoms(), strict=True)
+    return any(max(powers) == 1 and 1 in (powers.count(0), powers.count(1)) for powers in powers_of_each)
 
 
 def _monomial(symbols: Iterable[Expr], powers: Iterable[int], write: Write) -> list[str]:
@@ -199,9 +211,9 @@ def _signed(coefficient: Element, above: list[str], beside: list[str], write: Wr
     over, top, factors = write(bottom), sp.factor(top), [*above, *beside]
     digits = [] if top == 1 and factors else [write(top)]
     if bottom == 1:
-        number = [_bracketed(write(top))] if top.is_Add and factors else digits
+        number = [_bracketed(write(top))] if top.is_Add and (factors or negative) else digits
     elif top.is_Integer and above:
-        number, factors = [rf"\frac{{{' '.join([*digits, *above])}}}{{{over}}}"], beside
+        number, factors = [rf"\frac{{{_alone([*digits, *above])}}}{{{over}}}"], beside
     else:
         number = [rf"\frac{{{write(top)}}}{{{over}}}"]
     return "- " * negative + " ".join([*number, *factors])
@@ -221,7 +233,13 @@ def _quotient(expression: Expr, write: Write) -> str | None:
 
 def _shorter(polynomial: Element, write: Write) -> str:
     expanded, product = _joined(_sum(polynomial, write)), _product(polynomial, write)
-    return product if product and _seen(product) <= _seen(expanded) else expanded
+    return product if product and _seen(product) < _seen(expanded) else expanded
+
+
+def _alone(factors: list[str]) -> str:
+    """A product that needs no brackets around it, and so none around its only factor."""
+    single = len(factors) == 1 and factors[0].startswith(r"\left(") and factors[0].endswith(r"\right)")
+    return factors[0].removeprefix(r"\left(").removesuffix(r"\right)") if single else " ".join(factors)
 
 
 def _bracketed(inside: str) -> str:
