@@ -76,9 +76,9 @@ def derive(
     task = {"dimension": dim, "teachers": teachers, "noise": noise, "mixture": mixture}
     given: dict[str, Any] = {"heads": heads, "rank": rank, "divisor": divisor}
     if model in ("merged", "separate"):
-        given["heads"] = heads or 1
+        given["heads"] = 1 if heads is None else heads
     if model == "separate":
-        given["rank"] = rank or 1
+        given["rank"] = 1 if rank is None else rank
     settings = {name: value for name, value in given.items() if value is not None}
     derivation = derivation_of(task, {"model": model, "block": block, **settings})
     names = [name.strip() for name in amplitudes.split(",") if name.strip()]

@@ -49,7 +49,10 @@ def reduction_on(derivation: Derivation, ansatz: str, amplitudes: list[str]) -> 
         reduction = derivation.reduce(aligned(derivation.model, derivation.task.dimension))
     else:
         symbols = [*symbols_of(derivation), *real_symbols(amplitudes)]
-        reduction = derivation.reduce(read_equations(ansatz.replace(",", "\n"), symbols))
+        try:
+            reduction = derivation.reduce(read_equations(ansatz.replace(",", "\n"), symbols))
+        except ValueError as error:
+            raise ValueError(f"in the ansatz, whose amplitudes are {amplitudes or 'none'}: {error}") from None
     for weight, rest in reduction.residual.items():
         raise ValueError(
             f"the flow leaves this ansatz at {len(reduction.residual)} weights, the first of them {weight}: "

@@ -12,10 +12,12 @@ from ..model import MODELS, model_from_dict
 from ..settings import refuse_unknown
 from ..task import Task
 from ..theory.symbolic import (
+    TIME,
     Derivation,
     Finding,
     N,
     Prompt,
+    StatedCourse,
     StatedFixedPoint,
     StatedInvariant,
     StatedLoss,
@@ -37,6 +39,8 @@ from .user_code import load_model
 Reader = Callable[..., Any]
 
 _SYNTAXES: dict[str, Reader] = {"text": read_text, "latex": read_latex}
+_NEW_NAMES = ("amplitudes", "constants", "positive")
+"""Lists of names that a statement brings along: what moves, what does not, and what does not and is positive."""
 
 
 class _Kind(NamedTuple):
@@ -51,6 +55,7 @@ _KINDS = {
     "invariant": _Kind(StatedInvariant, ("quantity",)),
     "reduction": _Kind(StatedReduction, ("ansatz", "equations")),
     "fixed point": _Kind(StatedFixedPoint, ("values",), ("loss",)),
+    "course": _Kind(StatedCourse, ("course",), ("ansatz", "start")),
 }
 
 
@@ -134,7 +139,7 @@ def derivation_of(task: dict[str, Any], model: dict[str, Any], folder: Path = Pa
         refuse_unknown(rest, allowed=("output", "weights"), owner="a model with an output")
         return _from_output(str(rest["output"]), rest.get("weights", []), problem)
     name, block = rest.pop("model", None), rest.pop("block", "full")
-    if isinstance(name, str) and name not in MODELS and ":" in name:
+    if isinstance(name, str) and name not in MODELS and (":" in name or name.endswith(".py")):
         return derive(load_model(name, folder, **rest), problem, block)
     return derive(model_from_dict({"model": name, **rest}), problem, block)
 
@@ -175,27 +180,30 @@ class _Book:
         if kind not in _KINDS:
             raise ValueError(f"kind must be one of {', '.join(_KINDS)}, not {kind!r}")
         make, needs, may_have = _KINDS[kind]
-        allowed = ("name", "kind", "expected", "amplitudes", *needs, *may_have)
+        allowed = ("name", "kind", "expected", *_NEW_NAMES, *needs, *may_have)
         refuse_unknown(table, allowed=allowed, owner=f"a statement of kind {kind}")
         for part in needs:
             if part not in table:
                 raise ValueError(f"a statement of kind {kind} needs {part}")
-        amplitudes = real_symbols(table.get("amplitudes", []))
+        own = [symbol for kind in _NEW_NAMES for symbol in real_symbols(table.get(kind, []), kind == "positive")]
         given = [part for part in (*needs, *may_have) if part in table]
-        return make(**{part: self._read(table[part], amplitudes) for part in given})
+        return make(**{part: self._read(table[part], own) for part in given})
 
-    def _read(self, source: object, amplitudes: list[Expr]) -> Any:
+    def _read(self, source: object, own: list[Expr]) -> Any:
         """An expression, or a table of them by symbol."""
         if isinstance(source, dict):
-            pairs = [(self._expression(name, amplitudes), each) for name, each in source.items()]
-            return {symbol: self._expression(each, amplitudes) for symbol, each in pairs}
-        return self._expression(source, amplitudes)
+            pairs = [(self._expression(name, own), each) for name, each in source.items()]
+            return {symbol: self._expression(each, own) for symbol, each in pairs}
+        return self._expression(source, own)
 
-    def _expression(self, source: object, amplitudes: list[Expr]) -> Expr:
-        symbols = [*symbols_of(self.derivation), *amplitudes]
+    def _expression(self, source: object, own: list[Expr]) -> Expr:
+        symbols = [*symbols_of(self.derivation), TIME, *own]
         known: dict[str, Expr] = {}
         for name, meaning in self.definitions.items():
-            known[name] = self.syntax(str(meaning), symbols, known)
+            try:
+                known[name] = self.syntax(str(meaning), symbols, known)
+            except ValueError as error:
+                raise ValueError(f"definition {name}: {error}") from None
         return self.syntax(str(source), symbols, known)
 
 
@@ -205,8 +213,8 @@ def symbols_of(derivation: Derivation) -> list[Expr]:
     return [*weights, *derivation.parameters, N]
 
 
-def real_symbols(names: list[str]) -> list[Expr]:
-    """Real symbols of these names; ValueError for what is no name."""
+def real_symbols(names: list[str], positive: bool = False) -> list[Expr]:
+    """Real symbols of these names, or positive ones; ValueError for what is no name."""
     if not isinstance(names, list) or not all(isinstance(name, str) and name.isidentifier() for name in names):
         raise ValueError(f"names must be a list such as ['v', 'kappa_1'], not {names!r}")
-    return [sp.Symbol(name, real=True) for name in names]
+    return [sp.Symbol(name, positive=True) if positive else sp.Symbol(name, real=True) for name in names]

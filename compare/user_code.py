@@ -34,6 +34,8 @@ def load_model(place: str, folder: Path = Path(), **settings: Any) -> Parametriz
     A relative file is looked for in `folder`. ValueError if the file has no such name, or it makes no model.
     """
     file, _, name = place.rpartition(":")
+    if not file:
+        raise ValueError(f"{place} does not say which model: write {place}:NAME")
     made = getattr(load_module(folder / file), name, None)
     if made is None:
         raise ValueError(f"{file} has no {name!r}: name the model as FILE.py:NAME")
