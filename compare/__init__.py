@@ -2,6 +2,7 @@
 
 # Eagerly, and with nothing heavier than NumPy: a function that bears its module's name is hidden by a lazy one.
 from .claim import Claim, Judgement, Lab, Verdict, check
+from .derived import derived_course
 from .landing import Landing, effective_map, hessian, hessian_index, landings
 from .ledger import Ledger, verify
 from .overlay import Overlay, overlay
@@ -18,6 +19,7 @@ __all__ = [
     "Replay",
     "Verdict",
     "check",
+    "derived_course",
     "effective_map",
     "hessian",
     "hessian_index",

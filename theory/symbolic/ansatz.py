@@ -32,7 +32,7 @@ def _merged(model: Merged, dimension: int) -> dict[Expr, Expr]:
     weights = weight_symbols(model, dimension)
     s = _real("s")
     u = [_real(f"u_{d + 1}") for d in range(dimension)]
-    ansatz = {}
+    ansatz: dict[Expr, Expr] = {}
     for h, unit in enumerate(_unit_vector(model.head_count)):
         ansatz[weights["value"][h, -1]] = unit * s
         ansatz |= {weights["key_query"][h, d, d]: unit * u[d] for d in range(dimension)}
@@ -41,7 +41,7 @@ def _merged(model: Merged, dimension: int) -> dict[Expr, Expr]:
 
 def _separate(model: Separate, dimension: int) -> dict[Expr, Expr]:
     weights = weight_symbols(model, dimension)
-    ansatz = {}
+    ansatz: dict[Expr, Expr] = {}
     for d in range(min(dimension, model.head_count * model.rank)):
         h, r = divmod(d, model.rank)
         value = _real(f"v_{h + 1}")
