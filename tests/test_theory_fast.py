@@ -8,10 +8,13 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.special import expit
 
-from attndyn import Separate, Task
+from attndyn import Merged, Separate, Task
 from attndyn.theory import separate
 from attndyn.theory.crossings import falling_through
 from attndyn.theory.idle import SeparateHeads, escape, escape_along
+from attndyn.theory.integration import integrate
+from attndyn.theory.low_rank import low_rank_amplitudes
+from attndyn.theory.merged import aligned_amplitudes, matrix_amplitudes
 from attndyn.theory.population import population
 from attndyn.theory.separate import amplitude_from_onset, rank_one_amplitude, rank_one_gap
 from attndyn.theory.staircase import staircase
@@ -181,3 +184,70 @@ def test_exit_times_lie_midway_between_plateaus():
     assert steps.loss(steps.exit_times) == pytest.approx(middles, rel=1e-9)
     assert np.max(np.abs(steps.loss(steps.exit_times * 1.01) - middles)) > 1e-3  # control: a percent late
     assert steps.coefficients(steps.exit_times).shape == (12, 12)
+
+
+WIDE = Task(eigenvalues=np.arange(32, 0.0, -1), trace=1.0, context_length=31)  # rates from 1 to 30000
+LONG = np.array([1e3, 1e5, 1e7])
+
+
+def at_rest(coefficients, conserved):
+    """s > 0 with s u_d = m_d and s² − |u|² as at the start."""
+    return np.sqrt((conserved + np.sqrt(conserved**2 + 4 * np.sum(coefficients**2))) / 2)
+
+
+@pytest.mark.parametrize("s0", [1e-3, 0.4, -0.1])
+def test_shared_flow_of_wide_spectra_is_exact_at_both_ends(s0):
+    """Slow directions go on for 10⁴ times as long as fast ones: an explicit method would take 10⁶ evaluations."""
+    moments = population(WIDE, Merged(heads=2))
+    u0 = 0.01 * moments.b / np.linalg.norm(moments.b) * np.sign(np.arange(32) - 1.5) * np.sign(s0)
+    s, u = aligned_amplitudes(moments, np.append(0.0, LONG), s0, u0)
+    assert (s[0], *u[0]) == (s0, *u0)
+    assert s**2 - np.sum(u**2, axis=1) == pytest.approx(np.full(4, s0**2 - u0 @ u0), abs=1e-12)
+    rest = at_rest(moments.coefficients, s0**2 - u0 @ u0)
+    assert abs(s[-1]) == pytest.approx(rest, rel=1e-12)
+    assert s[-1] * u[-1] == pytest.approx(moments.coefficients, rel=1e-11)
+    assert abs(s[-1]) != pytest.approx(at_rest(moments.coefficients, 0.1), rel=1e-6)  # control: another constant
+    assert s[1] * u[1, -1] != pytest.approx(moments.coefficients[-1], rel=0.5)  # control: 10³ is not the end
+
+
+def test_stiff_equations_take_few_evaluations():
+    calls = []
+
+    def rate(x):
+        calls.append(None)
+        return np.array([1.0, 1e5]) * (1 - x)
+
+    slow, fast = integrate(rate, lambda x: -np.diag([1.0, 1e5]), np.array([0.5, 0.5]), np.array([1.0, 20.0])).T
+    assert slow == pytest.approx(1 - 0.5 * np.exp([-1.0, -20.0]), rel=1e-11)
+    assert fast == pytest.approx([1, 1], rel=1e-11)
+    assert len(calls) < 3000  # an explicit method of any order needs 10⁵ and more
+    calls.clear()
+    integrate(rate, lambda x: np.zeros((2, 2)), np.array([0.5, 0.5]), np.array([1.0]))
+    assert len(calls) > 3000  # control: with a wrong Jacobian
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_times_of_one_integration_may_repeat_and_come_in_any_order(power):
+    task = Task(eigenvalues=[3, 2, 1], context_length=9)
+    moments, times = population(task, Merged(heads=1)), np.array([3.0, 0.0, 7.0, 3.0])
+    if power == 1:
+        first, rest = matrix_amplitudes(moments, times, 0.1, 0.1 * np.eye(3))
+    else:
+        first, rest = low_rank_amplitudes(times, 0.3, [0.2, 0.1, 0.3], moments.b, moments.a * moments.lam)
+    assert first[0] == first[3]
+    assert np.array_equal(rest[0], rest[3])
+    assert first[1] == (0.1 if power == 1 else 0.3)
+    assert first[2] > first[0] > first[1]
+
+
+def test_heads_of_high_rank_come_to_rest_at_every_direction():
+    moments = population(WIDE, Separate(heads=1, rank=32))
+    start = np.full(32, 0.05)
+    v, κ = low_rank_amplitudes(LONG, 0.2, start, moments.b, moments.a * moments.lam)
+    conserved = 0.04 - start @ start
+    assert v[-1] * κ[-1] ** 2 == pytest.approx(moments.coefficients, rel=1e-10)
+    assert v**2 - np.sum(κ**2, axis=1) == pytest.approx(np.full(3, conserved), abs=1e-12)
+    assert v[-1] ** 3 - v[-1] * conserved == pytest.approx(np.sum(moments.coefficients), rel=1e-11)
+    assert v[0] ** 3 - v[0] * conserved != pytest.approx(
+        np.sum(moments.coefficients), rel=1e-3
+    )  # control: too early

@@ -11,7 +11,7 @@ other directions do not interact with it. Source: Zhang et al. 2025 (arXiv 2501.
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .integration import flow_times, integrate
+from .integration import conserving, flow_times, integrate
 
 FloatArray = NDArray[np.float64]
 
@@ -39,5 +39,13 @@ def low_rank_amplitudes(
         force = gain - limit * v * κ**2
         return np.concatenate(([np.sum(κ**2 * force)], v * κ * force))
 
-    values = integrate(rate, np.concatenate(([float(v0)], start)), flow_times(flow_time))
-    return values[:, 0], values[:, 1:]
+    def jacobian(x: FloatArray) -> FloatArray:
+        v, κ = x[0], x[1:]
+        saturation = limit * v * κ**2
+        entries = np.diag(np.append(-np.sum(limit * κ**4), v * (gain - 3 * saturation)))
+        entries[0, 1:] = 2 * κ * (gain - 2 * saturation)
+        entries[1:, 0] = κ * (gain - 2 * saturation)
+        return entries
+
+    begin = np.concatenate(([float(v0)], start))
+    return conserving(integrate(rate, jacobian, begin, flow_times(flow_time)), begin, power=2)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .integration import flow_times, integrate
+from .integration import conserving, flow_times, integrate
 from .population import Population
 
 FloatArray = NDArray[np.float64]
@@ -62,7 +62,7 @@ def aligned_amplitudes(
     if start.shape != (population.dimension,):
         raise ValueError(f"u0 must have shape ({population.dimension},), not {start.shape}")
     gain, limit = population.b, population.a * population.lam
-    return _shared_flow(lambda map_: gain - limit * map_, flow_time, s0, start)
+    return _shared_flow(lambda map_: gain - limit * map_, np.diag(limit), flow_time, s0, start)
 
 
 def matrix_amplitudes(
@@ -75,7 +75,7 @@ def matrix_amplitudes(
     start = np.asarray(U0, dtype=np.float64)
     if start.shape != population.B.shape:
         raise ValueError(f"U0 must have shape {population.B.shape}, not {start.shape}")
-    return _shared_flow(population.force, flow_time, s0, start)
+    return _shared_flow(population.force, np.kron(population.A, population.Lambda), flow_time, s0, start)
 
 
 def growing_mode(population: Population, weights: Mapping[str, NDArray[Any]]) -> float:
@@ -147,12 +147,27 @@ def _positive_mode(w0: float) -> None:
 
 
 def _shared_flow(
-    force: Callable[[FloatArray], FloatArray], flow_time: ArrayLike, s0: float, start: FloatArray
+    force: Callable[[FloatArray], FloatArray],
+    saturation: FloatArray,
+    flow_time: ArrayLike,
+    s0: float,
+    start: FloatArray,
 ) -> tuple[FloatArray, FloatArray]:
+    """s and U where the force falls by `saturation` (n, n) times the change of M = s U."""
+
     def rate(x: FloatArray) -> FloatArray:
         s, shared = x[0], x[1:].reshape(start.shape)
         drive = force(s * shared)
-        return np.concatenate(([np.sum(shared * drive)], (s * drive).ravel()))
+        velocity = np.empty_like(x)
+        velocity[0], velocity[1:] = np.vdot(shared, drive), (s * drive).ravel()
+        return velocity
 
-    values = integrate(rate, np.concatenate(([s0], start.ravel())), flow_times(flow_time))
-    return values[:, 0], values[:, 1:].reshape(-1, *start.shape)
+    def jacobian(x: FloatArray) -> FloatArray:
+        s, shared = x[0], x[1:]
+        falling = saturation @ shared
+        edge = force(s * shared.reshape(start.shape)).ravel() - s * falling
+        return np.block([[np.array([[-shared @ falling]]), edge[None]], [edge[:, None], -s * s * saturation]])
+
+    begin = np.concatenate(([s0], start.ravel()))
+    s, shared = conserving(integrate(rate, jacobian, begin, flow_times(flow_time)), begin, power=1)
+    return s, shared.reshape(-1, *start.shape)
