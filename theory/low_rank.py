@@ -48,4 +48,4 @@ def low_rank_amplitudes(
         return entries
 
     begin = np.concatenate(([float(v0)], start))
-    return conserving(integrate(rate, jacobian, begin, flow_times(flow_time)), begin, power=2)
+    return conserving(integrate(rate, begin, flow_times(flow_time), jacobian), begin, power=2)

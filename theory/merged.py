@@ -75,7 +75,8 @@ def matrix_amplitudes(
     start = np.asarray(U0, dtype=np.float64)
     if start.shape != population.B.shape:
         raise ValueError(f"U0 must have shape {population.B.shape}, not {start.shape}")
-    return _shared_flow(population.force, np.kron(population.A, population.Lambda), flow_time, s0, start)
+    saturation = np.asarray(np.kron(population.A, population.Lambda), dtype=np.float64)
+    return _shared_flow(population.force, saturation, flow_time, s0, start)
 
 
 def growing_mode(population: Population, weights: Mapping[str, NDArray[Any]]) -> float:
@@ -169,5 +170,5 @@ def _shared_flow(
         return np.block([[np.array([[-shared @ falling]]), edge[None]], [edge[:, None], -s * s * saturation]])
 
     begin = np.concatenate(([s0], start.ravel()))
-    s, shared = conserving(integrate(rate, jacobian, begin, flow_times(flow_time)), begin, power=1)
+    s, shared = conserving(integrate(rate, begin, flow_times(flow_time), jacobian), begin, power=1)
     return s, shared.reshape(-1, *start.shape)
