@@ -5,11 +5,10 @@ from dataclasses import replace
 from itertools import islice
 
 import numpy as np
-import sympy as sp
 
 from ..model import Merged, Separate
 from ..task import Task
-from ..theory.symbolic import SymbolicFixedPoint, SymbolicTask, fixed_points, symbolic_task
+from ..theory.symbolic import SymbolicFixedPoint, SymbolicTask, fixed_points, latex, symbolic_task
 
 _COMMUTING = 1e-10
 
@@ -59,9 +58,9 @@ def symbolic_json(task: Task, model: Merged | Separate, limit: int) -> None:
 def symbolic_latex(task: Task, model: Merged | Separate, limit: int) -> None:
     """Print the same equations as `print_symbolic` as one LaTeX align* (amsmath)."""
     shown = list(islice(fixed_points(in_symbols(task), model), limit))
-    lines = [f"L(0) &= {sp.latex(shown[0].untrained_loss)}"]
+    lines = [f"L(0) &= {latex(shown[0].untrained_loss)}"]
     for d, direction in enumerate(shown[0].directions, start=1):
-        lines.append(f"m_{{{d}}} &= {sp.latex(direction.coefficient)}, & g_{{{d}}} &= {sp.latex(direction.gain)}")
+        lines.append(f"m_{{{d}}} &= {latex(direction.coefficient)}, & g_{{{d}}} &= {latex(direction.gain)}")
     for point in shown:
         name = rf"\{{{', '.join(map(str, point.subset))}\}}" if point.subset else r"\emptyset"
         learned = " + ".join(rf"m_{{{d}}} e_{{{d}}} e_{{{d}}}^\top" for d in point.subset) or "0"

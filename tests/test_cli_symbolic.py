@@ -79,7 +79,7 @@ def test_latex_is_one_aligned_display(capsys):
     assert (lines[0], lines[-1]) == (r"\begin{align*}", r"\end{align*}")
     assert all(line.endswith(r" \\") for line in lines[1:-2])
     assert not lines[-2].endswith(r"\\")
-    assert r"L(0) &= \lambda_{1} + \lambda_{2} + \lambda_{3} + \sigma^{2} \\" in lines
+    assert r"L(0) &= \lambda_1 + \lambda_2 + \lambda_3 + \sigma^{2} \\" in lines
     assert r"M_{\{1, 3\}} &= m_{1} e_{1} e_{1}^\top + m_{3} e_{3} e_{3}^\top, & " in text
     assert text.count("{") == text.count("}")
     assert {line.count("&") for line in lines[2:-1]} == {3}
