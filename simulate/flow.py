@@ -5,14 +5,15 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..model import Parametrization, Weights
-from .initial import checked_start, model_name
+from ..model import Merged, Parametrization, Separate, Weights
+from .initial import checked_start, model_name, restricted
 from .objective import Objective, objective
 from .prompts import Data
 from .statistics import Statistics
 from .trajectory import Trajectory, versions
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.intp]
 
 
 def flow(
@@ -27,7 +28,8 @@ def flow(
     """Gradient flow from the weights `start` at t = 0, recorded at the increasing flow times `flow_time` (T,).
 
     `rtol` and `method` go to scipy's solve_ivp; the absolute tolerance is rtol times the largest entry of `start`,
-    so that small weights keep their digits. Losses and weights are stored at every one of the times.
+    so that small weights keep their digits. Implicit methods, LSODA among them, factor a full Jacobian of all weights
+    that move, which pays for a few dozen of them and not for thousands. Losses and weights are stored at every one of the times.
     ValueError on bad input; ArithmeticError if the solver gives up.
 
     >>> from attndyn import Merged, Task
@@ -40,8 +42,8 @@ def flow(
     """
     begin, evaluate = checked_start(model, source, start), objective(model, source)
     times = _checked_times(flow_time)
-    y = _integrate(evaluate, begin, times, rtol, method)
-    weights = {name: value.reshape(len(times), *begin[name].shape) for name, value in _split(y, begin).items()}
+    states = _integrate(evaluate, begin, _moving(model, source, begin), times, rtol, method)
+    weights = _named(states, begin)
     loss, norm = np.empty(len(times)), np.empty(len(times))
     for index in range(len(times)):
         loss[index], gradients = evaluate({name: value[index] for name, value in weights.items()})
@@ -51,21 +53,39 @@ def flow(
     return Trajectory(times, loss, norm, times, weights, None, settings)
 
 
-def _integrate(evaluate: Objective, begin: Weights, times: FloatArray, rtol: float, method: str) -> FloatArray:
+def _integrate(
+    evaluate: Objective, begin: Weights, moving: IntArray, times: FloatArray, rtol: float, method: str
+) -> FloatArray:
+    """All weights at the times, (T, all)."""
     from scipy.integrate import solve_ivp
 
-    def slope(_: float, y: FloatArray) -> FloatArray:
-        weights = {name: value.reshape(begin[name].shape) for name, value in _split(y[None], begin).items()}
-        return -0.5 * _flat(evaluate(weights)[1])
+    state = _flat(begin)
+    weights = {name: value[0] for name, value in _named(state[None], begin).items()}  # views of the state
 
-    y = _flat(begin)
+    def slope(_: float, y: FloatArray) -> FloatArray:
+        state[moving] = y
+        return -0.5 * _flat(evaluate(weights)[1])[moving]
+
+    y = state[moving]
+    states = np.tile(state, (len(times), 1))
     if times[-1] == 0:
-        return np.tile(y, (len(times), 1))
+        return states
     atol = rtol * float(np.max(np.abs(y), initial=0.0)) or rtol
     result = solve_ivp(slope, (0.0, times[-1]), y, method=method, t_eval=times, rtol=rtol, atol=atol)
     if not result.success:
         raise ArithmeticError(f"the gradient flow could not be integrated: {result.message}")
-    return np.asarray(result.y.T)
+    states[:, moving] = result.y.T
+    return states
+
+
+def _moving(model: Parametrization, source: Data | Statistics, begin: Weights) -> IntArray:
+    """Places, in the flat weights, of all that a gradient may reach: fewer unknowns, and none outside a block."""
+    mask = {name: np.ones_like(value) for name, value in begin.items()}
+    if isinstance(model, (Merged, Separate)):
+        mask["query" if "query" in mask else "key_query"][..., -1] = 0.0  # meets the masked y of the query
+        if isinstance(source, Statistics) and source.block == "restricted":
+            mask = restricted(mask)
+    return np.flatnonzero(_flat(mask))
 
 
 def _checked_times(flow_time: ArrayLike) -> FloatArray:
@@ -81,7 +101,8 @@ def _flat(weights: Weights) -> FloatArray:
     return np.concatenate([value.ravel() for value in weights.values()])
 
 
-def _split(y: FloatArray, like: Weights) -> Weights:
-    """Columns of y (K, all) back under the names of the weights, (K, size) each."""
+def _named(states: FloatArray, like: Weights) -> Weights:
+    """States (T, all) under the names of the weights, (T, …) each, without a copy."""
     ends = np.cumsum([value.size for value in like.values()])[:-1]
-    return dict(zip(like, np.split(y, ends, axis=1), strict=True))
+    parts = zip(like.items(), np.split(states, ends, axis=1), strict=True)
+    return {name: part.reshape(len(states), *value.shape) for (name, value), part in parts}

@@ -178,6 +178,21 @@ def test_a_flow_may_start_late_and_go_on_from_where_it_stands():
     assert np.array_equal(flow(SEPARATE, STATISTICS, start, [0.0]).final["key"], start["key"])
 
 
+@pytest.mark.parametrize("method", ["LSODA", "Radau"])
+@pytest.mark.parametrize("model", [Merged(heads=1), Separate(heads=2)], ids=["merged", "separate"])
+def test_implicit_methods_stay_inside_the_block(model, method):
+    """Their Jacobian is taken by differences, which must not leave the block that statistics know."""
+    start = initial_weights(model, TASK, 0.4, scheme="restricted")
+    inside, times = statistics(sample(TASK, 100), model, "restricted"), [0.0, 3.0, 60.0]
+    run = flow(model, inside, start, times, method=method, rtol=1e-9)
+    np.testing.assert_allclose(run.loss, flow(model, inside, start, times).loss, rtol=1e-6)
+    full = flow(model, statistics(sample(TASK, 100), model), start, times)
+    assert not np.any(run.weights["value"][..., :-1])
+    assert np.max(np.abs(full.weights["value"][..., :-1])) > 1e-3  # control: full statistics move them
+    untouched = "query" if "query" in start else "key_query"
+    assert np.array_equal(full.final[untouched][..., -1], start[untouched][..., -1])
+
+
 @pytest.mark.parametrize(
     ("times", "message"),
     [
