@@ -28,8 +28,8 @@ def flow(
     """Gradient flow from the weights `start` at t = 0, recorded at the increasing flow times `flow_time` (T,).
 
     `rtol` and `method` go to scipy's solve_ivp; the absolute tolerance is rtol times the largest entry of `start`,
-    so that small weights keep their digits. Implicit methods, LSODA among them, factor a full Jacobian of all weights
-    that move, which pays for a few dozen of them and not for thousands. Losses and weights are stored at every one of the times.
+    so that small weights keep their digits. Implicit methods, LSODA among them, factor a full Jacobian of all that
+    moves, which pays for a few dozen weights and not for thousands. Losses and weights are stored at every time.
     ValueError on bad input; ArithmeticError if the solver gives up.
 
     >>> from attndyn import Merged, Task

@@ -40,9 +40,8 @@ def integrate(rate: Field, start: FloatArray, flow_time: FloatArray, jacobian: F
     """The solution of dx/dt = rate(x) from `start` (n,) at each flow time (T,): (T, n).
 
     `jacobian` is ∂rate/∂x (n, n), for slow directions that go on after fast ones have come to rest: without it
-    such a time costs ever more steps. Accurate to
-    about 1e-11 relative, for entries far above 1e-14 of the smallest nonzero entry of `start`. ArithmeticError if
-    the solver gives up.
+    such a time costs ever more steps. Accurate to about 1e-11 relative, for entries far above 1e-14 of the
+    smallest nonzero entry of `start`. ArithmeticError if the solver gives up.
     """
     times, place = np.unique(np.append(0.0, flow_time), return_inverse=True)
     if len(times) == 1 or not np.any(start):
