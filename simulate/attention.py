@@ -1,17 +1,20 @@
 """The forward pass and the gradients of attention on tokens, by hand; only the query's row is ever formed."""
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..model import Heads, attention_divisor, is_softmax
+from .threads import in_threads
 
 FloatArray = NDArray[np.float64]
 
 SLICE = 256
 """Sequences that are worked on together, so that the scores stay in the processor's cache."""
+
+SAFE_SCORE = 500.0
+"""Scores up to this size have exponentials, and sums of them, that are neither 0 nor infinite."""
 
 
 class Batch(NamedTuple):
@@ -50,10 +53,8 @@ def predict(model: object, heads: Heads, tokens: NDArray[Any], context_length: i
     if not 1 <= length <= longest:
         raise ValueError(f"context_length must lie in 1 … {longest} for these tokens, not {length}")
     batch = prompts(np.asarray(tokens, dtype=np.float64), length)
-    scores, values = _scores(batch, heads)
-    if is_softmax(model):
-        return np.asarray(np.einsum("pnh,pnh->p", _softmax(scores), values))
-    return np.asarray(np.einsum("pnh,pnh->p", scores, values) / attention_divisor(model, length))
+    context, _, _ = _contexts(model, batch, heads, length)
+    return np.asarray(context.reshape(len(context), -1) @ heads[0].ravel())
 
 
 def token_loss(
@@ -61,57 +62,58 @@ def token_loss(
 ) -> tuple[float, Heads]:
     """Mean squared error over prompts and context lengths, and its gradient with respect to a and B.
 
-    Shapes: tokens (P, N+1, D+1) with the true y in every row; gradients as `heads`. The loss has no ½.
+    Shapes: tokens (P, N+1, D+1) with the true y in every row; gradients as `heads`. The loss has no ½. As many
+    threads as `OMP_NUM_THREADS` says, or as there are cores, share the work and do not change the result.
     """
+    pieces = [(first, length) for first in range(0, len(tokens), SLICE) for length in context_lengths]
+
+    def work(piece: tuple[int, int]) -> tuple[float, FloatArray, FloatArray]:
+        first, length = piece
+        return _sums(model, prompts(tokens[first : first + SLICE], length), heads, length)
+
     loss, grad_a, grad_B = 0.0, np.zeros(heads[0].shape), np.zeros(heads[1].shape)
-    backward = _softmax_slopes if is_softmax(model) else _linear_slopes
-    for length, batch in _batches(tokens, context_lengths):
-        scale = 1.0 if is_softmax(model) else attention_divisor(model, length)
-        residual, slope_scores, slope_values = backward(batch, heads, scale)
-        loss += float(residual @ residual)
-        grad_a += slope_values.reshape(-1, len(grad_a)).T @ batch.X.reshape(-1, batch.X.shape[2])
-        keys = np.matmul(slope_scores.swapaxes(1, 2), batch.X)  # (P, H, D+1)
-        grad_B += np.tensordot(keys, batch.query, axes=(0, 0))
+    for square, slope_a, slope_B in in_threads(work, pieces):
+        loss += square
+        grad_a += slope_a
+        grad_B += slope_B
     count = len(tokens) * len(context_lengths)
     return loss / count, (2 * grad_a / count, 2 * grad_B / count)
 
 
-def _batches(tokens: FloatArray, context_lengths: tuple[int, ...]) -> Iterator[tuple[int, Batch]]:
-    for first in range(0, len(tokens), SLICE):
-        for length in context_lengths:
-            yield length, prompts(tokens[first : first + SLICE], length)
-
-
-def _scores(batch: Batch, heads: Heads) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Scores and values of every token and head, (P, n+1, H) each."""
-    a, B = heads
+def _contexts(
+    model: object, batch: Batch, heads: Heads, length: int
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Attended tokens Σ_n w_n x_n / norm (P, H, D+1) of every head, w (P, H, n+1) and the norm (P, H, 1)."""
+    B = heads[1]
     count, size, dimension = B.shape
     lifted = (batch.query @ B.reshape(-1, dimension).T).reshape(-1, count, size)
-    return np.matmul(batch.X, lifted.swapaxes(1, 2)), batch.X @ a.T
+    w = np.matmul(lifted, batch.X.swapaxes(1, 2))
+    norm = _exponentiate(w) if is_softmax(model) else np.full((1, 1, 1), attention_divisor(model, length))
+    return np.matmul(w, batch.X) / norm, w, norm
 
 
-def _linear_slopes(batch: Batch, heads: Heads, scale: float) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Residuals (P,), and residual × ∂ŷ/∂score and ∂ŷ/∂value, (P, n+1, H)."""
-    scores, values = _scores(batch, heads)
-    residual = np.einsum("pnh,pnh->p", scores, values) / scale - batch.label
-    weight = (residual / scale)[:, None, None]
-    values *= weight
-    scores *= weight
-    return residual, values, scores
+def _exponentiate(scores: NDArray[Any]) -> NDArray[Any]:
+    """exp of the scores in place, and its sums over the last axis; where exp could overflow, both are scaled."""
+    if np.max(np.abs(scores), initial=0.0) > SAFE_SCORE:
+        scores -= scores.real.max(axis=-1, keepdims=True)
+    np.exp(scores, out=scores)
+    ones = np.ones(scores.shape[-1])
+    return np.asarray(scores.reshape(-1, len(ones)) @ ones).reshape(*scores.shape[:-1], 1)
 
 
-def _softmax_slopes(batch: Batch, heads: Heads, scale: float) -> tuple[FloatArray, FloatArray, FloatArray]:
-    scores, values = _scores(batch, heads)
-    attention = _softmax(scores)
-    outputs = np.einsum("pnh,pnh->ph", attention, values)
+def _sums(model: object, batch: Batch, heads: Heads, length: int) -> tuple[float, FloatArray, FloatArray]:
+    """Sums over the prompts of r², r ∂ŷ/∂a and r ∂ŷ/∂B, with the residual r = ŷ − y."""
+    a = heads[0]
+    context, w, norm = _contexts(model, batch, heads, length)
+    outputs = np.einsum("phi,hi->ph", context, a)
     residual = outputs.sum(axis=1) - batch.label
-    values -= outputs[:, None, :]
-    attention *= residual[:, None, None]
-    values *= attention
-    return residual, values, attention
-
-
-def _softmax(scores: NDArray[Any]) -> NDArray[Any]:
-    """Softmax over the tokens, axis 1; shifted by the largest real part, as complex steps need."""
-    weights = np.exp(scores - scores.real.max(axis=1, keepdims=True))
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+    slope_a = (residual @ context.reshape(len(residual), -1)).reshape(a.shape)
+    values = np.matmul(a, batch.X.swapaxes(1, 2))
+    if is_softmax(model):
+        values *= w
+    keys = np.matmul(values, batch.X) / norm  # ∂ŷ/∂(B x_q)
+    if is_softmax(model):
+        keys -= outputs[:, :, None] * context
+    keys *= residual[:, None, None]
+    slope_B = (keys.reshape(len(keys), -1).T @ batch.query).reshape(heads[1].shape)
+    return float(residual @ residual), slope_a, slope_B
