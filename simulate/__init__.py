@@ -2,7 +2,7 @@
 
 # Eagerly, and with nothing heavier than NumPy: a function that bears its module's name is hidden by a lazy one.
 from .attention import predict, token_loss
-from .descent import Diverged, train
+from .descent import Diverged, train, train_many
 from .experiment import Experiment
 from .flow import flow
 from .initial import initial_weights
@@ -34,5 +34,6 @@ __all__ = [
     "statistics",
     "token_loss",
     "train",
+    "train_many",
     "train_network",
 ]

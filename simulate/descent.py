@@ -2,14 +2,16 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ..model import Parametrization, Weights
+from . import walk as walks
 from .initial import checked_start, model_name
-from .log import Descent, Log
+from .log import Descent, Log, described
 from .objective import Objective, objective
 from .progress import tracked
 from .prompts import Data
@@ -40,13 +42,16 @@ def train(
     steps: int,
     record: int | Sequence[int] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
+    compiled: bool = True,
 ) -> Trajectory:
     """Gradient descent of a model on data (token by token) or on statistics of it, from the weights `start`.
 
     `steps` losses are recorded, each before its step; the last weights come after the last step. `record` limits
     the stored weights: every so many steps, or at the named ones (first and last always); about 500 if left out.
     With `checkpoint` the run writes that file now and then and when it is interrupted, and goes on from it if it is
-    there. Raises Diverged, holding the run so far, when the loss is no longer finite; ValueError on bad input.
+    there. On statistics the built-in models run in machine code, which takes time to load; `compiled=False` is the
+    plain path, which gives the same to rounding.
+    Raises Diverged, holding the run so far, when the loss is no longer finite; ValueError on bad input.
 
     >>> from attndyn import Merged, Task
     >>> from attndyn.simulate import sample, statistics, initial_weights
@@ -60,32 +65,76 @@ def train(
     begin = checked_start(model, source, start)
     settings = {"model": model_name(model), "source": source.digest}
     rule = Descent(learning_rate, steps, record, checkpoint)
-    return descend(objective(model, source), begin, rule, settings)
+    walk = walks.compiled(model, source, rule.learning_rate) if compiled else None
+    log = Log(begin, rule, settings)
+    return _follow(walk or walks.plain(objective(model, source), rule.learning_rate), log)
+
+
+def train_many(
+    model: Parametrization,
+    source: Data | Statistics,
+    starts: Sequence[Mapping[str, ArrayLike]],
+    *,
+    learning_rate: float,
+    steps: int,
+    record: int | Sequence[int] | None = None,
+) -> list[Trajectory]:
+    """What `train` gives from each of `starts`, to rounding; on statistics, all of them take their steps together.
+
+    Raises what `train` raises, Diverged for the first start that does, once all have taken their steps; ValueError
+    if there is no start.
+
+    >>> from attndyn import Merged, Task
+    >>> from attndyn.simulate import sample, statistics, initial_weights
+    >>> model, task = Merged(heads=2), Task(eigenvalues=[2, 1], context_length=5)
+    >>> starts = [initial_weights(model, task, scale=0.1, seed=seed) for seed in range(3)]
+    >>> stats = statistics(sample(task, sequences=50), model)
+    >>> [len(run.loss) for run in train_many(model, stats, starts, learning_rate=0.01, steps=20)]
+    [20, 20, 20]
+    """
+    if not starts:
+        raise ValueError("starts must hold the weights of at least one start, not none")
+    begins = [checked_start(model, source, start) for start in starts]
+    rule = Descent(learning_rate, steps, record)
+    walk = walks.compiled_many(model, source, rule.learning_rate, len(begins))
+    if walk is None:
+        rules: dict[str, Any] = {"learning_rate": learning_rate, "steps": steps, "record": record}
+        return [train(model, source, begin, **rules) for begin in begins]
+    settings = {"model": model_name(model), "source": source.digest}
+    stacked = {name: np.stack([begin[name] for begin in begins]) for name in begins[0]}
+    together = _follow(walk, Log(stacked, rule, settings, (len(begins),)))
+    return [_alone(together, index, described(begin, rule, settings)) for index, begin in enumerate(begins)]
+
+
+def _alone(together: Trajectory, index: int, settings: dict[str, Any]) -> Trajectory:
+    """The run of one start among many; Diverged if its loss did not stay finite."""
+    loss, norm = (np.ascontiguousarray(line[:, index]) for line in (together.loss, together.gradient_norm))
+    weights = {name: np.ascontiguousarray(value[:, index]) for name, value in together.weights.items()}
+    lost = np.flatnonzero(~np.isfinite(loss))
+    if not len(lost):
+        return replace(together, loss=loss, gradient_norm=norm, weights=weights, settings=settings)
+    step, kept = int(lost[0]), int(np.searchsorted(together.weight_time, lost[0], side="right"))
+    lines = (together.time[:step], loss[:step], norm[:step], together.weight_time[:kept])
+    weights = {name: value[:kept] for name, value in weights.items()}
+    raise Diverged(Trajectory(*lines, weights, together.learning_rate, settings), step)
 
 
 def descend(evaluate: Objective, start: Weights, rule: Descent, settings: dict[str, Any]) -> Trajectory:
     """Gradient descent θ ← θ − η ∂L/∂θ on any objective; `train` says what the arguments mean."""
-    log = Log(start, rule, settings)
+    return _follow(walks.plain(evaluate, rule.learning_rate), Log(start, rule, settings))
+
+
+def _follow(walk: walks.Walk, log: Log) -> Trajectory:
+    firsts = range(log.done, log.rule.steps, walk.stretch)
     try:
         with np.errstate(over="ignore", invalid="ignore"):
-            for step in tracked(range(log.done, rule.steps), rule.steps - log.done, "gradient descent"):
-                weights = log.weights
-                log.keep(step, weights)
-                loss, gradients = evaluate(weights)
-                if not np.isfinite(loss):
-                    raise Diverged(log.trajectory(), step)
-                log.loss[step], log.norm[step] = loss, _norm(gradients)
-                log.advance({name: value - rule.learning_rate * gradients[name] for name, value in weights.items()})
+            for _ in tracked(firsts, len(firsts), "gradient descent"):
+                stretch = log.stretch(walk.stretch)
+                weights, taken = walk.advance(log.weights, stretch)
+                log.advance(weights, taken)
+                if taken < len(stretch.loss):
+                    raise Diverged(log.trajectory(), log.done)
     except KeyboardInterrupt:
         log.checkpoint()
         raise
-    log.keep(rule.steps, log.weights)
     return log.trajectory()
-
-
-def _norm(gradients: Weights) -> float:
-    square = 0.0
-    for gradient in gradients.values():
-        flat = gradient.ravel()
-        square += float(flat @ flat)
-    return float(np.sqrt(square))

@@ -8,8 +8,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..model import Merged, Parametrization, Separate, Weights
 from ..task import Task
+from .block import refuse_outside
 from .prompts import Data, stream
-from .statistics import Statistics, refuse_outside
+from .statistics import Statistics
 
 FloatArray = NDArray[np.float64]
 
@@ -100,7 +101,7 @@ def checked_start(model: Parametrization, source: Data | Statistics, start: Mapp
         if not np.all(np.isfinite(weights[name])):
             raise ValueError(f"start[{name!r}] must be finite: it holds nan or inf")
     if isinstance(source, Statistics) and source.block == "restricted":
-        refuse_outside(*model.heads(weights))
+        refuse_outside(model, weights)
     return weights
 
 

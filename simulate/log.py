@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import time
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from ..model import Weights
 from .files import make_folder, replaceable
 from .initial import positive
 from .trajectory import Trajectory, load, versions
+from .walk import Stretch
 
 CHECKPOINT_SECONDS = 20.0
 """How often a run with a checkpoint file writes it."""
@@ -58,19 +60,19 @@ class Descent:
 
 
 class Log:
-    """Losses and weights of a run in the making, from its beginning or from its checkpoint."""
+    """Losses and weights of a run in the making, from its beginning or from its checkpoint.
 
-    def __init__(self, start: Weights, rule: Descent, settings: dict[str, Any]) -> None:
+    `starts` is the shape of its losses at one step: (n,) if the weights are those of n starts.
+    """
+
+    def __init__(
+        self, start: Weights, rule: Descent, settings: dict[str, Any], starts: tuple[int, ...] = ()
+    ) -> None:
         self.rule, self.recorded = rule, rule.recorded
-        self.settings = settings | {
-            "steps": rule.steps,
-            "learning_rate": rule.learning_rate,
-            "versions": versions(),
-            "digest": _digest(settings, start, rule, self.recorded),
-        }
-        self.loss, self.norm = np.empty(rule.steps), np.empty(rule.steps)
+        self.settings = described(start, rule, settings)
+        self.loss, self.norm = np.empty((rule.steps, *starts)), np.empty((rule.steps, *starts))
+        self._ordered = self.recorded.tolist()  # bisect is faster than searchsorted on one number
         self.kept = {name: np.empty((len(self.recorded), *value.shape)) for name, value in start.items()}
-        self.count = 0
         # One object, so that an interruption finds weights and their step together.
         self._state = ({name: value.copy() for name, value in start.items()}, 0)
         self._written = time.monotonic()
@@ -89,23 +91,28 @@ class Log:
         """Steps taken."""
         return self._state[1]
 
-    def keep(self, step: int, weights: Weights) -> None:
-        """Store the weights if this step is one of the recorded."""
-        if step == self.recorded[self.count]:
-            for name, value in weights.items():
-                self.kept[name][self.count] = value
-            self.count += 1
+    def stretch(self, steps: int) -> Stretch:
+        """Room for the next steps: no more than that many, nor than there are left."""
+        first, last = self.done, min(self.done + steps, self.rule.steps)
+        low, high = (bisect_left(self._ordered, step) for step in (first, last))
+        kept = {name: value[low:high] for name, value in self.kept.items()}
+        return Stretch(self.loss[first:last], self.norm[first:last], self.recorded[low:high] - first, kept)
 
-    def advance(self, weights: Weights) -> None:
-        """Take the weights after one more step, and write the checkpoint if it is time."""
-        self._state = (weights, self.done + 1)
+    def advance(self, weights: Weights, steps: int) -> None:
+        """Take the weights after so many more steps, and write the checkpoint if it is time."""
+        self._state = (weights, self.done + steps)
         if time.monotonic() - self._written > CHECKPOINT_SECONDS:
             self.checkpoint()
 
     def trajectory(self) -> Trajectory:
-        """The run so far."""
-        kept = {name: value[: self.count] for name, value in self.kept.items()}
-        return self._trajectory(self.done, self.recorded[: self.count], kept)
+        """The run so far, with the weights before the next step if that one is recorded."""
+        weights, done = self._state
+        count = int(np.searchsorted(self.recorded, done, side="right"))
+        if self.recorded[count - 1] == done:
+            for name, value in weights.items():
+                self.kept[name][count - 1] = value
+        kept = {name: value[:count] for name, value in self.kept.items()}
+        return self._trajectory(done, self.recorded[:count], kept)
 
     def checkpoint(self) -> None:
         """Write the run so far and the present weights, if the run has a checkpoint file."""
@@ -127,14 +134,19 @@ class Log:
             raise ValueError(f"{path} is a checkpoint of another run: choose another file or delete it")
         done = len(run.loss)
         self.loss[:done], self.norm[:done] = run.loss, run.gradient_norm
-        self.count = len(run.weight_time) - 1
         for name, value in run.weights.items():
-            self.kept[name][: self.count] = value[:-1]
+            self.kept[name][: len(value) - 1] = value[:-1]
         self._state = (run.final, done)
 
 
-def _digest(settings: dict[str, Any], start: Weights, rule: Descent, recorded: NDArray[np.int64]) -> str:
-    """Names a run by its model, source, rule and start: what a checkpoint must agree with."""
-    known = settings | {"rate": rule.learning_rate, "steps": rule.steps, "recorded": recorded.tolist()}
+def described(start: Weights, rule: Descent, settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a run, with a digest of its model, source, rule and start: what a checkpoint must agree with.
+
+    >>> described({"w": np.ones(2)}, Descent(0.1, 5), {"model": "bowl"})["steps"]
+    5
+    """
+    known = settings | {"rate": rule.learning_rate, "steps": rule.steps, "recorded": rule.recorded.tolist()}
     text = json.dumps(known, sort_keys=True).encode()
-    return hashlib.sha256(text + b"".join(start[name].tobytes() for name in sorted(start))).hexdigest()
+    digest = hashlib.sha256(text + b"".join(start[name].tobytes() for name in sorted(start))).hexdigest()
+    own = {"steps": rule.steps, "learning_rate": rule.learning_rate, "versions": versions(), "digest": digest}
+    return settings | own

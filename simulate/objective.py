@@ -3,15 +3,14 @@
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..model import Parametrization, Weights, is_softmax
+from ..model import Parametrization, Separate, Weights
 from .attention import token_loss
+from .block import refuse_outside, separate_on_block
 from .gradients import pullback
 from .prompts import Data
-from .statistics import Statistics, refuse_outside
+from .statistics import Statistics, refuse_mismatch
 
-FloatArray = NDArray[np.float64]
 Objective = Callable[[Weights], tuple[float, Weights]]
 
 
@@ -29,9 +28,12 @@ def objective(model: Parametrization, source: Data | Statistics) -> Objective:
     >>> abs(on_tokens(start)[0] - on_statistics(start)[0]) < 1e-14
     True
     """
-    if isinstance(source, Statistics):
-        return _on_statistics(model, source)
-    return _on_tokens(model, source)
+    if not isinstance(source, Statistics):
+        return _on_tokens(model, source)
+    refuse_mismatch(model, source)
+    if source.block == "restricted" and isinstance(model, Separate):
+        return separate_on_block(model, source)
+    return _on_statistics(model, source)
 
 
 def _on_tokens(model: Parametrization, data: Data) -> Objective:
@@ -45,18 +47,17 @@ def _on_tokens(model: Parametrization, data: Data) -> Objective:
 
 
 def _on_statistics(model: Parametrization, stats: Statistics) -> Objective:
-    _refuse_mismatch(model, stats)
     size, dimension, pull = stats.dimension + 1, stats.dimension, pullback(model)
     i, j = stats.pairs
     upper, lower = i * size + j, j * size + i
     once = np.repeat(np.where(i == j, 0.5, 1.0), dimension)  # a diagonal pair is counted twice below
-    c, b, S, inside = stats.c, stats.b, stats.S, stats.block == "restricted"
+    c, b, S, inside = stats.c, stats.b, stats.form, stats.block == "restricted"
     slope = np.zeros((size * size, dimension))
 
     def evaluate(weights: Weights) -> tuple[float, Weights]:
-        a, B = model.heads(weights)
         if inside:
-            refuse_outside(a, B)
+            refuse_outside(model, weights)
+        a, B = model.heads(weights)
         flat_B = B.reshape(len(B), -1)
         M = (a.T @ flat_B).reshape(size * size, dimension)
         m = (M[upper] + M[lower]).ravel() * once
@@ -69,14 +70,3 @@ def _on_statistics(model: Parametrization, stats: Statistics) -> Objective:
         return c + float(m @ (Sm - 2.0 * b)), pull(weights, grad_a, grad_B)
 
     return evaluate
-
-
-def _refuse_mismatch(model: Parametrization, stats: Statistics) -> None:
-    if is_softmax(model):
-        raise ValueError("softmax attention has no finite statistics: pass the data itself to train")
-    divisor = str(getattr(model, "divisor", "context"))
-    if divisor != stats.divisor:
-        raise ValueError(
-            f"these statistics were made with divisor {stats.divisor!r}, the model has {divisor!r}: "
-            "make them with statistics(data, model)"
-        )

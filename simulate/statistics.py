@@ -23,17 +23,37 @@ BLOCKS = ("full", "restricted")
 
 
 @dataclass(frozen=True, eq=False)
+class Kronecker:
+    """The matrix A ⊗ Λ (D², D²) of two symmetric ones (D, D), which it never forms to multiply a vector by it.
+
+    >>> Kronecker(np.array([[2.0]]), np.array([[3.0]])) @ np.array([5.0])
+    array([30.])
+    """
+
+    A: FloatArray
+    Lambda: FloatArray
+
+    def __matmul__(self, m: FloatArray) -> FloatArray:
+        """Its product with m (D²,), in O(D³)."""
+        return np.asarray(self.A @ m.reshape(self.A.shape) @ self.Lambda).ravel()
+
+    def dense(self) -> FloatArray:
+        """All D⁴ numbers."""
+        return np.asarray(np.kron(self.A, self.Lambda), dtype=np.float64)
+
+
+@dataclass(frozen=True, eq=False)
 class Statistics:
-    """c, b (K,) and S (K, K) of a data set of `sequences` sequences, mergeable by `+`.
+    """c, b (K,) and the form S (K, K) of a data set of `sequences` sequences, mergeable by `+`.
 
     K counts the features G_ij x_q,d: `block` "full" has every pair i ≤ j, K = D (D+1)(D+2)/2; "restricted" has the
     pairs (y, x_j) only, K = D², which is all there is while value rows stay off x and keys off y. `divisor` names
-    the model's; `sequences` is inf for statistics that are exact expectations.
+    the model's; `sequences` is inf for statistics that are exact expectations, whose form is a Kronecker product.
     """
 
     c: float
     b: FloatArray
-    S: FloatArray
+    form: FloatArray | Kronecker
     sequences: float
     dimension: int
     context_lengths: tuple[int, ...]
@@ -52,10 +72,15 @@ class Statistics:
         total = self.sequences + other.sequences
         p, q = self.sequences / total, other.sequences / total
         b, S = p * self.b + q * other.b, p * self.S + q * other.S
-        return replace(self, c=p * self.c + q * other.c, b=b, S=S, sequences=total)
+        return replace(self, c=p * self.c + q * other.c, b=b, form=S, sequences=total)
 
     def _kind(self) -> tuple[int, tuple[int, ...], str, str]:
         return self.dimension, self.context_lengths, self.divisor, self.block
+
+    @cached_property
+    def S(self) -> FloatArray:
+        """The form as a matrix (K, K)."""
+        return self.form.dense() if isinstance(self.form, Kronecker) else self.form
 
     @cached_property
     def pairs(self) -> tuple[IntArray, IntArray]:
@@ -65,7 +90,8 @@ class Statistics:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the numbers and of what they are."""
-        numbers = np.concatenate([[self.c, self.sequences], self.b, self.S.ravel()]).tobytes()
+        form = (self.form.A, self.form.Lambda) if isinstance(self.form, Kronecker) else (self.form,)
+        numbers = np.concatenate([[self.c, self.sequences], self.b, *map(np.ravel, form)]).tobytes()
         return hashlib.sha256(numbers + repr(self._kind()).encode()).hexdigest()
 
 
@@ -101,7 +127,8 @@ def from_moments(
 ) -> Statistics:
     """Restricted statistics from exact moments A = E ββᵀ, B = E y_q β x_qᵀ, Λ = E x_q x_qᵀ, (D, D) each.
 
-    The moments must hold the divisor of `model`. This is how a comparison hands population moments over.
+    The moments must hold the divisor of `model`. This is how a comparison hands population moments over; the D⁴
+    numbers of their form A ⊗ Λ are never formed in training, so that D can be large.
     ValueError for other shapes, an A or Λ that is not symmetric, or softmax.
 
     >>> from attndyn import Merged
@@ -114,9 +141,8 @@ def from_moments(
         raise ValueError(f"A, B and Lambda must be (D, D) each, not {a.shape}, {b.shape} and {Λ.shape}")
     if not (np.allclose(a, a.T, rtol=1e-9) and np.allclose(Λ, Λ.T, rtol=1e-9)):
         raise ValueError("A = E ββᵀ and Lambda = E xxᵀ must be symmetric")
-    S = np.kron(a, Λ)
     kind = (len(b), tuple(context_lengths), str(getattr(model, "divisor", "context")), "restricted")
-    return Statistics(float(c), b.ravel(), S, np.inf, *kind)
+    return Statistics(float(c), b.ravel(), Kronecker(a, Λ), np.inf, *kind)
 
 
 def pairs(dimension: int, block: str) -> tuple[IntArray, IntArray]:
@@ -133,12 +159,14 @@ def _refuse_softmax(model: object) -> None:
         raise ValueError("softmax attention has no finite statistics: pass the data itself to train")
 
 
-def refuse_outside(a: FloatArray, B: FloatArray) -> None:
-    """ValueError if heads a (H, D+1), B (H, D+1, D) leave the block that restricted statistics know."""
-    if a[:, :-1].any() or B[:, -1].any():
+def refuse_mismatch(model: object, stats: Statistics) -> None:
+    """ValueError if these statistics say nothing of the model: it is softmax, or has another divisor."""
+    _refuse_softmax(model)
+    divisor = str(getattr(model, "divisor", "context"))
+    if divisor != stats.divisor:
         raise ValueError(
-            "restricted statistics need value rows off x and keys off y: "
-            'zero them (scheme "restricted"), or make statistics of the full block'
+            f"these statistics were made with divisor {stats.divisor!r}, the model has {divisor!r}: "
+            "make them with statistics(data, model)"
         )
 
 

@@ -113,13 +113,13 @@ def loaded_by(statement: str) -> set[str]:
 @pytest.mark.parametrize(
     ("statement", "not_loaded"),
     [
-        ("import attndyn", {"numpy", "scipy", "sympy", "matplotlib", "rich", "typer"}),
-        ("from attndyn import Task, Merged, Separate", {"scipy", "sympy", "matplotlib", "rich", "typer"}),
+        ("import attndyn", {"numpy", "scipy", "sympy", "matplotlib", "rich", "typer", "numba"}),
+        ("from attndyn import Task, Merged, Separate", {"scipy", "sympy", "matplotlib", "rich", "typer", "numba"}),
         (
             "import attndyn.theory, attndyn.simulate, attndyn.compare",
-            {"scipy", "sympy", "matplotlib", "rich", "typer"},
+            {"scipy", "sympy", "matplotlib", "rich", "typer", "numba"},
         ),
-        ("import attndyn.cli", {"numpy", "scipy", "sympy", "matplotlib"}),
+        ("import attndyn.cli", {"numpy", "scipy", "sympy", "matplotlib", "numba"}),
     ],
 )
 def test_a_quick_start(statement, not_loaded):

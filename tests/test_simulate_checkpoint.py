@@ -33,7 +33,7 @@ def same_run(run, other):
 
 
 STEPS = 30
-RULE = {"learning_rate": 0.05, "steps": STEPS, "record": 7}
+RULE = {"learning_rate": 0.05, "steps": STEPS, "record": 7, "compiled": False}  # one step at a time
 
 
 def interrupted(monkeypatch, path, at, error=KeyboardInterrupt, **changes):
