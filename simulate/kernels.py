@@ -148,21 +148,21 @@ def descend(
     places: IntArray,
     rate: float,
     lines: tuple[FloatArray, FloatArray],
-    recorded: IntArray,
-    kept: Heads,
+    records: tuple[FloatArray, IntArray, FloatArray],
     space: Room,
 ) -> int:
     """As many steps as `lines`, loss and norm (T,), hold; the number that was taken while the loss was finite.
 
-    `form` is S̃ as `product` wants it and two vectors of zeros of its size. The heads before the `recorded` steps,
-    counted from the first one here, go to `kept`, with one axis more.
+    `form` is S̃ as `product` wants it and two vectors of zeros of its size. `records` are all numbers of the heads
+    in a row, the steps before which they are kept, counted from the first one here, and a row for each of these.
     """
-    (half, m, y), (loss, norm), count = form, lines, 0
+    (half, m, y), (loss, norm), (row, recorded, kept), count = form, lines, records, 0
     turn(heads, places, 0.0, m, y, space)  # no step: the features of the start
     m[places.shape[1] * len(space[4])] = 1.0
     for step in range(len(loss)):
         if count < len(recorded) and recorded[count] == step:
-            kept[0][count], kept[1][count], kept[2][count], kept[3][count] = heads
+            for f in range(len(row)):
+                kept[count, f] = row[f]
             count += 1
         product(half, m, y)
         loss[step] = 0.0

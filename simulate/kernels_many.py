@@ -82,12 +82,13 @@ def move_pairs(
 def turn_many(
     heads: Heads,
     table: IntArray,
+    features: int,
     rate: float,
     vectors: tuple[FloatArray, FloatArray],
     lines: tuple[FloatArray, FloatArray],
     room: Slopes,
 ) -> None:
-    """Losses and gradient norms (n,) from m and y = S̃ m, a step of every start, and its new m."""
+    """Losses and gradient norms (n,) from m and y = S̃ m, a step of every start, and its new features in m."""
     (a, B, key, query), (m, y), (loss, norm) = heads, vectors, lines
     D = len(room[3])
     loss[:] = 0.0
@@ -96,7 +97,7 @@ def turn_many(
         for n in range(len(loss)):
             loss[n] += m[f, n] * y[f, n]
             y[f, n] *= 2.0
-    m[: table.max() + D] = 0.0
+    m[:features] = 0.0
     for h in range(len(a)):
         slope_of_head(a[h], B[h], table, y, room)
         update(a[h], room[0], rate, norm)
@@ -110,4 +111,5 @@ def turn_many(
                     f, g = j * D + d, table[i, j] + d
                     for n in range(len(loss)):
                         m[g, n] += a[h, i, n] * B[h, f, n]
-    norm[:] = np.sqrt(norm)
+    for n in range(len(norm)):
+        norm[n] = np.sqrt(norm[n])

@@ -93,13 +93,14 @@ def _on_form(model: Merged | Separate, stats: Statistics, rate: float) -> Walk:
 
     def advance(weights: Weights, stretch: Stretch) -> tuple[Weights, int]:
         heads = pack(weights, inside)
-        a, B, key, query = (np.empty((len(stretch.recorded), *array.shape)) for array in heads)
-        kept = a, B, key, query
+        row = np.concatenate([array.ravel() for array in heads])
+        kept = np.empty((len(stretch.recorded), len(row)))
         form = half, cache_lines(len(half)), cache_lines(len(half))
-        lines = stretch.loss, stretch.norm
-        taken = descend(form, heads, places, rate, lines, stretch.recorded, kept, room(heads))
-        unpack(kept, weights, stretch.kept)
-        return unpack(heads, weights), taken
+        lines, records = (stretch.loss, stretch.norm), (row, stretch.recorded, kept)
+        trained = in_row(row, heads)
+        taken = descend(form, trained, places, rate, lines, records, room(heads))
+        unpack(in_row(kept, heads), weights, stretch.kept)
+        return unpack(trained, weights), taken
 
     return Walk(advance, max(SHORTEST, WORK // _work(model, stats)))
 
@@ -113,20 +114,20 @@ def compiled_many(model: Parametrization, source: object, rate: float, count: in
         return None
     from .kernels_many import slopes, turn_many
 
-    S, inside, table = bordered(source), source.block == "restricted", rows(source)
+    S, inside, table, K = bordered(source), source.block == "restricted", rows(source), len(source.b)
 
     def advance(weights: Weights, stretch: Stretch) -> tuple[Weights, int]:
         heads = starts_last(pack(weights, inside))
         room = slopes(heads)
         vectors = m, y = cache_lines(len(S), count), cache_lines(len(S), count)
-        turn_many(heads, table, 0.0, vectors, (np.empty(count), np.empty(count)), room)  # no step: the first m
-        m[len(source.b)] = 1.0
+        turn_many(heads, table, K, 0.0, vectors, (np.empty(count), np.empty(count)), room)  # no step: the first m
+        m[K] = 1.0
         recorded = set(stretch.recorded.tolist())
         for step in range(len(stretch.loss)):
             if step in recorded:
                 stretch.keep(step, unpack(starts_first(heads), weights))
             np.dot(S, m, out=y)
-            turn_many(heads, table, rate, vectors, (stretch.loss[step], stretch.norm[step]), room)
+            turn_many(heads, table, K, rate, vectors, (stretch.loss[step], stretch.norm[step]), room)
         return unpack(starts_first(heads), weights), len(stretch.loss)
 
     return Walk(advance, max(SHORTEST, WORK // (count * _work(model, source))))
@@ -213,6 +214,16 @@ def unpack(heads: Heads, weights: Weights, into: Weights | None = None) -> Weigh
     else:
         new["key_query"][..., :rows, :D] = B.reshape(*B.shape[:-1], rows, D)
     return new
+
+
+def in_row(row: FloatArray, like: Heads) -> Heads:
+    """Views of the last axis of `row` as heads of the shapes of `like`."""
+    ends = np.cumsum([array.size for array in like])[:-1]
+    pieces = np.split(row, ends, axis=-1)
+    a, B, key, query = (
+        piece.reshape(*row.shape[:-1], *array.shape) for piece, array in zip(pieces, like, strict=True)
+    )
+    return a, B, key, query
 
 
 def starts_last(heads: Heads) -> Heads:
