@@ -19,6 +19,9 @@ from .trajectory import Trajectory
 
 ENGINES = ("tokens", "statistics")
 
+COMPILED_FROM = 20_000
+"""Steps from which machine code has made up for the time that a process takes to load it."""
+
 _KINDS: dict[str, type] = {
     "scale": float,
     "learning_rate": float,
@@ -94,6 +97,7 @@ class Experiment:
         """Simulate it; raises what `train` raises."""
         start = initial_weights(self.model, self.task, self.scale, self.seed, self.scheme)
         rule: dict[str, Any] = {"learning_rate": self.learning_rate, "steps": self.steps, "record": self.record}
+        rule["compiled"] = self.steps >= COMPILED_FROM
         try:
             run = train(self.model, self.source, start, checkpoint=checkpoint, **rule)
         except Diverged as error:
