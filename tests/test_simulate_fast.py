@@ -15,6 +15,7 @@ from attndyn import Merged, Separate, Task
 from attndyn.simulate import (
     Diverged,
     Statistics,
+    experiment,
     from_moments,
     initial_weights,
     load,
@@ -312,6 +313,20 @@ print("numba" in sys.modules)
 """
     run = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["False", "True"]
+
+
+@pytest.mark.parametrize(("steps", "compiled"), [(19_999, False), (20_000, True)])
+def test_a_short_experiment_does_not_load_it(monkeypatch, steps, compiled):
+    asked = []
+
+    def trained(*arguments, **rule):
+        asked.append(rule["compiled"])
+        return train(*arguments, **{**rule, "steps": 2, "compiled": False})
+
+    monkeypatch.setattr(experiment, "train", trained)
+    rule = {"sequences": 10, "scale": 0.1, "learning_rate": 0.1, "steps": steps}
+    experiment.Experiment(TASK, Merged(heads=1), **rule).run()
+    assert asked == [compiled]
 
 
 def test_machine_code_is_made_anew_where_it_cannot_be_kept(monkeypatch):
