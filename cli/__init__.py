@@ -1,4 +1,4 @@
-"""The command line: verify, figures, fixed-points, derive, check, simulate, replay."""
+"""The command line: verify, figures, fixed-points, derive, check, simulate, sweep, replay."""
 
 import sys
 from collections.abc import Sequence
@@ -77,4 +77,5 @@ app.command("fixed-points")(formulas.fixed_points)
 app.command()(formulas.derive)
 app.command()(formulas.check)
 app.command()(runs.simulate)
+app.command()(runs.sweep)
 app.command()(evidence.replay)

@@ -1,4 +1,4 @@
-"""The commands that train: simulate."""
+"""The commands that train: simulate, sweep."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -58,6 +58,31 @@ def simulate(
     experiment = Experiment(problem, attention, sequences, **begin, **rule)
     run = _saved(experiment, out, checkpoint)
     print(f"{out}: {steps} steps, loss {run.loss[0]:.6g} → {run.loss[-1]:.6g}")
+
+
+def sweep(
+    spec: Annotated[Path, typer.Argument(help="A TOML file: what all runs share, and what varies.")],
+    out: Annotated[Path, typer.Option(help="Folder for the runs, which all workers must see.")],
+    executor: Annotated[str, typer.Option(help="local, dask or mpi (under mpiexec).")] = "local",
+    scheduler: Annotated[str | None, typer.Option(help="Address of the Dask scheduler, tcp://HOST:PORT.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Local processes; one a core if left out.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Make only what is missing in the folder.")] = False,
+) -> None:
+    """Train every combination of settings that a file asks for, one file a run."""
+    from ..simulate import Sweep, run_sweep
+    from ..simulate.executors import executor_named
+
+    with executor_named(executor, scheduler, workers) as pool:
+        if executor == "mpi" and pool is None:  # this process has served the first one
+            return
+        try:
+            wanted = Sweep.from_toml(spec.read_text(encoding="utf-8"))
+            wanted.experiments()
+        except ValueError as error:
+            raise ValueError(f"{spec}: {error}") from None
+        swept = run_sweep(wanted, out, pool, resume=resume, workers=workers)
+    diverged = f", {swept.diverged} of them diverged" if swept.diverged else ""
+    print(f"{out}: {swept.runs} runs{diverged}; {swept.simulated} simulated now")
 
 
 def _saved(experiment: "Experiment", out: Path, checkpoint: Path | None) -> "Trajectory":

@@ -11,6 +11,9 @@ from .objective import objective
 from .prompts import Given, Prompts, given, sample
 from .statistics import Statistics, from_moments, statistics
 from .store import fetch
+from .sweep import Sweep
+from .sweep_data import load_sweep
+from .sweep_runs import run_sweep
 from .trajectory import Trajectory, load
 
 __all__ = [
@@ -19,6 +22,7 @@ __all__ = [
     "Given",
     "Prompts",
     "Statistics",
+    "Sweep",
     "Trajectory",
     "fetch",
     "flow",
@@ -26,10 +30,12 @@ __all__ = [
     "given",
     "initial_weights",
     "load",
+    "load_sweep",
     "network_features",
     "network_weights",
     "objective",
     "predict",
+    "run_sweep",
     "sample",
     "statistics",
     "token_loss",

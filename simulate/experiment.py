@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..model import Merged, Separate, is_softmax
+from ..model import Merged, Separate, Weights, is_softmax
 from ..task import Task
 from .descent import Diverged, train
 from .initial import SCHEMES, initial_weights, positive
@@ -93,13 +93,27 @@ class Experiment:
         """What descent is given: the data, or statistics of it."""
         return self.data if self.engine == "tokens" else statistics(self.data, self.model)
 
-    def run(self, checkpoint: str | os.PathLike[str] | None = None) -> Trajectory:
-        """Simulate it; raises what `train` raises."""
-        start = initial_weights(self.model, self.task, self.scale, self.seed, self.scheme)
+    @property
+    def start(self) -> Weights:
+        """The weights that it starts from."""
+        return initial_weights(self.model, self.task, self.scale, self.seed, self.scheme)
+
+    def run(
+        self,
+        checkpoint: str | os.PathLike[str] | None = None,
+        *,
+        source: Prompts | Statistics | None = None,
+        compiled: bool | None = None,
+    ) -> Trajectory:
+        """Simulate it; raises what `train` raises. `source` is its own, if it is known already.
+
+        `compiled` as in `train`: if left out, where that is worth while for one run.
+        """
         rule: dict[str, Any] = {"learning_rate": self.learning_rate, "steps": self.steps, "record": self.record}
-        rule["compiled"] = self.steps >= COMPILED_FROM
+        rule["compiled"] = self.steps >= COMPILED_FROM if compiled is None else compiled
+        known = self.source if source is None else source
         try:
-            run = train(self.model, self.source, start, checkpoint=checkpoint, **rule)
+            run = train(self.model, known, self.start, checkpoint=checkpoint, **rule)
         except Diverged as error:
             raise Diverged(error.trajectory.with_settings(self.to_dict()), error.step) from None
         return run.with_settings(self.to_dict())

@@ -1,9 +1,10 @@
-"""A progress bar for whatever takes more than two seconds, in a terminal only."""
+"""Progress of whatever takes more than two seconds: a bar in a terminal, lines of a long sweep elsewhere."""
 
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from multiprocessing import parent_process
 from typing import TypeVar
 
@@ -14,6 +15,9 @@ PATIENCE = 2.0
 
 REFRESH = 0.2
 """Seconds between two updates of the bar."""
+
+PLAIN = 10.0
+"""Seconds between two lines where there is no terminal to draw a bar on."""
 
 _outermost = threading.Lock()
 
@@ -48,3 +52,58 @@ def tracked(items: Iterable[Item], total: int, title: str) -> Iterator[Item]:
         start.join()
         bar.stop()
         _outermost.release()
+
+
+def counted(items: Iterable[Item], total: int, done: int, title: str, unit: str) -> Iterator[Item]:
+    """The items, `total` less `done` of them, with their count, their rate and the time left on standard error.
+
+    A bar in a terminal after two seconds, a line every ten seconds elsewhere; silent in worker processes.
+
+    >>> list(counted("ab", 5, 3, "letters", "letters"))
+    ['a', 'b']
+    """
+    if parent_process() is not None or not _outermost.acquire(blocking=False):
+        yield from items
+        return
+    try:
+        show = _bar(total, done, title, unit) if sys.stderr.isatty() else _lines(total, title, unit)
+        with show as update:
+            begin = time.monotonic()
+            for count, item in enumerate(items, start=1):
+                update(done + count, count / max(time.monotonic() - begin, 1e-9))
+                yield item
+    finally:
+        _outermost.release()
+
+
+@contextmanager
+def _bar(total: int, done: int, title: str, unit: str) -> Iterator[Callable[[int, float], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    counts = TextColumn(f"{{task.completed:.0f}}/{total} {unit}, {{task.fields[rate]:.3g}} a second, left:")
+    columns = (TextColumn("{task.description}"), BarColumn(), counts, TimeRemainingColumn())
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    task = bar.add_task(title, total=total, completed=done, rate=0.0)
+    start = threading.Timer(PATIENCE, bar.start)
+    start.start()
+    try:
+        yield lambda count, rate: bar.update(task, completed=count, rate=rate)
+    finally:
+        start.cancel()
+        start.join()
+        bar.stop()
+
+
+@contextmanager
+def _lines(total: int, title: str, unit: str) -> Iterator[Callable[[int, float], None]]:
+    shown = time.monotonic()
+
+    def update(count: int, rate: float) -> None:
+        nonlocal shown
+        if time.monotonic() - shown > PLAIN:
+            shown, left = time.monotonic(), (total - count) / rate
+            text = f"{title}: {count}/{total} {unit}, {rate:.3g} a second, {left:.0f} s left"
+            print(text, file=sys.stderr, flush=True)
+
+    yield update

@@ -1,18 +1,33 @@
-"""A folder of finished runs, each under the digest of the experiment that it is the result of."""
+"""A folder of finished runs, each in one file under the digest of the experiment that it is the result of."""
 
+import ast
 import hashlib
+import json
 import os
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+
+from .descent import Diverged
 from .experiment import Experiment
+from .files import read_arrays, write_atomically
+from .statistics import Statistics
 from .trajectory import Trajectory, load
 
+DIVERGED = "diverged"
+"""The setting of a stored run that holds the step at which its loss was no longer finite."""
 
-def fetch(experiment: Experiment, folder: str | os.PathLike[str]) -> Trajectory:
+
+def fetch(
+    experiment: Experiment, folder: str | os.PathLike[str], shared: str | os.PathLike[str] | None = None
+) -> Trajectory:
     """The run of an experiment: read from the folder if it is there whole, else simulated and written there.
 
     The digest of the experiment and that of the simulating code name the file, and the settings inside must agree.
+    A run that diverges is kept too: Diverged is raised each time. `shared` is a folder of statistics that several
+    experiments need. OSError if a folder cannot be written: what is there is whole, and nothing else is.
 
     >>> import tempfile
     >>> from attndyn import Merged, Task
@@ -23,19 +38,77 @@ def fetch(experiment: Experiment, folder: str | os.PathLike[str]) -> Trajectory:
     >>> bool((first.loss == again.loss).all())
     True
     """
-    path = Path(folder) / f"{experiment.digest[:16]}-{code_digest()[:8]}.npz"
-    if path.exists():
-        try:
-            stored = load(path)
-        except ValueError:  # half a file is as good as none: it is written again
-            stored = None
-        if stored is not None and all(
-            stored.settings.get(key) == value for key, value in experiment.to_dict().items()
-        ):
-            return stored
-    run = experiment.run()
-    run.save(path)
+    run = stored(experiment, folder)
+    if run is None:
+        run = _simulated(experiment, shared)
+        run.save(run_path(experiment, folder))
+    if DIVERGED in run.settings:
+        raise Diverged(run, run.settings[DIVERGED])
     return run
+
+
+def stored(experiment: Experiment, folder: str | os.PathLike[str], code: str | None = None) -> Trajectory | None:
+    """The run of an experiment if the folder holds it whole, also one that diverged; `code` as in `run_path`."""
+    path = run_path(experiment, folder, code)
+    try:
+        run = load(path)
+    except (FileNotFoundError, ValueError):  # half a file is as good as none: it is written again
+        return None
+    same = all(run.settings.get(key) == value for key, value in experiment.to_dict().items())
+    return run if same else None
+
+
+def run_path(experiment: Experiment, folder: str | os.PathLike[str], code: str | None = None) -> Path:
+    """The file of an experiment's run; `code` is the digest of the code that simulates it, ours if left out."""
+    return Path(folder) / f"{experiment.digest[:16]}-{(code or code_digest())[:8]}.npz"
+
+
+def data_digest(experiment: Experiment) -> str:
+    """SHA-256 of what determines the statistics of an experiment, which others may share."""
+    divisor = getattr(experiment.model, "divisor", None)
+    return hashlib.sha256(f"{experiment.data.digest}{divisor}".encode()).hexdigest()
+
+
+def shared_statistics(experiment: Experiment, folder: str | os.PathLike[str]) -> Statistics:
+    """The statistics that an experiment trains on: read from the folder if they are there, else made and written.
+
+    >>> import tempfile
+    >>> from attndyn import Merged, Task
+    >>> small = Experiment(Task(eigenvalues=[2, 1], context_length=5), Merged(2), sequences=50, scale=0.1,
+    ...                    learning_rate=0.01, steps=10)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     made, read = shared_statistics(small, folder), shared_statistics(small, folder)
+    >>> made.digest == read.digest
+    True
+    """
+    path = Path(folder) / f"{data_digest(experiment)[:16]}-{code_digest()[:8]}.npz"
+    try:
+        return _read_statistics(path)
+    except (FileNotFoundError, KeyError, TypeError, ValueError):
+        made = experiment.source
+    if not isinstance(made, Statistics):
+        raise ValueError("an experiment on tokens has no statistics to share")
+    head = json.dumps([made.sequences, made.dimension, made.context_lengths, made.divisor, made.block])
+    write_atomically(path, lambda file: np.savez(file, head=np.array(head), c=made.c, b=made.b, S=made.S))
+    return made
+
+
+def _read_statistics(path: Path) -> Statistics:
+    arrays = read_arrays(path)
+    sequences, dimension, lengths, divisor, block = json.loads(str(arrays["head"]))
+    kind = (sequences, dimension, tuple(lengths), divisor, block)
+    return Statistics(float(arrays["c"]), arrays["b"], arrays["S"], *kind)
+
+
+def _simulated(experiment: Experiment, shared: str | os.PathLike[str] | None) -> Trajectory:
+    """The run, or what there is of it if it diverges."""
+    source = None
+    if shared is not None and experiment.engine == "statistics":
+        source = shared_statistics(experiment, shared)
+    try:
+        return experiment.run(source=source, compiled=True)  # of any length: many follow in one process
+    except Diverged as error:
+        return error.trajectory.with_settings({DIVERGED: error.step})
 
 
 @cache
@@ -45,6 +118,23 @@ def code_digest() -> str:
     >>> len(code_digest())
     64
     """
-    here = Path(__file__).parent
-    sources = [*sorted(here.glob("*.py")), *(here.parent / name for name in ("model.py", "settings.py", "task.py"))]
+    sources = sorted(_imported(Path(__file__).with_name("experiment.py"), set()))
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()
+
+
+def _imported(path: Path, known: set[Path]) -> set[Path]:
+    """`known`, a file of the package, and every file of the package that it imports, itself or through others."""
+    known.add(path)
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            for found in _files(path.parents[node.level - 1], node):
+                if found not in known:
+                    _imported(found, known)
+    return known
+
+
+def _files(base: Path, node: ast.ImportFrom) -> Iterator[Path]:
+    """`from .module import name`, `from . import module` or `from .. import name`, as files."""
+    home = base.joinpath(*(node.module or "").split("."))
+    candidates = [home.with_suffix(".py")] if node.module else [home / f"{alias.name}.py" for alias in node.names]
+    return (path for path in candidates if path.is_file())

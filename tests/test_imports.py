@@ -16,7 +16,7 @@ ROOT = Path(attndyn.__file__).parent
 NO_MODULES = {"tests", "docs", "benchmarks", "examples", "build", "results"}
 FLOORS = {"cli": 4, "compare": 3, "theory": 2, "simulate": 2, "task": 1, "model": 1, "settings": 0}
 OWN = {"": {"task", "model"}, "__main__": {"cli"}}  # what the root and the entry point may import
-HEAVY = {"scipy", "sympy", "mpmath", "matplotlib", "rich", "typer", "numba"}
+HEAVY = {"scipy", "sympy", "mpmath", "matplotlib", "rich", "typer", "xarray", "distributed", "mpi4py", "numba"}
 # Modules that must start fast, besides every __init__, and what they may load: nothing loads theory.symbolic at
 # the start, and all of it is SymPy, so its own __init__ may.
 FAST_BUT = {"cli": {"typer"}, "__main__": {"typer"}, "theory.symbolic": {"sympy"}}
@@ -257,4 +257,4 @@ def test_whatever_is_imported_is_declared():
     modules = sources(ROOT)
     names = {e.target.split(".")[0] for name in modules for e in imports(name, modules) if not e.inside}
     foreign = names - set(sys.stdlib_module_names)
-    assert foreign == declared("options/install_requires")
+    assert foreign == declared("options/install_requires") | declared("options.extras_require/sweep")

@@ -17,15 +17,12 @@ from attndyn.simulate import (
     Diverged,
     Experiment,
     Statistics,
-    Trajectory,
-    fetch,
     initial_weights,
     load,
     sample,
     statistics,
     train,
 )
-from attndyn.simulate.store import code_digest
 
 TASK = Task([2, 1], trace=1.0, context_length=5)
 SMALL = Experiment(TASK, Merged(2), sequences=50, scale=0.3, learning_rate=0.05, steps=12, record=5)
@@ -118,13 +115,19 @@ def test_a_run_is_what_one_would_do_by_hand(engine, model):
     data = sample(TASK, 50, 7, **options)
     source = data if engine == "tokens" else statistics(data, model)
     start = initial_weights(model, TASK, 0.1, 7, "restricted")
-    run, expected = each.run(), train(model, source, start, learning_rate=0.02, steps=12)
+    run, expected = each.run(compiled=True), train(model, source, start, learning_rate=0.02, steps=12)
     assert np.array_equal(run.loss, expected.loss)
     assert all(np.array_equal(run.weights[name], value) for name, value in expected.weights.items())
     wrong = train(model, source, initial_weights(model, TASK, 0.1, 8, "restricted"), learning_rate=0.02, steps=12)
     assert not np.array_equal(run.loss, wrong.loss)  # control: another seed of the weights
     plain = statistics(sample(TASK, 50, 7), model)
     assert abs(train(model, plain, start, learning_rate=0.02, steps=12).loss - run.loss).max() > 1e-6
+
+
+def test_short_runs_are_not_compiled_unless_asked():
+    plain = train(SMALL.model, SMALL.source, SMALL.start, learning_rate=0.05, steps=12, compiled=False)
+    assert np.array_equal(SMALL.run().loss, plain.loss)
+    np.testing.assert_allclose(SMALL.run(compiled=True).loss, plain.loss, rtol=1e-12)
 
 
 def test_the_two_engines_are_one_run():
@@ -182,69 +185,3 @@ def test_the_impossible_is_refused_at_once(name):
     changes, reason = IMPOSSIBLE[name]
     with pytest.raises(ValueError, match=reason):
         replace(SMALL, **changes)
-
-
-# The folder of finished runs
-
-
-@pytest.fixture
-def stored(tmp_path):
-    """Folder with the run of SMALL, and its file."""
-    fetch(SMALL, tmp_path / "runs")
-    (path,) = (tmp_path / "runs").iterdir()
-    return path
-
-
-def forbid(monkeypatch):
-    monkeypatch.setattr(Experiment, "run", None)
-
-
-def test_a_finished_run_is_read(stored, monkeypatch):
-    assert stored.name == f"{SMALL.digest[:16]}-{code_digest()[:8]}.npz"
-    expected = SMALL.run()
-    forbid(monkeypatch)
-    again = fetch(SMALL, str(stored.parent))
-    assert np.array_equal(again.loss, expected.loss)
-    assert all(np.array_equal(again.weights[name], value) for name, value in expected.weights.items())
-    with pytest.raises(TypeError):  # control: a run that is not there is simulated
-        fetch(SMALL.with_seed(1), stored.parent)
-
-
-@pytest.mark.parametrize("length", [0, 100, -1])
-def test_a_damaged_file_is_replaced(stored, monkeypatch, length):
-    whole = stored.read_bytes()
-    stored.write_bytes(whole[:length])
-    assert np.array_equal(fetch(SMALL, stored.parent).loss, SMALL.run().loss)
-    forbid(monkeypatch)
-    assert len(fetch(SMALL, stored.parent).loss) == 12
-
-
-@pytest.mark.parametrize("name", OTHERS)
-def test_a_file_of_other_settings_is_replaced(stored, name):
-    other = load(stored).with_settings({name: "another"})
-    replace(other, loss=other.loss + 1).save(stored)
-    assert np.array_equal(fetch(SMALL, stored.parent).loss, SMALL.run().loss)
-    assert load(stored).settings[name] == SMALL.to_dict()[name]
-
-
-def test_a_run_of_other_code_is_left_alone(stored, monkeypatch):
-    monkeypatch.setattr("attndyn.simulate.store.code_digest", lambda: "0" * 64)
-    fetch(SMALL, stored.parent)
-    assert len(list(stored.parent.iterdir())) == 2
-
-
-def test_an_interrupted_write_leaves_nothing_half(tmp_path, monkeypatch):
-    def fail(*arguments, **arrays):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("numpy.savez", fail)
-    with pytest.raises(KeyboardInterrupt):
-        fetch(SMALL, tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_failed_run_stores_nothing(tmp_path):
-    with pytest.raises(Diverged):
-        fetch(replace(SMALL, scale=50.0, learning_rate=9.0), tmp_path)
-    assert list(tmp_path.iterdir()) == []
-    assert isinstance(fetch(SMALL, tmp_path), Trajectory)

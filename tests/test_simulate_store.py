@@ -1,0 +1,179 @@
+"""The folder of finished runs: read if whole, written at once, shared where experiments share their data."""
+
+import errno
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import attndyn
+from attndyn import Merged, Task
+from attndyn.simulate import Diverged, Experiment, Trajectory, fetch, load
+from attndyn.simulate.store import DIVERGED, _imported, code_digest, data_digest, shared_statistics, stored
+
+ROOT = Path(attndyn.__file__).parent
+TASK = Task([2, 1], trace=1.0, context_length=5)
+SMALL = Experiment(TASK, Merged(2), sequences=50, scale=0.3, learning_rate=0.05, steps=12, record=5)
+OTHERS = {
+    "task": Task([2, 1], trace=1.0, context_length=6),
+    "model": Merged(3),
+    "sequences": 51,
+    "scale": 0.31,
+    "learning_rate": 0.04,
+    "steps": 13,
+    "seed": 1,
+    "scheme": "restricted",
+    "whiten": True,
+    "centre": True,
+    "engine": "tokens",
+    "record": 4,
+}
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """Folder with the run of SMALL, and its file."""
+    fetch(SMALL, tmp_path / "runs")
+    (path,) = (tmp_path / "runs").iterdir()
+    return path
+
+
+def forbid(monkeypatch):
+    monkeypatch.setattr(Experiment, "run", None)
+
+
+def test_a_finished_run_is_read(kept, monkeypatch):
+    assert kept.name == f"{SMALL.digest[:16]}-{code_digest()[:8]}.npz"
+    expected = SMALL.run(compiled=True)
+    forbid(monkeypatch)
+    again = fetch(SMALL, str(kept.parent))
+    assert np.array_equal(again.loss, expected.loss)
+    assert all(np.array_equal(again.weights[name], value) for name, value in expected.weights.items())
+    with pytest.raises(TypeError):  # control: a run that is not there is simulated
+        fetch(SMALL.with_seed(1), kept.parent)
+
+
+@pytest.mark.parametrize("length", [0, 100, -1])
+def test_a_damaged_file_is_replaced(kept, monkeypatch, length):
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:length])
+    assert np.array_equal(fetch(SMALL, kept.parent).loss, SMALL.run(compiled=True).loss)
+    forbid(monkeypatch)
+    assert len(fetch(SMALL, kept.parent).loss) == 12
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_file_of_other_settings_is_replaced(kept, name):
+    other = load(kept).with_settings({name: "another"})
+    replace(other, loss=other.loss + 1).save(kept)
+    assert np.array_equal(fetch(SMALL, kept.parent).loss, SMALL.run(compiled=True).loss)
+    assert load(kept).settings[name] == SMALL.to_dict()[name]
+
+
+def test_a_run_of_other_code_is_left_alone(kept, monkeypatch):
+    monkeypatch.setattr("attndyn.simulate.store.code_digest", lambda: "0" * 64)
+    fetch(SMALL, kept.parent)
+    assert len(list(kept.parent.iterdir())) == 2
+
+
+def test_an_interrupted_write_leaves_nothing_half(tmp_path, monkeypatch):
+    def fail(*arguments, **arrays):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("numpy.savez", fail)
+    with pytest.raises(KeyboardInterrupt):
+        fetch(SMALL, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_diverges_is_kept_and_raised_each_time(tmp_path, monkeypatch):
+    wild = replace(SMALL, scale=50.0, learning_rate=9.0)
+    with pytest.raises(Diverged) as first:
+        fetch(wild, tmp_path)
+    kept = stored(wild, tmp_path)
+    assert len(kept.loss) == first.value.step == kept.settings[DIVERGED] < 12
+    assert isinstance(fetch(SMALL, tmp_path), Trajectory)
+    forbid(monkeypatch)
+    with pytest.raises(Diverged) as again:
+        fetch(wild, tmp_path)
+    assert str(again.value) == str(first.value)
+    assert np.array_equal(again.value.trajectory.loss, first.value.trajectory.loss)
+
+
+def test_what_cannot_be_stored_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("numpy.savez", full)
+    with pytest.raises(OSError, match="No space left"):
+        fetch(SMALL, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def full(file, **arrays):
+    file.write(b"half of it")
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+# Statistics that several experiments share
+
+
+def test_experiments_that_differ_in_training_alone_share_statistics(tmp_path, monkeypatch):
+    expected = [replace(SMALL, scale=scale).run(compiled=True) for scale in (0.3, 0.2)]
+    fetch(SMALL, tmp_path / "runs", tmp_path / "data")
+    (path,) = (tmp_path / "data").iterdir()
+    monkeypatch.setattr("attndyn.simulate.experiment.statistics", None)  # nothing is made twice
+    runs = [fetch(replace(SMALL, scale=scale), tmp_path / "runs", tmp_path / "data") for scale in (0.3, 0.2)]
+    for run, other in zip(runs, expected, strict=True):
+        assert np.array_equal(run.loss, other.loss)
+        assert run.settings == other.settings
+    with pytest.raises(TypeError):  # control: other data are other statistics
+        fetch(SMALL.with_seed(1), tmp_path / "runs", tmp_path / "data")
+    assert list((tmp_path / "data").iterdir()) == [path]
+
+
+def test_what_the_data_depend_on_names_them():
+    same = {
+        "model": Merged(3),
+        "scale": 0.31,
+        "learning_rate": 0.04,
+        "steps": 13,
+        "scheme": "restricted",
+        "record": 4,
+    }
+    names = {name: data_digest(replace(SMALL, **{name: value})) for name, value in OTHERS.items()}
+    assert {name for name, digest in names.items() if digest == data_digest(SMALL)} == {*same, "engine"}
+    assert data_digest(replace(SMALL, model=Merged(2, divisor="none"))) != data_digest(SMALL)
+
+
+@pytest.mark.parametrize("length", [0, 100, -1])
+def test_damaged_statistics_are_replaced(tmp_path, length):
+    whole = shared_statistics(SMALL, tmp_path)
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:length])
+    assert shared_statistics(SMALL, tmp_path).digest == whole.digest
+    assert shared_statistics(SMALL, tmp_path).digest == whole.digest == SMALL.source.digest
+
+
+# The code that runs depend on
+
+
+def test_the_digest_of_the_code_holds_what_simulates_and_nothing_that_keeps():
+    package = ROOT / "simulate"
+    names = {path.relative_to(ROOT).as_posix() for path in _imported(package / "experiment.py", set())}
+    assert {"task.py", "model.py", "settings.py", "simulate/statistics.py", "simulate/descent.py"} <= names
+    assert not {"simulate/store.py", "simulate/sweep.py", "simulate/sweep_runs.py", "simulate/flow.py"} & names
+
+
+def test_a_module_that_is_imported_by_another_or_in_a_function_counts(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "run.py").write_text("from .step import take\nfrom ..task import Task\nimport json")
+    (tmp_path / "sub" / "step.py").write_text("def take():\n    from . import fast")
+    for name in ("sub/fast.py", "sub/idle.py", "task.py", "sub/json.py"):
+        (tmp_path / name).write_text("from .run import x" if name == "sub/fast.py" else "")
+    found = _imported(tmp_path / "sub" / "run.py", set())
+    assert {path.relative_to(tmp_path).as_posix() for path in found} == {
+        "sub/run.py",
+        "sub/step.py",
+        "task.py",
+        "sub/fast.py",
+    }
