@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from attndyn import Separate, Task
@@ -62,6 +62,7 @@ def test_curves_that_are_missing_or_hold_nan_are_an_error():
 @settings(max_examples=25, deadline=None)
 @given(order=st.floats(0.3, 4.0), size=st.floats(1e-6, 1.0))
 def test_an_order_is_found_and_others_are_not(order, size):
+    assume(size * H[-1] ** order > 1e-12)  # smaller gaps are rounding of curves of size 2 and have no order
     predicted, observed = curves(size * H**order)
     assert converges(H, order)(predicted, observed).agrees
     assert not converges(H, order + 0.15)(predicted, observed).agrees
