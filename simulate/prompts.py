@@ -1,7 +1,8 @@
 """Samples prompts from a task in chunks, so that memory does not grow with their number."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, Protocol
@@ -196,10 +197,22 @@ class Prompts:
 
     def chunks(self) -> Iterator[FloatArray]:
         """The tokens in pieces of at most CHUNK sequences, (≤ CHUNK, N+1, D+1) each."""
-        for index, first in enumerate(range(0, self.sequences, CHUNK)):
-            yield self._chunk(index, first, min(CHUNK, self.sequences - first))
+        return map(self.chunk, self._indices)
 
-    def _chunk(self, index: int, first: int, size: int) -> FloatArray:
+    def spans(self, count: int, executor: Executor | None = None) -> Iterator["Span"]:
+        """The same chunks, `count` at a time, to be drawn by whoever reads them, in another process as well.
+
+        What whitening and centring need to know of all chunks is found first, by the `executor` if there is one.
+        """
+        indices = self._indices
+        known = "_shift" in self.__dict__  # where cached properties are kept, also when they are sent
+        if executor is not None and (self.whiten or self.centre) and not known:
+            self.__dict__["_shift"] = self._shift_from(executor.map(self._sums, indices, chunksize=count))
+        return (Span(self, indices[first : first + count]) for first in indices[::count])
+
+    def chunk(self, index: int) -> FloatArray:
+        """One of the chunks, counted from 0."""
+        first, size = index * CHUNK, self._size(index)
         x, w = self._inputs(index, size), self._teachers(index, size)
         if self.centre:
             x = x - self._shift.x_mean
@@ -221,27 +234,56 @@ class Prompts:
 
     def _inputs(self, index: int, size: int) -> FloatArray:
         shape = (size, max(self.context_lengths) + 1, self.dimension)
-        return self._normal(index, 0, shape) @ np.linalg.cholesky(self.task.covariance).T
+        root = np.linalg.cholesky(self.task.covariance)
+        return (self._normal(index, 0, shape).reshape(-1, self.dimension) @ root.T).reshape(shape)
 
     def _teachers(self, index: int, size: int) -> FloatArray:
         return self._normal(index, 1, (size, self.dimension))
 
+    @property
+    def _indices(self) -> range:
+        return range(-(-self.sequences // CHUNK))
+
+    def _size(self, index: int) -> int:
+        return min(CHUNK, self.sequences - index * CHUNK)
+
     @cached_property
     def _shift(self) -> _Shift:
-        sizes = [min(CHUNK, self.sequences - first) for first in range(0, self.sequences, CHUNK)]
+        return self._shift_from(map(self._sums, self._indices))
+
+    def _sums(self, index: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Σ w, Σ w wᵀ and Σ x of a chunk, zero where nobody asks for them."""
+        D, size = self.dimension, self._size(index)
+        total, square, x_total = np.zeros(D), np.zeros((D, D)), np.zeros((max(self.context_lengths) + 1, D))
+        if self.whiten:
+            w = self._teachers(index, size)
+            total, square = w.sum(0), w.T @ w
+        if self.centre:
+            x_total = self._inputs(index, size).sum(0)
+        return total, square, x_total
+
+    def _shift_from(self, sums: Iterable[tuple[FloatArray, FloatArray, FloatArray]]) -> _Shift:
         total, square = np.zeros(self.dimension), np.zeros((self.dimension, self.dimension))
         x_total = np.zeros((max(self.context_lengths) + 1, self.dimension))
-        for index, size in enumerate(sizes):
-            if self.whiten:
-                w = self._teachers(index, size)
-                total, square = total + w.sum(0), square + w.T @ w
-            if self.centre:
-                x_total += self._inputs(index, size).sum(0)
+        for of_w, of_wwT, of_x in sums:
+            total, square, x_total = total + of_w, square + of_wwT, x_total + of_x
         mean = total / self.sequences
         unmixing = np.eye(self.dimension)
         if self.whiten:
             unmixing = _inverse_root(square / self.sequences - np.outer(mean, mean))
         return _Shift(mean, unmixing, x_total / self.sequences)
+
+
+@dataclass(frozen=True, eq=False)
+class Span:
+    """Consecutive chunks of sampled prompts, drawn as they are iterated over."""
+
+    prompts: Prompts
+    indices: range
+
+    def __iter__(self) -> Iterator[FloatArray]:
+        """Chunks (≤ CHUNK, N+1, D+1)."""
+        return map(self.prompts.chunk, self.indices)
 
 
 def _inverse_root(matrix: FloatArray) -> FloatArray:

@@ -6,6 +6,7 @@ symmetric, so one feature stands for both orders of its indices.
 """
 
 import hashlib
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..model import attention_divisor, is_softmax
-from .attention import prompts
+from .accumulate import product_sums
 from .prompts import Data
 
 FloatArray = NDArray[np.float64]
@@ -95,11 +96,13 @@ class Statistics:
         return hashlib.sha256(numbers + repr(self._kind()).encode()).hexdigest()
 
 
-def statistics(data: Data, model: object, block: str = "full") -> Statistics:
+def statistics(data: Data, model: object, block: str = "full", executor: Executor | None = None) -> Statistics:
     """Statistics of all of `data` for a linear model, in one pass over its chunks and constant memory.
 
-    The model matters by its divisor only. ValueError for softmax, whose loss is no function of finitely many
-    statistics: train it on the data. Source: Zhang et al. 2025, Section 2.2.
+    The model matters by its divisor only. The workers of an `executor`, if there is one, share the chunks:
+    processes, threads, a cluster. The result is the same without them, to the last bit. ValueError for softmax,
+    whose loss is no function of finitely many statistics: train it on the data. Source: Zhang et al. 2025,
+    Section 2.2.
 
     >>> from attndyn import Merged, Task
     >>> from attndyn.simulate import sample
@@ -108,18 +111,11 @@ def statistics(data: Data, model: object, block: str = "full") -> Statistics:
     (12, 12)
     """
     _refuse_softmax(model)
-    i, j = pairs(data.dimension, block)
-    size = len(i) * data.dimension
-    c, b, S = 0.0, np.zeros(size), np.zeros((size, size))
-    for tokens in data.chunks():
-        for length in data.context_lengths:
-            F, label = _features(tokens, length, attention_divisor(model, length), (i, j))
-            c += float(label @ label)
-            b += label @ F
-            S += F.T @ F
-    count = data.sequences * len(data.context_lengths)
+    divisors = [(length, attention_divisor(model, length)) for length in sorted(data.context_lengths)]
+    sums = product_sums(data, divisors, pairs(data.dimension, block), executor)
+    means = sums / (data.sequences * len(data.context_lengths))
     kind = (data.dimension, data.context_lengths, str(getattr(model, "divisor", "context")), block)
-    return Statistics(c / count, b / count, S / count, data.sequences, *kind)
+    return Statistics(float(means[-1, -1]), means[-1, :-1].copy(), means[:-1, :-1].copy(), data.sequences, *kind)
 
 
 def from_moments(
@@ -168,15 +164,3 @@ def refuse_mismatch(model: object, stats: Statistics) -> None:
             f"these statistics were made with divisor {stats.divisor!r}, the model has {divisor!r}: "
             "make them with statistics(data, model)"
         )
-
-
-def _features(
-    tokens: FloatArray, length: int, divisor: float, index: tuple[IntArray, IntArray]
-) -> tuple[FloatArray, FloatArray]:
-    """F (P, K) and the labels (P,) of prompts of one length."""
-    batch = prompts(tokens, length)
-    if len(index[0]) == batch.query.shape[1]:  # the restricted block needs β alone
-        G = np.matmul(batch.X[:, None, :, -1], batch.X[..., :-1])[:, 0] / divisor
-    else:
-        G = (np.matmul(batch.X.swapaxes(1, 2), batch.X) / divisor)[:, *index]
-    return (G[:, :, None] * batch.query[:, None, :]).reshape(len(tokens), -1), batch.label

@@ -1,0 +1,192 @@
+"""Sums over prompts: the plain formula, the same bits whoever sums, constant memory, little to send."""
+
+import tracemalloc
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from functools import reduce
+from multiprocessing import get_context
+
+import numpy as np
+import pytest
+from hypothesis import given as forall
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from attndyn import Merged, Separate, Task
+from attndyn.simulate import given, sample, statistics
+from attndyn.simulate.accumulate import SPAN, tree_sum
+from attndyn.simulate.prompts import CHUNK
+
+SMALL = Task([2, 1], trace=1.0, context_length=2)  # a span of it takes milliseconds
+MANY = 2 * SPAN * CHUNK + 3 * CHUNK + 17  # two spans, and a third that ends in part of a chunk
+MODEL = Merged(heads=1)
+
+
+def plain(data, model, block, masked=True):
+    """Means of y², y F and F ⊗ F with every prompt's G written out."""
+    tokens, D = data.tokens, data.dimension
+    i, j = np.triu_indices(D + 1) if block == "full" else (np.arange(D), np.full(D, D))
+    rows, labels = [], []
+    for n in data.context_lengths:
+        X = tokens[:, : n + 1].copy()
+        X[:, -1, -1] *= 1 - masked
+        G = np.einsum("pni,pnj->pij", X, X) / {"context": n, "tokens": n + 1, "none": 1}[model.divisor]
+        rows.append(np.einsum("pf,pd->pfd", G[:, i, j], X[:, -1, :-1]).reshape(len(X), -1))
+        labels.append(tokens[:, n, -1])
+    F, y = np.concatenate(rows), np.concatenate(labels)
+    return np.mean(y**2), F.T @ y / len(y), F.T @ F / len(y)
+
+
+WIDE = Task([3, 2, 1], trace=1.0, context_length=7, noise_variance=0.2)
+KINDS = {
+    "one length": (sample(WIDE, CHUNK + 50, seed=1), MODEL),
+    "no divisor": (sample(WIDE, 900), Separate(heads=2, divisor="none")),
+    "every length": (sample(Task([3, 1], context_length="1..6"), 700), Merged(heads=1, divisor="tokens")),
+    "lengths with gaps": (given(sample(WIDE, 300).tokens, (6, 2, 3)), MODEL),
+    "a length twice": (given(sample(WIDE, 300).tokens, (2, 5, 5)), MODEL),
+    "mixture": (sample(Task([2, 1], context_length=4, fixed_teacher=[1, -1], in_context_fraction=0.4), 500), MODEL),
+    "as published": (sample(WIDE, 2 * CHUNK, whiten=True, centre=True), MODEL),
+}
+
+
+@pytest.mark.parametrize("block", ["full", "restricted"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_sums_are_those_of_the_plain_formula(kind, block):
+    data, model = KINDS[kind]
+    stats, (c, b, S) = statistics(data, model, block), plain(data, model, block)
+    size = np.max(np.abs(S))
+    assert stats.c == pytest.approx(c, rel=1e-13)
+    np.testing.assert_allclose(stats.b, b, rtol=1e-13, atol=1e-13 * np.max(np.abs(b)))
+    np.testing.assert_allclose(stats.S, S, rtol=1e-13, atol=1e-13 * size)
+    assert np.array_equal(stats.S, stats.S.T)
+    assert stats.S.flags.c_contiguous
+    if block == "full":
+        unmasked = plain(data, model, block, masked=False)[2]  # control: the y of the query is never seen
+        assert np.max(np.abs(stats.S - unmasked)) > 1e-3 * size
+
+
+class Backwards(Executor):
+    """Runs what it is given in the opposite order, as a late worker would."""
+
+    def submit(self, function, /, *arguments, **keywords):
+        raise AssertionError("only map is used")
+
+    def map(self, function, *iterables, timeout=None, chunksize=1):
+        return reversed([function(*arguments) for arguments in reversed(list(zip(*iterables, strict=True)))])
+
+
+def bits(stats):
+    return stats.c, stats.b.tobytes(), stats.S.tobytes()
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_workers_do_not_change_a_bit(published):
+    def data():
+        return sample(SMALL, MANY, seed=2, whiten=published, centre=published)
+
+    alone = bits(statistics(data(), MODEL))
+    for threads in (1, 3):
+        with ThreadPoolExecutor(threads) as pool:
+            assert bits(statistics(data(), MODEL, executor=pool)) == alone
+    assert bits(statistics(data(), MODEL, executor=Backwards())) == alone
+    tokens = data().tokens
+    assert bits(statistics(given(tokens), MODEL)) == alone  # recorded or drawn
+    span = SPAN * CHUNK
+    parts = [statistics(given(tokens[first : first + span]), MODEL) for first in range(0, MANY, span)]
+    merged = reduce(lambda right, left: left + right, reversed(parts))
+    np.testing.assert_allclose(merged.S, statistics(data(), MODEL).S, rtol=1e-12)
+    assert bits(merged) != alone  # control: another order of the same sum is another sum
+
+
+def test_processes_are_sent_what_to_draw_and_not_the_tokens():
+    data = sample(SMALL, MANY, whiten=True, centre=True)
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        assert bits(statistics(data, MODEL, executor=pool)) == bits(statistics(data, MODEL))
+        recorded = given(sample(SMALL, SPAN * CHUNK + 100).tokens)
+        assert bits(statistics(recorded, MODEL, "restricted", pool)) == bits(
+            statistics(recorded, MODEL, "restricted")
+        )
+
+
+def test_spans_are_small_to_send_and_know_the_shift():
+    import pickle
+
+    data = sample(SMALL, MANY, whiten=True, centre=True)
+    spans = list(data.spans(SPAN))
+    assert [len(list(span.indices)) for span in spans] == [SPAN, SPAN, 4]
+    with ThreadPoolExecutor(2) as pool:
+        sent = [pickle.dumps(span) for span in data.spans(SPAN, pool)]
+    assert max(map(len, sent)) < 10_000
+    assert "_shift" in pickle.loads(sent[0]).prompts.__dict__  # no worker reads all the data for it again
+    together = np.concatenate([chunk for span in sent for chunk in pickle.loads(span)])
+    assert np.array_equal(together, sample(SMALL, MANY, whiten=True, centre=True).tokens)
+    assert not np.array_equal(together[:CHUNK], sample(SMALL, CHUNK, whiten=True, centre=True).tokens)  # control
+
+
+@settings(max_examples=25, deadline=None)
+@forall(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40))
+def test_tree_sums_are_fixed_trees(values):
+    def by_halves(parts):
+        if len(parts) == 1:
+            return parts[0]
+        half = 1 << ((len(parts) - 1).bit_length() - 1)  # the left tree is full
+        return by_halves(parts[:half]) + by_halves(parts[half:])
+
+    assert tree_sum(np.array([value]) for value in values)[0] == by_halves(values)
+
+
+def test_tree_sums_lose_less_than_running_ones():
+    parts = [np.array([0.1])] * 2**14
+    assert tree_sum(parts)[0] == 2**14 * 0.1
+    assert sum(parts)[0] != 2**14 * 0.1  # control
+
+
+def test_memory_does_not_grow_with_the_number_of_spans():
+    def peak(sequences, use):
+        tracemalloc.start()
+        try:
+            use(sample(SMALL, sequences))
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    def summed(data):
+        assert statistics(data, MODEL).sequences == data.sequences
+
+    peak(CHUNK, summed)
+    assert peak(MANY, summed) < 1.1 * peak(2 * CHUNK, summed)
+    assert peak(MANY, lambda data: data.tokens) > 5 * peak(MANY, summed)  # control: all tokens at once
+
+
+class Doubled:
+    """Prompts of the user's own: sampled ones, each twice as large."""
+
+    dimension, context_lengths, digest = 2, (2,), "doubled"
+
+    def __init__(self, sequences):
+        self.sequences, self.once = sequences, sample(SMALL, sequences)
+
+    @property
+    def tokens(self):
+        return 2 * self.once.tokens
+
+    def chunks(self):
+        return (2 * tokens for tokens in self.once.chunks())
+
+
+def test_prompts_of_the_users_own_can_be_summed_by_workers():
+    data = Doubled(SPAN * CHUNK + 10)
+    with ThreadPoolExecutor(2) as pool:
+        shared = statistics(data, MODEL, executor=pool)
+    assert bits(shared) == bits(statistics(data, MODEL))
+    once = statistics(data.once, MODEL)
+    np.testing.assert_allclose(shared.S, 64 * once.S, rtol=1e-13)  # F is cubic
+    assert not np.allclose(shared.S, 16 * once.S)  # control: quadratic
+
+
+def test_what_fails_in_a_worker_is_told():
+    class Broken(Doubled):
+        def chunks(self):
+            raise RuntimeError("the disk is gone")
+
+    with ThreadPoolExecutor(1) as pool, pytest.raises(RuntimeError, match="the disk is gone"):
+        statistics(Broken(10), MODEL, executor=pool)
