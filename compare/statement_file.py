@@ -39,6 +39,9 @@ from .user_code import load_model
 Reader = Callable[..., Any]
 
 _SYNTAXES: dict[str, Reader] = {"text": read_text, "latex": read_latex}
+_TABLES = ("ansatz", "equations", "values", "course", "start")
+"""What has a formula for each of several symbols."""
+
 _NEW_NAMES = ("amplitudes", "constants", "positive")
 """Lists of names that a statement brings along: what moves, what does not, and what does not and is positive."""
 
@@ -113,9 +116,14 @@ def statements_of(tables: dict[str, Any], folder: Path = Path()) -> StatementFil
     [('rest', 'proved')]
     """
     refuse_unknown(tables, allowed=("syntax", "task", "model", "definitions", "statement"), owner="the file")
-    for name in ("task", "model", "statement"):
-        if not tables.get(name):
+    for name in ("task", "model"):
+        if not isinstance(tables.get(name), dict) or not tables[name]:
             raise ValueError(f"there is no table [{name}]")
+    listed = tables.get("statement")
+    if not isinstance(listed, list) or not listed or not all(isinstance(table, dict) for table in listed):
+        raise ValueError("there is no table [[statement]]")
+    if not isinstance(tables.get("definitions", {}), dict):
+        raise ValueError("definitions must be a table [definitions] of names and formulas")
     syntax = tables.get("syntax", "text")
     if syntax not in _SYNTAXES:
         raise ValueError(f"syntax must be one of {', '.join(_SYNTAXES)}, not {syntax!r}")
@@ -177,7 +185,7 @@ class _Book:
 
     def _statement(self, table: dict[str, Any]) -> Statement:
         kind = table.get("kind")
-        if kind not in _KINDS:
+        if not isinstance(kind, str) or kind not in _KINDS:
             raise ValueError(f"kind must be one of {', '.join(_KINDS)}, not {kind!r}")
         make, needs, may_have = _KINDS[kind]
         allowed = ("name", "kind", "expected", *_NEW_NAMES, *needs, *may_have)
@@ -187,6 +195,9 @@ class _Book:
                 raise ValueError(f"a statement of kind {kind} needs {part}")
         own = [symbol for kind in _NEW_NAMES for symbol in real_symbols(table.get(kind, []), kind == "positive")]
         given = [part for part in (*needs, *may_have) if part in table]
+        for part in given:
+            if isinstance(table[part], dict) != (part in _TABLES):
+                raise ValueError(f"{part} must be {'a table of formulas' if part in _TABLES else 'one formula'}")
         return make(**{part: self._read(table[part], own) for part in given})
 
     def _read(self, source: object, own: list[Expr]) -> Any:

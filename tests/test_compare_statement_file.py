@@ -122,7 +122,12 @@ def test_json_has_a_row_for_each_statement(tmp_path, capsys):
 GOOD = {"kind": "invariant", "quantity": "value_1_2^2 - key_1_1_1^2"}
 BAD = {
     "there is no table [task]": {"task": {}},
-    "there is no table [statement]": {"statement": []},
+    "there is no table [[statement]]": {"statement": []},
+    "there is no table [model]": {"model": 3},
+    "definitions must be a table": {"definitions": ["a"]},
+    "kind must be one of loss": {"statement": [GOOD | {"kind": ["loss"]}]},
+    "quantity must be one formula": {"statement": [GOOD | {"quantity": {"v": "1"}}]},
+    "values must be a table of formulas": {"statement": [{"kind": "fixed point", "values": "1"}]},
     "the file has no field statment": {"statment": []},
     "task has no field dim": {"task": {"dimension": 1, "dim": 2}},
     "syntax must be one of text, latex, not 'python'": {"syntax": "python"},
