@@ -115,15 +115,7 @@ def statements_of(tables: dict[str, Any], folder: Path = Path()) -> StatementFil
     >>> [(answer.entry.name, answer.finding.level) for answer in statements_of(tables).answers()]
     [('rest', 'proved')]
     """
-    refuse_unknown(tables, allowed=("syntax", "task", "model", "definitions", "statement"), owner="the file")
-    for name in ("task", "model"):
-        if not isinstance(tables.get(name), dict) or not tables[name]:
-            raise ValueError(f"there is no table [{name}]")
-    listed = tables.get("statement")
-    if not isinstance(listed, list) or not listed or not all(isinstance(table, dict) for table in listed):
-        raise ValueError("there is no table [[statement]]")
-    if not isinstance(tables.get("definitions", {}), dict):
-        raise ValueError("definitions must be a table [definitions] of names and formulas")
+    _require_tables(tables)
     syntax = tables.get("syntax", "text")
     if syntax not in _SYNTAXES:
         raise ValueError(f"syntax must be one of {', '.join(_SYNTAXES)}, not {syntax!r}")
@@ -133,6 +125,19 @@ def statements_of(tables: dict[str, Any], folder: Path = Path()) -> StatementFil
     if len(set(names)) < len(names):
         raise ValueError(f"two statements have the name {max(names, key=names.count)!r}")
     return StatementFile(derivation, tuple(map(book.entry, names, tables["statement"])))
+
+
+def _require_tables(tables: dict[str, Any]) -> None:
+    """ValueError unless everything that a file needs is there, as a table where it should be one."""
+    refuse_unknown(tables, allowed=("syntax", "task", "model", "definitions", "statement"), owner="the file")
+    for name in ("task", "model"):
+        if not isinstance(tables.get(name), dict) or not tables[name]:
+            raise ValueError(f"there is no table [{name}]")
+    listed = tables.get("statement")
+    if not isinstance(listed, list) or not listed or not all(isinstance(table, dict) for table in listed):
+        raise ValueError("there is no table [[statement]]")
+    if not isinstance(tables.get("definitions", {}), dict):
+        raise ValueError("definitions must be a table [definitions] of names and formulas")
 
 
 def derivation_of(task: dict[str, Any], model: dict[str, Any], folder: Path = Path()) -> Derivation:
