@@ -2,11 +2,13 @@
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
+from logging import CRITICAL, getLogger
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any
@@ -97,11 +99,24 @@ def dask_pool(scheduler: str) -> Iterator[Executor]:
     except (OSError, ValueError) as error:
         reason = str(error).split("\n")[0]
         raise ConnectionError(f"no Dask scheduler answers at {scheduler}: {reason}") from None
-    with client, client.get_executor() as pool:
-        try:
+    log = getLogger("distributed.client")
+    level = log.level
+    log.setLevel(CRITICAL)  # a lost scheduler becomes an exception here, which says enough
+    try:
+        with client, client.get_executor() as pool:
             yield pool
-        except distributed.scheduler.KilledWorker as error:
-            raise BrokenExecutor(str(error)) from None
+    finally:
+        log.setLevel(level)
+
+
+def lost_worker() -> tuple[type[Exception], ...]:
+    """What an executor raises when a worker was killed; Dask does after three of them.
+
+    >>> BrokenExecutor in lost_worker()
+    True
+    """
+    dask = sys.modules.get("distributed")
+    return (BrokenExecutor,) if dask is None else (BrokenExecutor, dask.scheduler.KilledWorker)
 
 
 @contextmanager

@@ -56,7 +56,9 @@ class Sweep(Settings):
         for group in (self.grid, *self.together):
             refuse_unknown(dict(group), allowed=everything, owner="a sweep")
             for name, values in group.items():
-                _refuse_values(name, values)
+                if not isinstance(values, list) or not values:
+                    given = "an empty grid" if values == [] else f"not {values!r}"
+                    raise ValueError(f"{name} must be a list of at least one value to vary it, {given}")
         self._refuse_shapes()
 
     def _refuse_shapes(self) -> None:
@@ -64,6 +66,8 @@ class Sweep(Settings):
             lengths = {name: len(values) for name, values in group.items()}
             if len(set(lengths.values())) != 1:
                 raise ValueError(f"values that are taken together must be equally many, not {lengths or 'none'}")
+        for varied in self.axes.values():
+            _refuse_twice(varied)
         if not self.axes:
             raise ValueError("a sweep must vary something: give [grid] at least one field with its values")
         names = [name for group in (self.grid, *self.together) for name in group]
@@ -147,11 +151,13 @@ def _plain(name: str, value: Any) -> Any:
     return plain
 
 
-def _refuse_values(name: str, values: Any) -> None:
-    """ValueError unless this is a list of different values."""
-    if not isinstance(values, list) or not values:
-        given = "an empty grid" if values == [] else f"not {values!r}"
-        raise ValueError(f"{name} must be a list of at least one value to vary it, {given}")
-    texts = [json.dumps(float(value) if isinstance(value, int) else value) for value in values]
+def _refuse_twice(varied: dict[str, list[Any]]) -> None:
+    """ValueError if fields that are taken together have the same values in two places."""
+    rows = [
+        [float(value) if isinstance(value, int) else value for value in row]
+        for row in zip(*varied.values(), strict=True)
+    ]
+    texts = [json.dumps(row) for row in rows]
     if len(set(texts)) < len(texts):
-        raise ValueError(f"{name} holds a value twice: {', '.join(map(str, values))}")
+        shown = "; ".join(", ".join(map(str, values)) for values in varied.values())
+        raise ValueError(f"{', '.join(varied)} holds a value twice: {shown}")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .descent import Diverged
-from .executors import cores, local_pool
+from .executors import cores, local_pool, lost_worker
 from .experiment import Experiment
 from .progress import counted
 from .store import DIVERGED, code_digest, data_digest, fetch, shared_statistics, stored
@@ -69,7 +69,7 @@ def run_sweep(
     try:
         with closing(_outcomes(missing, home, executor, workers)) as outcomes:
             made.update(counted(outcomes, len(runs), len(found), "sweep", "runs"))
-    except (BrokenExecutor, CancelledError, OSError) as error:
+    except (*lost_worker(), CancelledError, OSError) as error:
         finished = len(found) + len(dict(_found(missing, home)))
         raise _explained(error, f"{finished} of {len(runs)} runs are finished and kept, resume to go on") from None
     return Swept(len(runs), len(missing), sum([*found.values(), *made.values()]))
@@ -168,7 +168,7 @@ def _check_worker(home: Path, code: str) -> None:
 
 def _explained(error: Exception, kept: str) -> Exception:
     """What went wrong and how much is there, in one line."""
-    if isinstance(error, BrokenExecutor):
+    if isinstance(error, lost_worker()):
         return MemoryError(f"a worker was killed, as when memory runs out: {kept} with fewer workers")
     if isinstance(error, CancelledError):
         return ConnectionError(f"the scheduler is gone: {kept}")
