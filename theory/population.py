@@ -174,18 +174,19 @@ def population(task: Task, model: Parametrization) -> Population:
             "a fixed teacher moves weights off the restricted block: use feature_moments, or simulate on statistics"
         )
     Λ, Ω = task.covariance, task.teacher_covariance
+    flat = is_diagonal(Λ) and is_diagonal(Ω)
     s, cubic, noise = _factors(task, model)
     c = float(np.sum(Ω * Λ)) + task.noise_variance
     with np.errstate(over="ignore", invalid="ignore"):
-        outer = _conjugated(Λ, Ω)
+        outer = np.diag(np.diag(Λ) * np.diag(Ω) * np.diag(Λ)) if flat else _symmetrised(Λ @ Ω @ Λ)
         A = cubic * outer + noise * c * Λ
-        representable = np.isfinite(np.max(np.abs(A)) * np.max(np.abs(Λ)))
+        representable = np.isfinite(np.max(A) * np.max(Λ))  # the largest entries, both being positive definite
     if not representable:
         raise ValueError("the moments of this task overflow: rescale Λ, for instance by trace=1, or Ω")
-    basis = _common_eigenvectors(Λ, Ω)
+    basis = np.eye(len(Λ)) if flat else _common_eigenvectors(Λ, Ω)
     if basis is None:
         return Population(c, A, s * outer, Λ)
-    lam, ω = (_diagonal_on(basis, matrix) for matrix in (Λ, Ω))
+    lam, ω = (np.diag(matrix) if flat else _diagonal_on(basis, matrix) for matrix in (Λ, Ω))
     a, b = cubic * lam**2 * ω + noise * c * lam, s * lam**2 * ω
     return Population(c, A, s * outer, Λ, _spectrum(lam, a, b, basis))
 
@@ -215,8 +216,6 @@ def _common_eigenvectors(Λ: FloatArray, Ω: FloatArray) -> FloatArray | None:
 
     A generic mixture of the two has no other eigenvectors, however degenerate each of them is on its own.
     """
-    if is_diagonal(Λ) and is_diagonal(Ω):
-        return np.eye(len(Λ))
     for mixture in _MIXTURES:
         basis = np.linalg.eigh(Λ / np.max(np.abs(Λ)) + mixture * Ω / np.max(np.abs(Ω)))[1]
         if all(_is_diagonal_on(basis, matrix) for matrix in (Λ, Ω)):
@@ -230,8 +229,6 @@ def _is_diagonal_on(basis: FloatArray, matrix: FloatArray) -> bool:
 
 
 def _diagonal_on(basis: FloatArray, matrix: FloatArray) -> FloatArray:
-    if is_diagonal(basis):  # of signs: nothing to multiply
-        return np.diag(matrix)
     return np.asarray(np.einsum("id,ij,jd->d", basis, matrix, basis, optimize=True))
 
 
@@ -257,9 +254,5 @@ def _root(matrix: FloatArray) -> FloatArray:
     return np.asarray(vectors * np.sqrt(values) @ vectors.T)
 
 
-def _conjugated(Λ: FloatArray, Ω: FloatArray) -> FloatArray:
-    """ΛΩΛ, exactly symmetric, in D² operations if both are diagonal."""
-    if is_diagonal(Λ) and is_diagonal(Ω):
-        return np.diag(np.diag(Λ) * np.diag(Ω) * np.diag(Λ))
-    product = Λ @ Ω @ Λ
-    return np.asarray((product + product.T) / 2)
+def _symmetrised(matrix: FloatArray) -> FloatArray:
+    return (matrix + matrix.T) / 2
