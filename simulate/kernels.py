@@ -124,6 +124,27 @@ def move(heads: Heads, rate: float, space: Room) -> float:
 
 
 @compiled
+def move_inside(v: FloatArray, U: FloatArray, rate: float, G: FloatArray, M: FloatArray) -> float:
+    """As `move` for M = Σ_h v_h U_h, v (H,) and U (H, D²) with D large: memory is read and written once."""
+    square, size = 0.0, 0.0
+    for f in range(len(G)):
+        size += G[f] ** 2
+        M[f] = 0.0
+    for h in range(len(v)):
+        total = 0.0
+        for f in range(len(G)):
+            total += G[f] * U[h, f]
+        square += total**2 + v[h] ** 2 * size
+        pull = rate * v[h]
+        v[h] -= rate * total
+        value = v[h]
+        for f in range(len(G)):
+            U[h, f] -= pull * G[f]
+            M[f] += value * U[h, f]
+    return square
+
+
+@compiled
 def turn(heads: Heads, places: IntArray, rate: float, m: FloatArray, y: FloatArray, space: Room) -> float:
     """A step along y = S̃ m̃, which overwrites m with the features of the new heads; the norm of the gradient."""
     M, G, D = space[0], space[1], len(space[4])

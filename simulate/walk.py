@@ -20,8 +20,8 @@ DENSE = 16
 WORK = 10**8
 """Multiplications of a few hundredths of a second, after which a run looks at the clock again."""
 
-SHORTEST = 32
-"""Steps of a stretch at least, since packing and unpacking its weights costs as much as some steps."""
+UNPACKED = 128
+"""Steps between two copies of weights that fill the memory, each of which costs as much as some steps."""
 
 
 class Stretch(NamedTuple):
@@ -102,7 +102,7 @@ def _on_form(model: Merged | Separate, stats: Statistics, rate: float) -> Walk:
         unpack(in_row(kept, heads), weights, stretch.kept)
         return unpack(trained, weights), taken
 
-    return Walk(advance, max(SHORTEST, WORK // _work(model, stats)))
+    return Walk(advance, max(1, WORK // _work(model, stats)))
 
 
 def compiled_many(model: Parametrization, source: object, rate: float, count: int) -> Walk | None:
@@ -130,17 +130,17 @@ def compiled_many(model: Parametrization, source: object, rate: float, count: in
             turn_many(heads, table, K, rate, vectors, (stretch.loss[step], stretch.norm[step]), room)
         return unpack(starts_first(heads), weights), len(stretch.loss)
 
-    return Walk(advance, max(SHORTEST, WORK // (count * _work(model, source))))
+    return Walk(advance, max(1, WORK // (count * _work(model, source))))
 
 
 def _merged_on_moments(stats: Statistics, rate: float) -> Walk:
-    from .kernels import move, room
+    from .kernels import move_inside
 
     def advance(weights: Weights, stretch: Stretch) -> tuple[Weights, int]:
         heads = pack(weights, inside=True)
-        space = room(heads)
-        M, slope = space[:2]
-        move(heads, 0.0, space)  # no step: M of the start
+        v, U = heads[0][:, 0], heads[1]
+        M, slope = cache_lines(len(stats.b)), cache_lines(len(stats.b))
+        np.dot(v, U, out=M)
         for step in range(len(stretch.loss)):
             if step in stretch.recorded:
                 stretch.keep(step, unpack(heads, weights))
@@ -149,10 +149,10 @@ def _merged_on_moments(stats: Statistics, rate: float) -> Walk:
             if not np.isfinite(stretch.loss[step]):
                 return unpack(heads, weights), step
             slope[:] = 2.0 * (Sm - stats.b)
-            stretch.norm[step] = np.sqrt(move(heads, rate, space))
+            stretch.norm[step] = np.sqrt(move_inside(v, U, rate, slope, M))
         return unpack(heads, weights), len(stretch.loss)
 
-    return Walk(advance, SHORTEST)
+    return Walk(advance, UNPACKED)
 
 
 def _work(model: Merged | Separate, stats: Statistics) -> int:
@@ -193,10 +193,10 @@ def pack(weights: Weights, inside: bool) -> Heads:
     size = value.shape[-1]
     D, rows = size - 1, size - 1 if inside else size
     a = (value[..., -1:] if inside else value).copy()
+    B = cache_lines(*value.shape[:-1], rows * D)
     if "key" in weights:
-        B = np.zeros((*value.shape[:-1], rows * D))
         return a, B, weights["key"][..., :rows].copy(), weights["query"][..., :D].copy()
-    B = weights["key_query"][..., :rows, :D].copy().reshape(*value.shape[:-1], rows * D)
+    B.reshape(*value.shape[:-1], rows, D)[...] = weights["key_query"][..., :rows, :D]
     return a, B, np.zeros((*value.shape[:-1], 0, rows)), np.zeros((*value.shape[:-1], 0, D))
 
 
