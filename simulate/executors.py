@@ -99,14 +99,23 @@ def dask_pool(scheduler: str) -> Iterator[Executor]:
     except (OSError, ValueError) as error:
         reason = str(error).split("\n")[0]
         raise ConnectionError(f"no Dask scheduler answers at {scheduler}: {reason}") from None
-    log = getLogger("distributed.client")
-    level = log.level
-    log.setLevel(CRITICAL)  # a lost scheduler becomes an exception here, which says enough
+    quiet = _silent("distributed.client", "distributed.utils", "tornado.application")
+    with quiet, client, client.get_executor() as pool:
+        yield pool
+
+
+@contextmanager
+def _silent(*names: str) -> Iterator[None]:
+    """Loggers that have nothing to say: a lost scheduler becomes an exception, which says enough."""
+    logs = [getLogger(name) for name in names]
+    levels = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(CRITICAL)
     try:
-        with client, client.get_executor() as pool:
-            yield pool
+        yield
     finally:
-        log.setLevel(level)
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)
 
 
 def lost_worker() -> tuple[type[Exception], ...]:

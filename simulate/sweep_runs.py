@@ -71,7 +71,8 @@ def run_sweep(
             made.update(counted(outcomes, len(runs), len(found), "sweep", "runs"))
     except (*lost_worker(), CancelledError, OSError) as error:
         finished = len(found) + len(dict(_found(missing, home)))
-        raise _explained(error, f"{finished} of {len(runs)} runs are finished and kept, resume to go on") from None
+        kept = f"{finished} of {len(runs)} runs are finished and kept, resume to go on"
+        raise _explained(error, kept, home) from None
     return Swept(len(runs), len(missing), sum([*found.values(), *made.values()]))
 
 
@@ -166,12 +167,12 @@ def _check_worker(home: Path, code: str) -> None:
         raise FileNotFoundError(errno.ENOENT, "a worker does not see this folder, which all must share", str(home))
 
 
-def _explained(error: Exception, kept: str) -> Exception:
+def _explained(error: Exception, kept: str, home: Path) -> Exception:
     """What went wrong and how much is there, in one line."""
     if isinstance(error, lost_worker()):
         return MemoryError(f"a worker was killed, as when memory runs out: {kept} with fewer workers")
     if isinstance(error, CancelledError):
         return ConnectionError(f"the scheduler is gone: {kept}")
     if isinstance(error, OSError) and error.errno:
-        return OSError(error.errno, f"{error.strerror}; {kept}", error.filename)
+        return OSError(error.errno, f"{error.strerror}; {kept}", error.filename or str(home))
     return ConnectionError(f"{error}; {kept}")

@@ -9,7 +9,7 @@ from attndyn import Separate, Task
 from attndyn.simulate import Diverged, initial_weights, sample, statistics, train
 from attndyn.simulate.descent import descend
 from attndyn.simulate.log import Descent
-from attndyn.simulate.progress import tracked
+from attndyn.simulate.progress import counted, tracked
 
 TASK = Task([2, 1], trace=1.0, context_length=5)
 MODEL = Separate(heads=2)
@@ -80,3 +80,37 @@ def test_off_a_terminal_there_is_silence(monkeypatch):
     screen = show(monkeypatch, terminal=False)
     assert list(tracked(iter("abc"), 3, "letters")) == ["a", "b", "c"]
     assert screen.getvalue() == ""
+
+
+def counting(monkeypatch, screen, seconds=10.0):
+    """What `counted` shows of three runs after two that were there; the clock goes on by so much a run."""
+    clock = iter(range(1000))
+    monkeypatch.setattr("attndyn.simulate.progress.time.monotonic", lambda: seconds * next(clock) / 2)
+    assert list(counted(iter("abc"), 5, 2, "sweep", "runs")) == ["a", "b", "c"]
+    return screen.getvalue()
+
+
+def test_runs_are_counted_in_a_terminal(monkeypatch):
+    shown = counting(monkeypatch, show(monkeypatch), 0.2)
+    assert "sweep" in shown
+    assert "5/5 runs" in shown
+    assert "a second" in shown
+    assert shown.count("\x1b[?25h") == shown.count("\x1b[?25l") == 1
+
+
+def test_runs_are_counted_in_lines_off_a_terminal(monkeypatch):
+    lines = counting(monkeypatch, show(monkeypatch, terminal=False), 15.0).splitlines()
+    assert lines[0].startswith("sweep: 3/5 runs, ")
+    assert all(line.endswith("s left") and "a second" in line for line in lines)
+    assert lines[-1].endswith(" 0 s left")
+
+
+def test_a_quick_sweep_says_nothing_off_a_terminal(monkeypatch):
+    assert counting(monkeypatch, show(monkeypatch, terminal=False), 0.1) == ""
+
+
+def test_runs_are_counted_outside_their_own_bars(monkeypatch):
+    screen = show(monkeypatch)
+    for _ in counted(iter("ab"), 2, 0, "sweep", "runs"):
+        train(MODEL, source(), START, **RULE)
+    assert "gradient descent" not in screen.getvalue()
