@@ -66,10 +66,11 @@ def run_sweep(
     found = dict(_found(runs, home)) if resume else {}
     missing = {digest: each for digest, each in runs.items() if digest not in found}
     made: dict[str, bool] = {}
+    lost: tuple[type[BaseException], ...] = (*lost_worker(), CancelledError, OSError)
     try:
         with closing(_outcomes(missing, home, executor, workers)) as outcomes:
             made.update(counted(outcomes, len(runs), len(found), "sweep", "runs"))
-    except (*lost_worker(), CancelledError, OSError) as error:
+    except lost as error:
         finished = len(found) + len(dict(_found(missing, home)))
         kept = f"{finished} of {len(runs)} runs are finished and kept, resume to go on"
         raise _explained(error, kept, home) from None
