@@ -66,7 +66,7 @@ def run_sweep(
     found = dict(_found(runs, home)) if resume else {}
     missing = {digest: each for digest, each in runs.items() if digest not in found}
     made: dict[str, bool] = {}
-    lost: tuple[type[BaseException], ...] = (*lost_worker(), CancelledError, OSError)
+    lost: tuple[type[Exception], ...] = (*lost_worker(), CancelledError, OSError)
     try:
         with closing(_outcomes(missing, home, executor, workers)) as outcomes:
             made.update(counted(outcomes, len(runs), len(found), "sweep", "runs"))
