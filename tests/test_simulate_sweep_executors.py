@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -173,7 +174,7 @@ def test_an_interruption_while_workers_start_is_one_line_too(tmp_path, spec):
 
 def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path, spec, undisturbed):
     out = tmp_path / "out"
-    limited = f"ulimit -f 16; exec {' '.join(command(spec, out, '--workers', '2'))}"
+    limited = f"ulimit -f 16; exec {shlex.join(command(spec, out, '--workers', '2'))}"
     full = subprocess.run(["bash", "-c", limited], capture_output=True, text=True, timeout=60)
     assert full.returncode == 1
     assert full.stderr.startswith(f"attndyn: cannot read or write {out}")
