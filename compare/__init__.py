@@ -8,6 +8,7 @@ from .ledger import Ledger, verify
 from .overlay import Overlay, overlay
 from .recording import reference_files
 from .replay import Replay, replay
+from .validity import validity, validity_curves, validity_map
 
 __all__ = [
     "Claim",
@@ -27,5 +28,8 @@ __all__ = [
     "overlay",
     "reference_files",
     "replay",
+    "validity",
+    "validity_curves",
+    "validity_map",
     "verify",
 ]
