@@ -1,18 +1,22 @@
 """Predictions against runs: replay, overlays, checks, claims, figures."""
 
 # Eagerly, and with nothing heavier than NumPy: a function that bears its module's name is hidden by a lazy one.
-from .claim import Claim, Judgement, Lab, Verdict, check
+from .claim import Claim, Lab, check
 from .derived import derived_course
+from .evidence import Curve, Evidence, Fit
 from .landing import Landing, effective_map, hessian, hessian_index, landings
 from .ledger import Ledger, verify
 from .overlay import Overlay, overlay
 from .recording import reference_files
 from .replay import Replay, replay
 from .validity import validity, validity_curves, validity_map
+from .verdict import Verdict
 
 __all__ = [
     "Claim",
-    "Judgement",
+    "Curve",
+    "Evidence",
+    "Fit",
     "Lab",
     "Landing",
     "Ledger",

@@ -1,17 +1,29 @@
 """A claim of the theory, how it is checked, and what the check found."""
 
+import inspect
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..simulate import Experiment, Trajectory, fetch
+from .evidence import Evidence, Judge
+from .verdict import Verdict
 
 TIERS = ("fast", "standard", "long", "paper")
 
+LEVELS = ("proved", "certified", "numerical", "refuted", "inconclusive")
+
 THEORY = ""
 """The variant of a prediction that is the theory itself; every other name is a control."""
+
+
+_SHARED = (
+    *("id", "title", "source", "expected_level", "statement", "hypotheses", "observable", "limit", "order", "tier"),
+    *("figure", "place"),
+)
+"""What a verdict repeats of its claim."""
 
 
 @dataclass(frozen=True)
@@ -31,21 +43,17 @@ class Lab:
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """Whether a prediction and an observation agree, and both in words."""
-
-    agrees: bool
-    observed: str
-    expected: str
-
-
-@dataclass(frozen=True)
 class Claim:
     """A statement with its evidence: `judge(predict(lab, variant), measure(lab))`.
 
     `measure` observes, knowing nothing of the theory; `predict` computes what a variant of the theory says, THEORY
-    or one of the named wrong `controls`, which the same judge must reject. `experiments` are the runs that
-    `measure` reads, so that they can be made beforehand. `limit` says in which limit the statement is exact.
+    or one of the named wrong `controls`, which the same judge must reject. A statement that does not hold as it
+    stands has `expected_level` "refuted" and names `corrected` variants, which the same judge must accept: a check
+    that rejects everything shows as little as one that rejects nothing. `reaches` is the level of agreement:
+    "proved" for symbolic identities, "certified" for rigorous enclosures, else "numerical". `experiments` are the
+    runs that `measure` reads, so that they can be made beforehand. `limit` says in which limit the statement is
+    exact, `order` at which order the error vanishes there. `budget` computes, for an overlay, how large each source
+    of error is (name → size) and `figure` names the figure of the package that shows the claim at full size.
     """
 
     id: str
@@ -56,62 +64,72 @@ class Claim:
     limit: str
     measure: Callable[[Lab], Any]
     predict: Callable[[Lab, str], Any]
-    judge: Callable[[Any, Any], Judgement]
-    controls: tuple[str, ...]
+    judge: Judge
+    controls: tuple[str, ...] = ()
     experiments: Callable[[int], tuple[Experiment, ...]] = lambda seed: ()
     hypotheses: tuple[str, ...] = ()
     tier: str = "standard"
     expected_level: str = "numerical"
+    reaches: str = "numerical"
+    corrected: tuple[str, ...] = ()
+    order: float | None = None
+    budget: Callable[[Lab], Mapping[str, float]] | None = None
+    figure: str | None = None
 
-
-@dataclass(frozen=True)
-class Verdict:
-    """What checking a claim found. Levels: "numerical", "refuted", or "inconclusive" if a control was accepted."""
-
-    id: str
-    title: str
-    source: str
-    level: str
-    expected_level: str
-    observed: str
-    expected: str
-    rejected: tuple[str, ...]
-    accepted: tuple[str, ...]
-    seconds: float
+    def __post_init__(self) -> None:
+        """ValueError if tier or levels do not exist, or nothing could make the check fail."""
+        for name, allowed in (("tier", TIERS), ("expected_level", LEVELS), ("reaches", LEVELS[:3])):
+            if getattr(self, name) not in allowed:
+                given = getattr(self, name)
+                raise ValueError(f"claim {self.id}: {name} must be one of {', '.join(allowed)}, not {given!r}")
+        if self.expected_level == "refuted":
+            if not self.corrected:
+                raise ValueError(
+                    f"claim {self.id} is to be refuted: name a corrected variant that the judge accepts"
+                )
+        elif not self.controls:
+            raise ValueError(f"claim {self.id} has no control: a check that cannot fail shows nothing")
 
     @property
-    def holds(self) -> bool:
-        """Whether the level is the expected one."""
-        return self.level == self.expected_level
-
-    def to_dict(self) -> dict[str, Any]:
-        """The verdict as plain values."""
-        names = ("id", "title", "source", "level", "expected_level", "holds", "observed", "expected")
-        controls = {
-            "rejected": len(self.rejected),
-            "total": len(self.rejected) + len(self.accepted),
-            "accepted": list(self.accepted),
-        }
-        return {name: getattr(self, name) for name in names} | {"controls": controls, "seconds": self.seconds}
+    def place(self) -> str:
+        """File and line of the code that predicts, the file relative to the package where it is part of it."""
+        code = inspect.unwrap(getattr(self.predict, "func", self.predict)).__code__
+        path, root = Path(code.co_filename), Path(__file__).parent.parent
+        shown = path.relative_to(root) if path.is_relative_to(root) else Path(path.name)
+        return f"{shown.as_posix()}:{code.co_firstlineno}"
 
 
 def check(claim: Claim, lab: Lab) -> Verdict:
-    """Check one claim and its controls; a claim without controls cannot be checked (ValueError).
+    """Check one claim, its controls and its corrected variants.
 
     A measurement or a prediction that fails with a ValueError or ArithmeticError makes the claim inconclusive.
     """
-    if not claim.controls:
-        raise ValueError(f"claim {claim.id} has no control: a check that cannot fail shows nothing")
     begin = time.perf_counter()
     try:
-        observation = claim.measure(lab)
-        main = claim.judge(claim.predict(lab, THEORY), observation)
-        verdicts = {name: claim.judge(claim.predict(lab, name), observation).agrees for name in claim.controls}
+        main, agrees, budget = _examined(claim, lab)
+        failed = False
     except (ValueError, ArithmeticError) as error:
-        main, verdicts = Judgement(True, f"failed: {error}", "a result"), dict.fromkeys(claim.controls, True)
-    rejected = tuple(name for name, agrees in verdicts.items() if not agrees)
-    accepted = tuple(name for name, agrees in verdicts.items() if agrees)
-    level = "refuted" if not main.agrees else "inconclusive" if accepted else "numerical"
-    seconds = round(time.perf_counter() - begin, 3)
-    known = (claim.id, claim.title, claim.source, level, claim.expected_level)
-    return Verdict(*known, main.observed, main.expected, rejected, accepted, seconds)
+        main, agrees, budget, failed = Evidence(False, f"failed: {error}", "a result"), {}, (), True
+    broken = tuple(name for name, agreed in agrees.items() if agreed != (name in claim.corrected))
+    as_expected = main.agrees == (claim.expected_level != "refuted")
+    level = "inconclusive" if failed or (broken and as_expected) else claim.reaches if main.agrees else "refuted"
+    return Verdict(
+        level=level,
+        rejected=tuple(name for name in claim.controls if not agrees.get(name, True)),
+        accepted=tuple(name for name in claim.controls if agrees.get(name, True)),
+        broken=broken,
+        budget=budget,
+        seconds=round(time.perf_counter() - begin, 3),
+        seed=lab.seed,
+        **{name: getattr(main, name) for name in ("observed", "expected", "fit", "residual", "curves", "axes")},
+        **{name: getattr(claim, name) for name in _SHARED},
+    )
+
+
+def _examined(claim: Claim, lab: Lab) -> tuple[Evidence, dict[str, bool], tuple[tuple[str, float], ...]]:
+    """Evidence on the statement itself, which of its variants agree, and the error budget."""
+    observation = claim.measure(lab)
+    main = claim.judge(claim.predict(lab, THEORY), observation)
+    variants = claim.controls + claim.corrected
+    agrees = {name: claim.judge(claim.predict(lab, name), observation).agrees for name in variants}
+    return main, agrees, main.budget or tuple((claim.budget(lab) if claim.budget else {}).items())

@@ -16,8 +16,9 @@ from ..simulate.files import make_folder
 from ..simulate.progress import tracked
 from ..simulate.store import fetch
 from ..simulate.trajectory import versions
-from .claim import TIERS, Claim, Lab, Verdict, check
+from .claim import TIERS, Claim, Lab, check
 from .claims import all_claims
+from .verdict import Verdict
 
 
 @dataclass(frozen=True)

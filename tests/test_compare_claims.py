@@ -1,13 +1,16 @@
 """The claims: well formed, true at seeds that they were not made with, and checked by checks that can fail."""
 
 import dataclasses
+import json
 import re
 from collections import Counter
 
 import pytest
 
-from attndyn.compare.claim import THEORY, TIERS, Claim, Judgement, Lab, Verdict, check
+from attndyn.compare.claim import THEORY, TIERS, Claim, Lab, check
 from attndyn.compare.claims import SECTIONS, all_claims
+from attndyn.compare.evidence import Curve, Evidence, Fit
+from attndyn.compare.verdict import Verdict
 from attndyn.simulate import Experiment
 
 CLAIMS = {claim.id: claim for claim in all_claims()}
@@ -76,9 +79,9 @@ def claim(truth=1.0, tolerance=0.1, controls=("twice", "half"), **changes):
     wrong = {THEORY: 1.0, "twice": 2.0, "half": 0.5, "one percent more": 1.01}
 
     def judge(predicted, observed):
-        return Judgement(abs(predicted - observed) <= tolerance, f"{observed}", f"{predicted} ± {tolerance}")
+        return Evidence(abs(predicted - observed) <= tolerance, f"{observed}", f"{predicted} ± {tolerance}")
 
-    made = Claim(
+    fields = dict(
         id="made.up",
         title="One is one",
         source="this test",
@@ -90,7 +93,7 @@ def claim(truth=1.0, tolerance=0.1, controls=("twice", "half"), **changes):
         judge=judge,
         controls=controls,
     )
-    return dataclasses.replace(made, **changes)
+    return Claim(**fields | changes)
 
 
 def test_a_true_claim_is_numerical(lab):
@@ -116,7 +119,12 @@ def test_a_claim_that_accepts_a_control_is_inconclusive(lab):
     verdict = check(claim(controls=("twice", "one percent more")), lab)
     assert (verdict.level, verdict.holds) == ("inconclusive", False)
     assert (verdict.rejected, verdict.accepted) == (("twice",), ("one percent more",))
-    assert verdict.to_dict()["controls"] == {"rejected": 1, "total": 2, "accepted": ["one percent more"]}
+    assert verdict.to_dict()["controls"] == {
+        "rejected": 1,
+        "total": 2,
+        "accepted": ("one percent more",),
+        "names": ("twice",),
+    }
     assert check(claim(tolerance=0.001, controls=("one percent more",)), lab).holds  # a sharper check concludes
 
 
@@ -125,14 +133,46 @@ def test_a_claim_that_accepts_everything_shows_nothing(lab):
 
 
 def test_a_statement_known_to_be_wrong_is_expected_to_be_refuted(lab):
-    assert check(claim(truth=3.0, expected_level="refuted"), lab).holds
-    assert not check(claim(expected_level="refuted"), lab).holds
-    assert not check(claim(tolerance=10.0, expected_level="refuted"), lab).holds
+    known = {"expected_level": "refuted"}
+    assert check(claim(truth=2.0, controls=(), corrected=("half",), **known), lab).holds
+    assert not check(
+        claim(controls=(), corrected=("one percent more",), **known), lab
+    ).holds  # it is true after all
+    missed = check(
+        claim(truth=3.0, controls=(), corrected=("half",), **known), lab
+    )  # a judge that rejects everything
+    assert (missed.level, missed.broken) == ("inconclusive", ("half",))
+    with pytest.raises(ValueError, match="name a corrected variant"):
+        claim(truth=2.0, controls=(), **known)
 
 
 def test_a_claim_without_controls_is_not_checked(lab):
     with pytest.raises(ValueError, match=r"claim made\.up has no control"):
-        check(claim(controls=()), lab)
+        claim(controls=())
+
+
+@pytest.mark.parametrize("changes", [{"tier": "slow"}, {"expected_level": "sure"}, {"reaches": "refuted"}])
+def test_tiers_and_levels_exist(changes):
+    with pytest.raises(ValueError, match="must be one of"):
+        claim(**changes)
+
+
+def test_agreement_reaches_the_level_of_its_method(lab):
+    assert check(claim(reaches="proved", expected_level="proved"), lab).holds
+    assert check(claim(truth=3.0, reaches="proved", expected_level="proved"), lab).level == "refuted"
+
+
+def test_a_verdict_is_read_back_as_it_was_written(lab):
+    curve = Curve("loss", (0.0, 1.0), (1.0, 0.5), (1.0, 0.6))
+    fit = Fit("η", (0.1, 0.01), (1e-2, 1e-3), 1.0, 1.0, (0.9, 1.1))
+
+    def judge(predicted, observed):
+        agrees = predicted == observed
+        return Evidence(agrees, "one", "one", fit, (("rounding", 1e-16),), 0.0, (curve,), ("step", "loss"))
+
+    verdict = check(claim(judge=judge, hypotheses=("none",)), lab)
+    assert verdict.fit == fit
+    assert Verdict.from_dict(json.loads(json.dumps(verdict.to_dict()))) == verdict
 
 
 def test_the_measurement_is_made_once_and_knows_no_variant(lab):

@@ -11,8 +11,9 @@ import pytest
 import attndyn
 from attndyn import Merged, Task
 from attndyn.compare import verify
-from attndyn.compare.claim import TIERS, Claim, Judgement
+from attndyn.compare.claim import TIERS, Claim
 from attndyn.compare.claims import all_claims
+from attndyn.compare.evidence import Evidence
 from attndyn.compare.ledger import _each, choose
 from attndyn.simulate import Experiment
 
@@ -33,7 +34,7 @@ INVENTED = Claim(
     limit="none",
     measure=lambda lab: [lab.run(each).loss[-1] for each in simulated(lab.seed)],
     predict=lambda lab, control: 10.0 if not control else 0.0,
-    judge=lambda predicted, observed: Judgement(max(observed) < predicted, f"{max(observed)}", f"< {predicted}"),
+    judge=lambda predicted, observed: Evidence(max(observed) < predicted, f"{max(observed)}", f"< {predicted}"),
     controls=("no loss at all",),
     experiments=simulated,
     tier="fast",
@@ -97,8 +98,13 @@ def test_the_json_is_what_other_programs_rely_on():
     assert content["versions"]["attndyn"] == attndyn.__version__
     (verdict,) = content["verdicts"]
     keys = ["id", "title", "source", "level", "expected_level", "holds", "observed", "expected", "controls"]
-    assert list(verdict) == [*keys, "seconds"]
-    assert verdict["controls"] == {"rejected": 2, "total": 2, "accepted": []}
+    assert list(verdict)[: len(keys) + 1] == [*keys, "seconds"]
+    assert verdict["controls"] == {
+        "rejected": 2,
+        "total": 2,
+        "accepted": [],
+        "names": ["one per number of directions", "merged as separate"],
+    }
     assert (verdict["level"], verdict["expected_level"], verdict["holds"]) == ("numerical", "numerical", True)
     assert all(isinstance(verdict[name], str) and verdict[name] for name in ("title", "source", "observed"))
     assert verdict["seconds"] >= 0

@@ -10,7 +10,8 @@ from ...simulate import network_features, objective, sample, statistics
 from ...simulate.initial import restricted
 from ...simulate.objective import Objective
 from ...theory import fixed_point, fixed_points, population
-from ..claim import THEORY, Claim, Judgement, Lab
+from ..claim import THEORY, Claim, Lab
+from ..evidence import Evidence
 from ..experiments import FOUR, MERGED, SEPARATE, seeds, separate
 from ..landing import Landing, effective_map, hessian_index
 from ..variants import LONGER_CONTEXT, MOMENTS, TRACE_DROPPED, unlimited, variant
@@ -45,12 +46,12 @@ def _losses(lab: Lab, control: str) -> FloatArray:
     return np.array([moments.c - sum(moments.gains[d - 1] for d in subset) for subset in _subsets(4)])
 
 
-def _agree_in_errors(predicted: FloatArray, observed: tuple[FloatArray, FloatArray]) -> Judgement:
+def _agree_in_errors(predicted: FloatArray, observed: tuple[FloatArray, FloatArray]) -> Evidence:
     mean, error = observed
     worst = float(np.max(np.abs(mean - predicted) / error))
     greedy = [predicted[_subsets(4).index(subset)] for subset in GREEDY]
     shown = ", ".join(f"{loss:.8f}" for loss in greedy)
-    return Judgement(worst <= 4.5, f"16 losses, worst {worst:.1f} standard errors off", f"L(M_m) = {shown}")
+    return Evidence(worst <= 4.5, f"16 losses, worst {worst:.1f} standard errors off", f"L(M_m) = {shown}")
 
 
 def _samples(lab: Lab) -> list[list[Objective]]:
@@ -76,7 +77,7 @@ def _rescaled(weights: Weights, subset: tuple[int, ...], size: FloatArray) -> We
     return weights
 
 
-def _gradients_vanish(predicted: list[Weights], observed: list[list[Objective]]) -> Judgement:
+def _gradients_vanish(predicted: list[Weights], observed: list[list[Objective]]) -> Evidence:
     norms = np.array([[[_force(loss(w)[1]) for w in predicted] for loss in row] for row in observed])
     return converges_on_average(SEQUENCES, -0.5, "P")(np.zeros_like(norms), norms)
 
@@ -126,11 +127,11 @@ def _landing_indices(lab: Lab, control: str) -> set[int]:
     return {fixed_point(FOUR, SEPARATE, subset).hessian_index for subset in smallest}
 
 
-def _all_among(predicted: set[int], observed: tuple[list[int], float, float]) -> Judgement:
+def _all_among(predicted: set[int], observed: tuple[list[int], float, float]) -> Evidence:
     indices, gap, norm = observed
     shown = f"{len(indices)} plateaus of index {', '.join(map(str, sorted(set(indices))))}"
     expected = f"index {', '.join(map(str, sorted(predicted)))}"
-    return Judgement(set(indices) <= predicted, f"{shown}, map within {gap:.3f}, gradient {norm:.1e}", expected)
+    return Evidence(set(indices) <= predicted, f"{shown}, map within {gap:.3f}, gradient {norm:.1e}", expected)
 
 
 def _indices(lab: Lab, control: str) -> list[int]:
@@ -150,9 +151,9 @@ def _index(model: Merged | Separate, subset: tuple[int, ...], control: str) -> i
     return len(missing)  # every unlearned direction a way out
 
 
-def _equal_lists(predicted: list[int], observed: list[int]) -> Judgement:
+def _equal_lists(predicted: list[int], observed: list[int]) -> Evidence:
     agree = sum(p == o for p, o in zip(predicted, observed, strict=True))
-    return Judgement(agree == len(observed), f"{agree} of {len(observed)} indices as predicted", "all of them")
+    return Evidence(agree == len(observed), f"{agree} of {len(observed)} indices as predicted", "all of them")
 
 
 def _counted(lab: Lab) -> tuple[int, int]:
@@ -175,9 +176,9 @@ def _counts(lab: Lab, control: str) -> tuple[int, int]:
     return {THEORY: (2**4, 2), "one per number of directions": (5, 2), "merged as separate": (2**4, 2**4)}[control]
 
 
-def _equal_counts(predicted: tuple[int, int], observed: tuple[int, int]) -> Judgement:
+def _equal_counts(predicted: tuple[int, int], observed: tuple[int, int]) -> Evidence:
     said = "{} separate and {} merged"
-    return Judgement(predicted == observed, said.format(*observed), said.format(*predicted))
+    return Evidence(predicted == observed, said.format(*observed), said.format(*predicted))
 
 
 CLAIMS = (

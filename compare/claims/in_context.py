@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from ...model import Separate
 from ...simulate import flow, initial_weights, network_features, predict, sample
 from ...theory import fixed_point, principal_component_regression
-from ..claim import THEORY, Claim, Judgement, Lab
+from ..claim import THEORY, Claim, Lab
+from ..evidence import Evidence
 from ..experiments import FOUR, SEPARATE, seeds, separate
 from ..landing import effective_map
 from ..variants import unlimited, with_context
@@ -49,11 +50,11 @@ def _components(lab: Lab, control: str) -> tuple[Subset, ...]:
     }[control]
 
 
-def _equal_subsets(predicted: tuple[Subset, ...], observed: list[tuple[int, Subset]]) -> Judgement:
+def _equal_subsets(predicted: tuple[Subset, ...], observed: list[tuple[int, Subset]]) -> Evidence:
     agree = sum(predicted[m] == subset for m, subset in observed)
     said = "; ".join(",".join(map(str, subset)) for subset in predicted[1:])
     shown = f"{agree} of {len(observed)} plateaus"
-    return Judgement(agree == len(observed) >= 24, shown, f"components none; {said}")
+    return Evidence(agree == len(observed) >= 24, shown, f"components none; {said}")
 
 
 def _learned_coefficients(lab: Lab) -> list[FloatArray]:

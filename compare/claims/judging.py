@@ -1,17 +1,15 @@
 """How predictions and observations are held against each other."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...theory import Population
-from ..claim import Judgement
+from ..evidence import Evidence, Judge
 from ..metrics import observed_order, sup_gap
 
 FloatArray = NDArray[np.float64]
-Judge = Callable[[Any, Any], Judgement]
 
 LEVEL = 1 - 1e-5
 """Probability of the slope intervals of stochastic checks: 1e-4 shared out over the claims that need one."""
@@ -32,9 +30,9 @@ def student_quantile(freedom: int) -> float:
 def same(bound: float) -> Judge:
     """Two lists of curves are equal: no gap, relative to the largest predicted value, is above the bound."""
 
-    def judge(predicted: Sequence[FloatArray], observed: Sequence[FloatArray]) -> Judgement:
+    def judge(predicted: Sequence[FloatArray], observed: Sequence[FloatArray]) -> Evidence:
         gaps = [sup_gap(p, o) / float(np.max(np.abs(p))) for p, o in zip(predicted, observed, strict=True)]
-        return Judgement(max(gaps) <= bound, f"largest relative gap {max(gaps):.1e}", f"at most {bound:.0e}")
+        return Evidence(max(gaps) <= bound, f"largest relative gap {max(gaps):.1e}", f"at most {bound:.0e}")
 
     return judge
 
@@ -48,12 +46,12 @@ def converges(
 ) -> Judge:
     """The sup gap of the k-th curves falls with the k-th parameter at this order: local slopes within ± 0.1."""
 
-    def judge(predicted: Sequence[FloatArray], observed: Sequence[FloatArray]) -> Judgement:
+    def judge(predicted: Sequence[FloatArray], observed: Sequence[FloatArray]) -> Evidence:
         gaps = [sup_gap(p, o) for p, o in zip(predicted, observed, strict=True)]
         fit = observed_order(parameter, gaps, scale=scale, floor=floor)
         agrees = abs(fit.extrapolated - order) <= 0.1
         shown = f"order {fit.extrapolated:.3f} in {name}, gaps {gaps[0]:.1e} … {gaps[-1]:.1e}"
-        return Judgement(agrees, shown, f"order {order:g} ± 0.1")
+        return Evidence(agrees, shown, f"order {order:g} ± 0.1")
 
     return judge
 
@@ -65,13 +63,13 @@ def at_least_of_order(parameter: Sequence[float], order: float, within: float, n
     `within` this share of what is predicted, which no typical gap would tell.
     """
 
-    def judge(predicted: Sequence[FloatArray], observed: Sequence[FloatArray]) -> Judgement:
+    def judge(predicted: Sequence[FloatArray], observed: Sequence[FloatArray]) -> Evidence:
         gaps = [_typical_gap(p, o) for p, o in zip(predicted, observed, strict=True)]
         slope = observed_order(parameter, gaps).local_slopes[-1]
         left = float(np.max(np.abs(observed[-1] / predicted[-1] - 1)))
         shown = f"order {slope:.3f} in {name}, gaps {gaps[0]:.1e} … {gaps[-1]:.1e}, {100 * left:.1g} % at most left"
         agrees = slope >= order - 0.1 and left <= within
-        return Judgement(agrees, shown, f"order {order:g} or more, {100 * within:g} %")
+        return Evidence(agrees, shown, f"order {order:g} or more, {100 * within:g} %")
 
     return judge
 
@@ -86,13 +84,13 @@ def converges_on_average(parameter: Sequence[float], order: float, name: str = "
     Here `predicted` and `observed` are (K, seeds, …): the error of each is the norm of their difference.
     """
 
-    def judge(predicted: FloatArray, observed: FloatArray) -> Judgement:
+    def judge(predicted: FloatArray, observed: FloatArray) -> Evidence:
         difference = np.asarray(observed) - np.asarray(predicted)
         errors = np.linalg.norm(difference.reshape(*difference.shape[:2], -1), axis=-1)
         grid = np.repeat(np.asarray(parameter, dtype=float), errors.shape[1])
         fit = observed_order(grid, errors.ravel(), level=LEVEL)
         low, high = fit.interval
         agrees = low <= order <= high and high - low <= 0.4
-        return Judgement(agrees, f"order {fit.slope:.3f} in {name}, in [{low:.3f}, {high:.3f}]", f"order {order:g}")
+        return Evidence(agrees, f"order {fit.slope:.3f} in {name}, in [{low:.3f}, {high:.3f}]", f"order {order:g}")
 
     return judge

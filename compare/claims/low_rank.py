@@ -8,7 +8,8 @@ from ...simulate import flow, initial_weights
 from ...task import Task
 from ...theory import staircase
 from ...theory.low_rank import low_rank_amplitudes
-from ..claim import THEORY, Claim, Judgement, Lab
+from ..claim import THEORY, Claim, Lab
+from ..evidence import Evidence
 from ..experiments import EIGHT, FOUR, RANKS, low_rank, low_rank_model, seeds
 from ..metrics import exit_times, plateau_heights
 from ..variants import MOMENTS, NO_FOURTH_MOMENT, TRACE_DROPPED, unlimited, variant
@@ -72,13 +73,13 @@ def _multiples(lab: Lab, control: str) -> list[tuple[int, ...]]:
     return [tuple(range(0, 4, step)) for step in steps]
 
 
-def _equal_plateaus(predicted: list[tuple[int, ...]], observed: list[tuple[int, ...]]) -> Judgement:
+def _equal_plateaus(predicted: list[tuple[int, ...]], observed: list[tuple[int, ...]]) -> Evidence:
     def said(plateaus: list[tuple[int, ...]]) -> str:
         return "; ".join(
             f"R = {rank}: {', '.join(map(str, m))}" for rank, m in zip(SMALL_RANKS, plateaus, strict=True)
         )
 
-    return Judgement(predicted == observed, said(observed), said(predicted))
+    return Evidence(predicted == observed, said(observed), said(predicted))
 
 
 def _heights(lab: Lab) -> tuple[FloatArray, FloatArray]:
@@ -99,11 +100,11 @@ def _expected_heights(lab: Lab, control: str) -> FloatArray:
     return np.array([_losses(EIGHT, low_rank_model(rank), moments)[[0, min(rank + shift, 8)]] for rank in RANKS])
 
 
-def _within_errors(predicted: FloatArray, observed: tuple[FloatArray, FloatArray]) -> Judgement:
+def _within_errors(predicted: FloatArray, observed: tuple[FloatArray, FloatArray]) -> Evidence:
     heights, errors = observed
     worst = float(np.max(np.abs(heights - predicted) / errors))
     levels = ", ".join(f"R = {rank}: {level:.4f}" for rank, level in zip(RANKS, predicted[:, 1], strict=True))
-    return Judgement(worst <= 4.5, f"8 plateaus, worst {worst:.1f} standard errors", levels)
+    return Evidence(worst <= 4.5, f"8 plateaus, worst {worst:.1f} standard errors", levels)
 
 
 CLAIMS = (

@@ -9,7 +9,8 @@ from ...simulate import Experiment, Trajectory, flow, initial_weights
 from ...task import Task
 from ...theory import growing_mode, population, time_course
 from ...theory.merged import aligned_amplitudes
-from ..claim import THEORY, Claim, Judgement, Lab
+from ..claim import THEORY, Claim, Lab
+from ..evidence import Evidence
 from ..experiments import FOUR, MERGED, WHITE, merged, seeds
 from ..metrics import crossing_times
 from ..variants import LONGER_CONTEXT, MOMENTS, TRACE_DROPPED, unlimited, variant, with_context
@@ -98,14 +99,14 @@ def _predicted_drop(task: Task, each: Experiment, control: str) -> tuple[float, 
     return _half_time(task, times, loss), float(loss[-1])
 
 
-def _agree_on_average(predicted: FloatArray, observed: FloatArray) -> Judgement:
+def _agree_on_average(predicted: FloatArray, observed: FloatArray) -> Evidence:
     """Mean relative difference over the seeds no further from 0 than Student's t allows, for both numbers."""
     relative = observed / predicted - 1
     mean, error = relative.mean(axis=0), relative.std(axis=0, ddof=1) / np.sqrt(len(relative))
     agrees = bool(np.all(np.abs(mean) <= student_quantile(len(relative) - 1) * error))
     shown = [f"{100 * m:+.2f} ± {100 * e:.2f} %" for m, e in zip(mean, error, strict=True)]
     time, final = predicted.mean(axis=0)
-    return Judgement(
+    return Evidence(
         agrees,
         f"time of drop {shown[0]}, final loss {shown[1]}",
         f"{time:.3f}, {final:.5f} within Student's t at {LEVEL}",
@@ -123,9 +124,9 @@ def _fast_places(loss: FloatArray) -> int:
     return int(np.sum(np.diff(fast.astype(int)) == 1)) + int(fast[0])
 
 
-def _one_drop(predicted: int, observed: list[int]) -> Judgement:
+def _one_drop(predicted: int, observed: list[int]) -> Evidence:
     agrees = all(count == predicted for count in observed)
-    return Judgement(
+    return Evidence(
         agrees, f"{min(observed)} to {max(observed)} drops in {len(observed)} runs", f"{predicted} drop"
     )
 

@@ -10,7 +10,8 @@ from ...simulate import Experiment, Trajectory, flow, initial_weights, network_f
 from ...task import Task
 from ...theory import conserved_quantities, fixed_point, rank_one_amplitude, staircase
 from ...theory.idle import escape, separate_block
-from ..claim import THEORY, Claim, Judgement, Lab
+from ..claim import THEORY, Claim, Lab
+from ..evidence import Evidence
 from ..experiments import FOUR, PUBLISHED_STEPS, SEPARATE, seeds, separate
 from ..metrics import exit_times, plateau_heights
 from ..variants import MOMENTS, unlimited, variant
@@ -96,7 +97,7 @@ def _greedy_losses(control: str) -> FloatArray:
     return variant(FOUR, SEPARATE, control).greedy_losses
 
 
-def _plateaus_agree(predicted: FloatArray, observed: tuple[FloatArray, FloatArray]) -> Judgement:
+def _plateaus_agree(predicted: FloatArray, observed: tuple[FloatArray, FloatArray]) -> Evidence:
     """Each height within 4 standard errors, the means over the data sets within 4.5 of theirs and 2 %."""
     heights, errors = observed
     worst = float(np.nanmax(np.abs(heights - predicted) / errors))
@@ -106,7 +107,7 @@ def _plateaus_agree(predicted: FloatArray, observed: tuple[FloatArray, FloatArra
     shown = f"{visited} of {heights.size} plateaus, worst {worst:.1f} standard errors, means within "
     agrees = worst <= 4 and bool(np.all((np.abs(mean) <= 0.02) & (pooled <= 4.5))) and visited >= 0.8 * heights.size
     levels = ", ".join(f"{level:.4f}" for level in predicted)
-    return Judgement(agrees, shown + f"{100 * np.max(np.abs(mean)):.1f} %", f"{levels} within 4 errors, 2 %")
+    return Evidence(agrees, shown + f"{100 * np.max(np.abs(mean)):.1f} %", f"{levels} within 4 errors, 2 %")
 
 
 def _restricted_start(lab: Lab, scale: float, k: int) -> Weights:
@@ -173,12 +174,12 @@ def _predicted_counts(lab: Lab, control: str) -> FloatArray:
     return np.asarray(counts + shift)
 
 
-def _counts_agree(predicted: FloatArray, observed: FloatArray) -> Judgement:
+def _counts_agree(predicted: FloatArray, observed: FloatArray) -> Evidence:
     """Means no further apart than Student's t allows for the scatter of the prediction."""
     error = max(float(predicted.std(ddof=1)), 0.1) * np.sqrt(1 / len(observed) + 1 / len(predicted))
     agrees = abs(observed.mean() - predicted.mean()) <= student_quantile(len(predicted) - 1) * error
     counts = ", ".join(str(int(count)) for count in observed)
-    return Judgement(bool(agrees), f"{counts} drops", f"{predicted.mean():.2f} ± {predicted.std():.2f} on average")
+    return Evidence(bool(agrees), f"{counts} drops", f"{predicted.mean():.2f} ± {predicted.std():.2f} on average")
 
 
 def _descents(lab: Lab) -> list[tuple[Weights, Weights]]:
@@ -205,7 +206,7 @@ def _quantities(lab: Lab, control: str) -> Callable[[Weights], FloatArray]:
 
 def _drift_is_first_order(
     predicted: Callable[[Weights], FloatArray], observed: list[tuple[Weights, Weights]]
-) -> Judgement:
+) -> Evidence:
     before, after = ([predicted(pair[side]) for pair in observed] for side in (0, 1))
     return converges(RATES, 1, name="η")(before, after)
 

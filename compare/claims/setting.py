@@ -9,7 +9,8 @@ from ...model import Merged, Separate
 from ...simulate import given, initial_weights, sample, statistics, train
 from ...simulate.prompts import Data
 from ...task import Task
-from ..claim import THEORY, Claim, Judgement, Lab
+from ..claim import THEORY, Claim, Lab
+from ..evidence import Evidence
 from ..experiments import FOUR, MERGED, SEPARATE, seeds
 from ..recording import Recording, read_recording, reference_files
 from ..replay import TOLERANCE, replay_recording
@@ -44,9 +45,9 @@ def _replayed(recording: Recording) -> FloatArray:
     return np.array(replay_recording(recording, "tokens").max_relative_deviation)
 
 
-def _small_deviation(predicted: FloatArray, observed: FloatArray) -> Judgement:
+def _small_deviation(predicted: FloatArray, observed: FloatArray) -> Evidence:
     shown = f"largest relative deviation {float(predicted):.1e}"
-    return Judgement(float(predicted) <= float(observed), shown, f"at most {TOLERANCE:.0e} (float32)")
+    return Evidence(float(predicted) <= float(observed), shown, f"at most {TOLERANCE:.0e} (float32)")
 
 
 def _replay_claim(name: str) -> Claim:
