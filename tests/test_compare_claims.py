@@ -81,18 +81,18 @@ def claim(truth=1.0, tolerance=0.1, controls=("twice", "half"), **changes):
     def judge(predicted, observed):
         return Evidence(abs(predicted - observed) <= tolerance, f"{observed}", f"{predicted} ± {tolerance}")
 
-    fields = dict(
-        id="made.up",
-        title="One is one",
-        source="this test",
-        statement="1 = 1",
-        observable="1",
-        limit="none",
-        measure=lambda lab: 1.0,
-        predict=lambda lab, variant: truth * wrong[variant],
-        judge=judge,
-        controls=controls,
-    )
+    fields = {
+        "id": "made.up",
+        "title": "One is one",
+        "source": "this test",
+        "statement": "1 = 1",
+        "observable": "1",
+        "limit": "none",
+        "measure": lambda lab: 1.0,
+        "predict": lambda lab, variant: truth * wrong[variant],
+        "judge": judge,
+        "controls": controls,
+    }
     return Claim(**fields | changes)
 
 
@@ -133,17 +133,13 @@ def test_a_claim_that_accepts_everything_shows_nothing(lab):
 
 
 def test_a_statement_known_to_be_wrong_is_expected_to_be_refuted(lab):
-    known = {"expected_level": "refuted"}
-    assert check(claim(truth=2.0, controls=(), corrected=("half",), **known), lab).holds
-    assert not check(
-        claim(controls=(), corrected=("one percent more",), **known), lab
-    ).holds  # it is true after all
-    missed = check(
-        claim(truth=3.0, controls=(), corrected=("half",), **known), lab
-    )  # a judge that rejects everything
+    known = {"controls": (), "expected_level": "refuted"}
+    assert check(claim(truth=2.0, corrected=("half",), **known), lab).holds
+    assert not check(claim(corrected=("one percent more",), **known), lab).holds  # it is true after all
+    missed = check(claim(truth=3.0, corrected=("half",), **known), lab)  # a judge that rejects everything
     assert (missed.level, missed.broken) == ("inconclusive", ("half",))
     with pytest.raises(ValueError, match="name a corrected variant"):
-        claim(truth=2.0, controls=(), **known)
+        claim(truth=2.0, **known)
 
 
 def test_a_claim_without_controls_is_not_checked(lab):
