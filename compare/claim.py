@@ -3,12 +3,13 @@
 import inspect
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..simulate import Experiment, Trajectory, fetch
 from .evidence import Evidence, Judge
+from .experiments import seeds
 from .verdict import Verdict
 
 TIERS = ("fast", "standard", "long", "paper")
@@ -19,6 +20,9 @@ THEORY = ""
 """The variant of a prediction that is the theory itself; every other name is a control."""
 
 
+MOST = 16
+"""How many times as many seeds as it asks for a claim gets at most, until it is clear whether it holds."""
+
 _SHARED = (
     *("id", "title", "source", "expected_level", "statement", "hypotheses", "observable", "limit", "order", "tier"),
     *("figure", "place"),
@@ -28,14 +32,23 @@ _SHARED = (
 
 @dataclass(frozen=True)
 class Lab:
-    """Where measurements are made: the folder of finished runs and the base seed; ValueError if negative."""
+    """Where measurements are made: the folder of finished runs and the base seed; ValueError if negative.
+
+    A claim repeats what scatters over `seeds`, `more` times as many as it asks for when those did
+    not tell.
+    """
 
     runs: Path
     seed: int = 0
+    more: int = 1
 
     def __post_init__(self) -> None:
         if self.seed < 0:
             raise ValueError(f"seed must be a whole number of at least 0, not {self.seed!r}")
+
+    def seeds(self, count: int) -> list[int]:
+        """Seeds of repeated measurements, `count` or more; different base seeds share none of them."""
+        return seeds(self.seed, self.more * count)
 
     def run(self, experiment: Experiment) -> Trajectory:
         """The trajectory of an experiment, simulated once and then read."""
@@ -112,7 +125,8 @@ def check(claim: Claim, lab: Lab) -> Verdict:
         main, agrees, budget, failed = Evidence(False, f"failed: {error}", "a result"), {}, (), True
     broken = tuple(name for name, agreed in agrees.items() if agreed != (name in claim.corrected))
     as_expected = main.agrees == (claim.expected_level != "refuted")
-    level = "inconclusive" if failed or (broken and as_expected) else claim.reaches if main.agrees else "refuted"
+    unclear = failed or main.undecided or (broken and as_expected)
+    level = "inconclusive" if unclear else claim.reaches if main.agrees else "refuted"
     return Verdict(
         level=level,
         rejected=tuple(name for name in claim.controls if not agrees.get(name, True)),
@@ -129,7 +143,10 @@ def check(claim: Claim, lab: Lab) -> Verdict:
 def _examined(claim: Claim, lab: Lab) -> tuple[Evidence, dict[str, bool], tuple[tuple[str, float], ...]]:
     """Evidence on the statement itself, which of its variants agree, and the error budget."""
     observation = claim.measure(lab)
-    main = claim.judge(claim.predict(lab, THEORY), observation)
-    variants = claim.controls + claim.corrected
-    agrees = {name: claim.judge(claim.predict(lab, name), observation).agrees for name in variants}
+    names = (THEORY, *claim.controls, *claim.corrected)
+    found = {name: claim.judge(claim.predict(lab, name), observation) for name in names}
+    if any(each.undecided for each in found.values()) and lab.more < MOST:
+        return _examined(claim, replace(lab, more=2 * lab.more))
+    main = found.pop(THEORY)
+    agrees = {name: each.agrees or each.undecided for name, each in found.items()}
     return main, agrees, main.budget or tuple((claim.budget(lab) if claim.budget else {}).items())

@@ -37,6 +37,7 @@ class Evidence:
 
     `fit` is the measured order of a limit. `budget` names the sources of error and how large each is, in the unit
     of `residual`, the difference that they must explain. `curves` are what the claim's figure shows over `axes`.
+    `undecided`: scatter hides whether the two agree, and more seeds would tell.
     """
 
     agrees: bool
@@ -47,6 +48,7 @@ class Evidence:
     residual: float | None = None
     curves: tuple[Curve, ...] = ()
     axes: tuple[str, str] = ("", "")
+    undecided: bool = False
 
 
 Judge = Callable[[Any, Any], Evidence]

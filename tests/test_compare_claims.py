@@ -158,6 +158,19 @@ def test_agreement_reaches_the_level_of_its_method(lab):
     assert check(claim(truth=3.0, reaches="proved", expected_level="proved"), lab).level == "refuted"
 
 
+def test_more_seeds_are_asked_for_until_it_is_clear(lab):
+    asked = []
+
+    def judge(predicted, observed):
+        return Evidence(observed > 3 and predicted == 1, f"{observed}", "clear", undecided=observed <= 3)
+
+    verdict = check(claim(measure=lambda lab: asked.append(lab.more) or len(lab.seeds(1)), judge=judge), lab)
+    assert verdict.holds
+    assert asked == [1, 2, 4]
+    never = check(claim(judge=lambda predicted, observed: Evidence(False, "", "", undecided=True)), lab)
+    assert (never.level, never.accepted) == ("inconclusive", ("twice", "half"))
+
+
 def test_a_verdict_is_read_back_as_it_was_written(lab):
     curve = Curve("loss", (0.0, 1.0), (1.0, 0.5), (1.0, 0.6))
     fit = Fit("η", (0.1, 0.01), (1e-2, 1e-3), 1.0, 1.0, (0.9, 1.1))

@@ -6,8 +6,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from attndyn import Separate, Task
+from attndyn.compare.claims import all_claims
 from attndyn.compare.claims.judging import (
     LEVEL,
+    MOST_CLAIMS,
     aligned_loss,
     at_least_of_order,
     converges,
@@ -138,7 +140,7 @@ def test_exact_agreement_has_no_order_to_find():
 # Orders with scatter
 
 
-def sampled(order, seed, seeds=12, size=3.0, offset=0.0):
+def sampled(order, seed, seeds=24, size=3.0, offset=0.0):
     """Zero, and observations (K, seeds, 5) whose distance from it falls like P^order, and scatters."""
     noise = np.random.default_rng(seed).standard_normal((4, seeds, 5))
     return np.zeros((4, seeds, 5)), size * noise * P[:, None, None] ** order + offset
@@ -147,7 +149,8 @@ def sampled(order, seed, seeds=12, size=3.0, offset=0.0):
 def test_sampling_errors_fall_like_the_root():
     verdicts = [converges_on_average(P, -0.5, "P")(*sampled(-0.5, seed)) for seed in range(40)]
     assert all(verdict.agrees for verdict in verdicts)
-    assert verdicts[0].expected == "order -0.5"
+    assert verdicts[0].expected == "order -0.5, interval of 0.999999 within ± 0.2"
+    assert verdicts[0].fit.interval[0] < -0.5 < verdicts[0].fit.interval[1]
     assert " in P, in [-0.5" in verdicts[0].observed or " in P, in [-0.6" in verdicts[0].observed
 
 
@@ -163,7 +166,14 @@ def test_a_small_bias_is_told():
 
 def test_too_few_seeds_conclude_nothing():
     """An interval wider than 0.4 holds the right order, and every other one: it does not count."""
-    assert not converges_on_average(P, -0.5)(*sampled(-0.5, 0, seeds=1)).agrees
+    few = converges_on_average(P, -0.5)(*sampled(-0.5, 0, seeds=1))
+    assert (few.agrees, few.undecided) == (False, True)
+    far = converges_on_average(P, -0.5)(*sampled(1.5, 0, seeds=5))
+    assert (far.agrees, far.undecided) == (False, False)  # however wide, it does not hold the order
+
+
+def test_there_are_no_more_stochastic_claims_than_share_the_false_alarm():
+    assert len(all_claims()) <= MOST_CLAIMS
 
 
 # What predictions are made of
@@ -188,3 +198,12 @@ def test_the_aligned_loss_is_the_loss_of_the_map():
         fixed_point(task, Separate(4), (1, 2)).loss, rel=1e-12
     )
     assert abs(aligned_loss(moments, learned[:, ::-1])[0] - fixed_point(task, Separate(4), (1, 2)).loss) > 0.01
+
+
+def test_rounding_is_left_out_of_an_order():
+    gaps = np.array([1e-3, 1e-6, 1e-9, 3e-16])
+    verdict = converges(np.array([1e-1, 1e-2, 1e-3, 1e-4]), 3)(*curves(gaps))
+    assert verdict.agrees, verdict
+    assert "1 below the floor" in verdict.observed
+    stalled = converges(np.array([1e-1, 1e-2, 1e-3, 1e-4]), 3)(*curves(np.array([1e-3, 1e-6, 1e-9, 1e-9])))
+    assert not stalled.agrees  # control: a stall above the floor is one

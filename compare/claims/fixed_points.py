@@ -56,7 +56,7 @@ def _agree_in_errors(predicted: FloatArray, observed: tuple[FloatArray, FloatArr
 
 def _samples(lab: Lab) -> list[list[Objective]]:
     """The sampled loss for each number of sequences and seed."""
-    return [[_sampled_loss(count, seed) for seed in seeds(lab.seed, REPEATS)] for count in SEQUENCES]
+    return [[_sampled_loss(count, seed) for seed in lab.seeds(REPEATS)] for count in SEQUENCES]
 
 
 def _sampled_loss(count: int, seed: int) -> Objective:

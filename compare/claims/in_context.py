@@ -10,7 +10,7 @@ from ...simulate import flow, initial_weights, network_features, predict, sample
 from ...theory import fixed_point, principal_component_regression
 from ..claim import THEORY, Claim, Lab
 from ..evidence import Evidence
-from ..experiments import FOUR, SEPARATE, seeds, separate
+from ..experiments import FOUR, SEPARATE, separate
 from ..landing import effective_map
 from ..variants import unlimited, with_context
 from .judging import converges, converges_on_average
@@ -77,7 +77,7 @@ def _regression_coefficients(lab: Lab, control: str) -> list[FloatArray]:
 
 def _outputs(lab: Lab) -> FloatArray:
     """Predictions of the model at the two-component plateau on fresh prompts, (lengths, seeds, prompts)."""
-    return np.array([[_output(length, seed) for seed in seeds(lab.seed, REPEATS)] for length in LONG])
+    return np.array([[_output(length, seed) for seed in lab.seeds(REPEATS)] for length in LONG])
 
 
 def _output(length: int, seed: int) -> FloatArray:
@@ -91,9 +91,7 @@ def _output(length: int, seed: int) -> FloatArray:
 def _regressions(lab: Lab, control: str) -> FloatArray:
     """In-sample principal component regression on the same prompts."""
     components = {THEORY: (1, 2), "one component more": (1, 2, 3), "the last two": (3, 4)}[control]
-    return np.array(
-        [[_regression(length, seed, components) for seed in seeds(lab.seed, REPEATS)] for length in LONG]
-    )
+    return np.array([[_regression(length, seed, components) for seed in lab.seeds(REPEATS)] for length in LONG])
 
 
 def _regression(length: int, seed: int, components: tuple[int, ...]) -> FloatArray:

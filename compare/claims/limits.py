@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from ...simulate import initial_weights, sample, statistics, train
 from ...theory import population, rank_one_amplitude
 from ..claim import THEORY, Claim, Lab
-from ..experiments import FOUR, MERGED, SEPARATE, WHITE, seeds
+from ..experiments import FOUR, MERGED, SEPARATE, WHITE
 from ..landing import effective_map
 from ..variants import NO_FOURTH_MOMENT, TRACE_DROPPED, unlimited, variant
 from .judging import aligned_loss, converges, converges_on_average
@@ -40,7 +40,7 @@ def _flows(lab: Lab, control: str) -> list[FloatArray]:
 
 def _learned_maps(lab: Lab) -> FloatArray:
     """M after training all weights on P sequences, (P, seeds, D, D)."""
-    return np.array([[_learned_map(P, seed) for seed in seeds(lab.seed, REPEATS)] for P in SEQUENCES])
+    return np.array([[_learned_map(P, seed) for seed in lab.seeds(REPEATS)] for P in SEQUENCES])
 
 
 def _learned_map(sequences: int, seed: int) -> FloatArray:
@@ -51,7 +51,7 @@ def _learned_map(sequences: int, seed: int) -> FloatArray:
 
 
 def _population_maps(lab: Lab, control: str) -> FloatArray:
-    return np.broadcast_to(variant(WHITE, MERGED, control).minimum, (len(SEQUENCES), REPEATS, 4, 4))
+    return np.broadcast_to(variant(WHITE, MERGED, control).minimum, (len(SEQUENCES), REPEATS * lab.more, 4, 4))
 
 
 CLAIMS = (

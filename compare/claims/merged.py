@@ -172,7 +172,7 @@ CLAIMS = (
         limit="none: exact",
         measure=_aligned_flow,
         predict=_aligned_ode,
-        judge=same(1e-9),
+        judge=same(1e-9, ALIGNED_TIMES, ("flow time", "loss")),
         controls=MOMENTS,
         tier="fast",
     ),

@@ -221,7 +221,7 @@ CLAIMS = (
         limit="none: exact",
         measure=_aligned_flows,
         predict=_aligned_odes,
-        judge=same(1e-9),
+        judge=same(1e-9, ALIGNED_TIMES, ("flow time", "loss")),
         controls=(*MOMENTS, EXPONENT),
         tier="fast",
     ),
