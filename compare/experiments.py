@@ -56,5 +56,5 @@ def low_rank(seed: int, rank: int) -> Experiment:
     """The low-rank run of this rank: the published 20,001 steps and on."""
     model, first = low_rank_model(rank), seeds(seed)[0]
     return Experiment(
-        EIGHT, model, 80_000, 0.01, learning_rate=0.02, steps=60_000, seed=first, whiten=True, centre=True
+        EIGHT, model, 80_000, 0.005, learning_rate=0.02, steps=120_000, seed=first, whiten=True, centre=True
     )
