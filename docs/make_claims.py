@@ -15,9 +15,20 @@ What `attndyn verify` checks; [theory](theory.md) explains the statements, and
 [the tutorial](tutorial.md#7-your-own-claim) how to add one. A claim holds if prediction and observation agree in
 its limit **and** the same judge rejects every wrong formula under *controls*. `attndyn verify NAME` checks one
 claim, or all whose ids begin with NAME and a dot. This page is written by `docs/make_claims.py`.
+
+**Levels.** *proved*: a symbolic identity, derived from the definition. *certified*: a rigorous enclosure.
+*numerical*: observed within an error budget, at the expected order where the claim speaks of a limit.
+*refuted*: prediction and observation disagree; a statement that is known not to hold as it stands is expected
+to be refuted, its counterexample is checked at every run, and a *corrected* statement must pass the same judge.
+*inconclusive*: nothing can be said, because the measurement failed, scatter hides the answer or the judge was
+wrong about a variant. A verdict is as expected if its level is the one that the claim expects, *numerical*
+unless the table says another.
+
+**Tiers.** *fast* and *standard* claims are checked by default, in under three minutes together; `--tier long`
+adds what takes minutes each, `--tier paper` what takes hours.
 """
 
-COLUMNS = ("id", "statement", "what is observed", "limit", "controls")
+COLUMNS = ("id", "statement", "what is observed", "limit", "controls", "tier, level")
 
 
 def page() -> str:
@@ -35,7 +46,9 @@ def table(section: str) -> str:
 
 def row(claim: Claim) -> tuple[str, ...]:
     """The cells of one claim."""
-    cells = (f"`{claim.id}`", claim.title, claim.observable, claim.limit, "; ".join(claim.controls))
+    variants = [*claim.controls, *(f"corrected: {name}" for name in claim.corrected)]
+    kind = claim.tier if claim.expected_level == "numerical" else f"{claim.tier}, {claim.expected_level}"
+    cells = (f"`{claim.id}`", claim.title, claim.observable, claim.limit, "; ".join(variants), kind)
     return tuple(cell.replace("|", r"\|").replace("*", r"\*") for cell in cells)
 
 
