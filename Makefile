@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export OPENBLAS_NUM_THREADS ?= 1
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: verify figures test lint types clean
+.PHONY: verify figures test test-browser lint types clean
 
 verify: $(VENV)/.installed
 	$(BIN)/attndyn verify --out results
@@ -16,6 +16,10 @@ figures: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest
+
+# Needs chromium and chromedriver on the machine: apt-get install chromium chromium-driver
+test-browser: $(VENV)/.installed-browser
+	$(BIN)/python -m pytest tests/browser/report_in_chromium.py
 
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .
@@ -40,6 +44,10 @@ $(VENV)/.installed: $(VENV)/.created setup.cfg pyproject.toml
 $(VENV)/.installed-test: $(VENV)/.created setup.cfg pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-browser: $(VENV)/.installed-test
+	$(BIN)/python -m pip install --quiet --editable '.[test,browser]'
+	touch $@
 
 $(VENV)/.installed-lint: $(VENV)/.installed-test
 	$(BIN)/python -m pip install --quiet --editable '.[test,lint]'
