@@ -13,7 +13,9 @@ def verify(
     tier: Annotated[
         str, typer.Option(help="Check claims up to this tier: fast, standard, long, paper.")
     ] = "standard",
-    out: Annotated[Path, typer.Option(help="Folder for ledger.json, figures and runs.")] = Path("results"),
+    out: Annotated[Path, typer.Option(help="Folder for ledger.json, report.html, figures and runs.")] = Path(
+        "results"
+    ),
     json: Annotated[Path | None, typer.Option("--json", help="Write the ledger here too.")] = None,
     seed: Annotated[int, typer.Option(help="Base seed of every run.")] = 0,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core if left out.")] = None,
@@ -21,6 +23,7 @@ def verify(
     """Check every claim of the theory against gradient descent; exit 0 only if all verdicts are as expected."""
     from ..compare import verify as check
     from ..compare.figures import draw
+    from ..compare.report import write_report
     from ..compare.table import print_ledger
     from ..simulate.files import make_folder, write_text
 
@@ -29,8 +32,10 @@ def verify(
     ledger = check(claims or (), tier=tier, out=out, seed=seed, workers=workers)
     for path in filter(None, (out / "ledger.json", json)):
         write_text(path, ledger.to_json())
+    drawn = []
     if not claims and tier != "fast":  # whose claims leave no runs to draw
-        draw(out=out / "figures", runs=out / "runs", seed=seed)
+        drawn = draw(out=out / "figures", runs=out / "runs", seed=seed)
+    write_report(ledger, out, drawn)
     print_ledger(ledger, out)
     return 0 if ledger.holds else 1
 

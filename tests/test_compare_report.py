@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, ValidationError
 
+from attndyn.cli import main
 from attndyn.compare.claim import LEVELS, TIERS, Lab, check
 from attndyn.compare.claims import all_claims
 from attndyn.compare.evidence import Curve, Fit
@@ -283,6 +284,13 @@ def test_the_report_holds_the_figures_that_were_drawn(tmp_path):
     png = base64.b64encode((tmp_path / "figures" / "growing_mode_order.png").read_bytes()).decode()
     assert png in path.read_text(encoding="utf-8")
     assert path.stat().st_size < 500_000
+
+
+def test_verify_leaves_a_report_beside_its_ledger(tmp_path, capsys):
+    assert main(["verify", "fixed_points.count", "--workers", "1", "--out", str(tmp_path)]) == 0
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert [article["id"] for article in page.tags("article")] == ["fixed_points.count"]
+    validate(json.loads((tmp_path / "ledger.json").read_text(encoding="utf-8")))
 
 
 def test_claims_name_figures_that_there_are():
