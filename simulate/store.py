@@ -1,15 +1,14 @@
 """A folder of finished runs, each in one file under the digest of the experiment that it is the result of."""
 
-import ast
 import hashlib
 import json
 import os
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
+from ..sources import source_digest, sources
 from .descent import Diverged
 from .experiment import Experiment
 from .files import read_arrays, write_atomically
@@ -118,23 +117,4 @@ def code_digest() -> str:
     >>> len(code_digest())
     64
     """
-    sources = sorted(_imported(Path(__file__).with_name("experiment.py"), set()))
-    return hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()
-
-
-def _imported(path: Path, known: set[Path]) -> set[Path]:
-    """`known`, a file of the package, and every file of the package that it imports, itself or through others."""
-    known.add(path)
-    for node in ast.walk(ast.parse(path.read_bytes())):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            for found in _files(path.parents[node.level - 1], node):
-                if found not in known:
-                    _imported(found, known)
-    return known
-
-
-def _files(base: Path, node: ast.ImportFrom) -> Iterator[Path]:
-    """`from .module import name`, `from . import module` or `from .. import name`, as files."""
-    home = base.joinpath(*(node.module or "").split("."))
-    candidates = [home.with_suffix(".py")] if node.module else [home / f"{alias.name}.py" for alias in node.names]
-    return (path for path in candidates if path.is_file())
+    return source_digest(sources(Path(__file__).with_name("experiment.py")))

@@ -11,7 +11,8 @@ import pytest
 import attndyn
 from attndyn import Merged, Task
 from attndyn.simulate import Diverged, Experiment, Trajectory, fetch, load
-from attndyn.simulate.store import DIVERGED, _imported, code_digest, data_digest, shared_statistics, stored
+from attndyn.simulate.store import DIVERGED, code_digest, data_digest, shared_statistics, stored
+from attndyn.sources import sources
 
 ROOT = Path(attndyn.__file__).parent
 TASK = Task([2, 1], trace=1.0, context_length=5)
@@ -159,7 +160,7 @@ def test_damaged_statistics_are_replaced(tmp_path, length):
 
 def test_the_digest_of_the_code_holds_what_simulates_and_nothing_that_keeps():
     package = ROOT / "simulate"
-    names = {path.relative_to(ROOT).as_posix() for path in _imported(package / "experiment.py", set())}
+    names = {path.relative_to(ROOT).as_posix() for path in sources(package / "experiment.py")}
     assert {"task.py", "model.py", "settings.py", "simulate/statistics.py", "simulate/descent.py"} <= names
     assert not {"simulate/store.py", "simulate/sweep.py", "simulate/sweep_runs.py", "simulate/flow.py"} & names
 
@@ -170,7 +171,7 @@ def test_a_module_that_is_imported_by_another_or_in_a_function_counts(tmp_path):
     (tmp_path / "sub" / "step.py").write_text("def take():\n    from . import fast")
     for name in ("sub/fast.py", "sub/idle.py", "task.py", "sub/json.py"):
         (tmp_path / name).write_text("from .run import x" if name == "sub/fast.py" else "")
-    found = _imported(tmp_path / "sub" / "run.py", set())
+    found = sources(tmp_path / "sub" / "run.py")
     assert {path.relative_to(tmp_path).as_posix() for path in found} == {
         "sub/run.py",
         "sub/step.py",
