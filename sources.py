@@ -1,4 +1,4 @@
-"""Which files a module is made of: itself and what it imports of its own package, name by name and through others."""
+"""Which files a module is made of: itself and what it imports of its package, name by name and through others."""
 
 import ast
 import hashlib

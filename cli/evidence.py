@@ -9,7 +9,7 @@ from .options import Json
 
 
 def verify(
-    claims: Annotated[list[str] | None, typer.Argument(help="Claims by id; all if left out.")] = None,
+    claims: Annotated[list[str] | None, typer.Argument(help="Claims by id, or Python files of your own.")] = None,
     tier: Annotated[
         str, typer.Option(help="Check claims up to this tier: fast, standard, long, paper.")
     ] = "standard",
@@ -19,8 +19,11 @@ def verify(
     json: Annotated[Path | None, typer.Option("--json", help="Write the ledger here too.")] = None,
     seed: Annotated[int, typer.Option(help="Base seed of every run.")] = 0,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core if left out.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on: check only what has no verdict yet.")] = False,
 ) -> int:
     """Check every claim of the theory against gradient descent; exit 0 only if all verdicts are as expected."""
+    import sys
+
     from ..compare import verify as check
     from ..compare.figures import draw
     from ..compare.report import write_report
@@ -29,7 +32,11 @@ def verify(
 
     if json is not None:
         make_folder(json.parent)
-    ledger = check(claims or (), tier=tier, out=out, seed=seed, workers=workers)
+    try:
+        ledger = check(claims or (), tier=tier, out=out, seed=seed, workers=workers, resume=resume)
+    except KeyboardInterrupt as error:
+        print(f"attndyn: {error}", file=sys.stderr)
+        raise
     for path in filter(None, (out / "ledger.json", json)):
         write_text(path, ledger.to_json())
     drawn = []

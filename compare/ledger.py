@@ -1,32 +1,36 @@
-"""Checks many claims in parallel processes and collects the verdicts."""
+"""Checks many claims in parallel processes and collects the verdicts, each kept as soon as it is there."""
 
 import json
 import os
-import signal
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
-from multiprocessing import get_context
+from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from ..simulate import Experiment
+from ..simulate.executors import cores, local_pool
 from ..simulate.files import make_folder
-from ..simulate.progress import tracked
 from ..simulate.store import fetch
 from ..simulate.trajectory import versions
 from .claim import TIERS, Claim, Lab, check
 from .claims import all_claims
+from .jobs import Job, done
+from .keeping import keep, kept, verdict_digest
+from .registry import find, home, is_portable, load_claims, loaded_from, registered
 from .verdict import Verdict
+from .view import View, viewed
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """The verdicts on the claims that were checked, in the order of the claims."""
+    """The verdicts on the claims that were checked, in the order of the claims, and the versions that they had."""
 
     verdicts: tuple[Verdict, ...]
     seed: int
+    versions: Mapping[str, str] = field(default_factory=versions)
 
     @property
     def holds(self) -> bool:
@@ -36,9 +40,22 @@ class Ledger:
     def to_json(self) -> str:
         """The ledger as JSON: holds, verdicts, versions, seed."""
         verdicts = [verdict.to_dict() for verdict in self.verdicts]
-        return json.dumps(
-            {"holds": self.holds, "verdicts": verdicts, "versions": versions(), "seed": self.seed}, indent=2
-        )
+        plain = {"holds": self.holds, "verdicts": verdicts, "versions": dict(self.versions), "seed": self.seed}
+        return json.dumps(plain, indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Ledger":
+        """The ledger that `to_json` wrote; ValueError for anything else.
+
+        >>> Ledger.from_json(Ledger((), seed=3).to_json()) == Ledger((), seed=3)
+        True
+        """
+        try:
+            plain = json.loads(text)
+            verdicts = tuple(Verdict.from_dict(each) for each in plain["verdicts"])
+            return cls(verdicts, plain["seed"], plain["versions"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"this is no ledger as verify writes it: {type(error).__name__}: {error}") from None
 
 
 def verify(
@@ -48,13 +65,17 @@ def verify(
     out: str | os.PathLike[str] | None = None,
     seed: int = 0,
     workers: int | None = None,
+    resume: bool = False,
 ) -> Ledger:
-    """Check claims by id, or by the part of the id before a dot, or all up to a tier, against simulations.
+    """Check claims against simulations: those named, or all of the package up to a tier.
 
-    Finished runs are kept in `out`/runs and read again next time; without `out` they are not kept. `seed` is the
-    base of every random number; `workers` processes share the work, as many as there are cores if left out.
-    ValueError names a claim or a tier that does not exist; OSError if `out` cannot be written; MemoryError if a
-    worker process was killed.
+    A name is an id, the part of an id before a dot, or a Python file: the claims that it registers.
+    Finished runs are kept in `out`/runs and read again next time; each verdict is in `out`/verdicts as soon as it
+    is there, under the digest of all that it depends on, and `resume` reads those instead of checking again.
+    Without `out` nothing is kept. `seed` is the base of every random number; `workers` processes share the work,
+    as many as there are cores if left out; claims of a notebook are checked in this one. ValueError names a claim
+    or a tier that does not exist, or a claim whose own code fails; OSError if `out` cannot be written;
+    MemoryError if a worker process was killed.
 
     >>> from attndyn.compare import verify
     >>> verify(["fixed_points.losses"], workers=1).holds
@@ -63,65 +84,113 @@ def verify(
     chosen = choose([claims] if isinstance(claims, str) else claims, tier)
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be at least 1, not {workers}")
-    if out is None:
-        with tempfile.TemporaryDirectory() as folder:
-            return _verify(chosen, Lab(Path(folder), seed), workers)
-    return _verify(chosen, Lab(make_folder(Path(out) / "runs"), seed), workers)
+    with tempfile.TemporaryDirectory() if out is None else nullcontext(out) as folder:
+        runs, verdicts = (Path(folder) / name for name in ("runs", "verdicts"))
+        lab = Lab(make_folder(runs), seed)
+        tasks = [_task(claim, lab, make_folder(verdicts)) for claim in chosen]
+        return Ledger(_verdicts(tasks, workers, resume, keeps=out is not None), lab.seed)
 
 
 def choose(names: Sequence[str], tier: str) -> list[Claim]:
-    """The claims of these names (whole ids, or what precedes a dot), or all up to the tier."""
+    """The claims of these names (ids, what precedes a dot, or files), or all of the package up to the tier."""
     if tier not in TIERS:
         raise ValueError(f"tier must be one of {', '.join(TIERS)}, not {tier!r}")
-    known = all_claims()
     if not names:
-        return [claim for claim in known if TIERS.index(claim.tier) <= TIERS.index(tier)]
-    chosen = [claim for claim in known if any(_is_named(claim, name) for name in names)]
-    unknown = [name for name in names if not any(_is_named(claim, name) for claim in chosen)]
+        return [claim for claim in all_claims() if TIERS.index(claim.tier) <= TIERS.index(tier)]
+    wanted = [each for name in names for each in (load_claims(name) if name.endswith(".py") else [name])]
+    known = _known()
+    chosen = [claim for claim in known if any(_is_named(claim, name) for name in wanted)]
+    unknown = [name for name in wanted if not any(_is_named(claim, name) for claim in chosen)]
     if unknown:
         ids = ", ".join(claim.id for claim in known)
         raise ValueError(f"no claim is called {', '.join(unknown)}: there are {ids}")
     return chosen
 
 
+def _known() -> list[Claim]:
+    """Every claim of the package and every registered one; ValueError if two have one id."""
+    ours, theirs = all_claims(), registered()
+    taken = [claim.id for claim in ours if claim.id in theirs]
+    if taken:
+        raise ValueError(f"the package has a claim {taken[0]} already: choose another id at {theirs[taken[0]].at}")
+    return [*ours, *(stated.claim for stated in theirs.values())]
+
+
 def _is_named(claim: Claim, name: str) -> bool:
     return claim.id == name or claim.id.startswith(f"{name}.")
 
 
-def _verify(claims: list[Claim], lab: Lab, workers: int | None) -> Ledger:
-    experiments = {e.digest: e for claim in claims for e in claim.experiments(lab.seed)}
-    longest_first = sorted(experiments.values(), key=_cost, reverse=True)
-    count = min(workers or _cores(), max(len(claims), len(longest_first)))
-    if count == 1:
-        return Ledger(tuple(check(claim, lab) for claim in claims), lab.seed)
-    with ProcessPoolExecutor(count, get_context("spawn"), _end_at_once) as pool:
-        _each(pool, _make, [(experiment, lab.runs) for experiment in longest_first], "simulating")
-        verdicts = _each(pool, _check_by_id, [(claim.id, lab) for claim in claims], "checking")
-    return Ledger(tuple(verdicts), lab.seed)
+class _Task(NamedTuple):
+    """A claim to check, and where its verdict is kept, in plain values, which processes exchange.
+
+    Claims hold functions, which they do not: every process finds them by id, in the file `load` if there is one.
+    """
+
+    name: str
+    load: Path | None
+    portable: bool
+    experiments: tuple[Experiment, ...]
+    lab: Lab
+    digest: str
+    verdicts: Path
 
 
-def _cores() -> int:
-    """Cores that this process may use, where the system tells."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _task(claim: Claim, lab: Lab, verdicts: Path) -> _Task:
+    digest = verdict_digest(claim.id, lab.seed, home(claim.id))
+    load, portable = loaded_from(claim.id), is_portable(claim.id)
+    return _Task(claim.id, load, portable, claim.experiments(lab.seed), lab, digest, verdicts)
 
 
-def _each(pool: Executor, work: Callable[..., Any], jobs: Iterable[tuple[Any, ...]], title: str) -> list[Any]:
-    """Results in the order of the jobs, whichever is done first."""
-    futures = [pool.submit(work, *job) for job in jobs]
+def _verdicts(tasks: list[_Task], workers: int | None, resume: bool, keeps: bool) -> tuple[Verdict, ...]:
+    there = {task.name: kept(task.digest, task.verdicts) for task in tasks if resume}
+    found = {name: verdict for name, verdict in there.items() if verdict is not None}
+    missing = [task for task in tasks if task.name not in found]
     try:
-        for future in tracked(as_completed(futures), len(futures), title):
-            future.result()  # the first failure ends the rest
-        return [future.result() for future in futures]
+        with viewed(len(tasks), len(found)) as view, closing(_checked(missing, workers, view)) as made:
+            found.update((verdict.id, verdict) for verdict in made)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(_how_to_go_on(tasks) if keeps else "nothing is kept without a folder") from None
     except BrokenExecutor:
-        raise MemoryError("a worker process was killed, as when memory runs out: choose fewer workers") from None
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
+        reason = "a worker process was killed, as when memory runs out: choose fewer workers"
+        raise MemoryError(f"{reason}; {_how_to_go_on(tasks)}" if keeps else reason) from None
+    return tuple(found[task.name] for task in tasks)
 
 
-def _end_at_once() -> None:
-    """Ctrl-C reaches every process: let a worker die of it, in silence."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def _how_to_go_on(tasks: list[_Task]) -> str:
+    count = sum(kept(task.digest, task.verdicts) is not None for task in tasks)
+    return f"{count} of {len(tasks)} verdicts are kept: go on with --resume, or resume=True in Python"
+
+
+def _checked(tasks: list[_Task], workers: int | None, view: View) -> Generator[Verdict]:
+    """Verdicts as they come: in processes where that is possible and worth it, the others here."""
+    jobs = [*_simulations(tasks), *_checks(tasks)]
+    count = min(workers or cores(), len(jobs))
+    if count > 1:
+        with local_pool(count) as pool:
+            yield from (result for job, result in done(jobs, pool, count, view) if job.counts)
+    for task in tasks:
+        if count <= 1 or not task.portable:
+            view.begin(task.name)
+            yield _examined(task)
+            view.end(task.name)
+
+
+def _simulations(tasks: list[_Task]) -> list[Job]:
+    """Every run once, the longest first: claims wait for those that they read."""
+    runs = {each.digest: (each, task.lab.runs) for task in tasks for each in task.experiments}
+    longest_first = sorted(runs.items(), key=lambda item: _cost(item[1][0]), reverse=True)
+    return [Job(_run_name(digest), _make, arguments, counts=False) for digest, arguments in longest_first]
+
+
+def _checks(tasks: list[_Task]) -> list[Job]:
+    needs = [frozenset(_run_name(each.digest) for each in task.experiments) for task in tasks]
+    return [
+        Job(task.name, _examined, (task,), need) for task, need in zip(tasks, needs, strict=True) if task.portable
+    ]
+
+
+def _run_name(digest: str) -> str:
+    return f"run {digest[:16]}"
 
 
 def _cost(experiment: Experiment) -> int:
@@ -132,6 +201,13 @@ def _make(experiment: Experiment, runs: Path) -> None:
     fetch(experiment, runs)
 
 
-def _check_by_id(name: str, lab: Lab) -> Verdict:
-    """Claims hold functions, which processes do not exchange: they are found by id on the other side."""
-    return check(next(claim for claim in all_claims() if claim.id == name), lab)
+def _examined(task: _Task) -> Verdict:
+    """The verdict, which is kept at once; ValueError says which claim has failed."""
+    try:
+        verdict = replace(check(find(task.name, task.load), task.lab), digest=task.digest)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise ValueError(f"claim {task.name} cannot be checked: {type(error).__name__}: {error}") from error
+    keep(verdict, task.verdicts)
+    return verdict

@@ -1,6 +1,7 @@
 """Python files of the user's own, and the models in them."""
 
 import inspect
+import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +13,7 @@ from ..model import Parametrization
 def load_module(path: str | Path) -> ModuleType:
     """The Python file at `path`, run as a module of its own. This is the user's code: it may do anything.
 
+    It finds the modules that lie beside it, as a script does.
     ValueError if it is no Python file or fails; FileNotFoundError if it is not there.
     """
     path = Path(path)
@@ -21,9 +23,12 @@ def load_module(path: str | Path) -> ModuleType:
     if not path.is_file():
         raise FileNotFoundError(2, "No such file", str(path))
     module = module_from_spec(spec)
+    beside = str(path.resolve().parent)
+    if beside not in sys.path:
+        sys.path.append(beside)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ValueError(f"{path} cannot be run: {type(error).__name__}: {error}") from error
     return module
 

@@ -1,20 +1,23 @@
 """The ledger: claims are chosen by name, checked in any number of processes, and their runs are kept."""
 
 import json
-import os
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import attndyn
 from attndyn import Merged, Task
-from attndyn.compare import verify
+from attndyn.compare import Ledger, verify
 from attndyn.compare.claim import TIERS, Claim
 from attndyn.compare.claims import all_claims
 from attndyn.compare.evidence import Evidence
-from attndyn.compare.ledger import _each, choose
+from attndyn.compare.jobs import Job, done
+from attndyn.compare.ledger import choose
+from attndyn.compare.view import View
 from attndyn.simulate import Experiment
 
 CHEAP = ["fixed_points.count", "merged.aligned"]
@@ -139,6 +142,14 @@ def test_processes_change_nothing():
     assert timeless(one) != timeless(verify(names, workers=1, seed=3))  # control: the seed does
 
 
+def test_a_ledger_is_read_back_as_it_was_written():
+    ledger = replace(verify(CHEAP, workers=1, seed=4), versions={"attndyn": "an old one"})
+    assert Ledger.from_json(ledger.to_json()) == ledger
+    for text in ("[]", "{", '{"verdicts": [], "seed": 0}', '{"verdicts": [{}], "seed": 0, "versions": {}}'):
+        with pytest.raises(ValueError, match="this is no ledger as verify writes it"):
+            Ledger.from_json(text)
+
+
 # Runs
 
 
@@ -151,7 +162,9 @@ def test_runs_are_made_once(tmp_path, monkeypatch, invented):
     again = verify(["invented"], out=tmp_path, workers=1)
     assert timeless(again) == timeless(first)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").iterdir()} == stored
-    with pytest.raises(TypeError):  # control: another seed needs a run that is not there
+    with pytest.raises(
+        ValueError, match=r"claim invented\.loss cannot be checked: TypeError"
+    ):  # control: no such run
         verify(["invented"], out=tmp_path, workers=1, seed=1)
 
 
@@ -164,20 +177,23 @@ def test_without_a_folder_nothing_is_kept(tmp_path, monkeypatch, invented):
 
 
 def test_runs_of_a_claim_are_shared_out_before_it_is_checked(tmp_path, monkeypatch):
-    """In processes every run is made by `_make`, the longest first, and the claims only read them."""
-    made, checked = [], []
+    """In processes every run is a job of its own, made once, the longest first, and the claims wait for theirs."""
+    begun = []
 
-    def each(pool, work, jobs, title):
-        (made if title == "simulating" else checked).extend(job[0] for job in jobs)
-        return [work(*job) for job in jobs] if title == "checking" else []
+    def record(jobs, pool, workers, view):
+        begun.extend(jobs)
+        yield from ((job, job.work(*job.arguments)) for job in jobs)
 
     longer = replace(SMALL, steps=20)
-    claims = [replace(INVENTED, experiments=lambda seed: (SMALL, longer, SMALL))]
+    claims = [replace(INVENTED, id=f"invented.{k}", experiments=lambda seed: (SMALL, longer)) for k in (1, 2)]
     monkeypatch.setattr("attndyn.compare.claims.merged.CLAIMS", tuple(claims))
-    monkeypatch.setattr("attndyn.compare.ledger._each", each)
+    monkeypatch.setattr("attndyn.compare.ledger.done", record)
     assert verify(["invented"], out=tmp_path, workers=2).holds
-    assert made == [longer, SMALL]
-    assert checked == ["invented.loss"]
+    assert [job.arguments[0] for job in begun[:2]] == [longer, SMALL]
+    assert [(job.name, job.needs) for job in begun[2:]] == [
+        (name, {begun[0].name, begun[1].name}) for name in ("invented.1", "invented.2")
+    ]
+    assert [job.counts for job in begun] == [False, False, True, True]
 
 
 def test_an_unwritable_folder_is_refused(tmp_path):
@@ -186,28 +202,38 @@ def test_an_unwritable_folder_is_refused(tmp_path):
         verify(CHEAP, out=tmp_path / "file")
 
 
-def pool():
-    return ProcessPoolExecutor(1, get_context("spawn"))
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.sets(st.integers(0, 5)), min_size=1, max_size=8), st.integers(1, 3))
+def test_no_job_begins_before_those_that_it_needs(needs, workers):
+    """Needs of a job are among those of smaller number; the jobs come in reverse, so that most must wait."""
+    order, most = [], []
+    jobs = [
+        Job(str(k), order.append, (str(k),), frozenset(str(each) for each in need if each < k), counts=k % 2 == 0)
+        for k, need in enumerate(needs)
+    ]
+    view = View(len(jobs), 0)
+    with ThreadPoolExecutor(workers) as pool:
+        for _ in done(jobs[::-1], pool, workers, view):
+            most.append(len(view.running))
+    assert sorted(order) == sorted(job.name for job in jobs)
+    assert all(order.index(need) < order.index(job.name) for job in jobs for need in job.needs)
+    assert max(most) < workers
+    assert view.done == len(jobs[::2])
 
 
-def test_results_come_in_the_order_of_the_jobs_and_failures_at_once():
-    with pool() as workers:
-        assert _each(workers, abs, [(-3,), (1,), (-2,)], "counting") == [3, 1, 2]
-    with pool() as workers, pytest.raises(ZeroDivisionError):
-        _each(workers, divmod, [(1, 0), *[(1, 1)] * 5], "dividing")
-
-
-def test_a_killed_worker_is_said_to_be_one():
-    with (
-        pool() as workers,
-        pytest.raises(MemoryError, match="killed, as when memory runs out: choose fewer workers"),
-    ):
-        _each(workers, os._exit, [(1,)], "exiting")
+def test_the_first_failure_ends_the_rest():
+    jobs = [Job("fails", divmod, (1, 0)), *[Job(str(k), divmod, (1, 1)) for k in range(5)]]
+    begun = View(6, 0)
+    with ThreadPoolExecutor(1) as pool, pytest.raises(ZeroDivisionError):
+        list(done(jobs, pool, 1, begun))
+    assert begun.done == 0
 
 
 def test_claims_that_cannot_be_sent_are_found_on_the_other_side(tmp_path):
     """Two real processes: the claims of the package hold functions that no process could send."""
     with pytest.raises(Exception, match="pickle"):
         get_context("spawn").reducer.ForkingPickler.dumps(all_claims()[0])
-    assert len(verify(CHEAP, workers=2, out=tmp_path).verdicts) == 2
-    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+    ledger = verify(CHEAP, workers=2, out=tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"runs", "verdicts"}
+    kept = {path.stem for path in (tmp_path / "verdicts").iterdir()}
+    assert kept == {verdict.digest for verdict in ledger.verdicts}

@@ -1,6 +1,8 @@
 """One module per section of a paper: its statements as claims."""
 
 from importlib import import_module
+from pathlib import Path
+from types import ModuleType
 
 from ..claim import Claim
 
@@ -13,5 +15,17 @@ def all_claims() -> list[Claim]:
     >>> len({claim.id for claim in all_claims()}) == len(all_claims())
     True
     """
-    modules = (import_module(f".{name}", __name__) for name in SECTIONS)
-    return [claim for module in modules for claim in module.CLAIMS]
+    return [claim for module in _modules() for claim in module.CLAIMS]
+
+
+def section_files() -> dict[str, Path]:
+    """The file that states each claim of the package, by id.
+
+    >>> section_files()["merged.aligned"].name
+    'merged.py'
+    """
+    return {claim.id: Path(str(module.__file__)) for module in _modules() for claim in module.CLAIMS}
+
+
+def _modules() -> list[ModuleType]:
+    return [import_module(f".{name}", __name__) for name in SECTIONS]
