@@ -6,10 +6,13 @@ BIN := $(VENV)/bin
 export OPENBLAS_NUM_THREADS ?= 1
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: verify figures test test-browser lint types clean
+.PHONY: verify figures benchmarks test test-browser lint types clean
 
 verify: $(VENV)/.installed
 	$(BIN)/attndyn verify --out results
+
+benchmarks: $(VENV)-benchmarks/.installed
+	$(VENV)-benchmarks/bin/python -m benchmarks
 
 figures: $(VENV)/.installed
 	$(BIN)/attndyn figures --out results/figures
@@ -31,7 +34,7 @@ types: $(VENV)/.installed-lint
 	cd build/typing && ../../$(BIN)/mypy --config-file ../../setup.cfg -p attndyn --exclude '(^|/)(build|tests|docs|benchmarks|examples)/'
 
 clean:
-	rm -rf $(VENV) build results *.egg-info
+	rm -rf $(VENV) $(VENV)-benchmarks build results *.egg-info
 
 $(VENV)/.created:
 	$(PYTHON) -m venv $(VENV)
@@ -39,6 +42,11 @@ $(VENV)/.created:
 
 $(VENV)/.installed: $(VENV)/.created setup.cfg pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)-benchmarks/.installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)-benchmarks
+	$(VENV)-benchmarks/bin/python -m pip install --quiet --editable '.[benchmarks]'
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.created setup.cfg pyproject.toml

@@ -1,131 +1,150 @@
-"""Measures what a step costs, on tokens and on statistics: `python benchmarks/steps.py [--write]` prints a table.
+"""Steps on statistics and on moments, beside the products and copies that they cannot do without."""
 
-Medians over repeats that alternate between the cases, so that a slow moment of the machine meets all of them.
-With --write the table also replaces docs/benchmarks.md. Needs a system with os.wait4 (Linux, macOS).
-"""
-
-import os
-import platform
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Callable
-from pathlib import Path
-from statistics import median
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import blas
 
-from attndyn import Merged, Task
-from attndyn.simulate import given, initial_weights, sample, statistics, train
+from attndyn import Merged, Separate, Task
+from attndyn.simulate import from_moments, given, initial_weights, sample, statistics, train, train_many
 
-PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
-REPEATS, WHOLE_REPEATS = 15, 3
-PUBLISHED = (
-    "simulate --eigenvalues 4,3,2,1 --trace 1 --context-length 31 --model separate --heads 5 --divisor none "
-    "--sequences 80000 --whiten --centre --scale 0.01 --learning-rate 0.02 --steps 10001 --out"
-)
+from .timing import Times, alternating
 
-TASK = Task(eigenvalues=[4, 3, 2, 1], trace=1.0, context_length=31)
-MODEL = Merged(heads=8)
-SEQUENCES = 5000
-SIZES = {"repeats": REPEATS, "whole_repeats": WHOLE_REPEATS, "sequences": SEQUENCES}
-
-PAGE_TEXT = """\
-# Benchmarks
-
-Written by `OPENBLAS_NUM_THREADS=1 python benchmarks/steps.py --write` on a shared machine: {machine}.
-Trust the ratios more than the times.
-
-## One step of gradient descent
-
-Merged attention, P = {sequences}, N = 31, D = 4, H = 8, float64, all of `train` included; medians over {repeats}
-alternating repeats. S is the 60 × 60 matrix of the sufficient statistics; its product with a vector is the least
-that a step needs.
-
-| | time | relative |
-|---|---|---|
-{steps}
-
-A step on statistics is {ratio:.0f} times as fast as one on tokens, and its cost knows neither P nor N.
-
-## A whole run
-
-`attndyn simulate` of separate attention at the published size (80,000 sequences, N = 31, D = 4, H = 5, 10,001
-steps): start-up, drawing whitened data, statistics, training and writing the file.
-
-| | median of {whole_repeats} |
-|---|---|
-| seconds | {seconds:.1f} |
-| peak memory | {memory:.0f} MiB |
-"""
+STARTS, WIDE = 64, 256
+SHAPES = {
+    "D = 4, H = 8, merged": (4, 8, None),
+    "D = 4, H = 5, rank 1": (4, 5, 1),
+    "D = 8, H = 9, merged": (8, 9, None),
+}
+SHAPES |= {f"D = 8, H = 9, rank {rank}": (8, 9, rank) for rank in (1, 2)}
 
 
-def whole_process() -> tuple[float, float]:
-    """Seconds and peak resident MiB of `attndyn simulate` at the published size, data and start-up included."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "attndyn", *PUBLISHED.split(), f"{folder}/run.npz"]
-        begin = time.perf_counter()
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        _, process.returncode, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - begin
-    if process.returncode:
-        raise RuntimeError(f"attndyn simulate failed with status {process.returncode}")
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return seconds, usage.ru_maxrss / unit
+def task_of(dimension: int, context_length: int = 31) -> Task:
+    """Trace 1, λ_d ∝ D + 1 − d."""
+    return Task(range(dimension, 0, -1), trace=1.0, context_length=context_length)
 
 
-def step_cases() -> dict[str, tuple[int, Callable[[int], object]]]:
-    """Name → (steps that are timed together, a function that makes that many)."""
-    data = given(sample(TASK, SEQUENCES).tokens)  # in memory: drawing them is not timed
-    stats, start = statistics(data, MODEL), initial_weights(MODEL, TASK, scale=0.01)
-    m = np.random.default_rng(0).standard_normal(len(stats.b))
-
-    def products(count: int) -> None:
-        for _ in range(count):
-            _ = stats.S @ m
-
-    return {
-        "step on tokens": (5, lambda count: train(MODEL, data, start, learning_rate=1e-3, steps=count)),
-        "step on statistics": (1000, lambda count: train(MODEL, stats, start, learning_rate=1e-3, steps=count)),
-        "product S·m alone": (20_000, products),
-    }
+def model_of(heads: int, rank: int | None) -> Merged | Separate:
+    """Merged if there is no rank."""
+    return Merged(heads) if rank is None else Separate(heads, rank)
 
 
-def seconds_a_step() -> dict[str, float]:
-    """Median over alternating repeats of the seconds that one step of each case takes."""
-    cases = step_cases()
-    found: dict[str, list[float]] = {name: [] for name in cases}
-    for _ in range(REPEATS):
-        for name, (count, run) in cases.items():
-            begin = time.perf_counter()
-            run(count)
-            found[name].append((time.perf_counter() - begin) / count)
-    return {name: median(values) for name, values in found.items()}
+def aligned(matrix: NDArray[np.float64], order: str = "C") -> NDArray[np.float64]:
+    """A copy that begins at a cache line, as the package's own does: the product gets the same chance."""
+    room = np.zeros(matrix.size + 8)
+    first = (-room.ctypes.data // 8) % 8
+    copy = room[first : first + matrix.size].reshape(matrix.shape, order=order)
+    copy[...] = matrix
+    return copy
 
 
-def report() -> str:
-    """The page: one table of steps, one of the whole process."""
-    whole = [whole_process() for _ in range(WHOLE_REPEATS)]  # first, while this process is small
-    steps = seconds_a_step()
-    least = min(steps.values())
-    rows = [f"| {name} | {1e6 * value:,.1f} µs | {value / least:,.1f} |" for name, value in steps.items()]
-    seconds, memory = (median(column) for column in zip(*whole, strict=True))
-    tokens, stats = steps["step on tokens"], steps["step on statistics"]
-    return PAGE_TEXT.format(
-        steps="\n".join(rows), ratio=tokens / stats, seconds=seconds, memory=memory, machine=machine(), **SIZES
-    )
+def full_block() -> Times:
+    """A step on full statistics and one symmetric matrix-vector product of that size."""
+    found: Times = {}
+    for title, (dimension, heads, rank) in SHAPES.items():
+        task, model = task_of(dimension), model_of(heads, rank)
+        stats, start = statistics(sample(task, 1_000), model), initial_weights(model, task, 0.1)
+        S, m = aligned(stats.S, "F"), aligned(np.random.default_rng(0).standard_normal(len(stats.b)))
+        y = aligned(np.zeros(len(m)))
+
+        def products(S: object = S, m: object = m, y: object = y) -> None:
+            for _ in range(2_000):
+                blas.dsymv(1.0, S, m, 0.0, y, overwrite_y=1)
+
+        count = 20_000 if dimension == 4 else 2_000
+        step = _training(model, stats, start, count)
+        times = alternating({"step": (count, step), "product": (2_000, products)}, rounds=11)
+        found |= {f"{title}: {name}": each for name, each in times.items()}
+    return found
 
 
-def machine() -> str:
-    """The machine in general words."""
-    threads = os.environ.get("OPENBLAS_NUM_THREADS", "all")
-    python, numpy = platform.python_version(), np.__version__
-    return f"{os.cpu_count()} cores ({platform.machine()}), BLAS threads: {threads}, Python {python}, NumPy {numpy}"
+def many_starts() -> Times:
+    """A step of 64 starts on one data set and the product with 64 columns."""
+    found: Times = {}
+    for title, (dimension, heads, rank) in SHAPES.items():
+        task, model = task_of(dimension), model_of(heads, rank)
+        stats = statistics(sample(task, 1_000), model)
+        starts = [initial_weights(model, task, 0.1, seed=seed) for seed in range(STARTS)]
+        X = np.random.default_rng(0).standard_normal((len(stats.b), STARTS))
+        Y, count = np.empty_like(X), 2_000 if dimension == 4 else 100
+
+        def products(S: object = stats.S, X: object = X, Y: object = Y, count: int = count) -> None:
+            for _ in range(count):
+                np.dot(S, X, out=Y)
+
+        def step(model: object = model, stats: object = stats, starts: object = starts, count: int = count) -> None:
+            train_many(model, stats, starts, learning_rate=1e-3, steps=count, record=count)
+
+        times = alternating({"step": (count, step), "product": (count, products)}, rounds=9)
+        found |= {f"{title}: {name}": each for name, each in times.items()}
+    return found
 
 
-if __name__ == "__main__":
-    page = report()
-    print(page)
-    if "--write" in sys.argv[1:]:
-        PAGE.write_text(page, encoding="utf-8")
+def population_steps() -> Times:
+    """Steps on the moments of the restricted block at D = H = 256, and at D = 16 and 32."""
+    found: Times = {}
+    for size, heads, kind in (
+        (WIDE, WIDE, 1),
+        (WIDE, WIDE, None),
+        *((d, d, r) for d in (16, 32) for r in (1, None)),
+    ):
+        model, rng = model_of(heads, kind), np.random.default_rng(0)
+        X = rng.standard_normal((size, size)) / np.sqrt(size)
+        L = X @ X.T / size + np.eye(size) / size
+        source = from_moments(1.0, 1.1 * L @ L + L / 31, L @ L, L, model, (31,))
+        start = {name: 0.01 * rng.standard_normal(shape) for name, shape in model.shapes(size).items()}
+        _restrict(start)
+        count = 200 if size == WIDE else 2_000
+        title = f"D = H = {size}, {'rank 1' if kind else 'merged'}"
+        cases: dict[str, tuple[int, Callable[[], object]]] = {
+            "step": (count, _training(model, source, start, count))
+        }
+        if kind is None and size == WIDE:
+            weights, room = start["key_query"], np.empty_like(start["key_query"])
+            cases["copy"] = (1, lambda weights=weights, room=room: np.copyto(room, weights))
+        found |= {f"{title}: {name}": each for name, each in alternating(cases).items()}
+    return found
+
+
+def _restrict(start: dict[str, NDArray[np.float64]]) -> None:
+    """Zero blocks: value rows onto x, keys onto y."""
+    start["value"][:, :-1] = 0
+    if "key" in start:
+        start["key"][..., -1] = 0
+    else:
+        start["key_query"][:, -1, :-1] = 0
+
+
+def _training(model: object, source: object, start: object, count: int) -> Callable[[], object]:
+    return lambda: train(model, source, start, learning_rate=1e-3, steps=count, record=[0])
+
+
+def accumulation() -> Times:
+    """Statistics of prompts in memory, and the matrix products of that size: general and symmetric."""
+    found: Times = {}
+    for dimension, sequences in ((4, 81_920), (8, 16_384)):
+        task, model = task_of(dimension), Merged(1)
+        data, K = given(sample(task, sequences).tokens), dimension * (dimension + 1) * (dimension + 2) // 2
+        F = np.random.default_rng(0).standard_normal((4_096, K + 1))
+        G, blocks = F.copy(), sequences // 4_096
+
+        def repeated(work: Callable[[], object], blocks: int = blocks) -> Callable[[], object]:
+            return lambda: [work() for _ in range(blocks)]
+
+        cases = {
+            "statistics": (1, lambda data=data, model=model: statistics(data, model)),
+            "general product": (1, repeated(lambda F=F, G=G: F.T @ G)),
+            "symmetric product": (1, repeated(lambda F=F: F.T @ F)),
+        }
+        title = f"D = {dimension}, P = {sequences:,}"
+        found |= {f"{title}: {name}": each for name, each in alternating(cases, rounds=7).items()}
+    return found
+
+
+GROUPS: dict[str, Callable[[], Times]] = {
+    "full_block": full_block,
+    "many_starts": many_starts,
+    "population_steps": population_steps,
+    "accumulation": accumulation,
+}

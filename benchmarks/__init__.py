@@ -1,0 +1,1 @@
+"""How fast the package is, beside what else its users could reach for: `python -m benchmarks`."""

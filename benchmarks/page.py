@@ -1,0 +1,235 @@
+"""Writes docs/benchmarks.md from what was measured."""
+
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import median
+
+from . import growth
+from .problems import LOW_RANK, MERGED, SEPARATE, Problem
+from .runs import OURS, OURS_TOKENS
+from .steps import SHAPES
+from .timing import Times, exponent, ratio, typical
+
+PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+RUNS = {"merged": MERGED, "separate": SEPARATE, "low_rank": LOW_RANK}
+NAMES = {"merged": "merged", "separate": "separate, rank 1", "low_rank": "low rank"}
+GOALS = {
+    "separate": {"all rows": 10_000, "query row, eager": 2_000, "fastest compiled": 100},
+    "merged": {"all rows": 1_000, "query row, eager": 150, "fastest compiled": 10},
+}
+"""How many times as fast a whole run should be, at least."""
+
+HEAD = """\
+# Benchmarks
+
+Written by `make benchmarks` on {machine}.
+
+Every figure is a ratio of medians over five or more rounds in which the cases take turns, in one process. The
+package computes in float64 throughout; peers use all cores, as they do by default, and so does the package on
+tokens, while on statistics it uses one. *Cold* is a first call, with whatever it compiles. A peer's losses are
+compared with ours before it is timed: 1e-9 in float64, 1e-4 in float32. All fast paths are held to the plain
+one on tokens, 1e-9 over 500 steps, by `tests/test_simulate_fast.py`.
+"""
+
+
+def page(found: Mapping[str, Times]) -> str:
+    """The whole page from the times of all groups."""
+    parts = [HEAD.format(machine=machine()), runs(found), softmax(found["softmax"]), process(found["process"])]
+    parts += [floors(found), courses(found), grown(found["growth"])]
+    return "\n".join(parts)
+
+
+def machine() -> str:
+    """The machine in general words."""
+    import numpy as np
+
+    return (
+        f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, NumPy {np.__version__}"
+    )
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """A table of Markdown."""
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def runs(found: Mapping[str, Times]) -> str:
+    """Whole training runs against frameworks, and how far the goals are passed."""
+    text = ["## Whole training runs\n", RUNS_TEXT]
+    for name, problem in RUNS.items():
+        times = found[name]
+        rows = [
+            (peer, quantity(typical(times, peer)), quantity(each["cold"]), times_as(times, peer, OURS))
+            for peer, each in sorted(times.items(), key=lambda item: median(item[1]["seconds"]))
+        ]
+        text += [f"### {title(name, problem)}\n", table(("", "whole run", "cold call", "relative"), rows)]
+    return "\n".join([*text, "### What was aimed at\n", goals(found)])
+
+
+RUNS_TEXT = """\
+Tokens are in memory on all sides; every peer takes turns with ours, which includes summing up the statistics. On
+statistics a run is timed whole; elsewhere 20 steps are, and a whole run is extrapolated from them. Cold: the first
+whole run for us, the first two steps for a peer.
+"""
+
+
+def title(name: str, problem: Problem) -> str:
+    """The settings of a problem."""
+    rank = "" if problem.rank is None else f", R = {problem.rank}"
+    sizes = f"D = {problem.dimension}, H = {problem.heads}{rank}, N = {problem.context_length}"
+    return f"{NAMES[name].capitalize()}: {sizes}, P = {problem.sequences:,}, {problem.steps:,} steps"
+
+
+def goals(found: Mapping[str, Times]) -> str:
+    """The goals of the whole runs and what was reached: the slowest-written peer, eager, and the fastest of all."""
+    rows = []
+    for name, bounds in GOALS.items():
+        times = found[name]
+        for what, bound in bounds.items():
+            peers = [peer for peer in times if matches(peer, what)]
+            best = min(ratio(times, peer, OURS) for peer in peers)
+            rows.append((NAMES[name], what, f"{bound:,} ×", f"{best:,.0f} ×", verdict(best >= bound)))
+    head = ("run", "peer, in its faster precision", "aimed at", "measured", "")
+    return table(head, rows)
+
+
+def matches(peer: str, what: str) -> bool:
+    """Whether a peer is of the kind that a goal speaks of."""
+    if what == "fastest compiled":
+        return "compiled" in peer or "jit" in peer
+    return what in peer and "eager" in peer
+
+
+def verdict(reached: bool) -> str:
+    """In a word."""
+    return "reached" if reached else "**missed**"
+
+
+def softmax(times: Times) -> str:
+    """Steps of softmax attention on tokens."""
+    rows = []
+    for problem in dict.fromkeys(name.split(": ")[0] for name in times):
+        mine = f"{problem}: {OURS_TOKENS}"
+        for name in (each for each in times if each.startswith(problem) and each != mine):
+            relative = ratio(times, name, mine)
+            who = "ours is faster" if relative >= 1 else "**the peer is faster**"
+            cells = (problem, name.split(": ")[1], quantity(typical(times, name)), quantity(typical(times, mine)))
+            rows.append((*cells, f"{relative:.2f}", who))
+    head = ("", "peer", "its step", "our step", "relative", "")
+    return "\n".join(["## Softmax, on tokens\n", "Ours is float64 whatever the peer has.\n", table(head, rows)])
+
+
+def process(times: Times) -> str:
+    """Whole processes."""
+    rows = [
+        (name, quantity(typical(times, name)), quantity(times[name]["cold"])) for name in times if name != "MiB"
+    ]
+    text = f"Peak memory of the first: {times['MiB']['seconds'][0]:.0f} MiB. Aimed at: 4 s for 10,001 steps.\n"
+    intro = (
+        "`attndyn simulate`, separate attention at the published size: start-up, data, statistics, steps, file.\n"
+    )
+    return "\n".join(["## Whole processes\n", intro, table(("", "warm", "cold"), rows), text])
+
+
+def floors(found: Mapping[str, Times]) -> str:
+    """What cannot be done without, and how much more is done."""
+    return "\n".join(
+        ["## Floors\n", FLOORS_TEXT, table(("", "step", "floor", "ratio", "aimed at", ""), _floors(found))]
+    )
+
+
+FLOORS_TEXT = """\
+The floor is, on statistics, one symmetric matrix-vector product (64 starts: the product with 64 columns); on
+moments, merged, one copy of the weights; for summing up statistics, the general matrix product of the same size.
+"""
+
+
+def _floors(found: Mapping[str, Times]) -> list[tuple[str, ...]]:
+    rows = []
+    for shape in SHAPES:
+        times, bound = found["full_block"], 1.5 if shape.startswith("D = 8") else None
+        rows.append(_floor(shape, times, f"{shape}: step", f"{shape}: product", bound))
+    for shape in SHAPES:
+        rows.append(_floor(f"64 starts, {shape}", found["many_starts"], f"{shape}: step", f"{shape}: product", 2))
+    wide = "D = H = 256, merged"
+    rows.append(_floor(wide, found["population_steps"], f"{wide}: step", f"{wide}: copy", 1.5))
+    for name in ("D = 4, P = 81,920", "D = 8, P = 16,384"):
+        times = found["accumulation"]
+        rows.append(_floor(f"statistics, {name}", times, f"{name}: statistics", f"{name}: general product", None))
+    small = min(typical(found["full_block"], f"{shape}: step") for shape in SHAPES if shape.startswith("D = 4"))
+    rows.append(("D = 4, any", quantity(small), "", "", "8 µs", verdict(small < 8e-6)))
+    for name in ("D = H = 256, rank 1", *(f"D = H = {d}, {k}" for d in (16, 32) for k in ("rank 1", "merged"))):
+        step = typical(found["population_steps"], f"{name}: step")
+        bound = ("10 ms", verdict(step < 1e-2)) if "256" in name else ("", "")
+        rows.append((f"moments, {name}", quantity(step), "", "", *bound))
+    return rows
+
+
+def _floor(name: str, times: Times, step: str, floor: str, bound: float | None) -> tuple[str, ...]:
+    value = ratio(times, step, floor)
+    aim = ("", "") if bound is None else (f"{bound:g}", verdict(value <= bound))
+    return name, quantity(typical(times, step)), quantity(typical(times, floor)), f"{value:.2f}", *aim
+
+
+def courses(found: Mapping[str, Times]) -> str:
+    """Closed forms, reduced equations and flows against solvers."""
+    closed = found["closed_forms"]
+    rows = [
+        (name, quantity(typical(closed, name)), quantity(closed[name]["cold"]), times_as(closed, name, "attndyn"))
+        for name in closed
+        if name not in ("10⁶ inversions", "staircase, D = 1000")
+    ]
+    limits = [("10⁶ inversions", 1.0), ("staircase, D = 1000", 0.05)]
+    large = [
+        (name, quantity(typical(closed, name)), quantity(limit), verdict(typical(closed, name) < limit))
+        for name, limit in limits
+    ]
+    parts = ["## Time courses\n", "201 values of the amplitude of one head, all to 1e-10 or better:\n"]
+    parts += [table(("", "warm", "cold", "relative"), rows), table(("", "time", "aimed at", ""), large)]
+    parts += ["D = 32, to 1e-10: the reduced equations of merged attention, and the flow of all 2080 weights:\n"]
+    return "\n".join(
+        [
+            *parts,
+            table(
+                ("", "time", "beside LSODA", ""), [*_beside(found["reduced_flow"]), *_beside(found["full_flow"])]
+            ),
+        ]
+    )
+
+
+def _beside(times: Times) -> list[tuple[str, ...]]:
+    """Every solver beside LSODA's default use on the same problem."""
+    rows = []
+    for name in times:
+        problem, solver = name.split(": ")
+        value = ratio(times, f"{problem}: LSODA", name)
+        who = "" if solver == "LSODA" else "faster" if value > 1 else "**LSODA is faster**"
+        rows.append((name, quantity(typical(times, name)), f"{value:.2f}", who))
+    return rows
+
+
+def grown(times: Times) -> str:
+    """Fitted exponents beside the expected ones."""
+    rows = []
+    for name, (values, expected, why) in growth.SWEEPS.items():
+        fitted = exponent(list(map(float, values)), [typical(times, f"{name}: {value}") for value in values])
+        rows.append((name, ", ".join(f"{value:,}" for value in values), f"{fitted:.2f}", f"{expected:g}", why))
+    text = "Cost ∝ size^exponent. Where a fitted exponent is smaller, costs that do not grow still count.\n"
+    return "\n".join(["## Growth\n", text, table(("what, size", "values", "fitted", "expected", "because"), rows)])
+
+
+def quantity(seconds: float) -> str:
+    """A time in the unit that suits it."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= size or unit == "µs":
+            return f"{seconds / size:,.3g} {unit}" if seconds < 1_000 else f"{seconds:,.0f} s"
+    raise ValueError(f"seconds must be a number, not {seconds}")
+
+
+def times_as(times: Times, name: str, ours: str) -> str:
+    """How many times as long as ours."""
+    value = ratio(times, name, ours)
+    return f"{value:,.0f} ×" if value >= 10 else f"{value:.2g} ×"

@@ -1,0 +1,111 @@
+"""Whole training runs: the package against frameworks, a peer's steps extrapolated from those that were timed."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from attndyn.simulate import given, statistics, train
+
+from .problems import LOW_RANK, MERGED, SEPARATE, SOFTMAX, Problem
+from .timing import ROUNDS, Times, alternating, seconds
+
+Run = Callable[[int], list[float]]
+
+OURS, OURS_TOKENS = "attndyn, statistics", "attndyn, tokens"
+TORCH = {
+    f"PyTorch, {rows} {'rows' if rows == 'all' else 'row'}, {'compiled' if fused else 'eager'}, {precision}": {
+        "rows": rows,
+        "single": precision == "float32",
+        "fused": fused,
+    }
+    for rows in ("all", "query")
+    for fused in (False, True)
+    for precision in ("float64", "float32")
+}
+"""Peers by name, and how they are made."""
+
+SLOWEST = "PyTorch, all rows, eager, float32"
+
+JAX = {f"JAX jit + scan, query row, {precision}": precision == "float32" for precision in ("float64", "float32")}
+
+
+def linear(problem: Problem) -> Times:
+    """Seconds of a whole run of everything, from the tokens in memory to the last step."""
+    tokens, start = problem.tokens, problem.start
+    ours = train(problem.model, given(tokens), start, learning_rate=problem.learning_rate, steps=4).loss
+    options: dict[str, Any] = {"learning_rate": problem.learning_rate}
+
+    def whole() -> object:
+        return train(problem.model, statistics(given(tokens), problem.model), start, steps=problem.steps, **options)
+
+    def on_tokens(count: int) -> list[float]:
+        return train(problem.model, given(tokens), start, steps=count, **options).loss.tolist()
+
+    peers: dict[str, Callable[[], Run]] = {OURS_TOKENS: lambda: on_tokens, **_peers(problem, tokens, start)}
+    found: Times = {OURS: {"cold": seconds(whole), "seconds": []}}
+    each = max(1, 20 // ROUNDS)
+    for name, make in peers.items():
+        if "all rows" in name and problem is LOW_RANK and name != SLOWEST:
+            continue  # minutes each, and nothing that the other two problems do not show
+        run = make()
+        cold = _checked(name, run, ours)
+        times = alternating({name: (each, partial(run, each)), OURS: (1, whole)}, cold={name: cold})
+        found[name] = {"cold": cold, "seconds": [problem.steps * one for one in times[name]["seconds"]]}
+        found[OURS]["seconds"] += times[OURS]["seconds"]
+        del run
+    return found
+
+
+def softmax() -> Times:
+    """Seconds of a step on tokens of softmax attention, by problem and peer."""
+    by_problem = {title: _softmax_steps(problem) for title, problem in SOFTMAX.items()}
+    return {f"{title}: {name}": each for title, times in by_problem.items() for name, each in times.items()}
+
+
+def _softmax_steps(problem: Problem) -> Times:
+    tokens, start, data = problem.tokens, problem.start, given(problem.tokens)
+    options: dict[str, Any] = {"learning_rate": problem.learning_rate}
+    ours = train(problem.model, data, start, steps=2, **options).loss
+    count = max(4, 40_000 // problem.sequences)
+    peers = {name: make() for name, make in _peers(problem, tokens, start).items() if "all rows" not in name}
+    cold = {name: _checked(name, run, ours) for name, run in peers.items()}
+    cases: dict[str, tuple[int, Callable[[], object]]] = {
+        name: (count, partial(run, count)) for name, run in peers.items()
+    }
+    cases[OURS_TOKENS] = (count, lambda: train(problem.model, data, start, steps=count, **options))
+    return alternating(cases, rounds=7, cold=cold)
+
+
+def _peers(problem: Problem, tokens: Any, start: Any) -> dict[str, Callable[[], Run]]:
+    from . import peers_jax, peers_torch  # the page is written without them
+
+    def torch_peer(options: dict[str, Any]) -> Callable[[], Run]:
+        return lambda: peers_torch.steps(problem, tokens, start, **options)
+
+    def jax_peer(single: bool) -> Callable[[], Run]:
+        return lambda: peers_jax.steps(problem, tokens, start, single=single)
+
+    peers = {name: torch_peer(options) for name, options in TORCH.items()}
+    return peers | {name: jax_peer(single) for name, single in JAX.items()}
+
+
+def _checked(name: str, run: Run, ours: Any) -> float:
+    """Seconds of the first two steps, which compile; a peer that computes another thing is no peer."""
+    begin = time.perf_counter()
+    losses = np.array(run(2))
+    cold = time.perf_counter() - begin
+    gap = float(np.max(np.abs(losses / ours[:2] - 1)))
+    if gap > (1e-4 if "float32" in name else 1e-9):
+        raise ValueError(f"{name} does not train the same thing: its losses are off by {gap:.1e}")
+    return cold
+
+
+GROUPS: dict[str, Callable[[], Times]] = {
+    "merged": lambda: linear(MERGED),
+    "separate": lambda: linear(SEPARATE),
+    "low_rank": lambda: linear(LOW_RANK),
+    "softmax": softmax,
+}

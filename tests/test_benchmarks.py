@@ -1,0 +1,95 @@
+"""The benchmarks on made-up times: ratios, exponents and verdicts are right, and a wrong one would show."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def suite():
+    """The modules that need no peer: benchmarks stand beside the package, not in it."""
+    sys.path.insert(0, str(ROOT))
+    try:
+        from benchmarks import growth, page, timing
+    finally:
+        sys.path.remove(str(ROOT))
+    return {"growth": growth, "page": page, "timing": timing}
+
+
+def times(**medians):
+    """Five rounds that scatter about each median, one of them far off."""
+    return {
+        name.replace("_", " "): {"cold": 9.0, "seconds": [0.9 * value, value, 1.1 * value, 50 * value, value]}
+        for name, value in medians.items()
+    }
+
+
+def test_cases_take_turns_after_a_first_call(suite):
+    calls = []
+    cases = {name: (2, lambda name=name: calls.append(name)) for name in "ab"}
+    found = suite["timing"].alternating(cases, rounds=3)
+    assert calls == list("ab" * 4)
+    assert [len(each["seconds"]) for each in found.values()] == [3, 3]
+    known = suite["timing"].alternating(cases, rounds=1, cold={"a": 7.0})
+    assert known["a"]["cold"] == 7.0
+
+
+def test_a_ratio_is_one_of_medians(suite):
+    found = times(slow=6.0, fast=2.0)
+    assert suite["timing"].ratio(found, "slow", "fast") == pytest.approx(3.0)
+    mean = sum(found["slow"]["seconds"]) / sum(found["fast"]["seconds"][:3])
+    assert mean != pytest.approx(3.0)  # control: one slow moment would decide it
+
+
+@pytest.mark.parametrize("power", [0.0, 1.0, 6.0])
+def test_an_exponent_is_that_of_a_power_law(suite, power):
+    sizes = [4.0, 8.0, 16.0]
+    fitted = suite["timing"].exponent(sizes, [3e-6 * size**power for size in sizes])
+    assert fitted == pytest.approx(power, abs=1e-9)
+    assert fitted != pytest.approx(power + 1, abs=0.5)
+
+
+def test_goals_are_those_of_the_faster_precision(suite):
+    page = suite["page"]
+    peers = {
+        "attndyn, statistics": 1.0,
+        "PyTorch, all rows, eager, float64": 30_000.0,
+        "PyTorch, all rows, eager, float32": 20_000.0,
+        "PyTorch, query row, eager, float32": 1_500.0,
+        "JAX jit + scan, query row, float32": 400.0,
+    }
+    each = {name: {"cold": 1.0, "seconds": [value] * 5} for name, value in peers.items()}
+    shown = page.goals({"separate": each, "merged": each})
+    assert "| separate, rank 1 | all rows | 10,000 × | 20,000 × | reached |" in shown
+    assert "| separate, rank 1 | query row, eager | 2,000 × | 1,500 × | **missed** |" in shown
+    assert "| merged | fastest compiled | 10 × | 400 × | reached |" in shown
+
+
+def test_a_peer_that_wins_is_said_to(suite):
+    page = suite["page"]
+    found = {
+        "P = 5: attndyn, tokens": {"cold": 1.0, "seconds": [2.0] * 5},
+        "P = 5: JAX": {"cold": 1.0, "seconds": [1.0] * 5},
+        "P = 5: PyTorch": {"cold": 1.0, "seconds": [3.0] * 5},
+    }
+    lines = page.softmax(found).splitlines()
+    assert any("JAX" in line and "**the peer is faster**" in line for line in lines)
+    assert any("PyTorch" in line and "ours is faster" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(2.5, "2.5 s"), (0.012, "12 ms"), (3.2e-6, "3.2 µs"), (4e-8, "0.04 µs"), (54_321.0, "54,321 s")],
+)
+def test_times_are_shown_in_their_unit(suite, seconds, shown):
+    assert suite["page"].quantity(seconds) == shown
+
+
+def test_growth_is_asked_of_sizes_that_can_tell(suite):
+    for values, expected, why in suite["growth"].SWEEPS.values():
+        assert max(values) >= 1.7 * min(values)
+        assert expected >= 0
+        assert why
