@@ -13,9 +13,7 @@ def verify(
     tier: Annotated[
         str, typer.Option(help="Check claims up to this tier: fast, standard, long, paper.")
     ] = "standard",
-    out: Annotated[Path, typer.Option(help="Folder for ledger.json, report.html, figures and runs.")] = Path(
-        "results"
-    ),
+    out: Annotated[Path, typer.Option(help="Folder for ledger, report, figures and runs.")] = Path("results"),
     json: Annotated[Path | None, typer.Option("--json", help="Write the ledger here too.")] = None,
     seed: Annotated[int, typer.Option(help="Base seed of every run.")] = 0,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core if left out.")] = None,
