@@ -78,7 +78,7 @@ def verify(
     MemoryError if a worker process was killed.
 
     >>> from attndyn.compare import verify
-    >>> verify(["fixed_points.losses"], workers=1).holds
+    >>> verify(["fixed_points.count"], workers=1).holds
     True
     """
     chosen = choose([claims] if isinstance(claims, str) else claims, tier)

@@ -130,15 +130,27 @@ def timeless(ledger):
     return [replace(verdict, seconds=0.0) for verdict in ledger.verdicts]
 
 
-def test_processes_change_nothing():
-    names = [*CHEAP, "fixed_points.losses"]
+MINE = """
+import numpy as np
+from attndyn.compare import claim, same
+
+for name in ("first", "second", "third"):
+    def measure(lab, name=name):
+        return [np.random.default_rng([lab.seed, len(name)]).normal(1, 1e-3, size=50)]
+
+    @claim(f"mine.{name}", measure=measure, judge=same(0.1), controls=("twice",))
+    def predict(lab, variant):
+        return [np.full(50, 2.0 if variant else 1.0)]
+"""
+
+
+def test_processes_change_nothing(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(MINE)
+    names = [str(path), *CHEAP]
     one, two = (verify(names, workers=workers, seed=2) for workers in (1, 2))
     assert timeless(one) == timeless(two)
-    assert [verdict.id for verdict in one.verdicts] == [
-        "fixed_points.count",
-        "fixed_points.losses",
-        "merged.aligned",
-    ]
+    assert [verdict.id for verdict in one.verdicts] == [*CHEAP, "mine.first", "mine.second", "mine.third"]
     assert timeless(one) != timeless(verify(names, workers=1, seed=3))  # control: the seed does
 
 

@@ -1,0 +1,238 @@
+"""Claims of one's own: a decorator with defaults, files, and digests that fall with the code they depend on."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import attndyn
+from attndyn.compare import Claim, claim, same, verify
+from attndyn.compare.keeping import verdict_digest
+from attndyn.compare.ledger import choose
+from attndyn.compare.registry import find, home, is_portable, load_claims, loaded_from, registered
+
+ROOT = Path(attndyn.__file__).parent
+
+SQUARE = '''
+import numpy as np
+from attndyn.compare import claim, same
+
+
+@claim("mine.square", measure=lambda lab: [np.array([4.0])], judge=same(1e-12), controls=("cube",))
+def square(lab, variant):
+    """Two times two is two squared.
+
+    More of it.
+    """
+    return [np.array([2.0]) ** (3 if variant == "cube" else 2)]
+'''
+
+
+@pytest.fixture(autouse=True)
+def own_registry(monkeypatch):
+    """A registry for each test."""
+    monkeypatch.setattr("attndyn.compare.registry._registered", {})
+    monkeypatch.setattr("attndyn.compare.registry._loaded", set())
+
+
+@pytest.fixture
+def square(tmp_path):
+    """A file with one claim."""
+    path = tmp_path / "square.py"
+    path.write_text(SQUARE)
+    return path
+
+
+def measured(lab):
+    """One, measured."""
+    return [np.ones(3)]
+
+
+def one(lab, variant):
+    """One is one."""
+    return [np.full(3, 2.0 if variant else 1.0)]
+
+
+def state(id, **fields):
+    return claim(id, measure=measured, judge=same(1e-9), **{"controls": ("two",)} | fields)
+
+
+# The decorator
+
+
+def test_a_claim_needs_little_and_takes_everything():
+    made = state("mine.one")(one)
+    assert isinstance(made, Claim)
+    assert (made.title, made.observable) == ("One is one", "One, measured")
+    assert (made.source, made.statement, made.limit) == ("the user's own", r"\text{One is one}", "none stated")
+    assert (made.predict, made.measure) == (one, measured)
+    bare = state("mine.bare", title="1 = 1", limit="P → ∞", tier="long", order=0.5)(lambda lab, variant: one)
+    assert (bare.title, bare.limit, bare.tier, bare.order) == ("1 = 1", "P → ∞", "long", 0.5)
+    assert list(registered()) == ["mine.one", "mine.bare"]
+
+
+def test_a_claim_that_cannot_fail_is_refused():
+    with pytest.raises(ValueError, match=r"claim mine\.one has no control"):
+        state("mine.one", controls=())(one)
+    with pytest.raises(TypeError, match="sauce"):
+        state("mine.one", sauce="a paper")(one)
+    assert registered() == {}
+
+
+def test_another_place_is_refused_and_the_same_replaces():
+    for tier in ("fast", "long"):
+        state_here = state("mine.one", tier=tier)
+        kept = state_here(one)
+    assert registered()["mine.one"].claim is kept
+    with pytest.raises(ValueError, match=r"claim mine\.one is registered twice, at .*py:\d+ and at .*py:\d+"):
+        claim("mine.one", measure=measured, judge=same(1e-9), controls=("two",))(one)
+    assert registered()["mine.one"].claim is kept
+
+
+def cell(text, number):
+    """Run a cell as a notebook does: in __main__, from a file that is not there."""
+    names = {"__name__": "__main__"}
+    exec(compile(text, f"<ipython-input-{number}>", "exec"), names)
+    return names["square"]
+
+
+def test_a_cell_of_a_notebook_runs_again():
+    cell(SQUARE, 1)
+    changed = cell(SQUARE.replace("Two times two", "Twice two"), 2)
+    assert registered()["mine.square"].claim is changed
+    assert home("mine.square") is None
+    assert not is_portable("mine.square")
+    assert verdict_digest("mine.square", 0, None) == ""
+
+
+def test_a_claim_of_the_running_program_is_checked_here(tmp_path):
+    cell(SQUARE, 1)
+    ledger = verify(["mine.square", "fixed_points.count"], workers=2, out=tmp_path)
+    assert [(verdict.id, verdict.holds) for verdict in ledger.verdicts] == [
+        ("fixed_points.count", True),
+        ("mine.square", True),
+    ]
+    assert [bool(verdict.digest) for verdict in ledger.verdicts] == [True, False]
+    assert len(list((tmp_path / "verdicts").iterdir())) == 1  # what a notebook holds besides is not known
+    assert [each.id for each in choose(["mine"], "fast")] == ["mine.square"]
+    assert "mine.square" not in [each.id for each in choose([], "paper")]
+
+
+def test_an_id_of_the_package_is_taken():
+    state("merged.aligned")(one)
+    with pytest.raises(ValueError, match=r"has a claim merged\.aligned already: choose another id at .*\.py:\d+"):
+        verify(["merged.aligned"])
+
+
+# Files
+
+
+def test_a_file_stands_for_its_claims(square, tmp_path):
+    names = [str(square), "fixed_points.count"]
+    ledger = verify(names, workers=2, out=tmp_path / "out")
+    assert [verdict.id for verdict in ledger.verdicts] == ["fixed_points.count", "mine.square"]
+    assert ledger.holds
+    assert ledger.verdicts[1].place == "square.py:6"
+    assert loaded_from("mine.square") == square
+    assert find("mine.square").title == "Two times two is two squared"
+    assert find("fixed_points.count").id == "fixed_points.count"
+
+
+def test_a_changed_file_is_read_anew(square):
+    assert load_claims(square) == ["mine.square"]
+    square.write_text("\n\n" + SQUARE.replace("mine.square", "mine.other"))
+    assert load_claims(square) == ["mine.other"]
+    assert list(registered()) == ["mine.other"]
+
+
+MISTAKES = {
+    "no claims": ("x = 1", "registers no claim: decorate its prediction with attndyn.compare.claim"),
+    "failure": ("1 / 0", "cannot be run: ZeroDivisionError: division by zero"),
+    "exit": ("raise SystemExit(3)", "cannot be run: SystemExit: 3"),
+    "syntax": ("def", "cannot be run: SyntaxError"),
+    "twice": (SQUARE + SQUARE, "cannot be run: ValueError: claim mine.square is registered twice"),
+    "no control": (SQUARE.replace('("cube",)', "()"), "claim mine.square has no control"),
+    "own mistake": (
+        SQUARE.replace("[np.array([4.0])]", "None.x"),
+        "claim mine.square cannot be checked: Attribute",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_in_a_file_is_one_line(tmp_path, name):
+    text, reason = MISTAKES[name]
+    path = tmp_path / "mistake.py"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=reason) as error:
+        verify([str(path)], workers=1)
+    assert "mine.square" in str(error.value) or str(path) in str(error.value)
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nothing\.py"):
+        verify([str(tmp_path / "nothing.py")])
+
+
+def test_a_script_finds_what_lies_beside_it(square, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "beside_square.py").write_text("FOUR = 4.0")
+    square.write_text("from beside_square import FOUR\n" + SQUARE.replace("4.0", "FOUR"))
+    first = verify([str(square)], workers=1)
+    assert first.holds
+    (tmp_path / "beside_square.py").write_text("FOUR = 2.0 + 2.0")
+    assert verdict_digest("mine.square", 0, square) != first.verdicts[0].digest
+
+
+# Digests
+
+
+CLAIMS = ("merged.aligned", "separate.aligned", "fixed_points.count", "replay.merged_h8")
+SCRIPT = f"""
+import json
+from pathlib import Path
+from attndyn.compare.keeping import verdict_digest
+from attndyn.compare.registry import home
+import attndyn
+assert attndyn.__file__.startswith(str(Path.cwd())), attndyn.__file__
+digests = {{name: verdict_digest(name, 0, home(name)) for name in {CLAIMS}}}
+print(json.dumps(digests | {{"mine": verdict_digest("mine", 0, Path("mine.py").resolve())}}))
+"""
+
+
+def digests(folder):
+    environment = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], cwd=folder, env=environment, capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stdout)
+
+
+def changed(folder, name):
+    """Which digests change if a line of this file does, and no other."""
+    path, before = folder / "attndyn" / name, digests(folder)
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"\n")
+    after = digests(folder)
+    path.write_bytes(whole)
+    return {each for each in before if before[each] != after[each]}
+
+
+def test_a_changed_formula_changes_what_depends_on_it_and_nothing_else(tmp_path):
+    leave_out = shutil.ignore_patterns(".*", "build", "tests", "docs", "results", "__pycache__", "out", "*.pdf")
+    shutil.copytree(ROOT, tmp_path / "attndyn", ignore=leave_out)
+    (tmp_path / "mine.py").write_text("from attndyn.theory import growing_mode")
+    assert changed(tmp_path, "theory/merged.py") == {"merged.aligned", "mine"}
+    assert changed(tmp_path, "theory/population.py") == {*CLAIMS, "mine"}
+    assert changed(tmp_path, "compare/reference/merged_h8.npz") == {"replay.merged_h8"}
+
+
+def test_a_digest_is_that_of_claim_and_seed(square):
+    names = [verdict_digest(name, seed, square) for name in ("a", "b") for seed in (0, 1)]
+    assert len(set(names)) == 4
+    assert names[0] == verdict_digest("a", 0, square)
