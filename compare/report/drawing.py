@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..evidence import Curve, Fit
-from ..figures.style import COLOURS, key, order, panels, paper_style, predicted, simulated
+from ..figures.style import COLOURS, key, order, paper_style, predicted, simulated
 from ..verdict import Verdict
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ FloatArray = NDArray[np.float64]
 
 SIZE = (3.25, 2.3)
 """Inches of one panel on paper; a page on a screen shows it larger."""
+
+MARGINS = (0.17, 0.18, 0.81, 0.78)
+"""Left, bottom, width and height of the axes, in shares of the panel."""
 
 POINTS = 400
 """Most points of a curve: a panel is hardly wider in dots."""
@@ -49,12 +52,13 @@ def drawings(verdict: Verdict) -> tuple[str, ...]:
 
 def _panel(verdict: Verdict, name: str, draw: Callable[["Axes"], None]) -> str:
     import matplotlib as mpl
+    from matplotlib.figure import Figure
 
     prefix = f"{anchor(verdict.id)}-{name}"
     options: Any = {"svg.hashsalt": prefix, "font.family": ["STIXGeneral", "DejaVu Sans"]}
     with paper_style(), mpl.rc_context(options):
-        figure, axes = panels(1, 1, SIZE)
-        draw(axes[0, 0])
+        figure = Figure(SIZE)  # with margins that fit: to find them, matplotlib would draw twice
+        draw(figure.add_axes(MARGINS))
         file = StringIO()
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(file, format="svg", transparent=True, metadata=nothing)
@@ -139,6 +143,7 @@ def _inline(svg: str, prefix: str, label: str) -> str:
     """The element alone: ids of its own or none, black as the colour of the text around it, named for readers."""
     clutter = r"<!--.*?-->\s*|<metadata>.*?</metadata>\s*|<style.*?</style>\s*"
     svg = re.sub(clutter, "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    svg = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), svg)  # hundredths of a point
     used = set(re.findall(r'(?:href="|url\()#([^")]+)', svg))
     svg = re.sub(r' id="([^"]+)"', lambda m: f' id="{prefix}-{m[1]}"' if m[1] in used else "", svg)
     svg = re.sub(r'(href="|url\()#', lambda m: f"{m[1]}#{prefix}-", svg)

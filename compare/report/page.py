@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import json
 import os
 import struct
 from collections import Counter
@@ -159,7 +158,7 @@ def _summary(ledger: Ledger) -> dict[str, Any]:
         "sections": list(dict.fromkeys(verdict.id.split(".")[0] for verdict in verdicts)),
         "seconds": sum(verdict.seconds for verdict in verdicts),
         "seed": ledger.seed,
-        "versions": json.loads(ledger.to_json())["versions"],
+        "versions": dict(ledger.versions),
     }
 
 
