@@ -1,0 +1,337 @@
+"""Proofs: the formulas themselves, derived in symbols from the definition."""
+
+from collections.abc import Mapping
+from functools import cache
+from itertools import chain, combinations
+from typing import TYPE_CHECKING, Any
+
+from ...model import Merged, Separate
+from ..claim import THEORY, Claim, Lab
+from ..evidence import Evidence
+
+if TYPE_CHECKING:
+    from ...theory.symbolic import SymbolicTask
+
+Expr = Any
+Formulas = Mapping[str, Expr]
+"""What a formula is for → the expression, or a count."""
+
+NO_TRACE, LONGER, NO_FOURTH = "trace term dropped", "N + 1 for N", "1 + 1/N → 1"
+MOMENTS = (NO_TRACE, LONGER, NO_FOURTH)
+DIMENSION = 2
+
+
+def identical(predicted: Formulas, observed: Formulas) -> Evidence:
+    """Every formula is the derived one for all values of the symbols, decided by an exact normal form."""
+    import sympy as sp
+
+    from ...theory.symbolic.counterexample import differ_at_small_points
+    from ...theory.symbolic.exact import is_zero
+
+    failing = [  # a point refutes quickly, and only the normal form proves
+        name
+        for name, derived in observed.items()
+        if differ_at_small_points(derived, predicted[name], sp.S.One) or not is_zero(derived - predicted[name])
+    ]
+    shown = f"{len(observed) - len(failing)} of {len(observed)} identities hold"
+    shown += f", not {failing[0]}" if failing else ""
+    return Evidence(not failing, shown, "all, for all values of the symbols")
+
+
+@cache
+def _task(kind: str = "general", dimension: int = DIMENSION) -> "SymbolicTask":
+    from ...theory.symbolic import symbolic_task
+
+    return symbolic_task(dimension, teachers=kind, noise=kind != "white")
+
+
+def _moments(task: "SymbolicTask", control: str) -> tuple[Expr, Expr, Expr]:
+    """c, B and A as the theory states them, or a wrong variant."""
+    from ...theory.symbolic import N
+
+    length = N + 1 if control == LONGER else N
+    Λ, Ω = task.covariance, task.teacher_covariance
+    B, c = Λ * Ω * Λ, (Ω * Λ).trace() + task.noise_variance
+    fourth = 1 if control == NO_FOURTH else 1 + 1 / length
+    return c, B, fourth * B + (0 if control == NO_TRACE else c) * Λ / length
+
+
+def _derived_moments(lab: Lab) -> Formulas:
+    from ...theory.symbolic import effective_map
+
+    form = effective_map(Separate(1), _task())
+    return {"c": form.c} | _entries("B", form.B) | _entries("A", form.A)
+
+
+def _stated_moments(lab: Lab, control: str) -> Formulas:
+    c, B, A = _moments(_task(), control)
+    return {"c": c} | _entries("B", B) | _entries("A", A)
+
+
+def _entries(name: str, matrix: Expr) -> dict[str, Expr]:
+    return {f"{name}[{i}, {j}]": matrix[i, j] for i in range(matrix.rows) for j in range(matrix.cols)}
+
+
+def _block(model: Merged | Separate, task: "SymbolicTask") -> tuple[dict[Expr, Expr], Any, Any]:
+    """Flow equations on the restricted block, v_h, and the matrices of heads by name, each (R, D) or (D, D)."""
+    import sympy as sp
+
+    from ...theory.symbolic import flow_equations, population_loss, weight_symbols
+
+    flow = flow_equations(population_loss(model, task, "restricted"))
+    weights = weight_symbols(model, task.dimension)
+    heads = {
+        name: [sp.Matrix(each[..., :-1]) if name != "key_query" else sp.Matrix(each[:-1, :-1]) for each in array]
+        for name, array in weights.items()
+        if name != "value"
+    }
+    return flow, [row[-1] for row in weights["value"]], heads
+
+
+def _named(flow: Mapping[Expr, Expr]) -> Formulas:
+    return {f"d{weight}/dt": right for weight, right in flow.items()}
+
+
+def _merged_flow(lab: Lab, control: str) -> Formulas:
+    _, v, heads = _block(Merged(2), _task("diagonal"))
+    U = heads["key_query"]
+    G = _force(v[0] * U[0] + v[1] * U[1], control)
+    stated = {v[h]: (G.T * U[h]).trace() for h in range(2)}
+    for h in range(2):
+        stated |= dict(zip(U[h], v[h] * G, strict=True))
+    return _named(stated)
+
+
+def _separate_flow(lab: Lab, control: str) -> Formulas:
+    _, v, heads = _block(Separate(2), _task("diagonal"))
+    k, q = heads["key"], heads["query"]
+    G = _force(v[0] * k[0].T * q[0] + v[1] * k[1].T * q[1], control)
+    stated: dict[Expr, Expr] = {}
+    for h in range(2):
+        stated |= {v[h]: (k[h] * G * q[h].T)[0]}
+        stated |= dict(zip(k[h], v[h] * q[h] * G.T, strict=True)) | dict(zip(q[h], v[h] * k[h] * G, strict=True))
+    return _named(stated)
+
+
+def _force(M: Expr, control: str) -> Expr:
+    _, B, A = _moments(_task("diagonal"), control)
+    return B - A * M * _task("diagonal").covariance
+
+
+def _conserved(lab: Lab, control: str) -> Formulas:
+    """Stated invariants of both models on the full block: their rates of change, which should be zero."""
+    from ...theory.symbolic import flow_equations, population_loss, symbolic_task, weight_symbols
+
+    factor, rates = (2 if control == "twice the keys" else 1), {}
+    for name, model in (("merged", Merged(2)), ("separate", Separate(1))):
+        flow = flow_equations(population_loss(model, symbolic_task(1)))
+        w = weight_symbols(model, 1)
+        if name == "merged":
+            pairs = [(0, 0), (0, 1), (1, 1)]
+            laws = {
+                f"heads {h + 1}, {g + 1}": w["value"][h] @ w["value"][g]
+                - factor * (w["key_query"][h] * w["key_query"][g]).sum()
+                for h, g in pairs
+            }
+        else:
+            key, query = w["key"].ravel(), w["query"].ravel()
+            sign = 1 if control == "sum for difference" else -1
+            laws = {"value, key": w["value"][0] @ w["value"][0] - factor * key @ key}
+            laws |= {"key, query": key @ key + sign * query @ query}
+        for law, quantity in laws.items():
+            rates[f"{name}, {law}"] = sum(quantity.diff(each) * right for each, right in flow.items())
+    return rates
+
+
+def _no_change(lab: Lab) -> Formulas:
+    import sympy as sp
+
+    return dict.fromkeys(_conserved(lab, THEORY), sp.Integer(0))
+
+
+def _derived_losses(lab: Lab) -> Formulas:
+    """Losses of the fixed points that the engine finds, D = 2, diagonal teachers, noise."""
+    from ...theory.symbolic import fixed_points
+
+    task = _task("diagonal")
+    return {str(point.subset): point.loss for point in fixed_points(task, Separate(2))}
+
+
+def _stated_losses(lab: Lab, control: str) -> Formulas:
+    task = _task("diagonal")
+    c, B, A = _moments(task, control)
+    gains = [B[d, d] ** 2 / (A[d, d] * task.covariance[d, d]) for d in range(2)]
+    subsets = chain.from_iterable(combinations(range(2), size) for size in range(3))
+    return {str(tuple(d + 1 for d in S)): c - sum(gains[d] for d in S) for S in subsets}
+
+
+def _solutions(lab: Lab) -> Formulas:
+    """Solutions of G Mᵀ = 0, Gᵀ M = 0, counted by a Gröbner basis over the complex numbers, D = 1, 2, 3."""
+    import sympy as sp
+
+    from ...theory.symbolic.completeness import completeness
+
+    return {f"D = {D}": sp.Integer(completeness(_task("diagonal", D)).count) for D in (1, 2, 3)}
+
+
+def _powers(lab: Lab, control: str) -> Formulas:
+    import sympy as sp
+
+    count = {THEORY: lambda D: 2**D, "D + 1": lambda D: D + 1, "3^D": lambda D: 3**D}[control]
+    return {f"D = {D}": sp.Integer(count(D)) for D in (1, 2, 3)}
+
+
+def _aligned_heads(lab: Lab) -> Formulas:
+    """Equations of two heads, each balanced on a direction of its own, reduced from the flow of all weights."""
+    from ...theory.symbolic.reduction import reduce
+
+    flow, v, heads = _block(Separate(2), _task("white"))
+    z = _amplitudes(2)
+    ansatz = dict(zip(v, z, strict=True))
+    ansatz |= {heads[name][h][0, h]: z[h] for name in ("key", "query") for h in range(2)}
+    return _named(reduce(flow, ansatz).equations)
+
+
+def _amplitudes(count: int) -> Any:
+    import sympy as sp
+
+    return sp.symbols(f"v_1:{count + 1}", real=True)
+
+
+def _scalar_equations(lab: Lab, control: str) -> Formulas:
+    task = _task("white")
+    _, B, A = _moments(task, control if control in MOMENTS else THEORY)
+    power = 4 if control == "exponent 4 for 5" else 5
+    each = enumerate(_amplitudes(2))
+    return _named({z: B[d, d] * z**2 - task.covariance[d, d] * A[d, d] * z**power for d, z in each})
+
+
+def _implicit_slope(lab: Lab, control: str) -> Formulas:
+    """dΦ/dt along v̇ = α(v² − γ v⁵), divided by α: one, if t = (Φ(v) − Φ(v₀))/α."""
+    import sympy as sp
+
+    v, g = sp.symbols("v g", positive=True)  # g³ = γ
+    y, third = g * v, sp.Rational(1, 2 if control == "½ for ⅓ before the logarithm" else 3)
+    logs = -third * sp.log(1 - y) + sp.log(1 + y + y**2) / 6
+    angle = sp.atan((2 * y + 1) / sp.sqrt(3)) / sp.sqrt(3)
+    primitive = -1 / v + g * (logs - (0 if control == "arctangent dropped" else angle))
+    return {"dΦ/dt": sp.cancel(sp.together(primitive.diff(v))) * (v**2 - g**3 * v**5)}
+
+
+def _one(lab: Lab) -> Formulas:
+    import sympy as sp
+
+    return {"dΦ/dt": sp.Integer(1)}
+
+
+def _white_course(lab: Lab, control: str) -> Formulas:
+    """dp/dt − 2p(α − κp) and p(0) − w₀² of the stated time course p(t), with x = e^{2αt}."""
+    import sympy as sp
+
+    α, κ, w0, x = sp.symbols("alpha kappa w_0 x", positive=True)
+    start = w0 if control == "w₀ for w₀²" else w0**2
+    p = α * x / (κ * (x - 1) + α / start)
+    clock = 1 if control == "e^{αt}" else 2
+    slope = p.diff(x) * clock * α * x
+    return {"rate": sp.cancel(slope - 2 * p * (α - κ * p)), "start": sp.cancel(p.subs(x, 1) - w0**2)}
+
+
+def _zeros(lab: Lab) -> Formulas:
+    import sympy as sp
+
+    return {"rate": sp.Integer(0), "start": sp.Integer(0)}
+
+
+SOURCE = "Zhang et al. 2025"
+
+
+def _proof(name: str, title: str, statement: str, observable: str, **fields: Any) -> Claim:
+    known = {"source": SOURCE, "judge": identical, "reaches": "proved", "expected_level": "proved", "tier": "fast"}
+    text = {"title": title, "statement": statement, "observable": observable, "limit": "none: an identity"}
+    return Claim(id=f"proofs.{name}", **text, **(known | fields))
+
+
+CLAIMS = (
+    _proof(
+        "moments",
+        "The moments of the restricted block are c, B and A",
+        r"A = (1 + 1/N)\,\Lambda\Omega\Lambda + (\mathrm{tr}\,\Omega\Lambda + \sigma^2)\,\Lambda/N",
+        "expectations of the definition, D = 2, any Ω, noise, N a symbol",
+        measure=_derived_moments,
+        predict=_stated_moments,
+        controls=MOMENTS,
+    ),
+    _proof(
+        "merged_flow",
+        "Merged attention flows by v' = ⟨G, U⟩, U' = v G",
+        r"\dot v_h = \langle G, U_h\rangle,\quad \dot U_h = v_h G,\quad G = B - A M \Lambda",
+        "gradient of the derived loss on the restricted block, two heads, D = 2",
+        measure=lambda lab: _named(_block(Merged(2), _task("diagonal"))[0]),
+        predict=_merged_flow,
+        controls=MOMENTS,
+    ),
+    _proof(
+        "separate_flow",
+        "Separate attention flows by v' = kᵀGq, k' = vGq, q' = vGᵀk",
+        r"\dot v_h = k_h^\top G q_h,\quad \dot k_h = v_h G q_h,\quad \dot q_h = v_h G^\top k_h",
+        "gradient of the derived loss on the restricted block, two heads, D = 2",
+        measure=lambda lab: _named(_block(Separate(2), _task("diagonal"))[0]),
+        predict=_separate_flow,
+        controls=MOMENTS,
+    ),
+    _proof(
+        "conservation",
+        "Both models keep their quadratic invariants, on all weights",
+        r"a_h\cdot a_g - \langle B_h, B_g\rangle,\quad |a_h|^2 - |k_h|^2,\quad |k_h|^2 - |q_h|^2",
+        "rate of change of each invariant under the derived flow of all weights, D = 1",
+        measure=_no_change,
+        predict=_conserved,
+        controls=("twice the keys", "sum for difference"),
+    ),
+    _proof(
+        "losses",
+        "The loss at M_S is c minus the gains of S",
+        r"L(M_S) = c - \sum_{d \in S} B_{dd}^2 / (A_{dd} \lambda_d)",
+        "losses of the four fixed points that the engine finds, D = 2, any eigenvalues of Ω, noise",
+        measure=_derived_losses,
+        predict=_stated_losses,
+        controls=MOMENTS,
+    ),
+    _proof(
+        "count",
+        "There are 2^D fixed points and no other, over the complex numbers",
+        r"\#\{M : G M^\top = 0,\ G^\top M = 0\} = 2^D",
+        "dimension of the quotient ring by a Gröbner basis, D = 1, 2, 3, all else symbols",
+        measure=_solutions,
+        predict=_powers,
+        controls=("D + 1", "3^D"),
+        hypotheses=("the gains are distinct",),
+    ),
+    _proof(
+        "scalar_equations",
+        "Balanced heads on directions of their own obey scalar equations and do not interact",
+        r"\dot v_d = \lambda_d^2 v_d^2 - \lambda_d a_d v_d^5",
+        "reduction of the derived flow of all weights, two heads, D = 2",
+        measure=_aligned_heads,
+        predict=_scalar_equations,
+        controls=(*MOMENTS, "exponent 4 for 5"),
+    ),
+    _proof(
+        "implicit_solution",
+        "The scalar equation has the implicit solution Φ",
+        r"t = (\Phi(v) - \Phi(v_0))/\alpha,\quad \dot v = \alpha(v^2 - \gamma v^5)",
+        "the rate one, at which Φ/α must grow",
+        measure=_one,
+        predict=_implicit_slope,
+        controls=("½ for ⅓ before the logarithm", "arctangent dropped"),
+    ),
+    _proof(
+        "white_course",
+        "The white time course from a balanced start solves its equation",
+        r"p(t) = \alpha e^{2\alpha t} / (\kappa (e^{2\alpha t} - 1) + \alpha/w_0^2)",
+        "what the equation and the start leave over: zero",
+        measure=_zeros,
+        predict=_white_course,
+        controls=("w₀ for w₀²", "e^{αt}"),
+    ),
+)
