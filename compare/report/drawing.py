@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..evidence import Curve, Fit
 from ..figures.style import COLOURS, key, order, paper_style, predicted, simulated
 from ..verdict import Verdict
+from .words import anchor, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +22,7 @@ FloatArray = NDArray[np.float64]
 SIZE = (3.25, 2.3)
 """Inches of one panel on paper; a page on a screen shows it larger."""
 
-MARGINS = (0.17, 0.18, 0.81, 0.78)
+MARGINS = (0.19, 0.18, 0.79, 0.78)
 """Left, bottom, width and height of the axes, in shares of the panel."""
 
 POINTS = 400
@@ -74,19 +75,9 @@ def described(verdict: Verdict) -> str:
         words.append(f"Observed (solid) and predicted (dashed): {names or 'curves'}{more}.")
     if verdict.fit is not None and np.any(_drawable(verdict.fit)):
         fit = verdict.fit
-        words.append(
-            f"Errors against {fit.parameter}: slope {fit.slope:.3f}; the dashed line has slope {fit.expected:g}."
-        )
+        slopes = f"slope {number(fit.slope, '.3f')}; the dashed line has slope {number(fit.expected)}"
+        words.append(f"Errors against {fit.parameter}: {slopes}.")
     return " ".join(words)
-
-
-def anchor(name: str) -> str:
-    """The name of a claim as the name of a place in the page.
-
-    >>> anchor("merged.aligned"), anchor('<a id="b">')
-    ('merged.aligned', '-a-id--b--')
-    """
-    return re.sub(r"[^\w.-]", "-", name)
 
 
 def _curves(ax: "Axes", curves: tuple[Curve, ...], names: tuple[str, str]) -> None:
@@ -96,8 +87,8 @@ def _curves(ax: "Axes", curves: tuple[Curve, ...], names: tuple[str, str]) -> No
         ax.set_yscale("log")
     for index, curve in enumerate(curves):
         x, said, seen = _thinned(curve)
-        marker = "o" if len(x) <= FEW else ""
-        simulated(ax, x, seen, color=COLOURS[index % len(COLOURS)], marker=marker, label=_plain(curve.name))
+        style = {"color": COLOURS[index % len(COLOURS)], "marker": "o" if len(x) <= FEW else "", "linewidth": 2}
+        simulated(ax, x, seen, label=_plain(curve.name), **style)
         predicted(ax, x, said)
     ax.set(xlabel=_plain(names[0]), ylabel=_plain(names[1]))
     if 1 < len(curves) <= NAMED and all(curve.name for curve in curves):
@@ -110,11 +101,11 @@ def _errors(ax: "Axes", fit: Fit) -> None:
     there = _drawable(fit)
     x, errors = np.array(fit.values)[there], np.array(fit.errors)[there]
     ax.set(xscale="log", yscale="log", xlabel=_plain(fit.parameter), ylabel="error")
-    ax.plot(x, errors, "o", color=COLOURS[0], label=f"observed, slope {fit.slope:.3f}")
+    ax.plot(x, errors, "o", color=COLOURS[0], label=f"observed, slope {number(fit.slope, '.3f')}")
     ends = np.array([x.min(), x.max()])
     middle = np.exp(np.mean(np.log(x)))
     order(ax, ends, np.exp(np.mean(np.log(errors))) * (ends / middle) ** fit.expected)
-    ax.lines[-1].set_label(f"slope {fit.expected:g}")
+    ax.lines[-1].set_label(f"slope {number(fit.expected)}")
     ax.legend()
 
 

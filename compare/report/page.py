@@ -14,12 +14,11 @@ from ...simulate.files import write_text
 from ..claim import LEVELS, TIERS
 from ..ledger import Ledger
 from ..verdict import Verdict
-from .drawing import anchor, described, drawings
+from .drawing import described, drawings
 from .mathml import mathml
+from .words import anchor, number
 
 HOME = Path(__file__).parent
-
-RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def write_report(
@@ -54,7 +53,7 @@ def report(ledger: Ledger, figures: Mapping[str, bytes] | None = None) -> str:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    engine.filters["number"] = _number
+    engine.filters["number"] = number
     engine.filters["anchor"] = anchor
     style, script = (_source(f"page.{kind}") for kind in ("css", "js"))
     named = {verdict.figure for verdict in ledger.verdicts}
@@ -126,8 +125,8 @@ def _entry(verdict: Verdict) -> Entry:
 def _order(verdict: Verdict) -> str:
     """The measured order over the expected one, or what there is of the two."""
     if verdict.fit is not None:
-        return f"{verdict.fit.slope:.2f} for {verdict.fit.expected:g}"
-    return "" if verdict.order is None else f"{verdict.order:g}"
+        return f"{number(verdict.fit.slope, '.2f')} for {number(verdict.fit.expected)}"
+    return "" if verdict.order is None else number(verdict.order)
 
 
 def _controls(verdict: Verdict) -> tuple[tuple[str, bool, str], ...]:
@@ -177,15 +176,3 @@ def _picture(png: bytes) -> Picture:
     """A PNG file inside the page; its size lies in its first chunk."""
     width, height = struct.unpack(">II", png[16:24])
     return Picture(f"data:image/png;base64,{base64.b64encode(png).decode()}", width, height)
-
-
-def _number(value: float) -> str:
-    """Three digits, with a power of ten as it is printed.
-
-    >>> _number(0.25), _number(-1.5e-9)
-    ('0.25', '−1.5 × 10⁻⁹')
-    """
-    digits, _, exponent = f"{value:.3g}".replace("-", "−").partition("e")
-    if not exponent:
-        return digits
-    return f"{digits} × 10{str(int(exponent.replace('−', '-'))).translate(RAISED)}"
