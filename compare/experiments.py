@@ -5,6 +5,9 @@ centred over the data set, weights of the "published" scheme. A rotation of the 
 dynamics nor the distribution of the initial weights, so Λ is diagonal here. Source: Zhang et al. 2025, experiments.
 """
 
+from dataclasses import replace
+from typing import Any
+
 from ..model import Merged, Separate
 from ..simulate import Experiment
 from ..task import Task
@@ -24,6 +27,11 @@ EIGHT = Task(eigenvalues=[8, 7, 6, 5, 4, 3, 2, 1], trace=1.0, context_length=31)
 
 MERGED = Merged(heads=8, divisor="none")
 SEPARATE = Separate(heads=5, rank=1, divisor="none")
+
+EVERY_LENGTH = Task(eigenvalues=[4, 3, 2, 1], trace=1.0, context_length="1..31")
+TOKENS = Separate(heads=5, rank=1, divisor="tokens")
+
+_TOKENS: dict[str, Any] = {"whiten": True, "centre": True, "engine": "tokens"}
 
 
 def low_rank_model(rank: int) -> Separate:
@@ -58,3 +66,38 @@ def low_rank(seed: int, rank: int) -> Experiment:
     return Experiment(
         EIGHT, model, 80_000, 0.005, learning_rate=0.02, steps=120_000, seed=first, whiten=True, centre=True
     )
+
+
+def softmax_merged(seed: int, sequences: int = 5_000) -> tuple[Experiment, ...]:
+    """Softmax runs with merged key and query, one a seed. Rate and scale are ours: no published ones are known."""
+    run = Experiment(FOUR, Merged(8, softmax=True), sequences, 0.01, learning_rate=0.05, steps=3_000, **_TOKENS)
+    return tuple(run.with_seed(each) for each in seeds(seed, 4))
+
+
+def softmax_separate(seed: int, sequences: int = 5_000) -> tuple[Experiment, ...]:
+    """Softmax runs of rank one, one a seed, until three or four drops are past. Rate and scale are ours."""
+    model = Separate(5, 1, softmax=True)
+    run = Experiment(FOUR, model, sequences, 0.1, learning_rate=0.1, steps=10_000, **_TOKENS)
+    return tuple(run.with_seed(each) for each in seeds(seed, 4))
+
+
+def softmax_full_size(seed: int) -> Experiment:
+    """The rank-one softmax run on 80,000 sequences, from a smaller start: half an hour on one core."""
+    run = softmax_separate(seed, 80_000)[0]
+    return replace(run, scale=0.05, steps=20_000)
+
+
+def lengths(seed: int, sequences: int = 5_000) -> tuple[Experiment, ...]:
+    """Rank-one runs on every context length up to 31, divided by the number of tokens, one a seed."""
+    run = Experiment(
+        EVERY_LENGTH, TOKENS, sequences, 0.02, learning_rate=0.3, steps=70_000, whiten=True, centre=True
+    )
+    return tuple(run.with_seed(each) for each in seeds(seed, 12))
+
+
+def scattered(seed: int) -> tuple[Experiment, ...]:
+    """Rank-one runs from many starts, each long enough for several drops."""
+    run = Experiment(
+        FOUR, SEPARATE, 20_000, 0.01, learning_rate=0.02, steps=80_000, whiten=True, centre=True, record=50
+    )
+    return tuple(run.with_seed(each) for each in seeds(seed, 24))

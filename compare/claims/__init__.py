@@ -6,7 +6,20 @@ from types import ModuleType
 
 from ..claim import Claim
 
-SECTIONS = ("setting", "fixed_points", "merged", "separate", "low_rank", "in_context", "limits")
+SECTIONS = (
+    "setting",
+    "fixed_points",
+    "merged",
+    "separate",
+    "low_rank",
+    "in_context",
+    "in_weight",
+    "lengths",
+    "across_seeds",
+    "limits",
+    "proofs",
+    "refuted",
+)
 
 
 def all_claims() -> list[Claim]:

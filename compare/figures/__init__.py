@@ -10,10 +10,13 @@ from ...simulate.files import make_folder, write_atomically
 from ...simulate.progress import tracked
 from ..claim import Lab
 from .in_context import regression
+from .in_weight import in_weight
+from .lengths import varying_lengths
 from .limits import conservation, gradient_flow, growing_mode_order
 from .low_rank import low_rank
 from .maps import fixed_points
 from .merged import merged_general, merged_white
+from .predictor import predictor
 from .recordings import replay
 from .separate import separate_loss, separate_staircase, separate_weights
 from .style import paper_style, write
@@ -26,9 +29,12 @@ FIGURES: dict[str, Callable[[Lab], "Figure"]] = {
     "fixed_points": fixed_points,
     "gradient_flow": gradient_flow,
     "growing_mode_order": growing_mode_order,
+    "in_weight": in_weight,
+    "lengths": varying_lengths,
     "low_rank": low_rank,
     "merged_general": merged_general,
     "merged_white": merged_white,
+    "predictor": predictor,
     "regression": regression,
     "replay": replay,
     "separate_loss": separate_loss,
