@@ -33,7 +33,8 @@ def verify(
     try:
         ledger = check(claims or (), tier=tier, out=out, seed=seed, workers=workers, resume=resume)
     except KeyboardInterrupt as error:
-        print(f"attndyn: {error}", file=sys.stderr)
+        for how_to_go_on in error.args:
+            print(f"attndyn: {how_to_go_on}", file=sys.stderr)
         raise
     for path in filter(None, (out / "ledger.json", json)):
         write_text(path, ledger.to_json())

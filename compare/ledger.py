@@ -5,12 +5,12 @@ import os
 import tempfile
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
-from contextlib import closing, nullcontext
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ..simulate import Experiment
+from ..simulate import Diverged, Experiment
 from ..simulate.executors import cores, local_pool
 from ..simulate.files import make_folder
 from ..simulate.store import fetch
@@ -163,7 +163,8 @@ def _how_to_go_on(tasks: list[_Task]) -> str:
 
 def _checked(tasks: list[_Task], workers: int | None, view: View) -> Generator[Verdict]:
     """Verdicts as they come: in processes where that is possible and worth it, the others here."""
-    jobs = [*_simulations(tasks), *_checks(tasks)]
+    runs = _simulations(tasks)
+    jobs = [*runs.values(), *_checks(tasks, runs)]
     count = min(workers or cores(), len(jobs))
     if count > 1:
         with local_pool(count) as pool:
@@ -175,22 +176,21 @@ def _checked(tasks: list[_Task], workers: int | None, view: View) -> Generator[V
             view.end(task.name)
 
 
-def _simulations(tasks: list[_Task]) -> list[Job]:
-    """Every run once, the longest first: claims wait for those that they read."""
-    runs = {each.digest: (each, task.lab.runs) for task in tasks for each in task.experiments}
-    longest_first = sorted(runs.items(), key=lambda item: _cost(item[1][0]), reverse=True)
-    return [Job(_run_name(digest), _make, arguments, counts=False) for digest, arguments in longest_first]
+def _simulations(tasks: list[_Task]) -> dict[str, Job]:
+    """Every run once by digest, the longest first: claims wait for those that they read."""
+    needed = {each.digest: (each, task) for task in tasks for each in task.experiments}
+    longest_first = sorted(needed.items(), key=lambda item: _cost(item[1][0]), reverse=True)
+    return {
+        digest: Job(f"run {digest[:16]} of {task.name}", _make, (each, task.lab.runs), counts=False)
+        for digest, (each, task) in longest_first
+    }
 
 
-def _checks(tasks: list[_Task]) -> list[Job]:
-    needs = [frozenset(_run_name(each.digest) for each in task.experiments) for task in tasks]
+def _checks(tasks: list[_Task], runs: Mapping[str, Job]) -> list[Job]:
+    needs = [frozenset(runs[each.digest].name for each in task.experiments) for task in tasks]
     return [
         Job(task.name, _examined, (task,), need) for task, need in zip(tasks, needs, strict=True) if task.portable
     ]
-
-
-def _run_name(digest: str) -> str:
-    return f"run {digest[:16]}"
 
 
 def _cost(experiment: Experiment) -> int:
@@ -198,7 +198,9 @@ def _cost(experiment: Experiment) -> int:
 
 
 def _make(experiment: Experiment, runs: Path) -> None:
-    fetch(experiment, runs)
+    """One run; one that diverges is kept too, and it is for the claim to say what that means."""
+    with suppress(Diverged):
+        fetch(experiment, runs)
 
 
 def _examined(task: _Task) -> Verdict:

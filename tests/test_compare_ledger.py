@@ -208,6 +208,36 @@ def test_runs_of_a_claim_are_shared_out_before_it_is_checked(tmp_path, monkeypat
     assert [job.counts for job in begun] == [False, False, True, True]
 
 
+WILD = """
+from attndyn import Merged, Task
+from attndyn.compare import claim, same
+from attndyn.simulate import Experiment
+
+WILD = Experiment(Task([2, 1], context_length=5), Merged(2), 50, scale=50.0, learning_rate=9.0, steps=12)
+
+
+@claim(
+    "wild.loss",
+    measure=lambda lab: [lab.run(WILD).loss],
+    judge=same(1e-9),
+    controls=("two",),
+    experiments=lambda seed: (WILD,),
+)
+def predict(lab, variant):
+    return [2.0]
+"""
+
+
+def test_a_run_that_diverges_makes_its_claim_inconclusive_and_no_other(tmp_path):
+    path = tmp_path / "wild.py"
+    path.write_text(WILD)
+    for workers in (1, 2):
+        out = tmp_path / f"out{workers}"
+        count, wild = verify([str(path), "fixed_points.count"], out=out, workers=workers).verdicts
+        assert (count.holds, wild.level) == (True, "inconclusive")
+        assert "diverged" in wild.observed
+
+
 def test_an_unwritable_folder_is_refused(tmp_path):
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(OSError, match="file"):
