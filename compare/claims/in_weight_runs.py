@@ -207,7 +207,8 @@ def agree_on_average(predicted: FloatArray, observed: FloatArray) -> Evidence:
 
 def in_weight_losses(lab: Lab) -> FloatArray:
     """In-weight test loss after training, (fractions, 1)."""
-    return np.asarray(trained_losses(lab)[0][:, 2:])
+    first = seeds(lab.seed)[0]
+    return np.array([losses(p, trained_map(p, first))[2:] for p in FRACTIONS])
 
 
 def read_as(lab: Lab, variant: str) -> FloatArray:
