@@ -150,6 +150,11 @@ def test_what_is_not_a_plain_formula_is_refused_and_shown_as_it_was_written(late
     assert latex in shown or latex == ""
 
 
+def test_bars_and_slashes_stand_close_to_what_they_belong_to():
+    assert mathml(r"|a|/2 + \|b\|").count('<mo lspace="0" rspace="0"') == 5
+    assert "lspace" not in mathml("a + b")
+
+
 def test_a_less_than_sign_is_a_sign():
     assert "&#x0003C;" in mathml("a < b")
 

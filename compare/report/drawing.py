@@ -32,7 +32,7 @@ FEW = 16
 """A curve of no more points shows each of them."""
 
 NAMED = 6
-"""A legend names no more curves than these."""
+"""A legend names no more curves than these, an axis no more values."""
 
 DECADES = 3
 """An axis is logarithmic if what it shows is positive and spans more than this."""
@@ -101,6 +101,9 @@ def _errors(ax: "Axes", fit: Fit) -> None:
     there = _drawable(fit)
     x, errors = np.array(fit.values)[there], np.array(fit.errors)[there]
     ax.set(xscale="log", yscale="log", xlabel=_plain(fit.parameter), ylabel="error")
+    if len(np.unique(x)) <= NAMED:  # which matplotlib would name so that they overlap
+        ax.set_xticks(np.unique(x), [number(value) for value in np.unique(x)])
+        ax.set_xticks([], minor=True)
     ax.plot(x, errors, "o", color=COLOURS[0], label=f"observed, slope {number(fit.slope, '.3f')}")
     ends = np.array([x.min(), x.max()])
     middle = np.exp(np.mean(np.log(x)))

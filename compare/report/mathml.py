@@ -27,6 +27,9 @@ _SAFE = re.compile(
 )
 """Markup of formulas and nothing else: `\\text` and `\\href` would let through whatever they hold."""
 
+_BARS = re.compile("<mo([^>]*)>(&#x0007C;|&#x02016;|&#x0002F;)</mo>")
+"""|, ‖ and /, which browsers take for operators with space around them."""
+
 
 def mathml(latex: str) -> str:
     r"""The formula as a <math> element in display style; ValueError names what is not understood.
@@ -46,4 +49,4 @@ def mathml(latex: str) -> str:
         raise ValueError(f"the statement {latex!r} uses {', '.join(unknown)}, which is unknown: use plain LaTeX")
     if not _SAFE.fullmatch(found):
         raise ValueError(f"the statement {latex!r} holds links, styles or markup: use plain LaTeX, \\lt for <")
-    return found
+    return _BARS.sub(r'<mo lspace="0" rspace="0"\1>\2</mo>', found)
