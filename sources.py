@@ -14,11 +14,12 @@ PACKAGE = "attndyn"
 
 
 class Import(NamedTuple):
-    """One imported name: `from ..module import name`, with an empty name `import module`."""
+    """One imported name: `from ..module import name as bound`, with an empty name `import module`."""
 
     level: int
     module: str
     name: str
+    bound: str
 
 
 def sources(path: Path) -> set[Path]:
@@ -62,10 +63,10 @@ def _direct(path: Path) -> list[Path]:
 def _read(text: bytes) -> tuple[tuple[Import, ...], tuple[str, ...]]:
     """Everything that a text imports, also inside functions, and the packages that it names in quotes."""
     nodes = list(ast.walk(ast.parse(text)))
-    imports = [Import(0, a.name, "") for node in nodes if isinstance(node, ast.Import) for a in node.names]
+    imports = [Import(0, a.name, "", "") for node in nodes if isinstance(node, ast.Import) for a in node.names]
     for node in nodes:
         if isinstance(node, ast.ImportFrom):
-            imports += [Import(node.level, node.module or "", a.name) for a in node.names]
+            imports += [Import(node.level, node.module or "", a.name, a.asname or a.name) for a in node.names]
     quoted = (str(node.value) for node in nodes if isinstance(node, ast.Constant))
     return tuple(imports), tuple(name for name in quoted if re.fullmatch(rf"{PACKAGE}(\.\w+)+", name))
 
@@ -88,12 +89,9 @@ def _files(path: Path, each: Import) -> Iterator[Path]:
 
 def _owners(package: Path, name: str) -> Iterator[Path]:
     """Files that a package has a name from."""
-    for each in ast.walk(ast.parse(package.read_bytes())):
-        if isinstance(each, ast.ImportFrom):
-            for alias in each.names:
-                given = Import(each.level, each.module or "", alias.name)
-                if name == (alias.asname or alias.name) and _home(package, given) != package.parent:
-                    yield from _files(package, given)
+    for each in _read(package.read_bytes())[0]:
+        if each.bound == name and _home(package, each) != package.parent:
+            yield from _files(package, each)
 
 
 def _home(path: Path, each: Import) -> Path | None:

@@ -6,23 +6,19 @@ from pathlib import Path
 
 from ..simulate.files import write_text
 from ..simulate.trajectory import versions
-from ..sources import source_digest, sources
 from .verdict import Verdict
 
 
-def verdict_digest(name: str, seed: int, file: Path | None) -> str:
-    """SHA-256 of a claim's id, the base seed, the versions and the code that the file which states it depends on.
+def verdict_digest(name: str, seed: int, code: str) -> str:
+    """SHA-256 of a claim's id, the base seed, the versions and the digest of the code that the claim depends on.
 
-    Empty if no file states it: what else a notebook holds is not known.
+    Empty if that is not known, as in a notebook.
 
-    >>> first, second = (verdict_digest("merged.aligned", seed, Path(__file__)) for seed in (0, 1))
-    >>> len(first), first == second, verdict_digest("mine", 0, None)
-    (64, False, '')
+    >>> len(verdict_digest("merged.aligned", 0, code="12ab")), verdict_digest("mine", 0, code="")
+    (64, '')
     """
-    if file is None:
-        return ""
-    settings = json.dumps([name, seed, versions(), source_digest(sources(file))], sort_keys=True)
-    return hashlib.sha256(settings.encode()).hexdigest()
+    settings = json.dumps([name, seed, versions(), code], sort_keys=True)
+    return hashlib.sha256(settings.encode()).hexdigest() if code else ""
 
 
 def keep(verdict: Verdict, folder: Path) -> None:

@@ -15,6 +15,7 @@ from ..simulate.executors import cores, local_pool
 from ..simulate.files import make_folder
 from ..simulate.store import fetch
 from ..simulate.trajectory import versions
+from ..sources import source_digest, sources
 from .claim import TIERS, Claim, Lab, check
 from .claims import all_claims
 from .jobs import Job, done
@@ -87,7 +88,7 @@ def verify(
     with tempfile.TemporaryDirectory() if out is None else nullcontext(out) as folder:
         runs, verdicts = (Path(folder) / name for name in ("runs", "verdicts"))
         lab = Lab(make_folder(runs), seed)
-        tasks = [_task(claim, lab, make_folder(verdicts)) for claim in chosen]
+        tasks = _tasks(chosen, lab, make_folder(verdicts))
         return Ledger(_verdicts(tasks, workers, resume, keeps=out is not None), lab.seed)
 
 
@@ -135,10 +136,21 @@ class _Task(NamedTuple):
     verdicts: Path
 
 
-def _task(claim: Claim, lab: Lab, verdicts: Path) -> _Task:
-    digest = verdict_digest(claim.id, lab.seed, home(claim.id))
-    load, portable = loaded_from(claim.id), is_portable(claim.id)
-    return _Task(claim.id, load, portable, claim.experiments(lab.seed), lab, digest, verdicts)
+def _tasks(claims: list[Claim], lab: Lab, verdicts: Path) -> list[_Task]:
+    homes = {claim.id: home(claim.id) for claim in claims}
+    code = {file: source_digest(sources(file)) if file else "" for file in set(homes.values())}
+    return [
+        _Task(
+            name=claim.id,
+            load=loaded_from(claim.id),
+            portable=is_portable(claim.id),
+            experiments=claim.experiments(lab.seed),
+            lab=lab,
+            digest=verdict_digest(claim.id, lab.seed, code[homes[claim.id]]),
+            verdicts=verdicts,
+        )
+        for claim in claims
+    ]
 
 
 def _verdicts(tasks: list[_Task], workers: int | None, resume: bool, keeps: bool) -> tuple[Verdict, ...]:

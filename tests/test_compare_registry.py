@@ -107,7 +107,6 @@ def test_a_cell_of_a_notebook_runs_again():
     assert registered()["mine.square"].claim is changed
     assert home("mine.square") is None
     assert not is_portable("mine.square")
-    assert verdict_digest("mine.square", 0, None) == ""
 
 
 def test_a_claim_of_the_running_program_is_checked_here(tmp_path):
@@ -186,7 +185,7 @@ def test_a_script_finds_what_lies_beside_it(square, tmp_path, monkeypatch):
     first = verify([str(square)], workers=1)
     assert first.holds
     (tmp_path / "beside_square.py").write_text("FOUR = 2.0 + 2.0")
-    assert verdict_digest("mine.square", 0, square) != first.verdicts[0].digest
+    assert verify([str(square)], workers=1).verdicts[0].digest != first.verdicts[0].digest
 
 
 # Digests
@@ -198,10 +197,11 @@ import json
 from pathlib import Path
 from attndyn.compare.keeping import verdict_digest
 from attndyn.compare.registry import home
+from attndyn.sources import source_digest, sources
 import attndyn
 assert attndyn.__file__.startswith(str(Path.cwd())), attndyn.__file__
-digests = {{name: verdict_digest(name, 0, home(name)) for name in {CLAIMS}}}
-print(json.dumps(digests | {{"mine": verdict_digest("mine", 0, Path("mine.py").resolve())}}))
+files = {{name: home(name) for name in {CLAIMS}}} | {{"mine": Path("mine.py").resolve()}}
+print(json.dumps({{name: verdict_digest(name, 0, source_digest(sources(file))) for name, file in files.items()}}))
 """
 
 
@@ -232,7 +232,7 @@ def test_a_changed_formula_changes_what_depends_on_it_and_nothing_else(tmp_path)
     assert changed(tmp_path, "compare/reference/merged_h8.npz") == {"replay.merged_h8"}
 
 
-def test_a_digest_is_that_of_claim_and_seed(square):
-    names = [verdict_digest(name, seed, square) for name in ("a", "b") for seed in (0, 1)]
-    assert len(set(names)) == 4
-    assert names[0] == verdict_digest("a", 0, square)
+def test_a_digest_is_that_of_claim_seed_and_code():
+    digests = [verdict_digest(name, seed, code) for name in "ab" for seed in (0, 1) for code in "cd"]
+    assert len(set(digests)) == 8
+    assert digests[0] == verdict_digest("a", 0, "c")
