@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from multiprocessing import parent_process
 from typing import TYPE_CHECKING
 
-from ..simulate.progress import PATIENCE, PLAIN, _outermost
+from ..simulate.progress import PATIENCE, PLAIN, outermost
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -54,7 +54,7 @@ def viewed(total: int, done: int) -> Iterator[View]:
     A line comes every ten seconds. Silent in worker processes and inside another bar.
     """
     view, over = View(total, done), threading.Event()
-    if parent_process() is not None or not _outermost.acquire(blocking=False):
+    if parent_process() is not None or not outermost.acquire(blocking=False):
         yield view
         return
     show = _live if sys.stderr.isatty() else _lines
@@ -65,7 +65,7 @@ def viewed(total: int, done: int) -> Iterator[View]:
     finally:
         over.set()
         thread.join()
-        _outermost.release()
+        outermost.release()
 
 
 def _lines(view: View, over: threading.Event) -> None:

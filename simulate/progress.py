@@ -19,7 +19,8 @@ REFRESH = 0.2
 PLAIN = 10.0
 """Seconds between two lines where there is no terminal to draw a bar on."""
 
-_outermost = threading.Lock()
+outermost = threading.Lock()
+"""Held by whatever shows its progress: what runs inside it is silent."""
 
 
 def tracked(items: Iterable[Item], total: int, title: str) -> Iterator[Item]:
@@ -30,7 +31,7 @@ def tracked(items: Iterable[Item], total: int, title: str) -> Iterator[Item]:
     >>> list(tracked(range(3), 3, "counting"))
     [0, 1, 2]
     """
-    if not sys.stderr.isatty() or parent_process() is not None or not _outermost.acquire(blocking=False):
+    if not sys.stderr.isatty() or parent_process() is not None or not outermost.acquire(blocking=False):
         yield from items
         return
     from rich.console import Console
@@ -51,7 +52,7 @@ def tracked(items: Iterable[Item], total: int, title: str) -> Iterator[Item]:
         start.cancel()
         start.join()
         bar.stop()
-        _outermost.release()
+        outermost.release()
 
 
 def counted(items: Iterable[Item], total: int, done: int, title: str, unit: str) -> Iterator[Item]:
@@ -62,7 +63,7 @@ def counted(items: Iterable[Item], total: int, done: int, title: str, unit: str)
     >>> list(counted("ab", 5, 3, "letters", "letters"))
     ['a', 'b']
     """
-    if parent_process() is not None or not _outermost.acquire(blocking=False):
+    if parent_process() is not None or not outermost.acquire(blocking=False):
         yield from items
         return
     try:
@@ -73,7 +74,7 @@ def counted(items: Iterable[Item], total: int, done: int, title: str, unit: str)
                 update(done + count, count / max(time.monotonic() - begin, 1e-9))
                 yield item
     finally:
-        _outermost.release()
+        outermost.release()
 
 
 @contextmanager
