@@ -90,7 +90,7 @@ def softmax_full_size(seed: int) -> Experiment:
 def lengths(seed: int, sequences: int = 5_000) -> tuple[Experiment, ...]:
     """Rank-one runs on every context length up to 31, divided by the number of tokens, one a seed."""
     run = Experiment(
-        EVERY_LENGTH, TOKENS, sequences, 0.02, learning_rate=0.3, steps=70_000, whiten=True, centre=True
+        EVERY_LENGTH, TOKENS, sequences, 0.03, learning_rate=0.3, steps=90_000, whiten=True, centre=True
     )
     return tuple(run.with_seed(each) for each in seeds(seed, 12))
 

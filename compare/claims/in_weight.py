@@ -57,7 +57,7 @@ CLAIMS = (
         title="Merged attention with H = 8 learns the minimum over all effective maps, at every fraction",
         source=f"{SOURCE}; the exact minimum goes beyond",
         statement=r"M \to S^{+} b,\quad L \to c - b^\top S^{+} b",
-        observable="training loss and both test losses after 150,000 steps on exact moments, two starts",
+        observable="training loss and both test losses after 100,000 steps on exact moments, two starts",
         limit="step → ∞",
         hypotheses=(*SETTING, "H ≥ D + 1, so that heads make any effective map"),
         measure=trained_losses,

@@ -32,7 +32,7 @@ from .judging import LEVEL, curve, student_quantile
 
 FloatArray = NDArray[np.float64]
 
-FAST_RATE, LONG_STEPS = 2e-3, 150_000
+FAST_RATE, LONG_STEPS = 6e-3, 100_000
 """Learning rate and steps after which even the slowest mode is within 1e-10 of the minimum."""
 
 SAMPLED_RATE, SAMPLED_STEPS = 1.5e-3, 30_000
