@@ -24,6 +24,8 @@ from .registry import find, home, is_portable, load_claims, loaded_from, registe
 from .verdict import Verdict
 from .view import View, viewed
 
+Name = str | os.PathLike[str]
+
 
 @dataclass(frozen=True)
 class Ledger:
@@ -60,7 +62,7 @@ class Ledger:
 
 
 def verify(
-    claims: Sequence[str] = (),
+    claims: Name | Sequence[Name] = (),
     *,
     tier: str = "standard",
     out: str | os.PathLike[str] | None = None,
@@ -82,7 +84,8 @@ def verify(
     >>> verify(["fixed_points.count"], workers=1).holds
     True
     """
-    chosen = choose([claims] if isinstance(claims, str) else claims, tier)
+    names = [claims] if isinstance(claims, str | os.PathLike) else claims
+    chosen = choose([os.fspath(name) for name in names], tier)
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be at least 1, not {workers}")
     with tempfile.TemporaryDirectory() if out is None else nullcontext(out) as folder:

@@ -182,7 +182,7 @@ def test_a_script_finds_what_lies_beside_it(square, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "beside_square.py").write_text("FOUR = 4.0")
     square.write_text("from beside_square import FOUR\n" + SQUARE.replace("4.0", "FOUR"))
-    first = verify([str(square)], workers=1)
+    first = verify(square, workers=1)
     assert first.holds
     (tmp_path / "beside_square.py").write_text("FOUR = 2.0 + 2.0")
     assert verify([str(square)], workers=1).verdicts[0].digest != first.verdicts[0].digest
