@@ -29,7 +29,8 @@ def drops(time: ArrayLike, loss: ArrayLike, pause: float = PAUSE, share: float =
     time, loss = _on_time(time, loss, axes=1)
     if time[0] < 0:
         raise ValueError(f"time must begin at 0 or later, not at {time[0]:g}")
-    fall = np.maximum(-np.gradient(loss, time) * time, 0.0)
+    lowest = np.minimum.accumulate(loss)  # coming back from a rise, as of a step too large, is no drop
+    fall = -np.gradient(lowest, time) * time
     peaks, top, bottom, rising = [], 0, 0, True
     for k, speed in enumerate(fall):
         if rising:

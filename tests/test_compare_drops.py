@@ -46,6 +46,12 @@ def test_creep_and_a_rise_are_no_drops():
     assert drops(TIMES, np.ones_like(TIMES)).size == 0
 
 
+def test_coming_back_from_a_rise_is_no_drop():
+    hump = 0.3 * np.exp(-(((TIMES - 9000) / 200) ** 2))
+    assert np.allclose(drops(TIMES, stairs([1000], [50]) + hump), drops(TIMES, stairs([1000], [50])))
+    assert len(drops(TIMES, 2 - stairs([1000], [50]) - stairs([9000], [50], [2.0]))) == 0  # it only rises
+
+
 def test_a_smaller_unit_of_time_and_fewer_points_find_the_same():
     loss = stairs([500, 4000], [30, 200])
     chosen = np.unique(np.geomspace(1, 20_000, 700).astype(int))
