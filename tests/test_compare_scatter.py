@@ -1,0 +1,69 @@
+"""What is shared by seeds and what scatters over them: judges that accept the truth and reject what is near it."""
+
+import numpy as np
+import pytest
+
+from attndyn.compare.claims.scatter import (
+    all_equal,
+    binomial,
+    explained,
+    one_level,
+    ranks_agree,
+    same_plateaus,
+)
+
+RNG = np.random.default_rng
+TIMES = np.exp(RNG(1).normal(0, 0.3, 24))
+
+
+def test_every_count_must_be_the_predicted_one():
+    assert all_equal(1, [1, 1, 1]).agrees
+    assert not all_equal(1, [1, 2, 1]).agrees
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_level_is_one_within_sampling(seed):
+    final, error = 0.14 + 0.001 * RNG(seed).standard_normal(12), 0.001
+    assert one_level(np.full(12, 0.14), (final, error)).agrees
+    assert not one_level(np.full(12, 0.142), (final, error)).agrees  # a shared shift of two errors
+    assert not one_level(
+        np.full(12, 0.14), (0.14 + 4 * (final - 0.14), error)
+    ).agrees  # scatter four times as large
+    one_off = np.where(np.arange(12) == 0, 0.147, final)
+    assert not one_level(np.full(12, 0.14), (one_off, error)).agrees
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_times_are_explained_run_by_run(seed):
+    observed = TIMES * np.exp(0.05 * RNG(seed).standard_normal(24))
+    assert explained(TIMES, observed).agrees
+    mean = np.exp(np.log(TIMES).mean())
+    assert not explained(np.full(24, mean), observed).agrees  # right on average, no scatter
+    assert not explained(1.3 * TIMES, observed).agrees  # right scatter, wrong on average
+    assert not explained(mean**2 / TIMES, observed).agrees
+
+
+def test_ranks_ask_for_the_order_alone():
+    observed = np.column_stack([TIMES, TIMES, 2 * TIMES**2, np.where(TIMES > 1.3, np.nan, TIMES)])
+    assert ranks_agree(np.column_stack([TIMES] * 4), observed).agrees
+    assert not ranks_agree(np.column_stack([1 / TIMES] * 4), observed).agrees
+    assert not ranks_agree(np.ones((24, 4)), observed).agrees
+    assert not ranks_agree(RNG(2).standard_normal((24, 4)), observed).agrees
+
+
+def test_plateaus_are_nearly_all_those_predicted():
+    place = {(1,): (1,)}
+    most = [((1,), (1,))] * 98
+    assert same_plateaus(place, [*most, ((1,), (2,))]).agrees
+    assert not same_plateaus(place, [*most, *[((1,), (2,))] * 10]).agrees
+    assert not same_plateaus({(1,): (2,)}, most).agrees
+    assert not same_plateaus(place, most[:10]).agrees  # too few to tell
+
+
+def test_signs_are_as_likely_as_predicted():
+    signs = np.where(np.arange(90) < 40, 1, -1)
+    assert binomial(0.5, signs).agrees
+    assert not binomial(0.9, signs).agrees
+    assert not binomial(1.0, signs).agrees
+    assert not binomial(0.5, np.ones(90)).agrees
+    assert not binomial(0.5, -np.ones(90)).agrees
