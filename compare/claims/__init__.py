@@ -15,6 +15,7 @@ SECTIONS = (
     "in_context",
     "in_weight",
     "lengths",
+    "softmax",
     "across_seeds",
     "limits",
     "proofs",

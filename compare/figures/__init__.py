@@ -19,6 +19,7 @@ from .merged import merged_general, merged_white
 from .predictor import predictor
 from .recordings import replay
 from .separate import separate_loss, separate_staircase, separate_weights
+from .softmax import softmax
 from .style import paper_style, write
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ FIGURES: dict[str, Callable[[Lab], "Figure"]] = {
     "separate_loss": separate_loss,
     "separate_staircase": separate_staircase,
     "separate_weights": separate_weights,
+    "softmax": softmax,
 }
 """Name → function of a `Lab` that draws the figure."""
 
