@@ -67,12 +67,14 @@ def sampled_moments(lab: Lab) -> FloatArray:
 
 
 def moments_of(count: int, seed: int) -> FloatArray:
+    """c, b and S of a sampled mixture and in-weight test set, in units of their exact sizes."""
     sets = (sample(SMALL, count, seed), sample(FIXED, count, seed, split="test", random_labels=True))
     found = [statistics(data, Merged(1)) for data in sets]
     return np.concatenate([in_units(stats, moments) for stats, moments in zip(found, exact_sets(), strict=True)])
 
 
 def exact_sets(task: Task = SMALL, random_labels: bool = True) -> tuple[FeatureMoments, FeatureMoments]:
+    """Exact moments of the mixture and of the in-weight test set, D = 2."""
     return feature_moments(task, Merged(1)), feature_moments(FIXED, Merged(1), random_labels=random_labels)
 
 
@@ -84,6 +86,7 @@ def in_units(found: Statistics | FeatureMoments, units: FeatureMoments) -> Float
 
 
 def exact_moments(lab: Lab, control: str) -> FloatArray:
+    """The same quantities in expectation, for every number of sequences and seed."""
     changes = {"in_context_fraction": 0.4} if control == "fraction 0.4 for 0.5" else {}
     sets = exact_sets(Task.from_dict(SMALL.to_dict() | changes), control != CONSISTENT)
     whole = np.concatenate([in_units(found, units) for found, units in zip(sets, exact_sets(), strict=True)])
@@ -122,6 +125,7 @@ def minimum(fraction: float, control: str) -> FloatArray:
 
 
 def minimum_losses(fraction: float, control: str) -> FloatArray:
+    """The three losses at the minimum, (3,), or where a wrong variant takes it to be."""
     return losses(fraction, minimum(fraction, control), 1.0 if control == SHORT_TEACHER else 2.0)
 
 
@@ -153,6 +157,7 @@ def sampled_maps(lab: Lab) -> FloatArray:
 
 
 def feature_sizes() -> FloatArray:
+    """Root mean square of every feature at each sampled fraction, (fractions, K)."""
     return np.array([np.sqrt(np.diag(exact(p).S)) for p in SAMPLED])
 
 
@@ -165,6 +170,7 @@ def sampled_run(fraction: float, count: int, seed: int) -> tuple[float, FloatArr
 
 
 def population_maps(lab: Lab, control: str) -> FloatArray:
+    """The minimum for every number of sequences and seed, in units of its features' sizes."""
     maps = np.array([minimum(p, control) for p in SAMPLED]) * feature_sizes()
     return np.broadcast_to(maps, (len(SIZES), REPEATS, *maps.shape))
 
@@ -223,6 +229,7 @@ def read_as(lab: Lab, variant: str) -> FloatArray:
 
 
 def gradual(predicted: FloatArray, observed: FloatArray) -> Evidence:
+    """In-weight test losses as read off, within 1 %."""
     found = equal(0.01, kinds=KINDS[2:])(predicted, observed)
     shown = ", ".join(f"{loss:.4f}" for loss in observed.ravel())
     said = ", ".join(f"{loss:.4f}" for loss in predicted.ravel())
@@ -236,6 +243,7 @@ def fixed_teacher_losses(lab: Lab) -> FloatArray:
 
 
 def predicted_fixed(lab: Lab, control: str) -> FloatArray:
+    """Loss on the fixed teacher's sequences at the minimum, (fractions,), or in a wrong variant."""
     if control == PURE:
         return np.array([exact(0.0, 2.0, False).loss(exact(1.0).minimum) for _ in FRACTIONS])
     if control == "random labels":
@@ -263,18 +271,21 @@ def published_losses(lab: Lab) -> FloatArray:
 
 
 def published_map(fraction: float, lab: Lab) -> FloatArray:
+    """M (K,) after the published steps on exact moments."""
     start = initial_weights(MODEL, mixture(fraction), SCALE, seeds(lab.seed)[0], "published")
     run = train(MODEL, exact_source(fraction), start, learning_rate=RATE, steps=STEPS, record=STEPS)
     return learned_map(run.final)
 
 
 def after_published_steps(lab: Lab, variant: str) -> FloatArray:
+    """The three losses at the minimum, or along the flow at that time, (fractions between, 3)."""
     if variant in (FLOW, HALF):
         return np.array([flow_losses(p, lab, 1.0 if variant == FLOW else 0.5) for p in MIXED])
     return minima(lab)[1:-1]
 
 
 def flow_losses(fraction: float, lab: Lab, part: float) -> FloatArray:
+    """The three losses of the flow of all weights at this part of the published time."""
     start = initial_weights(MODEL, mixture(fraction), SCALE, seeds(lab.seed)[0], "published")
     times = np.array([0.0, part * 2 * RATE * STEPS])
     return losses(fraction, flow_of_all_weights(fraction, start, times)[-1])
