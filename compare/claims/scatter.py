@@ -17,6 +17,7 @@ SHARE = 0.5
 
 
 def all_equal(predicted: int, observed: list[int]) -> Evidence:
+    """Every run has the predicted number of drops."""
     shown = f"{min(observed)} to {max(observed)} drops in {len(observed)} runs"
     return Evidence(all(count == predicted for count in observed), shown, f"{predicted} in every run")
 
@@ -58,6 +59,7 @@ def explained(predicted: FloatArray, observed: FloatArray) -> Evidence:
 
 
 def first_explained(predicted: FloatArray, observed: FloatArray) -> Evidence:
+    """`explained`, of the first exit alone."""
     return explained(predicted[:, 0], observed[:, 0])
 
 
@@ -98,6 +100,7 @@ def _sorted(
 
 
 def same_plateaus(predicted: dict[Subset, Subset], observed: list[tuple[Subset, Subset]]) -> Evidence:
+    """Nearly every plateau is the one predicted at its place, among forty or more."""
     agree = sum(predicted[place] == subset for place, subset in observed)
     shown = f"{agree} of {len(observed)} plateaus are those of the theory, of 16 possible maps"
     agrees = agree >= MOST * len(observed) and len(observed) >= 40
