@@ -1,7 +1,7 @@
 """`python -m benchmarks [GROUP…]`: measures, each group in a process of its own, and writes docs/benchmarks.md.
 
 Results are kept in build/benchmarks, one file a group, so that a stopped suite goes on where it was; --fresh
-measures again. The page is written once every group is there.
+measures again. The page says which groups are missing.
 """
 
 import argparse
@@ -28,7 +28,7 @@ THREADED = ("merged", "separate", "low_rank", "softmax")
 
 
 def main() -> None:
-    """Measure what was asked for, or all that is missing, and write the page if nothing is."""
+    """Measure what was asked for, or all that is missing, and write the page."""
     everything = [group for groups in MODULES.values() for group in groups]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("groups", nargs="*", choices=[*everything, []], metavar="GROUP", help=", ".join(everything))
@@ -43,8 +43,7 @@ def main() -> None:
             print(f"measuring {group}", flush=True)
             command = [sys.executable, "-m", "benchmarks", "--one", group]
             subprocess.run(command, check=True, env=os.environ | threads(group))
-    if all(path(group).is_file() for group in everything):
-        write(everything)
+    write(everything)
 
 
 def threads(group: str) -> dict[str, str]:
@@ -69,10 +68,11 @@ def measure(group: str) -> None:
 
 
 def write(groups: list[str]) -> None:
-    """Write docs/benchmarks.md."""
+    """Write docs/benchmarks.md from the groups that were measured."""
     from .page import PAGE, page
 
-    PAGE.write_text(page({group: json.loads(path(group).read_text("utf-8")) for group in groups}), encoding="utf-8")
+    found = {group: json.loads(path(group).read_text("utf-8")) for group in groups if path(group).is_file()}
+    PAGE.write_text(page(found, [group for group in groups if group not in found]), encoding="utf-8")
     print(f"wrote {PAGE}")
 
 

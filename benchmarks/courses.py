@@ -28,8 +28,8 @@ def closed_forms() -> Times:
     wide = task_of(1_000)
     rng, many = np.random.default_rng(0), 10**6
     alpha, gamma = rng.uniform(0.01, 1, many), rng.uniform(0.5, 12, many)
-    begin = np.exp(rng.uniform(np.log(1e-6), np.log(0.9), many)) / np.cbrt(gamma)
-    moments = rng.uniform(0, 3, many) / (alpha * begin)
+    first = np.exp(rng.uniform(np.log(1e-6), np.log(0.9), many)) / np.cbrt(gamma)
+    moments = rng.uniform(0, 3, many) / (alpha * first)
     stairs = np.linspace(0, 6e9, 200)
     cases: dict[str, tuple[int, Callable[[], object]]] = {
         "attndyn": (1, _amplitude),
@@ -47,7 +47,7 @@ def closed_forms() -> Times:
         _refuse_inexact(name, found, exact)
     single = alternating(cases, cold=cold)
     big = {
-        "10⁶ inversions": (1, lambda: rank_one_amplitude(moments, begin, alpha, gamma)),
+        "10⁶ inversions": (1, lambda: rank_one_amplitude(moments, first, alpha, gamma)),
         "staircase, D = 1000": (1, lambda: time_course(wide, Separate(heads=1_000), stairs, 1e-3)),
     }
     return single | alternating(big)
@@ -102,21 +102,10 @@ def _mpmath() -> Array:
             logs = -mpmath.log(1 - y) / 3 + mpmath.log(1 + y + y * y) / 6
             return -1 / v + g * (logs - mpmath.atan((2 * y + 1) / mpmath.sqrt(3)) / mpmath.sqrt(3))
 
-        origin = primitive(mpmath.mpf(FIRST))
-        rest, found = 1 / g, []
-        for t in TIMES:
-            ends = (mpmath.mpf(FIRST) * (1 - mpmath.mpf(10) ** -12), rest * (1 - mpmath.mpf(10) ** -18))
-            goal = origin + ALPHA * t
-            beyond = primitive(ends[1]) < goal
-            root = (
-                ends[1]
-                if beyond
-                else mpmath.findroot(
-                    lambda v, goal=goal: primitive(v) - goal, ends, solver="anderson", verify=False
-                )
-            )
-            found.append(float(root))
-    return np.array(found)
+        begin = mpmath.mpf(FIRST)
+        ends = (begin * (1 - mpmath.mpf(10) ** -12), (1 - mpmath.mpf(10) ** -18) / g)
+        goals = [primitive(begin) + ALPHA * t for t in TIMES]
+        return np.array([float(_root(lambda v, goal=goal: primitive(v) - goal, ends)) for goal in goals])
 
 
 def _root(gap: Callable[[Any], Any], ends: tuple[Any, Any]) -> Any:

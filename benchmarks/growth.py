@@ -53,7 +53,7 @@ def on_statistics(letter: str, value: int) -> tuple[int, Callable[[], object]]:
     task, model = task_of(sizes["D"]), Separate(sizes["H"])
     stats = statistics(sample(task, sizes["P"]), model)
     starts = [initial_weights(model, task, 0.1, seed=seed) for seed in range(sizes["seeds"])]
-    count = 200 if letter in ("D", "seeds") else 5_000
+    count = {"D": 2_000, "seeds": 200}.get(letter, 5_000)
     if letter == "seeds":
         return count, lambda: train_many(model, stats, starts, learning_rate=1e-3, steps=count, record=count)
     return count, lambda: train(model, stats, starts[0], learning_rate=1e-3, steps=count, record=[0])

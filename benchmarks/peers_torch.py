@@ -63,9 +63,10 @@ class QueryRow(nn.Module):
 
 
 def steps(
-    problem: Problem, tokens: Array, start: dict[str, Array], *, rows: str, single: bool, fused: bool
+    problem: Problem, tokens: Array, start: dict[str, Array], *, rows: str, single: bool, fused: bool, threads: int
 ) -> Steps:
     """A function that makes so many steps and returns their losses; `rows` "all" or "query", `fused`: compiled."""
+    torch.compiler.reset()  # or code that was compiled for another number of threads is used again
     dtype = torch.float32 if single else torch.float64
     masked = tokens.copy()
     masked[:, -1, -1] = 0.0
@@ -75,6 +76,7 @@ def steps(
     optimizer, criterion = torch.optim.SGD(layer.parameters(), lr=problem.learning_rate), nn.MSELoss()
 
     def run(count: int) -> list[float]:
+        torch.set_num_threads(threads)
         losses = []
         for _ in range(count):
             optimizer.zero_grad()

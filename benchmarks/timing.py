@@ -44,6 +44,11 @@ def ratio(times: Times, slow: str, fast: str) -> float:
     return typical(times, slow) / typical(times, fast)
 
 
+def least(times: Times, slow: str, fast: str) -> float:
+    """The same ratio in the worst case: the fastest round of the first over the slowest of the second."""
+    return float(min(times[slow]["seconds"]) / max(times[fast]["seconds"]))
+
+
 def exponent(sizes: list[float], costs: list[float]) -> float:
     """Slope of log cost against log size, least squares."""
     import numpy as np

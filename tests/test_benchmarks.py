@@ -13,10 +13,10 @@ def suite():
     """The modules that need no peer: benchmarks stand beside the package, not in it."""
     sys.path.insert(0, str(ROOT))
     try:
-        from benchmarks import growth, page, timing
+        from benchmarks import growth, page, timing, wins
     finally:
         sys.path.remove(str(ROOT))
-    return {"growth": growth, "page": page, "timing": timing}
+    return {"growth": growth, "page": page, "timing": timing, "wins": wins}
 
 
 def times(**medians):
@@ -63,9 +63,9 @@ def test_goals_are_those_of_the_faster_precision(suite):
     }
     each = {name: {"cold": 1.0, "seconds": [value] * 5} for name, value in peers.items()}
     shown = page.goals({"separate": each, "merged": each})
-    assert "| separate, rank 1 | all rows | 10,000 × | 20,000 × | reached |" in shown
-    assert "| separate, rank 1 | query row, eager | 2,000 × | 1,500 × | **missed** |" in shown
-    assert "| merged | fastest compiled | 10 × | 400 × | reached |" in shown
+    assert "| separate, rank 1 | all rows | 10,000 × | 20,000 × | 20,000 × | reached |" in shown
+    assert "| separate, rank 1 | query row, eager | 2,000 × | 1,500 × | 1,500 × | **missed** |" in shown
+    assert "| merged | fastest compiled | 10 × | 400 × | 400 × | reached |" in shown
 
 
 def test_a_peer_that_wins_is_said_to(suite):
@@ -93,3 +93,39 @@ def test_growth_is_asked_of_sizes_that_can_tell(suite):
         assert max(values) >= 1.7 * min(values)
         assert expected >= 0
         assert why
+
+
+def test_every_win_of_a_peer_is_listed(suite):
+    def one(value):
+        return {"cold": 1.0, "seconds": [value] * 5}
+
+    found = {
+        "merged": {
+            "attndyn, statistics": one(1.0),
+            "attndyn, tokens": one(0.5),
+            "JAX": one(0.25),
+            "PyTorch": one(2.0),
+        },
+        "closed_forms": {"attndyn": one(1.0), "mpmath": one(9.0), "10⁶ inversions": one(0.1)},
+        "full_flow": {
+            "saddle: DOP853": one(2.0),
+            "saddle: LSODA": one(1.0),
+            "rest: DOP853": one(1.0),
+            "rest: LSODA": one(9.0),
+        },
+    }
+    lines = [line for line in suite["wins"].wins(found).splitlines() if line.startswith("- ")]
+    assert lines == ["- merged: JAX, in 0.25 of our time.", "- full flow, saddle: LSODA, in 0.50 of our time."]
+    found["merged"]["JAX"] = one(4.0)  # control: a slower peer is not listed
+    assert "JAX" not in suite["wins"].wins(found)
+
+
+def test_a_page_of_some_groups_names_the_others(suite):
+    found = {
+        "process": {"10,001 steps": {"cold": 2.0, "seconds": [1.0] * 5}, "MiB": {"cold": 0.0, "seconds": [70.0]}}
+    }
+    shown = suite["page"].page(found, ["softmax"])
+    assert "## Whole processes" in shown
+    assert "not shown: softmax." in shown
+    assert "## Floors" not in shown
+    assert "Not measured" not in suite["page"].page(found)
