@@ -60,6 +60,12 @@ def separate(seed: int) -> tuple[Experiment, ...]:
     return tuple(run.with_seed(each) for each in seeds(seed))
 
 
+def published(seed: int) -> tuple[Experiment, ...]:
+    """Separate rank-one runs of the published length, enough of them to tell how many drops they show."""
+    run = replace(separate(seed)[0], steps=PUBLISHED_STEPS)
+    return tuple(run.with_seed(each) for each in seeds(seed, 20))
+
+
 def low_rank(seed: int, rank: int) -> Experiment:
     """The low-rank run of this rank: the published 20,001 steps and on."""
     model, first = low_rank_model(rank), seeds(seed)[0]

@@ -6,7 +6,13 @@ from .descent import Diverged, train, train_many
 from .experiment import Experiment
 from .flow import flow
 from .initial import initial_weights
-from .network import network_features, network_weights, train_network
+from .network import (
+    convolutional_weights,
+    network_features,
+    network_weights,
+    train_convolutional,
+    train_network,
+)
 from .objective import objective
 from .prompts import Given, Prompts, given, sample
 from .statistics import Statistics, from_moments, statistics
@@ -24,6 +30,7 @@ __all__ = [
     "Statistics",
     "Sweep",
     "Trajectory",
+    "convolutional_weights",
     "fetch",
     "flow",
     "from_moments",
@@ -40,6 +47,7 @@ __all__ = [
     "statistics",
     "token_loss",
     "train",
+    "train_convolutional",
     "train_many",
     "train_network",
 ]

@@ -40,8 +40,9 @@ def test_a_claim_is_well_formed(claim):
         assert getattr(claim, name).strip() == getattr(claim, name) != ""
     assert claim.tier in TIERS
     assert claim.expected_level in LEVELS
-    assert len(set(claim.controls)) == len(claim.controls) > 0
-    assert THEORY not in claim.controls
+    variants = claim.controls + claim.corrected
+    assert len(set(variants)) == len(variants) > 0
+    assert THEORY not in variants
     assert not claim.title.endswith(".")
     assert claim.statement.count("{") == claim.statement.count("}")
     assert re.search(r"\b20\d\d\b|goes beyond|convention", claim.source)  # a paper, or plainly ours

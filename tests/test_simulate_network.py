@@ -18,6 +18,7 @@ from attndyn.simulate import (
     sample,
     statistics,
     train,
+    train_convolutional,
     train_network,
 )
 
@@ -129,3 +130,39 @@ def test_what_is_refused_is_named_in_one_line(message):
     with pytest.raises(ValueError, match=re.escape(message)) as error:
         BAD[message]()
     assert "\n" not in str(error.value)
+
+
+def test_the_slopes_of_the_convolutional_networks_are_those_of_their_loss():
+    rng = np.random.default_rng(3)
+    z, y = rng.standard_normal((20, 9)), rng.standard_normal(20)
+    start = {"filter": rng.standard_normal((2, 3)), "columns": rng.standard_normal((2, 3))}
+    start["output"] = rng.standard_normal(2)
+    rate, step = 1e-6, 1e-6
+
+    def loss(weights):
+        return train_convolutional(z, y, weights, learning_rate=1e-12, steps=1).loss[0]
+
+    moved = train_convolutional(z, y, start, learning_rate=rate, steps=1).final
+    for name, value in start.items():
+        for place in np.ndindex(value.shape):
+            sides = []
+            for sign in (1, -1):
+                shifted = {key: each.copy() for key, each in start.items()}
+                shifted[name][place] += sign * step
+                sides.append(loss(shifted))
+            slope = (sides[0] - sides[1]) / (2 * step)
+            assert (value[place] - moved[name][place]) / rate == pytest.approx(slope, rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("features", "changes", "message"),
+    [
+        (np.ones((4, 3)), {}, r"features must be \(P, D²\)"),
+        (np.ones((4, 4)), {"output": np.ones((2, 1))}, "start must hold filter and columns"),
+        (np.ones((4, 4)), {"filter": np.ones((2, 3))}, "start must hold filter and columns"),
+    ],
+)
+def test_mistakes_in_convolutional_networks_are_named(features, changes, message):
+    start = {"filter": np.ones((2, 2)), "columns": np.ones((2, 2)), "output": np.ones(2)} | changes
+    with pytest.raises(ValueError, match=message):
+        train_convolutional(features, np.ones(4), start, learning_rate=0.1, steps=1)

@@ -12,6 +12,7 @@ SECTIONS = (
     "merged",
     "separate",
     "low_rank",
+    "network",
     "in_context",
     "in_weight",
     "lengths",
