@@ -23,7 +23,7 @@ def verify(
     import sys
 
     from ..compare import verify as check
-    from ..compare.figures import draw
+    from ..compare.figures import draw, up_to
     from ..compare.report import write_report
     from ..compare.table import print_ledger
     from ..simulate.files import make_folder, write_text
@@ -40,7 +40,7 @@ def verify(
         write_text(path, ledger.to_json())
     drawn = []
     if not claims and tier != "fast":  # whose claims leave no runs to draw
-        drawn = draw(out=out / "figures", runs=out / "runs", seed=seed)
+        drawn = draw(up_to(tier), out=out / "figures", runs=out / "runs", seed=seed)
     write_report(ledger, out, drawn)
     print_ledger(ledger, out)
     return 0 if ledger.holds else 1

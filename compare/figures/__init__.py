@@ -45,6 +45,9 @@ FIGURES: dict[str, Callable[[Lab], "Figure"]] = {
 }
 """Name → function of a `Lab` that draws the figure."""
 
+LONG = ("softmax",)
+"""Figures whose runs take minutes: those of claims of the tier long."""
+
 FORMATS = ("pdf", "png")
 
 
@@ -69,6 +72,17 @@ def draw(
             for kind in FORMATS:
                 files.append(write_atomically(folder / f"{name}.{kind}", partial(write, figure, kind=kind)))
     return files
+
+
+def up_to(tier: str) -> list[str]:
+    """Names of the figures whose runs the claims up to a tier make, or nearly.
+
+    >>> "softmax" in up_to("standard"), "softmax" in up_to("long")
+    (False, True)
+    """
+    if tier == "fast":
+        return []
+    return [name for name in FIGURES if tier != "standard" or name not in LONG]
 
 
 def _chosen(names: Sequence[str]) -> list[str]:
