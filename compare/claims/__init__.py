@@ -10,6 +10,7 @@ SECTIONS = (
     "setting",
     "fixed_points",
     "merged",
+    "one_drop",
     "separate",
     "low_rank",
     "network",

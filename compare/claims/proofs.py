@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import cache
 from itertools import chain, combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ...model import Merged, Separate
 from ..claim import THEORY, Claim, Lab
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ...theory.symbolic import SymbolicTask
 
 Expr = Any
+Teachers = Literal["white", "diagonal", "general"]
 Formulas = Mapping[str, Expr]
 """What a formula is for → the expression, or a count."""
 
@@ -39,7 +40,7 @@ def identical(predicted: Formulas, observed: Formulas) -> Evidence:
 
 
 @cache
-def _task(kind: str = "general", dimension: int = DIMENSION) -> "SymbolicTask":
+def _task(kind: Teachers = "general", dimension: int = DIMENSION) -> "SymbolicTask":
     from ...theory.symbolic import symbolic_task
 
     return symbolic_task(dimension, teachers=kind, noise=kind != "white")
@@ -177,8 +178,8 @@ def _solutions(lab: Lab) -> Formulas:
 def _powers(lab: Lab, control: str) -> Formulas:
     import sympy as sp
 
-    count = {THEORY: lambda D: 2**D, "D + 1": lambda D: D + 1, "3^D": lambda D: 3**D}[control]
-    return {f"D = {D}": sp.Integer(count(D)) for D in (1, 2, 3)}
+    counts = {THEORY: (2, 4, 8), "D + 1": (2, 3, 4), "3^D": (3, 9, 27)}[control]
+    return {f"D = {D}": sp.Integer(count) for D, count in zip((1, 2, 3), counts, strict=True)}
 
 
 def _aligned_heads(lab: Lab) -> Formulas:
@@ -246,9 +247,9 @@ SOURCE = "Zhang et al. 2025"
 
 
 def _proof(name: str, title: str, statement: str, observable: str, **fields: Any) -> Claim:
-    known = {"source": SOURCE, "judge": identical, "reaches": "proved", "expected_level": "proved", "tier": "fast"}
-    text = {"title": title, "statement": statement, "observable": observable, "limit": "none: an identity"}
-    return Claim(id=f"proofs.{name}", **text, **(known | fields))
+    known: dict[str, Any] = {"source": SOURCE, "judge": identical, "reaches": "proved", "expected_level": "proved"}
+    known |= {"title": title, "statement": statement, "observable": observable, "limit": "none: an identity"}
+    return Claim(id=f"proofs.{name}", tier="fast", **known | fields)
 
 
 CLAIMS = (

@@ -1,5 +1,7 @@
 """Statements that do not hold as they stand: each with its smallest counterexample and what holds instead."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -97,7 +99,7 @@ def _stated_idle(lab: Lab, control: str) -> tuple[bool, ...]:
     return rest, rest, False
 
 
-def _refuted(name: str, title: str, statement: str, observable: str, corrected: str, **fields: object) -> Claim:
+def _refuted(name: str, title: str, statement: str, observable: str, corrected: str, **fields: Any) -> Claim:
     return Claim(
         id=f"refuted.{name}",
         title=title,
