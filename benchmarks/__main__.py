@@ -19,11 +19,11 @@ MODULES = {
     "steps": ("full_block", "many_starts", "population_steps", "accumulation"),
     "courses": ("closed_forms", "reduced_flow", "full_flow"),
     "growth": ("growth",),
-    "runs": ("merged", "separate", "low_rank", "softmax"),
+    "runs": ("merged", "softmax", "softmax_large", "separate", "low_rank"),
 }
 """Module → its groups, the quick ones first."""
 
-THREADED = ("merged", "separate", "low_rank", "softmax")
+THREADED = ("merged", "softmax", "softmax_large", "separate", "low_rank")
 """Groups with peers that use all cores: ours does too, on tokens."""
 
 

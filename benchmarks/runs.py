@@ -62,9 +62,10 @@ def linear(problem: Problem) -> Times:
     return found
 
 
-def softmax() -> Times:
-    """Seconds of a step on tokens of softmax attention, by problem and peer."""
-    by_problem = {title: _softmax_steps(problem) for title, problem in SOFTMAX.items()}
+def softmax(sequences: int) -> Times:
+    """Seconds of a step on tokens of softmax attention on so many prompts, by problem and peer."""
+    problems = {title: problem for title, problem in SOFTMAX.items() if problem.sequences == sequences}
+    by_problem = {title: _softmax_steps(problem) for title, problem in problems.items()}
     return {f"{title}: {name}": each for title, times in by_problem.items() for name, each in times.items()}
 
 
@@ -83,7 +84,8 @@ def _softmax_steps(problem: Problem) -> Times:
         name: (count, partial(each[0], count)) for name, each in made.items()
     }
     cases[OURS_TOKENS] = (count, lambda: train(problem.model, data, start, steps=count, **options))
-    return alternating(cases, rounds=7, cold=cold)
+    found = alternating(cases, rounds=7, cold=cold)
+    return {name: each | {"threads": made[name][2]} if name in made else each for name, each in found.items()}
 
 
 def _peers(problem: Problem, tokens: Any, start: Any) -> dict[str, Peer]:
@@ -128,5 +130,6 @@ GROUPS: dict[str, Callable[[], Times]] = {
     "merged": lambda: linear(MERGED),
     "separate": lambda: linear(SEPARATE),
     "low_rank": lambda: linear(LOW_RANK),
-    "softmax": softmax,
+    "softmax": lambda: softmax(5_000),
+    "softmax_large": lambda: softmax(80_000),
 }

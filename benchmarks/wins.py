@@ -11,7 +11,12 @@ WHOLE = ("merged", "separate", "low_rank")
 LARGE = ("10⁶ inversions", "staircase, D = 1000")
 """Closed forms that no peer was asked for."""
 
-OURS_BY_GROUP = {"softmax": OURS_TOKENS, "reduced_flow": "attndyn", "full_flow": "DOP853"}
+OURS_BY_GROUP = {
+    "softmax": OURS_TOKENS,
+    "softmax_large": OURS_TOKENS,
+    "reduced_flow": "attndyn",
+    "full_flow": "DOP853",
+}
 """What stands for the package in groups of several problems; `flow` chooses DOP853 unless told otherwise."""
 
 
@@ -28,6 +33,8 @@ def compared(found: Measured) -> Iterator[tuple[str, str, float]]:
         for peer in found.get(group, {}):
             if peer not in (ours, OURS_TOKENS, *LARGE):
                 yield group.replace("_", " "), peer, ratio(found[group], peer, ours)
+                if OURS_TOKENS in found[group]:
+                    yield f"{group.replace('_', ' ')}, on tokens", peer, ratio(found[group], peer, OURS_TOKENS)
     for group, ours in OURS_BY_GROUP.items():
         for name in found.get(group, {}):
             problem, peer = name.split(": ")

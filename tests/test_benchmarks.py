@@ -115,7 +115,11 @@ def test_every_win_of_a_peer_is_listed(suite):
         },
     }
     lines = [line for line in suite["wins"].wins(found).splitlines() if line.startswith("- ")]
-    assert lines == ["- merged: JAX, in 0.25 of our time.", "- full flow, saddle: LSODA, in 0.50 of our time."]
+    assert lines == [
+        "- merged: JAX, in 0.25 of our time.",
+        "- merged, on tokens: JAX, in 0.50 of our time.",
+        "- full flow, saddle: LSODA, in 0.50 of our time.",
+    ]
     found["merged"]["JAX"] = one(4.0)  # control: a slower peer is not listed
     assert "JAX" not in suite["wins"].wins(found)
 
