@@ -29,11 +29,11 @@ HEAD = """\
 Written by `make benchmarks` on {machine}.
 
 Every figure is a ratio of medians over five or more rounds in which the cases take turns, in one process. The
-package computes in float64 throughout; PyTorch uses all cores, as it does by default, or one where that is faster;
-JAX, and the package on tokens, use all; the package on statistics uses one. *Cold* is a first call, with whatever
-it compiles. A peer's losses are compared with ours before it is timed: 1e-9 in float64, 1e-4 in float32. All fast
-paths are held to the plain one on tokens, 1e-9 over 500 steps, by `tests/test_simulate_fast.py`. Other work shared
-the machine: trust the ratios more than the times.
+package computes in float64 throughout; PyTorch uses all cores, as it does by default, but one where a row says
+so since that is faster; JAX, and the package on tokens, use all; the package on statistics uses one. *Cold* is a
+first call, with whatever it compiles. A peer's losses are compared with ours before it is timed: 1e-9 in float64,
+1e-4 in float32. All fast paths are held to the plain one on tokens, 1e-9 over 500 steps, by
+`tests/test_simulate_fast.py`. Other work shared the machine: trust the ratios more than the times.
 """
 
 
@@ -70,7 +70,7 @@ def runs(found: Mapping[str, Times]) -> str:
         times = found[name]
         rows = [
             (
-                f"{peer}{', one thread' if each.get('threads') == 1 and 'PyTorch' in peer else ''}",
+                shown(peer, each),
                 quantity(typical(times, peer)),
                 quantity(each["cold"]),
                 times_as(times, peer, OURS),
@@ -130,7 +130,12 @@ def softmax(times: Times) -> str:
         for name in (each for each in times if each.startswith(problem) and each != mine):
             relative = ratio(times, name, mine)
             who = "ours is faster" if relative >= 1 else "**the peer is faster**"
-            cells = (problem, name.split(": ")[1], quantity(typical(times, name)), quantity(typical(times, mine)))
+            cells = (
+                problem,
+                shown(name.split(": ")[1], times[name]),
+                quantity(typical(times, name)),
+                quantity(typical(times, mine)),
+            )
             rows.append((*cells, f"{relative:.2f}", who))
     head = ("", "peer", "its step", "our step", "relative", "")
     return "\n".join(["## Softmax, on tokens\n", "Ours is float64 whatever the peer has.\n", table(head, rows)])
@@ -158,7 +163,9 @@ def floors(found: Mapping[str, Times]) -> str:
 FLOORS_TEXT = """\
 The floor is, on statistics, one symmetric matrix-vector product (64 starts: the product with 64 columns); on
 moments, merged, one copy of the weights; for summing up statistics, the general matrix product of the same size
-and the symmetric one.
+and the symmetric one. What misses its aim: 64 starts at D = 4, where a product with 64 columns takes 10 µs and the
+weights of 64 models have to be unpacked, multiplied and moved besides; and large merged moments, where a step reads
+and writes all weights once, like a copy, but goes over each head twice on the way.
 """
 
 
@@ -238,6 +245,11 @@ def grown(times: Times) -> str:
         rows.append((name, ", ".join(f"{value:,}" for value in values), f"{fitted:.2f}", f"{expected:g}", why))
     text = "Cost ∝ size^exponent. Where a fitted exponent is smaller, costs that do not grow still count.\n"
     return "\n".join(["## Growth\n", text, table(("what, size", "values", "fitted", "expected", "because"), rows)])
+
+
+def shown(peer: str, each: Mapping[str, object]) -> str:
+    """A peer's name, with its threads if they were not the default."""
+    return f"{peer}, one thread" if "PyTorch" in peer and each.get("threads") == 1 else peer
 
 
 def quantity(seconds: float) -> str:

@@ -103,8 +103,8 @@ def population_steps() -> Times:
         }
         if kind is None and size == WIDE:
             weights, room = start["key_query"], np.empty_like(start["key_query"])
-            cases["copy"] = (1, lambda weights=weights, room=room: np.copyto(room, weights))
-        found |= {f"{title}: {name}": each for name, each in alternating(cases).items()}
+            cases["copy"] = (20, lambda weights=weights, room=room: [np.copyto(room, weights) for _ in range(20)])
+        found |= {f"{title}: {name}": each for name, each in alternating(cases, rounds=9).items()}
     return found
 
 
