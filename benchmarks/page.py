@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -42,7 +42,7 @@ def page(found: Mapping[str, Times], missing: Sequence[str] = ()) -> str:
     parts = [HEAD.format(machine=machine())]
     if missing:
         parts.append(f"Not measured yet, so not shown: {', '.join(missing)}.\n")
-    parts += [section(found) for groups, section in SECTIONS if any(group in found for group in groups)]
+    parts += [section(found) for needs, groups, section in SECTIONS if needs(group in found for group in groups)]
     return "\n".join(parts)
 
 
@@ -266,13 +266,15 @@ def times_as(times: Times, name: str, ours: str) -> str:
     return f"{value:,.0f} ×" if value >= 10 else f"{value:.2g} ×"
 
 
-SECTIONS: tuple[tuple[tuple[str, ...], Callable[[Mapping[str, Times]], str]], ...] = (
-    (tuple(RUNS), runs),
-    (SOFTMAX, lambda found: softmax({**found.get(SOFTMAX[0], {}), **found.get(SOFTMAX[1], {})})),
-    (("process",), lambda found: process(found["process"])),
-    (("full_block",), floors),
-    (("closed_forms",), courses),
-    ((*RUNS, *SOFTMAX, "closed_forms"), wins),
-    (("growth",), lambda found: grown(found["growth"])),
+SECTIONS: tuple[
+    tuple[Callable[[Iterable[bool]], bool], tuple[str, ...], Callable[[Mapping[str, Times]], str]], ...
+] = (
+    (any, tuple(RUNS), runs),
+    (any, SOFTMAX, lambda found: softmax({**found.get(SOFTMAX[0], {}), **found.get(SOFTMAX[1], {})})),
+    (all, ("process",), lambda found: process(found["process"])),
+    (all, ("full_block", "many_starts", "population_steps", "accumulation"), floors),
+    (all, ("closed_forms", "reduced_flow", "full_flow"), courses),
+    (any, (*RUNS, *SOFTMAX, "closed_forms", "reduced_flow", "full_flow"), wins),
+    (all, ("growth",), lambda found: grown(found["growth"])),
 )
-"""The groups that a section reads → the section."""
+"""Whether a section needs any or all of its groups, the groups, and the section."""

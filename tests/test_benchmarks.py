@@ -133,3 +133,8 @@ def test_a_page_of_some_groups_names_the_others(suite):
     assert "not shown: softmax." in shown
     assert "## Floors" not in shown
     assert "Not measured" not in suite["page"].page(found)
+
+
+def test_any_one_group_makes_a_page(suite):
+    for group in ("full_block", "reduced_flow", "softmax", "merged", "closed_forms"):
+        assert suite["page"].page({group: {}}).startswith("# Benchmarks")
