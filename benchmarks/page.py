@@ -85,6 +85,7 @@ RUNS_TEXT = """\
 Tokens are in memory on all sides; every peer takes turns with ours, which includes summing up the statistics. On
 statistics a run is timed whole; elsewhere 20 steps are, and a whole run is extrapolated from them. Cold: the first
 whole run for us, the first two steps for a peer. *At the very least* is a peer's fastest round over our slowest.
+At low rank, peers that compute all rows are left out: they take minutes each and no aim speaks of them.
 """
 
 

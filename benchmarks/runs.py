@@ -30,8 +30,6 @@ TORCH = {
 }
 """Peers by name, and how they are made."""
 
-SLOWEST = "PyTorch, all rows, eager, float32"
-
 JAX = {f"JAX jit + scan, query row, {precision}": precision == "float32" for precision in ("float64", "float32")}
 
 
@@ -51,7 +49,7 @@ def linear(problem: Problem) -> Times:
     found: Times = {OURS: {"cold": seconds(whole), "seconds": []}}
     each = max(1, 20 // ROUNDS)
     for name, make in peers.items():
-        if "all rows" in name and problem is LOW_RANK and name != SLOWEST:
+        if "all rows" in name and problem is LOW_RANK:
             continue  # minutes each, and nothing that the other two problems do not show
         run, cold, threads = _fastest(name, make, ours)
         times = alternating({name: (each, partial(run, each)), OURS: (1, whole)}, cold={name: cold})
