@@ -43,7 +43,10 @@ RESULTS: dict[str, tuple[Result, ...]] = {
             "How far it reaches when all weights are trained",
             ("network.gap_of_weights", "network.gap_of_losses", "limits.sequences"),
         ),
-        Result("Two fixed points", ("fixed_points.count", "fixed_points.index")),
+        Result(
+            "Two fixed points",
+            ("fixed_points.count", "fixed_points.index", "saddle.two_points", "saddle.curvature"),
+        ),
         Result("Gradient flow of the restricted block", ("proofs.merged_flow",)),
         Result("Global minimum", ("limits.sequences", "merged.size_general")),
         Result("The algorithm learned: one preconditioned gradient step", ("one_drop.algorithm",)),
@@ -58,7 +61,7 @@ RESULTS: dict[str, tuple[Result, ...]] = {
             ("merged_general", "growing_mode_order"),
         ),
         Result("White time course, unbalanced", ("one_drop.unbalanced",), ("merged_white",)),
-        Result("Drop time ∝ ln(1/scale)", ("one_drop.time",)),
+        Result("Drop time ∝ ln(1/scale)", ("one_drop.time", "saddle.delay")),
     ),
     "Separate key and query, rank one": (
         Result("Equivalence with a sum of three-layer convolutional linear networks", ("network.separate",)),

@@ -11,6 +11,7 @@ SECTIONS = (
     "fixed_points",
     "merged",
     "one_drop",
+    "saddle",
     "separate",
     "low_rank",
     "network",

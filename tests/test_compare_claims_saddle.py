@@ -1,0 +1,56 @@
+"""The search for points at rest: what its judge takes for all of them, and for too few or too many."""
+
+import numpy as np
+import pytest
+
+from attndyn import Merged, Task
+from attndyn.compare.claims.saddle import STARTS, _flat, _inside, _one_for_one, _search, _task, _weights
+from attndyn.compare.landing import effective_map
+from attndyn.simulate import initial_weights
+from attndyn.theory import population
+
+ZERO, MINIMUM, THIRD = np.zeros((2, 2)), np.eye(2), np.diag([1.0, 0.0])
+THREE = Task(eigenvalues=[3, 2, 1], context_length=5)
+
+
+def judged(found, stuck=0, known=(ZERO, MINIMUM)):
+    return _one_for_one([list(known)], ([list(found)], stuck)).agrees
+
+
+def test_all_maps_and_no_other_must_be_found():
+    assert judged([ZERO, MINIMUM, MINIMUM + 1e-9])
+    assert not judged([ZERO, ZERO])
+    assert not judged([ZERO, MINIMUM, THIRD])
+    assert not judged([ZERO, MINIMUM + 1e-6])
+    assert judged([ZERO, MINIMUM, THIRD], known=(ZERO, MINIMUM, THIRD))
+
+
+def test_a_search_that_gets_stuck_often_shows_nothing():
+    assert judged([ZERO, MINIMUM] * 9, stuck=2)
+    assert not judged([ZERO, MINIMUM] * 9, stuck=3)
+
+
+def test_weights_of_the_block_are_placed_and_read_back():
+    model = Merged(heads=2)
+    inside, values = _inside(model, 3), np.arange(1.0, 21.0)
+    weights = _weights(values, inside)
+    assert np.array_equal(_flat(weights, inside), values)
+    restricted = initial_weights(model, THREE, 1.0, 0, "restricted")
+    assert all(np.all(restricted[name][..., :3][~mask[..., :3]] == 0) for name, mask in inside.items())
+
+
+@pytest.mark.parametrize("seed", [11, 12])
+def test_searches_end_at_the_saddle_and_at_the_minimum(seed):
+    task = _task(seed)
+    found = _search(task, seed)
+    sizes = np.array([np.max(np.abs(each)) for each in found])
+    assert len(found) >= 0.9 * STARTS
+    assert 0 < np.sum(sizes < 1e-9) < len(found)
+    minimum = population(task, Merged(heads=3)).minimum
+    assert all(np.allclose(each, minimum, atol=1e-9) for each in np.array(found)[sizes > 1e-9])
+
+
+def test_the_map_of_the_block_is_v_times_u():
+    inside = _inside(Merged(heads=1), 2)
+    weights = _weights(np.array([2.0, 1.0, 0.0, 0.0, 3.0]), inside)
+    assert np.array_equal(effective_map(Merged(heads=1), weights), np.diag([2.0, 6.0]))
