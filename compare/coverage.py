@@ -52,7 +52,7 @@ RESULTS: dict[str, tuple[Result, ...]] = {
         Result("The algorithm learned: one preconditioned gradient step", ("one_drop.algorithm",)),
         Result(
             "White time course: balanced, and from random weights",
-            ("proofs.white_course", "merged.growing_mode_white", "merged.size_white"),
+            ("merged.balanced", "proofs.white_course", "merged.growing_mode_white", "merged.size_white"),
             ("merged_white",),
         ),
         Result(
@@ -61,6 +61,7 @@ RESULTS: dict[str, tuple[Result, ...]] = {
             ("merged_general", "growing_mode_order"),
         ),
         Result("White time course, unbalanced", ("one_drop.unbalanced",), ("merged_white",)),
+        Result("Conservation law", ("merged.conservation", "proofs.conservation"), ("conservation",)),
         Result("Drop time ∝ ln(1/scale)", ("one_drop.time", "saddle.delay")),
     ),
     "Separate key and query, rank one": (

@@ -5,23 +5,27 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from ...simulate import Experiment, Trajectory, flow, initial_weights
+from ...model import Weights
+from ...simulate import flow, initial_weights, sample, statistics, train
 from ...task import Task
-from ...theory import growing_mode, population, time_course
-from ...theory.merged import aligned_amplitudes
+from ...theory import conserved_quantities, growing_mode, population, time_course
+from ...theory.merged import aligned_amplitudes, white_amplitudes
 from ..claim import THEORY, Claim, Lab
 from ..evidence import Evidence
 from ..experiments import FOUR, MERGED, WHITE, merged, seeds
-from ..metrics import crossing_times
-from ..variants import LONGER_CONTEXT, MOMENTS, TRACE_DROPPED, unlimited, variant, with_context
-from .judging import LEVEL, aligned_loss, converges, same, student_quantile
+from ..variants import LONGER_CONTEXT, MOMENTS, unlimited, variant, with_context
+from .judging import aligned_loss, converges, same
+from .merged_size import HALF_DROPPED, size_claim
 
 FloatArray = NDArray[np.float64]
 
 SCALES = (1e-2, 3e-3, 1e-3, 3e-4)
 VALUE_ALONE = "value rows alone make w₀"
-HALF_DROPPED = "½ of the growing mode dropped"
 ALIGNED_TIMES = np.linspace(0, 8, 81)
+BALANCED, BALANCED_TIMES = (1e-4, 1e-2, 0.5), np.linspace(0, 6, 121)
+ROOT, SLOWER = "w₀ for w₀²", "e^{αt} for e^{2αt}"
+RATES = (8e-4, 4e-4, 2e-4, 1e-4)
+VALUES, TWICE = "value rows alone", "2⟨B, B⟩ for ⟨B, B⟩"
 
 
 def _aligned_start() -> tuple[float, FloatArray]:
@@ -30,16 +34,67 @@ def _aligned_start() -> tuple[float, FloatArray]:
 
 
 def _aligned_flow(lab: Lab) -> list[FloatArray]:
-    s0, u0 = _aligned_start()
-    start = initial_weights(MERGED, FOUR, u0, scheme="aligned")
-    start["value"] *= s0 / np.linalg.norm(u0)
-    return [flow(MERGED, unlimited(FOUR, MERGED), start, ALIGNED_TIMES).loss]
+    return [_shared_flow(FOUR, lab, *_aligned_start(), ALIGNED_TIMES)]
+
+
+def _shared_flow(task: Task, lab: Lab, s0: float, u0: FloatArray, times: FloatArray) -> FloatArray:
+    """Loss of the flow of all heads, each with its random share of one matrix diag(u₀) and of s₀."""
+    one = initial_weights(MERGED, task, u0, scheme="aligned")
+    share = np.random.default_rng(lab.seeds(1)[0]).standard_normal(MERGED.head_count)
+    share /= np.linalg.norm(share)
+    value, matrix = one["value"][0] * s0 / np.linalg.norm(u0), one["key_query"][0]
+    start = {"value": share[:, None] * value, "key_query": share[:, None, None] * matrix}
+    return flow(MERGED, unlimited(task, MERGED), start, times).loss
 
 
 def _aligned_ode(lab: Lab, control: str) -> list[FloatArray]:
     moments = variant(FOUR, MERGED, control)
     s, u = aligned_amplitudes(moments, ALIGNED_TIMES, *_aligned_start())
     return [aligned_loss(moments, s[:, None] * u)]
+
+
+def _balanced_flows(lab: Lab) -> list[FloatArray]:
+    return [_shared_flow(WHITE, lab, w, np.full(4, w / 2), BALANCED_TIMES) for w in BALANCED]
+
+
+def _balanced_courses(lab: Lab, control: str) -> list[FloatArray]:
+    moments = variant(WHITE, MERGED, control if control in MOMENTS else THEORY)
+    alpha, kappa = float(np.linalg.norm(moments.b)), float(moments.a[0] * moments.lam[0])
+    times = BALANCED_TIMES / (2 if control == SLOWER else 1)
+    losses = []
+    for w in BALANCED:
+        begin = float(np.sqrt(w)) if control == ROOT else w
+        s, u = white_amplitudes(times, begin, begin, alpha, kappa)
+        losses.append(aligned_loss(moments, np.repeat(s * u / 2, 4).reshape(-1, 4)))
+    return losses
+
+
+def _descents(lab: Lab) -> list[tuple[Weights, Weights]]:
+    """Weights before and after descent to one flow time, for each learning rate; full weights, sampled data."""
+    seed = lab.seeds(1)[0]
+    source, start = statistics(sample(FOUR, 2_000, seed), MERGED), initial_weights(MERGED, FOUR, 0.1, seed)
+    return [
+        (start, train(MERGED, source, start, learning_rate=rate, steps=round(1 / rate)).final) for rate in RATES
+    ]
+
+
+def _quantities(lab: Lab, control: str) -> Callable[[Weights], FloatArray]:
+    """What a variant of the theory says is conserved."""
+    factors = {VALUES: (1.0, 0.0), TWICE: (1.0, np.sqrt(2.0))}
+    value, matrices = factors.get(control, (1.0, 1.0))
+
+    def conserved(weights: Weights) -> FloatArray:
+        changed = {"value": value * weights["value"], "key_query": matrices * weights["key_query"]}
+        return conserved_quantities(MERGED, changed)["value_key_query"]
+
+    return conserved
+
+
+def _drift_is_first_order(
+    predicted: Callable[[Weights], FloatArray], observed: list[tuple[Weights, Weights]]
+) -> Evidence:
+    before, after = ([predicted(pair[side]) for pair in observed] for side in (0, 1))
+    return converges(RATES, 1, name="η")(before, after)
 
 
 def _random_flows(task: Task, lab: Lab) -> list[FloatArray]:
@@ -68,49 +123,6 @@ def _growing_courses(task: Task, lab: Lab, control: str) -> list[FloatArray]:
         wrong = with_context(task, 32) if control == LONGER_CONTEXT else task
         courses.append(time_course(wrong, MERGED, _times(task, scale), w0).loss)
     return courses
-
-
-def _drops(task: Task, lab: Lab) -> FloatArray:
-    """Flow time of the drop's middle and final loss of every run at the published size, (seeds, 2)."""
-    return np.array([_drop(task, lab.run(each)) for each in merged(task, lab.seed)])
-
-
-def _drop(task: Task, run: Trajectory) -> tuple[float, float]:
-    return _half_time(task, run.flow_time, run.loss), float(run.loss[-1])
-
-
-def _half_time(task: Task, time: FloatArray, loss: FloatArray) -> float:
-    moments = population(task, MERGED)
-    return float(crossing_times(time, loss, [(moments.c + moments.minimum_loss) / 2])[0])
-
-
-def _predicted_drops(task: Task, lab: Lab, control: str) -> FloatArray:
-    return np.array([_predicted_drop(task, each, control) for each in merged(task, lab.seed)])
-
-
-def _predicted_drop(task: Task, each: Experiment, control: str) -> tuple[float, float]:
-    start = initial_weights(MERGED, task, each.scale, each.seed, each.scheme)
-    moments = variant(task, MERGED, control if control in MOMENTS else THEORY)
-    w0 = growing_mode(moments, start) * (2 if control == HALF_DROPPED else 1)
-    times = np.linspace(0, 2 * each.learning_rate * each.steps, 4000)
-    mode = moments.b / np.linalg.norm(moments.b)
-    s, u = aligned_amplitudes(moments, times, w0, w0 * mode)
-    loss = aligned_loss(moments, s[:, None] * u)
-    return _half_time(task, times, loss), float(loss[-1])
-
-
-def _agree_on_average(predicted: FloatArray, observed: FloatArray) -> Evidence:
-    """Mean relative difference over the seeds no further from 0 than Student's t allows, for both numbers."""
-    relative = observed / predicted - 1
-    mean, error = relative.mean(axis=0), relative.std(axis=0, ddof=1) / np.sqrt(len(relative))
-    agrees = bool(np.all(np.abs(mean) <= student_quantile(len(relative) - 1) * error))
-    shown = [f"{100 * m:+.2f} ± {100 * e:.2f} %" for m, e in zip(mean, error, strict=True)]
-    time, final = predicted.mean(axis=0)
-    return Evidence(
-        agrees,
-        f"time of drop {shown[0]}, final loss {shown[1]}",
-        f"{time:.3f}, {final:.5f} within Student's t at {LEVEL}",
-    )
 
 
 def _steps_down(task: Task, lab: Lab) -> list[int]:
@@ -143,22 +155,9 @@ def _growing_claim(name: str, task: Task, order: str, scale: Callable[[FloatArra
         predict=lambda lab, control: _growing_courses(task, lab, control),
         judge=converges(SCALES, 1, scale, order),
         controls=(VALUE_ALONE, HALF_DROPPED, LONGER_CONTEXT),
-    )
-
-
-def _size_claim(name: str, task: Task) -> Claim:
-    return Claim(
-        id=f"merged.size_{name}",
-        title=f"Gradient descent at D = 4, N = 31, H = 8 drops when and to where it should ({name} Λ)",
-        source="Zhang et al. 2025, simulations of merged attention",
-        statement=r"L(t) = c - 2\,b\cdot(s u) + \sum_d a_d\lambda_d\,(s u_d)^2",
-        observable="time of the drop's middle and final loss, twelve data sets of 80,000 sequences, all weights",
-        limit="P → ∞, initial scale → 0, step → 0: within the scatter over the data sets",
-        measure=lambda lab: _drops(task, lab),
-        predict=lambda lab, control: _predicted_drops(task, lab, control),
-        judge=_agree_on_average,
-        controls=(TRACE_DROPPED, LONGER_CONTEXT, HALF_DROPPED),
-        experiments=lambda seed: merged(task, seed),
+        order=1,
+        hypotheses=("restricted block, unlimited data",),
+        figure="growing_mode_order",
     )
 
 
@@ -174,12 +173,47 @@ CLAIMS = (
         predict=_aligned_ode,
         judge=same(1e-9, ALIGNED_TIMES, ("flow time", "loss")),
         controls=MOMENTS,
+        hypotheses=("restricted block, unlimited data", "Λ and Ω in one basis"),
+        tier="fast",
+    ),
+    Claim(
+        id="merged.balanced",
+        title="On white inputs a balanced start follows the closed form exactly",
+        source="Zhang et al. 2025, time course of merged attention for white covariance",
+        statement=(
+            r"v u = \frac{\alpha e^{2\alpha t}}{\kappa(e^{2\alpha t}-1) + \alpha/w_0^2},"
+            r"\quad \alpha = \lambda^2\sqrt D,\ \kappa = \lambda^3(1 + (1 + D)/N)"
+        ),
+        observable="loss of the full gradient flow of eight heads, starts of size 1e-4, 1e-2 and 0.5",
+        limit="none: exact",
+        measure=_balanced_flows,
+        predict=_balanced_courses,
+        judge=same(1e-9, BALANCED_TIMES, ("flow time", "loss")),
+        controls=(*MOMENTS, ROOT, SLOWER),
+        hypotheses=("restricted block, unlimited data", "Λ = λI", "U_h = v̂_h u I/√D with u = |v| = w₀"),
+        figure="merged_white",
+        tier="fast",
+    ),
+    Claim(
+        id="merged.conservation",
+        title="a_h·a_g − ⟨B_h, B_g⟩ is conserved for each pair of heads, up to the step size",
+        source="Zhang et al. 2025, conservation laws; Saxe et al. 2014",
+        statement=r"a_h^\top a_g - \langle B_h, B_g\rangle",
+        observable="change along gradient descent to flow time 2, all weights, 2,000 sequences",
+        limit="η → 0, error O(η)",
+        order=1,
+        measure=_descents,
+        predict=_quantities,
+        judge=_drift_is_first_order,
+        controls=(VALUES, TWICE),
+        hypotheses=("any data, no weight held",),
+        figure="conservation",
         tier="fast",
     ),
     _growing_claim("white", WHITE, "w² ln 1/w", lambda w: w**2 * np.log(1 / w)),
     _growing_claim("general", FOUR, "w", None),
-    _size_claim("white", WHITE),
-    _size_claim("general", FOUR),
+    size_claim("white", WHITE),
+    size_claim("general", FOUR),
     Claim(
         id="merged.one_drop",
         title="The loss of merged attention drops once",
@@ -192,5 +226,6 @@ CLAIMS = (
         judge=_one_drop,
         controls=("two drops",),
         experiments=lambda seed: merged(FOUR, seed),
+        figure="merged_general",
     ),
 )
