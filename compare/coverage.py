@@ -37,7 +37,8 @@ RESULTS: dict[str, tuple[Result, ...]] = {
     "Merged key and query": (
         Result(
             "Equivalence with the two-layer linear network on cubic features, weights and loss",
-            ("network.merged", "replay.mlp_cubic"),
+            ("network.merged", "network.tokens", "network.published_size", "replay.mlp_cubic"),
+            ("network",),
         ),
         Result(
             "How far it reaches when all weights are trained",

@@ -52,6 +52,14 @@ def merged(task: Task, seed: int, sequences: int = 80_000) -> tuple[Experiment, 
     return tuple(run.with_seed(each) for each in seeds(seed, 12))
 
 
+def merged_published(task: Task, seed: int) -> Experiment:
+    """The merged run of the published settings: 5,000 sequences, scale 1e-6, rate 1e-3, 6,001 steps."""
+    first = seeds(seed)[0]
+    return Experiment(
+        task, MERGED, 5_000, 1e-6, learning_rate=1e-3, steps=6_001, seed=first, whiten=True, centre=True, record=10
+    )
+
+
 def separate(seed: int) -> tuple[Experiment, ...]:
     """Separate rank-one runs, one a seed: the published steps and on until all four directions are learned."""
     run = Experiment(

@@ -16,6 +16,7 @@ from .limits import conservation, gradient_flow, growing_mode_order
 from .low_rank import low_rank
 from .maps import fixed_points
 from .merged import merged_general, merged_white
+from .network import network
 from .predictor import predictor
 from .recordings import replay
 from .separate import separate_loss, separate_staircase, separate_weights
@@ -35,6 +36,7 @@ FIGURES: dict[str, Callable[[Lab], "Figure"]] = {
     "low_rank": low_rank,
     "merged_general": merged_general,
     "merged_white": merged_white,
+    "network": network,
     "predictor": predictor,
     "regression": regression,
     "replay": replay,
