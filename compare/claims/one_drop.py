@@ -10,7 +10,7 @@ from ...theory import population
 from ...theory.merged import half_loss_time, white_amplitudes
 from ...theory.predictors import preconditioned_step
 from ..claim import THEORY, Claim, Lab
-from ..experiments import WHITE
+from ..experiments import FOUR, WHITE
 from ..metrics import crossing_times
 from ..variants import LONGER_CONTEXT, MOMENTS, TRACE_DROPPED, unlimited, variant
 from .judging import aligned_loss, converges, same
@@ -25,6 +25,14 @@ NOISY = Task(
     noise_variance=0.1,
     context_length=31,
 )
+OBLIQUE = Task(
+    covariance=[[0.5, 0.2], [0.2, 0.3]],
+    teacher_covariance=[[1.0, -0.4], [-0.4, 0.8]],
+    noise_variance=0.2,
+    context_length=8,
+)
+TASKS = (WHITE, FOUR, NOISY, OBLIQUE)
+"""White, general, with noise and unlike teachers, and with Λ and Ω in different bases."""
 PROMPTS = 500
 SCALES = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4)
 TIMES = np.linspace(0, 8, 81)
@@ -33,19 +41,31 @@ STARTS = ((0.3, 0.05), (0.02, 0.3), (0.3, -0.1))
 
 
 def _outputs(lab: Lab) -> list[FloatArray]:
-    """Predictions of fresh prompts by weights that the flow has brought to rest."""
-    start = initial_weights(MODEL, NOISY, 0.1, lab.seeds(1)[0], "restricted")
-    run = flow(MODEL, unlimited(NOISY, MODEL), start, [0.0, 20_000.0])
-    tokens = sample(NOISY, PROMPTS, lab.seeds(1)[0], split="test").tokens
-    return [np.asarray(predict(MODEL, MODEL.heads(run.final), tokens))]
+    """Predictions of fresh prompts by weights that the flow has brought to rest, for every task."""
+    return [_output(task, lab.seeds(1)[0]) for task in TASKS]
+
+
+def _output(task: Task, seed: int) -> FloatArray:
+    start = initial_weights(MODEL, task, 0.1, seed, "restricted")
+    run = flow(MODEL, unlimited(task, MODEL), start, [0.0, 4_000.0])
+    return np.asarray(predict(MODEL, MODEL.heads(run.final), _prompts(task, seed)))
+
+
+def _prompts(task: Task, seed: int) -> FloatArray:
+    return sample(task, PROMPTS, seed, split="test").tokens
 
 
 def _steps(lab: Lab, control: str) -> list[FloatArray]:
     """One step of gradient descent on the same prompts, with the preconditioner of the theory."""
-    tokens = sample(NOISY, PROMPTS, lab.seeds(1)[0], split="test").tokens
-    minimum = variant(NOISY, MODEL, control if control in MOMENTS else THEORY).minimum
-    preconditioner = np.linalg.inv(NOISY.covariance) if control == "Newton's step" else minimum
-    return [preconditioned_step(tokens[:, :-1, :-1], tokens[:, :-1, -1], tokens[:, -1, :-1], preconditioner)]
+    return [_step(task, lab.seeds(1)[0], control) for task in TASKS]
+
+
+def _step(task: Task, seed: int, control: str) -> FloatArray:
+    tokens = _prompts(task, seed)
+    minimum = variant(task, MODEL, control if control in MOMENTS else THEORY).minimum
+    preconditioners = {"Newton's step": np.linalg.inv(task.covariance), "plain gradient step": np.eye(len(minimum))}
+    x, y, query = tokens[:, :-1, :-1], tokens[:, :-1, -1], tokens[:, -1, :-1]
+    return preconditioned_step(x, y, query, preconditioners.get(control, minimum))
 
 
 def _white_flows(lab: Lab) -> list[FloatArray]:
@@ -115,12 +135,13 @@ CLAIMS = (
         title="Merged attention at rest makes one preconditioned gradient step on its prompt",
         source="Zhang et al. 2025, global minimum; Ahn et al. 2023, von Oswald et al. 2023",
         statement=r"\hat y_q = \beta^\top A^{-1} B \Lambda^{-1} x_q",
-        observable="predictions of 500 fresh prompts by trained weights, general teachers, noise",
+        observable="predictions of 500 fresh prompts by trained weights; white, general, noisy and oblique tasks",
         limit="none: exact at rest",
         measure=_outputs,
         predict=_steps,
-        judge=same(1e-7, axes=("prompt", "prediction")),
-        controls=(*MOMENTS, "Newton's step"),
+        judge=same(1e-9, axes=("prompt", "prediction")),
+        controls=(*MOMENTS, "Newton's step", "plain gradient step"),
+        hypotheses=("at rest, restricted block, unlimited data", "any Λ and Ω, noise"),
         tier="fast",
     ),
     Claim(
@@ -134,6 +155,7 @@ CLAIMS = (
         predict=_white_courses,
         judge=same(1e-9, TIMES, ("flow time", "loss")),
         controls=(TRACE_DROPPED, LONGER_CONTEXT, "balanced"),
+        hypotheses=("restricted block, unlimited data", "Λ = λI", "U_h = v̂_h u I/√D"),
         figure="merged_white",
         tier="fast",
     ),
