@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from attndyn import Merged, Task
-from attndyn.compare.claims.saddle import STARTS, _flat, _inside, _one_for_one, _search, _task, _weights
+from attndyn.compare.claims.saddle import STARTS, _flat, _inside, _one_for_one, _search, _task, _weights, crossing
 from attndyn.compare.landing import effective_map
-from attndyn.simulate import initial_weights
+from attndyn.compare.metrics import crossing_times
+from attndyn.compare.variants import unlimited
+from attndyn.simulate import flow, initial_weights
 from attndyn.theory import population
 
 ZERO, MINIMUM, THIRD = np.zeros((2, 2)), np.eye(2), np.diag([1.0, 0.0])
@@ -54,3 +56,15 @@ def test_the_map_of_the_block_is_v_times_u():
     inside = _inside(Merged(heads=1), 2)
     weights = _weights(np.array([2.0, 1.0, 0.0, 0.0, 3.0]), inside)
     assert np.array_equal(effective_map(Merged(heads=1), weights), np.diag([2.0, 6.0]))
+
+
+def test_a_crossing_is_found_as_on_a_dense_grid_and_not_beyond_the_end():
+    model = Merged(heads=2)
+    start = initial_weights(model, THREE, 1e-2, 4, "restricted")
+    times = np.linspace(0, 4, 20_001)
+    run = flow(model, unlimited(THREE, model), start, times)
+    level = (run.loss[0] + run.loss[-1]) / 2
+    found = crossing(THREE, model, start, level, 4.0)
+    assert found == pytest.approx(crossing_times(times, run.loss, [level])[0], rel=1e-6)
+    assert np.isnan(crossing(THREE, model, start, level, found / 2))
+    assert np.isnan(crossing(THREE, model, start, 0.0, 4.0))

@@ -11,9 +11,9 @@ from ...theory.merged import half_loss_time, white_amplitudes
 from ...theory.predictors import preconditioned_step
 from ..claim import THEORY, Claim, Lab
 from ..experiments import FOUR, WHITE
-from ..metrics import crossing_times
 from ..variants import LONGER_CONTEXT, MOMENTS, TRACE_DROPPED, unlimited, variant
 from .judging import aligned_loss, converges, same
+from .saddle import crossing
 
 FloatArray = NDArray[np.float64]
 
@@ -103,10 +103,8 @@ def _drop_time(scale: float, seed: int) -> float:
     moments = population(NOISY, MODEL)
     rate = float(np.linalg.norm(moments.B))
     start = initial_weights(MODEL, NOISY, scale, seed, "restricted")
-    times = np.linspace(0, (np.log(1 / scale) + 6) / rate, 20_001)  # fine: crossings are interpolated
-    run = flow(MODEL, unlimited(NOISY, MODEL), start, times, rtol=1e-10)
-    half = (moments.c + moments.minimum_loss) / 2
-    middle = float(crossing_times(run.flow_time, run.loss, [half])[0])
+    last = (np.log(1 / scale) + 6) / rate
+    middle = crossing(NOISY, MODEL, start, (moments.c + moments.minimum_loss) / 2, last)
     return middle * rate - float(np.log(1 / scale))
 
 

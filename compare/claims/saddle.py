@@ -144,12 +144,22 @@ def _delays(lab: Lab) -> list[FloatArray]:
 def _middle(seed: int, scale: float) -> float:
     """Flow time at which the loss is half of what it was."""
     start = initial_weights(MERGED, FOUR, scale, seed, "restricted")
-    run = flow(MERGED, unlimited(FOUR, MERGED), start, np.linspace(0, 6, 601), rtol=1e-9)
-    half = [run.loss[0] / 2]
-    cell = int(np.searchsorted(run.flow_time, crossing_times(run.flow_time, run.loss, half)[0]))
-    near = np.concatenate([[0.0], np.linspace(run.flow_time[cell - 1], run.flow_time[cell], 101)])
-    fine = flow(MERGED, unlimited(FOUR, MERGED), start, near)
-    return float(crossing_times(near, fine.loss, half)[0])
+    begin = flow(MERGED, unlimited(FOUR, MERGED), start, [0.0]).loss[0]
+    return crossing(FOUR, MERGED, start, begin / 2, 6.0)
+
+
+def crossing(task: Task, model: Merged, start: Weights, level: float, last: float) -> float:
+    """Flow time before `last` at which the loss on unlimited data first comes down to a level; nan if it does not.
+
+    The flow is followed once coarsely, and once more finely where it crosses, so that interpolation does not show.
+    """
+    times = np.linspace(0, last, 601)
+    found = crossing_times(times, flow(model, unlimited(task, model), start, times, rtol=1e-9).loss, [level])[0]
+    if not np.isfinite(found):
+        return float("nan")
+    cell = int(np.searchsorted(times, found))
+    near = np.union1d(0.0, np.linspace(times[max(cell - 2, 0)], times[min(cell + 1, 600)], 301))
+    return float(crossing_times(near, flow(model, unlimited(task, model), start, near).loss, [level])[0])
 
 
 def _expected_delays(lab: Lab, control: str) -> list[FloatArray]:
