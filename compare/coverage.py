@@ -22,7 +22,7 @@ RESULTS: dict[str, tuple[Result, ...]] = {
             "The output is linear in the effective map, the loss quadratic",
             ("setting.statistics", "proofs.moments"),
         ),
-        Result("Moments of the task", ("setting.moments", "proofs.moments")),
+        Result("Moments of the task", ("setting.moments", "formulas.moments", "proofs.moments")),
         Result(
             "The published training code",
             (
@@ -62,6 +62,7 @@ RESULTS: dict[str, tuple[Result, ...]] = {
             ("merged_general", "growing_mode_order"),
         ),
         Result("White time course, unbalanced", ("one_drop.unbalanced",), ("merged_white",)),
+        Result("Time courses of every kind of start", ("courses.exact", "courses.unbalanced")),
         Result("Conservation law", ("merged.conservation", "proofs.conservation"), ("conservation",)),
         Result("Drop time ∝ ln(1/scale)", ("one_drop.time", "saddle.delay")),
     ),
@@ -74,7 +75,10 @@ RESULTS: dict[str, tuple[Result, ...]] = {
         Result("Their stability (beyond the paper)", ("fixed_points.index", "fixed_points.landing")),
         Result(
             "Scalar equations",
-            ("separate.aligned", "proofs.scalar_equations", "proofs.implicit_solution", "proofs.separate_flow"),
+            (
+                *("separate.aligned", "solutions.one_head", "proofs.scalar_equations"),
+                *("proofs.implicit_solution", "proofs.separate_flow"),
+            ),
             ("separate_staircase", "separate_weights"),
         ),
         Result(
@@ -84,9 +88,13 @@ RESULTS: dict[str, tuple[Result, ...]] = {
         ),
         Result(
             "Exit times from random weights (beyond the paper)",
-            ("separate.first_escape", "separate.exit_times", "separate.published_steps", "refuted.idle_heads"),
+            (
+                *("solutions.idle", "separate.first_escape", "separate.exit_times"),
+                *("separate.published_steps", "refuted.idle_heads"),
+            ),
             ("separate_staircase",),
         ),
+        Result("Non-greedy visits, and any Λ and Ω (beyond the paper)", ("ladders.visits",)),
         Result("Conservation laws", ("separate.conservation", "proofs.conservation"), ("conservation",)),
     ),
     "Separate key and query, low rank": (
@@ -98,12 +106,17 @@ RESULTS: dict[str, tuple[Result, ...]] = {
     "What is learned in context": (
         Result(
             "Principal component regression with ever more components",
-            ("in_context.components", "in_context.coefficients", "in_context.in_sample"),
+            (
+                *("in_context.components", "in_context.coefficients", "in_context.in_sample"),
+                "formulas.algorithms",
+            ),
             ("regression", "predictor"),
         ),
+        Result("Ridge regression, the posterior mean, to set beside it", ("formulas.ridge",)),
         Result(
             "In-context against in-weight learning",
             (
+                "formulas.features",
                 *("in_weight.moments", "in_weight.minimum", "in_weight.sequences", "in_weight.published_size"),
                 *(
                     "in_weight.gradual",

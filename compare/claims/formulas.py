@@ -1,0 +1,255 @@
+"""Formulas that no curve shows on its own, each against an independent computation."""
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...model import Merged, Separate
+from ...simulate import flow, initial_weights, predict, sample
+from ...task import Task
+from ...theory import (
+    feature_moments,
+    learned_prediction,
+    preconditioned_step,
+    principal_component_regression,
+    ridge,
+)
+from ..claim import THEORY, Claim, Lab
+from ..quadrature import WeightedPrompts, weighted_prompts
+from ..variants import NO_FOURTH_MOMENT, TRACE_DROPPED, unlimited, variant
+from .judging import same
+
+FloatArray = NDArray[np.float64]
+
+SOURCE = "Zhang et al. 2025"
+OBLIQUE: dict[str, Any] = {"covariance": [[1.0, 0.4], [0.4, 0.7]], "teacher_covariance": [[0.6, -0.3], [-0.3, 1.2]]}
+SHORT = (
+    Task(**OBLIQUE, noise_variance=0.3, context_length=1),
+    Task(**OBLIQUE, noise_variance=0.3, context_length=2),
+    Task([0.8], noise_variance=0.3, context_length="1..3"),
+)
+MIXED = Task([1.3, 0.5], noise_variance=0.2, context_length=1, fixed_teacher=[0.7, -0.4], in_context_fraction=0.6)
+TOKENS = Merged(heads=2, divisor="tokens")
+LENGTHS = (1, 6)
+NOISES = (0.0, 0.3)
+COMPONENTS = ((1,), (2,), (1, 2))
+TRAINED = Task([1.0, 0.5], context_length=6)
+SHARED = Separate(heads=1, divisor="tokens")
+
+
+def _integrated_moments(lab: Lab) -> list[FloatArray]:
+    """c, B, A, loss and slope at a map, of each task: integrated over all prompts, averaged over its lengths."""
+    found = []
+    for task in SHORT:
+        sums = [_moments_at(task, length) for length in task.context_lengths]
+        found += [np.mean(parts, axis=0) for parts in zip(*sums, strict=True)]
+    return found
+
+
+def _moments_at(task: Task, length: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+    tokens, target, weights = weighted_prompts(task, length, 3)
+    x, query = tokens[:, :-1, :-1], tokens[:, -1, :-1]
+    β = np.einsum("pn,pnd->pd", tokens[:, :-1, -1], x) / (length + 1)
+    c, (M, along) = weights @ target**2 + task.noise_variance, _map_and_direction(task)
+    # The loss is quadratic in M: central differences are exact.
+    maps = M + np.array([0.0, 1.0, -1.0])[:, None, None] * along
+    errors = target - np.einsum("pi,mij,pj->mp", β, maps, query, optimize=True)
+    loss, above, below = errors**2 @ weights + task.noise_variance
+    numbers = np.array([c, loss, (above - below) / 2])
+    return numbers, np.asarray((weights * target * β.T) @ query), np.asarray((weights * β.T) @ β)
+
+
+def _map_and_direction(task: Task) -> FloatArray:
+    return np.random.default_rng(5).standard_normal((2, task.dimension, task.dimension))
+
+
+def _stated_moments(lab: Lab, control: str) -> list[FloatArray]:
+    found = []
+    for task in SHORT:
+        moments, (M, along) = variant(task, TOKENS, control), _map_and_direction(task)
+        slope = np.sum(moments.gradient(M) * along)
+        found += [np.array([moments.c, float(moments.loss(M)), slope]), moments.B, moments.A]
+    return found
+
+
+def _integrated_features(lab: Lab) -> list[FloatArray]:
+    """c, b and S over all features, and the loss and its gradients at given heads, by summing over prompts."""
+    task, p = MIXED, MIXED.in_context_fraction
+    parts = [(p, weighted_prompts(task, 1, 4)), (1 - p, weighted_prompts(task, 1, 4, task.fixed_teacher))]
+    sums = [(share, _features(tokens), target, weights) for share, (tokens, target, weights) in parts]
+    c = task.noise_variance + sum(share * float(weights @ target**2) for share, _, target, weights in sums)
+    b = np.sum([share * (weights * target) @ F for share, F, target, weights in sums], axis=0)
+    S = np.sum([share * (F.T * weights) @ F for share, F, _, weights in sums], axis=0)
+    (a, B), (along_a, along_B) = _heads(), _direction()
+    # The loss of heads is quadratic in a and in B: central differences are exact.
+    in_a = [_loss_of_heads(parts, a + h * along_a, B) for h in (-1.0, 1.0)]
+    in_B = [_loss_of_heads(parts, a, B + h * along_B) for h in (-1.0, 1.0)]
+    M = np.asarray(np.linalg.solve(S, b), dtype=np.float64)
+    numbers = (c, _loss_of_heads(parts, a, B), np.diff(in_a)[0] / 2, np.diff(in_B)[0] / 2, c - b @ M)
+    return [b, S, M, *(np.array([each]) for each in numbers)]
+
+
+def _features(tokens: FloatArray) -> FloatArray:
+    """F = G_ij x_q,d for i ≤ j, (P, K), G = X Xᵀ over the number of tokens."""
+    G = tokens.swapaxes(1, 2) @ tokens / tokens.shape[1]
+    i, j = np.triu_indices(tokens.shape[2])
+    return np.asarray((G[:, i, j][:, :, None] * tokens[:, -1, None, :-1]).reshape(len(tokens), -1))
+
+
+def _heads() -> tuple[FloatArray, FloatArray]:
+    generator = np.random.default_rng(3)
+    return generator.standard_normal((2, 3)), generator.standard_normal((2, 3, 2))
+
+
+def _direction() -> tuple[FloatArray, FloatArray]:
+    generator = np.random.default_rng(4)
+    return generator.standard_normal((2, 3)), generator.standard_normal((2, 3, 2))
+
+
+def _loss_of_heads(parts: list[tuple[float, WeightedPrompts]], a: FloatArray, B: FloatArray) -> float:
+    total = MIXED.noise_variance
+    for share, (tokens, target, weights) in parts:
+        G = tokens.swapaxes(1, 2) @ tokens / tokens.shape[1]
+        output = np.einsum("hi,pij,hjd,pd->p", a, G, B, tokens[:, -1, :-1], optimize=True)
+        total += share * float(weights @ (target - output) ** 2)
+    return total
+
+
+def _stated_features(lab: Lab, control: str) -> list[FloatArray]:
+    task = MIXED
+    if control == "the fixed teacher left out":
+        task = Task.from_dict({**MIXED.to_dict(), "fixed_teacher": [1e-9, 0.0]})
+    if control == "one context token more":
+        task = Task.from_dict({**MIXED.to_dict(), "context_length": 2})
+    full = feature_moments(task, TOKENS)
+    heads = _heads()
+    slopes = [float(np.sum(g * along)) for g, along in zip(full.head_gradients(*heads), _direction(), strict=True)]
+    numbers = (full.c, float(full.loss(full.effective_map(*heads))), *slopes, full.minimum_loss)
+    return [full.b, full.S, full.minimum, *(np.array([each]) for each in numbers)]
+
+
+def _context(lab: Lab, length: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+    tokens = sample(Task(**OBLIQUE, noise_variance=0.3, context_length=length), 40, lab.seed, split="test").tokens
+    return tokens[:, :-1, :-1], tokens[:, :-1, -1], tokens[:, -1, :-1]
+
+
+def _least_squares(lab: Lab) -> list[FloatArray]:
+    """Teachers of least penalised squares, by an orthogonal decomposition of the penalised equations."""
+    root = np.linalg.cholesky(np.array(OBLIQUE["teacher_covariance"]))
+    found = []
+    for length, noise in product(LENGTHS, NOISES):
+        x, y, query = _context(lab, length)
+        penalty = np.broadcast_to(np.sqrt(noise) * np.eye(2), (len(x), 2, 2))
+        rows = np.concatenate((x @ root, penalty), axis=1)
+        labels = np.concatenate((y, np.zeros((len(y), 2))), axis=1)
+        found.append(np.einsum("pdn,pn,pd->p", np.linalg.pinv(rows), labels, query @ root))
+    return found
+
+
+def _posterior_means(lab: Lab, control: str) -> list[FloatArray]:
+    Ω = {THEORY: OBLIQUE["teacher_covariance"], "Ω left out": None, "σ² for σ²/N": OBLIQUE["teacher_covariance"]}
+    found = []
+    for length, noise in product(LENGTHS, NOISES):
+        x, y, query = _context(lab, length)
+        used = noise * length if control == "σ² for σ²/N" else noise
+        found.append(ridge(x, y, query, used, Ω[control]))
+    return found
+
+
+def _decomposed(lab: Lab) -> list[FloatArray]:
+    """Regressions on singular vectors of each context, attention with given maps, and a trained model's output."""
+    x, y, query = _context(lab, 6)
+    left, sizes, right = np.linalg.svd(x, full_matrices=False)
+    shares = np.einsum("pnd,pn,pdi,pi->pd", left, y, right, query) / sizes
+    found = [np.sum(shares[:, [d - 1 for d in each]], axis=1) for each in COMPONENTS]
+    values, vectors = np.linalg.eigh(np.array(OBLIQUE["covariance"]))
+    M = np.outer(vectors[:, -1], vectors[:, -1]) / values[-1]
+    found += [_attention(x, y, query, M), _attention(x, y, query, np.array(OBLIQUE["covariance"]))]
+    return [*found, _trained_output(lab)]
+
+
+def _attention(x: FloatArray, y: FloatArray, query: FloatArray, M: FloatArray) -> FloatArray:
+    model = Merged(heads=1)
+    weights = {name: np.zeros(shape) for name, shape in model.shapes(len(M)).items()}
+    weights["value"][0, -1], weights["key_query"][0, :-1, :-1] = 1.0, M
+    return np.asarray(predict(model, model.heads(weights), _tokens(x, y, query)))
+
+
+def _tokens(x: FloatArray, y: FloatArray, query: FloatArray) -> FloatArray:
+    context = np.concatenate((x, y[..., None]), axis=2)
+    return np.concatenate((context, np.pad(query, ((0, 0), (0, 1)))[:, None]), axis=1)
+
+
+def _trained_output(lab: Lab) -> FloatArray:
+    start = initial_weights(SHARED, TRAINED, np.array([0.5, 0.0]), scheme="aligned")
+    run = flow(SHARED, unlimited(TRAINED, SHARED), start, [0.0, 400.0])
+    return np.asarray(predict(SHARED, SHARED.heads(run.final), _tokens(*_context(lab, 6))))
+
+
+def _algorithms(lab: Lab, control: str) -> list[FloatArray]:
+    x, y, query = _context(lab, 6)
+    sets = {THEORY: COMPONENTS, "components from the smallest": ((2,), (1,), (1, 2))}.get(control, COMPONENTS)
+    found = [principal_component_regression(x, y, query, each) for each in sets]
+    Λ = np.array(OBLIQUE["covariance"])
+    found.append(principal_component_regression(x, y, query, (1,), Λ))
+    found.append(preconditioned_step(x, y, query, 2 * Λ if control == "twice the step" else Λ))
+    learned = (2,) if control == "the other direction learned" else (1,)
+    return [*found, learned_prediction(TRAINED, SHARED, learned, x, y, query)]
+
+
+CLAIMS = (
+    Claim(
+        id="formulas.moments",
+        title="The moments are the integrals over all prompts, for any Λ, Ω and noise",
+        source=f"{SOURCE}, population loss; here with Ω, noise and several lengths",
+        statement=r"A = \mathbb E[\beta\beta^\top],\quad B = \mathbb E[y_q\beta x_q^\top]",
+        observable="c, B, A, loss and slope at a map, by quadrature that is exact here; D ≤ 2, N ≤ 3",
+        limit="none: exact",
+        measure=_integrated_moments,
+        predict=_stated_moments,
+        judge=same(1e-11, axes=("entry", "moment")),
+        controls=(TRACE_DROPPED, NO_FOURTH_MOMENT),
+        tier="fast",
+    ),
+    Claim(
+        id="formulas.features",
+        title="Moments of all features, losses and gradients are integrals over all prompts of a mixture",
+        source=f"{SOURCE}, Section 2.2",
+        statement=r"L = c - 2 b^\top M + M^\top S M,\quad S = \mathbb E[F F^\top]",
+        observable="c, b, S, the loss of two heads, its slope and the minimum by quadrature; D = 2, N = 1",
+        limit="none: exact",
+        measure=_integrated_features,
+        predict=_stated_features,
+        judge=same(1e-9, axes=("entry", "moment")),
+        controls=("the fixed teacher left out", "one context token more"),
+        tier="fast",
+    ),
+    Claim(
+        id="formulas.ridge",
+        title="The posterior mean is that of least penalised squares",
+        source="Hoerl and Kennard 1970, ridge regression",
+        statement=r"\bar w = (\hat\Lambda + \tfrac{\sigma^2}{N}\Omega^{-1})^{-1}\beta",
+        observable="pseudo-inverse of the penalised equations; N = 1 and 6, with and without noise",
+        limit="none: exact",
+        measure=_least_squares,
+        predict=_posterior_means,
+        judge=same(1e-9, axes=("prompt", "prediction")),
+        controls=("Ω left out", "σ² for σ²/N"),
+        tier="fast",
+    ),
+    Claim(
+        id="formulas.algorithms",
+        title="The algorithms beside attention compute what their names say",
+        source=f"Jolliffe 1982, Ahn et al. 2023, {SOURCE}",
+        statement=r"\hat y_q = \textstyle\sum_{d}(e_d^\top\beta)(e_d^\top x_q)/\lambda_d = \beta^\top M x_q",
+        observable="regression on singular vectors, attention with given weights, and a model after training",
+        limit="none: exact",
+        measure=_decomposed,
+        predict=_algorithms,
+        judge=same(1e-8, axes=("prompt", "prediction")),
+        controls=("components from the smallest", "twice the step", "the other direction learned"),
+        tier="fast",
+    ),
+)
