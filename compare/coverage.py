@@ -83,7 +83,7 @@ RESULTS: dict[str, tuple[Result, ...]] = {
         ),
         Result(
             "From saddle to saddle",
-            ("separate.plateaus", "across_seeds.separate_plateaus", "refuted.order_of_gains"),
+            ("separate.plateaus", "across_seeds.separate_plateaus", "overlays.rank_one", "refuted.order_of_gains"),
             ("separate_loss", "separate_staircase"),
         ),
         Result(
@@ -99,8 +99,11 @@ RESULTS: dict[str, tuple[Result, ...]] = {
     ),
     "Separate key and query, low rank": (
         Result("Reduced equations of a head", ("low_rank.aligned",)),
+        Result("Conservation laws", ("low_rank.conservation",), ("conservation",)),
         Result(
-            "Long plateaus at multiples of the rank", ("low_rank.long_plateaus", "low_rank.plateaus"), ("low_rank",)
+            "Long plateaus at multiples of the rank",
+            ("low_rank.long_plateaus", "low_rank.plateaus", "overlays.low_rank"),
+            ("low_rank",),
         ),
     ),
     "What is learned in context": (

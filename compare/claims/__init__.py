@@ -20,6 +20,7 @@ SECTIONS = (
     "lengths",
     "softmax",
     "across_seeds",
+    "overlays",
     "courses",
     "ladders",
     "formulas",

@@ -8,12 +8,14 @@ from ...simulate import flow, initial_weights
 from ...task import Task
 from ...theory import staircase
 from ...theory.low_rank import low_rank_amplitudes
+from ..budget import height_budget
 from ..claim import THEORY, Claim, Lab
 from ..evidence import Evidence
 from ..experiments import EIGHT, FOUR, RANKS, low_rank, low_rank_model, seeds
 from ..metrics import exit_times, plateau_heights
 from ..variants import MOMENTS, NO_FOURTH_MOMENT, TRACE_DROPPED, unlimited, variant
-from .judging import aligned_loss, same
+from .invariants import conservation
+from .judging import aligned_loss, curve, same
 from .separate import standard_errors
 
 FloatArray = NDArray[np.float64]
@@ -23,6 +25,7 @@ ALIGNED_TIMES = np.linspace(0, 60, 121)
 AMPLITUDES = np.array([0.12, 0.1, 0.15, 0.2])
 SMALL_RANKS = (4, 2, 1)
 SCALES = (0.003, 0.0003)
+TWO = RANKS.index(2)
 
 
 def _aligned_flow(lab: Lab) -> list[FloatArray]:
@@ -104,7 +107,25 @@ def _within_errors(predicted: FloatArray, observed: tuple[FloatArray, FloatArray
     heights, errors = observed
     worst = float(np.max(np.abs(heights - predicted) / errors))
     levels = ", ".join(f"R = {rank}: {level:.4f}" for rank, level in zip(RANKS, predicted[:, 1], strict=True))
-    return Evidence(worst <= 4.5, f"8 plateaus, worst {worst:.1f} standard errors", levels)
+    return Evidence(
+        worst <= 4.5,
+        f"8 plateaus, worst {worst:.1f} standard errors",
+        levels,
+        residual=float(np.max(np.abs(heights[TWO] - predicted[TWO]))),
+        curves=tuple(
+            curve(f"m = {m}", predicted[:, k], heights[:, k], np.array(RANKS, dtype=float))
+            for k, m in enumerate(("0", "R"))
+        ),
+        axes=("rank", "loss"),
+    )
+
+
+def _height_budget(lab: Lab) -> dict[str, float]:
+    """Of the run of rank two, until its first head is full."""
+    each = low_rank(lab.seed, 2)
+    run = lab.run(each)
+    full = exit_times(run.flow_time, run.loss, _losses(EIGHT, each.model, THEORY))[1]
+    return height_budget(each, run, (0, 2), np.linspace(0, 1.2 * full, 300))
 
 
 CLAIMS = (
@@ -138,12 +159,15 @@ CLAIMS = (
         title="At D = 8, H = 9 and R = 8, 4, 2, 1 the loss rests at c and then at L(M_R)",
         source="Zhang et al. 2025, simulations of low-rank separate attention",
         statement=r"L(M_R) = c - \sum_{d \le R} \lambda_d^3 / a_d",
-        observable="loss where the gradient is smallest between mid-levels; 80,000 sequences, published convention",
+        observable="loss where the gradient is smallest between mid-levels; 80,000 sequences; budget of rank 2",
         limit="P → ∞ and initial scale → 0: within 4.5 standard errors over sequences",
         measure=_heights,
         predict=_expected_heights,
         judge=_within_errors,
         controls=(TRACE_DROPPED, NO_FOURTH_MOMENT, "one direction more"),
         experiments=lambda seed: tuple(low_rank(seed, rank) for rank in RANKS),
+        budget=_height_budget,
+        figure="low_rank",
     ),
+    conservation("low_rank.conservation", Separate(heads=3, rank=3, divisor="none")),
 )

@@ -1,33 +1,30 @@
 """Separate key and query of rank one: from saddle to saddle along scalar equations."""
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
 from ...model import Weights
-from ...simulate import Experiment, Trajectory, flow, initial_weights, network_features, sample, statistics, train
+from ...simulate import Experiment, Trajectory, flow, initial_weights, network_features
 from ...task import Task
-from ...theory import conserved_quantities, fixed_point, rank_one_amplitude, staircase
+from ...theory import fixed_point, rank_one_amplitude, staircase
 from ...theory.idle import escape, separate_block
+from ..budget import height_budget
 from ..claim import THEORY, Claim, Lab
 from ..evidence import Evidence
 from ..experiments import FOUR, PUBLISHED_STEPS, SEPARATE, published, seeds, separate
 from ..metrics import exit_times, plateau_heights
 from ..variants import MOMENTS, unlimited, variant
-from .judging import aligned_loss, at_least_of_order, converges, same, student_quantile
+from .invariants import conservation
+from .judging import aligned_loss, at_least_of_order, converges, curve, same, student_quantile
 from .resting import GREEDY, resting
 
 FloatArray = NDArray[np.float64]
 
 SCALES = (0.01, 0.003, 0.001, 0.0003)
-RATES = (0.002, 0.001, 0.0005, 0.00025)
 STARTS = 40
 ALIGNED_TIMES = np.linspace(0, 60, 121)
 AMPLITUDES = np.array([0.12, 0.1, 0.15, 0.2])
 EXPONENT = "exponent 4 for 5"
-NO_SIGN = "key alone, without the query"
-TWICE = "2|a|² for |a|²"
 ONE_NUMBER = "1/(λ² v₀) with the largest value weight as v₀"
 DRIVE = "λ_d for λ_d² in the drive"
 
@@ -106,8 +103,29 @@ def _plateaus_agree(predicted: FloatArray, observed: tuple[FloatArray, FloatArra
     visited = int(np.sum(np.isfinite(heights)))
     shown = f"{visited} of {heights.size} plateaus, worst {worst:.1f} standard errors, means within "
     agrees = worst <= 4 and bool(np.all((np.abs(mean) <= 0.02) & (pooled <= 4.5))) and visited >= 0.8 * heights.size
-    levels = ", ".join(f"{level:.4f}" for level in predicted)
-    return Evidence(agrees, shown + f"{100 * np.max(np.abs(mean)):.1f} %", f"{levels} within 4 errors, 2 %")
+    levels, first = ", ".join(f"{level:.4f}" for level in predicted), np.isfinite(heights[0])
+    return Evidence(
+        agrees,
+        shown + f"{100 * np.max(np.abs(mean)):.1f} %",
+        f"{levels} within 4 errors, 2 %",
+        residual=float(np.nanmax(np.abs(heights[0] - predicted))),
+        curves=(
+            curve(
+                "plateaus of the first run",
+                predicted[first],
+                heights[0][first],
+                np.flatnonzero(first).astype(float),
+            ),
+        ),
+        axes=("directions learned", "loss"),
+    )
+
+
+def _height_budget(lab: Lab) -> dict[str, float]:
+    first = separate(lab.seed)[0]
+    run = lab.run(first)
+    times = np.linspace(0, run.flow_time[-1], 1000)
+    return height_budget(first, run, np.flatnonzero(resting(run)).tolist(), times, "LSODA")
 
 
 def _restricted_start(lab: Lab, scale: float, k: int) -> Weights:
@@ -182,35 +200,6 @@ def _counts_agree(predicted: FloatArray, observed: FloatArray) -> Evidence:
     return Evidence(bool(agrees), f"{counts} drops", f"{predicted.mean():.2f} ± {predicted.std():.2f} on average")
 
 
-def _descents(lab: Lab) -> list[tuple[Weights, Weights]]:
-    """Weights before and after descent to one flow time, for each learning rate; full weights, sampled data."""
-    source = statistics(sample(FOUR, 2_000, seeds(lab.seed)[0]), SEPARATE)
-    start = initial_weights(SEPARATE, FOUR, 0.2, seeds(lab.seed)[0])
-    runs = [train(SEPARATE, source, start, learning_rate=rate, steps=round(2 / rate)) for rate in RATES]
-    return [(start, run.final) for run in runs]
-
-
-def _quantities(lab: Lab, control: str) -> Callable[[Weights], FloatArray]:
-    """What a variant of the theory says is conserved."""
-
-    def conserved(weights: Weights) -> FloatArray:
-        changed = dict(weights)
-        if control == NO_SIGN:
-            changed["query"] = np.zeros_like(weights["query"])
-        if control == TWICE:
-            changed["value"] = np.sqrt(2) * weights["value"]
-        return np.concatenate([value.ravel() for value in conserved_quantities(SEPARATE, changed).values()])
-
-    return conserved
-
-
-def _drift_is_first_order(
-    predicted: Callable[[Weights], FloatArray], observed: list[tuple[Weights, Weights]]
-) -> Evidence:
-    before, after = ([predicted(pair[side]) for pair in observed] for side in (0, 1))
-    return converges(RATES, 1, name="η")(before, after)
-
-
 CLAIMS = (
     Claim(
         id="separate.aligned",
@@ -237,6 +226,8 @@ CLAIMS = (
         judge=_plateaus_agree,
         controls=MOMENTS,
         experiments=separate,
+        budget=_height_budget,
+        figure="separate_loss",
     ),
     Claim(
         id="separate.published_steps",
@@ -275,17 +266,5 @@ CLAIMS = (
         judge=at_least_of_order(SCALES, 1, 0.05, "scale"),
         controls=(ONE_NUMBER, DRIVE),
     ),
-    Claim(
-        id="separate.conservation",
-        title="K Kᵀ − Q Qᵀ and |a|² − |K|² are conserved, up to the step size",
-        source="Zhang et al. 2025, conservation laws; Saxe et al. 2014",
-        statement=r"K_h K_h^\top - Q_h Q_h^\top,\quad |a_h|^2 - |K_h|^2",
-        observable="change along gradient descent to one flow time, all weights, sampled data",
-        limit="η → 0, error O(η)",
-        measure=_descents,
-        predict=_quantities,
-        judge=_drift_is_first_order,
-        controls=(NO_SIGN, TWICE),
-        tier="fast",
-    ),
+    conservation("separate.conservation", SEPARATE),
 )
