@@ -1,12 +1,14 @@
 """What is learned in context: principal component regression, with one component more at every drop."""
 
+from functools import cache
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...model import Separate
-from ...simulate import flow, initial_weights, network_features, predict, sample
+from ...simulate import Trajectory, flow, initial_weights, network_features, predict, sample
+from ...task import Task
 from ...theory import fixed_point, principal_component_regression
 from ..claim import THEORY, Claim, Lab
 from ..evidence import Evidence
@@ -23,7 +25,8 @@ AVERAGED = Separate(heads=4, rank=1)  # divided by N, so that weights have a lim
 LENGTHS = (250, 500, 1000, 2000, 4000)
 LONG = (250, 1_000, 4_000, 16_000)
 PROMPTS = 200
-REPEATS = 4
+REPEATS = 8
+COMPONENTS = {THEORY: (1, 2), "one component more": (1, 2, 3), "the last two": (3, 4)}
 SUBSETS = [subset for size in range(5) for subset in combinations((1, 2, 3, 4), size)]
 
 
@@ -59,14 +62,8 @@ def _equal_subsets(predicted: tuple[Subset, ...], observed: list[tuple[int, Subs
 
 def _learned_coefficients(lab: Lab) -> list[FloatArray]:
     """λ_d M_dd after training two heads on the first two components, for each N."""
-    amplitudes = np.array([0.5, 0.5, 0.0, 0.0])
-    coefficients = []
-    for length in LENGTHS:
-        task = with_context(FOUR, length)
-        start = initial_weights(AVERAGED, task, amplitudes, scheme="aligned")
-        run = flow(AVERAGED, unlimited(task, AVERAGED), start, [0.0, 2_000.0])
-        coefficients.append(task.eigenvalues * np.diag(effective_map(AVERAGED, run.final)))
-    return coefficients
+    tasks = [with_context(FOUR, length) for length in LENGTHS]
+    return [task.eigenvalues * np.diag(effective_map(AVERAGED, _trained(task).final)) for task in tasks]
 
 
 def _regression_coefficients(lab: Lab, control: str) -> list[FloatArray]:
@@ -77,27 +74,32 @@ def _regression_coefficients(lab: Lab, control: str) -> list[FloatArray]:
 
 def _outputs(lab: Lab) -> FloatArray:
     """Predictions of the model at the two-component plateau on fresh prompts, (lengths, seeds, prompts)."""
-    return np.array([[_output(length, seed) for seed in lab.seeds(REPEATS)] for length in LONG])
+    found = []
+    for length in LONG:
+        task = with_context(FOUR, length)
+        heads = AVERAGED.heads(_trained(task).final)
+        prompts = [sample(task, PROMPTS, seed, split="test").tokens for seed in lab.seeds(REPEATS)]
+        found.append([predict(AVERAGED, heads, tokens) for tokens in prompts])
+    return np.array(found)
 
 
-def _output(length: int, seed: int) -> FloatArray:
-    task = with_context(FOUR, length)
+def _trained(task: Task) -> Trajectory:
+    """Gradient flow of two heads, on the first two components, to their plateau."""
     start = initial_weights(AVERAGED, task, np.array([0.5, 0.5, 0.0, 0.0]), scheme="aligned")
-    run = flow(AVERAGED, unlimited(task, AVERAGED), start, [0.0, 2_000.0])
-    tokens = sample(task, PROMPTS, seed, split="test").tokens
-    return np.asarray(predict(AVERAGED, AVERAGED.heads(run.final), tokens))
+    return flow(AVERAGED, unlimited(task, AVERAGED), start, [0.0, 2_000.0])
 
 
 def _regressions(lab: Lab, control: str) -> FloatArray:
     """In-sample principal component regression on the same prompts."""
-    components = {THEORY: (1, 2), "one component more": (1, 2, 3), "the last two": (3, 4)}[control]
-    return np.array([[_regression(length, seed, components) for seed in lab.seeds(REPEATS)] for length in LONG])
+    return np.array([[_regression(length, seed)[control] for seed in lab.seeds(REPEATS)] for length in LONG])
 
 
-def _regression(length: int, seed: int, components: tuple[int, ...]) -> FloatArray:
+@cache
+def _regression(length: int, seed: int) -> dict[str, FloatArray]:
+    """Predictions by each set of components: drawing the prompts takes longest."""
     tokens = sample(with_context(FOUR, length), PROMPTS, seed, split="test").tokens
     x, y, query = tokens[:, :-1, :-1], tokens[:, :-1, -1], tokens[:, -1, :-1]
-    return principal_component_regression(x, y, query, components)
+    return {name: principal_component_regression(x, y, query, chosen) for name, chosen in COMPONENTS.items()}
 
 
 CLAIMS = (
@@ -145,6 +147,6 @@ CLAIMS = (
         measure=_outputs,
         predict=_regressions,
         judge=converges_on_average(LONG, -0.5, "N"),
-        controls=("one component more", "the last two"),
+        controls=tuple(COMPONENTS)[1:],
     ),
 )
