@@ -105,6 +105,10 @@ RESULTS: dict[str, tuple[Result, ...]] = {
             ("low_rank.long_plateaus", "low_rank.plateaus", "overlays.low_rank"),
             ("low_rank",),
         ),
+        Result(
+            "How long plateaus and visits last (beyond the paper)",
+            ("durations.between_heads", "durations.within_head", "durations.rotation", "durations.oblique"),
+        ),
     ),
     "What is learned in context": (
         Result(

@@ -21,6 +21,7 @@ SECTIONS = (
     "softmax",
     "across_seeds",
     "overlays",
+    "durations",
     "courses",
     "ladders",
     "formulas",
