@@ -71,6 +71,7 @@ RESULTS: dict[str, tuple[Result, ...]] = {
         Result(
             "2^D fixed points", ("fixed_points.count", "proofs.count", "refuted.equal_gains"), ("fixed_points",)
         ),
+        Result("Fewer pairs than dimensions", ("capacity.count", "capacity.reached"), ("fixed_points",)),
         Result("Their losses and gradients", ("fixed_points.losses", "fixed_points.gradient", "proofs.losses")),
         Result("Their stability (beyond the paper)", ("fixed_points.index", "fixed_points.landing")),
         Result(

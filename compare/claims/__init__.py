@@ -22,6 +22,7 @@ SECTIONS = (
     "across_seeds",
     "overlays",
     "durations",
+    "capacity",
     "courses",
     "ladders",
     "formulas",
