@@ -73,7 +73,10 @@ RESULTS: dict[str, tuple[Result, ...]] = {
         ),
         Result("Fewer pairs than dimensions", ("capacity.count", "capacity.reached"), ("fixed_points",)),
         Result("Their losses and gradients", ("fixed_points.losses", "fixed_points.gradient", "proofs.losses")),
-        Result("Their stability (beyond the paper)", ("fixed_points.index", "fixed_points.landing")),
+        Result(
+            "Their stability (beyond the paper)",
+            ("fixed_points.index", "fixed_points.landing", "canonical.weights"),
+        ),
         Result(
             "Scalar equations",
             (

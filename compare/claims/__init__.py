@@ -23,6 +23,7 @@ SECTIONS = (
     "overlays",
     "durations",
     "capacity",
+    "canonical",
     "courses",
     "ladders",
     "formulas",

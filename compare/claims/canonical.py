@@ -1,0 +1,140 @@
+"""The weights that theory gives to a fixed point, on any task: at rest, balanced, with the index that it states."""
+
+from dataclasses import dataclass, replace
+from math import comb
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...model import Merged, Separate, Weights
+from ...simulate import objective
+from ...simulate.initial import restricted
+from ...simulate.objective import Objective
+from ...task import Task
+from ...theory import fixed_point, fixed_points
+from ..claim import Claim, Lab
+from ..evidence import Evidence
+from ..landing import effective_map, hessian_index
+from ..variants import unlimited
+from .courses import DIAGONAL, OBLIQUE, SOURCE
+
+FloatArray = NDArray[np.float64]
+Model = Merged | Separate
+
+THREE = Task(
+    covariance=[[1.0, 0.3, 0.1], [0.3, 0.8, -0.2], [0.1, -0.2, 0.5]],
+    teacher_covariance=[[0.7, 0.1, 0.0], [0.1, 1.4, 0.5], [0.0, 0.5, 1.1]],
+    noise_variance=0.1,
+    context_length=8,
+)
+CASES: tuple[tuple[Task, Model], ...] = (
+    (OBLIQUE, Separate(heads=3)),
+    (OBLIQUE, Merged(heads=2)),
+    (THREE, Separate(heads=2)),
+    (THREE, Separate(heads=2, rank=2)),
+    (DIAGONAL, Separate(heads=2, rank=3)),
+)
+APART = ((1,), (2, 3))
+"""A packing of three directions that is not the default one."""
+
+UNBALANCED = "v twice as large, K half"
+NO_TEACHERS = "Ω left out"
+MINIMA = "no way down from anywhere"
+
+
+@dataclass(frozen=True, eq=False)
+class _Point:
+    """What theory says of a fixed point."""
+
+    weights: Weights
+    M: FloatArray
+    loss: float
+    index: int
+
+
+def _objectives(lab: Lab) -> list[Objective]:
+    return [objective(model, unlimited(task, model)) for task, model in CASES]
+
+
+def _points(lab: Lab, control: str) -> list[list[_Point]]:
+    """All fixed points of each case by increasing loss, and one in another packing."""
+    found = []
+    for task, model in CASES:
+        if control == NO_TEACHERS:
+            task = Task(
+                covariance=task.covariance, noise_variance=task.noise_variance, context_length=task.context_length
+            )
+        stated = list(fixed_points(task, model))
+        if isinstance(model, Separate) and model.rank == 2:
+            stated.append(fixed_point(task, model, (1, 2, 3), APART))
+        points = [_Point(each.weights, each.M, each.loss, each.hessian_index) for each in stated]
+        found.append([_varied(point, model, control) for point in points])
+    return found
+
+
+def _varied(point: _Point, model: Model, control: str) -> _Point:
+    if control == MINIMA:
+        return replace(point, index=0)
+    if control == UNBALANCED:
+        name = "key_query" if isinstance(model, Merged) else "key"
+        changed = {"value": 2 * point.weights["value"], name: point.weights[name] / 2}
+        return replace(point, weights=point.weights | changed)
+    return point
+
+
+def _at_rest(predicted: list[list[_Point]], observed: list[Objective]) -> Evidence:
+    """Gradient, loss, map and balance to rounding; every index as it is counted; as many points as subsets."""
+    gaps, wrong = [0.0], 0
+    for (task, model), evaluate, points in zip(CASES, observed, predicted, strict=True):
+        wrong += abs(len(points) - _count(task, model))
+        for point in points:
+            gaps.append(_largest_gap(model, evaluate, point))
+            free = restricted({name: np.ones_like(value) for name, value in point.weights.items()})
+            wrong += hessian_index(evaluate, point.weights, free) != point.index
+    count = sum(len(points) for points in predicted)
+    shown = f"{count} points, largest gap {max(gaps):.1e}, {wrong} counted otherwise"
+    agrees = max(gaps) <= 1e-10 and wrong == 0
+    return Evidence(agrees, shown, "at most 1e-10, none", residual=max(gaps))
+
+
+def _largest_gap(model: Model, evaluate: Objective, point: _Point) -> float:
+    """Of the gradient on the restricted block, of loss and map to what is stated, and of values to their heads."""
+    loss, gradients = evaluate(point.weights)
+    force = max(float(np.max(np.abs(each))) for each in restricted(gradients).values())
+    map_gap = float(np.max(np.abs(effective_map(model, point.weights) - point.M)))
+    return max(force, abs(loss - point.loss), map_gap, _imbalance(point.weights))
+
+
+def _imbalance(weights: Weights) -> float:
+    """Largest |v² − |K|²| and |K Kᵀ − Q Qᵀ| of a head, or |v² − |U|²|."""
+    squares = np.sum(weights["value"] ** 2, axis=1)
+    if "key_query" in weights:
+        return float(np.max(np.abs(squares - np.sum(weights["key_query"] ** 2, axis=(1, 2)))))
+    key, query = weights["key"], weights["query"]
+    products = key @ key.swapaxes(1, 2) - query @ query.swapaxes(1, 2)
+    return float(max(np.max(np.abs(squares - np.sum(key**2, axis=(1, 2)))), np.max(np.abs(products))))
+
+
+def _count(task: Task, model: Model) -> int:
+    """Subsets of at most H·R directions, and the one that is packed twice."""
+    if isinstance(model, Merged):
+        return 2
+    most = min(task.dimension, model.head_count * model.rank)
+    return sum(comb(task.dimension, m) for m in range(most + 1)) + (model.rank == 2)
+
+
+CLAIMS = (
+    Claim(
+        id="canonical.weights",
+        title="On any task the canonical weights of every fixed point are at rest, balanced, and have its index",
+        source=f"{SOURCE}, fixed points; weights, index, Λ and Ω that do not commute go beyond it",
+        statement=r"\nabla L = 0,\quad v^2 = |K|^2,\quad K K^\top = Q Q^\top",
+        observable="loss, gradient and Hessian at the weights; oblique and aligned, rank one to three, merged",
+        limit="none: exact",
+        measure=_objectives,
+        predict=_points,
+        judge=_at_rest,
+        controls=(UNBALANCED, NO_TEACHERS, MINIMA),
+        tier="fast",
+    ),
+)
