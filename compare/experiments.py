@@ -18,6 +18,9 @@ SEEDS = 6
 PUBLISHED_STEPS = 10_001
 """Length of the published separate runs; ours go on, and begin with the same steps."""
 
+LOW_RANK_STEPS = 20_001
+"""Length of the published low-rank runs; ours go on, and begin with the same steps."""
+
 RANKS = (8, 4, 2, 1)
 """Ranks of the low-rank runs, D = 8."""
 
@@ -75,7 +78,7 @@ def published(seed: int) -> tuple[Experiment, ...]:
 
 
 def low_rank(seed: int, rank: int) -> Experiment:
-    """The low-rank run of this rank: the published 20,001 steps and on."""
+    """The low-rank run of this rank: the published steps and on."""
     model, first = low_rank_model(rank), seeds(seed)[0]
     return Experiment(
         EIGHT, model, 80_000, 0.005, learning_rate=0.02, steps=120_000, seed=first, whiten=True, centre=True

@@ -155,6 +155,15 @@ def test_low_rank_names_multiples_of_the_rank(shapes):
     assert names[:3] == [["$M_8$", "$M_0$"], ["$M_8$", "$M_4$", "$M_0$"], [f"$M_{m}$" for m in (8, 6, 4, 2, 0)]]
 
 
+def test_low_rank_marks_the_published_length_under_a_staircase(shapes):
+    for ax in shapes["low_rank"].get_axes():
+        assert any(list(line.get_xdata()) == [20.001, 20.001] for line in ax.get_lines())
+        solid, dashed = (line for line in ax.get_lines() if len(line.get_xdata()) > 2)
+        assert is_dashed(dashed)
+        assert not is_dashed(solid)
+        assert dashed.get_xdata()[-1] == pytest.approx(solid.get_xdata()[-1], rel=1e-2)
+
+
 def test_merged_curves_start_from_the_weights_of_the_run_below(shapes, quick_lab):
     ax = shapes["merged_white"].get_axes()[0]
     long = [line for line in ax.get_lines() if len(line.get_xdata()) > 2]

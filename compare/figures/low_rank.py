@@ -4,31 +4,43 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...theory import population
+from ...theory import population, staircase
 from ..claim import Lab
-from ..experiments import EIGHT, low_rank_model
+from ..experiments import EIGHT, LOW_RANK_STEPS, RANKS, low_rank_model
 from ..experiments import low_rank as experiment
-from .style import COLOURS, DASHES, PAGE, panels, simulated
+from .style import COLOURS, DASHES, PAGE, key, panels, predicted, simulated
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-RANKS = (8, 4, 2, 1)
+POINTS = 4000
+"""Points of a staircase, enough for drops that take a hundredth of the run."""
 
 ROOM = 0.04
 """Difference in loss that a name needs."""
 
 
 def low_rank(lab: Lab) -> "Figure":
-    """Losses of one run of each rank over the losses of the greedy fixed points, multiples of R in colour."""
+    """One run of each rank, the staircase from its own start, and the greedy losses, multiples of R in colour."""
     figure, axes = panels(1, len(RANKS), (PAGE, 2.2), sharex=True, sharey=True)
     for ax, rank in zip(axes[0], RANKS, strict=True):
         run = lab.run(experiment(lab.seed, rank))
         _levels(ax, rank)
         simulated(ax, run.time / 1000, run.loss, color=COLOURS[0], linewidth=1.4)
+        start = {name: weights[0] for name, weights in run.weights.items()}
+        stairs = staircase(EIGHT, low_rank_model(rank), start)
+        shown = run.time[:: max(1, len(run.time) // POINTS)]
+        predicted(ax, shown / 1000, stairs.loss(shown * (run.flow_time[1] / run.time[1])))
+        ax.axvline(LOW_RANK_STEPS / 1000, color="0.6", linewidth=0.8, zorder=1)
         ax.set(title=f"rank {rank}", xlabel="steps (thousands)", xlim=(0, run.time[-1] / 1000))
     axes[0, 0].set(ylabel="loss", ylim=(0.2, 1.05))
+    beside: dict[str, Any] = {"rotation": 90, "ha": "right", "va": "center", "fontsize": 6}
+    beside["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+    axes[0, -1].annotate(
+        "published length", (LOW_RANK_STEPS / 1000, 0.45), (-1.5, 0), textcoords="offset points", **beside
+    )
+    key(axes[0, 0], "gradient descent", "staircase", loc="upper right", bbox_to_anchor=(1.0, 0.92), fontsize=6)
     return figure
 
 

@@ -48,6 +48,9 @@ def separate_staircase(lab: Lab) -> "Figure":
     predicted(loss, run.time / 1000, curve.loss)
     _plateau_levels(loss, "right")
     key(loss, "gradient descent", "staircase", loc="upper right", bbox_to_anchor=(1.0, 0.9))
+    for ax in (loss, value):
+        ax.axvline(PUBLISHED_STEPS / 1000, color="0.6", linewidth=0.8, zorder=1)
+    loss.annotate("published length", (PUBLISHED_STEPS / 1000, 0.87), (3, 0), textcoords="offset points")
     for head, colour in zip(_by_activation(run), COLOURS, strict=False):
         simulated(value, run.weight_time / 1000, _value(run)[:, head], color=colour)
     for amplitude in curve.amplitudes.T:
