@@ -61,6 +61,16 @@ def flow_budget(
     return budget(observed, {name: seen(each) for name, each in flows.items()} | dict(rest(flows[SOLVER])))
 
 
+def solver_budget(flows: Callable[[float], Sequence[FloatArray]]) -> dict[str, float]:
+    """Budget of curves that theory has exactly: what a looser tolerance changes, relative to the largest value.
+
+    >>> solver_budget(lambda rtol: [np.array([2.0, 1.0 + rtol])])["solver"] < LOOSE
+    True
+    """
+    pairs = zip(flows(LOOSE), flows(TIGHT), strict=True)
+    return {SOLVER: max(sup_gap(loose, tight) / float(np.max(np.abs(tight))) for loose, tight in pairs)}
+
+
 def course_budget(
     experiment: Experiment, run: Trajectory, predicted: Callable[[FloatArray], FloatArray], times: FloatArray
 ) -> dict[str, float]:

@@ -8,7 +8,7 @@ from ...simulate import flow, initial_weights
 from ...task import Task
 from ...theory import staircase
 from ...theory.low_rank import low_rank_amplitudes
-from ..budget import height_budget
+from ..budget import TIGHT, height_budget, solver_budget
 from ..claim import THEORY, Claim, Lab
 from ..evidence import Evidence
 from ..experiments import EIGHT, FOUR, RANKS, low_rank, low_rank_model, seeds
@@ -28,9 +28,9 @@ SCALES = (0.003, 0.0003)
 TWO = RANKS.index(2)
 
 
-def _aligned_flow(lab: Lab) -> list[FloatArray]:
+def _aligned_flow(rtol: float = TIGHT) -> list[FloatArray]:
     start = initial_weights(PAIRS, FOUR, AMPLITUDES, scheme="aligned")
-    return [flow(PAIRS, unlimited(FOUR, PAIRS), start, ALIGNED_TIMES).loss]
+    return [flow(PAIRS, unlimited(FOUR, PAIRS), start, ALIGNED_TIMES, rtol=rtol).loss]
 
 
 def _aligned_ode(lab: Lab, control: str) -> list[FloatArray]:
@@ -136,11 +136,12 @@ CLAIMS = (
         statement=r"\dot\kappa_r = v\kappa_r\lambda_r(\lambda_r - a_r v\kappa_r^2),\quad v^2 = \sum_r \kappa_r^2",
         observable="loss of the full gradient flow, two heads of rank two",
         limit="none: exact",
-        measure=_aligned_flow,
+        measure=lambda lab: _aligned_flow(),
         predict=_aligned_ode,
         judge=same(1e-9, ALIGNED_TIMES, ("flow time", "loss")),
         controls=(*MOMENTS, "pairs apart"),
         tier="fast",
+        budget=lambda lab: solver_budget(_aligned_flow),
     ),
     Claim(
         id="low_rank.long_plateaus",

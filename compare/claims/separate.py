@@ -8,7 +8,7 @@ from ...simulate import Experiment, Trajectory, flow, initial_weights, network_f
 from ...task import Task
 from ...theory import fixed_point, rank_one_amplitude, staircase
 from ...theory.idle import escape, separate_block
-from ..budget import height_budget
+from ..budget import TIGHT, height_budget, solver_budget
 from ..claim import THEORY, Claim, Lab
 from ..evidence import Evidence
 from ..experiments import FOUR, PUBLISHED_STEPS, SEPARATE, published, seeds, separate
@@ -34,16 +34,16 @@ def _rotated(task: Task) -> Task:
     return Task(covariance=basis @ task.covariance @ basis.T, context_length=task.context_length)
 
 
-def _aligned_flows(lab: Lab) -> list[FloatArray]:
+def _aligned_flows(rtol: float = TIGHT) -> list[FloatArray]:
     """Full flow from balanced heads: on every direction in the eigenbasis, on greedy ones in any basis."""
     greedy = np.where(np.arange(4) < 2, AMPLITUDES, 0.0)
     cases = ((FOUR, AMPLITUDES), (_rotated(FOUR), greedy))
-    return [_aligned_flow(task, amplitudes) for task, amplitudes in cases]
+    return [_aligned_flow(task, amplitudes, rtol) for task, amplitudes in cases]
 
 
-def _aligned_flow(task: Task, amplitudes: FloatArray) -> FloatArray:
+def _aligned_flow(task: Task, amplitudes: FloatArray, rtol: float) -> FloatArray:
     start = initial_weights(SEPARATE, task, amplitudes, scheme="aligned")
-    return flow(SEPARATE, unlimited(task, SEPARATE), start, ALIGNED_TIMES).loss
+    return flow(SEPARATE, unlimited(task, SEPARATE), start, ALIGNED_TIMES, rtol=rtol).loss
 
 
 def _aligned_odes(lab: Lab, control: str) -> list[FloatArray]:
@@ -208,11 +208,13 @@ CLAIMS = (
         statement=r"\dot v = \lambda_d^2 v^2 - \lambda_d a_d v^5",
         observable="loss of the full gradient flow: four heads in the eigenbasis, two greedy ones in another",
         limit="none: exact",
-        measure=_aligned_flows,
+        measure=lambda lab: _aligned_flows(),
         predict=_aligned_odes,
         judge=same(1e-9, ALIGNED_TIMES, ("flow time", "loss")),
         controls=(*MOMENTS, EXPONENT),
         tier="fast",
+        budget=lambda lab: solver_budget(_aligned_flows),
+        figure="separate_weights",
     ),
     Claim(
         id="separate.plateaus",
