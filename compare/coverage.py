@@ -98,7 +98,7 @@ RESULTS: dict[str, tuple[Result, ...]] = {
             ),
             ("separate_staircase",),
         ),
-        Result("Non-greedy visits, and any Λ and Ω (beyond the paper)", ("ladders.visits",)),
+        Result("Non-greedy visits, and any Λ and Ω (beyond the paper)", ("ladders.visits", "ladders.idle_heads")),
         Result("Conservation laws", ("separate.conservation", "proofs.conservation"), ("conservation",)),
     ),
     "Separate key and query, low rank": (

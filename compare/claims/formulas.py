@@ -18,7 +18,7 @@ from ...theory import (
 )
 from ..claim import THEORY, Claim, Lab
 from ..quadrature import WeightedPrompts, weighted_prompts
-from ..variants import NO_FOURTH_MOMENT, TRACE_DROPPED, unlimited, variant
+from ..variants import NO_FOURTH_MOMENT, TRACE_DROPPED, unlimited, variant, with_context
 from .judging import same
 
 FloatArray = NDArray[np.float64]
@@ -30,7 +30,10 @@ SHORT = (
     Task(**OBLIQUE, noise_variance=0.3, context_length=2),
     Task([0.8], noise_variance=0.3, context_length="1..3"),
 )
-MIXED = Task([1.3, 0.5], noise_variance=0.2, context_length=1, fixed_teacher=[0.7, -0.4], in_context_fraction=0.6)
+MIXED = (
+    Task([1.3, 0.5], noise_variance=0.2, context_length=1, fixed_teacher=[0.7, -0.4], in_context_fraction=0.6),
+    Task([0.9], noise_variance=0.3, context_length="1..3", fixed_teacher=[0.8], in_context_fraction=0.4),
+)
 TOKENS = Merged(heads=2, divisor="tokens")
 LENGTHS = (1, 6)
 NOISES = (0.0, 0.3)
@@ -75,20 +78,31 @@ def _stated_moments(lab: Lab, control: str) -> list[FloatArray]:
 
 
 def _integrated_features(lab: Lab) -> list[FloatArray]:
-    """c, b and S over all features, and the loss and its gradients at given heads, by summing over prompts."""
-    task, p = MIXED, MIXED.in_context_fraction
-    parts = [(p, weighted_prompts(task, 1, 4)), (1 - p, weighted_prompts(task, 1, 4, task.fixed_teacher))]
-    sums = [(share, _features(tokens), target, weights) for share, (tokens, target, weights) in parts]
-    c = task.noise_variance + sum(share * float(weights @ target**2) for share, _, target, weights in sums)
-    b = np.sum([share * (weights * target) @ F for share, F, target, weights in sums], axis=0)
-    S = np.sum([share * (F.T * weights) @ F for share, F, _, weights in sums], axis=0)
-    (a, B), (along_a, along_B) = _heads(), _direction()
+    """c, b, S, the least loss, loss and slopes at given heads, of each mixture: sums over all its prompts."""
+    return [part for task in MIXED for part in _integrated_mixture(task)]
+
+
+def _integrated_mixture(task: Task) -> list[FloatArray]:
+    sums = [(weights, target, _features(tokens)) for tokens, target, weights in _mixture(task)]
+    c = task.noise_variance + sum(float(weights @ target**2) for weights, target, _ in sums)
+    b = np.sum([(weights * target) @ F for weights, target, F in sums], axis=0)
+    S = np.sum([(F.T * weights) @ F for weights, _, F in sums], axis=0)
+    (a, B), (along_a, along_B) = _heads(task, 3), _heads(task, 4)
     # The loss of heads is quadratic in a and in B: central differences are exact.
-    in_a = [_loss_of_heads(parts, a + h * along_a, B) for h in (-1.0, 1.0)]
-    in_B = [_loss_of_heads(parts, a, B + h * along_B) for h in (-1.0, 1.0)]
+    in_a = [_loss_of_heads(task, a + h * along_a, B) for h in (-1.0, 1.0)]
+    in_B = [_loss_of_heads(task, a, B + h * along_B) for h in (-1.0, 1.0)]
     M = np.asarray(np.linalg.solve(S, b), dtype=np.float64)
-    numbers = (c, _loss_of_heads(parts, a, B), np.diff(in_a)[0] / 2, np.diff(in_B)[0] / 2, c - b @ M)
+    numbers = (c, _loss_of_heads(task, a, B), np.diff(in_a)[0] / 2, np.diff(in_B)[0] / 2, c - b @ M)
     return [b, S, M, *(np.array([each]) for each in numbers)]
+
+
+def _mixture(task: Task) -> list[WeightedPrompts]:
+    """Prompts of all lengths with random teachers and with the fixed one; all weights together sum to 1."""
+    lengths, p, found = task.context_lengths, task.in_context_fraction, []
+    for length, (share, teacher) in product(lengths, ((p, None), (1 - p, task.fixed_teacher))):
+        prompts = weighted_prompts(task, length, 4, teacher)
+        found.append(prompts._replace(weights=prompts.weights * share / len(lengths)))
+    return found
 
 
 def _features(tokens: FloatArray) -> FloatArray:
@@ -98,34 +112,35 @@ def _features(tokens: FloatArray) -> FloatArray:
     return np.asarray((G[:, i, j][:, :, None] * tokens[:, -1, None, :-1]).reshape(len(tokens), -1))
 
 
-def _heads() -> tuple[FloatArray, FloatArray]:
-    generator = np.random.default_rng(3)
-    return generator.standard_normal((2, 3)), generator.standard_normal((2, 3, 2))
+def _heads(task: Task, seed: int) -> tuple[FloatArray, FloatArray]:
+    """a (2, D+1) and B (2, D+1, D) of two heads, or a direction of theirs."""
+    generator, D = np.random.default_rng(seed), task.dimension
+    return generator.standard_normal((2, D + 1)), generator.standard_normal((2, D + 1, D))
 
 
-def _direction() -> tuple[FloatArray, FloatArray]:
-    generator = np.random.default_rng(4)
-    return generator.standard_normal((2, 3)), generator.standard_normal((2, 3, 2))
-
-
-def _loss_of_heads(parts: list[tuple[float, WeightedPrompts]], a: FloatArray, B: FloatArray) -> float:
-    total = MIXED.noise_variance
-    for share, (tokens, target, weights) in parts:
+def _loss_of_heads(task: Task, a: FloatArray, B: FloatArray) -> float:
+    total = task.noise_variance
+    for tokens, target, weights in _mixture(task):
         G = tokens.swapaxes(1, 2) @ tokens / tokens.shape[1]
         output = np.einsum("hi,pij,hjd,pd->p", a, G, B, tokens[:, -1, :-1], optimize=True)
-        total += share * float(weights @ (target - output) ** 2)
+        total += float(weights @ (target - output) ** 2)
     return total
 
 
 def _stated_features(lab: Lab, control: str) -> list[FloatArray]:
-    task = MIXED
+    return [part for task in MIXED for part in _stated_mixture(task, control)]
+
+
+def _stated_mixture(task: Task, control: str) -> list[FloatArray]:
     if control == "the fixed teacher left out":
-        task = Task.from_dict({**MIXED.to_dict(), "fixed_teacher": [1e-9, 0.0]})
+        task = Task.from_dict({**task.to_dict(), "fixed_teacher": [1e-9] * task.dimension})
     if control == "one context token more":
-        task = Task.from_dict({**MIXED.to_dict(), "context_length": 2})
+        task = with_context(task, max(task.context_lengths) + 1)
     full = feature_moments(task, TOKENS)
-    heads = _heads()
-    slopes = [float(np.sum(g * along)) for g, along in zip(full.head_gradients(*heads), _direction(), strict=True)]
+    heads = _heads(task, 3)
+    slopes = [
+        float(np.sum(g * along)) for g, along in zip(full.head_gradients(*heads), _heads(task, 4), strict=True)
+    ]
     numbers = (full.c, float(full.loss(full.effective_map(*heads))), *slopes, full.minimum_loss)
     return [full.b, full.S, full.minimum, *(np.array([each]) for each in numbers)]
 
@@ -216,9 +231,9 @@ CLAIMS = (
     Claim(
         id="formulas.features",
         title="Moments of all features, losses and gradients are integrals over all prompts of a mixture",
-        source=f"{SOURCE}, Section 2.2",
+        source=f"{SOURCE}, attention on cubic features",
         statement=r"L = c - 2 b^\top M + M^\top S M,\quad S = \mathbb E[F F^\top]",
-        observable="c, b, S, the loss of two heads, its slope and the minimum by quadrature; D = 2, N = 1",
+        observable="c, b, S, the minimum, loss and slopes at two heads, by quadrature; D = 2 with N = 1, D = 1",
         limit="none: exact",
         measure=_integrated_features,
         predict=_stated_features,

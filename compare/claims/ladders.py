@@ -16,6 +16,7 @@ from ..experiments import seeds
 from ..metrics import exit_times
 from ..variants import unlimited
 from .courses import DIAGONAL, OBLIQUE, SOURCE, maps_of
+from .judging import same
 
 FloatArray = NDArray[np.float64]
 
@@ -34,6 +35,7 @@ LADDERS = (
 CONSTANT, SETTLED = 3e-3, 5e-4
 LATER = "each exit one time constant later"
 OTHER = "directions in another order"
+EVERY_HEAD = "every head escapes"
 
 
 class _Climb(NamedTuple):
@@ -126,6 +128,43 @@ def _worst(name: str, pairs: list[tuple[_Climb, _Climb]]) -> float:
     return max(float(np.max(np.abs(p - o)) / np.max(np.abs(o))) for p, o in both)
 
 
+IDLE = ((OBLIQUE, Separate(heads=2)), (DIAGONAL, Separate(heads=3)))
+"""Tasks on which one head is exactly zero, and of three heads a second one has a value only."""
+
+
+def _idle_start(case: int, lab: Lab) -> Weights:
+    task, model = IDLE[case]
+    start = initial_weights(model, task, 1e-2, seeds(lab.seed)[0], "restricted")
+    kept = {"value": model.head_count - 1, "key": 1, "query": 1}
+    for name, count in kept.items():
+        start[name][count:] = 0.0
+    return start
+
+
+def _idle_ends(lab: Lab) -> list[FloatArray]:
+    """Rank of the map and loss, long after the one head that can has grown."""
+    found = []
+    for case, (task, model) in enumerate(IDLE):
+        start = _idle_start(case, lab)
+        late = 10 * staircase(task, model, start).exit_times[-1]
+        run = flow(model, unlimited(task, model), start, [0.0, late], rtol=1e-9)
+        sizes = np.linalg.svd(maps_of(model, run)[-1], compute_uv=False)
+        found.append(np.array([np.sum(sizes > 1e-3 * sizes[0]), run.loss[-1]]))
+    return found
+
+
+def _idle_plateaus(lab: Lab, control: str) -> list[FloatArray]:
+    """Exits and the last plateau, or as if no head stayed idle."""
+    found = []
+    for case, (task, model) in enumerate(IDLE):
+        steps = staircase(task, model, _idle_start(case, lab))
+        exits, level = len(steps.exit_times), steps.plateaus[-1]
+        if control == EVERY_HEAD:
+            exits, level = model.head_count, steps.moments.greedy_losses[model.head_count]
+        found.append(np.array([exits, level]))
+    return found
+
+
 CLAIMS = (
     Claim(
         id="ladders.visits",
@@ -139,5 +178,18 @@ CLAIMS = (
         predict=_predicted,
         judge=_agree,
         controls=(LATER, OTHER),
+    ),
+    Claim(
+        id="ladders.idle_heads",
+        title="A head that is zero, or has a value only, stays idle: the staircase ends before the minimum",
+        source=f"{SOURCE}, separate attention",
+        statement=r"k_h = q_h = 0 \Rightarrow \dot v_h = \dot k_h = \dot q_h = 0",
+        observable="rank of the map and loss of the flow of all heads, ten times as long as the one exit takes",
+        limit="initial scale → 0, within 1e-4",
+        measure=_idle_ends,
+        predict=_idle_plateaus,
+        judge=same(1e-4, axes=("rank, loss", "value")),
+        controls=(EVERY_HEAD,),
+        tier="fast",
     ),
 )

@@ -105,7 +105,7 @@ CLAIMS = (
     Claim(
         id="setting.statistics",
         title="Sufficient statistics give the trajectory of the tokens",
-        source="Zhang et al. 2025, Section 2: the output is linear in the effective map",
+        source="Zhang et al. 2025: the output is linear in the effective map",
         statement=r"L(M) = c - 2\langle b, M\rangle + \langle M, S M\rangle",
         observable="loss at every of 500 steps, merged and separate, weights outside the restricted block",
         limit="none: exact up to rounding",

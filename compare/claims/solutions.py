@@ -72,7 +72,8 @@ def _idle_flows(lab: Lab) -> list[FloatArray]:
         time, (v, k, q) = _until(heads, force, CEILING)
         late, (fast, _, _) = _until(heads, force, LARGE)
         rate = np.linalg.norm(force, 2)
-        found += [np.array([time]), v, k, q, np.array([late + 1 / (rate * np.max(np.abs(fast)))])]
+        onset, divergence = (t + 1 / (rate * np.max(np.abs(x))) for t, x in ((time, v), (late, fast)))
+        found += [np.array([time, onset, divergence]), np.array([1.0 + np.argmax(np.abs(v))]), v, k, q]
     return found
 
 
@@ -107,7 +108,7 @@ def _stated_escapes(lab: Lab, control: str) -> list[FloatArray]:
         heads, force = _idle_start(seed)
         force = {THEORY: force, "the force transposed": force.T, "twice the force": 2 * force}[control]
         end, last = escape(heads, force, CEILING), escape(heads, force)
-        found += [np.array([end.duration]), *end.heads, np.array([last.duration])]
+        found += [np.array([end.duration, end.onset, last.duration]), np.array([1.0 + end.head]), *end.heads]
     return found
 
 
@@ -130,7 +131,7 @@ CLAIMS = (
         title="Idle heads under a constant force reach a size, and diverge, when and as the exact solution says",
         source="Zhang et al. 2025, balanced heads; here from any weights",
         statement=r"\dot v = \textstyle\sum_r k_r^\top G q_r,\ \dot k_r = v G q_r,\ \dot q_r = v G^\top k_r",
-        observable="the equations integrated as they stand: time, weights then, divergence; three seeds",
+        observable="the equations integrated as they stand: times, the head, all weights then; three seeds",
         limit="none: exact",
         measure=_idle_flows,
         predict=_stated_escapes,
