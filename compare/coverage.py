@@ -49,7 +49,7 @@ RESULTS: dict[str, tuple[Result, ...]] = {
             ("fixed_points.count", "fixed_points.index", "saddle.two_points", "saddle.curvature"),
         ),
         Result("Gradient flow of the restricted block", ("proofs.merged_flow",)),
-        Result("Global minimum", ("limits.sequences", "merged.size_general")),
+        Result("Global minimum", ("limits.sequences", "merged.size_general", "identities.minimum")),
         Result("The algorithm learned: one preconditioned gradient step", ("one_drop.algorithm",)),
         Result(
             "White time course: balanced, and from random weights",
@@ -58,7 +58,10 @@ RESULTS: dict[str, tuple[Result, ...]] = {
         ),
         Result(
             "General covariance: aligned equations, one drop",
-            ("merged.aligned", "merged.growing_mode_general", "merged.size_general", "merged.one_drop"),
+            (
+                *("merged.aligned", "merged.growing_mode_general", "merged.size_general"),
+                *("merged.one_drop", "identities.merged"),
+            ),
             ("merged_general", "growing_mode_order"),
         ),
         Result("White time course, unbalanced", ("one_drop.unbalanced",), ("merged_white",)),
@@ -75,7 +78,7 @@ RESULTS: dict[str, tuple[Result, ...]] = {
         Result("Their losses and gradients", ("fixed_points.losses", "fixed_points.gradient", "proofs.losses")),
         Result(
             "Their stability (beyond the paper)",
-            ("fixed_points.index", "fixed_points.landing", "canonical.weights"),
+            ("fixed_points.index", "fixed_points.landing", "canonical.weights", "identities.index"),
         ),
         Result(
             "Scalar equations",
@@ -102,8 +105,12 @@ RESULTS: dict[str, tuple[Result, ...]] = {
         Result("Conservation laws", ("separate.conservation", "proofs.conservation"), ("conservation",)),
     ),
     "Separate key and query, low rank": (
-        Result("Reduced equations of a head", ("low_rank.aligned",)),
-        Result("Conservation laws", ("low_rank.conservation",), ("conservation",)),
+        Result("Reduced equations of a head", ("low_rank.aligned", "identities.low_rank")),
+        Result(
+            "Conservation laws",
+            ("low_rank.conservation", "identities.low_rank_conservation"),
+            ("conservation",),
+        ),
         Result(
             "Long plateaus at multiples of the rank",
             ("low_rank.long_plateaus", "low_rank.plateaus", "overlays.low_rank"),

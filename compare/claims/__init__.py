@@ -30,6 +30,7 @@ SECTIONS = (
     "solutions",
     "limits",
     "proofs",
+    "identities",
     "refuted",
 )
 

@@ -1,122 +1,49 @@
 """Proofs: the formulas themselves, derived in symbols from the definition."""
 
-from collections.abc import Mapping
-from functools import cache
 from itertools import chain, combinations
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 from ...model import Merged, Separate
-from ..claim import THEORY, Claim, Lab
-from ..evidence import Evidence
-
-if TYPE_CHECKING:
-    from ...theory.symbolic import SymbolicTask
-
-Expr = Any
-Teachers = Literal["white", "diagonal", "general"]
-Formulas = Mapping[str, Expr]
-"""What a formula is for → the expression, or a count."""
-
-NO_TRACE, LONGER, NO_FOURTH = "trace term dropped", "N + 1 for N", "1 + 1/N → 1"
-MOMENTS = (NO_TRACE, LONGER, NO_FOURTH)
-DIMENSION = 2
-
-
-def identical(predicted: Formulas, observed: Formulas) -> Evidence:
-    """Every formula is the derived one for all values of the symbols, decided by an exact normal form."""
-    import sympy as sp
-
-    from ...theory.symbolic.counterexample import differ_at_small_points
-    from ...theory.symbolic.exact import is_zero
-
-    failing = [  # a point refutes quickly, and only the normal form proves
-        name
-        for name, derived in observed.items()
-        if differ_at_small_points(derived, predicted[name], sp.S.One) or not is_zero(derived - predicted[name])
-    ]
-    shown = f"{len(observed) - len(failing)} of {len(observed)} identities hold"
-    shown += f", not {failing[0]}" if failing else ""
-    return Evidence(not failing, shown, "all, for all values of the symbols")
-
-
-@cache
-def _task(kind: Teachers = "general", dimension: int = DIMENSION) -> "SymbolicTask":
-    from ...theory.symbolic import symbolic_task
-
-    return symbolic_task(dimension, teachers=kind, noise=kind != "white")
-
-
-def _moments(task: "SymbolicTask", control: str) -> tuple[Expr, Expr, Expr]:
-    """c, B and A as the theory states them, or a wrong variant."""
-    from ...theory.symbolic import N
-
-    length = N + 1 if control == LONGER else N
-    Λ, Ω = task.covariance, task.teacher_covariance
-    B, c = Λ * Ω * Λ, (Ω * Λ).trace() + task.noise_variance
-    fourth = 1 if control == NO_FOURTH else 1 + 1 / length
-    return c, B, fourth * B + (0 if control == NO_TRACE else c) * Λ / length
+from ..claim import THEORY, Lab
+from .proving import MOMENTS, Expr, Formulas, block_flow, entries, named, problem, proof, stated_moments
 
 
 def _derived_moments(lab: Lab) -> Formulas:
     from ...theory.symbolic import effective_map
 
-    form = effective_map(Separate(1), _task())
-    return {"c": form.c} | _entries("B", form.B) | _entries("A", form.A)
+    form = effective_map(Separate(1), problem())
+    return {"c": form.c} | entries("B", form.B) | entries("A", form.A)
 
 
 def _stated_moments(lab: Lab, control: str) -> Formulas:
-    c, B, A = _moments(_task(), control)
-    return {"c": c} | _entries("B", B) | _entries("A", A)
-
-
-def _entries(name: str, matrix: Expr) -> dict[str, Expr]:
-    return {f"{name}[{i}, {j}]": matrix[i, j] for i in range(matrix.rows) for j in range(matrix.cols)}
-
-
-def _block(model: Merged | Separate, task: "SymbolicTask") -> tuple[dict[Expr, Expr], Any, Any]:
-    """Flow equations on the restricted block, v_h, and the matrices of heads by name, each (R, D) or (D, D)."""
-    import sympy as sp
-
-    from ...theory.symbolic import flow_equations, population_loss, weight_symbols
-
-    flow = flow_equations(population_loss(model, task, "restricted"))
-    weights = weight_symbols(model, task.dimension)
-    heads = {
-        name: [sp.Matrix(each[..., :-1]) if name != "key_query" else sp.Matrix(each[:-1, :-1]) for each in array]
-        for name, array in weights.items()
-        if name != "value"
-    }
-    return flow, [row[-1] for row in weights["value"]], heads
-
-
-def _named(flow: Mapping[Expr, Expr]) -> Formulas:
-    return {f"d{weight}/dt": right for weight, right in flow.items()}
+    c, B, A = stated_moments(problem(), control)
+    return {"c": c} | entries("B", B) | entries("A", A)
 
 
 def _merged_flow(lab: Lab, control: str) -> Formulas:
-    _, v, heads = _block(Merged(2), _task("diagonal"))
+    _, v, heads = block_flow(Merged(2), problem("diagonal"))
     U = heads["key_query"]
     G = _force(v[0] * U[0] + v[1] * U[1], control)
     stated = {v[h]: (G.T * U[h]).trace() for h in range(2)}
     for h in range(2):
         stated |= dict(zip(U[h], v[h] * G, strict=True))
-    return _named(stated)
+    return named(stated)
 
 
 def _separate_flow(lab: Lab, control: str) -> Formulas:
-    _, v, heads = _block(Separate(2), _task("diagonal"))
+    _, v, heads = block_flow(Separate(2), problem("diagonal"))
     k, q = heads["key"], heads["query"]
     G = _force(v[0] * k[0].T * q[0] + v[1] * k[1].T * q[1], control)
     stated: dict[Expr, Expr] = {}
     for h in range(2):
         stated |= {v[h]: (k[h] * G * q[h].T)[0]}
         stated |= dict(zip(k[h], v[h] * q[h] * G.T, strict=True)) | dict(zip(q[h], v[h] * k[h] * G, strict=True))
-    return _named(stated)
+    return named(stated)
 
 
 def _force(M: Expr, control: str) -> Expr:
-    _, B, A = _moments(_task("diagonal"), control)
-    return B - A * M * _task("diagonal").covariance
+    _, B, A = stated_moments(problem("diagonal"), control)
+    return B - A * M * problem("diagonal").covariance
 
 
 def _conserved(lab: Lab, control: str) -> Formulas:
@@ -154,13 +81,13 @@ def _derived_losses(lab: Lab) -> Formulas:
     """Losses of the fixed points that the engine finds, D = 2, diagonal teachers, noise."""
     from ...theory.symbolic import fixed_points
 
-    task = _task("diagonal")
+    task = problem("diagonal")
     return {str(point.subset): point.loss for point in fixed_points(task, Separate(2))}
 
 
 def _stated_losses(lab: Lab, control: str) -> Formulas:
-    task = _task("diagonal")
-    c, B, A = _moments(task, control)
+    task = problem("diagonal")
+    c, B, A = stated_moments(task, control)
     gains = [B[d, d] ** 2 / (A[d, d] * task.covariance[d, d]) for d in range(2)]
     subsets = chain.from_iterable(combinations(range(2), size) for size in range(3))
     return {str(tuple(d + 1 for d in S)): c - sum(gains[d] for d in S) for S in subsets}
@@ -172,7 +99,7 @@ def _solutions(lab: Lab) -> Formulas:
 
     from ...theory.symbolic.completeness import completeness
 
-    return {f"D = {D}": sp.Integer(completeness(_task("diagonal", D)).count) for D in (1, 2, 3)}
+    return {f"D = {D}": sp.Integer(completeness(problem("diagonal", D)).count) for D in (1, 2, 3)}
 
 
 def _powers(lab: Lab, control: str) -> Formulas:
@@ -186,11 +113,11 @@ def _aligned_heads(lab: Lab) -> Formulas:
     """Equations of two heads, each balanced on a direction of its own, reduced from the flow of all weights."""
     from ...theory.symbolic.reduction import reduce
 
-    flow, v, heads = _block(Separate(2), _task("white"))
+    flow, v, heads = block_flow(Separate(2), problem("white"))
     z = _amplitudes(2)
     ansatz = dict(zip(v, z, strict=True))
     ansatz |= {heads[name][h][0, h]: z[h] for name in ("key", "query") for h in range(2)}
-    return _named(reduce(flow, ansatz).equations)
+    return named(reduce(flow, ansatz).equations)
 
 
 def _amplitudes(count: int) -> Any:
@@ -200,11 +127,11 @@ def _amplitudes(count: int) -> Any:
 
 
 def _scalar_equations(lab: Lab, control: str) -> Formulas:
-    task = _task("white")
-    _, B, A = _moments(task, control if control in MOMENTS else THEORY)
+    task = problem("white")
+    _, B, A = stated_moments(task, control if control in MOMENTS else THEORY)
     power = 4 if control == "exponent 4 for 5" else 5
     each = enumerate(_amplitudes(2))
-    return _named({z: B[d, d] * z**2 - task.covariance[d, d] * A[d, d] * z**power for d, z in each})
+    return named({z: B[d, d] * z**2 - task.covariance[d, d] * A[d, d] * z**power for d, z in each})
 
 
 def _implicit_slope(lab: Lab, control: str) -> Formulas:
@@ -243,18 +170,9 @@ def _zeros(lab: Lab) -> Formulas:
     return {"rate": sp.Integer(0), "start": sp.Integer(0)}
 
 
-SOURCE = "Zhang et al. 2025"
-
-
-def _proof(name: str, title: str, statement: str, observable: str, **fields: Any) -> Claim:
-    known: dict[str, Any] = {"source": SOURCE, "judge": identical, "reaches": "proved", "expected_level": "proved"}
-    known |= {"title": title, "statement": statement, "observable": observable, "limit": "none: an identity"}
-    return Claim(id=f"proofs.{name}", tier="fast", **known | fields)
-
-
 CLAIMS = (
-    _proof(
-        "moments",
+    proof(
+        "proofs.moments",
         "The moments of the restricted block are c, B and A",
         r"A = (1 + 1/N)\,\Lambda\Omega\Lambda + (\mathrm{tr}\,\Omega\Lambda + \sigma^2)\,\Lambda/N",
         "expectations of the definition, D = 2, any Ω, noise, N a symbol",
@@ -262,26 +180,26 @@ CLAIMS = (
         predict=_stated_moments,
         controls=MOMENTS,
     ),
-    _proof(
-        "merged_flow",
+    proof(
+        "proofs.merged_flow",
         "Merged attention flows by v' = ⟨G, U⟩, U' = v G",
         r"\dot v_h = \langle G, U_h\rangle,\quad \dot U_h = v_h G,\quad G = B - A M \Lambda",
         "gradient of the derived loss on the restricted block, two heads, D = 2",
-        measure=lambda lab: _named(_block(Merged(2), _task("diagonal"))[0]),
+        measure=lambda lab: named(block_flow(Merged(2), problem("diagonal"))[0]),
         predict=_merged_flow,
         controls=MOMENTS,
     ),
-    _proof(
-        "separate_flow",
+    proof(
+        "proofs.separate_flow",
         "Separate attention flows by v' = kᵀGq, k' = vGq, q' = vGᵀk",
         r"\dot v_h = k_h^\top G q_h,\quad \dot k_h = v_h G q_h,\quad \dot q_h = v_h G^\top k_h",
         "gradient of the derived loss on the restricted block, two heads, D = 2",
-        measure=lambda lab: _named(_block(Separate(2), _task("diagonal"))[0]),
+        measure=lambda lab: named(block_flow(Separate(2), problem("diagonal"))[0]),
         predict=_separate_flow,
         controls=MOMENTS,
     ),
-    _proof(
-        "conservation",
+    proof(
+        "proofs.conservation",
         "Both models keep their quadratic invariants, on all weights",
         r"a_h\cdot a_g - \langle B_h, B_g\rangle,\quad |a_h|^2 - |k_h|^2,\quad |k_h|^2 - |q_h|^2",
         "rate of change of each invariant under the derived flow of all weights, D = 1",
@@ -289,8 +207,8 @@ CLAIMS = (
         predict=_conserved,
         controls=("twice the keys", "sum for difference"),
     ),
-    _proof(
-        "losses",
+    proof(
+        "proofs.losses",
         "The loss at M_S is c minus the gains of S",
         r"L(M_S) = c - \sum_{d \in S} B_{dd}^2 / (A_{dd} \lambda_d)",
         "losses of the four fixed points that the engine finds, D = 2, any eigenvalues of Ω, noise",
@@ -298,8 +216,8 @@ CLAIMS = (
         predict=_stated_losses,
         controls=MOMENTS,
     ),
-    _proof(
-        "count",
+    proof(
+        "proofs.count",
         "There are 2^D fixed points and no other, over the complex numbers",
         r"\#\{M : G M^\top = 0,\ G^\top M = 0\} = 2^D",
         "dimension of the quotient ring by a Gröbner basis, D = 1, 2, 3, all else symbols",
@@ -308,8 +226,8 @@ CLAIMS = (
         controls=("D + 1", "3^D"),
         hypotheses=("the gains are distinct",),
     ),
-    _proof(
-        "scalar_equations",
+    proof(
+        "proofs.scalar_equations",
         "Balanced heads on directions of their own obey scalar equations and do not interact",
         r"\dot v_d = \lambda_d^2 v_d^2 - \lambda_d a_d v_d^5",
         "reduction of the derived flow of all weights, two heads, D = 2",
@@ -317,8 +235,8 @@ CLAIMS = (
         predict=_scalar_equations,
         controls=(*MOMENTS, "exponent 4 for 5"),
     ),
-    _proof(
-        "implicit_solution",
+    proof(
+        "proofs.implicit_solution",
         "The scalar equation has the implicit solution Φ",
         r"t = (\Phi(v) - \Phi(v_0))/\alpha,\quad \dot v = \alpha(v^2 - \gamma v^5)",
         "the rate one, at which Φ/α must grow",
@@ -326,8 +244,8 @@ CLAIMS = (
         predict=_implicit_slope,
         controls=("½ for ⅓ before the logarithm", "arctangent dropped"),
     ),
-    _proof(
-        "white_course",
+    proof(
+        "proofs.white_course",
         "The white time course from a balanced start solves its equation",
         r"p(t) = \alpha e^{2\alpha t} / (\kappa (e^{2\alpha t} - 1) + \alpha/w_0^2)",
         "what the equation and the start leave over: zero",
