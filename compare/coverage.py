@@ -66,7 +66,11 @@ RESULTS: dict[str, tuple[Result, ...]] = {
         ),
         Result("White time course, unbalanced", ("one_drop.unbalanced",), ("merged_white",)),
         Result("Time courses of every kind of start", ("courses.exact", "courses.unbalanced")),
-        Result("Conservation law", ("merged.conservation", "proofs.conservation"), ("conservation",)),
+        Result(
+            "Conservation law",
+            ("merged.conservation", "proofs.conservation", "refuted.quadratic_laws"),
+            ("conservation",),
+        ),
         Result("Drop time ∝ ln(1/scale)", ("one_drop.time", "saddle.delay")),
     ),
     "Separate key and query, rank one": (
@@ -78,7 +82,10 @@ RESULTS: dict[str, tuple[Result, ...]] = {
         Result("Their losses and gradients", ("fixed_points.losses", "fixed_points.gradient", "proofs.losses")),
         Result(
             "Their stability (beyond the paper)",
-            ("fixed_points.index", "fixed_points.landing", "canonical.weights", "identities.index"),
+            (
+                *("fixed_points.index", "fixed_points.landing", "canonical.weights"),
+                *("identities.index", "refuted.index_of_a_map"),
+            ),
         ),
         Result(
             "Scalar equations",

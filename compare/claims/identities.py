@@ -1,6 +1,6 @@
 """Identities: reduced equations, the minimum and the ways down from points of rest, derived in symbols."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from itertools import chain
 from typing import Any
@@ -129,16 +129,15 @@ def _learned(packing: tuple[tuple[int, ...], ...]) -> str:
 def _stated_index(lab: Lab, control: str) -> Formulas:
     import sympy as sp
 
-    counted: dict[str, Callable[[int, int], bool]] = {
-        "smaller gains counted": lambda d, j: j > d,
-        "every direction counted": lambda d, j: True,
-    }
-    counts = counted.get(control, lambda d, j: j < d)
     index = {}
     for S in PACKINGS:
         learned = set(chain(*S))
-        index[_learned(S)] = sp.Integer(sum(counts(d, j) for d in learned for j in {1, 2} - learned))
+        index[_learned(S)] = sp.Integer(sum(_counts(d, j, control) for d in learned for j in {1, 2} - learned))
     return index
+
+
+def _counts(d: int, j: int, control: str) -> bool:
+    return {"smaller gains counted": j > d, "every direction counted": True}.get(control, j < d)
 
 
 def _rank_laws(lab: Lab, control: str) -> Formulas:

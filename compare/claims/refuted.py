@@ -1,6 +1,6 @@
 """Statements that do not hold as they stand: each with its smallest counterexample and what holds instead."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ FloatArray = NDArray[np.float64]
 
 BEYOND = "a natural reading of Zhang et al. 2025 beyond its hypotheses"
 GENERAL = Task(eigenvalues=[1.0, 0.3], teacher_covariance=np.diag([1.0, 4.5]), context_length=100)
+BLOCK: dict[int, Literal["full", "restricted"]] = {1: "full", 2: "restricted"}
+ONE_MORE, EVERYWHERE = "also a_h·B_g − a_g·B_h at D = 1", "also a_h·B_g − a_g·B_h at every D"
+BY_WEIGHTS = "an idle head with a value adds D − |S|"
 EQUAL = Task(eigenvalues=[1.0, 1.0], context_length=10)
 
 
@@ -99,20 +102,81 @@ def _stated_idle(lab: Lab, control: str) -> tuple[bool, ...]:
     return rest, rest, False
 
 
-def _refuted(name: str, title: str, statement: str, observable: str, corrected: str, **fields: Any) -> Claim:
-    return Claim(
-        id=f"refuted.{name}",
-        title=title,
-        source=BEYOND,
-        statement=statement,
-        observable=observable,
-        limit="none",
-        judge=_equal,
-        corrected=(corrected,),
-        expected_level="refuted",
-        tier="fast",
-        **fields,
+Laws = dict[int, tuple[Any, ...]]
+"""Conserved quantities by D."""
+
+
+def _quadratic_laws(lab: Lab) -> Laws:
+    """All quadratic polynomials in the weights of two merged heads that the derived flow keeps, D = 1, 2."""
+    from ...theory.symbolic import conserved_quantities, flow_equations, population_loss, symbolic_task
+
+    losses = {D: population_loss(Merged(2), symbolic_task(D), BLOCK[D]) for D in (1, 2)}
+    return {D: conserved_quantities(flow_equations(loss), 2) for D, loss in losses.items()}
+
+
+def _stated_laws(lab: Lab, control: str) -> Laws:
+    from ...theory.symbolic import weight_symbols
+
+    stated = {}
+    for D in (1, 2):
+        w = weight_symbols(Merged(2), D)
+        a, B = (
+            (w["value"], w["key_query"][:, :, :-1]) if D == 1 else (w["value"][:, -1:], w["key_query"][:, :-1, :-1])
+        )
+        laws = [a[h] @ a[g] - (B[h] * B[g]).sum() for h, g in ((0, 0), (0, 1), (1, 1))]
+        if D == 1 and control == ONE_MORE:
+            laws.append(a[0] @ B[1].ravel() - a[1] @ B[0].ravel())
+        if control == EVERYWHERE:
+            laws.append(a[0] @ B[1].ravel()[: len(a[1])] - a[1] @ B[0].ravel()[: len(a[0])])
+        stated[D] = tuple(laws)
+    return stated
+
+
+def _same_laws(predicted: Laws, observed: Laws) -> Evidence:
+    """The laws span the same linear space at every D."""
+    agrees = all(
+        _rank(predicted[D]) == _rank(found) == _rank(predicted[D] + found) for D, found in observed.items()
     )
+    return Evidence(agrees, _counted(observed), _counted(predicted))
+
+
+def _rank(laws: tuple[Any, ...]) -> int:
+    """How many of these polynomials are linearly independent."""
+    import sympy as sp
+
+    weights = sorted(set().union(*(law.free_symbols for law in laws)), key=str)
+    rows = [sp.Poly(law, *weights).as_dict() for law in laws]
+    monomials = sorted(set().union(*rows))
+    return int(sp.Matrix([[row.get(powers, 0) for powers in monomials] for row in rows]).rank())
+
+
+def _counted(laws: Laws) -> str:
+    shown = [f"{len(each)} laws at D = {D}" for D, each in laws.items()]
+    return f"{', '.join(shown)}: {'; '.join(map(str, laws[1]))}"
+
+
+def _index_at_nothing(lab: Lab) -> tuple[int, ...]:
+    """Index at M = 0 of one rank-one head, k = q = 0, with v = 0 and with v > 0 a symbol, D = 1 and then 2."""
+    import sympy as sp
+
+    from ...theory.symbolic import hessian_index, population_loss, symbolic_task, weight_symbols
+
+    found = []
+    for D in (1, 2):
+        loss = population_loss(Separate(1), symbolic_task(D), "restricted")
+        v = weight_symbols(Separate(1), D)["value"][0, -1]
+        found += [hessian_index(loss, {v: size}) for size in (sp.Integer(0), sp.Symbol("s", positive=True))]
+    return tuple(found)
+
+
+def _stated_at_nothing(lab: Lab, control: str) -> tuple[int, ...]:
+    return {THEORY: (0, 0, 0, 0), BY_WEIGHTS: (0, 1, 0, 2), "one way down": (0, 1, 0, 1)}[control]
+
+
+def _refuted(name: str, title: str, statement: str, observable: str, corrected: str, **fields: Any) -> Claim:
+    known: dict[str, Any] = {"judge": _equal, "source": BEYOND, "limit": "none", "tier": "fast"}
+    known |= {"title": title, "statement": statement, "observable": observable, "corrected": (corrected,)}
+    return Claim(id=f"refuted.{name}", expected_level="refuted", **known | fields)
 
 
 CLAIMS = (
@@ -155,5 +219,28 @@ CLAIMS = (
         measure=_idle,
         predict=_stated_idle,
         hypotheses=("an idle head beside one that holds direction 1",),
+    ),
+    _refuted(
+        "quadratic_laws",
+        "Merged attention keeps no quadratic quantity but a_h·a_g − ⟨B_h, B_g⟩",
+        r"a_h\cdot a_g - \langle B_h, B_g\rangle",
+        "every quadratic law of two heads, by linear algebra on the derived flow, D = 1 (all weights) and 2",
+        ONE_MORE,
+        measure=_quadratic_laws,
+        predict=_stated_laws,
+        judge=_same_laws,
+        controls=(EVERYWHERE,),
+        hypotheses=("at D = 1, where a_h and B_h have one shape",),
+    ),
+    _refuted(
+        "index_of_a_map",
+        "The Hessian's index is a property of the map M, whatever weights make it",
+        r"M(\theta) = M(\theta') \Rightarrow \mathrm{ind}(\theta) = \mathrm{ind}(\theta')",
+        "exact index at M = 0 of one rank-one head with v = 0 and v > 0, k = q = 0, D = 1 and then 2",
+        BY_WEIGHTS,
+        measure=_index_at_nothing,
+        predict=_stated_at_nothing,
+        controls=("one way down",),
+        hypotheses=("points of rest with other weights than the canonical ones",),
     ),
 )
