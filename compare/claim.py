@@ -132,6 +132,7 @@ def check(claim: Claim, lab: Lab) -> Verdict:
         rejected=tuple(name for name in claim.controls if not agrees.get(name, True)),
         accepted=tuple(name for name in claim.controls if agrees.get(name, True)),
         broken=broken,
+        corrected=tuple((name, agrees.get(name, False)) for name in claim.corrected),
         budget=budget,
         seconds=round(time.perf_counter() - begin, 3),
         seed=lab.seed,

@@ -41,10 +41,10 @@ class Ledger:
         return all(verdict.holds for verdict in self.verdicts)
 
     def to_json(self) -> str:
-        """The ledger as JSON: holds, verdicts, versions, seed."""
+        """The ledger as strict JSON: holds, verdicts, versions, seed; null for a number that is not finite."""
         verdicts = [verdict.to_dict() for verdict in self.verdicts]
         plain = {"holds": self.holds, "verdicts": verdicts, "versions": dict(self.versions), "seed": self.seed}
-        return json.dumps(plain, indent=2)
+        return json.dumps(plain, indent=2, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> "Ledger":

@@ -34,7 +34,9 @@ def print_ledger(ledger: Ledger, out: Path) -> None:
         colour = "green" if verdict.holds else "red"
         total = len(verdict.rejected) + len(verdict.accepted)
         missed = f", accepts {', '.join(verdict.accepted)}" if verdict.accepted else ""
-        cells = (verdict.observed, verdict.expected, f"rejects {len(verdict.rejected)}/{total}{missed}")
+        right = sum(accepted for _, accepted in verdict.corrected)
+        mended = f", accepts {right}/{len(verdict.corrected)} corrected" if verdict.corrected else ""
+        cells = (verdict.observed, verdict.expected, f"rejects {len(verdict.rejected)}/{total}{missed}{mended}")
         level = f"[{colour}]{verdict.level}[/{colour}]"
         table.add_row(verdict.id, level, *map(escape, cells), f"{verdict.seconds:.1f}")
     console = _console()

@@ -1,5 +1,6 @@
 """What checking a claim found, as a record that can be written and read."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,7 +14,8 @@ class Verdict:
 
     Levels: "proved", "certified", "numerical", "refuted", or "inconclusive" if the measurement failed or a variant
     was judged wrongly: `rejected` and `accepted` are the controls by how the judge took them, `broken` the controls
-    and corrected variants that it took wrongly. `seconds` is wall time, `digest` that of all that it depends on.
+    and corrected variants that it took wrongly. `corrected` says of each corrected variant whether the judge
+    accepted it. `seconds` is wall time, `digest` that of all that it depends on.
     """
 
     id: str
@@ -42,6 +44,7 @@ class Verdict:
     curves: tuple[Curve, ...] = ()
     axes: tuple[str, str] = ("", "")
     digest: str = ""
+    corrected: tuple[tuple[str, bool], ...] = ()
 
     @property
     def holds(self) -> bool:
@@ -49,8 +52,8 @@ class Verdict:
         return self.level == self.expected_level
 
     def to_dict(self) -> dict[str, Any]:
-        """The verdict as plain values; `from_dict` reads them back."""
-        plain = asdict(self)
+        """The verdict as plain values; `from_dict` reads them back. Numbers that are not finite become None."""
+        plain = {name: _finite(value) for name, value in asdict(self).items()}
         names = ("id", "title", "source", "level", "expected_level", "holds", "observed", "expected")
         rejected, accepted = plain.pop("rejected"), plain.pop("accepted")
         controls = {
@@ -65,13 +68,37 @@ class Verdict:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "Verdict":
-        """The verdict that `to_dict` wrote; KeyError or TypeError for anything else."""
+        """The verdict that `to_dict` wrote, NaN for what was not finite; KeyError or TypeError for anything else.
+
+        A residual that was not finite is None.
+        """
         values = {name: _tuples(value) for name, value in plain.items() if name not in ("holds", "controls")}
         values |= {"rejected": tuple(plain["controls"]["names"]), "accepted": tuple(plain["controls"]["accepted"])}
-        fit = values["fit"] and Fit(**{name: _tuples(value) for name, value in plain["fit"].items()})
-        curves = tuple(Curve(**{name: _tuples(v) for name, v in curve.items()}) for curve in plain["curves"])
-        return cls(**values | {"fit": fit, "curves": curves})
+        curves = tuple(Curve(**{name: _numbers(v) for name, v in curve.items()}) for curve in plain["curves"])
+        return cls(**values | {"fit": _fit(plain["fit"]), "curves": curves, "budget": _numbers(plain["budget"])})
 
 
 def _tuples(value: Any) -> Any:
     return tuple(_tuples(each) for each in value) if isinstance(value, list) else value
+
+
+def _finite(value: Any) -> Any:
+    """The value with None for every number in it that JSON has no word for."""
+    if isinstance(value, Mapping):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_finite, value))
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _numbers(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return tuple(map(_numbers, value))
+    return math.nan if value is None else value
+
+
+def _fit(plain: Mapping[str, Any] | None) -> Fit | None:
+    if plain is None:
+        return None
+    interval = None if plain["interval"] is None else _numbers(plain["interval"])
+    return Fit(**{name: _numbers(value) for name, value in plain.items()} | {"interval": interval})

@@ -201,9 +201,14 @@ def test_a_corrected_statement_that_is_rejected_and_a_control_that_was_not_tried
 
 
 def test_a_refuted_claim_without_controls_says_what_shows_it():
-    refuted = replace(PLAIN, level="refuted", expected_level="refuted", rejected=())
+    refuted = replace(
+        PLAIN, level="refuted", expected_level="refuted", rejected=(), corrected=(("one is 1", True),)
+    )
     page = Page(report(Ledger((refuted,), 0)))
-    assert "the same judge accepts the corrected statement" in page.text_of("article", id=PLAIN.id)
+    assert "Corrected statement accepted one is 1" in page.text_of("article", id=PLAIN.id)
+    assert "accepts 1 of 1 corrected" in page.text_of("tr", **{"data-claim": PLAIN.id})
+    failed = replace(refuted, corrected=(("one is 1", False),), broken=("one is 1",))
+    assert "not accepted one is 1" in Page(report(Ledger((failed,), 0))).text_of("article", id=PLAIN.id)
     assert page.text_of("p", class_="outcome good") == "1 of 1 claims are as expected."
 
 
@@ -374,6 +379,44 @@ def test_ledgers_keep_the_schema(tmp_path):
     validate(json.loads(real.to_json()))
 
 
+def test_what_is_not_finite_is_null_and_read_back():
+    odd = replace(CURVE, observed=(math.nan, *CURVE.observed[1:-1], math.inf))
+    fit = replace(FIT, errors=(math.nan, *FIT.errors[1:]), slope=-math.inf)
+    written = Ledger((replace(FULL, curves=(odd,), fit=fit, residual=math.nan, budget=(("steps", math.inf),)),), 0)
+    text = written.to_json()
+    plain = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    validate(plain)
+    assert [plain["verdicts"][0]["curves"][0]["observed"][k] for k in (0, -1)] == [None, None]
+    (found,) = Ledger.from_json(text).verdicts
+    (curve,) = found.curves
+    assert math.isnan(curve.observed[0])
+    assert math.isnan(curve.observed[-1])
+    assert curve.observed[1:-1] == CURVE.observed[1:-1]
+    assert (curve.x, found.fit.errors[1:], found.fit.interval) == (CURVE.x, FIT.errors[1:], FIT.interval)
+    assert math.isnan(found.fit.slope)
+    assert math.isnan(found.budget[0][1])
+    assert found.residual is None
+    assert Ledger.from_json(text).to_json() == text
+    with pytest.raises(ValueError, match="JSON"):  # what would have been written without the rule
+        json.dumps(math.nan, allow_nan=False)
+
+
+def test_a_ledger_without_corrected_statements_is_still_read():
+    plain = json.loads(LEDGER.to_json())
+    for verdict in plain["verdicts"]:
+        del verdict["corrected"]
+    assert Ledger.from_json(json.dumps(plain)) == LEDGER
+
+
+def test_a_refuted_claim_names_what_holds_instead(tmp_path):
+    claim = CLAIMS["refuted.idle_heads"]
+    verdict = check(claim, Lab(tmp_path))
+    assert verdict.corrected == tuple((name, True) for name in claim.corrected) != ()
+    assert Verdict.from_dict(verdict.to_dict()) == verdict
+    wrong = check(replace(claim, corrected=("as it stands",)), Lab(tmp_path))
+    assert (wrong.corrected, wrong.broken, wrong.holds) == ((("as it stands", False),), ("as it stands",), False)
+
+
 def changed(path, value):
     content = ledger()
     *way, last = path
@@ -407,7 +450,8 @@ FIRST, SECOND = ("verdicts", 0), ("verdicts", 1)
         ((*FIRST, "order"), "1"),
         ((*FIRST, "remark"), "none"),
         ((*FIRST, "axes"), ["x"]),
-        ((*SECOND, "fit", "slope"), None),
+        ((*SECOND, "fit", "expected"), None),
+        ((*FIRST, "corrected"), [["a statement", None]]),
         ((*SECOND, "fit", "interval"), [1.0]),
         ((*SECOND, "budget", 0), ["sampling"]),
         ((*SECOND, "budget", 0), [1e-5, "sampling"]),

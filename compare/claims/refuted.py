@@ -134,10 +134,11 @@ def _stated_laws(lab: Lab, control: str) -> Laws:
 
 def _same_laws(predicted: Laws, observed: Laws) -> Evidence:
     """The laws span the same linear space at every D."""
-    agrees = all(
-        _rank(predicted[D]) == _rank(found) == _rank(predicted[D] + found) for D, found in observed.items()
-    )
-    return Evidence(agrees, _counted(observed), _counted(predicted))
+    found = {D: (_rank(predicted[D]), _rank(laws), _rank(predicted[D] + laws)) for D, laws in observed.items()}
+    beyond = [law for D, laws in observed.items() for law in laws if _rank((*predicted[D], law)) > found[D][0]]
+    unstated = f", one is {beyond[0]}" if beyond else ""
+    agrees = all(len(set(ranks)) == 1 for ranks in found.values())
+    return Evidence(agrees, _counted(observed) + unstated, _counted(predicted))
 
 
 def _rank(laws: tuple[Any, ...]) -> int:
@@ -151,8 +152,7 @@ def _rank(laws: tuple[Any, ...]) -> int:
 
 
 def _counted(laws: Laws) -> str:
-    shown = [f"{len(each)} laws at D = {D}" for D, each in laws.items()]
-    return f"{', '.join(shown)}: {'; '.join(map(str, laws[1]))}"
+    return ", ".join(f"{len(each)} laws at D = {D}" for D, each in laws.items())
 
 
 def _index_at_nothing(lab: Lab) -> tuple[int, ...]:

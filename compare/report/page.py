@@ -99,7 +99,8 @@ class Entry:
     def words(self) -> str:
         """What the text filter looks through."""
         v = self.verdict
-        return " ".join((v.id, v.title, v.source, v.observable, v.limit, *(name for name, *_ in self.controls)))
+        variants = (*(name for name, *_ in self.controls), *(name for name, _ in v.corrected))
+        return " ".join((v.id, v.title, v.source, v.observable, v.limit, *variants))
 
 
 def _entry(verdict: Verdict) -> Entry:
