@@ -19,10 +19,12 @@ from jsonschema import Draft202012Validator, ValidationError
 from attndyn.cli import main
 from attndyn.compare.claim import LEVELS, TIERS, Lab, check
 from attndyn.compare.claims import all_claims
+from attndyn.compare.coverage import Result
 from attndyn.compare.evidence import Curve, Fit
 from attndyn.compare.figures import FIGURES, draw
 from attndyn.compare.ledger import Ledger
 from attndyn.compare.report import report, write_report
+from attndyn.compare.report.covered import coverage
 from attndyn.compare.report.drawing import POINTS, drawings
 from attndyn.compare.report.mathml import mathml
 from attndyn.compare.verdict import Verdict
@@ -274,6 +276,54 @@ def test_the_same_ledger_gives_the_same_bytes():
 
 def test_the_empty_ledger_has_a_page():
     assert "0 of 0 claims are as expected" in report(Ledger((), 0))
+
+
+# Coverage
+
+
+def covered(*verdicts):
+    return [result for part in coverage(Ledger(verdicts, 0)).values() for result in part]
+
+
+def verdict_on(name, **changes):
+    return replace(PLAIN, id=name, **changes)
+
+
+def test_every_result_is_shown_with_its_claims():
+    page = Page(report(LEDGER))
+    (table,) = [text for tag, have, text in page.texts if (tag, have.get("id")) == ("details", "coverage")]
+    for result in covered():
+        assert result.title in table
+        assert result.status == "not checked in this run"
+        assert all(f"{each.id} not checked in this run (tier {each.tier})" in table for each in result.holdings)
+    assert f"0 of {len(covered())} results checked in this run, 0 not as expected, 0 without a claim" in table
+
+
+def test_a_result_says_what_this_run_found():
+    first, second = "saddle.delay", "one_drop.time"
+    wrong = {"level": "refuted", "expected_level": "numerical"}
+    said = {
+        "as expected": (verdict_on(first), verdict_on(second)),
+        "as expected, 1 of 2 checked": (verdict_on(first),),
+        "1 not as expected": (verdict_on(first), verdict_on(second, **wrong)),
+        "1 not as expected, 1 of 2 checked": (verdict_on(first, **wrong),),
+    }
+    for status, verdicts in said.items():
+        (result,) = [each for each in covered(*verdicts) if each.title.startswith("Drop time")]
+        assert (result.status, result.good) == (status, status.startswith("as expected"))
+        page = Page(report(Ledger(verdicts, 0)))
+        links = [each["href"] for tag, each in page.elements if tag == "a"]
+        assert links.count(f"#{first}") == (3 if not verdicts[0].holds else 2)  # and the list of what is wrong
+
+
+def test_a_gap_stands_out(monkeypatch):
+    assert "no claim" not in report(LEDGER)
+    parts = {"<b>made up</b>": (Result("nobody checked this", (), ("conservation",)),)}
+    monkeypatch.setattr("attndyn.compare.report.covered.RESULTS", parts)
+    page = Page(report(LEDGER))
+    assert "nobody checked this no claim conservation" in [text for tag, _, text in page.texts if tag == "tr"]
+    assert "1 without a claim" in page.text_of("summary")
+    assert "<b>made up</b>" in page.text_of("details", id="coverage")
 
 
 # Figures

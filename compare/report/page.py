@@ -14,6 +14,7 @@ from ...simulate.files import write_text
 from ..claim import LEVELS, TIERS
 from ..ledger import Ledger
 from ..verdict import Verdict
+from .covered import coverage, summary
 from .drawing import described, drawings
 from .mathml import mathml
 from .words import anchor, number
@@ -56,10 +57,12 @@ def report(ledger: Ledger, figures: Mapping[str, bytes] | None = None) -> str:
     engine.filters["number"] = number
     engine.filters["anchor"] = anchor
     style, script = (_source(f"page.{kind}") for kind in ("css", "js"))
-    named = {verdict.figure for verdict in ledger.verdicts}
+    named, parts = {verdict.figure for verdict in ledger.verdicts}, coverage(ledger)
     return engine.get_template("page.html").render(
         entries=[_entry(verdict) for verdict in ledger.verdicts],
         figures={name: _picture(png) for name, png in (figures or {}).items() if name in named},
+        parts=parts,
+        coverage=summary(parts),
         policy=_policy(script),
         style=style,
         script=script,

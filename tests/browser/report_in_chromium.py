@@ -22,6 +22,7 @@ from selenium.webdriver.support.ui import Select
 from attndyn.compare import Ledger, Verdict
 from attndyn.compare.claim import LEVELS, Lab, check
 from attndyn.compare.claims import all_claims
+from attndyn.compare.coverage import RESULTS
 from attndyn.compare.evidence import Curve, Fit
 from attndyn.compare.figures import draw
 from attndyn.compare.report import write_report
@@ -227,6 +228,42 @@ def test_a_column_sorts_up_and_down_and_back(opened):
     assert rows(opened) == before != sorted(before)
 
 
+# Coverage
+
+
+def unfold(browser):
+    browser.find_element(By.CSS_SELECTOR, "#coverage summary").click()
+
+
+def results(browser):
+    """Title and text of each result that is visible."""
+    return browser.execute_script("""
+        const rows = [...document.querySelectorAll("#coverage tbody tr:not(.part)")];
+        const said = (row) => [row.cells[0].innerText, row.innerText.replace(/\\s+/g, " ")];
+        return rows.filter((row) => row.checkVisibility()).map(said);
+    """)
+
+
+def test_the_coverage_unfolds_and_tells_what_was_checked(opened):
+    assert results(opened) == []
+    unfold(opened)
+    shown = results(opened)
+    assert [title for title, _ in shown] == [result.title for part in RESULTS.values() for result in part]
+    texts = dict(shown)
+    assert "not checked in this run (tier" in texts["Conservation law"]
+    assert "as expected, 2 of" in texts["Two fixed points"]
+    assert "fixed_points.count numerical" in texts["Two fixed points"]
+    assert f"of {len(shown)} results checked" in opened.find_element(By.CSS_SELECTOR, "#coverage summary").text
+
+
+def test_the_coverage_leads_to_a_claim_even_where_it_is_filtered_out(opened):
+    unfold(opened)
+    field(opened, "words").send_keys("nothing like this")
+    assert not opened.find_element(By.ID, "fixed_points.count").is_displayed()
+    opened.find_element(By.CSS_SELECTOR, "#coverage a[href='#fixed_points.count']").click()
+    assert opened.find_element(By.ID, "fixed_points.count").is_displayed()
+
+
 # Figures and formulas
 
 
@@ -289,6 +326,11 @@ def test_a_narrow_window_needs_no_scrolling_to_the_side(browser, page, tmp_path)
     open_page(browser, page, width=360)
     assert scroll_width(browser) <= 360
     assert all(box[0] <= 360 for box in boxes(browser, "figure svg, #filter, #verdicts, article"))
+    unfold(browser)
+    assert scroll_width(browser) <= 360
+    assert all(
+        200 < box[0] <= 360 for box in boxes(browser, "#coverage, #coverage table, #coverage td:not(:empty)")
+    )
     open_page(browser, other(tmp_path, "<p style='width: 500px'>wide"), width=360)
     assert scroll_width(browser) > 360
 
@@ -302,3 +344,6 @@ def test_it_prints(opened):
     assert not opened.find_element(By.ID, "filter").is_displayed()
     assert opened.find_element(By.ID, "invented.proved").is_displayed()
     assert opened.find_element(By.ID, "verdicts").is_displayed()
+    assert len(results(opened)) > 30
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "screen"})
+    assert results(opened) == []  # folded, where it can be unfolded
