@@ -31,9 +31,10 @@ def weighted_prompts(task: Task, length: int, count: int, teacher: FloatArray | 
     3.0
     """
     D = task.dimension
-    noise = [np.array([[task.noise_variance]])] * length
-    drawn = [task.teacher_covariance] if teacher is None else []
-    points, weights = _nodes([*[task.covariance] * (length + 1), *noise, *drawn], count)
+    inputs = [np.linalg.cholesky(task.covariance)] * (length + 1)
+    noise = [np.array([[np.sqrt(task.noise_variance)]])] * length
+    drawn = [np.linalg.cholesky(task.teacher_covariance)] if teacher is None else []
+    points, weights = _nodes([*inputs, *noise, *drawn], count)
     x = points[:, : (length + 1) * D].reshape(-1, length + 1, D)
     w = points[:, -D:] if teacher is None else np.broadcast_to(teacher, (len(points), D))
     y = np.einsum("pnd,pd->pn", x, w)
@@ -43,14 +44,14 @@ def weighted_prompts(task: Task, length: int, count: int, teacher: FloatArray | 
     return WeightedPrompts(np.concatenate((x, y[..., None]), axis=2), target, weights)
 
 
-def _nodes(variances: list[FloatArray], count: int) -> tuple[FloatArray, FloatArray]:
-    """Points (P, n) and weights (P,) of Gauss and Hermite's rule for independent Gaussian vectors."""
+def _nodes(roots: list[FloatArray], count: int) -> tuple[FloatArray, FloatArray]:
+    """Points (P, n) and weights (P,) of Gauss and Hermite's rule for independent Gaussian vectors of covariances R Rᵀ."""
     x, weights = np.polynomial.hermite_e.hermegauss(count)
-    columns = sum(len(each) for each in variances)
+    columns = sum(len(each) for each in roots)
     points = np.array(list(product(x, repeat=columns)))
     shares = np.array(list(product(weights / np.sum(weights), repeat=columns)))
     first, parts = 0, []
-    for each in variances:
-        parts.append(points[:, first : first + len(each)] @ np.linalg.cholesky(each).T)
+    for each in roots:
+        parts.append(points[:, first : first + len(each)] @ each.T)
         first += len(each)
     return np.concatenate(parts, axis=1), np.prod(shares, axis=1)

@@ -37,6 +37,7 @@ class _Start(NamedTuple):
 
 
 def merged_weights(s: float, U: FloatArray) -> Weights:
+    """One merged head of value s and key-query block U (D, D), all other weights zero."""
     weights = {name: np.zeros(shape) for name, shape in Merged(heads=1).shapes(len(U)).items()}
     weights["value"][0, -1], weights["key_query"][0, :-1, :-1] = s, U
     return weights
