@@ -45,7 +45,7 @@ def weighted_prompts(task: Task, length: int, count: int, teacher: FloatArray | 
 
 
 def _nodes(roots: list[FloatArray], count: int) -> tuple[FloatArray, FloatArray]:
-    """Points (P, n) and weights (P,) of Gauss and Hermite's rule for independent Gaussian vectors of covariances R Rᵀ."""
+    """Points (P, n) and weights (P,) of Gauss and Hermite's rule for independent Gaussian vectors R z."""
     x, weights = np.polynomial.hermite_e.hermegauss(count)
     columns = sum(len(each) for each in roots)
     points = np.array(list(product(x, repeat=columns)))
