@@ -1,7 +1,8 @@
 """Expectations over prompts without sampling: quadrature that is exact for the polynomials that moments are."""
 
+from collections.abc import Sequence
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +45,7 @@ def weighted_prompts(task: Task, length: int, count: int, teacher: FloatArray | 
     return WeightedPrompts(np.concatenate((x, y[..., None]), axis=2), target, weights)
 
 
-def _nodes(roots: list[FloatArray], count: int) -> tuple[FloatArray, FloatArray]:
+def _nodes(roots: Sequence[NDArray[Any]], count: int) -> tuple[FloatArray, FloatArray]:
     """Points (P, n) and weights (P,) of Gauss and Hermite's rule for independent Gaussian vectors R z."""
     x, weights = np.polynomial.hermite_e.hermegauss(count)
     columns = sum(len(each) for each in roots)
