@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export OPENBLAS_NUM_THREADS ?= 1
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: verify figures benchmarks test test-browser lint types clean
+.PHONY: verify figures benchmarks mutants seeds test test-browser lint types clean
 
 verify: $(VENV)/.installed
 	$(BIN)/attndyn verify --out results
@@ -16,6 +16,12 @@ benchmarks: $(VENV)-benchmarks/.installed
 
 figures: $(VENV)/.installed
 	$(BIN)/attndyn figures --out results/figures
+
+mutants: $(VENV)/.installed-test
+	$(BIN)/python -m tests.mutation
+
+seeds: $(VENV)/.installed
+	$(BIN)/python docs/make_seeds.py
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest

@@ -1,0 +1,106 @@
+"""Writes docs/mutants.md: how many mutants fell, by which claims, and why the others survive."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from .justified import CLASSES, Reason, read, reason
+from .sites import KINDS, Site
+from .trial import Outcome
+
+FELL = ("claim", "exception", "import", "timeout")
+
+Result = tuple[Site, Outcome]
+
+HEADER = """\
+# Mutants
+
+`make mutants` breaks every formula of `theory/` once, one syntax node at a time, and asks whether a claim of the
+*fast* or *standard* tier falls. A *constant* N becomes N + 1 and ½ becomes 1, an *exponent* goes up or down by one,
+a *sign* changes, a *factor* multiplies where it divided or the reverse, a *term* of a sum is dropped, a context
+*length* N becomes N + 1. Left alone are indices, array axes and shapes, tolerances, default arguments, messages
+and thresholds that only choose a branch. `theory/symbolic` is left out: what it finds are proofs, and its tests
+refute wrong ones. A mutant is tried against the claims that run the function it breaks, cheapest first, until one
+falls. A sample of twenty is tried again in every `make test`.
+
+It counts as fallen by *claim* if a verdict is not the expected one, by *exception* if a claim fails instead, by
+*import* if the package cannot be imported, by *timeout* if a claim takes five times as long as it should. This page
+is written by `python -m tests.mutation`, and the reasons come from `tests/mutation/justified.toml`.
+"""
+
+
+def unexplained(results: Sequence[Result]) -> list[Site]:
+    """Survivors without a reason."""
+    reasons = read()
+    return [site for site, outcome in results if outcome.how == "survived" and reason(site, reasons) is None]
+
+
+def text(results: Sequence[Result]) -> str:
+    """The whole page."""
+    return "\n".join([HEADER, *_counts(results), *_claims(results), *_survivors(results)]) + "\n"
+
+
+def write(results: Sequence[Result], root: Path) -> None:
+    """Write the page of the package at `root`."""
+    (root / "docs" / "mutants.md").write_text(text(results), encoding="utf-8")
+
+
+def _counts(results: Sequence[Result]) -> list[str]:
+    lines = ["## How many", ""]
+    for title, name, groups in (
+        ("module", lambda site: site.file, sorted({site.file for site, _ in results})),
+        ("kind", lambda site: site.kind, KINDS),
+    ):
+        rows = [_row(f"`{group}`", [o for s, o in results if name(s) == group]) for group in groups]
+        total = _row("all", [outcome for _, outcome in results])
+        lines += _table((title, "mutants", *FELL, "survive"), [*rows, total])
+    return lines
+
+
+def _row(name: str, outcomes: Sequence[Outcome]) -> tuple[str, ...]:
+    how = Counter(outcome.how for outcome in outcomes)
+    return (name, *(str(n) for n in (len(outcomes), *(how[each] for each in FELL), how["survived"])))
+
+
+def _claims(results: Sequence[Result]) -> list[str]:
+    first = Counter(outcome.claim for _, outcome in results if outcome.claim)
+    rows = [(f"`{claim}`", str(count)) for claim, count in first.most_common()]
+    return ["## Which claim fell first", "", *_table(("claim", "mutants"), rows)]
+
+
+def _survivors(results: Sequence[Result]) -> list[str]:
+    """Survivors by reason; those without one come last."""
+    reasons, lines = read(), ["## Survivors", ""]
+    found: dict[Reason | None, list[Site]] = {}
+    for site, outcome in results:
+        if outcome.how == "survived":
+            found.setdefault(reason(site, reasons), []).append(site)
+    for kind, meaning in CLASSES.items():
+        groups = [(why, sites) for why, sites in found.items() if why is not None and why.kind == kind]
+        lines += [
+            f"### {kind.capitalize()}: {sum(len(sites) for _, sites in groups)}",
+            "",
+            f"{meaning[0].upper()}{meaning[1:]}.",
+            "",
+        ]
+        lines += _table(("where", "mutants", "reason"), [_reasoned(why, sites) for why, sites in groups])
+    left = [
+        (f"`{site.file}`, `{site.function}`", f"`{site.before} → {site.after}`") for site in found.get(None, [])
+    ]
+    return [
+        *lines,
+        f"### Without a reason: {len(left)}",
+        "",
+        *(_table(("where", "mutation"), left) if left else []),
+    ]
+
+
+def _reasoned(why: Reason, sites: Sequence[Site]) -> tuple[str, str, str]:
+    shown = "; ".join(f"`{site.before} → {site.after}`" for site in sites[:3])
+    more = f" and {len(sites) - 3} more" if len(sites) > 3 else ""
+    return f"`{why.file}`, `{why.function}`: {shown}{more}", str(len(sites)), why.reason
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
+    lines = [head, ("---",) * len(head), *rows]
+    return [*("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |" for cells in lines), ""]

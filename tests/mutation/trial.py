@@ -1,0 +1,202 @@
+"""Whether a claim falls when one formula is broken: the package is imported anew, broken, in a forked process."""
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import json
+import os
+import select
+import signal
+import sys
+import time
+import traceback
+import types
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PATIENCE = 10.0
+"""Seconds that a claim may take beyond five times what it takes unbroken."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A claim as the unbroken theory finds it: seconds, whether it holds, and the functions that it calls."""
+
+    claim: str
+    seconds: float
+    holds: bool
+    calls: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a mutant: `how` is "claim", "exception", "import" or "timeout", else "survived".
+
+    `claim` is the one that fell, `checked` how many were checked.
+    """
+
+    how: str
+    claim: str = ""
+    checked: int = 0
+
+
+class Broken(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Imports one module of the package from a text of ours."""
+
+    def __init__(self, name: str, file: Path, text: str) -> None:
+        self.name, self.file, self.text = name, file, text
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+        """A spec for our module, None for every other one."""
+        if fullname != self.name:
+            return None
+        return importlib.machinery.ModuleSpec(fullname, self, origin=str(self.file))
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        """Run the text in the module."""
+        module.__file__ = str(self.file)
+        exec(compile(self.text, str(self.file), "exec"), module.__dict__)
+
+
+def warm(cache: Path) -> None:
+    """Import all that does not depend on theory, and remember what simulations return, by their arguments."""
+    for name in ("scipy.integrate", "scipy.optimize", "scipy.special", "scipy.stats", "numba"):
+        importlib.import_module(name)
+    simulate = importlib.import_module("attndyn.simulate")
+    cache.mkdir(parents=True, exist_ok=True)
+    vars(simulate)["flow"] = remembered(simulate.flow, cache)
+    if any(name.startswith("attndyn.theory") for name in sys.modules):
+        raise RuntimeError("theory is imported already: a mutant would not be seen")
+
+
+def remembered(function: Callable[..., Any], folder: Path) -> Callable[..., Any]:
+    """The function with its results kept in a folder under the digest of its arguments."""
+    import hashlib
+    import pickle
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            name = hashlib.sha256(pickle.dumps((function.__name__, args, sorted(kwargs.items())))).hexdigest()
+        except (pickle.PicklingError, TypeError, AttributeError):
+            return function(*args, **kwargs)
+        path = folder / f"{name[:32]}.pickle"
+        if path.exists():
+            return pickle.loads(path.read_bytes())
+        result = function(*args, **kwargs)
+        fresh = folder / f"{name[:32]}.{os.getpid()}"
+        fresh.write_bytes(pickle.dumps(result))
+        fresh.replace(path)
+        return result
+
+    return call
+
+
+def costs(claims: Iterable[str], runs: Path) -> Iterator[Cost]:
+    """Each claim checked on the theory as it is, with the functions of theory that it reaches."""
+    for name in claims:
+        lines = list(_forked(lambda name=name: _measured(name, runs), [600.0]))
+        if lines and "seconds" in lines[0]:
+            yield Cost(name, lines[0]["seconds"], lines[0]["holds"], frozenset(lines[0]["calls"]))
+
+
+def _measured(name: str, runs: Path) -> Iterator[Mapping[str, Any]]:
+    calls: set[str] = set()
+
+    def see(frame: types.FrameType, event: str, _: Any) -> None:
+        code = frame.f_code
+        if event == "call" and "/theory/" in code.co_filename:
+            calls.add(f"theory/{Path(code.co_filename).name}:{code.co_qualname}")
+
+    check, claims, lab = _imported(runs)
+    sys.setprofile(see)
+    begin = time.perf_counter()
+    verdict = check(claims[name], lab)
+    seconds = time.perf_counter() - begin
+    sys.setprofile(None)
+    yield {"seconds": seconds, "holds": verdict.holds, "calls": sorted({_named(call) for call in calls})}
+
+
+def _named(call: str) -> str:
+    """The innermost named function of a code object, as a site names it."""
+    file, _, name = call.partition(":")
+    parts = [part for part in name.split(".") if not part.startswith("<")]
+    return f"{file}:{'.'.join(parts) or 'module'}"
+
+
+def attempt(module: str, file: Path, text: str, costs: Sequence[Cost], runs: Path) -> Outcome:
+    """Check claims in this order with `module` replaced by `text`, until one is not as expected."""
+    limits = [PATIENCE, *(PATIENCE + 5 * cost.seconds for cost in costs)]
+    names = [cost.claim for cost in costs]
+    done = 0
+    for line in _forked(lambda: _checked(module, file, text, names, runs), limits):
+        if line["how"] != "holds":
+            claim = names[min(done, len(names) - 1)] if line["how"] != "import" and names else ""
+            return Outcome(line["how"], claim, done + 1)
+        done += line["claims"]
+    return Outcome("survived", "", done)
+
+
+def _checked(module: str, file: Path, text: str, names: Sequence[str], runs: Path) -> Iterator[Mapping[str, Any]]:
+    sys.meta_path.insert(0, Broken(module, file, text))
+    try:
+        check, claims, lab = _imported(runs)
+    except Exception as error:
+        yield {"how": "import", "error": repr(error)}
+        return
+    yield {"how": "holds", "claims": 0}
+    for name in names:
+        try:
+            verdict = check(claims[name], lab)
+            failed = verdict.observed.startswith("failed:")
+            how = "holds" if verdict.holds else "exception" if failed else "claim"
+        except Exception:
+            how = "exception"
+        yield {"how": how, "claims": 1}
+
+
+def _imported(runs: Path) -> tuple[Any, Mapping[str, Any], Any]:
+    from attndyn.compare.claim import Lab, check
+    from attndyn.compare.claims import all_claims
+
+    return check, {claim.id: claim for claim in all_claims()}, Lab(runs=runs, seed=0)
+
+
+def _forked(work: Callable[[], Iterator[Mapping[str, Any]]], limits: Sequence[float]) -> Iterator[dict[str, Any]]:
+    """What `work` yields in a forked process; the process is ended if the k-th item takes longer than its limit."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        _in_child(work, write)
+    os.close(write)
+    try:
+        with os.fdopen(read, "rb", buffering=0) as pipe:
+            for limit in (*limits, PATIENCE):
+                if not select.select([pipe], [], [], limit)[0]:
+                    yield {"how": "timeout"}
+                    return
+                line = pipe.readline()
+                if not line:
+                    return
+                yield json.loads(line)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def _in_child(work: Callable[[], Iterator[Mapping[str, Any]]], write: int) -> None:
+    """Write what `work` yields and end the process, without what the parent would do at its end."""
+    import warnings
+
+    warnings.simplefilter("ignore")
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    try:
+        for item in work():
+            os.write(write, json.dumps(item).encode() + b"\n")
+    except BaseException:
+        traceback.print_exc()
+        os.write(write, json.dumps({"how": "exception"}).encode() + b"\n")
+    finally:
+        os._exit(0)
