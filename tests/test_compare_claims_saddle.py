@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from attndyn import Merged, Task
-from attndyn.compare.claims.saddle import STARTS, _flat, _inside, _one_for_one, _search, _task, _weights, crossing
+from attndyn.compare.claims.saddle import STARTS, _one_for_one, _search, _task, crossing
+from attndyn.compare.claims.searching import flat, inside, placed
 from attndyn.compare.landing import effective_map
 from attndyn.compare.metrics import crossing_times
 from attndyn.compare.variants import unlimited
@@ -34,11 +35,11 @@ def test_a_search_that_gets_stuck_often_shows_nothing():
 
 def test_weights_of_the_block_are_placed_and_read_back():
     model = Merged(heads=2)
-    inside, values = _inside(model, 3), np.arange(1.0, 21.0)
-    weights = _weights(values, inside)
-    assert np.array_equal(_flat(weights, inside), values)
+    mask, values = inside(model, 3), np.arange(1.0, 21.0)
+    weights = placed(values, mask)
+    assert np.array_equal(flat(weights, mask), values)
     restricted = initial_weights(model, THREE, 1.0, 0, "restricted")
-    assert all(np.all(restricted[name][..., :3][~mask[..., :3]] == 0) for name, mask in inside.items())
+    assert all(np.all(restricted[name][..., :3][~each[..., :3]] == 0) for name, each in mask.items())
 
 
 @pytest.mark.parametrize("seed", [11, 12])
@@ -53,8 +54,8 @@ def test_searches_end_at_the_saddle_and_at_the_minimum(seed):
 
 
 def test_the_map_of_the_block_is_v_times_u():
-    inside = _inside(Merged(heads=1), 2)
-    weights = _weights(np.array([2.0, 1.0, 0.0, 0.0, 3.0]), inside)
+    mask = inside(Merged(heads=1), 2)
+    weights = placed(np.array([2.0, 1.0, 0.0, 0.0, 3.0]), mask)
     assert np.array_equal(effective_map(Merged(heads=1), weights), np.diag([2.0, 6.0]))
 
 

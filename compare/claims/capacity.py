@@ -5,16 +5,16 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from ...model import Separate, Weights
-from ...simulate import Experiment, objective
+from ...model import Separate
+from ...simulate import Experiment
 from ...task import Task
 from ...theory import fixed_points, population
 from ..claim import THEORY, Claim, Lab
 from ..evidence import Evidence
 from ..experiments import FOUR, seeds
-from ..landing import effective_map
-from ..variants import MOMENTS, unlimited, variant
+from ..variants import MOMENTS, variant
 from .judging import curve
+from .searching import maps_at_rest
 from .separate import standard_errors
 
 FloatArray = NDArray[np.float64]
@@ -27,8 +27,8 @@ TRAINED = ((1, 1), (2, 1), (1, 2), (3, 1), (1, 3))
 SEARCHES, LONGEST = 100, 2000
 """How many searches, and after how many gradients one counts as stuck."""
 
-REST, SAME_MAP = 1e-10, 1e-6
-"""Largest entry of a gradient that counts as none, and of the difference of two maps that count as one."""
+SAME_MAP = 1e-6
+"""Largest entry of the difference of two maps that count as one."""
 
 ALL = "2^D, whatever the number of pairs"
 LARGEST = "as many directions as there are pairs, and no fewer"
@@ -50,38 +50,16 @@ def _found(lab: Lab) -> Maps:
 
 
 def _search(model: Separate, seed: int) -> list[FloatArray]:
-    """By the method of Levenberg and Marquardt, which ends at saddles as readily as at minima."""
-    from scipy.optimize import root
-
-    task, rng = _task(seed), np.random.default_rng(seed)
-    evaluate, found = objective(model, unlimited(task, model)), list[FloatArray]()
-
-    def gradient(values: FloatArray) -> FloatArray:
-        slopes = evaluate(_weights(values, model))[1]
-        return np.concatenate(
-            [slopes["value"][:, -1], *(slopes[name][..., :-1].ravel() for name in ("key", "query"))]
-        )
-
-    for _ in range(SEARCHES):
-        begin = 10 ** rng.uniform(-1, 0.5) * rng.standard_normal(model.head_count * (1 + 6 * model.rank))
-        end = root(gradient, begin, method="lm", options={"xtol": 1e-14, "ftol": 1e-14, "maxiter": LONGEST})
-        reached = effective_map(model, _weights(end.x, model))
-        if np.max(np.abs(end.fun)) < REST and not any(_same(reached, other) for other in found):
+    """The different ones among the maps at which searches end."""
+    found: list[FloatArray] = []
+    for reached in maps_at_rest(_task(seed), model, seed, SEARCHES, smallest=-1.0, longest=LONGEST):
+        if not any(_same(reached, other) for other in found):
             found.append(reached)
     return found
 
 
 def _same(one: FloatArray, other: FloatArray) -> bool:
     return float(np.max(np.abs(one - other))) <= SAME_MAP
-
-
-def _weights(values: FloatArray, model: Separate) -> Weights:
-    weights = {name: np.zeros(shape) for name, shape in model.shapes(3).items()}
-    v, k, q = np.split(values, [model.head_count, (len(values) + model.head_count) // 2])
-    weights["value"][:, -1] = v
-    for name, part in (("key", k), ("query", q)):
-        weights[name][..., :-1] = part.reshape(*weights[name].shape[:2], 3)
-    return weights
 
 
 def _enumerated(lab: Lab, control: str) -> Maps:

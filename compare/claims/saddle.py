@@ -12,17 +12,15 @@ from ...theory import fixed_point, population
 from ..claim import THEORY, Claim, Lab
 from ..evidence import Evidence
 from ..experiments import FOUR, MERGED
-from ..landing import effective_map, hessian
+from ..landing import hessian
 from ..metrics import crossing_times
 from ..variants import MOMENTS, unlimited, variant
 from .judging import converges, same
+from .searching import inside, maps_at_rest
 
 FloatArray = NDArray[np.float64]
 
 TASKS, STARTS, HEADS = 3, 40, 3
-REST = 1e-10
-"""Largest entry of a gradient that counts as none; where the search gets stuck it is far above."""
-
 SAME_MAP = 1e-7
 """Largest difference, in any entry, of a map that was found and one that is predicted."""
 
@@ -45,44 +43,7 @@ def _found(lab: Lab) -> tuple[list[list[FloatArray]], int]:
 
 
 def _search(task: Task, seed: int) -> list[FloatArray]:
-    """Maps where the gradient vanishes, by the method of Levenberg and Marquardt from starts of many sizes.
-
-    It looks for small gradients and not for small losses, so that it ends at saddles as readily as at minima.
-    """
-    from scipy.optimize import root
-
-    model = Merged(heads=HEADS)
-    evaluate, inside = objective(model, unlimited(task, model)), _inside(model, 2)
-    rng, found = np.random.default_rng(seed), []
-
-    def gradient(values: FloatArray) -> FloatArray:
-        return _flat(evaluate(_weights(values, inside))[1], inside)
-
-    for _ in range(STARTS):
-        begin = 10 ** rng.uniform(-1.5, 0.5) * rng.standard_normal(5 * HEADS)
-        end = root(gradient, begin, method="lm", options={"xtol": 1e-14, "ftol": 1e-14})
-        if np.max(np.abs(end.fun)) < REST:
-            found.append(effective_map(model, _weights(end.x, inside)))
-    return found
-
-
-def _inside(model: Merged, dimension: int) -> dict[str, NDArray[np.bool_]]:
-    """Which entries belong to the restricted block."""
-    masks = {name: np.zeros(shape, dtype=bool) for name, shape in model.shapes(dimension).items()}
-    masks["value"][:, -1] = True
-    masks["key_query"][:, :-1, :-1] = True
-    return masks
-
-
-def _weights(values: FloatArray, inside: dict[str, NDArray[np.bool_]]) -> Weights:
-    weights = {name: np.zeros(mask.shape) for name, mask in inside.items()}
-    count = int(np.sum(inside["value"]))
-    weights["value"][inside["value"]], weights["key_query"][inside["key_query"]] = np.split(values, [count])
-    return weights
-
-
-def _flat(gradients: Weights, inside: dict[str, NDArray[np.bool_]]) -> FloatArray:
-    return np.concatenate([gradients[name][mask] for name, mask in inside.items()])
+    return maps_at_rest(task, Merged(heads=HEADS), seed, STARTS, smallest=-1.5)
 
 
 def _points(lab: Lab, control: str) -> list[list[FloatArray]]:
@@ -119,7 +80,7 @@ def _curvatures(lab: Lab) -> list[FloatArray]:
 
 
 def _spectrum(model: Merged) -> FloatArray:
-    evaluate, free = objective(model, unlimited(FOUR, model)), _inside(model, FOUR.dimension)
+    evaluate, free = objective(model, unlimited(FOUR, model)), inside(model, FOUR.dimension)
     zero = {name: np.zeros(mask.shape) for name, mask in free.items()}
     return np.asarray(np.linalg.eigvalsh(hessian(evaluate, zero, free)))
 
