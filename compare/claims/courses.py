@@ -43,7 +43,7 @@ def merged_weights(s: float, U: FloatArray) -> Weights:
     return weights
 
 
-def _pairs_of_head(v: float, pairs: FloatArray, rank: int) -> Weights:
+def head_weights(v: float, pairs: FloatArray, rank: int) -> Weights:
     """One head of value v whose keys and queries are the rows `pairs` (R, D)."""
     weights = {name: np.zeros(shape) for name, shape in Separate(1, rank).shapes(pairs.shape[1]).items()}
     weights["value"][0, -1] = v
@@ -58,8 +58,8 @@ def _starts() -> list[_Start]:
     grown = OBLIQUE.covariance @ OBLIQUE.teacher_covariance @ OBLIQUE.covariance
     grown *= 0.05 / np.linalg.norm(grown)
     rank_two = _joined(
-        _pairs_of_head(float(np.hypot(0.3, 0.2)), np.diag(three)[:2], 2),
-        _pairs_of_head(0.4, np.array([[0.0, 0.0, 0.4], [0.0, 0.0, 0.0]]), 2),
+        head_weights(float(np.hypot(0.3, 0.2)), np.diag(three)[:2], 2),
+        head_weights(0.4, np.array([[0.0, 0.0, 0.4], [0.0, 0.0, 0.0]]), 2),
     )
     return [
         _Start(DIAGONAL, one, three, initial_weights(one, DIAGONAL, three, scheme="aligned")),
@@ -79,8 +79,7 @@ def _flows(lab: Lab) -> list[FloatArray]:
     found = []
     for start in _starts():
         run = flow(start.model, unlimited(start.task, start.model), start.weights, TIMES)
-        basis = np.linalg.eigh(start.task.covariance)[1][:, ::-1]
-        found += [run.loss, np.einsum("id,tij,jd->td", basis, maps_of(start.model, run), basis)]
+        found += [run.loss, diagonals(maps_of(start.model, run), eigenvectors(start.task))]
     return found
 
 
@@ -91,6 +90,16 @@ def maps_of(model: Model, run: Trajectory) -> FloatArray:
         return np.asarray(np.einsum("th,thij->tij", value, np.asarray(run.weights["key_query"])[..., :-1, :-1]))
     key, query = (np.asarray(run.weights[name])[..., :-1] for name in ("key", "query"))
     return np.asarray(np.einsum("th,thri,thrj->tij", value, key, query))
+
+
+def eigenvectors(task: Task) -> FloatArray:
+    """Of Λ by decreasing λ, the columns of (D, D)."""
+    return np.asarray(np.linalg.eigh(task.covariance)[1][:, ::-1])
+
+
+def diagonals(maps: FloatArray, basis: FloatArray) -> FloatArray:
+    """e_dᵀ M e_d (T, D) of maps (T, D, D) on the columns of a basis."""
+    return np.asarray(np.einsum("id,tij,jd->td", basis, maps, basis))
 
 
 def _courses(lab: Lab, control: str) -> list[FloatArray]:
@@ -111,7 +120,7 @@ def _unbalanced_flows(lab: Lab) -> list[FloatArray]:
     merged, separate = Merged(heads=1), Separate(heads=1, rank=2)
     one = flow(merged, unlimited(OBLIQUE, merged), merged_weights(S0, U0), TIMES).weights
     pairs = np.diag([*PAIRS0, 0.0])[:2]
-    two = flow(separate, unlimited(DIAGONAL, separate), _pairs_of_head(V0, pairs, 2), TIMES).weights
+    two = flow(separate, unlimited(DIAGONAL, separate), head_weights(V0, pairs, 2), TIMES).weights
     key = np.asarray(two["key"])[:, 0]
     return [
         np.asarray(one["value"])[:, 0, -1],

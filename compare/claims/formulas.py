@@ -19,6 +19,7 @@ from ...theory import (
 from ..claim import THEORY, Claim, Lab
 from ..quadrature import WeightedPrompts, weighted_prompts
 from ..variants import NO_FOURTH_MOMENT, TRACE_DROPPED, unlimited, variant, with_context
+from .courses import merged_weights
 from .judging import same
 
 FloatArray = NDArray[np.float64]
@@ -187,9 +188,7 @@ def _decomposed(lab: Lab) -> list[FloatArray]:
 
 def _attention(x: FloatArray, y: FloatArray, query: FloatArray, M: FloatArray) -> FloatArray:
     model = Merged(heads=1)
-    weights = {name: np.zeros(shape) for name, shape in model.shapes(len(M)).items()}
-    weights["value"][0, -1], weights["key_query"][0, :-1, :-1] = 1.0, M
-    return np.asarray(predict(model, model.heads(weights), _tokens(x, y, query)))
+    return np.asarray(predict(model, model.heads(merged_weights(1.0, M)), _tokens(x, y, query)))
 
 
 def _tokens(x: FloatArray, y: FloatArray, query: FloatArray) -> FloatArray:

@@ -7,7 +7,8 @@ from typing import Any
 
 from ...model import Merged, Separate
 from ..claim import THEORY, Claim, Lab
-from .proving import MOMENTS, Expr, Formulas, block_flow, entries, named, problem, proof, stated_moments
+from ..variants import MOMENTS
+from .proving import Expr, Formulas, block_flow, entries, named, problem, proof, stated_moments
 
 PACKINGS: tuple[tuple[tuple[int, ...], ...], ...] = ((), ((1,),), ((2,),), ((1,), (2,)))
 """Directions that each head holds, by decreasing gain; heads left out are zero."""

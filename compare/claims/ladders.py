@@ -15,14 +15,14 @@ from ..evidence import Evidence, Fit
 from ..experiments import seeds
 from ..metrics import exit_times
 from ..variants import unlimited
-from .courses import DIAGONAL, OBLIQUE, SOURCE, maps_of
+from .courses import DIAGONAL, OBLIQUE, SOURCE, diagonals, eigenvectors, maps_of
 from .judging import same
 
 FloatArray = NDArray[np.float64]
 
 SCALES = (4e-3, 2e-3, 1e-3)
 LADDERS = (
-    (OBLIQUE, Separate(heads=3), np.linalg.eigh(OBLIQUE.covariance)[1][:, ::-1]),
+    (OBLIQUE, Separate(heads=3), eigenvectors(OBLIQUE)),
     (
         Task([1.0, 0.3], teacher_covariance=np.diag([1.0, 4.5]), context_length=20),
         Separate(heads=3),
@@ -65,9 +65,13 @@ def _flow(case: int, scale: float, lab: Lab) -> _Climb:
     run = flow(model, unlimited(task, model), start, np.unique([0.0, *between, *near]), rtol=1e-10)
     at = np.searchsorted(run.flow_time, between)
     key, query = (np.asarray(run.weights[name])[at][..., :-1] @ basis for name in ("key", "query"))
-    diagonals = np.einsum("id,tij,jd->td", basis, maps_of(model, run)[at], basis)
     amplitudes = np.sqrt(np.sum(np.abs(key * query), axis=(1, 2))) * _learned(expected)
-    return _Climb(exit_times(run.flow_time, run.loss, expected.plateaus), run.loss[at], diagonals, amplitudes)
+    return _Climb(
+        exit_times(run.flow_time, run.loss, expected.plateaus),
+        run.loss[at],
+        diagonals(maps_of(model, run)[at], basis),
+        amplitudes,
+    )
 
 
 def _learned(steps: Staircase) -> FloatArray:

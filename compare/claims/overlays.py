@@ -18,6 +18,7 @@ from ..evidence import Evidence, Judge
 from ..experiments import PUBLISHED_STEPS, RANKS, low_rank, separate
 from ..metrics import exit_times
 from .judging import curve
+from .separate import DRIVE, ONE_NUMBER
 
 FloatArray = NDArray[np.float64]
 Overlaid = tuple[list[FloatArray], FloatArray, FloatArray]
@@ -26,8 +27,6 @@ Overlaid = tuple[list[FloatArray], FloatArray, FloatArray]
 CLOSE = 0.05
 """Share of its time by which the typical drop may be early or late at the published scale and sample."""
 
-ONE_NUMBER = "1/(λ² v₀) with the largest value weight as v₀"
-DRIVE = "λ_d for λ_d² in the drive"
 ONE_TIME = "one time for every seed"
 FIRST_PAIR = "the first pair of each head alone"
 SHOWN, SPARE, POINTS = 400, 1.4, 800
@@ -48,9 +47,12 @@ def _shown(run: Trajectory, steps: int) -> tuple[FloatArray, FloatArray]:
 def _rank_one(lab: Lab) -> Overlaid:
     """Drops within the published steps."""
     runs = [(each, lab.run(each)) for each in separate(lab.seed)]
-    found = [_exits(*pair) for pair in runs]
-    end = runs[0][1].flow_time[PUBLISHED_STEPS - 1]
-    return [np.where(exits <= end, exits, np.nan) for exits in found], *_shown(runs[0][1], PUBLISHED_STEPS)
+    return [_early_exits(*pair) for pair in runs], *_shown(runs[0][1], PUBLISHED_STEPS)
+
+
+def _early_exits(experiment: Experiment, run: Trajectory) -> FloatArray:
+    exits = _exits(experiment, run)
+    return np.where(exits <= run.flow_time[PUBLISHED_STEPS - 1], exits, np.nan)
 
 
 def _low_rank(lab: Lab) -> Overlaid:
@@ -129,8 +131,7 @@ def _budget(experiment: Experiment, drops: FloatArray, method: str) -> dict[str,
 
 def _rank_one_budget(lab: Lab) -> dict[str, float]:
     first = separate(lab.seed)[0]
-    drops = _rank_one(lab)[0][0]
-    return _budget(first, drops, "LSODA")
+    return _budget(first, _early_exits(first, lab.run(first)), "LSODA")
 
 
 def _low_rank_budget(lab: Lab) -> dict[str, float]:

@@ -5,7 +5,8 @@ from typing import Any
 
 from ...model import Merged, Separate
 from ..claim import THEORY, Lab
-from .proving import MOMENTS, Expr, Formulas, block_flow, entries, named, problem, proof, stated_moments
+from ..variants import MOMENTS
+from .proving import Expr, Formulas, block_flow, entries, named, problem, proof, stated_moments
 
 
 def _derived_moments(lab: Lab) -> Formulas:

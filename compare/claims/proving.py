@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ...model import Merged, Separate
 from ..claim import Claim
 from ..evidence import Evidence
+from ..variants import LONGER_CONTEXT, NO_FOURTH_MOMENT, TRACE_DROPPED
 
 if TYPE_CHECKING:
     from ...theory.symbolic import SymbolicTask
@@ -15,10 +16,6 @@ Expr = Any
 Teachers = Literal["white", "diagonal", "general"]
 Formulas = Mapping[str, Expr]
 """What a formula is for → the expression, or a count."""
-
-NO_TRACE, LONGER, NO_FOURTH = "trace term dropped", "N + 1 for N", "1 + 1/N → 1"
-MOMENTS = (NO_TRACE, LONGER, NO_FOURTH)
-"""Wrong variants of A."""
 
 SOURCE = "Zhang et al. 2025"
 
@@ -57,11 +54,11 @@ def stated_moments(task: "SymbolicTask", control: str) -> tuple[Expr, Expr, Expr
     """c, B and A as the theory states them, or a wrong variant."""
     from ...theory.symbolic import N
 
-    length = N + 1 if control == LONGER else N
+    length = N + 1 if control == LONGER_CONTEXT else N
     Λ, Ω = task.covariance, task.teacher_covariance
     B, c = Λ * Ω * Λ, (Ω * Λ).trace() + task.noise_variance
-    fourth = 1 if control == NO_FOURTH else 1 + 1 / length
-    return c, B, fourth * B + (0 if control == NO_TRACE else c) * Λ / length
+    fourth = 1 if control == NO_FOURTH_MOMENT else 1 + 1 / length
+    return c, B, fourth * B + (0 if control == TRACE_DROPPED else c) * Λ / length
 
 
 def entries(name: str, matrix: Expr) -> dict[str, Expr]:

@@ -12,6 +12,7 @@ from ...theory.separate import amplitude_from_onset, onset_time, rank_one_amplit
 from ..claim import THEORY, Claim, Lab
 from ..experiments import seeds
 from ..variants import unlimited
+from .courses import head_weights
 from .judging import same
 
 FloatArray = NDArray[np.float64]
@@ -31,8 +32,7 @@ def _head_flows(lab: Lab) -> list[FloatArray]:
     model = Separate(heads=1)
     end, found = np.cbrt(_end(model)), []
     for start in STARTS:
-        weights = {name: np.zeros(shape) for name, shape in model.shapes(1).items()}
-        weights["value"][0, -1], weights["key"][0, 0, 0], weights["query"][0, 0, 0] = start, abs(start), abs(start)
+        weights = head_weights(start, np.array([[abs(start)]]), rank=1)
         v = np.asarray(flow(model, unlimited(ONE, model), weights, TIMES).weights["value"])[:, 0, -1]
         found += [v, 1 - v / end, *([v] if start in BELOW else []), TIMES[:5]]
     return found
