@@ -14,7 +14,7 @@ FloatArray = NDArray[np.float64]
 FALSE_ALARM = 1e-4
 """Probability that any of the stochastic checks of one run of the ledger rejects what is true."""
 
-MOST_CLAIMS = 100
+MOST_CLAIMS = 150
 """How many stochastic checks share it out."""
 
 LEVEL = 1 - FALSE_ALARM / MOST_CLAIMS
