@@ -29,13 +29,18 @@ def claim(folder: str | os.PathLike[str], sweep: Sweep, resume: bool) -> Path:
         raise ValueError(f"{home} is not empty and holds no sweep: choose another folder")
     make_folder(home / RUNS)
     make_folder(home / DATA)
-    for path in [*home.iterdir(), *(home / RUNS).iterdir(), *(home / DATA).iterdir()]:
-        if _is_leftover(path, MANIFEST) or _is_leftover(path, ".npz"):
-            path.unlink(missing_ok=True)
+    remove_leftovers(home)
     if not (home / MANIFEST).exists():
         head = {"format": FORMAT, "digest": sweep.digest, "code": code_digest(), "versions": versions()}
         write_text(home / MANIFEST, json.dumps(head | {"sweep": sweep.to_dict()}, indent=1))
     return home
+
+
+def remove_leftovers(home: Path) -> None:
+    """Remove what writes began that were killed before they ended: only when no worker writes there any more."""
+    for path in [*home.iterdir(), *(home / RUNS).iterdir(), *(home / DATA).iterdir()]:
+        if _is_leftover(path, MANIFEST) or _is_leftover(path, ".npz"):
+            path.unlink(missing_ok=True)
 
 
 def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:

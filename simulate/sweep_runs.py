@@ -17,7 +17,7 @@ from .experiment import Experiment
 from .progress import counted
 from .store import DIVERGED, code_digest, data_digest, fetch, shared_statistics, stored
 from .sweep import Sweep
-from .sweep_folder import DATA, MANIFEST, RUNS, claim
+from .sweep_folder import DATA, MANIFEST, RUNS, claim, remove_leftovers
 
 AHEAD = 10_000
 """Most runs that an executor holds at a time: a million waiting ones would burden its scheduler."""
@@ -71,6 +71,8 @@ def run_sweep(
         with closing(_outcomes(missing, home, executor, workers)) as outcomes:
             made.update(counted(outcomes, len(runs), len(found), "sweep", "runs"))
     except lost as error:
+        if executor is None:  # our own workers are gone: the failure of one may have ended others in a write
+            remove_leftovers(home)
         finished = len(found) + len(dict(_found(missing, home)))
         kept = f"{finished} of {len(runs)} runs are finished and kept, resume to go on"
         raise _explained(error, kept, home) from None
