@@ -29,7 +29,7 @@ CLOSE = 0.05
 
 ONE_TIME = "one time for every seed"
 FIRST_PAIR = "the first pair of each head alone"
-SHOWN, SPARE, POINTS = 400, 1.4, 800
+SHOWN, SPARE, POINTS = 400, 3.0, 800
 TWO = RANKS.index(2)
 """The low-rank run that is shown, and whose first head is in the budget: flows of higher ranks take longer."""
 
