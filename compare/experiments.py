@@ -47,12 +47,10 @@ def seeds(base: int, count: int = SEEDS) -> list[int]:
     return [1000 * base + k for k in range(count)]
 
 
-def merged(task: Task, seed: int, sequences: int = 80_000) -> tuple[Experiment, ...]:
+def merged(task: Task, seed: int, count: int = 12) -> tuple[Experiment, ...]:
     """Merged runs, one a seed, with a start and steps so small that neither shows (flow time 6)."""
-    run = Experiment(
-        task, MERGED, sequences, scale=1e-4, learning_rate=2e-4, steps=15_001, whiten=True, centre=True
-    )
-    return tuple(run.with_seed(each) for each in seeds(seed, 12))
+    run = Experiment(task, MERGED, 80_000, scale=1e-4, learning_rate=2e-4, steps=15_001, whiten=True, centre=True)
+    return tuple(run.with_seed(each) for each in seeds(seed, count))
 
 
 def merged_published(task: Task, seed: int) -> Experiment:
@@ -104,17 +102,15 @@ def softmax_full_size(seed: int) -> Experiment:
     return replace(run, scale=0.05, steps=20_000)
 
 
-def lengths(seed: int, sequences: int = 5_000) -> tuple[Experiment, ...]:
+def lengths(seed: int, count: int = 12) -> tuple[Experiment, ...]:
     """Rank-one runs on every context length up to 31, divided by the number of tokens, one a seed."""
-    run = Experiment(
-        EVERY_LENGTH, TOKENS, sequences, 0.03, learning_rate=0.3, steps=90_000, whiten=True, centre=True
-    )
-    return tuple(run.with_seed(each) for each in seeds(seed, 12))
+    run = Experiment(EVERY_LENGTH, TOKENS, 5_000, 0.03, learning_rate=0.3, steps=90_000, whiten=True, centre=True)
+    return tuple(run.with_seed(each) for each in seeds(seed, count))
 
 
-def scattered(seed: int) -> tuple[Experiment, ...]:
+def scattered(seed: int, count: int = 24) -> tuple[Experiment, ...]:
     """Rank-one runs from many starts, each long enough for several drops."""
     run = Experiment(
         FOUR, SEPARATE, 20_000, 0.01, learning_rate=0.02, steps=80_000, whiten=True, centre=True, record=50
     )
-    return tuple(run.with_seed(each) for each in seeds(seed, 24))
+    return tuple(run.with_seed(each) for each in seeds(seed, count))

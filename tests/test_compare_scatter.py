@@ -7,6 +7,7 @@ from attndyn.compare.claims.scatter import (
     all_equal,
     binomial,
     explained,
+    means_within_scatter,
     one_level,
     ranks_agree,
     same_plateaus,
@@ -41,6 +42,28 @@ def test_times_are_explained_run_by_run(seed):
     assert not explained(np.full(24, mean), observed).agrees  # right on average, no scatter
     assert not explained(1.3 * TIMES, observed).agrees  # right scatter, wrong on average
     assert not explained(mean**2 / TIMES, observed).agrees
+
+
+def test_few_runs_whose_share_is_uncertain_ask_for_more():
+    few = TIMES[:6] * np.exp(0.1 * np.array([1, -1, 1, -1, 1, -1]))
+    assert (explained(TIMES[:6], few).agrees, explained(TIMES[:6], few).undecided) == (False, True)
+    wrong = explained(np.full(6, np.exp(np.log(few).mean())), few)
+    assert (wrong.agrees, wrong.undecided) == (False, False)  # nothing is explained, however few
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_means_are_told_from_others_once_they_are_narrow(seed):
+    observed = np.array([2.0, 5.0]) * (1 + 0.02 * RNG(seed).standard_normal((24, 2)))
+    assert means_within_scatter(np.array([2.0, 5.0]), observed).agrees
+    assert not means_within_scatter(np.array([2.0, 5.6]), observed).agrees
+    few = means_within_scatter(np.array([2.0, 5.0]), observed[:6])
+    assert (few.agrees, few.undecided) == (False, True)
+    far = means_within_scatter(np.array([2.0, 50.0]), observed[:6])
+    assert (far.agrees, far.undecided) == (False, False)
+    missing = np.where(np.arange(24)[:, None] < 13, np.nan, observed)
+    assert not means_within_scatter(
+        np.array([2.0, 5.0]), missing
+    ).agrees  # a value that half of the runs do not give
 
 
 def test_ranks_ask_for_the_order_alone():

@@ -55,16 +55,20 @@ def _predicted_finals(lab: Lab, control: str) -> FloatArray:
     return np.array(found)
 
 
+def _merged_runs(lab: Lab) -> tuple[Experiment, ...]:
+    return merged(FOUR, lab.seed, len(lab.seeds(12)))
+
+
 def _merged_times(lab: Lab) -> FloatArray:
     """Flow time at the middle of the drop, (seeds,)."""
     moments = population(FOUR, MERGED)
     middle = [(moments.c + moments.minimum_loss) / 2]
-    runs = [lab.run(each) for each in merged(FOUR, lab.seed)]
+    runs = [lab.run(each) for each in _merged_runs(lab)]
     return np.array([crossing_times(run.flow_time, run.loss, middle)[0] for run in runs])
 
 
 def _growing_times(lab: Lab, control: str) -> FloatArray:
-    moments, starts = population(FOUR, MERGED), [each.start for each in merged(FOUR, lab.seed)]
+    moments, starts = population(FOUR, MERGED), [each.start for each in _merged_runs(lab)]
     if control == VALUE_ALONE:
         modes = [float(np.linalg.norm(start["value"])) for start in starts]
     else:
@@ -82,16 +86,20 @@ def _variant(times: FloatArray, control: str) -> FloatArray:
     return np.broadcast_to(mean, times.shape) if control == NO_SCATTER else times
 
 
+def _many(lab: Lab) -> tuple[Experiment, ...]:
+    return scattered(lab.seed, len(lab.seeds(24)))
+
+
 def _exits(lab: Lab) -> FloatArray:
     """Flow time of every exit, (seeds, 4), nan where a run has not made it."""
     levels = population(FOUR, SEPARATE).greedy_losses
-    runs = [lab.run(each) for each in scattered(lab.seed)]
+    runs = [lab.run(each) for each in _many(lab)]
     return np.array([exit_times(run.flow_time, run.loss, levels) for run in runs])
 
 
 def _stairs(lab: Lab, control: str) -> FloatArray:
     """Exit times by the staircase from every start, (seeds, 4)."""
-    return _variant(np.array([_stair(each, control) for each in scattered(lab.seed)]), control)
+    return _variant(np.array([_stair(each, control) for each in _many(lab)]), control)
 
 
 def _stair(experiment: Experiment, control: str) -> FloatArray:
@@ -138,6 +146,7 @@ def _probability(lab: Lab, control: str) -> float:
 
 
 MERGED_RUNS = "twelve runs on 80,000 sequences, all weights"
+MORE = "more of them until it is clear"
 SEPARATE_RUNS = "24 runs on 20,000 sequences, all weights"
 
 COUNT = Claim(
@@ -162,7 +171,7 @@ EXIT = replace(
     title="The first exit of rank-one attention scatters over the seeds as the staircase from each start says",
     source="goes beyond Zhang et al. 2025: exit from random weights",
     statement=r"t_1(\theta_0) = \int d\tau/|v| + O(\text{scale})",
-    observable=f"time of the first exit; {SEPARATE_RUNS}",
+    observable=f"time of the first exit; {SEPARATE_RUNS}, {MORE}",
     measure=_exits,
     predict=_stairs,
     judge=first_explained,
@@ -191,7 +200,7 @@ CLAIMS = (
         title="The drop of merged attention scatters over the seeds as ln(1/w₀) says",
         source="goes beyond Zhang et al. 2025: the growing mode of random weights",
         statement=r"t_{1/2} = \|B\|_F^{-1}\ln(1/w_0) + \text{const}",
-        observable=f"time of the middle of the drop; {MERGED_RUNS}",
+        observable=f"time of the middle of the drop; {MERGED_RUNS}, {MORE}",
         measure=_merged_times,
         predict=_growing_times,
         judge=explained,

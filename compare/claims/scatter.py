@@ -15,6 +15,12 @@ MOST = 0.95
 SHARE = 0.5
 """Part of the variance over the seeds that may be left: one time for all leaves 1, scatter of its own makes 2."""
 
+CONFIDENT = 0.99
+"""Probability with which a share that a few runs give must be below SHARE; until it is, more runs are asked for."""
+
+WIDE = 0.05
+"""Relative half-width of the interval of a mean above which it tells too little: more runs are asked for."""
+
 
 def all_equal(predicted: int, observed: list[int]) -> Evidence:
     """Every run has the predicted number of drops."""
@@ -42,19 +48,48 @@ def one_level(predicted: FloatArray, observed: tuple[FloatArray, float]) -> Evid
 
 
 def explained(predicted: FloatArray, observed: FloatArray) -> Evidence:
-    """ln(observed/predicted) has a mean of 0 within Student's t, and at most SHARE of the variance."""
+    """ln(observed/predicted) has a mean of 0 within Student's t, and clearly at most SHARE of the variance."""
+    from scipy.special import fdtri
+
     left = np.log(observed / predicted)
     error = left.std(ddof=1) / np.sqrt(len(left))
     share = float(left.var() / np.log(observed).var())
-    agrees = abs(left.mean()) <= student_quantile(len(left) - 1) * error and share <= SHARE
+    most = share * float(fdtri(len(left) - 1, len(left) - 1, CONFIDENT))
+    centred = bool(abs(left.mean()) <= student_quantile(len(left) - 1) * error)
     order = np.argsort(observed)
     return Evidence(
-        bool(agrees),
-        f"mean {100 * left.mean():+.2f} ± {100 * error:.2f} %, {100 * share:.1f} % of the variance left",
-        f"0 within Student's t at {LEVEL:g}, at most {100 * SHARE:g} % left",
+        centred and most <= SHARE,
+        f"mean {100 * left.mean():+.2f} ± {100 * error:.2f} %, {100 * share:.1f} % of the variance left"
+        f" in {len(left)} runs",
+        f"0 within Student's t at {LEVEL:g}, at most {100 * SHARE:g} % left at {CONFIDENT:g}",
         residual=float(np.max(np.abs(left))),
         curves=(curve("time of every run, in order", predicted[order], observed[order]),),
         axes=("run", "flow time"),
+        undecided=centred and share <= SHARE < most,
+    )
+
+
+def means_within_scatter(predicted: FloatArray, observed: FloatArray) -> Evidence:
+    """Every mean over the runs no further off than Student's t allows, which half of them give, narrowly enough."""
+    counts = np.sum(np.isfinite(observed), axis=0)
+    mean, spread = np.nanmean(observed, axis=0), np.nanstd(observed, axis=0, ddof=1)
+    allowed = np.array([student_quantile(int(count) - 1) for count in counts]) * spread / np.sqrt(counts)
+    inside, wide = np.abs(mean - predicted) <= allowed, bool(np.any(allowed > WIDE * np.abs(mean)))
+    enough = bool(np.all(counts >= len(observed) / 2)) and len(observed) >= 6
+    relative = 100 * (mean / predicted - 1)
+    holds = enough and bool(np.all(inside))
+
+    def listed(values: FloatArray, form: str) -> str:
+        return ", ".join(format(value, form) for value in values)
+
+    return Evidence(
+        holds and not wide,
+        f"{listed(mean, '.4f')} ({listed(relative, '+.1f')} %) in {counts.min()} runs",
+        f"{listed(predicted, '.4f')} within Student's t at {LEVEL:g}, ± {100 * WIDE:g} % at most",
+        residual=float(np.max(np.abs(relative))) / 100,
+        curves=(curve("mean over the runs", predicted, mean),),
+        axes=("number", "value"),
+        undecided=holds and wide,
     )
 
 
