@@ -76,7 +76,9 @@ RESULTS: dict[str, tuple[Result, ...]] = {
     "Separate key and query, rank one": (
         Result("Equivalence with a sum of three-layer convolutional linear networks", ("network.separate",)),
         Result(
-            "2^D fixed points", ("fixed_points.count", "proofs.count", "refuted.equal_gains"), ("fixed_points",)
+            "2^D fixed points",
+            ("fixed_points.count", "proofs.count", "symbols.oblique_count", "refuted.equal_gains"),
+            ("fixed_points",),
         ),
         Result("Fewer pairs than dimensions", ("capacity.count", "capacity.reached"), ("fixed_points",)),
         Result("Their losses and gradients", ("fixed_points.losses", "fixed_points.gradient", "proofs.losses")),
@@ -91,7 +93,7 @@ RESULTS: dict[str, tuple[Result, ...]] = {
             "Scalar equations",
             (
                 *("separate.aligned", "solutions.one_head", "proofs.scalar_equations"),
-                *("proofs.implicit_solution", "proofs.separate_flow"),
+                *("proofs.implicit_solution", "symbols.solutions", "proofs.separate_flow"),
             ),
             ("separate_staircase", "separate_weights"),
         ),
@@ -112,7 +114,10 @@ RESULTS: dict[str, tuple[Result, ...]] = {
         Result("Conservation laws", ("separate.conservation", "proofs.conservation"), ("conservation",)),
     ),
     "Separate key and query, low rank": (
-        Result("Reduced equations of a head", ("low_rank.aligned", "identities.low_rank")),
+        Result(
+            "Reduced equations of a head, and where they rest",
+            ("low_rank.aligned", "identities.low_rank", "symbols.rest"),
+        ),
         Result(
             "Conservation laws",
             ("low_rank.conservation", "identities.low_rank_conservation"),
@@ -141,7 +146,7 @@ RESULTS: dict[str, tuple[Result, ...]] = {
         Result(
             "In-context against in-weight learning",
             (
-                "formulas.features",
+                *("formulas.features", "symbols.moments"),
                 *("in_weight.moments", "in_weight.minimum", "in_weight.sequences", "in_weight.published_size"),
                 *(
                     "in_weight.gradual",

@@ -31,6 +31,7 @@ SECTIONS = (
     "limits",
     "proofs",
     "identities",
+    "symbols",
     "refuted",
 )
 

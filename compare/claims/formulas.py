@@ -36,6 +36,8 @@ MIXED = (
     Task([0.9], noise_variance=0.3, context_length="1..3", fixed_teacher=[0.8], in_context_fraction=0.4),
 )
 TOKENS = Merged(heads=2, divisor="tokens")
+NO_FIXED_TEACHER = "the fixed teacher left out"
+LONGER = "one context token more"
 LENGTHS = (1, 6)
 NOISES = (0.0, 0.3)
 COMPONENTS = ((1,), (2,), (1, 2))
@@ -80,15 +82,16 @@ def _stated_moments(lab: Lab, control: str) -> list[FloatArray]:
 
 def _integrated_features(lab: Lab) -> list[FloatArray]:
     """c, b, S, the least loss, loss and slopes at given heads, of each mixture: sums over all its prompts."""
-    return [part for task in MIXED for part in _integrated_mixture(task)]
+    return [part for task in MIXED for part in integrated_mixture(task)]
 
 
-def _integrated_mixture(task: Task) -> list[FloatArray]:
+def integrated_mixture(task: Task) -> list[FloatArray]:
+    """b, S, the minimum, c, the loss of two heads, its slopes and the least loss."""
     sums = [(weights, target, _features(tokens)) for tokens, target, weights in _mixture(task)]
     c = task.noise_variance + sum(float(weights @ target**2) for weights, target, _ in sums)
     b = np.sum([(weights * target) @ F for weights, target, F in sums], axis=0)
     S = np.sum([(F.T * weights) @ F for weights, _, F in sums], axis=0)
-    (a, B), (along_a, along_B) = _heads(task, 3), _heads(task, 4)
+    (a, B), (along_a, along_B) = two_heads(task, 3), two_heads(task, 4)
     # The loss of heads is quadratic in a and in B: central differences are exact.
     in_a = [_loss_of_heads(task, a + h * along_a, B) for h in (-1.0, 1.0)]
     in_B = [_loss_of_heads(task, a, B + h * along_B) for h in (-1.0, 1.0)]
@@ -113,7 +116,7 @@ def _features(tokens: FloatArray) -> FloatArray:
     return np.asarray((G[:, i, j][:, :, None] * tokens[:, -1, None, :-1]).reshape(len(tokens), -1))
 
 
-def _heads(task: Task, seed: int) -> tuple[FloatArray, FloatArray]:
+def two_heads(task: Task, seed: int) -> tuple[FloatArray, FloatArray]:
     """a (2, D+1) and B (2, D+1, D) of two heads, or a direction of theirs."""
     generator, D = np.random.default_rng(seed), task.dimension
     return generator.standard_normal((2, D + 1)), generator.standard_normal((2, D + 1, D))
@@ -133,17 +136,20 @@ def _stated_features(lab: Lab, control: str) -> list[FloatArray]:
 
 
 def _stated_mixture(task: Task, control: str) -> list[FloatArray]:
-    if control == "the fixed teacher left out":
-        task = Task.from_dict({**task.to_dict(), "fixed_teacher": [1e-9] * task.dimension})
-    if control == "one context token more":
-        task = with_context(task, max(task.context_lengths) + 1)
-    full = feature_moments(task, TOKENS)
-    heads = _heads(task, 3)
+    full = feature_moments(changed_mixture(task, control), TOKENS)
+    heads = two_heads(task, 3)
     slopes = [
-        float(np.sum(g * along)) for g, along in zip(full.head_gradients(*heads), _heads(task, 4), strict=True)
+        float(np.sum(g * along)) for g, along in zip(full.head_gradients(*heads), two_heads(task, 4), strict=True)
     ]
     numbers = (full.c, float(full.loss(full.effective_map(*heads))), *slopes, full.minimum_loss)
     return [full.b, full.S, full.minimum, *(np.array([each]) for each in numbers)]
+
+
+def changed_mixture(task: Task, control: str) -> Task:
+    """The mixture that a control takes for this one."""
+    if control == NO_FIXED_TEACHER:
+        return Task.from_dict({**task.to_dict(), "fixed_teacher": [1e-9] * task.dimension})
+    return with_context(task, max(task.context_lengths) + 1) if control == LONGER else task
 
 
 def _context(lab: Lab, length: int) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -237,7 +243,7 @@ CLAIMS = (
         measure=_integrated_features,
         predict=_stated_features,
         judge=same(1e-9, axes=("entry", "moment")),
-        controls=("the fixed teacher left out", "one context token more"),
+        controls=(NO_FIXED_TEACHER, LONGER),
         tier="fast",
     ),
     Claim(

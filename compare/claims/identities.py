@@ -64,14 +64,16 @@ def _stated_head(rank: int, control: str) -> Formulas:
 
 
 def _derived_minimum(lab: Lab) -> Formulas:
-    """L(M) for any M, and the learned map with its loss, D = 1, 2."""
+    """L(M) and G(M) for any M, and the learned map with its loss, D = 1, 2."""
     from ...theory.symbolic import effective_map, fixed_points
 
     found: dict[str, Expr] = {}
     for D in (1, 2):
         task, model = problem("white", D), Merged(1)
         learned = next(fixed_points(task, model))
-        found |= {f"D = {D}, L(M)": effective_map(model, task).loss(_any_map(D)), f"D = {D}, L*": learned.loss}
+        form = effective_map(model, task)
+        found |= {f"D = {D}, L(M)": form.loss(_any_map(D)), f"D = {D}, L*": learned.loss}
+        found |= entries(f"D = {D}, G(M)", form.force(_any_map(D)))
         found |= entries(f"D = {D}, M*", learned.M)
     return found
 
@@ -94,7 +96,7 @@ def _stated_minimum(lab: Lab, control: str) -> Formulas:
         away = _any_map(D) - minimum
         loss = c - sp.Add(*(B[d, d] ** 2 / (A[d, d] * Λ[d, d]) for d in range(D)))
         stated |= {f"D = {D}, L(M)": loss + (Λ * away.T * A * away).trace(), f"D = {D}, L*": loss}
-        stated |= entries(f"D = {D}, M*", minimum)
+        stated |= entries(f"D = {D}, G(M)", -A * away * Λ) | entries(f"D = {D}, M*", minimum)
     return stated
 
 
