@@ -106,8 +106,9 @@ def _try_all(sites: Sequence[Site], tree: Path, known: Sequence[Cost], digest: s
         if _kept(site, tree, digest, known) is None:
             file = tree / site.file
             text = mutated(file.read_text(encoding="utf-8"), site)
-            module = f"attndyn.theory.{file.stem}"
-            outcome = attempt(module, file, text, _last_fallen_first(site, reaching(site, known)), BUILD / "runs")
+            outcome = attempt(
+                site.module, file, text, _last_fallen_first(site, reaching(site, known)), BUILD / "runs"
+            )
             path = _place(site, digest, known)
             path.parent.mkdir(exist_ok=True)
             path.write_text(json.dumps({"key": site.key} | asdict(outcome)), encoding="utf-8")

@@ -18,10 +18,10 @@ HEADER = """\
 `make mutants` breaks every formula of `theory/` once, one syntax node at a time, and asks whether a claim of the
 *fast* or *standard* tier falls. A *constant* N becomes N + 1 and ½ becomes 1, an *exponent* goes up or down by one,
 a *sign* changes, a *factor* multiplies where it divided or the reverse, a *term* of a sum is dropped, a context
-*length* N becomes N + 1. Left alone are indices, array axes and shapes, tolerances, default arguments, messages
-and thresholds that only choose a branch. `theory/symbolic` is left out: what it finds are proofs, and its tests
-refute wrong ones. A mutant is tried against the claims that run the function it breaks, cheapest first, until one
-falls. A sample of twenty is tried again in every `make test`.
+*length* N becomes N + 1. Left alone are indices, array axes and shapes, tolerances, default arguments, messages,
+thresholds that only choose a branch, and the modules of `theory/symbolic` that read, write and decide what is
+equal. A mutant is tried against the claims that run the function it breaks, cheapest first, until one falls. A
+sample of twenty is tried again in every `make test`.
 
 It counts as fallen by *claim* if a verdict is not the expected one, by *exception* if a claim fails instead, by
 *import* if the package cannot be imported, by *timeout* if a claim takes five times as long as it should. This page

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .page import Result
-from .sites import Site, all_sites, mutated
+from .sites import Site, all_sites, module, mutated
 from .trial import Cost, attempt, warm
 
 FILE = Path(__file__).with_name("sample.json")
@@ -50,7 +50,7 @@ def _how(name: str, claim: str, runs: Path, site: Site | None = None) -> str:
     text = file.read_text(encoding="utf-8")
     broken = text if site is None else mutated(text, site)
     costs = [Cost(claim, CHEAP, True, frozenset())]
-    return attempt(f"attndyn.theory.{file.stem}", file, broken, costs, runs).how
+    return attempt(module(name), file, broken, costs, runs).how
 
 
 if __name__ == "__main__":

@@ -19,6 +19,12 @@ _SHAPES = frozenset(
     {"swapaxes", "transpose", "reshape", "tensordot", "pad", "split", "stack", "zeros", "eye", "enumerate"}
 )
 _PARAMETERS = frozenset({"axis", "rtol", "atol", "xtol", "mxstep", "maxsize", "out"})
+SYMBOLIC = (
+    *("ansatz", "completeness", "expectations", "fixed_points", "gaussian", "invariants", "loss", "population"),
+    *("problem", "reduction", "rest", "stability", "time_courses"),
+)
+"""Modules of theory/symbolic that derive or prove; the others read, write and decide what is equal."""
+
 _LENGTHS = frozenset({"n", "length", "context_length"})
 
 
@@ -66,12 +72,22 @@ def sites(text: str, file: str) -> list[Site]:
 
 
 def all_sites(root: Path) -> list[Site]:
-    """Every mutation of the numerical theory of the package at `root`; theory/symbolic is proofs, not formulas."""
+    """Every mutation of the theory of the package at `root`, of theory/symbolic the modules that are `SYMBOLIC`."""
+    symbolic = (root / "theory" / "symbolic" / f"{name}.py" for name in SYMBOLIC)
     return [
         site
-        for path in sorted((root / "theory").glob("*.py"))
-        for site in sites(path.read_text(encoding="utf-8"), f"theory/{path.name}")
+        for path in [*sorted((root / "theory").glob("*.py")), *symbolic]
+        for site in sites(path.read_text(encoding="utf-8"), path.relative_to(root).as_posix())
     ]
+
+
+def module(file: str) -> str:
+    """The name by which a file is imported.
+
+    >>> module("theory/symbolic/loss.py")
+    'attndyn.theory.symbolic.loss'
+    """
+    return "attndyn." + file.removesuffix(".py").replace("/", ".")
 
 
 def mutated(text: str, site: Site) -> str:

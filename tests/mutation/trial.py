@@ -62,7 +62,7 @@ class Broken(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 def warm(cache: Path) -> None:
     """Import all that does not depend on theory, and remember what simulations return, by their arguments."""
-    for name in ("scipy.integrate", "scipy.optimize", "scipy.special", "scipy.stats", "numba"):
+    for name in ("scipy.integrate", "scipy.optimize", "scipy.special", "scipy.stats", "numba", "sympy"):
         importlib.import_module(name)
     simulate = importlib.import_module("attndyn.simulate")
     cache.mkdir(parents=True, exist_ok=True)
@@ -107,7 +107,7 @@ def _measured(name: str, runs: Path) -> Iterator[Mapping[str, Any]]:
     def see(frame: types.FrameType, event: str, _: Any) -> None:
         code = frame.f_code
         if event == "call" and "/theory/" in code.co_filename:
-            calls.add(f"theory/{Path(code.co_filename).name}:{code.co_qualname}")
+            calls.add(f"theory/{code.co_filename.rpartition('/theory/')[2]}:{code.co_qualname}")
 
     check, claims, lab = _imported(runs)
     sys.setprofile(see)
