@@ -22,7 +22,11 @@ RESULTS: dict[str, tuple[Result, ...]] = {
             "The output is linear in the effective map, the loss quadratic",
             ("setting.statistics", "proofs.moments"),
         ),
-        Result("Moments of the task", ("setting.moments", "formulas.moments", "proofs.moments")),
+        Result(
+            "Moments of the task",
+            ("setting.moments", "formulas.moments", "spectra.overflow", "proofs.moments"),
+        ),
+        Result("Its directions, in any basis (beyond the paper)", ("spectra.directions", "spectra.oblique")),
         Result(
             "The published training code",
             (
@@ -81,7 +85,10 @@ RESULTS: dict[str, tuple[Result, ...]] = {
             ("fixed_points",),
         ),
         Result("Fewer pairs than dimensions", ("capacity.count", "capacity.reached"), ("fixed_points",)),
-        Result("Their losses and gradients", ("fixed_points.losses", "fixed_points.gradient", "proofs.losses")),
+        Result(
+            "Their losses and gradients",
+            ("fixed_points.losses", "fixed_points.gradient", "subsets.order", "proofs.losses"),
+        ),
         Result(
             "Their stability (beyond the paper)",
             (

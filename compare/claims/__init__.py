@@ -24,6 +24,8 @@ SECTIONS = (
     "durations",
     "capacity",
     "canonical",
+    "spectra",
+    "subsets",
     "courses",
     "ladders",
     "formulas",
