@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ...model import Merged, Separate
 from ...task import Task
-from ..claim import THEORY, Claim, Lab
+from ..claim import Claim, Lab
 from ..variants import MOMENTS
 from .formulas import LONGER, MIXED, NO_FIXED_TEACHER, changed_mixture, integrated_mixture, two_heads
 from .judging import same
@@ -20,6 +20,11 @@ FloatArray = NDArray[np.float64]
 
 SUM_OF_ROOTS = "the sum of cube roots for the root of the sum"
 FEWER = "only positive amplitudes"
+FINITE = "2^D for equal gains, too"
+BALANCED = "s² = m from any start"
+OBLIQUE = {"D = 2": (1, 4), "D = 3": (1, 2, 4), "two gains equal": (1, 1, 4)}
+"""Eigenvalues of ΛΩ."""
+
 RANK_TWO = ("v_1", "kappa_1_1", "kappa_1_2")
 
 
@@ -73,32 +78,36 @@ def _derived_slopes(task: Task, exact: Any) -> tuple[float, float, float]:
 
 
 def _oblique_counts(lab: Lab) -> Formulas:
-    """Solutions for Λ and Ω that do not commute, D = 2 and 3, and how many of them the enumeration lists."""
+    """Solutions for Λ and Ω that do not commute, and how many of them the enumeration lists, by what is special."""
     import sympy as sp
 
     from ...theory.symbolic import SymbolicTask
     from ...theory.symbolic.completeness import completeness
 
+    root = sp.Matrix([[1, 0, 0], [1, 1, 0], [0, 1, 1]])
     found: dict[str, Expr] = {}
-    for D in (2, 3):
-        Λ = sp.Matrix([[2, 1, 0], [1, 3, 1], [0, 1, 1]])[:D, :D]
-        task = SymbolicTask(Λ, sp.diag(1, 4, 2)[:D, :D], sp.Rational(1, 2), (sp.Integer(5),))
-        counted = completeness(task)
-        found |= {f"D = {D}": sp.Integer(counted.count), f"D = {D}, listed": sp.Integer(counted.listed)}
-        found |= {f"D = {D}, no other": sp.Integer(counted.complete)}
+    for name, gains in OBLIQUE.items():
+        L = root[: len(gains), : len(gains)]
+        Ω = L.inv().T * sp.diag(*gains) * L.inv()  # whose products with Λ have these eigenvalues
+        counted = completeness(SymbolicTask(L * L.T, Ω, sp.Rational(1, 2), (sp.Integer(5),)))
+        count = sp.oo if counted.count is None else sp.Integer(counted.count)
+        found |= {name: 1 / count, f"{name}, listed": sp.Integer(counted.listed)}
+        found |= {f"{name}, no other": sp.Integer(counted.complete)}
     return found
 
 
 def _powers(lab: Lab, control: str) -> Formulas:
+    """One over the number of solutions, 0 for a continuum; how many are listed; and whether those are all."""
     import sympy as sp
 
     found: dict[str, Expr] = {}
-    for D in (2, 3):
-        counts = {THEORY: (2**D, 2**D), "D + 1": (D + 1, D + 1), "one that is not listed": (2**D + 1, 2**D)}
-        count, listed = counts[control]
-        complete = sp.Integer(count == listed == 2**D)
-        found |= {f"D = {D}": sp.Integer(count), f"D = {D}, listed": sp.Integer(listed)}
-        found |= {f"D = {D}, no other": complete}
+    for name, gains in OBLIQUE.items():
+        D, distinct = len(gains), len(set(gains)) == len(gains) or control == FINITE
+        counts = {"D + 1": (D + 1, D + 1), "one that is not listed": (2**D + 1, 2**D)}
+        count, listed = counts.get(control, (2**D, 2**D))
+        inverse = sp.Rational(1, count) if distinct else sp.Integer(0)
+        found |= {name: inverse, f"{name}, listed": sp.Integer(listed if distinct else 0)}
+        found |= {f"{name}, no other": sp.Integer(distinct and count == listed == 2**D)}
     return found
 
 
@@ -123,7 +132,27 @@ def _rests(lab: Lab) -> Formulas:
         for point in points:
             learned = [str(each) for each, value in point.items() if value != 0]
             found |= {f"{name}, {', '.join(learned)}, {each}": point[each] ** 6 for each in point}
-    return found
+    return found | _other_rests()
+
+
+def _other_rests() -> dict[str, Expr]:
+    """Where a merged amplitude with s² − u² = 1 rests, at m = ½, and a head with v = −k = −q."""
+    import sympy as sp
+
+    from ...theory.symbolic import SymbolicTask, aligned, reduce, rest_points
+
+    task = SymbolicTask(sp.eye(1), sp.eye(1), sp.Integer(0), (sp.Integer(2),))
+    equations = reduce(block_flow(Merged(1), task)[0], aligned(Merged(1), 1)).equations
+    s, u = equations
+    points = rest_points(equations, [s**2 - u**2 - 1])
+    found = {"unbalanced": sp.Integer(len({sp.sign(point[s]) for point in points}))}
+    for point in points:
+        found |= {"unbalanced, s²": sp.expand(point[s] ** 2), "unbalanced, su": sp.expand(point[s] * point[u])}
+    flow, v, heads = block_flow(Separate(1), problem("white", 1))
+    z = sp.Symbol("z", real=True)
+    negative = reduce(flow, {v[0]: -z, heads["key"][0][0, 0]: z, heads["query"][0][0, 0]: z}).equations
+    (rest,) = (point[z] for point in rest_points(negative) if point[z] != 0)
+    return found | {"negative pair, v³": (-rest) ** 3}
 
 
 def _stated_rests(lab: Lab, control: str) -> Formulas:
@@ -142,6 +171,9 @@ def _stated_rests(lab: Lab, control: str) -> Formulas:
     heads = {(): (0, 0), (0,): (one**2, 0), (1,): (0, two**2), (0, 1): (one**2, two**2)}
     pairs = {(): (0, 0, 0), (0, 1): (one**2, one**2, 0), (0, 2): (two**2, 0, two**2)}
     pairs[0, 1, 2] = (both, one**3 / sp.sqrt(both), two**3 / sp.sqrt(both))
+    half = sp.Rational(1, 2)
+    found |= {"unbalanced": sp.Integer(2), "unbalanced, su": half, "negative pair, v³": m[1][0]}
+    found["unbalanced, s²"] = half if control == BALANCED else (1 + sp.sqrt(2)) / 2
     return found | _stated("rank 1", heads, ("v_1", "v_2")) | _stated("rank 2", pairs, RANK_TWO)
 
 
@@ -206,12 +238,12 @@ CLAIMS = (
     ),
     proof(
         "symbols.oblique_count",
-        "There are 2^D fixed points and no other where Λ and Ω do not commute",
+        "There are 2^D fixed points and no other where Λ and Ω do not commute, unless gains are equal",
         r"M_S = \sum_{d \in S} A^{-1} B \Lambda^{-1} \Pi_d,\quad \#\{M\} = 2^D",
         "dimension of the quotient ring, and how many of the M_S solve; D = 2, 3, rational Λ, Ω, σ², N",
         measure=_oblique_counts,
         predict=_powers,
-        controls=("D + 1", "one that is not listed"),
+        controls=("D + 1", "one that is not listed", FINITE),
         source=f"goes beyond {SOURCE}",
     ),
     proof(
@@ -221,8 +253,8 @@ CLAIMS = (
         "all real points of rest of the reduced equations: merged, two heads of rank one, one of rank two, D = 2",
         measure=_rests,
         predict=_stated_rests,
-        controls=(*MOMENTS, SUM_OF_ROOTS, FEWER),
-        hypotheses=("all conserved quantities are zero",),
+        controls=(*MOMENTS, SUM_OF_ROOTS, FEWER, BALANCED),
+        hypotheses=("all conserved quantities are zero, but in one case s² − u² = 1",),
     ),
     proof(
         "symbols.solutions",
