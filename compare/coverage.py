@@ -75,7 +75,7 @@ RESULTS: dict[str, tuple[Result, ...]] = {
             ("merged.conservation", "proofs.conservation", "refuted.quadratic_laws"),
             ("conservation",),
         ),
-        Result("Drop time ∝ ln(1/scale)", ("one_drop.time", "saddle.delay")),
+        Result("Drop time ∝ ln(1/scale)", ("one_drop.time", "one_drop.half", "saddle.delay")),
     ),
     "Separate key and query, rank one": (
         Result("Equivalence with a sum of three-layer convolutional linear networks", ("network.separate",)),
@@ -99,7 +99,7 @@ RESULTS: dict[str, tuple[Result, ...]] = {
         Result(
             "Scalar equations",
             (
-                *("separate.aligned", "solutions.one_head", "proofs.scalar_equations"),
+                *("separate.aligned", "solutions.one_head", "onsets.absolute", "proofs.scalar_equations"),
                 *("proofs.implicit_solution", "symbols.solutions", "proofs.separate_flow"),
             ),
             ("separate_staircase", "separate_weights"),
@@ -112,7 +112,7 @@ RESULTS: dict[str, tuple[Result, ...]] = {
         Result(
             "Exit times from random weights (beyond the paper)",
             (
-                *("solutions.idle", "separate.first_escape", "separate.exit_times"),
+                *("solutions.idle", "separate.first_escape", "separate.exit_times", "onsets.past_the_middle"),
                 *("separate.published_steps", "refuted.idle_heads"),
             ),
             ("separate_staircase",),
@@ -149,7 +149,10 @@ RESULTS: dict[str, tuple[Result, ...]] = {
             ),
             ("regression", "predictor"),
         ),
-        Result("Ridge regression, the posterior mean, to set beside it", ("formulas.ridge",)),
+        Result(
+            "Ridge regression, the posterior mean, to set beside it",
+            ("formulas.ridge", "in_context.short_contexts"),
+        ),
         Result(
             "In-context against in-weight learning",
             (

@@ -31,7 +31,7 @@ def principal_component_regression(
     x, y, query = _checked(x, y, query)
     Λ = x.swapaxes(1, 2) @ x / x.shape[1] if covariance is None else np.asarray([covariance], dtype=float)
     variances, vectors = np.linalg.eigh(Λ)
-    chosen = [query.shape[1] - 1 - d for d in direction_indices(components, query.shape[1])]
+    chosen = [-1 - d for d in direction_indices(components, query.shape[1])]
     floor = np.finfo(float).eps * np.sum(variances, axis=1, keepdims=True) * query.shape[1]
     variances, vectors = variances[:, chosen], vectors[:, :, chosen]
     inverse = np.divide(1, variances, out=np.zeros_like(variances), where=variances > floor)

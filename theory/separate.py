@@ -82,7 +82,7 @@ def rank_one_time(v: ArrayLike, v0: ArrayLike, alpha: ArrayLike, gamma: ArrayLik
     614.865254
     """
     end, start, α, γ = _arguments(v, v0, alpha, gamma)
-    joined = (np.sign(end) == np.sign(start)) & (np.sign(γ * end**3 - 1) * np.sign(γ * start**3 - 1) >= 0)
+    joined = (np.sign(end) == np.sign(start)) & (np.sign(γ * end**3 - 1) != -np.sign(γ * start**3 - 1))
     with np.errstate(divide="ignore", invalid="ignore"):
         difference = _primitive(_position(end, γ)) - _primitive(_position(start, γ))
     return np.where(end == start, 0.0, np.where(joined, difference * np.cbrt(γ) / α, np.nan))

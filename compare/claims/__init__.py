@@ -30,6 +30,7 @@ SECTIONS = (
     "ladders",
     "formulas",
     "solutions",
+    "onsets",
     "limits",
     "proofs",
     "identities",

@@ -1,5 +1,6 @@
 """What is learned in context: principal component regression, with one component more at every drop."""
 
+from collections.abc import Iterator
 from functools import cache
 from itertools import combinations
 
@@ -9,13 +10,13 @@ from numpy.typing import NDArray
 from ...model import Separate
 from ...simulate import Trajectory, flow, initial_weights, network_features, predict, sample
 from ...task import Task
-from ...theory import fixed_point, principal_component_regression
+from ...theory import fixed_point, principal_component_regression, ridge
 from ..claim import THEORY, Claim, Lab
 from ..evidence import Evidence
 from ..experiments import FOUR, SEPARATE, separate
 from ..landing import effective_map
 from ..variants import unlimited, with_context
-from .judging import converges, converges_on_average
+from .judging import converges, converges_on_average, same
 from .resting import GREEDY, resting_landings
 
 FloatArray = NDArray[np.float64]
@@ -24,9 +25,17 @@ Subset = tuple[int, ...]
 AVERAGED = Separate(heads=4, rank=1)  # divided by N, so that weights have a limit
 LENGTHS = (250, 500, 1000, 2000, 4000)
 LONG = (250, 1_000, 4_000, 16_000)
+FEW = (2, 3)
+"""Context tokens in four dimensions."""
+COUNTS = (1, 2, 3, 4)
+NOISES = (0.0, 0.3)
+TEACHERS = np.diag([1.0, 2.0, 0.5, 1.5]) + 0.2
+ONE_MORE = "one component more"
+LARGER_PENALTY = "σ² for σ²/N"
+NO_TEACHERS = "Ω left out"
 PROMPTS = 200
 REPEATS = 8
-COMPONENTS = {THEORY: (1, 2), "one component more": (1, 2, 3), "the last two": (3, 4)}
+COMPONENTS = {THEORY: (1, 2), ONE_MORE: (1, 2, 3), "the last two": (3, 4)}
 SUBSETS = [subset for size in range(5) for subset in combinations((1, 2, 3, 4), size)]
 
 
@@ -49,7 +58,7 @@ def _components(lab: Lab, control: str) -> tuple[Subset, ...]:
     return {
         THEORY: GREEDY,
         "smallest eigenvalues first": tuple(tuple(range(5 - m, 5)) for m in range(5)),
-        "one component more": (*GREEDY[1:], GREEDY[-1]),
+        ONE_MORE: (*GREEDY[1:], GREEDY[-1]),
     }[control]
 
 
@@ -102,6 +111,42 @@ def _regression(length: int, seed: int) -> dict[str, FloatArray]:
     return {name: principal_component_regression(x, y, query, chosen) for name, chosen in COMPONENTS.items()}
 
 
+def _short_contexts(lab: Lab) -> Iterator[tuple[FloatArray, FloatArray, FloatArray]]:
+    """x, y and queries of contexts with fewer tokens than dimensions."""
+    for length in FEW:
+        task = Task(FOUR.eigenvalues, teacher_covariance=TEACHERS, noise_variance=0.3, context_length=length)
+        tokens = sample(task, 40, lab.seed, split="test").tokens
+        yield tokens[:, :-1, :-1], tokens[:, :-1, -1], tokens[:, -1, :-1]
+
+
+def _least_squares(lab: Lab) -> list[FloatArray]:
+    """By singular values of each context: on its first components, and of penalised equations."""
+    found = []
+    root = np.linalg.cholesky(TEACHERS)
+    for x, y, query in _short_contexts(lab):
+        left, sizes, right = np.linalg.svd(x, full_matrices=False)
+        shares = np.einsum("pnd,pn,pdi,pi->pd", left, y, right, query) / sizes
+        found += [np.sum(shares[:, :count], axis=1) for count in COUNTS]
+        for noise in NOISES:
+            penalty = np.broadcast_to(np.sqrt(noise) * np.eye(4), (len(x), 4, 4))
+            rows = np.concatenate((x @ root, penalty), axis=1)
+            labels = np.concatenate((y, np.zeros((len(y), 4))), axis=1)
+            found.append(np.einsum("pdn,pn,pd->p", np.linalg.pinv(rows), labels, query @ root))
+    return found
+
+
+def _stated_regressions(lab: Lab, control: str) -> list[FloatArray]:
+    Ω = None if control == NO_TEACHERS else TEACHERS
+    found = []
+    for x, y, query in _short_contexts(lab):
+        times = x.shape[1] if control == LARGER_PENALTY else 1
+        for count in COUNTS:
+            last = min(count + (control == ONE_MORE), 4)
+            found.append(principal_component_regression(x, y, query, range(1, last + 1)))
+        found += [ridge(x, y, query, times * noise, Ω) for noise in NOISES]
+    return found
+
+
 CLAIMS = (
     Claim(
         id="in_context.components",
@@ -113,7 +158,7 @@ CLAIMS = (
         measure=_identified,
         predict=_components,
         judge=_equal_subsets,
-        controls=("smallest eigenvalues first", "one component more"),
+        controls=("smallest eigenvalues first", ONE_MORE),
         experiments=separate,
         hypotheses=("D = 4, N = 31, λ ∝ (4, 3, 2, 1)", "all weights trained on 80,000 sequences, scale 0.01"),
         figure="predictor",
@@ -148,5 +193,18 @@ CLAIMS = (
         predict=_regressions,
         judge=converges_on_average(LONG, -0.5, "N"),
         controls=tuple(COMPONENTS)[1:],
+    ),
+    Claim(
+        id="in_context.short_contexts",
+        title="In contexts too short for least squares, absent components count nothing and the prior decides",
+        source="Jolliffe 1982; Hoerl and Kennard 1970, ridge regression",
+        statement=r"\hat y_q = \textstyle\sum_{d \le m} (e_d^\top\beta)(e_d^\top x_q)/\hat\lambda_d",
+        observable="singular values and pseudo-inverses of each context; N = 2, 3 in four dimensions, with noise",
+        limit="none: exact",
+        measure=_least_squares,
+        predict=_stated_regressions,
+        judge=same(1e-8, axes=("prompt", "prediction")),
+        controls=(ONE_MORE, NO_TEACHERS, LARGER_PENALTY),
+        tier="fast",
     ),
 )

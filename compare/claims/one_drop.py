@@ -4,14 +4,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...model import Merged
-from ...simulate import flow, initial_weights, predict, sample
+from ...simulate import flow, initial_weights, objective, predict, sample
 from ...task import Task
 from ...theory import population
-from ...theory.merged import half_loss_time, white_amplitudes
+from ...theory.merged import drop_time, half_loss_time, white_amplitudes
 from ...theory.predictors import preconditioned_step
 from ..claim import THEORY, Claim, Lab
 from ..experiments import FOUR, WHITE
+from ..metrics import crossing_times
 from ..variants import LONGER_CONTEXT, MOMENTS, TRACE_DROPPED, unlimited, variant
+from .courses import merged_weights
 from .judging import aligned_loss, converges, same
 from .saddle import crossing
 
@@ -33,6 +35,15 @@ OBLIQUE = Task(
 )
 TASKS = (WHITE, FOUR, NOISY, OBLIQUE)
 """White, general, with noise and unlike teachers, and with Λ and Ω in different bases."""
+FAST = Task(
+    covariance=[[10.0, 4.0], [4.0, 6.0]],
+    teacher_covariance=[[1.0, -0.4], [-0.4, 0.8]],
+    noise_variance=0.2,
+    context_length=8,
+)
+"""The drop is over long before flow time 1."""
+HALVES = (0.1, 0.01)
+"""Starts whose half-loss times are held against the flow."""
 PROMPTS = 500
 SCALES = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4)
 TIMES = np.linspace(0, 8, 81)
@@ -127,6 +138,25 @@ def _mode(start: dict[str, FloatArray], B: FloatArray, control: str) -> float:
     return float(np.linalg.norm(v if control == "value rows alone" else (v + overlap) / 2))
 
 
+def _halves(lab: Lab) -> list[FloatArray]:
+    """When the loss is midway between that of no attention and that at rest, along flows of the growing mode."""
+    Λ, Ω = FAST.covariance, FAST.teacher_covariance
+    mode, model, found = Λ @ Ω @ Λ / np.linalg.norm(Λ @ Ω @ Λ), Merged(heads=1), []
+    none, source = merged_weights(0.0, 0 * mode), unlimited(FAST, model)
+    for w in HALVES:
+        times = np.append(np.linspace(0.0, 0.2, 4001), 5.0)
+        losses = flow(model, source, merged_weights(w, w * mode), times, rtol=1e-10).loss
+        middle = (objective(model, source)(none)[0] + losses[-1]) / 2
+        found.append(crossing_times(times, losses, [middle]))
+    return found
+
+
+def _half_loss_times(lab: Lab, control: str) -> list[FloatArray]:
+    moments = variant(FAST, Merged(heads=1), control if control in MOMENTS else THEORY)
+    time = drop_time if control == "ln(1/w)/‖B‖" else half_loss_time
+    return [np.array([time(moments, w)]) for w in HALVES]
+
+
 CLAIMS = (
     Claim(
         id="one_drop.algorithm",
@@ -170,5 +200,18 @@ CLAIMS = (
         judge=converges(SCALES, 1, name="scale"),
         controls=("rate 2‖B‖", "value rows alone"),
         hypotheses=("any Λ and Ω, noise",),
+    ),
+    Claim(
+        id="one_drop.half",
+        title="The half-loss time is exact for the growing mode, however large the task's units are",
+        source="Zhang et al. 2025, duration of the plateau; the exact time goes beyond",
+        statement=r"L(t_{1/2}) = (c + L(M^\star))/2",
+        observable="when the loss of the flow is midway, from scales 0.1 and 0.01; oblique, noise, large Λ",
+        limit="none: exact",
+        measure=_halves,
+        predict=_half_loss_times,
+        judge=same(1e-5, axes=("start", "half-loss time")),
+        controls=("ln(1/w)/‖B‖", TRACE_DROPPED, LONGER_CONTEXT),
+        tier="fast",
     ),
 )
