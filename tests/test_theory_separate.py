@@ -164,6 +164,13 @@ def test_amplitude_solves_its_equation(y0):
     assert rank_one_amplitude(t, v0, alpha, gamma) == pytest.approx(flow.y[0], rel=1e-9 * (1 + speed))
 
 
+@pytest.mark.parametrize("gamma", [0.1, 8.0])
+def test_a_head_at_rest_was_always_there(gamma):
+    times = np.array([-1e3, 0.0, 1e3])
+    assert rank_one_amplitude(times, 0.0, 1.0, gamma).tolist() == [0.0, 0.0, 0.0]
+    assert rank_one_gap(times, 0.0, 1.0, gamma).tolist() == [1.0, 1.0, 1.0]
+
+
 def test_onset_form_is_the_solution_that_diverges_like_one_over_the_time_left():
     alpha, gamma, onset = 0.16, 2.6, 2000.0
     left = np.array([1e5, 1e7, 1e9])

@@ -44,7 +44,7 @@ def rank_one_amplitude(flow_time: ArrayLike, v0: ArrayLike, alpha: ArrayLike, ga
     """
     t, v, α, γ = _arguments(flow_time, v0, alpha, gamma)
     moving = (v != 0) & (t != 0)
-    position = _evolved(t, np.where(v == 0, 1.0, v), α, γ)
+    position = _evolved(t, v, α, γ)
     return np.where(moving, 1 / (np.cbrt(γ) * position.inverse), v)
 
 
@@ -57,7 +57,7 @@ def rank_one_gap(flow_time: ArrayLike, v0: ArrayLike, alpha: ArrayLike, gamma: A
     array([8.28342295e-26, 7.25338822e-52])
     """
     t, v, α, γ = _arguments(flow_time, v0, alpha, gamma)
-    position = _evolved(t, np.where(v == 0, 1.0, v), α, γ)
+    position = _evolved(t, v, α, γ)
     return np.where(v == 0, 1.0, position.excess / position.inverse)
 
 
@@ -138,9 +138,10 @@ def _leading_half(x: FloatArray) -> FloatArray:
 
 
 def _evolved(t: FloatArray, v: FloatArray, α: FloatArray, γ: FloatArray) -> _Position:
-    start = _position(v, γ)
+    moving = v != 0  # a head at rest has no position: it gets one, which stays and is not used
+    start = _position(np.where(moving, v, 1.0), γ)
     with np.errstate(divide="ignore"):
-        target = _primitive(start) + α / np.cbrt(γ) * t
+        target = _primitive(start) + α / np.cbrt(γ) * np.where(moving, t, 0.0)
     inverse, excess = (np.broadcast_to(part, target.shape) for part in start)
     bounded = excess < 0  # above the fixed point or negative: P starts from 0, where |v| is infinite
     if np.any(bounded & (target < 0)):
