@@ -25,8 +25,8 @@ Subset = tuple[int, ...]
 AVERAGED = Separate(heads=4, rank=1)  # divided by N, so that weights have a limit
 LENGTHS = (250, 500, 1000, 2000, 4000)
 LONG = (250, 1_000, 4_000, 16_000)
-FEW = (2, 3)
-"""Context tokens in four dimensions."""
+FEW = ((2, 1.0), (3, 1.0), (3, 1e-10))
+"""Context tokens in four dimensions, and units of Λ."""
 COUNTS = (1, 2, 3, 4)
 NOISES = (0.0, 0.3)
 TEACHERS = np.diag([1.0, 2.0, 0.5, 1.5]) + 0.2
@@ -113,8 +113,10 @@ def _regression(length: int, seed: int) -> dict[str, FloatArray]:
 
 def _short_contexts(lab: Lab) -> Iterator[tuple[FloatArray, FloatArray, FloatArray]]:
     """x, y and queries of contexts with fewer tokens than dimensions."""
-    for length in FEW:
-        task = Task(FOUR.eigenvalues, teacher_covariance=TEACHERS, noise_variance=0.3, context_length=length)
+    for length, unit in FEW:
+        task = Task(
+            unit * FOUR.eigenvalues, teacher_covariance=TEACHERS, noise_variance=0.3 * unit, context_length=length
+        )
         tokens = sample(task, 40, lab.seed, split="test").tokens
         yield tokens[:, :-1, :-1], tokens[:, :-1, -1], tokens[:, -1, :-1]
 
