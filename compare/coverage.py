@@ -118,7 +118,11 @@ RESULTS: dict[str, tuple[Result, ...]] = {
             ("separate_staircase",),
         ),
         Result("Non-greedy visits, and any Λ and Ω (beyond the paper)", ("ladders.visits", "ladders.idle_heads")),
-        Result("Conservation laws", ("separate.conservation", "proofs.conservation"), ("conservation",)),
+        Result(
+            "Conservation laws",
+            ("separate.conservation", "proofs.conservation", "symbols.invariants"),
+            ("conservation",),
+        ),
     ),
     "Separate key and query, low rank": (
         Result(

@@ -82,8 +82,9 @@ def _derived_losses(lab: Lab) -> Formulas:
     """Losses of the fixed points that the engine finds, D = 2, diagonal teachers, noise."""
     from ...theory.symbolic import fixed_points
 
-    task = problem("diagonal")
-    return {str(point.subset): point.loss for point in fixed_points(task, Separate(2))}
+    models = {"rank one": Separate(2), "rank two": Separate(1, rank=2), "merged": Merged(1)}
+    found = {name: fixed_points(problem("diagonal"), model) for name, model in models.items()}
+    return {f"{name}, {point.subset}": point.loss for name, points in found.items() for point in points}
 
 
 def _stated_losses(lab: Lab, control: str) -> Formulas:
@@ -91,7 +92,9 @@ def _stated_losses(lab: Lab, control: str) -> Formulas:
     c, B, A = stated_moments(task, control)
     gains = [B[d, d] ** 2 / (A[d, d] * task.covariance[d, d]) for d in range(2)]
     subsets = chain.from_iterable(combinations(range(2), size) for size in range(3))
-    return {str(tuple(d + 1 for d in S)): c - sum(gains[d] for d in S) for S in subsets}
+    losses = {tuple(d + 1 for d in S): c - sum(gains[d] for d in S) for S in subsets}
+    separate = {f"rank {rank}, {S}": loss for rank in ("one", "two") for S, loss in losses.items()}
+    return separate | {f"merged, {S}": losses[S] for S in ((), (1, 2))}
 
 
 def _solutions(lab: Lab) -> Formulas:
@@ -212,7 +215,7 @@ CLAIMS = (
         "proofs.losses",
         "The loss at M_S is c minus the gains of S",
         r"L(M_S) = c - \sum_{d \in S} B_{dd}^2 / (A_{dd} \lambda_d)",
-        "losses of the four fixed points that the engine finds, D = 2, any eigenvalues of Ω, noise",
+        "losses of the four fixed points that the engine finds, two merged; D = 2, any eigenvalues of Ω, noise",
         measure=_derived_losses,
         predict=_stated_losses,
         controls=MOMENTS,

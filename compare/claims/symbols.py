@@ -1,5 +1,6 @@
 """What the engine derives where no other claim looks: every moment, oblique tasks, points of rest, solutions."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,21 +12,18 @@ from ..claim import Claim, Lab
 from ..variants import MOMENTS
 from .formulas import LONGER, MIXED, NO_FIXED_TEACHER, changed_mixture, integrated_mixture, two_heads
 from .judging import same
-from .proving import SOURCE, Expr, Formulas, block_flow, problem, proof, stated_moments
+from .points_of_rest import BALANCED, FEWER, SUM_OF_ROOTS, found_rests, stated_rests
+from .proving import SOURCE, Expr, Formulas, proof
 
 if TYPE_CHECKING:
+    from ...theory.symbolic import Derivation
     from ...theory.symbolic.population import Moments
 
 FloatArray = NDArray[np.float64]
 
-SUM_OF_ROOTS = "the sum of cube roots for the root of the sum"
-FEWER = "only positive amplitudes"
 FINITE = "2^D for equal gains, too"
-BALANCED = "s² = m from any start"
 OBLIQUE = {"D = 2": (1, 4), "D = 3": (1, 2, 4), "two gains equal": (1, 1, 4)}
 """Eigenvalues of ΛΩ."""
-
-RANK_TWO = ("v_1", "kappa_1_1", "kappa_1_2")
 
 
 def _integrated(lab: Lab) -> list[FloatArray]:
@@ -111,91 +109,6 @@ def _powers(lab: Lab, control: str) -> Formulas:
     return found
 
 
-def _rests(lab: Lab) -> Formulas:
-    """How often balanced amplitudes rest, and what makes the map there: merged, rank one and rank two, D = 2."""
-    import sympy as sp
-
-    from ...theory.symbolic import aligned, reduce, rest_points
-
-    found: dict[str, Expr] = {}
-    for name, model, D in (
-        ("merged", Merged(1), 1),
-        ("rank 1", Separate(2), 2),
-        ("rank 2", Separate(1, rank=2), 2),
-    ):
-        flow, _, _ = block_flow(model, problem("white", D))
-        equations = reduce(flow, aligned(model, D)).equations
-        first, *rest = equations
-        balance = [] if name == "rank 1" else [first**2 - sum(each**2 for each in rest)]
-        points = rest_points(equations, balance)
-        found[f"{name}, points"] = sp.Integer(len(points))
-        for point in points:
-            learned = [str(each) for each, value in point.items() if value != 0]
-            found |= {f"{name}, {', '.join(learned)}, {each}": point[each] ** 6 for each in point}
-    return found | _other_rests()
-
-
-def _other_rests() -> dict[str, Expr]:
-    """Where a merged amplitude with s² − u² = 1 rests, at m = ½, and a head with v = −k = −q."""
-    import sympy as sp
-
-    from ...theory.symbolic import SymbolicTask, aligned, reduce, rest_points
-
-    task = SymbolicTask(sp.eye(1), sp.eye(1), sp.Integer(0), (sp.Integer(2),))
-    equations = reduce(block_flow(Merged(1), task)[0], aligned(Merged(1), 1)).equations
-    s, u = equations
-    points = rest_points(equations, [s**2 - u**2 - 1])
-    found = {"unbalanced": sp.Integer(len({sp.sign(point[s]) for point in points}))}
-    for point in points:
-        found |= {"unbalanced, s²": sp.expand(point[s] ** 2), "unbalanced, su": sp.expand(point[s] * point[u])}
-    flow, v, heads = block_flow(Separate(1), problem("white", 1))
-    z = sp.Symbol("z", real=True)
-    negative = reduce(flow, {v[0]: -z, heads["key"][0][0, 0]: z, heads["query"][0][0, 0]: z}).equations
-    (rest,) = (point[z] for point in rest_points(negative) if point[z] != 0)
-    return found | {"negative pair, v³": (-rest) ** 3}
-
-
-def _stated_rests(lab: Lab, control: str) -> Formulas:
-    """Sixth powers of the amplitudes, which have no roots in them: signs are in the number of points."""
-    import sympy as sp
-
-    found: dict[str, Expr] = {}
-    counts = (
-        {"merged": 3, "rank 1": 4, "rank 2": 9} if control != FEWER else {"merged": 2, "rank 1": 4, "rank 2": 4}
-    )
-    found |= {f"{name}, points": sp.Integer(count) for name, count in counts.items()}
-    m = {D: _learned(D, control) for D in (1, 2)}
-    found |= _stated("merged", {(): (0, 0), (0, 1): (m[1][0] ** 3, m[1][0] ** 3)}, ("s", "u_1"))
-    one, two = m[2]
-    both = sum(sp.root(each, 3) for each in m[2]) ** 6 if control == SUM_OF_ROOTS else (one + two) ** 2
-    heads = {(): (0, 0), (0,): (one**2, 0), (1,): (0, two**2), (0, 1): (one**2, two**2)}
-    pairs = {(): (0, 0, 0), (0, 1): (one**2, one**2, 0), (0, 2): (two**2, 0, two**2)}
-    pairs[0, 1, 2] = (both, one**3 / sp.sqrt(both), two**3 / sp.sqrt(both))
-    half = sp.Rational(1, 2)
-    found |= {"unbalanced": sp.Integer(2), "unbalanced, su": half, "negative pair, v³": m[1][0]}
-    found["unbalanced, s²"] = half if control == BALANCED else (1 + sp.sqrt(2)) / 2
-    return found | _stated("rank 1", heads, ("v_1", "v_2")) | _stated("rank 2", pairs, RANK_TWO)
-
-
-def _stated(
-    name: str, points: dict[tuple[int, ...], tuple[Expr, ...]], amplitudes: tuple[str, ...]
-) -> dict[str, Expr]:
-    import sympy as sp
-
-    return {
-        f"{name}, {', '.join(amplitudes[i] for i in learned)}, {each}": sp.sympify(value)
-        for learned, values in points.items()
-        for each, value in zip(amplitudes, values, strict=True)
-    }
-
-
-def _learned(dimension: int, control: str) -> list[Expr]:
-    """m_d = B_d / (A_d λ_d), which M learns."""
-    task = problem("white", dimension)
-    _, B, A = stated_moments(task, control)
-    return [B[d, d] / (A[d, d] * task.covariance[d, d]) for d in range(dimension)]
-
-
 def _residuals(lab: Lab, control: str) -> Formulas:
     """What stated solutions leave over: of a rank-one amplitude's clock, of the white time course and its start."""
     import sympy as sp
@@ -220,6 +133,40 @@ def _nothing(lab: Lab) -> Formulas:
     import sympy as sp
 
     return dict.fromkeys(("clock", "rate", "start"), sp.Integer(0))
+
+
+def _found_laws(lab: Lab) -> Formulas:
+    """All laws up to degree 1 of two maps that add up, and up to degree 3 of one head of rank one, D = 1."""
+    import sympy as sp
+
+    from ...theory.symbolic import Prompt, average, derive_output, symbolic_task
+
+    prompt, maps = Prompt(1), sp.symbols("m n", real=True)
+    output = sum(maps) * average(prompt.y * prompt.x[0]) * prompt.query[0]
+    of_maps = derive_output(output, symbolic_task(1), maps).conserved(1)
+    return _numbered("maps", of_maps) | _numbered("head", _head_derivation().conserved(3))
+
+
+def _stated_laws(lab: Lab, control: str) -> Formulas:
+    import sympy as sp
+
+    m, n = sp.symbols("m n", real=True)
+    arrays = _head_derivation().arrays
+    v, k, q = (arrays[name].ravel()[place] for name, place in (("value", 1), ("key", 0), ("query", 0)))
+    sign = 1 if control == "sum for difference" else -1
+    laws = [v**2 + sign * q**2, k**2 + sign * q**2]
+    products = [v * k * q] if control == "also the product v k q" else []
+    return _numbered("maps", [m + sign * n]) | _numbered("head", [*laws, *products])
+
+
+def _head_derivation() -> "Derivation":
+    from ...theory.symbolic import derive, symbolic_task
+
+    return derive(Separate(1), symbolic_task(1), "restricted")
+
+
+def _numbered(name: str, laws: Iterable[Expr]) -> dict[str, Expr]:
+    return {f"{name}, law {place}": law for place, law in enumerate(laws, 1)}
 
 
 CLAIMS = (
@@ -251,10 +198,19 @@ CLAIMS = (
         "Balanced amplitudes rest at cube roots of what is learned, and at no other real point",
         r"v^3 = \sum_{d \in S} m_d,\quad v \kappa_d^2 = m_d,\quad s u_d = m_d",
         "all real points of rest of the reduced equations: merged, two heads of rank one, one of rank two, D = 2",
-        measure=_rests,
-        predict=_stated_rests,
+        measure=found_rests,
+        predict=stated_rests,
         controls=(*MOMENTS, SUM_OF_ROOTS, FEWER, BALANCED),
         hypotheses=("all conserved quantities are zero, but in one case s² − u² = 1",),
+    ),
+    proof(
+        "symbols.invariants",
+        "One head of rank one has two laws up to degree 3, and two maps that add up keep their difference",
+        r"v^2 - q^2,\quad k^2 - q^2;\qquad m - n",
+        "every polynomial that the derived flow conserves: degree 3 for the head, degree 1 for the maps, D = 1",
+        measure=_found_laws,
+        predict=_stated_laws,
+        controls=("sum for difference", "also the product v k q"),
     ),
     proof(
         "symbols.solutions",
