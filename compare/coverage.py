@@ -24,7 +24,7 @@ RESULTS: dict[str, tuple[Result, ...]] = {
         ),
         Result(
             "Moments of the task",
-            ("setting.moments", "formulas.moments", "spectra.overflow", "proofs.moments"),
+            ("setting.moments", "formulas.moments", "spectra.overflow", "proofs.moments", "symbols.known_teacher"),
         ),
         Result("Its directions, in any basis (beyond the paper)", ("spectra.directions", "spectra.oblique")),
         Result(
@@ -93,7 +93,7 @@ RESULTS: dict[str, tuple[Result, ...]] = {
             "Their stability (beyond the paper)",
             (
                 *("fixed_points.index", "fixed_points.landing", "canonical.weights"),
-                *("identities.index", "refuted.index_of_a_map"),
+                *("identities.index", "symbols.index", "refuted.index_of_a_map"),
             ),
         ),
         Result(

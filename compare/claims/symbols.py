@@ -1,6 +1,7 @@
 """What the engine derives where no other claim looks: every moment, oblique tasks, points of rest, solutions."""
 
 from collections.abc import Iterable
+from itertools import chain, combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -169,6 +170,56 @@ def _numbered(name: str, laws: Iterable[Expr]) -> dict[str, Expr]:
     return {f"{name}, law {place}": law for place, law in enumerate(laws, 1)}
 
 
+def _counted_index(lab: Lab) -> Formulas:
+    """Negative eigenvalues of the Hessian at each of the eight M_S, D = 3, Λ = diag(3, 2, 1), N = 4."""
+    import sympy as sp
+
+    from ...theory.symbolic import SymbolicTask, fixed_points, hessian_index, population_loss, resting_weights
+
+    model, task = Separate(3), SymbolicTask(sp.diag(3, 2, 1), sp.eye(3), sp.Integer(0), (sp.Integer(4),))
+    loss = population_loss(model, task, "restricted")
+    points = {point.subset: point.M for point in fixed_points(task, model)}
+    weights = {S: resting_weights(model, [[points[d,]] for d in S]) for S in points}
+    return {f"{S}": sp.Integer(hessian_index(loss, each)) for S, each in weights.items()}
+
+
+def _stated_index(lab: Lab, control: str) -> Formulas:
+    import sympy as sp
+
+    found = {}
+    for S in chain.from_iterable(combinations((1, 2, 3), size) for size in range(4)):
+        left = {1, 2, 3} - set(S)
+        larger = sum(j < d for d in S for j in left)
+        count = {"smaller gains counted": len(S) * len(left) - larger, "minima": 0}.get(control, larger)
+        found[f"{S}"] = sp.Integer(count)
+    return found
+
+
+def _known_teacher(lab: Lab) -> Formulas:
+    """Loss of m wᵀx_q, an output that knows the teacher, D = 2, any Ω, without noise and with it."""
+    import sympy as sp
+
+    from ...theory.symbolic import Prompt, output_loss, symbolic_task
+
+    prompt, m = Prompt(2), sp.Symbol("m", real=True)
+    output = m * sum(w * x for w, x in zip(prompt.teacher, prompt.query, strict=True))
+    tasks = {noise: symbolic_task(2, teachers="general", noise=noise) for noise in (False, True)}
+    return {f"noise: {noise}": output_loss(output, task, [m]).expression for noise, task in tasks.items()}
+
+
+def _stated_teacher(lab: Lab, control: str) -> Formulas:
+    import sympy as sp
+
+    m, (first, second) = sp.Symbol("m", real=True), sp.symbols("lambda_1:3", positive=True)
+    one, two = sp.symbols("Omega_11 Omega_22", real=True)
+    away = 1 - m**2 if control == "1 − m² for (1 − m)²" else (1 - m) ** 2
+    trace = first + second if control == "Ω left out" else one * first + two * second
+    return {
+        "noise: False": away * trace,
+        "noise: True": away * trace + sp.Symbol("sigma", positive=True) ** 2,
+    }
+
+
 CLAIMS = (
     Claim(
         id="symbols.moments",
@@ -211,6 +262,26 @@ CLAIMS = (
         measure=_found_laws,
         predict=_stated_laws,
         controls=("sum for difference", "also the product v k q"),
+    ),
+    proof(
+        "symbols.index",
+        "In three dimensions, too, each learned direction has a way down for every larger gain not learned",
+        r"\#\{(d, j) : d \in S,\ j \notin S,\ g_j > g_d\}",
+        "signature of the derived Hessian at each of the eight M_S, three heads, Λ = diag(3, 2, 1), N = 4",
+        measure=_counted_index,
+        predict=_stated_index,
+        controls=("smaller gains counted", "minima"),
+        source=f"goes beyond {SOURCE}",
+        hypotheses=("one head holds each learned direction, all others are zero",),
+    ),
+    proof(
+        "symbols.known_teacher",
+        "What knows the teacher loses only what it scales away, and the noise",
+        r"E(y_q - m\, w^\top x_q)^2 = (1 - m)^2\, \mathrm{tr}\,\Lambda\Omega + \sigma^2",
+        "the derived loss of an output that holds the teacher, D = 2, any Ω",
+        measure=_known_teacher,
+        predict=_stated_teacher,
+        controls=("1 − m² for (1 − m)²", "Ω left out"),
     ),
     proof(
         "symbols.solutions",
