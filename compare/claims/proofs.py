@@ -82,7 +82,11 @@ def _derived_losses(lab: Lab) -> Formulas:
     """Losses of the fixed points that the engine finds, D = 2, diagonal teachers, noise."""
     from ...theory.symbolic import fixed_points
 
-    models = {"rank one": Separate(2), "rank two": Separate(1, rank=2), "merged": Merged(1)}
+    models: dict[str, Merged | Separate] = {
+        "rank one": Separate(2),
+        "rank two": Separate(1, rank=2),
+        "merged": Merged(1),
+    }
     found = {name: fixed_points(problem("diagonal"), model) for name, model in models.items()}
     return {f"{name}, {point.subset}": point.loss for name, points in found.items() for point in points}
 
