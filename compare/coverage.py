@@ -117,7 +117,10 @@ RESULTS: dict[str, tuple[Result, ...]] = {
             ),
             ("separate_staircase",),
         ),
-        Result("Non-greedy visits, and any Λ and Ω (beyond the paper)", ("ladders.visits", "ladders.idle_heads")),
+        Result(
+            "Non-greedy visits, and any Λ and Ω (beyond the paper)",
+            ("ladders.visits", "ladders.order", "ladders.idle_heads"),
+        ),
         Result(
             "Conservation laws",
             ("separate.conservation", "proofs.conservation", "symbols.invariants"),

@@ -15,6 +15,7 @@ from ..evidence import Evidence, Fit
 from ..experiments import seeds
 from ..metrics import exit_times
 from ..variants import unlimited
+from . import climbs
 from .courses import DIAGONAL, OBLIQUE, SOURCE, diagonals, eigenvectors, maps_of
 from .judging import same
 
@@ -182,6 +183,18 @@ CLAIMS = (
         predict=_predicted,
         judge=_agree,
         controls=(LATER, OTHER),
+    ),
+    Claim(
+        id="ladders.order",
+        title="Which direction each exit learns, which head takes it, and whether that head was idle",
+        source=f"{SOURCE}, low rank; Λ and Ω that do not commute and equal gains go beyond it",
+        statement=r"S_m, \quad d_m, \quad h_m, \quad \text{long or short}, \quad t_m",
+        observable="maps and loss of each head of the flow of all heads, at rest on each plateau, and its exits",
+        limit="initial scale → 0, exit times at 5e-3 within 1e-3",
+        measure=climbs.observed,
+        predict=climbs.predicted,
+        judge=climbs.judge,
+        controls=(climbs.OTHER_HEAD, climbs.ALL_LONG, climbs.REVERSED),
     ),
     Claim(
         id="ladders.idle_heads",
