@@ -22,12 +22,16 @@ FloatArray = NDArray[np.float64]
 SCALE, SETTLED, LATENESS = 5e-3, 0.1, 1e-3
 STEEP = Task([1.0, 0.3], teacher_covariance=np.diag([1.0, 4.5]), context_length=20)
 CLIMBS = (
-    (DIAGONAL, Separate(heads=2, rank=2), 1300.0),
-    (OBLIQUE, Separate(heads=3), 500.0),
-    (STEEP, Separate(heads=3), 400.0),
-    (Task([1.0, 1.0, 0.6], context_length=20), Separate(heads=3), 1300.0),
+    (DIAGONAL, Separate(heads=2, rank=2), 1300.0, 1),
+    (OBLIQUE, Separate(heads=3), 500.0, 1),
+    (STEEP, Separate(heads=3), 400.0, 1),
+    (Task([1.0, 1.0, 0.6], context_length=20), Separate(heads=3), 900.0, 4),
+    (Task([2.0, 1.0], context_length=20), Separate(heads=3), 300.0, 1),
 )
-"""A head that takes two directions, Λ and Ω that do not commute, a visit that is not greedy, equal gains."""
+"""A head that takes two directions, Λ and Ω that do not commute, a visit that is not greedy, equal gains, rank one.
+
+Each with the flow time until which it is followed and the seed of its weights.
+"""
 
 OTHER_HEAD = "another head takes it"
 ALL_LONG = "every wait is long"
@@ -49,17 +53,19 @@ class Climb:
         return self.subsets, self.directions, self.heads, self.kinds
 
 
-def _start(task: Task, model: Separate) -> Weights:
-    return initial_weights(model, task, SCALE, 1, "restricted")
+def _start(case: int) -> Weights:
+    task, model, _, seed = CLIMBS[case]
+    return initial_weights(model, task, SCALE, seed, "restricted")
 
 
 def observed(lab: Lab) -> list[Climb]:
     """The flow of all heads, case by case."""
-    return [_seen(task, model, late) for task, model, late in CLIMBS]
+    return [_seen(case) for case in range(len(CLIMBS))]
 
 
-def _seen(task: Task, model: Separate, late: float) -> Climb:
-    run = flow(model, unlimited(task, model), _start(task, model), np.linspace(0, late, 4001), rtol=1e-8)
+def _seen(case: int) -> Climb:
+    task, model, late, _ = CLIMBS[case]
+    run = flow(model, unlimited(task, model), _start(case), np.linspace(0, late, 4001), rtol=1e-8)
     value, key, query = (np.asarray(run.weights[name]) for name in ("value", "key", "query"))
     heads = np.einsum("th,thri,thrj->thij", value[..., -1], key[..., :-1], query[..., :-1])
     shares = _shares(population(task, model), maps_of(model, run))
@@ -120,8 +126,8 @@ def _varied(case: int, control: str) -> Climb:
 
 @cache
 def _told(case: int) -> Climb:
-    task, model, _ = CLIMBS[case]
-    steps = staircase(task, model, _start(task, model))
+    task, model, _, _ = CLIMBS[case]
+    steps = staircase(task, model, _start(case))
     return Climb(steps.subsets, steps.directions, steps.heads, steps.kinds, steps.exit_times)
 
 
