@@ -25,7 +25,7 @@ CLIMBS = (
     (DIAGONAL, Separate(heads=2, rank=2), 1300.0, 1),
     (OBLIQUE, Separate(heads=3), 500.0, 1),
     (STEEP, Separate(heads=3), 400.0, 1),
-    (Task([1.0, 1.0, 0.6], context_length=20), Separate(heads=3), 900.0, 4),
+    (Task([1.0, 1.0, 0.6], context_length=20), Separate(heads=3), 1300.0, 9),
     (Task([2.0, 1.0], context_length=20), Separate(heads=3), 300.0, 1),
 )
 """A head that takes two directions, Λ and Ω that do not commute, a visit that is not greedy, equal gains, rank one.
