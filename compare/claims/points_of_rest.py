@@ -1,4 +1,6 @@
-"""Where balanced amplitudes rest, as the engine finds it and as it is stated."""
+"""Where balanced amplitudes rest and which ways lead down, as the engine finds it and as it is stated."""
+
+from itertools import chain, combinations
 
 from ...model import Merged, Separate
 from ..claim import Lab
@@ -8,6 +10,9 @@ SUM_OF_ROOTS = "the sum of cube roots for the root of the sum"
 FEWER = "only positive amplitudes"
 BALANCED = "s² = m from any start"
 RANK_TWO = ("v_1", "kappa_1_1", "kappa_1_2")
+
+DESCENTS = {"numbers": 3, "b real": 2, "n whole": 2}
+"""D, by what the eigenvalues of Λ are made of."""
 
 
 def found_rests(lab: Lab) -> Formulas:
@@ -35,12 +40,12 @@ def found_rests(lab: Lab) -> Formulas:
 
 
 def _other_rests() -> dict[str, Expr]:
-    """Where a merged amplitude with s² − u² = 1 rests, at m = ½, and a head with v = −k = −q."""
+    """Where a merged amplitude with s² − u² = 1 rests, at m = 3/5, a head with v = −k = −q, and two small flows."""
     import sympy as sp
 
     from ...theory.symbolic import SymbolicTask, aligned, reduce, rest_points
 
-    task = SymbolicTask(sp.eye(1), sp.eye(1), sp.Integer(0), (sp.Integer(2),))
+    task = SymbolicTask(sp.eye(1), sp.eye(1), sp.Integer(0), (sp.Integer(3),))
     equations = reduce(block_flow(Merged(1), task)[0], aligned(Merged(1), 1)).equations
     s, u = equations
     points = rest_points(equations, [s**2 - u**2 - 1])
@@ -51,6 +56,10 @@ def _other_rests() -> dict[str, Expr]:
     z = sp.Symbol("z", real=True)
     negative = reduce(flow, {v[0]: -z, heads["key"][0][0, 0]: z, heads["query"][0][0, 0]: z}).equations
     (rest,) = (point[z] for point in rest_points(negative) if point[z] != 0)
+    first, second = (point[z] for point in rest_points({z: z**2 - z - 1}))
+    x, y = sp.symbols("x y", real=True)
+    found |= {"z² = z + 1, sum": first + second, "z² = z + 1, product": sp.expand(first * second)}
+    found["predator and prey"] = sp.Integer(len(rest_points({x: x * (1 - y), y: y * (x - 1)})))
     return found | {"negative pair, v³": (-rest) ** 3}
 
 
@@ -70,9 +79,11 @@ def stated_rests(lab: Lab, control: str) -> Formulas:
     heads = {(): (0, 0), (0,): (one**2, 0), (1,): (0, two**2), (0, 1): (one**2, two**2)}
     pairs = {(): (0, 0, 0), (0, 1): (one**2, one**2, 0), (0, 2): (two**2, 0, two**2)}
     pairs[0, 1, 2] = (both, one**3 / sp.sqrt(both), two**3 / sp.sqrt(both))
-    half = sp.Rational(1, 2)
-    found |= {"unbalanced": sp.Integer(2), "unbalanced, su": half, "negative pair, v³": m[1][0]}
-    found["unbalanced, s²"] = half if control == BALANCED else (1 + sp.sqrt(2)) / 2
+    product = sp.Rational(3, 5)
+    found |= {"unbalanced": sp.Integer(2), "unbalanced, su": product, "negative pair, v³": m[1][0]}
+    found["unbalanced, s²"] = product if control == BALANCED else (5 + sp.sqrt(61)) / 10
+    found |= {"z² = z + 1, sum": sp.Integer(1), "z² = z + 1, product": sp.Integer(-1)}
+    found["predator and prey"] = sp.Integer(2)
     return found | _stated("rank 1", heads, ("v_1", "v_2")) | _stated("rank 2", pairs, RANK_TWO)
 
 
@@ -93,3 +104,34 @@ def _learned(dimension: int, control: str) -> list[Expr]:
     task = problem("white", dimension)
     _, B, A = stated_moments(task, control)
     return [B[d, d] / (A[d, d] * task.covariance[d, d]) for d in range(dimension)]
+
+
+def found_index(lab: Lab) -> Formulas:
+    """Negative eigenvalues of the Hessian at each M_S, N = 4, by the eigenvalues of Λ."""
+    import sympy as sp
+
+    from ...theory.symbolic import SymbolicTask, fixed_points, hessian_index, population_loss, resting_weights
+
+    real, whole = sp.Symbol("b", real=True), sp.Symbol("n", positive=True, integer=True)
+    found: dict[str, Expr] = {}
+    for name, λ in zip(DESCENTS, ((3, 2, 1), (real**2 + 2, real**2 + 1), (2 * whole, 2 * whole - 1)), strict=True):
+        D = len(λ)
+        model, task = Separate(D), SymbolicTask(sp.diag(*λ), sp.eye(D), sp.Integer(0), (sp.Integer(4),))
+        loss = population_loss(model, task, "restricted")
+        points = {point.subset: point.M for point in fixed_points(task, model)}
+        weights = {S: resting_weights(model, [[points[d,]] for d in S]) for S in points}
+        found |= {f"{name}, {S}": sp.Integer(hessian_index(loss, each)) for S, each in weights.items()}
+    return found
+
+
+def stated_index(lab: Lab, control: str) -> Formulas:
+    import sympy as sp
+
+    found: dict[str, Expr] = {}
+    for name, D in DESCENTS.items():
+        for S in chain.from_iterable(combinations(range(1, D + 1), size) for size in range(D + 1)):
+            left = set(range(1, D + 1)) - set(S)
+            larger = sum(j < d for d in S for j in left)
+            count = {"smaller gains counted": len(S) * len(left) - larger, "minima": 0}.get(control, larger)
+            found[f"{name}, {S}"] = sp.Integer(count)
+    return found

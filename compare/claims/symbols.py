@@ -1,7 +1,6 @@
 """What the engine derives where no other claim looks: every moment, oblique tasks, points of rest, solutions."""
 
 from collections.abc import Iterable
-from itertools import chain, combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from ..claim import Claim, Lab
 from ..variants import MOMENTS
 from .formulas import LONGER, MIXED, NO_FIXED_TEACHER, changed_mixture, integrated_mixture, two_heads
 from .judging import same
-from .points_of_rest import BALANCED, FEWER, SUM_OF_ROOTS, found_rests, stated_rests
+from .points_of_rest import BALANCED, FEWER, SUM_OF_ROOTS, found_index, found_rests, stated_index, stated_rests
 from .proving import SOURCE, Expr, Formulas, proof
 
 if TYPE_CHECKING:
@@ -170,31 +169,6 @@ def _numbered(name: str, laws: Iterable[Expr]) -> dict[str, Expr]:
     return {f"{name}, law {place}": law for place, law in enumerate(laws, 1)}
 
 
-def _counted_index(lab: Lab) -> Formulas:
-    """Negative eigenvalues of the Hessian at each of the eight M_S, D = 3, Λ = diag(3, 2, 1), N = 4."""
-    import sympy as sp
-
-    from ...theory.symbolic import SymbolicTask, fixed_points, hessian_index, population_loss, resting_weights
-
-    model, task = Separate(3), SymbolicTask(sp.diag(3, 2, 1), sp.eye(3), sp.Integer(0), (sp.Integer(4),))
-    loss = population_loss(model, task, "restricted")
-    points = {point.subset: point.M for point in fixed_points(task, model)}
-    weights = {S: resting_weights(model, [[points[d,]] for d in S]) for S in points}
-    return {f"{S}": sp.Integer(hessian_index(loss, each)) for S, each in weights.items()}
-
-
-def _stated_index(lab: Lab, control: str) -> Formulas:
-    import sympy as sp
-
-    found = {}
-    for S in chain.from_iterable(combinations((1, 2, 3), size) for size in range(4)):
-        left = {1, 2, 3} - set(S)
-        larger = sum(j < d for d in S for j in left)
-        count = {"smaller gains counted": len(S) * len(left) - larger, "minima": 0}.get(control, larger)
-        found[f"{S}"] = sp.Integer(count)
-    return found
-
-
 def _known_teacher(lab: Lab) -> Formulas:
     """Loss of m wᵀx_q, an output that knows the teacher, D = 2, any Ω, without noise and with it."""
     import sympy as sp
@@ -265,11 +239,11 @@ CLAIMS = (
     ),
     proof(
         "symbols.index",
-        "In three dimensions, too, each learned direction has a way down for every larger gain not learned",
+        "Whatever Λ is made of, each learned direction has a way down for every larger gain not learned",
         r"\#\{(d, j) : d \in S,\ j \notin S,\ g_j > g_d\}",
-        "signature of the derived Hessian at each of the eight M_S, three heads, Λ = diag(3, 2, 1), N = 4",
-        measure=_counted_index,
-        predict=_stated_index,
+        "signature of the derived Hessian at each M_S; Λ = diag(3, 2, 1), diag(b² + 2, b² + 1), diag(2n, 2n − 1)",
+        measure=found_index,
+        predict=stated_index,
         controls=("smaller gains counted", "minima"),
         source=f"goes beyond {SOURCE}",
         hypotheses=("one head holds each learned direction, all others are zero",),
