@@ -69,7 +69,10 @@ RESULTS: dict[str, tuple[Result, ...]] = {
             ("merged_general", "growing_mode_order"),
         ),
         Result("White time course, unbalanced", ("one_drop.unbalanced",), ("merged_white",)),
-        Result("Time courses of every kind of start", ("courses.exact", "courses.unbalanced")),
+        Result(
+            "Time courses of every kind of start",
+            ("courses.exact", "courses.many_dimensions", "courses.unbalanced"),
+        ),
         Result(
             "Conservation law",
             ("merged.conservation", "proofs.conservation", "refuted.quadratic_laws"),

@@ -22,6 +22,8 @@ DIAGONAL = Task(eigenvalues=[3, 2, 1], trace=2.0, noise_variance=0.1, context_le
 WHITE = Task([0.7, 0.7], context_length=5)
 OBLIQUE = Task(covariance=[[1.0, 0.4], [0.4, 0.7]], teacher_covariance=[[0.6, -0.3], [-0.3, 1.2]], context_length=6)
 TIMES = np.array([0.0, 0.05, 0.3, 0.8, 1.7, 3.0, 5.0, 9.0, 20.0])
+MANY = Task(np.linspace(1.0, 0.5, 100), context_length=7)
+EARLY = np.array([0.0, 0.03, 0.1])
 HALF = "t = η · step"
 
 Model = Merged | Separate
@@ -54,7 +56,7 @@ def head_weights(v: float, pairs: FloatArray, rank: int) -> Weights:
 def _starts() -> list[_Start]:
     """Every form of `initial`, away from the limit in which heads are small: all these courses are exact."""
     merged, one, three = Merged(heads=1), Separate(heads=3), np.array([0.3, 0.2, 0.4])
-    mode = np.diag([0.6, 0.25, 0.1])
+    few, mode = Separate(heads=2), np.diag([0.6, 0.25, 0.1])
     grown = OBLIQUE.covariance @ OBLIQUE.teacher_covariance @ OBLIQUE.covariance
     grown *= 0.05 / np.linalg.norm(grown)
     rank_two = _joined(
@@ -63,6 +65,7 @@ def _starts() -> list[_Start]:
     )
     return [
         _Start(DIAGONAL, one, three, initial_weights(one, DIAGONAL, three, scheme="aligned")),
+        _Start(DIAGONAL, few, 0.3, initial_weights(few, DIAGONAL, [0.3, 0.3, 0.0], scheme="aligned")),
         _Start(DIAGONAL, Separate(heads=2, rank=2), three, rank_two),
         _Start(DIAGONAL, merged, (-0.2, np.diag(mode)), merged_weights(-0.2, mode)),
         _Start(WHITE, merged, (0.1, 0.4), merged_weights(0.1, 0.4 * np.eye(2) / np.sqrt(2))),
@@ -111,6 +114,22 @@ def _courses(lab: Lab, control: str) -> list[FloatArray]:
     return found
 
 
+def _many(lab: Lab) -> list[FloatArray]:
+    """Loss and diagonal of M by the flow of one merged head in a hundred dimensions."""
+    run = flow(Merged(heads=1), unlimited(MANY, Merged(heads=1)), merged_weights(*_many_start()), EARLY)
+    return [run.loss, diagonals(maps_of(Merged(heads=1), run), np.eye(MANY.dimension))]
+
+
+def _many_start() -> tuple[float, FloatArray]:
+    return 0.1, np.diag(np.linspace(0.04, 0.06, MANY.dimension))
+
+
+def _many_courses(lab: Lab, control: str) -> list[FloatArray]:
+    task, (s, U) = with_context(MANY, 8) if control == LONGER_CONTEXT else MANY, _many_start()
+    course = time_course(task, Merged(heads=1), EARLY / 2 if control == HALF else EARLY, (s, np.diag(U)))
+    return [course.loss, course.coefficients]
+
+
 S0, U0 = -0.4, np.array([[0.3, 0.1], [-0.2, 0.5]])
 V0, PAIRS0 = 0.6, np.array([0.3, -0.1])
 
@@ -150,6 +169,18 @@ CLAIMS = (
         judge=same(1e-9, axes=("time", "loss or diagonal")),
         controls=(LONGER_CONTEXT, HALF),
         tier="fast",
+    ),
+    Claim(
+        id="courses.many_dimensions",
+        title="So it is in a hundred dimensions",
+        source=f"{SOURCE}, merged parametrization",
+        statement=r"L(t),\ e_d^\top M(t) e_d",
+        observable="loss and diagonal of M by the flow of all weights of one merged head, D = 100",
+        limit="none: exact",
+        measure=_many,
+        predict=_many_courses,
+        judge=same(1e-9, EARLY, ("flow time", "loss or diagonal")),
+        controls=(LONGER_CONTEXT, HALF),
     ),
     Claim(
         id="courses.unbalanced",
