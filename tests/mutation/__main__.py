@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from . import page, sample
-from .sites import Site, all_sites, mutated
+from .sites import Site, all_sites, module, mutated
 from .trial import Cost, Outcome, attempt, costs, warm
 
 ROOT = Path(__file__).parent.parent.parent
@@ -107,7 +107,7 @@ def _try_all(sites: Sequence[Site], tree: Path, known: Sequence[Cost], digest: s
             file = tree / site.file
             text = mutated(file.read_text(encoding="utf-8"), site)
             outcome = attempt(
-                site.module, file, text, _last_fallen_first(site, reaching(site, known)), BUILD / "runs"
+                module(site.file), file, text, _last_fallen_first(site, reaching(site, known)), BUILD / "runs"
             )
             path = _place(site, digest, known)
             path.parent.mkdir(exist_ok=True)
