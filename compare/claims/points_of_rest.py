@@ -40,7 +40,7 @@ def found_rests(lab: Lab) -> Formulas:
 
 
 def _other_rests() -> dict[str, Expr]:
-    """Where a merged amplitude with s² − u² = 1 rests, at m = 3/5, a head with v = −k = −q, and two small flows."""
+    """Where a merged amplitude with s² − u² = 1 rests, at m = 3/5, a head with v = −k = −q, and three small flows."""
     import sympy as sp
 
     from ...theory.symbolic import SymbolicTask, aligned, reduce, rest_points
@@ -59,7 +59,8 @@ def _other_rests() -> dict[str, Expr]:
     first, second = (point[z] for point in rest_points({z: z**2 - z - 1}))
     x, y = sp.symbols("x y", real=True)
     found |= {"z² = z + 1, sum": first + second, "z² = z + 1, product": sp.expand(first * second)}
-    found["predator and prey"] = sp.Integer(len(rest_points({x: x * (1 - y), y: y * (x - 1)})))
+    small = {"predator and prey": {x: x * (1 - y), y: y * (x - 1)}, "restless": {x: x * y - 1, y: x * y - 2}}
+    found |= {name: sp.Integer(len(rest_points(rates))) for name, rates in small.items()}
     return found | {"negative pair, v³": (-rest) ** 3}
 
 
@@ -83,7 +84,7 @@ def stated_rests(lab: Lab, control: str) -> Formulas:
     found |= {"unbalanced": sp.Integer(2), "unbalanced, su": product, "negative pair, v³": m[1][0]}
     found["unbalanced, s²"] = product if control == BALANCED else (5 + sp.sqrt(61)) / 10
     found |= {"z² = z + 1, sum": sp.Integer(1), "z² = z + 1, product": sp.Integer(-1)}
-    found["predator and prey"] = sp.Integer(2)
+    found |= {"predator and prey": sp.Integer(2), "restless": sp.Integer(0)}
     return found | _stated("rank 1", heads, ("v_1", "v_2")) | _stated("rank 2", pairs, RANK_TWO)
 
 
