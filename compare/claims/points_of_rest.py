@@ -40,7 +40,7 @@ def found_rests(lab: Lab) -> Formulas:
 
 
 def _other_rests() -> dict[str, Expr]:
-    """Where a merged amplitude with s² − u² = 1 rests, at m = 3/5, a head with v = −k = −q, and three small flows."""
+    """Where a merged amplitude with s² − u² = 1, m = 3/5, a head with v = −k = −q and three small flows rest."""
     import sympy as sp
 
     from ...theory.symbolic import SymbolicTask, aligned, reduce, rest_points

@@ -1,7 +1,7 @@
 """Breaks every formula of the theory, one at a time, and writes which claim falls: `python -m tests.mutation`.
 
-Finished trials are kept in build/mutants and not repeated, as long as neither theory nor claims have changed. The
-package is copied first, so that work on it can go on meanwhile.
+Finished trials are kept in build/mutants and not repeated while the code has not changed on which the claims depend
+that were checked. The package is copied first, so that work on it can go on meanwhile.
 """
 
 import argparse
@@ -35,17 +35,17 @@ def main() -> None:
     parser.add_argument("--only", default="", help="only mutations whose file, function and line contain this")
     parser.add_argument("--tier", choices=TIERS, default="standard", help="the last tier of claims to check")
     options = parser.parse_args()
-    tree, digest = _copied()
+    tree = _copied()
     sys.path.insert(0, str(tree.parent))
     warm(BUILD / "flows")
     chosen = [site for site in all_sites(tree) if options.only in site.key]
-    known = _costs(digest, TIERS[: TIERS.index(options.tier) + 1])
+    known = _costs(TIERS[: TIERS.index(options.tier) + 1])
     wrong = [cost.claim for cost in known if not cost.holds]
     if wrong:
         sys.exit(f"the unbroken theory must pass first, but these claims do not hold: {', '.join(wrong)}")
     # From both ends: what one has tried the other finds kept, and both end together however long a module takes.
-    _in_workers(lambda share: _try_all(chosen[:: (1, -1)[share]], tree, known, digest))
-    results = [(site, outcome) for site in chosen if (outcome := _kept(site, tree, digest, known))]
+    _in_workers(lambda share: _try_all(chosen[:: (1, -1)[share]], tree, known))
+    results = [(site, outcome) for site in chosen if (outcome := _kept(site, reaching(site, known)))]
     if not options.only and options.tier == "standard":
         page.write(results, ROOT)
         sample.write(results, known)
@@ -55,8 +55,8 @@ def main() -> None:
     sys.exit(1 if unexplained or len(results) < len(chosen) else 0)
 
 
-def _copied() -> tuple[Path, str]:
-    """The copy of the package as it is now, and the digest of its source."""
+def _copied() -> Path:
+    """The copy of the package as it is now, in a folder named by the digest of its source."""
     files = [ROOT / name for name in COPIED if (ROOT / name).exists()]
     files += [f for room in ROOMS for f in sorted((ROOT / room).rglob("*")) if f.is_file() and f.suffix != ".pyc"]
     files = [file for file in files if "__pycache__" not in file.parts]
@@ -67,52 +67,55 @@ def _copied() -> tuple[Path, str]:
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)
-    return tree, digest
+    return tree
 
 
-def _costs(digest: str, tiers: Sequence[str]) -> list[Cost]:
+def _costs(tiers: Sequence[str]) -> list[Cost]:
     """The claims of these tiers, cheapest first."""
-    folder = BUILD / digest / "costs"
+    folder = BUILD / "costs"
     folder.mkdir(exist_ok=True)
-    names = _claims(tiers)
-    missing = [name for name in names if not (folder / f"{name}.json").exists()]
+    paths = {name: folder / f"{name} {code[:24]}.json" for name, code in _claims(tiers).items()}
+    missing = [name for name, path in paths.items() if not path.exists()]
 
     def measure(share: int) -> None:
         for cost in costs(missing[share::WORKERS], BUILD / "runs"):
-            plain = asdict(cost) | {"calls": sorted(cost.calls)}
-            (folder / f"{cost.claim}.json").write_text(json.dumps(plain), encoding="utf-8")
+            plain = asdict(cost) | {"calls": sorted(cost.calls), "code": paths[cost.claim].stem.split()[1]}
+            paths[cost.claim].write_text(json.dumps(plain), encoding="utf-8")
             print(f"{cost.claim}: {cost.seconds:.1f} s, {'holds' if cost.holds else 'DOES NOT HOLD'}", flush=True)
 
     _in_workers(measure)
-    plain = [json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in names]
+    plain = [json.loads(path.read_text(encoding="utf-8")) for path in paths.values()]
     found = [Cost(**each | {"calls": frozenset(each["calls"])}) for each in plain]
     return sorted((cost for cost in found if cost.calls), key=lambda cost: cost.seconds)
 
 
-def _claims(tiers: Sequence[str]) -> list[str]:
-    """Ids of the claims of these tiers: read in another process, since this one must not import theory."""
-    code = f"""from attndyn.compare.claims import all_claims
-print(*(claim.id for claim in all_claims() if claim.tier in {tiers!r}))"""
+def _claims(tiers: Sequence[str]) -> dict[str, str]:
+    """Ids of the claims of these tiers and the digest of the code that each depends on.
+
+    They are read in another process, since this one must not import theory.
+    """
+    code = f"""from attndyn.compare.claims import all_claims, section_files
+from attndyn.sources import source_digest, sources
+files = section_files()
+digests = {{file: source_digest(sources(file)) for file in set(files.values())}}
+print(*(f"{{claim.id}} {{digests[files[claim.id]]}}" for claim in all_claims() if claim.tier in {tiers!r}))"""
     environment = os.environ | {"PYTHONPATH": sys.path[0]}
     shown = subprocess.run(
         [sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True
     )
-    return shown.stdout.split()
+    words = shown.stdout.split()
+    return dict(zip(words[::2], words[1::2], strict=True))
 
 
-def _try_all(sites: Sequence[Site], tree: Path, known: Sequence[Cost], digest: str) -> None:
+def _try_all(sites: Sequence[Site], tree: Path, known: Sequence[Cost]) -> None:
     begin = time.monotonic()
     for number, site in enumerate(sites, 1):
-        if _kept(site, tree, digest, known) is None:
+        tried = _last_fallen_first(site, reaching(site, known))
+        if _kept(site, tried) is None:
             file = tree / site.file
             text = mutated(file.read_text(encoding="utf-8"), site)
-            outcome = attempt(
-                module(site.file), file, text, _last_fallen_first(site, reaching(site, known)), BUILD / "runs"
-            )
-            path = _place(site, digest, known)
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(json.dumps({"key": site.key} | asdict(outcome)), encoding="utf-8")
-            _remember(site, outcome)
+            outcome = attempt(module(site.file), file, text, tried, BUILD / "runs")
+            _remember(site, outcome, tried)
             spent = time.monotonic() - begin
             print(f"{number}/{len(sites)} {spent:.0f} s {outcome.how} {outcome.claim} <- {site.key}", flush=True)
 
@@ -131,7 +134,12 @@ def _last_fallen_first(site: Site, known: Sequence[Cost]) -> list[Cost]:
     return sorted(known, key=lambda cost: cost.claim != fallen)
 
 
-def _remember(site: Site, outcome: Outcome) -> None:
+def _remember(site: Site, outcome: Outcome, tried: Sequence[Cost]) -> None:
+    """Keep an outcome, which depends on the claim that fell, or on all that were tried, and on their code."""
+    fallen = [cost for cost in tried if cost.claim == outcome.claim]
+    path = _place(site, fallen or tried)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"key": site.key} | asdict(outcome)), encoding="utf-8")
     if outcome.claim:
         _hint(site).parent.mkdir(exist_ok=True)
         _hint(site).write_text(outcome.claim, encoding="utf-8")
@@ -141,19 +149,21 @@ def _hint(site: Site) -> Path:
     return BUILD / "fallen" / hashlib.sha256(site.key.encode()).hexdigest()[:24]
 
 
-def _kept(site: Site, tree: Path, digest: str, known: Sequence[Cost]) -> Outcome | None:
-    path = _place(site, digest, known)
-    if not path.exists():
-        return None
-    plain = json.loads(path.read_text(encoding="utf-8"))
-    return Outcome(plain["how"], plain["claim"], plain["checked"])
+def _kept(site: Site, known: Sequence[Cost]) -> Outcome | None:
+    """The outcome of a trial that still holds: the claim that fell last time falls again, or all still hold."""
+    first = _last_fallen_first(site, known)[:1]
+    for claims in (first, known):
+        path = _place(site, claims)
+        if path.exists():
+            plain = json.loads(path.read_text(encoding="utf-8"))
+            if plain["claim"] or claims is known:
+                return Outcome(plain["how"], plain["claim"], plain["checked"])
+    return None
 
 
-def _place(site: Site, digest: str, known: Sequence[Cost]) -> Path:
-    """Where the outcome of a trial is kept: it depends on the theory, the claims, and which of them are checked."""
-    claims = ",".join(cost.claim for cost in sorted(known, key=lambda cost: cost.claim))
-    name = hashlib.sha256(f"{site.key}\n{claims}".encode()).hexdigest()[:24]
-    return BUILD / digest / "outcomes" / f"{name}.json"
+def _place(site: Site, claims: Sequence[Cost]) -> Path:
+    text = "\n".join([site.key, *sorted(f"{cost.claim} {cost.code}" for cost in claims)])
+    return BUILD / "outcomes" / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
 
 
 def _in_workers(work: Callable[[int], None]) -> None:

@@ -22,12 +22,16 @@ PATIENCE = 10.0
 
 @dataclass(frozen=True)
 class Cost:
-    """A claim as the unbroken theory finds it: seconds, whether it holds, and the functions that it calls."""
+    """A claim as the unbroken theory finds it: seconds, whether it holds, and the functions that it calls.
+
+    `code` is the digest of the code that it depends on.
+    """
 
     claim: str
     seconds: float
     holds: bool
     calls: frozenset[str]
+    code: str = ""
 
 
 @dataclass(frozen=True)
