@@ -18,6 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from . import page, sample
+from .justified import read, reason
 from .sites import Site, all_sites, module, mutated
 from .trial import Cost, Outcome, attempt, costs, warm
 
@@ -27,6 +28,8 @@ COPIED = ("__init__.py", "model.py", "settings.py", "sources.py", "task.py", "CI
 ROOMS = ("theory", "simulate", "compare")
 WORKERS = 2
 TIERS = ("fast", "standard")
+CHEAP = 1.0
+"""Seconds that a claim may take on which a mutant is tried that may survive."""
 
 
 def main() -> None:
@@ -45,7 +48,7 @@ def main() -> None:
         sys.exit(f"the unbroken theory must pass first, but these claims do not hold: {', '.join(wrong)}")
     # From both ends: what one has tried the other finds kept, and both end together however long a module takes.
     _in_workers(lambda share: _try_all(chosen[:: (1, -1)[share]], tree, known))
-    results = [(site, outcome) for site in chosen if (outcome := _kept(site, reaching(site, known)))]
+    results = [(site, outcome) for site in chosen if (outcome := _kept(site, to_try(site, known)))]
     if not options.only and options.tier == "standard":
         page.write(results, ROOT)
         sample.write(results, known)
@@ -110,7 +113,7 @@ print(*(f"{{claim.id}} {{digests[files[claim.id]]}}" for claim in all_claims() i
 def _try_all(sites: Sequence[Site], tree: Path, known: Sequence[Cost]) -> None:
     begin = time.monotonic()
     for number, site in enumerate(sites, 1):
-        tried = _last_fallen_first(site, reaching(site, known))
+        tried = _last_fallen_first(site, to_try(site, known))
         if _kept(site, tried) is None:
             file = tree / site.file
             text = mutated(file.read_text(encoding="utf-8"), site)
@@ -120,10 +123,16 @@ def _try_all(sites: Sequence[Site], tree: Path, known: Sequence[Cost]) -> None:
             print(f"{number}/{len(sites)} {spent:.0f} s {outcome.how} {outcome.claim} <- {site.key}", flush=True)
 
 
+def to_try(site: Site, known: Sequence[Cost]) -> list[Cost]:
+    """The claims that run what is broken, only the cheap ones where a reason says why it may survive."""
+    excused = reason(site, read()) is not None
+    return [cost for cost in reaching(site, known) if cost.seconds <= CHEAP or not excused]
+
+
 def reaching(site: Site, known: Sequence[Cost]) -> list[Cost]:
-    """The claims that run the function in which a formula stands; all of them if it stands outside of functions."""
+    """The claims that run the function in which a formula stands, or its file if it stands outside of functions."""
     if site.function == "module":
-        return list(known)
+        return [cost for cost in known if any(call.startswith(f"{site.file}:") for call in cost.calls)]
     return [cost for cost in known if f"{site.file}:{site.function}" in cost.calls]
 
 

@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from .sites import Site
@@ -32,6 +33,7 @@ class Reason:
         return here and (not self.mutations or f"{site.before} → {site.after}" in self.mutations)
 
 
+@cache
 def read(file: Path = FILE) -> list[Reason]:
     """The reasons of a file; ValueError for one without an explanation or of another kind."""
     plain = tomllib.loads(file.read_text(encoding="utf-8")) if file.exists() else {}

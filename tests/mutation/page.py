@@ -20,8 +20,9 @@ HEADER = """\
 a *sign* changes, a *factor* multiplies where it divided or the reverse, a *term* of a sum is dropped, a context
 *length* N becomes N + 1. Left alone are indices, array axes and shapes, tolerances, default arguments, messages,
 thresholds that only choose a branch, and the modules of `theory/symbolic` that read, write and decide what is
-equal. A mutant is tried against the claims that run the function it breaks, cheapest first, until one falls. A
-sample of twenty is tried again in every `make test`.
+equal. A mutant is tried against the claims that run the function it breaks, cheapest first, until one falls; one
+that may survive for a reason given below only against those that take less than a second. A sample of twenty is
+tried again in every `make test`.
 
 It counts as fallen by *claim* if a verdict is not the expected one, by *exception* if a claim fails instead, by
 *import* if the package cannot be imported, by *timeout* if a claim takes five times as long as it should. This page
