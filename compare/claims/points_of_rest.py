@@ -126,6 +126,7 @@ def found_index(lab: Lab) -> Formulas:
 
 
 def stated_index(lab: Lab, control: str) -> Formulas:
+    """Pairs of a learned direction and one of larger gain that is not, or what a control counts."""
     import sympy as sp
 
     found: dict[str, Expr] = {}
