@@ -56,7 +56,7 @@ def _predicted_finals(lab: Lab, control: str) -> FloatArray:
 
 
 def _merged_runs(lab: Lab) -> tuple[Experiment, ...]:
-    return merged(FOUR, lab.seed, len(lab.seeds(12)))
+    return merged(FOUR, lab.seed, 12 * lab.more)
 
 
 def _merged_times(lab: Lab) -> FloatArray:
@@ -87,7 +87,7 @@ def _variant(times: FloatArray, control: str) -> FloatArray:
 
 
 def _many(lab: Lab) -> tuple[Experiment, ...]:
-    return scattered(lab.seed, len(lab.seeds(24)))
+    return scattered(lab.seed, 24 * lab.more)
 
 
 def _exits(lab: Lab) -> FloatArray:

@@ -158,16 +158,22 @@ def _context(lab: Lab, length: int) -> tuple[FloatArray, FloatArray, FloatArray]
 
 
 def _least_squares(lab: Lab) -> list[FloatArray]:
-    """Teachers of least penalised squares, by an orthogonal decomposition of the penalised equations."""
-    root = np.linalg.cholesky(np.array(OBLIQUE["teacher_covariance"]))
-    found = []
-    for length, noise in product(LENGTHS, NOISES):
-        x, y, query = _context(lab, length)
-        penalty = np.broadcast_to(np.sqrt(noise) * np.eye(2), (len(x), 2, 2))
-        rows = np.concatenate((x @ root, penalty), axis=1)
-        labels = np.concatenate((y, np.zeros((len(y), 2))), axis=1)
-        found.append(np.einsum("pdn,pn,pd->p", np.linalg.pinv(rows), labels, query @ root))
-    return found
+    Ω = np.array(OBLIQUE["teacher_covariance"])
+    return [penalised_squares(*_context(lab, length), noise, Ω) for length, noise in product(LENGTHS, NOISES)]
+
+
+def penalised_squares(
+    x: FloatArray, y: FloatArray, query: FloatArray, noise: float, teachers: FloatArray
+) -> FloatArray:
+    """Predictions (P,) by teachers of least penalised squares: pseudo-inverses of the penalised equations.
+
+    Contexts x (P, N, D), y (P, N), queries (P, D), and the covariance of the teachers (D, D).
+    """
+    root, D = np.linalg.cholesky(teachers), len(teachers)
+    penalty = np.broadcast_to(np.sqrt(noise) * np.eye(D), (len(x), D, D))
+    rows = np.concatenate((x @ root, penalty), axis=1)
+    labels = np.concatenate((y, np.zeros((len(y), D))), axis=1)
+    return np.asarray(np.einsum("pdn,pn,pd->p", np.linalg.pinv(rows), labels, query @ root))
 
 
 def _posterior_means(lab: Lab, control: str) -> list[FloatArray]:

@@ -8,18 +8,14 @@ from typing import Any
 from ...model import Merged, Separate
 from ..claim import THEORY, Claim, Lab
 from ..variants import MOMENTS
-from .proving import Expr, Formulas, block_flow, entries, named, problem, proof, stated_moments
+from .proving import Expr, Formulas, aligned_equations, block_flow, entries, named, problem, proof, stated_moments
 
 PACKINGS: tuple[tuple[tuple[int, ...], ...], ...] = ((), ((1,),), ((2,),), ((1,), (2,)))
 """Directions that each head holds, by decreasing gain; heads left out are zero."""
 
 
 def _reduced(model: Merged | Separate, dimension: int) -> Formulas:
-    """Equations of aligned weights, reduced from the flow of the restricted block; none if they leave."""
-    from ...theory.symbolic import aligned, reduce
-
-    flow, _, _ = block_flow(model, problem("white", dimension))
-    return named(reduce(flow, aligned(model, dimension)).equations)
+    return named(aligned_equations(model, problem("white", dimension)))
 
 
 def _of_dimension(each: Mapping[int, Formulas]) -> Formulas:

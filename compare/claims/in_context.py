@@ -16,6 +16,7 @@ from ..evidence import Evidence
 from ..experiments import FOUR, SEPARATE, separate
 from ..landing import effective_map
 from ..variants import unlimited, with_context
+from .formulas import NOISES, penalised_squares
 from .judging import converges, converges_on_average, same
 from .resting import GREEDY, resting_landings
 
@@ -28,7 +29,6 @@ LONG = (250, 1_000, 4_000, 16_000)
 FEW = ((2, 1.0), (3, 1.0), (3, 1e-10))
 """Context tokens in four dimensions, and units of Λ."""
 COUNTS = (1, 2, 3, 4)
-NOISES = (0.0, 0.3)
 TEACHERS = np.diag([1.0, 2.0, 0.5, 1.5]) + 0.2
 ONE_MORE = "one component more"
 LARGER_PENALTY = "σ² for σ²/N"
@@ -124,16 +124,11 @@ def _short_contexts(lab: Lab) -> Iterator[tuple[FloatArray, FloatArray, FloatArr
 def _least_squares(lab: Lab) -> list[FloatArray]:
     """By singular values of each context: on its first components, and of penalised equations."""
     found = []
-    root = np.linalg.cholesky(TEACHERS)
     for x, y, query in _short_contexts(lab):
         left, sizes, right = np.linalg.svd(x, full_matrices=False)
         shares = np.einsum("pnd,pn,pdi,pi->pd", left, y, right, query) / sizes
         found += [np.sum(shares[:, :count], axis=1) for count in COUNTS]
-        for noise in NOISES:
-            penalty = np.broadcast_to(np.sqrt(noise) * np.eye(4), (len(x), 4, 4))
-            rows = np.concatenate((x @ root, penalty), axis=1)
-            labels = np.concatenate((y, np.zeros((len(y), 4))), axis=1)
-            found.append(np.einsum("pdn,pn,pd->p", np.linalg.pinv(rows), labels, query @ root))
+        found += [penalised_squares(x, y, query, noise, TEACHERS) for noise in NOISES]
     return found
 
 

@@ -64,7 +64,7 @@ def _rests(run: Trajectory) -> NDArray[np.bool_]:
 
 
 def _runs(lab: Lab) -> list[Trajectory]:
-    return [lab.run(each) for each in lengths(lab.seed, len(lab.seeds(12)))]
+    return [lab.run(each) for each in lengths(lab.seed, 12 * lab.more)]
 
 
 def _heights(lab: Lab) -> FloatArray:

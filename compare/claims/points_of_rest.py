@@ -4,7 +4,7 @@ from itertools import chain, combinations
 
 from ...model import Merged, Separate
 from ..claim import Lab
-from .proving import Expr, Formulas, block_flow, problem, stated_moments
+from .proving import Expr, Formulas, aligned_equations, block_flow, problem, stated_moments
 
 SUM_OF_ROOTS = "the sum of cube roots for the root of the sum"
 FEWER = "only positive amplitudes"
@@ -19,7 +19,7 @@ def found_rests(lab: Lab) -> Formulas:
     """How often balanced amplitudes rest, and what makes the map there: merged, rank one and rank two, D = 2."""
     import sympy as sp
 
-    from ...theory.symbolic import aligned, reduce, rest_points
+    from ...theory.symbolic import rest_points
 
     found: dict[str, Expr] = {}
     for name, model, D in (
@@ -27,8 +27,7 @@ def found_rests(lab: Lab) -> Formulas:
         ("rank 1", Separate(2), 2),
         ("rank 2", Separate(1, rank=2), 2),
     ):
-        flow, _, _ = block_flow(model, problem("white", D))
-        equations = reduce(flow, aligned(model, D)).equations
+        equations = aligned_equations(model, problem("white", D))
         first, *rest = equations
         balance = [] if name == "rank 1" else [first**2 - sum(each**2 for each in rest)]
         points = rest_points(equations, balance)
@@ -43,10 +42,10 @@ def _other_rests() -> dict[str, Expr]:
     """Where a merged amplitude with s² − u² = 1, m = 3/5, a head with v = −k = −q and three small flows rest."""
     import sympy as sp
 
-    from ...theory.symbolic import SymbolicTask, aligned, reduce, rest_points
+    from ...theory.symbolic import SymbolicTask, reduce, rest_points
 
     task = SymbolicTask(sp.eye(1), sp.eye(1), sp.Integer(0), (sp.Integer(3),))
-    equations = reduce(block_flow(Merged(1), task)[0], aligned(Merged(1), 1)).equations
+    equations = aligned_equations(Merged(1), task)
     s, u = equations
     points = rest_points(equations, [s**2 - u**2 - 1])
     found = {"unbalanced": sp.Integer(len({sp.sign(point[s]) for point in points}))}

@@ -82,6 +82,13 @@ def block_flow(model: Merged | Separate, task: "SymbolicTask") -> tuple[dict[Exp
     return flow, [row[-1] for row in weights["value"]], heads
 
 
+def aligned_equations(model: Merged | Separate, task: "SymbolicTask") -> dict[Expr, Expr]:
+    """Equations of aligned weights, reduced from the flow of the restricted block; none if they leave."""
+    from ...theory.symbolic import aligned, reduce
+
+    return reduce(block_flow(model, task)[0], aligned(model, task.dimension)).equations
+
+
 def named(flow: Mapping[Expr, Expr]) -> Formulas:
     """Each rate by the name of what moves."""
     return {f"d{weight}/dt": right for weight, right in flow.items()}
