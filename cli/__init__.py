@@ -9,9 +9,7 @@ from typer.exceptions import Abort, TyperException
 
 from .. import __version__
 from . import evidence, formulas, runs
-
-INTERRUPTED = 130
-"""Exit status of a command that Ctrl-C ended."""
+from .exit_status import ExitStatus, in_words
 
 app = typer.Typer(
     help="Training dynamics of in-context learning in attention: theory, simulation, comparison.",
@@ -25,21 +23,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status. Every error is one line on standard error."""
     try:
         status = app(list(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
-        if status == INTERRUPTED:  # typer has caught it
+        if status == ExitStatus.INTERRUPTED:  # typer has caught it
             raise KeyboardInterrupt
-        return status if isinstance(status, int) else 0
+        return status if isinstance(status, int) else ExitStatus.AS_EXPECTED
     except TyperException as error:
-        return _complain(error.format_message(), 2)
+        return _complain(error.format_message(), ExitStatus.NOT_DONE)
     except (KeyboardInterrupt, Abort):
-        return _complain("interrupted", INTERRUPTED)
+        return _complain("interrupted", ExitStatus.INTERRUPTED)
     except OSError as error:
         where = f"cannot read or write {error.filename}: " if error.filename else ""
-        return _complain(f"{where}{error.strerror or error}", 1)
-    except (ValueError, ArithmeticError, MemoryError) as error:
-        return _complain(str(error) or type(error).__name__, 1)
+        return _complain(f"{where}{error.strerror or error}", ExitStatus.NOT_DONE)
+    except (ValueError, MemoryError, ZeroDivisionError, OverflowError, FloatingPointError) as error:
+        return _complain(str(error) or type(error).__name__, ExitStatus.NOT_DONE)
+    except ArithmeticError as error:  # training has diverged
+        return _complain(str(error), ExitStatus.OTHER_THAN_EXPECTED)
 
 
-def _complain(message: str, status: int) -> int:
+def _complain(message: str, status: ExitStatus) -> ExitStatus:
     if message:  # a call without arguments has shown the help already
         print(f"attndyn: {' '.join(message.split())}", file=sys.stderr)
     return status
@@ -59,7 +59,7 @@ def _show_citation(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(epilog=in_words(*ExitStatus))
 def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
@@ -71,11 +71,15 @@ def _options(
     pass
 
 
-app.command()(evidence.verify)
-app.command()(evidence.figures)
-app.command("fixed-points")(formulas.fixed_points)
-app.command()(formulas.derive)
-app.command()(formulas.check)
-app.command()(runs.simulate)
-app.command()(runs.sweep)
-app.command()(evidence.replay)
+_DONE_OR_NOT = in_words(ExitStatus.AS_EXPECTED, ExitStatus.NOT_DONE)
+_JUDGED = in_words(ExitStatus.AS_EXPECTED, ExitStatus.OTHER_THAN_EXPECTED, ExitStatus.NOT_DONE)
+_EVERY_STATUS = in_words(*ExitStatus)
+
+app.command(epilog=_JUDGED)(evidence.verify)
+app.command(epilog=_DONE_OR_NOT)(evidence.figures)
+app.command("fixed-points", epilog=_DONE_OR_NOT)(formulas.fixed_points)
+app.command(epilog=_DONE_OR_NOT)(formulas.derive)
+app.command(epilog=_EVERY_STATUS)(formulas.check)
+app.command(epilog=_JUDGED)(runs.simulate)
+app.command(epilog=_DONE_OR_NOT)(runs.sweep)
+app.command(epilog=_JUDGED)(evidence.replay)

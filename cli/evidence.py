@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from .exit_status import ExitStatus
 from .options import Json
 
 
@@ -19,7 +20,7 @@ def verify(
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core if left out.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on: check only what has no verdict yet.")] = False,
 ) -> int:
-    """Check every claim of the theory against gradient descent; exit 0 only if all verdicts are as expected."""
+    """Check every claim of the theory against gradient descent."""
     import sys
 
     from ..compare import verify as check
@@ -43,7 +44,7 @@ def verify(
         drawn = draw(up_to(tier), out=out / "figures", runs=out / "runs", seed=seed)
     write_report(ledger, out, drawn)
     print_ledger(ledger, out)
-    return 0 if ledger.holds else 1
+    return ExitStatus.AS_EXPECTED if ledger.holds else ExitStatus.OTHER_THAN_EXPECTED
 
 
 def figures(
@@ -64,18 +65,19 @@ def replay(
     tolerance: Annotated[float, typer.Option(help="Largest relative deviation allowed.")] = 2e-6,
     json: Json = False,
 ) -> int:
-    """Train from a recorded file and compare every loss; exit 1 past the tolerance."""
+    """Train from a recorded file and compare every loss: status 1 past the tolerance."""
     from json import dumps
 
     from ..compare import replay as train_again
 
     result = train_again(file, engine)
+    within = result.max_relative_deviation <= tolerance
     if json:
         print(dumps(result.to_dict()))
     else:
         print(
             f"{file.name} on {engine}: {result.steps} steps, largest relative deviation "
             f"{result.max_relative_deviation:.2e} (median {result.median_relative_deviation:.2e}), "
-            f"{result.seconds:.2f} s{'' if result.max_relative_deviation <= tolerance else ': past the tolerance'}"
+            f"{result.seconds:.2f} s{'' if within else ': past the tolerance'}"
         )
-    return 0 if result.max_relative_deviation <= tolerance else 1
+    return ExitStatus.AS_EXPECTED if within else ExitStatus.OTHER_THAN_EXPECTED

@@ -70,7 +70,7 @@ def test_help_loads_nothing_heavy(arguments):
 def test_the_module_runs_and_gives_the_exit_status():
     assert shell("--version").stdout == f"attndyn {attndyn.__version__}\n"
     wrong = shell("fixed-points", "--eigenvalues", "1,-1", "--context-length", "5")
-    assert (wrong.returncode, wrong.stdout) == (1, "")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
     assert wrong.stderr == "attndyn: eigenvalues must be positive: the smallest is -1\n"
     assert shell("fixed-points", "--no-such-option").returncode == 2
 

@@ -49,14 +49,14 @@ def test_a_sweep_from_a_file(tmp_path, spec, capfd):
     assert shown.err == ""
     assert load_sweep(out).status.values.tolist() == ["finished", "diverged"]
     before = everything(tmp_path)
-    assert main(["sweep", str(spec), "--out", str(out)]) == 1
+    assert main(["sweep", str(spec), "--out", str(out)]) == 2
     assert capfd.readouterr().err == (
         f"attndyn: {out} holds this sweep already: resume it (--resume) to make what is missing\n"
     )
     assert main(["sweep", str(spec), "--out", str(out), "--resume"]) == 0
     assert capfd.readouterr().out == f"{out}: 2 runs, 1 of them diverged; 0 simulated now\n"
     spec.write_text(SPEC.replace("steps = 12", "steps = 13"))
-    assert main(["sweep", str(spec), "--out", str(out), "--resume"]) == 1
+    assert main(["sweep", str(spec), "--out", str(out), "--resume"]) == 2
     assert capfd.readouterr().err == f"attndyn: {out} holds another sweep: choose another folder\n"
     spec.write_text(SPEC)
     assert everything(tmp_path) == before
@@ -91,7 +91,7 @@ def test_a_mistake_in_the_file_is_one_line(tmp_path, spec, capfd, name):
     old, new, reason = MISTAKES[name]
     assert old in SPEC
     spec.write_text(SPEC.replace(old, new))
-    assert main(["sweep", str(spec), "--out", str(tmp_path / "out")]) == 1
+    assert main(["sweep", str(spec), "--out", str(tmp_path / "out")]) == 2
     errors = capfd.readouterr().err
     assert errors.startswith(f"attndyn: {spec}: {reason}")
     assert errors.count("\n") == 1
@@ -113,23 +113,23 @@ OPTIONS = {
 @pytest.mark.parametrize("name", OPTIONS)
 def test_options_that_do_not_fit_are_one_line(tmp_path, spec, capfd, name):
     options, reason = OPTIONS[name]
-    assert main(["sweep", str(spec), "--out", str(tmp_path / "out"), *options]) == 1
+    assert main(["sweep", str(spec), "--out", str(tmp_path / "out"), *options]) == 2
     errors = capfd.readouterr().err
     assert reason in errors
     assert errors.count("\n") == 1
 
 
 def test_files_that_are_not_there_are_named(tmp_path, spec, capfd):
-    assert main(["sweep", str(tmp_path / "no.toml"), "--out", str(tmp_path / "out")]) == 1
+    assert main(["sweep", str(tmp_path / "no.toml"), "--out", str(tmp_path / "out")]) == 2
     assert (
         capfd.readouterr().err
         == f"attndyn: cannot read or write {tmp_path / 'no.toml'}: No such file or directory\n"
     )
-    assert main(["sweep", str(spec), "--out", str(spec)]) == 1
+    assert main(["sweep", str(spec), "--out", str(spec)]) == 2
     assert capfd.readouterr().err == f"attndyn: cannot read or write {spec}: Not a directory\n"
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
-    assert main(["sweep", str(spec), "--out", str(tmp_path / "mine")]) == 1
+    assert main(["sweep", str(spec), "--out", str(tmp_path / "mine")]) == 2
     assert "is not empty and holds no sweep: choose another folder" in capfd.readouterr().err
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
 

@@ -104,10 +104,10 @@ def test_only_what_is_in_the_task_has_a_symbol(capsys, tmp_path):
 def test_refuses_what_has_no_enumeration(capsys, tmp_path, content, message):
     file = tmp_path / "task.toml"
     file.write_text(content)
-    assert main(["fixed-points", "--task", str(file), "--symbolic"]) == 1
+    assert main(["fixed-points", "--task", str(file), "--symbolic"]) == 2
     assert message in capsys.readouterr().err
 
 
 def test_refuses_two_formats(capsys):
-    assert main([*SPECTRUM, "--symbolic", "--json", "--latex"]) == 1
+    assert main([*SPECTRUM, "--symbolic", "--json", "--latex"]) == 2
     assert "choose one" in capsys.readouterr().err

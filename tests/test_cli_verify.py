@@ -120,7 +120,7 @@ def test_ctrl_c_keeps_what_is_finished(slow, tmp_path, capsys, workers):
 def test_a_killed_worker_loses_nothing_that_is_finished(slow, tmp_path, capsys):
     out = tmp_path / "out"
     (tmp_path / "deadly").touch()
-    assert main(["verify", str(slow), "--out", str(out), "--workers", "2"]) == 1
+    assert main(["verify", str(slow), "--out", str(out), "--workers", "2"]) == 2
     message = capsys.readouterr().err
     assert "a worker process was killed, as when memory runs out: choose fewer workers; 2 of 3 verdicts" in message
     assert verdicts(out) == ["slow.quick", "slow.swift"]
@@ -158,7 +158,7 @@ def test_a_mistake_is_one_line(tmp_path, capsys, name):
     text, reason = MISTAKES[name]
     path = tmp_path / "mistake.py"
     path.write_text(text)
-    assert main(["verify", str(path), "--out", str(tmp_path / "out"), "--workers", "1"]) == 1
+    assert main(["verify", str(path), "--out", str(tmp_path / "out"), "--workers", "1"]) == 2
     message = capsys.readouterr().err
     assert message.startswith("attndyn: ")
     assert reason in message
@@ -166,7 +166,7 @@ def test_a_mistake_is_one_line(tmp_path, capsys, name):
 
 
 def test_a_file_that_is_not_there_is_one_line(tmp_path, capsys):
-    assert main(["verify", str(tmp_path / "no.py"), "--out", str(tmp_path / "out")]) == 1
+    assert main(["verify", str(tmp_path / "no.py"), "--out", str(tmp_path / "out")]) == 2
     assert capsys.readouterr().err == f"attndyn: cannot read or write {tmp_path / 'no.py'}: No such file\n"
 
 

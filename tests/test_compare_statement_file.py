@@ -172,5 +172,5 @@ def test_nothing_in_a_formula_is_run(text, tmp_path, monkeypatch):
 def test_a_file_that_is_no_toml_is_named(tmp_path, capsys):
     path = tmp_path / "file.toml"
     path.write_text("a = [")
-    assert main(["check", str(path)]) == 1
+    assert main(["check", str(path)]) == 2
     assert capsys.readouterr().err.startswith(f"attndyn: {path}: ")

@@ -119,7 +119,7 @@ def test_killed_workers_and_a_killed_scheduler_lose_nothing_finished(tmp_path, s
         assert driver.poll() is None
         scheduler.kill()
         _, errors = driver.communicate(timeout=30)
-    assert driver.returncode == 1
+    assert driver.returncode == 2
     line = rf"attndyn: the scheduler is gone: (\d+) of {RUNS} runs are finished and kept, resume to go on\n"
     counted, kept = int(re.fullmatch(line, errors)[1]), finished(out)
     assert 4 <= counted <= kept < RUNS  # the last worker may have finished one more
@@ -137,7 +137,7 @@ def test_a_scheduler_that_does_not_answer_is_one_line(tmp_path, spec):
     command = sweep(spec, tmp_path / "out", "--executor", "dask", "--scheduler", address)
     run = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert time.monotonic() - begin < 20
-    assert run.returncode == 1
+    assert run.returncode == 2
     assert run.stderr.startswith(f"attndyn: no Dask scheduler answers at {address}: Timed out")
     assert run.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
@@ -170,4 +170,4 @@ def test_one_process_of_mpi_has_nobody_to_send_runs_to(tmp_path, spec):
         sweep(spec, tmp_path / "out", "--executor", "mpi"), capture_output=True, text=True, timeout=60
     )
     assert run.stderr == "attndyn: MPI gives one process: start several, as in mpiexec -n 9 attndyn sweep …\n"
-    assert run.returncode == 1
+    assert run.returncode == 2

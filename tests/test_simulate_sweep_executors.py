@@ -119,7 +119,7 @@ def test_workers_killed_again_are_said_to_be_and_resuming_goes_on(tmp_path, spec
         _, errors = process.communicate(timeout=60)
     kept = len(finished(out))
     assert 4 <= kept < RUNS
-    assert process.returncode == 1
+    assert process.returncode == 2
     assert errors.startswith("attndyn: a worker was killed, as when memory runs out: ")
     assert f"{kept} of {RUNS} runs are finished and kept, resume to go on with fewer workers\n" in errors
     assert errors.count("\n") == 1
@@ -176,7 +176,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path, spec,
     out = tmp_path / "out"
     limited = f"ulimit -f 16; exec {shlex.join(command(spec, out, '--workers', '2'))}"
     full = subprocess.run(["bash", "-c", limited], capture_output=True, text=True, timeout=60)
-    assert full.returncode == 1
+    assert full.returncode == 2
     assert full.stderr.startswith(f"attndyn: cannot read or write {out}")
     assert full.stderr.endswith(f"File too large; 0 of {RUNS} runs are finished and kept, resume to go on\n")
     assert full.stderr.count("\n") == 1
