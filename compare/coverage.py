@@ -71,7 +71,10 @@ RESULTS: dict[str, tuple[Result, ...]] = {
         Result("White time course, unbalanced", ("one_drop.unbalanced",), ("merged_white",)),
         Result(
             "Time courses of every kind of start",
-            ("courses.exact", "courses.many_dimensions", "courses.unbalanced"),
+            (
+                *("courses.exact", "courses.many_dimensions", "courses.unbalanced"),
+                *("amplitudes.merged", "amplitudes.separate"),
+            ),
         ),
         Result(
             "Conservation law",
@@ -96,7 +99,8 @@ RESULTS: dict[str, tuple[Result, ...]] = {
             "Their stability (beyond the paper)",
             (
                 *("fixed_points.index", "fixed_points.landing", "canonical.weights"),
-                *("identities.index", "symbols.index", "refuted.index_of_a_map"),
+                *("ties.index", "ties.signature", "identities.index", "symbols.index"),
+                "refuted.index_of_a_map",
             ),
         ),
         Result(
