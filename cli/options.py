@@ -31,7 +31,7 @@ def task_of(
         if eigenvalues is not None or context_length is not None or trace is not None or noise:
             raise ValueError("--task holds the whole task: leave the other options of the task out")
         try:
-            return Task.from_toml(file.read_text(encoding="utf-8"))
+            return Task.from_toml(file.read_text(encoding="utf-8-sig"))
         except ValueError as error:
             raise ValueError(f"{file} holds no task: {error}") from None
     if eigenvalues is None or context_length is None:

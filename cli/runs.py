@@ -76,7 +76,7 @@ def sweep(
         if executor == "mpi" and pool is None:  # this process has served the first one
             return
         try:
-            wanted = Sweep.from_toml(spec.read_text(encoding="utf-8"))
+            wanted = Sweep.from_toml(spec.read_text(encoding="utf-8-sig"))
             wanted.experiments()
         except ValueError as error:
             raise ValueError(f"{spec}: {error}") from None

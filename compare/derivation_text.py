@@ -6,7 +6,7 @@ import sympy as sp
 
 from ..theory.symbolic import Derivation, Reduction, aligned, latex_equations, latex_invariants, read_equations
 from ..theory.symbolic.problem import Expr
-from .statement_file import real_symbols, symbols_of
+from .symbol_names import real_symbols, symbols_of
 
 _LOSS = sp.Symbol("L")
 

@@ -1,5 +1,6 @@
 """A file of statements about a model: its derivation, and what is claimed of it in text or LaTeX (TOML)."""
 
+import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ from ..theory.symbolic import (
     TIME,
     Derivation,
     Finding,
-    N,
     Prompt,
     StatedCourse,
     StatedFixedPoint,
@@ -29,11 +29,14 @@ from ..theory.symbolic import (
     derive,
     derive_output,
     exact_task,
+    read_equation,
+    read_equations,
     read_latex,
     read_text,
     symbolic_task,
 )
 from ..theory.symbolic.problem import Expr
+from .symbol_names import free_length, numbers_of, real_symbols, symbols_of
 from .user_code import load_model
 
 Reader = Callable[..., Any]
@@ -41,6 +44,9 @@ Reader = Callable[..., Any]
 _SYNTAXES: dict[str, Reader] = {"text": read_text, "latex": read_latex}
 _TABLES = ("ansatz", "equations", "values", "course", "start")
 """What has a formula for each of several symbols."""
+
+_RATE = re.compile(r"\\dot|\\[dt]?frac|/ *dt|'")
+"""What a left side has that is a rate."""
 
 _NEW_NAMES = ("amplitudes", "constants", "positive")
 """Lists of names that a statement brings along: what moves, what does not, and what does not and is positive."""
@@ -102,7 +108,7 @@ def load_statements(path: str | Path) -> StatementFile:
     """
     path = Path(path)
     try:
-        return statements_of(tomllib.loads(path.read_text(encoding="utf-8")), path.parent)
+        return statements_of(tomllib.loads(path.read_text(encoding="utf-8-sig")), path.parent)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
@@ -120,7 +126,7 @@ def statements_of(tables: dict[str, Any], folder: Path = Path()) -> StatementFil
     if syntax not in _SYNTAXES:
         raise ValueError(f"syntax must be one of {', '.join(_SYNTAXES)}, not {syntax!r}")
     derivation = derivation_of(tables["task"], tables["model"], folder)
-    book = _Book(_SYNTAXES[syntax], derivation, tables.get("definitions", {}))
+    book = _Book(syntax, derivation, tables.get("definitions", {}))
     names = [str(table.get("name", f"statement {n}")) for n, table in enumerate(tables["statement"], start=1)]
     if len(set(names)) < len(names):
         raise ValueError(f"two statements have the name {max(names, key=names.count)!r}")
@@ -166,15 +172,15 @@ def _task(table: dict[str, Any]) -> SymbolicTask:
 
 def _from_output(output: str, names: list[str], task: SymbolicTask) -> Derivation:
     weights, prompt = real_symbols(names), Prompt(task.dimension)
-    variables = [*prompt.x, prompt.y, *prompt.query]
-    return derive_output(read_text(output, [*weights, *variables, *task.parameters, N]), task, weights)
+    symbols = [*weights, *prompt.x, prompt.y, *prompt.query, *task.parameters, *free_length(task)]
+    return derive_output(read_text(output, symbols, numbers_of(task)), task, weights)
 
 
 @dataclass(frozen=True)
 class _Book:
     """Reads what statements say, in one syntax, for one derivation and the file's definitions."""
 
-    syntax: Reader
+    syntax: str
     derivation: Derivation
     definitions: Mapping[str, str]
 
@@ -201,36 +207,52 @@ class _Book:
         own = [symbol for kind in _NEW_NAMES for symbol in real_symbols(table.get(kind, []), kind == "positive")]
         given = [part for part in (*needs, *may_have) if part in table]
         for part in given:
-            if isinstance(table[part], dict) != (part in _TABLES):
-                raise ValueError(f"{part} must be {'a table of formulas' if part in _TABLES else 'one formula'}")
-        return make(**{part: self._read(table[part], own) for part in given})
+            if isinstance(table[part], dict) and part not in _TABLES:
+                raise ValueError(f"{part} must be one formula, not a table")
+        return make(**{part: self._read(part, table[part], own) for part in given})
 
-    def _read(self, source: object, own: list[Expr]) -> Any:
-        """An expression, or a table of them by symbol."""
-        if isinstance(source, dict):
-            pairs = [(self._expression(name, own), each) for name, each in source.items()]
-            return {symbol: self._expression(each, own) for symbol, each in pairs}
-        return self._expression(source, own)
+    def _read(self, part: str, source: object, own: list[Expr]) -> Any:
+        """What a part of a statement says: an expression, or expressions by symbol from a table or a block."""
+        if part not in _TABLES:
+            return self._expression(source, own)
+        rates = part == "equations"
+        if not isinstance(source, dict):
+            if "=" not in str(source):
+                raise ValueError(f"{part} must be a table of formulas, or equations in one text")
+            symbols, known = self._known(own)
+            return read_equations(str(source), symbols, known, latex=self.syntax == "latex", rate=rates)
+        found: dict[Expr, Expr] = {}
+        constants: set[Expr] = set()
+        for name, formula in source.items():
+            symbol, constant = self._left(name, own) if rates else (self._expression(name, own), sp.Integer(1))
+            if symbol in found:
+                raise ValueError(f"{part} has two formulas for {symbol}")
+            found[symbol] = self._expression(formula, own) / constant
+            constants |= constant.free_symbols
+        if moving := constants & found.keys():
+            raise ValueError(f"a rate may have a constant before it, and {min(moving, key=str)} moves")
+        return found
+
+    def _left(self, name: str, own: list[Expr]) -> tuple[Expr, Expr]:
+        """The symbol whose rate stands on the left of an equation, and the constant before it: \\tau \\dot v."""
+        if not _RATE.search(name):
+            return self._expression(name, own), sp.Integer(1)
+        symbols, known = self._known(own)
+        equation = read_equation(f"{name} = 1", symbols, known, latex=self.syntax == "latex", rate=True)
+        return equation[0], 1 / equation[1]
 
     def _expression(self, source: object, own: list[Expr]) -> Expr:
+        return _SYNTAXES[self.syntax](str(source), *self._known(own))
+
+    def _known(self, own: list[Expr]) -> tuple[list[Expr], dict[str, Expr]]:
+        """The symbols of a statement, and the numbers and definitions by name."""
         symbols = [*symbols_of(self.derivation), TIME, *own]
-        known: dict[str, Expr] = {}
+        known = numbers_of(self.derivation.task)
         for name, meaning in self.definitions.items():
             try:
-                known[name] = self.syntax(str(meaning), symbols, known)
+                value = _SYNTAXES[self.syntax](str(meaning), symbols, known)
             except ValueError as error:
                 raise ValueError(f"definition {name}: {error}") from None
-        return self.syntax(str(source), symbols, known)
-
-
-def symbols_of(derivation: Derivation) -> list[Expr]:
-    """Every symbol that formulas about a derivation may have: its weights and parameters, and N."""
-    weights = [symbol for array in derivation.arrays.values() for symbol in array.flat]
-    return [*weights, *derivation.parameters, N]
-
-
-def real_symbols(names: list[str], positive: bool = False) -> list[Expr]:
-    """Real symbols of these names, or positive ones; ValueError for what is no name."""
-    if not isinstance(names, list) or not all(isinstance(name, str) and name.isidentifier() for name in names):
-        raise ValueError(f"names must be a list such as ['v', 'kappa_1'], not {names!r}")
-    return [sp.Symbol(name, positive=True) if positive else sp.Symbol(name, real=True) for name in names]
+            if known.setdefault(name, value) != value:
+                raise ValueError(f"definition {name}: it is {known[name]} in the task, not {value}")
+        return symbols, known

@@ -39,6 +39,7 @@ TEXT = {
     "avg(y)^2": average(y) ** 2,
     "w0_1*p + Omega_12 − sigma·w_1": w01 * p + O12 - sigma * w1,
     "0.1 + .25 + 2.": sp.Rational(47, 20),
+    "1e-3*v + 2.5E+2": v / 1000 + 250,
     "E**(2*v)": sp.exp(2 * v),
     "\n v +\n u_1": v + u,
 }
@@ -152,7 +153,8 @@ WRONG = {
         ("2*v)", r'unbalanced bracket "\)", at position 4'),
         ("v u_1", 'an operator is missing before "u_1", at position 3'),
         ("2v", 'an operator is missing before "v", at position 2'),
-        ("1e5", 'an operator is missing before "e5"'),
+        ("1e", 'an operator is missing before "e"'),
+        ("1e400", "a number may have 300 digits"),
         ("v +", "the formula is not complete, at position 4"),
         ("foo(v)", 'unknown function "foo": known are sqrt, cbrt'),
         ("lambda_3(v)", r'unknown symbol "lambda_3" \(did you mean lambda_'),

@@ -9,6 +9,7 @@ import sympy as sp
 from .bounded import MAX_NUMBER, added, function, inverse, multiplied, power
 from .problem import Expr
 from .tokens import FUNCTIONS, OPEN, Token, clipped, mistake
+from .two_readings import refuse_open_roots
 
 MAX_DEPTH = 50
 """How deep brackets and exponents may be nested."""
@@ -49,10 +50,15 @@ class TextGrammar:
         """The expression that all tokens are."""
         if self.next.kind == "end" and not self.place:
             raise mistake("the formula is empty", self.next)
+        self.refuse_two_readings()
         value = self.sum()
         if self.next.kind != "end":
             raise self.unexpected()
         return value
+
+    def refuse_two_readings(self) -> None:
+        """ValueError where what is left to read has two readings."""
+        refuse_open_roots(self.tokens[self.place :])
 
     def sum(self) -> Expr:
         """Terms joined by + and −."""
@@ -107,7 +113,11 @@ class TextGrammar:
 
     def bracketed(self, opening: Token) -> Expr:
         """What stands up to the bracket that closes this one."""
-        value, closing = self.nested(self.sum), OPEN[opening.text]
+        return self.closed(opening, self.nested(self.sum))
+
+    def closed(self, opening: Token, value: Expr) -> Expr:
+        """What was read since a bracket that the next token must close."""
+        closing = OPEN[opening.text]
         if self.next.kind == "end":
             raise mistake(f'"{opening.text}" is never closed', opening)
         if self.next.text != closing:
@@ -154,6 +164,8 @@ class TextGrammar:
         token = self.next
         if token.kind == "end":
             return mistake(missing or "the formula is not complete", token)
+        if token.text == "," and "number" == self.tokens[self.place - 1].kind == self.tokens[self.place + 1].kind:
+            return mistake("a comma between digits has two readings: write 0.5, or 1000 without it", token)
         if token.text in OPEN.values():
             return mistake(f'unbalanced bracket "{token.text}"', token)
         if token.kind in ("number", "name") or token.text in OPEN:
@@ -183,5 +195,9 @@ def number(token: Token) -> Expr:
     """The rational number that a token spells exactly."""
     if len(token.text) > MAX_NUMBER:
         raise mistake(f"a number may have {MAX_NUMBER} digits, not {len(token.text)}", token)
-    whole, _, decimals = token.text.partition(".")
-    return sp.Rational(int(whole + decimals or "0"), 10 ** len(decimals))
+    digits, _, exponent = token.text.lower().partition("e")
+    whole, _, decimals = digits.partition(".")
+    shift = int(exponent or "0") - len(decimals)
+    if abs(shift) > MAX_NUMBER:
+        raise mistake(f"a number may have {MAX_NUMBER} digits, not {clipped(token.text)}", token)
+    return sp.Integer(int(whole + decimals or "0")) * sp.Integer(10) ** shift

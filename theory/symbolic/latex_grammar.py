@@ -5,8 +5,9 @@ import sympy as sp
 from .bounded import function, inverse, multiplied, power
 from .grammar import TextGrammar, number
 from .notation import Name
-from .problem import Expr
-from .tokens import FUNCTIONS, OPEN, Token, mistake
+from .problem import Expr, is_variable
+from .tokens import FUNCTIONS, OPEN, Token, clipped, mistake
+from .two_readings import OTHER_FUNCTIONS, refuse_two_readings
 
 _FUNCTIONS = {r"\exp", r"\log", r"\ln", r"\sinh", r"\cosh", r"\tanh", r"\arctan"}
 _STARTS = {r"\frac", r"\sqrt", r"\overline", r"\langle", *_FUNCTIONS}
@@ -17,6 +18,10 @@ class LatexGrammar(TextGrammar):
 
     Where TeX takes one token, as in x^2, more than one digit is an error: x^12 is not x^{12}.
     """
+
+    def refuse_two_readings(self) -> None:
+        """ValueError where what is left to read has two readings."""
+        refuse_two_readings(self.tokens[self.place :], self.names)
 
     def product(self) -> Expr:
         """Factors, with or without a sign between them, but with one after a/b: a/bc has two readings."""
@@ -48,7 +53,7 @@ class LatexGrammar(TextGrammar):
         r"""A number, a known name, \frac, \sqrt, a function, an average or something in brackets."""
         token = self.take()
         if token.kind == "number":
-            return number(token)
+            return self.number(token)
         if token.kind == "name":
             return self.named(token)
         if token.text == r"\frac":
@@ -59,12 +64,39 @@ class LatexGrammar(TextGrammar):
         if token.text in _FUNCTIONS:
             return self.function_of(token, token.text[1:])
         if token.text == r"\overline":
-            return self.made(token, function, "average", self.argument())
+            return self.average(token, self.argument())
+        if token.text == "{":
+            return self.group(token)
         if token.kind == "op" and token.text in OPEN:
             inside = self.bracketed(token)
-            return self.made(token, function, "average", inside) if token.text == r"\langle" else inside
+            return self.average(token, inside) if token.text == r"\langle" else inside
         self.place -= token.kind != "end"
         raise self.unexpected()
+
+    def number(self, token: Token) -> Expr:
+        """A number; 1e-3 is 10^{-3} unless e is a symbol."""
+        letters = {Name("e"), Name("E")} & self.names.keys()
+        if "e" in token.text.lower() and any(self.names[letter] != sp.E for letter in letters):
+            raise mistake(f"{token.text} has two readings: write 10^{{…}}, or a space before the symbol", token)
+        return number(token)
+
+    def average(self, token: Token, inside: Expr) -> Expr:
+        """The mean over the context, of something that varies over it."""
+        if not any(map(is_variable, inside.free_symbols)):
+            raise mistake(f"only x and y of the context are averaged, and {clipped(inside)} has neither", token)
+        return self.made(token, function, "average", inside)
+
+    def group(self, opening: Token) -> Expr:
+        r"""What stands in braces: a name whose index follows, as in {g}_{k}, {a \over b} or an expression."""
+        name, closing, below = (self.tokens[self.place :] + [opening] * 2)[:3]
+        if name.kind == "name" and closing.text == "}" and below.text == "_":
+            self.place += 2
+            return self.named(name)
+        top = self.nested(self.sum)
+        if self.next.text != r"\over":
+            return self.closed(opening, top)
+        over = self.take()
+        return self.closed(opening, self.made(over, _quotient, top, self.nested(self.sum)))
 
     def named(self, token: Token) -> Expr:
         """A known name with what stands below it, also where its exponent comes first: x^2_1."""
@@ -75,6 +107,9 @@ class LatexGrammar(TextGrammar):
             raised = self.tokens[self.place : after]
             below = self.tokens[after : self.after_script(after)]
             self.tokens[self.place : self.place + len(raised) + len(below)] = below + raised
+        if word in OTHER_FUNCTIONS and Name(token.text) not in self.names and self.next.text != "_":
+            ways = r"a trace as the sum of its eigenvalues, \lambda_1 + \lambda_2, and others by their terms"
+            raise mistake(f'no formula may have the function "{word}": write {ways}', token)
         name = Name(token.text, self.indices())
         return self.known(name, token)
 
@@ -114,6 +149,8 @@ class LatexGrammar(TextGrammar):
         r"""An argument of a command: a group in braces or one token, as in \frac12."""
         token = self.next
         if token.kind == "number" and len(token.text) > 1:
+            if not token.text.isdigit():
+                raise mistake(f'write braces around "{token.text}": TeX takes its first character only', token)
             head = Token("number", token.text[0], token.position)
             self.tokens[self.place : self.place + 1] = [
                 head,
@@ -137,8 +174,10 @@ class LatexGrammar(TextGrammar):
                 f"{token.text}^{{{exponent}}} has two readings: write the power outside of brackets", raised
             )
         bare = self.next.text not in OPEN
+        if bare and self.next.text in ("+", "-", "_"):
+            raise mistake(f"write brackets around what {token.text} is of", self.next)
         value = self.made(token, function, name, self.nested(self.power if bare else self.atom))
-        if bare and self.starts():
+        if bare and (self.starts() or self.next.text in ("*", "/")):
             raise mistake(f"write brackets around what {token.text} is of", self.next)
         return self.made(token, power, value, exponent)
 

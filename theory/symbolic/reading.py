@@ -6,11 +6,12 @@ from types import MappingProxyType
 
 import sympy as sp
 
+from .bounded import inverse, multiplied
 from .grammar import TextGrammar
 from .latex_grammar import LatexGrammar
 from .notation import Name, readings
 from .problem import Expr
-from .tokens import Token, latex_tokens, mistake, text_tokens
+from .tokens import Token, latex_tokens, mistake, text_tokens, without_lines
 
 Definitions = Mapping[str, Expr]
 """Abbreviations of the user's own: name, as in text, → expression."""
@@ -29,7 +30,7 @@ def read_text(source: str, symbols: Iterable[Expr], definitions: Definitions = _
     >>> read_text("0.5*lambda_1^2*(1 + 1/m)", [a, lambda_1], {"m": a**2})
     lambda_1**2*(1 + a**(-2))/2
     """
-    return _text(_without_lines(text_tokens(source)), symbols, definitions).whole()
+    return _text(without_lines(text_tokens(source)), symbols, definitions).whole()
 
 
 def read_latex(source: str, symbols: Iterable[Expr], definitions: Definitions = _NONE) -> Expr:
@@ -43,7 +44,7 @@ def read_latex(source: str, symbols: Iterable[Expr], definitions: Definitions = 
     >>> read_latex(r"\tfrac12 \lambda_1^2 \left(1 - v_{1,2}\right)", [value, lambda_1])
     lambda_1**2*(1 - value_1_2)/2
     """
-    return _latex(_without_lines(latex_tokens(source)), symbols, definitions).whole()
+    return _latex(without_lines(latex_tokens(source)), symbols, definitions).whole()
 
 
 def read_equation(
@@ -56,7 +57,8 @@ def read_equation(
 ) -> tuple[Expr, Expr]:
     r"""The symbol on the left of one equation and the expression on its right.
 
-    With `rate` the left is a rate in flow time, dv/dt or v' in text, \dot v or \frac{dv}{dt} in LaTeX.
+    With `rate` the left is a rate in flow time, dv/dt or v' in text, \dot v or \frac{dv}{dt} in LaTeX, or a
+    constant times a rate, by which the right side is divided: tau*dv/dt, \tau \dot v.
     ValueError as `read_text`, and for any other left side.
 
     >>> v, t = sp.symbols("v t", real=True)
@@ -88,12 +90,15 @@ def read_equations(
     {u: u + v, v: u}
     """
     tokens = latex_tokens(source) if latex else text_tokens(source)
-    names = list(symbols)
+    reader, names = (_latex if latex else _text), list(symbols)
     found: dict[Expr, Expr] = {}
+    constants: set[Expr] = set()
     if not (parts := _equations(tokens)):
         raise mistake("there is no equation", tokens[-1])
     for part in parts:
-        grammar = (_latex if latex else _text)(part, names, definitions)
+        before, equation = _split_constant(part, latex) if rate else ([], part)
+        constant = reader(before, names, definitions).whole() if before else sp.Integer(1)
+        grammar = reader(equation, names, definitions)
         left, is_rate = grammar.left()
         if is_rate != rate or not left.is_Symbol:
             wanted = r"a rate, \dot v or dv/dt" if rate else "a symbol"
@@ -101,8 +106,35 @@ def read_equations(
         if left in found:
             raise mistake(f"two equations for {left}", part[0])
         grammar.expect("=")
-        found[left] = grammar.whole()
+        right = grammar.whole()
+        found[left] = grammar.made(part[0], _over, right, constant) if before else right
+        constants |= constant.free_symbols
+    if moving := constants & found.keys():
+        raise mistake(f"a rate may have a constant before it, and {min(moving, key=str)} moves", tokens[0])
     return found
+
+
+def _over(top: Expr, bottom: Expr) -> Expr:
+    return multiplied([top, inverse(bottom)])
+
+
+def _split_constant(part: list[Token], latex: bool) -> tuple[list[Token], list[Token]]:
+    r"""The tokens of what stands before a rate, as τ in \tau \dot v, with an end; and the rest of the equation."""
+    texts = [token.text for token in part]
+    left = texts[: texts.index("=")] if "=" in texts else []
+    if latex:
+        start = next((place for place in range(len(left)) if _starts_rate(left[place:])), 0)
+    else:
+        start = max((place + 1 for place, text in enumerate(left) if text == "*"), default=0)
+    if not start:
+        return [], part
+    before = part[: start - 1] if texts[start - 1] == "*" else part[:start]
+    return [*before, Token("end", " ", part[start].position)], part[start:]
+
+
+def _starts_rate(texts: list[str]) -> bool:
+    """Whether a rate begins here in LaTeX."""
+    return texts[0] == r"\dot" or (texts[:2] == [r"\frac", "{"] and texts[2] in ("d", r"\mathrm{d}"))
 
 
 def _text(tokens: list[Token], symbols: Iterable[Expr], definitions: Definitions) -> TextGrammar:
@@ -114,7 +146,7 @@ def _latex(tokens: list[Token], symbols: Iterable[Expr], definitions: Definition
     meaning = {sp.Symbol(name): value for name, value in definitions.items()}
     written = readings([*_distinct(symbols, definitions), *meaning])
     known = {name: meaning.get(symbol, symbol) for name, symbol in written.items()}
-    return LatexGrammar(tokens, {Name(r"\pi"): sp.pi, Name("e"): sp.E} | known)
+    return LatexGrammar(tokens, {Name(r"\pi"): sp.pi, Name("e"): sp.E, Name(r"\mathrm{e}"): sp.E} | known)
 
 
 def _distinct(symbols: Iterable[Expr], definitions: Definitions) -> list[Expr]:
@@ -126,24 +158,18 @@ def _distinct(symbols: Iterable[Expr], definitions: Definitions) -> list[Expr]:
     return distinct
 
 
-def _without_lines(tokens: list[Token]) -> list[Token]:
-    return [token for token in tokens if token.kind != "line"]
-
-
 def _equations(tokens: list[Token]) -> list[list[Token]]:
     """The tokens of each equation, cut at ends of lines after which there is another = ."""
     lines: list[list[Token]] = [[]]
     for token in tokens[:-1]:
         if token.kind == "line":
             lines.append([])
-        else:
-            lines[-1].append(token)
+        lines[-1].append(token)
     parts: list[list[Token]] = []
-    for line in filter(None, lines):
+    for line in lines:
         if parts and all(token.text != "=" for token in line):
             parts[-1] += line
-        else:
-            parts.append(line)
+        elif any(token.kind != "line" for token in line):
+            parts.append([token for token in line if token.kind != "line"])
     ends = [*(Token("end", " ", part[0].position) for part in parts[1:]), tokens[-1]]
-    trimmed = ([*part[:-1], *(part[-1:] if part[-1].text != "," else [])] for part in parts)
-    return [[*part, end] for part, end in zip(trimmed, ends, strict=False)]
+    return [without_lines([*part, end]) for part, end in zip(parts, ends, strict=False)]
