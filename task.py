@@ -10,9 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .machine import refuse_too_large
 from .settings import Settings
 
 FloatArray = NDArray[np.float64]
+
+MOST_LENGTHS = 10**6
+"""Most context lengths of an average: a second's work for the theory."""
+
+LONGEST = 2**53
+"""Longest context: the whole numbers up to here are exact in floating point."""
+
+_COPIES = 10  # matrices like Λ that a task, its eigenvectors and its moments need at once
 
 _FIELDS = (
     "eigenvalues",
@@ -175,6 +184,8 @@ def _input_covariance(eigenvalues: ArrayLike | None, covariance: ArrayLike | Non
         spectrum = _numbers("eigenvalues", eigenvalues, (None,))
         if np.any(spectrum <= 0):
             raise ValueError(f"eigenvalues must be positive: the smallest is {spectrum.min():g}")
+        size = _COPIES * float(spectrum.nbytes) * len(spectrum)
+        refuse_too_large(f"a task of dimension {len(spectrum)}", size, "choose a smaller dimension")
         return np.diag(spectrum)
     return _positive_definite("covariance", covariance, None)
 
@@ -231,12 +242,24 @@ def _is_number(value: object) -> bool:
 
 def _context_length(value: int | str) -> int | str:
     if isinstance(value, str):
-        match = re.fullmatch(r" *(?:1 *\.\. *)?([1-9][0-9]*) *", value)
+        match = re.fullmatch(r" *(?:1 *\.\. *)?([1-9][0-9]{0,4000}) *", value)
         if match:
-            return f"1..{match[1]}" if ".." in value else int(match[1])
+            return _average_up_to(int(match[1])) if ".." in value else _one_length(int(match[1]))
     elif isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 1:
-        return int(value)
+        return _one_length(int(value))
     raise ValueError(f'context_length must be a whole number N ≥ 1, or "1..N" for every length, not {value!r}')
+
+
+def _one_length(length: int) -> int:
+    if length > LONGEST:
+        raise ValueError(f"context_length must be at most {LONGEST}, up to where numbers are exact")
+    return length
+
+
+def _average_up_to(longest: int) -> str:
+    if longest > MOST_LENGTHS:
+        raise ValueError(f"context_length 1..{longest} averages over more than {MOST_LENGTHS} lengths: pass one N")
+    return f"1..{longest}"
 
 
 def eigenvalue_list(text: str) -> Sequence[float]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ..simulate import Diverged, Experiment
 from ..simulate.executors import cores, local_pool
-from ..simulate.files import make_folder
+from ..simulate.files import AnyPath, as_path, make_folder
 from ..simulate.store import fetch
 from ..simulate.trajectory import versions
 from ..sources import source_digest, sources
@@ -24,7 +24,7 @@ from .registry import find, home, is_portable, load_claims, loaded_from, registe
 from .verdict import Verdict
 from .view import View, viewed
 
-Name = str | os.PathLike[str]
+Name = AnyPath
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def verify(
     claims: Name | Sequence[Name] = (),
     *,
     tier: str = "standard",
-    out: str | os.PathLike[str] | None = None,
+    out: AnyPath | None = None,
     seed: int = 0,
     workers: int | None = None,
     resume: bool = False,
@@ -84,12 +84,12 @@ def verify(
     >>> verify(["fixed_points.count"], workers=1).holds
     True
     """
-    names = [claims] if isinstance(claims, str | os.PathLike) else claims
-    chosen = choose([os.fspath(name) for name in names], tier)
+    names = [claims] if isinstance(claims, str | bytes | os.PathLike) else claims
+    chosen = choose([os.fsdecode(name) for name in names], tier)
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be at least 1, not {workers}")
     with tempfile.TemporaryDirectory() if out is None else nullcontext(out) as folder:
-        runs, verdicts = (Path(folder) / name for name in ("runs", "verdicts"))
+        runs, verdicts = (as_path(folder) / name for name in ("runs", "verdicts"))
         lab = Lab(make_folder(runs), seed)
         tasks = _tasks(chosen, lab, make_folder(verdicts))
         return Ledger(_verdicts(tasks, workers, resume, keeps=out is not None), lab.seed)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..simulate.files import AnyPath, as_path
 from .claim import Claim, Lab
 from .claims import all_claims, section_files
 from .evidence import Judge
@@ -83,18 +84,18 @@ def registered() -> dict[str, Stated]:
     return dict(_registered)
 
 
-def load_claims(path: str | Path) -> list[str]:
+def load_claims(path: AnyPath) -> list[str]:
     """Run a Python file and return the ids of the claims that it registers; earlier ones of this file are dropped.
 
     ValueError if it registers none, or fails; FileNotFoundError if it is not there.
     """
-    file = Path(path).resolve()
+    file = as_path(path).resolve()
     for name in _of(file):
         del _registered[name]
     load_module(path)
     names = _of(file)
     if not names:
-        raise ValueError(f"{path} registers no claim: decorate its prediction with attndyn.compare.claim")
+        raise ValueError(f"{as_path(path)} registers no claim: decorate its prediction with attndyn.compare.claim")
     _loaded.add(file)
     return names
 

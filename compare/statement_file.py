@@ -11,6 +11,7 @@ import sympy as sp
 
 from ..model import MODELS, model_from_dict
 from ..settings import refuse_unknown
+from ..simulate.files import AnyPath, as_path
 from ..task import Task
 from ..theory.symbolic import (
     TIME,
@@ -100,13 +101,13 @@ class StatementFile:
         return (Answer(entry, check(entry.statement, self.derivation)) for entry in self.entries)
 
 
-def load_statements(path: str | Path) -> StatementFile:
+def load_statements(path: AnyPath) -> StatementFile:
     """Read a TOML file with the tables task and model, definitions if need be, and a list of statements.
 
     ValueError, naming the file, the statement and the culprit, for anything that cannot be read. A model's own
     Python file is looked for beside this one.
     """
-    path = Path(path)
+    path = as_path(path)
     try:
         return statements_of(tomllib.loads(path.read_text(encoding="utf-8-sig")), path.parent)
     except ValueError as error:

@@ -8,15 +8,16 @@ from types import ModuleType
 from typing import Any
 
 from ..model import Parametrization
+from ..simulate.files import AnyPath, as_path
 
 
-def load_module(path: str | Path) -> ModuleType:
+def load_module(path: AnyPath) -> ModuleType:
     """The Python file at `path`, run as a module of its own. This is the user's code: it may do anything.
 
     It finds the modules that lie beside it, as a script does.
     ValueError if it is no Python file or fails; FileNotFoundError if it is not there.
     """
-    path = Path(path)
+    path = as_path(path)
     spec = spec_from_file_location(path.stem, path) if path.suffix == ".py" else None
     if spec is None or spec.loader is None:
         raise ValueError(f"{path} is no Python file: its name must end in .py")

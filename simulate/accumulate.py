@@ -12,7 +12,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from .prompts import Data, Prompts
+from .prompts import CHUNK, Data, Prompts
 
 FloatArray = NDArray[np.float64]
 Pairs = tuple[NDArray[np.intp], NDArray[np.intp]]
@@ -20,6 +20,11 @@ Divisors = Sequence[tuple[int, float]]
 
 SPAN = 16
 """Chunks that are summed by one worker: part of the definition of a sum, so that workers do not change it."""
+
+
+_SUMS = 2  # the sum so far and the product that is added to it
+_FEATURES = 2  # the features of a chunk, and what they are made of
+_TOKENS = 3  # the random numbers of a chunk, its x, and its tokens
 
 
 def product_sums(data: Data, divisors: Divisors, pairs: Pairs, executor: Executor | None = None) -> FloatArray:
@@ -36,11 +41,13 @@ def product_sums(data: Data, divisors: Divisors, pairs: Pairs, executor: Executo
 def span_sums(span: Iterable[FloatArray], divisors: Divisors, pairs: Pairs) -> FloatArray:
     """Σ F̃ F̃ᵀ over the chunks of a span, one after another."""
     parts = (F @ F.T for tokens in span for F in _features(tokens, divisors, pairs))
-    return reduce(np.add, parts)
+    return reduce(_add_to, parts)
 
 
 def tree_sum(parts: Iterable[FloatArray]) -> FloatArray:
     """Their sum in the order of a binary tree, with no more than one partial sum of each height in memory.
+
+    The parts are used up: sums are made in their place.
 
     >>> tree_sum(np.full(2, i) for i in range(5))
     array([10, 10])
@@ -49,9 +56,32 @@ def tree_sum(parts: Iterable[FloatArray]) -> FloatArray:
     for part in parts:
         height = 0
         while waiting and waiting[-1][0] == height:
-            part, height = waiting.pop()[1] + part, height + 1
+            part, height = _add_to(waiting.pop()[1], part), height + 1
         waiting.append((height, part))
-    return reduce(lambda right, left: left + right, (part for _, part in reversed(waiting)))
+    return reduce(_add_to, (part for _, part in reversed(waiting)))
+
+
+def largest_memory(data: Data, features: int, workers: int = 1) -> float:
+    """Bytes that `product_sums` of so many features needs at most, with so many workers of this machine.
+
+    >>> from attndyn import Task
+    >>> from attndyn.simulate import sample
+    >>> data = sample(Task(np.ones(40), context_length=80), sequences=20_000)
+    >>> f"{largest_memory(data, 34440) / 2**30:.1f} GiB, or {largest_memory(data, 1600) / 2**30:.1f} GiB"
+    '20.1 GiB, or 0.4 GiB'
+    """
+    together, number = min(CHUNK, data.sequences), 8.0
+    matrix = number * (features + 1) ** 2
+    rows = number * together * (features + 1)
+    tokens = number * together * (max(data.context_lengths) + 1) * (data.dimension + 1)
+    spans = -(-data.sequences // (CHUNK * SPAN))
+    waiting = spans.bit_length() - 1  # one partial sum of each height
+    return workers * (_SUMS * matrix + _FEATURES * rows + _TOKENS * tokens) + waiting * matrix
+
+
+def _add_to(total: FloatArray, part: FloatArray) -> FloatArray:
+    """The sum, in the memory of the first if that may be written to: a buffer that came from elsewhere may not."""
+    return np.add(total, part, out=total if total.flags.writeable else None)
 
 
 def _spans(data: Data, executor: Executor | None) -> Iterator[Iterable[FloatArray]]:

@@ -1,6 +1,5 @@
 """Full-batch gradient descent on anything that gives a loss and a gradient."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from ..model import Parametrization, Weights
 from . import walk as walks
+from .files import AnyPath
 from .initial import checked_start, model_name
 from .log import Descent, Log, described
 from .objective import Objective, objective
@@ -41,7 +41,7 @@ def train(
     learning_rate: float,
     steps: int,
     record: int | Sequence[int] | None = None,
-    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint: AnyPath | None = None,
     compiled: bool = True,
 ) -> Trajectory:
     """Gradient descent of a model on data (token by token) or on statistics of it, from the weights `start`.

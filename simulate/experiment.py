@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from ..model import Merged, Separate, Weights, is_softmax
 from ..task import Task
 from .descent import Diverged, train
+from .files import AnyPath
 from .initial import SCHEMES, initial_weights, positive
 from .log import Descent
 from .prompts import Prompts, sample
@@ -100,7 +100,7 @@ class Experiment:
 
     def run(
         self,
-        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint: AnyPath | None = None,
         *,
         source: Prompts | Statistics | None = None,
         compiled: bool | None = None,

@@ -12,8 +12,20 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+AnyPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+"""How a user names a file or folder."""
 
-def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> Path:
+
+def as_path(path: AnyPath) -> Path:
+    """The path of a name in any of its forms, bytes included; TypeError for what names no file.
+
+    >>> as_path(b"folder/run.npz").name
+    'run.npz'
+    """
+    return Path(os.fsdecode(path))
+
+
+def write_atomically(path: AnyPath, write: Callable[[BinaryIO], object]) -> Path:
     """Call `write` on a new file beside `path`, then move it there; OSError says which folder cannot be written.
 
     >>> import tempfile
@@ -35,7 +47,7 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], o
     return target
 
 
-def read_arrays(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
+def read_arrays(path: AnyPath) -> dict[str, NDArray[Any]]:
     """Every array of an npz file; ValueError if it is damaged or something else, OSError if it cannot be opened.
 
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -43,15 +55,15 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
     ...     read_arrays(path)["x"]
     array([1, 2])
     """
-    with open(path, "rb") as file:  # opened here, since np.load leaves a damaged file open
+    with open(as_path(path), "rb") as file:  # opened here, since np.load leaves a damaged file open
         try:
             with np.load(file, allow_pickle=False) as stored:
                 return dict(stored)
         except (OSError, EOFError, TypeError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error):
-            raise ValueError(f"{path} is not a whole npz file") from None
+            raise ValueError(f"{os.fsdecode(path)} is not a whole npz file") from None
 
 
-def replaceable(path: str | os.PathLike[str]) -> Path:
+def replaceable(path: AnyPath) -> Path:
     """The path, which must be absent or a regular file: OSError for a folder, and for a device or a pipe.
 
     A file moved there would take the place of a pipe, and of `/dev/null`.
@@ -59,7 +71,7 @@ def replaceable(path: str | os.PathLike[str]) -> Path:
     >>> replaceable("new.npz").name
     'new.npz'
     """
-    target = Path(path)
+    target = as_path(path)
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "this must name a file, but it is a folder", str(target))
     if target.exists() and not target.is_file():
@@ -67,19 +79,19 @@ def replaceable(path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def make_folder(path: str | os.PathLike[str]) -> Path:
+def make_folder(path: AnyPath) -> Path:
     """The folder, made if it is missing, and known to be writable; OSError before any work is lost to it.
 
     >>> make_folder(tempfile.gettempdir()).is_dir()
     True
     """
-    folder = Path(path)
+    folder = as_path(path)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
         return folder
 
 
-def write_text(path: str | os.PathLike[str], text: str) -> Path:
+def write_text(path: AnyPath, text: str) -> Path:
     """Write UTF-8 text atomically; OSError as `write_atomically`."""
     return write_atomically(path, lambda file: file.write(text.encode()))
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..machine import refuse_too_large
 from ..model import Merged, Parametrization, Separate, Weights
 from .initial import checked_start, model_name, restricted
 from .objective import Objective, objective
@@ -42,6 +43,8 @@ def flow(
     """
     begin, evaluate = checked_start(model, source, start), objective(model, source)
     times = _checked_times(flow_time)
+    size = 16.0 * len(times) * sum(value.size for value in begin.values())
+    refuse_too_large(f"the weights at {len(times)} flow times", size, "pass fewer times")
     states = _integrate(evaluate, begin, _moving(model, source, begin), times, rtol, method)
     weights = _named(states, begin)
     loss, norm = np.empty(len(times)), np.empty(len(times))

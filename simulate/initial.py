@@ -1,11 +1,13 @@
 """Initial weights: random schemes, aligned ones, and the check of weights that a user brings."""
 
+import math
 from collections.abc import Mapping
 from numbers import Real
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..machine import refuse_too_large
 from ..model import Merged, Parametrization, Separate, Weights
 from ..task import Task
 from .block import refuse_outside
@@ -41,6 +43,7 @@ def initial_weights(
         raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}, not {scheme!r}")
     if scheme != "gaussian" and not isinstance(model, (Merged, Separate)):
         raise ValueError(f'scheme {scheme!r} is for Merged and Separate: use "gaussian" or your own arrays')
+    refuse_large_weights(model, task.dimension)
     if scheme == "aligned":
         return _aligned(model, task, _amplitudes(scale, task.dimension))
     weights = _gaussian(model, task.dimension, positive("scale", scale), seed)
@@ -75,6 +78,13 @@ def positive(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < np.inf:
         raise ValueError(f"{name} must be positive and finite, not {value!r}")
     return float(value)
+
+
+def refuse_large_weights(model: Parametrization, dimension: int) -> None:
+    """MemoryError if the weights of a model, with random numbers of their size, do not fit in memory."""
+    entries = sum(math.prod(shape) for shape in model.shapes(dimension).values())
+    what = f"drawing the {entries} weights of a model"
+    refuse_too_large(what, 16.0 * entries, "choose fewer heads or a smaller dimension")
 
 
 def model_name(model: Parametrization) -> str:

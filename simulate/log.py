@@ -2,19 +2,19 @@
 
 import hashlib
 import json
-import os
+import math
 import time
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..machine import refuse_too_large
 from ..model import Weights
-from .files import make_folder, replaceable
+from .files import AnyPath, as_path, make_folder, replaceable
 from .initial import positive
 from .trajectory import Trajectory, load, versions
 from .walk import Stretch
@@ -33,7 +33,7 @@ class Descent:
     learning_rate: float
     steps: int
     record: int | Sequence[int] | None = None
-    checkpoint: str | os.PathLike[str] | None = None
+    checkpoint: AnyPath | None = None
 
     def __post_init__(self) -> None:
         rate = positive("learning_rate", self.learning_rate)
@@ -70,6 +70,7 @@ class Log:
     ) -> None:
         self.rule, self.recorded = rule, rule.recorded
         self.settings = described(start, rule, settings)
+        self._refuse_size(start, starts)
         self.loss, self.norm = np.empty((rule.steps, *starts)), np.empty((rule.steps, *starts))
         self._ordered = self.recorded.tolist()  # bisect is faster than searchsorted on one number
         self.kept = {name: np.empty((len(self.recorded), *value.shape)) for name, value in start.items()}
@@ -78,8 +79,15 @@ class Log:
         self._written = time.monotonic()
         if rule.checkpoint is not None:
             make_folder(replaceable(rule.checkpoint).parent)
-        if rule.checkpoint is not None and Path(rule.checkpoint).exists():
+        if rule.checkpoint is not None and as_path(rule.checkpoint).exists():
             self._resume(load(rule.checkpoint), rule.checkpoint)
+
+    def _refuse_size(self, start: Weights, starts: tuple[int, ...]) -> None:
+        """MemoryError if the lines and the stored weights of the whole run do not fit."""
+        lines = 2.0 * self.rule.steps * math.prod(starts)
+        stored = float(len(self.recorded)) * sum(value.size for value in start.values())
+        what = f"a run of {self.rule.steps} steps that stores its weights {len(self.recorded)} times"
+        refuse_too_large(what, 8 * (lines + stored), "take fewer steps, or record less: record=[] keeps two")
 
     @property
     def weights(self) -> Weights:
@@ -129,9 +137,9 @@ class Log:
         lines = (time, self.loss[:done], self.norm[:done], weight_time)
         return Trajectory(*lines, kept, self.rule.learning_rate, self.settings)
 
-    def _resume(self, run: Trajectory, path: str | os.PathLike[str]) -> None:
+    def _resume(self, run: Trajectory, path: AnyPath) -> None:
         if run.settings.get("digest") != self.settings["digest"]:
-            raise ValueError(f"{path} is a checkpoint of another run: choose another file or delete it")
+            raise ValueError(f"{as_path(path)} is a checkpoint of another run: choose another file or delete it")
         done = len(run.loss)
         self.loss[:done], self.norm[:done] = run.loss, run.gradient_norm
         for name, value in run.weights.items():

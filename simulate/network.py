@@ -7,7 +7,6 @@ Zhang et al. 2025, Section 3.1 and the equivalence for separate attention.
 """
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..model import Weights, attention_divisor
 from .descent import descend
+from .files import AnyPath
 from .log import Descent
 from .objective import Objective
 from .prompts import Data
@@ -63,7 +63,7 @@ def train_network(
     learning_rate: float,
     steps: int,
     record: int | Sequence[int] | None = None,
-    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint: AnyPath | None = None,
 ) -> Trajectory:
     """Gradient descent on the network, from `start` with hidden (H, K) and output (H,); arguments as in `train`.
 

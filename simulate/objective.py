@@ -13,6 +13,9 @@ from .statistics import Statistics, refuse_mismatch
 
 Objective = Callable[[Weights], tuple[float, Weights]]
 
+MOST_WORK = 2e9
+"""Most numbers that one loss may read from tokens: ten to twenty seconds on one core."""
+
 
 def objective(model: Parametrization, source: Data | Statistics) -> Objective:
     """weights → (loss, gradients) of a model on data (token by token) or on statistics of it.
@@ -37,6 +40,7 @@ def objective(model: Parametrization, source: Data | Statistics) -> Objective:
 
 
 def _on_tokens(model: Parametrization, data: Data) -> Objective:
+    _refuse_work(data)
     tokens, pull = data.tokens, pullback(model)
 
     def evaluate(weights: Weights) -> tuple[float, Weights]:
@@ -44,6 +48,17 @@ def _on_tokens(model: Parametrization, data: Data) -> Objective:
         return loss, pull(weights, grad_a, grad_B)
 
     return evaluate
+
+
+def _refuse_work(data: Data) -> None:
+    """ValueError if one loss on these tokens takes so long that no descent can wait for it."""
+    read = sum(length + 1 for length in data.context_lengths)  # tokens of a sequence, over every context length
+    work = float(data.sequences) * read * (data.dimension + 1)
+    if work > MOST_WORK:
+        raise ValueError(
+            f"every loss would read {work:.1g} numbers, for {work / 1e8:.0f} seconds or so: pass "
+            "statistics(data, model) if attention is linear, or take fewer sequences or context lengths"
+        )
 
 
 def _on_statistics(model: Parametrization, stats: Statistics) -> Objective:

@@ -10,12 +10,15 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..machine import refuse_too_large
 from ..task import Task
 
 FloatArray = NDArray[np.float64]
 
 CHUNK = 4096
 """Sequences a chunk: part of the definition of the data, since every chunk has random streams of its own."""
+
+_COPIES = 3  # of a chunk that are in memory while it is drawn: random numbers, x, and tokens
 
 STREAMS = {"data": 0, "weights": 1, "test": 2}
 """The independent children that one seed has."""
@@ -192,7 +195,8 @@ class Prompts:
 
     @property
     def tokens(self) -> FloatArray:
-        """All tokens at once, (P, N+1, D+1); this holds every chunk together in memory."""
+        """All tokens at once, (P, N+1, D+1); MemoryError if there is no room for every chunk together."""
+        self._refuse_size(self.sequences + min(CHUNK, self.sequences), "statistics need one chunk at a time")
         return np.concatenate(list(self.chunks()))
 
     def chunks(self) -> Iterator[FloatArray]:
@@ -211,7 +215,8 @@ class Prompts:
         return (Span(self, indices[first : first + count]) for first in indices[::count])
 
     def chunk(self, index: int) -> FloatArray:
-        """One of the chunks, counted from 0."""
+        """One of the chunks, counted from 0; MemoryError if there is no room for it."""
+        self._refuse_size(_COPIES * self._size(index), "choose a shorter context or fewer sequences")
         first, size = index * CHUNK, self._size(index)
         x, w = self._inputs(index, size), self._teachers(index, size)
         if self.centre:
@@ -228,6 +233,13 @@ class Prompts:
         if self.random_labels:
             y[fixed, :-1] = self._normal(index, 3, y.shape)[fixed, :-1]
         return np.concatenate([x, y[..., None]], axis=-1)
+
+    def _refuse_size(self, sequences: int, way_out: str) -> None:
+        """MemoryError if the tokens of so many sequences do not fit."""
+        longest = max(self.context_lengths)
+        size = 8.0 * sequences * (longest + 1) * (self.dimension + 1)
+        what = f"drawing sequences of {longest + 1} tokens of dimension {self.dimension}"
+        refuse_too_large(what, size, way_out)
 
     def _normal(self, index: int, kind: int, shape: tuple[int, ...]) -> FloatArray:
         return stream(self.seed, self.split, index, kind).standard_normal(shape)

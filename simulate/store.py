@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from functools import cache
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 from ..sources import source_digest, sources
 from .descent import Diverged
 from .experiment import Experiment
-from .files import read_arrays, write_atomically
+from .files import AnyPath, as_path, read_arrays, write_atomically
 from .statistics import Statistics
 from .trajectory import Trajectory, load
 
@@ -19,9 +18,7 @@ DIVERGED = "diverged"
 """The setting of a stored run that holds the step at which its loss was no longer finite."""
 
 
-def fetch(
-    experiment: Experiment, folder: str | os.PathLike[str], shared: str | os.PathLike[str] | None = None
-) -> Trajectory:
+def fetch(experiment: Experiment, folder: AnyPath, shared: AnyPath | None = None) -> Trajectory:
     """The run of an experiment: read from the folder if it is there whole, else simulated and written there.
 
     The digest of the experiment and that of the simulating code name the file, and the settings inside must agree.
@@ -46,7 +43,7 @@ def fetch(
     return run
 
 
-def stored(experiment: Experiment, folder: str | os.PathLike[str], code: str | None = None) -> Trajectory | None:
+def stored(experiment: Experiment, folder: AnyPath, code: str | None = None) -> Trajectory | None:
     """The run of an experiment if the folder holds it whole, also one that diverged; `code` as in `run_path`."""
     path = run_path(experiment, folder, code)
     try:
@@ -57,9 +54,9 @@ def stored(experiment: Experiment, folder: str | os.PathLike[str], code: str | N
     return run if same else None
 
 
-def run_path(experiment: Experiment, folder: str | os.PathLike[str], code: str | None = None) -> Path:
+def run_path(experiment: Experiment, folder: AnyPath, code: str | None = None) -> Path:
     """The file of an experiment's run; `code` is the digest of the code that simulates it, ours if left out."""
-    return Path(folder) / f"{experiment.digest[:16]}-{(code or code_digest())[:8]}.npz"
+    return as_path(folder) / f"{experiment.digest[:16]}-{(code or code_digest())[:8]}.npz"
 
 
 def data_digest(experiment: Experiment) -> str:
@@ -68,7 +65,7 @@ def data_digest(experiment: Experiment) -> str:
     return hashlib.sha256(f"{experiment.data.digest}{divisor}".encode()).hexdigest()
 
 
-def shared_statistics(experiment: Experiment, folder: str | os.PathLike[str]) -> Statistics:
+def shared_statistics(experiment: Experiment, folder: AnyPath) -> Statistics:
     """The statistics that an experiment trains on: read from the folder if they are there, else made and written.
 
     >>> import tempfile
@@ -80,7 +77,7 @@ def shared_statistics(experiment: Experiment, folder: str | os.PathLike[str]) ->
     >>> made.digest == read.digest
     True
     """
-    path = Path(folder) / f"{data_digest(experiment)[:16]}-{code_digest()[:8]}.npz"
+    path = as_path(folder) / f"{data_digest(experiment)[:16]}-{code_digest()[:8]}.npz"
     try:
         return _read_statistics(path)
     except (FileNotFoundError, KeyError, TypeError, ValueError):
@@ -99,7 +96,7 @@ def _read_statistics(path: Path) -> Statistics:
     return Statistics(float(arrays["c"]), arrays["b"], arrays["S"], *kind)
 
 
-def _simulated(experiment: Experiment, shared: str | os.PathLike[str] | None) -> Trajectory:
+def _simulated(experiment: Experiment, shared: AnyPath | None) -> Trajectory:
     """The run, or what there is of it if it diverges."""
     source = None
     if shared is not None and experiment.engine == "statistics":

@@ -1,9 +1,7 @@
 """The results of a sweep as one labelled array, with a dimension for everything that varies."""
 
 import json
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +10,7 @@ from numpy.typing import NDArray
 from ..model import Parametrization, Weights, is_softmax
 from .executors import needed
 from .experiment import Experiment
+from .files import AnyPath, as_path
 from .log import Descent
 from .store import DIVERGED, stored
 from .sweep import Sweep
@@ -34,7 +33,7 @@ OWN: dict[str, tuple[str, ...]] = {
 """Variables of a data set and the dimensions that they have besides those of the sweep."""
 
 
-def load_sweep(folder: str | os.PathLike[str], every: int = 1) -> "xarray.Dataset":
+def load_sweep(folder: AnyPath, every: int = 1) -> "xarray.Dataset":
     """What a sweep has found, as an `xarray.Dataset` with one dimension for each field that varies.
 
     Fields that vary together share a dimension, named after the first; values that are neither numbers nor text
@@ -62,7 +61,7 @@ def load_sweep(folder: str | os.PathLike[str], every: int = 1) -> "xarray.Datase
     axes, experiments = _axes(sweep.experiments(), every), sweep.experiments()
     table, versions = _table(experiments, axes), set()
     for row, experiment in enumerate(experiments):
-        run = stored(experiment, Path(folder) / RUNS, manifest["code"])
+        run = stored(experiment, as_path(folder) / RUNS, manifest["code"])
         if run is not None:
             _fill({name: values[row] for name, values in table.items() if values.ndim > 1}, axes, experiment, run)
             table["final_loss"][row] = run.loss[-1] if DIVERGED not in run.settings else np.nan

@@ -1,11 +1,10 @@
 """The folder of a sweep: its manifest, which keeps the results of two sweeps apart, and its runs."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
-from .files import make_folder, write_text
+from .files import AnyPath, as_path, make_folder, write_text
 from .store import code_digest
 from .sweep import Sweep
 from .trajectory import versions
@@ -16,13 +15,13 @@ MANIFEST, RUNS, DATA = "sweep.json", "runs", "data"
 """What a folder holds: settings of the sweep, one file a run, statistics that several runs share."""
 
 
-def claim(folder: str | os.PathLike[str], sweep: Sweep, resume: bool) -> Path:
+def claim(folder: AnyPath, sweep: Sweep, resume: bool) -> Path:
     """The folder as an absolute path, made if it is missing, with the manifest of this sweep in it.
 
     ValueError if it holds another sweep, this one without `resume`, one of other code or anything else; OSError if
     it cannot be written. What a killed process left half-written is removed: one sweep at a time works in a folder.
     """
-    home = Path(folder).resolve()
+    home = as_path(folder).resolve()
     if (home / MANIFEST).exists():
         _refuse(home, sweep, resume)
     elif home.exists() and not all(_is_leftover(path, MANIFEST) for path in home.iterdir()):
@@ -43,7 +42,7 @@ def remove_leftovers(home: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:
+def read_manifest(folder: AnyPath) -> dict[str, Any]:
     """The manifest: format, digest, code, versions and sweep; ValueError if the folder has none.
 
     >>> read_manifest("nowhere")
@@ -51,11 +50,11 @@ def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:
     ValueError: nowhere holds no sweep: pass the folder that run_sweep wrote
     """
     try:
-        manifest = json.loads((Path(folder) / MANIFEST).read_text(encoding="utf-8"))
+        manifest = json.loads((as_path(folder) / MANIFEST).read_text(encoding="utf-8"))
         if manifest["format"] != FORMAT:
             raise KeyError(manifest["format"])
     except (FileNotFoundError, NotADirectoryError, KeyError, TypeError, ValueError):
-        raise ValueError(f"{folder} holds no sweep: pass the folder that run_sweep wrote") from None
+        raise ValueError(f"{as_path(folder)} holds no sweep: pass the folder that run_sweep wrote") from None
     return dict(manifest)
 
 

@@ -1,7 +1,6 @@
 """Makes the runs of a sweep on any executor, each once, and loses none that is finished."""
 
 import errno
-import os
 import queue
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 from .descent import Diverged
 from .executors import cores, local_pool, lost_worker
 from .experiment import Experiment
+from .files import AnyPath
 from .progress import counted
 from .store import DIVERGED, code_digest, data_digest, fetch, shared_statistics, stored
 from .sweep import Sweep
@@ -39,7 +39,7 @@ class Swept(NamedTuple):
 
 def run_sweep(
     sweep: Sweep,
-    folder: str | os.PathLike[str],
+    folder: AnyPath,
     executor: Executor | None = None,
     *,
     resume: bool = False,

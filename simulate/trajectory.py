@@ -1,7 +1,6 @@
 """The result of a simulation: losses at every step, weights at some, and what produced them."""
 
 import json
-import os
 import platform
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from ..model import Weights
-from .files import read_arrays, write_atomically
+from .files import AnyPath, as_path, read_arrays, write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,7 +70,7 @@ class Trajectory:
         """The same run with more said about where it comes from."""
         return replace(self, settings=self.settings | settings)
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
+    def save(self, path: AnyPath) -> Path:
         """Write the run to an npz file, atomically; `load` reads it. OSError if it cannot be written."""
         head = {"format": FORMAT, "learning_rate": self.learning_rate, "settings": self.settings}
         arrays: dict[str, Any] = {f"weights/{name}": value for name, value in self.weights.items()}
@@ -98,7 +97,7 @@ class Trajectory:
         return time if self.learning_rate is None else 2 * self.learning_rate * time
 
 
-def load(path: str | os.PathLike[str]) -> Trajectory:
+def load(path: AnyPath) -> Trajectory:
     """The trajectory that `save` wrote; ValueError if it is truncated or something else, OSError if absent."""
     try:
         arrays = read_arrays(path)
@@ -109,7 +108,9 @@ def load(path: str | os.PathLike[str]) -> Trajectory:
         lines = {name: arrays[name] for name in _LINES}
         return Trajectory(**lines, weights=weights, learning_rate=head["learning_rate"], settings=head["settings"])
     except (KeyError, TypeError, ValueError):
-        raise ValueError(f"{path} is not a whole trajectory file: pass one that Trajectory.save wrote") from None
+        raise ValueError(
+            f"{as_path(path)} is not a whole trajectory file: pass one that Trajectory.save wrote"
+        ) from None
 
 
 def versions() -> dict[str, str]:

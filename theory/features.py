@@ -8,10 +8,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..machine import GIB, refuse_too_large
 from ..model import Parametrization, attention_divisor, is_softmax
 from ..task import FloatArray, Task
 
 IntArray = NDArray[np.intp]
+
+_COPIES = 6  # arrays of the size of S that are needed at once, measured at D = 16 and D = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +98,9 @@ class _Query(NamedTuple):
     sixth: FloatArray
 
 
-def feature_moments(task: Task, model: Parametrization, *, random_labels: bool = False) -> FeatureMoments:
+def feature_moments(
+    task: Task, model: Parametrization, *, random_labels: bool = False, limit_gib: float = 4.0
+) -> FeatureMoments:
     """Exact moments of all features of linear attention on the task; only the model's divisor matters.
 
     They hold for a mixture with a fixed teacher too, whose loss no restricted map describes: in-weight learning.
@@ -103,6 +108,7 @@ def feature_moments(task: Task, model: Parametrization, *, random_labels: bool =
     teacher's sequences from N(0, 1), independently of x, as published in-weight tests do. Over a range of context
     lengths moments are averaged. ValueError for softmax; for random labels without a fixed teacher, or with several
     context lengths (the queries of the shorter ones would have such labels themselves); for moments that overflow.
+    MemoryError, before any work, if it needs more than `limit_gib` GiB or than this machine has left.
 
     >>> from attndyn import Merged, Task
     >>> model = Merged(heads=2)
@@ -118,6 +124,7 @@ def feature_moments(task: Task, model: Parametrization, *, random_labels: bool =
     if random_labels:
         _refuse_random_labels(task)
     D = task.dimension
+    _refuse_size(D, limit_gib)
     i, j = np.triu_indices(D + 1)
     with np.errstate(over="ignore", invalid="ignore"):
         query, means = _query(task.covariance), _means(_sequences(task, random_labels))
@@ -129,6 +136,18 @@ def feature_moments(task: Task, model: Parametrization, *, random_labels: bool =
         raise ValueError("the moments of this task overflow: rescale Λ, for instance by trace=1, or Ω")
     indices = np.column_stack([np.repeat(i, D), np.repeat(j, D), np.tile(np.arange(D), len(i))])
     return FeatureMoments(indices, c, b.ravel(), S)
+
+
+def _refuse_size(dimension: int, limit_gib: float) -> None:
+    """MemoryError if S and what it is made of are too large."""
+    if not limit_gib > 0:
+        raise ValueError(f"limit_gib must be a positive number of GiB, not {limit_gib!r}")
+    features = dimension * (dimension + 1) * (dimension + 2) // 2
+    what = f"S of all {features} features of dimension {dimension}, with what it is made of,"
+    way_out = (
+        "choose a smaller D, raise limit_gib where there is room, or use population, the moments of D² features"
+    )
+    refuse_too_large(what, _COPIES * 8.0 * features**2, way_out, limit_gib * GIB)
 
 
 def _refuse_random_labels(task: Task) -> None:

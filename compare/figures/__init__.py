@@ -1,12 +1,11 @@
 """Figures of theory over simulation, for a paper: every one as vector PDF and as PNG."""
 
-import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...simulate.files import make_folder, write_atomically
+from ...simulate.files import AnyPath, make_folder, write_atomically
 from ...simulate.progress import tracked
 from ..claim import Lab
 from .in_context import regression
@@ -53,9 +52,7 @@ LONG = ("softmax",)
 FORMATS = ("pdf", "png")
 
 
-def draw(
-    names: Sequence[str] = (), *, out: str | os.PathLike[str], runs: str | os.PathLike[str], seed: int = 0
-) -> list[Path]:
+def draw(names: Sequence[str] = (), *, out: AnyPath, runs: AnyPath, seed: int = 0) -> list[Path]:
     """Draw figures by name, all in alphabetical order if none is named, into the folder `out`; returns the files.
 
     Runs are read from the folder `runs`, or simulated and written there; `seed` is the base of their seeds. The

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import os
 import struct
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...simulate.files import write_text
+from ...simulate.files import AnyPath, as_path, write_text
 from ..claim import LEVELS, TIERS
 from ..ledger import Ledger
 from ..verdict import Verdict
@@ -22,9 +21,7 @@ from .words import anchor, number
 HOME = Path(__file__).parent
 
 
-def write_report(
-    ledger: Ledger, folder: str | os.PathLike[str], drawn: Iterable[str | os.PathLike[str]] = ()
-) -> Path:
+def write_report(ledger: Ledger, folder: AnyPath, drawn: Iterable[AnyPath] = ()) -> Path:
     """Write `report.html` into the folder and return its path; OSError if it cannot be written.
 
     `drawn` are the files that `attndyn.compare.figures.draw` wrote: the page holds those that a claim names.
@@ -34,9 +31,9 @@ def write_report(
     ...     write_report(Ledger((), 0), folder).name
     'report.html'
     """
-    files = (Path(each) for each in drawn)
+    files = (as_path(each) for each in drawn)
     figures = {path.stem: path.read_bytes() for path in files if path.suffix == ".png"}
-    return write_text(Path(folder) / "report.html", report(ledger, figures))
+    return write_text(as_path(folder) / "report.html", report(ledger, figures))
 
 
 def report(ledger: Ledger, figures: Mapping[str, bytes] | None = None) -> str:

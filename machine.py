@@ -1,0 +1,66 @@
+"""What this machine can hold: sizes are estimated before memory is asked for."""
+
+import os
+from pathlib import Path
+
+GIB = 2**30
+"""Bytes of a GiB."""
+
+_MEMINFO = Path("/proc/meminfo")  # where Linux tells
+_CONTROL_GROUP = Path("/sys/fs/cgroup")  # where a container's own limit stands
+
+
+def available_memory() -> float:
+    """Bytes that this process may still take; inf where the system does not tell.
+
+    >>> available_memory() > 0
+    True
+    """
+    return max(0.0, min(_free_of_the_system(), _free_of_the_container()))
+
+
+def refuse_too_large(what: str, size: float, way_out: str, limit: float = float("inf")) -> None:
+    """MemoryError if `size` bytes are more than `limit` bytes or than the memory that is available.
+
+    `what` says what would need them, and `way_out` what to do instead.
+
+    >>> refuse_too_large("a table", 5 * GIB, "pass a smaller one", limit=4 * GIB)
+    Traceback (most recent call last):
+    MemoryError: a table needs 5 GiB, more than the limit of 4 GiB: pass a smaller one
+    """
+    available = available_memory()
+    if size <= min(limit, available):
+        return
+    if limit <= available:
+        bound = f"the limit of {limit / GIB:.3g} GiB"
+    else:
+        bound = f"the {available / GIB:.3g} GiB that this machine has left"
+    raise MemoryError(f"{what} needs {size / GIB:.3g} GiB, more than {bound}: {way_out}")
+
+
+def _free_of_the_system() -> float:
+    """MemAvailable of Linux, else the pages of the machine."""
+    try:
+        for line in _MEMINFO.read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                kilobytes = int(line.split()[1])
+                return 1024.0 * kilobytes
+    except (OSError, ValueError):
+        pass
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES")) * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return float("inf")
+
+
+def _free_of_the_container() -> float:
+    """What the control group may still take; inf outside one."""
+    try:
+        limit = int((_CONTROL_GROUP / "memory.max").read_text(encoding="ascii"))  # "max" is no number: no limit
+        used = int((_CONTROL_GROUP / "memory.current").read_text(encoding="ascii"))
+        lines = (_CONTROL_GROUP / "memory.stat").read_text(encoding="ascii").splitlines()
+    except (OSError, ValueError):
+        return float("inf")
+    counts = dict(line.split() for line in lines)
+    files = int(counts.get("inactive_file", 0))  # copies of files, which the system gives up when asked
+    return float(limit - used + files)

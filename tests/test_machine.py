@@ -1,0 +1,183 @@
+"""What does not fit in memory is refused before it is asked for, and says what to do instead."""
+
+import time
+
+import numpy as np
+import pytest
+
+from attndyn import Merged, Separate, Task, machine
+from attndyn.machine import GIB, available_memory, refuse_too_large
+from attndyn.simulate import flow, initial_weights, objective, sample, statistics, train
+from attndyn.simulate.accumulate import largest_memory
+from attndyn.simulate.statistics import feature_count
+from attndyn.theory import feature_moments, fixed_points, population, time_course
+
+MODEL = Merged(heads=2)
+FORTY = Task(1 / np.arange(1, 41), context_length=80)
+SMALL = Task([2, 1], context_length=5)
+
+
+def test_memory_is_what_linux_says(tmp_path, monkeypatch):
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal: 100 kB\nMemAvailable: 24 kB\n")
+    monkeypatch.setattr(machine, "_MEMINFO", meminfo)
+    monkeypatch.setattr(machine, "_CONTROL_GROUP", tmp_path / "none")
+    assert available_memory() == 24 * 1024
+
+
+def test_a_container_may_have_less(tmp_path, monkeypatch):
+    for name, text in {"max": "5000", "current": "4000", "stat": "anon 100\ninactive_file 300\n"}.items():
+        (tmp_path / f"memory.{name}").write_text(text)
+    monkeypatch.setattr(machine, "_CONTROL_GROUP", tmp_path)
+    assert available_memory() == 1300
+    (tmp_path / "memory.max").write_text("max\n")
+    assert available_memory() > 1300
+
+
+def test_a_system_that_says_nothing_is_asked_for_its_pages(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "_MEMINFO", tmp_path / "none")
+    assert available_memory() > 1e8
+
+
+def test_the_smaller_of_limit_and_machine_counts(monkeypatch):
+    monkeypatch.setattr(machine, "available_memory", lambda: 2.0 * GIB)
+    refuse_too_large("a table", 1.9 * GIB, "wait", limit=4.0 * GIB)
+    with pytest.raises(
+        MemoryError, match="a table needs 3 GiB, more than the 2 GiB that this machine has left: wait"
+    ):
+        refuse_too_large("a table", 3.0 * GIB, "wait", limit=4.0 * GIB)
+    with pytest.raises(MemoryError, match="more than the limit of 1 GiB"):
+        refuse_too_large("a table", 1.5 * GIB, "wait", limit=1.0 * GIB)
+
+
+def test_statistics_of_forty_dimensions_are_refused_with_a_way_out():
+    with pytest.raises(MemoryError, match=r'D = 40, 34440 features, .* limit of 4 GiB: pass block="restricted"'):
+        statistics(sample(FORTY, 20_000), MODEL)
+
+
+def test_the_restricted_block_of_forty_dimensions_takes_twenty_megabytes():
+    assert statistics(sample(FORTY, 300), MODEL, block="restricted").S.nbytes / 1e6 == pytest.approx(20, abs=0.6)
+
+
+@pytest.mark.parametrize(("dimension", "block"), [(1, "full"), (4, "full"), (7, "full"), (3, "restricted")])
+def test_features_are_counted_as_they_are(dimension, block):
+    task = Task(np.ones(dimension), context_length=2)
+    assert statistics(sample(task, 3), MODEL, block).b.size == feature_count(dimension, block)
+
+
+def test_the_estimate_bounds_what_is_really_used():
+    import tracemalloc
+
+    task = Task(np.ones(12), context_length=3)
+    data = sample(task, 5000)
+    tracemalloc.start()
+    try:
+        statistics(data, MODEL)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    estimate = largest_memory(data, feature_count(12, "full"))
+    assert 0.5 * estimate < peak < estimate
+
+
+def test_workers_are_counted():
+    from concurrent.futures import ThreadPoolExecutor
+
+    data = sample(Task(np.ones(12), context_length=3), 200)
+    limit = 1.5 * largest_memory(data, feature_count(12, "full")) / GIB
+    assert statistics(data, MODEL, limit_gib=limit).sequences == 200
+    with ThreadPoolExecutor(2) as pool, pytest.raises(MemoryError, match=r"in 2 process\(es\)"):
+        statistics(data, MODEL, executor=pool, limit_gib=limit)
+
+
+@pytest.mark.parametrize("limit", [0, -1.0, float("nan"), True, "4"])
+def test_a_limit_is_a_positive_number(limit):
+    with pytest.raises(ValueError, match="limit_gib must be a positive number of GiB"):
+        statistics(sample(SMALL, 3), MODEL, limit_gib=limit)
+
+
+def test_a_limit_can_be_lifted():
+    assert statistics(sample(SMALL, 3), MODEL, limit_gib=np.inf).sequences == 3
+
+
+def _many_heads():
+    return Merged(heads=10**6)
+
+
+def _weights(model, task=SMALL):
+    return initial_weights(model, task, 0.1)
+
+
+TOO_LARGE = {
+    "dimension": (lambda: Task(np.ones(10**6), context_length=3), "a task of dimension 1000000"),
+    "moments": (lambda: feature_moments(FORTY, MODEL), "S of all 34440 features of dimension 40"),
+    "weights": (lambda: _weights(_many_heads(), Task(np.ones(500), context_length=3)), "weights of a model"),
+    "tokens": (lambda: sample(SMALL, 10**10).tokens, "drawing sequences of 6 tokens"),
+    "a chunk": (lambda: statistics(sample(Task([1], context_length=10**9), 9), MODEL), "a shorter context"),
+    "records": (
+        lambda: train(
+            MODEL,
+            statistics(sample(SMALL, 9), MODEL),
+            _weights(MODEL),
+            learning_rate=0.1,
+            steps=10**11,
+            record=10**10,
+        ),
+        "a run of 100000000000 steps that stores its weights 11 times",
+    ),
+    "flow times": (
+        lambda: flow(Merged(10**5), statistics(sample(SMALL, 9), MODEL), _weights(Merged(10**5)), np.arange(10**5)),
+        "the weights at 100000 flow times",
+    ),
+}
+
+
+@pytest.mark.parametrize(("attempt", "message"), TOO_LARGE.values(), ids=TOO_LARGE)
+def test_what_does_not_fit_is_refused_at_once(attempt, message):
+    begin = time.perf_counter()
+    with pytest.raises(MemoryError, match=message):
+        attempt()
+    assert time.perf_counter() - begin < 5
+
+
+def test_losses_that_nobody_can_wait_for_are_refused():
+    data = sample(Task([2, 1], context_length="1..100000"), 5)
+    with pytest.raises(ValueError, match=r"every loss would read .* pass statistics"):
+        objective(Merged(heads=2, softmax=True), data)
+    assert objective(MODEL, sample(SMALL, 5)) is not None
+
+
+def test_many_lengths_and_many_heads_are_answered():
+    task, heads = Task([2, 1], context_length="1..100000"), 10**6
+    lengths = np.arange(1, 100_001)
+    moments = population(task, MODEL)
+    expected = np.mean((lengths + 1) / lengths) * 4 + np.mean(1 / lengths) * 3 * 2  # λ = 2: (1 + 1/n) λ² + tr Λ λ/n
+    assert moments.a[0] == pytest.approx(expected, rel=1e-12)
+    best = next(iter(fixed_points(task, Separate(heads=heads))))
+    assert best.subset == (1, 2)
+    assert time_course(task, Separate(heads=heads), [1e4], 0.1).loss[0] == pytest.approx(best.loss, rel=1e-9)
+    assert statistics(sample(task, 2), MODEL).sequences == 2
+
+
+@pytest.mark.parametrize(
+    ("length", "message"),
+    [
+        ("1..1000001", "averages over more than 1000000 lengths"),
+        ("1.." + "9" * 3000, "averages over more than 1000000 lengths"),
+        (10**400, "at most 9007199254740992"),
+        (str(2**53 + 1), "at most 9007199254740992"),
+    ],
+)
+def test_lengths_beyond_reason_are_refused(length, message):
+    with pytest.raises(ValueError, match=message):
+        Task([1], context_length=length)
+    assert Task([1], context_length=2**53).context_length == 2**53
+
+
+def test_sums_of_statistics_begin_with_nothing():
+    first, second = (statistics(sample(SMALL, 40, seed=seed), MODEL) for seed in (0, 1))
+    assert sum([first, second]).digest == (first + second).digest
+    assert sum([first]) is first
+    for other in (1, 0.5, "0", None):
+        with pytest.raises(TypeError):
+            other + first
