@@ -87,7 +87,10 @@ RESULTS: dict[str, tuple[Result, ...]] = {
         Result("Equivalence with a sum of three-layer convolutional linear networks", ("network.separate",)),
         Result(
             "2^D fixed points",
-            ("fixed_points.count", "proofs.count", "symbols.oblique_count", "refuted.equal_gains"),
+            (
+                *("fixed_points.count", "proofs.count", "symbols.oblique_count", "ties.continuum"),
+                "refuted.equal_gains",
+            ),
             ("fixed_points",),
         ),
         Result("Fewer pairs than dimensions", ("capacity.count", "capacity.reached"), ("fixed_points",)),
@@ -99,14 +102,15 @@ RESULTS: dict[str, tuple[Result, ...]] = {
             "Their stability (beyond the paper)",
             (
                 *("fixed_points.index", "fixed_points.landing", "canonical.weights"),
-                *("ties.index", "ties.signature", "identities.index", "symbols.index"),
+                *("canonical.kinds", "ties.index", "ties.signature", "identities.index", "symbols.index"),
                 "refuted.index_of_a_map",
             ),
         ),
         Result(
             "Scalar equations",
             (
-                *("separate.aligned", "solutions.one_head", "onsets.absolute", "proofs.scalar_equations"),
+                *("separate.aligned", "solutions.one_head", "solutions.branches", "onsets.absolute"),
+                "proofs.scalar_equations",
                 *("proofs.implicit_solution", "symbols.solutions", "proofs.separate_flow"),
             ),
             ("separate_staircase", "separate_weights"),

@@ -1,17 +1,18 @@
 """The weights that theory gives to a fixed point, on any task: at rest, balanced, with the index that it states."""
 
 from dataclasses import dataclass, replace
+from itertools import combinations
 from math import comb
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...model import Merged, Separate, Weights
-from ...simulate import objective
+from ...simulate import flow, initial_weights, objective
 from ...simulate.initial import restricted
 from ...simulate.objective import Objective
 from ...task import Task
-from ...theory import fixed_point, fixed_points
+from ...theory import FixedPoint, fixed_point, fixed_points
 from ..claim import Claim, Lab
 from ..evidence import Evidence
 from ..landing import effective_map, hessian_index
@@ -36,6 +37,22 @@ CASES: tuple[tuple[Task, Model], ...] = (
 )
 APART = ((1,), (2, 3))
 """A packing of three directions that is not the default one."""
+
+TWO, SAME = Task([1.0, 0.6], context_length=5), Task([0.8, 0.8], context_length=5)
+KINDS: tuple[tuple[Task, Model], ...] = (
+    (TWO, Separate(heads=1)),
+    (TWO, Separate(heads=2)),
+    (TWO, Separate(heads=1, rank=2)),
+    (TWO, Merged(heads=2)),
+    (SAME, Separate(heads=1)),
+    (DIAGONAL, Separate(heads=1, rank=2)),
+)
+NUDGE, LATE, FALL = 0.1, 500.0, 1e-3
+"""Size of a step off a fixed point, flow time after it, and how far the loss then is below at a saddle."""
+
+NOT_LEFT = "no way down makes a minimum"
+ALL_LEARNED = "a minimum learns every direction"
+GREEDY_LOSS = "the loss of the largest gains"
 
 UNBALANCED = "v twice as large, K half"
 NO_TEACHERS = "Ω left out"
@@ -123,6 +140,60 @@ def _count(task: Task, model: Model) -> int:
     return sum(comb(task.dimension, m) for m in range(most + 1)) + (model.rank == 2)
 
 
+Kinds = list[tuple[str, float]]
+"""Kind and loss of each fixed point."""
+
+
+def _every_point() -> list[tuple[Task, Model, FixedPoint]]:
+    """Every subset that each model can learn, not only the best of its size."""
+    found: list[tuple[Task, Model, FixedPoint]] = []
+    for task, model in KINDS:
+        most = min(task.dimension, model.head_count * getattr(model, "rank", task.dimension))
+        sizes = (0, task.dimension) if isinstance(model, Merged) else range(most + 1)
+        subsets = [S for size in sizes for S in combinations(range(1, task.dimension + 1), size)]
+        found += [(task, model, fixed_point(task, model, S)) for S in subsets]
+    return found
+
+
+def _found_kinds(lab: Lab) -> Kinds:
+    """By the Hessian, and where it has no way down by whether the loss falls further after a step off the point."""
+    found = []
+    for task, model, point in _every_point():
+        source = unlimited(task, model)
+        evaluate = objective(model, source)
+        loss, weights = float(evaluate(point.weights)[0]), point.weights
+        free = restricted({name: np.ones_like(value) for name, value in weights.items()})
+        kind = "strict saddle"
+        if hessian_index(evaluate, weights, free) == 0:
+            step = initial_weights(model, task, NUDGE, lab.seed, "restricted")
+            start = {name: weights[name] + step[name] for name in weights}
+            end = flow(model, source, start, [0.0, LATE], rtol=1e-6).loss[-1]
+            kind = "degenerate saddle" if end < loss - FALL else "minimum"
+        found.append((kind, loss))
+    return found
+
+
+def _stated_kinds(lab: Lab, control: str) -> Kinds:
+    found: Kinds = []
+    for task, _, point in _every_point():
+        kind: str = point.kind
+        if control == NOT_LEFT and kind == "degenerate saddle":
+            kind = "minimum"
+        if control == ALL_LEARNED and kind == "minimum" and len(point.subset) < task.dimension:
+            kind = "degenerate saddle"
+        greedy = float(point.population.greedy_losses[len(point.subset)])
+        found.append((kind, greedy if control == GREEDY_LOSS else point.loss))
+    return found
+
+
+def _same_kinds(predicted: Kinds, observed: Kinds) -> Evidence:
+    pairs = list(zip(predicted, observed, strict=True))
+    agree = sum(stated == found for (stated, _), (found, _) in pairs)
+    gap = max(abs(stated - found) for (_, stated), (_, found) in pairs)
+    shown = f"{agree} of {len(pairs)} kinds as stated, losses within {gap:.1e}"
+    return Evidence(agree == len(pairs) and gap <= 1e-12, shown, "all of them, within 1e-12", residual=gap)
+
+
 CLAIMS = (
     Claim(
         id="canonical.weights",
@@ -135,6 +206,20 @@ CLAIMS = (
         predict=_points,
         judge=_at_rest,
         controls=(UNBALANCED, NO_TEACHERS, MINIMA),
+        tier="fast",
+    ),
+    Claim(
+        id="canonical.kinds",
+        title="Minima are not left, degenerate saddles are, with no way down at second order; strict ones have one",
+        source=f"{SOURCE}, fixed points; their kinds go beyond it",
+        statement=r"\text{minimum} \iff \text{index} = 0,\ |S| = \min(D, HR);\ L = c - \textstyle\sum_S g_d",
+        observable="Hessian, and the loss that the flow falls to after a step off the point: every subset",
+        limit="none: exact",
+        measure=_found_kinds,
+        predict=_stated_kinds,
+        judge=_same_kinds,
+        controls=(NOT_LEFT, ALL_LEARNED, GREEDY_LOSS),
+        hypotheses=("rank one and two, fewer pairs than directions, equal gains, merged",),
         tier="fast",
     ),
 )

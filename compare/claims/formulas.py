@@ -38,11 +38,14 @@ MIXED = (
 TOKENS = Merged(heads=2, divisor="tokens")
 NO_FIXED_TEACHER = "the fixed teacher left out"
 LONGER = "one context token more"
+TRANSPOSED = "the preconditioner transposed"
 LENGTHS = (1, 6)
 NOISES = (0.0, 0.3)
 COMPONENTS = ((1,), (2,), (1, 2))
 TRAINED = Task([1.0, 0.5], context_length=6)
 SHARED = Separate(heads=1, divisor="tokens")
+SKEW = np.array([[1.0, 0.4], [-0.3, 0.7]])
+"""A preconditioner that is not symmetric."""
 
 
 def _integrated_moments(lab: Lab) -> list[FloatArray]:
@@ -194,8 +197,8 @@ def _decomposed(lab: Lab) -> list[FloatArray]:
     found = [np.sum(shares[:, [d - 1 for d in each]], axis=1) for each in COMPONENTS]
     values, vectors = np.linalg.eigh(np.array(OBLIQUE["covariance"]))
     M = np.outer(vectors[:, -1], vectors[:, -1]) / values[-1]
-    found += [_attention(x, y, query, M), _attention(x, y, query, np.array(OBLIQUE["covariance"]))]
-    return [*found, _trained_output(lab)]
+    found += [_attention(x, y, query, M), _attention(x, y, query, SKEW)]
+    return [*found, *(_trained_output(lab, length) for length in LENGTHS)]
 
 
 def _attention(x: FloatArray, y: FloatArray, query: FloatArray, M: FloatArray) -> FloatArray:
@@ -208,21 +211,22 @@ def _tokens(x: FloatArray, y: FloatArray, query: FloatArray) -> FloatArray:
     return np.concatenate((context, np.pad(query, ((0, 0), (0, 1)))[:, None]), axis=1)
 
 
-def _trained_output(lab: Lab) -> FloatArray:
+def _trained_output(lab: Lab, length: int) -> FloatArray:
+    """What one head trained on contexts of six tokens computes from contexts of another length."""
     start = initial_weights(SHARED, TRAINED, np.array([0.5, 0.0]), scheme="aligned")
     run = flow(SHARED, unlimited(TRAINED, SHARED), start, [0.0, 400.0])
-    return np.asarray(predict(SHARED, SHARED.heads(run.final), _tokens(*_context(lab, 6))))
+    return np.asarray(predict(SHARED, SHARED.heads(run.final), _tokens(*_context(lab, length))))
 
 
 def _algorithms(lab: Lab, control: str) -> list[FloatArray]:
     x, y, query = _context(lab, 6)
     sets = {THEORY: COMPONENTS, "components from the smallest": ((2,), (1,), (1, 2))}.get(control, COMPONENTS)
     found = [principal_component_regression(x, y, query, each) for each in sets]
-    Λ = np.array(OBLIQUE["covariance"])
-    found.append(principal_component_regression(x, y, query, (1,), Λ))
-    found.append(preconditioned_step(x, y, query, 2 * Λ if control == "twice the step" else Λ))
+    found.append(principal_component_regression(x, y, query, (1,), np.array(OBLIQUE["covariance"])))
+    steps = {"twice the step": 2 * SKEW, TRANSPOSED: SKEW.T}
+    found.append(preconditioned_step(x, y, query, steps.get(control, SKEW)))
     learned = (2,) if control == "the other direction learned" else (1,)
-    return [*found, learned_prediction(TRAINED, SHARED, learned, x, y, query)]
+    return [*found, *(learned_prediction(TRAINED, SHARED, learned, *_context(lab, length)) for length in LENGTHS)]
 
 
 CLAIMS = (
@@ -275,7 +279,7 @@ CLAIMS = (
         measure=_decomposed,
         predict=_algorithms,
         judge=same(1e-8, axes=("prompt", "prediction")),
-        controls=("components from the smallest", "twice the step", "the other direction learned"),
+        controls=("components from the smallest", "twice the step", TRANSPOSED, "the other direction learned"),
         tier="fast",
     ),
 )

@@ -10,6 +10,8 @@ from ..claim import THEORY, Claim, Lab
 from ..variants import MOMENTS
 from .proving import Expr, Formulas, aligned_equations, block_flow, entries, named, problem, proof, stated_moments
 
+TWO_HEADS = "two heads, R = 2, D = 3"
+
 PACKINGS: tuple[tuple[tuple[int, ...], ...], ...] = ((), ((1,),), ((2,),), ((1,), (2,)))
 """Directions that each head holds, by decreasing gain; heads left out are zero."""
 
@@ -40,21 +42,34 @@ def _stated_merged(dimension: int, control: str) -> Formulas:
     return named(rates | {sp.Symbol("tau_2", real=True): sp.Integer(0)})
 
 
+def _derived_heads(lab: Lab) -> Formulas:
+    cases = {
+        "R = D = 2": (Separate(1, rank=2), 2),
+        "R = D = 3": (Separate(1, rank=3), 3),
+        TWO_HEADS: (Separate(2, 2), 3),
+    }
+    return {f"{name}, {rate}": found for name, case in cases.items() for rate, found in _reduced(*case).items()}
+
+
 def _head_equations(lab: Lab, control: str) -> Formulas:
-    return _of_dimension({rank: _stated_head(rank, control) for rank in (2, 3)})
+    cases = {"R = D = 2": (2, 2), "R = D = 3": (3, 3), TWO_HEADS: (2, 3)}
+    stated = {name: _stated_heads(*case, control) for name, case in cases.items()}
+    return {f"{name}, {rate}": right for name, rates in stated.items() for rate, right in rates.items()}
 
 
-def _stated_head(rank: int, control: str) -> Formulas:
+def _stated_heads(rank: int, dimension: int, control: str) -> Formulas:
+    """Rates of v_h and κ_hr, each head on the next R directions."""
     import sympy as sp
 
-    task = problem("white", rank)
+    task = problem("white", dimension)
     _, B, A = stated_moments(task, control)
-    v, *pairs = sp.symbols(f"v_1 kappa_1_1:{rank + 1}", real=True)
     power = 1 if control == "exponent 3 for 4" else 2
-    rates = {v: sp.Integer(0)}
-    for d, pair in enumerate(pairs):
+    rates: dict[Expr, Expr] = {}
+    for d in range(dimension):
+        h, r = divmod(d, rank)
+        v, pair = sp.symbols(f"v_{h + 1} kappa_{h + 1}_{r + 1}", real=True)
         slope = task.covariance[d, d] * A[d, d] * v
-        rates[v] += pair**2 * (B[d, d] - slope * pair**power)
+        rates[v] = rates.get(v, 0) + pair**2 * (B[d, d] - slope * pair**power)
         rates[pair] = (1 if control == "no factor v" else v) * pair * (B[d, d] - slope * pair**2)
     return named(rates)
 
@@ -174,8 +189,8 @@ CLAIMS: tuple[Claim, ...] = (
         "A balanced head of rank R obeys 1 + R scalar equations",
         r"\dot v = \sum_r \kappa_r^2 (\lambda_r^2 - a_r \lambda_r v \kappa_r^2),\quad "
         r"\dot\kappa_r = v \kappa_r (\lambda_r^2 - a_r \lambda_r v \kappa_r^2)",
-        "reduction of the derived flow of one head, R = D = 2, 3",
-        measure=lambda lab: _of_dimension({R: _reduced(Separate(1, rank=R), R) for R in (2, 3)}),
+        "reduction of the derived flow of one head, R = D = 2, 3, and of two heads, R = 2, D = 3",
+        measure=_derived_heads,
         predict=_head_equations,
         controls=(*MOMENTS, "exponent 3 for 4", "no factor v"),
     ),

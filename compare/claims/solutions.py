@@ -22,6 +22,13 @@ STARTS = (-3.0, -0.3, 0.02, 0.7, 1.2, 6.0)
 BELOW = (0.02, 0.7)
 """Starts between 0 and the end: only these have an onset."""
 TIMES = np.array([0.0, 0.01, 0.3, 1.0, 3.0, 10.0, 40.0, 60.0, 70.0])
+EXACT = Task([0.5], context_length=2)
+"""One head ends at 1 here, in floating point too: λ(1 + 2/N) = 1."""
+SIDES = (-0.6, 0.3, 1.7, 0.0, 1.0)
+"""Starts below 0, between 0 and the end, and above it; last those two themselves, which do not move."""
+PASSED = np.array([0.0, 0.5, 2.0, 7.0])
+NEVER = 1e3
+"""What stands for the time between two amplitudes that no solution joins."""
 CEILING = 0.4
 LARGE = 1e8
 """Size at which a head diverges within 1/(‖G‖ v): what its smaller singular directions hold is negligible."""
@@ -56,6 +63,36 @@ def _stated_heads(lab: Lab, control: str) -> list[FloatArray]:
             found.append(amplitude_from_onset(TIMES, onset_time(start, α, γ), α, γ))
         found.append(rank_one_time(v[:5], start, α, γ) if control == THEORY else TIMES[:5])
     return found
+
+
+def _branches(lab: Lab) -> list[FloatArray]:
+    """v and its distance to the end from each side, at 0 and at the end; and the times from one v to another.
+
+    No time joins what flows from different sides.
+    """
+    model = Separate(heads=1)
+    starts = [head_weights(start, np.array([[abs(start)]]), rank=1) for start in SIDES]
+    runs = [flow(model, unlimited(EXACT, model), start, PASSED).weights["value"] for start in starts]
+    v = np.array([np.asarray(each)[:, 0, -1] for each in runs])
+    moving = len(SIDES) - 2
+    side, time = np.repeat(np.arange(moving), len(PASSED)), np.tile(PASSED, moving)
+    passed = np.where(side[:, None] == side, time - time[:, None], NEVER)
+    return [v, 1 - v, passed]
+
+
+def _stated_branches(lab: Lab, control: str) -> list[FloatArray]:
+    moments = population(EXACT, Separate(heads=1))
+    α, γ = float(moments.b[0]), float(1 / moments.coefficients[0])
+    if control == "twice the rate":
+        α *= 2
+    starts = np.array(SIDES)[:, None]
+    v = rank_one_amplitude(PASSED, starts, α, γ)
+    if control == "drawn to the end from below zero, too":
+        v = rank_one_amplitude(PASSED, np.abs(starts), α, γ)
+    moving = v[:-2].ravel()
+    times = rank_one_time(moving, moving[:, None], α, γ)
+    never = 0.0 if control == "one side" else NEVER
+    return [v, rank_one_gap(PASSED, starts, α, γ), np.where(np.isnan(times), never, times)]
 
 
 def _idle_start(seed: int) -> tuple[SeparateHeads, FloatArray]:
@@ -124,6 +161,19 @@ CLAIMS = (
         predict=_stated_heads,
         judge=same(1e-8, axes=("time", "amplitude")),
         controls=("twice the rate", "γ² for γ"),
+        tier="fast",
+    ),
+    Claim(
+        id="solutions.branches",
+        title="A head stays on its side of 0 and of its end, and only there a time leads from one size to another",
+        source="Zhang et al. 2025, rank-one heads",
+        statement=r"t = (P(w) - P(w_0))\,\gamma^{1/3}/\alpha\ \text{if}\ w w_0 > 0,\ (w - 1)(w_0 - 1) > 0",
+        observable="v and its distance to the end by the full gradient flow, from all sides, 0 and the end; times",
+        limit="none: exact",
+        measure=_branches,
+        predict=_stated_branches,
+        judge=same(1e-8, axes=("start and time", "amplitude or time")),
+        controls=("twice the rate", "drawn to the end from below zero, too", "one side"),
         tier="fast",
     ),
     Claim(

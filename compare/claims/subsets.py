@@ -48,6 +48,7 @@ def _enumerated(lab: Lab) -> list[FloatArray]:
             np.array([float(sum(μ) - sum(gains[d] for d in subset)) for subset in order]),
             np.array([float(gains[d]) for d in members]),
             np.array([float(gains[d] / (λ[d] * μ[d])) for d in members]),
+            np.array([float(sum(μ) - sum(gains[:m])) for m in range(len(gains) + 1)]),
         ]
     return found
 
@@ -72,6 +73,7 @@ def _listed(lab: Lab, control: str) -> list[FloatArray]:
             np.array([point.loss for point in points]),
             np.concatenate([point.gains for point in points]),
             np.concatenate([np.asarray(point.coefficients) for point in points]),
+            points[0].population.greedy_losses,
         ]
     return found
 
@@ -86,7 +88,7 @@ CLAIMS = (
         limit="none: exact",
         measure=_enumerated,
         predict=_listed,
-        judge=same(1e-12, axes=("fixed point", "subset, continuum, loss, gain, coefficient")),
+        judge=same(1e-12, axes=("fixed point", "subset, continuum, loss, gain, coefficient, greedy loss")),
         controls=(LARGEST_FIRST, BACKWARDS, APART),
         tier="fast",
     ),

@@ -1,13 +1,13 @@
 """Equal gains: which fixed points they leave, how many ways lead down from each, and which directions are flat."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...model import Separate
+from ...model import Separate, Weights
 from ...simulate import from_moments, objective
 from ...simulate.initial import restricted
 from ...simulate.objective import Objective
@@ -29,9 +29,15 @@ EQUAL_COUNT = "equal gains count as larger"
 ONLY_SMALLER = "smaller gains count"
 EVERY = "every direction left out counts"
 NO_FLAT = "nothing flat between equal gains"
+NO_CONTINUUM = "every point is alone"
+ANY_TIE = "wherever the task has equal gains"
+ALL_TIED = "only where all gains are equal"
 
 TURN = np.array([[2.0, -1.0, 2.0], [2.0, 2.0, -1.0], [-1.0, 2.0, 2.0]]) / 3
 """Orthonormal columns, along no axis."""
+
+ROOT = np.array([[0.7, 0.0, 0.0], [0.3, 0.9, 0.0], [0.2, 0.4, 0.6]])
+"""A root of Λ where Λ and Ω do not commute."""
 
 RANKS = (1, 2)
 HEADS = 3
@@ -39,20 +45,20 @@ HEADS = 3
 
 def _tasks() -> dict[str, Task]:
     """Where gains are equal, by what makes them so; every gain falls as the eigenvalues of ΛΩ do."""
-    root = np.array([[1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [0.0, 1.0, 1.0]]) / 2
-    inverse = np.linalg.inv(root)
-    return {
+    known = {
         "all three": Task([0.8, 0.8, 0.8], context_length=1),
         "the larger two": Task([0.8, 0.8, 0.5], context_length=1),
         "the smaller two": Task([0.8, 0.5, 0.5], context_length=1),
         "with different λ": Task([0.75, 0.5, 0.25], teacher_covariance=np.diag([1.0, 1.5, 4.0]), context_length=1),
-        "in a turned basis": Task(covariance=TURN * [0.9, 0.5, 0.5] @ TURN.T, context_length=1),
-        "where Λ and Ω do not commute": Task(
-            covariance=root @ root.T,
-            teacher_covariance=inverse.T * [1.0, 1.0, 0.4] @ inverse,
-            context_length=1,
-        ),
     }
+    for μ in ([0.9, 0.9, 0.4], [0.9, 0.4, 0.4]):
+        known[f"eigenvalues {μ} of ΛΩ, turned"] = Task(covariance=TURN * μ @ TURN.T, context_length=1)
+        known[f"eigenvalues {μ} of ΛΩ, not commuting"] = Task(
+            covariance=ROOT @ ROOT.T,
+            teacher_covariance=np.linalg.inv(ROOT).T * μ @ np.linalg.inv(ROOT),
+            context_length=1,
+        )
+    return known
 
 
 def _integrated_loss(task: Task, model: Separate) -> Objective:
@@ -106,13 +112,62 @@ def _index(point: FixedPoint, model: Separate, control: str) -> int:
     learned = [d - 1 for d in point.subset]
     missing = [j for j in range(3) if j + 1 not in point.subset]
     idle = sum(model.rank - len(head) for head in point.packing) * len(missing)
-    counts = {EQUAL_COUNT: np.greater_equal, ONLY_SMALLER: np.less, EVERY: lambda left, held: True}[control]
-    return idle + sum(bool(counts(gains[j], gains[d])) for d in learned for j in missing)
+    gaps = [float(gains[j] - gains[d]) for d in learned for j in missing]
+    wrong = {
+        EQUAL_COUNT: [gap >= 0 for gap in gaps],
+        ONLY_SMALLER: [gap < 0 for gap in gaps],
+        EVERY: [True for _ in gaps],
+    }
+    return idle + sum(wrong[control])
 
 
-def _equal_lists(predicted: list[int], observed: list[int]) -> Evidence:
+def _equal_lists(predicted: Sequence[int], observed: Sequence[int]) -> Evidence:
     agree = sum(p == o for p, o in zip(predicted, observed, strict=True))
-    return Evidence(agree == len(observed), f"{agree} of {len(observed)} indices as predicted", "all of them")
+    return Evidence(agree == len(observed), f"{agree} of {len(observed)} points as predicted", "all of them")
+
+
+def _rotations_at_rest(lab: Lab) -> list[bool]:
+    """Whether some head can turn halfway to a direction that is left out and be at rest there, too."""
+    found = []
+    model = Separate(HEADS)
+    for task in _tasks().values():
+        evaluate = _integrated_loss(task, model)
+        for point in _points(model, task):
+            missing = [j for j in range(3) if j + 1 not in point.subset]
+            turned = [_turned(point, head, j) for head in range(len(point.subset)) for j in missing]
+            gradients = [evaluate(weights)[1] for weights in turned]
+            found.append(any(max(np.max(np.abs(each)) for each in g.values()) < 1e-10 for g in gradients))
+    return found
+
+
+def _turned(point: FixedPoint, head: int, other: int) -> Weights:
+    """The weights with one head on A^{-1/2} σ u tᵀ Λ^{-1/2}, u and t halfway between its directions and others."""
+    moments, own = point.population, point.subset[head] - 1
+    u, t = (side[:, own] + side[:, other] for side in (moments.left, moments.right))
+    weights = {name: value.copy() for name, value in point.weights.items()}
+    weights["value"][head, -1] = np.sqrt(moments.gains[own]) / 2
+    weights["key"][head, 0, :-1] = _inverse_root(moments.A) @ u
+    weights["query"][head, 0, :-1] = _inverse_root(moments.Lambda) @ t
+    return weights
+
+
+def _inverse_root(matrix: FloatArray) -> FloatArray:
+    values, vectors = np.linalg.eigh(matrix)
+    return np.asarray(vectors / np.sqrt(values) @ vectors.T)
+
+
+def _stated_continua(lab: Lab, control: str) -> list[bool]:
+    found = []
+    for task in _tasks().values():
+        for point in _points(Separate(HEADS), task):
+            gains = point.population.gains
+            wrong = {
+                NO_CONTINUUM: False,
+                ANY_TIE: len(set(gains)) < len(gains),
+                ALL_TIED: point.continuum and len(set(gains)) == 1,
+            }
+            found.append(wrong.get(control, point.continuum))
+    return found
 
 
 def _symbolic_tasks() -> "Mapping[str, tuple[SymbolicTask, tuple[int, ...]]]":
@@ -184,6 +239,20 @@ CLAIMS = (
         judge=_equal_lists,
         controls=(EQUAL_COUNT, ONLY_SMALLER, EVERY),
         hypotheses=("gains equal among learned and left out, by Λ, Ω, in any basis, not commuting",),
+        tier="fast",
+    ),
+    Claim(
+        id="ties.continuum",
+        title="A fixed point is one of a continuum just where it learns some of several equal gains and not all",
+        source="goes beyond Zhang et al. 2025, where gains differ",
+        statement=r"\exists\, d \in S,\ j \notin S : g_j = g_d",
+        observable="whether a head turned halfway to a direction left out is at rest; every subset, rank one",
+        limit="none: exact",
+        measure=_rotations_at_rest,
+        predict=_stated_continua,
+        judge=_equal_lists,
+        controls=(NO_CONTINUUM, ANY_TIE, ALL_TIED),
+        hypotheses=("gains equal by Λ, Ω, in any basis, not commuting",),
         tier="fast",
     ),
     proof(
