@@ -26,8 +26,8 @@ class Parametrization(Protocol):
     """What a model must offer; a user's own class needs no base class.
 
     `shapes(D)` gives each weight's name and shape; `heads(weights)` gives a (H, D+1) and B (H, D+1, D), written
-    with operations that work on NumPy arrays of numbers and of SymPy expressions. Optional attributes: `divisor`
-    ("context" if absent) and `softmax` (False if absent).
+    with operations that work on NumPy arrays of numbers and of SymPy expressions. Optional attributes: `softmax`
+    (False if absent) and `divisor` ("context" if absent, "none" with softmax, whose output is then divided).
 
     >>> class Tied:  # key = query, one head
     ...     def shapes(self, dimension):
@@ -157,7 +157,20 @@ def attention_divisor(model: object, context_length: int) -> float:
     """
     if is_softmax(model):
         raise ValueError("softmax attention has no divisor: it normalises its scores itself")
-    name = getattr(model, "divisor", "context")
+    return output_divisor(model, context_length)
+
+
+def output_divisor(model: object, context_length: int) -> float:
+    """What a head's output is divided by: `attention_divisor`, or for softmax 1 unless the model names a divisor.
+
+    ValueError for another divisor than "context" (N), "tokens" (N + 1) and "none" (1).
+
+    >>> output_divisor(Merged(heads=2, softmax=True), 31), output_divisor(Merged(heads=2), 31)
+    (1.0, 31.0)
+    """
+    name = getattr(model, "divisor", None)
+    if name is None:
+        name = "none" if is_softmax(model) else "context"
     return {"context": float(context_length), "tokens": context_length + 1.0, "none": 1.0}[_divisor(False, name)]
 
 

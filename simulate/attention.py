@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..model import Heads, attention_divisor, is_softmax
+from ..model import Heads, is_softmax, output_divisor
 from .threads import in_threads
 
 FloatArray = NDArray[np.float64]
@@ -88,7 +88,8 @@ def _contexts(
     count, size, dimension = B.shape
     lifted = (batch.query @ B.reshape(-1, dimension).T).reshape(-1, count, size)
     w = np.matmul(lifted, batch.X.swapaxes(1, 2))
-    norm = _exponentiate(w) if is_softmax(model) else np.full((1, 1, 1), attention_divisor(model, length))
+    divisor = output_divisor(model, length)
+    norm = divisor * _exponentiate(w) if is_softmax(model) else np.full((1, 1, 1), divisor)
     return np.matmul(w, batch.X) / norm, w, norm
 
 
@@ -113,7 +114,8 @@ def _sums(model: object, batch: Batch, heads: Heads, length: int) -> tuple[float
         values *= w
     keys = np.matmul(values, batch.X) / norm  # ∂ŷ/∂(B x_q)
     if is_softmax(model):
-        keys -= outputs[:, :, None] * context
+        mean_token = output_divisor(model, length) * context  # Σ_n p_n x_n, p the softmax of the scores
+        keys -= outputs[:, :, None] * mean_token
     keys *= residual[:, None, None]
     slope_B = (keys.reshape(len(keys), -1).T @ batch.query).reshape(heads[1].shape)
     return float(residual @ residual), slope_a, slope_B

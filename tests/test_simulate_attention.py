@@ -298,3 +298,53 @@ def test_a_length_outside_the_data_is_refused(length):
     heads = model.heads(initial_weights(model, TASK, scale=1.0))
     with pytest.raises(ValueError, match=re.escape(f"must lie in 1 … {N} for these tokens, not {length}")):
         predict(model, heads, tokens, length)
+
+
+# Softmax whose output is divided once more
+
+
+class DividedSoftmax:
+    """Merged attention with softmax and the divisor that it is given."""
+
+    softmax = True
+
+    def __init__(self, divisor):
+        self.divisor = divisor
+        self.shapes, self.heads = Merged(2).shapes, Merged(2).heads
+
+
+@pytest.mark.parametrize("divisor", ["context", "tokens", "none"])
+def test_softmax_is_divided_by_what_a_model_names(divisor):
+    model, rng = DividedSoftmax(divisor), np.random.default_rng(1)
+    tokens = rng.normal(size=(7, 5, 3))
+    weights = {name: rng.normal(size=shape) for name, shape in model.shapes(2).items()}
+    for n in (2, 4):
+        X = tokens[:, : n + 1].copy()
+        X[:, -1, -1] = 0
+        scores = np.einsum("pni,hij,pj->phn", X, weights["key_query"], X[:, -1])
+        p = np.exp(scores) / np.exp(scores).sum(axis=-1, keepdims=True)
+        divided_by = {"context": n, "tokens": n + 1, "none": 1}[divisor]
+        expected = np.einsum("hi,pni,phn->p", weights["value"], X, p) / divided_by
+        np.testing.assert_allclose(predict(model, model.heads(weights), tokens, n), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("divisor", ["context", "tokens"])
+def test_gradients_of_divided_softmax_are_finite_differences(divisor):
+    model, rng = DividedSoftmax(divisor), np.random.default_rng(2)
+    data = given(rng.normal(size=(6, 5, 3)), (2, 4))
+    weights = {name: rng.normal(size=shape) for name, shape in model.shapes(2).items()}
+    evaluate, h = objective(model, data), 1e-6
+    _, gradients = evaluate(weights)
+    for name, value in weights.items():
+        for index in np.ndindex(value.shape):
+            ends = []
+            for sign in (1, -1):
+                moved = value.copy()
+                moved[index] += sign * h
+                ends.append(evaluate(weights | {name: moved})[0])
+            assert gradients[name][index] == pytest.approx((ends[0] - ends[1]) / (2 * h), abs=1e-8)
+
+
+def test_another_divisor_of_softmax_is_refused():
+    with pytest.raises(ValueError, match="divisor must be one of context, tokens, none, not 'N'"):
+        predict(DividedSoftmax("N"), (np.ones((2, 2)), np.ones((2, 2, 1))), np.ones((3, 4, 2)))
