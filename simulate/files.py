@@ -1,15 +1,19 @@
 """Files that are whole or absent, never half-written."""
 
 import errno
+import math
 import os
+import stat
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
+from numpy.lib.format import read_array, read_array_header_1_0, read_array_header_2_0, read_magic
 from numpy.typing import NDArray
 
 AnyPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
@@ -47,20 +51,101 @@ def write_atomically(path: AnyPath, write: Callable[[BinaryIO], object]) -> Path
     return target
 
 
-def read_arrays(path: AnyPath) -> dict[str, NDArray[Any]]:
-    """Every array of an npz file; ValueError if it is damaged or something else, OSError if it cannot be opened.
+class Header(NamedTuple):
+    """What a file says of an array before the array is read."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+class NotWhole(ValueError):
+    """A file is truncated, damaged or no npz file at all."""
+
+
+def array_headers(path: AnyPath) -> dict[str, Header]:
+    """Shape and type of every array of an npz file, without reading any; other members of the file are left out.
+
+    NotWhole if the file is damaged or something else, OSError if it cannot be opened or is no regular file.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = write_atomically(Path(folder) / "file.npz", lambda file: np.savez(file, x=np.zeros((2, 3))))
+    ...     array_headers(path)["x"].shape
+    (2, 3)
+    """
+    with _archive(path) as archive:
+        members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
+        return {info.filename.removesuffix(".npy"): _header(archive, info) for info in members}
+
+
+def read_arrays(path: AnyPath, names: Iterable[str] | None = None) -> dict[str, NDArray[Any]]:
+    """Arrays of an npz file by name: those of `names` that it has, or all; the others are not read.
+
+    NotWhole if the file is damaged or something else, OSError if it cannot be opened or is no regular file.
 
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = write_atomically(Path(folder) / "file.npz", lambda file: np.savez(file, x=[1, 2]))
     ...     read_arrays(path)["x"]
     array([1, 2])
     """
-    with open(as_path(path), "rb") as file:  # opened here, since np.load leaves a damaged file open
+    with _archive(path) as archive:
+        members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
+        if names is not None:
+            files = {f"{name}.npy" for name in names}
+            members = [info for info in members if info.filename in files]
+        return {info.filename.removesuffix(".npy"): _array(archive, info) for info in members}
+
+
+@contextmanager
+def _archive(name: AnyPath) -> Iterator[zipfile.ZipFile]:
+    """The npz file, opened; what goes wrong inside it becomes a ValueError that names it."""
+    path = as_path(name)
+    with open(path, "rb", opener=_without_waiting) as file:  # opened here, since ZipFile leaves a damaged file open
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file, which alone can be read", str(path))
         try:
-            with np.load(file, allow_pickle=False) as stored:
-                return dict(stored)
-        except (OSError, EOFError, TypeError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error):
-            raise ValueError(f"{os.fsdecode(path)} is not a whole npz file") from None
+            with zipfile.ZipFile(file) as archive:
+                names = [info.filename for info in archive.infolist()]
+                if len(set(names)) < len(names):
+                    raise _Damaged("it holds an array twice")
+                yield archive
+        except _Damaged as error:
+            raise NotWhole(f"{path} is not a whole npz file: {error}") from None
+        except _DAMAGE:
+            raise NotWhole(f"{path} is not a whole npz file") from None
+
+
+class _Damaged(Exception):
+    """What is wrong inside an npz file, in words."""
+
+
+_DAMAGE = (
+    *(OSError, EOFError, NotImplementedError, RuntimeError, SyntaxError, TypeError, ValueError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What zipfile and NumPy raise on an archive that is damaged, encrypted or compressed in another way."""
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Opens a file; a pipe that nobody writes to is opened too, where `open` would wait."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Header:
+    with archive.open(info) as member:
+        version = read_magic(member)
+        read_header = read_array_header_1_0 if version == (1, 0) else read_array_header_2_0
+        shape, _, dtype = read_header(member)
+        size = math.prod(shape) * dtype.itemsize
+        if not dtype.hasobject and info.file_size - member.tell() != size:
+            raise _Damaged(f"{info.filename} holds less or more than it says")
+    return Header(shape, dtype)
+
+
+def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
+    if _header(archive, info).dtype.hasobject:
+        raise _Damaged(f"{info.filename} holds Python objects, which are not read")
+    with archive.open(info) as member:
+        return np.asarray(read_array(member, allow_pickle=False))
 
 
 def replaceable(path: AnyPath) -> Path:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from ..model import Weights
-from .files import AnyPath, as_path, read_arrays, write_atomically
+from .files import AnyPath, array_headers, as_path, read_arrays, write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -100,7 +100,8 @@ class Trajectory:
 def load(path: AnyPath) -> Trajectory:
     """The trajectory that `save` wrote; ValueError if it is truncated or something else, OSError if absent."""
     try:
-        arrays = read_arrays(path)
+        known = [name for name in array_headers(path) if name in ("head", *_LINES) or name.startswith("weights/")]
+        arrays = read_arrays(path, known)
         head = json.loads(str(arrays["head"]))
         if head["format"] != FORMAT:
             raise KeyError(head["format"])
