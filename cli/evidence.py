@@ -66,11 +66,14 @@ def replay(
     json: Json = False,
 ) -> int:
     """Train from a recorded file and compare every loss: status 1 past the tolerance."""
+    import sys
     from json import dumps
 
     from ..compare import replay as train_again
 
     result = train_again(file, engine)
+    if result.not_used:
+        print(f"not used: {', '.join(result.not_used)}", file=sys.stderr)
     within = result.max_relative_deviation <= tolerance
     if json:
         print(dumps(result.to_dict()))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..model import Merged, Weights, is_softmax
-from ..simulate import Statistics, Trajectory, objective, statistics, train, train_network
+from ..simulate import Diverged, Statistics, Trajectory, objective, statistics, train, train_network
 from .recording import Recording, read_recording
 
 FloatArray = NDArray[np.float64]
@@ -21,7 +21,10 @@ TOLERANCE = 2e-6
 
 @dataclass(frozen=True)
 class Replay:
-    """How far our losses are from the recorded ones, relative to these; test sets included."""
+    """How far our losses are from the recorded ones, relative to these; test sets included.
+
+    `not_used` names the fields, arrays and test sets of the file that the replay made no use of.
+    """
 
     file: str
     engine: str
@@ -29,23 +32,25 @@ class Replay:
     max_relative_deviation: float
     median_relative_deviation: float
     seconds: float
+    not_used: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as plain values."""
-        return asdict(self)
+        """The result as plain values, without what was not used."""
+        return {name: value for name, value in asdict(self).items() if name != "not_used"}
 
 
 def replay(path: str | os.PathLike[str], engine: str = "tokens") -> Replay:
     """Train from a recorded file and compare every loss, in float64.
 
     `engine` is "tokens" (the full data at every step) or "statistics" (of the same data, full block; ValueError for
-    softmax, which has none). ValueError if the file is no recording.
+    softmax, which has none). ValueError if the file is no recording that can be replayed, OSError if it is absent
+    or no regular file, ArithmeticError if our run diverges where the recorded one did not.
 
     >>> from attndyn.compare import reference_files
     >>> replay(reference_files()[0], engine="statistics").max_relative_deviation < 2e-6
     True
     """
-    return replay_recording(read_recording(path), engine, os.fspath(path))
+    return replay_recording(read_recording(path), engine, os.fsdecode(path))
 
 
 def replay_recording(recording: Recording, engine: str, file: str = "") -> Replay:
@@ -55,10 +60,15 @@ def replay_recording(recording: Recording, engine: str, file: str = "") -> Repla
     if engine == "statistics" and is_softmax(recording.model):
         raise ValueError('softmax attention has no finite statistics: choose engine "tokens"')
     begin = time.perf_counter()
-    run = _run_network(recording, engine) if recording.model is None else _run(recording, engine)
+    try:
+        run = _run_network(recording, engine) if recording.model is None else _run(recording, engine)
+    except Diverged as error:
+        where = f"at step {error.step}, where the recorded run does not"
+        raise ArithmeticError(f"{file or recording.name}: the replay diverges {where}: a setting differs") from None
     deviation = np.concatenate([_deviation(run.loss, recording.loss), *_test_deviations(recording, run)])
     steps, seconds = len(recording.loss), time.perf_counter() - begin
-    return Replay(file, engine, steps, float(deviation.max()), float(np.median(deviation)), round(seconds, 3))
+    largest, median = float(deviation.max()), float(np.median(deviation))
+    return Replay(file, engine, steps, largest, median, round(seconds, 3), recording.not_used)
 
 
 def _run(recording: Recording, engine: str) -> Trajectory:
@@ -100,7 +110,8 @@ def _test_deviations(recording: Recording, run: Trajectory) -> list[FloatArray]:
         return []
     deviations = []
     for test in recording.tests:
-        evaluate = objective(recording.model, statistics(test.data, recording.model))
+        source = test.data if is_softmax(recording.model) else statistics(test.data, recording.model)
+        evaluate = objective(recording.model, source)
         losses = [evaluate(_at(run.weights, step))[0] for step in range(len(test.loss))]
         deviations.append(_deviation(np.array(losses), test.loss))
     return deviations

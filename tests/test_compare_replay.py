@@ -119,7 +119,8 @@ def test_other_conventions_are_told_apart_on_tokens(tmp_path, name):
     loss, tokens, labels = stored["loss"][:short], stored["tokens"], stored["labels"]
     assert replay(altered(tmp_path, name, loss=loss)).max_relative_deviation < TOLERANCE
     fewer = {"tokens": tokens[:, 1:], "labels": labels[:, 1:]}
-    assert replay(altered(tmp_path, name, loss=loss, **fewer)).max_relative_deviation > 1e-4
+    length = {"context_length": tokens.shape[1] - 2}
+    assert replay(altered(tmp_path, name, length, loss=loss, **fewer)).max_relative_deviation > 1e-4
     shifted = replay(altered(tmp_path, name, loss=stored["loss"][1 : short + 1]))  # recorded after each step
     assert shifted.max_relative_deviation > 1e-4
     if name == "separate_softmax":
