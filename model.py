@@ -49,6 +49,15 @@ class Parametrization(Protocol):
 class _Attention(Settings):
     """Settings that the built-in models share. `head_count` is H: `heads` is the method of the protocol."""
 
+    def __init_subclass__(cls) -> None:
+        """TypeError for a class of `Merged` or `Separate` with heads of its own: their formulas are known."""
+        own = {"heads", "shapes"} & set(vars(cls))
+        if own and cls.__mro__[1] is not _Attention:
+            raise TypeError(
+                f"{cls.__name__} changes {' and '.join(sorted(own))} of {cls.__mro__[1].__name__}, whose formula "
+                "the theory and the gradients go by: write a class with shapes and heads that inherits from nothing"
+            )
+
     def _set(self, **values: object) -> None:
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -146,7 +155,7 @@ def model_from_dict(settings: Mapping[str, Any]) -> Merged | Separate:
 
 def is_softmax(model: object) -> bool:
     """Whether the scores of this model go through a softmax."""
-    return bool(getattr(model, "softmax", False))
+    return _flag(getattr(model, "softmax", False))
 
 
 def attention_divisor(model: object, context_length: int) -> float:

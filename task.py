@@ -154,6 +154,8 @@ def _numbers(name: str, value: ArrayLike | None, shape: tuple[int | None, ...]) 
     sizes = ["D" if size is None else str(size) for size in shape]
     wanted = f"({', '.join(sizes)}{',' * (len(sizes) == 1)})"
     try:
+        if np.asarray(value).dtype.kind == "c":
+            raise TypeError
         array = np.array(value, dtype=np.float64)
     except (TypeError, ValueError):
         raise ValueError(f"{name} must be numbers of shape {wanted}, not {value!r}") from None

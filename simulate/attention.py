@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..model import Heads, is_softmax, output_divisor
+from .heads import checked_heads
 from .threads import in_threads
 
 FloatArray = NDArray[np.float64]
@@ -41,13 +42,17 @@ def predict(model: object, heads: Heads, tokens: NDArray[Any], context_length: i
     """The query's output ŷ_q (P,) for tokens (P, N+1, D+1), whose query is the row after the context.
 
     `heads` are a (H, D+1) and B (H, D+1, D), as `model.heads(weights)` gives them; they may be complex. The y of
-    the query is never read. `context_length` is N if left out; ValueError if it does not lie in 1 … N.
+    the query is never read. `context_length` is N if left out; ValueError if it does not lie in 1 … N, or the
+    shapes do not fit.
     Source: Zhang et al. 2025, Section 2.2.
 
     >>> from attndyn import Merged
     >>> predict(Merged(heads=1), (np.array([[0, 1.0]]), np.array([[[1.0], [0]]])), np.array([[[2, 3.0], [5, 0]]]))
     array([30.])
     """
+    if tokens.ndim != 3:
+        raise ValueError(f"tokens must have shape (P, N+1, D+1), not {tokens.shape}")
+    heads = checked_heads(heads, tokens.shape[2] - 1)
     longest = tokens.shape[1] - 1
     length = longest if context_length is None else context_length
     if not 1 <= length <= longest:
@@ -64,7 +69,9 @@ def token_loss(
 
     Shapes: tokens (P, N+1, D+1) with the true y in every row; gradients as `heads`. The loss has no ½. As many
     threads as `OMP_NUM_THREADS` says, or as there are cores, share the work and do not change the result.
+    ValueError if the shapes do not fit.
     """
+    heads = checked_heads(heads, tokens.shape[2] - 1)
     pieces = [(first, length) for first in range(0, len(tokens), SLICE) for length in context_lengths]
 
     def work(piece: tuple[int, int]) -> tuple[float, FloatArray, FloatArray]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..model import Parametrization, Separate, Weights
+from .heads import heads_of
 from .statistics import Statistics
 
 
@@ -14,7 +15,7 @@ def refuse_outside(model: Parametrization, weights: Weights) -> None:
         value, key, query = (np.asarray(weights[name]) for name in ("value", "key", "query"))
         outside = value[:, :-1].any() or (key[:, None, :, -1] @ query[..., :-1]).any()
     else:
-        a, B = model.heads(weights)
+        a, B = heads_of(model, weights)
         outside = a[:, :-1].any() or B[:, -1].any()
     if outside:
         raise ValueError(

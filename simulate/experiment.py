@@ -69,6 +69,11 @@ class Experiment:
     def __post_init__(self) -> None:
         for name, kind in _KINDS.items():
             object.__setattr__(self, name, _plain(name, getattr(self, name), kind))
+        made_of: type = type(self.model)
+        if not issubclass(made_of, Merged | Separate):
+            raise ValueError(
+                f"an experiment is of Merged or Separate, not of {made_of.__name__}: call train for it"
+            )
         if self.engine not in ENGINES:
             raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {self.engine!r}")
         if self.engine == "statistics" and is_softmax(self.model):

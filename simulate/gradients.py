@@ -5,19 +5,19 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from ..model import Heads, Merged, Parametrization, Separate, Weights
+from ..model import Merged, Parametrization, Separate, Weights
+from .heads import heads_of
+from .model_check import STEP
 
 FloatArray = NDArray[np.float64]
 Pullback = Callable[[Weights, FloatArray, FloatArray], Weights]
-
-_STEP = 1e-100  # a complex step has no cancellation, so that it can be this small
 
 
 def pullback(model: Parametrization) -> Pullback:
     """The function (weights, ∂L/∂a, ∂L/∂B) → ∂L/∂weights of a model.
 
     By hand for `Merged` and `Separate`; by complex step through `heads` for a model of the user's own, which
-    therefore must be analytic in its weights.
+    therefore must be analytic in its weights: `model_check.refuse_unfit` says whether it is.
     """
     if isinstance(model, Merged):
         return _merged
@@ -41,17 +41,12 @@ def _separate(weights: Weights, grad_a: FloatArray, grad_B: FloatArray) -> Weigh
 
 def by_complex_step(model: Parametrization, weights: Weights, grad_a: FloatArray, grad_B: FloatArray) -> Weights:
     """∂L/∂weights of any analytic parametrization: one evaluation of `heads` a weight, exact to rounding."""
-    gradients = {name: np.zeros(value.shape) for name, value in weights.items()}
-    shifted = {name: value.astype(np.complex128) for name, value in weights.items()}
+    gradients = {name: np.zeros(np.shape(value)) for name, value in weights.items()}
+    shifted = {name: np.array(value, dtype=np.complex128) for name, value in weights.items()}
     for name, value in shifted.items():
         for index in np.ndindex(value.shape):
-            value[index] += 1j * _STEP
-            a, B = _heads(model, shifted)
-            gradients[name][index] = (np.vdot(grad_a, a.imag) + np.vdot(grad_B, B.imag)) / _STEP
+            value[index] += 1j * STEP
+            a, B = heads_of(model, shifted)
+            gradients[name][index] = (np.vdot(grad_a, a.imag) + np.vdot(grad_B, B.imag)) / STEP
             value[index] = weights[name][index]  # only now: a and B may be views of the shifted weights
     return gradients
-
-
-def _heads(model: Parametrization, weights: Weights) -> Heads:
-    a, B = model.heads(weights)
-    return np.asarray(a), np.asarray(B)

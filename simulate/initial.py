@@ -11,7 +11,8 @@ from ..machine import refuse_too_large
 from ..model import Merged, Parametrization, Separate, Weights
 from ..task import Task
 from .block import refuse_outside
-from .prompts import Data, stream
+from .model_check import checked_shapes, refuse_unfit_at
+from .prompts import Data, real_array, stream
 from .statistics import Statistics
 
 FloatArray = NDArray[np.float64]
@@ -82,7 +83,7 @@ def positive(name: str, value: object) -> float:
 
 def refuse_large_weights(model: Parametrization, dimension: int) -> None:
     """MemoryError if the weights of a model, with random numbers of their size, do not fit in memory."""
-    entries = sum(math.prod(shape) for shape in model.shapes(dimension).values())
+    entries = sum(math.prod(shape) for shape in checked_shapes(model, dimension).values())
     what = f"drawing the {entries} weights of a model"
     refuse_too_large(what, 16.0 * entries, "choose fewer heads or a smaller dimension")
 
@@ -101,23 +102,31 @@ def model_name(model: Parametrization) -> str:
 
 def checked_start(model: Parametrization, source: Data | Statistics, start: Mapping[str, ArrayLike]) -> Weights:
     """A copy of `start` as float64, held to the model's shapes and, for restricted statistics, to their block."""
-    shapes = model.shapes(source.dimension)
-    if set(start) != set(shapes):
-        raise ValueError(f"start must hold the weights {', '.join(shapes)}, not {', '.join(start) or 'none'}")
-    weights = {name: np.array(start[name], dtype=np.float64) for name in shapes}
+    shapes = checked_shapes(model, source.dimension)
+    if not isinstance(start, Mapping) or set(start) != set(shapes):
+        raise ValueError(f"start must hold the weights {', '.join(shapes)}, not {_named(start)}")
+    weights = {name: real_array(f"start[{name!r}]", start[name]) for name in shapes}
     for name, shape in shapes.items():
         if weights[name].shape != shape:
             raise ValueError(f"start[{name!r}] must have shape {shape}, not {weights[name].shape}")
         if not np.all(np.isfinite(weights[name])):
             raise ValueError(f"start[{name!r}] must be finite: it holds nan or inf")
+    refuse_unfit_at(model, weights, source.dimension)
     if isinstance(source, Statistics) and source.block == "restricted":
         refuse_outside(model, weights)
     return weights
 
 
+def _named(start: object) -> str:
+    """What was given in place of weights by name."""
+    if isinstance(start, Mapping):
+        return ", ".join(map(str, start)) or "none"
+    return f"a {type(start).__name__}: pass a dictionary name → array"
+
+
 def _gaussian(model: Parametrization, dimension: int, scale: float, seed: int) -> Weights:
     draws = stream(seed, "weights")
-    return {name: scale * draws.standard_normal(shape) for name, shape in model.shapes(dimension).items()}
+    return {name: scale * draws.standard_normal(shape) for name, shape in checked_shapes(model, dimension).items()}
 
 
 def _entries(name: str, value: FloatArray) -> int:

@@ -8,6 +8,8 @@ from ..model import Parametrization, Separate, Weights
 from .attention import token_loss
 from .block import refuse_outside, separate_on_block
 from .gradients import pullback
+from .heads import heads_of
+from .model_check import refuse_unfit
 from .prompts import Data
 from .statistics import Statistics, refuse_mismatch
 
@@ -21,7 +23,8 @@ def objective(model: Parametrization, source: Data | Statistics) -> Objective:
     """weights → (loss, gradients) of a model on data (token by token) or on statistics of it.
 
     The two are the same function in exact arithmetic. ValueError if statistics are given for softmax, or were
-    made with another divisor than the model's, or are restricted and the weights leave their block.
+    made with another divisor than the model's, or are restricted and the weights leave their block; and for a model
+    of the user's own whose heads have wrong shapes or are not analytic, or one of whose weights is not used.
 
     >>> from attndyn import Merged, Task
     >>> from attndyn.simulate import sample, statistics, initial_weights
@@ -31,6 +34,7 @@ def objective(model: Parametrization, source: Data | Statistics) -> Objective:
     >>> abs(on_tokens(start)[0] - on_statistics(start)[0]) < 1e-14
     True
     """
+    refuse_unfit(model, source.dimension)
     if not isinstance(source, Statistics):
         return _on_tokens(model, source)
     refuse_mismatch(model, source)
@@ -44,7 +48,7 @@ def _on_tokens(model: Parametrization, data: Data) -> Objective:
     tokens, pull = data.tokens, pullback(model)
 
     def evaluate(weights: Weights) -> tuple[float, Weights]:
-        loss, (grad_a, grad_B) = token_loss(model, model.heads(weights), tokens, data.context_lengths)
+        loss, (grad_a, grad_B) = token_loss(model, heads_of(model, weights), tokens, data.context_lengths)
         return loss, pull(weights, grad_a, grad_B)
 
     return evaluate
@@ -72,7 +76,7 @@ def _on_statistics(model: Parametrization, stats: Statistics) -> Objective:
     def evaluate(weights: Weights) -> tuple[float, Weights]:
         if inside:
             refuse_outside(model, weights)
-        a, B = model.heads(weights)
+        a, B = heads_of(model, weights)
         flat_B = B.reshape(len(B), -1)
         M = (a.T @ flat_B).reshape(size * size, dimension)
         m = (M[upper] + M[lower]).ravel() * once

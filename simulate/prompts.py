@@ -100,18 +100,25 @@ def sample(
     return Prompts(task, int(sequences), int(seed), split, whiten, centre, random_labels)
 
 
-def given(tokens: ArrayLike, context_lengths: tuple[int, ...] | None = None) -> "Given":
+def given(
+    tokens: ArrayLike, context_lengths: tuple[int, ...] | None = None, *, labels: ArrayLike | None = None
+) -> "Given":
     """Prompts from recorded tokens (P, N+1, D+1) with the true y in every row, the query's included.
 
-    `context_lengths` are the lengths the loss averages over, (N,) if left out. ValueError on other shapes,
-    numbers that are not finite, or lengths that are not whole numbers from 1 to N.
+    Where the query's y is masked, by 0 or nan, `labels` (P,) are the true ones. `context_lengths` are the lengths
+    the loss averages over, (N,) if left out. ValueError on other shapes, numbers that are not finite, lengths that
+    are not whole numbers from 1 to N, labels that contradict the tokens, or a y that is masked in every query and
+    has no labels: a model would be trained on zeros.
 
     >>> given(np.ones((3, 6, 3))).context_lengths
     (5,)
+    >>> given([[[2.0, 3.0], [5.0, 0.0]]], labels=[7.0]).tokens[0, -1]
+    array([5., 7.])
     """
-    array = np.array(tokens, dtype=np.float64)
+    array = real_array("tokens", tokens)
     if array.ndim != 3 or array.shape[0] < 1 or array.shape[1] < 2 or array.shape[2] < 2:
         raise ValueError(f"tokens must have shape (P, N+1, D+1) with P, N, D ≥ 1, not {array.shape}")
+    _label(array, labels)
     if not np.all(np.isfinite(array)):
         raise ValueError("tokens must be finite: they hold nan or inf")
     longest = array.shape[1] - 1
@@ -121,6 +128,37 @@ def given(tokens: ArrayLike, context_lengths: tuple[int, ...] | None = None) -> 
         raise ValueError(f"context_lengths must be whole numbers from 1 to {longest}, not {lengths}")
     array.flags.writeable = False
     return Given(array, tuple(int(n) for n in lengths))
+
+
+def real_array(name: str, values: ArrayLike) -> FloatArray:
+    """A copy as float64; ValueError unless the values are real numbers in an array.
+
+    >>> real_array("x", [1, 2])
+    array([1., 2.])
+    """
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind == "c":
+            raise TypeError
+        return np.array(array, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be an array of real numbers") from None
+
+
+def _label(tokens: FloatArray, labels: ArrayLike | None) -> None:
+    """Put the true labels (P,) into the queries; ValueError if they are missing or contradict the tokens."""
+    known = tokens[:, -1, -1]
+    if labels is None:
+        if not np.any(known):
+            raise ValueError("the y of every query is 0, as where it is masked: pass labels=, the true ones (P,)")
+        return
+    true = real_array("labels", labels)
+    if true.shape != known.shape or not np.all(np.isfinite(true)):
+        raise ValueError(f"labels must be {len(known)} finite numbers, one a sequence, not of shape {true.shape}")
+    masked = (known == 0) | np.isnan(known)
+    if not np.array_equal(known[~masked], true[~masked]):
+        raise ValueError("labels contradict the tokens, whose queries have another y: pass one of the two")
+    tokens[:, -1, -1] = true
 
 
 @dataclass(frozen=True, eq=False)

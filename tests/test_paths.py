@@ -52,7 +52,9 @@ def test_stores_and_sweeps(tmp_path):
     experiment = Experiment(TASK, MODEL, **RUN)
     first, again = fetch(experiment, in_bytes(tmp_path / "runs")), fetch(experiment, tmp_path / "runs")
     np.testing.assert_array_equal(first.loss, again.loss)
-    sweep = Sweep({"eigenvalues": [2, 1], "context_length": 5}, {"model": "merged", "heads": 1}, RUN, {"seed": [0, 1]})
+    sweep = Sweep(
+        {"eigenvalues": [2, 1], "context_length": 5}, {"model": "merged", "heads": 1}, RUN, {"seed": [0, 1]}
+    )
     folder = in_bytes(tmp_path / "sweep")
     assert run_sweep(sweep, folder, workers=1).runs == 2
     assert load_sweep(folder).sizes["seed"] == 2

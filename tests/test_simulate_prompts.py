@@ -217,6 +217,38 @@ def test_given_keeps_a_locked_copy():
     assert given(tokens, (np.int64(2), 3)).context_lengths == (2, 3)
 
 
+def test_masked_queries_need_their_labels():
+    tokens = sample(TASK, 4).tokens
+    true = tokens[:, -1, -1].copy()
+    for mask in (0.0, np.nan):
+        masked = tokens.copy()
+        masked[:, -1, -1] = mask
+        assert given(masked, labels=true).digest == given(tokens).digest
+        with pytest.raises(ValueError, match=r"y of every query is 0, .* labels=|must be finite"):
+            given(masked)
+    assert given(masked, labels=np.zeros(4)).tokens[:, -1, -1].tolist() == [0.0] * 4  # said aloud, zeros are labels
+    part = tokens.copy()
+    part[1, -1, -1] = 0.0
+    assert given(part, labels=true).digest == given(tokens).digest
+    assert given(part).tokens[1, -1, -1] == 0  # one label may be 0
+
+
+WRONG_LABELS = {
+    "contradict the tokens": lambda true: true + 1e-9,
+    "must be 4 finite numbers, one a sequence, not of shape": lambda true: true[:3],
+    r"not of shape \(4, 1\)": lambda true: true[:, None],
+    "must be 4 finite": lambda true: true * np.nan,
+    "labels must be an array of real numbers": lambda true: true + 1j,
+}
+
+
+@pytest.mark.parametrize(("message", "change"), WRONG_LABELS.items(), ids=WRONG_LABELS)
+def test_wrong_labels_are_refused(message, change):
+    tokens = sample(TASK, 4).tokens
+    with pytest.raises(ValueError, match=message):
+        given(tokens, labels=change(tokens[:, -1, -1]))
+
+
 def test_memory_does_not_grow_with_the_number_of_sequences():
     def peak(sequences):
         data = sample(TASK, sequences, whiten=True, centre=True)
@@ -257,6 +289,7 @@ BAD = {
     ),
     "tokens must have shape (P, N+1, D+1) with P, N, D ≥ 1, not (3, 3)": lambda: given(np.ones((3, 3))),
     "tokens must have shape (P, N+1, D+1) with P, N, D ≥ 1, not (3, 1, 3)": lambda: given(np.ones((3, 1, 3))),
+    "tokens must be an array of real numbers": lambda: given(np.ones((3, 3, 3)) * 1j),
     "tokens must be finite": lambda: given(np.full((3, 3, 3), np.nan)),
     "whole numbers from 1 to 2, not (3,)": lambda: given(np.ones((3, 3, 3)), (3,)),
     "whole numbers from 1 to 2, not (1.5,)": lambda: given(np.ones((3, 3, 3)), (1.5,)),

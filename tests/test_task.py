@@ -208,6 +208,7 @@ REFUSED = {
     "zero eigenvalue": ({"eigenvalues": [1, 0]}, "eigenvalues must be positive: the smallest is 0"),
     "negative eigenvalue": ({"eigenvalues": [1, -2]}, "the smallest is -2"),
     "nan eigenvalue": ({"eigenvalues": [1, np.nan]}, "eigenvalues must be finite: it holds nan or inf"),
+    "complex array": ({"eigenvalues": np.array([1j, 2])}, "eigenvalues must be numbers of shape (D,)"),
     "complex eigenvalue": ({"eigenvalues": [1j, 2]}, "eigenvalues must be numbers of shape (D,), not [1j, 2]"),
     "text": ({"eigenvalues": "abc"}, "must be numbers of shape (D,), not 'abc'"),
     "indefinite": ({"covariance": [[1, 2], [2, 1]]}, "positive definite: its smallest eigenvalue is -1"),

@@ -1,0 +1,55 @@
+"""What heads must be: one layer of attention, a (H, D+1) and B (H, D+1, D) of real or complex numbers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..model import Heads, Parametrization
+
+ONE_LAYER = (
+    "heads must return the pair (a, B) of one attention layer: several layers, MLPs and residual paths do not "
+    "have this form"
+)
+
+
+def heads_of(model: Parametrization, weights: Mapping[str, NDArray[Any]]) -> Heads:
+    """The heads of a model as arrays.
+
+    >>> from attndyn import Merged
+    >>> a, B = heads_of(Merged(heads=1), {"value": np.ones((1, 2)), "key_query": np.ones((1, 2, 2))})
+    >>> a.shape, B.shape
+    ((1, 2), (1, 2, 1))
+    """
+    a, B = model.heads(weights)
+    return np.asarray(a), np.asarray(B)
+
+
+def checked_heads(heads: Any, dimension: int) -> Heads:
+    """The pair as arrays; ValueError unless they are a (H, D+1) and B (H, D+1, D) of numbers, with H ≥ 1.
+
+    >>> checked_heads((np.ones(2), np.ones((1, 2, 1))), 1)
+    Traceback (most recent call last):
+    ValueError: heads must have shapes (H, 2) and (H, 2, 1), not (2,) and (1, 2, 1): one row a head
+    """
+    if isinstance(heads, Mapping):
+        raise ValueError("heads are the pair (a, B), not weights by name: pass model.heads(weights)")
+    if not isinstance(heads, tuple | list) or len(heads) != 2:
+        raise ValueError(f"{ONE_LAYER}, and {type(heads).__name__} was returned")
+    a, B = (_numbers(part, name) for part, name in zip(heads, "aB", strict=True))
+    size = dimension + 1
+    if a.ndim != 2 or a.shape[1] != size or len(a) < 1 or B.shape != (len(a), size, dimension):
+        shapes = f"(H, {size}) and (H, {size}, {dimension})"
+        raise ValueError(f"heads must have shapes {shapes}, not {a.shape} and {B.shape}: one row a head")
+    return a, B
+
+
+def _numbers(part: Any, name: str) -> NDArray[Any]:
+    try:
+        array = np.asarray(part)
+    except ValueError:
+        raise ValueError(f"{name} of the heads must be an array, and its rows have different lengths") from None
+    if array.dtype.kind not in "iufc":
+        raise ValueError(f"{name} of the heads must hold numbers, not {array.dtype}")
+    return array
