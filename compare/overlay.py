@@ -1,13 +1,14 @@
 """A time course of the theory over a trajectory of the simulation."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..simulate import Trajectory
 from ..theory import TimeCourse
+from ..time_axis import draw_losses, line_style
 from .metrics import exit_times, l2_gap, plateau_heights, resample, sup_gap
 
 if TYPE_CHECKING:
@@ -45,25 +46,31 @@ class Overlay:
         """Where the run is flattest between the mid-levels of the expected plateaus; nan where it has no such."""
         return plateau_heights(self.run.loss, self.run.gradient_norm, plateaus).heights
 
-    def plot(self, ax: "Axes | None" = None) -> "Axes":
-        """Draw the simulation solid and the theory dashed over it, against flow time; returns the axes."""
-        if ax is None:
-            import matplotlib.pyplot as plt
+    def plot(self, ax: "Axes | None" = None, *, x: str | None = None, legend: bool = True, **style: Any) -> "Axes":
+        """Draw the run solid and the theory dashed over it, on `ax` (new axes if None); returns the axes.
 
-            _, ax = plt.subplots()
-        ax.plot(self.flow_time, self.observed, label="gradient descent")
-        ax.plot(self.flow_time, self.predicted, "k--", label="theory")
-        ax.set_xlabel("flow time")
-        ax.set_ylabel("loss")
-        ax.legend(frameon=False)
+        `x` is "steps" (of a descent) or "flow_time"; without it, the unit of the curves on the axes, else flow
+        time. `style` goes to both lines. ValueError for steps of a flow, and for another unit than the axes count.
+        """
+        times: dict[str, ArrayLike] = {"flow_time": self.flow_time}
+        rate = self.run.learning_rate
+        if rate is not None:
+            times["steps"] = self.run.steps[np.isin(self.run.flow_time, self.flow_time)]
+        losses: dict[str, tuple[ArrayLike, dict[str, Any]]] = {
+            "gradient flow" if rate is None else "gradient descent": (self.observed, line_style(style)),
+            "theory": (self.predicted, line_style(style, color="black", linestyle="--")),
+        }
+        ax = draw_losses(ax, times, losses, x, "a gradient flow has no steps: draw with x='flow_time'")
+        if legend:
+            ax.legend(frameon=False)
         return ax
 
 
-def overlay(curve: TimeCourse, run: Trajectory) -> Overlay:
-    """Lay a time course over a run, at the flow times of the run that the curve covers.
+def overlay(curve: TimeCourse | Trajectory, run: Trajectory | TimeCourse) -> Overlay:
+    """Lay a time course over a run, at the flow times of the run that the curve covers; in either order.
 
     Between its own times the curve is interpolated linearly: compute it at `run.flow_time` for exact gaps.
-    ValueError if the two share no two times.
+    TypeError unless one of the two is a time course and the other a run; ValueError if they share no two times.
 
     >>> from attndyn import Merged, Task
     >>> from attndyn.simulate import initial_weights, sample, statistics, train
@@ -75,11 +82,24 @@ def overlay(curve: TimeCourse, run: Trajectory) -> Overlay:
     >>> overlay(time_course(task, model, run.flow_time, start), run).l2_gap < 0.05
     True
     """
-    covered = (run.flow_time >= curve.flow_time[0]) & (run.flow_time <= curve.flow_time[-1])
+    theory, simulation = _theory_and_simulation(curve, run)
+    known, first = np.unique(theory.flow_time, return_index=True)  # a curve's times may come in any order
+    if len(known) == 0 or len(simulation.flow_time) == 0:
+        raise ValueError("an overlay needs a curve and a run with times: one of them has none")
+    covered = (simulation.flow_time >= known[0]) & (simulation.flow_time <= known[-1])
     if covered.sum() < 2:
-        spans = (
-            f"[{curve.flow_time[0]:g}, {curve.flow_time[-1]:g}] and [{run.flow_time[0]:g}, {run.flow_time[-1]:g}]"
-        )
+        spans = f"[{known[0]:g}, {known[-1]:g}] and [{simulation.flow_time[0]:g}, {simulation.flow_time[-1]:g}]"
         raise ValueError(f"the curve and the run share no flow times: they cover {spans}")
-    times = run.flow_time[covered]
-    return Overlay(curve, run, times, resample(curve.flow_time, curve.loss, times), run.loss[covered])
+    times = simulation.flow_time[covered]
+    predicted = resample(known, theory.loss[first], times)
+    return Overlay(theory, simulation, times, predicted, simulation.loss[covered])
+
+
+def _theory_and_simulation(first: object, second: object) -> tuple[TimeCourse, Trajectory]:
+    """The two by what they are; TypeError unless there is one of each."""
+    if isinstance(first, TimeCourse) and isinstance(second, Trajectory):
+        return first, second
+    if isinstance(first, Trajectory) and isinstance(second, TimeCourse):
+        return second, first
+    given = " and ".join(type(each).__name__ for each in (first, second))
+    raise TypeError(f"overlay takes one TimeCourse (of time_course) and one Trajectory (of train), not {given}")

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .. import __version__
 from ..model import Weights
+from ..time_axis import draw_losses, line_style
 from .files import AnyPath, array_headers, as_path, read_arrays, write_atomically
 
 if TYPE_CHECKING:
@@ -77,16 +78,18 @@ class Trajectory:
         arrays |= {name: getattr(self, name) for name in _LINES}
         return write_atomically(path, lambda file: np.savez(file, head=np.array(json.dumps(head)), **arrays))
 
-    def plot(self, ax: "Axes | None" = None, **style: Any) -> "Axes":
-        """Draw the loss against steps (descent) or flow time (flow); returns the matplotlib axes."""
-        if ax is None:
-            import matplotlib.pyplot as plt
+    def plot(self, ax: "Axes | None" = None, *, x: str | None = None, **style: Any) -> "Axes":
+        """Draw the loss on `ax` (new axes if None) against `x`, "steps" or "flow_time"; returns the axes.
 
-            _, ax = plt.subplots()
-        ax.plot(self.time, self.loss, **style)
-        ax.set_xlabel("flow time" if self.learning_rate is None else "steps")
-        ax.set_ylabel("loss")
-        return ax
+        Without `x`: the unit of the curves that are on the axes, else steps for descent, flow time for a flow.
+        `style` goes to the line. ValueError for steps of a flow, and for another unit than the axes count.
+        """
+        times: dict[str, ArrayLike] = {"flow_time": self.flow_time}
+        if self.learning_rate is not None:
+            times = {"steps": self.steps, **times}
+        losses: dict[str, tuple[ArrayLike, dict[str, Any]]] = {"": (self.loss, line_style(style))}
+        without = "a gradient flow has no steps: draw what is on its axes with x='flow_time'"
+        return draw_losses(ax, times, losses, x, without)
 
     def _as_steps(self, time: FloatArray) -> IntArray:
         if self.learning_rate is None:

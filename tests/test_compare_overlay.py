@@ -153,7 +153,7 @@ def test_the_plot_says_what_is_what(both):
     assert both.plot(ax) is ax
     simulated, theory = ax.lines
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("flow time", "loss")
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["gradient descent", "theory"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["gradient flow", "theory"]
     assert (simulated.get_linestyle(), theory.get_linestyle()) == ("-", "--")
     assert np.array_equal(simulated.get_ydata(), both.observed)
     assert np.array_equal(theory.get_ydata(), both.predicted)

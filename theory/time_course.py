@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..model import Merged, Parametrization, Separate
 from ..task import Task
+from ..time_axis import draw_losses, line_style
 from .integration import flow_times
 from .low_rank import low_rank_amplitudes
 from .merged import aligned_amplitudes, growing_mode, matrix_amplitudes, white_amplitudes
@@ -16,7 +17,15 @@ from .population import Population, population
 from .separate import rank_one_amplitude
 from .staircase import staircase
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 FloatArray = NDArray[np.float64]
+
+WITHOUT_STEPS = (
+    "a time course knows no learning rate, so no steps: draw the run with run.plot(x='flow_time'), or use overlay"
+)
+"""Why theory alone is not drawn against steps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,17 +45,15 @@ class TimeCourse:
     coefficients: FloatArray
     source: str
 
-    def plot(self, ax: Any = None) -> Any:
-        """Draws the loss, dashed, against flow time on `ax` (new axes if None) and returns the axes."""
-        if ax is None:
-            from matplotlib import pyplot
+    def plot(self, ax: "Axes | None" = None, *, x: str | None = None, **style: Any) -> "Axes":
+        """Draw the loss, dashed, against flow time on `ax` (new axes if None); returns the matplotlib axes.
 
-            ax = pyplot.figure().add_subplot()
+        `style` goes to the line. ValueError for `x` other than "flow_time", and on axes that count steps.
+        """
         order = np.argsort(self.flow_time, kind="stable")
-        ax.plot(self.flow_time[order], self.loss[order], linestyle="--", label=f"theory ({self.source})")
-        ax.set_xlabel("flow time")
-        ax.set_ylabel("loss")
-        return ax
+        line = line_style(style, linestyle="--")
+        losses = {f"theory ({self.source})": (self.loss[order], line)}
+        return draw_losses(ax, {"flow_time": self.flow_time[order]}, losses, x, WITHOUT_STEPS)
 
 
 def time_course(task: Task, model: Parametrization, flow_time: ArrayLike, initial: Any) -> TimeCourse:
