@@ -46,6 +46,7 @@ def simulate(
     engine: Annotated[str, typer.Option(help="tokens or statistics; what the model allows if left out.")] = "",
     record: Annotated[int | None, typer.Option(help="Store the weights every so many steps.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="File to go on from when interrupted.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file of --out if it is there.")] = False,
 ) -> None:
     """Train attention by full-batch gradient descent and save the trajectory."""
     from ..simulate import Experiment
@@ -56,7 +57,7 @@ def simulate(
     rule: dict[str, Any] = {"learning_rate": learning_rate, "steps": steps, "record": record, "engine": engine}
     begin: dict[str, Any] = {"scale": scale, "seed": seed, "scheme": scheme, "whiten": whiten, "centre": centre}
     experiment = Experiment(problem, attention, sequences, **begin, **rule)
-    run = _saved(experiment, out, checkpoint)
+    run = _saved(experiment, out, checkpoint, force)
     print(f"{out}: {steps} steps, loss {run.loss[0]:.6g} → {run.loss[-1]:.6g}")
 
 
@@ -85,11 +86,16 @@ def sweep(
     print(f"{out}: {swept.runs} runs{diverged}; {swept.simulated} simulated now")
 
 
-def _saved(experiment: "Experiment", out: Path, checkpoint: Path | None) -> "Trajectory":
-    """The run of the experiment, written to `out`; so is what there is of one that diverges."""
+def _saved(experiment: "Experiment", out: Path, checkpoint: Path | None, force: bool) -> "Trajectory":
+    """The run of the experiment, written to `out`, and what there is of one that diverges.
+
+    ValueError, before it begins, if there is a file already that `force` does not allow to replace.
+    """
     from ..simulate import Diverged
     from ..simulate.files import make_folder, replaceable
 
+    if replaceable(out).exists() and not force:
+        raise ValueError(f"{out} is there already: pass --force to replace it, or choose another name")
     make_folder(replaceable(out).parent)
     try:
         run = experiment.run(checkpoint)

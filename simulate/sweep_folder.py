@@ -1,8 +1,12 @@
 """The folder of a sweep: its manifest, which keeps the results of two sweeps apart, and its runs."""
 
+import errno
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from .files import AnyPath, as_path, make_folder, write_text
 from .store import code_digest
@@ -14,30 +18,78 @@ FORMAT = "attndyn sweep 1"
 MANIFEST, RUNS, DATA = "sweep.json", "runs", "data"
 """What a folder holds: settings of the sweep, one file a run, statistics that several runs share."""
 
+LOCK = ".sweep.lock"
+"""The file that the process which sweeps into a folder has locked."""
 
-def claim(folder: AnyPath, sweep: Sweep, resume: bool) -> Path:
-    """The folder as an absolute path, made if it is missing, with the manifest of this sweep in it.
 
-    ValueError if it holds another sweep, this one without `resume`, one of other code or anything else; OSError if
-    it cannot be written. What a killed process left half-written is removed: one sweep at a time works in a folder.
+@contextmanager
+def claimed(folder: AnyPath, sweep: Sweep, resume: bool) -> Iterator[Path]:
+    """The folder as an absolute path, made if it is missing, with the manifest of this sweep in it, for us alone.
+
+    ValueError if it holds another sweep, this one without `resume`, one of other code or anything else, and while
+    another process sweeps into it; OSError if it cannot be written. What a killed process left half-written is
+    removed.
     """
     home = as_path(folder).resolve()
-    if (home / MANIFEST).exists():
+    if not (home / LOCK).exists():
         _refuse(home, sweep, resume)
-    elif home.exists() and not all(_is_leftover(path, MANIFEST) for path in home.iterdir()):
-        raise ValueError(f"{home} is not empty and holds no sweep: choose another folder")
-    make_folder(home / RUNS)
-    make_folder(home / DATA)
-    remove_leftovers(home)
-    if not (home / MANIFEST).exists():
-        head = {"format": FORMAT, "digest": sweep.digest, "code": code_digest(), "versions": versions()}
-        write_text(home / MANIFEST, json.dumps(head | {"sweep": sweep.to_dict()}, indent=1))
-    return home
+    make_folder(home)
+    with _alone_in(home):
+        _refuse(home, sweep, resume)  # again, since another process may have come between
+        make_folder(home / RUNS)
+        make_folder(home / DATA)
+        remove_leftovers(home)
+        if not (home / MANIFEST).exists():
+            head = {"format": FORMAT, "digest": sweep.digest, "code": code_digest(), "versions": versions()}
+            write_text(home / MANIFEST, json.dumps(head | {"sweep": sweep.to_dict()}, indent=1))
+        yield home
+
+
+@contextmanager
+def _alone_in(home: Path) -> Iterator[None]:
+    """Hold the lock of a folder, which a killed process loses; ValueError if another process holds it."""
+    file = _locked(home / LOCK)
+    if file is None:
+        raise ValueError(
+            f"another process sweeps into {home} now: wait until it has ended and resume, or choose another folder"
+        )
+    with file:  # closed, it is no longer locked
+        try:
+            yield
+        finally:
+            (home / LOCK).unlink(missing_ok=True)
+
+
+def _locked(path: Path) -> TextIO | None:
+    """The file at this path, opened and locked; None if another process has locked it."""
+    while True:
+        file = path.open("a", encoding="utf-8")
+        if not _lock(file):
+            file.close()
+            return None
+        if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            return file
+        file.close()  # whoever held it has removed it meanwhile
+
+
+def _lock(file: TextIO) -> bool:
+    """Whether a file could be locked, or lies where there are no locks."""
+    try:
+        import fcntl
+    except ImportError:  # not on this operating system
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:  # some network file systems know no locks
+        return error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
+    return True
 
 
 def remove_leftovers(home: Path) -> None:
     """Remove what writes began that were killed before they ended: only when no worker writes there any more."""
     for path in [*home.iterdir(), *(home / RUNS).iterdir(), *(home / DATA).iterdir()]:
+        if path.name == LOCK:
+            continue
         if _is_leftover(path, MANIFEST) or _is_leftover(path, ".npz"):
             path.unlink(missing_ok=True)
 
@@ -59,6 +111,12 @@ def read_manifest(folder: AnyPath) -> dict[str, Any]:
 
 
 def _refuse(home: Path, sweep: Sweep, resume: bool) -> None:
+    """ValueError if the folder holds something that this sweep may not be added to."""
+    if not (home / MANIFEST).exists():
+        others = home.iterdir() if home.exists() else ()
+        if not all(path.name == LOCK or _is_leftover(path, MANIFEST) for path in others):
+            raise ValueError(f"{home} is not empty and holds no sweep: choose another folder")
+        return
     held = read_manifest(home)
     if held["digest"] != sweep.digest:
         raise ValueError(f"{home} holds another sweep: choose another folder")

@@ -17,7 +17,7 @@ from .files import AnyPath
 from .progress import counted
 from .store import DIVERGED, code_digest, data_digest, fetch, shared_statistics, stored
 from .sweep import Sweep
-from .sweep_folder import DATA, MANIFEST, RUNS, claim, remove_leftovers
+from .sweep_folder import DATA, MANIFEST, RUNS, claimed, remove_leftovers
 
 AHEAD = 10_000
 """Most runs that an executor holds at a time: a million waiting ones would burden its scheduler."""
@@ -50,9 +50,9 @@ def run_sweep(
     `executor` is any `concurrent.futures.Executor` whose workers see the folder and have this version of the
     package; if left out, processes of this machine, `workers` of them or one a core. Every experiment is checked
     before the first begins. However it ends, what is finished stays: one whole file a run. A run that diverges is
-    a result too. ValueError if the folder holds another sweep, or this one without `resume`; OSError if a worker
-    cannot write; MemoryError if one was killed, of our own for the second time; ConnectionError if the executor
-    gave up.
+    a result too. ValueError if the folder holds another sweep, or this one without `resume`, and while another
+    process sweeps into it; OSError if a worker cannot write; MemoryError if one was killed, of our own for the
+    second time; ConnectionError if the executor gave up.
 
     >>> import tempfile
     >>> sweep = Sweep({"eigenvalues": [2, 1], "context_length": 5}, {"model": "merged", "heads": 2},
@@ -62,7 +62,12 @@ def run_sweep(
     Swept(runs=2, simulated=2, diverged=0) Swept(runs=2, simulated=0, diverged=0)
     """
     runs = {each.digest: each for each in sweep.experiments()}
-    home = claim(folder, sweep, resume)
+    with claimed(folder, sweep, resume) as home:
+        return _swept(runs, home, executor, resume, workers)
+
+
+def _swept(runs: Runs, home: Path, executor: Executor | None, resume: bool, workers: int | None) -> Swept:
+    """Make the runs in a folder that is ours; raises as `run_sweep`."""
     found = dict(_found(runs, home)) if resume else {}
     missing = {digest: each for digest, each in runs.items() if digest not in found}
     made: dict[str, bool] = {}

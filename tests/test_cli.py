@@ -14,6 +14,7 @@ import pytest
 import attndyn
 from attndyn import Merged, Separate, Task
 from attndyn.cli import main
+from attndyn.cli.exit_status import ExitStatus
 from attndyn.compare import reference_files
 from attndyn.compare.claims import fixed_points as section
 from attndyn.compare.ledger import choose
@@ -217,6 +218,23 @@ def test_softmax_trains_on_tokens_unasked(tmp_path):
     out = tmp_path / "run.npz"
     assert main(["simulate", *SHORT, "--softmax", "--out", str(out)]) == 0
     assert load(out).settings["engine"] == "tokens"
+
+
+def test_simulate_replaces_a_file_only_if_it_is_told_to(capsys, tmp_path, monkeypatch):
+    out = tmp_path / "run.npz"
+    assert main(["simulate", *SHORT, "--seed", "1", "--out", str(out)]) == 0
+    before = out.read_bytes()
+    with monkeypatch.context() as refusing:
+        refusing.setattr("attndyn.simulate.prompts.Prompts.chunks", None)  # it does not begin
+        assert main(["simulate", *SHORT, "--seed", "2", "--out", str(out)]) == ExitStatus.NOT_DONE
+    shown = capsys.readouterr().err
+    assert shown == f"attndyn: {out} is there already: pass --force to replace it, or choose another name\n"
+    assert out.read_bytes() == before
+    assert main(["simulate", *SHORT, "--seed", "2", "--out", str(out), "--force"]) == 0
+    assert load(out).settings["seed"] == 2
+    assert (
+        main(["simulate", *SHORT, "--out", str(tmp_path / "new.npz"), "--force"]) == 0
+    )
 
 
 def test_an_interrupted_simulation_goes_on_from_its_checkpoint(tmp_path):

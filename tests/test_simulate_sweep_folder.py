@@ -1,6 +1,7 @@
 """The folder of a sweep: what it holds, what it refuses, what resuming makes, and what is read from it."""
 
 import json
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -97,6 +98,43 @@ def test_a_folder_that_holds_anything_else_is_refused(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=f"begun with other code .attndyn {attndyn.__version__}.: finish it there"):
         make(SMALL, tmp_path / "out", resume=True)
     assert everything(tmp_path) == before
+
+
+def test_a_second_process_is_told_that_the_folder_is_taken(tmp_path):
+    """While the first one works, whether it resumes and whichever sweep it brings; then the folder is free."""
+    begin = "import sys; from attndyn.simulate.sweep_folder import claimed; from attndyn.simulate import Sweep\n"
+    hold = "with claimed(sys.argv[1], Sweep.from_toml(sys.argv[2]), True): print('taken', flush=True); input()"
+    command = [sys.executable, "-c", begin + hold, str(tmp_path), SMALL.to_toml()]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout.readline() == "taken\n"
+        before = everything(tmp_path)
+        for sweep, resume in ((SMALL, False), (SMALL, True), (changed(grid={"seed": [0, 1]}), False)):
+            with pytest.raises(ValueError, match=r"another process sweeps into .* now: wait until it has ended"):
+                make(sweep, tmp_path, resume=resume)
+        assert everything(tmp_path) == before
+        first.communicate("\n", timeout=60)
+    assert make(SMALL, tmp_path, resume=True) == (3, 3, 0)
+    assert not (tmp_path / ".sweep.lock").exists()
+
+
+def test_a_process_that_is_killed_leaves_no_lock(tmp_path):
+    (tmp_path / ".sweep.lock").touch()
+    assert make(SMALL, tmp_path, resume=True) == (3, 3, 0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "runs", "sweep.json"]
+
+
+def test_of_many_processes_that_begin_at_once_one_sweeps(tmp_path):
+    """The others say why; nothing is made twice, and nothing is lost."""
+    call = "import sys; from attndyn.simulate import Sweep, run_sweep\n"
+    call += "print(run_sweep(Sweep.from_toml(sys.argv[2]), sys.argv[1], workers=1).simulated)"
+    command = [sys.executable, "-c", call, str(tmp_path / "out"), SMALL.to_toml()]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen(command, **pipes) for _ in range(4)]
+    said = [process.communicate(timeout=120) for process in processes]
+    assert [out for out, _ in said if out] == ["3\n"]
+    reasons = [error.strip().splitlines()[-1] for out, error in said if not out]
+    assert all("another process sweeps into" in each or "holds this sweep already" in each for each in reasons)
+    assert len(list((tmp_path / "out" / "runs").iterdir())) == 3
 
 
 def test_runs_that_share_data_share_its_statistics(tmp_path, monkeypatch):
