@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .exit_status import ExitStatus
 from .options import (
     ContextLength,
     Divisor,
@@ -89,8 +90,8 @@ def derive(
 def check(
     file: Annotated[Path, typer.Argument(help="A TOML file with a task, a model and statements.")],
     json: Json = False,
-) -> int:
-    """Prove or refute the statements of a file; exit 0 only if each is found as it is expected."""
+) -> ExitStatus:
+    """Prove or refute the statements of a file, or say where they are undefined."""
     from json import dumps
 
     from ..compare.statement_file import load_statements
@@ -104,4 +105,12 @@ def check(
             print(f"{name}: {finding}{'' if answer.holds else f' (expected: {expected})'}", flush=True)
     if json:
         print(dumps(rows))
-    return 0 if all(row["holds"] for row in rows) else 1
+    return _worst([str(row["level"]) for row in rows if not row["holds"]])
+
+
+def _worst(unexpected: list[str]) -> ExitStatus:
+    """The exit status for the levels of statements that are not as expected."""
+    of_level = {"undecided": ExitStatus.UNDECIDED, "undefined": ExitStatus.UNDEFINED}
+    found = {of_level.get(level, ExitStatus.OTHER_THAN_EXPECTED) for level in unexpected}
+    by_weight = (ExitStatus.OTHER_THAN_EXPECTED, ExitStatus.UNDEFINED, ExitStatus.UNDECIDED)
+    return next((status for status in by_weight if status in found), ExitStatus.AS_EXPECTED)

@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import sympy as sp
 
@@ -15,6 +15,7 @@ from ..simulate.files import AnyPath, as_path
 from ..task import Task
 from ..theory.symbolic import (
     TIME,
+    Condition,
     Derivation,
     Finding,
     Prompt,
@@ -32,17 +33,20 @@ from ..theory.symbolic import (
     exact_task,
     read_equation,
     read_equations,
+    read_formula,
     read_latex,
     read_text,
     symbolic_task,
 )
+from ..theory.symbolic.checking import Level
+from ..theory.symbolic.domain import noted
 from ..theory.symbolic.problem import Expr
+from ..theory.symbolic.statements import Identity
 from .symbol_names import free_length, numbers_of, real_symbols, symbols_of
 from .user_code import load_model
 
-Reader = Callable[..., Any]
-
-_SYNTAXES: dict[str, Reader] = {"text": read_text, "latex": read_latex}
+_SYNTAXES = ("text", "latex")
+_LEVELS = get_args(Level)
 _TABLES = ("ansatz", "equations", "values", "course", "start")
 """What has a formula for each of several symbols."""
 
@@ -70,11 +74,17 @@ _KINDS = {
 
 
 class Entry(NamedTuple):
-    """A statement of a file under its name, and whether its author expects it to be proved or refuted."""
+    """A statement of a file under its name, and the level at which its author expects it.
+
+    `conditions` are those of its formulas as they are written; `repeated` says of what is stated twice that both
+    are the same.
+    """
 
     name: str
     statement: Statement
     expected: str
+    conditions: tuple[Condition, ...] = ()
+    repeated: tuple[Identity, ...] = ()
 
 
 class Answer(NamedTuple):
@@ -98,7 +108,9 @@ class StatementFile:
 
     def answers(self) -> Iterator[Answer]:
         """What becomes of each statement, in the order of the file, as soon as it is known."""
-        return (Answer(entry, check(entry.statement, self.derivation)) for entry in self.entries)
+        for entry in self.entries:
+            finding = check(entry.statement, self.derivation, entry.conditions, entry.repeated)
+            yield Answer(entry, finding)
 
 
 def load_statements(path: AnyPath) -> StatementFile:
@@ -187,15 +199,18 @@ class _Book:
 
     def entry(self, name: str, table: dict[str, Any]) -> Entry:
         """One table [[statement]]; ValueError names the statement and the culprit."""
+        repeated: list[Identity] = []
         try:
             expected = table.get("expected", "proved")
-            if expected not in ("proved", "refuted"):
-                raise ValueError(f"expected must be proved or refuted, not {expected!r}")
-            return Entry(name, self._statement(table), expected)
+            if expected not in _LEVELS:
+                raise ValueError(f"expected must be one of {', '.join(_LEVELS)}, not {expected!r}")
+            with noted() as conditions:
+                statement = self._statement(table, repeated)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
+        return Entry(name, statement, expected, tuple(conditions), tuple(repeated))
 
-    def _statement(self, table: dict[str, Any]) -> Statement:
+    def _statement(self, table: dict[str, Any], repeated: list[Identity]) -> Statement:
         kind = table.get("kind")
         if not isinstance(kind, str) or kind not in _KINDS:
             raise ValueError(f"kind must be one of {', '.join(_KINDS)}, not {kind!r}")
@@ -210,9 +225,9 @@ class _Book:
         for part in given:
             if isinstance(table[part], dict) and part not in _TABLES:
                 raise ValueError(f"{part} must be one formula, not a table")
-        return make(**{part: self._read(part, table[part], own) for part in given})
+        return make(**{part: self._read(part, table[part], own, repeated) for part in given})
 
-    def _read(self, part: str, source: object, own: list[Expr]) -> Any:
+    def _read(self, part: str, source: object, own: list[Expr], repeated: list[Identity]) -> Any:
         """What a part of a statement says: an expression, or expressions by symbol from a table or a block."""
         if part not in _TABLES:
             return self._expression(source, own)
@@ -226,9 +241,10 @@ class _Book:
         constants: set[Expr] = set()
         for name, formula in source.items():
             symbol, constant = self._left(name, own) if rates else (self._expression(name, own), sp.Integer(1))
-            if symbol in found:
-                raise ValueError(f"{part} has two formulas for {symbol}")
-            found[symbol] = self._expression(formula, own) / constant
+            value = self._expression(formula, own) / constant
+            if symbol in found:  # under two spellings of its name
+                repeated.append(Identity(f"{symbol}, which is stated twice,", found[symbol], value))
+            found.setdefault(symbol, value)
             constants |= constant.free_symbols
         if moving := constants & found.keys():
             raise ValueError(f"a rate may have a constant before it, and {min(moving, key=str)} moves")
@@ -243,17 +259,18 @@ class _Book:
         return equation[0], 1 / equation[1]
 
     def _expression(self, source: object, own: list[Expr]) -> Expr:
-        return _SYNTAXES[self.syntax](str(source), *self._known(own))
+        symbols, known = self._known(own)
+        return (read_latex if self.syntax == "latex" else read_text)(str(source), symbols, known)
 
     def _known(self, own: list[Expr]) -> tuple[list[Expr], dict[str, Expr]]:
-        """The symbols of a statement, and the numbers and definitions by name."""
+        """The symbols of a statement, and the numbers and definitions by name; these with their conditions."""
         symbols = [*symbols_of(self.derivation), TIME, *own]
         known = numbers_of(self.derivation.task)
         for name, meaning in self.definitions.items():
             try:
-                value = _SYNTAXES[self.syntax](str(meaning), symbols, known)
+                formula = read_formula(str(meaning), symbols, known, latex=self.syntax == "latex")
             except ValueError as error:
                 raise ValueError(f"definition {name}: {error}") from None
-            if known.setdefault(name, value) != value:
-                raise ValueError(f"definition {name}: it is {known[name]} in the task, not {value}")
+            if known.setdefault(name, formula) not in (formula, formula.expression):
+                raise ValueError(f"definition {name}: it is {known[name]} in the task, not {formula.expression}")
         return symbols, known

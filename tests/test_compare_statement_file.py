@@ -134,7 +134,7 @@ BAD = {
     "kind must be one of loss, motion": {"statement": [GOOD | {"kind": "law"}]},
     "a statement of kind invariant needs quantity": {"statement": [{"kind": "invariant"}]},
     "a statement of kind invariant has no field rate": {"statement": [GOOD | {"rate": "1"}]},
-    "expected must be proved or refuted": {"statement": [GOOD | {"expected": "true"}]},
+    "expected must be one of proved, refuted, undefined, undecided": {"statement": [GOOD | {"expected": "true"}]},
     "two statements have the name 'a'": {"statement": [GOOD | {"name": "a"}, GOOD | {"name": "a"}]},
     'unknown symbol "vlaue_1_2" (did you mean value_1_2': {"statement": [GOOD | {"quantity": "vlaue_1_2"}]},
     "names must be a list": {"statement": [GOOD | {"amplitudes": "v"}]},

@@ -164,7 +164,7 @@ WRONG = {
         ("v**(1/13)", "not 1/13"),
         ("1/(v - v)", "division by zero, at position 2"),
         ("sqrt(-2)", "is no real number"),
-        ("(-8)**(1/3)", "is no real number"),
+        ("(-8)**(1/4)", "is no real number"),
         ("log(0)", "the logarithm of zero is not finite"),
         ("I*v", 'unknown symbol "I"'),
         ("average(w_1)", "w_1 is no variable of a token of the context.*at position 1"),

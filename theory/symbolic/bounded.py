@@ -1,4 +1,8 @@
-"""Arithmetic on expressions that refuses to make what is too large, infinite or not real."""
+"""Arithmetic on expressions that refuses to make what is too large, and notes where it is infinite or not real.
+
+Roots are those of real numbers: the cube root of −8 is −2. What has no value for any values of its symbols is
+refused; where the conditions of a formula are asked for (`domain.noted`), it is noted, and a number stands for it.
+"""
 
 from collections.abc import Sequence
 from math import ceil, comb, prod
@@ -6,6 +10,8 @@ from typing import NamedTuple
 
 import sympy as sp
 
+from .domain import Condition, note, of_power
+from .odd_roots import odd_power
 from .problem import Expr, average
 
 MAX_POWER, MAX_ROOT = 64, 12
@@ -74,12 +80,13 @@ def power(base: Expr, exponent: Expr) -> Expr:
         raise ValueError(
             f"an exponent must be a rational number p/q with |p| ≤ {MAX_POWER} and q ≤ {MAX_ROOT}, not {exponent}"
         )
+    is_noted = note(*of_power(base, exponent))
     if base == 0 and exponent < 0:
-        raise ValueError("division by zero")
+        return _stand_in("division by zero", is_noted)
     _require(_power(size(base), exponent), _LARGEST)
     if not exponent.is_Integer:
         _require(size(base), _INSIDE)
-    return _real(sp.Pow(base, exponent))
+    return _real(odd_power(base, exponent) if exponent.q % 2 else sp.Pow(base, exponent), is_noted)
 
 
 def function(name: str, argument: Expr) -> Expr:
@@ -97,9 +104,12 @@ def function(name: str, argument: Expr) -> Expr:
         raise ValueError(f"{name} of a constant must be one of roots and rational numbers, not of {argument}")
     if name in _EXPONENTIALS and argument.has(sp.log):
         raise ValueError(f"{name} of a logarithm must be written as a power")
-    if name in ("log", "ln") and argument == 0:
-        raise ValueError("the logarithm of zero is not finite")
-    return _real(getattr(sp, {"ln": "log", "arctan": "atan"}.get(name, name))(argument))
+    is_noted = False
+    if name in ("log", "ln"):
+        is_noted = note(Condition("positive", argument, f"{name}({{}})"))
+        if argument == 0:
+            return _stand_in("the logarithm of zero is not finite", is_noted)
+    return _real(getattr(sp, {"ln": "log", "arctan": "atan"}.get(name, name))(argument), is_noted)
 
 
 def _product(parts: Sequence[Size]) -> Size:
@@ -124,8 +134,16 @@ def _require(found: Size, allowed: Size = _LARGEST) -> None:
             raise ValueError(f"too large an expression: {name} may be {limit} here, not {value}")
 
 
-def _real(expression: Expr) -> Expr:
+def _real(expression: Expr, is_noted: bool) -> Expr:
+    """The expression; where it is never real, its conditions say so if they are noted, and else ValueError."""
     complex_number = expression.is_number and expression.is_real is False
     if complex_number or expression.has(sp.I, sp.nan, sp.zoo, sp.oo, -sp.oo):
-        raise ValueError(f"{expression} is no real number")
+        return _stand_in(f"{expression} is no real number", is_noted)
     return _within(expression)
+
+
+def _stand_in(mistake: str, is_noted: bool) -> Expr:
+    """A number for what has no value, so that the rest of the formula is read; ValueError if nobody would know."""
+    if not is_noted:
+        raise ValueError(mistake)
+    return sp.Integer(1)

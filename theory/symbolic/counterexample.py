@@ -1,16 +1,16 @@
 """Small rational points at which two expressions differ."""
 
 from collections.abc import Iterable, Iterator
-from itertools import count, islice
-from math import gcd
+from itertools import islice
 
 import sympy as sp
 
-from .exact import is_zero
+from .admitted import Admitted, Point
+from .domain import Condition
+from .exact import number_sign
 from .problem import Expr
 from .signs import roots_in
 
-Point = dict[Expr, Expr]
 Domains = dict[Expr, list[Expr]]
 
 TRIED = 160
@@ -23,84 +23,134 @@ FEW = 8
 """Points that are tried before any other thing: most mistakes show there."""
 
 
+class Difference:
+    """Two expressions, and where they may be compared: points that are `admitted` and fulfil the `conditions`.
+
+    Positive symbols get positive numbers, whole ones whole numbers, the fraction of a task one from 0 to 1.
+
+    >>> a, b = sp.symbols("a b", positive=True)
+    >>> Difference(a * b, a + b - 1).smallest()
+    {a: 2, b: 2}
+    """
+
+    def __init__(
+        self,
+        derived: Expr,
+        claimed: Expr,
+        conditions: Iterable[Condition] = (),
+        admitted: Admitted | None = None,
+    ) -> None:
+        self.derived, self.claimed = derived, claimed
+        self.conditions = tuple(conditions)
+        self.admitted = admitted or Admitted()
+        symbols = derived.free_symbols | claimed.free_symbols
+        symbols = symbols.union(*(condition.expression.free_symbols for condition in self.conditions))
+        self.domains = numbers_of(symbols, self.admitted)
+
+    def smallest(self) -> Point | None:
+        """The smallest nice point at which they differ, by an exact test; None if nothing was found.
+
+        Where there are roots, their radicands are made perfect powers if a small point does that.
+        """
+        for start in (*islice(self._rational_points(), 1), {}):
+            rest = {symbol: numbers for symbol, numbers in self.domains.items() if symbol not in start}
+            point = self._first(start, rest) or self._completed(start, rest, iter(range(POINTS)))
+            if point is not None:
+                return {symbol: point[symbol] for symbol in self.domains}
+        return None
+
+    def shows_soon(self) -> bool:
+        """Whether they differ at one of the first few points: a proof that they are not identical."""
+        return self._first({}, self.domains) is not None
+
+    def at(self, point: Point) -> bool:
+        """Whether both are defined and real at a point that has every symbol, and differ there."""
+        return (
+            self.admitted.admits(point)
+            and all(fulfils(each, point) for each in self.conditions)
+            and self._differ(point)
+        )
+
+    def _differ(self, point: Point) -> bool:
+        """Whether they differ at a point, as numbers or identically in the symbols that are left."""
+        derived, claimed = self.derived.xreplace(point), self.claimed.xreplace(point)
+        if derived.has(sp.zoo, sp.nan) or claimed.has(sp.zoo, sp.nan):
+            return False
+        try:
+            return number_sign(derived - claimed) != 0
+        except ValueError:
+            return False
+
+    def _first(self, start: Point, rest: Domains) -> Point | None:
+        """The first of few small points at which the two differ."""
+        points = (start | point for point in islice(graded(rest), POINTS))
+        few = islice((point for point in points if self.admitted.admits(point)), FEW)
+        return next((point for point in few if self.at(point)), None)
+
+    def _completed(self, point: Point, rest: Domains, tries: Iterator[int]) -> Point | None:
+        """The first numbers for the remaining symbols that leave the two different, one symbol after the other."""
+        if next(tries, None) is None:
+            return None
+        if not rest:
+            return point if self.at(point) else None
+        if not self._may_differ(point):
+            return None
+        symbol, *others = rest
+        for number in rest[symbol]:
+            found = self._completed(point | {symbol: number}, {other: rest[other] for other in others}, tries)
+            if found is not None:
+                return found
+        return None
+
+    def _may_differ(self, point: Point) -> bool:
+        """Whether anything is left of the difference in the symbols that have no number yet."""
+        left = self.derived.xreplace(point) - self.claimed.xreplace(point)
+        return bool(left != 0) and not left.has(sp.zoo, sp.nan)
+
+    def _rational_points(self) -> Iterator[Point]:
+        """Points of the symbols under roots at which no root is left."""
+        pair = (self.derived, self.claimed)
+        roots = [root for expression in pair for root in roots_in(expression)]
+        symbols = set().union(*(root.free_symbols for root in roots))
+        rooted = {symbol: numbers for symbol, numbers in self.domains.items() if symbol in symbols}
+        for point in islice(graded(rooted), POINTS if roots else 0):
+            if not any(roots_in(expression.xreplace(point)) for expression in pair):
+                yield point
+
+
 def differing_point(derived: Expr, claimed: Expr, fraction: Expr | None = None) -> Point | None:
     """The smallest nice point at which two expressions that are not identical differ, by an exact test.
-
-    Positive symbols get positive numbers, whole ones whole numbers, `fraction` one from 0 to 1. Where there are
-    roots, their radicands are made perfect powers if a small point does that. None if nothing was found.
 
     >>> a, b = sp.symbols("a b", positive=True)
     >>> differing_point(a * b, a + b - 1)
     {a: 2, b: 2}
     """
-    domains = _domains(derived.free_symbols | claimed.free_symbols, fraction)
-    for start in (*islice(_rational_points((derived, claimed), domains), 1), {}):
-        pair = derived.xreplace(start), claimed.xreplace(start)
-        rest = {symbol: numbers for symbol, numbers in domains.items() if symbol not in start}
-        point = _first(*pair, rest) or _completed(*pair, rest, iter(range(POINTS)))
-        if point is not None:
-            return {symbol: (start | point)[symbol] for symbol in domains}
-    return None
+    return Difference(derived, claimed, admitted=Admitted(fraction)).smallest()
 
 
 def differ_at_small_points(derived: Expr, claimed: Expr, fraction: Expr | None = None) -> bool:
     """Whether two expressions differ at one of the first few points: a proof that they are not identical."""
-    return _first(derived, claimed, _domains(derived.free_symbols | claimed.free_symbols, fraction)) is not None
+    return Difference(derived, claimed, admitted=Admitted(fraction)).shows_soon()
 
 
-def point_below(expression: Expr, fraction: Expr | None = None) -> Point | None:
-    """A small point at which an expression is below zero, or None within the points that are tried."""
-    points = islice(_graded(_domains(expression.free_symbols, fraction)), POINTS)
-    return next((point for point in points if expression.xreplace(point).is_negative), None)
-
-
-def _domains(symbols: Iterable[Expr], fraction: Expr | None) -> Domains:
-    return {symbol: list(islice(_numbers(symbol, fraction), TRIED)) for symbol in sorted(symbols, key=str)}
-
-
-def _first(derived: Expr, claimed: Expr, domains: Domains) -> Point | None:
-    """The first of few small points at which the two differ."""
-    points = islice(_graded(domains), FEW)
-    return next((point for point in points if _differ(derived.xreplace(point), claimed.xreplace(point))), None)
-
-
-def _completed(derived: Expr, claimed: Expr, rest: Domains, tries: Iterator[int]) -> Point | None:
-    """The first numbers for the remaining symbols that leave the two different, one symbol after the other."""
-    if next(tries, None) is None or not _differ(derived, claimed):
-        return None
-    if not rest:
-        return {}
-    symbol, *others = rest
-    for number in rest[symbol]:
-        value = {symbol: number}
-        pair = derived.xreplace(value), claimed.xreplace(value)
-        found = _completed(*pair, {other: rest[other] for other in others}, tries)
-        if found is not None:
-            return value | found
-    return None
-
-
-def _differ(derived: Expr, claimed: Expr) -> bool:
-    """Whether both are defined and real, and not identical."""
-    if derived.has(sp.zoo, sp.nan) or claimed.has(sp.zoo, sp.nan):
-        return False
+def fulfils(condition: Condition, point: Point) -> bool:
+    """Whether a condition is certain to hold at a point that has every symbol of it."""
     try:
-        return not is_zero(derived - claimed)
+        side = number_sign(condition.expression.xreplace(point))
     except ValueError:
         return False
+    return {"nonzero": side != 0, "nonnegative": side >= 0, "positive": side > 0, "function": False}[condition.kind]
 
 
-def _rational_points(pair: tuple[Expr, Expr], domains: Domains) -> Iterator[Point]:
-    """Points of the symbols under roots at which no root is left."""
-    roots = [root for expression in pair for root in roots_in(expression)]
-    symbols = set().union(*(root.free_symbols for root in roots))
-    rooted = {symbol: numbers for symbol, numbers in domains.items() if symbol in symbols}
-    for point in islice(_graded(rooted), POINTS if roots else 0):
-        if not any(roots_in(expression.xreplace(point)) for expression in pair):
-            yield point
+def numbers_of(symbols: Iterable[Expr], admitted: Admitted, borders: bool = False) -> Domains:
+    """The numbers that are tried for each symbol, simplest first; with `borders` also 0 and 1 where they are."""
+    return {
+        symbol: [*(admitted.borders(symbol) if borders else ()), *islice(admitted.numbers(symbol), TRIED)]
+        for symbol in sorted(symbols, key=str)
+    }
 
 
-def _graded(domains: Domains) -> Iterator[Point]:
+def graded(domains: Domains) -> Iterator[Point]:
     """Points by how far their numbers stand down the lists, all together."""
     for total in range(TRIED):
         for places in _compositions(total, len(domains)):
@@ -114,21 +164,3 @@ def _compositions(total: int, parts: int) -> Iterator[tuple[int, ...]]:
         return
     for first in range(total + 1):
         yield from ((first, *rest) for rest in _compositions(total - first, parts - 1))
-
-
-def _numbers(symbol: Expr, fraction: Expr | None) -> Iterator[Expr]:
-    """1, 2, 1/2, 3, 3/2, 1/3, 2/3, −1, … as far as the symbol may be that."""
-    for size in count(1):
-        near = [sp.Integer(size)] if symbol.is_integer else _of_height(size)
-        if symbol == fraction:
-            near = [number for number in near if number < 1]
-        elif not symbol.is_positive:
-            near = [*near, *(-number for number in _of_height(size - 2))]
-        yield from near
-
-
-def _of_height(size: int) -> list[Expr]:
-    """Positive rationals whose larger part is this number."""
-    others = [other for other in range(size, 0, -1) if gcd(size, other) == 1]
-    above = [sp.Rational(size, other) for other in reversed(others)]
-    return above + [1 / number for number in reversed(above) if number != 1]

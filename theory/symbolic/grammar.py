@@ -7,6 +7,7 @@ from typing import Any
 import sympy as sp
 
 from .bounded import MAX_NUMBER, added, function, inverse, multiplied, power
+from .domain import meaning
 from .problem import Expr
 from .tokens import FUNCTIONS, OPEN, Token, clipped, mistake
 from .two_readings import refuse_open_roots
@@ -145,7 +146,7 @@ class TextGrammar:
         """The meaning of a name."""
         if name not in self.names:
             raise self.unknown(name, token)
-        return self.names[name]
+        return meaning(self.names[name])
 
     def unknown(self, name: object, token: Token) -> ValueError:
         """The error for an unknown name, with those that are spelled nearly so."""

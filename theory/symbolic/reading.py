@@ -7,6 +7,7 @@ from types import MappingProxyType
 import sympy as sp
 
 from .bounded import inverse, multiplied
+from .domain import Formula, noted
 from .grammar import TextGrammar
 from .latex_grammar import LatexGrammar
 from .notation import Name, readings
@@ -14,7 +15,7 @@ from .problem import Expr
 from .tokens import Token, latex_tokens, mistake, text_tokens, without_lines
 
 Definitions = Mapping[str, Expr]
-"""Abbreviations of the user's own: name, as in text, → expression."""
+"""Abbreviations of the user's own: name, as in text, → expression, or `Formula` with its conditions."""
 
 _NONE: Definitions = MappingProxyType({})
 
@@ -45,6 +46,24 @@ def read_latex(source: str, symbols: Iterable[Expr], definitions: Definitions = 
     lambda_1**2*(1 - value_1_2)/2
     """
     return _latex(without_lines(latex_tokens(source)), symbols, definitions).whole()
+
+
+def read_formula(
+    source: str, symbols: Iterable[Expr], definitions: Definitions = _NONE, *, latex: bool = False
+) -> Formula:
+    """What `read_text` or `read_latex` reads, with the conditions under which it has a finite real value.
+
+    What cancels or is multiplied by zero counts as well. Definitions may be such formulas, too: their conditions
+    count where they are used. What has no value anywhere is no error here but a condition that is never fulfilled.
+
+    >>> x = sp.Symbol("x", real=True)
+    >>> formula = read_formula("x/x + 0*log(x)", [x])
+    >>> formula.expression, [str(condition) for condition in formula.conditions]
+    (1, ['1/x divides by zero', 'log(x) is the logarithm of a number that is not positive'])
+    """
+    with noted() as conditions:
+        expression = (read_latex if latex else read_text)(source, symbols, definitions)
+    return Formula(expression, tuple(conditions))
 
 
 def read_equation(

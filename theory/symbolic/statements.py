@@ -1,7 +1,7 @@
 """What a user may state about a derivation, and the identities that a statement is made of."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from typing import get_args
 
@@ -9,10 +9,9 @@ import sympy as sp
 
 from .derivation import Derivation
 from .problem import Expr, N
-from .signs import roots_in
 
-TIME = sp.Symbol("t", real=True)
-"""Flow time, in which a stated course is written."""
+TIME = sp.Symbol("t", nonnegative=True)
+"""Flow time from the start on, in which a stated course is written."""
 
 
 @dataclass(frozen=True)
@@ -78,12 +77,11 @@ Statement = StatedLoss | StatedMotion | StatedInvariant | StatedReduction | Stat
 
 @dataclass(frozen=True, eq=False)
 class Identity:
-    """`what` was `derived` is stated to equal what is `claimed`, or with `at_least` not to be less, identically."""
+    """`what` was `derived` is stated to equal what is `claimed`, identically."""
 
     what: str
     derived: Expr
     claimed: Expr
-    at_least: bool = False
 
 
 def identities(statement: Statement, derivation: Derivation) -> tuple[Identity, ...]:
@@ -93,6 +91,15 @@ def identities(statement: Statement, derivation: Derivation) -> tuple[Identity, 
     not exact. A statement of text is read by `read_text` and `read_latex` first.
     """
     return tuple(_parts(statement, derivation))
+
+
+def formulas(statement: Statement) -> tuple[Expr, ...]:
+    """Every expression that a statement holds, in the order of its fields."""
+    found: list[object] = []
+    for field in fields(statement):
+        value = getattr(statement, field.name)
+        found += value.values() if isinstance(value, Mapping) else [value]
+    return tuple(sp.sympify(value, strict=True) for value in found if value is not None)
 
 
 def _parts(statement: object, derivation: Derivation) -> Iterator[Identity]:
@@ -166,13 +173,6 @@ def _fixed_point(statement: StatedFixedPoint, derivation: Derivation) -> Iterato
         _weight(weight, derivation): _exact(f"the value of {weight}", value, known)
         for weight, value in statement.values.items()
     }
-    unreal = {weight: sp.im(value) for weight, value in values.items() if value.has(sp.I)}
-    if unreal:
-        yield from (Identity(f"the imaginary part of {weight}", im, sp.Integer(0)) for weight, im in unreal.items())
-        return
-    for base, weight in {root.base: weight for weight, value in values.items() for root in roots_in(value)}.items():
-        if not base.is_nonnegative:
-            yield Identity(f"the radicand {base} of {weight}", base, sp.Integer(0), at_least=True)
     for weight, derived in derivation.flow.items():
         yield Identity(f"d {weight}/dt at the point", _at(derived, values, derivation), sp.Integer(0))
     if statement.loss is not None:

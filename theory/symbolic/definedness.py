@@ -1,0 +1,155 @@
+"""Whether a condition holds for all values that its symbols admit: proved, or broken at a point."""
+
+from collections.abc import Iterator
+from itertools import islice, pairwise
+
+import sympy as sp
+
+from .admitted import Admitted, Point
+from .counterexample import graded, numbers_of
+from .domain import Condition
+from .exact import number_sign
+from .problem import Expr
+from .signs import is_nonnegative, is_nonzero, is_positive
+
+_POINTS = 150  # that are tried as they come
+_LINES = 24  # points from which one symbol after the other is solved for
+_HIGHEST_DEGREE = 40  # of a polynomial whose real roots are isolated
+_SAMPLES = 12  # along a line on which a sign may change
+
+
+def is_met(condition: Condition, admitted: Admitted) -> bool:
+    """Whether a condition is proved for all admitted values.
+
+    >>> x = sp.Symbol("x", positive=True)
+    >>> [is_met(Condition("nonzero", expression), Admitted()) for expression in (x + 1, x - 1)]
+    [True, False]
+    """
+    proof = {"nonzero": is_nonzero, "positive": is_positive, "nonnegative": is_nonnegative}.get(condition.kind)
+    if proof is None or condition.expression.has(sp.zoo, sp.nan, sp.oo, -sp.oo, sp.I):
+        return False
+    known = admitted.in_positive_symbols(condition.expression)
+    if not proof(known):
+        return False
+    fraction = admitted.fraction
+    if fraction is None or not condition.expression.has(fraction):
+        return True
+    return is_met(condition._replace(expression=condition.expression.xreplace({fraction: sp.Integer(1)})), admitted)
+
+
+def broken_at(condition: Condition, admitted: Admitted) -> Point | None:
+    """A point that is admitted and where the condition does not hold; None if none was found.
+
+    Small points first; then points on lines through them where the expression is zero or changes its sign.
+
+    >>> x, y = sp.symbols("x y", positive=True)
+    >>> broken_at(Condition("nonzero", x**2 - 2), Admitted())
+    {x: sqrt(2)}
+    >>> broken_at(Condition("nonnegative", x - 100 * y), Admitted())
+    {x: 1, y: 1}
+    """
+    if condition.kind == "function":
+        return None
+    if condition.expression.has(sp.zoo, sp.nan, sp.oo, -sp.oo, sp.I):
+        return None
+    domains = numbers_of(condition.expression.free_symbols, admitted, borders=True)
+    points = (point for point in graded(domains) if admitted.admits(point))
+    tried = list(islice(points, _POINTS))
+    for point in tried:
+        if _breaks(condition, point):
+            return point
+    for point, is_zero in _on_lines(condition.expression, tried[:_LINES]):
+        broken = is_zero and condition.kind != "nonnegative"
+        if admitted.admits(point) and _in_range(point) and (broken or _breaks(condition, point)):
+            return point
+    return None
+
+
+def _breaks(condition: Condition, point: Point) -> bool:
+    value = condition.expression.xreplace(point)
+    if value.has(sp.zoo, sp.nan):
+        return False
+    try:
+        side = number_sign(value)
+    except ValueError:
+        return False
+    return {"nonzero": side == 0, "nonnegative": side < 0, "positive": side <= 0}[condition.kind]
+
+
+def _in_range(point: Point) -> bool:
+    """Whether each symbol may have its number."""
+    for symbol, number in point.items():
+        try:
+            side = number_sign(number)
+        except ValueError:
+            return False
+        if symbol.is_integer and not number.is_Integer:
+            return False
+        if (symbol.is_positive and side <= 0) or (symbol.is_nonnegative and side < 0):
+            return False
+    return True
+
+
+def _on_lines(expression: Expr, starts: list[Point]) -> Iterator[tuple[Point, bool]]:
+    """Points where the expression vanishes along one symbol, with True, and between those, with False."""
+    for start in starts:
+        for symbol in start:
+            others = {other: number for other, number in start.items() if other != symbol}
+            zeros, between = _special_numbers(expression.xreplace(others), symbol)
+            yield from ((start | {symbol: number}, True) for number in zeros)
+            yield from ((start | {symbol: number}, False) for number in between)
+
+
+def _special_numbers(expression: Expr, symbol: Expr) -> tuple[list[Expr], list[Expr]]:
+    """Zeros of a function of one symbol in closed form, and rational numbers between them."""
+    if not expression.has(symbol):
+        return [], []
+    exponential, rate = _by_exponential(expression, symbol)
+    unknown = symbol if rate is None else exponential
+    in_unknown = expression if rate is None else _in_exponential(expression, rate, symbol, unknown)
+    polynomial = _numerator(in_unknown, unknown)
+    if polynomial is None:
+        return [], []
+    zeros = sorted(set(polynomial.real_roots()))
+    between = [sp.nsimplify((one + other).evalf(15) / 2, rational=True) for one, other in pairwise(zeros)]
+    if rate is None:
+        return zeros, between
+    return [sp.log(zero) / rate for zero in zeros if zero > 0], [
+        sp.log(each) / rate for each in between if each > 0
+    ]
+
+
+def _numerator(expression: Expr, symbol: Expr) -> Expr | None:
+    """The numerator as a polynomial with rational coefficients of moderate degree, or None."""
+    top, _ = sp.fraction(sp.together(expression))
+    if not top.is_polynomial(symbol):
+        return None
+    polynomial = sp.Poly(top, symbol)
+    if not (polynomial.domain.is_ZZ or polynomial.domain.is_QQ) or not 0 < polynomial.degree() <= _HIGHEST_DEGREE:
+        return None
+    return polynomial
+
+
+def _by_exponential(expression: Expr, symbol: Expr) -> tuple[Expr, Expr | None]:
+    """A symbol for e^(c x), and the c of which all exponents are whole multiples, or None."""
+    exponential = sp.Dummy("E", positive=True)
+    arguments = [node.args[0] for node in expression.atoms(sp.exp) if node.has(symbol)]
+    rates = [argument.coeff(symbol) for argument in arguments]
+    if not rates or any(sp.expand(a - r * symbol).has(symbol) for a, r in zip(arguments, rates, strict=True)):
+        return exponential, None
+    ratios = [rate / rates[0] for rate in rates]
+    if not all(ratio.is_Rational and ratio != 0 for ratio in ratios):
+        return exponential, None
+    scale = sp.ilcm(1, *(ratio.q for ratio in ratios))
+    return exponential, rates[0] / scale
+
+
+def _in_exponential(expression: Expr, rate: Expr, symbol: Expr, exponential: Expr) -> Expr:
+    """The expression with E for e^(c x)."""
+    return expression.replace(
+        lambda node: isinstance(node, sp.exp) and node.has(symbol),
+        lambda node: (
+            exponential ** (node.args[0].coeff(symbol) / rate)
+            * sp.exp(node.args[0] - node.args[0].coeff(symbol) * symbol)
+        ),
+    )
