@@ -271,6 +271,7 @@ class _Book:
                 formula = read_formula(str(meaning), symbols, known, latex=self.syntax == "latex")
             except ValueError as error:
                 raise ValueError(f"definition {name}: {error}") from None
-            if known.setdefault(name, formula) not in (formula, formula.expression):
+            if name in known and known[name] != formula.expression:
                 raise ValueError(f"definition {name}: it is {known[name]} in the task, not {formula.expression}")
+            known.setdefault(name, formula)
         return symbols, known

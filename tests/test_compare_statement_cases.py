@@ -45,8 +45,8 @@ def test_a_table_may_have_constants_on_the_left():
     assert block("", equations={r"\dot a": right, "b": other}) == "refuted"
     with pytest.raises(ValueError, match="a rate may have a constant before it, and b moves"):
         block("", equations={r"b \dot a": right, "b": other})
-    with pytest.raises(ValueError, match="equations has two formulas for a"):
-        block("", equations={r"\dot a": right, "a": right, "b": other})
+    assert block("", equations={r"N \dot a": right, r"2 N \dot a": f"2 ({right})", "b": other}) == "proved"
+    assert block("", equations={r"N \dot a": right, "a": right, "b": other}) == "refuted"
     with pytest.raises(ValueError, match="equations must be a table of formulas, or equations in one text"):
         block("", equations=right)
 

@@ -20,7 +20,7 @@ OWN = {"": {"task", "model"}, "__main__": {"cli"}}  # what the root and the entr
 HEAVY = {"scipy", "sympy", "mpmath", "matplotlib", "rich", "typer", "xarray", "distributed", "mpi4py", "numba"}
 # Modules that must start fast, besides every __init__, and what they may load: nothing loads theory.symbolic at
 # the start, and all of it is SymPy, so its own __init__ may.
-FAST_BUT = {"cli": {"typer"}, "__main__": {"typer"}, "theory.symbolic": {"sympy"}}
+FAST_BUT = {"cli": {"typer"}, "__main__": {"typer"}, "theory.symbolic": {"sympy", "mpmath"}}  # SymPy loads mpmath
 PROVER = "theory.symbolic"  # derives the theory anew: it shares nothing with the numbers that it proves
 
 

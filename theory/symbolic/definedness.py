@@ -1,6 +1,7 @@
 """Whether a condition holds for all values that its symbols admit: proved, or broken at a point."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice, pairwise
 
 import sympy as sp
@@ -34,7 +35,7 @@ def is_met(condition: Condition, admitted: Admitted) -> bool:
     fraction = admitted.fraction
     if fraction is None or not condition.expression.has(fraction):
         return True
-    return is_met(condition._replace(expression=condition.expression.xreplace({fraction: sp.Integer(1)})), admitted)
+    return is_met(replace(condition, expression=condition.expression.xreplace({fraction: sp.Integer(1)})), admitted)
 
 
 def broken_at(condition: Condition, admitted: Admitted) -> Point | None:

@@ -7,7 +7,8 @@ noted while it is read (`noted`), and those of an expression are found in it (`c
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import sympy as sp
 
@@ -26,7 +27,8 @@ _WORDS = {
 }
 
 
-class Condition(NamedTuple):
+@dataclass(frozen=True)  # no tuple: SymPy would take its text for formulas when it compares
+class Condition:
     """What an `expression` must be, so that a part of a formula has a value; "function" is never known to hold.
 
     `form` writes that part, with the expression in place of {}.
@@ -46,7 +48,8 @@ class Condition(NamedTuple):
         return f"{shown} {words}"
 
 
-class Formula(NamedTuple):
+@dataclass(frozen=True)
+class Formula:
     """An expression, and the conditions under which the formula that it was read from has a value."""
 
     expression: Expr
