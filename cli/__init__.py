@@ -10,6 +10,7 @@ from typer.exceptions import Abort, TyperException
 from .. import __version__
 from . import evidence, formulas, runs
 from .exit_status import ExitStatus, in_words
+from .signals import ended_by_signals
 
 app = typer.Typer(
     help="Training dynamics of in-context learning in attention: theory, simulation, comparison.",
@@ -21,15 +22,22 @@ app = typer.Typer(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status. Every error is one line on standard error."""
+    with ended_by_signals() as ending:
+        try:
+            return _run(list(sys.argv[1:] if arguments is None else arguments))
+        except (KeyboardInterrupt, Abort):
+            return _complain(ending.message, ending.status)
+
+
+def _run(arguments: list[str]) -> int:
+    """Exit status of a command that nobody interrupts: errors that a user can mend are said in one line."""
     try:
-        status = app(list(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
+        status = app(arguments, standalone_mode=False)
         if status == ExitStatus.INTERRUPTED:  # typer has caught it
             raise KeyboardInterrupt
         return status if isinstance(status, int) else ExitStatus.AS_EXPECTED
     except TyperException as error:
         return _complain(error.format_message(), ExitStatus.NOT_DONE)
-    except (KeyboardInterrupt, Abort):
-        return _complain("interrupted", ExitStatus.INTERRUPTED)
     except OSError as error:
         where = f"cannot read or write {error.filename}: " if error.filename else ""
         return _complain(f"{where}{error.strerror or error}", ExitStatus.NOT_DONE)

@@ -44,7 +44,8 @@ def local_pool(workers: int | None = None) -> Iterator[Executor]:
     context, count = get_context("spawn"), workers or cores()
     listening, held = context.Pipe(duplex=False)
     with listening, held:
-        pool = ProcessPoolExecutor(count, context, _serve, (listening,))
+        with _interrupts_held():  # Python starts a process of its own here, which cleans up after the others
+            pool = ProcessPoolExecutor(count, context, _serve, (listening,))
         with _interrupts_held():
             started = [pool.submit(os.getpid) for _ in range(count)]
         try:
@@ -76,11 +77,14 @@ def _leave_with(listening: Connection) -> None:
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Ctrl-C waits: processes started here never see it, not even before they can say so."""
+    """Ctrl-C and the end of the terminal wait: processes started here never see them, not even at their beginning.
+
+    Both reach every process of a terminal, and the first process decides what they mean.
+    """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGHUP])
     try:
         yield
     finally:

@@ -95,13 +95,13 @@ def _found(runs: Runs, home: Path) -> Iterator[Outcome]:
 def _outcomes(missing: Runs, home: Path, executor: Executor | None, workers: int | None) -> Generator[Outcome]:
     """Digest of each run as soon as it is finished, and whether it diverged."""
     if executor is not None:
-        yield from _made(executor, missing, home)
+        yield from _made(executor, missing, home, cancels=True)
         return
     waiting = dict(missing)
     for chance in reversed(range(CHANCES if missing else 0)):
         try:
             with local_pool(workers if workers is not None else cores()) as pool:
-                for digest, diverged in _made(pool, waiting, home):
+                for digest, diverged in _made(pool, waiting, home, cancels=False):
                     del waiting[digest]
                     yield digest, diverged
             return
@@ -113,20 +113,26 @@ def _outcomes(missing: Runs, home: Path, executor: Executor | None, workers: int
                 yield digest, diverged
 
 
-def _made(pool: Executor, missing: Runs, home: Path) -> Iterator[Outcome]:
+def _made(pool: Executor, missing: Runs, home: Path, *, cancels: bool) -> Iterator[Outcome]:
     """The missing runs in a pool; the statistics that several of them need come first, each once."""
     data = {each.digest: data_digest(each) for each in missing.values() if each.engine == "statistics"}
     users = Counter(data.values())
     first = {data[digest]: each for digest, each in missing.items() if users[data.get(digest, "")] > 1}
-    for _ in _each(pool, _share, ((each, home, code_digest()) for each in first.values())):
+    sharing = ((each, home, code_digest()) for each in first.values())
+    for _ in _each(pool, _share, sharing, cancels=cancels):
         pass
     shares = {digest: users[data.get(digest, "")] > 1 for digest in missing}
     jobs = ((each, home, code_digest(), shares[digest]) for digest, each in missing.items())
-    yield from _each(pool, _make, jobs)
+    yield from _each(pool, _make, jobs, cancels=cancels)
 
 
-def _each(pool: Executor, work: Callable[..., Any], jobs: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
-    """Results of the jobs as they come; the first failure ends the rest."""
+def _each(
+    pool: Executor, work: Callable[..., Any], jobs: Iterable[tuple[Any, ...]], *, cancels: bool
+) -> Iterator[Any]:
+    """Results of the jobs as they come; the first failure ends the rest, which an executor of others is told.
+
+    A pool of our own ends with its workers, and its thread fails on a job that was cancelled before they are gone.
+    """
     done: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
     waiting: set[Future[Any]] = set()
     remaining = iter(jobs)
@@ -145,7 +151,7 @@ def _each(pool: Executor, work: Callable[..., Any], jobs: Iterable[tuple[Any, ..
             yield future.result()
             submit(1)
     finally:
-        for future in waiting:
+        for future in waiting if cancels else ():
             future.cancel()
 
 

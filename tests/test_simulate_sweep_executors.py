@@ -6,7 +6,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,13 +50,6 @@ def finished(folder):
     return sorted((folder / "runs").glob("[!.]*.npz"))
 
 
-def wait_for(condition, seconds=30):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it takes too long"
-        time.sleep(0.01)
-
-
 def alive(pid):
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -80,17 +72,25 @@ def children(pid):
     return found
 
 
-@contextmanager
-def begun(command, folder, count, **options):
-    """A process that sweeps, as soon as it has finished so many runs; killed in the end."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
-    try:
-        wait_for(lambda: len(finished(folder)) >= count or process.poll() is not None)
-        assert process.poll() is None
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
+@pytest.fixture
+def begun(gate, spec, wait_for):
+    """Starts a process that sweeps, and waits until it has finished so many runs: no others begin."""
+
+    @contextmanager
+    def start(out, count, *options):
+        gate.allow(count, out / "runs")
+        command = [sys.executable, str(gate.script), "sweep", str(spec), "--out", str(out), *options]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        process = subprocess.Popen(command, start_new_session=True, **pipes)
+        try:
+            wait_for(lambda: len(finished(out)) >= count or process.poll() is not None)
+            assert process.poll() is None
+            yield process
+        finally:
+            process.kill()
+            process.communicate()
+
+    return start
 
 
 def command(spec, out, *options):
@@ -100,30 +100,34 @@ def command(spec, out, *options):
 # Processes of this machine
 
 
-def test_a_killed_worker_is_replaced_once(tmp_path, spec, undisturbed):
+def test_a_killed_worker_is_replaced_once(tmp_path, begun, gate, undisturbed, hang):
     out = tmp_path / "out"
-    with begun(command(spec, out, "--workers", "2"), out, 2) as process:
+    with begun(out, 2, "--workers", "2") as process:
         os.kill(children(process.pid)[0], signal.SIGKILL)
-        shown, errors = process.communicate(timeout=60)
+        gate.open()
+        shown, errors = process.communicate(timeout=hang)
     assert (process.returncode, errors) == (0, "")
     assert shown == f"{out}: {RUNS} runs; {RUNS} simulated now\n"
     assert files(out) == undisturbed
 
 
-def test_workers_killed_again_are_said_to_be_and_resuming_goes_on(tmp_path, spec, undisturbed):
+def test_workers_killed_again_are_said_to_be_and_resuming_goes_on(
+    tmp_path, spec, begun, gate, undisturbed, wait_for, hang
+):
     out = tmp_path / "out"
-    with begun(command(spec, out, "--workers", "1"), out, 2) as process:
+    with begun(out, 2, "--workers", "1") as process:
         kill_workers(process)
+        gate.allow(4, out / "runs")
         wait_for(lambda: len(finished(out)) >= 4)
         kill_workers(process)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=hang)
     kept = len(finished(out))
     assert 4 <= kept < RUNS
     assert process.returncode == 2
     assert errors.startswith("attndyn: a worker was killed, as when memory runs out: ")
     assert f"{kept} of {RUNS} runs are finished and kept, resume to go on with fewer workers\n" in errors
     assert errors.count("\n") == 1
-    again = subprocess.run(command(spec, out, "--resume"), capture_output=True, text=True, timeout=60)
+    again = subprocess.run(command(spec, out, "--resume"), capture_output=True, text=True, timeout=hang)
     assert again.stdout == f"{out}: {RUNS} runs; {RUNS - kept} simulated now\n"
     assert files(out) == undisturbed
 
@@ -135,9 +139,9 @@ def kill_workers(process):
         os.kill(pid, signal.SIGKILL)
 
 
-def test_a_killed_driver_takes_its_workers_along_and_resuming_goes_on(tmp_path, spec, undisturbed):
+def test_a_killed_driver_takes_its_workers_along_and_resuming_goes_on(tmp_path, begun, undisturbed, wait_for):
     out = tmp_path / "out"
-    with begun(command(spec, out, "--workers", "2"), out, 3) as process:
+    with begun(out, 3, "--workers", "2") as process:
         workers = children(process.pid)
         process.kill()
         wait_for(lambda: not any(alive(pid) for pid in workers))
@@ -149,14 +153,22 @@ def test_a_killed_driver_takes_its_workers_along_and_resuming_goes_on(tmp_path, 
     assert files(out) == undisturbed
 
 
-@pytest.mark.parametrize("group", [True, False], ids=["from the keyboard", "to the driver alone"])
-def test_an_interruption_ends_at_once_with_one_line(tmp_path, spec, undisturbed, group):
+ENDS = {signal.SIGINT: (130, "interrupted"), signal.SIGTERM: (143, "terminated"), signal.SIGHUP: (129, "hung up")}
+"""Exit status and message for each signal that asks a command to end."""
+
+
+@pytest.mark.usefixtures("signals_by_default")
+@pytest.mark.parametrize("number", ENDS)
+@pytest.mark.parametrize("group", [True, False], ids=["to the group", "to the driver alone"])
+def test_an_interruption_ends_at_once_with_one_line(tmp_path, begun, undisturbed, hang, number, group):
+    """A terminal sends Ctrl-C to the group."""
     out = tmp_path / "out"
-    with begun(command(spec, out, "--workers", "2"), out, 2, start_new_session=True) as process:
+    with begun(out, 2, "--workers", "2") as process:
         workers = children(process.pid)
-        (os.killpg if group else os.kill)(process.pid, signal.SIGINT)
-        shown, errors = process.communicate(timeout=10)
-    assert (process.returncode, shown, errors) == (130, "", "attndyn: interrupted\n")
+        (os.killpg if group else os.kill)(process.pid, number)
+        shown, errors = process.communicate(timeout=hang)
+    status, message = ENDS[number]
+    assert (process.returncode, shown, errors) == (status, "", f"attndyn: {message}\n")
     assert not any(alive(pid) for pid in workers)
     kept = len(finished(out))
     assert 2 <= kept < RUNS
@@ -164,18 +176,36 @@ def test_an_interruption_ends_at_once_with_one_line(tmp_path, spec, undisturbed,
     assert files(out) == undisturbed
 
 
-def test_an_interruption_while_workers_start_is_one_line_too(tmp_path, spec):
+@pytest.mark.usefixtures("signals_by_default")
+def test_an_interruption_while_workers_start_is_one_line_too(tmp_path, spec, wait_for, hang):
     out = tmp_path / "out"
     process = subprocess.Popen(command(spec, out), stderr=subprocess.PIPE, text=True, start_new_session=True)
     wait_for(lambda: children(process.pid))
     os.killpg(process.pid, signal.SIGINT)
-    assert process.communicate(timeout=20)[1] == "attndyn: interrupted\n"
+    assert process.communicate(timeout=hang)[1] == "attndyn: interrupted\n"
 
 
-def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path, spec, undisturbed):
+def test_what_runs_in_the_background_is_not_ended_by_ctrl_c_but_by_sigterm(tmp_path, begun, monkeypatch, hang):
+    """A script starts its background with Ctrl-C ignored, so that it goes on when Ctrl-C ends the script."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with begun(tmp_path / "out", 2, "--workers", "2") as process:
+            os.killpg(process.pid, signal.SIGINT)
+            workers = children(process.pid)
+            assert len(workers) == 2
+            assert all(map(alive, [process.pid, *workers]))
+            os.kill(process.pid, signal.SIGTERM)
+            _, errors = process.communicate(timeout=hang)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (process.returncode, errors) == (143, "attndyn: terminated\n")
+    assert len(finished(tmp_path / "out")) >= 2
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path, spec, undisturbed, hang):
     out = tmp_path / "out"
     limited = f"ulimit -f 16; exec {shlex.join(command(spec, out, '--workers', '2'))}"
-    full = subprocess.run(["bash", "-c", limited], capture_output=True, text=True, timeout=60)
+    full = subprocess.run(["bash", "-c", limited], capture_output=True, text=True, timeout=hang)
     assert full.returncode == 2
     assert full.stderr.startswith(f"attndyn: cannot read or write {out}")
     assert full.stderr.endswith(f"File too large; 0 of {RUNS} runs are finished and kept, resume to go on\n")
@@ -185,14 +215,14 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path, spec,
     assert files(out) == undisturbed
 
 
-def test_a_script_without_a_main_guard_is_told_so(tmp_path):
+def test_a_script_without_a_main_guard_is_told_so(tmp_path, hang):
     script = tmp_path / "script.py"
     script.write_text(
         "from attndyn.simulate import Sweep, run_sweep\n"
         f"sweep = Sweep.from_json({SWEEP.to_json()!r})\n"
         f"run_sweep(sweep, {str(tmp_path / 'out')!r}, workers=1)\n"
     )
-    run = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60)
+    run = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=hang)
     assert "ValueError: no worker can start: a script calls this under if __name__ ==" in run.stderr
 
 

@@ -249,12 +249,12 @@ def test_packing_defaults_to_the_fewest_heads_in_order_of_gain():
 
 
 def test_large_problems_are_lazy():
-    started = time.perf_counter()
+    started = time.process_time()
     λ = np.random.default_rng(0).uniform(0.1, 1, 200)
     points = list(itertools.islice(fixed_points(Task(λ, context_length=50), Separate(heads=40, rank=3)), 1000))
     assert len({point.subset for point in points}) == 1000
     assert points[0].weights["key"].shape == (40, 3, 201)
-    assert time.perf_counter() - started < 5  # 0.3 s on an idle machine
+    assert time.process_time() - started < 5  # 0.3 s on an idle machine
 
 
 @pytest.mark.parametrize("packing", [[(1,)], [(1, 2, 3)], [(1,), (2,), (3,)], [(1, 2), (3, 3)], [(1, 2), (3,), ()]])

@@ -81,9 +81,9 @@ def test_a_thousand_of_two_hundred_directions_at_once(limit, distinct):
     rng = np.random.default_rng(limit)
     gains = np.sort(rng.uniform(size=200) if distinct is None else rng.integers(1, distinct, 200) / 8)[::-1]
     tracemalloc.start()
-    started = time.perf_counter()
+    started = time.process_time()
     best = list(islice(subsets_by_loss(TOTAL, gains, limit), 1000))
-    seconds, peak = time.perf_counter() - started, tracemalloc.get_traced_memory()[1]
+    seconds, peak = time.process_time() - started, tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert len({choice.subset for choice in best}) == len(best)
     assert len(best) == 1000 or distinct

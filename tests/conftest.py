@@ -1,0 +1,106 @@
+"""What tests of whole processes share: signals as in a foreground process, and waiting for events."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+HANG = 600
+"""Seconds after which something is said to hang: far more than a busy machine makes of the slowest test."""
+
+
+@pytest.fixture
+def signals_by_default() -> Iterator[None]:
+    """Processes that a test starts get Ctrl-C and the end of a terminal, also where this suite ignores them.
+
+    A shell starts what runs in its background with Ctrl-C ignored, nohup ignores the end of the terminal, and both
+    are inherited; a signal that this process handles is one that its children begin with the default action of.
+    """
+    caught = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in caught.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture(scope="session")
+def hang() -> int:
+    """The longest that a test waits for a process."""
+    return HANG
+
+
+@pytest.fixture(scope="session")
+def wait_for() -> Callable[[Callable[[], object]], None]:
+    """A function that returns as soon as a condition is true, however long a busy machine takes."""
+
+    def wait(condition: Callable[[], object]) -> None:
+        end = time.monotonic() + HANG
+        while not condition():
+            assert time.monotonic() < end, f"waited in vain for {HANG} s"
+            time.sleep(0.01)
+
+    return wait
+
+
+GATED = '''
+"""`attndyn` whose runs wait at a gate: one begins if fewer are finished than the gate allows, or it is gone."""
+import os, sys, time
+from pathlib import Path
+from attndyn.simulate import Experiment
+
+GATE = Path(os.environ["ATTNDYN_GATE"])
+if not hasattr(Experiment, "ungated"):  # Dask reads this file twice
+    Experiment.ungated = Experiment.run
+
+
+def allowed():
+    try:
+        count, runs = GATE.read_text().split("\\n")
+    except FileNotFoundError:
+        return True
+    return len(list(Path(runs).glob("[!.]*.npz"))) < int(count)
+
+
+def run(*arguments, **options):
+    while not allowed():
+        time.sleep(0.01)
+    return Experiment.ungated(*arguments, **options)
+
+
+Experiment.run = run
+if __name__ == "__main__":
+    from attndyn.cli import main
+    sys.exit(main(sys.argv[1:]))
+'''
+
+
+class Gate:
+    """Lets only so many runs of a sweep begin: a test that disturbs the others need not be quick.
+
+    `script` is `attndyn` with the gate, for a process, its workers, and the workers of Dask (--preload).
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.script, self.file = folder / "gated.py", folder / "gate"
+        self.script.write_text(GATED)
+
+    def allow(self, count: int, runs: Path) -> None:
+        """Runs begin as long as fewer than `count` are finished in the folder `runs`."""
+        new = self.file.with_suffix(".new")
+        new.write_text(f"{count}\n{runs}")
+        os.replace(new, self.file)
+
+    def open(self) -> None:
+        """All runs begin."""
+        self.file.unlink()
+
+
+@pytest.fixture
+def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gate:
+    """A gate before the runs of a sweep."""
+    made = Gate(tmp_path)
+    monkeypatch.setenv("ATTNDYN_GATE", str(made.file))
+    return made
