@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -10,21 +11,22 @@ from typer.exceptions import Abort, TyperException
 from .. import __version__
 from . import evidence, formulas, runs
 from .exit_status import ExitStatus, in_words
+from .output import abandon, flush, is_closed_pipe, spelled_output
 from .signals import ended_by_signals
 
 app = typer.Typer(
     help="Training dynamics of in-context learning in attention: theory, simulation, comparison.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status. Every error is one line on standard error."""
-    with ended_by_signals() as ending:
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    with spelled_output(), ended_by_signals() as ending:
         try:
-            return _run(list(sys.argv[1:] if arguments is None else arguments))
+            return _run(given)
         except (KeyboardInterrupt, Abort):
             return _complain(ending.message, ending.status)
 
@@ -32,24 +34,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: list[str]) -> int:
     """Exit status of a command that nobody interrupts: errors that a user can mend are said in one line."""
     try:
-        status = app(arguments, standalone_mode=False)
-        if status == ExitStatus.INTERRUPTED:  # typer has caught it
-            raise KeyboardInterrupt
-        return status if isinstance(status, int) else ExitStatus.AS_EXPECTED
+        status = _command(arguments)
+        flush()
+        return status
     except TyperException as error:
         return _complain(error.format_message(), ExitStatus.NOT_DONE)
     except OSError as error:
-        where = f"cannot read or write {error.filename}: " if error.filename else ""
-        return _complain(f"{where}{error.strerror or error}", ExitStatus.NOT_DONE)
+        abandon()
+        if is_closed_pipe(error):
+            return ExitStatus.NOBODY_READS
+        return _complain(_culprit(error), ExitStatus.NOT_DONE)
     except (ValueError, MemoryError, ZeroDivisionError, OverflowError, FloatingPointError) as error:
         return _complain(str(error) or type(error).__name__, ExitStatus.NOT_DONE)
     except ArithmeticError as error:  # training has diverged
         return _complain(str(error), ExitStatus.OTHER_THAN_EXPECTED)
 
 
+def _command(arguments: list[str]) -> int:
+    """Exit status of a command; KeyboardInterrupt and OSError as they come, which typer hides."""
+    output = sys.stdout
+    try:
+        status = app(arguments, prog_name="attndyn", standalone_mode=False)
+    except SystemExit as exit:
+        sys.stdout = output
+        if is_closed_pipe(exit.__context__):
+            raise exit.__context__ from None
+        status = exit.code
+    if status == ExitStatus.INTERRUPTED:
+        raise KeyboardInterrupt
+    return status if isinstance(status, int) else ExitStatus.AS_EXPECTED
+
+
+def _culprit(error: OSError) -> str:
+    """What cannot be read or written, and why."""
+    if error.errno is None:  # such as a cluster that does not answer
+        return str(error)
+    where = f"cannot read or write {error.filename}" if error.filename else "cannot write the output"
+    return f"{where}: {error.strerror}"
+
+
 def _complain(message: str, status: ExitStatus) -> ExitStatus:
     if message:  # a call without arguments has shown the help already
-        print(f"attndyn: {' '.join(message.split())}", file=sys.stderr)
+        with suppress(OSError):  # nobody can be told
+            print(f"attndyn: {' '.join(message.split())}", file=sys.stderr, flush=True)
     return status
 
 

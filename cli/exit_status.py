@@ -17,6 +17,7 @@ class ExitStatus(IntEnum):
     UNDEFINED = 4
     HUNG_UP = 129
     INTERRUPTED = 130
+    NOBODY_READS = 141
     TERMINATED = 143
 
 
@@ -28,6 +29,7 @@ MEANING = {
     ExitStatus.UNDEFINED: "check: a statement has no value at some point",
     ExitStatus.HUNG_UP: "ended since its terminal was closed",
     ExitStatus.INTERRUPTED: "ended by Ctrl-C",
+    ExitStatus.NOBODY_READS: "ended since its output was closed, as by head",
     ExitStatus.TERMINATED: "ended by SIGTERM",
 }
 """What each status says, in the words of `attndyn --help` and of docs/commands.md."""

@@ -60,10 +60,10 @@ def derive(
     rank: Annotated[int | None, typer.Option(help="Rank of key and query (separate); 1 if left out.")] = None,
     divisor: Divisor = None,
     block: Annotated[str, typer.Option(help="restricted, or full for every weight.")] = "restricted",
-    teachers: Annotated[str, typer.Option(help="white, diagonal or general covariance Ω.")] = "white",
-    noise: Annotated[bool, typer.Option("--noise", help="Label noise of variance σ².")] = False,
+    teachers: Annotated[str, typer.Option(help="white, diagonal or general covariance.")] = "white",
+    noise: Annotated[bool, typer.Option("--noise", help="Label noise, of variance sigma squared.")] = False,
     mixture: Annotated[
-        bool, typer.Option("--mixture", help="A fraction 1 − p of prompts has one fixed teacher.")
+        bool, typer.Option("--mixture", help="A fraction 1 - p of prompts has one fixed teacher.")
     ] = False,
     degree: Annotated[int, typer.Option(min=0, help="Look for conserved polynomials up to this degree.")] = 2,
     reduce: Annotated[str, typer.Option(help='An ansatz, as "value_1_2 = v, key_1_1_1 = v", or aligned.')] = "",

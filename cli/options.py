@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     from ..model import Merged, Separate
     from ..task import Task
 
-Eigenvalues = Annotated[str | None, typer.Option(help="Spectrum of Λ, such as 4,3,2,1.")]
-Trace = Annotated[float | None, typer.Option(help="Rescale Λ to this trace.")]
+Eigenvalues = Annotated[str | None, typer.Option(help="Eigenvalues of the covariance of x, such as 4,3,2,1.")]
+Trace = Annotated[float | None, typer.Option(help="Rescale the covariance to this trace.")]
 ContextLength = Annotated[str | None, typer.Option(help="N, or 1..N for the loss over every length.")]
-Noise = Annotated[float, typer.Option(help="Variance σ² of the label noise.")]
+Noise = Annotated[float, typer.Option(help="Variance of the label noise.")]
 TaskFile = Annotated[Path | None, typer.Option("--task", help="TOML file with the fields of Task.")]
 Kind = Annotated[str, typer.Option("--model", help="merged or separate.")]
 Heads = Annotated[int | None, typer.Option(help="Number of heads; D if left out.")]
@@ -30,14 +30,23 @@ def task_of(
     if file is not None:
         if eigenvalues is not None or context_length is not None or trace is not None or noise:
             raise ValueError("--task holds the whole task: leave the other options of the task out")
+        text = text_of(file)
         try:
-            return Task.from_toml(file.read_text(encoding="utf-8-sig"))
+            return Task.from_toml(text)
         except ValueError as error:
             raise ValueError(f"{file} holds no task: {error}") from None
     if eigenvalues is None or context_length is None:
         raise ValueError("pass --eigenvalues and --context-length, or --task FILE.toml")
     spectrum = eigenvalue_list(eigenvalues)
     return Task(spectrum, context_length=context_length, noise_variance=noise, trace=trace)
+
+
+def text_of(file: Path) -> str:
+    """The text of a file, which is UTF-8; ValueError where it is something else."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(f"{file}: this is no UTF-8 text: save it as UTF-8") from None
 
 
 def model_of(name: str, heads: int, rank: int, divisor: str | None, softmax: bool = False) -> "Merged | Separate":

@@ -17,6 +17,7 @@ from .options import (
     Trace,
     model_of,
     task_of,
+    text_of,
 )
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 def simulate(
     out: Annotated[Path, typer.Option(help="The npz file to write.")],
-    learning_rate: Annotated[float, typer.Option(help="Step size η; a step advances flow time by 2η.")],
+    learning_rate: Annotated[float, typer.Option(help="Step size; a step advances flow time by twice of it.")],
     steps: Annotated[int, typer.Option(help="Number of gradient-descent steps.")],
     eigenvalues: Eigenvalues = None,
     trace: Trace = None,
@@ -76,8 +77,9 @@ def sweep(
     with executor_named(executor, scheduler, workers) as pool:
         if executor == "mpi" and pool is None:  # this process has served the first one
             return
+        text = text_of(spec)
         try:
-            wanted = Sweep.from_toml(spec.read_text(encoding="utf-8-sig"))
+            wanted = Sweep.from_toml(text)
             wanted.experiments()
         except ValueError as error:
             raise ValueError(f"{spec}: {error}") from None

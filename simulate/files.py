@@ -45,8 +45,10 @@ def write_atomically(path: AnyPath, write: Callable[[BinaryIO], object]) -> Path
             write(file)
         os.chmod(name, 0o666 & ~_umask())
         os.replace(name, target)
-    except BaseException:
+    except BaseException as error:
         Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # a full disk does not say where it is
+            error.filename = str(target)
         raise
     return target
 

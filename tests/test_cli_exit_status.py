@@ -13,6 +13,7 @@ NUMBERS = {
     "UNDEFINED": 4,
     "HUNG_UP": 129,
     "INTERRUPTED": 130,
+    "NOBODY_READS": 141,
     "TERMINATED": 143,
 }
 COMMANDS = ("verify", "figures", "fixed-points", "derive", "check", "simulate", "sweep", "replay")

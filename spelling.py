@@ -1,0 +1,58 @@
+"""Text for outputs that do not know every character: λ is spelled lambda there, → is ->, and 10⁻⁴ is 10^-4."""
+
+import codecs
+import unicodedata
+
+IN_ASCII = "attndyn.in_ascii"
+"""The name under which Python's encoders find the error handler below."""
+
+_SPELLED = {
+    "→": "->", "←": "<-", "–": "-", "—": "-", "−": "-", "…": "...", "∅": "{}", "·": "*", "⋅": "*", "×": "x",
+    "√": "sqrt ", "∂": "d", "∞": "inf", "≤": "<=", "≥": ">=", "≠": "!=", "≈": "~", "∝": "~", "±": "+-", "‖": "||",
+    "⊗": "(x)", "∫": "integral ", "′": "'", "⟨": "<", "⟩": ">", "⌊": "floor(", "⌋": ")", "∈": "in", "ᵀ": "^T",
+    "½": "1/2", "⅓": "1/3", "⅙": "1/6", "‘": "'", "’": "'", "“": '"', "”": '"',
+}  # fmt: skip
+"""Characters whose ASCII spelling does not follow from their names."""
+
+_RAISED, _LOWERED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ᵖ", "₀₁₂₃₄₅₆₇₈₉₋₊"
+
+
+def spelled(text: str, encoding: str) -> str:
+    """The text, with ASCII spellings of what the encoding does not know.
+
+    >>> spelled("λ² ≥ 10⁻⁴", "ascii"), spelled("λ²", "cp1252"), spelled("λ²", "utf-8")
+    ('lambda^2 >= 10^-4', 'lambda²', 'λ²')
+    """
+    return text.encode(encoding, IN_ASCII).decode(encoding, "replace")
+
+
+def in_ascii(error: UnicodeError) -> tuple[str | bytes, int]:
+    """The error handler of encoders that spells the first character which an encoding does not know."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    at = error.start
+    character, before = error.object[at], error.object[at - 1 : at]
+    if 0xDC80 <= ord(character) <= 0xDCFF:  # a byte of a file name that was no text: the byte itself
+        return bytes([ord(character) - 0xDC00]), at + 1
+    return _spelling(character, before), at + 1
+
+
+def _spelling(character: str, before: str) -> str:
+    """The ASCII spelling of a character that follows another one."""
+    if character in _SPELLED:
+        return _SPELLED[character]
+    for sign, row in (("^", _RAISED), ("_", _LOWERED)):
+        if character in row:
+            digit = unicodedata.normalize("NFKC", character).replace("−", "-")
+            return digit if before and before in row else f"{sign}{digit}"
+    if unicodedata.combining(character):  # an accent on the letter before
+        return ""
+    greek = unicodedata.name(character, "").split()
+    if greek[:2] in (["GREEK", "SMALL"], ["GREEK", "CAPITAL"]):
+        letter = greek[-1].lower().replace("lamda", "lambda")
+        return letter.capitalize() if greek[1] == "CAPITAL" else letter
+    plain = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
+    return plain or character.encode("ascii", "backslashreplace").decode()
+
+
+codecs.register_error(IN_ASCII, in_ascii)

@@ -1,0 +1,171 @@
+"""What commands print where the output knows no λ, is closed, is full, or is narrow."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from attndyn import Task
+from attndyn.cli import main
+from attndyn.simulate import load
+from attndyn.spelling import IN_ASCII, spelled
+
+TINY = ["--eigenvalues", "2,1", "--context-length", "5"]
+SHORT = [*TINY, "--sequences", "50", "--learning-rate", "0.01", "--steps", "20", "--scale", "0.3"]
+COMMANDS = ("verify", "figures", "fixed-points", "derive", "check", "simulate", "sweep", "replay")
+ENCODINGS = {
+    "ascii": {"PYTHONIOENCODING": "ascii"},
+    "cp1252": {"PYTHONIOENCODING": "cp1252"},
+    "locale C": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+}
+GENERAL = 'covariance = [[2.0, 0.5], [0.5, 1.0]]\ncontext_length = "1..4"\n'
+
+
+def shell(*arguments, environment=None, **options):
+    """The command line in a process of its own, its output as bytes."""
+    command = [sys.executable, "-m", "attndyn", *map(str, arguments)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+    return subprocess.run(command, env=os.environ | (environment or {}), timeout=600, **pipes)
+
+
+# Encodings
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "expected"),
+    [
+        ("λ_1² ≥ 10⁻⁴", "ascii", "lambda_1^2 >= 10^-4"),
+        ("Λ → ∅ – …", "ascii", "Lambda -> {} - ..."),
+        ("M eᵀ, ŷ, λ̂₁₂, ½", "ascii", "M e^T, y, lambda_12, 1/2"),
+        ("a² × η", "cp1252", "a² × eta"),
+        ("λ → ∅", "utf-8", "λ → ∅"),
+        ("snow ☃", "ascii", "snow \\u2603"),
+    ],
+)
+def test_what_an_encoding_does_not_know_is_spelled(text, encoding, expected):
+    assert spelled(text, encoding) == expected
+
+
+def test_every_character_has_a_spelling_and_a_file_name_keeps_its_bytes():
+    for code in range(0x80, 0x3000):
+        spelled(chr(code), "ascii").encode("ascii")
+    assert os.fsdecode(b"\xff.npz").encode("ascii", IN_ASCII) == b"\xff.npz"
+    with pytest.raises(UnicodeDecodeError):
+        b"\xff".decode("ascii", IN_ASCII)  # it is for writing alone
+
+
+CALLS = {
+    "table": ["fixed-points", *TINY],
+    "symbols": ["fixed-points", *TINY, "--symbolic"],
+    "latex": ["fixed-points", *TINY, "--latex"],
+    "json": ["fixed-points", *TINY, "--json"],
+    "derive": ["derive", "--dim", "1"],
+    "help": ["--help"],
+    "cite": ["--cite"],
+    "mistake": ["fixed-points", "--eigenvalues", "2,1", "--context-length", "λ"],
+    "run": ["simulate", *SHORT, "--out", "run λ.npz"],
+    "claim": ["verify", "fixed_points.count", "--out", "λ", "--workers", "1"],
+}
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("call", CALLS)
+def test_every_output_works_in_every_encoding(tmp_path, call, encoding):
+    done = shell(*CALLS[call], environment=ENCODINGS[encoding], cwd=tmp_path)
+    assert done.returncode == (2 if call == "mistake" else 0), done.stderr
+    codec = "cp1252" if encoding == "cp1252" else "utf-8"  # a file name given in UTF-8 comes back as it is
+    assert bool(done.stderr) == (call == "mistake")
+    done.stdout.decode(codec)
+    done.stderr.decode(codec)
+    assert b"codec" not in done.stderr
+    if call == "table":
+        assert b"{}" in done.stdout
+    if call == "symbols":
+        assert b"L(0) = lambda_1 + lambda_2" in done.stdout
+    if call == "json":
+        assert len(json.loads(done.stdout)) == 4
+    if call == "run":
+        assert len(load(tmp_path / "run λ.npz").loss) == 20
+        assert b"->" in done.stdout
+
+
+def test_the_help_is_ascii_already(capsys):
+    """Its frames would not fit around what is spelled longer."""
+    for command in COMMANDS:
+        assert main([command, "--help"]) == 0
+        shown = capsys.readouterr().out
+        assert {character for character in shown if not character.isascii()} <= set("│─╭╮╰╯"), command
+
+
+def test_files_are_utf_8_whatever_the_output_is(tmp_path):
+    done = shell(*CALLS["claim"], environment=ENCODINGS["locale C"], cwd=tmp_path)
+    assert done.returncode == 0
+    assert "→" in (tmp_path / "λ" / "report.html").read_text(encoding="utf-8")
+    json.loads((tmp_path / "λ" / "ledger.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("mark", [b"\xef\xbb\xbf", b""], ids=["with a mark", "without"])
+def test_toml_with_a_byte_order_mark_is_read(tmp_path, capsys, mark):
+    path = tmp_path / "task.toml"
+    path.write_bytes(mark + f"# Λ\r\n{GENERAL}".encode())
+    assert main(["fixed-points", "--task", str(path), "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 4
+    assert Task.from_toml(path.read_text(encoding="utf-8")) == Task.from_toml(GENERAL)
+    assert Task.from_json("\ufeff" + Task.from_toml(GENERAL).to_json()) == Task.from_toml(GENERAL)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "latin-1"])
+def test_toml_that_is_no_utf_8_is_said_to_be_none(tmp_path, capsys, encoding):
+    for command in (["fixed-points", "--task"], ["sweep", "--out", str(tmp_path / "out")]):
+        path = tmp_path / "file.toml"
+        path.write_bytes(f"# é\n{GENERAL}".encode(encoding))
+        assert main([*command, str(path)]) == 2
+        message = capsys.readouterr().err
+        assert f"{path}: this is no UTF-8 text" in message
+        assert "save it as UTF-8" in message
+
+
+# Outputs that are closed or full
+
+
+def test_a_full_output_is_one_line(tmp_path):
+    for arguments in (["--help"], ["--version"], ["fixed-points", *TINY], ["fixed-points", *TINY, "--json"]):
+        with open("/dev/full", "wb") as full:
+            done = shell(*arguments, stdout=full)
+        assert (done.returncode, done.stderr) == (
+            2,
+            b"attndyn: cannot write the output: No space left on device\n",
+        )
+
+
+def test_a_run_is_saved_before_the_output_fails(tmp_path):
+    with open("/dev/full", "wb") as full:
+        assert shell("simulate", *SHORT, "--out", tmp_path / "run.npz", stdout=full).returncode == 2
+    assert len(load(tmp_path / "run.npz").loss) == 20
+
+
+def test_a_full_standard_error_is_no_crash():
+    with open("/dev/full", "wb") as full:
+        assert shell("no-such-command", stderr=full).returncode == 2
+
+
+def test_closed_outputs_are_no_crash(tmp_path):
+    begin = f"{sys.executable} -m attndyn"
+    for end in (">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"):
+        run = f"{begin} simulate {' '.join(SHORT)} --out {tmp_path}/run.npz {end}"
+        done = subprocess.run(["sh", "-c", f"{run}; echo $? >> {tmp_path}/statuses"], timeout=600)
+        assert done.returncode == 0
+        assert len(load(tmp_path / "run.npz").loss) == 20
+        (tmp_path / "run.npz").unlink()
+    assert (tmp_path / "statuses").read_text().split() == ["0"] * 4
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["fixed-points", *TINY], ["fixed-points", *TINY, "--json"]])
+def test_nobody_who_reads_is_no_error(arguments):
+    read, write = os.pipe()
+    os.close(read)
+    done = shell(*arguments, stdout=write)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, b"")
