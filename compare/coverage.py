@@ -24,7 +24,14 @@ RESULTS: dict[str, tuple[Result, ...]] = {
         ),
         Result(
             "Moments of the task",
-            ("setting.moments", "formulas.moments", "spectra.overflow", "proofs.moments", "symbols.known_teacher"),
+            (
+                "setting.moments",
+                "formulas.moments",
+                "spectra.overflow",
+                "proofs.moments",
+                "symbols.averages",
+                "symbols.known_teacher",
+            ),
         ),
         Result("Its directions, in any basis (beyond the paper)", ("spectra.directions", "spectra.oblique")),
         Result(

@@ -16,10 +16,11 @@ def mutation():
     """The tool: it stands beside the tests, not in the package."""
     sys.path.insert(0, str(ROOT))
     try:
-        from tests.mutation import justified, page, sample, sites, trial
+        from tests.mutation import justified, page, sample, sites, structural, trial
     finally:
         sys.path.remove(str(ROOT))
-    return {"justified": justified, "page": page, "sample": sample, "sites": sites, "trial": trial}
+    tools = (justified, page, sample, sites, structural, trial)
+    return {tool.__name__.rpartition(".")[2]: tool for tool in tools}
 
 
 FORMULA = '''
@@ -100,3 +101,47 @@ def test_claims_fall_over_a_sample_of_broken_formulas_and_hold_over_the_unbroken
     assert len({each["key"].split(" | ")[0] for each in broken}) >= 8
     assert [each for each in broken if each["how"] == "survived"] == []
     assert {each["how"] for each in unbroken} == {"survived"}
+
+
+# Mutations that no change of a number, sign or term reaches
+
+
+def test_every_structural_mutation_changes_its_module_and_is_listed_once(mutation):
+    mutants = mutation["structural"].read()
+    assert len(mutants) >= 40
+    assert len({(each.file, each.new, each.old) for each in mutants}) == len(mutants)
+    assert len({each.file for each in mutants}) >= 20
+    for each in mutants:
+        whole = (ROOT / each.file).read_text(encoding="utf-8")
+        assert ast.dump(ast.parse(each.mutated())) != ast.dump(ast.parse(whole)), each.what
+
+
+def test_a_structural_mutation_of_text_that_is_not_there_is_refused(mutation):
+    gone = mutation["structural"].Structural("theory/merged.py", "nothing", "no such text", "", "merged.aligned")
+    with pytest.raises(ValueError, match=r"holds 'no such text' 0 times, not once"):
+        gone.mutated()
+
+
+def test_the_page_lists_the_structural_mutations(mutation):
+    shown = (ROOT / "docs" / "mutants.md").read_text(encoding="utf-8")
+    part = "\n".join(mutation["page"].structural_part())
+    assert part in shown, "run python -m tests.mutation.page"
+    assert part in mutation["page"].text([])
+
+
+def test_writing_that_part_anew_leaves_the_others(mutation, tmp_path):
+    page = tmp_path / "docs" / "mutants.md"
+    page.parent.mkdir()
+    shown = (ROOT / "docs" / "mutants.md").read_text(encoding="utf-8")
+    page.write_text(shown.replace(mutation["structural"].read()[0].what, "something else"), encoding="utf-8")
+    mutation["page"].update(tmp_path)
+    assert page.read_text(encoding="utf-8") == shown
+
+
+@pytest.mark.slow
+def test_claims_fall_over_every_structural_mutation(tmp_path):
+    command = [sys.executable, "-m", "tests.mutation.structural", str(tmp_path)]
+    shown = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=900).stdout
+    *broken, unbroken = json.loads(shown)
+    assert unbroken["how"] == "survived", unbroken
+    assert [each for each in broken if each["how"] not in ("claim", "exception")] == []

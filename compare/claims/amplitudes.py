@@ -40,9 +40,6 @@ WHITE = Task([0.7, 0.7, 0.7], context_length=5)
 EQUAL_DRIVES = Task([2.0, 1.0], teacher_covariance=np.diag([1.0, 4.0]), context_length=7)
 """λ²ω is the same on both directions, what they saturate at is not: not to be taken for white."""
 
-EQUAL_LIMITS = Task([2.0, 1.0], teacher_covariance=np.diag([1.0, 11.75]), context_length=10)
-"""aλ is the same on both directions, λ²ω is not."""
-
 HEADS = np.array([0.6, -0.8])
 """Shares of two merged heads in s and in U, a unit vector."""
 
@@ -108,9 +105,8 @@ def _merged_cases() -> list[_Case]:
     ]
     unequal = np.array([0.3, -0.2, 0.1])
     cases.append(_Case(WHITE, model, (0.1, unequal), _merged_weights(0.1, np.diag(unequal)), np.eye(D)))
-    axes = np.eye(2)
     cases += [_mode_case(TURNED, TURN, 0.2, 0.5), _mode_case(TURNED, TURN, 0.3, 0.3)]
-    cases += [_mode_case(EQUAL_DRIVES, axes[:, ::-1], 0.2, 0.5), _mode_case(EQUAL_LIMITS, axes[:, ::-1], 0.2, 0.5)]
+    cases.append(_mode_case(EQUAL_DRIVES, np.eye(2)[:, ::-1], 0.2, 0.5))
     grown = _mode_case(TURNED, TURN, 0.3, 0.3)
     return [*cases, replace(grown, initial=grown.weights), _oblique_case()]
 

@@ -24,8 +24,33 @@ def _of_dimension(each: Mapping[int, Formulas]) -> Formulas:
     return {f"D = {D}, {name}": value for D, formulas in each.items() for name, value in formulas.items()}
 
 
+def _derived_merged(lab: Lab) -> Formulas:
+    return _of_dimension({D: _reduced(Merged(2), D) for D in (2, 3)}) | _derived_sum()
+
+
+def _derived_sum() -> Formulas:
+    """Rates of p = (s + u)/2 and m = (s − u)/2 of one head, D = 1: amplitudes that both stand in both weights."""
+    import sympy as sp
+
+    from ...theory.symbolic import reduce
+
+    flow, (value,), heads = block_flow(Merged(1), problem("white", 1))
+    p, m = sp.symbols("p m", real=True)
+    return named(reduce(flow, {value: p + m, heads["key_query"][0][0, 0]: p - m}).equations)
+
+
 def _merged_equations(lab: Lab, control: str) -> Formulas:
-    return _of_dimension({D: _stated_merged(D, control) for D in (2, 3)})
+    return _of_dimension({D: _stated_merged(D, control) for D in (2, 3)}) | _stated_sum(control)
+
+
+def _stated_sum(control: str) -> Formulas:
+    import sympy as sp
+
+    task = problem("white", 1)
+    _, B, A = stated_moments(task, control)
+    p, m = sp.symbols("p m", real=True)
+    rate = B[0, 0] - A[0, 0] * task.covariance[0, 0] * (p**2 - m**2)
+    return named({p: rate * p, m: -rate * m})
 
 
 def _stated_merged(dimension: int, control: str) -> Formulas:
@@ -179,8 +204,8 @@ CLAIMS: tuple[Claim, ...] = (
         "Aligned heads of merged attention obey D + 1 scalar equations, at any covariance",
         r"\dot u_d = s(\lambda_d^2 - a_d \lambda_d s u_d),\quad "
         r"\dot s = \sum_d u_d (\lambda_d^2 - a_d \lambda_d s u_d)",
-        "reduction of the derived flow of two heads in any proportion, D = 2, 3",
-        measure=lambda lab: _of_dimension({D: _reduced(Merged(2), D) for D in (2, 3)}),
+        "reduction of the derived flow of two heads in any proportion, D = 2, 3, and of s ± u of one, D = 1",
+        measure=_derived_merged,
         predict=_merged_equations,
         controls=(*MOMENTS, "no factor s", "s for u_d in the sum"),
     ),

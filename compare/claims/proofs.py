@@ -10,15 +10,20 @@ from .proving import Expr, Formulas, block_flow, entries, named, problem, proof,
 
 
 def _derived_moments(lab: Lab) -> Formulas:
-    from ...theory.symbolic import effective_map
+    from ...theory.symbolic import effective_map, moments
 
-    form = effective_map(Separate(1), problem())
-    return {"c": form.c} | entries("B", form.B) | entries("A", form.A)
+    form, block = effective_map(Separate(1), problem()), moments(problem(), block="restricted")
+    derived = {"c": form.c, "c of the block": block.c} | entries("B", form.B) | entries("A", form.A)
+    return derived | entries("b of the block", block.b) | entries("S of the block", block.S)
 
 
 def _stated_moments(lab: Lab, control: str) -> Formulas:
+    import sympy as sp
+
     c, B, A = stated_moments(problem(), control)
-    return {"c": c} | entries("B", B) | entries("A", A)
+    stated = {"c": c, "c of the block": c} | entries("B", B) | entries("A", A)
+    S = sp.kronecker_product(A, problem().covariance)
+    return stated | entries("b of the block", B.reshape(4, 1)) | entries("S of the block", S)
 
 
 def _merged_flow(lab: Lab, control: str) -> Formulas:
@@ -85,6 +90,7 @@ def _derived_losses(lab: Lab) -> Formulas:
     models: dict[str, Merged | Separate] = {
         "rank one": Separate(2),
         "rank two": Separate(1, rank=2),
+        "one head": Separate(1),
         "merged": Merged(1),
     }
     found = {name: fixed_points(problem("diagonal"), model) for name, model in models.items()}
@@ -98,7 +104,8 @@ def _stated_losses(lab: Lab, control: str) -> Formulas:
     subsets = chain.from_iterable(combinations(range(2), size) for size in range(3))
     losses = {tuple(d + 1 for d in S): c - sum(gains[d] for d in S) for S in subsets}
     separate = {f"rank {rank}, {S}": loss for rank in ("one", "two") for S, loss in losses.items()}
-    return separate | {f"merged, {S}": losses[S] for S in ((), (1, 2))}
+    fewer = {f"one head, {S}": losses[S] for S in ((), (1,), (2,))}
+    return separate | fewer | {f"merged, {S}": losses[S] for S in ((), (1, 2))}
 
 
 def _solutions(lab: Lab) -> Formulas:

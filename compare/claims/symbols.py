@@ -10,6 +10,7 @@ from ...model import Merged, Separate
 from ...task import Task
 from ..claim import Claim, Lab
 from ..variants import MOMENTS
+from .averages import derived_powers, stated_powers
 from .formulas import LONGER, MIXED, NO_FIXED_TEACHER, changed_mixture, integrated_mixture, two_heads
 from .judging import same
 from .points_of_rest import BALANCED, FEWER, SUM_OF_ROOTS, found_index, found_rests, stated_index, stated_rests
@@ -91,7 +92,9 @@ def _oblique_counts(lab: Lab) -> Formulas:
         count = sp.oo if counted.count is None else sp.Integer(counted.count)
         found |= {name: 1 / count, f"{name}, listed": sp.Integer(counted.listed)}
         found |= {f"{name}, no other": sp.Integer(counted.complete)}
-    return found
+    same = completeness(SymbolicTask(sp.eye(2), sp.eye(2), sp.Integer(0), (sp.Integer(5),)))
+    found["Λ = Ω = 1, one of the 2^D for each of a continuum"] = sp.Integer(same.listed)
+    return found | {"Λ = Ω = 1, no other": sp.Integer(same.complete)}
 
 
 def _powers(lab: Lab, control: str) -> Formulas:
@@ -106,7 +109,8 @@ def _powers(lab: Lab, control: str) -> Formulas:
         inverse = sp.Rational(1, count) if distinct else sp.Integer(0)
         found |= {name: inverse, f"{name}, listed": sp.Integer(listed if distinct else 0)}
         found |= {f"{name}, no other": sp.Integer(distinct and count == listed == 2**D)}
-    return found
+    found["Λ = Ω = 1, one of the 2^D for each of a continuum"] = sp.Integer(4)
+    return found | {"Λ = Ω = 1, no other": sp.Integer(control == FINITE)}
 
 
 def _residuals(lab: Lab, control: str) -> Formulas:
@@ -122,17 +126,28 @@ def _residuals(lab: Lab, control: str) -> Formulas:
     α, κ, w0 = sp.symbols("alpha kappa w_0", positive=True)
     grown = sp.exp((1 if control == "e^{αt}" else 2) * α * t)
     course = {p: α * grown / (κ * (grown - 1) + α / (w0 if control == "w₀ for w₀²" else w0**2))}
-    return {
+    found = {
         "clock": clock_residual(v**2 - g**3 * v**5, clock, v),
         "rate": residuals({p: 2 * p * (α - κ * p)}, course, t)[p],
         "start": start_residuals(course, t, {p: w0**2})[p],
     }
+    s, u, s0, u0 = sp.symbols("s u s_0 u_0", real=True)
+    plus, minus = (s0 + u0) * sp.exp(α * t) / 2, (s0 - u0) * sp.exp(-α * t) / 2
+    early = {s: plus + minus, u: plus + minus if control == "u as s" else plus - minus}
+    rates = residuals({s: α * u, u: α * s}, early, t)
+    starts = start_residuals(early, t, {s: s0, u: u0})
+    return (
+        found
+        | {f"early, {each}": rates[each] for each in rates}
+        | {f"from {each}": starts[each] for each in starts}
+    )
 
 
 def _nothing(lab: Lab) -> Formulas:
     import sympy as sp
 
-    return dict.fromkeys(("clock", "rate", "start"), sp.Integer(0))
+    names = ("clock", "rate", "start", "early, s", "early, u", "from s", "from u")
+    return dict.fromkeys(names, sp.Integer(0))
 
 
 def _found_laws(lab: Lab) -> Formulas:
@@ -258,12 +273,22 @@ CLAIMS = (
         controls=("1 − m² for (1 − m)²", "Ω left out"),
     ),
     proof(
+        "symbols.averages",
+        "Products of averages over the context have the moments of chi squared",
+        r"E\,\hat\lambda^k = \lambda^k \prod_{j < k} (1 + 2j/N),\quad \hat\lambda = \tfrac1N \sum_n x_n^2",
+        "derived expectations of up to four averages of x², x y and y², D = 1, noise, N a symbol",
+        measure=derived_powers,
+        predict=stated_powers,
+        controls=("1 + j/N for 1 + 2j/N", "averages independent", "noise left out"),
+    ),
+    proof(
         "symbols.solutions",
-        "The implicit solution and the white time course solve their equations, by the engine's own check",
-        r"\Phi'(v)\, f(v) = 1,\quad \dot p = 2p(\alpha - \kappa p),\ p(0) = w_0^2",
+        "The implicit solution and the white time courses solve their equations, by the engine's own check",
+        r"\Phi'(v)\, f(v) = 1,\quad \dot p = 2p(\alpha - \kappa p),\ p(0) = w_0^2,\quad "
+        r"\dot s = \alpha u,\ \dot u = \alpha s",
         "what the equations and the start leave over: zero",
         measure=_nothing,
         predict=_residuals,
-        controls=("½ for ⅓ before the logarithm", "e^{αt}", "w₀ for w₀²"),
+        controls=("½ for ⅓ before the logarithm", "e^{αt}", "w₀ for w₀²", "u as s"),
     ),
 )

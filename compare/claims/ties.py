@@ -1,6 +1,7 @@
 """Equal gains: which fixed points they leave, how many ways lead down from each, and which directions are flat."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -61,14 +62,19 @@ def _tasks() -> dict[str, Task]:
     return known
 
 
-def _integrated_loss(task: Task, model: Separate) -> Objective:
-    """The loss on unlimited data by its moments, integrated over all prompts of one token."""
-    tokens, target, weights = weighted_prompts(task, 1, 3)
+@cache
+def _integrated(name: str) -> tuple[float, FloatArray, FloatArray, FloatArray]:
+    """c, A, B and Λ of a task, integrated over all prompts of one token."""
+    tokens, target, weights = weighted_prompts(_tasks()[name], 1, 3)
     x, label, query = tokens[:, 0, :-1], tokens[:, 0, -1], tokens[:, 1, :-1]
     β = label[:, None] * x  # the divisor is N = 1
     A, Λ = ((weights * each.T) @ each for each in (β, query))
-    B = (weights * target * β.T) @ query
-    return objective(model, from_moments(float(weights @ target**2), A, B, Λ, model, (1,)))
+    return float(weights @ target**2), A, (weights * target * β.T) @ query, Λ
+
+
+def _integrated_loss(name: str, model: Separate) -> Objective:
+    """The loss on unlimited data by its integrated moments."""
+    return objective(model, from_moments(*_integrated(name), model, (1,)))
 
 
 def _points(model: Separate, task: Task) -> list[FixedPoint]:
@@ -87,8 +93,8 @@ def _counted(lab: Lab) -> list[int]:
     found = []
     for rank in RANKS:
         model = Separate(HEADS, rank)
-        for task in _tasks().values():
-            evaluate = _integrated_loss(task, model)
+        for name, task in _tasks().items():
+            evaluate = _integrated_loss(name, model)
             for point in _points(model, task):
                 inside = restricted({name: np.ones_like(value) for name, value in point.weights.items()})
                 found.append(hessian_index(evaluate, point.weights, inside))
@@ -130,8 +136,8 @@ def _rotations_at_rest(lab: Lab) -> list[bool]:
     """Whether some head can turn halfway to a direction that is left out and be at rest there, too."""
     found = []
     model = Separate(HEADS)
-    for task in _tasks().values():
-        evaluate = _integrated_loss(task, model)
+    for name, task in _tasks().items():
+        evaluate = _integrated_loss(name, model)
         for point in _points(model, task):
             missing = [j for j in range(3) if j + 1 not in point.subset]
             turned = [_turned(point, head, j) for head in range(len(point.subset)) for j in missing]

@@ -1,9 +1,13 @@
-"""Writes docs/mutants.md: how many mutants fell, by which claims, and why the others survive."""
+"""Writes docs/mutants.md: how many mutants fell, by which claims, and why the others survive.
+
+`python -m tests.mutation.page` writes the part on structural mutations anew, which needs no trial of all others.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from . import structural
 from .justified import CLASSES, Reason, read, reason
 from .sites import KINDS, Site
 from .trial import Outcome
@@ -29,6 +33,16 @@ It counts as fallen by *claim* if a verdict is not the expected one, by *excepti
 is written by `python -m tests.mutation`, and the reasons come from `tests/mutation/justified.toml`.
 """
 
+STRUCTURAL_TITLE = "## Structural mutations"
+STRUCTURAL = f"""{STRUCTURAL_TITLE}
+
+Other mistakes are of a kind that no change of a number, sign or term reaches: two things exchanged, a branch taken
+at ties, a term left out in one branch, a matrix transposed where it is not symmetric, a range that ends one early.
+The following were made by hand. Each is tried in every `make test` (`tests/mutation/structural.toml`), and makes
+this claim fall:
+"""
+SURVIVORS = "## Survivors"
+
 
 def unexplained(results: Sequence[Result]) -> list[Site]:
     """Survivors without a reason."""
@@ -38,12 +52,30 @@ def unexplained(results: Sequence[Result]) -> list[Site]:
 
 def text(results: Sequence[Result]) -> str:
     """The whole page."""
-    return "\n".join([HEADER, *_counts(results), *_claims(results), *_survivors(results)]) + "\n"
+    parts = [*_counts(results), *_claims(results), *structural_part(), *_survivors(results)]
+    return "\n".join([HEADER, *parts]) + "\n"
 
 
 def write(results: Sequence[Result], root: Path) -> None:
     """Write the page of the package at `root`."""
     (root / "docs" / "mutants.md").write_text(text(results), encoding="utf-8")
+
+
+def structural_part() -> list[str]:
+    """Lines on the mutations of structural.toml, every one of which must fall by its claim."""
+    rows = [(f"`{each.file}`", each.what, f"`{each.claim}`") for each in structural.read()]
+    return [STRUCTURAL, *_table(("module", "mutation", "claim that falls"), rows)]
+
+
+def update(root: Path) -> None:
+    """Write the part on structural mutations of the page of the package at `root` anew."""
+    page = root / "docs" / "mutants.md"
+    before, _, rest = page.read_text(encoding="utf-8").partition(STRUCTURAL_TITLE)
+    if not rest:
+        before, _, rest = before.partition(SURVIVORS)
+    else:
+        rest = rest.partition(SURVIVORS)[2]
+    page.write_text(before + "\n".join([*structural_part(), SURVIVORS]) + rest, encoding="utf-8")
 
 
 def _counts(results: Sequence[Result]) -> list[str]:
@@ -71,7 +103,7 @@ def _claims(results: Sequence[Result]) -> list[str]:
 
 def _survivors(results: Sequence[Result]) -> list[str]:
     """Survivors by reason; those without one come last."""
-    reasons, lines = read(), ["## Survivors", ""]
+    reasons, lines = read(), [SURVIVORS, ""]
     found: dict[Reason | None, list[Site]] = {}
     for site, outcome in results:
         if outcome.how == "survived":
@@ -105,3 +137,7 @@ def _reasoned(why: Reason, sites: Sequence[Site]) -> tuple[str, str, str]:
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
     lines = [head, ("---",) * len(head), *rows]
     return [*("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |" for cells in lines), ""]
+
+
+if __name__ == "__main__":
+    update(structural.ROOT)
