@@ -235,8 +235,12 @@ def _same_shape(first: ArrayLike, second: ArrayLike) -> tuple[FloatArray, FloatA
 
 def _on_time(time: ArrayLike, values: ArrayLike, axes: int | None = None) -> tuple[FloatArray, FloatArray]:
     t, v = _finite("time", time), _finite("values", values)
-    if t.ndim != 1 or len(t) < 2 or np.any(np.diff(t) <= 0):
+    if t.ndim != 1 or len(t) < 2:
         raise ValueError(f"time must be two or more increasing numbers (T,), not an array of shape {t.shape}")
+    (late,) = np.nonzero(np.diff(t) <= 0)
+    if late.size:
+        k = int(late[0])
+        raise ValueError(f"time must be two or more increasing numbers (T,), but after {t[k]:g} comes {t[k + 1]:g}")
     if v.shape[:1] != t.shape or (axes is not None and v.ndim != axes):
         raise ValueError(f"values must have one entry for each of {len(t)} times, not shape {v.shape}")
     return t, v
