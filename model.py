@@ -3,16 +3,19 @@
 The query's output of a head needs two things only: a_h (D+1,), the last row of the value matrix, and B_h (D+1, D),
 the columns of the merged key-query matrix that meet x_q. With tokens X (D+1, N+1) the output is
 
-    linear    ŷ = Σ_h a_hᵀ X Xᵀ B_h x_q / divisor          softmax    ŷ = Σ_h a_hᵀ X softmax(Xᵀ B_h x_q)
+    linear    ŷ = Σ_h a_hᵀ X Xᵀ B_h x_q / (score divisor · divisor)
+    softmax   ŷ = Σ_h a_hᵀ X softmax(Xᵀ B_h x_q / score divisor) / divisor
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .scores import SQRT_KEY, checked, exact_square, in_numbers, resolved
 from .settings import Settings
 
 Weights = dict[str, NDArray[Any]]
@@ -27,7 +30,8 @@ class Parametrization(Protocol):
 
     `shapes(D)` gives each weight's name and shape; `heads(weights)` gives a (H, D+1) and B (H, D+1, D), written
     with operations that work on NumPy arrays of numbers and of SymPy expressions. Optional attributes: `softmax`
-    (False if absent) and `divisor` ("context" if absent, "none" with softmax, whose output is then divided).
+    (False if absent), `divisor` ("context" if absent, "none" with softmax, whose output is then divided), and
+    `score_divisor` (1 if absent, as in `Merged`): a root in `heads` would be a float, which no proof can use.
 
     >>> class Tied:  # key = query, one head
     ...     def shapes(self, dimension):
@@ -65,6 +69,8 @@ class _Attention(Settings):
     def to_dict(self) -> dict[str, Any]:
         """The settings under the names that the constructor takes."""
         shown = {name: getattr(self, "head_count" if name == "heads" else name) for name in self.fields()}
+        if shown["score_divisor"] == 1.0:
+            del shown["score_divisor"]
         return {name: value for name, value in shown.items() if value not in (None, False)}
 
 
@@ -73,6 +79,7 @@ class Merged(_Attention):
     """Attention with one key-query matrix per head: weights value (H, D+1), key_query (H, D+1, D+1).
 
     `divisor`: "context" divides by N (the default), "tokens" by N + 1, "none" by nothing; `softmax` takes none.
+    `score_divisor` divides the scores: a number, a fraction or root as text ("sqrt(3)"), or "sqrt_key", √(D+1).
     Source: Zhang et al. 2025, Section 2.2. ValueError if heads < 1, or softmax comes with a divisor.
 
     >>> Merged(heads=8).shapes(4)
@@ -82,14 +89,18 @@ class Merged(_Attention):
     head_count: int
     softmax: bool
     divisor: str | None
+    score_divisor: float | str
 
-    def __init__(self, heads: int, *, softmax: bool = False, divisor: str | None = None) -> None:
+    def __init__(
+        self, heads: int, *, softmax: bool = False, divisor: str | None = None, score_divisor: Any = 1.0
+    ) -> None:
         self._set(head_count=_count("heads", heads), softmax=_flag(softmax), divisor=_divisor(softmax, divisor))
+        self._set(score_divisor=checked(score_divisor))
 
     @classmethod
     def fields(cls) -> tuple[str, ...]:
         """Names that a model file may hold."""
-        return ("heads", "softmax", "divisor")
+        return ("heads", "softmax", "divisor", "score_divisor")
 
     def shapes(self, dimension: int) -> dict[str, tuple[int, ...]]:
         """Shapes of the weights for x of this dimension."""
@@ -106,6 +117,7 @@ class Separate(_Attention):
     """Attention with key and query of rank R: weights value (H, D+1), key and query (H, R, D+1).
 
     `divisor`: "context" divides by N (the default), "tokens" by N + 1, "none" by nothing; `softmax` takes none.
+    `score_divisor` divides the scores: a number, a fraction or root as text ("sqrt(3)"), or "sqrt_key", √R.
     Source: Zhang et al. 2025, Section 2.2. ValueError if heads or rank < 1, or softmax comes with a divisor.
 
     >>> Separate(heads=5, rank=1, divisor="none").shapes(4)
@@ -116,15 +128,25 @@ class Separate(_Attention):
     rank: int
     softmax: bool
     divisor: str | None
+    score_divisor: float | str
 
-    def __init__(self, heads: int, rank: int = 1, *, softmax: bool = False, divisor: str | None = None) -> None:
+    def __init__(
+        self,
+        heads: int,
+        rank: int = 1,
+        *,
+        softmax: bool = False,
+        divisor: str | None = None,
+        score_divisor: Any = 1.0,
+    ) -> None:
         self._set(head_count=_count("heads", heads), rank=_count("rank", rank))
         self._set(softmax=_flag(softmax), divisor=_divisor(softmax, divisor))
+        self._set(score_divisor=checked(score_divisor))
 
     @classmethod
     def fields(cls) -> tuple[str, ...]:
         """Names that a model file may hold."""
-        return ("heads", "rank", "softmax", "divisor")
+        return ("heads", "rank", "softmax", "divisor", "score_divisor")
 
     def shapes(self, dimension: int) -> dict[str, tuple[int, ...]]:
         """Shapes of the weights for x of this dimension."""
@@ -158,15 +180,64 @@ def is_softmax(model: object) -> bool:
     return _flag(getattr(model, "softmax", False))
 
 
-def attention_divisor(model: object, context_length: int) -> float:
-    """What XXᵀ is divided by: N ("context"), N + 1 ("tokens") or 1 ("none"); ValueError for softmax.
+def attention_divisor(model: object, context_length: int, dimension: int | None = None) -> float:
+    """What XXᵀ B x_q is divided by in linear attention: `output_divisor` times `score_divisor`.
+
+    The dimension D is needed for the score divisor "sqrt_key" only. ValueError for softmax.
 
     >>> attention_divisor(Merged(heads=2, divisor="tokens"), 31)
     32.0
+    >>> attention_divisor(Merged(heads=2, score_divisor="sqrt_key"), 31, dimension=3)
+    62.0
     """
     if is_softmax(model):
         raise ValueError("softmax attention has no divisor: it normalises its scores itself")
-    return output_divisor(model, context_length)
+    return output_divisor(model, context_length) * score_divisor(model, dimension)
+
+
+def score_divisor(model: object, dimension: int | None = None) -> float:
+    """What the scores of a model are divided by, 1 unless it says otherwise, as a double.
+
+    >>> score_divisor(Merged(heads=2, score_divisor="sqrt_key"), dimension=3)
+    2.0
+    """
+    divisor = checked_score_divisor(model)
+    return in_numbers(divisor, _key_size(model, dimension) if divisor == SQRT_KEY else 1)
+
+
+def score_divisor_square(model: object, dimension: int) -> Fraction:
+    """The square of a model's score divisor, exactly; ValueError for a double that is no short decimal.
+
+    >>> score_divisor_square(Separate(heads=2, rank=3, score_divisor="sqrt_key"), dimension=5)
+    Fraction(3, 1)
+    """
+    return exact_square(checked_score_divisor(model), _key_size(model, dimension))
+
+
+def checked_score_divisor(model: object) -> float | str:
+    """A model's score divisor in the form that the built-in models keep; ValueError where it has none."""
+    value = getattr(model, "score_divisor", None)
+    return 1.0 if value is None else checked(value)
+
+
+def divisor_name(model: object, dimension: int) -> str:
+    """The name of everything that a linear model's XXᵀ is divided by, by which statistics are told apart.
+
+    >>> divisor_name(Merged(heads=2), 4), divisor_name(Merged(heads=2, score_divisor="sqrt_key"), 4)
+    ('context', 'context, scores by sqrt(5)')
+    """
+    name = str(getattr(model, "divisor", "context"))
+    divisor = resolved(checked_score_divisor(model), _key_size(model, dimension))
+    return name if divisor == 1.0 else f"{name}, scores by {divisor}"
+
+
+def _key_size(model: object, dimension: int | None) -> int:
+    """R of separate attention, D + 1 of any other model."""
+    if isinstance(model, Separate):
+        return model.rank
+    if dimension is None:
+        raise ValueError('the score divisor "sqrt_key" depends on the dimension: pass it')
+    return dimension + 1
 
 
 def output_divisor(model: object, context_length: int) -> float:

@@ -31,7 +31,7 @@ def sources(path: Path) -> set[Path]:
 
     >>> names = {path.name for path in sources(ROOT / "model.py")}
     >>> sorted(names)
-    ['model.py', 'settings.py']
+    ['decimals.py', 'model.py', 'scores.py', 'settings.py']
     """
     known: set[Path] = set()
     waiting = [path]

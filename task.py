@@ -1,19 +1,40 @@
 """The problem: the distribution of prompts on which a model learns linear regression in context."""
 
 import re
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
 from functools import cached_property
-from numbers import Real
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from .decimals import (
+    Numbers,
+    Written,
+    as_written,
+    exact_fraction,
+    exactly_symmetric,
+    fractions,
+    fractions_of,
+    nonnegative,
+    number,
+    number_array,
+    number_in,
+    plain,
+    plain_lists,
+    stored,
+    symmetric,
+)
 from .machine import refuse_too_large
 from .settings import Settings
 
 FloatArray = NDArray[np.float64]
+Number = float | str | Decimal | Fraction
+"""What one number may be given as: text such as "2/5" is exact, a float is the decimal that Python prints."""
 
 MOST_LENGTHS = 10**6
 """Most context lengths of an average: a second's work for the theory."""
@@ -43,7 +64,8 @@ class Task(Settings):
     identity if left out; `noise_variance` σ²; `context_length` N, or "1..N" for the loss averaged over every
     length up to N; `trace` rescales Λ. With `fixed_teacher` w₀ (D,) and `in_context_fraction` p a sequence
     has a teacher from N(0, Ω) with probability p and w₀ otherwise. Attributes hold what results: `covariance`
-    is Λ after rescaling and `eigenvalues` its spectrum in decreasing order. ValueError says what is wrong.
+    is Λ after rescaling and `eigenvalues` its spectrum in decreasing order. Any number may be text such as "2/5",
+    and the attributes `exact_…` hold every number as it is written. ValueError says what is wrong.
 
     Source: Zhang et al. 2025 (arXiv 2501.16265), Section 2.1.
 
@@ -58,28 +80,39 @@ class Task(Settings):
     in_context_fraction: float
     noise_variance: float
     context_length: int | str
+    _inputs: dict[str, Any]
 
     def __init__(
         self,
-        eigenvalues: ArrayLike | None = None,
+        eigenvalues: Numbers | None = None,
         *,
         context_length: int | str,
-        covariance: ArrayLike | None = None,
-        teacher_covariance: ArrayLike | None = None,
-        fixed_teacher: ArrayLike | None = None,
-        in_context_fraction: float | None = None,
-        noise_variance: float = 0.0,
-        trace: float | None = None,
+        covariance: Numbers | None = None,
+        teacher_covariance: Numbers | None = None,
+        fixed_teacher: Numbers | None = None,
+        in_context_fraction: Number | None = None,
+        noise_variance: Number = 0.0,
+        trace: Number | None = None,
     ) -> None:
-        Λ = _rescaled(_input_covariance(eigenvalues, covariance), trace)
-        dimension = len(Λ)
-        object.__setattr__(self, "covariance", _frozen(Λ))
-        object.__setattr__(self, "teacher_covariance", _frozen(_teacher_covariance(teacher_covariance, dimension)))
+        name, given = _input_covariance(eigenvalues, covariance)
+        inputs: dict[str, Any] = {name: stored(given)}
+        if trace is not None:
+            inputs["trace"] = _scale(trace)
+        dimension = len(given.doubles)
+        object.__setattr__(self, "covariance", _frozen(_rescaled(given, inputs.get("trace"))))
+        Ω = _teacher_covariance(teacher_covariance, dimension)
+        object.__setattr__(self, "teacher_covariance", _frozen(Ω.doubles))
         w0, fraction = _mixture(fixed_teacher, in_context_fraction, dimension)
-        object.__setattr__(self, "fixed_teacher", w0)
-        object.__setattr__(self, "in_context_fraction", fraction)
-        object.__setattr__(self, "noise_variance", _nonnegative("noise_variance", noise_variance))
-        object.__setattr__(self, "context_length", _context_length(context_length))
+        object.__setattr__(self, "fixed_teacher", None if w0 is None else _frozen(w0.doubles))
+        object.__setattr__(self, "in_context_fraction", float(fraction))
+        noise = nonnegative("noise_variance", noise_variance)
+        object.__setattr__(self, "noise_variance", float(noise))
+        length = _context_length(context_length)
+        object.__setattr__(self, "context_length", length)
+        inputs |= {"teacher_covariance": stored(Ω), "noise_variance": noise, "context_length": length}
+        if w0 is not None:
+            inputs |= {"fixed_teacher": stored(w0), "in_context_fraction": fraction}
+        object.__setattr__(self, "_inputs", inputs)
 
     @property
     def dimension(self) -> int:
@@ -109,6 +142,55 @@ class Task(Settings):
         return self._eigensystem[1]
 
     @cached_property
+    def exact_variances(self) -> NDArray[Any]:
+        """The diagonal of Λ in fractions, (D,): decimals as they are written, rescaled exactly to the trace."""
+        given = self._inputs["eigenvalues" if "eigenvalues" in self._inputs else "covariance"]
+        diagonal = fractions(given if given.ndim == 1 else np.diag(given))
+        return np.asarray(diagonal * self._exact_scale(diagonal))
+
+    @property
+    def exact_covariance(self) -> NDArray[Any]:
+        """Λ in fractions, (D, D)."""
+        variances = self.exact_variances
+        if "eigenvalues" in self._inputs:
+            matrix = np.full((self.dimension, self.dimension), Fraction(0), dtype=object)
+            np.fill_diagonal(matrix, variances)
+            return matrix
+        given = exactly_symmetric(fractions(self._inputs["covariance"]))
+        return np.asarray(given * self._exact_scale(np.diag(given)))
+
+    @cached_property
+    def exact_teacher_variances(self) -> NDArray[Any]:
+        """The diagonal of Ω in fractions, (D,)."""
+        return fractions(np.diag(self._inputs["teacher_covariance"]))
+
+    @cached_property
+    def exact_teacher_covariance(self) -> NDArray[Any]:
+        """Ω in fractions, (D, D)."""
+        return exactly_symmetric(fractions(self._inputs["teacher_covariance"]))
+
+    @property
+    def exact_fixed_teacher(self) -> NDArray[Any] | None:
+        """w₀ in fractions, (D,)."""
+        return fractions(self._inputs["fixed_teacher"]) if "fixed_teacher" in self._inputs else None
+
+    @property
+    def exact_noise_variance(self) -> Fraction:
+        """σ² as a fraction."""
+        return exact_fraction(self._inputs["noise_variance"])
+
+    @property
+    def exact_in_context_fraction(self) -> Fraction:
+        """p as a fraction."""
+        return exact_fraction(self._inputs.get("in_context_fraction", 1))
+
+    def _exact_scale(self, diagonal: NDArray[Any]) -> Fraction:
+        """What the numbers of Λ are multiplied by to have the trace."""
+        if "trace" not in self._inputs:
+            return Fraction(1)
+        return exact_fraction(self._inputs["trace"]) / sum(diagonal, Fraction(0))
+
+    @cached_property
     def _eigensystem(self) -> tuple[FloatArray, FloatArray]:
         diagonal = np.diag(self.covariance)
         if is_diagonal(self.covariance):  # exact, where eigh would round
@@ -122,21 +204,43 @@ class Task(Settings):
         """Names that a task file may hold."""
         return _FIELDS
 
+    @classmethod
+    def from_toml(cls, text: str) -> Self:
+        """The task of a TOML text, its decimals as they are written; ValueError as `from_dict`."""
+        return cls.from_dict(tomllib.loads(text, parse_float=Decimal))
+
     def to_dict(self) -> dict[str, Any]:
-        """The settings that differ from their defaults, as plain numbers and lists."""
+        """The settings that differ from their defaults, as plain numbers and lists.
+
+        Text such as "1/3" stands for what was given exactly and no double prints as. A trace given in doubles is
+        not kept: its Λ is stored in doubles.
+        """
+        inputs = self._inputs
         settings: dict[str, Any] = {}
         if is_diagonal(self.covariance):
-            settings["eigenvalues"] = np.diag(self.covariance).tolist()
+            exact = self.exact_variances if self._is_text else None
+            settings["eigenvalues"] = plain_lists(np.diag(self.covariance), exact)
         else:
-            settings["covariance"] = self.covariance.tolist()
+            settings["covariance"] = plain_lists(self.covariance, self.exact_covariance if self._is_text else None)
         if not np.array_equal(self.teacher_covariance, np.eye(self.dimension)):
-            settings["teacher_covariance"] = self.teacher_covariance.tolist()
+            exact = inputs["teacher_covariance"] if inputs["teacher_covariance"].dtype == object else None
+            settings["teacher_covariance"] = plain_lists(self.teacher_covariance, exact)
         if self.fixed_teacher is not None:
-            settings["fixed_teacher"] = self.fixed_teacher.tolist()
-            settings["in_context_fraction"] = self.in_context_fraction
+            exact = inputs["fixed_teacher"] if inputs["fixed_teacher"].dtype == object else None
+            settings["fixed_teacher"] = plain_lists(self.fixed_teacher, exact)
+            settings["in_context_fraction"] = plain(self.in_context_fraction, self.exact_in_context_fraction)
         if self.noise_variance:
-            settings["noise_variance"] = self.noise_variance
+            settings["noise_variance"] = plain(self.noise_variance, self.exact_noise_variance)
         return settings | {"context_length": self.context_length}
+
+    @property
+    def _is_text(self) -> bool:
+        """Whether Λ was given by numbers that no double prints as."""
+        given = self._inputs["eigenvalues" if "eigenvalues" in self._inputs else "covariance"]
+        return bool(given.dtype == object) or isinstance(self._inputs.get("trace"), Fraction)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).from_dict, (self._inputs,)  # exact numbers travel, too
 
 
 def is_diagonal(matrix: FloatArray) -> bool:
@@ -150,96 +254,75 @@ def _frozen(array: FloatArray) -> FloatArray:
     return array
 
 
-def _numbers(name: str, value: ArrayLike | None, shape: tuple[int | None, ...]) -> FloatArray:
-    sizes = ["D" if size is None else str(size) for size in shape]
-    wanted = f"({', '.join(sizes)}{',' * (len(sizes) == 1)})"
-    try:
-        if np.asarray(value).dtype.kind == "c":
-            raise TypeError
-        array = np.array(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must be numbers of shape {wanted}, not {value!r}") from None
-    fits = array.ndim == len(shape) and all(
-        want in (None, have) for want, have in zip(shape, array.shape, strict=True)
-    )
-    if not fits or array.size == 0:
-        raise ValueError(f"{name} must have shape {wanted}, not {array.shape}")
-    if not np.all(np.isfinite(array)):
-        raise ValueError(f"{name} must be finite: it holds nan or inf")
-    return array + 0.0  # -0.0 and 0.0 are equal, and so must their JSON be
-
-
-def _symmetric(name: str, value: ArrayLike, dimension: int | None) -> FloatArray:
-    array = _numbers(name, value, (dimension, dimension))
-    if array.shape[0] != array.shape[1]:
-        raise ValueError(f"{name} must be square, not {array.shape[0]} × {array.shape[1]}")
-    if not np.allclose(array, array.T, rtol=1e-12, atol=1e-12 * float(np.max(np.abs(array)))):
-        raise ValueError(f"{name} must be symmetric: pass (C + C.T) / 2 if the difference is rounding")
-    return (array + array.T) / 2
-
-
-def _input_covariance(eigenvalues: ArrayLike | None, covariance: ArrayLike | None) -> FloatArray:
+def _input_covariance(eigenvalues: Numbers | None, covariance: Numbers | None) -> tuple[str, Written]:
+    """The name of what Λ was given by, and its numbers, (D,) or (D, D)."""
     if (eigenvalues is None) == (covariance is None):
         given = "neither" if eigenvalues is None else "both"
         raise ValueError(f"pass eigenvalues or covariance, one of the two: {given} given")
-    if covariance is None:
-        spectrum = _numbers("eigenvalues", eigenvalues, (None,))
-        if np.any(spectrum <= 0):
-            raise ValueError(f"eigenvalues must be positive: the smallest is {spectrum.min():g}")
-        size = _COPIES * float(spectrum.nbytes) * len(spectrum)
-        refuse_too_large(f"a task of dimension {len(spectrum)}", size, "choose a smaller dimension")
-        return np.diag(spectrum)
-    return _positive_definite("covariance", covariance, None)
+    if covariance is not None:
+        return "covariance", _positive_definite("covariance", covariance, None)
+    spectrum = number_array("eigenvalues", eigenvalues, (None,))
+    if np.any(spectrum.doubles <= 0):
+        raise ValueError(f"eigenvalues must be positive: the smallest is {spectrum.doubles.min():g}")
+    size = _COPIES * float(spectrum.doubles.nbytes) * len(spectrum.doubles)
+    refuse_too_large(f"a task of dimension {len(spectrum.doubles)}", size, "choose a smaller dimension")
+    return "eigenvalues", spectrum
 
 
-def _positive_definite(name: str, value: ArrayLike, dimension: int | None) -> FloatArray:
-    matrix = _symmetric(name, value, dimension)
+def _positive_definite(name: str, value: Numbers, dimension: int | None) -> Written:
+    written = symmetric(name, value, dimension)
+    matrix = written.doubles
     values = np.diag(matrix) if is_diagonal(matrix) else np.linalg.eigvalsh(matrix)
     rounding = 0.0 if is_diagonal(matrix) else len(matrix) * float(np.finfo(float).eps * np.max(np.abs(values)))
     if values.min() <= rounding:
         raise ValueError(f"{name} must be positive definite: its smallest eigenvalue is {values.min():.3g}")
-    return matrix
+    return written
 
 
-def _rescaled(matrix: FloatArray, trace: float | None) -> FloatArray:
+def _scale(trace: object) -> float | Fraction:
+    """The trace, as a fraction where no double prints as it."""
+    value = number(trace)
+    if value is None or not 0 < float(value) < np.inf:
+        raise ValueError(f"trace must be positive and finite, not {trace!r}")
+    return value
+
+
+def _rescaled(given: Written, trace: float | Fraction | None) -> FloatArray:
+    """Λ in doubles: the nearest ones where the numbers are given exactly."""
+    matrix = np.diag(given.doubles) if given.doubles.ndim == 1 else given.doubles
     if trace is None:
         return matrix
-    if not _is_number(trace) or not 0 < trace < np.inf:
-        raise ValueError(f"trace must be positive and finite, not {trace!r}")
-    with np.errstate(all="ignore"):
-        scale: float = float(np.trace(matrix)) / trace
-        rescaled: FloatArray = matrix / scale
+    if given.exact is not None or isinstance(trace, Fraction):
+        exact = fractions_of(given)
+        scaled = exact * (exact_fraction(trace) / sum(exact if exact.ndim == 1 else np.diag(exact)))
+        rescaled = as_written(scaled).doubles
+        rescaled = np.diag(rescaled) if rescaled.ndim == 1 else rescaled
+    else:
+        with np.errstate(all="ignore"):
+            scale: float = float(np.trace(matrix)) / trace
+            rescaled = matrix / scale
     if not np.all(np.isfinite(rescaled)) or np.any(np.diag(rescaled) <= 0):
         raise ValueError(f"trace {trace!r} puts Λ outside the range of floating point: pass a moderate one")
     return rescaled
 
 
-def _teacher_covariance(value: ArrayLike | None, dimension: int) -> FloatArray:
+def _teacher_covariance(value: Numbers | None, dimension: int) -> Written:
     if value is None:
-        return np.eye(dimension)
+        return Written(np.eye(dimension), None)
     return _positive_definite("teacher_covariance", value, dimension)
 
 
 def _mixture(
-    fixed_teacher: ArrayLike | None, fraction: float | None, dimension: int
-) -> tuple[FloatArray | None, float]:
+    fixed_teacher: Numbers | None, fraction: object, dimension: int
+) -> tuple[Written | None, float | Fraction]:
+    value = number(fraction)
     if fixed_teacher is None:
-        if fraction is not None and fraction != 1:
+        if fraction is not None and value != 1:
             raise ValueError(f"in_context_fraction {fraction!r} needs a fixed_teacher for the other sequences")
         return None, 1.0
-    if fraction is None or not _is_number(fraction) or not 0 <= fraction <= 1:
+    if value is None or not 0 <= value <= 1:
         raise ValueError(f"a fixed_teacher needs in_context_fraction between 0 and 1, not {fraction!r}")
-    return _frozen(_numbers("fixed_teacher", fixed_teacher, (dimension,))), float(fraction) + 0.0
-
-
-def _nonnegative(name: str, value: float) -> float:
-    if not _is_number(value) or not 0 <= value < np.inf:
-        raise ValueError(f"{name} must be zero or more and finite, not {value!r}")
-    return float(value)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
+    return number_array("fixed_teacher", fixed_teacher, (dimension,)), value
 
 
 def _context_length(value: int | str) -> int | str:
@@ -264,11 +347,11 @@ def _average_up_to(longest: int) -> str:
     return f"1..{longest}"
 
 
-def eigenvalue_list(text: str) -> Sequence[float]:
-    """Eigenvalues from text such as "4,3,2,1"; ValueError names what is not a number."""
+def eigenvalue_list(text: str) -> Sequence[float | Fraction]:
+    """Eigenvalues from text such as "4,3,2,1" or "2/5,3/10"; ValueError names what is not a number."""
     try:
-        return [float(part) for part in text.split(",")]
+        return [number_in(part) for part in text.split(",")]
     except ValueError:
         raise ValueError(
-            f"eigenvalues must be numbers separated by commas, such as 4,3,2,1, not {text!r}"
+            f"eigenvalues must be numbers separated by commas, such as 4,3,2,1 or 2/5,3/10, not {text!r}"
         ) from None

@@ -15,6 +15,7 @@ from .options import (
     Kind,
     Noise,
     Rank,
+    ScoreDivisor,
     TaskFile,
     Trace,
     model_of,
@@ -32,6 +33,7 @@ def fixed_points(
     heads: Heads = None,
     rank: Rank = 1,
     divisor: Divisor = None,
+    score_divisor: ScoreDivisor = "1",
     limit: Annotated[int, typer.Option(min=1, help="At most this many, the smallest losses first.")] = 1000,
     json: Json = False,
     latex: Annotated[bool, typer.Option("--latex", help="Print LaTeX.")] = False,
@@ -41,7 +43,9 @@ def fixed_points(
     if json and latex:
         raise ValueError("--json and --latex are two formats: choose one")
     problem = task_of(eigenvalues, trace, context_length, noise_variance, task)
-    attention = model_of(model, problem.dimension if heads is None else heads, rank, divisor)
+    attention = model_of(
+        model, problem.dimension if heads is None else heads, rank, divisor, score_divisor=score_divisor
+    )
     if symbolic:
         from ..compare.symbolic_table import print_symbolic, symbolic_json, symbolic_latex
 
@@ -59,6 +63,7 @@ def derive(
     heads: Annotated[int | None, typer.Option(help="Number of heads; 1 if left out.")] = None,
     rank: Annotated[int | None, typer.Option(help="Rank of key and query (separate); 1 if left out.")] = None,
     divisor: Divisor = None,
+    score_divisor: ScoreDivisor = "1",
     block: Annotated[str, typer.Option(help="restricted, or full for every weight.")] = "restricted",
     teachers: Annotated[str, typer.Option(help="white, diagonal or general covariance.")] = "white",
     noise: Annotated[bool, typer.Option("--noise", help="Label noise, of variance sigma squared.")] = False,
@@ -76,6 +81,8 @@ def derive(
 
     task = {"dimension": dim, "teachers": teachers, "noise": noise, "mixture": mixture}
     given: dict[str, Any] = {"heads": heads, "rank": rank, "divisor": divisor}
+    if score_divisor != "1":
+        given["score_divisor"] = score_divisor
     if model in ("merged", "separate"):
         given["heads"] = 1 if heads is None else heads
     if model == "separate":

@@ -6,23 +6,40 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from ..model import Merged, Separate
-    from ..task import Task
+    from fractions import Fraction
 
-Eigenvalues = Annotated[str | None, typer.Option(help="Eigenvalues of the covariance of x, such as 4,3,2,1.")]
-Trace = Annotated[float | None, typer.Option(help="Rescale the covariance to this trace.")]
+    from ..model import Merged, Separate
+    from ..task import Number, Task
+
+
+def number(text: object) -> "float | Fraction":
+    """The number of an option, such as 0.4 or 2/5, as it is written."""
+    from .. import decimals
+
+    try:
+        return decimals.number_in(text)
+    except ValueError:
+        message = f"{text!r} is no number: write a decimal, or a fraction such as 2/5"
+        raise typer.BadParameter(message) from None
+
+
+Eigenvalues = Annotated[str | None, typer.Option(help="Eigenvalues of the covariance of x: 4,3,2,1 or 2/5,3/10.")]
+Trace = Annotated[Any, typer.Option(parser=number, help="Rescale the covariance to this trace.", metavar="NUMBER")]
 ContextLength = Annotated[str | None, typer.Option(help="N, or 1..N for the loss over every length.")]
-Noise = Annotated[float, typer.Option(help="Variance of the label noise.")]
+Noise = Annotated[Any, typer.Option(parser=number, help="Variance of the label noise.", metavar="NUMBER")]
 TaskFile = Annotated[Path | None, typer.Option("--task", help="TOML file with the fields of Task.")]
 Kind = Annotated[str, typer.Option("--model", help="merged or separate.")]
 Heads = Annotated[int | None, typer.Option(help="Number of heads; D if left out.")]
 Rank = Annotated[int, typer.Option(help="Rank of key and query (separate).")]
 Divisor = Annotated[str | None, typer.Option(help="context (N, the default), tokens (N + 1) or none.")]
+ScoreDivisor = Annotated[
+    str, typer.Option(help="What scores are divided by: 2, 3/2, sqrt(3), or sqrt_key, the root of a key's size.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def task_of(
-    eigenvalues: str | None, trace: float | None, context_length: str | None, noise: float, file: Path | None
+    eigenvalues: str | None, trace: "Number | None", context_length: str | None, noise: "Number", file: Path | None
 ) -> "Task":
     """The task that the options describe, or that of the file; ValueError where both or neither are given."""
     from ..task import Task, eigenvalue_list
@@ -44,16 +61,19 @@ def task_of(
 def text_of(file: Path) -> str:
     """The text of a file, which is UTF-8; ValueError where it is something else."""
     try:
-        return file.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise ValueError(f"{file}: this is no UTF-8 text: save it as UTF-8") from None
 
 
-def model_of(name: str, heads: int, rank: int, divisor: str | None, softmax: bool = False) -> "Merged | Separate":
+def model_of(
+    name: str, heads: int, rank: int, divisor: str | None, softmax: bool = False, score_divisor: str = "1"
+) -> "Merged | Separate":
     """The model that the options describe; ValueError for a rank of merged attention."""
     from ..model import model_from_dict
 
     settings: dict[str, Any] = {"model": name, "heads": heads, "divisor": divisor, "softmax": softmax}
+    settings["score_divisor"] = score_divisor
     if name != "merged":
         settings["rank"] = rank
     elif rank != 1:

@@ -13,6 +13,7 @@ from .options import (
     Kind,
     Noise,
     Rank,
+    ScoreDivisor,
     TaskFile,
     Trace,
     model_of,
@@ -37,6 +38,7 @@ def simulate(
     heads: Heads = None,
     rank: Rank = 1,
     divisor: Divisor = None,
+    score_divisor: ScoreDivisor = "1",
     softmax: Annotated[bool, typer.Option("--softmax", help="Softmax attention (trains on tokens).")] = False,
     sequences: Annotated[int, typer.Option(help="P, the number of training sequences.")] = 5000,
     seed: Annotated[int, typer.Option(help="Seed of data and weights.")] = 0,
@@ -53,7 +55,9 @@ def simulate(
     from ..simulate import Experiment
 
     problem = task_of(eigenvalues, trace, context_length, noise_variance, task)
-    attention = model_of(model, problem.dimension if heads is None else heads, rank, divisor, softmax)
+    attention = model_of(
+        model, problem.dimension if heads is None else heads, rank, divisor, softmax, score_divisor
+    )
     engine = engine or ("tokens" if softmax else "statistics")
     rule: dict[str, Any] = {"learning_rate": learning_rate, "steps": steps, "record": record, "engine": engine}
     begin: dict[str, Any] = {"scale": scale, "seed": seed, "scheme": scheme, "whiten": whiten, "centre": centre}

@@ -4,6 +4,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -121,7 +122,7 @@ def load_statements(path: AnyPath) -> StatementFile:
     """
     path = as_path(path)
     try:
-        return statements_of(tomllib.loads(path.read_text(encoding="utf-8-sig")), path.parent)
+        return statements_of(tomllib.loads(path.read_text(encoding="utf-8-sig"), parse_float=Decimal), path.parent)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
@@ -166,7 +167,8 @@ def derivation_of(task: dict[str, Any], model: dict[str, Any], folder: Path = Pa
     FILE.py:NAME with those of that class, each with a `block`; or an `output` in text and its list of `weights`.
     """
     problem = _task(task)
-    rest = dict(model)
+    rest: dict[str, Any] = dict(model)
+    rest |= {name: float(value) for name, value in model.items() if isinstance(value, Decimal)}
     if "output" in rest:
         refuse_unknown(rest, allowed=("output", "weights"), owner="a model with an output")
         return _from_output(str(rest["output"]), rest.get("weights", []), problem)

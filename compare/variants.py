@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..model import Merged, Separate
+from ..model import Merged, Separate, divisor_name
 from ..simulate import Statistics, from_moments
 from ..task import Task
 from ..theory import Population, feature_moments, population
@@ -71,7 +71,7 @@ def unlimited(task: Task, model: Merged | Separate, *, random_labels: bool = Fal
     """
     if task.in_context_fraction < 1 or random_labels:
         full = feature_moments(task, model, random_labels=random_labels)
-        kind = (task.dimension, task.context_lengths, str(model.divisor), "full")
+        kind = (task.dimension, task.context_lengths, divisor_name(model, task.dimension), "full")
         return Statistics(full.c, full.b, full.S, np.inf, *kind)
     moments = population(task, model)
     return from_moments(moments.c, moments.A, moments.B, moments.Lambda, model, task.context_lengths)

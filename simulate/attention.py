@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..model import Heads, is_softmax, output_divisor
+from ..model import Heads, is_softmax, output_divisor, score_divisor
 from .heads import checked_heads
 from .threads import in_threads
 
@@ -93,7 +93,7 @@ def _contexts(
     """Attended tokens Σ_n w_n x_n / norm (P, H, D+1) of every head, w (P, H, n+1) and the norm (P, H, 1)."""
     B = heads[1]
     count, size, dimension = B.shape
-    lifted = (batch.query @ B.reshape(-1, dimension).T).reshape(-1, count, size)
+    lifted = (batch.query @ B.reshape(-1, dimension).T).reshape(-1, count, size) / score_divisor(model, dimension)
     w = np.matmul(lifted, batch.X.swapaxes(1, 2))
     divisor = output_divisor(model, length)
     norm = divisor * _exponentiate(w) if is_softmax(model) else np.full((1, 1, 1), divisor)
@@ -119,10 +119,11 @@ def _sums(model: object, batch: Batch, heads: Heads, length: int) -> tuple[float
     values = np.matmul(a, batch.X.swapaxes(1, 2))
     if is_softmax(model):
         values *= w
-    keys = np.matmul(values, batch.X) / norm  # ∂ŷ/∂(B x_q)
+    keys = np.matmul(values, batch.X) / norm  # ∂ŷ/∂(B x_q / score divisor)
     if is_softmax(model):
         mean_token = output_divisor(model, length) * context  # Σ_n p_n x_n, p the softmax of the scores
         keys -= outputs[:, :, None] * mean_token
     keys *= residual[:, None, None]
     slope_B = (keys.reshape(len(keys), -1).T @ batch.query).reshape(heads[1].shape)
+    slope_B /= score_divisor(model, batch.query.shape[1])
     return float(residual @ residual), slope_a, slope_B

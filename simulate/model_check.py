@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..model import Heads, Merged, Parametrization, Separate, Weights, output_divisor
 from .attention import predict
-from .heads import checked_heads
+from .heads import checked_heads, heads_of
 
 FloatArray = NDArray[np.float64]
 
@@ -143,12 +143,12 @@ def _refuse_not_analytic(model: Parametrization, weights: Weights, name: str, co
     """ValueError if the complex step of heads along a random direction of one weight is not its derivative."""
     direction = _direction(weights[name])
     step = _along(model, weights, name, direction)
-    centre = _flat(model.heads(weights))
+    centre = _flat(heads_of(model, weights))
     if not np.all(np.isfinite(step)) or not np.all(np.isfinite(centre)):
         return  # no derivative here: a run that begins here diverges, and says so
     slopes = []
     for width in _WIDTHS:
-        above, below = (_flat(model.heads(_moved(weights, name, side * width * direction))) for side in (1, -1))
+        above, below = (_flat(heads_of(model, _moved(weights, name, side * width * direction))) for side in (1, -1))
         slope = (above - below) / (2 * width)
         bound = _AGREEING * np.maximum(np.abs(step), np.abs(slope)) + _ROUNDING * np.abs(centre)
         wrong = ~(np.abs(step - slope) <= bound + _FLOOR * np.max(np.abs(centre)))
@@ -183,8 +183,7 @@ def _shifted(model: Parametrization, weights: Weights, name: str, direction: Flo
     """Heads at weights in complex numbers, one of them moved by a complex step."""
     shifted = {other: value.astype(np.complex128) for other, value in weights.items()}
     shifted[name] += 1j * STEP * direction
-    a, B = model.heads(shifted)
-    return np.asarray(a), np.asarray(B)
+    return heads_of(model, shifted)
 
 
 def _refuse_unused(model: Parametrization, shapes: Mapping[str, tuple[int, ...]], dimension: int) -> None:
@@ -211,7 +210,7 @@ def _reaches(model: Parametrization, weights: Weights, name: str, tokens: FloatA
 def _jumps(model: Parametrization, weights: Weights, name: str, tokens: FloatArray) -> bool:
     """Whether the outputs are others for another value of one weight."""
     outputs = [
-        predict(model, model.heads(_moved(weights, name, size * _direction(weights[name]))), tokens)
+        predict(model, heads_of(model, _moved(weights, name, size * _direction(weights[name]))), tokens)
         for size in (0.0, 1.0, -1.0, 9.0, -9.0)
     ]
     largest = _CANCELLED * np.max(np.abs(outputs))

@@ -39,7 +39,7 @@ def network_features(data: Data, model: object) -> tuple[FloatArray, FloatArray]
     z, labels = [], []
     for tokens in data.chunks():
         beta = np.einsum("pn,pni->pi", tokens[:, :length, -1], tokens[:, :length, :-1])
-        query = tokens[:, length, :-1] / attention_divisor(model, length)
+        query = tokens[:, length, :-1] / attention_divisor(model, length, data.dimension)
         z.append(np.einsum("pi,pj->pij", beta, query).reshape(len(tokens), -1))
         labels.append(tokens[:, length, -1])
     return np.concatenate(z), np.concatenate(labels)

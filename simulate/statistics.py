@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..machine import GIB, refuse_too_large
-from ..model import attention_divisor, is_softmax
+from ..model import attention_divisor, divisor_name, is_softmax
 from .accumulate import largest_memory, product_sums
 from .prompts import Data
 
@@ -112,7 +112,7 @@ def statistics(
 ) -> Statistics:
     """Statistics of all of `data` for a linear model, in one pass over its chunks and constant memory.
 
-    The model matters by its divisor only. `block` "restricted" keeps the K = D² features that matter while value
+    The model matters by its divisors only. `block` "restricted" keeps the K = D² features that matter while value
     rows stay off x and keys off y: 20 MB instead of 9 GB at D = 40. The workers of an `executor`, if there is one,
     share the chunks: processes, threads, a cluster. The result is the same without them, to the last bit.
     MemoryError, before anything is drawn, if the work needs more than `limit_gib` GiB or than this machine has
@@ -127,10 +127,12 @@ def statistics(
     """
     _refuse_softmax(model)
     _refuse_size(data, block, executor, _limit(limit_gib))
-    divisors = [(length, attention_divisor(model, length)) for length in sorted(data.context_lengths)]
+    divisors = [
+        (length, attention_divisor(model, length, data.dimension)) for length in sorted(data.context_lengths)
+    ]
     sums = product_sums(data, divisors, pairs(data.dimension, block), executor)
     sums /= data.sequences * len(data.context_lengths)  # in place: there may be no room for another
-    kind = (data.dimension, data.context_lengths, str(getattr(model, "divisor", "context")), block)
+    kind = (data.dimension, data.context_lengths, divisor_name(model, data.dimension), block)
     return Statistics(float(sums[-1, -1]), sums[-1, :-1].copy(), sums[:-1, :-1].copy(), data.sequences, *kind)
 
 
@@ -153,7 +155,7 @@ def from_moments(
         raise ValueError(f"A, B and Lambda must be (D, D) each, not {a.shape}, {b.shape} and {Λ.shape}")
     if not (np.allclose(a, a.T, rtol=1e-9) and np.allclose(Λ, Λ.T, rtol=1e-9)):
         raise ValueError("A = E ββᵀ and Lambda = E xxᵀ must be symmetric")
-    kind = (len(b), tuple(context_lengths), str(getattr(model, "divisor", "context")), "restricted")
+    kind = (len(b), tuple(context_lengths), divisor_name(model, len(b)), "restricted")
     return Statistics(float(c), b.ravel(), Kronecker(a, Λ), np.inf, *kind)
 
 
@@ -203,7 +205,7 @@ def _refuse_softmax(model: object) -> None:
 def refuse_mismatch(model: object, stats: Statistics) -> None:
     """ValueError if these statistics say nothing of the model: it is softmax, or has another divisor."""
     _refuse_softmax(model)
-    divisor = str(getattr(model, "divisor", "context"))
+    divisor = divisor_name(model, stats.dimension)
     if divisor != stats.divisor:
         raise ValueError(
             f"these statistics were made with divisor {stats.divisor!r}, the model has {divisor!r}: "

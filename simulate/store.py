@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..model import divisor_name, score_divisor
 from ..sources import source_digest, sources
 from .descent import Diverged
 from .experiment import Experiment
@@ -62,6 +63,8 @@ def run_path(experiment: Experiment, folder: AnyPath, code: str | None = None) -
 def data_digest(experiment: Experiment) -> str:
     """SHA-256 of what determines the statistics of an experiment, which others may share."""
     divisor = getattr(experiment.model, "divisor", None)
+    if score_divisor(experiment.model, experiment.task.dimension) != 1:
+        divisor = divisor_name(experiment.model, experiment.task.dimension)
     return hashlib.sha256(f"{experiment.data.digest}{divisor}".encode()).hexdigest()
 
 

@@ -66,7 +66,7 @@ BAD_FIXED_POINTS = {
     "no spectrum": (["--context-length", "5"], "pass --eigenvalues and --context-length, or --task"),
     "file and spectrum": ([*TINY, "--task", "task.toml"], "--task holds the whole task"),
     "file and noise": (["--noise-variance", "1", "--task", "task.toml"], "--task holds the whole task"),
-    "letters": (["--eigenvalues", "2,x", "--context-length", "5"], "such as 4,3,2,1, not '2,x'"),
+    "letters": (["--eigenvalues", "2,x", "--context-length", "5"], "such as 4,3,2,1 or 2/5,3/10, not '2,x'"),
     "nan": (["--eigenvalues", "2,nan", "--context-length", "5"], "eigenvalues must be finite"),
     "zero eigenvalue": (["--eigenvalues", "2,0", "--context-length", "5"], "eigenvalues must be positive"),
     "length 0": (["--eigenvalues", "2,1", "--context-length", "0"], "N ≥ 1"),

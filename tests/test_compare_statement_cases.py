@@ -1,5 +1,6 @@
 """Files of statements as people write them: each holds, and says so."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,13 @@ from attndyn.compare.statement_file import load_statements, statements_of
 
 CASES = Path(__file__).parent / "data" / "statements"
 HOLD = ("aligned_block", "tau_left", "white_course", "white_course_inline", "sci_e")
+DECIMALS = ("decimal_trace", "decimal_zero", "decimal_noise", "decimal_task", "decimal_task_fraction")
+SCALED = ("scaled_ScaledSympy", "scaled_D3")
 NUMBERS = {"eigenvalues": [0.4, 0.3], "context_length": 31, "noise_variance": 0.25}
 MERGED = {"model": "merged", "heads": 1, "block": "restricted"}
 
 
-@pytest.mark.parametrize("name", HOLD)
+@pytest.mark.parametrize("name", HOLD + DECIMALS + SCALED)
 def test_every_statement_of_the_file_is_proved(name):
     assert {answer.finding.level for answer in load_statements(CASES / f"{name}.toml").answers()} == {"proved"}
 
@@ -85,3 +88,22 @@ def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path, capsys):
     task.write_bytes(b"\xef\xbb\xbfeigenvalues = [2, 1]\ncontext_length = 3\n")
     assert main(["fixed-points", "--task", str(task)]) == 0
     assert capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["scaled_Scaled", "scaled_ScaledNumpy", "scaled_wrong"])
+def test_a_float_root_in_heads_is_refused_with_the_way_to_write_it(name):
+    with pytest.raises(ValueError, match=r"hold the float 0.7071067811865475.*sympy.sqrt.*score_divisor"):
+        load_statements(CASES / f"{name}.toml")
+
+
+def test_a_score_divisor_proves_what_a_float_root_cannot():
+    def levels(name, **model):
+        tables = tomllib.loads((CASES / f"{name}.toml").read_text(encoding="utf-8"))
+        found = statements_of(tables | {"model": MERGED | model}).answers()
+        return {answer.finding.level for answer in found}
+
+    assert levels("scaled_Scaled", score_divisor="sqrt_key") == {"proved"}
+    assert levels("scaled_Scaled", score_divisor="sqrt(2)") == {"proved"}
+    assert levels("scaled_Scaled", score_divisor=1.4) == {"refuted"}
+    assert levels("scaled_wrong", score_divisor="sqrt_key") == {"refuted"}
+    assert levels("scaled_D3", score_divisor=2) == levels("scaled_D3", score_divisor="sqrt_key") == {"proved"}

@@ -289,4 +289,4 @@ def test_a_task_in_exact_numbers_is_the_task():
     assert isinstance(ours, SymbolicTask)
     assert numbers(ours.covariance).tolist() == MIXED.covariance.tolist()
     assert (float(ours.noise_variance), float(ours.in_context_fraction)) == (0.25, 0.5)
-    assert exact_task(Task([0.1], context_length=2)).covariance[0] == sp.Rational(0.1) != sp.Rational(1, 10)
+    assert exact_task(Task([0.1], context_length=2)).covariance[0] == sp.Rational(1, 10) != sp.Rational(0.1)

@@ -3,6 +3,8 @@
 import copy
 import pickle
 import re
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -226,12 +228,17 @@ REFUSED = {
     "teacher without fraction": ({"fixed_teacher": [1, 2]}, "needs in_context_fraction between 0 and 1, not None"),
     "fraction above 1": ({"fixed_teacher": [1, 2], "in_context_fraction": 1.5}, "between 0 and 1, not 1.5"),
     "fraction nan": ({"fixed_teacher": [1, 2], "in_context_fraction": np.nan}, "between 0 and 1, not nan"),
-    "fraction as text": ({"fixed_teacher": [1, 2], "in_context_fraction": "0.5"}, "between 0 and 1, not '0.5'"),
+    "fraction as text": ({"fixed_teacher": [1, 2], "in_context_fraction": "half"}, "between 0 and 1, not 'half'"),
     "teacher too long": ({"fixed_teacher": [1] * 3, "in_context_fraction": 0.5}, "must have shape (2,), not (3,)"),
     "negative noise": ({"noise_variance": -1}, "noise_variance must be zero or more and finite, not -1"),
     "infinite noise": ({"noise_variance": np.inf}, "zero or more and finite, not inf"),
     "nan noise": ({"noise_variance": np.nan}, "zero or more and finite, not nan"),
-    "noise as text": ({"noise_variance": "1"}, "zero or more and finite, not '1'"),
+    "noise as text": ({"noise_variance": "one"}, "zero or more and finite, not 'one'"),
+    "huge noise": ({"noise_variance": "1e400"}, "zero or more and finite, not '1e400'"),
+    "huge exponent": ({"eigenvalues": ["1e999999999"]}, "must be numbers of shape (D,)"),
+    "a quotient by zero": ({"eigenvalues": ["1/0"]}, "must be numbers of shape (D,)"),
+    "three numbers": ({"eigenvalues": ["1/2/3"]}, "must be numbers of shape (D,)"),
+    "a truth value": ({"eigenvalues": [True]}, "must be numbers of shape (D,)"),
     "noise as list": ({"noise_variance": [1]}, "zero or more and finite, not [1]"),
     "zero trace": ({"trace": 0}, "trace must be positive and finite, not 0"),
     "infinite trace": ({"trace": np.inf}, "trace must be positive and finite, not inf"),
@@ -310,5 +317,81 @@ def test_is_diagonal():
 
 def test_eigenvalues_from_text():
     assert eigenvalue_list("4, 3,2.5") == [4.0, 3.0, 2.5]
-    with pytest.raises(ValueError, match=re.escape("such as 4,3,2,1, not '4;3'")):
+    assert eigenvalue_list("2/5, 1/3,1e-3") == [0.4, Fraction(1, 3), 0.001]
+    with pytest.raises(ValueError, match=re.escape("such as 4,3,2,1 or 2/5,3/10, not '4;3'")):
         eigenvalue_list("4;3")
+
+
+def exact_spectrum(*eigenvalues, **options):
+    return Task(eigenvalues, context_length=3, **options).exact_variances.tolist()
+
+
+@pytest.mark.parametrize(
+    "number",
+    [0.4, "0.4", "2/5", " 4 / 10 ", "4e-1", Decimal("0.4"), Fraction(2, 5), np.float64(0.4), ".4", "0.4/1.0"],
+    ids=repr,
+)
+def test_a_number_is_the_one_that_is_written(number):
+    task = Task(
+        [number],
+        teacher_covariance=[[number]],
+        noise_variance=number,
+        fixed_teacher=[number],
+        in_context_fraction=number,
+        context_length=3,
+    )
+    everything = [task.exact_covariance, task.exact_teacher_covariance, task.exact_fixed_teacher]
+    assert [each.item() for each in everything] == [Fraction(2, 5)] * 3
+    assert task.exact_noise_variance == task.exact_in_context_fraction == Fraction(2, 5)
+    assert task.covariance.item() == task.noise_variance == task.in_context_fraction == 0.4
+    assert task.to_dict()["eigenvalues"] == [0.4]
+    assert task == Task.from_dict(task.to_dict())
+
+
+def test_a_trace_rescales_exactly():
+    assert exact_spectrum(4, 3, 2, 1, trace=1.0) == [Fraction(n, 10) for n in (4, 3, 2, 1)]
+    assert exact_spectrum(0.1, 0.2, trace=0.7) == [Fraction(7, 30), Fraction(7, 15)]
+    assert exact_spectrum(1, 1, 1, trace="1/7") == [Fraction(1, 21)] * 3
+    matrix = Task(covariance=[[0.2, "1/3"], ["1/3", 0.8]], trace=2, context_length=3).exact_covariance
+    assert matrix.tolist() == [[Fraction(2, 5), Fraction(2, 3)], [Fraction(2, 3), Fraction(8, 5)]]
+
+
+def test_doubles_are_the_nearest_ones():
+    task = Task(["1/3", "2/3", "1e-300"], context_length=3)
+    assert np.diag(task.covariance).tolist() == [1 / 3, 2 / 3, 1e-300]
+    assert np.diag(Task(["1/3", "2/3"], trace="1/7", context_length=3).covariance).tolist() == [1 / 21, 2 / 21]
+
+
+def test_tasks_of_doubles_are_stored_as_ever():
+    spread = np.random.default_rng(0).uniform(0.1, 1, 5)
+    task = Task(spread, trace=0.3, noise_variance=0.1, context_length=3)
+    ever = (np.diag(spread) / (float(np.trace(np.diag(spread))) / 0.3)).diagonal().tolist()
+    assert task.to_dict() == {"eigenvalues": ever, "noise_variance": 0.1, "context_length": 3}
+    assert Task.from_toml("eigenvalues = [0.4, 0.3]\ntrace = 0.7\ncontext_length = 3") == Task(
+        [0.4, 0.3], trace=0.7, context_length=3
+    )
+
+
+def test_fractions_travel_as_text():
+    task = Task(
+        covariance=[["1/3", 0.1], [0.1, 2]],
+        teacher_covariance=[["1/7", 0], [0, 1]],
+        fixed_teacher=["1/9", 2],
+        in_context_fraction="1/3",
+        noise_variance="1/6",
+        context_length=3,
+    )
+    assert task.to_dict() == {
+        "covariance": [["1/3", 0.1], [0.1, 2.0]],
+        "teacher_covariance": [["1/7", 0.0], [0.0, 1.0]],
+        "fixed_teacher": ["1/9", 2.0],
+        "in_context_fraction": "1/3",
+        "noise_variance": "1/6",
+        "context_length": 3,
+    }
+    for other in (Task.from_json(task.to_json()), Task.from_toml(task.to_toml()), pickle.loads(pickle.dumps(task))):
+        assert other == task
+        assert other.exact_covariance.tolist() == task.exact_covariance.tolist()
+    assert task != Task.from_dict(task.to_dict() | {"noise_variance": 1 / 6})
+    scaled = Task([1, 1, 1], trace=1.0, context_length=3)
+    assert copy.deepcopy(scaled).exact_variances.tolist() == [Fraction(1, 3)] * 3

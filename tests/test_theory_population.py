@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from attndyn import Merged, Separate, Task
+from attndyn.decimals import exact_fraction
 from attndyn.model import attention_divisor
 from attndyn.theory import Population, population
+from attndyn.theory.symbolic import exact_task
+from attndyn.theory.symbolic import fixed_points as exact_fixed_points
 
 D = 3
 Λ = np.array([[1.0, 0.3, 0.1], [0.3, 0.7, -0.2], [0.1, -0.2, 0.4]])
@@ -216,7 +219,8 @@ def rotated_spectra(dimension, seed):
 def test_directions_are_found_however_degenerate(case, dimension):
     Q, pairs = rotated_spectra(dimension, seed=case)
     λ, ω = pairs[case]
-    plain = Task(eigenvalues=λ, teacher_covariance=np.diag(ω), context_length=5)
+    written = [1 / exact_fraction(each) for each in ω] if case == 5 else λ  # where λω = 1, exactly
+    plain = Task(eigenvalues=written, teacher_covariance=np.diag(ω), context_length=5)
     turned = Task(covariance=Q * λ @ Q.T, teacher_covariance=Q * ω @ Q.T, context_length=5)
     here, there = population(plain, Merged(1)), population(turned, Merged(1))
     assert there.is_aligned
@@ -287,10 +291,38 @@ def test_diagonal_problems_are_exact_and_ordered():
 
 
 def test_equal_gains_keep_the_order_of_eigenvalues():
-    λ = np.array([0.1, 0.7, 0.3])
-    moments = population(Task(λ, teacher_covariance=np.diag(1 / λ), context_length=10), Merged(1))
+    λ = [0.1, 0.7, 0.3]
+    Ω = [["10", 0, 0], [0, "10/7", 0], [0, 0, "10/3"]]
+    moments = population(Task(λ, teacher_covariance=Ω, context_length=10), Merged(1))
     assert moments.lam.tolist() == [0.7, 0.3, 0.1]
     assert len(set(moments.gains)) == 1
+
+
+@pytest.mark.parametrize("trace", [None, 0.7, "1/3"])
+@pytest.mark.parametrize("model", [Merged(2), Separate(2, divisor="tokens")])
+def test_gains_tie_where_the_numbers_do_as_they_are_written(model, trace):
+    def distinct(λ, ω):
+        task = Task(λ, teacher_covariance=np.diag(np.array(ω, dtype=object)), context_length=9, trace=trace)
+        numeric = len(set(population(task, model).gains))
+        symbolic = exact_fixed_points(exact_task(task), Separate(len(λ)))
+        assert numeric == len(set(next(symbolic).gains))
+        return numeric
+
+    assert distinct([0.1 + 0.2, 0.3], [1, 1]) == 2  # 0.30000000000000004 is another number
+    assert distinct([0.3, "3/10", 0.1], [1, 1, 3]) == 1
+    assert distinct([0.1, 0.2, 0.3], [6, 3, 2]) == 1
+    assert distinct([0.1, 0.7, 0.3], ["10", "10/7", "10/3"]) == 1
+    assert distinct([0.1, 0.7, 0.3], [10, 1 / 0.7, 1 / 0.3]) == 3  # 1/0.7 as Python prints it
+    assert distinct(["1/3", "1/3", "1/6"], [1, 1, 2]) == 1
+    assert distinct([1.1, 1.1000000000000001, "1.1"], [1, 1, 1]) == 1
+    assert distinct([1e-17, 2e-17, 1e-17], [2, 1, 1]) == 2
+
+
+def test_a_difference_below_a_double_keeps_the_order():
+    moments = population(Task([0.3, 0.1 + 0.2, 0.7], context_length=9), Merged(1))
+    assert moments.lam.tolist() == [0.7, 0.1 + 0.2, 0.3]
+    assert np.all(np.diff(moments.gains) < 0)
+    assert moments.gains[1] == pytest.approx(moments.gains[2], rel=1e-14)
 
 
 def test_orders_by_gain_and_not_by_eigenvalue():

@@ -159,7 +159,7 @@ def _refuse_random_labels(task: Task) -> None:
 
 def _ratio(task: Task, model: Parametrization, power: int, divisions: int) -> float:
     """Mean of n^power / divisor^divisions over the context lengths n."""
-    ratios = [n**power / attention_divisor(model, n) ** divisions for n in task.context_lengths]
+    ratios = [n**power / attention_divisor(model, n, task.dimension) ** divisions for n in task.context_lengths]
     return math.fsum(ratios) / len(ratios)
 
 

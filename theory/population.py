@@ -4,14 +4,16 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..model import Parametrization, attention_divisor, is_softmax
 from ..task import FloatArray, Task, is_diagonal
 
-_EXACT_TIE, _ROUNDED_TIE = 1e-14, 1e-12  # what an explicit sum and what an eigensolver may make of equal gains
+_ROUNDED_TIE = 1e-12  # what an eigensolver may make of equal gains
 _COMMUTING = 1e-10
 _MIXTURES = (0.7548776662466927, 0.5698402909980532, 1.3247179572447460)  # any generic numbers
 
@@ -72,7 +74,11 @@ class Population:
 
     @cached_property
     def gains(self) -> FloatArray:
-        """Squared singular values of T = A^{-1/2} B Λ^{-1/2}, (D,), decreasing; ties up to rounding are exact."""
+        """Squared singular values of T = A^{-1/2} B Λ^{-1/2}, (D,), decreasing.
+
+        Gains are equal where they tie: for diagonal Λ and Ω just where λ_d ω_d are the same number as they are
+        written, else up to the rounding of an eigensolver.
+        """
         return self._oblique[0] if self.spectrum is None else self.spectrum.gains
 
     @cached_property
@@ -188,7 +194,10 @@ def population(task: Task, model: Parametrization) -> Population:
         return Population(c, A, s * outer, Λ)
     lam, ω = (np.diag(matrix) if flat else _diagonal_on(basis, matrix) for matrix in (Λ, Ω))
     a, b = cubic * lam**2 * ω + noise * c * lam, s * lam**2 * ω
-    return Population(c, A, s * outer, Λ, _spectrum(lam, a, b, basis))
+    roots = np.sqrt(b / a * (b / lam))
+    order, level = _exact_levels(task, roots) if flat else _rounded_levels(lam, roots)
+    spectrum = Spectrum(lam[order], a[order], b[order], basis[:, order], level**2)
+    return Population(c, A, s * outer, Λ, spectrum)
 
 
 def direction_indices(subset: Iterable[int], dimension: int) -> list[int]:
@@ -202,7 +211,7 @@ def direction_indices(subset: Iterable[int], dimension: int) -> list[int]:
 
 def _factors(task: Task, model: Parametrization) -> tuple[float, float, float]:
     """Means over n of s, s² (1 + 1/n) and s²/n with s = n/divisor."""
-    ratios = [(n, n / attention_divisor(model, n)) for n in task.context_lengths]
+    ratios = [(n, n / attention_divisor(model, n, task.dimension)) for n in task.context_lengths]
     count = len(ratios)
     return (
         math.fsum(s for _, s in ratios) / count,
@@ -232,15 +241,31 @@ def _diagonal_on(basis: FloatArray, matrix: FloatArray) -> FloatArray:
     return np.asarray(np.einsum("id,ij,jd->d", basis, matrix, basis, optimize=True))
 
 
-def _spectrum(lam: FloatArray, a: FloatArray, b: FloatArray, basis: FloatArray) -> Spectrum:
-    """Sorted by decreasing gain, and by decreasing λ where gains are equal."""
-    roots = np.sqrt(b / a * (b / lam))
+def _exact_levels(task: Task, roots: FloatArray) -> tuple[NDArray[np.intp], FloatArray]:
+    """The order of the directions by decreasing gain, then λ, and the roots of their gains, equal where they tie.
+
+    The gain s² (λω)²/(s² (1 + 1/N) λω + s² (tr(ΩΛ) + σ²)/N) of a diagonal task increases with λω, so the numbers λω
+    as they are written decide. Roots that differ by less than their rounding are set one double apart.
+    """
+    λ, ω = task.exact_variances, task.exact_teacher_variances
+    products = λ * ω
+    order = sorted(range(len(λ)), key=lambda d: (-products[d], -λ[d]))
+    level = roots[order]
+    for place, (before, here) in enumerate(pairwise(order), start=1):
+        if products[here] == products[before]:
+            level[place] = level[place - 1]
+        else:
+            level[place] = min(level[place], np.nextafter(level[place - 1], 0))
+    return np.array(order), level
+
+
+def _rounded_levels(lam: FloatArray, roots: FloatArray) -> tuple[NDArray[np.intp], FloatArray]:
+    """The same where eigenvectors come from a solver: roots that differ by its rounding are made equal."""
     first = np.argsort(-roots, kind="stable")
-    tie = _EXACT_TIE * roots[first] if is_diagonal(basis) else _ROUNDED_TIE * roots[first[:1]]
     level = np.empty_like(roots)
-    level[first] = _levelled(roots[first], tie)
+    level[first] = _levelled(roots[first], _ROUNDED_TIE * roots[first[:1]])
     order = np.lexsort((-lam, -level))
-    return Spectrum(lam[order], a[order], b[order], basis[:, order], level[order] ** 2)
+    return order, level[order]
 
 
 def _levelled(values: FloatArray, tie: FloatArray) -> FloatArray:

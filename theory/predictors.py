@@ -87,7 +87,7 @@ def learned_prediction(
     array([15.])
     """
     length = np.shape(y)[-1]
-    rescaled = population(task, model).learned(subset) * length / attention_divisor(model, length)
+    rescaled = population(task, model).learned(subset) * length / attention_divisor(model, length, task.dimension)
     return preconditioned_step(x, y, query, rescaled)
 
 

@@ -6,12 +6,13 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import sympy as sp
+from sympy.polys.fields import FracElement
 from sympy.polys.orderings import lex
 from sympy.polys.polyerrors import CoercionFailed
 from sympy.polys.rings import PolyRing
 
 from .gaussian import Powers, added, gaussian_moments, partitions
-from .problem import Expr, N, Prompt, SymbolicTask, average_of, is_variable
+from .problem import Expr, N, Prompt, SymbolicTask, average_of, is_variable, without_floats
 
 Element = Any
 """An element of a SymPy ring of polynomials, or of their domain of coefficients."""
@@ -40,9 +41,9 @@ def expectation(expression: Expr, task: SymbolicTask) -> Expr:
     >>> sp.factor(expectation(average(prompt.x[0] * prompt.y) ** 2, symbolic_task(1)))
     lambda_1**2*(N + 2)/N
     """
-    expression = sp.sympify(expression, strict=True)
+    expression = without_floats(expression, "the terms of an expectation")
     constants = {symbol for symbol in expression.free_symbols if not is_variable(symbol)}
-    ring = PolyRing((), coefficients(task, constants), lex)
+    ring = PolyRing((), coefficients(task, constants, roots_of(expression)), lex)
     moment = monomial_expectation(task, ring.domain)
     total = ring.domain.zero
     for monomial, coefficient in collected(expression, task.dimension, ring).items():
@@ -50,9 +51,19 @@ def expectation(expression: Expr, task: SymbolicTask) -> Expr:
     return ring.domain.to_sympy(over_lengths(total, task))
 
 
-def coefficients(task: SymbolicTask, constants: Iterable[Expr] = ()) -> Any:
-    """The domain of what multiplies random variables: polynomials in the parameters, rational functions of N."""
-    return _polynomials(LENGTHS, {*task.parameters, *constants} - {N})
+def coefficients(task: SymbolicTask, constants: Iterable[Expr] = (), roots: Iterable[Expr] = ()) -> Any:
+    """The domain of what multiplies random variables: polynomials in the parameters, rational functions of N.
+
+    Their numbers are rational, or those of the smallest field that holds the `roots`.
+    """
+    numbers = sorted(roots, key=str)
+    lengths = sp.QQ.algebraic_field(*numbers).frac_field(N) if numbers else LENGTHS
+    return _polynomials(lengths, {*task.parameters, *constants} - {N})
+
+
+def roots_of(expression: Expr) -> set[Expr]:
+    """The roots of rational numbers that stand in an expression, such as √2."""
+    return {power for power in expression.atoms(sp.Pow) if power.base.is_Rational and power.exp.is_Rational}
 
 
 def collected(expression: Expr, dimension: int, ring: Any) -> dict[Monomial, Element]:
@@ -98,7 +109,7 @@ def monomial_expectation(task: SymbolicTask, domain: Any) -> Callable[[Monomial]
         total = domain.zero
         for groups_count, inside in by_groups.items():
             mean = over_teachers(outside * inside)
-            total += domain.convert(mean, one.ring.domain) * (domain.one * _choices(count, groups_count))
+            total += domain.convert(mean, one.ring.domain) * _in_domain(domain, _choices(count, groups_count))
         return total
 
     return moment
@@ -108,12 +119,18 @@ def over_lengths(element: Element, task: SymbolicTask) -> Element:
     """An element of the domain of coefficients for the symbol N, or its mean over the task's numbers."""
     if task.context_lengths == (N,):
         return element
-    if LENGTHS.of_type(element):
+    if isinstance(element, FracElement):
         values = [
             element.numer.evaluate(0, n) / element.denom.evaluate(0, n) for n in map(int, task.context_lengths)
         ]
-        return LENGTHS(sum(values[1:], values[0]) / len(values))
+        return element.field(sum(values[1:], values[0]) / len(values))
     return element.ring.from_dict({powers: over_lengths(part, task) for powers, part in element.terms()})
+
+
+def _in_domain(domain: Any, lengths: Element) -> Element:
+    """A rational function of N, with rational numbers, in a domain of coefficients."""
+    base = domain.domain if domain.is_PolynomialRing else domain
+    return domain.one * base.convert(lengths, LENGTHS)
 
 
 def _choices(averages: int, groups: int) -> Element:
@@ -159,7 +176,7 @@ def _polynomials(domain: Any, symbols: Iterable[Expr]) -> Any:
 
 def _element(ring: Any, expression: Expr) -> Element:
     """A parameter of the task in a ring; ValueError if it is no polynomial with rational coefficients."""
-    expression = sp.sympify(expression, strict=True)
+    expression = without_floats(expression, "the entries of a task")
     try:
         return ring.from_expr(expression) if isinstance(ring, PolyRing) else ring.from_sympy(expression)
     except (ValueError, CoercionFailed):

@@ -77,7 +77,7 @@ def fixed_points(task: SymbolicTask, model: Parametrization) -> Iterator[Symboli
         raise ValueError(f"fixed points are known for Merged and Separate models, not for {type(model).__name__}")
     if task.in_context_fraction != 1:
         raise ValueError("a fixed teacher moves weights off the restricted block: its fixed points are not known")
-    directions, untrained = _solved(task, divisor_of(model))
+    directions, untrained = _solved(task, divisor_of(model, task.dimension))
     everything = range(1, task.dimension + 1)
     if isinstance(model, Merged):
         sizes = [task.dimension, 0]

@@ -15,7 +15,17 @@ from sympy.polys.rings import PolyRing
 from .expectations import Element
 from .gaussian import Powers
 from .problem import Expr
-from .rational import Flow, expression, flow_parameters, rational, rational_functions, written
+from .rational import (
+    Flow,
+    derivative,
+    expression,
+    flow_parameters,
+    freed_roots,
+    rational,
+    rational_functions,
+    roots_in,
+    written,
+)
 
 Rows = dict[Powers, dict[int, Element]]
 
@@ -26,8 +36,9 @@ def conserved_quantities(flow: Flow, degree: int) -> tuple[Expr, ...]:
     The basis is that of the linear space, in reduced echelon form: sums and products of invariants are invariants
     and count where their degree allows. Coefficients are polynomials in the flow's other symbols without a common
     factor. Every member is proved, for all values of those, by its derivative, which vanishes identically; that
-    there are no others is proved for generic values. ValueError if `degree` is no whole number of at least 1, for
-    an empty flow, and where a rate is not polynomial in the weights.
+    there are no others is proved for generic values, roots such as √2 in the rates being any numbers. ValueError
+    if `degree` is no whole number of at least 1, for an empty flow, and where a rate is not polynomial in the
+    weights.
 
     >>> x, y, a, b = sp.symbols("x y a b")
     >>> conserved_quantities({x: a * y, y: -b * x}, degree=2)
@@ -35,6 +46,10 @@ def conserved_quantities(flow: Flow, degree: int) -> tuple[Expr, ...]:
     """
     if isinstance(degree, bool) or not isinstance(degree, int) or degree < 1:
         raise ValueError(f"degree must be a whole number of at least 1, not {degree!r}")
+    if roots := freed_roots(flow.values()):
+        freed = {weight: expression(each).xreplace(roots) for weight, each in flow.items()}
+        named = {symbol: root for root, symbol in roots.items()}
+        return tuple(found.xreplace(named) for found in conserved_quantities(freed, degree))
     rates = _polynomials(flow)
     monomials = _monomials(len(rates), degree)
     # A generic rank can only drop at a point, so a kernel there has at least as many members as the generic one:
@@ -57,10 +72,11 @@ def rate(quantity: Expr, flow: Flow) -> Expr:
     (0, -a*x + 2*x*y)
     """
     symbols = expression(quantity).free_symbols
-    field = rational_functions(symbols.union(flow, flow_parameters(flow)))
+    roots = roots_in([quantity, *flow.values()])
+    field = rational_functions(symbols.union(flow, flow_parameters(flow)), roots)
     element = rational(quantity, field)
     moved = [weight for weight in flow if weight in symbols]
-    slopes = (element.diff(field.from_expr(weight)) * rational(flow[weight], field) for weight in moved)
+    slopes = (derivative(element, weight) * rational(flow[weight], field) for weight in moved)
     return written(sum(slopes, field.zero), [*flow])
 
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from sympy.polys.orderings import lex
 from sympy.polys.rings import PolyRing
 
-from ...model import Parametrization, is_softmax
-from .expectations import Element, coefficients, collected, monomial_expectation, over_lengths, product
-from .problem import Expr, N, Prompt, SymbolicTask, average, is_variable
+from ...model import Parametrization, is_softmax, score_divisor_square
+from .expectations import Element, coefficients, collected, monomial_expectation, over_lengths, product, roots_of
+from .problem import Expr, N, Prompt, SymbolicTask, average, is_variable, without_floats
 
 Block = Literal["full", "restricted"]
 SymbolArray = NDArray[Any]
@@ -70,10 +70,10 @@ def output_loss(output: Expr, task: SymbolicTask, weights: Sequence[Expr]) -> Po
     >>> output_loss(cubic, symbolic_task(1), [m]).expression
     -6*lambda_1**3*m + lambda_1 + lambda_1**5*m**2*(9*N + 96)/N
     """
-    output = sp.sympify(output, strict=True)
+    output = without_floats(output, "the terms of an output")
     here = [weight for weight in weights if weight in output.free_symbols]
     constants = {symbol for symbol in output.free_symbols if not is_variable(symbol)} - {*here}
-    ring = PolyRing(here, coefficients(task, constants), lex)
+    ring = PolyRing(here, coefficients(task, constants, roots_of(output)), lex)
     features = list(collected(output, task.dimension, ring).items())
     (target,) = collected(Prompt(task.dimension).label, task.dimension, ring)
     moment = monomial_expectation(task, ring.domain)
@@ -131,7 +131,7 @@ def model_output(model: Parametrization, dimension: int, block: Block = "full") 
     The query's own token (x_q, 0) is a column of X. ValueError for softmax, unknown blocks and wrong shapes.
     """
     a, B = effective_heads(model, dimension, block)
-    products = token_products(divisor_of(model), dimension)
+    products = token_products(divisor_of(model, dimension), dimension)
     query = np.array(Prompt(dimension).query, dtype=object)
     return sp.Add(*(a[h] @ products @ B[h] @ query for h in range(len(a))))
 
@@ -142,9 +142,18 @@ def effective_heads(model: Parametrization, dimension: int, block: Block) -> tup
     a, B = (np.array(part, dtype=object) for part in model.heads(weight_symbols(model, dimension)))
     if a.shape != (len(a), dimension + 1) or B.shape != (len(a), dimension + 1, dimension):
         raise ValueError(f"heads must give a (H, D+1) and B (H, D+1, D), not {a.shape} and {B.shape}")
+    a, B = (_exactly(part) for part in (a, B))
     if block == "restricted":
         a[:, :-1] = B[:, -1, :] = sp.Integer(0)
     return a, B
+
+
+def _exactly(heads: SymbolArray) -> SymbolArray:
+    """Heads whose numbers are exact."""
+    exact = np.empty(heads.shape, dtype=object)
+    for index in np.ndindex(heads.shape):
+        exact[index] = without_floats(heads[index], "the heads of the model")
+    return exact
 
 
 def token_products(divisor: Expr, dimension: int) -> SymbolArray:
@@ -164,11 +173,15 @@ def require_block(block: str) -> None:
         raise ValueError(f"block must be full or restricted, not {block!r}")
 
 
-def divisor_of(model: object) -> Expr:
-    """What X Xᵀ is divided by: N ("context"), N + 1 ("tokens") or 1 ("none"); ValueError for softmax."""
+def divisor_of(model: object, dimension: int) -> Expr:
+    """What X Xᵀ is divided by: N ("context"), N + 1 ("tokens") or 1 ("none"), times the score divisor.
+
+    ValueError for softmax, and for a score divisor that is no exact number.
+    """
     if is_softmax(model):
         raise ValueError("softmax attention is not polynomial in its weights: it has no exact population loss")
     name = getattr(model, "divisor", "context")
     if name not in _DIVISORS:
         raise ValueError(f"divisor must be one of {', '.join(_DIVISORS)}, not {name!r}")
-    return _DIVISORS[name]
+    square = score_divisor_square(model, dimension)
+    return _DIVISORS[name] * sp.sqrt(sp.Rational(square.numerator, square.denominator))

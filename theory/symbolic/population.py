@@ -79,7 +79,7 @@ def effective_map(model: Parametrization, task: SymbolicTask) -> EffectiveMap:
     True
     """
     dimension = task.dimension
-    prompt, products = Prompt(dimension), token_products(divisor_of(model), dimension)
+    prompt, products = Prompt(dimension), token_products(divisor_of(model, dimension), dimension)
     a, B = effective_heads(model, dimension, "restricted")
     β, query = sp.Matrix(products[-1, :-1]), sp.Matrix(prompt.query)
     M = sp.Matrix(np.einsum("h,hij->ij", a[:, -1], B[:, :-1, :]))
@@ -101,7 +101,7 @@ def moments(task: SymbolicTask, divisor: str = "context", block: Block = "full")
         pairs = list(combinations_with_replacement(range(dimension + 1), 2))
     else:
         pairs = [(i, dimension) for i in range(dimension)]
-    products = token_products(divisor_of(_Divided(divisor)), dimension)
+    products = token_products(divisor_of(_Divided(divisor), dimension), dimension)
     indices = tuple((i, j, d) for i, j in pairs for d in range(dimension))
     weights = sp.symbols(f"M:{len(indices)}")
     query = Prompt(dimension).query

@@ -2,12 +2,14 @@
 
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, Literal
 
 import sympy as sp
 from numpy.typing import NDArray
 
-from ...task import FloatArray, Task
+from ...decimals import exact_fraction, is_short
+from ...task import Task
 
 Expr = Any
 """A SymPy expression: SymPy announces no types."""
@@ -99,21 +101,21 @@ def symbolic_task(
 
 
 def exact_task(task: Task) -> SymbolicTask:
-    """The same task in exact rational numbers: what its floating-point numbers are, not what they round.
+    """The same task in exact rational numbers, each the decimal or fraction that was written: 0.1 is 1/10.
 
-    >>> exact_task(Task(eigenvalues=[0.5, 0.25], context_length=3)).covariance
+    >>> exact_task(Task(eigenvalues=[0.4, "1/3"], context_length=3)).covariance
     Matrix([
-    [1/2,   0],
-    [  0, 1/4]])
+    [2/5,   0],
+    [  0, 1/3]])
     """
-    fixed = None if task.fixed_teacher is None else _rational(task.fixed_teacher[:, None])
+    fixed = task.exact_fixed_teacher
     return SymbolicTask(
-        _rational(task.covariance),
-        _rational(task.teacher_covariance),
-        sp.Rational(task.noise_variance),
+        _rational(task.exact_covariance),
+        _rational(task.exact_teacher_covariance),
+        _rational_number(task.exact_noise_variance),
         tuple(sp.Integer(n) for n in task.context_lengths),
-        fixed,
-        sp.Rational(task.in_context_fraction),
+        None if fixed is None else _rational(fixed[:, None]),
+        _rational_number(task.exact_in_context_fraction),
     )
 
 
@@ -183,6 +185,27 @@ def average(expression: Expr) -> Expr:
     return sp.Add(*(c * _monomial_average(sp.Mul(*map(sp.Pow, found, powers))) for powers, c in terms))
 
 
+def without_floats(value: object, owner: str) -> Expr:
+    """An expression in which every float is the decimal that it prints as.
+
+    ValueError, naming the owner, for a float that is no short decimal: it rounds a number that nobody knows.
+
+    >>> without_floats(0.25 * sp.Symbol("a"), "the output")
+    a/4
+    """
+    expression = sp.sympify(value, strict=True)
+    decimals = {}
+    for number in expression.atoms(sp.Float):
+        if not is_short(float(number)):
+            raise ValueError(
+                f"{owner} hold the float {float(number)!r}, which rounds a number that exact work cannot know: "
+                "write it with SymPy, as sympy.sqrt(2)/2 or sympy.Rational(1, 3), or give the model a "
+                'score_divisor, such as "sqrt_key" or "sqrt(2)"'
+            )
+        decimals[number] = _rational_number(exact_fraction(float(number)))
+    return expression.xreplace(decimals)
+
+
 def is_variable(symbol: Expr) -> bool:
     """Whether a symbol is a random variable of some prompt."""
     return bool(_VARIABLE.fullmatch(symbol.name)) and bool(symbol == _real(symbol.name))
@@ -200,5 +223,9 @@ def _real(name: str) -> Expr:
     return sp.Symbol(name, real=True)
 
 
-def _rational(matrix: FloatArray | NDArray[Any]) -> Expr:
-    return sp.Matrix([[sp.Rational(float(entry)) for entry in row] for row in matrix])
+def _rational(matrix: NDArray[Any]) -> Expr:
+    return sp.Matrix([[_rational_number(entry) for entry in row] for row in matrix])
+
+
+def _rational_number(number: Fraction) -> Expr:
+    return sp.Rational(number.numerator, number.denominator)

@@ -10,7 +10,7 @@ from sympy.polys.orderings import lex
 from sympy.polys.polyerrors import CoercionFailed
 from sympy.polys.rings import PolyRing
 
-from .expectations import Element
+from .expectations import Element, roots_of
 from .gaussian import Powers
 from .problem import Expr
 
@@ -47,12 +47,15 @@ def flow_parameters(flow: Flow) -> tuple[Expr, ...]:
     return tuple(symbol for symbol in _by_name(found) if symbol not in flow)
 
 
-def rational_functions(symbols: Iterable[Expr]) -> Element:
+def rational_functions(symbols: Iterable[Expr], roots: Iterable[Expr] = ()) -> Element:
     """The field of rational functions of these symbols, in the order of their names, with rational numbers.
 
-    ValueError where two different symbols share a name, which SymPy allows.
+    `roots` of rational numbers, such as √2, belong to its numbers as well. ValueError where two different symbols
+    share a name, which SymPy allows.
     """
-    return FracField(_by_name(symbols) or [sp.Dummy("none")], sp.ZZ, lex)
+    numbers = sorted(roots, key=str)
+    domain = sp.QQ.algebraic_field(*numbers) if numbers else sp.ZZ
+    return FracField(_by_name(symbols) or [sp.Dummy("none")], domain, lex)
 
 
 def rational(value: object, home: Element) -> Element:
@@ -92,6 +95,23 @@ def written(element: Element, moving: Collection[Expr]) -> Expr:
         term = sp.Mul(coefficient.as_expr(), *powers_of)
         terms.append(sp.factor(term) if len(coefficient.numer) + len(coefficient.denom) > 2 else term)
     return sp.Add(*terms) if constant else sp.Add(*terms) / sp.factor(denominator.as_expr())
+
+
+def derivative(element: Element, symbol: Expr) -> Element:
+    """The derivative of a rational function in a symbol of its field."""
+    ring, top, bottom = element.field.ring, element.numer, element.denom
+    gen = ring.gens[ring.symbols.index(symbol)]
+    return element.field(top.diff(gen) * bottom - top * bottom.diff(gen)) / element.field(bottom**2)
+
+
+def freed_roots(values: Iterable[object]) -> dict[Expr, Expr]:
+    """A positive symbol for every root of a rational number in some expressions."""
+    return {root: sp.Dummy(str(root), positive=True) for root in sorted(roots_in(values), key=str)}
+
+
+def roots_in(values: Iterable[object]) -> set[Expr]:
+    """The roots of rational numbers in some expressions."""
+    return set().union(*(roots_of(expression(value)) for value in values))
 
 
 def _by_name(symbols: Iterable[Expr]) -> list[Expr]:

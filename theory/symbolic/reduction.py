@@ -7,7 +7,7 @@ import sympy as sp
 
 from .expectations import Element
 from .problem import Expr
-from .rational import Flow, expression, flow_parameters, rational, rational_functions, written
+from .rational import Flow, derivative, expression, flow_parameters, rational, rational_functions, roots_in, written
 
 Row = dict[int, Element]
 
@@ -100,12 +100,13 @@ def _symbols(place: Flow) -> set[Expr]:
 def _rows(flow: Flow, place: Flow, moving: Sequence[Expr]) -> dict[Expr, Row]:
     """Each weight's equation in the rates of the amplitudes: slopes by their number, and last the weight's rate."""
     rates = {weight: expression(rate).xreplace(dict(place)) for weight, rate in flow.items()}
-    field = rational_functions(_symbols(place) | _symbols(rates) | {*moving})
-    gens = [field.from_expr(symbol) for symbol in moving]
+    roots = roots_in([*place.values(), *rates.values()])
+    field = rational_functions(_symbols(place) | _symbols(rates) | {*moving}, roots)
     rows = {}
     for weight, value in place.items():
         position = rational(value, field)
-        entries = [*map(position.diff, gens), rational(rates[weight], field)]
+        slopes = [derivative(position, symbol) for symbol in moving]
+        entries = [*slopes, rational(rates[weight], field)]
         rows[weight] = {j: entry for j, entry in enumerate(entries) if entry}
     return rows
 

@@ -7,6 +7,7 @@ import sympy as sp
 
 from .exact import is_zero, normal
 from .problem import Expr
+from .rational import freed_roots
 from .signs import is_positive
 
 Point = dict[Expr, Expr]
@@ -17,14 +18,20 @@ def rest_points(equations: Mapping[Expr, Expr], where: Sequence[Expr] = ()) -> t
 
     `where` lists expressions that vanish besides, such as the conserved quantities of balanced weights: without
     them the weights that make one output are a continuum. Rates are polynomial in the amplitudes and rational in
-    all else. ValueError where the points, complex ones too, are a continuum, and where roots have no closed form or
-    are real for some parameters only. By lexicographic Gröbner bases: meant for few amplitudes.
+    all else; roots such as √2 count as parameters. ValueError where the points, complex ones too, are a continuum,
+    and where roots have no closed form or are real for some parameters only. By lexicographic Gröbner bases: meant
+    for few amplitudes.
 
     >>> a, g = sp.symbols("a g", positive=True)
     >>> v = sp.Symbol("v", real=True)
     >>> rest_points({v: a * v**2 - g * v**5})
     ({v: 0}, {v: a**(1/3)/g**(1/3)})
     """
+    if roots := freed_roots([*equations.values(), *where]):
+        named = {symbol: root for root, symbol in roots.items()}
+        free = {symbol: rate.xreplace(roots) for symbol, rate in equations.items()}
+        points = rest_points(free, [sp.sympify(each).xreplace(roots) for each in where])
+        return tuple({symbol: value.xreplace(named) for symbol, value in point.items()} for point in points)
     symbols = list(equations)
     polynomials = [_numerator(rate, symbols) for rate in [*equations.values(), *where]]
     found: list[Point] = []

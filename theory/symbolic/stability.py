@@ -125,7 +125,10 @@ def _field(expressions: Iterable[Expr]) -> Element:
         constants = each.atoms(sp.Number, sp.NumberSymbol, sp.I)
         whole_powers = all(power.exp.is_Integer for power in each.atoms(sp.Pow))
         if not (whole_powers and each.is_rational_function() and all(number.is_Rational for number in constants)):
-            raise ValueError(f"only rational numbers and rational functions have exact signs here, not {each}")
+            raise ValueError(
+                f"only rational numbers and rational functions have exact signs here, not {each}: leave a root out "
+                "of the score divisor, which changes no sign"
+            )
         symbols |= each.free_symbols
     return sp.QQ.frac_field(*sorted(symbols, key=str)) if symbols else sp.QQ
 

@@ -1,0 +1,208 @@
+"""Numbers as they are written: the exact fraction of a decimal, of text such as "2/5" and of a printed float."""
+
+import re
+from collections.abc import Sequence
+from decimal import Decimal
+from fractions import Fraction
+from numbers import Rational, Real
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Numbers = ArrayLike | Sequence[Any]
+"""Nested sequences of numbers, or of text such as "2/5"."""
+
+_DECIMAL = r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
+_TEXT = re.compile(rf"\s*({_DECIMAL})\s*(?:/\s*({_DECIMAL})\s*)?")
+_LARGEST_EXPONENT = 400  # beyond the range of doubles, and small enough that 10^exponent is made at once
+
+_SHORT = 12  # digits: of the doubles that a computation rounds, one in ten thousand prints with as few
+
+
+class Written(NamedTuple):
+    """Numbers as doubles, and exactly: None where every double prints as the number that was written."""
+
+    doubles: NDArray[np.float64]
+    exact: NDArray[Any] | None
+
+
+def exact_fraction(value: object) -> Fraction:
+    """The number that was written; a float is the shortest decimal that names it, as Python prints it.
+
+    ValueError for what is no finite real number: text must be a decimal or a quotient of two.
+
+    >>> exact_fraction(0.1), exact_fraction("2/5"), exact_fraction("1e-3")
+    (Fraction(1, 10), Fraction(2, 5), Fraction(1, 1000))
+    """
+    if isinstance(value, str):
+        return _of_text(value)
+    if isinstance(value, Decimal):
+        return _of_decimal(value)
+    if isinstance(value, (bool, np.bool)):
+        raise ValueError(f"{value!r} is no number")
+    if isinstance(value, Rational):
+        return Fraction(int(value.numerator), int(value.denominator))
+    if isinstance(value, Real) and np.isfinite(float(value)):
+        return Fraction(repr(float(value)))
+    raise ValueError(f"{value!r} is no finite number")
+
+
+def nearest_double(number: Fraction) -> float:
+    """The double nearest to a fraction, infinite beyond the largest."""
+    try:
+        return float(number)
+    except OverflowError:
+        return float("inf") if number > 0 else float("-inf")
+
+
+def written_array(value: Numbers) -> Written:
+    """An array of numbers, or of decimals and text such as "2/5"; ValueError if anything is neither."""
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+        return Written(np.array(value, dtype=np.float64), None)
+    objects = np.array(value, dtype=object)
+    if all(isinstance(entry, float) for entry in objects.flat):
+        return Written(np.array(objects, dtype=np.float64), None)
+    if not all(_is_finite(entry) for entry in objects.flat):
+        return Written(np.array(objects, dtype=np.float64), None)  # the caller names what is infinite
+    exact = np.empty(objects.shape, dtype=object)
+    for index in np.ndindex(objects.shape):
+        exact[index] = exact_fraction(objects[index])
+    return as_written(exact)
+
+
+def as_written(exact: NDArray[Any]) -> Written:
+    """Fractions with their nearest doubles, and without the fractions where the doubles say as much."""
+    doubles = np.empty(exact.shape)
+    for index, number_here in np.ndenumerate(exact):
+        doubles[index] = nearest_double(number_here)
+    finite = bool(np.all(np.isfinite(doubles)))
+    plain = finite and all(Fraction(repr(float(x))) == y for x, y in zip(doubles.flat, exact.flat, strict=True))
+    return Written(doubles, None if plain else exact)
+
+
+def fractions_of(written: Written) -> NDArray[Any]:
+    """The exact numbers, as an array of fractions of the same shape."""
+    if written.exact is not None:
+        return written.exact
+    exact = np.empty(written.doubles.shape, dtype=object)
+    for index in np.ndindex(exact.shape):
+        exact[index] = Fraction(repr(float(written.doubles[index])))
+    return exact
+
+
+def plain(value: float, exact: Fraction) -> float | str:
+    """How a number is stored: the double where it prints as the number itself, else the fraction as text."""
+    return value if Fraction(repr(float(value))) == exact else str(exact)
+
+
+def stored(written: Written) -> NDArray[Any]:
+    """What a task keeps of numbers that it was given: doubles, or fractions where these say more."""
+    array = np.array(written.doubles if written.exact is None else written.exact)
+    array.flags.writeable = False
+    return array
+
+
+def fractions(stored: NDArray[Any]) -> NDArray[Any]:
+    """The exact numbers of what `stored` keeps."""
+    return stored if stored.dtype == object else fractions_of(Written(stored, None))
+
+
+def exactly_symmetric(matrix: NDArray[Any]) -> NDArray[Any]:
+    """(C + Cᵀ)/2 in fractions."""
+    return np.asarray((matrix + matrix.T) / 2)
+
+
+def plain_lists(doubles: NDArray[np.float64], exact: NDArray[Any] | None) -> list[Any]:
+    """Nested lists of doubles, or of text where a fraction says more."""
+    if exact is None:
+        return list(doubles.tolist())
+    if doubles.ndim > 1:
+        return [plain_lists(row, part) for row, part in zip(doubles, exact, strict=True)]
+    return [plain(float(value), part) for value, part in zip(doubles, exact, strict=True)]
+
+
+def number_array(name: str, value: Numbers | None, shape: tuple[int | None, ...]) -> Written:
+    """Finite numbers of this shape, None for any size; ValueError names them and what is wrong."""
+    sizes = ["D" if size is None else str(size) for size in shape]
+    wanted = f"({', '.join(sizes)}{',' * (len(sizes) == 1)})"
+    try:
+        written = written_array(() if value is None else value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be numbers of shape {wanted}, not {value!r}") from None
+    array = written.doubles
+    fits = array.ndim == len(shape) and all(
+        want in (None, have) for want, have in zip(shape, array.shape, strict=True)
+    )
+    if not fits or array.size == 0:
+        raise ValueError(f"{name} must have shape {wanted}, not {array.shape}")
+    if not np.all(np.isfinite(array)):
+        raise ValueError(f"{name} must be finite: it holds nan or inf")
+    return Written(array + 0.0, written.exact)  # -0.0 and 0.0 are equal, and so must their JSON be
+
+
+def symmetric(name: str, value: Numbers, dimension: int | None) -> Written:
+    """A symmetric matrix, a difference of rounding averaged away; ValueError as `number_array`."""
+    array, exact = number_array(name, value, (dimension, dimension))
+    if array.shape[0] != array.shape[1]:
+        raise ValueError(f"{name} must be square, not {array.shape[0]} × {array.shape[1]}")
+    if not np.allclose(array, array.T, rtol=1e-12, atol=1e-12 * float(np.max(np.abs(array)))):
+        raise ValueError(f"{name} must be symmetric: pass (C + C.T) / 2 if the difference is rounding")
+    return Written((array + array.T) / 2, None) if exact is None else as_written(exactly_symmetric(exact))
+
+
+def nonnegative(name: str, given: object) -> float | Fraction:
+    """`number` of what is zero or more; ValueError names it otherwise."""
+    value = number(given)
+    if value is None or not 0 <= float(value) < np.inf:
+        raise ValueError(f"{name} must be zero or more and finite, not {given!r}")
+    return value
+
+
+def number(value: object) -> float | Fraction | None:
+    """The double that prints as this number, or the fraction that it is; None for what is no finite number."""
+    try:
+        exact = exact_fraction(value)
+    except ValueError:
+        return None
+    double = nearest_double(exact)
+    if not np.isfinite(double):
+        return None
+    return double if Fraction(repr(double)) == exact else exact
+
+
+def number_in(text: object) -> float | Fraction:
+    """`number`, or nan and infinity for the owner to refuse by name; ValueError for what is no number."""
+    value = number(text)
+    return float(str(text)) if value is None else value
+
+
+def is_short(value: float) -> bool:
+    """Whether a double prints as a decimal that a person may have written, and no computation."""
+    digits = Decimal(repr(float(value))).normalize().as_tuple().digits
+    return len(digits) <= _SHORT
+
+
+def _is_finite(value: object) -> bool:
+    """Whether this is not an infinite or undefined number; other things are for `exact_fraction` to refuse."""
+    if isinstance(value, Decimal):
+        return value.is_finite()
+    return not isinstance(value, (float, np.floating)) or bool(np.isfinite(value))
+
+
+def _of_text(text: str) -> Fraction:
+    match = _TEXT.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is no number: write a decimal, or a fraction such as '2/5'")
+    top, bottom = _of_decimal(Decimal(match[1])), _of_decimal(Decimal(match[2] or "1"))
+    if bottom == 0:
+        raise ValueError(f"{text!r} divides by zero")
+    return top / bottom
+
+
+def _of_decimal(value: Decimal) -> Fraction:
+    if not value.is_finite():
+        raise ValueError(f"{value} is no finite number")
+    if value and abs(value.adjusted()) > _LARGEST_EXPONENT:
+        raise ValueError(f"{value} is outside the range of floating point")
+    return Fraction(value)
