@@ -57,7 +57,7 @@ def attention_sizes(kind: str, headers: Headers) -> dict[str, int]:
     sizes["heads"] = shape_of(headers, "initial_value", "H", "D+1")[0]
     if kind == "separate":
         sizes["rank"] = shape_of(headers, "initial_key", "H", "R", "D+1")[1]
-    return sizes | {"steps": _step_count(headers)}
+    return sizes | {"batch_size": sequences, "steps": _step_count(headers)}
 
 
 def network_sizes(headers: Headers) -> dict[str, int]:
@@ -71,7 +71,7 @@ def network_sizes(headers: Headers) -> dict[str, int]:
         raise ValueError(f"its array labels must have shape ({sequences}, N+1), not {labels}")
     sizes = {"dimension": dimension, "context_length": labels[1] - 1, "sequences": sequences, "outputs": 1}
     sizes["heads"] = shape_of(headers, "initial_output", "H")[0]
-    return sizes | {"steps": _step_count(headers)}
+    return sizes | {"batch_size": sequences, "steps": _step_count(headers)}
 
 
 def _step_count(headers: Headers) -> int:

@@ -24,12 +24,23 @@ LENGTHS = ("N", "1..N averaged")
 LOSSES = (
     "mean squared error",
     "mean squared error, recorded before each step",
+    "mean squared error, no factor 1/2",
     "mean squared error over sequences and outputs, no factor 1/2",
 )
 """What a recording may say of its loss: all of these mean the same for one output."""
 
-SIZES = ("dimension", "context_length", "heads", "rank", "sequences", "steps", "outputs")
-"""Sizes: they must be those of the arrays."""
+OPTIMISERS = (
+    "gradient descent",
+    "plain gradient descent",
+    "full-batch gradient descent",
+    "SGD",
+    "sgd",
+    "full-batch SGD",
+)
+"""What a recording may say of its optimiser: all of these are the same on the whole data."""
+
+SIZES = ("dimension", "context_length", "heads", "rank", "sequences", "batch_size", "steps", "outputs")
+"""Sizes: they must be those of the arrays; a batch is all of the sequences."""
 
 NOTHING: tuple[Any, ...] = (None, False, 0, "", "none", [], {})
 """Values that say that something was not used."""
@@ -63,7 +74,7 @@ META: dict[str, Field] = {
     "test_context_lengths": Field(HONOURED, LENGTHS),
     **dict.fromkeys(SIZES, Field(HONOURED)),
     "loss": Field(REFUSED, LOSSES),
-    **_fields("optimiser optimizer", REFUSED, "plain gradient descent", "gradient descent", "SGD", "sgd"),
+    **_fields("optimiser optimizer", REFUSED, *OPTIMISERS),
     **_fields("schedule learning_rate_schedule", REFUSED, "constant", *NOTHING),
     **_fields("fresh_batches online minibatches", REFUSED, False, None),
     **_fields("full_batch query_token", REFUSED, True, None),

@@ -110,11 +110,30 @@ def load(path: AnyPath) -> Trajectory:
             raise KeyError(head["format"])
         weights = {name.removeprefix("weights/"): value for name, value in arrays.items() if "/" in name}
         lines = {name: arrays[name] for name in _LINES}
-        return Trajectory(**lines, weights=weights, learning_rate=head["learning_rate"], settings=head["settings"])
-    except (KeyError, TypeError, ValueError):
+        run = Trajectory(**lines, weights=weights, learning_rate=head["learning_rate"], settings=head["settings"])
+        _refuse_parts_that_do_not_fit(run)
+        return run
+    except (KeyError, RecursionError, TypeError, ValueError):
         raise ValueError(
             f"{as_path(path)} is not a whole trajectory file: pass one that Trajectory.save wrote"
         ) from None
+
+
+def _refuse_parts_that_do_not_fit(run: Trajectory) -> None:
+    """ValueError for lines that are no numbers or not of one length, and for a head of something else."""
+    lines = [getattr(run, name) for name in _LINES]
+    if any(array.dtype.kind not in "fiu" for array in (*lines, *run.weights.values())):
+        raise ValueError("its arrays must hold real numbers")
+    lengths = [line.shape for line in lines]
+    if lengths != [(len(run.time),)] * 3 + [(len(run.weight_time),)]:
+        raise ValueError(f"its lines must be of one length, not {lengths}")
+    if any(value.shape[:1] != run.weight_time.shape for value in run.weights.values()):
+        raise ValueError("its weights must be of as many times as weight_time")
+    rate = run.learning_rate
+    if rate is not None and not (isinstance(rate, (int, float)) and 0 < rate < np.inf):
+        raise ValueError(f"its learning rate must be a positive number, not {rate!r}")
+    if not isinstance(run.settings, dict):
+        raise ValueError("its settings must be a JSON object")
 
 
 def versions() -> dict[str, str]:

@@ -132,6 +132,7 @@ def test_a_recording_of_our_own_is_repeated(tmp_path):
 
 
 SIZES = {"dimension": 2, "context_length": 4, "heads": 2, "rank": 1, "sequences": 30, "steps": STEPS, "outputs": 1}
+SIZES |= {"batch_size": 30}
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -198,7 +199,7 @@ def test_a_field_that_decides_the_training_changes_it(tmp_path, name, other, sof
 
 UNKNOWN = {
     "gradient_clipping": 1.0,
-    "batch_size": 32,
+    "minibatch": 32,
     "batchSize": 32,
     "dropout_rate": 0.1,
     "lr_schedule": "cosine",

@@ -120,6 +120,36 @@ def test_a_file_of_another_format_is_refused(tmp_path):
             refused(path)
 
 
+WRONG_PARTS = {
+    "loss of text": {"loss": np.array("low")},
+    "loss too short": {"loss": np.ones(1)},
+    "loss a number": {"loss": np.array(1.0)},
+    "loss complex": {"loss": np.ones(3) + 0j},
+    "time of text": {"time": np.array(["0", "1", "2"])},
+    "weights of other times": {"weights/value": np.ones((7, 2))},
+    "weights of text": {"weights/value": np.array(["a", "b"])},
+    "a rate of text": {"learning_rate": "0.1"},
+    "a rate below zero": {"learning_rate": -0.1},
+    "settings of text": {"settings": "none"},
+}
+
+
+@pytest.mark.parametrize("kind", WRONG_PARTS)
+def test_parts_that_do_not_fit_are_refused(tmp_path, kind):
+    path = descent().save(tmp_path / "run.npz")
+    arrays = dict(np.load(path))
+    head = json.loads(str(arrays.pop("head")))
+    np.savez(path, head=np.array(json.dumps(head)), **arrays)
+    same(load(path), descent())  # control
+    for name, value in WRONG_PARTS[kind].items():
+        if name in head:
+            head[name] = value
+        else:
+            arrays[name] = value
+    np.savez(path, head=np.array(json.dumps(head)), **arrays)
+    refused(path)
+
+
 def refused(path):
     with pytest.raises(ValueError, match=re.escape(f"{path} is not a whole trajectory file")) as error:
         load(path)
