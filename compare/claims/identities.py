@@ -25,7 +25,7 @@ def _of_dimension(each: Mapping[int, Formulas]) -> Formulas:
 
 
 def _derived_merged(lab: Lab) -> Formulas:
-    return _of_dimension({D: _reduced(Merged(2), D) for D in (2, 3)}) | _derived_sum()
+    return {**_of_dimension({D: _reduced(Merged(2), D) for D in (2, 3)}), **_derived_sum()}
 
 
 def _derived_sum() -> Formulas:
@@ -40,7 +40,7 @@ def _derived_sum() -> Formulas:
 
 
 def _merged_equations(lab: Lab, control: str) -> Formulas:
-    return _of_dimension({D: _stated_merged(D, control) for D in (2, 3)}) | _stated_sum(control)
+    return {**_of_dimension({D: _stated_merged(D, control) for D in (2, 3)}), **_stated_sum(control)}
 
 
 def _stated_sum(control: str) -> Formulas:
