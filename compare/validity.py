@@ -99,7 +99,7 @@ def _predicted(experiment: Experiment) -> Pair:
     task, model, start = experiment.task, experiment.model, experiment.start
     if isinstance(model, Separate):
         steps = staircase(task, model, start)
-        return steps.plateaus, np.where(steps.exit_times > 0, steps.exit_times, np.nan)  # 0: it starts below
+        return steps.plateaus, np.where(steps.drop_times > 0, steps.drop_times, np.nan)  # 0: it starts below
     moments = population(task, model)
     try:
         drop = half_loss_time(moments, growing_mode(moments, start))

@@ -81,8 +81,8 @@ def test_predictions_stand_by_their_own_run(separate):
         at = {"scale": each.scale, "context_length": each.task.context_length, "seed": each.seed}
         steps = staircase(each.task, each.model, each.start)
         np.testing.assert_allclose(heights.predicted.sel(at), steps.plateaus)
-        late = steps.exit_times > 0
-        np.testing.assert_allclose(exits.predicted.sel(at).values[late], steps.exit_times[late])
+        late = steps.drop_times > 0
+        np.testing.assert_allclose(exits.predicted.sel(at).values[late], steps.drop_times[late])
 
 
 def test_the_theory_holds_where_weights_are_small_and_wrong_ones_do_not(separate):

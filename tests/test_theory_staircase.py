@@ -78,9 +78,9 @@ def exit_errors(task, model, seed, scales):
     for scale in scales:
         weights = random_weights(model, task.dimension, scale, seed)
         steps = staircase(task, model, weights)
-        last = steps.exit_times[-1] * 1.05 + 60
+        last = steps.drop_times[-1] * 1.05 + 60
         exact = simulated_exits(steps.moments, weights, model, steps.plateaus, last)
-        errors.append(steps.exit_times / exact - 1)
+        errors.append(steps.drop_times / exact - 1)
     return np.abs(errors), steps
 
 
@@ -153,8 +153,7 @@ def test_exit_times_converge_to_the_full_flow_with_identity_teachers(seed):
     errors, steps = exit_errors(PAIR, Separate(heads=3), seed, scales)
     assert steps.directions == (1, 2)
     assert steps.kinds == ("long", "long")
-    assert all(order(scales, error) > 0.8 for error in errors.T)
-    assert np.all(errors[-1] < 30 * scales[-1])
+    assert np.all(errors < 3e-3 * scales[:, None])
 
 
 def test_the_one_number_estimate_does_not_converge():
@@ -171,16 +170,14 @@ def test_the_one_number_estimate_does_not_converge():
 def test_exit_times_converge_to_the_full_flow_with_any_teachers(task, seed):
     scales = np.array([0.01, 0.003, 0.001])
     errors, steps = exit_errors(task, Separate(heads=3), seed, scales)
-    assert np.all(errors[-1] < 1e-4)
+    assert np.all(errors < 3e-3 * scales[:, None])
     assert steps.plateaus[-1] == pytest.approx(steps.moments.minimum_loss)
-    if task is UNALIGNED:  # with CROSSED the number of plateaus that are seen depends on the scale
-        assert order(scales, errors[:, 0]) > 0.7
 
 
 def test_the_first_plateau_is_not_that_of_the_largest_gain():
     weights = random_weights(Separate(heads=3), 2, 1e-3, 0)
     steps = staircase(CROSSED, Separate(heads=3), weights)
-    halfway = np.mean(steps.exit_times[:2])
+    halfway = np.mean(steps.drop_times[:2])
     loss = full_loss(steps.moments, separate_block(weights, Separate(heads=3), 2), halfway)(halfway)
     assert loss == pytest.approx(steps.moments.c - steps.moments.gains[1], abs=1e-2)
     assert abs(loss - (steps.moments.c - steps.moments.gains[0])) > 0.3
@@ -194,8 +191,8 @@ def test_larger_drive_with_smaller_gain_is_visited_briefly():
         assert steps.subsets == ((), (2,), (1,), (1, 2))
         assert steps.kinds == ("long", "short", "long")
         assert steps.heads[0] == steps.heads[1] != steps.heads[2]
-        stays.append(steps.exit_times[1] - steps.exit_times[0])
-        waits = steps.exit_times * scale
+        stays.append(steps.drop_times[1] - steps.drop_times[0])
+        waits = steps.drop_times * scale
     assert np.diff(stays)[0] == pytest.approx(np.diff(stays)[1], rel=0.02)  # equal steps of ln(scale)
     assert waits[2] - waits[1] > 0.1  # the last wait is of order 1/scale
 
@@ -257,9 +254,9 @@ def test_the_staircase_stops_when_heads_or_directions_run_out():
     idle = random_weights(Separate(heads=2), 3, 1e-3, 0)
     for array in idle.values():
         array[1] = 0
-    assert len(staircase(TASK, Separate(heads=2), idle).exit_times) == 1
+    assert np.isfinite(staircase(TASK, Separate(heads=2), idle).exit_times).tolist() == [True, False, False]
     nothing = staircase(TASK, Separate(heads=2), {name: 0 * array for name, array in idle.items()})
-    assert nothing.exit_times.shape == (0,)
+    assert (nothing.drop_times.shape, nothing.exit_times.tolist()) == ((0,), [np.inf] * 3)
     assert nothing.loss([0.0, 1e9]) == pytest.approx(np.full(2, nothing.moments.c))
 
 

@@ -10,11 +10,13 @@ from .predictors import learned_prediction, preconditioned_step, principal_compo
 from .separate import rank_one_amplitude
 from .staircase import Staircase, staircase
 from .time_course import TimeCourse, time_course
+from .verdicts import SensitiveStaircaseWarning
 
 __all__ = [
     "FeatureMoments",
     "FixedPoint",
     "Population",
+    "SensitiveStaircaseWarning",
     "Staircase",
     "TimeCourse",
     "conserved_quantities",

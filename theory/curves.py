@@ -1,116 +1,221 @@
-"""Composite curves of separate heads: drops that are solved one by one, joined by plateaus."""
+"""The curve of separate heads: loss, maps and amplitudes at any flow time, from the segments of a path."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .drops import Equations
+from .equal_heads import distinct_heads
 from .idle import SeparateHeads
+from .phases import Precision, Problem, follow
 from .population import Population
-from .separate import amplitude_from_onset
+from .segments import Part, Segment, excess_of, packed, total_map, unpacked
 
 FloatArray = NDArray[np.float64]
 
+_ROUNDING = 1e-15  # of a sum of D products, for each of them
 
-class Curve(Protocol):
-    """The effective map as a function of flow time, until `end`, after which nothing moves."""
 
-    @property
-    def end(self) -> float:
-        """Flow time after the last drop."""
+class Units(NamedTuple):
+    """Units in which B and M* have a largest singular value of 1: of a weight, of flow time, and of the loss."""
 
-    def loss(self, times: FloatArray) -> FloatArray:
-        """L (T,), in units of y²."""
-
-    def amplitudes(self, times: FloatArray) -> FloatArray:
-        """Amplitude of each direction, (T, D)."""
-
-    def coefficients(self, times: FloatArray) -> FloatArray:
-        """e_dᵀ M e_d of each direction, (T, D)."""
+    weight: float
+    time: float
+    loss: float
 
 
 @dataclass(frozen=True, eq=False)
-class OnsetCurve:
-    """Each direction follows the exact rank-one drop with its own onset; `onsets` (n,) by decreasing gain."""
+class PathCurve:
+    """Maps and loss as functions of flow time: the `segments` in order, after which nothing moves.
 
-    moments: Population
-    onsets: FloatArray
-
-    @property
-    def end(self) -> float:
-        """Flow time by which the last drop is over to rounding."""
-        rates = self.moments.b * np.cbrt(self.moments.coefficients)
-        return float(np.max(self.onsets + 20 / rates[: len(self.onsets)], initial=0.0))
-
-    def loss(self, times: FloatArray) -> FloatArray:
-        """L (T,), in units of y²."""
-        return self.moments.aligned_loss(self.coefficients(times))
-
-    def amplitudes(self, times: FloatArray) -> FloatArray:
-        """v_d (T, D), 0 for directions that no head learns."""
-        learned = len(self.onsets)
-        v = np.zeros((len(times), self.moments.dimension))
-        rates, saturation = self.moments.b[:learned], 1 / self.moments.coefficients[:learned]
-        v[:, :learned] = amplitude_from_onset(times[:, None], self.onsets, rates, saturation)
-        return v
-
-    def coefficients(self, times: FloatArray) -> FloatArray:
-        """e_dᵀ M e_d = v_d³ (T, D)."""
-        return np.asarray(self.amplitudes(times) ** 3)
-
-
-class Leg(NamedTuple):
-    """A stretch of flow time from `nodes[0]`, and the heads (v, k, q with a leading axis T) during it.
-
-    Between two of the `nodes` next to each other little happens.
-    """
-
-    nodes: FloatArray
-    heads: Callable[[FloatArray], SeparateHeads]
-
-
-@dataclass(frozen=True, eq=False)
-class FlowCurve:
-    """Legs in order: the heads rest on a plateau, or follow the flow of all of them through drops.
-
-    Amplitudes are κ_d = (Σ |e_dᵀk e_dᵀq|)^{1/2}, over heads and their pairs, on the columns e_d of `basis`.
+    `basis` (D, D): the directions e_d as columns, eigenvectors of Λ. `problem`: what the path starts from, in `units`;
+    it holds one of the heads that are equal, and `first` (H',) says which.
     """
 
     moments: Population
-    legs: Sequence[Leg]
-    end: float
     basis: FloatArray
+    units: Units
+    problem: Problem
+    first: NDArray[np.intp]
+    segments: tuple[Segment, ...]
 
     @property
-    def nodes(self) -> FloatArray:
-        """Flow times, in order, between which little happens."""
-        return np.concatenate([leg.nodes for leg in self.legs])
+    def end(self) -> float:
+        """Flow time after the last drop, 0 if nothing moves."""
+        if not self.segments:
+            return 0.0
+        return (self.segments[-1].start + self.segments[-1].duration) * self.units.time
 
-    def heads(self, times: FloatArray) -> SeparateHeads:
-        """v (T, H), k and q (T, H, R, D)."""
-        shown = np.minimum(times, self.end)
-        place = np.searchsorted([leg.nodes[0] for leg in self.legs], shown, side="right") - 1
-        parts = [self.legs[i].heads(shown[place == i]) for i in np.unique(place)]
-        order = np.argsort(np.argsort(place, kind="stable"), kind="stable")
-        v, k, q = (np.concatenate(arrays)[order] for arrays in zip(*parts, strict=True))
-        return SeparateHeads(v, k, q)
+    def crossings(self, losses: FloatArray) -> FloatArray:
+        """When the loss above the minimum first passes each of `losses` (n,): 0 if it starts below, inf if never."""
+        levels = losses / self.units.loss
+        initial = float(excess_of(self.problem.map, self.problem.part.equations))
+        times = np.where(initial < levels, 0.0, np.inf)
+        for segment in self.segments:
+            passed = np.isinf(times) & (segment.losses[-1] < levels)
+            if np.any(passed):
+                times[passed] = segment.start + segment.crossings(levels[passed])
+        return times * self.units.time
+
+    def loss(self, times: FloatArray) -> FloatArray:
+        """L (T,), in units of y²."""
+        initial = excess_of(self.problem.map, self.problem.part.equations)
+        excess = self._collected(times, lambda segment, since: segment.excess(since), initial)
+        return self.moments.minimum_loss + self.units.loss * excess
 
     def maps(self, times: FloatArray) -> FloatArray:
-        """M (T, D, D)."""
-        v, k, q = self.heads(times)
-        return np.asarray(np.einsum("th,thri,thrj->tij", v, k, q, optimize=True))
-
-    def loss(self, times: FloatArray) -> FloatArray:
-        """L (T,), in units of y²."""
-        return self.moments.loss(self.maps(times))
+        """M (T, D, D) in units of the path, on the directions of the basis."""
+        return self._collected(times, lambda segment, since: self._map(segment, segment.heads(since)), self.problem.map)
 
     def coefficients(self, times: FloatArray) -> FloatArray:
         """e_dᵀ M e_d (T, D)."""
-        return np.asarray(np.einsum("id,tij,jd->td", self.basis, self.maps(times), self.basis, optimize=True))
+        return np.diagonal(self.maps(times), axis1=-2, axis2=-1) * self.units.weight**3
 
     def amplitudes(self, times: FloatArray) -> FloatArray:
-        """κ_d (T, D)."""
+        """v_d = (e_dᵀ M e_d)^{1/3} for rank one, κ_d = (Σ |e_dᵀk e_dᵀq|)^{1/2} over heads and their pairs otherwise (T, D)."""
+        if self.problem.part.equations.pairs == 1:
+            return np.cbrt(self.coefficients(times))
         _, k, q = self.heads(times)
-        return np.asarray(np.sqrt(np.sum(np.abs((k @ self.basis) * (q @ self.basis)), axis=(1, 2))))
+        copies = self.problem.part.equations.copies
+        return self.units.weight * np.sqrt(np.einsum("h,thrd->td", copies, np.abs(k * q)))
+
+    def heads(self, times: FloatArray) -> SeparateHeads:
+        """v (T, H'), k and q (T, H', R, D) in units of the path, on the directions of the basis."""
+        states = self._collected(
+            times, lambda segment, since: packed(self._all_heads(segment, since)), packed(self.problem.heads)
+        )
+        return unpacked(states, self.problem.part.equations)
+
+    def node_shares(self) -> FloatArray:
+        """How much of each direction is learned at the states that the flow went through: (T, D)."""
+        found = [self.shares(self.problem.map[None])]
+        found += [self.shares(self._map(segment, segment.nodes())) for segment in self.segments]
+        return np.concatenate(found)
+
+    def shares(self, maps: FloatArray) -> FloatArray:
+        """How much of each direction M (..., D, D) holds: 1 for d in S at M_S, 0 for the others; (..., D)."""
+        A, target, lam, *_ = self.problem.part.equations
+        keys, queries = self.problem.part.factors
+        weighted = (A @ keys).T @ maps  # (..., D, D): row d is p_dᵀ A M
+        return np.asarray(np.sum(weighted * (lam[:, None] * queries).T, axis=-1) / self.problem.gains)
+
+    def head_shares(self, times: FloatArray) -> FloatArray:
+        """How much of each direction each head holds (T, H', D)."""
+        heads = self.heads(times)
+        return self.shares(heads.maps() * self.problem.part.equations.copies[:, None, None])
+
+    def _map(self, segment: Segment, heads: SeparateHeads) -> FloatArray:
+        """M (T, D, D) of what a segment holds and of what was learned before."""
+        offset = segment.part.offset
+        inner = total_map(heads, segment.part.equations.copies)
+        keys, queries = self.problem.part.factors
+        if offset == 0:
+            return inner
+        whole = np.tile(keys[:, :offset] @ queries[:, :offset].T, (len(inner), 1, 1))
+        whole[:, offset:, offset:] += inner
+        return whole
+
+    def _all_heads(self, segment: Segment, since: FloatArray) -> SeparateHeads:
+        """All heads at times since the start of the segment, also those that it leaves out, (T, ...)."""
+        before = self._ends[self.segments.index(segment)]
+        return _with(before, segment, segment.heads(since))
+
+    @cached_property
+    def _ends(self) -> list[SeparateHeads]:
+        """All heads at the start, and at the end of each segment."""
+        ends = [self.problem.heads]
+        for segment in self.segments:
+            last = SeparateHeads(*(array[None] for array in segment.final))
+            ends.append(SeparateHeads(*(array[0] for array in _with(ends[-1], segment, last))))
+        return ends
+
+    def _collected(
+        self, times: FloatArray, value: Callable[[Segment, FloatArray], FloatArray], initial: FloatArray
+    ) -> FloatArray:
+        """`value` (T, ...) of each segment at those of the flow times that fall into it; `initial` before the first."""
+        if not self.segments:
+            return np.tile(initial, (len(times),) + (1,) * np.ndim(initial))
+        scaled = times / self.units.time
+        starts = np.array([segment.start for segment in self.segments])
+        place = np.maximum(np.searchsorted(starts, scaled, side="right") - 1, 0)
+        found = np.zeros((len(times), *np.shape(initial)))
+        for index in np.unique(place):
+            segment, inside = self.segments[index], place == index
+            found[inside] = value(segment, np.clip(scaled[inside] - segment.start, 0.0, segment.duration))
+        return found
+
+
+def _with(heads: SeparateHeads, segment: Segment, changed: SeparateHeads) -> SeparateHeads:
+    """The heads with those of the segment as they are at each time, (T, ...)."""
+    members, offset = segment.part.members, segment.part.offset
+    v, k, q = (np.repeat(array[None], len(changed.v), axis=0) for array in heads)
+    v[:, members] = changed.v
+    k[:, members, :, offset:] = changed.k
+    q[:, members, :, offset:] = changed.q
+    return SeparateHeads(v, k, q)
+
+
+def path_curve(moments: Population, basis: FloatArray, heads: SeparateHeads, precision: Precision) -> PathCurve:
+    """The curve of `heads` (H, R, D), given on the columns of `basis` (D, D), from flow time 0."""
+    distinct, first, copies = distinct_heads(heads)
+    units = _units(moments)
+    equations = _equations(moments, basis, units, copies, heads.k.shape[1])
+    part = Part(equations, _factors(moments, basis, units), np.arange(len(first)), 0)
+    scaled = SeparateHeads(*(array / units.weight for array in distinct))
+    problem = Problem(part, moments.gains / units.loss, scaled)
+    return PathCurve(moments, basis, units, problem, first, tuple(follow(problem, precision)))
+
+
+def on_directions(heads: SeparateHeads, basis: FloatArray) -> SeparateHeads:
+    """The heads with keys and queries on the columns of `basis` (D, D), without what rounding leaves of zeros.
+
+    Row by row in one and the same order of sums, so that equal heads stay equal.
+    """
+    key, query = (np.einsum("hrd,de->hre", part, basis) for part in (heads.k, heads.q))
+    if np.count_nonzero(basis) > len(basis):
+        least = _ROUNDING * len(basis)
+        key, query = (
+            np.where(np.abs(part) > least * np.max(np.abs(part), axis=-1, keepdims=True), part, 0.0)
+            for part in (key, query)
+        )
+    return SeparateHeads(heads.v, key, query)
+
+
+def _units(moments: Population) -> Units:
+    """Units in which the largest singular values of B and M* are 1."""
+    force = float(np.linalg.norm(moments.B, 2))
+    volume = float(np.linalg.norm(moments.minimum, 2))
+    return Units(float(np.cbrt(volume)), 1 / (force * float(np.cbrt(volume))), force * volume)
+
+
+def _equations(
+    moments: Population, basis: FloatArray, units: Units, copies: FloatArray, pairs: int
+) -> Equations:
+    volume = units.weight**3
+    if moments.is_aligned:
+        A, target, lam = np.diag(moments.a), np.diag(moments.coefficients), moments.lam
+    else:
+        A, target, covariance = (basis.T @ each @ basis for each in (moments.A, moments.minimum, moments.Lambda))
+        lam = np.diag(covariance)
+    largest = np.max(lam)
+    scale = largest * volume / np.linalg.norm(moments.B, 2)
+    return Equations(
+        np.ascontiguousarray(A * scale),
+        np.ascontiguousarray(target / volume),
+        lam / largest,
+        moments.is_aligned,
+        copies,
+        pairs,
+    )
+
+
+def _factors(moments: Population, basis: FloatArray, units: Units) -> tuple[FloatArray, FloatArray]:
+    volume = units.weight**3
+    if moments.is_aligned:
+        return np.diag(moments.coefficients / volume), np.eye(moments.dimension)
+    keys, queries = moments.factors
+    return basis.T @ keys / volume, basis.T @ queries

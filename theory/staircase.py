@@ -1,28 +1,29 @@
 """The staircase of separate attention: which plateaus a run from small weights visits, and when it leaves."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..model import Parametrization, Separate
 from ..task import Task
-from .cascade import cascade
-from .crossings import falling_through
-from .curves import Curve, FlowCurve, OnsetCurve
-from .idle import SeparateHeads, escape_along, separate_block
+from .idle import separate_block
+from .verdicts import DETERMINED, EQUAL_HEADS, EXACT_ZEROS, EXPLANATIONS, NOT_VERIFIED, SensitiveStaircaseWarning
 from .integration import flow_times
 from .population import Population, population
 
+if TYPE_CHECKING:
+    from .curves import PathCurve
+    from .determinacy import Determinacy
+
 FloatArray = NDArray[np.float64]
 
-_TIE = 1e-6  # relative: drives b_d closer than this do not single out a direction
 
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Staircase:
     """Plateaus of the population loss and the flow times at which they are left, in the limit of small weights.
 
@@ -33,13 +34,34 @@ class Staircase:
     """
 
     exit_times: FloatArray
+    drop_times: FloatArray
     plateaus: FloatArray
     subsets: tuple[tuple[int, ...], ...]
     directions: tuple[int, ...]
     heads: tuple[int, ...]
     kinds: tuple[str, ...]
-    curve: Curve = field(repr=False)
+    verdict: str
+    uncertainty: float
+    curve: "PathCurve" = field(repr=False)
     moments: Population = field(repr=False)
+
+    def __repr__(self) -> str:
+        """The drops one by one, and whether their times are determined."""
+        lines = [f"Staircase from a loss of {self.plateaus[0]:.6g}: {self._verdict_in_words()}"]
+        drops = zip(self.drop_times, self.plateaus[1:], self.directions, self.heads, self.kinds, strict=True)
+        for time, plateau, direction, head, kind in drops:
+            lines.append(
+                f"  at {time:.6g} head {head} learns direction {direction} ({kind} wait), loss down to {plateau:.6g}"
+            )
+        never = int(np.sum(np.isinf(self.exit_times)))
+        if never:
+            lines.append(f"  {never} of {len(self.exit_times)} greedy plateaus are never left")
+        return "\n".join(lines)
+
+    def _verdict_in_words(self) -> str:
+        if self.verdict == DETERMINED:
+            return f"determined, exit times to {self.uncertainty:.0e}"
+        return self.verdict
 
     def loss(self, flow_time: ArrayLike) -> FloatArray:
         """Loss of the composite curve at `flow_time` (T,): drops one by one, joined by plateaus."""
@@ -54,7 +76,7 @@ class Staircase:
         return self.curve.coefficients(flow_times(flow_time))
 
 
-def staircase(task: Task, model: Parametrization, initial: Mapping[str, NDArray[Any]]) -> Staircase:
+def staircase(task: Task, model: Parametrization, initial: Mapping[str, NDArray[Any]], *, verify: bool = True) -> Staircase:
     """The `Staircase` of a `Separate` model from small random weights `initial`, full size, by name.
 
     Exit times × initial scale and plateaus become exact as the scale shrinks: idle heads are solved exactly on each
@@ -77,58 +99,52 @@ def staircase(task: Task, model: Parametrization, initial: Mapping[str, NDArray[
         raise ValueError(f"a staircase is that of a Separate model, not {type(model).__name__}: see time_course")
     moments = population(task, model)
     heads = separate_block(initial, model, task.dimension)
-    if model.rank == 1 and _drives_by_gain(moments):
-        return _onset_staircase(moments, heads)
+    from .curves import on_directions, path_curve  # compiled functions: not before they are needed
+    from .determinacy import Determinacy, determinacy
+    from .phases import Precision
+
     basis = moments.directions if moments.is_aligned else task.eigenvectors
-    return _flow_staircase(moments, cascade(moments, heads, basis))
-
-
-def _drives_by_gain(moments: Population) -> bool:
-    """Whether every force G(M_S), S greedy, singles out the direction of the largest gain not yet learned."""
-    return moments.is_aligned and bool(np.all(np.diff(moments.b) < -_TIE * moments.b[1:]))
-
-
-def _onset_staircase(moments: Population, heads: SeparateHeads) -> Staircase:
-    """Idle heads see the drop of another as a step: when that head, unsaturated, would reach its limit m^{1/3}."""
-    limits, inside = (
-        np.cbrt(moments.coefficients),
-        SeparateHeads(heads.v, *(x @ moments.directions for x in heads[1:])),
+    inside = on_directions(heads, basis)
+    curve = path_curve(moments, basis, inside, Precision())
+    middles = _middles(moments)
+    exit_times = curve.crossings(middles)
+    if not verify:
+        return _assembled(moments, curve, exit_times, Determinacy(NOT_VERIFIED, np.nan))
+    found = determinacy(
+        exit_times,
+        inside,
+        lambda others, precision: path_curve(moments, basis, others, precision).crossings(middles),
+        curve.units.time,
     )
-    idle, now, onsets, order = np.arange(len(heads.v)), 0.0, [], []
-    for d in range(min(moments.dimension, len(idle))):
-        end = escape_along(inside, moments.b[d:], float(limits[d]))
-        if end.head < 0:
-            break
-        onsets.append(now + end.onset)
-        order.append(int(idle[end.head]))
-        now, idle = now + end.duration, np.delete(idle, end.head)
-        v, k, q = end.heads.chosen(np.arange(len(end.heads.v)) != end.head)
-        inside = SeparateHeads(v, k[..., 1:], q[..., 1:])
-    subsets = [tuple(range(1, m + 1)) for m in range(len(onsets) + 1)]
-    return _assembled(moments, OnsetCurve(moments, np.array(onsets)), subsets, order)
+    return _assembled(moments, curve, exit_times, found)
 
 
-def _flow_staircase(moments: Population, curve: FlowCurve) -> Staircase:
-    subsets = _visited(_learned_shares(moments, curve.maps(curve.nodes)), moments.gains)
-    exits = _exit_times(moments, curve, subsets)
-    between = (np.append(exits, curve.end) + np.append(0.0, exits)) / 2
-    held = _learned_shares(moments, curve.heads(between).maps())
-    movers = np.argmax(np.linalg.norm(np.diff(held, axis=0), axis=-1), axis=1)
-    return _assembled(moments, curve, subsets, movers.tolist())
+def warn_if_sensitive(steps: Staircase, stacklevel: int) -> None:
+    """A `SensitiveStaircaseWarning` where exit times hold for exactly these weights only."""
+    if steps.verdict in (EQUAL_HEADS, EXACT_ZEROS):
+        warnings.warn(EXPLANATIONS[steps.verdict], SensitiveStaircaseWarning, stacklevel=stacklevel + 1)
 
 
-def _assembled(moments: Population, curve: Curve, subsets: list[tuple[int, ...]], holders: list[int]) -> Staircase:
+def _middles(moments: Population) -> FloatArray:
+    """Losses above the minimum midway between greedy plateaus, (D,)."""
+    unlearned = np.append(np.cumsum(moments.gains[::-1])[::-1], 0.0)
+    return (unlearned[:-1] + unlearned[1:]) / 2
+
+
+def _assembled(
+    moments: Population, curve: "PathCurve", exit_times: FloatArray, found: "Determinacy"
+) -> Staircase:
+    subsets = _visited(curve.node_shares(), moments.gains)
+    losses = np.array([np.sum(np.delete(moments.gains, np.array(subset, dtype=int) - 1)) for subset in subsets])
+    drop_times = curve.crossings((losses[:-1] + losses[1:]) / 2)
+    between = (drop_times + np.append(0.0, drop_times[:-1])) / 2
+    shares = curve.head_shares(np.append(between, np.inf))
+    takers = curve.first[np.argmax(np.linalg.norm(np.diff(shares, axis=0), axis=-1), axis=1)].tolist()
     directions = tuple(_gained(before, after) for before, after in pairwise(subsets))
-    kinds = tuple("short" if head in holders[:i] else "long" for i, head in enumerate(holders))
-    exits, levels = _exit_times(moments, curve, subsets), _levels(moments, subsets)
-    return Staircase(exits, levels, tuple(subsets), directions, tuple(holders), kinds, curve, moments)
-
-
-def _learned_shares(moments: Population, maps: FloatArray) -> FloatArray:
-    """How much of each direction M (..., D, D) holds: 1 for d in S at M_S, 0 for the others; (..., D)."""
-    keys, queries = moments.factors
-    inside = np.einsum("id,...ij,jd->...d", moments.A @ keys, maps, moments.Lambda @ queries, optimize=True)
-    return np.asarray(inside / moments.gains)
+    kinds = tuple("short" if head in takers[:i] else "long" for i, head in enumerate(takers))
+    plateaus = moments.minimum_loss + losses
+    drops = (drop_times, plateaus, tuple(subsets), directions, tuple(takers), kinds)
+    return Staircase(exit_times, *drops, found.verdict, found.uncertainty, curve, moments)
 
 
 def _visited(shares: FloatArray, gains: FloatArray) -> list[tuple[int, ...]]:
@@ -143,8 +159,22 @@ def _visited(shares: FloatArray, gains: FloatArray) -> list[tuple[int, ...]]:
     for i in range(1, len(subsets)):
         grows = set(kept[-1]) < set(subsets[i]) and (i + 1 == len(subsets) or set(subsets[i]) < set(subsets[i + 1]))
         if (near[i] or grows) and subsets[i] != kept[-1]:
-            kept.append(subsets[i])
+            kept += _one_by_one(kept[-1], subsets[i], learned[: spans[i][0] + 1])
     return kept
+
+
+def _one_by_one(before: tuple[int, ...], after: tuple[int, ...], learned: NDArray[np.bool_]) -> list[tuple[int, ...]]:
+    """Subsets from `before` (excluded) to `after`: where several directions are gained, in the order of time.
+
+    `learned` (T, D): what is more than half learned, until `after` is.
+    """
+    gained = set(after) - set(before)
+    if len(gained) < 2:
+        return [after]
+    since = {d: len(learned) - np.argmin(learned[::-1, d - 1]) for d in gained}
+    common = set(before) & set(after)
+    order = sorted(gained, key=lambda d: (since[d], d))
+    return [tuple(sorted(common | set(order[: n + 1]))) for n in range(len(order))]
 
 
 def _pooled(shares: FloatArray, gains: FloatArray) -> FloatArray:
@@ -161,11 +191,3 @@ def _gained(before: tuple[int, ...], after: tuple[int, ...]) -> int:
     return min(set(after) - set(before))
 
 
-def _levels(moments: Population, subsets: list[tuple[int, ...]]) -> FloatArray:
-    return np.array([moments.c - np.sum(moments.gains[np.array(subset, dtype=int) - 1]) for subset in subsets])
-
-
-def _exit_times(moments: Population, curve: Curve, subsets: list[tuple[int, ...]]) -> FloatArray:
-    """When the loss, which never rises, passes the middle between plateaus; 0 if it starts below."""
-    levels = _levels(moments, subsets)
-    return falling_through(curve.loss, (levels[:-1] + levels[1:]) / 2, curve.end)

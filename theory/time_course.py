@@ -15,7 +15,7 @@ from .low_rank import low_rank_amplitudes
 from .merged import aligned_amplitudes, growing_mode, matrix_amplitudes, white_amplitudes
 from .population import Population, population
 from .separate import rank_one_amplitude
-from .staircase import staircase
+from .staircase import staircase, warn_if_sensitive
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -161,6 +161,7 @@ def _staircase_course(
     task: Task, model: Separate, times: FloatArray, weights: Mapping[str, NDArray[Any]]
 ) -> TimeCourse:
     steps = staircase(task, model, weights)
+    warn_if_sensitive(steps, stacklevel=4)
     return TimeCourse(times, steps.loss(times), steps.amplitudes(times), steps.coefficients(times), "staircase")
 
 

@@ -128,7 +128,7 @@ def _varied(case: int, control: str) -> Climb:
 def _told(case: int) -> Climb:
     task, model, _, _ = CLIMBS[case]
     steps = staircase(task, model, _start(case))
-    return Climb(steps.subsets, steps.directions, steps.heads, steps.kinds, steps.exit_times)
+    return Climb(steps.subsets, steps.directions, steps.heads, steps.kinds, steps.drop_times)
 
 
 def judge(predicted: list[Climb], observed: list[Climb]) -> Evidence:

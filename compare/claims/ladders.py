@@ -61,8 +61,8 @@ def _flows(lab: Lab) -> list[list[_Climb]]:
 def _flow(case: int, scale: float, lab: Lab) -> _Climb:
     (task, model, basis), start = LADDERS[case], _start(case, scale, lab)
     expected = staircase(task, model, start)
-    between = _between(expected.exit_times)
-    near = np.outer(expected.exit_times, 1 + 1e-3 * np.linspace(-1, 1, 201)).ravel()
+    between = _between(expected.drop_times)
+    near = np.outer(expected.drop_times, 1 + 1e-3 * np.linspace(-1, 1, 201)).ravel()
     run = flow(model, unlimited(task, model), start, np.unique([0.0, *between, *near]), rtol=1e-10)
     at = np.searchsorted(run.flow_time, between)
     key, query = (np.asarray(run.weights[name])[at][..., :-1] @ basis for name in ("key", "query"))
@@ -103,8 +103,8 @@ def _climb(case: int, scale: float, lab: Lab) -> _Climb:
     task, model, _ = LADDERS[case]
     start = _start(case, scale, lab)
     steps = staircase(task, model, start)
-    course = time_course(task, model, _between(steps.exit_times), start)
-    return _Climb(steps.exit_times, course.loss, course.coefficients, course.amplitudes * _learned(steps))
+    course = time_course(task, model, _between(steps.drop_times), start)
+    return _Climb(steps.drop_times, course.loss, course.coefficients, course.amplitudes * _learned(steps))
 
 
 def _agree(predicted: list[list[_Climb]], observed: list[list[_Climb]]) -> Evidence:
@@ -151,7 +151,7 @@ def _idle_ends(lab: Lab) -> list[FloatArray]:
     found = []
     for case, (task, model) in enumerate(IDLE):
         start = _idle_start(case, lab)
-        late = 10 * staircase(task, model, start).exit_times[-1]
+        late = 10 * staircase(task, model, start).drop_times[-1]
         run = flow(model, unlimited(task, model), start, [0.0, late], rtol=1e-9)
         sizes = np.linalg.svd(maps_of(model, run)[-1], compute_uv=False)
         found.append(np.array([np.sum(sizes > 1e-3 * sizes[0]), run.loss[-1]]))
@@ -163,7 +163,7 @@ def _idle_plateaus(lab: Lab, control: str) -> list[FloatArray]:
     found = []
     for case, (task, model) in enumerate(IDLE):
         steps = staircase(task, model, _idle_start(case, lab))
-        exits, level = len(steps.exit_times), steps.plateaus[-1]
+        exits, level = len(steps.drop_times), steps.plateaus[-1]
         if control == EVERY_HEAD:
             exits, level = model.head_count, steps.moments.greedy_losses[model.head_count]
         found.append(np.array([exits, level]))

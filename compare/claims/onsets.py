@@ -112,7 +112,7 @@ def _stated_exits(lab: Lab, control: str) -> list[FloatArray]:
     model = Separate(heads=2) if control == ALL_IDLE else FILLED
     task = with_context(PAIR, 5) if control == LONGER_CONTEXT else PAIR
     share = 0.5 if control == HALVED else 1.0
-    return [staircase(task, model, _two_heads(model, share * start, share * IDLE)).exit_times for start in STARTS]
+    return [staircase(task, model, _two_heads(model, share * start, share * IDLE)).drop_times for start in STARTS]
 
 
 CLAIMS = (

@@ -1,0 +1,85 @@
+"""Whether exit times are determined by the weights, or rest on what no simulation keeps.
+
+The path is followed again with another precision, with every nonzero weight moved by a relative 10⁻⁹, and with exact
+zeros filled by 10⁻⁹ of their head's size. Exact arithmetic would keep equal heads equal and zeros zero for ever, and a
+head on a ridge of its potential there, where rounding, or a finite step, does not.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .idle import SeparateHeads
+from .phases import Precision
+from .verdicts import DETERMINED, EQUAL_HEADS, EXACT_ZEROS
+
+FloatArray = NDArray[np.float64]
+
+_LARGEST_CHANGE = 1e-3  # relative, of an exit time: what moves further is not determined
+_MOVED = 1e-9  # relative
+_OTHER_PRECISION = Precision(grown=0.005, tolerance=1e-9)
+_SEED = 0
+
+Follow = Callable[[SeparateHeads, Precision], FloatArray]
+"""Exit times (n,) of heads at a precision."""
+
+
+@dataclass(frozen=True)
+class Determinacy:
+    """`verdict` on exit times, and their `uncertainty`: relative, as another precision changes them."""
+
+    verdict: str
+    uncertainty: float
+
+
+def determinacy(exit_times: FloatArray, heads: SeparateHeads, follow: Follow, unit: float) -> Determinacy:
+    """The `Determinacy` of `exit_times` (n,) of `heads`, on the directions that they can learn.
+
+    `unit`: flow time that counts as none. ArithmeticError where another precision gives other times.
+    """
+    uncertainty = _change(exit_times, follow(heads, _OTHER_PRECISION), unit)
+    if uncertainty > _LARGEST_CHANGE:
+        raise ArithmeticError(
+            "the staircase is not computed: with another precision an exit time changes by more than 0.1 %, so these "
+            "weights are too close to where the path divides; simulate the flow instead"
+        )
+    generator = np.random.default_rng(_SEED)
+    noise = [_MOVED * generator.standard_normal(part.shape) for part in heads]
+    moved = SeparateHeads(*(part * (1 + change) for part, change in zip(heads, noise, strict=True)))
+    if _differs(exit_times, moved, follow, unit):
+        return Determinacy(EQUAL_HEADS, uncertainty)
+    if all(np.all(part != 0) for part in heads):
+        return Determinacy(DETERMINED, uncertainty)
+    if _differs(exit_times, _filled(heads, noise), follow, unit) or not any(np.any(part) for part in heads):
+        return Determinacy(EXACT_ZEROS, uncertainty)
+    return Determinacy(DETERMINED, uncertainty)
+
+
+def _filled(heads: SeparateHeads, noise: Iterable[FloatArray]) -> SeparateHeads:
+    """The heads with `noise` in units of their size in place of zeros; of the largest, for heads that are all zero."""
+    sizes = np.max([np.max(np.abs(part.reshape(len(part), -1)), axis=1) for part in heads], axis=0)
+    sizes = np.where(sizes > 0, sizes, np.max(sizes))
+    return SeparateHeads(
+        *(
+            np.where(part == 0, change * sizes.reshape(-1, *(1,) * (part.ndim - 1)), part)
+            for part, change in zip(heads, noise, strict=True)
+        )
+    )
+
+
+def _differs(exit_times: FloatArray, heads: SeparateHeads, follow: Follow, unit: float) -> bool:
+    try:
+        return _change(exit_times, follow(heads, Precision()), unit) > _LARGEST_CHANGE
+    except ArithmeticError:
+        return True
+
+
+def _change(exit_times: FloatArray, others: FloatArray, unit: float) -> float:
+    """Largest relative change of an exit time: infinite where an exit comes or goes."""
+    made = np.isfinite(exit_times)
+    if np.any(made != np.isfinite(others)):
+        return np.inf
+    changes = np.abs(others[made] - exit_times[made]) / np.maximum(exit_times[made], unit)
+    return float(np.max(changes, initial=0.0))

@@ -1,0 +1,235 @@
+"""Small heads under a constant G: the exact escape phase from any weights, in machine code.
+
+With G = Σ_d g_d x_d y_dᵀ (its singular value decomposition), k_d = x_dᵀk and q_d = y_dᵀq of each pair and τ = ∫ v dt,
+
+    k_d ± q_d = (k_d ± q_d)(0) e^{± g_d τ}        dτ/dt = v        dv/dt = Σ_d g_d Σ_r k_rd q_rd
+
+so a head is two equations in (τ, v), whatever its rank, with Σ_r |k_rd ± q_rd|² and their like as numbers. Every head is integrated in
+units of its own: its largest number and the largest g_d are 1. A head that cannot move costs nothing.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .machine_code import ERROR_3, ERROR_5, NODES, STAGES, WEIGHTS, compiled, step_factor
+
+FloatArray = NDArray[np.float64]
+
+_TOLERANCE = 1e-12
+_LONGEST = 2e3  # in units of 1/(size·smallest g): a head this slow balances on a ridge, or cannot move
+_OVERSHOOT = 1.1  # of the size that ends the phase: it need not be met exactly
+_DIRECT = 0.5  # 2gτ up to which products of k and q are exact and sums k ± q are not, where one is far the smaller
+_PLAIN = 200.0  # 2gτ up to which exponentials are far from overflow
+_OVERFLOW = 700.0
+_FIRST_STEP = 0.02
+_LEAST_STEP = 1e-13  # in units of the time that has passed: the error of a shorter step is rounding
+_ROUNDING = 1e-15  # of a sum of products: below it, a change of v is rounding
+
+
+class SmallHead(NamedTuple):
+    """One head in units of its own: v, and for each direction (D,) sums over its pairs.
+
+    `rates` g_d; `product` Σ kq; `square` Σ (k² + q²)/2; `difference` Σ (k² − q²); `rising` ln Σ (k + q)² and `falling`
+    ln Σ (k − q)².
+    """
+
+    v: float
+    rates: FloatArray
+    product: FloatArray
+    square: FloatArray
+    difference: FloatArray
+    rising: FloatArray
+    falling: FloatArray
+
+
+@compiled
+def exponentials(z: float, rising: float, falling: float) -> tuple[float, float]:
+    """Σ (k + q)² e^z and Σ (k − q)² e^{−z}, from the logarithms of the sums."""
+    return np.exp(min(z + rising, _OVERFLOW)), np.exp(min(falling - z, _OVERFLOW))
+
+
+@compiled
+def pull(τ: float, head: SmallHead) -> float:
+    """dv/dt = Σ_d g_d Σ_r k_rd q_rd at τ."""
+    total = 0.0
+    for d in range(len(head.rates)):
+        z = 2 * head.rates[d] * τ
+        if abs(z) < _DIRECT:
+            total += head.rates[d] * (head.product[d] * np.cosh(z) + head.square[d] * np.sinh(z))
+        else:
+            up, down = exponentials(z, head.rising[d], head.falling[d])
+            total += head.rates[d] * (up - down) / 4
+    return total
+
+
+@compiled
+def size_at(τ: float, v: float, head: SmallHead) -> float:
+    """(|v||K||Q|)^{1/3}, with Frobenius norms over the directions."""
+    key = query = 0.0
+    for d in range(len(head.rates)):
+        z = 2 * head.rates[d] * τ
+        if abs(z) < _DIRECT:
+            even = head.square[d] * np.cosh(z) + head.product[d] * np.sinh(z)
+        else:
+            up, down = exponentials(z, head.rising[d], head.falling[d])
+            even = (up + down) / 4
+        key += even + head.difference[d] / 2
+        query += even - head.difference[d] / 2
+    return np.cbrt(abs(v)) * (max(key, 0.0) ** (1 / 6)) * (max(query, 0.0) ** (1 / 6))
+
+
+@compiled
+def advance(
+    τ: float, v: float, head: SmallHead, longest: float, size: float
+) -> tuple[float, float, float]:
+    """(time, τ, v) from (τ, v) after the time `longest`, or when the head first reaches `size`."""
+    start = max(abs(v), abs(pull(τ, head)))
+    if start == 0.0:
+        return longest, τ, v
+    floor = max(_TOLERANCE * min(1.0, start), _ROUNDING * np.sum(np.abs(head.product)))
+    slopes_τ, slopes_v = np.zeros(STAGES + 1), np.zeros(STAGES + 1)
+    slopes_τ[0], slopes_v[0] = v, pull(τ, head)
+    t, step = 0.0, min(_FIRST_STEP, longest)
+    while t < longest:
+        last = step >= longest - t
+        if last:
+            step = longest - t
+        new_τ, new_v = τ, v
+        for stage in range(1, STAGES + 1):
+            sum_τ = sum_v = 0.0
+            for earlier in range(stage):
+                weight = WEIGHTS[earlier] if stage == STAGES else NODES[stage, earlier]
+                sum_τ += weight * slopes_τ[earlier]
+                sum_v += weight * slopes_v[earlier]
+            new_τ, new_v = τ + step * sum_τ, v + step * sum_v
+            slopes_τ[stage], slopes_v[stage] = new_v, pull(new_τ, head)
+        allowed_τ = floor + _TOLERANCE * min(1.0, max(abs(τ), abs(new_τ)))
+        allowed_v = floor + _TOLERANCE * max(abs(v), abs(new_v))
+        fifth_τ = fifth_v = third_τ = third_v = 0.0
+        for stage in range(STAGES + 1):
+            fifth_τ += ERROR_5[stage] * slopes_τ[stage] / allowed_τ
+            fifth_v += ERROR_5[stage] * slopes_v[stage] / allowed_v
+            third_τ += ERROR_3[stage] * slopes_τ[stage] / allowed_τ
+            third_v += ERROR_3[stage] * slopes_v[stage] / allowed_v
+        fifth, third = fifth_τ**2 + fifth_v**2, third_τ**2 + third_v**2
+        error = 0.0 if fifth == 0.0 else step * fifth / np.sqrt((fifth + 0.01 * third) * 2)
+        if not error < 1.0 and step > _LEAST_STEP * t:
+            step *= min(0.9, step_factor(error))
+            continue
+        reached = size_at(new_τ, new_v, head)
+        if reached > size:
+            if reached > _OVERSHOOT * size and step > 1e-12 * t:
+                step *= 0.5
+                continue
+            return t + step, new_τ, new_v
+        t = longest if last else t + step
+        τ, v = new_τ, new_v
+        slopes_τ[0], slopes_v[0] = slopes_τ[STAGES], slopes_v[STAGES]
+        step *= step_factor(error)
+    return longest, τ, v
+
+
+class SmallHeads(NamedTuple):
+    """The numbers of `SmallHead` for several heads, with an axis (H,) in front.
+
+    The unit of a head is its `largest` number (H,), and times are in units of 1/`pace` (H,), pace = largest·g_1.
+    """
+
+    v: FloatArray
+    rates: FloatArray
+    product: FloatArray
+    square: FloatArray
+    difference: FloatArray
+    rising: FloatArray
+    falling: FloatArray
+    largest: FloatArray
+    pace: FloatArray
+
+
+def small_heads(v: FloatArray, k: FloatArray, q: FloatArray, rates: FloatArray) -> SmallHeads:
+    """The numbers of heads v (H,), k and q (H, R, D) along directions with the decreasing `rates` g_d (D,)."""
+    largest = np.maximum(np.abs(v), np.max(np.maximum(np.abs(k), np.abs(q)), axis=(1, 2)))
+    unit = np.where(largest > 0, largest, 1.0)
+    v, k, q = v / unit, k / unit[:, None, None], q / unit[:, None, None]
+    return SmallHeads(
+        v,
+        rates / rates[0],
+        np.sum(k * q, axis=1),
+        np.sum(k * k + q * q, axis=1) / 2,
+        np.sum((k - q) * (k + q), axis=1),
+        _log_square(k + q),
+        _log_square(k - q),
+        unit,
+        unit * rates[0],
+    )
+
+
+def _log_square(x: FloatArray) -> FloatArray:
+    """ln Σ_r x_rd² (H, D), without underflow; −inf where all are zero."""
+    largest = np.max(np.abs(x), axis=1)
+    scaled = x / np.where(largest > 0, largest, 1.0)[:, None, :]
+    with np.errstate(divide="ignore"):
+        return np.asarray(2 * np.log(largest) + np.log(np.sum(scaled**2, axis=1)))
+
+
+@compiled
+def head_of(heads: SmallHeads, h: int) -> SmallHead:
+    """The numbers of head h."""
+    return SmallHead(
+        heads.v[h],
+        heads.rates,
+        heads.product[h],
+        heads.square[h],
+        heads.difference[h],
+        heads.rising[h],
+        heads.falling[h],
+    )
+
+
+@compiled
+def first_to_reach(heads: SmallHeads, sizes: FloatArray, τ: FloatArray, v: FloatArray) -> tuple[float, int]:
+    """When the first of the heads reaches its size of `sizes` (H,), in units of its own, and which one: −1 if none.
+
+    Writes τ (H,) and v (H,) at that time into `τ` and `v`, τ in units of 1/g_1 and v in units of the head.
+    """
+    count, slowest = len(heads.v), heads.rates[-1]
+    end, first = np.inf, -1
+    reached = np.zeros(count)
+    for h in range(count):
+        pace = heads.pace[h]
+        longest = min(end * pace, _LONGEST / slowest)
+        t, τ[h], v[h] = advance(0.0, heads.v[h], head_of(heads, h), longest, sizes[h])
+        reached[h] = t / pace
+        if t < longest:
+            end, first = t / pace, h
+    if first < 0:
+        return end, first
+    for h in range(count):
+        if h != first and reached[h] != end:
+            _, τ[h], v[h] = advance(0.0, heads.v[h], head_of(heads, h), end * heads.pace[h], np.inf)
+    return end, first
+
+
+@compiled
+def paths(heads: SmallHeads, times: FloatArray, τ: FloatArray, v: FloatArray) -> None:
+    """Writes τ (T, H) and v (T, H) of the heads at increasing `times` (T,) into `τ` and `v`."""
+    for h in range(len(heads.v)):
+        now, at_τ, at_v = 0.0, 0.0, heads.v[h]
+        for number in range(len(times)):
+            _, at_τ, at_v = advance(at_τ, at_v, head_of(heads, h), (times[number] - now) * heads.pace[h], np.inf)
+            now = times[number]
+            τ[number, h], v[number, h] = at_τ, at_v
+
+
+def grown(k: FloatArray, q: FloatArray, exponents: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """k and q (..., R, D) at the `exponents` g_d τ (..., D): (k ± q) e^{± gτ}, halved sum and difference of the two."""
+    z = np.clip(exponents, -_OVERFLOW, _OVERFLOW)[..., None, :]
+    up, down = (k + q) * np.exp(z), (k - q) * np.exp(-z)
+    direct = np.abs(2 * z) < _DIRECT
+    even, odd = np.cosh(np.where(direct, z, 0.0)), np.sinh(np.where(direct, z, 0.0))
+    return (
+        np.where(direct, k * even + q * odd, (up + down) / 2),
+        np.where(direct, q * even + k * odd, (up - down) / 2),
+    )
