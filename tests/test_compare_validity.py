@@ -95,9 +95,11 @@ def test_the_theory_holds_where_weights_are_small_and_wrong_ones_do_not(separate
     assert abs(exits.observed.sel(scale=0.03) / exits.predicted.sel(scale=0.1) - 1).min() > 0.5
 
 
-def test_errors_of_exit_times_shrink_with_the_weights(separate):
-    error = abs(validity(separate, "exit_time").error.sel(number=2, context_length=7)).median("seed")
-    assert float(error.sel(scale=0.3)) > 5 * float(error.sel(scale=0.03))
+def test_later_exit_times_are_off_by_the_finite_sample_only_also_from_large_weights(separate):
+    exits = validity(separate, "exit_time").sel(number=2, context_length=7)
+    assert float(abs(exits.error).median("seed").max()) < 0.1
+    other = abs(exits.observed.sel(scale=0.3) / exits.predicted.sel(scale=0.1) - 1)  # control: of other weights
+    assert float(other.min()) > 0.5
 
 
 def test_errors_of_the_last_exit_shrink_with_more_sequences(tmp_path):

@@ -32,8 +32,8 @@ class Units(NamedTuple):
 class PathCurve:
     """Maps and loss as functions of flow time: the `segments` in order, after which nothing moves.
 
-    `basis` (D, D): the directions e_d as columns, eigenvectors of Λ. `problem`: what the path starts from, in `units`;
-    it holds one of the heads that are equal, and `first` (H',) says which.
+    `basis` (D, D): the directions e_d as columns, eigenvectors of Λ. `problem`: what the path starts from, in
+    `units`; it holds one of the heads that are equal, and `first` (H',) says which.
     """
 
     moments: Population
@@ -51,7 +51,7 @@ class PathCurve:
         return (self.segments[-1].start + self.segments[-1].duration) * self.units.time
 
     def crossings(self, losses: FloatArray) -> FloatArray:
-        """When the loss above the minimum first passes each of `losses` (n,): 0 if it starts below, inf if never."""
+        """When the loss above the minimum passes each of `losses` (n,): 0 if it starts below, inf if never."""
         levels = losses / self.units.loss
         initial = float(excess_of(self.problem.map, self.problem.part.equations))
         times = np.where(initial < levels, 0.0, np.inf)
@@ -63,25 +63,25 @@ class PathCurve:
 
     def loss(self, times: FloatArray) -> FloatArray:
         """L (T,), in units of y²."""
-        initial = excess_of(self.problem.map, self.problem.part.equations)
+        initial = np.asarray(excess_of(self.problem.map, self.problem.part.equations))
         excess = self._collected(times, lambda segment, since: segment.excess(since), initial)
-        return self.moments.minimum_loss + self.units.loss * excess
+        return np.asarray(self.moments.minimum_loss + self.units.loss * excess)
 
     def maps(self, times: FloatArray) -> FloatArray:
         """M (T, D, D) in units of the path, on the directions of the basis."""
-        return self._collected(times, lambda segment, since: self._map(segment, segment.heads(since)), self.problem.map)
+        initial = self.problem.map
+        return self._collected(times, lambda segment, since: self._map(segment, segment.heads(since)), initial)
 
     def coefficients(self, times: FloatArray) -> FloatArray:
         """e_dᵀ M e_d (T, D)."""
-        return np.diagonal(self.maps(times), axis1=-2, axis2=-1) * self.units.weight**3
+        return np.asarray(np.diagonal(self.maps(times), axis1=-2, axis2=-1) * self.units.weight**3)
 
     def amplitudes(self, times: FloatArray) -> FloatArray:
-        """v_d = (e_dᵀ M e_d)^{1/3} for rank one, κ_d = (Σ |e_dᵀk e_dᵀq|)^{1/2} over heads and their pairs otherwise (T, D)."""
-        if self.problem.part.equations.pairs == 1:
-            return np.cbrt(self.coefficients(times))
+        """κ_d = (Σ |e_dᵀk e_dᵀq|)^{1/2} over heads and their pairs (T, D)."""
         _, k, q = self.heads(times)
         copies = self.problem.part.equations.copies
-        return self.units.weight * np.sqrt(np.einsum("h,thrd->td", copies, np.abs(k * q)))
+        squares = np.einsum("h,thrd->td", copies, np.abs(k * q))
+        return np.asarray(self.units.weight * np.sqrt(squares))
 
     def heads(self, times: FloatArray) -> SeparateHeads:
         """v (T, H'), k and q (T, H', R, D) in units of the path, on the directions of the basis."""
@@ -98,10 +98,10 @@ class PathCurve:
 
     def shares(self, maps: FloatArray) -> FloatArray:
         """How much of each direction M (..., D, D) holds: 1 for d in S at M_S, 0 for the others; (..., D)."""
-        A, target, lam, *_ = self.problem.part.equations
-        keys, queries = self.problem.part.factors
-        weighted = (A @ keys).T @ maps  # (..., D, D): row d is p_dᵀ A M
-        return np.asarray(np.sum(weighted * (lam[:, None] * queries).T, axis=-1) / self.problem.gains)
+        equations, (keys, queries) = self.problem.part.equations, self.problem.part.factors
+        weighted_keys, weighted_queries = equations.A @ keys, equations.lam[:, None] * queries
+        learned = np.sum((weighted_keys.T @ maps) * weighted_queries.T, axis=-1)  # p_dᵀ A M Λ r_d
+        return np.asarray(learned / self.problem.gains)
 
     def head_shares(self, times: FloatArray) -> FloatArray:
         """How much of each direction each head holds (T, H', D)."""
@@ -136,7 +136,7 @@ class PathCurve:
     def _collected(
         self, times: FloatArray, value: Callable[[Segment, FloatArray], FloatArray], initial: FloatArray
     ) -> FloatArray:
-        """`value` (T, ...) of each segment at those of the flow times that fall into it; `initial` before the first."""
+        """`value` (T, ...) of each segment at the flow times that fall into it; `initial` where there are none."""
         if not self.segments:
             return np.tile(initial, (len(times),) + (1,) * np.ndim(initial))
         scaled = times / self.units.time
@@ -192,9 +192,7 @@ def _units(moments: Population) -> Units:
     return Units(float(np.cbrt(volume)), 1 / (force * float(np.cbrt(volume))), force * volume)
 
 
-def _equations(
-    moments: Population, basis: FloatArray, units: Units, copies: FloatArray, pairs: int
-) -> Equations:
+def _equations(moments: Population, basis: FloatArray, units: Units, copies: FloatArray, pairs: int) -> Equations:
     volume = units.weight**3
     if moments.is_aligned:
         A, target, lam = np.diag(moments.a), np.diag(moments.coefficients), moments.lam

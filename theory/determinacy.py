@@ -1,8 +1,8 @@
 """Whether exit times are determined by the weights, or rest on what no simulation keeps.
 
-The path is followed again with another precision, with every nonzero weight moved by a relative 10⁻⁹, and with exact
-zeros filled by 10⁻⁹ of their head's size. Exact arithmetic would keep equal heads equal and zeros zero for ever, and a
-head on a ridge of its potential there, where rounding, or a finite step, does not.
+The path is followed again with another precision, with every nonzero weight moved by a relative 10⁻⁹, and with
+10⁻⁹ of their head's size in place of exact zeros. Exact arithmetic keeps equal heads equal, zeros zero and a head
+on a ridge of its potential there, for ever; rounding, or a finite step, does not.
 """
 
 from collections.abc import Callable, Iterable
@@ -42,8 +42,8 @@ def determinacy(exit_times: FloatArray, heads: SeparateHeads, follow: Follow, un
     uncertainty = _change(exit_times, follow(heads, _OTHER_PRECISION), unit)
     if uncertainty > _LARGEST_CHANGE:
         raise ArithmeticError(
-            "the staircase is not computed: with another precision an exit time changes by more than 0.1 %, so these "
-            "weights are too close to where the path divides; simulate the flow instead"
+            "the staircase is not computed: with another precision an exit time changes by more than 0.1 %, so "
+            "that these weights are too close to where the path divides; simulate the flow instead"
         )
     generator = np.random.default_rng(_SEED)
     noise = [_MOVED * generator.standard_normal(part.shape) for part in heads]
@@ -58,7 +58,7 @@ def determinacy(exit_times: FloatArray, heads: SeparateHeads, follow: Follow, un
 
 
 def _filled(heads: SeparateHeads, noise: Iterable[FloatArray]) -> SeparateHeads:
-    """The heads with `noise` in units of their size in place of zeros; of the largest, for heads that are all zero."""
+    """The heads with `noise`, in units of their size, in place of zeros; of the largest size where all is zero."""
     sizes = np.max([np.max(np.abs(part.reshape(len(part), -1)), axis=1) for part in heads], axis=0)
     sizes = np.where(sizes > 0, sizes, np.max(sizes))
     return SeparateHeads(

@@ -2,9 +2,10 @@
 
     dv_h/dt = Σ_r k_hrᵀ G q_hr      dk_hr/dt = v_h G q_hr      dq_hr/dt = v_h Gᵀ k_hr      G = A (M* − M) Λ
 
-with M = Σ_h n_h v_h Σ_r k_hr q_hrᵀ, in the eigenbasis of Λ; n_h heads that are equal are integrated as one. A state x
-(H + 2·H·R·D,) holds v (H,), k (H, R, D) and q (H, R, D) one after another. The pair is of order 8 with steps of its
-own; every state between two steps is kept, and a shorter step from it gives any time in between at that same order.
+with M = Σ_h n_h v_h Σ_r k_hr q_hrᵀ, in the eigenbasis of Λ; n_h heads that are equal are integrated as one. A state
+x (H + 2·H·R·D,) holds v (H,), k (H, R, D) and q (H, R, D) one after another. The Runge-Kutta pair is of order 8 and
+chooses its steps; every state between two steps is recorded, and a shorter step from it gives any time in between
+at that same order.
 """
 
 from typing import NamedTuple
@@ -30,8 +31,8 @@ _SAME_GUESS = 1e-14
 class Equations(NamedTuple):
     """Numbers of the flow, in units in which B and M* have a largest singular value of 1.
 
-    `A` (D, D), `target` M* (D, D) and `lam` (D,), the eigenvalues of Λ, in its eigenbasis; `diagonal`: whether A and M* are
-    diagonal there; `copies` (H,): how many equal heads each one stands for; `pairs`: the rank R.
+    `A` (D, D), `target` M* (D, D) and `lam` (D,), the eigenvalues of Λ, in its eigenbasis; `diagonal`: whether A
+    and M* are diagonal there; `copies` (H,): how many equal heads each one stands for; `pairs`: the rank R.
     """
 
     A: FloatArray
@@ -45,10 +46,10 @@ class Equations(NamedTuple):
 class Ending(NamedTuple):
     """When a drop is over.
 
-    `grown`: size (|v||K||Q|)^{1/3} from which a head counts as grown. `still`: speed of the grown heads, squared, below
-    which they count as at a fixed point. `patience`: flow time without motion after which they are stuck, where their
-    map is not the best. `best` (D+1,): least excess loss of 0 … D pairs; `near` (D+1,): how much more counts as that.
-    `tolerance`: relative, of each step.
+    `grown`: size (|v||K||Q|)^{1/3} from which a head counts as grown. `still`: speed of the grown heads, squared,
+    below which they count as at a fixed point. `patience`: flow time without motion after which they are stuck,
+    where their map is not the best. `best` (D+1,): least excess loss of 0 … D pairs; `near` (D+1,): how much more
+    counts as that. `tolerance`: relative, of each step.
     """
 
     grown: float
@@ -158,7 +159,9 @@ def step(x: FloatArray, size: float, equations: Equations, space: Workspace, y: 
 
 
 @compiled
-def step_error(x: FloatArray, y: FloatArray, size: float, slopes: FloatArray, floor: FloatArray, tolerance: float) -> float:
+def step_error(
+    x: FloatArray, y: FloatArray, size: float, slopes: FloatArray, floor: FloatArray, tolerance: float
+) -> float:
     """Error of the step from x to y in units of what is allowed: `floor` + `tolerance`·|x|, root mean square."""
     fifth = third = 0.0
     for i in range(len(x)):
@@ -171,12 +174,12 @@ def step_error(x: FloatArray, y: FloatArray, size: float, slopes: FloatArray, fl
         third += (by_third / allowed) ** 2
     if fifth == 0.0:
         return 0.0
-    return size * fifth / np.sqrt((fifth + 0.01 * third) * len(x))
+    return float(size * fifth / np.sqrt((fifth + 0.01 * third) * len(x)))
 
 
 @compiled
 def error_floor(x: FloatArray, equations: Equations, tolerance: float) -> FloatArray:
-    """Absolute tolerance of each number, relative to v of its own head and to the size of its own key-query pair."""
+    """Absolute tolerance of each number: relative to v of its own head, or to its own key-query pair."""
     H, D, pairs = len(equations.copies), len(equations.lam), equations.pairs
     rows = H * pairs
     keys, queries = x[H : H + rows * D].reshape((rows, D)), x[H + rows * D :].reshape((rows, D))
@@ -240,7 +243,8 @@ def drop(
 ) -> tuple[int, FloatArray, FloatArray, FloatArray, float]:
     """The flow from the state `start` until the heads that have grown are at a fixed point, at most for `longest`.
 
-    Returns how it ends, times from the start (T,), states (T, n), excess losses (T,), and the speed of the grown heads.
+    Returns how it ends, times since the start (T,), states (T, n), excess losses (T,), and the last speed of the
+    grown heads.
     """
     count = len(start)
     space = workspace(len(equations.lam), count)
@@ -271,7 +275,8 @@ def drop(
         times[taken], states[taken], losses[taken] = t, x, excess_loss(space)
         taken += 1
         grown = head_sizes(x, equations) >= ending.grown
-        learned = min(np.sum(grown) * equations.pairs, len(ending.best) - 1)
+        pairs = int(np.count_nonzero(grown)) * equations.pairs
+        learned = min(pairs, len(ending.best) - 1)
         speed = squared_speed(slopes[0], grown, equations)
         if learned == 0:
             status = STUCK
@@ -306,9 +311,7 @@ def states_at(
 
 
 @compiled
-def crossing_time(
-    level: float, after: int, times: FloatArray, states: FloatArray, equations: Equations
-) -> float:
+def crossing_time(level: float, after: int, times: FloatArray, states: FloatArray, equations: Equations) -> float:
     """When the excess loss is `level`, between the states `after` − 1 and `after` of `states` (T, n), to rounding.
 
     Regula falsi with halved weights (the Illinois rule) on the size of a step from the first of the two.
@@ -332,4 +335,4 @@ def crossing_time(
         if at_size == 0.0 or abs(size - last) <= _SAME_GUESS * width:
             break
         last = size
-    return times[after - 1] + size
+    return float(times[after - 1] + size)

@@ -11,8 +11,8 @@ FloatArray = NDArray[np.float64]
 def distinct_heads(heads: SeparateHeads) -> tuple[SeparateHeads, NDArray[np.intp], FloatArray]:
     """One of each set of equal heads, the index of the first of the set (H',), and how many there are (H',).
 
-    (v, q) → (−v, −q) and (k_r, q_r) → (−k_r, −q_r) leave a head's map and its flow alone: heads come back with signs and in an
-    order that depend on neither. Nothing keeps equal heads together but exact arithmetic, so rounding must not part them.
+    (v, q) → (−v, −q) and (k_r, q_r) → (−k_r, −q_r) leave a head's map and its flow alone: signs and order of what
+    is returned do not depend on those that are given. Only exact arithmetic would keep equal heads together.
 
     >>> keys = np.array([[[1.0]], [[1.0]], [[2.0]]])
     >>> heads = SeparateHeads(np.array([3.0, -3.0, 3.0]), keys, np.array([[[1.0]], [[-1.0]], [[1.0]]]))
@@ -31,8 +31,8 @@ def distinct_heads(heads: SeparateHeads) -> tuple[SeparateHeads, NDArray[np.intp
 def _by_one_rule(v: FloatArray, k: FloatArray, q: FloatArray) -> SeparateHeads:
     """One head with signs such that v and the first nonzero number of each key are positive.
 
-    Where v is zero the first nonzero number of the queries is positive in its place, and where a key is zero, that of
-    its query. No zero is negative.
+    Where v is zero the first nonzero number of the queries is positive in its place, and where a key is zero, that
+    of its query. No zero is negative.
     """
     key_signs = _first_signs(k)
     signed = q * key_signs[:, None]

@@ -24,8 +24,8 @@ SAFETY, LEAST_FACTOR, LARGEST_FACTOR = 0.9, 0.2, 5.0
 def compiled(function: Function) -> Function:
     """The function in machine code, kept beside the source or in the user's cache if either can be written.
 
-    Sums may be reordered, so that loops use vector instructions, but products and sums are not fused: heads that are
-    mirror images of one another then stay so to the last bit.
+    Sums may be reordered, so that loops use vector instructions, but products and sums are not fused: heads that
+    are mirror images of one another then stay so to the last bit.
 
     >>> compiled(lambda x: x + 1)(1)
     2
@@ -48,4 +48,4 @@ def step_factor(error: float) -> float:
         return LARGEST_FACTOR
     if not np.isfinite(error):
         return LEAST_FACTOR
-    return min(LARGEST_FACTOR, max(LEAST_FACTOR, SAFETY * error ** (-1 / 8)))
+    return float(min(LARGEST_FACTOR, max(LEAST_FACTOR, SAFETY * error ** (-1 / 8))))

@@ -1,9 +1,9 @@
-"""The saddle-to-saddle path of separate heads: escape phases that are exact, and the flow of all heads between them.
+"""The saddle-to-saddle path of separate heads: exact escapes, and the flow of all heads between them.
 
 A head is *grown* once the others can feel its map, and *small* before. While no other head grows, those that have
 stay at a fixed point, and the small ones escape it under a constant G, each for itself. From the time that one of
-them has grown all heads follow gradient flow, until the grown ones are at a fixed point again. Ties, heads that share
-a direction, rotations and non-greedy fixed points on the way need no case of their own.
+them has grown all heads follow gradient flow, until the grown ones are at a fixed point again. Ties, heads that
+share a direction, rotations and non-greedy fixed points on the way need no case of their own.
 """
 
 from typing import NamedTuple
@@ -32,7 +32,7 @@ _ROUNDED = 1e-13  # of G, in units of the largest growth rate
 
 
 class Precision(NamedTuple):
-    """`grown`: size from which a head counts as grown, in units of the smallest final one; `tolerance` of each step."""
+    """`grown`: size from which a head counts as grown, in units of the least final one; `tolerance` of a step."""
 
     grown: float = 0.01
     tolerance: float = 1e-10
@@ -52,7 +52,7 @@ class Problem(NamedTuple):
 
 
 class Rest(NamedTuple):
-    """Grown heads (H,) at a fixed point: how they came to it, how fast they still are, and how many pairs they have."""
+    """Grown heads (H,) at a fixed point: how they came to it, how fast they still are, and how many pairs."""
 
     grown: Mask
     status: int
@@ -93,7 +93,7 @@ def follow(problem: Problem, precision: Precision) -> list[Segment]:
 def _through_drop(
     problem: Problem, now: float, threshold: float, still: float, precision: Precision
 ) -> tuple[FlowSegment | None, Rest]:
-    """The flow from `now` until the grown heads move slower than `still`, and how they are then; None without any."""
+    """The flow from `now` until grown heads move slower than `still`, and how they are then; None without any."""
     state, equations = packed(problem.heads), problem.part.equations
     large = head_sizes(state, equations) >= threshold
     if not np.any(large):
@@ -103,8 +103,8 @@ def _through_drop(
     status, times, states, losses, speed = drop(state, _LONGEST_DROP / rates[0], equations, ending)
     if status == UNFINISHED:
         raise ArithmeticError(
-            "the staircase is not computed: between two plateaus the heads go on moving for a million times of their "
-            "fastest rate, as where gains are nearly equal or weights far too large; simulate the flow instead"
+            "the staircase is not computed: between two plateaus the heads go on moving for a million times of "
+            "their fastest rate, as where gains are nearly equal or weights are large; simulate the flow instead"
         )
     large = head_sizes(states[-1], equations) >= threshold
     pairs = min(int(np.sum(large)) * equations.pairs, len(problem.gains))

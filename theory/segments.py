@@ -1,6 +1,6 @@
 """Stretches of a saddle-to-saddle path: the flow of all heads through a drop, and escapes under a constant G.
 
-Heads, maps and times are in the units and on the directions of the path: `curves.py` turns them into those of the task.
+Heads, maps and times are in the units and on the directions of the path: `curves.py` turns them into the task's.
 """
 
 from dataclasses import dataclass
@@ -126,7 +126,7 @@ class Motion(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class EscapeSegment:
-    """Small heads under the constant Σ_d g_d x_d y_dᵀ, from `start` for `duration`, while the others stay where they are.
+    """Small heads under the constant Σ_d g_d x_d y_dᵀ, from `start` for `duration`, while the others stay put.
 
     `initial` and `final`: all heads at the start and the end; `small` (H,): those that move; `left` x_d and `right`
     y_d as columns (D, L) and `rates` g_d (L,).

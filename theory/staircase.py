@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from ..model import Parametrization, Separate
 from ..task import Task
 from .idle import separate_block
-from .verdicts import DETERMINED, EQUAL_HEADS, EXACT_ZEROS, EXPLANATIONS, NOT_VERIFIED, SensitiveStaircaseWarning
 from .integration import flow_times
 from .population import Population, population
+from .verdicts import DETERMINED, EQUAL_HEADS, EXACT_ZEROS, EXPLANATIONS, NOT_VERIFIED, SensitiveStaircaseWarning
 
 if TYPE_CHECKING:
     from .curves import PathCurve
@@ -25,12 +25,21 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Staircase:
-    """Plateaus of the population loss and the flow times at which they are left, in the limit of small weights.
+    """Plateaus of the population loss along gradient flow, and the flow times at which they are left.
 
-    `plateaus` (n+1,): losses, the last one included. `subsets` (n+1,): the directions learned on each, numbered
-    from 1 by decreasing gain. `exit_times` (n,): when the loss is midway between two plateaus. For each exit,
-    `directions`: the direction learned, `heads`: the head that takes it (index into the weights), and `kinds`:
-    "long" if the head was idle, so that the wait is ∝ 1/scale, "short" if it was active: ∝ ln(1/scale) at most.
+    `exit_times` (D,): when the loss passes midway between the greedy plateaus i − 1 and i, on which the largest
+    gains are learned: 0 if it starts below, inf if it never does.
+
+    What the flow visits on the way, non-greedy plateaus included: `plateaus` (n+1,), losses, the last one included;
+    `subsets` (n+1,), the directions learned on each, numbered from 1 by decreasing gain; `drop_times` (n,), when
+    the loss is midway between two of them. For each drop, `directions`: the direction learned, `heads`: the head
+    that takes it (index into the weights, the first of heads that are equal), and `kinds`: "long" if that head was
+    small, so that the wait is ∝ 1/scale, "short" if it had learned another direction before: ∝ ln(1/scale) at most.
+
+    `verdict`: what the exit times rest on. "determined": nothing but the weights, with a relative `uncertainty`.
+    "rests on exactly equal heads or on a ridge": they hold in exact arithmetic, and change when a weight moves by a
+    relative 1e-9. "rests on exact zeros": they change when zeros are filled with 1e-9 of their head's size.
+    "not verified": nobody tried.
     """
 
     exit_times: FloatArray
@@ -46,13 +55,12 @@ class Staircase:
     moments: Population = field(repr=False)
 
     def __repr__(self) -> str:
-        """The drops one by one, and whether their times are determined."""
+        """The drops one by one, and what their times rest on."""
         lines = [f"Staircase from a loss of {self.plateaus[0]:.6g}: {self._verdict_in_words()}"]
         drops = zip(self.drop_times, self.plateaus[1:], self.directions, self.heads, self.kinds, strict=True)
         for time, plateau, direction, head, kind in drops:
-            lines.append(
-                f"  at {time:.6g} head {head} learns direction {direction} ({kind} wait), loss down to {plateau:.6g}"
-            )
+            learned = f"head {head} learns direction {direction} ({kind} wait)"
+            lines.append(f"  at {time:.6g} {learned}, loss down to {plateau:.6g}")
         never = int(np.sum(np.isinf(self.exit_times)))
         if never:
             lines.append(f"  {never} of {len(self.exit_times)} greedy plateaus are never left")
@@ -64,11 +72,11 @@ class Staircase:
         return self.verdict
 
     def loss(self, flow_time: ArrayLike) -> FloatArray:
-        """Loss of the composite curve at `flow_time` (T,): drops one by one, joined by plateaus."""
+        """Loss at `flow_time` (T,), in units of y²."""
         return self.curve.loss(flow_times(flow_time))
 
     def amplitudes(self, flow_time: ArrayLike) -> FloatArray:
-        """Amplitude of each direction, (T, D): v_d where drops are solved in closed form, else κ_d."""
+        """Amplitude κ_d = (Σ |e_dᵀk e_dᵀq|)^{1/2} of each direction, over heads and their pairs, (T, D)."""
         return self.curve.amplitudes(flow_times(flow_time))
 
     def coefficients(self, flow_time: ArrayLike) -> FloatArray:
@@ -76,15 +84,19 @@ class Staircase:
         return self.curve.coefficients(flow_times(flow_time))
 
 
-def staircase(task: Task, model: Parametrization, initial: Mapping[str, NDArray[Any]], *, verify: bool = True) -> Staircase:
-    """The `Staircase` of a `Separate` model from small random weights `initial`, full size, by name.
+def staircase(
+    task: Task, model: Parametrization, initial: Mapping[str, NDArray[Any]], *, verify: bool = True
+) -> Staircase:
+    """The `Staircase` of a `Separate` model on unlimited data from weights `initial`, full size, by name.
 
-    Exit times × initial scale and plateaus become exact as the scale shrinks: idle heads are solved exactly on each
-    plateau, and drops in closed form (rank one, largest drive b_d first = largest gain first) or by integrating the
-    flow. Only the blocks that move on unlimited data are read; a head that is exactly zero stays so.
-    ValueError for another model, softmax, or weights of other shapes.
+    While heads are small their escape is solved exactly; from the time that the others can feel one, the flow of
+    all heads is integrated through the drop. Exit times are those of gradient flow, to about 1e-5 or better, at any
+    scale of the weights. Only the blocks that move on unlimited data are read; a head that is exactly zero stays
+    so. `verify`: whether to find the `verdict`, by following three more paths.
+    ValueError for another model, softmax, or weights of other shapes. ArithmeticError where the times cannot be
+    computed, because grown heads go on moving or another precision gives other times.
 
-    Source: Zhang et al. 2025 (arXiv 2501.16265), saddle to saddle; the idle phase from any weights goes beyond it.
+    Source: Zhang et al. 2025 (arXiv 2501.16265), saddle to saddle; times from any weights go beyond it.
 
     >>> import numpy as np
     >>> from attndyn import Separate, Task
@@ -128,12 +140,10 @@ def warn_if_sensitive(steps: Staircase, stacklevel: int) -> None:
 def _middles(moments: Population) -> FloatArray:
     """Losses above the minimum midway between greedy plateaus, (D,)."""
     unlearned = np.append(np.cumsum(moments.gains[::-1])[::-1], 0.0)
-    return (unlearned[:-1] + unlearned[1:]) / 2
+    return np.asarray((unlearned[:-1] + unlearned[1:]) / 2)
 
 
-def _assembled(
-    moments: Population, curve: "PathCurve", exit_times: FloatArray, found: "Determinacy"
-) -> Staircase:
+def _assembled(moments: Population, curve: "PathCurve", exit_times: FloatArray, found: "Determinacy") -> Staircase:
     subsets = _visited(curve.node_shares(), moments.gains)
     losses = np.array([np.sum(np.delete(moments.gains, np.array(subset, dtype=int) - 1)) for subset in subsets])
     drop_times = curve.crossings((losses[:-1] + losses[1:]) / 2)
@@ -163,7 +173,9 @@ def _visited(shares: FloatArray, gains: FloatArray) -> list[tuple[int, ...]]:
     return kept
 
 
-def _one_by_one(before: tuple[int, ...], after: tuple[int, ...], learned: NDArray[np.bool_]) -> list[tuple[int, ...]]:
+def _one_by_one(
+    before: tuple[int, ...], after: tuple[int, ...], learned: NDArray[np.bool_]
+) -> list[tuple[int, ...]]:
     """Subsets from `before` (excluded) to `after`: where several directions are gained, in the order of time.
 
     `learned` (T, D): what is more than half learned, until `after` is.
@@ -189,5 +201,3 @@ def _pooled(shares: FloatArray, gains: FloatArray) -> FloatArray:
 
 def _gained(before: tuple[int, ...], after: tuple[int, ...]) -> int:
     return min(set(after) - set(before))
-
-

@@ -33,10 +33,11 @@ class TimeCourse:
     """Predicted loss and coefficients at given flow times.
 
     `flow_time` (T,) is 2·learning rate·steps. `loss` (T,), in units of y². `amplitudes` (T, ·): for separate heads
-    v_d (rank one) or κ_d (rank R) of each direction, (T, D) by decreasing gain; for merged ones s and then u_d,
-    (T, 1 + D). `coefficients` (T, D): e_dᵀ M e_d in the same order; where Λ and Ω do not commute the e_d are the
-    eigenvectors of Λ by decreasing λ. `source` says what the curve is: "closed form", "reduced ODE", "growing mode"
-    (exact as the initial weights shrink) or "staircase" (likewise).
+    v_d (from amplitudes, rank one) or κ_d of each direction, (T, D) by decreasing gain; for merged ones s and then
+    u_d, (T, 1 + D). `coefficients` (T, D): e_dᵀ M e_d in the same order; where Λ and Ω do not commute the e_d are
+    the eigenvectors of Λ by decreasing λ. `source` says what the curve is: "closed form", "reduced ODE", "growing
+    mode" (exact as the initial weights shrink) or "staircase" (the flow of all heads, to about 1e-5 in its exit
+    times).
     """
 
     flow_time: FloatArray
@@ -64,11 +65,13 @@ def time_course(task: Task, model: Parametrization, flow_time: ArrayLike, initia
       holds R nonzero ones, in that order. Exact at any size, in closed form for rank one.
     - Merged: w₀, which starts the growing mode s = w₀, u = w₀ b/‖b‖, or a pair (s, u) with u (D,) or one number
       along the growing mode. Exact; in closed form where all directions are equal.
-    - weights, full size, by name: small random ones. Merged follows the growing mode, separate the staircase: the
-      limit of small weights. Only the blocks that move on unlimited data are read.
+    - weights, full size, by name. Merged follows the growing mode, the limit of small weights; separate follows the
+      flow of all heads from any weights, as `staircase` does. Only the blocks that move on unlimited data are read.
 
     ValueError for softmax or another model, amplitudes where Λ and Ω do not commute, more amplitudes than H·R, or a
-    negative time. Source: Zhang et al. 2025 (arXiv 2501.16265), on both parametrizations.
+    negative time, ArithmeticError where `staircase` raises it. `SensitiveStaircaseWarning` where the times hold for
+    exactly these weights only: they rest on equal heads, on a ridge, or on exact zeros. Source: Zhang et al. 2025
+    (arXiv 2501.16265), on both parametrizations.
 
     >>> from attndyn import Separate, Task
     >>> task = Task(eigenvalues=[4, 3, 2, 1], trace=1.0, context_length=31)

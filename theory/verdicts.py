@@ -11,8 +11,8 @@ EXPLANATIONS = {
         "arithmetic, and change when each weight is moved by a relative 1e-9"
     ),
     EXACT_ZEROS: (
-        "the staircase rests on exact zeros among the weights: its exit times hold for these weights, and change when "
-        "the zeros are filled with 1e-9 of their head's size"
+        "the staircase rests on exact zeros among the weights: its exit times hold for these weights, and change "
+        "when the zeros are filled with 1e-9 of their head's size"
     ),
 }
 

@@ -1,11 +1,12 @@
 """Small heads under a constant G: the exact escape phase from any weights, in machine code.
 
-With G = Σ_d g_d x_d y_dᵀ (its singular value decomposition), k_d = x_dᵀk and q_d = y_dᵀq of each pair and τ = ∫ v dt,
+With G = Σ_d g_d x_d y_dᵀ (singular value decomposition), k_d = x_dᵀk and q_d = y_dᵀq of each pair and τ = ∫ v dt,
 
     k_d ± q_d = (k_d ± q_d)(0) e^{± g_d τ}        dτ/dt = v        dv/dt = Σ_d g_d Σ_r k_rd q_rd
 
-so a head is two equations in (τ, v), whatever its rank, with Σ_r |k_rd ± q_rd|² and their like as numbers. Every head is integrated in
-units of its own: its largest number and the largest g_d are 1. A head that cannot move costs nothing.
+so a head is two equations in (τ, v), whatever its rank, with Σ_r |k_rd ± q_rd|² and their like as numbers. Every
+head is integrated in units of its own: its largest number and the largest g_d are 1. A head that cannot move costs
+nothing.
 """
 
 from typing import NamedTuple
@@ -31,8 +32,8 @@ _ROUNDING = 1e-15  # of a sum of products: below it, a change of v is rounding
 class SmallHead(NamedTuple):
     """One head in units of its own: v, and for each direction (D,) sums over its pairs.
 
-    `rates` g_d; `product` Σ kq; `square` Σ (k² + q²)/2; `difference` Σ (k² − q²); `rising` ln Σ (k + q)² and `falling`
-    ln Σ (k − q)².
+    `rates` g_d; `product` Σ kq; `square` Σ (k² + q²)/2; `difference` Σ (k² − q²); `rising` ln Σ (k + q)² and
+    `falling` ln Σ (k − q)².
     """
 
     v: float
@@ -77,13 +78,11 @@ def size_at(τ: float, v: float, head: SmallHead) -> float:
             even = (up + down) / 4
         key += even + head.difference[d] / 2
         query += even - head.difference[d] / 2
-    return np.cbrt(abs(v)) * (max(key, 0.0) ** (1 / 6)) * (max(query, 0.0) ** (1 / 6))
+    return float(np.cbrt(abs(v)) * max(key, 0.0) ** (1 / 6) * max(query, 0.0) ** (1 / 6))
 
 
 @compiled
-def advance(
-    τ: float, v: float, head: SmallHead, longest: float, size: float
-) -> tuple[float, float, float]:
+def advance(τ: float, v: float, head: SmallHead, longest: float, size: float) -> tuple[float, float, float]:
     """(time, τ, v) from (τ, v) after the time `longest`, or when the head first reaches `size`."""
     start = max(abs(v), abs(pull(τ, head)))
     if start == 0.0:
@@ -224,7 +223,7 @@ def paths(heads: SmallHeads, times: FloatArray, τ: FloatArray, v: FloatArray) -
 
 
 def grown(k: FloatArray, q: FloatArray, exponents: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """k and q (..., R, D) at the `exponents` g_d τ (..., D): (k ± q) e^{± gτ}, halved sum and difference of the two."""
+    """k and q (..., R, D) at the `exponents` g_d τ (..., D): half the sum and difference of (k ± q) e^{± gτ}."""
     z = np.clip(exponents, -_OVERFLOW, _OVERFLOW)[..., None, :]
     up, down = (k + q) * np.exp(z), (k - q) * np.exp(-z)
     direct = np.abs(2 * z) < _DIRECT

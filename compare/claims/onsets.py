@@ -109,10 +109,19 @@ def _two_heads(model: Separate, *amplitudes: float) -> Weights:
 
 
 def _stated_exits(lab: Lab, control: str) -> list[FloatArray]:
-    model = Separate(heads=2) if control == ALL_IDLE else FILLED
+    if control == ALL_IDLE:
+        return [_unsaturated_exits(np.array([start, IDLE])) for start in STARTS]
     task = with_context(PAIR, 5) if control == LONGER_CONTEXT else PAIR
     share = 0.5 if control == HALVED else 1.0
-    return [staircase(task, model, _two_heads(model, share * start, share * IDLE)).drop_times for start in STARTS]
+    starts = [_two_heads(FILLED, share * start, share * IDLE) for start in STARTS]
+    return [staircase(task, FILLED, start, verify=False).exit_times for start in starts]
+
+
+def _unsaturated_exits(starts: FloatArray) -> FloatArray:
+    """Exits as if a head saw no saturation of its own until it diverges, at 1/(α v₀)."""
+    moments = population(PAIR, FILLED)
+    middles = np.cbrt((1 - np.sqrt(0.5)) * moments.coefficients)  # half of what a direction gains is left there
+    return np.asarray(1 / (moments.b * starts) - onset_time(middles, moments.b, 1 / moments.coefficients))
 
 
 CLAIMS = (
