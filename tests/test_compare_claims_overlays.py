@@ -9,7 +9,8 @@ from attndyn import Separate, Task
 from attndyn.compare.budget import MODES, SAMPLE, SOLVER, START, STEP, flow_budget, height_budget
 from attndyn.compare.claims.invariants import ONE_PAIR, TRANSPOSED, conservation
 from attndyn.compare.claims.overlays import CLOSE, _budget, _close, _exits, _stairs
-from attndyn.simulate import Experiment, network_features
+from attndyn.compare.variants import unlimited
+from attndyn.simulate import Experiment, flow, network_features
 from attndyn.theory import fixed_point, population
 
 TASK, MODEL = Task(eigenvalues=[2, 1], trace=1.0, context_length=10), Separate(heads=3, divisor="none")
@@ -61,9 +62,16 @@ def test_each_size_of_the_times_falls_with_its_own_limit_alone(run):
     half = replace(RUN, learning_rate=RUN.learning_rate / 2, steps=2 * RUN.steps)
     finer = _budget(half, _exits(half, half.run()), "LSODA")
     assert finer[STEP] == pytest.approx(before[STEP] / 2, rel=0.1)
-    assert finer[START] == pytest.approx(before[START], rel=1e-3)
-    smaller = replace(RUN, scale=RUN.scale / 10, steps=8 * RUN.steps)
-    assert _budget(smaller, _exits(smaller, smaller.run()), "LSODA")[START] < before[START] / 5
+    assert finer[SAMPLE] == pytest.approx(before[SAMPLE], rel=1e-3)
+
+
+@pytest.mark.parametrize("scale", [RUN.scale, RUN.scale / 10])
+def test_no_part_of_the_budget_is_the_initial_scale(scale):
+    """On unlimited data the loss passes each level within 1e-5 of the exit time, from weights of any scale."""
+    each, exact = replace(RUN, scale=scale), unlimited(TASK, MODEL)
+    for time, level in zip(_stairs(each).exit_times, (LEVELS[:-1] + LEVELS[1:]) / 2, strict=True):
+        around = flow(MODEL, exact, each.start, [0.0, time * (1 - 1e-5), time * (1 + 1e-5)], rtol=1e-12).loss
+        assert around[1] > level > around[2]
 
 
 def test_the_budget_of_the_heights_is_the_sample_alone(run):
