@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..model import Heads, Merged, Parametrization, Separate, Weights
+from ..scores import SQRT_KEY
 from ..simulate import Given
 from ..simulate.files import NotWhole, array_headers
 from .recording_arrays import (
@@ -78,6 +79,14 @@ class DividedSoftmax:
     model: Merged | Separate
     divisor: str
     softmax: ClassVar[bool] = True
+
+    @property
+    def score_divisor(self) -> float | str:
+        """What the scores are divided by before the softmax: that of the model, whose rank "sqrt_key" speaks of."""
+        divisor = self.model.score_divisor
+        if divisor == SQRT_KEY and isinstance(self.model, Separate):
+            return f"sqrt({self.model.rank})"
+        return divisor
 
     def shapes(self, dimension: int) -> dict[str, tuple[int, ...]]:
         """Shapes of the weights for x of this dimension."""
@@ -164,6 +173,8 @@ def _recording(path: str, headers: Headers) -> Recording:
 def _model(meta: dict[str, Any], sizes: dict[str, int]) -> Parametrization:
     softmax, divisor = meta["softmax"], DIVISORS[meta["attention_divisor"]]
     options: dict[str, Any] = {"softmax": True} if softmax else {"divisor": divisor}
+    if meta.get("score_divisor") is not None:
+        options["score_divisor"] = meta["score_divisor"]
     model: Merged | Separate
     if meta["model"] == "merged":
         model = Merged(sizes["heads"], **options)

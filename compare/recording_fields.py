@@ -72,13 +72,14 @@ META: dict[str, Field] = {
     "attention_divisor": Field(HONOURED, tuple(DIVISORS)),
     "context_lengths": Field(HONOURED, LENGTHS),
     "test_context_lengths": Field(HONOURED, LENGTHS),
+    "score_divisor": Field(HONOURED),
     **dict.fromkeys(SIZES, Field(HONOURED)),
     "loss": Field(REFUSED, LOSSES),
     **_fields("optimiser optimizer", REFUSED, *OPTIMISERS),
     **_fields("schedule learning_rate_schedule", REFUSED, "constant", *NOTHING),
     **_fields("fresh_batches online minibatches", REFUSED, False, None),
     **_fields("full_batch query_token", REFUSED, True, None),
-    **_fields("score_divisor score_scale temperature layers loss_scale", REFUSED, 1, None),
+    **_fields("score_scale temperature layers loss_scale", REFUSED, 1, None),
     **_fields("null_blocks_frozen frozen momentum nesterov dampening weight_decay ridge", REFUSED, *NOTHING),
     **_fields("source settings seed seeds supports initialisation initialization init dtype device", DESCRIPTIVE),
     **_fields("white_covariance fraction_in_context noise_variance noise_std label_of_query tasks", DESCRIPTIVE),
@@ -94,8 +95,8 @@ NEEDED = {
 }
 """The fields that a recording of each model must have, besides `model`."""
 
-OF_FEATURES = {"softmax": False, "attention_divisor": "none", "context_lengths": "N"}
-"""What the network's recording may say of attention: its features have the divisor and the length in them."""
+OF_FEATURES = {"softmax": False, "attention_divisor": "none", "score_divisor": 1, "context_lengths": "N"}
+"""What the network's recording may say of attention: its features have the divisors and the length in them."""
 
 TRAINING_WORDS = _names(
     "optimiser optimizer adam adamw sgd momentum nesterov decay regularisation regularization regulariser "

@@ -195,6 +195,41 @@ def test_a_field_that_decides_the_training_changes_it(tmp_path, name, other, sof
     assert np.max(np.abs(losses[0] / losses[1] - 1)) > 1e-3
 
 
+SCORES = {1: None, 2: 4, "sqrt(3)": 3, "sqrt_key": 2}
+
+
+@pytest.mark.parametrize("divisor", SCORES)
+@pytest.mark.parametrize("softmax", [False, True])
+def test_scores_are_divided_as_the_recording_says(tmp_path, divisor, softmax):
+    """By a root of the rank, too, and before a softmax whose output is divided; 1 is what there is without it."""
+    said = {"model": "separate", "softmax": softmax, "attention_divisor": "N", "score_divisor": divisor}
+    start = {"value": np.ones((1, 3)), "key": 1 + np.arange(6.0).reshape(1, 2, 3), "query": np.ones((1, 2, 3))}
+    arrays = {f"initial_{name}": value for name, value in start.items()}
+    recording = read_recording(file_with(tmp_path, meta=said, **arrays))
+    tokens = recording.data.tokens.copy()
+    tokens[:, -1, -1] = 0
+    scores = np.einsum("pni,ri,rj,pj->pn", tokens, start["key"][0], start["query"][0], tokens[:, -1])
+    scores = scores / np.sqrt(SCORES[divisor] or 1)
+    weights = np.exp(scores - scores.max(axis=1, keepdims=True)) if softmax else scores
+    weights = weights / weights.sum(axis=1, keepdims=True) if softmax else weights
+    output = np.einsum("pni,pn->p", tokens, weights) / 4
+    expected = np.mean((output - recording.labels[:, -1]) ** 2)
+    loss = train(recording.model, recording.data, recording.start, learning_rate=1e-3, steps=1).loss[0]
+    assert loss == pytest.approx(expected, rel=1e-12)
+
+
+def test_statistics_know_the_score_divisor_of_a_recording(tmp_path):
+    path = file_with(tmp_path, meta={"score_divisor": "sqrt(2)"}, test_new_loss=None)
+    on_tokens, on_statistics = (replay(path, engine) for engine in ("tokens", "statistics"))
+    assert on_statistics.max_relative_deviation > 1e-3  # it is not that of the run
+    assert on_statistics.max_relative_deviation == pytest.approx(on_tokens.max_relative_deviation, rel=1e-9)
+
+
+@pytest.mark.parametrize("wrong", [0, -1, "many", True, [1], {}, 10**400, float("nan")])
+def test_a_score_divisor_that_is_none_is_refused(tmp_path, wrong):
+    assert "score" in refusal(file_with(tmp_path, meta={"score_divisor": wrong}))
+
+
 # What is refused because it would change the training
 
 UNKNOWN = {
@@ -259,12 +294,14 @@ def test_losses_of_some_steps_only_are_refused(tmp_path):
     assert "its array steps must be 0 … 11" in refusal(file_with(tmp_path, steps=np.arange(0, 120, 10)))
 
 
-@pytest.mark.parametrize("name", ["softmax", "attention_divisor", "context_lengths"])
+@pytest.mark.parametrize("name", ["softmax", "attention_divisor", "context_lengths", "score_divisor"])
 def test_cubic_features_know_nothing_of_attention(tmp_path, name):
     arrays = dict(np.load(next(path for path in reference_files() if path.stem == "mlp_cubic")))
     meta = json.loads(str(arrays.pop("meta")))
     assert replay(written(tmp_path, meta | {name: ...}, arrays)).max_relative_deviation < TOLERANCE
-    other = {"softmax": True, "attention_divisor": "N", "context_lengths": "1..N averaged"}[name]
+    other = {"softmax": True, "attention_divisor": "N", "context_lengths": "1..N averaged", "score_divisor": 2}[
+        name
+    ]
     assert f"its meta has {name} = {other!r}: cubic features know only" in refusal(
         written(tmp_path, meta | {name: other}, arrays)
     )
