@@ -38,7 +38,7 @@ def _run(arguments: list[str]) -> int:
         flush()
         return status
     except TyperException as error:
-        return _complain(error.format_message(), ExitStatus.NOT_DONE)
+        return _complain(error.format_message().replace("Value error, ", ""), ExitStatus.NOT_DONE)
     except OSError as error:
         abandon()
         if is_closed_pipe(error):
@@ -90,7 +90,8 @@ def _show_citation(wanted: bool) -> None:
     if wanted:
         from importlib.resources import files
 
-        print(files("attndyn").joinpath("CITATION.cff").read_text(encoding="utf-8"), end="")
+        for name in ("CITATION.cff", "CITATION.bib"):
+            print(files("attndyn").joinpath(name).read_text(encoding="utf-8"))
         raise typer.Exit
 
 
@@ -100,7 +101,8 @@ def _options(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
     cite: Annotated[
-        bool, typer.Option("--cite", callback=_show_citation, is_eager=True, help="Print how to cite.")
+        bool,
+        typer.Option("--cite", callback=_show_citation, is_eager=True, help="Print how to cite (CFF, BibTeX)."),
     ] = False,
 ) -> None:
     pass

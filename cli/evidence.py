@@ -7,6 +7,7 @@ import typer
 
 from .exit_status import ExitStatus
 from .options import Json
+from .whole_numbers import counted
 
 
 def verify(
@@ -16,8 +17,8 @@ def verify(
     ] = "standard",
     out: Annotated[Path, typer.Option(help="Folder for ledger, report, figures and runs.")] = Path("results"),
     json: Annotated[Path | None, typer.Option("--json", help="Write the ledger here too.")] = None,
-    seed: Annotated[int, typer.Option(help="Base seed of every run.")] = 0,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core if left out.")] = None,
+    seed: Annotated[int, counted("Base seed of every run.")] = 0,
+    workers: Annotated[int | None, counted("Processes; one a core if left out.", least=1)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on: check only what has no verdict yet.")] = False,
 ) -> int:
     """Check every claim of the theory against gradient descent."""
@@ -50,7 +51,7 @@ def verify(
 def figures(
     names: Annotated[list[str] | None, typer.Argument(help="Figures by name; all if left out.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the PDF and PNG files.")] = Path("figures"),
-    seed: Annotated[int, typer.Option(help="Base seed of every run.")] = 0,
+    seed: Annotated[int, counted("Base seed of every run.")] = 0,
 ) -> None:
     """Draw theory over simulation, as PDF and PNG."""
     from ..compare.figures import draw

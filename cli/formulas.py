@@ -21,6 +21,7 @@ from .options import (
     model_of,
     task_of,
 )
+from .whole_numbers import counted
 
 
 def fixed_points(
@@ -34,7 +35,7 @@ def fixed_points(
     rank: Rank = 1,
     divisor: Divisor = None,
     score_divisor: ScoreDivisor = "1",
-    limit: Annotated[int, typer.Option(min=1, help="At most this many, the smallest losses first.")] = 1000,
+    limit: Annotated[int, counted("At most this many, the smallest losses first.", least=1)] = 1000,
     json: Json = False,
     latex: Annotated[bool, typer.Option("--latex", help="Print LaTeX.")] = False,
     symbolic: Annotated[bool, typer.Option("--symbolic", help="In symbols instead of the task's numbers.")] = False,
@@ -58,10 +59,10 @@ def fixed_points(
 
 
 def derive(
-    dim: Annotated[int, typer.Option(min=1, help="Dimension D of x.")],
+    dim: Annotated[int, counted("Dimension D of x.", least=1)],
     model: Annotated[str, typer.Option(help="merged, separate, or FILE.py:NAME of your own.")] = "separate",
-    heads: Annotated[int | None, typer.Option(help="Number of heads; 1 if left out.")] = None,
-    rank: Annotated[int | None, typer.Option(help="Rank of key and query (separate); 1 if left out.")] = None,
+    heads: Annotated[int | None, counted("Number of heads; 1 if left out.")] = None,
+    rank: Annotated[int | None, counted("Rank of key and query (separate); 1 if left out.")] = None,
     divisor: Divisor = None,
     score_divisor: ScoreDivisor = "1",
     block: Annotated[str, typer.Option(help="restricted, or full for every weight.")] = "restricted",
@@ -70,7 +71,7 @@ def derive(
     mixture: Annotated[
         bool, typer.Option("--mixture", help="A fraction 1 - p of prompts has one fixed teacher.")
     ] = False,
-    degree: Annotated[int, typer.Option(min=0, help="Look for conserved polynomials up to this degree.")] = 2,
+    degree: Annotated[int, counted("Look for conserved polynomials up to this degree.", least=0)] = 2,
     reduce: Annotated[str, typer.Option(help='An ansatz, as "value_1_2 = v, key_1_1_1 = v", or aligned.')] = "",
     amplitudes: Annotated[str, typer.Option(help="Names in the ansatz that move, as v,u_1.")] = "",
     latex: Annotated[bool, typer.Option("--latex", help="Print LaTeX.")] = False,

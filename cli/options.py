@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .whole_numbers import counted, written_out
+
 if TYPE_CHECKING:
     from fractions import Fraction
 
@@ -29,8 +31,8 @@ ContextLength = Annotated[str | None, typer.Option(help="N, or 1..N for the loss
 Noise = Annotated[Any, typer.Option(parser=number, help="Variance of the label noise.", metavar="NUMBER")]
 TaskFile = Annotated[Path | None, typer.Option("--task", help="TOML file with the fields of Task.")]
 Kind = Annotated[str, typer.Option("--model", help="merged or separate.")]
-Heads = Annotated[int | None, typer.Option(help="Number of heads; D if left out.")]
-Rank = Annotated[int, typer.Option(help="Rank of key and query (separate).")]
+Heads = Annotated[int | None, counted("Number of heads; D if left out.")]
+Rank = Annotated[int, counted("Rank of key and query (separate).")]
 Divisor = Annotated[str | None, typer.Option(help="context (N, the default), tokens (N + 1) or none.")]
 ScoreDivisor = Annotated[
     str, typer.Option(help="What scores are divided by: 2, 3/2, sqrt(3), or sqrt_key, the root of a key's size.")
@@ -55,7 +57,7 @@ def task_of(
     if eigenvalues is None or context_length is None:
         raise ValueError("pass --eigenvalues and --context-length, or --task FILE.toml")
     spectrum = eigenvalue_list(eigenvalues)
-    return Task(spectrum, context_length=context_length, noise_variance=noise, trace=trace)
+    return Task(spectrum, context_length=written_out(context_length), noise_variance=noise, trace=trace)
 
 
 def text_of(file: Path) -> str:

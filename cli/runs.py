@@ -20,6 +20,7 @@ from .options import (
     task_of,
     text_of,
 )
+from .whole_numbers import counted
 
 if TYPE_CHECKING:
     from ..simulate import Experiment, Trajectory
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 def simulate(
     out: Annotated[Path, typer.Option(help="The npz file to write.")],
     learning_rate: Annotated[float, typer.Option(help="Step size; a step advances flow time by twice of it.")],
-    steps: Annotated[int, typer.Option(help="Number of gradient-descent steps.")],
+    steps: Annotated[int, counted("Number of gradient-descent steps.")],
     eigenvalues: Eigenvalues = None,
     trace: Trace = None,
     context_length: ContextLength = None,
@@ -40,14 +41,14 @@ def simulate(
     divisor: Divisor = None,
     score_divisor: ScoreDivisor = "1",
     softmax: Annotated[bool, typer.Option("--softmax", help="Softmax attention (trains on tokens).")] = False,
-    sequences: Annotated[int, typer.Option(help="P, the number of training sequences.")] = 5000,
-    seed: Annotated[int, typer.Option(help="Seed of data and weights.")] = 0,
+    sequences: Annotated[int, counted("P, the number of training sequences.")] = 5000,
+    seed: Annotated[int, counted("Seed of data and weights.")] = 0,
     scale: Annotated[float, typer.Option(help="Scale of the initial weights.")] = 0.01,
     scheme: Annotated[str, typer.Option(help="gaussian, restricted, published or aligned.")] = "published",
     whiten: Annotated[bool, typer.Option("--whiten", help="Whiten the sampled teachers.")] = False,
     centre: Annotated[bool, typer.Option("--centre", help="Centre x at every position.")] = False,
     engine: Annotated[str, typer.Option(help="tokens or statistics; what the model allows if left out.")] = "",
-    record: Annotated[int | None, typer.Option(help="Store the weights every so many steps.")] = None,
+    record: Annotated[int | None, counted("Store the weights every so many steps.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="File to go on from when interrupted.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file of --out if it is there.")] = False,
 ) -> None:
@@ -71,7 +72,7 @@ def sweep(
     out: Annotated[Path, typer.Option(help="Folder for the runs, which all workers must see.")],
     executor: Annotated[str, typer.Option(help="local, dask or mpi (under mpiexec).")] = "local",
     scheduler: Annotated[str | None, typer.Option(help="Address of the Dask scheduler, tcp://HOST:PORT.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Local processes; one a core if left out.")] = None,
+    workers: Annotated[int | None, counted("Local processes; one a core if left out.", least=1)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Make only what is missing in the folder.")] = False,
 ) -> None:
     """Train every combination of settings that a file asks for, one file a run."""

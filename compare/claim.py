@@ -63,7 +63,7 @@ class Claim:
     or one of the named wrong `controls`, which the same judge must reject. A statement that does not hold as it
     stands has `expected_level` "refuted" and names `corrected` variants, which the same judge must accept: a check
     that rejects everything shows as little as one that rejects nothing. `reaches` is the level of agreement:
-    "proved" for symbolic identities, "certified" for rigorous enclosures, else "numerical". `experiments` are the
+    "proved" for symbolic identities, else "numerical". `experiments` are the
     runs that `measure` reads, so that they can be made beforehand. `limit` says in which limit the statement is
     exact, `order` at which order the error vanishes there. `budget` computes, for an overlay, how large each source
     of error is (name → size) and `figure` names the figure of the package that shows the claim at full size.

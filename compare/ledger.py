@@ -7,6 +7,7 @@ from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,9 @@ from .keeping import keep, kept, verdict_digest
 from .registry import find, home, is_portable, load_claims, loaded_from, registered
 from .verdict import Verdict
 from .view import View, viewed
+
+_ALIKE = 0.7
+"""Share of letters in common from where on a name is suggested: a letter or two are wrong, not the word."""
 
 Name = AnyPath
 
@@ -106,9 +110,25 @@ def choose(names: Sequence[str], tier: str) -> list[Claim]:
     chosen = [claim for claim in known if any(_is_named(claim, name) for name in wanted)]
     unknown = [name for name in wanted if not any(_is_named(claim, name) for claim in chosen)]
     if unknown:
-        ids = ", ".join(claim.id for claim in known)
-        raise ValueError(f"no claim is called {', '.join(unknown)}: there are {ids}")
+        raise ValueError(f"no claim is called {', '.join(unknown)}: {_suggestion(unknown, known)}")
     return chosen
+
+
+def _suggestion(unknown: Sequence[str], known: Sequence[Claim]) -> str:
+    """The ids, or first parts of ids, that are nearest to what somebody has written; the first parts if none is."""
+    sections = list(dict.fromkeys(claim.id.split(".")[0] for claim in known))
+    names = [*sections, *(claim.id for claim in known)]
+    near = list(dict.fromkeys(name for each in unknown for name in _nearest(each, names)))
+    if near:
+        return f"did you mean {', '.join(near)}?"
+    return f"the names begin with {', '.join(sections)}, and docs/claims.md lists them"
+
+
+def _nearest(written: str, names: Sequence[str]) -> list[str]:
+    """Up to three of the names that resemble the written one, or whose second part does."""
+    near = get_close_matches(written, names, n=3, cutoff=_ALIKE)
+    seconds = {name.partition(".")[2]: name for name in names if "." in name}
+    return near or [seconds[each] for each in get_close_matches(written, seconds, n=3, cutoff=_ALIKE)]
 
 
 def _known() -> list[Claim]:

@@ -1,69 +1,118 @@
 """Tables for the terminal, for other programs (JSON) and for papers (LaTeX)."""
 
 import json
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..model import Merged, Separate
+from ..spelling import spelled
 from ..task import Task
 from ..theory import FixedPoint, fixed_points
 from .ledger import Ledger
+from .verdict import Verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-WIDE = 200
-"""Characters a line off the terminal."""
+    from rich.table import Table
 
 MOST = 8
 """Numbers that a cell of a table shows; JSON and LaTeX have all of them."""
 
+ROOMY = 120
+"""Characters a line from where on observed and expected stand beside a verdict, and not below."""
+
+FEW = 12
+"""Most verdicts whose observed and expected are all told on narrow lines; of more, those that are unexpected."""
+
 
 def print_ledger(ledger: Ledger, out: Path) -> None:
-    """Print one table of verdicts, and where the rest is."""
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
+    """Print one table of verdicts, what was observed and expected, and where the rest is."""
+    from rich.console import Console
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("claim", "verdict", "observed", "expected", "controls", "s"):
-        whole = name in ("claim", "verdict", "s")
-        table.add_column(name, justify="right" if name == "s" else "left", overflow="fold", no_wrap=whole)
-    for verdict in ledger.verdicts:
-        colour = "green" if verdict.holds else "red"
-        total = len(verdict.rejected) + len(verdict.accepted)
-        missed = f", accepts {', '.join(verdict.accepted)}" if verdict.accepted else ""
-        right = sum(accepted for _, accepted in verdict.corrected)
-        mended = f", accepts {right}/{len(verdict.corrected)} corrected" if verdict.corrected else ""
-        cells = (verdict.observed, verdict.expected, f"rejects {len(verdict.rejected)}/{total}{missed}{mended}")
-        level = f"[{colour}]{verdict.level}[/{colour}]"
-        table.add_row(verdict.id, level, *map(escape, cells), f"{verdict.seconds:.1f}")
-    console = _console()
-    console.print(table)
+    console = Console()
+    console.print(_verdict_table(ledger.verdicts, console))
+    if console.width < ROOMY:
+        every = len(ledger.verdicts) <= FEW
+        for verdict in ledger.verdicts:
+            if every or not verdict.holds:
+                _print_evidence(verdict, console)
     held = sum(verdict.holds for verdict in ledger.verdicts)
-    console.print(f"{held} of {len(ledger.verdicts)} claims are as expected; the rest is in {out}", highlight=False)
+    print(f"{held} of {len(ledger.verdicts)} claims are as expected; the rest is in {out}")
+
+
+def _verdict_table(verdicts: Sequence[Verdict], console: "Console") -> "Table":
+    """Each verdict in a row: beside it what was observed and expected, where a line has room for that."""
+    from rich.markup import escape
+
+    roomy = console.width >= ROOMY
+    table = _table({"claim": True, "verdict": True})
+    for name in (*(("observed", "expected") if roomy else ()), "controls"):
+        table.add_column(name, overflow="fold")
+    table.add_column("s", justify="right", no_wrap=True)
+    for verdict in verdicts:
+        colour = "green" if verdict.holds else "red"
+        evidence = (verdict.observed, verdict.expected) if roomy else ()
+        cells = [escape(_told(cell, console)) for cell in (*evidence, _controls_in_words(verdict))]
+        table.add_row(verdict.id, f"[{colour}]{verdict.level}[/{colour}]", *cells, f"{verdict.seconds:.1f}")
+    return table
+
+
+def _controls_in_words(verdict: Verdict) -> str:
+    """How the judge took the controls and the corrected variants."""
+    total = len(verdict.rejected) + len(verdict.accepted)
+    missed = f", accepts {', '.join(verdict.accepted)}" if verdict.accepted else ""
+    right = sum(accepted for _, accepted in verdict.corrected)
+    mended = f", accepts {right}/{len(verdict.corrected)} corrected" if verdict.corrected else ""
+    return f"rejects {len(verdict.rejected)}/{total}{missed}{mended}"
+
+
+def _print_evidence(verdict: Verdict, console: "Console") -> None:
+    """Print below its name what a claim observed and what it expected."""
+    from rich.padding import Padding
+
+    console.print(verdict.id, style=None if verdict.holds else "red", highlight=False)
+    for name in ("observed", "expected"):
+        line = _told(f"{name} {getattr(verdict, name)}", console)
+        console.print(Padding(line, (0, 0, 0, 2)), markup=False, highlight=False, overflow="fold")
 
 
 def print_fixed_points(task: Task, model: Merged | Separate, limit: int) -> None:
     """Print the first fixed points by increasing loss as a table."""
-    from rich import box
-    from rich.table import Table
+    from rich.console import Console
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("S", "loss", "coefficients", "gains", "index", "kind"):
-        table.add_column(name)
+    console = Console()
+    whole = {"S": False, "loss": True, "coefficients": False, "gains": False, "index": True, "kind": True}
+    table = _table(whole)
     points = fixed_points(task, model)
     shown = list(islice(points, limit))
     for point in shown:
         numbers = (_short(row) or "–" for row in _numbers(point))
-        table.add_row(_short(_runs(point.subset)) or "∅", f"{point.loss:.8f}", *numbers, *_nature(point))
-    console = _console()
+        nature = (str(point.hessian_index), f"{point.kind}{'*' if point.continuum else ''}")
+        cells = (_short(_runs(point.subset)) or "∅", f"{point.loss:.8f}", *numbers, *nature)
+        table.add_row(*(_told(cell, console) for cell in cells))
     console.print(table)
     if next(points, None) is not None:
-        console.print(f"these are the {limit} smallest losses: --limit shows more", highlight=False)
+        print(f"these are the {limit} smallest losses: --limit shows more")
     if any(point.continuum for point in shown):
-        console.print("a continuum of maps stands behind one row: equal gains leave the choice of directions free")
+        print("* a continuum of maps: equal gains leave the choice of directions free")
+
+
+def _table(columns: Mapping[str, bool]) -> "Table":
+    """An empty table of these columns, each whole on its line or, where lines are narrow, folded."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for name, whole in columns.items():
+        table.add_column(name, overflow="fold", no_wrap=whole)
+    return table
+
+
+def _told(text: str, console: "Console") -> str:
+    """The text as the console will show it, so that columns have the width of what is in them."""
+    return spelled(text, console.encoding)
 
 
 def fixed_points_json(task: Task, model: Merged | Separate, limit: int) -> None:
@@ -81,14 +130,6 @@ def fixed_points_latex(task: Task, model: Merged | Separate, limit: int) -> None
         cells = (name, f"{point.loss:.8f}", *numbers, *_nature(point))
         print(" & ".join(cells) + r" \\")
     print(r"\bottomrule" + "\n" + r"\end{tabular}")
-
-
-def _console() -> "Console":
-    """The terminal; a file or a pipe gets lines as long as the table needs."""
-    from rich.console import Console
-
-    console = Console()
-    return console if console.is_terminal else Console(width=WIDE)
 
 
 def _plain(point: FixedPoint) -> dict[str, Any]:

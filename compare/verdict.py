@@ -12,7 +12,7 @@ from .evidence import Curve, Fit
 class Verdict:
     """What checking a claim found, by itself a record: the claim in words, its evidence, its controls.
 
-    Levels: "proved", "certified", "numerical", "refuted", or "inconclusive" if the measurement failed or a variant
+    Levels: "proved", "numerical", "refuted", or "inconclusive" if the measurement failed or a variant
     was judged wrongly: `rejected` and `accepted` are the controls by how the judge took them, `broken` the controls
     and corrected variants that it took wrongly. `corrected` says of each corrected variant whether the judge
     accepted it. `seconds` is wall time, `digest` that of all that it depends on.

@@ -16,7 +16,7 @@ What `attndyn verify` checks; [theory](theory.md) explains the statements, and
 its limit **and** the same judge rejects every wrong formula under *controls*. `attndyn verify NAME` checks one
 claim, or all whose ids begin with NAME and a dot. This page is written by `docs/make_claims.py`.
 
-**Levels.** *proved*: a symbolic identity, derived from the definition. *certified*: a rigorous enclosure.
+**Levels.** *proved*: a symbolic identity, derived from the definition.
 *numerical*: observed within an error budget, at the expected order where the claim speaks of a limit.
 *refuted*: prediction and observation disagree; a statement that is known not to hold as it stands is expected
 to be refuted, its counterexample is checked at every run, and a *corrected* statement must pass the same judge.

@@ -1,6 +1,7 @@
 """The command line: every command does its work."""
 
 import json
+import re
 import shlex
 import signal
 import subprocess
@@ -40,7 +41,20 @@ def test_the_version_and_the_citation(capsys):
     assert main(["--cite"]) == 0
     cited = capsys.readouterr().out
     assert cited.startswith("cff-version:")
-    assert "2501.16265" in cited
+    structured, _, bibtex = cited.partition("@software{attndyn,")
+    identifiers = re.findall(r"arXiv (\d+\.\d+)\.", structured)
+    assert len(identifiers) == 4
+    assert re.findall(r"eprint = \{(.*)\}", bibtex) == identifiers
+    assert f"version = {{{attndyn.__version__}}}" in bibtex
+    assert re.findall(r"year = \{(.*)\}", bibtex) == re.findall(r"^    year: (.*)$", structured, re.MULTILINE)
+    authors = re.findall(r"author = \{(\w.*)\}", bibtex)
+    assert [name for line in authors for name in re.findall(r"(\S+), ", line)] == re.findall(
+        r"family-names: (.*)", structured
+    )
+    titles = re.findall(r"^  title = \{(.*)\},$", bibtex, re.MULTILINE)[1:]
+    plain = " ".join(structured.replace(">-", "").split())
+    assert all(f"title: {title}" in plain for title in titles)
+    assert bibtex.count("{") - bibtex.count("}") == -1  # whole entries: the first brace stands before
 
 
 def test_help_names_every_command(capsys):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from attndyn.cli import main
+from attndyn.cli.whole_numbers import whole_number
 from attndyn.compare import reference_files
 from attndyn.simulate import load
 
@@ -160,8 +161,12 @@ def test_an_unwritable_copy_of_the_ledger_is_refused_before_any_work(capsys, tmp
 
 
 BAD_VERIFY = {
-    "claim": (["no.such"], "no claim is called no.such: there are"),
-    "half a name": (["fixed"], "no claim is called fixed: there are"),
+    "claim": (["no.such"], "no claim is called no.such: the names begin with"),
+    "half a name": (["fixed"], "no claim is called fixed: the names begin with"),
+    "misspelt": (["fixed_points.cuont"], "called fixed_points.cuont: did you mean fixed_points.count"),
+    "misspelt section": (["mergd"], "no claim is called mergd: did you mean merged?"),
+    "no section": (["lossse"], "did you mean fixed_points.losses"),
+    "two of them": (["mergd", "replay.mlp_cubc"], "did you mean merged, replay.mlp_cubic"),
     "tier": (["--tier", "slow"], "tier must be one of fast, standard, long, paper, not 'slow'"),
     "seed": (["fixed_points.losses", "--seed", "-1"], "seed must be a whole number of at least 0, not -1"),
     "workers": (["fixed_points.count", "--workers", "0"], "'--workers'"),
@@ -173,6 +178,46 @@ def test_a_wrong_call_of_verify_is_refused(capsys, tmp_path, name):
     arguments, reason = BAD_VERIFY[name]
     assert reason in refused(capsys, "verify", *arguments, "--out", tmp_path)
     assert not (tmp_path / "ledger.json").exists()
+
+
+@pytest.mark.parametrize("name", ["no.such", "fixed_points.cuont", "a" * 200, "", "."])
+def test_a_misspelt_claim_does_not_list_them_all(capsys, tmp_path, name):
+    assert refused(capsys, "verify", name, "--out", tmp_path).count(".") < 8
+
+
+WHOLE = {
+    "1e3": 1000,
+    "1_000": 1000,
+    "2.5e1": 25,
+    "+7": 7,
+    "1.0": 1,
+}
+
+
+@pytest.mark.parametrize("text", WHOLE)
+def test_whole_numbers_are_read_as_people_write_them(text):
+    assert whole_number(text) == WHOLE[text]
+
+
+@pytest.mark.parametrize("text", ["2.5", "1e-3", "nan", "inf", "many", "", "1e999999999", "-1e999999999", "0x10"])
+def test_what_is_no_whole_number_says_so(capsys, tmp_path, text):
+    out = tmp_path / "run.npz"
+    for option in ("--steps", "--sequences", "--seed", "--record", "--heads", "--rank"):
+        message = refused(capsys, "simulate", *SHORT, "--out", out, f"{option}={text}")
+        assert message.startswith(f"Invalid value for '{option}': {text!r} is no whole number")
+        assert "such as 1000 or 1e3" in message
+    assert not out.exists()
+
+
+def test_every_count_may_be_written_with_an_exponent(tmp_path):
+    counts = "--steps 2e1 --sequences 5e1 --seed 0e0 --record 1e1 --heads 2e0 --rank 1e0 --context-length 1..1e1"
+    begin = ["simulate", "--eigenvalues", "2,1", "--learning-rate", "0.01"]
+    assert main([*begin, *counts.split(), "--out", str(tmp_path / "run.npz")]) == 0
+    run = load(tmp_path / "run.npz")
+    assert run.weight_steps.tolist() == [0, 10, 20]
+    assert run.settings["task"]["context_length"] == "1..10"
+    assert main(["fixed-points", *TINY, "--limit", "1e0"]) == 0
+    assert main(["derive", "--dim", "1e0", "--degree", "0e0"]) == 0
 
 
 def test_an_unknown_figure_is_refused(capsys, tmp_path):

@@ -4,11 +4,15 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from attndyn import Task
 from attndyn.cli import main
+from attndyn.compare import Ledger, verify
+from attndyn.compare.table import print_ledger
 from attndyn.simulate import load
 from attndyn.spelling import IN_ASCII, spelled
 
@@ -169,3 +173,70 @@ def test_nobody_who_reads_is_no_error(arguments):
     done = shell(*arguments, stdout=write)
     os.close(write)
     assert (done.returncode, done.stderr) == (141, b"")
+
+
+# Tables
+
+SPECTRA = {
+    "few": "4,3,2,1",
+    "eight": "8,7,6,5,4,4,2,1",
+    "equal": "1,1,1,1",
+    "large numbers": "2e7,1e6",
+    "small numbers": "2e-7,1e-6",
+    "many": ",".join(map(str, range(200, 0, -1))),
+}
+
+
+@pytest.mark.parametrize("length", ["31", "1..9"])
+@pytest.mark.parametrize("spectrum", SPECTRA)
+def test_a_table_of_fixed_points_fits_eighty_columns(capsys, monkeypatch, spectrum, length):
+    monkeypatch.setenv("COLUMNS", "80")
+    arguments = ["fixed-points", "--eigenvalues", SPECTRA[spectrum], "--context-length", length, "--limit", "9"]
+    assert main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert main([*arguments, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert max(map(len, lines)) <= 80
+    shown = "\n".join(lines)
+    assert all(f"{row['loss']:.8f}" in shown and row["kind"] in shown for row in rows)
+    assert "coefficients" in shown
+
+
+def test_a_table_in_ascii_has_straight_columns():
+    task = ["--eigenvalues", SPECTRA["eight"], "--context-length", "31"]
+    shown = shell("fixed-points", *task, environment={"COLUMNS": "80", "PYTHONIOENCODING": "ascii"}).stdout
+    rows = [line for line in shown.decode("ascii").splitlines() if line.count("|") > 2]
+    bars = {tuple(place for place, sign in enumerate(line) if sign == "|") for line in rows}
+    assert len(bars) == 1
+    assert len(rows) > 256
+    assert max(map(len, rows)) <= 80
+
+
+LONG = "a long account of what is there " * 9
+
+
+def long_ledger(count):
+    """Verdicts whose texts are long: the last one is refuted."""
+    (verdict,) = verify(["fixed_points.count"], workers=1).verdicts
+    names = [f"across_seeds.separate_later_exits_{number}" for number in range(count)]
+    made = [replace(verdict, id=name, observed=LONG, expected=f"ώ {LONG}", seconds=1234.5) for name in names]
+    wrong = {"level": "inconclusive", "accepted": ("exponent 4 for 5", "no last term")}
+    return Ledger((*made[:-1], replace(made[-1], **wrong)), 0)
+
+
+@pytest.mark.parametrize("columns", ["80", "100", "200"])
+@pytest.mark.parametrize("count", [2, 40])
+def test_a_table_of_verdicts_fits_its_columns(capsys, monkeypatch, tmp_path, columns, count):
+    monkeypatch.setenv("COLUMNS", columns)
+    ledger = long_ledger(count)
+    print_ledger(ledger, Path("results"))
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= int(columns)
+    shown = "\n".join(lines)
+    assert all(verdict.id in shown for verdict in ledger.verdicts)
+    assert shown.count("numerical") == count - 1
+    assert "…" not in shown
+    beside = int(columns) >= 120  # observed and expected stand in the table itself
+    told = shown.count("observed a long account")
+    assert told == (0 if beside else 2 if count == 2 else 1)
+    assert f"{count - 1} of {count} claims are as expected" in shown

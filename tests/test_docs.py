@@ -11,6 +11,7 @@ import pytest
 
 import attndyn
 from attndyn.compare import Claim
+from attndyn.compare.claim import LEVELS
 from attndyn.compare.claims import all_claims
 
 ROOT = Path(attndyn.__file__).parent
@@ -127,3 +128,10 @@ def test_an_example_runs(script, tmp_path):
     done = subprocess.run([sys.executable, script], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout
+
+
+def test_the_pages_speak_only_of_levels_that_claims_reach():
+    reached = {claim.reaches for claim in all_claims()} | {claim.expected_level for claim in all_claims()}
+    words = " ".join(page.read_text(encoding="utf-8") for page in [*PAGES, ROOT / "README.md"]).lower()
+    assert {"proved", "numerical", "refuted"} <= reached
+    assert [level for level in LEVELS[:-1] if level in words and level not in reached] == []
