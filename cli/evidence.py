@@ -5,13 +5,17 @@ from typing import Annotated
 
 import typer
 
+from .completion import claims_that_begin, figures_that_begin
 from .exit_status import ExitStatus
 from .options import Json
 from .whole_numbers import counted
 
 
 def verify(
-    claims: Annotated[list[str] | None, typer.Argument(help="Claims by id, or Python files of your own.")] = None,
+    claims: Annotated[
+        list[str] | None,
+        typer.Argument(help="Claims by id, or Python files of your own.", autocompletion=claims_that_begin),
+    ] = None,
     tier: Annotated[
         str, typer.Option(help="Check claims up to this tier: fast, standard, long, paper.")
     ] = "standard",
@@ -49,7 +53,10 @@ def verify(
 
 
 def figures(
-    names: Annotated[list[str] | None, typer.Argument(help="Figures by name; all if left out.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Figures by name; all if left out.", autocompletion=figures_that_begin),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the PDF and PNG files.")] = Path("figures"),
     seed: Annotated[int, counted("Base seed of every run.")] = 0,
 ) -> None:

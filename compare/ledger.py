@@ -25,6 +25,9 @@ from .registry import find, home, is_portable, load_claims, loaded_from, registe
 from .verdict import Verdict
 from .view import View, viewed
 
+_SUGGESTED = 3
+"""Most names that are suggested for a misspelt one."""
+
 _ALIKE = 0.7
 """Share of letters in common from where on a name is suggested: a letter or two are wrong, not the word."""
 
@@ -125,10 +128,13 @@ def _suggestion(unknown: Sequence[str], known: Sequence[Claim]) -> str:
 
 
 def _nearest(written: str, names: Sequence[str]) -> list[str]:
-    """Up to three of the names that resemble the written one, or whose second part does."""
-    near = get_close_matches(written, names, n=3, cutoff=_ALIKE)
-    seconds = {name.partition(".")[2]: name for name in names if "." in name}
-    return near or [seconds[each] for each in get_close_matches(written, seconds, n=3, cutoff=_ALIKE)]
+    """The names that resemble the written one, or whose second part does."""
+    near = get_close_matches(written, names, n=_SUGGESTED, cutoff=_ALIKE)
+    if near:
+        return near
+    seconds = {name.partition(".")[2] for name in names} - {""}
+    alike = get_close_matches(written, seconds, n=_SUGGESTED, cutoff=_ALIKE)
+    return [name for name in names if name.partition(".")[2] in alike][:_SUGGESTED]
 
 
 def _known() -> list[Claim]:

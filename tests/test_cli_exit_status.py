@@ -1,7 +1,11 @@
 """What a command's exit status means: the numbers that scripts rely on, and that the help tells them."""
 
+import re
+from pathlib import Path
+
 import pytest
 
+import attndyn
 from attndyn.cli import main
 from attndyn.cli.exit_status import MEANING, ExitStatus, in_words
 
@@ -44,3 +48,9 @@ def test_the_help_of_a_command_tells_its_statuses(capsys, command):
     assert MEANING[ExitStatus.NOT_DONE] in help_text
     judges = command in ("verify", "replay", "simulate", "check")
     assert (MEANING[ExitStatus.OTHER_THAN_EXPECTED] in help_text) == judges
+
+
+def test_the_page_of_commands_has_the_same_table():
+    page = (Path(attndyn.__file__).parent / "docs" / "commands.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| (\d+) \| (.*) \|$", page, re.MULTILINE))
+    assert rows == {str(int(status)): meaning for status, meaning in MEANING.items()}

@@ -165,7 +165,7 @@ BAD_VERIFY = {
     "half a name": (["fixed"], "no claim is called fixed: the names begin with"),
     "misspelt": (["fixed_points.cuont"], "called fixed_points.cuont: did you mean fixed_points.count"),
     "misspelt section": (["mergd"], "no claim is called mergd: did you mean merged?"),
-    "no section": (["lossse"], "did you mean fixed_points.losses"),
+    "no section": (["lossse"], "did you mean fixed_points.losses, proofs.losses?"),
     "two of them": (["mergd", "replay.mlp_cubc"], "did you mean merged, replay.mlp_cubic"),
     "tier": (["--tier", "slow"], "tier must be one of fast, standard, long, paper, not 'slow'"),
     "seed": (["fixed_points.losses", "--seed", "-1"], "seed must be a whole number of at least 0, not -1"),
