@@ -136,6 +136,13 @@ RESULTS: dict[str, tuple[Result, ...]] = {
             ("separate_staircase",),
         ),
         Result(
+            "Drops as instantaneous steps, an approximation (beyond the paper)",
+            (
+                *("instantaneous_drops.first_exit", "instantaneous_drops.later_exits", "instantaneous_drops.kicks"),
+                "instantaneous_drops.indicator",
+            ),
+        ),
+        Result(
             "Non-greedy visits, and any Λ and Ω (beyond the paper)",
             ("ladders.visits", "ladders.order", "ladders.idle_heads"),
         ),

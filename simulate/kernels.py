@@ -29,14 +29,27 @@ def compiled(function: Function) -> Function:
     >>> compiled(lambda x: x + 1)(1)
     2
     """
+    return _kept(function, {"reassoc", "contract", "nsz"})
+
+
+def compiled_in_order(function: Function) -> Function:
+    """As `compiled`, with every floating-point operation where it is written: what is symmetric stays so exactly.
+
+    >>> compiled_in_order(lambda x: (x + 1e16) - 1e16)(1.0)
+    0.0
+    """
+    return _kept(function, set())
+
+
+def _kept(function: Function, liberties: set[str]) -> Function:
     try:
-        return _machine_code(function, cache=True)
+        return _machine_code(function, liberties, cache=True)
     except RuntimeError:  # numba found no folder to write to
-        return _machine_code(function, cache=False)
+        return _machine_code(function, liberties, cache=False)
 
 
-def _machine_code(function: Function, cache: bool) -> Function:
-    faster: Any = njit(cache=cache, nogil=True, fastmath={"reassoc", "contract", "nsz"})(function)
+def _machine_code(function: Function, liberties: set[str], cache: bool) -> Function:
+    faster: Any = njit(cache=cache, nogil=True, fastmath=liberties)(function)
     return cast(Function, faster)
 
 

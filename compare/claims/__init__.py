@@ -33,6 +33,7 @@ SECTIONS = (
     "formulas",
     "solutions",
     "onsets",
+    "instantaneous_drops",
     "limits",
     "proofs",
     "identities",
