@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..model import Parametrization
 from ..simulate import Given, given
 from ..simulate.files import Header, read_arrays
-from .recording_fields import META, is_descriptive, tells_of_training
+from .recording_fields import META, is_descriptive, readable, tells_of_training
 
 FloatArray = NDArray[np.float64]
 Headers = Mapping[str, Header]
@@ -95,7 +95,9 @@ def weight_names(model: Parametrization | None, headers: Headers, sizes: dict[st
             raise ValueError(f"its array initial_{name} must have shape {shape}, not {recorded}")
     for name in headers:
         if name.startswith("initial_") and name.removeprefix("initial_") not in shapes:
-            raise ValueError(f"its array {name} is no weight of this model, which has {', '.join(shapes)}")
+            raise ValueError(
+                f"its array {readable(name)} is no weight of this model, which has {', '.join(shapes)}"
+            )
     return [f"initial_{name}" for name in shapes]
 
 
@@ -148,5 +150,7 @@ def unused_arrays(headers: Headers, used: Iterable[str]) -> tuple[str, ...]:
         if name in META and not is_descriptive(name):
             raise ValueError(f"its array {name} must be a field of meta, not an array of its own")
         if tells_of_training(name):
-            raise ValueError(f"its array {name} tells of a training that a replay does not know how to follow")
-    return tuple(others)
+            raise ValueError(
+                f"its array {readable(name)} tells of a training that a replay does not know how to follow"
+            )
+    return tuple(map(readable, others))

@@ -138,7 +138,7 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(fields) < len(pairs):
         names = [name for name, _ in pairs]
         repeated = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"its meta states {repeated!r} twice: keep one of them")
+        raise ValueError(f"its meta states {shortened(repeated)} twice: keep one of them")
     return fields
 
 
@@ -157,7 +157,7 @@ def refuse_what_cannot_be_followed(meta: Mapping[str, Any]) -> None:
         values = _field(name).values
         if not values or _is_among(value, values):
             continue
-        shown = f"its meta has {name} = {shortened(value)}"
+        shown = f"its meta has {readable(name)} = {shortened(value)}"
         if values == NOTHING:
             raise ValueError(f"{shown}, which a replay does not know how to follow")
         raise ValueError(f"{shown}, and a replay knows only {', '.join(map(repr, values))}")
@@ -223,7 +223,17 @@ def unused_fields(meta: Mapping[str, Any], sizes: Mapping[str, int]) -> tuple[st
     >>> unused_fields({"model": "merged", "rank": 1, "source": "a thesis"}, {"heads": 2})
     ('rank', 'source')
     """
-    return tuple(name for name in meta if is_descriptive(name) or (name in SIZES and name not in sizes))
+    unused = [name for name in meta if is_descriptive(name) or (name in SIZES and name not in sizes)]
+    return tuple(map(readable, unused))
+
+
+def readable(name: str) -> str:
+    """A name as it is, or what fits a line of one that is long or does not print.
+
+    >>> readable("settings"), readable("two\\nlines")
+    ('settings', "'two\\\\nlines'")
+    """
+    return name if name.isprintable() and 0 < len(name) <= 60 else shortened(name)
 
 
 def shortened(value: Any) -> str:

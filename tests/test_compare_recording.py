@@ -265,6 +265,15 @@ def test_an_unknown_field_or_array_that_does_not_is_named(tmp_path):
     assert result.max_relative_deviation < 1e-12
 
 
+def test_names_that_do_not_print_stay_on_their_line(tmp_path):
+    names = ["two\nlines", "\x1b[31mred", "long" * 1000, ""]
+    result = replay(file_with(tmp_path, meta=dict.fromkeys(names, 1), **{"odd\nname": np.ones(1)}))
+    assert len(result.not_used) == 5
+    assert all(each.isprintable() and 0 < len(each) < 80 for each in result.not_used)
+    assert refusal(file_with(tmp_path, meta={"dropout\nrate": "\n" * 100})).isprintable()
+    assert refusal(file_with(tmp_path, **{"initial_\n": np.ones(1)})).isprintable()
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=30))
 def test_every_name_is_descriptive_or_tells_of_training(name):
