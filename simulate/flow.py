@@ -7,14 +7,20 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..machine import refuse_too_large
 from ..model import Merged, Parametrization, Separate, Weights
+from .block_flow import block_field
 from .initial import checked_start, model_name, restricted
 from .objective import Objective, objective
 from .prompts import Data
 from .statistics import Statistics
+from .stiffness import Velocity, integrate
 from .trajectory import Trajectory, versions
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
+
+
+AUTOMATIC = "automatic"
+"""The method that begins explicitly and goes on implicitly where the problem is stiff."""
 
 
 def flow(
@@ -24,13 +30,14 @@ def flow(
     flow_time: ArrayLike,
     *,
     rtol: float = 1e-12,
-    method: str = "DOP853",
+    method: str = AUTOMATIC,
 ) -> Trajectory:
     """Gradient flow from the weights `start` at t = 0, recorded at the increasing flow times `flow_time` (T,).
 
-    `rtol` and `method` go to scipy's solve_ivp; the absolute tolerance is rtol times the largest entry of `start`,
-    so that small weights keep their digits. Implicit methods, LSODA among them, factor a full Jacobian of all that
-    moves, which pays for a few dozen weights and not for thousands. Losses and weights are stored at every time.
+    `method` "automatic" is of order 8, and Gear's once stability limits the steps and that costs less: the Jacobian
+    is known for the built-in models on restricted statistics, and costs a gradient a weight otherwise. Other names,
+    and `rtol`, go to scipy's solve_ivp. The absolute tolerance is rtol times the largest entry of `start`, so that
+    small weights keep their digits. Losses and weights are stored at every time.
     ValueError on bad input; ArithmeticError if the solver gives up.
 
     >>> from attndyn import Merged, Task
@@ -45,7 +52,14 @@ def flow(
     times = _checked_times(flow_time)
     size = 16.0 * len(times) * sum(value.size for value in begin.values())
     refuse_too_large(f"the weights at {len(times)} flow times", size, "pass fewer times")
-    states = _integrate(evaluate, begin, _moving(model, source, begin), times, rtol, method)
+    moving, field = _moving(model, source, begin), None
+    if isinstance(model, Merged | Separate) and isinstance(source, Statistics) and source.block == "restricted":
+        field = block_field(model, source)
+    velocity = field.velocity if field is not None else _velocity(evaluate, begin, moving)
+    jacobian = None if field is None else field.jacobian
+    states = np.tile(_flat(begin), (len(times), 1))
+    if np.any(times > 0):
+        states[:, moving] = _integrate(velocity, jacobian, states[0, moving], times, (rtol, method))
     weights = _named(states, begin)
     loss, norm = np.empty(len(times)), np.empty(len(times))
     for index in range(len(times)):
@@ -56,29 +70,34 @@ def flow(
     return Trajectory(times, loss, norm, times, weights, None, settings)
 
 
-def _integrate(
-    evaluate: Objective, begin: Weights, moving: IntArray, times: FloatArray, rtol: float, method: str
-) -> FloatArray:
-    """All weights at the times, (T, all)."""
-    from scipy.integrate import solve_ivp
-
+def _velocity(evaluate: Objective, begin: Weights, moving: IntArray) -> Velocity:
+    """dy/dt = −½ ∂L/∂y of what moves."""
     state = _flat(begin)
     weights = {name: value[0] for name, value in _named(state[None], begin).items()}  # views of the state
 
-    def slope(_: float, y: FloatArray) -> FloatArray:
+    def velocity(y: FloatArray) -> FloatArray:
         state[moving] = y
         return -0.5 * _flat(evaluate(weights)[1])[moving]
 
-    y = state[moving]
-    states = np.tile(state, (len(times), 1))
-    if times[-1] == 0:
-        return states
+    return velocity
+
+
+def _integrate(
+    velocity: Velocity, jacobian: Velocity | None, y: FloatArray, times: FloatArray, rule: tuple[float, str]
+) -> FloatArray:
+    """What moves at the times, (T, n)."""
+    rtol, method = rule
     atol = rtol * float(np.max(np.abs(y), initial=0.0)) or rtol
-    result = solve_ivp(slope, (0.0, times[-1]), y, method=method, t_eval=times, rtol=rtol, atol=atol)
+    if method == AUTOMATIC:
+        return integrate(velocity, y, times, (rtol, atol), jacobian)
+    from scipy.integrate import solve_ivp
+
+    result = solve_ivp(
+        lambda _, x: velocity(x), (0.0, times[-1]), y, method=method, t_eval=times, rtol=rtol, atol=atol
+    )
     if not result.success:
         raise ArithmeticError(f"the gradient flow could not be integrated: {result.message}")
-    states[:, moving] = result.y.T
-    return states
+    return np.asarray(result.y.T)
 
 
 def _moving(model: Parametrization, source: Data | Statistics, begin: Weights) -> IntArray:
