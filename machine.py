@@ -1,6 +1,8 @@
-"""What this machine can hold: sizes are estimated before memory is asked for."""
+"""What this machine can hold and do: sizes are estimated before memory is asked for, and threads are limited."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 GIB = 2**30
@@ -36,6 +38,43 @@ def refuse_too_large(what: str, size: float, way_out: str, limit: float = float(
     else:
         bound = f"the {available / GIB:.3g} GiB that this machine has left"
     raise MemoryError(f"{what} needs {size / GIB:.3g} GiB, more than {bound}: {way_out}")
+
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+"""What the libraries of linear algebra read, once, when a process loads them."""
+
+
+@contextmanager
+def single_threaded_children() -> Iterator[None]:
+    """Processes that are started here use one thread each, unless the user's environment says otherwise.
+
+    >>> with single_threaded_children():
+    ...     os.environ["OMP_NUM_THREADS"] != ""
+    True
+    """
+    missing = [name for name in THREADS if name not in os.environ]
+    os.environ.update(dict.fromkeys(missing, "1"))
+    try:
+        yield
+    finally:
+        for name in missing:
+            os.environ.pop(name, None)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Linear algebra of this process on one thread: for many small products, which others only wait for.
+
+    On a machine that does other work as well, threads that wait for each other cost twenty times the arithmetic.
+    """
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:  # an installation from before it was needed: slower, and as right
+        limited = nullcontext()
+    else:
+        limited = threadpool_limits(1)
+    with limited:
+        yield
 
 
 def _free_of_the_system() -> float:

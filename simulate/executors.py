@@ -13,6 +13,8 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any
 
+from ..machine import single_threaded_children
+
 EXECUTORS = ("local", "dask", "mpi")
 
 CONNECT_SECONDS = 5
@@ -46,7 +48,7 @@ def local_pool(workers: int | None = None) -> Iterator[Executor]:
     with listening, held:
         with _interrupts_held():  # Python starts a process of its own here, which cleans up after the others
             pool = ProcessPoolExecutor(count, context, _serve, (listening,))
-        with _interrupts_held():
+        with _interrupts_held(), single_threaded_children():
             started = [pool.submit(os.getpid) for _ in range(count)]
         try:
             yield pool
@@ -64,8 +66,7 @@ def local_pool(workers: int | None = None) -> Iterator[Executor]:
 
 
 def _serve(listening: Connection) -> None:
-    """In a worker: leave when the pipe closes, and use one thread, since there is a worker a core."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    """In a worker: leave when the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process, and the first one decides
     threading.Thread(target=_leave_with, args=(listening,), daemon=True).start()
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..machine import refuse_too_large
+from ..machine import one_thread, refuse_too_large
 from ..model import Merged, Parametrization, Separate, Weights
 from .block_flow import block_field
 from .initial import checked_start, model_name, restricted
@@ -59,7 +59,8 @@ def flow(
     jacobian = None if field is None else field.jacobian
     states = np.tile(_flat(begin), (len(times), 1))
     if np.any(times > 0):
-        states[:, moving] = _integrate(velocity, jacobian, states[0, moving], times, (rtol, method))
+        with one_thread():
+            states[:, moving] = _integrate(velocity, jacobian, states[0, moving], times, (rtol, method))
     weights = _named(states, begin)
     loss, norm = np.empty(len(times)), np.empty(len(times))
     for index in range(len(times)):

@@ -1,5 +1,6 @@
 """What does not fit in memory is refused before it is asked for, and says what to do instead."""
 
+import os
 import time
 
 import numpy as np
@@ -9,6 +10,7 @@ from attndyn import Merged, Separate, Task, machine
 from attndyn.machine import GIB, available_memory, refuse_too_large
 from attndyn.simulate import flow, initial_weights, objective, sample, statistics, train
 from attndyn.simulate.accumulate import largest_memory
+from attndyn.simulate.executors import local_pool
 from attndyn.simulate.statistics import feature_count
 from attndyn.theory import feature_moments, fixed_points, population, time_course
 
@@ -98,6 +100,39 @@ def test_a_limit_is_a_positive_number(limit):
 
 def test_a_limit_can_be_lifted():
     assert statistics(sample(SMALL, 3), MODEL, limit_gib=np.inf).sequences == 3
+
+
+def _threads():
+    """Threads of each library of linear algebra that is loaded here."""
+    from threadpoolctl import threadpool_info
+
+    np.linalg.inv(np.eye(3))
+    return [library["num_threads"] for library in threadpool_info()], os.environ.get("OPENBLAS_NUM_THREADS")
+
+
+def test_workers_use_one_thread_each_whatever_starts_them(monkeypatch):
+    for name in machine.THREADS:
+        monkeypatch.delenv(name, raising=False)
+    with local_pool(2) as pool:
+        found = [pool.submit(_threads).result() for _ in range(2)]
+    assert all(counts and set(counts) == {1} for counts, _ in found)
+    assert "OPENBLAS_NUM_THREADS" not in os.environ
+
+
+def test_workers_use_as_many_threads_as_the_user_says(monkeypatch):
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")
+    with local_pool(1) as pool:
+        assert pool.submit(_threads).result()[1] == "2"
+
+
+def test_linear_algebra_can_be_held_to_one_thread():
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    with threadpool_limits(2):
+        assert {library["num_threads"] for library in threadpool_info()} == {2}  # control
+        with machine.one_thread():
+            assert {library["num_threads"] for library in threadpool_info()} == {1}
+        assert {library["num_threads"] for library in threadpool_info()} == {2}
 
 
 def _many_heads():

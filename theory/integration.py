@@ -1,15 +1,19 @@
 """Reduced equations of motion integrated to near rounding."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from ..machine import one_thread
 
 FloatArray = NDArray[np.float64]
 Field = Callable[[FloatArray], FloatArray]
 
 _RELATIVE_TOLERANCE = 3e-13  # per step, next to the least that the solver accepts
 _MOST_STEPS = 10**6  # between two times
+_THREADED = 30  # unknowns from which the factors of a Jacobian are shared by threads, which is not worth it
 _DENSE = 100  # unknowns up to which the factors of a full Jacobian cost less than the small steps they save
 
 
@@ -78,7 +82,8 @@ def _implicit(rate: Field, jacobian: Field, start: FloatArray, times: FloatArray
     from scipy.integrate import ODEintWarning, odeint
 
     rules = {"rtol": _RELATIVE_TOLERANCE, "atol": floor, "mxstep": _MOST_STEPS, "tfirst": True}
-    with warnings.catch_warnings():
+    alone = one_thread() if len(start) > _THREADED else nullcontext()
+    with warnings.catch_warnings(), alone:
         warnings.simplefilter("error", ODEintWarning)
         try:
             solution = odeint(lambda _, x: rate(x), start, times, Dfun=lambda _, x: jacobian(x), **rules)
