@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from importlib import import_module
 from pathlib import Path
 
 GIB = 2**30
@@ -72,6 +73,7 @@ def one_thread() -> Iterator[None]:
     except ImportError:  # an installation from before it was needed: slower, and as right
         limited = nullcontext()
     else:
+        import_module("scipy.linalg")  # a library that is loaded later would not be limited
         limited = threadpool_limits(1)
     with limited:
         yield

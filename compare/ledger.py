@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
+from ..machine import one_thread
 from ..simulate import Diverged, Experiment
 from ..simulate.executors import cores, local_pool
 from ..simulate.files import AnyPath, as_path, make_folder
@@ -213,7 +214,9 @@ def _checked(tasks: list[_Task], workers: int | None, view: View) -> Generator[V
     for task in tasks:
         if count <= 1 or not task.portable:
             view.begin(task.name)
-            yield _examined(task)
+            with one_thread():  # as in a worker
+                verdict = _examined(task)
+            yield verdict
             view.end(task.name)
 
 

@@ -1,12 +1,15 @@
 """What does not fit in memory is refused before it is asked for, and says what to do instead."""
 
 import os
+import subprocess
+import sys
 import time
 
 import numpy as np
 import pytest
 
 from attndyn import Merged, Separate, Task, machine
+from attndyn.compare import ledger
 from attndyn.machine import GIB, available_memory, refuse_too_large
 from attndyn.simulate import flow, initial_weights, objective, sample, statistics, train
 from attndyn.simulate.accumulate import largest_memory
@@ -129,10 +132,39 @@ def test_linear_algebra_can_be_held_to_one_thread():
     from threadpoolctl import threadpool_info, threadpool_limits
 
     with threadpool_limits(2):
-        assert {library["num_threads"] for library in threadpool_info()} == {2}  # control
+        before = [library["num_threads"] for library in threadpool_info()]
+        assert 2 in before  # control
         with machine.one_thread():
             assert {library["num_threads"] for library in threadpool_info()} == {1}
-        assert {library["num_threads"] for library in threadpool_info()} == {2}
+        assert [library["num_threads"] for library in threadpool_info()][: len(before)] == before
+
+
+def test_libraries_that_are_loaded_later_are_held_too():
+    code = (
+        "from attndyn.machine import one_thread\n"
+        "with one_thread():\n"
+        "    import scipy.integrate, threadpoolctl\n"
+        "    print(sorted(library['num_threads'] for library in threadpoolctl.threadpool_info()))"
+    )
+    free = {name: value for name, value in os.environ.items() if name not in machine.THREADS}
+    done = subprocess.run([sys.executable, "-c", code], env=free, capture_output=True, text=True, check=True)
+    assert set(done.stdout.strip("[] \n").split(", ")) == {"1"}
+
+
+def test_a_claim_that_is_checked_here_uses_one_thread(monkeypatch):
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    seen, examined = [], ledger._examined
+
+    def watched(task):
+        seen.extend(library["num_threads"] for library in threadpool_info())
+        return examined(task)
+
+    monkeypatch.setattr(ledger, "_examined", watched)
+    with threadpool_limits(2):
+        assert ledger.verify(["fixed_points.count"], workers=1).holds
+    assert seen
+    assert set(seen) == {1}
 
 
 def _many_heads():
