@@ -15,6 +15,7 @@ Numbers = ArrayLike | Sequence[Any]
 
 _DECIMAL = r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
 _TEXT = re.compile(rf"\s*({_DECIMAL})\s*(?:/\s*({_DECIMAL})\s*)?")
+_MOST_DIGITS = 1000
 _LARGEST_EXPONENT = 400  # beyond the range of doubles, and small enough that 10^exponent is made at once
 
 _SHORT = 12  # digits: of the doubles that a computation rounds, one in ten thousand prints with as few
@@ -203,6 +204,8 @@ def _of_text(text: str) -> Fraction:
 def _of_decimal(value: Decimal) -> Fraction:
     if not value.is_finite():
         raise ValueError(f"{value} is no finite number")
+    if len(value.as_tuple().digits) > _MOST_DIGITS:
+        raise ValueError(f"a number may have {_MOST_DIGITS} digits")
     if value and abs(value.adjusted()) > _LARGEST_EXPONENT:
         raise ValueError(f"{value} is outside the range of floating point")
     return Fraction(value)

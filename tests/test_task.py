@@ -237,6 +237,7 @@ REFUSED = {
     "huge noise": ({"noise_variance": "1e400"}, "zero or more and finite, not '1e400'"),
     "huge exponent": ({"eigenvalues": ["1e999999999"]}, "must be numbers of shape (D,)"),
     "a quotient by zero": ({"eigenvalues": ["1/0"]}, "must be numbers of shape (D,)"),
+    "too many digits": ({"eigenvalues": ["0." + "1" * 2000]}, "must be numbers of shape (D,)"),
     "three numbers": ({"eigenvalues": ["1/2/3"]}, "must be numbers of shape (D,)"),
     "a truth value": ({"eigenvalues": [True]}, "must be numbers of shape (D,)"),
     "noise as list": ({"noise_variance": [1]}, "zero or more and finite, not [1]"),

@@ -36,6 +36,7 @@ MIXED = (
     Task([0.9], noise_variance=0.3, context_length="1..3", fixed_teacher=[0.8], in_context_fraction=0.4),
 )
 TOKENS = Merged(heads=2, divisor="tokens")
+ROOT = Merged(heads=2, divisor="tokens", score_divisor="sqrt_key")
 NO_FIXED_TEACHER = "the fixed teacher left out"
 LONGER = "one context token more"
 TRANSPOSED = "the preconditioner transposed"
@@ -49,18 +50,22 @@ SKEW = np.array([[1.0, 0.4], [-0.3, 0.7]])
 
 
 def _integrated_moments(lab: Lab) -> list[FloatArray]:
-    """c, B, A, loss and slope at a map, of each task: integrated over all prompts, averaged over its lengths."""
+    """c, B, A, loss and slope at a map, of each task: integrated over all prompts, averaged over its lengths.
+
+    Scores are divided by nothing, and by the root of the size of a token.
+    """
     found = []
-    for task in SHORT:
-        sums = [_moments_at(task, length) for length in task.context_lengths]
+    for task, root in product(SHORT, (False, True)):
+        score = np.sqrt(task.dimension + 1) if root else 1.0
+        sums = [_moments_at(task, length, score) for length in task.context_lengths]
         found += [np.mean(parts, axis=0) for parts in zip(*sums, strict=True)]
     return found
 
 
-def _moments_at(task: Task, length: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _moments_at(task: Task, length: int, score: float) -> tuple[FloatArray, FloatArray, FloatArray]:
     tokens, target, weights = weighted_prompts(task, length, 3)
     x, query = tokens[:, :-1, :-1], tokens[:, -1, :-1]
-    β = np.einsum("pn,pnd->pd", tokens[:, :-1, -1], x) / (length + 1)
+    β = np.einsum("pn,pnd->pd", tokens[:, :-1, -1], x) / (length + 1) / score
     c, (M, along) = weights @ target**2 + task.noise_variance, _map_and_direction(task)
     # The loss is quadratic in M: central differences are exact.
     maps = M + np.array([0.0, 1.0, -1.0])[:, None, None] * along
@@ -76,8 +81,8 @@ def _map_and_direction(task: Task) -> FloatArray:
 
 def _stated_moments(lab: Lab, control: str) -> list[FloatArray]:
     found = []
-    for task in SHORT:
-        moments, (M, along) = variant(task, TOKENS, control), _map_and_direction(task)
+    for task, model in product(SHORT, (TOKENS, ROOT)):
+        moments, (M, along) = variant(task, model, control), _map_and_direction(task)
         slope = np.sum(moments.gradient(M) * along)
         found += [np.array([moments.c, float(moments.loss(M)), slope]), moments.B, moments.A]
     return found
@@ -235,7 +240,8 @@ CLAIMS = (
         title="The moments are the integrals over all prompts, for any Λ, Ω and noise",
         source=f"{SOURCE}, population loss; here with Ω, noise and several lengths",
         statement=r"A = \mathbb E[\beta\beta^\top],\quad B = \mathbb E[y_q\beta x_q^\top]",
-        observable="c, B, A, loss and slope at a map, by quadrature that is exact here; D ≤ 2, N ≤ 3",
+        observable="c, B, A, loss and slope at a map, by quadrature that is exact here; D ≤ 2, N ≤ 3; scores "
+        "over 1 and over √(D + 1)",
         limit="none: exact",
         measure=_integrated_moments,
         predict=_stated_moments,

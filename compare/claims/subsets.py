@@ -25,8 +25,11 @@ EXACT: tuple[tuple[list[int], list[int], int], ...] = (
     ([4, 4, 2, 2, 1, 1], [1, 1, 1, 1, 1, 1], 4),
     ([8, 4, 2, 1, 1], [1, 2, 4, 8, 1], 2),
     ([10**20, 2, 1], [1, 1, 1], 3),
+    ([1, 4, 2], [9, 1, 1], 3),
+    ([10**16 + 2, 10**16], [1, 1], 2),
 )
-"""λ and ω in whole numbers by decreasing gain and λ, and H: alone, in groups, and lost beside the largest."""
+"""λ and ω in whole numbers by decreasing gain, then λ, and H: alone, in groups, lost beside the largest, in
+another order than λ, and unequal by less than doubles tell."""
 
 
 def _enumerated(lab: Lab) -> list[FloatArray]:

@@ -24,7 +24,7 @@ from .trial import Cost, Outcome, attempt, costs, warm
 
 ROOT = Path(__file__).parent.parent.parent
 BUILD = ROOT / "build" / "mutants"
-COPIED = ("__init__.py", "model.py", "settings.py", "sources.py", "task.py", "CITATION.cff", "py.typed")
+COPIED = (*(file.name for file in sorted(ROOT.glob("*.py"))), "CITATION.cff", "py.typed")
 ROOMS = ("theory", "simulate", "compare")
 WORKERS = 2
 TIERS = ("fast", "standard")
