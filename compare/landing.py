@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from ..model import Parametrization, Weights
 from ..simulate import Trajectory
+from ..simulate.heads import heads_of
 from ..simulate.objective import Objective
 from ..theory import FixedPoint
 from .metrics import plateau_heights
@@ -62,7 +63,7 @@ def effective_map(model: Parametrization, weights: Weights) -> FloatArray:
     >>> effective_map(Merged(heads=1), {"value": np.array([[0, 2.0]]), "key_query": np.array([[[3.0, 0], [0, 0]]])})
     array([[6.]])
     """
-    a, B = model.heads(weights)
+    a, B = heads_of(model, weights)
     return np.asarray(np.einsum("h,hjd->jd", a[:, -1], B[:, :-1]) + np.einsum("hj,hd->jd", a[:, :-1], B[:, -1]))
 
 
