@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import tomli_w
 
-_BYTE_ORDER_MARK = "\ufeff"
+BYTE_ORDER_MARK = "\ufeff"
 """What some editors write before UTF-8 text."""
 
 
@@ -49,7 +49,7 @@ class Settings(ABC):
     @classmethod
     def from_json(cls, text: str) -> Self:
         """The object written by `to_json`; ValueError on malformed JSON or an unknown field."""
-        settings = json.loads(text.removeprefix(_BYTE_ORDER_MARK))
+        settings = json.loads(text.removeprefix(BYTE_ORDER_MARK))
         if not isinstance(settings, dict):
             raise ValueError(f"{cls.__name__} must be a JSON object of its fields, not {text.strip()[:40]}")
         return cls.from_dict(settings)
@@ -61,7 +61,7 @@ class Settings(ABC):
     @classmethod
     def from_toml(cls, text: str) -> Self:
         """The object written by `to_toml`; ValueError on malformed TOML or an unknown field."""
-        return cls.from_dict(tomllib.loads(text.removeprefix(_BYTE_ORDER_MARK)))
+        return cls.from_dict(tomllib.loads(text.removeprefix(BYTE_ORDER_MARK)))
 
     @property
     def digest(self) -> str:

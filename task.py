@@ -30,7 +30,7 @@ from .decimals import (
     symmetric,
 )
 from .machine import refuse_too_large
-from .settings import Settings
+from .settings import BYTE_ORDER_MARK, Settings
 
 FloatArray = NDArray[np.float64]
 Number = float | str | Decimal | Fraction
@@ -207,7 +207,7 @@ class Task(Settings):
     @classmethod
     def from_toml(cls, text: str) -> Self:
         """The task of a TOML text, its decimals as they are written; ValueError as `from_dict`."""
-        return cls.from_dict(tomllib.loads(text, parse_float=Decimal))
+        return cls.from_dict(tomllib.loads(text.removeprefix(BYTE_ORDER_MARK), parse_float=Decimal))
 
     def to_dict(self) -> dict[str, Any]:
         """The settings that differ from their defaults, as plain numbers and lists.

@@ -44,28 +44,20 @@ def task_of(
     eigenvalues: str | None, trace: "Number | None", context_length: str | None, noise: "Number", file: Path | None
 ) -> "Task":
     """The task that the options describe, or that of the file; ValueError where both or neither are given."""
+    from ..simulate.files import read_utf8
     from ..task import Task, eigenvalue_list
 
     if file is not None:
         if eigenvalues is not None or context_length is not None or trace is not None or noise:
             raise ValueError("--task holds the whole task: leave the other options of the task out")
-        text = text_of(file)
         try:
-            return Task.from_toml(text)
+            return Task.from_toml(read_utf8(file))
         except ValueError as error:
             raise ValueError(f"{file} holds no task: {error}") from None
     if eigenvalues is None or context_length is None:
         raise ValueError("pass --eigenvalues and --context-length, or --task FILE.toml")
     spectrum = eigenvalue_list(eigenvalues)
     return Task(spectrum, context_length=written_out(context_length), noise_variance=noise, trace=trace)
-
-
-def text_of(file: Path) -> str:
-    """The text of a file, which is UTF-8; ValueError where it is something else."""
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise ValueError(f"{file}: this is no UTF-8 text: save it as UTF-8") from None
 
 
 def model_of(

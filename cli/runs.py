@@ -1,5 +1,6 @@
 """The commands that train: simulate, sweep."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +19,6 @@ from .options import (
     Trace,
     model_of,
     task_of,
-    text_of,
 )
 from .whole_numbers import counted
 
@@ -78,13 +78,13 @@ def sweep(
     """Train every combination of settings that a file asks for, one file a run."""
     from ..simulate import Sweep, run_sweep
     from ..simulate.executors import executor_named
+    from ..simulate.files import read_utf8
 
     with executor_named(executor, scheduler, workers) as pool:
         if executor == "mpi" and pool is None:  # this process has served the first one
             return
-        text = text_of(spec)
         try:
-            wanted = Sweep.from_toml(text)
+            wanted = Sweep.from_toml(read_utf8(spec))
             wanted.experiments()
         except ValueError as error:
             raise ValueError(f"{spec}: {error}") from None
@@ -109,5 +109,17 @@ def _saved(experiment: "Experiment", out: Path, checkpoint: Path | None, force: 
     except Diverged as error:
         error.trajectory.save(out)
         raise ArithmeticError(f"{error}; what it has is in {out}") from None
+    except KeyboardInterrupt:
+        print(f"attndyn: {_how_to_go_on(checkpoint)}", file=sys.stderr)
+        raise
     run.save(out)
     return run
+
+
+def _how_to_go_on(checkpoint: Path | None) -> str:
+    """What is left of a run that was interrupted."""
+    if checkpoint is None:
+        return "nothing of this run is kept: with --checkpoint FILE it would go on from where it is"
+    if not checkpoint.exists():
+        return "the run had not begun"
+    return f"the run so far is in {checkpoint}: the same command goes on from there"

@@ -12,7 +12,7 @@ import sympy as sp
 
 from ..model import MODELS, model_from_dict
 from ..settings import refuse_unknown
-from ..simulate.files import AnyPath, as_path
+from ..simulate.files import AnyPath, as_path, read_utf8
 from ..task import Task
 from ..theory.symbolic import (
     TIME,
@@ -122,7 +122,7 @@ def load_statements(path: AnyPath) -> StatementFile:
     """
     path = as_path(path)
     try:
-        return statements_of(tomllib.loads(path.read_text(encoding="utf-8-sig"), parse_float=Decimal), path.parent)
+        return statements_of(tomllib.loads(read_utf8(path), parse_float=Decimal), path.parent)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+LONGEST = 2
+"""Jobs under way that a line names, those that have taken longest."""
+
+
 class View:
     """What is done of a total, and since when what is under way: `begin` and `end` say so."""
 
@@ -36,7 +40,10 @@ class View:
         >>> View(3, 1).line()
         'verify: 1/3 claims, 0 s'
         """
-        under_way = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in self.since())
+        since = self.since()
+        under_way = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in since[:LONGEST])
+        if len(since) > LONGEST:
+            under_way += f" and {len(since) - LONGEST} more"
         return f"verify: {self.done}/{self.total} claims, {time.monotonic() - self.began:.0f} s" + (
             f"; now {under_way}" if under_way else ""
         )

@@ -174,8 +174,24 @@ def make_folder(path: AnyPath) -> Path:
     """
     folder = as_path(path)
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder):
-        return folder
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:  # which names the temporary file
+        raise OSError(error.errno, error.strerror, str(folder)) from None
+
+
+def read_utf8(path: AnyPath) -> str:
+    """The text of a UTF-8 file, with a byte order mark or without; ValueError where it is something else.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     read_utf8(write_text(Path(folder) / "note.txt", "\ufeffλ = 1"))
+    'λ = 1'
+    """
+    try:
+        return as_path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError("this is no UTF-8 text: save it as UTF-8") from None
 
 
 def write_text(path: AnyPath, text: str) -> Path:

@@ -285,12 +285,27 @@ def test_an_interrupted_simulation_goes_on_from_its_checkpoint(tmp_path, hang, n
     process.send_signal(number)
     shown, errors = process.communicate(timeout=hang)
     status, message = ENDS[number]
-    assert (process.returncode, shown, errors) == (status, "", f"attndyn: {message}\n")
+    kept = f"attndyn: the run so far is in {checkpoint}: the same command goes on from there\n"
+    assert (process.returncode, shown, errors) == (status, "", f"{kept}attndyn: {message}\n")
     assert not out.exists()
     assert 0 < len(load(checkpoint).loss) < 2000
     assert main(resumed) == 0
     assert main(["simulate", *arguments, "--out", str(tmp_path / "whole.npz")]) == 0
     assert np.array_equal(load(out).loss, load(tmp_path / "whole.npz").loss)
+
+
+def test_an_interrupted_simulation_without_a_checkpoint_says_that_nothing_is_kept(tmp_path, monkeypatch, capsys):
+    def interrupt(experiment, checkpoint):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Experiment, "run", interrupt)
+    command = ["simulate", *SHORT, "--out", str(tmp_path / "run.npz")]
+    assert main(command) == ExitStatus.INTERRUPTED
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1] == "attndyn: interrupted"
+    assert "nothing of this run is kept: with --checkpoint FILE" in lines[0]
+    assert main([*command, "--checkpoint", str(tmp_path / "none.npz")]) == ExitStatus.INTERRUPTED
+    assert "the run had not begun" in capsys.readouterr().err
 
 
 # replay

@@ -151,6 +151,8 @@ def test_an_unwritable_folder_is_refused_before_any_work(capsys, tmp_path, monke
     assert message.startswith(f"cannot read or write {tmp_path / 'file'}")
     if os.path.isdir("/proc/self"):
         assert "cannot read or write /proc" in refused(capsys, *command, "--out", "/proc/no/results")
+        named = refused(capsys, *command, "--out", "/proc/results")
+        assert re.match(r"cannot read or write /proc(/results)?: ", named)  # and no temporary name
 
 
 def test_an_unwritable_copy_of_the_ledger_is_refused_before_any_work(capsys, tmp_path, monkeypatch):

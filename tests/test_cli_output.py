@@ -122,13 +122,13 @@ def test_toml_with_a_byte_order_mark_is_read(tmp_path, capsys, mark):
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "latin-1"])
 def test_toml_that_is_no_utf_8_is_said_to_be_none(tmp_path, capsys, encoding):
-    for command in (["fixed-points", "--task"], ["sweep", "--out", str(tmp_path / "out")]):
+    for command in (["fixed-points", "--task"], ["sweep", "--out", str(tmp_path / "out")], ["check"]):
         path = tmp_path / "file.toml"
         path.write_bytes(f"# é\n{GENERAL}".encode(encoding))
         assert main([*command, str(path)]) == 2
         message = capsys.readouterr().err
-        assert f"{path}: this is no UTF-8 text" in message
-        assert "save it as UTF-8" in message
+        assert message.startswith(f"attndyn: {path}")
+        assert message.endswith("this is no UTF-8 text: save it as UTF-8\n")
 
 
 # Outputs that are closed or full

@@ -220,6 +220,13 @@ def test_a_quick_ledger_says_nothing(monkeypatch):
     assert (view.done, view.running) == (1, {})
 
 
+def test_a_line_names_what_takes_longest():
+    view = View(9, 0)
+    for name in ("first", "second", "third", "fourth"):
+        view.begin(name)
+    assert re.fullmatch(r"verify: 0/9 claims, \d+ s; now first \d+ s, second \d+ s and 2 more", view.line())
+
+
 def test_preparations_do_not_count():
     view = View(2, 0)
     view.begin("a run")
