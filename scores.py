@@ -10,6 +10,8 @@ from .decimals import is_short, nearest_double, number
 SQRT_KEY = "sqrt_key"
 """√R where key and query are matrices of rank R, else √(D+1), the root of the size of a token."""
 
+_SMALLEST, _LARGEST = Fraction(1, 10**50), Fraction(10**50)  # moments hold the square, and its square is finite
+
 _ROOT = re.compile(r"\s*sqrt\s*\(([^()]*)\)\s*")
 
 
@@ -24,13 +26,13 @@ def checked(value: Any) -> float | str:
     if isinstance(value, str) and value == SQRT_KEY:
         return value
     plain = number(value)
-    if plain is not None and plain > 0:
+    if plain is not None and _SMALLEST <= plain <= _LARGEST:
         return plain if isinstance(plain, float) else str(plain)
     square = _square(value)
-    if square is None or square <= 0:
+    if square is None or not _SMALLEST**2 <= square <= _LARGEST**2:
         raise ValueError(
-            'score_divisor must be "sqrt_key", a positive number, a fraction such as "2/3" or a root such as '
-            f'"sqrt(3)", not {value!r}'
+            'score_divisor must be "sqrt_key", a positive number (1e-50 to 1e50), a fraction such as "2/3" or a '
+            f'root such as "sqrt(3)", not {value!r}'
         )
     return _root_text(square)
 

@@ -245,6 +245,9 @@ def test_a_score_divisor_is_kept_as_it_is_written(value):
         sp.Symbol("c"),
         [2],
         sp.pi,
+        1e-51,
+        "1e51",
+        "1e-400",
     ],
 )
 def test_other_score_divisors_are_refused(value):
@@ -287,6 +290,12 @@ def test_experiments_and_files(tmp_path, capsys):
     np.testing.assert_allclose(ratio, 3**0.5)
     assert main(["derive", "--dim", "1", "--model", "merged", "--score-divisor", "sqrt_key"]) == 0
     assert "sqrt(2)" in capsys.readouterr().out
+
+
+def test_a_field_of_many_roots_is_refused():
+    many = sum(map(sp.sqrt, (2, 3, 5, 7)))
+    with pytest.raises(ValueError, match="make a field of numbers of degree up to 16: use 8 at most"):
+        derive(InHeads(1 / many), symbolic_task(1), "restricted")
 
 
 def test_floats_in_exact_work():

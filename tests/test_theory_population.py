@@ -388,3 +388,10 @@ def test_refuses_what_has_no_population_loss():
         population(random_task(0), Merged(1, softmax=True))
     unused = Task([2, 1], context_length=3, fixed_teacher=[1, 1], in_context_fraction=1)
     assert isinstance(population(unused, Merged(1)), Population)
+
+
+def test_moments_that_lose_digits_are_refused():
+    with pytest.raises(ValueError, match="the moments of this task underflow"):
+        population(Task([2e-160, 1e-160], context_length=3), Merged(1))
+    tiny, one = (population(Task([2 * unit, unit], context_length=3), Merged(1)).gains for unit in (1e-140, 1.0))
+    np.testing.assert_allclose(tiny / 1e-140, one, rtol=1e-14)

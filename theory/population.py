@@ -15,6 +15,7 @@ from ..task import FloatArray, Task, is_diagonal
 
 _ROUNDED_TIE = 1e-12  # what an eigensolver may make of equal gains
 _COMMUTING = 1e-10
+_SMALLEST_MOMENT = 1e-300  # what is smaller loses digits: doubles are exact to 1e-16 from 2e-308 on
 _MIXTURES = (0.7548776662466927, 0.5698402909980532, 1.3247179572447460)  # any generic numbers
 
 
@@ -189,6 +190,8 @@ def population(task: Task, model: Parametrization) -> Population:
         representable = np.isfinite(np.max(A) * np.max(Λ))  # the largest entries, both being positive definite
     if not representable:
         raise ValueError("the moments of this task overflow: rescale Λ, for instance by trace=1, or Ω")
+    if min(np.min(np.diag(A)), np.min(np.diag(s * outer))) < _SMALLEST_MOMENT:
+        raise ValueError("the moments of this task underflow: rescale Λ, for instance by trace=1, or Ω")
     basis = np.eye(len(Λ)) if flat else _common_eigenvectors(Λ, Ω)
     if basis is None:
         return Population(c, A, s * outer, Λ)

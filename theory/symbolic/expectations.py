@@ -1,7 +1,7 @@
 """Exact expectations of polynomials in context averages, the query and the teacher, in symbols for N, Λ, Ω, σ²."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -16,6 +16,8 @@ from .problem import Expr, N, Prompt, SymbolicTask, average_of, is_variable, wit
 
 Element = Any
 """An element of a SymPy ring of polynomials, or of their domain of coefficients."""
+
+_MOST_ROOTS = 8  # the degree of three square roots: a second's work
 
 LENGTHS = sp.QQ.frac_field(N)
 """Rational functions of N."""
@@ -57,8 +59,19 @@ def coefficients(task: SymbolicTask, constants: Iterable[Expr] = (), roots: Iter
     Their numbers are rational, or those of the smallest field that holds the `roots`.
     """
     numbers = sorted(roots, key=str)
-    lengths = sp.QQ.algebraic_field(*numbers).frac_field(N) if numbers else LENGTHS
+    lengths = number_field(numbers).frac_field(N) if numbers else LENGTHS
     return _polynomials(lengths, {*task.parameters, *constants} - {N})
+
+
+def number_field(roots: Sequence[Expr]) -> Any:
+    """The smallest field of numbers that holds these roots; ValueError where they are too many to compute with."""
+    degree = sp.prod([root.exp.q for root in roots])
+    if degree > _MOST_ROOTS:
+        some = ", ".join(map(str, roots[:4]))
+        raise ValueError(
+            f"the roots {some} make a field of numbers of degree up to {degree}: use {_MOST_ROOTS} at most"
+        )
+    return sp.QQ.algebraic_field(*roots)
 
 
 def roots_of(expression: Expr) -> set[Expr]:

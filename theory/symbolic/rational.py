@@ -10,7 +10,7 @@ from sympy.polys.orderings import lex
 from sympy.polys.polyerrors import CoercionFailed
 from sympy.polys.rings import PolyRing
 
-from .expectations import Element, roots_of
+from .expectations import Element, number_field, roots_of
 from .gaussian import Powers
 from .problem import Expr
 
@@ -54,7 +54,7 @@ def rational_functions(symbols: Iterable[Expr], roots: Iterable[Expr] = ()) -> E
     share a name, which SymPy allows.
     """
     numbers = sorted(roots, key=str)
-    domain = sp.QQ.algebraic_field(*numbers) if numbers else sp.ZZ
+    domain = number_field(numbers) if numbers else sp.ZZ
     return FracField(_by_name(symbols) or [sp.Dummy("none")], domain, lex)
 
 
