@@ -1,6 +1,8 @@
 """Text for outputs that do not know every character: λ is spelled lambda there, → is ->, and 10⁻⁴ is 10^-4."""
 
 import codecs
+import os
+import sys
 import unicodedata
 
 IN_ASCII = "attndyn.in_ascii"
@@ -24,6 +26,22 @@ def spelled(text: str, encoding: str) -> str:
     ('lambda^2 >= 10^-4', 'lambda²', 'λ²')
     """
     return text.encode(encoding, IN_ASCII).decode(encoding, "replace")
+
+
+def named(path: str | os.PathLike[str]) -> str:
+    """The name of a file for standard output, where it is never spelled: another name would be another file.
+
+    What the output does not know goes there as the bytes that the file system has.
+
+    >>> named("run.npz")
+    'run.npz'
+    """
+    name = os.fspath(path)
+    try:
+        name.encode(getattr(sys.stdout, "encoding", None) or "utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return os.fsencode(name).decode("ascii", "surrogateescape")
+    return name
 
 
 def in_ascii(error: UnicodeError) -> tuple[str | bytes, int]:

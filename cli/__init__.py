@@ -1,5 +1,6 @@
 """The command line: verify, figures, fixed-points, derive, check, simulate, sweep, replay."""
 
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -9,6 +10,7 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from .. import __version__
+from ..spelling import named
 from . import evidence, formulas, runs
 from .exit_status import ExitStatus, in_words
 from .output import abandon, flush, is_closed_pipe, spelled_output
@@ -69,8 +71,13 @@ def _culprit(error: OSError) -> str:
     """What cannot be read or written, and why."""
     if error.errno is None:  # such as a cluster that does not answer
         return str(error)
-    where = f"cannot read or write {error.filename}" if error.filename else "cannot write the output"
+    where = f"cannot read or write {_named(error.filename)}" if error.filename else "cannot write the output"
     return f"{where}: {error.strerror}"
+
+
+def _named(file: object) -> str:
+    """The name of a file in an error, which is a path or the number of an open file."""
+    return named(os.fsdecode(file)) if isinstance(file, str | bytes | os.PathLike) else str(file)
 
 
 def _complain(message: str, status: ExitStatus) -> ExitStatus:

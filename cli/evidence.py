@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from ..spelling import named
 from .completion import claims_that_begin, figures_that_begin
 from .exit_status import ExitStatus
 from .options import Json
@@ -64,7 +65,7 @@ def figures(
     from ..compare.figures import draw
 
     for path in draw(names or (), out=out, runs=out / "runs", seed=seed):
-        print(path)
+        print(named(path))
 
 
 def replay(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..spelling import named
 from .options import (
     ContextLength,
     Divisor,
@@ -64,7 +65,7 @@ def simulate(
     begin: dict[str, Any] = {"scale": scale, "seed": seed, "scheme": scheme, "whiten": whiten, "centre": centre}
     experiment = Experiment(problem, attention, sequences, **begin, **rule)
     run = _saved(experiment, out, checkpoint, force)
-    print(f"{out}: {steps} steps, loss {run.loss[0]:.6g} → {run.loss[-1]:.6g}")
+    print(f"{named(out)}: {steps} steps, loss {run.loss[0]:.6g} → {run.loss[-1]:.6g}")
 
 
 def sweep(
@@ -90,7 +91,7 @@ def sweep(
             raise ValueError(f"{spec}: {error}") from None
         swept = run_sweep(wanted, out, pool, resume=resume, workers=workers)
     diverged = f", {swept.diverged} of them diverged" if swept.diverged else ""
-    print(f"{out}: {swept.runs} runs{diverged}; {swept.simulated} simulated now")
+    print(f"{named(out)}: {swept.runs} runs{diverged}; {swept.simulated} simulated now")
 
 
 def _saved(experiment: "Experiment", out: Path, checkpoint: Path | None, force: bool) -> "Trajectory":
@@ -108,7 +109,7 @@ def _saved(experiment: "Experiment", out: Path, checkpoint: Path | None, force: 
         run = experiment.run(checkpoint)
     except Diverged as error:
         error.trajectory.save(out)
-        raise ArithmeticError(f"{error}; what it has is in {out}") from None
+        raise ArithmeticError(f"{error}; what it has is in {named(out)}") from None
     except KeyboardInterrupt:
         print(f"attndyn: {_how_to_go_on(checkpoint)}", file=sys.stderr)
         raise
@@ -122,4 +123,4 @@ def _how_to_go_on(checkpoint: Path | None) -> str:
         return "nothing of this run is kept: with --checkpoint FILE it would go on from where it is"
     if not checkpoint.exists():
         return "the run had not begun"
-    return f"the run so far is in {checkpoint}: the same command goes on from there"
+    return f"the run so far is in {named(checkpoint)}: the same command goes on from there"

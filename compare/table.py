@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..model import Merged, Separate
-from ..spelling import spelled
+from ..spelling import named, spelled
 from ..task import Task
 from ..theory import FixedPoint, fixed_points
 from .ledger import Ledger
@@ -39,7 +39,7 @@ def print_ledger(ledger: Ledger, out: Path) -> None:
             if every or not verdict.holds:
                 _print_evidence(verdict, console)
     held = sum(verdict.holds for verdict in ledger.verdicts)
-    print(f"{held} of {len(ledger.verdicts)} claims are as expected; the rest is in {out}")
+    print(f"{held} of {len(ledger.verdicts)} claims are as expected; the rest is in {named(out)}")
 
 
 def _verdict_table(verdicts: Sequence[Verdict], console: "Console") -> "Table":
