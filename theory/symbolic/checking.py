@@ -100,7 +100,7 @@ def check(
     >>> import sympy as sp
     >>> from attndyn.theory.symbolic import N, Prompt, average, symbolic_task
     >>> from attndyn.theory.symbolic.derivation import derive_output
-    >>> from attndyn.theory.symbolic.statements import StatedFixedPoint, StatedInvariant
+    >>> from attndyn.theory.symbolic.statements import StatedInvariant
     >>> prompt, (u, v) = Prompt(1), sp.symbols("u v", real=True)
     >>> output = u * v * average(prompt.x[0] * prompt.y) * prompt.query[0]
     >>> derivation = derive_output(output, symbolic_task(1), [u, v])
@@ -108,7 +108,7 @@ def check(
     proved: d(u**2 - v**2)/dt, for all values of the symbols
     >>> print(check(StatedInvariant(u**2 + v**2), derivation))
     refuted: d(u**2 + v**2)/dt is -8, not 0, at N = 1, lambda_1 = 1, u = 1, v = 1
-    >>> print(check(StatedFixedPoint({u: 1 / (N - 1)}), derivation))
+    >>> print(check(StatedInvariant((u**2 - v**2) / (N - 1)), derivation))
     undefined at N = 1: 1/(N - 1) divides by zero
     """
     stated = (*repeated, *identities(statement, derivation))

@@ -113,7 +113,7 @@ def conditions_of(expression: Expr) -> tuple[Condition, ...]:
 
     >>> x = sp.Symbol("x", real=True)
     >>> [str(condition) for condition in conditions_of(sp.log(x) + 1 / (x - 1))]
-    ['log(x) is the logarithm of a number that is not positive', '1/(x - 1) divides by zero']
+    ['1/(x - 1) divides by zero', 'log(x) is the logarithm of a number that is not positive']
     """
     found: list[Condition] = []
     for node in sorted(expression.atoms(sp.Pow, sp.Function, sp.I), key=sp.default_sort_key):

@@ -19,6 +19,9 @@ Element = Any
 
 _MOST_ROOTS = 8  # the degree of three square roots: a second's work
 
+MAX_LENGTHS = 300
+"""The most context lengths over which an exact mean is taken: its numbers have about as many digits in the end."""
+
 LENGTHS = sp.QQ.frac_field(N)
 """Rational functions of N."""
 
@@ -128,10 +131,20 @@ def monomial_expectation(task: SymbolicTask, domain: Any) -> Callable[[Monomial]
     return moment
 
 
+def require_few_lengths(task: SymbolicTask) -> None:
+    """ValueError where an exact mean over the task's context lengths has too long numbers."""
+    if len(task.context_lengths) > MAX_LENGTHS:
+        raise ValueError(
+            f"an exact mean over {len(task.context_lengths)} context lengths has too long numbers: "
+            f"take at most {MAX_LENGTHS}, or one N"
+        )
+
+
 def over_lengths(element: Element, task: SymbolicTask) -> Element:
     """An element of the domain of coefficients for the symbol N, or its mean over the task's numbers."""
     if task.context_lengths == (N,):
         return element
+    require_few_lengths(task)
     if isinstance(element, FracElement):
         values = [
             element.numer.evaluate(0, n) / element.denom.evaluate(0, n) for n in map(int, task.context_lengths)

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import reduce
 from itertools import combinations_with_replacement, count
+from math import comb
 from random import Random
 from typing import Any
 
@@ -26,6 +27,9 @@ from .rational import (
     roots_in,
     written,
 )
+
+MAX_WORK = 300_000
+"""The most terms that the derivatives of all monomials may have: they are made and solved for in seconds."""
 
 Rows = dict[Powers, dict[int, Element]]
 
@@ -50,6 +54,7 @@ def conserved_quantities(flow: Flow, degree: int) -> tuple[Expr, ...]:
         freed = {weight: expression(each).xreplace(roots) for weight, each in flow.items()}
         named = {symbol: root for root, symbol in roots.items()}
         return tuple(found.xreplace(named) for found in conserved_quantities(freed, degree))
+    _require_few_monomials(len(flow), degree, sum(len(sp.Add.make_args(rate)) for rate in flow.values()))
     rates = _polynomials(flow)
     monomials = _monomials(len(rates), degree)
     # A generic rank can only drop at a point, so a kernel there has at least as many members as the generic one:
@@ -88,6 +93,17 @@ def _polynomials(flow: Flow) -> list[Element]:
     ground = field.get_ring()
     common = reduce(ground.lcm, (field.denom(c) for each in rates for c in each.values()), ground.one)
     return [(each * field(common)).set_ring(ring.clone(domain=ground)) for each in rates]
+
+
+def _require_few_monomials(size: int, degree: int, terms: int) -> None:
+    """ValueError where linear algebra would take minutes: each monomial is derived along the terms of its rates."""
+    monomials = comb(size + degree, degree) - 1
+    work = monomials * degree * (terms // max(size, 1) + 1)
+    if work > MAX_WORK:
+        raise ValueError(
+            f"{size} weights have {monomials} monomials up to degree {degree}, too many to look for conserved "
+            f"ones in seconds: take a lower degree, fewer heads or a smaller dimension"
+        )
 
 
 def _monomials(size: int, degree: int) -> list[Powers]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -12,11 +13,32 @@ from sympy.polys.orderings import lex
 from sympy.polys.rings import PolyRing
 
 from ...model import Parametrization, is_softmax, score_divisor_square
-from .expectations import Element, coefficients, collected, monomial_expectation, over_lengths, product, roots_of
+from .bounded import size
+from .expectations import (
+    Element,
+    coefficients,
+    collected,
+    monomial_expectation,
+    over_lengths,
+    product,
+    require_few_lengths,
+    roots_of,
+)
 from .problem import Expr, N, Prompt, SymbolicTask, average, is_variable, without_floats
 
 Block = Literal["full", "restricted"]
 SymbolArray = NDArray[Any]
+
+MAX_WEIGHTS = 1000
+"""The most weights that a model may have here: each is a symbol."""
+
+MAX_TERMS = 300
+"""The most terms that an output may have, multiplied out: its loss has up to half their square, made in seconds."""
+
+MAX_WORK = 250_000
+"""The most that F² D may be for F random features in D dimensions: F²/2 moments with D symbols take seconds."""
+
+_PRODUCTS = 4  # an entry of X Xᵀ has two terms, with a divisor: an output is counted a few times too long
 
 _DIVISORS = {"context": N, "tokens": N + 1, "none": sp.Integer(1)}
 
@@ -71,10 +93,13 @@ def output_loss(output: Expr, task: SymbolicTask, weights: Sequence[Expr]) -> Po
     -6*lambda_1**3*m + lambda_1 + lambda_1**5*m**2*(9*N + 96)/N
     """
     output = without_floats(output, "the terms of an output")
+    _require_terms(size(output).terms // _PRODUCTS)
+    require_few_lengths(task)
     here = [weight for weight in weights if weight in output.free_symbols]
     constants = {symbol for symbol in output.free_symbols if not is_variable(symbol)} - {*here}
     ring = PolyRing(here, coefficients(task, constants, roots_of(output)), lex)
     features = list(collected(output, task.dimension, ring).items())
+    _require_work(len(features), task.dimension)
     (target,) = collected(Prompt(task.dimension).label, task.dimension, ring)
     moment = monomial_expectation(task, ring.domain)
     loss = ring.one * moment(product(target, target))
@@ -112,7 +137,14 @@ def weight_symbols(model: Parametrization, dimension: int) -> dict[str, SymbolAr
     [[[key_1_1_1, key_1_1_2]]]
     """
     weights, seen = {}, set()
-    for name, shape in model.shapes(dimension).items():
+    shapes = {name: tuple(map(int, shape)) for name, shape in model.shapes(dimension).items()}
+    total = sum(map(prod, shapes.values()))
+    if total > MAX_WEIGHTS:
+        raise ValueError(
+            f"the model has {total} weights at D = {dimension}, and symbols are for at most {MAX_WEIGHTS}: "
+            f"take fewer heads or a smaller dimension"
+        )
+    for name, shape in shapes.items():
         weights[name] = np.empty(shape, dtype=object)
         for index in np.ndindex(*shape):
             symbol = sp.Symbol("_".join([name, *(str(i + 1) for i in index)]), real=True)
@@ -131,6 +163,7 @@ def model_output(model: Parametrization, dimension: int, block: Block = "full") 
     The query's own token (x_q, 0) is a column of X. ValueError for softmax, unknown blocks and wrong shapes.
     """
     a, B = effective_heads(model, dimension, block)
+    _require_terms(int(np.sum(_terms(a)[:, :, None, None] * _terms(B)[:, None, :, :])))
     products = token_products(divisor_of(model, dimension), dimension)
     query = np.array(Prompt(dimension).query, dtype=object)
     return sp.Add(*(a[h] @ products @ B[h] @ query for h in range(len(a))))
@@ -171,6 +204,28 @@ def require_block(block: str) -> None:
     """ValueError unless this is the name of a block."""
     if block not in get_args(Block):
         raise ValueError(f"block must be full or restricted, not {block!r}")
+
+
+def _terms(array: SymbolArray) -> NDArray[np.int64]:
+    """How many terms each entry has, multiplied out."""
+    counts = [size(sp.sympify(entry, strict=True)).terms if entry != 0 else 0 for entry in array.flat]
+    return np.array(counts, dtype=np.int64).reshape(array.shape)
+
+
+def _require_terms(count: int) -> None:
+    if count > MAX_TERMS:
+        raise ValueError(
+            f"the output has about {count} terms, and its exact loss is derived for at most {MAX_TERMS}: "
+            f'take a smaller dimension, fewer heads, a lower rank or block = "restricted"'
+        )
+
+
+def _require_work(features: int, dimension: int) -> None:
+    if features**2 * dimension > MAX_WORK:
+        raise ValueError(
+            f"the output has {features} random features in {dimension} dimensions, too many for an exact loss in "
+            f"seconds: take a dimension of at most 12"
+        )
 
 
 def divisor_of(model: object, dimension: int) -> Expr:

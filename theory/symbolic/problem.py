@@ -14,6 +14,9 @@ from ...task import Task
 Expr = Any
 """A SymPy expression: SymPy announces no types."""
 
+MAX_DIMENSION = 100
+"""The largest dimension in symbols: matrices of more entries are slow to make, and nothing is derived from them."""
+
 N = sp.Symbol("N", integer=True, positive=True)
 """The context length. Expectations are rational functions of it."""
 
@@ -85,8 +88,10 @@ def symbolic_task(
     """
     if teachers not in ("white", "diagonal", "general"):
         raise ValueError(f"teachers must be white, diagonal or general, not {teachers!r}")
-    if isinstance(dimension, bool) or not isinstance(dimension, int) or dimension < 1:
-        raise ValueError(f"dimension must be a whole number of at least 1, not {dimension!r}")
+    if isinstance(dimension, bool) or not isinstance(dimension, int) or not 1 <= dimension <= MAX_DIMENSION:
+        raise ValueError(
+            f"dimension must be a whole number from 1 to {MAX_DIMENSION} in symbols, not {dimension!r}"
+        )
     numbers = range(1, dimension + 1)
     Λ = sp.diag(*(_positive(f"lambda_{d}") for d in numbers))
     Ω = sp.eye(dimension)
