@@ -16,7 +16,8 @@ from .signs import is_nonnegative, is_nonzero, is_positive
 _POINTS = 150  # that are tried as they come
 _LINES = 24  # points from which one symbol after the other is solved for
 _HIGHEST_DEGREE = 40  # of a polynomial whose real roots are isolated
-_SAMPLES = 12  # along a line on which a sign may change
+_FAR = tuple(sp.Integer(sign * 10**power) for power in (1, 3) for sign in (1, -1))
+"""Numbers that are far from those that are tried as they come."""
 
 
 def is_met(condition: Condition, admitted: Admitted) -> bool:
@@ -98,7 +99,7 @@ def _on_lines(expression: Expr, starts: list[Point]) -> Iterator[tuple[Point, bo
             others = {other: number for other, number in start.items() if other != symbol}
             zeros, between = _special_numbers(expression.xreplace(others), symbol)
             yield from ((start | {symbol: number}, True) for number in zeros)
-            yield from ((start | {symbol: number}, False) for number in between)
+            yield from ((start | {symbol: number}, False) for number in (*between, *_FAR))
 
 
 def _special_numbers(expression: Expr, symbol: Expr) -> tuple[list[Expr], list[Expr]]:

@@ -21,6 +21,7 @@ from .tower import Element, Tower, Undecided
 __all__ = ["Undecided", "is_zero", "normal", "number_sign"]
 
 _HIGHEST_DEGREE = 64  # of P(X): beyond, its coefficients fill pages
+_MOST_TERMS = 1000  # of the numerator, times that degree: P(X) is made by determinants of that size
 _WITNESSES = 4  # points that are tried, of no special kind
 _PRIMES = (7, 3, 11, 5, 13, 2, 17, 19, 23, 29, 31, 37)
 
@@ -118,7 +119,8 @@ def _is_analytic(tower: Tower) -> bool:
 
 def _is_root_at_zero(tower: Tower, value: Element, point: dict[Expr, Expr]) -> bool:
     """Whether P(X), of which the numerator is a root, shows that it is zero near the point."""
-    if prod(tower.radicand(root)[1] for root in tower.unsure) > _HIGHEST_DEGREE:
+    degree = prod(tower.radicand(root)[1] for root in tower.unsure)
+    if degree > _HIGHEST_DEGREE or len(value.numer) * degree > _MOST_TERMS:
         return False
     X = sp.Dummy("X")
     P = X - value.numer.as_expr()

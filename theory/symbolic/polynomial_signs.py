@@ -7,6 +7,7 @@ in one symbol is decided by Sturm's theorem.
 
 from collections.abc import Iterable, Mapping
 from itertools import combinations
+from math import inf, prod
 from random import Random
 from typing import Literal, NamedTuple
 
@@ -26,9 +27,10 @@ class Sign(NamedTuple):
 
 
 _UNKNOWN = Sign(0, False)
-_MOST_SPLITS = 60  # enough for quartic forms in three symbols, in a fraction of a second
+_MOST_SPLITS = 24  # enough for quartic forms in three symbols, in a fraction of a second
 _MOST_TERMS, _HIGHEST_DEGREE = 60, 16  # of what is split: every split makes it longer
 _SAMPLES = 40  # points that are tried before anything is split
+_ROUNDING = 1e-9  # of the sum of sizes: far above what doubles lose
 
 
 def polynomial_sign(polynomial: Expr, kinds: Mapping[Expr, Kind], numbers: Mapping[Expr, Expr]) -> Sign:
@@ -147,26 +149,27 @@ class _Region:
 
     def _pairs(self, poly: Expr) -> list[tuple[Expr, Expr]]:
         """The symbols of the largest term that stands against most others."""
-        terms = [(powers, coefficient.xreplace(self.numbers).evalf(8)) for powers, coefficient in poly.terms()]
-        against = min if sum(bool(value > 0) for _, value in terms) * 2 >= len(terms) else max
+        terms = [(powers, _as_float(coefficient.xreplace(self.numbers))) for powers, coefficient in poly.terms()]
+        against = min if sum(value > 0 for _, value in terms) * 2 >= len(terms) else max
         powers, _ = against(terms, key=lambda term: term[1])
         held = [gen for gen, power in zip(poly.gens, powers, strict=True) if power]
         others = [gen for gen in poly.gens if gen not in held]
         return [*combinations(held, 2), *((one, other) for one in held for other in others)]
 
     def _changes(self, poly: Expr) -> bool:
-        """Whether the polynomial has both signs at some points: then there is nothing to prove."""
-        numbers = {symbol: sp.Float(number.evalf(20), 20) for symbol, number in self.numbers.items()}
-        expression = poly.as_expr().xreplace(numbers)
+        """Whether the polynomial has both signs at some points, as far as rounding shows."""
+        terms = [(powers, _as_float(coefficient.xreplace(self.numbers))) for powers, coefficient in poly.terms()]
         draw = Random(0)
         sides = set()
         for _ in range(_SAMPLES):
-            point = {gen: self._sample(gen, draw) for gen in poly.gens}
-            sides.add(sp.sign(expression.xreplace(point).evalf(20)))
-        return {sp.Integer(1), sp.Integer(-1)} <= sides
+            point = [self._sample(gen, draw) for gen in poly.gens]
+            values = [number * prod(map(pow, point, powers)) for powers, number in terms]
+            total, size = sum(values), sum(map(abs, values))
+            sides.add((total > _ROUNDING * size) - (total < -_ROUNDING * size))
+        return {1, -1} <= sides
 
-    def _sample(self, symbol: Expr, draw: Random) -> Expr:
-        size = sp.Rational(draw.randint(1, 64), draw.choice((1, 8, 64)))
+    def _sample(self, symbol: Expr, draw: Random) -> float:
+        size = draw.randint(1, 64) / draw.choice((1, 8, 64))
         return -size if self.kinds[symbol] == "real" and draw.random() < 0.5 else size
 
     def _may_split(self) -> bool:
@@ -187,6 +190,14 @@ def _both(signs: Iterable[Sign]) -> Sign:
         sides.add(sign.side)
         strict = strict and sign.strict
     return Sign(sides.pop(), strict) if len(sides) == 1 else _UNKNOWN
+
+
+def _as_float(number: Expr) -> float:
+    """Infinite where it is too large."""
+    try:
+        return float(number)
+    except OverflowError:
+        return inf
 
 
 def _number_sign(number: Expr) -> Sign:

@@ -50,9 +50,10 @@ def is_nonzero(expression: Expr) -> bool:
         return True
     lowered = _Lowered(inside=False)
     factors = lowered.factors(expression)
-    return factors is not None and all(
-        lowered.sign(factor).strict or integer_roots(factor, lowered.whole) == [] for factor, _ in factors
-    )
+    if factors is None:
+        return False
+    others = [factor for factor, _ in factors if integer_roots(factor, lowered.whole) != []]
+    return len(others) < len(factors) and all(lowered.sign(factor).strict for factor in others)
 
 
 def roots_in(expression: Expr) -> list[Expr]:

@@ -30,6 +30,7 @@ Element = Any
 """A rational function, an element of a SymPy field, or a polynomial of its ring."""
 
 _EXPONENTIALS = (sp.exp, type(sp.E))
+_MOST_TERMS = 300  # of a polynomial that is factored: more take minutes
 _TRIAL_DIVISORS = 2**15  # beyond, a whole number of 256 bits takes minutes: it is not factored further
 
 
@@ -304,6 +305,10 @@ def _product(values: Iterable[Element], field: Any) -> Element:
 def _factors(value: Element) -> Iterator[tuple[Expr, int]]:
     """The irreducible factors of a fraction, primes and −1 among them, with their multiplicities."""
     for polynomial, sign in ((value.numer, 1), (value.denom, -1)):
+        if len(polynomial) > _MOST_TERMS:
+            raise Undecided(
+                f"what stands under a root or a logarithm has {len(polynomial)} terms: it is not factored"
+            )
         content, factors = (polynomial.LC, []) if polynomial.is_ground else polynomial.factor_list()
         for number, multiplicity in _divisors(int(content)):
             yield sp.Integer(number), sign * multiplicity
