@@ -139,6 +139,49 @@ def test_terms_that_are_defined_everywhere_do_no_harm(name):
         assert finding(with_term(name, term)).level == "proved", term
 
 
+NEAR = {
+    "0/(sqrt(lambda_1 + 1) - lambda_1)": "undefined near lambda_1 = 1.61803",
+    "0/(log(lambda_1) - 3)": "undefined near lambda_1 = 20.0855",
+    "0/(exp(lambda_1) - 2 - lambda_1)": "undefined near lambda_1 = 1.14619",
+    "0/(N*lambda_1 - sqrt(2))": "undefined near N = 1, lambda_1 = 1.41421",
+}
+
+
+@pytest.mark.parametrize("term", NEAR)
+def test_a_change_of_sign_shows_where_something_vanishes(term):
+    assert str(finding(with_term("loss", term))).startswith(NEAR[term])
+
+
+EXACT = {
+    f"sqrt({V}^2) - {V}": "refuted",
+    f"sqrt({V}^4) - {V}^2": "proved",
+    f"{V}^(1/2)*{V}^(1/2) - {V}": "undefined",
+    f"{V}^(1/3)*{V}^(2/3) - {V}": "proved",
+    f"{V}^(1/3)*{V}^(2/3)*{V}^(-1) - 1": "undefined",
+    f"log({V}^2) - 2*log({V})": "undefined",
+    "(sqrt(5) + 2)^(1/3) - (1 + sqrt(5))/2": "proved",
+    "(2 - sqrt(5))^(1/3) - (1 - sqrt(5))/2": "proved",
+    "(2 - sqrt(5))^(1/3) - (sqrt(5) - 1)/2": "refuted",
+    "sqrt(N^2 - 2*N + 1) - N + 1": "proved",
+    "sqrt(3 + 2*sqrt(2)) - 1 - sqrt(2)": "proved",
+    "log(4) - 2*log(2)": "proved",
+    "log(4*lambda_1) - 2*log(2) - log(lambda_1)": "proved",
+    "(lambda_1 + pi)^2 - lambda_1^2 - 2*pi*lambda_1 - pi^2": "proved",
+    "sqrt(pi^2) - 3": "refuted",
+    "tanh(lambda_1) - sinh(lambda_1)/cosh(lambda_1)": "proved",
+    "atan(lambda_1) + atan(1/lambda_1) - pi/2": "undecided",
+    "cbrt((1 - lambda_1)^3) - 1 + lambda_1": "proved",
+    "sqrt((1 - lambda_1)^2) - 1 + lambda_1": "refuted",
+    "10^(-64)": "refuted",
+}
+"""What is added to a true loss, and what the sum is found to be."""
+
+
+@pytest.mark.parametrize("term", EXACT)
+def test_exact_algebra_decides(term):
+    assert finding(with_term("loss", term)).level == EXACT[term]
+
+
 @pytest.mark.parametrize("name", GOOD)
 def test_weights_and_amplitudes_may_be_zero(name):
     amplitude = "a" if "amplitudes" in GOOD[name] else V

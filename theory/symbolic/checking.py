@@ -32,14 +32,18 @@ class Counterexample:
 
 @dataclass(frozen=True, eq=False)
 class Undefined:
-    """A point {symbol: number} that is admitted, where a part of the statement has no finite real value."""
+    """A point {symbol: number} that is admitted, where a part of the statement has no finite real value.
+
+    A number in decimals is near such a point: something changes its sign there.
+    """
 
     condition: Condition
     point: Point
 
     def __str__(self) -> str:
         """The point and what happens there, on one line."""
-        return f"{_at(self.point, ' at ')}: {self.condition}".removeprefix(" ")
+        where = " near " if any(number.is_Float for number in self.point.values()) else " at "
+        return f"{_at(self.point, where)}: {self.condition}".removeprefix(" ")
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ import sympy as sp
 from .admitted import Admitted, Point
 from .counterexample import graded, numbers_of
 from .domain import Condition
+from .enclosures import certain_sign
 from .exact import number_sign
 from .problem import Expr
 from .signs import is_nonnegative, is_nonzero, is_positive
@@ -16,6 +17,13 @@ from .signs import is_nonnegative, is_nonzero, is_positive
 _POINTS = 150  # that are tried as they come
 _LINES = 24  # points from which one symbol after the other is solved for
 _HIGHEST_DEGREE = 40  # of a polynomial whose real roots are isolated
+_SPREAD = tuple(
+    sp.Rational(number, 100) for number in (1, 10, 33, 50, 75, 100, 150, 200, 300, 500, 1000, 3000, 10000)
+)
+"""Numbers between which a sign may change."""
+
+_HALVINGS = 40  # from an interval of 70 to ten digits
+
 _FAR = tuple(sp.Integer(sign * 10**power) for power in (1, 3) for sign in (1, -1))
 """Numbers that are far from those that are tried as they come."""
 
@@ -64,7 +72,7 @@ def broken_at(condition: Condition, admitted: Admitted) -> Point | None:
         broken = is_zero and condition.kind != "nonnegative"
         if admitted.admits(point) and _in_range(point) and (broken or _breaks(condition, point)):
             return point
-    return None
+    return _sign_change(condition.expression, tried[:_LINES], admitted) if condition.kind == "nonzero" else None
 
 
 def _breaks(condition: Condition, point: Point) -> bool:
@@ -100,6 +108,33 @@ def _on_lines(expression: Expr, starts: list[Point]) -> Iterator[tuple[Point, bo
             zeros, between = _special_numbers(expression.xreplace(others), symbol)
             yield from ((start | {symbol: number}, True) for number in zeros)
             yield from ((start | {symbol: number}, False) for number in (*between, *_FAR))
+
+
+def _sign_change(expression: Expr, starts: list[Point], admitted: Admitted) -> Point | None:
+    """A point near which the expression changes its sign along one symbol, with that number in decimals.
+
+    Either it is zero there or a part of it is infinite.
+    """
+    for start in starts:
+        for symbol in (each for each in start if not each.is_integer):
+            line = expression.xreplace({other: number for other, number in start.items() if other != symbol})
+            numbers = sorted(_SPREAD if symbol.is_nonnegative else (*_SPREAD, *(-number for number in _SPREAD)))
+            sides = [certain_sign(line.xreplace({symbol: number})) for number in numbers]
+            for (low, one), (high, other) in pairwise(zip(numbers, sides, strict=True)):
+                if one and other and one != other:
+                    point = start | {symbol: _bisected(line, symbol, low, high)}
+                    if admitted.admits(point):
+                        return point
+    return None
+
+
+def _bisected(line: Expr, symbol: Expr, low: Expr, high: Expr) -> Expr:
+    """Where the sign changes between two numbers, to six digits."""
+    side = certain_sign(line.xreplace({symbol: low}))
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if certain_sign(line.xreplace({symbol: middle})) == side else (low, middle)
+    return sp.Float(low, 6)
 
 
 def _special_numbers(expression: Expr, symbol: Expr) -> tuple[list[Expr], list[Expr]]:
