@@ -144,7 +144,7 @@ RESULTS: dict[str, tuple[Result, ...]] = {
         ),
         Result(
             "Non-greedy visits, and any Λ and Ω (beyond the paper)",
-            ("ladders.visits", "ladders.order", "ladders.idle_heads"),
+            ("ladders.visits", "ladders.order", "ladders.idle_heads", "amplitudes.staircase"),
         ),
         Result(
             "Conservation laws",

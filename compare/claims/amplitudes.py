@@ -11,6 +11,7 @@ from ...task import Task
 from ...theory import TimeCourse, time_course
 from ..claim import Claim, Lab
 from ..variants import LONGER_CONTEXT, unlimited, with_context
+from .followed import LATER, NEXT_HEAD, Path, observed_paths, small_weights, stated_paths, with_equal_heads
 from .judging import same
 
 FloatArray = NDArray[np.float64]
@@ -36,6 +37,10 @@ TURNED = Task(
     noise_variance=0.1,
     context_length=7,
 )
+OBLIQUE = Task([0.6, 0.5, 1.4], teacher_covariance=TURN * ω @ TURN.T, context_length=7)
+AXES = np.eye(3)[:, [2, 0, 1]]
+"""Λ and Ω do not commute: what is read is read on the eigenvectors of Λ, by decreasing λ."""
+
 WHITE = Task([0.7, 0.7, 0.7], context_length=5)
 EQUAL_DRIVES = Task([2.0, 1.0], teacher_covariance=np.diag([1.0, 4.0]), context_length=7)
 """λ²ω is the same on both directions, what they saturate at is not: not to be taken for white."""
@@ -118,11 +123,10 @@ def _mode_case(task: Task, basis: FloatArray, s: float, u: float) -> _Case:
 
 
 def _oblique_case() -> _Case:
-    """The growing mode where Λ and Ω do not commute: amplitudes are read on the eigenvectors of Λ."""
-    task = Task([0.6, 0.5, 1.4], teacher_covariance=TURN * ω @ TURN.T, context_length=7)
-    grown = task.covariance @ task.teacher_covariance @ task.covariance
+    """The growing mode where Λ and Ω do not commute."""
+    grown = OBLIQUE.covariance @ OBLIQUE.teacher_covariance @ OBLIQUE.covariance
     weights = _merged_weights(0.2, 0.2 * grown / np.linalg.norm(grown))
-    return _Case(task, Merged(heads=2), weights, weights, np.eye(3)[:, [2, 0, 1]])
+    return _Case(OBLIQUE, Merged(heads=2), weights, weights, AXES)
 
 
 def _separate_cases() -> list[_Case]:
@@ -190,6 +194,16 @@ def _separate_courses(lab: Lab, control: str) -> list[FloatArray]:
     return _courses(_separate_cases(), control)
 
 
+def _paths() -> list[Path]:
+    """Equal heads among others, Λ and Ω that do not commute, and rank two."""
+    one, five, two = Separate(heads=3), Separate(heads=5), Separate(heads=2, rank=2)
+    return [
+        Path(TURNED, five, with_equal_heads(small_weights(five, TURNED, 3e-3)), TURN),
+        Path(OBLIQUE, one, small_weights(one, OBLIQUE, 2e-3), AXES, numbered=False),
+        Path(TURNED, two, small_weights(two, TURNED, 2e-3), TURN),
+    ]
+
+
 CLAIMS = (
     Claim(
         id="amplitudes.merged",
@@ -217,6 +231,19 @@ CLAIMS = (
         judge=same(1e-9, axes=("time and direction", "amplitude or coefficient")),
         controls=(LONGER_CONTEXT, BACKWARDS, UNSIGNED),
         hypotheses=("balanced heads, each along one to R directions",),
+        tier="fast",
+    ),
+    Claim(
+        id="amplitudes.staircase",
+        title="From small weights loss, map, amplitudes and who holds what are those of the flow of all heads",
+        source="goes beyond Zhang et al. 2025, from saddle to saddle",
+        statement=r"L,\ e_d^\top M e_d,\ \kappa_d^2 = \textstyle\sum_{h,r} |e_d^\top k_{hr}\, q_{hr}^\top e_d|",
+        observable="weights by the flow of all of them: a turned basis, equal heads, not commuting, rank two",
+        limit="initial scale → 0, within 1e-4",
+        measure=lambda lab: observed_paths(_paths()),
+        predict=lambda lab, control: stated_paths(_paths(), control),
+        judge=same(1e-4, axes=("time and direction", "loss, coefficient, amplitude or head")),
+        controls=(LONGER_CONTEXT, LATER, NEXT_HEAD),
         tier="fast",
     ),
 )
