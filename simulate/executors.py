@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
 from logging import CRITICAL, getLogger
@@ -48,9 +48,10 @@ def local_pool(workers: int | None = None) -> Iterator[Executor]:
     with listening, held:
         with _interrupts_held():  # Python starts a process of its own here, which cleans up after the others
             pool = ProcessPoolExecutor(count, context, _serve, (listening,))
-        with _interrupts_held(), single_threaded_children():
-            started = [pool.submit(os.getpid) for _ in range(count)]
+        started: list[Future[int]] = []
         try:
+            with _interrupts_held(), single_threaded_children():
+                started += [pool.submit(os.getpid) for _ in range(count)]
             yield pool
         except BrokenExecutor:
             if all(future.exception() for future in started):
@@ -80,8 +81,19 @@ def _leave_with(listening: Connection) -> None:
 def _interrupts_held() -> Iterator[None]:
     """Ctrl-C and the end of the terminal wait: processes started here never see them, not even at their beginning.
 
-    Both reach every process of a terminal, and the first process decides what they mean.
+    Both reach every process of a terminal, and the first process decides what they mean: after the start, since a
+    process that is not told what to do complains. Another thread of it may be the one that gets them meanwhile.
     """
+    came: list[int] = []
+    with _masked(), _noted(came):
+        yield
+    for number in came:
+        signal.raise_signal(number)
+
+
+@contextmanager
+def _masked() -> Iterator[None]:
+    """Ctrl-C and the end of the terminal are blocked in this thread and in processes that it starts."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -90,6 +102,21 @@ def _interrupts_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _noted(came: list[int]) -> Iterator[None]:
+    """Signals that Python would handle are put on a list; only the main thread may say so, as it handles them."""
+    names = ("SIGINT", "SIGTERM", "SIGHUP") if threading.current_thread() is threading.main_thread() else ()
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers if callable(signal.getsignal(number))}
+    for number in before:
+        signal.signal(number, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
