@@ -131,7 +131,12 @@ RESULTS: dict[str, tuple[Result, ...]] = {
             "Exit times from random weights (beyond the paper)",
             (
                 *("solutions.idle", "separate.first_escape", "separate.exit_times", "onsets.past_the_middle"),
-                *("separate.published_steps", "refuted.idle_heads"),
+                *(
+                    "separate.published_steps",
+                    "refuted.idle_heads",
+                    "random_staircases.kinds",
+                    "random_staircases.more",
+                ),
             ),
             ("separate_staircase",),
         ),
@@ -139,7 +144,7 @@ RESULTS: dict[str, tuple[Result, ...]] = {
             "Drops as instantaneous steps, an approximation (beyond the paper)",
             (
                 *("instantaneous_drops.first_exit", "instantaneous_drops.later_exits", "instantaneous_drops.kicks"),
-                "instantaneous_drops.indicator",
+                *("instantaneous_drops.indicator", "instantaneous_drops.fixed_scale"),
             ),
         ),
         Result(

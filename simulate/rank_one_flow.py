@@ -42,6 +42,10 @@ class Passages:
     queries: FloatArray
     loss: float
 
+    def maps(self) -> FloatArray:
+        """v_h k_h q_hᵀ of each head at rest, (n+1, H, D, D)."""
+        return np.asarray(self.values[..., None, None] * self.keys[..., :, None] * self.queries[..., None, :])
+
 
 def passages(
     model: Separate, source: Statistics, start: Weights, levels: FloatArray, until: float, rtol: float = 1e-12

@@ -19,7 +19,6 @@ _RELATIVE_TOLERANCE = 1e-12  # of each integration: what is left is far below th
 _NEVER = 2000.0  # in units of 1/(size · drive) of the slowest head: one that waits longer has nothing that grows
 LARGEST_EXPONENT = 300.0
 """Largest exponent of a head that drifts for ever: its growth stays representable."""
-_OVERSHOOT = 1e3  # in units of m^{1/3}: a head that is to be followed beyond its own divergence stops here
 _DECAYED = 30.0  # time constants after which what the escaped head holds of other directions is e^{−30} of it
 _LONGEST_DROP = 300.0  # in units of 1/(b_d m_d^{1/3}): gains closer than this rotate slowly, and then χ is large
 _HALF_WAY = 1 - np.sqrt(0.5)  # M_dd/m_d where the loss, (1 − M_dd/m_d)² of the gain, is half way down
@@ -78,8 +77,8 @@ def first_escape(heads: AlignedHeads, drives: Drives) -> tuple[int, AlignedHeads
 
 
 def advanced(heads: AlignedHeads, drives: Drives, duration: float) -> AlignedHeads:
-    """Idle heads after a `duration` under constant drives."""
-    return _idle_flow(heads, drives.b, max(duration, 0.0), _OVERSHOOT * drives.limit)[1]
+    """Idle heads after a `duration` under constant drives, or when the first is as large as the head that drops."""
+    return _idle_flow(heads, drives.b, max(duration, 0.0), drives.limit)[1]
 
 
 def _idle_flow(heads: AlignedHeads, b: FloatArray, duration: float, largest: float) -> tuple[float, AlignedHeads]:

@@ -34,6 +34,7 @@ SECTIONS = (
     "solutions",
     "onsets",
     "instantaneous_drops",
+    "random_staircases",
     "limits",
     "proofs",
     "identities",

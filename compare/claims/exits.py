@@ -12,6 +12,7 @@ from ...simulate.rank_one_flow import Passages, passages
 from ...task import Task
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.intp]
 
 
 def exact_source(task: Task, model: Separate) -> Statistics:
@@ -23,13 +24,18 @@ def exact_source(task: Task, model: Separate) -> Statistics:
     >>> exact_source(Task([1.0], context_length=10), Separate(heads=1)).c
     1.0
     """
+    c, A, B = _moments(task)
+    return from_moments(c, A, B, task.covariance, model, task.context_lengths)
+
+
+def _moments(task: Task) -> tuple[float, FloatArray, FloatArray]:
+    """c, A and B."""
     (N,) = task.context_lengths
     Λ, Ω = task.covariance, task.teacher_covariance
     c = float(np.trace(Ω @ Λ)) + task.noise_variance
     B = Λ @ Ω @ Λ
     squares = c * Λ + 2 * B
-    A = (1 - 1 / N) * B + squares / N
-    return from_moments(c, A, B, Λ, model, task.context_lengths)
+    return c, np.asarray((1 - 1 / N) * B + squares / N), np.asarray(B)
 
 
 def middles(task: Task, model: Separate) -> FloatArray:
@@ -38,12 +44,33 @@ def middles(task: Task, model: Separate) -> FloatArray:
     >>> middles(Task([1.0], context_length=8), Separate(heads=1))
     array([0.6])
     """
-    source = exact_source(task, model)
-    D = task.dimension
-    A, Λ, B = source.S[::D, ::D] / task.covariance[0, 0], task.covariance, source.b.reshape(D, D)
-    whitened = np.linalg.solve(np.linalg.cholesky(A), np.linalg.solve(np.linalg.cholesky(Λ), B.T).T)
-    gains = np.linalg.svd(whitened, compute_uv=False) ** 2
-    return np.asarray(source.c - np.cumsum(gains) + gains / 2)
+    gains = _whitened(task)[1] ** 2
+    return np.asarray(exact_source(task, model).c - np.cumsum(gains) + gains / 2)
+
+
+def whitened_shares(task: Task, maps: FloatArray, tie: float) -> tuple[FloatArray, IntArray]:
+    """How many directions of each gain the maps (K, D, D) hold, (K, groups), and each group's first direction.
+
+    Gains within a relative `tie` of the next larger one count as equal; directions are numbered from 1.
+
+    >>> task = Task([1.0, 1.0], context_length=10)
+    >>> whitened_shares(task, np.diag([1.0, 0.0])[None] / 1.3, 0.01)
+    (array([[1.]]), array([1]))
+    """
+    A, Λ = _moments(task)[1], task.covariance
+    left, sizes, right = _whitened(task)
+    whitened = np.linalg.cholesky(A).T @ maps @ np.linalg.cholesky(Λ)
+    shares = np.einsum("id,kij,dj->kd", left, whitened, right, optimize=True) / sizes
+    gains = sizes**2
+    first = np.flatnonzero(np.append(True, gains[1:] < (1 - tie) * gains[:-1]))
+    return np.add.reduceat(shares, first, axis=1), first + 1
+
+
+def _whitened(task: Task) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Singular values and vectors of A^{-1/2} B Λ^{-1/2}, roots by Cholesky's factors."""
+    _, A, B = _moments(task)
+    roots = np.linalg.cholesky(A), np.linalg.cholesky(task.covariance)
+    return np.linalg.svd(np.linalg.solve(roots[0], np.linalg.solve(roots[1], B.T).T))
 
 
 def observed_passages(task: Task, model: Separate, start: Weights, until: float) -> Passages:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ...model import Separate, Weights
 from ...task import Task
-from ...theory import population
+from ...theory import population, staircase
 from ...theory.instantaneous_drops import InstantaneousDrops, exits_of_instantaneous_drops
 from ..claim import THEORY, Claim, Lab
 from ..evidence import Evidence, Fit
@@ -233,10 +233,48 @@ def _all_within(predicted: list[FloatArray], observed: list[FloatArray]) -> Evid
     return Evidence(agrees, shown, f"none of {FEWEST} or more", residual=float(np.max(errors)))
 
 
-RIGHT_BELOW, WITHIN = 0.01, 1e-3
+def _exits_at_five_thousandths(lab: Lab) -> list[FloatArray]:
+    """Exit times of the flow of all heads, inf for one that is not made in time."""
+    return [observed_passages(*_near_tie(seed)).times for seed in lab.seeds(NEAR_TIES)]
+
+
+def _near_tie(seed: int) -> Sample:
+    """λ = (0.5, 0.49, 0.1) and five heads with normal entries of standard deviation 0.005."""
+    generator, scale = np.random.default_rng(seed), 5e-3
+    task, model = Task([0.5, 0.49, 0.1], context_length=20), Separate(heads=5)
+    weights = {name: scale * generator.standard_normal(shape) for name, shape in model.shapes(3).items()}
+    return Sample(task, model, weights, PATIENCE / scale)
+
+
+def _stated_at_five_thousandths(lab: Lab, control: str) -> list[FloatArray]:
+    stated = []
+    for seed in lab.seeds(NEAR_TIES):
+        task, model, weights, until = _near_tie(seed)
+        exits = np.full(task.dimension, np.inf)
+        if control == FOLLOWED:
+            exits[:] = staircase(task, model, weights, verify=False).exit_times
+        else:
+            steps = exits_of_instantaneous_drops(task, model, weights).exit_times
+            exits[: len(steps)] = steps
+        stated.append(np.where(exits < until, exits, np.inf))
+    return stated
+
+
+def _the_same_exits(predicted: list[FloatArray], observed: list[FloatArray]) -> Evidence:
+    """The same exits are made, each within 1e-3."""
+    said, made = np.concatenate(predicted), np.concatenate(observed)
+    both = np.isfinite(said) & np.isfinite(made)
+    errors = np.abs(said[both] / made[both] - 1)
+    wrong = int(np.sum(errors > WITHIN) + np.sum(np.isfinite(said) != np.isfinite(made)))
+    shown = f"{wrong} of {len(said)} exits wrong by more than {WITHIN:g}, the worst by {np.max(errors):.1e}"
+    return Evidence(wrong == 0, shown, "none", residual=float(np.max(errors)))
+
+
+RIGHT_BELOW, WITHIN, NEAR_TIES = 0.01, 1e-3, 4
 SAMPLES, FEWEST, PATIENCE = 30, 5, 30.0
 """Random tasks; the fewest of their exits that must be below; how long each is followed, in units of 1/scale."""
 ALWAYS = "whatever χ is"
+FOLLOWED = "all heads followed through each drop"
 
 
 CLAIMS = (
@@ -288,5 +326,19 @@ CLAIMS = (
         predict=_bounded_exits,
         judge=_all_within,
         controls=(ALWAYS,),
+    ),
+    Claim(
+        id="instantaneous_drops.fixed_scale",
+        title="With drops as instantaneous steps exits are within 1e-3 at scale 0.005",
+        source=SOURCE,
+        statement=r"s = 0.005 \Rightarrow |t^{\mathrm{step}}_m/t_m - 1| < 10^{-3}",
+        observable="exits of the flow of all heads, λ = (0.5, 0.49, 0.1), five heads, N = 20, four starts",
+        limit="none",
+        measure=_exits_at_five_thousandths,
+        predict=_stated_at_five_thousandths,
+        judge=_the_same_exits,
+        expected_level="refuted",
+        corrected=(FOLLOWED,),
+        hypotheses=("two directions have nearly equal λ",),
     ),
 )
