@@ -121,7 +121,7 @@ def test_a_random_start_is_what_its_kind_says(kind):
             "zero head": not (np.any(values[0]) or np.any(keys[0]) or np.any(queries[0])),
             "stuck value": values[0, -1] == 0.1 and not (np.any(keys[0]) or np.any(queries[0])),
             "stuck key": np.any(keys[0]) and not (np.any(values[0]) or np.any(queries[0])),
-            "mirror pair": np.array_equal(values[1], -values[0]) and np.array_equal(queries[1], -queries[0]),
+            "mirror pair": np.array_equal(values[1:2], -values[:1]) and np.array_equal(queries[1:2], -queries[:1]),
             "lacks a direction": keys[0, 0, 0] == queries[0, 0, 0] == 0,
         }
         assert facts.get(kind, True)

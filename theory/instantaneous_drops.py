@@ -91,7 +91,7 @@ def exits_of_instantaneous_drops(
     >>> weights = {name: 1e-3 * generator.standard_normal(shape) for name, shape in model.shapes(2).items()}
     >>> drops = exits_of_instantaneous_drops(task, model, weights)
     >>> drops.directions, drops.exit_times.round(2), drops.indicator.round(4)
-    ((1, 2), array([ 251.6 , 1009.66]), array([0.0048, 0.0048]))
+    ((1, 2), array([ 251.6 , 1009.66]), array([0.0048, 0.0118]))
     """
     if not isinstance(model, Separate) or model.rank != 1:
         raise ValueError(f"drops are instantaneous for Separate heads of rank one, not {model!r}: see time_course")

@@ -127,7 +127,7 @@ def random_start(kind: str, seed: int) -> Start:
     """A start of one of the KINDS: two to four directions, up to six heads, scale 1e-3 to 1e-2.
 
     >>> random_start("zero head", 0).weights["value"][0]
-    array([0., 0., 0., 0., 0.])
+    array([0., 0., 0., 0.])
     """
     generator = np.random.default_rng([seed, list(KINDS).index(kind)])
     task = _random_task(kind, generator)
