@@ -19,6 +19,8 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
 
 
+_LOST = 1e-5  # relative error, from squares that are conserved, that a flow may have at most
+
 AUTOMATIC = "automatic"
 """The method that begins explicitly and goes on implicitly where the problem is stiff."""
 
@@ -59,8 +61,10 @@ def flow(
     jacobian = None if field is None else field.jacobian
     states = np.tile(_flat(begin), (len(times), 1))
     if np.any(times > 0):
-        with one_thread():
+        with one_thread(), np.errstate(over="ignore", invalid="ignore"):
+            _refuse_overflow(evaluate(begin)[0], velocity(states[0, moving]))
             states[:, moving] = _integrate(velocity, jacobian, states[0, moving], times, (rtol, method))
+        _refuse_fall(np.max(np.abs(states), axis=1), rtol)
     weights = _named(states, begin)
     loss, norm = np.empty(len(times)), np.empty(len(times))
     for index in range(len(times)):
@@ -69,6 +73,27 @@ def flow(
     settings = {"model": model_name(model), "source": source.digest, "rtol": rtol, "method": method}
     settings["versions"] = versions()
     return Trajectory(times, loss, norm, times, weights, None, settings)
+
+
+def _refuse_overflow(loss: float, velocity: FloatArray) -> None:
+    """ValueError if there is no finite loss or velocity to begin with."""
+    if not np.isfinite(loss) or not np.all(np.isfinite(velocity)):
+        raise ValueError("the loss or its gradient is no finite number at the start: choose smaller weights")
+
+
+def _refuse_fall(sizes: FloatArray, rtol: float) -> None:
+    """ArithmeticError if the largest weight (T,) is no number, or fell so far that its errors decide what is left.
+
+    The flow conserves differences of squares, whose error is that of the largest squares that there were.
+    """
+    if not np.all(np.isfinite(sizes)):
+        raise ArithmeticError("the gradient flow could not be integrated: its weights are no finite numbers")
+    ratio = float(sizes[0] / sizes[-1]) if sizes[-1] else 0.0
+    if rtol * ratio**2 > _LOST:
+        raise ArithmeticError(
+            f"weights fell from {sizes[0]:.3g} to {sizes[-1]:.3g}, and rounding of the squares that the flow "
+            "conserves decides what is left: start from smaller ones"
+        )
 
 
 def _velocity(evaluate: Objective, begin: Weights, moving: IntArray) -> Velocity:

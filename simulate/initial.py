@@ -151,7 +151,7 @@ def _aligned(model: Parametrization, task: Task, scale: FloatArray) -> Weights:
     if isinstance(model, Merged):
         u = np.broadcast_to(scale, (task.dimension,))
         weights["key_query"][0, :-1, :-1] = (task.eigenvectors * u) @ task.eigenvectors.T
-        weights["value"][0, -1] = np.linalg.norm(u)
+        weights["value"][0, -1] = _lengths(u[None])[0]
         return weights
     heads, rank = weights["key"].shape[:2]
     room = heads * rank
@@ -161,5 +161,12 @@ def _aligned(model: Parametrization, task: Task, scale: FloatArray) -> Weights:
     for d, amplitude in enumerate(κ[:room]):
         for name in ("key", "query"):
             weights[name][d // rank, d % rank, :-1] = amplitude * task.eigenvectors[:, d]
-    weights["value"][:, -1] = np.sqrt(np.sum(weights["key"] ** 2, axis=(1, 2)))
+    weights["value"][:, -1] = _lengths(weights["key"].reshape(heads, -1))
     return weights
+
+
+def _lengths(rows: FloatArray) -> FloatArray:
+    """Euclidean length of each row, in units of a power of two, so that no square leaves the range of numbers."""
+    largest = float(np.max(np.abs(rows)))
+    unit = float(np.exp2(np.floor(np.log2(largest))))
+    return np.asarray(unit * np.sqrt(np.sum((rows / unit) ** 2, axis=1)))

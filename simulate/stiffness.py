@@ -89,7 +89,9 @@ def _is_stiff(velocity: Velocity, solver: Any, end: float, known: bool) -> bool:
 def _fastest_rate(velocity: Velocity, y: FloatArray) -> float:
     """The largest eigenvalue of the Jacobian, in size, by its powers on a random direction."""
     direction = np.random.default_rng(0).standard_normal(y.shape)
-    shift, still, rate = _SHIFT * float(np.linalg.norm(y)), velocity(y), 0.0
+    shift, still, rate = _SHIFT * float(np.max(np.abs(y))), velocity(y), 0.0
+    if shift == 0.0:
+        return 0.0
     for _ in range(_POWERS):
         direction /= np.linalg.norm(direction)
         direction = (velocity(y + shift * direction) - still) / shift

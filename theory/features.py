@@ -125,6 +125,8 @@ def feature_moments(
         _refuse_random_labels(task)
     D = task.dimension
     _refuse_size(D, limit_gib)
+    if np.min(np.diag(task.covariance)) < np.cbrt(np.finfo(np.float64).tiny):
+        raise ValueError("the moments of this task vanish as numbers: rescale Λ, for instance by trace=1")
     i, j = np.triu_indices(D + 1)
     with np.errstate(over="ignore", invalid="ignore"):
         query, means = _query(task.covariance), _means(_sequences(task, random_labels))

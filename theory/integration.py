@@ -40,21 +40,28 @@ def flow_times(values: ArrayLike) -> FloatArray:
     return times
 
 
-def integrate(rate: Field, start: FloatArray, flow_time: FloatArray, jacobian: Field | None = None) -> FloatArray:
+def integrate(
+    rate: Field, start: FloatArray, flow_time: FloatArray, jacobian: Field | None = None, least: float = np.inf
+) -> FloatArray:
     """The solution of dx/dt = rate(x) from `start` (n,) at each flow time (T,): (T, n).
 
     `jacobian` is ∂rate/∂x (n, n), for slow directions that go on after fast ones have come to rest: without it
     such a time costs ever more steps. Accurate to about 1e-11 relative, for entries far above 1e-14 of the
-    smallest nonzero entry of `start`. ArithmeticError if the solver gives up.
+    smallest nonzero entry of `start`, or of `least`, the size that entries shrink to. ArithmeticError if the solver
+    gives up.
     """
     times, place = np.unique(np.append(0.0, flow_time), return_inverse=True)
     if len(times) == 1 or not np.any(start):
         return np.tile(start, (len(flow_time), 1))
-    floor = 1e-14 * float(np.min(np.abs(start[start != 0])))
+    floor = 1e-14 * min(least, float(np.min(np.abs(start[start != 0]))))
     if jacobian is None or len(start) > _DENSE:
         values = _explicit(rate, start, times, floor)
     else:
         values = _implicit(rate, jacobian, start, times, floor)
+    if not np.all(np.isfinite(values)):
+        raise ArithmeticError(
+            "the reduced equations could not be integrated: rescale the task, or its initial weights"
+        )
     return values[place[1:]]
 
 

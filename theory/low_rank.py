@@ -15,6 +15,9 @@ from .integration import conserving, flow_times, integrate
 
 FloatArray = NDArray[np.float64]
 
+_SMALLEST, _LARGEST = 1e-100, 1e3
+"""Amplitudes, in units of those at rest, that can be followed to the last digit."""
+
 
 def low_rank_amplitudes(
     flow_time: ArrayLike, v0: float, kappa0: ArrayLike, b: ArrayLike, saturation: ArrayLike
@@ -48,4 +51,21 @@ def low_rank_amplitudes(
         return entries
 
     begin = np.concatenate(([float(v0)], start))
-    return conserving(integrate(rate, begin, flow_times(flow_time), jacobian), begin, power=2)
+    least = _least(begin, gain, limit)
+    return conserving(integrate(rate, begin, flow_times(flow_time), jacobian, least), begin, power=2)
+
+
+def _least(begin: FloatArray, gain: FloatArray, limit: FloatArray) -> float:
+    """The size that amplitudes shrink to: where others are large, v κ² stays what it is.
+
+    ValueError for amplitudes so large or so small that their powers leave the range of numbers.
+    """
+    natural = float(np.min(np.cbrt(gain / limit)))
+    sizes = np.abs(begin[begin != 0])
+    smallest, largest = (float(bound(sizes, initial=natural)) for bound in (np.min, np.max))
+    if largest > _LARGEST * natural or smallest < _SMALLEST * natural:
+        raise ValueError(
+            f"amplitudes must be 0 or lie between {_SMALLEST * natural:.3g} and {_LARGEST * natural:.3g}, "
+            f"not {smallest:.3g} to {largest:.3g}"
+        )
+    return natural**3 / max(largest, natural) ** 2

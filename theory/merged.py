@@ -19,6 +19,15 @@ from .population import Population
 
 FloatArray = NDArray[np.float64]
 
+_SMALL_SQUARE = 1e-100  # a sum of amplitudes whose square is still far from underflow
+_UNBALANCED = 1e6  # s² − u² over the product at rest, which loses as many digits
+_LARGEST_CLOSED = 1e100  # amplitudes whose squares, and products of these, are still far from overflow
+_SMALLEST = (
+    1e-60  # of the size at which heads saturate: below, saturation changes nothing, and growth is exponential
+)
+_NEGLIGIBLE = 1e-30  # of what grows: parts this small are made by the drive, not by what they were
+_LARGEST = 1e3  # of that size: beyond, rounding of s² − |U|², which is conserved, decides what heads fall to
+
 
 def white_amplitudes(
     flow_time: ArrayLike, s0: float, u0: float, alpha: float, kappa: float
@@ -36,17 +45,28 @@ def white_amplitudes(
     """
     if alpha <= 0 or kappa <= 0:
         raise ValueError(f"alpha and kappa must be positive, not {alpha} and {kappa}")
-    t, total, difference = flow_times(flow_time), s0 + u0, s0 - u0
+    t, total, difference = flow_times(flow_time), float(s0) + float(u0), float(s0) - float(u0)
+    if max(abs(s0), abs(u0)) > _LARGEST_CLOSED * min(1.0, float(np.sqrt(alpha / kappa))):
+        raise ValueError(f"initial amplitudes of {s0:.3g} and {u0:.3g} are too large: what moves would overflow")
+    if abs(total * difference) > _UNBALANCED * alpha / kappa:
+        raise ValueError(f"s0 = {s0:.3g} and u0 = {u0:.3g} are too far from balanced: s² − u² hides their product")
     up, down = kappa * total**2 / 2, kappa * difference**2 / 2
     root = float(np.hypot(alpha, np.sqrt(up * down)))
     excess = up * down / (root + alpha)  # root − α without cancellation
     decay, rise = np.exp(-2 * root * t), -np.expm1(-2 * root * t)
     numerator = 2 * root * decay + (root + alpha + down) * rise
     denominator = excess + (root + alpha) * decay + up * rise
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):
         growth = np.sqrt(numerator / denominator)
     plus = total * growth if total else np.zeros_like(t)
     minus = difference / growth
+    if 0 < abs(total) < _SMALL_SQUARE:  # whose square would vanish: by logarithms
+        ending = kappa / 2 * (down / (root + alpha) + rise)
+        with np.errstate(divide="ignore", over="ignore"):
+            waiting = np.log(root + alpha) - 2 * root * t - 2 * np.log(abs(total))
+            logarithm = (np.log(numerator) - np.logaddexp(waiting, np.log(ending))) / 2
+        plus = np.sign(total) * np.exp(logarithm)
+        minus = difference * np.exp(np.log(abs(total)) - logarithm)
     return (plus + minus) / 2, (plus - minus) / 2
 
 
@@ -87,8 +107,8 @@ def growing_mode(population: Population, weights: Mapping[str, NDArray[Any]]) ->
     with an error of first order in the initial scale. ValueError if a weight is missing or has another shape.
     """
     value, key_query = merged_block(weights, population.dimension)
-    overlap = np.einsum("hij,ij->h", key_query, population.B) / np.linalg.norm(population.B)
-    return float(np.linalg.norm(value + overlap) / 2)
+    overlap = np.einsum("hij,ij->h", key_query, population.B) / length(population.B)
+    return length(value + overlap) / 2
 
 
 def merged_block(weights: Mapping[str, NDArray[Any]], dimension: int) -> tuple[FloatArray, FloatArray]:
@@ -107,7 +127,9 @@ def merged_block(weights: Mapping[str, NDArray[Any]], dimension: int) -> tuple[F
 def drop_time(population: Population, w0: float) -> float:
     """Flow time ln(1/w₀)/‖B‖ at which the growing mode saturates, to leading order in small w₀."""
     _positive_mode(w0)
-    return float(-np.log(w0) / np.linalg.norm(population.B))
+    if w0 >= 1:
+        raise ValueError(f"w0 must be small: ln(1/w0) is no time at {w0}")
+    return float(-np.log(w0) / length(population.B))
 
 
 def half_loss_time(population: Population, w0: float) -> float:
@@ -127,7 +149,7 @@ def half_loss_time(population: Population, w0: float) -> float:
     from scipy.optimize import brentq
 
     _positive_mode(w0)
-    unit = population.B / np.linalg.norm(population.B)
+    unit = population.B / length(population.B)
     middle = (population.c + population.minimum_loss) / 2
 
     def above_middle(t: float) -> float:
@@ -136,7 +158,9 @@ def half_loss_time(population: Population, w0: float) -> float:
 
     if above_middle(0.0) <= 0:
         raise ValueError(f"w0 must be small: at {w0} the loss starts below the middle of its drop")
-    last = max(drop_time(population, w0), 0.0) + 1 / float(np.linalg.norm(population.B))
+    if above_middle(0.0) > population.c - middle:
+        raise ValueError(f"w0 must be small: at {w0} the loss starts above that of no weights at all")
+    last = max(-np.log(w0), 0.0) / length(population.B) + 1 / length(population.B)
     while above_middle(last) > 0:
         last *= 2
     return float(brentq(above_middle, 0.0, last, xtol=1e-12, rtol=1e-12))
@@ -169,6 +193,54 @@ def _shared_flow(
         edge = force(s * shared.reshape(start.shape)).ravel() - s * falling
         return np.block([[np.array([[-shared @ falling]]), edge[None]], [edge[:, None], -s * s * saturation]])
 
-    begin = np.concatenate(([s0], start.ravel()))
-    s, shared = conserving(integrate(rate, begin, flow_times(flow_time), jacobian), begin, power=1)
-    return s, shared.reshape(-1, *start.shape)
+    begin, times = np.concatenate(([s0], start.ravel())), flow_times(flow_time)
+    drive = force(np.zeros(start.shape)).ravel()
+    natural = float(np.sqrt(length(drive) / np.max(np.abs(saturation))))
+    largest = float(np.max(np.abs(begin)))
+    if largest > _LARGEST * natural:
+        raise ValueError(
+            f"initial weights of {largest:.3g} are too large: choose some below {_LARGEST * natural:.3g}"
+        )
+    least = natural**2 / max(largest, natural)  # where s u stays and s is large, u is small
+    wait = _waiting_time(begin, drive, _SMALLEST * natural)
+    if wait == 0:
+        s, shared = conserving(integrate(rate, begin, times, jacobian, least), begin, power=1)
+        return s, shared.reshape(-1, *start.shape)
+    values, late = _linear(begin, drive, times), times > wait
+    if np.any(late):
+        small = _linear(begin, drive, np.array([wait]))[0]
+        small[np.abs(small) < _NEGLIGIBLE * np.max(np.abs(small))] = 0.0
+        grown = integrate(rate, small, times[late] - wait, jacobian, least)
+        values[late] = np.column_stack(conserving(grown, small, power=1))
+    return values[:, 0], values[:, 1:].reshape(-1, *start.shape)
+
+
+def length(values: FloatArray) -> float:
+    """Their Euclidean length, also where squares would leave the range of numbers."""
+    largest = float(np.max(np.abs(values), initial=0.0))
+    return largest * float(np.linalg.norm(values / largest)) if largest else 0.0
+
+
+def _waiting_time(begin: FloatArray, drive: FloatArray, size: float) -> float:
+    """How long (s, U) stay below a size, at which nothing saturates, as the drive makes them grow."""
+    if np.max(np.abs(begin)) >= size:
+        return 0.0
+    strength = length(drive)
+    rising = abs(begin[0] + begin[1:] @ (drive / strength)) / 2
+    return float((np.log(size) - np.log(rising)) / strength) if rising else np.inf
+
+
+def _linear(begin: FloatArray, drive: FloatArray, times: FloatArray) -> FloatArray:
+    """(s, U) at the times (T,), while nothing saturates: one half of s ± ⟨U, B⟩/‖B‖ grows and the other decays.
+
+    Written with exponents, since weights may be smaller than e^{−‖B‖ t}; what has grown too large is left out.
+    """
+    strength = length(drive)
+    along = drive / strength
+    overlap = float(begin[1:] @ along)
+    rising, falling = (begin[0] + overlap) / 2, (begin[0] - overlap) / 2
+    with np.errstate(divide="ignore", over="ignore"):
+        up = np.sign(rising) * np.exp(np.minimum(strength * times + np.log(abs(rising)), 0.0))
+    down = falling * np.exp(-strength * times)
+    across = begin[1:] - overlap * along
+    return np.column_stack((up + down, np.outer(up - down, along) + across))

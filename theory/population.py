@@ -190,7 +190,8 @@ def population(task: Task, model: Parametrization) -> Population:
         representable = np.isfinite(np.max(A) * np.max(Λ))  # the largest entries, both being positive definite
     if not representable:
         raise ValueError("the moments of this task overflow: rescale Λ, for instance by trace=1, or Ω")
-    if min(np.min(np.diag(A)), np.min(np.diag(s * outer))) < _SMALLEST_MOMENT:
+    saturation = np.min(np.diag(A)) * np.min(np.diag(Λ))  # must be a number, too
+    if min(np.min(np.diag(A)), np.min(np.diag(s * outer)), saturation) < _SMALLEST_MOMENT:
         raise ValueError("the moments of this task underflow: rescale Λ, for instance by trace=1, or Ω")
     basis = np.eye(len(Λ)) if flat else _common_eigenvectors(Λ, Ω)
     if basis is None:

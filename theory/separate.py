@@ -19,6 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.float64]
 
+_LARGEST_SQUARE = 1e305  # w + w² stays a number
+_LARGEST = 1e75  # amplitudes, in units of the fixed point, whose fourth powers are numbers, and their inverses
 _STEPS = 3  # reach rounding from the worst first guess of every branch
 _BLOCK = 8192  # numbers that are inverted together, so that what lies between two steps stays in the cache
 _ESCAPE = np.pi / (3 * np.sqrt(3))  # lim P(w) + w as w → ∞: the reference of solutions that come from v = 0
@@ -82,7 +84,9 @@ def rank_one_time(v: ArrayLike, v0: ArrayLike, alpha: ArrayLike, gamma: ArrayLik
     614.865254
     """
     end, start, α, γ = _arguments(v, v0, alpha, gamma)
-    joined = (np.sign(end) == np.sign(start)) & (np.sign(γ * end**3 - 1) != -np.sign(γ * start**3 - 1))
+    with np.errstate(over="ignore"):  # an infinite power lies above the fixed point, too
+        sides = [np.sign(γ * amplitude**3 - 1) for amplitude in (end, start)]
+    joined = (np.sign(end) == np.sign(start)) & (sides[0] != -sides[1])
     with np.errstate(divide="ignore", invalid="ignore"):
         difference = _primitive(_position(end, γ)) - _primitive(_position(start, γ))
     return np.where(end == start, 0.0, np.where(joined, difference * np.cbrt(γ) / α, np.nan))
@@ -97,7 +101,9 @@ def onset_time(v0: ArrayLike, alpha: ArrayLike, gamma: ArrayLike) -> FloatArray:
     6249.999992
     """
     start, α, γ = _arguments(0.0, v0, alpha, gamma)[1:]
-    if np.any((start <= 0) | (γ * start**3 >= 1)):
+    with np.errstate(over="ignore"):
+        above = γ * start**3 >= 1
+    if np.any((start <= 0) | above):
         raise ValueError("v0 must lie between 0 and the fixed point gamma**(-1/3): other heads have no onset")
     return np.asarray((_ESCAPE - _primitive(_position(start, γ))) * np.cbrt(γ) / α)
 
@@ -113,6 +119,8 @@ def _arguments(*values: ArrayLike) -> list[FloatArray]:
 
 def _position(v: FloatArray, γ: FloatArray) -> _Position:
     y = np.cbrt(γ) * v
+    if np.any(np.abs(y) > _LARGEST) or np.any((v != 0) & (np.abs(y) < 1 / np.finfo(float).max)):
+        raise ValueError(f"amplitudes must lie within {_LARGEST:g} times the fixed point gamma**(-1/3), or be 0")
     return _Position(1 / y, _saturation(v, γ) / (y * (1 + y + y * y)))
 
 
@@ -160,8 +168,10 @@ def _primitive(position: _Position) -> FloatArray:
 
 
 def _closed(w: FloatArray, log_distance: FloatArray) -> FloatArray:
-    angle = np.arctan((2 * w + 1) / np.sqrt(3)) - np.pi / 6
-    return np.asarray(-w - log_distance / 3 + np.log1p(w + w * w) / 6 + angle / np.sqrt(3))
+    with np.errstate(over="ignore"):  # where w is large, w² may overflow, and what it adds to −w is below rounding
+        square = np.minimum(w * w, _LARGEST_SQUARE)
+        angle = np.arctan((2 * w + 1) / np.sqrt(3)) - np.pi / 6
+        return np.asarray(-w - log_distance / 3 + np.log1p(w + square) / 6 + angle / np.sqrt(3))
 
 
 def _series(w: FloatArray) -> FloatArray:

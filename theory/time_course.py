@@ -12,7 +12,7 @@ from ..task import Task
 from ..time_axis import draw_losses, line_style
 from .integration import flow_times
 from .low_rank import low_rank_amplitudes
-from .merged import aligned_amplitudes, growing_mode, matrix_amplitudes, white_amplitudes
+from .merged import aligned_amplitudes, growing_mode, length, matrix_amplitudes, white_amplitudes
 from .population import Population, population
 from .separate import rank_one_amplitude
 from .staircase import staircase, warn_if_sensitive
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FloatArray = NDArray[np.float64]
+
+_LARGEST = 1e45
+"""Amplitudes whose sixth powers, which the loss holds, are numbers."""
 
 WITHOUT_STEPS = (
     "a time course knows no learning rate, so no steps: draw the run with run.plot(x='flow_time'), or use overlay"
@@ -130,7 +133,7 @@ def _separate_start(model: Separate, dimension: int, initial: Any) -> FloatArray
 
 
 def _merged_course(moments: Population, times: FloatArray, initial: Any) -> TimeCourse:
-    mode = moments.b / np.linalg.norm(moments.b)
+    mode = moments.b / length(moments.b)
     if isinstance(initial, (tuple, list)) and len(initial) == 2:
         s0, given = (_finite("initial", part) for part in initial)
     else:
@@ -142,7 +145,7 @@ def _merged_course(moments: Population, times: FloatArray, initial: Any) -> Time
     u0 = given if given.ndim else given * mode
     limit = moments.a * moments.lam
     if given.ndim == 0 and np.allclose([moments.b, limit], [moments.b[:1], limit[:1]], rtol=1e-13, atol=0):
-        s, u = white_amplitudes(times, float(s0), float(given), float(np.linalg.norm(moments.b)), float(limit[0]))
+        s, u = white_amplitudes(times, float(s0), float(given), length(moments.b), float(limit[0]))
         shared, source = np.outer(u, mode), "closed form"
     else:
         s, shared = aligned_amplitudes(moments, times, float(s0), u0)
@@ -154,7 +157,7 @@ def _growing_course(task: Task, moments: Population, times: FloatArray, w0: floa
     if moments.is_aligned:
         exact = _merged_course(moments, times, w0)
         return TimeCourse(times, exact.loss, exact.amplitudes, exact.coefficients, "growing mode")
-    s, shared = matrix_amplitudes(moments, times, w0, w0 * moments.B / np.linalg.norm(moments.B))
+    s, shared = matrix_amplitudes(moments, times, w0, w0 * moments.B / length(moments.B))
     M = s[:, None, None] * shared
     diagonals = [_diagonal(task.eigenvectors, matrix) for matrix in (shared, M)]
     return TimeCourse(times, moments.loss(M), np.column_stack((s, diagonals[0])), diagonals[1], "growing mode")
@@ -185,4 +188,6 @@ def _finite(name: str, value: Any) -> FloatArray:
         raise ValueError(f"{name} must be numbers, or weights by name, not {value!r}") from None
     if not np.all(np.isfinite(array)):
         raise ValueError(f"{name} must be finite: it holds nan or inf")
+    if np.any(np.abs(array) > _LARGEST):
+        raise ValueError(f"{name} must be at most {_LARGEST:g}: beyond, the loss is no number")
     return array
