@@ -117,6 +117,7 @@ def test_large_heads_fall_without_a_rise():
         assert np.all(np.diff(curve.loss) <= 1e-9 * curve.loss[:-1])
 
 
+TINY = Task([2e-120, 1e-120], context_length=3)
 MOMENTS = population(TASK, Merged(2))
 REFUSED = {
     "merged, large": (lambda: time_course(TASK, Merged(2), [1.0], 1e6), "too large"),
@@ -133,7 +134,12 @@ REFUSED = {
     ),
     "drop time": (lambda: drop_time(MOMENTS, 1e5), "w0 must be small"),
     "half loss time": (lambda: half_loss_time(MOMENTS, 1e2), "w0 must be small"),
-    "small inputs": (lambda: population(Task([1e-150], context_length=3), Merged(1)), "underflow"),
+    "small inputs": (lambda: population(Task([1e-160], context_length=3), Merged(1)), "underflow"),
+    "small inputs, merged": (
+        lambda: time_course(TINY, Merged(2), [1.0], 1.0),
+        "a λ of this task underflows|positive",
+    ),
+    "small inputs, rank 2": (lambda: time_course(TINY, Separate(1, rank=2), [1.0], 1.0), "saturation must be"),
     "large inputs": (lambda: population(Task([1e150], context_length=3), Merged(1)), "overflow"),
     "features, small": (lambda: feature_moments(Task([1e-150], context_length=3), Merged(1)), "vanish as numbers"),
     "features, large": (lambda: feature_moments(Task([1e150], context_length=3), Merged(1)), "overflow"),

@@ -60,6 +60,8 @@ def _least(begin: FloatArray, gain: FloatArray, limit: FloatArray) -> float:
 
     ValueError for amplitudes so large or so small that their powers leave the range of numbers.
     """
+    if not np.all(limit > 0):
+        raise ValueError("saturation must be positive: where a λ of a task underflows, rescale its Λ")
     natural = float(np.min(np.cbrt(gain / limit)))
     sizes = np.abs(begin[begin != 0])
     smallest, largest = (float(bound(sizes, initial=natural)) for bound in (np.min, np.max))

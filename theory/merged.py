@@ -195,6 +195,8 @@ def _shared_flow(
 
     begin, times = np.concatenate(([s0], start.ravel())), flow_times(flow_time)
     drive = force(np.zeros(start.shape)).ravel()
+    if not np.all(np.diag(saturation) > 0):
+        raise ValueError("a λ of this task underflows: rescale Λ, for instance by trace=1")
     natural = float(np.sqrt(length(drive) / np.max(np.abs(saturation))))
     largest = float(np.max(np.abs(begin)))
     if largest > _LARGEST * natural:

@@ -58,7 +58,8 @@ class Population:
 
     def aligned_loss(self, coefficients: FloatArray) -> FloatArray:
         """L of the maps Σ_d x_d e_d e_dᵀ, for x (..., D), shape (...); ValueError where not `is_aligned`."""
-        return np.asarray(self.minimum_loss + (coefficients - self.coefficients) ** 2 @ (self.a * self.lam))
+        gap = coefficients - self.coefficients  # times a and times λ, since aλ may be too small for a number
+        return np.asarray(self.minimum_loss + np.sum((gap * self.a) * (gap * self.lam), axis=-1))
 
     def force(self, M: FloatArray) -> FloatArray:
         """G = B − A M Λ = −½ ∂L/∂M, the drive of gradient flow, for M (..., D, D)."""
@@ -190,8 +191,7 @@ def population(task: Task, model: Parametrization) -> Population:
         representable = np.isfinite(np.max(A) * np.max(Λ))  # the largest entries, both being positive definite
     if not representable:
         raise ValueError("the moments of this task overflow: rescale Λ, for instance by trace=1, or Ω")
-    saturation = np.min(np.diag(A)) * np.min(np.diag(Λ))  # must be a number, too
-    if min(np.min(np.diag(A)), np.min(np.diag(s * outer)), saturation) < _SMALLEST_MOMENT:
+    if min(np.min(np.diag(A)), np.min(np.diag(s * outer))) < _SMALLEST_MOMENT:
         raise ValueError("the moments of this task underflow: rescale Λ, for instance by trace=1, or Ω")
     basis = np.eye(len(Λ)) if flat else _common_eigenvectors(Λ, Ω)
     if basis is None:
