@@ -17,6 +17,7 @@ from .problem import Expr
 
 _UNKNOWN = Sign(0, False)
 _ABOVE = Sign(1, True)
+_HIGHEST_DEGREE = 24  # of a polynomial in several symbols that is factored: higher ones take minutes
 _MOST_TERMS = 400  # of a polynomial that is factored: more take long
 
 
@@ -165,6 +166,9 @@ class _Lowered:
             polynomial = sp.Poly(part, *symbols)
             if len(polynomial.terms()) > _MOST_TERMS:
                 return None
+            if len(symbols) > 1 and polynomial.total_degree() > _HIGHEST_DEGREE:
+                found.append((part, 1))
+                continue
             content, factors = polynomial.factor_list()
             found.append((content, 1))
             found += [(factor.as_expr(), multiplicity) for factor, multiplicity in factors]

@@ -31,6 +31,7 @@ Element = Any
 
 _EXPONENTIALS = (sp.exp, type(sp.E))
 _MOST_TERMS = 300  # of a polynomial that is factored: more take minutes
+_HIGHEST_DEGREE = 48  # in all symbols together, of a polynomial in several of them that is factored
 _TRIAL_DIVISORS = 2**15  # beyond, a whole number of 256 bits takes minutes: it is not factored further
 
 
@@ -309,11 +310,19 @@ def _factors(value: Element) -> Iterator[tuple[Expr, int]]:
             raise Undecided(
                 f"what stands under a root or a logarithm has {len(polynomial)} terms: it is not factored"
             )
+        if len(polynomial) > 1 and _is_hard(polynomial):
+            raise Undecided("what stands under a root or a logarithm has too high a degree to be factored")
         content, factors = (polynomial.LC, []) if polynomial.is_ground else polynomial.factor_list()
         for number, multiplicity in _divisors(int(content)):
             yield sp.Integer(number), sign * multiplicity
         for factor, multiplicity in factors:
             yield factor.as_expr(), sign * int(multiplicity)
+
+
+def _is_hard(polynomial: Element) -> bool:
+    """Whether a polynomial in several symbols has a degree at which factoring takes minutes."""
+    degrees = [degree for degree in polynomial.degrees() if degree > 0]
+    return len(degrees) > 1 and sum(degrees) > _HIGHEST_DEGREE
 
 
 @cache
