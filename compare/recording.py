@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..model import Heads, Merged, Parametrization, Separate, Weights
 from ..scores import SQRT_KEY
 from ..simulate import Given
-from ..simulate.files import NotWhole, array_headers
+from ..simulate.files import AnyPath, NotWhole, array_headers
 from .recording_arrays import (
     DATA,
     TEST_ARRAY,
@@ -107,7 +107,7 @@ def reference_files() -> list[Path]:
     return sorted(folder.glob("*.npz"))
 
 
-def read_recording(path: str | os.PathLike[str]) -> Recording:
+def read_recording(path: AnyPath) -> Recording:
     """The recording in a file, of which only the arrays that a replay needs are read.
 
     ValueError, with the reason, if the file is truncated or something else, contradicts itself, or tells of a

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..model import Merged, Weights, is_softmax
 from ..simulate import Diverged, Statistics, Trajectory, objective, statistics, train, train_network
+from ..simulate.files import AnyPath
 from .recording import Recording, read_recording
 
 FloatArray = NDArray[np.float64]
@@ -39,7 +40,7 @@ class Replay:
         return {name: value for name, value in asdict(self).items() if name != "not_used"}
 
 
-def replay(path: str | os.PathLike[str], engine: str = "tokens") -> Replay:
+def replay(path: AnyPath, engine: str = "tokens") -> Replay:
     """Train from a recorded file and compare every loss, in float64.
 
     `engine` is "tokens" (the full data at every step) or "statistics" (of the same data, full block; ValueError for

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from attndyn import Merged, Task
-from attndyn.compare import verify
+from attndyn.compare import reference_files, verify
+from attndyn.compare.recording import read_recording
 from attndyn.compare.statement_file import load_statements
 from attndyn.compare.user_code import load_module
 from attndyn.simulate import (
@@ -81,6 +82,13 @@ def test_results_and_code_of_the_user(tmp_path):
     with pytest.raises(ValueError, match=r"s\.toml: ") as error:
         load_statements(in_bytes(tmp_path / "s.toml"))
     assert "b'" not in str(error.value)
+
+
+def test_recordings():
+    file = reference_files()[0]
+    assert read_recording(in_bytes(file)).model == read_recording(file).model
+    with pytest.raises(FileNotFoundError):
+        read_recording(b"absent.npz")
 
 
 @pytest.mark.parametrize("path", [3, None, 1.5, ["a"]])
