@@ -52,8 +52,8 @@ FloatArray = NDArray[np.float64]
 class InstantaneousDrops:
     """Exits of the staircase with drops as instantaneous steps; an approximation, good where `indicator` is small.
 
-    For each exit (n,) that is made: `exit_times`, when the loss is midway between two greedy plateaus;
-    `step_times`, when idle heads see the drop; `heads`, the one that escapes (index into the weights);
+    For each exit (n,) that is made: `exit_times`, when the loss is midway between two greedy plateaus; `heads`, the
+    head that escapes (index into the weights);
     `directions`, the one it learns, numbered from 1 by decreasing gain. `indicator` χ (n,) is the largest, over the
     drops so far, of the share ε_j of another direction in the escaping head, and of the size of that head at first
     and of an idle one at the step, in units of m_d^{1/3}; times √S, where S is how much more than its size tells a
@@ -62,7 +62,6 @@ class InstantaneousDrops:
     """
 
     exit_times: FloatArray
-    step_times: FloatArray
     heads: tuple[int, ...]
     directions: tuple[int, ...]
     indicator: FloatArray
@@ -120,7 +119,7 @@ def _all_drops(moments: Population, heads: AlignedHeads, kicks: bool) -> Instant
     """Wait, drop, step, until no head or no direction is left."""
     names, sensitivity = np.arange(len(heads.v)), np.ones(len(heads.v))
     now, indicator = 0.0, 0.0
-    exits, steps, movers, indicators = [], [], [], []
+    exits, movers, indicators = [], [], []
     for d in range(min(moments.dimension, len(names))):
         drives = Drives(moments.a[d:], moments.b[d:], moments.lam[d:])
         mover, escaped, escape_time = first_escape(heads, drives)
@@ -134,7 +133,6 @@ def _all_drops(moments: Population, heads: AlignedHeads, kicks: bool) -> Instant
         largest = max(float(heads.size()[mover]), float(np.max(idle.size(), initial=0.0))) / drives.limit
         indicator = max(indicator, largest, drop.share)
         exits.append(now + drop.exit_time)
-        steps.append(now + drop.step_time)
         movers.append(int(names[mover]))
         indicators.append(indicator * float(np.sqrt(sensitivity[mover])))
         names, sensitivity = names[others], np.maximum(sensitivity[others], _sensitivity(idle, drives.b[1:]))
@@ -142,7 +140,6 @@ def _all_drops(moments: Population, heads: AlignedHeads, kicks: bool) -> Instant
         now += drop.step_time
     return InstantaneousDrops(
         exit_times=np.array(exits),
-        step_times=np.array(steps),
         heads=tuple(movers),
         directions=tuple(range(1, len(exits) + 1)),
         indicator=np.maximum.accumulate(indicators),

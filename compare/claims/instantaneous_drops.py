@@ -217,7 +217,7 @@ def _bounded_exits(lab: Lab, control: str) -> list[FloatArray]:
         bound = {THEORY: RIGHT_BELOW, ALWAYS: np.inf}[control]
         said = (drops.indicator < bound) & (drops.exit_times < until)
         exits = np.full(task.dimension, np.nan)
-        exits[: len(said)] = np.where(said, drops.exit_times, np.nan)
+        exits[np.array(drops.directions, dtype=int) - 1] = np.where(said, drops.exit_times, np.nan)
         stated.append(exits)
     return stated
 
