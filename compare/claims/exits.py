@@ -79,7 +79,7 @@ def observed_passages(task: Task, model: Separate, start: Weights, until: float)
 
 
 def uneven_start(model: Separate, dimension: int, scale: float, seed: int) -> Weights:
-    """Positive heads, all entries of one within 15 % of each other, and each head 0.7 of the one before it.
+    """Positive heads of one size each, 0.7 of that before it, to 15 %; keys lean to e_1, queries away from it.
 
     Effects on an exit time then have one sign, and no two heads escape at nearly the same time: errors reach their
     order in the scale early.
@@ -91,7 +91,8 @@ def uneven_start(model: Separate, dimension: int, scale: float, seed: int) -> We
     sizes = scale * 0.7 ** np.arange(model.head_count)
     weights = {name: np.zeros(shape) for name, shape in model.shapes(dimension).items()}
     weights["value"][:, -1] = sizes * generator.uniform(0.85, 1.15, model.head_count)
-    for name in ("key", "query"):
+    lean = np.linspace(1.3, 0.7, dimension)
+    for name, leaning in (("key", lean), ("query", lean[::-1])):
         moving = weights[name][..., :-1]
-        moving[...] = sizes[:, None, None] * generator.uniform(0.85, 1.15, moving.shape)
+        moving[...] = leaning * sizes[:, None, None] * generator.uniform(0.85, 1.15, moving.shape)
     return weights
