@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .determinacy import Outcome
 from .drops import Equations
 from .equal_heads import distinct_heads
 from .idle import SeparateHeads
@@ -53,18 +54,25 @@ class PathCurve:
     def crossings(self, losses: FloatArray) -> FloatArray:
         """When the loss above the minimum passes each of `losses` (n,): 0 if it starts below, inf if never."""
         levels = losses / self.units.loss
-        initial = float(excess_of(self.problem.map, self.problem.part.equations))
-        times = np.where(initial < levels, 0.0, np.inf)
+        times = np.where(self._initial_excess < levels, 0.0, np.inf)
         for segment in self.segments:
             passed = np.isinf(times) & (segment.losses[-1] < levels)
             if np.any(passed):
                 times[passed] = segment.start + segment.crossings(levels[passed])
         return times * self.units.time
 
+    def outcome(self, losses: FloatArray) -> Outcome:
+        """When the loss above the minimum passes each of `losses` (n,), and what remains of it at the end."""
+        last = self.segments[-1].losses[-1] if self.segments else self._initial_excess
+        return Outcome(self.crossings(losses) / self.units.time, float(last / np.sum(self.problem.gains)))
+
+    @cached_property
+    def _initial_excess(self) -> FloatArray:
+        return np.asarray(excess_of(self.problem.map, self.problem.part.equations))
+
     def loss(self, times: FloatArray) -> FloatArray:
         """L (T,), in units of y²."""
-        initial = np.asarray(excess_of(self.problem.map, self.problem.part.equations))
-        excess = self._collected(times, lambda segment, since: segment.excess(since), initial)
+        excess = self._collected(times, lambda segment, since: segment.excess(since), self._initial_excess)
         return np.asarray(self.moments.minimum_loss + self.units.loss * excess)
 
     def maps(self, times: FloatArray) -> FloatArray:

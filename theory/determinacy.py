@@ -7,6 +7,7 @@ on a ridge of its potential there, for ever; rounding, or a finite step, does no
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +20,19 @@ FloatArray = NDArray[np.float64]
 
 _LARGEST_CHANGE = 1e-3  # relative, of an exit time: what moves further is not determined
 _MOVED = 1e-9  # relative
-_OTHER_PRECISION = Precision(grown=0.005, tolerance=1e-9)
+_OTHER_PRECISION = Precision(grown=0.03, tolerance=1e-9)
 _SEED = 0
 
-Follow = Callable[[SeparateHeads, Precision], FloatArray]
-"""Exit times (n,) of heads at a precision."""
+
+class Outcome(NamedTuple):
+    """`exit_times` (n,) in units of the path, and how much of all that can be gained `remains` at the end."""
+
+    exit_times: FloatArray
+    remains: float
+
+
+Follow = Callable[[SeparateHeads, Precision], Outcome]
+"""What heads come to at a precision."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +43,12 @@ class Determinacy:
     uncertainty: float
 
 
-def determinacy(exit_times: FloatArray, heads: SeparateHeads, follow: Follow, unit: float) -> Determinacy:
-    """The `Determinacy` of `exit_times` (n,) of `heads`, on the directions that they can learn.
+def determinacy(outcome: Outcome, heads: SeparateHeads, follow: Follow) -> Determinacy:
+    """The `Determinacy` of what `heads`, on the directions that they can learn, come to.
 
-    `unit`: flow time that counts as none. ArithmeticError where another precision gives other times.
+    ArithmeticError where another precision gives other times.
     """
-    uncertainty = _change(exit_times, follow(heads, _OTHER_PRECISION), unit)
+    uncertainty = _change(outcome, follow(heads, _OTHER_PRECISION))
     if uncertainty > _LARGEST_CHANGE:
         raise ArithmeticError(
             "the staircase is not computed: with another precision an exit time changes by more than 0.1 %, so "
@@ -48,11 +57,11 @@ def determinacy(exit_times: FloatArray, heads: SeparateHeads, follow: Follow, un
     generator = np.random.default_rng(_SEED)
     noise = [_MOVED * generator.standard_normal(part.shape) for part in heads]
     moved = SeparateHeads(*(part * (1 + change) for part, change in zip(heads, noise, strict=True)))
-    if _differs(exit_times, moved, follow, unit):
+    if _differs(outcome, moved, follow):
         return Determinacy(EQUAL_HEADS, uncertainty)
     if all(np.all(part != 0) for part in heads):
         return Determinacy(DETERMINED, uncertainty)
-    if _differs(exit_times, _filled(heads, noise), follow, unit) or not any(np.any(part) for part in heads):
+    if _differs(outcome, _filled(heads, noise), follow) or not any(np.any(part) for part in heads):
         return Determinacy(EXACT_ZEROS, uncertainty)
     return Determinacy(DETERMINED, uncertainty)
 
@@ -69,17 +78,17 @@ def _filled(heads: SeparateHeads, noise: Iterable[FloatArray]) -> SeparateHeads:
     )
 
 
-def _differs(exit_times: FloatArray, heads: SeparateHeads, follow: Follow, unit: float) -> bool:
+def _differs(outcome: Outcome, heads: SeparateHeads, follow: Follow) -> bool:
     try:
-        return _change(exit_times, follow(heads, Precision()), unit) > _LARGEST_CHANGE
+        return _change(outcome, follow(heads, Precision())) > _LARGEST_CHANGE
     except ArithmeticError:
         return True
 
 
-def _change(exit_times: FloatArray, others: FloatArray, unit: float) -> float:
-    """Largest relative change of an exit time: infinite where an exit comes or goes."""
-    made = np.isfinite(exit_times)
-    if np.any(made != np.isfinite(others)):
+def _change(outcome: Outcome, other: Outcome) -> float:
+    """Largest relative change of an exit time: infinite where an exit comes or goes, or the end is another."""
+    made = np.isfinite(outcome.exit_times)
+    if np.any(made != np.isfinite(other.exit_times)) or abs(outcome.remains - other.remains) > _LARGEST_CHANGE:
         return np.inf
-    changes = np.abs(others[made] - exit_times[made]) / np.maximum(exit_times[made], unit)
-    return float(np.max(changes, initial=0.0))
+    before, after = outcome.exit_times[made], other.exit_times[made]
+    return float(np.max(np.abs(after - before) / np.maximum(before, 1.0), initial=0.0))

@@ -46,10 +46,10 @@ class Equations(NamedTuple):
 class Ending(NamedTuple):
     """When a drop is over.
 
-    `grown`: size (|v||K||Q|)^{1/3} from which a head counts as grown. `still`: speed of the grown heads, squared,
-    below which they count as at a fixed point. `patience`: flow time without motion after which they are stuck,
-    where their map is not the best. `best` (D+1,): least excess loss of 0 … D pairs; `near` (D+1,): how much more
-    counts as that. `tolerance`: relative, of each step.
+    `grown`: size (|v||K||Q|)^{1/3} from which a head counts as grown. `still`: squared rate of change of the grown
+    heads below which they count as at a fixed point. `patience`: flow time without motion after which they are
+    stuck, where their map is not the best. `best` (D+1,): least excess loss of 0 … D pairs; `near` (D+1,): how much
+    more counts as that. `tolerance`: relative, of each step.
     """
 
     grown: float
@@ -210,16 +210,20 @@ def head_sizes(x: FloatArray, equations: Equations) -> FloatArray:
 
 
 @compiled
-def squared_speed(slope: FloatArray, chosen: NDArray[np.bool_], equations: Equations) -> float:
-    """|dx/dt|² of the chosen heads (H,)."""
+def squared_rate(x: FloatArray, slope: FloatArray, chosen: NDArray[np.bool_], equations: Equations) -> float:
+    """Σ |dx_h/dt|² / |x_h|² over the chosen heads (H,): how fast they change, each in units of its own size."""
     H, D, pairs = len(equations.copies), len(equations.lam), equations.pairs
     width = pairs * D
     total = 0.0
     for h in range(H):
         if chosen[h]:
-            total += slope[h] ** 2
-            total += np.sum(slope[H + h * width : H + (h + 1) * width] ** 2)
-            total += np.sum(slope[H + (H + h) * width : H + (H + h + 1) * width] ** 2)
+            key, query = H + h * width, H + (H + h) * width
+            motion = (
+                slope[h] ** 2 + np.sum(slope[key : key + width] ** 2) + np.sum(slope[query : query + width] ** 2)
+            )
+            total += motion / (
+                x[h] ** 2 + np.sum(x[key : key + width] ** 2) + np.sum(x[query : query + width] ** 2)
+            )
     return total
 
 
@@ -239,12 +243,12 @@ def is_pure(x: FloatArray, chosen: NDArray[np.bool_], equations: Equations) -> b
 
 @compiled
 def drop(
-    start: FloatArray, longest: float, equations: Equations, ending: Ending
+    start: FloatArray, most_steps: int, equations: Equations, ending: Ending
 ) -> tuple[int, FloatArray, FloatArray, FloatArray, float]:
-    """The flow from the state `start` until the heads that have grown are at a fixed point, at most for `longest`.
+    """The flow from the state `start` until the heads that have grown are at a fixed point, or for `most_steps`.
 
-    Returns how it ends, times since the start (T,), states (T, n), excess losses (T,), and the last speed of the
-    grown heads.
+    Returns how it ends, times since the start (T,), states (T, n), excess losses (T,), and the last rate of
+    change of the grown heads.
     """
     count = len(start)
     space = workspace(len(equations.lam), count)
@@ -254,9 +258,9 @@ def drop(
     x, y = start.copy(), np.zeros(count)
     velocity(x, equations, space, slopes[0])
     states[0], losses[0] = x, excess_loss(space)
-    taken, t, last_motion, speed, status = 1, 0.0, 0.0, 0.0, UNFINISHED
+    taken, t, last_motion, rate, status = 1, 0.0, 0.0, 0.0, UNFINISHED
     size = _FIRST_STEP / max(1.0, np.max(np.abs(x)) ** 2)
-    while t < longest:
+    while taken < most_steps:
         step(x, size, equations, space, y)
         velocity(y, equations, space, slopes[STAGES])
         error = step_error(x, y, size, slopes, floor, ending.tolerance)
@@ -277,11 +281,11 @@ def drop(
         grown = head_sizes(x, equations) >= ending.grown
         pairs = int(np.count_nonzero(grown)) * equations.pairs
         learned = min(pairs, len(ending.best) - 1)
-        speed = squared_speed(slopes[0], grown, equations)
+        rate = squared_rate(x, slopes[0], grown, equations)
         if learned == 0:
             status = STUCK
             break
-        if speed > ending.still:
+        if rate > ending.still:
             last_motion = t
         elif losses[taken - 1] - ending.best[learned] <= ending.near[learned]:
             status = SETTLED
@@ -289,7 +293,7 @@ def drop(
         elif t - last_motion > ending.patience or is_pure(x, grown, equations):
             status = STUCK
             break
-    return status, times[:taken], states[:taken], losses[:taken], np.sqrt(speed)
+    return status, times[:taken], states[:taken], losses[:taken], np.sqrt(rate)
 
 
 @compiled

@@ -14,27 +14,29 @@ from numpy.typing import NDArray
 from .drops import SETTLED, UNFINISHED, Ending, Equations, drop, head_sizes
 from .idle import SeparateHeads
 from .segments import EscapeSegment, FlowSegment, Motion, Part, Segment, packed, total_map
+from .stiff_drops import MOST_NUMBERS, stiff_drops
 from .waiting import first_to_reach
 
 FloatArray = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-_LONGEST_DROP = 1e6  # in units of the fastest rate: some 10⁵ steps
+_MOST_STEPS = 20_000  # of an explicit method; most drops take some hundred
 _PATIENCE = 300.0  # in units of the slowest rate: what grows from rounding has grown by then
-_STILL = 1e-6  # speed of grown heads at a fixed point: they are then about as far from it
+_STILL = 1e-6  # rate of change of grown heads at a fixed point: about their distance from it
 _LEAST_SPEED = 1e-13  # rounding
 _DRIFT = 1e-5  # how far grown heads may move while others escape, unless they only decay to a greedy map
 _NEAR_GREEDY = 1e-5  # distance from a greedy map at which there is nothing left but to decay to it
 _NEAR_BEST = 1e-4  # excess loss at the best map of the grown heads, in units of the whole
 _SEPARATE = 1e-2  # small heads with less than this of the learned directions go on without them
 _TIED = 1e-7  # gains closer than this, in units of the largest, leave open which map is learned
+_LARGEST_GROWTH = 1e100  # of a head in one escape: squares are then far from overflow
 _ROUNDED = 1e-13  # of G, in units of the largest growth rate
 
 
 class Precision(NamedTuple):
     """`grown`: size from which a head counts as grown, in units of the least final one; `tolerance` of a step."""
 
-    grown: float = 0.01
+    grown: float = 0.02
     tolerance: float = 1e-10
 
 
@@ -63,16 +65,16 @@ class Rest(NamedTuple):
 def follow(problem: Problem, precision: Precision) -> list[Segment]:
     """The path of the heads of `problem` from flow time 0 until nothing moves any more.
 
-    ArithmeticError if grown heads do not come to a fixed point in 10⁶ times of the fastest rate.
+    ArithmeticError if grown heads do not come to a fixed point.
     """
     final_sizes = np.cbrt(np.linalg.svd(problem.part.equations.target, compute_uv=False))
     threshold, now, segments = precision.grown * float(final_sizes[-1]), 0.0, list[Segment]()
     still = np.inf
     while True:
-        flow, rest = _through_drop(problem, now, threshold, still, precision)
-        if flow is not None:
-            segments.append(flow)
-            now, problem = now + flow.duration, problem._replace(heads=flow.final)
+        flows, rest = _through_drop(problem, now, threshold, still, precision)
+        if flows:
+            segments += flows
+            now, problem = flows[-1].start + flows[-1].duration, problem._replace(heads=flows[-1].final)
         if _is_over(problem, rest):
             return segments
         reduced = _without_learned(problem, rest)
@@ -92,23 +94,26 @@ def follow(problem: Problem, precision: Precision) -> list[Segment]:
 
 def _through_drop(
     problem: Problem, now: float, threshold: float, still: float, precision: Precision
-) -> tuple[FlowSegment | None, Rest]:
-    """The flow from `now` until grown heads move slower than `still`, and how they are then; None without any."""
+) -> tuple[list[FlowSegment], Rest]:
+    """The flow from `now` until grown heads move slower than `still`, and how they are then."""
     state, equations = packed(problem.heads), problem.part.equations
     large = head_sizes(state, equations) >= threshold
     if not np.any(large):
-        return None, Rest(large, SETTLED, 0.0, 0)
-    rates = _growth_rates(equations)
+        return [], Rest(large, SETTLED, 0.0, 0)
     ending = _ending(problem, threshold, still, precision)
-    status, times, states, losses, speed = drop(state, _LONGEST_DROP / rates[0], equations, ending)
+    status, times, states, losses, speed = drop(state, _MOST_STEPS, equations, ending)
+    flows, last = [FlowSegment(now, problem.part, times, states, losses)], states[-1]
+    if status == UNFINISHED and len(state) <= MOST_NUMBERS:
+        status, more, last, speed = stiff_drops(now + flows[0].duration, problem.part, last, ending)
+        flows += more
     if status == UNFINISHED:
         raise ArithmeticError(
-            "the staircase is not computed: between two plateaus the heads go on moving for a million times of "
+            "the staircase is not computed: between two plateaus the heads go on moving for too many times of "
             "their fastest rate, as where gains are nearly equal or weights are large; simulate the flow instead"
         )
-    large = head_sizes(states[-1], equations) >= threshold
+    large = head_sizes(last, equations) >= threshold
     pairs = min(int(np.sum(large)) * equations.pairs, len(problem.gains))
-    return FlowSegment(now, problem.part, times, states, losses), Rest(large, status, speed, pairs)
+    return flows, Rest(large, status, speed, pairs)
 
 
 def _ending(problem: Problem, threshold: float, still: float, precision: Precision) -> Ending:
@@ -187,9 +192,12 @@ def _escape(problem: Problem, rest: Rest, now: float, threshold: float) -> Escap
     motion = Motion(problem.heads.chosen(small), left[:, kept], rates[kept].copy(), right[:, kept])
     numbers = motion.numbers()
     τ, values = np.zeros((2, len(numbers.v)))
-    duration, first = first_to_reach(numbers, threshold / numbers.largest, τ, values)
+    sizes = np.minimum(threshold / numbers.largest, _LARGEST_GROWTH)
+    duration, first = first_to_reach(numbers, sizes, τ, values)
     if first < 0:
         return None
+    if np.isnan(duration):
+        raise ArithmeticError("the staircase is not computed: the escape of a small head could not be integrated")
     final = SeparateHeads(*(array.copy() for array in problem.heads))
     for array, moved in zip(final, motion.at(τ, values * numbers.largest), strict=True):
         array[small] = moved

@@ -155,12 +155,12 @@ class EscapeSegment:
     def heads(self, times: FloatArray) -> SeparateHeads:
         """Heads at times since the start (T,)."""
         order = np.argsort(times, kind="stable")
-        τ, values = np.zeros((2, len(times), np.count_nonzero(self.small)))
+        τ, values = np.zeros((2, np.count_nonzero(self.small), len(times)))
         motion = Motion(self.initial.chosen(self.small), self.left, self.rates, self.right)
         numbers = motion.numbers()
         paths(numbers, np.ascontiguousarray(times[order]), τ, values)
         back = np.argsort(order, kind="stable")
-        moved = motion.at(τ[back], values[back] * numbers.largest)
+        moved = motion.at(τ.T[back], values.T[back] * numbers.largest)
         heads = SeparateHeads(*(np.repeat(array[None], len(times), axis=0) for array in self.initial))
         for array, new in zip(heads, moved, strict=True):
             array[:, self.small] = new

@@ -123,10 +123,9 @@ def staircase(
     if not verify:
         return _assembled(moments, curve, exit_times, Determinacy(NOT_VERIFIED, np.nan))
     found = determinacy(
-        exit_times,
+        curve.outcome(middles),
         inside,
-        lambda others, precision: path_curve(moments, basis, others, precision).crossings(middles),
-        curve.units.time,
+        lambda others, precision: path_curve(moments, basis, others, precision).outcome(middles),
     )
     return _assembled(moments, curve, exit_times, found)
 
@@ -169,8 +168,16 @@ def _visited(shares: FloatArray, gains: FloatArray) -> list[tuple[int, ...]]:
     for i in range(1, len(subsets)):
         grows = set(kept[-1]) < set(subsets[i]) and (i + 1 == len(subsets) or set(subsets[i]) < set(subsets[i + 1]))
         if (near[i] or grows) and subsets[i] != kept[-1]:
-            kept += _one_by_one(kept[-1], subsets[i], learned[: spans[i][0] + 1])
+            kept = _lower(kept, subsets[i], gains)
+            before = kept[-1] if kept else ()
+            kept += _one_by_one(before, subsets[i], learned[: spans[i][0] + 1]) if kept else [subsets[i]]
     return kept
+
+
+def _lower(kept: list[tuple[int, ...]], subset: tuple[int, ...], gains: FloatArray) -> list[tuple[int, ...]]:
+    """Those of the subsets `kept` whose loss is above that of a later `subset`: no loss rises, so no other was there."""
+    depths = [np.sum(gains[np.array(each, dtype=int) - 1]) for each in (*kept, subset)]
+    return [each for each, depth in zip(kept, depths[:-1], strict=True) if depth < depths[-1]]
 
 
 def _one_by_one(
@@ -190,11 +197,12 @@ def _one_by_one(
 
 
 def _pooled(shares: FloatArray, gains: FloatArray) -> FloatArray:
-    """Directions of one gain share what they hold: the first of them counts as learned first."""
+    """Directions of one gain share what they hold, the first learned first; far more than all is not learned."""
     pooled = np.empty_like(shares)
     for gain in np.unique(gains):
         level = np.flatnonzero(gains == gain)
         total = np.sum(shares[:, level], axis=1)
+        total = np.where(total > len(level) + 0.5, 0.0, total)
         pooled[:, level] = np.clip(total[:, None] - np.arange(len(level)), 0, 1)
     return pooled
 

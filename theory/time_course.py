@@ -167,7 +167,7 @@ def _staircase_course(
     task: Task, model: Separate, times: FloatArray, weights: Mapping[str, NDArray[Any]]
 ) -> TimeCourse:
     steps = staircase(task, model, weights)
-    warn_if_sensitive(steps, stacklevel=4)
+    warn_if_sensitive(steps, stacklevel=3)
     return TimeCourse(times, steps.loss(times), steps.amplitudes(times), steps.coefficients(times), "staircase")
 
 

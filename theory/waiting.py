@@ -25,7 +25,8 @@ _DIRECT = 0.5  # 2gτ up to which products of k and q are exact and sums k ± q 
 _PLAIN = 200.0  # 2gτ up to which exponentials are far from overflow
 _OVERFLOW = 700.0
 _FIRST_STEP = 0.02
-_LEAST_STEP = 1e-13  # in units of the time that has passed: the error of a shorter step is rounding
+_MOST_STEPS = 100_000  # some hundred are needed
+_ON_RIDGE = 1e-5  # of the largest v and dv/dt on the way: the weights are then within 1e-10 of those of a ridge
 _ROUNDING = 1e-15  # of a sum of products: below it, a change of v is rounding
 
 
@@ -82,19 +83,29 @@ def size_at(τ: float, v: float, head: SmallHead) -> float:
 
 
 @compiled
-def advance(τ: float, v: float, head: SmallHead, longest: float, size: float) -> tuple[float, float, float]:
-    """(time, τ, v) from (τ, v) after the time `longest`, or when the head first reaches `size`."""
+def escape_path(head: SmallHead, times: FloatArray, size: float, τ_at: FloatArray, v_at: FloatArray) -> float:
+    """Writes τ and v of a head at increasing `times` (T,) into `τ_at` and `v_at` (T,), until it reaches `size`.
+
+    Returns when it does, and writes what it then is from there on; inf if it does not, nan if the integration
+    fails. A head that comes to the top of a ridge of its potential, where v and dv/dt vanish, stays there.
+    """
+    τ, v, t, number = 0.0, head.v, 0.0, 0
     start = max(abs(v), abs(pull(τ, head)))
     if start == 0.0:
-        return longest, τ, v
+        τ_at[:], v_at[:] = τ, v
+        return np.inf
     floor = max(_TOLERANCE * min(1.0, start), _ROUNDING * np.sum(np.abs(head.product)))
     slopes_τ, slopes_v = np.zeros(STAGES + 1), np.zeros(STAGES + 1)
     slopes_τ[0], slopes_v[0] = v, pull(τ, head)
-    t, step = 0.0, min(_FIRST_STEP, longest)
-    while t < longest:
-        last = step >= longest - t
-        if last:
-            step = longest - t
+    fastest, strongest = abs(v), abs(slopes_v[0])
+    step = _FIRST_STEP
+    for _ in range(_MOST_STEPS + len(times)):
+        while number < len(times) and times[number] <= t:
+            τ_at[number], v_at[number] = τ, v
+            number += 1
+        if number == len(times):
+            return np.inf
+        size_of_step = min(step, times[number] - t)
         new_τ, new_v = τ, v
         for stage in range(1, STAGES + 1):
             sum_τ = sum_v = 0.0
@@ -102,32 +113,43 @@ def advance(τ: float, v: float, head: SmallHead, longest: float, size: float) -
                 weight = WEIGHTS[earlier] if stage == STAGES else NODES[stage, earlier]
                 sum_τ += weight * slopes_τ[earlier]
                 sum_v += weight * slopes_v[earlier]
-            new_τ, new_v = τ + step * sum_τ, v + step * sum_v
+            new_τ, new_v = τ + size_of_step * sum_τ, v + size_of_step * sum_v
             slopes_τ[stage], slopes_v[stage] = new_v, pull(new_τ, head)
-        allowed_τ = floor + _TOLERANCE * min(1.0, max(abs(τ), abs(new_τ)))
-        allowed_v = floor + _TOLERANCE * max(abs(v), abs(new_v))
-        fifth_τ = fifth_v = third_τ = third_v = 0.0
-        for stage in range(STAGES + 1):
-            fifth_τ += ERROR_5[stage] * slopes_τ[stage] / allowed_τ
-            fifth_v += ERROR_5[stage] * slopes_v[stage] / allowed_v
-            third_τ += ERROR_3[stage] * slopes_τ[stage] / allowed_τ
-            third_v += ERROR_3[stage] * slopes_v[stage] / allowed_v
-        fifth, third = fifth_τ**2 + fifth_v**2, third_τ**2 + third_v**2
-        error = 0.0 if fifth == 0.0 else step * fifth / np.sqrt((fifth + 0.01 * third) * 2)
-        if not error < 1.0 and step > _LEAST_STEP * t:
-            step *= min(0.9, step_factor(error))
+        error_τ = _error(slopes_τ, size_of_step, floor + _TOLERANCE * min(1.0, max(abs(τ), abs(new_τ))))
+        error_v = _error(slopes_v, size_of_step, floor + _TOLERANCE * max(abs(v), abs(new_v)))
+        error = max(error_τ, error_v)
+        if not error < 1.0:
+            step = size_of_step * min(0.9, step_factor(error))
             continue
         reached = size_at(new_τ, new_v, head)
         if reached > size:
-            if reached > _OVERSHOOT * size and step > 1e-12 * t:
-                step *= 0.5
+            if reached > _OVERSHOOT * size:
+                step = 0.5 * size_of_step
                 continue
-            return t + step, new_τ, new_v
-        t = longest if last else t + step
+            τ_at[number:], v_at[number:] = new_τ, new_v
+            return float(t + size_of_step)
+        t = times[number] if size_of_step == times[number] - t else t + size_of_step
         τ, v = new_τ, new_v
         slopes_τ[0], slopes_v[0] = slopes_τ[STAGES], slopes_v[STAGES]
-        step *= step_factor(error)
-    return longest, τ, v
+        fastest, strongest = max(fastest, abs(v)), max(strongest, abs(slopes_v[0]))
+        if abs(v) < _ON_RIDGE * fastest and abs(slopes_v[0]) < _ON_RIDGE * strongest:
+            τ_at[number:], v_at[number:] = τ, 0.0
+            return np.inf
+        if size_of_step == step:
+            step *= step_factor(error)
+    return np.nan
+
+
+@compiled
+def _error(slopes: FloatArray, size: float, allowed: float) -> float:
+    """Error of a step of one number in units of what is allowed."""
+    fifth = third = 0.0
+    for stage in range(STAGES + 1):
+        fifth += ERROR_5[stage] * slopes[stage]
+        third += ERROR_3[stage] * slopes[stage]
+    if fifth == 0.0:
+        return 0.0
+    return float(size * fifth * fifth / np.sqrt(fifth * fifth + 0.01 * third * third) / allowed)
 
 
 class SmallHeads(NamedTuple):
@@ -191,35 +213,34 @@ def head_of(heads: SmallHeads, h: int) -> SmallHead:
 def first_to_reach(heads: SmallHeads, sizes: FloatArray, τ: FloatArray, v: FloatArray) -> tuple[float, int]:
     """When the first of the heads reaches its size of `sizes` (H,), in units of its own, and which one: −1 if none.
 
-    Writes τ (H,) and v (H,) at that time into `τ` and `v`, τ in units of 1/g_1 and v in units of the head.
+    Writes τ and v of all heads at that time into `τ` and `v` (H,), τ in units of 1/g_1 and v in units of the head.
+    The time is nan if an integration fails.
     """
-    count, slowest = len(heads.v), heads.rates[-1]
-    end, first = np.inf, -1
-    reached = np.zeros(count)
+    count, longest = len(heads.v), _LONGEST / heads.rates[-1]
+    end, first, until = np.inf, -1, np.zeros(1)
     for h in range(count):
-        pace = heads.pace[h]
-        longest = min(end * pace, _LONGEST / slowest)
-        t, τ[h], v[h] = advance(0.0, heads.v[h], head_of(heads, h), longest, sizes[h])
-        reached[h] = t / pace
-        if t < longest:
-            end, first = t / pace, h
+        until[0] = min(end * heads.pace[h], longest)
+        t = escape_path(head_of(heads, h), until, sizes[h], τ[h : h + 1], v[h : h + 1])
+        if np.isnan(t):
+            return t, h
+        if t < np.inf:
+            end, first = t / heads.pace[h], h
     if first < 0:
         return end, first
     for h in range(count):
-        if h != first and reached[h] != end:
-            _, τ[h], v[h] = advance(0.0, heads.v[h], head_of(heads, h), end * heads.pace[h], np.inf)
+        if h != first:
+            until[0] = end * heads.pace[h]
+            t = escape_path(head_of(heads, h), until, np.inf, τ[h : h + 1], v[h : h + 1])
+            if np.isnan(t):
+                return t, h
     return end, first
 
 
 @compiled
 def paths(heads: SmallHeads, times: FloatArray, τ: FloatArray, v: FloatArray) -> None:
-    """Writes τ (T, H) and v (T, H) of the heads at increasing `times` (T,) into `τ` and `v`."""
+    """Writes τ and v of the heads at increasing `times` (T,) into `τ` and `v` (H, T)."""
     for h in range(len(heads.v)):
-        now, at_τ, at_v = 0.0, 0.0, heads.v[h]
-        for number in range(len(times)):
-            _, at_τ, at_v = advance(at_τ, at_v, head_of(heads, h), (times[number] - now) * heads.pace[h], np.inf)
-            now = times[number]
-            τ[number, h], v[number, h] = at_τ, at_v
+        escape_path(head_of(heads, h), times * heads.pace[h], np.inf, τ[h], v[h])
 
 
 def grown(k: FloatArray, q: FloatArray, exponents: FloatArray) -> tuple[FloatArray, FloatArray]:
