@@ -175,7 +175,7 @@ def _visited(shares: FloatArray, gains: FloatArray) -> list[tuple[int, ...]]:
 
 
 def _lower(kept: list[tuple[int, ...]], subset: tuple[int, ...], gains: FloatArray) -> list[tuple[int, ...]]:
-    """Those of the subsets `kept` whose loss is above that of a later `subset`: no loss rises, so no other was there."""
+    """Those of the subsets `kept` whose loss is above that of a later `subset`, as no loss rises on the way."""
     depths = [np.sum(gains[np.array(each, dtype=int) - 1]) for each in (*kept, subset)]
     return [each for each, depth in zip(kept, depths[:-1], strict=True) if depth < depths[-1]]
 
