@@ -45,9 +45,9 @@ def integrate(
     ArithmeticError if neither method gets on.
 
     >>> fast = np.array([-1e4, -1.0])
-    >>> integrate(lambda y: fast * y, np.ones(2), np.array([0.0, 1.0]), (1e-10, 1e-12)).round(6)
-    array([[1.      , 1.      ],
-           [0.      , 0.367879]])
+    >>> slow = integrate(lambda y: fast * y, np.ones(2), np.array([0.0, 1.0]), (1e-10, 1e-12))[:, 1]
+    >>> slow.round(6)
+    array([1.      , 0.367879])
     """
     from scipy.integrate import DOP853
 
