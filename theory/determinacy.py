@@ -1,12 +1,12 @@
-"""Whether exit times are determined by the weights, or rest on what no simulation keeps.
+"""How precisely exit times are known, and whether they are determined by the weights or rest on what no run keeps.
 
-The path is followed again with another precision, with every nonzero weight moved by a relative 10⁻⁹, and with
-10⁻⁹ of their head's size in place of exact zeros. Exact arithmetic keeps equal heads equal, zeros zero and a head
-on a ridge of its potential there, for ever; rounding, or a finite step, does not.
+The path is followed at finer and finer precision until its exit times stand. Then it is followed with every
+nonzero weight moved by a relative 1e-9, and with 1e-9 of their head's size in place of exact zeros. Exact
+arithmetic keeps equal heads equal, zeros zero and a head on a ridge of its potential there, for ever; rounding, or
+a finite step, does not.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -19,8 +19,13 @@ from .verdicts import DETERMINED, EQUAL_HEADS, EXACT_ZEROS
 FloatArray = NDArray[np.float64]
 
 _LARGEST_CHANGE = 1e-3  # relative, of an exit time: what moves further is not determined
+_ACCURATE = 2e-5  # relative uncertainty of exit times that is good enough
+_AT_REST = 5e-5  # relative, at most, as measured: what it costs to take slow heads as at rest
 _MOVED = 1e-9  # relative
-_OTHER_PRECISION = Precision(grown=0.03, tolerance=1e-9)
+_COARSE = Precision(grown=0.03, tolerance=1e-9)
+_REFINEMENT = 4.0
+_FINEST = 5e-5  # least `grown`: the flow of all heads from there takes seconds already in few dimensions
+_LOGARITHMIC = 5.0  # errors that fall as slowly as ln(grown) are so many times the change from 0.03 to 0.02
 _SEED = 0
 
 
@@ -31,39 +36,49 @@ class Outcome(NamedTuple):
     remains: float
 
 
-Follow = Callable[[SeparateHeads, Precision], Outcome]
-"""What heads come to at a precision."""
+def precise(follow: Callable[[Precision], Outcome]) -> tuple[Precision, float]:
+    """The precision at which exit times stand, and their relative uncertainty.
 
-
-@dataclass(frozen=True)
-class Determinacy:
-    """`verdict` on exit times, and their `uncertainty`: relative, as another precision changes them."""
-
-    verdict: str
-    uncertainty: float
-
-
-def determinacy(outcome: Outcome, heads: SeparateHeads, follow: Follow) -> Determinacy:
-    """The `Determinacy` of what `heads`, on the directions that they can learn, come to.
-
-    ArithmeticError where another precision gives other times.
+    While a head is small its map is neglected. What that costs falls as the square of the size from which it
+    counts as grown, or hardly at all while small heads, by their maps, fill what others exactly lack.
+    ArithmeticError where the finest precision still changes the times.
     """
-    uncertainty = _change(outcome, follow(heads, _OTHER_PRECISION))
+    precision = Precision()
+    outcome = follow(precision)
+    uncertainty = _LOGARITHMIC * _change_from(_COARSE, outcome, follow)
+    while uncertainty > _ACCURATE and precision.grown > _FINEST:
+        precision = precision._replace(grown=precision.grown / _REFINEMENT)
+        finer = follow(precision)
+        uncertainty = _change(outcome, finer)
+        outcome = finer
     if uncertainty > _LARGEST_CHANGE:
         raise ArithmeticError(
             "the staircase is not computed: with another precision an exit time changes by more than 0.1 %, so "
             "that these weights are too close to where the path divides; simulate the flow instead"
         )
+    return precision, max(uncertainty, _AT_REST)
+
+
+def _change_from(precision: Precision, outcome: Outcome, follow: Callable[[Precision], Outcome]) -> float:
+    """Relative change of exit times from another precision, infinite where they cannot be computed at that one."""
+    try:
+        return _change(follow(precision), outcome)
+    except ArithmeticError:
+        return np.inf
+
+
+def verdict_on(outcome: Outcome, heads: SeparateHeads, follow: Callable[[SeparateHeads], Outcome]) -> str:
+    """What the exit times of `heads`, on the directions that they can learn, rest on."""
     generator = np.random.default_rng(_SEED)
     noise = [_MOVED * generator.standard_normal(part.shape) for part in heads]
     moved = SeparateHeads(*(part * (1 + change) for part, change in zip(heads, noise, strict=True)))
     if _differs(outcome, moved, follow):
-        return Determinacy(EQUAL_HEADS, uncertainty)
+        return EQUAL_HEADS
     if all(np.all(part != 0) for part in heads):
-        return Determinacy(DETERMINED, uncertainty)
+        return DETERMINED
     if _differs(outcome, _filled(heads, noise), follow) or not any(np.any(part) for part in heads):
-        return Determinacy(EXACT_ZEROS, uncertainty)
-    return Determinacy(DETERMINED, uncertainty)
+        return EXACT_ZEROS
+    return DETERMINED
 
 
 def _filled(heads: SeparateHeads, noise: Iterable[FloatArray]) -> SeparateHeads:
@@ -78,9 +93,10 @@ def _filled(heads: SeparateHeads, noise: Iterable[FloatArray]) -> SeparateHeads:
     )
 
 
-def _differs(outcome: Outcome, heads: SeparateHeads, follow: Follow) -> bool:
+def _differs(outcome: Outcome, heads: SeparateHeads, follow: Callable[[SeparateHeads], Outcome]) -> bool:
+    """Whether these heads come to something else than `outcome`, or to nothing that can be computed."""
     try:
-        return _change(outcome, follow(heads, Precision())) > _LARGEST_CHANGE
+        return _change(outcome, follow(heads)) > _LARGEST_CHANGE
     except ArithmeticError:
         return True
 

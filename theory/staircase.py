@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,6 @@ from .verdicts import DETERMINED, EQUAL_HEADS, EXACT_ZEROS, EXPLANATIONS, NOT_VE
 
 if TYPE_CHECKING:
     from .curves import PathCurve
-    from .determinacy import Determinacy
 
 FloatArray = NDArray[np.float64]
 
@@ -92,7 +92,8 @@ def staircase(
     While heads are small their escape is solved exactly; from the time that the others can feel one, the flow of
     all heads is integrated through the drop. Exit times are those of gradient flow, to about 1e-5 or better, at any
     scale of the weights. Only the blocks that move on unlimited data are read; a head that is exactly zero stays
-    so. `verify`: whether to find the `verdict`, by following three more paths.
+    so. `verify`: whether to find the `verdict` and the `uncertainty`, by following three or more other paths, and
+    to refine the path where they ask for it.
     ValueError for another model, softmax, or weights of other shapes. ArithmeticError where the times cannot be
     computed, because grown heads go on moving or another precision gives other times.
 
@@ -112,22 +113,26 @@ def staircase(
     moments = population(task, model)
     heads = separate_block(initial, model, task.dimension)
     from .curves import on_directions, path_curve  # compiled functions: not before they are needed
-    from .determinacy import Determinacy, determinacy
+    from .determinacy import precise, verdict_on
     from .phases import Precision
 
     basis = moments.directions if moments.is_aligned else task.eigenvectors
-    inside = on_directions(heads, basis)
-    curve = path_curve(moments, basis, inside, Precision())
-    middles = _middles(moments)
-    exit_times = curve.crossings(middles)
+    inside, middles = on_directions(heads, basis), _middles(moments)
+
+    @cache
+    def curve_at(precision: Precision) -> "PathCurve":
+        return path_curve(moments, basis, inside, precision)
+
     if not verify:
-        return _assembled(moments, curve, exit_times, Determinacy(NOT_VERIFIED, np.nan))
-    found = determinacy(
+        return _assembled(moments, curve_at(Precision()), middles, NOT_VERIFIED, np.nan)
+    precision, uncertainty = precise(lambda other: curve_at(other).outcome(middles))
+    curve = curve_at(precision)
+    verdict = verdict_on(
         curve.outcome(middles),
         inside,
-        lambda others, precision: path_curve(moments, basis, others, precision).outcome(middles),
+        lambda others: path_curve(moments, basis, others, precision).outcome(middles),
     )
-    return _assembled(moments, curve, exit_times, found)
+    return _assembled(moments, curve, middles, verdict, uncertainty)
 
 
 def warn_if_sensitive(steps: Staircase, stacklevel: int) -> None:
@@ -142,7 +147,9 @@ def _middles(moments: Population) -> FloatArray:
     return np.asarray((unlearned[:-1] + unlearned[1:]) / 2)
 
 
-def _assembled(moments: Population, curve: "PathCurve", exit_times: FloatArray, found: "Determinacy") -> Staircase:
+def _assembled(
+    moments: Population, curve: "PathCurve", middles: FloatArray, verdict: str, uncertainty: float
+) -> Staircase:
     subsets = _visited(curve.node_shares(), moments.gains)
     losses = np.array([np.sum(np.delete(moments.gains, np.array(subset, dtype=int) - 1)) for subset in subsets])
     drop_times = curve.crossings((losses[:-1] + losses[1:]) / 2)
@@ -153,7 +160,7 @@ def _assembled(moments: Population, curve: "PathCurve", exit_times: FloatArray, 
     kinds = tuple("short" if head in takers[:i] else "long" for i, head in enumerate(takers))
     plateaus = moments.minimum_loss + losses
     drops = (drop_times, plateaus, tuple(subsets), directions, tuple(takers), kinds)
-    return Staircase(exit_times, *drops, found.verdict, found.uncertainty, curve, moments)
+    return Staircase(curve.crossings(middles), *drops, verdict, uncertainty, curve, moments)
 
 
 def _visited(shares: FloatArray, gains: FloatArray) -> list[tuple[int, ...]]:
