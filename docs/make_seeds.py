@@ -18,7 +18,8 @@ HEADER = """\
 
 Every data set and every initialisation of `attndyn verify` follows from its `--seed`. A verdict that changes with
 it would be luck. Here are the fast and standard claims from twenty base seeds, no two of which share a random
-number, and the long ones from five; written by `make seeds`, which takes an hour.
+number, and the long ones from five; written by `make seeds`, which takes an hour. A claim that is missing here is
+younger than the last run.
 
 {conclusion}
 """
