@@ -98,6 +98,17 @@ def test_what_differs_a_little_does_not_vanish(name):
     assert not is_zero(NOT_ZERO[name])
 
 
+@pytest.mark.parametrize(
+    ("symbol", "zeros"), [(N, range(1, 12)), (a, [THIRD * 7, *map(sp.Rational, range(1, 30))])]
+)
+def test_what_vanishes_at_the_points_that_are_tried_does_not_vanish(symbol, zeros):
+    """A sum of what is zero and of a polynomial with zeros at these points."""
+    nested = sp.sqrt(3 + 2 * sp.sqrt(2)) - 1 - sp.sqrt(2)
+    points = [*zeros, sp.Rational(3, 11), sp.Rational(11, 5), sp.Rational(5, 13), sp.Rational(13, 2)]
+    with pytest.raises(ValueError, match="cannot be decided"):
+        is_zero(nested + sp.Mul(*(symbol - point for point in points)))
+
+
 def test_equal_arguments_of_a_function_are_one():
     assert is_zero(sp.atan(a / (a * b + b)) - sp.atan(1 / (b + b / a)))
     assert is_zero(sp.log(R**2 - a**2) - sp.log(b**2))

@@ -127,14 +127,17 @@ def _is_root_at_zero(tower: Tower, value: Element, point: dict[Expr, Expr]) -> b
     for root in reversed(tower.unsure):
         if P.has(root):
             P = tower.element(sp.resultant(P, tower.relation(root), root)).numer.as_expr()
-    coefficients = [tower.spelled(part).xreplace(point) for part in reversed(sp.Poly(P, X).all_coeffs())]
-    nonzero = [part for part in coefficients if part != 0]
+    nonzero = [part for part in reversed(sp.Poly(P, X).all_coeffs()) if part != 0]
+    coefficients = [tower.spelled(part).xreplace(point) for part in nonzero]
     number = tower.spelled(value.numer.as_expr()).xreplace(point)
-    return any(_below_other_roots(number, nonzero, digits) for digits in DIGITS)
+    return any(_below_other_roots(number, coefficients, digits) for digits in DIGITS)
 
 
 def _below_other_roots(number: Expr, coefficients: list[Expr], digits: int) -> bool:
-    """Whether a root is nearer to zero than all roots but zero: |z| ≥ |c₀| / (|c₀| + max |c_i|)."""
+    """Whether a root is nearer to zero than all roots but zero: |z| ≥ |c₀| / (|c₀| + max |c_i|).
+
+    c₀ must not vanish at the point: else a root that is zero only there would pass for one that always is.
+    """
     try:
         box: Interval = enclosure(number, digits)
         first, *others = (abs(enclosure(part, digits)) for part in coefficients)

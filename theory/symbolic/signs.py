@@ -180,7 +180,7 @@ class _Lowered:
         return found if found.side else self._sign_by_root(factor)
 
     def _sign_by_root(self, factor: Expr) -> Sign:
-        """The sign of B + A √f where A and B have opposite ones, from A² f − B²."""
+        """The sign of B + A √f: that of both terms, or where they have opposite ones, from A² f − B²."""
         for symbol in sorted(self.roots.keys() & factor.free_symbols, key=str):
             order, radicand = self.roots[symbol]
             in_root = sp.Poly(factor, symbol)
@@ -190,6 +190,8 @@ class _Lowered:
             of_A, of_B = (polynomial_sign(part, self.kinds, self.numbers) for part in (A, B))
             if not of_A.side or not of_B.side:
                 continue
+            if of_A.side == of_B.side:
+                return of_B
             top, bottom = sp.fraction(sp.together(A**2 * radicand - B**2))
             of_top, of_bottom = (
                 polynomial_sign(sp.expand(part), self.kinds, self.numbers) for part in (top, bottom)
