@@ -1,5 +1,6 @@
 """A user's statements about a derivation: proved, or refuted at a point that is checked here by hand."""
 
+import numpy as np
 import pytest
 import sympy as sp
 from hypothesis import given, settings
@@ -12,6 +13,8 @@ from attndyn.theory.symbolic.counterexample import differing_point
 from attndyn.theory.symbolic.derivation import derive, derive_output
 from attndyn.theory.symbolic.signs import is_nonnegative, is_positive
 from attndyn.theory.symbolic.statements import (
+    TIME,
+    StatedCourse,
     StatedFixedPoint,
     StatedInvariant,
     StatedLoss,
@@ -311,3 +314,60 @@ def test_a_point_is_found_for_every_polynomial_that_is_not_zero(roots):
 )
 def test_signs_are_proved_or_not_known(expression, positive, nonnegative):
     assert (is_positive(expression), is_nonnegative(expression)) == (positive, nonnegative)
+
+
+def test_signs_of_two_roots_that_agree_are_their_sign():
+    """A √b + B with A, B > 0 is above zero, also where A² b < B²."""
+    x, y = sp.Symbol("x", real=True), sp.Symbol("y", positive=True)
+    A, B = (x**2 - 2) ** 2 + sp.Rational(1, 1000), (y + 2) * ((x**2 - 2) ** 2 + 1)
+    above = sp.expand(A * sp.sqrt(y) + B)
+    assert is_nonnegative(above)
+    assert not is_nonnegative(-above)
+
+
+def test_weights_that_never_move_have_no_course_and_no_rate():
+    """The query's y meets no query token: it does not stand in the output, of whatever block."""
+    full = derive(Separate(heads=1), symbolic_task(1), "full")
+    still = full.arrays["query"][0, 0, 1]
+    z = sp.Symbol("z", real=True)
+    assert check(StatedCourse({still: sp.exp(TIME)}), full).level == "refuted"
+    proved(StatedCourse({still: sp.Integer(7)}), full)
+    refuted(StatedReduction({still: z}, {z: z}), full)
+    proved(StatedReduction({still: z}, {z: sp.Integer(0)}), full)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        lambda off: StatedFixedPoint({off: sp.Integer(7)}),
+        lambda off: StatedCourse({off: sp.exp(TIME)}),
+        lambda off: StatedReduction({off: sp.Integer(1)}, {}),
+        lambda off: StatedLoss(LAMBDA, {off: sp.Integer(3)}),
+    ],
+)
+def test_weights_off_the_restricted_block_are_zero(statement):
+    off = D1.arrays["value"][0, 0]
+    with pytest.raises(ValueError, match="value_1_1 is zero in the restricted block, not"):
+        check(statement(off), D1)
+    proved(StatedFixedPoint({off: sp.Integer(0)}), D1)
+
+
+@pytest.mark.parametrize("name", ["w0_1", "lambda_1", "N", "x_1", "y_q"])
+def test_weights_have_names_of_their_own(name):
+    prompt, weight = Prompt(1), sp.Symbol(name, real=True)
+    with pytest.raises(ValueError, match=f"the weight {name} has the name of a number or a variable of the task"):
+        derive_output(weight * average(prompt.y**2) * prompt.query[0], symbolic_task(1, mixture=True), [weight])
+
+
+def test_heads_that_cannot_compute_with_symbols_are_named():
+    class Numeric:
+        def shapes(self, dimension):
+            return {"value": (1, dimension + 1), "scale": (1,)}
+
+        def heads(self, weights):
+            B = np.zeros((1, 2, 1))
+            B[0, 0, 0] = weights["scale"][0]
+            return weights["value"], B
+
+    with pytest.raises(ValueError, match="heads of Numeric cannot compute with symbols"):
+        derive(Numeric(), symbolic_task(1))

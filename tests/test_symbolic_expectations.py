@@ -264,7 +264,7 @@ def test_refuses_tasks_that_are_not_polynomial_or_unknown():
         expectation(ONE.teacher[0] ** 2, root)
     with pytest.raises(ValueError, match="white, diagonal or general"):
         symbolic_task(2, teachers="other")
-    with pytest.raises(ValueError, match="at least 1, not 0"):
+    with pytest.raises(ValueError, match="from 1 to 100 in symbols, not 0"):
         symbolic_task(0)
 
 

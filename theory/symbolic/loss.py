@@ -95,6 +95,7 @@ def output_loss(output: Expr, task: SymbolicTask, weights: Sequence[Expr]) -> Po
     output = without_floats(output, "the terms of an output")
     _require_terms(size(output).terms // _PRODUCTS)
     require_few_lengths(task)
+    _require_own_names(weights, task)
     here = [weight for weight in weights if weight in output.free_symbols]
     constants = {symbol for symbol in output.free_symbols if not is_variable(symbol)} - {*here}
     ring = PolyRing(here, coefficients(task, constants, roots_of(output)), lex)
@@ -172,13 +173,24 @@ def model_output(model: Parametrization, dimension: int, block: Block = "full") 
 def effective_heads(model: Parametrization, dimension: int, block: Block) -> tuple[SymbolArray, SymbolArray]:
     """a (H, D+1) and B (H, D+1, D) of the model's symbols; those outside the restricted block are zero there."""
     require_block(block)
-    a, B = (np.array(part, dtype=object) for part in model.heads(weight_symbols(model, dimension)))
+    a, B = (np.array(part, dtype=object) for part in _heads_in_symbols(model, dimension))
     if a.shape != (len(a), dimension + 1) or B.shape != (len(a), dimension + 1, dimension):
         raise ValueError(f"heads must give a (H, D+1) and B (H, D+1, D), not {a.shape} and {B.shape}")
     a, B = (_exactly(part) for part in (a, B))
     if block == "restricted":
         a[:, :-1] = B[:, -1, :] = sp.Integer(0)
     return a, B
+
+
+def _heads_in_symbols(model: Parametrization, dimension: int) -> Any:
+    """What the model's `heads` makes of symbols; ValueError where it cannot compute with them."""
+    try:
+        return model.heads(weight_symbols(model, dimension))
+    except (TypeError, AttributeError) as error:
+        raise ValueError(
+            f"heads of {type(model).__name__} cannot compute with symbols, in arrays of dtype object: use sums, "
+            f"products and whole powers, and make arrays by np.zeros(shape, dtype=object) ({error})"
+        ) from error
 
 
 def _exactly(heads: SymbolArray) -> SymbolArray:
@@ -198,6 +210,14 @@ def token_products(divisor: Expr, dimension: int) -> SymbolArray:
         for p, s in zip(token, last, strict=True)
     ]
     return np.array(pairs, dtype=object)
+
+
+def _require_own_names(weights: Sequence[Expr], task: SymbolicTask) -> None:
+    """ValueError for a weight that has the name of a parameter of the task, of N or of a variable of the prompt."""
+    taken = {str(symbol) for symbol in (*task.parameters, N)}
+    for weight in weights:
+        if str(weight) in taken or is_variable(weight):
+            raise ValueError(f"the weight {weight} has the name of a number or a variable of the task: rename it")
 
 
 def require_block(block: str) -> None:

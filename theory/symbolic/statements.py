@@ -144,7 +144,8 @@ def _invariant(statement: StatedInvariant, derivation: Derivation) -> Iterator[I
     quantity = _exact("the quantity", statement.quantity, _constants(derivation) | weights)
     if not quantity.free_symbols & weights:
         raise ValueError(f"{quantity} has no weight in it: a constant is conserved by every flow")
-    rate = sp.Add(*(sp.diff(quantity, weight) * rate for weight, rate in derivation.flow.items()))
+    flow = {weight: rate for weight, rate in derivation.flow.items() if weight in quantity.free_symbols}
+    rate = sp.Add(*(sp.diff(quantity, weight) * rate for weight, rate in flow.items()))
     yield Identity(f"d({quantity})/dt", rate, sp.Integer(0))
 
 
@@ -161,7 +162,7 @@ def _reduction(statement: StatedReduction, derivation: Derivation) -> Iterator[I
             f"{symbol} of the ansatz is no parameter{_near(symbol, _constants(derivation))} "
             f"and has no equation: state its rate, 0 for a constant"
         )
-    for weight, derived in derivation.flow.items():
+    for weight, derived in _rates(ansatz, derivation).items():
         form = ansatz.get(weight, sp.Integer(0))
         claimed = sp.Add(*(sp.diff(form, amplitude) * rate for amplitude, rate in equations.items()))
         yield Identity(f"d {weight}/dt on the ansatz", _at(derived, ansatz, derivation), claimed)
@@ -173,6 +174,7 @@ def _fixed_point(statement: StatedFixedPoint, derivation: Derivation) -> Iterato
         _weight(weight, derivation): _exact(f"the value of {weight}", value, known)
         for weight, value in statement.values.items()
     }
+    _require_block(values, derivation)
     for weight, derived in derivation.flow.items():
         yield Identity(f"d {weight}/dt at the point", _at(derived, values, derivation), sp.Integer(0))
     if statement.loss is not None:
@@ -190,7 +192,8 @@ def _course(statement: StatedCourse, derivation: Derivation) -> Iterator[Identit
     for symbol in sorted(moving - set(course), key=str) if ansatz is not None else ():
         raise ValueError(f"{symbol} of the ansatz has no course: state one, or its value if it rests")
     place = {weight: form.xreplace(course) for weight, form in (ansatz or course).items()}
-    for weight, derived in derivation.flow.items():
+    _require_block(place, derivation)
+    for weight, derived in _rates(place, derivation).items():
         claimed = sp.diff(place.get(weight, sp.Integer(0)), TIME)
         yield Identity(f"d {weight}/dt along the course", _at(derived, place, derivation), claimed)
     for symbol, value in (statement.start or {}).items():
@@ -213,11 +216,27 @@ def _at(expression: Expr, values: Mapping[Expr, Expr], derivation: Derivation) -
     return expression.xreplace({weight: values.get(weight, sp.Integer(0)) for weight in derivation.weights})
 
 
+def _rates(place: Mapping[Expr, Expr], derivation: Derivation) -> dict[Expr, Expr]:
+    """What the flow does to its weights, and to the others that a statement places: these never move."""
+    return {**derivation.flow, **{weight: sp.Integer(0) for weight in place if weight not in derivation.flow}}
+
+
+def _require_block(place: Mapping[Expr, Expr], derivation: Derivation) -> None:
+    """ValueError for a value other than zero where the restricted block has none."""
+    for weight, value in place.items():
+        if derivation.block == "restricted" and weight not in derivation.flow and value != 0:
+            raise ValueError(
+                f'{weight} is zero in the restricted block, not {value}: leave it out, or take block = "full"'
+            )
+
+
 def _ansatz(ansatz: Mapping[Expr, Expr], derivation: Derivation) -> dict[Expr, Expr]:
-    return {
+    found = {
         _weight(weight, derivation): _exact(f"the ansatz for {weight}", form, None)
         for weight, form in ansatz.items()
     }
+    _require_block(found, derivation)
+    return found
 
 
 def _amplitudes(ansatz: Mapping[Expr, Expr], derivation: Derivation) -> set[Expr]:
