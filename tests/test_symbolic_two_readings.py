@@ -102,6 +102,9 @@ REFUSED = {
     "a^{T}": "unknown symbol",
     "a = b": "unexpected",
     "a, b": "unexpected",
+    r"\sqrt{a}_1": "must stand inside of the braces",
+    r"\frac{b}{a}_1": "must stand inside of the braces",
+    r"\frac{a}_1{b}": "must stand inside of the braces",
 }
 
 TEXT_MEANT = {
@@ -110,14 +113,31 @@ TEXT_MEANT = {
     "a\n-b": a - b,
     "a*\nb": a * b,
     "E^(2*a)": sp.exp(2 * a),
-    "a^-1/2": 1 / (2 * a),
     "a^(1/2)": sp.sqrt(a),
     "a − b × c·2;": a - 2 * b * c,
 }
 
 TEXT_REFUSED = (
     *("1e", "1e400", "tr(x)", "a\nb", "xy", "lambda_12", "2^10^3", "1/2x", "a/b c", "sin x", "sin(x)", "log x"),
-    *("|x|", "x!", "1,000", "0,5", "a'", "a – b", "e^a", "i", "I", "S", "Q", "a(t)", "a(0)", "a^1/3", "a % 3"),
+    *(
+        "|x|",
+        "x!",
+        "1,000",
+        "0,5",
+        "a'",
+        "a – b",
+        "e^a",
+        "i",
+        "I",
+        "S",
+        "Q",
+        "a(t)",
+        "a(0)",
+        "a^1/3",
+        "a % 3",
+        "a^-1/2",
+        "2**-1/2",
+    ),
     *("a//b", "a&b", "a\\b", "λ_1", "x²", "a.b", "1.2.3", "1_000", "0x10", "a[0]", "{a}", "a=b", "oo", "zoo"),
 )
 
@@ -186,8 +206,31 @@ def test_blocks_of_equations():
         (r"\dot a = b, \dot b = c", "unexpected"),
         (r"0 \dot a = b", "division by zero"),
         (r"\dot a = \dot b", "unexpected"),
+        (r"1 + 2 \dot a = b", "only a product may stand before a rate"),
+        (r"b - d \dot a = c", "only a product may stand before a rate"),
+        (r"b/d \dot a = c", "two readings"),
     ],
 )
 def test_blocks_with_two_readings(source, message):
     with pytest.raises(ValueError, match=message):
         read_equations(source, SYMBOLS, DEFINITIONS, latex=True, rate=True)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("1 + 2*dc/dt = b", "only a product may stand before a rate"),
+        ("b - d*c' = a", "only a product may stand before a rate"),
+        ("c/dt = b", "a rate must be written dc/dt or c'"),
+    ],
+)
+def test_what_is_no_product_before_a_rate(source, message):
+    with pytest.raises(ValueError, match=message):
+        read_equation(source, SYMBOLS, rate=True)
+
+
+def test_quotients_before_a_rate():
+    assert read_equation("b/d*dc/dt = a", SYMBOLS, rate=True) == (c, a * d / b)
+    assert read_equation("(b + d)*dc/dt = a", SYMBOLS, rate=True) == (c, a / (b + d))
+    assert read_equation(r"b/d \cdot \dot c = a", SYMBOLS, latex=True, rate=True) == (c, a * d / b)
+    assert read_equation(r"b(d/2) \dot c = a", SYMBOLS, latex=True, rate=True) == (c, 2 * a / (b * d))

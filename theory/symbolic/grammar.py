@@ -57,6 +57,16 @@ class TextGrammar:
             raise self.unexpected()
         return value
 
+    def constant(self) -> Expr:
+        """The product that all tokens are, which stands before a rate."""
+        self.refuse_two_readings()
+        value = self.product()
+        if self.next.text in ("+", "-"):
+            raise mistake("only a product may stand before a rate: write brackets around a sum", self.next)
+        if self.next.kind != "end":
+            raise self.unexpected()
+        return value
+
     def refuse_two_readings(self) -> None:
         """ValueError where what is left to read has two readings."""
         refuse_open_roots(self.tokens[self.place :])
@@ -185,6 +195,8 @@ class TextGrammar:
         elif rate:
             name = self.take()
         elif rate := self.next.text == "/":
+            if not token.text.startswith("d"):
+                raise mistake(f"a rate must be written d{token.text}/dt or {token.text}'", token)
             name = Token("name", token.text.removeprefix("d"), token.position + 1)
         if rate:
             self.expect("/")

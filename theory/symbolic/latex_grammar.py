@@ -92,11 +92,24 @@ class LatexGrammar(TextGrammar):
         if name.kind == "name" and closing.text == "}" and below.text == "_":
             self.place += 2
             return self.named(name)
+        return self.inside(opening)
+
+    def inside(self, opening: Token) -> Expr:
+        r"""The expression up to the brace that closes this one, which may be {a \over b}."""
         top = self.nested(self.sum)
         if self.next.text != r"\over":
             return self.closed(opening, top)
         over = self.take()
         return self.closed(opening, self.made(over, _quotient, top, self.nested(self.sum)))
+
+    def taken(self) -> Expr:
+        r"""What a command takes: a group in braces, which ends there, or one atom. \sqrt{v}_1 is not \sqrt{v_1}."""
+        if not (opening := self.accept("{")):
+            return self.atom()
+        value = self.inside(opening)
+        if self.next.text == "_":
+            raise mistake("what stands below a name must stand inside of the braces", self.next)
+        return value
 
     def named(self, token: Token) -> Expr:
         """A known name with what stands below it, also where its exponent comes first: x^2_1."""
@@ -131,7 +144,7 @@ class LatexGrammar(TextGrammar):
     def script(self) -> Expr:
         """The exponent after ^: a group in braces, or one token."""
         if self.next.text in ("{", r"\frac"):
-            return self.nested(self.atom)
+            return self.nested(self.taken)
         token = self.single(self.take())
         if token.kind == "number":
             return number(token)
@@ -156,7 +169,7 @@ class LatexGrammar(TextGrammar):
                 head,
                 Token("number", token.text[1:], token.position + 1),
             ]
-        return self.nested(self.atom)
+        return self.nested(self.taken)
 
     def root(self, token: Token) -> Expr:
         """A square root, or another one with its order in square brackets."""
@@ -164,7 +177,7 @@ class LatexGrammar(TextGrammar):
         if not order.is_Integer or order < 2:
             raise mistake(f"the order of a root must be a whole number of at least 2, not {order}", token)
         self.single(self.next)
-        return self.made(token, power, self.nested(self.atom), 1 / order)
+        return self.made(token, power, self.nested(self.taken), 1 / order)
 
     def function_of(self, token: Token, name: str) -> Expr:
         r"""A function of what stands in brackets, or of one atom and nothing after it; \cosh^2 x is its square."""

@@ -12,7 +12,7 @@ from .grammar import TextGrammar
 from .latex_grammar import LatexGrammar
 from .notation import Name, readings
 from .problem import Expr
-from .tokens import Token, latex_tokens, mistake, text_tokens, without_lines
+from .tokens import OPEN, Token, latex_tokens, mistake, text_tokens, without_lines
 
 Definitions = Mapping[str, Expr]
 """Abbreviations of the user's own: name, as in text, → expression, or `Formula` with its conditions."""
@@ -116,7 +116,7 @@ def read_equations(
         raise mistake("there is no equation", tokens[-1])
     for part in parts:
         before, equation = _split_constant(part, latex) if rate else ([], part)
-        constant = reader(before, names, definitions).whole() if before else sp.Integer(1)
+        constant = reader(before, names, definitions).constant() if before else sp.Integer(1)
         grammar = reader(equation, names, definitions)
         left, is_rate = grammar.left()
         if is_rate != rate or not left.is_Symbol:
@@ -148,7 +148,19 @@ def _split_constant(part: list[Token], latex: bool) -> tuple[list[Token], list[T
     if not start:
         return [], part
     before = part[: start - 1] if texts[start - 1] == "*" else part[:start]
+    if latex and texts[start - 1] != "*" and _ends_with_quotient(before):
+        raise mistake(r"a/b \dot v has two readings: write \frac or brackets", part[start])
     return [*before, Token("end", " ", part[start].position)], part[start:]
+
+
+def _ends_with_quotient(tokens: list[Token]) -> bool:
+    """Whether the last sign outside of brackets is that of a division."""
+    depth, last = 0, ""
+    for token in tokens:
+        depth += (token.text in OPEN) - (token.text in OPEN.values())
+        if not depth and token.text in ("+", "-", "*", "/"):
+            last = token.text
+    return last == "/"
 
 
 def _starts_rate(texts: list[str]) -> bool:

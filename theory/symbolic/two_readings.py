@@ -36,12 +36,13 @@ def refuse_two_readings(tokens: list[Token], names: Mapping[Any, Expr]) -> None:
 
 
 def refuse_open_roots(tokens: list[Token]) -> None:
-    """ValueError for x^1/3, in text or LaTeX: nobody writes the power 1, but x/3 is what it would be."""
+    """ValueError for x^1/3 and x^-1/3, in text or LaTeX: x/3 and 1/(3 x) is what they would be."""
     for place, token in enumerate(tokens):
         if token.text not in ("^", "**"):
             continue
-        exponent = [after.text for after in tokens[place + 1 : place + 3]]
-        if exponent == ["1", "/"]:
+        after = [each.text for each in tokens[place + 1 :]]
+        signs = next((count for count, text in enumerate(after) if text not in ("+", "-")), 0)
+        if after[signs : signs + 2] == ["1", "/"]:
             raise mistake("a power such as x^1/3 has two readings: write brackets around the exponent", token)
 
 
