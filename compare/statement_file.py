@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, get_args
 
 import sympy as sp
 
+from ..decimals import exact_fraction
 from ..model import MODELS, model_from_dict
 from ..settings import refuse_unknown
 from ..simulate.files import AnyPath, as_path, read_utf8
@@ -139,8 +140,9 @@ def statements_of(tables: dict[str, Any], folder: Path = Path()) -> StatementFil
     syntax = tables.get("syntax", "text")
     if syntax not in _SYNTAXES:
         raise ValueError(f"syntax must be one of {', '.join(_SYNTAXES)}, not {syntax!r}")
-    derivation = derivation_of(tables["task"], tables["model"], folder)
-    book = _Book(syntax, derivation, tables.get("definitions", {}))
+    with noted() as conditions:
+        derivation = derivation_of(tables["task"], tables["model"], folder)
+    book = _Book(syntax, derivation, tables.get("definitions", {}), tuple(conditions))
     names = [str(table.get("name", f"statement {n}")) for n, table in enumerate(tables["statement"], start=1)]
     if len(set(names)) < len(names):
         raise ValueError(f"two statements have the name {max(names, key=names.count)!r}")
@@ -168,7 +170,7 @@ def derivation_of(task: dict[str, Any], model: dict[str, Any], folder: Path = Pa
     """
     problem = _task(task)
     rest: dict[str, Any] = dict(model)
-    rest |= {name: float(value) for name, value in model.items() if isinstance(value, Decimal)}
+    rest |= {name: _as_double(name, value) for name, value in model.items() if isinstance(value, Decimal)}
     if "output" in rest:
         refuse_unknown(rest, allowed=("output", "weights"), owner="a model with an output")
         return _from_output(str(rest["output"]), rest.get("weights", []), problem)
@@ -176,6 +178,14 @@ def derivation_of(task: dict[str, Any], model: dict[str, Any], folder: Path = Pa
     if isinstance(name, str) and name not in MODELS and (":" in name or name.endswith(".py")):
         return derive(load_model(name, folder, **rest), problem, block)
     return derive(model_from_dict({"model": name, **rest}), problem, block)
+
+
+def _as_double(name: str, value: Decimal) -> float:
+    """The decimal as a float, which prints as that decimal; ValueError if a float has too few digits for it."""
+    double = float(value)
+    if value.is_finite() and exact_fraction(double) != exact_fraction(value):
+        raise ValueError(f"{name} = {value} of the model has more digits than a float: write fewer, or it as text")
+    return double
 
 
 def _task(table: dict[str, Any]) -> SymbolicTask:
@@ -198,6 +208,8 @@ class _Book:
     syntax: str
     derivation: Derivation
     definitions: Mapping[str, str]
+    of_model: tuple[Condition, ...] = ()
+    """Conditions of the model's output, which all statements have."""
 
     def entry(self, name: str, table: dict[str, Any]) -> Entry:
         """One table [[statement]]; ValueError names the statement and the culprit."""
@@ -210,7 +222,7 @@ class _Book:
                 statement = self._statement(table, repeated)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
-        return Entry(name, statement, expected, tuple(conditions), tuple(repeated))
+        return Entry(name, statement, expected, (*self.of_model, *conditions), tuple(repeated))
 
     def _statement(self, table: dict[str, Any], repeated: list[Identity]) -> Statement:
         kind = table.get("kind")
@@ -275,5 +287,5 @@ class _Book:
                 raise ValueError(f"definition {name}: {error}") from None
             if name in known and known[name] != formula.expression:
                 raise ValueError(f"definition {name}: it is {known[name]} in the task, not {formula.expression}")
-            known.setdefault(name, formula)
+            known[name] = formula
         return symbols, known

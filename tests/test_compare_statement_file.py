@@ -2,6 +2,7 @@
 
 import json
 import re
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -141,6 +142,9 @@ BAD = {
     "unknown LaTeX command": {"syntax": "latex", "statement": [GOOD | {"quantity": r"\foo_1"}]},
     "definition a: the formula is not complete": {"definitions": {"a": "1/"}},
     "softmax": {"model": {"model": "separate", "heads": 1, "softmax": True}},
+    "score_divisor = 0.100000000000000000001 of the model has more digits than a float": {
+        "model": {"model": "separate", "heads": 1, "score_divisor": Decimal("0.100000000000000000001")}
+    },
 }
 
 

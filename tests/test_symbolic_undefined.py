@@ -236,6 +236,7 @@ def test_the_symbols_of_a_mixture_admit_what_a_task_admits():
         "0/p": "undefined",
         "0/(p - 2)": "proved",
         "0/(2*p - 3)": "proved",
+        "0/(exp(p) - exp(1) - 10^-9)": "undecided",
         "0*sqrt(p*(1 - p))": "proved",
         "0*sqrt(p - 1/1000)": "undefined",
         "0/omega_1": "proved",
@@ -257,6 +258,7 @@ def test_a_general_covariance_is_positive_definite():
         "0/Omega_12": "undefined",
         "0/(Omega_11 - 1)": "undefined",
         "0*sqrt(Omega_11*Omega_22 - Omega_12^2)": "undecided",
+        "0/(Omega_11*Omega_22 - Omega_12^2)": "undecided",
     }
     for term, level in levels.items():
         found = finding(rest | {"values": {"value_1_3": term}}, head)
@@ -271,6 +273,35 @@ def test_expressions_pass_the_same_check():
         assert check(StatedFixedPoint({value: expression}), derivation).level == "undefined"
     assert check(StatedFixedPoint({value: sp.log(lam)}), derivation).level == "proved"
     assert check(StatedLoss(derivation.loss.expression + sp.I * lam), derivation).level == "undefined"
+
+
+def test_the_output_of_a_model_must_be_defined():
+    levels = {
+        "m": "proved",
+        "m^2/m": "undefined at m = 0",
+        "sqrt(m)*sqrt(m)": "undefined at m = -1",
+        "m + 0/(N - 1)": "undefined at N = 1",
+        "m + 0/lambda_1": "proved",
+    }
+    for factor, level in levels.items():
+        head = {"task": {"dimension": 1}, "model": {"output": f"({factor})*average(x_1*y)*x_q1", "weights": ["m"]}}
+        rate = "lambda_1^2 - m*lambda_1^3*(1 + 2/N)"
+        found = finding({"kind": "motion", "weight": "m", "rate": rate}, head)
+        assert str(found).startswith(level), (factor, str(found))
+
+
+def test_a_definition_of_a_number_of_the_task_must_be_defined():
+    head = {"task": {"eigenvalues": [2], "context_length": 3}, "model": PLAIN["model"]}
+    for meaning, level in {"2": "proved", "2 + 0/(3 - 3)": "undefined"}.items():
+        table = {"kind": "fixed point", "values": {V: "0"}, "loss": "lambda_1"}
+        assert finding(table, head | {"definitions": {"lambda_1": meaning}}).level == level
+
+
+def test_a_power_of_an_odd_root_has_its_slope():
+    quantity = f"cbrt({V}^2 - {U}^2)"
+    assert finding({"kind": "invariant", "quantity": f"{quantity}^4"}).level == "proved"
+    assert finding({"kind": "invariant", "quantity": f"{quantity}^2"}).level == "undefined"
+    assert finding({"kind": "invariant", "quantity": f"cbrt({V})^4"}).level == "refuted"
 
 
 def test_what_is_refuted_where_it_is_defined_is_refuted():

@@ -122,19 +122,22 @@ def _sign_change(expression: Expr, starts: list[Point], admitted: Admitted) -> P
             sides = [certain_sign(line.xreplace({symbol: number})) for number in numbers]
             for (low, one), (high, other) in pairwise(zip(numbers, sides, strict=True)):
                 if one and other and one != other:
-                    point = start | {symbol: _bisected(line, symbol, low, high)}
-                    if admitted.admits(point):
-                        return point
+                    ends = _bisected(line, symbol, low, high)
+                    if all(admitted.admits(start | {symbol: end}) for end in ends):
+                        return start | {symbol: sp.Float(ends[0], 6)}
     return None
 
 
-def _bisected(line: Expr, symbol: Expr, low: Expr, high: Expr) -> Expr:
-    """Where the sign changes between two numbers, to six digits."""
+def _bisected(line: Expr, symbol: Expr, low: Expr, high: Expr) -> tuple[Expr, Expr]:
+    """Two near numbers between which the sign changes.
+
+    What is admitted along one symbol is an interval: where both are admitted, so is what lies between.
+    """
     side = certain_sign(line.xreplace({symbol: low}))
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         low, high = (middle, high) if certain_sign(line.xreplace({symbol: middle})) == side else (low, middle)
-    return sp.Float(low, 6)
+    return low, high
 
 
 def _special_numbers(expression: Expr, symbol: Expr) -> tuple[list[Expr], list[Expr]]:

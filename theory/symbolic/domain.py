@@ -124,6 +124,9 @@ def conditions_of(expression: Expr) -> tuple[Condition, ...]:
 def _of_node(node: Expr) -> list[Condition]:
     if node is sp.I:
         return [Condition("nonnegative", sp.Integer(-1), "{}**(1/2)")]
+    if node.is_Pow and isinstance(node.base, OddRoot) and node.exp.is_Integer:
+        radicand, order = node.base.args
+        return of_power(radicand, node.exp / order)
     if node.is_Pow and node.exp.is_Rational:
         found = of_power(node.base, node.exp)
         if node.exp.q > 1 and node.exp.q % 2:  # SymPy's own power is complex where the base is negative

@@ -33,9 +33,9 @@ class OddRoot(sp.Function):  # type: ignore[misc]  # SymPy announces no types
         return None
 
     def fdiff(self, argindex: int = 1) -> Expr:
-        """d x^(1/q)/dx = x^(1/q) / (q x)."""
-        radicand, order = self.args
-        return self / (order * radicand)
+        """d x^(1/q)/dx = x^((1 − q)/q) / q, a power of the root: that of x^(4/3) is finite where x vanishes."""
+        order = self.args[1]
+        return self ** (1 - order) / order
 
     def _eval_is_real(self) -> bool | None:
         return bool(self.args[0].is_real) or None
