@@ -293,6 +293,10 @@ def test_a_point_is_found_for_every_polynomial_that_is_not_zero(roots):
     assert max(max(abs(value.p), value.q) for value in point.values()) <= 5
 
 
+A_18, B_20 = a**18 - a**9 + 1, 10 * (a**20 - a**10 + 2)
+"""Positive by their roots, not by their coefficients, and of a degree at which nothing is split."""
+
+
 @pytest.mark.parametrize(
     ("expression", "positive", "nonnegative"),
     [
@@ -310,6 +314,10 @@ def test_a_point_is_found_for_every_polynomial_that_is_not_zero(roots):
         (sp.sqrt(2) - 1, True, True),
         (1 - sp.sqrt(2), False, False),
         (sp.Integer(0), False, True),
+        (A_18 * sp.sqrt(1 + a) + B_20, True, True),
+        (-A_18 * sp.sqrt(1 + a) - B_20, False, False),
+        (B_20 - A_18 * sp.sqrt(1 + a), True, True),
+        (A_18 * sp.sqrt(1 + a) - B_20, False, False),
     ],
 )
 def test_signs_are_proved_or_not_known(expression, positive, nonnegative):
