@@ -73,10 +73,10 @@ def passages(
     nodes, step, third, fifth = (_contiguous(x) for x in (DOP853.A[:12, :12], DOP853.B, DOP853.E3, DOP853.E5))
     loss, pair = (float(source.c), A, B, Lambda), (nodes, step, third, fifth)
     state = np.concatenate((start["value"][:, -1:], start["key"][:, 0, :-1], start["query"][:, 0, :-1]), axis=1)
-    times, rests, last, finished = _followed(_contiguous(state), loss, _contiguous(levels), until, rtol, pair)
+    times, plateaus, last, finished = _followed(_contiguous(state), loss, _contiguous(levels), until, rtol, pair)
     if not finished:
         raise ArithmeticError(f"the flow was not at its end after {_MOST_STEPS} steps: give an earlier `until`")
-    return Passages(times, rests[:, :, 0], rests[:, :, 1 : 1 + D], rests[:, :, 1 + D :], last)
+    return Passages(times, plateaus[:, :, 0], plateaus[:, :, 1 : 1 + D], plateaus[:, :, 1 + D :], last)
 
 
 def _contiguous(values: ArrayLike) -> FloatArray:
@@ -220,7 +220,7 @@ def _followed(
     """Times of the levels, heads where the loss is flattest around them, the last loss, whether it got there."""
     count = len(levels)
     times = np.full(count, np.inf)
-    rests = np.full((count + 1, x.shape[0], x.shape[1]), np.nan)
+    plateaus = np.full((count + 1, x.shape[0], x.shape[1]), np.nan)
     stages = np.zeros((13, x.shape[0], x.shape[1]))
     _write_slope(x, loss, stages[0])
     now, h, passed, flattest, fastest = 0.0, 1e-3 * until, 0, np.inf, 0.0
@@ -229,9 +229,9 @@ def _followed(
         fastest = max(fastest, speed)
         if speed < flattest:
             flattest = speed
-            rests[passed] = x
+            plateaus[passed] = x
         if now >= until or (passed == count and speed < _SETTLED * fastest):
-            return times, rests, _value(x, loss), True
+            return times, plateaus, _value(x, loss), True
         new = _step(x, h, loss, pair, stages)
         error = _error(new, h, pair, stages)
         if not error <= rtol:
@@ -246,4 +246,4 @@ def _followed(
         x = new
         stages[0] = stages[12]
         h *= min(5.0, 0.9 * (rtol / max(error, 1e-30)) ** 0.125)
-    return times, rests, _value(x, loss), False
+    return times, plateaus, _value(x, loss), False

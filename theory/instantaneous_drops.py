@@ -93,18 +93,17 @@ def exits_of_instantaneous_drops(
     ((1, 2), array([ 251.6 , 1009.66]), array([0.0048, 0.0118]))
     """
     if not isinstance(model, Separate) or model.rank != 1:
-        raise ValueError(f"drops are instantaneous for Separate heads of rank one, not {model!r}: see time_course")
+        raise ValueError(
+            f"instantaneous drops are those of Separate heads of rank one, not {model!r}: see time_course"
+        )
     moments = _checked_moments(task, model)
     v, k, q = separate_block(initial, model, task.dimension)
     aligned = AlignedHeads(v, k[:, 0] @ moments.directions, q[:, 0] @ moments.directions)
     return _all_drops(moments, aligned, kicks)
 
 
-def _checked_moments(task: Task, model: Parametrization) -> Population:
-    if not isinstance(model, Separate) or model.rank != 1:
-        raise ValueError(
-            f"instantaneous drops are those of Separate heads of rank one, not {model!r}: see time_course"
-        )
+def _checked_moments(task: Task, model: Separate) -> Population:
+    """The moments; ValueError unless drops are those of single directions in the order of the gains."""
     moments = population(task, model)
     if not moments.is_aligned:
         raise ValueError("Λ and Ω do not commute, so drops are not those of single directions: use staircase")

@@ -25,19 +25,19 @@ EXCHANGED = "s and u exchanged"
 BACKWARDS = "from the smallest gain"
 UNSIGNED = "absolute values"
 
-TURN = np.array([[2.0, -1.0, 2.0], [2.0, 2.0, -1.0], [-1.0, 2.0, 2.0]]) / 3
+ROTATION = np.array([[2.0, -1.0, 2.0], [2.0, 2.0, -1.0], [-1.0, 2.0, 2.0]]) / 3
 """Columns e_1, e_2, e_3 by decreasing gain, along no axis."""
 
 λ, ω = np.array([0.6, 1.4, 0.5]), np.array([2.5, 0.8, 0.4])
 """Eigenvalues of Λ and Ω on these columns: gains fall as λω does, which is not the order of λ."""
 
 TURNED = Task(
-    covariance=TURN * λ @ TURN.T,
-    teacher_covariance=TURN * ω @ TURN.T,
+    covariance=ROTATION * λ @ ROTATION.T,
+    teacher_covariance=ROTATION * ω @ ROTATION.T,
     noise_variance=0.1,
     context_length=7,
 )
-OBLIQUE = Task([0.6, 0.5, 1.4], teacher_covariance=TURN * ω @ TURN.T, context_length=7)
+OBLIQUE = Task([0.6, 0.5, 1.4], teacher_covariance=ROTATION * ω @ ROTATION.T, context_length=7)
 AXES = np.eye(3)[:, [2, 0, 1]]
 """Λ and Ω do not commute: what is read is read on the eigenvectors of Λ, by decreasing λ."""
 
@@ -81,7 +81,7 @@ def _merged_weights(s: float, U: FloatArray) -> Weights:
 
 
 def _separate_weights(rank: int, amplitudes: tuple[float, ...]) -> Weights:
-    """Balanced heads along the columns of `TURN`, R of those with an amplitude to a head."""
+    """Balanced heads along the columns of `ROTATION`, R of those with an amplitude to a head."""
     learned = np.flatnonzero(amplitudes)
     heads = [learned[first : first + rank] for first in range(0, len(learned), rank)]
     weights = {name: np.zeros(shape) for name, shape in Separate(_heads(rank), rank).shapes(3).items()}
@@ -89,7 +89,7 @@ def _separate_weights(rank: int, amplitudes: tuple[float, ...]) -> Weights:
         sizes = np.array(amplitudes)[directions]
         weights["value"][h, -1] = sizes[0] if rank == 1 else np.linalg.norm(sizes)
         for name in ("key", "query"):
-            weights[name][h, : len(sizes), :-1] = np.abs(sizes)[:, None] * TURN.T[directions]
+            weights[name][h, : len(sizes), :-1] = np.abs(sizes)[:, None] * ROTATION.T[directions]
     return weights
 
 
@@ -105,14 +105,14 @@ def _merged_cases() -> list[_Case]:
         for start in WHITE_STARTS
     ]
     cases += [
-        _Case(TURNED, model, (s, np.array(u)), _merged_weights(s, TURN * u @ TURN.T), TURN)
+        _Case(TURNED, model, (s, np.array(u)), _merged_weights(s, ROTATION * u @ ROTATION.T), ROTATION)
         for s, u in ALIGNED_STARTS
     ]
     unequal = np.array([0.3, -0.2, 0.1])
     cases.append(_Case(WHITE, model, (0.1, unequal), _merged_weights(0.1, np.diag(unequal)), np.eye(D)))
-    cases += [_mode_case(TURNED, TURN, 0.2, 0.5), _mode_case(TURNED, TURN, 0.3, 0.3)]
+    cases += [_mode_case(TURNED, ROTATION, 0.2, 0.5), _mode_case(TURNED, ROTATION, 0.3, 0.3)]
     cases.append(_mode_case(EQUAL_DRIVES, np.eye(2)[:, ::-1], 0.2, 0.5))
-    grown = _mode_case(TURNED, TURN, 0.3, 0.3)
+    grown = _mode_case(TURNED, ROTATION, 0.3, 0.3)
     return [*cases, replace(grown, initial=grown.weights), _oblique_case()]
 
 
@@ -131,7 +131,7 @@ def _oblique_case() -> _Case:
 
 def _separate_cases() -> list[_Case]:
     return [
-        _Case(TURNED, Separate(_heads(rank), rank), np.array(start), _separate_weights(rank, start), TURN)
+        _Case(TURNED, Separate(_heads(rank), rank), np.array(start), _separate_weights(rank, start), ROTATION)
         for rank, starts in ((1, RANK_ONE_STARTS), (2, RANK_TWO_STARTS))
         for start in starts
     ]
@@ -198,9 +198,9 @@ def _paths() -> list[Path]:
     """Equal heads among others, Λ and Ω that do not commute, and rank two."""
     one, five, two = Separate(heads=3), Separate(heads=5), Separate(heads=2, rank=2)
     return [
-        Path(TURNED, five, with_equal_heads(small_weights(five, TURNED, 3e-3)), TURN),
+        Path(TURNED, five, with_equal_heads(small_weights(five, TURNED, 3e-3)), ROTATION),
         Path(OBLIQUE, one, small_weights(one, OBLIQUE, 2e-3), AXES, numbered=False),
-        Path(TURNED, two, small_weights(two, TURNED, 2e-3), TURN),
+        Path(TURNED, two, small_weights(two, TURNED, 2e-3), ROTATION),
     ]
 
 

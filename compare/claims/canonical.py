@@ -50,7 +50,7 @@ KINDS: tuple[tuple[Task, Model], ...] = (
 NUDGE, LATE, FALL = 0.1, 500.0, 1e-3
 """Size of a step off a fixed point, flow time after it, and how far the loss then is below at a saddle."""
 
-NOT_LEFT = "no way down makes a minimum"
+NOT_LEFT = "index 0 makes a minimum"
 ALL_LEARNED = "a minimum learns every direction"
 GREEDY_LOSS = "the loss of the largest gains"
 
@@ -156,7 +156,7 @@ def _every_point() -> list[tuple[Task, Model, FixedPoint]]:
 
 
 def _found_kinds(lab: Lab) -> Kinds:
-    """By the Hessian, and where it has no way down by whether the loss falls further after a step off the point."""
+    """By the index, and where it is 0 by whether the loss falls further after a step off the point."""
     found = []
     for task, model, point in _every_point():
         source = unlimited(task, model)
@@ -210,7 +210,7 @@ CLAIMS = (
     ),
     Claim(
         id="canonical.kinds",
-        title="Minima are not left, degenerate saddles are, with no way down at second order; strict ones have one",
+        title="The flow stays at minima and leaves degenerate saddles; both have index 0, strict saddles more",
         source=f"{SOURCE}, fixed points; their kinds go beyond it",
         statement=r"\text{minimum} \iff \text{index} = 0,\ |S| = \min(D, HR);\ L = c - \textstyle\sum_S g_d",
         observable="Hessian, and the loss that the flow falls to after a step off the point: every subset",

@@ -1,4 +1,4 @@
-"""Equal gains: which fixed points they leave, how many ways lead down from each, and which directions are flat."""
+"""Equal gains: which fixed points they leave, the index of each, and which directions are flat."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -18,6 +18,7 @@ from ..claim import THEORY, Claim, Lab
 from ..evidence import Evidence
 from ..landing import hessian_index
 from ..quadrature import weighted_prompts
+from .amplitudes import ROTATION
 from .proving import Formulas, proof
 
 if TYPE_CHECKING:
@@ -33,9 +34,6 @@ NO_FLAT = "nothing flat between equal gains"
 NO_CONTINUUM = "every point is alone"
 ANY_TIE = "wherever the task has equal gains"
 ALL_TIED = "only where all gains are equal"
-
-TURN = np.array([[2.0, -1.0, 2.0], [2.0, 2.0, -1.0], [-1.0, 2.0, 2.0]]) / 3
-"""Orthonormal columns, along no axis."""
 
 ROOT = np.array([[0.7, 0.0, 0.0], [0.3, 0.9, 0.0], [0.2, 0.4, 0.6]])
 """A root of Λ where Λ and Ω do not commute."""
@@ -53,7 +51,7 @@ def _tasks() -> dict[str, Task]:
         "with different λ": Task([0.75, 0.5, 0.25], teacher_covariance=np.diag([1.0, 1.5, 4.0]), context_length=1),
     }
     for μ in ([0.9, 0.9, 0.4], [0.9, 0.4, 0.4]):
-        known[f"eigenvalues {μ} of ΛΩ, turned"] = Task(covariance=TURN * μ @ TURN.T, context_length=1)
+        known[f"eigenvalues {μ} of ΛΩ, turned"] = Task(covariance=ROTATION * μ @ ROTATION.T, context_length=1)
         known[f"eigenvalues {μ} of ΛΩ, not commuting"] = Task(
             covariance=ROOT @ ROOT.T,
             teacher_covariance=np.linalg.inv(ROOT).T * μ @ np.linalg.inv(ROOT),
@@ -235,7 +233,7 @@ def _stated_signatures(lab: Lab, control: str) -> Formulas:
 CLAIMS = (
     Claim(
         id="ties.index",
-        title="An equal gain that is left out is no way down",
+        title="An equal gain that is left out adds no unstable direction",
         source=BEYOND,
         statement=r"\#\{(d,j): d\in S, j\notin S, g_j > g_d\} + (\text{idle pairs})\,(D - |S|)",
         observable="negative eigenvalues of the Hessian of a loss by quadrature; every subset, rank one and two",

@@ -26,8 +26,8 @@ a *sign* changes, a *factor* multiplies where it divided or the reverse, a *term
 thresholds that only choose a branch, and the modules of `theory/symbolic` that read, write and decide what is
 equal. A mutant is tried against the claims that run the function it breaks, cheapest first, until one falls; one
 that may survive for a reason given below only against those that take less than a second. A sample of twenty is
-tried again in every `make test`. The numbers below are those of the last whole run, which takes hours: a module that
-is missing among them, or that is there and is gone, has changed since.
+tried again in every `make test`. The numbers below are those of the last whole run, which takes hours: a module
+that is missing among them, or that is there and is gone, has changed since.
 
 It counts as fallen by *claim* if a verdict is not the expected one, by *exception* if a claim fails instead, by
 *import* if the package cannot be imported, by *timeout* if a claim takes five times as long as it should. This page
