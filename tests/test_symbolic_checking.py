@@ -379,3 +379,19 @@ def test_heads_that_cannot_compute_with_symbols_are_named():
 
     with pytest.raises(ValueError, match="heads of Numeric cannot compute with symbols"):
         derive(Numeric(), symbolic_task(1))
+
+
+@pytest.mark.parametrize("kind", ["negative", "nonzero", "nonpositive", "imaginary", "even", "zero"])
+def test_symbols_are_real_positive_or_nonnegative(kind):
+    z = sp.Symbol("z", **{kind: True})
+    with pytest.raises(ValueError, match="the symbol z must be real, positive or nonnegative"):
+        check(StatedReduction(dict.fromkeys(ALIGNED, z), {z: LAMBDA**2 * z**2 - LAMBDA * A * z**5}), D1)
+
+
+@pytest.mark.parametrize(
+    "kind", [{}, {"positive": True}, {"nonnegative": True}, {"integer": True, "positive": True}]
+)
+def test_every_kind_of_symbol_may_be_an_amplitude(kind):
+    z = sp.Symbol("z", **kind)
+    proved(StatedReduction(dict.fromkeys(ALIGNED, z), {z: LAMBDA**2 * z**2 - LAMBDA * A * z**5}), D1)
+    refuted(StatedReduction(dict.fromkeys(ALIGNED, z), {z: LAMBDA**2 * z**2 - LAMBDA * A * z**4}), D1, failing=3)

@@ -1,6 +1,6 @@
 """Which values the symbols of a task admit, and points of them: N is 1, 2, …, Λ and Ω are positive definite."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 from math import gcd
@@ -10,6 +10,12 @@ import sympy as sp
 from .problem import Expr, SymbolicTask
 
 Point = dict[Expr, Expr]
+
+_KINDS = (
+    *({}, {"real": True}, {"positive": True}, {"nonnegative": True}),
+    *({"integer": True}, {"integer": True, "positive": True}, {"integer": True, "nonnegative": True}),
+)
+"""What SymPy may know of a symbol, so that the points tried here are all that it may be; one without is real."""
 
 _LARGE = sp.Integer(10) ** 6  # for a variance that a point leaves open: it dominates covariances of small points
 
@@ -51,7 +57,10 @@ class Admitted:
             if symbol == self.fraction:
                 near = [number for number in near if number < 1]
             elif not symbol.is_nonnegative:
-                near = [*near, *(-number for number in _of_height(size - 2))]
+                near = [
+                    *near,
+                    *(-number for number in _of_height(size - 2) if number.is_Integer or not symbol.is_integer),
+                ]
             yield from near
 
     def borders(self, symbol: Expr) -> list[Expr]:
@@ -59,6 +68,22 @@ class Admitted:
         if symbol == self.fraction:
             return [sp.Integer(0), sp.Integer(1)]
         return [] if symbol.is_positive else [sp.Integer(0)]
+
+
+def require_kinds(symbols: Iterable[Expr]) -> None:
+    """ValueError for a symbol of which SymPy knows more than is known here: negative, nonzero, imaginary, even …
+
+    >>> require_kinds([sp.Symbol("z", negative=True)])
+    Traceback (most recent call last):
+    ValueError: the symbol z must be real, positive or nonnegative, whole or not, and nothing else: declare it so
+    """
+    known = [sp.Symbol("z", **kind).assumptions0 for kind in _KINDS]
+    for symbol in sorted(symbols, key=str):
+        if symbol.assumptions0 not in known:
+            raise ValueError(
+                f"the symbol {symbol} must be real, positive or nonnegative, whole or not, and nothing else: "
+                "declare it so"
+            )
 
 
 def admitted_by(task: SymbolicTask) -> Admitted:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from .admitted import Admitted, Point, admitted_by
+from .admitted import Admitted, Point, admitted_by, require_kinds
 from .counterexample import Difference
 from .definedness import broken_at, is_met
 from .derivation import Derivation
@@ -116,6 +116,7 @@ def check(
     undefined at N = 1: 1/(N - 1) divides by zero
     """
     stated = (*repeated, *identities(statement, derivation))
+    require_kinds(set().union(*(each.free_symbols for each in formulas(statement))))
     admitted = admitted_by(derivation.task)
     unproved = _unproved_conditions(statement, stated, conditions, admitted)
     differences = {part: Difference(part.derived, part.claimed, unproved, admitted) for part in stated}
