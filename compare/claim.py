@@ -2,10 +2,14 @@
 
 import inspect
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..simulate import Experiment, Trajectory, fetch
 from .evidence import Evidence, Judge
@@ -91,6 +95,7 @@ class Claim:
 
     def __post_init__(self) -> None:
         """ValueError if tier or levels do not exist, or nothing could make the check fail."""
+        _refuse_names(self)
         for name, allowed in (("tier", TIERS), ("expected_level", LEVELS), ("reaches", LEVELS[:3])):
             if getattr(self, name) not in allowed:
                 given = getattr(self, name)
@@ -145,9 +150,50 @@ def _examined(claim: Claim, lab: Lab) -> tuple[Evidence, dict[str, bool], tuple[
     """Evidence on the statement itself, which of its variants agree, and the error budget."""
     observation = claim.measure(lab)
     names = (THEORY, *claim.controls, *claim.corrected)
-    found = {name: claim.judge(claim.predict(lab, name), observation) for name in names}
+    found = {name: _judged(claim, claim.predict(lab, name), observation, name) for name in names}
     if any(each.undecided for each in found.values()) and lab.more < MOST:
         return _examined(claim, replace(lab, more=2 * lab.more))
     main = found.pop(THEORY)
     agrees = {name: each.agrees or each.undecided for name, each in found.items()}
     return main, agrees, main.budget or tuple((claim.budget(lab) if claim.budget else {}).items())
+
+
+def _judged(claim: Claim, prediction: Any, observation: Any, name: str) -> Evidence:
+    """What the judge says of copies, so that nothing it does to one variant changes the next.
+
+    ValueError for a prediction without a number; TypeError for a judge that does not say whether the two agree.
+    """
+    numbers = [entries for entries in _entries(prediction) if entries.size]
+    if numbers and all(np.all(np.isnan(entries)) for entries in numbers):
+        raise ValueError(f"the prediction of {repr(name) if name else 'the theory'} is nan, which shows nothing")
+    evidence = claim.judge(deepcopy(prediction), deepcopy(observation))
+    if not isinstance(evidence, Evidence):
+        raise TypeError(f"a judge must return an Evidence, not {type(evidence).__name__}")
+    for field in ("agrees", "undecided"):
+        if not isinstance(getattr(evidence, field), bool | np.bool):
+            raise TypeError(f"{field} of an Evidence must be True or False, not {getattr(evidence, field)!r}")
+    return evidence
+
+
+def _entries(prediction: Any) -> Iterator[NDArray[Any]]:
+    """The floating-point numbers of a prediction: a number, an array, or lists of them."""
+    if isinstance(prediction, list | tuple):
+        for part in prediction:
+            yield from _entries(part)
+    elif isinstance(prediction, float | np.ndarray | np.generic):
+        array = np.asarray(prediction)
+        if array.dtype.kind in "fc":
+            yield array
+
+
+def _refuse_names(claim: Claim) -> None:
+    """ValueError unless controls and corrected variants are different names, none of them that of the theory."""
+    for field in ("controls", "corrected"):
+        if not isinstance(getattr(claim, field), tuple | list):
+            raise ValueError(f"claim {claim.id}: {field} must be a tuple of names, not {getattr(claim, field)!r}")
+    names = [*claim.controls, *claim.corrected]
+    for name in names:
+        if not isinstance(name, str) or name == THEORY:
+            raise ValueError(f"claim {claim.id}: a variant must have a name that is not empty, not {name!r}")
+        if names.count(name) > 1:
+            raise ValueError(f"claim {claim.id}: the variant {name!r} is named twice")

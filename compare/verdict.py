@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from .evidence import Curve, Fit
 
 
@@ -83,7 +85,9 @@ def _tuples(value: Any) -> Any:
 
 
 def _finite(value: Any) -> Any:
-    """The value with None for every number in it that JSON has no word for."""
+    """The value in plain numbers, with None for every one that JSON has no word for."""
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, Mapping):
         return {name: _finite(each) for name, each in value.items()}
     if isinstance(value, list | tuple):

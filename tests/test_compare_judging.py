@@ -52,7 +52,7 @@ def test_the_gap_is_relative_to_the_prediction():
 
 
 def test_curves_that_are_missing_or_hold_nan_are_an_error():
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(ValueError, match="2 predictions cannot be held against 1 observation"):
         same(1e-9)([CURVE, CURVE], [CURVE])
     with pytest.raises(ValueError, match="nan"):
         same(1e-9)([CURVE], [CURVE * np.nan])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import attndyn
-from attndyn.compare import Claim, claim, same, verify
+from attndyn.compare import Claim, Evidence, claim, same, verify
 from attndyn.compare.keeping import verdict_digest
 from attndyn.compare.ledger import choose
 from attndyn.compare.registry import find, home, is_portable, load_claims, loaded_from, registered
@@ -236,3 +236,93 @@ def test_a_digest_is_that_of_claim_seed_and_code():
     digests = [verdict_digest(name, seed, code) for name in "ab" for seed in (0, 1) for code in "cd"]
     assert len(set(digests)) == 8
     assert digests[0] == verdict_digest("a", 0, "c")
+
+
+# Claims that show nothing
+
+
+def stated(**fields):
+    """A claim that one is one, with these fields."""
+    defaults = {"measure": measured, "judge": same(1e-9), "controls": ("two",)}
+    return claim("mine.one", **defaults | fields)(fields.pop("predict", one))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"controls": ("",)}, "a variant must have a name that is not empty, not ''"),
+        ({"controls": (None,)}, "a variant must have a name that is not empty, not None"),
+        ({"controls": ("two", "two")}, "the variant 'two' is named twice"),
+        ({"controls": ("two",), "corrected": ("two",)}, "the variant 'two' is named twice"),
+        ({"expected_level": "refuted", "corrected": ("",)}, "a variant must have a name that is not empty"),
+        ({"controls": "two"}, "controls must be a tuple of names, not 'two'"),
+    ],
+)
+def test_variants_that_are_none_are_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        stated(**fields)
+
+
+def test_a_judge_that_changes_what_it_is_given_spares_the_next_variant():
+    def subtracting(predicted, observed):
+        observed[0] -= predicted[0]
+        return Evidence(bool(np.all(observed[0] == 0)), "", "")
+
+    made = stated(judge=subtracting)
+    assert verify([made.id]).verdicts[0].level == "numerical"
+    idle = claim("mine.idle", measure=measured, judge=subtracting, controls=("as the theory",))(
+        lambda lab, variant: [np.ones(3)]
+    )
+    assert verify([idle.id]).verdicts[0].broken == ("as the theory",)
+
+
+def test_a_control_of_nan_shows_nothing():
+    def within(predicted, observed):
+        return Evidence(bool(np.max(np.abs(predicted[0] - observed[0])) < 1e-9), "", "")
+
+    made = claim("mine.nan", measure=measured, judge=within, controls=("nan",))(
+        lambda lab, variant: [np.full(3, np.nan if variant else 1.0)]
+    )
+    verdict = verify([made.id]).verdicts[0]
+    assert verdict.level == "inconclusive"
+    assert "the prediction of 'nan' is nan" in verdict.observed
+
+
+@pytest.mark.parametrize("agrees", [np.nan, "no", None, 1, np.array([True, True])])
+def test_agreement_is_true_or_false(agrees):
+    made = stated(judge=lambda predicted, observed: Evidence(agrees, "", ""))
+    with pytest.raises(ValueError, match="agrees of an Evidence must be True or False"):
+        verify([made.id])
+
+
+def test_a_judge_returns_evidence():
+    made = stated(judge=lambda predicted, observed: True)
+    with pytest.raises(ValueError, match="a judge must return an Evidence, not bool"):
+        verify([made.id])
+
+
+def test_numbers_of_numpy_are_numbers_of_a_ledger():
+    def judge(predicted, observed):
+        gap = np.float32(np.max(np.abs(predicted[0] - observed[0])))
+        return Evidence(gap < 1e-6, "", "", residual=gap, budget=(("steps", np.float32(0.5)),))
+
+    ledger = verify([stated(judge=judge).id])
+    assert ledger.verdicts[0].level == "numerical"
+    assert json.loads(ledger.to_json())["verdicts"][0]["residual"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("predicted", "observed", "message"),
+    [
+        ([], [], "0 predictions cannot be held against 0 observations"),
+        ([np.zeros(3)], [np.zeros(3)], "a prediction that is 0 everywhere has no relative gap"),
+        ([np.ones(3)], [np.ones(3) + 1j], "must be an array of real numbers"),
+    ],
+)
+def test_what_cannot_be_compared_is_inconclusive(predicted, observed, message):
+    made = claim("mine.none", measure=lambda lab: observed, judge=same(1.0), controls=("x",))(
+        lambda lab, variant: predicted
+    )
+    verdict = verify([made.id]).verdicts[0]
+    assert verdict.level == "inconclusive"
+    assert message in verdict.observed

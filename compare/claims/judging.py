@@ -46,8 +46,8 @@ def same(bound: float, x: FloatArray | None = None, axes: tuple[str, str] = ("po
     """
 
     def judge(predicted: Sequence[FloatArray], observed: Sequence[FloatArray]) -> Evidence:
-        pairs = list(zip(predicted, observed, strict=True))
-        gaps = [sup_gap(p, o) / float(np.max(np.abs(p))) for p, o in pairs]
+        pairs = _pairs(predicted, observed)
+        gaps = [_relative_gap(p, o) for p, o in pairs]
         shown = f"largest relative gap {max(gaps):.1e}"
         drawn = tuple(curve(f"case {k}", *pair, x) for k, pair in enumerate(pairs, 1))
         agrees = max(gaps) <= bound
@@ -81,7 +81,7 @@ def converges(
     """
 
     def judge(predicted: Sequence[FloatArray], observed: Sequence[FloatArray]) -> Evidence:
-        gaps = [sup_gap(p, o) for p, o in zip(predicted, observed, strict=True)]
+        gaps = [sup_gap(p, o) for p, o in _pairs(predicted, observed)]
         least = max(floor, ROUNDING * max(float(np.max(np.abs(p))) for p in predicted))
         found = observed_order(parameter, gaps, scale=scale, floor=least)
         slope = found.extrapolated
@@ -108,7 +108,7 @@ def at_least_of_order(parameter: Sequence[float], order: float, within: float, n
     """
 
     def judge(predicted: Sequence[FloatArray], observed: Sequence[FloatArray]) -> Evidence:
-        gaps = [_typical_gap(p, o) for p, o in zip(predicted, observed, strict=True)]
+        gaps = [_typical_gap(p, o) for p, o in _pairs(predicted, observed)]
         slope = observed_order(parameter, gaps).local_slopes[-1]
         left = float(np.max(np.abs(observed[-1] / predicted[-1] - 1)))
         shown = f"order {slope:.3f} in {name}, gaps {gaps[0]:.1e} … {gaps[-1]:.1e}, {100 * left:.1g} % at most left"
@@ -119,7 +119,24 @@ def at_least_of_order(parameter: Sequence[float], order: float, within: float, n
     return judge
 
 
+def _pairs(predicted: Sequence[FloatArray], observed: Sequence[FloatArray]) -> list[tuple[FloatArray, FloatArray]]:
+    """Each prediction with its observation; ValueError if there is none, or not as many of one as of the other."""
+    if len(predicted) == 0 or len(predicted) != len(observed):
+        raise ValueError(f"{len(predicted)} predictions cannot be held against {len(observed)} observations")
+    return list(zip(predicted, observed, strict=True))
+
+
+def _relative_gap(predicted: FloatArray, observed: FloatArray) -> float:
+    """The sup gap in parts of the largest predicted value; ValueError where that is 0."""
+    gap, largest = sup_gap(predicted, observed), float(np.max(np.abs(predicted)))
+    if largest == 0:
+        raise ValueError("a prediction that is 0 everywhere has no relative gap: predict one plus it")
+    return gap / largest
+
+
 def _typical_gap(predicted: FloatArray, observed: FloatArray) -> float:
+    if np.shape(predicted) != np.shape(observed):
+        raise ValueError(f"curves must have one shape, not {np.shape(predicted)} and {np.shape(observed)}")
     return float(np.exp(np.mean(np.log(np.abs(predicted - observed) + 1e-300))))
 
 
