@@ -8,11 +8,12 @@ from numpy.typing import ArrayLike, NDArray
 from ..machine import one_thread, refuse_too_large
 from ..model import Merged, Parametrization, Separate, Weights
 from .block_flow import block_field
-from .initial import checked_start, model_name, restricted
+from .initial import checked_start, model_name, positive, restricted
+from .model_check import refuse_unfit_on_the_way
 from .objective import Objective, objective
-from .prompts import Data
+from .prompts import Data, real_array
 from .statistics import Statistics
-from .stiffness import Velocity, integrate
+from .stiffness import Tolerances, Velocity, integrate
 from .trajectory import Trajectory, versions
 
 FloatArray = NDArray[np.float64]
@@ -20,6 +21,15 @@ IntArray = NDArray[np.intp]
 
 
 _LOST = 1e-5  # relative error, from squares that are conserved, that a flow may have at most
+
+_COARSE = 4.0  # a fall to half adds little to the errors that a coarse tolerance has anyway
+_ROOM = 10.0  # by which weights outgrow their start before the tolerance is relative to what they are
+_TINIEST = 1e-290  # a tolerance is above 0
+
+LARGEST_TOLERANCE = 1e-2
+"""A flow with larger relative errors is none."""
+
+_LOST_LOSS = 1e-3  # error of a loss to first order in those of the weights, which overestimates it by far
 
 AUTOMATIC = "automatic"
 """The method that begins explicitly and goes on implicitly where the problem is stiff."""
@@ -38,9 +48,10 @@ def flow(
 
     `method` "automatic" is of order 8, and Gear's once stability limits the steps and that costs less: the Jacobian
     is known for the built-in models on restricted statistics, and costs a gradient a weight otherwise. Other names,
-    and `rtol`, go to scipy's solve_ivp. The absolute tolerance is rtol times the largest entry of `start`, so that
-    small weights keep their digits. Losses and weights are stored at every time.
-    ValueError on bad input; ArithmeticError if the solver gives up.
+    and `rtol`, go to scipy's solve_ivp. The absolute tolerance of a row of weights is rtol times ten
+    times its largest entry in `start`, or times the largest of all if that is less: small weights keep their digits
+    beside large ones. Losses and weights are stored at every time.
+    ValueError on bad input; ArithmeticError if the solver gives up, or rounding decides what is found.
 
     >>> from attndyn import Merged, Task
     >>> from attndyn.simulate import sample, statistics, initial_weights
@@ -51,7 +62,7 @@ def flow(
     True
     """
     begin, evaluate = checked_start(model, source, start), objective(model, source)
-    times = _checked_times(flow_time)
+    times, rtol = _checked_times(flow_time), _checked_tolerance(rtol)
     size = 16.0 * len(times) * sum(value.size for value in begin.values())
     refuse_too_large(f"the weights at {len(times)} flow times", size, "pass fewer times")
     moving, field = _moving(model, source, begin), None
@@ -63,13 +74,15 @@ def flow(
     if np.any(times > 0):
         with one_thread(), np.errstate(over="ignore", invalid="ignore"):
             _refuse_overflow(evaluate(begin)[0], velocity(states[0, moving]))
-            states[:, moving] = _integrate(velocity, jacobian, states[0, moving], times, (rtol, method))
+            tolerances = rtol, rtol * _sizes(begin)[moving]
+            states[:, moving] = _integrate(velocity, jacobian, states[0, moving], times, tolerances, method)
         _refuse_fall(np.max(np.abs(states), axis=1), rtol)
     weights = _named(states, begin)
-    loss, norm = np.empty(len(times)), np.empty(len(times))
-    for index in range(len(times)):
-        loss[index], gradients = evaluate({name: value[index] for name, value in weights.items()})
-        norm[index] = np.linalg.norm(_flat(gradients))
+    loss, norm = _losses(evaluate, weights, len(times))
+    moved = times > 0
+    sizes = np.max(np.abs(states[moved]), axis=1, initial=0.0)
+    _refuse_lost(loss[moved], norm[moved], rtol * sizes, _mean_square_label(source))
+    refuse_unfit_on_the_way(model, weights, source.dimension)
     settings = {"model": model_name(model), "source": source.digest, "rtol": rtol, "method": method}
     settings["versions"] = versions()
     return Trajectory(times, loss, norm, times, weights, None, settings)
@@ -89,11 +102,41 @@ def _refuse_fall(sizes: FloatArray, rtol: float) -> None:
     if not np.all(np.isfinite(sizes)):
         raise ArithmeticError("the gradient flow could not be integrated: its weights are no finite numbers")
     ratio = float(sizes[0] / sizes[-1]) if sizes[-1] else 0.0
-    if rtol * ratio**2 > _LOST:
+    if rtol * ratio**2 > max(_LOST, _COARSE * rtol):
         raise ArithmeticError(
             f"weights fell from {sizes[0]:.3g} to {sizes[-1]:.3g}, and rounding of the squares that the flow "
             "conserves decides what is left: start from smaller ones"
         )
+
+
+def _losses(evaluate: Objective, weights: Weights, count: int) -> tuple[FloatArray, FloatArray]:
+    """Loss and gradient norm, (T,) each, at weights (T, …)."""
+    loss, norm = np.empty(count), np.empty(count)
+    for index in range(count):
+        loss[index], gradients = evaluate({name: value[index] for name, value in weights.items()})
+        norm[index] = np.linalg.norm(_flat(gradients))
+    return loss, norm
+
+
+def _refuse_lost(loss: FloatArray, norm: FloatArray, errors: FloatArray, unknown: float) -> None:
+    """ArithmeticError if the errors (T,) of the largest weights may decide what a loss (T,) is.
+
+    `unknown` is the loss of predicting nothing, to which a loss of almost 0 is held.
+    """
+    lost = norm * errors > _LOST_LOSS * np.maximum(loss, unknown)
+    if np.any(lost):
+        raise ArithmeticError(
+            f"the tolerance lets the largest weights be {float(np.max(errors[lost])):.1g} off, and may decide what "
+            "the loss is: start from smaller weights, or pass a smaller rtol"
+        )
+
+
+def _mean_square_label(source: Data | Statistics) -> float:
+    if isinstance(source, Statistics):
+        return source.c
+    lengths = list(source.context_lengths)
+    squares = sum(float(np.sum(tokens[:, lengths, -1] ** 2)) for tokens in source.chunks())
+    return squares / (source.sequences * len(lengths))
 
 
 def _velocity(evaluate: Objective, begin: Weights, moving: IntArray) -> Velocity:
@@ -109,21 +152,39 @@ def _velocity(evaluate: Objective, begin: Weights, moving: IntArray) -> Velocity
 
 
 def _integrate(
-    velocity: Velocity, jacobian: Velocity | None, y: FloatArray, times: FloatArray, rule: tuple[float, str]
+    velocity: Velocity,
+    jacobian: Velocity | None,
+    y: FloatArray,
+    times: FloatArray,
+    tolerances: Tolerances,
+    method: str,
 ) -> FloatArray:
     """What moves at the times, (T, n)."""
-    rtol, method = rule
-    atol = rtol * float(np.max(np.abs(y), initial=0.0)) or rtol
     if method == AUTOMATIC:
-        return integrate(velocity, y, times, (rtol, atol), jacobian)
+        return integrate(velocity, y, times, tolerances, jacobian)
     from scipy.integrate import solve_ivp
 
+    rtol, atol = tolerances
     result = solve_ivp(
         lambda _, x: velocity(x), (0.0, times[-1]), y, method=method, t_eval=times, rtol=rtol, atol=atol
     )
     if not result.success:
         raise ArithmeticError(f"the gradient flow could not be integrated: {result.message}")
     return np.asarray(result.y.T)
+
+
+def _sizes(begin: Weights) -> FloatArray:
+    """What the absolute tolerance of each of the flat weights is relative to: the size of its row, with room.
+
+    A row of zeros counts as the smallest other row, since it grows by products with it.
+    """
+    rows = [np.max(np.abs(value), axis=-1, keepdims=True) for value in begin.values()]
+    every = np.concatenate([row.ravel() for row in rows])
+    most = float(np.max(every)) or 1.0
+    least = float(np.min(every[every > 0], initial=most))
+    counted = [np.minimum(_ROOM * np.where(row > 0, row, least), most) for row in rows]
+    sizes = [np.broadcast_to(row, value.shape).ravel() for row, value in zip(counted, begin.values(), strict=True)]
+    return np.asarray(np.maximum(np.concatenate(sizes), _TINIEST))
 
 
 def _moving(model: Parametrization, source: Data | Statistics, begin: Weights) -> IntArray:
@@ -136,8 +197,15 @@ def _moving(model: Parametrization, source: Data | Statistics, begin: Weights) -
     return np.flatnonzero(_flat(mask))
 
 
+def _checked_tolerance(rtol: object) -> float:
+    value = positive("rtol", rtol)
+    if value > LARGEST_TOLERANCE:
+        raise ValueError(f"rtol must be at most {LARGEST_TOLERANCE:g}, not {rtol!r}: it is a relative error")
+    return value
+
+
 def _checked_times(flow_time: ArrayLike) -> FloatArray:
-    times = np.asarray(flow_time, dtype=float)
+    times = real_array("flow_time", flow_time)
     if times.ndim != 1 or not len(times) or not np.all(np.isfinite(times)):
         raise ValueError(f"flow_time must be a list of finite times, not {flow_time!r}")
     if times[0] < 0 or np.any(np.diff(times) <= 0):

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 Velocity = Callable[[FloatArray], FloatArray]
+Tolerances = tuple[float, FloatArray | float]
+"""The relative one, and the absolute one: of all unknowns, or of each (n,)."""
 
 FIRST_LOOK = 64
 """Steps after which the problem is looked at first; then after twice as many, and so on."""
@@ -29,14 +31,14 @@ _JACOBIANS = 200  # that it needs on the way
 _MOST_UNKNOWNS = 2000  # factors of larger Jacobians cost more than the steps they save
 _STRICTER = 0.1  # tolerance of Gear's method, whose errors add up over more steps, relative to the explicit one's
 _STRICTEST = 3e-14  # what it can still reach
-_MOST_STEPS = 10**6  # between two times
+_MOST_STEPS = 5 * _IMPLICIT_STEPS  # between two times
 
 
 def integrate(
     velocity: Velocity,
     y: FloatArray,
     times: FloatArray,
-    tolerances: tuple[float, float],
+    tolerances: Tolerances,
     jacobian: Velocity | None = None,
 ) -> FloatArray:
     """The solution of dy/dt = velocity(y) from y (n,) at t = 0, at increasing `times` (T,), (T, n).
@@ -105,7 +107,7 @@ def _implicit(
     velocity: Velocity,
     y: FloatArray,
     times: FloatArray,
-    tolerances: tuple[float, float],
+    tolerances: Tolerances,
     jacobian: Velocity | None,
 ) -> FloatArray:
     """The solution at times[1:], from y at times[0]."""
@@ -113,7 +115,7 @@ def _implicit(
 
     from scipy.integrate import ODEintWarning, odeint
 
-    relative, absolute = (_STRICTER * tolerance for tolerance in tolerances)
+    relative, absolute = _STRICTER * tolerances[0], _STRICTER * tolerances[1]
     rules: dict[str, Any] = {"rtol": max(relative, _STRICTEST), "atol": absolute, "mxstep": _MOST_STEPS}
     if jacobian is not None:
         rules["Dfun"] = lambda _, x: jacobian(x)
@@ -122,5 +124,9 @@ def _implicit(
         try:
             solution = odeint(lambda _, x: velocity(x), y, times, tfirst=True, **rules)
         except ODEintWarning as problem:
-            raise ArithmeticError(f"the gradient flow could not be integrated: {problem}") from None
+            raise ArithmeticError(
+                f"the gradient flow could not be integrated from t = {times[0]:.3g} to {times[-1]:.3g} (solver: "
+                f"{str(problem).split('Run with')[0].strip()}): ask for earlier times if it rests long before, or "
+                "start from smaller weights"
+            ) from None
     return np.asarray(solution[1:])

@@ -4,9 +4,12 @@ import re
 
 import numpy as np
 import pytest
+from scipy.integrate import solve_ivp
 
 from attndyn import Merged, Separate, Task
+from attndyn.compare.variants import unlimited
 from attndyn.simulate import flow, from_moments, initial_weights, sample, statistics, train
+from attndyn.theory import population
 
 A, B, Λ, C = 2.0, 0.8, 1.5, 1.3
 """Moments of a problem in one dimension: L(M) = C − 2 B M + A Λ M²."""
@@ -208,3 +211,61 @@ def test_times_that_do_not_increase_are_refused(times, message):
     with pytest.raises(ValueError, match=re.escape(message)) as error:
         flow(SEPARATE, STATISTICS, initial_weights(SEPARATE, TASK, 0.4), times)
     assert "\n" not in str(error.value)
+
+
+# Weights of different sizes
+
+
+@pytest.mark.parametrize("small", [1e-6, 1e-12, 1e-18, 1e-30])
+def test_tiny_keys_and_queries_beside_a_large_value_leave_when_they_should(small):
+    """v = 1 and k = q = ε in one dimension: with s = ln(k/ε), v' = B k² − A v k⁴ and s' = v (B − A v k²)."""
+    moments = population(Task([1.0], context_length=5), Separate(heads=1))
+    A, B = float(moments.A[0, 0]), float(moments.B[0, 0])
+
+    def slope(_, y):
+        v, k = y[0], small * np.exp(y[1])
+        force = B - A * v * k * k
+        return [k * k * force, v * force]
+
+    until = (0.5 - np.log(small)) / B
+    v, s = solve_ivp(slope, (0, until), [1.0, 0.0], method="DOP853", rtol=1e-13, atol=1e-13).y[:, -1]
+    start = {"value": [[0.0, 1.0]], "key": [[[small, 0.0]]], "query": [[[small, 0.0]]]}
+    model = Separate(heads=1)
+    run = flow(model, unlimited(Task([1.0], context_length=5), model), start, [0.0, until])
+    np.testing.assert_allclose(run.final["key"][0, 0, 0], small * np.exp(s), rtol=1e-9)
+    np.testing.assert_allclose(run.final["value"][0, 1], v, rtol=1e-9)
+
+
+@pytest.mark.parametrize("small", [1e-3, 1e-5, 1e-7])
+def test_a_tiny_head_beside_one_at_rest_waits_as_long_as_it_should(small):
+    """A balanced head on an eigenvector obeys u' = b u² while it is small, so that 1/u falls at the rate b."""
+    task, model = Task([1.0, 0.7], context_length=5), Separate(heads=2)
+    moments = population(task, model)
+    at_rest = moments.coefficients[0] ** (1 / 3)
+    start = initial_weights(model, task, scale=[at_rest, small], scheme="aligned")
+    half = 0.5 / (moments.b[1] * small)
+    run = flow(model, unlimited(task, model), start, [0.0, half])
+    np.testing.assert_allclose(run.final["value"][1, -1], 2 * small, rtol=max(1e-9, 20 * small**2))
+
+
+def test_losses_that_the_tolerance_decides_are_refused():
+    task, model = Task([2, 1], context_length=4, noise_variance=0.1), Separate(heads=2)
+    start = initial_weights(model, task, scale=0.3, seed=2, scheme="restricted")
+    run = flow(model, unlimited(task, model), {name: 1e3 * value for name, value in start.items()}, [0, 3])
+    assert abs(run.loss[-1] - 1.7165) < 1e-3
+    with pytest.raises(ArithmeticError, match="and may decide what the loss is: start from smaller weights"):
+        flow(model, unlimited(task, model), {name: 1e6 * value for name, value in start.items()}, [0, 3])
+
+
+@pytest.mark.parametrize("rtol", [0, -1, np.nan, np.inf, 0.1, True, None, "1e-9"])
+@pytest.mark.parametrize("method", ["automatic", "RK45"])
+def test_a_tolerance_that_is_none_is_refused(rtol, method):
+    with pytest.raises(ValueError, match="rtol must be"):
+        flow(SEPARATE, STATISTICS, initial_weights(SEPARATE, TASK, 0.4), [0, 1], rtol=rtol, method=method)
+
+
+def test_a_coarse_tolerance_is_no_fall_of_the_weights():
+    start = initial_weights(SEPARATE, TASK, 0.4)
+    fine = flow(SEPARATE, STATISTICS, start, [0, 3])
+    coarse = flow(SEPARATE, STATISTICS, start, [0, 3], rtol=1e-3)
+    assert 0 < np.max(np.abs(coarse.loss / fine.loss - 1)) < 1e-2
