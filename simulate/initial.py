@@ -1,5 +1,6 @@
 """Initial weights: random schemes, aligned ones, and the check of weights that a user brings."""
 
+import hashlib
 import math
 from collections.abc import Mapping
 from numbers import Real
@@ -11,6 +12,7 @@ from ..machine import refuse_too_large
 from ..model import Merged, Parametrization, Separate, Weights
 from ..task import Task
 from .block import refuse_outside
+from .heads import heads_of
 from .model_check import checked_shapes, refuse_unfit_at
 from .prompts import Data, real_array, stream
 from .statistics import Statistics
@@ -98,6 +100,25 @@ def model_name(model: Parametrization) -> str:
         return repr(model)
     settings = ", ".join(f"{name}={value!r}" for name, value in sorted(vars(model).items()))
     return f"{type(model).__qualname__}({settings})"
+
+
+def own_heads(model: Parametrization, start: Weights) -> dict[str, str]:
+    """What tells two models of the user's own apart that have one name: a digest of their heads.
+
+    Without it a checkpoint would go on with another formula, as after an edit of `heads`.
+
+    >>> own_heads(Merged(heads=2), {})
+    {}
+    """
+    if isinstance(model, (Merged, Separate)):
+        return {}
+    digest = hashlib.sha256()
+    for factor in (1.0, 1.5):
+        heads = heads_of(model, {name: factor * value for name, value in start.items()})
+        for part in heads:
+            digest.update(f"{part.shape} ".encode())
+            digest.update(" ".join(f"{number:.6e}" for number in part.ravel()).encode())
+    return {"heads": digest.hexdigest()}
 
 
 def checked_start(model: Parametrization, source: Data | Statistics, start: Mapping[str, ArrayLike]) -> Weights:

@@ -28,6 +28,7 @@ _ROUNDING = 1e-6  # of an entry itself, what its differences lose to rounding
 _FLOOR = 1e-9  # of the largest entry: rounding in entries that should vanish
 _CORNER = 1e-3  # relative gap of the differences to both sides, where there is no derivative
 _CANCELLED = 1e-9  # relative: what two ways to the output leave of each other when they cancel
+_LOOKS = 16  # at the weights of a run, evenly over it, the last ones included
 _SIZES = (1.0, 3.0, 10.0, 0.1)  # of random weights: one that acts at some size only has more than one chance
 
 
@@ -69,6 +70,18 @@ def refuse_unfit_at(model: Parametrization, weights: Weights, dimension: int) ->
         _refuse_careless(model, weights, dimension)
         for name in weights:
             _refuse_not_analytic(model, weights, name, corners=True)
+
+
+def refuse_unfit_on_the_way(model: Parametrization, weights: Weights, dimension: int) -> None:
+    """ValueError if heads of the user's own are not analytic at some of the weights (K, …) that a run came to."""
+    if isinstance(model, Merged | Separate):
+        return
+    count = min(len(value) for value in weights.values())
+    for index in np.unique(np.linspace(0, count - 1, min(count, _LOOKS)).astype(int)):
+        try:
+            refuse_unfit_at(model, {name: value[index] for name, value in weights.items()}, dimension)
+        except ValueError as error:
+            raise ValueError(f"the run came to weights where its gradient is wrong: {error}") from None
 
 
 def checked_shapes(model: Parametrization, dimension: int) -> dict[str, tuple[int, ...]]:

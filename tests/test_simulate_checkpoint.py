@@ -162,3 +162,37 @@ def test_a_model_without_a_repr_resumes_in_another_process(tmp_path):
 
     assert python("interrupt") == "interrupted\n"
     assert python("resume") == python("whole", "other.npz")
+
+
+def test_a_checkpoint_of_an_edited_model_is_refused(monkeypatch, tmp_path):
+    class Mine:
+        def shapes(self, dimension):
+            return {"v": (1, dimension + 1), "k": (1, dimension + 1, dimension)}
+
+        def heads(self, weights):
+            return weights["v"], weights["k"]
+
+    data, path = sample(TASK, 40), tmp_path / "run.npz"
+    start = initial_weights(Mine(), TASK, 0.1)
+    calls = iter(range(10**6))
+    make = descent_module.objective
+
+    def interrupting(model, source):
+        evaluate = make(model, source)
+
+        def evaluate_until(weights):
+            if next(calls) == 5:
+                raise KeyboardInterrupt
+            return evaluate(weights)
+
+        return evaluate_until
+
+    with monkeypatch.context() as patch:
+        patch.setattr(descent_module, "objective", interrupting)
+        with pytest.raises(KeyboardInterrupt):
+            train(Mine(), data, start, checkpoint=path, **RULE)
+    with monkeypatch.context() as patch:
+        patch.setattr(Mine, "heads", lambda self, weights: (2 * weights["v"], weights["k"]))
+        with pytest.raises(ValueError, match="is a checkpoint of another run"):
+            train(Mine(), data, start, checkpoint=path, **RULE)
+    same_run(train(Mine(), data, start, checkpoint=path, **RULE), train(Mine(), data, start, **RULE))

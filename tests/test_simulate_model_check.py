@@ -221,6 +221,32 @@ def test_a_branch_that_is_wrong_at_the_start_is_found_there():
     train(model, data, {name: value / 50 for name, value in start.items()}, learning_rate=1e-9, steps=1)
 
 
+def test_a_branch_that_is_wrong_where_the_run_goes_is_found_there():
+    """Beyond v = 0.8 the heads are the same, and their complex step is 0: the run would rest in the wrong place."""
+
+    class Bent:
+        def __init__(self, corner):
+            self.corner = corner
+
+        def shapes(self, dimension):
+            return {"v": (1, 1), "k": (1, 1)}
+
+        def heads(self, w):
+            v = np.where(w["v"].real > self.corner, np.abs(w["v"]), w["v"])
+            return np.concatenate([0 * v, v], axis=1), np.stack([w["k"], 0 * w["k"]], axis=1)
+
+    data = sample(Task([1.0], context_length=4), 40, seed=1)
+    start = {"v": np.array([[0.05]]), "k": np.array([[0.04]])}
+    runs = {
+        "train": lambda model: train(model, data, start, learning_rate=0.05, steps=600),
+        "flow": lambda model: flow(model, data, start, [0, 60]),
+    }
+    for run in runs.values():
+        assert run(Bent(9.0)).final["v"] > 0.8
+        with pytest.raises(ValueError, match=r"the run came to weights where its gradient is wrong: .* 'v'"):
+            run(Bent(0.8))
+
+
 def _start(model):
     return initial_weights(model, TASK, 0.3)
 
