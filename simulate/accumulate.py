@@ -12,6 +12,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from ..machine import one_thread
 from .prompts import CHUNK, Data, Prompts
 
 FloatArray = NDArray[np.float64]
@@ -31,17 +32,19 @@ def product_sums(data: Data, divisors: Divisors, pairs: Pairs, executor: Executo
     """Σ F̃ F̃ᵀ (K+1, K+1) over all prompts and over the context lengths n ≤ n′ ≤ … of `divisors`.
 
     The K features are G_ij x_q,d with the (i, j) of `pairs`. The workers of an `executor` sum spans of the data:
-    the result is the same to the last bit, whoever sums which.
+    the result is the same to the last bit, whoever sums which, since linear algebra has one thread everywhere: with
+    another number of them it adds up in another order.
     """
     work = partial(span_sums, divisors=divisors, pairs=pairs)
     spans = _spans(data, executor)
-    return tree_sum(map(work, spans) if executor is None else executor.map(work, spans))
+    with one_thread():
+        return tree_sum(map(work, spans) if executor is None else executor.map(work, spans))
 
 
 def span_sums(span: Iterable[FloatArray], divisors: Divisors, pairs: Pairs) -> FloatArray:
     """Σ F̃ F̃ᵀ over the chunks of a span, one after another."""
-    parts = (F @ F.T for tokens in span for F in _features(tokens, divisors, pairs))
-    return reduce(_add_to, parts)
+    with one_thread():  # in a worker's process as well
+        return reduce(_add_to, (F @ F.T for tokens in span for F in _features(tokens, divisors, pairs)))
 
 
 def tree_sum(parts: Iterable[FloatArray]) -> FloatArray:

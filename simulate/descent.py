@@ -1,17 +1,20 @@
 """Full-batch gradient descent on anything that gives a loss and a gradient."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..machine import one_thread
 from ..model import Parametrization, Weights
 from . import walk as walks
 from .files import AnyPath
-from .initial import checked_start, model_name
+from .initial import checked_start, model_name, own_heads
 from .log import Descent, Log, described
+from .model_check import refuse_unfit_on_the_way
 from .objective import Objective, objective
 from .progress import tracked
 from .prompts import Data
@@ -25,9 +28,10 @@ class Diverged(ArithmeticError):
     def __init__(self, trajectory: Trajectory, step: int) -> None:
         self.trajectory, self.step = trajectory, step
         rate = trajectory.learning_rate
-        super().__init__(
-            f"the run diverged: the loss is not finite at step {step}; choose a learning rate smaller than {rate:g}"
+        way_out = (
+            f"a learning rate smaller than {rate:g}" if step else "smaller weights, or data of smaller numbers"
         )
+        super().__init__(f"the run diverged: the loss is not finite at step {step}; choose {way_out}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Diverged, (self.trajectory, self.step)  # so that a worker process can raise it
@@ -63,11 +67,13 @@ def train(
     ((20,), np.float64(0.38))
     """
     begin = checked_start(model, source, start)
-    settings = {"model": model_name(model), "source": source.digest}
+    settings = {"model": model_name(model), "source": source.digest, **own_heads(model, begin)}
     rule = Descent(learning_rate, steps, record, checkpoint)
     walk = walks.compiled(model, source, rule.learning_rate) if compiled else None
     log = Log(begin, rule, settings)
-    return _follow(walk or walks.plain(objective(model, source), rule.learning_rate), log)
+    run = _follow(walk or walks.plain(objective(model, source), rule.learning_rate), log)
+    refuse_unfit_on_the_way(model, run.weights, source.dimension)
+    return run
 
 
 def train_many(
@@ -127,7 +133,7 @@ def descend(evaluate: Objective, start: Weights, rule: Descent, settings: dict[s
 def _follow(walk: walks.Walk, log: Log) -> Trajectory:
     firsts = range(log.done, log.rule.steps, walk.stretch)
     try:
-        with np.errstate(over="ignore", invalid="ignore"):
+        with one_thread() if walk.small else nullcontext(), np.errstate(over="ignore", invalid="ignore"):
             for _ in tracked(firsts, len(firsts), "gradient descent"):
                 stretch = log.stretch(walk.stretch)
                 weights, taken = walk.advance(log.weights, stretch)

@@ -20,6 +20,9 @@ DENSE = 16
 WORK = 10**8
 """Multiplications of a few hundredths of a second, after which a run looks at the clock again."""
 
+SMALL = 10**7
+"""Multiplications of a step, some milliseconds, up to which threads wait for each other longer than they work."""
+
 UNPACKED = 128
 """Steps between two copies of weights that fill the memory, each of which costs as much as some steps."""
 
@@ -47,11 +50,12 @@ class Walk(NamedTuple):
     """`advance` fills a stretch from given weights; it gives the weights after it and the number of steps taken.
 
     These are fewer than T if the run diverged: the loss before the next one is not finite. `stretch` is the number
-    of steps after which a run looks at the clock.
+    of steps after which a run looks at the clock; `small` says that its products are not worth several threads.
     """
 
     advance: Callable[[Weights, Stretch], tuple[Weights, int]]
     stretch: int
+    small: bool = False
 
 
 def plain(evaluate: Objective, rate: float) -> Walk:
@@ -130,7 +134,8 @@ def compiled_many(model: Parametrization, source: object, rate: float, count: in
             turn_many(heads, table, K, rate, vectors, (stretch.loss[step], stretch.norm[step]), room)
         return unpack(starts_first(heads), weights), len(stretch.loss)
 
-    return Walk(advance, max(1, WORK // (count * _work(model, source))))
+    work = count * _work(model, source)
+    return Walk(advance, max(1, WORK // work), small=work < SMALL)
 
 
 def _merged_on_moments(stats: Statistics, rate: float) -> Walk:
@@ -152,7 +157,7 @@ def _merged_on_moments(stats: Statistics, rate: float) -> Walk:
             stretch.norm[step] = np.sqrt(move_inside(v, U, rate, slope, M))
         return unpack(heads, weights), len(stretch.loss)
 
-    return Walk(advance, UNPACKED)
+    return Walk(advance, UNPACKED, small=2 * stats.dimension**3 < SMALL)
 
 
 def _work(model: Merged | Separate, stats: Statistics) -> int:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given as forall
 from hypothesis import settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
 
 from attndyn import Merged, Separate, Task
 from attndyn.simulate import given, sample, statistics
@@ -199,3 +200,12 @@ def test_what_fails_in_a_worker_is_told():
 
     with ThreadPoolExecutor(1) as pool, pytest.raises(RuntimeError, match="the disk is gone"):
         statistics(Broken(10), MODEL, executor=pool)
+
+
+def test_the_number_of_threads_of_linear_algebra_changes_no_bit():
+    wide = Task(np.arange(8, 0, -1), trace=1.0, context_length=3)
+    data = sample(wide, 2 * CHUNK)
+    with threadpool_limits(1):
+        alone = statistics(data, MODEL)
+    with threadpool_limits(2):
+        assert statistics(data, MODEL).digest == alone.digest
