@@ -123,10 +123,17 @@ def plain_lists(doubles: NDArray[np.float64], exact: NDArray[Any] | None) -> lis
     return [plain(float(value), part) for value, part in zip(doubles, exact, strict=True)]
 
 
+def refuse_mask(name: str, value: object) -> None:
+    """ValueError for a masked array: what it says of its numbers would be lost."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise ValueError(f"{name} must be a plain array: the mask of a masked one would be lost")
+
+
 def number_array(name: str, value: Numbers | None, shape: tuple[int | None, ...]) -> Written:
     """Finite numbers of this shape, None for any size; ValueError names them and what is wrong."""
     sizes = ["D" if size is None else str(size) for size in shape]
     wanted = f"({', '.join(sizes)}{',' * (len(sizes) == 1)})"
+    refuse_mask(name, value)
     try:
         written = written_array(() if value is None else value)
     except (TypeError, ValueError):

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..decimals import refuse_mask
 from ..machine import refuse_too_large
 from ..task import Task
 
@@ -84,6 +85,9 @@ def sample(
     >>> data.tokens.shape
     (10, 6, 3)
     """
+    for name, flag in (("whiten", whiten), ("centre", centre), ("random_labels", random_labels)):
+        if not isinstance(flag, bool | np.bool):
+            raise ValueError(f"{name} must be True or False, not {flag!r}")
     if isinstance(sequences, bool) or not isinstance(sequences, (int, np.integer)) or sequences < 1:
         raise ValueError(f"sequences must be a whole number of at least 1, not {sequences!r}")
     if whiten and task.in_context_fraction < 1:
@@ -97,7 +101,7 @@ def sample(
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, not {split!r}")
     stream(seed, split)
-    return Prompts(task, int(sequences), int(seed), split, whiten, centre, random_labels)
+    return Prompts(task, int(sequences), int(seed), split, bool(whiten), bool(centre), bool(random_labels))
 
 
 def given(
@@ -122,8 +126,10 @@ def given(
     if not np.all(np.isfinite(array)):
         raise ValueError("tokens must be finite: they hold nan or inf")
     longest = array.shape[1] - 1
+    if context_lengths is not None and not isinstance(context_lengths, Iterable):
+        raise ValueError(f"context_lengths must be several, such as ({longest},), not {context_lengths!r}")
     lengths = (longest,) if context_lengths is None else tuple(context_lengths)
-    whole = all(isinstance(n, (int, np.integer)) and 1 <= n <= longest for n in lengths)
+    whole = all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) and 1 <= n <= longest for n in lengths)
     if not lengths or not whole:
         raise ValueError(f"context_lengths must be whole numbers from 1 to {longest}, not {lengths}")
     array.flags.writeable = False
@@ -131,14 +137,15 @@ def given(
 
 
 def real_array(name: str, values: ArrayLike) -> FloatArray:
-    """A copy as float64; ValueError unless the values are real numbers in an array.
+    """A copy as float64; ValueError unless the values are real numbers in an array without a mask.
 
     >>> real_array("x", [1, 2])
     array([1., 2.])
     """
+    refuse_mask(name, values)
     try:
         array = np.asarray(values)
-        if array.dtype.kind == "c":
+        if array.dtype.kind in "cmM":
             raise TypeError
         return np.array(array, dtype=np.float64)
     except (TypeError, ValueError):

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..machine import GIB, refuse_too_large
 from ..model import attention_divisor, divisor_name, is_softmax
 from .accumulate import largest_memory, product_sums
-from .prompts import Data
+from .prompts import Data, real_array
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
@@ -143,18 +143,23 @@ def from_moments(
 
     The moments must hold the divisor of `model`. This is how a comparison hands population moments over; the D⁴
     numbers of their form A ⊗ Λ are never formed in training, so that D can be large.
-    ValueError for other shapes, an A or Λ that is not symmetric, or softmax.
+    ValueError for other shapes, what is not finite, an A or Λ that is not symmetric, or softmax.
 
     >>> from attndyn import Merged
     >>> from_moments(1.0, [[2.0]], [[1.0]], [[1.0]], Merged(heads=1), (5,)).S
     array([[2.]])
     """
     _refuse_softmax(model)
-    a, b, Λ = (np.asarray(moment, dtype=float) for moment in (A, B, Lambda))
+    named = {"c": [c], "A": A, "B": B, "Lambda": Lambda}
+    size, a, b, Λ = (real_array(name, moment) for name, moment in named.items())
+    if not all(np.all(np.isfinite(moment)) for moment in (size, a, b, Λ)):
+        raise ValueError("c, A, B and Lambda must be finite: they hold nan or inf")
     if b.ndim != 2 or b.shape[0] != b.shape[1] or not a.shape == b.shape == Λ.shape:
         raise ValueError(f"A, B and Lambda must be (D, D) each, not {a.shape}, {b.shape} and {Λ.shape}")
     if not (np.allclose(a, a.T, rtol=1e-9) and np.allclose(Λ, Λ.T, rtol=1e-9)):
         raise ValueError("A = E ββᵀ and Lambda = E xxᵀ must be symmetric")
+    if c < 0 or np.any(np.diag(a) < 0) or np.any(np.diag(Λ) < 0):
+        raise ValueError("c, and the diagonals of A and Lambda, are means of squares: they must be zero or more")
     kind = (len(b), tuple(context_lengths), divisor_name(model, len(b)), "restricted")
     return Statistics(float(c), b.ravel(), Kronecker(a, Λ), np.inf, *kind)
 

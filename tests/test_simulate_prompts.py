@@ -302,3 +302,40 @@ def test_what_is_refused_is_named_in_one_line(message):
     with pytest.raises(ValueError, match=re.escape(message)) as error:
         BAD[message]()
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("flag", ["whiten", "centre", "random_labels"])
+@pytest.mark.parametrize("value", ["no", 1, 0.0, None])
+def test_flags_are_true_or_false(flag, value):
+    with pytest.raises(ValueError, match=f"{flag} must be True or False"):
+        sample(Task([2, 1], context_length=3), 10, **{flag: value})
+
+
+def test_a_flag_of_numpy_gives_the_same_data():
+    task = Task([2, 1], context_length=3)
+    assert sample(task, 10, whiten=np.True_).digest == sample(task, 10, whiten=True).digest
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda masked: given(masked(np.ones((2, 3, 2)))),
+        lambda masked: Task(masked([1.0, 2.0]), context_length=3),
+        lambda masked: Task([1.0, 2.0], context_length=3, teacher_covariance=masked(np.eye(2))),
+    ],
+)
+def test_masked_arrays_are_refused(make):
+    make(np.array)
+    with pytest.raises(ValueError, match="must be a plain array: the mask of a masked one would be lost"):
+        make(np.ma.masked_array)
+
+
+def test_dates_are_no_numbers():
+    with pytest.raises(ValueError, match="tokens must be an array of real numbers"):
+        given(np.ones((2, 3, 2), dtype="datetime64[s]"))
+
+
+@pytest.mark.parametrize("lengths", [2, (True,), (2.0,), ()])
+def test_context_lengths_are_whole_numbers(lengths):
+    with pytest.raises(ValueError, match="context_lengths must be"):
+        given(np.ones((2, 3, 2)), lengths)

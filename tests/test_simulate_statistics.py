@@ -263,3 +263,21 @@ def test_statistics_add_to_statistics_only():
     stats = statistics(sample(PLAIN, 20), Merged(heads=1))
     with pytest.raises(TypeError, match="unsupported operand"):
         stats + 1
+
+
+@pytest.mark.parametrize("place", ["c", "A", "B", "Lambda"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1j])
+def test_moments_are_finite_real_numbers(place, value):
+    moments = {"c": 1.0, "A": [[1.0]], "B": [[1.0]], "Lambda": [[1.0]]}
+    from_moments(**moments, model=Merged(1), context_lengths=(5,))
+    moments[place] = value if place == "c" else [[value]]
+    with pytest.raises(ValueError, match=r"finite|real numbers"):
+        from_moments(**moments, model=Merged(1), context_lengths=(5,))
+
+
+@pytest.mark.parametrize("place", ["c", "A", "Lambda"])
+def test_means_of_squares_are_not_negative(place):
+    moments = {"c": 1.0, "A": [[1.0]], "B": [[1.0]], "Lambda": [[1.0]]}
+    moments[place] = -1.0 if place == "c" else [[-1.0]]
+    with pytest.raises(ValueError, match="means of squares"):
+        from_moments(**moments, model=Merged(1), context_lengths=(5,))
