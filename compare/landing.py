@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from ..model import Parametrization, Weights
 from ..simulate import Trajectory
 from ..simulate.heads import heads_of
+from ..simulate.initial import positive
 from ..simulate.objective import Objective
 from ..theory import FixedPoint
 from .metrics import plateau_heights
@@ -38,7 +39,9 @@ def landings(
     """The plateaus of a run that belong to these fixed points, by decreasing loss; skipped ones are left out.
 
     `size` is |M*|, the scale of the maps. A plateau is where the gradient is smallest between two mid-levels.
+    ValueError unless the size is positive.
     """
+    size = positive("size", size)
     heights, indices = plateau_heights(run.loss, run.gradient_norm, [point.loss for point in points])
     return tuple(
         _landing(run, model, point, int(index), size)
@@ -70,17 +73,22 @@ def effective_map(model: Parametrization, weights: Weights) -> FloatArray:
 def hessian(evaluate: Objective, weights: Weights, free: Weights, step: float = 1e-5) -> FloatArray:
     """Hessian (n, n) of a loss in the n entries whose `free` is not zero, by central differences of its gradient.
 
+    `step` is that of an entry of at most 1, and in parts of the entry where that is larger. ValueError unless it is
+    positive, and if the Hessian is not finite.
+
     >>> hessian(lambda w: (float(w["x"] @ w["x"]), {"x": 2 * w["x"]}), {"x": np.zeros(3)}, {"x": np.eye(3)[0]})
     array([[2.]])
     """
-    rows = []
+    rows, step = [], positive("step", step)
     for name, value in weights.items():
         for index in np.argwhere(free[name]):
-            change = np.zeros(value.shape)
-            change[tuple(index)] = step
+            change, width = np.zeros(value.shape), step * max(1.0, abs(float(value[tuple(index)])))
+            change[tuple(index)] = width
             up, down = (evaluate(weights | {name: value + sign * change})[1] for sign in (1, -1))
-            rows.append(np.concatenate([(up[key] - down[key])[free[key] != 0] for key in weights]) / (2 * step))
+            rows.append(np.concatenate([(up[key] - down[key])[free[key] != 0] for key in weights]) / (2 * width))
     matrix = np.array(rows).reshape(len(rows), len(rows))  # also where nothing is free
+    if not np.all(np.isfinite(matrix)):
+        raise ValueError("the Hessian holds nan or inf: the gradient is no finite number near these weights")
     return np.asarray((matrix + matrix.T) / 2)
 
 
@@ -88,9 +96,11 @@ def hessian_index(evaluate: Objective, weights: Weights, free: Weights, floor: f
     """Number of eigenvalues of the Hessian in the free entries below −`floor`, in the unit of the Hessian.
 
     Weights of a run are never quite at rest: a floor above what idle heads of that size cause tells a way out from
-    their slow growth.
+    their slow growth. ValueError unless the floor is zero or more.
 
     >>> hessian_index(lambda w: (0.0, {"x": np.array([2.0, -2.0]) * w["x"]}), {"x": np.zeros(2)}, {"x": np.ones(2)})
     1
     """
+    if not floor >= 0:
+        raise ValueError(f"floor must be zero or more, not {floor!r}")
     return int(np.sum(np.linalg.eigvalsh(hessian(evaluate, weights, free)) < -floor))

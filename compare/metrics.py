@@ -12,8 +12,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..simulate.prompts import real_array
+
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+
+_SAME = 1e-9  # difference of two logarithms of parameters that are one up to rounding
 
 
 def sup_gap(curve: ArrayLike, reference: ArrayLike) -> float:
@@ -35,8 +39,9 @@ def l2_gap(time: ArrayLike, curve: ArrayLike, reference: ArrayLike) -> float:
     2.0
     """
     time, curve = _on_time(time, curve, axes=1)
-    curve, reference = _same_shape(curve, reference)
-    return float(np.sqrt(np.trapezoid((curve - reference) ** 2, time) / (time[-1] - time[0])))
+    gap = np.abs(np.subtract(*_same_shape(curve, reference)))
+    largest = float(np.max(gap)) or 1.0  # the unit, in which no square leaves the range of numbers
+    return largest * float(np.sqrt(np.trapezoid((gap / largest) ** 2, time) / (time[-1] - time[0])))
 
 
 def resample(time: ArrayLike, values: ArrayLike, at: ArrayLike) -> FloatArray:
@@ -172,13 +177,22 @@ def observed_order(
     if h.ndim != 1 or h.shape != e.shape or np.any(h <= 0) or np.any(e < 0):
         raise ValueError("parameter (or its scale) must be positive (K,), and error (K,) zero or more")
     kept = e > floor
-    x, y = np.log(h[kept]), np.log(e[kept])
+    x, y = _recurring(np.log(h[kept])), np.log(e[kept])
     different = len(np.unique(x))
     if different < 3:
         raise ValueError(f"an order needs errors above {floor:g} at three or more parameters: {different} left")
     slope, intercept, interval = _line(x, y, level)
     local, extrapolated = _local_slopes(x, y)
     return Order(slope, interval, level, intercept, len(x), local, extrapolated)
+
+
+def _recurring(x: FloatArray) -> FloatArray:
+    """The logarithms (K,), those that are equal up to rounding made equal: 0.3 and 0.1 + 0.2 are one parameter."""
+    order = np.argsort(x)
+    begins = np.diff(x[order], prepend=-np.inf) > _SAME
+    merged = np.empty_like(x)
+    merged[order] = x[order][begins][np.cumsum(begins) - 1]
+    return merged
 
 
 def _line(x: FloatArray, y: FloatArray, level: float) -> tuple[float, float, tuple[float, float]]:
@@ -218,7 +232,7 @@ def standard_error_gap(observed: ArrayLike, expected: ArrayLike, standard_error:
 
 
 def _finite(name: str, value: ArrayLike) -> FloatArray:
-    array = np.asarray(value, dtype=np.float64)
+    array = real_array(name, value)
     if array.size == 0 or not np.all(np.isfinite(array)):
         raise ValueError(
             f"{name} must be finite numbers: {'none given' if array.size == 0 else 'it holds nan or inf'}"

@@ -218,3 +218,24 @@ def shifted(weights, change):
         name: value + piece.reshape(value.shape)
         for (name, value), piece in zip(weights.items(), pieces, strict=True)
     }
+
+
+@pytest.mark.parametrize("size", [0.0, -1.0, np.nan, np.inf])
+def test_a_size_of_maps_that_is_none_is_refused(landed, size):
+    with pytest.raises(ValueError, match="size must be positive"):
+        landings(landed[0], SEPARATE, GREEDY, size)
+
+
+def test_a_hessian_that_is_not_finite_has_no_index():
+    weights, free = {"x": np.ones(2)}, {"x": np.ones(2)}
+    with pytest.raises(ValueError, match="nan or inf"):
+        hessian_index(lambda w: (0.0, {"x": np.nan * w["x"]}), weights, free)
+    with pytest.raises(ValueError, match="floor must be zero or more"):
+        hessian_index(lambda w: (0.0, {"x": w["x"]}), weights, free, floor=np.nan)
+    with pytest.raises(ValueError, match="step must be positive"):
+        hessian(lambda w: (0.0, {"x": w["x"]}), weights, free, step=0)
+
+
+def test_the_hessian_of_large_weights():
+    found = hessian(lambda w: (0.0, {"x": 3 * w["x"] ** 2}), {"x": np.array([1.0, 2e12])}, {"x": np.ones(2)})
+    np.testing.assert_allclose(found, np.diag([6, 12e12]), rtol=1e-6, atol=1e-3)

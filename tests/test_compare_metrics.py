@@ -340,6 +340,25 @@ REFUSED = {
 }
 
 
+def test_parameters_that_are_equal_up_to_rounding_are_one():
+    order = observed_order([0.3, 0.1 + 0.2, 0.15, 0.075], [9.0, 9.0, 2.25, 0.5625])
+    assert order.local_slopes == pytest.approx((2.0, 2.0))
+    assert order.extrapolated == pytest.approx(2.0)
+    with pytest.raises(ValueError, match="2 left"):
+        observed_order([0.3, 0.1 + 0.2, 0.15], [9.0, 9.0, 2.25])
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e-200, 1.0, 1e200, 1e307])
+def test_the_l2_gap_is_in_the_unit_of_the_curves(unit):
+    assert l2_gap([0, 1, 4], [unit, unit, unit], [0.0, 0.0, 0.0]) == pytest.approx(unit, rel=1e-14)
+
+
+@pytest.mark.parametrize("value", [np.ma.masked_array([1.0, 9.0], mask=[False, True]), [1 + 1j, 2.0]])
+def test_masks_and_imaginary_parts_are_not_dropped(value):
+    with pytest.raises(ValueError, match=r"mask|real numbers"):
+        sup_gap(value, [1.0, 2.0])
+
+
 @pytest.mark.parametrize(("call", "message"), REFUSED.values(), ids=REFUSED)
 def test_refused(call, message):
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
