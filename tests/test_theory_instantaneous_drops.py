@@ -222,6 +222,8 @@ def test_what_is_not_of_this_kind_is_refused():
     )
     with pytest.raises(ValueError, match="commute"):
         exits_of_instantaneous_drops(oblique, Separate(heads=2), weights)
+    with pytest.raises(ValueError, match=r"is not idle, as heads end at 0\.\d+ on the first direction"):
+        exits_of_instantaneous_drops(PAIR, Separate(heads=2), random_weights(Separate(heads=2), 2, 10.0, 0))
     with pytest.raises(ValueError, match="query is missing"):
         exits_of_instantaneous_drops(PAIR, Separate(heads=2), {name: weights[name] for name in ("value", "key")})
 

@@ -40,6 +40,7 @@ from .lone_heads import (
     first_escape,
     integrated_drop,
     kicked,
+    map_size,
     pure_drop,
     without_first_direction,
 )
@@ -78,8 +79,9 @@ def exits_of_instantaneous_drops(
     any fixed initial scale for some weights, they are not, and `theory.staircase` is right. `kicks` adds what each
     drop does to the idle heads in first order. Relative errors in the initial scale s, with β the largest ratio
     b_j/b_d of a direction left to the one that drops: first exit O(s^{1+2(1−β)}), later ones O(s^{2−β}), or O(s²)
-    with kicks. ValueError for another model, softmax, other shapes, or where the drives b_d do not
-    strictly decrease in the order of the gains, Λ and Ω that do not commute included.
+    with kicks. ValueError for another model, softmax, other shapes, a head that is as large as those that have
+    dropped, or where the drives b_d do not strictly decrease in the order of the gains, Λ and Ω that do not commute
+    included. ArithmeticError for weights so small, 1e-14 or so, that doubles do not tell when a head escapes.
 
     Source: goes beyond Zhang et al. 2025 (arXiv 2501.16265), saddle to saddle.
 
@@ -99,6 +101,7 @@ def exits_of_instantaneous_drops(
     moments = _checked_moments(task, model)
     v, k, q = separate_block(initial, model, task.dimension)
     aligned = AlignedHeads(v, k[:, 0] @ moments.directions, q[:, 0] @ moments.directions)
+    _refuse_grown(aligned, Drives(moments.a, moments.b, moments.lam))
     return _all_drops(moments, aligned, kicks)
 
 
@@ -112,6 +115,16 @@ def _checked_moments(task: Task, model: Separate) -> Population:
             f"drives must strictly decrease in the order of the gains, not {moments.b.tolist()}: use staircase"
         )
     return moments
+
+
+def _refuse_grown(heads: AlignedHeads, drives: Drives) -> None:
+    """ValueError if a head is as large as those that have dropped, so that it never was idle."""
+    largest = float(np.max(map_size(heads), initial=0.0))
+    if largest >= drives.limit:
+        raise ValueError(
+            f"a head of size (|v| |k| |q|)^(1/3) = {largest:.3g} is not idle, as heads end at {drives.limit:.3g} "
+            "on the first direction: use staircase, or start from smaller weights"
+        )
 
 
 def _all_drops(moments: Population, heads: AlignedHeads, kicks: bool) -> InstantaneousDrops:

@@ -70,7 +70,7 @@ def first_escape(heads: AlignedHeads, drives: Drives) -> tuple[int, AlignedHeads
         return -1, heads, np.inf
     longest = _NEVER / (np.min(sizes[sizes > 0]) * drives.b[-1])
     time, end = _idle_flow(heads, drives.b, longest, drives.limit)
-    mover = int(np.argmax(_map_size(end)))
+    mover = int(np.argmax(map_size(end)))
     if time == longest:
         return -1, heads, np.inf
     return mover, end.chosen(mover), time
@@ -102,7 +102,7 @@ def _idle_flow(heads: AlignedHeads, b: FloatArray, duration: float, largest: flo
         now = heads_at(x)
         return np.concatenate((now.v, (now.k * now.q) @ b))
 
-    grown = Stop(lambda x: float(np.max(_map_size(heads_at(x)))) - largest)
+    grown = Stop(lambda x: float(np.max(map_size(heads_at(x)))) - largest)
     start = np.concatenate((np.zeros(count), heads.v))
     if grown.value(start) >= 0:
         return 0.0, heads
@@ -116,7 +116,7 @@ def _idle_flow(heads: AlignedHeads, b: FloatArray, duration: float, largest: flo
     return duration, heads_at(path.y[:, -1])
 
 
-def _map_size(heads: AlignedHeads) -> FloatArray:
+def map_size(heads: AlignedHeads) -> FloatArray:
     """(|v| |k| |q|)^{1/3} of each head (H,), which is |v| for a balanced one: 0 for heads that add nothing to M."""
     norms = np.linalg.norm(heads.k, axis=-1) * np.linalg.norm(heads.q, axis=-1)
     return np.asarray(np.cbrt(np.abs(heads.v) * norms))
