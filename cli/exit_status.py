@@ -27,9 +27,9 @@ MEANING = {
     ExitStatus.NOT_DONE: "not done: a wrong option, or a file that cannot be read or written",
     ExitStatus.UNDECIDED: "check: a statement is neither proved nor refuted",
     ExitStatus.UNDEFINED: "check: a statement has no value at some point",
-    ExitStatus.HUNG_UP: "ended since its terminal was closed",
+    ExitStatus.HUNG_UP: "ended because its terminal was closed",
     ExitStatus.INTERRUPTED: "ended by Ctrl-C",
-    ExitStatus.NOBODY_READS: "ended since its output was closed, as by head",
+    ExitStatus.NOBODY_READS: "ended because its output was closed, as by head",
     ExitStatus.TERMINATED: "ended by SIGTERM",
 }
 """What each status says, in the words of `attndyn --help` and of docs/commands.md."""

@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -24,6 +25,28 @@ def signals_by_default() -> Iterator[None]:
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+class Ending(NamedTuple):
+    """A signal that asks a command to end, with the exit status and the message of its end."""
+
+    number: int
+    status: int
+    message: str
+
+
+ENDS = (
+    Ending(signal.SIGINT, 130, "interrupted"),
+    Ending(signal.SIGTERM, 143, "terminated"),
+    Ending(signal.SIGHUP, 129, "hung up"),
+)
+
+
+@pytest.fixture(params=ENDS, ids=lambda ending: ending.message)
+def ending(request: pytest.FixtureRequest, signals_by_default: None) -> Ending:
+    """Each way in which a command is asked to end, by a signal that processes of a test do not ignore."""
+    each: Ending = request.param
+    return each
 
 
 @pytest.fixture(scope="session")

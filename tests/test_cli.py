@@ -3,7 +3,6 @@
 import json
 import re
 import shlex
-import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -269,24 +268,19 @@ def checkpoint(notebook):
 log.Log.checkpoint = checkpoint
 sys.exit(main(sys.argv[1:]))
 """
-ENDS = {signal.SIGINT: (130, "interrupted"), signal.SIGTERM: (143, "terminated"), signal.SIGHUP: (129, "hung up")}
-"""Exit status and message for each signal that asks a command to end."""
 
 
-@pytest.mark.usefixtures("signals_by_default")
-@pytest.mark.parametrize("number", ENDS)
-def test_an_interrupted_simulation_goes_on_from_its_checkpoint(tmp_path, hang, number):
+def test_an_interrupted_simulation_goes_on_from_its_checkpoint(tmp_path, hang, ending):
     arguments = [*SHORT, "--steps", "2000", "--record", "2000", "--engine", "tokens"]
     out, checkpoint = tmp_path / "run.npz", tmp_path / "checkpoint.npz"
     resumed = ["simulate", *arguments, "--out", str(out), "--checkpoint", str(checkpoint)]
     command = [sys.executable, "-c", CHECKPOINTED, *resumed]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "written\n"
-    process.send_signal(number)
+    process.send_signal(ending.number)
     shown, errors = process.communicate(timeout=hang)
-    status, message = ENDS[number]
     kept = f"attndyn: the run so far is in {checkpoint}: the same command goes on from there\n"
-    assert (process.returncode, shown, errors) == (status, "", f"{kept}attndyn: {message}\n")
+    assert (process.returncode, shown, errors) == (ending.status, "", f"{kept}attndyn: {ending.message}\n")
     assert not out.exists()
     assert 0 < len(load(checkpoint).loss) < 2000
     assert main(resumed) == 0

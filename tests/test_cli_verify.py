@@ -4,7 +4,6 @@ import io
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -85,14 +84,8 @@ def timeless(ledger):
     return [replace(verdict, seconds=0.0) for verdict in ledger.verdicts]
 
 
-ENDS = {signal.SIGINT: (130, "interrupted"), signal.SIGTERM: (143, "terminated"), signal.SIGHUP: (129, "hung up")}
-"""Exit status and message for each signal that asks a command to end."""
-
-
-@pytest.mark.usefixtures("signals_by_default")
-@pytest.mark.parametrize("number", ENDS)
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_signal_keeps_what_is_finished(slow, tmp_path, capsys, wait_for, hang, workers, number):
+def test_a_signal_keeps_what_is_finished(slow, tmp_path, capsys, wait_for, hang, workers, ending):
     out = tmp_path / "out"
     finished = ["slow.quick", "slow.swift"] if workers == "2" else ["slow.quick"]
     command = [sys.executable, "-m", "attndyn", "verify", str(slow), "--out", str(out), "--workers", workers]
@@ -100,16 +93,15 @@ def test_a_signal_keeps_what_is_finished(slow, tmp_path, capsys, wait_for, hang,
     try:
         wait_for(lambda: (slow.parent / "begun").exists() and "stuck" in begun(slow.parent))
         wait_for(lambda: len(list((out / "verdicts").glob("*.json"))) == len(finished))
-        os.killpg(running.pid, number)  # as a terminal does: to every process
+        os.killpg(running.pid, ending.number)  # as a terminal does: to every process
         message = running.communicate(timeout=hang)[1]
     finally:
         running.kill()
         running.wait()
-    status, ended = ENDS[number]
-    assert running.returncode == status
+    assert running.returncode == ending.status
     assert message.splitlines()[-2:] == [
         f"attndyn: {len(finished)} of 3 verdicts are kept: go on with --resume, or resume=True in Python",
-        f"attndyn: {ended}",
+        f"attndyn: {ending.message}",
     ]
     assert verdicts(out) == finished
     assert not (out / "ledger.json").exists()

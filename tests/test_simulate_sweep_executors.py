@@ -153,22 +153,15 @@ def test_a_killed_driver_takes_its_workers_along_and_resuming_goes_on(tmp_path, 
     assert files(out) == undisturbed
 
 
-ENDS = {signal.SIGINT: (130, "interrupted"), signal.SIGTERM: (143, "terminated"), signal.SIGHUP: (129, "hung up")}
-"""Exit status and message for each signal that asks a command to end."""
-
-
-@pytest.mark.usefixtures("signals_by_default")
-@pytest.mark.parametrize("number", ENDS)
 @pytest.mark.parametrize("group", [True, False], ids=["to the group", "to the driver alone"])
-def test_an_interruption_ends_at_once_with_one_line(tmp_path, begun, undisturbed, hang, number, group):
+def test_an_interruption_ends_at_once_with_one_line(tmp_path, begun, undisturbed, hang, ending, group):
     """A terminal sends Ctrl-C to the group."""
     out = tmp_path / "out"
     with begun(out, 2, "--workers", "2") as process:
         workers = children(process.pid)
-        (os.killpg if group else os.kill)(process.pid, number)
+        (os.killpg if group else os.kill)(process.pid, ending.number)
         shown, errors = process.communicate(timeout=hang)
-    status, message = ENDS[number]
-    assert (process.returncode, shown, errors) == (status, "", f"attndyn: {message}\n")
+    assert (process.returncode, shown, errors) == (ending.status, "", f"attndyn: {ending.message}\n")
     assert not any(alive(pid) for pid in workers)
     kept = len(finished(out))
     assert 2 <= kept < RUNS

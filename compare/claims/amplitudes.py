@@ -55,7 +55,7 @@ ALIGNED_STARTS = ((0.2, (0.6, -0.25, 0.1)), (-0.5, (0.1, 0.3, 0.2)))
 """s and u_d by decreasing gain."""
 
 RANK_ONE_STARTS = ((0.3, 0.7, 0.5), (0.6, -0.4, 0.0), (0.2, 1.1, -0.3))
-"""v_d by decreasing gain: below and above where each rests, of either sign, and zero."""
+"""v_d by decreasing gain: below and above where each ends, of either sign, and zero."""
 
 RANK_TWO_STARTS = ((0.3, 0.2, 0.5), (0.0, 0.6, 0.1))
 """κ_d by decreasing gain: the first head holds the first two that are not zero, the second the rest."""

@@ -8,28 +8,11 @@ class Scaled:
         return weights["value"], weights["key_query"][..., :-1] / weights["key_query"].shape[-1] ** 0.5
 
 
-class ScaledMath(Scaled):
-    def heads(self, weights):
-        import math
-
-        return weights["value"], weights["key_query"][..., :-1] / math.sqrt(weights["key_query"].shape[-1])
-
-
 class ScaledNumpy(Scaled):
     def heads(self, weights):
         import numpy as np
 
         return weights["value"], weights["key_query"][..., :-1] / np.sqrt(weights["key_query"].shape[-1])
-
-
-class ThreeTenths(Scaled):
-    def heads(self, weights):
-        return weights["value"], weights["key_query"][..., :-1] * 0.3
-
-
-class Third(Scaled):
-    def heads(self, weights):
-        return weights["value"], weights["key_query"][..., :-1] * (1 / 3)
 
 
 class ScaledSympy(Scaled):
