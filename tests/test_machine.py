@@ -201,10 +201,10 @@ TOO_LARGE = {
 
 @pytest.mark.parametrize(("attempt", "message"), TOO_LARGE.values(), ids=TOO_LARGE)
 def test_what_does_not_fit_is_refused_at_once(attempt, message):
-    begin = time.perf_counter()
+    begin = time.process_time()
     with pytest.raises(MemoryError, match=message):
         attempt()
-    assert time.perf_counter() - begin < 5
+    assert time.process_time() - begin < 5
 
 
 def test_losses_that_nobody_can_wait_for_are_refused():
