@@ -260,7 +260,7 @@ def _input_covariance(eigenvalues: Numbers | None, covariance: Numbers | None) -
         given = "neither" if eigenvalues is None else "both"
         raise ValueError(f"pass eigenvalues or covariance, one of the two: {given} given")
     if covariance is not None:
-        return "covariance", _positive_definite("covariance", covariance, None)
+        return "covariance", positive_definite("covariance", covariance, None)
     spectrum = number_array("eigenvalues", eigenvalues, (None,))
     if np.any(spectrum.doubles <= 0):
         raise ValueError(f"eigenvalues must be positive: the smallest is {spectrum.doubles.min():g}")
@@ -269,7 +269,8 @@ def _input_covariance(eigenvalues: Numbers | None, covariance: Numbers | None) -
     return "eigenvalues", spectrum
 
 
-def _positive_definite(name: str, value: Numbers, dimension: int | None) -> Written:
+def positive_definite(name: str, value: Numbers, dimension: int | None) -> Written:
+    """A covariance (D, D) as it is written; ValueError names it unless it is symmetric and positive definite."""
     written = symmetric(name, value, dimension)
     matrix = written.doubles
     values = np.diag(matrix) if is_diagonal(matrix) else np.linalg.eigvalsh(matrix)
@@ -309,7 +310,7 @@ def _rescaled(given: Written, trace: float | Fraction | None) -> FloatArray:
 def _teacher_covariance(value: Numbers | None, dimension: int) -> Written:
     if value is None:
         return Written(np.eye(dimension), None)
-    return _positive_definite("teacher_covariance", value, dimension)
+    return positive_definite("teacher_covariance", value, dimension)
 
 
 def _mixture(

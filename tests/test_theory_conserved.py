@@ -156,3 +156,32 @@ def test_refuses_models_without_known_quantities():
     model = Separate(heads=2, softmax=True)
     with pytest.raises(ValueError, match="linear Merged and Separate"):
         conserved_quantities(model, start(model, 0))
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.float16, np.float32, bool])
+@pytest.mark.parametrize("model", [Merged(heads=2), Separate(heads=2, rank=2)], ids=["merged", "separate"])
+def test_storage_of_the_weights_does_not_matter(model, kind):
+    generator = np.random.default_rng(0)
+    weights = {name: generator.integers(0, 100, shape).astype(kind) for name, shape in model.shapes(2).items()}
+    doubles = {name: weight.astype(float) for name, weight in weights.items()}
+    found, exact = conserved_quantities(model, weights), conserved_quantities(model, doubles)
+    for name, values in exact.items():
+        np.testing.assert_array_equal(found[name], values)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"key": np.full((2, 1, 3), np.nan)}, "key must be finite"),
+        ({"value": np.ones((3, 3))}, r"value must have shape \(2, 3\), not \(3, 3\)"),
+        ({"query": np.ones((1, 2, 1, 3))}, r"query must have shape \(2, 1, 3\), not \(1, 2, 1, 3\)"),
+        ({"query": np.ones((2, 1, 4))}, r"query must have shape \(2, 1, 3\), not \(2, 1, 4\)"),
+    ],
+)
+def test_wrong_weights_are_refused(change, message):
+    model = Separate(heads=2)
+    weights = {name: np.ones(shape) for name, shape in model.shapes(2).items()}
+    with pytest.raises(ValueError, match=message):
+        conserved_quantities(model, weights | change)
+    with pytest.raises(ValueError, match="query is missing"):
+        conserved_quantities(model, {"value": weights["value"], "key": weights["key"]})

@@ -1,5 +1,7 @@
 """Merged attention: closed form, reduced equations and the growing mode, against the flow of all weights."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -207,3 +209,8 @@ def test_senseless_arguments_are_refused():
         growing_mode(moments, {"value": np.zeros((3, 5))})
     with pytest.raises(ValueError, match="must be"):
         growing_mode(moments, small_weights(3, 0.1))
+
+
+def test_half_loss_time_keeps_its_digits_beside_much_noise():
+    moments = population(Task([1.3, 0.9, 0.4], context_length=7), Merged(heads=1))
+    assert half_loss_time(replace(moments, c=1e15), 1e-3) == pytest.approx(half_loss_time(moments, 1e-3), rel=1e-11)

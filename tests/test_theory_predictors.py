@@ -166,3 +166,30 @@ def test_refuses_components_that_do_not_exist():
     x, y, query, _ = prompts(9, 4)
     with pytest.raises(ValueError, match="distinct directions from 1 to 3"):
         principal_component_regression(x, y, query, (0, 1))
+
+
+@pytest.mark.parametrize("noise", [-1.0, np.nan, np.inf, "much"])
+def test_ridge_refuses_what_is_no_variance(noise):
+    with pytest.raises(ValueError, match="noise_variance must be zero or more and finite"):
+        ridge(np.ones((1, 2, 1)), np.ones((1, 2)), np.ones((1, 1)), noise)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "message"),
+    [
+        ([[1.0, 2.0], [2.0, 1.0]], "positive definite"),
+        ([[1.0, 0.5], [0.0, 1.0]], "symmetric"),
+        (np.eye(3), "shape"),
+    ],
+)
+def test_ridge_refuses_what_is_no_covariance(matrix, message):
+    for length in (1, 3):
+        with pytest.raises(ValueError, match=message):
+            ridge(np.ones((1, length, 2)), np.ones((1, length)), np.ones((1, 2)), 0.1, matrix)
+
+
+def test_components_of_an_asymmetric_matrix_are_refused():
+    with pytest.raises(ValueError, match="covariance must be symmetric"):
+        principal_component_regression(
+            np.ones((1, 2, 2)), np.ones((1, 2)), np.ones((1, 2)), [1], [[1, 0.5], [0, 1]]
+        )

@@ -221,3 +221,8 @@ def test_only_heads_below_the_fixed_point_have_an_onset():
     for v0 in (0.0, -0.1, 1.0, 2.0):
         with pytest.raises(ValueError, match="no onset"):
             onset_time(v0, 1.0, 1.0)
+
+
+def test_latest_times_are_at_rest():
+    assert rank_one_amplitude(1e308, 1e-3, 10.0, 1e-3) == pytest.approx(10, rel=1e-15)
+    assert -1e-280 < rank_one_amplitude(1e308, -1e-3, 10.0, 1e-3) <= 0

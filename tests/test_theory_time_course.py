@@ -6,6 +6,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from attndyn import Merged, Separate, Task
+from attndyn.theory.merged import half_loss_time
 from attndyn.theory.population import population
 from attndyn.theory.time_course import time_course
 
@@ -171,3 +172,93 @@ def test_amplitudes_need_directions():
     for model in (Separate(heads=2), Merged(heads=2)):
         with pytest.raises(ValueError, match="commute"):
             time_course(UNALIGNED, model, [0, 1], 0.1)
+
+
+LAMBDAS = np.array([1.3, 0.9, 0.4])
+SCALED_TIMES = np.array([0.0, 0.5, 3.0, 1.0, 8.0, 100.0])
+
+
+def scaled_courses(eigenvalues, size, teachers, divisor):
+    """Losses over their scale of each kind of course, at times and weights in units of the task."""
+    task = Task(
+        size * eigenvalues,
+        teacher_covariance=teachers * np.eye(3),
+        noise_variance=0.3 * size * teachers,
+        context_length=7,
+    )
+    rate, map_ = size**2 * teachers / divisor, divisor / size
+    root, cube = np.sqrt(map_), np.cbrt(map_)
+    amplitudes, late = [0.05 * cube, 0.3 * cube, 0.1 * cube], 10 * SCALED_TIMES / rate / cube
+    merged = Merged(heads=2, score_divisor=divisor)
+    pair = (0.05 * root, [0.01 * root, -0.02 * root, 0.7 * root])
+    courses = [
+        time_course(task, merged, SCALED_TIMES / rate, 0.05 * root),
+        time_course(task, merged, SCALED_TIMES / rate, pair),
+        time_course(task, Separate(heads=3, score_divisor=divisor), late, amplitudes),
+        time_course(task, Separate(heads=3, rank=2, score_divisor=divisor), late, amplitudes),
+    ]
+    half = half_loss_time(population(task, merged), 0.05 * root) * rate
+    return np.array([*np.concatenate([course.loss for course in courses]) / (size * teachers), half])
+
+
+@pytest.mark.parametrize("eigenvalues", [LAMBDAS, np.full(3, 0.7)], ids=["general", "white"])
+@pytest.mark.parametrize(
+    "scales",
+    [
+        (1e20, 1, 1),
+        (1e75, 1, 1),
+        (1e100, 1, 1),
+        (1e-75, 1, 1),
+        (1, 1e150, 1),
+        (1, 1e300, 1),
+        (1, 1e-250, 1),
+        (1, 1, 1e-50),
+    ],
+)
+def test_units_of_the_task_do_not_matter(eigenvalues, scales):
+    usual = scaled_courses(eigenvalues, 1, 1, 1)
+    np.testing.assert_allclose(scaled_courses(eigenvalues, *scales), usual, rtol=1e-9)
+
+
+@pytest.mark.parametrize("eigenvalues", [LAMBDAS, np.full(3, 0.7)], ids=["general", "white"])
+def test_tiny_weights_delay_the_merged_drop_by_the_logarithm(eigenvalues):
+    task, model = Task(eigenvalues, context_length=7), Merged(heads=1)
+    moments = population(task, model)
+    rate = float(np.linalg.norm(moments.b))
+    since = np.array([-3.0, -1.0, 0.0, 0.5, 3.0, 40.0]) / rate
+    usual = time_course(task, model, np.log(1e12) / rate + since, 1e-12)
+    for w0 in (1e-20, 1e-40, 1e-150, 1e-300):
+        curve = time_course(task, model, np.log(1 / w0) / rate + since, w0)
+        np.testing.assert_allclose(curve.loss, usual.loss, rtol=1e-9)
+        later = half_loss_time(moments, w0) - half_loss_time(moments, 1e-12)
+        assert later == pytest.approx(np.log(1e-12 / w0) / rate, rel=1e-10)
+        before = time_course(task, model, [0.0, 5 / rate], w0)
+        growth = w0 * np.exp([0.0, 5.0])  # s in the linear phase
+        np.testing.assert_allclose(before.amplitudes[:, 0], growth, rtol=1e-9)
+
+
+@pytest.mark.parametrize("time", [5e-324, 1e-300, 1e-200, 1e-70])
+def test_next_to_no_time_changes_nothing(time):
+    task, amplitudes = Task(LAMBDAS, context_length=7), [0.05, 0.3, 0.1]
+    for model, initial in (
+        (Merged(heads=2), 0.05),
+        (Merged(heads=2), (0.05, amplitudes)),
+        (Separate(heads=3), amplitudes),
+        (Separate(heads=2, rank=2), amplitudes),
+    ):
+        loss = time_course(task, model, [time, 0.0, 1.0], initial).loss
+        assert loss[0] == pytest.approx(loss[1], rel=1e-15)
+        assert loss[2] < loss[1]
+
+
+@pytest.mark.parametrize("time", [1e15, 1e100, 1e308])
+def test_next_to_infinite_time_reaches_the_minimum(time):
+    task, amplitudes = Task(LAMBDAS, context_length=7), [0.05, 0.3, 0.1]
+    for model, initial in (
+        (Merged(heads=2), 0.05),
+        (Merged(heads=2), (0.05, amplitudes)),
+        (Separate(heads=3), amplitudes),
+        (Separate(heads=2, rank=2), amplitudes),
+    ):
+        loss = time_course(task, model, [time], initial).loss
+        assert loss[0] == pytest.approx(population(task, model).minimum_loss, rel=1e-12)

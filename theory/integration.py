@@ -13,8 +13,16 @@ Field = Callable[[FloatArray], FloatArray]
 
 _RELATIVE_TOLERANCE = 3e-13  # per step, next to the least that the solver accepts
 _MOST_STEPS = 10**6  # between two times
+_NO_TIME, _FOR_EVER = 1e-60, 1e15  # in units of the fastest rate: shorter and longer times defeat the solvers
+_LATEST = 1e300
+_AT_REST = 1e-9  # speed of what rests, in units of its size and of the fastest rate
 _THREADED = 30  # unknowns from which the factors of a Jacobian are shared by threads, which is not worth it
 _DENSE = 100  # unknowns up to which the factors of a full Jacobian cost less than the small steps they save
+
+_NOT_INTEGRATED = (
+    "the reduced equations could not be integrated: the initial amplitudes are too large or too small beside those "
+    "that are learned, or gains too far apart; start nearer to what is learned"
+)
 
 
 class Stop:
@@ -40,6 +48,12 @@ def flow_times(values: ArrayLike) -> FloatArray:
     return times
 
 
+def in_units(times: FloatArray, rate: float) -> FloatArray:
+    """Flow times (T,) in units of 1/`rate`; what would overflow is as good as infinite."""
+    with np.errstate(over="ignore"):
+        return np.minimum(times * rate, _LATEST)
+
+
 def integrate(
     rate: Field, start: FloatArray, flow_time: FloatArray, jacobian: Field | None = None, least: float = np.inf
 ) -> FloatArray:
@@ -48,9 +62,12 @@ def integrate(
     `jacobian` is ∂rate/∂x (n, n), for slow directions that go on after fast ones have come to rest: without it
     such a time costs ever more steps. Accurate to about 1e-11 relative, for entries far above 1e-14 of the
     smallest nonzero entry of `start`, or of `least`, the size that entries shrink to. ArithmeticError if the solver
-    gives up.
+    gives up. The unit of time is to be about 1/(fastest rate): what is next to nothing in it counts as none, and
+    after what is next to infinity the solution is at rest; ArithmeticError if it is not.
     """
-    times, place = np.unique(np.append(0.0, flow_time), return_inverse=True)
+    latest = _FOR_EVER / min(1.0, float(np.max(np.abs(start), initial=0.0)) or 1.0)  # small heads wait so long
+    asked = np.where(flow_time < _NO_TIME, 0.0, np.minimum(flow_time, latest))
+    times, place = np.unique(np.append(0.0, asked), return_inverse=True)
     if len(times) == 1 or not np.any(start):
         return np.tile(start, (len(flow_time), 1))
     floor = 1e-14 * min(least, float(np.min(np.abs(start[start != 0]))))
@@ -59,10 +76,19 @@ def integrate(
     else:
         values = _implicit(rate, jacobian, start, times, floor)
     if not np.all(np.isfinite(values)):
-        raise ArithmeticError(
-            "the reduced equations could not be integrated: rescale the task, or its initial weights"
-        )
+        raise ArithmeticError(_NOT_INTEGRATED)
+    if np.any(flow_time > latest):
+        _refuse_unless_at_rest(rate, values[-1])
     return values[place[1:]]
+
+
+def _refuse_unless_at_rest(rate: Field, x: FloatArray) -> None:
+    largest = float(np.max(np.abs(x)))
+    if float(np.max(np.abs(rate(x)))) > _AT_REST * largest * max(1.0, largest**2) * min(1.0, largest):
+        raise ArithmeticError(
+            "the reduced equations could not be integrated: after 10¹⁵ times of their fastest rate the solution "
+            "still moves, and a flow time lies beyond that: ask for shorter ones"
+        )
 
 
 def _explicit(rate: Field, start: FloatArray, times: FloatArray, floor: float) -> FloatArray:
@@ -78,7 +104,7 @@ def _explicit(rate: Field, start: FloatArray, times: FloatArray, floor: float) -
         t_eval=times,
     )
     if not solution.success:
-        raise ArithmeticError(f"the reduced equations could not be integrated: {solution.message}")
+        raise ArithmeticError(_NOT_INTEGRATED)
     return np.asarray(solution.y.T)
 
 
@@ -94,8 +120,8 @@ def _implicit(rate: Field, jacobian: Field, start: FloatArray, times: FloatArray
         warnings.simplefilter("error", ODEintWarning)
         try:
             solution = odeint(lambda _, x: rate(x), start, times, Dfun=lambda _, x: jacobian(x), **rules)
-        except ODEintWarning as problem:
-            raise ArithmeticError(f"the reduced equations could not be integrated: {problem}") from None
+        except ODEintWarning:
+            raise ArithmeticError(_NOT_INTEGRATED) from None
     return np.asarray(solution)
 
 

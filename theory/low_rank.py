@@ -11,7 +11,7 @@ other directions do not interact with it. Source: Zhang et al. 2025 (arXiv 2501.
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .integration import conserving, flow_times, integrate
+from .integration import conserving, flow_times, in_units, integrate
 
 FloatArray = NDArray[np.float64]
 
@@ -36,6 +36,11 @@ def low_rank_amplitudes(
         raise ValueError(
             f"kappa0, b and saturation must have one shape (R,), not {start.shape}, {gain.shape} and {limit.shape}"
         )
+    begin = np.concatenate(([float(v0)], start))
+    least, weight = _least(begin, gain, limit)
+    strength, begin = float(np.max(gain)), begin / weight
+    gain, limit = gain / strength, limit * (weight**3 / strength)
+    times = in_units(flow_times(flow_time), strength * weight)
 
     def rate(x: FloatArray) -> FloatArray:
         v, κ = x[0], x[1:]
@@ -50,13 +55,14 @@ def low_rank_amplitudes(
         entries[1:, 0] = κ * (gain - 2 * saturation)
         return entries
 
-    begin = np.concatenate(([float(v0)], start))
-    least = _least(begin, gain, limit)
-    return conserving(integrate(rate, begin, flow_times(flow_time), jacobian, least), begin, power=2)
+    v, kappa = conserving(integrate(rate, begin, times, jacobian, least), begin, power=2)
+    return weight * v, weight * kappa
 
 
-def _least(begin: FloatArray, gain: FloatArray, limit: FloatArray) -> float:
-    """The size that amplitudes shrink to: where others are large, v κ² stays what it is.
+def _least(begin: FloatArray, gain: FloatArray, limit: FloatArray) -> tuple[float, float]:
+    """The least (b/(aλ))^{1/3}, and in units of it the size that amplitudes shrink to.
+
+    Where others are large, v κ² stays what it is.
 
     ValueError for amplitudes so large or so small that their powers leave the range of numbers.
     """
@@ -70,4 +76,4 @@ def _least(begin: FloatArray, gain: FloatArray, limit: FloatArray) -> float:
             f"amplitudes must be 0 or lie between {_SMALLEST * natural:.3g} and {_LARGEST * natural:.3g}, "
             f"not {smallest:.3g} to {largest:.3g}"
         )
-    return natural**3 / max(largest, natural) ** 2
+    return min(1.0, natural / largest) ** 2, natural

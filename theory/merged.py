@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .integration import conserving, flow_times, integrate
+from .integration import conserving, flow_times, in_units, integrate
 from .population import Population
 
 FloatArray = NDArray[np.float64]
@@ -26,6 +26,7 @@ _SMALLEST = (
     1e-60  # of the size at which heads saturate: below, saturation changes nothing, and growth is exponential
 )
 _NEGLIGIBLE = 1e-30  # of what grows: parts this small are made by the drive, not by what they were
+_LEAST_TIME = 1e-300  # roots are found to a relative precision
 _LARGEST = 1e3  # of that size: beyond, rounding of s² − |U|², which is conserved, decides what heads fall to
 
 
@@ -82,7 +83,7 @@ def aligned_amplitudes(
     if start.shape != (population.dimension,):
         raise ValueError(f"u0 must have shape ({population.dimension},), not {start.shape}")
     gain, limit = population.b, population.a * population.lam
-    return _shared_flow(lambda map_: gain - limit * map_, np.diag(limit), flow_time, s0, start)
+    return _in_units(lambda map_: gain - limit * map_, np.diag(limit), flow_time, s0, start)
 
 
 def matrix_amplitudes(
@@ -96,7 +97,7 @@ def matrix_amplitudes(
     if start.shape != population.B.shape:
         raise ValueError(f"U0 must have shape {population.B.shape}, not {start.shape}")
     saturation = np.asarray(np.kron(population.A, population.Lambda), dtype=np.float64)
-    return _shared_flow(population.force, saturation, flow_time, s0, start)
+    return _in_units(population.force, saturation, flow_time, s0, start)
 
 
 def growing_mode(population: Population, weights: Mapping[str, NDArray[Any]]) -> float:
@@ -149,21 +150,21 @@ def half_loss_time(population: Population, w0: float) -> float:
     from scipy.optimize import brentq
 
     _positive_mode(w0)
-    unit = population.B / length(population.B)
-    middle = (population.c + population.minimum_loss) / 2
+    rate, half = length(population.B), float(np.sum(population.gains)) / 2
+    unit = population.B / rate
 
     def above_middle(t: float) -> float:
-        s, U = matrix_amplitudes(population, t, w0, w0 * unit)
-        return float(population.loss(s[0] * U[0]) - middle)
+        s, U = matrix_amplitudes(population, t / rate, w0, w0 * unit)
+        return float(population.excess(s[0] * U[0])) / half - 1
 
     if above_middle(0.0) <= 0:
         raise ValueError(f"w0 must be small: at {w0} the loss starts below the middle of its drop")
-    if above_middle(0.0) > population.c - middle:
+    if above_middle(0.0) > 1:
         raise ValueError(f"w0 must be small: at {w0} the loss starts above that of no weights at all")
-    last = max(-np.log(w0), 0.0) / length(population.B) + 1 / length(population.B)
+    last = max(-np.log(w0), 0.0) + 1.0
     while above_middle(last) > 0:
         last *= 2
-    return float(brentq(above_middle, 0.0, last, xtol=1e-12, rtol=1e-12))
+    return float(brentq(above_middle, 0.0, last, xtol=_LEAST_TIME, rtol=1e-12)) / rate
 
 
 def _positive_mode(w0: float) -> None:
@@ -171,14 +172,40 @@ def _positive_mode(w0: float) -> None:
         raise ValueError(f"w0 must be positive: {w0} stays at the saddle for ever")
 
 
-def _shared_flow(
+def _in_units(
     force: Callable[[FloatArray], FloatArray],
     saturation: FloatArray,
     flow_time: ArrayLike,
     s0: float,
     start: FloatArray,
 ) -> tuple[FloatArray, FloatArray]:
-    """s and U where the force falls by `saturation` (n, n) times the change of M = s U."""
+    """`_shared_flow` in units of the drive at M = 0 and of the weights at which it saturates, whatever these are.
+
+    ValueError for weights much larger than that, and where what saturates is no number.
+    """
+    if not np.all(np.diag(saturation) > 0):
+        raise ValueError("a λ of this task underflows: rescale Λ, for instance by trace=1")
+    rate = length(force(np.zeros(start.shape)))
+    volume = rate / float(np.max(np.abs(saturation)))
+    weight = float(np.sqrt(volume))
+    largest = float(max(abs(s0), np.max(np.abs(start))))
+    if largest > _LARGEST * weight:
+        raise ValueError(
+            f"initial weights of {largest:.3g} are too large: choose some below {_LARGEST * weight:.3g}"
+        )
+    times, slope = in_units(flow_times(flow_time), rate), saturation * (volume / rate)
+    s, shared = _shared_flow(lambda map_: force(volume * map_) / rate, slope, times, s0 / weight, start / weight)
+    return weight * s, weight * shared
+
+
+def _shared_flow(
+    force: Callable[[FloatArray], FloatArray],
+    saturation: FloatArray,
+    times: FloatArray,
+    s0: float,
+    start: FloatArray,
+) -> tuple[FloatArray, FloatArray]:
+    """s and U where the force, of length 1, falls by `saturation` (n, n), of about 1, times the change of M."""
 
     def rate(x: FloatArray) -> FloatArray:
         s, shared = x[0], x[1:].reshape(start.shape)
@@ -193,18 +220,10 @@ def _shared_flow(
         edge = force(s * shared.reshape(start.shape)).ravel() - s * falling
         return np.block([[np.array([[-shared @ falling]]), edge[None]], [edge[:, None], -s * s * saturation]])
 
-    begin, times = np.concatenate(([s0], start.ravel())), flow_times(flow_time)
+    begin = np.concatenate(([s0], start.ravel()))
     drive = force(np.zeros(start.shape)).ravel()
-    if not np.all(np.diag(saturation) > 0):
-        raise ValueError("a λ of this task underflows: rescale Λ, for instance by trace=1")
-    natural = float(np.sqrt(length(drive) / np.max(np.abs(saturation))))
-    largest = float(np.max(np.abs(begin)))
-    if largest > _LARGEST * natural:
-        raise ValueError(
-            f"initial weights of {largest:.3g} are too large: choose some below {_LARGEST * natural:.3g}"
-        )
-    least = natural**2 / max(largest, natural)  # where s u stays and s is large, u is small
-    wait = _waiting_time(begin, drive, _SMALLEST * natural)
+    least = 1 / max(1.0, float(np.max(np.abs(begin))))  # where s u stays and s is large, u is small
+    wait = _waiting_time(begin, drive, _SMALLEST)
     if wait == 0:
         s, shared = conserving(integrate(rate, begin, times, jacobian, least), begin, power=1)
         return s, shared.reshape(-1, *start.shape)

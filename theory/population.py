@@ -56,6 +56,11 @@ class Population:
         quadratic: FloatArray = self.A @ M @ self.Lambda - 2 * self.B
         return np.asarray(self.c + np.sum(quadratic * M, axis=(-2, -1)))
 
+    def excess(self, M: FloatArray) -> FloatArray:
+        """L(M) − L(M*) = tr[Λ (M − M*)ᵀ A (M − M*)] for M (..., D, D), without cancellation."""
+        gap = M - self.minimum
+        return np.asarray(np.sum((self.A @ gap @ self.Lambda) * gap, axis=(-2, -1)))
+
     def aligned_loss(self, coefficients: FloatArray) -> FloatArray:
         """L of the maps Σ_d x_d e_d e_dᵀ, for x (..., D), shape (...); ValueError where not `is_aligned`."""
         gap = coefficients - self.coefficients  # times a and times λ, since aλ may be too small for a number

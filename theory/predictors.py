@@ -9,8 +9,9 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..decimals import nonnegative, symmetric
 from ..model import Parametrization, attention_divisor
-from ..task import FloatArray, Task
+from ..task import FloatArray, Task, positive_definite
 from .population import direction_indices, population
 
 Prompts = tuple[FloatArray, FloatArray, FloatArray]
@@ -29,7 +30,11 @@ def principal_component_regression(
     array([1.])
     """
     x, y, query = _checked(x, y, query)
-    Λ = x.swapaxes(1, 2) @ x / x.shape[1] if covariance is None else np.asarray([covariance], dtype=float)
+    Λ = (
+        x.swapaxes(1, 2) @ x / x.shape[1]
+        if covariance is None
+        else symmetric("covariance", covariance, query.shape[1]).doubles[None]
+    )
     variances, vectors = np.linalg.eigh(Λ)
     chosen = [-1 - d for d in direction_indices(components, query.shape[1])]
     floor = np.finfo(float).eps * np.sum(variances, axis=1, keepdims=True) * query.shape[1]
@@ -44,14 +49,18 @@ def ridge(
 ) -> FloatArray:
     """The Bayes posterior mean w̄ᵀx_q for w ~ N(0, Ω): w̄ = (Λ̂ + (σ²/N) Ω⁻¹)⁻¹ β, Ω the identity if left out.
 
-    Without noise it is ordinary least squares where N ≥ D, else the interpolation of least wᵀΩ⁻¹w.
+    Without noise it is ordinary least squares where N ≥ D, else the interpolation of least wᵀΩ⁻¹w. ValueError for
+    a noise variance below zero or not finite, and unless Ω is symmetric and positive definite.
 
     >>> ridge([[[1.0], [2.0]]], [[3.0, 6.0]], [[5.0]], noise_variance=0.0)
     array([15.])
     """
     x, y, query = _checked(x, y, query)
     length, dimension = x.shape[1:]
-    Ω = np.eye(dimension) if teacher_covariance is None else np.asarray(teacher_covariance, dtype=float)
+    noise_variance = float(nonnegative("noise_variance", noise_variance))
+    Ω = np.eye(dimension)
+    if teacher_covariance is not None:
+        Ω = positive_definite("teacher_covariance", teacher_covariance, dimension).doubles
     if length < dimension:  # the same mean from the smaller system
         prior = x @ Ω
         dual = np.linalg.solve(prior @ x.swapaxes(1, 2) + noise_variance * np.eye(length), y[..., None])

@@ -21,6 +21,7 @@ FloatArray = NDArray[np.float64]
 
 _LARGEST_SQUARE = 1e305  # w + w² stays a number
 _LARGEST = 1e75  # amplitudes, in units of the fixed point, whose fourth powers are numbers, and their inverses
+_LATEST = 1e305  # of τ: later ones would overflow, and every head is at rest, or as good as zero, by then
 _STEPS = 3  # reach rounding from the worst first guess of every branch
 _BLOCK = 8192  # numbers that are inverted together, so that what lies between two steps stays in the cache
 _ESCAPE = np.pi / (3 * np.sqrt(3))  # lim P(w) + w as w → ∞: the reference of solutions that come from v = 0
@@ -148,8 +149,8 @@ def _leading_half(x: FloatArray) -> FloatArray:
 def _evolved(t: FloatArray, v: FloatArray, α: FloatArray, γ: FloatArray) -> _Position:
     moving = v != 0  # a head at rest has no position: it gets one, which stays and is not used
     start = _position(np.where(moving, v, 1.0), γ)
-    with np.errstate(divide="ignore"):
-        target = _primitive(start) + α / np.cbrt(γ) * np.where(moving, t, 0.0)
+    with np.errstate(divide="ignore", over="ignore"):
+        target = _primitive(start) + np.minimum(α / np.cbrt(γ) * np.where(moving, t, 0.0), _LATEST)
     inverse, excess = (np.broadcast_to(part, target.shape) for part in start)
     bounded = excess < 0  # above the fixed point or negative: P starts from 0, where |v| is infinite
     if np.any(bounded & (target < 0)):
