@@ -11,7 +11,7 @@ from .problem import Expr, SymbolicTask
 
 Point = dict[Expr, Expr]
 
-_KINDS = (
+_KINDS: tuple[dict[str, bool], ...] = (
     *({}, {"real": True}, {"positive": True}, {"nonnegative": True}),
     *({"integer": True}, {"integer": True, "positive": True}, {"integer": True, "nonnegative": True}),
 )

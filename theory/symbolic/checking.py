@@ -98,8 +98,9 @@ def check(
 
     It is proved only if it is real and finite for every value that its symbols admit, else "undefined", with the
     point. What SymPy has simplified away is not seen in an expression: text is read together with its `conditions`
-    by `read_formula`. `repeated` are further identities, of what was stated twice. ValueError names unknown symbols,
-    symbols that are negative, nonzero or anything else than real, positive, nonnegative or whole, and inexact numbers.
+    by `read_formula`. `repeated` are further identities, of what was stated twice. ValueError names unknown
+    symbols, those that are negative, nonzero or anything but real, positive, nonnegative or whole, and inexact
+    numbers.
 
     >>> import sympy as sp
     >>> from attndyn.theory.symbolic import N, Prompt, average, symbolic_task
