@@ -49,6 +49,15 @@ def exact_fraction(value: object) -> Fraction:
     raise ValueError(f"{value!r} is no finite number")
 
 
+def shown(value: object) -> str:
+    """What a message shows of a value: a decimal of a file as it is written there.
+
+    >>> shown([Decimal("0.10"), "2/5", 1])
+    "[0.10, '2/5', 1]"
+    """
+    return re.sub(r"Decimal\('([^']*)'\)", r"\1", repr(value))
+
+
 def nearest_double(number: Fraction) -> float:
     """The double nearest to a fraction, infinite beyond the largest."""
     try:
@@ -137,7 +146,7 @@ def number_array(name: str, value: Numbers | None, shape: tuple[int | None, ...]
     try:
         written = written_array(() if value is None else value)
     except (TypeError, ValueError):
-        raise ValueError(f"{name} must be numbers of shape {wanted}, not {value!r}") from None
+        raise ValueError(f"{name} must be numbers of shape {wanted}, not {shown(value)}") from None
     array = written.doubles
     fits = array.ndim == len(shape) and all(
         want in (None, have) for want, have in zip(shape, array.shape, strict=True)
@@ -163,7 +172,7 @@ def nonnegative(name: str, given: object) -> float | Fraction:
     """`number` of what is zero or more; ValueError names it otherwise."""
     value = number(given)
     if value is None or not 0 <= float(value) < np.inf:
-        raise ValueError(f"{name} must be zero or more and finite, not {given!r}")
+        raise ValueError(f"{name} must be zero or more and finite, not {shown(given)}")
     return value
 
 

@@ -26,6 +26,7 @@ from .decimals import (
     number_in,
     plain,
     plain_lists,
+    shown,
     stored,
     symmetric,
 )
@@ -284,7 +285,7 @@ def _scale(trace: object) -> float | Fraction:
     """The trace, as a fraction where no double prints as it."""
     value = number(trace)
     if value is None or not 0 < float(value) < np.inf:
-        raise ValueError(f"trace must be positive and finite, not {trace!r}")
+        raise ValueError(f"trace must be positive and finite, not {shown(trace)}")
     return value
 
 
@@ -303,7 +304,7 @@ def _rescaled(given: Written, trace: float | Fraction | None) -> FloatArray:
             scale: float = float(np.trace(matrix)) / trace
             rescaled = matrix / scale
     if not np.all(np.isfinite(rescaled)) or np.any(np.diag(rescaled) <= 0):
-        raise ValueError(f"trace {trace!r} puts Λ outside the range of floating point: pass a moderate one")
+        raise ValueError(f"trace {shown(trace)} puts Λ outside the range of floating point: pass a moderate one")
     return rescaled
 
 
@@ -319,10 +320,10 @@ def _mixture(
     value = number(fraction)
     if fixed_teacher is None:
         if fraction is not None and value != 1:
-            raise ValueError(f"in_context_fraction {fraction!r} needs a fixed_teacher for the other sequences")
+            raise ValueError(f"in_context_fraction {shown(fraction)} needs a fixed_teacher for the other sequences")
         return None, 1.0
     if value is None or not 0 <= value <= 1:
-        raise ValueError(f"a fixed_teacher needs in_context_fraction between 0 and 1, not {fraction!r}")
+        raise ValueError(f"a fixed_teacher needs in_context_fraction between 0 and 1, not {shown(fraction)}")
     return number_array("fixed_teacher", fixed_teacher, (dimension,)), value
 
 
@@ -333,7 +334,7 @@ def _context_length(value: int | str) -> int | str:
             return _average_up_to(int(match[1])) if ".." in value else _one_length(int(match[1]))
     elif isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 1:
         return _one_length(int(value))
-    raise ValueError(f'context_length must be a whole number N ≥ 1, or "1..N" for every length, not {value!r}')
+    raise ValueError(f'context_length must be a whole number N ≥ 1, or "1..N" for every length, not {shown(value)}')
 
 
 def _one_length(length: int) -> int:

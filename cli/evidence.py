@@ -80,6 +80,8 @@ def replay(
 
     from ..compare import replay as train_again
 
+    if not tolerance >= 0:
+        raise ValueError(f"--tolerance must be zero or more, not {tolerance}")
     result = train_again(file, engine)
     if result.not_used:
         print(f"not used: {', '.join(result.not_used)}", file=sys.stderr)

@@ -28,7 +28,7 @@ def fixed_points(
     eigenvalues: Eigenvalues = None,
     trace: Trace = None,
     context_length: ContextLength = None,
-    noise_variance: Noise = 0.0,
+    noise_variance: Noise = None,
     task: TaskFile = None,
     model: Kind = "separate",
     heads: Heads = None,
@@ -91,6 +91,8 @@ def derive(
     settings = {name: value for name, value in given.items() if value is not None}
     derivation = derivation_of(task, {"model": model, "block": block, **settings})
     names = [name.strip() for name in amplitudes.split(",") if name.strip()]
+    if names and not reduce:
+        raise ValueError("--amplitudes names what moves in an ansatz: pass --reduce with it")
     reduction = reduction_on(derivation, reduce, names) if reduce else None
     (print_latex if latex else print_derivation)(derivation, degree, reduction)
 

@@ -28,7 +28,9 @@ def number(text: object) -> "float | Fraction":
 Eigenvalues = Annotated[str | None, typer.Option(help="Eigenvalues of the covariance of x: 4,3,2,1 or 2/5,3/10.")]
 Trace = Annotated[Any, typer.Option(parser=number, help="Rescale the covariance to this trace.", metavar="NUMBER")]
 ContextLength = Annotated[str | None, typer.Option(help="N, or 1..N for the loss over every length.")]
-Noise = Annotated[Any, typer.Option(parser=number, help="Variance of the label noise.", metavar="NUMBER")]
+Noise = Annotated[
+    Any, typer.Option(parser=number, help="Variance of the label noise; 0 if left out.", metavar="NUMBER")
+]
 TaskFile = Annotated[Path | None, typer.Option("--task", help="TOML file with the fields of Task.")]
 Kind = Annotated[str, typer.Option("--model", help="merged or separate.")]
 Heads = Annotated[int | None, counted("Number of heads; D if left out.")]
@@ -41,14 +43,18 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def task_of(
-    eigenvalues: str | None, trace: "Number | None", context_length: str | None, noise: "Number", file: Path | None
+    eigenvalues: str | None,
+    trace: "Number | None",
+    context_length: str | None,
+    noise: "Number | None",
+    file: Path | None,
 ) -> "Task":
     """The task that the options describe, or that of the file; ValueError where both or neither are given."""
     from ..simulate.files import read_utf8
     from ..task import Task, eigenvalue_list
 
     if file is not None:
-        if eigenvalues is not None or context_length is not None or trace is not None or noise:
+        if any(option is not None for option in (eigenvalues, context_length, trace, noise)):
             raise ValueError("--task holds the whole task: leave the other options of the task out")
         try:
             return Task.from_toml(read_utf8(file))
@@ -57,7 +63,8 @@ def task_of(
     if eigenvalues is None or context_length is None:
         raise ValueError("pass --eigenvalues and --context-length, or --task FILE.toml")
     spectrum = eigenvalue_list(eigenvalues)
-    return Task(spectrum, context_length=written_out(context_length), noise_variance=noise, trace=trace)
+    variance = 0.0 if noise is None else noise
+    return Task(spectrum, context_length=written_out(context_length), noise_variance=variance, trace=trace)
 
 
 def model_of(

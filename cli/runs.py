@@ -34,7 +34,7 @@ def simulate(
     eigenvalues: Eigenvalues = None,
     trace: Trace = None,
     context_length: ContextLength = None,
-    noise_variance: Noise = 0.0,
+    noise_variance: Noise = None,
     task: TaskFile = None,
     model: Kind = "separate",
     heads: Heads = None,

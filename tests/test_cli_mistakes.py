@@ -37,6 +37,8 @@ BAD_TASKS = {
     "neither": ("context_length = 5", "one of the two: neither given"),
     "unknown field": ("eigenvalue = [1]\ncontext_length = 5", "Task has no field eigenvalue: allowed are context"),
     "negative noise": ("eigenvalues = [1]\nnoise_variance = -1\ncontext_length = 5", "noise_variance must be zero"),
+    "infinite noise": ("eigenvalues = [1]\nnoise_variance = inf\ncontext_length = 5", "finite, not Infinity"),
+    "length as a decimal": ("eigenvalues = [1]\ncontext_length = 5.0", "for every length, not 5.0"),
     "text": ("eigenvalues = ['a']\ncontext_length = 5", "eigenvalues must be numbers"),
     "malformed": ("eigenvalues = [2\ncontext_length = 5", "at line 2"),
     "mixture": ("eigenvalues = [1]\ncontext_length = 5\nfixed_teacher = [1]\nin_context_fraction = 0.5", "fixed"),
@@ -67,6 +69,7 @@ BAD_FIXED_POINTS = {
     "no spectrum": (["--context-length", "5"], "pass --eigenvalues and --context-length, or --task"),
     "file and spectrum": ([*TINY, "--task", "task.toml"], "--task holds the whole task"),
     "file and noise": (["--noise-variance", "1", "--task", "task.toml"], "--task holds the whole task"),
+    "file and no noise": (["--noise-variance", "0", "--task", "task.toml"], "--task holds the whole task"),
     "letters": (["--eigenvalues", "2,x", "--context-length", "5"], "such as 4,3,2,1 or 2/5,3/10, not '2,x'"),
     "nan": (["--eigenvalues", "2,nan", "--context-length", "5"], "eigenvalues must be finite"),
     "zero eigenvalue": (["--eigenvalues", "2,0", "--context-length", "5"], "eigenvalues must be positive"),
@@ -235,8 +238,15 @@ def test_replay_refuses_what_is_no_recording(capsys, tmp_path):
     assert "lacks 'meta'" in refused(capsys, "replay", path)
     assert "No such file" in refused(capsys, "replay", tmp_path / "nothing.npz")
     assert "engine must be one of" in refused(capsys, "replay", FILES["mlp_cubic"], "--engine", "gpu")
+    for tolerance in ("nan", "-1"):
+        told = refused(capsys, "replay", FILES["mlp_cubic"], "--tolerance", tolerance)
+        assert "--tolerance must be zero or more" in told
     softmax = refused(capsys, "replay", FILES["merged_softmax"], "--engine", "statistics")
     assert softmax == 'softmax attention has no finite statistics: choose engine "tokens"'
+
+
+def test_amplitudes_without_an_ansatz_are_refused(capsys):
+    assert "pass --reduce with it" in refused(capsys, "derive", "--dim", "1", "--amplitudes", "v")
 
 
 def test_an_unknown_command_is_refused(capsys):
