@@ -169,8 +169,7 @@ def derivation_of(task: dict[str, Any], model: dict[str, Any], folder: Path = Pa
     FILE.py:NAME with those of that class, each with a `block`; or an `output` in text and its list of `weights`.
     """
     problem = _task(task)
-    rest: dict[str, Any] = dict(model)
-    rest |= {name: _as_double(name, value) for name, value in model.items() if isinstance(value, Decimal)}
+    rest = _without_decimals(model)
     if "output" in rest:
         refuse_unknown(rest, allowed=("output", "weights"), owner="a model with an output")
         return _from_output(str(rest["output"]), rest.get("weights", []), problem)
@@ -192,7 +191,12 @@ def _task(table: dict[str, Any]) -> SymbolicTask:
     if "dimension" not in table:
         return exact_task(Task.from_dict(table))
     refuse_unknown(table, allowed=("dimension", "teachers", "noise", "mixture"), owner="task")
-    return symbolic_task(**table)
+    return symbolic_task(**_without_decimals(table))
+
+
+def _without_decimals(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields with floats in place of decimals; ValueError as `_as_double`."""
+    return {name: _as_double(name, value) if isinstance(value, Decimal) else value for name, value in table.items()}
 
 
 def _from_output(output: str, names: list[str], task: SymbolicTask) -> Derivation:

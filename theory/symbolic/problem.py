@@ -92,6 +92,9 @@ def symbolic_task(
         raise ValueError(
             f"dimension must be a whole number from 1 to {MAX_DIMENSION} in symbols, not {dimension!r}"
         )
+    for name, given in (("noise", noise), ("mixture", mixture)):
+        if not isinstance(given, bool):
+            raise ValueError(f"{name} must be true or false, not {given!r}")
     numbers = range(1, dimension + 1)
     Λ = sp.diag(*(_positive(f"lambda_{d}") for d in numbers))
     Ω = sp.eye(dimension)
