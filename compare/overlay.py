@@ -89,7 +89,7 @@ def overlay(curve: TimeCourse | Trajectory, run: Trajectory | TimeCourse) -> Ove
     covered = (simulation.flow_time >= known[0]) & (simulation.flow_time <= known[-1])
     if covered.sum() < 2:
         spans = f"[{known[0]:g}, {known[-1]:g}] and [{simulation.flow_time[0]:g}, {simulation.flow_time[-1]:g}]"
-        raise ValueError(f"the curve and the run share no flow times: they cover {spans}")
+        raise ValueError(f"the curve must cover two flow times of the run or more: they span {spans}")
     times = simulation.flow_time[covered]
     predicted = resample(known, theory.loss[first], times)
     return Overlay(theory, simulation, times, predicted, simulation.loss[covered])

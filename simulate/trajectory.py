@@ -31,7 +31,8 @@ class Trajectory:
 
     `loss` and `gradient_norm` (T,) belong to `time` (T,); `weights` name → (K, …) belong to `weight_time` (K,).
     `time` counts steps in descent, each loss being the one *before* that step, and is flow time in a flow; use
-    `steps` or `flow_time`, which say which they are. `settings` tells what produced the run.
+    `steps` or `flow_time`, which say which they are. `settings` tells what produced the run. ValueError for times
+    that are negative or do not increase, and for a step that is no whole number.
     """
 
     time: FloatArray
@@ -41,6 +42,10 @@ class Trajectory:
     weights: Weights
     learning_rate: float | None
     settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("time", "weight_time"):
+            _refuse_disorder(name, np.asarray(getattr(self, name)), in_steps=self.learning_rate is not None)
 
     @property
     def steps(self) -> IntArray:
@@ -74,9 +79,10 @@ class Trajectory:
     def save(self, path: AnyPath) -> Path:
         """Write the run to an npz file, atomically; `load` reads it. OSError if it cannot be written."""
         head = {"format": FORMAT, "learning_rate": self.learning_rate, "settings": self.settings}
+        text = json.dumps(head, default=_plain)
         arrays: dict[str, Any] = {f"weights/{name}": value for name, value in self.weights.items()}
         arrays |= {name: getattr(self, name) for name in _LINES}
-        return write_atomically(path, lambda file: np.savez(file, head=np.array(json.dumps(head)), **arrays))
+        return write_atomically(path, lambda file: np.savez(file, head=np.array(text), **arrays))
 
     def plot(self, ax: "Axes | None" = None, *, x: str | None = None, **style: Any) -> "Axes":
         """Draw the loss on `ax` (new axes if None) against `x`, "steps" or "flow_time"; returns the axes.
@@ -119,6 +125,16 @@ def load(path: AnyPath) -> Trajectory:
         ) from None
 
 
+def _refuse_disorder(name: str, times: NDArray[Any], in_steps: bool) -> None:
+    """ValueError for times of a run that are no numbers, are negative or do not increase; or for half a step."""
+    if times.ndim != 1 or times.dtype.kind not in "fiu":
+        raise ValueError(f"{name} of a run must be numbers (T,), not {times.dtype} of shape {times.shape}")
+    if not np.all(np.isfinite(times)) or np.any(times < 0) or np.any(times[1:] <= times[:-1]):
+        raise ValueError(f"{name} of a run must be finite, begin at 0 or later, and increase")
+    if in_steps and np.any(times != np.floor(times)):
+        raise ValueError(f"{name} of a descent must count whole steps")
+
+
 def _refuse_parts_that_do_not_fit(run: Trajectory) -> None:
     """ValueError for lines that are no numbers or not of one length, and for a head of something else."""
     lines = [getattr(run, name) for name in _LINES]
@@ -130,10 +146,24 @@ def _refuse_parts_that_do_not_fit(run: Trajectory) -> None:
     if any(value.shape[:1] != run.weight_time.shape for value in run.weights.values()):
         raise ValueError("its weights must be of as many times as weight_time")
     rate = run.learning_rate
-    if rate is not None and not (isinstance(rate, (int, float)) and 0 < rate < np.inf):
+    if rate is not None and not (_is_number(rate) and 0 < rate < np.inf):
         raise ValueError(f"its learning rate must be a positive number, not {rate!r}")
     if not isinstance(run.settings, dict):
         raise ValueError("its settings must be a JSON object")
+    told = run.settings.get("learning_rate")
+    if _is_number(told) and told != rate:
+        raise ValueError(f"its learning rate must be that of its settings, {told}, not {rate}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _plain(setting: object) -> Any:
+    """A number or an array of NumPy as JSON has it; TypeError for anything else."""
+    if isinstance(setting, (np.generic, np.ndarray)):
+        return setting.tolist()
+    raise TypeError(f"settings of a run must be what JSON has, not {setting!r}")
 
 
 def versions() -> dict[str, str]:

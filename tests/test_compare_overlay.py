@@ -1,5 +1,7 @@
 """Theory over simulation: what the two share, how far apart they are, and that a wrong curve shows."""
 
+from dataclasses import replace
+
 import matplotlib as mpl
 import numpy as np
 import pytest
@@ -111,8 +113,21 @@ def test_between_its_times_the_curve_is_a_straight_line(run):
 
 @pytest.mark.parametrize("times", [[1600.0, 1700.0], [0.3, 0.4], [1500.0, 1600.0]])
 def test_no_shared_times_are_an_error(run, times):
-    with pytest.raises(ValueError, match=r"share no flow times: they cover \[.*\] and \[0, 1500\]"):
+    with pytest.raises(
+        ValueError, match=r"must cover two flow times of the run.* they span \[.*\] and \[0, 1500\]"
+    ):
         overlay(time_course(TASK, SEPARATE, times, AMPLITUDES), run)
+
+
+def test_one_shared_time_is_too_few_and_is_not_called_none(run):
+    with pytest.raises(ValueError, match="must cover two flow times"):
+        overlay(time_course(TASK, SEPARATE, [TIMES[3]], AMPLITUDES), run)
+
+
+def test_a_run_whose_times_are_in_disorder_is_refused(run):
+    lines = {"time": run.time[::-1], "loss": run.loss[::-1], "gradient_norm": run.gradient_norm[::-1]}
+    with pytest.raises(ValueError, match="time of a run must be finite, begin at 0 or later, and increase"):
+        replace(run, **lines)
 
 
 # What is read off

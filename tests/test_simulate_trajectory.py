@@ -54,8 +54,8 @@ def test_what_is_loaded_is_what_was_saved(tmp_path, make):
 @settings(max_examples=25, deadline=None)
 @forall(st.lists(st.floats(width=64), min_size=1, max_size=5), st.one_of(st.none(), st.floats(1e-300, 1e300)))
 def test_any_numbers_survive(numbers, rate):
-    line = np.array(numbers)
-    run = Trajectory(line, line, line, line, {"w": line[:, None, None]}, rate, {"rate": rate})
+    line, times = np.array(numbers), np.arange(float(len(numbers)))
+    run = Trajectory(times, line, line, times, {"w": line[:, None, None]}, rate, {"rate": rate})
     with tempfile.TemporaryDirectory() as folder:
         same(load(run.save(Path(folder) / "run.npz")), run)
 
@@ -128,6 +128,14 @@ WRONG_PARTS = {
     "time of text": {"time": np.array(["0", "1", "2"])},
     "weights of other times": {"weights/value": np.ones((7, 2))},
     "weights of text": {"weights/value": np.array(["a", "b"])},
+    "time backwards": {"time": np.array([2.0, 1.0, 0.0])},
+    "time twice": {"time": np.array([0.0, 1.0, 1.0])},
+    "time below zero": {"time": np.array([-1.0, 0.0, 1.0])},
+    "time not finite": {"time": np.array([0.0, 1.0, np.nan])},
+    "half a step": {"time": np.array([0.5, 1.0, 2.0])},
+    "weights backwards": {"weight_time": np.array([3.0, 2.0, 1.0, 0.0])},
+    "a rate of true": {"learning_rate": True},
+    "another rate than in the settings": {"learning_rate": 0.5},
     "a rate of text": {"learning_rate": "0.1"},
     "a rate below zero": {"learning_rate": -0.1},
     "settings of text": {"settings": "none"},
@@ -183,6 +191,13 @@ def test_settings_that_json_cannot_hold_leave_the_old_file(tmp_path):
         descent().with_settings({"bad": object()}).save(path)
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["run.npz"]
+
+
+def test_numbers_of_numpy_are_settings_too(tmp_path):
+    numbers = {"one": np.float64(0.5), "many": np.arange(3), "yes": np.bool(True), "count": np.int64(2)}
+    run = load(descent().with_settings(numbers).save(tmp_path / "run.npz"))
+    expected = {"one": 0.5, "many": [0, 1, 2], "yes": True, "count": 2}
+    assert {name: run.settings[name] for name in expected} == expected
 
 
 def test_written_files_have_ordinary_permissions(tmp_path):
