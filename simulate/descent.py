@@ -130,7 +130,30 @@ def descend(evaluate: Objective, start: Weights, rule: Descent, settings: dict[s
     return _follow(walks.plain(evaluate, rule.learning_rate), Log(start, rule, settings))
 
 
+SAME = 1e-7
+"""Part of its largest value that a loss or a gradient may be off if another machine or engine evaluates it."""
+
+
+def _refuse_other_run(walk: walks.Walk, log: Log) -> None:
+    """ValueError if the run goes on from a checkpoint whose losses or gradients are not those of this walk.
+
+    A name cannot tell two models of the user's own apart: their losses at the stored weights do.
+    """
+    for step, weights in log.witnesses():
+        loss, norm = (np.full_like(line[:1], np.inf) for line in (log.loss, log.norm))
+        not_kept = {name: value[:0] for name, value in log.kept.items()}
+        with np.errstate(over="ignore", invalid="ignore"):
+            walk.advance(weights, walks.Stretch(loss, norm, np.array([], np.intp), not_kept))
+        for line, again in ((log.loss, loss), (log.norm, norm)):
+            if np.any(np.abs(line[step] - again[0]) > SAME * np.max(np.abs(line[: log.done]))):
+                raise ValueError(
+                    f"{log.checkpoint_file} is a checkpoint of another run: its loss or gradient at step {step} is "
+                    f"{line[step]:.6g}, here it is {again[0]:.6g}; choose another file or delete it"
+                )
+
+
 def _follow(walk: walks.Walk, log: Log) -> Trajectory:
+    _refuse_other_run(walk, log)
     firsts = range(log.done, log.rule.steps, walk.stretch)
     try:
         with one_thread() if walk.small else nullcontext(), np.errstate(over="ignore", invalid="ignore"):

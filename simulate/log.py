@@ -7,6 +7,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -90,6 +91,11 @@ class Log:
         refuse_too_large(what, 8 * (lines + stored), "take fewer steps, or record less: record=[] keeps two")
 
     @property
+    def checkpoint_file(self) -> Path | None:
+        """The checkpoint file, if the run has one."""
+        return None if self.rule.checkpoint is None else as_path(self.rule.checkpoint)
+
+    @property
     def weights(self) -> Weights:
         """The weights as they stand."""
         return self._state[0]
@@ -98,6 +104,15 @@ class Log:
     def done(self) -> int:
         """Steps taken."""
         return self._state[1]
+
+    def witnesses(self) -> list[tuple[int, Weights]]:
+        """First and last step whose weights the checkpoint has stored, with these; none without a checkpoint."""
+        stored = int(np.searchsorted(self.recorded, self.done))
+        places = sorted({0, stored - 1}) if stored else []
+        return [
+            (int(self.recorded[place]), {name: value[place].copy() for name, value in self.kept.items()})
+            for place in places
+        ]
 
     def stretch(self, steps: int) -> Stretch:
         """Room for the next steps: no more than that many, nor than there are left."""

@@ -36,7 +36,7 @@ STEPS = 30
 RULE = {"learning_rate": 0.05, "steps": STEPS, "record": 7, "compiled": False}  # one step at a time
 
 
-def interrupted(monkeypatch, path, at, error=KeyboardInterrupt, **changes):
+def interrupted(monkeypatch, path, at, error=KeyboardInterrupt, model=MODEL, start=START, **changes):
     """Train with a checkpoint until the objective is called the at-th time."""
     make, calls = descent_module.objective, iter(range(10**6))
 
@@ -53,7 +53,12 @@ def interrupted(monkeypatch, path, at, error=KeyboardInterrupt, **changes):
     with monkeypatch.context() as patch:
         patch.setattr(descent_module, "objective", interrupting)
         with pytest.raises(error):
-            train(MODEL, source(), START, checkpoint=path, **{**RULE, **changes})
+            train(model, source(), start, checkpoint=path, **{**RULE, **changes})
+
+
+def witnesses(done):
+    """How often a run of so many steps is evaluated to see that it is the same: at its first and last record."""
+    return len({0, (done - 1) // RULE["record"]}) if done else 0
 
 
 @pytest.mark.parametrize("at", [0, 1, 6, 7, 8, STEPS - 1])
@@ -75,7 +80,7 @@ def test_any_number_of_interruptions(tmp_path_factory, pieces):
         done = 0
         for piece in pieces:
             if done + piece < STEPS:
-                interrupted(patch, path, piece)
+                interrupted(patch, path, witnesses(done) + piece)
                 done += piece
                 assert len(load(path).loss) == done
     same_run(train(MODEL, source(), START, checkpoint=path, **RULE), train(MODEL, source(), START, **RULE))
@@ -92,7 +97,7 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(monkeypatch, tmp_path):
         descent_module, "objective", lambda *pair: lambda weights: calls.append(1) or make(*pair)(weights)
     )
     same_run(train(MODEL, source(), START, checkpoint=path, **RULE), train(MODEL, source(), START, **RULE))
-    assert len(calls) == STEPS - 12 + STEPS  # it did go on, and did not start again
+    assert len(calls) == witnesses(12) + STEPS - 12 + STEPS  # it did go on, and did not start again
 
 
 def test_no_file_is_written_without_need(monkeypatch, tmp_path):
@@ -117,6 +122,36 @@ def test_a_checkpoint_of_another_run_is_refused(monkeypatch, tmp_path, changes):
     with pytest.raises(ValueError, match=message):
         train(model, data, start, checkpoint=path, **rule)
     assert path.read_bytes() == before
+
+
+class Scaled:
+    """One merged head whose scores are a multiple: its name and repr do not tell by which."""
+
+    def __init__(self, factors):
+        self.factors = factors
+
+    def __repr__(self):
+        return "Scaled()"
+
+    def shapes(self, dimension):
+        return {"value": (1, dimension + 1), "key_query": (1, dimension + 1, dimension + 1)}
+
+    def heads(self, weights):
+        return weights["value"], self.factors[-1] * weights["key_query"][..., :-1]
+
+
+@pytest.mark.parametrize("at", [2, 5])
+def test_a_checkpoint_of_a_model_that_has_changed_is_refused(monkeypatch, tmp_path, at):
+    path = tmp_path / "run.npz"
+    start = {"value": [[0.1, 0.2, 0.3]], "key_query": [[[0.1, 0.2, 0.3]] * 3]}
+    interrupted(monkeypatch, path, at, model=Scaled([1.0]), start=start)
+    before = path.read_bytes()
+    message = re.escape(f"{path} is a checkpoint of another run: its loss or gradient at step 0 is")
+    with pytest.raises(ValueError, match=message):
+        train(Scaled([1.001]), source(), start, checkpoint=path, **RULE)
+    assert path.read_bytes() == before
+    resumed = train(Scaled([1.0]), source(), start, checkpoint=path, **RULE)
+    same_run(resumed, train(Scaled([1.0]), source(), start, **RULE))
 
 
 def test_a_broken_checkpoint_is_refused(tmp_path):
