@@ -23,6 +23,9 @@ MOST = 8
 ROOMY = 120
 """Characters a line from where on observed and expected stand beside a verdict, and not below."""
 
+WIDEST = 10_000
+"""Characters a line that no table needs."""
+
 FEW = 12
 """Most verdicts whose observed and expected are all told on narrow lines; of more, those that are unexpected."""
 
@@ -32,7 +35,7 @@ def print_ledger(ledger: Ledger, out: Path) -> None:
     from rich.console import Console
 
     console = Console()
-    console.print(_verdict_table(ledger.verdicts, console))
+    _print_whole(_verdict_table(ledger.verdicts, console), console)
     if console.width < ROOMY:
         every = len(ledger.verdicts) <= FEW
         for verdict in ledger.verdicts:
@@ -92,7 +95,7 @@ def print_fixed_points(task: Task, model: Merged | Separate, limit: int) -> None
         nature = (str(point.hessian_index), f"{point.kind}{'*' if point.continuum else ''}")
         cells = (_short(_runs(point.subset)) or "∅", f"{point.loss:.8f}", *numbers, *nature)
         table.add_row(*(_told(cell, console) for cell in cells))
-    console.print(table)
+    _print_whole(table, console)
     if next(points, None) is not None:
         print(f"these are the {limit} smallest losses: --limit shows more")
     if any(point.continuum for point in shown):
@@ -108,6 +111,24 @@ def _table(columns: Mapping[str, bool]) -> "Table":
     for name, whole in columns.items():
         table.add_column(name, overflow="fold", no_wrap=whole)
     return table
+
+
+def _print_whole(table: "Table", console: "Console") -> None:
+    """Print a table on the console's width, or on the least one that cuts no number."""
+    console.width = max(console.width, _least_width(table, console))
+    console.print(table)
+
+
+def _least_width(table: "Table", console: "Console") -> int:
+    """Characters that a line needs for the columns that stay whole, and for the longest word of the others."""
+    from rich.measure import Measurement
+
+    unlimited = console.options.update(max_width=WIDEST)
+    total = 0
+    for column in table.columns:
+        cells = [Measurement.get(console, unlimited, cell) for cell in (column.header, *column.cells)]
+        total += max(cell.maximum if column.no_wrap else cell.minimum for cell in cells) + 1  # and a space
+    return total
 
 
 def _told(text: str, console: "Console") -> str:

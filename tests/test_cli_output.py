@@ -207,6 +207,21 @@ def test_a_table_of_fixed_points_fits_eighty_columns(capsys, monkeypatch, spectr
     assert "coefficients" in shown
 
 
+@pytest.mark.parametrize("columns", ["0", "1", "20", "40", "60"])
+@pytest.mark.parametrize("spectrum", [name for name in SPECTRA if name != "many"])
+def test_a_narrow_table_of_fixed_points_cuts_no_number(capsys, monkeypatch, spectrum, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    arguments = ["fixed-points", "--eigenvalues", SPECTRA[spectrum], "--context-length", "31", "--limit", "9"]
+    assert main(arguments) == 0
+    shown = capsys.readouterr().out
+    assert main([*arguments, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert all(f"{row['loss']:.8f} " in shown and row["kind"] in shown for row in rows)
+    for row in rows:
+        (line,) = [line for line in shown.splitlines() if f" {row['loss']:.8f} " in line][:1]
+        assert line.startswith(str(row["subset"][0]) if row["subset"] else "∅")
+
+
 def test_a_table_in_ascii_has_straight_columns():
     task = ["--eigenvalues", SPECTRA["eight"], "--context-length", "31"]
     shown = shell("fixed-points", *task, environment={"COLUMNS": "80", "PYTHONIOENCODING": "ascii"}).stdout
