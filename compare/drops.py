@@ -46,7 +46,8 @@ def drops(time: ArrayLike, loss: ArrayLike, pause: float = PAUSE, share: float =
     lowest = np.minimum.accumulate(loss / largest)  # coming back from a rise, as of a step too large, is no drop
     least, most = _falls(time[chosen] / time[-1], lowest[chosen], rounding)
     peaks = _peaks(least, most, pause)
-    return np.asarray(time[chosen][[k for k in peaks if least[k] >= share * least.max() > 0]])
+    enough = share * np.max(least)
+    return np.asarray(time[chosen][[k for k in peaks if least[k] > 0 and least[k] >= enough]])
 
 
 def _rounding(loss: ArrayLike) -> float:

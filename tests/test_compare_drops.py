@@ -151,6 +151,13 @@ def test_what_is_no_curve_is_refused(name):
         drops(time, loss)
 
 
+def test_without_a_least_share_every_fall_counts():
+    loss = stairs([1000, 4000], [30, 100], [1.0, 1e-3])
+    assert len(drops(TIMES, loss)) == 1
+    assert drops(TIMES, loss, share=0.0) == pytest.approx([1000, 4000], rel=0.01)
+    assert drops(TIMES, np.ones_like(TIMES), share=0.0).size == 0
+
+
 @pytest.mark.parametrize("options", [{"pause": 0.5}, {"pause": np.nan}, {"share": -0.1}, {"share": 2.0}])
 def test_a_pause_and_a_share_have_their_range(options):
     with pytest.raises(ValueError, match="pause must be at least 1 and share lie from 0 to 1"):
