@@ -36,8 +36,9 @@ class Replay:
     not_used: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The result as plain values, without what was not used."""
-        return {name: value for name, value in asdict(self).items() if name != "not_used"}
+        """The result as plain values, without what was not used; None for a deviation beyond the largest number."""
+        values = {name: value for name, value in asdict(self).items() if name != "not_used"}
+        return {name: None if value in (np.inf, -np.inf) else value for name, value in values.items()}
 
 
 def replay(path: AnyPath, engine: str = "tokens") -> Replay:
@@ -111,10 +112,18 @@ def _test_deviations(recording: Recording, run: Trajectory) -> list[FloatArray]:
         return []
     deviations = []
     for test in recording.tests:
-        source = test.data if is_softmax(recording.model) else statistics(test.data, recording.model)
+        with np.errstate(over="ignore", invalid="ignore"):
+            source = test.data if is_softmax(recording.model) else statistics(test.data, recording.model)
         evaluate = objective(recording.model, source)
-        losses = [evaluate(_at(run.weights, step))[0] for step in range(len(test.loss))]
-        deviations.append(_deviation(np.array(losses), test.loss))
+        with np.errstate(over="ignore", invalid="ignore"):
+            losses = np.array([evaluate(_at(run.weights, step))[0] for step in range(len(test.loss))])
+        (lost,) = np.nonzero(~np.isfinite(losses))
+        if len(lost):
+            raise ArithmeticError(
+                f"the loss on {test.name} is not finite at step {lost[0]}, where the recorded one is: "
+                "a setting differs"
+            )
+        deviations.append(_deviation(losses, test.loss))
     return deviations
 
 
@@ -123,4 +132,5 @@ def _at(weights: Weights, index: int) -> Weights:
 
 
 def _deviation(loss: FloatArray, recorded: FloatArray) -> FloatArray:
-    return np.abs(loss - recorded) / np.abs(recorded)
+    with np.errstate(over="ignore"):  # an infinite deviation is past every tolerance
+        return np.asarray(np.abs(loss - recorded) / np.abs(recorded))

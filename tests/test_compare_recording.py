@@ -428,6 +428,25 @@ def test_numbers_that_overflow_are_a_run_that_diverges(tmp_path):
     assert "the replay diverges at step 0, where the recorded run does not" in refusal(file_with(tmp_path, **huge))
 
 
+@pytest.mark.parametrize("engine", ["tokens", "statistics"])
+def test_a_test_set_that_overflows_is_a_setting_that_differs(tmp_path, capsys, engine):
+    """And no NaN, which JSON does not have."""
+    _, arrays = recorded()
+    huge = {name: 1e200 * arrays[name] for name in ("test_new_tokens", "test_new_labels")}
+    path = file_with(tmp_path, **huge)
+    with pytest.raises(ArithmeticError, match="the loss on test_new is not finite at step 0"):
+        replay(path, engine)
+    assert main(["replay", str(path), "--engine", engine, "--json"]) == ExitStatus.OTHER_THAN_EXPECTED
+    assert capsys.readouterr().out == ""
+
+
+def test_a_deviation_beyond_all_numbers_is_null_in_json(tmp_path, capsys):
+    _, arrays = recorded()
+    path = file_with(tmp_path, loss=np.where(np.arange(STEPS) == 3, 5e-324, arrays["loss"]))
+    assert main(["replay", str(path), "--json"]) == ExitStatus.OTHER_THAN_EXPECTED
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail)["max_relative_deviation"] is None
+
+
 def test_a_pipe_a_folder_and_a_device_are_refused_at_once(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     done = threading.Event()
