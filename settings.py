@@ -48,8 +48,8 @@ class Settings(ABC):
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The object written by `to_json`; ValueError on malformed JSON or an unknown field."""
-        settings = json.loads(text.removeprefix(BYTE_ORDER_MARK))
+        """The object written by `to_json`; ValueError on malformed JSON, or a field unknown or stated twice."""
+        settings = json.loads(text.removeprefix(BYTE_ORDER_MARK), object_pairs_hook=_without_repeats)
         if not isinstance(settings, dict):
             raise ValueError(f"{cls.__name__} must be a JSON object of its fields, not {text.strip()[:40]}")
         return cls.from_dict(settings)
@@ -89,6 +89,16 @@ class Settings(ABC):
             for name, value in self.to_dict().items()
         )
         return f"<table><caption>{type(self).__name__}</caption>{rows}</table>"
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The fields of a JSON object; ValueError for one that is stated twice, of which JSON would keep the last."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the field {repeated} is stated twice: keep one of them")
+    return fields
 
 
 def refuse_unknown(given: dict[str, Any], *, allowed: tuple[str, ...], owner: str) -> None:

@@ -26,6 +26,7 @@ def drops(time: ArrayLike, loss: ArrayLike, pause: float = PAUSE, share: float =
     The fall is measured per logarithm of time, −dL/d ln t, since saddles are left after ever longer waits. Two
     maxima of it are two drops if it is `pause` times smaller than both somewhere between them; a maximum below
     `share` of the largest is none. What the rounding of the loss alone may do counts for no fall and for no pause.
+    Times within a part of 1e-4 of each other count as one: drops are told apart, and placed, no finer than that.
     ValueError if `time` does not increase or begins below 0, if `pause` is below 1 or `share` not from 0 to 1.
 
     >>> t = np.linspace(0, 100, 2001)

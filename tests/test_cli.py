@@ -320,7 +320,7 @@ def test_replay_in_words_and_on_statistics(capsys):
     assert "mlp_cubic.npz on statistics" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("tolerance", "status"), [("1e-9", 1), ("0", 1), ("nan", 1), ("1e-3", 0)])
+@pytest.mark.parametrize(("tolerance", "status"), [("1e-9", 1), ("0", 1), ("1e-3", 0)])
 def test_replay_fails_past_the_tolerance(capsys, tolerance, status):
     assert main(["replay", str(FILES["mlp_cubic"]), "--tolerance", tolerance, "--json"]) == status
     assert json.loads(capsys.readouterr().out)["steps"] > 0

@@ -292,6 +292,11 @@ def test_json_that_is_no_object(text):
         Task.from_json(text)
 
 
+def test_a_field_that_json_states_twice_is_refused():
+    with pytest.raises(ValueError, match="the field context_length is stated twice: keep one of them"):
+        Task.from_json('{"eigenvalues": [1], "context_length": 5, "context_length": 6}')
+
+
 def test_a_nearly_singular_diagonal_is_exact_and_accepted():
     assert Task(covariance=np.diag([1, 1e-30]), context_length=3).eigenvalues.tolist() == [1, 1e-30]
 
