@@ -137,7 +137,7 @@ SAME = 1e-7
 def _refuse_other_run(walk: walks.Walk, log: Log) -> None:
     """ValueError if the run goes on from a checkpoint whose losses or gradients are not those of this walk.
 
-    A name cannot tell two models of the user's own apart: their losses at the stored weights do.
+    Neither its name nor its heads tell what a model of the user's own divides by: losses at the stored weights do.
     """
     for step, weights in log.witnesses():
         loss, norm = (np.full_like(line[:1], np.inf) for line in (log.loss, log.norm))

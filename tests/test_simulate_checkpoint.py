@@ -36,7 +36,7 @@ STEPS = 30
 RULE = {"learning_rate": 0.05, "steps": STEPS, "record": 7, "compiled": False}  # one step at a time
 
 
-def interrupted(monkeypatch, path, at, error=KeyboardInterrupt, model=MODEL, start=START, **changes):
+def interrupted(monkeypatch, path, at, error=KeyboardInterrupt, run=None, **changes):
     """Train with a checkpoint until the objective is called the at-th time."""
     make, calls = descent_module.objective, iter(range(10**6))
 
@@ -53,7 +53,7 @@ def interrupted(monkeypatch, path, at, error=KeyboardInterrupt, model=MODEL, sta
     with monkeypatch.context() as patch:
         patch.setattr(descent_module, "objective", interrupting)
         with pytest.raises(error):
-            train(model, source(), start, checkpoint=path, **{**RULE, **changes})
+            train(*(run or (MODEL, source(), START)), checkpoint=path, **{**RULE, **changes})
 
 
 def witnesses(done):
@@ -124,34 +124,34 @@ def test_a_checkpoint_of_another_run_is_refused(monkeypatch, tmp_path, changes):
     assert path.read_bytes() == before
 
 
-class Scaled:
-    """One merged head whose scores are a multiple: its name and repr do not tell by which."""
+class Divided:
+    """One merged head whose name and heads do not tell what its context is divided by."""
 
-    def __init__(self, factors):
-        self.factors = factors
+    def __init__(self, divisor):
+        self.divisor = divisor
 
     def __repr__(self):
-        return "Scaled()"
+        return "Divided()"
 
     def shapes(self, dimension):
         return {"value": (1, dimension + 1), "key_query": (1, dimension + 1, dimension + 1)}
 
     def heads(self, weights):
-        return weights["value"], self.factors[-1] * weights["key_query"][..., :-1]
+        return weights["value"], weights["key_query"][..., :-1]
 
 
 @pytest.mark.parametrize("at", [2, 5])
 def test_a_checkpoint_of_a_model_that_has_changed_is_refused(monkeypatch, tmp_path, at):
-    path = tmp_path / "run.npz"
+    path, data = tmp_path / "run.npz", sample(TASK, 40)
     start = {"value": [[0.1, 0.2, 0.3]], "key_query": [[[0.1, 0.2, 0.3]] * 3]}
-    interrupted(monkeypatch, path, at, model=Scaled([1.0]), start=start)
+    interrupted(monkeypatch, path, at, run=(Divided("context"), data, start))
     before = path.read_bytes()
     message = re.escape(f"{path} is a checkpoint of another run: its loss or gradient at step 0 is")
     with pytest.raises(ValueError, match=message):
-        train(Scaled([1.001]), source(), start, checkpoint=path, **RULE)
+        train(Divided("tokens"), data, start, checkpoint=path, **RULE)
     assert path.read_bytes() == before
-    resumed = train(Scaled([1.0]), source(), start, checkpoint=path, **RULE)
-    same_run(resumed, train(Scaled([1.0]), source(), start, **RULE))
+    resumed = train(Divided("context"), data, start, checkpoint=path, **RULE)
+    same_run(resumed, train(Divided("context"), data, start, **RULE))
 
 
 def test_a_broken_checkpoint_is_refused(tmp_path):
