@@ -24,7 +24,7 @@ _LOST = 1e-5  # relative error, from squares that are conserved, that a flow may
 
 _COARSE = 4.0  # a fall to half adds little to the errors that a coarse tolerance has anyway
 _ROOM = 10.0  # by which weights outgrow their start before the tolerance is relative to what they are
-_TINIEST = 1e-290  # a tolerance is above 0
+_TINIEST = 1e-305  # a tolerance is above 0, and that of weights of 1e-300 still relative to them
 
 LARGEST_TOLERANCE = 1e-2
 """A flow with larger relative errors is none."""
