@@ -42,7 +42,7 @@ def polynomial_sign(polynomial: Expr, kinds: Mapping[Expr, Kind], numbers: Mappi
     """
     symbols = sorted(polynomial.free_symbols & kinds.keys(), key=str)
     if not symbols:
-        return _number_sign(polynomial.xreplace(dict(numbers)))
+        return constant_sign(polynomial.xreplace(dict(numbers)))
     poly = sp.Poly(polynomial, *symbols)
     return _Region({symbol: kinds[symbol] for symbol in symbols}, dict(numbers)).sign(poly)
 
@@ -97,7 +97,7 @@ class _Region:
             held = [(self.kinds[gen], power) for gen, power in zip(poly.gens, powers, strict=True) if power]
             if any(kind == "real" and power % 2 for kind, power in held):
                 return _UNKNOWN
-            number = _number_sign(coefficient.xreplace(self.numbers))
+            number = constant_sign(coefficient.xreplace(self.numbers))
             if not number.side:
                 return _UNKNOWN
             sides.add(number.side)
@@ -200,7 +200,8 @@ def _as_float(number: Expr) -> float:
         return inf
 
 
-def _number_sign(number: Expr) -> Sign:
+def constant_sign(number: Expr) -> Sign:
+    """The sign of a real number in closed form, where an enclosure shows it."""
     if number.is_Rational:
         return Sign(1 if number >= 0 else -1, bool(number != 0))
     side = certain_sign(number)

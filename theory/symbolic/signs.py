@@ -10,9 +10,8 @@ from typing import NamedTuple
 import sympy as sp
 from sympy.functions.elementary.hyperbolic import HyperbolicFunction
 
-from .enclosures import certain_sign
 from .odd_roots import OddRoot
-from .polynomial_signs import Kind, Sign, integer_roots, polynomial_sign
+from .polynomial_signs import Kind, Sign, constant_sign, integer_roots, polynomial_sign
 from .problem import Expr
 
 _UNKNOWN = Sign(0, False)
@@ -63,6 +62,13 @@ def roots_in(expression: Expr) -> list[Expr]:
     return sorted(powers, key=lambda power: (len(power.atoms(sp.Pow)), sp.default_sort_key(power)))
 
 
+def in_exponentials(expression: Expr) -> Expr:
+    """sinh, cosh, tanh … by exp."""
+    return expression.replace(
+        lambda node: isinstance(node, HyperbolicFunction), lambda node: node.rewrite(sp.exp, deep=False)
+    )
+
+
 def _sign(expression: Expr, inside: bool) -> Sign:
     expression = sp.sympify(expression, strict=True)
     by_parts = _by_parts(expression, inside)
@@ -83,7 +89,7 @@ def _sign(expression: Expr, inside: bool) -> Sign:
 def _by_parts(node: Expr, inside: bool) -> Sign:
     """The sign that the parts of an expression show by themselves."""
     if node.is_number:
-        return _of_number(node)
+        return constant_sign(node)
     if node.is_Symbol:
         return _of_symbol(node, inside)
     if node.is_Add:
@@ -102,13 +108,6 @@ def _by_parts(node: Expr, inside: bool) -> Sign:
     if isinstance(node, sp.log):
         return _by_parts(node.args[0] - 1, inside)
     return _UNKNOWN
-
-
-def _of_number(number: Expr) -> Sign:
-    if number.is_Rational:
-        return Sign(1 if number >= 0 else -1, bool(number != 0))
-    side = certain_sign(number)
-    return Sign(side, True) if side else _UNKNOWN
 
 
 def _of_symbol(symbol: Expr, inside: bool) -> Sign:
@@ -150,10 +149,7 @@ class _Lowered:
 
     def factors(self, expression: Expr) -> list[tuple[Expr, int]] | None:
         """The factors of the expression, above and below, with their multiplicities; None if it is too large."""
-        exponential = expression.replace(
-            lambda node: isinstance(node, HyperbolicFunction), lambda node: node.rewrite(sp.exp, deep=False)
-        )
-        rational = sp.together(self.of(exponential))
+        rational = sp.together(self.of(in_exponentials(expression)))
         parts = sp.fraction(rational)
         found: list[tuple[Expr, int]] = []
         for part in parts:

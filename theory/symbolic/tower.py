@@ -18,13 +18,12 @@ from math import gcd, lcm
 from typing import Any
 
 import sympy as sp
-from sympy.functions.elementary.hyperbolic import HyperbolicFunction
 from sympy.polys.fields import FracField
 from sympy.polys.orderings import lex
 
 from .odd_roots import OddRoot
 from .problem import Expr
-from .signs import is_nonnegative, is_positive
+from .signs import in_exponentials, is_nonnegative, is_positive
 
 Element = Any
 """A rational function, an element of a SymPy field, or a polynomial of its ring."""
@@ -48,7 +47,7 @@ class Tower:
     """
 
     def __init__(self, expression: Expr) -> None:
-        expression = _in_exponentials(expression)
+        expression = in_exponentials(expression)
         exponents = [power.exp for power in expression.atoms(sp.Pow) if power.exp.is_Rational]
         odd = [int(root.args[1]) for root in expression.atoms(OddRoot)]
         even = [2] if expression.has(sp.Abs) else []
@@ -268,13 +267,6 @@ class Tower:
             for j, node in enumerate(exponentials):
                 result[node] *= generator ** (echelon[k, j] * scale)
         return result
-
-
-def _in_exponentials(expression: Expr) -> Expr:
-    """sinh, cosh, tanh … by exp."""
-    return expression.replace(
-        lambda node: isinstance(node, HyperbolicFunction), lambda node: node.rewrite(sp.exp, deep=False)
-    )
 
 
 def _folded(polynomial: Element, i: int, order: int, radicand: Element) -> Element:
