@@ -21,9 +21,12 @@ def distinct_heads(heads: SeparateHeads) -> tuple[SeparateHeads, NDArray[np.intp
     """
     signed = [_by_one_rule(*heads.chosen(h)) for h in range(len(heads.v))]
     numbers = [tuple(np.concatenate([part.ravel() for part in head]).tolist()) for head in signed]
-    found = sorted(set(numbers), reverse=True)
-    first = [numbers.index(head) for head in found]
-    copies = [numbers.count(head) for head in found]
+    places: dict[tuple[float, ...], list[int]] = {}
+    for h, head in enumerate(numbers):
+        places.setdefault(head, []).append(h)
+    found = sorted(places, reverse=True)
+    first = [places[head][0] for head in found]
+    copies = [len(places[head]) for head in found]
     parts = (np.stack([signed[h][part] for h in first]) for part in range(3))
     return SeparateHeads(*parts), np.array(first, dtype=np.intp), np.array(copies, dtype=np.float64)
 
