@@ -58,8 +58,10 @@ class StiffSegment(FlowSegment):
 def stiff_drops(
     now: float, part: Part, state: FloatArray, ending: Ending
 ) -> tuple[int, list[FlowSegment], FloatArray, float]:
-    """The flow from `state` at `now` until the grown heads are at a fixed point: how it ends, what it goes through,
-    the last state and the speed of the grown heads then."""
+    """The flow from `state` at `now` until the grown heads are at a fixed point.
+
+    Returns how it ends, what it goes through, the last state (n,) and the speed of the grown heads then.
+    """
     segments, span, slow_before = list[FlowSegment](), _FIRST_SPAN, False
     while span < _LAST_SPAN:
         segment = _stiff_segment(now, part, state, span)
