@@ -31,8 +31,7 @@ def claimed(folder: AnyPath, sweep: Sweep, resume: bool) -> Iterator[Path]:
     removed.
     """
     home = as_path(folder).resolve()
-    if not (home / LOCK).exists():
-        _refuse(home, sweep, resume)
+    _refuse_before_locking(home, sweep, resume)
     make_folder(home)
     with _alone_in(home):
         _refuse(home, sweep, resume)  # again, since another process may have come between
@@ -43,6 +42,17 @@ def claimed(folder: AnyPath, sweep: Sweep, resume: bool) -> Iterator[Path]:
             head = {"format": FORMAT, "digest": sweep.digest, "code": code_digest(), "versions": versions()}
             write_text(home / MANIFEST, json.dumps(head | {"sweep": sweep.to_dict()}, indent=1))
         yield home
+
+
+def _refuse_before_locking(home: Path, sweep: Sweep, resume: bool) -> None:
+    """`_refuse`, so that no lock is left in what is no sweep, unless a process is beginning to sweep there."""
+    if (home / LOCK).exists():
+        return
+    try:
+        _refuse(home, sweep, resume)
+    except ValueError:
+        if not (home / LOCK).exists():
+            _refuse(home, sweep, resume)  # what was seen half-made is whole by now, or was never a sweep
 
 
 @contextmanager
@@ -67,9 +77,17 @@ def _locked(path: Path) -> TextIO | None:
         if not _lock(file):
             file.close()
             return None
-        if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+        if _is_still(file, path):
             return file
         file.close()  # whoever held it has removed it meanwhile
+
+
+def _is_still(file: TextIO, path: Path) -> bool:
+    """Whether an open file is the one at this path, and not one that was removed, or replaced, since."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _lock(file: TextIO) -> bool:
