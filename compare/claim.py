@@ -96,7 +96,7 @@ class Claim:
     def __post_init__(self) -> None:
         """ValueError if tier or levels do not exist, or nothing could make the check fail."""
         _refuse_names(self)
-        for name, allowed in (("tier", TIERS), ("expected_level", LEVELS), ("reaches", LEVELS[:3])):
+        for name, allowed in (("tier", TIERS), ("expected_level", LEVELS[:4]), ("reaches", LEVELS[:3])):
             if getattr(self, name) not in allowed:
                 given = getattr(self, name)
                 raise ValueError(f"claim {self.id}: {name} must be one of {', '.join(allowed)}, not {given!r}")
@@ -149,6 +149,8 @@ def check(claim: Claim, lab: Lab) -> Verdict:
 def _examined(claim: Claim, lab: Lab) -> tuple[Evidence, dict[str, bool], tuple[tuple[str, float], ...]]:
     """Evidence on the statement itself, which of its variants agree, and the error budget."""
     observation = claim.measure(lab)
+    if isinstance(observation, Iterator):
+        raise TypeError("a measurement must return its values, not an iterator, which can be read once only")
     names = (THEORY, *claim.controls, *claim.corrected)
     found = {name: _judged(claim, claim.predict(lab, name), observation, name) for name in names}
     if any(each.undecided for each in found.values()) and lab.more < MOST:

@@ -8,6 +8,7 @@ from numbers import Real
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..decimals import refuse_mask
 from ..machine import refuse_too_large
 from ..model import Merged, Parametrization, Separate, Weights
 from ..task import Task
@@ -158,6 +159,9 @@ def _entries(name: str, value: FloatArray) -> int:
 def _amplitudes(scale: ArrayLike, dimension: int) -> FloatArray:
     wanted = f"scale must be a positive number, or {dimension} numbers of zero or more, for scheme 'aligned'"
     try:
+        refuse_mask("scale", scale)
+        if np.asarray(scale).dtype.kind in "bSU":
+            raise TypeError
         amplitudes = np.asarray(scale, dtype=float)
     except (TypeError, ValueError):
         raise ValueError(f"{wanted}, not {scale!r}") from None

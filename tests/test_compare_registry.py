@@ -301,6 +301,19 @@ def test_a_judge_returns_evidence():
         verify([made.id])
 
 
+def test_a_measurement_is_read_more_than_once():
+    made = stated(measure=lambda lab: (values for values in [np.ones(3)]))
+    with pytest.raises(ValueError, match="not an iterator, which can be read once only"):
+        verify([made.id])
+
+
+def test_nobody_expects_to_learn_nothing():
+    with pytest.raises(
+        ValueError, match="expected_level must be one of proved, certified, numerical, refuted, not"
+    ):
+        stated(expected_level="inconclusive")
+
+
 def test_numbers_of_numpy_are_numbers_of_a_ledger():
     def judge(predicted, observed):
         gap = np.float32(np.max(np.abs(predicted[0] - observed[0])))

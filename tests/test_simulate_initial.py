@@ -228,3 +228,11 @@ def test_aligned_weights_lower_the_loss():
         start = initial_weights(model, TASK, scale=0.1, scheme="aligned")
         flipped = start | {"value": -start["value"]}  # control
         assert objective(model, stats)(start)[0] < 1.0 < objective(model, stats)(flipped)[0]
+
+
+@pytest.mark.parametrize(
+    "scale", [True, "1", [True, True], ["1", "2"], [[1.0], [1.0, 2.0]], np.ma.masked_array([1.0, 2.0])]
+)
+def test_amplitudes_are_plain_numbers(scale):
+    with pytest.raises(ValueError, match="scale must be a positive number, or 2 numbers of zero or more"):
+        initial_weights(Separate(heads=2), Task([2, 1], context_length=3), scale, scheme="aligned")
