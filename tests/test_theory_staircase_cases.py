@@ -251,3 +251,16 @@ def test_equal_heads_are_one_up_to_signs():
     assert heads.maps() == pytest.approx(twins.maps()[first])
     without_value = SeparateHeads(np.zeros(2), np.stack([k[0], k[0]]), np.stack([q[0], q[0] * pair_signs]))
     assert len(distinct_heads(without_value)[1]) == 2  # control: one pair's sign is not free
+
+
+@pytest.mark.parametrize("seed", [16, 31, 60, 64, 110])
+def test_at_near_ties_each_direction_is_of_the_head_that_holds_it_in_the_end(seed):
+    """Two heads drop together, and turn until they make the minimum: what changes most at first says nothing."""
+    task, draw = Task(eigenvalues=[1.0, 1.0 - 2e-6], context_length=30), np.random.default_rng(seed)
+    value, key, query = (0.02 * draw.standard_normal(shape) for shape in (3, (3, 2), (3, 2)))
+    steps = staircase(task, *weights(value, key, query), verify=False)
+    held = steps.curve.head_shares(np.array([np.inf]))[0][np.argsort(steps.curve.first)]  # (H, D)
+    first, second = steps.heads
+    there = [direction - 1 for direction in steps.directions]
+    assert held[first, there[0]] + held[second, there[1]] > held[first, there[1]] + held[second, there[0]]
+    assert steps.kinds == ("long", "long")

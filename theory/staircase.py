@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float64]
 
+_NEAR = 0.25
+"""How far what is learned of a direction may be from 0 or 1 on a plateau."""
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Staircase:
@@ -155,12 +158,55 @@ def _assembled(
     drop_times = curve.crossings((losses[:-1] + losses[1:]) / 2)
     between = (drop_times + np.append(0.0, drop_times[:-1])) / 2
     shares = curve.head_shares(np.append(between, np.inf))
-    takers = curve.first[np.argmax(np.linalg.norm(np.diff(shares, axis=0), axis=-1), axis=1)].tolist()
     directions = tuple(_gained(before, after) for before, after in pairwise(subsets))
+    plateaus_between = _reached(np.sum(shares, axis=1), subsets, moments.gains)
+    pairs = curve.problem.part.equations.pairs
+    takers = curve.first[_takers(shares, directions, plateaus_between, pairs)].tolist()
     kinds = tuple("short" if head in takers[:i] else "long" for i, head in enumerate(takers))
     plateaus = moments.minimum_loss + losses
     drops = (drop_times, plateaus, tuple(subsets), directions, tuple(takers), kinds)
     return Staircase(curve.crossings(middles), *drops, verdict, uncertainty, curve, moments)
+
+
+def _reached(shares: FloatArray, subsets: list[tuple[int, ...]], gains: FloatArray) -> list[bool]:
+    """Whether a plateau lies before each drop, and after the last one: (n+1,).
+
+    `shares` (n+1, D) hold how much of each direction all heads have learned midway between drops. Where a drop
+    takes a direction away there always is one: that head rotates.
+    """
+    learned = np.array([[d + 1 in subset for d in range(len(gains))] for subset in subsets])
+    near = np.max(np.abs(_pooled(shares, gains) - learned), axis=1) < _NEAR
+    grows = [set(before) < set(after) for before, after in pairwise(subsets)]
+    inner = [bool(near[i]) or not (grows[i - 1] and grows[i]) for i in range(1, len(subsets) - 1)]
+    return [True, *inner, True]
+
+
+def _takers(shares: FloatArray, directions: tuple[int, ...], reached: list[bool], pairs: int) -> list[int]:
+    """The head that takes each drop, given what each holds between drops (n+1, H, D).
+
+    It is the one that changes most. Where no plateau lies between drops, as at near ties, their heads and
+    directions go together such that what the heads have gained of them in the end is largest: each head has so many
+    `pairs`.
+    """
+    takers: list[int] = []
+    ends = np.flatnonzero(reached).tolist()
+    for start, end in pairwise(ends):
+        change = shares[end] - shares[start]
+        if end - start == 1 or len(change) * pairs < end - start:
+            moved = np.linalg.norm(np.diff(shares[start : end + 1], axis=0), axis=-1)
+            takers += np.argmax(moved, axis=1).tolist()
+        else:
+            takers += _assigned(change[:, np.array(directions[start:end]) - 1], pairs)
+    return takers
+
+
+def _assigned(gained: FloatArray, pairs: int) -> list[int]:
+    """The head of each direction, so that the sum of `gained` (H, m) is largest, with at most `pairs` a head."""
+    from scipy.optimize import linear_sum_assignment
+
+    places = np.repeat(np.arange(len(gained)), pairs)
+    rows, columns = linear_sum_assignment(gained[places], maximize=True)
+    return [int(places[rows[np.flatnonzero(columns == direction)[0]]]) for direction in range(gained.shape[1])]
 
 
 def _visited(shares: FloatArray, gains: FloatArray) -> list[tuple[int, ...]]:
@@ -170,7 +216,7 @@ def _visited(shares: FloatArray, gains: FloatArray) -> list[tuple[int, ...]]:
     changes = np.flatnonzero(np.any(learned[1:] != learned[:-1], axis=1)) + 1
     spans = np.split(np.arange(len(shares)), changes)
     subsets = [tuple(int(d) + 1 for d in np.flatnonzero(learned[span[0]])) for span in spans]
-    near = [np.min(np.max(np.abs(shares[span] - learned[span[0]]), axis=1)) < 0.25 for span in spans]
+    near = [np.min(np.max(np.abs(shares[span] - learned[span[0]]), axis=1)) < _NEAR for span in spans]
     kept = [subsets[0]]
     for i in range(1, len(subsets)):
         grows = set(kept[-1]) < set(subsets[i]) and (i + 1 == len(subsets) or set(subsets[i]) < set(subsets[i + 1]))
