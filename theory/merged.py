@@ -186,8 +186,9 @@ def _in_units(
     if not np.all(np.diag(saturation) > 0):
         raise ValueError("a λ of this task underflows: rescale Λ, for instance by trace=1")
     rate = length(force(np.zeros(start.shape)))
-    volume = rate / float(np.max(np.abs(saturation)))
-    weight = float(np.sqrt(volume))
+    # a power of two, so that the weights at flow time 0 come back to the last bit
+    weight = float(np.exp2(np.round(np.log2(rate / float(np.max(np.abs(saturation)))) / 2)))
+    volume = weight * weight
     largest = float(max(abs(s0), np.max(np.abs(start))))
     if largest > _LARGEST * weight:
         raise ValueError(

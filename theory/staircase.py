@@ -161,7 +161,8 @@ def _assembled(
     directions = tuple(_gained(before, after) for before, after in pairwise(subsets))
     plateaus_between = _reached(np.sum(shares, axis=1), subsets, moments.gains)
     pairs = curve.problem.part.equations.pairs
-    takers = curve.first[_takers(shares, directions, plateaus_between, pairs)].tolist()
+    numbers = np.array(_takers(shares, directions, plateaus_between, pairs), dtype=np.intp)
+    takers = curve.first[numbers].tolist()
     kinds = tuple("short" if head in takers[:i] else "long" for i, head in enumerate(takers))
     plateaus = moments.minimum_loss + losses
     drops = (drop_times, plateaus, tuple(subsets), directions, tuple(takers), kinds)
@@ -178,25 +179,24 @@ def _reached(shares: FloatArray, subsets: list[tuple[int, ...]], gains: FloatArr
     near = np.max(np.abs(_pooled(shares, gains) - learned), axis=1) < _NEAR
     grows = [set(before) < set(after) for before, after in pairwise(subsets)]
     inner = [bool(near[i]) or not (grows[i - 1] and grows[i]) for i in range(1, len(subsets) - 1)]
-    return [True, *inner, True]
+    return [True, *inner, True][: len(subsets)]
 
 
 def _takers(shares: FloatArray, directions: tuple[int, ...], reached: list[bool], pairs: int) -> list[int]:
     """The head that takes each drop, given what each holds between drops (n+1, H, D).
 
-    It is the one that changes most. Where no plateau lies between drops, as at near ties, their heads and
-    directions go together such that what the heads have gained of them in the end is largest: each head has so many
-    `pairs`.
+    It is the one that changes most. Where no plateau lies between drops, as at near ties, this may name a head more
+    often than it has `pairs`: heads and directions then go together such that what is gained in the end is largest.
     """
     takers: list[int] = []
     ends = np.flatnonzero(reached).tolist()
     for start, end in pairwise(ends):
+        moved = np.linalg.norm(np.diff(shares[start : end + 1], axis=0), axis=-1)
+        named = np.argmax(moved, axis=1).tolist()
         change = shares[end] - shares[start]
-        if end - start == 1 or len(change) * pairs < end - start:
-            moved = np.linalg.norm(np.diff(shares[start : end + 1], axis=0), axis=-1)
-            takers += np.argmax(moved, axis=1).tolist()
-        else:
-            takers += _assigned(change[:, np.array(directions[start:end]) - 1], pairs)
+        if max(map(named.count, named)) > pairs and len(change) * pairs >= len(named):
+            named = _assigned(change[:, np.array(directions[start:end]) - 1], pairs)
+        takers += named
     return takers
 
 

@@ -40,9 +40,10 @@ def refuse_open_roots(tokens: list[Token]) -> None:
     for place, token in enumerate(tokens):
         if token.text not in ("^", "**"):
             continue
-        after = [each.text for each in tokens[place + 1 :]]
-        signs = next((count for count, text in enumerate(after) if text not in ("+", "-")), 0)
-        if after[signs : signs + 2] == ["1", "/"]:
+        first = place + 1
+        while tokens[first].text in ("+", "-"):
+            first += 1
+        if [each.text for each in tokens[first : first + 2]] == ["1", "/"]:
             raise mistake("a power such as x^1/3 has two readings: write brackets around the exponent", token)
 
 
