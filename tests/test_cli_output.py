@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -161,7 +162,7 @@ def test_a_full_standard_error_is_no_crash():
 
 
 def test_closed_outputs_are_no_crash(tmp_path):
-    begin = f"{sys.executable} -m attndyn"
+    begin = f"{shlex.quote(sys.executable)} -m attndyn"
     for end in (">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"):
         run = f"{begin} simulate {' '.join(SHORT)} --out {tmp_path}/run.npz {end}"
         done = subprocess.run(["sh", "-c", f"{run}; echo $? >> {tmp_path}/statuses"], timeout=600)
