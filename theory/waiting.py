@@ -22,7 +22,6 @@ _TOLERANCE = 1e-12
 _LONGEST = 2e3  # in units of 1/(size·smallest g): a head this slow balances on a ridge, or cannot move
 _OVERSHOOT = 1.1  # of the size that ends the phase: it need not be met exactly
 _DIRECT = 0.5  # 2gτ up to which products of k and q are exact and sums k ± q are not, where one is far the smaller
-_PLAIN = 200.0  # 2gτ up to which exponentials are far from overflow
 _OVERFLOW = 700.0
 _FIRST_STEP = 0.02
 _MOST_STEPS = 100_000  # some hundred are needed
