@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 from typer.exceptions import Abort, TyperException
 
-from .. import __version__
 from ..spelling import named
+from ..versions import package_version
 from . import evidence, formulas, runs
 from .exit_status import ExitStatus, in_words
 from .output import abandon, flush, is_closed_pipe, spelled_output
@@ -89,7 +89,7 @@ def _complain(message: str, status: ExitStatus) -> ExitStatus:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        print(f"attndyn {__version__}")
+        print(f"attndyn {package_version()}")
         raise typer.Exit
 
 

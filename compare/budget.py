@@ -7,9 +7,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..simulate import Experiment, Trajectory, flow
 from ..theory import population
+from .exact_statistics import unlimited
 from .landing import effective_map
 from .metrics import plateau_heights, sup_gap
-from .variants import unlimited
 
 FloatArray = NDArray[np.float64]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..simulate import Experiment, Trajectory, fetch
 from .evidence import Evidence, Judge
-from .experiments import seeds
+from .seeds import seeds
 from .verdict import Verdict
 
 TIERS = ("fast", "standard", "long", "paper")

@@ -11,9 +11,7 @@ from typing import Any
 from ..model import Merged, Separate
 from ..simulate import Experiment
 from ..task import Task
-
-SEEDS = 6
-"""Data sets and initial weights that a claim about published sizes is averaged over."""
+from .seeds import seeds
 
 PUBLISHED_STEPS = 10_001
 """Length of the published separate runs; ours go on, and begin with the same steps."""
@@ -40,11 +38,6 @@ _TOKENS: dict[str, Any] = {"whiten": True, "centre": True, "engine": "tokens"}
 def low_rank_model(rank: int) -> Separate:
     """The model of the low-rank runs: nine heads of the given rank."""
     return Separate(heads=9, rank=rank, divisor="none")
-
-
-def seeds(base: int, count: int = SEEDS) -> list[int]:
-    """Seeds of repeated runs: different bases share none of them."""
-    return [1000 * base + k for k in range(count)]
 
 
 def merged(task: Task, seed: int, count: int = 12) -> tuple[Experiment, ...]:

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from ..simulate.files import write_text
-from ..simulate.trajectory import versions
+from ..versions import versions
 from .verdict import Verdict
 
 

@@ -16,8 +16,8 @@ from ..simulate import Diverged, Experiment
 from ..simulate.executors import cores, local_pool
 from ..simulate.files import AnyPath, as_path, make_folder
 from ..simulate.store import fetch
-from ..simulate.trajectory import versions
 from ..sources import source_digest, sources
+from ..versions import versions
 from .claim import TIERS, Claim, Lab, check
 from .claims import all_claims
 from .jobs import Job, done

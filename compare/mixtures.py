@@ -15,7 +15,7 @@ from ..model import Merged, Weights
 from ..simulate import Statistics, sample, statistics
 from ..task import Task
 from ..theory import FeatureMoments, feature_moments
-from .variants import unlimited
+from .exact_statistics import unlimited
 
 FloatArray = NDArray[np.float64]
 

@@ -1,13 +1,12 @@
-"""Population moments: as a source for simulations, and in the wrong variants that a check must reject."""
+"""Population moments in the wrong variants that a check must reject."""
 
 from dataclasses import replace
 
 import numpy as np
 
-from ..model import Merged, Separate, divisor_name
-from ..simulate import Statistics, from_moments
+from ..model import Merged, Separate
 from ..task import Task
-from ..theory import Population, feature_moments, population
+from ..theory import Population, population
 from .claim import THEORY
 
 TRACE_DROPPED = "trace term dropped"
@@ -56,22 +55,3 @@ def _with_A(true: Population, A: np.ndarray) -> Population:
     e = true.directions
     a = np.einsum("id,ij,jd->d", e, A, e)
     return replace(true, A=A, spectrum=true.spectrum._replace(a=a, gains=true.b**2 / (a * true.lam)))
-
-
-def unlimited(task: Task, model: Merged | Separate, *, random_labels: bool = False) -> Statistics:
-    """Statistics of infinitely many sequences, so that a check has no sampling error.
-
-    They are those of the restricted block, or of every feature for a mixture, which moves all weights.
-    `random_labels` are those of `sample`. ValueError where theory has no moments.
-
-    >>> from attndyn import Merged, Task
-    >>> mixture = Task([1.0], context_length=10, fixed_teacher=[1.0], in_context_fraction=0.5)
-    >>> unlimited(mixture, Merged(heads=1)).block
-    'full'
-    """
-    if task.in_context_fraction < 1 or random_labels:
-        full = feature_moments(task, model, random_labels=random_labels)
-        kind = (task.dimension, task.context_lengths, divisor_name(model, task.dimension), "full")
-        return Statistics(full.c, full.b, full.S, np.inf, *kind)
-    moments = population(task, model)
-    return from_moments(moments.c, moments.A, moments.B, moments.Lambda, model, task.context_lengths)

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..machine import one_thread, refuse_too_large
 from ..model import Merged, Parametrization, Separate, Weights
+from ..versions import versions
 from .block_flow import block_field
 from .initial import checked_start, model_name, positive, restricted
 from .model_check import refuse_unfit_on_the_way
@@ -14,7 +15,7 @@ from .objective import Objective, objective
 from .prompts import Data, real_array
 from .statistics import Statistics
 from .stiffness import Tolerances, Velocity, integrate
-from .trajectory import Trajectory, versions
+from .trajectory import Trajectory
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]

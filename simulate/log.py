@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from ..machine import refuse_too_large
 from ..model import Weights
+from ..versions import versions
 from .files import AnyPath, as_path, make_folder, replaceable
 from .initial import positive
-from .trajectory import Trajectory, load, versions
+from .trajectory import Trajectory, load
 from .walk import Stretch
 
 CHECKPOINT_SECONDS = 20.0

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from ..versions import versions
 from .files import AnyPath, as_path, make_folder, write_text
 from .store import code_digest
 from .sweep import Sweep
-from .trajectory import versions
 
 FORMAT = "attndyn sweep 1"
 

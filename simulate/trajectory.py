@@ -1,7 +1,6 @@
 """The result of a simulation: losses at every step, weights at some, and what produced them."""
 
 import json
-import platform
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .. import __version__
 from ..model import Weights
 from ..time_axis import draw_losses, line_style
 from .files import AnyPath, array_headers, as_path, read_arrays, write_atomically
@@ -164,8 +162,3 @@ def _plain(setting: object) -> Any:
     if isinstance(setting, (np.generic, np.ndarray)):
         return setting.tolist()
     raise TypeError(f"settings of a run must be what JSON has, not {setting!r}")
-
-
-def versions() -> dict[str, str]:
-    """Versions that a stored result depends on."""
-    return {"attndyn": __version__, "numpy": np.__version__, "python": platform.python_version()}

@@ -6,9 +6,9 @@ import pytest
 from attndyn import Merged, Task
 from attndyn.compare.claims.saddle import STARTS, _one_for_one, _search, _task, crossing
 from attndyn.compare.claims.searching import flat, inside, placed
+from attndyn.compare.exact_statistics import unlimited
 from attndyn.compare.landing import effective_map
 from attndyn.compare.metrics import crossing_times
-from attndyn.compare.variants import unlimited
 from attndyn.simulate import flow, initial_weights
 from attndyn.theory import population
 

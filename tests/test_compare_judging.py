@@ -10,7 +10,6 @@ from attndyn.compare.claims import all_claims
 from attndyn.compare.claims.judging import (
     LEVEL,
     MOST_CLAIMS,
-    aligned_loss,
     at_least_of_order,
     converges,
     converges_on_average,
@@ -192,12 +191,10 @@ def test_the_aligned_loss_is_the_loss_of_the_map():
     moments = population(task, Separate(4))
     coefficients = np.random.default_rng(0).uniform(-1, 3, (6, 4))
     maps = np.einsum("id,td,jd->tij", moments.directions, coefficients, moments.directions)
-    np.testing.assert_allclose(aligned_loss(moments, coefficients), moments.loss(maps), rtol=1e-12)
+    np.testing.assert_allclose(moments.aligned_loss(coefficients), moments.loss(maps), rtol=1e-12)
     learned = np.where(np.arange(4) < 2, moments.coefficients, 0.0)[None]
-    assert aligned_loss(moments, learned)[0] == pytest.approx(
-        fixed_point(task, Separate(4), (1, 2)).loss, rel=1e-12
-    )
-    assert abs(aligned_loss(moments, learned[:, ::-1])[0] - fixed_point(task, Separate(4), (1, 2)).loss) > 0.01
+    assert moments.aligned_loss(learned)[0] == pytest.approx(fixed_point(task, Separate(4), (1, 2)).loss, rel=1e-12)
+    assert abs(moments.aligned_loss(learned[:, ::-1])[0] - fixed_point(task, Separate(4), (1, 2)).loss) > 0.01
 
 
 def test_rounding_is_left_out_of_an_order():

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from attndyn import Merged, Separate, Task
 from attndyn.compare import effective_map, hessian, hessian_index, landings
 from attndyn.compare.claim import THEORY
-from attndyn.compare.variants import TRACE_DROPPED, unlimited, variant
+from attndyn.compare.exact_statistics import unlimited
+from attndyn.compare.variants import TRACE_DROPPED, variant
 from attndyn.simulate import flow, given, initial_weights, objective, predict, sample, statistics, train
 from attndyn.simulate.initial import restricted
 from attndyn.theory import fixed_point, fixed_points

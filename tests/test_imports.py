@@ -15,8 +15,17 @@ import attndyn
 ROOT = Path(attndyn.__file__).parent
 NO_MODULES = {"tests", "docs", "benchmarks", "examples", "build", "results"}
 FLOORS = {"cli": 4, "compare": 3, "theory": 2, "simulate": 2, "task": 1, "model": 1}
-FLOORS |= {"machine": 0, "settings": 0, "scores": 0, "sources": 0, "spelling": 0, "time_axis": 0, "decimals": -1}
-OWN = {"": {"task", "model"}, "__main__": {"cli"}}  # what the root and the entry point may import
+FLOORS |= {
+    "machine": 0,
+    "versions": 0,
+    "settings": 0,
+    "scores": 0,
+    "sources": 0,
+    "spelling": 0,
+    "time_axis": 0,
+    "decimals": -1,
+}
+OWN = {"": {"task", "model", "versions"}, "__main__": {"cli"}}  # what the root and the entry point may import
 HEAVY = {"scipy", "sympy", "mpmath", "matplotlib", "rich", "typer", "xarray", "distributed", "mpi4py", "numba"}
 # Modules that must start fast, besides every __init__, and what they may load: nothing loads theory.symbolic at
 # the start, and all of it is SymPy, so its own __init__ may.

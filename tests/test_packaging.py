@@ -77,7 +77,7 @@ def versions(text: str, pattern: str) -> list[str]:
 
 def test_there_is_one_version():
     assert re.fullmatch(r"\d+\.\d+\.\d+", attndyn.__version__)
-    assert setup()["metadata"]["version"] == "attr: attndyn.__version__"
+    assert setup()["metadata"]["version"] == attndyn.__version__
     citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert versions(citation, r"^version: (\S+)$") == [attndyn.__version__]

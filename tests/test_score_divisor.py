@@ -10,7 +10,7 @@ import sympy as sp
 from attndyn import Merged, Separate, Task
 from attndyn.cli import main
 from attndyn.compare import derived_course, effective_map
-from attndyn.compare.variants import unlimited
+from attndyn.compare.exact_statistics import unlimited
 from attndyn.model import attention_divisor, model_from_dict, score_divisor, score_divisor_square
 from attndyn.scores import checked
 from attndyn.simulate import Experiment, initial_weights, load, objective, predict, sample, statistics, train

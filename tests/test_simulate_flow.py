@@ -7,7 +7,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from attndyn import Merged, Separate, Task
-from attndyn.compare.variants import unlimited
+from attndyn.compare.exact_statistics import unlimited
 from attndyn.simulate import flow, from_moments, initial_weights, sample, statistics, train
 from attndyn.theory import population
 

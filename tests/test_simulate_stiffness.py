@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from attndyn import Merged, Separate, Task
-from attndyn.compare.variants import unlimited
+from attndyn.compare.exact_statistics import unlimited
 from attndyn.simulate import flow, initial_weights, objective, sample, statistics, stiffness
 from attndyn.simulate.block_flow import block_field
 from attndyn.simulate.flow import _flat, _moving

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attndyn import Merged, Separate, Task
-from attndyn.compare.variants import unlimited
+from attndyn.compare.exact_statistics import unlimited
 from attndyn.simulate import initial_weights, objective
 from attndyn.theory import feature_moments, population
 

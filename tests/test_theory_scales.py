@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from attndyn import Merged, Separate, Task
-from attndyn.compare.variants import unlimited
+from attndyn.compare.exact_statistics import unlimited
 from attndyn.simulate import flow, initial_weights
 from attndyn.theory import (
     drop_time,

@@ -11,11 +11,11 @@ from ...theory import drop_time, fixed_points, growing_mode, half_loss_time, pop
 from ...theory.merged import aligned_amplitudes
 from ..claim import THEORY, Claim, Lab
 from ..drops import drops
-from ..experiments import FOUR, MERGED, SEPARATE, merged, scattered, seeds
+from ..experiments import FOUR, MERGED, SEPARATE, merged, scattered
 from ..landing import effective_map
 from ..metrics import crossing_times, exit_times
+from ..seeds import seeds
 from ..variants import LONGER_CONTEXT, TRACE_DROPPED, variant
-from .judging import aligned_loss
 from .resting import GREEDY, resting_landings
 from .scatter import Subset, all_equal, binomial, explained, first_explained, one_level, ranks_agree, same_plateaus
 
@@ -51,7 +51,7 @@ def _predicted_finals(lab: Lab, control: str) -> FloatArray:
     for each in merged(FOUR, lab.seed):
         w0, end = growing_mode(moments, each.start), 2 * each.learning_rate * (each.steps - 1)
         s, u = aligned_amplitudes(moments, np.array([0.0, end]), w0, w0 * mode)
-        found.append(aligned_loss(moments, s[:, None] * u)[-1])
+        found.append(moments.aligned_loss(s[:, None] * u)[-1])
     return np.array(found)
 
 

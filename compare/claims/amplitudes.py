@@ -10,7 +10,8 @@ from ...simulate import Trajectory, flow
 from ...task import Task
 from ...theory import TimeCourse, time_course
 from ..claim import Claim, Lab
-from ..variants import LONGER_CONTEXT, unlimited, with_context
+from ..exact_statistics import unlimited
+from ..variants import LONGER_CONTEXT, with_context
 from .followed import LATER, NEXT_HEAD, Path, observed_paths, small_weights, stated_paths, with_equal_heads
 from .judging import same
 

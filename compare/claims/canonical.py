@@ -15,8 +15,8 @@ from ...task import Task
 from ...theory import FixedPoint, fixed_point, fixed_points
 from ..claim import Claim, Lab
 from ..evidence import Evidence
+from ..exact_statistics import unlimited
 from ..landing import effective_map, hessian_index
-from ..variants import unlimited
 from .courses import DIAGONAL, OBLIQUE, SOURCE
 
 FloatArray = NDArray[np.float64]

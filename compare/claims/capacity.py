@@ -11,7 +11,8 @@ from ...task import Task
 from ...theory import fixed_points, population
 from ..claim import THEORY, Claim, Lab
 from ..evidence import Evidence
-from ..experiments import FOUR, seeds
+from ..experiments import FOUR
+from ..seeds import seeds
 from ..variants import MOMENTS, variant
 from .judging import curve
 from .searching import maps_at_rest

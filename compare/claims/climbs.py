@@ -13,8 +13,8 @@ from ...task import Task
 from ...theory import Population, population, staircase
 from ..claim import Lab
 from ..evidence import Evidence
+from ..exact_statistics import unlimited
 from ..metrics import exit_times
-from ..variants import unlimited
 from .courses import DIAGONAL, OBLIQUE, maps_of
 
 FloatArray = NDArray[np.float64]

@@ -12,7 +12,8 @@ from ...theory import time_course
 from ...theory.low_rank import low_rank_amplitudes
 from ...theory.merged import matrix_amplitudes
 from ..claim import Claim, Lab
-from ..variants import LONGER_CONTEXT, MOMENTS, unlimited, variant, with_context
+from ..exact_statistics import unlimited
+from ..variants import LONGER_CONTEXT, MOMENTS, variant, with_context
 from .judging import same
 
 FloatArray = NDArray[np.float64]

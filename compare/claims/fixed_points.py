@@ -12,9 +12,11 @@ from ...simulate.objective import Objective
 from ...theory import fixed_point, fixed_points, population
 from ..claim import THEORY, Claim, Lab
 from ..evidence import Evidence
-from ..experiments import FOUR, MERGED, SEPARATE, seeds, separate
+from ..exact_statistics import unlimited
+from ..experiments import FOUR, MERGED, SEPARATE, separate
 from ..landing import Landing, effective_map, hessian_index
-from ..variants import LONGER_CONTEXT, MOMENTS, TRACE_DROPPED, unlimited, variant
+from ..seeds import seeds
+from ..variants import LONGER_CONTEXT, MOMENTS, TRACE_DROPPED, variant
 from .judging import converges_on_average
 from .resting import GREEDY, resting_landings
 

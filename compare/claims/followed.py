@@ -9,7 +9,8 @@ from ...model import Separate, Weights
 from ...simulate import Trajectory, flow, initial_weights
 from ...task import Task
 from ...theory import Staircase, staircase
-from ..variants import LONGER_CONTEXT, unlimited, with_context
+from ..exact_statistics import unlimited
+from ..variants import LONGER_CONTEXT, with_context
 
 FloatArray = NDArray[np.float64]
 

@@ -17,8 +17,9 @@ from ...theory import (
     ridge,
 )
 from ..claim import THEORY, Claim, Lab
+from ..exact_statistics import unlimited
 from ..quadrature import WeightedPrompts, weighted_prompts
-from ..variants import NO_FOURTH_MOMENT, TRACE_DROPPED, unlimited, variant, with_context
+from ..variants import NO_FOURTH_MOMENT, TRACE_DROPPED, variant, with_context
 from .courses import merged_weights
 from .judging import same
 

@@ -13,9 +13,10 @@ from ...task import Task
 from ...theory import fixed_point, principal_component_regression, ridge
 from ..claim import THEORY, Claim, Lab
 from ..evidence import Evidence
+from ..exact_statistics import unlimited
 from ..experiments import FOUR, SEPARATE, separate
 from ..landing import effective_map
-from ..variants import unlimited, with_context
+from ..variants import with_context
 from .formulas import NOISES, penalised_squares
 from .judging import converges, converges_on_average, same
 from .resting import GREEDY, resting_landings

@@ -11,7 +11,6 @@ from ...task import Task
 from ...theory import FeatureMoments, feature_moments
 from ..claim import THEORY, Lab
 from ..evidence import Evidence, Judge
-from ..experiments import seeds
 from ..metrics import sup_gap
 from ..mixtures import (
     FRACTIONS,
@@ -28,6 +27,7 @@ from ..mixtures import (
     mixture,
     sampled,
 )
+from ..seeds import seeds
 from .judging import LEVEL, curve, student_quantile
 
 FloatArray = NDArray[np.float64]

@@ -10,7 +10,8 @@ from ...simulate import initial_weights, sample, statistics, train
 from ...theory import conserved_quantities
 from ..claim import Claim, Lab
 from ..evidence import Evidence
-from ..experiments import FOUR, seeds
+from ..experiments import FOUR
+from ..seeds import seeds
 from .judging import converges
 
 FloatArray = NDArray[np.float64]

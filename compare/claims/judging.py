@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ...theory import Population
 from ..evidence import Curve, Evidence, Fit, Judge
 from ..metrics import observed_order, sup_gap
 
@@ -25,11 +24,6 @@ ROUNDING = 64 * float(np.finfo(np.float64).eps)
 
 SHOWN = 200
 """Most points of a curve that a verdict keeps."""
-
-
-def aligned_loss(moments: Population, coefficients: FloatArray) -> FloatArray:
-    """Loss (T,) of M = Σ_d coefficients_d e_d e_dᵀ, (T, D) by decreasing gain."""
-    return moments.minimum_loss + (coefficients - moments.coefficients) ** 2 @ (moments.a * moments.lam)
 
 
 def student_quantile(freedom: int) -> float:

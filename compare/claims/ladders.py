@@ -12,9 +12,9 @@ from ...task import Task
 from ...theory import Staircase, population, staircase, time_course
 from ..claim import Claim, Lab
 from ..evidence import Evidence, Fit
-from ..experiments import seeds
+from ..exact_statistics import unlimited
 from ..metrics import exit_times
-from ..variants import unlimited
+from ..seeds import seeds
 from . import climbs
 from .courses import DIAGONAL, OBLIQUE, SOURCE, diagonals, eigenvectors, maps_of
 from .judging import same

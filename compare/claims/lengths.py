@@ -9,10 +9,11 @@ from ...model import Separate
 from ...simulate import Trajectory, flow, initial_weights
 from ...theory import Population, population, time_course
 from ..claim import THEORY, Claim, Lab
+from ..exact_statistics import unlimited
 from ..experiments import EVERY_LENGTH, TOKENS, lengths
 from ..landing import effective_map
 from ..metrics import exit_times, plateau_heights
-from ..variants import unlimited, with_context
+from ..variants import with_context
 from .judging import same
 from .scatter import means_within_scatter
 

@@ -6,10 +6,11 @@ from numpy.typing import NDArray
 from ...simulate import initial_weights, sample, statistics, train
 from ...theory import population, rank_one_amplitude
 from ..claim import THEORY, Claim, Lab
+from ..exact_statistics import unlimited
 from ..experiments import FOUR, MERGED, SEPARATE, WHITE
 from ..landing import effective_map
-from ..variants import NO_FOURTH_MOMENT, TRACE_DROPPED, unlimited, variant
-from .judging import aligned_loss, converges, converges_on_average
+from ..variants import NO_FOURTH_MOMENT, TRACE_DROPPED, variant
+from .judging import converges, converges_on_average
 
 FloatArray = NDArray[np.float64]
 
@@ -34,7 +35,7 @@ def _flows(lab: Lab, control: str) -> list[FloatArray]:
     for rate in RATES:
         t = factor * rate * np.arange(round(SPAN / (2 * rate)))
         v = rank_one_amplitude(t[:, None], AMPLITUDES, moments.b, 1 / moments.coefficients)
-        curves.append(aligned_loss(moments, v**3))
+        curves.append(moments.aligned_loss(v**3))
     return curves
 
 

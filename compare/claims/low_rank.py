@@ -11,11 +11,13 @@ from ...theory.low_rank import low_rank_amplitudes
 from ..budget import TIGHT, height_budget, solver_budget
 from ..claim import THEORY, Claim, Lab
 from ..evidence import Evidence
-from ..experiments import EIGHT, FOUR, RANKS, low_rank, low_rank_model, seeds
+from ..exact_statistics import unlimited
+from ..experiments import EIGHT, FOUR, RANKS, low_rank, low_rank_model
 from ..metrics import exit_times, plateau_heights
-from ..variants import MOMENTS, NO_FOURTH_MOMENT, TRACE_DROPPED, unlimited, variant
+from ..seeds import seeds
+from ..variants import MOMENTS, NO_FOURTH_MOMENT, TRACE_DROPPED, variant
 from .invariants import conservation
-from .judging import aligned_loss, curve, same
+from .judging import curve, same
 from .separate import standard_errors
 
 FloatArray = NDArray[np.float64]
@@ -41,7 +43,7 @@ def _aligned_ode(lab: Lab, control: str) -> list[FloatArray]:
         κ0, b, rate = AMPLITUDES[d], moments.b[d], (moments.a * moments.lam)[d]
         v, κ = low_rank_amplitudes(ALIGNED_TIMES, float(np.linalg.norm(κ0)), κ0, b, rate)
         coefficients[:, d] = v[:, None] * κ**2
-    return [aligned_loss(moments, coefficients)]
+    return [moments.aligned_loss(coefficients)]
 
 
 def _long_plateaus(lab: Lab) -> list[tuple[int, ...]]:

@@ -12,9 +12,11 @@ from ...theory import conserved_quantities, growing_mode, population, time_cours
 from ...theory.merged import aligned_amplitudes, white_amplitudes
 from ..claim import THEORY, Claim, Lab
 from ..evidence import Evidence
-from ..experiments import FOUR, MERGED, WHITE, merged, seeds
-from ..variants import LONGER_CONTEXT, MOMENTS, unlimited, variant, with_context
-from .judging import aligned_loss, converges, same
+from ..exact_statistics import unlimited
+from ..experiments import FOUR, MERGED, WHITE, merged
+from ..seeds import seeds
+from ..variants import LONGER_CONTEXT, MOMENTS, variant, with_context
+from .judging import converges, same
 from .merged_size import HALF_DROPPED, size_claim
 
 FloatArray = NDArray[np.float64]
@@ -50,7 +52,7 @@ def _shared_flow(task: Task, lab: Lab, s0: float, u0: FloatArray, times: FloatAr
 def _aligned_ode(lab: Lab, control: str) -> list[FloatArray]:
     moments = variant(FOUR, MERGED, control)
     s, u = aligned_amplitudes(moments, ALIGNED_TIMES, *_aligned_start())
-    return [aligned_loss(moments, s[:, None] * u)]
+    return [moments.aligned_loss(s[:, None] * u)]
 
 
 def _balanced_flows(lab: Lab) -> list[FloatArray]:
@@ -65,7 +67,7 @@ def _balanced_courses(lab: Lab, control: str) -> list[FloatArray]:
     for w in BALANCED:
         begin = float(np.sqrt(w)) if control == ROOT else w
         s, u = white_amplitudes(times, begin, begin, alpha, kappa)
-        losses.append(aligned_loss(moments, np.repeat(s * u / 2, 4).reshape(-1, 4)))
+        losses.append(moments.aligned_loss(np.repeat(s * u / 2, 4).reshape(-1, 4)))
     return losses
 
 

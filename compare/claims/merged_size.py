@@ -13,7 +13,7 @@ from ..evidence import Evidence
 from ..experiments import MERGED, merged
 from ..metrics import crossing_times, sup_gap
 from ..variants import LONGER_CONTEXT, MOMENTS, TRACE_DROPPED, variant
-from .judging import LEVEL, aligned_loss, curve, student_quantile
+from .judging import LEVEL, curve, student_quantile
 
 FloatArray = NDArray[np.float64]
 Sized = tuple[FloatArray, FloatArray, FloatArray]
@@ -73,7 +73,7 @@ def _course(task: Task, each: Experiment, control: str, times: FloatArray) -> Fl
     w0 = growing_mode(moments, each.start) * (2 if control == HALF_DROPPED else 1)
     mode = moments.b / np.linalg.norm(moments.b)
     s, u = aligned_amplitudes(moments, times, w0, w0 * mode)
-    return aligned_loss(moments, s[:, None] * u)
+    return moments.aligned_loss(s[:, None] * u)
 
 
 def _budget(task: Task, lab: Lab) -> dict[str, float]:

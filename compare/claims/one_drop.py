@@ -10,11 +10,12 @@ from ...theory import population
 from ...theory.merged import drop_time, half_loss_time, white_amplitudes
 from ...theory.predictors import preconditioned_step
 from ..claim import THEORY, Claim, Lab
+from ..exact_statistics import unlimited
 from ..experiments import FOUR, WHITE
 from ..metrics import crossing_times
-from ..variants import LONGER_CONTEXT, MOMENTS, TRACE_DROPPED, unlimited, variant
+from ..variants import LONGER_CONTEXT, MOMENTS, TRACE_DROPPED, variant
 from .courses import merged_weights
-from .judging import aligned_loss, converges, same
+from .judging import converges, same
 from .saddle import crossing
 
 FloatArray = NDArray[np.float64]
@@ -101,7 +102,7 @@ def _white_courses(lab: Lab, control: str) -> list[FloatArray]:
     for s0, u0 in STARTS:
         begin = (s0, s0) if control == "balanced" else (s0, u0)
         s, u = white_amplitudes(TIMES, *begin, alpha, kappa)
-        losses.append(aligned_loss(moments, (s * u / 2)[:, None] * np.ones(4)))
+        losses.append(moments.aligned_loss((s * u / 2)[:, None] * np.ones(4)))
     return losses
 
 

@@ -9,8 +9,9 @@ from ...task import Task
 from ...theory import population, staircase
 from ...theory.separate import amplitude_from_onset, onset_time, rank_one_gap, rank_one_time
 from ..claim import Claim, Lab
+from ..exact_statistics import unlimited
 from ..metrics import crossing_times
-from ..variants import LONGER_CONTEXT, unlimited, with_context
+from ..variants import LONGER_CONTEXT, with_context
 from .courses import head_weights
 from .judging import same
 

@@ -11,8 +11,8 @@ from ...task import Task
 from ...theory import population
 from ..claim import THEORY, Claim, Lab
 from ..evidence import Evidence
+from ..exact_statistics import unlimited
 from ..landing import effective_map
-from ..variants import unlimited
 
 FloatArray = NDArray[np.float64]
 

@@ -11,10 +11,11 @@ from ...task import Task
 from ...theory import fixed_point, population
 from ..claim import THEORY, Claim, Lab
 from ..evidence import Evidence
+from ..exact_statistics import unlimited
 from ..experiments import FOUR, MERGED
 from ..landing import hessian
 from ..metrics import crossing_times
-from ..variants import MOMENTS, unlimited, variant
+from ..variants import MOMENTS, variant
 from .judging import converges, same
 from .searching import inside, maps_at_rest
 

@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 from ...model import Merged, Separate, Weights
 from ...simulate import objective
 from ...task import Task
+from ..exact_statistics import unlimited
 from ..landing import effective_map
-from ..variants import unlimited
 
 FloatArray = NDArray[np.float64]
 Mask = dict[str, NDArray[np.bool_]]

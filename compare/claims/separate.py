@@ -11,11 +11,13 @@ from ...theory.idle import escape, separate_block
 from ..budget import TIGHT, height_budget, solver_budget
 from ..claim import THEORY, Claim, Lab
 from ..evidence import Evidence
-from ..experiments import FOUR, PUBLISHED_STEPS, SEPARATE, published, seeds, separate
+from ..exact_statistics import unlimited
+from ..experiments import FOUR, PUBLISHED_STEPS, SEPARATE, published, separate
 from ..metrics import exit_times, plateau_heights
-from ..variants import MOMENTS, unlimited, variant
+from ..seeds import seeds
+from ..variants import MOMENTS, variant
 from .invariants import conservation
-from .judging import aligned_loss, converges, curve, same, student_quantile
+from .judging import converges, curve, same, student_quantile
 from .resting import GREEDY, resting
 
 FloatArray = NDArray[np.float64]
@@ -51,7 +53,7 @@ def _aligned_odes(lab: Lab, control: str) -> list[FloatArray]:
     # dv/dt = α v² − αγ v⁵ with exponent 4 is the closed form of another equation: integrate it plainly.
     v = _wrong_exponent() if control == EXPONENT else _amplitudes(moments.b, 1 / moments.coefficients)
     greedy = np.where(np.arange(4) < 2, v, 0.0)
-    return [aligned_loss(moments, v**3), aligned_loss(moments, greedy**3)]
+    return [moments.aligned_loss(v**3), moments.aligned_loss(greedy**3)]
 
 
 def _amplitudes(alpha: FloatArray, gamma: FloatArray) -> FloatArray:

@@ -11,9 +11,10 @@ from ...simulate.prompts import Data
 from ...task import Task
 from ..claim import THEORY, Claim, Lab
 from ..evidence import Evidence
-from ..experiments import FOUR, MERGED, SEPARATE, seeds
+from ..experiments import FOUR, MERGED, SEPARATE
 from ..recording import Recording, read_recording, reference_files
 from ..replay import TOLERANCE, replay_recording
+from ..seeds import seeds
 from ..variants import MOMENTS, variant
 from .judging import converges_on_average, same
 

@@ -10,8 +10,8 @@ from ...theory import population
 from ...theory.idle import SeparateHeads, escape
 from ...theory.separate import amplitude_from_onset, onset_time, rank_one_amplitude, rank_one_gap, rank_one_time
 from ..claim import THEORY, Claim, Lab
-from ..experiments import seeds
-from ..variants import unlimited
+from ..exact_statistics import unlimited
+from ..seeds import seeds
 from .courses import head_weights
 from .judging import same
 

@@ -9,8 +9,8 @@ from ...task import Task
 from ...theory import population
 from ...theory.idle import escape, separate_block
 from ..claim import Lab
+from ..exact_statistics import unlimited
 from ..metrics import crossing_times
-from ..variants import unlimited
 
 FloatArray = NDArray[np.float64]
 

@@ -6,9 +6,9 @@ from numpy.typing import NDArray
 from ...simulate import initial_weights, train
 from ..claim import Lab
 from ..evidence import Evidence
-from ..experiments import seeds
 from ..metrics import sup_gap
 from ..mixtures import MODEL, RATE, SCALE, STEPS, exact, exact_source, flow_of_all_weights, learned_map, mixture
+from ..seeds import seeds
 from .in_weight_runs import MINIMUM, MIXED, PURE
 from .judging import curve
 

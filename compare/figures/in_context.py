@@ -10,9 +10,11 @@ from ...simulate import flow, initial_weights, predict, sample
 from ...task import Task
 from ...theory import fixed_point, principal_component_regression
 from ..claim import Lab
-from ..experiments import FOUR, SEPARATE, seeds, separate
+from ..exact_statistics import unlimited
+from ..experiments import FOUR, SEPARATE, separate
 from ..landing import landings
-from ..variants import unlimited, with_context
+from ..seeds import seeds
+from ..variants import with_context
 from .style import COLOURS, PAGE, letter, order, panels
 
 if TYPE_CHECKING:

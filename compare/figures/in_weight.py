@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from ...simulate import Statistics, initial_weights, train
 from ..claim import Lab
-from ..experiments import seeds
 from ..mixtures import (
     FRACTIONS,
     MODEL,
@@ -23,6 +22,7 @@ from ..mixtures import (
     sampled,
     sampled_tests,
 )
+from ..seeds import seeds
 from .style import COLOURS, PAGE, key, letter, panels, predicted, simulated
 
 if TYPE_CHECKING:

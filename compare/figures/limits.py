@@ -11,9 +11,10 @@ from ...simulate import Statistics, Trajectory, flow, initial_weights, sample, s
 from ...task import Task
 from ...theory import conserved_quantities, drop_time, population, time_course
 from ..claim import Lab
-from ..experiments import FOUR, MERGED, SEPARATE, WHITE, seeds
+from ..exact_statistics import unlimited
+from ..experiments import FOUR, MERGED, SEPARATE, WHITE
 from ..metrics import observed_order, sup_gap
-from ..variants import unlimited
+from ..seeds import seeds
 from .style import COLOURS, COLUMN, letter, order, panels, shaded, simulated
 
 if TYPE_CHECKING:

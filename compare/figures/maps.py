@@ -7,8 +7,9 @@ import numpy as np
 
 from ...theory import fixed_point, population
 from ..claim import Lab
-from ..experiments import FOUR, SEEDS, SEPARATE, separate
+from ..experiments import FOUR, SEPARATE, separate
 from ..landing import Landing, effective_map, landings
+from ..seeds import SEEDS
 from .style import COLOURS, DASHES, PAGE
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from ...model import Weights
 from ...simulate import Trajectory, predict, sample
 from ...theory import population, principal_component_regression, staircase
 from ..claim import Lab
-from ..experiments import FOUR, SEPARATE, seeds, separate
+from ..experiments import FOUR, SEPARATE, separate
 from ..metrics import exit_times
+from ..seeds import seeds
 from .style import COLOURS, PAGE, key, letter, panels, predicted, simulated
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from ...simulate import Trajectory
 from ...theory import TimeCourse, population, time_course
 from ..claim import Lab
-from ..experiments import FOUR, PUBLISHED_STEPS, SEEDS, SEPARATE, separate
+from ..experiments import FOUR, PUBLISHED_STEPS, SEPARATE, separate
 from ..metrics import exit_times
+from ..seeds import SEEDS
 from .style import COLOURS, COLUMN, PAGE, key, letter, levels, panels, predicted, simulated
 
 if TYPE_CHECKING:

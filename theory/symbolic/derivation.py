@@ -1,18 +1,17 @@
-"""Everything that follows from one model and one task: loss, flow, and what the other rooms make of them."""
+"""Everything that follows from one model and one task: the loss, its gradient flow, and their consequences."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...model import Parametrization
+from .invariants import conserved_quantities
 from .loss import Block, PopulationLoss, SymbolArray, flow_equations, output_loss, population_loss, weight_symbols
 from .problem import Expr, N, SymbolicTask
-
-if TYPE_CHECKING:
-    from .reduction import Reduction
+from .reduction import Reduction, reduce
+from .rest import rest_points
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,20 +46,14 @@ class Derivation:
 
     def conserved(self, degree: int = 2) -> tuple[Expr, ...]:
         """Every independent polynomial of the weights up to this degree that the flow conserves."""
-        from .invariants import conserved_quantities
-
         return conserved_quantities(self.flow, degree)
 
-    def reduce(self, ansatz: Mapping[Expr, Expr], amplitudes: Sequence[Expr] | None = None) -> "Reduction":
+    def reduce(self, ansatz: Mapping[Expr, Expr], amplitudes: Sequence[Expr] | None = None) -> Reduction:
         """The equations of motion of the amplitudes of an ansatz {weight: expression}, or what is not invariant."""
-        from .reduction import reduce
-
         return reduce(self.flow, ansatz, amplitudes)
 
     def rest_points(self, where: Sequence[Expr] = ()) -> tuple[dict[Expr, Expr], ...]:
         """Every real point at which the flow rests, among weights where the expressions `where` vanish."""
-        from .rest import rest_points
-
         return rest_points(self.flow, where)
 
 
