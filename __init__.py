@@ -4,19 +4,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .model import Merged, Parametrization, Separate
+    from .models.attention import Merged, Parametrization, Separate
     from .task import Task
 
     __version__: str
 
 __all__ = ["Merged", "Parametrization", "Separate", "Task", "__version__"]
 
-_HOME = {"Task": ".task", "Merged": ".model", "Separate": ".model", "Parametrization": ".model"}
+_HOME = {
+    "Task": ".task",
+    "Merged": ".models.attention",
+    "Separate": ".models.attention",
+    "Parametrization": ".models.attention",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        return import_module(".versions", __name__).package_version()
+        return import_module(".runtime.versions", __name__).package_version()
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOME[name], __name__), name)

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .decimals import (
+from .runtime.decimals import (
     Numbers,
     Written,
     as_written,
@@ -30,8 +30,8 @@ from .decimals import (
     stored,
     symmetric,
 )
-from .machine import refuse_too_large
-from .settings import BYTE_ORDER_MARK, Settings
+from .runtime.machine import refuse_too_large
+from .runtime.serialisation import BYTE_ORDER_MARK, Settings
 
 FloatArray = NDArray[np.float64]
 Number = float | str | Decimal | Fraction

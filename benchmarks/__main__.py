@@ -17,7 +17,7 @@ FOLDER = Path(__file__).parent.parent / "build" / "benchmarks"
 MODULES = {
     "process": ("process",),
     "steps": ("full_block", "many_starts", "population_steps", "accumulation"),
-    "courses": ("closed_forms", "reduced_flow", "full_flow"),
+    "time_courses": ("closed_forms", "reduced_flow", "full_flow"),
     "growth": ("growth",),
     "runs": ("merged", "softmax", "softmax_large", "separate", "low_rank"),
 }

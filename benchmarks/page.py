@@ -9,9 +9,9 @@ from statistics import median
 from . import growth
 from .problems import LOW_RANK, MERGED, SEPARATE, Problem
 from .runs import OURS, OURS_TOKENS
+from .speedups import LARGE, wins
 from .steps import SHAPES
 from .timing import Times, exponent, least, ratio, typical
-from .wins import LARGE, wins
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 RUNS = {"merged": MERGED, "separate": SEPARATE, "low_rank": LOW_RANK}

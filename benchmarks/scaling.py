@@ -16,9 +16,9 @@ from pathlib import Path
 from statistics import median
 
 from attndyn import __version__
+from attndyn.runtime.executors import dask_pool, local_pool
 from attndyn.simulate import Sweep, run_sweep, statistics
-from attndyn.simulate.executors import dask_pool, local_pool
-from attndyn.simulate.store import code_digest, run_path, stored
+from attndyn.simulate.runs.store import code_digest, run_path, stored
 
 PAGE = Path(__file__).parent.parent / "docs" / "scaling.md"
 REPEATS, TASKS, RUNS, CORES = 5, 2_000, 10**6, 1_000

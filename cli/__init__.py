@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 from typer.exceptions import Abort, TyperException
 
-from ..spelling import named
-from ..versions import package_version
-from . import evidence, formulas, runs
+from ..runtime.ascii_text import named
+from ..runtime.versions import package_version
+from . import compare, simulate, theory
 from .exit_status import ExitStatus, in_words
-from .output import abandon, flush, is_closed_pipe, spelled_output
+from .output.streams import abandon, flush, is_closed_pipe, spelled_output
 from .signals import ended_by_signals
 
 app = typer.Typer(
@@ -119,11 +119,11 @@ _DONE_OR_NOT = in_words(ExitStatus.AS_EXPECTED, ExitStatus.NOT_DONE)
 _JUDGED = in_words(ExitStatus.AS_EXPECTED, ExitStatus.OTHER_THAN_EXPECTED, ExitStatus.NOT_DONE)
 _EVERY_STATUS = in_words(*ExitStatus)
 
-app.command(epilog=_JUDGED)(evidence.verify)
-app.command(epilog=_DONE_OR_NOT)(evidence.figures)
-app.command("fixed-points", epilog=_DONE_OR_NOT)(formulas.fixed_points)
-app.command(epilog=_DONE_OR_NOT)(formulas.derive)
-app.command(epilog=_EVERY_STATUS)(formulas.check)
-app.command(epilog=_JUDGED)(runs.simulate)
-app.command(epilog=_DONE_OR_NOT)(runs.sweep)
-app.command(epilog=_JUDGED)(evidence.replay)
+app.command(epilog=_JUDGED)(compare.verify)
+app.command(epilog=_DONE_OR_NOT)(compare.figures)
+app.command("fixed-points", epilog=_DONE_OR_NOT)(theory.fixed_points)
+app.command(epilog=_DONE_OR_NOT)(theory.derive)
+app.command(epilog=_EVERY_STATUS)(theory.check)
+app.command(epilog=_JUDGED)(simulate.simulate)
+app.command(epilog=_DONE_OR_NOT)(simulate.sweep)
+app.command(epilog=_JUDGED)(compare.replay)

@@ -10,13 +10,13 @@ from .whole_numbers import counted, written_out
 if TYPE_CHECKING:
     from fractions import Fraction
 
-    from ..model import Merged, Separate
+    from ..models.attention import Merged, Separate
     from ..task import Number, Task
 
 
 def number(text: object) -> "float | Fraction":
     """The number of an option, such as 0.4 or 2/5, as it is written."""
-    from .. import decimals
+    from ..runtime import decimals
 
     try:
         return decimals.number_in(text)
@@ -50,7 +50,7 @@ def task_of(
     file: Path | None,
 ) -> "Task":
     """The task that the options describe, or that of the file; ValueError where both or neither are given."""
-    from ..simulate.files import read_utf8
+    from ..runtime.files import read_utf8
     from ..task import Task, eigenvalue_list
 
     if file is not None:
@@ -71,7 +71,7 @@ def model_of(
     name: str, heads: int, rank: int, divisor: str | None, softmax: bool = False, score_divisor: str = "1"
 ) -> "Merged | Separate":
     """The model that the options describe; ValueError for a rank of merged attention."""
-    from ..model import model_from_dict
+    from ..models.attention import model_from_dict
 
     settings: dict[str, Any] = {"model": name, "heads": heads, "divisor": divisor, "softmax": softmax}
     settings["score_divisor"] = score_divisor

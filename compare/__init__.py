@@ -1,18 +1,18 @@
 """Predictions against runs: replay, overlays, checks, claims, figures."""
 
 # Eagerly, and with nothing heavier than NumPy: a function that bears its module's name is hidden by a lazy one.
-from .claim import Claim, Lab, check
-from .claims.judging import at_least_of_order, converges, converges_on_average, same
-from .derived import derived_course
-from .evidence import Curve, Evidence, Fit
-from .landing import Landing, effective_map, hessian, hessian_index, landings
-from .ledger import Ledger, verify
-from .overlay import Overlay, overlay
-from .recording import reference_files
-from .registry import claim
-from .replay import Replay, replay
-from .validity import validity, validity_curves, validity_map
-from .verdict import Verdict
+from .evidence.claim import Claim, Lab, check
+from .evidence.evidence import Curve, Evidence, Fit
+from .evidence.judges import at_least_of_order, converges, converges_on_average, same
+from .evidence.verdict import Verdict
+from .ledger.registry import claim
+from .ledger.verification import Ledger, verify
+from .metrics.plateaus import Landing, effective_map, hessian, hessian_index, landings
+from .overlays import Overlay, overlay
+from .replays.recordings import reference_files
+from .replays.replaying import Replay, replay
+from .user.derived_time_course import derived_course
+from .validity_maps.predictions import validity, validity_curves, validity_map
 
 __all__ = [
     "Claim",

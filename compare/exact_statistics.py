@@ -6,7 +6,7 @@ that hold those moments.
 
 import numpy as np
 
-from ..model import Merged, Separate, divisor_name
+from ..models.attention import Merged, Separate, divisor_name
 from ..simulate import Statistics, from_moments
 from ..task import Task
 from ..theory import feature_moments, population

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from attndyn.compare.coverage import RESULTS, Result, covering, gaps
+from attndyn.compare.ledger.coverage import RESULTS, Result, covering, gaps
 
 PAGE = Path(__file__).with_name("coverage.md")
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from attndyn import Merged, Task
 from attndyn.compare import claim, converges, effective_map, same, verify
-from attndyn.compare.variants import unlimited
+from attndyn.compare.claims.linear_attention.common.controls import unlimited
 from attndyn.simulate import flow, initial_weights
 
 MODEL = Merged(heads=2)

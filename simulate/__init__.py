@@ -1,25 +1,25 @@
 """What gradient descent does: prompts, tokens, sufficient statistics, descent, gradient flow."""
 
 # Eagerly, and with nothing heavier than NumPy: a function that bears its module's name is hidden by a lazy one.
-from .attention import predict, token_loss
-from .descent import Diverged, train, train_many
-from .experiment import Experiment
-from .flow import flow
-from .initial import initial_weights
-from .network import (
+from .attention.forward import predict, token_loss
+from .attention.initialisation import initial_weights
+from .attention.objectives import objective
+from .data.prompts import Given, Prompts, given, sample
+from .descent.gradient_descent import Diverged, train, train_many
+from .descent.gradient_flow import flow
+from .linear_networks import (
     convolutional_weights,
     network_features,
     network_weights,
     train_convolutional,
     train_network,
 )
-from .objective import objective
-from .prompts import Given, Prompts, given, sample
-from .statistics import Statistics, from_moments, statistics
-from .store import fetch
-from .sweep import Sweep
-from .sweep_data import load_sweep
-from .sweep_runs import run_sweep
+from .runs.experiment import Experiment
+from .runs.store import fetch
+from .sufficient_statistics.quadratic_loss import Statistics, from_moments, statistics
+from .sweep.dataset import load_sweep
+from .sweep.runner import run_sweep
+from .sweep.spec import Sweep
 from .trajectory import Trajectory, load
 
 __all__ = [

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..model import Weights
-from ..time_axis import draw_losses, line_style
-from .files import AnyPath, array_headers, as_path, read_arrays, write_atomically
+from ..models.attention import Weights
+from ..runtime.files import AnyPath, array_headers, as_path, read_arrays, write_atomically
+from ..runtime.time_axis import draw_losses, line_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

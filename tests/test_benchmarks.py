@@ -13,10 +13,10 @@ def suite():
     """The modules that need no peer: benchmarks stand beside the package, not in it."""
     sys.path.insert(0, str(ROOT))
     try:
-        from benchmarks import growth, page, timing, wins
+        from benchmarks import growth, page, speedups, timing
     finally:
         sys.path.remove(str(ROOT))
-    return {"growth": growth, "page": page, "timing": timing, "wins": wins}
+    return {"growth": growth, "page": page, "timing": timing, "speedups": speedups}
 
 
 def times(**medians):
@@ -114,14 +114,14 @@ def test_every_win_of_a_peer_is_listed(suite):
             "rest: LSODA": one(9.0),
         },
     }
-    lines = [line for line in suite["wins"].wins(found).splitlines() if line.startswith("- ")]
+    lines = [line for line in suite["speedups"].wins(found).splitlines() if line.startswith("- ")]
     assert lines == [
         "- merged: JAX, in 0.25 of our time.",
         "- merged, on tokens: JAX, in 0.50 of our time.",
         "- full flow, saddle: LSODA, in 0.50 of our time.",
     ]
     found["merged"]["JAX"] = one(4.0)  # control: a slower peer is not listed
-    assert "JAX" not in suite["wins"].wins(found)
+    assert "JAX" not in suite["speedups"].wins(found)
 
 
 def test_a_page_of_some_groups_names_the_others(suite):

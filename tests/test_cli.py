@@ -15,8 +15,8 @@ from attndyn import Merged, Separate, Task
 from attndyn.cli import main
 from attndyn.cli.exit_status import ExitStatus
 from attndyn.compare import reference_files
-from attndyn.compare.claims import fixed_points as section
-from attndyn.compare.ledger import choose
+from attndyn.compare.claims.linear_attention.fixed_points import enumeration as section
+from attndyn.compare.ledger.verification import choose
 from attndyn.simulate import Experiment, load
 from attndyn.theory import fixed_points
 
@@ -239,7 +239,7 @@ def test_simulate_replaces_a_file_only_if_it_is_told_to(capsys, tmp_path, monkey
     assert main(["simulate", *SHORT, "--seed", "1", "--out", str(out)]) == 0
     before = out.read_bytes()
     with monkeypatch.context() as refusing:
-        refusing.setattr("attndyn.simulate.prompts.Prompts.chunks", None)  # it does not begin
+        refusing.setattr("attndyn.simulate.data.prompts.Prompts.chunks", None)  # it does not begin
         assert main(["simulate", *SHORT, "--seed", "2", "--out", str(out)]) == ExitStatus.NOT_DONE
     shown = capsys.readouterr().err
     assert shown == f"attndyn: {out} is there already: pass --force to replace it, or choose another name\n"
@@ -251,7 +251,7 @@ def test_simulate_replaces_a_file_only_if_it_is_told_to(capsys, tmp_path, monkey
 
 CHECKPOINTED = """
 import sys, time
-import attndyn.simulate.log as log
+import attndyn.simulate.descent.recorder as log
 from attndyn.cli import main
 
 plain, log.CHECKPOINT_SECONDS, written = log.Log.checkpoint, 0.0, []

@@ -117,7 +117,7 @@ BAD_SIMULATE = {
 @pytest.mark.parametrize("name", BAD_SIMULATE)
 def test_a_wrong_simulation_is_refused_before_any_work(capsys, tmp_path, monkeypatch, name):
     options, reason = BAD_SIMULATE[name]
-    monkeypatch.setattr("attndyn.simulate.prompts.Prompts.chunks", None)  # data are never drawn
+    monkeypatch.setattr("attndyn.simulate.data.prompts.Prompts.chunks", None)  # data are never drawn
     out = tmp_path / "run.npz"
     assert reason in refused(capsys, "simulate", *SHORT, *options, "--out", out)
     assert not out.exists()
@@ -148,7 +148,7 @@ def test_simulate_needs_to_know_where_to(capsys, tmp_path):
 )
 def test_an_unwritable_folder_is_refused_before_any_work(capsys, tmp_path, monkeypatch, command):
     monkeypatch.setattr("attndyn.simulate.Experiment.run", None)
-    monkeypatch.setattr("attndyn.compare.ledger.check", None)
+    monkeypatch.setattr("attndyn.compare.ledger.verification.check", None)
     (tmp_path / "file").write_text("no folder")
     message = refused(capsys, *command, "--out", tmp_path / "file" / "results")
     assert message.startswith(f"cannot read or write {tmp_path / 'file'}")
@@ -159,7 +159,7 @@ def test_an_unwritable_folder_is_refused_before_any_work(capsys, tmp_path, monke
 
 
 def test_an_unwritable_copy_of_the_ledger_is_refused_before_any_work(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr("attndyn.compare.ledger.check", None)
+    monkeypatch.setattr("attndyn.compare.ledger.verification.check", None)
     (tmp_path / "file").write_text("no folder")
     arguments = ["verify", "fixed_points.count", "--out", tmp_path, "--json", tmp_path / "file" / "ledger.json"]
     assert str(tmp_path / "file") in refused(capsys, *arguments)

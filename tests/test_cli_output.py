@@ -12,10 +12,10 @@ import pytest
 
 from attndyn import Task
 from attndyn.cli import main
+from attndyn.cli.output.tables import print_ledger
 from attndyn.compare import Ledger, verify
-from attndyn.compare.table import print_ledger
+from attndyn.runtime.ascii_text import IN_ASCII, spelled
 from attndyn.simulate import load
-from attndyn.spelling import IN_ASCII, spelled
 
 TINY = ["--eigenvalues", "2,1", "--context-length", "5"]
 SHORT = [*TINY, "--sequences", "50", "--learning-rate", "0.01", "--steps", "20", "--scale", "0.3"]

@@ -137,7 +137,7 @@ def test_files_that_are_not_there_are_named(tmp_path, spec, capfd):
 def test_the_first_process_of_mpi_reports_and_the_others_serve(tmp_path, spec, capsys, monkeypatch):
     from contextlib import nullcontext
 
-    monkeypatch.setattr("attndyn.simulate.executors.mpi_pool", lambda: nullcontext(None))
+    monkeypatch.setattr("attndyn.runtime.executors.mpi_pool", lambda: nullcontext(None))
     assert main(["sweep", str(spec), "--out", str(tmp_path / "out"), "--executor", "mpi"]) == 0
     assert capsys.readouterr().out == ""
     assert not (tmp_path / "out").exists()

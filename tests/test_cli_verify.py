@@ -12,8 +12,8 @@ import pytest
 
 from attndyn.cli import main
 from attndyn.compare import Ledger, verify
-from attndyn.compare.keeping import kept
-from attndyn.compare.view import View, viewed
+from attndyn.compare.ledger.progress_view import View, viewed
+from attndyn.compare.ledger.verdict_store import kept
 
 SLOW = """
 import os, signal, time
@@ -45,8 +45,8 @@ for name in ("quick", "stuck", "swift"):
 @pytest.fixture(autouse=True)
 def own_registry(monkeypatch):
     """A registry for each test."""
-    monkeypatch.setattr("attndyn.compare.registry._registered", {})
-    monkeypatch.setattr("attndyn.compare.registry._loaded", set())
+    monkeypatch.setattr("attndyn.compare.ledger.registry._registered", {})
+    monkeypatch.setattr("attndyn.compare.ledger.registry._loaded", set())
 
 
 @pytest.fixture
@@ -180,8 +180,8 @@ def show(monkeypatch, terminal):
     for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.setattr("attndyn.compare.view.PATIENCE", 0.0)
-    monkeypatch.setattr("attndyn.compare.view.PLAIN", 0.02)
+    monkeypatch.setattr("attndyn.compare.ledger.progress_view.PATIENCE", 0.0)
+    monkeypatch.setattr("attndyn.compare.ledger.progress_view.PLAIN", 0.02)
     screen = Screen(terminal)
     monkeypatch.setattr(sys, "stderr", screen)
     return screen
@@ -204,7 +204,7 @@ def test_the_claims_under_way_are_shown(monkeypatch, wait_for, terminal):
 
 def test_a_quick_ledger_says_nothing(monkeypatch):
     screen = show(monkeypatch, terminal=True)
-    monkeypatch.setattr("attndyn.compare.view.PATIENCE", 60.0)
+    monkeypatch.setattr("attndyn.compare.ledger.progress_view.PATIENCE", 60.0)
     with viewed(1, 0) as view:
         view.begin("quick")
         view.end("quick")

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attndyn import Merged, Task
-from attndyn.compare.budget import SAMPLE, SOLVER, START, STEP, budget, course_budget
-from attndyn.compare.metrics import sup_gap
+from attndyn.compare.error_budget import SAMPLE, SOLVER, START, STEP, budget, course_budget
+from attndyn.compare.metrics.curves import sup_gap
 from attndyn.simulate import Experiment
 from attndyn.theory import time_course
 

@@ -7,10 +7,10 @@ from collections import Counter
 
 import pytest
 
-from attndyn.compare.claim import THEORY, TIERS, Claim, Lab, check
 from attndyn.compare.claims import SECTIONS, all_claims
-from attndyn.compare.evidence import Curve, Evidence, Fit
-from attndyn.compare.verdict import Verdict
+from attndyn.compare.evidence.claim import THEORY, TIERS, Claim, Lab, check
+from attndyn.compare.evidence.evidence import Curve, Evidence, Fit
+from attndyn.compare.evidence.verdict import Verdict
 from attndyn.simulate import Experiment
 
 CLAIMS = {claim.id: claim for claim in all_claims()}

@@ -4,8 +4,16 @@ import numpy as np
 import pytest
 
 from attndyn import Separate
-from attndyn.compare.claim import THEORY, Lab
-from attndyn.compare.claims.capacity import ALL, LARGEST, PAIRS, _enumerated, _one_for_one, _search, _task
+from attndyn.compare.claims.linear_attention.fixed_points.capacity import (
+    ALL,
+    LARGEST,
+    PAIRS,
+    _enumerated,
+    _one_for_one,
+    _search,
+    _task,
+)
+from attndyn.compare.evidence.claim import THEORY, Lab
 from attndyn.theory import population
 
 LAB = Lab("nowhere", 2)

@@ -4,10 +4,23 @@ import numpy as np
 import pytest
 
 from attndyn import Separate, Task
-from attndyn.compare.claim import THEORY, Lab
-from attndyn.compare.claims import durations
-from attndyn.compare.claims.durations import COARSE, LARGE, SCALES, _grows, _settles, _waits_agree
-from attndyn.compare.claims.stays import RANK_ONE, TURNED, crossings, rotated, stays
+from attndyn.compare.claims.linear_attention.separate import dwell_times as durations
+from attndyn.compare.claims.linear_attention.separate.dwell_time_runs import (
+    RANK_ONE,
+    TURNED,
+    crossings,
+    rotated,
+    stays,
+)
+from attndyn.compare.claims.linear_attention.separate.dwell_times import (
+    COARSE,
+    LARGE,
+    SCALES,
+    _grows,
+    _settles,
+    _waits_agree,
+)
+from attndyn.compare.evidence.claim import THEORY, Lab
 from attndyn.simulate import initial_weights
 from attndyn.theory import population, rank_one_amplitude
 

@@ -3,10 +3,16 @@
 import numpy as np
 import pytest
 
-from attndyn.compare.claim import THEORY, Lab
-from attndyn.compare.claims.merged_size import HALF_DROPPED, _agree_on_average, _course, _drops, size_claim
-from attndyn.compare.experiments import FOUR, MERGED, WHITE, merged
-from attndyn.compare.metrics import sup_gap
+from attndyn.compare.claims.linear_attention.common.experiments import FOUR, MERGED, WHITE, merged
+from attndyn.compare.claims.linear_attention.merged.published_runs import (
+    HALF_DROPPED,
+    _agree_on_average,
+    _course,
+    _drops,
+    size_claim,
+)
+from attndyn.compare.evidence.claim import THEORY, Lab
+from attndyn.compare.metrics.curves import sup_gap
 from attndyn.theory import time_course
 
 TIMES = np.linspace(0, 5, 40)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from attndyn.compare.claims.network import EXACT, FEW, _equal_if_held, _Held
-from attndyn.compare.experiments import FOUR, MERGED, WHITE, merged_published
+from attndyn.compare.claims.linear_attention.common.experiments import FOUR, MERGED, WHITE, merged_published
+from attndyn.compare.claims.linear_attention.setting.linear_networks import EXACT, FEW, _equal_if_held, _Held
 from attndyn.simulate import initial_weights, network_features, network_weights, predict, sample
 
 LOSS, WEIGHTS = np.linspace(1.0, 0.1, 30), np.linspace(-0.3, 0.3, 60)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from attndyn import Separate, Task
-from attndyn.compare.budget import MODES, SAMPLE, SOLVER, START, STEP, flow_budget, height_budget
-from attndyn.compare.claims.invariants import ONE_PAIR, TRANSPOSED, conservation
-from attndyn.compare.claims.overlays import CLOSE, _budget, _close, _exits, _stairs
+from attndyn.compare.claims.linear_attention.separate.conservation_laws import ONE_PAIR, TRANSPOSED, conservation
+from attndyn.compare.claims.linear_attention.separate.published_runs import CLOSE, _budget, _close, _exits, _stairs
+from attndyn.compare.error_budget import MODES, SAMPLE, SOLVER, START, STEP, flow_budget, height_budget
 from attndyn.compare.exact_statistics import unlimited
 from attndyn.simulate import Experiment, flow, network_features
 from attndyn.theory import fixed_point, population

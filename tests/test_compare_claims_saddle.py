@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from attndyn import Merged, Task
-from attndyn.compare.claims.saddle import STARTS, _one_for_one, _search, _task, crossing
-from attndyn.compare.claims.searching import flat, inside, placed
+from attndyn.compare.claims.linear_attention.fixed_points.search import flat, inside, placed
+from attndyn.compare.claims.linear_attention.merged.saddle import STARTS, _one_for_one, _search, _task, crossing
 from attndyn.compare.exact_statistics import unlimited
-from attndyn.compare.landing import effective_map
-from attndyn.compare.metrics import crossing_times
+from attndyn.compare.metrics.curves import crossing_times
+from attndyn.compare.metrics.plateaus import effective_map
 from attndyn.simulate import flow, initial_weights
 from attndyn.theory import population
 

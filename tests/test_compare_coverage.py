@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from attndyn.compare import coverage
 from attndyn.compare.claims import all_claims
-from attndyn.compare.coverage import RESULTS, Result, covering, gaps
 from attndyn.compare.figures import FIGURES
+from attndyn.compare.ledger import coverage
+from attndyn.compare.ledger.coverage import RESULTS, Result, covering, gaps
 
 DOCS = Path(__file__).parent.parent / "docs"
 ALL = [result for part in RESULTS.values() for result in part]

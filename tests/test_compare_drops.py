@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attndyn.compare.drops import drops
+from attndyn.compare.metrics.loss_drops import drops
 
 TIMES = np.arange(20_001.0)
 

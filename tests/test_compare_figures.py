@@ -11,8 +11,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from attndyn import Merged
-from attndyn.compare.claim import Lab
-from attndyn.compare.experiments import MERGED, WHITE, merged
+from attndyn.compare.claims.linear_attention.common.experiments import MERGED, WHITE, merged
+from attndyn.compare.evidence.claim import Lab
 from attndyn.compare.figures import FIGURES, draw
 from attndyn.compare.figures.style import (
     POINTS,
@@ -25,7 +25,7 @@ from attndyn.compare.figures.style import (
     thinned,
     write,
 )
-from attndyn.compare.recording import reference_files
+from attndyn.compare.replays.recordings import reference_files
 from attndyn.theory import time_course
 
 CHEAP = "growing_mode_order"

@@ -7,11 +7,17 @@ import numpy as np
 import pytest
 
 from attndyn import Separate, Task
-from attndyn.compare import full_size
-from attndyn.compare.experiments import softmax_full_size
-from attndyn.compare.full_size import finished, keep, kept_file, losses_of, read_kept
+from attndyn.compare.claims.linear_attention.common import archived_runs as full_size
+from attndyn.compare.claims.linear_attention.common.archived_runs import (
+    finished,
+    keep,
+    kept_file,
+    losses_of,
+    read_kept,
+)
+from attndyn.compare.claims.linear_attention.common.experiments import softmax_full_size
 from attndyn.simulate import Experiment
-from attndyn.simulate.store import run_path, stored
+from attndyn.simulate.runs.store import run_path, stored
 
 SMALL = Experiment(
     Task([2, 1], context_length=4),
@@ -28,7 +34,7 @@ SMALL = Experiment(
 def ended(tmp_path, monkeypatch):
     """A folder with the checkpoint of a run that was interrupted after 150 evaluations."""
     path = run_path(SMALL, tmp_path).with_suffix(".part")
-    objective = import_module("attndyn.simulate.objective")  # a function of the same name hides it
+    objective = import_module("attndyn.simulate.attention.objectives")  # a function of the same name hides it
     evaluate, count = objective.token_loss, 0
 
     def interrupted(*arguments):

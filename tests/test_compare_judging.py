@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from attndyn import Separate, Task
 from attndyn.compare.claims import all_claims
-from attndyn.compare.claims.judging import (
+from attndyn.compare.evidence.judges import (
     LEVEL,
     MOST_CLAIMS,
     at_least_of_order,

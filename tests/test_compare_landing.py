@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from attndyn import Merged, Separate, Task
 from attndyn.compare import effective_map, hessian, hessian_index, landings
-from attndyn.compare.claim import THEORY
+from attndyn.compare.claims.linear_attention.common.controls import TRACE_DROPPED, variant
+from attndyn.compare.evidence.claim import THEORY
 from attndyn.compare.exact_statistics import unlimited
-from attndyn.compare.variants import TRACE_DROPPED, variant
 from attndyn.simulate import flow, given, initial_weights, objective, predict, sample, statistics, train
-from attndyn.simulate.initial import restricted
+from attndyn.simulate.attention.initialisation import restricted
 from attndyn.theory import fixed_point, fixed_points
 
 TASK = Task([4, 3, 2, 1], trace=1.0, context_length=31)

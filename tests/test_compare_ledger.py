@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 import attndyn
 from attndyn import Merged, Task
 from attndyn.compare import Ledger, verify
-from attndyn.compare.claim import TIERS, Claim
 from attndyn.compare.claims import all_claims
-from attndyn.compare.evidence import Evidence
-from attndyn.compare.jobs import Job, done
-from attndyn.compare.ledger import choose
-from attndyn.compare.view import View
+from attndyn.compare.evidence.claim import TIERS, Claim
+from attndyn.compare.evidence.evidence import Evidence
+from attndyn.compare.ledger.progress_view import View
+from attndyn.compare.ledger.scheduler import Job, done
+from attndyn.compare.ledger.verification import choose
 from attndyn.simulate import Experiment
 
 CHEAP = ["fixed_points.count", "merged.aligned"]
@@ -47,7 +47,7 @@ INVENTED = Claim(
 @pytest.fixture
 def invented(monkeypatch):
     """An invented section that stands for all of them."""
-    monkeypatch.setattr("attndyn.compare.claims.merged.CLAIMS", (INVENTED,))
+    monkeypatch.setattr("attndyn.compare.claims.linear_attention.merged.time_courses.CLAIMS", (INVENTED,))
 
 
 def ids(names=(), tier="standard"):
@@ -209,8 +209,8 @@ def test_runs_of_a_claim_are_shared_out_before_it_is_checked(tmp_path, monkeypat
 
     longer = replace(SMALL, steps=20)
     claims = [replace(INVENTED, id=f"invented.{k}", experiments=lambda seed: (SMALL, longer)) for k in (1, 2)]
-    monkeypatch.setattr("attndyn.compare.claims.merged.CLAIMS", tuple(claims))
-    monkeypatch.setattr("attndyn.compare.ledger.done", record)
+    monkeypatch.setattr("attndyn.compare.claims.linear_attention.merged.time_courses.CLAIMS", tuple(claims))
+    monkeypatch.setattr("attndyn.compare.ledger.verification.done", record)
     assert verify(["invented"], out=tmp_path, workers=2).holds
     assert [job.arguments[0] for job in begun[:2]] == [longer, SMALL]
     assert [(job.name, job.needs) for job in begun[2:]] == [

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attndyn.compare.metrics import (
+from attndyn.compare.metrics.curves import (
     crossing_times,
     exit_times,
     l2_gap,

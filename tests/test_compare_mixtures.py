@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from attndyn.compare.mixtures import (
+from attndyn.compare.claims.linear_attention.in_context.mixtures import (
     FRACTIONS,
     MODEL,
     exact,

@@ -8,10 +8,10 @@ import pytest
 
 from attndyn import Merged, Separate, Task
 from attndyn.compare import Overlay, overlay
-from attndyn.compare.claim import THEORY
+from attndyn.compare.claims.linear_attention.common.controls import TRACE_DROPPED, variant
+from attndyn.compare.evidence.claim import THEORY
 from attndyn.compare.exact_statistics import unlimited
-from attndyn.compare.metrics import exit_times
-from attndyn.compare.variants import TRACE_DROPPED, variant
+from attndyn.compare.metrics.curves import exit_times
 from attndyn.simulate import flow, initial_weights, train
 from attndyn.theory import TimeCourse, population, time_course
 

@@ -17,10 +17,18 @@ from attndyn import Merged, Separate, Task
 from attndyn.cli import main
 from attndyn.cli.exit_status import ExitStatus
 from attndyn.compare import reference_files, replay
-from attndyn.compare.recording import DividedSoftmax, read_recording
-from attndyn.compare.recording_fields import DESCRIPTIVE, HONOURED, META, REFUSED, is_descriptive, tells_of_training
-from attndyn.compare.replay import TOLERANCE
-from attndyn.simulate import files, initial_weights, objective, sample, statistics, train
+from attndyn.compare.replays.recording_fields import (
+    DESCRIPTIVE,
+    HONOURED,
+    META,
+    REFUSED,
+    is_descriptive,
+    tells_of_training,
+)
+from attndyn.compare.replays.recordings import DividedSoftmax, read_recording
+from attndyn.compare.replays.replaying import TOLERANCE
+from attndyn.runtime import files
+from attndyn.simulate import initial_weights, objective, sample, statistics, train
 
 TASK = Task([2, 1], trace=1.0, context_length=4)
 STEPS = 12
@@ -500,7 +508,7 @@ def test_an_array_that_is_not_used_is_not_read(tmp_path, monkeypatch):
     path = file_with(tmp_path)
     add_zeros(path, "extra", (2**20,))
     read = []
-    monkeypatch.setattr("attndyn.simulate.files._array", lambda archive, info: noted(read, archive, info))
+    monkeypatch.setattr("attndyn.runtime.files._array", lambda archive, info: noted(read, archive, info))
     assert read_recording(path).not_used == ("extra",)
     assert {"tokens.npy", "labels.npy", "loss.npy", "meta.npy"} < set(read)
     assert "extra.npy" not in read
@@ -513,7 +521,7 @@ def noted(names, archive, info, original=files._array):
 
 def test_an_array_that_would_not_fit_is_refused_before_it_is_read(tmp_path, monkeypatch):
     path = file_with(tmp_path)
-    monkeypatch.setattr("attndyn.compare.recording_arrays.LARGEST_BYTES", 1000)
+    monkeypatch.setattr("attndyn.compare.replays.recording_arrays.LARGEST_BYTES", 1000)
     assert re.search(r"its arrays need \d\.\d GiB of memory, and a replay takes at most", refusal(path))
 
 

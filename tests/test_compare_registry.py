@@ -12,9 +12,9 @@ import pytest
 
 import attndyn
 from attndyn.compare import Claim, Evidence, claim, same, verify
-from attndyn.compare.keeping import verdict_digest
-from attndyn.compare.ledger import choose
-from attndyn.compare.registry import find, home, is_portable, load_claims, loaded_from, registered
+from attndyn.compare.ledger.registry import find, home, is_portable, load_claims, loaded_from, registered
+from attndyn.compare.ledger.verdict_store import verdict_digest
+from attndyn.compare.ledger.verification import choose
 
 ROOT = Path(attndyn.__file__).parent
 
@@ -36,8 +36,8 @@ def square(lab, variant):
 @pytest.fixture(autouse=True)
 def own_registry(monkeypatch):
     """A registry for each test."""
-    monkeypatch.setattr("attndyn.compare.registry._registered", {})
-    monkeypatch.setattr("attndyn.compare.registry._loaded", set())
+    monkeypatch.setattr("attndyn.compare.ledger.registry._registered", {})
+    monkeypatch.setattr("attndyn.compare.ledger.registry._loaded", set())
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def test_a_changed_file_is_read_anew(square):
 
 
 MISTAKES = {
-    "no claims": ("x = 1", "registers no claim: decorate its prediction with attndyn.compare.claim"),
+    "no claims": ("x = 1", "registers no claim: decorate its prediction with attndyn.compare.evidence.claim"),
     "failure": ("1 / 0", "cannot be run: ZeroDivisionError: division by zero"),
     "exit": ("raise SystemExit(3)", "cannot be run: SystemExit: 3"),
     "syntax": ("def", "cannot be run: SyntaxError"),
@@ -195,9 +195,9 @@ CLAIMS = ("merged.aligned", "separate.aligned", "fixed_points.count", "replay.me
 SCRIPT = f"""
 import json
 from pathlib import Path
-from attndyn.compare.keeping import verdict_digest
-from attndyn.compare.registry import home
-from attndyn.sources import source_digest, sources
+from attndyn.compare.ledger.verdict_store import verdict_digest
+from attndyn.compare.ledger.registry import home
+from attndyn.runtime.code_digest import source_digest, sources
 import attndyn
 assert attndyn.__file__.startswith(str(Path.cwd())), attndyn.__file__
 files = {{name: home(name) for name in {CLAIMS}}} | {{"mine": Path("mine.py").resolve()}}

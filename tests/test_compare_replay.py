@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from attndyn.compare import reference_files, replay
-from attndyn.compare.recording import read_recording
-from attndyn.compare.replay import TOLERANCE
+from attndyn.compare.replays.recordings import read_recording
+from attndyn.compare.replays.replaying import TOLERANCE
 from attndyn.simulate import network_features, statistics, train, train_network
 
 DIGESTS = {

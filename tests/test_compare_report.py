@@ -17,17 +17,17 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, ValidationError
 
 from attndyn.cli import main
-from attndyn.compare.claim import LEVELS, TIERS, Lab, check
 from attndyn.compare.claims import all_claims
-from attndyn.compare.coverage import Result
-from attndyn.compare.evidence import Curve, Fit
+from attndyn.compare.evidence.claim import LEVELS, TIERS, Lab, check
+from attndyn.compare.evidence.evidence import Curve, Fit
+from attndyn.compare.evidence.verdict import Verdict
 from attndyn.compare.figures import FIGURES, draw
-from attndyn.compare.ledger import Ledger
+from attndyn.compare.ledger.coverage import Result
+from attndyn.compare.ledger.verification import Ledger
 from attndyn.compare.report import report, write_report
-from attndyn.compare.report.covered import coverage
-from attndyn.compare.report.drawing import POINTS, drawings
-from attndyn.compare.report.mathml import mathml
-from attndyn.compare.verdict import Verdict
+from attndyn.compare.report.results_table import coverage
+from attndyn.compare.report.svg import POINTS, drawings
+from attndyn.compare.report.typesetting import mathml
 
 CLAIMS = {claim.id: claim for claim in all_claims()}
 SCHEMA = json.loads((files("attndyn.compare.report") / "ledger.schema.json").read_text(encoding="utf-8"))
@@ -302,7 +302,7 @@ def test_every_result_is_shown_with_its_claims():
 def test_a_result_says_what_this_run_found(monkeypatch):
     first, second = "saddle.delay", "one_drop.time"
     parts = {"Merged": (Result("Drop time", (first, second)),)}
-    monkeypatch.setattr("attndyn.compare.report.covered.RESULTS", parts)
+    monkeypatch.setattr("attndyn.compare.report.results_table.RESULTS", parts)
     wrong = {"level": "refuted", "expected_level": "numerical"}
     said = {
         "as expected": (verdict_on(first), verdict_on(second)),
@@ -321,7 +321,7 @@ def test_a_result_says_what_this_run_found(monkeypatch):
 def test_a_gap_stands_out(monkeypatch):
     assert "no claim" not in report(LEDGER)
     parts = {"<b>made up</b>": (Result("nobody checked this", (), ("conservation",)),)}
-    monkeypatch.setattr("attndyn.compare.report.covered.RESULTS", parts)
+    monkeypatch.setattr("attndyn.compare.report.results_table.RESULTS", parts)
     page = Page(report(LEDGER))
     assert "nobody checked this no claim conservation" in [text for tag, _, text in page.texts if tag == "tr"]
     assert "1 without a claim" in page.text_of("summary")

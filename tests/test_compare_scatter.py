@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from attndyn.compare.claims.scatter import (
+from attndyn.compare.evidence.seed_judges import (
     all_equal,
     binomial,
     explained,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from attndyn.cli import main
-from attndyn.compare.statement_file import load_statements, statements_of
+from attndyn.compare.user.statement_file import load_statements, statements_of
 
 CASES = Path(__file__).parent / "data" / "statements"
 HOLD = ("aligned_block", "tau_left", "white_course", "white_course_inline", "sci_e")

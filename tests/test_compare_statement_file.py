@@ -9,7 +9,7 @@ import pytest
 
 import attndyn
 from attndyn.cli import main
-from attndyn.compare.statement_file import load_statements, statements_of
+from attndyn.compare.user.statement_file import load_statements, statements_of
 
 ROOT = Path(attndyn.__file__).parent
 HEAD = {"task": {"dimension": 1}, "model": {"model": "separate", "heads": 1, "block": "restricted"}}

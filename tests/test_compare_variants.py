@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from attndyn import Merged, Separate, Task
-from attndyn.compare.claim import THEORY
-from attndyn.compare.variants import (
+from attndyn.compare.claims.linear_attention.common.controls import (
     LONGER_CONTEXT,
     MOMENTS,
     NO_FOURTH_MOMENT,
@@ -14,6 +13,7 @@ from attndyn.compare.variants import (
     variant,
     with_context,
 )
+from attndyn.compare.evidence.claim import THEORY
 from attndyn.simulate import initial_weights, sample, statistics, train
 from attndyn.theory import population
 

@@ -11,8 +11,8 @@ import pytest
 
 import attndyn
 from attndyn.compare import Claim
-from attndyn.compare.claim import LEVELS
 from attndyn.compare.claims import all_claims
+from attndyn.compare.evidence.claim import LEVELS
 
 ROOT = Path(attndyn.__file__).parent
 DOCS = ROOT / "docs"

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from attndyn import Merged, Separate, Task, machine
-from attndyn.compare import ledger
-from attndyn.machine import GIB, available_memory, refuse_too_large
+from attndyn.compare.ledger import verification as ledger
+from attndyn.runtime.executors import local_pool
+from attndyn.runtime.machine import GIB, available_memory, refuse_too_large
 from attndyn.simulate import flow, initial_weights, objective, sample, statistics, train
-from attndyn.simulate.accumulate import largest_memory
-from attndyn.simulate.executors import local_pool
-from attndyn.simulate.statistics import feature_count
+from attndyn.simulate.sufficient_statistics.accumulation import largest_memory
+from attndyn.simulate.sufficient_statistics.quadratic_loss import feature_count
 from attndyn.theory import feature_moments, fixed_points, population, time_course
 
 MODEL = Merged(heads=2)
@@ -141,7 +141,7 @@ def test_linear_algebra_can_be_held_to_one_thread():
 
 def test_libraries_that_are_loaded_later_are_held_too():
     code = (
-        "from attndyn.machine import one_thread\n"
+        "from attndyn.runtime.machine import one_thread\n"
         "with one_thread():\n"
         "    import scipy.integrate, threadpoolctl\n"
         "    print(sorted(library['num_threads'] for library in threadpoolctl.threadpool_info()))"

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attndyn import Merged, Parametrization, Separate
-from attndyn.model import MODELS, attention_divisor, is_softmax, model_from_dict
+from attndyn.models.attention import MODELS, attention_divisor, is_softmax, model_from_dict
 
 quick = settings(max_examples=25, deadline=None)
 counts = st.integers(1, 4)

@@ -8,9 +8,10 @@ import pytest
 
 from attndyn import Merged, Task
 from attndyn.compare import reference_files, verify
-from attndyn.compare.recording import read_recording
-from attndyn.compare.statement_file import load_statements
-from attndyn.compare.user_code import load_module
+from attndyn.compare.replays.recordings import read_recording
+from attndyn.compare.user.modules import load_module
+from attndyn.compare.user.statement_file import load_statements
+from attndyn.runtime.files import as_path, make_folder, read_arrays, write_atomically, write_text
 from attndyn.simulate import (
     Experiment,
     Sweep,
@@ -23,7 +24,6 @@ from attndyn.simulate import (
     statistics,
     train,
 )
-from attndyn.simulate.files import as_path, make_folder, read_arrays, write_atomically, write_text
 
 TASK, MODEL = Task([2, 1], context_length=5), Merged(heads=1)
 RUN = {"sequences": 20, "scale": 0.1, "learning_rate": 0.01, "steps": 3}

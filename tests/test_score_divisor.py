@@ -11,14 +11,14 @@ from attndyn import Merged, Separate, Task
 from attndyn.cli import main
 from attndyn.compare import derived_course, effective_map
 from attndyn.compare.exact_statistics import unlimited
-from attndyn.model import attention_divisor, model_from_dict, score_divisor, score_divisor_square
-from attndyn.scores import checked
+from attndyn.models.attention import attention_divisor, model_from_dict, score_divisor, score_divisor_square
+from attndyn.models.score_divisor import checked
 from attndyn.simulate import Experiment, initial_weights, load, objective, predict, sample, statistics, train
-from attndyn.simulate.store import data_digest
+from attndyn.simulate.runs.store import data_digest
 from attndyn.theory import fixed_points, population, staircase, time_course
 from attndyn.theory.symbolic import derive, exact_task, hessian_index, population_loss, reduce, symbolic_task
 from attndyn.theory.symbolic import fixed_points as exact_fixed_points
-from attndyn.theory.symbolic.problem import without_floats
+from attndyn.theory.symbolic.task import without_floats
 
 TASK = Task([0.5, 0.3, 0.2], context_length=8, noise_variance=0.1)
 DATA = sample(TASK, 300, seed=1)

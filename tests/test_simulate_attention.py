@@ -19,8 +19,8 @@ from attndyn.simulate import (
     token_loss,
     train,
 )
-from attndyn.simulate.attention import SLICE
-from attndyn.simulate.gradients import by_complex_step, pullback
+from attndyn.simulate.attention.forward import SLICE
+from attndyn.simulate.attention.gradients import by_complex_step, pullback
 
 N, D = 5, 3
 TASK = Task([3, 2, 1], context_length=N, noise_variance=0.1)

@@ -11,8 +11,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from attndyn import Separate, Task
-from attndyn.simulate import descent as descent_module
 from attndyn.simulate import initial_weights, load, sample, statistics, train
+from attndyn.simulate.descent import gradient_descent as descent_module
 
 TASK = Task([2, 1], trace=1.0, context_length=5)
 MODEL = Separate(heads=2)
@@ -88,7 +88,7 @@ def test_any_number_of_interruptions(tmp_path_factory, pieces):
 
 def test_a_killed_run_goes_on_from_its_last_checkpoint(monkeypatch, tmp_path):
     path = tmp_path / "run.npz"
-    monkeypatch.setattr("attndyn.simulate.log.CHECKPOINT_SECONDS", -1.0)  # after every step
+    monkeypatch.setattr("attndyn.simulate.descent.recorder.CHECKPOINT_SECONDS", -1.0)  # after every step
     interrupted(monkeypatch, path, 12, error=MemoryError)  # nothing is written on the way out
     assert len(load(path).loss) == 12
     calls = []
@@ -165,7 +165,7 @@ RESUME = """
 import sys
 from attndyn import Task
 from attndyn.simulate import sample, train
-import attndyn.simulate.descent as descent
+import attndyn.simulate.descent.gradient_descent as descent
 
 class Tied:
     def shapes(self, dimension):

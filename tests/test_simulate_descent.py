@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from attndyn import Merged, Separate, Task
 from attndyn.simulate import Diverged, from_moments, initial_weights, sample, statistics, train
-from attndyn.simulate.descent import descend
-from attndyn.simulate.log import Descent
+from attndyn.simulate.descent.gradient_descent import descend
+from attndyn.simulate.descent.recorder import Descent
 
 TASK = Task([2, 1], trace=1.0, context_length=5)
 MODEL = Separate(heads=2)

@@ -158,7 +158,7 @@ def test_a_diverging_run_tells_what_it_is_too(tmp_path):
 
 
 def test_a_checkpoint_is_passed_on(tmp_path, monkeypatch):
-    monkeypatch.setattr("attndyn.simulate.log.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("attndyn.simulate.descent.recorder.CHECKPOINT_SECONDS", 0.0)
     assert np.array_equal(SMALL.run(tmp_path / "checkpoint.npz").loss, SMALL.run().loss)
     assert len(load(tmp_path / "checkpoint.npz").loss) == 12
 

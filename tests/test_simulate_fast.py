@@ -25,8 +25,8 @@ from attndyn.simulate import (
     train_many,
     walk,
 )
-from attndyn.simulate import descent as descent_module
-from attndyn.simulate.initial import restricted
+from attndyn.simulate.attention.initialisation import restricted
+from attndyn.simulate.descent import gradient_descent as descent_module
 
 TASK = Task([3, 2, 1], trace=1.0, context_length=6, noise_variance=0.1)
 MODELS = {

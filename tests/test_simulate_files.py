@@ -5,8 +5,8 @@ import os
 import numpy as np
 import pytest
 
+from attndyn.runtime.files import NotWhole, array_headers, read_arrays
 from attndyn.simulate import load
-from attndyn.simulate.files import NotWhole, array_headers, read_arrays
 
 
 def stored(folder, **arrays):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from attndyn import Merged, Separate, Task
 from attndyn.simulate import from_moments, initial_weights, objective, train
-from attndyn.simulate.initial import model_name, restricted
+from attndyn.simulate.attention.initialisation import model_name, restricted
 
 D = 4
 TASK = Task([4, 3, 2, 1], trace=1.0, context_length=31)

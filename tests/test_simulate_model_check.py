@@ -16,7 +16,7 @@ from attndyn.simulate import (
     train,
     train_many,
 )
-from attndyn.simulate.model_check import refuse_unfit, refuse_unfit_at
+from attndyn.simulate.attention.model_check import refuse_unfit, refuse_unfit_at
 
 TASK = Task([2, 1], context_length=5)
 H, D = 3, 2

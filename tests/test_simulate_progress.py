@@ -6,10 +6,10 @@ import sys
 import pytest
 
 from attndyn import Separate, Task
+from attndyn.runtime.progress import counted, tracked
 from attndyn.simulate import Diverged, initial_weights, sample, statistics, train
-from attndyn.simulate.descent import descend
-from attndyn.simulate.log import Descent
-from attndyn.simulate.progress import counted, tracked
+from attndyn.simulate.descent.gradient_descent import descend
+from attndyn.simulate.descent.recorder import Descent
 
 TASK = Task([2, 1], trace=1.0, context_length=5)
 MODEL = Separate(heads=2)
@@ -37,7 +37,7 @@ def show(monkeypatch, terminal=True):
     for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.setattr("attndyn.simulate.progress.PATIENCE", -1.0)
+    monkeypatch.setattr("attndyn.runtime.progress.PATIENCE", -1.0)
     screen = Terminal(terminal)
     monkeypatch.setattr(sys, "stderr", screen)
     return screen
@@ -71,7 +71,7 @@ def test_the_bar_goes_away_when_the_run_fails(monkeypatch, evaluate, error):
 
 def test_a_quick_run_shows_no_bar_even_in_a_terminal(monkeypatch):
     screen = show(monkeypatch)
-    monkeypatch.setattr("attndyn.simulate.progress.PATIENCE", 60.0)
+    monkeypatch.setattr("attndyn.runtime.progress.PATIENCE", 60.0)
     train(MODEL, source(), START, **RULE)
     assert screen.getvalue() == ""
 
@@ -85,7 +85,7 @@ def test_off_a_terminal_there_is_silence(monkeypatch):
 def counting(monkeypatch, screen, seconds=10.0):
     """What `counted` shows of three runs after two that were there; the clock goes on by so much a run."""
     clock = iter(range(1000))
-    monkeypatch.setattr("attndyn.simulate.progress.time.monotonic", lambda: seconds * next(clock) / 2)
+    monkeypatch.setattr("attndyn.runtime.progress.time.monotonic", lambda: seconds * next(clock) / 2)
     assert list(counted(iter("abc"), 5, 2, "sweep", "runs")) == ["a", "b", "c"]
     return screen.getvalue()
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from attndyn import Merged, Task
 from attndyn.simulate import given, initial_weights, sample
-from attndyn.simulate.prompts import CHUNK
+from attndyn.simulate.data.prompts import CHUNK
 
 Λ = np.array([[0.7, 0.2], [0.2, 0.3]])
 Ω = np.array([[1.5, -0.4], [-0.4, 0.8]])

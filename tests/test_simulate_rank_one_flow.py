@@ -6,11 +6,17 @@ import numpy as np
 import pytest
 
 from attndyn import Separate, Task
-from attndyn.compare.claims.exits import exact_source, middles, observed_passages, uneven_start, whitened_shares
-from attndyn.compare.claims.random_staircases import KINDS, random_start
-from attndyn.compare.metrics import crossing_times
+from attndyn.compare.claims.linear_attention.separate.exit_time_measurements import (
+    exact_source,
+    middles,
+    observed_passages,
+    uneven_start,
+    whitened_shares,
+)
+from attndyn.compare.claims.linear_attention.separate.random_staircases import KINDS, random_start
+from attndyn.compare.metrics.curves import crossing_times
 from attndyn.simulate import flow, initial_weights, sample, statistics
-from attndyn.simulate.rank_one_flow import passages
+from attndyn.simulate.descent.rank_one_flow import passages
 
 PAIR = Task([2.0, 1.0], context_length=20)
 CASES = np.load(Path(__file__).parent / "data" / "staircases.npz")

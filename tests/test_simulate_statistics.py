@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from attndyn import Merged, Separate, Task
 from attndyn.simulate import from_moments, given, initial_weights, objective, sample, statistics, train
-from attndyn.simulate.initial import restricted
-from attndyn.simulate.prompts import CHUNK
+from attndyn.simulate.attention.initialisation import restricted
+from attndyn.simulate.data.prompts import CHUNK
 
 PLAIN = Task([3, 2, 1], trace=1.0, context_length=6)
 NOISY = Task([3, 2, 1], trace=1.0, context_length=6, noise_variance=0.3)

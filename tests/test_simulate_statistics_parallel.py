@@ -14,8 +14,8 @@ from threadpoolctl import threadpool_limits
 
 from attndyn import Merged, Separate, Task
 from attndyn.simulate import given, sample, statistics
-from attndyn.simulate.accumulate import SPAN, tree_sum
-from attndyn.simulate.prompts import CHUNK
+from attndyn.simulate.data.prompts import CHUNK
+from attndyn.simulate.sufficient_statistics.accumulation import SPAN, tree_sum
 
 SMALL = Task([2, 1], trace=1.0, context_length=2)  # a span of it takes milliseconds
 MANY = 2 * SPAN * CHUNK + 3 * CHUNK + 17  # two spans, and a third that ends in part of a chunk

@@ -5,10 +5,11 @@ import pytest
 
 from attndyn import Merged, Separate, Task
 from attndyn.compare.exact_statistics import unlimited
-from attndyn.simulate import flow, initial_weights, objective, sample, statistics, stiffness
-from attndyn.simulate.block_flow import block_field
-from attndyn.simulate.flow import _flat, _moving
-from attndyn.simulate.stiffness import integrate
+from attndyn.simulate import flow, initial_weights, objective, sample, statistics
+from attndyn.simulate.descent import stiffness
+from attndyn.simulate.descent.gradient_flow import _flat, _moving
+from attndyn.simulate.descent.restricted_flow import block_field
+from attndyn.simulate.descent.stiffness import integrate
 
 TASK = Task([3, 1, 0.2], context_length=6)
 MODELS = [Merged(heads=2), Separate(heads=2), Separate(heads=3, rank=2)]

@@ -10,9 +10,9 @@ import pytest
 
 import attndyn
 from attndyn import Merged, Task
+from attndyn.runtime.code_digest import sources
 from attndyn.simulate import Diverged, Experiment, Trajectory, fetch, load
-from attndyn.simulate.store import DIVERGED, code_digest, data_digest, shared_statistics, stored
-from attndyn.sources import sources
+from attndyn.simulate.runs.store import DIVERGED, code_digest, data_digest, shared_statistics, stored
 
 ROOT = Path(attndyn.__file__).parent
 TASK = Task([2, 1], trace=1.0, context_length=5)
@@ -74,7 +74,7 @@ def test_a_file_of_other_settings_is_replaced(kept, name):
 
 
 def test_a_run_of_other_code_is_left_alone(kept, monkeypatch):
-    monkeypatch.setattr("attndyn.simulate.store.code_digest", lambda: "0" * 64)
+    monkeypatch.setattr("attndyn.simulate.runs.store.code_digest", lambda: "0" * 64)
     fetch(SMALL, kept.parent)
     assert len(list(kept.parent.iterdir())) == 2
 
@@ -122,7 +122,7 @@ def test_experiments_that_differ_in_training_alone_share_statistics(tmp_path, mo
     expected = [replace(SMALL, scale=scale).run(compiled=True) for scale in (0.3, 0.2)]
     fetch(SMALL, tmp_path / "runs", tmp_path / "data")
     (path,) = (tmp_path / "data").iterdir()
-    monkeypatch.setattr("attndyn.simulate.experiment.statistics", None)  # nothing is made twice
+    monkeypatch.setattr("attndyn.simulate.runs.experiment.statistics", None)  # nothing is made twice
     runs = [fetch(replace(SMALL, scale=scale), tmp_path / "runs", tmp_path / "data") for scale in (0.3, 0.2)]
     for run, other in zip(runs, expected, strict=True):
         assert np.array_equal(run.loss, other.loss)

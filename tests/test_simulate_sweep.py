@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from attndyn import Separate, Task
 from attndyn.simulate import Experiment, Sweep, run_sweep
-from attndyn.simulate.sweep import SECTIONS
+from attndyn.simulate.sweep.spec import SECTIONS
 
 TEXT = """
 [task]

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from attndyn.runtime.executors import CONNECT_SECONDS, dask_pool
 from attndyn.simulate import Sweep, run_sweep
-from attndyn.simulate.executors import CONNECT_SECONDS, dask_pool
 
 SWEEP = Sweep(
     {"eigenvalues": [2, 1], "trace": 1.0, "context_length": 15},
@@ -141,7 +141,7 @@ def test_a_scheduler_that_does_not_answer_is_one_line(tmp_path, spec, hang):
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "nonsense://x:1", "tcp://127.0.0.1:port"])
 def test_an_address_that_is_none_is_refused(monkeypatch, address):
-    monkeypatch.setattr("attndyn.simulate.executors.CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr("attndyn.runtime.executors.CONNECT_SECONDS", 0.2)
     with pytest.raises(ConnectionError, match=f"no Dask scheduler answers at {address}"), dask_pool(address):
         pass
     assert logging.getLogger("distributed.client").level != logging.CRITICAL

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from attndyn.runtime.executors import executor_named, local_pool
 from attndyn.simulate import Sweep, run_sweep
-from attndyn.simulate.executors import executor_named, local_pool
-from attndyn.simulate.sweep_runs import _make
+from attndyn.simulate.sweep.runner import _make
 
 SWEEP = Sweep(
     {"eigenvalues": [2, 1], "trace": 1.0, "context_length": 15},
@@ -263,7 +263,7 @@ QUICK = Sweep(SWEEP.task, SWEEP.model, SWEEP.run | {"sequences": 40, "engine": "
 @pytest.mark.parametrize("name", FAILURES)
 def test_what_fails_says_how_much_is_kept(tmp_path, monkeypatch, name):
     error, kind, message = FAILURES[name]
-    monkeypatch.setattr("attndyn.simulate.sweep_runs.AHEAD", 1)
+    monkeypatch.setattr("attndyn.simulate.sweep.runner.AHEAD", 1)
     with pytest.raises(kind, match=message):
         run_sweep(QUICK, tmp_path, Failing(9, error))  # five data sets and three runs came before
     assert len(finished(tmp_path)) == 3
@@ -291,7 +291,7 @@ def test_what_is_left_is_cancelled_after_a_failure(tmp_path):
 
 
 def test_an_executor_holds_only_so_many_at_a_time(tmp_path, monkeypatch):
-    monkeypatch.setattr("attndyn.simulate.sweep_runs.AHEAD", 3)
+    monkeypatch.setattr("attndyn.simulate.sweep.runner.AHEAD", 3)
     pool = Waiting()
     with pytest.raises(ZeroDivisionError):
         run_sweep(QUICK, tmp_path, pool)
@@ -318,7 +318,7 @@ def test_workers_of_other_code_or_another_disk_are_refused(tmp_path, monkeypatch
 
     with pytest.raises(FileNotFoundError, match="a worker does not see this folder, which all must share"):
         run_sweep(QUICK, tmp_path / "there", Elsewhere(0, None))
-    monkeypatch.setattr("attndyn.simulate.sweep_runs._make", older)
+    monkeypatch.setattr("attndyn.simulate.sweep.runner._make", older)
     with pytest.raises(ValueError, match="a worker has other code than the process that sends it runs"):
         run_sweep(QUICK, tmp_path / "here", Failing(0, None))
 

@@ -11,8 +11,8 @@ import pytest
 import attndyn
 from attndyn.compare import effective_map
 from attndyn.simulate import Experiment, Sweep, load_sweep, run_sweep, statistics
-from attndyn.simulate.store import code_digest, run_path
-from attndyn.simulate.sweep_folder import read_manifest
+from attndyn.simulate.runs.store import code_digest, run_path
+from attndyn.simulate.sweep.folder import read_manifest
 
 RUN = {"sequences": 40, "learning_rate": 0.05, "steps": 12, "scale": 0.3}
 SMALL = Sweep(
@@ -94,7 +94,7 @@ def test_a_folder_that_holds_anything_else_is_refused(tmp_path, monkeypatch):
             make(sweep, tmp_path / folder, resume=resume)
     with pytest.raises(NotADirectoryError):
         make(SMALL, tmp_path / "file")
-    monkeypatch.setattr("attndyn.simulate.sweep_folder.code_digest", lambda: "0" * 64)
+    monkeypatch.setattr("attndyn.simulate.sweep.folder.code_digest", lambda: "0" * 64)
     with pytest.raises(ValueError, match=f"begun with other code .attndyn {attndyn.__version__}.: finish it there"):
         make(SMALL, tmp_path / "out", resume=True)
     assert everything(tmp_path) == before
@@ -102,7 +102,7 @@ def test_a_folder_that_holds_anything_else_is_refused(tmp_path, monkeypatch):
 
 def test_a_second_process_is_told_that_the_folder_is_taken(tmp_path):
     """While the first one works, whether it resumes and whichever sweep it brings; then the folder is free."""
-    begin = "import sys; from attndyn.simulate.sweep_folder import claimed; from attndyn.simulate import Sweep\n"
+    begin = "import sys; from attndyn.simulate.sweep.folder import claimed; from attndyn.simulate import Sweep\n"
     hold = "with claimed(sys.argv[1], Sweep.from_toml(sys.argv[2]), True): print('taken', flush=True); input()"
     command = [sys.executable, "-c", begin + hold, str(tmp_path), SMALL.to_toml()]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
@@ -142,7 +142,7 @@ def test_runs_that_share_data_share_its_statistics(tmp_path, monkeypatch):
     run = {name: value for name, value in RUN.items() if name != "scale"}
     sweep = changed(run=run, grid={"scale": [0.1, 0.2, 0.3], "seed": [0, 1]})
     made = []
-    monkeypatch.setattr("attndyn.simulate.experiment.statistics", counting(made))
+    monkeypatch.setattr("attndyn.simulate.runs.experiment.statistics", counting(made))
     make(sweep, tmp_path)
     assert len(made) == len(list((tmp_path / "data").iterdir())) == 2
     for each in sweep.experiments():

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from attndyn import Merged, Task
+from attndyn.runtime.threads import in_threads, thread_count
 from attndyn.simulate import Diverged, initial_weights, sample, train
-from attndyn.simulate.attention import SLICE, token_loss
-from attndyn.simulate.threads import in_threads, thread_count
+from attndyn.simulate.attention.forward import SLICE, token_loss
 
 TASK = Task([2, 1], context_length=4)
 

@@ -15,8 +15,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from attndyn import Merged, Task
+from attndyn.runtime.files import make_folder, replaceable, write_atomically, write_text
 from attndyn.simulate import Trajectory, flow, initial_weights, load, sample, statistics, train
-from attndyn.simulate.files import make_folder, replaceable, write_atomically, write_text
 
 TASK = Task([2, 1], trace=1.0, context_length=5)
 MODEL = Merged(heads=2)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from attndyn.sources import ROOT, source_digest, sources
+from attndyn.runtime.code_digest import ROOT, source_digest, sources
 
 PACKAGE = {
     "kit/__init__.py": "from .small import add\nfrom .large import multiply as times\nfrom . import plain\nTWO = 2",

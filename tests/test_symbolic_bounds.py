@@ -8,9 +8,9 @@ import sympy as sp
 
 from attndyn import Merged, Separate
 from attndyn.cli import main
-from attndyn.compare.statement_file import statements_of
+from attndyn.compare.user.statement_file import statements_of
 from attndyn.theory.symbolic import N, derive, fixed_points, population_loss, symbolic_task
-from attndyn.theory.symbolic.exact import is_zero
+from attndyn.theory.symbolic.algebra.zero_test import is_zero
 
 SECONDS = 10
 """The most that an answer or a refusal may take."""

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from attndyn import Separate, Task
 from attndyn.theory.symbolic import N, Prompt, average, exact_task, symbolic_task
-from attndyn.theory.symbolic.checking import check
-from attndyn.theory.symbolic.counterexample import differing_point
+from attndyn.theory.symbolic.algebra.sign_analysis import is_nonnegative, is_positive
 from attndyn.theory.symbolic.derivation import derive, derive_output
-from attndyn.theory.symbolic.signs import is_nonnegative, is_positive
-from attndyn.theory.symbolic.statements import (
+from attndyn.theory.symbolic.statements.checking import check
+from attndyn.theory.symbolic.statements.counterexamples import differing_point
+from attndyn.theory.symbolic.statements.statements import (
     TIME,
     StatedCourse,
     StatedFixedPoint,

@@ -6,13 +6,13 @@ import sympy as sp
 from scipy.integrate import solve_ivp
 
 from attndyn import Merged, Separate, Task
-from attndyn.compare.derived import derived_course
+from attndyn.compare.user.derived_time_course import derived_course
 from attndyn.simulate import flow, from_moments
 from attndyn.theory import population, time_course
-from attndyn.theory.integration import integrate
+from attndyn.theory.ode import integrate
 from attndyn.theory.symbolic import N, Prompt, SymbolicTask, average, exact_task, symbolic_task
-from attndyn.theory.symbolic.compiled import compiled, numeric, packed, parameter_values, unpacked
 from attndyn.theory.symbolic.derivation import derive, derive_output
+from attndyn.theory.symbolic.numerics import compiled, numeric, packed, parameter_values, unpacked
 
 TASK = Task(eigenvalues=[0.6, 0.3], context_length=5)
 MODEL = Separate(heads=2)

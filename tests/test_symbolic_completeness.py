@@ -23,9 +23,9 @@ from attndyn.theory.symbolic import (
     symbolic_task,
     weight_symbols,
 )
-from attndyn.theory.symbolic.completeness import completeness
-from attndyn.theory.symbolic.ideals import groebner_basis, solution_count
-from attndyn.theory.symbolic.loss import token_products
+from attndyn.theory.symbolic.algebra.groebner import groebner_basis, solution_count
+from attndyn.theory.symbolic.dynamics.completeness_proofs import completeness
+from attndyn.theory.symbolic.loss.population_losses import token_products
 
 
 def entries(D):

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attndyn.theory.symbolic import N
-from attndyn.theory.symbolic.exact import is_zero, normal
-from attndyn.theory.symbolic.odd_roots import OddRoot
+from attndyn.theory.symbolic.algebra.odd_roots import OddRoot
+from attndyn.theory.symbolic.algebra.zero_test import is_zero, normal
 
 a, b, t = sp.symbols("a b t", positive=True)
 x, y = sp.symbols("x y", real=True)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sympy.polys.groebnertools import groebner
 from sympy.polys.orderings import grevlex, lex
 
-from attndyn.theory.symbolic.ideals import groebner_basis, solution_count
+from attndyn.theory.symbolic.algebra.groebner import groebner_basis, solution_count
 
 
 def ring(order=grevlex, domain=sp.QQ):

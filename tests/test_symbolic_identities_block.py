@@ -18,7 +18,7 @@ from attndyn.theory.symbolic import (
     symbolic_task,
     weight_symbols,
 )
-from attndyn.theory.symbolic.problem import average_of
+from attndyn.theory.symbolic.task import average_of
 
 MODELS = {"merged": Merged(2), "separate": Separate(2), "rank two": Separate(1, rank=2)}
 EVERY_MODEL = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())

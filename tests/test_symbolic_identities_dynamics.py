@@ -11,7 +11,7 @@ import sympy as sp
 
 from attndyn import Merged, Separate
 from attndyn.theory.symbolic import N, flow_equations, population_loss, symbolic_task, weight_symbols
-from attndyn.theory.symbolic.exact import is_zero
+from attndyn.theory.symbolic.algebra.zero_test import is_zero
 
 η = sp.Symbol("eta", positive=True)
 SEPARATE = [Separate(1), Separate(2), Separate(1, rank=2), Separate(2, rank=2)]

@@ -15,9 +15,9 @@ from attndyn.theory.symbolic import (
     symbolic_task,
     weight_symbols,
 )
-from attndyn.theory.symbolic.exact import is_zero
-from attndyn.theory.symbolic.invariants import rate
-from attndyn.theory.symbolic.reduction import reduce
+from attndyn.theory.symbolic.algebra.zero_test import is_zero
+from attndyn.theory.symbolic.dynamics.conservation_laws import rate
+from attndyn.theory.symbolic.dynamics.reduction import reduce
 
 ε = sp.Symbol("epsilon", real=True)
 THIRD = sp.Rational(1, 3)

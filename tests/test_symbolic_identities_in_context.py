@@ -14,7 +14,7 @@ from attndyn.theory.symbolic import (
     symbolic_task,
     weight_symbols,
 )
-from attndyn.theory.symbolic.problem import average_of
+from attndyn.theory.symbolic.task import average_of
 
 
 def zero(expression):

@@ -15,9 +15,9 @@ from attndyn.theory.symbolic import (
     symbolic_task,
     weight_symbols,
 )
-from attndyn.theory.symbolic.exact import is_zero
-from attndyn.theory.symbolic.invariants import rate
-from attndyn.theory.symbolic.reduction import reduce
+from attndyn.theory.symbolic.algebra.zero_test import is_zero
+from attndyn.theory.symbolic.dynamics.conservation_laws import rate
+from attndyn.theory.symbolic.dynamics.reduction import reduce
 
 s, τ, ε = sp.symbols("s tau epsilon", real=True)
 λ, δ, w0 = sp.symbols("lambda delta w_0", positive=True)

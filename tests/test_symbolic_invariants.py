@@ -13,8 +13,9 @@ from sympy.polys.orderings import lex
 from sympy.polys.rings import PolyRing
 
 from attndyn import Merged, Separate
-from attndyn.theory.symbolic import N, flow_equations, invariants, population_loss, symbolic_task, weight_symbols
-from attndyn.theory.symbolic.invariants import conserved_quantities, rate
+from attndyn.theory.symbolic import N, flow_equations, population_loss, symbolic_task, weight_symbols
+from attndyn.theory.symbolic.dynamics import conservation_laws as invariants
+from attndyn.theory.symbolic.dynamics.conservation_laws import conserved_quantities, rate
 
 x, y, z, a, b = sp.symbols("x y z a b")
 

@@ -10,9 +10,9 @@ from matplotlib.mathtext import MathTextParser
 
 from attndyn import Merged, Separate
 from attndyn.theory.symbolic import N, Prompt, average, flow_equations, population_loss, symbolic_task
-from attndyn.theory.symbolic.exact import is_zero
-from attndyn.theory.symbolic.latex import latex, latex_equations, latex_invariants
-from attndyn.theory.symbolic.reading import read_equation, read_equations, read_latex
+from attndyn.theory.symbolic.algebra.zero_test import is_zero
+from attndyn.theory.symbolic.formulas.latex_printer import latex, latex_equations, latex_invariants
+from attndyn.theory.symbolic.formulas.reading import read_equation, read_equations, read_latex
 
 l1, l2 = sp.symbols("lambda_1 lambda_2", positive=True)
 value, k, q = sp.symbols("value_1_2 key_1_1_1 query_1_1_1", real=True)

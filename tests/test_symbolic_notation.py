@@ -5,8 +5,8 @@ import sympy as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attndyn.theory.symbolic.notation import latex_name, latex_names
-from attndyn.theory.symbolic.reading import read_latex, read_text
+from attndyn.theory.symbolic.formulas.reading import read_latex, read_text
+from attndyn.theory.symbolic.formulas.symbol_names import latex_name, latex_names
 
 
 def test_names_of_symbols():

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attndyn.theory.symbolic import N, Prompt, average, symbolic_task
-from attndyn.theory.symbolic.notation import latex_names
-from attndyn.theory.symbolic.reading import read_equation, read_equations, read_latex, read_text
+from attndyn.theory.symbolic.formulas.reading import read_equation, read_equations, read_latex, read_text
+from attndyn.theory.symbolic.formulas.symbol_names import latex_names
 
 value, key, query, U, v, u = sp.symbols("value_1_2 key_1_1_2 query_1_1_2 key_query_1_2_3 v u_1", real=True)
 TASK = symbolic_task(2, teachers="general", noise=True, mixture=True)

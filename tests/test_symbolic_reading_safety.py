@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import attndyn
 from attndyn.theory.symbolic import N, Prompt, symbolic_task
-from attndyn.theory.symbolic.reading import read_equations, read_latex, read_text
+from attndyn.theory.symbolic.formulas.reading import read_equations, read_latex, read_text
 
 PROMPT = Prompt(2)
 OWN = sp.symbols("value_1_2 v u_1", real=True)

@@ -16,7 +16,7 @@ from attndyn.theory.symbolic import (
     symbolic_task,
     weight_symbols,
 )
-from attndyn.theory.symbolic.reduction import reduce
+from attndyn.theory.symbolic.dynamics.reduction import reduce
 
 s, t, u, v = sp.symbols("s t u v", real=True)
 us = sp.symbols("u_1:4", real=True)

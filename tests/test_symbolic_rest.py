@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attndyn.theory.symbolic import N, SymbolicTask, symbolic_task
-from attndyn.theory.symbolic.checking import check
 from attndyn.theory.symbolic.derivation import derive
-from attndyn.theory.symbolic.rest import rest_points
-from attndyn.theory.symbolic.statements import StatedFixedPoint
+from attndyn.theory.symbolic.dynamics.polynomial_equilibria import rest_points
+from attndyn.theory.symbolic.statements.checking import check
+from attndyn.theory.symbolic.statements.statements import StatedFixedPoint
 
 x, y = sp.symbols("x y", real=True)
 a, b = sp.symbols("a b", positive=True)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from attndyn import Merged, Separate, Task
 from attndyn.theory import fixed_point
 from attndyn.theory.symbolic import N, SymbolicTask, fixed_points, population_loss, symbolic_task, weight_symbols
-from attndyn.theory.symbolic.stability import Inertia, hessian, hessian_index, inertia, resting_weights
+from attndyn.theory.symbolic.dynamics.stability import Inertia, hessian, hessian_index, inertia, resting_weights
 
 
 def decreasing(D):

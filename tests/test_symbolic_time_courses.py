@@ -9,8 +9,8 @@ import sympy as sp
 
 from attndyn import Merged
 from attndyn.theory.symbolic import N, SymbolicTask, flow_equations, population_loss, weight_symbols
-from attndyn.theory.symbolic.exact import is_zero
-from attndyn.theory.symbolic.time_courses import clock_residual, residuals, start_residuals
+from attndyn.theory.symbolic.algebra.zero_test import is_zero
+from attndyn.theory.symbolic.dynamics.solution_check import clock_residual, residuals, start_residuals
 
 t, λ, w0, x0, δ = sp.symbols("t lambda w_0 x_0 delta", positive=True)
 α, κ, C = sp.symbols("alpha kappa C", positive=True)

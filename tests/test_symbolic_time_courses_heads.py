@@ -8,8 +8,8 @@ import sympy as sp
 
 from attndyn import Separate
 from attndyn.theory.symbolic import N, flow_equations, population_loss, symbolic_task, weight_symbols
-from attndyn.theory.symbolic.exact import is_zero
-from attndyn.theory.symbolic.time_courses import clock_residual, residuals, start_residuals
+from attndyn.theory.symbolic.algebra.zero_test import is_zero
+from attndyn.theory.symbolic.dynamics.solution_check import clock_residual, residuals, start_residuals
 
 t, v, v0, α, γ = sp.symbols("t v v_0 alpha gamma", positive=True)
 HALF, THIRD, SIXTH = sp.Rational(1, 2), sp.Rational(1, 3), sp.Rational(1, 6)

@@ -4,7 +4,7 @@ import pytest
 import sympy as sp
 
 from attndyn.theory.symbolic import TIME, N, Prompt, average, symbolic_task
-from attndyn.theory.symbolic.reading import read_equation, read_equations, read_latex, read_text
+from attndyn.theory.symbolic.formulas.reading import read_equation, read_equations, read_latex, read_text
 
 v, a, b, c, d, g, p, r, x, u1 = sp.symbols("value_1_2 a b c d g_1 p r x u_1", real=True)
 TASK = symbolic_task(2, noise=True)

@@ -8,7 +8,7 @@ import sympy as sp
 
 from attndyn import Separate
 from attndyn.cli import main
-from attndyn.compare.statement_file import load_statements, statements_of
+from attndyn.compare.user.statement_file import load_statements, statements_of
 from attndyn.theory.symbolic import (
     TIME,
     N,
@@ -19,7 +19,7 @@ from attndyn.theory.symbolic import (
     check,
     derive,
 )
-from attndyn.theory.symbolic.problem import symbolic_task
+from attndyn.theory.symbolic.task import symbolic_task
 
 DATA = Path(__file__).parent / "data" / "statements"
 HEAD = {"model": "separate", "heads": 1, "block": "restricted"}

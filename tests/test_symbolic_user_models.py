@@ -8,16 +8,21 @@ from scipy.integrate import solve_ivp
 
 from attndyn import Separate, Task
 from attndyn.compare import overlay
-from attndyn.compare.derived import derived_course
+from attndyn.compare.user.derived_time_course import derived_course
 from attndyn.simulate import flow, sample, statistics, train
 from attndyn.theory.symbolic import N, population_loss, symbolic_task
-from attndyn.theory.symbolic.checking import check
-from attndyn.theory.symbolic.compiled import compiled, packed, parameter_values
 from attndyn.theory.symbolic.derivation import derive
-from attndyn.theory.symbolic.latex import latex_equations
-from attndyn.theory.symbolic.reading import read_equations
-from attndyn.theory.symbolic.rest import rest_points
-from attndyn.theory.symbolic.statements import StatedFixedPoint, StatedInvariant, StatedLoss, StatedMotion
+from attndyn.theory.symbolic.dynamics.polynomial_equilibria import rest_points
+from attndyn.theory.symbolic.formulas.latex_printer import latex_equations
+from attndyn.theory.symbolic.formulas.reading import read_equations
+from attndyn.theory.symbolic.numerics import compiled, packed, parameter_values
+from attndyn.theory.symbolic.statements.checking import check
+from attndyn.theory.symbolic.statements.statements import (
+    StatedFixedPoint,
+    StatedInvariant,
+    StatedLoss,
+    StatedMotion,
+)
 
 TASK = Task(eigenvalues=[1, 0.5], context_length=3)
 LONGER = Task(eigenvalues=[1, 0.5], context_length=4)  # the control: N + 1 for N

@@ -5,12 +5,12 @@ import sympy as sp
 
 from attndyn import Task
 from attndyn.compare import overlay
-from attndyn.compare.derived import derived_course
+from attndyn.compare.user.derived_time_course import derived_course
 from attndyn.simulate import Trajectory, sample
 from attndyn.theory.symbolic import Prompt, average, symbolic_task
-from attndyn.theory.symbolic.checking import check
 from attndyn.theory.symbolic.derivation import derive_output
-from attndyn.theory.symbolic.statements import StatedFixedPoint, StatedInvariant, StatedLoss
+from attndyn.theory.symbolic.statements.checking import check
+from attndyn.theory.symbolic.statements.statements import StatedFixedPoint, StatedInvariant, StatedLoss
 
 TASK = Task(eigenvalues=[0.5], context_length=3)
 TIMES = np.linspace(0, 20, 41)

@@ -9,16 +9,16 @@ from scipy.optimize import brentq
 from scipy.special import expit
 
 from attndyn import Merged, Separate, Task
-from attndyn.theory import separate
-from attndyn.theory.crossings import falling_through
-from attndyn.theory.idle import SeparateHeads, escape, escape_along
-from attndyn.theory.integration import integrate
-from attndyn.theory.low_rank import low_rank_amplitudes
-from attndyn.theory.merged import aligned_amplitudes, matrix_amplitudes
-from attndyn.theory.population import population
-from attndyn.theory.separate import amplitude_from_onset, rank_one_amplitude, rank_one_gap
-from attndyn.theory.staircase import staircase
-from attndyn.theory.time_course import time_course
+from attndyn.theory.level_crossings import falling_through
+from attndyn.theory.linear_attention import rank_one as separate
+from attndyn.theory.linear_attention.low_rank import low_rank_amplitudes
+from attndyn.theory.linear_attention.merged import aligned_amplitudes, matrix_amplitudes
+from attndyn.theory.linear_attention.rank_one import amplitude_from_onset, rank_one_amplitude, rank_one_gap
+from attndyn.theory.linear_attention.saddle_to_saddle.escapes import SeparateHeads, escape, escape_along
+from attndyn.theory.linear_attention.saddle_to_saddle.staircases import staircase
+from attndyn.theory.linear_attention.time_courses import time_course
+from attndyn.theory.moments.population_loss import population
+from attndyn.theory.ode import integrate
 
 BRANCHES = {  # values of w = 1/y, dense where the solvers meet, to both ends of each branch
     "_from_below": 1

@@ -11,8 +11,9 @@ from scipy.stats import t as student
 
 from attndyn import Merged, Separate, Task
 from attndyn.simulate import sample, statistics
-from attndyn.simulate.statistics import pairs
-from attndyn.theory import FeatureMoments, feature_moments, features, population
+from attndyn.simulate.sufficient_statistics.quadratic_loss import pairs
+from attndyn.theory import FeatureMoments, feature_moments, population
+from attndyn.theory.moments import features
 from attndyn.theory.symbolic import exact_task, moments
 
 DIVISORS = ("context", "tokens", "none")

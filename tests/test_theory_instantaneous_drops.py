@@ -5,11 +5,23 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from attndyn import Merged, Separate, Task
-from attndyn.compare.claims.exits import exact_source, middles, observed_passages, uneven_start
+from attndyn.compare.claims.linear_attention.separate.exit_time_measurements import (
+    exact_source,
+    middles,
+    observed_passages,
+    uneven_start,
+)
 from attndyn.theory import population
-from attndyn.theory.instantaneous_drops import exits_of_instantaneous_drops
-from attndyn.theory.lone_heads import AlignedHeads, Drives, first_escape, integrated_drop, kicked, pure_drop
-from attndyn.theory.separate import rank_one_time
+from attndyn.theory.linear_attention.rank_one import rank_one_time
+from attndyn.theory.linear_attention.saddle_to_saddle.independent_heads import (
+    AlignedHeads,
+    Drives,
+    first_escape,
+    integrated_drop,
+    kicked,
+    pure_drop,
+)
+from attndyn.theory.linear_attention.saddle_to_saddle.instantaneous_drops import exits_of_instantaneous_drops
 
 ONE = Task([1.0], context_length=8)
 PAIR = Task([2.0, 1.0], context_length=20)

@@ -5,9 +5,9 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from attndyn import Separate, Task
-from attndyn.theory.low_rank import low_rank_amplitudes
-from attndyn.theory.population import population
-from attndyn.theory.separate import rank_one_amplitude
+from attndyn.theory.linear_attention.low_rank import low_rank_amplitudes
+from attndyn.theory.linear_attention.rank_one import rank_one_amplitude
+from attndyn.theory.moments.population_loss import population
 
 TASK = Task(eigenvalues=[4, 3, 2, 1], trace=1.0, context_length=31)
 MOMENTS = population(TASK, Separate(heads=2, rank=2))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
 from attndyn import Merged, Task
-from attndyn.theory.merged import (
+from attndyn.theory.linear_attention.merged import (
     aligned_amplitudes,
     drop_time,
     growing_mode,
@@ -17,7 +17,7 @@ from attndyn.theory.merged import (
     matrix_amplitudes,
     white_amplitudes,
 )
-from attndyn.theory.population import population
+from attndyn.theory.moments.population_loss import population
 
 MODEL = Merged(heads=3)
 WHITE = Task(eigenvalues=[0.5, 0.5, 0.5], context_length=10)

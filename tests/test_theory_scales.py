@@ -17,9 +17,9 @@ from attndyn.theory import (
     rank_one_amplitude,
     time_course,
 )
-from attndyn.theory.low_rank import low_rank_amplitudes
-from attndyn.theory.merged import matrix_amplitudes, white_amplitudes
-from attndyn.theory.separate import onset_time, rank_one_gap, rank_one_time
+from attndyn.theory.linear_attention.low_rank import low_rank_amplitudes
+from attndyn.theory.linear_attention.merged import matrix_amplitudes, white_amplitudes
+from attndyn.theory.linear_attention.rank_one import onset_time, rank_one_gap, rank_one_time
 
 SMALL = [1e-5, 1e-40, 1e-59, 1e-61, 1e-100, 1e-154, 1e-160, 1e-200, 1e-300]
 TASK = Task([2, 1], context_length=9)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
-from attndyn.theory.separate import (
+from attndyn.theory.linear_attention.rank_one import (
     amplitude_from_onset,
     onset_time,
     rank_one_amplitude,

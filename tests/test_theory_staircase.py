@@ -6,10 +6,10 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 
 from attndyn import Merged, Separate, Task
-from attndyn.theory.idle import SeparateHeads, escape, separate_block
-from attndyn.theory.population import population
-from attndyn.theory.staircase import staircase
-from attndyn.theory.time_course import time_course
+from attndyn.theory.linear_attention.saddle_to_saddle.escapes import SeparateHeads, escape, separate_block
+from attndyn.theory.linear_attention.saddle_to_saddle.staircases import staircase
+from attndyn.theory.linear_attention.time_courses import time_course
+from attndyn.theory.moments.population_loss import population
 
 TASK = Task(eigenvalues=[4, 3, 2], trace=1.0, context_length=31)
 PAIR = Task(eigenvalues=[2, 1], context_length=20)

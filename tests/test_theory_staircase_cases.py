@@ -8,8 +8,8 @@ from scipy.integrate import solve_ivp
 
 from attndyn import Separate, Task
 from attndyn.theory import SensitiveStaircaseWarning, population, staircase, time_course
-from attndyn.theory.equal_heads import distinct_heads
-from attndyn.theory.idle import SeparateHeads
+from attndyn.theory.linear_attention.saddle_to_saddle.equal_heads import distinct_heads
+from attndyn.theory.linear_attention.saddle_to_saddle.escapes import SeparateHeads
 
 KEPT = Path(__file__).parent / "data" / "staircases.npz"
 ZEROS, EQUAL = "rests on exact zeros", "rests on exactly equal heads or on a ridge"

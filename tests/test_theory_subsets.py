@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attndyn.theory.subsets import subsets_by_loss
+from attndyn.theory.linear_attention.subsets import subsets_by_loss
 
 TOTAL = 100.0
 

@@ -6,9 +6,9 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from attndyn import Merged, Separate, Task
-from attndyn.theory.merged import half_loss_time
-from attndyn.theory.population import population
-from attndyn.theory.time_course import time_course
+from attndyn.theory.linear_attention.merged import half_loss_time
+from attndyn.theory.linear_attention.time_courses import time_course
+from attndyn.theory.moments.population_loss import population
 
 matplotlib.use("Agg")
 

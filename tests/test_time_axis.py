@@ -11,9 +11,9 @@ import pytest
 from attndyn import Separate, Task
 from attndyn.compare import overlay
 from attndyn.compare.exact_statistics import unlimited
+from attndyn.runtime.time_axis import UNITS, draw_losses, unit_of
 from attndyn.simulate import flow, initial_weights, train
 from attndyn.theory import TimeCourse, time_course
-from attndyn.time_axis import UNITS, draw_losses, unit_of
 
 mpl.use("Agg", force=True)
 

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..decimals import nonnegative, symmetric
-from ..model import Parametrization, attention_divisor
+from ..models.attention import Parametrization, attention_divisor
+from ..runtime.decimals import nonnegative, symmetric
 from ..task import FloatArray, Task, positive_definite
-from .population import direction_indices, population
+from .moments.population_loss import direction_indices, population
 
 Prompts = tuple[FloatArray, FloatArray, FloatArray]
 

@@ -5,21 +5,21 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...simulate.files import AnyPath, make_folder, write_atomically
-from ...simulate.progress import tracked
-from ..claim import Lab
-from .in_context import regression
-from .in_weight import in_weight
-from .lengths import varying_lengths
-from .limits import conservation, gradient_flow, growing_mode_order
-from .low_rank import low_rank
-from .maps import fixed_points
-from .merged import merged_general, merged_white
-from .network import network
-from .predictor import predictor
-from .recordings import replay
-from .separate import separate_loss, separate_staircase, separate_weights
-from .softmax import softmax
+from ...runtime.files import AnyPath, make_folder, write_atomically
+from ...runtime.progress import tracked
+from ..evidence.claim import Lab
+from .linear_attention.context_lengths import varying_lengths
+from .linear_attention.convergence_orders import conservation, gradient_flow, growing_mode_order
+from .linear_attention.effective_maps import fixed_points
+from .linear_attention.in_context import regression
+from .linear_attention.in_weight_learning import in_weight
+from .linear_attention.linear_networks import network
+from .linear_attention.low_rank_heads import low_rank
+from .linear_attention.merged import merged_general, merged_white
+from .linear_attention.regression_along_training import predictor
+from .linear_attention.replays import replay
+from .linear_attention.separate import separate_loss, separate_staircase, separate_weights
+from .linear_attention.softmax_drops import softmax
 from .style import paper_style, write
 
 if TYPE_CHECKING:

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...simulate.files import AnyPath, as_path, write_text
-from ..claim import LEVELS, TIERS
-from ..ledger import Ledger
-from ..verdict import Verdict
-from .covered import coverage, summary
-from .drawing import described, drawings
-from .mathml import mathml
-from .words import anchor, number
+from ...runtime.files import AnyPath, as_path, write_text
+from ..evidence.claim import LEVELS, TIERS
+from ..evidence.verdict import Verdict
+from ..ledger.verification import Ledger
+from .formatting import anchor, number
+from .results_table import coverage, summary
+from .svg import described, drawings
+from .typesetting import mathml
 
 HOME = Path(__file__).parent
 

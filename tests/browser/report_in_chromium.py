@@ -20,11 +20,11 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
 from attndyn.compare import Ledger, Verdict
-from attndyn.compare.claim import LEVELS, Lab, check
 from attndyn.compare.claims import all_claims
-from attndyn.compare.coverage import RESULTS
-from attndyn.compare.evidence import Curve, Fit
+from attndyn.compare.evidence.claim import LEVELS, Lab, check
+from attndyn.compare.evidence.evidence import Curve, Fit
 from attndyn.compare.figures import draw
+from attndyn.compare.ledger.coverage import RESULTS
 from attndyn.compare.report import write_report
 
 REAL = ("fixed_points.count", "fixed_points.index", "merged.aligned", "replay.mlp_cubic")

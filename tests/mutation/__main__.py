@@ -98,7 +98,7 @@ def _claims(tiers: Sequence[str]) -> dict[str, str]:
     They are read in another process, since this one must not import theory.
     """
     code = f"""from attndyn.compare.claims import all_claims, section_files
-from attndyn.sources import source_digest, sources
+from attndyn.runtime.code_digest import source_digest, sources
 files = section_files()
 digests = {{file: source_digest(sources(file)) for file in set(files.values())}}
 print(*(f"{{claim.id}} {{digests[files[claim.id]]}}" for claim in all_claims() if claim.tier in {tiers!r}))"""

@@ -85,7 +85,7 @@ def module(file: str) -> str:
     """The name by which a file is imported.
 
     >>> module("theory/symbolic/loss.py")
-    'attndyn.theory.symbolic.loss'
+    'attndyn.theory.symbolic.loss.population_losses'
     """
     return "attndyn." + file.removesuffix(".py").replace("/", ".")
 

@@ -203,8 +203,8 @@ def _checked(
 
 
 def _imported(runs: Path) -> tuple[Any, Mapping[str, Any], Any]:
-    from attndyn.compare.claim import Lab, check
     from attndyn.compare.claims import all_claims
+    from attndyn.compare.evidence.claim import Lab, check
 
     return check, {claim.id: claim for claim in all_claims()}, Lab(runs=runs, seed=0)
 

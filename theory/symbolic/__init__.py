@@ -1,25 +1,32 @@
 """Theory derived with SymPy from the definition of task and model, sharing nothing with the numerical theory."""
 
-from .ansatz import aligned
-from .checking import Counterexample, Finding, Undefined, check
-from .compiled import RightHandSide, compiled, parameter_values
-from .completeness import Completeness, completeness
+from .algebra.domains import Condition, Formula, conditions_of
+from .algebra.odd_roots import OddRoot
+from .algebra.zero_test import Undecided, is_zero, normal
 from .derivation import Derivation, derive, derive_output
-from .domain import Condition, Formula, conditions_of
-from .exact import Undecided, is_zero, normal
-from .expectations import expectation
-from .fixed_points import Direction, SymbolicFixedPoint, fixed_points
-from .invariants import conserved_quantities, rate
-from .latex import latex, latex_equations, latex_invariants
-from .loss import PopulationLoss, flow_equations, model_output, output_loss, population_loss, weight_symbols
-from .odd_roots import OddRoot
-from .population import EffectiveMap, Moments, effective_map, moments
-from .problem import N, Prompt, SymbolicTask, average, exact_task, symbolic_task
-from .reading import read_equation, read_equations, read_formula, read_latex, read_text
-from .reduction import Reduction, reduce
-from .rest import rest_points
-from .stability import hessian, hessian_index, inertia, resting_weights
-from .statements import (
+from .dynamics.completeness_proofs import Completeness, completeness
+from .dynamics.conservation_laws import conserved_quantities, rate
+from .dynamics.fixed_point_formulas import Direction, SymbolicFixedPoint, fixed_points
+from .dynamics.invariant_manifolds import aligned
+from .dynamics.polynomial_equilibria import rest_points
+from .dynamics.reduction import Reduction, reduce
+from .dynamics.solution_check import clock_residual, residuals, start_residuals
+from .dynamics.stability import hessian, hessian_index, inertia, resting_weights
+from .formulas.latex_printer import latex, latex_equations, latex_invariants
+from .formulas.reading import read_equation, read_equations, read_formula, read_latex, read_text
+from .loss.effective_maps import EffectiveMap, Moments, effective_map, moments
+from .loss.expectations import expectation
+from .loss.population_losses import (
+    PopulationLoss,
+    flow_equations,
+    model_output,
+    output_loss,
+    population_loss,
+    weight_symbols,
+)
+from .numerics import RightHandSide, compiled, parameter_values
+from .statements.checking import Counterexample, Finding, Undefined, check
+from .statements.statements import (
     TIME,
     StatedCourse,
     StatedFixedPoint,
@@ -29,7 +36,7 @@ from .statements import (
     StatedReduction,
     Statement,
 )
-from .time_courses import clock_residual, residuals, start_residuals
+from .task import N, Prompt, SymbolicTask, average, exact_task, symbolic_task
 
 __all__ = [
     "TIME",

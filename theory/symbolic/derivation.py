@@ -6,12 +6,20 @@ from functools import cached_property
 
 import numpy as np
 
-from ...model import Parametrization
-from .invariants import conserved_quantities
-from .loss import Block, PopulationLoss, SymbolArray, flow_equations, output_loss, population_loss, weight_symbols
-from .problem import Expr, N, SymbolicTask
-from .reduction import Reduction, reduce
-from .rest import rest_points
+from ...models.attention import Parametrization
+from .dynamics.conservation_laws import conserved_quantities
+from .dynamics.polynomial_equilibria import rest_points
+from .dynamics.reduction import Reduction, reduce
+from .loss.population_losses import (
+    Block,
+    PopulationLoss,
+    SymbolArray,
+    flow_equations,
+    output_loss,
+    population_loss,
+    weight_symbols,
+)
+from .task import Expr, N, SymbolicTask
 
 
 @dataclass(frozen=True, eq=False)

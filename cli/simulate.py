@@ -1,0 +1,126 @@
+"""The commands that train: simulate, sweep."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..runtime.ascii_text import named
+from .options import (
+    ContextLength,
+    Divisor,
+    Eigenvalues,
+    Heads,
+    Kind,
+    Noise,
+    Rank,
+    ScoreDivisor,
+    TaskFile,
+    Trace,
+    model_of,
+    task_of,
+)
+from .whole_numbers import counted
+
+if TYPE_CHECKING:
+    from ..simulate import Experiment, Trajectory
+
+
+def simulate(
+    out: Annotated[Path, typer.Option(help="The npz file to write.")],
+    learning_rate: Annotated[float, typer.Option(help="Step size; a step advances flow time by twice of it.")],
+    steps: Annotated[int, counted("Number of gradient-descent steps.")],
+    eigenvalues: Eigenvalues = None,
+    trace: Trace = None,
+    context_length: ContextLength = None,
+    noise_variance: Noise = None,
+    task: TaskFile = None,
+    model: Kind = "separate",
+    heads: Heads = None,
+    rank: Rank = 1,
+    divisor: Divisor = None,
+    score_divisor: ScoreDivisor = "1",
+    softmax: Annotated[bool, typer.Option("--softmax", help="Softmax attention (trains on tokens).")] = False,
+    sequences: Annotated[int, counted("P, the number of training sequences.")] = 5000,
+    seed: Annotated[int, counted("Seed of data and weights.")] = 0,
+    scale: Annotated[float, typer.Option(help="Scale of the initial weights.")] = 0.01,
+    scheme: Annotated[str, typer.Option(help="gaussian, restricted, published or aligned.")] = "published",
+    whiten: Annotated[bool, typer.Option("--whiten", help="Whiten the sampled teachers.")] = False,
+    centre: Annotated[bool, typer.Option("--centre", help="Centre x at every position.")] = False,
+    engine: Annotated[str, typer.Option(help="tokens or statistics; what the model allows if left out.")] = "",
+    record: Annotated[int | None, counted("Store the weights every so many steps.")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="File to go on from when interrupted.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file of --out if it is there.")] = False,
+) -> None:
+    """Train attention by full-batch gradient descent and save the trajectory."""
+    from ..simulate import Experiment
+
+    problem = task_of(eigenvalues, trace, context_length, noise_variance, task)
+    attention = model_of(
+        model, problem.dimension if heads is None else heads, rank, divisor, softmax, score_divisor
+    )
+    engine = engine or ("tokens" if softmax else "statistics")
+    rule: dict[str, Any] = {"learning_rate": learning_rate, "steps": steps, "record": record, "engine": engine}
+    begin: dict[str, Any] = {"scale": scale, "seed": seed, "scheme": scheme, "whiten": whiten, "centre": centre}
+    experiment = Experiment(problem, attention, sequences, **begin, **rule)
+    run = _saved(experiment, out, checkpoint, force)
+    print(f"{named(out)}: {steps} steps, loss {run.loss[0]:.6g} → {run.loss[-1]:.6g}")
+
+
+def sweep(
+    spec: Annotated[Path, typer.Argument(help="A TOML file: what all runs share, and what varies.")],
+    out: Annotated[Path, typer.Option(help="Folder for the runs, which all workers must see.")],
+    executor: Annotated[str, typer.Option(help="local, dask or mpi (under mpiexec).")] = "local",
+    scheduler: Annotated[str | None, typer.Option(help="Address of the Dask scheduler, tcp://HOST:PORT.")] = None,
+    workers: Annotated[int | None, counted("Local processes; one a core if left out.", least=1)] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Make only what is missing in the folder.")] = False,
+) -> None:
+    """Train every combination of settings that a file asks for, one file a run."""
+    from ..runtime.executors import executor_named
+    from ..runtime.files import read_utf8
+    from ..simulate import Sweep, run_sweep
+
+    with executor_named(executor, scheduler, workers) as pool:
+        if executor == "mpi" and pool is None:  # this process has served the first one
+            return
+        try:
+            wanted = Sweep.from_toml(read_utf8(spec))
+            wanted.experiments()
+        except ValueError as error:
+            raise ValueError(f"{spec}: {error}") from None
+        swept = run_sweep(wanted, out, pool, resume=resume, workers=workers)
+    diverged = f", {swept.diverged} of them diverged" if swept.diverged else ""
+    print(f"{named(out)}: {swept.runs} runs{diverged}; {swept.simulated} simulated now")
+
+
+def _saved(experiment: "Experiment", out: Path, checkpoint: Path | None, force: bool) -> "Trajectory":
+    """The run of the experiment, written to `out`, and what there is of one that diverges.
+
+    ValueError, before it begins, if there is a file already that `force` does not allow to replace.
+    """
+    from ..runtime.files import make_folder, replaceable
+    from ..simulate import Diverged
+
+    if replaceable(out).exists() and not force:
+        raise ValueError(f"{out} is there already: pass --force to replace it, or choose another name")
+    make_folder(replaceable(out).parent)
+    try:
+        run = experiment.run(checkpoint)
+    except Diverged as error:
+        error.trajectory.save(out)
+        raise ArithmeticError(f"{error}; what it has is in {named(out)}") from None
+    except KeyboardInterrupt:
+        print(f"attndyn: {_how_to_go_on(checkpoint)}", file=sys.stderr)
+        raise
+    run.save(out)
+    return run
+
+
+def _how_to_go_on(checkpoint: Path | None) -> str:
+    """What is left of a run that was interrupted."""
+    if checkpoint is None:
+        return "nothing of this run is kept: with --checkpoint FILE it would go on from where it is"
+    if not checkpoint.exists():
+        return "the run had not begun"
+    return f"the run so far is in {named(checkpoint)}: the same command goes on from there"

@@ -1,0 +1,1 @@
+"""Runs, fixtures and controls that several claims on linear attention share."""

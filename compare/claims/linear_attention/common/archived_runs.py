@@ -1,0 +1,76 @@
+"""Runs of a size that is made once: they go on where they were ended, and their losses come with the package."""
+
+import json
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .....runtime.files import read_arrays, write_atomically
+from .....simulate import Experiment, Trajectory
+from .....simulate.runs.store import run_path, stored
+
+FloatArray = NDArray[np.float64]
+
+POINTS = 1_000
+"""Points of a loss that is kept, denser where it falls early."""
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """The thinned loss (K,) of a run against its steps (K,), and the experiment that it is the result of."""
+
+    steps: FloatArray
+    loss: FloatArray
+    experiment: dict[str, object]
+
+
+def finished(experiment: Experiment, folder: Path) -> Trajectory:
+    """The run of an experiment from the folder, or made there: an interrupted one goes on from its checkpoint.
+
+    The checkpoint lies beside the run until that is whole. OSError if the folder cannot be written; raises what
+    `train` raises.
+    """
+    run = stored(experiment, folder)
+    if run is not None:
+        return run
+    path = run_path(experiment, folder)
+    checkpoint = path.with_suffix(".part")
+    run = experiment.run(checkpoint=checkpoint, compiled=True)
+    run.save(path)
+    checkpoint.unlink(missing_ok=True)
+    return run
+
+
+def kept_file(name: str) -> Path:
+    """Where the loss of a run of this name is kept."""
+    return Path(str(files("attndyn.compare.claims.linear_attention.common.archive"))) / f"{name}.npz"
+
+
+def keep(run: Trajectory, path: Path) -> Path:
+    """Write what a package can carry of a finished run; OSError if it cannot be written."""
+    last = len(run.loss) - 1
+    chosen = np.unique(np.concatenate([[0], np.geomspace(1, last, POINTS).astype(int), [last]]))
+    fields = Experiment.__dataclass_fields__
+    said = json.dumps({name: run.settings[name] for name in fields}, sort_keys=True)
+    arrays = {"steps": run.time[chosen], "loss": run.loss[chosen], "experiment": np.array(said)}
+    return write_atomically(path, lambda file: np.savez_compressed(file, **arrays))
+
+
+def read_kept(path: Path) -> Kept:
+    """What `keep` wrote; ValueError for something else, OSError if it is absent."""
+    arrays = read_arrays(path)
+    return Kept(arrays["steps"], arrays["loss"], json.loads(str(arrays["experiment"])))
+
+
+def losses_of(experiment: Experiment, name: str, folder: Path) -> tuple[FloatArray, FloatArray]:
+    """Steps and losses of an experiment: those kept under this name if it is their run, else those of a run."""
+    path = kept_file(name)
+    if path.exists():
+        found = read_kept(path)
+        if found.experiment == experiment.to_dict():
+            return found.steps, found.loss
+    run = finished(experiment, folder)
+    return run.time, run.loss

@@ -1,0 +1,1 @@
+"""Claims beyond one context length, one seed and linear attention."""

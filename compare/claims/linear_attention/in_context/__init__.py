@@ -1,0 +1,1 @@
+"""Claims on what is learned in context, and in the weights."""

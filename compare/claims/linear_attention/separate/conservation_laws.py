@@ -1,0 +1,76 @@
+"""What gradient flow conserves in heads of any rank, along gradient descent of ever smaller steps."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .....models.attention import Separate, Weights
+from .....simulate import initial_weights, sample, statistics, train
+from .....theory import conserved_quantities
+from ....evidence.claim import Claim, Lab
+from ....evidence.evidence import Evidence
+from ....evidence.judges import converges
+from ....evidence.seeding import seeds
+from ..common.experiments import FOUR
+
+FloatArray = NDArray[np.float64]
+Conserved = Callable[[Weights], FloatArray]
+
+RATES = (0.002, 0.001, 0.0005, 0.00025)
+NO_SIGN = "key alone, without the query"
+TWICE = "2|a|² for |a|²"
+TRANSPOSED = "KᵀK − QᵀQ for K Kᵀ − Q Qᵀ"
+ONE_PAIR = "|a|² − |k₁|², the first pair alone"
+
+
+def conservation(name: str, model: Separate) -> Claim:
+    """The claim of this id for the heads of one model."""
+    return Claim(
+        id=name,
+        title=f"K Kᵀ − Q Qᵀ and |a|² − |K|² are conserved at rank {model.rank}, up to the step size",
+        source="Zhang et al. 2025, conservation laws; Saxe et al. 2014",
+        statement=r"K_h K_h^\top - Q_h Q_h^\top,\quad |a_h|^2 - |K_h|^2",
+        observable="change along gradient descent to one flow time, all weights, sampled data",
+        limit="η → 0, error O(η)",
+        order=1,
+        measure=lambda lab: _descents(model, lab),
+        predict=lambda lab, control: _quantities(model, control),
+        judge=_drift_is_first_order,
+        controls=(NO_SIGN, TWICE, *([TRANSPOSED, ONE_PAIR] if model.rank > 1 else [])),
+        hypotheses=("no weight held at zero",),
+        tier="fast",
+        figure="conservation",
+    )
+
+
+def _descents(model: Separate, lab: Lab) -> list[tuple[Weights, Weights]]:
+    """Weights before and after descent to one flow time, for each learning rate; full weights, sampled data."""
+    source = statistics(sample(FOUR, 2_000, seeds(lab.seed)[0]), model)
+    start = initial_weights(model, FOUR, 0.2, seeds(lab.seed)[0])
+    runs = [train(model, source, start, learning_rate=rate, steps=round(2 / rate)) for rate in RATES]
+    return [(start, run.final) for run in runs]
+
+
+def _quantities(model: Separate, control: str) -> Conserved:
+    """What a variant of the theory says is conserved."""
+
+    def conserved(weights: Weights) -> FloatArray:
+        changed = dict(weights)
+        if control == NO_SIGN:
+            changed["query"] = np.zeros_like(weights["query"])
+        if control == TWICE:
+            changed["value"] = np.sqrt(2) * weights["value"]
+        if control == TRANSPOSED:
+            key, query = weights["key"][..., :-1], weights["query"][..., :-1]
+            return np.asarray(key.swapaxes(1, 2) @ key - query.swapaxes(1, 2) @ query).ravel()
+        if control == ONE_PAIR:
+            changed |= {name: weights[name][:, :1] for name in ("key", "query")}
+        return np.concatenate([value.ravel() for value in conserved_quantities(model, changed).values()])
+
+    return conserved
+
+
+def _drift_is_first_order(predicted: Conserved, observed: list[tuple[Weights, Weights]]) -> Evidence:
+    before, after = ([predicted(pair[side]) for pair in observed] for side in (0, 1))
+    return converges(RATES, 1, name="η")(before, after)

@@ -1,0 +1,68 @@
+"""How long heads stay between the drops of the flow, from starts of ever smaller scale."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .....models.attention import Separate, Weights
+from .....simulate import flow, initial_weights
+from .....task import Task
+from .....theory import population
+from .....theory.linear_attention.saddle_to_saddle.escapes import escape, separate_block
+from ....evidence.claim import Lab
+from ....exact_statistics import unlimited
+from ....metrics.curves import crossing_times
+
+FloatArray = NDArray[np.float64]
+
+THREE = Task(eigenvalues=[3, 2, 1.2], context_length=20)
+TURNED = Task(covariance=np.diag([1, 0.3]), teacher_covariance=np.diag([1, 4.5]), context_length=10)
+"""Gains in the reverse order of the drives, on common eigenvectors."""
+
+RANK_ONE, RANK_TWO, RANK_THREE = Separate(heads=2, rank=1), Separate(heads=2, rank=2), Separate(heads=2, rank=3)
+STARTS, POINTS = 3, 900
+BEFORE = 60.0
+"""How long before the first escape the flow is recorded, in units of its fastest rate."""
+
+
+def rotated(angle: float) -> Task:
+    """`TURNED` with its teachers rotated: Λ and Ω do not commute.
+
+    >>> bool(rotated(0.1).teacher_covariance[0, 1] == 0)
+    False
+    """
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    teachers = turn @ TURNED.teacher_covariance @ turn.T
+    return Task(covariance=TURNED.covariance, teacher_covariance=teachers, context_length=10)
+
+
+def start_at(task: Task, model: Separate, scale: float, seed: int) -> Weights:
+    """Random weights on the restricted block: the same directions at every scale."""
+    return initial_weights(model, task, scale, seed, "restricted")
+
+
+def crossings(task: Task, model: Separate, start: Weights, times: FloatArray, levels: FloatArray) -> FloatArray:
+    """When the flow of all heads passes the middle between neighbouring levels (n,), (n − 1,) in flow time.
+
+    It is recorded at 0 and at `times` (T,), and between them by the rate dL/dt = −|∂L/∂θ|²/2 at which it falls.
+    """
+    from scipy.interpolate import CubicHermiteSpline
+
+    run = flow(model, unlimited(task, model), start, np.append(0.0, times), rtol=1e-10, method="LSODA")
+    fine = np.interp(np.arange(0, len(times), 0.05), np.arange(len(times) + 1), run.flow_time)
+    loss = CubicHermiteSpline(run.flow_time, run.loss, -(run.gradient_norm**2) / 2)(fine)
+    return crossing_times(fine, loss, (levels[1:] + levels[:-1]) / 2)
+
+
+def stays(task: Task, model: Separate, levels: FloatArray, lab: Lab, scales: tuple[float, ...]) -> FloatArray:
+    """Flow times between the exits of one head for each scale and start, (K, starts, len(levels) − 2)."""
+    B = population(task, model).B
+    unit = 1 / float(np.linalg.norm(B, 2))
+
+    def one(scale: float, seed: int) -> FloatArray:
+        start = start_at(task, model, scale, seed)
+        first = escape(separate_block(start, model, task.dimension), B).duration
+        end = first + (BEFORE - 15 * np.log(scale)) * unit
+        times = np.linspace(max(first - BEFORE * unit, unit), end, POINTS)
+        return np.diff(crossings(task, model, start, times, levels))
+
+    return np.array([[one(scale, seed) for seed in lab.seeds(STARTS)] for scale in scales])

@@ -1,0 +1,84 @@
+"""The two limits behind every overlay: small steps and many sequences."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .....simulate import initial_weights, sample, statistics, train
+from .....theory import population, rank_one_amplitude
+from ....evidence.claim import THEORY, Claim, Lab
+from ....evidence.judges import converges, converges_on_average
+from ....exact_statistics import unlimited
+from ....metrics.plateaus import effective_map
+from ..common.controls import NO_FOURTH_MOMENT, TRACE_DROPPED, variant
+from ..common.experiments import FOUR, MERGED, SEPARATE, WHITE
+
+FloatArray = NDArray[np.float64]
+
+RATES = (0.02, 0.01, 0.005, 0.0025)
+SPAN = 20.0
+AMPLITUDES = np.array([0.12, 0.1, 0.15, 0.2])
+SEQUENCES = (2_000, 8_000, 32_000, 128_000)
+REPEATS = 8
+
+
+def _descents(lab: Lab) -> list[FloatArray]:
+    source = unlimited(FOUR, SEPARATE)
+    start = initial_weights(SEPARATE, FOUR, AMPLITUDES, scheme="aligned")
+    return [
+        train(SEPARATE, source, start, learning_rate=rate, steps=round(SPAN / (2 * rate))).loss for rate in RATES
+    ]
+
+
+def _flows(lab: Lab, control: str) -> list[FloatArray]:
+    factor = {THEORY: 2, "t = η·step": 1, "t = 4η·step": 4}[control]
+    moments, curves = population(FOUR, SEPARATE), []
+    for rate in RATES:
+        t = factor * rate * np.arange(round(SPAN / (2 * rate)))
+        v = rank_one_amplitude(t[:, None], AMPLITUDES, moments.b, 1 / moments.coefficients)
+        curves.append(moments.aligned_loss(v**3))
+    return curves
+
+
+def _learned_maps(lab: Lab) -> FloatArray:
+    """M after training all weights on P sequences, (P, seeds, D, D)."""
+    return np.array([[_learned_map(P, seed) for seed in lab.seeds(REPEATS)] for P in SEQUENCES])
+
+
+def _learned_map(sequences: int, seed: int) -> FloatArray:
+    source = statistics(sample(WHITE, sequences, seed), MERGED)
+    start = initial_weights(MERGED, WHITE, 1e-3, seed, "restricted")
+    run = train(MERGED, source, start, learning_rate=1e-3, steps=3_000, record=3_000)
+    return effective_map(MERGED, run.final)
+
+
+def _population_maps(lab: Lab, control: str) -> FloatArray:
+    return np.broadcast_to(variant(WHITE, MERGED, control).minimum, (len(SEQUENCES), REPEATS * lab.more, 4, 4))
+
+
+CLAIMS = (
+    Claim(
+        id="limits.learning_rate",
+        title="Gradient descent follows gradient flow at flow time 2η·step",
+        source="convention: dθ/dt = −½ ∂L/∂θ with L the mean squared error",
+        statement=r"\theta_{\mathrm{step}} = \theta(2\eta\cdot\mathrm{step}) + O(\eta)",
+        observable="loss of four aligned heads against the closed form, through all drops",
+        limit="η → 0, error O(η)",
+        measure=_descents,
+        predict=_flows,
+        judge=converges(RATES, 1, name="η"),
+        controls=("t = η·step", "t = 4η·step"),
+        tier="fast",
+    ),
+    Claim(
+        id="limits.sequences",
+        title="Training all weights on P sequences tends to the global minimum of the restricted block",
+        source="Zhang et al. 2025, global minimum and reduction to the restricted block",
+        statement=r"M_P - (\Lambda + (\Lambda + \mathrm{tr}(\Lambda) I)/N)^{-1} = O(P^{-1/2})",
+        observable="effective map of merged attention after its drop, no weight held at zero",
+        limit="P → ∞, error O(P^-1/2)",
+        measure=_learned_maps,
+        predict=_population_maps,
+        judge=converges_on_average(SEQUENCES, -0.5, "P"),
+        controls=(TRACE_DROPPED, NO_FOURTH_MOMENT),
+    ),
+)

@@ -1,0 +1,131 @@
+"""The setting: recorded runs are repeated, statistics stand for tokens, moments for statistics."""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .....models.attention import Merged, Separate
+from .....simulate import given, initial_weights, sample, statistics, train
+from .....simulate.data.prompts import Data
+from .....task import Task
+from ....evidence.claim import THEORY, Claim, Lab
+from ....evidence.evidence import Evidence
+from ....evidence.judges import converges_on_average, same
+from ....evidence.seeding import seeds
+from ....replays.recordings import Recording, read_recording, reference_files
+from ....replays.replaying import TOLERANCE, replay_recording
+from ..common.controls import MOMENTS, variant
+from ..common.experiments import FOUR, MERGED, SEPARATE
+
+FloatArray = NDArray[np.float64]
+
+HALF = "a ½ in the loss"
+SHORTER = "first token dropped"
+SEQUENCES = (2_000, 8_000, 32_000, 128_000)
+REPEATS = 24
+SHORT = Task(eigenvalues=[2, 1], trace=1.0, context_length=3)  # where terms of order 1/N are large
+
+
+def _recording(name: str) -> Recording:
+    return next(read_recording(path) for path in reference_files() if path.stem == name)
+
+
+def _wrong(recording: Recording, name: str) -> Recording:
+    """What a wrong convention would train on."""
+    if name == HALF:
+        return replace(recording, learning_rate=recording.learning_rate / 2)
+    if name == SHORTER and recording.data is not None:
+        lengths = tuple(n - 1 for n in recording.data.context_lengths if n > 1)
+        return replace(recording, data=given(recording.data.tokens[:, 1:], lengths))
+    return recording
+
+
+def _replayed(recording: Recording) -> FloatArray:
+    """Largest relative deviation of the losses; on tokens, as the recorded run."""
+    return np.array(replay_recording(recording, "tokens").max_relative_deviation)
+
+
+def _small_deviation(predicted: FloatArray, observed: FloatArray) -> Evidence:
+    shown = f"largest relative deviation {float(predicted):.1e}"
+    return Evidence(float(predicted) <= float(observed), shown, f"at most {TOLERANCE:.0e} (float32)")
+
+
+def _replay_claim(name: str) -> Claim:
+    return Claim(
+        id=f"replay.{name}",
+        title=f"The recorded run {name} is repeated step by step",
+        source="Zhang et al. 2025, published training code",
+        statement=r"L_{\mathrm{ours}}(\mathrm{step}) = L_{\mathrm{recorded}}(\mathrm{step})",
+        observable="largest relative deviation of the loss over all recorded steps",
+        limit="none: both run the same algorithm, the recording in float32",
+        measure=lambda lab: np.array(TOLERANCE),
+        predict=lambda lab, control: _replayed(_wrong(_recording(name), control)),
+        judge=_small_deviation,
+        controls=(HALF,) if name == "mlp_cubic" else (HALF, SHORTER),
+        tier="fast",
+    )
+
+
+def _tokens_run(lab: Lab) -> list[FloatArray]:
+    return [_short_run(lab, model, tokens=True) for model in (MERGED, SEPARATE)]
+
+
+def _statistics_run(lab: Lab, control: str) -> list[FloatArray]:
+    return [_short_run(lab, model, tokens=False, control=control) for model in (MERGED, SEPARATE)]
+
+
+def _short_run(lab: Lab, model: Merged | Separate, tokens: bool, control: str = THEORY) -> FloatArray:
+    """500 steps on 300 sequences, from weights outside the restricted block."""
+    data: Data = sample(FOUR, 300, seed=seeds(lab.seed)[0])
+    start = initial_weights(model, FOUR, 0.3 if model is SEPARATE else 0.05, seeds(lab.seed)[0])
+    if control == "one sequence left out":
+        data = given(data.tokens[1:])
+    source = data if tokens else statistics(data, model)
+    return train(model, source, start, learning_rate=0.002, steps=500).loss
+
+
+def _sampled_moments(lab: Lab) -> FloatArray:
+    """c, b and S of the restricted block for each number of sequences and seed."""
+    return np.array([[_moments_of(count, seed) for seed in lab.seeds(REPEATS)] for count in SEQUENCES])
+
+
+def _moments_of(count: int, seed: int) -> FloatArray:
+    stats = statistics(sample(SHORT, count, seed), Merged(1), block="restricted")
+    return np.concatenate([[stats.c], stats.b, stats.S.ravel()])
+
+
+def _exact_moments(lab: Lab, control: str) -> FloatArray:
+    moments = variant(SHORT, Merged(1), control)
+    exact = np.concatenate([[moments.c], moments.B.ravel(), np.kron(moments.A, moments.Lambda).ravel()])
+    return np.broadcast_to(exact, (len(SEQUENCES), REPEATS * lab.more, len(exact)))
+
+
+CLAIMS = (
+    *(_replay_claim(path.stem) for path in reference_files()),
+    Claim(
+        id="setting.statistics",
+        title="Sufficient statistics give the trajectory of the tokens",
+        source="Zhang et al. 2025: the output is linear in the effective map",
+        statement=r"L(M) = c - 2\langle b, M\rangle + \langle M, S M\rangle",
+        observable="loss at every of 500 steps, merged and separate, weights outside the restricted block",
+        limit="none: exact up to rounding",
+        measure=_tokens_run,
+        predict=_statistics_run,
+        judge=same(1e-9, axes=("step", "loss")),
+        controls=("one sequence left out",),
+        tier="fast",
+    ),
+    Claim(
+        id="setting.moments",
+        title="Sampled statistics tend to the exact moments",
+        source="Zhang et al. 2025, population loss of the restricted block",
+        statement=r"A = (1 + 1/N)\,\Lambda\Omega\Lambda + (\mathrm{tr}\,\Omega\Lambda + \sigma^2)\,\Lambda/N",
+        observable="distance of sampled c, b, S from their expectations",
+        limit="P → ∞, error O(P^-1/2)",
+        measure=_sampled_moments,
+        predict=_exact_moments,
+        judge=converges_on_average(SEQUENCES, -0.5, "P"),
+        controls=MOMENTS,
+    ),
+)

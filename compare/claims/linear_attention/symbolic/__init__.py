@@ -1,0 +1,1 @@
+"""Claims that the symbolic engine proves or refutes."""

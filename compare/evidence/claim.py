@@ -1,0 +1,201 @@
+"""A claim of the theory, how it is checked, and what the check found."""
+
+import inspect
+import time
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...simulate import Experiment, Trajectory, fetch
+from .evidence import Evidence, Judge
+from .seeding import seeds
+from .verdict import Verdict
+
+TIERS = ("fast", "standard", "long", "paper")
+
+LEVELS = ("proved", "certified", "numerical", "refuted", "inconclusive")
+
+THEORY = ""
+"""The variant of a prediction that is the theory itself; every other name is a control."""
+
+
+MOST = 16
+"""How many times as many seeds as it asks for a claim gets at most, until it is clear whether it holds."""
+
+_SHARED = (
+    *("id", "title", "source", "expected_level", "statement", "hypotheses", "observable", "limit", "order", "tier"),
+    *("figure", "place"),
+)
+"""What a verdict repeats of its claim."""
+
+
+@dataclass(frozen=True)
+class Lab:
+    """Where measurements are made: the folder of finished runs and the base seed; ValueError if negative.
+
+    A claim repeats what scatters over `seeds`, `more` times as many as it asks for when those did
+    not tell.
+    """
+
+    runs: Path
+    seed: int = 0
+    more: int = 1
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ValueError(f"seed must be a whole number of at least 0, not {self.seed!r}")
+
+    def seeds(self, count: int) -> list[int]:
+        """Seeds of repeated measurements, `count` or more; different base seeds share none of them."""
+        return seeds(self.seed, self.more * count)
+
+    def run(self, experiment: Experiment) -> Trajectory:
+        """The trajectory of an experiment, simulated once and then read."""
+        return fetch(experiment, self.runs)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement with its evidence: `judge(predict(lab, variant), measure(lab))`.
+
+    `measure` observes, knowing nothing of the theory; `predict` computes what a variant of the theory says, THEORY
+    or one of the named wrong `controls`, which the same judge must reject. A statement that does not hold as it
+    stands has `expected_level` "refuted" and names `corrected` variants, which the same judge must accept: a check
+    that rejects everything shows as little as one that rejects nothing. `reaches` is the level of agreement:
+    "proved" for symbolic identities, else "numerical". `experiments` are the
+    runs that `measure` reads, so that they can be made beforehand. `limit` says in which limit the statement is
+    exact, `order` at which order the error vanishes there. `budget` computes, for an overlay, how large each source
+    of error is (name → size) and `figure` names the figure of the package that shows the claim at full size.
+    """
+
+    id: str
+    title: str
+    source: str
+    statement: str
+    observable: str
+    limit: str
+    measure: Callable[[Lab], Any]
+    predict: Callable[[Lab, str], Any]
+    judge: Judge
+    controls: tuple[str, ...] = ()
+    experiments: Callable[[int], tuple[Experiment, ...]] = lambda seed: ()
+    hypotheses: tuple[str, ...] = ()
+    tier: str = "standard"
+    expected_level: str = "numerical"
+    reaches: str = "numerical"
+    corrected: tuple[str, ...] = ()
+    order: float | None = None
+    budget: Callable[[Lab], Mapping[str, float]] | None = None
+    figure: str | None = None
+
+    def __post_init__(self) -> None:
+        """ValueError if tier or levels do not exist, or nothing could make the check fail."""
+        _refuse_names(self)
+        for name, allowed in (("tier", TIERS), ("expected_level", LEVELS[:4]), ("reaches", LEVELS[:3])):
+            if getattr(self, name) not in allowed:
+                given = getattr(self, name)
+                raise ValueError(f"claim {self.id}: {name} must be one of {', '.join(allowed)}, not {given!r}")
+        if self.expected_level == "refuted":
+            if not self.corrected:
+                raise ValueError(
+                    f"claim {self.id} is to be refuted: name a corrected variant that the judge accepts"
+                )
+        elif not self.controls:
+            raise ValueError(f"claim {self.id} has no control: a check that cannot fail shows nothing")
+
+    @property
+    def place(self) -> str:
+        """File and line of the code that predicts, the file relative to the package where it is part of it."""
+        code = inspect.unwrap(getattr(self.predict, "func", self.predict)).__code__
+        path, root = Path(code.co_filename), Path(__file__).parents[2]
+        shown = path.relative_to(root) if path.is_relative_to(root) else Path(path.name)
+        return f"{shown.as_posix()}:{code.co_firstlineno}"
+
+
+def check(claim: Claim, lab: Lab) -> Verdict:
+    """Check one claim, its controls and its corrected variants.
+
+    A measurement or a prediction that fails with a ValueError or ArithmeticError makes the claim inconclusive.
+    """
+    begin = time.perf_counter()
+    try:
+        main, agrees, budget = _examined(claim, lab)
+        failed = False
+    except (ValueError, ArithmeticError) as error:
+        main, agrees, budget, failed = Evidence(False, f"failed: {error}", "a result"), {}, (), True
+    broken = tuple(name for name, agreed in agrees.items() if agreed != (name in claim.corrected))
+    as_expected = main.agrees == (claim.expected_level != "refuted")
+    unclear = failed or main.undecided or (broken and as_expected)
+    level = "inconclusive" if unclear else claim.reaches if main.agrees else "refuted"
+    return Verdict(
+        level=level,
+        rejected=tuple(name for name in claim.controls if not agrees.get(name, True)),
+        accepted=tuple(name for name in claim.controls if agrees.get(name, True)),
+        broken=broken,
+        corrected=tuple((name, agrees.get(name, False)) for name in claim.corrected),
+        budget=budget,
+        seconds=round(time.perf_counter() - begin, 3),
+        seed=lab.seed,
+        **{name: getattr(main, name) for name in ("observed", "expected", "fit", "residual", "curves", "axes")},
+        **{name: getattr(claim, name) for name in _SHARED},
+    )
+
+
+def _examined(claim: Claim, lab: Lab) -> tuple[Evidence, dict[str, bool], tuple[tuple[str, float], ...]]:
+    """Evidence on the statement itself, which of its variants agree, and the error budget."""
+    observation = claim.measure(lab)
+    if isinstance(observation, Iterator):
+        raise TypeError("a measurement must return its values, not an iterator, which can be read once only")
+    names = (THEORY, *claim.controls, *claim.corrected)
+    found = {name: _judged(claim, claim.predict(lab, name), observation, name) for name in names}
+    if any(each.undecided for each in found.values()) and lab.more < MOST:
+        return _examined(claim, replace(lab, more=2 * lab.more))
+    main = found.pop(THEORY)
+    agrees = {name: each.agrees or each.undecided for name, each in found.items()}
+    return main, agrees, main.budget or tuple((claim.budget(lab) if claim.budget else {}).items())
+
+
+def _judged(claim: Claim, prediction: Any, observation: Any, name: str) -> Evidence:
+    """What the judge says of copies, so that nothing it does to one variant changes the next.
+
+    ValueError for a prediction without a number; TypeError for a judge that does not say whether the two agree.
+    """
+    numbers = [entries for entries in _entries(prediction) if entries.size]
+    if numbers and all(np.all(np.isnan(entries)) for entries in numbers):
+        raise ValueError(f"the prediction of {repr(name) if name else 'the theory'} is nan, which shows nothing")
+    evidence = claim.judge(deepcopy(prediction), deepcopy(observation))
+    if not isinstance(evidence, Evidence):
+        raise TypeError(f"a judge must return an Evidence, not {type(evidence).__name__}")
+    for field in ("agrees", "undecided"):
+        if not isinstance(getattr(evidence, field), bool | np.bool):
+            raise TypeError(f"{field} of an Evidence must be True or False, not {getattr(evidence, field)!r}")
+    return evidence
+
+
+def _entries(prediction: Any) -> Iterator[NDArray[Any]]:
+    """The floating-point numbers of a prediction: a number, an array, or lists of them."""
+    if isinstance(prediction, list | tuple):
+        for part in prediction:
+            yield from _entries(part)
+    elif isinstance(prediction, float | np.ndarray | np.generic):
+        array = np.asarray(prediction)
+        if array.dtype.kind in "fc":
+            yield array
+
+
+def _refuse_names(claim: Claim) -> None:
+    """ValueError unless controls and corrected variants are different names, none of them that of the theory."""
+    for field in ("controls", "corrected"):
+        if not isinstance(getattr(claim, field), tuple | list):
+            raise ValueError(f"claim {claim.id}: {field} must be a tuple of names, not {getattr(claim, field)!r}")
+    names = [*claim.controls, *claim.corrected]
+    for name in names:
+        if not isinstance(name, str) or name == THEORY:
+            raise ValueError(f"claim {claim.id}: a variant must have a name that is not empty, not {name!r}")
+        if names.count(name) > 1:
+            raise ValueError(f"claim {claim.id}: the variant {name!r} is named twice")

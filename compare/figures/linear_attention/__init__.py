@@ -1,0 +1,1 @@
+"""Figures of Zhang et al. 2025."""

@@ -1,0 +1,1 @@
+"""Checks many claims and collects their verdicts."""

@@ -1,0 +1,102 @@
+"""What of a ledger is done and what is under way: a live view in a terminal, lines elsewhere."""
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import parent_process
+from typing import TYPE_CHECKING
+
+from ...runtime.progress import PATIENCE, PLAIN, outermost
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+LONGEST = 2
+"""Jobs under way that a line names, those that have taken longest."""
+
+
+class View:
+    """What is done of a total, and since when what is under way: `begin` and `end` say so."""
+
+    def __init__(self, total: int, done: int) -> None:
+        self.total, self.done, self.began = total, done, time.monotonic()
+        self.running: dict[str, float] = {}
+
+    def begin(self, name: str) -> None:
+        """This job is under way."""
+        self.running[name] = time.monotonic()
+
+    def end(self, name: str, counts: bool = True) -> None:
+        """This job is done; preparations do not count."""
+        del self.running[name]
+        self.done += counts
+
+    def line(self) -> str:
+        """Everything in one line.
+
+        >>> View(3, 1).line()
+        'verify: 1/3 claims, 0 s'
+        """
+        since = self.since()
+        under_way = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in since[:LONGEST])
+        if len(since) > LONGEST:
+            under_way += f" and {len(since) - LONGEST} more"
+        return f"verify: {self.done}/{self.total} claims, {time.monotonic() - self.began:.0f} s" + (
+            f"; now {under_way}" if under_way else ""
+        )
+
+    def since(self) -> list[tuple[str, float]]:
+        """Name of each job under way and for how many seconds, the longest first."""
+        now = time.monotonic()
+        return [(name, now - start) for name, start in list(self.running.items())]
+
+
+@contextmanager
+def viewed(total: int, done: int) -> Iterator[View]:
+    """A view on standard error: a bar and the jobs under way in a terminal after two seconds, lines elsewhere.
+
+    A line comes every ten seconds. Silent in worker processes and inside another bar.
+    """
+    view, over = View(total, done), threading.Event()
+    if parent_process() is not None or not outermost.acquire(blocking=False):
+        yield view
+        return
+    show = _live if sys.stderr.isatty() else _lines
+    thread = threading.Thread(target=show, args=(view, over), daemon=True)
+    thread.start()
+    try:
+        yield view
+    finally:
+        over.set()
+        thread.join()
+        outermost.release()
+
+
+def _lines(view: View, over: threading.Event) -> None:
+    while not over.wait(PLAIN):
+        print(view.line(), file=sys.stderr, flush=True)
+
+
+def _live(view: View, over: threading.Event) -> None:
+    if over.wait(max(PATIENCE, 0)):
+        return
+    from rich.console import Console
+    from rich.live import Live
+
+    with Live(console=Console(stderr=True), get_renderable=lambda: _table(view), transient=True):
+        over.wait()
+
+
+def _table(view: View) -> "Table":
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 1))
+    seconds = f"{time.monotonic() - view.began:.0f} s"
+    table.add_row(f"{view.done}/{view.total} claims", seconds, ProgressBar(view.total, view.done, width=40))
+    for name, under_way in view.since():
+        table.add_row(f"  {name}", f"{under_way:.0f} s")
+    return table

@@ -1,0 +1,127 @@
+"""Claims of the user's own: registered by a decorator, from a file, a module or a notebook."""
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ...runtime.files import AnyPath, as_path
+from ..claims import all_claims, section_files
+from ..evidence.claim import Claim, Lab
+from ..evidence.evidence import Judge
+from ..user.modules import load_module
+
+
+class Stated(NamedTuple):
+    """A registered claim and where it is stated: a file and line, or no file and the module that a notebook is."""
+
+    claim: Claim
+    file: Path | None
+    at: str
+
+
+_registered: dict[str, Stated] = {}
+_loaded: set[Path] = set()
+
+
+def claim(
+    id: str, *, measure: Callable[[Lab], Any], judge: Judge, **fields: Any
+) -> Callable[[Callable[[Lab, str], Any]], Claim]:
+    """Register the claim that the decorated `predict(lab, variant)` is what `measure(lab)` finds.
+
+    `judge` holds one against the other, as `same` does, and must reject the named wrong variants in `controls`;
+    `fields` are these and every other field of `Claim`. The docstring of the prediction gives the title, and the
+    statement too unless `statement` is given; that of the measurement gives the observable. What is decorated
+    becomes the Claim. ValueError if another place has registered this id: the same place, as a cell of a notebook
+    that runs again, replaces its claim.
+
+    >>> from attndyn.compare import claim, same, verify
+    >>> import numpy as np
+    >>> @claim("example.square", measure=lambda lab: [np.array([4.0])], judge=same(1e-12), controls=("cube",))
+    ... def square(lab, variant):
+    ...     "Two times two is two squared."
+    ...     return [np.array([2.0]) ** (3 if variant == "cube" else 2)]
+    >>> verify(["example.square"]).holds
+    True
+    """
+    frame = inspect.currentframe()
+    caller = frame.f_back if frame else None
+    where = inspect.getframeinfo(caller) if caller else None
+    module = str(caller.f_globals.get("__name__", "")) if caller else ""
+
+    def register(predict: Callable[[Lab, str], Any]) -> Claim:
+        made = Claim(
+            id=id, measure=measure, predict=predict, judge=judge, **_defaults(id, measure, predict) | fields
+        )
+        file = Path(where.filename).resolve() if where and Path(where.filename).is_file() else None
+        at = f"{file}:{where.lineno}" if file and where else module
+        before = _registered.get(id)
+        if before is not None and before.at != at:
+            raise ValueError(f"claim {id} is registered twice, at {before.at} and at {at}: choose another id")
+        _registered[id] = Stated(made, file, at)
+        return made
+
+    return register
+
+
+def _defaults(id: str, measure: Callable[[Lab], Any], predict: Callable[[Lab, str], Any]) -> dict[str, str]:
+    title = _first_line(predict) or id
+    return {
+        "title": title,
+        "source": "the user's own",
+        "statement": rf"\text{{{title}}}",
+        "observable": _first_line(measure) or getattr(measure, "__name__", "observation"),
+        "limit": "none stated",
+    }
+
+
+def _first_line(function: Callable[..., Any]) -> str:
+    return (inspect.getdoc(function) or "").split("\n")[0].rstrip(".")
+
+
+def registered() -> dict[str, Stated]:
+    """The registered claims by id, in the order of their registration."""
+    return dict(_registered)
+
+
+def load_claims(path: AnyPath) -> list[str]:
+    """Run a Python file and return the ids of the claims that it registers; earlier ones of this file are dropped.
+
+    ValueError if it registers none, or fails; FileNotFoundError if it is not there.
+    """
+    file = as_path(path).resolve()
+    for name in _of(file):
+        del _registered[name]
+    load_module(path)
+    names = _of(file)
+    if not names:
+        raise ValueError(f"{as_path(path)} registers no claim: decorate its prediction with attndyn.compare.claim")
+    _loaded.add(file)
+    return names
+
+
+def find(name: str, file: Path | None = None) -> Claim:
+    """The claim of this id: registered, here or by the file, or of the package; KeyError if there is none."""
+    if file is not None and name not in _registered:
+        load_claims(file)
+    return _registered[name].claim if name in _registered else {each.id: each for each in all_claims()}[name]
+
+
+def home(name: str) -> Path | None:
+    """The file that states a claim, None for one of a notebook."""
+    return _registered[name].file if name in _registered else section_files().get(name)
+
+
+def loaded_from(name: str) -> Path | None:
+    """The file of a claim that `load_claims` has read."""
+    file = _registered[name].file if name in _registered else None
+    return file if file in _loaded else None
+
+
+def is_portable(name: str) -> bool:
+    """Whether other processes find this claim too: in the package, or in a file that `load_claims` has read."""
+    return name not in _registered or loaded_from(name) is not None
+
+
+def _of(file: Path) -> list[str]:
+    return [name for name, stated in _registered.items() if stated.file == file]

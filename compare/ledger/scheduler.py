@@ -1,0 +1,47 @@
+"""Jobs for a pool of processes, some of which wait for others."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from typing import Any, NamedTuple
+
+from .progress_view import View
+
+
+class Job(NamedTuple):
+    """A call for a worker, under the name that is shown; it begins after the jobs in `needs`.
+
+    It `counts` as one of those that are asked for, or prepares them.
+    """
+
+    name: str
+    work: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    needs: frozenset[str] = frozenset()
+    counts: bool = True
+
+
+def done(jobs: Sequence[Job], pool: Executor, workers: int, view: View) -> Iterator[tuple[Job, Any]]:
+    """Each job with its result as soon as it is finished; the first failure ends the rest.
+
+    No more are begun than there are workers, so that one that is begun runs. `needs` must name jobs.
+
+    >>> from concurrent.futures import ThreadPoolExecutor
+    >>> jobs = [Job("second", abs, (-2,), frozenset({"first"})), Job("first", abs, (-1,))]
+    >>> with ThreadPoolExecutor(2) as pool:
+    ...     [(job.name, result) for job, result in done(jobs, pool, 2, View(2, 0))]
+    [('first', 1), ('second', 2)]
+    """
+    waiting, finished = list(jobs), set[str]()
+    running: dict[Future[Any], Job] = {}
+    while waiting or running:
+        ready = [job for job in waiting if job.needs <= finished]
+        for job in ready[: workers - len(running)]:
+            waiting.remove(job)
+            running[pool.submit(job.work, *job.arguments)] = job
+            view.begin(job.name)
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            job = running.pop(future)
+            finished.add(job.name)
+            result = future.result()
+            view.end(job.name, job.counts)
+            yield job, result

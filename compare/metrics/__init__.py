@@ -1,0 +1,1 @@
+"""How curves, loss drops and plateaus of runs are measured."""

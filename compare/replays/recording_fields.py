@@ -1,0 +1,253 @@
+"""What the fields of a recording mean for a replay: which are honoured, which only describe, which are refused."""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...runtime.files import Header, read_arrays
+
+HONOURED, DESCRIPTIVE, REFUSED = "honoured", "descriptive", "refused"
+"""Uses of a field: it decides the training; it tells about the run; it may only say what a replay does anyway."""
+
+NETWORK = "cubic_mlp"
+"""The model that is no attention: the two-layer linear network on cubic features."""
+
+DIVISORS = {"none": "none", "N": "context", "tokens in the prompt, query included": "tokens"}
+"""What a recording may say of its attention's divisor, and what a model calls it."""
+
+LENGTHS = ("N", "1..N averaged")
+"""What a recording may say of the context lengths that its loss averages over."""
+
+LOSSES = (
+    "mean squared error",
+    "mean squared error, recorded before each step",
+    "mean squared error, no factor 1/2",
+    "mean squared error over sequences and outputs, no factor 1/2",
+)
+"""What a recording may say of its loss: all of these mean the same for one output."""
+
+OPTIMISERS = (
+    "gradient descent",
+    "plain gradient descent",
+    "full-batch gradient descent",
+    "SGD",
+    "sgd",
+    "full-batch SGD",
+)
+"""What a recording may say of its optimiser: all of these are the same on the whole data."""
+
+SIZES = ("dimension", "context_length", "heads", "rank", "sequences", "batch_size", "steps", "outputs")
+"""Sizes: they must be those of the arrays; a batch is all of the sequences."""
+
+NOTHING: tuple[Any, ...] = (None, False, 0, "", "none", [], {})
+"""Values that say that something was not used."""
+
+LONGEST_META = 2**22
+"""Most bytes of `meta`."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """The use of a field, and the values that it may take; any if there are none."""
+
+    use: str
+    values: tuple[Any, ...] = ()
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+def _fields(names: str, use: str, *values: Any) -> dict[str, Field]:
+    return dict.fromkeys(_names(names), Field(use, values))
+
+
+META: dict[str, Field] = {
+    "model": Field(HONOURED, ("merged", "separate", NETWORK)),
+    "softmax": Field(HONOURED, (False, True)),
+    "learning_rate": Field(HONOURED),
+    "attention_divisor": Field(HONOURED, tuple(DIVISORS)),
+    "context_lengths": Field(HONOURED, LENGTHS),
+    "test_context_lengths": Field(HONOURED, LENGTHS),
+    "score_divisor": Field(HONOURED),
+    **dict.fromkeys(SIZES, Field(HONOURED)),
+    "loss": Field(REFUSED, LOSSES),
+    **_fields("optimiser optimizer", REFUSED, *OPTIMISERS),
+    **_fields("schedule learning_rate_schedule", REFUSED, "constant", *NOTHING),
+    **_fields("fresh_batches online minibatches", REFUSED, False, None),
+    **_fields("full_batch query_token", REFUSED, True, None),
+    **_fields("score_scale temperature layers loss_scale", REFUSED, 1, None),
+    **_fields("null_blocks_frozen frozen momentum nesterov dampening weight_decay ridge", REFUSED, *NOTHING),
+    **_fields("source settings seed seeds supports initialisation initialization init dtype device", DESCRIPTIVE),
+    **_fields("white_covariance fraction_in_context noise_variance noise_std label_of_query tasks", DESCRIPTIVE),
+    **_fields("eigenvalues eigenvectors trace name title description comment note notes author date", DESCRIPTIVE),
+    **_fields("paper url license licence version versions python torch seconds", DESCRIPTIVE),
+}
+"""The fields of `meta`. What only describes the data or the initial weights cannot matter: the file holds these."""
+
+NEEDED = {
+    "merged": ("softmax", "learning_rate", "attention_divisor", "context_lengths"),
+    "separate": ("softmax", "learning_rate", "attention_divisor", "context_lengths"),
+    NETWORK: ("learning_rate",),
+}
+"""The fields that a recording of each model must have, besides `model`."""
+
+OF_FEATURES = {"softmax": False, "attention_divisor": "none", "score_divisor": 1, "context_lengths": "N"}
+"""What the network's recording may say of attention: its features have the divisors and the length in them."""
+
+TRAINING_WORDS = _names(
+    "optimiser optimizer adam adamw sgd momentum nesterov decay regularisation regularization regulariser "
+    "regularizer ridge penalty dropout batch batches minibatch minibatches batchsize schedule schedules scheduler "
+    "warmup annealing clip clipped clipping temperature mask masks masked masking causal bias biases activation "
+    "nonlinearity layer layers layernorm residual positional frozen freeze tied smoothing augmentation curriculum "
+    "preconditioner gradient targets"
+)
+"""Words in the name of a field that tell of the training: an unknown field with one of them is refused."""
+
+RESULT_WORDS = _names("norm norms final")
+"""Words with which such a name is that of a result after all, as `gradient_norm`."""
+
+
+def read_meta(path: str, headers: Mapping[str, Header]) -> dict[str, Any]:
+    """The fields of `meta`, one string of JSON; KeyError for what is missing.
+
+    ValueError if it is something else, or if a field says what a replay cannot follow.
+    """
+    shape, dtype = headers["meta"]
+    if shape != () or dtype.kind not in "US" or dtype.itemsize > LONGEST_META:
+        raise ValueError(f"its meta must be one string of JSON, not {dtype} of shape {shape}")
+    text = read_arrays(path, ["meta"])["meta"].item()
+    try:
+        meta = json.loads(text, object_pairs_hook=_without_repeats)
+    except (RecursionError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        reason = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
+        raise ValueError(f"its meta is no JSON: {reason}") from None
+    if not isinstance(meta, dict):
+        raise ValueError('its meta must be a JSON object, such as {"model": "merged"}')
+    refuse_what_cannot_be_followed(meta)
+    for name in NEEDED[meta["model"]]:
+        meta[name]  # a KeyError names the one that is missing
+    return meta
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"its meta states {shortened(repeated)} twice: keep one of them")
+    return fields
+
+
+def refuse_what_cannot_be_followed(meta: Mapping[str, Any]) -> None:
+    """ValueError for the first field that says of the training what a replay does not do.
+
+    >>> refuse_what_cannot_be_followed({"source": "a thesis", "momentum": 0.0})
+    >>> refuse_what_cannot_be_followed({"fresh_batches": True})
+    Traceback (most recent call last):
+    ValueError: its meta has fresh_batches = True, and a replay knows only False, None
+    """
+    for name, value in meta.items():
+        if meta.get("model") == NETWORK and name in OF_FEATURES and not _is_among(value, (OF_FEATURES[name],)):
+            shown = f"{shortened(value)}: cubic features know only {OF_FEATURES[name]!r}"
+            raise ValueError(f"its meta has {name} = {shown}")
+        values = _field(name).values
+        if not values or _is_among(value, values):
+            continue
+        shown = f"its meta has {readable(name)} = {shortened(value)}"
+        if values == NOTHING:
+            raise ValueError(f"{shown}, which a replay does not know how to follow")
+        raise ValueError(f"{shown}, and a replay knows only {', '.join(map(repr, values))}")
+
+
+def tells_of_training(name: str) -> bool:
+    """Whether an unknown field may, by its name, change the training.
+
+    >>> [tells_of_training(name) for name in ("gradient_clipping", "batchSize", "colour", "gradient_norm")]
+    [True, True, False, False]
+    """
+    words = {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)}
+    joined = "".join(re.findall(r"[a-z]", name.lower()))
+    return bool((words | {joined}) & TRAINING_WORDS) and not words & RESULT_WORDS
+
+
+def is_descriptive(name: str) -> bool:
+    """Whether a field only tells about the run; an unknown one does unless its name tells of training.
+
+    >>> [is_descriptive(name) for name in ("source", "colour", "softmax", "dropout")]
+    [True, True, False, False]
+    """
+    return _field(name).use == DESCRIPTIVE
+
+
+def _field(name: str) -> Field:
+    unknown = Field(REFUSED, NOTHING) if tells_of_training(name) else Field(DESCRIPTIVE)
+    return META.get(name, unknown)
+
+
+def positive_number(meta: Mapping[str, Any], name: str) -> float:
+    """The value of a field as a float; ValueError unless it is a finite number above 0.
+
+    >>> positive_number({"learning_rate": "0.1"}, "learning_rate")
+    Traceback (most recent call last):
+    ValueError: its meta has learning_rate = '0.1', which must be a positive number
+    """
+    value, number = meta[name], math.nan
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < math.inf:
+        number = float(value) if abs(value) < 1e300 else math.inf
+    if not 0 < number < math.inf:
+        raise ValueError(f"its meta has {name} = {shortened(value)}, which must be a positive number")
+    return number
+
+
+def refuse_other_sizes(meta: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
+    """ValueError for a size that is not that of the arrays; the losses may be the first ones of a longer run.
+
+    >>> refuse_other_sizes({"heads": 3}, {"heads": 4})
+    Traceback (most recent call last):
+    ValueError: its meta has heads = 3, but its arrays have 4
+    """
+    for name, size in sizes.items():
+        stated = meta.get(name)
+        of_a_longer_run = name == "steps" and isinstance(stated, int) and stated > size
+        if stated is not None and not of_a_longer_run and not _is_among(stated, (size,)):
+            raise ValueError(f"its meta has {name} = {shortened(stated)}, but its arrays have {size}")
+
+
+def unused_fields(meta: Mapping[str, Any], sizes: Mapping[str, int]) -> tuple[str, ...]:
+    """Names of the fields that a replay makes no use of: descriptive ones, and sizes that its model does not have.
+
+    >>> unused_fields({"model": "merged", "rank": 1, "source": "a thesis"}, {"heads": 2})
+    ('rank', 'source')
+    """
+    unused = [name for name in meta if is_descriptive(name) or (name in SIZES and name not in sizes)]
+    return tuple(map(readable, unused))
+
+
+def readable(name: str) -> str:
+    """A name as it is, or what fits a line of one that is long or does not print.
+
+    >>> readable("settings"), readable("two\\nlines")
+    ('settings', "'two\\\\nlines'")
+    """
+    return name if name.isprintable() and 0 < len(name) <= 60 else shortened(name)
+
+
+def shortened(value: Any) -> str:
+    """What a message shows of a value of any length.
+
+    >>> shortened("x" * 100)
+    "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…"
+    """
+    if isinstance(value, int) and abs(value) > 10**40:
+        return "a number of many digits"
+    shown = repr(value)
+    return shown if len(shown) <= 40 else f"{shown[:40]}…"
+
+
+def _is_among(value: Any, values: tuple[Any, ...]) -> bool:
+    """Whether one of the values is this one; 0 is not False here, nor 1 True."""
+    return any(value == each and isinstance(value, bool) == isinstance(each, bool) for each in values)

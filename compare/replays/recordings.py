@@ -1,0 +1,228 @@
+"""Recorded trajectories: data, initial weights, settings and losses of somebody else's run, as one npz file."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...models.attention import Heads, Merged, Parametrization, Separate, Weights
+from ...models.score_divisor import SQRT_KEY
+from ...runtime.files import AnyPath, NotWhole, array_headers
+from ...simulate import Given
+from .recording_arrays import (
+    DATA,
+    TEST_ARRAY,
+    Headers,
+    attention_sizes,
+    network_sizes,
+    numbers,
+    prompts,
+    refuse_losses_of_zero,
+    refuse_skipped_steps,
+    shape_of,
+    unused_arrays,
+    weight_names,
+)
+from .recording_fields import (
+    DIVISORS,
+    NETWORK,
+    positive_number,
+    read_meta,
+    refuse_other_sizes,
+    unused_fields,
+)
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class TestSet:
+    """Prompts that were not trained on, and their recorded losses (steps,)."""
+
+    name: str
+    data: Given
+    loss: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """A recorded file: `model` trained on `data` from `start`, or on cubic `features` if `model` is None.
+
+    `not_used` names what else the file holds, with the reason where there is one to give.
+    """
+
+    name: str
+    model: Parametrization | None
+    data: Given | None
+    features: FloatArray | None
+    labels: FloatArray
+    start: Weights
+    learning_rate: float
+    loss: FloatArray
+    tests: tuple[TestSet, ...]
+    not_used: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DividedSoftmax:
+    """Softmax attention whose output is divided once more, as published runs over every context length have it.
+
+    >>> DividedSoftmax(Merged(heads=2, softmax=True), "tokens").shapes(1)
+    {'value': (2, 2), 'key_query': (2, 2, 2)}
+    """
+
+    model: Merged | Separate
+    divisor: str
+    softmax: ClassVar[bool] = True
+
+    @property
+    def score_divisor(self) -> float | str:
+        """What the scores are divided by before the softmax: that of the model, whose rank "sqrt_key" speaks of."""
+        divisor = self.model.score_divisor
+        if divisor == SQRT_KEY and isinstance(self.model, Separate):
+            return f"sqrt({self.model.rank})"
+        return divisor
+
+    def shapes(self, dimension: int) -> dict[str, tuple[int, ...]]:
+        """Shapes of the weights for x of this dimension."""
+        return self.model.shapes(dimension)
+
+    def heads(self, weights: Mapping[str, NDArray[Any]]) -> Heads:
+        """a (H, D+1) and B (H, D+1, D) of every head."""
+        return self.model.heads(weights)
+
+
+def reference_files() -> list[Path]:
+    """Paths of the recorded trajectories that come with the package, by name.
+
+    >>> len(reference_files())
+    9
+    """
+    folder = Path(str(files("attndyn.compare.replays.reference")))
+    return sorted(folder.glob("*.npz"))
+
+
+def read_recording(path: AnyPath) -> Recording:
+    """The recording in a file, of which only the arrays that a replay needs are read.
+
+    ValueError, with the reason, if the file is truncated or something else, contradicts itself, or tells of a
+    training that a replay cannot follow; OSError if it is absent or no regular file.
+
+    >>> read_recording(reference_files()[0]).model
+    Merged(heads=8, divisor='none')
+    """
+    path = os.fsdecode(path)
+    try:
+        headers = array_headers(path)
+        _refuse_files_of_this_package(headers)
+        return _recording(path, headers)
+    except NotWhole as error:
+        reason = str(error).partition("is not a whole npz file")[2]
+        raise ValueError(
+            f"{path} is no recording: it is truncated or something else than a whole npz file{reason}"
+        ) from None
+    except KeyError as error:
+        raise ValueError(f"{path} is no recording: it lacks {error}; docs/recordings.md lists the keys") from None
+    except ValueError as error:
+        raise ValueError(f"{path} is no recording that can be replayed: {error}") from None
+
+
+def _refuse_files_of_this_package(headers: Headers) -> None:
+    """ValueError that says what a file is if it is one of those that this package writes itself."""
+    if {"head", "time", "loss", "weight_time"} <= set(headers):
+        raise ValueError(
+            "it is a trajectory, as `attndyn simulate` and Trajectory.save write it, without the data that it was "
+            "trained on; read it with attndyn.simulate.load"
+        )
+    if {"head", "c", "b", "S"} <= set(headers):
+        raise ValueError("it holds statistics that the runs of a sweep share, without losses")
+
+
+def _recording(path: str, headers: Headers) -> Recording:
+    meta = read_meta(path, headers)
+    kind = str(meta["model"])
+    sizes = network_sizes(headers) if kind == NETWORK else attention_sizes(kind, headers)
+    refuse_other_sizes(meta, sizes)
+    model = None if kind == NETWORK else _model(meta, sizes)
+    weights = weight_names(model, headers, sizes)
+    used = [*DATA[kind], "loss", *weights]
+    arrays = numbers(path, headers, used)
+    refuse_losses_of_zero("loss", arrays["loss"])
+    if "steps" in headers:
+        refuse_skipped_steps(numbers(path, headers, ["steps"])["steps"], sizes["steps"])
+    tests, unused_tests = _tests(path, headers, meta, sizes)
+    return Recording(
+        name=Path(path).stem,
+        model=model,
+        data=None if model is None else prompts(arrays["tokens"], arrays["labels"], meta["context_lengths"]),
+        features=arrays.get("features"),
+        labels=arrays["labels"],
+        start={name.removeprefix("initial_"): arrays[name] for name in weights},
+        learning_rate=positive_number(meta, "learning_rate"),
+        loss=arrays["loss"],
+        tests=tests,
+        not_used=(*unused_fields(meta, sizes), *unused_arrays(headers, used), *unused_tests),
+    )
+
+
+def _model(meta: dict[str, Any], sizes: dict[str, int]) -> Parametrization:
+    softmax, divisor = meta["softmax"], DIVISORS[meta["attention_divisor"]]
+    options: dict[str, Any] = {"softmax": True} if softmax else {"divisor": divisor}
+    if meta.get("score_divisor") is not None:
+        options["score_divisor"] = meta["score_divisor"]
+    model: Merged | Separate
+    if meta["model"] == "merged":
+        model = Merged(sizes["heads"], **options)
+    else:
+        model = Separate(sizes["heads"], sizes["rank"], **options)
+    return DividedSoftmax(model, divisor) if softmax and divisor != "none" else model
+
+
+def _tests(
+    path: str, headers: Headers, meta: dict[str, Any], sizes: dict[str, int]
+) -> tuple[tuple[TestSet, ...], tuple[str, ...]]:
+    """The test sets that can be evaluated, and the others by name with the reason: they never stop a replay."""
+    tests, unused = [], []
+    found = [match[1] for match in map(TEST_ARRAY.fullmatch, headers) if match]
+    for name in dict.fromkeys(found):
+        try:
+            tests.append(_test(path, headers, name, meta, sizes))
+        except NotWhole:
+            raise
+        except KeyError as error:
+            unused.append(f"{name} (it lacks {error})")
+        except ValueError as error:
+            unused.append(f"{name} ({error})")
+    return tuple(tests), tuple(unused)
+
+
+def _test(
+    path: str,
+    headers: Headers,
+    name: str,
+    meta: dict[str, Any],
+    sizes: dict[str, int],
+) -> TestSet:
+    """One test set; KeyError or ValueError if it cannot be evaluated with the weights of this run."""
+    if meta["model"] == NETWORK:
+        raise ValueError("a network on cubic features is not tested on tokens")
+    names = [f"{name}_{part}" for part in ("tokens", "labels", "loss")]
+    sequences, tokens, size = shape_of(headers, names[0], "P", "N+1", "D+1")
+    if tokens < 2 or size != sizes["dimension"] + 1:
+        raise ValueError(
+            f"its tokens must have shape (P, N+1, {sizes['dimension'] + 1}), not {headers[names[0]].shape}"
+        )
+    if headers[names[1]].shape != (sequences, tokens):
+        raise ValueError(f"its labels must have shape {(sequences, tokens)}, not {headers[names[1]].shape}")
+    (losses,) = shape_of(headers, names[2], "steps")
+    if losses != sizes["steps"]:
+        raise ValueError(f"it has {losses} losses for {sizes['steps']} steps")
+    arrays = numbers(path, headers, names)
+    refuse_losses_of_zero(names[2], arrays[names[2]])
+    data = prompts(arrays[names[0]], arrays[names[1]], meta.get("test_context_lengths", "N"))
+    return TestSet(name, data, arrays[names[2]])

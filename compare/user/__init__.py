@@ -1,0 +1,1 @@
+"""Models, claims and statements of the user's own."""

@@ -1,0 +1,76 @@
+"""The time course of a model of the user's own, from equations that were derived symbolically."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ...models.attention import Weights
+from ...task import Task
+from ...theory import TimeCourse
+from ...theory.ode import flow_times, integrate
+from ..metrics.plateaus import effective_map
+
+if TYPE_CHECKING:
+    from ...theory.symbolic.derivation import Derivation
+
+FloatArray = NDArray[np.float64]
+
+
+def derived_course(
+    derivation: "Derivation", task: Task, start: Mapping[str, ArrayLike], flow_time: ArrayLike
+) -> TimeCourse:
+    """The `TimeCourse` of the derived flow from the weights `start`, name → array, at `flow_time` (T,).
+
+    Unlimited data of `task`, whose numbers stand in for the derivation's symbols. `amplitudes` (T, n) are the
+    weights that move, in the order of `derivation.weights`; `coefficients` (T, D) are e_dᵀ M e_d of a model's map,
+    in the order of `task.eigenvalues`, and (T, 0) for an output without a model. ValueError where task and
+    derivation differ, and for weights outside the block of the derivation; ArithmeticError if it fails.
+
+    >>> from attndyn import Separate
+    >>> from attndyn.theory.symbolic import symbolic_task
+    >>> from attndyn.theory.symbolic.derivation import derive
+    >>> model, task = Separate(heads=1), Task(eigenvalues=[2], context_length=5)
+    >>> start = {"value": [[0, 0.1]], "key": [[[0.1, 0]]], "query": [[[0.1, 0]]]}
+    >>> derived_course(derive(model, symbolic_task(1), "restricted"), task, start, [0, 5]).loss.round(4)
+    array([1.992 , 0.5714])
+    """
+    from ...theory.symbolic.numerics import compiled, numeric, packed, parameter_values, unpacked
+
+    times, parameters = flow_times(flow_time), parameter_values(derivation.task, task)
+    _require_block(derivation, start)
+    right = compiled(derivation, parameters)
+    y = _solution(right.rate, packed(derivation, start), times)
+    (loss,) = numeric([derivation.loss.expression], derivation.weights, parameters)(y.T)
+    coefficients = _coefficients(derivation, task, unpacked(derivation, y, start))
+    return TimeCourse(times, loss, y, coefficients, "derived flow")
+
+
+def _solution(rate: Callable[[FloatArray], FloatArray], start: FloatArray, times: FloatArray) -> FloatArray:
+    if np.any(start):
+        return integrate(rate, start, times)
+    origin = np.ones_like(start)  # integrate takes zero weights to rest, which those of any output need not
+    return integrate(lambda y: rate(y - origin), origin, times) - origin
+
+
+def _require_block(derivation: "Derivation", start: Mapping[str, ArrayLike]) -> None:
+    """ValueError for weights outside the restricted block, where a derivation on that block knows no forces."""
+    if derivation.model is None or derivation.block == "full":
+        return
+    a, B = derivation.model.heads({name: np.asarray(value, dtype=float) for name, value in start.items()})
+    if np.any(a[:, :-1]) or np.any(B[:, -1]):
+        raise ValueError(
+            'weights leave the restricted block: derive the model with block "full", or set them to zero'
+        )
+
+
+def _coefficients(derivation: "Derivation", task: Task, weights: Weights) -> FloatArray:
+    """e_dᵀ M e_d at each of T times, (T, D), or (T, 0) for an output without a model."""
+    count = len(next(iter(weights.values())))
+    if derivation.model is None:
+        return np.zeros((count, 0))
+    basis = task.eigenvectors
+    rows = [{name: value[index] for name, value in weights.items()} for index in range(count)]
+    maps = [effective_map(derivation.model, row) for row in rows]
+    return np.array([np.diag(basis.T @ M @ basis) for M in maps])

@@ -1,0 +1,1 @@
+"""The models: which weights exist, and how they make attention heads."""

@@ -1,0 +1,1 @@
+"""What every floor uses and what knows no task: files, progress, executors, threads, versions."""

@@ -1,0 +1,64 @@
+"""What heads must be: one layer of attention, a (H, D+1) and B (H, D+1, D) of real or complex numbers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...models.attention import Heads, Parametrization
+
+ONE_LAYER = (
+    "heads must return the pair (a, B) of one attention layer: several layers, MLPs and residual paths do not "
+    "have this form"
+)
+
+
+def heads_of(model: Parametrization, weights: Mapping[str, NDArray[Any]]) -> Heads:
+    """The heads of a model as arrays.
+
+    >>> from attndyn import Merged
+    >>> a, B = heads_of(Merged(heads=1), {"value": np.ones((1, 2)), "key_query": np.ones((1, 2, 2))})
+    >>> a.shape, B.shape
+    ((1, 2), (1, 2, 1))
+    """
+    a, B = model.heads(weights)
+    return _in_doubles(np.asarray(a)), _in_doubles(np.asarray(B))
+
+
+def _in_doubles(part: NDArray[Any]) -> NDArray[Any]:
+    """An array in which SymPy numbers, such as √2 of a model that proofs use too, are doubles."""
+    if part.dtype != object or not all(getattr(entry, "is_number", False) for entry in part.flat):
+        return part
+    numbers = np.array([complex(entry) for entry in part.flat]).reshape(part.shape)
+    return numbers if np.any(numbers.imag) else numbers.real.copy()
+
+
+def checked_heads(heads: Any, dimension: int) -> Heads:
+    """The pair as arrays; ValueError unless they are a (H, D+1) and B (H, D+1, D) of numbers, with H ≥ 1.
+
+    >>> checked_heads((np.ones(2), np.ones((1, 2, 1))), 1)
+    Traceback (most recent call last):
+    ValueError: heads must have shapes (H, 2) and (H, 2, 1), not (2,) and (1, 2, 1): one row a head
+    """
+    if isinstance(heads, Mapping):
+        raise ValueError("heads are the pair (a, B), not weights by name: pass model.heads(weights)")
+    if not isinstance(heads, tuple | list) or len(heads) != 2:
+        raise ValueError(f"{ONE_LAYER}, and {type(heads).__name__} was returned")
+    a, B = (_numbers(part, name) for part, name in zip(heads, "aB", strict=True))
+    size = dimension + 1
+    if a.ndim != 2 or a.shape[1] != size or len(a) < 1 or B.shape != (len(a), size, dimension):
+        shapes = f"(H, {size}) and (H, {size}, {dimension})"
+        raise ValueError(f"heads must have shapes {shapes}, not {a.shape} and {B.shape}: one row a head")
+    return a, B
+
+
+def _numbers(part: Any, name: str) -> NDArray[Any]:
+    try:
+        array = np.asarray(part)
+    except ValueError:
+        raise ValueError(f"{name} of the heads must be an array, and its rows have different lengths") from None
+    array = _in_doubles(array)
+    if array.dtype.kind not in "iufc":
+        raise ValueError(f"{name} of the heads must hold numbers, not {array.dtype}")
+    return array

@@ -1,0 +1,225 @@
+"""Gradient flow dθ/dt = −½ ∂L/∂θ to high accuracy, so that step-size error can be told from theory error."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ...models.attention import Merged, Parametrization, Separate, Weights
+from ...runtime.machine import one_thread, refuse_too_large
+from ...runtime.versions import versions
+from ..attention.initialisation import checked_start, model_name, positive, restricted
+from ..attention.model_check import refuse_unfit_on_the_way
+from ..attention.objectives import Objective, objective
+from ..data.prompts import Data, real_array
+from ..sufficient_statistics.quadratic_loss import Statistics
+from ..trajectory import Trajectory
+from .restricted_flow import block_field
+from .stiffness import Tolerances, Velocity, integrate
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.intp]
+
+
+_LOST = 1e-5  # relative error, from squares that are conserved, that a flow may have at most
+
+_COARSE = 4.0  # a fall to half adds little to the errors that a coarse tolerance has anyway
+_ROOM = 10.0  # by which weights outgrow their start before the tolerance is relative to what they are
+_TINIEST = 1e-305  # a tolerance is above 0, and that of weights of 1e-300 still relative to them
+
+LARGEST_TOLERANCE = 1e-2
+"""A flow with larger relative errors is none."""
+
+_LOST_LOSS = 1e-3  # error of a loss to first order in those of the weights, which overestimates it by far
+
+AUTOMATIC = "automatic"
+"""The method that begins explicitly and goes on implicitly where the problem is stiff."""
+
+
+def flow(
+    model: Parametrization,
+    source: Data | Statistics,
+    start: Mapping[str, ArrayLike],
+    flow_time: ArrayLike,
+    *,
+    rtol: float = 1e-12,
+    method: str = AUTOMATIC,
+) -> Trajectory:
+    """Gradient flow from the weights `start` at t = 0, recorded at the increasing flow times `flow_time` (T,).
+
+    `method` "automatic" is of order 8, and Gear's once stability limits the steps and that costs less: the Jacobian
+    is known for the built-in models on restricted statistics, and costs a gradient a weight otherwise. Other names,
+    and `rtol`, go to scipy's solve_ivp. The absolute tolerance of a row of weights is rtol times ten
+    times its largest entry in `start`, or times the largest of all if that is less: small weights keep their digits
+    beside large ones. Losses and weights are stored at every time.
+    ValueError on bad input; ArithmeticError if the solver gives up, or rounding decides what is found.
+
+    >>> from attndyn import Merged, Task
+    >>> from attndyn.simulate import sample, statistics, initial_weights
+    >>> model, task = Merged(heads=2), Task(eigenvalues=[2, 1], context_length=5)
+    >>> stats = statistics(sample(task, sequences=50), model)
+    >>> run = flow(model, stats, initial_weights(model, task, scale=0.1), [0, 1, 2])
+    >>> bool(run.loss[2] < run.loss[0])
+    True
+    """
+    begin, evaluate = checked_start(model, source, start), objective(model, source)
+    times, rtol = _checked_times(flow_time), _checked_tolerance(rtol)
+    size = 16.0 * len(times) * sum(value.size for value in begin.values())
+    refuse_too_large(f"the weights at {len(times)} flow times", size, "pass fewer times")
+    moving, field = _moving(model, source, begin), None
+    if isinstance(model, Merged | Separate) and isinstance(source, Statistics) and source.block == "restricted":
+        field = block_field(model, source)
+    velocity = field.velocity if field is not None else _velocity(evaluate, begin, moving)
+    jacobian = None if field is None else field.jacobian
+    states = np.tile(_flat(begin), (len(times), 1))
+    if np.any(times > 0):
+        with one_thread(), np.errstate(over="ignore", invalid="ignore"):
+            _refuse_overflow(evaluate(begin)[0], velocity(states[0, moving]))
+            tolerances = rtol, rtol * _sizes(begin)[moving]
+            states[:, moving] = _integrate(velocity, jacobian, states[0, moving], times, tolerances, method)
+        _refuse_fall(np.max(np.abs(states), axis=1), rtol)
+    weights = _named(states, begin)
+    loss, norm = _losses(evaluate, weights, len(times))
+    moved = times > 0
+    sizes = np.max(np.abs(states[moved]), axis=1, initial=0.0)
+    _refuse_lost(loss[moved], norm[moved], rtol * sizes, _mean_square_label(source))
+    refuse_unfit_on_the_way(model, weights, source.dimension)
+    settings = {"model": model_name(model), "source": source.digest, "rtol": rtol, "method": method}
+    settings["versions"] = versions()
+    return Trajectory(times, loss, norm, times, weights, None, settings)
+
+
+def _refuse_overflow(loss: float, velocity: FloatArray) -> None:
+    """ValueError if there is no finite loss or velocity to begin with."""
+    if not np.isfinite(loss) or not np.all(np.isfinite(velocity)):
+        raise ValueError("the loss or its gradient is no finite number at the start: choose smaller weights")
+
+
+def _refuse_fall(sizes: FloatArray, rtol: float) -> None:
+    """ArithmeticError if the largest weight (T,) is no number, or fell so far that its errors decide what is left.
+
+    The flow conserves differences of squares, whose error is that of the largest squares that there were.
+    """
+    if not np.all(np.isfinite(sizes)):
+        raise ArithmeticError("the gradient flow could not be integrated: its weights are no finite numbers")
+    ratio = float(sizes[0] / sizes[-1]) if sizes[-1] else 0.0
+    if rtol * ratio**2 > max(_LOST, _COARSE * rtol):
+        raise ArithmeticError(
+            f"weights fell from {sizes[0]:.3g} to {sizes[-1]:.3g}, and rounding of the squares that the flow "
+            "conserves decides what is left: start from smaller ones"
+        )
+
+
+def _losses(evaluate: Objective, weights: Weights, count: int) -> tuple[FloatArray, FloatArray]:
+    """Loss and gradient norm, (T,) each, at weights (T, …)."""
+    loss, norm = np.empty(count), np.empty(count)
+    for index in range(count):
+        loss[index], gradients = evaluate({name: value[index] for name, value in weights.items()})
+        norm[index] = np.linalg.norm(_flat(gradients))
+    return loss, norm
+
+
+def _refuse_lost(loss: FloatArray, norm: FloatArray, errors: FloatArray, unknown: float) -> None:
+    """ArithmeticError if the errors (T,) of the largest weights may decide what a loss (T,) is.
+
+    `unknown` is the loss of predicting nothing, to which a loss of almost 0 is held.
+    """
+    lost = norm * errors > _LOST_LOSS * np.maximum(loss, unknown)
+    if np.any(lost):
+        raise ArithmeticError(
+            f"the tolerance lets the largest weights be {float(np.max(errors[lost])):.1g} off, and may decide what "
+            "the loss is: start from smaller weights, or pass a smaller rtol"
+        )
+
+
+def _mean_square_label(source: Data | Statistics) -> float:
+    if isinstance(source, Statistics):
+        return source.c
+    lengths = list(source.context_lengths)
+    squares = sum(float(np.sum(tokens[:, lengths, -1] ** 2)) for tokens in source.chunks())
+    return squares / (source.sequences * len(lengths))
+
+
+def _velocity(evaluate: Objective, begin: Weights, moving: IntArray) -> Velocity:
+    """dy/dt = −½ ∂L/∂y of what moves."""
+    state = _flat(begin)
+    weights = {name: value[0] for name, value in _named(state[None], begin).items()}  # views of the state
+
+    def velocity(y: FloatArray) -> FloatArray:
+        state[moving] = y
+        return -0.5 * _flat(evaluate(weights)[1])[moving]
+
+    return velocity
+
+
+def _integrate(
+    velocity: Velocity,
+    jacobian: Velocity | None,
+    y: FloatArray,
+    times: FloatArray,
+    tolerances: Tolerances,
+    method: str,
+) -> FloatArray:
+    """What moves at the times, (T, n)."""
+    if method == AUTOMATIC:
+        return integrate(velocity, y, times, tolerances, jacobian)
+    from scipy.integrate import solve_ivp
+
+    rtol, atol = tolerances
+    result = solve_ivp(
+        lambda _, x: velocity(x), (0.0, times[-1]), y, method=method, t_eval=times, rtol=rtol, atol=atol
+    )
+    if not result.success:
+        raise ArithmeticError(f"the gradient flow could not be integrated: {result.message}")
+    return np.asarray(result.y.T)
+
+
+def _sizes(begin: Weights) -> FloatArray:
+    """What the absolute tolerance of each of the flat weights is relative to: the size of its row, with room.
+
+    A row of zeros counts as the smallest other row, since it grows by products with it.
+    """
+    rows = [np.max(np.abs(value), axis=-1, keepdims=True) for value in begin.values()]
+    every = np.concatenate([row.ravel() for row in rows])
+    most = float(np.max(every)) or 1.0
+    least = float(np.min(every[every > 0], initial=most))
+    counted = [np.minimum(_ROOM * np.where(row > 0, row, least), most) for row in rows]
+    sizes = [np.broadcast_to(row, value.shape).ravel() for row, value in zip(counted, begin.values(), strict=True)]
+    return np.asarray(np.maximum(np.concatenate(sizes), _TINIEST))
+
+
+def _moving(model: Parametrization, source: Data | Statistics, begin: Weights) -> IntArray:
+    """Places, in the flat weights, of all that a gradient may reach: fewer unknowns, and none outside a block."""
+    mask = {name: np.ones_like(value) for name, value in begin.items()}
+    if isinstance(model, (Merged, Separate)):
+        mask["query" if "query" in mask else "key_query"][..., -1] = 0.0  # meets the masked y of the query
+        if isinstance(source, Statistics) and source.block == "restricted":
+            mask = restricted(mask)
+    return np.flatnonzero(_flat(mask))
+
+
+def _checked_tolerance(rtol: object) -> float:
+    value = positive("rtol", rtol)
+    if value > LARGEST_TOLERANCE:
+        raise ValueError(f"rtol must be at most {LARGEST_TOLERANCE:g}, not {rtol!r}: it is a relative error")
+    return value
+
+
+def _checked_times(flow_time: ArrayLike) -> FloatArray:
+    times = real_array("flow_time", flow_time)
+    if times.ndim != 1 or not len(times) or not np.all(np.isfinite(times)):
+        raise ValueError(f"flow_time must be a list of finite times, not {flow_time!r}")
+    if times[0] < 0 or np.any(np.diff(times) <= 0):
+        raise ValueError("flow_time must start at 0 or later and increase")
+    return times
+
+
+def _flat(weights: Weights) -> FloatArray:
+    return np.concatenate([value.ravel() for value in weights.values()])
+
+
+def _named(states: FloatArray, like: Weights) -> Weights:
+    """States (T, all) under the names of the weights, (T, …) each, without a copy."""
+    ends = np.cumsum([value.size for value in like.values()])[:-1]
+    parts = zip(like.items(), np.split(states, ends, axis=1), strict=True)
+    return {name: part.reshape(len(states), *value.shape) for (name, value), part in parts}

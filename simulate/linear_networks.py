@@ -1,0 +1,163 @@
+"""The linear networks on cubic features to which attention is equivalent on the restricted block.
+
+With β = Σ_n y_n x_n / divisor and z = vec(β x_qᵀ), merged attention is a two-layer network Σ_h v_h ⟨U_h, z⟩:
+hidden weights U (H, D²), output weights v (H,). Separate rank-one attention is a sum of three-layer convolutional
+networks: a filter k_h (D,) runs over the D columns of β x_qᵀ, q_h (D,) weighs the columns, v_h their sum. Source:
+Zhang et al. 2025, Section 3.1 and the equivalence for separate attention.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..models.attention import Weights, attention_divisor
+from ..runtime.files import AnyPath
+from .attention.objectives import Objective
+from .data.prompts import Data
+from .descent.gradient_descent import descend
+from .descent.recorder import Descent
+from .trajectory import Trajectory
+
+FloatArray = NDArray[np.float64]
+
+
+def network_features(data: Data, model: object) -> tuple[FloatArray, FloatArray]:
+    """Features z (P, D²) of every prompt, with the divisor of `model`, and the query's labels (P,).
+
+    ValueError if the loss averages over several context lengths: the network has one input a sequence.
+
+    >>> from attndyn import Merged
+    >>> from attndyn.simulate import given
+    >>> network_features(given([[[2, 3.0], [5, 7]]]), Merged(heads=1))
+    (array([[30.]]), array([7.]))
+    """
+    if len(data.context_lengths) > 1:
+        raise ValueError("cubic features need one context length, not an average over several")
+    length = data.context_lengths[0]
+    z, labels = [], []
+    for tokens in data.chunks():
+        beta = np.einsum("pn,pni->pi", tokens[:, :length, -1], tokens[:, :length, :-1])
+        query = tokens[:, length, :-1] / attention_divisor(model, length, data.dimension)
+        z.append(np.einsum("pi,pj->pij", beta, query).reshape(len(tokens), -1))
+        labels.append(tokens[:, length, -1])
+    return np.concatenate(z), np.concatenate(labels)
+
+
+def network_weights(weights: Weights) -> Weights:
+    """The network that merged attention with these weights is, on the restricted block.
+
+    >>> network_weights({"value": np.ones((2, 3)), "key_query": np.ones((2, 3, 3))})["hidden"].shape
+    (2, 4)
+    """
+    U = weights["key_query"][..., :-1, :-1]
+    return {"hidden": U.reshape(*U.shape[:-2], -1), "output": weights["value"][..., -1]}
+
+
+def train_network(
+    features: ArrayLike,
+    labels: ArrayLike,
+    start: Mapping[str, ArrayLike],
+    *,
+    learning_rate: float,
+    steps: int,
+    record: int | Sequence[int] | None = None,
+    checkpoint: AnyPath | None = None,
+) -> Trajectory:
+    """Gradient descent on the network, from `start` with hidden (H, K) and output (H,); arguments as in `train`.
+
+    >>> start = {"hidden": [[0.1, 0.0]], "output": [0.1]}
+    >>> run = train_network([[1.0, 0.0], [0.0, 1.0]], [1.0, 0.0], start, learning_rate=0.1, steps=200)
+    >>> bool(run.loss[-1] < 0.01)
+    True
+    """
+    z, y = np.asarray(features, dtype=float), np.asarray(labels, dtype=float)
+    if z.ndim != 2 or y.shape != (len(z),):
+        raise ValueError(f"features must be (P, K) and labels (P,), not {z.shape} and {y.shape}")
+    if set(start) != {"hidden", "output"}:
+        raise ValueError(f"start must hold hidden and output, not {', '.join(start)}")
+    begin = {name: np.array(start[name], dtype=float) for name in ("hidden", "output")}
+    if begin["hidden"].shape != (*begin["output"].shape, z.shape[1]):
+        shapes = f"{begin['hidden'].shape} and {begin['output'].shape}"
+        raise ValueError(f"hidden must be (H, {z.shape[1]}) and output (H,), not {shapes}")
+    source = hashlib.sha256(z.tobytes() + y.tobytes() + repr(z.shape).encode()).hexdigest()
+    rule = Descent(learning_rate, steps, record, checkpoint)
+    return descend(_objective(z, y), begin, rule, {"model": "network", "source": source})
+
+
+def convolutional_weights(weights: Weights) -> Weights:
+    """The convolutional networks that separate rank-one attention with these weights is, on the restricted block.
+
+    >>> weights = {"value": np.ones((2, 3)), "key": np.ones((2, 3)), "query": np.ones((2, 3))}
+    >>> convolutional_weights(weights)["filter"].shape
+    (2, 2)
+    """
+    value, key, query = (weights[name] for name in ("value", "key", "query"))
+    heads = len(value)
+    named = {"filter": key.reshape(heads, -1), "columns": query.reshape(heads, -1)}
+    return {name: each[:, :-1] for name, each in named.items()} | {"output": value[..., -1]}
+
+
+def train_convolutional(
+    features: ArrayLike,
+    labels: ArrayLike,
+    start: Mapping[str, ArrayLike],
+    *,
+    learning_rate: float,
+    steps: int,
+    record: int | Sequence[int] | None = None,
+) -> Trajectory:
+    """Gradient descent on a sum of three-layer convolutional linear networks; arguments as in `train_network`.
+
+    `features` (P, D²) are D columns of length D each, `start` holds filter and columns, (H, D), and output (H,).
+    ValueError if shapes do not fit.
+
+    >>> start = {"filter": [[0.5]], "columns": [[0.5]], "output": [0.5]}
+    >>> run = train_convolutional([[1.0], [2.0]], [1.0, 2.0], start, learning_rate=0.05, steps=200)
+    >>> bool(run.loss[-1] < 0.01)
+    True
+    """
+    z, y = np.asarray(features, dtype=float), np.asarray(labels, dtype=float)
+    size = round(np.sqrt(z.shape[-1])) if z.ndim == 2 else 0
+    if z.ndim != 2 or size**2 != z.shape[1] or y.shape != (len(z),):
+        raise ValueError(f"features must be (P, D²) and labels (P,), not {z.shape} and {y.shape}")
+    begin = {name: np.array(start[name], dtype=float) for name in ("filter", "columns", "output") if name in start}
+    heads = begin["output"].shape if "output" in begin else ()
+    if [value.shape for value in begin.values()] != [(*heads, size), (*heads, size), heads] or len(heads) != 1:
+        raise ValueError(f"start must hold filter and columns, (H, {size}), and output (H,)")
+    source = hashlib.sha256(z.tobytes() + y.tobytes() + repr(z.shape).encode()).hexdigest()
+    rule = Descent(learning_rate, steps, record)
+    settings = {"model": "convolutional network", "source": source}
+    return descend(_convolution(z.reshape(-1, size, size), y), begin, rule, settings)
+
+
+def _convolution(images: FloatArray, y: FloatArray) -> Objective:
+    """Layer by layer, forward and back: what a filter gives on every column, what the columns add up to."""
+
+    def evaluate(weights: Weights) -> tuple[float, Weights]:
+        f, columns, output = weights["filter"], weights["columns"], weights["output"]
+        filtered = np.einsum("pij,hi->phj", images, f)
+        summed = np.einsum("phj,hj->ph", filtered, columns)
+        residual = summed @ output - y
+        back = 2 * residual[:, None] * output / len(y)
+        slopes = {
+            "filter": np.einsum("ph,hj,pij->hi", back, columns, images, optimize=True),
+            "columns": np.einsum("ph,phj->hj", back, filtered),
+            "output": 2 * residual @ summed / len(y),
+        }
+        return float(residual @ residual) / len(y), slopes
+
+    return evaluate
+
+
+def _objective(z: FloatArray, y: FloatArray) -> Objective:
+    def evaluate(weights: Weights) -> tuple[float, Weights]:
+        hidden, output = weights["hidden"], weights["output"]
+        activity = z @ hidden.T
+        residual = activity @ output - y
+        pull = 2 * (residual @ z) / len(y)
+        loss = float(residual @ residual) / len(y)
+        return loss, {"hidden": np.outer(output, pull), "output": hidden @ pull}
+
+    return evaluate

@@ -1,0 +1,1 @@
+"""Runs as data: experiments and the store of finished ones."""

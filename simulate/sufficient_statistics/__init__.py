@@ -1,0 +1,1 @@
+"""Sufficient statistics of linear attention, and descent on them."""

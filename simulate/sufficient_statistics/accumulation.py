@@ -1,0 +1,126 @@
+"""Sums of products of features over prompts: one symmetric rank-k update a chunk, in processes if asked.
+
+The features of one prompt and its label are F̃ = (F, y), and Σ F̃ F̃ᵀ holds c, b and S of statistics in one matrix.
+They stand in the rows of an array (K+1, P), so that every operation runs along the prompts.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from functools import partial, reduce
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...runtime.machine import one_thread
+from ..data.prompts import CHUNK, Data, Prompts
+
+FloatArray = NDArray[np.float64]
+Pairs = tuple[NDArray[np.intp], NDArray[np.intp]]
+Divisors = Sequence[tuple[int, float]]
+
+SPAN = 16
+"""Chunks that are summed by one worker: part of the definition of a sum, so that workers do not change it."""
+
+
+_SUMS = 2  # the sum so far and the product that is added to it
+_FEATURES = 2  # the features of a chunk, and what they are made of
+_TOKENS = 3  # the random numbers of a chunk, its x, and its tokens
+
+
+def product_sums(data: Data, divisors: Divisors, pairs: Pairs, executor: Executor | None = None) -> FloatArray:
+    """Σ F̃ F̃ᵀ (K+1, K+1) over all prompts and over the context lengths n ≤ n′ ≤ … of `divisors`.
+
+    The K features are G_ij x_q,d with the (i, j) of `pairs`. The workers of an `executor` sum spans of the data:
+    the result is the same to the last bit, whoever sums which, since linear algebra has one thread everywhere: with
+    another number of them it adds up in another order.
+    """
+    work = partial(span_sums, divisors=divisors, pairs=pairs)
+    spans = _spans(data, executor)
+    with one_thread():
+        return tree_sum(map(work, spans) if executor is None else executor.map(work, spans))
+
+
+def span_sums(span: Iterable[FloatArray], divisors: Divisors, pairs: Pairs) -> FloatArray:
+    """Σ F̃ F̃ᵀ over the chunks of a span, one after another."""
+    with one_thread():  # in a worker's process as well
+        return reduce(_add_to, (F @ F.T for tokens in span for F in _features(tokens, divisors, pairs)))
+
+
+def tree_sum(parts: Iterable[FloatArray]) -> FloatArray:
+    """Their sum in the order of a binary tree, with no more than one partial sum of each height in memory.
+
+    The parts are used up: sums are made in their place.
+
+    >>> tree_sum(np.full(2, i) for i in range(5))
+    array([10, 10])
+    """
+    waiting: list[tuple[int, FloatArray]] = []
+    for part in parts:
+        height = 0
+        while waiting and waiting[-1][0] == height:
+            part, height = _add_to(waiting.pop()[1], part), height + 1
+        waiting.append((height, part))
+    return reduce(_add_to, (part for _, part in reversed(waiting)))
+
+
+def largest_memory(data: Data, features: int, workers: int = 1) -> float:
+    """Bytes that `product_sums` of so many features needs at most, with so many workers of this machine.
+
+    >>> from attndyn import Task
+    >>> from attndyn.simulate import sample
+    >>> data = sample(Task(np.ones(40), context_length=80), sequences=20_000)
+    >>> f"{largest_memory(data, 34440) / 2**30:.1f} GiB, or {largest_memory(data, 1600) / 2**30:.1f} GiB"
+    '20.1 GiB, or 0.4 GiB'
+    """
+    together, number = min(CHUNK, data.sequences), 8.0
+    matrix = number * (features + 1) ** 2
+    rows = number * together * (features + 1)
+    tokens = number * together * (max(data.context_lengths) + 1) * (data.dimension + 1)
+    spans = -(-data.sequences // (CHUNK * SPAN))
+    waiting = spans.bit_length() - 1  # one partial sum of each height
+    return workers * (_SUMS * matrix + _FEATURES * rows + _TOKENS * tokens) + waiting * matrix
+
+
+def _add_to(total: FloatArray, part: FloatArray) -> FloatArray:
+    """The sum, in the memory of the first if that may be written to: a buffer that came from elsewhere may not."""
+    return np.add(total, part, out=total if total.flags.writeable else None)
+
+
+def _spans(data: Data, executor: Executor | None) -> Iterator[Iterable[FloatArray]]:
+    """The chunks in runs of SPAN, each fit to be sent: sampled prompts are drawn where they are used."""
+    if isinstance(data, Prompts):
+        yield from data.spans(SPAN, executor)
+        return
+    chunks = data.chunks()
+    while span := list(islice(chunks, SPAN)):
+        yield span
+
+
+def _features(tokens: FloatArray, divisors: Divisors, pairs: Pairs) -> Iterator[FloatArray]:
+    """F̃ (K+1, P) at each context length, where the next one overwrites it.
+
+    A context grows by the tokens between two lengths; the query, its y masked, belongs to G as well.
+    """
+    i, j = pairs
+    count, dimension = len(tokens), tokens.shape[2] - 1
+    F = np.empty((len(i) * dimension + 1, count))
+    context, first = np.zeros((len(i), count)), 0
+    for length, divisor in divisors:
+        context += _gram(tokens[:, first:length], pairs)
+        first = length
+        query = tokens[:, length, :-1].T.copy()
+        masked = np.append(query, np.zeros((1, count)), axis=0)
+        G = (context + masked[i] * masked[j]) / divisor
+        np.multiply(G[:, None], query, out=F[:-1].reshape(len(i), dimension, count))
+        F[-1] = tokens[:, length, -1]
+        yield F
+
+
+def _gram(tokens: FloatArray, pairs: Pairs) -> FloatArray:
+    """Σ_n t_i t_j over the tokens (P, n, D+1), (pairs, P)."""
+    i, j = pairs
+    if tokens.shape[1] == 1:
+        token = tokens[:, 0].T
+        return np.asarray(token[i] * token[j])
+    return np.asarray(np.matmul(tokens.swapaxes(1, 2), tokens)[:, i, j].T)

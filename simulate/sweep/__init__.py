@@ -1,0 +1,1 @@
+"""Sweeps: their settings, their folder, and their runs on any executor."""

@@ -1,0 +1,1 @@
+"""Theory of multi-head linear attention (Zhang et al. 2025)."""

@@ -1,0 +1,1 @@
+"""The saddle-to-saddle dynamics of separate key and query."""

@@ -1,0 +1,1 @@
+"""Exact moments of the data: the population loss and the moments of features."""

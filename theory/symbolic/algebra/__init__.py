@@ -1,0 +1,1 @@
+"""Exact algebra: zero tests, signs, Gröbner bases, roots and their domains."""

@@ -1,0 +1,1 @@
+"""Gradient flow in symbols: reductions, conserved quantities, equilibria and their stability."""

@@ -1,0 +1,200 @@
+"""Which way is down from a point of rest: the signature of the Hessian of the population loss, exactly.
+
+Weights with cube roots, such as v = |k| = |q| = m^{1/3}, need not be written: v → a v, K → C K, Q → C⁻ᵀ Q / a in
+one head (a ≠ 0, C invertible) is a linear map T of the weights with L(T θ) = L(θ) for all θ, so that the Hessians
+at θ and T θ are congruent: their signature is one. `resting_weights` is a rational point of that orbit. Weights of
+the same M off the orbit, such as with a value in an idle head, can have another signature.
+
+New coordinates x = P z change keys and queries linearly too, k → Pᵀ k, and (Λ, Ω) to (P⁻¹ Λ P⁻ᵀ, Pᵀ Ω P). Some P
+makes Λ = 1 and Ω diagonal, so that a signature there, in symbols, is that of every Λ and Ω.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import sympy as sp
+from sympy.polys.matrices import DomainMatrix
+from sympy.polys.orderings import lex
+from sympy.polys.rings import PolyRing
+
+from ....models.attention import Separate
+from ..algebra.sign_analysis import is_positive
+from ..loss.expectations import Element
+from ..loss.population_losses import PopulationLoss, weight_symbols
+from ..task import Expr
+
+
+class Inertia(NamedTuple):
+    """How many eigenvalues of a symmetric matrix are below zero, zero, and above."""
+
+    negative: int
+    zero: int
+    positive: int
+
+
+def hessian_index(loss: PopulationLoss, point: Mapping[Expr, Expr]) -> int:
+    """How many eigenvalues of the Hessian of a loss are negative at weights that rest: a proof, without numerics.
+
+    `point` gives weights their values, rational numbers or rational functions of positive symbols; the others are
+    zero. ValueError for what is no weight of the loss, where the gradient does not vanish, and where a sign depends
+    on the values of symbols: build an order into the task, such as Λ = diag(a + b, b).
+
+    >>> from attndyn import Merged
+    >>> from attndyn.theory.symbolic import population_loss, symbolic_task
+    >>> hessian_index(population_loss(Merged(heads=3), symbolic_task(2), "restricted"), {})
+    3
+    """
+    return inertia(hessian(loss, point)).negative
+
+
+def hessian(loss: PopulationLoss, point: Mapping[Expr, Expr]) -> Expr:
+    """∂²L/∂θ∂θ' at weights that rest, a SymPy matrix in the order of `loss.weights`.
+
+    `point` and errors as for `hessian_index`, signs excepted.
+    """
+    values = _values(loss, point)
+    near = _near(loss, values)
+    field, gens = near.ring.domain, near.ring.gens
+    numbers = [field.from_sympy(value) for value in values]
+    slopes = [near.diff(gen) for gen in gens]
+    moving = [weight for weight, slope in zip(loss.weights, slopes, strict=True) if _at(slope, numbers)]
+    if moving:
+        raise ValueError(f"the weights do not rest there: the gradient of {moving[0]} does not vanish")
+    return sp.Matrix([[field.to_sympy(_at(slope.diff(gen), numbers)) for gen in gens] for slope in slopes])
+
+
+def inertia(matrix: Expr) -> Inertia:
+    """The signs of the eigenvalues of a symmetric SymPy matrix of rational numbers or functions, exactly.
+
+    All eigenvalues are real, so the rule of Descartes is exact: as many are positive as the coefficients of the
+    characteristic polynomial change sign. Blocks that are not coupled are taken one by one. ValueError for a matrix
+    that is not symmetric, for irrational entries and where a sign depends on the values of symbols.
+
+    >>> inertia(sp.Matrix([[0, 1, 0], [1, 0, 0], [0, 0, 0]]))
+    Inertia(negative=1, zero=1, positive=1)
+    """
+    entries = DomainMatrix.from_Matrix(matrix).convert_to(_field(matrix))
+    if entries != entries.transpose():
+        raise ValueError("only symmetric matrices have a signature: pass (H + H.T) / 2")
+    parts = [_block_inertia(entries.extract(block, block)) for block in entries.scc()]
+    return Inertia(*map(sum, zip(*parts, strict=True)))
+
+
+def resting_weights(model: Separate, maps: Sequence[Sequence[Expr]]) -> dict[Expr, Expr]:
+    """Weights with v = 1 of the heads that hold these maps, for `hessian_index`: M_d = k qᵀ for each pair in turn.
+
+    `maps[h]` are the SymPy matrices (D, D) of rank one in head h, such as m_d e_d e_dᵀ; pairs and heads beyond are
+    zero. ValueError for more than fit, and for other ranks.
+
+    >>> from attndyn.theory.symbolic import fixed_points, population_loss, symbolic_task
+    >>> task, model = symbolic_task(2), Separate(heads=2)
+    >>> learned = {point.subset: point.M for point in fixed_points(task, model)}
+    >>> point = resting_weights(model, [[learned[1,]], [learned[2,]]])
+    >>> hessian_index(population_loss(model, task, "restricted"), point)
+    0
+    """
+    if len(maps) > model.head_count or any(len(held) > model.rank for held in maps):
+        raise ValueError(f"{model} holds at most {model.rank} maps in each of {model.head_count} heads")
+    point: dict[Expr, Expr] = {}
+    for h, held in enumerate(maps):
+        for r, each in enumerate(held):
+            symbols = weight_symbols(model, each.rows)
+            key, query = _factors(each)
+            point[symbols["value"][h, -1]] = sp.Integer(1)
+            point |= dict(zip(symbols["key"][h, r], key, strict=False))
+            point |= dict(zip(symbols["query"][h, r], query, strict=False))
+    return point
+
+
+def _factors(rank_one: Expr) -> tuple[Expr, Expr]:
+    """k and q with k qᵀ the matrix."""
+    place = next((i for i, entry in enumerate(rank_one) if entry != 0), None)
+    if place is not None:
+        i, j = divmod(place, rank_one.cols)
+        key, query = rank_one[:, j], rank_one[i, :] / rank_one[i, j]
+        if (key * query - rank_one).applyfunc(sp.cancel).is_zero_matrix:
+            return key, query
+    raise ValueError(f"a pair of key and query holds a map of rank one, not {rank_one}")
+
+
+def _field(expressions: Iterable[Expr]) -> Element:
+    """The rational functions of the symbols in some expressions, or the rational numbers."""
+    symbols: set[Expr] = set()
+    for each in expressions:
+        constants = each.atoms(sp.Number, sp.NumberSymbol, sp.I)
+        whole_powers = all(power.exp.is_Integer for power in each.atoms(sp.Pow))
+        if not (whole_powers and each.is_rational_function() and all(number.is_Rational for number in constants)):
+            raise ValueError(
+                f"only rational numbers and rational functions have exact signs here, not {each}: leave a root out "
+                "of the score divisor, which changes no sign"
+            )
+        symbols |= each.free_symbols
+    return sp.QQ.frac_field(*sorted(symbols, key=str)) if symbols else sp.QQ
+
+
+def _values(loss: PopulationLoss, point: Mapping[Expr, Expr]) -> list[Expr]:
+    """The values of the loss's weights, zero where the point has none."""
+    strangers = [str(symbol) for symbol, value in point.items() if symbol not in loss.weights and value != 0]
+    if strangers:
+        raise ValueError(
+            f"the loss has no weight {', '.join(strangers)}: it has {', '.join(map(str, loss.weights))}"
+        )
+    return [sp.sympify(point.get(weight, 0), strict=True) for weight in loss.weights]
+
+
+def _near(loss: PopulationLoss, values: list[Expr]) -> Element:
+    """The loss up to second order in the weights that are zero, over the field of its parameters and the values."""
+    to_sympy = loss.polynomial.ring.domain.to_sympy
+    terms = {
+        powers: to_sympy(part)
+        for powers, part in loss.polynomial.terms()
+        if sum(power for power, value in zip(powers, values, strict=True) if value == 0) <= 2
+    }
+    field = _field([*terms.values(), *values])
+    ring = PolyRing(loss.weights, field, lex)
+    return ring.from_dict({powers: field.from_sympy(part) for powers, part in terms.items()})
+
+
+def _at(polynomial: Element, numbers: list[Element]) -> Element:
+    field = polynomial.ring.domain
+    terms = (
+        part * sp.prod([number**power for number, power in zip(numbers, powers, strict=True) if power], field.one)
+        for powers, part in polynomial.terms()
+    )
+    return sum(terms, field.zero)
+
+
+def _block_inertia(block: Element) -> Inertia:
+    signs = [_sign(coefficient, block.domain) for coefficient in block.charpoly()]
+    mirrored = [-sign if place % 2 else sign for place, sign in enumerate(signs)]
+    zero = next(place for place, sign in enumerate(reversed(signs)) if sign)
+    return Inertia(_changes(mirrored), zero, _changes(signs))
+
+
+def _changes(signs: list[int]) -> int:
+    """How often a sequence of signs changes, zeros left out."""
+    kept = [sign for sign in signs if sign]
+    return sum(sign != after for sign, after in pairwise(kept))
+
+
+def _sign(value: Element, domain: Element) -> int:
+    """The sign of a number, or of a rational function of positive symbols, in normal form."""
+    if not value:
+        return 0
+    if domain.is_QQ:
+        return 1 if value > 0 else -1
+    if all(symbol.is_positive for symbol in domain.symbols) and (sign := _plain(value.numer) * _plain(value.denom)):
+        return sign
+    expression = sp.factor(value.as_expr())
+    if is_positive(expression) or is_positive(-expression):
+        return 1 if is_positive(expression) else -1
+    raise ValueError(
+        f"the sign of {expression} depends on its symbols: build in an order, such as Λ = diag(a + b, b)"
+    )
+
+
+def _plain(polynomial: Element) -> int:
+    """The sign that all coefficients share, or 0."""
+    signs = {coefficient > 0 for coefficient in polynomial.coeffs()}
+    return 0 if len(signs) > 1 else 1 if signs.pop() else -1

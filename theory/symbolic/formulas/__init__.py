@@ -1,0 +1,1 @@
+"""Formulas that users write and read, in text and LaTeX."""

@@ -1,0 +1,1 @@
+"""The population loss in symbols, from the definition of model and task."""

@@ -1,0 +1,1 @@
+"""Statements about a derivation, and how each is checked."""

@@ -1,0 +1,294 @@
+"""What a user may state about a derivation, and the identities that a statement is made of."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from typing import get_args
+
+import sympy as sp
+
+from ..derivation import Derivation
+from ..task import Expr, N
+
+TIME = sp.Symbol("t", nonnegative=True)
+"""Flow time from the start on, in which a stated course is written."""
+
+
+@dataclass(frozen=True)
+class StatedLoss:
+    """The loss is `value`; with an `ansatz` {weight: expression in amplitudes}, there, other weights being zero."""
+
+    value: Expr
+    ansatz: Mapping[Expr, Expr] | None = None
+
+
+@dataclass(frozen=True)
+class StatedMotion:
+    """dθ/dt of one `weight` is `rate`, in flow time."""
+
+    weight: Expr
+    rate: Expr
+
+
+@dataclass(frozen=True)
+class StatedInvariant:
+    """The flow conserves `quantity`, an expression in the weights."""
+
+    quantity: Expr
+
+
+@dataclass(frozen=True)
+class StatedReduction:
+    """Weights of the form `ansatz` keep it, other weights staying zero, and amplitudes move by `equations`.
+
+    `equations` {amplitude: rate} has every symbol of the ansatz that is no parameter; a constant has rate 0.
+    """
+
+    ansatz: Mapping[Expr, Expr]
+    equations: Mapping[Expr, Expr]
+
+
+@dataclass(frozen=True)
+class StatedFixedPoint:
+    """The flow rests at `values` {weight: expression}, other weights being zero, with this `loss` if it is given.
+
+    Values are real wherever the parameters are what their symbols say; weights in them are free real numbers.
+    """
+
+    values: Mapping[Expr, Expr]
+    loss: Expr | None = None
+
+
+@dataclass(frozen=True)
+class StatedCourse:
+    """The flow takes weights along `course` {weight: expression in TIME}, other weights being zero.
+
+    With an `ansatz` {weight: expression in amplitudes} the course is that of the amplitudes. `start` has the values
+    at time 0 of what the course gives, where they are stated.
+    """
+
+    course: Mapping[Expr, Expr]
+    ansatz: Mapping[Expr, Expr] | None = None
+    start: Mapping[Expr, Expr] | None = None
+
+
+Statement = StatedLoss | StatedMotion | StatedInvariant | StatedReduction | StatedFixedPoint | StatedCourse
+
+
+@dataclass(frozen=True, eq=False)
+class Identity:
+    """`what` was `derived` is stated to equal what is `claimed`, identically."""
+
+    what: str
+    derived: Expr
+    claimed: Expr
+
+
+def identities(statement: Statement, derivation: Derivation) -> tuple[Identity, ...]:
+    """All that a statement says, each to be decided by itself.
+
+    ValueError names a symbol that the derivation does not have and those of nearly its name, and numbers that are
+    not exact. A statement of text is read by `read_text` and `read_latex` first.
+    """
+    return tuple(_parts(statement, derivation))
+
+
+def formulas(statement: Statement) -> tuple[Expr, ...]:
+    """Every expression that a statement holds, in the order of its fields."""
+    found: list[object] = []
+    for field in fields(statement):
+        value = getattr(statement, field.name)
+        found += value.values() if isinstance(value, Mapping) else [value]
+    return tuple(sp.sympify(value, strict=True) for value in found if value is not None)
+
+
+def _parts(statement: object, derivation: Derivation) -> Iterator[Identity]:
+    match statement:
+        case StatedLoss():
+            return _loss(statement, derivation)
+        case StatedMotion():
+            return _motion(statement, derivation)
+        case StatedInvariant():
+            return _invariant(statement, derivation)
+        case StatedReduction():
+            return _reduction(statement, derivation)
+        case StatedFixedPoint():
+            return _fixed_point(statement, derivation)
+        case StatedCourse():
+            return _course(statement, derivation)
+    kinds = ", ".join(kind.__name__ for kind in get_args(Statement))
+    raise ValueError(f"a statement is one of {kinds}, not {statement!r}")
+
+
+def _loss(statement: StatedLoss, derivation: Derivation) -> Iterator[Identity]:
+    constants, derived = _constants(derivation), derivation.loss.expression
+    if statement.ansatz is None:
+        yield Identity(
+            "the loss", derived, _exact("the loss", statement.value, {*constants, *_weights(derivation)})
+        )
+        return
+    ansatz = _ansatz(statement.ansatz, derivation)
+    value = _exact("the loss", statement.value, constants | _amplitudes(ansatz, derivation))
+    yield Identity("the loss on the ansatz", _at(derived, ansatz, derivation), value)
+
+
+def _motion(statement: StatedMotion, derivation: Derivation) -> Iterator[Identity]:
+    known = _constants(derivation) | _weights(derivation)
+    weight = _weight(statement.weight, derivation)
+    rate = _exact(f"the rate of {weight}", statement.rate, known)
+    yield Identity(f"d {weight}/dt", derivation.flow.get(weight, sp.Integer(0)), rate)
+
+
+def _invariant(statement: StatedInvariant, derivation: Derivation) -> Iterator[Identity]:
+    weights = _weights(derivation)
+    quantity = _exact("the quantity", statement.quantity, _constants(derivation) | weights)
+    if not quantity.free_symbols & weights:
+        raise ValueError(f"{quantity} has no weight in it: a constant is conserved by every flow")
+    flow = {weight: rate for weight, rate in derivation.flow.items() if weight in quantity.free_symbols}
+    rate = sp.Add(*(sp.diff(quantity, weight) * rate for weight, rate in flow.items()))
+    yield Identity(f"d({quantity})/dt", rate, sp.Integer(0))
+
+
+def _reduction(statement: StatedReduction, derivation: Derivation) -> Iterator[Identity]:
+    ansatz = _ansatz(statement.ansatz, derivation)
+    amplitudes = _amplitudes(ansatz, derivation)
+    known = _constants(derivation) | amplitudes
+    equations = {
+        _known("the equations", amplitude, amplitudes): _exact(f"the rate of {amplitude}", rate, known)
+        for amplitude, rate in statement.equations.items()
+    }
+    for symbol in sorted(amplitudes - set(equations), key=str):
+        raise ValueError(
+            f"{symbol} of the ansatz is no parameter{_near(symbol, _constants(derivation))} "
+            f"and has no equation: state its rate, 0 for a constant"
+        )
+    for weight, derived in _rates(ansatz, derivation).items():
+        form = ansatz.get(weight, sp.Integer(0))
+        claimed = sp.Add(*(sp.diff(form, amplitude) * rate for amplitude, rate in equations.items()))
+        yield Identity(f"d {weight}/dt on the ansatz", _at(derived, ansatz, derivation), claimed)
+
+
+def _fixed_point(statement: StatedFixedPoint, derivation: Derivation) -> Iterator[Identity]:
+    known = _constants(derivation) | _weights(derivation)
+    values = {
+        _weight(weight, derivation): _exact(f"the value of {weight}", value, known)
+        for weight, value in statement.values.items()
+    }
+    _require_block(values, derivation)
+    for weight, derived in derivation.flow.items():
+        yield Identity(f"d {weight}/dt at the point", _at(derived, values, derivation), sp.Integer(0))
+    if statement.loss is not None:
+        loss = _exact("the loss", statement.loss, known)
+        yield Identity("the loss at the point", _at(derivation.loss.expression, values, derivation), loss)
+
+
+def _course(statement: StatedCourse, derivation: Derivation) -> Iterator[Identity]:
+    ansatz = None if statement.ansatz is None else _ansatz(statement.ansatz, derivation)
+    moving = _weights(derivation) if ansatz is None else _amplitudes(ansatz, derivation)
+    course = {
+        _known("the course", symbol, moving): _in_time(f"the course of {symbol}", form, moving, derivation)
+        for symbol, form in statement.course.items()
+    }
+    for symbol in sorted(moving - set(course), key=str) if ansatz is not None else ():
+        raise ValueError(f"{symbol} of the ansatz has no course: state one, or its value if it rests")
+    place = {weight: form.xreplace(course) for weight, form in (ansatz or course).items()}
+    _require_block(place, derivation)
+    for weight, derived in _rates(place, derivation).items():
+        claimed = sp.diff(place.get(weight, sp.Integer(0)), TIME)
+        yield Identity(f"d {weight}/dt along the course", _at(derived, place, derivation), claimed)
+    for symbol, value in (statement.start or {}).items():
+        begin = course[_known("the start", symbol, set(course))].subs(TIME, 0)
+        yield Identity(f"{symbol} at time 0", begin, _in_time(f"the start of {symbol}", value, moving, derivation))
+
+
+def _in_time(what: str, form: Expr, moving: set[Expr], derivation: Derivation) -> Expr:
+    """An expression in time, parameters and constants of its own, but not in what moves."""
+    exact, own = _exact(what, form, None), {*_constants(derivation), TIME}
+    for symbol in sorted(exact.free_symbols, key=str):
+        if symbol in moving:
+            raise ValueError(f"{what} must be explicit in {TIME}, but it has {symbol}, which moves")
+        if str(symbol) in map(str, own):
+            _known(what, symbol, own)
+    return exact
+
+
+def _at(expression: Expr, values: Mapping[Expr, Expr], derivation: Derivation) -> Expr:
+    return expression.xreplace({weight: values.get(weight, sp.Integer(0)) for weight in derivation.weights})
+
+
+def _rates(place: Mapping[Expr, Expr], derivation: Derivation) -> dict[Expr, Expr]:
+    """What the flow does to its weights, and to the others that a statement places: these never move."""
+    return {**derivation.flow, **{weight: sp.Integer(0) for weight in place if weight not in derivation.flow}}
+
+
+def _require_block(place: Mapping[Expr, Expr], derivation: Derivation) -> None:
+    """ValueError for a value other than zero where the restricted block has none."""
+    for weight, value in place.items():
+        if derivation.block == "restricted" and weight not in derivation.flow and value != 0:
+            raise ValueError(
+                f'{weight} is zero in the restricted block, not {value}: leave it out, or take block = "full"'
+            )
+
+
+def _ansatz(ansatz: Mapping[Expr, Expr], derivation: Derivation) -> dict[Expr, Expr]:
+    found = {
+        _weight(weight, derivation): _exact(f"the ansatz for {weight}", form, None)
+        for weight, form in ansatz.items()
+    }
+    _require_block(found, derivation)
+    return found
+
+
+def _amplitudes(ansatz: Mapping[Expr, Expr], derivation: Derivation) -> set[Expr]:
+    """The symbols of an ansatz that are no parameters; ValueError for a parameter's name on another symbol."""
+    constants = _constants(derivation)
+    found = set().union(*(form.free_symbols for form in ansatz.values())) - constants
+    for symbol in found:
+        if str(symbol) in map(str, constants):
+            _known("the ansatz", symbol, constants)
+    return found
+
+
+def _weights(derivation: Derivation) -> set[Expr]:
+    return {symbol for array in derivation.arrays.values() for symbol in array.flat}
+
+
+def _constants(derivation: Derivation) -> set[Expr]:
+    length = {N} if derivation.task.context_lengths == (N,) else set()
+    return {*derivation.parameters, *length}
+
+
+def _weight(symbol: Expr, derivation: Derivation) -> Expr:
+    return _known("the statement", symbol, _weights(derivation))
+
+
+def _exact(what: str, expression: Expr, known: set[Expr] | None) -> Expr:
+    """The expression if it is exact and of known symbols (any if None)."""
+    try:
+        exact = sp.sympify(expression, strict=True)
+    except sp.SympifyError:
+        raise ValueError(f"{what} must be a SymPy expression, not {expression!r}: read text by read_text") from None
+    if not isinstance(exact, sp.Expr) or exact.is_Matrix or exact.has(sp.oo, -sp.oo, sp.zoo, sp.nan):
+        raise ValueError(f"{what} must be a finite expression, not {expression}")
+    if exact.has(sp.Float):
+        raise ValueError(f"{what} has the inexact number {min(exact.atoms(sp.Float))}: write sympy.Rational(1, 3)")
+    for symbol in sorted(exact.free_symbols, key=str):
+        if known is not None:
+            _known(what, symbol, known)
+    return exact
+
+
+def _known(what: str, symbol: Expr, known: set[Expr]) -> Expr:
+    if symbol in known:
+        return symbol
+    if not isinstance(symbol, sp.Symbol):
+        raise ValueError(f"{what} must name symbols, not {symbol!r}: take them from the derivation")
+    if str(symbol) in map(str, known):
+        raise ValueError(f"{symbol} of {what} has other assumptions than the derivation's: take it from there")
+    names = ", ".join(sorted(map(str, known))[:12])
+    raise ValueError(f"{what} has {symbol}, which does not stand there{_near(symbol, known) or f': {names} do'}")
+
+
+def _near(symbol: Expr, known: set[Expr]) -> str:
+    matches = get_close_matches(str(symbol), [str(each) for each in known], n=3)
+    return f" (did you mean {' or '.join(matches)}?)" if matches else ""
