@@ -33,7 +33,7 @@ package computes in float64 throughout; PyTorch uses all cores, as it does by de
 so since that is faster; JAX, and the package on tokens, use all; the package on statistics uses one. *Cold* is a
 first call, with whatever it compiles. A peer's losses are compared with ours before it is timed: 1e-9 in float64,
 1e-4 in float32. All fast paths are held to the plain one on tokens, 1e-9 over 500 steps, by
-`tests/test_simulate_fast.py`. Other work shared the machine: trust the ratios more than the times.
+`tests/simulate/descent/test_kernels.py`. Other work shared the machine: trust the ratios more than the times.
 """
 
 

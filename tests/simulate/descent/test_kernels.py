@@ -15,7 +15,6 @@ from attndyn import Merged, Separate, Task
 from attndyn.simulate import (
     Diverged,
     Statistics,
-    experiment,
     from_moments,
     initial_weights,
     load,
@@ -23,10 +22,11 @@ from attndyn.simulate import (
     statistics,
     train,
     train_many,
-    walk,
 )
 from attndyn.simulate.attention.initialisation import restricted
 from attndyn.simulate.descent import gradient_descent as descent_module
+from attndyn.simulate.descent import steppers
+from attndyn.simulate.runs import experiment
 
 TASK = Task([3, 2, 1], trace=1.0, context_length=6, noise_variance=0.1)
 MODELS = {
@@ -90,7 +90,7 @@ def off_by_a_millionth(stats):
     return S
 
 
-exact_border, exact_entries = walk.bordered, walk.entries
+exact_border, exact_entries = steppers.bordered, steppers.entries
 WRONG = {
     "one number of S off by a millionth": ("bordered", off_by_a_millionth),
     "c for c / 2": ("bordered", lambda stats: exact_border(stats) + np.diag(exact_border(stats) == stats.c) / 2),
@@ -104,7 +104,7 @@ def test_a_wrong_kernel_is_told_apart(monkeypatch, name, wrong):
     model = Merged(heads=2)
     stats, start = source(model), start_of(model)
     plain = train(model, stats, start, compiled=False, **RULE)
-    monkeypatch.setattr(walk, name, wrong)
+    monkeypatch.setattr(steppers, name, wrong)
     with pytest.raises(AssertionError):
         agree(train(model, stats, start, **RULE), plain)
 
@@ -122,12 +122,12 @@ def test_the_tokens_agree_at_nine_digits(model):
 
 
 def short_stretches(monkeypatch, steps=7):
-    monkeypatch.setattr(walk, "_work", lambda *source: walk.WORK // steps)
+    monkeypatch.setattr(steppers, "_work", lambda *source: steppers.WORK // steps)
 
 
 def interrupted(monkeypatch, path, model, at, **rule):
     """Train until the stretch of this number, which Ctrl-C ends."""
-    make, calls = walk.compiled, iter(range(10**6))
+    make, calls = steppers.compiled, iter(range(10**6))
 
     def interrupting(*arguments):
         made = make(*arguments)
@@ -163,7 +163,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit(monkeypatch, tmp_path, model, re
 def test_a_stretch_ends_within_a_tenth_of_a_second_or_so():
     for model, D in ((Merged(8), 4), (Separate(9), 8)):
         task = Task(np.arange(D, 0, -1.0), context_length=3)
-        assert 100 < walk.compiled(model, source(model, task=task), 0.1).stretch < 20_000
+        assert 100 < steppers.compiled(model, source(model, task=task), 0.1).stretch < 20_000
 
 
 # Divergence

@@ -144,7 +144,7 @@ def test_the_first_process_of_mpi_reports_and_the_others_serve(tmp_path, spec, c
 
 
 def test_the_example_is_a_sweep():
-    path = Path(__file__).parent.parent / "examples" / "sweep.toml"
+    path = Path(__file__).parents[2] / "examples" / "sweep.toml"
     sweep = Sweep.from_toml(path.read_text(encoding="utf-8"))
     assert len(sweep.experiments()) > 1
 

@@ -8,7 +8,7 @@ import pytest
 from attndyn.cli import main
 from attndyn.compare.user.statement_file import load_statements, statements_of
 
-CASES = Path(__file__).parent / "data" / "statements"
+CASES = Path(__file__).parents[2] / "data" / "statements"
 HOLD = ("aligned_block", "tau_left", "white_course", "white_course_inline", "sci_e")
 DECIMALS = ("decimal_trace", "decimal_zero", "decimal_noise", "decimal_task", "decimal_task_fraction")
 SCALED = ("scaled_ScaledSympy", "scaled_D3")

@@ -19,7 +19,7 @@ from attndyn.simulate import flow, initial_weights, sample, statistics
 from attndyn.simulate.descent.rank_one_flow import passages
 
 PAIR = Task([2.0, 1.0], context_length=20)
-CASES = np.load(Path(__file__).parent / "data" / "staircases.npz")
+CASES = np.load(Path(__file__).parents[2] / "data" / "staircases.npz")
 
 
 def case_names():

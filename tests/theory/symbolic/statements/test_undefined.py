@@ -21,7 +21,7 @@ from attndyn.theory.symbolic import (
 )
 from attndyn.theory.symbolic.task import symbolic_task
 
-DATA = Path(__file__).parent / "data" / "statements"
+DATA = Path(__file__).parents[3] / "data" / "statements"
 HEAD = {"model": "separate", "heads": 1, "block": "restricted"}
 PLAIN = {"task": {"dimension": 1}, "model": {"model": "merged", "heads": 1, "block": "restricted"}}
 V, U = "value_1_2", "key_query_1_1_1"

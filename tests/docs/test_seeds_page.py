@@ -8,7 +8,7 @@ import pytest
 
 from attndyn.compare import Ledger, Verdict
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,9 @@ import time
 import numpy as np
 import pytest
 
-from attndyn import Merged, Separate, Task, machine
+from attndyn import Merged, Separate, Task
 from attndyn.compare.ledger import verification as ledger
+from attndyn.runtime import machine
 from attndyn.runtime.executors import local_pool
 from attndyn.runtime.machine import GIB, available_memory, refuse_too_large
 from attndyn.simulate import flow, initial_weights, objective, sample, statistics, train

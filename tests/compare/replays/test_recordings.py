@@ -32,7 +32,7 @@ from attndyn.simulate import initial_weights, objective, sample, statistics, tra
 
 TASK = Task([2, 1], trace=1.0, context_length=4)
 STEPS = 12
-CASES = Path(__file__).parent / "data" / "recordings"
+CASES = Path(__file__).parents[2] / "data" / "recordings"
 SOFTMAX = CASES / "softmax_varylen_separate_h2_d2_n5.npz"
 TESTED = CASES / "separate_varylen_test_d2_n5.npz"
 

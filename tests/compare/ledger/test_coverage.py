@@ -12,7 +12,7 @@ from attndyn.compare.figures import FIGURES
 from attndyn.compare.ledger import coverage
 from attndyn.compare.ledger.coverage import RESULTS, Result, covering, gaps
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 ALL = [result for part in RESULTS.values() for result in part]
 
 

@@ -11,7 +11,7 @@ from attndyn.theory import SensitiveStaircaseWarning, population, staircase, tim
 from attndyn.theory.linear_attention.saddle_to_saddle.equal_heads import distinct_heads
 from attndyn.theory.linear_attention.saddle_to_saddle.escapes import SeparateHeads
 
-KEPT = Path(__file__).parent / "data" / "staircases.npz"
+KEPT = Path(__file__).parents[3] / "data" / "staircases.npz"
 ZEROS, EQUAL = "rests on exact zeros", "rests on exactly equal heads or on a ridge"
 
 

@@ -9,11 +9,11 @@ from attndyn.compare.claims.linear_attention.common.controls import (
     MOMENTS,
     NO_FOURTH_MOMENT,
     TRACE_DROPPED,
-    unlimited,
     variant,
     with_context,
 )
 from attndyn.compare.evidence.claim import THEORY
+from attndyn.compare.exact_statistics import unlimited
 from attndyn.simulate import initial_weights, sample, statistics, train
 from attndyn.theory import population
 
