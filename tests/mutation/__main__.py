@@ -25,7 +25,7 @@ from .trial import Cost, Outcome, attempt, costs, warm
 ROOT = Path(__file__).parent.parent.parent
 BUILD = ROOT / "build" / "mutants"
 COPIED = (*(file.name for file in sorted(ROOT.glob("*.py"))), "CITATION.cff", "py.typed")
-ROOMS = ("theory", "simulate", "compare")
+ROOMS = ("runtime", "models", "theory", "simulate", "compare")
 WORKERS = 2
 TIERS = ("fast", "standard")
 CHEAP = 1.0

@@ -20,8 +20,19 @@ _SHAPES = frozenset(
 )
 _PARAMETERS = frozenset({"axis", "rtol", "atol", "xtol", "mxstep", "maxsize", "out"})
 SYMBOLIC = (
-    *("ansatz", "completeness", "expectations", "fixed_points", "gaussian", "invariants", "loss", "population"),
-    *("problem", "reduction", "rest", "stability", "time_courses"),
+    "dynamics/completeness_proofs",
+    "dynamics/conservation_laws",
+    "dynamics/fixed_point_formulas",
+    "dynamics/invariant_manifolds",
+    "dynamics/polynomial_equilibria",
+    "dynamics/reduction",
+    "dynamics/solution_check",
+    "dynamics/stability",
+    "loss/effective_maps",
+    "loss/expectations",
+    "loss/gaussian_expectations",
+    "loss/population_losses",
+    "task",
 )
 """Modules of theory/symbolic that derive or prove; the others read, write and decide what is equal."""
 
@@ -73,10 +84,14 @@ def sites(text: str, file: str) -> list[Site]:
 
 def all_sites(root: Path) -> list[Site]:
     """Every mutation of the theory of the package at `root`, of theory/symbolic the modules that are `SYMBOLIC`."""
-    symbolic = (root / "theory" / "symbolic" / f"{name}.py" for name in SYMBOLIC)
+    engine = root / "theory" / "symbolic"
+    derives = {engine / f"{name}.py" for name in SYMBOLIC}
+    paths = [
+        path for path in sorted((root / "theory").rglob("*.py")) if engine not in path.parents or path in derives
+    ]
     return [
         site
-        for path in [*sorted((root / "theory").glob("*.py")), *symbolic]
+        for path in paths
         for site in sites(path.read_text(encoding="utf-8"), path.relative_to(root).as_posix())
     ]
 
@@ -84,7 +99,7 @@ def all_sites(root: Path) -> list[Site]:
 def module(file: str) -> str:
     """The name by which a file is imported.
 
-    >>> module("theory/symbolic/loss.py")
+    >>> module("theory/symbolic/loss/population_losses.py")
     'attndyn.theory.symbolic.loss.population_losses'
     """
     return "attndyn." + file.removesuffix(".py").replace("/", ".")

@@ -51,7 +51,7 @@ def tried(runs: Path) -> list[dict[str, str]]:
         outcome = attempt(module(mutant.file), ROOT / mutant.file, mutant.mutated(), costs, runs)
         found.append(asdict(mutant) | {"how": outcome.how})
     claims = sorted({mutant.claim for mutant in read()})
-    unbroken, file = (ROOT / "theory" / "merged.py"), "theory/merged.py"
+    unbroken, file = (ROOT / "theory" / "linear_attention" / "merged.py"), "theory/linear_attention/merged.py"
     costs = [Cost(claim, SECONDS, True, frozenset()) for claim in claims]
     outcome = attempt(module(file), unbroken, unbroken.read_text(encoding="utf-8"), costs, runs)
     return [*found, {"what": "unbroken", "claim": outcome.claim, "how": outcome.how}]
