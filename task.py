@@ -43,7 +43,9 @@ MOST_LENGTHS = 10**6
 LONGEST = 2**53
 """Longest context: the whole numbers up to here are exact in floating point."""
 
-_COPIES = 10  # matrices like Λ that a task, its eigenvectors and its moments need at once
+_COPIES = (
+    10  # matrices like Λ that a task, its eigenvectors and its moments need at once
+)
 
 _FIELDS = (
     "eigenvalues",
@@ -100,17 +102,25 @@ class Task(Settings):
         if trace is not None:
             inputs["trace"] = _scale(trace)
         dimension = len(given.doubles)
-        object.__setattr__(self, "covariance", _frozen(_rescaled(given, inputs.get("trace"))))
+        object.__setattr__(
+            self, "covariance", _frozen(_rescaled(given, inputs.get("trace")))
+        )
         Ω = _teacher_covariance(teacher_covariance, dimension)
         object.__setattr__(self, "teacher_covariance", _frozen(Ω.doubles))
         w0, fraction = _mixture(fixed_teacher, in_context_fraction, dimension)
-        object.__setattr__(self, "fixed_teacher", None if w0 is None else _frozen(w0.doubles))
+        object.__setattr__(
+            self, "fixed_teacher", None if w0 is None else _frozen(w0.doubles)
+        )
         object.__setattr__(self, "in_context_fraction", float(fraction))
         noise = nonnegative("noise_variance", noise_variance)
         object.__setattr__(self, "noise_variance", float(noise))
         length = _context_length(context_length)
         object.__setattr__(self, "context_length", length)
-        inputs |= {"teacher_covariance": stored(Ω), "noise_variance": noise, "context_length": length}
+        inputs |= {
+            "teacher_covariance": stored(Ω),
+            "noise_variance": noise,
+            "context_length": length,
+        }
         if w0 is not None:
             inputs |= {"fixed_teacher": stored(w0), "in_context_fraction": fraction}
         object.__setattr__(self, "_inputs", inputs)
@@ -145,7 +155,9 @@ class Task(Settings):
     @cached_property
     def exact_variances(self) -> NDArray[Any]:
         """The diagonal of Λ in fractions, (D,): decimals as they are written, rescaled exactly to the trace."""
-        given = self._inputs["eigenvalues" if "eigenvalues" in self._inputs else "covariance"]
+        given = self._inputs[
+            "eigenvalues" if "eigenvalues" in self._inputs else "covariance"
+        ]
         diagonal = fractions(given if given.ndim == 1 else np.diag(given))
         return np.asarray(diagonal * self._exact_scale(diagonal))
 
@@ -154,7 +166,9 @@ class Task(Settings):
         """Λ in fractions, (D, D)."""
         variances = self.exact_variances
         if "eigenvalues" in self._inputs:
-            matrix = np.full((self.dimension, self.dimension), Fraction(0), dtype=object)
+            matrix = np.full(
+                (self.dimension, self.dimension), Fraction(0), dtype=object
+            )
             np.fill_diagonal(matrix, variances)
             return matrix
         given = exactly_symmetric(fractions(self._inputs["covariance"]))
@@ -173,7 +187,11 @@ class Task(Settings):
     @property
     def exact_fixed_teacher(self) -> NDArray[Any] | None:
         """w₀ in fractions, (D,)."""
-        return fractions(self._inputs["fixed_teacher"]) if "fixed_teacher" in self._inputs else None
+        return (
+            fractions(self._inputs["fixed_teacher"])
+            if "fixed_teacher" in self._inputs
+            else None
+        )
 
     @property
     def exact_noise_variance(self) -> Fraction:
@@ -208,7 +226,9 @@ class Task(Settings):
     @classmethod
     def from_toml(cls, text: str) -> Self:
         """The task of a TOML text, its decimals as they are written; ValueError as `from_dict`."""
-        return cls.from_dict(tomllib.loads(text.removeprefix(BYTE_ORDER_MARK), parse_float=Decimal))
+        return cls.from_dict(
+            tomllib.loads(text.removeprefix(BYTE_ORDER_MARK), parse_float=Decimal)
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The settings that differ from their defaults, as plain numbers and lists.
@@ -222,23 +242,41 @@ class Task(Settings):
             exact = self.exact_variances if self._is_text else None
             settings["eigenvalues"] = plain_lists(np.diag(self.covariance), exact)
         else:
-            settings["covariance"] = plain_lists(self.covariance, self.exact_covariance if self._is_text else None)
+            settings["covariance"] = plain_lists(
+                self.covariance, self.exact_covariance if self._is_text else None
+            )
         if not np.array_equal(self.teacher_covariance, np.eye(self.dimension)):
-            exact = inputs["teacher_covariance"] if inputs["teacher_covariance"].dtype == object else None
+            exact = (
+                inputs["teacher_covariance"]
+                if inputs["teacher_covariance"].dtype == object
+                else None
+            )
             settings["teacher_covariance"] = plain_lists(self.teacher_covariance, exact)
         if self.fixed_teacher is not None:
-            exact = inputs["fixed_teacher"] if inputs["fixed_teacher"].dtype == object else None
+            exact = (
+                inputs["fixed_teacher"]
+                if inputs["fixed_teacher"].dtype == object
+                else None
+            )
             settings["fixed_teacher"] = plain_lists(self.fixed_teacher, exact)
-            settings["in_context_fraction"] = plain(self.in_context_fraction, self.exact_in_context_fraction)
+            settings["in_context_fraction"] = plain(
+                self.in_context_fraction, self.exact_in_context_fraction
+            )
         if self.noise_variance:
-            settings["noise_variance"] = plain(self.noise_variance, self.exact_noise_variance)
+            settings["noise_variance"] = plain(
+                self.noise_variance, self.exact_noise_variance
+            )
         return settings | {"context_length": self.context_length}
 
     @property
     def _is_text(self) -> bool:
         """Whether Λ was given by numbers that no double prints as."""
-        given = self._inputs["eigenvalues" if "eigenvalues" in self._inputs else "covariance"]
-        return bool(given.dtype == object) or isinstance(self._inputs.get("trace"), Fraction)
+        given = self._inputs[
+            "eigenvalues" if "eigenvalues" in self._inputs else "covariance"
+        ]
+        return bool(given.dtype == object) or isinstance(
+            self._inputs.get("trace"), Fraction
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self).from_dict, (self._inputs,)  # exact numbers travel, too
@@ -255,18 +293,28 @@ def _frozen(array: FloatArray) -> FloatArray:
     return array
 
 
-def _input_covariance(eigenvalues: Numbers | None, covariance: Numbers | None) -> tuple[str, Written]:
+def _input_covariance(
+    eigenvalues: Numbers | None, covariance: Numbers | None
+) -> tuple[str, Written]:
     """The name of what Λ was given by, and its numbers, (D,) or (D, D)."""
     if (eigenvalues is None) == (covariance is None):
         given = "neither" if eigenvalues is None else "both"
-        raise ValueError(f"pass eigenvalues or covariance, one of the two: {given} given")
+        raise ValueError(
+            f"pass eigenvalues or covariance, one of the two: {given} given"
+        )
     if covariance is not None:
         return "covariance", positive_definite("covariance", covariance, None)
     spectrum = number_array("eigenvalues", eigenvalues, (None,))
     if np.any(spectrum.doubles <= 0):
-        raise ValueError(f"eigenvalues must be positive: the smallest is {spectrum.doubles.min():g}")
+        raise ValueError(
+            f"eigenvalues must be positive: the smallest is {spectrum.doubles.min():g}"
+        )
     size = _COPIES * float(spectrum.doubles.nbytes) * len(spectrum.doubles)
-    refuse_too_large(f"a task of dimension {len(spectrum.doubles)}", size, "choose a smaller dimension")
+    refuse_too_large(
+        f"a task of dimension {len(spectrum.doubles)}",
+        size,
+        "choose a smaller dimension",
+    )
     return "eigenvalues", spectrum
 
 
@@ -275,9 +323,15 @@ def positive_definite(name: str, value: Numbers, dimension: int | None) -> Writt
     written = symmetric(name, value, dimension)
     matrix = written.doubles
     values = np.diag(matrix) if is_diagonal(matrix) else np.linalg.eigvalsh(matrix)
-    rounding = 0.0 if is_diagonal(matrix) else len(matrix) * float(np.finfo(float).eps * np.max(np.abs(values)))
+    rounding = (
+        0.0
+        if is_diagonal(matrix)
+        else len(matrix) * float(np.finfo(float).eps * np.max(np.abs(values)))
+    )
     if values.min() <= rounding:
-        raise ValueError(f"{name} must be positive definite: its smallest eigenvalue is {values.min():.3g}")
+        raise ValueError(
+            f"{name} must be positive definite: its smallest eigenvalue is {values.min():.3g}"
+        )
     return written
 
 
@@ -296,7 +350,9 @@ def _rescaled(given: Written, trace: float | Fraction | None) -> FloatArray:
         return matrix
     if given.exact is not None or isinstance(trace, Fraction):
         exact = fractions_of(given)
-        scaled = exact * (exact_fraction(trace) / sum(exact if exact.ndim == 1 else np.diag(exact)))
+        scaled = exact * (
+            exact_fraction(trace) / sum(exact if exact.ndim == 1 else np.diag(exact))
+        )
         rescaled = as_written(scaled).doubles
         rescaled = np.diag(rescaled) if rescaled.ndim == 1 else rescaled
     else:
@@ -304,7 +360,9 @@ def _rescaled(given: Written, trace: float | Fraction | None) -> FloatArray:
             scale: float = float(np.trace(matrix)) / trace
             rescaled = matrix / scale
     if not np.all(np.isfinite(rescaled)) or np.any(np.diag(rescaled) <= 0):
-        raise ValueError(f"trace {shown(trace)} puts Λ outside the range of floating point: pass a moderate one")
+        raise ValueError(
+            f"trace {shown(trace)} puts Λ outside the range of floating point: pass a moderate one"
+        )
     return rescaled
 
 
@@ -320,10 +378,14 @@ def _mixture(
     value = number(fraction)
     if fixed_teacher is None:
         if fraction is not None and value != 1:
-            raise ValueError(f"in_context_fraction {shown(fraction)} needs a fixed_teacher for the other sequences")
+            raise ValueError(
+                f"in_context_fraction {shown(fraction)} needs a fixed_teacher for the other sequences"
+            )
         return None, 1.0
     if value is None or not 0 <= value <= 1:
-        raise ValueError(f"a fixed_teacher needs in_context_fraction between 0 and 1, not {shown(fraction)}")
+        raise ValueError(
+            f"a fixed_teacher needs in_context_fraction between 0 and 1, not {shown(fraction)}"
+        )
     return number_array("fixed_teacher", fixed_teacher, (dimension,)), value
 
 
@@ -331,21 +393,35 @@ def _context_length(value: int | str) -> int | str:
     if isinstance(value, str):
         match = re.fullmatch(r" *(?:1 *\.\. *)?([1-9][0-9]{0,4000}) *", value)
         if match:
-            return _average_up_to(int(match[1])) if ".." in value else _one_length(int(match[1]))
-    elif isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 1:
+            return (
+                _average_up_to(int(match[1]))
+                if ".." in value
+                else _one_length(int(match[1]))
+            )
+    elif (
+        isinstance(value, (int, np.integer))
+        and not isinstance(value, bool)
+        and value >= 1
+    ):
         return _one_length(int(value))
-    raise ValueError(f'context_length must be a whole number N ≥ 1, or "1..N" for every length, not {shown(value)}')
+    raise ValueError(
+        f'context_length must be a whole number N ≥ 1, or "1..N" for every length, not {shown(value)}'
+    )
 
 
 def _one_length(length: int) -> int:
     if length > LONGEST:
-        raise ValueError(f"context_length must be at most {LONGEST}, up to where numbers are exact")
+        raise ValueError(
+            f"context_length must be at most {LONGEST}, up to where numbers are exact"
+        )
     return length
 
 
 def _average_up_to(longest: int) -> str:
     if longest > MOST_LENGTHS:
-        raise ValueError(f"context_length 1..{longest} averages over more than {MOST_LENGTHS} lengths: pass one N")
+        raise ValueError(
+            f"context_length 1..{longest} averages over more than {MOST_LENGTHS} lengths: pass one N"
+        )
     return f"1..{longest}"
 
 

@@ -31,8 +31,16 @@ def main() -> None:
     """Measure what was asked for, or all that is missing, and write the page."""
     everything = [group for groups in MODULES.values() for group in groups]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("groups", nargs="*", choices=[*everything, []], metavar="GROUP", help=", ".join(everything))
-    parser.add_argument("--fresh", action="store_true", help="measure again what is there")
+    parser.add_argument(
+        "groups",
+        nargs="*",
+        choices=[*everything, []],
+        metavar="GROUP",
+        help=", ".join(everything),
+    )
+    parser.add_argument(
+        "--fresh", action="store_true", help="measure again what is there"
+    )
     parser.add_argument("--one", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one:
@@ -71,8 +79,14 @@ def write(groups: list[str]) -> None:
     """Write docs/benchmarks.md from the groups that were measured."""
     from .page import PAGE, page
 
-    found = {group: json.loads(path(group).read_text("utf-8")) for group in groups if path(group).is_file()}
-    PAGE.write_text(page(found, [group for group in groups if group not in found]), encoding="utf-8")
+    found = {
+        group: json.loads(path(group).read_text("utf-8"))
+        for group in groups
+        if path(group).is_file()
+    }
+    PAGE.write_text(
+        page(found, [group for group in groups if group not in found]), encoding="utf-8"
+    )
     print(f"wrote {PAGE}")
 
 

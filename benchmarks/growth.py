@@ -5,7 +5,14 @@ from dataclasses import replace
 from typing import Any
 
 from attndyn import Merged, Separate
-from attndyn.simulate import given, initial_weights, sample, statistics, train, train_many
+from attndyn.simulate import (
+    given,
+    initial_weights,
+    sample,
+    statistics,
+    train,
+    train_many,
+)
 
 from .problems import MERGED, SEPARATE
 from .steps import task_of
@@ -15,13 +22,29 @@ SWEEPS: dict[str, tuple[Sequence[int], float, str]] = {
     "step on tokens, P": ((2_000, 8_000, 32_000), 1, "every prompt once"),
     "step on tokens, N": ((31, 63, 127), 1, "every token once"),
     "step on tokens, H": ((4, 8, 16, 32), 1, "every head once"),
-    "step on tokens, R": ((2, 4, 8), 0, "heads are H (D+1) × D matrices, whatever their rank"),
+    "step on tokens, R": (
+        (2, 4, 8),
+        0,
+        "heads are H (D+1) × D matrices, whatever their rank",
+    ),
     "step on statistics, P": ((2_000, 8_000, 32_000), 0, "S has one size"),
-    "step on statistics, D": ((8, 10, 12, 14), 6, "S m with K = D (D+1)(D+2)/2 features"),
-    "step on statistics, H": ((4, 8, 16, 32), 0, "S m is all that counts, until H is about D³"),
+    "step on statistics, D": (
+        (8, 10, 12, 14),
+        6,
+        "S m with K = D (D+1)(D+2)/2 features",
+    ),
+    "step on statistics, H": (
+        (4, 8, 16, 32),
+        0,
+        "S m is all that counts, until H is about D³",
+    ),
     "step on statistics, seeds": ((16, 32, 64, 128), 1, "one column a start"),
     "statistics, P": ((4_096, 16_384, 65_536), 1, "every prompt once"),
-    "statistics, N": ((63, 127, 255, 511), 1, "X Xᵀ, once it outweighs the K² products of features"),
+    "statistics, N": (
+        (63, 127, 255, 511),
+        1,
+        "X Xᵀ, once it outweighs the K² products of features",
+    ),
     "statistics, D": ((6, 8, 10, 12), 6, "K² products of features"),
 }
 """What grows → its values, the expected exponent, and why."""
@@ -32,8 +55,14 @@ def growth() -> Times:
     found: Times = {}
     for title, (values, _, _) in SWEEPS.items():
         what, letter = title.split(", ")
-        make = {"step on tokens": on_tokens, "step on statistics": on_statistics, "statistics": accumulated}[what]
-        times = alternating({f"{title}: {value}": make(letter, value) for value in values})
+        make = {
+            "step on tokens": on_tokens,
+            "step on statistics": on_statistics,
+            "statistics": accumulated,
+        }[what]
+        times = alternating(
+            {f"{title}: {value}": make(letter, value) for value in values}
+        )
         found |= times
     return found
 
@@ -41,7 +70,11 @@ def growth() -> Times:
 def on_tokens(letter: str, value: int) -> tuple[int, Callable[[], object]]:
     """Steps on tokens with one size changed."""
     names = {"P": "sequences", "N": "context_length", "H": "heads", "R": "rank"}
-    base = replace(SEPARATE, sequences=2_000, dimension=8) if letter == "R" else replace(MERGED, sequences=2_000)
+    base = (
+        replace(SEPARATE, sequences=2_000, dimension=8)
+        if letter == "R"
+        else replace(MERGED, sequences=2_000)
+    )
     problem = replace(base, **{names[letter]: value})
     data, start = given(problem.tokens), problem.start
     return 4, lambda: train(problem.model, data, start, learning_rate=1e-3, steps=4)
@@ -52,11 +85,17 @@ def on_statistics(letter: str, value: int) -> tuple[int, Callable[[], object]]:
     sizes: dict[str, Any] = {"P": 2_000, "D": 8, "H": 8, "seeds": 1} | {letter: value}
     task, model = task_of(sizes["D"]), Separate(sizes["H"])
     stats = statistics(sample(task, sizes["P"]), model)
-    starts = [initial_weights(model, task, 0.1, seed=seed) for seed in range(sizes["seeds"])]
+    starts = [
+        initial_weights(model, task, 0.1, seed=seed) for seed in range(sizes["seeds"])
+    ]
     count = {"D": 2_000, "seeds": 200}.get(letter, 5_000)
     if letter == "seeds":
-        return count, lambda: train_many(model, stats, starts, learning_rate=1e-3, steps=count, record=count)
-    return count, lambda: train(model, stats, starts[0], learning_rate=1e-3, steps=count, record=[0])
+        return count, lambda: train_many(
+            model, stats, starts, learning_rate=1e-3, steps=count, record=count
+        )
+    return count, lambda: train(
+        model, stats, starts[0], learning_rate=1e-3, steps=count, record=[0]
+    )
 
 
 def accumulated(letter: str, value: int) -> tuple[int, Callable[[], object]]:

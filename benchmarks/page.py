@@ -18,7 +18,11 @@ RUNS = {"merged": MERGED, "separate": SEPARATE, "low_rank": LOW_RANK}
 SOFTMAX = ("softmax", "softmax_large")
 NAMES = {"merged": "merged", "separate": "separate, rank 1", "low_rank": "low rank"}
 GOALS = {
-    "separate": {"all rows": 10_000, "query row, eager": 2_000, "fastest compiled": 100},
+    "separate": {
+        "all rows": 10_000,
+        "query row, eager": 2_000,
+        "fastest compiled": 100,
+    },
     "merged": {"all rows": 1_000, "query row, eager": 150, "fastest compiled": 10},
 }
 """How many times as fast a whole run should be, at least."""
@@ -42,7 +46,11 @@ def page(found: Mapping[str, Times], missing: Sequence[str] = ()) -> str:
     parts = [HEAD.format(machine=machine())]
     if missing:
         parts.append(f"Not measured yet, so not shown: {', '.join(missing)}.\n")
-    parts += [section(found) for needs, groups, section in SECTIONS if needs(group in found for group in groups)]
+    parts += [
+        section(found)
+        for needs, groups, section in SECTIONS
+        if needs(group in found for group in groups)
+    ]
     return "\n".join(parts)
 
 
@@ -50,9 +58,8 @@ def machine() -> str:
     """The machine in general words."""
     import numpy as np
 
-    return (
-        f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, NumPy {np.__version__}"
-    )
+    processor = f"{os.cpu_count()} cores ({platform.machine()})"
+    return f"{processor}, Python {platform.python_version()}, NumPy {np.__version__}"
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -75,9 +82,14 @@ def runs(found: Mapping[str, Times]) -> str:
                 quantity(each["cold"]),
                 times_as(times, peer, OURS),
             )
-            for peer, each in sorted(times.items(), key=lambda item: median(item[1]["seconds"]))
+            for peer, each in sorted(
+                times.items(), key=lambda item: median(item[1]["seconds"])
+            )
         ]
-        text += [f"### {title(name, problem)}\n", table(("", "whole run", "cold call", "relative"), rows)]
+        text += [
+            f"### {title(name, problem)}\n",
+            table(("", "whole run", "cold call", "relative"), rows),
+        ]
     return "\n".join([*text, "### What was aimed at\n", goals(found)])
 
 
@@ -105,9 +117,23 @@ def goals(found: Mapping[str, Times]) -> str:
             peers = [peer for peer in times if matches(peer, what)]
             best = min(ratio(times, peer, OURS) for peer in peers)
             worst = min(least(times, peer, OURS) for peer in peers)
-            row = (NAMES[name], what, f"{bound:,} ×", f"{best:,.0f} ×", f"{worst:,.0f} ×", verdict(best >= bound))
+            row = (
+                NAMES[name],
+                what,
+                f"{bound:,} ×",
+                f"{best:,.0f} ×",
+                f"{worst:,.0f} ×",
+                verdict(best >= bound),
+            )
             rows.append(row)
-    head = ("run", "peer, in its faster precision", "aimed at", "measured", "at the very least", "")
+    head = (
+        "run",
+        "peer, in its faster precision",
+        "aimed at",
+        "measured",
+        "at the very least",
+        "",
+    )
     return table(head, rows)
 
 
@@ -128,7 +154,9 @@ def softmax(times: Times) -> str:
     rows = []
     for problem in dict.fromkeys(name.split(": ")[0] for name in times):
         mine = f"{problem}: {OURS_TOKENS}"
-        for name in (each for each in times if each.startswith(problem) and each != mine):
+        for name in (
+            each for each in times if each.startswith(problem) and each != mine
+        ):
             relative = ratio(times, name, mine)
             who = "ours is faster" if relative >= 1 else "**the peer is faster**"
             cells = (
@@ -139,25 +167,40 @@ def softmax(times: Times) -> str:
             )
             rows.append((*cells, f"{relative:.2f}", who))
     head = ("", "peer", "its step", "our step", "relative", "")
-    return "\n".join(["## Softmax, on tokens\n", "Ours is float64 whatever the peer has.\n", table(head, rows)])
+    return "\n".join(
+        [
+            "## Softmax, on tokens\n",
+            "Ours is float64 whatever the peer has.\n",
+            table(head, rows),
+        ]
+    )
 
 
 def process(times: Times) -> str:
     """Whole processes."""
     rows = [
-        (name, quantity(typical(times, name)), quantity(times[name]["cold"])) for name in times if name != "MiB"
+        (name, quantity(typical(times, name)), quantity(times[name]["cold"]))
+        for name in times
+        if name != "MiB"
     ]
     text = f"Peak memory of the first: {times['MiB']['seconds'][0]:.0f} MiB. Aimed at: 4 s for 10,001 steps.\n"
     intro = (
-        "`attndyn simulate`, separate attention at the published size: start-up, data, statistics, steps, file.\n"
+        "`attndyn simulate`, separate attention at the published size: "
+        "start-up, data, statistics, steps, file.\n"
     )
-    return "\n".join(["## Whole processes\n", intro, table(("", "warm", "cold"), rows), text])
+    return "\n".join(
+        ["## Whole processes\n", intro, table(("", "warm", "cold"), rows), text]
+    )
 
 
 def floors(found: Mapping[str, Times]) -> str:
     """What cannot be done without, and how much more is done."""
     return "\n".join(
-        ["## Floors\n", FLOORS_TEXT, table(("", "step", "floor", "ratio", "aimed at", ""), _floors(found))]
+        [
+            "## Floors\n",
+            FLOORS_TEXT,
+            table(("", "step", "floor", "ratio", "aimed at", ""), _floors(found)),
+        ]
     )
 
 
@@ -176,52 +219,100 @@ def _floors(found: Mapping[str, Times]) -> list[tuple[str, ...]]:
         times, bound = found["full_block"], 1.5 if shape.startswith("D = 8") else None
         rows.append(_floor(shape, times, f"{shape}: step", f"{shape}: product", bound))
     for shape in SHAPES:
-        rows.append(_floor(f"64 starts, {shape}", found["many_starts"], f"{shape}: step", f"{shape}: product", 2))
+        rows.append(
+            _floor(
+                f"64 starts, {shape}",
+                found["many_starts"],
+                f"{shape}: step",
+                f"{shape}: product",
+                2,
+            )
+        )
     wide = "D = H = 256, merged"
-    rows.append(_floor(wide, found["population_steps"], f"{wide}: step", f"{wide}: copy", 1.5))
+    rows.append(
+        _floor(wide, found["population_steps"], f"{wide}: step", f"{wide}: copy", 1.5)
+    )
     for name in ("D = 4, P = 81,920", "D = 8, P = 16,384"):
         times = found["accumulation"]
         for kind in ("general", "symmetric"):
             row = _floor(
-                f"statistics, {name}, {kind}", times, f"{name}: statistics", f"{name}: {kind} product", None
+                f"statistics, {name}, {kind}",
+                times,
+                f"{name}: statistics",
+                f"{name}: {kind} product",
+                None,
             )
             rows.append(row)
-    small = min(typical(found["full_block"], f"{shape}: step") for shape in SHAPES if shape.startswith("D = 4"))
+    small = min(
+        typical(found["full_block"], f"{shape}: step")
+        for shape in SHAPES
+        if shape.startswith("D = 4")
+    )
     rows.append(("D = 4, any", quantity(small), "", "", "8 µs", verdict(small < 8e-6)))
-    for name in ("D = H = 256, rank 1", *(f"D = H = {d}, {k}" for d in (16, 32) for k in ("rank 1", "merged"))):
+    for name in (
+        "D = H = 256, rank 1",
+        *(f"D = H = {d}, {k}" for d in (16, 32) for k in ("rank 1", "merged")),
+    ):
         step = typical(found["population_steps"], f"{name}: step")
         bound = ("10 ms", verdict(step < 1e-2)) if "256" in name else ("", "")
         rows.append((f"moments, {name}", quantity(step), "", "", *bound))
     return rows
 
 
-def _floor(name: str, times: Times, step: str, floor: str, bound: float | None) -> tuple[str, ...]:
+def _floor(
+    name: str, times: Times, step: str, floor: str, bound: float | None
+) -> tuple[str, ...]:
     value = ratio(times, step, floor)
     aim = ("", "") if bound is None else (f"{bound:g}", verdict(value <= bound))
-    return name, quantity(typical(times, step)), quantity(typical(times, floor)), f"{value:.2f}", *aim
+    return (
+        name,
+        quantity(typical(times, step)),
+        quantity(typical(times, floor)),
+        f"{value:.2f}",
+        *aim,
+    )
 
 
 def courses(found: Mapping[str, Times]) -> str:
     """Closed forms, reduced equations and flows against solvers."""
     closed = found["closed_forms"]
     rows = [
-        (name, quantity(typical(closed, name)), quantity(closed[name]["cold"]), times_as(closed, name, "attndyn"))
+        (
+            name,
+            quantity(typical(closed, name)),
+            quantity(closed[name]["cold"]),
+            times_as(closed, name, "attndyn"),
+        )
         for name in closed
         if name not in LARGE
     ]
     limits = zip(LARGE, (1.0, 0.05), strict=True)
     large = [
-        (name, quantity(typical(closed, name)), quantity(limit), verdict(typical(closed, name) < limit))
+        (
+            name,
+            quantity(typical(closed, name)),
+            quantity(limit),
+            verdict(typical(closed, name) < limit),
+        )
         for name, limit in limits
     ]
-    parts = ["## Time courses\n", "201 values of the amplitude of one head, all to 1e-10 or better:\n"]
-    parts += [table(("", "warm", "cold", "relative"), rows), table(("", "time", "aimed at", ""), large)]
-    parts += ["D = 32, to 1e-10: the reduced equations of merged attention, and the flow of all 2080 weights:\n"]
+    parts = [
+        "## Time courses\n",
+        "201 values of the amplitude of one head, all to 1e-10 or better:\n",
+    ]
+    parts += [
+        table(("", "warm", "cold", "relative"), rows),
+        table(("", "time", "aimed at", ""), large),
+    ]
+    parts += [
+        "D = 32, to 1e-10: the reduced equations of merged attention, and the flow of all 2080 weights:\n"
+    ]
     return "\n".join(
         [
             *parts,
             table(
-                ("", "time", "beside LSODA", ""), [*_beside(found["reduced_flow"]), *_beside(found["full_flow"])]
+                ("", "time", "beside LSODA", ""),
+                [*_beside(found["reduced_flow"]), *_beside(found["full_flow"])],
             ),
         ]
     )
@@ -233,7 +324,13 @@ def _beside(times: Times) -> list[tuple[str, ...]]:
     for name in times:
         problem, solver = name.split(": ")
         value = ratio(times, f"{problem}: LSODA", name)
-        who = "" if solver == "LSODA" else "faster" if value > 1 else "**LSODA is faster**"
+        who = (
+            ""
+            if solver == "LSODA"
+            else "faster"
+            if value > 1
+            else "**LSODA is faster**"
+        )
         rows.append((name, quantity(typical(times, name)), f"{value:.2f}", who))
     return rows
 
@@ -242,22 +339,47 @@ def grown(times: Times) -> str:
     """Fitted exponents beside the expected ones."""
     rows = []
     for name, (values, expected, why) in growth.SWEEPS.items():
-        fitted = exponent(list(map(float, values)), [typical(times, f"{name}: {value}") for value in values])
-        rows.append((name, ", ".join(f"{value:,}" for value in values), f"{fitted:.2f}", f"{expected:g}", why))
+        fitted = exponent(
+            list(map(float, values)),
+            [typical(times, f"{name}: {value}") for value in values],
+        )
+        rows.append(
+            (
+                name,
+                ", ".join(f"{value:,}" for value in values),
+                f"{fitted:.2f}",
+                f"{expected:g}",
+                why,
+            )
+        )
     text = "Cost ∝ size^exponent. Where a fitted exponent is smaller, costs that do not grow still count.\n"
-    return "\n".join(["## Growth\n", text, table(("what, size", "values", "fitted", "expected", "because"), rows)])
+    return "\n".join(
+        [
+            "## Growth\n",
+            text,
+            table(("what, size", "values", "fitted", "expected", "because"), rows),
+        ]
+    )
 
 
 def shown(peer: str, each: Mapping[str, object]) -> str:
     """A peer's name, with its threads if they were not the default."""
-    return f"{peer}, one thread" if "PyTorch" in peer and each.get("threads") == 1 else peer
+    return (
+        f"{peer}, one thread"
+        if "PyTorch" in peer and each.get("threads") == 1
+        else peer
+    )
 
 
 def quantity(seconds: float) -> str:
     """A time in the unit that suits it."""
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
         if seconds >= size or unit == "µs":
-            return f"{seconds / size:,.3g} {unit}" if seconds < 1_000 else f"{seconds:,.0f} s"
+            return (
+                f"{seconds / size:,.3g} {unit}"
+                if seconds < 1_000
+                else f"{seconds:,.0f} s"
+            )
     raise ValueError(f"seconds must be a number, not {seconds}")
 
 
@@ -268,10 +390,21 @@ def times_as(times: Times, name: str, ours: str) -> str:
 
 
 SECTIONS: tuple[
-    tuple[Callable[[Iterable[bool]], bool], tuple[str, ...], Callable[[Mapping[str, Times]], str]], ...
+    tuple[
+        Callable[[Iterable[bool]], bool],
+        tuple[str, ...],
+        Callable[[Mapping[str, Times]], str],
+    ],
+    ...,
 ] = (
     (any, tuple(RUNS), runs),
-    (any, SOFTMAX, lambda found: softmax({**found.get(SOFTMAX[0], {}), **found.get(SOFTMAX[1], {})})),
+    (
+        any,
+        SOFTMAX,
+        lambda found: softmax(
+            {**found.get(SOFTMAX[0], {}), **found.get(SOFTMAX[1], {})}
+        ),
+    ),
     (all, ("process",), lambda found: process(found["process"])),
     (all, ("full_block", "many_starts", "population_steps", "accumulation"), floors),
     (all, ("closed_forms", "reduced_flow", "full_flow"), courses),

@@ -30,7 +30,9 @@ def steps(
         weights: dict[str, jax.Array], data: tuple[jax.Array, jax.Array]
     ) -> tuple[dict[str, jax.Array], jax.Array]:
         value, slope = jax.value_and_grad(loss)(weights, *data)
-        return jax.tree.map(lambda w, g: w - problem.learning_rate * g, weights, slope), value
+        return jax.tree.map(
+            lambda w, g: w - problem.learning_rate * g, weights, slope
+        ), value
 
     def scan(
         weights: dict[str, jax.Array], x: jax.Array, y: jax.Array, count: int
@@ -53,8 +55,13 @@ def output(weights: dict[str, jax.Array], x: jax.Array, softmax: bool) -> jax.Ar
     if "key_query" in weights:
         lifted = jnp.einsum("hij,pj->phi", weights["key_query"], query)
     else:
-        key, lower = (weights[name].reshape(len(value), -1, value.shape[1]) for name in ("key", "query"))
-        lifted = jnp.einsum("hri,phr->phi", key, jnp.einsum("hrj,pj->phr", lower, query))
+        key, lower = (
+            weights[name].reshape(len(value), -1, value.shape[1])
+            for name in ("key", "query")
+        )
+        lifted = jnp.einsum(
+            "hri,phr->phi", key, jnp.einsum("hrj,pj->phr", lower, query)
+        )
     scores = jnp.einsum("pni,phi->phn", x, lifted)
     scores = jax.nn.softmax(scores, -1) if softmax else scores
     return jnp.sum(scores * jnp.einsum("pni,hi->phn", x, value), (1, 2))

@@ -16,14 +16,18 @@ Steps = Callable[[int], list[float]]
 class AllRows(nn.Module):
     """A layer as published ones are: every token attends, the loss reads the last entry."""
 
-    def __init__(self, problem: Problem, start: dict[str, Array], dtype: torch.dtype) -> None:
+    def __init__(
+        self, problem: Problem, start: dict[str, Array], dtype: torch.dtype
+    ) -> None:
         super().__init__()
         size, self.softmax = problem.dimension + 1, problem.softmax
         value = np.zeros((problem.heads, size, size))
         value[:, -1] = start["value"]
         self.value = nn.Parameter(torch.tensor(value, dtype=dtype))
         names = [name for name in start if name != "value"]
-        self.rest = nn.ParameterList([torch.tensor(start[name], dtype=dtype) for name in names])
+        self.rest = nn.ParameterList(
+            [torch.tensor(start[name], dtype=dtype) for name in names]
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         out = x
@@ -43,10 +47,14 @@ class AllRows(nn.Module):
 class QueryRow(nn.Module):
     """The same output from the query's row alone."""
 
-    def __init__(self, problem: Problem, start: dict[str, Array], dtype: torch.dtype) -> None:
+    def __init__(
+        self, problem: Problem, start: dict[str, Array], dtype: torch.dtype
+    ) -> None:
         super().__init__()
         self.softmax = problem.softmax
-        self.weights = nn.ParameterList([torch.tensor(value, dtype=dtype) for value in start.values()])
+        self.weights = nn.ParameterList(
+            [torch.tensor(value, dtype=dtype) for value in start.values()]
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         query = x[:, -1]
@@ -55,25 +63,43 @@ class QueryRow(nn.Module):
             lifted = torch.einsum("hij,pj->phi", key_query, query)
         else:
             value, key, lower = self.weights
-            key, lower = (weight.reshape(len(value), -1, value.shape[1]) for weight in (key, lower))
-            lifted = torch.einsum("hri,phr->phi", key, torch.einsum("hrj,pj->phr", lower, query))
+            key, lower = (
+                weight.reshape(len(value), -1, value.shape[1])
+                for weight in (key, lower)
+            )
+            lifted = torch.einsum(
+                "hri,phr->phi", key, torch.einsum("hrj,pj->phr", lower, query)
+            )
         scores = torch.einsum("pni,phi->phn", x, lifted)
         scores = torch.softmax(scores, -1) if self.softmax else scores
         return (scores * torch.einsum("pni,hi->phn", x, value)).sum((1, 2))
 
 
 def steps(
-    problem: Problem, tokens: Array, start: dict[str, Array], *, rows: str, single: bool, fused: bool, threads: int
+    problem: Problem,
+    tokens: Array,
+    start: dict[str, Array],
+    *,
+    rows: str,
+    single: bool,
+    fused: bool,
+    threads: int,
 ) -> Steps:
     """A function that makes so many steps and returns their losses; `rows` "all" or "query", `fused`: compiled."""
     torch.compiler.reset()  # or code that was compiled for another number of threads is used again
     dtype = torch.float32 if single else torch.float64
     masked = tokens.copy()
     masked[:, -1, -1] = 0.0
-    x, y = torch.tensor(masked, dtype=dtype), torch.tensor(tokens[:, -1, -1], dtype=dtype)
+    x, y = (
+        torch.tensor(masked, dtype=dtype),
+        torch.tensor(tokens[:, -1, -1], dtype=dtype),
+    )
     layer = (AllRows if rows == "all" else QueryRow)(problem, start, dtype)
     model = torch.compile(layer) if fused else layer
-    optimizer, criterion = torch.optim.SGD(layer.parameters(), lr=problem.learning_rate), nn.MSELoss()
+    optimizer, criterion = (
+        torch.optim.SGD(layer.parameters(), lr=problem.learning_rate),
+        nn.MSELoss(),
+    )
 
     def run(count: int) -> list[float]:
         torch.set_num_threads(threads)

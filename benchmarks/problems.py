@@ -26,13 +26,19 @@ class Problem:
     @property
     def task(self) -> Task:
         """Trace 1, λ_d ∝ D + 1 − d."""
-        return Task(range(self.dimension, 0, -1), trace=1.0, context_length=self.context_length)
+        return Task(
+            range(self.dimension, 0, -1), trace=1.0, context_length=self.context_length
+        )
 
     @property
     def model(self) -> Merged | Separate:
         """Without divisor, as published."""
         options = {"softmax": True} if self.softmax else {"divisor": "none"}
-        return Merged(self.heads, **options) if self.rank is None else Separate(self.heads, self.rank, **options)
+        return (
+            Merged(self.heads, **options)
+            if self.rank is None
+            else Separate(self.heads, self.rank, **options)
+        )
 
     @property
     def tokens(self) -> NDArray[np.float64]:

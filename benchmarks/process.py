@@ -19,7 +19,15 @@ PUBLISHED = (
 def simulate(steps: int, cache: str | None = None) -> tuple[float, float]:
     """Seconds and peak resident MiB of `attndyn simulate`; `cache` is the folder of compiled code."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "attndyn", *PUBLISHED.split(), str(steps), "--out", f"{folder}/run.npz"]
+        command = [
+            sys.executable,
+            "-m",
+            "attndyn",
+            *PUBLISHED.split(),
+            str(steps),
+            "--out",
+            f"{folder}/run.npz",
+        ]
         environment = os.environ | ({"NUMBA_CACHE_DIR": cache} if cache else {})
         begin = time.perf_counter()
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)

@@ -30,29 +30,51 @@ TORCH = {
 }
 """Peers by name, and how they are made."""
 
-JAX = {f"JAX jit + scan, query row, {precision}": precision == "float32" for precision in ("float64", "float32")}
+JAX = {
+    f"JAX jit + scan, query row, {precision}": precision == "float32"
+    for precision in ("float64", "float32")
+}
 
 
 def linear(problem: Problem) -> Times:
     """Seconds of a whole run of everything, from the tokens in memory to the last step."""
     tokens, start = problem.tokens, problem.start
-    ours = train(problem.model, given(tokens), start, learning_rate=problem.learning_rate, steps=4).loss
+    ours = train(
+        problem.model,
+        given(tokens),
+        start,
+        learning_rate=problem.learning_rate,
+        steps=4,
+    ).loss
     options: dict[str, Any] = {"learning_rate": problem.learning_rate}
 
     def whole() -> object:
-        return train(problem.model, statistics(given(tokens), problem.model), start, steps=problem.steps, **options)
+        return train(
+            problem.model,
+            statistics(given(tokens), problem.model),
+            start,
+            steps=problem.steps,
+            **options,
+        )
 
     def on_tokens(count: int) -> list[float]:
-        return train(problem.model, given(tokens), start, steps=count, **options).loss.tolist()
+        return train(
+            problem.model, given(tokens), start, steps=count, **options
+        ).loss.tolist()
 
-    peers: dict[str, Peer] = {OURS_TOKENS: lambda _: on_tokens, **_peers(problem, tokens, start)}
+    peers: dict[str, Peer] = {
+        OURS_TOKENS: lambda _: on_tokens,
+        **_peers(problem, tokens, start),
+    }
     found: Times = {OURS: {"cold": seconds(whole), "seconds": []}}
     each = max(1, 20 // ROUNDS)
     for name, make in peers.items():
         if "all rows" in name and problem is LOW_RANK:
             continue  # minutes each, and nothing that the other two problems do not show
         run, cold, threads = _fastest(name, make, ours)
-        times = alternating({name: (each, partial(run, each)), OURS: (1, whole)}, cold={name: cold})
+        times = alternating(
+            {name: (each, partial(run, each)), OURS: (1, whole)}, cold={name: cold}
+        )
         whole_runs = [problem.steps * one for one in times[name]["seconds"]]
         found[name] = {"cold": cold, "threads": threads, "seconds": whole_runs}
         found[OURS]["seconds"] += times[OURS]["seconds"]
@@ -62,9 +84,17 @@ def linear(problem: Problem) -> Times:
 
 def softmax(sequences: int) -> Times:
     """Seconds of a step on tokens of softmax attention on so many prompts, by problem and peer."""
-    problems = {title: problem for title, problem in SOFTMAX.items() if problem.sequences == sequences}
+    problems = {
+        title: problem
+        for title, problem in SOFTMAX.items()
+        if problem.sequences == sequences
+    }
     by_problem = {title: _softmax_steps(problem) for title, problem in problems.items()}
-    return {f"{title}: {name}": each for title, times in by_problem.items() for name, each in times.items()}
+    return {
+        f"{title}: {name}": each
+        for title, times in by_problem.items()
+        for name, each in times.items()
+    }
 
 
 def _softmax_steps(problem: Problem) -> Times:
@@ -81,16 +111,24 @@ def _softmax_steps(problem: Problem) -> Times:
     cases: dict[str, tuple[int, Callable[[], object]]] = {
         name: (count, partial(each[0], count)) for name, each in made.items()
     }
-    cases[OURS_TOKENS] = (count, lambda: train(problem.model, data, start, steps=count, **options))
+    cases[OURS_TOKENS] = (
+        count,
+        lambda: train(problem.model, data, start, steps=count, **options),
+    )
     found = alternating(cases, rounds=7, cold=cold)
-    return {name: each | {"threads": made[name][2]} if name in made else each for name, each in found.items()}
+    return {
+        name: each | {"threads": made[name][2]} if name in made else each
+        for name, each in found.items()
+    }
 
 
 def _peers(problem: Problem, tokens: Any, start: Any) -> dict[str, Peer]:
     from . import peers_jax, peers_torch  # the page is written without them
 
     def torch_peer(options: dict[str, Any]) -> Peer:
-        return lambda threads: peers_torch.steps(problem, tokens, start, threads=threads, **options)
+        return lambda threads: peers_torch.steps(
+            problem, tokens, start, threads=threads, **options
+        )
 
     def jax_peer(single: bool) -> Peer:
         return lambda _: peers_jax.steps(problem, tokens, start, single=single)
@@ -121,7 +159,9 @@ def _checked(name: str, run: Run, ours: Any) -> float:
     cold = time.perf_counter() - begin
     gap = float(np.max(np.abs(losses / ours[:2] - 1)))
     if gap > (1e-4 if "float32" in name else 1e-9):
-        raise ValueError(f"{name} does not train the same thing: its losses are off by {gap:.1e}")
+        raise ValueError(
+            f"{name} does not train the same thing: its losses are off by {gap:.1e}"
+        )
     return cold
 
 

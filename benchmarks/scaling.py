@@ -25,10 +25,18 @@ REPEATS, TASKS, RUNS, CORES = 5, 2_000, 10**6, 1_000
 SETTINGS = {
     "task": {"eigenvalues": [4, 3, 2, 1], "trace": 1.0, "context_length": 31},
     "model": {"model": "separate", "heads": 5, "divisor": "none"},
-    "run": {"sequences": 80_000, "learning_rate": 0.02, "steps": 10_001, "whiten": True, "centre": True},
+    "run": {
+        "sequences": 80_000,
+        "learning_rate": 0.02,
+        "steps": 10_001,
+        "whiten": True,
+        "centre": True,
+    },
 }
 OWN = Sweep(**SETTINGS, grid={"seed": list(range(16)), "scale": [0.01]})
-SHARED = Sweep(**SETTINGS, grid={"seed": [0, 1], "scale": [0.01 * (k + 1) for k in range(64)]})
+SHARED = Sweep(
+    **SETTINGS, grid={"seed": [0, 1], "scale": [0.01 * (k + 1) for k in range(64)]}
+)
 
 PAGE_TEXT = """\
 # Scaling
@@ -111,7 +119,9 @@ def parts() -> dict[str, float]:
         job = (each, Path(folder), code_digest(), True)
         message = len(pickle.dumps(job)) + len(pickle.dumps((each.digest, False)))
     many = Sweep(**SETTINGS, grid={"scale": [0.01 + k for k in range(1000)]})
-    check = typical(lambda: [e.digest for e in Sweep.from_dict(many.to_dict()).experiments()])
+    check = typical(
+        lambda: [e.digest for e in Sweep.from_dict(many.to_dict()).experiments()]
+    )
     times = {
         "data": 1e3 * typical(lambda: statistics(each.data, each.model)),
         "steps": 1e3 * typical(lambda: each.run(source=source, compiled=True)),
@@ -123,13 +133,19 @@ def parts() -> dict[str, float]:
 
 def throughput() -> dict[str, float]:
     """Runs a second of both sweeps on one and two workers that have started."""
-    found: dict[str, list[float]] = {name: [] for name in ("own1", "own2", "shared1", "shared2")}
+    found: dict[str, list[float]] = {
+        name: [] for name in ("own1", "own2", "shared1", "shared2")
+    }
     for _ in range(REPEATS):
         for count in (1, 2):
             with started(count) as pool:
                 for name, sweep in (("own", OWN), ("shared", SHARED)):
                     with tempfile.TemporaryDirectory() as folder:
-                        taken = seconds(lambda sweep=sweep, folder=folder: run_sweep(sweep, folder, pool))
+                        taken = seconds(
+                            lambda sweep=sweep, folder=folder: run_sweep(
+                                sweep, folder, pool
+                            )
+                        )
                     found[f"{name}{count}"].append(len(sweep.experiments()) / taken)
     return {name: median(rates) for name, rates in found.items()}
 
@@ -162,7 +178,9 @@ def rates() -> dict[str, float]:
 
     with local_pool(2) as pool:
         local = hand_out(pool)
-    cluster = LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None)
+    cluster = LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+    )
     with cluster, dask_pool(cluster.scheduler_address) as pool:
         return {"local_rate": local, "dask_rate": hand_out(pool)}
 
@@ -173,13 +191,21 @@ def million(cost: dict[str, float]) -> dict[str, object]:
     shared = cost["steps"] + cost["file"] + cost["data"] / 1_000
     size = RUNS * cost["size"] / 1e9
     result: dict[str, object] = {"own_run": own, "shared_run": shared, "bytes": size}
-    fixed = {"handing out": RUNS / cost["dask_rate"], "checking": RUNS * cost["check"] / 1e3}
+    fixed = {
+        "handing out": RUNS / cost["dask_rate"],
+        "checking": RUNS * cost["check"] / 1e3,
+    }
     for name, run in (("own", own), ("shared", shared)):
         all_parts = {"computing": RUNS * run / 1e3 / CORES} | fixed
         result[f"{name}_work"] = minutes(all_parts["computing"])
-        result[f"{name}_write"] = 1e3 * size / max(all_parts["computing"], all_parts["handing out"])
+        result[f"{name}_write"] = (
+            1e3 * size / max(all_parts["computing"], all_parts["handing out"])
+        )
         result[f"{name}_neck"] = max(all_parts, key=lambda part: all_parts[part])
-    return result | {"hand_out": minutes(fixed["handing out"]), "checking": minutes(fixed["checking"])}
+    return result | {
+        "hand_out": minutes(fixed["handing out"]),
+        "checking": minutes(fixed["checking"]),
+    }
 
 
 def minutes(time: float) -> str:
@@ -189,11 +215,25 @@ def minutes(time: float) -> str:
 
 def report() -> str:
     """The page."""
-    cost = parts() | throughput() | rates()  # Dask comes last: it leaves settings of malloc behind
-    gains = {f"{name}_gain": cost[f"{name}2"] / cost[f"{name}1"] for name in ("own", "shared")}
-    sizes = {"own": len(OWN.experiments()), "shared": len(SHARED.experiments()), "repeats": REPEATS}
-    held = {"held": RUNS * 2 * 8 * SETTINGS["run"]["steps"] / 1e9, "ratio": cost["data"] / cost["steps"]}
-    return PAGE_TEXT.format(machine=machine(), **cost, **gains, **sizes, **held, **million(cost))
+    cost = (
+        parts() | throughput() | rates()
+    )  # Dask comes last: it leaves settings of malloc behind
+    gains = {
+        f"{name}_gain": cost[f"{name}2"] / cost[f"{name}1"]
+        for name in ("own", "shared")
+    }
+    sizes = {
+        "own": len(OWN.experiments()),
+        "shared": len(SHARED.experiments()),
+        "repeats": REPEATS,
+    }
+    held = {
+        "held": RUNS * 2 * 8 * SETTINGS["run"]["steps"] / 1e9,
+        "ratio": cost["data"] / cost["steps"],
+    }
+    return PAGE_TEXT.format(
+        machine=machine(), **cost, **gains, **sizes, **held, **million(cost)
+    )
 
 
 def machine() -> str:

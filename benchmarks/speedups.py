@@ -22,8 +22,18 @@ OURS_BY_GROUP = {
 
 def wins(found: Measured) -> str:
     """The section: every peer that is faster, or that none is."""
-    lines = [f"- {what}: {peer}, in {value:.2f} of our time." for what, peer, value in compared(found) if value < 1]
-    return "\n".join(["## Where a peer is faster\n", *(lines or ["Nowhere in what was measured."]), ""])
+    lines = [
+        f"- {what}: {peer}, in {value:.2f} of our time."
+        for what, peer, value in compared(found)
+        if value < 1
+    ]
+    return "\n".join(
+        [
+            "## Where a peer is faster\n",
+            *(lines or ["Nowhere in what was measured."]),
+            "",
+        ]
+    )
 
 
 def compared(found: Measured) -> Iterator[tuple[str, str, float]]:
@@ -34,9 +44,17 @@ def compared(found: Measured) -> Iterator[tuple[str, str, float]]:
             if peer not in (ours, OURS_TOKENS, *LARGE):
                 yield group.replace("_", " "), peer, ratio(found[group], peer, ours)
                 if OURS_TOKENS in found[group]:
-                    yield f"{group.replace('_', ' ')}, on tokens", peer, ratio(found[group], peer, OURS_TOKENS)
+                    yield (
+                        f"{group.replace('_', ' ')}, on tokens",
+                        peer,
+                        ratio(found[group], peer, OURS_TOKENS),
+                    )
     for group, ours in OURS_BY_GROUP.items():
         for name in found.get(group, {}):
             problem, peer = name.split(": ")
             if peer != ours:
-                yield f"{group.replace('_', ' ')}, {problem}", peer, ratio(found[group], name, f"{problem}: {ours}")
+                yield (
+                    f"{group.replace('_', ' ')}, {problem}",
+                    peer,
+                    ratio(found[group], name, f"{problem}: {ours}"),
+                )

@@ -7,7 +7,15 @@ from numpy.typing import NDArray
 from scipy.linalg import blas
 
 from attndyn import Merged, Separate, Task
-from attndyn.simulate import from_moments, given, initial_weights, sample, statistics, train, train_many
+from attndyn.simulate import (
+    from_moments,
+    given,
+    initial_weights,
+    sample,
+    statistics,
+    train,
+    train_many,
+)
 
 from .timing import Times, alternating
 
@@ -44,18 +52,30 @@ def full_block() -> Times:
     found: Times = {}
     for title, (dimension, heads, rank) in SHAPES.items():
         task, model = task_of(dimension), model_of(heads, rank)
-        stats, start = statistics(sample(task, 1_000), model), initial_weights(model, task, 0.1)
-        S, m = aligned(stats.S, "F"), aligned(np.random.default_rng(0).standard_normal(len(stats.b)))
+        stats, start = (
+            statistics(sample(task, 1_000), model),
+            initial_weights(model, task, 0.1),
+        )
+        S, m = (
+            aligned(stats.S, "F"),
+            aligned(np.random.default_rng(0).standard_normal(len(stats.b))),
+        )
         y = aligned(np.zeros(len(m)))
 
-        count = 20_000 if dimension == 4 else 2_000  # longer than another process keeps the core
+        count = (
+            20_000 if dimension == 4 else 2_000
+        )  # longer than another process keeps the core
 
-        def products(S: object = S, m: object = m, y: object = y, count: int = count) -> None:
+        def products(
+            S: object = S, m: object = m, y: object = y, count: int = count
+        ) -> None:
             for _ in range(count):
                 blas.dsymv(1.0, S, m, 0.0, y, overwrite_y=1)
 
         step = _training(model, stats, start, count)
-        times = alternating({"step": (count, step), "product": (count, products)}, rounds=11)
+        times = alternating(
+            {"step": (count, step), "product": (count, products)}, rounds=11
+        )
         found |= {f"{title}: {name}": each for name, each in times.items()}
     return found
 
@@ -66,18 +86,31 @@ def many_starts() -> Times:
     for title, (dimension, heads, rank) in SHAPES.items():
         task, model = task_of(dimension), model_of(heads, rank)
         stats = statistics(sample(task, 1_000), model)
-        starts = [initial_weights(model, task, 0.1, seed=seed) for seed in range(STARTS)]
+        starts = [
+            initial_weights(model, task, 0.1, seed=seed) for seed in range(STARTS)
+        ]
         X = np.random.default_rng(0).standard_normal((len(stats.b), STARTS))
         Y, count = np.empty_like(X), 2_000 if dimension == 4 else 100
 
-        def products(S: object = stats.S, X: object = X, Y: object = Y, count: int = count) -> None:
+        def products(
+            S: object = stats.S, X: object = X, Y: object = Y, count: int = count
+        ) -> None:
             for _ in range(count):
                 np.dot(S, X, out=Y)
 
-        def step(model: object = model, stats: object = stats, starts: object = starts, count: int = count) -> None:
-            train_many(model, stats, starts, learning_rate=1e-3, steps=count, record=count)
+        def step(
+            model: object = model,
+            stats: object = stats,
+            starts: object = starts,
+            count: int = count,
+        ) -> None:
+            train_many(
+                model, stats, starts, learning_rate=1e-3, steps=count, record=count
+            )
 
-        times = alternating({"step": (count, step), "product": (count, products)}, rounds=9)
+        times = alternating(
+            {"step": (count, step), "product": (count, products)}, rounds=9
+        )
         found |= {f"{title}: {name}": each for name, each in times.items()}
     return found
 
@@ -94,7 +127,10 @@ def population_steps() -> Times:
         X = rng.standard_normal((size, size)) / np.sqrt(size)
         L = X @ X.T / size + np.eye(size) / size
         source = from_moments(1.0, 1.1 * L @ L + L / 31, L @ L, L, model, (31,))
-        start = {name: 0.01 * rng.standard_normal(shape) for name, shape in model.shapes(size).items()}
+        start = {
+            name: 0.01 * rng.standard_normal(shape)
+            for name, shape in model.shapes(size).items()
+        }
         _restrict(start)
         count = 200 if size == WIDE else 2_000
         title = f"D = H = {size}, {'rank 1' if kind else 'merged'}"
@@ -103,8 +139,16 @@ def population_steps() -> Times:
         }
         if kind is None and size == WIDE:
             weights, room = start["key_query"], np.empty_like(start["key_query"])
-            cases["copy"] = (20, lambda weights=weights, room=room: [np.copyto(room, weights) for _ in range(20)])
-        found |= {f"{title}: {name}": each for name, each in alternating(cases, rounds=9).items()}
+            cases["copy"] = (
+                20,
+                lambda weights=weights, room=room: [
+                    np.copyto(room, weights) for _ in range(20)
+                ],
+            )
+        found |= {
+            f"{title}: {name}": each
+            for name, each in alternating(cases, rounds=9).items()
+        }
     return found
 
 
@@ -117,8 +161,12 @@ def _restrict(start: dict[str, NDArray[np.float64]]) -> None:
         start["key_query"][:, -1, :-1] = 0
 
 
-def _training(model: object, source: object, start: object, count: int) -> Callable[[], object]:
-    return lambda: train(model, source, start, learning_rate=1e-3, steps=count, record=[0])
+def _training(
+    model: object, source: object, start: object, count: int
+) -> Callable[[], object]:
+    return lambda: train(
+        model, source, start, learning_rate=1e-3, steps=count, record=[0]
+    )
 
 
 def accumulation() -> Times:
@@ -126,11 +174,16 @@ def accumulation() -> Times:
     found: Times = {}
     for dimension, sequences in ((4, 81_920), (8, 16_384)):
         task, model = task_of(dimension), Merged(1)
-        data, K = given(sample(task, sequences).tokens), dimension * (dimension + 1) * (dimension + 2) // 2
+        data, K = (
+            given(sample(task, sequences).tokens),
+            dimension * (dimension + 1) * (dimension + 2) // 2,
+        )
         F = np.random.default_rng(0).standard_normal((4_096, K + 1))
         G, blocks = F.copy(), sequences // 4_096
 
-        def repeated(work: Callable[[], object], blocks: int = blocks) -> Callable[[], object]:
+        def repeated(
+            work: Callable[[], object], blocks: int = blocks
+        ) -> Callable[[], object]:
             return lambda: [work() for _ in range(blocks)]
 
         cases = {
@@ -139,7 +192,10 @@ def accumulation() -> Times:
             "symmetric product": (1, repeated(lambda F=F: F.T @ F)),
         }
         title = f"D = {dimension}, P = {sequences:,}"
-        found |= {f"{title}: {name}": each for name, each in alternating(cases, rounds=7).items()}
+        found |= {
+            f"{title}: {name}": each
+            for name, each in alternating(cases, rounds=7).items()
+        }
     return found
 
 

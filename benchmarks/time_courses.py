@@ -48,7 +48,10 @@ def closed_forms() -> Times:
     single = alternating(cases, cold=cold)
     big = {
         "10⁶ inversions": (1, lambda: rank_one_amplitude(moments, first, alpha, gamma)),
-        "staircase, D = 1000": (1, lambda: time_course(wide, Separate(heads=1_000), stairs, 1e-3)),
+        "staircase, D = 1000": (
+            1,
+            lambda: time_course(wide, Separate(heads=1_000), stairs, 1e-3),
+        ),
     }
     return single | alternating(big)
 
@@ -61,7 +64,15 @@ def _solved(method: str) -> Array:
     def slope(_: float, v: Array) -> Array:
         return ALPHA * v**2 - ALPHA * GAMMA * v**5
 
-    found = solve_ivp(slope, (0, TIMES[-1]), [FIRST], method=method, t_eval=TIMES, rtol=1e-12, atol=1e-15)
+    found = solve_ivp(
+        slope,
+        (0, TIMES[-1]),
+        [FIRST],
+        method=method,
+        t_eval=TIMES,
+        rtol=1e-12,
+        atol=1e-15,
+    )
     return np.asarray(found.y[0])
 
 
@@ -100,25 +111,38 @@ def _mpmath() -> Array:
         def primitive(v: Any) -> Any:
             y = g * v
             logs = -mpmath.log(1 - y) / 3 + mpmath.log(1 + y + y * y) / 6
-            return -1 / v + g * (logs - mpmath.atan((2 * y + 1) / mpmath.sqrt(3)) / mpmath.sqrt(3))
+            return -1 / v + g * (
+                logs - mpmath.atan((2 * y + 1) / mpmath.sqrt(3)) / mpmath.sqrt(3)
+            )
 
         begin = mpmath.mpf(FIRST)
         ends = (begin * (1 - mpmath.mpf(10) ** -12), (1 - mpmath.mpf(10) ** -18) / g)
         goals = [primitive(begin) + ALPHA * t for t in TIMES]
-        return np.array([float(_root(lambda v, goal=goal: primitive(v) - goal, ends)) for goal in goals])
+        return np.array(
+            [
+                float(_root(lambda v, goal=goal: primitive(v) - goal, ends))
+                for goal in goals
+            ]
+        )
 
 
 def _root(gap: Callable[[Any], Any], ends: tuple[Any, Any]) -> Any:
     """Where the gap closes, or the upper end, which is the fixed point to every digit shown."""
     import mpmath
 
-    return ends[1] if gap(ends[1]) < 0 else mpmath.findroot(gap, ends, solver="anderson", verify=False)
+    return (
+        ends[1]
+        if gap(ends[1]) < 0
+        else mpmath.findroot(gap, ends, solver="anderson", verify=False)
+    )
 
 
 def _refuse_inexact(name: str, found: Array, exact: Array) -> None:
     gap = float(np.max(np.abs(found / exact - 1)))
     if gap > 100 * ACCURACY:
-        raise ValueError(f"{name} is off by {gap:.1e}: a faster wrong answer is no peer")
+        raise ValueError(
+            f"{name} is off by {gap:.1e}: a faster wrong answer is no peer"
+        )
 
 
 def reduced_flow() -> Times:
@@ -136,12 +160,26 @@ def reduced_flow() -> Times:
 
             begin = np.append(w0, u0)
             return np.asarray(
-                solve_ivp(slope, (0, times[-1]), begin, method=method, t_eval=times, rtol=1e-12, atol=1e-15).y
+                solve_ivp(
+                    slope,
+                    (0, times[-1]),
+                    begin,
+                    method=method,
+                    t_eval=times,
+                    rtol=1e-12,
+                    atol=1e-15,
+                ).y
             )
 
-        cases[f"flow time {span:g}: attndyn"] = (1, lambda times=times: aligned_amplitudes(moments, times, w0, u0))
+        cases[f"flow time {span:g}: attndyn"] = (
+            1,
+            lambda times=times: aligned_amplitudes(moments, times, w0, u0),
+        )
         for method in ("LSODA", "DOP853"):
-            cases[f"flow time {span:g}: {method}"] = (1, lambda solved=solved, method=method: solved(method))
+            cases[f"flow time {span:g}: {method}"] = (
+                1,
+                lambda solved=solved, method=method: solved(method),
+            )
     return alternating(cases)
 
 
@@ -150,16 +188,22 @@ def full_flow() -> Times:
     task: Task = task_of(32)
     model = Separate(heads=32)
     moments = population(task, model)
-    source = from_moments(moments.c, moments.A, moments.B, moments.Lambda, model, task.context_lengths)
+    source = from_moments(
+        moments.c, moments.A, moments.B, moments.Lambda, model, task.context_lengths
+    )
     found: Times = {}
     for title, scale, span in (("saddle alone", 0.05, 2e3), ("to rest", 0.3, 2e5)):
-        start, times = initial_weights(model, task, scale, scheme="restricted"), np.linspace(0, span, 21)
+        start, times = (
+            initial_weights(model, task, scale, scheme="restricted"),
+            np.linspace(0, span, 21),
+        )
 
         def run(method: str, start: Any = start, times: Array = times) -> object:
             return flow(model, source, start, times, rtol=1e-10, method=method)
 
         cases = {
-            f"{title}: {method}": (1, lambda run=run, method=method: run(method)) for method in ("DOP853", "LSODA")
+            f"{title}: {method}": (1, lambda run=run, method=method: run(method))
+            for method in ("DOP853", "LSODA")
         }
         found |= alternating(cases)
     return found

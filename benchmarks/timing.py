@@ -19,14 +19,18 @@ def seconds(work: Case) -> float:
 
 
 def alternating(
-    cases: Mapping[str, tuple[int, Case]], rounds: int = ROUNDS, cold: Mapping[str, float] | None = None
+    cases: Mapping[str, tuple[int, Case]],
+    rounds: int = ROUNDS,
+    cold: Mapping[str, float] | None = None,
 ) -> Times:
     """Name → seconds of one unit in every round, and of the first call, which compiles and fills caches.
 
     A case is how many units (steps, runs, products) one call does, and the call. `cold` are the seconds of first
     calls that were made before.
     """
-    first = {name: seconds(work) for name, (_, work) in cases.items()} | dict(cold or {})
+    first = {name: seconds(work) for name, (_, work) in cases.items()} | dict(
+        cold or {}
+    )
     found: Times = {name: {"cold": first[name], "seconds": []} for name in cases}
     for _ in range(rounds):
         for name, (units, work) in cases.items():

@@ -40,13 +40,21 @@ def _run(arguments: list[str]) -> int:
         flush()
         return status
     except TyperException as error:
-        return _complain(error.format_message().replace("Value error, ", ""), ExitStatus.NOT_DONE)
+        return _complain(
+            error.format_message().replace("Value error, ", ""), ExitStatus.NOT_DONE
+        )
     except OSError as error:
         abandon()
         if is_closed_pipe(error):
             return ExitStatus.NOBODY_READS
         return _complain(_culprit(error), ExitStatus.NOT_DONE)
-    except (ValueError, MemoryError, ZeroDivisionError, OverflowError, FloatingPointError) as error:
+    except (
+        ValueError,
+        MemoryError,
+        ZeroDivisionError,
+        OverflowError,
+        FloatingPointError,
+    ) as error:
         return _complain(str(error) or type(error).__name__, ExitStatus.NOT_DONE)
     except ArithmeticError as error:  # training has diverged
         return _complain(str(error), ExitStatus.OTHER_THAN_EXPECTED)
@@ -71,13 +79,21 @@ def _culprit(error: OSError) -> str:
     """What cannot be read or written, and why."""
     if error.errno is None:  # such as a cluster that does not answer
         return str(error)
-    where = f"cannot read or write {_named(error.filename)}" if error.filename else "cannot write the output"
+    where = (
+        f"cannot read or write {_named(error.filename)}"
+        if error.filename
+        else "cannot write the output"
+    )
     return f"{where}: {error.strerror}"
 
 
 def _named(file: object) -> str:
     """The name of a file in an error, which is a path or the number of an open file."""
-    return named(os.fsdecode(file)) if isinstance(file, str | bytes | os.PathLike) else str(file)
+    return (
+        named(os.fsdecode(file))
+        if isinstance(file, str | bytes | os.PathLike)
+        else str(file)
+    )
 
 
 def _complain(message: str, status: ExitStatus) -> ExitStatus:
@@ -105,18 +121,31 @@ def _show_citation(wanted: bool) -> None:
 @app.callback(epilog=in_words(*ExitStatus))
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option(
+            "--version",
+            callback=_show_version,
+            is_eager=True,
+            help="Print the version.",
+        ),
     ] = False,
     cite: Annotated[
         bool,
-        typer.Option("--cite", callback=_show_citation, is_eager=True, help="Print how to cite (CFF, BibTeX)."),
+        typer.Option(
+            "--cite",
+            callback=_show_citation,
+            is_eager=True,
+            help="Print how to cite (CFF, BibTeX).",
+        ),
     ] = False,
 ) -> None:
     pass
 
 
 _DONE_OR_NOT = in_words(ExitStatus.AS_EXPECTED, ExitStatus.NOT_DONE)
-_JUDGED = in_words(ExitStatus.AS_EXPECTED, ExitStatus.OTHER_THAN_EXPECTED, ExitStatus.NOT_DONE)
+_JUDGED = in_words(
+    ExitStatus.AS_EXPECTED, ExitStatus.OTHER_THAN_EXPECTED, ExitStatus.NOT_DONE
+)
 _EVERY_STATUS = in_words(*ExitStatus)
 
 app.command(epilog=_JUDGED)(compare.verify)

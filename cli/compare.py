@@ -15,16 +15,29 @@ from .whole_numbers import counted
 def verify(
     claims: Annotated[
         list[str] | None,
-        typer.Argument(help="Claims by id, or Python files of your own.", autocompletion=claims_that_begin),
+        typer.Argument(
+            help="Claims by id, or Python files of your own.",
+            autocompletion=claims_that_begin,
+        ),
     ] = None,
     tier: Annotated[
-        str, typer.Option(help="Check claims up to this tier: fast, standard, long, paper.")
+        str,
+        typer.Option(help="Check claims up to this tier: fast, standard, long, paper."),
     ] = "standard",
-    out: Annotated[Path, typer.Option(help="Folder for ledger, report, figures and runs.")] = Path("results"),
-    json: Annotated[Path | None, typer.Option("--json", help="Write the ledger here too.")] = None,
+    out: Annotated[
+        Path, typer.Option(help="Folder for ledger, report, figures and runs.")
+    ] = Path("results"),
+    json: Annotated[
+        Path | None, typer.Option("--json", help="Write the ledger here too.")
+    ] = None,
     seed: Annotated[int, counted("Base seed of every run.")] = 0,
-    workers: Annotated[int | None, counted("Processes; one a core if left out.", least=1)] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on: check only what has no verdict yet.")] = False,
+    workers: Annotated[
+        int | None, counted("Processes; one a core if left out.", least=1)
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on: check only what has no verdict yet."),
+    ] = False,
 ) -> int:
     """Check every claim of the theory against gradient descent."""
     import sys
@@ -38,7 +51,9 @@ def verify(
     if json is not None:
         make_folder(json.parent)
     try:
-        ledger = check(claims or (), tier=tier, out=out, seed=seed, workers=workers, resume=resume)
+        ledger = check(
+            claims or (), tier=tier, out=out, seed=seed, workers=workers, resume=resume
+        )
     except KeyboardInterrupt as error:
         for how_to_go_on in error.args:
             print(f"attndyn: {how_to_go_on}", file=sys.stderr)
@@ -56,9 +71,13 @@ def verify(
 def figures(
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="Figures by name; all if left out.", autocompletion=figures_that_begin),
+        typer.Argument(
+            help="Figures by name; all if left out.", autocompletion=figures_that_begin
+        ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the PDF and PNG files.")] = Path("figures"),
+    out: Annotated[Path, typer.Option(help="Folder for the PDF and PNG files.")] = Path(
+        "figures"
+    ),
     seed: Annotated[int, counted("Base seed of every run.")] = 0,
 ) -> None:
     """Draw theory over simulation, as PDF and PNG."""
@@ -71,7 +90,9 @@ def figures(
 def replay(
     file: Annotated[Path, typer.Argument(help="A recorded npz file.")],
     engine: Annotated[str, typer.Option(help="tokens or statistics.")] = "tokens",
-    tolerance: Annotated[float, typer.Option(help="Largest relative deviation allowed.")] = 2e-6,
+    tolerance: Annotated[
+        float, typer.Option(help="Largest relative deviation allowed.")
+    ] = 2e-6,
     json: Json = False,
 ) -> int:
     """Train from a recorded file and compare every loss: status 1 past the tolerance."""

@@ -25,19 +25,41 @@ def number(text: object) -> "float | Fraction":
         raise typer.BadParameter(message) from None
 
 
-Eigenvalues = Annotated[str | None, typer.Option(help="Eigenvalues of the covariance of x: 4,3,2,1 or 2/5,3/10.")]
-Trace = Annotated[Any, typer.Option(parser=number, help="Rescale the covariance to this trace.", metavar="NUMBER")]
-ContextLength = Annotated[str | None, typer.Option(help="N, or 1..N for the loss over every length.")]
-Noise = Annotated[
-    Any, typer.Option(parser=number, help="Variance of the label noise; 0 if left out.", metavar="NUMBER")
+Eigenvalues = Annotated[
+    str | None,
+    typer.Option(help="Eigenvalues of the covariance of x: 4,3,2,1 or 2/5,3/10."),
 ]
-TaskFile = Annotated[Path | None, typer.Option("--task", help="TOML file with the fields of Task.")]
+Trace = Annotated[
+    Any,
+    typer.Option(
+        parser=number, help="Rescale the covariance to this trace.", metavar="NUMBER"
+    ),
+]
+ContextLength = Annotated[
+    str | None, typer.Option(help="N, or 1..N for the loss over every length.")
+]
+Noise = Annotated[
+    Any,
+    typer.Option(
+        parser=number,
+        help="Variance of the label noise; 0 if left out.",
+        metavar="NUMBER",
+    ),
+]
+TaskFile = Annotated[
+    Path | None, typer.Option("--task", help="TOML file with the fields of Task.")
+]
 Kind = Annotated[str, typer.Option("--model", help="merged or separate.")]
 Heads = Annotated[int | None, counted("Number of heads; D if left out.")]
 Rank = Annotated[int, counted("Rank of key and query (separate).")]
-Divisor = Annotated[str | None, typer.Option(help="context (N, the default), tokens (N + 1) or none.")]
+Divisor = Annotated[
+    str | None, typer.Option(help="context (N, the default), tokens (N + 1) or none.")
+]
 ScoreDivisor = Annotated[
-    str, typer.Option(help="What scores are divided by: 2, 3/2, sqrt(3), or sqrt_key, the root of a key's size.")
+    str,
+    typer.Option(
+        help="What scores are divided by: 2, 3/2, sqrt(3), or sqrt_key, the root of a key's size."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -54,8 +76,12 @@ def task_of(
     from ..task import Task, eigenvalue_list
 
     if file is not None:
-        if any(option is not None for option in (eigenvalues, context_length, trace, noise)):
-            raise ValueError("--task holds the whole task: leave the other options of the task out")
+        if any(
+            option is not None for option in (eigenvalues, context_length, trace, noise)
+        ):
+            raise ValueError(
+                "--task holds the whole task: leave the other options of the task out"
+            )
         try:
             return Task.from_toml(read_utf8(file))
         except ValueError as error:
@@ -64,19 +90,36 @@ def task_of(
         raise ValueError("pass --eigenvalues and --context-length, or --task FILE.toml")
     spectrum = eigenvalue_list(eigenvalues)
     variance = 0.0 if noise is None else noise
-    return Task(spectrum, context_length=written_out(context_length), noise_variance=variance, trace=trace)
+    return Task(
+        spectrum,
+        context_length=written_out(context_length),
+        noise_variance=variance,
+        trace=trace,
+    )
 
 
 def model_of(
-    name: str, heads: int, rank: int, divisor: str | None, softmax: bool = False, score_divisor: str = "1"
+    name: str,
+    heads: int,
+    rank: int,
+    divisor: str | None,
+    softmax: bool = False,
+    score_divisor: str = "1",
 ) -> "Merged | Separate":
     """The model that the options describe; ValueError for a rank of merged attention."""
     from ..models.attention import model_from_dict
 
-    settings: dict[str, Any] = {"model": name, "heads": heads, "divisor": divisor, "softmax": softmax}
+    settings: dict[str, Any] = {
+        "model": name,
+        "heads": heads,
+        "divisor": divisor,
+        "softmax": softmax,
+    }
     settings["score_divisor"] = score_divisor
     if name != "merged":
         settings["rank"] = rank
     elif rank != 1:
-        raise ValueError("--rank is for the separate model: merged attention has no rank")
+        raise ValueError(
+            "--rank is for the separate model: merged attention has no rank"
+        )
     return model_from_dict(settings)

@@ -8,7 +8,10 @@ from types import FrameType
 from .exit_status import ExitStatus
 
 _ENDS = {
-    "SIGTERM": (ExitStatus.TERMINATED, "terminated"),  # kill, timeout, batch systems, a shutdown
+    "SIGTERM": (
+        ExitStatus.TERMINATED,
+        "terminated",
+    ),  # kill, timeout, batch systems, a shutdown
     "SIGHUP": (ExitStatus.HUNG_UP, "hung up"),  # a terminal that is closed
 }
 """Exit status and message for each signal besides Ctrl-C."""

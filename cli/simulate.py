@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 def simulate(
     out: Annotated[Path, typer.Option(help="The npz file to write.")],
-    learning_rate: Annotated[float, typer.Option(help="Step size; a step advances flow time by twice of it.")],
+    learning_rate: Annotated[
+        float, typer.Option(help="Step size; a step advances flow time by twice of it.")
+    ],
     steps: Annotated[int, counted("Number of gradient-descent steps.")],
     eigenvalues: Eigenvalues = None,
     trace: Trace = None,
@@ -41,40 +43,85 @@ def simulate(
     rank: Rank = 1,
     divisor: Divisor = None,
     score_divisor: ScoreDivisor = "1",
-    softmax: Annotated[bool, typer.Option("--softmax", help="Softmax attention (trains on tokens).")] = False,
+    softmax: Annotated[
+        bool, typer.Option("--softmax", help="Softmax attention (trains on tokens).")
+    ] = False,
     sequences: Annotated[int, counted("P, the number of training sequences.")] = 5000,
     seed: Annotated[int, counted("Seed of data and weights.")] = 0,
     scale: Annotated[float, typer.Option(help="Scale of the initial weights.")] = 0.01,
-    scheme: Annotated[str, typer.Option(help="gaussian, restricted, published or aligned.")] = "published",
-    whiten: Annotated[bool, typer.Option("--whiten", help="Whiten the sampled teachers.")] = False,
-    centre: Annotated[bool, typer.Option("--centre", help="Centre x at every position.")] = False,
-    engine: Annotated[str, typer.Option(help="tokens or statistics; what the model allows if left out.")] = "",
-    record: Annotated[int | None, counted("Store the weights every so many steps.")] = None,
-    checkpoint: Annotated[Path | None, typer.Option(help="File to go on from when interrupted.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the file of --out if it is there.")] = False,
+    scheme: Annotated[
+        str, typer.Option(help="gaussian, restricted, published or aligned.")
+    ] = "published",
+    whiten: Annotated[
+        bool, typer.Option("--whiten", help="Whiten the sampled teachers.")
+    ] = False,
+    centre: Annotated[
+        bool, typer.Option("--centre", help="Centre x at every position.")
+    ] = False,
+    engine: Annotated[
+        str,
+        typer.Option(help="tokens or statistics; what the model allows if left out."),
+    ] = "",
+    record: Annotated[
+        int | None, counted("Store the weights every so many steps.")
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="File to go on from when interrupted.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the file of --out if it is there.")
+    ] = False,
 ) -> None:
     """Train attention by full-batch gradient descent and save the trajectory."""
     from ..simulate import Experiment
 
     problem = task_of(eigenvalues, trace, context_length, noise_variance, task)
     attention = model_of(
-        model, problem.dimension if heads is None else heads, rank, divisor, softmax, score_divisor
+        model,
+        problem.dimension if heads is None else heads,
+        rank,
+        divisor,
+        softmax,
+        score_divisor,
     )
     engine = engine or ("tokens" if softmax else "statistics")
-    rule: dict[str, Any] = {"learning_rate": learning_rate, "steps": steps, "record": record, "engine": engine}
-    begin: dict[str, Any] = {"scale": scale, "seed": seed, "scheme": scheme, "whiten": whiten, "centre": centre}
+    rule: dict[str, Any] = {
+        "learning_rate": learning_rate,
+        "steps": steps,
+        "record": record,
+        "engine": engine,
+    }
+    begin: dict[str, Any] = {
+        "scale": scale,
+        "seed": seed,
+        "scheme": scheme,
+        "whiten": whiten,
+        "centre": centre,
+    }
     experiment = Experiment(problem, attention, sequences, **begin, **rule)
     run = _saved(experiment, out, checkpoint, force)
     print(f"{named(out)}: {steps} steps, loss {run.loss[0]:.6g} → {run.loss[-1]:.6g}")
 
 
 def sweep(
-    spec: Annotated[Path, typer.Argument(help="A TOML file: what all runs share, and what varies.")],
-    out: Annotated[Path, typer.Option(help="Folder for the runs, which all workers must see.")],
-    executor: Annotated[str, typer.Option(help="local, dask or mpi (under mpiexec).")] = "local",
-    scheduler: Annotated[str | None, typer.Option(help="Address of the Dask scheduler, tcp://HOST:PORT.")] = None,
-    workers: Annotated[int | None, counted("Local processes; one a core if left out.", least=1)] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Make only what is missing in the folder.")] = False,
+    spec: Annotated[
+        Path, typer.Argument(help="A TOML file: what all runs share, and what varies.")
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Folder for the runs, which all workers must see.")
+    ],
+    executor: Annotated[
+        str, typer.Option(help="local, dask or mpi (under mpiexec).")
+    ] = "local",
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of the Dask scheduler, tcp://HOST:PORT.")
+    ] = None,
+    workers: Annotated[
+        int | None, counted("Local processes; one a core if left out.", least=1)
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Make only what is missing in the folder.")
+    ] = False,
 ) -> None:
     """Train every combination of settings that a file asks for, one file a run."""
     from ..runtime.executors import executor_named
@@ -94,7 +141,9 @@ def sweep(
     print(f"{named(out)}: {swept.runs} runs{diverged}; {swept.simulated} simulated now")
 
 
-def _saved(experiment: "Experiment", out: Path, checkpoint: Path | None, force: bool) -> "Trajectory":
+def _saved(
+    experiment: "Experiment", out: Path, checkpoint: Path | None, force: bool
+) -> "Trajectory":
     """The run of the experiment, written to `out`, and what there is of one that diverges.
 
     ValueError, before it begins, if there is a file already that `force` does not allow to replace.
@@ -103,7 +152,9 @@ def _saved(experiment: "Experiment", out: Path, checkpoint: Path | None, force: 
     from ..simulate import Diverged
 
     if replaceable(out).exists() and not force:
-        raise ValueError(f"{out} is there already: pass --force to replace it, or choose another name")
+        raise ValueError(
+            f"{out} is there already: pass --force to replace it, or choose another name"
+        )
     make_folder(replaceable(out).parent)
     try:
         run = experiment.run(checkpoint)
@@ -123,4 +174,6 @@ def _how_to_go_on(checkpoint: Path | None) -> str:
         return "nothing of this run is kept: with --checkpoint FILE it would go on from where it is"
     if not checkpoint.exists():
         return "the run had not begun"
-    return f"the run so far is in {named(checkpoint)}: the same command goes on from there"
+    return (
+        f"the run so far is in {named(checkpoint)}: the same command goes on from there"
+    )

@@ -21,7 +21,9 @@ def whole_number(text: str) -> int:
     except InvalidOperation:
         raise ValueError(f"{text!r} is no whole number, such as 1000 or 1e3") from None
     if not number.is_finite() or number.adjusted() >= _DIGITS or number != int(number):
-        raise ValueError(f"{text!r} is no whole number of at most {_DIGITS} digits, such as 1000 or 1e3")
+        raise ValueError(
+            f"{text!r} is no whole number of at most {_DIGITS} digits, such as 1000 or 1e3"
+        )
     return int(number)
 
 

@@ -13,7 +13,12 @@ from .metrics.plateaus import effective_map
 
 FloatArray = NDArray[np.float64]
 
-STEP, SAMPLE, SOLVER, START = "steps of finite size", "finite sample", "solver", "finite initial scale"
+STEP, SAMPLE, SOLVER, START = (
+    "steps of finite size",
+    "finite sample",
+    "solver",
+    "finite initial scale",
+)
 MODES = "modes not learned yet"
 
 LOOSE, TIGHT = 1e-9, 1e-12
@@ -53,12 +58,19 @@ def flow_budget(
     a flow does not show what the run does.
     """
     model, exact = experiment.model, unlimited(experiment.task, experiment.model)
-    cases = {STEP: (experiment.source, LOOSE), SAMPLE: (exact, LOOSE), SOLVER: (exact, TIGHT)}
+    cases = {
+        STEP: (experiment.source, LOOSE),
+        SAMPLE: (exact, LOOSE),
+        SOLVER: (exact, TIGHT),
+    }
     flows = {
         name: flow(model, source, experiment.start, times, rtol=rtol, method=method)
         for name, (source, rtol) in cases.items()
     }
-    return budget(observed, {name: seen(each) for name, each in flows.items()} | dict(rest(flows[SOLVER])))
+    return budget(
+        observed,
+        {name: seen(each) for name, each in flows.items()} | dict(rest(flows[SOLVER])),
+    )
 
 
 def solver_budget(flows: Callable[[float], Sequence[FloatArray]]) -> dict[str, float]:
@@ -68,11 +80,19 @@ def solver_budget(flows: Callable[[float], Sequence[FloatArray]]) -> dict[str, f
     True
     """
     pairs = zip(flows(LOOSE), flows(TIGHT), strict=True)
-    return {SOLVER: max(sup_gap(loose, tight) / float(np.max(np.abs(tight))) for loose, tight in pairs)}
+    return {
+        SOLVER: max(
+            sup_gap(loose, tight) / float(np.max(np.abs(tight)))
+            for loose, tight in pairs
+        )
+    }
 
 
 def course_budget(
-    experiment: Experiment, run: Trajectory, predicted: Callable[[FloatArray], FloatArray], times: FloatArray
+    experiment: Experiment,
+    run: Trajectory,
+    predicted: Callable[[FloatArray], FloatArray],
+    times: FloatArray,
 ) -> dict[str, float]:
     """`flow_budget` of the loss that a theory predicts at flow times (T,), all of them times of the run.
 
@@ -81,12 +101,24 @@ def course_budget(
     """
     at = np.searchsorted(run.flow_time, times).clip(0, len(run.flow_time) - 1)
     if not np.allclose(run.flow_time[at], times, rtol=1e-12, atol=0):
-        raise ValueError("times must be flow times of the run: take some of run.flow_time")
-    return flow_budget(experiment, run.loss[at], lambda each: each.loss, lambda _: {START: predicted(times)}, times)
+        raise ValueError(
+            "times must be flow times of the run: take some of run.flow_time"
+        )
+    return flow_budget(
+        experiment,
+        run.loss[at],
+        lambda each: each.loss,
+        lambda _: {START: predicted(times)},
+        times,
+    )
 
 
 def height_budget(
-    experiment: Experiment, run: Trajectory, plateaus: Sequence[int], times: FloatArray, method: str = "DOP853"
+    experiment: Experiment,
+    run: Trajectory,
+    plateaus: Sequence[int],
+    times: FloatArray,
+    method: str = "DOP853",
 ) -> dict[str, float]:
     """`flow_budget` of the heights of the greedy plateaus m of a separate run, in the unit of the loss.
 
@@ -96,15 +128,27 @@ def height_budget(
     moments, chosen = population(experiment.task, experiment.model), list(plateaus)
 
     def seen(each: Trajectory) -> FloatArray:
-        return plateau_heights(each.loss, each.gradient_norm, moments.greedy_losses).heights[chosen]
+        return plateau_heights(
+            each.loss, each.gradient_norm, moments.greedy_losses
+        ).heights[chosen]
 
     def learned_alone(each: Trajectory) -> FloatArray:
-        at = plateau_heights(each.loss, each.gradient_norm, moments.greedy_losses).indices
+        at = plateau_heights(
+            each.loss, each.gradient_norm, moments.greedy_losses
+        ).indices
         maps = [
-            effective_map(experiment.model, {name: w[at[m]] for name, w in each.weights.items()}) for m in chosen
+            effective_map(
+                experiment.model, {name: w[at[m]] for name, w in each.weights.items()}
+            )
+            for m in chosen
         ]
         kept = [moments.directions[:, :m] @ moments.directions[:, :m].T for m in chosen]
-        return np.array([moments.loss(inside @ M @ inside) for inside, M in zip(kept, maps, strict=True)])
+        return np.array(
+            [
+                moments.loss(inside @ M @ inside)
+                for inside, M in zip(kept, maps, strict=True)
+            ]
+        )
 
     def rest(last: Trajectory) -> dict[str, ArrayLike]:
         return {MODES: learned_alone(last), START: moments.greedy_losses[chosen]}

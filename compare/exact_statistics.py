@@ -12,7 +12,9 @@ from ..task import Task
 from ..theory import feature_moments, population
 
 
-def unlimited(task: Task, model: Merged | Separate, *, random_labels: bool = False) -> Statistics:
+def unlimited(
+    task: Task, model: Merged | Separate, *, random_labels: bool = False
+) -> Statistics:
     """Statistics of infinitely many sequences, so that a check has no sampling error.
 
     They are those of the restricted block, or of every feature for a mixture, which moves all weights.
@@ -25,7 +27,14 @@ def unlimited(task: Task, model: Merged | Separate, *, random_labels: bool = Fal
     """
     if task.in_context_fraction < 1 or random_labels:
         full = feature_moments(task, model, random_labels=random_labels)
-        kind = (task.dimension, task.context_lengths, divisor_name(model, task.dimension), "full")
+        kind = (
+            task.dimension,
+            task.context_lengths,
+            divisor_name(model, task.dimension),
+            "full",
+        )
         return Statistics(full.c, full.b, full.S, np.inf, *kind)
     moments = population(task, model)
-    return from_moments(moments.c, moments.A, moments.B, moments.Lambda, model, task.context_lengths)
+    return from_moments(
+        moments.c, moments.A, moments.B, moments.Lambda, model, task.context_lengths
+    )

@@ -40,13 +40,22 @@ class Overlay:
     def exit_times(self, plateaus: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Flow times at which curve and run leave each plateau but the last; nan where they do not."""
         times = self.flow_time
-        return exit_times(times, self.predicted, plateaus), exit_times(times, self.observed, plateaus)
+        return exit_times(times, self.predicted, plateaus), exit_times(
+            times, self.observed, plateaus
+        )
 
     def plateau_heights(self, plateaus: FloatArray) -> FloatArray:
         """Where the run is flattest between the mid-levels of the expected plateaus; nan where it has no such."""
         return plateau_heights(self.run.loss, self.run.gradient_norm, plateaus).heights
 
-    def plot(self, ax: "Axes | None" = None, *, x: str | None = None, legend: bool = True, **style: Any) -> "Axes":
+    def plot(
+        self,
+        ax: "Axes | None" = None,
+        *,
+        x: str | None = None,
+        legend: bool = True,
+        **style: Any,
+    ) -> "Axes":
         """Draw the run solid and the theory dashed over it, on `ax` (new axes if None); returns the axes.
 
         `x` is "steps" (of a descent) or "flow_time"; without it, the unit of the curves on the axes, else flow
@@ -57,10 +66,22 @@ class Overlay:
         if rate is not None:
             times["steps"] = self.run.steps[np.isin(self.run.flow_time, self.flow_time)]
         losses: dict[str, tuple[ArrayLike, dict[str, Any]]] = {
-            "gradient flow" if rate is None else "gradient descent": (self.observed, line_style(style)),
-            "theory": (self.predicted, line_style(style, color="black", linestyle="--")),
+            "gradient flow" if rate is None else "gradient descent": (
+                self.observed,
+                line_style(style),
+            ),
+            "theory": (
+                self.predicted,
+                line_style(style, color="black", linestyle="--"),
+            ),
         }
-        ax = draw_losses(ax, times, losses, x, "a gradient flow has no steps: draw with x='flow_time'")
+        ax = draw_losses(
+            ax,
+            times,
+            losses,
+            x,
+            "a gradient flow has no steps: draw with x='flow_time'",
+        )
         if legend:
             ax.legend(frameon=False)
         return ax
@@ -83,23 +104,33 @@ def overlay(curve: TimeCourse | Trajectory, run: Trajectory | TimeCourse) -> Ove
     True
     """
     theory, simulation = _theory_and_simulation(curve, run)
-    known, first = np.unique(theory.flow_time, return_index=True)  # a curve's times may come in any order
+    known, first = np.unique(
+        theory.flow_time, return_index=True
+    )  # a curve's times may come in any order
     if len(known) == 0 or len(simulation.flow_time) == 0:
-        raise ValueError("an overlay needs a curve and a run with times: one of them has none")
+        raise ValueError(
+            "an overlay needs a curve and a run with times: one of them has none"
+        )
     covered = (simulation.flow_time >= known[0]) & (simulation.flow_time <= known[-1])
     if covered.sum() < 2:
         spans = f"[{known[0]:g}, {known[-1]:g}] and [{simulation.flow_time[0]:g}, {simulation.flow_time[-1]:g}]"
-        raise ValueError(f"the curve must cover two flow times of the run or more: they span {spans}")
+        raise ValueError(
+            f"the curve must cover two flow times of the run or more: they span {spans}"
+        )
     times = simulation.flow_time[covered]
     predicted = resample(known, theory.loss[first], times)
     return Overlay(theory, simulation, times, predicted, simulation.loss[covered])
 
 
-def _theory_and_simulation(first: object, second: object) -> tuple[TimeCourse, Trajectory]:
+def _theory_and_simulation(
+    first: object, second: object
+) -> tuple[TimeCourse, Trajectory]:
     """The two by what they are; TypeError unless there is one of each."""
     if isinstance(first, TimeCourse) and isinstance(second, Trajectory):
         return first, second
     if isinstance(first, Trajectory) and isinstance(second, TimeCourse):
         return second, first
     given = " and ".join(type(each).__name__ for each in (first, second))
-    raise TypeError(f"overlay takes one TimeCourse (of time_course) and one Trajectory (of train), not {given}")
+    raise TypeError(
+        f"overlay takes one TimeCourse (of time_course) and one Trajectory (of train), not {given}"
+    )

@@ -41,14 +41,27 @@ def table(section: str) -> str:
     module = import_module(f"attndyn.compare.claims.{section}")
     heading = (module.__doc__ or section).split("\n")[0].rstrip(".")
     rows = [COLUMNS, ("---",) * len(COLUMNS), *(row(claim) for claim in module.CLAIMS)]
-    return "\n".join([f"## {heading}", "", *("| " + " | ".join(cells) + " |" for cells in rows), ""])
+    return "\n".join(
+        [f"## {heading}", "", *("| " + " | ".join(cells) + " |" for cells in rows), ""]
+    )
 
 
 def row(claim: Claim) -> tuple[str, ...]:
     """The cells of one claim."""
     variants = [*claim.controls, *(f"corrected: {name}" for name in claim.corrected)]
-    kind = claim.tier if claim.expected_level == "numerical" else f"{claim.tier}, {claim.expected_level}"
-    cells = (f"`{claim.id}`", claim.title, claim.observable, claim.limit, "; ".join(variants), kind)
+    kind = (
+        claim.tier
+        if claim.expected_level == "numerical"
+        else f"{claim.tier}, {claim.expected_level}"
+    )
+    cells = (
+        f"`{claim.id}`",
+        claim.title,
+        claim.observable,
+        claim.limit,
+        "; ".join(variants),
+        kind,
+    )
     return tuple(cell.replace("|", r"\|").replace("*", r"\*") for cell in cells)
 
 

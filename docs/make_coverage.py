@@ -34,7 +34,9 @@ those commands: ours are those of the linear runs, as [theory](theory.md) says.
 def page() -> str:
     """The whole page: a table for each part of the paper, then the gaps."""
     parts = [HEADER, *(table(name, results) for name, results in RESULTS.items())]
-    missing = [f"- {title}" for title in gaps()] or ["None of the results above is without a claim."]
+    missing = [f"- {title}" for title in gaps()] or [
+        "None of the results above is without a claim."
+    ]
     return "\n".join([*parts, "## Gaps", "", *missing, ""])
 
 
@@ -42,9 +44,13 @@ def table(part: str, results: tuple[Result, ...]) -> str:
     """Heading and table of one part."""
     lines = [f"## {part}", "", "| result | claims | figures |", "|---|---|---|"]
     for result in results:
-        claims = [f"`{claim.id}`{level(claim.expected_level)}" for claim in covering(result)]
+        claims = [
+            f"`{claim.id}`{level(claim.expected_level)}" for claim in covering(result)
+        ]
         figures = [f"`{name}`" for name in result.figures]
-        lines.append(f"| {result.title} | {', '.join(claims) or '**none**'} | {', '.join(figures)} |")
+        lines.append(
+            f"| {result.title} | {', '.join(claims) or '**none**'} | {', '.join(figures)} |"
+        )
     return "\n".join([*lines, ""])
 
 

@@ -28,25 +28,44 @@ younger than the last run.
 def page(ledgers: Sequence[Ledger]) -> str:
     """The whole page: what was found, then claim by claim."""
     wrong = [
-        f"seed {ledger.seed}: `{v.id}` ({v.level})" for ledger in ledgers for v in ledger.verdicts if not v.holds
+        f"seed {ledger.seed}: `{v.id}` ({v.level})"
+        for ledger in ledgers
+        for v in ledger.verdicts
+        if not v.holds
     ]
     verdicts = sum(len(ledger.verdicts) for ledger in ledgers)
     same = f"All {verdicts:,} verdicts are as expected: none depends on the seed."
     conclusion = (
-        same if not wrong else f"{len(wrong)} of {verdicts:,} verdicts are not as expected: {'; '.join(wrong)}."
+        same
+        if not wrong
+        else f"{len(wrong)} of {verdicts:,} verdicts are not as expected: {'; '.join(wrong)}."
     )
-    names = dict.fromkeys(verdict.id for ledger in ledgers for verdict in ledger.verdicts)
-    rows = [_row([v for ledger in ledgers for v in ledger.verdicts if v.id == name]) for name in names]
-    head = ["| claim | verdicts | controls rejected | observed, by seed |", "|---|---|---|---|"]
-    versions = ", ".join(f"{name} {version}" for name, version in ledgers[0].versions.items())
-    return "\n".join([HEADER.format(conclusion=conclusion), *head, *rows, "", f"{versions}.", ""])
+    names = dict.fromkeys(
+        verdict.id for ledger in ledgers for verdict in ledger.verdicts
+    )
+    rows = [
+        _row([v for ledger in ledgers for v in ledger.verdicts if v.id == name])
+        for name in names
+    ]
+    head = [
+        "| claim | verdicts | controls rejected | observed, by seed |",
+        "|---|---|---|---|",
+    ]
+    versions = ", ".join(
+        f"{name} {version}" for name, version in ledgers[0].versions.items()
+    )
+    return "\n".join(
+        [HEADER.format(conclusion=conclusion), *head, *rows, "", f"{versions}.", ""]
+    )
 
 
 def _row(verdicts: Sequence[Verdict]) -> str:
     levels = Counter(verdict.level for verdict in verdicts)
     found = ", ".join(f"{count} {level}" for level, count in levels.most_common())
     controls = {
-        f"{len(v.rejected)}/{len(v.rejected) + len(v.accepted)}" for v in verdicts if v.rejected or v.accepted
+        f"{len(v.rejected)}/{len(v.rejected) + len(v.accepted)}"
+        for v in verdicts
+        if v.rejected or v.accepted
     }
     seen = list(dict.fromkeys(verdict.observed for verdict in verdicts))
     shown = "; ".join(seen[:3]) + (f"; {len(seen) - 3} more" if len(seen) > 3 else "")
@@ -56,7 +75,10 @@ def _row(verdicts: Sequence[Verdict]) -> str:
 def checked() -> list[Ledger]:
     """The ledgers of all seeds, each with the claims of the last tier that it is checked up to."""
     last = {seed: tier for tier, seeds in SEEDS.items() for seed in seeds}
-    return [verify(tier=tier, seed=seed, out=KEPT / str(seed), resume=True) for seed, tier in last.items()]
+    return [
+        verify(tier=tier, seed=seed, out=KEPT / str(seed), resume=True)
+        for seed, tier in last.items()
+    ]
 
 
 if __name__ == "__main__":

@@ -14,12 +14,21 @@ LENGTHS = (20, 40, 80, 160)
 def learned(lab, context_length):
     """What gradient flow ends on: the diagonal of the map, Λ = 1 in three dimensions."""
     task = Task(eigenvalues=[1, 1, 1], context_length=context_length)
-    start = initial_weights(MODEL, task, scale=0.3, seed=lab.seeds(1)[0], scheme="restricted")
+    start = initial_weights(
+        MODEL, task, scale=0.3, seed=lab.seeds(1)[0], scheme="restricted"
+    )
     run = flow(MODEL, unlimited(task, MODEL), start, flow_time=[0, 40])
-    return np.diag(effective_map(MODEL, {name: value[-1] for name, value in run.weights.items()}))
+    return np.diag(
+        effective_map(MODEL, {name: value[-1] for name, value in run.weights.items()})
+    )
 
 
-@claim("mine.white", measure=lambda lab: [learned(lab, 5)], judge=same(1e-6), controls=("N / (N + D)",))
+@claim(
+    "mine.white",
+    measure=lambda lab: [learned(lab, 5)],
+    judge=same(1e-6),
+    controls=("N / (N + D)",),
+)
 def white(lab, variant):
     """White inputs are learned with the coefficient N / (N + D + 1)."""
     return [np.full(3, 5 / (5 + 3 + (variant != "N / (N + D)")))]
@@ -39,4 +48,6 @@ def identity(lab, variant):
 
 if __name__ == "__main__":
     for verdict in verify(["mine"]).verdicts:
-        print(f"{verdict.id}: {verdict.level}, {verdict.observed}, rejects {', '.join(verdict.rejected)}")
+        print(
+            f"{verdict.id}: {verdict.level}, {verdict.observed}, rejects {', '.join(verdict.rejected)}"
+        )

@@ -20,7 +20,10 @@ class Tied:
         self.head_count = heads
 
     def shapes(self, dimension):
-        return {"value": (self.head_count, dimension + 1), "key": (self.head_count, dimension + 1)}
+        return {
+            "value": (self.head_count, dimension + 1),
+            "key": (self.head_count, dimension + 1),
+        }
 
     def heads(self, weights):
         key = weights["key"]
@@ -30,18 +33,28 @@ class Tied:
 task = Task(eigenvalues=[2, 1], trace=1.0, context_length=20)
 model = Tied(heads=2)
 v0 = np.array([0.1, 0.2])
-start = {"value": v0[:, None] * [0, 0, 1], "key": np.sqrt(2) * np.diag(v0) @ np.eye(2, 3)}
+start = {
+    "value": v0[:, None] * [0, 0, 1],
+    "key": np.sqrt(2) * np.diag(v0) @ np.eye(2, 3),
+}
 
 few = sample(task, sequences=200)
 on_tokens, on_statistics = (
-    train(model, source, start, learning_rate=0.01, steps=200) for source in (few, statistics(few, model))
+    train(model, source, start, learning_rate=0.01, steps=200)
+    for source in (few, statistics(few, model))
 )
-print(f"tokens against statistics: {np.max(np.abs(on_tokens.loss / on_statistics.loss - 1)):.1e}")
+print(
+    f"tokens against statistics: {np.max(np.abs(on_tokens.loss / on_statistics.loss - 1)):.1e}"
+)
 
 moments = population(task, model)
 for sequences in (1_000, 16_000):
     many = statistics(sample(task, sequences), model)
     run = train(model, many, start, learning_rate=0.005, steps=1_000)
-    v = rank_one_amplitude(run.flow_time[:, None], v0, 2 * moments.b, 2 / moments.coefficients)
+    v = rank_one_amplitude(
+        run.flow_time[:, None], v0, 2 * moments.b, 2 / moments.coefficients
+    )
     predicted = moments.loss(2 * v[:, None, :] ** 3 * np.eye(2))
-    print(f"formula against run, P = {sequences:6d}: {np.max(np.abs(predicted - run.loss)):.4f}")
+    print(
+        f"formula against run, P = {sequences:6d}: {np.max(np.abs(predicted - run.loss)):.4f}"
+    )

@@ -68,10 +68,15 @@ class _Attention(Settings):
 
     def to_dict(self) -> dict[str, Any]:
         """The settings under the names that the constructor takes."""
-        shown = {name: getattr(self, "head_count" if name == "heads" else name) for name in self.fields()}
+        shown = {
+            name: getattr(self, "head_count" if name == "heads" else name)
+            for name in self.fields()
+        }
         if shown["score_divisor"] == 1.0:
             del shown["score_divisor"]
-        return {name: value for name, value in shown.items() if value not in (None, False)}
+        return {
+            name: value for name, value in shown.items() if value not in (None, False)
+        }
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
@@ -92,9 +97,18 @@ class Merged(_Attention):
     score_divisor: float | str
 
     def __init__(
-        self, heads: int, *, softmax: bool = False, divisor: str | None = None, score_divisor: Any = 1.0
+        self,
+        heads: int,
+        *,
+        softmax: bool = False,
+        divisor: str | None = None,
+        score_divisor: Any = 1.0,
     ) -> None:
-        self._set(head_count=_count("heads", heads), softmax=_flag(softmax), divisor=_divisor(softmax, divisor))
+        self._set(
+            head_count=_count("heads", heads),
+            softmax=_flag(softmax),
+            divisor=_divisor(softmax, divisor),
+        )
         self._set(score_divisor=checked(score_divisor))
 
     @classmethod
@@ -105,7 +119,10 @@ class Merged(_Attention):
     def shapes(self, dimension: int) -> dict[str, tuple[int, ...]]:
         """Shapes of the weights for x of this dimension."""
         size = dimension + 1
-        return {"value": (self.head_count, size), "key_query": (self.head_count, size, size)}
+        return {
+            "value": (self.head_count, size),
+            "key_query": (self.head_count, size, size),
+        }
 
     def heads(self, weights: Mapping[str, NDArray[Any]]) -> Heads:
         """a (H, D+1), and B (H, D+1, D): the columns of the key-query matrix that meet x_q."""
@@ -159,7 +176,10 @@ class Separate(_Attention):
         return np.asarray(weights["value"]), key.swapaxes(-1, -2) @ query[..., :-1]
 
 
-MODELS: dict[str, type[Merged] | type[Separate]] = {"merged": Merged, "separate": Separate}
+MODELS: dict[str, type[Merged] | type[Separate]] = {
+    "merged": Merged,
+    "separate": Separate,
+}
 
 
 def model_from_dict(settings: Mapping[str, Any]) -> Merged | Separate:
@@ -180,7 +200,9 @@ def is_softmax(model: object) -> bool:
     return _flag(getattr(model, "softmax", False))
 
 
-def attention_divisor(model: object, context_length: int, dimension: int | None = None) -> float:
+def attention_divisor(
+    model: object, context_length: int, dimension: int | None = None
+) -> float:
     """What XXᵀ B x_q is divided by in linear attention: `output_divisor` times `score_divisor`.
 
     The dimension D is needed for the score divisor "sqrt_key" only. ValueError for softmax.
@@ -191,7 +213,9 @@ def attention_divisor(model: object, context_length: int, dimension: int | None 
     62.0
     """
     if is_softmax(model):
-        raise ValueError("softmax attention has no divisor: it normalises its scores itself")
+        raise ValueError(
+            "softmax attention has no divisor: it normalises its scores itself"
+        )
     return output_divisor(model, context_length) * score_divisor(model, dimension)
 
 
@@ -202,7 +226,9 @@ def score_divisor(model: object, dimension: int | None = None) -> float:
     2.0
     """
     divisor = checked_score_divisor(model)
-    return in_numbers(divisor, _key_size(model, dimension) if divisor == SQRT_KEY else 1)
+    return in_numbers(
+        divisor, _key_size(model, dimension) if divisor == SQRT_KEY else 1
+    )
 
 
 def score_divisor_square(model: object, dimension: int) -> Fraction:
@@ -236,7 +262,9 @@ def _key_size(model: object, dimension: int | None) -> int:
     if isinstance(model, Separate):
         return model.rank
     if dimension is None:
-        raise ValueError('the score divisor "sqrt_key" depends on the dimension: pass it')
+        raise ValueError(
+            'the score divisor "sqrt_key" depends on the dimension: pass it'
+        )
     return dimension + 1
 
 
@@ -251,7 +279,11 @@ def output_divisor(model: object, context_length: int) -> float:
     name = getattr(model, "divisor", None)
     if name is None:
         name = "none" if is_softmax(model) else "context"
-    return {"context": float(context_length), "tokens": context_length + 1.0, "none": 1.0}[_divisor(False, name)]
+    return {
+        "context": float(context_length),
+        "tokens": context_length + 1.0,
+        "none": 1.0,
+    }[_divisor(False, name)]
 
 
 def _count(name: str, value: int) -> int:
@@ -269,7 +301,9 @@ def _flag(value: object) -> bool:
 def _divisor(softmax: bool, name: str | None) -> Any:
     if softmax:
         if name is not None:
-            raise ValueError(f"softmax attention takes no divisor, but {name!r} was given: leave divisor out")
+            raise ValueError(
+                f"softmax attention takes no divisor, but {name!r} was given: leave divisor out"
+            )
         return None
     name = "context" if name is None else name
     if name not in DIVISORS:

@@ -10,7 +10,10 @@ from ..runtime.decimals import is_short, nearest_double, number
 SQRT_KEY = "sqrt_key"
 """√R where key and query are matrices of rank R, else √(D+1), the root of the size of a token."""
 
-_SMALLEST, _LARGEST = Fraction(1, 10**50), Fraction(10**50)  # moments hold the square, and its square is finite
+_SMALLEST, _LARGEST = (
+    Fraction(1, 10**50),
+    Fraction(10**50),
+)  # moments hold the square, and its square is finite
 
 _ROOT = re.compile(r"\s*sqrt\s*\(([^()]*)\)\s*")
 
@@ -83,7 +86,9 @@ def _square(value: Any) -> Fraction | None:
         root = _ROOT.fullmatch(value)
         inside = number(root[1]) if root else None
         return None if inside is None else _fraction(inside)
-    if not getattr(value, "is_number", False) or not getattr(value, "is_positive", False):
+    if not getattr(value, "is_number", False) or not getattr(
+        value, "is_positive", False
+    ):
         return None
     squared = (value * value).expand()
     return Fraction(int(squared.p), int(squared.q)) if squared.is_Rational else None

@@ -50,7 +50,9 @@ def in_ascii(error: UnicodeError) -> tuple[str | bytes, int]:
         raise error
     at = error.start
     character, before = error.object[at], error.object[at - 1 : at]
-    if 0xDC80 <= ord(character) <= 0xDCFF:  # a byte of a file name that was no text: the byte itself
+    if (
+        0xDC80 <= ord(character) <= 0xDCFF
+    ):  # a byte of a file name that was no text: the byte itself
         return bytes([ord(character) - 0xDC00]), at + 1
     return _spelling(character, before), at + 1
 

@@ -49,13 +49,20 @@ def source_digest(paths: Iterable[Path]) -> str:
     >>> source_digest([ROOT / "task.py"]) == source_digest([ROOT / "models" / "attention.py"])
     False
     """
-    return hashlib.sha256(b"\0".join(path.read_bytes() for path in sorted(paths))).hexdigest()
+    return hashlib.sha256(
+        b"\0".join(path.read_bytes() for path in sorted(paths))
+    ).hexdigest()
 
 
 def _direct(path: Path) -> list[Path]:
     imports, folders = _read(path.read_bytes())
     named = (ROOT.joinpath(*folder.split(".")[1:]) for folder in folders)
-    data = (each for folder in named for each in folder.glob("*") if each.suffix != ".py" and each.is_file())
+    data = (
+        each
+        for folder in named
+        for each in folder.glob("*")
+        if each.suffix != ".py" and each.is_file()
+    )
     return [*(found for each in imports for found in _files(path, each)), *data]
 
 
@@ -63,12 +70,22 @@ def _direct(path: Path) -> list[Path]:
 def _read(text: bytes) -> tuple[tuple[Import, ...], tuple[str, ...]]:
     """Everything that a text imports, also inside functions, and the packages that it names in quotes."""
     nodes = list(ast.walk(ast.parse(text)))
-    imports = [Import(0, a.name, "", "") for node in nodes if isinstance(node, ast.Import) for a in node.names]
+    imports = [
+        Import(0, a.name, "", "")
+        for node in nodes
+        if isinstance(node, ast.Import)
+        for a in node.names
+    ]
     for node in nodes:
         if isinstance(node, ast.ImportFrom):
-            imports += [Import(node.level, node.module or "", a.name, a.asname or a.name) for a in node.names]
+            imports += [
+                Import(node.level, node.module or "", a.name, a.asname or a.name)
+                for a in node.names
+            ]
     quoted = (str(node.value) for node in nodes if isinstance(node, ast.Constant))
-    return tuple(imports), tuple(name for name in quoted if re.fullmatch(rf"{PACKAGE}(\.\w+)+", name))
+    return tuple(imports), tuple(
+        name for name in quoted if re.fullmatch(rf"{PACKAGE}(\.\w+)+", name)
+    )
 
 
 def _files(path: Path, each: Import) -> Iterator[Path]:
@@ -80,10 +97,20 @@ def _files(path: Path, each: Import) -> Iterator[Path]:
     if each.module and not package.is_file():
         yield from filter(Path.is_file, [home.with_suffix(".py")])
         return
-    owners = [] if each.name in ("", "*") or not package.is_file() else list(_owners(package, each.name))
-    below = [home / each.name / "__init__.py", home / f"{each.name}.py"] if each.name else []
+    owners = (
+        []
+        if each.name in ("", "*") or not package.is_file()
+        else list(_owners(package, each.name))
+    )
+    below = (
+        [home / each.name / "__init__.py", home / f"{each.name}.py"]
+        if each.name
+        else []
+    )
     found = owners or [file for file in below if file.is_file()][:1]
-    handed_on = package.is_file() and not each.name.startswith("__")  # a version names the code and does nothing
+    handed_on = package.is_file() and not each.name.startswith(
+        "__"
+    )  # a version names the code and does nothing
     yield from found or ([package] if handed_on else [])
 
 
@@ -101,7 +128,13 @@ def _home(path: Path, each: Import) -> Path | None:
         return path.parents[each.level - 1].joinpath(*parts)
     if parts[0] == PACKAGE:
         return ROOT.joinpath(*parts[1:])
-    base = next(folder for folder in path.parents if not (folder / "__init__.py").is_file())
+    base = next(
+        folder for folder in path.parents if not (folder / "__init__.py").is_file()
+    )
     packaged = path.parent != base
     foreign = packaged and parts[0] != path.relative_to(base).parts[0]
-    return None if foreign or parts[0] in sys.stdlib_module_names else base.joinpath(*parts)
+    return (
+        None
+        if foreign or parts[0] in sys.stdlib_module_names
+        else base.joinpath(*parts)
+    )

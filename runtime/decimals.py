@@ -74,7 +74,9 @@ def written_array(value: Numbers) -> Written:
     if all(isinstance(entry, float) for entry in objects.flat):
         return Written(np.array(objects, dtype=np.float64), None)
     if not all(_is_finite(entry) for entry in objects.flat):
-        return Written(np.array(objects, dtype=np.float64), None)  # the caller names what is infinite
+        return Written(
+            np.array(objects, dtype=np.float64), None
+        )  # the caller names what is infinite
     exact = np.empty(objects.shape, dtype=object)
     for index in np.ndindex(objects.shape):
         exact[index] = exact_fraction(objects[index])
@@ -87,7 +89,10 @@ def as_written(exact: NDArray[Any]) -> Written:
     for index, number_here in np.ndenumerate(exact):
         doubles[index] = nearest_double(number_here)
     finite = bool(np.all(np.isfinite(doubles)))
-    plain = finite and all(Fraction(repr(float(x))) == y for x, y in zip(doubles.flat, exact.flat, strict=True))
+    plain = finite and all(
+        Fraction(repr(float(x))) == y
+        for x, y in zip(doubles.flat, exact.flat, strict=True)
+    )
     return Written(doubles, None if plain else exact)
 
 
@@ -128,17 +133,25 @@ def plain_lists(doubles: NDArray[np.float64], exact: NDArray[Any] | None) -> lis
     if exact is None:
         return list(doubles.tolist())
     if doubles.ndim > 1:
-        return [plain_lists(row, part) for row, part in zip(doubles, exact, strict=True)]
-    return [plain(float(value), part) for value, part in zip(doubles, exact, strict=True)]
+        return [
+            plain_lists(row, part) for row, part in zip(doubles, exact, strict=True)
+        ]
+    return [
+        plain(float(value), part) for value, part in zip(doubles, exact, strict=True)
+    ]
 
 
 def refuse_mask(name: str, value: object) -> None:
     """ValueError for a masked array: what it says of its numbers would be lost."""
     if isinstance(value, np.ma.MaskedArray):
-        raise ValueError(f"{name} must be a plain array: the mask of a masked one would be lost")
+        raise ValueError(
+            f"{name} must be a plain array: the mask of a masked one would be lost"
+        )
 
 
-def number_array(name: str, value: Numbers | None, shape: tuple[int | None, ...]) -> Written:
+def number_array(
+    name: str, value: Numbers | None, shape: tuple[int | None, ...]
+) -> Written:
     """Finite numbers of this shape, None for any size; ValueError names them and what is wrong."""
     sizes = ["D" if size is None else str(size) for size in shape]
     wanted = f"({', '.join(sizes)}{',' * (len(sizes) == 1)})"
@@ -146,7 +159,9 @@ def number_array(name: str, value: Numbers | None, shape: tuple[int | None, ...]
     try:
         written = written_array(() if value is None else value)
     except (TypeError, ValueError):
-        raise ValueError(f"{name} must be numbers of shape {wanted}, not {shown(value)}") from None
+        raise ValueError(
+            f"{name} must be numbers of shape {wanted}, not {shown(value)}"
+        ) from None
     array = written.doubles
     fits = array.ndim == len(shape) and all(
         want in (None, have) for want, have in zip(shape, array.shape, strict=True)
@@ -155,17 +170,29 @@ def number_array(name: str, value: Numbers | None, shape: tuple[int | None, ...]
         raise ValueError(f"{name} must have shape {wanted}, not {array.shape}")
     if not np.all(np.isfinite(array)):
         raise ValueError(f"{name} must be finite: it holds nan or inf")
-    return Written(array + 0.0, written.exact)  # -0.0 and 0.0 are equal, and so must their JSON be
+    return Written(
+        array + 0.0, written.exact
+    )  # -0.0 and 0.0 are equal, and so must their JSON be
 
 
 def symmetric(name: str, value: Numbers, dimension: int | None) -> Written:
     """A symmetric matrix, a difference of rounding averaged away; ValueError as `number_array`."""
     array, exact = number_array(name, value, (dimension, dimension))
     if array.shape[0] != array.shape[1]:
-        raise ValueError(f"{name} must be square, not {array.shape[0]} × {array.shape[1]}")
-    if not np.allclose(array, array.T, rtol=1e-12, atol=1e-12 * float(np.max(np.abs(array)))):
-        raise ValueError(f"{name} must be symmetric: pass (C + C.T) / 2 if the difference is rounding")
-    return Written((array + array.T) / 2, None) if exact is None else as_written(exactly_symmetric(exact))
+        raise ValueError(
+            f"{name} must be square, not {array.shape[0]} × {array.shape[1]}"
+        )
+    if not np.allclose(
+        array, array.T, rtol=1e-12, atol=1e-12 * float(np.max(np.abs(array)))
+    ):
+        raise ValueError(
+            f"{name} must be symmetric: pass (C + C.T) / 2 if the difference is rounding"
+        )
+    return (
+        Written((array + array.T) / 2, None)
+        if exact is None
+        else as_written(exactly_symmetric(exact))
+    )
 
 
 def nonnegative(name: str, given: object) -> float | Fraction:
@@ -210,7 +237,9 @@ def _is_finite(value: object) -> bool:
 def _of_text(text: str) -> Fraction:
     match = _TEXT.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is no number: write a decimal, or a fraction such as '2/5'")
+        raise ValueError(
+            f"{text!r} is no number: write a decimal, or a fraction such as '2/5'"
+        )
     top, bottom = _of_decimal(Decimal(match[1])), _of_decimal(Decimal(match[2] or "1"))
     if bottom == 0:
         raise ValueError(f"{text!r} divides by zero")

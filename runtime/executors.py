@@ -27,7 +27,11 @@ def cores() -> int:
     >>> cores() >= 1
     True
     """
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return (
+        len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count() or 1
+    )
 
 
 @contextmanager
@@ -46,7 +50,9 @@ def local_pool(workers: int | None = None) -> Iterator[Executor]:
     context, count = get_context("spawn"), workers or cores()
     listening, held = context.Pipe(duplex=False)
     with listening, held:
-        with _interrupts_held():  # Python starts a process of its own here, which cleans up after the others
+        with (
+            _interrupts_held()
+        ):  # Python starts a process of its own here, which cleans up after the others
             pool = ProcessPoolExecutor(count, context, _serve, (listening,))
         started: list[Future[int]] = []
         try:
@@ -68,7 +74,9 @@ def local_pool(workers: int | None = None) -> Iterator[Executor]:
 
 def _serve(listening: Connection) -> None:
     """In a worker: leave when the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process, and the first one decides
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches every process, and the first one decides
     threading.Thread(target=_leave_with, args=(listening,), daemon=True).start()
 
 
@@ -107,9 +115,17 @@ def _masked() -> Iterator[None]:
 @contextmanager
 def _noted(came: list[int]) -> Iterator[None]:
     """Signals that Python would handle are put on a list; only the main thread may say so, as it handles them."""
-    names = ("SIGINT", "SIGTERM", "SIGHUP") if threading.current_thread() is threading.main_thread() else ()
+    names = (
+        ("SIGINT", "SIGTERM", "SIGHUP")
+        if threading.current_thread() is threading.main_thread()
+        else ()
+    )
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    before = {number: signal.getsignal(number) for number in numbers if callable(signal.getsignal(number))}
+    before = {
+        number: signal.getsignal(number)
+        for number in numbers
+        if callable(signal.getsignal(number))
+    }
     for number in before:
         signal.signal(number, lambda number, frame: came.append(number))
     try:
@@ -127,10 +143,14 @@ def dask_pool(scheduler: str) -> Iterator[Executor]:
     """
     distributed = needed("distributed", "dask")
     try:
-        client = distributed.Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
+        client = distributed.Client(
+            scheduler, timeout=CONNECT_SECONDS, set_as_default=False
+        )
     except (OSError, ValueError) as error:
         reason = str(error).split("\n")[0]
-        raise ConnectionError(f"no Dask scheduler answers at {scheduler}: {reason}") from None
+        raise ConnectionError(
+            f"no Dask scheduler answers at {scheduler}: {reason}"
+        ) from None
     quiet = _silent("distributed.client", "distributed.utils", "tornado.application")
     with quiet, client, client.get_executor() as pool:
         yield pool
@@ -157,7 +177,11 @@ def lost_worker() -> tuple[type[Exception], ...]:
     True
     """
     dask = sys.modules.get("distributed")
-    return (BrokenExecutor,) if dask is None else (BrokenExecutor, dask.scheduler.KilledWorker)
+    return (
+        (BrokenExecutor,)
+        if dask is None
+        else (BrokenExecutor, dask.scheduler.KilledWorker)
+    )
 
 
 @contextmanager
@@ -168,7 +192,9 @@ def mpi_pool() -> Iterator[Executor | None]:
     """
     MPI, futures = (needed(name, "mpi") for name in ("mpi4py.MPI", "mpi4py.futures"))
     if MPI.COMM_WORLD.Get_size() < 2:
-        raise ValueError("MPI gives one process: start several, as in mpiexec -n 9 attndyn sweep …")
+        raise ValueError(
+            "MPI gives one process: start several, as in mpiexec -n 9 attndyn sweep …"
+        )
     with futures.MPICommExecutor(MPI.COMM_WORLD, root=0) as pool:
         yield pool
 
@@ -186,13 +212,23 @@ def executor_named(
     None
     """
     if name not in EXECUTORS:
-        raise ValueError(f"executor must be one of {', '.join(EXECUTORS)}, not {name!r}")
+        raise ValueError(
+            f"executor must be one of {', '.join(EXECUTORS)}, not {name!r}"
+        )
     if (scheduler is not None) != (name == "dask"):
-        raise ValueError("a Dask cluster, and nothing else, needs the address of its scheduler: tcp://HOST:PORT")
+        raise ValueError(
+            "a Dask cluster, and nothing else, needs the address of its scheduler: tcp://HOST:PORT"
+        )
     if workers is not None and name != "local":
-        raise ValueError(f"the number of workers is for local processes: {name} brings its own")
+        raise ValueError(
+            f"the number of workers is for local processes: {name} brings its own"
+        )
     pools: dict[str, Callable[[], AbstractContextManager[Executor | None]]]
-    pools = {"local": nullcontext, "dask": lambda: dask_pool(str(scheduler)), "mpi": mpi_pool}
+    pools = {
+        "local": nullcontext,
+        "dask": lambda: dask_pool(str(scheduler)),
+        "mpi": mpi_pool,
+    }
     with pools[name]() as pool:
         yield pool
 
@@ -201,6 +237,11 @@ def needed(name: str, extra: str) -> Any:
     """A module of an optional dependency; ValueError says how to install it."""
     try:
         return import_module(name)
-    except (ImportError, RuntimeError) as error:  # an MPI library that is missing is a RuntimeError
+    except (
+        ImportError,
+        RuntimeError,
+    ) as error:  # an MPI library that is missing is a RuntimeError
         reason = str(error).split("\n")[0]
-        raise ValueError(f"{name} cannot be used ({reason}): pip install 'attndyn[{extra}]'") from None
+        raise ValueError(
+            f"{name} cannot be used ({reason}): pip install 'attndyn[{extra}]'"
+        ) from None

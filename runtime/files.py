@@ -13,7 +13,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
-from numpy.lib.format import read_array, read_array_header_1_0, read_array_header_2_0, read_magic
+from numpy.lib.format import (
+    read_array,
+    read_array_header_1_0,
+    read_array_header_2_0,
+    read_magic,
+)
 from numpy.typing import NDArray
 
 AnyPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
@@ -47,7 +52,9 @@ def write_atomically(path: AnyPath, write: Callable[[BinaryIO], object]) -> Path
         os.replace(name, target)
     except BaseException as error:
         Path(name).unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:  # a full disk does not say where it is
+        if (
+            isinstance(error, OSError) and error.filename is None
+        ):  # a full disk does not say where it is
             error.filename = str(target)
         raise
     return target
@@ -75,11 +82,18 @@ def array_headers(path: AnyPath) -> dict[str, Header]:
     (2, 3)
     """
     with _archive(path) as archive:
-        members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
-        return {info.filename.removesuffix(".npy"): _header(archive, info) for info in members}
+        members = [
+            info for info in archive.infolist() if info.filename.endswith(".npy")
+        ]
+        return {
+            info.filename.removesuffix(".npy"): _header(archive, info)
+            for info in members
+        }
 
 
-def read_arrays(path: AnyPath, names: Iterable[str] | None = None) -> dict[str, NDArray[Any]]:
+def read_arrays(
+    path: AnyPath, names: Iterable[str] | None = None
+) -> dict[str, NDArray[Any]]:
     """Arrays of an npz file by name: those of `names` that it has, or all; the others are not read.
 
     NotWhole if the file is damaged or something else, OSError if it cannot be opened or is no regular file.
@@ -90,20 +104,29 @@ def read_arrays(path: AnyPath, names: Iterable[str] | None = None) -> dict[str, 
     array([1, 2])
     """
     with _archive(path) as archive:
-        members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
+        members = [
+            info for info in archive.infolist() if info.filename.endswith(".npy")
+        ]
         if names is not None:
             files = {f"{name}.npy" for name in names}
             members = [info for info in members if info.filename in files]
-        return {info.filename.removesuffix(".npy"): _array(archive, info) for info in members}
+        return {
+            info.filename.removesuffix(".npy"): _array(archive, info)
+            for info in members
+        }
 
 
 @contextmanager
 def _archive(name: AnyPath) -> Iterator[zipfile.ZipFile]:
     """The npz file, opened; what goes wrong inside it becomes a ValueError that names it."""
     path = as_path(name)
-    with open(path, "rb", opener=_without_waiting) as file:  # opened here, since ZipFile leaves a damaged file open
+    with open(
+        path, "rb", opener=_without_waiting
+    ) as file:  # opened here, since ZipFile leaves a damaged file open
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file, which alone can be read", str(path))
+            raise OSError(
+                errno.EINVAL, "not a regular file, which alone can be read", str(path)
+            )
         try:
             with zipfile.ZipFile(file) as archive:
                 names = [info.filename for info in archive.infolist()]
@@ -121,7 +144,15 @@ class _Damaged(Exception):
 
 
 _DAMAGE = (
-    *(OSError, EOFError, NotImplementedError, RuntimeError, SyntaxError, TypeError, ValueError),
+    *(
+        OSError,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+        SyntaxError,
+        TypeError,
+        ValueError,
+    ),
     *(zipfile.BadZipFile, zlib.error),
 )
 """What zipfile and NumPy raise on an archive that is damaged, encrypted or compressed in another way."""
@@ -135,7 +166,9 @@ def _without_waiting(path: str, flags: int) -> int:
 def _header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Header:
     with archive.open(info) as member:
         version = read_magic(member)
-        read_header = read_array_header_1_0 if version == (1, 0) else read_array_header_2_0
+        read_header = (
+            read_array_header_1_0 if version == (1, 0) else read_array_header_2_0
+        )
         shape, _, dtype = read_header(member)
         size = math.prod(shape) * dtype.itemsize
         if not dtype.hasobject and info.file_size - member.tell() != size:
@@ -160,9 +193,13 @@ def replaceable(path: AnyPath) -> Path:
     """
     target = as_path(path)
     if target.is_dir():
-        raise IsADirectoryError(errno.EISDIR, "this must name a file, but it is a folder", str(target))
+        raise IsADirectoryError(
+            errno.EISDIR, "this must name a file, but it is a folder", str(target)
+        )
     if target.exists() and not target.is_file():
-        raise OSError(errno.EINVAL, "not a regular file, which alone may be replaced", str(target))
+        raise OSError(
+            errno.EINVAL, "not a regular file, which alone may be replaced", str(target)
+        )
     return target
 
 

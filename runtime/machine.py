@@ -22,7 +22,9 @@ def available_memory() -> float:
     return max(0.0, min(_free_of_the_system(), _free_of_the_container()))
 
 
-def refuse_too_large(what: str, size: float, way_out: str, limit: float = float("inf")) -> None:
+def refuse_too_large(
+    what: str, size: float, way_out: str, limit: float = float("inf")
+) -> None:
     """MemoryError if `size` bytes are more than `limit` bytes or than the memory that is available.
 
     `what` says what would need them, and `way_out` what to do instead.
@@ -38,10 +40,17 @@ def refuse_too_large(what: str, size: float, way_out: str, limit: float = float(
         bound = f"the limit of {limit / GIB:.3g} GiB"
     else:
         bound = f"the {available / GIB:.3g} GiB that this machine has left"
-    raise MemoryError(f"{what} needs {size / GIB:.3g} GiB, more than {bound}: {way_out}")
+    raise MemoryError(
+        f"{what} needs {size / GIB:.3g} GiB, more than {bound}: {way_out}"
+    )
 
 
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
 """What the libraries of linear algebra read, once, when a process loads them."""
 
 
@@ -70,10 +79,14 @@ def one_thread() -> Iterator[None]:
     """
     try:
         from threadpoolctl import threadpool_limits
-    except ImportError:  # an installation from before it was needed: slower, and as right
+    except (
+        ImportError
+    ):  # an installation from before it was needed: slower, and as right
         limited = nullcontext()
     else:
-        import_module("scipy.linalg")  # a library that is loaded later would not be limited
+        import_module(
+            "scipy.linalg"
+        )  # a library that is loaded later would not be limited
         limited = threadpool_limits(1)
     with limited:
         yield
@@ -97,11 +110,17 @@ def _free_of_the_system() -> float:
 def _free_of_the_container() -> float:
     """What the control group may still take; inf outside one."""
     try:
-        limit = int((_CONTROL_GROUP / "memory.max").read_text(encoding="ascii"))  # "max" is no number: no limit
+        limit = int(
+            (_CONTROL_GROUP / "memory.max").read_text(encoding="ascii")
+        )  # "max" is no number: no limit
         used = int((_CONTROL_GROUP / "memory.current").read_text(encoding="ascii"))
-        lines = (_CONTROL_GROUP / "memory.stat").read_text(encoding="ascii").splitlines()
+        lines = (
+            (_CONTROL_GROUP / "memory.stat").read_text(encoding="ascii").splitlines()
+        )
     except (OSError, ValueError):
         return float("inf")
     counts = dict(line.split() for line in lines)
-    files = int(counts.get("inactive_file", 0))  # copies of files, which the system gives up when asked
+    files = int(
+        counts.get("inactive_file", 0)
+    )  # copies of files, which the system gives up when asked
     return float(limit - used + files)

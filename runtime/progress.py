@@ -31,14 +31,24 @@ def tracked(items: Iterable[Item], total: int, title: str) -> Iterator[Item]:
     >>> list(tracked(range(3), 3, "counting"))
     [0, 1, 2]
     """
-    if not sys.stderr.isatty() or parent_process() is not None or not outermost.acquire(blocking=False):
+    if (
+        not sys.stderr.isatty()
+        or parent_process() is not None
+        or not outermost.acquire(blocking=False)
+    ):
         yield from items
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-    bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+    )
+    bar = Progress(
+        *columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True
+    )
     task, updated = bar.add_task(title, total=total), time.monotonic()
     start = threading.Timer(PATIENCE, bar.start)  # the first item alone may take longer
     start.start()
@@ -55,7 +65,9 @@ def tracked(items: Iterable[Item], total: int, title: str) -> Iterator[Item]:
         outermost.release()
 
 
-def counted(items: Iterable[Item], total: int, done: int, title: str, unit: str) -> Iterator[Item]:
+def counted(
+    items: Iterable[Item], total: int, done: int, title: str, unit: str
+) -> Iterator[Item]:
     """The items, `total` less `done` of them, with their count, their rate and the time left on standard error.
 
     A bar in a terminal after two seconds, a line every ten seconds elsewhere; silent in worker processes.
@@ -67,7 +79,11 @@ def counted(items: Iterable[Item], total: int, done: int, title: str, unit: str)
         yield from items
         return
     try:
-        show = _bar(total, done, title, unit) if sys.stderr.isatty() else _lines(total, title, unit)
+        show = (
+            _bar(total, done, title, unit)
+            if sys.stderr.isatty()
+            else _lines(total, title, unit)
+        )
         with show as update:
             begin = time.monotonic()
             for count, item in enumerate(items, start=1):
@@ -78,12 +94,21 @@ def counted(items: Iterable[Item], total: int, done: int, title: str, unit: str)
 
 
 @contextmanager
-def _bar(total: int, done: int, title: str, unit: str) -> Iterator[Callable[[int, float], None]]:
+def _bar(
+    total: int, done: int, title: str, unit: str
+) -> Iterator[Callable[[int, float], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    counts = TextColumn(f"{{task.completed:.0f}}/{total} {unit}, {{task.fields[rate]:.3g}} a second, left:")
-    columns = (TextColumn("{task.description}"), BarColumn(), counts, TimeRemainingColumn())
+    counts = TextColumn(
+        f"{{task.completed:.0f}}/{total} {unit}, {{task.fields[rate]:.3g}} a second, left:"
+    )
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        counts,
+        TimeRemainingColumn(),
+    )
     bar = Progress(*columns, console=Console(stderr=True), transient=True)
     task = bar.add_task(title, total=total, completed=done, rate=0.0)
     start = threading.Timer(PATIENCE, bar.start)

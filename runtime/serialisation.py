@@ -37,7 +37,11 @@ class Settings(ABC):
         """The object with these settings; ValueError names a field that does not exist, or one that is missing."""
         refuse_unknown(settings, allowed=cls.fields(), owner=cls.__name__)
         parameters = signature(cls).parameters.items()
-        missing = [name for name, value in parameters if value.default is value.empty and name not in settings]
+        missing = [
+            name
+            for name, value in parameters
+            if value.default is value.empty and name not in settings
+        ]
         if missing:
             raise ValueError(f"{cls.__name__} needs the field {', '.join(missing)}")
         return cls(**settings)
@@ -49,9 +53,13 @@ class Settings(ABC):
     @classmethod
     def from_json(cls, text: str) -> Self:
         """The object written by `to_json`; ValueError on malformed JSON, or a field unknown or stated twice."""
-        settings = json.loads(text.removeprefix(BYTE_ORDER_MARK), object_pairs_hook=_without_repeats)
+        settings = json.loads(
+            text.removeprefix(BYTE_ORDER_MARK), object_pairs_hook=_without_repeats
+        )
         if not isinstance(settings, dict):
-            raise ValueError(f"{cls.__name__} must be a JSON object of its fields, not {text.strip()[:40]}")
+            raise ValueError(
+                f"{cls.__name__} must be a JSON object of its fields, not {text.strip()[:40]}"
+            )
         return cls.from_dict(settings)
 
     def to_toml(self) -> str:
@@ -66,7 +74,9 @@ class Settings(ABC):
     @property
     def digest(self) -> str:
         """SHA-256 of the JSON text: the name of these settings in stored results."""
-        return hashlib.sha256(f"{type(self).__name__}{self.to_json()}".encode()).hexdigest()
+        return hashlib.sha256(
+            f"{type(self).__name__}{self.to_json()}".encode()
+        ).hexdigest()
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
@@ -77,10 +87,14 @@ class Settings(ABC):
         return hash((type(self).__name__, self.to_json()))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self).from_dict, (self.to_dict(),)  # through __init__, which locks the arrays again
+        return type(self).from_dict, (
+            self.to_dict(),
+        )  # through __init__, which locks the arrays again
 
     def __repr__(self) -> str:
-        inside = ", ".join(f"{name}={value!r}" for name, value in self.to_dict().items())
+        inside = ", ".join(
+            f"{name}={value!r}" for name, value in self.to_dict().items()
+        )
         return f"{type(self).__name__}({inside})"
 
     def _repr_html_(self) -> str:
@@ -101,8 +115,12 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
-def refuse_unknown(given: dict[str, Any], *, allowed: tuple[str, ...], owner: str) -> None:
+def refuse_unknown(
+    given: dict[str, Any], *, allowed: tuple[str, ...], owner: str
+) -> None:
     """ValueError that names every key of `given` outside `allowed`."""
     unknown = sorted(set(given) - set(allowed))
     if unknown:
-        raise ValueError(f"{owner} has no field {', '.join(unknown)}: allowed are {', '.join(sorted(allowed))}")
+        raise ValueError(
+            f"{owner} has no field {', '.join(unknown)}: allowed are {', '.join(sorted(allowed))}"
+        )

@@ -11,7 +11,9 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterable[Result]:
+def in_threads(
+    work: Callable[[Item], Result], items: Sequence[Item]
+) -> Iterable[Result]:
     """Results in the order of the items, from as many threads as `OMP_NUM_THREADS` says, or as there are cores.
 
     >>> list(in_threads(abs, [-1, 2]))
@@ -21,7 +23,9 @@ def in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterabl
     if min(count, len(items)) < 2:
         return map(work, items)
     context = copy_context()  # np.errstate of the caller holds in the threads too
-    return _pool(os.getpid(), count).map(lambda item: context.copy().run(work, item), items)
+    return _pool(os.getpid(), count).map(
+        lambda item: context.copy().run(work, item), items
+    )
 
 
 def thread_count() -> int:

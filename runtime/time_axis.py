@@ -35,7 +35,9 @@ def draw_losses(
 
         _, ax = plt.subplots()
     for label, (loss, style) in losses.items():
-        (line,) = ax.plot(times[unit], loss, **({"label": label} if label else {}) | style)
+        (line,) = ax.plot(
+            times[unit], loss, **({"label": label} if label else {}) | style
+        )
         setattr(line, _MARK, unit)
     ax.set_xlabel(UNITS[unit])
     ax.set_ylabel("loss")
@@ -54,13 +56,17 @@ def line_style(style: Mapping[str, Any], **defaults: Any) -> dict[str, Any]:
     return defaults | normalize_kwargs(dict(style), Line2D)
 
 
-def _unit(ax: "Axes | None", times: Mapping[str, ArrayLike], x: str | None, without: str) -> str:
+def _unit(
+    ax: "Axes | None", times: Mapping[str, ArrayLike], x: str | None, without: str
+) -> str:
     if x is not None and x not in tuple(UNITS):
         raise ValueError(f"x must be one of {', '.join(map(repr, UNITS))}, not {x!r}")
     present = None if ax is None else unit_of(ax)
     unit = x or present or next(iter(times))
     if present not in (None, unit):
-        raise ValueError(f"these axes count {UNITS[str(present)]}: draw with x={present!r}, or on other axes")
+        raise ValueError(
+            f"these axes count {UNITS[str(present)]}: draw with x={present!r}, or on other axes"
+        )
     if unit not in times:
         counted = f"these axes count {UNITS[unit]}: " if present else ""
         raise ValueError(f"{counted}{without}")

@@ -17,4 +17,8 @@ def versions() -> dict[str, str]:
     >>> sorted(versions())
     ['attndyn', 'numpy', 'python']
     """
-    return {"attndyn": package_version(), "numpy": version("numpy"), "python": platform.python_version()}
+    return {
+        "attndyn": package_version(),
+        "numpy": version("numpy"),
+        "python": platform.python_version(),
+    }

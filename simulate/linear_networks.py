@@ -34,12 +34,16 @@ def network_features(data: Data, model: object) -> tuple[FloatArray, FloatArray]
     (array([[30.]]), array([7.]))
     """
     if len(data.context_lengths) > 1:
-        raise ValueError("cubic features need one context length, not an average over several")
+        raise ValueError(
+            "cubic features need one context length, not an average over several"
+        )
     length = data.context_lengths[0]
     z, labels = [], []
     for tokens in data.chunks():
         beta = np.einsum("pn,pni->pi", tokens[:, :length, -1], tokens[:, :length, :-1])
-        query = tokens[:, length, :-1] / attention_divisor(model, length, data.dimension)
+        query = tokens[:, length, :-1] / attention_divisor(
+            model, length, data.dimension
+        )
         z.append(np.einsum("pi,pj->pij", beta, query).reshape(len(tokens), -1))
         labels.append(tokens[:, length, -1])
     return np.concatenate(z), np.concatenate(labels)
@@ -74,16 +78,24 @@ def train_network(
     """
     z, y = np.asarray(features, dtype=float), np.asarray(labels, dtype=float)
     if z.ndim != 2 or y.shape != (len(z),):
-        raise ValueError(f"features must be (P, K) and labels (P,), not {z.shape} and {y.shape}")
+        raise ValueError(
+            f"features must be (P, K) and labels (P,), not {z.shape} and {y.shape}"
+        )
     if set(start) != {"hidden", "output"}:
         raise ValueError(f"start must hold hidden and output, not {', '.join(start)}")
     begin = {name: np.array(start[name], dtype=float) for name in ("hidden", "output")}
     if begin["hidden"].shape != (*begin["output"].shape, z.shape[1]):
         shapes = f"{begin['hidden'].shape} and {begin['output'].shape}"
-        raise ValueError(f"hidden must be (H, {z.shape[1]}) and output (H,), not {shapes}")
-    source = hashlib.sha256(z.tobytes() + y.tobytes() + repr(z.shape).encode()).hexdigest()
+        raise ValueError(
+            f"hidden must be (H, {z.shape[1]}) and output (H,), not {shapes}"
+        )
+    source = hashlib.sha256(
+        z.tobytes() + y.tobytes() + repr(z.shape).encode()
+    ).hexdigest()
     rule = Descent(learning_rate, steps, record, checkpoint)
-    return descend(_objective(z, y), begin, rule, {"model": "network", "source": source})
+    return descend(
+        _objective(z, y), begin, rule, {"model": "network", "source": source}
+    )
 
 
 def convolutional_weights(weights: Weights) -> Weights:
@@ -96,7 +108,9 @@ def convolutional_weights(weights: Weights) -> Weights:
     value, key, query = (weights[name] for name in ("value", "key", "query"))
     heads = len(value)
     named = {"filter": key.reshape(heads, -1), "columns": query.reshape(heads, -1)}
-    return {name: each[:, :-1] for name, each in named.items()} | {"output": value[..., -1]}
+    return {name: each[:, :-1] for name, each in named.items()} | {
+        "output": value[..., -1]
+    }
 
 
 def train_convolutional(
@@ -121,12 +135,26 @@ def train_convolutional(
     z, y = np.asarray(features, dtype=float), np.asarray(labels, dtype=float)
     size = round(np.sqrt(z.shape[-1])) if z.ndim == 2 else 0
     if z.ndim != 2 or size**2 != z.shape[1] or y.shape != (len(z),):
-        raise ValueError(f"features must be (P, D²) and labels (P,), not {z.shape} and {y.shape}")
-    begin = {name: np.array(start[name], dtype=float) for name in ("filter", "columns", "output") if name in start}
+        raise ValueError(
+            f"features must be (P, D²) and labels (P,), not {z.shape} and {y.shape}"
+        )
+    begin = {
+        name: np.array(start[name], dtype=float)
+        for name in ("filter", "columns", "output")
+        if name in start
+    }
     heads = begin["output"].shape if "output" in begin else ()
-    if [value.shape for value in begin.values()] != [(*heads, size), (*heads, size), heads] or len(heads) != 1:
-        raise ValueError(f"start must hold filter and columns, (H, {size}), and output (H,)")
-    source = hashlib.sha256(z.tobytes() + y.tobytes() + repr(z.shape).encode()).hexdigest()
+    if [value.shape for value in begin.values()] != [
+        (*heads, size),
+        (*heads, size),
+        heads,
+    ] or len(heads) != 1:
+        raise ValueError(
+            f"start must hold filter and columns, (H, {size}), and output (H,)"
+        )
+    source = hashlib.sha256(
+        z.tobytes() + y.tobytes() + repr(z.shape).encode()
+    ).hexdigest()
     rule = Descent(learning_rate, steps, record)
     settings = {"model": "convolutional network", "source": source}
     return descend(_convolution(z.reshape(-1, size, size), y), begin, rule, settings)

@@ -9,7 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..models.attention import Weights
-from ..runtime.files import AnyPath, array_headers, as_path, read_arrays, write_atomically
+from ..runtime.files import (
+    AnyPath,
+    array_headers,
+    as_path,
+    read_arrays,
+    write_atomically,
+)
 from ..runtime.time_axis import draw_losses, line_style
 
 if TYPE_CHECKING:
@@ -43,7 +49,11 @@ class Trajectory:
 
     def __post_init__(self) -> None:
         for name in ("time", "weight_time"):
-            _refuse_disorder(name, np.asarray(getattr(self, name)), in_steps=self.learning_rate is not None)
+            _refuse_disorder(
+                name,
+                np.asarray(getattr(self, name)),
+                in_steps=self.learning_rate is not None,
+            )
 
     @property
     def steps(self) -> IntArray:
@@ -76,13 +86,23 @@ class Trajectory:
 
     def save(self, path: AnyPath) -> Path:
         """Write the run to an npz file, atomically; `load` reads it. OSError if it cannot be written."""
-        head = {"format": FORMAT, "learning_rate": self.learning_rate, "settings": self.settings}
+        head = {
+            "format": FORMAT,
+            "learning_rate": self.learning_rate,
+            "settings": self.settings,
+        }
         text = json.dumps(head, default=_plain)
-        arrays: dict[str, Any] = {f"weights/{name}": value for name, value in self.weights.items()}
+        arrays: dict[str, Any] = {
+            f"weights/{name}": value for name, value in self.weights.items()
+        }
         arrays |= {name: getattr(self, name) for name in _LINES}
-        return write_atomically(path, lambda file: np.savez(file, head=np.array(text), **arrays))
+        return write_atomically(
+            path, lambda file: np.savez(file, head=np.array(text), **arrays)
+        )
 
-    def plot(self, ax: "Axes | None" = None, *, x: str | None = None, **style: Any) -> "Axes":
+    def plot(
+        self, ax: "Axes | None" = None, *, x: str | None = None, **style: Any
+    ) -> "Axes":
         """Draw the loss on `ax` (new axes if None) against `x`, "steps" or "flow_time"; returns the axes.
 
         Without `x`: the unit of the curves that are on the axes, else steps for descent, flow time for a flow.
@@ -91,8 +111,12 @@ class Trajectory:
         times: dict[str, ArrayLike] = {"flow_time": self.flow_time}
         if self.learning_rate is not None:
             times = {"steps": self.steps, **times}
-        losses: dict[str, tuple[ArrayLike, dict[str, Any]]] = {"": (self.loss, line_style(style))}
-        without = "a gradient flow has no steps: draw what is on its axes with x='flow_time'"
+        losses: dict[str, tuple[ArrayLike, dict[str, Any]]] = {
+            "": (self.loss, line_style(style))
+        }
+        without = (
+            "a gradient flow has no steps: draw what is on its axes with x='flow_time'"
+        )
         return draw_losses(ax, times, losses, x, without)
 
     def _as_steps(self, time: FloatArray) -> IntArray:
@@ -107,14 +131,27 @@ class Trajectory:
 def load(path: AnyPath) -> Trajectory:
     """The trajectory that `save` wrote; ValueError if it is truncated or something else, OSError if absent."""
     try:
-        known = [name for name in array_headers(path) if name in ("head", *_LINES) or name.startswith("weights/")]
+        known = [
+            name
+            for name in array_headers(path)
+            if name in ("head", *_LINES) or name.startswith("weights/")
+        ]
         arrays = read_arrays(path, known)
         head = json.loads(str(arrays["head"]))
         if head["format"] != FORMAT:
             raise KeyError(head["format"])
-        weights = {name.removeprefix("weights/"): value for name, value in arrays.items() if "/" in name}
+        weights = {
+            name.removeprefix("weights/"): value
+            for name, value in arrays.items()
+            if "/" in name
+        }
         lines = {name: arrays[name] for name in _LINES}
-        run = Trajectory(**lines, weights=weights, learning_rate=head["learning_rate"], settings=head["settings"])
+        run = Trajectory(
+            **lines,
+            weights=weights,
+            learning_rate=head["learning_rate"],
+            settings=head["settings"],
+        )
         _refuse_parts_that_do_not_fit(run)
         return run
     except (KeyError, RecursionError, TypeError, ValueError):
@@ -126,9 +163,17 @@ def load(path: AnyPath) -> Trajectory:
 def _refuse_disorder(name: str, times: NDArray[Any], in_steps: bool) -> None:
     """ValueError for times of a run that are no numbers, are negative or do not increase; or for half a step."""
     if times.ndim != 1 or times.dtype.kind not in "fiu":
-        raise ValueError(f"{name} of a run must be numbers (T,), not {times.dtype} of shape {times.shape}")
-    if not np.all(np.isfinite(times)) or np.any(times < 0) or np.any(times[1:] <= times[:-1]):
-        raise ValueError(f"{name} of a run must be finite, begin at 0 or later, and increase")
+        raise ValueError(
+            f"{name} of a run must be numbers (T,), not {times.dtype} of shape {times.shape}"
+        )
+    if (
+        not np.all(np.isfinite(times))
+        or np.any(times < 0)
+        or np.any(times[1:] <= times[:-1])
+    ):
+        raise ValueError(
+            f"{name} of a run must be finite, begin at 0 or later, and increase"
+        )
     if in_steps and np.any(times != np.floor(times)):
         raise ValueError(f"{name} of a descent must count whole steps")
 
@@ -150,7 +195,9 @@ def _refuse_parts_that_do_not_fit(run: Trajectory) -> None:
         raise ValueError("its settings must be a JSON object")
     told = run.settings.get("learning_rate")
     if _is_number(told) and told != rate:
-        raise ValueError(f"its learning rate must be that of its settings, {told}, not {rate}")
+        raise ValueError(
+            f"its learning rate must be that of its settings, {told}, not {rate}"
+        )
 
 
 def _is_number(value: object) -> bool:

@@ -21,7 +21,9 @@ def signals_by_default() -> Iterator[None]:
     are inherited; a signal that this process handles is one that its children begin with the default action of.
     """
     caught = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
-    before = {number: signal.signal(number, handler) for number, handler in caught.items()}
+    before = {
+        number: signal.signal(number, handler) for number, handler in caught.items()
+    }
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

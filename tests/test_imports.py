@@ -25,11 +25,29 @@ FLOORS |= {
     "time_axis": 0,
     "decimals": -1,
 }
-OWN = {"": {"task", "model", "versions"}, "__main__": {"cli"}}  # what the root and the entry point may import
-HEAVY = {"scipy", "sympy", "mpmath", "matplotlib", "rich", "typer", "xarray", "distributed", "mpi4py", "numba"}
+OWN = {
+    "": {"task", "model", "versions"},
+    "__main__": {"cli"},
+}  # what the root and the entry point may import
+HEAVY = {
+    "scipy",
+    "sympy",
+    "mpmath",
+    "matplotlib",
+    "rich",
+    "typer",
+    "xarray",
+    "distributed",
+    "mpi4py",
+    "numba",
+}
 # Modules that must start fast, besides every __init__, and what they may load: nothing loads theory.symbolic at
 # the start, and all of it is SymPy, so its own __init__ may.
-FAST_BUT = {"cli": {"typer"}, "__main__": {"typer"}, "theory.symbolic": {"sympy", "mpmath"}}  # SymPy loads mpmath
+FAST_BUT = {
+    "cli": {"typer"},
+    "__main__": {"typer"},
+    "theory.symbolic": {"sympy", "mpmath"},
+}  # SymPy loads mpmath
 PROVER = "theory.symbolic"  # derives the theory anew: it shares nothing with the numbers that it proves
 
 
@@ -45,8 +63,16 @@ class Import(NamedTuple):
 def sources(root: Path) -> dict[str, Path]:
     """Dotted name inside the package → file."""
     paths = [path.relative_to(root) for path in root.rglob("*.py")]
-    kept = [path for path in paths if path.parts[0] not in NO_MODULES and not path.parts[0].startswith(".")]
-    return {".".join(path.with_suffix("").parts).removesuffix("__init__").rstrip("."): root / path for path in kept}
+    kept = [
+        path
+        for path in paths
+        if path.parts[0] not in NO_MODULES and not path.parts[0].startswith(".")
+    ]
+    return {
+        ".".join(path.with_suffix("").parts).removesuffix("__init__").rstrip("."): root
+        / path
+        for path in kept
+    }
 
 
 def statements(node: ast.AST, top: bool = True) -> Iterator[tuple[ast.AST, bool]]:
@@ -67,16 +93,23 @@ def imports(name: str, modules: dict[str, Path]) -> list[Import]:
     found = []
     for node, top in nodes:
         if isinstance(node, ast.Import):
-            found += [Import(node.lineno, alias.name, False, top) for alias in node.names]
+            found += [
+                Import(node.lineno, alias.name, False, top) for alias in node.names
+            ]
         elif isinstance(node, ast.ImportFrom) and not node.level:
             found.append(Import(node.lineno, node.module or "", False, top))
         elif isinstance(node, ast.ImportFrom):
-            base = [*package[: len(package) - node.level + 1], *(node.module or "").split(".")]
+            base = [
+                *package[: len(package) - node.level + 1],
+                *(node.module or "").split("."),
+            ]
             for alias in node.names:
                 full = ".".join([*filter(None, base), alias.name])
                 found.append(Import(node.lineno, full, True, top))
     if any(
-        {getattr(node, "id", ""), getattr(node, "attr", "")} & {"import_module", "__import__"} for node, _ in nodes
+        {getattr(node, "id", ""), getattr(node, "attr", "")}
+        & {"import_module", "__import__"}
+        for node, _ in nodes
     ):
         found += [by_name(node, package) for node, _ in nodes if is_module_name(node)]
     return [resolved(each, modules) for each in found]
@@ -84,7 +117,9 @@ def imports(name: str, modules: dict[str, Path]) -> list[Import]:
 
 def is_module_name(node: ast.AST) -> bool:
     """Whether this is text such as ".task" or "attndyn.task"."""
-    return isinstance(node, ast.Constant) and bool(re.fullmatch(r"(\.+|attndyn\.)[a-z_][\w.]*", str(node.value)))
+    return isinstance(node, ast.Constant) and bool(
+        re.fullmatch(r"(\.+|attndyn\.)[a-z_][\w.]*", str(node.value))
+    )
 
 
 def by_name(node: ast.Constant, package: list[str]) -> Import:
@@ -92,7 +127,12 @@ def by_name(node: ast.Constant, package: list[str]) -> Import:
     dots = len(text) - len(text.lstrip("."))
     if not dots:
         return Import(node.lineno, text, False, False)
-    return Import(node.lineno, ".".join([*package[: len(package) - dots + 1], text[dots:]]), True, False)
+    return Import(
+        node.lineno,
+        ".".join([*package[: len(package) - dots + 1], text[dots:]]),
+        True,
+        False,
+    )
 
 
 def resolved(each: Import, modules: dict[str, Path]) -> Import:
@@ -113,13 +153,19 @@ def violations(root: Path) -> list[str]:
         for each in all_imports
         if (reason := breach(name, each))
     ]
-    return found + [line for name in graph for line in slow_starts(name, modules, graph)]
+    return found + [
+        line for name in graph for line in slow_starts(name, modules, graph)
+    ]
 
 
 def breach(name: str, each: Import) -> str:
     """Why this import is not allowed, or nothing."""
     if not each.inside:
-        return "absolute import of attndyn" if each.target.split(".")[0] == "attndyn" else ""
+        return (
+            "absolute import of attndyn"
+            if each.target.split(".")[0] == "attndyn"
+            else ""
+        )
     here, there = name.split(".")[0], each.target.split(".")[0]
     if is_symbolic(name) != is_symbolic(each.target) and here == there:
         return f"{name} imports {each.target}: {PROVER} and the rest of theory share nothing"
@@ -137,7 +183,9 @@ def is_symbolic(name: str) -> bool:
     return f"{name}.".startswith(f"{PROVER}.")
 
 
-def slow_starts(name: str, modules: dict[str, Path], graph: dict[str, list[Import]]) -> list[str]:
+def slow_starts(
+    name: str, modules: dict[str, Path], graph: dict[str, list[Import]]
+) -> list[str]:
     """Heavy imports that importing this fast module sets off, itself or through others."""
     if modules[name].name != "__init__.py" and name not in FAST_BUT:
         return []
@@ -149,10 +197,14 @@ def slow_starts(name: str, modules: dict[str, Path], graph: dict[str, list[Impor
         for each in (each for each in graph[current] if each.top):
             if each.inside:
                 parents = each.target.split(".")
-                loaded = {".".join(parents[:count]) for count in range(len(parents) + 1)}
+                loaded = {
+                    ".".join(parents[:count]) for count in range(len(parents) + 1)
+                }
                 waiting |= (loaded & set(graph)) - seen
             elif each.target.split(".")[0] in HEAVY - allowed:
-                found.append(f"{current or 'root'}:{each.line}: {name or 'root'} loads {each.target} at start")
+                found.append(
+                    f"{current or 'root'}:{each.line}: {name or 'root'} loads {each.target} at start"
+                )
     return found
 
 
@@ -161,9 +213,17 @@ def test_the_package_keeps_its_order():
 
 
 def test_the_command_line_is_among_what_is_checked():
-    assert {"", "cli", "__main__", "task", "model", "settings", "theory", "simulate", "compare"} <= set(
-        sources(ROOT)
-    )
+    assert {
+        "",
+        "cli",
+        "__main__",
+        "task",
+        "model",
+        "settings",
+        "theory",
+        "simulate",
+        "compare",
+    } <= set(sources(ROOT))
 
 
 CLEAN = {
@@ -186,10 +246,26 @@ CLEAN = {
     "tests/test_any.py": "import attndyn",
 }
 FORBIDDEN = {
-    "theory to simulate": ("theory/flat.py", "from ..simulate.run import train", "theory imports simulate"),
-    "deep theory to simulate": ("theory/deep/down.py", "from ...simulate import run", "theory imports simulate"),
-    "simulate to theory": ("simulate/run.py", "from .. import theory", "simulate imports theory"),
-    "inside a function": ("simulate/run.py", "def f():\n    from ..theory import flat", "simulate imports theory"),
+    "theory to simulate": (
+        "theory/flat.py",
+        "from ..simulate.run import train",
+        "theory imports simulate",
+    ),
+    "deep theory to simulate": (
+        "theory/deep/down.py",
+        "from ...simulate import run",
+        "theory imports simulate",
+    ),
+    "simulate to theory": (
+        "simulate/run.py",
+        "from .. import theory",
+        "simulate imports theory",
+    ),
+    "inside a function": (
+        "simulate/run.py",
+        "def f():\n    from ..theory import flat",
+        "simulate imports theory",
+    ),
     "for types only": (
         "simulate/run.py",
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from ..theory import flat",
@@ -205,35 +281,83 @@ FORBIDDEN = {
         'import importlib\nimportlib.import_module("attndyn.theory")',
         "absolute import of attndyn",
     ),
-    "upwards": ("theory/flat.py", "from ..compare.claim import Claim", "theory imports compare"),
+    "upwards": (
+        "theory/flat.py",
+        "from ..compare.claim import Claim",
+        "theory imports compare",
+    ),
     "the symbolic engine to the numbers": (
         "theory/symbolic/derive.py",
         "from ..flat import curve",
         "share nothing",
     ),
-    "the symbolic engine to all of theory": ("theory/symbolic/derive.py", "from .. import flat", "share nothing"),
-    "the numbers to the symbolic engine": ("theory/flat.py", "from .symbolic.derive import loss", "share nothing"),
+    "the symbolic engine to all of theory": (
+        "theory/symbolic/derive.py",
+        "from .. import flat",
+        "share nothing",
+    ),
+    "the numbers to the symbolic engine": (
+        "theory/flat.py",
+        "from .symbolic.derive import loss",
+        "share nothing",
+    ),
     "symbols at the start": (
         "compare/__init__.py",
         "from ..theory.symbolic import loss",
         "compare loads sympy at start",
     ),
-    "to the command line": ("compare/claim.py", "from ..cli import main", "compare imports cli"),
+    "to the command line": (
+        "compare/claim.py",
+        "from ..cli import main",
+        "compare imports cli",
+    ),
     "sideways": ("task.py", "from .model import Merged", "task imports model"),
-    "settings upwards": ("settings.py", "from .task import Task", "settings imports task"),
-    "root to a wing": ("__init__.py", "from .theory import flat", "root imports theory"),
-    "through the lazy root": ("simulate/run.py", "from .. import Task", "no floor is known for Task"),
-    "absolute": ("simulate/run.py", "import attndyn.task", "absolute import of attndyn"),
-    "absolute from": ("theory/flat.py", "from attndyn import Task", "absolute import of attndyn"),
+    "settings upwards": (
+        "settings.py",
+        "from .task import Task",
+        "settings imports task",
+    ),
+    "root to a wing": (
+        "__init__.py",
+        "from .theory import flat",
+        "root imports theory",
+    ),
+    "through the lazy root": (
+        "simulate/run.py",
+        "from .. import Task",
+        "no floor is known for Task",
+    ),
+    "absolute": (
+        "simulate/run.py",
+        "import attndyn.task",
+        "absolute import of attndyn",
+    ),
+    "absolute from": (
+        "theory/flat.py",
+        "from attndyn import Task",
+        "absolute import of attndyn",
+    ),
     "new room": ("rooms.py", "from .task import Task", "no floor is known for rooms"),
     "heavy at the start": (
         "compare/__init__.py",
         "import matplotlib.pyplot",
         "compare loads matplotlib.pyplot at start",
     ),
-    "heavy cli": ("cli/__init__.py", "from rich.table import Table", "cli loads rich.table at start"),
-    "heavy through another": ("theory/flat.py", "import sympy", "theory loads sympy at start"),
-    "heavy for the command line": ("settings.py", "import scipy", "root loads scipy at start"),
+    "heavy cli": (
+        "cli/__init__.py",
+        "from rich.table import Table",
+        "cli loads rich.table at start",
+    ),
+    "heavy through another": (
+        "theory/flat.py",
+        "import sympy",
+        "theory loads sympy at start",
+    ),
+    "heavy for the command line": (
+        "settings.py",
+        "import scipy",
+        "root loads scipy at start",
+    ),
 }
 
 
@@ -260,11 +384,22 @@ def declared(option: str) -> set[str]:
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg", encoding="utf-8")
     section, _, key = option.rpartition("/")
-    return {re.split(r"[^\w-]", line)[0].replace("-", "_") for line in config[section][key].split("\n") if line}
+    return {
+        re.split(r"[^\w-]", line)[0].replace("-", "_")
+        for line in config[section][key].split("\n")
+        if line
+    }
 
 
 def test_whatever_is_imported_is_declared():
     modules = sources(ROOT)
-    names = {e.target.split(".")[0] for name in modules for e in imports(name, modules) if not e.inside}
+    names = {
+        e.target.split(".")[0]
+        for name in modules
+        for e in imports(name, modules)
+        if not e.inside
+    }
     foreign = names - set(sys.stdlib_module_names)
-    assert foreign == declared("options/install_requires") | declared("options.extras_require/sweep")
+    assert foreign == declared("options/install_requires") | declared(
+        "options.extras_require/sweep"
+    )

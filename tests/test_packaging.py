@@ -28,7 +28,11 @@ def lines(section: str, key: str) -> list[str]:
 def folders(root: Path, pattern: str) -> set[str]:
     """Dotted names of the shipped folders below root that hold a file of this pattern."""
     found = {path.relative_to(root).parts[:-1] for path in root.rglob(pattern)}
-    shipped = [parts for parts in found if not parts or not (parts[0] in NOT_SHIPPED or parts[0].startswith("."))]
+    shipped = [
+        parts
+        for parts in found
+        if not parts or not (parts[0] in NOT_SHIPPED or parts[0].startswith("."))
+    ]
     return {".".join(("attndyn", *parts)) for parts in shipped}
 
 
@@ -52,19 +56,32 @@ def test_a_forgotten_folder_would_be_found(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     assert folders(tmp_path, "__init__.py") == {"attndyn", "attndyn.theory.new"}
-    assert folders(tmp_path, "*.py") == {"attndyn", "attndyn.theory.new", "attndyn.loose"}
+    assert folders(tmp_path, "*.py") == {
+        "attndyn",
+        "attndyn.theory.new",
+        "attndyn.loose",
+    }
 
 
 def test_every_pattern_of_package_data_names_files_and_every_data_file_has_one():
-    data = {name: re.split(r",\s*", patterns) for name, patterns in setup()["options.package_data"].items()}
+    data = {
+        name: re.split(r",\s*", patterns)
+        for name, patterns in setup()["options.package_data"].items()
+    }
     for name, patterns in data.items():
         folder = ROOT.joinpath(*name.split(".")[1:])
         assert all(list(folder.glob(pattern)) for pattern in patterns), name
     shipped = ROOT / "compare"
-    files = [path for path in shipped.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")]
+    files = [
+        path
+        for path in shipped.rglob("*")
+        if path.is_file() and path.suffix not in (".py", ".pyc")
+    ]
     for path in files:
         package = ".".join(("attndyn", *path.relative_to(ROOT).parts[:-1]))
-        assert any(fnmatch.fnmatch(path.name, pattern) for pattern in data.get(package, [])), path
+        assert any(
+            fnmatch.fnmatch(path.name, pattern) for pattern in data.get(package, [])
+        ), path
 
 
 def test_types_are_announced():
@@ -96,8 +113,15 @@ def test_the_license_is_the_same_everywhere():
 
 
 def test_every_dependency_says_why_it_is_there():
-    extras = [line for key in setup()["options.extras_require"] for line in lines("options.extras_require", key)]
-    declared = {re.split(r"[^\w-]", line)[0] for line in lines("options", "install_requires") + extras}
+    extras = [
+        line
+        for key in setup()["options.extras_require"]
+        for line in lines("options.extras_require", key)
+    ]
+    declared = {
+        re.split(r"[^\w-]", line)[0]
+        for line in lines("options", "install_requires") + extras
+    }
     page = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^\| `([\w-]+)`", page, flags=re.MULTILINE)) == declared
 
@@ -105,7 +129,12 @@ def test_every_dependency_says_why_it_is_there():
 def loaded_by(statement: str) -> set[str]:
     """Top-level packages in memory after a statement in a fresh interpreter."""
     code = f"import sys\n{statement}\nprint(*{{name.split('.')[0] for name in sys.modules}})"
-    run = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert run.returncode == 0, run.stderr
     return set(run.stdout.split())
 
@@ -113,8 +142,14 @@ def loaded_by(statement: str) -> set[str]:
 @pytest.mark.parametrize(
     ("statement", "not_loaded"),
     [
-        ("import attndyn", {"numpy", "scipy", "sympy", "matplotlib", "rich", "typer", "numba"}),
-        ("from attndyn import Task, Merged, Separate", {"scipy", "sympy", "matplotlib", "rich", "typer", "numba"}),
+        (
+            "import attndyn",
+            {"numpy", "scipy", "sympy", "matplotlib", "rich", "typer", "numba"},
+        ),
+        (
+            "from attndyn import Task, Merged, Separate",
+            {"scipy", "sympy", "matplotlib", "rich", "typer", "numba"},
+        ),
         (
             "import attndyn.theory, attndyn.simulate, attndyn.compare",
             {"scipy", "sympy", "matplotlib", "rich", "typer", "numba"},

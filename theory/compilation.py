@@ -37,7 +37,9 @@ def compiled(function: Function) -> Function:
 
 
 def _machine_code(function: Function, cache: bool) -> Function:
-    faster: Any = njit(cache=cache, nogil=True, error_model="numpy", fastmath={"reassoc"})(function)
+    faster: Any = njit(
+        cache=cache, nogil=True, error_model="numpy", fastmath={"reassoc"}
+    )(function)
     return cast(Function, faster)
 
 

@@ -10,7 +10,9 @@ FloatArray = NDArray[np.float64]
 _ROUNDING = 4 * float(np.finfo(np.float64).eps)
 
 
-def falling_through(value: Callable[[FloatArray], FloatArray], levels: FloatArray, end: float) -> FloatArray:
+def falling_through(
+    value: Callable[[FloatArray], FloatArray], levels: FloatArray, end: float
+) -> FloatArray:
     """When `value`, which falls over (0, `end`), passes each of `levels` (n,), to rounding; 0 if it starts below.
 
     `value` maps times (n,) to values (n,) and must be below every level at `end`. Chandrupatla's method: inverse
@@ -33,19 +35,30 @@ def falling_through(value: Callable[[FloatArray], FloatArray], levels: FloatArra
         far, at_far = np.where(same, far, old), np.where(same, at_far, at_old)
         best = np.where(np.abs(at_new) < np.abs(at_far), new, far)
         least = _ROUNDING * best / np.abs(far - new)
-        done = outside | (least >= 0.5) | (np.minimum(np.abs(at_new), np.abs(at_far)) == 0)
+        done = (
+            outside | (least >= 0.5) | (np.minimum(np.abs(at_new), np.abs(at_far)) == 0)
+        )
         if np.all(done):
             return np.where(outside, 0.0, best)
         fraction = _fraction((new, far, third), (at_new, at_far, at_third))
         fraction = np.where(done, 0.0, np.clip(fraction, least, 1 - least))
 
 
-def _fraction(times: tuple[FloatArray, ...], values: tuple[FloatArray, ...]) -> FloatArray:
+def _fraction(
+    times: tuple[FloatArray, ...], values: tuple[FloatArray, ...]
+) -> FloatArray:
     """Where between new (0) and far (1) the quadratic t(value) through three points vanishes, ½ if it is unsafe."""
     (new, far, third), (at_new, at_far, at_third) = times, values
     with np.errstate(divide="ignore", invalid="ignore"):
         ξ, φ = (new - far) / (third - far), (at_new - at_far) / (at_third - at_far)
         first = at_new / (at_far - at_new) * at_third / (at_far - at_third)
-        second = (third - new) / (far - new) * at_new / (at_third - at_new) * at_far / (at_third - at_far)
+        second = (
+            (third - new)
+            / (far - new)
+            * at_new
+            / (at_third - at_new)
+            * at_far
+            / (at_third - at_far)
+        )
         safe = (φ * φ < ξ) & ((1 - φ) ** 2 < 1 - ξ)
     return np.where(safe, first + second, 0.5)

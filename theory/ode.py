@@ -13,7 +13,10 @@ Field = Callable[[FloatArray], FloatArray]
 
 _RELATIVE_TOLERANCE = 3e-13  # per step, next to the least that the solver accepts
 _MOST_STEPS = 10**6  # between two times
-_NO_TIME, _FOR_EVER = 1e-60, 1e15  # in units of the fastest rate: shorter and longer times defeat the solvers
+_NO_TIME, _FOR_EVER = (
+    1e-60,
+    1e15,
+)  # in units of the fastest rate: shorter and longer times defeat the solvers
 _LATEST = 1e300
 _AT_REST = 1e-9  # speed of what rests, in units of its size and of the fastest rate
 _THREADED = 30  # unknowns from which the factors of a Jacobian are shared by threads, which is not worth it
@@ -42,9 +45,13 @@ def flow_times(values: ArrayLike) -> FloatArray:
     """Flow times as an array (T,); ValueError unless they are finite, zero or more, and one-dimensional."""
     times = np.atleast_1d(np.asarray(values, dtype=np.float64))
     if times.ndim != 1 or times.size == 0:
-        raise ValueError(f"flow_time must be a number or have shape (T,), not {times.shape}")
+        raise ValueError(
+            f"flow_time must be a number or have shape (T,), not {times.shape}"
+        )
     if not np.all(np.isfinite(times)) or np.any(times < 0):
-        raise ValueError("flow_time must be finite and zero or more: it is counted from the initial weights")
+        raise ValueError(
+            "flow_time must be finite and zero or more: it is counted from the initial weights"
+        )
     return times
 
 
@@ -55,7 +62,11 @@ def in_units(times: FloatArray, rate: float) -> FloatArray:
 
 
 def integrate(
-    rate: Field, start: FloatArray, flow_time: FloatArray, jacobian: Field | None = None, least: float = np.inf
+    rate: Field,
+    start: FloatArray,
+    flow_time: FloatArray,
+    jacobian: Field | None = None,
+    least: float = np.inf,
 ) -> FloatArray:
     """The solution of dx/dt = rate(x) from `start` (n,) at each flow time (T,): (T, n).
 
@@ -65,7 +76,9 @@ def integrate(
     gives up. The unit of time is to be about 1/(fastest rate): what is next to nothing in it counts as none, and
     after what is next to infinity the solution is at rest; ArithmeticError if it is not.
     """
-    latest = _FOR_EVER / min(1.0, float(np.max(np.abs(start), initial=0.0)) or 1.0)  # small heads wait so long
+    latest = _FOR_EVER / min(
+        1.0, float(np.max(np.abs(start), initial=0.0)) or 1.0
+    )  # small heads wait so long
     asked = np.where(flow_time < _NO_TIME, 0.0, np.minimum(flow_time, latest))
     times, place = np.unique(np.append(0.0, asked), return_inverse=True)
     if len(times) == 1 or not np.any(start):
@@ -84,14 +97,18 @@ def integrate(
 
 def _refuse_unless_at_rest(rate: Field, x: FloatArray) -> None:
     largest = float(np.max(np.abs(x)))
-    if float(np.max(np.abs(rate(x)))) > _AT_REST * largest * max(1.0, largest**2) * min(1.0, largest):
+    if float(np.max(np.abs(rate(x)))) > _AT_REST * largest * max(1.0, largest**2) * min(
+        1.0, largest
+    ):
         raise ArithmeticError(
             "the reduced equations could not be integrated: after 10¹⁵ times of their fastest rate the solution "
             "still moves, and a flow time lies beyond that: ask for shorter ones"
         )
 
 
-def _explicit(rate: Field, start: FloatArray, times: FloatArray, floor: float) -> FloatArray:
+def _explicit(
+    rate: Field, start: FloatArray, times: FloatArray, floor: float
+) -> FloatArray:
     from scipy.integrate import solve_ivp
 
     solution = solve_ivp(
@@ -108,24 +125,39 @@ def _explicit(rate: Field, start: FloatArray, times: FloatArray, floor: float) -
     return np.asarray(solution.y.T)
 
 
-def _implicit(rate: Field, jacobian: Field, start: FloatArray, times: FloatArray, floor: float) -> FloatArray:
+def _implicit(
+    rate: Field, jacobian: Field, start: FloatArray, times: FloatArray, floor: float
+) -> FloatArray:
     """Adams' methods, and Gear's with the Jacobian once the equations are stiff, in one compiled loop."""
     import warnings
 
     from scipy.integrate import ODEintWarning, odeint
 
-    rules = {"rtol": _RELATIVE_TOLERANCE, "atol": floor, "mxstep": _MOST_STEPS, "tfirst": True}
+    rules = {
+        "rtol": _RELATIVE_TOLERANCE,
+        "atol": floor,
+        "mxstep": _MOST_STEPS,
+        "tfirst": True,
+    }
     alone = one_thread() if len(start) > _THREADED else nullcontext()
     with warnings.catch_warnings(), alone:
         warnings.simplefilter("error", ODEintWarning)
         try:
-            solution = odeint(lambda _, x: rate(x), start, times, Dfun=lambda _, x: jacobian(x), **rules)
+            solution = odeint(
+                lambda _, x: rate(x),
+                start,
+                times,
+                Dfun=lambda _, x: jacobian(x),
+                **rules,
+            )
         except ODEintWarning:
             raise ArithmeticError(_NOT_INTEGRATED) from None
     return np.asarray(solution)
 
 
-def conserving(values: FloatArray, start: FloatArray, power: int) -> tuple[FloatArray, FloatArray]:
+def conserving(
+    values: FloatArray, start: FloatArray, power: int
+) -> tuple[FloatArray, FloatArray]:
     """s (T,) and x (T, n) of the solutions `values` (T, 1 + n), moved back to the s² − |x|² of `start` (1 + n,).
 
     They move along s → cᵖ s, x → x/c with p = `power`, which leaves the map that they make as it is: the one

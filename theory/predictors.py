@@ -18,7 +18,11 @@ Prompts = tuple[FloatArray, FloatArray, FloatArray]
 
 
 def principal_component_regression(
-    x: ArrayLike, y: ArrayLike, query: ArrayLike, components: Iterable[int], covariance: ArrayLike | None = None
+    x: ArrayLike,
+    y: ArrayLike,
+    query: ArrayLike,
+    components: Iterable[int],
+    covariance: ArrayLike | None = None,
 ) -> FloatArray:
     """Regression on principal components, numbered from 1 by decreasing variance: Σ_d (e_dᵀβ)(e_dᵀx_q)/λ_d.
 
@@ -37,15 +41,23 @@ def principal_component_regression(
     )
     variances, vectors = np.linalg.eigh(Λ)
     chosen = [-1 - d for d in direction_indices(components, query.shape[1])]
-    floor = np.finfo(float).eps * np.sum(variances, axis=1, keepdims=True) * query.shape[1]
+    floor = (
+        np.finfo(float).eps * np.sum(variances, axis=1, keepdims=True) * query.shape[1]
+    )
     variances, vectors = variances[:, chosen], vectors[:, :, chosen]
-    inverse = np.divide(1, variances, out=np.zeros_like(variances), where=variances > floor)
+    inverse = np.divide(
+        1, variances, out=np.zeros_like(variances), where=variances > floor
+    )
     moment, asked = (side[:, None] @ vectors for side in (_moment(x, y), query))
     return np.asarray(np.sum(inverse[:, None] * moment * asked, axis=(1, 2)))
 
 
 def ridge(
-    x: ArrayLike, y: ArrayLike, query: ArrayLike, noise_variance: float, teacher_covariance: ArrayLike | None = None
+    x: ArrayLike,
+    y: ArrayLike,
+    query: ArrayLike,
+    noise_variance: float,
+    teacher_covariance: ArrayLike | None = None,
 ) -> FloatArray:
     """The Bayes posterior mean w̄ᵀx_q for w ~ N(0, Ω): w̄ = (Λ̂ + (σ²/N) Ω⁻¹)⁻¹ β, Ω the identity if left out.
 
@@ -60,17 +72,23 @@ def ridge(
     noise_variance = float(nonnegative("noise_variance", noise_variance))
     Ω = np.eye(dimension)
     if teacher_covariance is not None:
-        Ω = positive_definite("teacher_covariance", teacher_covariance, dimension).doubles
+        Ω = positive_definite(
+            "teacher_covariance", teacher_covariance, dimension
+        ).doubles
     if length < dimension:  # the same mean from the smaller system
         prior = x @ Ω
-        dual = np.linalg.solve(prior @ x.swapaxes(1, 2) + noise_variance * np.eye(length), y[..., None])
+        dual = np.linalg.solve(
+            prior @ x.swapaxes(1, 2) + noise_variance * np.eye(length), y[..., None]
+        )
         return np.asarray(np.einsum("pnd,pn,pd->p", prior, dual[..., 0], query))
     penalised = x.swapaxes(1, 2) @ x + noise_variance * np.linalg.inv(Ω)
     teachers = np.linalg.solve(penalised, length * _moment(x, y)[..., None])[..., 0]
     return np.asarray(np.sum(teachers * query, axis=1))
 
 
-def preconditioned_step(x: ArrayLike, y: ArrayLike, query: ArrayLike, preconditioner: ArrayLike) -> FloatArray:
+def preconditioned_step(
+    x: ArrayLike, y: ArrayLike, query: ArrayLike, preconditioner: ArrayLike
+) -> FloatArray:
     """One step from w = 0 down the squared loss of the context, βᵀ Γ x_q with Γ the `preconditioner` (D, D).
 
     Source: Ahn et al. 2023 (arXiv 2306.00297), von Oswald et al. 2023 (arXiv 2212.07677).
@@ -79,11 +97,18 @@ def preconditioned_step(x: ArrayLike, y: ArrayLike, query: ArrayLike, preconditi
     array([15.])
     """
     x, y, query = _checked(x, y, query)
-    return np.asarray(np.sum(_moment(x, y) @ np.asarray(preconditioner, dtype=float) * query, axis=1))
+    return np.asarray(
+        np.sum(_moment(x, y) @ np.asarray(preconditioner, dtype=float) * query, axis=1)
+    )
 
 
 def learned_prediction(
-    task: Task, model: Parametrization, subset: Iterable[int], x: ArrayLike, y: ArrayLike, query: ArrayLike
+    task: Task,
+    model: Parametrization,
+    subset: Iterable[int],
+    x: ArrayLike,
+    y: ArrayLike,
+    query: ArrayLike,
 ) -> FloatArray:
     """What the model computes at M_S, with the directions of `subset` learned, numbered from 1 by decreasing gain.
 
@@ -96,7 +121,11 @@ def learned_prediction(
     array([15.])
     """
     length = np.shape(y)[-1]
-    rescaled = population(task, model).learned(subset) * length / attention_divisor(model, length, task.dimension)
+    rescaled = (
+        population(task, model).learned(subset)
+        * length
+        / attention_divisor(model, length, task.dimension)
+    )
     return preconditioned_step(x, y, query, rescaled)
 
 
@@ -109,5 +138,7 @@ def _checked(x: ArrayLike, y: ArrayLike, query: ArrayLike) -> Prompts:
     x, y, query = (np.asarray(array, dtype=float) for array in (x, y, query))
     if x.ndim != 3 or y.shape != x.shape[:2] or query.shape != x.shape[::2]:
         shapes = f"{x.shape}, {y.shape} and {query.shape}"
-        raise ValueError(f"prompts are x (P, N, D), y (P, N) and query (P, D), not {shapes}")
+        raise ValueError(
+            f"prompts are x (P, N, D), y (P, N) and query (P, D), not {shapes}"
+        )
     return x, y, query

@@ -15,7 +15,11 @@ from ...runtime.ascii_text import IN_ASCII
 def spelled_output() -> Iterator[None]:
     """Inside, standard output and error are there and spell the characters that their encoding does not know."""
     _open_what_is_closed()
-    streams = [stream for stream in (sys.stdout, sys.stderr) if isinstance(stream, TextIOWrapper)]
+    streams = [
+        stream
+        for stream in (sys.stdout, sys.stderr)
+        if isinstance(stream, TextIOWrapper)
+    ]
     before = [stream.errors for stream in streams]
     for stream in streams:
         stream.reconfigure(errors=IN_ASCII)
@@ -32,7 +36,11 @@ def _open_what_is_closed() -> None:
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
             nowhere = os.open(os.devnull, os.O_RDWR)
-            setattr(sys, name, os.fdopen(nowhere, "r" if name == "stdin" else "w", encoding="utf-8"))
+            setattr(
+                sys,
+                name,
+                os.fdopen(nowhere, "r" if name == "stdin" else "w", encoding="utf-8"),
+            )
 
 
 def flush() -> None:
@@ -42,7 +50,9 @@ def flush() -> None:
 
 def abandon() -> None:
     """Send what standard output still holds nowhere: where it went is closed or full."""
-    with suppress(OSError, ValueError, AttributeError):  # an output that is no file has no number
+    with suppress(
+        OSError, ValueError, AttributeError
+    ):  # an output that is no file has no number
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)

@@ -42,7 +42,9 @@ def print_ledger(ledger: Ledger, out: Path) -> None:
             if every or not verdict.holds:
                 _print_evidence(verdict, console)
     held = sum(verdict.holds for verdict in ledger.verdicts)
-    print(f"{held} of {len(ledger.verdicts)} claims are as expected; the rest is in {named(out)}")
+    print(
+        f"{held} of {len(ledger.verdicts)} claims are as expected; the rest is in {named(out)}"
+    )
 
 
 def _verdict_table(verdicts: Sequence[Verdict], console: "Console") -> "Table":
@@ -57,8 +59,16 @@ def _verdict_table(verdicts: Sequence[Verdict], console: "Console") -> "Table":
     for verdict in verdicts:
         colour = "green" if verdict.holds else "red"
         evidence = (verdict.observed, verdict.expected) if roomy else ()
-        cells = [escape(_told(cell, console)) for cell in (*evidence, _controls_in_words(verdict))]
-        table.add_row(verdict.id, f"[{colour}]{verdict.level}[/{colour}]", *cells, f"{verdict.seconds:.1f}")
+        cells = [
+            escape(_told(cell, console))
+            for cell in (*evidence, _controls_in_words(verdict))
+        ]
+        table.add_row(
+            verdict.id,
+            f"[{colour}]{verdict.level}[/{colour}]",
+            *cells,
+            f"{verdict.seconds:.1f}",
+        )
     return table
 
 
@@ -67,7 +77,11 @@ def _controls_in_words(verdict: Verdict) -> str:
     total = len(verdict.rejected) + len(verdict.accepted)
     missed = f", accepts {', '.join(verdict.accepted)}" if verdict.accepted else ""
     right = sum(accepted for _, accepted in verdict.corrected)
-    mended = f", accepts {right}/{len(verdict.corrected)} corrected" if verdict.corrected else ""
+    mended = (
+        f", accepts {right}/{len(verdict.corrected)} corrected"
+        if verdict.corrected
+        else ""
+    )
     return f"rejects {len(verdict.rejected)}/{total}{missed}{mended}"
 
 
@@ -78,7 +92,9 @@ def _print_evidence(verdict: Verdict, console: "Console") -> None:
     console.print(verdict.id, style=None if verdict.holds else "red", highlight=False)
     for name in ("observed", "expected"):
         line = _told(f"{name} {getattr(verdict, name)}", console)
-        console.print(Padding(line, (0, 0, 0, 2)), markup=False, highlight=False, overflow="fold")
+        console.print(
+            Padding(line, (0, 0, 0, 2)), markup=False, highlight=False, overflow="fold"
+        )
 
 
 def print_fixed_points(task: Task, model: Merged | Separate, limit: int) -> None:
@@ -86,14 +102,29 @@ def print_fixed_points(task: Task, model: Merged | Separate, limit: int) -> None
     from rich.console import Console
 
     console = Console()
-    whole = {"S": False, "loss": True, "coefficients": False, "gains": False, "index": True, "kind": True}
+    whole = {
+        "S": False,
+        "loss": True,
+        "coefficients": False,
+        "gains": False,
+        "index": True,
+        "kind": True,
+    }
     table = _table(whole)
     points = fixed_points(task, model)
     shown = list(islice(points, limit))
     for point in shown:
         numbers = (_short(row) or "–" for row in _numbers(point))
-        nature = (str(point.hessian_index), f"{point.kind}{'*' if point.continuum else ''}")
-        cells = (_short(_runs(point.subset)) or "∅", f"{point.loss:.8f}", *numbers, *nature)
+        nature = (
+            str(point.hessian_index),
+            f"{point.kind}{'*' if point.continuum else ''}",
+        )
+        cells = (
+            _short(_runs(point.subset)) or "∅",
+            f"{point.loss:.8f}",
+            *numbers,
+            *nature,
+        )
         table.add_row(*(_told(cell, console) for cell in cells))
     _print_whole(table, console)
     if next(points, None) is not None:
@@ -107,7 +138,9 @@ def _table(columns: Mapping[str, bool]) -> "Table":
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(
+        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0)
+    )
     for name, whole in columns.items():
         table.add_column(name, overflow="fold", no_wrap=whole)
     return table
@@ -126,8 +159,13 @@ def _least_width(table: "Table", console: "Console") -> int:
     unlimited = console.options.update(max_width=WIDEST)
     total = 0
     for column in table.columns:
-        cells = [Measurement.get(console, unlimited, cell) for cell in (column.header, *column.cells)]
-        total += max(cell.maximum if column.no_wrap else cell.minimum for cell in cells) + 1  # and a space
+        cells = [
+            Measurement.get(console, unlimited, cell)
+            for cell in (column.header, *column.cells)
+        ]
+        total += (
+            max(cell.maximum if column.no_wrap else cell.minimum for cell in cells) + 1
+        )  # and a space
     return total
 
 
@@ -138,7 +176,11 @@ def _told(text: str, console: "Console") -> str:
 
 def fixed_points_json(task: Task, model: Merged | Separate, limit: int) -> None:
     """Print the first fixed points by increasing loss as JSON."""
-    print(json.dumps([_plain(point) for point in islice(fixed_points(task, model), limit)]))
+    print(
+        json.dumps(
+            [_plain(point) for point in islice(fixed_points(task, model), limit)]
+        )
+    )
 
 
 def fixed_points_latex(task: Task, model: Merged | Separate, limit: int) -> None:
@@ -146,7 +188,11 @@ def fixed_points_latex(task: Task, model: Merged | Separate, limit: int) -> None
     print(r"\begin{tabular}{llllrl}" + "\n" + r"\toprule")
     print(r"$S$ & $L(M_S)$ & $m_d$ & $g_d$ & index & kind \\ \midrule")
     for point in islice(fixed_points(task, model), limit):
-        name = r"$\emptyset$" if not point.subset else rf"$\{{{', '.join(map(str, point.subset))}\}}$"
+        name = (
+            r"$\emptyset$"
+            if not point.subset
+            else rf"$\{{{', '.join(map(str, point.subset))}\}}$"
+        )
         numbers = (", ".join(row) or "–" for row in _numbers(point))
         cells = (name, f"{point.loss:.8f}", *numbers, *_nature(point))
         print(" & ".join(cells) + r" \\")
@@ -154,7 +200,9 @@ def fixed_points_latex(task: Task, model: Merged | Separate, limit: int) -> None
 
 
 def _plain(point: FixedPoint) -> dict[str, Any]:
-    coefficients = None if point.coefficients is None else [float(m) for m in point.coefficients]
+    coefficients = (
+        None if point.coefficients is None else [float(m) for m in point.coefficients]
+    )
     return {
         "subset": list(point.subset),
         "loss": float(point.loss),
@@ -182,8 +230,12 @@ def _runs(subset: tuple[int, ...]) -> list[str]:
 
 
 def _short(numbers: list[str]) -> str:
-    return ", ".join(numbers if len(numbers) <= MOST else [*numbers[: MOST - 2], "…", numbers[-1]])
+    return ", ".join(
+        numbers if len(numbers) <= MOST else [*numbers[: MOST - 2], "…", numbers[-1]]
+    )
 
 
 def _nature(point: FixedPoint) -> tuple[str, str]:
-    return str(point.hessian_index), point.kind + (" (continuum)" if point.continuum else "")
+    return str(point.hessian_index), point.kind + (
+        " (continuum)" if point.continuum else ""
+    )

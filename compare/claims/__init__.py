@@ -58,7 +58,11 @@ def section_files() -> dict[str, Path]:
     >>> section_files()["merged.aligned"].name
     'time_courses.py'
     """
-    return {claim.id: Path(str(module.__file__)) for module in _modules() for claim in module.CLAIMS}
+    return {
+        claim.id: Path(str(module.__file__))
+        for module in _modules()
+        for claim in module.CLAIMS
+    }
 
 
 def _modules() -> list[ModuleType]:

@@ -28,7 +28,18 @@ MOST = 16
 """How many times as many seeds as it asks for a claim gets at most, until it is clear whether it holds."""
 
 _SHARED = (
-    *("id", "title", "source", "expected_level", "statement", "hypotheses", "observable", "limit", "order", "tier"),
+    *(
+        "id",
+        "title",
+        "source",
+        "expected_level",
+        "statement",
+        "hypotheses",
+        "observable",
+        "limit",
+        "order",
+        "tier",
+    ),
     *("figure", "place"),
 )
 """What a verdict repeats of its claim."""
@@ -48,7 +59,9 @@ class Lab:
 
     def __post_init__(self) -> None:
         if self.seed < 0:
-            raise ValueError(f"seed must be a whole number of at least 0, not {self.seed!r}")
+            raise ValueError(
+                f"seed must be a whole number of at least 0, not {self.seed!r}"
+            )
 
     def seeds(self, count: int) -> list[int]:
         """Seeds of repeated measurements, `count` or more; different base seeds share none of them."""
@@ -96,17 +109,25 @@ class Claim:
     def __post_init__(self) -> None:
         """ValueError if tier or levels do not exist, or nothing could make the check fail."""
         _refuse_names(self)
-        for name, allowed in (("tier", TIERS), ("expected_level", LEVELS[:4]), ("reaches", LEVELS[:3])):
+        for name, allowed in (
+            ("tier", TIERS),
+            ("expected_level", LEVELS[:4]),
+            ("reaches", LEVELS[:3]),
+        ):
             if getattr(self, name) not in allowed:
                 given = getattr(self, name)
-                raise ValueError(f"claim {self.id}: {name} must be one of {', '.join(allowed)}, not {given!r}")
+                raise ValueError(
+                    f"claim {self.id}: {name} must be one of {', '.join(allowed)}, not {given!r}"
+                )
         if self.expected_level == "refuted":
             if not self.corrected:
                 raise ValueError(
                     f"claim {self.id} is to be refuted: name a corrected variant that the judge accepts"
                 )
         elif not self.controls:
-            raise ValueError(f"claim {self.id} has no control: a check that cannot fail shows nothing")
+            raise ValueError(
+                f"claim {self.id} has no control: a check that cannot fail shows nothing"
+            )
 
     @property
     def place(self) -> str:
@@ -127,8 +148,15 @@ def check(claim: Claim, lab: Lab) -> Verdict:
         main, agrees, budget = _examined(claim, lab)
         failed = False
     except (ValueError, ArithmeticError) as error:
-        main, agrees, budget, failed = Evidence(False, f"failed: {error}", "a result"), {}, (), True
-    broken = tuple(name for name, agreed in agrees.items() if agreed != (name in claim.corrected))
+        main, agrees, budget, failed = (
+            Evidence(False, f"failed: {error}", "a result"),
+            {},
+            (),
+            True,
+        )
+    broken = tuple(
+        name for name, agreed in agrees.items() if agreed != (name in claim.corrected)
+    )
     as_expected = main.agrees == (claim.expected_level != "refuted")
     unclear = failed or main.undecided or (broken and as_expected)
     level = "inconclusive" if unclear else claim.reaches if main.agrees else "refuted"
@@ -141,23 +169,37 @@ def check(claim: Claim, lab: Lab) -> Verdict:
         budget=budget,
         seconds=round(time.perf_counter() - begin, 3),
         seed=lab.seed,
-        **{name: getattr(main, name) for name in ("observed", "expected", "fit", "residual", "curves", "axes")},
+        **{
+            name: getattr(main, name)
+            for name in ("observed", "expected", "fit", "residual", "curves", "axes")
+        },
         **{name: getattr(claim, name) for name in _SHARED},
     )
 
 
-def _examined(claim: Claim, lab: Lab) -> tuple[Evidence, dict[str, bool], tuple[tuple[str, float], ...]]:
+def _examined(
+    claim: Claim, lab: Lab
+) -> tuple[Evidence, dict[str, bool], tuple[tuple[str, float], ...]]:
     """Evidence on the statement itself, which of its variants agree, and the error budget."""
     observation = claim.measure(lab)
     if isinstance(observation, Iterator):
-        raise TypeError("a measurement must return its values, not an iterator, which can be read once only")
+        raise TypeError(
+            "a measurement must return its values, not an iterator, which can be read once only"
+        )
     names = (THEORY, *claim.controls, *claim.corrected)
-    found = {name: _judged(claim, claim.predict(lab, name), observation, name) for name in names}
+    found = {
+        name: _judged(claim, claim.predict(lab, name), observation, name)
+        for name in names
+    }
     if any(each.undecided for each in found.values()) and lab.more < MOST:
         return _examined(claim, replace(lab, more=2 * lab.more))
     main = found.pop(THEORY)
     agrees = {name: each.agrees or each.undecided for name, each in found.items()}
-    return main, agrees, main.budget or tuple((claim.budget(lab) if claim.budget else {}).items())
+    return (
+        main,
+        agrees,
+        main.budget or tuple((claim.budget(lab) if claim.budget else {}).items()),
+    )
 
 
 def _judged(claim: Claim, prediction: Any, observation: Any, name: str) -> Evidence:
@@ -167,13 +209,19 @@ def _judged(claim: Claim, prediction: Any, observation: Any, name: str) -> Evide
     """
     numbers = [entries for entries in _entries(prediction) if entries.size]
     if numbers and all(np.all(np.isnan(entries)) for entries in numbers):
-        raise ValueError(f"the prediction of {repr(name) if name else 'the theory'} is nan, which shows nothing")
+        raise ValueError(
+            f"the prediction of {repr(name) if name else 'the theory'} is nan, which shows nothing"
+        )
     evidence = claim.judge(deepcopy(prediction), deepcopy(observation))
     if not isinstance(evidence, Evidence):
-        raise TypeError(f"a judge must return an Evidence, not {type(evidence).__name__}")
+        raise TypeError(
+            f"a judge must return an Evidence, not {type(evidence).__name__}"
+        )
     for field in ("agrees", "undecided"):
         if not isinstance(getattr(evidence, field), bool | np.bool):
-            raise TypeError(f"{field} of an Evidence must be True or False, not {getattr(evidence, field)!r}")
+            raise TypeError(
+                f"{field} of an Evidence must be True or False, not {getattr(evidence, field)!r}"
+            )
     return evidence
 
 
@@ -192,10 +240,14 @@ def _refuse_names(claim: Claim) -> None:
     """ValueError unless controls and corrected variants are different names, none of them that of the theory."""
     for field in ("controls", "corrected"):
         if not isinstance(getattr(claim, field), tuple | list):
-            raise ValueError(f"claim {claim.id}: {field} must be a tuple of names, not {getattr(claim, field)!r}")
+            raise ValueError(
+                f"claim {claim.id}: {field} must be a tuple of names, not {getattr(claim, field)!r}"
+            )
     names = [*claim.controls, *claim.corrected]
     for name in names:
         if not isinstance(name, str) or name == THEORY:
-            raise ValueError(f"claim {claim.id}: a variant must have a name that is not empty, not {name!r}")
+            raise ValueError(
+                f"claim {claim.id}: a variant must have a name that is not empty, not {name!r}"
+            )
         if names.count(name) > 1:
             raise ValueError(f"claim {claim.id}: the variant {name!r} is named twice")

@@ -25,7 +25,11 @@ WIDE = 0.05
 def all_equal(predicted: int, observed: list[int]) -> Evidence:
     """Every run has the predicted number of drops."""
     shown = f"{min(observed)} to {max(observed)} drops in {len(observed)} runs"
-    return Evidence(all(count == predicted for count in observed), shown, f"{predicted} in every run")
+    return Evidence(
+        all(count == predicted for count in observed),
+        shown,
+        f"{predicted} in every run",
+    )
 
 
 def one_level(predicted: FloatArray, observed: tuple[FloatArray, float]) -> Evidence:
@@ -34,8 +38,13 @@ def one_level(predicted: FloatArray, observed: tuple[FloatArray, float]) -> Evid
 
     final, error = observed
     gaps = (final - predicted) / error
-    each, together = (float(-ndtri((1 - LEVEL) / 6 / count)) for count in (len(gaps), 1))
-    mean, scatter = float(gaps.mean() * np.sqrt(len(gaps))), float(np.sum((gaps - gaps.mean()) ** 2))
+    each, together = (
+        float(-ndtri((1 - LEVEL) / 6 / count)) for count in (len(gaps), 1)
+    )
+    mean, scatter = (
+        float(gaps.mean() * np.sqrt(len(gaps))),
+        float(np.sum((gaps - gaps.mean()) ** 2)),
+    )
     agrees = np.max(np.abs(gaps)) <= each and abs(mean) <= together
     return Evidence(
         bool(agrees) and scatter <= float(chdtri(len(gaps) - 1, (1 - LEVEL) / 3)),
@@ -63,7 +72,9 @@ def explained(predicted: FloatArray, observed: FloatArray) -> Evidence:
         f" in {len(left)} runs",
         f"0 within Student's t at {LEVEL:g}, at most {100 * SHARE:g} % left at {CONFIDENT:g}",
         residual=float(np.max(np.abs(left))),
-        curves=(curve("time of every run, in order", predicted[order], observed[order]),),
+        curves=(
+            curve("time of every run, in order", predicted[order], observed[order]),
+        ),
         axes=("run", "flow time"),
         undecided=centred and share <= SHARE < most,
     )
@@ -73,8 +84,15 @@ def means_within_scatter(predicted: FloatArray, observed: FloatArray) -> Evidenc
     """Every mean over the runs no further off than Student's t allows, which half of them give, narrowly enough."""
     counts = np.sum(np.isfinite(observed), axis=0)
     mean, spread = np.nanmean(observed, axis=0), np.nanstd(observed, axis=0, ddof=1)
-    allowed = np.array([student_quantile(int(count) - 1) for count in counts]) * spread / np.sqrt(counts)
-    inside, wide = np.abs(mean - predicted) <= allowed, bool(np.any(allowed > WIDE * np.abs(mean)))
+    allowed = (
+        np.array([student_quantile(int(count) - 1) for count in counts])
+        * spread
+        / np.sqrt(counts)
+    )
+    inside, wide = (
+        np.abs(mean - predicted) <= allowed,
+        bool(np.any(allowed > WIDE * np.abs(mean))),
+    )
     enough = bool(np.all(counts >= len(observed) / 2)) and len(observed) >= 6
     relative = 100 * (mean / predicted - 1)
     holds = enough and bool(np.all(inside))
@@ -109,7 +127,9 @@ def ranks_agree(predicted: FloatArray, observed: FloatArray) -> Evidence:
         p, o = rankdata(p[both]), rankdata(o[both])
         found.append(float(np.corrcoef(p, o)[0, 1]) if np.ptp(p) > 0 else 0.0)
         freedom += len(o) - 3
-    together = float(np.mean(np.arctanh(np.clip(found, -0.999, 0.999))) * np.sqrt(freedom))
+    together = float(
+        np.mean(np.arctanh(np.clip(found, -0.999, 0.999))) * np.sqrt(freedom)
+    )
     allowed = float(-ndtri(FALSE_ALARM / MOST_CLAIMS))
     return Evidence(
         together >= allowed,
@@ -117,7 +137,8 @@ def ranks_agree(predicted: FloatArray, observed: FloatArray) -> Evidence:
         f"at least {allowed:.1f} standard errors above 0",
         residual=1 - min(found),
         curves=tuple(
-            curve(f"exit {m}", p[order], o[order]) for m, p, o, order in _sorted(predicted[:, 1:], observed[:, 1:])
+            curve(f"exit {m}", p[order], o[order])
+            for m, p, o, order in _sorted(predicted[:, 1:], observed[:, 1:])
         ),
         axes=("run", "flow time"),
     )
@@ -134,7 +155,9 @@ def _sorted(
     return found
 
 
-def same_plateaus(predicted: dict[Subset, Subset], observed: list[tuple[Subset, Subset]]) -> Evidence:
+def same_plateaus(
+    predicted: dict[Subset, Subset], observed: list[tuple[Subset, Subset]]
+) -> Evidence:
     """Nearly every plateau is the one predicted at its place, among forty or more."""
     agree = sum(predicted[place] == subset for place, subset in observed)
     shown = f"{agree} of {len(observed)} plateaus are those of the theory, of 16 possible maps"
@@ -147,6 +170,13 @@ def binomial(predicted: float, observed: FloatArray) -> Evidence:
     from scipy.special import bdtr, bdtrc
 
     count, positive = len(observed), int(np.sum(observed > 0))
-    below, above = float(bdtr(positive, count, predicted)), float(bdtrc(positive - 1, count, predicted))
+    below, above = (
+        float(bdtr(positive, count, predicted)),
+        float(bdtrc(positive - 1, count, predicted)),
+    )
     agrees = min(below, above if positive else 1.0) >= FALSE_ALARM / MOST_CLAIMS / 2
-    return Evidence(agrees, f"{positive} of {count} positive", f"binomial with probability {predicted:g}")
+    return Evidence(
+        agrees,
+        f"{positive} of {count} positive",
+        f"binomial with probability {predicted:g}",
+    )

@@ -56,7 +56,16 @@ class Verdict:
     def to_dict(self) -> dict[str, Any]:
         """The verdict as plain values; `from_dict` reads them back. Numbers that are not finite become None."""
         plain = {name: _finite(value) for name, value in asdict(self).items()}
-        names = ("id", "title", "source", "level", "expected_level", "holds", "observed", "expected")
+        names = (
+            "id",
+            "title",
+            "source",
+            "level",
+            "expected_level",
+            "holds",
+            "observed",
+            "expected",
+        )
         rejected, accepted = plain.pop("rejected"), plain.pop("accepted")
         controls = {
             "rejected": len(rejected),
@@ -74,10 +83,27 @@ class Verdict:
 
         A residual that was not finite is None.
         """
-        values = {name: _tuples(value) for name, value in plain.items() if name not in ("holds", "controls")}
-        values |= {"rejected": tuple(plain["controls"]["names"]), "accepted": tuple(plain["controls"]["accepted"])}
-        curves = tuple(Curve(**{name: _numbers(v) for name, v in curve.items()}) for curve in plain["curves"])
-        return cls(**values | {"fit": _fit(plain["fit"]), "curves": curves, "budget": _numbers(plain["budget"])})
+        values = {
+            name: _tuples(value)
+            for name, value in plain.items()
+            if name not in ("holds", "controls")
+        }
+        values |= {
+            "rejected": tuple(plain["controls"]["names"]),
+            "accepted": tuple(plain["controls"]["accepted"]),
+        }
+        curves = tuple(
+            Curve(**{name: _numbers(v) for name, v in curve.items()})
+            for curve in plain["curves"]
+        )
+        return cls(
+            **values
+            | {
+                "fit": _fit(plain["fit"]),
+                "curves": curves,
+                "budget": _numbers(plain["budget"]),
+            }
+        )
 
 
 def _tuples(value: Any) -> Any:
@@ -105,4 +131,7 @@ def _fit(plain: Mapping[str, Any] | None) -> Fit | None:
     if plain is None:
         return None
     interval = None if plain["interval"] is None else _numbers(plain["interval"])
-    return Fit(**{name: _numbers(value) for name, value in plain.items()} | {"interval": interval})
+    return Fit(
+        **{name: _numbers(value) for name, value in plain.items()}
+        | {"interval": interval}
+    )

@@ -9,7 +9,11 @@ from ...runtime.files import AnyPath, make_folder, write_atomically
 from ...runtime.progress import tracked
 from ..evidence.claim import Lab
 from .linear_attention.context_lengths import varying_lengths
-from .linear_attention.convergence_orders import conservation, gradient_flow, growing_mode_order
+from .linear_attention.convergence_orders import (
+    conservation,
+    gradient_flow,
+    growing_mode_order,
+)
 from .linear_attention.effective_maps import fixed_points
 from .linear_attention.in_context import regression
 from .linear_attention.in_weight_learning import in_weight
@@ -18,7 +22,11 @@ from .linear_attention.low_rank_heads import low_rank
 from .linear_attention.merged import merged_general, merged_white
 from .linear_attention.regression_along_training import predictor
 from .linear_attention.replays import replay
-from .linear_attention.separate import separate_loss, separate_staircase, separate_weights
+from .linear_attention.separate import (
+    separate_loss,
+    separate_staircase,
+    separate_weights,
+)
 from .linear_attention.softmax_drops import softmax
 from .style import paper_style, write
 
@@ -52,7 +60,9 @@ LONG = ("softmax",)
 FORMATS = ("pdf", "png")
 
 
-def draw(names: Sequence[str] = (), *, out: AnyPath, runs: AnyPath, seed: int = 0) -> list[Path]:
+def draw(
+    names: Sequence[str] = (), *, out: AnyPath, runs: AnyPath, seed: int = 0
+) -> list[Path]:
     """Draw figures by name, all in alphabetical order if none is named, into the folder `out`; returns the files.
 
     Runs are read from the folder `runs`, or simulated and written there; `seed` is the base of their seeds. The
@@ -69,7 +79,11 @@ def draw(names: Sequence[str] = (), *, out: AnyPath, runs: AnyPath, seed: int = 
         for name in tracked(chosen, len(chosen), "drawing"):
             figure = FIGURES[name](lab)
             for kind in FORMATS:
-                files.append(write_atomically(folder / f"{name}.{kind}", partial(write, figure, kind=kind)))
+                files.append(
+                    write_atomically(
+                        folder / f"{name}.{kind}", partial(write, figure, kind=kind)
+                    )
+                )
     return files
 
 
@@ -87,5 +101,7 @@ def up_to(tier: str) -> list[str]:
 def _chosen(names: Sequence[str]) -> list[str]:
     unknown = [name for name in names if name not in FIGURES]
     if unknown:
-        raise ValueError(f"no figure is called {', '.join(unknown)}: there are {', '.join(FIGURES)}")
+        raise ValueError(
+            f"no figure is called {', '.join(unknown)}: there are {', '.join(FIGURES)}"
+        )
     return list(names or FIGURES)

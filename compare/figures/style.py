@@ -16,7 +16,17 @@ FloatArray = NDArray[np.float64]
 COLUMN, PAGE = 3.25, 6.75
 """Width in inches of a column and of a page of two."""
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#8C510A", "#332288")
+COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#7F7F7F",
+    "#8C510A",
+    "#332288",
+)
 """Told apart by every eye. Source: Okabe and Ito 2008; the last three are added."""
 
 POINTS = 3000
@@ -59,7 +69,9 @@ def paper_style() -> Iterator[None]:
         yield
 
 
-def panels(rows: int, columns: int, size: tuple[float, float], **options: Any) -> tuple["Figure", NDArray[Any]]:
+def panels(
+    rows: int, columns: int, size: tuple[float, float], **options: Any
+) -> tuple["Figure", NDArray[Any]]:
     """A figure of this size in inches, and its axes (rows, columns); `options` are those of `Figure.subplots`."""
     from matplotlib.figure import Figure
 
@@ -80,7 +92,12 @@ def simulated(ax: "Axes", x: FloatArray, y: FloatArray, **style: Any) -> None:
 
 def predicted(ax: "Axes", x: FloatArray, y: FloatArray, **style: Any) -> None:
     """A dashed line over the solid ones."""
-    defaults: dict[str, Any] = {"linestyle": DASHES, "color": "black", "linewidth": 0.9, "zorder": 3}
+    defaults: dict[str, Any] = {
+        "linestyle": DASHES,
+        "color": "black",
+        "linewidth": 0.9,
+        "zorder": 3,
+    }
     ax.plot(*thinned(ax, x, y), **defaults | style)
 
 
@@ -97,11 +114,18 @@ def thinned(ax: "Axes", x: FloatArray, y: FloatArray) -> tuple[FloatArray, Float
     if len(x) <= POINTS:
         return x, y
     spread = np.geomspace if logarithmic else np.linspace
-    chosen = np.unique(np.searchsorted(x, spread(x[0], x[-1], POINTS)).clip(0, len(x) - 1))
+    chosen = np.unique(
+        np.searchsorted(x, spread(x[0], x[-1], POINTS)).clip(0, len(x) - 1)
+    )
     return x[chosen], y[chosen]
 
 
-def levels(ax: "Axes", losses: Sequence[float] | FloatArray, names: Sequence[str], side: str = "left") -> None:
+def levels(
+    ax: "Axes",
+    losses: Sequence[float] | FloatArray,
+    names: Sequence[str],
+    side: str = "left",
+) -> None:
     """A dashed line at each predicted plateau, named above the line at one end, the lowest below it."""
     x, shift = {"left": (0, 2), "right": (1, -2)}[side]
     for loss, name in zip(losses, names, strict=True):
@@ -113,7 +137,13 @@ def levels(ax: "Axes", losses: Sequence[float] | FloatArray, names: Sequence[str
             "ha": side,
             "fontsize": 7,
         }
-        ax.annotate(name, (x, float(loss)), (shift, 1 if up else -2), va="bottom" if up else "top", **place)
+        ax.annotate(
+            name,
+            (x, float(loss)),
+            (shift, 1 if up else -2),
+            va="bottom" if up else "top",
+            **place,
+        )
 
 
 def order(ax: "Axes", x: FloatArray, y: FloatArray) -> None:
@@ -131,7 +161,10 @@ def key(ax: "Axes", observed: str, expected: str, **place: Any) -> None:
     """A legend that says only what solid and dashed lines are."""
     from matplotlib.lines import Line2D
 
-    lines = [Line2D([], [], color="0.5"), Line2D([], [], color="black", linestyle=DASHES, linewidth=0.9)]
+    lines = [
+        Line2D([], [], color="0.5"),
+        Line2D([], [], color="black", linestyle=DASHES, linewidth=0.9),
+    ]
     ax.legend(lines, [observed, expected], **place)
 
 
@@ -144,5 +177,7 @@ def shaded(colour: str, share: float) -> tuple[float, float, float]:
     from matplotlib.colors import to_rgb
 
     end = 1.0 if share > 0 else 0.0
-    red, green, blue = ((1 - abs(share)) * part + abs(share) * end for part in to_rgb(colour))
+    red, green, blue = (
+        (1 - abs(share)) * part + abs(share) * end for part in to_rgb(colour)
+    )
     return red, green, blue

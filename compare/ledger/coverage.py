@@ -33,22 +33,39 @@ RESULTS: dict[str, tuple[Result, ...]] = {
                 "symbols.known_teacher",
             ),
         ),
-        Result("Its directions, in any basis (beyond the paper)", ("spectra.directions", "spectra.oblique")),
+        Result(
+            "Its directions, in any basis (beyond the paper)",
+            ("spectra.directions", "spectra.oblique"),
+        ),
         Result(
             "The published training code",
             (
-                *("replay.merged_h8", "replay.merged_white", "replay.merged_icl06", "replay.merged_softmax"),
+                *(
+                    "replay.merged_h8",
+                    "replay.merged_white",
+                    "replay.merged_icl06",
+                    "replay.merged_softmax",
+                ),
                 *("replay.mlp_cubic", "replay.separate_rank1", "replay.separate_rank2"),
                 *("replay.separate_softmax", "replay.separate_varylen"),
             ),
             ("replay",),
         ),
-        Result("Gradient descent follows gradient flow", ("limits.learning_rate",), ("gradient_flow",)),
+        Result(
+            "Gradient descent follows gradient flow",
+            ("limits.learning_rate",),
+            ("gradient_flow",),
+        ),
     ),
     "Merged key and query": (
         Result(
             "Equivalence with the two-layer linear network on cubic features, weights and loss",
-            ("network.merged", "network.tokens", "network.published_size", "replay.mlp_cubic"),
+            (
+                "network.merged",
+                "network.tokens",
+                "network.published_size",
+                "replay.mlp_cubic",
+            ),
             ("network",),
         ),
         Result(
@@ -57,25 +74,47 @@ RESULTS: dict[str, tuple[Result, ...]] = {
         ),
         Result(
             "Two fixed points",
-            ("fixed_points.count", "fixed_points.index", "saddle.two_points", "saddle.curvature"),
+            (
+                "fixed_points.count",
+                "fixed_points.index",
+                "saddle.two_points",
+                "saddle.curvature",
+            ),
         ),
         Result("Gradient flow of the restricted block", ("proofs.merged_flow",)),
-        Result("Global minimum", ("limits.sequences", "merged.size_general", "identities.minimum")),
-        Result("The algorithm learned: one preconditioned gradient step", ("one_drop.algorithm",)),
+        Result(
+            "Global minimum",
+            ("limits.sequences", "merged.size_general", "identities.minimum"),
+        ),
+        Result(
+            "The algorithm learned: one preconditioned gradient step",
+            ("one_drop.algorithm",),
+        ),
         Result(
             "White time course: balanced, and from random weights",
-            ("merged.balanced", "proofs.white_course", "merged.growing_mode_white", "merged.size_white"),
+            (
+                "merged.balanced",
+                "proofs.white_course",
+                "merged.growing_mode_white",
+                "merged.size_white",
+            ),
             ("merged_white",),
         ),
         Result(
             "General covariance: aligned equations, one drop",
             (
-                *("merged.aligned", "merged.growing_mode_general", "merged.size_general"),
+                *(
+                    "merged.aligned",
+                    "merged.growing_mode_general",
+                    "merged.size_general",
+                ),
                 *("merged.one_drop", "identities.merged"),
             ),
             ("merged_general", "growing_mode_order"),
         ),
-        Result("White time course, unbalanced", ("one_drop.unbalanced",), ("merged_white",)),
+        Result(
+            "White time course, unbalanced", ("one_drop.unbalanced",), ("merged_white",)
+        ),
         Result(
             "Time courses of every kind of start",
             (
@@ -88,49 +127,94 @@ RESULTS: dict[str, tuple[Result, ...]] = {
             ("merged.conservation", "proofs.conservation", "refuted.quadratic_laws"),
             ("conservation",),
         ),
-        Result("Drop time ∝ ln(1/scale)", ("one_drop.time", "one_drop.half", "saddle.delay")),
+        Result(
+            "Drop time ∝ ln(1/scale)",
+            ("one_drop.time", "one_drop.half", "saddle.delay"),
+        ),
     ),
     "Separate key and query, rank one": (
-        Result("Equivalence with a sum of three-layer convolutional linear networks", ("network.separate",)),
+        Result(
+            "Equivalence with a sum of three-layer convolutional linear networks",
+            ("network.separate",),
+        ),
         Result(
             "2^D fixed points",
             (
-                *("fixed_points.count", "proofs.count", "symbols.oblique_count", "ties.continuum"),
+                *(
+                    "fixed_points.count",
+                    "proofs.count",
+                    "symbols.oblique_count",
+                    "ties.continuum",
+                ),
                 "refuted.equal_gains",
             ),
             ("fixed_points",),
         ),
-        Result("Fewer pairs than dimensions", ("capacity.count", "capacity.reached"), ("fixed_points",)),
+        Result(
+            "Fewer pairs than dimensions",
+            ("capacity.count", "capacity.reached"),
+            ("fixed_points",),
+        ),
         Result(
             "Their losses and gradients",
-            ("fixed_points.losses", "fixed_points.gradient", "subsets.order", "proofs.losses"),
+            (
+                "fixed_points.losses",
+                "fixed_points.gradient",
+                "subsets.order",
+                "proofs.losses",
+            ),
         ),
         Result(
             "Their stability (beyond the paper)",
             (
                 *("fixed_points.index", "fixed_points.landing", "canonical.weights"),
-                *("canonical.kinds", "ties.index", "ties.signature", "identities.index", "symbols.index"),
+                *(
+                    "canonical.kinds",
+                    "ties.index",
+                    "ties.signature",
+                    "identities.index",
+                    "symbols.index",
+                ),
                 "refuted.index_of_a_map",
             ),
         ),
         Result(
             "Scalar equations",
             (
-                *("separate.aligned", "solutions.one_head", "solutions.branches", "onsets.absolute"),
+                *(
+                    "separate.aligned",
+                    "solutions.one_head",
+                    "solutions.branches",
+                    "onsets.absolute",
+                ),
                 "proofs.scalar_equations",
-                *("proofs.implicit_solution", "symbols.solutions", "proofs.separate_flow"),
+                *(
+                    "proofs.implicit_solution",
+                    "symbols.solutions",
+                    "proofs.separate_flow",
+                ),
             ),
             ("separate_staircase", "separate_weights"),
         ),
         Result(
             "From saddle to saddle",
-            ("separate.plateaus", "across_seeds.separate_plateaus", "overlays.rank_one", "refuted.order_of_gains"),
+            (
+                "separate.plateaus",
+                "across_seeds.separate_plateaus",
+                "overlays.rank_one",
+                "refuted.order_of_gains",
+            ),
             ("separate_loss", "separate_staircase"),
         ),
         Result(
             "Exit times from random weights (beyond the paper)",
             (
-                *("solutions.idle", "separate.first_escape", "separate.exit_times", "onsets.past_the_middle"),
+                *(
+                    "solutions.idle",
+                    "separate.first_escape",
+                    "separate.exit_times",
+                    "onsets.past_the_middle",
+                ),
                 *(
                     "separate.published_steps",
                     "refuted.idle_heads",
@@ -143,13 +227,22 @@ RESULTS: dict[str, tuple[Result, ...]] = {
         Result(
             "Drops as instantaneous steps, an approximation (beyond the paper)",
             (
-                *("instantaneous_drops.first_exit", "instantaneous_drops.later_exits", "instantaneous_drops.kicks"),
+                *(
+                    "instantaneous_drops.first_exit",
+                    "instantaneous_drops.later_exits",
+                    "instantaneous_drops.kicks",
+                ),
                 *("instantaneous_drops.indicator", "instantaneous_drops.fixed_scale"),
             ),
         ),
         Result(
             "Non-greedy visits, and any Λ and Ω (beyond the paper)",
-            ("ladders.visits", "ladders.order", "ladders.idle_heads", "amplitudes.staircase"),
+            (
+                "ladders.visits",
+                "ladders.order",
+                "ladders.idle_heads",
+                "amplitudes.staircase",
+            ),
         ),
         Result(
             "Conservation laws",
@@ -174,14 +267,23 @@ RESULTS: dict[str, tuple[Result, ...]] = {
         ),
         Result(
             "How long plateaus and visits last (beyond the paper)",
-            ("durations.between_heads", "durations.within_head", "durations.rotation", "durations.oblique"),
+            (
+                "durations.between_heads",
+                "durations.within_head",
+                "durations.rotation",
+                "durations.oblique",
+            ),
         ),
     ),
     "What is learned in context": (
         Result(
             "Principal component regression with ever more components",
             (
-                *("in_context.components", "in_context.coefficients", "in_context.in_sample"),
+                *(
+                    "in_context.components",
+                    "in_context.coefficients",
+                    "in_context.in_sample",
+                ),
                 "formulas.algorithms",
             ),
             ("regression", "predictor"),
@@ -194,7 +296,12 @@ RESULTS: dict[str, tuple[Result, ...]] = {
             "In-context against in-weight learning",
             (
                 *("formulas.features", "symbols.moments"),
-                *("in_weight.moments", "in_weight.minimum", "in_weight.sequences", "in_weight.published_size"),
+                *(
+                    "in_weight.moments",
+                    "in_weight.minimum",
+                    "in_weight.sequences",
+                    "in_weight.published_size",
+                ),
                 *(
                     "in_weight.gradual",
                     "in_weight.transient",
@@ -209,24 +316,39 @@ RESULTS: dict[str, tuple[Result, ...]] = {
     "Beyond the setting": (
         Result(
             "Varying context lengths",
-            ("lengths.plateaus", "lengths.map", "lengths.course", "replay.separate_varylen"),
+            (
+                "lengths.plateaus",
+                "lengths.map",
+                "lengths.course",
+                "replay.separate_varylen",
+            ),
             ("lengths",),
         ),
         Result(
             "Softmax: one drop merged, several separate",
-            ("softmax.merged", "softmax.separate", "softmax.kept_run", "softmax.separate_full_size"),
+            (
+                "softmax.merged",
+                "softmax.separate",
+                "softmax.kept_run",
+                "softmax.separate_full_size",
+            ),
             ("softmax",),
         ),
         Result(
             "Behaviour across seeds",
             (
-                *("across_seeds.merged_drops", "across_seeds.merged_final_loss", "across_seeds.merged_times"),
+                *(
+                    "across_seeds.merged_drops",
+                    "across_seeds.merged_final_loss",
+                    "across_seeds.merged_times",
+                ),
                 *("across_seeds.separate_plateaus", "across_seeds.separate_first_exit"),
                 *("across_seeds.separate_later_exits", "across_seeds.separate_signs"),
             ),
         ),
         Result(
-            "Weights off the restricted block drift on a sample", ("refuted.restricted_sample", "limits.sequences")
+            "Weights off the restricted block drift on a sample",
+            ("refuted.restricted_sample", "limits.sequences"),
         ),
     ),
 }
@@ -239,7 +361,12 @@ def gaps() -> Iterator[str]:
     >>> "Two fixed points" in list(gaps())
     False
     """
-    return (result.title for part in RESULTS.values() for result in part if not result.claims)
+    return (
+        result.title
+        for part in RESULTS.values()
+        for result in part
+        if not result.claims
+    )
 
 
 def covering(result: Result) -> list[Claim]:
@@ -247,5 +374,7 @@ def covering(result: Result) -> list[Claim]:
     known = {claim.id: claim for claim in all_claims()}
     missing = [name for name in result.claims if name not in known]
     if missing:
-        raise ValueError(f"no claim is called {', '.join(missing)}: there are {', '.join(known)}")
+        raise ValueError(
+            f"no claim is called {', '.join(missing)}: there are {', '.join(known)}"
+        )
     return [known[name] for name in result.claims]

@@ -41,11 +41,14 @@ class View:
         'verify: 1/3 claims, 0 s'
         """
         since = self.since()
-        under_way = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in since[:LONGEST])
+        under_way = ", ".join(
+            f"{name} {seconds:.0f} s" for name, seconds in since[:LONGEST]
+        )
         if len(since) > LONGEST:
             under_way += f" and {len(since) - LONGEST} more"
-        return f"verify: {self.done}/{self.total} claims, {time.monotonic() - self.began:.0f} s" + (
-            f"; now {under_way}" if under_way else ""
+        return (
+            f"verify: {self.done}/{self.total} claims, {time.monotonic() - self.began:.0f} s"
+            + (f"; now {under_way}" if under_way else "")
         )
 
     def since(self) -> list[tuple[str, float]]:
@@ -86,7 +89,11 @@ def _live(view: View, over: threading.Event) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    with Live(console=Console(stderr=True), get_renderable=lambda: _table(view), transient=True):
+    with Live(
+        console=Console(stderr=True),
+        get_renderable=lambda: _table(view),
+        transient=True,
+    ):
         over.wait()
 
 
@@ -96,7 +103,11 @@ def _table(view: View) -> "Table":
 
     table = Table.grid(padding=(0, 1))
     seconds = f"{time.monotonic() - view.began:.0f} s"
-    table.add_row(f"{view.done}/{view.total} claims", seconds, ProgressBar(view.total, view.done, width=40))
+    table.add_row(
+        f"{view.done}/{view.total} claims",
+        seconds,
+        ProgressBar(view.total, view.done, width=40),
+    )
     for name, under_way in view.since():
         table.add_row(f"  {name}", f"{under_way:.0f} s")
     return table

@@ -51,26 +51,39 @@ def claim(
 
     def register(predict: Callable[[Lab, str], Any]) -> Claim:
         made = Claim(
-            id=id, measure=measure, predict=predict, judge=judge, **_defaults(id, measure, predict) | fields
+            id=id,
+            measure=measure,
+            predict=predict,
+            judge=judge,
+            **_defaults(id, measure, predict) | fields,
         )
-        file = Path(where.filename).resolve() if where and Path(where.filename).is_file() else None
+        file = (
+            Path(where.filename).resolve()
+            if where and Path(where.filename).is_file()
+            else None
+        )
         at = f"{file}:{where.lineno}" if file and where else module
         before = _registered.get(id)
         if before is not None and before.at != at:
-            raise ValueError(f"claim {id} is registered twice, at {before.at} and at {at}: choose another id")
+            raise ValueError(
+                f"claim {id} is registered twice, at {before.at} and at {at}: choose another id"
+            )
         _registered[id] = Stated(made, file, at)
         return made
 
     return register
 
 
-def _defaults(id: str, measure: Callable[[Lab], Any], predict: Callable[[Lab, str], Any]) -> dict[str, str]:
+def _defaults(
+    id: str, measure: Callable[[Lab], Any], predict: Callable[[Lab, str], Any]
+) -> dict[str, str]:
     title = _first_line(predict) or id
     return {
         "title": title,
         "source": "the user's own",
         "statement": rf"\text{{{title}}}",
-        "observable": _first_line(measure) or getattr(measure, "__name__", "observation"),
+        "observable": _first_line(measure)
+        or getattr(measure, "__name__", "observation"),
         "limit": "none stated",
     }
 
@@ -95,7 +108,9 @@ def load_claims(path: AnyPath) -> list[str]:
     load_module(path)
     names = _of(file)
     if not names:
-        raise ValueError(f"{as_path(path)} registers no claim: decorate its prediction with attndyn.compare.claim")
+        raise ValueError(
+            f"{as_path(path)} registers no claim: decorate its prediction with attndyn.compare.claim"
+        )
     _loaded.add(file)
     return names
 
@@ -104,7 +119,11 @@ def find(name: str, file: Path | None = None) -> Claim:
     """The claim of this id: registered, here or by the file, or of the package; KeyError if there is none."""
     if file is not None and name not in _registered:
         load_claims(file)
-    return _registered[name].claim if name in _registered else {each.id: each for each in all_claims()}[name]
+    return (
+        _registered[name].claim
+        if name in _registered
+        else {each.id: each for each in all_claims()}[name]
+    )
 
 
 def home(name: str) -> Path | None:

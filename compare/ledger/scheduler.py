@@ -20,7 +20,9 @@ class Job(NamedTuple):
     counts: bool = True
 
 
-def done(jobs: Sequence[Job], pool: Executor, workers: int, view: View) -> Iterator[tuple[Job, Any]]:
+def done(
+    jobs: Sequence[Job], pool: Executor, workers: int, view: View
+) -> Iterator[tuple[Job, Any]]:
     """Each job with its result as soon as it is finished; the first failure ends the rest.
 
     No more are begun than there are workers, so that one that is begun runs. `needs` must name jobs.

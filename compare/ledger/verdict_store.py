@@ -24,7 +24,9 @@ def verdict_digest(name: str, seed: int, code: str) -> str:
 def keep(verdict: Verdict, folder: Path) -> None:
     """Write a verdict under its digest, whole or not at all; OSError if the folder cannot be written."""
     if verdict.digest:
-        write_text(_path(verdict.digest, folder), json.dumps(verdict.to_dict(), indent=2))
+        write_text(
+            _path(verdict.digest, folder), json.dumps(verdict.to_dict(), indent=2)
+        )
 
 
 def kept(digest: str, folder: Path) -> Verdict | None:
@@ -34,8 +36,15 @@ def kept(digest: str, folder: Path) -> Verdict | None:
     True
     """
     try:
-        verdict = Verdict.from_dict(json.loads(_path(digest, folder).read_text(encoding="utf-8")))
-    except (FileNotFoundError, KeyError, TypeError, ValueError):  # half a file is as good as none
+        verdict = Verdict.from_dict(
+            json.loads(_path(digest, folder).read_text(encoding="utf-8"))
+        )
+    except (
+        FileNotFoundError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ):  # half a file is as good as none
         return None
     return verdict if verdict.digest == digest else None
 

@@ -51,7 +51,12 @@ class Ledger:
     def to_json(self) -> str:
         """The ledger as strict JSON: holds, verdicts, versions, seed; null for a number that is not finite."""
         verdicts = [verdict.to_dict() for verdict in self.verdicts]
-        plain = {"holds": self.holds, "verdicts": verdicts, "versions": dict(self.versions), "seed": self.seed}
+        plain = {
+            "holds": self.holds,
+            "verdicts": verdicts,
+            "versions": dict(self.versions),
+            "seed": self.seed,
+        }
         return json.dumps(plain, indent=2, allow_nan=False)
 
     @classmethod
@@ -66,7 +71,9 @@ class Ledger:
             verdicts = tuple(Verdict.from_dict(each) for each in plain["verdicts"])
             return cls(verdicts, plain["seed"], plain["versions"])
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"this is no ledger as verify writes it: {type(error).__name__}: {error}") from None
+            raise ValueError(
+                f"this is no ledger as verify writes it: {type(error).__name__}: {error}"
+            ) from None
 
 
 def verify(
@@ -100,7 +107,9 @@ def verify(
         runs, verdicts = (as_path(folder) / name for name in ("runs", "verdicts"))
         lab = Lab(make_folder(runs), seed)
         tasks = _tasks(chosen, lab, make_folder(verdicts))
-        return Ledger(_verdicts(tasks, workers, resume, keeps=out is not None), lab.seed)
+        return Ledger(
+            _verdicts(tasks, workers, resume, keeps=out is not None), lab.seed
+        )
 
 
 def choose(names: Sequence[str], tier: str) -> list[Claim]:
@@ -108,13 +117,27 @@ def choose(names: Sequence[str], tier: str) -> list[Claim]:
     if tier not in TIERS:
         raise ValueError(f"tier must be one of {', '.join(TIERS)}, not {tier!r}")
     if not names:
-        return [claim for claim in all_claims() if TIERS.index(claim.tier) <= TIERS.index(tier)]
-    wanted = [each for name in names for each in (load_claims(name) if name.endswith(".py") else [name])]
+        return [
+            claim
+            for claim in all_claims()
+            if TIERS.index(claim.tier) <= TIERS.index(tier)
+        ]
+    wanted = [
+        each
+        for name in names
+        for each in (load_claims(name) if name.endswith(".py") else [name])
+    ]
     known = _known()
-    chosen = [claim for claim in known if any(_is_named(claim, name) for name in wanted)]
-    unknown = [name for name in wanted if not any(_is_named(claim, name) for claim in chosen)]
+    chosen = [
+        claim for claim in known if any(_is_named(claim, name) for name in wanted)
+    ]
+    unknown = [
+        name for name in wanted if not any(_is_named(claim, name) for claim in chosen)
+    ]
     if unknown:
-        raise ValueError(f"no claim is called {', '.join(unknown)}: {_suggestion(unknown, known)}")
+        raise ValueError(
+            f"no claim is called {', '.join(unknown)}: {_suggestion(unknown, known)}"
+        )
     return chosen
 
 
@@ -122,7 +145,9 @@ def _suggestion(unknown: Sequence[str], known: Sequence[Claim]) -> str:
     """The ids, or first parts of ids, that are nearest to what somebody has written; the first parts if none is."""
     sections = list(dict.fromkeys(claim.id.split(".")[0] for claim in known))
     names = [*sections, *(claim.id for claim in known)]
-    near = list(dict.fromkeys(name for each in unknown for name in _nearest(each, names)))
+    near = list(
+        dict.fromkeys(name for each in unknown for name in _nearest(each, names))
+    )
     if near:
         return f"did you mean {', '.join(near)}?"
     return f"the names begin with {', '.join(sections)}, and docs/claims.md lists them"
@@ -143,7 +168,9 @@ def _known() -> list[Claim]:
     ours, theirs = all_claims(), registered()
     taken = [claim.id for claim in ours if claim.id in theirs]
     if taken:
-        raise ValueError(f"the package has a claim {taken[0]} already: choose another id at {theirs[taken[0]].at}")
+        raise ValueError(
+            f"the package has a claim {taken[0]} already: choose another id at {theirs[taken[0]].at}"
+        )
     return [*ours, *(stated.claim for stated in theirs.values())]
 
 
@@ -168,7 +195,10 @@ class _Task(NamedTuple):
 
 def _tasks(claims: list[Claim], lab: Lab, verdicts: Path) -> list[_Task]:
     homes = {claim.id: home(claim.id) for claim in claims}
-    code = {file: source_digest(sources(file)) if file else "" for file in set(homes.values())}
+    code = {
+        file: source_digest(sources(file)) if file else ""
+        for file in set(homes.values())
+    }
     return [
         _Task(
             name=claim.id,
@@ -183,18 +213,29 @@ def _tasks(claims: list[Claim], lab: Lab, verdicts: Path) -> list[_Task]:
     ]
 
 
-def _verdicts(tasks: list[_Task], workers: int | None, resume: bool, keeps: bool) -> tuple[Verdict, ...]:
+def _verdicts(
+    tasks: list[_Task], workers: int | None, resume: bool, keeps: bool
+) -> tuple[Verdict, ...]:
     there = {task.name: kept(task.digest, task.verdicts) for task in tasks if resume}
     found = {name: verdict for name, verdict in there.items() if verdict is not None}
     missing = [task for task in tasks if task.name not in found]
     try:
-        with viewed(len(tasks), len(found)) as view, closing(_checked(missing, workers, view)) as made:
+        with (
+            viewed(len(tasks), len(found)) as view,
+            closing(_checked(missing, workers, view)) as made,
+        ):
             found.update((verdict.id, verdict) for verdict in made)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(_how_to_go_on(tasks) if keeps else "nothing is kept without a folder") from None
+        raise KeyboardInterrupt(
+            _how_to_go_on(tasks) if keeps else "nothing is kept without a folder"
+        ) from None
     except BrokenExecutor:
-        reason = "a worker process was killed, as when memory runs out: choose fewer workers"
-        raise MemoryError(f"{reason}; {_how_to_go_on(tasks)}" if keeps else reason) from None
+        reason = (
+            "a worker process was killed, as when memory runs out: choose fewer workers"
+        )
+        raise MemoryError(
+            f"{reason}; {_how_to_go_on(tasks)}" if keeps else reason
+        ) from None
     return tuple(found[task.name] for task in tasks)
 
 
@@ -210,7 +251,9 @@ def _checked(tasks: list[_Task], workers: int | None, view: View) -> Generator[V
     count = min(workers or cores(), len(jobs))
     if count > 1:
         with local_pool(count) as pool:
-            yield from (result for job, result in done(jobs, pool, count, view) if job.counts)
+            yield from (
+                result for job, result in done(jobs, pool, count, view) if job.counts
+            )
     for task in tasks:
         if count <= 1 or not task.portable:
             view.begin(task.name)
@@ -223,17 +266,28 @@ def _checked(tasks: list[_Task], workers: int | None, view: View) -> Generator[V
 def _simulations(tasks: list[_Task]) -> dict[str, Job]:
     """Every run once by digest, the longest first: claims wait for those that they read."""
     needed = {each.digest: (each, task) for task in tasks for each in task.experiments}
-    longest_first = sorted(needed.items(), key=lambda item: _cost(item[1][0]), reverse=True)
+    longest_first = sorted(
+        needed.items(), key=lambda item: _cost(item[1][0]), reverse=True
+    )
     return {
-        digest: Job(f"run {digest[:16]} of {task.name}", _make, (each, task.lab.runs), counts=False)
+        digest: Job(
+            f"run {digest[:16]} of {task.name}",
+            _make,
+            (each, task.lab.runs),
+            counts=False,
+        )
         for digest, (each, task) in longest_first
     }
 
 
 def _checks(tasks: list[_Task], runs: Mapping[str, Job]) -> list[Job]:
-    needs = [frozenset(runs[each.digest].name for each in task.experiments) for task in tasks]
+    needs = [
+        frozenset(runs[each.digest].name for each in task.experiments) for task in tasks
+    ]
     return [
-        Job(task.name, _examined, (task,), need) for task, need in zip(tasks, needs, strict=True) if task.portable
+        Job(task.name, _examined, (task,), need)
+        for task, need in zip(tasks, needs, strict=True)
+        if task.portable
     ]
 
 
@@ -250,10 +304,14 @@ def _make(experiment: Experiment, runs: Path) -> None:
 def _examined(task: _Task) -> Verdict:
     """The verdict, which is kept at once; ValueError says which claim has failed."""
     try:
-        verdict = replace(check(find(task.name, task.load), task.lab), digest=task.digest)
+        verdict = replace(
+            check(find(task.name, task.load), task.lab), digest=task.digest
+        )
     except (OSError, MemoryError):
         raise
     except Exception as error:
-        raise ValueError(f"claim {task.name} cannot be checked: {type(error).__name__}: {error}") from error
+        raise ValueError(
+            f"claim {task.name} cannot be checked: {type(error).__name__}: {error}"
+        ) from error
     keep(verdict, task.verdicts)
     return verdict

@@ -40,8 +40,12 @@ def l2_gap(time: ArrayLike, curve: ArrayLike, reference: ArrayLike) -> float:
     """
     time, curve = _on_time(time, curve, axes=1)
     gap = np.abs(np.subtract(*_same_shape(curve, reference)))
-    largest = float(np.max(gap)) or 1.0  # the unit, in which no square leaves the range of numbers
-    return largest * float(np.sqrt(np.trapezoid((gap / largest) ** 2, time) / (time[-1] - time[0])))
+    largest = (
+        float(np.max(gap)) or 1.0
+    )  # the unit, in which no square leaves the range of numbers
+    return largest * float(
+        np.sqrt(np.trapezoid((gap / largest) ** 2, time) / (time[-1] - time[0]))
+    )
 
 
 def resample(time: ArrayLike, values: ArrayLike, at: ArrayLike) -> FloatArray:
@@ -55,7 +59,9 @@ def resample(time: ArrayLike, values: ArrayLike, at: ArrayLike) -> FloatArray:
     time, values = _on_time(time, values)
     at = _finite("at", at)
     if at.ndim != 1 or (at.size and (at.min() < time[0] or at.max() > time[-1])):
-        raise ValueError(f"at must be times (K,) between {time[0]:g} and {time[-1]:g}: cut it to that span")
+        raise ValueError(
+            f"at must be times (K,) between {time[0]:g} and {time[-1]:g}: cut it to that span"
+        )
     left = np.clip(np.searchsorted(time, at, side="right") - 1, 0, len(time) - 2)
     share = (at - time[left]) / (time[left + 1] - time[left])
     share = share.reshape(-1, *[1] * (values.ndim - 1))
@@ -72,7 +78,12 @@ def crossing_times(time: ArrayLike, loss: ArrayLike, levels: ArrayLike) -> Float
     array([ 5., nan])
     """
     time, loss = _on_time(time, loss, axes=1)
-    return np.array([_crossing_time(time, loss, level) for level in _finite("levels", levels).ravel()])
+    return np.array(
+        [
+            _crossing_time(time, loss, level)
+            for level in _finite("levels", levels).ravel()
+        ]
+    )
 
 
 def _crossing_time(time: FloatArray, loss: FloatArray, level: float) -> float:
@@ -103,7 +114,9 @@ class Plateaus(NamedTuple):
     indices: IntArray
 
 
-def plateau_heights(loss: ArrayLike, gradient_norm: ArrayLike, plateaus: ArrayLike) -> Plateaus:
+def plateau_heights(
+    loss: ArrayLike, gradient_norm: ArrayLike, plateaus: ArrayLike
+) -> Plateaus:
     """Losses at which a run is flattest between its drops, and where: a run's own heights of expected plateaus.
 
     `plateaus` (K,) are the expected decreasing losses; the means of neighbours cut the run into segments, from
@@ -117,10 +130,19 @@ def plateau_heights(loss: ArrayLike, gradient_norm: ArrayLike, plateaus: ArrayLi
     """
     loss, norm = _same_shape(loss, gradient_norm)
     if loss.ndim != 1:
-        raise ValueError(f"loss and gradient_norm must have shape (T,), not {loss.shape}")
+        raise ValueError(
+            f"loss and gradient_norm must have shape (T,), not {loss.shape}"
+        )
     below = [np.flatnonzero(loss <= level) for level in _mid_levels(plateaus)]
-    cuts = [0, *(int(found[0]) if found.size else len(loss) for found in below), len(loss)]
-    flattest = [int(np.argmin(norm[start:stop])) + start if start < stop else -1 for start, stop in pairwise(cuts)]
+    cuts = [
+        0,
+        *(int(found[0]) if found.size else len(loss) for found in below),
+        len(loss),
+    ]
+    flattest = [
+        int(np.argmin(norm[start:stop])) + start if start < stop else -1
+        for start, stop in pairwise(cuts)
+    ]
     indices = np.array(flattest)
     return Plateaus(np.where(indices >= 0, loss[indices], np.nan), indices)
 
@@ -128,7 +150,9 @@ def plateau_heights(loss: ArrayLike, gradient_norm: ArrayLike, plateaus: ArrayLi
 def _mid_levels(plateaus: ArrayLike) -> FloatArray:
     losses = _finite("plateaus", plateaus)
     if losses.ndim != 1 or len(losses) < 2 or np.any(np.diff(losses) >= 0):
-        raise ValueError(f"plateaus must be two or more decreasing losses (K,), not {losses.tolist()}")
+        raise ValueError(
+            f"plateaus must be two or more decreasing losses (K,), not {losses.tolist()}"
+        )
     return np.asarray((losses[:-1] + losses[1:]) / 2)
 
 
@@ -172,15 +196,21 @@ def observed_order(
     """
     h, e = _same_shape(parameter, error)
     if not (floor >= 0 and 0 < level < 1):
-        raise ValueError(f"floor must be zero or more and level between 0 and 1, not {floor} and {level}")
+        raise ValueError(
+            f"floor must be zero or more and level between 0 and 1, not {floor} and {level}"
+        )
     h = h if scale is None else _finite("scale(parameter)", scale(h))
     if h.ndim != 1 or h.shape != e.shape or np.any(h <= 0) or np.any(e < 0):
-        raise ValueError("parameter (or its scale) must be positive (K,), and error (K,) zero or more")
+        raise ValueError(
+            "parameter (or its scale) must be positive (K,), and error (K,) zero or more"
+        )
     kept = e > floor
     x, y = _recurring(np.log(h[kept])), np.log(e[kept])
     different = len(np.unique(x))
     if different < 3:
-        raise ValueError(f"an order needs errors above {floor:g} at three or more parameters: {different} left")
+        raise ValueError(
+            f"an order needs errors above {floor:g} at three or more parameters: {different} left"
+        )
     slope, intercept, interval = _line(x, y, level)
     local, extrapolated = _local_slopes(x, y)
     return Order(slope, interval, level, intercept, len(x), local, extrapolated)
@@ -195,7 +225,9 @@ def _recurring(x: FloatArray) -> FloatArray:
     return merged
 
 
-def _line(x: FloatArray, y: FloatArray, level: float) -> tuple[float, float, tuple[float, float]]:
+def _line(
+    x: FloatArray, y: FloatArray, level: float
+) -> tuple[float, float, tuple[float, float]]:
     from scipy.special import stdtrit
 
     centred = x - x.mean()
@@ -203,7 +235,10 @@ def _line(x: FloatArray, y: FloatArray, level: float) -> tuple[float, float, tup
     slope = float(centred @ y) / spread
     residual = y - y.mean() - slope * centred
     freedom = len(x) - 2
-    half = float(stdtrit(freedom, (1 + level) / 2) * np.sqrt(residual @ residual / freedom / spread))
+    half = float(
+        stdtrit(freedom, (1 + level) / 2)
+        * np.sqrt(residual @ residual / freedom / spread)
+    )
     return slope, float(y.mean() - slope * x.mean()), (slope - half, slope + half)
 
 
@@ -212,12 +247,18 @@ def _local_slopes(x: FloatArray, y: FloatArray) -> tuple[tuple[float, ...], floa
     descending = np.unique(x)[::-1]
     mean = np.array([y[x == value].mean() for value in descending])
     slopes = np.diff(mean) / np.diff(descending)
-    centre = np.diff(np.exp(descending)) / np.diff(descending)  # the logarithmic mean of neighbouring h
+    centre = np.diff(np.exp(descending)) / np.diff(
+        descending
+    )  # the logarithmic mean of neighbouring h
     near, far = centre[-1], centre[-2]
-    return tuple(slopes.tolist()), float((far * slopes[-1] - near * slopes[-2]) / (far - near))
+    return tuple(slopes.tolist()), float(
+        (far * slopes[-1] - near * slopes[-2]) / (far - near)
+    )
 
 
-def standard_error_gap(observed: ArrayLike, expected: ArrayLike, standard_error: ArrayLike) -> FloatArray:
+def standard_error_gap(
+    observed: ArrayLike, expected: ArrayLike, standard_error: ArrayLike
+) -> FloatArray:
     """(observed − expected) in standard errors, element by element; shapes must broadcast.
 
     ValueError if a standard error is not positive.
@@ -227,8 +268,12 @@ def standard_error_gap(observed: ArrayLike, expected: ArrayLike, standard_error:
     """
     error = _finite("standard_error", standard_error)
     if np.any(error <= 0):
-        raise ValueError(f"standard_error must be positive, the smallest is {error.min():g}: use more seeds")
-    return np.asarray((_finite("observed", observed) - _finite("expected", expected)) / error)
+        raise ValueError(
+            f"standard_error must be positive, the smallest is {error.min():g}: use more seeds"
+        )
+    return np.asarray(
+        (_finite("observed", observed) - _finite("expected", expected)) / error
+    )
 
 
 def _finite(name: str, value: ArrayLike) -> FloatArray:
@@ -243,18 +288,28 @@ def _finite(name: str, value: ArrayLike) -> FloatArray:
 def _same_shape(first: ArrayLike, second: ArrayLike) -> tuple[FloatArray, FloatArray]:
     one, two = _finite("the first curve", first), _finite("the second curve", second)
     if one.shape != two.shape:
-        raise ValueError(f"two curves must have one shape, not {one.shape} and {two.shape}: resample one of them")
+        raise ValueError(
+            f"two curves must have one shape, not {one.shape} and {two.shape}: resample one of them"
+        )
     return one, two
 
 
-def _on_time(time: ArrayLike, values: ArrayLike, axes: int | None = None) -> tuple[FloatArray, FloatArray]:
+def _on_time(
+    time: ArrayLike, values: ArrayLike, axes: int | None = None
+) -> tuple[FloatArray, FloatArray]:
     t, v = _finite("time", time), _finite("values", values)
     if t.ndim != 1 or len(t) < 2:
-        raise ValueError(f"time must be two or more increasing numbers (T,), not an array of shape {t.shape}")
+        raise ValueError(
+            f"time must be two or more increasing numbers (T,), not an array of shape {t.shape}"
+        )
     (late,) = np.nonzero(np.diff(t) <= 0)
     if late.size:
         k = int(late[0])
-        raise ValueError(f"time must be two or more increasing numbers (T,), but after {t[k]:g} comes {t[k + 1]:g}")
+        raise ValueError(
+            f"time must be two or more increasing numbers (T,), but after {t[k]:g} comes {t[k + 1]:g}"
+        )
     if v.shape[:1] != t.shape or (axes is not None and v.ndim != axes):
-        raise ValueError(f"values must have one entry for each of {len(t)} times, not shape {v.shape}")
+        raise ValueError(
+            f"values must have one entry for each of {len(t)} times, not shape {v.shape}"
+        )
     return t, v

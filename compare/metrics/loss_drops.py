@@ -20,7 +20,9 @@ ROUNDINGS = 16
 """How many times the rounding of its largest value a loss may be off: a mean over prompts is off by a few."""
 
 
-def drops(time: ArrayLike, loss: ArrayLike, pause: float = PAUSE, share: float = SHARE) -> FloatArray:
+def drops(
+    time: ArrayLike, loss: ArrayLike, pause: float = PAUSE, share: float = SHARE
+) -> FloatArray:
     """Times (n,) at which the drops of a loss (T,) are fastest, in the unit of `time` (T,).
 
     The fall is measured per logarithm of time, −dL/d ln t, since saddles are left after ever longer waits. Two
@@ -39,16 +41,24 @@ def drops(time: ArrayLike, loss: ArrayLike, pause: float = PAUSE, share: float =
     if time[0] < 0:
         raise ValueError(f"time must begin at 0 or later, not at {time[0]:g}")
     if not (pause >= 1 and 0 <= share <= 1):
-        raise ValueError(f"pause must be at least 1 and share lie from 0 to 1, not {pause} and {share}")
+        raise ValueError(
+            f"pause must be at least 1 and share lie from 0 to 1, not {pause} and {share}"
+        )
     largest = np.max(np.abs(loss))
     if largest == 0:
         return np.array([])
-    chosen = _apart(time, max(RESOLUTION, np.sqrt(rounding)))  # a finer one would measure the rounding
-    lowest = np.minimum.accumulate(loss / largest)  # coming back from a rise, as of a step too large, is no drop
+    chosen = _apart(
+        time, max(RESOLUTION, np.sqrt(rounding))
+    )  # a finer one would measure the rounding
+    lowest = np.minimum.accumulate(
+        loss / largest
+    )  # coming back from a rise, as of a step too large, is no drop
     least, most = _falls(time[chosen] / time[-1], lowest[chosen], rounding)
     peaks = _peaks(least, most, pause)
     enough = share * np.max(least)
-    return np.asarray(time[chosen][[k for k in peaks if least[k] > 0 and least[k] >= enough]])
+    return np.asarray(
+        time[chosen][[k for k in peaks if least[k] > 0 and least[k] >= enough]]
+    )
 
 
 def _rounding(loss: ArrayLike) -> float:
@@ -70,7 +80,9 @@ def _apart(time: FloatArray, resolution: float) -> list[int]:
     return [*chosen, last] if chosen[-1] != last else chosen
 
 
-def _falls(time: FloatArray, loss: FloatArray, rounding: float) -> tuple[FloatArray, FloatArray]:
+def _falls(
+    time: FloatArray, loss: FloatArray, rounding: float
+) -> tuple[FloatArray, FloatArray]:
     """The least and the most that −dL/d ln t may be at each time (T,), for a loss that is off by `rounding`."""
     span = np.diff(time)
     fall = -_at_points(np.diff(loss) / span, span) * time

@@ -42,7 +42,9 @@ def landings(
     ValueError unless the size is positive.
     """
     size = positive("size", size)
-    heights, indices = plateau_heights(run.loss, run.gradient_norm, [point.loss for point in points])
+    heights, indices = plateau_heights(
+        run.loss, run.gradient_norm, [point.loss for point in points]
+    )
     return tuple(
         _landing(run, model, point, int(index), size)
         for point, height, index in zip(points, heights, indices, strict=True)
@@ -50,12 +52,19 @@ def landings(
     )
 
 
-def _landing(run: Trajectory, model: Parametrization, point: FixedPoint, index: int, size: float) -> Landing:
+def _landing(
+    run: Trajectory, model: Parametrization, point: FixedPoint, index: int, size: float
+) -> Landing:
     nearest = int(np.argmin(np.abs(run.weight_time - run.time[index])))
     weights = {name: value[nearest] for name, value in run.weights.items()}
     gap = float(np.linalg.norm(effective_map(model, weights) - point.M)) / size
     return Landing(
-        point, float(run.loss[index]), float(run.time[index]), weights, gap, float(run.gradient_norm[index])
+        point,
+        float(run.loss[index]),
+        float(run.time[index]),
+        weights,
+        gap,
+        float(run.gradient_norm[index]),
     )
 
 
@@ -67,10 +76,15 @@ def effective_map(model: Parametrization, weights: Weights) -> FloatArray:
     array([[6.]])
     """
     a, B = heads_of(model, weights)
-    return np.asarray(np.einsum("h,hjd->jd", a[:, -1], B[:, :-1]) + np.einsum("hj,hd->jd", a[:, :-1], B[:, -1]))
+    return np.asarray(
+        np.einsum("h,hjd->jd", a[:, -1], B[:, :-1])
+        + np.einsum("hj,hd->jd", a[:, :-1], B[:, -1])
+    )
 
 
-def hessian(evaluate: Objective, weights: Weights, free: Weights, step: float = 1e-5) -> FloatArray:
+def hessian(
+    evaluate: Objective, weights: Weights, free: Weights, step: float = 1e-5
+) -> FloatArray:
     """Hessian (n, n) of a loss in the n entries whose `free` is not zero, by central differences of its gradient.
 
     `step` is that of an entry of at most 1, and in parts of the entry where that is larger. ValueError unless it is
@@ -82,17 +96,31 @@ def hessian(evaluate: Objective, weights: Weights, free: Weights, step: float = 
     rows, step = [], positive("step", step)
     for name, value in weights.items():
         for index in np.argwhere(free[name]):
-            change, width = np.zeros(value.shape), step * max(1.0, abs(float(value[tuple(index)])))
+            change, width = (
+                np.zeros(value.shape),
+                step * max(1.0, abs(float(value[tuple(index)]))),
+            )
             change[tuple(index)] = width
-            up, down = (evaluate(weights | {name: value + sign * change})[1] for sign in (1, -1))
-            rows.append(np.concatenate([(up[key] - down[key])[free[key] != 0] for key in weights]) / (2 * width))
+            up, down = (
+                evaluate(weights | {name: value + sign * change})[1] for sign in (1, -1)
+            )
+            rows.append(
+                np.concatenate(
+                    [(up[key] - down[key])[free[key] != 0] for key in weights]
+                )
+                / (2 * width)
+            )
     matrix = np.array(rows).reshape(len(rows), len(rows))  # also where nothing is free
     if not np.all(np.isfinite(matrix)):
-        raise ValueError("the Hessian holds nan or inf: the gradient is no finite number near these weights")
+        raise ValueError(
+            "the Hessian holds nan or inf: the gradient is no finite number near these weights"
+        )
     return np.asarray((matrix + matrix.T) / 2)
 
 
-def hessian_index(evaluate: Objective, weights: Weights, free: Weights, floor: float = 1e-6) -> int:
+def hessian_index(
+    evaluate: Objective, weights: Weights, free: Weights, floor: float = 1e-6
+) -> int:
     """Number of eigenvalues of the Hessian in the free entries below −`floor`, in the unit of the Hessian.
 
     Weights of a run are never quite at rest: a floor above what idle heads of that size cause tells a way out from

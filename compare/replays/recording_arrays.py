@@ -24,7 +24,11 @@ LARGEST_BYTES = 4 * 2**30
 ROUNDING = 1e-6
 """Relative difference that a label and the same number among the tokens may have: float32 keeps 6e-8."""
 
-DATA = {"merged": ("tokens", "labels"), "separate": ("tokens", "labels"), "cubic_mlp": ("features", "labels")}
+DATA = {
+    "merged": ("tokens", "labels"),
+    "separate": ("tokens", "labels"),
+    "cubic_mlp": ("features", "labels"),
+}
 """The arrays of data that a recording of each model has."""
 
 TEST_ARRAY = re.compile(r"(test(?:_\w+)?)_(tokens|labels|loss)")
@@ -50,10 +54,19 @@ def attention_sizes(kind: str, headers: Headers) -> dict[str, int]:
     sequences, tokens, size = shape_of(headers, "tokens", "P", "N+1", "D+1")
     if tokens < 2 or size < 2:
         given_shape = headers["tokens"].shape
-        raise ValueError(f"its array tokens must have shape (P, N+1, D+1) with N and D ≥ 1, not {given_shape}")
+        raise ValueError(
+            f"its array tokens must have shape (P, N+1, D+1) with N and D ≥ 1, not {given_shape}"
+        )
     if shape_of(headers, "labels", "P", "N+1") != (sequences, tokens):
-        raise ValueError(f"its array labels must have shape {(sequences, tokens)}, not {headers['labels'].shape}")
-    sizes = {"dimension": size - 1, "context_length": tokens - 1, "sequences": sequences, "outputs": 1}
+        raise ValueError(
+            f"its array labels must have shape {(sequences, tokens)}, not {headers['labels'].shape}"
+        )
+    sizes = {
+        "dimension": size - 1,
+        "context_length": tokens - 1,
+        "sequences": sequences,
+        "outputs": 1,
+    }
     sizes["heads"] = shape_of(headers, "initial_value", "H", "D+1")[0]
     if kind == "separate":
         sizes["rank"] = shape_of(headers, "initial_key", "H", "R", "D+1")[1]
@@ -68,8 +81,15 @@ def network_sizes(headers: Headers) -> dict[str, int]:
         raise ValueError(f"its array features must have D² columns, not {columns}")
     labels = shape_of(headers, "labels", "P", "N+1")
     if labels[0] != sequences:
-        raise ValueError(f"its array labels must have shape ({sequences}, N+1), not {labels}")
-    sizes = {"dimension": dimension, "context_length": labels[1] - 1, "sequences": sequences, "outputs": 1}
+        raise ValueError(
+            f"its array labels must have shape ({sequences}, N+1), not {labels}"
+        )
+    sizes = {
+        "dimension": dimension,
+        "context_length": labels[1] - 1,
+        "sequences": sequences,
+        "outputs": 1,
+    }
     sizes["heads"] = shape_of(headers, "initial_output", "H")[0]
     return sizes | {"batch_size": sequences, "steps": _step_count(headers)}
 
@@ -77,11 +97,15 @@ def network_sizes(headers: Headers) -> dict[str, int]:
 def _step_count(headers: Headers) -> int:
     (steps,) = shape_of(headers, "loss", "steps")
     if steps > LARGEST_STEPS:
-        raise ValueError(f"its loss has {steps} steps, and a replay takes at most {LARGEST_STEPS}: cut the file")
+        raise ValueError(
+            f"its loss has {steps} steps, and a replay takes at most {LARGEST_STEPS}: cut the file"
+        )
     return steps
 
 
-def weight_names(model: Parametrization | None, headers: Headers, sizes: dict[str, int]) -> list[str]:
+def weight_names(
+    model: Parametrization | None, headers: Headers, sizes: dict[str, int]
+) -> list[str]:
     """Names of the arrays of initial weights, of the network if `model` is None.
 
     KeyError for one that is missing, ValueError for one of another shape or that the model does not have.
@@ -92,7 +116,9 @@ def weight_names(model: Parametrization | None, headers: Headers, sizes: dict[st
     for name, shape in shapes.items():
         recorded = headers[f"initial_{name}"].shape
         if recorded != shape:
-            raise ValueError(f"its array initial_{name} must have shape {shape}, not {recorded}")
+            raise ValueError(
+                f"its array initial_{name} must have shape {shape}, not {recorded}"
+            )
     for name in headers:
         if name.startswith("initial_") and name.removeprefix("initial_") not in shapes:
             raise ValueError(
@@ -105,12 +131,17 @@ def numbers(path: str, headers: Headers, names: Sequence[str]) -> dict[str, Floa
     """Arrays by name in double precision; KeyError without one, ValueError unless they hold real finite numbers."""
     for name in names:
         if headers[name].dtype.kind not in "fiu":  # floats, integers, unsigned integers
-            raise ValueError(f"its array {name} must hold real numbers, not {headers[name].dtype}")
+            raise ValueError(
+                f"its array {name} must hold real numbers, not {headers[name].dtype}"
+            )
     needed = sum(8 * math.prod(headers[name].shape) for name in names)
     if needed > LARGEST_BYTES:
         shown = f"{needed / 2**30:.1f} GiB of memory, and a replay takes at most {LARGEST_BYTES / 2**30:g}"
         raise ValueError(f"its arrays need {shown}: cut the file")
-    arrays = {name: array.astype(np.float64) for name, array in read_arrays(path, names).items()}
+    arrays = {
+        name: array.astype(np.float64)
+        for name, array in read_arrays(path, names).items()
+    }
     for name, array in arrays.items():
         if not np.all(np.isfinite(array)):
             raise ValueError(f"its array {name} must be finite: it holds nan or inf")
@@ -120,22 +151,34 @@ def numbers(path: str, headers: Headers, names: Sequence[str]) -> dict[str, Floa
 def refuse_losses_of_zero(name: str, loss: FloatArray) -> None:
     """ValueError for losses that no deviation can be relative to."""
     if np.min(loss) <= 0:
-        raise ValueError(f"its array {name} must be above 0, as deviations are relative, not {np.min(loss):g}")
+        raise ValueError(
+            f"its array {name} must be above 0, as deviations are relative, not {np.min(loss):g}"
+        )
 
 
 def refuse_skipped_steps(steps: FloatArray, count: int) -> None:
     """ValueError unless the losses are those before every one of `count` steps."""
-    if not (steps.shape == () and steps == count) and not np.array_equal(steps, np.arange(count)):
-        raise ValueError(f"its array steps must be 0 … {count - 1}: a replay needs the loss before every step")
+    if not (steps.shape == () and steps == count) and not np.array_equal(
+        steps, np.arange(count)
+    ):
+        raise ValueError(
+            f"its array steps must be 0 … {count - 1}: a replay needs the loss before every step"
+        )
 
 
-def prompts(tokens: FloatArray, labels: FloatArray, lengths: str, owner: str = "its") -> Given:
+def prompts(
+    tokens: FloatArray, labels: FloatArray, lengths: str, owner: str = "its"
+) -> Given:
     """The sequences with the query's true y, averaged over context lengths; ValueError if the two contradict."""
     if np.any(tokens[:, -1, -1]):
-        raise ValueError(f"{owner} tokens must have y = 0 in the last row, the query's, which a run may not see")
+        raise ValueError(
+            f"{owner} tokens must have y = 0 in the last row, the query's, which a run may not see"
+        )
     context = labels[:, :-1]
     if np.any(np.abs(tokens[:, :-1, -1] - context) > ROUNDING * np.abs(context)):
-        raise ValueError(f"{owner} labels contradict {owner} tokens: labels[p, n] must be tokens[p, n, -1]")
+        raise ValueError(
+            f"{owner} labels contradict {owner} tokens: labels[p, n] must be tokens[p, n, -1]"
+        )
     known = tokens.copy()
     known[:, -1, -1] = labels[:, -1]
     longest = known.shape[1] - 1
@@ -145,10 +188,14 @@ def prompts(tokens: FloatArray, labels: FloatArray, lengths: str, owner: str = "
 def unused_arrays(headers: Headers, used: Iterable[str]) -> tuple[str, ...]:
     """Names of the other arrays, test sets aside; ValueError for one that may, by its name, change the training."""
     known = {*used, "meta", "steps"}
-    others = [name for name in headers if name not in known and not TEST_ARRAY.fullmatch(name)]
+    others = [
+        name for name in headers if name not in known and not TEST_ARRAY.fullmatch(name)
+    ]
     for name in others:
         if name in META and not is_descriptive(name):
-            raise ValueError(f"its array {name} must be a field of meta, not an array of its own")
+            raise ValueError(
+                f"its array {name} must be a field of meta, not an array of its own"
+            )
         if tells_of_training(name):
             raise ValueError(
                 f"its array {readable(name)} tells of a training that a replay does not know how to follow"

@@ -15,7 +15,11 @@ HONOURED, DESCRIPTIVE, REFUSED = "honoured", "descriptive", "refused"
 NETWORK = "cubic_mlp"
 """The model that is no attention: the two-layer linear network on cubic features."""
 
-DIVISORS = {"none": "none", "N": "context", "tokens in the prompt, query included": "tokens"}
+DIVISORS = {
+    "none": "none",
+    "N": "context",
+    "tokens in the prompt, query included": "tokens",
+}
 """What a recording may say of its attention's divisor, and what a model calls it."""
 
 LENGTHS = ("N", "1..N averaged")
@@ -39,7 +43,16 @@ OPTIMISERS = (
 )
 """What a recording may say of its optimiser: all of these are the same on the whole data."""
 
-SIZES = ("dimension", "context_length", "heads", "rank", "sequences", "batch_size", "steps", "outputs")
+SIZES = (
+    "dimension",
+    "context_length",
+    "heads",
+    "rank",
+    "sequences",
+    "batch_size",
+    "steps",
+    "outputs",
+)
 """Sizes: they must be those of the arrays; a batch is all of the sequences."""
 
 NOTHING: tuple[Any, ...] = (None, False, 0, "", "none", [], {})
@@ -80,11 +93,26 @@ META: dict[str, Field] = {
     **_fields("fresh_batches online minibatches", REFUSED, False, None),
     **_fields("full_batch query_token", REFUSED, True, None),
     **_fields("score_scale temperature layers loss_scale", REFUSED, 1, None),
-    **_fields("null_blocks_frozen frozen momentum nesterov dampening weight_decay ridge", REFUSED, *NOTHING),
-    **_fields("source settings seed seeds supports initialisation initialization init dtype device", DESCRIPTIVE),
-    **_fields("white_covariance fraction_in_context noise_variance noise_std label_of_query tasks", DESCRIPTIVE),
-    **_fields("eigenvalues eigenvectors trace name title description comment note notes author date", DESCRIPTIVE),
-    **_fields("paper url license licence version versions python torch seconds", DESCRIPTIVE),
+    **_fields(
+        "null_blocks_frozen frozen momentum nesterov dampening weight_decay ridge",
+        REFUSED,
+        *NOTHING,
+    ),
+    **_fields(
+        "source settings seed seeds supports initialisation initialization init dtype device",
+        DESCRIPTIVE,
+    ),
+    **_fields(
+        "white_covariance fraction_in_context noise_variance noise_std label_of_query tasks",
+        DESCRIPTIVE,
+    ),
+    **_fields(
+        "eigenvalues eigenvectors trace name title description comment note notes author date",
+        DESCRIPTIVE,
+    ),
+    **_fields(
+        "paper url license licence version versions python torch seconds", DESCRIPTIVE
+    ),
 }
 """The fields of `meta`. What only describes the data or the initial weights cannot matter: the file holds these."""
 
@@ -95,7 +123,12 @@ NEEDED = {
 }
 """The fields that a recording of each model must have, besides `model`."""
 
-OF_FEATURES = {"softmax": False, "attention_divisor": "none", "score_divisor": 1, "context_lengths": "N"}
+OF_FEATURES = {
+    "softmax": False,
+    "attention_divisor": "none",
+    "score_divisor": 1,
+    "context_lengths": "N",
+}
 """What the network's recording may say of attention: its features have the divisors and the length in them."""
 
 TRAINING_WORDS = _names(
@@ -118,12 +151,16 @@ def read_meta(path: str, headers: Mapping[str, Header]) -> dict[str, Any]:
     """
     shape, dtype = headers["meta"]
     if shape != () or dtype.kind not in "US" or dtype.itemsize > LONGEST_META:
-        raise ValueError(f"its meta must be one string of JSON, not {dtype} of shape {shape}")
+        raise ValueError(
+            f"its meta must be one string of JSON, not {dtype} of shape {shape}"
+        )
     text = read_arrays(path, ["meta"])["meta"].item()
     try:
         meta = json.loads(text, object_pairs_hook=_without_repeats)
     except (RecursionError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        reason = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
+        reason = (
+            "it is nested too deep" if isinstance(error, RecursionError) else str(error)
+        )
         raise ValueError(f"its meta is no JSON: {reason}") from None
     if not isinstance(meta, dict):
         raise ValueError('its meta must be a JSON object, such as {"model": "merged"}')
@@ -138,7 +175,9 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(fields) < len(pairs):
         names = [name for name, _ in pairs]
         repeated = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"its meta states {shortened(repeated)} twice: keep one of them")
+        raise ValueError(
+            f"its meta states {shortened(repeated)} twice: keep one of them"
+        )
     return fields
 
 
@@ -151,8 +190,14 @@ def refuse_what_cannot_be_followed(meta: Mapping[str, Any]) -> None:
     ValueError: its meta has fresh_batches = True, and a replay knows only False, None
     """
     for name, value in meta.items():
-        if meta.get("model") == NETWORK and name in OF_FEATURES and not _is_among(value, (OF_FEATURES[name],)):
-            shown = f"{shortened(value)}: cubic features know only {OF_FEATURES[name]!r}"
+        if (
+            meta.get("model") == NETWORK
+            and name in OF_FEATURES
+            and not _is_among(value, (OF_FEATURES[name],))
+        ):
+            shown = (
+                f"{shortened(value)}: cubic features know only {OF_FEATURES[name]!r}"
+            )
             raise ValueError(f"its meta has {name} = {shown}")
         values = _field(name).values
         if not values or _is_among(value, values):
@@ -160,7 +205,9 @@ def refuse_what_cannot_be_followed(meta: Mapping[str, Any]) -> None:
         shown = f"its meta has {readable(name)} = {shortened(value)}"
         if values == NOTHING:
             raise ValueError(f"{shown}, which a replay does not know how to follow")
-        raise ValueError(f"{shown}, and a replay knows only {', '.join(map(repr, values))}")
+        raise ValueError(
+            f"{shown}, and a replay knows only {', '.join(map(repr, values))}"
+        )
 
 
 def tells_of_training(name: str) -> bool:
@@ -196,10 +243,16 @@ def positive_number(meta: Mapping[str, Any], name: str) -> float:
     ValueError: its meta has learning_rate = '0.1', which must be a positive number
     """
     value, number = meta[name], math.nan
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < math.inf:
+    if (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and abs(value) < math.inf
+    ):
         number = float(value) if abs(value) < 1e300 else math.inf
     if not 0 < number < math.inf:
-        raise ValueError(f"its meta has {name} = {shortened(value)}, which must be a positive number")
+        raise ValueError(
+            f"its meta has {name} = {shortened(value)}, which must be a positive number"
+        )
     return number
 
 
@@ -213,8 +266,14 @@ def refuse_other_sizes(meta: Mapping[str, Any], sizes: Mapping[str, int]) -> Non
     for name, size in sizes.items():
         stated = meta.get(name)
         of_a_longer_run = name == "steps" and isinstance(stated, int) and stated > size
-        if stated is not None and not of_a_longer_run and not _is_among(stated, (size,)):
-            raise ValueError(f"its meta has {name} = {shortened(stated)}, but its arrays have {size}")
+        if (
+            stated is not None
+            and not of_a_longer_run
+            and not _is_among(stated, (size,))
+        ):
+            raise ValueError(
+                f"its meta has {name} = {shortened(stated)}, but its arrays have {size}"
+            )
 
 
 def unused_fields(meta: Mapping[str, Any], sizes: Mapping[str, int]) -> tuple[str, ...]:
@@ -223,7 +282,11 @@ def unused_fields(meta: Mapping[str, Any], sizes: Mapping[str, int]) -> tuple[st
     >>> unused_fields({"model": "merged", "rank": 1, "source": "a thesis"}, {"heads": 2})
     ('rank', 'source')
     """
-    unused = [name for name in meta if is_descriptive(name) or (name in SIZES and name not in sizes)]
+    unused = [
+        name
+        for name in meta
+        if is_descriptive(name) or (name in SIZES and name not in sizes)
+    ]
     return tuple(map(readable, unused))
 
 
@@ -250,4 +313,7 @@ def shortened(value: Any) -> str:
 
 def _is_among(value: Any, values: tuple[Any, ...]) -> bool:
     """Whether one of the values is this one; 0 is not False here, nor 1 True."""
-    return any(value == each and isinstance(value, bool) == isinstance(each, bool) for each in values)
+    return any(
+        value == each and isinstance(value, bool) == isinstance(each, bool)
+        for each in values
+    )

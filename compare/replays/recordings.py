@@ -127,9 +127,13 @@ def read_recording(path: AnyPath) -> Recording:
             f"{path} is no recording: it is truncated or something else than a whole npz file{reason}"
         ) from None
     except KeyError as error:
-        raise ValueError(f"{path} is no recording: it lacks {error}; docs/recordings.md lists the keys") from None
+        raise ValueError(
+            f"{path} is no recording: it lacks {error}; docs/recordings.md lists the keys"
+        ) from None
     except ValueError as error:
-        raise ValueError(f"{path} is no recording that can be replayed: {error}") from None
+        raise ValueError(
+            f"{path} is no recording that can be replayed: {error}"
+        ) from None
 
 
 def _refuse_files_of_this_package(headers: Headers) -> None:
@@ -140,13 +144,17 @@ def _refuse_files_of_this_package(headers: Headers) -> None:
             "trained on; read it with attndyn.simulate.load"
         )
     if {"head", "c", "b", "S"} <= set(headers):
-        raise ValueError("it holds statistics that the runs of a sweep share, without losses")
+        raise ValueError(
+            "it holds statistics that the runs of a sweep share, without losses"
+        )
 
 
 def _recording(path: str, headers: Headers) -> Recording:
     meta = read_meta(path, headers)
     kind = str(meta["model"])
-    sizes = network_sizes(headers) if kind == NETWORK else attention_sizes(kind, headers)
+    sizes = (
+        network_sizes(headers) if kind == NETWORK else attention_sizes(kind, headers)
+    )
     refuse_other_sizes(meta, sizes)
     model = None if kind == NETWORK else _model(meta, sizes)
     weights = weight_names(model, headers, sizes)
@@ -159,14 +167,20 @@ def _recording(path: str, headers: Headers) -> Recording:
     return Recording(
         name=Path(path).stem,
         model=model,
-        data=None if model is None else prompts(arrays["tokens"], arrays["labels"], meta["context_lengths"]),
+        data=None
+        if model is None
+        else prompts(arrays["tokens"], arrays["labels"], meta["context_lengths"]),
         features=arrays.get("features"),
         labels=arrays["labels"],
         start={name.removeprefix("initial_"): arrays[name] for name in weights},
         learning_rate=positive_number(meta, "learning_rate"),
         loss=arrays["loss"],
         tests=tests,
-        not_used=(*unused_fields(meta, sizes), *unused_arrays(headers, used), *unused_tests),
+        not_used=(
+            *unused_fields(meta, sizes),
+            *unused_arrays(headers, used),
+            *unused_tests,
+        ),
     )
 
 
@@ -218,11 +232,15 @@ def _test(
             f"its tokens must have shape (P, N+1, {sizes['dimension'] + 1}), not {headers[names[0]].shape}"
         )
     if headers[names[1]].shape != (sequences, tokens):
-        raise ValueError(f"its labels must have shape {(sequences, tokens)}, not {headers[names[1]].shape}")
+        raise ValueError(
+            f"its labels must have shape {(sequences, tokens)}, not {headers[names[1]].shape}"
+        )
     (losses,) = shape_of(headers, names[2], "steps")
     if losses != sizes["steps"]:
         raise ValueError(f"it has {losses} losses for {sizes['steps']} steps")
     arrays = numbers(path, headers, names)
     refuse_losses_of_zero(names[2], arrays[names[2]])
-    data = prompts(arrays[names[0]], arrays[names[1]], meta.get("test_context_lengths", "N"))
+    data = prompts(
+        arrays[names[0]], arrays[names[1]], meta.get("test_context_lengths", "N")
+    )
     return TestSet(name, data, arrays[names[2]])

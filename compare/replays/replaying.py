@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 
 from ...models.attention import Merged, Weights, is_softmax
 from ...runtime.files import AnyPath
-from ...simulate import Diverged, Statistics, Trajectory, objective, statistics, train, train_network
+from ...simulate import (
+    Diverged,
+    Statistics,
+    Trajectory,
+    objective,
+    statistics,
+    train,
+    train_network,
+)
 from .recordings import Recording, read_recording
 
 FloatArray = NDArray[np.float64]
@@ -37,8 +45,13 @@ class Replay:
 
     def to_dict(self) -> dict[str, Any]:
         """The result as plain values, without what was not used; None for a deviation beyond the largest number."""
-        values = {name: value for name, value in asdict(self).items() if name != "not_used"}
-        return {name: None if value in (np.inf, -np.inf) else value for name, value in values.items()}
+        values = {
+            name: value for name, value in asdict(self).items() if name != "not_used"
+        }
+        return {
+            name: None if value in (np.inf, -np.inf) else value
+            for name, value in values.items()
+        }
 
 
 def replay(path: AnyPath, engine: str = "tokens") -> Replay:
@@ -60,17 +73,29 @@ def replay_recording(recording: Recording, engine: str, file: str = "") -> Repla
     if engine not in ENGINES:
         raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}")
     if engine == "statistics" and is_softmax(recording.model):
-        raise ValueError('softmax attention has no finite statistics: choose engine "tokens"')
+        raise ValueError(
+            'softmax attention has no finite statistics: choose engine "tokens"'
+        )
     begin = time.perf_counter()
     try:
-        run = _run_network(recording, engine) if recording.model is None else _run(recording, engine)
+        run = (
+            _run_network(recording, engine)
+            if recording.model is None
+            else _run(recording, engine)
+        )
     except Diverged as error:
         where = f"at step {error.step}, where the recorded run does not"
-        raise ArithmeticError(f"{file or recording.name}: the replay diverges {where}: a setting differs") from None
-    deviation = np.concatenate([_deviation(run.loss, recording.loss), *_test_deviations(recording, run)])
+        raise ArithmeticError(
+            f"{file or recording.name}: the replay diverges {where}: a setting differs"
+        ) from None
+    deviation = np.concatenate(
+        [_deviation(run.loss, recording.loss), *_test_deviations(recording, run)]
+    )
     steps, seconds = len(recording.loss), time.perf_counter() - begin
     largest, median = float(deviation.max()), float(np.median(deviation))
-    return Replay(file, engine, steps, largest, median, round(seconds, 3), recording.not_used)
+    return Replay(
+        file, engine, steps, largest, median, round(seconds, 3), recording.not_used
+    )
 
 
 def _run(recording: Recording, engine: str) -> Trajectory:
@@ -93,7 +118,10 @@ def _run_network(recording: Recording, engine: str) -> Trajectory:
     moments = (float(labels @ labels) / count, labels @ z / count, z.T @ z / count)
     stats = Statistics(*moments, count, dimension, (1,), "none", "restricted")
     hidden, output = recording.start["hidden"], recording.start["output"]
-    start = {name: np.zeros((len(output), *shape)) for name, shape in _merged_shapes(dimension).items()}
+    start = {
+        name: np.zeros((len(output), *shape))
+        for name, shape in _merged_shapes(dimension).items()
+    }
     start["value"][:, -1] = output
     start["key_query"][:, :-1, :-1] = hidden.reshape(-1, dimension, dimension)
     return train(Merged(len(output), divisor="none"), stats, start, **_rule(recording))
@@ -113,10 +141,16 @@ def _test_deviations(recording: Recording, run: Trajectory) -> list[FloatArray]:
     deviations = []
     for test in recording.tests:
         with np.errstate(over="ignore", invalid="ignore"):
-            source = test.data if is_softmax(recording.model) else statistics(test.data, recording.model)
+            source = (
+                test.data
+                if is_softmax(recording.model)
+                else statistics(test.data, recording.model)
+            )
         evaluate = objective(recording.model, source)
         with np.errstate(over="ignore", invalid="ignore"):
-            losses = np.array([evaluate(_at(run.weights, step))[0] for step in range(len(test.loss))])
+            losses = np.array(
+                [evaluate(_at(run.weights, step))[0] for step in range(len(test.loss))]
+            )
         (lost,) = np.nonzero(~np.isfinite(losses))
         if len(lost):
             raise ArithmeticError(

@@ -21,7 +21,9 @@ from .typesetting import mathml
 HOME = Path(__file__).parent
 
 
-def write_report(ledger: Ledger, folder: AnyPath, drawn: Iterable[AnyPath] = ()) -> Path:
+def write_report(
+    ledger: Ledger, folder: AnyPath, drawn: Iterable[AnyPath] = ()
+) -> Path:
     """Write `report.html` into the folder and return its path; OSError if it cannot be written.
 
     `drawn` are the files that `attndyn.compare.figures.draw` wrote: the page holds those that a claim names.
@@ -57,7 +59,11 @@ def report(ledger: Ledger, figures: Mapping[str, bytes] | None = None) -> str:
     named, parts = {verdict.figure for verdict in ledger.verdicts}, coverage(ledger)
     return engine.get_template("page.html").render(
         entries=[_entry(verdict) for verdict in ledger.verdicts],
-        figures={name: _picture(png) for name, png in (figures or {}).items() if name in named},
+        figures={
+            name: _picture(png)
+            for name, png in (figures or {}).items()
+            if name in named
+        },
         parts=parts,
         coverage=summary(parts),
         policy=_policy(script),
@@ -99,7 +105,10 @@ class Entry:
     def words(self) -> str:
         """What the text filter looks through."""
         v = self.verdict
-        variants = (*(name for name, *_ in self.controls), *(name for name, _ in v.corrected))
+        variants = (
+            *(name for name, *_ in self.controls),
+            *(name for name, _ in v.corrected),
+        )
         return " ".join((v.id, v.title, v.source, v.observable, v.limit, *variants))
 
 
@@ -108,7 +117,9 @@ def _entry(verdict: Verdict) -> Entry:
     if verdict.statement:
         try:
             formula = mathml(verdict.statement)
-        except ValueError as error:  # somebody's own claim: the others are still to be read
+        except (
+            ValueError
+        ) as error:  # somebody's own claim: the others are still to be read
             problem = str(error)
     return Entry(
         verdict=verdict,
@@ -132,10 +143,26 @@ def _order(verdict: Verdict) -> str:
 
 def _controls(verdict: Verdict) -> tuple[tuple[str, bool, str], ...]:
     """Every variant, whether the judge took it rightly, and how, the wrongly taken ones first."""
-    wrongly = [(name, False, "accepted, and is wrong") for name in verdict.accepted if name in verdict.broken]
-    wrongly += [(name, False, "rejected, and is right") for name in verdict.broken if name not in verdict.accepted]
-    untried = [(name, False, "not tried") for name in verdict.accepted if name not in verdict.broken]
-    return (*wrongly, *untried, *((name, True, "rejected") for name in verdict.rejected))
+    wrongly = [
+        (name, False, "accepted, and is wrong")
+        for name in verdict.accepted
+        if name in verdict.broken
+    ]
+    wrongly += [
+        (name, False, "rejected, and is right")
+        for name in verdict.broken
+        if name not in verdict.accepted
+    ]
+    untried = [
+        (name, False, "not tried")
+        for name in verdict.accepted
+        if name not in verdict.broken
+    ]
+    return (
+        *wrongly,
+        *untried,
+        *((name, True, "rejected") for name in verdict.rejected),
+    )
 
 
 def _budget(verdict: Verdict) -> tuple[tuple[str, float, float], ...]:
@@ -155,7 +182,9 @@ def _summary(ledger: Ledger) -> dict[str, Any]:
         "unexpected": [verdict for verdict in verdicts if not verdict.holds],
         "counts": {level: counts[level] for level in LEVELS if counts[level]},
         "tiers": [tier for tier in TIERS if tier in present],
-        "sections": list(dict.fromkeys(verdict.id.split(".")[0] for verdict in verdicts)),
+        "sections": list(
+            dict.fromkeys(verdict.id.split(".")[0] for verdict in verdicts)
+        ),
         "seconds": sum(verdict.seconds for verdict in verdicts),
         "seed": ledger.seed,
         "versions": dict(ledger.versions),
@@ -176,4 +205,6 @@ def _policy(script: str) -> str:
 def _picture(png: bytes) -> Picture:
     """A PNG file inside the page; its size lies in its first chunk."""
     width, height = struct.unpack(">II", png[16:24])
-    return Picture(f"data:image/png;base64,{base64.b64encode(png).decode()}", width, height)
+    return Picture(
+        f"data:image/png;base64,{base64.b64encode(png).decode()}", width, height
+    )

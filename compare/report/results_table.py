@@ -47,7 +47,11 @@ class Covered:
             return "not checked in this run"
         wrong = sum(not verdict.holds for verdict in self.checked)
         said = f"{wrong} not as expected" if wrong else "as expected"
-        return said if len(self.checked) == len(self.holdings) else f"{said}, {self.share} checked"
+        return (
+            said
+            if len(self.checked) == len(self.holdings)
+            else f"{said}, {self.share} checked"
+        )
 
     @property
     def share(self) -> str:
@@ -62,11 +66,16 @@ def coverage(ledger: Ledger) -> dict[str, tuple[Covered, ...]]:
     {'not checked in this run'}
     """
     found = {verdict.id: verdict for verdict in ledger.verdicts}
-    return {part: tuple(_covered(result, found) for result in results) for part, results in RESULTS.items()}
+    return {
+        part: tuple(_covered(result, found) for result in results)
+        for part, results in RESULTS.items()
+    }
 
 
 def _covered(result: Result, found: dict[str, Verdict]) -> Covered:
-    holdings = tuple(Holding(claim.id, found.get(claim.id), claim.tier) for claim in covering(result))
+    holdings = tuple(
+        Holding(claim.id, found.get(claim.id), claim.tier) for claim in covering(result)
+    )
     return Covered(result.title, holdings, result.figures)
 
 

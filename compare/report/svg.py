@@ -45,7 +45,11 @@ def drawings(verdict: Verdict) -> tuple[str, ...]:
     """
     fit, found = verdict.fit, []
     if verdict.curves:
-        found.append(_panel(verdict, "curves", lambda ax: _curves(ax, verdict.curves, verdict.axes)))
+        found.append(
+            _panel(
+                verdict, "curves", lambda ax: _curves(ax, verdict.curves, verdict.axes)
+            )
+        )
     if fit is not None and np.any(_drawable(fit)):
         found.append(_panel(verdict, "errors", lambda ax: _errors(ax, fit)))
     return tuple(found)
@@ -56,14 +60,21 @@ def _panel(verdict: Verdict, name: str, draw: Callable[["Axes"], None]) -> str:
     from matplotlib.figure import Figure
 
     prefix = f"{anchor(verdict.id)}-{name}"
-    options: Any = {"svg.hashsalt": prefix, "font.family": ["STIXGeneral", "DejaVu Sans"]}
+    options: Any = {
+        "svg.hashsalt": prefix,
+        "font.family": ["STIXGeneral", "DejaVu Sans"],
+    }
     with paper_style(), mpl.rc_context(options):
-        figure = Figure(SIZE)  # with margins that fit: to find them, matplotlib would draw twice
+        figure = Figure(
+            SIZE
+        )  # with margins that fit: to find them, matplotlib would draw twice
         draw(figure.add_axes(MARGINS))
         file = StringIO()
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(file, format="svg", transparent=True, metadata=nothing)
-    return _inline(file.getvalue(), prefix, f"{verdict.id}: {name}, as the caption says")
+    return _inline(
+        file.getvalue(), prefix, f"{verdict.id}: {name}, as the caption says"
+    )
 
 
 def described(verdict: Verdict) -> str:
@@ -71,8 +82,14 @@ def described(verdict: Verdict) -> str:
     words = []
     if verdict.curves:
         names = ", ".join(curve.name for curve in verdict.curves[:NAMED] if curve.name)
-        more = f" and {len(verdict.curves) - NAMED} more" if len(verdict.curves) > NAMED else ""
-        words.append(f"Observed (solid) and predicted (dashed): {names or 'curves'}{more}.")
+        more = (
+            f" and {len(verdict.curves) - NAMED} more"
+            if len(verdict.curves) > NAMED
+            else ""
+        )
+        words.append(
+            f"Observed (solid) and predicted (dashed): {names or 'curves'}{more}."
+        )
     if verdict.fit is not None and np.any(_drawable(verdict.fit)):
         fit = verdict.fit
         slopes = f"slope {number(fit.slope, '.3f')}; the dashed line has slope {number(fit.expected)}"
@@ -83,11 +100,17 @@ def described(verdict: Verdict) -> str:
 def _curves(ax: "Axes", curves: tuple[Curve, ...], names: tuple[str, str]) -> None:
     if _is_wide(np.concatenate([curve.x for curve in curves])):
         ax.set_xscale("log")
-    if _is_wide(np.concatenate([(*curve.predicted, *curve.observed) for curve in curves])):
+    if _is_wide(
+        np.concatenate([(*curve.predicted, *curve.observed) for curve in curves])
+    ):
         ax.set_yscale("log")
     for index, curve in enumerate(curves):
         x, said, seen = _thinned(curve)
-        style = {"color": COLOURS[index % len(COLOURS)], "marker": "o" if len(x) <= FEW else "", "linewidth": 2}
+        style = {
+            "color": COLOURS[index % len(COLOURS)],
+            "marker": "o" if len(x) <= FEW else "",
+            "linewidth": 2,
+        }
         simulated(ax, x, seen, label=_plain(curve.name), **style)
         predicted(ax, x, said)
     ax.set(xlabel=_plain(names[0]), ylabel=_plain(names[1]))
@@ -104,7 +127,13 @@ def _errors(ax: "Axes", fit: Fit) -> None:
     if len(np.unique(x)) <= NAMED:  # which matplotlib would name so that they overlap
         ax.set_xticks(np.unique(x), [number(value) for value in np.unique(x)])
         ax.set_xticks([], minor=True)
-    ax.plot(x, errors, "o", color=COLOURS[0], label=f"observed, slope {number(fit.slope, '.3f')}")
+    ax.plot(
+        x,
+        errors,
+        "o",
+        color=COLOURS[0],
+        label=f"observed, slope {number(fit.slope, '.3f')}",
+    )
     ends = np.array([x.min(), x.max()])
     middle = np.exp(np.mean(np.log(x)))
     order(ax, ends, np.exp(np.mean(np.log(errors))) * (ends / middle) ** fit.expected)
@@ -120,13 +149,22 @@ def _drawable(fit: Fit) -> NDArray[np.bool_]:
 
 def _is_wide(values: FloatArray) -> bool:
     finite = values[np.isfinite(values)]
-    return len(finite) > 0 and finite.min() > 0 and bool(finite.max() > 10**DECADES * finite.min())
+    return (
+        len(finite) > 0
+        and finite.min() > 0
+        and bool(finite.max() > 10**DECADES * finite.min())
+    )
 
 
 def _thinned(curve: Curve) -> list[FloatArray]:
     """x, predicted and observed at no more than POINTS places."""
-    chosen = np.unique(np.linspace(0, len(curve.x) - 1, min(len(curve.x), POINTS)).round().astype(int))
-    return [np.asarray(values, dtype=float)[chosen] for values in (curve.x, curve.predicted, curve.observed)]
+    chosen = np.unique(
+        np.linspace(0, len(curve.x) - 1, min(len(curve.x), POINTS)).round().astype(int)
+    )
+    return [
+        np.asarray(values, dtype=float)[chosen]
+        for values in (curve.x, curve.predicted, curve.observed)
+    ]
 
 
 def _plain(text: str) -> str:
@@ -137,9 +175,17 @@ def _inline(svg: str, prefix: str, label: str) -> str:
     """The element alone: ids of its own or none, black as the colour of the text around it, named for readers."""
     clutter = r"<!--.*?-->\s*|<metadata>.*?</metadata>\s*|<style.*?</style>\s*"
     svg = re.sub(clutter, "", svg[svg.index("<svg") :], flags=re.DOTALL)
-    svg = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), svg)  # hundredths of a point
+    svg = re.sub(
+        r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), svg
+    )  # hundredths of a point
     used = set(re.findall(r'(?:href="|url\()#([^")]+)', svg))
-    svg = re.sub(r' id="([^"]+)"', lambda m: f' id="{prefix}-{m[1]}"' if m[1] in used else "", svg)
+    svg = re.sub(
+        r' id="([^"]+)"',
+        lambda m: f' id="{prefix}-{m[1]}"' if m[1] in used else "",
+        svg,
+    )
     svg = re.sub(r'(href="|url\()#', lambda m: f"{m[1]}#{prefix}-", svg)
     svg = svg.replace("#000000", "currentColor").replace("xlink:href", "href")
-    return svg.replace("<svg", f'<svg role="img" aria-label="{escape(label)}"', 1).strip()
+    return svg.replace(
+        "<svg", f'<svg role="img" aria-label="{escape(label)}"', 1
+    ).strip()

@@ -19,7 +19,10 @@ FloatArray = NDArray[np.float64]
 
 
 def derived_course(
-    derivation: "Derivation", task: Task, start: Mapping[str, ArrayLike], flow_time: ArrayLike
+    derivation: "Derivation",
+    task: Task,
+    start: Mapping[str, ArrayLike],
+    flow_time: ArrayLike,
 ) -> TimeCourse:
     """The `TimeCourse` of the derived flow from the weights `start`, name → array, at `flow_time` (T,).
 
@@ -36,7 +39,13 @@ def derived_course(
     >>> derived_course(derive(model, symbolic_task(1), "restricted"), task, start, [0, 5]).loss.round(4)
     array([1.992 , 0.5714])
     """
-    from ...theory.symbolic.numerics import compiled, numeric, packed, parameter_values, unpacked
+    from ...theory.symbolic.numerics import (
+        compiled,
+        numeric,
+        packed,
+        parameter_values,
+        unpacked,
+    )
 
     times, parameters = flow_times(flow_time), parameter_values(derivation.task, task)
     _require_block(derivation, start)
@@ -47,10 +56,14 @@ def derived_course(
     return TimeCourse(times, loss, y, coefficients, "derived flow")
 
 
-def _solution(rate: Callable[[FloatArray], FloatArray], start: FloatArray, times: FloatArray) -> FloatArray:
+def _solution(
+    rate: Callable[[FloatArray], FloatArray], start: FloatArray, times: FloatArray
+) -> FloatArray:
     if np.any(start):
         return integrate(rate, start, times)
-    origin = np.ones_like(start)  # integrate takes zero weights to rest, which those of any output need not
+    origin = np.ones_like(
+        start
+    )  # integrate takes zero weights to rest, which those of any output need not
     return integrate(lambda y: rate(y - origin), origin, times) - origin
 
 
@@ -58,7 +71,9 @@ def _require_block(derivation: "Derivation", start: Mapping[str, ArrayLike]) -> 
     """ValueError for weights outside the restricted block, where a derivation on that block knows no forces."""
     if derivation.model is None or derivation.block == "full":
         return
-    a, B = derivation.model.heads({name: np.asarray(value, dtype=float) for name, value in start.items()})
+    a, B = derivation.model.heads(
+        {name: np.asarray(value, dtype=float) for name, value in start.items()}
+    )
     if np.any(a[:, :-1]) or np.any(B[:, -1]):
         raise ValueError(
             'weights leave the restricted block: derive the model with block "full", or set them to zero'
@@ -71,6 +86,9 @@ def _coefficients(derivation: "Derivation", task: Task, weights: Weights) -> Flo
     if derivation.model is None:
         return np.zeros((count, 0))
     basis = task.eigenvectors
-    rows = [{name: value[index] for name, value in weights.items()} for index in range(count)]
+    rows = [
+        {name: value[index] for name, value in weights.items()}
+        for index in range(count)
+    ]
     maps = [effective_map(derivation.model, row) for row in rows]
     return np.array([np.diag(basis.T @ M @ basis) for M in maps])

@@ -30,7 +30,9 @@ def load_module(path: AnyPath) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        raise ValueError(f"{path} cannot be run: {type(error).__name__}: {error}") from error
+        raise ValueError(
+            f"{path} cannot be run: {type(error).__name__}: {error}"
+        ) from error
     return module
 
 
@@ -49,7 +51,11 @@ def load_model(place: str, folder: Path = Path(), **settings: Any) -> Parametriz
         try:
             made = made(**settings)
         except TypeError as error:
-            raise ValueError(f"{name} of {file} does not take these settings: {error}") from None
+            raise ValueError(
+                f"{name} of {file} does not take these settings: {error}"
+            ) from None
     if not isinstance(made, Parametrization):
-        raise ValueError(f"{name} of {file} is no model: it needs shapes(dimension) and heads(weights)")
+        raise ValueError(
+            f"{name} of {file} is no model: it needs shapes(dimension) and heads(weights)"
+        )
     return made

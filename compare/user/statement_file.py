@@ -111,7 +111,9 @@ class StatementFile:
     def answers(self) -> Iterator[Answer]:
         """What becomes of each statement, in the order of the file, as soon as it is known."""
         for entry in self.entries:
-            finding = check(entry.statement, self.derivation, entry.conditions, entry.repeated)
+            finding = check(
+                entry.statement, self.derivation, entry.conditions, entry.repeated
+            )
             yield Answer(entry, finding)
 
 
@@ -123,7 +125,9 @@ def load_statements(path: AnyPath) -> StatementFile:
     """
     path = as_path(path)
     try:
-        return statements_of(tomllib.loads(read_utf8(path), parse_float=Decimal), path.parent)
+        return statements_of(
+            tomllib.loads(read_utf8(path), parse_float=Decimal), path.parent
+        )
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
@@ -139,30 +143,49 @@ def statements_of(tables: dict[str, Any], folder: Path = Path()) -> StatementFil
     _require_tables(tables)
     syntax = tables.get("syntax", "text")
     if syntax not in _SYNTAXES:
-        raise ValueError(f"syntax must be one of {', '.join(_SYNTAXES)}, not {syntax!r}")
+        raise ValueError(
+            f"syntax must be one of {', '.join(_SYNTAXES)}, not {syntax!r}"
+        )
     with noted() as conditions:
         derivation = derivation_of(tables["task"], tables["model"], folder)
     book = _Book(syntax, derivation, tables.get("definitions", {}), tuple(conditions))
-    names = [str(table.get("name", f"statement {n}")) for n, table in enumerate(tables["statement"], start=1)]
+    names = [
+        str(table.get("name", f"statement {n}"))
+        for n, table in enumerate(tables["statement"], start=1)
+    ]
     if len(set(names)) < len(names):
-        raise ValueError(f"two statements have the name {max(names, key=names.count)!r}")
+        raise ValueError(
+            f"two statements have the name {max(names, key=names.count)!r}"
+        )
     return StatementFile(derivation, tuple(map(book.entry, names, tables["statement"])))
 
 
 def _require_tables(tables: dict[str, Any]) -> None:
     """ValueError unless everything that a file needs is there, as a table where it should be one."""
-    refuse_unknown(tables, allowed=("syntax", "task", "model", "definitions", "statement"), owner="the file")
+    refuse_unknown(
+        tables,
+        allowed=("syntax", "task", "model", "definitions", "statement"),
+        owner="the file",
+    )
     for name in ("task", "model"):
         if not isinstance(tables.get(name), dict) or not tables[name]:
             raise ValueError(f"there is no table [{name}]")
     listed = tables.get("statement")
-    if not isinstance(listed, list) or not listed or not all(isinstance(table, dict) for table in listed):
+    if (
+        not isinstance(listed, list)
+        or not listed
+        or not all(isinstance(table, dict) for table in listed)
+    ):
         raise ValueError("there is no table [[statement]]")
     if not isinstance(tables.get("definitions", {}), dict):
-        raise ValueError("definitions must be a table [definitions] of names and formulas")
+        raise ValueError(
+            "definitions must be a table [definitions] of names and formulas"
+        )
 
 
-def derivation_of(task: dict[str, Any], model: dict[str, Any], folder: Path = Path()) -> Derivation:
+def derivation_of(
+    task: dict[str, Any], model: dict[str, Any], folder: Path = Path()
+) -> Derivation:
     """The derivation that two tables describe.
 
     `task`: the arguments of `symbolic_task`, or the fields of `Task`. `model`: merged or separate with its fields,
@@ -171,10 +194,16 @@ def derivation_of(task: dict[str, Any], model: dict[str, Any], folder: Path = Pa
     problem = _task(task)
     rest = _without_decimals(model)
     if "output" in rest:
-        refuse_unknown(rest, allowed=("output", "weights"), owner="a model with an output")
+        refuse_unknown(
+            rest, allowed=("output", "weights"), owner="a model with an output"
+        )
         return _from_output(str(rest["output"]), rest.get("weights", []), problem)
     name, block = rest.pop("model", None), rest.pop("block", "full")
-    if isinstance(name, str) and name not in MODELS and (":" in name or name.endswith(".py")):
+    if (
+        isinstance(name, str)
+        and name not in MODELS
+        and (":" in name or name.endswith(".py"))
+    ):
         return derive(load_model(name, folder, **rest), problem, block)
     return derive(model_from_dict({"model": name, **rest}), problem, block)
 
@@ -183,25 +212,39 @@ def _as_double(name: str, value: Decimal) -> float:
     """The decimal as a float, which prints as that decimal; ValueError if a float has too few digits for it."""
     double = float(value)
     if value.is_finite() and exact_fraction(double) != exact_fraction(value):
-        raise ValueError(f"{name} = {value} of the model has more digits than a float: write fewer, or it as text")
+        raise ValueError(
+            f"{name} = {value} of the model has more digits than a float: write fewer, or it as text"
+        )
     return double
 
 
 def _task(table: dict[str, Any]) -> SymbolicTask:
     if "dimension" not in table:
         return exact_task(Task.from_dict(table))
-    refuse_unknown(table, allowed=("dimension", "teachers", "noise", "mixture"), owner="task")
+    refuse_unknown(
+        table, allowed=("dimension", "teachers", "noise", "mixture"), owner="task"
+    )
     return symbolic_task(**_without_decimals(table))
 
 
 def _without_decimals(table: Mapping[str, Any]) -> dict[str, Any]:
     """The fields with floats in place of decimals; ValueError as `_as_double`."""
-    return {name: _as_double(name, value) if isinstance(value, Decimal) else value for name, value in table.items()}
+    return {
+        name: _as_double(name, value) if isinstance(value, Decimal) else value
+        for name, value in table.items()
+    }
 
 
 def _from_output(output: str, names: list[str], task: SymbolicTask) -> Derivation:
     weights, prompt = real_symbols(names), Prompt(task.dimension)
-    symbols = [*weights, *prompt.x, prompt.y, *prompt.query, *task.parameters, *free_length(task)]
+    symbols = [
+        *weights,
+        *prompt.x,
+        prompt.y,
+        *prompt.query,
+        *task.parameters,
+        *free_length(task),
+    ]
     return derive_output(read_text(output, symbols, numbers_of(task)), task, weights)
 
 
@@ -221,12 +264,16 @@ class _Book:
         try:
             expected = table.get("expected", "proved")
             if expected not in _LEVELS:
-                raise ValueError(f"expected must be one of {', '.join(_LEVELS)}, not {expected!r}")
+                raise ValueError(
+                    f"expected must be one of {', '.join(_LEVELS)}, not {expected!r}"
+                )
             with noted() as conditions:
                 statement = self._statement(table, repeated)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
-        return Entry(name, statement, expected, (*self.of_model, *conditions), tuple(repeated))
+        return Entry(
+            name, statement, expected, (*self.of_model, *conditions), tuple(repeated)
+        )
 
     def _statement(self, table: dict[str, Any], repeated: list[Identity]) -> Statement:
         kind = table.get("kind")
@@ -238,34 +285,54 @@ class _Book:
         for part in needs:
             if part not in table:
                 raise ValueError(f"a statement of kind {kind} needs {part}")
-        own = [symbol for kind in _NEW_NAMES for symbol in real_symbols(table.get(kind, []), kind == "positive")]
+        own = [
+            symbol
+            for kind in _NEW_NAMES
+            for symbol in real_symbols(table.get(kind, []), kind == "positive")
+        ]
         given = [part for part in (*needs, *may_have) if part in table]
         for part in given:
             if isinstance(table[part], dict) and part not in _TABLES:
                 raise ValueError(f"{part} must be one formula, not a table")
-        return make(**{part: self._read(part, table[part], own, repeated) for part in given})
+        return make(
+            **{part: self._read(part, table[part], own, repeated) for part in given}
+        )
 
-    def _read(self, part: str, source: object, own: list[Expr], repeated: list[Identity]) -> Any:
+    def _read(
+        self, part: str, source: object, own: list[Expr], repeated: list[Identity]
+    ) -> Any:
         """What a part of a statement says: an expression, or expressions by symbol from a table or a block."""
         if part not in _TABLES:
             return self._expression(source, own)
         rates = part == "equations"
         if not isinstance(source, dict):
             if "=" not in str(source):
-                raise ValueError(f"{part} must be a table of formulas, or equations in one text")
+                raise ValueError(
+                    f"{part} must be a table of formulas, or equations in one text"
+                )
             symbols, known = self._known(own)
-            return read_equations(str(source), symbols, known, latex=self.syntax == "latex", rate=rates)
+            return read_equations(
+                str(source), symbols, known, latex=self.syntax == "latex", rate=rates
+            )
         found: dict[Expr, Expr] = {}
         constants: set[Expr] = set()
         for name, formula in source.items():
-            symbol, constant = self._left(name, own) if rates else (self._expression(name, own), sp.Integer(1))
+            symbol, constant = (
+                self._left(name, own)
+                if rates
+                else (self._expression(name, own), sp.Integer(1))
+            )
             value = self._expression(formula, own) / constant
             if symbol in found:  # under two spellings of its name
-                repeated.append(Identity(f"{symbol}, which is stated twice,", found[symbol], value))
+                repeated.append(
+                    Identity(f"{symbol}, which is stated twice,", found[symbol], value)
+                )
             found.setdefault(symbol, value)
             constants |= constant.free_symbols
         if moving := constants & found.keys():
-            raise ValueError(f"a rate may have a constant before it, and {min(moving, key=str)} moves")
+            raise ValueError(
+                f"a rate may have a constant before it, and {min(moving, key=str)} moves"
+            )
         return found
 
     def _left(self, name: str, own: list[Expr]) -> tuple[Expr, Expr]:
@@ -273,12 +340,16 @@ class _Book:
         if not _RATE.search(name):
             return self._expression(name, own), sp.Integer(1)
         symbols, known = self._known(own)
-        equation = read_equation(f"{name} = 1", symbols, known, latex=self.syntax == "latex", rate=True)
+        equation = read_equation(
+            f"{name} = 1", symbols, known, latex=self.syntax == "latex", rate=True
+        )
         return equation[0], 1 / equation[1]
 
     def _expression(self, source: object, own: list[Expr]) -> Expr:
         symbols, known = self._known(own)
-        return (read_latex if self.syntax == "latex" else read_text)(str(source), symbols, known)
+        return (read_latex if self.syntax == "latex" else read_text)(
+            str(source), symbols, known
+        )
 
     def _known(self, own: list[Expr]) -> tuple[list[Expr], dict[str, Expr]]:
         """The symbols of a statement, and the numbers and definitions by name; these with their conditions."""
@@ -286,10 +357,14 @@ class _Book:
         known = numbers_of(self.derivation.task)
         for name, meaning in self.definitions.items():
             try:
-                formula = read_formula(str(meaning), symbols, known, latex=self.syntax == "latex")
+                formula = read_formula(
+                    str(meaning), symbols, known, latex=self.syntax == "latex"
+                )
             except ValueError as error:
                 raise ValueError(f"definition {name}: {error}") from None
             if name in known and known[name] != formula.expression:
-                raise ValueError(f"definition {name}: it is {known[name]} in the task, not {formula.expression}")
+                raise ValueError(
+                    f"definition {name}: it is {known[name]} in the task, not {formula.expression}"
+                )
             known[name] = formula
         return symbols, known

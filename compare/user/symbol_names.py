@@ -27,7 +27,9 @@ def numbers_of(task: SymbolicTask) -> dict[str, Expr]:
     variances = list(task.covariance.diagonal())
     if task.covariance.is_diagonal() and _decreases(variances):
         values |= _numbered("lambda", variances)
-        if task.teacher_covariance.is_diagonal() and task.teacher_covariance != sp.eye(task.dimension):
+        if task.teacher_covariance.is_diagonal() and task.teacher_covariance != sp.eye(
+            task.dimension
+        ):
             values |= _numbered("omega", task.teacher_covariance.diagonal())
     if task.noise_variance != 0:
         values["sigma"] = sp.sqrt(task.noise_variance)
@@ -37,11 +39,16 @@ def numbers_of(task: SymbolicTask) -> dict[str, Expr]:
 
 
 def _numbered(name: str, values: Iterable[Expr]) -> dict[str, Expr]:
-    return {f"{name}_{number}": sp.sympify(value) for number, value in enumerate(values, start=1)}
+    return {
+        f"{name}_{number}": sp.sympify(value)
+        for number, value in enumerate(values, start=1)
+    }
 
 
 def _decreases(values: list[Expr]) -> bool:
-    return all(before.is_number and before >= after for before, after in pairwise(values))
+    return all(
+        before.is_number and before >= after for before, after in pairwise(values)
+    )
 
 
 def free_length(task: SymbolicTask) -> list[Expr]:
@@ -51,6 +58,13 @@ def free_length(task: SymbolicTask) -> list[Expr]:
 
 def real_symbols(names: list[str], positive: bool = False) -> list[Expr]:
     """Real symbols of these names, or positive ones; ValueError for what is no name."""
-    if not isinstance(names, list) or not all(isinstance(name, str) and name.isidentifier() for name in names):
-        raise ValueError(f"names must be a list such as ['v', 'kappa_1'], not {names!r}")
-    return [sp.Symbol(name, positive=True) if positive else sp.Symbol(name, real=True) for name in names]
+    if not isinstance(names, list) or not all(
+        isinstance(name, str) and name.isidentifier() for name in names
+    ):
+        raise ValueError(
+            f"names must be a list such as ['v', 'kappa_1'], not {names!r}"
+        )
+    return [
+        sp.Symbol(name, positive=True) if positive else sp.Symbol(name, real=True)
+        for name in names
+    ]

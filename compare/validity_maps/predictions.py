@@ -51,19 +51,33 @@ def validity(dataset: "xarray.Dataset", quantity: str) -> "xarray.Dataset":
     quantity, and for models that do not have it, as softmax.
     """
     if quantity not in QUANTITIES:
-        raise ValueError(f"quantity must be one of {', '.join(QUANTITIES)}, not {quantity!r}")
+        raise ValueError(
+            f"quantity must be one of {', '.join(QUANTITIES)}, not {quantity!r}"
+        )
     dims = dataset["digest"].dims
     found = dataset[["loss", "gradient_norm"]].transpose(*dims, "step")
-    known = {each.digest: each for each in Sweep.from_json(dataset.attrs["sweep"]).experiments()}
-    losses, norms = (found[name].values.reshape(-1, found.sizes["step"]) for name in ("loss", "gradient_norm"))
+    known = {
+        each.digest: each
+        for each in Sweep.from_json(dataset.attrs["sweep"]).experiments()
+    }
+    losses, norms = (
+        found[name].values.reshape(-1, found.sizes["step"])
+        for name in ("loss", "gradient_norm")
+    )
     pairs = [
         _pair(known[str(digest)], dataset["step"].values, loss, norm, quantity)
-        for digest, loss, norm in zip(dataset["digest"].values.ravel(), losses, norms, strict=True)
+        for digest, loss, norm in zip(
+            dataset["digest"].values.ravel(), losses, norms, strict=True
+        )
     ]
-    return _assembled(dataset["digest"], pairs, first=0 if quantity == "plateau_height" else 1)
+    return _assembled(
+        dataset["digest"], pairs, first=0 if quantity == "plateau_height" else 1
+    )
 
 
-def _assembled(labels: "xarray.DataArray", pairs: Sequence[Pair], first: int) -> "xarray.Dataset":
+def _assembled(
+    labels: "xarray.DataArray", pairs: Sequence[Pair], first: int
+) -> "xarray.Dataset":
     import xarray
 
     count = max(len(predicted) for predicted, _ in pairs)
@@ -72,17 +86,27 @@ def _assembled(labels: "xarray.DataArray", pairs: Sequence[Pair], first: int) ->
         for side, values in enumerate(pair):
             both[side, row, : len(values)] = values
     predicted, observed = both.reshape(2, *labels.shape, count)
-    variables = {"predicted": predicted, "observed": observed, "error": observed / predicted - 1}
-    named = {name: ((*labels.dims, "number"), values) for name, values in variables.items()}
+    variables = {
+        "predicted": predicted,
+        "observed": observed,
+        "error": observed / predicted - 1,
+    }
+    named = {
+        name: ((*labels.dims, "number"), values) for name, values in variables.items()
+    }
     coords = {name: labels.coords[name] for name in labels.coords}
     return xarray.Dataset(named, coords | {"number": np.arange(first, first + count)})
 
 
-def _pair(experiment: Experiment, step: Any, loss: FloatArray, norm: FloatArray, quantity: str) -> Pair:
+def _pair(
+    experiment: Experiment, step: Any, loss: FloatArray, norm: FloatArray, quantity: str
+) -> Pair:
     """What is predicted of one run, and what it shows."""
     if not isinstance(experiment.model, QUANTITIES[quantity][0]):
         others = " or ".join(name for name in QUANTITIES if name != quantity)
-        raise ValueError(f"{type(experiment.model).__name__} has no {quantity}: ask for {others}")
+        raise ValueError(
+            f"{type(experiment.model).__name__} has no {quantity}: ask for {others}"
+        )
     plateaus, exits = _predicted(experiment)
     kept = np.isfinite(loss)
     time, loss, norm = 2 * experiment.learning_rate * step[kept], loss[kept], norm[kept]
@@ -99,7 +123,9 @@ def _predicted(experiment: Experiment) -> Pair:
     task, model, start = experiment.task, experiment.model, experiment.start
     if isinstance(model, Separate):
         steps = staircase(task, model, start)
-        return steps.plateaus, np.where(steps.drop_times > 0, steps.drop_times, np.nan)  # 0: it starts below
+        return steps.plateaus, np.where(
+            steps.drop_times > 0, steps.drop_times, np.nan
+        )  # 0: it starts below
     moments = population(task, model)
     try:
         drop = half_loss_time(moments, growing_mode(moments, start))
@@ -126,7 +152,9 @@ def validity_map(
     others = [str(name) for name in error.dims if name not in against]
     ax = _axes(ax)
     _cells(ax, error.median(others).transpose(down, along).values)
-    ax.set_title(f"{_called(quantity, number)}: relative error{_over(others)}", loc="left")
+    ax.set_title(
+        f"{_called(quantity, number)}: relative error{_over(others)}", loc="left"
+    )
     ax.set(xlabel=_NAMES.get(along, along), ylabel=_NAMES.get(down, down))
     for axis, name in ((ax.xaxis, along), (ax.yaxis, down)):
         labels = dataset[name].values.tolist()
@@ -142,18 +170,35 @@ def _cells(ax: "Axes", errors: FloatArray) -> None:
     shown = np.where(errors > 0, errors, np.nan)
     known = np.any(np.isfinite(shown))
     norm = LogNorm(np.nanmin(shown), np.nanmax(shown)) if known else None
-    picture = ax.imshow(shown, origin="lower", aspect="auto", cmap="viridis_r", norm=norm)
+    picture = ax.imshow(
+        shown, origin="lower", aspect="auto", cmap="viridis_r", norm=norm
+    )
     for (row, column), error in np.ndenumerate(errors):
-        dark = known and norm is not None and np.isfinite(error) and float(norm(error)) > 0.5
+        dark = (
+            known
+            and norm is not None
+            and np.isfinite(error)
+            and float(norm(error)) > 0.5
+        )
         text = f"{100 * error:.2g} %" if np.isfinite(error) else "–"
-        ax.text(column, row, text, ha="center", va="center", color="white" if dark else "black")
+        ax.text(
+            column,
+            row,
+            text,
+            ha="center",
+            va="center",
+            color="white" if dark else "black",
+        )
     percent = FuncFormatter(lambda error, _: f"{100 * error:.2g} %")
     bar = ax.figure.colorbar(picture, ax=ax, label="|observed / predicted − 1|")
     bar.ax.yaxis.set(major_formatter=percent, minor_formatter=percent)
 
 
 def validity_curves(
-    dataset: "xarray.Dataset", quantity: str, against: str = "scale", ax: "Axes | None" = None
+    dataset: "xarray.Dataset",
+    quantity: str,
+    against: str = "scale",
+    ax: "Axes | None" = None,
 ) -> "Axes":
     """A quantity against one dimension of a sweep: observed solid with its spread, predicted dashed over it.
 
@@ -164,16 +209,40 @@ def validity_curves(
     (along,) = _dimensions(dataset, [against], 1)
     found = validity(dataset, quantity)
     found = found.where(np.isfinite(found["observed"]))
-    others = [str(name) for name in found["error"].dims if name not in (along, "number")]
+    others = [
+        str(name) for name in found["error"].dims if name not in (along, "number")
+    ]
     ax = _axes(ax)
     x, labels, xscale = _positions(dataset[along].values)
     for number, colour in zip(found["number"].values.tolist(), COLOURS, strict=False):
         here = found.sel(number=number)
-        middle, low, high = (getattr(here["observed"], each)(others).values for each in ("median", "min", "max"))
+        middle, low, high = (
+            getattr(here["observed"], each)(others).values
+            for each in ("median", "min", "max")
+        )
         bars = np.array([middle - low, high - middle])
-        ax.errorbar(x, middle, bars, color=colour, marker="o", capsize=2, label=_called(quantity, number))
-        ax.plot(x, here["predicted"].median(others).values, color="black", linestyle=DASHES, zorder=3)
-    ax.set(xlabel=_NAMES.get(along, along), ylabel=QUANTITIES[quantity][1], yscale="log", xscale=xscale)
+        ax.errorbar(
+            x,
+            middle,
+            bars,
+            color=colour,
+            marker="o",
+            capsize=2,
+            label=_called(quantity, number),
+        )
+        ax.plot(
+            x,
+            here["predicted"].median(others).values,
+            color="black",
+            linestyle=DASHES,
+            zorder=3,
+        )
+    ax.set(
+        xlabel=_NAMES.get(along, along),
+        ylabel=QUANTITIES[quantity][1],
+        yscale="log",
+        xscale=xscale,
+    )
     ax.set_xticks(x, labels)
     ax.set_xticks([], minor=True)
     ax.legend(frameon=False)
@@ -183,14 +252,24 @@ def validity_curves(
 def _numbered(found: "xarray.Dataset", number: int) -> "xarray.Dataset":
     known = found["number"].values.tolist()
     if number not in known:
-        raise ValueError(f"number must be one of {', '.join(map(str, known))}, not {number!r}")
+        raise ValueError(
+            f"number must be one of {', '.join(map(str, known))}, not {number!r}"
+        )
     return found.sel(number=number)
 
 
-def _dimensions(dataset: "xarray.Dataset", against: Sequence[str], count: int) -> list[str]:
+def _dimensions(
+    dataset: "xarray.Dataset", against: Sequence[str], count: int
+) -> list[str]:
     known = [str(name) for name in dataset["digest"].dims]
-    if len(set(against)) != count or len(against) != count or not set(against) <= set(known):
-        raise ValueError(f"against must name {count} of the dimensions {', '.join(known)}, not {list(against)}")
+    if (
+        len(set(against)) != count
+        or len(against) != count
+        or not set(against) <= set(known)
+    ):
+        raise ValueError(
+            f"against must name {count} of the dimensions {', '.join(known)}, not {list(against)}"
+        )
     return list(against)
 
 

@@ -38,7 +38,9 @@ def prompts(tokens: FloatArray, context_length: int) -> Batch:
     return Batch(X, X[:, -1, :-1], tokens[:, context_length, -1])
 
 
-def predict(model: object, heads: Heads, tokens: NDArray[Any], context_length: int | None = None) -> NDArray[Any]:
+def predict(
+    model: object, heads: Heads, tokens: NDArray[Any], context_length: int | None = None
+) -> NDArray[Any]:
     """The query's output ŷ_q (P,) for tokens (P, N+1, D+1), whose query is the row after the context.
 
     `heads` are a (H, D+1) and B (H, D+1, D), as `model.heads(weights)` gives them; they may be complex. The y of
@@ -56,7 +58,9 @@ def predict(model: object, heads: Heads, tokens: NDArray[Any], context_length: i
     longest = tokens.shape[1] - 1
     length = longest if context_length is None else context_length
     if not 1 <= length <= longest:
-        raise ValueError(f"context_length must lie in 1 … {longest} for these tokens, not {length}")
+        raise ValueError(
+            f"context_length must lie in 1 … {longest} for these tokens, not {length}"
+        )
     batch = prompts(np.asarray(tokens, dtype=np.float64), length)
     context, _, _ = _contexts(model, batch, heads, length)
     return np.asarray(context.reshape(len(context), -1) @ heads[0].ravel())
@@ -72,11 +76,17 @@ def token_loss(
     ValueError if the shapes do not fit.
     """
     heads = checked_heads(heads, tokens.shape[2] - 1)
-    pieces = [(first, length) for first in range(0, len(tokens), SLICE) for length in context_lengths]
+    pieces = [
+        (first, length)
+        for first in range(0, len(tokens), SLICE)
+        for length in context_lengths
+    ]
 
     def work(piece: tuple[int, int]) -> tuple[float, FloatArray, FloatArray]:
         first, length = piece
-        return _sums(model, prompts(tokens[first : first + SLICE], length), heads, length)
+        return _sums(
+            model, prompts(tokens[first : first + SLICE], length), heads, length
+        )
 
     loss, grad_a, grad_B = 0.0, np.zeros(heads[0].shape), np.zeros(heads[1].shape)
     for square, slope_a, slope_B in in_threads(work, pieces):
@@ -93,10 +103,14 @@ def _contexts(
     """Attended tokens Σ_n w_n x_n / norm (P, H, D+1) of every head, w (P, H, n+1) and the norm (P, H, 1)."""
     B = heads[1]
     count, size, dimension = B.shape
-    lifted = (batch.query @ B.reshape(-1, dimension).T).reshape(-1, count, size) / score_divisor(model, dimension)
+    lifted = (batch.query @ B.reshape(-1, dimension).T).reshape(
+        -1, count, size
+    ) / score_divisor(model, dimension)
     w = np.matmul(lifted, batch.X.swapaxes(1, 2))
     divisor = output_divisor(model, length)
-    norm = divisor * _exponentiate(w) if is_softmax(model) else np.full((1, 1, 1), divisor)
+    norm = (
+        divisor * _exponentiate(w) if is_softmax(model) else np.full((1, 1, 1), divisor)
+    )
     return np.matmul(w, batch.X) / norm, w, norm
 
 
@@ -106,10 +120,14 @@ def _exponentiate(scores: NDArray[Any]) -> NDArray[Any]:
         scores -= scores.real.max(axis=-1, keepdims=True)
     np.exp(scores, out=scores)
     ones = np.ones(scores.shape[-1])
-    return np.asarray(scores.reshape(-1, len(ones)) @ ones).reshape(*scores.shape[:-1], 1)
+    return np.asarray(scores.reshape(-1, len(ones)) @ ones).reshape(
+        *scores.shape[:-1], 1
+    )
 
 
-def _sums(model: object, batch: Batch, heads: Heads, length: int) -> tuple[float, FloatArray, FloatArray]:
+def _sums(
+    model: object, batch: Batch, heads: Heads, length: int
+) -> tuple[float, FloatArray, FloatArray]:
     """Sums over the prompts of r², r ∂ŷ/∂a and r ∂ŷ/∂B, with the residual r = ŷ − y."""
     a = heads[0]
     context, w, norm = _contexts(model, batch, heads, length)
@@ -121,7 +139,9 @@ def _sums(model: object, batch: Batch, heads: Heads, length: int) -> tuple[float
         values *= w
     keys = np.matmul(values, batch.X) / norm  # ∂ŷ/∂(B x_q / score divisor)
     if is_softmax(model):
-        mean_token = output_divisor(model, length) * context  # Σ_n p_n x_n, p the softmax of the scores
+        mean_token = (
+            output_divisor(model, length) * context
+        )  # Σ_n p_n x_n, p the softmax of the scores
         keys -= outputs[:, :, None] * mean_token
     keys *= residual[:, None, None]
     slope_B = (keys.reshape(len(keys), -1).T @ batch.query).reshape(heads[1].shape)

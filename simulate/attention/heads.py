@@ -28,7 +28,9 @@ def heads_of(model: Parametrization, weights: Mapping[str, NDArray[Any]]) -> Hea
 
 def _in_doubles(part: NDArray[Any]) -> NDArray[Any]:
     """An array in which SymPy numbers, such as √2 of a model that proofs use too, are doubles."""
-    if part.dtype != object or not all(getattr(entry, "is_number", False) for entry in part.flat):
+    if part.dtype != object or not all(
+        getattr(entry, "is_number", False) for entry in part.flat
+    ):
         return part
     numbers = np.array([complex(entry) for entry in part.flat]).reshape(part.shape)
     return numbers if np.any(numbers.imag) else numbers.real.copy()
@@ -42,14 +44,23 @@ def checked_heads(heads: Any, dimension: int) -> Heads:
     ValueError: heads must have shapes (H, 2) and (H, 2, 1), not (2,) and (1, 2, 1): one row a head
     """
     if isinstance(heads, Mapping):
-        raise ValueError("heads are the pair (a, B), not weights by name: pass model.heads(weights)")
+        raise ValueError(
+            "heads are the pair (a, B), not weights by name: pass model.heads(weights)"
+        )
     if not isinstance(heads, tuple | list) or len(heads) != 2:
         raise ValueError(f"{ONE_LAYER}, and {type(heads).__name__} was returned")
     a, B = (_numbers(part, name) for part, name in zip(heads, "aB", strict=True))
     size = dimension + 1
-    if a.ndim != 2 or a.shape[1] != size or len(a) < 1 or B.shape != (len(a), size, dimension):
+    if (
+        a.ndim != 2
+        or a.shape[1] != size
+        or len(a) < 1
+        or B.shape != (len(a), size, dimension)
+    ):
         shapes = f"(H, {size}) and (H, {size}, {dimension})"
-        raise ValueError(f"heads must have shapes {shapes}, not {a.shape} and {B.shape}: one row a head")
+        raise ValueError(
+            f"heads must have shapes {shapes}, not {a.shape} and {B.shape}: one row a head"
+        )
     return a, B
 
 
@@ -57,7 +68,9 @@ def _numbers(part: Any, name: str) -> NDArray[Any]:
     try:
         array = np.asarray(part)
     except ValueError:
-        raise ValueError(f"{name} of the heads must be an array, and its rows have different lengths") from None
+        raise ValueError(
+            f"{name} of the heads must be an array, and its rows have different lengths"
+        ) from None
     array = _in_doubles(array)
     if array.dtype.kind not in "iufc":
         raise ValueError(f"{name} of the heads must hold numbers, not {array.dtype}")

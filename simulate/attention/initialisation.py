@@ -24,7 +24,11 @@ SCHEMES = ("gaussian", "restricted", "published", "aligned")
 
 
 def initial_weights(
-    model: Parametrization, task: Task, scale: ArrayLike, seed: int = 0, scheme: str = "gaussian"
+    model: Parametrization,
+    task: Task,
+    scale: ArrayLike,
+    seed: int = 0,
+    scheme: str = "gaussian",
 ) -> Weights:
     """Weights to start from, name → array in the model's shapes.
 
@@ -46,7 +50,9 @@ def initial_weights(
     if scheme not in SCHEMES:
         raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}, not {scheme!r}")
     if scheme != "gaussian" and not isinstance(model, (Merged, Separate)):
-        raise ValueError(f'scheme {scheme!r} is for Merged and Separate: use "gaussian" or your own arrays')
+        raise ValueError(
+            f'scheme {scheme!r} is for Merged and Separate: use "gaussian" or your own arrays'
+        )
     refuse_large_weights(model, task.dimension)
     if scheme == "aligned":
         return _aligned(model, task, _amplitudes(scale, task.dimension))
@@ -54,7 +60,10 @@ def initial_weights(
     if scheme == "gaussian":
         return weights
     if scheme == "published" and isinstance(model, Separate):
-        weights = {name: value / np.sqrt(_entries(name, value)) for name, value in weights.items()}
+        weights = {
+            name: value / np.sqrt(_entries(name, value))
+            for name, value in weights.items()
+        }
     return restricted(weights)
 
 
@@ -79,14 +88,20 @@ def positive(name: str, value: object) -> float:
     >>> positive("scale", 0.5)
     0.5
     """
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < np.inf:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, Real)
+        or not 0 < float(value) < np.inf
+    ):
         raise ValueError(f"{name} must be positive and finite, not {value!r}")
     return float(value)
 
 
 def refuse_large_weights(model: Parametrization, dimension: int) -> None:
     """MemoryError if the weights of a model, with random numbers of their size, do not fit in memory."""
-    entries = sum(math.prod(shape) for shape in checked_shapes(model, dimension).values())
+    entries = sum(
+        math.prod(shape) for shape in checked_shapes(model, dimension).values()
+    )
     what = f"drawing the {entries} weights of a model"
     refuse_too_large(what, 16.0 * entries, "choose fewer heads or a smaller dimension")
 
@@ -99,7 +114,9 @@ def model_name(model: Parametrization) -> str:
     """
     if type(model).__repr__ is not object.__repr__:
         return repr(model)
-    settings = ", ".join(f"{name}={value!r}" for name, value in sorted(vars(model).items()))
+    settings = ", ".join(
+        f"{name}={value!r}" for name, value in sorted(vars(model).items())
+    )
     return f"{type(model).__qualname__}({settings})"
 
 
@@ -122,15 +139,21 @@ def own_heads(model: Parametrization, start: Weights) -> dict[str, str]:
     return {"heads": digest.hexdigest()}
 
 
-def checked_start(model: Parametrization, source: Data | Statistics, start: Mapping[str, ArrayLike]) -> Weights:
+def checked_start(
+    model: Parametrization, source: Data | Statistics, start: Mapping[str, ArrayLike]
+) -> Weights:
     """A copy of `start` as float64, held to the model's shapes and, for restricted statistics, to their block."""
     shapes = checked_shapes(model, source.dimension)
     if not isinstance(start, Mapping) or set(start) != set(shapes):
-        raise ValueError(f"start must hold the weights {', '.join(shapes)}, not {_named(start)}")
+        raise ValueError(
+            f"start must hold the weights {', '.join(shapes)}, not {_named(start)}"
+        )
     weights = {name: real_array(f"start[{name!r}]", start[name]) for name in shapes}
     for name, shape in shapes.items():
         if weights[name].shape != shape:
-            raise ValueError(f"start[{name!r}] must have shape {shape}, not {weights[name].shape}")
+            raise ValueError(
+                f"start[{name!r}] must have shape {shape}, not {weights[name].shape}"
+            )
         if not np.all(np.isfinite(weights[name])):
             raise ValueError(f"start[{name!r}] must be finite: it holds nan or inf")
     refuse_unfit_at(model, weights, source.dimension)
@@ -146,9 +169,14 @@ def _named(start: object) -> str:
     return f"a {type(start).__name__}: pass a dictionary name → array"
 
 
-def _gaussian(model: Parametrization, dimension: int, scale: float, seed: int) -> Weights:
+def _gaussian(
+    model: Parametrization, dimension: int, scale: float, seed: int
+) -> Weights:
     draws = stream(seed, "weights")
-    return {name: scale * draws.standard_normal(shape) for name, shape in checked_shapes(model, dimension).items()}
+    return {
+        name: scale * draws.standard_normal(shape)
+        for name, shape in checked_shapes(model, dimension).items()
+    }
 
 
 def _entries(name: str, value: FloatArray) -> int:
@@ -165,27 +193,43 @@ def _amplitudes(scale: ArrayLike, dimension: int) -> FloatArray:
         amplitudes = np.asarray(scale, dtype=float)
     except (TypeError, ValueError):
         raise ValueError(f"{wanted}, not {scale!r}") from None
-    usable = np.all(np.isfinite(amplitudes)) and np.all(amplitudes >= 0) and np.any(amplitudes > 0)
+    usable = (
+        np.all(np.isfinite(amplitudes))
+        and np.all(amplitudes >= 0)
+        and np.any(amplitudes > 0)
+    )
     if amplitudes.shape not in ((), (dimension,)) or not usable:
         raise ValueError(f"{wanted}, not {scale!r}")
     return amplitudes
 
 
 def _aligned(model: Parametrization, task: Task, scale: FloatArray) -> Weights:
-    weights = {name: np.zeros(shape) for name, shape in model.shapes(task.dimension).items()}
+    weights = {
+        name: np.zeros(shape) for name, shape in model.shapes(task.dimension).items()
+    }
     if isinstance(model, Merged):
         u = np.broadcast_to(scale, (task.dimension,))
-        weights["key_query"][0, :-1, :-1] = (task.eigenvectors * u) @ task.eigenvectors.T
+        weights["key_query"][0, :-1, :-1] = (
+            task.eigenvectors * u
+        ) @ task.eigenvectors.T
         weights["value"][0, -1] = _lengths(u[None])[0]
         return weights
     heads, rank = weights["key"].shape[:2]
     room = heads * rank
-    κ = np.broadcast_to(scale, (min(room, task.dimension),)) if scale.ndim == 0 else scale
+    κ = (
+        np.broadcast_to(scale, (min(room, task.dimension),))
+        if scale.ndim == 0
+        else scale
+    )
     if np.any(κ[room:]):
-        raise ValueError(f"{heads} heads of rank {rank} hold {room} directions: set the other amplitudes to zero")
+        raise ValueError(
+            f"{heads} heads of rank {rank} hold {room} directions: set the other amplitudes to zero"
+        )
     for d, amplitude in enumerate(κ[:room]):
         for name in ("key", "query"):
-            weights[name][d // rank, d % rank, :-1] = amplitude * task.eigenvectors[:, d]
+            weights[name][d // rank, d % rank, :-1] = (
+                amplitude * task.eigenvectors[:, d]
+            )
     weights["value"][:, -1] = _lengths(weights["key"].reshape(heads, -1))
     return weights
 

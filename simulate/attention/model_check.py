@@ -13,7 +13,14 @@ import numpy as np
 from numpy.exceptions import ComplexWarning
 from numpy.typing import NDArray
 
-from ...models.attention import Heads, Merged, Parametrization, Separate, Weights, output_divisor
+from ...models.attention import (
+    Heads,
+    Merged,
+    Parametrization,
+    Separate,
+    Weights,
+    output_divisor,
+)
 from .forward import predict
 from .heads import checked_heads, heads_of
 
@@ -22,14 +29,28 @@ FloatArray = NDArray[np.float64]
 STEP = 1e-100
 """A complex step has no cancellation, so that it can be this small."""
 
-_WIDTHS = (1e-6, 1e-5, 1e-4, 1e-7)  # of differences, relative to the weights: heads are wrong if none agrees
+_WIDTHS = (
+    1e-6,
+    1e-5,
+    1e-4,
+    1e-7,
+)  # of differences, relative to the weights: heads are wrong if none agrees
 _AGREEING = 1e-4  # relative: differences of a smooth function keep six digits at the best of these widths
 _ROUNDING = 1e-6  # of an entry itself, what its differences lose to rounding
 _FLOOR = 1e-9  # of the largest entry: rounding in entries that should vanish
-_CORNER = 1e-3  # relative gap of the differences to both sides, where there is no derivative
-_CANCELLED = 1e-9  # relative: what two ways to the output leave of each other when they cancel
+_CORNER = (
+    1e-3  # relative gap of the differences to both sides, where there is no derivative
+)
+_CANCELLED = (
+    1e-9  # relative: what two ways to the output leave of each other when they cancel
+)
 _LOOKS = 16  # at the weights of a run, evenly over it, the last ones included
-_SIZES = (1.0, 3.0, 10.0, 0.1)  # of random weights: one that acts at some size only has more than one chance
+_SIZES = (
+    1.0,
+    3.0,
+    10.0,
+    0.1,
+)  # of random weights: one that acts at some size only has more than one chance
 
 
 def refuse_unfit(model: Parametrization, dimension: int) -> None:
@@ -72,32 +93,50 @@ def refuse_unfit_at(model: Parametrization, weights: Weights, dimension: int) ->
             _refuse_not_analytic(model, weights, name, corners=True)
 
 
-def refuse_unfit_on_the_way(model: Parametrization, weights: Weights, dimension: int) -> None:
+def refuse_unfit_on_the_way(
+    model: Parametrization, weights: Weights, dimension: int
+) -> None:
     """ValueError if heads of the user's own are not analytic at some of the weights (K, …) that a run came to."""
     if isinstance(model, Merged | Separate):
         return
     count = min(len(value) for value in weights.values())
     for index in np.unique(np.linspace(0, count - 1, min(count, _LOOKS)).astype(int)):
         try:
-            refuse_unfit_at(model, {name: value[index] for name, value in weights.items()}, dimension)
+            refuse_unfit_at(
+                model,
+                {name: value[index] for name, value in weights.items()},
+                dimension,
+            )
         except ValueError as error:
-            raise ValueError(f"the run came to weights where its gradient is wrong: {error}") from None
+            raise ValueError(
+                f"the run came to weights where its gradient is wrong: {error}"
+            ) from None
 
 
-def checked_shapes(model: Parametrization, dimension: int) -> dict[str, tuple[int, ...]]:
+def checked_shapes(
+    model: Parametrization, dimension: int
+) -> dict[str, tuple[int, ...]]:
     """Name → shape of every weight; ValueError unless they are whole numbers of at least 1 by name."""
     shapes = model.shapes(dimension)
     if not isinstance(shapes, Mapping) or not shapes:
-        raise ValueError(f"shapes must return a dictionary name → shape of every weight, not {shapes!r}")
+        raise ValueError(
+            f"shapes must return a dictionary name → shape of every weight, not {shapes!r}"
+        )
     for name, shape in shapes.items():
         whole = isinstance(shape, tuple) and all(_is_count(size) for size in shape)
         if not isinstance(name, str) or not whole:
-            raise ValueError(f"shapes must give {name!r} as a tuple of whole numbers of at least 1, not {shape!r}")
+            raise ValueError(
+                f"shapes must give {name!r} as a tuple of whole numbers of at least 1, not {shape!r}"
+            )
     return {name: tuple(int(size) for size in shape) for name, shape in shapes.items()}
 
 
 def _is_count(size: object) -> bool:
-    return isinstance(size, int | np.integer) and not isinstance(size, bool) and int(size) >= 1
+    return (
+        isinstance(size, int | np.integer)
+        and not isinstance(size, bool)
+        and int(size) >= 1
+    )
 
 
 @contextmanager
@@ -108,7 +147,9 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _random_weights(shapes: Mapping[str, tuple[int, ...]], size: float, seed: int) -> Weights:
+def _random_weights(
+    shapes: Mapping[str, tuple[int, ...]], size: float, seed: int
+) -> Weights:
     draws = np.random.default_rng(seed)
     return {name: size * draws.standard_normal(shape) for name, shape in shapes.items()}
 
@@ -117,24 +158,37 @@ def _candidates(shapes: Mapping[str, tuple[int, ...]]) -> Iterator[Weights]:
     """Random weights of several sizes, and positive ones, for heads that take roots or logarithms."""
     for seed, size in enumerate(_SIZES):
         yield _random_weights(shapes, size, seed)
-        yield {name: np.abs(value) for name, value in _random_weights(shapes, size, seed).items()}
+        yield {
+            name: np.abs(value)
+            for name, value in _random_weights(shapes, size, seed).items()
+        }
 
 
-def _first_weights(model: Parametrization, shapes: Mapping[str, tuple[int, ...]], dimension: int) -> Weights:
+def _first_weights(
+    model: Parametrization, shapes: Mapping[str, tuple[int, ...]], dimension: int
+) -> Weights:
     """The first random weights with finite heads; ValueError if the heads are not a pair, or never finite."""
     for weights in _candidates(shapes):
         heads = _returned(model, weights, dimension)
         if all(np.all(np.isfinite(part)) for part in heads):
             return weights
-    raise ValueError("heads gives nan or inf at random weights of every size: it has no gradient to follow")
+    raise ValueError(
+        "heads gives nan or inf at random weights of every size: it has no gradient to follow"
+    )
 
 
 def _returned(model: Parametrization, weights: Weights, dimension: int) -> Heads:
     """The heads at real weights, given as copies; ValueError if they are not what they must be."""
-    heads = checked_heads(model.heads({name: value.copy() for name, value in weights.items()}), dimension)
+    heads = checked_heads(
+        model.heads({name: value.copy() for name, value in weights.items()}), dimension
+    )
     for name, part in zip("aB", heads, strict=True):
-        if part.dtype.kind == "c" or (part.dtype.kind == "f" and part.dtype != np.float64):
-            raise ValueError(f"heads must return float64 for weights in float64, and {name} is {part.dtype}")
+        if part.dtype.kind == "c" or (
+            part.dtype.kind == "f" and part.dtype != np.float64
+        ):
+            raise ValueError(
+                f"heads must return float64 for weights in float64, and {name} is {part.dtype}"
+            )
     return heads
 
 
@@ -143,16 +197,26 @@ def _refuse_careless(model: Parametrization, weights: Weights, dimension: int) -
     given = {name: value.copy() for name, value in weights.items()}
     first = [part.copy() for part in checked_heads(model.heads(given), dimension)]
     if set(given) != set(weights):
-        raise ValueError("heads adds or removes weights of the dictionary that it is given: it must only read it")
+        raise ValueError(
+            "heads adds or removes weights of the dictionary that it is given: it must only read it"
+        )
     for name, value in weights.items():
         if not np.array_equal(given[name], value, equal_nan=True):
-            raise ValueError(f"heads changes {name!r} in place: it must work on a copy of the weights")
+            raise ValueError(
+                f"heads changes {name!r} in place: it must work on a copy of the weights"
+            )
     again = _returned(model, weights, dimension)
-    if not all(np.array_equal(*pair, equal_nan=True) for pair in zip(first, again, strict=True)):
-        raise ValueError("heads gives two answers for the same weights: it must hold nothing random")
+    if not all(
+        np.array_equal(*pair, equal_nan=True) for pair in zip(first, again, strict=True)
+    ):
+        raise ValueError(
+            "heads gives two answers for the same weights: it must hold nothing random"
+        )
 
 
-def _refuse_not_analytic(model: Parametrization, weights: Weights, name: str, corners: bool = False) -> None:
+def _refuse_not_analytic(
+    model: Parametrization, weights: Weights, name: str, corners: bool = False
+) -> None:
     """ValueError if the complex step of heads along a random direction of one weight is not its derivative."""
     direction = _direction(weights[name])
     step = _along(model, weights, name, direction)
@@ -161,9 +225,14 @@ def _refuse_not_analytic(model: Parametrization, weights: Weights, name: str, co
         return  # no derivative here: a run that begins here diverges, and says so
     slopes = []
     for width in _WIDTHS:
-        above, below = (_flat(heads_of(model, _moved(weights, name, side * width * direction))) for side in (1, -1))
+        above, below = (
+            _flat(heads_of(model, _moved(weights, name, side * width * direction)))
+            for side in (1, -1)
+        )
         slope = (above - below) / (2 * width)
-        bound = _AGREEING * np.maximum(np.abs(step), np.abs(slope)) + _ROUNDING * np.abs(centre)
+        bound = _AGREEING * np.maximum(
+            np.abs(step), np.abs(slope)
+        ) + _ROUNDING * np.abs(centre)
         wrong = ~(np.abs(step - slope) <= bound + _FLOOR * np.max(np.abs(centre)))
         if corners:
             wrong &= ~_is_corner(above - centre, centre - below)
@@ -183,62 +252,92 @@ def _is_corner(forward: FloatArray, backward: FloatArray) -> NDArray[np.bool_]:
     return np.asarray(np.abs(forward - backward) > _CORNER * size)
 
 
-def _along(model: Parametrization, weights: Weights, name: str, direction: FloatArray) -> FloatArray:
+def _along(
+    model: Parametrization, weights: Weights, name: str, direction: FloatArray
+) -> FloatArray:
     """Derivative of all heads by a complex step; ValueError if heads cannot take complex weights."""
     try:
         return _flat(_shifted(model, weights, name, direction)).imag / STEP
     except TypeError as error:
         reason = str(error).split("\n")[0]
-        raise ValueError(f"heads must take complex weights, for its gradient, and does not: {reason}") from error
+        raise ValueError(
+            f"heads must take complex weights, for its gradient, and does not: {reason}"
+        ) from error
 
 
-def _shifted(model: Parametrization, weights: Weights, name: str, direction: FloatArray) -> Heads:
+def _shifted(
+    model: Parametrization, weights: Weights, name: str, direction: FloatArray
+) -> Heads:
     """Heads at weights in complex numbers, one of them moved by a complex step."""
     shifted = {other: value.astype(np.complex128) for other, value in weights.items()}
     shifted[name] += 1j * STEP * direction
     return heads_of(model, shifted)
 
 
-def _refuse_unused(model: Parametrization, shapes: Mapping[str, tuple[int, ...]], dimension: int) -> None:
+def _refuse_unused(
+    model: Parametrization, shapes: Mapping[str, tuple[int, ...]], dimension: int
+) -> None:
     """ValueError names a weight that the output of no random weights depends on, or depends on by steps only."""
     tokens = np.random.default_rng(len(shapes)).standard_normal((3, 5, dimension + 1))
     for name in shapes:
-        if any(_reaches(model, weights, name, tokens) for weights in _candidates(shapes)):
+        if any(
+            _reaches(model, weights, name, tokens) for weights in _candidates(shapes)
+        ):
             continue
         if any(_jumps(model, weights, name, tokens) for weights in _candidates(shapes)):
             raise ValueError(
                 f"heads depends on {name!r} by steps only, as comparisons, signs and rounding do: its gradient is 0"
             )
-        raise ValueError(f"weight {name!r} does not reach the output: leave it out of shapes, or use it in heads")
+        raise ValueError(
+            f"weight {name!r} does not reach the output: leave it out of shapes, or use it in heads"
+        )
 
 
-def _reaches(model: Parametrization, weights: Weights, name: str, tokens: FloatArray) -> bool:
+def _reaches(
+    model: Parametrization, weights: Weights, name: str, tokens: FloatArray
+) -> bool:
     """Whether the outputs change with one weight, in more than what a and B take back from each other."""
     a, B = _shifted(model, weights, name, _direction(weights[name]))
-    ways = [predict(model, heads, tokens).imag / STEP for heads in ((a, B.real), (a.real, B))]
+    ways = [
+        predict(model, heads, tokens).imag / STEP
+        for heads in ((a, B.real), (a.real, B))
+    ]
     left, moved = np.abs(ways[0] + ways[1]), np.abs(ways[0]) + np.abs(ways[1])
     return bool(np.any(np.isfinite(left) & (left > _CANCELLED * moved)))
 
 
-def _jumps(model: Parametrization, weights: Weights, name: str, tokens: FloatArray) -> bool:
+def _jumps(
+    model: Parametrization, weights: Weights, name: str, tokens: FloatArray
+) -> bool:
     """Whether the outputs are others for another value of one weight."""
     outputs = [
-        predict(model, heads_of(model, _moved(weights, name, size * _direction(weights[name]))), tokens)
+        predict(
+            model,
+            heads_of(model, _moved(weights, name, size * _direction(weights[name]))),
+            tokens,
+        )
         for size in (0.0, 1.0, -1.0, 9.0, -9.0)
     ]
     largest = _CANCELLED * np.max(np.abs(outputs))
-    return any(bool(np.max(np.abs(output - outputs[0])) > largest) for output in outputs[1:])
+    return any(
+        bool(np.max(np.abs(output - outputs[0])) > largest) for output in outputs[1:]
+    )
 
 
 def _direction(weight: FloatArray) -> FloatArray:
     """A random direction, as large as the weight."""
     largest = float(np.max(np.abs(weight), initial=0.0)) or 1.0
-    return np.asarray(largest * np.random.default_rng(weight.size).standard_normal(weight.shape))
+    return np.asarray(
+        largest * np.random.default_rng(weight.size).standard_normal(weight.shape)
+    )
 
 
 def _moved(weights: Weights, name: str, by: FloatArray) -> Weights:
     """Copies of the weights, one of them moved."""
-    return {other: value + by if other == name else value.copy() for other, value in weights.items()}
+    return {
+        other: value + by if other == name else value.copy()
+        for other, value in weights.items()
+    }
 
 
 def _flat(heads: Any) -> NDArray[Any]:

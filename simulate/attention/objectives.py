@@ -48,7 +48,9 @@ def _on_tokens(model: Parametrization, data: Data) -> Objective:
     tokens, pull = data.tokens, pullback(model)
 
     def evaluate(weights: Weights) -> tuple[float, Weights]:
-        loss, (grad_a, grad_B) = token_loss(model, heads_of(model, weights), tokens, data.context_lengths)
+        loss, (grad_a, grad_B) = token_loss(
+            model, heads_of(model, weights), tokens, data.context_lengths
+        )
         return loss, pull(weights, grad_a, grad_B)
 
     return evaluate
@@ -56,7 +58,9 @@ def _on_tokens(model: Parametrization, data: Data) -> Objective:
 
 def _refuse_work(data: Data) -> None:
     """ValueError if one loss on these tokens takes so long that no descent can wait for it."""
-    read = sum(length + 1 for length in data.context_lengths)  # tokens of a sequence, over every context length
+    read = sum(
+        length + 1 for length in data.context_lengths
+    )  # tokens of a sequence, over every context length
     work = float(data.sequences) * read * (data.dimension + 1)
     if work > MOST_WORK:
         raise ValueError(
@@ -69,7 +73,9 @@ def _on_statistics(model: Parametrization, stats: Statistics) -> Objective:
     size, dimension, pull = stats.dimension + 1, stats.dimension, pullback(model)
     i, j = stats.pairs
     upper, lower = i * size + j, j * size + i
-    once = np.repeat(np.where(i == j, 0.5, 1.0), dimension)  # a diagonal pair is counted twice below
+    once = np.repeat(
+        np.where(i == j, 0.5, 1.0), dimension
+    )  # a diagonal pair is counted twice below
     c, b, S, inside = stats.c, stats.b, stats.form, stats.block == "restricted"
     slope = np.zeros((size * size, dimension))
 

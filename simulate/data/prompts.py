@@ -19,7 +19,9 @@ FloatArray = NDArray[np.float64]
 CHUNK = 4096
 """Sequences a chunk: part of the definition of the data, since every chunk has random streams of its own."""
 
-_COPIES = 3  # of a chunk that are in memory while it is drawn: random numbers, x, and tokens
+_COPIES = (
+    3  # of a chunk that are in memory while it is drawn: random numbers, x, and tokens
+)
 
 STREAMS = {"data": 0, "weights": 1, "test": 2}
 """The independent children that one seed has."""
@@ -58,7 +60,9 @@ def stream(seed: int, purpose: str, *key: int) -> np.random.Generator:
     """Random numbers that depend on the seed, the purpose ("data", "weights", "test") and the key only."""
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise ValueError(f"seed must be a whole number of at least 0, not {seed!r}")
-    return np.random.default_rng(np.random.SeedSequence(int(seed), spawn_key=(STREAMS[purpose], *key)))
+    return np.random.default_rng(
+        np.random.SeedSequence(int(seed), spawn_key=(STREAMS[purpose], *key))
+    )
 
 
 def sample(
@@ -85,27 +89,56 @@ def sample(
     >>> data.tokens.shape
     (10, 6, 3)
     """
-    for name, flag in (("whiten", whiten), ("centre", centre), ("random_labels", random_labels)):
+    for name, flag in (
+        ("whiten", whiten),
+        ("centre", centre),
+        ("random_labels", random_labels),
+    ):
         if not isinstance(flag, bool | np.bool):
             raise ValueError(f"{name} must be True or False, not {flag!r}")
-    if isinstance(sequences, bool) or not isinstance(sequences, (int, np.integer)) or sequences < 1:
-        raise ValueError(f"sequences must be a whole number of at least 1, not {sequences!r}")
+    if (
+        isinstance(sequences, bool)
+        or not isinstance(sequences, (int, np.integer))
+        or sequences < 1
+    ):
+        raise ValueError(
+            f"sequences must be a whole number of at least 1, not {sequences!r}"
+        )
     if whiten and task.in_context_fraction < 1:
-        raise ValueError("whiten needs every sequence to have a random teacher: in_context_fraction must be 1")
+        raise ValueError(
+            "whiten needs every sequence to have a random teacher: in_context_fraction must be 1"
+        )
     if whiten and sequences <= task.dimension:
-        raise ValueError(f"whiten needs more than D = {task.dimension} sequences, not {sequences}")
+        raise ValueError(
+            f"whiten needs more than D = {task.dimension} sequences, not {sequences}"
+        )
     if random_labels and task.fixed_teacher is None:
-        raise ValueError("random_labels are for the sequences of a fixed_teacher, which this task lacks")
+        raise ValueError(
+            "random_labels are for the sequences of a fixed_teacher, which this task lacks"
+        )
     if random_labels and len(task.context_lengths) > 1:
-        raise ValueError("random_labels need one context_length: shorter prompts would be asked for a random label")
+        raise ValueError(
+            "random_labels need one context_length: shorter prompts would be asked for a random label"
+        )
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, not {split!r}")
     stream(seed, split)
-    return Prompts(task, int(sequences), int(seed), split, bool(whiten), bool(centre), bool(random_labels))
+    return Prompts(
+        task,
+        int(sequences),
+        int(seed),
+        split,
+        bool(whiten),
+        bool(centre),
+        bool(random_labels),
+    )
 
 
 def given(
-    tokens: ArrayLike, context_lengths: tuple[int, ...] | None = None, *, labels: ArrayLike | None = None
+    tokens: ArrayLike,
+    context_lengths: tuple[int, ...] | None = None,
+    *,
+    labels: ArrayLike | None = None,
 ) -> "Given":
     """Prompts from recorded tokens (P, N+1, D+1) with the true y in every row, the query's included.
 
@@ -120,18 +153,34 @@ def given(
     array([5., 7.])
     """
     array = real_array("tokens", tokens)
-    if array.ndim != 3 or array.shape[0] < 1 or array.shape[1] < 2 or array.shape[2] < 2:
-        raise ValueError(f"tokens must have shape (P, N+1, D+1) with P, N, D ≥ 1, not {array.shape}")
+    if (
+        array.ndim != 3
+        or array.shape[0] < 1
+        or array.shape[1] < 2
+        or array.shape[2] < 2
+    ):
+        raise ValueError(
+            f"tokens must have shape (P, N+1, D+1) with P, N, D ≥ 1, not {array.shape}"
+        )
     _label(array, labels)
     if not np.all(np.isfinite(array)):
         raise ValueError("tokens must be finite: they hold nan or inf")
     longest = array.shape[1] - 1
     if context_lengths is not None and not isinstance(context_lengths, Iterable):
-        raise ValueError(f"context_lengths must be several, such as ({longest},), not {context_lengths!r}")
+        raise ValueError(
+            f"context_lengths must be several, such as ({longest},), not {context_lengths!r}"
+        )
     lengths = (longest,) if context_lengths is None else tuple(context_lengths)
-    whole = all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) and 1 <= n <= longest for n in lengths)
+    whole = all(
+        isinstance(n, (int, np.integer))
+        and not isinstance(n, bool)
+        and 1 <= n <= longest
+        for n in lengths
+    )
     if not lengths or not whole:
-        raise ValueError(f"context_lengths must be whole numbers from 1 to {longest}, not {lengths}")
+        raise ValueError(
+            f"context_lengths must be whole numbers from 1 to {longest}, not {lengths}"
+        )
     array.flags.writeable = False
     return Given(array, tuple(int(n) for n in lengths))
 
@@ -157,14 +206,20 @@ def _label(tokens: FloatArray, labels: ArrayLike | None) -> None:
     known = tokens[:, -1, -1]
     if labels is None:
         if not np.any(known):
-            raise ValueError("the y of every query is 0, as where it is masked: pass labels=, the true ones (P,)")
+            raise ValueError(
+                "the y of every query is 0, as where it is masked: pass labels=, the true ones (P,)"
+            )
         return
     true = real_array("labels", labels)
     if true.shape != known.shape or not np.all(np.isfinite(true)):
-        raise ValueError(f"labels must be {len(known)} finite numbers, one a sequence, not of shape {true.shape}")
+        raise ValueError(
+            f"labels must be {len(known)} finite numbers, one a sequence, not of shape {true.shape}"
+        )
     masked = (known == 0) | np.isnan(known)
     if not np.array_equal(known[~masked], true[~masked]):
-        raise ValueError("labels contradict the tokens, whose queries have another y: pass one of the two")
+        raise ValueError(
+            "labels contradict the tokens, whose queries have another y: pass one of the two"
+        )
     tokens[:, -1, -1] = true
 
 
@@ -235,13 +290,25 @@ class Prompts:
     @property
     def digest(self) -> str:
         """SHA-256 of everything that determines the sequences."""
-        settings = (self.task.digest, self.sequences, self.seed, self.split, self.whiten, self.centre)
-        return hashlib.sha256(repr((*settings, self.random_labels, CHUNK)).encode()).hexdigest()
+        settings = (
+            self.task.digest,
+            self.sequences,
+            self.seed,
+            self.split,
+            self.whiten,
+            self.centre,
+        )
+        return hashlib.sha256(
+            repr((*settings, self.random_labels, CHUNK)).encode()
+        ).hexdigest()
 
     @property
     def tokens(self) -> FloatArray:
         """All tokens at once, (P, N+1, D+1); MemoryError if there is no room for every chunk together."""
-        self._refuse_size(self.sequences + min(CHUNK, self.sequences), "statistics need one chunk at a time")
+        self._refuse_size(
+            self.sequences + min(CHUNK, self.sequences),
+            "statistics need one chunk at a time",
+        )
         return np.concatenate(list(self.chunks()))
 
     def chunks(self) -> Iterator[FloatArray]:
@@ -254,14 +321,22 @@ class Prompts:
         What whitening and centring need to know of all chunks is found first, by the `executor` if there is one.
         """
         indices = self._indices
-        known = "_shift" in self.__dict__  # where cached properties are kept, also when they are sent
+        known = (
+            "_shift" in self.__dict__
+        )  # where cached properties are kept, also when they are sent
         if executor is not None and (self.whiten or self.centre) and not known:
-            self.__dict__["_shift"] = self._shift_from(executor.map(self._sums, indices, chunksize=count))
-        return (Span(self, indices[first : first + count]) for first in indices[::count])
+            self.__dict__["_shift"] = self._shift_from(
+                executor.map(self._sums, indices, chunksize=count)
+            )
+        return (
+            Span(self, indices[first : first + count]) for first in indices[::count]
+        )
 
     def chunk(self, index: int) -> FloatArray:
         """One of the chunks, counted from 0; MemoryError if there is no room for it."""
-        self._refuse_size(_COPIES * self._size(index), "choose a shorter context or fewer sequences")
+        self._refuse_size(
+            _COPIES * self._size(index), "choose a shorter context or fewer sequences"
+        )
         first, size = index * CHUNK, self._size(index)
         x, w = self._inputs(index, size), self._teachers(index, size)
         if self.centre:
@@ -283,7 +358,9 @@ class Prompts:
         """MemoryError if the tokens of so many sequences do not fit."""
         longest = max(self.context_lengths)
         size = 8.0 * sequences * (longest + 1) * (self.dimension + 1)
-        what = f"drawing sequences of {longest + 1} tokens of dimension {self.dimension}"
+        what = (
+            f"drawing sequences of {longest + 1} tokens of dimension {self.dimension}"
+        )
         refuse_too_large(what, size, way_out)
 
     def _normal(self, index: int, kind: int, shape: tuple[int, ...]) -> FloatArray:
@@ -292,7 +369,9 @@ class Prompts:
     def _inputs(self, index: int, size: int) -> FloatArray:
         shape = (size, max(self.context_lengths) + 1, self.dimension)
         root = np.linalg.cholesky(self.task.covariance)
-        return (self._normal(index, 0, shape).reshape(-1, self.dimension) @ root.T).reshape(shape)
+        return (
+            self._normal(index, 0, shape).reshape(-1, self.dimension) @ root.T
+        ).reshape(shape)
 
     def _teachers(self, index: int, size: int) -> FloatArray:
         return self._normal(index, 1, (size, self.dimension))
@@ -311,7 +390,11 @@ class Prompts:
     def _sums(self, index: int) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Σ w, Σ w wᵀ and Σ x of a chunk, zero where nobody asks for them."""
         D, size = self.dimension, self._size(index)
-        total, square, x_total = np.zeros(D), np.zeros((D, D)), np.zeros((max(self.context_lengths) + 1, D))
+        total, square, x_total = (
+            np.zeros(D),
+            np.zeros((D, D)),
+            np.zeros((max(self.context_lengths) + 1, D)),
+        )
         if self.whiten:
             w = self._teachers(index, size)
             total, square = w.sum(0), w.T @ w
@@ -319,8 +402,13 @@ class Prompts:
             x_total = self._inputs(index, size).sum(0)
         return total, square, x_total
 
-    def _shift_from(self, sums: Iterable[tuple[FloatArray, FloatArray, FloatArray]]) -> _Shift:
-        total, square = np.zeros(self.dimension), np.zeros((self.dimension, self.dimension))
+    def _shift_from(
+        self, sums: Iterable[tuple[FloatArray, FloatArray, FloatArray]]
+    ) -> _Shift:
+        total, square = (
+            np.zeros(self.dimension),
+            np.zeros((self.dimension, self.dimension)),
+        )
         x_total = np.zeros((max(self.context_lengths) + 1, self.dimension))
         for of_w, of_wwT, of_x in sums:
             total, square, x_total = total + of_w, square + of_wwT, x_total + of_x

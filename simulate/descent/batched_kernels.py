@@ -39,7 +39,9 @@ def update(w: FloatArray, slope: FloatArray, rate: float, square: FloatArray) ->
 
 
 @compiled
-def slope_of_head(a: FloatArray, B: FloatArray, table: IntArray, y: FloatArray, room: Slopes) -> None:
+def slope_of_head(
+    a: FloatArray, B: FloatArray, table: IntArray, y: FloatArray, room: Slopes
+) -> None:
     """∂L/∂a and ∂L/∂B of one head, a (V, n) and B (J·D, n), from y = ∂L/∂m."""
     slope_a, slope_B, D = room[0], room[1], len(room[3])
     slope_a[:] = 0.0
@@ -55,7 +57,12 @@ def slope_of_head(a: FloatArray, B: FloatArray, table: IntArray, y: FloatArray, 
 
 @compiled
 def move_pairs(
-    key: FloatArray, query: FloatArray, B: FloatArray, rate: float, room: Slopes, square: FloatArray
+    key: FloatArray,
+    query: FloatArray,
+    B: FloatArray,
+    rate: float,
+    room: Slopes,
+    square: FloatArray,
 ) -> None:
     """A step of one head's key (R, J, n) and query (R, D, n) along ∂L/∂B, and its new B."""
     _, slope_B, slope_key, slope_query = room

@@ -29,12 +29,19 @@ class Diverged(ArithmeticError):
         self.trajectory, self.step = trajectory, step
         rate = trajectory.learning_rate
         way_out = (
-            f"a learning rate smaller than {rate:g}" if step else "smaller weights, or data of smaller numbers"
+            f"a learning rate smaller than {rate:g}"
+            if step
+            else "smaller weights, or data of smaller numbers"
         )
-        super().__init__(f"the run diverged: the loss is not finite at step {step}; choose {way_out}")
+        super().__init__(
+            f"the run diverged: the loss is not finite at step {step}; choose {way_out}"
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Diverged, (self.trajectory, self.step)  # so that a worker process can raise it
+        return Diverged, (
+            self.trajectory,
+            self.step,
+        )  # so that a worker process can raise it
 
 
 def train(
@@ -67,11 +74,17 @@ def train(
     ((20,), np.float64(0.38))
     """
     begin = checked_start(model, source, start)
-    settings = {"model": model_name(model), "source": source.digest, **own_heads(model, begin)}
+    settings = {
+        "model": model_name(model),
+        "source": source.digest,
+        **own_heads(model, begin),
+    }
     rule = Descent(learning_rate, steps, record, checkpoint)
     walk = walks.compiled(model, source, rule.learning_rate) if compiled else None
     log = Log(begin, rule, settings)
-    run = _follow(walk or walks.plain(objective(model, source), rule.learning_rate), log)
+    run = _follow(
+        walk or walks.plain(objective(model, source), rule.learning_rate), log
+    )
     refuse_unfit_on_the_way(model, run.weights, source.dimension)
     return run
 
@@ -104,30 +117,57 @@ def train_many(
     rule = Descent(learning_rate, steps, record)
     walk = walks.compiled_many(model, source, rule.learning_rate, len(begins))
     if walk is None:
-        rules: dict[str, Any] = {"learning_rate": learning_rate, "steps": steps, "record": record}
+        rules: dict[str, Any] = {
+            "learning_rate": learning_rate,
+            "steps": steps,
+            "record": record,
+        }
         return [train(model, source, begin, **rules) for begin in begins]
     settings = {"model": model_name(model), "source": source.digest}
     stacked = {name: np.stack([begin[name] for begin in begins]) for name in begins[0]}
     together = _follow(walk, Log(stacked, rule, settings, (len(begins),)))
-    return [_alone(together, index, described(begin, rule, settings)) for index, begin in enumerate(begins)]
+    return [
+        _alone(together, index, described(begin, rule, settings))
+        for index, begin in enumerate(begins)
+    ]
 
 
 def _alone(together: Trajectory, index: int, settings: dict[str, Any]) -> Trajectory:
     """The run of one start among many; Diverged if its loss did not stay finite."""
-    loss, norm = (np.ascontiguousarray(line[:, index]) for line in (together.loss, together.gradient_norm))
-    weights = {name: np.ascontiguousarray(value[:, index]) for name, value in together.weights.items()}
+    loss, norm = (
+        np.ascontiguousarray(line[:, index])
+        for line in (together.loss, together.gradient_norm)
+    )
+    weights = {
+        name: np.ascontiguousarray(value[:, index])
+        for name, value in together.weights.items()
+    }
     lost = np.flatnonzero(~np.isfinite(loss))
     if not len(lost):
-        return replace(together, loss=loss, gradient_norm=norm, weights=weights, settings=settings)
-    step, kept = int(lost[0]), int(np.searchsorted(together.weight_time, lost[0], side="right"))
-    lines = (together.time[:step], loss[:step], norm[:step], together.weight_time[:kept])
+        return replace(
+            together, loss=loss, gradient_norm=norm, weights=weights, settings=settings
+        )
+    step, kept = (
+        int(lost[0]),
+        int(np.searchsorted(together.weight_time, lost[0], side="right")),
+    )
+    lines = (
+        together.time[:step],
+        loss[:step],
+        norm[:step],
+        together.weight_time[:kept],
+    )
     weights = {name: value[:kept] for name, value in weights.items()}
     raise Diverged(Trajectory(*lines, weights, together.learning_rate, settings), step)
 
 
-def descend(evaluate: Objective, start: Weights, rule: Descent, settings: dict[str, Any]) -> Trajectory:
+def descend(
+    evaluate: Objective, start: Weights, rule: Descent, settings: dict[str, Any]
+) -> Trajectory:
     """Gradient descent θ ← θ − η ∂L/∂θ on any objective; `train` says what the arguments mean."""
-    return _follow(walks.plain(evaluate, rule.learning_rate), Log(start, rule, settings))
+    return _follow(
+        walks.plain(evaluate, rule.learning_rate), Log(start, rule, settings)
+    )
 
 
 SAME = 1e-7
@@ -143,9 +183,13 @@ def _refuse_other_run(walk: walks.Walk, log: Log) -> None:
         loss, norm = (np.full_like(line[:1], np.inf) for line in (log.loss, log.norm))
         not_kept = {name: value[:0] for name, value in log.kept.items()}
         with np.errstate(over="ignore", invalid="ignore"):
-            walk.advance(weights, walks.Stretch(loss, norm, np.array([], np.intp), not_kept))
+            walk.advance(
+                weights, walks.Stretch(loss, norm, np.array([], np.intp), not_kept)
+            )
         for line, again in ((log.loss, loss), (log.norm, norm)):
-            if np.any(np.abs(line[step] - again[0]) > SAME * np.max(np.abs(line[: log.done]))):
+            if np.any(
+                np.abs(line[step] - again[0]) > SAME * np.max(np.abs(line[: log.done]))
+            ):
                 raise ValueError(
                     f"{log.checkpoint_file} is a checkpoint of another run: its loss or gradient at step {step} is "
                     f"{line[step]:.6g}, here it is {again[0]:.6g}; choose another file or delete it"
@@ -156,7 +200,10 @@ def _follow(walk: walks.Walk, log: Log) -> Trajectory:
     _refuse_other_run(walk, log)
     firsts = range(log.done, log.rule.steps, walk.stretch)
     try:
-        with one_thread() if walk.small else nullcontext(), np.errstate(over="ignore", invalid="ignore"):
+        with (
+            one_thread() if walk.small else nullcontext(),
+            np.errstate(over="ignore", invalid="ignore"),
+        ):
             for _ in tracked(firsts, len(firsts), "gradient descent"):
                 stretch = log.stretch(walk.stretch)
                 weights, taken = walk.advance(log.weights, stretch)

@@ -23,7 +23,9 @@ IntArray = NDArray[np.intp]
 
 _LOST = 1e-5  # relative error, from squares that are conserved, that a flow may have at most
 
-_COARSE = 4.0  # a fall to half adds little to the errors that a coarse tolerance has anyway
+_COARSE = (
+    4.0  # a fall to half adds little to the errors that a coarse tolerance has anyway
+)
 _ROOM = 10.0  # by which weights outgrow their start before the tolerance is relative to what they are
 _TINIEST = 1e-305  # a tolerance is above 0, and that of weights of 1e-300 still relative to them
 
@@ -65,18 +67,28 @@ def flow(
     begin, evaluate = checked_start(model, source, start), objective(model, source)
     times, rtol = _checked_times(flow_time), _checked_tolerance(rtol)
     size = 16.0 * len(times) * sum(value.size for value in begin.values())
-    refuse_too_large(f"the weights at {len(times)} flow times", size, "pass fewer times")
+    refuse_too_large(
+        f"the weights at {len(times)} flow times", size, "pass fewer times"
+    )
     moving, field = _moving(model, source, begin), None
-    if isinstance(model, Merged | Separate) and isinstance(source, Statistics) and source.block == "restricted":
+    if (
+        isinstance(model, Merged | Separate)
+        and isinstance(source, Statistics)
+        and source.block == "restricted"
+    ):
         field = block_field(model, source)
-    velocity = field.velocity if field is not None else _velocity(evaluate, begin, moving)
+    velocity = (
+        field.velocity if field is not None else _velocity(evaluate, begin, moving)
+    )
     jacobian = None if field is None else field.jacobian
     states = np.tile(_flat(begin), (len(times), 1))
     if np.any(times > 0):
         with one_thread(), np.errstate(over="ignore", invalid="ignore"):
             _refuse_overflow(evaluate(begin)[0], velocity(states[0, moving]))
             tolerances = rtol, rtol * _sizes(begin)[moving]
-            states[:, moving] = _integrate(velocity, jacobian, states[0, moving], times, tolerances, method)
+            states[:, moving] = _integrate(
+                velocity, jacobian, states[0, moving], times, tolerances, method
+            )
         _refuse_fall(np.max(np.abs(states), axis=1), rtol)
     weights = _named(states, begin)
     loss, norm = _losses(evaluate, weights, len(times))
@@ -84,7 +96,12 @@ def flow(
     sizes = np.max(np.abs(states[moved]), axis=1, initial=0.0)
     _refuse_lost(loss[moved], norm[moved], rtol * sizes, _mean_square_label(source))
     refuse_unfit_on_the_way(model, weights, source.dimension)
-    settings = {"model": model_name(model), "source": source.digest, "rtol": rtol, "method": method}
+    settings = {
+        "model": model_name(model),
+        "source": source.digest,
+        "rtol": rtol,
+        "method": method,
+    }
     settings["versions"] = versions()
     return Trajectory(times, loss, norm, times, weights, None, settings)
 
@@ -92,7 +109,9 @@ def flow(
 def _refuse_overflow(loss: float, velocity: FloatArray) -> None:
     """ValueError if there is no finite loss or velocity to begin with."""
     if not np.isfinite(loss) or not np.all(np.isfinite(velocity)):
-        raise ValueError("the loss or its gradient is no finite number at the start: choose smaller weights")
+        raise ValueError(
+            "the loss or its gradient is no finite number at the start: choose smaller weights"
+        )
 
 
 def _refuse_fall(sizes: FloatArray, rtol: float) -> None:
@@ -101,7 +120,9 @@ def _refuse_fall(sizes: FloatArray, rtol: float) -> None:
     The flow conserves differences of squares, whose error is that of the largest squares that there were.
     """
     if not np.all(np.isfinite(sizes)):
-        raise ArithmeticError("the gradient flow could not be integrated: its weights are no finite numbers")
+        raise ArithmeticError(
+            "the gradient flow could not be integrated: its weights are no finite numbers"
+        )
     ratio = float(sizes[0] / sizes[-1]) if sizes[-1] else 0.0
     if rtol * ratio**2 > max(_LOST, _COARSE * rtol):
         raise ArithmeticError(
@@ -110,16 +131,22 @@ def _refuse_fall(sizes: FloatArray, rtol: float) -> None:
         )
 
 
-def _losses(evaluate: Objective, weights: Weights, count: int) -> tuple[FloatArray, FloatArray]:
+def _losses(
+    evaluate: Objective, weights: Weights, count: int
+) -> tuple[FloatArray, FloatArray]:
     """Loss and gradient norm, (T,) each, at weights (T, …)."""
     loss, norm = np.empty(count), np.empty(count)
     for index in range(count):
-        loss[index], gradients = evaluate({name: value[index] for name, value in weights.items()})
+        loss[index], gradients = evaluate(
+            {name: value[index] for name, value in weights.items()}
+        )
         norm[index] = np.linalg.norm(_flat(gradients))
     return loss, norm
 
 
-def _refuse_lost(loss: FloatArray, norm: FloatArray, errors: FloatArray, unknown: float) -> None:
+def _refuse_lost(
+    loss: FloatArray, norm: FloatArray, errors: FloatArray, unknown: float
+) -> None:
     """ArithmeticError if the errors (T,) of the largest weights may decide what a loss (T,) is.
 
     `unknown` is the loss of predicting nothing, to which a loss of almost 0 is held.
@@ -136,14 +163,18 @@ def _mean_square_label(source: Data | Statistics) -> float:
     if isinstance(source, Statistics):
         return source.c
     lengths = list(source.context_lengths)
-    squares = sum(float(np.sum(tokens[:, lengths, -1] ** 2)) for tokens in source.chunks())
+    squares = sum(
+        float(np.sum(tokens[:, lengths, -1] ** 2)) for tokens in source.chunks()
+    )
     return squares / (source.sequences * len(lengths))
 
 
 def _velocity(evaluate: Objective, begin: Weights, moving: IntArray) -> Velocity:
     """dy/dt = −½ ∂L/∂y of what moves."""
     state = _flat(begin)
-    weights = {name: value[0] for name, value in _named(state[None], begin).items()}  # views of the state
+    weights = {
+        name: value[0] for name, value in _named(state[None], begin).items()
+    }  # views of the state
 
     def velocity(y: FloatArray) -> FloatArray:
         state[moving] = y
@@ -167,10 +198,18 @@ def _integrate(
 
     rtol, atol = tolerances
     result = solve_ivp(
-        lambda _, x: velocity(x), (0.0, times[-1]), y, method=method, t_eval=times, rtol=rtol, atol=atol
+        lambda _, x: velocity(x),
+        (0.0, times[-1]),
+        y,
+        method=method,
+        t_eval=times,
+        rtol=rtol,
+        atol=atol,
     )
     if not result.success:
-        raise ArithmeticError(f"the gradient flow could not be integrated: {result.message}")
+        raise ArithmeticError(
+            f"the gradient flow could not be integrated: {result.message}"
+        )
     return np.asarray(result.y.T)
 
 
@@ -184,15 +223,22 @@ def _sizes(begin: Weights) -> FloatArray:
     most = float(np.max(every)) or 1.0
     least = float(np.min(every[every > 0], initial=most))
     counted = [np.minimum(_ROOM * np.where(row > 0, row, least), most) for row in rows]
-    sizes = [np.broadcast_to(row, value.shape).ravel() for row, value in zip(counted, begin.values(), strict=True)]
+    sizes = [
+        np.broadcast_to(row, value.shape).ravel()
+        for row, value in zip(counted, begin.values(), strict=True)
+    ]
     return np.asarray(np.maximum(np.concatenate(sizes), _TINIEST))
 
 
-def _moving(model: Parametrization, source: Data | Statistics, begin: Weights) -> IntArray:
+def _moving(
+    model: Parametrization, source: Data | Statistics, begin: Weights
+) -> IntArray:
     """Places, in the flat weights, of all that a gradient may reach: fewer unknowns, and none outside a block."""
     mask = {name: np.ones_like(value) for name, value in begin.items()}
     if isinstance(model, (Merged, Separate)):
-        mask["query" if "query" in mask else "key_query"][..., -1] = 0.0  # meets the masked y of the query
+        mask["query" if "query" in mask else "key_query"][..., -1] = (
+            0.0  # meets the masked y of the query
+        )
         if isinstance(source, Statistics) and source.block == "restricted":
             mask = restricted(mask)
     return np.flatnonzero(_flat(mask))
@@ -201,7 +247,9 @@ def _moving(model: Parametrization, source: Data | Statistics, begin: Weights) -
 def _checked_tolerance(rtol: object) -> float:
     value = positive("rtol", rtol)
     if value > LARGEST_TOLERANCE:
-        raise ValueError(f"rtol must be at most {LARGEST_TOLERANCE:g}, not {rtol!r}: it is a relative error")
+        raise ValueError(
+            f"rtol must be at most {LARGEST_TOLERANCE:g}, not {rtol!r}: it is a relative error"
+        )
     return value
 
 
@@ -222,4 +270,6 @@ def _named(states: FloatArray, like: Weights) -> Weights:
     """States (T, all) under the names of the weights, (T, …) each, without a copy."""
     ends = np.cumsum([value.size for value in like.values()])[:-1]
     parts = zip(like.items(), np.split(states, ends, axis=1), strict=True)
-    return {name: part.reshape(len(states), *value.shape) for (name, value), part in parts}
+    return {
+        name: part.reshape(len(states), *value.shape) for (name, value), part in parts
+    }

@@ -60,7 +60,13 @@ def room(heads: Heads) -> Room:
     [18, 18, 3, 6, 2]
     """
     V, width, D = heads[0].shape[1], heads[1].shape[1], heads[3].shape[2]
-    return np.zeros(V * width), np.zeros(V * width), np.zeros(V), np.zeros(width), np.zeros(D)
+    return (
+        np.zeros(V * width),
+        np.zeros(V * width),
+        np.zeros(V),
+        np.zeros(width),
+        np.zeros(D),
+    )
 
 
 @compiled
@@ -84,7 +90,9 @@ def product(half: FloatArray, m: FloatArray, y: FloatArray) -> None:
 
 
 @compiled
-def move_pair(h: int, heads: Heads, rate: float, slope: FloatArray, slope_query: FloatArray) -> float:
+def move_pair(
+    h: int, heads: Heads, rate: float, slope: FloatArray, slope_query: FloatArray
+) -> float:
     """A step of head h's key and query along `slope` = ∂L/∂B_h, and its new B_h; squared norm of the gradient."""
     _, B, key, query = heads
     D, square = query.shape[2], 0.0
@@ -137,7 +145,9 @@ def move(heads: Heads, rate: float, space: Room) -> float:
 
 
 @compiled
-def move_inside(v: FloatArray, U: FloatArray, rate: float, G: FloatArray, M: FloatArray) -> float:
+def move_inside(
+    v: FloatArray, U: FloatArray, rate: float, G: FloatArray, M: FloatArray
+) -> float:
     """As `move` for M = Σ_h v_h U_h, v (H,) and U (H, D²) with D large: memory is read and written once."""
     square, size = 0.0, 0.0
     for f in range(len(G)):
@@ -158,7 +168,14 @@ def move_inside(v: FloatArray, U: FloatArray, rate: float, G: FloatArray, M: Flo
 
 
 @compiled
-def turn(heads: Heads, places: IntArray, rate: float, m: FloatArray, y: FloatArray, space: Room) -> float:
+def turn(
+    heads: Heads,
+    places: IntArray,
+    rate: float,
+    m: FloatArray,
+    y: FloatArray,
+    space: Room,
+) -> float:
     """A step along y = S̃ m̃, which overwrites m with the features of the new heads; the norm of the gradient."""
     M, G, D = space[0], space[1], len(space[4])
     for p in range(places.shape[1]):

@@ -44,11 +44,20 @@ class Passages:
 
     def maps(self) -> FloatArray:
         """v_h k_h q_hᵀ of each head at rest, (n+1, H, D, D)."""
-        return np.asarray(self.values[..., None, None] * self.keys[..., :, None] * self.queries[..., None, :])
+        return np.asarray(
+            self.values[..., None, None]
+            * self.keys[..., :, None]
+            * self.queries[..., None, :]
+        )
 
 
 def passages(
-    model: Separate, source: Statistics, start: Weights, levels: FloatArray, until: float, rtol: float = 1e-12
+    model: Separate,
+    source: Statistics,
+    start: Weights,
+    levels: FloatArray,
+    until: float,
+    rtol: float = 1e-12,
 ) -> Passages:
     """The `Passages` of gradient flow from the weights `start` through decreasing `levels` (n,), up to `until`.
 
@@ -66,17 +75,41 @@ def passages(
     """
     from scipy.integrate import DOP853
 
-    if model.rank != 1 or not isinstance(source.form, Kronecker) or source.block != "restricted":
-        raise ValueError("passages are those of rank-one heads on exact expectations of the restricted block")
+    if (
+        model.rank != 1
+        or not isinstance(source.form, Kronecker)
+        or source.block != "restricted"
+    ):
+        raise ValueError(
+            "passages are those of rank-one heads on exact expectations of the restricted block"
+        )
     D = source.dimension
-    A, B, Lambda = (_contiguous(each) for each in (source.form.A, source.b.reshape(D, D), source.form.Lambda))
-    nodes, step, third, fifth = (_contiguous(x) for x in (DOP853.A[:12, :12], DOP853.B, DOP853.E3, DOP853.E5))
+    A, B, Lambda = (
+        _contiguous(each)
+        for each in (source.form.A, source.b.reshape(D, D), source.form.Lambda)
+    )
+    nodes, step, third, fifth = (
+        _contiguous(x) for x in (DOP853.A[:12, :12], DOP853.B, DOP853.E3, DOP853.E5)
+    )
     loss, pair = (float(source.c), A, B, Lambda), (nodes, step, third, fifth)
-    state = np.concatenate((start["value"][:, -1:], start["key"][:, 0, :-1], start["query"][:, 0, :-1]), axis=1)
-    times, plateaus, last, finished = _followed(_contiguous(state), loss, _contiguous(levels), until, rtol, pair)
+    state = np.concatenate(
+        (start["value"][:, -1:], start["key"][:, 0, :-1], start["query"][:, 0, :-1]),
+        axis=1,
+    )
+    times, plateaus, last, finished = _followed(
+        _contiguous(state), loss, _contiguous(levels), until, rtol, pair
+    )
     if not finished:
-        raise ArithmeticError(f"the flow was not at its end after {_MOST_STEPS} steps: give an earlier `until`")
-    return Passages(times, plateaus[:, :, 0], plateaus[:, :, 1 : 1 + D], plateaus[:, :, 1 + D :], last)
+        raise ArithmeticError(
+            f"the flow was not at its end after {_MOST_STEPS} steps: give an earlier `until`"
+        )
+    return Passages(
+        times,
+        plateaus[:, :, 0],
+        plateaus[:, :, 1 : 1 + D],
+        plateaus[:, :, 1 + D :],
+        last,
+    )
 
 
 def _contiguous(values: ArrayLike) -> FloatArray:
@@ -146,7 +179,9 @@ def _write_slope(x: FloatArray, loss: Loss, slope: FloatArray) -> None:
 
 
 @compiled_in_order
-def _combined(x: FloatArray, h: float, weights: FloatArray, stages: FloatArray, count: int) -> FloatArray:
+def _combined(
+    x: FloatArray, h: float, weights: FloatArray, stages: FloatArray, count: int
+) -> FloatArray:
     """x + h Σ_s weights_s stages_s over the first `count` stages."""
     moved = x.copy()
     for s in range(count):
@@ -157,7 +192,9 @@ def _combined(x: FloatArray, h: float, weights: FloatArray, stages: FloatArray, 
 
 
 @compiled_in_order
-def _step(x: FloatArray, h: float, loss: Loss, pair: Pair, stages: FloatArray) -> FloatArray:
+def _step(
+    x: FloatArray, h: float, loss: Loss, pair: Pair, stages: FloatArray
+) -> FloatArray:
     """x after a step h; stages[0] is the slope at x and stages[12] becomes that at the end."""
     for s in range(1, 12):
         _write_slope(_combined(x, h, pair[0][s], stages, s), loss, stages[s])
@@ -184,12 +221,16 @@ def _error(new: FloatArray, h: float, pair: Pair, stages: FloatArray) -> float:
         if not fifth < np.inf:  # a step so long that it overflowed
             return np.inf
         if fifth > 0 and size > 0:
-            worst = max(worst, h * fifth / np.sqrt((fifth + 0.01 * third) * width) / size)
+            worst = max(
+                worst, h * fifth / np.sqrt((fifth + 0.01 * third) * width) / size
+            )
     return worst
 
 
 @compiled_in_order
-def _crossing(x: FloatArray, h: float, level: float, loss: Loss, pair: Pair, stages: FloatArray) -> float:
+def _crossing(
+    x: FloatArray, h: float, level: float, loss: Loss, pair: Pair, stages: FloatArray
+) -> float:
     """The step, at most h, after which the loss is at `level`: by bisection of the step, which keeps its order."""
     trial = stages.copy()
     low = 0.0

@@ -39,9 +39,17 @@ class Descent:
 
     def __post_init__(self) -> None:
         rate = positive("learning_rate", self.learning_rate)
-        if isinstance(self.steps, bool) or not isinstance(self.steps, (int, np.integer)) or self.steps < 1:
-            raise ValueError(f"steps must be a whole number of at least 1, not {self.steps!r}")
-        object.__setattr__(self, "learning_rate", rate)  # plain numbers, as JSON wants them
+        if (
+            isinstance(self.steps, bool)
+            or not isinstance(self.steps, (int, np.integer))
+            or self.steps < 1
+        ):
+            raise ValueError(
+                f"steps must be a whole number of at least 1, not {self.steps!r}"
+            )
+        object.__setattr__(
+            self, "learning_rate", rate
+        )  # plain numbers, as JSON wants them
         object.__setattr__(self, "steps", int(self.steps))
 
     @property
@@ -49,7 +57,11 @@ class Descent:
         """The steps before which weights are stored, in order; the last is `steps`, after the last step."""
         every = max(1, self.steps // RECORDS) if self.record is None else self.record
         record = np.asarray(every)
-        if record.ndim > 1 or (record.size and record.dtype.kind not in "iu") or (record.ndim == 0 and record < 1):
+        if (
+            record.ndim > 1
+            or (record.size and record.dtype.kind not in "iu")
+            or (record.ndim == 0 and record < 1)
+        ):
             raise ValueError(
                 f"record must be a number of steps of at least 1, or a list of steps, not {self.record!r}"
             )
@@ -57,7 +69,9 @@ class Descent:
             record = np.arange(0, self.steps, int(record))
         chosen = np.unique([0, *record.tolist(), self.steps]).astype(np.int64)
         if chosen[0] < 0 or chosen[-1] > self.steps:
-            raise ValueError(f"record must name steps from 0 to {self.steps}, not {chosen[0]} … {chosen[-1]}")
+            raise ValueError(
+                f"record must name steps from 0 to {self.steps}, not {chosen[0]} … {chosen[-1]}"
+            )
         return chosen
 
 
@@ -68,14 +82,26 @@ class Log:
     """
 
     def __init__(
-        self, start: Weights, rule: Descent, settings: dict[str, Any], starts: tuple[int, ...] = ()
+        self,
+        start: Weights,
+        rule: Descent,
+        settings: dict[str, Any],
+        starts: tuple[int, ...] = (),
     ) -> None:
         self.rule, self.recorded = rule, rule.recorded
         self.settings = described(start, rule, settings)
         self._refuse_size(start, starts)
-        self.loss, self.norm = np.empty((rule.steps, *starts)), np.empty((rule.steps, *starts))
-        self._ordered = self.recorded.tolist()  # bisect is faster than searchsorted on one number
-        self.kept = {name: np.empty((len(self.recorded), *value.shape)) for name, value in start.items()}
+        self.loss, self.norm = (
+            np.empty((rule.steps, *starts)),
+            np.empty((rule.steps, *starts)),
+        )
+        self._ordered = (
+            self.recorded.tolist()
+        )  # bisect is faster than searchsorted on one number
+        self.kept = {
+            name: np.empty((len(self.recorded), *value.shape))
+            for name, value in start.items()
+        }
         # One object, so that an interruption finds weights and their step together.
         self._state = ({name: value.copy() for name, value in start.items()}, 0)
         self._written = time.monotonic()
@@ -89,7 +115,11 @@ class Log:
         lines = 2.0 * self.rule.steps * math.prod(starts)
         stored = float(len(self.recorded)) * sum(value.size for value in start.values())
         what = f"a run of {self.rule.steps} steps that stores its weights {len(self.recorded)} times"
-        refuse_too_large(what, 8 * (lines + stored), "take fewer steps, or record less: record=[] keeps two")
+        refuse_too_large(
+            what,
+            8 * (lines + stored),
+            "take fewer steps, or record less: record=[] keeps two",
+        )
 
     @property
     def checkpoint_file(self) -> Path | None:
@@ -111,7 +141,10 @@ class Log:
         stored = int(np.searchsorted(self.recorded, self.done))
         places = sorted({0, stored - 1}) if stored else []
         return [
-            (int(self.recorded[place]), {name: value[place].copy() for name, value in self.kept.items()})
+            (
+                int(self.recorded[place]),
+                {name: value[place].copy() for name, value in self.kept.items()},
+            )
             for place in places
         ]
 
@@ -120,7 +153,12 @@ class Log:
         first, last = self.done, min(self.done + steps, self.rule.steps)
         low, high = (bisect_left(self._ordered, step) for step in (first, last))
         kept = {name: value[low:high] for name, value in self.kept.items()}
-        return Stretch(self.loss[first:last], self.norm[first:last], self.recorded[low:high] - first, kept)
+        return Stretch(
+            self.loss[first:last],
+            self.norm[first:last],
+            self.recorded[low:high] - first,
+            kept,
+        )
 
     def advance(self, weights: Weights, steps: int) -> None:
         """Take the weights after so many more steps, and write the checkpoint if it is time."""
@@ -145,17 +183,29 @@ class Log:
             return
         weights, done = self._state
         count = int(np.searchsorted(self.recorded, done))
-        kept = {name: np.concatenate([self.kept[name][:count], value[None]]) for name, value in weights.items()}
-        self._trajectory(done, [*self.recorded[:count], done], kept).save(self.rule.checkpoint)
+        kept = {
+            name: np.concatenate([self.kept[name][:count], value[None]])
+            for name, value in weights.items()
+        }
+        self._trajectory(done, [*self.recorded[:count], done], kept).save(
+            self.rule.checkpoint
+        )
 
-    def _trajectory(self, done: int, recorded: Sequence[int] | NDArray[np.int64], kept: Weights) -> Trajectory:
-        time, weight_time = np.arange(done, dtype=float), np.asarray(recorded, dtype=float)
+    def _trajectory(
+        self, done: int, recorded: Sequence[int] | NDArray[np.int64], kept: Weights
+    ) -> Trajectory:
+        time, weight_time = (
+            np.arange(done, dtype=float),
+            np.asarray(recorded, dtype=float),
+        )
         lines = (time, self.loss[:done], self.norm[:done], weight_time)
         return Trajectory(*lines, kept, self.rule.learning_rate, self.settings)
 
     def _resume(self, run: Trajectory, path: AnyPath) -> None:
         if run.settings.get("digest") != self.settings["digest"]:
-            raise ValueError(f"{as_path(path)} is a checkpoint of another run: choose another file or delete it")
+            raise ValueError(
+                f"{as_path(path)} is a checkpoint of another run: choose another file or delete it"
+            )
         done = len(run.loss)
         self.loss[:done], self.norm[:done] = run.loss, run.gradient_norm
         for name, value in run.weights.items():
@@ -163,14 +213,27 @@ class Log:
         self._state = (run.final, done)
 
 
-def described(start: Weights, rule: Descent, settings: dict[str, Any]) -> dict[str, Any]:
+def described(
+    start: Weights, rule: Descent, settings: dict[str, Any]
+) -> dict[str, Any]:
     """The settings of a run, with a digest of its model, source, rule and start: what a checkpoint must agree with.
 
     >>> described({"w": np.ones(2)}, Descent(0.1, 5), {"model": "bowl"})["steps"]
     5
     """
-    known = settings | {"rate": rule.learning_rate, "steps": rule.steps, "recorded": rule.recorded.tolist()}
+    known = settings | {
+        "rate": rule.learning_rate,
+        "steps": rule.steps,
+        "recorded": rule.recorded.tolist(),
+    }
     text = json.dumps(known, sort_keys=True).encode()
-    digest = hashlib.sha256(text + b"".join(start[name].tobytes() for name in sorted(start))).hexdigest()
-    own = {"steps": rule.steps, "learning_rate": rule.learning_rate, "versions": versions(), "digest": digest}
+    digest = hashlib.sha256(
+        text + b"".join(start[name].tobytes() for name in sorted(start))
+    ).hexdigest()
+    own = {
+        "steps": rule.steps,
+        "learning_rate": rule.learning_rate,
+        "versions": versions(),
+        "digest": digest,
+    }
     return settings | own

@@ -82,9 +82,17 @@ class SeparateField(NamedTuple):
         vk = repeated[:, None] * k
         G = self._force((vk.T @ q).ravel())
         form, first, second = self.stats.form, self.heads, self.heads + k.size
-        J = self._on_moments(y, form) if isinstance(form, Kronecker) else self._on_form(y, form)
-        own = np.repeat(np.eye(self.heads), self.rank, axis=1)  # which pairs a head has, (H, H·R)
-        J[:first, first:second] += np.einsum("hp,pi->hpi", own, q @ G.T).reshape(first, -1)
+        J = (
+            self._on_moments(y, form)
+            if isinstance(form, Kronecker)
+            else self._on_form(y, form)
+        )
+        own = np.repeat(
+            np.eye(self.heads), self.rank, axis=1
+        )  # which pairs a head has, (H, H·R)
+        J[:first, first:second] += np.einsum("hp,pi->hpi", own, q @ G.T).reshape(
+            first, -1
+        )
         J[:first, second:] += np.einsum("hp,pj->hpj", own, k @ G).reshape(first, -1)
         J[first:second, second:] += np.kron(np.diag(repeated), G)
         J[first:, :first] = J[:first, first:].T
@@ -115,8 +123,12 @@ class SeparateField(NamedTuple):
         first, second = self.heads, self.heads + k.size
         J = np.empty((y.size, y.size))
         J[:first, :first] = -products @ moved.T
-        J[:first, first:second] = -np.einsum("hij,pj->hpi", moved.reshape(-1, D, D), vq).reshape(first, -1)
-        J[:first, second:] = -np.einsum("hij,pi->hpj", moved.reshape(-1, D, D), vk).reshape(first, -1)
+        J[:first, first:second] = -np.einsum(
+            "hij,pj->hpi", moved.reshape(-1, D, D), vq
+        ).reshape(first, -1)
+        J[:first, second:] = -np.einsum(
+            "hij,pi->hpj", moved.reshape(-1, D, D), vk
+        ).reshape(first, -1)
         J[first:second, first:second] = np.kron(-vq @ Λ @ vq.T, A)
         J[second:, second:] = np.kron(-vk @ A @ vk.T, Λ)
         across = np.einsum("ri,pj->pirj", -vk @ A, vq @ Λ)
@@ -145,4 +157,6 @@ def block_field(model: Parametrization, stats: Statistics) -> Field:
         return MergedField(model.head_count, stats)
     if isinstance(model, Separate):
         return SeparateField(model.head_count, model.rank, stats)
-    raise TypeError(f"{type(model).__name__} has no known velocity on the restricted block")
+    raise TypeError(
+        f"{type(model).__name__} has no known velocity on the restricted block"
+    )

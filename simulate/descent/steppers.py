@@ -68,7 +68,10 @@ def plain(evaluate: Objective, rate: float) -> Walk:
             if not np.isfinite(loss):
                 return weights, step
             stretch.loss[step], stretch.norm[step] = loss, _norm(gradients)
-            weights = {name: weight - rate * gradients[name] for name, weight in weights.items()}
+            weights = {
+                name: weight - rate * gradients[name]
+                for name, weight in weights.items()
+            }
         return weights, len(stretch.loss)
 
     return Walk(advance, 1)
@@ -109,7 +112,9 @@ def _on_form(model: Merged | Separate, stats: Statistics, rate: float) -> Walk:
     return Walk(advance, max(1, WORK // _work(model, stats)))
 
 
-def compiled_many(model: Parametrization, source: object, rate: float, count: int) -> Walk | None:
+def compiled_many(
+    model: Parametrization, source: object, rate: float, count: int
+) -> Walk | None:
     """As `compiled`, for so many starts at once, whose axis leads; one that diverges holds up no other."""
     if not isinstance(model, (Merged, Separate)) or not isinstance(source, Statistics):
         return None
@@ -118,20 +123,35 @@ def compiled_many(model: Parametrization, source: object, rate: float, count: in
         return None
     from .batched_kernels import slopes, turn_many
 
-    S, inside, table, K = bordered(source), source.block == "restricted", rows(source), len(source.b)
+    S, inside, table, K = (
+        bordered(source),
+        source.block == "restricted",
+        rows(source),
+        len(source.b),
+    )
 
     def advance(weights: Weights, stretch: Stretch) -> tuple[Weights, int]:
         heads = starts_last(pack(weights, inside))
         room = slopes(heads)
         vectors = m, y = cache_lines(len(S), count), cache_lines(len(S), count)
-        turn_many(heads, table, K, 0.0, vectors, (np.empty(count), np.empty(count)), room)  # no step: the first m
+        turn_many(
+            heads, table, K, 0.0, vectors, (np.empty(count), np.empty(count)), room
+        )  # no step: the first m
         m[K] = 1.0
         recorded = set(stretch.recorded.tolist())
         for step in range(len(stretch.loss)):
             if step in recorded:
                 stretch.keep(step, unpack(starts_first(heads), weights))
             np.dot(S, m, out=y)
-            turn_many(heads, table, K, rate, vectors, (stretch.loss[step], stretch.norm[step]), room)
+            turn_many(
+                heads,
+                table,
+                K,
+                rate,
+                vectors,
+                (stretch.loss[step], stretch.norm[step]),
+                room,
+            )
         return unpack(starts_first(heads), weights), len(stretch.loss)
 
     work = count * _work(model, source)
@@ -162,7 +182,10 @@ def _merged_on_moments(stats: Statistics, rate: float) -> Walk:
 
 def _work(model: Merged | Separate, stats: Statistics) -> int:
     """About the multiplications of a step."""
-    return len(stats.b) ** 2 + 4 * model.head_count * stats.dimension * (stats.dimension + 1) ** 2
+    return (
+        len(stats.b) ** 2
+        + 4 * model.head_count * stats.dimension * (stats.dimension + 1) ** 2
+    )
 
 
 def bordered(stats: Statistics) -> FloatArray:
@@ -202,7 +225,12 @@ def pack(weights: Weights, inside: bool) -> Heads:
     if "key" in weights:
         return a, B, weights["key"][..., :rows].copy(), weights["query"][..., :D].copy()
     B.reshape(*value.shape[:-1], rows, D)[...] = weights["key_query"][..., :rows, :D]
-    return a, B, np.zeros((*value.shape[:-1], 0, rows)), np.zeros((*value.shape[:-1], 0, D))
+    return (
+        a,
+        B,
+        np.zeros((*value.shape[:-1], 0, rows)),
+        np.zeros((*value.shape[:-1], 0, D)),
+    )
 
 
 def unpack(heads: Heads, weights: Weights, into: Weights | None = None) -> Weights:
@@ -210,7 +238,11 @@ def unpack(heads: Heads, weights: Weights, into: Weights | None = None) -> Weigh
     a, B, key, query = heads
     rows, D = key.shape[-1], query.shape[-1]
     lead = a.shape[: a.ndim - weights["value"].ndim]
-    new = {name: np.empty((*lead, *value.shape)) for name, value in weights.items()} if into is None else into
+    new = (
+        {name: np.empty((*lead, *value.shape)) for name, value in weights.items()}
+        if into is None
+        else into
+    )
     for name, value in weights.items():
         new[name][...] = value
     new["value"][..., -a.shape[-1] :] = a
@@ -226,7 +258,8 @@ def in_row(row: FloatArray, like: Heads) -> Heads:
     ends = np.cumsum([array.size for array in like])[:-1]
     pieces = np.split(row, ends, axis=-1)
     a, B, key, query = (
-        piece.reshape(*row.shape[:-1], *array.shape) for piece, array in zip(pieces, like, strict=True)
+        piece.reshape(*row.shape[:-1], *array.shape)
+        for piece, array in zip(pieces, like, strict=True)
     )
     return a, B, key, query
 

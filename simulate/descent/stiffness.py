@@ -58,12 +58,21 @@ def integrate(
     states[:done] = y
     if done == len(times):
         return states
-    solver = DOP853(lambda _, x: velocity(x), 0.0, y, times[-1], rtol=tolerances[0], atol=tolerances[1])
+    solver = DOP853(
+        lambda _, x: velocity(x),
+        0.0,
+        y,
+        times[-1],
+        rtol=tolerances[0],
+        atol=tolerances[1],
+    )
     steps, look = 0, FIRST_LOOK
     while solver.status == "running":
         message = solver.step()
         if solver.status == "failed":
-            raise ArithmeticError(f"the gradient flow could not be integrated: {message}")
+            raise ArithmeticError(
+                f"the gradient flow could not be integrated: {message}"
+            )
         steps += 1
         reached = int(np.searchsorted(times, solver.t, side="right"))
         if reached > done:
@@ -73,7 +82,9 @@ def integrate(
             look *= 2
             if _is_stiff(velocity, solver, times[-1], jacobian is not None):
                 rest = np.append(solver.t, times[done:])
-                states[done:] = _implicit(velocity, solver.y, rest, tolerances, jacobian)
+                states[done:] = _implicit(
+                    velocity, solver.y, rest, tolerances, jacobian
+                )
                 return states
     return states
 
@@ -116,7 +127,11 @@ def _implicit(
     from scipy.integrate import ODEintWarning, odeint
 
     relative, absolute = _STRICTER * tolerances[0], _STRICTER * tolerances[1]
-    rules: dict[str, Any] = {"rtol": max(relative, _STRICTEST), "atol": absolute, "mxstep": _MOST_STEPS}
+    rules: dict[str, Any] = {
+        "rtol": max(relative, _STRICTEST),
+        "atol": absolute,
+        "mxstep": _MOST_STEPS,
+    }
     if jacobian is not None:
         rules["Dfun"] = lambda _, x: jacobian(x)
     with warnings.catch_warnings():

@@ -75,33 +75,47 @@ class Experiment:
                 f"an experiment is of Merged or Separate, not of {made_of.__name__}: call train for it"
             )
         if self.engine not in ENGINES:
-            raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {self.engine!r}")
+            raise ValueError(
+                f"engine must be one of {', '.join(ENGINES)}, not {self.engine!r}"
+            )
         if self.engine == "statistics" and is_softmax(self.model):
-            raise ValueError('softmax attention has no finite statistics: choose engine "tokens"')
+            raise ValueError(
+                'softmax attention has no finite statistics: choose engine "tokens"'
+            )
         if self.scheme not in SCHEMES:
-            raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}, not {self.scheme!r}")
+            raise ValueError(
+                f"scheme must be one of {', '.join(SCHEMES)}, not {self.scheme!r}"
+            )
         positive("scale", self.scale)
         self._refuse_the_impossible()
 
     def _refuse_the_impossible(self) -> None:
         """ValueError before the data are made rather than after; both ask nothing but their arguments."""
-        sample(self.task, self.sequences, self.seed, whiten=self.whiten, centre=self.centre)
+        sample(
+            self.task, self.sequences, self.seed, whiten=self.whiten, centre=self.centre
+        )
         _ = Descent(self.learning_rate, self.steps, self.record).recorded
 
     @property
     def data(self) -> Prompts:
         """The prompts that it trains on."""
-        return sample(self.task, self.sequences, self.seed, whiten=self.whiten, centre=self.centre)
+        return sample(
+            self.task, self.sequences, self.seed, whiten=self.whiten, centre=self.centre
+        )
 
     @property
     def source(self) -> Prompts | Statistics:
         """What descent is given: the data, or statistics of it."""
-        return self.data if self.engine == "tokens" else statistics(self.data, self.model)
+        return (
+            self.data if self.engine == "tokens" else statistics(self.data, self.model)
+        )
 
     @property
     def start(self) -> Weights:
         """The weights that it starts from."""
-        return initial_weights(self.model, self.task, self.scale, self.seed, self.scheme)
+        return initial_weights(
+            self.model, self.task, self.scale, self.seed, self.scheme
+        )
 
     def run(
         self,
@@ -114,13 +128,19 @@ class Experiment:
 
         `compiled` as in `train`: if left out, where that is worth while for one run.
         """
-        rule: dict[str, Any] = {"learning_rate": self.learning_rate, "steps": self.steps, "record": self.record}
+        rule: dict[str, Any] = {
+            "learning_rate": self.learning_rate,
+            "steps": self.steps,
+            "record": self.record,
+        }
         rule["compiled"] = self.steps >= COMPILED_FROM if compiled is None else compiled
         known = self.source if source is None else source
         try:
             run = train(self.model, known, self.start, checkpoint=checkpoint, **rule)
         except Diverged as error:
-            raise Diverged(error.trajectory.with_settings(self.to_dict()), error.step) from None
+            raise Diverged(
+                error.trajectory.with_settings(self.to_dict()), error.step
+            ) from None
         return run.with_settings(self.to_dict())
 
     def with_seed(self, seed: int) -> "Experiment":
@@ -131,12 +151,17 @@ class Experiment:
         """The fields as plain values."""
         plain = {name: getattr(self, name) for name in self.__dataclass_fields__}
         kind = type(self.model).__name__.lower()
-        return plain | {"task": self.task.to_dict(), "model": {"model": kind, **self.model.to_dict()}}
+        return plain | {
+            "task": self.task.to_dict(),
+            "model": {"model": kind, **self.model.to_dict()},
+        }
 
     @property
     def digest(self) -> str:
         """SHA-256 of the settings: the name under which a store keeps the run."""
-        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(
+            json.dumps(self.to_dict(), sort_keys=True).encode()
+        ).hexdigest()
 
 
 def _plain(name: str, value: Any, kind: type) -> Any:
@@ -144,6 +169,8 @@ def _plain(name: str, value: Any, kind: type) -> Any:
     if name == "record" and value is None:
         return None
     accepted, wanted = _ACCEPTED[kind]
-    if not isinstance(value, accepted) or (kind is not bool and isinstance(value, bool)):
+    if not isinstance(value, accepted) or (
+        kind is not bool and isinstance(value, bool)
+    ):
         raise ValueError(f"{name} must be {wanted}, not {value!r}")
     return kind(value)

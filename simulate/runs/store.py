@@ -19,7 +19,9 @@ DIVERGED = "diverged"
 """The setting of a stored run that holds the step at which its loss was no longer finite."""
 
 
-def fetch(experiment: Experiment, folder: AnyPath, shared: AnyPath | None = None) -> Trajectory:
+def fetch(
+    experiment: Experiment, folder: AnyPath, shared: AnyPath | None = None
+) -> Trajectory:
     """The run of an experiment: read from the folder if it is there whole, else simulated and written there.
 
     The digest of the experiment and that of the simulating code name the file, and the settings inside must agree.
@@ -44,20 +46,29 @@ def fetch(experiment: Experiment, folder: AnyPath, shared: AnyPath | None = None
     return run
 
 
-def stored(experiment: Experiment, folder: AnyPath, code: str | None = None) -> Trajectory | None:
+def stored(
+    experiment: Experiment, folder: AnyPath, code: str | None = None
+) -> Trajectory | None:
     """The run of an experiment if the folder holds it whole, also one that diverged; `code` as in `run_path`."""
     path = run_path(experiment, folder, code)
     try:
         run = load(path)
-    except (FileNotFoundError, ValueError):  # half a file is as good as none: it is written again
+    except (
+        FileNotFoundError,
+        ValueError,
+    ):  # half a file is as good as none: it is written again
         return None
-    same = all(run.settings.get(key) == value for key, value in experiment.to_dict().items())
+    same = all(
+        run.settings.get(key) == value for key, value in experiment.to_dict().items()
+    )
     return run if same else None
 
 
 def run_path(experiment: Experiment, folder: AnyPath, code: str | None = None) -> Path:
     """The file of an experiment's run; `code` is the digest of the code that simulates it, ours if left out."""
-    return as_path(folder) / f"{experiment.digest[:16]}-{(code or code_digest())[:8]}.npz"
+    return (
+        as_path(folder) / f"{experiment.digest[:16]}-{(code or code_digest())[:8]}.npz"
+    )
 
 
 def data_digest(experiment: Experiment) -> str:
@@ -87,8 +98,13 @@ def shared_statistics(experiment: Experiment, folder: AnyPath) -> Statistics:
         made = experiment.source
     if not isinstance(made, Statistics):
         raise ValueError("an experiment on tokens has no statistics to share")
-    head = json.dumps([made.sequences, made.dimension, made.context_lengths, made.divisor, made.block])
-    write_atomically(path, lambda file: np.savez(file, head=np.array(head), c=made.c, b=made.b, S=made.S))
+    head = json.dumps(
+        [made.sequences, made.dimension, made.context_lengths, made.divisor, made.block]
+    )
+    write_atomically(
+        path,
+        lambda file: np.savez(file, head=np.array(head), c=made.c, b=made.b, S=made.S),
+    )
     return made
 
 
@@ -105,7 +121,9 @@ def _simulated(experiment: Experiment, shared: AnyPath | None) -> Trajectory:
     if shared is not None and experiment.engine == "statistics":
         source = shared_statistics(experiment, shared)
     try:
-        return experiment.run(source=source, compiled=True)  # of any length: many follow in one process
+        return experiment.run(
+            source=source, compiled=True
+        )  # of any length: many follow in one process
     except Diverged as error:
         return error.trajectory.with_settings({DIVERGED: error.step})
 

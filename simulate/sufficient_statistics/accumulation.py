@@ -28,7 +28,9 @@ _FEATURES = 2  # the features of a chunk, and what they are made of
 _TOKENS = 3  # the random numbers of a chunk, its x, and its tokens
 
 
-def product_sums(data: Data, divisors: Divisors, pairs: Pairs, executor: Executor | None = None) -> FloatArray:
+def product_sums(
+    data: Data, divisors: Divisors, pairs: Pairs, executor: Executor | None = None
+) -> FloatArray:
     """Σ F̃ F̃ᵀ (K+1, K+1) over all prompts and over the context lengths n ≤ n′ ≤ … of `divisors`.
 
     The K features are G_ij x_q,d with the (i, j) of `pairs`. The workers of an `executor` sum spans of the data:
@@ -38,13 +40,20 @@ def product_sums(data: Data, divisors: Divisors, pairs: Pairs, executor: Executo
     work = partial(span_sums, divisors=divisors, pairs=pairs)
     spans = _spans(data, executor)
     with one_thread():
-        return tree_sum(map(work, spans) if executor is None else executor.map(work, spans))
+        return tree_sum(
+            map(work, spans) if executor is None else executor.map(work, spans)
+        )
 
 
-def span_sums(span: Iterable[FloatArray], divisors: Divisors, pairs: Pairs) -> FloatArray:
+def span_sums(
+    span: Iterable[FloatArray], divisors: Divisors, pairs: Pairs
+) -> FloatArray:
     """Σ F̃ F̃ᵀ over the chunks of a span, one after another."""
     with one_thread():  # in a worker's process as well
-        return reduce(_add_to, (F @ F.T for tokens in span for F in _features(tokens, divisors, pairs)))
+        return reduce(
+            _add_to,
+            (F @ F.T for tokens in span for F in _features(tokens, divisors, pairs)),
+        )
 
 
 def tree_sum(parts: Iterable[FloatArray]) -> FloatArray:
@@ -79,7 +88,10 @@ def largest_memory(data: Data, features: int, workers: int = 1) -> float:
     tokens = number * together * (max(data.context_lengths) + 1) * (data.dimension + 1)
     spans = -(-data.sequences // (CHUNK * SPAN))
     waiting = spans.bit_length() - 1  # one partial sum of each height
-    return workers * (_SUMS * matrix + _FEATURES * rows + _TOKENS * tokens) + waiting * matrix
+    return (
+        workers * (_SUMS * matrix + _FEATURES * rows + _TOKENS * tokens)
+        + waiting * matrix
+    )
 
 
 def _add_to(total: FloatArray, part: FloatArray) -> FloatArray:
@@ -97,7 +109,9 @@ def _spans(data: Data, executor: Executor | None) -> Iterator[Iterable[FloatArra
         yield span
 
 
-def _features(tokens: FloatArray, divisors: Divisors, pairs: Pairs) -> Iterator[FloatArray]:
+def _features(
+    tokens: FloatArray, divisors: Divisors, pairs: Pairs
+) -> Iterator[FloatArray]:
     """F̃ (K+1, P) at each context length, where the next one overwrites it.
 
     A context grows by the tokens between two lengths; the query, its y masked, belongs to G as well.

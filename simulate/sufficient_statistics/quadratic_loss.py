@@ -69,9 +69,13 @@ class Statistics:
             return NotImplemented
         mine, theirs = self._kind(), other._kind()
         if mine != theirs:
-            raise ValueError(f"statistics of different kinds cannot be merged: {mine} and {theirs}")
+            raise ValueError(
+                f"statistics of different kinds cannot be merged: {mine} and {theirs}"
+            )
         if not np.isfinite(self.sequences + other.sequences):
-            raise ValueError("exact statistics cannot be merged: they stand for infinitely many sequences")
+            raise ValueError(
+                "exact statistics cannot be merged: they stand for infinitely many sequences"
+            )
         total = self.sequences + other.sequences
         p, q = self.sequences / total, other.sequences / total
         b, S = p * self.b + q * other.b, p * self.S + q * other.S
@@ -97,8 +101,14 @@ class Statistics:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the numbers and of what they are."""
-        form = (self.form.A, self.form.Lambda) if isinstance(self.form, Kronecker) else (self.form,)
-        numbers = np.concatenate([[self.c, self.sequences], self.b, *map(np.ravel, form)]).tobytes()
+        form = (
+            (self.form.A, self.form.Lambda)
+            if isinstance(self.form, Kronecker)
+            else (self.form,)
+        )
+        numbers = np.concatenate(
+            [[self.c, self.sequences], self.b, *map(np.ravel, form)]
+        ).tobytes()
         return hashlib.sha256(numbers + repr(self._kind()).encode()).hexdigest()
 
 
@@ -128,16 +138,35 @@ def statistics(
     _refuse_softmax(model)
     _refuse_size(data, block, executor, _limit(limit_gib))
     divisors = [
-        (length, attention_divisor(model, length, data.dimension)) for length in sorted(data.context_lengths)
+        (length, attention_divisor(model, length, data.dimension))
+        for length in sorted(data.context_lengths)
     ]
     sums = product_sums(data, divisors, pairs(data.dimension, block), executor)
-    sums /= data.sequences * len(data.context_lengths)  # in place: there may be no room for another
-    kind = (data.dimension, data.context_lengths, divisor_name(model, data.dimension), block)
-    return Statistics(float(sums[-1, -1]), sums[-1, :-1].copy(), sums[:-1, :-1].copy(), data.sequences, *kind)
+    sums /= data.sequences * len(
+        data.context_lengths
+    )  # in place: there may be no room for another
+    kind = (
+        data.dimension,
+        data.context_lengths,
+        divisor_name(model, data.dimension),
+        block,
+    )
+    return Statistics(
+        float(sums[-1, -1]),
+        sums[-1, :-1].copy(),
+        sums[:-1, :-1].copy(),
+        data.sequences,
+        *kind,
+    )
 
 
 def from_moments(
-    c: float, A: ArrayLike, B: ArrayLike, Lambda: ArrayLike, model: object, context_lengths: tuple[int, ...]
+    c: float,
+    A: ArrayLike,
+    B: ArrayLike,
+    Lambda: ArrayLike,
+    model: object,
+    context_lengths: tuple[int, ...],
 ) -> Statistics:
     """Restricted statistics from exact moments A = E ββᵀ, B = E y_q β x_qᵀ, Λ = E x_q x_qᵀ, (D, D) each.
 
@@ -155,11 +184,15 @@ def from_moments(
     if not all(np.all(np.isfinite(moment)) for moment in (size, a, b, Λ)):
         raise ValueError("c, A, B and Lambda must be finite: they hold nan or inf")
     if b.ndim != 2 or b.shape[0] != b.shape[1] or not a.shape == b.shape == Λ.shape:
-        raise ValueError(f"A, B and Lambda must be (D, D) each, not {a.shape}, {b.shape} and {Λ.shape}")
+        raise ValueError(
+            f"A, B and Lambda must be (D, D) each, not {a.shape}, {b.shape} and {Λ.shape}"
+        )
     if not (np.allclose(a, a.T, rtol=1e-9) and np.allclose(Λ, Λ.T, rtol=1e-9)):
         raise ValueError("A = E ββᵀ and Lambda = E xxᵀ must be symmetric")
     if c < 0 or np.any(np.diag(a) < 0) or np.any(np.diag(Λ) < 0):
-        raise ValueError("c, and the diagonals of A and Lambda, are means of squares: they must be zero or more")
+        raise ValueError(
+            "c, and the diagonals of A and Lambda, are means of squares: they must be zero or more"
+        )
     kind = (len(b), tuple(context_lengths), divisor_name(model, len(b)), "restricted")
     return Statistics(float(c), b.ravel(), Kronecker(a, Λ), np.inf, *kind)
 
@@ -171,10 +204,14 @@ def pairs(dimension: int, block: str) -> tuple[IntArray, IntArray]:
     return np.arange(dimension), np.full(dimension, dimension)
 
 
-def _refuse_size(data: Data, block: str, executor: Executor | None, limit: float) -> None:
+def _refuse_size(
+    data: Data, block: str, executor: Executor | None, limit: float
+) -> None:
     """MemoryError if sums of products of this many features are too large for `limit` bytes or for the machine."""
     features = feature_count(data.dimension, block)
-    workers = int(getattr(executor, "_max_workers", 1))  # those of a cluster have memory of their own
+    workers = int(
+        getattr(executor, "_max_workers", 1)
+    )  # those of a cluster have memory of their own
     what = f"summing the statistics of D = {data.dimension}, {features} features, in {workers} process(es)"
     way_out = "choose a smaller D, a shorter context or fewer sequences, or raise limit_gib where there is room"
     if block == "full":
@@ -184,8 +221,14 @@ def _refuse_size(data: Data, block: str, executor: Executor | None, limit: float
 
 def _limit(limit_gib: object) -> float:
     """The limit in bytes; ValueError if it is not positive."""
-    if isinstance(limit_gib, bool) or not isinstance(limit_gib, Real) or not float(limit_gib) > 0:
-        raise ValueError(f"limit_gib must be a positive number of GiB, not {limit_gib!r}")
+    if (
+        isinstance(limit_gib, bool)
+        or not isinstance(limit_gib, Real)
+        or not float(limit_gib) > 0
+    ):
+        raise ValueError(
+            f"limit_gib must be a positive number of GiB, not {limit_gib!r}"
+        )
     return float(limit_gib) * GIB
 
 
@@ -204,7 +247,9 @@ def feature_count(dimension: int, block: str) -> int:
 
 def _refuse_softmax(model: object) -> None:
     if is_softmax(model):
-        raise ValueError("softmax attention has no finite statistics: pass the data itself to train")
+        raise ValueError(
+            "softmax attention has no finite statistics: pass the data itself to train"
+        )
 
 
 def refuse_mismatch(model: object, stats: Statistics) -> None:

@@ -55,7 +55,9 @@ def load_sweep(folder: AnyPath, every: int = 1) -> "xarray.Dataset":
     (('scale', 'seed', 'step'), (10,))
     """
     if isinstance(every, bool) or not isinstance(every, (int, np.integer)) or every < 1:
-        raise ValueError(f"every must be a whole number of steps of at least 1, not {every!r}")
+        raise ValueError(
+            f"every must be a whole number of steps of at least 1, not {every!r}"
+        )
     xr, manifest = needed("xarray", "sweep"), read_manifest(folder)
     sweep = Sweep.from_dict(manifest["sweep"])
     axes, experiments = _axes(sweep.experiments(), every), sweep.experiments()
@@ -63,22 +65,43 @@ def load_sweep(folder: AnyPath, every: int = 1) -> "xarray.Dataset":
     for row, experiment in enumerate(experiments):
         run = stored(experiment, as_path(folder) / RUNS, manifest["code"])
         if run is not None:
-            _fill({name: values[row] for name, values in table.items() if values.ndim > 1}, axes, experiment, run)
-            table["final_loss"][row] = run.loss[-1] if DIVERGED not in run.settings else np.nan
-            table["status"][row] = "diverged" if DIVERGED in run.settings else "finished"
+            _fill(
+                {
+                    name: values[row]
+                    for name, values in table.items()
+                    if values.ndim > 1
+                },
+                axes,
+                experiment,
+                run,
+            )
+            table["final_loss"][row] = (
+                run.loss[-1] if DIVERGED not in run.settings else np.nan
+            )
+            table["status"][row] = (
+                "diverged" if DIVERGED in run.settings else "finished"
+            )
             versions.add(json.dumps(run.settings["versions"], sort_keys=True))
-    known = {"sweep": sweep.to_json(), "digest": manifest["digest"], "code": manifest["code"]}
+    known = {
+        "sweep": sweep.to_json(),
+        "digest": manifest["digest"],
+        "code": manifest["code"],
+    }
     known["versions"] = f"[{', '.join(sorted(versions))}]"
     dims = tuple(sweep.axes)
     variables = {
         name: ((*dims, *OWN[name]), values.reshape(*sweep.shape, *values.shape[1:]))
         for name, values in table.items()
     }
-    dataset: xarray.Dataset = xr.Dataset(variables, _labels(sweep) | axes | _flow_time(sweep, axes["step"]), known)
+    dataset: xarray.Dataset = xr.Dataset(
+        variables, _labels(sweep) | axes | _flow_time(sweep, axes["step"]), known
+    )
     return dataset
 
 
-def _axes(experiments: Sequence[Experiment], every: int) -> dict[str, NDArray[np.int64]]:
+def _axes(
+    experiments: Sequence[Experiment], every: int
+) -> dict[str, NDArray[np.int64]]:
     """The dimensions that no field of a sweep gives: steps, steps of stored weights, directions."""
     rules = {(each.steps, each.record) for each in experiments}
     kept = [Descent(1.0, steps, record).recorded for steps, record in rules]
@@ -89,27 +112,44 @@ def _axes(experiments: Sequence[Experiment], every: int) -> dict[str, NDArray[np
     }
 
 
-def _table(experiments: Sequence[Experiment], axes: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[Any]]:
+def _table(
+    experiments: Sequence[Experiment], axes: dict[str, NDArray[np.int64]]
+) -> dict[str, NDArray[Any]]:
     """Every variable before anything is known, one row a run."""
-    shapes = {name: (len(experiments), *(len(axes[axis]) for axis in own)) for name, own in OWN.items()}
-    table: dict[str, NDArray[Any]] = {name: np.full(shape, np.nan) for name, shape in shapes.items()}
-    status, digests = ["missing"] * len(experiments), [each.digest for each in experiments]
+    shapes = {
+        name: (len(experiments), *(len(axes[axis]) for axis in own))
+        for name, own in OWN.items()
+    }
+    table: dict[str, NDArray[Any]] = {
+        name: np.full(shape, np.nan) for name, shape in shapes.items()
+    }
+    status, digests = (
+        ["missing"] * len(experiments),
+        [each.digest for each in experiments],
+    )
     return table | {"status": np.array(status, dtype="U8"), "digest": np.array(digests)}
 
 
 def _fill(
-    row: dict[str, FloatArray], axes: dict[str, NDArray[np.int64]], experiment: Experiment, run: Trajectory
+    row: dict[str, FloatArray],
+    axes: dict[str, NDArray[np.int64]],
+    experiment: Experiment,
+    run: Trajectory,
 ) -> None:
     steps = axes["step"][axes["step"] < len(run.loss)]
     row["loss"][: len(steps)] = run.loss[steps]
     row["gradient_norm"][: len(steps)] = run.gradient_norm[steps]
     if not is_softmax(experiment.model):
         places = np.searchsorted(axes["weight_step"], run.weight_steps)
-        found = coefficients(experiment.model, run.weights, experiment.task.eigenvectors)
+        found = coefficients(
+            experiment.model, run.weights, experiment.task.eigenvectors
+        )
         row["coefficients"][places, : experiment.task.dimension] = found
 
 
-def coefficients(model: Parametrization, weights: Weights, basis: FloatArray) -> FloatArray:
+def coefficients(
+    model: Parametrization, weights: Weights, basis: FloatArray
+) -> FloatArray:
     """e_dᵀ M e_d (K, D) of weights with a leading axis K, e_d the columns of `basis` (D, D); M joins β to x_q.
 
     >>> from attndyn import Merged
@@ -121,23 +161,42 @@ def coefficients(model: Parametrization, weights: Weights, basis: FloatArray) ->
     M = np.einsum("kh,khij->kij", a[..., -1], B[..., :-1, :]) + np.einsum(
         "khi,khj->kij", a[..., :-1], B[..., -1, :]
     )
-    return np.asarray(np.einsum("id,kid->kd", basis, np.einsum("kij,jd->kid", M, basis)))
+    return np.asarray(
+        np.einsum("id,kid->kd", basis, np.einsum("kij,jd->kid", M, basis))
+    )
 
 
 def _labels(sweep: Sweep) -> dict[str, tuple[str, list[Any]]]:
     """The values of every field that varies, along their dimension."""
     axes = sweep.axes.items()
-    return {name: (axis, _label(values)) for axis, varied in axes for name, values in varied.items()}
+    return {
+        name: (axis, _label(values))
+        for axis, varied in axes
+        for name, values in varied.items()
+    }
 
 
 def _label(values: list[Any]) -> list[Any]:
     numbers = all(isinstance(value, (int, float)) for value in values)
-    return values if numbers else [value if isinstance(value, str) else json.dumps(value) for value in values]
+    return (
+        values
+        if numbers
+        else [
+            value if isinstance(value, str) else json.dumps(value) for value in values
+        ]
+    )
 
 
-def _flow_time(sweep: Sweep, steps: NDArray[np.int64]) -> dict[str, tuple[tuple[str, ...], FloatArray]]:
+def _flow_time(
+    sweep: Sweep, steps: NDArray[np.int64]
+) -> dict[str, tuple[tuple[str, ...], FloatArray]]:
     """2η·step, for each learning rate if it varies."""
     for axis, varied in sweep.axes.items():
         if "learning_rate" in varied:
-            return {"flow_time": ((axis, "step"), 2 * np.outer(varied["learning_rate"], steps))}
+            return {
+                "flow_time": (
+                    (axis, "step"),
+                    2 * np.outer(varied["learning_rate"], steps),
+                )
+            }
     return {"flow_time": (("step",), 2 * sweep.run["learning_rate"] * steps)}

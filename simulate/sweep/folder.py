@@ -34,13 +34,22 @@ def claimed(folder: AnyPath, sweep: Sweep, resume: bool) -> Iterator[Path]:
     _refuse_before_locking(home, sweep, resume)
     make_folder(home)
     with _alone_in(home):
-        _refuse(home, sweep, resume)  # again, since another process may have come between
+        _refuse(
+            home, sweep, resume
+        )  # again, since another process may have come between
         make_folder(home / RUNS)
         make_folder(home / DATA)
         remove_leftovers(home)
         if not (home / MANIFEST).exists():
-            head = {"format": FORMAT, "digest": sweep.digest, "code": code_digest(), "versions": versions()}
-            write_text(home / MANIFEST, json.dumps(head | {"sweep": sweep.to_dict()}, indent=1))
+            head = {
+                "format": FORMAT,
+                "digest": sweep.digest,
+                "code": code_digest(),
+                "versions": versions(),
+            }
+            write_text(
+                home / MANIFEST, json.dumps(head | {"sweep": sweep.to_dict()}, indent=1)
+            )
         yield home
 
 
@@ -52,7 +61,9 @@ def _refuse_before_locking(home: Path, sweep: Sweep, resume: bool) -> None:
         _refuse(home, sweep, resume)
     except ValueError:
         if not (home / LOCK).exists():
-            _refuse(home, sweep, resume)  # what was seen half-made is whole by now, or was never a sweep
+            _refuse(
+                home, sweep, resume
+            )  # what was seen half-made is whole by now, or was never a sweep
 
 
 @contextmanager
@@ -124,7 +135,9 @@ def read_manifest(folder: AnyPath) -> dict[str, Any]:
         if manifest["format"] != FORMAT:
             raise KeyError(manifest["format"])
     except (FileNotFoundError, NotADirectoryError, KeyError, TypeError, ValueError):
-        raise ValueError(f"{as_path(folder)} holds no sweep: pass the folder that run_sweep wrote") from None
+        raise ValueError(
+            f"{as_path(folder)} holds no sweep: pass the folder that run_sweep wrote"
+        ) from None
     return dict(manifest)
 
 
@@ -132,8 +145,12 @@ def _refuse(home: Path, sweep: Sweep, resume: bool) -> None:
     """ValueError if the folder holds something that this sweep may not be added to."""
     if not (home / MANIFEST).exists():
         others = home.iterdir() if home.exists() else ()
-        if not all(path.name == LOCK or _is_leftover(path, MANIFEST) for path in others):
-            raise ValueError(f"{home} is not empty and holds no sweep: choose another folder")
+        if not all(
+            path.name == LOCK or _is_leftover(path, MANIFEST) for path in others
+        ):
+            raise ValueError(
+                f"{home} is not empty and holds no sweep: choose another folder"
+            )
         return
     held = read_manifest(home)
     if held["digest"] != sweep.digest:
@@ -144,7 +161,9 @@ def _refuse(home: Path, sweep: Sweep, resume: bool) -> None:
             f"{home} was begun with other code (attndyn {begun}): finish it there, or choose another folder"
         )
     if not resume:
-        raise ValueError(f"{home} holds this sweep already: resume it (--resume) to make what is missing")
+        raise ValueError(
+            f"{home} holds this sweep already: resume it (--resume) to make what is missing"
+        )
 
 
 def _is_leftover(path: Path, name: str) -> bool:

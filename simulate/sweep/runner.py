@@ -15,7 +15,14 @@ from ...runtime.files import AnyPath
 from ...runtime.progress import counted
 from ..descent.gradient_descent import Diverged
 from ..runs.experiment import Experiment
-from ..runs.store import DIVERGED, code_digest, data_digest, fetch, shared_statistics, stored
+from ..runs.store import (
+    DIVERGED,
+    code_digest,
+    data_digest,
+    fetch,
+    shared_statistics,
+    stored,
+)
 from .folder import DATA, MANIFEST, RUNS, claimed, remove_leftovers
 from .spec import Sweep
 
@@ -66,7 +73,9 @@ def run_sweep(
         return _swept(runs, home, executor, resume, workers)
 
 
-def _swept(runs: Runs, home: Path, executor: Executor | None, resume: bool, workers: int | None) -> Swept:
+def _swept(
+    runs: Runs, home: Path, executor: Executor | None, resume: bool, workers: int | None
+) -> Swept:
     """Make the runs in a folder that is ours; raises as `run_sweep`."""
     found = dict(_found(runs, home)) if resume else {}
     missing = {digest: each for digest, each in runs.items() if digest not in found}
@@ -76,7 +85,9 @@ def _swept(runs: Runs, home: Path, executor: Executor | None, resume: bool, work
         with closing(_outcomes(missing, home, executor, workers)) as outcomes:
             made.update(counted(outcomes, len(runs), len(found), "sweep", "runs"))
     except lost as error:
-        if executor is None:  # our own workers are gone: the failure of one may have ended others in a write
+        if (
+            executor is None
+        ):  # our own workers are gone: the failure of one may have ended others in a write
             remove_leftovers(home)
         finished = len(found) + len(dict(_found(missing, home)))
         kept = f"{finished} of {len(runs)} runs are finished and kept, resume to go on"
@@ -92,7 +103,9 @@ def _found(runs: Runs, home: Path) -> Iterator[Outcome]:
             yield digest, DIVERGED in run.settings
 
 
-def _outcomes(missing: Runs, home: Path, executor: Executor | None, workers: int | None) -> Generator[Outcome]:
+def _outcomes(
+    missing: Runs, home: Path, executor: Executor | None, workers: int | None
+) -> Generator[Outcome]:
     """Digest of each run as soon as it is finished, and whether it diverged."""
     if executor is not None:
         yield from _made(executor, missing, home, cancels=True)
@@ -113,21 +126,37 @@ def _outcomes(missing: Runs, home: Path, executor: Executor | None, workers: int
                 yield digest, diverged
 
 
-def _made(pool: Executor, missing: Runs, home: Path, *, cancels: bool) -> Iterator[Outcome]:
+def _made(
+    pool: Executor, missing: Runs, home: Path, *, cancels: bool
+) -> Iterator[Outcome]:
     """The missing runs in a pool; the statistics that several of them need come first, each once."""
-    data = {each.digest: data_digest(each) for each in missing.values() if each.engine == "statistics"}
+    data = {
+        each.digest: data_digest(each)
+        for each in missing.values()
+        if each.engine == "statistics"
+    }
     users = Counter(data.values())
-    first = {data[digest]: each for digest, each in missing.items() if users[data.get(digest, "")] > 1}
+    first = {
+        data[digest]: each
+        for digest, each in missing.items()
+        if users[data.get(digest, "")] > 1
+    }
     sharing = ((each, home, code_digest()) for each in first.values())
     for _ in _each(pool, _share, sharing, cancels=cancels):
         pass
     shares = {digest: users[data.get(digest, "")] > 1 for digest in missing}
-    jobs = ((each, home, code_digest(), shares[digest]) for digest, each in missing.items())
+    jobs = (
+        (each, home, code_digest(), shares[digest]) for digest, each in missing.items()
+    )
     yield from _each(pool, _make, jobs, cancels=cancels)
 
 
 def _each(
-    pool: Executor, work: Callable[..., Any], jobs: Iterable[tuple[Any, ...]], *, cancels: bool
+    pool: Executor,
+    work: Callable[..., Any],
+    jobs: Iterable[tuple[Any, ...]],
+    *,
+    cancels: bool,
 ) -> Iterator[Any]:
     """Results of the jobs as they come; the first failure ends the rest, which an executor of others is told.
 
@@ -178,15 +207,23 @@ def _check_worker(home: Path, code: str) -> None:
             "a worker has other code than the process that sends it runs: install one version everywhere"
         )
     if not (home / MANIFEST).exists():
-        raise FileNotFoundError(errno.ENOENT, "a worker does not see this folder, which all must share", str(home))
+        raise FileNotFoundError(
+            errno.ENOENT,
+            "a worker does not see this folder, which all must share",
+            str(home),
+        )
 
 
 def _explained(error: Exception, kept: str, home: Path) -> Exception:
     """What went wrong and how much is there, in one line."""
     if isinstance(error, lost_worker()):
-        return MemoryError(f"a worker was killed, as when memory runs out: {kept} with fewer workers")
+        return MemoryError(
+            f"a worker was killed, as when memory runs out: {kept} with fewer workers"
+        )
     if isinstance(error, CancelledError):
         return ConnectionError(f"the scheduler is gone: {kept}")
     if isinstance(error, OSError) and error.errno:
-        return OSError(error.errno, f"{error.strerror}; {kept}", error.filename or str(home))
+        return OSError(
+            error.errno, f"{error.strerror}; {kept}", error.filename or str(home)
+        )
     return ConnectionError(f"{error}; {kept}")

@@ -18,10 +18,20 @@ from ..runs.experiment import Experiment
 LARGEST = 10_000_000
 """Most runs of a sweep: a grid of more is a mistake in a grid."""
 
-_MODEL = tuple(dict.fromkeys(["model", *(name for model in MODELS.values() for name in model.fields())]))
-_RUN = tuple(name for name in Experiment.__dataclass_fields__ if name not in ("task", "model"))
+_MODEL = tuple(
+    dict.fromkeys(
+        ["model", *(name for model in MODELS.values() for name in model.fields())]
+    )
+)
+_RUN = tuple(
+    name for name in Experiment.__dataclass_fields__ if name not in ("task", "model")
+)
 
-SECTIONS: dict[str, tuple[str, ...]] = {"task": Task.fields(), "model": _MODEL, "run": _RUN}
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "task": Task.fields(),
+    "model": _MODEL,
+    "run": _RUN,
+}
 """Names of the fields of every section: those of `Task`, of the models and of `Experiment`; no two are the same."""
 
 
@@ -51,32 +61,49 @@ class Sweep(Settings):
         for name in self.fields():
             object.__setattr__(self, name, _plain(name, getattr(self, name)))
         for section, names in SECTIONS.items():
-            refuse_unknown(getattr(self, section), allowed=names, owner=f"[{section}] of a sweep")
+            refuse_unknown(
+                getattr(self, section), allowed=names, owner=f"[{section}] of a sweep"
+            )
         everything = tuple(name for names in SECTIONS.values() for name in names)
         for group in (self.grid, *self.together):
             refuse_unknown(dict(group), allowed=everything, owner="a sweep")
             for name, values in group.items():
                 if not isinstance(values, list) or not values:
                     given = "an empty grid" if values == [] else f"not {values!r}"
-                    raise ValueError(f"{name} must be a list of at least one value to vary it, {given}")
+                    raise ValueError(
+                        f"{name} must be a list of at least one value to vary it, {given}"
+                    )
         self._refuse_shapes()
 
     def _refuse_shapes(self) -> None:
         for group in self.together:
             lengths = {name: len(values) for name, values in group.items()}
             if len(set(lengths.values())) != 1:
-                raise ValueError(f"values that are taken together must be equally many, not {lengths or 'none'}")
+                raise ValueError(
+                    f"values that are taken together must be equally many, not {lengths or 'none'}"
+                )
         for varied in self.axes.values():
             _refuse_twice(varied)
         if not self.axes:
-            raise ValueError("a sweep must vary something: give [grid] at least one field with its values")
+            raise ValueError(
+                "a sweep must vary something: give [grid] at least one field with its values"
+            )
         names = [name for group in (self.grid, *self.together) for name in group]
         twice = {name for name in names if names.count(name) > 1}
-        twice |= {name for name in names for section in SECTIONS if name in getattr(self, section)}
+        twice |= {
+            name
+            for name in names
+            for section in SECTIONS
+            if name in getattr(self, section)
+        }
         if twice:
-            raise ValueError(f"{', '.join(sorted(twice))} is set more than once in the sweep: keep one of them")
+            raise ValueError(
+                f"{', '.join(sorted(twice))} is set more than once in the sweep: keep one of them"
+            )
         if math.prod(self.shape) > LARGEST:
-            raise ValueError(f"a sweep of {math.prod(self.shape)} runs: split it, {LARGEST} are the most")
+            raise ValueError(
+                f"a sweep of {math.prod(self.shape)} runs: split it, {LARGEST} are the most"
+            )
 
     @property
     def axes(self) -> dict[str, dict[str, list[Any]]]:
@@ -102,16 +129,25 @@ class Sweep(Settings):
         axes = list(self.axes.values())
         for index in np.ndindex(self.shape):
             places = list(zip(axes, index, strict=True))
-            yield {name: values[i] for varied, i in places for name, values in varied.items()}
+            yield {
+                name: values[i]
+                for varied, i in places
+                for name, values in varied.items()
+            }
 
     def _made(self, point: dict[str, Any]) -> Experiment:
         task, model, run = (
-            getattr(self, section) | {name: value for name, value in point.items() if name in names}
+            getattr(self, section)
+            | {name: value for name, value in point.items() if name in names}
             for section, names in SECTIONS.items()
         )
         try:
             attention = model_from_dict(model)
-            missing = [name for name in ("sequences", "scale", "learning_rate", "steps") if name not in run]
+            missing = [
+                name
+                for name in ("sequences", "scale", "learning_rate", "steps")
+                if name not in run
+            ]
             if missing:
                 raise ValueError(f"[run] needs the field {', '.join(missing)}")
             engine = {"engine": "tokens" if is_softmax(attention) else "statistics"}
@@ -129,7 +165,9 @@ class Sweep(Settings):
     def to_dict(self) -> dict[str, Any]:
         """The sections as plain values."""
         shown: dict[str, Any] = {name: getattr(self, name) for name in self.fields()}
-        return {name: value for name, value in shown.items() if value or name in SECTIONS}
+        return {
+            name: value for name, value in shown.items() if value or name in SECTIONS
+        }
 
     @property
     def digest(self) -> str:
@@ -143,10 +181,18 @@ def _plain(name: str, value: Any) -> Any:
     try:
         plain = json.loads(json.dumps(value, default=lambda array: array.tolist()))
     except (AttributeError, TypeError, ValueError):
-        raise ValueError(f"{name} of a sweep must hold numbers, text and lists, not {value!r}") from None
+        raise ValueError(
+            f"{name} of a sweep must hold numbers, text and lists, not {value!r}"
+        ) from None
     tables = plain if name == "together" else [plain]
-    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        wanted = "a list of tables: write [[together]]" if name == "together" else f"a table: write [{name}]"
+    if not isinstance(tables, list) or not all(
+        isinstance(table, dict) for table in tables
+    ):
+        wanted = (
+            "a list of tables: write [[together]]"
+            if name == "together"
+            else f"a table: write [{name}]"
+        )
         raise ValueError(f"{name} of a sweep must be {wanted}")
     return plain
 

@@ -22,7 +22,10 @@ def suite():
 def times(**medians):
     """Five rounds that scatter about each median, one of them far off."""
     return {
-        name.replace("_", " "): {"cold": 9.0, "seconds": [0.9 * value, value, 1.1 * value, 50 * value, value]}
+        name.replace("_", " "): {
+            "cold": 9.0,
+            "seconds": [0.9 * value, value, 1.1 * value, 50 * value, value],
+        }
         for name, value in medians.items()
     }
 
@@ -61,10 +64,18 @@ def test_goals_are_those_of_the_faster_precision(suite):
         "PyTorch, query row, eager, float32": 1_500.0,
         "JAX jit + scan, query row, float32": 400.0,
     }
-    each = {name: {"cold": 1.0, "seconds": [value] * 5} for name, value in peers.items()}
+    each = {
+        name: {"cold": 1.0, "seconds": [value] * 5} for name, value in peers.items()
+    }
     shown = page.goals({"separate": each, "merged": each})
-    assert "| separate, rank 1 | all rows | 10,000 × | 20,000 × | 20,000 × | reached |" in shown
-    assert "| separate, rank 1 | query row, eager | 2,000 × | 1,500 × | 1,500 × | **missed** |" in shown
+    assert (
+        "| separate, rank 1 | all rows | 10,000 × | 20,000 × | 20,000 × | reached |"
+        in shown
+    )
+    assert (
+        "| separate, rank 1 | query row, eager | 2,000 × | 1,500 × | 1,500 × | **missed** |"
+        in shown
+    )
     assert "| merged | fastest compiled | 10 × | 400 × | 400 × | reached |" in shown
 
 
@@ -82,7 +93,13 @@ def test_a_peer_that_wins_is_said_to(suite):
 
 @pytest.mark.parametrize(
     ("seconds", "shown"),
-    [(2.5, "2.5 s"), (0.012, "12 ms"), (3.2e-6, "3.2 µs"), (4e-8, "0.04 µs"), (54_321.0, "54,321 s")],
+    [
+        (2.5, "2.5 s"),
+        (0.012, "12 ms"),
+        (3.2e-6, "3.2 µs"),
+        (4e-8, "0.04 µs"),
+        (54_321.0, "54,321 s"),
+    ],
 )
 def test_times_are_shown_in_their_unit(suite, seconds, shown):
     assert suite["page"].quantity(seconds) == shown
@@ -106,7 +123,11 @@ def test_every_win_of_a_peer_is_listed(suite):
             "JAX": one(0.25),
             "PyTorch": one(2.0),
         },
-        "closed_forms": {"attndyn": one(1.0), "mpmath": one(9.0), "10⁶ inversions": one(0.1)},
+        "closed_forms": {
+            "attndyn": one(1.0),
+            "mpmath": one(9.0),
+            "10⁶ inversions": one(0.1),
+        },
         "full_flow": {
             "saddle: DOP853": one(2.0),
             "saddle: LSODA": one(1.0),
@@ -114,7 +135,11 @@ def test_every_win_of_a_peer_is_listed(suite):
             "rest: LSODA": one(9.0),
         },
     }
-    lines = [line for line in suite["speedups"].wins(found).splitlines() if line.startswith("- ")]
+    lines = [
+        line
+        for line in suite["speedups"].wins(found).splitlines()
+        if line.startswith("- ")
+    ]
     assert lines == [
         "- merged: JAX, in 0.25 of our time.",
         "- merged, on tokens: JAX, in 0.50 of our time.",
@@ -126,7 +151,10 @@ def test_every_win_of_a_peer_is_listed(suite):
 
 def test_a_page_of_some_groups_names_the_others(suite):
     found = {
-        "process": {"10,001 steps": {"cold": 2.0, "seconds": [1.0] * 5}, "MiB": {"cold": 0.0, "seconds": [70.0]}}
+        "process": {
+            "10,001 steps": {"cold": 2.0, "seconds": [1.0] * 5},
+            "MiB": {"cold": 0.0, "seconds": [70.0]},
+        }
     }
     shown = suite["page"].page(found, ["softmax"])
     assert "## Whole processes" in shown

@@ -27,14 +27,34 @@ from attndyn.compare.figures import draw
 from attndyn.compare.ledger.coverage import RESULTS
 from attndyn.compare.report import write_report
 
-REAL = ("fixed_points.count", "fixed_points.index", "merged.aligned", "replay.mlp_cubic")
+REAL = (
+    "fixed_points.count",
+    "fixed_points.index",
+    "merged.aligned",
+    "replay.mlp_cubic",
+)
 OPTIONS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    *(
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+    ),
+    *(
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+    ),
 )
 X = tuple(step / 10 for step in range(100))
 CURVES = tuple(
-    Curve(f"head {k}", X, *(tuple(c / (1 + math.exp(k + 2 - x)) for x in X) for c in (1, 1.01))) for k in (1, 2)
+    Curve(
+        f"head {k}",
+        X,
+        *(tuple(c / (1 + math.exp(k + 2 - x)) for x in X) for c in (1, 1.01)),
+    )
+    for k in (1, 2)
 )
 FIT = Fit("η", (0.1, 0.01, 0.001), (2e-1, 2.1e-2, 1.9e-3), 1.01, 1.0, (0.98, 1.03))
 DIGITS = (("a" * 60 + " ") * 2).strip()
@@ -54,7 +74,9 @@ def invented(level):
         accepted=("half of one",) if level == "inconclusive" else (),
         broken=("half of one",) if level == "inconclusive" else (),
         seconds=0.5,
-        statement=r"\Phi(v) = \sum_{d=1}^{D} \left(\frac{v_d^2}{2} + \lambda_d^{2} v_d\right) " * 4 + "x^2",
+        statement=r"\Phi(v) = \sum_{d=1}^{D} \left(\frac{v_d^2}{2} + \lambda_d^{2} v_d\right) "
+        * 4
+        + "x^2",
         tier="long" if level == "proved" else "fast",
         fit=FIT,
         curves=CURVES if level != "refuted" else (),
@@ -81,13 +103,19 @@ def page(tmp_path_factory):
 def browser(tmp_path_factory):
     """Chromium with a fresh profile, which tells what it requests and complains about."""
     programs = [shutil.which("chromium"), shutil.which("chromedriver")]
-    assert all(programs), "chromium or chromedriver is missing: apt-get install chromium chromium-driver"
+    assert all(programs), (
+        "chromium or chromedriver is missing: apt-get install chromium chromium-driver"
+    )
     options = webdriver.ChromeOptions()
     options.binary_location = programs[0]
     for option in (*OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
         options.add_argument(option)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(programs[1]))
+    options.set_capability(
+        "goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"}
+    )
+    driver = webdriver.Chrome(
+        options=options, service=webdriver.ChromeService(programs[1])
+    )
     yield driver
     driver.quit()
 
@@ -112,7 +140,10 @@ def open_page(browser, path, width=1200):
 def other(tmp_path, body):
     """A page that some check should refuse."""
     path = tmp_path / "other.html"
-    path.write_text(f"<!doctype html><html lang=en><meta charset=utf-8><body>{body}", encoding="utf-8")
+    path.write_text(
+        f"<!doctype html><html lang=en><meta charset=utf-8><body>{body}",
+        encoding="utf-8",
+    )
     return path
 
 
@@ -134,8 +165,15 @@ def field(browser, name):
 
 def requests(browser):
     """Addresses of everything that was requested since the page was opened."""
-    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    return [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    messages = [
+        json.loads(entry["message"])["message"]
+        for entry in browser.get_log("performance")
+    ]
+    return [
+        m["params"]["request"]["url"]
+        for m in messages
+        if m["method"] == "Network.requestWillBeSent"
+    ]
 
 
 def outside(urls):
@@ -143,7 +181,9 @@ def outside(urls):
 
 
 def visit_everything(browser):
-    browser.execute_script("for (const e of document.querySelectorAll('article, svg, math')) e.scrollIntoView()")
+    browser.execute_script(
+        "for (const e of document.querySelectorAll('article, svg, math')) e.scrollIntoView()"
+    )
     field(browser, "words").send_keys("merged")
     browser.find_element(By.CSS_SELECTOR, "#filter button").click()
 
@@ -171,7 +211,10 @@ def test_the_policy_stops_what_a_script_asks_for(opened):
     )
     assert refused == "TypeError"
     assert outside(requests(opened)) == []
-    assert any("Content Security Policy" in entry["message"] for entry in opened.get_log("browser"))
+    assert any(
+        "Content Security Policy" in entry["message"]
+        for entry in opened.get_log("browser")
+    )
 
 
 # The filter
@@ -196,7 +239,9 @@ def test_the_table_filters_by_words_level_tier_and_section(opened):
     opened.find_element(By.CSS_SELECTOR, "#filter button").click()
     assert rows(opened) == everything
     field(opened, "unexpected").click()
-    assert rows(opened) == [f"invented.{level}" for level in ("certified", "numerical", "inconclusive")]
+    assert rows(opened) == [
+        f"invented.{level}" for level in ("certified", "numerical", "inconclusive")
+    ]
 
 
 def test_the_filter_works_from_the_keyboard(opened):
@@ -206,7 +251,9 @@ def test_the_filter_works_from_the_keyboard(opened):
     keys.send_keys(Keys.TAB + "ce").perform()  # the next field is the level: certified
     assert rows(opened) == []
     keys.reset_actions()
-    keys.send_keys(Keys.TAB * 4 + Keys.SPACE).perform()  # tier, section, the box, the button
+    keys.send_keys(
+        Keys.TAB * 4 + Keys.SPACE
+    ).perform()  # tier, section, the box, the button
     assert len(rows(opened)) == len(REAL) + len(LEVELS)
 
 
@@ -248,19 +295,26 @@ def test_the_coverage_unfolds_and_tells_what_was_checked(opened):
     assert results(opened) == []
     unfold(opened)
     shown = results(opened)
-    assert [title for title, _ in shown] == [result.title for part in RESULTS.values() for result in part]
+    assert [title for title, _ in shown] == [
+        result.title for part in RESULTS.values() for result in part
+    ]
     texts = dict(shown)
     assert "not checked in this run (tier" in texts["Conservation law"]
     assert "as expected, 2 of" in texts["Two fixed points"]
     assert "fixed_points.count numerical" in texts["Two fixed points"]
-    assert f"of {len(shown)} results checked" in opened.find_element(By.CSS_SELECTOR, "#coverage summary").text
+    assert (
+        f"of {len(shown)} results checked"
+        in opened.find_element(By.CSS_SELECTOR, "#coverage summary").text
+    )
 
 
 def test_the_coverage_leads_to_a_claim_even_where_it_is_filtered_out(opened):
     unfold(opened)
     field(opened, "words").send_keys("nothing like this")
     assert not opened.find_element(By.ID, "fixed_points.count").is_displayed()
-    opened.find_element(By.CSS_SELECTOR, "#coverage a[href='#fixed_points.count']").click()
+    opened.find_element(
+        By.CSS_SELECTOR, "#coverage a[href='#fixed_points.count']"
+    ).click()
     assert opened.find_element(By.ID, "fixed_points.count").is_displayed()
 
 
@@ -270,7 +324,9 @@ def test_the_coverage_leads_to_a_claim_even_where_it_is_filtered_out(opened):
 def boxes(browser, selector):
     """Width and height of every element, in pixels."""
     size = "e => { const box = e.getBoundingClientRect(); return [box.width, box.height]; }"
-    return browser.execute_script(f"return [...document.querySelectorAll(arguments[0])].map({size})", selector)
+    return browser.execute_script(
+        f"return [...document.querySelectorAll(arguments[0])].map({size})", selector
+    )
 
 
 def test_every_figure_shows(opened):
@@ -299,7 +355,13 @@ def test_every_stored_picture_is_one(opened):
 
 
 def test_a_figure_that_is_empty_would_be_seen(browser, tmp_path):
-    open_page(browser, other(tmp_path, '<figure><svg width=300 height=300><image href="data:,"/></svg></figure>'))
+    open_page(
+        browser,
+        other(
+            tmp_path,
+            '<figure><svg width=300 height=300><image href="data:,"/></svg></figure>',
+        ),
+    )
     shown = browser.find_element(By.CSS_SELECTOR, "figure svg").screenshot_as_png
     assert np.std(matplotlib.image.imread(BytesIO(shown))[..., :3]) < 0.02
 
@@ -325,18 +387,26 @@ def scroll_width(browser):
 def test_a_narrow_window_needs_no_scrolling_to_the_side(browser, page, tmp_path):
     open_page(browser, page, width=360)
     assert scroll_width(browser) <= 360
-    assert all(box[0] <= 360 for box in boxes(browser, "figure svg, #filter, #verdicts, article"))
+    assert all(
+        box[0] <= 360
+        for box in boxes(browser, "figure svg, #filter, #verdicts, article")
+    )
     unfold(browser)
     assert scroll_width(browser) <= 360
     assert all(
-        200 < box[0] <= 360 for box in boxes(browser, "#coverage, #coverage table, #coverage td:not(:empty)")
+        200 < box[0] <= 360
+        for box in boxes(
+            browser, "#coverage, #coverage table, #coverage td:not(:empty)"
+        )
     )
     open_page(browser, other(tmp_path, "<p style='width: 500px'>wide"), width=360)
     assert scroll_width(browser) > 360
 
 
 def test_it_prints(opened):
-    pdf = base64.b64decode(opened.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})["data"])
+    pdf = base64.b64decode(
+        opened.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})["data"]
+    )
     pages = len(re.findall(rb"/Type\s*/Page\b", pdf))
     assert pdf.startswith(b"%PDF")
     assert len(LEVELS) <= pages <= 3 * (len(LEVELS) + len(REAL))

@@ -23,14 +23,27 @@ from attndyn.theory import fixed_points
 FILES = {path.stem: path for path in reference_files()}
 SPECTRUM = ["--eigenvalues", "4,3,2,1", "--trace", "1", "--context-length", "31"]
 TINY = ["--eigenvalues", "2,1", "--context-length", "5"]
-SHORT = [*TINY, "--sequences", "50", "--learning-rate", "0.01", "--steps", "20", "--scale", "0.3"]
+SHORT = [
+    *TINY,
+    "--sequences",
+    "50",
+    "--learning-rate",
+    "0.01",
+    "--steps",
+    "20",
+    "--scale",
+    "0.3",
+]
 LOSSES = [0.13599507, 0.20980460, 0.37737216, 0.64057971, 1.0]
 
 
 def shell(*arguments):
     """The command line in a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "attndyn", *arguments], capture_output=True, text=True, timeout=600
+        [sys.executable, "-m", "attndyn", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=600,
     )
 
 
@@ -45,21 +58,28 @@ def test_the_version_and_the_citation(capsys):
     assert len(identifiers) == 4
     assert re.findall(r"eprint = \{(.*)\}", bibtex) == identifiers
     assert f"version = {{{attndyn.__version__}}}" in bibtex
-    assert re.findall(r"year = \{(.*)\}", bibtex) == re.findall(r"^    year: (.*)$", structured, re.MULTILINE)
-    authors = re.findall(r"author = \{(\w.*)\}", bibtex)
-    assert [name for line in authors for name in re.findall(r"(\S+), ", line)] == re.findall(
-        r"family-names: (.*)", structured
+    assert re.findall(r"year = \{(.*)\}", bibtex) == re.findall(
+        r"^    year: (.*)$", structured, re.MULTILINE
     )
+    authors = re.findall(r"author = \{(\w.*)\}", bibtex)
+    assert [
+        name for line in authors for name in re.findall(r"(\S+), ", line)
+    ] == re.findall(r"family-names: (.*)", structured)
     titles = re.findall(r"^  title = \{(.*)\},$", bibtex, re.MULTILINE)[1:]
     plain = " ".join(structured.replace(">-", "").split())
     assert all(f"title: {title}" in plain for title in titles)
-    assert bibtex.count("{") - bibtex.count("}") == -1  # whole entries: the first brace stands before
+    assert (
+        bibtex.count("{") - bibtex.count("}") == -1
+    )  # whole entries: the first brace stands before
 
 
 def test_help_names_every_command(capsys):
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out
-    assert all(name in shown for name in ("verify", "figures", "fixed-points", "simulate", "replay"))
+    assert all(
+        name in shown
+        for name in ("verify", "figures", "fixed-points", "simulate", "replay")
+    )
 
 
 def test_no_arguments_show_the_help(capsys):
@@ -70,14 +90,30 @@ def test_no_arguments_show_the_help(capsys):
     assert "attndyn: " not in shown
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["verify", "--help"], ["simulate", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], ["verify", "--help"], ["simulate", "--help"]],
+)
 def test_help_loads_nothing_heavy(arguments):
-    heavy = ["numpy", "scipy", "sympy", "matplotlib", "attndyn.task", "attndyn.theory", "attndyn.simulate"]
+    heavy = [
+        "numpy",
+        "scipy",
+        "sympy",
+        "matplotlib",
+        "attndyn.task",
+        "attndyn.theory",
+        "attndyn.simulate",
+    ]
     code = (
         "import sys; from attndyn.cli import main; status = main(sys.argv[1:]);"
         f"print('loaded', *(name for name in {heavy!r} if name in sys.modules)); sys.exit(status)"
     )
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=600)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("loaded\n")
 
@@ -100,14 +136,25 @@ def test_fixed_points_as_json(capsys):
     points = list(fixed_points(task, Separate(heads=4)))
     assert len(rows) == len(points) == 16
     for row, point in zip(rows, points, strict=True):
-        assert list(row)[:6] == ["subset", "loss", "coefficients", "gains", "hessian_index", "kind"]
+        assert list(row)[:6] == [
+            "subset",
+            "loss",
+            "coefficients",
+            "gains",
+            "hessian_index",
+            "kind",
+        ]
         assert row["subset"] == list(point.subset)
         assert row["loss"] == point.loss
         assert row["coefficients"] == point.coefficients.tolist()
         assert row["gains"] == point.gains.tolist()
         assert (row["hessian_index"], row["kind"]) == (point.hessian_index, point.kind)
     assert [row["loss"] for row in rows] == sorted(row["loss"] for row in rows)
-    greedy = [row["loss"] for row in rows if row["subset"] == list(range(1, len(row["subset"]) + 1))]
+    greedy = [
+        row["loss"]
+        for row in rows
+        if row["subset"] == list(range(1, len(row["subset"]) + 1))
+    ]
     assert np.allclose(greedy, LOSSES, atol=5e-9)
 
 
@@ -161,7 +208,20 @@ def test_equal_eigenvalues_are_said_to_make_a_continuum(capsys):
 
 def test_two_hundred_directions_are_listed_shortly(capsys):
     spectrum = ",".join(str(d) for d in range(200, 0, -1))
-    assert main(["fixed-points", "--eigenvalues", spectrum, "--context-length", "31", "--limit", "4"]) == 0
+    assert (
+        main(
+            [
+                "fixed-points",
+                "--eigenvalues",
+                spectrum,
+                "--context-length",
+                "31",
+                "--limit",
+                "4",
+            ]
+        )
+        == 0
+    )
     shown = capsys.readouterr().out
     assert "1–200" in shown
     assert "1–198, 200" in shown  # what is left out can be read
@@ -175,7 +235,9 @@ def test_a_pipe_that_closes_early_is_no_error():
     spectrum = ",".join(str(d) for d in range(12, 0, -1))
     listing = f"fixed-points --eigenvalues {spectrum} --context-length 5 --json"
     command = f"{shlex.quote(sys.executable)} -m attndyn {listing} | head -c 9"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=600)
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, timeout=600
+    )
     assert (done.stdout, done.stderr) == ('[{"subset', "")
 
 
@@ -192,7 +254,9 @@ def test_a_task_file_holds_a_general_task(capsys, tmp_path):
     assert main(["fixed-points", "--task", str(tmp_path / "task.toml"), "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     task = Task.from_toml(GENERAL)
-    assert [row["loss"] for row in rows] == [point.loss for point in fixed_points(task, Separate(2))]
+    assert [row["loss"] for row in rows] == [
+        point.loss for point in fixed_points(task, Separate(2))
+    ]
     assert all(row["coefficients"] is None for row in rows)  # Λ and Ω do not commute
     assert main(["fixed-points", "--task", str(tmp_path / "task.toml")]) == 0
     assert "–" in capsys.readouterr().out
@@ -203,10 +267,31 @@ def test_a_task_file_holds_a_general_task(capsys, tmp_path):
 
 def test_simulate_saves_the_run_of_the_experiment(capsys, tmp_path):
     out = tmp_path / "new" / "run.npz"
-    assert main(["simulate", *SHORT, "--out", str(out), "--heads", "3", "--rank", "2", "--seed", "4"]) == 0
+    assert (
+        main(
+            [
+                "simulate",
+                *SHORT,
+                "--out",
+                str(out),
+                "--heads",
+                "3",
+                "--rank",
+                "2",
+                "--seed",
+                "4",
+            ]
+        )
+        == 0
+    )
     run = load(out)
-    assert capsys.readouterr().out == f"{out}: 20 steps, loss {run.loss[0]:.6g} → {run.loss[-1]:.6g}\n"
-    expected = Experiment(Task([2, 1], context_length=5), Separate(3, 2), 50, 0.3, 0.01, 20, seed=4).run()
+    assert (
+        capsys.readouterr().out
+        == f"{out}: 20 steps, loss {run.loss[0]:.6g} → {run.loss[-1]:.6g}\n"
+    )
+    expected = Experiment(
+        Task([2, 1], context_length=5), Separate(3, 2), 50, 0.3, 0.01, 20, seed=4
+    ).run()
     assert np.array_equal(run.loss, expected.loss)
     assert np.array_equal(run.final["key"], expected.final["key"])
     assert run.settings["task"] == {"eigenvalues": [2.0, 1.0], "context_length": 5}
@@ -215,15 +300,43 @@ def test_simulate_saves_the_run_of_the_experiment(capsys, tmp_path):
 
 def test_every_option_of_simulate_arrives(tmp_path):
     out = tmp_path / "run.npz"
-    options = ["--model", "merged", "--divisor", "none", "--whiten", "--centre", "--scheme", "restricted"]
-    options += ["--engine", "tokens", "--record", "7", "--noise-variance", "0.5", "--trace", "1", "--heads", "2"]
+    options = [
+        "--model",
+        "merged",
+        "--divisor",
+        "none",
+        "--whiten",
+        "--centre",
+        "--scheme",
+        "restricted",
+    ]
+    options += [
+        "--engine",
+        "tokens",
+        "--record",
+        "7",
+        "--noise-variance",
+        "0.5",
+        "--trace",
+        "1",
+        "--heads",
+        "2",
+    ]
     options += ["--scale", "0.1"]
     assert main(["simulate", *SHORT, *options, "--out", str(out)]) == 0
     task = Task([2, 1], trace=1.0, context_length=5, noise_variance=0.5)
-    rule = {"scheme": "restricted", "whiten": True, "centre": True, "engine": "tokens", "record": 7}
+    rule = {
+        "scheme": "restricted",
+        "whiten": True,
+        "centre": True,
+        "engine": "tokens",
+        "record": 7,
+    }
     experiment = Experiment(task, Merged(2, divisor="none"), 50, 0.1, 0.01, 20, **rule)
     run = load(out)
-    assert {name: run.settings[name] for name in experiment.to_dict()} == experiment.to_dict()
+    assert {
+        name: run.settings[name] for name in experiment.to_dict()
+    } == experiment.to_dict()
     assert np.array_equal(run.loss, experiment.run().loss)
     assert run.weight_steps.tolist() == [0, 7, 14, 20]
 
@@ -239,14 +352,24 @@ def test_simulate_replaces_a_file_only_if_it_is_told_to(capsys, tmp_path, monkey
     assert main(["simulate", *SHORT, "--seed", "1", "--out", str(out)]) == 0
     before = out.read_bytes()
     with monkeypatch.context() as refusing:
-        refusing.setattr("attndyn.simulate.data.prompts.Prompts.chunks", None)  # it does not begin
-        assert main(["simulate", *SHORT, "--seed", "2", "--out", str(out)]) == ExitStatus.NOT_DONE
+        refusing.setattr(
+            "attndyn.simulate.data.prompts.Prompts.chunks", None
+        )  # it does not begin
+        assert (
+            main(["simulate", *SHORT, "--seed", "2", "--out", str(out)])
+            == ExitStatus.NOT_DONE
+        )
     shown = capsys.readouterr().err
-    assert shown == f"attndyn: {out} is there already: pass --force to replace it, or choose another name\n"
+    assert (
+        shown
+        == f"attndyn: {out} is there already: pass --force to replace it, or choose another name\n"
+    )
     assert out.read_bytes() == before
     assert main(["simulate", *SHORT, "--seed", "2", "--out", str(out), "--force"]) == 0
     assert load(out).settings["seed"] == 2
-    assert main(["simulate", *SHORT, "--out", str(tmp_path / "new.npz"), "--force"]) == 0
+    assert (
+        main(["simulate", *SHORT, "--out", str(tmp_path / "new.npz"), "--force"]) == 0
+    )
 
 
 CHECKPOINTED = """
@@ -273,14 +396,27 @@ sys.exit(main(sys.argv[1:]))
 def test_an_interrupted_simulation_goes_on_from_its_checkpoint(tmp_path, hang, ending):
     arguments = [*SHORT, "--steps", "2000", "--record", "2000", "--engine", "tokens"]
     out, checkpoint = tmp_path / "run.npz", tmp_path / "checkpoint.npz"
-    resumed = ["simulate", *arguments, "--out", str(out), "--checkpoint", str(checkpoint)]
+    resumed = [
+        "simulate",
+        *arguments,
+        "--out",
+        str(out),
+        "--checkpoint",
+        str(checkpoint),
+    ]
     command = [sys.executable, "-c", CHECKPOINTED, *resumed]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert process.stdout.readline() == "written\n"
     process.send_signal(ending.number)
     shown, errors = process.communicate(timeout=hang)
     kept = f"attndyn: the run so far is in {checkpoint}: the same command goes on from there\n"
-    assert (process.returncode, shown, errors) == (ending.status, "", f"{kept}attndyn: {ending.message}\n")
+    assert (process.returncode, shown, errors) == (
+        ending.status,
+        "",
+        f"{kept}attndyn: {ending.message}\n",
+    )
     assert not out.exists()
     assert 0 < len(load(checkpoint).loss) < 2000
     assert main(resumed) == 0
@@ -288,7 +424,9 @@ def test_an_interrupted_simulation_goes_on_from_its_checkpoint(tmp_path, hang, e
     assert np.array_equal(load(out).loss, load(tmp_path / "whole.npz").loss)
 
 
-def test_an_interrupted_simulation_without_a_checkpoint_says_that_nothing_is_kept(tmp_path, monkeypatch, capsys):
+def test_an_interrupted_simulation_without_a_checkpoint_says_that_nothing_is_kept(
+    tmp_path, monkeypatch, capsys
+):
     def interrupt(experiment, checkpoint):
         raise KeyboardInterrupt
 
@@ -298,7 +436,10 @@ def test_an_interrupted_simulation_without_a_checkpoint_says_that_nothing_is_kep
     lines = capsys.readouterr().err.splitlines()
     assert lines[-1] == "attndyn: interrupted"
     assert "nothing of this run is kept: with --checkpoint FILE" in lines[0]
-    assert main([*command, "--checkpoint", str(tmp_path / "none.npz")]) == ExitStatus.INTERRUPTED
+    assert (
+        main([*command, "--checkpoint", str(tmp_path / "none.npz")])
+        == ExitStatus.INTERRUPTED
+    )
     assert "the run had not begun" in capsys.readouterr().err
 
 
@@ -308,10 +449,22 @@ def test_an_interrupted_simulation_without_a_checkpoint_says_that_nothing_is_kep
 def test_replay_as_json(capsys):
     assert main(["replay", str(FILES["mlp_cubic"]), "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
-    keys = ["file", "engine", "steps", "max_relative_deviation", "median_relative_deviation", "seconds"]
+    keys = [
+        "file",
+        "engine",
+        "steps",
+        "max_relative_deviation",
+        "median_relative_deviation",
+        "seconds",
+    ]
     assert list(result) == keys
     assert (result["file"], result["engine"]) == (str(FILES["mlp_cubic"]), "tokens")
-    assert 0 < result["median_relative_deviation"] < result["max_relative_deviation"] < 2e-6
+    assert (
+        0
+        < result["median_relative_deviation"]
+        < result["max_relative_deviation"]
+        < 2e-6
+    )
     assert result["steps"] == len(np.load(FILES["mlp_cubic"])["loss"])
 
 
@@ -322,7 +475,10 @@ def test_replay_in_words_and_on_statistics(capsys):
 
 @pytest.mark.parametrize(("tolerance", "status"), [("1e-9", 1), ("0", 1), ("1e-3", 0)])
 def test_replay_fails_past_the_tolerance(capsys, tolerance, status):
-    assert main(["replay", str(FILES["mlp_cubic"]), "--tolerance", tolerance, "--json"]) == status
+    assert (
+        main(["replay", str(FILES["mlp_cubic"]), "--tolerance", tolerance, "--json"])
+        == status
+    )
     assert json.loads(capsys.readouterr().out)["steps"] > 0
 
 
@@ -331,7 +487,16 @@ def test_replay_fails_past_the_tolerance(capsys, tolerance, status):
 
 def test_verify_writes_the_ledger_and_prints_a_table(capsys, tmp_path):
     out, copy = tmp_path / "results", tmp_path / "elsewhere" / "ledger.json"
-    arguments = ["verify", "fixed_points.count", "--out", str(out), "--json", str(copy), "--seed", "3"]
+    arguments = [
+        "verify",
+        "fixed_points.count",
+        "--out",
+        str(out),
+        "--json",
+        str(copy),
+        "--seed",
+        "3",
+    ]
     assert main(arguments) == 0
     assert (out / "ledger.json").read_text() == copy.read_text()
     ledger = json.loads(copy.read_text())
@@ -347,7 +512,9 @@ def test_verify_writes_the_ledger_and_prints_a_table(capsys, tmp_path):
 
 def test_verify_fails_if_a_claim_is_not_as_expected(capsys, tmp_path, monkeypatch):
     (claim,) = choose(["fixed_points.count"], "fast")
-    wrong = replace(claim, predict=lambda lab, control: claim.predict(lab, claim.controls[0]))
+    wrong = replace(
+        claim, predict=lambda lab, control: claim.predict(lab, claim.controls[0])
+    )
     others = tuple(each for each in section.CLAIMS if each.id != claim.id)
     monkeypatch.setattr(section, "CLAIMS", (wrong, *others))
     assert main(["verify", claim.id, "--out", str(tmp_path), "--workers", "1"]) == 1

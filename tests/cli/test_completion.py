@@ -12,9 +12,18 @@ PROGRAM = Path(sys.executable).with_name("attndyn")
 
 def offered(line, folder):
     """What the program answers to the tab key at the end of this line."""
-    words = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" ")), "_ATTNDYN_COMPLETE": "complete_bash"}
+    words = {
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(line.count(" ")),
+        "_ATTNDYN_COMPLETE": "complete_bash",
+    }
     done = subprocess.run(
-        [PROGRAM], env=os.environ | words, cwd=folder, capture_output=True, text=True, timeout=600
+        [PROGRAM],
+        env=os.environ | words,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=600,
     )
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.split()
@@ -36,16 +45,25 @@ def test_files_of_claims_are_offered_too(tmp_path, monkeypatch):
     assert claims_that_begin("mine") == ["mine.py"]
     assert claims_that_begin("replay")[0] == "replay"
     assert claims_that_begin("replay")[-1] == "replay_mine.py"
-    assert figures_that_begin("") == sorted(figures_that_begin(""), key=figures_that_begin("").index)
+    assert figures_that_begin("") == sorted(
+        figures_that_begin(""), key=figures_that_begin("").index
+    )
     assert figures_that_begin("no figure") == []
 
 
 def test_the_installed_script_completes_in_bash(tmp_path):
-    home = {"HOME": str(tmp_path), "PATH": f"{PROGRAM.parent}{os.pathsep}{os.environ['PATH']}"}
+    home = {
+        "HOME": str(tmp_path),
+        "PATH": f"{PROGRAM.parent}{os.pathsep}{os.environ['PATH']}",
+    }
 
     def bash(script):
         done = subprocess.run(
-            ["bash", "-c", f"{script}; :"], env=os.environ | home, capture_output=True, text=True, timeout=600
+            ["bash", "-c", f"{script}; :"],
+            env=os.environ | home,
+            capture_output=True,
+            text=True,
+            timeout=600,
         )
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout

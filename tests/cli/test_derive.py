@@ -64,7 +64,10 @@ def blocks(latex):
     ("model", "options"),
     [
         (Separate(heads=1), ["--dim", "2"]),
-        (Separate(heads=1, rank=2, divisor="tokens"), ["--dim", "2", "--rank", "2", "--divisor", "tokens"]),
+        (
+            Separate(heads=1, rank=2, divisor="tokens"),
+            ["--dim", "2", "--rank", "2", "--divisor", "tokens"],
+        ),
         (Merged(heads=2), ["--dim", "1", "--model", "merged", "--heads", "2"]),
     ],
     ids=["separate", "rank two", "merged"],
@@ -72,18 +75,34 @@ def blocks(latex):
 def test_latex_reads_back_as_the_flow(capsys, model, options):
     derivation = derive(model, symbolic_task(int(options[1])), "restricted")
     _, flow, *_ = blocks(printed(capsys, *options, "--latex"))
-    symbols = [*derivation.weights, *derivation.parameters, sp.Symbol("N", integer=True, positive=True)]
+    symbols = [
+        *derivation.weights,
+        *derivation.parameters,
+        sp.Symbol("N", integer=True, positive=True),
+    ]
     back = read_equations(flow, symbols, latex=True, rate=True)
     assert back.keys() == derivation.flow.keys()
     assert all(is_zero(back[weight] - rate) for weight, rate in derivation.flow.items())
     wrong = read_equations(flow.replace("N", "2", 1), symbols, latex=True, rate=True)
-    assert not all(is_zero(wrong[weight] - rate) for weight, rate in derivation.flow.items())
+    assert not all(
+        is_zero(wrong[weight] - rate) for weight, rate in derivation.flow.items()
+    )
 
 
 def test_text_has_loss_flow_invariants_and_reduced_equations(capsys):
     lines = printed(capsys, "--dim", "2", "--reduce", "aligned").splitlines()
-    assert [line.split(" = ")[0].split()[0] for line in lines] == ["L", *"ddddd", "I_1", "I_2", "where", "d"]
-    assert lines[-1] == "d v_1/dt = lambda_1**2*v_1**2 - lambda_1**2*v_1**5*(N*lambda_1 + 2*lambda_1 + lambda_2)/N"
+    assert [line.split(" = ")[0].split()[0] for line in lines] == [
+        "L",
+        *"ddddd",
+        "I_1",
+        "I_2",
+        "where",
+        "d",
+    ]
+    assert (
+        lines[-1]
+        == "d v_1/dt = lambda_1**2*v_1**2 - lambda_1**2*v_1**5*(N*lambda_1 + 2*lambda_1 + lambda_2)/N"
+    )
 
 
 def test_the_options_of_the_task_and_the_block_are_heard(capsys):
@@ -102,10 +121,18 @@ def test_the_options_of_the_task_and_the_block_are_heard(capsys):
 
 def test_an_ansatz_in_text(capsys):
     text = "value_1_3 = s, key_1_1_1 = u, query_1_1_1 = u"
-    last = printed(capsys, "--dim", "2", "--reduce", text, "--amplitudes", "s, u").splitlines()[-1]
+    last = printed(
+        capsys, "--dim", "2", "--reduce", text, "--amplitudes", "s, u"
+    ).splitlines()[-1]
     assert last.startswith("d u/dt = lambda_1**2*s*u - ")
     error = refused(
-        capsys, "--dim", "2", "--reduce", text.replace("query_1_1_1", "query_1_1_2"), "--amplitudes", "s,u"
+        capsys,
+        "--dim",
+        "2",
+        "--reduce",
+        text.replace("query_1_1_1", "query_1_1_2"),
+        "--amplitudes",
+        "s,u",
     )
     assert "the flow leaves this ansatz" in error
 
@@ -114,9 +141,19 @@ def test_a_model_of_the_users_own(capsys):
     out = printed(capsys, "--dim", "1", "--model", "models.py:Tied", "--degree", "2")
     assert "I_1 = -key_1_1**2 + 2*value_1_2**2 is conserved" in out
     assert "value_2_2" in printed(
-        capsys, "--dim", "1", "--model", "models.py:Tied", "--heads", "2", "--degree", "0"
+        capsys,
+        "--dim",
+        "1",
+        "--model",
+        "models.py:Tied",
+        "--heads",
+        "2",
+        "--degree",
+        "0",
     )
-    assert "value_2_2" in printed(capsys, "--dim", "1", "--model", "models.py:ready", "--degree", "0")
+    assert "value_2_2" in printed(
+        capsys, "--dim", "1", "--model", "models.py:ready", "--degree", "0"
+    )
 
 
 BAD = {
@@ -136,10 +173,18 @@ BAD = {
     "Merged has no field rank": ["--model", "merged", "--rank", "2"],
     'unknown symbol "value_1_9" (did you mean value_1_2': ["--reduce", "value_1_9 = 1"],
     'whose amplitudes are none: unknown symbol "v"': ["--reduce", "value_1_2 = v"],
-    'unknown symbol "lamda_1" (did you mean lambda_1': ["--reduce", "value_1_2 = lamda_1"],
+    'unknown symbol "lamda_1" (did you mean lambda_1': [
+        "--reduce",
+        "value_1_2 = lamda_1",
+    ],
     "exp(v) is none": ["--reduce", "value_1_2 = exp(v)", "--amplitudes", "v"],
     "names must be a list": ["--reduce", "value_1_2 = v", "--amplitudes", "v+1"],
-    "aligned weights are known for Merged and Separate": ["--model", "models.py:Tied", "--reduce", "aligned"],
+    "aligned weights are known for Merged and Separate": [
+        "--model",
+        "models.py:Tied",
+        "--reduce",
+        "aligned",
+    ],
     "--degree": ["--degree", "-1"],
 }
 

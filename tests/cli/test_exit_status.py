@@ -20,7 +20,16 @@ NUMBERS = {
     "NOBODY_READS": 141,
     "TERMINATED": 143,
 }
-COMMANDS = ("verify", "figures", "fixed-points", "derive", "check", "simulate", "sweep", "replay")
+COMMANDS = (
+    "verify",
+    "figures",
+    "fixed-points",
+    "derive",
+    "check",
+    "simulate",
+    "sweep",
+    "replay",
+)
 
 
 def test_the_numbers_are_those_that_scripts_rely_on():
@@ -51,6 +60,8 @@ def test_the_help_of_a_command_tells_its_statuses(capsys, command):
 
 
 def test_the_page_of_commands_has_the_same_table():
-    page = (Path(attndyn.__file__).parent / "docs" / "commands.md").read_text(encoding="utf-8")
+    page = (Path(attndyn.__file__).parent / "docs" / "commands.md").read_text(
+        encoding="utf-8"
+    )
     rows = dict(re.findall(r"^\| (\d+) \| (.*) \|$", page, re.MULTILINE))
     assert rows == {str(int(status)): meaning for status, meaning in MEANING.items()}

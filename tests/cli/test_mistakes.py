@@ -13,7 +13,17 @@ from attndyn.simulate import load
 
 FILES = {path.stem: path for path in reference_files()}
 TINY = ["--eigenvalues", "2,1", "--context-length", "5"]
-SHORT = [*TINY, "--sequences", "50", "--learning-rate", "0.01", "--steps", "20", "--scale", "0.3"]
+SHORT = [
+    *TINY,
+    "--sequences",
+    "50",
+    "--learning-rate",
+    "0.01",
+    "--steps",
+    "20",
+    "--scale",
+    "0.3",
+]
 
 
 def refused(capsys, *arguments, status=2):
@@ -27,21 +37,51 @@ def refused(capsys, *arguments, status=2):
 
 
 BAD_TASKS = {
-    "indefinite": ("covariance = [[1, 2], [2, 1]]\ncontext_length = 5", "covariance must be positive definite"),
-    "asymmetric": ("covariance = [[2, 1], [0, 2]]\ncontext_length = 5", "covariance must be symmetric"),
+    "indefinite": (
+        "covariance = [[1, 2], [2, 1]]\ncontext_length = 5",
+        "covariance must be positive definite",
+    ),
+    "asymmetric": (
+        "covariance = [[2, 1], [0, 2]]\ncontext_length = 5",
+        "covariance must be symmetric",
+    ),
     "nan": ("eigenvalues = [nan, 1]\ncontext_length = 5", "eigenvalues must be finite"),
     "no length": ("eigenvalues = [2, 1]", "Task needs the field context_length"),
-    "length 0": ("eigenvalues = [2, 1]\ncontext_length = 0", "context_length must be a whole number N ≥ 1"),
-    "list for a length": ("eigenvalues = [2, 1]\ncontext_length = [1, 2]", "context_length must be a whole number"),
-    "both spectra": ("eigenvalues = [1]\ncovariance = [[1]]\ncontext_length = 5", "one of the two: both given"),
+    "length 0": (
+        "eigenvalues = [2, 1]\ncontext_length = 0",
+        "context_length must be a whole number N ≥ 1",
+    ),
+    "list for a length": (
+        "eigenvalues = [2, 1]\ncontext_length = [1, 2]",
+        "context_length must be a whole number",
+    ),
+    "both spectra": (
+        "eigenvalues = [1]\ncovariance = [[1]]\ncontext_length = 5",
+        "one of the two: both given",
+    ),
     "neither": ("context_length = 5", "one of the two: neither given"),
-    "unknown field": ("eigenvalue = [1]\ncontext_length = 5", "Task has no field eigenvalue: allowed are context"),
-    "negative noise": ("eigenvalues = [1]\nnoise_variance = -1\ncontext_length = 5", "noise_variance must be zero"),
-    "infinite noise": ("eigenvalues = [1]\nnoise_variance = inf\ncontext_length = 5", "finite, not Infinity"),
-    "length as a decimal": ("eigenvalues = [1]\ncontext_length = 5.0", "for every length, not 5.0"),
+    "unknown field": (
+        "eigenvalue = [1]\ncontext_length = 5",
+        "Task has no field eigenvalue: allowed are context",
+    ),
+    "negative noise": (
+        "eigenvalues = [1]\nnoise_variance = -1\ncontext_length = 5",
+        "noise_variance must be zero",
+    ),
+    "infinite noise": (
+        "eigenvalues = [1]\nnoise_variance = inf\ncontext_length = 5",
+        "finite, not Infinity",
+    ),
+    "length as a decimal": (
+        "eigenvalues = [1]\ncontext_length = 5.0",
+        "for every length, not 5.0",
+    ),
     "text": ("eigenvalues = ['a']\ncontext_length = 5", "eigenvalues must be numbers"),
     "malformed": ("eigenvalues = [2\ncontext_length = 5", "at line 2"),
-    "mixture": ("eigenvalues = [1]\ncontext_length = 5\nfixed_teacher = [1]\nin_context_fraction = 0.5", "fixed"),
+    "mixture": (
+        "eigenvalues = [1]\ncontext_length = 5\nfixed_teacher = [1]\nin_context_fraction = 0.5",
+        "fixed",
+    ),
 }
 
 
@@ -58,31 +98,75 @@ def test_a_wrong_task_file_is_refused(capsys, tmp_path, name):
 
 def test_a_task_file_that_is_no_text_or_not_there(capsys, tmp_path):
     (tmp_path / "task.toml").write_bytes(b"\xff\xfe\x00")
-    assert str(tmp_path / "task.toml") in refused(capsys, "fixed-points", "--task", tmp_path / "task.toml")
+    assert str(tmp_path / "task.toml") in refused(
+        capsys, "fixed-points", "--task", tmp_path / "task.toml"
+    )
     missing = refused(capsys, "fixed-points", "--task", tmp_path / "nothing.toml")
-    assert missing == f"cannot read or write {tmp_path / 'nothing.toml'}: No such file or directory"
+    assert (
+        missing
+        == f"cannot read or write {tmp_path / 'nothing.toml'}: No such file or directory"
+    )
     assert "Is a directory" in refused(capsys, "fixed-points", "--task", tmp_path)
 
 
 BAD_FIXED_POINTS = {
-    "no length": (["--eigenvalues", "2,1"], "pass --eigenvalues and --context-length, or --task"),
-    "no spectrum": (["--context-length", "5"], "pass --eigenvalues and --context-length, or --task"),
-    "file and spectrum": ([*TINY, "--task", "task.toml"], "--task holds the whole task"),
-    "file and noise": (["--noise-variance", "1", "--task", "task.toml"], "--task holds the whole task"),
-    "file and no noise": (["--noise-variance", "0", "--task", "task.toml"], "--task holds the whole task"),
-    "letters": (["--eigenvalues", "2,x", "--context-length", "5"], "such as 4,3,2,1 or 2/5,3/10, not '2,x'"),
-    "nan": (["--eigenvalues", "2,nan", "--context-length", "5"], "eigenvalues must be finite"),
-    "zero eigenvalue": (["--eigenvalues", "2,0", "--context-length", "5"], "eigenvalues must be positive"),
+    "no length": (
+        ["--eigenvalues", "2,1"],
+        "pass --eigenvalues and --context-length, or --task",
+    ),
+    "no spectrum": (
+        ["--context-length", "5"],
+        "pass --eigenvalues and --context-length, or --task",
+    ),
+    "file and spectrum": (
+        [*TINY, "--task", "task.toml"],
+        "--task holds the whole task",
+    ),
+    "file and noise": (
+        ["--noise-variance", "1", "--task", "task.toml"],
+        "--task holds the whole task",
+    ),
+    "file and no noise": (
+        ["--noise-variance", "0", "--task", "task.toml"],
+        "--task holds the whole task",
+    ),
+    "letters": (
+        ["--eigenvalues", "2,x", "--context-length", "5"],
+        "such as 4,3,2,1 or 2/5,3/10, not '2,x'",
+    ),
+    "nan": (
+        ["--eigenvalues", "2,nan", "--context-length", "5"],
+        "eigenvalues must be finite",
+    ),
+    "zero eigenvalue": (
+        ["--eigenvalues", "2,0", "--context-length", "5"],
+        "eigenvalues must be positive",
+    ),
     "length 0": (["--eigenvalues", "2,1", "--context-length", "0"], "N ≥ 1"),
     "length half": (["--eigenvalues", "2,1", "--context-length", "2.5"], "not '2.5'"),
     "trace nan": ([*TINY, "--trace", "nan"], "trace must be positive and finite"),
     "trace 0": ([*TINY, "--trace", "0"], "trace must be positive and finite"),
     "noise": ([*TINY, "--noise-variance", "-1"], "noise_variance must be zero or more"),
-    "no heads": ([*TINY, "--heads", "0"], "heads must be a whole number of at least 1, not 0"),
-    "no rank": ([*TINY, "--rank", "0"], "rank must be a whole number of at least 1, not 0"),
-    "merged rank": ([*TINY, "--model", "merged", "--rank", "2"], "merged attention has no rank"),
-    "model": ([*TINY, "--model", "linear"], "model must be one of merged, separate, not 'linear'"),
-    "divisor": ([*TINY, "--divisor", "N"], "divisor must be one of context, tokens, none, not 'N'"),
+    "no heads": (
+        [*TINY, "--heads", "0"],
+        "heads must be a whole number of at least 1, not 0",
+    ),
+    "no rank": (
+        [*TINY, "--rank", "0"],
+        "rank must be a whole number of at least 1, not 0",
+    ),
+    "merged rank": (
+        [*TINY, "--model", "merged", "--rank", "2"],
+        "merged attention has no rank",
+    ),
+    "model": (
+        [*TINY, "--model", "linear"],
+        "model must be one of merged, separate, not 'linear'",
+    ),
+    "divisor": (
+        [*TINY, "--divisor", "N"],
+        "divisor must be one of context, tokens, none, not 'N'",
+    ),
     "two formats": ([*TINY, "--json", "--latex"], "choose one"),
     "no rows": ([*TINY, "--limit", "0"], "'--limit'"),
     "fewer than no rows": ([*TINY, "--limit", "-1"], "'--limit'"),
@@ -98,26 +182,51 @@ def test_a_wrong_call_of_fixed_points_is_refused(capsys, name):
 
 
 BAD_SIMULATE = {
-    "rate": (["--learning-rate", "-1"], "learning_rate must be positive and finite, not -1.0"),
-    "rate nan": (["--learning-rate", "nan"], "learning_rate must be positive and finite"),
+    "rate": (
+        ["--learning-rate", "-1"],
+        "learning_rate must be positive and finite, not -1.0",
+    ),
+    "rate nan": (
+        ["--learning-rate", "nan"],
+        "learning_rate must be positive and finite",
+    ),
     "steps": (["--steps", "0"], "steps must be a whole number of at least 1"),
-    "sequences": (["--sequences", "0"], "sequences must be a whole number of at least 1"),
-    "too few to whiten": (["--sequences", "2", "--whiten"], "whiten needs more than D = 2 sequences"),
+    "sequences": (
+        ["--sequences", "0"],
+        "sequences must be a whole number of at least 1",
+    ),
+    "too few to whiten": (
+        ["--sequences", "2", "--whiten"],
+        "whiten needs more than D = 2 sequences",
+    ),
     "scale": (["--scale", "0"], "scale must be positive and finite"),
     "seed": (["--seed", "-1"], "seed must be a whole number of at least 0"),
-    "scheme": (["--scheme", "zero"], "scheme must be one of gaussian, restricted, published, aligned"),
-    "engine": (["--engine", "gpu"], "engine must be one of tokens, statistics, not 'gpu'"),
+    "scheme": (
+        ["--scheme", "zero"],
+        "scheme must be one of gaussian, restricted, published, aligned",
+    ),
+    "engine": (
+        ["--engine", "gpu"],
+        "engine must be one of tokens, statistics, not 'gpu'",
+    ),
     "record": (["--record", "0"], "record must be a number of steps of at least 1"),
     "softmax divisor": (["--softmax", "--divisor", "none"], "leave divisor out"),
-    "softmax statistics": (["--softmax", "--engine", "statistics"], 'choose engine "tokens"'),
+    "softmax statistics": (
+        ["--softmax", "--engine", "statistics"],
+        'choose engine "tokens"',
+    ),
     "heads": (["--heads", "0"], "heads must be a whole number of at least 1"),
 }
 
 
 @pytest.mark.parametrize("name", BAD_SIMULATE)
-def test_a_wrong_simulation_is_refused_before_any_work(capsys, tmp_path, monkeypatch, name):
+def test_a_wrong_simulation_is_refused_before_any_work(
+    capsys, tmp_path, monkeypatch, name
+):
     options, reason = BAD_SIMULATE[name]
-    monkeypatch.setattr("attndyn.simulate.data.prompts.Prompts.chunks", None)  # data are never drawn
+    monkeypatch.setattr(
+        "attndyn.simulate.data.prompts.Prompts.chunks", None
+    )  # data are never drawn
     out = tmp_path / "run.npz"
     assert reason in refused(capsys, "simulate", *SHORT, *options, "--out", out)
     assert not out.exists()
@@ -125,7 +234,17 @@ def test_a_wrong_simulation_is_refused_before_any_work(capsys, tmp_path, monkeyp
 
 def test_a_diverging_run_saves_what_it_has(capsys, tmp_path):
     out = tmp_path / "run.npz"
-    arguments = [*SHORT, "--scale", "5", "--learning-rate", "9", "--out", out, "--scheme", "restricted"]
+    arguments = [
+        *SHORT,
+        "--scale",
+        "5",
+        "--learning-rate",
+        "9",
+        "--out",
+        out,
+        "--scheme",
+        "restricted",
+    ]
     message = refused(capsys, "simulate", *arguments, status=1)
     assert "diverged" in message
     assert "learning rate smaller than 9" in message
@@ -143,37 +262,68 @@ def test_simulate_needs_to_know_where_to(capsys, tmp_path):
 
 @pytest.mark.parametrize(
     "command",
-    [["simulate", *SHORT], ["figures", "growing_mode_order"], ["verify", "fixed_points.count", "--workers", "1"]],
+    [
+        ["simulate", *SHORT],
+        ["figures", "growing_mode_order"],
+        ["verify", "fixed_points.count", "--workers", "1"],
+    ],
     ids=lambda command: command[0],
 )
-def test_an_unwritable_folder_is_refused_before_any_work(capsys, tmp_path, monkeypatch, command):
+def test_an_unwritable_folder_is_refused_before_any_work(
+    capsys, tmp_path, monkeypatch, command
+):
     monkeypatch.setattr("attndyn.simulate.Experiment.run", None)
     monkeypatch.setattr("attndyn.compare.ledger.verification.check", None)
     (tmp_path / "file").write_text("no folder")
     message = refused(capsys, *command, "--out", tmp_path / "file" / "results")
     assert message.startswith(f"cannot read or write {tmp_path / 'file'}")
     if os.path.isdir("/proc/self"):
-        assert "cannot read or write /proc" in refused(capsys, *command, "--out", "/proc/no/results")
+        assert "cannot read or write /proc" in refused(
+            capsys, *command, "--out", "/proc/no/results"
+        )
         named = refused(capsys, *command, "--out", "/proc/results")
-        assert re.match(r"cannot read or write /proc(/results)?: ", named)  # and no temporary name
+        assert re.match(
+            r"cannot read or write /proc(/results)?: ", named
+        )  # and no temporary name
 
 
-def test_an_unwritable_copy_of_the_ledger_is_refused_before_any_work(capsys, tmp_path, monkeypatch):
+def test_an_unwritable_copy_of_the_ledger_is_refused_before_any_work(
+    capsys, tmp_path, monkeypatch
+):
     monkeypatch.setattr("attndyn.compare.ledger.verification.check", None)
     (tmp_path / "file").write_text("no folder")
-    arguments = ["verify", "fixed_points.count", "--out", tmp_path, "--json", tmp_path / "file" / "ledger.json"]
+    arguments = [
+        "verify",
+        "fixed_points.count",
+        "--out",
+        tmp_path,
+        "--json",
+        tmp_path / "file" / "ledger.json",
+    ]
     assert str(tmp_path / "file") in refused(capsys, *arguments)
 
 
 BAD_VERIFY = {
     "claim": (["no.such"], "no claim is called no.such: the names begin with"),
     "half a name": (["fixed"], "no claim is called fixed: the names begin with"),
-    "misspelt": (["fixed_points.cuont"], "called fixed_points.cuont: did you mean fixed_points.count"),
+    "misspelt": (
+        ["fixed_points.cuont"],
+        "called fixed_points.cuont: did you mean fixed_points.count",
+    ),
     "misspelt section": (["mergd"], "no claim is called mergd: did you mean merged?"),
     "no section": (["lossse"], "did you mean fixed_points.losses, proofs.losses?"),
-    "two of them": (["mergd", "replay.mlp_cubc"], "did you mean merged, replay.mlp_cubic"),
-    "tier": (["--tier", "slow"], "tier must be one of fast, standard, long, paper, not 'slow'"),
-    "seed": (["fixed_points.losses", "--seed", "-1"], "seed must be a whole number of at least 0, not -1"),
+    "two of them": (
+        ["mergd", "replay.mlp_cubc"],
+        "did you mean merged, replay.mlp_cubic",
+    ),
+    "tier": (
+        ["--tier", "slow"],
+        "tier must be one of fast, standard, long, paper, not 'slow'",
+    ),
+    "seed": (
+        ["fixed_points.losses", "--seed", "-1"],
+        "seed must be a whole number of at least 0, not -1",
+    ),
     "workers": (["fixed_points.count", "--workers", "0"], "'--workers'"),
 }
 
@@ -204,12 +354,17 @@ def test_whole_numbers_are_read_as_people_write_them(text):
     assert whole_number(text) == WHOLE[text]
 
 
-@pytest.mark.parametrize("text", ["2.5", "1e-3", "nan", "inf", "many", "", "1e999999999", "-1e999999999", "0x10"])
+@pytest.mark.parametrize(
+    "text",
+    ["2.5", "1e-3", "nan", "inf", "many", "", "1e999999999", "-1e999999999", "0x10"],
+)
 def test_what_is_no_whole_number_says_so(capsys, tmp_path, text):
     out = tmp_path / "run.npz"
     for option in ("--steps", "--sequences", "--seed", "--record", "--heads", "--rank"):
         message = refused(capsys, "simulate", *SHORT, "--out", out, f"{option}={text}")
-        assert message.startswith(f"Invalid value for '{option}': {text!r} is no whole number")
+        assert message.startswith(
+            f"Invalid value for '{option}': {text!r} is no whole number"
+        )
         assert "such as 1000 or 1e3" in message
     assert not out.exists()
 
@@ -226,7 +381,9 @@ def test_every_count_may_be_written_with_an_exponent(tmp_path):
 
 
 def test_an_unknown_figure_is_refused(capsys, tmp_path):
-    assert "no figure is called loss: there are" in refused(capsys, "figures", "loss", "--out", tmp_path)
+    assert "no figure is called loss: there are" in refused(
+        capsys, "figures", "loss", "--out", tmp_path
+    )
 
 
 def test_replay_refuses_what_is_no_recording(capsys, tmp_path):
@@ -237,16 +394,24 @@ def test_replay_refuses_what_is_no_recording(capsys, tmp_path):
     np.savez(path, x=np.ones(3))
     assert "lacks 'meta'" in refused(capsys, "replay", path)
     assert "No such file" in refused(capsys, "replay", tmp_path / "nothing.npz")
-    assert "engine must be one of" in refused(capsys, "replay", FILES["mlp_cubic"], "--engine", "gpu")
+    assert "engine must be one of" in refused(
+        capsys, "replay", FILES["mlp_cubic"], "--engine", "gpu"
+    )
     for tolerance in ("nan", "-1"):
         told = refused(capsys, "replay", FILES["mlp_cubic"], "--tolerance", tolerance)
         assert "--tolerance must be zero or more" in told
-    softmax = refused(capsys, "replay", FILES["merged_softmax"], "--engine", "statistics")
-    assert softmax == 'softmax attention has no finite statistics: choose engine "tokens"'
+    softmax = refused(
+        capsys, "replay", FILES["merged_softmax"], "--engine", "statistics"
+    )
+    assert (
+        softmax == 'softmax attention has no finite statistics: choose engine "tokens"'
+    )
 
 
 def test_amplitudes_without_an_ansatz_are_refused(capsys):
-    assert "pass --reduce with it" in refused(capsys, "derive", "--dim", "1", "--amplitudes", "v")
+    assert "pass --reduce with it" in refused(
+        capsys, "derive", "--dim", "1", "--amplitudes", "v"
+    )
 
 
 def test_an_unknown_command_is_refused(capsys):
@@ -258,12 +423,23 @@ def test_a_pipe_is_not_replaced_by_a_run(tmp_path, capsys):
     os.mkfifo(pipe)
     for option in ("--out", "--checkpoint"):
         others = [] if option == "--out" else ["--out", str(tmp_path / "run.npz")]
-        small = ["--eigenvalues", "2,1", "--context-length", "5", "--learning-rate", "0.01", "--steps", "5"]
+        small = [
+            "--eigenvalues",
+            "2,1",
+            "--context-length",
+            "5",
+            "--learning-rate",
+            "0.01",
+            "--steps",
+            "5",
+        ]
         assert main(["simulate", *small, *others, option, str(pipe)]) == 2
         assert "not a regular file" in capsys.readouterr().err
         assert pipe.is_fifo()
 
 
 def test_an_overflowing_task_is_refused(capsys):
-    assert main(["fixed-points", "--eigenvalues", "1e300,1", "--context-length", "4"]) == 2
+    assert (
+        main(["fixed-points", "--eigenvalues", "1e300,1", "--context-length", "4"]) == 2
+    )
     assert "overflow: rescale" in capsys.readouterr().err

@@ -54,16 +54,26 @@ def test_a_sweep_from_a_file(tmp_path, spec, capfd):
         f"attndyn: {out} holds this sweep already: resume it (--resume) to make what is missing\n"
     )
     assert main(["sweep", str(spec), "--out", str(out), "--resume"]) == 0
-    assert capfd.readouterr().out == f"{out}: 2 runs, 1 of them diverged; 0 simulated now\n"
+    assert (
+        capfd.readouterr().out
+        == f"{out}: 2 runs, 1 of them diverged; 0 simulated now\n"
+    )
     spec.write_text(SPEC.replace("steps = 12", "steps = 13"))
     assert main(["sweep", str(spec), "--out", str(out), "--resume"]) == 2
-    assert capfd.readouterr().err == f"attndyn: {out} holds another sweep: choose another folder\n"
+    assert (
+        capfd.readouterr().err
+        == f"attndyn: {out} holds another sweep: choose another folder\n"
+    )
     spec.write_text(SPEC)
     assert everything(tmp_path) == before
 
 
 MISTAKES = {
-    "unknown field": ("scale = [0.3, 50]", "scales = [0.3, 50]", "a sweep has no field scales: allowed are "),
+    "unknown field": (
+        "scale = [0.3, 50]",
+        "scales = [0.3, 50]",
+        "a sweep has no field scales: allowed are ",
+    ),
     "unknown field of the task": (
         "trace = 1.0",
         "trase = 1.0",
@@ -74,15 +84,31 @@ MISTAKES = {
         "[grids]",
         "Sweep has no field grids: allowed are grid, model, run, task, together",
     ),
-    "missing table": ('[model]\nmodel = "merged"\nheads = 2', "", "Sweep needs the field model"),
+    "missing table": (
+        '[model]\nmodel = "merged"\nheads = 2',
+        "",
+        "Sweep needs the field model",
+    ),
     "empty grid": (
         "scale = [0.3, 50]",
         "scale = []",
         "scale must be a list of at least one value to vary it, an empty",
     ),
-    "no grid": ("[grid]\nscale = [0.3, 50]", "", "a sweep must vary something: give [grid] at least one field"),
-    "out of range": ("50]", "0.1, -1]", "scale = -1: scale must be positive and finite, not -1"),
-    "no TOML": ("[grid]", "[grid", "Expected ']' at the end of a table declaration (at line 17, column 6)"),
+    "no grid": (
+        "[grid]\nscale = [0.3, 50]",
+        "",
+        "a sweep must vary something: give [grid] at least one field",
+    ),
+    "out of range": (
+        "50]",
+        "0.1, -1]",
+        "scale = -1: scale must be positive and finite, not -1",
+    ),
+    "no TOML": (
+        "[grid]",
+        "[grid",
+        "Expected ']' at the end of a table declaration (at line 17, column 6)",
+    ),
 }
 
 
@@ -99,9 +125,18 @@ def test_a_mistake_in_the_file_is_one_line(tmp_path, spec, capfd, name):
 
 
 OPTIONS = {
-    "executor": (["--executor", "slurm"], "executor must be one of local, dask, mpi, not 'slurm'"),
-    "no scheduler": (["--executor", "dask"], "needs the address of its scheduler: tcp://HOST:PORT"),
-    "scheduler of nothing": (["--scheduler", "tcp://x:1"], "needs the address of its scheduler"),
+    "executor": (
+        ["--executor", "slurm"],
+        "executor must be one of local, dask, mpi, not 'slurm'",
+    ),
+    "no scheduler": (
+        ["--executor", "dask"],
+        "needs the address of its scheduler: tcp://HOST:PORT",
+    ),
+    "scheduler of nothing": (
+        ["--scheduler", "tcp://x:1"],
+        "needs the address of its scheduler",
+    ),
     "workers of dask": (
         ["--executor", "dask", "--scheduler", "tcp://x:1", "--workers", "2"],
         "dask brings its own",
@@ -120,25 +155,38 @@ def test_options_that_do_not_fit_are_one_line(tmp_path, spec, capfd, name):
 
 
 def test_files_that_are_not_there_are_named(tmp_path, spec, capfd):
-    assert main(["sweep", str(tmp_path / "no.toml"), "--out", str(tmp_path / "out")]) == 2
+    assert (
+        main(["sweep", str(tmp_path / "no.toml"), "--out", str(tmp_path / "out")]) == 2
+    )
     assert (
         capfd.readouterr().err
         == f"attndyn: cannot read or write {tmp_path / 'no.toml'}: No such file or directory\n"
     )
     assert main(["sweep", str(spec), "--out", str(spec)]) == 2
-    assert capfd.readouterr().err == f"attndyn: cannot read or write {spec}: Not a directory\n"
+    assert (
+        capfd.readouterr().err
+        == f"attndyn: cannot read or write {spec}: Not a directory\n"
+    )
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     assert main(["sweep", str(spec), "--out", str(tmp_path / "mine")]) == 2
-    assert "is not empty and holds no sweep: choose another folder" in capfd.readouterr().err
+    assert (
+        "is not empty and holds no sweep: choose another folder"
+        in capfd.readouterr().err
+    )
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
 
 
-def test_the_first_process_of_mpi_reports_and_the_others_serve(tmp_path, spec, capsys, monkeypatch):
+def test_the_first_process_of_mpi_reports_and_the_others_serve(
+    tmp_path, spec, capsys, monkeypatch
+):
     from contextlib import nullcontext
 
     monkeypatch.setattr("attndyn.runtime.executors.mpi_pool", lambda: nullcontext(None))
-    assert main(["sweep", str(spec), "--out", str(tmp_path / "out"), "--executor", "mpi"]) == 0
+    assert (
+        main(["sweep", str(spec), "--out", str(tmp_path / "out"), "--executor", "mpi"])
+        == 0
+    )
     assert capsys.readouterr().out == ""
     assert not (tmp_path / "out").exists()
 
@@ -155,5 +203,7 @@ def test_a_sweep_needs_no_xarray(tmp_path, spec):
         "from attndyn.cli import main;"
         f"sys.exit(main(['sweep', {str(spec)!r}, '--out', {str(tmp_path / 'out')!r}, '--workers', '1']))"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60
+    )
     assert (run.returncode, run.stderr) == (0, "")

@@ -63,7 +63,9 @@ def begun(folder):
 
 def verdicts(folder):
     """Ids of the verdicts that are there; every file is whole."""
-    contents = [json.loads(path.read_text()) for path in (folder / "verdicts").iterdir()]
+    contents = [
+        json.loads(path.read_text()) for path in (folder / "verdicts").iterdir()
+    ]
     return sorted(each["id"] for each in contents)
 
 
@@ -71,11 +73,16 @@ def goes_on(slow, out, capsys):
     """Resuming makes what is missing and nothing else, and the ledger is that of an undisturbed run."""
     (slow.parent / "begun").unlink()
     (slow.parent / "free").touch()
-    assert main(["verify", str(slow), "--out", str(out), "--workers", "1", "--resume"]) == 0
+    assert (
+        main(["verify", str(slow), "--out", str(out), "--workers", "1", "--resume"])
+        == 0
+    )
     assert begun(slow.parent) == ["stuck"]
     assert "3 of 3 claims are as expected" in capsys.readouterr().out
     resumed = Ledger.from_json((out / "ledger.json").read_text())
-    afresh = verify([str(slow)], out=out, workers=1)  # control: without resuming all are checked
+    afresh = verify(
+        [str(slow)], out=out, workers=1
+    )  # control: without resuming all are checked
     assert begun(slow.parent) == ["quick", "stuck", "stuck", "swift"]
     assert timeless(resumed) == timeless(afresh)
 
@@ -85,13 +92,29 @@ def timeless(ledger):
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_signal_keeps_what_is_finished(slow, tmp_path, capsys, wait_for, hang, workers, ending):
+def test_a_signal_keeps_what_is_finished(
+    slow, tmp_path, capsys, wait_for, hang, workers, ending
+):
     out = tmp_path / "out"
     finished = ["slow.quick", "slow.swift"] if workers == "2" else ["slow.quick"]
-    command = [sys.executable, "-m", "attndyn", "verify", str(slow), "--out", str(out), "--workers", workers]
-    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    command = [
+        sys.executable,
+        "-m",
+        "attndyn",
+        "verify",
+        str(slow),
+        "--out",
+        str(out),
+        "--workers",
+        workers,
+    ]
+    running = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     try:
-        wait_for(lambda: (slow.parent / "begun").exists() and "stuck" in begun(slow.parent))
+        wait_for(
+            lambda: (slow.parent / "begun").exists() and "stuck" in begun(slow.parent)
+        )
         wait_for(lambda: len(list((out / "verdicts").glob("*.json"))) == len(finished))
         os.killpg(running.pid, ending.number)  # as a terminal does: to every process
         message = running.communicate(timeout=hang)[1]
@@ -114,7 +137,10 @@ def test_a_killed_worker_loses_nothing_that_is_finished(slow, tmp_path, capsys):
     (tmp_path / "deadly").touch()
     assert main(["verify", str(slow), "--out", str(out), "--workers", "2"]) == 2
     message = capsys.readouterr().err
-    assert "a worker process was killed, as when memory runs out: choose fewer workers; 2 of 3 verdicts" in message
+    assert (
+        "a worker process was killed, as when memory runs out: choose fewer workers; 2 of 3 verdicts"
+        in message
+    )
     assert verdicts(out) == ["slow.quick", "slow.swift"]
     goes_on(slow, out, capsys)
 
@@ -123,7 +149,9 @@ def test_a_kept_verdict_that_is_damaged_or_another_is_not_read(slow, tmp_path):
     (tmp_path / "free").touch()
     out = tmp_path / "out"
     first = verify([str(slow)], out=out, workers=1)
-    half, other = (out / "verdicts" / f"{verdict.digest}.json" for verdict in first.verdicts[:2])
+    half, other = (
+        out / "verdicts" / f"{verdict.digest}.json" for verdict in first.verdicts[:2]
+    )
     half.write_bytes(half.read_bytes()[:-20])
     other.write_text(json.dumps(json.loads(other.read_text()) | {"digest": "0"}))
     (tmp_path / "begun").unlink()
@@ -131,7 +159,9 @@ def test_a_kept_verdict_that_is_damaged_or_another_is_not_read(slow, tmp_path):
     assert begun(tmp_path) == ["quick", "stuck"]
     assert timeless(again) == timeless(first)
     assert kept(first.verdicts[0].digest, out / "verdicts") == again.verdicts[0]
-    verify([str(slow)], out=out, workers=1, resume=True, seed=1)  # control: another seed, other verdicts
+    verify(
+        [str(slow)], out=out, workers=1, resume=True, seed=1
+    )  # control: another seed, other verdicts
     assert begun(tmp_path) == ["quick", "quick", "stuck", "stuck", "swift"]
 
 
@@ -150,7 +180,10 @@ def test_a_mistake_is_one_line(tmp_path, capsys, name):
     text, reason = MISTAKES[name]
     path = tmp_path / "mistake.py"
     path.write_text(text)
-    assert main(["verify", str(path), "--out", str(tmp_path / "out"), "--workers", "1"]) == 2
+    assert (
+        main(["verify", str(path), "--out", str(tmp_path / "out"), "--workers", "1"])
+        == 2
+    )
     message = capsys.readouterr().err
     assert message.startswith("attndyn: ")
     assert reason in message
@@ -158,8 +191,13 @@ def test_a_mistake_is_one_line(tmp_path, capsys, name):
 
 
 def test_a_file_that_is_not_there_is_one_line(tmp_path, capsys):
-    assert main(["verify", str(tmp_path / "no.py"), "--out", str(tmp_path / "out")]) == 2
-    assert capsys.readouterr().err == f"attndyn: cannot read or write {tmp_path / 'no.py'}: No such file\n"
+    assert (
+        main(["verify", str(tmp_path / "no.py"), "--out", str(tmp_path / "out")]) == 2
+    )
+    assert (
+        capsys.readouterr().err
+        == f"attndyn: cannot read or write {tmp_path / 'no.py'}: No such file\n"
+    )
 
 
 # What is shown meanwhile
@@ -197,9 +235,13 @@ def test_the_claims_under_way_are_shown(monkeypatch, wait_for, terminal):
         wait_for(lambda: "slow.second" in screen.getvalue())
     shown = screen.getvalue()
     assert "3/5 claims" in shown
-    assert shown.count("\x1b[?25h") == shown.count("\x1b[?25l") == int(terminal)  # the cursor comes back
+    assert (
+        shown.count("\x1b[?25h") == shown.count("\x1b[?25l") == int(terminal)
+    )  # the cursor comes back
     if not terminal:
-        assert re.fullmatch(r"verify: 3/5 claims, \d+ s; now slow.second \d+ s", shown.splitlines()[-1])
+        assert re.fullmatch(
+            r"verify: 3/5 claims, \d+ s; now slow.second \d+ s", shown.splitlines()[-1]
+        )
 
 
 def test_a_quick_ledger_says_nothing(monkeypatch):
@@ -216,7 +258,10 @@ def test_a_line_names_what_takes_longest():
     view = View(9, 0)
     for name in ("first", "second", "third", "fourth"):
         view.begin(name)
-    assert re.fullmatch(r"verify: 0/9 claims, \d+ s; now first \d+ s, second \d+ s and 2 more", view.line())
+    assert re.fullmatch(
+        r"verify: 0/9 claims, \d+ s; now first \d+ s, second \d+ s and 2 more",
+        view.line(),
+    )
 
 
 def test_preparations_do_not_count():

@@ -8,14 +8,32 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attndyn import Merged, Task
-from attndyn.compare.error_budget import SAMPLE, SOLVER, START, STEP, budget, course_budget
+from attndyn.compare.error_budget import (
+    SAMPLE,
+    SOLVER,
+    START,
+    STEP,
+    budget,
+    course_budget,
+)
 from attndyn.compare.metrics.curves import sup_gap
 from attndyn.simulate import Experiment
 from attndyn.theory import time_course
 
 TASK, MODEL = Task(eigenvalues=[2, 1], trace=1.0, context_length=10), Merged(heads=3)
-RUN = Experiment(TASK, MODEL, 4_000, scale=1e-2, learning_rate=0.02, steps=1_500, whiten=True, centre=True)
-CURVES = st.lists(st.lists(st.floats(-1, 1), min_size=3, max_size=3), min_size=2, max_size=5)
+RUN = Experiment(
+    TASK,
+    MODEL,
+    4_000,
+    scale=1e-2,
+    learning_rate=0.02,
+    steps=1_500,
+    whiten=True,
+    centre=True,
+)
+CURVES = st.lists(
+    st.lists(st.floats(-1, 1), min_size=3, max_size=3), min_size=2, max_size=5
+)
 
 
 def predicted(experiment):
@@ -66,4 +84,6 @@ def test_each_size_falls_with_its_own_limit_alone():
 
 def test_times_that_the_run_has_not_are_refused():
     with pytest.raises(ValueError, match="flow times of the run"):
-        course_budget(RUN, replace(RUN, steps=20).run(), predicted(RUN), np.array([0.0, 0.011]))
+        course_budget(
+            RUN, replace(RUN, steps=20).run(), predicted(RUN), np.array([0.0, 0.011])
+        )

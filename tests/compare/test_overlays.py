@@ -8,7 +8,10 @@ import pytest
 
 from attndyn import Merged, Separate, Task
 from attndyn.compare import Overlay, overlay
-from attndyn.compare.claims.linear_attention.common.controls import TRACE_DROPPED, variant
+from attndyn.compare.claims.linear_attention.common.controls import (
+    TRACE_DROPPED,
+    variant,
+)
 from attndyn.compare.evidence.claim import THEORY
 from attndyn.compare.exact_statistics import unlimited
 from attndyn.compare.metrics.curves import exit_times
@@ -51,8 +54,16 @@ def test_the_closed_form_lies_on_the_flow(both, run):
 
 
 WRONG = {
-    "another context length": (Task([4, 3, 2, 1], trace=1.0, context_length=32), AMPLITUDES, 1.0),
-    "another spectrum": (Task([4, 3, 2, 1.1], trace=1.0, context_length=31), AMPLITUDES, 1.0),
+    "another context length": (
+        Task([4, 3, 2, 1], trace=1.0, context_length=32),
+        AMPLITUDES,
+        1.0,
+    ),
+    "another spectrum": (
+        Task([4, 3, 2, 1.1], trace=1.0, context_length=31),
+        AMPLITUDES,
+        1.0,
+    ),
     "other amplitudes": (TASK, AMPLITUDES * 1.01, 1.0),
     "t = η·step": (TASK, AMPLITUDES, 0.5),
 }
@@ -62,7 +73,12 @@ WRONG = {
 def test_a_wrong_curve_does_not(run, name):
     task, amplitudes, factor = WRONG[name]
     curve = time_course(task, SEPARATE, factor * TIMES, amplitudes)
-    wrong = overlay(TimeCourse(TIMES, curve.loss, curve.amplitudes, curve.coefficients, curve.source), run)
+    wrong = overlay(
+        TimeCourse(
+            TIMES, curve.loss, curve.amplitudes, curve.coefficients, curve.source
+        ),
+        run,
+    )
     assert wrong.sup_gap > 1e-3
     assert 1e-4 < wrong.l2_gap < wrong.sup_gap
 
@@ -82,10 +98,25 @@ def test_descent_is_held_at_twice_rate_times_step():
     gaps, wrong = [], []
     for rate in (0.2, 0.1, 0.05):
         steps = round(300 / (2 * rate))
-        run = train(SEPARATE, unlimited(TASK, SEPARATE), start, learning_rate=rate, steps=steps, record=steps)
-        gaps.append(overlay(time_course(TASK, SEPARATE, run.flow_time, AMPLITUDES), run).sup_gap)
+        run = train(
+            SEPARATE,
+            unlimited(TASK, SEPARATE),
+            start,
+            learning_rate=rate,
+            steps=steps,
+            record=steps,
+        )
+        gaps.append(
+            overlay(time_course(TASK, SEPARATE, run.flow_time, AMPLITUDES), run).sup_gap
+        )
         curve = time_course(TASK, SEPARATE, run.flow_time / 2, AMPLITUDES)
-        shifted = TimeCourse(run.flow_time, curve.loss, curve.amplitudes, curve.coefficients, curve.source)
+        shifted = TimeCourse(
+            run.flow_time,
+            curve.loss,
+            curve.amplitudes,
+            curve.coefficients,
+            curve.source,
+        )
         wrong.append(overlay(shifted, run).sup_gap)
     orders = np.log2(np.array(gaps[:-1]) / gaps[1:])
     np.testing.assert_allclose(orders, 1.0, atol=0.1)
@@ -115,7 +146,8 @@ def test_between_its_times_the_curve_is_a_straight_line(run):
 @pytest.mark.parametrize("times", [[1600.0, 1700.0], [0.3, 0.4], [1500.0, 1600.0]])
 def test_no_shared_times_are_an_error(run, times):
     with pytest.raises(
-        ValueError, match=r"must cover two flow times of the run.* they span \[.*\] and \[0, 1500\]"
+        ValueError,
+        match=r"must cover two flow times of the run.* they span \[.*\] and \[0, 1500\]",
     ):
         overlay(time_course(TASK, SEPARATE, times, AMPLITUDES), run)
 
@@ -126,8 +158,15 @@ def test_one_shared_time_is_too_few_and_is_not_called_none(run):
 
 
 def test_a_run_whose_times_are_in_disorder_is_refused(run):
-    lines = {"time": run.time[::-1], "loss": run.loss[::-1], "gradient_norm": run.gradient_norm[::-1]}
-    with pytest.raises(ValueError, match="time of a run must be finite, begin at 0 or later, and increase"):
+    lines = {
+        "time": run.time[::-1],
+        "loss": run.loss[::-1],
+        "gradient_norm": run.gradient_norm[::-1],
+    }
+    with pytest.raises(
+        ValueError,
+        match="time of a run must be finite, begin at 0 or later, and increase",
+    ):
         replace(run, **lines)
 
 
@@ -139,9 +178,18 @@ def test_exit_times_of_both_curves(both):
     assert predicted.shape == (4,)
     assert np.all(np.diff(predicted) > 0)
     np.testing.assert_allclose(observed, predicted, rtol=1e-8)
-    assert np.array_equal(predicted, exit_times(TIMES, both.predicted, staircase_losses()))
-    cut = overlay(time_course(TASK, SEPARATE, TIMES[predicted[2] > TIMES], AMPLITUDES), both.run)
-    assert np.isnan(cut.exit_times(staircase_losses())[1]).tolist() == [False, False, True, True]
+    assert np.array_equal(
+        predicted, exit_times(TIMES, both.predicted, staircase_losses())
+    )
+    cut = overlay(
+        time_course(TASK, SEPARATE, TIMES[predicted[2] > TIMES], AMPLITUDES), both.run
+    )
+    assert np.isnan(cut.exit_times(staircase_losses())[1]).tolist() == [
+        False,
+        False,
+        True,
+        True,
+    ]
 
 
 def test_plateau_heights_are_those_of_the_run():
@@ -152,7 +200,9 @@ def test_plateau_heights_are_those_of_the_run():
     start = initial_weights(SEPARATE, TASK, amplitudes, scheme="aligned")
     run = flow(SEPARATE, unlimited(TASK, SEPARATE), start, times, rtol=1e-10)
     laid = overlay(time_course(TASK, SEPARATE, times, amplitudes), run)
-    losses, others = ([each.c, *(each.c - np.cumsum(each.gains))] for each in (moments, wrong))
+    losses, others = (
+        [each.c, *(each.c - np.cumsum(each.gains))] for each in (moments, wrong)
+    )
     heights = laid.plateau_heights(np.array(losses))
     np.testing.assert_allclose(heights, losses, atol=2e-4)
     assert np.all(np.abs(heights - others)[1:] > 5e-3)
@@ -169,7 +219,10 @@ def test_the_plot_says_what_is_what(both):
     assert both.plot(ax) is ax
     simulated, theory = ax.lines
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("flow time", "loss")
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["gradient flow", "theory"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        "gradient flow",
+        "theory",
+    ]
     assert (simulated.get_linestyle(), theory.get_linestyle()) == ("-", "--")
     assert np.array_equal(simulated.get_ydata(), both.observed)
     assert np.array_equal(theory.get_ydata(), both.predicted)

@@ -26,7 +26,11 @@ def text(name: str) -> str:
 
 def listed(page: str) -> dict[str, tuple[str, ...]]:
     """Id → controls of every row of the tables of claims."""
-    rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in page.split("\n") if line.startswith("| `")]
+    rows = [
+        re.split(r"(?<!\\)\|", line)[1:-1]
+        for line in page.split("\n")
+        if line.startswith("| `")
+    ]
     plain = [[cell.strip().replace("\\", "") for cell in row] for row in rows]
     return {row[0].strip("`"): tuple(row[4].split("; ")) for row in plain}
 
@@ -36,14 +40,24 @@ def variants(claim: Claim) -> tuple[str, ...]:
 
 
 def test_the_page_lists_exactly_the_claims_and_their_controls():
-    assert listed(text("claims.md")) == {claim.id: variants(claim) for claim in all_claims()}
+    assert listed(text("claims.md")) == {
+        claim.id: variants(claim) for claim in all_claims()
+    }
 
 
 def test_a_claim_or_a_control_left_out_would_be_found():
-    page, known = text("claims.md"), {claim.id: variants(claim) for claim in all_claims()}
-    shorter = "\n".join(line for line in page.split("\n") if "`merged.one_drop`" not in line)
+    page, known = (
+        text("claims.md"),
+        {claim.id: variants(claim) for claim in all_claims()},
+    )
+    shorter = "\n".join(
+        line for line in page.split("\n") if "`merged.one_drop`" not in line
+    )
     assert listed(shorter).keys() == known.keys() - {"merged.one_drop"}
-    assert listed(page.replace("; exponent 4 for 5", ""))["separate.aligned"] == known["separate.aligned"][:-1]
+    assert (
+        listed(page.replace("; exponent 4 for 5", ""))["separate.aligned"]
+        == known["separate.aligned"][:-1]
+    )
 
 
 def test_the_page_of_claims_is_what_its_script_writes():
@@ -63,7 +77,9 @@ def named_claims(page: str) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_claims_that_a_page_names_exist(page):
-    assert named_claims(page.read_text(encoding="utf-8")) <= {claim.id for claim in all_claims()}
+    assert named_claims(page.read_text(encoding="utf-8")) <= {
+        claim.id for claim in all_claims()
+    }
 
 
 def test_the_theory_names_every_claim_but_some_recordings():
@@ -102,13 +118,17 @@ def links(page: Path) -> list[Path]:
     return [(page.parent / target).resolve() for target in found]
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.name
+)
 def test_links_lead_somewhere(page):
     assert [target for target in links(page) if not target.exists()] == []
 
 
 def test_the_index_leads_to_every_page():
-    assert {page.resolve() for page in PAGES} - {(DOCS / "index.md").resolve()} <= set(links(DOCS / "index.md"))
+    assert {page.resolve() for page in PAGES} - {(DOCS / "index.md").resolve()} <= set(
+        links(DOCS / "index.md")
+    )
 
 
 def swallowed(page: str) -> list[str]:
@@ -122,16 +142,30 @@ def test_formulas_survive_markdown():
     assert swallowed(r"$a\,b$ and $\alpha$") == [r"$a\,b$"]
 
 
-@pytest.mark.parametrize("script", sorted((ROOT / "examples").glob("*.py")), ids=lambda script: script.stem)
+@pytest.mark.parametrize(
+    "script", sorted((ROOT / "examples").glob("*.py")), ids=lambda script: script.stem
+)
 def test_an_example_runs(script, tmp_path):
     environment = os.environ | {"MPLBACKEND": "Agg"}
-    done = subprocess.run([sys.executable, script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, script],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout
 
 
 def test_the_pages_speak_only_of_levels_that_claims_reach():
-    reached = {claim.reaches for claim in all_claims()} | {claim.expected_level for claim in all_claims()}
-    words = " ".join(page.read_text(encoding="utf-8") for page in [*PAGES, ROOT / "README.md"]).lower()
+    reached = {claim.reaches for claim in all_claims()} | {
+        claim.expected_level for claim in all_claims()
+    }
+    words = " ".join(
+        page.read_text(encoding="utf-8") for page in [*PAGES, ROOT / "README.md"]
+    ).lower()
     assert {"proved", "numerical", "refuted"} <= reached
-    assert [level for level in LEVELS[:-1] if level in words and level not in reached] == []
+    assert [
+        level for level in LEVELS[:-1] if level in words and level not in reached
+    ] == []

@@ -17,14 +17,30 @@ NO_MODULES = {"tests", "docs", "benchmarks", "examples", "build", "results"}
 
 def module_names() -> list[str]:
     """Every importable module of the package; __main__ runs the command line, so it stays out."""
-    found = ["attndyn", *(module.name for module in pkgutil.walk_packages(attndyn.__path__, "attndyn."))]
-    return [name for name in found if not NO_MODULES & set(name.split(".")) and not name.endswith("__main__")]
+    found = [
+        "attndyn",
+        *(
+            module.name
+            for module in pkgutil.walk_packages(attndyn.__path__, "attndyn.")
+        ),
+    ]
+    return [
+        name
+        for name in found
+        if not NO_MODULES & set(name.split(".")) and not name.endswith("__main__")
+    ]
 
 
 def files() -> list[Path]:
     """The source of every module, found on disk and not by importing."""
-    paths = [path for path in ROOT.rglob("*.py") if not path.relative_to(ROOT).parts[0].startswith(".")]
-    return sorted(path for path in paths if path.relative_to(ROOT).parts[0] not in NO_MODULES)
+    paths = [
+        path
+        for path in ROOT.rglob("*.py")
+        if not path.relative_to(ROOT).parts[0].startswith(".")
+    ]
+    return sorted(
+        path for path in paths if path.relative_to(ROOT).parts[0] not in NO_MODULES
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -39,21 +55,29 @@ def test_examples_of_a_module(name, tmp_path, monkeypatch):
 
 
 def test_no_module_is_left_out():
-    dotted = {".".join(("attndyn", *path.relative_to(ROOT).with_suffix("").parts)) for path in files()}
-    expected = {name.removesuffix(".__init__") for name in dotted} - {"attndyn.__main__"}
+    dotted = {
+        ".".join(("attndyn", *path.relative_to(ROOT).with_suffix("").parts))
+        for path in files()
+    }
+    expected = {name.removesuffix(".__init__") for name in dotted} - {
+        "attndyn.__main__"
+    }
     assert set(module_names()) == expected
 
 
 def failures(page: Path) -> int:
     """Failed examples of a page; fences are blanked so that they are not taken for output."""
     text = "\n".join(
-        "" if line.startswith("```") else line for line in page.read_text(encoding="utf-8").split("\n")
+        "" if line.startswith("```") else line
+        for line in page.read_text(encoding="utf-8").split("\n")
     )
     test = doctest.DocTestParser().get_doctest(text, {}, page.name, str(page), 0)
     return doctest.DocTestRunner().run(test).failed
 
 
-@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name
+)
 def test_examples_of_a_page(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert failures(page) == 0
@@ -68,9 +92,9 @@ def test_a_wrong_example_would_be_found(tmp_path):
 def public(node: ast.AST, prefix: str = "") -> Iterator[tuple[str, ast.AST]]:
     """Public functions and classes of a module, and public methods of its public classes."""
     for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and not child.name.startswith(
-            "_"
-        ):
+        if isinstance(
+            child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+        ) and not child.name.startswith("_"):
             yield prefix + child.name, child
             if isinstance(child, ast.ClassDef):
                 yield from public(child, f"{prefix}{child.name}.")
@@ -80,7 +104,11 @@ def unexplained(source: str) -> list[str]:
     """Public names whose docstring is missing, or does not start with a line that stands alone."""
     tree = ast.parse(source)
     documented = [("module", tree), *public(tree)] if source.strip() else []
-    return [name for name, node in documented if not begins_with_a_line(ast.get_docstring(node))]
+    return [
+        name
+        for name, node in documented
+        if not begins_with_a_line(ast.get_docstring(node))
+    ]
 
 
 def begins_with_a_line(docstring: str | None) -> bool:

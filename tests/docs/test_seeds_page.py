@@ -38,18 +38,27 @@ def verdict(seed, level="numerical"):
 
 
 def ledgers(*levels):
-    return [Ledger((verdict(seed, level),), seed, {"numpy": "2"}) for seed, level in enumerate(levels)]
+    return [
+        Ledger((verdict(seed, level),), seed, {"numpy": "2"})
+        for seed, level in enumerate(levels)
+    ]
 
 
 def test_the_page_says_that_no_verdict_depends_on_the_seed(script):
     page = script.page(ledgers("numerical", "numerical"))
     assert "All 2 verdicts are as expected" in page
-    assert "| `merged.one_drop` | 2 numerical | 2/2 | gap of seed 0; gap of seed 1 |" in page
+    assert (
+        "| `merged.one_drop` | 2 numerical | 2/2 | gap of seed 0; gap of seed 1 |"
+        in page
+    )
 
 
 def test_a_verdict_that_depends_on_the_seed_is_named(script):
     page = script.page(ledgers("numerical", "inconclusive", "numerical", "numerical"))
-    assert "1 of 4 verdicts are not as expected: seed 1: `merged.one_drop` (inconclusive)" in page
+    assert (
+        "1 of 4 verdicts are not as expected: seed 1: `merged.one_drop` (inconclusive)"
+        in page
+    )
     assert "3 numerical, 1 inconclusive" in page
     assert "; 1 more |" in page
 

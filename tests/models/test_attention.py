@@ -11,7 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attndyn import Merged, Parametrization, Separate
-from attndyn.models.attention import MODELS, attention_divisor, is_softmax, model_from_dict
+from attndyn.models.attention import (
+    MODELS,
+    attention_divisor,
+    is_softmax,
+    model_from_dict,
+)
 
 quick = settings(max_examples=25, deadline=None)
 counts = st.integers(1, 4)
@@ -22,7 +27,14 @@ DIVISOR = {"context": lambda N: N, "tokens": lambda N: N + 1, "none": lambda N: 
 def models(draw):
     """Merged and separate, linear with each divisor and softmax."""
     options = draw(
-        st.sampled_from([{"divisor": "context"}, {"divisor": "tokens"}, {"divisor": "none"}, {"softmax": True}])
+        st.sampled_from(
+            [
+                {"divisor": "context"},
+                {"divisor": "tokens"},
+                {"divisor": "none"},
+                {"softmax": True},
+            ]
+        )
     )
     if draw(st.booleans()):
         return Merged(draw(counts), **options)
@@ -35,9 +47,13 @@ def attention(X, value, key_query, divisor):
     output = np.zeros((size, tokens))
     for query in range(tokens):
         score = np.array([X[:, key] @ key_query @ X[:, query] for key in range(tokens)])
-        weight = np.exp(score) / np.exp(score).sum() if divisor is None else score / divisor
+        weight = (
+            np.exp(score) / np.exp(score).sum() if divisor is None else score / divisor
+        )
         for row in range(size):
-            output[row, query] = sum(weight[key] * (value[row] @ X[:, key]) for key in range(tokens))
+            output[row, query] = sum(
+                weight[key] * (value[row] @ X[:, key]) for key in range(tokens)
+            )
     return output
 
 
@@ -56,7 +72,10 @@ def whole_output(model, weights, X, rng):
 def key_query_matrix(weights, h):
     if "key_query" in weights:
         return weights["key_query"][h]
-    return sum(np.outer(k, q) for k, q in zip(weights["key"][h], weights["query"][h], strict=True))
+    return sum(
+        np.outer(k, q)
+        for k, q in zip(weights["key"][h], weights["query"][h], strict=True)
+    )
 
 
 def from_heads(model, heads, X):
@@ -67,23 +86,32 @@ def from_heads(model, heads, X):
         score = X.T @ (B @ x_query).T
         weight = np.exp(score) / np.exp(score).sum(0)
         return float(np.sum((a @ X).T * weight))
-    return float(np.einsum("hi,in,jn,hjd,d", a, X, X, B, x_query)) / attention_divisor(model, X.shape[1] - 1)
+    return float(np.einsum("hi,in,jn,hjd,d", a, X, X, B, x_query)) / attention_divisor(
+        model, X.shape[1] - 1
+    )
 
 
 def random_case(model, dimension, N, seed):
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(dimension + 1, N + 1))
     X[-1, -1] = 0.0
-    weights = {name: 0.5 * rng.normal(size=shape) for name, shape in model.shapes(dimension).items()}
+    weights = {
+        name: 0.5 * rng.normal(size=shape)
+        for name, shape in model.shapes(dimension).items()
+    }
     return X, weights, rng
 
 
 @quick
 @given(models(), counts, counts, st.integers(0, 2**32 - 1))
-def test_heads_give_the_last_row_of_the_whole_attention_at_the_query(model, dimension, N, seed):
+def test_heads_give_the_last_row_of_the_whole_attention_at_the_query(
+    model, dimension, N, seed
+):
     X, weights, rng = random_case(model, dimension, N, seed)
     expected = whole_output(model, weights, X, rng)
-    assert from_heads(model, model.heads(weights), X) == pytest.approx(expected, rel=1e-10, abs=1e-10)
+    assert from_heads(model, model.heads(weights), X) == pytest.approx(
+        expected, rel=1e-10, abs=1e-10
+    )
 
 
 def swapped(model, weights):
@@ -115,7 +143,12 @@ def heads_averaged(model, weights):
 
 
 def one_rank_only(model, weights):
-    return model.heads({name: value[:, :1] if name != "value" else value for name, value in weights.items()})
+    return model.heads(
+        {
+            name: value[:, :1] if name != "value" else value
+            for name, value in weights.items()
+        }
+    )
 
 
 CASES = [
@@ -128,7 +161,13 @@ CASES = [
     Separate(3, 2, divisor="none"),
     Separate(3, 2, softmax=True),
 ]
-WRONG = [swapped, without_labels_in_the_keys, without_inputs_in_the_values, first_columns_dropped, heads_averaged]
+WRONG = [
+    swapped,
+    without_labels_in_the_keys,
+    without_inputs_in_the_values,
+    first_columns_dropped,
+    heads_averaged,
+]
 
 
 @pytest.mark.parametrize("model", CASES, ids=repr)
@@ -136,16 +175,20 @@ WRONG = [swapped, without_labels_in_the_keys, without_inputs_in_the_values, firs
 def test_wrong_heads_do_not(model, wrong):
     X, weights, rng = random_case(model, 3, 4, seed=5)
     expected = whole_output(model, weights, X, rng)
-    assert from_heads(model, model.heads(weights), X) == pytest.approx(expected, rel=1e-10)
-    assert from_heads(model, wrong(model, weights), X) != pytest.approx(expected, rel=1e-3)
+    assert from_heads(model, model.heads(weights), X) == pytest.approx(
+        expected, rel=1e-10
+    )
+    assert from_heads(model, wrong(model, weights), X) != pytest.approx(
+        expected, rel=1e-3
+    )
 
 
 def test_a_rank_that_is_dropped_shows():
     X, weights, rng = random_case(Separate(3, 2), 3, 4, seed=5)
     expected = whole_output(Separate(3, 2), weights, X, rng)
-    assert from_heads(Separate(3, 2), one_rank_only(Separate(3, 2), weights), X) != pytest.approx(
-        expected, rel=1e-3
-    )
+    assert from_heads(
+        Separate(3, 2), one_rank_only(Separate(3, 2), weights), X
+    ) != pytest.approx(expected, rel=1e-3)
 
 
 @pytest.mark.parametrize("name", DIVISOR)
@@ -155,26 +198,40 @@ def test_each_divisor_is_told_from_the_others(name):
     expected = whole_output(model, weights, X, rng)
     others = [Merged(2, divisor=other) for other in DIVISOR if other != name]
     assert from_heads(model, model.heads(weights), X) == pytest.approx(expected)
-    assert all(from_heads(other, other.heads(weights), X) != pytest.approx(expected, rel=1e-3) for other in others)
+    assert all(
+        from_heads(other, other.heads(weights), X) != pytest.approx(expected, rel=1e-3)
+        for other in others
+    )
 
 
 @pytest.mark.parametrize("model", [Merged(2), Separate(2, 3)], ids=repr)
 def test_heads_of_symbols_are_the_numbers_after_substitution(model):
     _, weights, _ = random_case(model, 2, 3, seed=2)
     symbols = {
-        name: np.array(sp.symbols(f"{name}:{value.size}")).reshape(value.shape) for name, value in weights.items()
+        name: np.array(sp.symbols(f"{name}:{value.size}")).reshape(value.shape)
+        for name, value in weights.items()
     }
-    values = {s: x for name in weights for s, x in zip(symbols[name].ravel(), weights[name].ravel(), strict=True)}
-    for symbolic, numeric in zip(model.heads(symbols), model.heads(weights), strict=True):
+    values = {
+        s: x
+        for name in weights
+        for s, x in zip(symbols[name].ravel(), weights[name].ravel(), strict=True)
+    }
+    for symbolic, numeric in zip(
+        model.heads(symbols), model.heads(weights), strict=True
+    ):
         assert symbolic.shape == numeric.shape
         assert all(isinstance(entry, sp.Expr) for entry in symbolic.ravel())
-        substituted = np.array([float(entry.subs(values)) for entry in symbolic.ravel()]).reshape(symbolic.shape)
+        substituted = np.array(
+            [float(entry.subs(values)) for entry in symbolic.ravel()]
+        ).reshape(symbolic.shape)
         np.testing.assert_allclose(substituted, numeric, rtol=1e-14)
 
 
 def test_an_entry_of_the_symbolic_heads_reads_as_the_definition():
     k, q, v = sp.symbols("k0 k1"), sp.symbols("q0 q1"), sp.symbols("v0 v1")
-    a, B = Separate(1).heads({"key": np.array([[k]]), "query": np.array([[q]]), "value": np.array([v])})
+    a, B = Separate(1).heads(
+        {"key": np.array([[k]]), "query": np.array([[q]]), "value": np.array([v])}
+    )
     assert a.tolist() == [[v[0], v[1]]]
     assert B.tolist() == [[[k[0] * q[0]], [k[1] * q[0]]]]
 
@@ -182,7 +239,9 @@ def test_an_entry_of_the_symbolic_heads_reads_as_the_definition():
 @quick
 @given(models(), counts)
 def test_shapes_are_those_that_heads_take(model, dimension):
-    a, B = model.heads({name: np.zeros(shape) for name, shape in model.shapes(dimension).items()})
+    a, B = model.heads(
+        {name: np.zeros(shape) for name, shape in model.shapes(dimension).items()}
+    )
     assert a.shape == (model.head_count, dimension + 1)
     assert B.shape == (model.head_count, dimension + 1, dimension)
 
@@ -200,8 +259,18 @@ def test_a_model_travels(model):
 
 
 def test_models_that_differ_are_unequal():
-    different = [Merged(2), Merged(3), Merged(2, divisor="none"), Merged(2, softmax=True)]
-    different += [Separate(2), Separate(2, 2), Separate(2, divisor="none"), Separate(2, softmax=True)]
+    different = [
+        Merged(2),
+        Merged(3),
+        Merged(2, divisor="none"),
+        Merged(2, softmax=True),
+    ]
+    different += [
+        Separate(2),
+        Separate(2, 2),
+        Separate(2, divisor="none"),
+        Separate(2, softmax=True),
+    ]
     assert len(set(different)) == len(different)
     assert len({model.digest for model in different}) == len(different)
     assert Merged(2) == Merged(heads=2, divisor="context")
@@ -218,15 +287,23 @@ def test_a_model_is_frozen_and_shows_itself(model):
 
 
 @pytest.mark.parametrize("cls", MODELS.values())
-@pytest.mark.parametrize("count", [0, -1, True, 2.0, np.float64(2), "2", None, [2]], ids=repr)
+@pytest.mark.parametrize(
+    "count", [0, -1, True, 2.0, np.float64(2), "2", None, [2]], ids=repr
+)
 def test_refused_head_counts(cls, count):
-    with pytest.raises(ValueError, match=re.escape(f"heads must be a whole number of at least 1, not {count!r}")):
+    with pytest.raises(
+        ValueError,
+        match=re.escape(f"heads must be a whole number of at least 1, not {count!r}"),
+    ):
         cls(count)
 
 
 @pytest.mark.parametrize("count", [0, -1, True, 2.0, "2", None], ids=repr)
 def test_refused_ranks(count):
-    with pytest.raises(ValueError, match=re.escape(f"rank must be a whole number of at least 1, not {count!r}")):
+    with pytest.raises(
+        ValueError,
+        match=re.escape(f"rank must be a whole number of at least 1, not {count!r}"),
+    ):
         Separate(2, count)
 
 
@@ -238,18 +315,24 @@ def test_numpy_counts_are_kept_as_plain_numbers():
 @pytest.mark.parametrize("cls", MODELS.values())
 def test_refused_divisors(cls):
     for divisor in ("N", 3, [1]):
-        with pytest.raises(ValueError, match=re.escape(f"one of context, tokens, none, not {divisor!r}")):
+        with pytest.raises(
+            ValueError,
+            match=re.escape(f"one of context, tokens, none, not {divisor!r}"),
+        ):
             cls(2, divisor=divisor)
     for divisor in DIVISOR:
         with pytest.raises(
-            ValueError, match=f"softmax attention takes no divisor, but '{divisor}' was given: leave"
+            ValueError,
+            match=f"softmax attention takes no divisor, but '{divisor}' was given: leave",
         ):
             cls(2, softmax=True, divisor=divisor)
 
 
 @pytest.mark.parametrize("softmax", ["false", 1, None], ids=repr)
 def test_softmax_is_yes_or_no(softmax):
-    with pytest.raises(ValueError, match=re.escape(f"softmax must be True or False, not {softmax!r}")):
+    with pytest.raises(
+        ValueError, match=re.escape(f"softmax must be True or False, not {softmax!r}")
+    ):
         Merged(2, softmax=softmax)
 
 
@@ -278,7 +361,9 @@ class Tied:
         return {"value": (1, dimension + 1), "key": (1, 1, dimension + 1)}
 
     def heads(self, weights):
-        return weights["value"], weights["key"].swapaxes(1, 2) @ weights["key"][..., :-1]
+        return weights["value"], weights["key"].swapaxes(1, 2) @ weights["key"][
+            ..., :-1
+        ]
 
 
 def test_a_model_of_ones_own_needs_two_methods_only():

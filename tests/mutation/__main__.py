@@ -24,7 +24,11 @@ from .trial import Cost, Outcome, attempt, costs, warm
 
 ROOT = Path(__file__).parent.parent.parent
 BUILD = ROOT / "build" / "mutants"
-COPIED = (*(file.name for file in sorted(ROOT.glob("*.py"))), "CITATION.cff", "py.typed")
+COPIED = (
+    *(file.name for file in sorted(ROOT.glob("*.py"))),
+    "CITATION.cff",
+    "py.typed",
+)
 ROOMS = ("runtime", "models", "theory", "simulate", "compare")
 WORKERS = 2
 TIERS = ("fast", "standard")
@@ -34,9 +38,20 @@ CHEAP = 1.0
 
 def main() -> None:
     """Copy the package, check it as it is, break it, write docs/mutants.md; exit 1 if a survivor is unexplained."""
-    parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=main.__doc__)
-    parser.add_argument("--only", default="", help="only mutations whose file, function and line contain this")
-    parser.add_argument("--tier", choices=TIERS, default="standard", help="the last tier of claims to check")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.mutation", description=main.__doc__
+    )
+    parser.add_argument(
+        "--only",
+        default="",
+        help="only mutations whose file, function and statement contain this",
+    )
+    parser.add_argument(
+        "--tier",
+        choices=TIERS,
+        default="standard",
+        help="the last tier of claims to check",
+    )
     options = parser.parse_args()
     tree = _copied()
     sys.path.insert(0, str(tree.parent))
@@ -45,10 +60,16 @@ def main() -> None:
     known = _costs(TIERS[: TIERS.index(options.tier) + 1])
     wrong = [cost.claim for cost in known if not cost.holds]
     if wrong:
-        sys.exit(f"the unbroken theory must pass first, but these claims do not hold: {', '.join(wrong)}")
+        sys.exit(
+            f"the unbroken theory must pass first, but these claims do not hold: {', '.join(wrong)}"
+        )
     # From both ends: what one has tried the other finds kept, and both end together however long a module takes.
     _in_workers(lambda share: _try_all(chosen[:: (1, -1)[share]], tree, known))
-    results = [(site, outcome) for site in chosen if (outcome := _kept(site, to_try(site, known)))]
+    results = [
+        (site, outcome)
+        for site in chosen
+        if (outcome := _kept(site, to_try(site, known)))
+    ]
     if not options.only and options.tier == "standard":
         page.write(results, ROOT)
         sample.write(results, known)
@@ -61,9 +82,16 @@ def main() -> None:
 def _copied() -> Path:
     """The copy of the package as it is now, in a folder named by the digest of its source."""
     files = [ROOT / name for name in COPIED if (ROOT / name).exists()]
-    files += [f for room in ROOMS for f in sorted((ROOT / room).rglob("*")) if f.is_file() and f.suffix != ".pyc"]
+    files += [
+        f
+        for room in ROOMS
+        for f in sorted((ROOT / room).rglob("*"))
+        if f.is_file() and f.suffix != ".pyc"
+    ]
     files = [file for file in files if "__pycache__" not in file.parts]
-    digest = hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]
+    digest = hashlib.sha256(
+        b"\0".join(file.read_bytes() for file in files)
+    ).hexdigest()[:16]
     tree = BUILD / digest / "attndyn"
     for file in files:
         target = tree / file.relative_to(ROOT)
@@ -77,14 +105,23 @@ def _costs(tiers: Sequence[str]) -> list[Cost]:
     """The claims of these tiers, cheapest first."""
     folder = BUILD / "costs"
     folder.mkdir(exist_ok=True)
-    paths = {name: folder / f"{name} {code[:24]}.json" for name, code in _claims(tiers).items()}
+    paths = {
+        name: folder / f"{name} {code[:24]}.json"
+        for name, code in _claims(tiers).items()
+    }
     missing = [name for name, path in paths.items() if not path.exists()]
 
     def measure(share: int) -> None:
         for cost in costs(missing[share::WORKERS], BUILD / "runs"):
-            plain = asdict(cost) | {"calls": sorted(cost.calls), "code": paths[cost.claim].stem.split()[1]}
+            plain = asdict(cost) | {
+                "calls": sorted(cost.calls),
+                "code": paths[cost.claim].stem.split()[1],
+            }
             paths[cost.claim].write_text(json.dumps(plain), encoding="utf-8")
-            print(f"{cost.claim}: {cost.seconds:.1f} s, {'holds' if cost.holds else 'DOES NOT HOLD'}", flush=True)
+            print(
+                f"{cost.claim}: {cost.seconds:.1f} s, {'holds' if cost.holds else 'DOES NOT HOLD'}",
+                flush=True,
+            )
 
     _in_workers(measure)
     plain = [json.loads(path.read_text(encoding="utf-8")) for path in paths.values()]
@@ -104,7 +141,11 @@ digests = {{file: source_digest(sources(file)) for file in set(files.values())}}
 print(*(f"{{claim.id}} {{digests[files[claim.id]]}}" for claim in all_claims() if claim.tier in {tiers!r}))"""
     environment = os.environ | {"PYTHONPATH": sys.path[0]}
     shown = subprocess.run(
-        [sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True
+        [sys.executable, "-c", code],
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
     )
     words = shown.stdout.split()
     return dict(zip(words[::2], words[1::2], strict=True))
@@ -120,19 +161,28 @@ def _try_all(sites: Sequence[Site], tree: Path, known: Sequence[Cost]) -> None:
             outcome = attempt(module(site.file), file, text, tried, BUILD / "runs")
             _remember(site, outcome, tried)
             spent = time.monotonic() - begin
-            print(f"{number}/{len(sites)} {spent:.0f} s {outcome.how} {outcome.claim} <- {site.key}", flush=True)
+            print(
+                f"{number}/{len(sites)} {spent:.0f} s {outcome.how} {outcome.claim} <- {site.key}",
+                flush=True,
+            )
 
 
 def to_try(site: Site, known: Sequence[Cost]) -> list[Cost]:
     """The claims that run what is broken, only the cheap ones where a reason says why it may survive."""
     excused = reason(site, read()) is not None
-    return [cost for cost in reaching(site, known) if cost.seconds <= CHEAP or not excused]
+    return [
+        cost for cost in reaching(site, known) if cost.seconds <= CHEAP or not excused
+    ]
 
 
 def reaching(site: Site, known: Sequence[Cost]) -> list[Cost]:
     """The claims that run the function in which a formula stands, or its file if it stands outside of functions."""
     if site.function == "module":
-        return [cost for cost in known if any(call.startswith(f"{site.file}:") for call in cost.calls)]
+        return [
+            cost
+            for cost in known
+            if any(call.startswith(f"{site.file}:") for call in cost.calls)
+        ]
     return [cost for cost in known if f"{site.file}:{site.function}" in cost.calls]
 
 
@@ -171,7 +221,9 @@ def _kept(site: Site, known: Sequence[Cost]) -> Outcome | None:
 
 
 def _place(site: Site, claims: Sequence[Cost]) -> Path:
-    text = "\n".join([site.key, *sorted(f"{cost.claim} {cost.code}" for cost in claims)])
+    text = "\n".join(
+        [site.key, *sorted(f"{cost.claim} {cost.code}" for cost in claims)]
+    )
     return BUILD / "outcomes" / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
 
 

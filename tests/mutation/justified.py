@@ -29,8 +29,13 @@ class Reason:
 
     def covers(self, site: Site) -> bool:
         """Whether this is the reason for a mutation."""
-        here = (self.file, self.function) == (site.file, site.function) and self.line in site.line
-        return here and (not self.mutations or f"{site.before} → {site.after}" in self.mutations)
+        here = (self.file, self.function) == (
+            site.file,
+            site.function,
+        ) and self.line in site.line
+        return here and (
+            not self.mutations or f"{site.before} → {site.after}" in self.mutations
+        )
 
 
 @cache
@@ -38,11 +43,14 @@ def read(file: Path = FILE) -> list[Reason]:
     """The reasons of a file; ValueError for one without an explanation or of another kind."""
     plain = tomllib.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     reasons = [
-        Reason(**each | {"mutations": tuple(each.get("mutations", ()))}) for each in plain.get("survivor", ())
+        Reason(**each | {"mutations": tuple(each.get("mutations", ()))})
+        for each in plain.get("survivor", ())
     ]
     for each in reasons:
         if each.kind not in CLASSES or not each.reason.strip():
-            raise ValueError(f"{each.file}, {each.function}: a reason is one of {', '.join(CLASSES)} and says why")
+            raise ValueError(
+                f"{each.file}, {each.function}: a reason is one of {', '.join(CLASSES)} and says why"
+            )
     return reasons
 
 
@@ -53,4 +61,6 @@ def reason(site: Site, reasons: Iterable[Reason]) -> Reason | None:
 
 def unneeded(survivors: Sequence[Site], reasons: Iterable[Reason]) -> list[Reason]:
     """Reasons that cover no survivor: what they excuse does fall."""
-    return [each for each in reasons if not any(each.covers(site) for site in survivors)]
+    return [
+        each for each in reasons if not any(each.covers(site) for site in survivors)
+    ]

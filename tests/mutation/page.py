@@ -48,12 +48,21 @@ SURVIVORS = "## Survivors"
 def unexplained(results: Sequence[Result]) -> list[Site]:
     """Survivors without a reason."""
     reasons = read()
-    return [site for site, outcome in results if outcome.how == "survived" and reason(site, reasons) is None]
+    return [
+        site
+        for site, outcome in results
+        if outcome.how == "survived" and reason(site, reasons) is None
+    ]
 
 
 def text(results: Sequence[Result]) -> str:
     """The whole page."""
-    parts = [*_counts(results), *_claims(results), *structural_part(), *_survivors(results)]
+    parts = [
+        *_counts(results),
+        *_claims(results),
+        *structural_part(),
+        *_survivors(results),
+    ]
     return "\n".join([HEADER, *parts]) + "\n"
 
 
@@ -64,7 +73,9 @@ def write(results: Sequence[Result], root: Path) -> None:
 
 def structural_part() -> list[str]:
     """Lines on the mutations of structural.toml, every one of which must fall by its claim."""
-    rows = [(f"`{each.file}`", each.what, f"`{each.claim}`") for each in structural.read()]
+    rows = [
+        (f"`{each.file}`", each.what, f"`{each.claim}`") for each in structural.read()
+    ]
     return [STRUCTURAL, *_table(("module", "mutation", "claim that falls"), rows)]
 
 
@@ -76,7 +87,9 @@ def update(root: Path) -> None:
         before, _, rest = before.partition(SURVIVORS)
     else:
         rest = rest.partition(SURVIVORS)[2]
-    page.write_text(before + "\n".join([*structural_part(), SURVIVORS]) + rest, encoding="utf-8")
+    page.write_text(
+        before + "\n".join([*structural_part(), SURVIVORS]) + rest, encoding="utf-8"
+    )
 
 
 def _counts(results: Sequence[Result]) -> list[str]:
@@ -85,7 +98,10 @@ def _counts(results: Sequence[Result]) -> list[str]:
         ("module", lambda site: site.file, sorted({site.file for site, _ in results})),
         ("kind", lambda site: site.kind, KINDS),
     ):
-        rows = [_row(f"`{group}`", [o for s, o in results if name(s) == group]) for group in groups]
+        rows = [
+            _row(f"`{group}`", [o for s, o in results if name(s) == group])
+            for group in groups
+        ]
         total = _row("all", [outcome for _, outcome in results])
         lines += _table((title, "mutants", *FELL, "survive"), [*rows, total])
     return lines
@@ -93,7 +109,13 @@ def _counts(results: Sequence[Result]) -> list[str]:
 
 def _row(name: str, outcomes: Sequence[Outcome]) -> tuple[str, ...]:
     how = Counter(outcome.how for outcome in outcomes)
-    return (name, *(str(n) for n in (len(outcomes), *(how[each] for each in FELL), how["survived"])))
+    return (
+        name,
+        *(
+            str(n)
+            for n in (len(outcomes), *(how[each] for each in FELL), how["survived"])
+        ),
+    )
 
 
 def _claims(results: Sequence[Result]) -> list[str]:
@@ -110,16 +132,24 @@ def _survivors(results: Sequence[Result]) -> list[str]:
         if outcome.how == "survived":
             found.setdefault(reason(site, reasons), []).append(site)
     for kind, meaning in CLASSES.items():
-        groups = [(why, sites) for why, sites in found.items() if why is not None and why.kind == kind]
+        groups = [
+            (why, sites)
+            for why, sites in found.items()
+            if why is not None and why.kind == kind
+        ]
         lines += [
             f"### {kind.capitalize()}: {sum(len(sites) for _, sites in groups)}",
             "",
             f"{meaning[0].upper()}{meaning[1:]}.",
             "",
         ]
-        lines += _table(("where", "mutants", "reason"), [_reasoned(why, sites) for why, sites in groups])
+        lines += _table(
+            ("where", "mutants", "reason"),
+            [_reasoned(why, sites) for why, sites in groups],
+        )
     left = [
-        (f"`{site.file}`, `{site.function}`", f"`{site.before} → {site.after}`") for site in found.get(None, [])
+        (f"`{site.file}`, `{site.function}`", f"`{site.before} → {site.after}`")
+        for site in found.get(None, [])
     ]
     return [
         *lines,
@@ -137,7 +167,13 @@ def _reasoned(why: Reason, sites: Sequence[Site]) -> tuple[str, str, str]:
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
     lines = [head, ("---",) * len(head), *rows]
-    return [*("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |" for cells in lines), ""]
+    return [
+        *(
+            "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
+            for cells in lines
+        ),
+        "",
+    ]
 
 
 if __name__ == "__main__":

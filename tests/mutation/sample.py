@@ -22,14 +22,24 @@ def draw(results: Sequence[Result], known: Sequence[Cost]) -> list[dict[str, str
     modules: dict[str, list[dict[str, str]]] = {}
     for site, outcome in shuffled:
         if outcome.how == "claim" and outcome.claim in cheap:
-            modules.setdefault(site.file, []).append({"key": site.key, "claim": outcome.claim})
-    rounds = [each[turn] for turn in range(COUNT) for each in modules.values() if turn < len(each)]
+            modules.setdefault(site.file, []).append(
+                {"key": site.key, "claim": outcome.claim}
+            )
+    rounds = [
+        each[turn]
+        for turn in range(COUNT)
+        for each in modules.values()
+        if turn < len(each)
+    ]
     return rounds[:COUNT]
 
 
 def write(results: Sequence[Result], known: Sequence[Cost]) -> None:
     """Keep the sample for the tests."""
-    FILE.write_text(json.dumps(draw(results, known), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    FILE.write_text(
+        json.dumps(draw(results, known), indent=1, ensure_ascii=False) + "\n",
+        encoding="utf-8",
+    )
 
 
 def tried(runs: Path) -> list[dict[str, str]]:
@@ -39,9 +49,19 @@ def tried(runs: Path) -> list[dict[str, str]]:
     found = []
     for each in sample:
         site = sites.get(each["key"])
-        found.append(each | {"how": "gone" if site is None else _how(site.file, each["claim"], runs, site)})
+        found.append(
+            each
+            | {
+                "how": "gone"
+                if site is None
+                else _how(site.file, each["claim"], runs, site)
+            }
+        )
     unbroken = {each["claim"]: each["key"].split(" | ")[0] for each in sample}
-    found += [{"key": "", "claim": claim, "how": _how(file, claim, runs)} for claim, file in unbroken.items()]
+    found += [
+        {"key": "", "claim": claim, "how": _how(file, claim, runs)}
+        for claim, file in unbroken.items()
+    ]
     return found
 
 

@@ -16,7 +16,18 @@ KINDS = ("constant", "exponent", "sign", "factor", "term", "length")
 
 # Calls whose numbers are axes, shapes or counts.
 _SHAPES = frozenset(
-    {"swapaxes", "transpose", "reshape", "tensordot", "pad", "split", "stack", "zeros", "eye", "enumerate"}
+    {
+        "swapaxes",
+        "transpose",
+        "reshape",
+        "tensordot",
+        "pad",
+        "split",
+        "stack",
+        "zeros",
+        "eye",
+        "enumerate",
+    }
 )
 _PARAMETERS = frozenset({"axis", "rtol", "atol", "xtol", "mxstep", "maxsize", "out"})
 SYMBOLIC = (
@@ -41,7 +52,7 @@ _LENGTHS = frozenset({"n", "length", "context_length"})
 
 @dataclass(frozen=True)
 class Site:
-    """One mutation: the `file`, the innermost named `function`, its line of text, what is `before` and `after`.
+    """One mutation: `file`, innermost named `function`, statement in one line, what is `before` and `after`.
 
     `place` is the number of the node in the order of `ast.walk`, `step` the number of the mutation at this node;
     `again` tells mutations apart that read the same.
@@ -70,16 +81,34 @@ def sites(text: str, file: str) -> list[Site]:
     >>> [site.after for site in sites("def f(x):\\n    return 2 * x**2", "f.py")]
     ['3', 'x ** 3', 'x ** 1', '2 / x ** 2']
     """
-    tree, lines = ast.parse(text), text.splitlines()
+    tree = ast.parse(text)
     places = {id(node): number for number, node in enumerate(ast.walk(tree))}
+    statements = _statements(tree)
     seen: Counter[tuple[str, ...]] = Counter()
     found = []
     for node, function in _formulas(tree, "module"):
         for step, (kind, new) in enumerate(_mutations(node)):
-            parts = (function, lines[node.lineno - 1].strip(), ast.unparse(node), ast.unparse(new))
+            parts = (
+                function,
+                statements[id(node)],
+                ast.unparse(node),
+                ast.unparse(new),
+            )
             found.append(Site(file, *parts, kind, places[id(node)], step, seen[parts]))
             seen[parts] += 1
     return found
+
+
+def _statements(tree: ast.AST) -> dict[int, str]:
+    """Each node's innermost statement, of a block its first line, whatever the formatting."""
+    texts: dict[int, str] = {}
+    for statement in ast.walk(
+        tree
+    ):  # outer statements come first, so that inner ones replace them
+        if isinstance(statement, ast.stmt):
+            line = ast.unparse(statement).split("\n")[0]
+            texts |= {id(node): line for node in ast.walk(statement)}
+    return texts
 
 
 def all_sites(root: Path) -> list[Site]:
@@ -87,12 +116,16 @@ def all_sites(root: Path) -> list[Site]:
     engine = root / "theory" / "symbolic"
     derives = {engine / f"{name}.py" for name in SYMBOLIC}
     paths = [
-        path for path in sorted((root / "theory").rglob("*.py")) if engine not in path.parents or path in derives
+        path
+        for path in sorted((root / "theory").rglob("*.py"))
+        if engine not in path.parents or path in derives
     ]
     return [
         site
         for path in paths
-        for site in sites(path.read_text(encoding="utf-8"), path.relative_to(root).as_posix())
+        for site in sites(
+            path.read_text(encoding="utf-8"), path.relative_to(root).as_posix()
+        )
     ]
 
 
@@ -124,7 +157,17 @@ class _Swapped(ast.NodeTransformer):
 
 def _formulas(node: ast.AST, function: str) -> Iterator[tuple[ast.expr, str]]:
     """Expressions that may be formulas, each with the function that it stands in."""
-    if isinstance(node, (ast.Raise, ast.JoinedStr, ast.arguments, ast.Import, ast.ImportFrom, ast.Slice)):
+    if isinstance(
+        node,
+        (
+            ast.Raise,
+            ast.JoinedStr,
+            ast.arguments,
+            ast.Import,
+            ast.ImportFrom,
+            ast.Slice,
+        ),
+    ):
         return
     if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
         inner = node.name if function == "module" else f"{function}.{node.name}"
@@ -146,31 +189,57 @@ def _parts(node: ast.AST) -> Iterator[ast.AST]:
     elif isinstance(node, ast.keyword):
         yield from [] if node.arg in _PARAMETERS else [node.value]
     elif isinstance(node, ast.Compare):
-        yield from (side for side in (node.left, *node.comparators) if not _is_number(side))
+        yield from (
+            side for side in (node.left, *node.comparators) if not _is_number(side)
+        )
     elif isinstance(node, ast.Call) and _called(node) in _SHAPES:
         yield node.func
-        yield from (each for each in node.args if not any(_is_number(part) for part in ast.walk(each)))
-    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow) and _is_number(node.right):
+        yield from (
+            each
+            for each in node.args
+            if not any(_is_number(part) for part in ast.walk(each))
+        )
+    elif (
+        isinstance(node, ast.BinOp)
+        and isinstance(node.op, ast.Pow)
+        and _is_number(node.right)
+    ):
         yield node.left
     else:
         yield from ast.iter_child_nodes(node)
 
 
 def _called(node: ast.Call) -> str:
-    return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    return (
+        node.func.attr
+        if isinstance(node.func, ast.Attribute)
+        else getattr(node.func, "id", "")
+    )
 
 
 def _is_number(node: ast.AST) -> bool:
     if isinstance(node, ast.UnaryOp):
         return _is_number(node.operand)
-    return isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) and node.value is not True
+    return (
+        isinstance(node, ast.Constant)
+        and isinstance(node.value, (int, float))
+        and node.value is not True
+    )
 
 
 def _mutations(node: ast.AST) -> list[tuple[str, ast.expr]]:
     """Kind and new node of each mutation at a node; that of an exponent is one at its power."""
-    if isinstance(node, ast.Constant) and _is_number(node) and not isinstance(node.value, bool):
+    if (
+        isinstance(node, ast.Constant)
+        and _is_number(node)
+        and not isinstance(node.value, bool)
+    ):
         return [("constant", ast.Constant(_next(node.value)))]
-    if isinstance(node, ast.Name) and node.id in _LENGTHS and isinstance(node.ctx, ast.Load):
+    if (
+        isinstance(node, ast.Name)
+        and node.id in _LENGTHS
+        and isinstance(node.ctx, ast.Load)
+    ):
         return [("length", ast.BinOp(node, ast.Add(), ast.Constant(1)))]
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         return [("sign", node.operand)]
@@ -184,7 +253,10 @@ def _next(value: float) -> float:
 def _of_operator(node: ast.BinOp) -> list[tuple[str, ast.expr]]:
     left, right = node.left, node.right
     if isinstance(node.op, ast.Pow):
-        return [("exponent", ast.BinOp(left, ast.Pow(), _shifted(right, by))) for by in (1, -1)]
+        return [
+            ("exponent", ast.BinOp(left, ast.Pow(), _shifted(right, by)))
+            for by in (1, -1)
+        ]
     if isinstance(node.op, (ast.Mult, ast.Div)):
         other = ast.Div() if isinstance(node.op, ast.Mult) else ast.Mult()
         return [("factor", ast.BinOp(left, other, right))]
@@ -192,7 +264,11 @@ def _of_operator(node: ast.BinOp) -> list[tuple[str, ast.expr]]:
         return []
     plus = isinstance(node.op, ast.Add)
     swapped = ast.BinOp(left, ast.Sub() if plus else ast.Add(), right)
-    return [("sign", swapped), ("term", left), ("term", right if plus else ast.UnaryOp(ast.USub(), right))]
+    return [
+        ("sign", swapped),
+        ("term", left),
+        ("term", right if plus else ast.UnaryOp(ast.USub(), right)),
+    ]
 
 
 def _shifted(power: ast.expr, by: int) -> ast.expr:

@@ -4,6 +4,7 @@ They stand in structural.toml: two things exchanged, a branch taken at ties, a t
 transposed, a range that ends one early. Each names the claim that falls.
 """
 
+import ast
 import json
 import sys
 import tomllib
@@ -21,7 +22,10 @@ SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Structural:
-    """Text `old`, which stands once in `file`, replaced by `new`: `what` that is, and the `claim` that falls."""
+    """Text `old`, which stands once in `file`, replaced by `new`: `what` that is, and the `claim` that falls.
+
+    `old` is written as `ast.unparse` writes code, so that it does not depend on how lines are broken.
+    """
 
     file: str
     what: str
@@ -31,16 +35,22 @@ class Structural:
 
     def mutated(self, root: Path = ROOT) -> str:
         """The module's text with the mutation; ValueError unless `old` stands in it exactly once."""
-        text = (root / self.file).read_text(encoding="utf-8")
+        source = (root / self.file).read_text(encoding="utf-8")
+        text = ast.unparse(ast.parse(source))
         count = text.count(self.old)
         if count != 1:
-            raise ValueError(f"{self.file} holds {self.old!r} {count} times, not once: mend structural.toml")
+            raise ValueError(
+                f"{self.file} holds {self.old!r} {count} times, not once: mend structural.toml"
+            )
         return text.replace(self.old, self.new)
 
 
 def read(file: Path = FILE) -> list[Structural]:
     """The mutations of a file, in its order."""
-    return [Structural(**each) for each in tomllib.loads(file.read_text(encoding="utf-8"))["mutant"]]
+    return [
+        Structural(**each)
+        for each in tomllib.loads(file.read_text(encoding="utf-8"))["mutant"]
+    ]
 
 
 def tried(runs: Path) -> list[dict[str, str]]:
@@ -48,12 +58,19 @@ def tried(runs: Path) -> list[dict[str, str]]:
     found = []
     for mutant in read():
         costs = [Cost(mutant.claim, SECONDS, True, frozenset())]
-        outcome = attempt(module(mutant.file), ROOT / mutant.file, mutant.mutated(), costs, runs)
+        outcome = attempt(
+            module(mutant.file), ROOT / mutant.file, mutant.mutated(), costs, runs
+        )
         found.append(asdict(mutant) | {"how": outcome.how})
     claims = sorted({mutant.claim for mutant in read()})
-    unbroken, file = (ROOT / "theory" / "linear_attention" / "merged.py"), "theory/linear_attention/merged.py"
+    unbroken, file = (
+        (ROOT / "theory" / "linear_attention" / "merged.py"),
+        "theory/linear_attention/merged.py",
+    )
     costs = [Cost(claim, SECONDS, True, frozenset()) for claim in claims]
-    outcome = attempt(module(file), unbroken, unbroken.read_text(encoding="utf-8"), costs, runs)
+    outcome = attempt(
+        module(file), unbroken, unbroken.read_text(encoding="utf-8"), costs, runs
+    )
     return [*found, {"what": "unbroken", "claim": outcome.claim, "how": outcome.how}]
 
 

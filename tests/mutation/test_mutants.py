@@ -34,7 +34,9 @@ def rate(x, n, scale=3.0):
 
 
 def test_a_formula_has_the_mutants_that_its_operators_and_numbers_make(mutation):
-    found = {(site.kind, site.after) for site in mutation["sites"].sites(FORMULA, "f.py")}
+    found = {
+        (site.kind, site.after) for site in mutation["sites"].sites(FORMULA, "f.py")
+    }
     assert found == {
         ("constant", "2"),  # _TINY
         ("constant", "1.0"),
@@ -50,7 +52,9 @@ def test_a_formula_has_the_mutants_that_its_operators_and_numbers_make(mutation)
 
 
 def test_a_mutant_differs_from_the_module_at_exactly_its_node(mutation):
-    text = (ROOT / "theory" / "linear_attention" / "low_rank.py").read_text(encoding="utf-8")
+    text = (ROOT / "theory" / "linear_attention" / "low_rank.py").read_text(
+        encoding="utf-8"
+    )
     whole = ast.unparse(ast.parse(text))
     found = mutation["sites"].sites(text, "theory/linear_attention/low_rank.py")
     broken = [mutation["sites"].mutated(text, site) for site in found]
@@ -65,7 +69,9 @@ def test_a_mutant_differs_from_the_module_at_exactly_its_node(mutation):
 def test_no_two_mutations_have_one_key(mutation):
     found = mutation["sites"].all_sites(ROOT)
     assert len({site.key for site in found}) == len(found) > 1000
-    assert not any("latex" in site.file or "exact" in site.file for site in found)  # they read, write, decide
+    assert not any(
+        "latex" in site.file or "exact" in site.file for site in found
+    )  # they read, write, decide
 
 
 def test_reasons_are_of_a_known_kind_and_stand_at_lines_that_exist(mutation):
@@ -76,7 +82,9 @@ def test_reasons_are_of_a_known_kind_and_stand_at_lines_that_exist(mutation):
 
 def test_a_reason_must_say_why(mutation, tmp_path):
     file = tmp_path / "justified.toml"
-    file.write_text('[[survivor]]\nfile = "a.py"\nfunction = "f"\nkind = "equivalent"\nreason = " "\n')
+    file.write_text(
+        '[[survivor]]\nfile = "a.py"\nfunction = "f"\nkind = "equivalent"\nreason = " "\n'
+    )
     with pytest.raises(ValueError, match="says why"):
         mutation["justified"].read(file)
 
@@ -91,13 +99,19 @@ def test_a_survivor_without_a_reason_is_listed(mutation):
 
 
 @pytest.mark.slow
-def test_claims_fall_over_a_sample_of_broken_formulas_and_hold_over_the_unbroken(tmp_path):
+def test_claims_fall_over_a_sample_of_broken_formulas_and_hold_over_the_unbroken(
+    tmp_path,
+):
     command = [sys.executable, "-m", "tests.mutation.sample", str(tmp_path)]
-    shown = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=300).stdout
+    shown = subprocess.run(
+        command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=300
+    ).stdout
     found = json.loads(shown)
     unbroken = [each for each in found if not each["key"]]
     broken = [each for each in found if each["key"] and each["how"] != "gone"]
-    assert len(broken) >= 15, "most of the sample has changed: draw another one with `make mutants`"
+    assert len(broken) >= 15, (
+        "most of the sample has changed: draw another one with `make mutants`"
+    )
     assert len({each["key"].split(" | ")[0] for each in broken}) >= 8
     assert [each for each in broken if each["how"] == "survived"] == []
     assert {each["how"] for each in unbroken} == {"survived"}
@@ -113,12 +127,18 @@ def test_every_structural_mutation_changes_its_module_and_is_listed_once(mutatio
     assert len({each.file for each in mutants}) >= 20
     for each in mutants:
         whole = (ROOT / each.file).read_text(encoding="utf-8")
-        assert ast.dump(ast.parse(each.mutated())) != ast.dump(ast.parse(whole)), each.what
+        assert ast.dump(ast.parse(each.mutated())) != ast.dump(ast.parse(whole)), (
+            each.what
+        )
 
 
 def test_a_structural_mutation_of_text_that_is_not_there_is_refused(mutation):
     gone = mutation["structural"].Structural(
-        "theory/linear_attention/merged.py", "nothing", "no such text", "", "merged.aligned"
+        "theory/linear_attention/merged.py",
+        "nothing",
+        "no such text",
+        "",
+        "merged.aligned",
     )
     with pytest.raises(ValueError, match=r"holds 'no such text' 0 times, not once"):
         gone.mutated()
@@ -135,7 +155,10 @@ def test_writing_that_part_anew_leaves_the_others(mutation, tmp_path):
     page = tmp_path / "docs" / "mutants.md"
     page.parent.mkdir()
     shown = (ROOT / "docs" / "mutants.md").read_text(encoding="utf-8")
-    page.write_text(shown.replace(mutation["structural"].read()[0].what, "something else"), encoding="utf-8")
+    page.write_text(
+        shown.replace(mutation["structural"].read()[0].what, "something else"),
+        encoding="utf-8",
+    )
     mutation["page"].update(tmp_path)
     assert page.read_text(encoding="utf-8") == shown
 
@@ -143,7 +166,9 @@ def test_writing_that_part_anew_leaves_the_others(mutation, tmp_path):
 @pytest.mark.slow
 def test_claims_fall_over_every_structural_mutation(tmp_path):
     command = [sys.executable, "-m", "tests.mutation.structural", str(tmp_path)]
-    shown = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=900).stdout
+    shown = subprocess.run(
+        command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=900
+    ).stdout
     *broken, unbroken = json.loads(shown)
     assert unbroken["how"] == "survived", unbroken
     assert [each for each in broken if each["how"] not in ("claim", "exception")] == []

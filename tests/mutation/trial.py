@@ -56,7 +56,9 @@ class Broken(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def __init__(self, name: str, file: Path, text: str) -> None:
         self.name, self.file, self.text = name, file, text
 
-    def find_spec(self, fullname: str, path: Any, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+    def find_spec(
+        self, fullname: str, path: Any, target: Any = None
+    ) -> importlib.machinery.ModuleSpec | None:
         """A spec for our module, None for every other one."""
         if fullname != self.name:
             return None
@@ -70,7 +72,14 @@ class Broken(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 def warm(cache: Path) -> None:
     """Import all that does not depend on theory, and remember what simulations return, by their arguments."""
-    for name in ("scipy.integrate", "scipy.optimize", "scipy.special", "scipy.stats", "numba", "sympy"):
+    for name in (
+        "scipy.integrate",
+        "scipy.optimize",
+        "scipy.special",
+        "scipy.stats",
+        "numba",
+        "sympy",
+    ):
         importlib.import_module(name)
     simulate = importlib.import_module("attndyn.simulate")
     cache.mkdir(parents=True, exist_ok=True)
@@ -86,7 +95,9 @@ def remembered(function: Callable[..., Any], folder: Path) -> Callable[..., Any]
 
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
-            name = hashlib.sha256(pickle.dumps((function.__name__, args, sorted(kwargs.items())))).hexdigest()
+            name = hashlib.sha256(
+                pickle.dumps((function.__name__, args, sorted(kwargs.items())))
+            ).hexdigest()
         except (pickle.PicklingError, TypeError, AttributeError):
             return function(*args, **kwargs)
         path = folder / f"{name[:32]}.pickle"
@@ -106,7 +117,12 @@ def costs(claims: Iterable[str], runs: Path) -> Iterator[Cost]:
     for name in claims:
         lines = list(_forked(lambda name=name: _measured(name, runs), [600.0]))
         if lines and "seconds" in lines[0]:
-            yield Cost(name, lines[0]["seconds"], lines[0]["holds"], frozenset(lines[0]["calls"]))
+            yield Cost(
+                name,
+                lines[0]["seconds"],
+                lines[0]["holds"],
+                frozenset(lines[0]["calls"]),
+            )
 
 
 def _measured(name: str, runs: Path) -> Iterator[Mapping[str, Any]]:
@@ -115,7 +131,9 @@ def _measured(name: str, runs: Path) -> Iterator[Mapping[str, Any]]:
     def see(frame: types.FrameType, event: str, _: Any) -> None:
         code = frame.f_code
         if event == "call" and "/theory/" in code.co_filename:
-            calls.add(f"theory/{code.co_filename.rpartition('/theory/')[2]}:{code.co_qualname}")
+            calls.add(
+                f"theory/{code.co_filename.rpartition('/theory/')[2]}:{code.co_qualname}"
+            )
 
     check, claims, lab = _imported(runs)
     sys.setprofile(see)
@@ -131,9 +149,16 @@ def _compiled_calls() -> set[str]:
     """All compiled functions of theory if one has been called: no profile shows them, nor which calls which."""
     from numba.core.dispatcher import Dispatcher
 
-    modules = {name: module for name, module in sys.modules.items() if name.startswith("attndyn.theory.")}
+    modules = {
+        name: module
+        for name, module in sys.modules.items()
+        if name.startswith("attndyn.theory.")
+    }
     found = [
-        (f"{name.removeprefix('attndyn.').replace('.', '/')}.py:{function.__name__}", bool(function.signatures))
+        (
+            f"{name.removeprefix('attndyn.').replace('.', '/')}.py:{function.__name__}",
+            bool(function.signatures),
+        )
         for name, module in modules.items()
         for function in vars(module).values()
         if isinstance(function, Dispatcher) and function.py_func.__module__ == name
@@ -148,7 +173,9 @@ def _named(call: str) -> str:
     return f"{file}:{'.'.join(parts) or 'module'}"
 
 
-def attempt(module: str, file: Path, text: str, costs: Sequence[Cost], runs: Path) -> Outcome:
+def attempt(
+    module: str, file: Path, text: str, costs: Sequence[Cost], runs: Path
+) -> Outcome:
     """Check claims in this order with `module` replaced by `text`, until one is not as expected."""
     limits = [PATIENCE, *(PATIENCE + 5 * cost.seconds for cost in costs)]
     names = [cost.claim for cost in costs]
@@ -157,9 +184,15 @@ def attempt(module: str, file: Path, text: str, costs: Sequence[Cost], runs: Pat
         machine_code = folder if holds_compiled_functions(text) else None
         if machine_code:
             limits = [limit + COMPILING for limit in limits]
-        for line in _forked(lambda: _checked(module, file, text, names, runs, machine_code), limits):
+        for line in _forked(
+            lambda: _checked(module, file, text, names, runs, machine_code), limits
+        ):
             if line["how"] != "holds":
-                claim = names[min(done, len(names) - 1)] if line["how"] != "import" and names else ""
+                claim = (
+                    names[min(done, len(names) - 1)]
+                    if line["how"] != "import" and names
+                    else ""
+                )
                 return Outcome(line["how"], claim, done + 1)
             done += line["claims"]
     return Outcome("survived", "", done)
@@ -178,7 +211,12 @@ def holds_compiled_functions(text: str) -> bool:
 
 
 def _checked(
-    module: str, file: Path, text: str, names: Sequence[str], runs: Path, machine_code: str | None
+    module: str,
+    file: Path,
+    text: str,
+    names: Sequence[str],
+    runs: Path,
+    machine_code: str | None,
 ) -> Iterator[Mapping[str, Any]]:
     """How each claim ends with the broken module; machine code goes into a folder of its own if one is given."""
     if machine_code:
@@ -209,7 +247,9 @@ def _imported(runs: Path) -> tuple[Any, Mapping[str, Any], Any]:
     return check, {claim.id: claim for claim in all_claims()}, Lab(runs=runs, seed=0)
 
 
-def _forked(work: Callable[[], Iterator[Mapping[str, Any]]], limits: Sequence[float]) -> Iterator[dict[str, Any]]:
+def _forked(
+    work: Callable[[], Iterator[Mapping[str, Any]]], limits: Sequence[float]
+) -> Iterator[dict[str, Any]]:
     """What `work` yields in a forked process; the process is ended if the k-th item takes longer than its limit."""
     read, write = os.pipe()
     child = os.fork()

@@ -24,7 +24,13 @@ def found(folder, text, name="kit/use.py"):
     return {path.relative_to(folder).as_posix() for path in files} - {name}
 
 
-ALL = {"kit/__init__.py", "kit/small.py", "kit/large.py", "kit/deep/__init__.py", "kit/plain.py"}
+ALL = {
+    "kit/__init__.py",
+    "kit/small.py",
+    "kit/large.py",
+    "kit/deep/__init__.py",
+    "kit/plain.py",
+}
 
 
 @pytest.mark.parametrize(
@@ -32,7 +38,10 @@ ALL = {"kit/__init__.py", "kit/small.py", "kit/large.py", "kit/deep/__init__.py"
     [
         ("from . import add", {"kit/small.py"}),
         ("from .small import add", {"kit/small.py"}),
-        ("def f():\n    from . import times", {"kit/large.py", "kit/deep/__init__.py", "kit/small.py"}),
+        (
+            "def f():\n    from . import times",
+            {"kit/large.py", "kit/deep/__init__.py", "kit/small.py"},
+        ),
         ("from .deep import add", {"kit/small.py"}),
         ("from . import plain", {"kit/plain.py"}),
         ("from kit import add", {"kit/small.py"}),
@@ -51,10 +60,16 @@ def test_a_name_counts_with_the_module_that_owns_it(tmp_path, text, expected):
 
 def test_a_script_depends_on_what_lies_beside_it_and_on_the_package(tmp_path):
     assert found(tmp_path, "import kit.small, scipy", "script.py") == {"kit/small.py"}
-    assert found(tmp_path, "import json, numpy", "script.py") == {"numpy.py"}  # as for Python itself
-    (tmp_path / "script.py").write_text("from attndyn.theory import growing_mode\nfrom attndyn import Task")
+    assert found(tmp_path, "import json, numpy", "script.py") == {
+        "numpy.py"
+    }  # as for Python itself
+    (tmp_path / "script.py").write_text(
+        "from attndyn.theory import growing_mode\nfrom attndyn import Task"
+    )
     names = {
-        path.relative_to(ROOT).as_posix() for path in sources(tmp_path / "script.py") if path.is_relative_to(ROOT)
+        path.relative_to(ROOT).as_posix()
+        for path in sources(tmp_path / "script.py")
+        if path.is_relative_to(ROOT)
     }
     assert {"theory/merged.py", "task.py", "settings.py"} <= names
     assert not {"theory/__init__.py", "theory/separate.py"} & names

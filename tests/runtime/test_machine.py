@@ -32,7 +32,11 @@ def test_memory_is_what_linux_says(tmp_path, monkeypatch):
 
 
 def test_a_container_may_have_less(tmp_path, monkeypatch):
-    for name, text in {"max": "5000", "current": "4000", "stat": "anon 100\ninactive_file 300\n"}.items():
+    for name, text in {
+        "max": "5000",
+        "current": "4000",
+        "stat": "anon 100\ninactive_file 300\n",
+    }.items():
         (tmp_path / f"memory.{name}").write_text(text)
     monkeypatch.setattr(machine, "_CONTROL_GROUP", tmp_path)
     assert available_memory() == 1300
@@ -49,7 +53,8 @@ def test_the_smaller_of_limit_and_machine_counts(monkeypatch):
     monkeypatch.setattr(machine, "available_memory", lambda: 2.0 * GIB)
     refuse_too_large("a table", 1.9 * GIB, "wait", limit=4.0 * GIB)
     with pytest.raises(
-        MemoryError, match="a table needs 3 GiB, more than the 2 GiB that this machine has left: wait"
+        MemoryError,
+        match="a table needs 3 GiB, more than the 2 GiB that this machine has left: wait",
     ):
         refuse_too_large("a table", 3.0 * GIB, "wait", limit=4.0 * GIB)
     with pytest.raises(MemoryError, match="more than the limit of 1 GiB"):
@@ -57,18 +62,27 @@ def test_the_smaller_of_limit_and_machine_counts(monkeypatch):
 
 
 def test_statistics_of_forty_dimensions_are_refused_with_a_way_out():
-    with pytest.raises(MemoryError, match=r'D = 40, 34440 features, .* limit of 4 GiB: pass block="restricted"'):
+    with pytest.raises(
+        MemoryError,
+        match=r'D = 40, 34440 features, .* limit of 4 GiB: pass block="restricted"',
+    ):
         statistics(sample(FORTY, 20_000), MODEL)
 
 
 def test_the_restricted_block_of_forty_dimensions_takes_twenty_megabytes():
-    assert statistics(sample(FORTY, 300), MODEL, block="restricted").S.nbytes / 1e6 == pytest.approx(20, abs=0.6)
+    assert statistics(
+        sample(FORTY, 300), MODEL, block="restricted"
+    ).S.nbytes / 1e6 == pytest.approx(20, abs=0.6)
 
 
-@pytest.mark.parametrize(("dimension", "block"), [(1, "full"), (4, "full"), (7, "full"), (3, "restricted")])
+@pytest.mark.parametrize(
+    ("dimension", "block"), [(1, "full"), (4, "full"), (7, "full"), (3, "restricted")]
+)
 def test_features_are_counted_as_they_are(dimension, block):
     task = Task(np.ones(dimension), context_length=2)
-    assert statistics(sample(task, 3), MODEL, block).b.size == feature_count(dimension, block)
+    assert statistics(sample(task, 3), MODEL, block).b.size == feature_count(
+        dimension, block
+    )
 
 
 def test_the_estimate_bounds_what_is_really_used():
@@ -92,7 +106,10 @@ def test_workers_are_counted():
     data = sample(Task(np.ones(12), context_length=3), 200)
     limit = 1.5 * largest_memory(data, feature_count(12, "full")) / GIB
     assert statistics(data, MODEL, limit_gib=limit).sequences == 200
-    with ThreadPoolExecutor(2) as pool, pytest.raises(MemoryError, match=r"in 2 process\(es\)"):
+    with (
+        ThreadPoolExecutor(2) as pool,
+        pytest.raises(MemoryError, match=r"in 2 process\(es\)"),
+    ):
         statistics(data, MODEL, executor=pool, limit_gib=limit)
 
 
@@ -111,7 +128,9 @@ def _threads():
     from threadpoolctl import threadpool_info
 
     np.linalg.inv(np.eye(3))
-    return [library["num_threads"] for library in threadpool_info()], os.environ.get("OPENBLAS_NUM_THREADS")
+    return [library["num_threads"] for library in threadpool_info()], os.environ.get(
+        "OPENBLAS_NUM_THREADS"
+    )
 
 
 def test_workers_use_one_thread_each_whatever_starts_them(monkeypatch):
@@ -137,7 +156,9 @@ def test_linear_algebra_can_be_held_to_one_thread():
         assert 2 in before  # control
         with machine.one_thread():
             assert {library["num_threads"] for library in threadpool_info()} == {1}
-        assert [library["num_threads"] for library in threadpool_info()][: len(before)] == before
+        assert [library["num_threads"] for library in threadpool_info()][
+            : len(before)
+        ] == before
 
 
 def test_libraries_that_are_loaded_later_are_held_too():
@@ -147,8 +168,16 @@ def test_libraries_that_are_loaded_later_are_held_too():
         "    import scipy.integrate, threadpoolctl\n"
         "    print(sorted(library['num_threads'] for library in threadpoolctl.threadpool_info()))"
     )
-    free = {name: value for name, value in os.environ.items() if name not in machine.THREADS}
-    done = subprocess.run([sys.executable, "-c", code], env=free, capture_output=True, text=True, check=True)
+    free = {
+        name: value for name, value in os.environ.items() if name not in machine.THREADS
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=free,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert set(done.stdout.strip("[] \n").split(", ")) == {"1"}
 
 
@@ -177,11 +206,23 @@ def _weights(model, task=SMALL):
 
 
 TOO_LARGE = {
-    "dimension": (lambda: Task(np.ones(10**6), context_length=3), "a task of dimension 1000000"),
-    "moments": (lambda: feature_moments(FORTY, MODEL), "S of all 34440 features of dimension 40"),
-    "weights": (lambda: _weights(_many_heads(), Task(np.ones(500), context_length=3)), "weights of a model"),
+    "dimension": (
+        lambda: Task(np.ones(10**6), context_length=3),
+        "a task of dimension 1000000",
+    ),
+    "moments": (
+        lambda: feature_moments(FORTY, MODEL),
+        "S of all 34440 features of dimension 40",
+    ),
+    "weights": (
+        lambda: _weights(_many_heads(), Task(np.ones(500), context_length=3)),
+        "weights of a model",
+    ),
     "tokens": (lambda: sample(SMALL, 10**10).tokens, "drawing sequences of 6 tokens"),
-    "a chunk": (lambda: statistics(sample(Task([1], context_length=10**9), 9), MODEL), "a shorter context"),
+    "a chunk": (
+        lambda: statistics(sample(Task([1], context_length=10**9), 9), MODEL),
+        "a shorter context",
+    ),
     "records": (
         lambda: train(
             MODEL,
@@ -194,7 +235,12 @@ TOO_LARGE = {
         "a run of 100000000000 steps that stores its weights 11 times",
     ),
     "flow times": (
-        lambda: flow(Merged(10**5), statistics(sample(SMALL, 9), MODEL), _weights(Merged(10**5)), np.arange(10**5)),
+        lambda: flow(
+            Merged(10**5),
+            statistics(sample(SMALL, 9), MODEL),
+            _weights(Merged(10**5)),
+            np.arange(10**5),
+        ),
         "the weights at 100000 flow times",
     ),
 }
@@ -219,11 +265,15 @@ def test_many_lengths_and_many_heads_are_answered():
     task, heads = Task([2, 1], context_length="1..100000"), 10**6
     lengths = np.arange(1, 100_001)
     moments = population(task, MODEL)
-    expected = np.mean((lengths + 1) / lengths) * 4 + np.mean(1 / lengths) * 3 * 2  # λ = 2: (1 + 1/n) λ² + tr Λ λ/n
+    expected = (
+        np.mean((lengths + 1) / lengths) * 4 + np.mean(1 / lengths) * 3 * 2
+    )  # λ = 2: (1 + 1/n) λ² + tr Λ λ/n
     assert moments.a[0] == pytest.approx(expected, rel=1e-12)
     best = next(iter(fixed_points(task, Separate(heads=heads))))
     assert best.subset == (1, 2)
-    assert time_course(task, Separate(heads=heads), [1e4], 0.1).loss[0] == pytest.approx(best.loss, rel=1e-9)
+    assert time_course(task, Separate(heads=heads), [1e4], 0.1).loss[
+        0
+    ] == pytest.approx(best.loss, rel=1e-9)
     assert statistics(sample(task, 2), MODEL).sequences == 2
 
 

@@ -11,7 +11,13 @@ from attndyn.compare import reference_files, verify
 from attndyn.compare.replays.recordings import read_recording
 from attndyn.compare.user.modules import load_module
 from attndyn.compare.user.statement_file import load_statements
-from attndyn.runtime.files import as_path, make_folder, read_arrays, write_atomically, write_text
+from attndyn.runtime.files import (
+    as_path,
+    make_folder,
+    read_arrays,
+    write_atomically,
+    write_text,
+)
 from attndyn.simulate import (
     Experiment,
     Sweep,
@@ -34,27 +40,48 @@ def in_bytes(path):
 
 
 def test_runs_and_checkpoints(tmp_path):
-    source, start = statistics(sample(TASK, 20), MODEL), initial_weights(MODEL, TASK, 0.1)
+    source, start = (
+        statistics(sample(TASK, 20), MODEL),
+        initial_weights(MODEL, TASK, 0.1),
+    )
     checkpoint = in_bytes(tmp_path / "run.checkpoint")
-    run = train(MODEL, source, start, learning_rate=0.01, steps=5, checkpoint=checkpoint)
+    run = train(
+        MODEL, source, start, learning_rate=0.01, steps=5, checkpoint=checkpoint
+    )
     path = in_bytes(tmp_path / "run.npz")
     assert run.save(path) == tmp_path / "run.npz"
     np.testing.assert_array_equal(load(path).loss, run.loss)
 
 
 def test_a_checkpoint_is_gone_on_from(tmp_path):
-    source, start = statistics(sample(TASK, 20), MODEL), initial_weights(MODEL, TASK, 0.1)
+    source, start = (
+        statistics(sample(TASK, 20), MODEL),
+        initial_weights(MODEL, TASK, 0.1),
+    )
     train(MODEL, source, start, learning_rate=0.01, steps=5).save(tmp_path / "other")
     with pytest.raises(ValueError, match=r"other is a checkpoint of another run"):
-        train(MODEL, source, start, learning_rate=0.02, steps=5, checkpoint=in_bytes(tmp_path / "other"))
+        train(
+            MODEL,
+            source,
+            start,
+            learning_rate=0.02,
+            steps=5,
+            checkpoint=in_bytes(tmp_path / "other"),
+        )
 
 
 def test_stores_and_sweeps(tmp_path):
     experiment = Experiment(TASK, MODEL, **RUN)
-    first, again = fetch(experiment, in_bytes(tmp_path / "runs")), fetch(experiment, tmp_path / "runs")
+    first, again = (
+        fetch(experiment, in_bytes(tmp_path / "runs")),
+        fetch(experiment, tmp_path / "runs"),
+    )
     np.testing.assert_array_equal(first.loss, again.loss)
     sweep = Sweep(
-        {"eigenvalues": [2, 1], "context_length": 5}, {"model": "merged", "heads": 1}, RUN, {"seed": [0, 1]}
+        {"eigenvalues": [2, 1], "context_length": 5},
+        {"model": "merged", "heads": 1},
+        RUN,
+        {"seed": [0, 1]},
     )
     folder = in_bytes(tmp_path / "sweep")
     assert run_sweep(sweep, folder, workers=1).runs == 2
@@ -62,7 +89,9 @@ def test_stores_and_sweeps(tmp_path):
 
 
 def test_files(tmp_path):
-    written = write_atomically(in_bytes(tmp_path / "a.npz"), lambda file: np.savez(file, x=[1]))
+    written = write_atomically(
+        in_bytes(tmp_path / "a.npz"), lambda file: np.savez(file, x=[1])
+    )
     assert read_arrays(in_bytes(written))["x"].tolist() == [1]
     assert write_text(in_bytes(tmp_path / "b"), "text") == tmp_path / "b"
     assert make_folder(in_bytes(tmp_path / "c")) == tmp_path / "c"
@@ -73,7 +102,9 @@ def test_files(tmp_path):
 
 
 def test_results_and_code_of_the_user(tmp_path):
-    assert verify(["fixed_points.count"], out=in_bytes(tmp_path / "results"), workers=1).holds
+    assert verify(
+        ["fixed_points.count"], out=in_bytes(tmp_path / "results"), workers=1
+    ).holds
     assert verify(b"fixed_points.count", workers=1).holds
     assert (tmp_path / "results" / "verdicts").is_dir()
     (tmp_path / "mine.py").write_text("ANSWER = 42\n")

@@ -49,7 +49,9 @@ def test_a_bar_appears_in_a_terminal_and_goes_away(monkeypatch):
     shown = screen.getvalue()
     assert "gradient descent" in shown
     assert "%" in shown
-    assert shown.count("\x1b[?25h") == shown.count("\x1b[?25l") == 1  # the cursor comes back
+    assert (
+        shown.count("\x1b[?25h") == shown.count("\x1b[?25l") == 1
+    )  # the cursor comes back
 
 
 def interrupt(weights):
@@ -60,7 +62,9 @@ def diverge(weights):
     return float("nan"), weights
 
 
-@pytest.mark.parametrize(("evaluate", "error"), [(diverge, Diverged), (interrupt, KeyboardInterrupt)])
+@pytest.mark.parametrize(
+    ("evaluate", "error"), [(diverge, Diverged), (interrupt, KeyboardInterrupt)]
+)
 def test_the_bar_goes_away_when_the_run_fails(monkeypatch, evaluate, error):
     screen = show(monkeypatch)
     with pytest.raises(error):
@@ -85,7 +89,9 @@ def test_off_a_terminal_there_is_silence(monkeypatch):
 def counting(monkeypatch, screen, seconds=10.0):
     """What `counted` shows of three runs after two that were there; the clock goes on by so much a run."""
     clock = iter(range(1000))
-    monkeypatch.setattr("attndyn.runtime.progress.time.monotonic", lambda: seconds * next(clock) / 2)
+    monkeypatch.setattr(
+        "attndyn.runtime.progress.time.monotonic", lambda: seconds * next(clock) / 2
+    )
     assert list(counted(iter("abc"), 5, 2, "sweep", "runs")) == ["a", "b", "c"]
     return screen.getvalue()
 

@@ -16,7 +16,10 @@ TASK = Task([2, 1], context_length=4)
 @pytest.mark.parametrize("softmax", [False, True])
 def test_the_number_of_threads_changes_no_bit(monkeypatch, softmax):
     model = Merged(heads=2, softmax=softmax)
-    tokens, weights = sample(TASK, 5 * SLICE + 3).tokens, initial_weights(model, TASK, 0.5)
+    tokens, weights = (
+        sample(TASK, 5 * SLICE + 3).tokens,
+        initial_weights(model, TASK, 0.5),
+    )
 
     def numbers(tokens):
         loss, (grad_a, grad_B) = token_loss(model, model.heads(weights), tokens, (2, 4))
@@ -29,12 +32,16 @@ def test_the_number_of_threads_changes_no_bit(monkeypatch, softmax):
     assert np.array_equal(found[0], found[1])
     assert np.array_equal(found[0], found[2])
     np.testing.assert_allclose(numbers(tokens[::-1]), found[0], rtol=1e-10)
-    assert not np.array_equal(numbers(tokens[::-1]), found[0])  # control: another order has other bits
+    assert not np.array_equal(
+        numbers(tokens[::-1]), found[0]
+    )  # control: another order has other bits
 
 
 def test_results_come_in_the_order_of_the_items(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert list(in_threads(lambda item: item**2, range(20))) == [item**2 for item in range(20)]
+    assert list(in_threads(lambda item: item**2, range(20))) == [
+        item**2 for item in range(20)
+    ]
     assert list(in_threads(abs, [])) == []
 
 

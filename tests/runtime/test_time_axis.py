@@ -28,7 +28,13 @@ FLOW = flow(MODEL, STATS, START, np.linspace(0, 40, 101))
 CURVE = time_course(TASK, MODEL, np.linspace(0, 40, 81), 0.3)
 OVER = overlay(CURVE, DESCENT)
 OVER_FLOW = overlay(CURVE, FLOW)
-CURVES = {"descent": DESCENT, "flow": FLOW, "time course": CURVE, "overlay": OVER, "overlay of a flow": OVER_FLOW}
+CURVES = {
+    "descent": DESCENT,
+    "flow": FLOW,
+    "time course": CURVE,
+    "overlay": OVER,
+    "overlay of a flow": OVER_FLOW,
+}
 KNOWS_STEPS = {"descent", "overlay"}
 OWN = {name: "steps" if name == "descent" else "flow_time" for name in CURVES}
 
@@ -47,9 +53,15 @@ def times(curve, unit):
 @pytest.mark.parametrize("name", CURVES)
 def test_every_curve_has_a_unit_of_its_own(ax, name):
     assert CURVES[name].plot(ax) is ax
-    assert (ax.get_xlabel(), ax.get_ylabel(), unit_of(ax)) == (UNITS[OWN[name]], "loss", OWN[name])
+    assert (ax.get_xlabel(), ax.get_ylabel(), unit_of(ax)) == (
+        UNITS[OWN[name]],
+        "loss",
+        OWN[name],
+    )
     for line in ax.lines:
-        np.testing.assert_allclose(line.get_xdata(), times(CURVES[name], OWN[name]), rtol=1e-12)
+        np.testing.assert_allclose(
+            line.get_xdata(), times(CURVES[name], OWN[name]), rtol=1e-12
+        )
 
 
 @pytest.mark.parametrize("name", CURVES)
@@ -62,7 +74,9 @@ def test_every_curve_is_drawn_in_the_unit_that_is_asked_for_or_refused(ax, name,
         return
     CURVES[name].plot(ax, x=unit)
     assert ax.get_xlabel() == UNITS[unit]
-    np.testing.assert_allclose(ax.lines[0].get_xdata(), times(CURVES[name], unit), rtol=1e-12)
+    np.testing.assert_allclose(
+        ax.lines[0].get_xdata(), times(CURVES[name], unit), rtol=1e-12
+    )
 
 
 @pytest.mark.parametrize(("first", "second"), list(permutations(CURVES, 2)))
@@ -71,7 +85,9 @@ def test_no_two_curves_mix_units(ax, first, second):
     CURVES[first].plot(ax)
     before = len(ax.lines)
     if OWN[first] == "steps" and second not in KNOWS_STEPS:
-        with pytest.raises(ValueError, match=r"^these axes count steps: .*x='flow_time'"):
+        with pytest.raises(
+            ValueError, match=r"^these axes count steps: .*x='flow_time'"
+        ):
             CURVES[second].plot(ax)
         assert (len(ax.lines), ax.get_xlabel()) == (before, "steps")
         ax.clear()
@@ -85,7 +101,10 @@ def test_no_two_curves_mix_units(ax, first, second):
 
 def test_another_unit_than_that_of_the_axes_is_refused(ax):
     DESCENT.plot(ax)
-    with pytest.raises(ValueError, match="these axes count steps: draw with x='steps', or on other axes"):
+    with pytest.raises(
+        ValueError,
+        match="these axes count steps: draw with x='steps', or on other axes",
+    ):
         DESCENT.plot(ax, x="flow_time")
     DESCENT.plot(ax, x="steps")
     assert len(ax.lines) == 2
@@ -94,7 +113,9 @@ def test_another_unit_than_that_of_the_axes_is_refused(ax):
 @pytest.mark.parametrize("x", ["time", "", "flow time", 1, ["steps"]])
 def test_an_unknown_unit_is_refused(ax, x):
     for curve in CURVES.values():
-        with pytest.raises(ValueError, match="x must be one of 'steps', 'flow_time', not"):
+        with pytest.raises(
+            ValueError, match="x must be one of 'steps', 'flow_time', not"
+        ):
             curve.plot(ax, x=x)
 
 
@@ -137,7 +158,11 @@ def test_a_figure_that_is_pickled_keeps_its_unit(ax):
 def test_style_goes_to_the_lines(ax, name):
     CURVES[name].plot(ax, lw=3, color="C3", label="mine")
     for line in ax.lines:
-        assert (line.get_linewidth(), line.get_color(), line.get_label()) == (3, "C3", "mine")
+        assert (line.get_linewidth(), line.get_color(), line.get_label()) == (
+            3,
+            "C3",
+            "mine",
+        )
 
 
 def test_a_dash_of_ones_own_takes_the_place_of_ours(ax):
@@ -161,15 +186,28 @@ def test_either_order_gives_the_same_overlay():
         assert (two.curve, two.run) == (CURVE, run)
         assert np.array_equal(one.predicted, two.predicted)
         assert np.array_equal(one.observed, two.observed)
-        labels = [[line.get_label() for line in each.plot(Figure().add_subplot()).lines] for each in (one, two)]
-        assert labels[0] == labels[1] == ["gradient descent" if run is DESCENT else "gradient flow", "theory"]
+        labels = [
+            [line.get_label() for line in each.plot(Figure().add_subplot()).lines]
+            for each in (one, two)
+        ]
+        assert (
+            labels[0]
+            == labels[1]
+            == ["gradient descent" if run is DESCENT else "gradient flow", "theory"]
+        )
     named = overlay(curve=DESCENT, run=CURVE)
     assert named.run is DESCENT
     assert np.array_equal(named.observed, DESCENT.loss)
 
 
 def test_the_dashed_line_is_the_theory(ax):
-    shifted = TimeCourse(CURVE.flow_time, CURVE.loss + 1, CURVE.amplitudes, CURVE.coefficients, CURVE.source)
+    shifted = TimeCourse(
+        CURVE.flow_time,
+        CURVE.loss + 1,
+        CURVE.amplitudes,
+        CURVE.coefficients,
+        CURVE.source,
+    )
     overlay(DESCENT, shifted).plot(ax)
     lines = {line.get_label(): line for line in ax.lines}
     assert lines["theory"].get_linestyle() == "--"
@@ -188,7 +226,10 @@ def test_the_dashed_line_is_the_theory(ax):
     ],
 )
 def test_two_of_a_kind_are_refused(pair, names):
-    with pytest.raises(TypeError, match=rf"overlay takes one TimeCourse .* and one Trajectory .*, not {names}$"):
+    with pytest.raises(
+        TypeError,
+        match=rf"overlay takes one TimeCourse .* and one Trajectory .*, not {names}$",
+    ):
         overlay(*pair)
 
 
@@ -197,7 +238,11 @@ def test_the_times_of_a_curve_may_come_in_any_order():
     order = np.concatenate([order, order[:5]])  # and more than once
     shuffled = copy.copy(CURVE)
     shuffled = TimeCourse(
-        CURVE.flow_time[order], CURVE.loss[order], CURVE.amplitudes[order], CURVE.coefficients[order], CURVE.source
+        CURVE.flow_time[order],
+        CURVE.loss[order],
+        CURVE.amplitudes[order],
+        CURVE.coefficients[order],
+        CURVE.source,
     )
     assert np.array_equal(overlay(shuffled, DESCENT).predicted, OVER.predicted)
 

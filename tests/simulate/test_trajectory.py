@@ -16,7 +16,15 @@ from hypothesis import strategies as st
 
 from attndyn import Merged, Task
 from attndyn.runtime.files import make_folder, replaceable, write_atomically, write_text
-from attndyn.simulate import Trajectory, flow, initial_weights, load, sample, statistics, train
+from attndyn.simulate import (
+    Trajectory,
+    flow,
+    initial_weights,
+    load,
+    sample,
+    statistics,
+    train,
+)
 
 TASK = Task([2, 1], trace=1.0, context_length=5)
 MODEL = Merged(heads=2)
@@ -24,7 +32,14 @@ START = initial_weights(MODEL, TASK, 0.5)
 
 
 def descent():
-    return train(MODEL, statistics(sample(TASK, 40), MODEL), START, learning_rate=0.01, steps=20, record=3)
+    return train(
+        MODEL,
+        statistics(sample(TASK, 40), MODEL),
+        START,
+        learning_rate=0.01,
+        steps=20,
+        record=3,
+    )
 
 
 def gradient_flow():
@@ -52,10 +67,15 @@ def test_what_is_loaded_is_what_was_saved(tmp_path, make):
 
 
 @settings(max_examples=25, deadline=None)
-@forall(st.lists(st.floats(width=64), min_size=1, max_size=5), st.one_of(st.none(), st.floats(1e-300, 1e300)))
+@forall(
+    st.lists(st.floats(width=64), min_size=1, max_size=5),
+    st.one_of(st.none(), st.floats(1e-300, 1e300)),
+)
 def test_any_numbers_survive(numbers, rate):
     line, times = np.array(numbers), np.arange(float(len(numbers)))
-    run = Trajectory(times, line, line, times, {"w": line[:, None, None]}, rate, {"rate": rate})
+    run = Trajectory(
+        times, line, line, times, {"w": line[:, None, None]}, rate, {"rate": rate}
+    )
     with tempfile.TemporaryDirectory() as folder:
         same(load(run.save(Path(folder) / "run.npz")), run)
 
@@ -72,7 +92,9 @@ def test_a_file_that_is_not_whole_is_refused_in_one_line(tmp_path):
 
 @settings(max_examples=25, deadline=None)
 @forall(st.integers(0, 10**9), st.integers(1, 255))
-def test_a_flipped_byte_gives_the_same_run_or_is_refused(tmp_path_factory, position, flip):
+def test_a_flipped_byte_gives_the_same_run_or_is_refused(
+    tmp_path_factory, position, flip
+):
     run = descent()
     path = run.save(tmp_path_factory.mktemp("files") / "run.npz")
     content = bytearray(path.read_bytes())
@@ -87,11 +109,16 @@ def test_a_flipped_byte_gives_the_same_run_or_is_refused(tmp_path_factory, posit
 
 FOREIGN = {
     "other npz": lambda file: np.savez(file, tokens=np.ones(3)),
-    "other head": lambda file: np.savez(file, head=np.array('{"format": "attndyn trajectory 0"}')),
+    "other head": lambda file: np.savez(
+        file, head=np.array('{"format": "attndyn trajectory 0"}')
+    ),
     "head of numbers": lambda file: np.savez(file, head=np.ones(3)),
     "head a list": lambda file: np.savez(file, head=np.array("[1, 2]")),
     "no lines": lambda file: np.savez(
-        file, head=np.array('{"format": "attndyn trajectory 1", "learning_rate": 1, "settings": {}}')
+        file,
+        head=np.array(
+            '{"format": "attndyn trajectory 1", "learning_rate": 1, "settings": {}}'
+        ),
     ),
     "one array": lambda file: np.save(file, np.ones(3)),
     "text": lambda file: file.write(b"loss,step\n1,2\n"),
@@ -159,7 +186,9 @@ def test_parts_that_do_not_fit_are_refused(tmp_path, kind):
 
 
 def refused(path):
-    with pytest.raises(ValueError, match=re.escape(f"{path} is not a whole trajectory file")) as error:
+    with pytest.raises(
+        ValueError, match=re.escape(f"{path} is not a whole trajectory file")
+    ) as error:
         load(path)
     assert "\n" not in str(error.value)
 
@@ -194,7 +223,12 @@ def test_settings_that_json_cannot_hold_leave_the_old_file(tmp_path):
 
 
 def test_numbers_of_numpy_are_settings_too(tmp_path):
-    numbers = {"one": np.float64(0.5), "many": np.arange(3), "yes": np.bool(True), "count": np.int64(2)}
+    numbers = {
+        "one": np.float64(0.5),
+        "many": np.arange(3),
+        "yes": np.bool(True),
+        "count": np.int64(2),
+    }
     run = load(descent().with_settings(numbers).save(tmp_path / "run.npz"))
     expected = {"one": 0.5, "many": [0, 1, 2], "yes": True, "count": 2}
     assert {name: run.settings[name] for name in expected} == expected
@@ -218,11 +252,15 @@ def test_a_folder_that_cannot_be_made_is_an_os_error(tmp_path):
 def test_a_folder_is_not_a_file_to_write(tmp_path):
     (tmp_path / "results").mkdir()
     for write in (descent().save, lambda path: write_text(path, "new"), replaceable):
-        with pytest.raises(IsADirectoryError, match="this must name a file, but it is a folder") as error:
+        with pytest.raises(
+            IsADirectoryError, match="this must name a file, but it is a folder"
+        ) as error:
             write(tmp_path / "results")
         assert error.value.filename == str(tmp_path / "results")
     assert os.listdir(tmp_path) == ["results"]
-    assert replaceable(tmp_path / "results.npz") == tmp_path / "results.npz"  # control: a path that is free
+    assert (
+        replaceable(tmp_path / "results.npz") == tmp_path / "results.npz"
+    )  # control: a path that is free
     file = write_text(tmp_path / "results.npz", "old")
     assert replaceable(file) == file  # control: a file
 
@@ -231,7 +269,9 @@ def test_a_flow_has_no_steps():
     run = gradient_flow()
     np.testing.assert_array_equal(run.flow_time, [0, 1, 2])
     for name in ("steps", "weight_steps"):
-        with pytest.raises(ValueError, match="a gradient flow has no steps: use flow_time"):
+        with pytest.raises(
+            ValueError, match="a gradient flow has no steps: use flow_time"
+        ):
             getattr(run, name)
 
 

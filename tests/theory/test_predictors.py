@@ -24,7 +24,9 @@ def prompts(seed, length, count=5, noise=0.0, dimension=3):
     w = rng.normal(size=(count, dimension))
     x = rng.normal(size=(count, length, dimension)) * np.sqrt(λ[:dimension])
     query = rng.normal(size=(count, dimension)) * np.sqrt(λ[:dimension])
-    y = np.einsum("pnd,pd->pn", x, w) + np.sqrt(noise) * rng.normal(size=(count, length))
+    y = np.einsum("pnd,pd->pn", x, w) + np.sqrt(noise) * rng.normal(
+        size=(count, length)
+    )
     return x, y, query, w
 
 
@@ -32,11 +34,16 @@ def prompts(seed, length, count=5, noise=0.0, dimension=3):
 @given(st.integers(0, 10**6), st.integers(3, 8))
 def test_all_components_without_noise_recover_the_teacher(seed, length):
     x, y, query, w = prompts(seed, length)
-    exact, tolerance = np.sum(w * query, axis=1), 1e-6 * np.max(np.abs(y)) * np.max(np.abs(query))
+    exact, tolerance = (
+        np.sum(w * query, axis=1),
+        1e-6 * np.max(np.abs(y)) * np.max(np.abs(query)),
+    )
     predictions = principal_component_regression(x, y, query, components=[1, 2, 3])
     assert np.allclose(predictions, exact, atol=tolerance)
     assert np.allclose(ridge(x, y, query, noise_variance=0.0), exact, atol=tolerance)
-    population_basis = principal_component_regression(x, y, query, [1, 2, 3], covariance=np.diag(λ))
+    population_basis = principal_component_regression(
+        x, y, query, [1, 2, 3], covariance=np.diag(λ)
+    )
     assert not np.allclose(population_basis, exact, atol=tolerance)
 
 
@@ -45,7 +52,9 @@ def test_in_sample_components_against_least_squares_on_scores(components):
     x, y, query, _ = prompts(1, 7, noise=0.3)
     found = principal_component_regression(x, y, query, components)
     for p in range(len(x)):
-        axes = np.linalg.svd(x[p])[2].T  # singular vectors of the data, not eigenvectors of its covariance
+        axes = np.linalg.svd(x[p])[
+            2
+        ].T  # singular vectors of the data, not eigenvectors of its covariance
         chosen = axes[:, [d - 1 for d in components]]
         slopes = np.linalg.lstsq(x[p] @ chosen, y[p], rcond=None)[0]
         assert np.isclose(found[p], query[p] @ chosen @ slopes, rtol=1e-10)
@@ -58,17 +67,23 @@ def test_population_components_are_the_given_covariance():
     x, y, query, _ = prompts(2, 6, noise=0.1)
     Q = np.linalg.qr(np.random.default_rng(3).normal(size=(3, 3)))[0]
     β = np.mean(y[..., None] * x, axis=1)
-    expected = (β @ Q[:, 0]) * (query @ Q[:, 0]) / 2 + (β @ Q[:, 2]) * (query @ Q[:, 2]) / 0.5
+    expected = (β @ Q[:, 0]) * (query @ Q[:, 0]) / 2 + (β @ Q[:, 2]) * (
+        query @ Q[:, 2]
+    ) / 0.5
     found = principal_component_regression(x, y, query, (1, 3), covariance=Q * λ @ Q.T)
     assert np.allclose(found, expected, rtol=1e-10)
-    assert not np.allclose(principal_component_regression(x, y, query, (1, 3)), expected, rtol=1e-2)
+    assert not np.allclose(
+        principal_component_regression(x, y, query, (1, 3)), expected, rtol=1e-2
+    )
 
 
 @pytest.mark.parametrize("length", [1, 2])
 def test_short_contexts_interpolate_with_least_norm(length):
     x, y, query, _ = prompts(4, length)
     least = np.array([np.linalg.pinv(x[p]) @ y[p] @ query[p] for p in range(len(x))])
-    assert np.allclose(principal_component_regression(x, y, query, [1, 2, 3]), least, rtol=1e-9)
+    assert np.allclose(
+        principal_component_regression(x, y, query, [1, 2, 3]), least, rtol=1e-9
+    )
     assert np.allclose(ridge(x, y, query, 0.0), least, rtol=1e-9)
     assert not np.allclose(ridge(x, y, query, 0.0, Ω), least, rtol=1e-3)
 
@@ -82,12 +97,16 @@ def test_ridge_against_the_formula(seed, length, noise):
     def formula(p, scale=1.0, prior=None):
         prior = np.linalg.inv(Ω) if prior is None else prior
         covariance, β = x[p].T @ x[p] / length, y[p] @ x[p] / length
-        return query[p] @ np.linalg.solve(covariance + scale * noise / length * prior, β)
+        return query[p] @ np.linalg.solve(
+            covariance + scale * noise / length * prior, β
+        )
 
     expected = [formula(p) for p in range(len(x))]
     assert np.allclose(found, expected, rtol=1e-8, atol=1e-10)
     for wrong in ({"prior": Ω}, {"scale": 2}, {"prior": np.eye(3)}):
-        assert not np.allclose(found, [formula(p, **wrong) for p in range(len(x))], rtol=1e-6, atol=1e-10)
+        assert not np.allclose(
+            found, [formula(p, **wrong) for p in range(len(x))], rtol=1e-6, atol=1e-10
+        )
 
 
 def test_ridge_is_the_posterior_mean():
@@ -112,9 +131,13 @@ def test_learned_prediction_is_the_forward_pass(divisor, length):
     x, y, query, _ = prompts(7, length)
     M = population(task, model).learned((1, 3))
     tokens = [
-        np.vstack([np.column_stack([x[p].T, query[p]]), np.append(y[p], 0.0)]) for p in range(len(x))
+        np.vstack([np.column_stack([x[p].T, query[p]]), np.append(y[p], 0.0)])
+        for p in range(len(x))
     ]  # last row y, zero at the query
-    forward = [(X @ X.T)[-1, :-1] @ M @ X[:-1, -1] / attention_divisor(model, length) for X in tokens]
+    forward = [
+        (X @ X.T)[-1, :-1] @ M @ X[:-1, -1] / attention_divisor(model, length)
+        for X in tokens
+    ]
     found = learned_prediction(task, model, (1, 3), x, y, query)
     assert np.allclose(found, forward, rtol=1e-10)
     undivided = preconditioned_step(x, y, query, M)
@@ -126,10 +149,19 @@ def test_everything_learned_is_one_preconditioned_step():
     x, y, query, _ = prompts(8, 6)
     for factor, right in ((7 / 6, True), (1, False)):
         Γ = np.diag(1 / (factor * λ + np.sum(λ) / 6))
-        teachers = [np.mean(y[p] * x[p].T, axis=1) for p in range(len(x))]  # from w = 0 the gradient is −2 β
+        teachers = [
+            np.mean(y[p] * x[p].T, axis=1) for p in range(len(x))
+        ]  # from w = 0 the gradient is −2 β
         by_hand = [teachers[p] @ Γ @ query[p] for p in range(len(x))]
         assert np.allclose(preconditioned_step(x, y, query, Γ), by_hand, rtol=1e-12)
-        assert np.allclose(learned_prediction(task, model, (1, 2, 3), x, y, query), by_hand, rtol=1e-9) == right
+        assert (
+            np.allclose(
+                learned_prediction(task, model, (1, 2, 3), x, y, query),
+                by_hand,
+                rtol=1e-9,
+            )
+            == right
+        )
 
 
 def root_mean_square(values):
@@ -139,11 +171,17 @@ def root_mean_square(values):
 def gaps(length):
     """Distances of the model at M_{1,2} from regression on the population's and on the context's two components."""
     x, y, query, _ = prompts(length, length, count=max(40, 40_000 // length))
-    model = learned_prediction(Task(λ, context_length=length), Separate(heads=3), (1, 2), x, y, query)
-    in_population = principal_component_regression(x, y, query, (1, 2), covariance=np.diag(λ))
+    model = learned_prediction(
+        Task(λ, context_length=length), Separate(heads=3), (1, 2), x, y, query
+    )
+    in_population = principal_component_regression(
+        x, y, query, (1, 2), covariance=np.diag(λ)
+    )
     in_sample = principal_component_regression(x, y, query, (1, 2))
     other = principal_component_regression(x, y, query, (1, 3), covariance=np.diag(λ))
-    return [root_mean_square(model - rule) for rule in (in_population, in_sample, other)]
+    return [
+        root_mean_square(model - rule) for rule in (in_population, in_sample, other)
+    ]
 
 
 def test_long_contexts_give_principal_component_regression():
@@ -170,7 +208,9 @@ def test_refuses_components_that_do_not_exist():
 
 @pytest.mark.parametrize("noise", [-1.0, np.nan, np.inf, "much"])
 def test_ridge_refuses_what_is_no_variance(noise):
-    with pytest.raises(ValueError, match="noise_variance must be zero or more and finite"):
+    with pytest.raises(
+        ValueError, match="noise_variance must be zero or more and finite"
+    ):
         ridge(np.ones((1, 2, 1)), np.ones((1, 2)), np.ones((1, 1)), noise)
 
 
@@ -185,11 +225,21 @@ def test_ridge_refuses_what_is_no_variance(noise):
 def test_ridge_refuses_what_is_no_covariance(matrix, message):
     for length in (1, 3):
         with pytest.raises(ValueError, match=message):
-            ridge(np.ones((1, length, 2)), np.ones((1, length)), np.ones((1, 2)), 0.1, matrix)
+            ridge(
+                np.ones((1, length, 2)),
+                np.ones((1, length)),
+                np.ones((1, 2)),
+                0.1,
+                matrix,
+            )
 
 
 def test_components_of_an_asymmetric_matrix_are_refused():
     with pytest.raises(ValueError, match="covariance must be symmetric"):
         principal_component_regression(
-            np.ones((1, 2, 2)), np.ones((1, 2)), np.ones((1, 2)), [1], [[1, 0.5], [0, 1]]
+            np.ones((1, 2, 2)),
+            np.ones((1, 2)),
+            np.ones((1, 2)),
+            [1],
+            [[1, 0.5], [0, 1]],
         )

@@ -29,7 +29,9 @@ def conserved_quantities(
     {'value_key_query': array([[3.]])}
     """
     if not isinstance(model, (Merged, Separate)) or model.softmax:
-        raise ValueError(f"conserved quantities are known for linear Merged and Separate models, not for {model!r}")
+        raise ValueError(
+            f"conserved quantities are known for linear Merged and Separate models, not for {model!r}"
+        )
     value, *others = _numbers(model, weights)
     if isinstance(model, Merged):
         columns = others[0][..., :-1]
@@ -40,17 +42,23 @@ def conserved_quantities(
     return {"key_query": _products(key) - _products(query), "value_key": squared_norms}
 
 
-def _numbers(model: Merged | Separate, weights: Mapping[str, NDArray[np.float64]]) -> list[FloatArray]:
+def _numbers(
+    model: Merged | Separate, weights: Mapping[str, NDArray[np.float64]]
+) -> list[FloatArray]:
     """The weights in doubles, but symbols as they are; ValueError unless finite, complete and of one shape."""
     names = list(model.shapes(1))
     missing = [name for name in names if name not in weights]
     if missing:
-        raise ValueError(f"weights of this model are {', '.join(names)}: {', '.join(missing)} is missing")
+        raise ValueError(
+            f"weights of this model are {', '.join(names)}: {', '.join(missing)} is missing"
+        )
     given = [np.asarray(weights[name]) for name in names]
     arrays = [array.astype(np.result_type(array, np.float64)) for array in given]
     *leading, _, size = (0, 0, *arrays[0].shape)[-max(2, arrays[0].ndim) :]
     rows = (*leading, model.head_count)
-    pairs = arrays[1].shape[-2:-1] if isinstance(model, Separate) else (size,)  # a pair alone is conserved, too
+    pairs = (
+        arrays[1].shape[-2:-1] if isinstance(model, Separate) else (size,)
+    )  # a pair alone is conserved, too
     shapes = [(*rows, size)] + [(*rows, *pairs, size)] * (len(arrays) - 1)
     for name, array, shape in zip(names, arrays, shapes, strict=True):
         if array.shape != shape:

@@ -76,7 +76,10 @@ def fixed_points(task: Task, model: Parametrization) -> Iterator[FixedPoint]:
 
 
 def fixed_point(
-    task: Task, model: Parametrization, subset: Iterable[int], packing: Iterable[Iterable[int]] | None = None
+    task: Task,
+    model: Parametrization,
+    subset: Iterable[int],
+    packing: Iterable[Iterable[int]] | None = None,
 ) -> FixedPoint:
     """The fixed point at which the directions of `subset` are learned, numbered from 1 by decreasing gain.
 
@@ -98,14 +101,18 @@ def fixed_point(
             f"{known} has no fixed point with exactly the directions {[d + 1 for d in chosen]} learned"
         )
     loss = math.fsum([moments.c, *-moments.gains[chosen]])
-    choice = Choice(loss, tuple(d + 1 for d in chosen), _splits_equal_gains(moments.gains, chosen))
+    choice = Choice(
+        loss, tuple(d + 1 for d in chosen), _splits_equal_gains(moments.gains, chosen)
+    )
     return _point(moments, known, choice, packing)
 
 
 def _built_in(model: Parametrization) -> Merged | Separate:
     if isinstance(model, (Merged, Separate)):
         return model
-    raise ValueError(f"fixed points are known for Merged and Separate models, not for {type(model).__name__}")
+    raise ValueError(
+        f"fixed points are known for Merged and Separate models, not for {type(model).__name__}"
+    )
 
 
 def _capacity(model: Merged | Separate, moments: Population) -> int:
@@ -117,7 +124,11 @@ def _capacity(model: Merged | Separate, moments: Population) -> int:
 
 def _enumerated(moments: Population, model: Merged | Separate) -> Iterator[FixedPoint]:
     if isinstance(model, Merged):
-        yield _point(moments, model, Choice(moments.minimum_loss, tuple(range(1, moments.dimension + 1)), False))
+        yield _point(
+            moments,
+            model,
+            Choice(moments.minimum_loss, tuple(range(1, moments.dimension + 1)), False),
+        )
         yield _point(moments, model, Choice(moments.c, (), False))
         return
     for choice in subsets_by_loss(moments.c, moments.gains, _capacity(model, moments)):
@@ -125,13 +136,22 @@ def _enumerated(moments: Population, model: Merged | Separate) -> Iterator[Fixed
 
 
 def _point(
-    moments: Population, model: Merged | Separate, choice: Choice, packing: Iterable[Iterable[int]] | None = None
+    moments: Population,
+    model: Merged | Separate,
+    choice: Choice,
+    packing: Iterable[Iterable[int]] | None = None,
 ) -> FixedPoint:
     chosen = [d - 1 for d in choice.subset]
     heads = _packed(model, choice.subset, packing)
-    index = _merged_index(model, chosen) if isinstance(model, Merged) else _separate_index(model, moments, heads)
+    index = (
+        _merged_index(model, chosen)
+        if isinstance(model, Merged)
+        else _separate_index(model, moments, heads)
+    )
     complete = len(chosen) == _capacity(model, moments)
-    kind: Kind = "strict saddle" if index else "minimum" if complete else "degenerate saddle"
+    kind: Kind = (
+        "strict saddle" if index else "minimum" if complete else "degenerate saddle"
+    )
     coefficients = moments.coefficients[chosen] if moments.is_aligned else None
     return FixedPoint(
         choice.subset,
@@ -147,19 +167,32 @@ def _point(
     )
 
 
-def _packed(model: Merged | Separate, subset: tuple[int, ...], packing: Iterable[Iterable[int]] | None) -> Packing:
+def _packed(
+    model: Merged | Separate,
+    subset: tuple[int, ...],
+    packing: Iterable[Iterable[int]] | None,
+) -> Packing:
     """Directions of each active head: as given, or the fewest heads filled in order of gain."""
     if isinstance(model, Merged):
         if packing is not None:
-            raise ValueError("merged heads take no packing: every active head holds all directions")
+            raise ValueError(
+                "merged heads take no packing: every active head holds all directions"
+            )
         return (subset,) if subset else ()
     if packing is None:
-        return tuple(subset[start : start + model.rank] for start in range(0, len(subset), model.rank))
+        return tuple(
+            subset[start : start + model.rank]
+            for start in range(0, len(subset), model.rank)
+        )
     heads = tuple(tuple(int(d) for d in head) for head in packing)
-    fits = len(heads) <= model.head_count and all(1 <= len(head) <= model.rank for head in heads)
+    fits = len(heads) <= model.head_count and all(
+        1 <= len(head) <= model.rank for head in heads
+    )
     if not fits or sorted(d for head in heads for d in head) != list(subset):
         limits = f"at most {model.head_count} heads of 1 to {model.rank} directions"
-        raise ValueError(f"a packing shares {subset} out over {limits}, each direction once, not {heads}")
+        raise ValueError(
+            f"a packing shares {subset} out over {limits}, each direction once, not {heads}"
+        )
     return heads
 
 
@@ -198,7 +231,9 @@ def _separate_weights(model: Separate, moments: Population, heads: Packing) -> W
     for head, directions in enumerate(heads):
         chosen = [d - 1 for d in directions]
         p, r = keys[:, chosen].T, queries[:, chosen].T
-        p_norms, r_norms = (np.linalg.norm(rows, axis=1, keepdims=True) for rows in (p, r))
+        p_norms, r_norms = (
+            np.linalg.norm(rows, axis=1, keepdims=True) for rows in (p, r)
+        )
         value = float(np.cbrt(np.sum(p_norms * r_norms)))
         sizes = np.sqrt(p_norms * r_norms / value)
         weights["value"][head, -1] = value

@@ -20,7 +20,11 @@ _SMALLEST, _LARGEST = 1e-100, 1e3
 
 
 def low_rank_amplitudes(
-    flow_time: ArrayLike, v0: float, kappa0: ArrayLike, b: ArrayLike, saturation: ArrayLike
+    flow_time: ArrayLike,
+    v0: float,
+    kappa0: ArrayLike,
+    b: ArrayLike,
+    saturation: ArrayLike,
 ) -> tuple[FloatArray, FloatArray]:
     """v (T,) and κ (T, R) of one head from v(0) = `v0` and κ(0) = `kappa0` (R,).
 
@@ -31,7 +35,10 @@ def low_rank_amplitudes(
     >>> bool(abs(v[1] ** 2 - (kappa[1] ** 2).sum()) < 1e-12)  # as at the start
     True
     """
-    start, gain, limit = (np.atleast_1d(np.asarray(values, dtype=np.float64)) for values in (kappa0, b, saturation))
+    start, gain, limit = (
+        np.atleast_1d(np.asarray(values, dtype=np.float64))
+        for values in (kappa0, b, saturation)
+    )
     if start.ndim != 1 or not start.shape == gain.shape == limit.shape:
         raise ValueError(
             f"kappa0, b and saturation must have one shape (R,), not {start.shape}, {gain.shape} and {limit.shape}"
@@ -55,11 +62,15 @@ def low_rank_amplitudes(
         entries[1:, 0] = κ * (gain - 2 * saturation)
         return entries
 
-    v, kappa = conserving(integrate(rate, begin, times, jacobian, least), begin, power=2)
+    v, kappa = conserving(
+        integrate(rate, begin, times, jacobian, least), begin, power=2
+    )
     return weight * v, weight * kappa
 
 
-def _least(begin: FloatArray, gain: FloatArray, limit: FloatArray) -> tuple[float, float]:
+def _least(
+    begin: FloatArray, gain: FloatArray, limit: FloatArray
+) -> tuple[float, float]:
     """The least (b/(aλ))^{1/3}, and in units of it the size that amplitudes shrink to.
 
     Where others are large, v κ² stays what it is.
@@ -67,10 +78,14 @@ def _least(begin: FloatArray, gain: FloatArray, limit: FloatArray) -> tuple[floa
     ValueError for amplitudes so large or so small that their powers leave the range of numbers.
     """
     if not np.all(limit > 0):
-        raise ValueError("saturation must be positive: where a λ of a task underflows, rescale its Λ")
+        raise ValueError(
+            "saturation must be positive: where a λ of a task underflows, rescale its Λ"
+        )
     natural = float(np.min(np.cbrt(gain / limit)))
     sizes = np.abs(begin[begin != 0])
-    smallest, largest = (float(bound(sizes, initial=natural)) for bound in (np.min, np.max))
+    smallest, largest = (
+        float(bound(sizes, initial=natural)) for bound in (np.min, np.max)
+    )
     if largest > _LARGEST * natural or smallest < _SMALLEST * natural:
         raise ValueError(
             f"amplitudes must be 0 or lie between {_SMALLEST * natural:.3g} and {_LARGEST * natural:.3g}, "

@@ -22,9 +22,8 @@ FloatArray = NDArray[np.float64]
 _SMALL_SQUARE = 1e-100  # a sum of amplitudes whose square is still far from underflow
 _UNBALANCED = 1e6  # s² − u² over the product at rest, which loses as many digits
 _LARGEST_CLOSED = 1e100  # amplitudes whose squares, and products of these, are still far from overflow
-_SMALLEST = (
-    1e-60  # of the size at which heads saturate: below, saturation changes nothing, and growth is exponential
-)
+# In units of the size at which heads saturate: below it saturation changes nothing, and growth is exponential.
+_SMALLEST = 1e-60
 _NEGLIGIBLE = 1e-30  # of what grows: parts this small are made by the drive, not by what they were
 _LEAST_TIME = 1e-300  # roots are found to a relative precision
 _LARGEST = 1e3  # of that size: beyond, rounding of s² − |U|², which is conserved, decides what heads fall to
@@ -46,11 +45,21 @@ def white_amplitudes(
     """
     if alpha <= 0 or kappa <= 0:
         raise ValueError(f"alpha and kappa must be positive, not {alpha} and {kappa}")
-    t, total, difference = flow_times(flow_time), float(s0) + float(u0), float(s0) - float(u0)
-    if max(abs(s0), abs(u0)) > _LARGEST_CLOSED * min(1.0, float(np.sqrt(alpha / kappa))):
-        raise ValueError(f"initial amplitudes of {s0:.3g} and {u0:.3g} are too large: what moves would overflow")
+    t, total, difference = (
+        flow_times(flow_time),
+        float(s0) + float(u0),
+        float(s0) - float(u0),
+    )
+    if max(abs(s0), abs(u0)) > _LARGEST_CLOSED * min(
+        1.0, float(np.sqrt(alpha / kappa))
+    ):
+        raise ValueError(
+            f"initial amplitudes of {s0:.3g} and {u0:.3g} are too large: what moves would overflow"
+        )
     if abs(total * difference) > _UNBALANCED * alpha / kappa:
-        raise ValueError(f"s0 = {s0:.3g} and u0 = {u0:.3g} are too far from balanced: s² − u² hides their product")
+        raise ValueError(
+            f"s0 = {s0:.3g} and u0 = {u0:.3g} are too far from balanced: s² − u² hides their product"
+        )
     up, down = kappa * total**2 / 2, kappa * difference**2 / 2
     root = float(np.hypot(alpha, np.sqrt(up * down)))
     excess = up * down / (root + alpha)  # root − α without cancellation
@@ -81,9 +90,13 @@ def aligned_amplitudes(
     """
     start = np.asarray(u0, dtype=np.float64)
     if start.shape != (population.dimension,):
-        raise ValueError(f"u0 must have shape ({population.dimension},), not {start.shape}")
+        raise ValueError(
+            f"u0 must have shape ({population.dimension},), not {start.shape}"
+        )
     gain, limit = population.b, population.a * population.lam
-    return _in_units(lambda map_: gain - limit * map_, np.diag(limit), flow_time, s0, start)
+    return _in_units(
+        lambda map_: gain - limit * map_, np.diag(limit), flow_time, s0, start
+    )
 
 
 def matrix_amplitudes(
@@ -112,12 +125,18 @@ def growing_mode(population: Population, weights: Mapping[str, NDArray[Any]]) ->
     return length(value + overlap) / 2
 
 
-def merged_block(weights: Mapping[str, NDArray[Any]], dimension: int) -> tuple[FloatArray, FloatArray]:
+def merged_block(
+    weights: Mapping[str, NDArray[Any]], dimension: int
+) -> tuple[FloatArray, FloatArray]:
     """v (H,) and U (H, D, D) of full-size merged weights: the blocks that move on unlimited data; ValueError."""
     size = dimension + 1
     if not {"value", "key_query"} <= set(weights):
-        raise ValueError(f"merged weights are value and key_query, not {', '.join(sorted(weights)) or 'none'}")
-    value, key_query = (np.asarray(weights[name], dtype=np.float64) for name in ("value", "key_query"))
+        raise ValueError(
+            f"merged weights are value and key_query, not {', '.join(sorted(weights)) or 'none'}"
+        )
+    value, key_query = (
+        np.asarray(weights[name], dtype=np.float64) for name in ("value", "key_query")
+    )
     if value.shape[1:] != (size,) or key_query.shape != (len(value), size, size):
         raise ValueError(
             f"value must be (H, {size}) and key_query (H, {size}, {size}), not {value.shape} and {key_query.shape}"
@@ -158,9 +177,13 @@ def half_loss_time(population: Population, w0: float) -> float:
         return float(population.excess(s[0] * U[0])) / half - 1
 
     if above_middle(0.0) <= 0:
-        raise ValueError(f"w0 must be small: at {w0} the loss starts below the middle of its drop")
+        raise ValueError(
+            f"w0 must be small: at {w0} the loss starts below the middle of its drop"
+        )
     if above_middle(0.0) > 1:
-        raise ValueError(f"w0 must be small: at {w0} the loss starts above that of no weights at all")
+        raise ValueError(
+            f"w0 must be small: at {w0} the loss starts above that of no weights at all"
+        )
     last = max(-np.log(w0), 0.0) + 1.0
     while above_middle(last) > 0:
         last *= 2
@@ -184,10 +207,14 @@ def _in_units(
     ValueError for weights much larger than that, and where what saturates is no number.
     """
     if not np.all(np.diag(saturation) > 0):
-        raise ValueError("a λ of this task underflows: rescale Λ, for instance by trace=1")
+        raise ValueError(
+            "a λ of this task underflows: rescale Λ, for instance by trace=1"
+        )
     rate = length(force(np.zeros(start.shape)))
     # a power of two, so that the weights at flow time 0 come back to the last bit
-    weight = float(np.exp2(np.round(np.log2(rate / float(np.max(np.abs(saturation)))) / 2)))
+    weight = float(
+        np.exp2(np.round(np.log2(rate / float(np.max(np.abs(saturation)))) / 2))
+    )
     volume = weight * weight
     largest = float(max(abs(s0), np.max(np.abs(start))))
     if largest > _LARGEST * weight:
@@ -195,7 +222,13 @@ def _in_units(
             f"initial weights of {largest:.3g} are too large: choose some below {_LARGEST * weight:.3g}"
         )
     times, slope = in_units(flow_times(flow_time), rate), saturation * (volume / rate)
-    s, shared = _shared_flow(lambda map_: force(volume * map_) / rate, slope, times, s0 / weight, start / weight)
+    s, shared = _shared_flow(
+        lambda map_: force(volume * map_) / rate,
+        slope,
+        times,
+        s0 / weight,
+        start / weight,
+    )
     return weight * s, weight * shared
 
 
@@ -219,14 +252,23 @@ def _shared_flow(
         s, shared = x[0], x[1:]
         falling = saturation @ shared
         edge = force(s * shared.reshape(start.shape)).ravel() - s * falling
-        return np.block([[np.array([[-shared @ falling]]), edge[None]], [edge[:, None], -s * s * saturation]])
+        return np.block(
+            [
+                [np.array([[-shared @ falling]]), edge[None]],
+                [edge[:, None], -s * s * saturation],
+            ]
+        )
 
     begin = np.concatenate(([s0], start.ravel()))
     drive = force(np.zeros(start.shape)).ravel()
-    least = 1 / max(1.0, float(np.max(np.abs(begin))))  # where s u stays and s is large, u is small
+    least = 1 / max(
+        1.0, float(np.max(np.abs(begin)))
+    )  # where s u stays and s is large, u is small
     wait = _waiting_time(begin, drive, _SMALLEST)
     if wait == 0:
-        s, shared = conserving(integrate(rate, begin, times, jacobian, least), begin, power=1)
+        s, shared = conserving(
+            integrate(rate, begin, times, jacobian, least), begin, power=1
+        )
         return s, shared.reshape(-1, *start.shape)
     values, late = _linear(begin, drive, times), times > wait
     if np.any(late):
@@ -262,7 +304,9 @@ def _linear(begin: FloatArray, drive: FloatArray, times: FloatArray) -> FloatArr
     overlap = float(begin[1:] @ along)
     rising, falling = (begin[0] + overlap) / 2, (begin[0] - overlap) / 2
     with np.errstate(divide="ignore", over="ignore"):
-        up = np.sign(rising) * np.exp(np.minimum(strength * times + np.log(abs(rising)), 0.0))
+        up = np.sign(rising) * np.exp(
+            np.minimum(strength * times + np.log(abs(rising)), 0.0)
+        )
     down = falling * np.exp(-strength * times)
     across = begin[1:] - overlap * along
     return np.column_stack((up + down, np.outer(up - down, along) + across))

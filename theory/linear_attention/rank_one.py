@@ -24,7 +24,9 @@ _LARGEST = 1e75  # amplitudes, in units of the fixed point, whose fourth powers 
 _LATEST = 1e305  # of τ: later ones would overflow, and every head is at rest, or as good as zero, by then
 _STEPS = 3  # reach rounding from the worst first guess of every branch
 _BLOCK = 8192  # numbers that are inverted together, so that what lies between two steps stays in the cache
-_ESCAPE = np.pi / (3 * np.sqrt(3))  # lim P(w) + w as w → ∞: the reference of solutions that come from v = 0
+_ESCAPE = np.pi / (
+    3 * np.sqrt(3)
+)  # lim P(w) + w as w → ∞: the reference of solutions that come from v = 0
 
 
 class _Position(NamedTuple):
@@ -34,7 +36,9 @@ class _Position(NamedTuple):
     excess: FloatArray
 
 
-def rank_one_amplitude(flow_time: ArrayLike, v0: ArrayLike, alpha: ArrayLike, gamma: ArrayLike) -> FloatArray:
+def rank_one_amplitude(
+    flow_time: ArrayLike, v0: ArrayLike, alpha: ArrayLike, gamma: ArrayLike
+) -> FloatArray:
     """v at `flow_time` of the head with dv/dt = α v² − α γ v⁵ and v(0) = v₀.
 
     All arguments broadcast. Positive v₀ tends to the fixed point γ^{-1/3} from either side, negative v₀ decays to
@@ -51,7 +55,9 @@ def rank_one_amplitude(flow_time: ArrayLike, v0: ArrayLike, alpha: ArrayLike, ga
     return np.where(moving, 1 / (np.cbrt(γ) * position.inverse), v)
 
 
-def rank_one_gap(flow_time: ArrayLike, v0: ArrayLike, alpha: ArrayLike, gamma: ArrayLike) -> FloatArray:
+def rank_one_gap(
+    flow_time: ArrayLike, v0: ArrayLike, alpha: ArrayLike, gamma: ArrayLike
+) -> FloatArray:
     """1 − γ^{1/3} v at `flow_time`: the distance to the fixed point, relative to it, without cancellation.
 
     Arguments and errors as in `rank_one_amplitude`; negative above the fixed point.
@@ -64,7 +70,9 @@ def rank_one_gap(flow_time: ArrayLike, v0: ArrayLike, alpha: ArrayLike, gamma: A
     return np.where(v == 0, 1.0, position.excess / position.inverse)
 
 
-def amplitude_from_onset(flow_time: ArrayLike, onset: ArrayLike, alpha: ArrayLike, gamma: ArrayLike) -> FloatArray:
+def amplitude_from_onset(
+    flow_time: ArrayLike, onset: ArrayLike, alpha: ArrayLike, gamma: ArrayLike
+) -> FloatArray:
     """v at `flow_time` of the solution that comes from 0 as 1/(α (T − t)), T being the `onset`.
 
     T is the flow time at which the head would diverge if nothing saturated it. All arguments broadcast; errors as
@@ -78,19 +86,25 @@ def amplitude_from_onset(flow_time: ArrayLike, onset: ArrayLike, alpha: ArrayLik
     return 1 / (np.cbrt(γ) * _from_below(target).inverse)
 
 
-def rank_one_time(v: ArrayLike, v0: ArrayLike, alpha: ArrayLike, gamma: ArrayLike) -> FloatArray:
+def rank_one_time(
+    v: ArrayLike, v0: ArrayLike, alpha: ArrayLike, gamma: ArrayLike
+) -> FloatArray:
     """Flow time from v₀ to v; ±inf if only the limit reaches v, nan if no solution joins the two.
 
     >>> float(rank_one_time(0.5, v0=0.01, alpha=0.16, gamma=2.6).round(6))
     614.865254
     """
     end, start, α, γ = _arguments(v, v0, alpha, gamma)
-    with np.errstate(over="ignore"):  # an infinite power lies above the fixed point, too
+    with np.errstate(
+        over="ignore"
+    ):  # an infinite power lies above the fixed point, too
         sides = [np.sign(γ * amplitude**3 - 1) for amplitude in (end, start)]
     joined = (np.sign(end) == np.sign(start)) & (sides[0] != -sides[1])
     with np.errstate(divide="ignore", invalid="ignore"):
         difference = _primitive(_position(end, γ)) - _primitive(_position(start, γ))
-    return np.where(end == start, 0.0, np.where(joined, difference * np.cbrt(γ) / α, np.nan))
+    return np.where(
+        end == start, 0.0, np.where(joined, difference * np.cbrt(γ) / α, np.nan)
+    )
 
 
 def onset_time(v0: ArrayLike, alpha: ArrayLike, gamma: ArrayLike) -> FloatArray:
@@ -105,23 +119,33 @@ def onset_time(v0: ArrayLike, alpha: ArrayLike, gamma: ArrayLike) -> FloatArray:
     with np.errstate(over="ignore"):
         above = γ * start**3 >= 1
     if np.any((start <= 0) | above):
-        raise ValueError("v0 must lie between 0 and the fixed point gamma**(-1/3): other heads have no onset")
+        raise ValueError(
+            "v0 must lie between 0 and the fixed point gamma**(-1/3): other heads have no onset"
+        )
     return np.asarray((_ESCAPE - _primitive(_position(start, γ))) * np.cbrt(γ) / α)
 
 
 def _arguments(*values: ArrayLike) -> list[FloatArray]:
     arrays = [np.asarray(value, dtype=np.float64) for value in values]
     if not all(np.all(np.isfinite(array)) for array in arrays):
-        raise ValueError("times, amplitudes, alpha and gamma must be finite: one of them holds nan or inf")
+        raise ValueError(
+            "times, amplitudes, alpha and gamma must be finite: one of them holds nan or inf"
+        )
     if np.any(arrays[2] <= 0) or np.any(arrays[3] <= 0):
-        raise ValueError("alpha and gamma must be positive: a direction that is not rewarded is never learned")
+        raise ValueError(
+            "alpha and gamma must be positive: a direction that is not rewarded is never learned"
+        )
     return arrays
 
 
 def _position(v: FloatArray, γ: FloatArray) -> _Position:
     y = np.cbrt(γ) * v
-    if np.any(np.abs(y) > _LARGEST) or np.any((v != 0) & (np.abs(y) < 1 / np.finfo(float).max)):
-        raise ValueError(f"amplitudes must lie within {_LARGEST:g} times the fixed point gamma**(-1/3), or be 0")
+    if np.any(np.abs(y) > _LARGEST) or np.any(
+        (v != 0) & (np.abs(y) < 1 / np.finfo(float).max)
+    ):
+        raise ValueError(
+            f"amplitudes must lie within {_LARGEST:g} times the fixed point gamma**(-1/3), or be 0"
+        )
     return _Position(1 / y, _saturation(v, γ) / (y * (1 + y + y * y)))
 
 
@@ -138,7 +162,9 @@ def _exact_product(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray
     x_high, y_high = _leading_half(x), _leading_half(y)
     x_low, y_low = x - x_high, y - y_high
     product = x * y
-    return product, ((x_high * y_high - product) + x_high * y_low + x_low * y_high) + x_low * y_low
+    return product, (
+        (x_high * y_high - product) + x_high * y_low + x_low * y_high
+    ) + x_low * y_low
 
 
 def _leading_half(x: FloatArray) -> FloatArray:
@@ -147,16 +173,28 @@ def _leading_half(x: FloatArray) -> FloatArray:
 
 
 def _evolved(t: FloatArray, v: FloatArray, α: FloatArray, γ: FloatArray) -> _Position:
-    moving = v != 0  # a head at rest has no position: it gets one, which stays and is not used
+    moving = (
+        v != 0
+    )  # a head at rest has no position: it gets one, which stays and is not used
     start = _position(np.where(moving, v, 1.0), γ)
     with np.errstate(divide="ignore", over="ignore"):
-        target = _primitive(start) + np.minimum(α / np.cbrt(γ) * np.where(moving, t, 0.0), _LATEST)
+        target = _primitive(start) + np.minimum(
+            α / np.cbrt(γ) * np.where(moving, t, 0.0), _LATEST
+        )
     inverse, excess = (np.broadcast_to(part, target.shape) for part in start)
-    bounded = excess < 0  # above the fixed point or negative: P starts from 0, where |v| is infinite
+    bounded = (
+        excess < 0
+    )  # above the fixed point or negative: P starts from 0, where |v| is infinite
     if np.any(bounded & (target < 0)):
-        raise ValueError("flow_time reaches back beyond the time at which this head came from infinity")
+        raise ValueError(
+            "flow_time reaches back beyond the time at which this head came from infinity"
+        )
     rising = bounded & (inverse > 0)
-    choices = ((excess > 0, _from_below), (rising, _from_above), (bounded & ~rising, _negative))
+    choices = (
+        (excess > 0, _from_below),
+        (rising, _from_above),
+        (bounded & ~rising, _negative),
+    )
     return _piecewise(target, choices)
 
 
@@ -169,10 +207,14 @@ def _primitive(position: _Position) -> FloatArray:
 
 
 def _closed(w: FloatArray, log_distance: FloatArray) -> FloatArray:
-    with np.errstate(over="ignore"):  # where w is large, w² may overflow, and what it adds to −w is below rounding
+    with np.errstate(
+        over="ignore"
+    ):  # where w is large, w² may overflow, and what it adds to −w is below rounding
         square = np.minimum(w * w, _LARGEST_SQUARE)
         angle = np.arctan((2 * w + 1) / np.sqrt(3)) - np.pi / 6
-        return np.asarray(-w - log_distance / 3 + np.log1p(w + square) / 6 + angle / np.sqrt(3))
+        return np.asarray(
+            -w - log_distance / 3 + np.log1p(w + square) / 6 + angle / np.sqrt(3)
+        )
 
 
 def _series(w: FloatArray) -> FloatArray:
@@ -186,27 +228,37 @@ def _series(w: FloatArray) -> FloatArray:
 def _from_below(target: FloatArray) -> _Position:
     """0 < v < fixed point: w > 1."""
     far = target < _AT_TWICE
-    return _piecewise(target, ((far, _by_inverse), (~far, lambda goal: _by_logarithm(goal, 1.0))))
+    return _piecewise(
+        target, ((far, _by_inverse), (~far, lambda goal: _by_logarithm(goal, 1.0)))
+    )
 
 
 def _from_above(target: FloatArray) -> _Position:
     """v > fixed point: 0 < w < 1."""
     far = target < _AT_HALF
     return _piecewise(
-        target, ((far, lambda goal: _by_power(goal, 1.0)), (~far, lambda goal: _by_logarithm(goal, -1.0)))
+        target,
+        (
+            (far, lambda goal: _by_power(goal, 1.0)),
+            (~far, lambda goal: _by_logarithm(goal, -1.0)),
+        ),
     )
 
 
 def _negative(target: FloatArray) -> _Position:
     """v < 0: w < 0."""
     far = target < _AT_MINUS_HALF
-    return _piecewise(target, ((far, lambda goal: _by_power(goal, -1.0)), (~far, _by_inverse)))
+    return _piecewise(
+        target, ((far, lambda goal: _by_power(goal, -1.0)), (~far, _by_inverse))
+    )
 
 
 def _by_inverse(target: FloatArray) -> _Position:
     """w < −½ or w > 2."""
     fourth = 4 * np.maximum(target, 0)
-    below = target + np.sqrt(np.sqrt(fourth / (1 + fourth / _FOURTH_ESCAPE)))  # right in both limits
+    below = target + np.sqrt(
+        np.sqrt(fourth / (1 + fourth / _FOURTH_ESCAPE))
+    )  # right in both limits
     w = np.where(target < 0, np.maximum(2.0, _ESCAPE - target), -below)
     for _ in range(_STEPS):
         r = 1 / w
@@ -244,13 +296,17 @@ def _by_power(target: FloatArray, sign: float) -> _Position:
 
 
 def _piecewise(
-    target: FloatArray, choices: Iterable[tuple[NDArray[np.bool_], Callable[[FloatArray], _Position]]]
+    target: FloatArray,
+    choices: Iterable[tuple[NDArray[np.bool_], Callable[[FloatArray], _Position]]],
 ) -> _Position:
     """Each solver on the targets of its mask, block by block; the fixed point where no mask holds."""
     inverse, excess = np.ones_like(target), np.zeros_like(target)
     for mask, solve in choices:
         goals = target[mask]
-        parts = [solve(goals[first : first + _BLOCK]) for first in range(0, len(goals), _BLOCK)]
+        parts = [
+            solve(goals[first : first + _BLOCK])
+            for first in range(0, len(goals), _BLOCK)
+        ]
         if parts:
             inverse[mask], excess[mask] = np.concatenate(parts, axis=1)
     return _Position(inverse, excess)
@@ -258,5 +314,7 @@ def _piecewise(
 
 _AT_ONE = -1 + np.log(3) / 6 + np.pi / (6 * np.sqrt(3))  # lim P(w) + ⅓ ln|1−w| as w → 1
 _FOURTH_ESCAPE = (2 * _ESCAPE) ** 4
-_AT_TWICE, _AT_HALF, _AT_MINUS_HALF = (float(_closed(w, np.log(abs(w - 1)))) for w in np.array([2.0, 0.5, -0.5]))
+_AT_TWICE, _AT_HALF, _AT_MINUS_HALF = (
+    float(_closed(w, np.log(abs(w - 1)))) for w in np.array([2.0, 0.5, -0.5])
+)
 _LEADING_AT_TWICE = 3 * (_AT_ONE - _AT_TWICE)

@@ -41,11 +41,18 @@ def subsets_by_loss(loss: float, gains: FloatArray, limit: int) -> Iterator[Choi
     [(1, 2), (1, 3), (1,), (2, 3), (2,), (3,), ()]
     """
     groups = _grouped(gains)
-    largest = [group for group, size in enumerate(groups.sizes) for _ in range(size)][:limit]
+    largest = [group for group, size in enumerate(groups.sizes) for _ in range(size)][
+        :limit
+    ]
 
     def entry(labels: Labels, moving: int) -> tuple[float, int, Labels, int]:
         left = math.fsum(chain((loss,), (-groups.gains[label] for label in labels)))
-        return left, -len(labels), labels, moving  # of losses equal to rounding, the larger subset has the lower
+        return (
+            left,
+            -len(labels),
+            labels,
+            moving,
+        )  # of losses equal to rounding, the larger subset has the lower
 
     heap = [entry(tuple(largest), len(largest))]
     while heap:
@@ -81,17 +88,30 @@ def _has_room(labels: Labels, element: int, groups: _Groups) -> bool:
     target, above = labels[element] + 1, element + 1
     if target >= len(groups.sizes) or (above < len(labels) and labels[above] < target):
         return False
-    filled = above + groups.sizes[target] - 1  # the element that would be there if the group were full
+    filled = (
+        above + groups.sizes[target] - 1
+    )  # the element that would be there if the group were full
     return filled >= len(labels) or labels[filled] != target
 
 
 def _choice(loss: float, labels: Labels, groups: _Groups) -> Choice:
     counts = [(label, len(list(members))) for label, members in groupby(labels)]
-    numbers = (range(groups.starts[label] + 1, groups.starts[label] + 1 + count) for label, count in counts)
-    return Choice(loss, tuple(chain(*numbers)), any(count < groups.sizes[label] for label, count in counts))
+    numbers = (
+        range(groups.starts[label] + 1, groups.starts[label] + 1 + count)
+        for label, count in counts
+    )
+    return Choice(
+        loss,
+        tuple(chain(*numbers)),
+        any(count < groups.sizes[label] for label, count in counts),
+    )
 
 
 def _grouped(gains: FloatArray) -> _Groups:
-    pairs = [(value, len(list(members))) for value, members in groupby(map(float, gains))]
+    pairs = [
+        (value, len(list(members))) for value, members in groupby(map(float, gains))
+    ]
     sizes = tuple(size for _, size in pairs)
-    return _Groups(tuple(value for value, _ in pairs), sizes, (0, *accumulate(sizes))[:-1])
+    return _Groups(
+        tuple(value for value, _ in pairs), sizes, (0, *accumulate(sizes))[:-1]
+    )

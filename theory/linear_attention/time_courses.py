@@ -13,7 +13,13 @@ from ...task import Task
 from ..moments.population_loss import Population, population
 from ..ode import flow_times
 from .low_rank import low_rank_amplitudes
-from .merged import aligned_amplitudes, growing_mode, length, matrix_amplitudes, white_amplitudes
+from .merged import (
+    aligned_amplitudes,
+    growing_mode,
+    length,
+    matrix_amplitudes,
+    white_amplitudes,
+)
 from .rank_one import rank_one_amplitude
 from .saddle_to_saddle.staircases import staircase, warn_if_sensitive
 
@@ -26,7 +32,8 @@ _LARGEST = 1e45
 """Amplitudes whose sixth powers, which the loss holds, are numbers."""
 
 WITHOUT_STEPS = (
-    "a time course knows no learning rate, so no steps: draw the run with run.plot(x='flow_time'), or use overlay"
+    "a time course knows no learning rate, so no steps: "
+    "draw the run with run.plot(x='flow_time'), or use overlay"
 )
 """Why theory alone is not drawn against steps."""
 
@@ -49,7 +56,9 @@ class TimeCourse:
     coefficients: FloatArray
     source: str
 
-    def plot(self, ax: "Axes | None" = None, *, x: str | None = None, **style: Any) -> "Axes":
+    def plot(
+        self, ax: "Axes | None" = None, *, x: str | None = None, **style: Any
+    ) -> "Axes":
         """Draw the loss, dashed, against flow time on `ax` (new axes if None); returns the matplotlib axes.
 
         `style` goes to the line. ValueError for `x` other than "flow_time", and on axes that count steps.
@@ -57,10 +66,14 @@ class TimeCourse:
         order = np.argsort(self.flow_time, kind="stable")
         line = line_style(style, linestyle="--")
         losses = {f"theory ({self.source})": (self.loss[order], line)}
-        return draw_losses(ax, {"flow_time": self.flow_time[order]}, losses, x, WITHOUT_STEPS)
+        return draw_losses(
+            ax, {"flow_time": self.flow_time[order]}, losses, x, WITHOUT_STEPS
+        )
 
 
-def time_course(task: Task, model: Parametrization, flow_time: ArrayLike, initial: Any) -> TimeCourse:
+def time_course(
+    task: Task, model: Parametrization, flow_time: ArrayLike, initial: Any
+) -> TimeCourse:
     """The predicted `TimeCourse` of gradient flow on unlimited data at `flow_time` (T,), which need not be sorted.
 
     `initial` is one of
@@ -100,17 +113,25 @@ def time_course(task: Task, model: Parametrization, flow_time: ArrayLike, initia
     return _merged_course(moments, times, initial)
 
 
-def _separate_course(model: Separate, moments: Population, times: FloatArray, initial: Any) -> TimeCourse:
+def _separate_course(
+    model: Separate, moments: Population, times: FloatArray, initial: Any
+) -> TimeCourse:
     start = _separate_start(model, moments.dimension, initial)
     if model.rank == 1:
-        v = rank_one_amplitude(times[:, None], start, moments.b, 1 / moments.coefficients)
+        v = rank_one_amplitude(
+            times[:, None], start, moments.b, 1 / moments.coefficients
+        )
         return _aligned_course(moments, times, v, v**3, "closed form")
     κ, coefficients = np.zeros((2, len(times), moments.dimension))
     saturation, held = moments.a * moments.lam, np.flatnonzero(start)
     for first in range(0, len(held), model.rank):
         d = held[first : first + model.rank]
         v, κ[:, d] = low_rank_amplitudes(
-            times, float(np.linalg.norm(start[d])), start[d], moments.b[d], saturation[d]
+            times,
+            float(np.linalg.norm(start[d])),
+            start[d],
+            moments.b[d],
+            saturation[d],
         )
         coefficients[:, d] = v[:, None] * κ[:, d] ** 2
     return _aligned_course(moments, times, κ, coefficients, "reduced ODE")
@@ -121,14 +142,18 @@ def _separate_start(model: Separate, dimension: int, initial: Any) -> FloatArray
     if start.ndim == 0:
         start = np.where(np.arange(dimension) < places, start, 0.0)
     if start.shape != (dimension,):
-        raise ValueError(f"initial must be a number or have shape ({dimension},), not {start.shape}")
+        raise ValueError(
+            f"initial must be a number or have shape ({dimension},), not {start.shape}"
+        )
     if np.count_nonzero(start) > places:
         raise ValueError(
             f"{model.head_count} heads of rank {model.rank} hold {places} directions, "
             f"but initial has {np.count_nonzero(start)} nonzero amplitudes: set the others to 0"
         )
     if model.rank > 1 and np.any(start < 0):
-        raise ValueError("amplitudes of heads of rank above 1 must be zero or more: their sign has no meaning")
+        raise ValueError(
+            "amplitudes of heads of rank above 1 must be zero or more: their sign has no meaning"
+        )
     return start
 
 
@@ -144,23 +169,41 @@ def _merged_course(moments: Population, times: FloatArray, initial: Any) -> Time
         )
     u0 = given if given.ndim else given * mode
     limit = moments.a * moments.lam
-    if given.ndim == 0 and np.allclose([moments.b, limit], [moments.b[:1], limit[:1]], rtol=1e-13, atol=0):
-        s, u = white_amplitudes(times, float(s0), float(given), length(moments.b), float(limit[0]))
+    if given.ndim == 0 and np.allclose(
+        [moments.b, limit], [moments.b[:1], limit[:1]], rtol=1e-13, atol=0
+    ):
+        s, u = white_amplitudes(
+            times, float(s0), float(given), length(moments.b), float(limit[0])
+        )
         shared, source = np.outer(u, mode), "closed form"
     else:
         s, shared = aligned_amplitudes(moments, times, float(s0), u0)
         source = "reduced ODE"
-    return _aligned_course(moments, times, np.column_stack((s, shared)), s[:, None] * shared, source)
+    return _aligned_course(
+        moments, times, np.column_stack((s, shared)), s[:, None] * shared, source
+    )
 
 
-def _growing_course(task: Task, moments: Population, times: FloatArray, w0: float) -> TimeCourse:
+def _growing_course(
+    task: Task, moments: Population, times: FloatArray, w0: float
+) -> TimeCourse:
     if moments.is_aligned:
         exact = _merged_course(moments, times, w0)
-        return TimeCourse(times, exact.loss, exact.amplitudes, exact.coefficients, "growing mode")
-    s, shared = matrix_amplitudes(moments, times, w0, w0 * moments.B / length(moments.B))
+        return TimeCourse(
+            times, exact.loss, exact.amplitudes, exact.coefficients, "growing mode"
+        )
+    s, shared = matrix_amplitudes(
+        moments, times, w0, w0 * moments.B / length(moments.B)
+    )
     M = s[:, None, None] * shared
     diagonals = [_diagonal(task.eigenvectors, matrix) for matrix in (shared, M)]
-    return TimeCourse(times, moments.loss(M), np.column_stack((s, diagonals[0])), diagonals[1], "growing mode")
+    return TimeCourse(
+        times,
+        moments.loss(M),
+        np.column_stack((s, diagonals[0])),
+        diagonals[1],
+        "growing mode",
+    )
 
 
 def _staircase_course(
@@ -168,26 +211,44 @@ def _staircase_course(
 ) -> TimeCourse:
     steps = staircase(task, model, weights)
     warn_if_sensitive(steps, stacklevel=3)
-    return TimeCourse(times, steps.loss(times), steps.amplitudes(times), steps.coefficients(times), "staircase")
+    return TimeCourse(
+        times,
+        steps.loss(times),
+        steps.amplitudes(times),
+        steps.coefficients(times),
+        "staircase",
+    )
 
 
 def _aligned_course(
-    moments: Population, times: FloatArray, amplitudes: FloatArray, coefficients: FloatArray, source: str
+    moments: Population,
+    times: FloatArray,
+    amplitudes: FloatArray,
+    coefficients: FloatArray,
+    source: str,
 ) -> TimeCourse:
-    return TimeCourse(times, moments.aligned_loss(coefficients), amplitudes, coefficients, source)
+    return TimeCourse(
+        times, moments.aligned_loss(coefficients), amplitudes, coefficients, source
+    )
 
 
 def _diagonal(basis: FloatArray, matrices: FloatArray) -> FloatArray:
-    return cast(FloatArray, np.einsum("id,tij,jd->td", basis, matrices, basis, optimize=True))
+    return cast(
+        FloatArray, np.einsum("id,tij,jd->td", basis, matrices, basis, optimize=True)
+    )
 
 
 def _finite(name: str, value: Any) -> FloatArray:
     try:
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):
-        raise ValueError(f"{name} must be numbers, or weights by name, not {value!r}") from None
+        raise ValueError(
+            f"{name} must be numbers, or weights by name, not {value!r}"
+        ) from None
     if not np.all(np.isfinite(array)):
         raise ValueError(f"{name} must be finite: it holds nan or inf")
     if np.any(np.abs(array) > _LARGEST):
-        raise ValueError(f"{name} must be at most {_LARGEST:g}: beyond, the loss is no number")
+        raise ValueError(
+            f"{name} must be at most {_LARGEST:g}: beyond, the loss is no number"
+        )
     return array

@@ -14,7 +14,9 @@ from ...task import FloatArray, Task
 
 IntArray = NDArray[np.intp]
 
-_COPIES = 6  # arrays of the size of S that are needed at once, measured at D = 16 and D = 20
+_COPIES = (
+    6  # arrays of the size of S that are needed at once, measured at D = 16 and D = 20
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +48,9 @@ class FeatureMoments:
         products = np.tensordot(np.asarray(a), np.asarray(B), (0, 0))
         return np.asarray(products[i, j, d] + (i != j) * products[j, i, d])
 
-    def head_gradients(self, a: ArrayLike, B: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    def head_gradients(
+        self, a: ArrayLike, B: ArrayLike
+    ) -> tuple[FloatArray, FloatArray]:
         """∂L/∂a (H, D+1) and ∂L/∂B (H, D+1, D); gradient flow of merged heads is −½ of them per unit of flow time.
 
         The chain rule of `model.heads` goes on from here to the weights of any other model.
@@ -62,7 +66,12 @@ class FeatureMoments:
         """M (K,) of least loss; the smallest, with features in units of their own size, where S is singular."""
         size = np.sqrt(np.diag(self.S))
         unit = np.divide(1.0, size, out=np.zeros_like(size), where=size > 0)
-        return np.asarray(unit * np.linalg.lstsq(unit[:, None] * self.S * unit, unit * self.b, rcond=None)[0])
+        return np.asarray(
+            unit
+            * np.linalg.lstsq(unit[:, None] * self.S * unit, unit * self.b, rcond=None)[
+                0
+            ]
+        )
 
     @property
     def minimum_loss(self) -> float:
@@ -99,7 +108,11 @@ class _Query(NamedTuple):
 
 
 def feature_moments(
-    task: Task, model: Parametrization, *, random_labels: bool = False, limit_gib: float = 4.0
+    task: Task,
+    model: Parametrization,
+    *,
+    random_labels: bool = False,
+    limit_gib: float = 4.0,
 ) -> FeatureMoments:
     """Exact moments of all features of linear attention on the task; only the model's divisor matters.
 
@@ -120,48 +133,70 @@ def feature_moments(
     (3.0, np.float64(2.588))
     """
     if is_softmax(model):
-        raise ValueError("softmax attention has no finite moments, so no population loss here: simulate on tokens")
+        raise ValueError(
+            "softmax attention has no finite moments, so no population loss here: simulate on tokens"
+        )
     if random_labels:
         _refuse_random_labels(task)
     D = task.dimension
     _refuse_size(D, limit_gib)
     if np.min(np.diag(task.covariance)) < np.cbrt(np.finfo(np.float64).tiny):
-        raise ValueError("the moments of this task vanish as numbers: rescale Λ, for instance by trace=1")
+        raise ValueError(
+            "the moments of this task vanish as numbers: rescale Λ, for instance by trace=1"
+        )
     i, j = np.triu_indices(D + 1)
     with np.errstate(over="ignore", invalid="ignore"):
         query, means = _query(task.covariance), _means(_sequences(task, random_labels))
         c = float(np.sum(query.second * means.ww)) + task.noise_variance
         tokens, own = (_ratio(task, model, power, 1) for power in (1, 0))
-        b = (tokens * (means.Cw @ query.second) + own * (query.fourth @ means.w))[i, j, :D]
-        S = _second_moments(means, query, [_ratio(task, model, power, 2) for power in (2, 1, 0)])
+        b = (tokens * (means.Cw @ query.second) + own * (query.fourth @ means.w))[
+            i, j, :D
+        ]
+        S = _second_moments(
+            means, query, [_ratio(task, model, power, 2) for power in (2, 1, 0)]
+        )
     if not np.all(np.isfinite(S)):
-        raise ValueError("the moments of this task overflow: rescale Λ, for instance by trace=1, or Ω")
-    indices = np.column_stack([np.repeat(i, D), np.repeat(j, D), np.tile(np.arange(D), len(i))])
+        raise ValueError(
+            "the moments of this task overflow: rescale Λ, for instance by trace=1, or Ω"
+        )
+    indices = np.column_stack(
+        [np.repeat(i, D), np.repeat(j, D), np.tile(np.arange(D), len(i))]
+    )
     return FeatureMoments(indices, c, b.ravel(), S)
 
 
 def _refuse_size(dimension: int, limit_gib: float) -> None:
     """MemoryError if S and what it is made of are too large."""
     if not limit_gib > 0:
-        raise ValueError(f"limit_gib must be a positive number of GiB, not {limit_gib!r}")
+        raise ValueError(
+            f"limit_gib must be a positive number of GiB, not {limit_gib!r}"
+        )
     features = dimension * (dimension + 1) * (dimension + 2) // 2
     what = f"S of all {features} features of dimension {dimension}, with what it is made of,"
     way_out = (
-        "choose a smaller D, raise limit_gib where there is room, or use population, the moments of D² features"
+        "choose a smaller D, raise limit_gib where there is room, "
+        "or use population, the moments of D² features"
     )
     refuse_too_large(what, _COPIES * 8.0 * features**2, way_out, limit_gib * GIB)
 
 
 def _refuse_random_labels(task: Task) -> None:
     if task.fixed_teacher is None:
-        raise ValueError("random_labels are for the sequences of a fixed_teacher, which this task lacks")
+        raise ValueError(
+            "random_labels are for the sequences of a fixed_teacher, which this task lacks"
+        )
     if len(task.context_lengths) > 1:
-        raise ValueError(f"random_labels need one context length, not {task.context_length}: pass a whole number")
+        raise ValueError(
+            f"random_labels need one context length, not {task.context_length}: pass a whole number"
+        )
 
 
 def _ratio(task: Task, model: Parametrization, power: int, divisions: int) -> float:
     """Mean of n^power / divisor^divisions over the context lengths n."""
-    ratios = [n**power / attention_divisor(model, n, task.dimension) ** divisions for n in task.context_lengths]
+    ratios = [
+        n**power / attention_divisor(model, n, task.dimension) ** divisions
+        for n in task.context_lengths
+    ]
     return math.fsum(ratios) / len(ratios)
 
 
@@ -174,27 +209,35 @@ def _pairings(C: FloatArray) -> FloatArray:
 def _sequences(task: Task, random_labels: bool) -> list[_Sequences]:
     D, p, w0 = task.dimension, task.in_context_fraction, task.fixed_teacher
     labelled = _token(task)
-    random = _fourth_moments(np.append(np.zeros(D), 1.0), np.pad(task.teacher_covariance, (0, 1)))
+    random = _fourth_moments(
+        np.append(np.zeros(D), 1.0), np.pad(task.teacher_covariance, (0, 1))
+    )
     if w0 is None:
         return [_Sequences(random, labelled)]
     fixed = _fourth_moments(np.append(w0, 1.0), np.zeros((D + 1, D + 1)))
     return [
         _Sequences(p * random, labelled),
-        _Sequences((1 - p) * fixed, _unrelated_token(task) if random_labels else labelled),
+        _Sequences(
+            (1 - p) * fixed, _unrelated_token(task) if random_labels else labelled
+        ),
     ]
 
 
 def _fourth_moments(mean: FloatArray, covariance: FloatArray) -> FloatArray:
     """E w⊗w⊗w⊗w of N(mean, covariance): the pairings of E w⊗w count the mean alone three times instead of once."""
     outer = np.multiply.outer(mean, mean)
-    return np.asarray(_pairings(covariance + outer) - 2 * np.multiply.outer(outer, outer))
+    return np.asarray(
+        _pairings(covariance + outer) - 2 * np.multiply.outer(outer, outer)
+    )
 
 
 def _token(task: Task) -> FloatArray:
     """K of a token (x, wᵀx + noise), whose covariance has the blocks Λ, Λw and wᵀΛw + σ²."""
     D, Λ = task.dimension, task.covariance
     token = np.zeros((D + 1,) * 4)
-    token[:D, :D, D, D] = token[:D, D, :D, D] = token[D, :D, :D, D] = token[D, D, :D, :D] = Λ
+    token[:D, :D, D, D] = token[:D, D, :D, D] = token[D, :D, :D, D] = token[
+        D, D, :D, :D
+    ] = Λ
     token[D, D, D, D] = task.noise_variance
     return token
 
@@ -212,7 +255,15 @@ def _means(sequences: list[_Sequences]) -> _Means:
     for powers, token in sequences:
         joint = np.tensordot(token, powers, 2)
         both = np.tensordot(joint, token, ((2, 3), (2, 3)))
-        parts.append(_Means(powers[..., -1, -1, -1], powers[..., -1, -1], joint[..., -1, -1], joint[..., -1], both))
+        parts.append(
+            _Means(
+                powers[..., -1, -1, -1],
+                powers[..., -1, -1],
+                joint[..., -1, -1],
+                joint[..., -1],
+                both,
+            )
+        )
     return _Means(*(np.sum(part, axis=0) for part in zip(*parts, strict=True)))
 
 
@@ -241,9 +292,15 @@ def _second_moments(means: _Means, query: _Query, ratios: list[float]) -> FloatA
     i, j = np.triu_indices(len(query.second))
     Λ = query.second[:-1, :-1]
     two_tokens, one_token, own = ratios
-    same = means.CC[i[:, None], i, j[:, None], j] + means.CC[i[:, None], j, j[:, None], i]
-    S = np.einsum("pq,de->pdqe", two_tokens * means.CC[i, j][:, i, j] + one_token * same, Λ)
-    beside = one_token * np.einsum("p,qde->pdqe", means.C[i, j], query.fourth[i, j, :-1, :-1])
+    same = (
+        means.CC[i[:, None], i, j[:, None], j] + means.CC[i[:, None], j, j[:, None], i]
+    )
+    S = np.einsum(
+        "pq,de->pdqe", two_tokens * means.CC[i, j][:, i, j] + one_token * same, Λ
+    )
+    beside = one_token * np.einsum(
+        "p,qde->pdqe", means.C[i, j], query.fourth[i, j, :-1, :-1]
+    )
     S += beside + beside.swapaxes(0, 2) + own * query.sixth
     S = S.reshape(len(i) * len(Λ), -1)
     return np.asarray((S + S.T) / 2)

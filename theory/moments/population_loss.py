@@ -15,8 +15,14 @@ from ...task import FloatArray, Task, is_diagonal
 
 _ROUNDED_TIE = 1e-12  # what an eigensolver may make of equal gains
 _COMMUTING = 1e-10
-_SMALLEST_MOMENT = 1e-300  # what is smaller loses digits: doubles are exact to 1e-16 from 2e-308 on
-_MIXTURES = (0.7548776662466927, 0.5698402909980532, 1.3247179572447460)  # any generic numbers
+_SMALLEST_MOMENT = (
+    1e-300  # what is smaller loses digits: doubles are exact to 1e-16 from 2e-308 on
+)
+_MIXTURES = (
+    0.7548776662466927,
+    0.5698402909980532,
+    1.3247179572447460,
+)  # any generic numbers
 
 
 class Spectrum(NamedTuple):
@@ -63,8 +69,12 @@ class Population:
 
     def aligned_loss(self, coefficients: FloatArray) -> FloatArray:
         """L of the maps Σ_d x_d e_d e_dᵀ, for x (..., D), shape (...); ValueError where not `is_aligned`."""
-        gap = coefficients - self.coefficients  # times a and times λ, since aλ may be too small for a number
-        return np.asarray(self.minimum_loss + np.sum((gap * self.a) * (gap * self.lam), axis=-1))
+        gap = (
+            coefficients - self.coefficients
+        )  # times a and times λ, since aλ may be too small for a number
+        return np.asarray(
+            self.minimum_loss + np.sum((gap * self.a) * (gap * self.lam), axis=-1)
+        )
 
     def force(self, M: FloatArray) -> FloatArray:
         """G = B − A M Λ = −½ ∂L/∂M, the drive of gradient flow, for M (..., D, D)."""
@@ -96,7 +106,11 @@ class Population:
     @cached_property
     def right(self) -> FloatArray:
         """Right singular vectors t_d of T as columns, (D, D), in the order of `gains`."""
-        return self.directions if self.is_aligned else _root(self.Lambda) @ self._oblique[2]
+        return (
+            self.directions
+            if self.is_aligned
+            else _root(self.Lambda) @ self._oblique[2]
+        )
 
     @property
     def directions(self) -> FloatArray:
@@ -146,7 +160,9 @@ class Population:
     @cached_property
     def greedy_losses(self) -> FloatArray:
         """L with the m largest gains learned, m = 0 … D, (D+1,), in units of y²; the last is `minimum_loss`."""
-        return np.array([math.fsum([self.c, *-self.gains[:m]]) for m in range(self.dimension + 1)])
+        return np.array(
+            [math.fsum([self.c, *-self.gains[:m]]) for m in range(self.dimension + 1)]
+        )
 
     @cached_property
     def minimum_loss(self) -> float:
@@ -156,13 +172,18 @@ class Population:
     @property
     def _aligned(self) -> Spectrum:
         if self.spectrum is None:
-            raise ValueError("Λ and Ω do not commute, so no direction has eigenvalues: use gains, left and right")
+            raise ValueError(
+                "Λ and Ω do not commute, so no direction has eigenvalues: use gains, left and right"
+            )
         return self.spectrum
 
     @cached_property
     def _oblique(self) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Gains, A^{-1/2} u_d and Λ^{-1/2} t_d, by Cholesky factors, which small eigenvalues do not spoil."""
-        inverses = [np.linalg.inv(np.linalg.cholesky(matrix)) for matrix in (self.A, self.Lambda)]
+        inverses = [
+            np.linalg.inv(np.linalg.cholesky(matrix))
+            for matrix in (self.A, self.Lambda)
+        ]
         left, values, right = np.linalg.svd(inverses[0] @ self.B @ inverses[1].T)
         gains = _levelled(values, _ROUNDED_TIE * values[:1]) ** 2
         return gains, inverses[0].T @ left, inverses[1].T @ right.T
@@ -181,7 +202,9 @@ def population(task: Task, model: Parametrization) -> Population:
     0.13599507
     """
     if is_softmax(model):
-        raise ValueError("softmax attention has no finite moments, so no population loss here: simulate on tokens")
+        raise ValueError(
+            "softmax attention has no finite moments, so no population loss here: simulate on tokens"
+        )
     if task.in_context_fraction < 1:
         raise ValueError(
             "a fixed teacher moves weights off the restricted block: use feature_moments, or simulate on statistics"
@@ -191,17 +214,29 @@ def population(task: Task, model: Parametrization) -> Population:
     s, cubic, noise = _factors(task, model)
     c = float(np.sum(Ω * Λ)) + task.noise_variance
     with np.errstate(over="ignore", invalid="ignore"):
-        outer = np.diag(np.diag(Λ) * np.diag(Ω) * np.diag(Λ)) if flat else _symmetrised(Λ @ Ω @ Λ)
+        outer = (
+            np.diag(np.diag(Λ) * np.diag(Ω) * np.diag(Λ))
+            if flat
+            else _symmetrised(Λ @ Ω @ Λ)
+        )
         A = cubic * outer + noise * c * Λ
-        representable = np.isfinite(np.max(A) * np.max(Λ))  # the largest entries, both being positive definite
+        representable = np.isfinite(
+            np.max(A) * np.max(Λ)
+        )  # the largest entries, both being positive definite
     if not representable:
-        raise ValueError("the moments of this task overflow: rescale Λ, for instance by trace=1, or Ω")
+        raise ValueError(
+            "the moments of this task overflow: rescale Λ, for instance by trace=1, or Ω"
+        )
     if min(np.min(np.diag(A)), np.min(np.diag(s * outer))) < _SMALLEST_MOMENT:
-        raise ValueError("the moments of this task underflow: rescale Λ, for instance by trace=1, or Ω")
+        raise ValueError(
+            "the moments of this task underflow: rescale Λ, for instance by trace=1, or Ω"
+        )
     basis = np.eye(len(Λ)) if flat else _common_eigenvectors(Λ, Ω)
     if basis is None:
         return Population(c, A, s * outer, Λ)
-    lam, ω = (np.diag(matrix) if flat else _diagonal_on(basis, matrix) for matrix in (Λ, Ω))
+    lam, ω = (
+        np.diag(matrix) if flat else _diagonal_on(basis, matrix) for matrix in (Λ, Ω)
+    )
     a, b = cubic * lam**2 * ω + noise * c * lam, s * lam**2 * ω
     roots = np.sqrt(b / a * (b / lam))
     order, level = _exact_levels(task, roots) if flat else _rounded_levels(lam, roots)
@@ -212,15 +247,26 @@ def population(task: Task, model: Parametrization) -> Population:
 def direction_indices(subset: Iterable[int], dimension: int) -> list[int]:
     """Directions numbered from 1 as indices from 0; ValueError unless they are distinct and within D."""
     given = list(subset)
-    whole = all(isinstance(d, (int, np.integer)) and not isinstance(d, bool) for d in given)
-    if not whole or len(set(given)) < len(given) or not all(1 <= d <= dimension for d in given):
-        raise ValueError(f"a subset holds distinct directions from 1 to {dimension}, not {given!r}")
+    whole = all(
+        isinstance(d, (int, np.integer)) and not isinstance(d, bool) for d in given
+    )
+    if (
+        not whole
+        or len(set(given)) < len(given)
+        or not all(1 <= d <= dimension for d in given)
+    ):
+        raise ValueError(
+            f"a subset holds distinct directions from 1 to {dimension}, not {given!r}"
+        )
     return [int(d) - 1 for d in given]
 
 
 def _factors(task: Task, model: Parametrization) -> tuple[float, float, float]:
     """Means over n of s, s² (1 + 1/n) and s²/n with s = n/divisor."""
-    ratios = [(n, n / attention_divisor(model, n, task.dimension)) for n in task.context_lengths]
+    ratios = [
+        (n, n / attention_divisor(model, n, task.dimension))
+        for n in task.context_lengths
+    ]
     count = len(ratios)
     return (
         math.fsum(s for _, s in ratios) / count,
@@ -235,7 +281,9 @@ def _common_eigenvectors(Λ: FloatArray, Ω: FloatArray) -> FloatArray | None:
     A generic mixture of the two has no other eigenvectors, however degenerate each of them is on its own.
     """
     for mixture in _MIXTURES:
-        basis = np.linalg.eigh(Λ / np.max(np.abs(Λ)) + mixture * Ω / np.max(np.abs(Ω)))[1]
+        basis = np.linalg.eigh(Λ / np.max(np.abs(Λ)) + mixture * Ω / np.max(np.abs(Ω)))[
+            1
+        ]
         if all(_is_diagonal_on(basis, matrix) for matrix in (Λ, Ω)):
             return np.asarray(basis)
     return None
@@ -243,7 +291,10 @@ def _common_eigenvectors(Λ: FloatArray, Ω: FloatArray) -> FloatArray | None:
 
 def _is_diagonal_on(basis: FloatArray, matrix: FloatArray) -> bool:
     inside = basis.T @ matrix @ basis
-    return bool(np.max(np.abs(inside - np.diag(np.diag(inside)))) <= _COMMUTING * np.max(np.abs(matrix)))
+    return bool(
+        np.max(np.abs(inside - np.diag(np.diag(inside))))
+        <= _COMMUTING * np.max(np.abs(matrix))
+    )
 
 
 def _diagonal_on(basis: FloatArray, matrix: FloatArray) -> FloatArray:
@@ -268,7 +319,9 @@ def _exact_levels(task: Task, roots: FloatArray) -> tuple[NDArray[np.intp], Floa
     return np.array(order), level
 
 
-def _rounded_levels(lam: FloatArray, roots: FloatArray) -> tuple[NDArray[np.intp], FloatArray]:
+def _rounded_levels(
+    lam: FloatArray, roots: FloatArray
+) -> tuple[NDArray[np.intp], FloatArray]:
     """The same where eigenvectors come from a solver: roots that differ by its rounding are made equal."""
     first = np.argsort(-roots, kind="stable")
     level = np.empty_like(roots)
@@ -280,7 +333,9 @@ def _rounded_levels(lam: FloatArray, roots: FloatArray) -> tuple[NDArray[np.intp
 def _levelled(values: FloatArray, tie: FloatArray) -> FloatArray:
     """Decreasing values in which those that differ by no more than `tie` from their neighbour are made equal."""
     starts = np.append(True, -np.diff(values) > np.broadcast_to(tie, values.shape)[1:])
-    return np.asarray(values[np.maximum.accumulate(np.where(starts, np.arange(len(values)), 0))])
+    return np.asarray(
+        values[np.maximum.accumulate(np.where(starts, np.arange(len(values)), 0))]
+    )
 
 
 def _root(matrix: FloatArray) -> FloatArray:

@@ -13,7 +13,13 @@ from .dynamics.reduction import Reduction, reduce
 from .dynamics.solution_check import clock_residual, residuals, start_residuals
 from .dynamics.stability import hessian, hessian_index, inertia, resting_weights
 from .formulas.latex_printer import latex, latex_equations, latex_invariants
-from .formulas.reading import read_equation, read_equations, read_formula, read_latex, read_text
+from .formulas.reading import (
+    read_equation,
+    read_equations,
+    read_formula,
+    read_latex,
+    read_text,
+)
 from .loss.effective_maps import EffectiveMap, Moments, effective_map, moments
 from .loss.expectations import expectation
 from .loss.population_losses import (

@@ -50,13 +50,20 @@ class Derivation:
     def parameters(self) -> tuple[Expr, ...]:
         """Every symbol of the task, and constants of an output of the user's own, but N; by name."""
         constants = set(getattr(self.loss.polynomial.ring.domain, "symbols", ()))
-        return tuple(sorted({*self.task.parameters, *constants} - {N}, key=lambda symbol: str(symbol.name)))
+        return tuple(
+            sorted(
+                {*self.task.parameters, *constants} - {N},
+                key=lambda symbol: str(symbol.name),
+            )
+        )
 
     def conserved(self, degree: int = 2) -> tuple[Expr, ...]:
         """Every independent polynomial of the weights up to this degree that the flow conserves."""
         return conserved_quantities(self.flow, degree)
 
-    def reduce(self, ansatz: Mapping[Expr, Expr], amplitudes: Sequence[Expr] | None = None) -> Reduction:
+    def reduce(
+        self, ansatz: Mapping[Expr, Expr], amplitudes: Sequence[Expr] | None = None
+    ) -> Reduction:
         """The equations of motion of the amplitudes of an ansatz {weight: expression}, or what is not invariant."""
         return reduce(self.flow, ansatz, amplitudes)
 
@@ -65,7 +72,9 @@ class Derivation:
         return rest_points(self.flow, where)
 
 
-def derive(model: Parametrization, task: SymbolicTask, block: Block = "full") -> Derivation:
+def derive(
+    model: Parametrization, task: SymbolicTask, block: Block = "full"
+) -> Derivation:
     """The loss and the flow of a model, derived from its `heads` alone; `block` as in `population_loss`.
 
     ValueError for softmax and for heads that are not polynomial in the weights.
@@ -88,7 +97,9 @@ def derive(model: Parametrization, task: SymbolicTask, block: Block = "full") ->
     return Derivation(population_loss(model, task, block), task, arrays, model, block)
 
 
-def derive_output(output: Expr, task: SymbolicTask, weights: Sequence[Expr]) -> Derivation:
+def derive_output(
+    output: Expr, task: SymbolicTask, weights: Sequence[Expr]
+) -> Derivation:
     """The loss and the flow of an output ŷ of the user's own, polynomial in weights and variables of the prompt.
 
     Each weight is an array of its own, of shape (), under its name. ValueError names what is not polynomial;
@@ -103,5 +114,7 @@ def derive_output(output: Expr, task: SymbolicTask, weights: Sequence[Expr]) -> 
     """
     arrays = {str(weight): np.array(weight, dtype=object) for weight in weights}
     if len(arrays) < len(weights):
-        raise ValueError(f"the weights {', '.join(map(str, weights))} must have names of their own")
+        raise ValueError(
+            f"the weights {', '.join(map(str, weights))} must have names of their own"
+        )
     return Derivation(output_loss(output, task, weights), task, arrays)

@@ -47,14 +47,24 @@ class SymbolicTask:
     def __post_init__(self) -> None:
         D = self.dimension
         for name in ("covariance", "teacher_covariance"):
-            if getattr(self, name).shape != (D, D) or not getattr(self, name).is_symmetric():
-                raise ValueError(f"{name} must be a symmetric {D} × {D} matrix, not {getattr(self, name)}")
+            if (
+                getattr(self, name).shape != (D, D)
+                or not getattr(self, name).is_symmetric()
+            ):
+                raise ValueError(
+                    f"{name} must be a symmetric {D} × {D} matrix, not {getattr(self, name)}"
+                )
         if self.fixed_teacher is not None and self.fixed_teacher.shape != (D, 1):
-            raise ValueError(f"fixed_teacher must be a {D} × 1 matrix, not {self.fixed_teacher}")
+            raise ValueError(
+                f"fixed_teacher must be a {D} × 1 matrix, not {self.fixed_teacher}"
+            )
         if self.context_lengths != (N,) and not all(
-            sp.sympify(n, strict=True).is_Integer and n >= 1 for n in self.context_lengths
+            sp.sympify(n, strict=True).is_Integer and n >= 1
+            for n in self.context_lengths
         ):
-            raise ValueError(f"context_lengths must be (N,) or whole numbers from 1, not {self.context_lengths}")
+            raise ValueError(
+                f"context_lengths must be (N,) or whole numbers from 1, not {self.context_lengths}"
+            )
 
     @property
     def dimension(self) -> int:
@@ -64,10 +74,17 @@ class SymbolicTask:
     @property
     def parameters(self) -> tuple[Expr, ...]:
         """Every symbol of the task but N, by name."""
-        parts = [self.covariance, self.teacher_covariance, self.noise_variance, self.in_context_fraction]
+        parts = [
+            self.covariance,
+            self.teacher_covariance,
+            self.noise_variance,
+            self.in_context_fraction,
+        ]
         if self.fixed_teacher is not None:
             parts.append(self.fixed_teacher)
-        found = set().union(*(sp.sympify(part, strict=True).free_symbols for part in parts))
+        found = set().union(
+            *(sp.sympify(part, strict=True).free_symbols for part in parts)
+        )
         return tuple(sorted(found, key=lambda symbol: str(symbol.name)))
 
 
@@ -87,8 +104,14 @@ def symbolic_task(
     (lambda_1, lambda_2, omega_1, omega_2, sigma)
     """
     if teachers not in ("white", "diagonal", "general"):
-        raise ValueError(f"teachers must be white, diagonal or general, not {teachers!r}")
-    if isinstance(dimension, bool) or not isinstance(dimension, int) or not 1 <= dimension <= MAX_DIMENSION:
+        raise ValueError(
+            f"teachers must be white, diagonal or general, not {teachers!r}"
+        )
+    if (
+        isinstance(dimension, bool)
+        or not isinstance(dimension, int)
+        or not 1 <= dimension <= MAX_DIMENSION
+    ):
         raise ValueError(
             f"dimension must be a whole number from 1 to {MAX_DIMENSION} in symbols, not {dimension!r}"
         )
@@ -101,7 +124,9 @@ def symbolic_task(
     if teachers == "diagonal":
         Ω = sp.diag(*(_positive(f"omega_{d}") for d in numbers))
     elif teachers == "general":
-        Ω = sp.Matrix([[_real(f"Omega_{min(i, j)}{max(i, j)}") for j in numbers] for i in numbers])
+        Ω = sp.Matrix(
+            [[_real(f"Omega_{min(i, j)}{max(i, j)}") for j in numbers] for i in numbers]
+        )
     fixed = sp.Matrix([_real(f"w0_{d}") for d in numbers]) if mixture else None
     fraction = _real("p") if mixture else sp.Integer(1)
     σ2 = _positive("sigma") ** 2 if noise else sp.Integer(0)
@@ -182,15 +207,26 @@ def average(expression: Expr) -> Expr:
     """
     expression = sp.sympify(expression, strict=True)
     found = [symbol for symbol in expression.free_symbols if is_variable(symbol)]
-    outside = [symbol.name for symbol in found if symbol.name[0] == "w" or "_q" in symbol.name]
+    outside = [
+        symbol.name for symbol in found if symbol.name[0] == "w" or "_q" in symbol.name
+    ]
     if outside:
-        raise ValueError(f"{outside[0]} is no variable of a token of the context: take it out of the average")
+        raise ValueError(
+            f"{outside[0]} is no variable of a token of the context: take it out of the average"
+        )
     if not found:
         return expression
     if not expression.is_polynomial(*found) or expression.has(average_of):
-        raise ValueError(f"only a polynomial in x_d and y can be averaged, not {expression}")
+        raise ValueError(
+            f"only a polynomial in x_d and y can be averaged, not {expression}"
+        )
     terms = sp.Poly(expression, *found).terms()
-    return sp.Add(*(c * _monomial_average(sp.Mul(*map(sp.Pow, found, powers))) for powers, c in terms))
+    return sp.Add(
+        *(
+            c * _monomial_average(sp.Mul(*map(sp.Pow, found, powers)))
+            for powers, c in terms
+        )
+    )
 
 
 def without_floats(value: object, owner: str) -> Expr:

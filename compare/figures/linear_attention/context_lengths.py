@@ -30,18 +30,38 @@ def varying_lengths(lab: Lab) -> "Figure":
     for run, colour in zip(runs, COLOURS, strict=False):
         several.set_xscale("log")
         simulated(several, run.time, run.loss, color=colour)
-    several.set(xlim=(FIRST_STEP, runs[0].time[-1]), ylim=(0.2, 1.12), xlabel="steps", ylabel="loss")
+    several.set(
+        xlim=(FIRST_STEP, runs[0].time[-1]),
+        ylim=(0.2, 1.12),
+        xlabel="steps",
+        ylabel="loss",
+    )
     run = runs[0]
     start = {name: weights[0] for name, weights in run.weights.items()}
     simulated(one, run.time / 1000, run.loss, color=COLOURS[0])
-    predicted(one, run.time / 1000, time_course(EVERY_LENGTH, TOKENS, run.flow_time, start).loss)
+    predicted(
+        one,
+        run.time / 1000,
+        time_course(EVERY_LENGTH, TOKENS, run.flow_time, start).loss,
+    )
     losses = population(EVERY_LENGTH, TOKENS).greedy_losses
     last = np.nan_to_num(exit_times(run.time, run.loss, losses), nan=run.time[-1])[-1]
     end = min(1.33 * last, run.time[-1]) / 1000
     one.set(xlim=(0, end), ylim=(0.2, 1.12), xlabel="steps (thousands)", ylabel="loss")
     for ax in (several, one):
-        levels(ax, losses, [f"$L_{m}$" for m in range(len(losses))], "left" if ax is several else "right")
-    key(one, "gradient descent", "staircase", loc="upper right", bbox_to_anchor=(1.0, 0.84))
+        levels(
+            ax,
+            losses,
+            [f"$L_{m}$" for m in range(len(losses))],
+            "left" if ax is several else "right",
+        )
+    key(
+        one,
+        "gradient descent",
+        "staircase",
+        loc="upper right",
+        bbox_to_anchor=(1.0, 0.84),
+    )
     _each_length(single)
     letter(axes[0], [f"{RUNS} seeds", "one seed", "levels of each length"])
     return figure
@@ -50,7 +70,9 @@ def varying_lengths(lab: Lab) -> "Figure":
 def _each_length(ax: "Axes") -> None:
     """Plateaus if only one length were trained on, and those of all lengths together, dashed."""
     every = EVERY_LENGTH.context_lengths
-    alone = np.array([population(with_context(EVERY_LENGTH, n), TOKENS).greedy_losses for n in every])
+    alone = np.array(
+        [population(with_context(EVERY_LENGTH, n), TOKENS).greedy_losses for n in every]
+    )
     together = population(EVERY_LENGTH, TOKENS).greedy_losses
     for m, colour in zip(range(1, alone.shape[1]), COLOURS, strict=False):
         ax.plot(every, alone[:, m], color=colour, label=f"$m = {m}$")

@@ -7,7 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....models.attention import Merged, Separate, Weights
-from ....simulate import Statistics, Trajectory, flow, initial_weights, sample, statistics, train
+from ....simulate import (
+    Statistics,
+    Trajectory,
+    flow,
+    initial_weights,
+    sample,
+    statistics,
+    train,
+)
 from ....task import Task
 from ....theory import conserved_quantities, drop_time, population, time_course
 from ...claims.linear_attention.common.experiments import FOUR, MERGED, SEPARATE, WHITE
@@ -51,8 +59,20 @@ def conservation(lab: Lab) -> "Figure":
         drifts = [_drift(model, run) for run in runs]
         if model is MERGED:
             _drifts(time, runs, drifts)
-            simulated(time, exact.flow_time[1:], _drift(model, exact)[1:], color="black", label="gradient flow")
-        _errors(rate, RATES, [float(np.max(drift)) for drift in drifts], SMALL_STEPS[model][0], colour)
+            simulated(
+                time,
+                exact.flow_time[1:],
+                _drift(model, exact)[1:],
+                color="black",
+                label="gradient flow",
+            )
+        _errors(
+            rate,
+            RATES,
+            [float(np.max(drift)) for drift in drifts],
+            SMALL_STEPS[model][0],
+            colour,
+        )
     _rates_below(rate)
     rate.set_ylabel("largest drift")
     time.legend(loc="center right", ncols=2)
@@ -62,7 +82,9 @@ def conservation(lab: Lab) -> "Figure":
 
 def _drifts(ax: "Axes", runs: list[Trajectory], drifts: list[FloatArray]) -> None:
     """Drift against flow time, the larger the rate the darker."""
-    for run, drift, share in zip(runs, drifts, np.linspace(-0.3, 0.7, len(runs)), strict=True):
+    for run, drift, share in zip(
+        runs, drifts, np.linspace(-0.3, 0.7, len(runs)), strict=True
+    ):
         colour = shaded(COLOURS[1], float(share))
         label = rf"$\eta = {run.learning_rate:g}$"
         simulated(ax, run.weight_flow_time[1:-1], drift[1:], color=colour, label=label)
@@ -101,11 +123,14 @@ def _growing_mode_gap(task: Task, scale: float, seed: int) -> float:
     start = initial_weights(MERGED, task, scale, seed, "restricted")
     times = np.linspace(0, 2 * drop_time(population(task, MERGED), scale), 400)
     return sup_gap(
-        time_course(task, MERGED, times, start).loss, flow(MERGED, unlimited(task, MERGED), start, times).loss
+        time_course(task, MERGED, times, start).loss,
+        flow(MERGED, unlimited(task, MERGED), start, times).loss,
     )
 
 
-def _runs(model: Model, stats: Statistics, lab: Lab, scheme: str) -> tuple[list[Trajectory], Trajectory]:
+def _runs(
+    model: Model, stats: Statistics, lab: Lab, scheme: str
+) -> tuple[list[Trajectory], Trajectory]:
     """Gradient descent at every rate, and gradient flow at the times at which they are compared."""
     _, scale, span = SMALL_STEPS[model]
     start = initial_weights(model, FOUR, scale, seeds(lab.seed)[0], scheme)
@@ -113,17 +138,26 @@ def _runs(model: Model, stats: Statistics, lab: Lab, scheme: str) -> tuple[list[
     return runs, flow(model, stats, start, runs[0].weight_flow_time[:-1])
 
 
-def _descent(model: Model, stats: Statistics, start: Weights, rate: float, span: float) -> Trajectory:
+def _descent(
+    model: Model, stats: Statistics, start: Weights, rate: float, span: float
+) -> Trajectory:
     """A run that stores its weights at the compared times, and once more after its last step."""
     steps = round(span / (2 * rate))
     compared = range(0, steps + 1, steps // COMPARED)
-    return train(model, stats, start, learning_rate=rate, steps=steps + 1, record=compared)
+    return train(
+        model, stats, start, learning_rate=rate, steps=steps + 1, record=compared
+    )
 
 
 def _drift(model: Model, run: Trajectory) -> FloatArray:
     """Largest change (T,) of any conserved quantity since the start, at the compared times."""
-    kept = [value[: COMPARED + 1] for value in conserved_quantities(model, run.weights).values()]
-    changes = [np.abs(value - value[0]).reshape(len(value), -1).max(axis=1) for value in kept]
+    kept = [
+        value[: COMPARED + 1]
+        for value in conserved_quantities(model, run.weights).values()
+    ]
+    changes = [
+        np.abs(value - value[0]).reshape(len(value), -1).max(axis=1) for value in kept
+    ]
     return np.asarray(np.max(changes, axis=0))
 
 

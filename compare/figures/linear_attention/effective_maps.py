@@ -32,18 +32,27 @@ def fixed_points(lab: Lab) -> "Figure":
 
 def _landed(lab: Lab) -> list[tuple[Landing, ...]]:
     """The plateaus of every seed."""
-    points = [fixed_point(FOUR, SEPARATE, range(1, m + 1)) for m in range(FOUR.dimension + 1)]
+    points = [
+        fixed_point(FOUR, SEPARATE, range(1, m + 1)) for m in range(FOUR.dimension + 1)
+    ]
     size = float(np.linalg.norm(population(FOUR, SEPARATE).minimum))
-    return [landings(lab.run(each), SEPARATE, points, size) for each in separate(lab.seed)]
+    return [
+        landings(lab.run(each), SEPARATE, points, size) for each in separate(lab.seed)
+    ]
 
 
 def _heat_maps(figure: "SubFigure", landed: Sequence[Landing]) -> None:
     axes = figure.subplots(2, len(landed), sharex=True, sharey=True, squeeze=False)
-    limit, numbers = float(np.max(population(FOUR, SEPARATE).coefficients)), range(1, FOUR.dimension + 1)
+    limit, numbers = (
+        float(np.max(population(FOUR, SEPARATE).coefficients)),
+        range(1, FOUR.dimension + 1),
+    )
     for column, landing in zip(axes.T, landed, strict=True):
         observed, expected = effective_map(SEPARATE, landing.weights), landing.point.M
         for ax, entries in zip(column, (observed, expected), strict=True):
-            picture = ax.pcolormesh(numbers, numbers, entries, cmap="PuOr_r", vmin=-limit, vmax=limit)
+            picture = ax.pcolormesh(
+                numbers, numbers, entries, cmap="PuOr_r", vmin=-limit, vmax=limit
+            )
             ax.set_aspect("equal")
         column[0].set_title(f"$m = {len(landing.point.subset)}$")
         column[1].set(xlabel="direction of $x_q$", xticks=numbers, yticks=numbers)
@@ -58,14 +67,29 @@ def _heat_maps(figure: "SubFigure", landed: Sequence[Landing]) -> None:
 def _residuals(ax: "Axes", landed: Sequence[Landing]) -> None:
     """How far every entry of every map is from the predicted one; plateaus are set apart sideways."""
     width = 0.02 * float(np.max(population(FOUR, SEPARATE).coefficients))
-    style: dict[str, Any] = {"marker": "o", "linestyle": "none", "markersize": 2, "markeredgewidth": 0}
+    style: dict[str, Any] = {
+        "marker": "o",
+        "linestyle": "none",
+        "markersize": 2,
+        "markeredgewidth": 0,
+    }
     for m, colour in enumerate(COLOURS[: FOUR.dimension], start=1):
         reached = [landing for landing in landed if len(landing.point.subset) == m]
         expected = np.array([landing.point.M.ravel() for landing in reached]).ravel()
-        observed = np.array([effective_map(SEPARATE, landing.weights).ravel() for landing in reached]).ravel()
+        observed = np.array(
+            [effective_map(SEPARATE, landing.weights).ravel() for landing in reached]
+        ).ravel()
         ax.plot(
-            expected + (m - 2.5) * width, 1000 * (observed - expected), color=colour, label=f"$m = {m}$", **style
+            expected + (m - 2.5) * width,
+            1000 * (observed - expected),
+            color=colour,
+            label=f"$m = {m}$",
+            **style,
         )
     ax.axhline(0, color="black", linestyle=DASHES, linewidth=0.7, zorder=1)
-    ax.set(xlabel="predicted entry of $M_m$", ylabel="observed − predicted ($10^{-3}$)", title=f"{SEEDS} seeds")
+    ax.set(
+        xlabel="predicted entry of $M_m$",
+        ylabel="observed − predicted ($10^{-3}$)",
+        title=f"{SEEDS} seeds",
+    )
     ax.legend(loc=(0.2, 0.0), ncols=2, handletextpad=0, columnspacing=0.5)

@@ -49,18 +49,34 @@ def regression(lab: Lab) -> "Figure":
     left.set_ylabel("plateau $m$")
     middle.set_ylabel("plateau $m$")
     _lengths(right, lab)
-    letter(axes[0], ["components of Λ", "components of the context", "as many components as learned"])
+    letter(
+        axes[0],
+        [
+            "components of Λ",
+            "components of the context",
+            "as many components as learned",
+        ],
+    )
     return figure
 
 
 def _differences(lab: Lab) -> tuple[FloatArray, FloatArray]:
     """Mean (ŷ − PCR)²/c over fresh prompts, (plateaus, components): population components, and in-sample ones."""
-    points = [fixed_point(FOUR, SEPARATE, range(1, m + 1)) for m in range(FOUR.dimension + 1)]
+    points = [
+        fixed_point(FOUR, SEPARATE, range(1, m + 1)) for m in range(FOUR.dimension + 1)
+    ]
     reached = landings(lab.run(separate(lab.seed)[0]), SEPARATE, points, size=1.0)
     tokens = sample(FOUR, PROMPTS, seeds(lab.seed)[0], split="test").tokens
-    learned = np.array([predict(SEPARATE, SEPARATE.heads(landing.weights), tokens) for landing in reached])
+    learned = np.array(
+        [
+            predict(SEPARATE, SEPARATE.heads(landing.weights), tokens)
+            for landing in reached
+        ]
+    )
     known, found = (_regressions(FOUR, tokens, kind) for kind in KINDS)
-    return _mean_square(learned[:, None] - known), _mean_square(learned[:, None] - found)
+    return _mean_square(learned[:, None] - known), _mean_square(
+        learned[:, None] - found
+    )
 
 
 def _regressions(task: Task, tokens: FloatArray, kind: str) -> FloatArray:
@@ -68,7 +84,12 @@ def _regressions(task: Task, tokens: FloatArray, kind: str) -> FloatArray:
     covariance = task.covariance if kind == KINDS[0] else None
     prompts = (tokens[:, :-1, :-1], tokens[:, :-1, -1], tokens[:, -1, :-1])
     counts = range(task.dimension + 1)
-    return np.array([principal_component_regression(*prompts, range(1, k + 1), covariance) for k in counts])
+    return np.array(
+        [
+            principal_component_regression(*prompts, range(1, k + 1), covariance)
+            for k in counts
+        ]
+    )
 
 
 def _mean_square(difference: FloatArray) -> FloatArray:
@@ -78,13 +99,24 @@ def _mean_square(difference: FloatArray) -> FloatArray:
 def _table(ax: "Axes", matrix: FloatArray) -> None:
     """The matrix in shades, its numbers in the cells, the smallest of each row in bold."""
     plateaus, components = (np.arange(size) for size in matrix.shape)
-    ax.pcolormesh(components, plateaus, np.log10(matrix + 1e-4), cmap="Blues", vmin=-3, vmax=1)
+    ax.pcolormesh(
+        components, plateaus, np.log10(matrix + 1e-4), cmap="Blues", vmin=-3, vmax=1
+    )
     ax.invert_yaxis()
     for m, row in enumerate(matrix):
         for k, value in enumerate(row):
             style: dict[str, Any] = {"weight": "bold"} if k == np.argmin(row) else {}
             colour = "white" if value > 0.4 else "black"
-            ax.text(k, m, f"{value:.3f}", ha="center", va="center", fontsize=7, color=colour, **style)
+            ax.text(
+                k,
+                m,
+                f"{value:.3f}",
+                ha="center",
+                va="center",
+                fontsize=7,
+                color=colour,
+                **style,
+            )
     ax.set(xticks=components, yticks=plateaus, xlabel="number of components")
 
 
@@ -92,17 +124,33 @@ def _lengths(ax: "Axes", lab: Lab) -> None:
     """Root mean square difference against N; filled with the components of the context, open with Λ's."""
     differences = np.array([_at_length(lab, length) for length in LENGTHS])
     for m, colour in enumerate(COLOURS[: FOUR.dimension]):
-        style: dict[str, Any] = {"color": colour, "marker": "o", "linestyle": "-", "linewidth": 0.8}
+        style: dict[str, Any] = {
+            "color": colour,
+            "marker": "o",
+            "linestyle": "-",
+            "linewidth": 0.8,
+        }
         ax.plot(LENGTHS, differences[:, 0, m], markerfacecolor="white", **style)
         ax.plot(LENGTHS, differences[:, 1, m], label=f"$m = {m + 1}$", **style)
     lengths = np.array(LENGTHS, dtype=float)
     place: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7}
-    for kind, (power, name, at) in enumerate(((-1.0, "$N^{-1}$", 1), (-0.5, "$N^{-1/2}$", 2))):
+    for kind, (power, name, at) in enumerate(
+        ((-1.0, "$N^{-1}$", 1), (-0.5, "$N^{-1/2}$", 2))
+    ):
         line = 0.6 * differences[0, kind].min() * (lengths / lengths[0]) ** power
         order(ax, lengths, line)
-        ax.annotate(name, (lengths[at], line[at]), (-2, -1), ha="right", va="top", **place)
-        ax.annotate(KINDS[kind], (lengths[1], differences[1, kind].max()), (5, 4), **place)
-    ax.set(xscale="log", yscale="log", xlabel="context length $N$", ylabel="root mean square difference")
+        ax.annotate(
+            name, (lengths[at], line[at]), (-2, -1), ha="right", va="top", **place
+        )
+        ax.annotate(
+            KINDS[kind], (lengths[1], differences[1, kind].max()), (5, 4), **place
+        )
+    ax.set(
+        xscale="log",
+        yscale="log",
+        xlabel="context length $N$",
+        ylabel="root mean square difference",
+    )
     ax.legend(loc="lower left", ncols=2, columnspacing=0.8, borderaxespad=0.2)
 
 
@@ -111,8 +159,12 @@ def _at_length(lab: Lab, length: int) -> FloatArray:
     task = with_context(FOUR, length)
     tokens = sample(task, LONG_PROMPTS, seeds(lab.seed)[0], split="test").tokens
     trained = [_trained(task, m) for m in range(1, FOUR.dimension + 1)]
-    learned = np.array([predict(TRAINED, TRAINED.heads(weights), tokens) for weights in trained])
-    squares = [_mean_square(learned - _regressions(task, tokens, kind)[1:]) for kind in KINDS]
+    learned = np.array(
+        [predict(TRAINED, TRAINED.heads(weights), tokens) for weights in trained]
+    )
+    squares = [
+        _mean_square(learned - _regressions(task, tokens, kind)[1:]) for kind in KINDS
+    ]
     return np.sqrt(squares)
 
 

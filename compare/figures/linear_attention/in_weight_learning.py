@@ -51,30 +51,58 @@ def in_weight(lab: Lab) -> "Figure":
     for ax, kind in zip(axes[0], KINDS, strict=True):
         ax.set(xlabel="steps", ylabel=kind, xlim=(0, STEPS))
     for number, (ax, kind) in enumerate(zip(axes[1], KINDS, strict=True)):
-        curve = np.array([losses(share, exact(share).minimum)[number] for share in SHARES])
+        curve = np.array(
+            [losses(share, exact(share).minimum)[number] for share in SHARES]
+        )
         predicted(ax, SHARES, curve)
-        ax.set(xlabel="fraction $p$ of random teachers", ylabel=kind, xlim=(-0.05, 1.05))
+        ax.set(
+            xlabel="fraction $p$ of random teachers", ylabel=kind, xlim=(-0.05, 1.05)
+        )
     for ax in axes[:, 2]:
         ax.axhline(1.0, color="0.7", linewidth=0.8, zorder=1)
     axes[0, 1].set_ylim(0, 3)
     key(axes[1, 0], "gradient descent", "theory", loc="lower right")
-    titles = [f"{kind}, {when}" for when in ("along training", "at rest") for kind in _SETS]
+    titles = [
+        f"{kind}, {when}" for when in ("along training", "at rest") for kind in _SETS
+    ]
     letter(list(axes.ravel()), titles)
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(FRACTIONS))
+    figure.legend(
+        *axes[0, 0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=len(FRACTIONS),
+    )
     return figure
 
 
 _SETS = ("training set", "in context", "in weight")
 
 
-def _course(axes: NDArray[Any], fraction: float, colour: str, seed: int, tests: tuple[Statistics, ...]) -> None:
+def _course(
+    axes: NDArray[Any],
+    fraction: float,
+    colour: str,
+    seed: int,
+    tests: tuple[Statistics, ...],
+) -> None:
     """The published steps on sampled sequences over the flow of all weights on exact moments."""
     start = initial_weights(MODEL, mixture(fraction), SCALE, seed, "published")
-    run = train(MODEL, sampled(fraction, SEQUENCES, seed), start, learning_rate=RATE, steps=STEPS, record=20)
-    maps = np.array(
-        [learned_map({name: w[k] for name, w in run.weights.items()}) for k in range(len(run.weight_time))]
+    run = train(
+        MODEL,
+        sampled(fraction, SEQUENCES, seed),
+        start,
+        learning_rate=RATE,
+        steps=STEPS,
+        record=20,
     )
-    theory = losses(fraction, flow_of_all_weights(fraction, start, run.weight_flow_time))
+    maps = np.array(
+        [
+            learned_map({name: w[k] for name, w in run.weights.items()})
+            for k in range(len(run.weight_time))
+        ]
+    )
+    theory = losses(
+        fraction, flow_of_all_weights(fraction, start, run.weight_flow_time)
+    )
     simulated(axes[0], run.time, run.loss, color=colour, label=f"$p = {fraction:g}$")
     for ax, test in zip(axes[1:], tests, strict=True):
         simulated(ax, run.weight_time, _test_loss(test, maps), color=colour)
@@ -82,14 +110,29 @@ def _course(axes: NDArray[Any], fraction: float, colour: str, seed: int, tests: 
         predicted(ax, run.weight_time, line)
 
 
-def _rest(axes: NDArray[Any], fraction: float, colour: str, seed: int, tests: tuple[Statistics, ...]) -> None:
+def _rest(
+    axes: NDArray[Any],
+    fraction: float,
+    colour: str,
+    seed: int,
+    tests: tuple[Statistics, ...],
+) -> None:
     """Losses when training is at rest, and those of the exact minimum where the published labels jump, at 0."""
     start = initial_weights(MODEL, mixture(fraction), 0.005, seed, "published")
     source = sampled(fraction, SEQUENCES, seed)
-    run = train(MODEL, source, start, learning_rate=LONG_RATE, steps=LONG_STEPS, record=LONG_STEPS)
+    run = train(
+        MODEL,
+        source,
+        start,
+        learning_rate=LONG_RATE,
+        steps=LONG_STEPS,
+        record=LONG_STEPS,
+    )
     M = learned_map(run.final)
     found = [run.loss[-1], *(float(_test_loss(test, M)) for test in tests)]
-    for ax, loss, least in zip(axes, found, losses(fraction, exact(fraction).minimum), strict=True):
+    for ax, loss, least in zip(
+        axes, found, losses(fraction, exact(fraction).minimum), strict=True
+    ):
         _point(ax, fraction, loss, colour)
         if fraction == 0:
             ax.plot([fraction], [least], "_", color="black", markersize=9, zorder=3)

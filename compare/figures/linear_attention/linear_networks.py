@@ -7,12 +7,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....models.attention import Weights
-from ....simulate import Experiment, Trajectory, network_features, network_weights, train_network
+from ....simulate import (
+    Experiment,
+    Trajectory,
+    network_features,
+    network_weights,
+    train_network,
+)
 from ....task import Task
 from ....theory import population
-from ...claims.linear_attention.common.experiments import FOUR, MERGED, WHITE, merged_published
+from ...claims.linear_attention.common.experiments import (
+    FOUR,
+    MERGED,
+    WHITE,
+    merged_published,
+)
 from ...evidence.claim import Lab
-from ..style import COLOURS, PAGE, key, letter, levels, panels, predicted, shaded, simulated
+from ..style import (
+    COLOURS,
+    PAGE,
+    key,
+    letter,
+    levels,
+    panels,
+    predicted,
+    shaded,
+    simulated,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +47,9 @@ def network(lab: Lab) -> "Figure":
     figure, axes = panels(2, 3, (PAGE, 3.9), sharex=True)
     for row, task in zip(axes, (FOUR, WHITE), strict=True):
         _row(row, lab, task)
-        for ax, name in zip(row, ("loss", "value weights $v_h$", "entries of $M$"), strict=True):
+        for ax, name in zip(
+            row, ("loss", "value weights $v_h$", "entries of $M$"), strict=True
+        ):
             ax.set_ylabel(name)
     for ax in axes[1]:
         ax.set_xlabel("steps")
@@ -43,10 +66,16 @@ def _row(row: Sequence["Axes"], lab: Lab, task: Task) -> None:
     levels(row[0], [moments.c, moments.minimum_loss], ["$L(0)$", r"$L(M^\ast)$"])
     row[0].set(xlim=(0, each.steps), ylim=(0, 1.15))
     weights = network_weights(dict(run.weights))
-    for ax, observed, expected in zip(row[1:], _shown(weights), _shown(other.weights), strict=True):
+    for ax, observed, expected in zip(
+        row[1:], _shown(weights), _shown(other.weights), strict=True
+    ):
         for index, (seen, said) in enumerate(zip(observed.T, expected.T, strict=True)):
             small = ax is row[2] and index >= task.dimension  # off the diagonal
-            style = {"color": "0.75", "linewidth": 0.9} if small else {"color": _pale(index), "linewidth": 2}
+            style = (
+                {"color": "0.75", "linewidth": 0.9}
+                if small
+                else {"color": _pale(index), "linewidth": 2}
+            )
             simulated(ax, run.weight_time, seen, **style)
             predicted(ax, other.weight_time, said, linewidth=0.4 if small else 0.9)
 
@@ -59,7 +88,9 @@ def _trained(each: Experiment) -> Trajectory:
     """The network, on the features of the same prompts and from the same weights."""
     z, y = network_features(each.data, MERGED)
     start, rate = network_weights(each.start), each.learning_rate
-    return train_network(z, y, start, learning_rate=rate, steps=each.steps, record=each.record)
+    return train_network(
+        z, y, start, learning_rate=rate, steps=each.steps, record=each.record
+    )
 
 
 def _shown(weights: Weights) -> tuple[FloatArray, FloatArray]:
@@ -68,4 +99,6 @@ def _shown(weights: Weights) -> tuple[FloatArray, FloatArray]:
     maps = np.einsum("kh,khe->ke", value, hidden)
     size = round(np.sqrt(maps.shape[1]))
     diagonal = np.arange(size) * (size + 1)
-    return value, np.concatenate([maps[:, diagonal], np.delete(maps, diagonal, axis=1)], axis=1)
+    return value, np.concatenate(
+        [maps[:, diagonal], np.delete(maps, diagonal, axis=1)], axis=1
+    )

@@ -36,14 +36,27 @@ def _drops(lab: Lab, task: Task, theory: str) -> "Figure":
     overlays = [_overlay(lab, task, number) for number in range(RUNS)]
     for each in (ax, inset):
         for laid, colour in zip(overlays, COLOURS, strict=False):
-            simulated(each, laid.flow_time, laid.observed, color=shaded(colour, 0.4), linewidth=1.8)
+            simulated(
+                each,
+                laid.flow_time,
+                laid.observed,
+                color=shaded(colour, 0.4),
+                linewidth=1.8,
+            )
             predicted(each, laid.flow_time, laid.predicted, color=shaded(colour, -0.4))
     losses = [moments.c, moments.minimum_loss]
     levels(ax, losses, ["$L(0)$", r"$L(M^\ast)$"])
     times, heights = _middle(overlays, losses)
     inset.set(xlim=times, ylim=heights, xlabel="flow time", ylabel="loss")
     ax.indicate_inset_zoom(inset, edgecolor="0.4")
-    key(ax, f"{RUNS} runs", theory, loc="lower center", bbox_to_anchor=(0.5, 0.97), ncols=2)
+    key(
+        ax,
+        f"{RUNS} runs",
+        theory,
+        loc="lower center",
+        bbox_to_anchor=(0.5, 0.97),
+        ncols=2,
+    )
     ax.set(xlim=(0, 5), ylim=(0, 1.12), xlabel="flow time", ylabel="loss")
     return figure
 
@@ -54,8 +67,12 @@ def _overlay(lab: Lab, task: Task, number: int) -> Overlay:
     return overlay(time_course(task, MERGED, run.flow_time, start), run)
 
 
-def _middle(overlays: list[Overlay], losses: list[float]) -> tuple[tuple[float, float], tuple[float, float]]:
+def _middle(
+    overlays: list[Overlay], losses: list[float]
+) -> tuple[tuple[float, float], tuple[float, float]]:
     """Flow times and losses around the middle of the predicted drops."""
     high, low = 0.6 * losses[0] + 0.4 * losses[1], 0.4 * losses[0] + 0.6 * losses[1]
-    times = [crossing_times(laid.flow_time, laid.predicted, [high, low]) for laid in overlays]
+    times = [
+        crossing_times(laid.flow_time, laid.predicted, [high, low]) for laid in overlays
+    ]
     return (float(np.min(times)), float(np.max(times))), (low, high)

@@ -41,7 +41,12 @@ def predictor(lab: Lab) -> "Figure":
             gap = np.mean((learned - regression) ** 2, axis=1) / FOUR.trace
             simulated(ax, steps, gap, color=colour, label=f"$k = {count}$")
         _exits(ax, run)
-        ax.set(xlabel="steps (thousands)", ylabel="mean squared difference", yscale="log", ylim=(3e-4, 2))
+        ax.set(
+            xlabel="steps (thousands)",
+            ylabel="mean squared difference",
+            yscale="log",
+            ylim=(3e-4, 2),
+        )
     start = _at(run.weights, 0)
     for count, line in enumerate(_theory(start, run.weight_flow_time[shown])):
         predicted(axes[0, 0], steps, line, color="black" if count else "0.4")
@@ -68,7 +73,9 @@ def _outputs(weights: Weights, tokens: FloatArray) -> FloatArray:
     return np.asarray(predict(SEPARATE, SEPARATE.heads(weights), tokens))
 
 
-def _regression(tokens: FloatArray, count: int, covariance: FloatArray | None) -> FloatArray:
+def _regression(
+    tokens: FloatArray, count: int, covariance: FloatArray | None
+) -> FloatArray:
     """Predictions (P,) of principal component regression on the first components."""
     prompts = (tokens[:, :-1, :-1], tokens[:, :-1, -1], tokens[:, -1, :-1])
     return principal_component_regression(*prompts, range(1, count + 1), covariance)
@@ -78,12 +85,19 @@ def _theory(start: Weights, flow_time: FloatArray) -> list[FloatArray]:
     """E (ŷ − PCR_k)²/c for the coefficients of the staircase: Σ_d a_d λ_d (x_d − 1/λ_d N)², or x_d² for d > k."""
     moments = population(FOUR, SEPARATE)
     x = staircase(FOUR, SEPARATE, start).coefficients(flow_time)
-    ideal = 1 / (moments.lam * int(FOUR.context_length))  # the model's β is a sum, that of the regression a mean
+    ideal = 1 / (
+        moments.lam * int(FOUR.context_length)
+    )  # the model's β is a sum, that of the regression a mean
     weight = moments.a * moments.lam / moments.c
-    return [(x - ideal * (np.arange(len(ideal)) < k)) ** 2 @ weight for k in range(len(ideal) + 1)]
+    return [
+        (x - ideal * (np.arange(len(ideal)) < k)) ** 2 @ weight
+        for k in range(len(ideal) + 1)
+    ]
 
 
 def _exits(ax: "Axes", run: Trajectory) -> None:
     """Where the run leaves its plateaus."""
-    for time in exit_times(run.time, run.loss, population(FOUR, SEPARATE).greedy_losses):
+    for time in exit_times(
+        run.time, run.loss, population(FOUR, SEPARATE).greedy_losses
+    ):
         ax.axvline(time / 1000, color="0.85", linewidth=0.8, zorder=0)

@@ -38,8 +38,18 @@ def replay(lab: Lab) -> "Figure":
         simulated(ax, steps, loss, color=COLOURS[0], linewidth=1.8)
         predicted(ax, steps, recording.loss)
         deviation = np.max(np.abs(loss / recording.loss - 1))
-        ax.annotate(_scientific(deviation), (0.97, 0.95), xycoords="axes fraction", ha="right", va="top")
-        ax.set(title=TITLES.get(recording.name, recording.name), xlabel="steps", xlim=(0, len(steps)))
+        ax.annotate(
+            _scientific(deviation),
+            (0.97, 0.95),
+            xycoords="axes fraction",
+            ha="right",
+            va="top",
+        )
+        ax.set(
+            title=TITLES.get(recording.name, recording.name),
+            xlabel="steps",
+            xlim=(0, len(steps)),
+        )
     for ax in axes[:, 0]:
         ax.set(ylabel="loss", ylim=(0, 1.1))
     key(axes[0, 0], "ours", "recorded", loc="center right")
@@ -53,9 +63,13 @@ def _repeated(recording: Recording) -> FloatArray:
     if model is None or data is None:
         assert recording.features is not None
         z, labels = recording.features, recording.labels[:, -1]
-        return train_network(z, labels, recording.start, learning_rate=rate, steps=steps, record=steps).loss
+        return train_network(
+            z, labels, recording.start, learning_rate=rate, steps=steps, record=steps
+        ).loss
     source = data if is_softmax(model) else statistics(data, model)
-    return train(model, source, recording.start, learning_rate=rate, steps=steps, record=steps).loss
+    return train(
+        model, source, recording.start, learning_rate=rate, steps=steps, record=steps
+    ).loss
 
 
 def _scientific(value: float) -> str:

@@ -7,11 +7,26 @@ from numpy.typing import NDArray
 
 from ....simulate import Trajectory
 from ....theory import TimeCourse, population, time_course
-from ...claims.linear_attention.common.experiments import FOUR, PUBLISHED_STEPS, SEPARATE, separate
+from ...claims.linear_attention.common.experiments import (
+    FOUR,
+    PUBLISHED_STEPS,
+    SEPARATE,
+    separate,
+)
 from ...evidence.claim import Lab
 from ...evidence.seeding import SEEDS
 from ...metrics.curves import exit_times
-from ..style import COLOURS, COLUMN, PAGE, key, letter, levels, panels, predicted, simulated
+from ..style import (
+    COLOURS,
+    COLUMN,
+    PAGE,
+    key,
+    letter,
+    levels,
+    panels,
+    predicted,
+    simulated,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,9 +49,13 @@ def separate_loss(lab: Lab) -> "Figure":
         simulated(ax, run.time, run.loss, color=colour)
     _plateau_levels(ax)
     ax.axvline(PUBLISHED_STEPS, color="0.6", linewidth=0.8, zorder=1)
-    ax.annotate("published length", (PUBLISHED_STEPS, 0.67), (3, 0), textcoords="offset points")
+    ax.annotate(
+        "published length", (PUBLISHED_STEPS, 0.67), (3, 0), textcoords="offset points"
+    )
     key(ax, f"{SEEDS} seeds", "theory", loc="upper right", bbox_to_anchor=(1.0, 0.9))
-    ax.set(xlim=(FIRST_STEP, run.time[-1]), ylim=(0, 1.12), xlabel="steps", ylabel="loss")
+    ax.set(
+        xlim=(FIRST_STEP, run.time[-1]), ylim=(0, 1.12), xlabel="steps", ylabel="loss"
+    )
     return figure
 
 
@@ -48,16 +67,29 @@ def separate_staircase(lab: Lab) -> "Figure":
     simulated(loss, run.time / 1000, run.loss, color=COLOURS[0])
     predicted(loss, run.time / 1000, curve.loss)
     _plateau_levels(loss, "right")
-    key(loss, "gradient descent", "staircase", loc="upper right", bbox_to_anchor=(1.0, 0.9))
+    key(
+        loss,
+        "gradient descent",
+        "staircase",
+        loc="upper right",
+        bbox_to_anchor=(1.0, 0.9),
+    )
     for ax in (loss, value):
         ax.axvline(PUBLISHED_STEPS / 1000, color="0.6", linewidth=0.8, zorder=1)
-    loss.annotate("published length", (PUBLISHED_STEPS / 1000, 0.87), (3, 0), textcoords="offset points")
+    loss.annotate(
+        "published length",
+        (PUBLISHED_STEPS / 1000, 0.87),
+        (3, 0),
+        textcoords="offset points",
+    )
     for head, colour in zip(_by_activation(run), COLOURS, strict=False):
         simulated(value, run.weight_time / 1000, _value(run)[:, head], color=colour)
     for amplitude in curve.amplitudes.T:
         predicted(value, run.time / 1000, amplitude)
     loss.set(ylim=(0, 1.13), ylabel="loss")
-    value.set(xlim=(0, _end(run)), ylim=(0, None), xlabel=STEPS, ylabel="value weight $|v_h|$")
+    value.set(
+        xlim=(0, _end(run)), ylim=(0, None), xlabel=STEPS, ylabel="value weight $|v_h|$"
+    )
     letter([loss, value], ["loss", "value weight of every head"])
     return figure
 
@@ -67,11 +99,19 @@ def separate_weights(lab: Lab) -> "Figure":
     heads = SEPARATE.head_count
     figure, axes = panels(3, heads, (PAGE, 3.6), sharex=True, sharey="row")
     run, curve = _first_run(lab)
-    for column, head, colour in zip(axes.T, _by_activation(run), COLOURS[:heads], strict=True):
+    for column, head, colour in zip(
+        axes.T, _by_activation(run), COLOURS[:heads], strict=True
+    ):
         simulated(column[0], run.weight_time / 1000, _value(run)[:, head], color=colour)
         for ax, name in zip(column[1:], ("key", "query"), strict=True):
             for d, cosine in enumerate(_cosines(run.weights[name][:, head, 0]).T):
-                simulated(ax, run.weight_time / 1000, cosine, color=COLOURS[d], label=f"$d = {d + 1}$")
+                simulated(
+                    ax,
+                    run.weight_time / 1000,
+                    cosine,
+                    color=COLOURS[d],
+                    label=f"$d = {d + 1}$",
+                )
         column[0].set_title(f"head {head + 1}")
         column[2].set_xlabel(STEPS)
     for ax, amplitude in zip(axes[0], curve.amplitudes.T, strict=False):
@@ -80,7 +120,11 @@ def separate_weights(lab: Lab) -> "Figure":
     axes[0, 0].set(xlim=(0, _end(run)), ylim=(0, None), ylabel="$|v_h|$")
     for ax, symbol in zip(axes[1:, 0], "kq", strict=True):
         ax.set(ylim=(0, 1.05), ylabel=rf"$|e_d^\top {symbol}_h| / |{symbol}_h|$")
-    figure.legend(*axes[1, 0].get_legend_handles_labels(), loc="outside lower center", ncols=FOUR.dimension)
+    figure.legend(
+        *axes[1, 0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=FOUR.dimension,
+    )
     return figure
 
 
@@ -98,7 +142,10 @@ def _plateau_levels(ax: "Axes", side: str = "left") -> None:
 
 def _end(run: Trajectory) -> float:
     """Thousands of steps to show: the last drop and a third more, if the run has them."""
-    last = np.nan_to_num(exit_times(run.time, run.loss, population(FOUR, SEPARATE).greedy_losses), nan=np.inf)[-1]
+    last = np.nan_to_num(
+        exit_times(run.time, run.loss, population(FOUR, SEPARATE).greedy_losses),
+        nan=np.inf,
+    )[-1]
     return float(min(1.33 * last, run.time[-1])) / 1000
 
 
@@ -110,7 +157,10 @@ def _value(run: Trajectory) -> FloatArray:
 def _by_activation(run: Trajectory) -> NDArray[np.intp]:
     """Heads in the order in which their value weights reach half of the largest; those that never do come last."""
     value = _value(run)
-    return np.argsort(np.argmax(value > value.max() / 2, axis=0) + len(value) * (value[-1] < value.max() / 2))
+    return np.argsort(
+        np.argmax(value > value.max() / 2, axis=0)
+        + len(value) * (value[-1] < value.max() / 2)
+    )
 
 
 def _cosines(vectors: FloatArray) -> FloatArray:

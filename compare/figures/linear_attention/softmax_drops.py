@@ -6,7 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...claims.linear_attention.common.archived_runs import kept_file, read_kept
-from ...claims.linear_attention.common.experiments import softmax_full_size, softmax_merged, softmax_separate
+from ...claims.linear_attention.common.experiments import (
+    softmax_full_size,
+    softmax_merged,
+    softmax_separate,
+)
 from ...evidence.claim import Lab
 from ...metrics.loss_drops import drops
 from ..style import COLOURS, PAGE, letter, levels, panels, simulated
@@ -26,7 +30,9 @@ RUNS = 2
 def softmax(lab: Lab) -> "Figure":
     """Losses of several seeds with a mark at every drop; of the run on 80,000 sequences those that are kept."""
     figure, axes = panels(1, 3, (PAGE, 2.3), sharey=True)
-    for ax, experiments in zip(axes[0], (softmax_merged(lab.seed), softmax_separate(lab.seed)), strict=False):
+    for ax, experiments in zip(
+        axes[0], (softmax_merged(lab.seed), softmax_separate(lab.seed)), strict=False
+    ):
         for experiment, colour in zip(experiments[:RUNS], COLOURS, strict=False):
             run = lab.run(experiment)
             _loss(ax, run.time, run.loss, colour)
@@ -39,7 +45,14 @@ def softmax(lab: Lab) -> "Figure":
         ax.set_xscale("log")
         ax.set_xlim(300, None)
     full = softmax_full_size(lab.seed)
-    letter(axes[0], ["merged, $P = 5{,}000$", "separate, $P = 5{,}000$", f"separate, $P = {full.sequences:,}$"])
+    letter(
+        axes[0],
+        [
+            "merged, $P = 5{,}000$",
+            "separate, $P = 5{,}000$",
+            f"separate, $P = {full.sequences:,}$",
+        ],
+    )
     return figure
 
 
@@ -47,4 +60,11 @@ def _loss(ax: "Axes", time: FloatArray, loss: FloatArray, colour: str) -> None:
     """A loss with a mark where each drop is fastest."""
     simulated(ax, time, loss, color=colour)
     places = drops(time, loss)
-    ax.plot(places, np.interp(places, time, loss), "o", color=colour, markerfacecolor="white", zorder=3)
+    ax.plot(
+        places,
+        np.interp(places, time, loss),
+        "o",
+        color=colour,
+        markerfacecolor="white",
+        zorder=3,
+    )

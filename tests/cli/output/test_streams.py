@@ -18,8 +18,27 @@ from attndyn.runtime.ascii_text import IN_ASCII, spelled
 from attndyn.simulate import load
 
 TINY = ["--eigenvalues", "2,1", "--context-length", "5"]
-SHORT = [*TINY, "--sequences", "50", "--learning-rate", "0.01", "--steps", "20", "--scale", "0.3"]
-COMMANDS = ("verify", "figures", "fixed-points", "derive", "check", "simulate", "sweep", "replay")
+SHORT = [
+    *TINY,
+    "--sequences",
+    "50",
+    "--learning-rate",
+    "0.01",
+    "--steps",
+    "20",
+    "--scale",
+    "0.3",
+]
+COMMANDS = (
+    "verify",
+    "figures",
+    "fixed-points",
+    "derive",
+    "check",
+    "simulate",
+    "sweep",
+    "replay",
+)
 ENCODINGS = {
     "ascii": {"PYTHONIOENCODING": "ascii"},
     "cp1252": {"PYTHONIOENCODING": "cp1252"},
@@ -32,7 +51,9 @@ def shell(*arguments, environment=None, **options):
     """The command line in a process of its own, its output as bytes."""
     command = [sys.executable, "-m", "attndyn", *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
-    return subprocess.run(command, env=os.environ | (environment or {}), timeout=600, **pipes)
+    return subprocess.run(
+        command, env=os.environ | (environment or {}), timeout=600, **pipes
+    )
 
 
 # Encodings
@@ -91,14 +112,25 @@ def test_every_output_works_in_every_encoding(tmp_path, call, encoding):
     if call == "run":
         assert len(load(tmp_path / "run λ.npz").loss) == 20
         assert b"->" in done.stdout
-        assert done.stdout.startswith("run λ.npz: ".encode())  # a name is never another name
+        assert done.stdout.startswith(
+            "run λ.npz: ".encode()
+        )  # a name is never another name
     if call == "claim":
         assert done.stdout.endswith("the rest is in λ\n".encode())
 
 
 def test_a_missing_file_is_named_as_it_is(tmp_path):
-    done = shell("fixed-points", "--task", "né λ.toml", environment=ENCODINGS["ascii"], cwd=tmp_path)
-    assert done.stderr == "attndyn: cannot read or write né λ.toml: No such file or directory\n".encode()
+    done = shell(
+        "fixed-points",
+        "--task",
+        "né λ.toml",
+        environment=ENCODINGS["ascii"],
+        cwd=tmp_path,
+    )
+    assert (
+        done.stderr
+        == "attndyn: cannot read or write né λ.toml: No such file or directory\n".encode()
+    )
 
 
 def test_the_help_is_ascii_already(capsys):
@@ -106,7 +138,9 @@ def test_the_help_is_ascii_already(capsys):
     for command in COMMANDS:
         assert main([command, "--help"]) == 0
         shown = capsys.readouterr().out
-        assert {character for character in shown if not character.isascii()} <= set("│─╭╮╰╯"), command
+        assert {character for character in shown if not character.isascii()} <= set(
+            "│─╭╮╰╯"
+        ), command
 
 
 def test_files_are_utf_8_whatever_the_output_is(tmp_path):
@@ -123,12 +157,18 @@ def test_toml_with_a_byte_order_mark_is_read(tmp_path, capsys, mark):
     assert main(["fixed-points", "--task", str(path), "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)) == 4
     assert Task.from_toml(path.read_text(encoding="utf-8")) == Task.from_toml(GENERAL)
-    assert Task.from_json("\ufeff" + Task.from_toml(GENERAL).to_json()) == Task.from_toml(GENERAL)
+    assert Task.from_json(
+        "\ufeff" + Task.from_toml(GENERAL).to_json()
+    ) == Task.from_toml(GENERAL)
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "latin-1"])
 def test_toml_that_is_no_utf_8_is_said_to_be_none(tmp_path, capsys, encoding):
-    for command in (["fixed-points", "--task"], ["sweep", "--out", str(tmp_path / "out")], ["check"]):
+    for command in (
+        ["fixed-points", "--task"],
+        ["sweep", "--out", str(tmp_path / "out")],
+        ["check"],
+    ):
         path = tmp_path / "file.toml"
         path.write_bytes(f"# é\n{GENERAL}".encode(encoding))
         assert main([*command, str(path)]) == 2
@@ -141,7 +181,12 @@ def test_toml_that_is_no_utf_8_is_said_to_be_none(tmp_path, capsys, encoding):
 
 
 def test_a_full_output_is_one_line(tmp_path):
-    for arguments in (["--help"], ["--version"], ["fixed-points", *TINY], ["fixed-points", *TINY, "--json"]):
+    for arguments in (
+        ["--help"],
+        ["--version"],
+        ["fixed-points", *TINY],
+        ["fixed-points", *TINY, "--json"],
+    ):
         with open("/dev/full", "wb") as full:
             done = shell(*arguments, stdout=full)
         assert (done.returncode, done.stderr) == (
@@ -152,7 +197,12 @@ def test_a_full_output_is_one_line(tmp_path):
 
 def test_a_run_is_saved_before_the_output_fails(tmp_path):
     with open("/dev/full", "wb") as full:
-        assert shell("simulate", *SHORT, "--out", tmp_path / "run.npz", stdout=full).returncode == 2
+        assert (
+            shell(
+                "simulate", *SHORT, "--out", tmp_path / "run.npz", stdout=full
+            ).returncode
+            == 2
+        )
     assert len(load(tmp_path / "run.npz").loss) == 20
 
 
@@ -165,14 +215,19 @@ def test_closed_outputs_are_no_crash(tmp_path):
     begin = f"{shlex.quote(sys.executable)} -m attndyn"
     for end in (">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"):
         run = f"{begin} simulate {' '.join(SHORT)} --out {tmp_path}/run.npz {end}"
-        done = subprocess.run(["sh", "-c", f"{run}; echo $? >> {tmp_path}/statuses"], timeout=600)
+        done = subprocess.run(
+            ["sh", "-c", f"{run}; echo $? >> {tmp_path}/statuses"], timeout=600
+        )
         assert done.returncode == 0
         assert len(load(tmp_path / "run.npz").loss) == 20
         (tmp_path / "run.npz").unlink()
     assert (tmp_path / "statuses").read_text().split() == ["0"] * 4
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["fixed-points", *TINY], ["fixed-points", *TINY, "--json"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["fixed-points", *TINY], ["fixed-points", *TINY, "--json"]],
+)
 def test_nobody_who_reads_is_no_error(arguments):
     read, write = os.pipe()
     os.close(read)
@@ -195,9 +250,19 @@ SPECTRA = {
 
 @pytest.mark.parametrize("length", ["31", "1..9"])
 @pytest.mark.parametrize("spectrum", SPECTRA)
-def test_a_table_of_fixed_points_fits_eighty_columns(capsys, monkeypatch, spectrum, length):
+def test_a_table_of_fixed_points_fits_eighty_columns(
+    capsys, monkeypatch, spectrum, length
+):
     monkeypatch.setenv("COLUMNS", "80")
-    arguments = ["fixed-points", "--eigenvalues", SPECTRA[spectrum], "--context-length", length, "--limit", "9"]
+    arguments = [
+        "fixed-points",
+        "--eigenvalues",
+        SPECTRA[spectrum],
+        "--context-length",
+        length,
+        "--limit",
+        "9",
+    ]
     assert main(arguments) == 0
     lines = capsys.readouterr().out.splitlines()
     assert main([*arguments, "--json"]) == 0
@@ -210,24 +275,42 @@ def test_a_table_of_fixed_points_fits_eighty_columns(capsys, monkeypatch, spectr
 
 @pytest.mark.parametrize("columns", ["0", "1", "20", "40", "60"])
 @pytest.mark.parametrize("spectrum", [name for name in SPECTRA if name != "many"])
-def test_a_narrow_table_of_fixed_points_cuts_no_number(capsys, monkeypatch, spectrum, columns):
+def test_a_narrow_table_of_fixed_points_cuts_no_number(
+    capsys, monkeypatch, spectrum, columns
+):
     monkeypatch.setenv("COLUMNS", columns)
-    arguments = ["fixed-points", "--eigenvalues", SPECTRA[spectrum], "--context-length", "31", "--limit", "9"]
+    arguments = [
+        "fixed-points",
+        "--eigenvalues",
+        SPECTRA[spectrum],
+        "--context-length",
+        "31",
+        "--limit",
+        "9",
+    ]
     assert main(arguments) == 0
     shown = capsys.readouterr().out
     assert main([*arguments, "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert all(f"{row['loss']:.8f} " in shown and row["kind"] in shown for row in rows)
     for row in rows:
-        (line,) = [line for line in shown.splitlines() if f" {row['loss']:.8f} " in line][:1]
+        (line,) = [
+            line for line in shown.splitlines() if f" {row['loss']:.8f} " in line
+        ][:1]
         assert line.startswith(str(row["subset"][0]) if row["subset"] else "∅")
 
 
 def test_a_table_in_ascii_has_straight_columns():
     task = ["--eigenvalues", SPECTRA["eight"], "--context-length", "31"]
-    shown = shell("fixed-points", *task, environment={"COLUMNS": "80", "PYTHONIOENCODING": "ascii"}).stdout
+    shown = shell(
+        "fixed-points",
+        *task,
+        environment={"COLUMNS": "80", "PYTHONIOENCODING": "ascii"},
+    ).stdout
     rows = [line for line in shown.decode("ascii").splitlines() if line.count("|") > 2]
-    bars = {tuple(place for place, sign in enumerate(line) if sign == "|") for line in rows}
+    bars = {
+        tuple(place for place, sign in enumerate(line) if sign == "|") for line in rows
+    }
     assert len(bars) == 1
     assert len(rows) > 256
     assert max(map(len, rows)) <= 80
@@ -240,14 +323,19 @@ def long_ledger(count):
     """Verdicts whose texts are long: the last one is refuted."""
     (verdict,) = verify(["fixed_points.count"], workers=1).verdicts
     names = [f"across_seeds.separate_later_exits_{number}" for number in range(count)]
-    made = [replace(verdict, id=name, observed=LONG, expected=f"ώ {LONG}", seconds=1234.5) for name in names]
+    made = [
+        replace(verdict, id=name, observed=LONG, expected=f"ώ {LONG}", seconds=1234.5)
+        for name in names
+    ]
     wrong = {"level": "inconclusive", "accepted": ("exponent 4 for 5", "no last term")}
     return Ledger((*made[:-1], replace(made[-1], **wrong)), 0)
 
 
 @pytest.mark.parametrize("columns", ["80", "100", "200"])
 @pytest.mark.parametrize("count", [2, 40])
-def test_a_table_of_verdicts_fits_its_columns(capsys, monkeypatch, tmp_path, columns, count):
+def test_a_table_of_verdicts_fits_its_columns(
+    capsys, monkeypatch, tmp_path, columns, count
+):
     monkeypatch.setenv("COLUMNS", columns)
     ledger = long_ledger(count)
     print_ledger(ledger, Path("results"))

@@ -45,19 +45,27 @@ def test_a_claim_is_well_formed(claim):
     assert THEORY not in variants
     assert not claim.title.endswith(".")
     assert claim.statement.count("{") == claim.statement.count("}")
-    assert re.search(r"\b(19|20)\d\d\b|goes beyond|convention", claim.source)  # a paper, or plainly ours
+    assert re.search(
+        r"\b(19|20)\d\d\b|goes beyond|convention", claim.source
+    )  # a paper, or plainly ours
 
 
 @pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS)
 def test_the_runs_of_a_claim_can_be_named_before_it_is_checked(claim):
     runs = claim.experiments(SEED)
     assert all(isinstance(run, Experiment) for run in runs)
-    assert [run.digest for run in runs] == [run.digest for run in claim.experiments(SEED)]
+    assert [run.digest for run in runs] == [
+        run.digest for run in claim.experiments(SEED)
+    ]
     assert len({run.digest for run in runs}) == len(runs)
-    assert not {run.digest for run in runs} & {run.digest for run in claim.experiments(SEED + 1)}
+    assert not {run.digest for run in runs} & {
+        run.digest for run in claim.experiments(SEED + 1)
+    }
 
 
-@pytest.mark.parametrize("name", [name for name, claim in CLAIMS.items() if claim.tier == "fast"])
+@pytest.mark.parametrize(
+    "name", [name for name, claim in CLAIMS.items() if claim.tier == "fast"]
+)
 def test_fast_claims_read_no_long_runs(name):
     assert CLAIMS[name].experiments(SEED) == ()
 
@@ -80,7 +88,11 @@ def claim(truth=1.0, tolerance=0.1, controls=("twice", "half"), **changes):
     wrong = {THEORY: 1.0, "twice": 2.0, "half": 0.5, "one percent more": 1.01}
 
     def judge(predicted, observed):
-        return Evidence(abs(predicted - observed) <= tolerance, f"{observed}", f"{predicted} ± {tolerance}")
+        return Evidence(
+            abs(predicted - observed) <= tolerance,
+            f"{observed}",
+            f"{predicted} ± {tolerance}",
+        )
 
     fields = {
         "id": "made.up",
@@ -102,7 +114,11 @@ def test_a_true_claim_is_numerical(lab):
     assert (verdict.level, verdict.holds) == ("numerical", True)
     assert (verdict.rejected, verdict.accepted) == (("twice", "half"), ())
     assert (verdict.observed, verdict.expected) == ("1.0", "1.0 ± 0.1")
-    assert (verdict.id, verdict.title, verdict.source) == ("made.up", "One is one", "this test")
+    assert (verdict.id, verdict.title, verdict.source) == (
+        "made.up",
+        "One is one",
+        "this test",
+    )
 
 
 def test_a_false_claim_is_refuted(lab):
@@ -113,7 +129,11 @@ def test_a_false_claim_is_refuted(lab):
 
 def test_a_false_claim_whose_control_is_right_is_refuted_all_the_same(lab):
     verdict = check(claim(truth=2.0), lab)  # half of it is what was measured
-    assert (verdict.level, verdict.accepted, verdict.rejected) == ("refuted", ("half",), ("twice",))
+    assert (verdict.level, verdict.accepted, verdict.rejected) == (
+        "refuted",
+        ("half",),
+        ("twice",),
+    )
 
 
 def test_a_claim_that_accepts_a_control_is_inconclusive(lab):
@@ -126,7 +146,9 @@ def test_a_claim_that_accepts_a_control_is_inconclusive(lab):
         "accepted": ("one percent more",),
         "names": ("twice",),
     }
-    assert check(claim(tolerance=0.001, controls=("one percent more",)), lab).holds  # a sharper check concludes
+    assert check(
+        claim(tolerance=0.001, controls=("one percent more",)), lab
+    ).holds  # a sharper check concludes
 
 
 def test_a_claim_that_accepts_everything_shows_nothing(lab):
@@ -136,8 +158,12 @@ def test_a_claim_that_accepts_everything_shows_nothing(lab):
 def test_a_statement_known_to_be_wrong_is_expected_to_be_refuted(lab):
     known = {"controls": (), "expected_level": "refuted"}
     assert check(claim(truth=2.0, corrected=("half",), **known), lab).holds
-    assert not check(claim(corrected=("one percent more",), **known), lab).holds  # it is true after all
-    missed = check(claim(truth=3.0, corrected=("half",), **known), lab)  # a judge that rejects everything
+    assert not check(
+        claim(corrected=("one percent more",), **known), lab
+    ).holds  # it is true after all
+    missed = check(
+        claim(truth=3.0, corrected=("half",), **known), lab
+    )  # a judge that rejects everything
     assert (missed.level, missed.broken) == ("inconclusive", ("half",))
     with pytest.raises(ValueError, match="name a corrected variant"):
         claim(truth=2.0, **known)
@@ -148,7 +174,9 @@ def test_a_claim_without_controls_is_not_checked(lab):
         claim(controls=())
 
 
-@pytest.mark.parametrize("changes", [{"tier": "slow"}, {"expected_level": "sure"}, {"reaches": "refuted"}])
+@pytest.mark.parametrize(
+    "changes", [{"tier": "slow"}, {"expected_level": "sure"}, {"reaches": "refuted"}]
+)
 def test_tiers_and_levels_exist(changes):
     with pytest.raises(ValueError, match="must be one of"):
         claim(**changes)
@@ -156,19 +184,37 @@ def test_tiers_and_levels_exist(changes):
 
 def test_agreement_reaches_the_level_of_its_method(lab):
     assert check(claim(reaches="proved", expected_level="proved"), lab).holds
-    assert check(claim(truth=3.0, reaches="proved", expected_level="proved"), lab).level == "refuted"
+    assert (
+        check(claim(truth=3.0, reaches="proved", expected_level="proved"), lab).level
+        == "refuted"
+    )
 
 
 def test_more_seeds_are_asked_for_until_it_is_clear(lab):
     asked = []
 
     def judge(predicted, observed):
-        return Evidence(observed > 3 and predicted == 1, f"{observed}", "clear", undecided=observed <= 3)
+        return Evidence(
+            observed > 3 and predicted == 1,
+            f"{observed}",
+            "clear",
+            undecided=observed <= 3,
+        )
 
-    verdict = check(claim(measure=lambda lab: asked.append(lab.more) or len(lab.seeds(1)), judge=judge), lab)
+    verdict = check(
+        claim(
+            measure=lambda lab: asked.append(lab.more) or len(lab.seeds(1)), judge=judge
+        ),
+        lab,
+    )
     assert verdict.holds
     assert asked == [1, 2, 4]
-    never = check(claim(judge=lambda predicted, observed: Evidence(False, "", "", undecided=True)), lab)
+    never = check(
+        claim(
+            judge=lambda predicted, observed: Evidence(False, "", "", undecided=True)
+        ),
+        lab,
+    )
     assert (never.level, never.accepted) == ("inconclusive", ("twice", "half"))
 
 
@@ -178,7 +224,16 @@ def test_a_verdict_is_read_back_as_it_was_written(lab):
 
     def judge(predicted, observed):
         agrees = predicted == observed
-        return Evidence(agrees, "one", "one", fit, (("rounding", 1e-16),), 0.0, (curve,), ("step", "loss"))
+        return Evidence(
+            agrees,
+            "one",
+            "one",
+            fit,
+            (("rounding", 1e-16),),
+            0.0,
+            (curve,),
+            ("step", "loss"),
+        )
 
     verdict = check(claim(judge=judge, hypotheses=("none",)), lab)
     assert verdict.fit == fit
@@ -190,7 +245,9 @@ def test_the_measurement_is_made_once_and_knows_no_variant(lab):
     verdict = check(
         claim(
             measure=lambda where: calls.append(where) or 1.0,
-            predict=lambda where, variant: seen.append(variant) or {"": 1.0}.get(variant, 5.0),
+            predict=lambda where, variant: (
+                seen.append(variant) or {"": 1.0}.get(variant, 5.0)
+            ),
         ),
         lab,
     )
@@ -208,11 +265,17 @@ def test_a_verdict_is_plain_values(lab):
 
 def test_a_lab_has_a_seed_of_zero_or_more(tmp_path):
     assert Lab(tmp_path).seed == 0
-    with pytest.raises(ValueError, match="seed must be a whole number of at least 0, not -1"):
+    with pytest.raises(
+        ValueError, match="seed must be a whole number of at least 0, not -1"
+    ):
         Lab(tmp_path, -1)
 
 
 def test_a_claim_whose_measurement_fails_is_inconclusive(lab):
     verdict = check(dataclasses.replace(claim(), measure=lambda lab: 1 / 0), lab)
-    assert (verdict.level, verdict.holds, verdict.rejected) == ("inconclusive", False, ())
+    assert (verdict.level, verdict.holds, verdict.rejected) == (
+        "inconclusive",
+        False,
+        (),
+    )
     assert verdict.observed == "failed: division by zero"

@@ -51,7 +51,9 @@ def test_the_gap_is_relative_to_the_prediction():
 
 
 def test_curves_that_are_missing_or_hold_nan_are_an_error():
-    with pytest.raises(ValueError, match="2 predictions cannot be held against 1 observation"):
+    with pytest.raises(
+        ValueError, match="2 predictions cannot be held against 1 observation"
+    ):
         same(1e-9)([CURVE, CURVE], [CURVE])
     with pytest.raises(ValueError, match="nan"):
         same(1e-9)([CURVE], [CURVE * np.nan])
@@ -63,7 +65,9 @@ def test_curves_that_are_missing_or_hold_nan_are_an_error():
 @settings(max_examples=25, deadline=None)
 @given(order=st.floats(0.3, 4.0), size=st.floats(1e-6, 1.0))
 def test_an_order_is_found_and_others_are_not(order, size):
-    assume(size * H[-1] ** order > 1e-12)  # smaller gaps are rounding of curves of size 2 and have no order
+    assume(
+        size * H[-1] ** order > 1e-12
+    )  # smaller gaps are rounding of curves of size 2 and have no order
     predicted, observed = curves(size * H**order)
     assert converges(H, order)(predicted, observed).agrees
     assert not converges(H, order + 0.15)(predicted, observed).agrees
@@ -112,7 +116,10 @@ def entries(gaps):
 def test_a_higher_order_is_enough_and_a_lower_one_is_not():
     judge = at_least_of_order(H, 1, 0.05, "scale")
     for order, agrees in {1: True, 1.5: True, 2: True, 0.8: False, 0.5: False}.items():
-        assert judge(*entries(H[:, None] ** order * np.array([1.0, 0.3, 0.01]))).agrees == agrees, order
+        assert (
+            judge(*entries(H[:, None] ** order * np.array([1.0, 0.3, 0.01]))).agrees
+            == agrees
+        ), order
     assert not judge(*entries(np.full((4, 3), 0.01))).agrees
 
 
@@ -125,7 +132,9 @@ def test_entries_may_reach_their_order_late():
 
 def test_one_entry_of_many_that_stays_behind_is_told():
     gaps = np.column_stack([H**2] * 11 + [np.full(4, 0.2)])
-    assert at_least_of_order(H, 1, 0.25)(*entries(gaps)).agrees  # the typical gap does not tell
+    assert at_least_of_order(H, 1, 0.25)(
+        *entries(gaps)
+    ).agrees  # the typical gap does not tell
     verdict = at_least_of_order(H, 1, 0.05)(*entries(gaps))
     assert not verdict.agrees
     assert "20 % at most left" in verdict.observed.replace("2e+01", "20")
@@ -146,21 +155,32 @@ def sampled(order, seed, seeds=24, size=3.0, offset=0.0):
 
 
 def test_sampling_errors_fall_like_the_root():
-    verdicts = [converges_on_average(P, -0.5, "P")(*sampled(-0.5, seed)) for seed in range(40)]
+    verdicts = [
+        converges_on_average(P, -0.5, "P")(*sampled(-0.5, seed)) for seed in range(40)
+    ]
     assert all(verdict.agrees for verdict in verdicts)
     assert verdicts[0].expected == "order -0.5, interval of 0.999999 within ± 0.2"
     assert verdicts[0].fit.interval[0] < -0.5 < verdicts[0].fit.interval[1]
-    assert " in P, in [-0.5" in verdicts[0].observed or " in P, in [-0.6" in verdicts[0].observed
+    assert (
+        " in P, in [-0.5" in verdicts[0].observed
+        or " in P, in [-0.6" in verdicts[0].observed
+    )
 
 
 @pytest.mark.parametrize("order", [-1.0, -0.75, -0.25, 0.0])
 def test_another_order_is_told_whatever_the_seed(order):
-    assert not any(converges_on_average(P, -0.5)(*sampled(order, seed)).agrees for seed in range(20))
+    assert not any(
+        converges_on_average(P, -0.5)(*sampled(order, seed)).agrees
+        for seed in range(20)
+    )
 
 
 def test_a_small_bias_is_told():
     """Two percent of the largest error: what a wrong limit leaves."""
-    assert not any(converges_on_average(P, -0.5)(*sampled(-0.5, seed, offset=0.03)).agrees for seed in range(20))
+    assert not any(
+        converges_on_average(P, -0.5)(*sampled(-0.5, seed, offset=0.03)).agrees
+        for seed in range(20)
+    )
 
 
 def test_too_few_seeds_conclude_nothing():
@@ -168,7 +188,10 @@ def test_too_few_seeds_conclude_nothing():
     few = converges_on_average(P, -0.5)(*sampled(-0.5, 0, seeds=1))
     assert (few.agrees, few.undecided) == (False, True)
     far = converges_on_average(P, -0.5)(*sampled(1.5, 0, seeds=5))
-    assert (far.agrees, far.undecided) == (False, False)  # however wide, it does not hold the order
+    assert (far.agrees, far.undecided) == (
+        False,
+        False,
+    )  # however wide, it does not hold the order
 
 
 def test_there_are_no_more_stochastic_claims_than_share_the_false_alarm():
@@ -190,11 +213,23 @@ def test_the_aligned_loss_is_the_loss_of_the_map():
     task = Task([4, 3, 2, 1], trace=1.0, context_length=31, noise_variance=0.2)
     moments = population(task, Separate(4))
     coefficients = np.random.default_rng(0).uniform(-1, 3, (6, 4))
-    maps = np.einsum("id,td,jd->tij", moments.directions, coefficients, moments.directions)
-    np.testing.assert_allclose(moments.aligned_loss(coefficients), moments.loss(maps), rtol=1e-12)
+    maps = np.einsum(
+        "id,td,jd->tij", moments.directions, coefficients, moments.directions
+    )
+    np.testing.assert_allclose(
+        moments.aligned_loss(coefficients), moments.loss(maps), rtol=1e-12
+    )
     learned = np.where(np.arange(4) < 2, moments.coefficients, 0.0)[None]
-    assert moments.aligned_loss(learned)[0] == pytest.approx(fixed_point(task, Separate(4), (1, 2)).loss, rel=1e-12)
-    assert abs(moments.aligned_loss(learned[:, ::-1])[0] - fixed_point(task, Separate(4), (1, 2)).loss) > 0.01
+    assert moments.aligned_loss(learned)[0] == pytest.approx(
+        fixed_point(task, Separate(4), (1, 2)).loss, rel=1e-12
+    )
+    assert (
+        abs(
+            moments.aligned_loss(learned[:, ::-1])[0]
+            - fixed_point(task, Separate(4), (1, 2)).loss
+        )
+        > 0.01
+    )
 
 
 def test_rounding_is_left_out_of_an_order():
@@ -202,5 +237,7 @@ def test_rounding_is_left_out_of_an_order():
     verdict = converges(np.array([1e-1, 1e-2, 1e-3, 1e-4]), 3)(*curves(gaps))
     assert verdict.agrees, verdict
     assert "1 below the floor" in verdict.observed
-    stalled = converges(np.array([1e-1, 1e-2, 1e-3, 1e-4]), 3)(*curves(np.array([1e-3, 1e-6, 1e-9, 1e-9])))
+    stalled = converges(np.array([1e-1, 1e-2, 1e-3, 1e-4]), 3)(
+        *curves(np.array([1e-3, 1e-6, 1e-9, 1e-9]))
+    )
     assert not stalled.agrees  # control: a stall above the floor is one

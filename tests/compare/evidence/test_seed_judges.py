@@ -26,7 +26,9 @@ def test_every_count_must_be_the_predicted_one():
 def test_a_level_is_one_within_sampling(seed):
     final, error = 0.14 + 0.001 * RNG(seed).standard_normal(12), 0.001
     assert one_level(np.full(12, 0.14), (final, error)).agrees
-    assert not one_level(np.full(12, 0.142), (final, error)).agrees  # a shared shift of two errors
+    assert not one_level(
+        np.full(12, 0.142), (final, error)
+    ).agrees  # a shared shift of two errors
     assert not one_level(
         np.full(12, 0.14), (0.14 + 4 * (final - 0.14), error)
     ).agrees  # scatter four times as large
@@ -39,16 +41,26 @@ def test_times_are_explained_run_by_run(seed):
     observed = TIMES * np.exp(0.05 * RNG(seed).standard_normal(24))
     assert explained(TIMES, observed).agrees
     mean = np.exp(np.log(TIMES).mean())
-    assert not explained(np.full(24, mean), observed).agrees  # right on average, no scatter
-    assert not explained(1.3 * TIMES, observed).agrees  # right scatter, wrong on average
+    assert not explained(
+        np.full(24, mean), observed
+    ).agrees  # right on average, no scatter
+    assert not explained(
+        1.3 * TIMES, observed
+    ).agrees  # right scatter, wrong on average
     assert not explained(mean**2 / TIMES, observed).agrees
 
 
 def test_few_runs_whose_share_is_uncertain_ask_for_more():
     few = TIMES[:6] * np.exp(0.1 * np.array([1, -1, 1, -1, 1, -1]))
-    assert (explained(TIMES[:6], few).agrees, explained(TIMES[:6], few).undecided) == (False, True)
+    assert (explained(TIMES[:6], few).agrees, explained(TIMES[:6], few).undecided) == (
+        False,
+        True,
+    )
     wrong = explained(np.full(6, np.exp(np.log(few).mean())), few)
-    assert (wrong.agrees, wrong.undecided) == (False, False)  # nothing is explained, however few
+    assert (wrong.agrees, wrong.undecided) == (
+        False,
+        False,
+    )  # nothing is explained, however few
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -67,7 +79,9 @@ def test_means_are_told_from_others_once_they_are_narrow(seed):
 
 
 def test_ranks_ask_for_the_order_alone():
-    observed = np.column_stack([TIMES, TIMES, 2 * TIMES**2, np.where(TIMES > 1.3, np.nan, TIMES)])
+    observed = np.column_stack(
+        [TIMES, TIMES, 2 * TIMES**2, np.where(TIMES > 1.3, np.nan, TIMES)]
+    )
     assert ranks_agree(np.column_stack([TIMES] * 4), observed).agrees
     assert not ranks_agree(np.column_stack([1 / TIMES] * 4), observed).agrees
     assert not ranks_agree(np.ones((24, 4)), observed).agrees

@@ -11,7 +11,11 @@ import pytest
 from matplotlib.figure import Figure
 
 from attndyn import Merged
-from attndyn.compare.claims.linear_attention.common.experiments import MERGED, WHITE, merged
+from attndyn.compare.claims.linear_attention.common.experiments import (
+    MERGED,
+    WHITE,
+    merged,
+)
 from attndyn.compare.evidence.claim import Lab
 from attndyn.compare.figures import FIGURES, draw
 from attndyn.compare.figures.style import (
@@ -38,7 +42,10 @@ class QuickLab(Lab):
 
     def run(self, experiment):
         if isinstance(experiment.model, Merged):
-            quick = {"learning_rate": 10 * experiment.learning_rate, "steps": experiment.steps // 10}
+            quick = {
+                "learning_rate": 10 * experiment.learning_rate,
+                "steps": experiment.steps // 10,
+            }
         else:
             quick = {"scale": 20 * experiment.scale, "steps": experiment.steps // 20}
         return super().run(replace(experiment, sequences=2000, **quick))
@@ -64,8 +71,12 @@ def nameless(figure):
     """Axes without a label of their own or of axes that share theirs; colour bars have one label only."""
     found = []
     for ax in all_axes(figure):
-        across = [other.get_xlabel() for other in ax.get_shared_x_axes().get_siblings(ax)]
-        along = [other.get_ylabel() for other in ax.get_shared_y_axes().get_siblings(ax)]
+        across = [
+            other.get_xlabel() for other in ax.get_shared_x_axes().get_siblings(ax)
+        ]
+        along = [
+            other.get_ylabel() for other in ax.get_shared_y_axes().get_siblings(ax)
+        ]
         bar = ax.get_label() == "<colorbar>"
         if not (any(across) or any(along) if bar else any(across) and any(along)):
             found.append(ax)
@@ -109,7 +120,9 @@ def test_time_is_called_by_its_unit(figure):
 def test_theory_is_dashed_and_simulation_solid(figure):
     lines = [line for ax in all_axes(figure) for line in ax.get_lines()]
     assert any(is_dashed(line) for line in lines)
-    assert all(is_dashed(line) or line.get_linestyle() in ("-", "None") for line in lines)
+    assert all(
+        is_dashed(line) or line.get_linestyle() in ("-", "None") for line in lines
+    )
 
 
 @pytest.mark.parametrize("kind", MAGIC)
@@ -130,34 +143,55 @@ def test_no_figure_leaves_its_axes_empty(figure):
 def shapes(quick_lab):
     """Figures that are looked into, drawn once."""
     with paper_style():
-        return {name: FIGURES[name](quick_lab) for name in ("separate_loss", "merged_white", "replay", "low_rank")}
+        return {
+            name: FIGURES[name](quick_lab)
+            for name in ("separate_loss", "merged_white", "replay", "low_rank")
+        }
 
 
 def heights(ax):
     """Losses at which dashed lines lie from edge to edge."""
-    return [line.get_ydata()[0] for line in ax.get_lines() if is_dashed(line) and list(line.get_xdata()) == [0, 1]]
+    return [
+        line.get_ydata()[0]
+        for line in ax.get_lines()
+        if is_dashed(line) and list(line.get_xdata()) == [0, 1]
+    ]
 
 
 def test_separate_plateaus_are_those_of_the_paper(shapes):
     (ax,) = shapes["separate_loss"].get_axes()
-    assert np.allclose(heights(ax), [1, 0.64057971, 0.37737216, 0.20980460, 0.13599507], atol=1e-8)
+    assert np.allclose(
+        heights(ax), [1, 0.64057971, 0.37737216, 0.20980460, 0.13599507], atol=1e-8
+    )
 
 
 def test_separate_loss_marks_the_published_length(shapes):
     (ax,) = shapes["separate_loss"].get_axes()
     assert any(list(line.get_xdata()) == [10_001, 10_001] for line in ax.get_lines())
-    solid = [line for line in ax.get_lines() if not is_dashed(line) and len(line.get_xdata()) > 2]
+    solid = [
+        line
+        for line in ax.get_lines()
+        if not is_dashed(line) and len(line.get_xdata()) > 2
+    ]
     assert len(solid) == 6
 
 
 def test_low_rank_names_multiples_of_the_rank(shapes):
-    names = [[text.get_text() for text in ax.texts] for ax in shapes["low_rank"].get_axes()]
-    assert names[:3] == [["$M_8$", "$M_0$"], ["$M_8$", "$M_4$", "$M_0$"], [f"$M_{m}$" for m in (8, 6, 4, 2, 0)]]
+    names = [
+        [text.get_text() for text in ax.texts] for ax in shapes["low_rank"].get_axes()
+    ]
+    assert names[:3] == [
+        ["$M_8$", "$M_0$"],
+        ["$M_8$", "$M_4$", "$M_0$"],
+        [f"$M_{m}$" for m in (8, 6, 4, 2, 0)],
+    ]
 
 
 def test_low_rank_marks_the_published_length_under_a_staircase(shapes):
     for ax in shapes["low_rank"].get_axes():
-        assert any(list(line.get_xdata()) == [20.001, 20.001] for line in ax.get_lines())
+        assert any(
+            list(line.get_xdata()) == [20.001, 20.001] for line in ax.get_lines()
+        )
         solid, dashed = (line for line in ax.get_lines() if len(line.get_xdata()) > 2)
         assert is_dashed(dashed)
         assert not is_dashed(solid)
@@ -173,7 +207,10 @@ def test_merged_curves_start_from_the_weights_of_the_run_below(shapes, quick_lab
             dashed.get_xdata(),
             [{name: value[0] for name, value in run.weights.items()} for run in runs],
         )
-        own, next_one = (time_course(WHITE, MERGED, times, weights[i]).loss for i in (index, index + 1))
+        own, next_one = (
+            time_course(WHITE, MERGED, times, weights[i]).loss
+            for i in (index, index + 1)
+        )
         assert np.array_equal(solid.get_ydata(), runs[index].loss)
         assert np.allclose(dashed.get_ydata(), own, rtol=1e-12, atol=0)
         assert not np.allclose(dashed.get_ydata(), next_one, rtol=1e-3, atol=0)
@@ -196,12 +233,19 @@ def test_draw_writes_both_formats_and_the_same_bytes_again(tmp_path):
     with mpl.rc_context({"lines.linewidth": 9, "font.size": 30}):
         again = draw([CHEAP], out=tmp_path / "b", runs=tmp_path / "runs")
     assert first == [tmp_path / "a" / f"{CHEAP}.{kind}" for kind in ("pdf", "png")]
-    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in again]
-    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == sorted(path.name for path in first)
+    assert [path.read_bytes() for path in first] == [
+        path.read_bytes() for path in again
+    ]
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == sorted(
+        path.name for path in first
+    )
 
 
 def test_another_seed_gives_other_bytes(tmp_path):
-    one, other = (draw([CHEAP], out=tmp_path / str(s), runs=tmp_path / "runs", seed=s)[1] for s in (0, 1))
+    one, other = (
+        draw([CHEAP], out=tmp_path / str(s), runs=tmp_path / "runs", seed=s)[1]
+        for s in (0, 1)
+    )
     assert one.read_bytes() != other.read_bytes()
 
 
@@ -210,7 +254,12 @@ def test_draw_keeps_the_order_given_and_the_users_settings(tmp_path, monkeypatch
         monkeypatch.setitem(FIGURES, name, lambda lab: panels(1, 1, (1, 1))[0])
     before = dict(mpl.rcParams)
     files = draw(["replay", "low_rank"], out=tmp_path, runs=tmp_path)
-    assert [path.name for path in files] == ["replay.pdf", "replay.png", "low_rank.pdf", "low_rank.png"]
+    assert [path.name for path in files] == [
+        "replay.pdf",
+        "replay.png",
+        "low_rank.pdf",
+        "low_rank.png",
+    ]
     assert dict(mpl.rcParams) == before
 
 
@@ -218,20 +267,29 @@ def test_draw_without_names_draws_all(tmp_path, monkeypatch):
     for name in FIGURES:
         monkeypatch.setitem(FIGURES, name, lambda lab: panels(1, 1, (1, 1))[0])
     files = draw(out=tmp_path, runs=tmp_path)
-    assert [path.name for path in files[::2]] == [f"{name}.pdf" for name in sorted(FIGURES)]
+    assert [path.name for path in files[::2]] == [
+        f"{name}.pdf" for name in sorted(FIGURES)
+    ]
 
 
 def test_an_unknown_figure_is_refused_with_the_names_that_exist(tmp_path):
-    with pytest.raises(ValueError, match="no figure is called loss: there are conservation, fixed_points"):
+    with pytest.raises(
+        ValueError,
+        match="no figure is called loss: there are conservation, fixed_points",
+    ):
         draw(["replay", "loss"], out=tmp_path / "out", runs=tmp_path / "runs")
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("blocked", ["out", "runs"])
-def test_a_folder_that_cannot_be_written_is_an_os_error_before_anything_is_drawn(tmp_path, blocked, monkeypatch):
+def test_a_folder_that_cannot_be_written_is_an_os_error_before_anything_is_drawn(
+    tmp_path, blocked, monkeypatch
+):
     (tmp_path / "file").write_text("")
     monkeypatch.setitem(FIGURES, CHEAP, lambda lab: pytest.fail("was drawn"))
-    folders = {"out": tmp_path, "runs": tmp_path} | {blocked: tmp_path / "file" / "folder"}
+    folders = {"out": tmp_path, "runs": tmp_path} | {
+        blocked: tmp_path / "file" / "folder"
+    }
     with pytest.raises(OSError, match="file"):
         draw([CHEAP], **folders)
 

@@ -17,7 +17,9 @@ ALL = [result for part in RESULTS.values() for result in part]
 
 
 def test_every_claim_holds_a_result_and_every_figure_shows_one():
-    assert {name for result in ALL for name in result.claims} == {claim.id for claim in all_claims()}
+    assert {name for result in ALL for name in result.claims} == {
+        claim.id for claim in all_claims()
+    }
     assert {name for result in ALL for name in result.figures} == set(FIGURES)
 
 
@@ -28,16 +30,24 @@ def test_a_claim_that_does_not_exist_is_refused():
 
 def test_a_result_without_claims_is_a_gap(monkeypatch):
     assert list(gaps()) == []
-    monkeypatch.setattr(coverage, "RESULTS", RESULTS | {"made up": (Result("nobody checked this", ()),)})
+    monkeypatch.setattr(
+        coverage, "RESULTS", RESULTS | {"made up": (Result("nobody checked this", ()),)}
+    )
     assert list(gaps()) == ["nobody checked this"]
 
 
 def test_the_page_of_coverage_is_what_its_script_writes():
     shown = subprocess.run(
-        [sys.executable, "-c", "import make_coverage; print(make_coverage.page(), end='')"],
+        [
+            sys.executable,
+            "-c",
+            "import make_coverage; print(make_coverage.page(), end='')",
+        ],
         cwd=DOCS,
         capture_output=True,
         env=os.environ | {"PYTHONIOENCODING": "utf-8", "PYTHONDONTWRITEBYTECODE": "1"},
         check=True,
     )
-    assert shown.stdout.decode() == (DOCS / "coverage.md").read_text("utf-8"), "run python docs/make_coverage.py"
+    assert shown.stdout.decode() == (DOCS / "coverage.md").read_text("utf-8"), (
+        "run python docs/make_coverage.py"
+    )

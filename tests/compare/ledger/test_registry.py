@@ -12,7 +12,14 @@ import pytest
 
 import attndyn
 from attndyn.compare import Claim, Evidence, claim, same, verify
-from attndyn.compare.ledger.registry import find, home, is_portable, load_claims, loaded_from, registered
+from attndyn.compare.ledger.registry import (
+    find,
+    home,
+    is_portable,
+    load_claims,
+    loaded_from,
+    registered,
+)
 from attndyn.compare.ledger.verdict_store import verdict_digest
 from attndyn.compare.ledger.verification import choose
 
@@ -59,7 +66,9 @@ def one(lab, variant):
 
 
 def state(id, **fields):
-    return claim(id, measure=measured, judge=same(1e-9), **{"controls": ("two",)} | fields)
+    return claim(
+        id, measure=measured, judge=same(1e-9), **{"controls": ("two",)} | fields
+    )
 
 
 # The decorator
@@ -69,10 +78,21 @@ def test_a_claim_needs_little_and_takes_everything():
     made = state("mine.one")(one)
     assert isinstance(made, Claim)
     assert (made.title, made.observable) == ("One is one", "One, measured")
-    assert (made.source, made.statement, made.limit) == ("the user's own", r"\text{One is one}", "none stated")
+    assert (made.source, made.statement, made.limit) == (
+        "the user's own",
+        r"\text{One is one}",
+        "none stated",
+    )
     assert (made.predict, made.measure) == (one, measured)
-    bare = state("mine.bare", title="1 = 1", limit="P → ∞", tier="long", order=0.5)(lambda lab, variant: one)
-    assert (bare.title, bare.limit, bare.tier, bare.order) == ("1 = 1", "P → ∞", "long", 0.5)
+    bare = state("mine.bare", title="1 = 1", limit="P → ∞", tier="long", order=0.5)(
+        lambda lab, variant: one
+    )
+    assert (bare.title, bare.limit, bare.tier, bare.order) == (
+        "1 = 1",
+        "P → ∞",
+        "long",
+        0.5,
+    )
     assert list(registered()) == ["mine.one", "mine.bare"]
 
 
@@ -89,7 +109,10 @@ def test_another_place_is_refused_and_the_same_replaces():
         state_here = state("mine.one", tier=tier)
         kept = state_here(one)
     assert registered()["mine.one"].claim is kept
-    with pytest.raises(ValueError, match=r"claim mine\.one is registered twice, at .*py:\d+ and at .*py:\d+"):
+    with pytest.raises(
+        ValueError,
+        match=r"claim mine\.one is registered twice, at .*py:\d+ and at .*py:\d+",
+    ):
         claim("mine.one", measure=measured, judge=same(1e-9), controls=("two",))(one)
     assert registered()["mine.one"].claim is kept
 
@@ -117,14 +140,19 @@ def test_a_claim_of_the_running_program_is_checked_here(tmp_path):
         ("mine.square", True),
     ]
     assert [bool(verdict.digest) for verdict in ledger.verdicts] == [True, False]
-    assert len(list((tmp_path / "verdicts").iterdir())) == 1  # what a notebook holds besides is not known
+    assert (
+        len(list((tmp_path / "verdicts").iterdir())) == 1
+    )  # what a notebook holds besides is not known
     assert [each.id for each in choose(["mine"], "fast")] == ["mine.square"]
     assert "mine.square" not in [each.id for each in choose([], "paper")]
 
 
 def test_an_id_of_the_package_is_taken():
     state("merged.aligned")(one)
-    with pytest.raises(ValueError, match=r"has a claim merged\.aligned already: choose another id at .*\.py:\d+"):
+    with pytest.raises(
+        ValueError,
+        match=r"has a claim merged\.aligned already: choose another id at .*\.py:\d+",
+    ):
         verify(["merged.aligned"])
 
 
@@ -134,7 +162,10 @@ def test_an_id_of_the_package_is_taken():
 def test_a_file_stands_for_its_claims(square, tmp_path):
     names = [str(square), "fixed_points.count"]
     ledger = verify(names, workers=2, out=tmp_path / "out")
-    assert [verdict.id for verdict in ledger.verdicts] == ["fixed_points.count", "mine.square"]
+    assert [verdict.id for verdict in ledger.verdicts] == [
+        "fixed_points.count",
+        "mine.square",
+    ]
     assert ledger.holds
     assert ledger.verdicts[1].place == "square.py:6"
     assert loaded_from("mine.square") == square
@@ -150,12 +181,21 @@ def test_a_changed_file_is_read_anew(square):
 
 
 MISTAKES = {
-    "no claims": ("x = 1", "registers no claim: decorate its prediction with attndyn.compare.evidence.claim"),
+    "no claims": (
+        "x = 1",
+        "registers no claim: decorate its prediction with attndyn.compare.evidence.claim",
+    ),
     "failure": ("1 / 0", "cannot be run: ZeroDivisionError: division by zero"),
     "exit": ("raise SystemExit(3)", "cannot be run: SystemExit: 3"),
     "syntax": ("def", "cannot be run: SyntaxError"),
-    "twice": (SQUARE + SQUARE, "cannot be run: ValueError: claim mine.square is registered twice"),
-    "no control": (SQUARE.replace('("cube",)', "()"), "claim mine.square has no control"),
+    "twice": (
+        SQUARE + SQUARE,
+        "cannot be run: ValueError: claim mine.square is registered twice",
+    ),
+    "no control": (
+        SQUARE.replace('("cube",)', "()"),
+        "claim mine.square has no control",
+    ),
     "own mistake": (
         SQUARE.replace("[np.array([4.0])]", "None.x"),
         "claim mine.square cannot be checked: Attribute",
@@ -181,17 +221,26 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
 def test_a_script_finds_what_lies_beside_it(square, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "beside_square.py").write_text("FOUR = 4.0")
-    square.write_text("from beside_square import FOUR\n" + SQUARE.replace("4.0", "FOUR"))
+    square.write_text(
+        "from beside_square import FOUR\n" + SQUARE.replace("4.0", "FOUR")
+    )
     first = verify(square, workers=1)
     assert first.holds
     (tmp_path / "beside_square.py").write_text("FOUR = 2.0 + 2.0")
-    assert verify([str(square)], workers=1).verdicts[0].digest != first.verdicts[0].digest
+    assert (
+        verify([str(square)], workers=1).verdicts[0].digest != first.verdicts[0].digest
+    )
 
 
 # Digests
 
 
-CLAIMS = ("merged.aligned", "separate.aligned", "fixed_points.count", "replay.merged_h8")
+CLAIMS = (
+    "merged.aligned",
+    "separate.aligned",
+    "fixed_points.count",
+    "replay.merged_h8",
+)
 SCRIPT = f"""
 import json
 from pathlib import Path
@@ -206,9 +255,17 @@ print(json.dumps({{name: verdict_digest(name, 0, source_digest(sources(file))) f
 
 
 def digests(folder):
-    environment = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = os.environ | {
+        "PYTHONPATH": str(folder),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], cwd=folder, env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", SCRIPT],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return json.loads(done.stdout)
 
@@ -224,7 +281,9 @@ def changed(folder, name):
 
 
 def test_a_changed_formula_changes_what_depends_on_it_and_nothing_else(tmp_path):
-    leave_out = shutil.ignore_patterns(".*", "build", "tests", "docs", "results", "__pycache__", "out", "*.pdf")
+    leave_out = shutil.ignore_patterns(
+        ".*", "build", "tests", "docs", "results", "__pycache__", "out", "*.pdf"
+    )
     shutil.copytree(ROOT, tmp_path / "attndyn", ignore=leave_out)
     (tmp_path / "mine.py").write_text("from attndyn.theory import growing_mode")
     assert changed(tmp_path, "theory/merged.py") == {"merged.aligned", "mine"}
@@ -233,7 +292,12 @@ def test_a_changed_formula_changes_what_depends_on_it_and_nothing_else(tmp_path)
 
 
 def test_a_digest_is_that_of_claim_seed_and_code():
-    digests = [verdict_digest(name, seed, code) for name in "ab" for seed in (0, 1) for code in "cd"]
+    digests = [
+        verdict_digest(name, seed, code)
+        for name in "ab"
+        for seed in (0, 1)
+        for code in "cd"
+    ]
     assert len(set(digests)) == 8
     assert digests[0] == verdict_digest("a", 0, "c")
 
@@ -251,10 +315,19 @@ def stated(**fields):
     ("fields", "message"),
     [
         ({"controls": ("",)}, "a variant must have a name that is not empty, not ''"),
-        ({"controls": (None,)}, "a variant must have a name that is not empty, not None"),
+        (
+            {"controls": (None,)},
+            "a variant must have a name that is not empty, not None",
+        ),
         ({"controls": ("two", "two")}, "the variant 'two' is named twice"),
-        ({"controls": ("two",), "corrected": ("two",)}, "the variant 'two' is named twice"),
-        ({"expected_level": "refuted", "corrected": ("",)}, "a variant must have a name that is not empty"),
+        (
+            {"controls": ("two",), "corrected": ("two",)},
+            "the variant 'two' is named twice",
+        ),
+        (
+            {"expected_level": "refuted", "corrected": ("",)},
+            "a variant must have a name that is not empty",
+        ),
         ({"controls": "two"}, "controls must be a tuple of names, not 'two'"),
     ],
 )
@@ -270,9 +343,9 @@ def test_a_judge_that_changes_what_it_is_given_spares_the_next_variant():
 
     made = stated(judge=subtracting)
     assert verify([made.id]).verdicts[0].level == "numerical"
-    idle = claim("mine.idle", measure=measured, judge=subtracting, controls=("as the theory",))(
-        lambda lab, variant: [np.ones(3)]
-    )
+    idle = claim(
+        "mine.idle", measure=measured, judge=subtracting, controls=("as the theory",)
+    )(lambda lab, variant: [np.ones(3)])
     assert verify([idle.id]).verdicts[0].broken == ("as the theory",)
 
 
@@ -303,13 +376,16 @@ def test_a_judge_returns_evidence():
 
 def test_a_measurement_is_read_more_than_once():
     made = stated(measure=lambda lab: (values for values in [np.ones(3)]))
-    with pytest.raises(ValueError, match="not an iterator, which can be read once only"):
+    with pytest.raises(
+        ValueError, match="not an iterator, which can be read once only"
+    ):
         verify([made.id])
 
 
 def test_nobody_expects_to_learn_nothing():
     with pytest.raises(
-        ValueError, match="expected_level must be one of proved, certified, numerical, refuted, not"
+        ValueError,
+        match="expected_level must be one of proved, certified, numerical, refuted, not",
     ):
         stated(expected_level="inconclusive")
 
@@ -317,7 +393,9 @@ def test_nobody_expects_to_learn_nothing():
 def test_numbers_of_numpy_are_numbers_of_a_ledger():
     def judge(predicted, observed):
         gap = np.float32(np.max(np.abs(predicted[0] - observed[0])))
-        return Evidence(gap < 1e-6, "", "", residual=gap, budget=(("steps", np.float32(0.5)),))
+        return Evidence(
+            gap < 1e-6, "", "", residual=gap, budget=(("steps", np.float32(0.5)),)
+        )
 
     ledger = verify([stated(judge=judge).id])
     assert ledger.verdicts[0].level == "numerical"
@@ -328,14 +406,18 @@ def test_numbers_of_numpy_are_numbers_of_a_ledger():
     ("predicted", "observed", "message"),
     [
         ([], [], "0 predictions cannot be held against 0 observations"),
-        ([np.zeros(3)], [np.zeros(3)], "a prediction that is 0 everywhere has no relative gap"),
+        (
+            [np.zeros(3)],
+            [np.zeros(3)],
+            "a prediction that is 0 everywhere has no relative gap",
+        ),
         ([np.ones(3)], [np.ones(3) + 1j], "must be an array of real numbers"),
     ],
 )
 def test_what_cannot_be_compared_is_inconclusive(predicted, observed, message):
-    made = claim("mine.none", measure=lambda lab: observed, judge=same(1.0), controls=("x",))(
-        lambda lab, variant: predicted
-    )
+    made = claim(
+        "mine.none", measure=lambda lab: observed, judge=same(1.0), controls=("x",)
+    )(lambda lab, variant: predicted)
     verdict = verify([made.id]).verdicts[0]
     assert verdict.level == "inconclusive"
     assert message in verdict.observed

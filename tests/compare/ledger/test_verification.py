@@ -21,7 +21,9 @@ from attndyn.compare.ledger.verification import choose
 from attndyn.simulate import Experiment
 
 CHEAP = ["fixed_points.count", "merged.aligned"]
-SMALL = Experiment(Task([2, 1], context_length=5), Merged(2), 50, 0.1, learning_rate=0.01, steps=10)
+SMALL = Experiment(
+    Task([2, 1], context_length=5), Merged(2), 50, 0.1, learning_rate=0.01, steps=10
+)
 
 
 def simulated(seed):
@@ -37,7 +39,9 @@ INVENTED = Claim(
     limit="none",
     measure=lambda lab: [lab.run(each).loss[-1] for each in simulated(lab.seed)],
     predict=lambda lab, control: 10.0 if not control else 0.0,
-    judge=lambda predicted, observed: Evidence(max(observed) < predicted, f"{max(observed)}", f"< {predicted}"),
+    judge=lambda predicted, observed: Evidence(
+        max(observed) < predicted, f"{max(observed)}", f"< {predicted}"
+    ),
     controls=("no loss at all",),
     experiments=simulated,
     tier="fast",
@@ -47,7 +51,10 @@ INVENTED = Claim(
 @pytest.fixture
 def invented(monkeypatch):
     """An invented section that stands for all of them."""
-    monkeypatch.setattr("attndyn.compare.claims.linear_attention.merged.time_courses.CLAIMS", (INVENTED,))
+    monkeypatch.setattr(
+        "attndyn.compare.claims.linear_attention.merged.time_courses.CLAIMS",
+        (INVENTED,),
+    )
 
 
 def ids(names=(), tier="standard"):
@@ -60,18 +67,33 @@ def ids(names=(), tier="standard"):
 def test_a_tier_holds_those_below_it():
     known = all_claims()
     for tier in TIERS:
-        expected = [claim.id for claim in known if TIERS.index(claim.tier) <= TIERS.index(tier)]
+        expected = [
+            claim.id for claim in known if TIERS.index(claim.tier) <= TIERS.index(tier)
+        ]
         assert ids(tier=tier) == expected
-    assert 0 < len(ids(tier="fast")) < len(ids(tier="standard")) <= len(ids(tier="paper")) == len(known)
+    assert (
+        0
+        < len(ids(tier="fast"))
+        < len(ids(tier="standard"))
+        <= len(ids(tier="paper"))
+        == len(known)
+    )
 
 
 def test_a_name_is_an_id_or_what_precedes_a_dot():
     assert ids(["merged.aligned"]) == ["merged.aligned"]
     section = ids(["merged"])
-    assert section == [claim.id for claim in all_claims() if claim.id.startswith("merged.")]
+    assert section == [
+        claim.id for claim in all_claims() if claim.id.startswith("merged.")
+    ]
     assert len(section) > 3
-    assert ids(["merged", "merged.aligned", "fixed_points.count"]) == ["fixed_points.count", *section]
-    assert ids(["merged"], tier="fast") == section  # a name asks for the claim whatever its tier
+    assert ids(["merged", "merged.aligned", "fixed_points.count"]) == [
+        "fixed_points.count",
+        *section,
+    ]
+    assert (
+        ids(["merged"], tier="fast") == section
+    )  # a name asks for the claim whatever its tier
 
 
 UNKNOWN = {
@@ -87,17 +109,23 @@ UNKNOWN = {
 
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_an_unknown_name_is_refused_with_the_nearest(name):
-    with pytest.raises(ValueError, match=f"no claim is called {name}: {UNKNOWN[name]}") as error:
+    with pytest.raises(
+        ValueError, match=f"no claim is called {name}: {UNKNOWN[name]}"
+    ) as error:
         verify(["merged.aligned", name])
     assert sum(claim.id in str(error.value) for claim in all_claims()) <= 3
 
 
 def test_other_mistakes_are_refused():
-    with pytest.raises(ValueError, match="tier must be one of fast, standard, long, paper, not 'slow'"):
+    with pytest.raises(
+        ValueError, match="tier must be one of fast, standard, long, paper, not 'slow'"
+    ):
         verify(tier="slow")
     with pytest.raises(ValueError, match="workers must be at least 1, not 0"):
         verify(CHEAP, workers=0)
-    with pytest.raises(ValueError, match="seed must be a whole number of at least 0, not -1"):
+    with pytest.raises(
+        ValueError, match="seed must be a whole number of at least 0, not -1"
+    ):
         verify(CHEAP, seed=-1)
 
 
@@ -111,7 +139,17 @@ def test_the_json_is_what_other_programs_rely_on():
     assert (content["holds"], content["seed"]) == (True, 5)
     assert content["versions"]["attndyn"] == attndyn.__version__
     (verdict,) = content["verdicts"]
-    keys = ["id", "title", "source", "level", "expected_level", "holds", "observed", "expected", "controls"]
+    keys = [
+        "id",
+        "title",
+        "source",
+        "level",
+        "expected_level",
+        "holds",
+        "observed",
+        "expected",
+        "controls",
+    ]
     assert list(verdict)[: len(keys) + 1] == [*keys, "seconds"]
     assert verdict["controls"] == {
         "rejected": 2,
@@ -119,8 +157,15 @@ def test_the_json_is_what_other_programs_rely_on():
         "accepted": [],
         "names": ["one per number of directions", "merged as separate"],
     }
-    assert (verdict["level"], verdict["expected_level"], verdict["holds"]) == ("numerical", "numerical", True)
-    assert all(isinstance(verdict[name], str) and verdict[name] for name in ("title", "source", "observed"))
+    assert (verdict["level"], verdict["expected_level"], verdict["holds"]) == (
+        "numerical",
+        "numerical",
+        True,
+    )
+    assert all(
+        isinstance(verdict[name], str) and verdict[name]
+        for name in ("title", "source", "observed")
+    )
     assert verdict["seconds"] >= 0
 
 
@@ -134,7 +179,9 @@ def test_the_ledger_holds_only_if_every_verdict_does():
         assert json.loads(wrong.to_json())["holds"] is False
     known_wrong = replace(second, level="refuted", expected_level="refuted")
     assert replace(ledger, verdicts=(first, known_wrong)).holds
-    assert not replace(ledger, verdicts=(replace(second, expected_level="refuted"),)).holds
+    assert not replace(
+        ledger, verdicts=(replace(second, expected_level="refuted"),)
+    ).holds
 
 
 def timeless(ledger):
@@ -161,14 +208,28 @@ def test_processes_change_nothing(tmp_path):
     names = [str(path), *CHEAP]
     one, two = (verify(names, workers=workers, seed=2) for workers in (1, 2))
     assert timeless(one) == timeless(two)
-    assert [verdict.id for verdict in one.verdicts] == [*CHEAP, "mine.first", "mine.second", "mine.third"]
-    assert timeless(one) != timeless(verify(names, workers=1, seed=3))  # control: the seed does
+    assert [verdict.id for verdict in one.verdicts] == [
+        *CHEAP,
+        "mine.first",
+        "mine.second",
+        "mine.third",
+    ]
+    assert timeless(one) != timeless(
+        verify(names, workers=1, seed=3)
+    )  # control: the seed does
 
 
 def test_a_ledger_is_read_back_as_it_was_written():
-    ledger = replace(verify(CHEAP, workers=1, seed=4), versions={"attndyn": "an old one"})
+    ledger = replace(
+        verify(CHEAP, workers=1, seed=4), versions={"attndyn": "an old one"}
+    )
     assert Ledger.from_json(ledger.to_json()) == ledger
-    for text in ("[]", "{", '{"verdicts": [], "seed": 0}', '{"verdicts": [{}], "seed": 0, "versions": {}}'):
+    for text in (
+        "[]",
+        "{",
+        '{"verdicts": [], "seed": 0}',
+        '{"verdicts": [{}], "seed": 0, "versions": {}}',
+    ):
         with pytest.raises(ValueError, match="this is no ledger as verify writes it"):
             Ledger.from_json(text)
 
@@ -184,7 +245,9 @@ def test_runs_are_made_once(tmp_path, monkeypatch, invented):
     monkeypatch.setattr(Experiment, "run", None)
     again = verify(["invented"], out=tmp_path, workers=1)
     assert timeless(again) == timeless(first)
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").iterdir()} == stored
+    assert {
+        path: path.stat().st_mtime_ns for path in (tmp_path / "runs").iterdir()
+    } == stored
     with pytest.raises(
         ValueError, match=r"claim invented\.loss cannot be checked: TypeError"
     ):  # control: no such run
@@ -208,8 +271,14 @@ def test_runs_of_a_claim_are_shared_out_before_it_is_checked(tmp_path, monkeypat
         yield from ((job, job.work(*job.arguments)) for job in jobs)
 
     longer = replace(SMALL, steps=20)
-    claims = [replace(INVENTED, id=f"invented.{k}", experiments=lambda seed: (SMALL, longer)) for k in (1, 2)]
-    monkeypatch.setattr("attndyn.compare.claims.linear_attention.merged.time_courses.CLAIMS", tuple(claims))
+    claims = [
+        replace(INVENTED, id=f"invented.{k}", experiments=lambda seed: (SMALL, longer))
+        for k in (1, 2)
+    ]
+    monkeypatch.setattr(
+        "attndyn.compare.claims.linear_attention.merged.time_courses.CLAIMS",
+        tuple(claims),
+    )
     monkeypatch.setattr("attndyn.compare.ledger.verification.done", record)
     assert verify(["invented"], out=tmp_path, workers=2).holds
     assert [job.arguments[0] for job in begun[:2]] == [longer, SMALL]
@@ -244,7 +313,9 @@ def test_a_run_that_diverges_makes_its_claim_inconclusive_and_no_other(tmp_path)
     path.write_text(WILD)
     for workers in (1, 2):
         out = tmp_path / f"out{workers}"
-        count, wild = verify([str(path), "fixed_points.count"], out=out, workers=workers).verdicts
+        count, wild = verify(
+            [str(path), "fixed_points.count"], out=out, workers=workers
+        ).verdicts
         assert (count.holds, wild.level) == (True, "inconclusive")
         assert "diverged" in wild.observed
 
@@ -261,7 +332,13 @@ def test_no_job_begins_before_those_that_it_needs(needs, workers):
     """Needs of a job are among those of smaller number; the jobs come in reverse, so that most must wait."""
     order, most = [], []
     jobs = [
-        Job(str(k), order.append, (str(k),), frozenset(str(each) for each in need if each < k), counts=k % 2 == 0)
+        Job(
+            str(k),
+            order.append,
+            (str(k),),
+            frozenset(str(each) for each in need if each < k),
+            counts=k % 2 == 0,
+        )
         for k, need in enumerate(needs)
     ]
     view = View(len(jobs), 0)
@@ -269,13 +346,18 @@ def test_no_job_begins_before_those_that_it_needs(needs, workers):
         for _ in done(jobs[::-1], pool, workers, view):
             most.append(len(view.running))
     assert sorted(order) == sorted(job.name for job in jobs)
-    assert all(order.index(need) < order.index(job.name) for job in jobs for need in job.needs)
+    assert all(
+        order.index(need) < order.index(job.name) for job in jobs for need in job.needs
+    )
     assert max(most) < workers
     assert view.done == len(jobs[::2])
 
 
 def test_the_first_failure_ends_the_rest():
-    jobs = [Job("fails", divmod, (1, 0)), *[Job(str(k), divmod, (1, 1)) for k in range(5)]]
+    jobs = [
+        Job("fails", divmod, (1, 0)),
+        *[Job(str(k), divmod, (1, 1)) for k in range(5)],
+    ]
     begun = View(6, 0)
     with ThreadPoolExecutor(1) as pool, pytest.raises(ZeroDivisionError):
         list(done(jobs, pool, 1, begun))

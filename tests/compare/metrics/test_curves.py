@@ -57,7 +57,9 @@ def test_the_l2_gap_is_a_mean_over_time_and_not_over_points():
     assert np.sqrt(np.mean(curve**2)) > 2 * exact  # control: the mean over points
     fine = np.linspace(0, 10, 20001)
     assert l2_gap(fine, np.exp(-fine), 0 * fine) == pytest.approx(exact, rel=1e-6)
-    assert l2_gap(fine, np.exp(-fine), 0 * fine) != pytest.approx(exact * np.sqrt(10), rel=1e-2)  # control: no mean
+    assert l2_gap(fine, np.exp(-fine), 0 * fine) != pytest.approx(
+        exact * np.sqrt(10), rel=1e-2
+    )  # control: no mean
 
 
 def test_the_sup_gap_sees_one_point():
@@ -77,17 +79,24 @@ def test_resampling_is_exact_for_lines_and_at_the_points(seed, count):
     at = np.sort(rng.uniform(time[0], time[-1], 10))
     slope, offset = rng.normal(size=(2, 3))
     np.testing.assert_allclose(
-        resample(time, time[:, None] * slope + offset, at), at[:, None] * slope + offset, atol=1e-11
+        resample(time, time[:, None] * slope + offset, at),
+        at[:, None] * slope + offset,
+        atol=1e-11,
     )
     values = rng.normal(size=count)
     np.testing.assert_array_equal(resample(time, values, time), values)
-    np.testing.assert_allclose(resample(time, values, at), np.interp(at, time, values), atol=1e-12)
+    np.testing.assert_allclose(
+        resample(time, values, at), np.interp(at, time, values), atol=1e-12
+    )
 
 
 def test_resampling_converges_at_second_order():
     at = np.linspace(0.3, 5.9, 101)
     counts = np.array([40, 80, 160, 320])
-    error = [sup_gap(resample(t, np.sin(t), at), np.sin(at)) for t in (np.linspace(0, 6, n) for n in counts)]
+    error = [
+        sup_gap(resample(t, np.sin(t), at), np.sin(at))
+        for t in (np.linspace(0, 6, n) for n in counts)
+    ]
     order = observed_order(counts, error, scale=lambda n: 1 / (n - 1))
     assert order.slope == pytest.approx(2, abs=0.1)
     assert order.slope != pytest.approx(1, abs=0.5)
@@ -95,7 +104,9 @@ def test_resampling_converges_at_second_order():
 
 def test_nothing_is_extrapolated():
     for at in ([-0.1, 1.0], [1.0, 2.1], [[1.0]]):
-        with pytest.raises(ValueError, match=re.escape("at must be times (K,) between 0 and 2")):
+        with pytest.raises(
+            ValueError, match=re.escape("at must be times (K,) between 0 and 2")
+        ):
             resample([0, 1, 2], [1, 2, 3], at)
 
 
@@ -108,16 +119,25 @@ def test_crossings_of_a_decay_converge_to_those_of_the_formula():
     error = []
     for count in counts:
         time = np.linspace(0, 5, count)
-        error.append(sup_gap(crossing_times(time, np.exp(-time), levels), -np.log(levels)))
+        error.append(
+            sup_gap(crossing_times(time, np.exp(-time), levels), -np.log(levels))
+        )
     assert error[-1] < 1e-5
-    assert observed_order(counts, error, scale=lambda n: 1 / n).slope > 1.5  # a grid time alone would give 1
+    assert (
+        observed_order(counts, error, scale=lambda n: 1 / n).slope > 1.5
+    )  # a grid time alone would give 1
 
 
 def test_crossings_go_down_and_come_first():
     time, loss = np.arange(7), np.array([0.2, 1.0, 0.4, 0.9, 0.1, 0.5, 0.0])
     assert crossing_times(time, loss, [0.7]) == pytest.approx([1.5])
-    assert crossing_times(time, loss, [0.7])[0] not in (0.625, 3.25)  # controls: the rise, and the second descent
-    np.testing.assert_array_equal(crossing_times(time, loss, [1.0, -0.1]), [np.nan, np.nan])
+    assert crossing_times(time, loss, [0.7])[0] not in (
+        0.625,
+        3.25,
+    )  # controls: the rise, and the second descent
+    np.testing.assert_array_equal(
+        crossing_times(time, loss, [1.0, -0.1]), [np.nan, np.nan]
+    )
 
 
 def test_a_level_that_is_met_is_crossed_when_it_is_reached():
@@ -133,7 +153,9 @@ def test_crossings_scale_with_time_and_ignore_a_change_of_unit_of_the_loss(seed)
     crossings = crossing_times(time, loss, levels)
     np.testing.assert_allclose(np.interp(crossings, time, loss), levels, atol=1e-9)
     np.testing.assert_allclose(
-        crossing_times(2 * 0.02 * time, 5 * loss, 5 * levels), 2 * 0.02 * crossings, rtol=1e-9
+        crossing_times(2 * 0.02 * time, 5 * loss, 5 * levels),
+        2 * 0.02 * crossings,
+        rtol=1e-9,
     )
 
 
@@ -144,9 +166,15 @@ def test_exits_of_a_staircase_are_its_drops():
     loss, _ = staircase(TIME)
     exits = exit_times(TIME, loss, PLATEAUS)
     np.testing.assert_allclose(exits, DROPS, atol=1e-3)
-    reached = crossing_times(TIME, loss, PLATEAUS[1:] + 1e-3)  # control: the times of arrival are not exits
+    reached = crossing_times(
+        TIME, loss, PLATEAUS[1:] + 1e-3
+    )  # control: the times of arrival are not exits
     assert np.all(reached - DROPS > 1)
-    assert np.isnan(exit_times(TIME[:2000], loss[:2000], PLATEAUS)).tolist() == [False, True, True]
+    assert np.isnan(exit_times(TIME[:2000], loss[:2000], PLATEAUS)).tolist() == [
+        False,
+        True,
+        True,
+    ]
 
 
 def test_heights_of_a_staircase_converge_with_the_width_of_its_drops():
@@ -162,9 +190,15 @@ def test_heights_of_a_staircase_converge_with_the_width_of_its_drops():
         between.append(gap[1])
         middle.append(abs(loss[np.argmin(abs(time - 35))] - PLATEAUS[1]))
     half_spacing = {"scale": lambda width: np.exp(-15 / width)}
-    assert observed_order(widths, ends, scale=lambda width: np.exp(-20 / width)).slope == pytest.approx(1, abs=0.05)
-    assert observed_order(widths, between, **half_spacing).slope == pytest.approx(2, abs=0.1)
-    assert observed_order(widths, middle, **half_spacing).slope == pytest.approx(1, abs=0.1)  # control: half way
+    assert observed_order(
+        widths, ends, scale=lambda width: np.exp(-20 / width)
+    ).slope == pytest.approx(1, abs=0.05)
+    assert observed_order(widths, between, **half_spacing).slope == pytest.approx(
+        2, abs=0.1
+    )
+    assert observed_order(widths, middle, **half_spacing).slope == pytest.approx(
+        1, abs=0.1
+    )  # control: half way
 
 
 def test_heights_come_from_the_flattest_point_and_not_from_the_middle():
@@ -176,7 +210,11 @@ def test_heights_come_from_the_flattest_point_and_not_from_the_middle():
     heights, indices = plateau_heights(sinking, norm, [1.0, 0.4])
     segment = time < time[np.argmax(sinking < 0.7)]
     assert time[indices[0]] >= 15
-    assert heights[0] == sinking[indices[0]] != pytest.approx(np.median(sinking[segment]), abs=1e-3)
+    assert (
+        heights[0]
+        == sinking[indices[0]]
+        != pytest.approx(np.median(sinking[segment]), abs=1e-3)
+    )
 
 
 def test_plateaus_that_are_not_visited_have_no_height():
@@ -188,9 +226,13 @@ def test_plateaus_that_are_not_visited_have_no_height():
         [1.0, 1.0, 0.1, 0.1], [0.1, 0.2, 0.2, 0.1], [1.0, 0.6, 0.1]
     )  # a jump over 0.6
     assert indices.tolist() == [0, -1, 3]
-    heights, indices = plateau_heights([0.6, 0.6, 0.1], [0.1, 0.2, 0.0], [1.0, 0.6, 0.1])  # a start below 1.0
+    heights, indices = plateau_heights(
+        [0.6, 0.6, 0.1], [0.1, 0.2, 0.0], [1.0, 0.6, 0.1]
+    )  # a start below 1.0
     assert indices.tolist() == [-1, 0, 2]
-    heights, indices = plateau_heights([1.0, 0.75, 0.5], [0.2, 0.1, 0.3], [1.0, 0.5])  # half way down is down
+    heights, indices = plateau_heights(
+        [1.0, 0.75, 0.5], [0.2, 0.1, 0.3], [1.0, 0.5]
+    )  # half way down is down
     assert indices.tolist() == [0, 1]
 
 
@@ -226,10 +268,18 @@ def test_the_order_of_a_pure_power_is_found(power, factor, count):
 def test_the_extrapolated_order_is_one_order_better_than_the_last_local_slope():
     largest = np.array([0.1, 0.05, 0.025, 0.0125])
     orders = []
-    for h in largest[:, None] / [1, 2, 5]:  # not geometric: the logarithmic means matter
+    for h in largest[:, None] / [
+        1,
+        2,
+        5,
+    ]:  # not geometric: the logarithmic means matter
         orders.append(observed_order(h, h**2 * np.exp(h) / (1 + h**2)))
-    local = observed_order(largest, [abs(order.local_slopes[-1] - 2) for order in orders])
-    extrapolated = observed_order(largest, [abs(order.extrapolated - 2) for order in orders])
+    local = observed_order(
+        largest, [abs(order.local_slopes[-1] - 2) for order in orders]
+    )
+    extrapolated = observed_order(
+        largest, [abs(order.extrapolated - 2) for order in orders]
+    )
     assert local.slope == pytest.approx(1, abs=0.1)
     assert extrapolated.slope == pytest.approx(2, abs=0.1)
 
@@ -237,16 +287,25 @@ def test_the_extrapolated_order_is_one_order_better_than_the_last_local_slope():
 def test_order_in_any_order_of_the_parameters():
     h = np.array([0.1, 0.4, 0.2, 0.05])
     order = observed_order(h, h * (1 + h))
-    assert order.local_slopes == observed_order(np.sort(h), np.sort(h) * (1 + np.sort(h))).local_slopes
+    assert (
+        order.local_slopes
+        == observed_order(np.sort(h), np.sort(h) * (1 + np.sort(h))).local_slopes
+    )
     assert order.local_slopes[0] > order.local_slopes[-1] > order.extrapolated > 0.99
 
 
 def test_a_scale_with_a_logarithm():
     w = np.array([1e-1, 1e-2, 1e-3, 1e-4])
     error = 3 * w**2 * np.log(1 / w)
-    assert observed_order(w, error, scale=lambda w: w**2 * np.log(1 / w)).slope == pytest.approx(1, abs=1e-12)
-    assert abs(observed_order(w, error).slope - 2) > 0.1  # control: the logarithm left out
-    assert observed_order([10, 100, 1000], [0.3, 0.03, 0.003], scale=lambda N: 1 / N).slope == pytest.approx(1)
+    assert observed_order(
+        w, error, scale=lambda w: w**2 * np.log(1 / w)
+    ).slope == pytest.approx(1, abs=1e-12)
+    assert (
+        abs(observed_order(w, error).slope - 2) > 0.1
+    )  # control: the logarithm left out
+    assert observed_order(
+        [10, 100, 1000], [0.3, 0.03, 0.003], scale=lambda N: 1 / N
+    ).slope == pytest.approx(1)
 
 
 def test_errors_at_the_floor_are_left_out():
@@ -255,7 +314,9 @@ def test_errors_at_the_floor_are_left_out():
     order = observed_order(h, error, floor=1e-9)
     assert (order.used, order.slope) == (4, pytest.approx(2))
     assert observed_order(h, error).slope < 1.9  # control: with the floor in the fit
-    assert observed_order(h, np.where(h < 1e-4, 0.0, h)).used == 4  # an exact zero is always left out
+    assert (
+        observed_order(h, np.where(h < 1e-4, 0.0, h)).used == 4
+    )  # an exact zero is always left out
 
 
 def test_the_interval_holds_the_order_as_often_as_it_says():
@@ -271,13 +332,17 @@ def test_the_interval_holds_the_order_as_often_as_it_says():
     for level, count in inside.items():
         spread = np.sqrt(level * (1 - level) / trials)
         assert abs(count / trials - level) < 4 * spread
-        assert abs(count / trials - (1 - (1 - level) / 2)) > 4 * spread  # control: the level taken for one side
+        assert (
+            abs(count / trials - (1 - (1 - level) / 2)) > 4 * spread
+        )  # control: the level taken for one side
 
 
 def test_the_interval_is_students():
     h, error = np.exp([0.0, 1.0, 2.0]), np.exp([0.0, 1.0, 5.0])
     order = observed_order(h, error)
-    half = 12.706204736 * np.sqrt(1.5 / 1 / 2)  # t with one degree of freedom; residuals ½, −1, ½
+    half = 12.706204736 * np.sqrt(
+        1.5 / 1 / 2
+    )  # t with one degree of freedom; residuals ½, −1, ½
     assert order.slope == pytest.approx(2.5)
     assert order.interval == pytest.approx((2.5 - half, 2.5 + half), rel=1e-8)
 
@@ -287,7 +352,9 @@ def test_an_order_is_frozen_and_plain():
     with pytest.raises(AttributeError):
         order.slope = 3.0
     assert isinstance(hash(order), int)
-    assert [type(value) for value in (order.slope, *order.interval, *order.local_slopes)] == [float] * 5
+    assert [
+        type(value) for value in (order.slope, *order.interval, *order.local_slopes)
+    ] == [float] * 5
 
 
 # standard errors
@@ -298,7 +365,9 @@ def test_gaps_in_standard_errors_have_the_spread_that_they_claim():
     samples = rng.normal(3.0, 2.0, size=(4000, 100))
     gaps = standard_error_gap(samples.mean(1), 3.0, samples.std(1, ddof=1) / 10)
     assert np.std(gaps) == pytest.approx(1, abs=0.06)
-    wrong = standard_error_gap(samples.mean(1), 3.0, samples.std(1, ddof=1))  # control: deviations, not errors
+    wrong = standard_error_gap(
+        samples.mean(1), 3.0, samples.std(1, ddof=1)
+    )  # control: deviations, not errors
     assert np.std(wrong) != pytest.approx(1, abs=0.5)
     assert standard_error_gap(1.0, 3.0, 0.5) == -4.0
 
@@ -306,33 +375,93 @@ def test_gaps_in_standard_errors_have_the_spread_that_they_claim():
 # misuse
 
 REFUSED = {
-    "two shapes": (lambda: sup_gap([1, 2], [1, 2, 3]), "must have one shape, not (2,) and (3,): resample"),
+    "two shapes": (
+        lambda: sup_gap([1, 2], [1, 2, 3]),
+        "must have one shape, not (2,) and (3,): resample",
+    ),
     "nan": (lambda: sup_gap([1, np.nan], [1, 2]), "the first curve must be finite"),
     "inf": (lambda: sup_gap([1, 2], [1, np.inf]), "the second curve must be finite"),
     "nothing": (lambda: sup_gap([], []), "none given"),
-    "time that stands": (lambda: l2_gap([0, 0, 1], [1, 2, 3], [1, 2, 3]), "time must be two or more increasing"),
-    "time that ends": (lambda: l2_gap([0], [1], [1]), "time must be two or more increasing"),
+    "time that stands": (
+        lambda: l2_gap([0, 0, 1], [1, 2, 3], [1, 2, 3]),
+        "time must be two or more increasing",
+    ),
+    "time that ends": (
+        lambda: l2_gap([0], [1], [1]),
+        "time must be two or more increasing",
+    ),
     "time too short": (
         lambda: l2_gap([0, 1], [1, 2, 3], [1, 2, 3]),
         "one entry for each of 2 times, not shape (3,)",
     ),
-    "loss of two axes": (lambda: crossing_times([0, 1], np.ones((2, 2)), [0.5]), "not shape (2, 2)"),
-    "nan level": (lambda: crossing_times([0, 1], [1, 0], [np.nan]), "levels must be finite"),
-    "rising plateaus": (lambda: exit_times([0, 1], [1, 0], [0.5, 1.0]), "decreasing losses (K,), not [0.5, 1.0]"),
-    "equal plateaus": (lambda: exit_times([0, 1], [1, 0], [1.0, 1.0]), "decreasing losses (K,), not [1.0, 1.0]"),
-    "one plateau": (lambda: plateau_heights([1, 0], [1, 0], [1.0]), "two or more decreasing losses"),
-    "losses of two axes": (lambda: plateau_heights(np.eye(2), np.eye(2), [1, 0]), "shape (T,), not (2, 2)"),
-    "two points": (lambda: observed_order([1, 2], [1, 2]), "three or more parameters: 2 left"),
-    "one parameter": (lambda: observed_order([1, 1, 1, 2], [1, 2, 3, 4]), "three or more parameters: 2 left"),
-    "all at the floor": (lambda: observed_order([1, 2, 3], [1, 2, 3], floor=5), "above 5 at three or more"),
-    "zero parameter": (lambda: observed_order([0, 1, 2], [1, 2, 3]), "must be positive (K,)"),
-    "negative error": (lambda: observed_order([1, 2, 3], [-1, 2, 3]), "error (K,) zero or more"),
-    "scale below zero": (lambda: observed_order([1, 2, 3], [1, 2, 3], scale=np.negative), "or its scale"),
-    "negative floor": (lambda: observed_order([1, 2, 3], [1, 2, 3], floor=-1), "floor must be zero or more"),
-    "level of one": (lambda: observed_order([1, 2, 3], [1, 2, 3], level=1.0), "level between 0 and 1"),
-    "level of zero": (lambda: observed_order([1, 2, 3], [1, 2, 3], level=0.0), "level between 0 and 1"),
-    "two axes": (lambda: observed_order(np.ones((3, 2)), np.ones((3, 2))), "must be positive (K,)"),
-    "scale of one number": (lambda: observed_order([1, 2, 3], [1, 2, 3], scale=np.sum), "must be positive (K,)"),
+    "loss of two axes": (
+        lambda: crossing_times([0, 1], np.ones((2, 2)), [0.5]),
+        "not shape (2, 2)",
+    ),
+    "nan level": (
+        lambda: crossing_times([0, 1], [1, 0], [np.nan]),
+        "levels must be finite",
+    ),
+    "rising plateaus": (
+        lambda: exit_times([0, 1], [1, 0], [0.5, 1.0]),
+        "decreasing losses (K,), not [0.5, 1.0]",
+    ),
+    "equal plateaus": (
+        lambda: exit_times([0, 1], [1, 0], [1.0, 1.0]),
+        "decreasing losses (K,), not [1.0, 1.0]",
+    ),
+    "one plateau": (
+        lambda: plateau_heights([1, 0], [1, 0], [1.0]),
+        "two or more decreasing losses",
+    ),
+    "losses of two axes": (
+        lambda: plateau_heights(np.eye(2), np.eye(2), [1, 0]),
+        "shape (T,), not (2, 2)",
+    ),
+    "two points": (
+        lambda: observed_order([1, 2], [1, 2]),
+        "three or more parameters: 2 left",
+    ),
+    "one parameter": (
+        lambda: observed_order([1, 1, 1, 2], [1, 2, 3, 4]),
+        "three or more parameters: 2 left",
+    ),
+    "all at the floor": (
+        lambda: observed_order([1, 2, 3], [1, 2, 3], floor=5),
+        "above 5 at three or more",
+    ),
+    "zero parameter": (
+        lambda: observed_order([0, 1, 2], [1, 2, 3]),
+        "must be positive (K,)",
+    ),
+    "negative error": (
+        lambda: observed_order([1, 2, 3], [-1, 2, 3]),
+        "error (K,) zero or more",
+    ),
+    "scale below zero": (
+        lambda: observed_order([1, 2, 3], [1, 2, 3], scale=np.negative),
+        "or its scale",
+    ),
+    "negative floor": (
+        lambda: observed_order([1, 2, 3], [1, 2, 3], floor=-1),
+        "floor must be zero or more",
+    ),
+    "level of one": (
+        lambda: observed_order([1, 2, 3], [1, 2, 3], level=1.0),
+        "level between 0 and 1",
+    ),
+    "level of zero": (
+        lambda: observed_order([1, 2, 3], [1, 2, 3], level=0.0),
+        "level between 0 and 1",
+    ),
+    "two axes": (
+        lambda: observed_order(np.ones((3, 2)), np.ones((3, 2))),
+        "must be positive (K,)",
+    ),
+    "scale of one number": (
+        lambda: observed_order([1, 2, 3], [1, 2, 3], scale=np.sum),
+        "must be positive (K,)",
+    ),
     "no spread": (
         lambda: standard_error_gap(1, 2, 0),
         "standard_error must be positive, the smallest is 0: use more",
@@ -350,10 +479,14 @@ def test_parameters_that_are_equal_up_to_rounding_are_one():
 
 @pytest.mark.parametrize("unit", [1e-300, 1e-200, 1.0, 1e200, 1e307])
 def test_the_l2_gap_is_in_the_unit_of_the_curves(unit):
-    assert l2_gap([0, 1, 4], [unit, unit, unit], [0.0, 0.0, 0.0]) == pytest.approx(unit, rel=1e-14)
+    assert l2_gap([0, 1, 4], [unit, unit, unit], [0.0, 0.0, 0.0]) == pytest.approx(
+        unit, rel=1e-14
+    )
 
 
-@pytest.mark.parametrize("value", [np.ma.masked_array([1.0, 9.0], mask=[False, True]), [1 + 1j, 2.0]])
+@pytest.mark.parametrize(
+    "value", [np.ma.masked_array([1.0, 9.0], mask=[False, True]), [1 + 1j, 2.0]]
+)
 def test_masks_and_imaginary_parts_are_not_dropped(value):
     with pytest.raises(ValueError, match=r"mask|real numbers"):
         sup_gap(value, [1.0, 2.0])

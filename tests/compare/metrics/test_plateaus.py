@@ -8,10 +8,22 @@ from hypothesis import strategies as st
 
 from attndyn import Merged, Separate, Task
 from attndyn.compare import effective_map, hessian, hessian_index, landings
-from attndyn.compare.claims.linear_attention.common.controls import TRACE_DROPPED, variant
+from attndyn.compare.claims.linear_attention.common.controls import (
+    TRACE_DROPPED,
+    variant,
+)
 from attndyn.compare.evidence.claim import THEORY
 from attndyn.compare.exact_statistics import unlimited
-from attndyn.simulate import flow, given, initial_weights, objective, predict, sample, statistics, train
+from attndyn.simulate import (
+    flow,
+    given,
+    initial_weights,
+    objective,
+    predict,
+    sample,
+    statistics,
+    train,
+)
 from attndyn.simulate.attention.initialisation import restricted
 from attndyn.theory import fixed_point, fixed_points
 
@@ -23,7 +35,14 @@ SIZE = float(np.linalg.norm(GREEDY[-1].M))
 
 def descent(amplitudes, steps=12_000):
     start = initial_weights(SEPARATE, TASK, amplitudes, scheme="aligned")
-    return train(SEPARATE, unlimited(TASK, SEPARATE), start, learning_rate=0.5, steps=steps, record=10)
+    return train(
+        SEPARATE,
+        unlimited(TASK, SEPARATE),
+        start,
+        learning_rate=0.5,
+        steps=steps,
+        record=10,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +57,19 @@ def landed():
 
 def test_a_run_lands_on_the_fixed_points(landed):
     run, found = landed
-    assert [landing.point.subset for landing in found] == [point.subset for point in GREEDY]
+    assert [landing.point.subset for landing in found] == [
+        point.subset for point in GREEDY
+    ]
     assert np.all(np.diff([landing.time for landing in found]) > 0)
     for landing in found:
         assert landing.map_gap < 0.01
         assert landing.loss == pytest.approx(landing.point.loss, abs=2e-4)
         assert landing.loss == run.loss[run.time == landing.time][0]
-        assert landing.gradient_norm == run.gradient_norm[run.time == landing.time][0] < 2e-3
+        assert (
+            landing.gradient_norm
+            == run.gradient_norm[run.time == landing.time][0]
+            < 2e-3
+        )
     assert found[-1].map_gap < 1e-6
 
 
@@ -53,7 +78,11 @@ def test_landings_are_told_from_wrong_fixed_points(landed):
     found = landed[1]
     for landing in found:
         M = effective_map(SEPARATE, landing.weights)
-        others = [p.M for p in fixed_points(TASK, SEPARATE) if p.subset != landing.point.subset]
+        others = [
+            p.M
+            for p in fixed_points(TASK, SEPARATE)
+            if p.subset != landing.point.subset
+        ]
         assert min(np.linalg.norm(M - other) for other in others) / SIZE > 0.2
     wrong = variant(TASK, SEPARATE, TRACE_DROPPED)
     levels = wrong.c - np.cumsum(wrong.gains)
@@ -69,8 +98,12 @@ def test_the_weights_are_the_stored_ones_nearest_to_the_plateau(landed):
 
 
 def test_a_plateau_that_the_run_skips_is_left_out():
-    start = initial_weights(SEPARATE, TASK, np.array([0.05, 0.02, 0.0, 0.0]), scheme="aligned")
-    run = flow(SEPARATE, unlimited(TASK, SEPARATE), start, [0.0, 10.0, 5_000.0])  # past M_{1}, short of M_{1,2,3}
+    start = initial_weights(
+        SEPARATE, TASK, np.array([0.05, 0.02, 0.0, 0.0]), scheme="aligned"
+    )
+    run = flow(
+        SEPARATE, unlimited(TASK, SEPARATE), start, [0.0, 10.0, 5_000.0]
+    )  # past M_{1}, short of M_{1,2,3}
     found = landings(run, SEPARATE, GREEDY, SIZE)
     assert [landing.point.subset for landing in found] == [(), (1, 2)]
     assert found[-1].map_gap < 1e-6
@@ -82,20 +115,26 @@ def test_a_plateau_that_the_run_passes_by_has_a_gradient():
     together = 0.05 / moments.b[:2] * moments.b[0]
     run = descent(np.array([*together, 0.0, 0.0]), steps=4_000)
     found = landings(run, SEPARATE, GREEDY[:3], SIZE)
-    assert [landing.point.subset for landing in found if landing.gradient_norm < 5e-3] == [(), (1, 2)]
+    assert [
+        landing.point.subset for landing in found if landing.gradient_norm < 5e-3
+    ] == [(), (1, 2)]
     assert found[1].gradient_norm > 0.01
 
 
 def test_a_run_that_ends_early_has_the_plateaus_it_saw():
     run = descent(np.array([0.05, 0.02, 0.0, 0.0]), steps=400)
-    assert [landing.point.subset for landing in landings(run, SEPARATE, GREEDY, SIZE)] == [(), (1,)]
+    assert [
+        landing.point.subset for landing in landings(run, SEPARATE, GREEDY, SIZE)
+    ] == [(), (1,)]
 
 
 # The effective map
 
 
 def random_weights(model, seed):
-    return initial_weights(model, Task([2, 1, 0.5], context_length=4), 1.0, seed, "gaussian")
+    return initial_weights(
+        model, Task([2, 1, 0.5], context_length=4), 1.0, seed, "gaussian"
+    )
 
 
 @pytest.mark.parametrize(
@@ -113,7 +152,9 @@ def test_the_effective_map_predicts_what_the_model_does(model, seed):
     beta = np.einsum("pn,pnd->pd", tokens[:, :-1, -1], tokens[:, :-1, :-1]) / divisor
     M, query = effective_map(model, weights), tokens[:, -1, :-1]
     output = predict(model, model.heads(weights), tokens)
-    np.testing.assert_allclose(np.einsum("pj,jd,pd->p", beta, M, query), output, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(
+        np.einsum("pj,jd,pd->p", beta, M, query), output, rtol=1e-9, atol=1e-9
+    )
     assert abs(np.einsum("pj,dj,pd->p", beta, M, query) - output).max() > 1e-6
 
 
@@ -126,8 +167,13 @@ def test_outside_the_restricted_block_both_ways_to_meet_beta_count(seed):
     tokens = rng.standard_normal((6, 5, 4))
     flipped = tokens * np.array([1, 1, 1, -1])
     beta = np.einsum("pn,pnd->pd", tokens[:, :-1, -1], tokens[:, :-1, :-1]) / 4
-    odd = (predict(model, model.heads(weights), tokens) - predict(model, model.heads(weights), flipped)) / 2
-    expected = np.einsum("pj,jd,pd->p", beta, effective_map(model, weights), tokens[:, -1, :-1])
+    odd = (
+        predict(model, model.heads(weights), tokens)
+        - predict(model, model.heads(weights), flipped)
+    ) / 2
+    expected = np.einsum(
+        "pj,jd,pd->p", beta, effective_map(model, weights), tokens[:, -1, :-1]
+    )
     np.testing.assert_allclose(odd, expected, rtol=1e-9, atol=1e-9)
 
 
@@ -143,7 +189,10 @@ def quadratic(seed=0, size=5):
     def evaluate(weights):
         x = np.concatenate([weights["a"].ravel(), weights["b"]])
         gradient = H @ x
-        return float(x @ gradient) / 2, {"a": gradient[:4].reshape(2, 2), "b": gradient[4:]}
+        return float(x @ gradient) / 2, {
+            "a": gradient[:4].reshape(2, 2),
+            "b": gradient[4:],
+        }
 
     return evaluate, H
 
@@ -157,7 +206,9 @@ def test_the_hessian_of_a_quadratic():
     np.testing.assert_allclose(hessian(evaluate, AT, ALL), H, atol=1e-9)
     assert hessian_index(evaluate, AT, ALL) == np.sum(np.linalg.eigvalsh(H) < 0) > 0
     some = {"a": np.array([[1.0, 0.0], [0.0, 1.0]]), "b": np.ones(1)}
-    np.testing.assert_allclose(hessian(evaluate, AT, some), H[np.ix_([0, 3, 4], [0, 3, 4])], atol=1e-9)
+    np.testing.assert_allclose(
+        hessian(evaluate, AT, some), H[np.ix_([0, 3, 4], [0, 3, 4])], atol=1e-9
+    )
     assert AT["a"][0, 0] == 0.3  # the weights are left as they are
 
 
@@ -180,21 +231,32 @@ def test_central_differences_are_of_second_order():
     np.testing.assert_allclose(errors, [1e-2, 1e-4], rtol=1e-9)
 
 
-@pytest.mark.parametrize("model", [Separate(heads=3, rank=1), Separate(heads=2, rank=2), Merged(heads=2)], ids=str)
+@pytest.mark.parametrize(
+    "model",
+    [Separate(heads=3, rank=1), Separate(heads=2, rank=2), Merged(heads=2)],
+    ids=str,
+)
 def test_the_index_at_fixed_points_is_the_predicted_one(model):
     task = Task([3, 2, 1], context_length=7)
     evaluate, kinds = objective(model, unlimited(task, model)), set()
     for point in fixed_points(task, model):
-        inside = restricted({name: np.ones_like(value) for name, value in point.weights.items()})
+        inside = restricted(
+            {name: np.ones_like(value) for name, value in point.weights.items()}
+        )
         assert hessian_index(evaluate, point.weights, inside) == point.hessian_index
         kinds.add(point.hessian_index)
     assert len(kinds) > 1
 
 
 def test_the_floor_tells_a_way_out_from_slow_growth():
-    evaluate, free = (lambda w: (0.0, {"x": np.array([-1e-3, -1.0, 1.0]) * w["x"]})), {"x": np.ones(3)}
+    evaluate, free = (
+        (lambda w: (0.0, {"x": np.array([-1e-3, -1.0, 1.0]) * w["x"]})),
+        {"x": np.ones(3)},
+    )
     at = {"x": np.zeros(3)}
-    assert [hessian_index(evaluate, at, free, floor) for floor in (1e-6, 1e-2, 2.0)] == [2, 1, 0]
+    assert [
+        hessian_index(evaluate, at, free, floor) for floor in (1e-6, 1e-2, 2.0)
+    ] == [2, 1, 0]
 
 
 def test_the_hessian_of_attention_from_its_losses():
@@ -207,7 +269,9 @@ def test_the_hessian_of_attention_from_its_losses():
     H, rng, h = hessian(evaluate, weights, free), np.random.default_rng(0), 1e-3
     for _ in range(5):
         direction = rng.standard_normal(len(H))
-        losses = [evaluate(shifted(weights, sign * h * direction))[0] for sign in (-1, 0, 1)]
+        losses = [
+            evaluate(shifted(weights, sign * h * direction))[0] for sign in (-1, 0, 1)
+        ]
         second = (losses[0] - 2 * losses[1] + losses[2]) / h**2
         assert direction @ H @ direction == pytest.approx(second, rel=1e-3, abs=1e-3)
 
@@ -238,5 +302,9 @@ def test_a_hessian_that_is_not_finite_has_no_index():
 
 
 def test_the_hessian_of_large_weights():
-    found = hessian(lambda w: (0.0, {"x": 3 * w["x"] ** 2}), {"x": np.array([1.0, 2e12])}, {"x": np.ones(2)})
+    found = hessian(
+        lambda w: (0.0, {"x": 3 * w["x"] ** 2}),
+        {"x": np.array([1.0, 2e12])},
+        {"x": np.ones(2)},
+    )
     np.testing.assert_allclose(found, np.diag([6, 12e12]), rtol=1e-6, atol=1e-3)

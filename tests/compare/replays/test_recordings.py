@@ -51,15 +51,27 @@ def recorded(**changes):
     start = initial_weights(model, TASK, 0.3)
     run = train(model, data, start, learning_rate=0.05, steps=STEPS, record=1)
     tokens, labels = masked(data)
-    meta = {"model": "separate", "softmax": False, "learning_rate": 0.05, "attention_divisor": "none"}
+    meta = {
+        "model": "separate",
+        "softmax": False,
+        "learning_rate": 0.05,
+        "attention_divisor": "none",
+    }
     meta |= {"context_lengths": "N"}
     arrays = {"tokens": tokens, "labels": labels, "loss": run.loss}
     arrays |= {f"initial_{name}": value for name, value in start.items()}
     test = sample(TASK, 20, split="test")
     tokens, labels = masked(test)
     evaluate = objective(model, statistics(test, model))
-    losses = [evaluate({name: value[k] for name, value in run.weights.items()})[0] for k in range(STEPS)]
-    arrays |= {"test_new_tokens": tokens, "test_new_labels": labels, "test_new_loss": np.array(losses)}
+    losses = [
+        evaluate({name: value[k] for name, value in run.weights.items()})[0]
+        for k in range(STEPS)
+    ]
+    arrays |= {
+        "test_new_tokens": tokens,
+        "test_new_labels": labels,
+        "test_new_loss": np.array(losses),
+    }
     return meta | changes.pop("meta", {}), arrays | changes
 
 
@@ -112,8 +124,12 @@ def test_test_sets_are_evaluated_at_full_length(tmp_path):
     for engine in ("tokens", "statistics"):
         assert replay(TESTED, engine).max_relative_deviation < TOLERANCE
     arrays = dict(np.load(TESTED))
-    meta = json.loads(str(arrays.pop("meta"))) | {"test_context_lengths": "1..N averaged"}
-    assert replay(written(tmp_path, meta, arrays)).max_relative_deviation > 0.1  # control: every length
+    meta = json.loads(str(arrays.pop("meta"))) | {
+        "test_context_lengths": "1..N averaged"
+    }
+    assert (
+        replay(written(tmp_path, meta, arrays)).max_relative_deviation > 0.1
+    )  # control: every length
 
 
 def test_test_sets_of_softmax_are_evaluated_on_tokens(tmp_path):
@@ -123,9 +139,18 @@ def test_test_sets_of_softmax_are_evaluated_on_tokens(tmp_path):
     rule = {"learning_rate": recording.learning_rate, "steps": 300, "record": 1}
     run = train(recording.model, recording.data, recording.start, **rule)
     evaluate = objective(recording.model, recording.data)
-    losses = [evaluate({name: value[k] for name, value in run.weights.items()})[0] for k in range(300)]
-    test = {"test_a_tokens": arrays["tokens"], "test_a_labels": arrays["labels"], "test_a_loss": np.array(losses)}
-    same = written(tmp_path, meta | {"test_context_lengths": "1..N averaged"}, arrays | test)
+    losses = [
+        evaluate({name: value[k] for name, value in run.weights.items()})[0]
+        for k in range(300)
+    ]
+    test = {
+        "test_a_tokens": arrays["tokens"],
+        "test_a_labels": arrays["labels"],
+        "test_a_loss": np.array(losses),
+    }
+    same = written(
+        tmp_path, meta | {"test_context_lengths": "1..N averaged"}, arrays | test
+    )
     assert replay(same).max_relative_deviation < TOLERANCE
     assert replay(written(tmp_path, meta, arrays | test)).max_relative_deviation > 1e-3
 
@@ -139,7 +164,15 @@ def test_a_recording_of_our_own_is_repeated(tmp_path):
     assert result.not_used == ()
 
 
-SIZES = {"dimension": 2, "context_length": 4, "heads": 2, "rank": 1, "sequences": 30, "steps": STEPS, "outputs": 1}
+SIZES = {
+    "dimension": 2,
+    "context_length": 4,
+    "heads": 2,
+    "rank": 1,
+    "sequences": 30,
+    "steps": STEPS,
+    "outputs": 1,
+}
 SIZES |= {"batch_size": 30}
 
 
@@ -156,26 +189,45 @@ def test_sizes_are_those_of_the_arrays(tmp_path, name):
 def test_the_losses_may_be_the_first_ones_of_a_longer_run(tmp_path):
     meta, arrays = recorded(meta={"steps": 100})
     assert replay(written(tmp_path, meta, arrays)).steps == STEPS
-    assert "steps = 11, but its arrays have 12" in refusal(file_with(tmp_path, meta={"steps": 11}))
+    assert "steps = 11, but its arrays have 12" in refusal(
+        file_with(tmp_path, meta={"steps": 11})
+    )
 
 
 def test_every_field_has_a_use_and_is_used_so(tmp_path):
     """A descriptive field is named and changes nothing; a refused one has a value that passes."""
     names = [name for name, field in META.items() if field.use == DESCRIPTIVE]
-    odd = {name: [None, {"x": 1}, "text", 3, [[0, 1]]][k % 5] for k, name in enumerate(names)}
+    odd = {
+        name: [None, {"x": 1}, "text", 3, [[0, 1]]][k % 5]
+        for k, name in enumerate(names)
+    }
     result = replay(file_with(tmp_path, meta=odd))
     assert result.max_relative_deviation < 1e-12
     assert set(result.not_used) == set(names)
     for name, field in META.items():
         assert field.use in (HONOURED, DESCRIPTIVE, REFUSED)
         if field.use == REFUSED:
-            assert replay(file_with(tmp_path, meta={name: field.values[0]})).not_used == ()
-            assert f"its meta has {name} = 'another'" in refusal(file_with(tmp_path, meta={name: "another"}))
+            assert (
+                replay(file_with(tmp_path, meta={name: field.values[0]})).not_used == ()
+            )
+            assert f"its meta has {name} = 'another'" in refusal(
+                file_with(tmp_path, meta={name: "another"})
+            )
 
 
 HONOURED_FIELDS = {
     "softmax": ["false", 0, 1, None, [True]],
-    "learning_rate": ["0.05", True, 0, -0.1, float("nan"), float("inf"), 10**400, None, [0.05]],
+    "learning_rate": [
+        "0.05",
+        True,
+        0,
+        -0.1,
+        float("nan"),
+        float("inf"),
+        10**400,
+        None,
+        [0.05],
+    ],
     "attention_divisor": ["n", None, 1, ["none"], {}, "tokens"],
     "context_lengths": ["1..N", 4, None, [1, 2], "all"],
     "test_context_lengths": ["full", 4],
@@ -184,21 +236,32 @@ HONOURED_FIELDS = {
 
 
 @pytest.mark.parametrize("name", HONOURED_FIELDS)
-def test_a_field_that_decides_the_training_says_what_is_known_or_is_refused(tmp_path, name):
+def test_a_field_that_decides_the_training_says_what_is_known_or_is_refused(
+    tmp_path, name
+):
     for value in HONOURED_FIELDS[name]:
-        assert f"its meta has {name} = " in refusal(file_with(tmp_path, meta={name: value}))
+        assert f"its meta has {name} = " in refusal(
+            file_with(tmp_path, meta={name: value})
+        )
     if name != "test_context_lengths":
         assert f"it lacks '{name}'" in refusal(file_with(tmp_path, meta={name: ...}))
 
 
-@pytest.mark.parametrize(("name", "other"), [("attention_divisor", "N"), ("context_lengths", "1..N averaged")])
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [("attention_divisor", "N"), ("context_lengths", "1..N averaged")],
+)
 @pytest.mark.parametrize("softmax", [False, True])
 def test_a_field_that_decides_the_training_changes_it(tmp_path, name, other, softmax):
     """None of them is dropped, whatever the others say."""
     meta, arrays = recorded(meta={"softmax": softmax})
-    first, second = (read_recording(written(tmp_path, meta | change, arrays)) for change in ({}, {name: other}))
+    first, second = (
+        read_recording(written(tmp_path, meta | change, arrays))
+        for change in ({}, {name: other})
+    )
     losses = [
-        train(each.model, each.data, each.start, learning_rate=0.05, steps=3).loss for each in (first, second)
+        train(each.model, each.data, each.start, learning_rate=0.05, steps=3).loss
+        for each in (first, second)
     ]
     assert np.max(np.abs(losses[0] / losses[1] - 1)) > 1e-3
 
@@ -210,27 +273,44 @@ SCORES = {1: None, 2: 4, "sqrt(3)": 3, "sqrt_key": 2}
 @pytest.mark.parametrize("softmax", [False, True])
 def test_scores_are_divided_as_the_recording_says(tmp_path, divisor, softmax):
     """By a root of the rank, too, and before a softmax whose output is divided; 1 is what there is without it."""
-    said = {"model": "separate", "softmax": softmax, "attention_divisor": "N", "score_divisor": divisor}
-    start = {"value": np.ones((1, 3)), "key": 1 + np.arange(6.0).reshape(1, 2, 3), "query": np.ones((1, 2, 3))}
+    said = {
+        "model": "separate",
+        "softmax": softmax,
+        "attention_divisor": "N",
+        "score_divisor": divisor,
+    }
+    start = {
+        "value": np.ones((1, 3)),
+        "key": 1 + np.arange(6.0).reshape(1, 2, 3),
+        "query": np.ones((1, 2, 3)),
+    }
     arrays = {f"initial_{name}": value for name, value in start.items()}
     recording = read_recording(file_with(tmp_path, meta=said, **arrays))
     tokens = recording.data.tokens.copy()
     tokens[:, -1, -1] = 0
-    scores = np.einsum("pni,ri,rj,pj->pn", tokens, start["key"][0], start["query"][0], tokens[:, -1])
+    scores = np.einsum(
+        "pni,ri,rj,pj->pn", tokens, start["key"][0], start["query"][0], tokens[:, -1]
+    )
     scores = scores / np.sqrt(SCORES[divisor] or 1)
     weights = np.exp(scores - scores.max(axis=1, keepdims=True)) if softmax else scores
     weights = weights / weights.sum(axis=1, keepdims=True) if softmax else weights
     output = np.einsum("pni,pn->p", tokens, weights) / 4
     expected = np.mean((output - recording.labels[:, -1]) ** 2)
-    loss = train(recording.model, recording.data, recording.start, learning_rate=1e-3, steps=1).loss[0]
+    loss = train(
+        recording.model, recording.data, recording.start, learning_rate=1e-3, steps=1
+    ).loss[0]
     assert loss == pytest.approx(expected, rel=1e-12)
 
 
 def test_statistics_know_the_score_divisor_of_a_recording(tmp_path):
     path = file_with(tmp_path, meta={"score_divisor": "sqrt(2)"}, test_new_loss=None)
-    on_tokens, on_statistics = (replay(path, engine) for engine in ("tokens", "statistics"))
+    on_tokens, on_statistics = (
+        replay(path, engine) for engine in ("tokens", "statistics")
+    )
     assert on_statistics.max_relative_deviation > 1e-3  # it is not that of the run
-    assert on_statistics.max_relative_deviation == pytest.approx(on_tokens.max_relative_deviation, rel=1e-9)
+    assert on_statistics.max_relative_deviation == pytest.approx(
+        on_tokens.max_relative_deviation, rel=1e-9
+    )
 
 
 @pytest.mark.parametrize("wrong", [0, -1, "many", True, [1], {}, 10**400, float("nan")])
@@ -258,27 +338,41 @@ def test_an_unknown_field_that_tells_of_training_is_refused(tmp_path, name):
     shown = refusal(file_with(tmp_path, meta={name: UNKNOWN[name]}))
     assert f"its meta has {name} = " in shown
     assert shown.endswith("which a replay does not know how to follow")
-    assert replay(file_with(tmp_path, meta={name: None})).not_used == ()  # it says that there was none
+    assert (
+        replay(file_with(tmp_path, meta={name: None})).not_used == ()
+    )  # it says that there was none
 
 
-@pytest.mark.parametrize("name", ["mask", "learning_rates_schedule", "softmax", "batches", "targets"])
+@pytest.mark.parametrize(
+    "name", ["mask", "learning_rates_schedule", "softmax", "batches", "targets"]
+)
 def test_an_array_that_tells_of_training_is_refused(tmp_path, name):
     assert f"its array {name} " in refusal(file_with(tmp_path, **{name: np.ones(3)}))
 
 
 def test_an_unknown_field_or_array_that_does_not_is_named(tmp_path):
-    others = {"gradient_norm": np.ones(STEPS), "final_value": np.ones((2, 3)), "validation_loss": np.array("text")}
-    result = replay(file_with(tmp_path, meta={"colour": "red", "laboratory": [1]}, **others))
+    others = {
+        "gradient_norm": np.ones(STEPS),
+        "final_value": np.ones((2, 3)),
+        "validation_loss": np.array("text"),
+    }
+    result = replay(
+        file_with(tmp_path, meta={"colour": "red", "laboratory": [1]}, **others)
+    )
     assert result.not_used == ("colour", "laboratory", *others)
     assert result.max_relative_deviation < 1e-12
 
 
 def test_names_that_do_not_print_stay_on_their_line(tmp_path):
     names = ["two\nlines", "\x1b[31mred", "long" * 1000, ""]
-    result = replay(file_with(tmp_path, meta=dict.fromkeys(names, 1), **{"odd\nname": np.ones(1)}))
+    result = replay(
+        file_with(tmp_path, meta=dict.fromkeys(names, 1), **{"odd\nname": np.ones(1)})
+    )
     assert len(result.not_used) == 5
     assert all(each.isprintable() and 0 < len(each) < 80 for each in result.not_used)
-    assert refusal(file_with(tmp_path, meta={"dropout\nrate": "\n" * 100})).isprintable()
+    assert refusal(
+        file_with(tmp_path, meta={"dropout\nrate": "\n" * 100})
+    ).isprintable()
     assert refusal(file_with(tmp_path, **{"initial_\n": np.ones(1)})).isprintable()
 
 
@@ -286,11 +380,15 @@ def test_names_that_do_not_print_stay_on_their_line(tmp_path):
 @given(st.text(max_size=30))
 def test_every_name_is_descriptive_or_tells_of_training(name):
     known = META.get(name)
-    assert is_descriptive(name) == (known.use == DESCRIPTIVE if known else not tells_of_training(name))
+    assert is_descriptive(name) == (
+        known.use == DESCRIPTIVE if known else not tells_of_training(name)
+    )
 
 
 def test_weights_that_the_model_does_not_have_are_refused(tmp_path):
-    assert "initial_output is no weight" in refusal(file_with(tmp_path, initial_output=np.ones((2, 1))))
+    assert "initial_output is no weight" in refusal(
+        file_with(tmp_path, initial_output=np.ones((2, 1)))
+    )
     assert "must have shape (2, 1, 3), not (2, 2, 3)" in refusal(
         file_with(tmp_path, initial_query=np.ones((2, 2, 3)))
     )
@@ -308,17 +406,29 @@ def test_a_field_that_is_stated_twice_is_refused(tmp_path):
 
 def test_losses_of_some_steps_only_are_refused(tmp_path):
     assert replay(file_with(tmp_path, steps=np.arange(STEPS))).not_used == ()
-    assert "its array steps must be 0 … 11" in refusal(file_with(tmp_path, steps=np.arange(0, 120, 10)))
+    assert "its array steps must be 0 … 11" in refusal(
+        file_with(tmp_path, steps=np.arange(0, 120, 10))
+    )
 
 
-@pytest.mark.parametrize("name", ["softmax", "attention_divisor", "context_lengths", "score_divisor"])
+@pytest.mark.parametrize(
+    "name", ["softmax", "attention_divisor", "context_lengths", "score_divisor"]
+)
 def test_cubic_features_know_nothing_of_attention(tmp_path, name):
-    arrays = dict(np.load(next(path for path in reference_files() if path.stem == "mlp_cubic")))
+    arrays = dict(
+        np.load(next(path for path in reference_files() if path.stem == "mlp_cubic"))
+    )
     meta = json.loads(str(arrays.pop("meta")))
-    assert replay(written(tmp_path, meta | {name: ...}, arrays)).max_relative_deviation < TOLERANCE
-    other = {"softmax": True, "attention_divisor": "N", "context_lengths": "1..N averaged", "score_divisor": 2}[
-        name
-    ]
+    assert (
+        replay(written(tmp_path, meta | {name: ...}, arrays)).max_relative_deviation
+        < TOLERANCE
+    )
+    other = {
+        "softmax": True,
+        "attention_divisor": "N",
+        "context_lengths": "1..N averaged",
+        "score_divisor": 2,
+    }[name]
     assert f"its meta has {name} = {other!r}: cubic features know only" in refusal(
         written(tmp_path, meta | {name: other}, arrays)
     )
@@ -333,14 +443,22 @@ def test_labels_are_the_y_of_the_tokens(tmp_path):
     one = labels.copy()
     one[3, 2] *= 1 + 1e-3
     for wrong in (labels + 1, -labels, one):
-        assert "its labels contradict its tokens" in refusal(file_with(tmp_path, labels=wrong))
+        assert "its labels contradict its tokens" in refusal(
+            file_with(tmp_path, labels=wrong)
+        )
     for wrong in (labels[:, :-1], labels[:-1], labels[:, 1:]):
-        assert "its array labels must have shape (30, 5), not" in refusal(file_with(tmp_path, labels=wrong))
+        assert "its array labels must have shape (30, 5), not" in refusal(
+            file_with(tmp_path, labels=wrong)
+        )
     shown = tokens.copy()
     shown[..., -1] = labels
-    assert "must have y = 0 in the last row" in refusal(file_with(tmp_path, tokens=shown))
+    assert "must have y = 0 in the last row" in refusal(
+        file_with(tmp_path, tokens=shown)
+    )
     rounded = replay(file_with(tmp_path, labels=labels.astype(np.float32)))
-    assert rounded.max_relative_deviation < TOLERANCE  # of which the query's are trained on
+    assert (
+        rounded.max_relative_deviation < TOLERANCE
+    )  # of which the query's are trained on
 
 
 def test_a_test_set_never_stops_a_replay(tmp_path):
@@ -368,10 +486,18 @@ def test_a_test_set_never_stops_a_replay(tmp_path):
 
 
 def test_a_test_set_may_have_another_length(tmp_path):
-    shorter = {name: recorded()[1][f"test_new_{name}"][:, 1:] for name in ("tokens", "labels")}
-    result = replay(file_with(tmp_path, **{f"test_new_{name}": value for name, value in shorter.items()}))
+    shorter = {
+        name: recorded()[1][f"test_new_{name}"][:, 1:] for name in ("tokens", "labels")
+    }
+    result = replay(
+        file_with(
+            tmp_path, **{f"test_new_{name}": value for name, value in shorter.items()}
+        )
+    )
     assert result.not_used == ()
-    assert result.max_relative_deviation > 1e-3  # its losses are those of the longer one
+    assert (
+        result.max_relative_deviation > 1e-3
+    )  # its losses are those of the longer one
 
 
 # Files that are none
@@ -400,7 +526,10 @@ def test_losses_that_are_none(tmp_path, kind):
     assert "truncated" not in shown
 
 
-@pytest.mark.parametrize("name", ["tokens", "labels", "initial_value", "initial_key", "initial_query", "loss"])
+@pytest.mark.parametrize(
+    "name",
+    ["tokens", "labels", "initial_value", "initial_key", "initial_query", "loss"],
+)
 def test_numbers_that_are_none_are_named(tmp_path, name):
     value = recorded()[1][name]
     spoiled = value.copy()
@@ -408,8 +537,12 @@ def test_numbers_that_are_none_are_named(tmp_path, name):
     assert f"its array {name} must be finite: it holds nan or inf" in refusal(
         file_with(tmp_path, **{name: spoiled})
     )
-    assert f"its array {name} must hold real numbers, not " in refusal(file_with(tmp_path, **{name: value + 0j}))
-    assert f"its array {name} must have shape" in refusal(file_with(tmp_path, **{name: value[None]}))
+    assert f"its array {name} must hold real numbers, not " in refusal(
+        file_with(tmp_path, **{name: value + 0j})
+    )
+    assert f"its array {name} must have shape" in refusal(
+        file_with(tmp_path, **{name: value[None]})
+    )
     assert f"it lacks '{name}'" in refusal(file_with(tmp_path, **{name: None}))
 
 
@@ -433,26 +566,42 @@ def test_settings_that_are_none(tmp_path, kind):
 def test_numbers_that_overflow_are_a_run_that_diverges(tmp_path):
     _, arrays = recorded()
     huge = {name: 1e200 * arrays[name] for name in ("tokens", "labels")}
-    assert "the replay diverges at step 0, where the recorded run does not" in refusal(file_with(tmp_path, **huge))
+    assert "the replay diverges at step 0, where the recorded run does not" in refusal(
+        file_with(tmp_path, **huge)
+    )
 
 
 @pytest.mark.parametrize("engine", ["tokens", "statistics"])
 def test_a_test_set_that_overflows_is_a_setting_that_differs(tmp_path, capsys, engine):
     """And no NaN, which JSON does not have."""
     _, arrays = recorded()
-    huge = {name: 1e200 * arrays[name] for name in ("test_new_tokens", "test_new_labels")}
+    huge = {
+        name: 1e200 * arrays[name] for name in ("test_new_tokens", "test_new_labels")
+    }
     path = file_with(tmp_path, **huge)
-    with pytest.raises(ArithmeticError, match="the loss on test_new is not finite at step 0"):
+    with pytest.raises(
+        ArithmeticError, match="the loss on test_new is not finite at step 0"
+    ):
         replay(path, engine)
-    assert main(["replay", str(path), "--engine", engine, "--json"]) == ExitStatus.OTHER_THAN_EXPECTED
+    assert (
+        main(["replay", str(path), "--engine", engine, "--json"])
+        == ExitStatus.OTHER_THAN_EXPECTED
+    )
     assert capsys.readouterr().out == ""
 
 
 def test_a_deviation_beyond_all_numbers_is_null_in_json(tmp_path, capsys):
     _, arrays = recorded()
-    path = file_with(tmp_path, loss=np.where(np.arange(STEPS) == 3, 5e-324, arrays["loss"]))
+    path = file_with(
+        tmp_path, loss=np.where(np.arange(STEPS) == 3, 5e-324, arrays["loss"])
+    )
     assert main(["replay", str(path), "--json"]) == ExitStatus.OTHER_THAN_EXPECTED
-    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail)["max_relative_deviation"] is None
+    assert (
+        json.loads(capsys.readouterr().out, parse_constant=pytest.fail)[
+            "max_relative_deviation"
+        ]
+        is None
+    )
 
 
 def test_a_pipe_a_folder_and_a_device_are_refused_at_once(tmp_path):
@@ -482,14 +631,20 @@ def test_an_archive_that_is_no_npz_file(tmp_path):
     path = tmp_path / "run.npz"
     assert "it lacks 'meta'" in refusal(archive(path, [("a.txt", "hello")]))
     assert "it lacks 'meta'" in refusal(archive(path, []))
-    assert "truncated or something else" in refusal(archive(path, [("meta.npy", "hello")]))
-    assert "it holds an array twice" in refusal(archive(path, [("loss.npy", "x"), ("loss.npy", "y")]))
+    assert "truncated or something else" in refusal(
+        archive(path, [("meta.npy", "hello")])
+    )
+    assert "it holds an array twice" in refusal(
+        archive(path, [("loss.npy", "x"), ("loss.npy", "y")])
+    )
 
 
 def test_arrays_of_objects_are_not_unpickled(tmp_path):
     path = file_with(tmp_path, loss=np.array([print] * STEPS, dtype=object))
     assert "its array loss must hold real numbers, not object" in refusal(path)
-    assert replay(file_with(tmp_path, notes=np.array([{}], dtype=object))).not_used == ("notes",)
+    assert replay(file_with(tmp_path, notes=np.array([{}], dtype=object))).not_used == (
+        "notes",
+    )
 
 
 def add_zeros(path, name, shape):
@@ -508,7 +663,9 @@ def test_an_array_that_is_not_used_is_not_read(tmp_path, monkeypatch):
     path = file_with(tmp_path)
     add_zeros(path, "extra", (2**20,))
     read = []
-    monkeypatch.setattr("attndyn.runtime.files._array", lambda archive, info: noted(read, archive, info))
+    monkeypatch.setattr(
+        "attndyn.runtime.files._array", lambda archive, info: noted(read, archive, info)
+    )
     assert read_recording(path).not_used == ("extra",)
     assert {"tokens.npy", "labels.npy", "loss.npy", "meta.npy"} < set(read)
     assert "extra.npy" not in read
@@ -519,10 +676,15 @@ def noted(names, archive, info, original=files._array):
     return original(archive, info)
 
 
-def test_an_array_that_would_not_fit_is_refused_before_it_is_read(tmp_path, monkeypatch):
+def test_an_array_that_would_not_fit_is_refused_before_it_is_read(
+    tmp_path, monkeypatch
+):
     path = file_with(tmp_path)
     monkeypatch.setattr("attndyn.compare.replays.recording_arrays.LARGEST_BYTES", 1000)
-    assert re.search(r"its arrays need \d\.\d GiB of memory, and a replay takes at most", refusal(path))
+    assert re.search(
+        r"its arrays need \d\.\d GiB of memory, and a replay takes at most",
+        refusal(path),
+    )
 
 
 def test_a_header_that_promises_more_than_there_is_is_refused(tmp_path):
@@ -539,10 +701,16 @@ def test_a_damaged_file_is_refused_in_one_sentence_or_is_whole(tmp_path_factory,
     """Bytes that are changed at random never end in a traceback, nor in other numbers."""
     folder = tmp_path_factory.mktemp("damaged")
     whole = bytearray(WHOLE)
-    for place in data.draw(st.lists(st.integers(0, len(whole) - 1), min_size=1, max_size=4)):
+    for place in data.draw(
+        st.lists(st.integers(0, len(whole) - 1), min_size=1, max_size=4)
+    ):
         whole[place] ^= data.draw(st.integers(1, 255))
     path = folder / "run.npz"
-    path.write_bytes(whole[: data.draw(st.sampled_from([len(whole), len(whole), 3 * len(whole) // 4]))])
+    path.write_bytes(
+        whole[
+            : data.draw(st.sampled_from([len(whole), len(whole), 3 * len(whole) // 4]))
+        ]
+    )
     try:
         reading = None
         assert replay(path).max_relative_deviation < 1e-12
@@ -566,21 +734,38 @@ WHOLE = _whole()
 
 def test_a_file_that_simulate_wrote_says_what_it_is(tmp_path, capsys):
     out = tmp_path / "run.npz"
-    small = ["--eigenvalues", "2,1", "--context-length", "5", "--learning-rate", "0.01", "--steps", "5"]
+    small = [
+        "--eigenvalues",
+        "2,1",
+        "--context-length",
+        "5",
+        "--learning-rate",
+        "0.01",
+        "--steps",
+        "5",
+    ]
     assert main(["simulate", *small, "--sequences", "20", "--out", str(out)]) == 0
     capsys.readouterr()
     assert main(["replay", str(out)]) == ExitStatus.NOT_DONE
     shown = capsys.readouterr().err
-    assert "it is a trajectory, as `attndyn simulate` and Trajectory.save write it" in shown
+    assert (
+        "it is a trajectory, as `attndyn simulate` and Trajectory.save write it"
+        in shown
+    )
     assert "read it with attndyn.simulate.load" in shown
     assert shown.count("\n") == 1
 
 
 def test_the_command_line_names_what_is_not_used(tmp_path, capsys):
-    path = file_with(tmp_path, meta={"source": "a thesis", "seed": 3}, test_other_loss=np.ones(3))
+    path = file_with(
+        tmp_path, meta={"source": "a thesis", "seed": 3}, test_other_loss=np.ones(3)
+    )
     assert main(["replay", str(path), "--json"]) == 0
     shown = capsys.readouterr()
-    assert shown.err == "not used: source, seed, test_other (it lacks 'test_other_tokens')\n"
+    assert (
+        shown.err
+        == "not used: source, seed, test_other (it lacks 'test_other_tokens')\n"
+    )
     assert "not_used" not in json.loads(shown.out)
 
 
@@ -588,5 +773,13 @@ def test_merged_softmax_may_be_divided_too():
     model = DividedSoftmax(Merged(2, softmax=True), "context")
     data = sample(TASK, 10)
     start = initial_weights(model, TASK, 0.5)
-    plain = train(Merged(2, softmax=True), data, start, learning_rate=0.01, steps=1).loss
-    assert abs(train(model, data, start, learning_rate=0.01, steps=1).loss[0] / plain[0] - 1) > 1e-3
+    plain = train(
+        Merged(2, softmax=True), data, start, learning_rate=0.01, steps=1
+    ).loss
+    assert (
+        abs(
+            train(model, data, start, learning_rate=0.01, steps=1).loss[0] / plain[0]
+            - 1
+        )
+        > 1e-3
+    )

@@ -31,7 +31,10 @@ LINEAR = [name for name in DIGESTS if name not in SOFTMAX]
 
 
 def test_the_nine_recordings_are_the_recorded_ones():
-    found = {name: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for name, path in FILES.items()}
+    found = {
+        name: hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        for name, path in FILES.items()
+    }
     assert found == DIGESTS
     assert len(found) == 9
 
@@ -62,16 +65,29 @@ def test_softmax_has_no_statistics_to_replay(name):
 @pytest.mark.parametrize("name", LINEAR)
 def test_final_weights_are_the_recorded_ones(name):
     recording, stored = read_recording(FILES[name]), np.load(FILES[name])
-    rule = {"learning_rate": recording.learning_rate, "steps": len(recording.loss), "record": 10**6}
+    rule = {
+        "learning_rate": recording.learning_rate,
+        "steps": len(recording.loss),
+        "record": 10**6,
+    }
     if recording.model is None:
-        final = train_network(recording.features, recording.labels[:, -1], recording.start, **rule).final
+        final = train_network(
+            recording.features, recording.labels[:, -1], recording.start, **rule
+        ).final
     else:
-        final = train(recording.model, statistics(recording.data, recording.model), recording.start, **rule).final
+        final = train(
+            recording.model,
+            statistics(recording.data, recording.model),
+            recording.start,
+            **rule,
+        ).final
     for key, value in final.items():
         recorded, start = stored[f"final_{key}"], recording.start[key]
         size = np.max(np.abs(recorded))
         assert np.max(np.abs(value - recorded)) < 1e-5 * size
-        assert np.max(np.abs(start - recorded)) > 1e-2 * size  # control: the weights did move
+        assert (
+            np.max(np.abs(start - recorded)) > 1e-2 * size
+        )  # control: the weights did move
 
 
 # Wrong conventions, each of which the same tolerance must reject
@@ -80,7 +96,9 @@ def test_final_weights_are_the_recorded_ones(name):
 def altered(tmp_path, name, meta=None, **arrays):
     """A recording with another meta entry or other arrays."""
     content = dict(np.load(FILES[name]))
-    content["meta"] = np.array(json.dumps(json.loads(str(content["meta"])) | (meta or {})))
+    content["meta"] = np.array(
+        json.dumps(json.loads(str(content["meta"])) | (meta or {}))
+    )
     np.savez(tmp_path / f"{name}.npz", **(content | arrays))
     return tmp_path / f"{name}.npz"
 
@@ -92,16 +110,34 @@ def entries(name):
 @pytest.mark.parametrize("name", LINEAR)
 def test_half_a_squared_error_is_told_apart(tmp_path, name):
     loss = entries(name)["loss"]
-    halved = altered(tmp_path, name, {"learning_rate": read_recording(FILES[name]).learning_rate / 2}, loss=loss)
-    assert replay(halved, "statistics").max_relative_deviation > 1e-2  # ½ in the gradient
-    assert replay(altered(tmp_path, name, loss=loss / 2), "statistics").max_relative_deviation > 0.9  # in the loss
+    halved = altered(
+        tmp_path,
+        name,
+        {"learning_rate": read_recording(FILES[name]).learning_rate / 2},
+        loss=loss,
+    )
+    assert (
+        replay(halved, "statistics").max_relative_deviation > 1e-2
+    )  # ½ in the gradient
+    assert (
+        replay(
+            altered(tmp_path, name, loss=loss / 2), "statistics"
+        ).max_relative_deviation
+        > 0.9
+    )  # in the loss
 
 
 @pytest.mark.parametrize("name", [name for name in LINEAR if name != "mlp_cubic"])
 def test_another_divisor_is_told_apart(tmp_path, name):
-    other = "none" if name == "separate_varylen" else "tokens in the prompt, query included"
-    rate = {"learning_rate": 1e-3} if name == "separate_varylen" else {}  # without a divisor its own rate diverges
-    result = replay(altered(tmp_path, name, {"attention_divisor": other, **rate}), "statistics")
+    other = (
+        "none" if name == "separate_varylen" else "tokens in the prompt, query included"
+    )
+    rate = (
+        {"learning_rate": 1e-3} if name == "separate_varylen" else {}
+    )  # without a divisor its own rate diverges
+    result = replay(
+        altered(tmp_path, name, {"attention_divisor": other, **rate}), "statistics"
+    )
     assert result.max_relative_deviation > 1e-2
 
 
@@ -109,7 +145,12 @@ def test_another_divisor_is_told_apart(tmp_path, name):
 def test_a_dropped_token_is_told_apart(tmp_path, name):
     tokens, labels = entries(name)["tokens"].copy(), entries(name)["labels"].copy()
     tokens[0, 3], labels[0, 3] = 0.0, 0.0  # one token of one sequence of hundreds
-    assert replay(altered(tmp_path, name, tokens=tokens, labels=labels), "statistics").max_relative_deviation > 1e-5
+    assert (
+        replay(
+            altered(tmp_path, name, tokens=tokens, labels=labels), "statistics"
+        ).max_relative_deviation
+        > 1e-5
+    )
 
 
 @pytest.mark.parametrize("name", ["merged_h8", "separate_varylen", "separate_softmax"])
@@ -120,8 +161,15 @@ def test_other_conventions_are_told_apart_on_tokens(tmp_path, name):
     assert replay(altered(tmp_path, name, loss=loss)).max_relative_deviation < TOLERANCE
     fewer = {"tokens": tokens[:, 1:], "labels": labels[:, 1:]}
     length = {"context_length": tokens.shape[1] - 2}
-    assert replay(altered(tmp_path, name, length, loss=loss, **fewer)).max_relative_deviation > 1e-4
-    shifted = replay(altered(tmp_path, name, loss=stored["loss"][1 : short + 1]))  # recorded after each step
+    assert (
+        replay(
+            altered(tmp_path, name, length, loss=loss, **fewer)
+        ).max_relative_deviation
+        > 1e-4
+    )
+    shifted = replay(
+        altered(tmp_path, name, loss=stored["loss"][1 : short + 1])
+    )  # recorded after each step
     assert shifted.max_relative_deviation > 1e-4
     if name == "separate_softmax":
         linear = altered(tmp_path, name, {"softmax": False}, loss=loss[:5])
@@ -136,7 +184,10 @@ def test_other_conventions_are_told_apart_on_tokens(tmp_path, name):
 def test_test_sets_count(tmp_path, key):
     name = "merged_icl06"
     stored = entries(name)
-    assert [test.name for test in read_recording(FILES[name]).tests] == ["test_in_context", "test_in_weight"]
+    assert [test.name for test in read_recording(FILES[name]).tests] == [
+        "test_in_context",
+        "test_in_weight",
+    ]
     wrong = stored[f"{key}_loss"].copy()
     wrong[-1] *= 1.0001
     result = replay(altered(tmp_path, name, **{f"{key}_loss": wrong}), "statistics")
@@ -148,13 +199,22 @@ def test_cubic_features_are_those_of_attention(tmp_path):
     recording = read_recording(FILES["merged_h8"])
     z, labels = network_features(recording.data, recording.model)
     tokens = recording.data.tokens
-    expected = np.einsum("pn,pni,pj->pij", tokens[:, :-1, -1], tokens[:, :-1, :-1], tokens[:, -1, :-1])
+    expected = np.einsum(
+        "pn,pni,pj->pij", tokens[:, :-1, -1], tokens[:, :-1, :-1], tokens[:, -1, :-1]
+    )
     np.testing.assert_allclose(z, expected.reshape(len(z), -1), rtol=1e-10, atol=1e-12)
     assert np.array_equal(labels, recording.labels[:, -1])
     features = entries("mlp_cubic")["features"]
     assert features.shape == z.shape
-    transposed = features.reshape(-1, 4, 4).swapaxes(1, 2).reshape(features.shape)  # control: x_q first
-    assert replay(altered(tmp_path, "mlp_cubic", features=transposed)).max_relative_deviation > 1e-3
+    transposed = (
+        features.reshape(-1, 4, 4).swapaxes(1, 2).reshape(features.shape)
+    )  # control: x_q first
+    assert (
+        replay(
+            altered(tmp_path, "mlp_cubic", features=transposed)
+        ).max_relative_deviation
+        > 1e-3
+    )
 
 
 # Files that are no recordings
@@ -172,7 +232,9 @@ FOREIGN = {
     "other npz": lambda file: np.savez(file, x=np.ones(3)),
     "meta of numbers": lambda file: np.savez(file, meta=np.ones(3)),
     "meta a list": lambda file: np.savez(file, meta=np.array("[1]")),
-    "meta of another kind": lambda file: np.savez(file, meta=np.array('{"model": "merged"}')),
+    "meta of another kind": lambda file: np.savez(
+        file, meta=np.array('{"model": "merged"}')
+    ),
     "one array": lambda file: np.save(file, np.ones(3)),
     "text": lambda file: file.write(b"loss\n1\n"),
     "object array": lambda file: np.savez(file, meta=np.array([{}], dtype=object)),
@@ -196,5 +258,7 @@ def refused(path):
 def test_an_absent_file_and_an_unknown_engine(tmp_path):
     with pytest.raises(FileNotFoundError):
         replay(tmp_path / "nothing.npz")
-    with pytest.raises(ValueError, match="engine must be one of tokens, statistics, not 'gpu'"):
+    with pytest.raises(
+        ValueError, match="engine must be one of tokens, statistics, not 'gpu'"
+    ):
         replay(FILES["merged_h8"], engine="gpu")

@@ -30,10 +30,14 @@ from attndyn.compare.report.svg import POINTS, drawings
 from attndyn.compare.report.typesetting import mathml
 
 CLAIMS = {claim.id: claim for claim in all_claims()}
-SCHEMA = json.loads((files("attndyn.compare.report") / "ledger.schema.json").read_text(encoding="utf-8"))
+SCHEMA = json.loads(
+    (files("attndyn.compare.report") / "ledger.schema.json").read_text(encoding="utf-8")
+)
 HOSTILE = '"><script>alert(1)</script>&amp;<img src=x onerror=alert(2)>'
 X = tuple(step / 10 for step in range(50))
-CURVE = Curve("loss", X, tuple(math.exp(-x) for x in X), tuple(1.01 * math.exp(-x) for x in X))
+CURVE = Curve(
+    "loss", X, tuple(math.exp(-x) for x in X), tuple(1.01 * math.exp(-x) for x in X)
+)
 FIT = Fit("η", (0.1, 0.01, 0.001), (2e-1, 2.1e-2, 1.9e-3), 1.01, 1.0, (0.98, 1.03))
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + (1000).to_bytes(4) + (600).to_bytes(4)
 
@@ -101,7 +105,11 @@ class Page(HTMLParser):
 
     def text_of(self, tag, **wanted):
         keys = {key.rstrip("_"): value for key, value in wanted.items()}
-        found = [t for name, have, t in self.texts if name == tag and keys.items() <= have.items()]
+        found = [
+            t
+            for name, have, t in self.texts
+            if name == tag and keys.items() <= have.items()
+        ]
         assert len(found) == 1, found
         return found[0]
 
@@ -125,20 +133,38 @@ def test_every_statement_is_typeset(name):
     ("latex", "tags"),
     [
         (r"\tfrac12 \mathrm{tr}\,\Lambda", {"mfrac", "mspace"}),
-        (r"\begin{cases} 1 & x > 0 \\ 0 & \text{else} \end{cases}", {"mtable", "mtr", "mtd", "mtext"}),
+        (
+            r"\begin{cases} 1 & x > 0 \\ 0 & \text{else} \end{cases}",
+            {"mtable", "mtr", "mtd", "mtext"},
+        ),
         (r"\sqrt{\sum_{d=1}^{D} \hat{y}_q^{2}}", {"msqrt", "msubsup", "mover"}),
         (r"\begin{pmatrix} a & b \\ c & d \end{pmatrix}", {"mtable"}),
     ],
 )
 def test_what_claims_are_written_in_is_understood(latex, tags):
-    assert tags <= {element.tag.rpartition("}")[2] for element in ElementTree.fromstring(mathml(latex)).iter()}
+    assert tags <= {
+        element.tag.rpartition("}")[2]
+        for element in ElementTree.fromstring(mathml(latex)).iter()
+    }
 
 
 @pytest.mark.parametrize(
     "latex",
     [
-        *(r"\nosuchcommand", "}{", "x^2^3", "", r"\text{<img src=x onerror=alert(1)>}", r"\text{<?x ><script>1}"),
-        *(r"\href{javascript:alert(1)}{x}", r"\style{color:red}{x}", r"\class{level}{x}", r"\hbox{<b>}"),
+        *(
+            r"\nosuchcommand",
+            "}{",
+            "x^2^3",
+            "",
+            r"\text{<img src=x onerror=alert(1)>}",
+            r"\text{<?x ><script>1}",
+        ),
+        *(
+            r"\href{javascript:alert(1)}{x}",
+            r"\style{color:red}{x}",
+            r"\class{level}{x}",
+            r"\hbox{<b>}",
+        ),
         r"\text{<![CDATA[<script>alert(1)</script>]]>}",
     ],
 )
@@ -168,18 +194,50 @@ def test_every_verdict_has_a_row_and_an_article(page):
     ids = [verdict.id for verdict in LEDGER.verdicts]
     assert [row["data-claim"] for row in page.tags("tr") if "data-claim" in row] == ids
     assert [article["id"] for article in page.tags("article")] == ids
-    assert {row["data-level"] for row in page.tags("tr") if "data-level" in row} == {"numerical", "inconclusive"}
-    assert page.text_of("p", class_="outcome bad") == "2 of 3 claims are as expected, these are not:"
+    assert {row["data-level"] for row in page.tags("tr") if "data-level" in row} == {
+        "numerical",
+        "inconclusive",
+    }
+    assert (
+        page.text_of("p", class_="outcome bad")
+        == "2 of 3 claims are as expected, these are not:"
+    )
     assert "invented.broken" in page.text_of("ul", class_="unexpected")
 
 
 def test_an_article_holds_the_whole_evidence(page):
     shown = page.text_of("article", id="invented.full")
-    said = ("One is one", "this test", "N is finite", "the loss", "step size → 0", "1.01", "1 ± 0.1", "two for one")
-    numbers = ("[0.980, 1.030]", "0.0019", "0.0003", "0.0002", "1 × 10⁻⁵", "seed 4", "1.500 s")
-    for each in (*said, *numbers, "compare/claims/merged.py:12", "ab" * 32, "learning rate", "(order 1)"):
+    said = (
+        "One is one",
+        "this test",
+        "N is finite",
+        "the loss",
+        "step size → 0",
+        "1.01",
+        "1 ± 0.1",
+        "two for one",
+    )
+    numbers = (
+        "[0.980, 1.030]",
+        "0.0019",
+        "0.0003",
+        "0.0002",
+        "1 × 10⁻⁵",
+        "seed 4",
+        "1.500 s",
+    )
+    for each in (
+        *said,
+        *numbers,
+        "compare/claims/merged.py:12",
+        "ab" * 32,
+        "learning rate",
+        "(order 1)",
+    ):
         assert each in shown, each
-    assert shown.index("learning rate") < shown.index("sampling")  # the largest error first
+    assert shown.index("learning rate") < shown.index(
+        "sampling"
+    )  # the largest error first
 
 
 def test_a_claim_without_curves_says_so(page):
@@ -197,34 +255,57 @@ def test_a_broken_check_is_named(page):
 def test_a_corrected_statement_that_is_rejected_and_a_control_that_was_not_tried_are_told_apart():
     missed = replace(BROKEN, accepted=(), broken=("the corrected one",))
     failed = replace(BROKEN, rejected=(), broken=())
-    page = Page(report(Ledger((replace(missed, id="a.missed"), replace(failed, id="a.failed")), 0)))
-    assert "rejected, and is right the corrected one" in page.text_of("article", id="a.missed")
+    page = Page(
+        report(
+            Ledger((replace(missed, id="a.missed"), replace(failed, id="a.failed")), 0)
+        )
+    )
+    assert "rejected, and is right the corrected one" in page.text_of(
+        "article", id="a.missed"
+    )
     assert "not tried two for one" in page.text_of("article", id="a.failed")
 
 
 def test_a_refuted_claim_without_controls_says_what_shows_it():
     refuted = replace(
-        PLAIN, level="refuted", expected_level="refuted", rejected=(), corrected=(("one is 1", True),)
+        PLAIN,
+        level="refuted",
+        expected_level="refuted",
+        rejected=(),
+        corrected=(("one is 1", True),),
     )
     page = Page(report(Ledger((refuted,), 0)))
-    assert "Corrected statement accepted one is 1" in page.text_of("article", id=PLAIN.id)
+    assert "Corrected statement accepted one is 1" in page.text_of(
+        "article", id=PLAIN.id
+    )
     assert "accepts 1 of 1 corrected" in page.text_of("tr", **{"data-claim": PLAIN.id})
     failed = replace(refuted, corrected=(("one is 1", False),), broken=("one is 1",))
-    assert "not accepted one is 1" in Page(report(Ledger((failed,), 0))).text_of("article", id=PLAIN.id)
+    assert "not accepted one is 1" in Page(report(Ledger((failed,), 0))).text_of(
+        "article", id=PLAIN.id
+    )
     assert page.text_of("p", class_="outcome good") == "1 of 1 claims are as expected."
 
 
 def test_ids_are_unique_and_every_link_leads_somewhere(page):
-    ids = Counter(attributes["id"] for _, attributes in page.elements if "id" in attributes)
+    ids = Counter(
+        attributes["id"] for _, attributes in page.elements if "id" in attributes
+    )
     assert set(ids.values()) == {1}
-    links = [attributes["href"] for _, attributes in page.elements if "href" in attributes]
+    links = [
+        attributes["href"] for _, attributes in page.elements if "href" in attributes
+    ]
     assert {link[1:] for link in links if link.startswith("#")} <= set(ids)
     assert all(link.startswith(("#", "data:")) for link in links)
     assert page.open == []
 
 
 def test_nothing_is_asked_of_anybody(page):
-    assert not page.tags("img") + page.tags("iframe") + page.tags("object") + page.tags("base")
+    assert (
+        not page.tags("img")
+        + page.tags("iframe")
+        + page.tags("object")
+        + page.tags("base")
+    )
     assert [link["href"] for link in page.tags("link")] == ["data:,"]
     assert not [attributes for _, attributes in page.elements if "src" in attributes]
     text = report(LEDGER)
@@ -235,9 +316,13 @@ def test_nothing_is_asked_of_anybody(page):
 
 
 def test_the_policy_allows_this_script_alone(page):
-    (policy,) = [meta["content"] for meta in page.tags("meta") if meta.get("http-equiv")]
+    (policy,) = [
+        meta["content"] for meta in page.tags("meta") if meta.get("http-equiv")
+    ]
     assert policy.startswith("default-src 'none'; script-src 'sha256-")
-    digest = base64.b64encode(hashlib.sha256(script_of(report(LEDGER)).encode()).digest()).decode()
+    digest = base64.b64encode(
+        hashlib.sha256(script_of(report(LEDGER)).encode()).digest()
+    ).decode()
     assert f"'sha256-{digest}'" in policy
     assert "https" not in policy
 
@@ -247,23 +332,43 @@ def script_of(text):
 
 
 def test_a_script_in_a_claim_is_text():
-    texts = [each.name for each in fields(Verdict) if each.type in (str, "str") and "level" not in each.name]
+    texts = [
+        each.name
+        for each in fields(Verdict)
+        if each.type in (str, "str") and "level" not in each.name
+    ]
     changes = dict.fromkeys(texts, HOSTILE) | {
         "rejected": (HOSTILE,),
         "broken": (HOSTILE,),
         "hypotheses": (HOSTILE,),
     }
     curve = replace(CURVE, name=HOSTILE)
-    evil = replace(FULL, fit=replace(FIT, parameter=HOSTILE), curves=(curve,), axes=(HOSTILE, HOSTILE), **changes)
+    evil = replace(
+        FULL,
+        fit=replace(FIT, parameter=HOSTILE),
+        curves=(curve,),
+        axes=(HOSTILE, HOSTILE),
+        **changes,
+    )
     page = Page(report(Ledger((evil,), 0)))
     assert len(page.tags("script")) == 1
     assert page.tags("img") == []
     assert HOSTILE in page.text_of("article")
-    assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
+    assert not [
+        name
+        for _, attributes in page.elements
+        for name in attributes
+        if name.startswith("on")
+    ]
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zs", "Zl", "Zp")), min_size=1))
+@given(
+    st.text(
+        st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zs", "Zl", "Zp")),
+        min_size=1,
+    )
+)
 def test_any_title_is_read_back(title):
     page = Page(report(Ledger((replace(PLAIN, title=title),), 0)))
     assert page.text_of("h2") == title
@@ -282,7 +387,9 @@ def test_the_empty_ledger_has_a_page():
 
 
 def covered(*verdicts):
-    return [result for part in coverage(Ledger(verdicts, 0)).values() for result in part]
+    return [
+        result for part in coverage(Ledger(verdicts, 0)).values() for result in part
+    ]
 
 
 def verdict_on(name, **changes):
@@ -291,12 +398,22 @@ def verdict_on(name, **changes):
 
 def test_every_result_is_shown_with_its_claims():
     page = Page(report(LEDGER))
-    (table,) = [text for tag, have, text in page.texts if (tag, have.get("id")) == ("details", "coverage")]
+    (table,) = [
+        text
+        for tag, have, text in page.texts
+        if (tag, have.get("id")) == ("details", "coverage")
+    ]
     for result in covered():
         assert result.title in table
         assert result.status == "not checked in this run"
-        assert all(f"{each.id} not checked in this run (tier {each.tier})" in table for each in result.holdings)
-    assert f"0 of {len(covered())} results checked in this run, 0 not as expected, 0 without a claim" in table
+        assert all(
+            f"{each.id} not checked in this run (tier {each.tier})" in table
+            for each in result.holdings
+        )
+    assert (
+        f"0 of {len(covered())} results checked in this run, 0 not as expected, 0 without a claim"
+        in table
+    )
 
 
 def test_a_result_says_what_this_run_found(monkeypatch):
@@ -312,10 +429,15 @@ def test_a_result_says_what_this_run_found(monkeypatch):
     }
     for status, verdicts in said.items():
         (result,) = covered(*verdicts)
-        assert (result.status, result.good) == (status, status.startswith("as expected"))
+        assert (result.status, result.good) == (
+            status,
+            status.startswith("as expected"),
+        )
         page = Page(report(Ledger(verdicts, 0)))
         links = [each["href"] for tag, each in page.elements if tag == "a"]
-        assert links.count(f"#{first}") == (3 if not verdicts[0].holds else 2)  # and the list of what is wrong
+        assert links.count(f"#{first}") == (
+            3 if not verdicts[0].holds else 2
+        )  # and the list of what is wrong
 
 
 def test_a_gap_stands_out(monkeypatch):
@@ -323,7 +445,9 @@ def test_a_gap_stands_out(monkeypatch):
     parts = {"<b>made up</b>": (Result("nobody checked this", (), ("conservation",)),)}
     monkeypatch.setattr("attndyn.compare.report.results_table.RESULTS", parts)
     page = Page(report(LEDGER))
-    assert "nobody checked this no claim conservation" in [text for tag, _, text in page.texts if tag == "tr"]
+    assert "nobody checked this no claim conservation" in [
+        text for tag, _, text in page.texts if tag == "tr"
+    ]
     assert "1 without a claim" in page.text_of("summary")
     assert "<b>made up</b>" in page.text_of("details", id="coverage")
 
@@ -340,16 +464,23 @@ def test_a_figure_named_twice_is_stored_once():
 
 
 def test_the_report_holds_the_figures_that_were_drawn(tmp_path):
-    drawn = draw(["growing_mode_order"], out=tmp_path / "figures", runs=tmp_path / "runs")
+    drawn = draw(
+        ["growing_mode_order"], out=tmp_path / "figures", runs=tmp_path / "runs"
+    )
     path = write_report(LEDGER, tmp_path, drawn)
     assert path == tmp_path / "report.html"
-    png = base64.b64encode((tmp_path / "figures" / "growing_mode_order.png").read_bytes()).decode()
+    png = base64.b64encode(
+        (tmp_path / "figures" / "growing_mode_order.png").read_bytes()
+    ).decode()
     assert png in path.read_text(encoding="utf-8")
     assert path.stat().st_size < 500_000
 
 
 def test_verify_leaves_a_report_beside_its_ledger(tmp_path, capsys):
-    assert main(["verify", "fixed_points.count", "--workers", "1", "--out", str(tmp_path)]) == 0
+    assert (
+        main(["verify", "fixed_points.count", "--workers", "1", "--out", str(tmp_path)])
+        == 0
+    )
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert [article["id"] for article in page.tags("article")] == ["fixed_points.count"]
     validate(json.loads((tmp_path / "ledger.json").read_text(encoding="utf-8")))
@@ -361,18 +492,27 @@ def test_claims_name_figures_that_there_are():
 
 def test_evidence_is_drawn_panel_by_panel():
     assert drawings(PLAIN) == ()
-    assert len(drawings(replace(PLAIN, fit=FIT))) == len(drawings(replace(PLAIN, curves=(CURVE,)))) == 1
+    assert (
+        len(drawings(replace(PLAIN, fit=FIT)))
+        == len(drawings(replace(PLAIN, curves=(CURVE,))))
+        == 1
+    )
     assert len(drawings(FULL)) == 2
     for panel in drawings(FULL):
         tree = ElementTree.fromstring(panel)
         assert (tree.get("role"), tree.get("aria-label") != "") == ("img", True)
-        assert all(each.get("id", "invented.full-").startswith("invented.full-") for each in tree.iter())
+        assert all(
+            each.get("id", "invented.full-").startswith("invented.full-")
+            for each in tree.iter()
+        )
         assert "<style" not in panel
 
 
 def test_another_observation_is_another_drawing():
     other = replace(CURVE, observed=tuple(2 * y for y in CURVE.observed))
-    assert drawings(replace(PLAIN, curves=(other,))) != drawings(replace(PLAIN, curves=(CURVE,)))
+    assert drawings(replace(PLAIN, curves=(other,))) != drawings(
+        replace(PLAIN, curves=(CURVE,))
+    )
     steeper = replace(FIT, errors=(2e-1, 2e-3, 2e-5))
     assert drawings(replace(PLAIN, fit=steeper)) != drawings(replace(PLAIN, fit=FIT))
 
@@ -394,11 +534,19 @@ def test_odd_curves_are_drawn_all_the_same(curve):
 
 def test_an_exact_fit_leaves_no_errors_to_draw():
     assert drawings(replace(PLAIN, fit=replace(FIT, errors=(0.0, 0.0, 0.0)))) == ()
-    assert len(drawings(replace(PLAIN, fit=replace(FIT, errors=(1e-3, 1e-6, 0.0))))) == 1
+    assert (
+        len(drawings(replace(PLAIN, fit=replace(FIT, errors=(1e-3, 1e-6, 0.0))))) == 1
+    )
 
 
 def test_long_curves_make_no_large_page():
-    long = Curve("noise", *(tuple(math.sin(k * step**2) for step in range(50 * POINTS)) for k in (1, 2, 3)))
+    long = Curve(
+        "noise",
+        *(
+            tuple(math.sin(k * step**2) for step in range(50 * POINTS))
+            for k in (1, 2, 3)
+        ),
+    )
     (panel,) = drawings(replace(PLAIN, curves=(long,)))
     assert len(panel) < 60_000
 
@@ -417,11 +565,15 @@ def ledger():
 def test_the_schema_is_a_schema_and_knows_every_field():
     Draft202012Validator.check_schema(SCHEMA)
     verdict = SCHEMA["$defs"]["verdict"]
-    assert set(verdict["required"]) == set(verdict["properties"]) == set(PLAIN.to_dict())
+    assert (
+        set(verdict["required"]) == set(verdict["properties"]) == set(PLAIN.to_dict())
+    )
     assert tuple(SCHEMA["$defs"]["level"]["enum"]) == LEVELS
     assert tuple(verdict["properties"]["tier"]["enum"]) == TIERS
     for name, kind in (("fit", Fit), ("curve", Curve)):
-        assert set(SCHEMA["$defs"][name]["required"]) == {each.name for each in fields(kind)}
+        assert set(SCHEMA["$defs"][name]["required"]) == {
+            each.name for each in fields(kind)
+        }
 
 
 def test_ledgers_keep_the_schema(tmp_path):
@@ -434,22 +586,44 @@ def test_ledgers_keep_the_schema(tmp_path):
 def test_what_is_not_finite_is_null_and_read_back():
     odd = replace(CURVE, observed=(math.nan, *CURVE.observed[1:-1], math.inf))
     fit = replace(FIT, errors=(math.nan, *FIT.errors[1:]), slope=-math.inf)
-    written = Ledger((replace(FULL, curves=(odd,), fit=fit, residual=math.nan, budget=(("steps", math.inf),)),), 0)
+    written = Ledger(
+        (
+            replace(
+                FULL,
+                curves=(odd,),
+                fit=fit,
+                residual=math.nan,
+                budget=(("steps", math.inf),),
+            ),
+        ),
+        0,
+    )
     text = written.to_json()
-    plain = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    plain = json.loads(
+        text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON")
+    )
     validate(plain)
-    assert [plain["verdicts"][0]["curves"][0]["observed"][k] for k in (0, -1)] == [None, None]
+    assert [plain["verdicts"][0]["curves"][0]["observed"][k] for k in (0, -1)] == [
+        None,
+        None,
+    ]
     (found,) = Ledger.from_json(text).verdicts
     (curve,) = found.curves
     assert math.isnan(curve.observed[0])
     assert math.isnan(curve.observed[-1])
     assert curve.observed[1:-1] == CURVE.observed[1:-1]
-    assert (curve.x, found.fit.errors[1:], found.fit.interval) == (CURVE.x, FIT.errors[1:], FIT.interval)
+    assert (curve.x, found.fit.errors[1:], found.fit.interval) == (
+        CURVE.x,
+        FIT.errors[1:],
+        FIT.interval,
+    )
     assert math.isnan(found.fit.slope)
     assert math.isnan(found.budget[0][1])
     assert found.residual is None
     assert Ledger.from_json(text).to_json() == text
-    with pytest.raises(ValueError, match="JSON"):  # what would have been written without the rule
+    with pytest.raises(
+        ValueError, match="JSON"
+    ):  # what would have been written without the rule
         json.dumps(math.nan, allow_nan=False)
 
 
@@ -466,7 +640,11 @@ def test_a_refuted_claim_names_what_holds_instead(tmp_path):
     assert verdict.corrected == tuple((name, True) for name in claim.corrected) != ()
     assert Verdict.from_dict(verdict.to_dict()) == verdict
     wrong = check(replace(claim, corrected=("as it stands",)), Lab(tmp_path))
-    assert (wrong.corrected, wrong.broken, wrong.holds) == ((("as it stands", False),), ("as it stands",), False)
+    assert (wrong.corrected, wrong.broken, wrong.holds) == (
+        (("as it stands", False),),
+        ("as it stands",),
+        False,
+    )
 
 
 def changed(path, value):

@@ -10,7 +10,13 @@ from attndyn.compare.user.statement_file import load_statements, statements_of
 
 CASES = Path(__file__).parents[2] / "data" / "statements"
 HOLD = ("aligned_block", "tau_left", "white_course", "white_course_inline", "sci_e")
-DECIMALS = ("decimal_trace", "decimal_zero", "decimal_noise", "decimal_task", "decimal_task_fraction")
+DECIMALS = (
+    "decimal_trace",
+    "decimal_zero",
+    "decimal_noise",
+    "decimal_task",
+    "decimal_task_fraction",
+)
 SCALED = ("scaled_ScaledSympy", "scaled_D3")
 NUMBERS = {"eigenvalues": [0.4, 0.3], "context_length": 31, "noise_variance": 0.25}
 MERGED = {"model": "merged", "heads": 1, "block": "restricted"}
@@ -18,11 +24,19 @@ MERGED = {"model": "merged", "heads": 1, "block": "restricted"}
 
 @pytest.mark.parametrize("name", HOLD + DECIMALS + SCALED)
 def test_every_statement_of_the_file_is_proved(name):
-    assert {answer.finding.level for answer in load_statements(CASES / f"{name}.toml").answers()} == {"proved"}
+    assert {
+        answer.finding.level
+        for answer in load_statements(CASES / f"{name}.toml").answers()
+    } == {"proved"}
 
 
 def level(statement, task=None, **rest):
-    tables = {"task": task or {"dimension": 1}, "model": MERGED, "statement": [statement], **rest}
+    tables = {
+        "task": task or {"dimension": 1},
+        "model": MERGED,
+        "statement": [statement],
+        **rest,
+    }
     (answer,) = statements_of(tables).answers()
     return answer.finding.level
 
@@ -31,14 +45,25 @@ def block(first, **more):
     ansatz = {"v_{1,2}": "a", "u_{1,1,1}": "b"}
     second = r"\dot b &= \lambda_1^2 a - \frac{N+2}{N} \lambda_1^3 b a^2."
     equations = rf"\begin{{aligned}} {first} \\ {second} \end{{aligned}}"
-    table = {"kind": "reduction", "amplitudes": ["a", "b"], "ansatz": ansatz, "equations": equations}
+    table = {
+        "kind": "reduction",
+        "amplitudes": ["a", "b"],
+        "ansatz": ansatz,
+        "equations": equations,
+    }
     return level(table | more, syntax="latex")
 
 
 def test_a_block_of_equations_is_read_whole():
-    assert block(r"\dot a &= \lambda_1^2 b - \frac{N+2}{N} \lambda_1^3 b^2 a,") == "proved"
-    assert block(r"2N \dot a &= 2 N \lambda_1^2 b - (2N+4) \lambda_1^3 b^2 a,") == "proved"
-    assert block(r"2N \dot a &= N \lambda_1^2 b - (N+2) \lambda_1^3 b^2 a,") == "refuted"
+    assert (
+        block(r"\dot a &= \lambda_1^2 b - \frac{N+2}{N} \lambda_1^3 b^2 a,") == "proved"
+    )
+    assert (
+        block(r"2N \dot a &= 2 N \lambda_1^2 b - (2N+4) \lambda_1^3 b^2 a,") == "proved"
+    )
+    assert (
+        block(r"2N \dot a &= N \lambda_1^2 b - (N+2) \lambda_1^3 b^2 a,") == "refuted"
+    )
 
 
 def test_a_table_may_have_constants_on_the_left():
@@ -46,22 +71,42 @@ def test_a_table_may_have_constants_on_the_left():
     other = r"\lambda_1^2 a - \frac{N+2}{N} \lambda_1^3 b a^2"
     assert block("", equations={r"N \dot a": right, "b": other}) == "proved"
     assert block("", equations={r"\dot a": right, "b": other}) == "refuted"
-    with pytest.raises(ValueError, match="a rate may have a constant before it, and b moves"):
+    with pytest.raises(
+        ValueError, match="a rate may have a constant before it, and b moves"
+    ):
         block("", equations={r"b \dot a": right, "b": other})
-    assert block("", equations={r"N \dot a": right, r"2 N \dot a": f"2 ({right})", "b": other}) == "proved"
-    assert block("", equations={r"N \dot a": right, "a": right, "b": other}) == "refuted"
-    with pytest.raises(ValueError, match="equations must be a table of formulas, or equations in one text"):
+    assert (
+        block(
+            "",
+            equations={r"N \dot a": right, r"2 N \dot a": f"2 ({right})", "b": other},
+        )
+        == "proved"
+    )
+    assert (
+        block("", equations={r"N \dot a": right, "a": right, "b": other}) == "refuted"
+    )
+    with pytest.raises(
+        ValueError,
+        match="equations must be a table of formulas, or equations in one text",
+    ):
         block("", equations=right)
 
 
 def loss(value, **rest):
-    return level({"kind": "fixed point", "values": {"value_1_3": "0"}, "loss": value}, NUMBERS, **rest)
+    return level(
+        {"kind": "fixed point", "values": {"value_1_3": "0"}, "loss": value},
+        NUMBERS,
+        **rest,
+    )
 
 
 def test_a_task_in_numbers_has_the_names_of_its_numbers():
     assert loss("lambda_1 + lambda_2 + sigma^2 + N - 31") == "proved"
     assert loss("lambda_1 + lambda_2 + sigma^2 + N - 30") == "refuted"
-    assert loss("lambda_1 + lambda_2 + s2", definitions={"s2": "sigma^2", "N": "31"}) == "proved"
+    assert (
+        loss("lambda_1 + lambda_2 + s2", definitions={"s2": "sigma^2", "N": "31"})
+        == "proved"
+    )
     with pytest.raises(ValueError, match="definition N: it is 31 in the task, not 30"):
         loss("N", definitions={"N": "30"})
 
@@ -90,9 +135,14 @@ def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path, capsys):
     assert capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["scaled_Scaled", "scaled_ScaledNumpy", "scaled_wrong"])
+@pytest.mark.parametrize(
+    "name", ["scaled_Scaled", "scaled_ScaledNumpy", "scaled_wrong"]
+)
 def test_a_float_root_in_heads_is_refused_with_the_way_to_write_it(name):
-    with pytest.raises(ValueError, match=r"hold the float 0.7071067811865475.*sympy.sqrt.*score_divisor"):
+    with pytest.raises(
+        ValueError,
+        match=r"hold the float 0.7071067811865475.*sympy.sqrt.*score_divisor",
+    ):
         load_statements(CASES / f"{name}.toml")
 
 
@@ -106,4 +156,8 @@ def test_a_score_divisor_proves_what_a_float_root_cannot():
     assert levels("scaled_Scaled", score_divisor="sqrt(2)") == {"proved"}
     assert levels("scaled_Scaled", score_divisor=1.4) == {"refuted"}
     assert levels("scaled_wrong", score_divisor="sqrt_key") == {"refuted"}
-    assert levels("scaled_D3", score_divisor=2) == levels("scaled_D3", score_divisor="sqrt_key") == {"proved"}
+    assert (
+        levels("scaled_D3", score_divisor=2)
+        == levels("scaled_D3", score_divisor="sqrt_key")
+        == {"proved"}
+    )

@@ -29,7 +29,13 @@ SEPARATE = Sweep(
 MERGED = Sweep(
     {"eigenvalues": [2, 1], "trace": 1.0, "context_length": 15},
     {"model": "merged", "heads": 2},
-    {"sequences": 100_000, "learning_rate": 0.01, "steps": 1_500, "scheme": "restricted", "whiten": True},
+    {
+        "sequences": 100_000,
+        "learning_rate": 0.01,
+        "steps": 1_500,
+        "scheme": "restricted",
+        "whiten": True,
+    },
     {"scale": [1e-3, 1e-2, 0.1, 1.0], "seed": [0, 1]},
 )
 LOW_RANK = Sweep(
@@ -73,40 +79,65 @@ def no_figures_left():
 
 
 def test_predictions_stand_by_their_own_run(separate):
-    heights, exits = validity(separate, "plateau_height"), validity(separate, "exit_time")
+    heights, exits = (
+        validity(separate, "plateau_height"),
+        validity(separate, "exit_time"),
+    )
     assert heights.predicted.dims == ("scale", "context_length", "seed", "number")
     assert heights.number.values.tolist() == [0, 1, 2]
     assert exits.number.values.tolist() == [1, 2]
     for each in SEPARATE.experiments():
-        at = {"scale": each.scale, "context_length": each.task.context_length, "seed": each.seed}
+        at = {
+            "scale": each.scale,
+            "context_length": each.task.context_length,
+            "seed": each.seed,
+        }
         steps = staircase(each.task, each.model, each.start)
         np.testing.assert_allclose(heights.predicted.sel(at), steps.plateaus)
         late = steps.drop_times > 0
-        np.testing.assert_allclose(exits.predicted.sel(at).values[late], steps.drop_times[late])
+        np.testing.assert_allclose(
+            exits.predicted.sel(at).values[late], steps.drop_times[late]
+        )
 
 
 def test_the_theory_holds_where_weights_are_small_and_wrong_ones_do_not(separate):
     heights = validity(separate, "plateau_height").sel(scale=0.03)
     assert abs(heights.error).max() < 0.05
-    swapped = heights.observed / heights.predicted.isel(context_length=slice(None, None, -1)).values - 1
+    swapped = (
+        heights.observed
+        / heights.predicted.isel(context_length=slice(None, None, -1)).values
+        - 1
+    )
     assert abs(swapped.sel(number=2)).min() > 0.3  # control: the other context length
     exits = validity(separate, "exit_time").sel(number=1)
     assert abs(exits.error.sel(scale=0.03)).max() < 0.05
-    assert abs(exits.observed.sel(scale=0.03) / exits.predicted.sel(scale=0.1) - 1).min() > 0.5
+    assert (
+        abs(exits.observed.sel(scale=0.03) / exits.predicted.sel(scale=0.1) - 1).min()
+        > 0.5
+    )
 
 
-def test_later_exit_times_are_off_by_the_finite_sample_only_also_from_large_weights(separate):
+def test_later_exit_times_are_off_by_the_finite_sample_only_also_from_large_weights(
+    separate,
+):
     exits = validity(separate, "exit_time").sel(number=2, context_length=7)
     assert float(abs(exits.error).median("seed").max()) < 0.1
-    other = abs(exits.observed.sel(scale=0.3) / exits.predicted.sel(scale=0.1) - 1)  # control: of other weights
+    other = abs(
+        exits.observed.sel(scale=0.3) / exits.predicted.sel(scale=0.1) - 1
+    )  # control: of other weights
     assert float(other.min()) > 0.5
 
 
 def test_errors_of_the_last_exit_shrink_with_more_sequences(tmp_path):
     """Weights leave the restricted block by O(1/√P), and idle heads feel it longest: 4 would be expected here."""
-    run = {name: value for name, value in SEPARATE.run.items() if name != "sequences"} | {"scale": 0.03}
+    run = {
+        name: value for name, value in SEPARATE.run.items() if name != "sequences"
+    } | {"scale": 0.03}
     grid = {"sequences": [4_000, 64_000], "seed": [0, 1, 2, 3, 4, 5, 6, 7]}
-    data = found(Sweep(SEPARATE.task | {"context_length": 7}, SEPARATE.model, run, grid), tmp_path)
+    data = found(
+        Sweep(SEPARATE.task | {"context_length": 7}, SEPARATE.model, run, grid),
+        tmp_path,
+    )
     few, many = abs(validity(data, "exit_time").error.sel(number=2)).mean("seed").values
     assert few > 2 * many
 
@@ -117,12 +148,21 @@ def test_merged_attention_drops_when_its_growing_mode_says(merged):
     assert abs(found.error.sel(scale=[1e-3, 1e-2])).max() < 0.05
     task = Task([2, 1], trace=1.0, context_length=15)
     moments = population(task, MERGED.experiments()[0].model)
-    modes = [growing_mode(moments, each.start) for each in MERGED.experiments() if each.seed == 0]
+    modes = [
+        growing_mode(moments, each.start)
+        for each in MERGED.experiments()
+        if each.seed == 0
+    ]
     later = float(
-        found.observed.sel(scale=1e-3, seed=0, number=1) - found.observed.sel(scale=1e-2, seed=0, number=1)
+        found.observed.sel(scale=1e-3, seed=0, number=1)
+        - found.observed.sel(scale=1e-2, seed=0, number=1)
     )
-    assert later == pytest.approx(drop_time(moments, modes[0]) - drop_time(moments, modes[1]), rel=0.02)
-    assert np.isnan(found.predicted.sel(scale=1.0, seed=1)).all()  # it starts below the middle of the drop
+    assert later == pytest.approx(
+        drop_time(moments, modes[0]) - drop_time(moments, modes[1]), rel=0.02
+    )
+    assert np.isnan(
+        found.predicted.sel(scale=1.0, seed=1)
+    ).all()  # it starts below the middle of the drop
     assert validity(merged, "plateau_height").number.values.tolist() == [0, 1]
 
 
@@ -131,12 +171,17 @@ def test_heads_of_higher_rank_have_their_own_staircase(tmp_path):
     exits = validity(data, "exit_time")
     assert np.isfinite(exits.observed).all()
     wait = exits.observed.sel(number=2) / exits.observed.sel(number=1)
-    assert float(wait.sel(rank=2)) < float(wait.sel(rank=1))  # an active head learns its second direction soon
+    assert float(wait.sel(rank=2)) < float(
+        wait.sel(rank=1)
+    )  # an active head learns its second direction soon
     assert validity_curves(data, "exit_time", "rank").get_xlabel() == "rank $R$"
 
 
 def test_a_part_of_a_sweep_is_as_good(separate):
-    whole, part = (validity(data, "exit_time") for data in (separate, separate.sel(seed=1, scale=[0.1, 0.03])))
+    whole, part = (
+        validity(data, "exit_time")
+        for data in (separate, separate.sel(seed=1, scale=[0.1, 0.03]))
+    )
     assert part.error.dims == ("scale", "context_length", "number")
     expected = whole.sel(seed=1, scale=[0.1, 0.03])
     np.testing.assert_array_equal(part.error, expected.error)
@@ -152,13 +197,27 @@ def test_runs_that_are_missing_or_too_short_show_nothing(separate):
     gone = separate.copy(deep=True)
     gone.loss.loc[{"seed": 0}] = np.nan
     assert np.isnan(validity(gone, "plateau_height").observed.sel(seed=0)).all()
-    np.testing.assert_array_equal(validity(gone, "exit_time").sel(seed=1).observed, whole.sel(seed=1).observed)
+    np.testing.assert_array_equal(
+        validity(gone, "exit_time").sel(seed=1).observed, whole.sel(seed=1).observed
+    )
 
 
 MISTAKES = {
-    "quantity": ("separate", "loss", "quantity must be one of plateau_height, exit_time, drop_time, not 'loss'"),
-    "drop of separate": ("separate", "drop_time", "Separate has no drop_time: ask for plateau_height or exit_time"),
-    "exit of merged": ("merged", "exit_time", "Merged has no exit_time: ask for plateau_height or drop_time"),
+    "quantity": (
+        "separate",
+        "loss",
+        "quantity must be one of plateau_height, exit_time, drop_time, not 'loss'",
+    ),
+    "drop of separate": (
+        "separate",
+        "drop_time",
+        "Separate has no drop_time: ask for plateau_height or exit_time",
+    ),
+    "exit of merged": (
+        "merged",
+        "exit_time",
+        "Merged has no exit_time: ask for plateau_height or drop_time",
+    ),
 }
 
 
@@ -177,10 +236,18 @@ def test_a_map_shows_the_median_error_of_every_cell(separate):
     error = abs(validity(separate, "exit_time").error.sel(number=2)).median("seed")
     (picture,) = ax.images
     np.testing.assert_array_equal(np.ma.filled(picture.get_array(), np.nan), error)
-    assert [text.get_text() for text in ax.texts] == [f"{100 * each:.2g} %" for each in error.values.ravel()]
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["0.3", "0.1", "0.03"]
+    assert [text.get_text() for text in ax.texts] == [
+        f"{100 * each:.2g} %" for each in error.values.ravel()
+    ]
+    assert [label.get_text() for label in ax.get_yticklabels()] == [
+        "0.3",
+        "0.1",
+        "0.03",
+    ]
     assert [label.get_text() for label in ax.get_xticklabels()] == ["7", "31"]
-    assert ax.get_title("left") == "flow time of exit 2: relative error, median over seed"
+    assert (
+        ax.get_title("left") == "flow time of exit 2: relative error, median over seed"
+    )
     turned = validity_map(separate, "exit_time", ("context_length", "scale"), number=2)
     np.testing.assert_array_equal(turned.images[0].get_array(), error.values.T)
     ax.figure.canvas.draw()
@@ -213,8 +280,19 @@ def test_curves_show_what_is_observed_with_the_theory_dashed(separate):
 
 
 def test_what_is_no_positive_number_stands_in_a_row(tmp_path):
-    run = SEPARATE.run | {"sequences": 500, "scale": 0.3, "engine": "tokens", "record": 20, "steps": 20}
-    sweep = Sweep({"context_length": 5}, SEPARATE.model, run, {"eigenvalues": [[2, 1], [1, 1]], "seed": [0, 1]})
+    run = SEPARATE.run | {
+        "sequences": 500,
+        "scale": 0.3,
+        "engine": "tokens",
+        "record": 20,
+        "steps": 20,
+    }
+    sweep = Sweep(
+        {"context_length": 5},
+        SEPARATE.model,
+        run,
+        {"eigenvalues": [[2, 1], [1, 1]], "seed": [0, 1]},
+    )
     data = found(sweep, tmp_path)
     ax = validity_curves(data, "plateau_height", "eigenvalues")
     assert [label.get_text() for label in ax.get_xticklabels()] == ["[2, 1]", "[1, 1]"]
@@ -230,14 +308,23 @@ def test_figures_are_drawn_on_given_axes(merged):
     assert axes[1].get_title("left") == "flow time of the drop: relative error"
 
 
-@pytest.mark.parametrize("against", [("scale",), ("scale", "scale"), ("scale", "step"), ("scale", "seed", "step")])
+@pytest.mark.parametrize(
+    "against",
+    [("scale",), ("scale", "scale"), ("scale", "step"), ("scale", "seed", "step")],
+)
 def test_a_map_needs_two_dimensions_of_the_sweep(separate, against):
-    with pytest.raises(ValueError, match="against must name 2 of the dimensions scale, context_length, seed, not"):
+    with pytest.raises(
+        ValueError,
+        match="against must name 2 of the dimensions scale, context_length, seed, not",
+    ):
         validity_map(separate, "exit_time", against)
 
 
 def test_other_mistakes_are_refused(separate):
-    with pytest.raises(ValueError, match="against must name 1 of the dimensions scale, context_length, seed, not"):
+    with pytest.raises(
+        ValueError,
+        match="against must name 1 of the dimensions scale, context_length, seed, not",
+    ):
         validity_curves(separate, "exit_time", "step")
     with pytest.raises(ValueError, match="number must be one of 1, 2, not 0"):
         validity_map(separate, "exit_time", number=0)

@@ -41,7 +41,12 @@ def key_query_matrices(weights):
     """W^KQ (H, D+1, D+1) of every head."""
     if "key_query" in weights:
         return weights["key_query"]
-    return np.array([key.T @ query for key, query in zip(weights["key"], weights["query"], strict=True)])
+    return np.array(
+        [
+            key.T @ query
+            for key, query in zip(weights["key"], weights["query"], strict=True)
+        ]
+    )
 
 
 def full_attention(model, weights, sequence, n, variant=""):
@@ -51,8 +56,12 @@ def full_attention(model, weights, sequence, n, variant=""):
         X[-1, -1] = 0.0
     output = np.zeros_like(X, dtype=np.result_type(X, *weights.values()))
     rng = np.random.default_rng(0)
-    for last_row, W_KQ in zip(weights["value"], key_query_matrices(weights), strict=True):
-        W_V = np.vstack([rng.normal(size=(len(X) - 1, len(X))), last_row])  # the other rows never reach ŷ
+    for last_row, W_KQ in zip(
+        weights["value"], key_query_matrices(weights), strict=True
+    ):
+        W_V = np.vstack(
+            [rng.normal(size=(len(X) - 1, len(X))), last_row]
+        )  # the other rows never reach ŷ
         scores = X.T @ (W_KQ.T if variant == "keys and queries exchanged" else W_KQ) @ X
         if model.softmax:
             weight = np.exp(scores)
@@ -60,7 +69,10 @@ def full_attention(model, weights, sequence, n, variant=""):
             attention = weight / weight.sum(axis=axis, keepdims=True)
         else:
             divisors = {"context": n, "tokens": n + 1, "none": 1}
-            attention = scores / divisors[{"other divisor": "tokens"}.get(variant, model.divisor)]
+            attention = (
+                scores
+                / divisors[{"other divisor": "tokens"}.get(variant, model.divisor)]
+            )
         if variant == "query left out of the keys":
             attention = attention[:-1]
             output += W_V @ X[:, :-1] @ attention
@@ -83,12 +95,18 @@ def definition_loss(model, weights, tokens, lengths, variant=""):
 
 @each_model
 def test_predictions_are_the_definition_at_every_length(model):
-    tokens, weights = sample(TASK, 4).tokens, initial_weights(model, TASK, scale=0.7, seed=2)
+    tokens, weights = (
+        sample(TASK, 4).tokens,
+        initial_weights(model, TASK, scale=0.7, seed=2),
+    )
     for n in range(1, N + 1):
         expected = [full_attention(model, weights, sequence, n) for sequence in tokens]
-        np.testing.assert_allclose(predict(model, model.heads(weights), tokens, n), expected, rtol=1e-12)
+        np.testing.assert_allclose(
+            predict(model, model.heads(weights), tokens, n), expected, rtol=1e-12
+        )
     np.testing.assert_array_equal(
-        predict(model, model.heads(weights), tokens), predict(model, model.heads(weights), tokens, N)
+        predict(model, model.heads(weights), tokens),
+        predict(model, model.heads(weights), tokens, N),
     )
 
 
@@ -96,16 +114,28 @@ def wrong_definitions():
     """Every model with the wrong variants that mean something else for it."""
     for name, model in MODELS.items():
         own = ["softmax over the queries"] if model.softmax else ["other divisor"]
-        for variant in ["query's y unmasked", "keys and queries exchanged", "query left out of the keys", *own]:
+        for variant in [
+            "query's y unmasked",
+            "keys and queries exchanged",
+            "query left out of the keys",
+            *own,
+        ]:
             if variant != "other divisor" or model.divisor != "tokens":
                 yield pytest.param(model, variant, id=f"{name}: {variant}")
 
 
 @pytest.mark.parametrize(("model", "variant"), [*wrong_definitions()])
 def test_wrong_definitions_are_told_apart(model, variant):
-    tokens, weights = sample(TASK, 4).tokens, initial_weights(model, TASK, scale=0.7, seed=2)
-    wrong = [full_attention(model, weights, sequence, N, variant) for sequence in tokens]
-    assert not np.allclose(predict(model, model.heads(weights), tokens), wrong, rtol=1e-3)
+    tokens, weights = (
+        sample(TASK, 4).tokens,
+        initial_weights(model, TASK, scale=0.7, seed=2),
+    )
+    wrong = [
+        full_attention(model, weights, sequence, N, variant) for sequence in tokens
+    ]
+    assert not np.allclose(
+        predict(model, model.heads(weights), tokens), wrong, rtol=1e-3
+    )
 
 
 @each_model
@@ -123,11 +153,18 @@ def test_the_query_y_is_never_read(model):
 @each_model
 @pytest.mark.parametrize("lengths", [(N,), (1, 2, 3, 4, N), (2,)])
 def test_loss_and_its_gradient_are_those_of_the_definition(model, lengths):
-    tokens, weights = sample(TASK, 3).tokens, initial_weights(model, TASK, scale=0.6, seed=1)
+    tokens, weights = (
+        sample(TASK, 3).tokens,
+        initial_weights(model, TASK, scale=0.6, seed=1),
+    )
     loss, gradients = objective(model, given(tokens, lengths))(weights)
-    assert loss == pytest.approx(definition_loss(model, weights, tokens, lengths), rel=1e-12)
+    assert loss == pytest.approx(
+        definition_loss(model, weights, tokens, lengths), rel=1e-12
+    )
     for variant in ("half the square", "query's y unmasked"):
-        assert loss != pytest.approx(definition_loss(model, weights, tokens, lengths, variant), rel=1e-3)
+        assert loss != pytest.approx(
+            definition_loss(model, weights, tokens, lengths, variant), rel=1e-3
+        )
     for name, index in chosen(weights):
         stepped = {key: value.astype(complex) for key, value in weights.items()}
         stepped[name][index] += 1e-30j
@@ -153,11 +190,17 @@ def test_gradients_agree_with_finite_differences(model):
     slope = sum(np.vdot(gradients[name], direction[name]) for name in weights)
 
     def along(step):
-        return evaluate({name: weights[name] + step * direction[name] for name in weights})[0]
+        return evaluate(
+            {name: weights[name] + step * direction[name] for name in weights}
+        )[0]
 
     errors = [abs((along(h) - along(-h)) / (2 * h) - slope) for h in (1e-2, 1e-3)]
-    assert errors[0] / errors[1] == pytest.approx(100, rel=0.1)  # the error is that of the difference: order 2
-    assert abs((along(1e-3) - along(-1e-3)) / 2e-3 - 0.5 * slope) > 100 * errors[1]  # control: ½ in the loss
+    assert errors[0] / errors[1] == pytest.approx(
+        100, rel=0.1
+    )  # the error is that of the difference: order 2
+    assert (
+        abs((along(1e-3) - along(-1e-3)) / 2e-3 - 0.5 * slope) > 100 * errors[1]
+    )  # control: ½ in the loss
 
 
 @each_model
@@ -183,19 +226,30 @@ def test_the_data_may_be_longer_than_a_slice():
     share = [len(part) / len(tokens) for part in parts]
     loss, (grad_a, grad_B) = token_loss(model, model.heads(weights), tokens, (2, N))
     assert loss == pytest.approx(np.dot(share, [each[0] for each in losses]), rel=1e-12)
-    mean_a, mean_B = (sum(s * each[1][k] for s, each in zip(share, losses, strict=True)) for k in (0, 1))
+    mean_a, mean_B = (
+        sum(s * each[1][k] for s, each in zip(share, losses, strict=True))
+        for k in (0, 1)
+    )
     np.testing.assert_allclose(grad_a, mean_a, rtol=1e-11, atol=1e-14)
     np.testing.assert_allclose(grad_B, mean_B, rtol=1e-11, atol=1e-14)
 
 
 @settings(max_examples=20, deadline=None)
-@forall(st.integers(1, 3), st.integers(1, 4), st.integers(1, 3), st.integers(1, 3), st.booleans())
+@forall(
+    st.integers(1, 3),
+    st.integers(1, 4),
+    st.integers(1, 3),
+    st.integers(1, 3),
+    st.booleans(),
+)
 def test_any_sizes(dimension, length, heads, rank, softmax):
     task = Task(np.arange(dimension, 0, -1.0), context_length=length)
     model = Separate(heads=heads, rank=rank, softmax=softmax)
     weights, tokens = initial_weights(model, task, scale=0.5), sample(task, 2).tokens
     expected = [full_attention(model, weights, sequence, length) for sequence in tokens]
-    np.testing.assert_allclose(predict(model, model.heads(weights), tokens), expected, rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(
+        predict(model, model.heads(weights), tokens), expected, rtol=1e-11, atol=1e-13
+    )
 
 
 class Tied:
@@ -237,7 +291,9 @@ class Curved:
         return np.exp(0.3 * w) - 1, np.sin(key.swapaxes(1, 2)) @ key[..., :-1] ** 3
 
 
-OWN = pytest.mark.parametrize("model", [Tied(), Diagonal(), Curved()], ids=["tied", "diagonal", "curved"])
+OWN = pytest.mark.parametrize(
+    "model", [Tied(), Diagonal(), Curved()], ids=["tied", "diagonal", "curved"]
+)
 
 
 @OWN
@@ -249,8 +305,12 @@ def test_a_parametrization_of_ones_own_trains_on_tokens_and_on_statistics(model)
     on_statistics = train(model, statistics(data, model), start, **rule)
     np.testing.assert_allclose(on_statistics.loss, on_tokens.loss, rtol=1e-9)
     for name in start:
-        np.testing.assert_allclose(on_statistics.weights[name], on_tokens.weights[name], rtol=1e-8, atol=1e-11)
-        assert np.all(on_tokens.final[name] != on_tokens.weights[name][0]), "every weight must move"
+        np.testing.assert_allclose(
+            on_statistics.weights[name], on_tokens.weights[name], rtol=1e-8, atol=1e-11
+        )
+        assert np.all(on_tokens.final[name] != on_tokens.weights[name][0]), (
+            "every weight must move"
+        )
     assert on_tokens.loss[-1] < on_tokens.loss[0]
 
 
@@ -266,7 +326,9 @@ def test_complex_steps_are_exact_to_rounding():
             return w**3, np.zeros((1, w.shape[1], w.shape[1] - 1))
 
     w = np.array([[0.3, -2.0, 1.0]])
-    pulled = by_complex_step(Cubed(), {"w": w}, np.ones((1, 3)), np.ones((1, 3, 2)))["w"]
+    pulled = by_complex_step(Cubed(), {"w": w}, np.ones((1, 3)), np.ones((1, 3, 2)))[
+        "w"
+    ]
     np.testing.assert_allclose(pulled, 3 * w**2, rtol=1e-15)
     differences = ((w + 1e-6) ** 3 - (w - 1e-6) ** 3) / 2e-6  # control
     assert np.max(np.abs(differences / (3 * w**2) - 1)) > 1e-12
@@ -278,7 +340,9 @@ def test_gradients_of_ones_own_parametrization(model):
     evaluate = objective(model, data)
     _, gradients = evaluate(weights)
     for name, index in chosen(weights):
-        shifted = [{key: value.copy() for key, value in weights.items()} for _ in range(2)]
+        shifted = [
+            {key: value.copy() for key, value in weights.items()} for _ in range(2)
+        ]
         shifted[0][name][index] += 1e-5
         shifted[1][name][index] -= 1e-5
         slope = (evaluate(shifted[0])[0] - evaluate(shifted[1])[0]) / 2e-5
@@ -289,14 +353,20 @@ def test_integers_are_numbers_too():
     model, tokens = Merged(heads=1), sample(TASK, 3).tokens
     heads = np.ones((1, D + 1), int), np.ones((1, D + 1, D), int)
     floats = tuple(array.astype(float) for array in heads)
-    assert token_loss(model, heads, tokens, (N,))[0] == token_loss(model, floats, tokens, (N,))[0]
+    assert (
+        token_loss(model, heads, tokens, (N,))[0]
+        == token_loss(model, floats, tokens, (N,))[0]
+    )
 
 
 @pytest.mark.parametrize("length", [0, N + 1, -1])
 def test_a_length_outside_the_data_is_refused(length):
     model, tokens = Merged(heads=1), sample(TASK, 3).tokens
     heads = model.heads(initial_weights(model, TASK, scale=1.0))
-    with pytest.raises(ValueError, match=re.escape(f"must lie in 1 … {N} for these tokens, not {length}")):
+    with pytest.raises(
+        ValueError,
+        match=re.escape(f"must lie in 1 … {N} for these tokens, not {length}"),
+    ):
         predict(model, heads, tokens, length)
 
 
@@ -325,7 +395,9 @@ def test_softmax_is_divided_by_what_a_model_names(divisor):
         p = np.exp(scores) / np.exp(scores).sum(axis=-1, keepdims=True)
         divided_by = {"context": n, "tokens": n + 1, "none": 1}[divisor]
         expected = np.einsum("hi,pni,phn->p", weights["value"], X, p) / divided_by
-        np.testing.assert_allclose(predict(model, model.heads(weights), tokens, n), expected, rtol=1e-12)
+        np.testing.assert_allclose(
+            predict(model, model.heads(weights), tokens, n), expected, rtol=1e-12
+        )
 
 
 @pytest.mark.parametrize("divisor", ["context", "tokens"])
@@ -342,9 +414,17 @@ def test_gradients_of_divided_softmax_are_finite_differences(divisor):
                 moved = value.copy()
                 moved[index] += sign * h
                 ends.append(evaluate(weights | {name: moved})[0])
-            assert gradients[name][index] == pytest.approx((ends[0] - ends[1]) / (2 * h), abs=1e-8)
+            assert gradients[name][index] == pytest.approx(
+                (ends[0] - ends[1]) / (2 * h), abs=1e-8
+            )
 
 
 def test_another_divisor_of_softmax_is_refused():
-    with pytest.raises(ValueError, match="divisor must be one of context, tokens, none, not 'N'"):
-        predict(DividedSoftmax("N"), (np.ones((2, 2)), np.ones((2, 2, 1))), np.ones((3, 4, 2)))
+    with pytest.raises(
+        ValueError, match="divisor must be one of context, tokens, none, not 'N'"
+    ):
+        predict(
+            DividedSoftmax("N"),
+            (np.ones((2, 2)), np.ones((2, 2, 1))),
+            np.ones((3, 4, 2)),
+        )

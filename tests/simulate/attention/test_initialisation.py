@@ -66,7 +66,9 @@ def test_published_scales(model):
         entries = weights[name][trained(name)]
         deviation, error = spread(entries[entries != 0])
         assert abs(deviation - 0.5 * share) < 4.5 * error
-        if isinstance(model, Separate) and name == "value":  # control: of the matrix only the rows that are kept
+        if (
+            isinstance(model, Separate) and name == "value"
+        ):  # control: of the matrix only the rows that are kept
             assert abs(deviation - 0.5 * weights[name].size ** -0.5) > 9 * error
     plain = initial_weights(model, TASK, scale=0.5, scheme="restricted")
     for name, share in PUBLISHED[model].items():
@@ -82,7 +84,9 @@ def test_zero_blocks_and_no_other_zeros(model, scheme):
     assert not np.any(B[:, -1])
     assert np.all(a[:, -1])
     assert np.all(B[:, :-1])
-    assert np.all(weights["query" if "query" in weights else "key_query"][..., -1])  # what meets y stays
+    assert np.all(
+        weights["query" if "query" in weights else "key_query"][..., -1]
+    )  # what meets y stays
     outside = initial_weights(model, TASK, scale=0.5)  # control: another scheme
     assert np.all(model.heads(outside)[0][:, :-1])
 
@@ -96,23 +100,39 @@ def test_restricting_copies():
 
 @pytest.mark.parametrize("model", MODELS)
 def test_seeds(model):
-    first, again, other = (initial_weights(model, TASK, 0.5, seed=seed) for seed in (3, 3, 4))
+    first, again, other = (
+        initial_weights(model, TASK, 0.5, seed=seed) for seed in (3, 3, 4)
+    )
     for name, value in first.items():
         assert np.array_equal(value, again[name])
-        assert abs(np.corrcoef(value.ravel(), other[name].ravel())[0, 1]) * np.sqrt(value.size) < 4.5
-    np.testing.assert_allclose(initial_weights(model, TASK, 5.0, seed=3)["value"], 10 * first["value"], rtol=1e-15)
+        assert (
+            abs(np.corrcoef(value.ravel(), other[name].ravel())[0, 1])
+            * np.sqrt(value.size)
+            < 4.5
+        )
+    np.testing.assert_allclose(
+        initial_weights(model, TASK, 5.0, seed=3)["value"],
+        10 * first["value"],
+        rtol=1e-15,
+    )
 
 
 def test_aligned_merged_by_hand():
-    weights = initial_weights(Merged(heads=2), TASK, scale=[0.3, 0.0, 0.4, 0.0], scheme="aligned")
+    weights = initial_weights(
+        Merged(heads=2), TASK, scale=[0.3, 0.0, 0.4, 0.0], scheme="aligned"
+    )
     expected = np.zeros((2, 5, 5))
     expected[0, 0, 0], expected[0, 2, 2] = 0.3, 0.4
     np.testing.assert_array_equal(weights["key_query"], expected)
-    np.testing.assert_allclose(weights["value"], [[0, 0, 0, 0, 0.5], [0] * 5], rtol=1e-15)
+    np.testing.assert_allclose(
+        weights["value"], [[0, 0, 0, 0, 0.5], [0] * 5], rtol=1e-15
+    )
 
 
 def test_aligned_separate_by_hand():
-    weights = initial_weights(Separate(heads=2, rank=2), TASK, scale=[0.3, 0.4, 0.2, 0.0], scheme="aligned")
+    weights = initial_weights(
+        Separate(heads=2, rank=2), TASK, scale=[0.3, 0.4, 0.2, 0.0], scheme="aligned"
+    )
     expected = np.zeros((2, 2, 5))
     expected[0, 0, 0], expected[0, 1, 1], expected[1, 0, 2] = 0.3, 0.4, 0.2
     np.testing.assert_array_equal(weights["key"], expected)
@@ -123,11 +143,15 @@ def test_aligned_separate_by_hand():
 
 def test_directions_are_numbered_by_decreasing_eigenvalue():
     task = Task([1, 3, 2], context_length=5)
-    weights = initial_weights(Separate(heads=3), task, scale=[0.3, 0.2, 0.1], scheme="aligned")
+    weights = initial_weights(
+        Separate(heads=3), task, scale=[0.3, 0.2, 0.1], scheme="aligned"
+    )
     assert np.argmax(weights["key"][:, 0], axis=1).tolist() == [1, 2, 0]
 
 
-@pytest.mark.parametrize("model", [Separate(heads=2), Separate(heads=1, rank=2), Merged(heads=1)])
+@pytest.mark.parametrize(
+    "model", [Separate(heads=2), Separate(heads=1, rank=2), Merged(heads=1)]
+)
 def test_aligned_weights_are_balanced_and_stay_aligned(model):
     """In a basis that is not the axes: every head balanced, and M diagonal with Λ throughout the descent."""
     weights = initial_weights(model, ROTATED, scale=[0.3, 0.2], scheme="aligned")
@@ -142,8 +166,12 @@ def test_aligned_weights_are_balanced_and_stay_aligned(model):
     stats = from_moments(float(np.trace(Λ)), A, Λ @ Λ, Λ, model, (9,))
     run = train(model, stats, weights, learning_rate=0.01, steps=30)
     assert off_diagonal(model, run.final) < 1e-14
-    tilted = initial_weights(model, Task([2.0, 1.0], context_length=9), scale=[0.3, 0.2], scheme="aligned")
-    rotated = train(model, stats, tilted, learning_rate=0.01, steps=30)  # control: aligned to other axes
+    tilted = initial_weights(
+        model, Task([2.0, 1.0], context_length=9), scale=[0.3, 0.2], scheme="aligned"
+    )
+    rotated = train(
+        model, stats, tilted, learning_rate=0.01, steps=30
+    )  # control: aligned to other axes
     assert off_diagonal(model, rotated.final) > 1e-3
 
 
@@ -157,7 +185,9 @@ def off_diagonal(model, weights):
 @settings(max_examples=25, deadline=None)
 @forall(st.integers(1, 5), st.integers(1, 5), st.floats(0.01, 2))
 def test_one_number_fills_what_fits(heads, rank, scale):
-    weights = initial_weights(Separate(heads=heads, rank=rank), TASK, scale=scale, scheme="aligned")
+    weights = initial_weights(
+        Separate(heads=heads, rank=rank), TASK, scale=scale, scheme="aligned"
+    )
     held = np.sum(weights["key"] != 0)
     assert held == min(heads * rank, D)
     assert np.all(weights["key"][weights["key"] != 0] == scale)
@@ -189,9 +219,14 @@ def test_names_of_models_do_not_depend_on_the_process():
 
 
 BAD = {
-    "scheme must be one of gaussian, restricted, published, aligned, not 'xavier'": {"scheme": "xavier"},
+    "scheme must be one of gaussian, restricted, published, aligned, not 'xavier'": {
+        "scheme": "xavier"
+    },
     "scale must be positive and finite, not 0": {"scale": 0},
-    "scale must be positive and finite, not -1.0": {"scale": -1.0, "scheme": "published"},
+    "scale must be positive and finite, not -1.0": {
+        "scale": -1.0,
+        "scheme": "published",
+    },
     "scale must be positive and finite, not nan": {"scale": float("nan")},
     "scale must be positive and finite, not 'a'": {"scale": "a"},
     "scale must be positive and finite, not [0.1, 0.2]": {"scale": [0.1, 0.2]},
@@ -207,7 +242,10 @@ BAD = {
         "scale": [1, 1, 1, 0],
         "scheme": "aligned",
     },
-    "scheme 'published' is for Merged and Separate": {"model": Scalar(), "scheme": "published"},
+    "scheme 'published' is for Merged and Separate": {
+        "model": Scalar(),
+        "scheme": "published",
+    },
     "seed must be a whole number of at least 0, not -1": {"seed": -1},
 }
 
@@ -227,12 +265,29 @@ def test_aligned_weights_lower_the_loss():
         stats = from_moments(1.0, Λ @ Λ + np.trace(Λ) * Λ / 31, Λ @ Λ, Λ, model, (31,))
         start = initial_weights(model, TASK, scale=0.1, scheme="aligned")
         flipped = start | {"value": -start["value"]}  # control
-        assert objective(model, stats)(start)[0] < 1.0 < objective(model, stats)(flipped)[0]
+        assert (
+            objective(model, stats)(start)[0]
+            < 1.0
+            < objective(model, stats)(flipped)[0]
+        )
 
 
 @pytest.mark.parametrize(
-    "scale", [True, "1", [True, True], ["1", "2"], [[1.0], [1.0, 2.0]], np.ma.masked_array([1.0, 2.0])]
+    "scale",
+    [
+        True,
+        "1",
+        [True, True],
+        ["1", "2"],
+        [[1.0], [1.0, 2.0]],
+        np.ma.masked_array([1.0, 2.0]),
+    ],
 )
 def test_amplitudes_are_plain_numbers(scale):
-    with pytest.raises(ValueError, match="scale must be a positive number, or 2 numbers of zero or more"):
-        initial_weights(Separate(heads=2), Task([2, 1], context_length=3), scale, scheme="aligned")
+    with pytest.raises(
+        ValueError,
+        match="scale must be a positive number, or 2 numbers of zero or more",
+    ):
+        initial_weights(
+            Separate(heads=2), Task([2, 1], context_length=3), scale, scheme="aligned"
+        )

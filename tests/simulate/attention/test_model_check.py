@@ -29,7 +29,10 @@ class Model:
         self._heads, self._shapes, self.softmax = heads, shapes, softmax
 
     def shapes(self, dimension):
-        return {"value": (H, dimension + 1), "key_query": (H, dimension + 1, dimension)} | self._shapes
+        return {
+            "value": (H, dimension + 1),
+            "key_query": (H, dimension + 1, dimension),
+        } | self._shapes
 
     def heads(self, w):
         return self._heads(w)
@@ -57,7 +60,9 @@ def taken_away(w):
 
 
 def views_of_one(w):
-    return w["all"][:, :, 0], w["all"][:, :, 1:] * np.sum(w["value"] * 0.1) + w["key_query"]
+    return w["all"][:, :, 0], w["all"][:, :, 1:] * np.sum(w["value"] * 0.1) + w[
+        "key_query"
+    ]
 
 
 def in_single_precision(w):
@@ -171,26 +176,43 @@ def test_right_models_pass(model):
 @pytest.mark.parametrize("model", RIGHT.values(), ids=RIGHT)
 def test_right_models_have_the_gradients_of_differences(model):
     shapes = model.shapes(D)
-    weights = {name: 0.5 + np.random.default_rng(len(name)).random(shape) for name, shape in shapes.items()}
+    weights = {
+        name: 0.5 + np.random.default_rng(len(name)).random(shape)
+        for name, shape in shapes.items()
+    }
     refuse_unfit_at(model, weights, D)
     evaluate = objective(model, sample(TASK, 20))
     gradients = evaluate(weights)[1]
     for name, value in weights.items():
         direction = np.random.default_rng(3).standard_normal(value.shape)
-        losses = [evaluate(weights | {name: value + side * 1e-7 * direction})[0] for side in (1, -1)]
+        losses = [
+            evaluate(weights | {name: value + side * 1e-7 * direction})[0]
+            for side in (1, -1)
+        ]
         slope = np.vdot(gradients[name], direction)
         scale = max(abs(slope), 1e-6 * abs(losses[0]))
-        assert (losses[0] - losses[1]) / 2e-7 == pytest.approx(slope, abs=2e-3 * scale + 1e-6)
+        assert (losses[0] - losses[1]) / 2e-7 == pytest.approx(
+            slope, abs=2e-3 * scale + 1e-6
+        )
 
 
 def test_a_weight_without_axes_is_trained():
     model = RIGHT["no index"]
-    run = train(model, sample(TASK, 9), initial_weights(model, TASK, 0.3), learning_rate=0.01, steps=4)
+    run = train(
+        model,
+        sample(TASK, 9),
+        initial_weights(model, TASK, 0.3),
+        learning_rate=0.01,
+        steps=4,
+    )
     assert run.weights["number"].shape == (5,)
     assert len(set(run.weights["number"])) == 5
 
 
-@pytest.mark.parametrize("model", [RIGHT[name] for name in ("plain", "rectified", "tied", "combination", "late")])
+@pytest.mark.parametrize(
+    "model",
+    [RIGHT[name] for name in ("plain", "rectified", "tied", "combination", "late")],
+)
 @pytest.mark.parametrize("value", [0.0, 1e-160, -1.0, 1e80])
 def test_right_models_pass_at_special_points(model, value):
     weights = {name: np.full(shape, value) for name, shape in model.shapes(D).items()}
@@ -199,7 +221,10 @@ def test_right_models_pass_at_special_points(model, value):
 
 @pytest.mark.parametrize(("model", "name"), NOT_ANALYTIC.values(), ids=NOT_ANALYTIC)
 def test_heads_that_are_not_analytic_are_refused_by_name(model, name):
-    with pytest.raises(ValueError, match=f"heads is not analytic in '{name}': complex step says .*, differences"):
+    with pytest.raises(
+        ValueError,
+        match=f"heads is not analytic in '{name}': complex step says .*, differences",
+    ):
         objective(model, sample(TASK, 3))
 
 
@@ -211,14 +236,22 @@ def test_wrong_heads_are_refused(model, message):
 
 def test_a_branch_that_is_wrong_at_the_start_is_found_there():
     def heads(w):
-        return (np.abs(w["value"]) if w["value"].real.max() > 40 else w["value"]), w["key_query"]
+        return (np.abs(w["value"]) if w["value"].real.max() > 40 else w["value"]), w[
+            "key_query"
+        ]
 
     model, data = Model(heads), sample(TASK, 3)
     refuse_unfit(model, D)
     start = {name: np.full(shape, 50.0) for name, shape in model.shapes(D).items()}
     with pytest.raises(ValueError, match="not analytic in 'value'"):
         train(model, data, start, learning_rate=1e-9, steps=1)
-    train(model, data, {name: value / 50 for name, value in start.items()}, learning_rate=1e-9, steps=1)
+    train(
+        model,
+        data,
+        {name: value / 50 for name, value in start.items()},
+        learning_rate=1e-9,
+        steps=1,
+    )
 
 
 def test_a_branch_that_is_wrong_where_the_run_goes_is_found_there():
@@ -233,7 +266,9 @@ def test_a_branch_that_is_wrong_where_the_run_goes_is_found_there():
 
         def heads(self, w):
             v = np.where(w["v"].real > self.corner, np.abs(w["v"]), w["v"])
-            return np.concatenate([0 * v, v], axis=1), np.stack([w["k"], 0 * w["k"]], axis=1)
+            return np.concatenate([0 * v, v], axis=1), np.stack(
+                [w["k"], 0 * w["k"]], axis=1
+            )
 
     data = sample(Task([1.0], context_length=4), 40, seed=1)
     start = {"v": np.array([[0.05]]), "k": np.array([[0.04]])}
@@ -243,7 +278,10 @@ def test_a_branch_that_is_wrong_where_the_run_goes_is_found_there():
     }
     for run in runs.values():
         assert run(Bent(9.0)).final["v"] > 0.8
-        with pytest.raises(ValueError, match=r"the run came to weights where its gradient is wrong: .* 'v'"):
+        with pytest.raises(
+            ValueError,
+            match=r"the run came to weights where its gradient is wrong: .* 'v'",
+        ):
             run(Bent(0.8))
 
 
@@ -252,13 +290,26 @@ def _start(model):
 
 
 def _many(model):
-    return train_many(model, statistics(sample(TASK, 9), model), [_start(model)], learning_rate=0.1, steps=1)
+    return train_many(
+        model,
+        statistics(sample(TASK, 9), model),
+        [_start(model)],
+        learning_rate=0.1,
+        steps=1,
+    )
 
 
 EVERYWHERE = {
-    "train": lambda model: train(model, sample(TASK, 9), _start(model), learning_rate=0.1, steps=1),
+    "train": lambda model: train(
+        model, sample(TASK, 9), _start(model), learning_rate=0.1, steps=1
+    ),
     "train on statistics": lambda model: train(
-        model, statistics(sample(TASK, 9), model), _start(model), learning_rate=0.1, steps=1, compiled=False
+        model,
+        statistics(sample(TASK, 9), model),
+        _start(model),
+        learning_rate=0.1,
+        steps=1,
+        compiled=False,
     ),
     "train_many": _many,
     "flow": lambda model: flow(model, sample(TASK, 9), _start(model), [0.0, 1.0]),
@@ -270,7 +321,9 @@ EVERYWHERE = {
 def test_models_are_checked_wherever_they_are_trained(use):
     use(RIGHT["plain"])
     for model in (NOT_ANALYTIC["abs"][0], WRONG["unused"][0]):
-        with pytest.raises(ValueError, match=r"not analytic in 'value'|'skip' does not reach"):
+        with pytest.raises(
+            ValueError, match=r"not analytic in 'value'|'skip' does not reach"
+        ):
             use(model)
 
 
@@ -286,7 +339,9 @@ def test_a_divisor_that_does_not_exist_is_refused_before_the_run(softmax):
 
 @pytest.mark.parametrize("base", [Merged, Separate])
 def test_the_formulas_of_built_in_models_cannot_be_changed(base):
-    with pytest.raises(TypeError, match=f"changes heads of {base.__name__}, whose formula the theory"):
+    with pytest.raises(
+        TypeError, match=f"changes heads of {base.__name__}, whose formula the theory"
+    ):
         type("Scaled", (base,), {"heads": lambda self, weights: None})
     with pytest.raises(TypeError, match="changes shapes"):
         type("Other", (base,), {"shapes": lambda self, dimension: {}})
@@ -295,14 +350,22 @@ def test_the_formulas_of_built_in_models_cannot_be_changed(base):
 
 
 def test_experiments_are_for_the_built_in_models():
-    with pytest.raises(ValueError, match="an experiment is of Merged or Separate, not of Model"):
+    with pytest.raises(
+        ValueError, match="an experiment is of Merged or Separate, not of Model"
+    ):
         Experiment(TASK, RIGHT["plain"], 20, 0.1, 0.01, 5)
 
 
 BAD_HEADS = {
-    "weights": ({"value": np.ones((1, 3))}, r"not weights by name: pass model.heads\(weights\)"),
+    "weights": (
+        {"value": np.ones((1, 3))},
+        r"not weights by name: pass model.heads\(weights\)",
+    ),
     "one": ((np.ones((1, 3)),), "must return the pair"),
-    "another D": ((np.ones((1, 4)), np.ones((1, 4, 3))), r"\(H, 3\) and \(H, 3, 2\), not"),
+    "another D": (
+        (np.ones((1, 4)), np.ones((1, 4, 3))),
+        r"\(H, 3\) and \(H, 3, 2\), not",
+    ),
 }
 
 
@@ -317,9 +380,18 @@ def test_predictions_need_heads_that_fit_the_tokens(heads, message):
 
 
 STARTS = {
-    "complex": (lambda w: w | {"value": w["value"] + 1j}, r"start\['value'\] must be an array of real numbers"),
-    "text": (lambda w: w | {"value": "large"}, r"start\['value'\] must be an array of real numbers"),
-    "a list": (lambda w: [w["value"]], "start must hold the weights value, key_query, not a list"),
+    "complex": (
+        lambda w: w | {"value": w["value"] + 1j},
+        r"start\['value'\] must be an array of real numbers",
+    ),
+    "text": (
+        lambda w: w | {"value": "large"},
+        r"start\['value'\] must be an array of real numbers",
+    ),
+    "a list": (
+        lambda w: [w["value"]],
+        "start must hold the weights value, key_query, not a list",
+    ),
     "an array": (lambda w: w["value"], "not a ndarray: pass a dictionary"),
 }
 

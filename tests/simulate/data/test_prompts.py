@@ -16,7 +16,9 @@ from attndyn.simulate.data.prompts import CHUNK
 Λ = np.array([[0.7, 0.2], [0.2, 0.3]])
 Ω = np.array([[1.5, -0.4], [-0.4, 0.8]])
 TASK = Task(covariance=Λ, teacher_covariance=Ω, noise_variance=0.25, context_length=5)
-MIXTURE = Task([2, 1], context_length=4, fixed_teacher=[1.0, -2.0], in_context_fraction=0.6)
+MIXTURE = Task(
+    [2, 1], context_length=4, fixed_teacher=[1.0, -2.0], in_context_fraction=0.6
+)
 
 
 def teachers(tokens):
@@ -35,7 +37,10 @@ def z_score(values, expected):
 MOMENTS = {
     "x": lambda x, y: (x[:, 2], np.zeros(2)),
     "xx": lambda x, y: (x[:, 2, :, None] * x[:, 2, None, :], Λ),
-    "xx of two tokens": lambda x, y: (x[:, 1, :, None] * x[:, 3, None, :], np.zeros((2, 2))),
+    "xx of two tokens": lambda x, y: (
+        x[:, 1, :, None] * x[:, 3, None, :],
+        np.zeros((2, 2)),
+    ),
     "y": lambda x, y: (y[:, 2], 0.0),
     "yy": lambda x, y: (y[:, 2] ** 2, np.trace(Λ @ Ω) + 0.25),
     "xy": lambda x, y: (x[:, 2] * y[:, [2]], np.zeros(2)),
@@ -64,7 +69,9 @@ def test_moments_are_those_of_the_task(many, name):
 
 def test_moments_of_another_task_are_told_apart(many):
     x, y = many
-    assert z_score(x[:, 2, :, None] * x[:, 2, None, :], np.diag(np.diag(Λ))) > 9  # control: off-diagonal lost
+    assert (
+        z_score(x[:, 2, :, None] * x[:, 2, None, :], np.diag(np.diag(Λ))) > 9
+    )  # control: off-diagonal lost
     assert z_score(y[:, 2] ** 2, np.trace(Λ @ Ω)) > 9  # control: noise lost
     assert z_score(y[:, 2] ** 2, np.trace(Λ) + 0.25) > 9  # control: Ω lost
     products = x[:, 1, :, None] * x[:, 5, None, :] * (y[:, 1] * y[:, 5])[:, None, None]
@@ -73,11 +80,17 @@ def test_moments_of_another_task_are_told_apart(many):
 
 def test_noise_is_independent_in_every_token():
     tokens = sample(TASK, 20_000, seed=1).tokens
-    noiseless = sample(Task(covariance=Λ, teacher_covariance=Ω, context_length=5), 20_000, seed=1).tokens
+    noiseless = sample(
+        Task(covariance=Λ, teacher_covariance=Ω, context_length=5), 20_000, seed=1
+    ).tokens
     noise = (tokens - noiseless)[..., -1]
-    assert np.array_equal(tokens[..., :-1], noiseless[..., :-1])  # the streams are apart: same x, same teachers
+    assert np.array_equal(
+        tokens[..., :-1], noiseless[..., :-1]
+    )  # the streams are apart: same x, same teachers
     assert z_score(noise[:, :, None] * noise[:, None, :], 0.25 * np.eye(6)) < 4.5
-    assert z_score(noise[:, :, None] * noise[:, None, :], 0.25 * np.ones((6, 6))) > 20  # control: one a sequence
+    assert (
+        z_score(noise[:, :, None] * noise[:, None, :], 0.25 * np.ones((6, 6))) > 20
+    )  # control: one a sequence
 
 
 def test_chunks_are_the_tokens():
@@ -85,7 +98,9 @@ def test_chunks_are_the_tokens():
     chunks = list(data.chunks())
     assert [len(chunk) for chunk in chunks] == [CHUNK, CHUNK, 5]
     assert np.array_equal(np.concatenate(chunks), data.tokens)
-    assert not np.array_equal(chunks[0], chunks[1])  # control: every chunk has random numbers of its own
+    assert not np.array_equal(
+        chunks[0], chunks[1]
+    )  # control: every chunk has random numbers of its own
     recorded = given(data.tokens)
     assert np.array_equal(np.concatenate(list(recorded.chunks())), recorded.tokens)
 
@@ -94,7 +109,9 @@ def test_chunks_are_the_tokens():
 @forall(st.integers(1, 40), st.integers(1, 40), st.integers(0, 10))
 def test_more_sequences_begin_with_the_same_ones(few, more, seed):
     tokens = sample(TASK, few + more, seed=seed).tokens
-    np.testing.assert_allclose(sample(TASK, few, seed=seed).tokens, tokens[:few], rtol=0, atol=1e-13)
+    np.testing.assert_allclose(
+        sample(TASK, few, seed=seed).tokens, tokens[:few], rtol=0, atol=1e-13
+    )
     assert not np.allclose(sample(TASK, few, seed=seed + 1).tokens, tokens[:few])
 
 
@@ -110,19 +127,33 @@ def test_seeds_splits_and_weights_are_independent():
     def draws(**options):
         return sample(TASK, 4000, **options).tokens[:, :, 0].ravel() / np.sqrt(Λ[0, 0])
 
-    streams = [draws(seed=0), draws(seed=1), draws(seed=0, split="test"), draws(seed=1, split="test")]
+    streams = [
+        draws(seed=0),
+        draws(seed=1),
+        draws(seed=0, split="test"),
+        draws(seed=1, split="test"),
+    ]
     correlation = np.corrcoef(streams) - np.eye(4)
     assert np.max(np.abs(correlation)) * np.sqrt(len(streams[0])) < 4.5
-    assert abs(np.corrcoef(streams[0], draws(seed=0))[0, 1] - 1) < 1e-12  # control: the same stream
-    weights = initial_weights(Merged(heads=40), TASK, scale=1.0, seed=0)["key_query"].ravel()
-    inputs = sample(Task([1, 1], context_length=5), 100, seed=0).tokens[..., :-1].ravel()
+    assert (
+        abs(np.corrcoef(streams[0], draws(seed=0))[0, 1] - 1) < 1e-12
+    )  # control: the same stream
+    weights = initial_weights(Merged(heads=40), TASK, scale=1.0, seed=0)[
+        "key_query"
+    ].ravel()
+    inputs = (
+        sample(Task([1, 1], context_length=5), 100, seed=0).tokens[..., :-1].ravel()
+    )
     assert not set(np.round(weights, 12)) & set(np.round(inputs, 12))
 
 
 def test_inputs_teachers_noise_and_labels_share_no_random_numbers():
     plain = {"eigenvalues": [1, 1], "context_length": 3}
     mixture = Task(**plain, fixed_teacher=[0.0, 0.0], in_context_fraction=0.0)
-    clean, noisy = sample(Task(**plain), 500).tokens, sample(Task(**plain, noise_variance=1.0), 500).tokens
+    clean, noisy = (
+        sample(Task(**plain), 500).tokens,
+        sample(Task(**plain, noise_variance=1.0), 500).tokens,
+    )
     labels = sample(mixture, 500, random_labels=True).tokens[:, :-1, -1]
     streams = [clean[..., :-1], teachers(clean), (noisy - clean)[..., -1], labels]
     numbers = [set(np.round(stream.ravel(), 9)) for stream in streams]
@@ -139,9 +170,15 @@ def test_digests_name_the_data():
     names.add(sample(MIXTURE, 50, **base, random_labels=True).digest)
     assert len(names) == 8
     assert sample(TASK, 50, **base).digest in names
-    same_bytes = {given(np.ones(shape), (2,)).digest for shape in [(2, 3, 4), (2, 4, 3), (4, 3, 2)]}
+    same_bytes = {
+        given(np.ones(shape), (2,)).digest
+        for shape in [(2, 3, 4), (2, 4, 3), (4, 3, 2)]
+    }
     assert len(same_bytes) == 3
-    assert given(np.ones((2, 4, 3)), (1, 2)).digest != given(np.ones((2, 4, 3)), (2,)).digest
+    assert (
+        given(np.ones((2, 4, 3)), (1, 2)).digest
+        != given(np.ones((2, 4, 3)), (2,)).digest
+    )
 
 
 @pytest.mark.parametrize("sequences", [9, CHUNK + 700])
@@ -158,37 +195,58 @@ def test_whitening_is_exact(sequences):
 @pytest.mark.parametrize("sequences", [9, CHUNK + 700])
 def test_centring_is_exact_and_labels_follow(sequences):
     noiseless = Task(covariance=Λ, teacher_covariance=Ω, context_length=5)
-    plain, data = sample(noiseless, sequences, seed=4), sample(noiseless, sequences, seed=4, centre=True)
+    plain, data = (
+        sample(noiseless, sequences, seed=4),
+        sample(noiseless, sequences, seed=4, centre=True),
+    )
     x = data.tokens[..., :-1]
     assert np.max(np.abs(x.mean(axis=0))) < 1e-12
-    assert np.max(np.abs(plain.tokens[..., :-1].mean(axis=0))) > 1e-4  # control: uncentred
+    assert (
+        np.max(np.abs(plain.tokens[..., :-1].mean(axis=0))) > 1e-4
+    )  # control: uncentred
     w = teachers(plain.tokens)  # y = wᵀx must hold of the centred x
-    np.testing.assert_allclose(np.einsum("pni,pi->pn", x, w), data.tokens[..., -1], atol=1e-9)
+    np.testing.assert_allclose(
+        np.einsum("pni,pi->pn", x, w), data.tokens[..., -1], atol=1e-9
+    )
     assert np.max(np.abs(data.tokens[..., -1] - plain.tokens[..., -1])) > 1e-3
 
 
 @settings(max_examples=25, deadline=None)
 @forall(st.floats(0, 1), st.integers(3, 60))
 def test_a_mixture_has_its_share_of_random_teachers(fraction, sequences):
-    task = Task([2, 1], context_length=4, fixed_teacher=[1.0, -2.0], in_context_fraction=fraction)
+    task = Task(
+        [2, 1],
+        context_length=4,
+        fixed_teacher=[1.0, -2.0],
+        in_context_fraction=fraction,
+    )
     data = sample(task, sequences, seed=5)
     fixed = np.all(np.abs(teachers(data.tokens) - [1.0, -2.0]) < 1e-9, axis=1)
     count = int(np.sum(~fixed))
     assert count == data.in_context_sequences
     assert abs(count - fraction * sequences) <= 0.5 + 1e-9
-    assert np.array_equal(fixed, np.arange(sequences) >= count)  # the random ones come first
+    assert np.array_equal(
+        fixed, np.arange(sequences) >= count
+    )  # the random ones come first
 
 
 def test_a_mixture_counts_across_chunks():
     data = sample(MIXTURE, 2 * CHUNK, seed=5)
     fixed = np.all(np.abs(teachers(data.tokens) - [1.0, -2.0]) < 1e-8, axis=1)
     assert np.sum(~fixed) == data.in_context_sequences == round(0.6 * 2 * CHUNK)
-    everything = Task([2, 1], context_length=4, fixed_teacher=[1.0, -2.0], in_context_fraction=1.0)
-    assert np.array_equal(sample(everything, 9).tokens, sample(Task([2, 1], context_length=4), 9).tokens)
+    everything = Task(
+        [2, 1], context_length=4, fixed_teacher=[1.0, -2.0], in_context_fraction=1.0
+    )
+    assert np.array_equal(
+        sample(everything, 9).tokens, sample(Task([2, 1], context_length=4), 9).tokens
+    )
 
 
 def test_random_labels_touch_the_context_of_fixed_sequences_only():
-    plain, labelled = sample(MIXTURE, 5000, seed=6), sample(MIXTURE, 5000, seed=6, random_labels=True)
+    plain, labelled = (
+        sample(MIXTURE, 5000, seed=6),
+        sample(MIXTURE, 5000, seed=6, random_labels=True),
+    )
     before, after, count = plain.tokens, labelled.tokens, plain.in_context_sequences
     assert np.array_equal(before[..., :-1], after[..., :-1])
     assert np.array_equal(before[:count], after[:count])
@@ -197,7 +255,9 @@ def test_random_labels_touch_the_context_of_fixed_sequences_only():
     assert z_score(y[:, :, None] * y[:, None, :], np.eye(4)) < 4.5
     assert z_score(x * y[..., None], np.zeros((4, 2))) < 4.5
     true_y = before[count:, :-1, -1]
-    assert z_score(x * true_y[..., None], np.zeros((4, 2))) > 20  # control: labels of the fixed teacher
+    assert (
+        z_score(x * true_y[..., None], np.zeros((4, 2))) > 20
+    )  # control: labels of the fixed teacher
 
 
 def test_every_context_length():
@@ -224,9 +284,13 @@ def test_masked_queries_need_their_labels():
         masked = tokens.copy()
         masked[:, -1, -1] = mask
         assert given(masked, labels=true).digest == given(tokens).digest
-        with pytest.raises(ValueError, match=r"y of every query is 0, .* labels=|must be finite"):
+        with pytest.raises(
+            ValueError, match=r"y of every query is 0, .* labels=|must be finite"
+        ):
             given(masked)
-    assert given(masked, labels=np.zeros(4)).tokens[:, -1, -1].tolist() == [0.0] * 4  # said aloud, zeros are labels
+    assert (
+        given(masked, labels=np.zeros(4)).tokens[:, -1, -1].tolist() == [0.0] * 4
+    )  # said aloud, zeros are labels
     part = tokens.copy()
     part[1, -1, -1] = 0.0
     assert given(part, labels=true).digest == given(tokens).digest
@@ -269,26 +333,53 @@ def test_memory_does_not_grow_with_the_number_of_sequences():
 
     peak(CHUNK)  # what is imported on first use does not count
     assert peak(8 * CHUNK) < 1.1 * peak(2 * CHUNK)
-    assert peak_of_all(8 * CHUNK) > 2 * peak_of_all(2 * CHUNK)  # control: everything at once
+    assert peak_of_all(8 * CHUNK) > 2 * peak_of_all(
+        2 * CHUNK
+    )  # control: everything at once
 
 
 BAD = {
     "sequences must be a whole number of at least 1, not 0": lambda: sample(TASK, 0),
-    "sequences must be a whole number of at least 1, not 2.0": lambda: sample(TASK, 2.0),
-    "sequences must be a whole number of at least 1, not True": lambda: sample(TASK, True),
-    "seed must be a whole number of at least 0, not -1": lambda: sample(TASK, 5, seed=-1),
-    "seed must be a whole number of at least 0, not 'a'": lambda: sample(TASK, 5, seed="a"),
-    "split must be one of data, test, not 'weights'": lambda: sample(TASK, 5, split="weights"),
-    "whiten needs every sequence to have a random teacher": lambda: sample(MIXTURE, 50, whiten=True),
-    "whiten needs more than D = 2 sequences, not 2": lambda: sample(TASK, 2, whiten=True),
-    "random_labels are for the sequences of a fixed_teacher": lambda: sample(TASK, 5, random_labels=True),
+    "sequences must be a whole number of at least 1, not 2.0": lambda: sample(
+        TASK, 2.0
+    ),
+    "sequences must be a whole number of at least 1, not True": lambda: sample(
+        TASK, True
+    ),
+    "seed must be a whole number of at least 0, not -1": lambda: sample(
+        TASK, 5, seed=-1
+    ),
+    "seed must be a whole number of at least 0, not 'a'": lambda: sample(
+        TASK, 5, seed="a"
+    ),
+    "split must be one of data, test, not 'weights'": lambda: sample(
+        TASK, 5, split="weights"
+    ),
+    "whiten needs every sequence to have a random teacher": lambda: sample(
+        MIXTURE, 50, whiten=True
+    ),
+    "whiten needs more than D = 2 sequences, not 2": lambda: sample(
+        TASK, 2, whiten=True
+    ),
+    "random_labels are for the sequences of a fixed_teacher": lambda: sample(
+        TASK, 5, random_labels=True
+    ),
     "random_labels need one context_length": lambda: sample(
-        Task([2, 1], context_length="1..4", fixed_teacher=[1.0, -2.0], in_context_fraction=0.5),
+        Task(
+            [2, 1],
+            context_length="1..4",
+            fixed_teacher=[1.0, -2.0],
+            in_context_fraction=0.5,
+        ),
         5,
         random_labels=True,
     ),
-    "tokens must have shape (P, N+1, D+1) with P, N, D ≥ 1, not (3, 3)": lambda: given(np.ones((3, 3))),
-    "tokens must have shape (P, N+1, D+1) with P, N, D ≥ 1, not (3, 1, 3)": lambda: given(np.ones((3, 1, 3))),
+    "tokens must have shape (P, N+1, D+1) with P, N, D ≥ 1, not (3, 3)": lambda: given(
+        np.ones((3, 3))
+    ),
+    "tokens must have shape (P, N+1, D+1) with P, N, D ≥ 1, not (3, 1, 3)": lambda: (
+        given(np.ones((3, 1, 3)))
+    ),
     "tokens must be an array of real numbers": lambda: given(np.ones((3, 3, 3)) * 1j),
     "tokens must be finite": lambda: given(np.full((3, 3, 3), np.nan)),
     "whole numbers from 1 to 2, not (3,)": lambda: given(np.ones((3, 3, 3)), (3,)),
@@ -313,7 +404,9 @@ def test_flags_are_true_or_false(flag, value):
 
 def test_a_flag_of_numpy_gives_the_same_data():
     task = Task([2, 1], context_length=3)
-    assert sample(task, 10, whiten=np.True_).digest == sample(task, 10, whiten=True).digest
+    assert (
+        sample(task, 10, whiten=np.True_).digest == sample(task, 10, whiten=True).digest
+    )
 
 
 @pytest.mark.parametrize(
@@ -321,12 +414,17 @@ def test_a_flag_of_numpy_gives_the_same_data():
     [
         lambda masked: given(masked(np.ones((2, 3, 2)))),
         lambda masked: Task(masked([1.0, 2.0]), context_length=3),
-        lambda masked: Task([1.0, 2.0], context_length=3, teacher_covariance=masked(np.eye(2))),
+        lambda masked: Task(
+            [1.0, 2.0], context_length=3, teacher_covariance=masked(np.eye(2))
+        ),
     ],
 )
 def test_masked_arrays_are_refused(make):
     make(np.array)
-    with pytest.raises(ValueError, match="must be a plain array: the mask of a masked one would be lost"):
+    with pytest.raises(
+        ValueError,
+        match="must be a plain array: the mask of a masked one would be lost",
+    ):
         make(np.ma.masked_array)
 
 

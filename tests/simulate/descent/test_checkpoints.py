@@ -33,7 +33,12 @@ def same_run(run, other):
 
 
 STEPS = 30
-RULE = {"learning_rate": 0.05, "steps": STEPS, "record": 7, "compiled": False}  # one step at a time
+RULE = {
+    "learning_rate": 0.05,
+    "steps": STEPS,
+    "record": 7,
+    "compiled": False,
+}  # one step at a time
 
 
 def interrupted(monkeypatch, path, at, error=KeyboardInterrupt, run=None, **changes):
@@ -53,7 +58,11 @@ def interrupted(monkeypatch, path, at, error=KeyboardInterrupt, run=None, **chan
     with monkeypatch.context() as patch:
         patch.setattr(descent_module, "objective", interrupting)
         with pytest.raises(error):
-            train(*(run or (MODEL, source(), START)), checkpoint=path, **{**RULE, **changes})
+            train(
+                *(run or (MODEL, source(), START)),
+                checkpoint=path,
+                **{**RULE, **changes},
+            )
 
 
 def witnesses(done):
@@ -83,21 +92,35 @@ def test_any_number_of_interruptions(tmp_path_factory, pieces):
                 interrupted(patch, path, witnesses(done) + piece)
                 done += piece
                 assert len(load(path).loss) == done
-    same_run(train(MODEL, source(), START, checkpoint=path, **RULE), train(MODEL, source(), START, **RULE))
+    same_run(
+        train(MODEL, source(), START, checkpoint=path, **RULE),
+        train(MODEL, source(), START, **RULE),
+    )
 
 
 def test_a_killed_run_goes_on_from_its_last_checkpoint(monkeypatch, tmp_path):
     path = tmp_path / "run.npz"
-    monkeypatch.setattr("attndyn.simulate.descent.recorder.CHECKPOINT_SECONDS", -1.0)  # after every step
-    interrupted(monkeypatch, path, 12, error=MemoryError)  # nothing is written on the way out
+    monkeypatch.setattr(
+        "attndyn.simulate.descent.recorder.CHECKPOINT_SECONDS", -1.0
+    )  # after every step
+    interrupted(
+        monkeypatch, path, 12, error=MemoryError
+    )  # nothing is written on the way out
     assert len(load(path).loss) == 12
     calls = []
     make = descent_module.objective
     monkeypatch.setattr(
-        descent_module, "objective", lambda *pair: lambda weights: calls.append(1) or make(*pair)(weights)
+        descent_module,
+        "objective",
+        lambda *pair: lambda weights: calls.append(1) or make(*pair)(weights),
     )
-    same_run(train(MODEL, source(), START, checkpoint=path, **RULE), train(MODEL, source(), START, **RULE))
-    assert len(calls) == witnesses(12) + STEPS - 12 + STEPS  # it did go on, and did not start again
+    same_run(
+        train(MODEL, source(), START, checkpoint=path, **RULE),
+        train(MODEL, source(), START, **RULE),
+    )
+    assert (
+        len(calls) == witnesses(12) + STEPS - 12 + STEPS
+    )  # it did go on, and did not start again
 
 
 def test_no_file_is_written_without_need(monkeypatch, tmp_path):
@@ -108,17 +131,28 @@ def test_no_file_is_written_without_need(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"learning_rate": 0.04}, {"steps": STEPS + 1}, {"record": 5}, {"source": 1}, {"start": 2}, {"model": 2}],
+    [
+        {"learning_rate": 0.04},
+        {"steps": STEPS + 1},
+        {"record": 5},
+        {"source": 1},
+        {"start": 2},
+        {"model": 2},
+    ],
 )
 def test_a_checkpoint_of_another_run_is_refused(monkeypatch, tmp_path, changes):
     path = tmp_path / "run.npz"
     interrupted(monkeypatch, path, 5)
     before = path.read_bytes()
     rule = {**RULE, **{name: value for name, value in changes.items() if name in RULE}}
-    model = Separate(heads=changes.get("model", 2), divisor="tokens" if "model" in changes else None)
+    model = Separate(
+        heads=changes.get("model", 2), divisor="tokens" if "model" in changes else None
+    )
     data = statistics(sample(TASK, 40, seed=changes.get("source", 0)), model)
     start = initial_weights(model, TASK, 0.5, seed=changes.get("start", 1))
-    message = re.escape(f"{path} is a checkpoint of another run: choose another file or delete it")
+    message = re.escape(
+        f"{path} is a checkpoint of another run: choose another file or delete it"
+    )
     with pytest.raises(ValueError, match=message):
         train(model, data, start, checkpoint=path, **rule)
     assert path.read_bytes() == before
@@ -134,7 +168,10 @@ class Divided:
         return "Divided()"
 
     def shapes(self, dimension):
-        return {"value": (1, dimension + 1), "key_query": (1, dimension + 1, dimension + 1)}
+        return {
+            "value": (1, dimension + 1),
+            "key_query": (1, dimension + 1, dimension + 1),
+        }
 
     def heads(self, weights):
         return weights["value"], weights["key_query"][..., :-1]
@@ -146,7 +183,9 @@ def test_a_checkpoint_of_a_model_that_has_changed_is_refused(monkeypatch, tmp_pa
     start = {"value": [[0.1, 0.2, 0.3]], "key_query": [[[0.1, 0.2, 0.3]] * 3]}
     interrupted(monkeypatch, path, at, run=(Divided("context"), data, start))
     before = path.read_bytes()
-    message = re.escape(f"{path} is a checkpoint of another run: its loss or gradient at step 0 is")
+    message = re.escape(
+        f"{path} is a checkpoint of another run: its loss or gradient at step 0 is"
+    )
     with pytest.raises(ValueError, match=message):
         train(Divided("tokens"), data, start, checkpoint=path, **RULE)
     assert path.read_bytes() == before
@@ -192,8 +231,18 @@ except KeyboardInterrupt:
 
 def test_a_model_without_a_repr_resumes_in_another_process(tmp_path):
     def python(mode, name="run.npz"):
-        arguments = [sys.executable, "-W", "error", "-c", RESUME, str(tmp_path / name), mode]
-        return subprocess.run(arguments, capture_output=True, text=True, check=True).stdout
+        arguments = [
+            sys.executable,
+            "-W",
+            "error",
+            "-c",
+            RESUME,
+            str(tmp_path / name),
+            mode,
+        ]
+        return subprocess.run(
+            arguments, capture_output=True, text=True, check=True
+        ).stdout
 
     assert python("interrupt") == "interrupted\n"
     assert python("resume") == python("whole", "other.npz")
@@ -227,7 +276,12 @@ def test_a_checkpoint_of_an_edited_model_is_refused(monkeypatch, tmp_path):
         with pytest.raises(KeyboardInterrupt):
             train(Mine(), data, start, checkpoint=path, **RULE)
     with monkeypatch.context() as patch:
-        patch.setattr(Mine, "heads", lambda self, weights: (2 * weights["v"], weights["k"]))
+        patch.setattr(
+            Mine, "heads", lambda self, weights: (2 * weights["v"], weights["k"])
+        )
         with pytest.raises(ValueError, match="is a checkpoint of another run"):
             train(Mine(), data, start, checkpoint=path, **RULE)
-    same_run(train(Mine(), data, start, checkpoint=path, **RULE), train(Mine(), data, start, **RULE))
+    same_run(
+        train(Mine(), data, start, checkpoint=path, **RULE),
+        train(Mine(), data, start, **RULE),
+    )

@@ -11,7 +11,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from attndyn import Merged, Separate, Task
-from attndyn.simulate import Diverged, from_moments, initial_weights, sample, statistics, train
+from attndyn.simulate import (
+    Diverged,
+    from_moments,
+    initial_weights,
+    sample,
+    statistics,
+    train,
+)
 from attndyn.simulate.descent.gradient_descent import descend
 from attndyn.simulate.descent.recorder import Descent
 
@@ -49,8 +56,12 @@ def test_descent_in_a_bowl_is_geometric():
     t = np.arange(steps + 1)[:, None]
     iterates = θ * (1 - 2 * η * k) ** t
     np.testing.assert_allclose(run.weights["θ"], iterates, rtol=1e-12)
-    np.testing.assert_allclose(run.loss, (k * iterates[:-1] ** 2).sum(axis=1), rtol=1e-12)
-    np.testing.assert_allclose(run.gradient_norm, np.linalg.norm(2 * k * iterates[:-1], axis=1), rtol=1e-12)
+    np.testing.assert_allclose(
+        run.loss, (k * iterates[:-1] ** 2).sum(axis=1), rtol=1e-12
+    )
+    np.testing.assert_allclose(
+        run.gradient_norm, np.linalg.norm(2 * k * iterates[:-1], axis=1), rtol=1e-12
+    )
     flow_convention = θ * (1 - η * k) ** t  # control: the rate of the ½∂L convention
     assert not np.allclose(run.weights["θ"], flow_convention, rtol=1e-2)
 
@@ -60,10 +71,17 @@ def test_one_dimension_follows_the_scalar_recursion():
     model = Merged(heads=1)
     start = {"value": [[0.0, v]], "key_query": [[[u, 0.0], [0.0, 0.0]]]}
     run = train(
-        model, from_moments(c, [[A]], [[B]], [[Λ]], model, (5,)), start, learning_rate=η, steps=300, record=1
+        model,
+        from_moments(c, [[A]], [[B]], [[Λ]], model, (5,)),
+        start,
+        learning_rate=η,
+        steps=300,
+        record=1,
     )
     for step in range(300):
-        assert run.loss[step] == pytest.approx(c - 2 * B * u * v + A * Λ * (u * v) ** 2, rel=1e-12)
+        assert run.loss[step] == pytest.approx(
+            c - 2 * B * u * v + A * Λ * (u * v) ** 2, rel=1e-12
+        )
         assert run.weights["value"][step, 0, 1] == pytest.approx(v, rel=1e-12)
         pull = 2 * η * (B - A * Λ * u * v)
         u, v = u + pull * v, v + pull * u
@@ -81,12 +99,19 @@ def test_the_start_is_left_alone():
 
 
 @settings(max_examples=25, deadline=None)
-@forall(st.integers(1, 40), st.one_of(st.none(), st.integers(1, 50), st.lists(st.integers(0, 40), max_size=5)))
+@forall(
+    st.integers(1, 40),
+    st.one_of(st.none(), st.integers(1, 50), st.lists(st.integers(0, 40), max_size=5)),
+)
 def test_records_are_the_iterates(steps, record):
     if isinstance(record, list):
         record = [step for step in record if step <= steps]
-    every = descend(bowl([1.0, 2.0]), {"θ": np.array([1.0, 1.0])}, Descent(0.1, steps, 1), {})
-    run = descend(bowl([1.0, 2.0]), {"θ": np.array([1.0, 1.0])}, Descent(0.1, steps, record), {})
+    every = descend(
+        bowl([1.0, 2.0]), {"θ": np.array([1.0, 1.0])}, Descent(0.1, steps, 1), {}
+    )
+    run = descend(
+        bowl([1.0, 2.0]), {"θ": np.array([1.0, 1.0])}, Descent(0.1, steps, record), {}
+    )
     assert np.array_equal(run.loss, every.loss)
     assert np.array_equal(run.steps, np.arange(steps))
     stored = run.weight_steps
@@ -108,7 +133,9 @@ def test_about_five_hundred_weights_are_stored_unless_asked():
 def test_flow_time_is_twice_the_rate_times_the_step():
     run = train(MODEL, source(), START, learning_rate=0.01, steps=10, record=3)
     np.testing.assert_allclose(run.flow_time, 0.02 * np.arange(10), rtol=1e-15)
-    np.testing.assert_allclose(run.weight_flow_time, 0.02 * np.array([0, 3, 6, 9, 10]), rtol=1e-15)
+    np.testing.assert_allclose(
+        run.weight_flow_time, 0.02 * np.array([0, 3, 6, 9, 10]), rtol=1e-15
+    )
     assert not np.allclose(run.flow_time, 0.01 * run.steps)  # control: without the 2
 
 
@@ -124,7 +151,10 @@ def test_settings_tell_what_produced_the_run():
 
 
 def test_divergence_is_raised_with_the_run_so_far():
-    with pytest.raises(Diverged, match=r"not finite at step \d+; choose a learning rate smaller than 30") as error:
+    with pytest.raises(
+        Diverged,
+        match=r"not finite at step \d+; choose a learning rate smaller than 30",
+    ) as error:
         train(MODEL, source(), START, learning_rate=30.0, steps=1000, record=1)
     run, step = error.value.trajectory, error.value.step
     assert len(run.loss) == step > 2
@@ -138,18 +168,25 @@ def test_divergence_is_raised_with_the_run_so_far():
 @pytest.mark.parametrize(("η", "diverges"), [(0.99, False), (1.01, True)])
 def test_a_bowl_diverges_exactly_past_its_critical_rate(η, diverges):
     def run():
-        return descend(bowl([1.0]), {"θ": np.array([1.0])}, Descent(η, 40_000, 40_000), {})
+        return descend(
+            bowl([1.0]), {"θ": np.array([1.0])}, Descent(η, 40_000, 40_000), {}
+        )
 
     if diverges:
         with pytest.raises(Diverged) as error:
             run()
-        assert error.value.step == pytest.approx(np.log(sys.float_info.max) / 2 / np.log(1.02), rel=1e-3)
+        assert error.value.step == pytest.approx(
+            np.log(sys.float_info.max) / 2 / np.log(1.02), rel=1e-3
+        )
     else:
         assert run().loss[-1] == pytest.approx(0, abs=1e-300)
 
 
 def test_divergence_on_restricted_statistics_is_divergence():
-    model, start = Merged(heads=2), initial_weights(Merged(heads=2), TASK, 0.5, scheme="restricted")
+    model, start = (
+        Merged(heads=2),
+        initial_weights(Merged(heads=2), TASK, 0.5, scheme="restricted"),
+    )
     stats = statistics(sample(TASK, 40), model, "restricted")
     with pytest.raises(Diverged):
         train(model, stats, start, learning_rate=1e3, steps=1000)
@@ -168,15 +205,25 @@ def test_divergence_travels_between_processes():
 BAD = {
     "learning_rate must be positive and finite, not 0": {"learning_rate": 0},
     "learning_rate must be positive and finite, not -0.1": {"learning_rate": -0.1},
-    "learning_rate must be positive and finite, not nan": {"learning_rate": float("nan")},
-    "learning_rate must be positive and finite, not inf": {"learning_rate": float("inf")},
+    "learning_rate must be positive and finite, not nan": {
+        "learning_rate": float("nan")
+    },
+    "learning_rate must be positive and finite, not inf": {
+        "learning_rate": float("inf")
+    },
     "learning_rate must be positive and finite, not '0.1'": {"learning_rate": "0.1"},
     "steps must be a whole number of at least 1, not 0": {"steps": 0},
     "steps must be a whole number of at least 1, not 5.0": {"steps": 5.0},
     "steps must be a whole number of at least 1, not True": {"steps": True},
-    "record must be a number of steps of at least 1, or a list of steps, not 0": {"record": 0},
-    "record must be a number of steps of at least 1, or a list of steps, not [1.5]": {"record": [1.5]},
-    "record must be a number of steps of at least 1, or a list of steps, not 'all'": {"record": "all"},
+    "record must be a number of steps of at least 1, or a list of steps, not 0": {
+        "record": 0
+    },
+    "record must be a number of steps of at least 1, or a list of steps, not [1.5]": {
+        "record": [1.5]
+    },
+    "record must be a number of steps of at least 1, or a list of steps, not 'all'": {
+        "record": "all"
+    },
     "record must name steps from 0 to 30, not 0 … 31": {"record": [31]},
     "record must name steps from 0 to 30, not -1 … 30": {"record": [-1]},
 }
@@ -191,9 +238,15 @@ def test_what_is_refused_is_named_in_one_line(message):
 @pytest.mark.parametrize(
     ("start", "message"),
     [
-        ({"value": np.ones((2, 3))}, "start must hold the weights value, key, query, not value"),
+        (
+            {"value": np.ones((2, 3))},
+            "start must hold the weights value, key, query, not value",
+        ),
         ({}, "start must hold the weights value, key, query, not none"),
-        ({**START, "key": np.ones((2, 3))}, "start['key'] must have shape (2, 1, 3), not (2, 3)"),
+        (
+            {**START, "key": np.ones((2, 3))},
+            "start['key'] must have shape (2, 1, 3), not (2, 3)",
+        ),
         ({**START, "key": np.full((2, 1, 3), np.nan)}, "start['key'] must be finite"),
     ],
 )

@@ -8,7 +8,14 @@ from scipy.integrate import solve_ivp
 
 from attndyn import Merged, Separate, Task
 from attndyn.compare.exact_statistics import unlimited
-from attndyn.simulate import flow, from_moments, initial_weights, sample, statistics, train
+from attndyn.simulate import (
+    flow,
+    from_moments,
+    initial_weights,
+    sample,
+    statistics,
+    train,
+)
 from attndyn.theory import population
 
 A, B, Λ, C = 2.0, 0.8, 1.5, 1.3
@@ -23,7 +30,12 @@ def scalar(u, v):
 
 
 def scalar_flow(u, v, times):
-    return flow(Merged(heads=1), from_moments(C, [[A]], [[B]], [[Λ]], Merged(heads=1), (5,)), scalar(u, v), times)
+    return flow(
+        Merged(heads=1),
+        from_moments(C, [[A]], [[B]], [[Λ]], Merged(heads=1), (5,)),
+        scalar(u, v),
+        times,
+    )
 
 
 def scalar_loss(M):
@@ -54,9 +66,13 @@ def test_one_dimension_unbalanced_conserves_the_difference_of_squares():
     M = run.weights["value"][:, 0, 1] * run.weights["key_query"][:, 0, 0, 0]
     θ = np.arcsinh(2 * M / K)
     for index in range(1, 4):
-        time, _ = quad(lambda x: 1 / (2 * B - A * Λ * K * np.sinh(x)), θ[0], θ[index], epsabs=1e-13)
+        time, _ = quad(
+            lambda x: 1 / (2 * B - A * Λ * K * np.sinh(x)), θ[0], θ[index], epsabs=1e-13
+        )
         assert time == pytest.approx(run.flow_time[index], rel=1e-10)
-    half = quad(lambda x: 1 / (B - A * Λ * K * np.sinh(x) / 2), θ[0], θ[1])[0]  # control
+    half = quad(lambda x: 1 / (B - A * Λ * K * np.sinh(x) / 2), θ[0], θ[1])[
+        0
+    ]  # control
     assert half != pytest.approx(run.flow_time[1], rel=0.5)
 
 
@@ -70,7 +86,9 @@ def test_an_aligned_head_follows_its_scalar_equation():
     run = flow(model, stats, start, [0.0, 1.0, 3.0, 5.0])
     v = run.weights["value"][:, 0, 1]
     for index in range(1, 4):
-        time, _ = quad(lambda x: 1 / (B * x**2 - A * Λ * x**5), v[0], v[index], epsabs=1e-13)
+        time, _ = quad(
+            lambda x: 1 / (B * x**2 - A * Λ * x**5), v[0], v[index], epsabs=1e-13
+        )
         assert time == pytest.approx(run.flow_time[index], rel=1e-9)
     assert np.ptp(run.weights["key"][:, 0, 0, 0] - v) < 1e-11
 
@@ -100,10 +118,21 @@ def test_flow_conserves_what_descent_breaks_at_first_order(model):
     start = initial_weights(model, TASK, 0.4, seed=1)
     run = flow(model, STATISTICS, start, np.linspace(0, 10, 21))
     assert drift(run) < 1e-10
-    assert np.max(np.abs(run.final["value"] - start["value"])) > 0.1  # control: the weights do move
+    assert (
+        np.max(np.abs(run.final["value"] - start["value"])) > 0.1
+    )  # control: the weights do move
     rates = np.array([0.02, 0.01, 0.005, 0.0025])
     drifts = [
-        drift(train(model, STATISTICS, start, learning_rate=rate, steps=round(5 / rate), record=100))
+        drift(
+            train(
+                model,
+                STATISTICS,
+                start,
+                learning_rate=rate,
+                steps=round(5 / rate),
+                record=100,
+            )
+        )
         for rate in rates
     ]
     assert order(rates, drifts) == pytest.approx(1, abs=0.1)
@@ -122,13 +151,22 @@ def test_descent_converges_to_flow_at_first_order(model):
     reference = flow(model, STATISTICS, start, np.arange(0, end, 2 * rates[0]))
     errors, shifted = [], []
     for rate in rates:
-        run = train(model, STATISTICS, start, learning_rate=rate, steps=round(end / (2 * rate)), record=10**6)
+        run = train(
+            model,
+            STATISTICS,
+            start,
+            learning_rate=rate,
+            steps=round(end / (2 * rate)),
+            record=10**6,
+        )
         loss = run.loss[:: round(rates[0] / rate)]
         errors.append(np.max(np.abs(loss - reference.loss)))
         shifted.append(np.max(np.abs(loss[::2] - reference.loss[: len(loss[::2])])))
     assert order(rates, errors) == pytest.approx(1, abs=0.1)
     assert errors[-1] < 2e-3
-    assert abs(order(rates, shifted)) < 0.1  # control: at t = η·step descent does not converge to the flow
+    assert (
+        abs(order(rates, shifted)) < 0.1
+    )  # control: at t = η·step descent does not converge to the flow
     assert shifted[-1] > 10 * errors[-1]
 
 
@@ -141,14 +179,19 @@ def test_loss_decreases_by_the_squared_gradient(model):
     half = run.gradient_norm**2 / 2
     fallen = np.sum((half[1:] + half[:-1]) / 2 * np.diff(run.flow_time))
     assert fallen == pytest.approx(run.loss[0] - run.loss[-1], rel=1e-5)
-    assert fallen != pytest.approx(2 * (run.loss[0] - run.loss[-1]), rel=0.1)  # control: without the ½
+    assert fallen != pytest.approx(
+        2 * (run.loss[0] - run.loss[-1]), rel=0.1
+    )  # control: without the ½
 
 
 def test_accuracy_is_what_rtol_says():
     start, times = initial_weights(SEPARATE, TASK, 0.4, seed=1), np.linspace(0, 20, 41)
     best = flow(SEPARATE, STATISTICS, start, times, rtol=3e-14)
     error = [
-        np.max(np.abs(flow(SEPARATE, STATISTICS, start, times, rtol=r).loss - best.loss)) for r in (1e-6, 1e-12)
+        np.max(
+            np.abs(flow(SEPARATE, STATISTICS, start, times, rtol=r).loss - best.loss)
+        )
+        for r in (1e-6, 1e-12)
     ]
     assert error[1] < 1e-11 < 1e-9 < error[0] < 1e-4
     other = flow(SEPARATE, STATISTICS, start, times, method="Radau", rtol=1e-8)
@@ -159,13 +202,18 @@ def test_small_weights_keep_their_digits():
     """At scale 1e-6 the linear phase multiplies the weights: relative accuracy, though each is tiny."""
     t = np.array([0.0, 1.0, 2.0])
     run = scalar_flow(1e-6, 1e-6, t)
-    np.testing.assert_allclose(run.weights["value"][:, 0, 1], 1e-6 * np.exp(B * t), rtol=1e-9)
+    np.testing.assert_allclose(
+        run.weights["value"][:, 0, 1], 1e-6 * np.exp(B * t), rtol=1e-9
+    )
 
 
 def test_the_flow_of_tokens_is_the_flow_of_statistics():
     data, start = sample(TASK, 30), initial_weights(SEPARATE, TASK, 0.4)
     times = [0.0, 1.0, 4.0]
-    tokens, stats = (flow(SEPARATE, each, start, times) for each in (data, statistics(data, SEPARATE)))
+    tokens, stats = (
+        flow(SEPARATE, each, start, times)
+        for each in (data, statistics(data, SEPARATE))
+    )
     np.testing.assert_allclose(tokens.loss, stats.loss, rtol=1e-10)
     soft = Merged(heads=2, softmax=True)
     run = flow(soft, data, initial_weights(soft, TASK, 0.4), times, rtol=1e-8)
@@ -177,21 +225,31 @@ def test_a_flow_may_start_late_and_go_on_from_where_it_stands():
     whole = flow(SEPARATE, STATISTICS, start, [0.0, 2.0, 5.0])
     first = flow(SEPARATE, STATISTICS, start, [2.0])
     second = flow(SEPARATE, STATISTICS, first.final, [3.0])
-    np.testing.assert_allclose([first.loss[0], second.loss[0]], whole.loss[1:], rtol=1e-11)
-    assert np.array_equal(flow(SEPARATE, STATISTICS, start, [0.0]).final["key"], start["key"])
+    np.testing.assert_allclose(
+        [first.loss[0], second.loss[0]], whole.loss[1:], rtol=1e-11
+    )
+    assert np.array_equal(
+        flow(SEPARATE, STATISTICS, start, [0.0]).final["key"], start["key"]
+    )
 
 
 @pytest.mark.parametrize("method", ["LSODA", "Radau"])
-@pytest.mark.parametrize("model", [Merged(heads=1), Separate(heads=2)], ids=["merged", "separate"])
+@pytest.mark.parametrize(
+    "model", [Merged(heads=1), Separate(heads=2)], ids=["merged", "separate"]
+)
 def test_implicit_methods_stay_inside_the_block(model, method):
     """Their Jacobian is taken by differences, which must not leave the block that statistics know."""
     start = initial_weights(model, TASK, 0.4, scheme="restricted")
     inside, times = statistics(sample(TASK, 100), model, "restricted"), [0.0, 3.0, 60.0]
     run = flow(model, inside, start, times, method=method, rtol=1e-9)
-    np.testing.assert_allclose(run.loss, flow(model, inside, start, times).loss, rtol=1e-6)
+    np.testing.assert_allclose(
+        run.loss, flow(model, inside, start, times).loss, rtol=1e-6
+    )
     full = flow(model, statistics(sample(TASK, 100), model), start, times)
     assert not np.any(run.weights["value"][..., :-1])
-    assert np.max(np.abs(full.weights["value"][..., :-1])) > 1e-3  # control: full statistics move them
+    assert (
+        np.max(np.abs(full.weights["value"][..., :-1])) > 1e-3
+    )  # control: full statistics move them
     untouched = "query" if "query" in start else "key_query"
     assert np.array_equal(full.final[untouched][..., -1], start[untouched][..., -1])
 
@@ -228,10 +286,14 @@ def test_tiny_keys_and_queries_beside_a_large_value_leave_when_they_should(small
         return [k * k * force, v * force]
 
     until = (0.5 - np.log(small)) / B
-    v, s = solve_ivp(slope, (0, until), [1.0, 0.0], method="DOP853", rtol=1e-13, atol=1e-13).y[:, -1]
+    v, s = solve_ivp(
+        slope, (0, until), [1.0, 0.0], method="DOP853", rtol=1e-13, atol=1e-13
+    ).y[:, -1]
     start = {"value": [[0.0, 1.0]], "key": [[[small, 0.0]]], "query": [[[small, 0.0]]]}
     model = Separate(heads=1)
-    run = flow(model, unlimited(Task([1.0], context_length=5), model), start, [0.0, until])
+    run = flow(
+        model, unlimited(Task([1.0], context_length=5), model), start, [0.0, until]
+    )
     np.testing.assert_allclose(run.final["key"][0, 0, 0], small * np.exp(s), rtol=1e-9)
     np.testing.assert_allclose(run.final["value"][0, 1], v, rtol=1e-9)
 
@@ -245,23 +307,45 @@ def test_a_tiny_head_beside_one_at_rest_waits_as_long_as_it_should(small):
     start = initial_weights(model, task, scale=[at_rest, small], scheme="aligned")
     half = 0.5 / (moments.b[1] * small)
     run = flow(model, unlimited(task, model), start, [0.0, half])
-    np.testing.assert_allclose(run.final["value"][1, -1], 2 * small, rtol=max(1e-9, 20 * small**2))
+    np.testing.assert_allclose(
+        run.final["value"][1, -1], 2 * small, rtol=max(1e-9, 20 * small**2)
+    )
 
 
 def test_losses_that_the_tolerance_decides_are_refused():
     task, model = Task([2, 1], context_length=4, noise_variance=0.1), Separate(heads=2)
     start = initial_weights(model, task, scale=0.3, seed=2, scheme="restricted")
-    run = flow(model, unlimited(task, model), {name: 1e3 * value for name, value in start.items()}, [0, 3])
+    run = flow(
+        model,
+        unlimited(task, model),
+        {name: 1e3 * value for name, value in start.items()},
+        [0, 3],
+    )
     assert abs(run.loss[-1] - 1.7165) < 1e-3
-    with pytest.raises(ArithmeticError, match="and may decide what the loss is: start from smaller weights"):
-        flow(model, unlimited(task, model), {name: 1e6 * value for name, value in start.items()}, [0, 3])
+    with pytest.raises(
+        ArithmeticError,
+        match="and may decide what the loss is: start from smaller weights",
+    ):
+        flow(
+            model,
+            unlimited(task, model),
+            {name: 1e6 * value for name, value in start.items()},
+            [0, 3],
+        )
 
 
 @pytest.mark.parametrize("rtol", [0, -1, np.nan, np.inf, 0.1, True, None, "1e-9"])
 @pytest.mark.parametrize("method", ["automatic", "RK45"])
 def test_a_tolerance_that_is_none_is_refused(rtol, method):
     with pytest.raises(ValueError, match="rtol must be"):
-        flow(SEPARATE, STATISTICS, initial_weights(SEPARATE, TASK, 0.4), [0, 1], rtol=rtol, method=method)
+        flow(
+            SEPARATE,
+            STATISTICS,
+            initial_weights(SEPARATE, TASK, 0.4),
+            [0, 1],
+            rtol=rtol,
+            method=method,
+        )
 
 
 def test_a_coarse_tolerance_is_no_fall_of_the_weights():

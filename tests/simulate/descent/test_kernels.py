@@ -45,7 +45,9 @@ def source(model, block="full", task=TASK):
 
 
 def start_of(model, block="full", seed=2, task=TASK):
-    return initial_weights(model, task, 0.5, seed, "restricted" if block == "restricted" else "gaussian")
+    return initial_weights(
+        model, task, 0.5, seed, "restricted" if block == "restricted" else "gaussian"
+    )
 
 
 def agree(run, other, tolerance=1e-12):
@@ -61,7 +63,9 @@ def agree(run, other, tolerance=1e-12):
 def same_run(run, other):
     for name in ("time", "loss", "gradient_norm", "weight_time"):
         assert np.array_equal(getattr(run, name), getattr(other, name)), name
-    assert all(np.array_equal(run.weights[name], other.weights[name]) for name in run.weights)
+    assert all(
+        np.array_equal(run.weights[name], other.weights[name]) for name in run.weights
+    )
 
 
 @pytest.mark.parametrize("block", ["full", "restricted"])
@@ -74,14 +78,23 @@ def test_machine_code_takes_the_plain_steps(model, block):
 
 
 @settings(max_examples=20, deadline=None)
-@forall(st.integers(1, 4), st.integers(1, 4), st.integers(0, 3), st.integers(1, 30), st.booleans())
+@forall(
+    st.integers(1, 4),
+    st.integers(1, 4),
+    st.integers(0, 3),
+    st.integers(1, 30),
+    st.booleans(),
+)
 def test_any_sizes(dimension, heads, rank, steps, inside):
     task = Task(np.arange(dimension, 0, -1.0), trace=1.0, context_length=5)
     model = Separate(heads, rank) if rank else Merged(heads)
     block = "restricted" if inside else "full"
     stats, start = source(model, block, task), start_of(model, block, task=task)
     rule = {"learning_rate": 0.01, "steps": steps}
-    agree(train(model, stats, start, **rule), train(model, stats, start, compiled=False, **rule))
+    agree(
+        train(model, stats, start, **rule),
+        train(model, stats, start, compiled=False, **rule),
+    )
 
 
 def off_by_a_millionth(stats):
@@ -93,9 +106,18 @@ def off_by_a_millionth(stats):
 exact_border, exact_entries = steppers.bordered, steppers.entries
 WRONG = {
     "one number of S off by a millionth": ("bordered", off_by_a_millionth),
-    "c for c / 2": ("bordered", lambda stats: exact_border(stats) + np.diag(exact_border(stats) == stats.c) / 2),
-    "two features exchanged": ("entries", lambda stats: exact_entries(stats)[:, [1, 0, *range(2, 10)]]),
-    "one order of the indices": ("entries", lambda stats: np.tile(exact_entries(stats)[0], (2, 1))),
+    "c for c / 2": (
+        "bordered",
+        lambda stats: exact_border(stats) + np.diag(exact_border(stats) == stats.c) / 2,
+    ),
+    "two features exchanged": (
+        "entries",
+        lambda stats: exact_entries(stats)[:, [1, 0, *range(2, 10)]],
+    ),
+    "one order of the indices": (
+        "entries",
+        lambda stats: np.tile(exact_entries(stats)[0], (2, 1)),
+    ),
 }
 
 
@@ -113,9 +135,15 @@ def test_a_wrong_kernel_is_told_apart(monkeypatch, name, wrong):
 def test_the_tokens_agree_at_nine_digits(model):
     data, start = sample(TASK, 60, seed=1), start_of(model)
     tokens = train(model, data, start, **RULE)
-    np.testing.assert_allclose(train(model, statistics(data, model), start, **RULE).loss, tokens.loss, rtol=1e-9)
+    np.testing.assert_allclose(
+        train(model, statistics(data, model), start, **RULE).loss,
+        tokens.loss,
+        rtol=1e-9,
+    )
     near = train(model, statistics(sample(TASK, 61, seed=1), model), start, **RULE)
-    assert np.max(np.abs(near.loss / tokens.loss - 1)) > 1e-4  # control: one sequence more
+    assert (
+        np.max(np.abs(near.loss / tokens.loss - 1)) > 1e-4
+    )  # control: one sequence more
 
 
 # Stretches
@@ -163,7 +191,11 @@ def test_an_interrupted_run_goes_on_bit_for_bit(monkeypatch, tmp_path, model, re
 def test_a_stretch_ends_within_a_tenth_of_a_second_or_so():
     for model, D in ((Merged(8), 4), (Separate(9), 8)):
         task = Task(np.arange(D, 0, -1.0), context_length=3)
-        assert 100 < steppers.compiled(model, source(model, task=task), 0.1).stretch < 20_000
+        assert (
+            100
+            < steppers.compiled(model, source(model, task=task), 0.1).stretch
+            < 20_000
+        )
 
 
 # Divergence
@@ -189,8 +221,12 @@ def test_it_diverges_at_the_same_step(model, record):
     assert fast.step == plain.step > 2
     assert str(fast) == str(plain)
     assert len(fast.trajectory.loss) == fast.step
-    assert fast.trajectory.weight_steps.tolist() == plain.trajectory.weight_steps.tolist()
-    np.testing.assert_allclose(fast.trajectory.loss[:-1], plain.trajectory.loss[:-1], rtol=1e-6)
+    assert (
+        fast.trajectory.weight_steps.tolist() == plain.trajectory.weight_steps.tolist()
+    )
+    np.testing.assert_allclose(
+        fast.trajectory.loss[:-1], plain.trajectory.loss[:-1], rtol=1e-6
+    )
 
 
 # Many starts
@@ -202,9 +238,13 @@ def test_many_starts_are_many_runs(monkeypatch, model, block):
     starts = [start_of(model, block, seed) for seed in range(5)]
     single = [train(model, source(model, block), start, **RULE) for start in starts]
     short_stretches(monkeypatch, 5 * 33)
-    for run, other in zip(train_many(model, source(model, block), starts, **RULE), single, strict=True):
+    for run, other in zip(
+        train_many(model, source(model, block), starts, **RULE), single, strict=True
+    ):
         agree(run, other)
-    assert np.max(np.abs(single[0].loss / single[1].loss - 1)) > 1e-3  # control: the starts matter
+    assert (
+        np.max(np.abs(single[0].loss / single[1].loss - 1)) > 1e-3
+    )  # control: the starts matter
 
 
 def test_where_there_is_no_machine_code_the_runs_are_made_in_turn():
@@ -224,15 +264,26 @@ def test_a_start_that_diverges_does_so_alone():
     with pytest.raises(Diverged) as alone:
         train(model, source(model), wild, **rule)
     assert error.value.step == alone.value.step
-    assert error.value.trajectory.weight_steps.tolist() == alone.value.trajectory.weight_steps.tolist()
+    assert (
+        error.value.trajectory.weight_steps.tolist()
+        == alone.value.trajectory.weight_steps.tolist()
+    )
     assert error.value.trajectory.settings == alone.value.trajectory.settings
     assert np.all(np.isfinite(error.value.trajectory.loss))
-    agree(train_many(model, source(model), [calm, calm], **rule)[1], train(model, source(model), calm, **rule))
+    agree(
+        train_many(model, source(model), [calm, calm], **rule)[1],
+        train(model, source(model), calm, **rule),
+    )
 
 
 def test_no_start_is_refused():
-    with pytest.raises(ValueError, match=re.escape("starts must hold the weights of at least one start, not none")):
-        train_many(Merged(heads=1), source(Merged(heads=1)), [], learning_rate=0.1, steps=5)
+    with pytest.raises(
+        ValueError,
+        match=re.escape("starts must hold the weights of at least one start, not none"),
+    ):
+        train_many(
+            Merged(heads=1), source(Merged(heads=1)), [], learning_rate=0.1, steps=5
+        )
 
 
 # Exact moments
@@ -249,11 +300,15 @@ def moments(D, model, error=0.0):
 
 
 def inside(model, D):
-    return restricted(initial_weights(model, Task(np.ones(D), context_length=9), 0.3, seed=1))
+    return restricted(
+        initial_weights(model, Task(np.ones(D), context_length=9), 0.3, seed=1)
+    )
 
 
 @pytest.mark.parametrize("D", [1, 3, 20])
-@pytest.mark.parametrize("model", [Merged(heads=3), Separate(heads=4), Separate(heads=2, rank=3)])
+@pytest.mark.parametrize(
+    "model", [Merged(heads=3), Separate(heads=4), Separate(heads=2, rank=3)]
+)
 def test_exact_moments_are_their_matrix(model, D):
     exact, dense = moments(D, model)
     rule = {"learning_rate": 0.02, "steps": 100, "record": [0, 10, 40]}
@@ -261,10 +316,16 @@ def test_exact_moments_are_their_matrix(model, D):
     for compiled in (False, True):
         run = train(model, exact, inside(model, D), compiled=compiled, **rule)
         np.testing.assert_allclose(run.loss, expected.loss, rtol=1e-12)
-        np.testing.assert_allclose(run.gradient_norm, expected.gradient_norm, rtol=1e-11)
+        np.testing.assert_allclose(
+            run.gradient_norm, expected.gradient_norm, rtol=1e-11
+        )
         for name in run.weights:
-            np.testing.assert_allclose(run.weights[name], expected.weights[name], rtol=1e-10, atol=1e-13)
-    wrong = train(model, moments(D, model, error=1e-4)[0], inside(model, D), **rule)  # control
+            np.testing.assert_allclose(
+                run.weights[name], expected.weights[name], rtol=1e-10, atol=1e-13
+            )
+    wrong = train(
+        model, moments(D, model, error=1e-4)[0], inside(model, D), **rule
+    )  # control
     assert np.max(np.abs(wrong.loss / expected.loss - 1)) > 1e-9
 
 
@@ -289,7 +350,9 @@ def test_exact_moments_diverge_as_their_matrix_does():
     steps = []
     for stats in (exact, dense):
         with pytest.raises(Diverged) as error:
-            train(model, stats, inside(model, 20), learning_rate=2.0, steps=500, record=1)
+            train(
+                model, stats, inside(model, 20), learning_rate=2.0, steps=500, record=1
+            )
         steps.append(error.value.step)
         assert error.value.trajectory.weight_steps[-1] == error.value.step
     assert steps[0] == steps[1]
@@ -310,7 +373,12 @@ print("numba" in sys.modules)
 train(model, statistics(sample(task, 9), model), initial_weights(model, task, 0.1), **rule)
 print("numba" in sys.modules)
 """
-    run = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert run.stdout.split() == ["False", "True"]
 
 

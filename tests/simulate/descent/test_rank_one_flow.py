@@ -13,7 +13,10 @@ from attndyn.compare.claims.linear_attention.separate.exit_time_measurements imp
     uneven_start,
     whitened_shares,
 )
-from attndyn.compare.claims.linear_attention.separate.random_staircases import KINDS, random_start
+from attndyn.compare.claims.linear_attention.separate.random_staircases import (
+    KINDS,
+    random_start,
+)
 from attndyn.compare.metrics.curves import crossing_times
 from attndyn.simulate import flow, initial_weights, sample, statistics
 from attndyn.simulate.descent.rank_one_flow import passages
@@ -28,8 +31,14 @@ def case_names():
 
 def case(name):
     """Task, model, weights, and the stored numbers."""
-    stored = {key.split("_", 1)[1]: CASES[key][()] for key in CASES.files if key.startswith(name + "_")}
-    teacher = stored["teacher"] if stored["teacher"].ndim == 2 else np.diag(stored["teacher"])
+    stored = {
+        key.split("_", 1)[1]: CASES[key][()]
+        for key in CASES.files
+        if key.startswith(name + "_")
+    }
+    teacher = (
+        stored["teacher"] if stored["teacher"].ndim == 2 else np.diag(stored["teacher"])
+    )
     task = Task(
         stored["eigenvalues"],
         teacher_covariance=teacher,
@@ -37,9 +46,14 @@ def case(name):
         context_length=int(stored["n"]),
     )
     model = Separate(heads=len(stored["value"]))
-    weights = {key: np.zeros(shape) for key, shape in model.shapes(task.dimension).items()}
+    weights = {
+        key: np.zeros(shape) for key, shape in model.shapes(task.dimension).items()
+    }
     weights["value"][:, -1] = stored["value"]
-    weights["key"][:, 0, :-1], weights["query"][:, 0, :-1] = stored["key"], stored["query"]
+    weights["key"][:, 0, :-1], weights["query"][:, 0, :-1] = (
+        stored["key"],
+        stored["query"],
+    )
     return task, model, weights, stored
 
 
@@ -54,13 +68,21 @@ def test_levels_are_passed_when_another_integration_says(name):
 
 
 def test_it_is_the_flow_of_the_model_at_every_exit():
-    model, start = Separate(heads=3), initial_weights(Separate(heads=3), PAIR, 0.05, 3, "restricted")
+    model, start = (
+        Separate(heads=3),
+        initial_weights(Separate(heads=3), PAIR, 0.05, 3, "restricted"),
+    )
     source = exact_source(PAIR, model)
     run = passages(model, source, start, middles(PAIR, model), until=1e4)
     times = np.linspace(0, 1.2 * run.times[-1], 20_001)
     path = flow(model, source, start, times, rtol=1e-11)
-    assert run.times == pytest.approx(crossing_times(times, path.loss, middles(PAIR, model)), rel=1e-6)
-    losses = [float(path.loss[np.argmin(path.gradient_norm[times < run.times[0]])]), path.loss[-1]]
+    assert run.times == pytest.approx(
+        crossing_times(times, path.loss, middles(PAIR, model)), rel=1e-6
+    )
+    losses = [
+        float(path.loss[np.argmin(path.gradient_norm[times < run.times[0]])]),
+        path.loss[-1],
+    ]
     assert np.sum(run.maps()[0], axis=0) == pytest.approx(np.zeros((2, 2)), abs=1e-3)
     assert losses[1] == pytest.approx(run.loss, abs=1e-4)
 
@@ -108,14 +130,22 @@ def test_other_ranks_and_samples_are_refused():
     with pytest.raises(ValueError, match="exact expectations"):
         passages(model, data, start, np.array([1.0]), 1.0)
     with pytest.raises(ValueError, match="rank-one"):
-        passages(Separate(heads=1, rank=2), exact_source(PAIR, model), start, np.array([1.0]), 1.0)
+        passages(
+            Separate(heads=1, rank=2),
+            exact_source(PAIR, model),
+            start,
+            np.array([1.0]),
+            1.0,
+        )
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_random_start_is_what_its_kind_says(kind):
     for seed in range(5):
         start = random_start(kind, seed)
-        values, keys, queries = (start.weights[name] for name in ("value", "key", "query"))
+        values, keys, queries = (
+            start.weights[name] for name in ("value", "key", "query")
+        )
         λ, D = np.diag(start.task.covariance), start.task.dimension
         gap = 1 - λ[1] / λ[0]
         commutator = start.task.covariance @ start.task.teacher_covariance
@@ -124,10 +154,15 @@ def test_a_random_start_is_what_its_kind_says(kind):
             "exact tie": gap == 0,
             "oblique teacher": np.max(np.abs(commutator - commutator.T)) > 1e-6,
             "fewer heads": len(values) < D,
-            "zero head": not (np.any(values[0]) or np.any(keys[0]) or np.any(queries[0])),
-            "stuck value": values[0, -1] == 0.1 and not (np.any(keys[0]) or np.any(queries[0])),
-            "stuck key": np.any(keys[0]) and not (np.any(values[0]) or np.any(queries[0])),
-            "mirror pair": np.array_equal(values[1:2], -values[:1]) and np.array_equal(queries[1:2], -queries[:1]),
+            "zero head": not (
+                np.any(values[0]) or np.any(keys[0]) or np.any(queries[0])
+            ),
+            "stuck value": values[0, -1] == 0.1
+            and not (np.any(keys[0]) or np.any(queries[0])),
+            "stuck key": np.any(keys[0])
+            and not (np.any(values[0]) or np.any(queries[0])),
+            "mirror pair": np.array_equal(values[1:2], -values[:1])
+            and np.array_equal(queries[1:2], -queries[:1]),
             "lacks a direction": keys[0, 0, 0] == queries[0, 0, 0] == 0,
         }
         assert facts.get(kind, True)

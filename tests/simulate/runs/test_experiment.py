@@ -25,7 +25,9 @@ from attndyn.simulate import (
 )
 
 TASK = Task([2, 1], trace=1.0, context_length=5)
-SMALL = Experiment(TASK, Merged(2), sequences=50, scale=0.3, learning_rate=0.05, steps=12, record=5)
+SMALL = Experiment(
+    TASK, Merged(2), sequences=50, scale=0.3, learning_rate=0.05, steps=12, record=5
+)
 OTHERS = {
     "task": Task([2, 1], trace=1.0, context_length=6),
     "model": Merged(3),
@@ -46,7 +48,9 @@ OTHERS = {
 
 
 def test_every_field_is_part_of_the_name():
-    digests = {name: replace(SMALL, **{name: value}).digest for name, value in OTHERS.items()}
+    digests = {
+        name: replace(SMALL, **{name: value}).digest for name, value in OTHERS.items()
+    }
     assert set(digests) == set(SMALL.__dataclass_fields__)
     assert len({SMALL.digest, *digests.values()}) == len(OTHERS) + 1
     assert replace(SMALL, model=Separate(2)).digest != SMALL.digest
@@ -76,7 +80,9 @@ def test_the_name_is_the_same_in_another_process():
         "task = Task([2, 1], trace=1.0, context_length=5);"
         "print(Experiment(task, Merged(2), 50, 0.3, 0.05, 12, record=5).digest)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60
+    )
     assert done.stdout.strip() == SMALL.digest
 
 
@@ -92,9 +98,16 @@ def test_the_name_is_the_same_in_another_process():
 def test_the_settings_go_through_json(scale, rate, seed, heads, rank, flags):
     whiten, centre = flags
     model = Separate(heads, rank, divisor="none")
-    each = Experiment(TASK, model, 50, scale, rate, 10, seed, whiten=whiten, centre=centre)
+    each = Experiment(
+        TASK, model, 50, scale, rate, 10, seed, whiten=whiten, centre=centre
+    )
     assert json.loads(json.dumps(each.to_dict())) == each.to_dict()
-    assert each.to_dict()["model"] == {"model": "separate", "heads": heads, "rank": rank, "divisor": "none"}
+    assert each.to_dict()["model"] == {
+        "model": "separate",
+        "heads": heads,
+        "rank": rank,
+        "divisor": "none",
+    }
     assert hash(each) == hash(replace(each))
 
 
@@ -108,24 +121,63 @@ def test_another_seed_is_another_run_of_the_same_kind():
 
 
 @pytest.mark.parametrize("engine", ["statistics", "tokens"])
-@pytest.mark.parametrize("model", [Merged(2, divisor="none"), Separate(2, 2)], ids=["merged", "separate"])
+@pytest.mark.parametrize(
+    "model", [Merged(2, divisor="none"), Separate(2, 2)], ids=["merged", "separate"]
+)
 def test_a_run_is_what_one_would_do_by_hand(engine, model):
     options = {"whiten": True, "centre": True}
-    each = Experiment(TASK, model, 50, 0.1, 0.02, 12, seed=7, scheme="restricted", engine=engine, **options)
+    each = Experiment(
+        TASK,
+        model,
+        50,
+        0.1,
+        0.02,
+        12,
+        seed=7,
+        scheme="restricted",
+        engine=engine,
+        **options,
+    )
     data = sample(TASK, 50, 7, **options)
     source = data if engine == "tokens" else statistics(data, model)
     start = initial_weights(model, TASK, 0.1, 7, "restricted")
-    run, expected = each.run(compiled=True), train(model, source, start, learning_rate=0.02, steps=12)
+    run, expected = (
+        each.run(compiled=True),
+        train(model, source, start, learning_rate=0.02, steps=12),
+    )
     assert np.array_equal(run.loss, expected.loss)
-    assert all(np.array_equal(run.weights[name], value) for name, value in expected.weights.items())
-    wrong = train(model, source, initial_weights(model, TASK, 0.1, 8, "restricted"), learning_rate=0.02, steps=12)
-    assert not np.array_equal(run.loss, wrong.loss)  # control: another seed of the weights
+    assert all(
+        np.array_equal(run.weights[name], value)
+        for name, value in expected.weights.items()
+    )
+    wrong = train(
+        model,
+        source,
+        initial_weights(model, TASK, 0.1, 8, "restricted"),
+        learning_rate=0.02,
+        steps=12,
+    )
+    assert not np.array_equal(
+        run.loss, wrong.loss
+    )  # control: another seed of the weights
     plain = statistics(sample(TASK, 50, 7), model)
-    assert abs(train(model, plain, start, learning_rate=0.02, steps=12).loss - run.loss).max() > 1e-6
+    assert (
+        abs(
+            train(model, plain, start, learning_rate=0.02, steps=12).loss - run.loss
+        ).max()
+        > 1e-6
+    )
 
 
 def test_short_runs_are_not_compiled_unless_asked():
-    plain = train(SMALL.model, SMALL.source, SMALL.start, learning_rate=0.05, steps=12, compiled=False)
+    plain = train(
+        SMALL.model,
+        SMALL.source,
+        SMALL.start,
+        learning_rate=0.05,
+        steps=12,
+        compiled=False,
+    )
     assert np.array_equal(SMALL.run().loss, plain.loss)
     np.testing.assert_allclose(SMALL.run(compiled=True).loss, plain.loss, rtol=1e-12)
 
@@ -154,7 +206,10 @@ def test_a_diverging_run_tells_what_it_is_too(tmp_path):
     wild = replace(SMALL, scale=50.0, learning_rate=9.0)
     with pytest.raises(Diverged, match="learning rate smaller than 9") as error:
         wild.run()
-    assert load(error.value.trajectory.save(tmp_path / "run.npz")).settings["scale"] == 50.0
+    assert (
+        load(error.value.trajectory.save(tmp_path / "run.npz")).settings["scale"]
+        == 50.0
+    )
 
 
 def test_a_checkpoint_is_passed_on(tmp_path, monkeypatch):
@@ -164,19 +219,37 @@ def test_a_checkpoint_is_passed_on(tmp_path, monkeypatch):
 
 
 IMPOSSIBLE = {
-    "engine": ({"engine": "gpu"}, "engine must be one of tokens, statistics, not 'gpu'"),
-    "scheme": ({"scheme": "zero"}, "scheme must be one of gaussian, restricted, published, aligned, not 'zero'"),
+    "engine": (
+        {"engine": "gpu"},
+        "engine must be one of tokens, statistics, not 'gpu'",
+    ),
+    "scheme": (
+        {"scheme": "zero"},
+        "scheme must be one of gaussian, restricted, published, aligned, not 'zero'",
+    ),
     "softmax": ({"model": Merged(2, softmax=True)}, 'choose engine "tokens"'),
     "steps": ({"steps": 0}, "steps must be a whole number of at least 1"),
     "half a step": ({"steps": 1.5}, "steps must be a whole number, not 1.5"),
-    "flag for a number": ({"sequences": True}, "sequences must be a whole number, not True"),
+    "flag for a number": (
+        {"sequences": True},
+        "sequences must be a whole number, not True",
+    ),
     "number for a flag": ({"whiten": 1}, "whiten must be True or False, not 1"),
-    "rates": ({"learning_rate": [0.1]}, r"learning_rate must be one number, not \[0.1\]"),
-    "rate": ({"learning_rate": float("nan")}, "learning_rate must be positive and finite"),
+    "rates": (
+        {"learning_rate": [0.1]},
+        r"learning_rate must be one number, not \[0.1\]",
+    ),
+    "rate": (
+        {"learning_rate": float("nan")},
+        "learning_rate must be positive and finite",
+    ),
     "scale": ({"scale": -1.0}, "scale must be positive and finite"),
     "seed": ({"seed": -1}, "seed must be a whole number of at least 0"),
     "record": ({"record": 0}, "record must be a number of steps of at least 1"),
-    "whitening": ({"sequences": 2, "whiten": True}, "whiten needs more than D = 2 sequences"),
+    "whitening": (
+        {"sequences": 2, "whiten": True},
+        "whiten needs more than D = 2 sequences",
+    ),
 }
 
 

@@ -12,11 +12,19 @@ import attndyn
 from attndyn import Merged, Task
 from attndyn.runtime.code_digest import sources
 from attndyn.simulate import Diverged, Experiment, Trajectory, fetch, load
-from attndyn.simulate.runs.store import DIVERGED, code_digest, data_digest, shared_statistics, stored
+from attndyn.simulate.runs.store import (
+    DIVERGED,
+    code_digest,
+    data_digest,
+    shared_statistics,
+    stored,
+)
 
 ROOT = Path(attndyn.__file__).parent
 TASK = Task([2, 1], trace=1.0, context_length=5)
-SMALL = Experiment(TASK, Merged(2), sequences=50, scale=0.3, learning_rate=0.05, steps=12, record=5)
+SMALL = Experiment(
+    TASK, Merged(2), sequences=50, scale=0.3, learning_rate=0.05, steps=12, record=5
+)
 OTHERS = {
     "task": Task([2, 1], trace=1.0, context_length=6),
     "model": Merged(3),
@@ -51,7 +59,10 @@ def test_a_finished_run_is_read(kept, monkeypatch):
     forbid(monkeypatch)
     again = fetch(SMALL, str(kept.parent))
     assert np.array_equal(again.loss, expected.loss)
-    assert all(np.array_equal(again.weights[name], value) for name, value in expected.weights.items())
+    assert all(
+        np.array_equal(again.weights[name], value)
+        for name, value in expected.weights.items()
+    )
     with pytest.raises(TypeError):  # control: a run that is not there is simulated
         fetch(SMALL.with_seed(1), kept.parent)
 
@@ -118,12 +129,19 @@ def full(file, **arrays):
 # Statistics that several experiments share
 
 
-def test_experiments_that_differ_in_training_alone_share_statistics(tmp_path, monkeypatch):
+def test_experiments_that_differ_in_training_alone_share_statistics(
+    tmp_path, monkeypatch
+):
     expected = [replace(SMALL, scale=scale).run(compiled=True) for scale in (0.3, 0.2)]
     fetch(SMALL, tmp_path / "runs", tmp_path / "data")
     (path,) = (tmp_path / "data").iterdir()
-    monkeypatch.setattr("attndyn.simulate.runs.experiment.statistics", None)  # nothing is made twice
-    runs = [fetch(replace(SMALL, scale=scale), tmp_path / "runs", tmp_path / "data") for scale in (0.3, 0.2)]
+    monkeypatch.setattr(
+        "attndyn.simulate.runs.experiment.statistics", None
+    )  # nothing is made twice
+    runs = [
+        fetch(replace(SMALL, scale=scale), tmp_path / "runs", tmp_path / "data")
+        for scale in (0.3, 0.2)
+    ]
     for run, other in zip(runs, expected, strict=True):
         assert np.array_equal(run.loss, other.loss)
         assert run.settings == other.settings
@@ -141,9 +159,17 @@ def test_what_the_data_depend_on_names_them():
         "scheme": "restricted",
         "record": 4,
     }
-    names = {name: data_digest(replace(SMALL, **{name: value})) for name, value in OTHERS.items()}
-    assert {name for name, digest in names.items() if digest == data_digest(SMALL)} == {*same, "engine"}
-    assert data_digest(replace(SMALL, model=Merged(2, divisor="none"))) != data_digest(SMALL)
+    names = {
+        name: data_digest(replace(SMALL, **{name: value}))
+        for name, value in OTHERS.items()
+    }
+    assert {name for name, digest in names.items() if digest == data_digest(SMALL)} == {
+        *same,
+        "engine",
+    }
+    assert data_digest(replace(SMALL, model=Merged(2, divisor="none"))) != data_digest(
+        SMALL
+    )
 
 
 @pytest.mark.parametrize("length", [0, 100, -1])
@@ -152,7 +178,9 @@ def test_damaged_statistics_are_replaced(tmp_path, length):
     (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[:length])
     assert shared_statistics(SMALL, tmp_path).digest == whole.digest
-    assert shared_statistics(SMALL, tmp_path).digest == whole.digest == SMALL.source.digest
+    assert (
+        shared_statistics(SMALL, tmp_path).digest == whole.digest == SMALL.source.digest
+    )
 
 
 # The code that runs depend on
@@ -160,17 +188,37 @@ def test_damaged_statistics_are_replaced(tmp_path, length):
 
 def test_the_digest_of_the_code_holds_what_simulates_and_nothing_that_keeps():
     package = ROOT / "simulate"
-    names = {path.relative_to(ROOT).as_posix() for path in sources(package / "experiment.py")}
-    assert {"task.py", "model.py", "settings.py", "simulate/statistics.py", "simulate/descent.py"} <= names
-    assert not {"simulate/store.py", "simulate/sweep.py", "simulate/sweep_runs.py", "simulate/flow.py"} & names
+    names = {
+        path.relative_to(ROOT).as_posix() for path in sources(package / "experiment.py")
+    }
+    assert {
+        "task.py",
+        "model.py",
+        "settings.py",
+        "simulate/statistics.py",
+        "simulate/descent.py",
+    } <= names
+    assert (
+        not {
+            "simulate/store.py",
+            "simulate/sweep.py",
+            "simulate/sweep_runs.py",
+            "simulate/flow.py",
+        }
+        & names
+    )
 
 
 def test_a_module_that_is_imported_by_another_or_in_a_function_counts(tmp_path):
     (tmp_path / "sub").mkdir()
-    (tmp_path / "sub" / "run.py").write_text("from .step import take\nfrom ..task import Task\nimport json")
+    (tmp_path / "sub" / "run.py").write_text(
+        "from .step import take\nfrom ..task import Task\nimport json"
+    )
     (tmp_path / "sub" / "step.py").write_text("def take():\n    from . import fast")
     for name in ("sub/fast.py", "sub/idle.py", "task.py", "sub/json.py"):
-        (tmp_path / name).write_text("from .run import x" if name == "sub/fast.py" else "")
+        (tmp_path / name).write_text(
+            "from .run import x" if name == "sub/fast.py" else ""
+        )
     found = sources(tmp_path / "sub" / "run.py")
     assert {path.relative_to(tmp_path).as_posix() for path in found} == {
         "sub/run.py",

@@ -18,7 +18,9 @@ from attndyn.simulate.data.prompts import CHUNK
 from attndyn.simulate.sufficient_statistics.accumulation import SPAN, tree_sum
 
 SMALL = Task([2, 1], trace=1.0, context_length=2)  # a span of it takes milliseconds
-MANY = 2 * SPAN * CHUNK + 3 * CHUNK + 17  # two spans, and a third that ends in part of a chunk
+MANY = (
+    2 * SPAN * CHUNK + 3 * CHUNK + 17
+)  # two spans, and a third that ends in part of a chunk
 MODEL = Merged(heads=1)
 
 
@@ -30,8 +32,13 @@ def plain(data, model, block, masked=True):
     for n in data.context_lengths:
         X = tokens[:, : n + 1].copy()
         X[:, -1, -1] *= 1 - masked
-        G = np.einsum("pni,pnj->pij", X, X) / {"context": n, "tokens": n + 1, "none": 1}[model.divisor]
-        rows.append(np.einsum("pf,pd->pfd", G[:, i, j], X[:, -1, :-1]).reshape(len(X), -1))
+        G = (
+            np.einsum("pni,pnj->pij", X, X)
+            / {"context": n, "tokens": n + 1, "none": 1}[model.divisor]
+        )
+        rows.append(
+            np.einsum("pf,pd->pfd", G[:, i, j], X[:, -1, :-1]).reshape(len(X), -1)
+        )
         labels.append(tokens[:, n, -1])
     F, y = np.concatenate(rows), np.concatenate(labels)
     return np.mean(y**2), F.T @ y / len(y), F.T @ F / len(y)
@@ -41,10 +48,21 @@ WIDE = Task([3, 2, 1], trace=1.0, context_length=7, noise_variance=0.2)
 KINDS = {
     "one length": (sample(WIDE, CHUNK + 50, seed=1), MODEL),
     "no divisor": (sample(WIDE, 900), Separate(heads=2, divisor="none")),
-    "every length": (sample(Task([3, 1], context_length="1..6"), 700), Merged(heads=1, divisor="tokens")),
+    "every length": (
+        sample(Task([3, 1], context_length="1..6"), 700),
+        Merged(heads=1, divisor="tokens"),
+    ),
     "lengths with gaps": (given(sample(WIDE, 300).tokens, (6, 2, 3)), MODEL),
     "a length twice": (given(sample(WIDE, 300).tokens, (2, 5, 5)), MODEL),
-    "mixture": (sample(Task([2, 1], context_length=4, fixed_teacher=[1, -1], in_context_fraction=0.4), 500), MODEL),
+    "mixture": (
+        sample(
+            Task(
+                [2, 1], context_length=4, fixed_teacher=[1, -1], in_context_fraction=0.4
+            ),
+            500,
+        ),
+        MODEL,
+    ),
     "as published": (sample(WIDE, 2 * CHUNK, whiten=True, centre=True), MODEL),
 }
 
@@ -61,7 +79,9 @@ def test_sums_are_those_of_the_plain_formula(kind, block):
     assert np.array_equal(stats.S, stats.S.T)
     assert stats.S.flags.c_contiguous
     if block == "full":
-        unmasked = plain(data, model, block, masked=False)[2]  # control: the y of the query is never seen
+        unmasked = plain(data, model, block, masked=False)[
+            2
+        ]  # control: the y of the query is never seen
         assert np.max(np.abs(stats.S - unmasked)) > 1e-3 * size
 
 
@@ -72,7 +92,12 @@ class Backwards(Executor):
         raise AssertionError("only map is used")
 
     def map(self, function, *iterables, timeout=None, chunksize=1):
-        return reversed([function(*arguments) for arguments in reversed(list(zip(*iterables, strict=True)))])
+        return reversed(
+            [
+                function(*arguments)
+                for arguments in reversed(list(zip(*iterables, strict=True)))
+            ]
+        )
 
 
 def bits(stats):
@@ -92,16 +117,23 @@ def test_workers_do_not_change_a_bit(published):
     tokens = data().tokens
     assert bits(statistics(given(tokens), MODEL)) == alone  # recorded or drawn
     span = SPAN * CHUNK
-    parts = [statistics(given(tokens[first : first + span]), MODEL) for first in range(0, MANY, span)]
+    parts = [
+        statistics(given(tokens[first : first + span]), MODEL)
+        for first in range(0, MANY, span)
+    ]
     merged = reduce(lambda right, left: left + right, reversed(parts))
     np.testing.assert_allclose(merged.S, statistics(data(), MODEL).S, rtol=1e-12)
-    assert bits(merged) != alone  # control: another order of the same sum is another sum
+    assert (
+        bits(merged) != alone
+    )  # control: another order of the same sum is another sum
 
 
 def test_processes_are_sent_what_to_draw_and_not_the_tokens():
     data = sample(SMALL, MANY, whiten=True, centre=True)
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
-        assert bits(statistics(data, MODEL, executor=pool)) == bits(statistics(data, MODEL))
+        assert bits(statistics(data, MODEL, executor=pool)) == bits(
+            statistics(data, MODEL)
+        )
         recorded = given(sample(SMALL, SPAN * CHUNK + 100).tokens)
         assert bits(statistics(recorded, MODEL, "restricted", pool)) == bits(
             statistics(recorded, MODEL, "restricted")
@@ -117,10 +149,16 @@ def test_spans_are_small_to_send_and_know_the_shift():
     with ThreadPoolExecutor(2) as pool:
         sent = [pickle.dumps(span) for span in data.spans(SPAN, pool)]
     assert max(map(len, sent)) < 10_000
-    assert "_shift" in pickle.loads(sent[0]).prompts.__dict__  # no worker reads all the data for it again
+    assert (
+        "_shift" in pickle.loads(sent[0]).prompts.__dict__
+    )  # no worker reads all the data for it again
     together = np.concatenate([chunk for span in sent for chunk in pickle.loads(span)])
-    assert np.array_equal(together, sample(SMALL, MANY, whiten=True, centre=True).tokens)
-    assert not np.array_equal(together[:CHUNK], sample(SMALL, CHUNK, whiten=True, centre=True).tokens)  # control
+    assert np.array_equal(
+        together, sample(SMALL, MANY, whiten=True, centre=True).tokens
+    )
+    assert not np.array_equal(
+        together[:CHUNK], sample(SMALL, CHUNK, whiten=True, centre=True).tokens
+    )  # control
 
 
 @settings(max_examples=25, deadline=None)
@@ -164,7 +202,9 @@ def test_memory_does_not_grow_with_the_number_of_spans():
 
     peak(CHUNK, summed)
     assert peak(MANY, summed) < 1.1 * peak(2 * CHUNK, summed)
-    assert peak(MANY, lambda data: data.tokens) > 5 * peak(MANY, summed)  # control: all tokens at once
+    assert peak(MANY, lambda data: data.tokens) > 5 * peak(
+        MANY, summed
+    )  # control: all tokens at once
 
 
 class Doubled:
@@ -198,7 +238,10 @@ def test_what_fails_in_a_worker_is_told():
         def chunks(self):
             raise RuntimeError("the disk is gone")
 
-    with ThreadPoolExecutor(1) as pool, pytest.raises(RuntimeError, match="the disk is gone"):
+    with (
+        ThreadPoolExecutor(1) as pool,
+        pytest.raises(RuntimeError, match="the disk is gone"),
+    ):
         statistics(Broken(10), MODEL, executor=pool)
 
 

@@ -13,13 +13,27 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from attndyn import Merged, Separate, Task
-from attndyn.simulate import from_moments, given, initial_weights, objective, sample, statistics, train
+from attndyn.simulate import (
+    from_moments,
+    given,
+    initial_weights,
+    objective,
+    sample,
+    statistics,
+    train,
+)
 from attndyn.simulate.attention.initialisation import restricted
 from attndyn.simulate.data.prompts import CHUNK
 
 PLAIN = Task([3, 2, 1], trace=1.0, context_length=6)
 NOISY = Task([3, 2, 1], trace=1.0, context_length=6, noise_variance=0.3)
-MIXTURE = Task([2, 1], trace=1.0, context_length=6, fixed_teacher=[1.0, -1.0], in_context_fraction=0.6)
+MIXTURE = Task(
+    [2, 1],
+    trace=1.0,
+    context_length=6,
+    fixed_teacher=[1.0, -1.0],
+    in_context_fraction=0.6,
+)
 EVERY = Task([2, 1], trace=1.0, context_length="1..6")
 
 RUNS = {
@@ -28,41 +42,69 @@ RUNS = {
     "merged, mixture": (MIXTURE, Merged(heads=2), 0.4, 0.02),
     "merged, no divisor": (PLAIN, Merged(heads=3, divisor="none"), 0.1, 0.002),
     "rank one": (PLAIN, Separate(heads=3), 0.6, 0.02),
-    "rank one, no divisor, noise": (NOISY, Separate(heads=2, divisor="none"), 0.3, 0.002),
+    "rank one, no divisor, noise": (
+        NOISY,
+        Separate(heads=2, divisor="none"),
+        0.3,
+        0.002,
+    ),
     "rank two": (PLAIN, Separate(heads=2, rank=2), 0.5, 0.02),
-    "rank two, N+1, mixture": (MIXTURE, Separate(heads=2, rank=2, divisor="tokens"), 0.5, 0.02),
+    "rank two, N+1, mixture": (
+        MIXTURE,
+        Separate(heads=2, rank=2, divisor="tokens"),
+        0.5,
+        0.02,
+    ),
     "rank one, every length": (EVERY, Separate(heads=2, divisor="tokens"), 0.6, 0.02),
     "merged, every length": (EVERY, Merged(heads=2), 0.4, 0.02),
 }
 
 
-@pytest.mark.parametrize(("task", "model", "scale", "rate"), RUNS.values(), ids=RUNS.keys())
+@pytest.mark.parametrize(
+    ("task", "model", "scale", "rate"), RUNS.values(), ids=RUNS.keys()
+)
 def test_statistics_give_the_trajectory_of_the_tokens(task, model, scale, rate):
     data = sample(task, 120, seed=1)
     start = initial_weights(model, task, scale, seed=2)  # outside the restricted block
     rule = {"learning_rate": rate, "steps": 500, "record": 50}
-    tokens, stats = train(model, data, start, **rule), train(model, statistics(data, model), start, **rule)
+    tokens, stats = (
+        train(model, data, start, **rule),
+        train(model, statistics(data, model), start, **rule),
+    )
     np.testing.assert_allclose(stats.loss, tokens.loss, rtol=1e-9)
     np.testing.assert_allclose(stats.gradient_norm, tokens.gradient_norm, rtol=1e-8)
     for name in start:
-        np.testing.assert_allclose(stats.weights[name], tokens.weights[name], rtol=1e-8, atol=1e-10)
-    assert tokens.loss[-1] < 0.9 * tokens.loss[0]  # control: there is something to follow
+        np.testing.assert_allclose(
+            stats.weights[name], tokens.weights[name], rtol=1e-8, atol=1e-10
+        )
+    assert (
+        tokens.loss[-1] < 0.9 * tokens.loss[0]
+    )  # control: there is something to follow
     wrong = train(model, statistics(sample(task, 120, seed=3), model), start, **rule)
     assert np.max(np.abs(wrong.loss / tokens.loss - 1)) > 1e-2  # control: other data
 
 
 @settings(max_examples=15, deadline=None)
-@forall(st.lists(st.integers(1, 29), min_size=1, max_size=4, unique=True), st.sampled_from(["full", "restricted"]))
+@forall(
+    st.lists(st.integers(1, 29), min_size=1, max_size=4, unique=True),
+    st.sampled_from(["full", "restricted"]),
+)
 def test_merged_statistics_are_those_of_the_whole(cuts, block):
     tokens, model = sample(NOISY, 30, seed=4).tokens, Merged(heads=1)
     whole = statistics(given(tokens), model, block)
-    parts = [statistics(given(part), model, block) for part in np.split(tokens, sorted(cuts))]
+    parts = [
+        statistics(given(part), model, block) for part in np.split(tokens, sorted(cuts))
+    ]
     same(reduce(add, parts), whole)
-    same(reduce(lambda right, left: left + right, reversed(parts)), whole)  # associative
+    same(
+        reduce(lambda right, left: left + right, reversed(parts)), whole
+    )  # associative
     same(reduce(add, reversed(parts)), whole)  # commutative
     unweighted = np.mean([part.c for part in parts])
     sizes = {part.sequences for part in parts}
-    assert len(sizes) == 1 or unweighted != pytest.approx(whole.c, rel=1e-9)  # control: plain mean
+    assert len(sizes) == 1 or unweighted != pytest.approx(
+        whole.c, rel=1e-9
+    )  # control: plain mean
 
 
 def same(stats, other):
@@ -94,7 +136,9 @@ def test_statistics_by_the_definition():
     assert not np.allclose(stats.S, other.S, rtol=1e-2)  # control: another divisor
 
 
-@pytest.mark.parametrize("model", [Merged(heads=2), Separate(heads=3, rank=2, divisor="none")])
+@pytest.mark.parametrize(
+    "model", [Merged(heads=2), Separate(heads=3, rank=2, divisor="none")]
+)
 def test_the_restricted_block_is_the_full_one_inside(model):
     data = sample(PLAIN, 200)
     weights = initial_weights(model, PLAIN, 0.5, scheme="restricted")
@@ -105,11 +149,18 @@ def test_the_restricted_block_is_the_full_one_inside(model):
     mask = restricted({name: np.ones_like(value) for name, value in weights.items()})
     for name in weights:
         np.testing.assert_allclose(
-            block_gradients[name] * mask[name], gradients[name] * mask[name], rtol=1e-10, atol=1e-13
+            block_gradients[name] * mask[name],
+            gradients[name] * mask[name],
+            rtol=1e-10,
+            atol=1e-13,
         )
         assert not np.any(block_gradients[name] * (1 - mask[name]))
-    outside = max(np.max(np.abs(gradients[name] * (1 - mask[name]))) for name in weights)
-    assert outside > 1e-4  # control: on finite data the full gradient does leave the block
+    outside = max(
+        np.max(np.abs(gradients[name] * (1 - mask[name]))) for name in weights
+    )
+    assert (
+        outside > 1e-4
+    )  # control: on finite data the full gradient does leave the block
 
 
 @pytest.mark.parametrize("model", [Merged(heads=2), Separate(heads=3)])
@@ -125,20 +176,36 @@ def test_symmetric_data_never_leave_the_block(model):
     block = train(model, statistics(data, model, "restricted"), start, **rule)
     np.testing.assert_allclose(block.loss, full.loss, rtol=1e-10)
     lopsided = train(model, statistics(given(half), model), start, **rule)
-    lopsided_block = train(model, statistics(given(half), model, "restricted"), start, **rule)
-    assert np.max(np.abs(lopsided_block.loss / lopsided.loss - 1)) > 1e-5  # control: one sign only
+    lopsided_block = train(
+        model, statistics(given(half), model, "restricted"), start, **rule
+    )
+    assert (
+        np.max(np.abs(lopsided_block.loss / lopsided.loss - 1)) > 1e-5
+    )  # control: one sign only
 
 
 def test_moments_are_restricted_statistics():
     """In one dimension, N = 1: the context and the query are two standard normals, moments by hand."""
     model = Merged(heads=1)
-    stats = from_moments(1.0, [[3.0]], [[1.0]], [[1.0]], model, (1,))  # c = E w²x², A = E (w x²)², B = E w² x² x_q²
-    assert (stats.sequences, stats.block, stats.divisor, stats.dimension) == (np.inf, "restricted", "context", 1)
-    weights = {"value": np.array([[0.0, 0.5]]), "key_query": np.array([[[0.4, 0.0], [0.0, 0.0]]])}
+    stats = from_moments(
+        1.0, [[3.0]], [[1.0]], [[1.0]], model, (1,)
+    )  # c = E w²x², A = E (w x²)², B = E w² x² x_q²
+    assert (stats.sequences, stats.block, stats.divisor, stats.dimension) == (
+        np.inf,
+        "restricted",
+        "context",
+        1,
+    )
+    weights = {
+        "value": np.array([[0.0, 0.5]]),
+        "key_query": np.array([[[0.4, 0.0], [0.0, 0.0]]]),
+    }
     loss, gradients = objective(model, stats)(weights)
     assert loss == pytest.approx(1 - 2 * 0.2 + 3 * 0.2**2, rel=1e-14)
     assert gradients["value"][0, 1] == pytest.approx(2 * (3 * 0.2 - 1) * 0.4, rel=1e-14)
-    assert gradients["key_query"][0, 0, 0] == pytest.approx(2 * (3 * 0.2 - 1) * 0.5, rel=1e-14)
+    assert gradients["key_query"][0, 0, 0] == pytest.approx(
+        2 * (3 * 0.2 - 1) * 0.5, rel=1e-14
+    )
 
 
 def test_moments_of_matrices_that_do_not_commute():
@@ -151,10 +218,16 @@ def test_moments_of_matrices_that_do_not_commute():
     weights["value"][:, -1], weights["key_query"][:, :-1, :-1] = v, U
     loss, gradients = objective(model, from_moments(7.0, A, B, Λ, model, (5,)))(weights)
     M = np.einsum("h,hij->ij", v, U)
-    assert loss == pytest.approx(7 - 2 * np.trace(B.T @ M) + np.trace(Λ @ M.T @ A @ M), rel=1e-12)
+    assert loss == pytest.approx(
+        7 - 2 * np.trace(B.T @ M) + np.trace(Λ @ M.T @ A @ M), rel=1e-12
+    )
     slope = 2 * (A @ M @ Λ - B)
-    np.testing.assert_allclose(gradients["key_query"][:, :-1, :-1], v[:, None, None] * slope, rtol=1e-11)
-    np.testing.assert_allclose(gradients["value"][:, -1], np.einsum("ij,hij->h", slope, U), rtol=1e-11)
+    np.testing.assert_allclose(
+        gradients["key_query"][:, :-1, :-1], v[:, None, None] * slope, rtol=1e-11
+    )
+    np.testing.assert_allclose(
+        gradients["value"][:, -1], np.einsum("ij,hij->h", slope, U), rtol=1e-11
+    )
     exchanged = 7 - 2 * np.trace(B @ M) + np.trace(A @ M.T @ Λ @ M)  # control
     assert loss != pytest.approx(exchanged, rel=0.01)
 
@@ -168,18 +241,26 @@ def test_sampled_statistics_converge_to_the_moments():
     wrong = from_moments(np.trace(Λ), Λ @ Λ, Λ @ Λ, Λ, model, (N,))
 
     def error(sequences, moments):
-        stats = [statistics(sample(task, sequences, seed=s), model, "restricted") for s in range(12)]
+        stats = [
+            statistics(sample(task, sequences, seed=s), model, "restricted")
+            for s in range(12)
+        ]
         return np.sqrt(np.mean([np.sum((each.S - moments.S) ** 2) for each in stats]))
 
     assert error(200, exact) / error(12_800, exact) == pytest.approx(8, rel=0.35)
-    assert error(200, wrong) / error(12_800, wrong) < 4  # control: the trace term dropped
+    assert (
+        error(200, wrong) / error(12_800, wrong) < 4
+    )  # control: the trace term dropped
 
 
 def test_memory_does_not_grow_with_the_number_of_sequences():
     def peak(sequences):
         tracemalloc.start()
         try:
-            assert statistics(sample(PLAIN, sequences), Merged(heads=1)).sequences == sequences
+            assert (
+                statistics(sample(PLAIN, sequences), Merged(heads=1)).sequences
+                == sequences
+            )
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
@@ -200,7 +281,9 @@ def test_digests_name_the_numbers():
         replace(stats, sequences=21),
     ]
     assert len({stats.digest, *(other.digest for other in others)}) == 6
-    assert statistics(data, Separate(heads=4)).digest == stats.digest  # the divisor is all that matters
+    assert (
+        statistics(data, Separate(heads=4)).digest == stats.digest
+    )  # the divisor is all that matters
 
 
 def merge(**changes):
@@ -212,7 +295,13 @@ def start_outside(entry):
     model = Separate(heads=1)
     start = initial_weights(model, PLAIN, 0.5, scheme="restricted")
     start[entry][..., {"value": 0, "key": -1}[entry]] = 0.1
-    return train(model, statistics(sample(PLAIN, 20), model, "restricted"), start, learning_rate=0.1, steps=2)
+    return train(
+        model,
+        statistics(sample(PLAIN, 20), model, "restricted"),
+        start,
+        learning_rate=0.1,
+        steps=2,
+    )
 
 
 def descend_outside():
@@ -228,17 +317,23 @@ def other_divisor():
 
 SOFTMAX = Merged(heads=1, softmax=True)
 BAD = {
-    "softmax attention has no finite statistics: pass": lambda: statistics(sample(PLAIN, 20), SOFTMAX),
+    "softmax attention has no finite statistics: pass": lambda: statistics(
+        sample(PLAIN, 20), SOFTMAX
+    ),
     "softmax attention has no finite statistics": lambda: objective(
         SOFTMAX, statistics(sample(PLAIN, 20), Merged(heads=1))
     ),
-    "softmax attention has no": lambda: from_moments(1.0, [[1.0]], [[1.0]], [[1.0]], SOFTMAX, (5,)),
+    "softmax attention has no": lambda: from_moments(
+        1.0, [[1.0]], [[1.0]], [[1.0]], SOFTMAX, (5,)
+    ),
     "made with divisor 'context', the model has 'none'": other_divisor,
     "block must be one of full, restricted, not 'half'": lambda: statistics(
         sample(PLAIN, 5), Merged(heads=1), "half"
     ),
     "different kinds": lambda: merge(divisor="none"),
-    "statistics of different kinds cannot be merged": lambda: merge(context_lengths=(5,)),
+    "statistics of different kinds cannot be merged": lambda: merge(
+        context_lengths=(5,)
+    ),
     "exact statistics cannot be merged": lambda: merge(sequences=np.inf),
     "restricted statistics need value rows off x": lambda: start_outside("value"),
     "keys off y": lambda: start_outside("key"),

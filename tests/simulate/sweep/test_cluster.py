@@ -27,7 +27,11 @@ SCRIPTS = Path(sysconfig.get_path("scripts"))
 
 def files(folder):
     """Relative path → bytes: settings, seeds, versions and every number of every run."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def finished(folder):
@@ -50,7 +54,16 @@ def spec(tmp_path):
 
 
 def sweep(spec, out, *options):
-    return [sys.executable, "-m", "attndyn", "sweep", str(spec), "--out", str(out), *options]
+    return [
+        sys.executable,
+        "-m",
+        "attndyn",
+        "sweep",
+        str(spec),
+        "--out",
+        str(out),
+        *options,
+    ]
 
 
 @contextmanager
@@ -80,8 +93,23 @@ def cluster(folder, gate, wait_for):
     """A scheduler and its workers at the gate, every one a process of its own: (address, scheduler, workers)."""
     port = free_port()
     address, dask = f"tcp://127.0.0.1:{port}", str(SCRIPTS / "dask")
-    listening = (dask, "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
-    single = ("--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", str(folder))
+    listening = (
+        dask,
+        "scheduler",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--no-dashboard",
+    )
+    single = (
+        "--nthreads",
+        "1",
+        "--no-nanny",
+        "--no-dashboard",
+        "--local-directory",
+        str(folder),
+    )
     worker = (dask, "worker", address, *single, "--preload", str(gate.script))
     with (folder / "log").open("w") as log, started(*listening, log=log) as scheduler:
         wait_for(lambda: answers(port))
@@ -95,7 +123,9 @@ def cluster(folder, gate, wait_for):
 def test_a_local_cluster_of_processes_makes_the_same_files(tmp_path, undisturbed):
     from distributed import LocalCluster
 
-    local = LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None)
+    local = LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+    )
     with local, dask_pool(local.scheduler_address) as pool:
         assert run_sweep(SWEEP, tmp_path / "out", pool) == (RUNS, RUNS, 0)
     assert files(tmp_path / "out") == undisturbed
@@ -120,7 +150,9 @@ def test_killed_workers_and_a_killed_scheduler_lose_nothing_finished(
     assert driver.returncode == 2
     line = rf"attndyn: the scheduler is gone: (\d+) of {RUNS} runs are finished and kept, resume to go on\n"
     counted, kept = int(re.fullmatch(line, errors)[1]), finished(out)
-    assert 5 <= counted <= kept < RUNS  # two may have begun a run each when the fifth was finished
+    assert (
+        5 <= counted <= kept < RUNS
+    )  # two may have begun a run each when the fifth was finished
     assert run_sweep(SWEEP, out, resume=True, workers=2) == (RUNS, RUNS - kept, 0)
     assert files(out) == undisturbed
 
@@ -131,7 +163,9 @@ def driven(spec, out, address):
 
 def test_a_scheduler_that_does_not_answer_is_one_line(tmp_path, spec, hang):
     address = f"tcp://127.0.0.1:{free_port()}"
-    command = sweep(spec, tmp_path / "out", "--executor", "dask", "--scheduler", address)
+    command = sweep(
+        spec, tmp_path / "out", "--executor", "dask", "--scheduler", address
+    )
     run = subprocess.run(command, capture_output=True, text=True, timeout=hang)
     assert run.returncode == 2
     line = f"attndyn: no Dask scheduler answers at {address}: Timed out trying to connect to {address} after"
@@ -139,10 +173,15 @@ def test_a_scheduler_that_does_not_answer_is_one_line(tmp_path, spec, hang):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "nonsense://x:1", "tcp://127.0.0.1:port"])
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1", "nonsense://x:1", "tcp://127.0.0.1:port"]
+)
 def test_an_address_that_is_none_is_refused(monkeypatch, address):
     monkeypatch.setattr("attndyn.runtime.executors.CONNECT_SECONDS", 0.2)
-    with pytest.raises(ConnectionError, match=f"no Dask scheduler answers at {address}"), dask_pool(address):
+    with (
+        pytest.raises(ConnectionError, match=f"no Dask scheduler answers at {address}"),
+        dask_pool(address),
+    ):
         pass
     assert logging.getLogger("distributed.client").level != logging.CRITICAL
 
@@ -154,8 +193,15 @@ def test_mpi_makes_the_same_files(tmp_path, spec, undisturbed, hang):
     out = tmp_path / "out"
     allowed = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     allowed["PRTE_MCA_rmaps_default_mapping_policy"] = ":oversubscribe"
-    command = [str(SCRIPTS / "mpiexec"), "-n", "3", *sweep(spec, out, "--executor", "mpi")]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=hang, env=os.environ | allowed)
+    command = [
+        str(SCRIPTS / "mpiexec"),
+        "-n",
+        "3",
+        *sweep(spec, out, "--executor", "mpi"),
+    ]
+    run = subprocess.run(
+        command, capture_output=True, text=True, timeout=hang, env=os.environ | allowed
+    )
     assert (run.returncode, run.stderr) == (0, "")
     assert run.stdout == f"{out}: {RUNS} runs; {RUNS} simulated now\n"
     assert files(out) == undisturbed
@@ -163,7 +209,13 @@ def test_mpi_makes_the_same_files(tmp_path, spec, undisturbed, hang):
 
 def test_one_process_of_mpi_has_nobody_to_send_runs_to(tmp_path, spec, hang):
     run = subprocess.run(
-        sweep(spec, tmp_path / "out", "--executor", "mpi"), capture_output=True, text=True, timeout=hang
+        sweep(spec, tmp_path / "out", "--executor", "mpi"),
+        capture_output=True,
+        text=True,
+        timeout=hang,
     )
-    assert run.stderr == "attndyn: MPI gives one process: start several, as in mpiexec -n 9 attndyn sweep …\n"
+    assert (
+        run.stderr
+        == "attndyn: MPI gives one process: start several, as in mpiexec -n 9 attndyn sweep …\n"
+    )
     assert run.returncode == 2

@@ -19,7 +19,12 @@ from attndyn.simulate.sweep.runner import _make
 SWEEP = Sweep(
     {"eigenvalues": [2, 1], "trace": 1.0, "context_length": 15},
     {"model": "separate", "heads": 2},
-    {"sequences": 1_000, "learning_rate": 0.05, "steps": 150, "engine": "tokens"},  # long runs of quick processes
+    {
+        "sequences": 1_000,
+        "learning_rate": 0.05,
+        "steps": 150,
+        "engine": "tokens",
+    },  # long runs of quick processes
     {"seed": [0, 1, 2, 3, 4], "scale": [0.3, 0.2]},
 )
 RUNS = 10
@@ -43,7 +48,11 @@ def spec(tmp_path):
 
 def files(folder):
     """Relative path → bytes: settings, seeds, versions and every number of every run."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def finished(folder):
@@ -79,7 +88,15 @@ def begun(gate, spec, wait_for):
     @contextmanager
     def start(out, count, *options):
         gate.allow(count, out / "runs")
-        command = [sys.executable, str(gate.script), "sweep", str(spec), "--out", str(out), *options]
+        command = [
+            sys.executable,
+            str(gate.script),
+            "sweep",
+            str(spec),
+            "--out",
+            str(out),
+            *options,
+        ]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         process = subprocess.Popen(command, start_new_session=True, **pipes)
         try:
@@ -94,7 +111,16 @@ def begun(gate, spec, wait_for):
 
 
 def command(spec, out, *options):
-    return [sys.executable, "-m", "attndyn", "sweep", str(spec), "--out", str(out), *options]
+    return [
+        sys.executable,
+        "-m",
+        "attndyn",
+        "sweep",
+        str(spec),
+        "--out",
+        str(out),
+        *options,
+    ]
 
 
 # Processes of this machine
@@ -125,9 +151,14 @@ def test_workers_killed_again_are_said_to_be_and_resuming_goes_on(
     assert 4 <= kept < RUNS
     assert process.returncode == 2
     assert errors.startswith("attndyn: a worker was killed, as when memory runs out: ")
-    assert f"{kept} of {RUNS} runs are finished and kept, resume to go on with fewer workers\n" in errors
+    assert (
+        f"{kept} of {RUNS} runs are finished and kept, resume to go on with fewer workers\n"
+        in errors
+    )
     assert errors.count("\n") == 1
-    again = subprocess.run(command(spec, out, "--resume"), capture_output=True, text=True, timeout=hang)
+    again = subprocess.run(
+        command(spec, out, "--resume"), capture_output=True, text=True, timeout=hang
+    )
     assert again.stdout == f"{out}: {RUNS} runs; {RUNS - kept} simulated now\n"
     assert files(out) == undisturbed
 
@@ -139,29 +170,48 @@ def kill_workers(process):
         os.kill(pid, signal.SIGKILL)
 
 
-def test_a_killed_driver_takes_its_workers_along_and_resuming_goes_on(tmp_path, begun, undisturbed, wait_for):
+def test_a_killed_driver_takes_its_workers_along_and_resuming_goes_on(
+    tmp_path, begun, undisturbed, wait_for
+):
     out = tmp_path / "out"
     with begun(out, 3, "--workers", "2") as process:
         workers = children(process.pid)
         process.kill()
         wait_for(lambda: not any(alive(pid) for pid in workers))
     assert len(workers) == 2
-    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in finished(out)}
+    before = {
+        path: (path.read_bytes(), path.stat().st_mtime_ns) for path in finished(out)
+    }
     assert 3 <= len(before) < RUNS
-    assert run_sweep(SWEEP, out, resume=True, workers=2) == (RUNS, RUNS - len(before), 0)
-    assert all((path.read_bytes(), path.stat().st_mtime_ns) == held for path, held in before.items())
+    assert run_sweep(SWEEP, out, resume=True, workers=2) == (
+        RUNS,
+        RUNS - len(before),
+        0,
+    )
+    assert all(
+        (path.read_bytes(), path.stat().st_mtime_ns) == held
+        for path, held in before.items()
+    )
     assert files(out) == undisturbed
 
 
-@pytest.mark.parametrize("group", [True, False], ids=["to the group", "to the driver alone"])
-def test_an_interruption_ends_at_once_with_one_line(tmp_path, begun, undisturbed, hang, ending, group):
+@pytest.mark.parametrize(
+    "group", [True, False], ids=["to the group", "to the driver alone"]
+)
+def test_an_interruption_ends_at_once_with_one_line(
+    tmp_path, begun, undisturbed, hang, ending, group
+):
     """A terminal sends Ctrl-C to the group."""
     out = tmp_path / "out"
     with begun(out, 2, "--workers", "2") as process:
         workers = children(process.pid)
         (os.killpg if group else os.kill)(process.pid, ending.number)
         shown, errors = process.communicate(timeout=hang)
-    assert (process.returncode, shown, errors) == (ending.status, "", f"attndyn: {ending.message}\n")
+    assert (process.returncode, shown, errors) == (
+        ending.status,
+        "",
+        f"attndyn: {ending.message}\n",
+    )
     assert not any(alive(pid) for pid in workers)
     kept = len(finished(out))
     assert 2 <= kept < RUNS
@@ -170,15 +220,21 @@ def test_an_interruption_ends_at_once_with_one_line(tmp_path, begun, undisturbed
 
 
 @pytest.mark.usefixtures("signals_by_default")
-def test_an_interruption_while_workers_start_is_one_line_too(tmp_path, spec, wait_for, hang):
+def test_an_interruption_while_workers_start_is_one_line_too(
+    tmp_path, spec, wait_for, hang
+):
     out = tmp_path / "out"
-    process = subprocess.Popen(command(spec, out), stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        command(spec, out), stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     wait_for(lambda: children(process.pid))
     os.killpg(process.pid, signal.SIGINT)
     assert process.communicate(timeout=hang)[1] == "attndyn: interrupted\n"
 
 
-def test_what_runs_in_the_background_is_not_ended_by_ctrl_c_but_by_sigterm(tmp_path, begun, monkeypatch, hang):
+def test_what_runs_in_the_background_is_not_ended_by_ctrl_c_but_by_sigterm(
+    tmp_path, begun, monkeypatch, hang
+):
     """A script starts its background with Ctrl-C ignored, so that it goes on when Ctrl-C ends the script."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -195,13 +251,19 @@ def test_what_runs_in_the_background_is_not_ended_by_ctrl_c_but_by_sigterm(tmp_p
     assert len(finished(tmp_path / "out")) >= 2
 
 
-def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path, spec, undisturbed, hang):
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(
+    tmp_path, spec, undisturbed, hang
+):
     out = tmp_path / "out"
     limited = f"ulimit -f 16; exec {shlex.join(command(spec, out, '--workers', '2'))}"
-    full = subprocess.run(["bash", "-c", limited], capture_output=True, text=True, timeout=hang)
+    full = subprocess.run(
+        ["bash", "-c", limited], capture_output=True, text=True, timeout=hang
+    )
     assert full.returncode == 2
     assert full.stderr.startswith(f"attndyn: cannot read or write {out}")
-    assert full.stderr.endswith(f"File too large; 0 of {RUNS} runs are finished and kept, resume to go on\n")
+    assert full.stderr.endswith(
+        f"File too large; 0 of {RUNS} runs are finished and kept, resume to go on\n"
+    )
     assert full.stderr.count("\n") == 1
     assert set(files(out)) < set(undisturbed)  # and no temporary file
     assert run_sweep(SWEEP, out, resume=True, workers=2).runs == RUNS
@@ -215,8 +277,13 @@ def test_a_script_without_a_main_guard_is_told_so(tmp_path, hang):
         f"sweep = Sweep.from_json({SWEEP.to_json()!r})\n"
         f"run_sweep(sweep, {str(tmp_path / 'out')!r}, workers=1)\n"
     )
-    run = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=hang)
-    assert "ValueError: no worker can start: a script calls this under if __name__ ==" in run.stderr
+    run = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=hang
+    )
+    assert (
+        "ValueError: no worker can start: a script calls this under if __name__ =="
+        in run.stderr
+    )
 
 
 def test_workers_are_counted(tmp_path):
@@ -254,10 +321,19 @@ FAILURES = {
         OSError,
         "No space left on device; 3 of 10 runs are finished and kept, resume to go on: 'run.npz'",
     ),
-    "lost": (ConnectionError("no route"), ConnectionError, "no route; 3 of 10 runs are finished and kept"),
+    "lost": (
+        ConnectionError("no route"),
+        ConnectionError,
+        "no route; 3 of 10 runs are finished and kept",
+    ),
     "mistaken": (ValueError("as it is"), ValueError, "^as it is$"),
 }
-QUICK = Sweep(SWEEP.task, SWEEP.model, SWEEP.run | {"sequences": 40, "engine": "statistics"}, SWEEP.grid)
+QUICK = Sweep(
+    SWEEP.task,
+    SWEEP.model,
+    SWEEP.run | {"sequences": 40, "engine": "statistics"},
+    SWEEP.grid,
+)
 
 
 @pytest.mark.parametrize("name", FAILURES)
@@ -265,7 +341,9 @@ def test_what_fails_says_how_much_is_kept(tmp_path, monkeypatch, name):
     error, kind, message = FAILURES[name]
     monkeypatch.setattr("attndyn.simulate.sweep.runner.AHEAD", 1)
     with pytest.raises(kind, match=message):
-        run_sweep(QUICK, tmp_path, Failing(9, error))  # five data sets and three runs came before
+        run_sweep(
+            QUICK, tmp_path, Failing(9, error)
+        )  # five data sets and three runs came before
     assert len(finished(tmp_path)) == 3
     assert run_sweep(QUICK, tmp_path, Failing(0, None), resume=True) == (RUNS, 7, 0)
 
@@ -287,7 +365,13 @@ def test_what_is_left_is_cancelled_after_a_failure(tmp_path):
     pool = Waiting()
     with pytest.raises(ZeroDivisionError):
         run_sweep(QUICK, tmp_path, pool)
-    assert [future.cancelled() for future in pool.futures] == [False, True, True, True, True]
+    assert [future.cancelled() for future in pool.futures] == [
+        False,
+        True,
+        True,
+        True,
+        True,
+    ]
 
 
 def test_an_executor_holds_only_so_many_at_a_time(tmp_path, monkeypatch):
@@ -306,7 +390,10 @@ def test_a_cancelled_run_means_that_the_scheduler_is_gone(tmp_path):
             future.set_running_or_notify_cancel()
             return future
 
-    with pytest.raises(ConnectionError, match="the scheduler is gone: 0 of 10 runs are finished and kept, resume"):
+    with pytest.raises(
+        ConnectionError,
+        match="the scheduler is gone: 0 of 10 runs are finished and kept, resume",
+    ):
         run_sweep(QUICK, tmp_path, Gone())
 
 
@@ -316,10 +403,15 @@ def test_workers_of_other_code_or_another_disk_are_refused(tmp_path, monkeypatch
             (tmp_path / "there" / "sweep.json").unlink(missing_ok=True)
             return super().submit(work, *arguments)
 
-    with pytest.raises(FileNotFoundError, match="a worker does not see this folder, which all must share"):
+    with pytest.raises(
+        FileNotFoundError,
+        match="a worker does not see this folder, which all must share",
+    ):
         run_sweep(QUICK, tmp_path / "there", Elsewhere(0, None))
     monkeypatch.setattr("attndyn.simulate.sweep.runner._make", older)
-    with pytest.raises(ValueError, match="a worker has other code than the process that sends it runs"):
+    with pytest.raises(
+        ValueError, match="a worker has other code than the process that sends it runs"
+    ):
         run_sweep(QUICK, tmp_path / "here", Failing(0, None))
 
 
@@ -328,11 +420,26 @@ def older(experiment, home, code, shares):
 
 
 OPTIONS = {
-    "name": (("slurm", None, None), "executor must be one of local, dask, mpi, not 'slurm'"),
-    "no address": (("dask", None, None), "needs the address of its scheduler: tcp://HOST:PORT"),
-    "address of nothing": (("local", "tcp://127.0.0.1:1", None), "needs the address of its scheduler"),
-    "workers of dask": (("dask", "tcp://127.0.0.1:1", 2), "the number of workers is for local processes"),
-    "workers of mpi": (("mpi", None, 2), "the number of workers is for local processes: mpi brings its own"),
+    "name": (
+        ("slurm", None, None),
+        "executor must be one of local, dask, mpi, not 'slurm'",
+    ),
+    "no address": (
+        ("dask", None, None),
+        "needs the address of its scheduler: tcp://HOST:PORT",
+    ),
+    "address of nothing": (
+        ("local", "tcp://127.0.0.1:1", None),
+        "needs the address of its scheduler",
+    ),
+    "workers of dask": (
+        ("dask", "tcp://127.0.0.1:1", 2),
+        "the number of workers is for local processes",
+    ),
+    "workers of mpi": (
+        ("mpi", None, 2),
+        "the number of workers is for local processes: mpi brings its own",
+    ),
 }
 
 
@@ -343,11 +450,16 @@ def test_options_that_do_not_fit_are_refused(name):
         pass
 
 
-@pytest.mark.parametrize(("name", "extra"), [("distributed", "dask"), ("mpi4py.MPI", "mpi")])
+@pytest.mark.parametrize(
+    ("name", "extra"), [("distributed", "dask"), ("mpi4py.MPI", "mpi")]
+)
 def test_a_missing_package_is_named_with_its_extra(monkeypatch, name, extra):
     monkeypatch.setitem(sys.modules, name, None)
     with (
-        pytest.raises(ValueError, match=rf"{name} cannot be used .* pip install 'attndyn\[{extra}\]'"),
+        pytest.raises(
+            ValueError,
+            match=rf"{name} cannot be used .* pip install 'attndyn\[{extra}\]'",
+        ),
         executor_named(extra, "tcp://127.0.0.1:1" if extra == "dask" else None),
     ):
         pass

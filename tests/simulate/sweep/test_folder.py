@@ -50,19 +50,31 @@ def test_the_folder_holds_a_manifest_and_one_file_a_run(tmp_path):
     assert manifest["versions"]["attndyn"] == attndyn.__version__
     names = {path.name for path in (tmp_path / "out" / "runs").iterdir()}
     assert names == {run_path(each, "").name for each in SMALL.experiments()}
-    assert list((tmp_path / "out" / "data").iterdir()) == []  # every seed has data of its own
+    assert (
+        list((tmp_path / "out" / "data").iterdir()) == []
+    )  # every seed has data of its own
 
 
 def test_resuming_makes_only_what_is_missing(tmp_path, monkeypatch):
     make(SMALL, tmp_path)
-    first, second, third = (run_path(each, tmp_path / "runs") for each in SMALL.experiments())
-    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (first, second, third)}
+    first, second, third = (
+        run_path(each, tmp_path / "runs") for each in SMALL.experiments()
+    )
+    before = {
+        path: (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in (first, second, third)
+    }
     second.unlink()
     third.write_bytes(before[third][0][:-10])  # half a file is as good as none
     (tmp_path / "runs" / f".{first.name}.abc").write_bytes(b"left behind")
     assert make(SMALL, tmp_path, resume=True) == (3, 2, 0)
-    after = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (tmp_path / "runs").iterdir()}
-    assert {path: held[0] for path, held in after.items()} == {path: held[0] for path, held in before.items()}
+    after = {
+        path: (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in (tmp_path / "runs").iterdir()
+    }
+    assert {path: held[0] for path, held in after.items()} == {
+        path: held[0] for path, held in before.items()
+    }
     assert after[first] == before[first]
     monkeypatch.setattr(Experiment, "run", None)
     assert make(SMALL, tmp_path, resume=True) == (3, 0, 0)
@@ -87,7 +99,12 @@ def test_a_folder_that_holds_anything_else_is_refused(tmp_path, monkeypatch):
         ("out", SMALL, False, "holds this sweep already: resume it"),
         ("out", other, False, "holds another sweep: choose another folder"),
         ("out", other, True, "holds another sweep"),
-        ("notes", SMALL, False, "is not empty and holds no sweep: choose another folder"),
+        (
+            "notes",
+            SMALL,
+            False,
+            "is not empty and holds no sweep: choose another folder",
+        ),
         ("notes", SMALL, True, "is not empty and holds no sweep"),
     ):
         with pytest.raises(ValueError, match=reason):
@@ -95,7 +112,10 @@ def test_a_folder_that_holds_anything_else_is_refused(tmp_path, monkeypatch):
     with pytest.raises(NotADirectoryError):
         make(SMALL, tmp_path / "file")
     monkeypatch.setattr("attndyn.simulate.sweep.folder.code_digest", lambda: "0" * 64)
-    with pytest.raises(ValueError, match=f"begun with other code .attndyn {attndyn.__version__}.: finish it there"):
+    with pytest.raises(
+        ValueError,
+        match=f"begun with other code .attndyn {attndyn.__version__}.: finish it there",
+    ):
         make(SMALL, tmp_path / "out", resume=True)
     assert everything(tmp_path) == before
 
@@ -105,11 +125,20 @@ def test_a_second_process_is_told_that_the_folder_is_taken(tmp_path):
     begin = "import sys; from attndyn.simulate.sweep.folder import claimed; from attndyn.simulate import Sweep\n"
     hold = "with claimed(sys.argv[1], Sweep.from_toml(sys.argv[2]), True): print('taken', flush=True); input()"
     command = [sys.executable, "-c", begin + hold, str(tmp_path), SMALL.to_toml()]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as first:
         assert first.stdout.readline() == "taken\n"
         before = everything(tmp_path)
-        for sweep, resume in ((SMALL, False), (SMALL, True), (changed(grid={"seed": [0, 1]}), False)):
-            with pytest.raises(ValueError, match=r"another process sweeps into .* now: wait until it has ended"):
+        for sweep, resume in (
+            (SMALL, False),
+            (SMALL, True),
+            (changed(grid={"seed": [0, 1]}), False),
+        ):
+            with pytest.raises(
+                ValueError,
+                match=r"another process sweeps into .* now: wait until it has ended",
+            ):
                 make(sweep, tmp_path, resume=resume)
         assert everything(tmp_path) == before
         first.communicate("\n", timeout=60)
@@ -120,7 +149,11 @@ def test_a_second_process_is_told_that_the_folder_is_taken(tmp_path):
 def test_a_process_that_is_killed_leaves_no_lock(tmp_path):
     (tmp_path / ".sweep.lock").touch()
     assert make(SMALL, tmp_path, resume=True) == (3, 3, 0)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "runs", "sweep.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "data",
+        "runs",
+        "sweep.json",
+    ]
 
 
 def test_of_many_processes_that_begin_at_once_one_sweeps(tmp_path):
@@ -134,7 +167,9 @@ def test_of_many_processes_that_begin_at_once_one_sweeps(tmp_path):
     assert [out for out, _ in said if out] == ["3\n"]
     reasons = [error.strip().splitlines()[-1] for out, error in said if not out]
     known = ("another process sweeps into", "holds this sweep already")
-    assert [reason for reason in reasons if not any(words in reason for words in known)] == []
+    assert [
+        reason for reason in reasons if not any(words in reason for words in known)
+    ] == []
     assert len(list((tmp_path / "out" / "runs").iterdir())) == 3
 
 
@@ -146,7 +181,10 @@ def test_runs_that_share_data_share_its_statistics(tmp_path, monkeypatch):
     make(sweep, tmp_path)
     assert len(made) == len(list((tmp_path / "data").iterdir())) == 2
     for each in sweep.experiments():
-        assert np.array_equal(each.run(compiled=True).loss, np.load(run_path(each, tmp_path / "runs"))["loss"])
+        assert np.array_equal(
+            each.run(compiled=True).loss,
+            np.load(run_path(each, tmp_path / "runs"))["loss"],
+        )
 
 
 def counting(made):
@@ -170,7 +208,13 @@ def found(tmp_path_factory):
 def test_the_labels_are_those_of_the_sweep(found):
     assert found.loss.dims == ("context_length", "scale", "heads", "step")
     assert found.final_loss.dims == ("context_length", "scale", "heads")
-    assert found.coefficients.dims == ("context_length", "scale", "heads", "weight_step", "direction")
+    assert found.coefficients.dims == (
+        "context_length",
+        "scale",
+        "heads",
+        "weight_step",
+        "direction",
+    )
     assert found.context_length.values.tolist() == [5, 7]
     assert found["rank"].dims == ("heads",)
     assert found["rank"].values.tolist() == [1, 2, 1]
@@ -178,19 +222,33 @@ def test_the_labels_are_those_of_the_sweep(found):
     np.testing.assert_allclose(found.flow_time, 0.1 * np.arange(12))
     assert Sweep.from_json(found.attrs["sweep"]) == SWEEP
     assert (found.attrs["digest"], found.attrs["code"]) == (SWEEP.digest, code_digest())
-    assert [each["attndyn"] for each in json.loads(found.attrs["versions"])] == [attndyn.__version__]
+    assert [each["attndyn"] for each in json.loads(found.attrs["versions"])] == [
+        attndyn.__version__
+    ]
 
 
 def test_every_number_is_where_its_labels_say(found):
     for each in SWEEP.experiments():
-        at = {"context_length": each.task.context_length, "scale": each.scale, "heads": each.model.head_count}
+        at = {
+            "context_length": each.task.context_length,
+            "scale": each.scale,
+            "heads": each.model.head_count,
+        }
         here, run = found.sel(at), each.run(compiled=True)
         assert np.array_equal(here.loss, run.loss)
         assert np.array_equal(here.gradient_norm, run.gradient_norm)
         assert float(here.final_loss) == run.loss[-1]
-        assert (str(here.status.values), str(here.digest.values)) == ("finished", each.digest)
+        assert (str(here.status.values), str(here.digest.values)) == (
+            "finished",
+            each.digest,
+        )
         assert int(here["rank"]) == each.model.rank
-        M = np.array([effective_map(each.model, {n: w[k] for n, w in run.weights.items()}) for k in range(13)])
+        M = np.array(
+            [
+                effective_map(each.model, {n: w[k] for n, w in run.weights.items()})
+                for k in range(13)
+            ]
+        )
         np.testing.assert_allclose(here.coefficients, M[:, [0, 1], [0, 1]], atol=1e-15)
 
 
@@ -207,7 +265,12 @@ def test_coefficients_stand_on_the_eigenvectors_by_decreasing_eigenvalue(tmp_pat
 def test_runs_of_different_lengths_end_in_nan(tmp_path):
     run = {name: value for name, value in RUN.items() if name != "steps"}
     tasks = [{"eigenvalues": [[2, 1], [3, 2, 1]], "record": [4, 5]}]
-    sweep = changed(task={"trace": 1.0, "context_length": 5}, run=run, grid={"steps": [6, 12]}, together=tasks)
+    sweep = changed(
+        task={"trace": 1.0, "context_length": 5},
+        run=run,
+        grid={"steps": [6, 12]},
+        together=tasks,
+    )
     make(sweep, tmp_path)
     found = load_sweep(tmp_path)
     assert found.eigenvalues.values.tolist() == ["[2, 1]", "[3, 2, 1]"]
@@ -261,19 +324,27 @@ def test_runs_that_diverged_or_are_missing_are_told_apart(tmp_path):
 def test_softmax_has_no_coefficients(tmp_path):
     make(changed(grid={"softmax": [False, True]}), tmp_path)
     found = load_sweep(tmp_path)
-    assert np.isfinite(found.coefficients).all(("weight_step", "direction")).values.tolist() == [True, False]
+    assert np.isfinite(found.coefficients).all(
+        ("weight_step", "direction")
+    ).values.tolist() == [True, False]
     assert np.isfinite(found.loss).all()
 
 
-@pytest.mark.parametrize("content", [None, "", "{}", "[]", '{"format": "attndyn sweep 0"}'])
+@pytest.mark.parametrize(
+    "content", [None, "", "{}", "[]", '{"format": "attndyn sweep 0"}']
+)
 def test_what_is_no_sweep_is_not_read(tmp_path, content):
     if content is not None:
         (tmp_path / "sweep.json").write_text(content)
-    with pytest.raises(ValueError, match="holds no sweep: pass the folder that run_sweep wrote"):
+    with pytest.raises(
+        ValueError, match="holds no sweep: pass the folder that run_sweep wrote"
+    ):
         load_sweep(tmp_path)
 
 
 def test_without_xarray_the_reason_is_said(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "xarray", None)
-    with pytest.raises(ValueError, match=r"xarray cannot be used .* pip install 'attndyn\[sweep\]'"):
+    with pytest.raises(
+        ValueError, match=r"xarray cannot be used .* pip install 'attndyn\[sweep\]'"
+    ):
         load_sweep(tmp_path)

@@ -53,9 +53,14 @@ def changed(**sections):
 def test_every_combination_in_the_order_of_the_file():
     assert SWEEP.shape == (2, 2, 3)
     assert list(SWEEP.axes) == ["context_length", "scale", "heads"]
-    found = [(e.task.context_length, e.scale, e.model.head_count, e.model.rank) for e in SWEEP.experiments()]
+    found = [
+        (e.task.context_length, e.scale, e.model.head_count, e.model.rank)
+        for e in SWEEP.experiments()
+    ]
     groups = [(2, 1), (3, 2), (4, 1)]
-    assert found == [(n, scale, *pair) for n in (5, 7) for scale in (0.3, 0.1) for pair in groups]
+    assert found == [
+        (n, scale, *pair) for n in (5, 7) for scale in (0.3, 0.1) for pair in groups
+    ]
     assert SWEEP.experiments()[0] == Experiment(
         Task([2, 1], trace=1.0, context_length=5), Separate(2), 40, 0.3, 0.05, 12
     )
@@ -64,7 +69,10 @@ def test_every_combination_in_the_order_of_the_file():
 def test_no_two_fields_share_a_name():
     names = [name for section in SECTIONS.values() for name in section]
     assert len(names) == len(set(names))
-    assert set(SECTIONS["run"]) == set(Experiment.__dataclass_fields__) - {"task", "model"}
+    assert set(SECTIONS["run"]) == set(Experiment.__dataclass_fields__) - {
+        "task",
+        "model",
+    }
 
 
 VALUES = {
@@ -106,7 +114,10 @@ def test_any_field_may_vary(name):
         base["task"] |= {"fixed_teacher": [1, 0], "in_context_fraction": 0.5}
     if name == "covariance":
         del base["task"]["eigenvalues"]
-    base = {section: {key: v for key, v in held.items() if key != name} for section, held in base.items()}
+    base = {
+        section: {key: v for key, v in held.items() if key != name}
+        for section, held in base.items()
+    }
     runs = Sweep(**base, grid={name: VALUES[name]}).experiments()
     assert len({each.digest for each in runs}) == len(VALUES[name])
 
@@ -118,8 +129,12 @@ def test_the_table_of_fields_is_whole():
 def test_softmax_trains_on_tokens_unless_told_otherwise():
     soft = changed(grid={"softmax": [False, True]})
     assert [each.engine for each in soft.experiments()] == ["statistics", "tokens"]
-    with pytest.raises(ValueError, match=r"^softmax = True: softmax attention has no finite statistics"):
-        changed(grid={"softmax": [False, True]}, run=RUN | {"engine": "statistics"}).experiments()
+    with pytest.raises(
+        ValueError, match=r"^softmax = True: softmax attention has no finite statistics"
+    ):
+        changed(
+            grid={"softmax": [False, True]}, run=RUN | {"engine": "statistics"}
+        ).experiments()
 
 
 @settings(max_examples=20, deadline=None)
@@ -128,10 +143,18 @@ def test_softmax_trains_on_tokens_unless_told_otherwise():
     seeds=st.lists(st.integers(0, 2**40), min_size=1, max_size=3, unique=True),
     lengths=st.lists(st.integers(1, 50), min_size=2, max_size=2, unique=True),
 )
-def test_a_sweep_goes_through_files_and_equal_ones_have_one_digest(scales, seeds, lengths):
+def test_a_sweep_goes_through_files_and_equal_ones_have_one_digest(
+    scales, seeds, lengths
+):
     run = {name: value for name, value in RUN.items() if name != "scale"}
     groups = [{"context_length": lengths, "noise_variance": [0, 1]}]
-    each = Sweep({"eigenvalues": [2, 1]}, SMALL.model, run, {"scale": scales, "seed": seeds}, groups)
+    each = Sweep(
+        {"eigenvalues": [2, 1]},
+        SMALL.model,
+        run,
+        {"scale": scales, "seed": seeds},
+        groups,
+    )
     for again in (
         Sweep.from_toml(each.to_toml()),
         Sweep.from_json(each.to_json()),
@@ -140,7 +163,11 @@ def test_a_sweep_goes_through_files_and_equal_ones_have_one_digest(scales, seeds
         assert (again, again.digest, again.shape) == (each, each.digest, each.shape)
         assert again.experiments() == each.experiments()
     other = Sweep(
-        {"eigenvalues": [2, 1]}, SMALL.model, run, {"seed": np.array(seeds), "scale": scales[::-1]}, groups
+        {"eigenvalues": [2, 1]},
+        SMALL.model,
+        run,
+        {"seed": np.array(seeds), "scale": scales[::-1]},
+        groups,
     )
     assert other.digest == each.digest  # the same runs in another order
     assert replace(each, run=run | {"steps": 13}).digest != each.digest
@@ -154,18 +181,39 @@ def test_a_sweep_does_not_change_with_what_it_was_made_of():
 
 
 MISTAKES = {
-    "unknown field": ({"grid": {"sed": [0]}}, "a sweep has no field sed: allowed are centre"),
+    "unknown field": (
+        {"grid": {"sed": [0]}},
+        "a sweep has no field sed: allowed are centre",
+    ),
     "unknown in a section": (
         {"task": {"seed": 1}},
         r"\[task\] of a sweep has no field seed: allowed are context_length",
     ),
-    "unknown section": ({"grids": {}}, "Sweep has no field grids: allowed are grid, model, run, task, together"),
+    "unknown section": (
+        {"grids": {}},
+        "Sweep has no field grids: allowed are grid, model, run, task, together",
+    ),
     "dotted field": ({"grid": {"task": {"trace": [1]}}}, "a sweep has no field task"),
-    "empty values": ({"grid": {"seed": []}}, "seed must be a list of at least one value to vary it, an empty grid"),
-    "empty grid": ({"grid": {}}, r"a sweep must vary something: give \[grid\] at least one field"),
-    "one value": ({"grid": {"seed": 3}}, "seed must be a list of at least one value to vary it, not 3"),
-    "value twice": ({"grid": {"scale": [1, 0.5, 1.0]}, "run": {}}, "scale holds a value twice: 1, 0.5, 1.0"),
-    "set twice": ({"grid": {"steps": [5, 6]}}, "steps is set more than once in the sweep: keep one of them"),
+    "empty values": (
+        {"grid": {"seed": []}},
+        "seed must be a list of at least one value to vary it, an empty grid",
+    ),
+    "empty grid": (
+        {"grid": {}},
+        r"a sweep must vary something: give \[grid\] at least one field",
+    ),
+    "one value": (
+        {"grid": {"seed": 3}},
+        "seed must be a list of at least one value to vary it, not 3",
+    ),
+    "value twice": (
+        {"grid": {"scale": [1, 0.5, 1.0]}, "run": {}},
+        "scale holds a value twice: 1, 0.5, 1.0",
+    ),
+    "set twice": (
+        {"grid": {"steps": [5, 6]}},
+        "steps is set more than once in the sweep: keep one of them",
+    ),
     "twice varied": ({"together": [{"seed": [5, 6]}]}, "seed is set more than once"),
     "together twice": (
         {"together": [{"trace": [1, 2, 1], "rank": [1, 2, 1.0]}]},
@@ -177,8 +225,14 @@ MISTAKES = {
     ),
     "nothing together": ({"together": [{}]}, "must be equally many, not none"),
     "grid a list": ({"grid": [1]}, r"grid of a sweep must be a table: write \[grid\]"),
-    "together a table": ({"together": {"seed": [1]}}, r"must be a list of tables: write \[\[together\]\]"),
-    "no plain value": ({"grid": {"seed": [object()]}}, "grid of a sweep must hold numbers, text and lists"),
+    "together a table": (
+        {"together": {"seed": [1]}},
+        r"must be a list of tables: write \[\[together\]\]",
+    ),
+    "no plain value": (
+        {"grid": {"seed": [object()]}},
+        "grid of a sweep must hold numbers, text and lists",
+    ),
     "too many": (
         {"grid": {"seed": list(range(4000)), "scale": list(range(4000))}, "run": {}},
         "16000000 runs: split it",
@@ -202,9 +256,15 @@ OUT_OF_RANGE = {
         {"grid": {"seed": [0, -1], "record": [1, 2]}},
         "^seed = -1, record = 1: seed must be a whole number of at least 0",
     ),
-    "missing": ({"run": {"scale": 1}}, r"^seed = 0: \[run\] needs the field sequences, learning_rate, steps"),
+    "missing": (
+        {"run": {"scale": 1}},
+        r"^seed = 0: \[run\] needs the field sequences, learning_rate, steps",
+    ),
     "rank of merged": ({"grid": {"rank": [1]}}, "^rank = 1: Merged has no field rank"),
-    "no model": ({"model": {"heads": 2}}, "model must be one of merged, separate, not None"),
+    "no model": (
+        {"model": {"heads": 2}},
+        "model must be one of merged, separate, not None",
+    ),
     "no heads": ({"model": {"model": "merged"}}, "Merged needs the field heads"),
 }
 

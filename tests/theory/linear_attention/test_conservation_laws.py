@@ -12,7 +12,9 @@ MODELS = [Merged(heads=3), Separate(heads=2, rank=1), Separate(heads=2, rank=2)]
 
 def symbolic_weights(model, dimension):
     return {
-        name: np.array(sp.symbols(f"{name}0:{int(np.prod(shape))}"), dtype=object).reshape(shape)
+        name: np.array(
+            sp.symbols(f"{name}0:{int(np.prod(shape))}"), dtype=object
+        ).reshape(shape)
         for name, shape in model.shapes(dimension).items()
     }
 
@@ -25,13 +27,21 @@ def derivative(quantity, output, weights):
 
 def output(model, weights, dimension):
     size = dimension + 1
-    G = np.array([[sp.Symbol(f"G{min(i, j)}{max(i, j)}") for j in range(size)] for i in range(size)], dtype=object)
+    G = np.array(
+        [
+            [sp.Symbol(f"G{min(i, j)}{max(i, j)}") for j in range(size)]
+            for i in range(size)
+        ],
+        dtype=object,
+    )
     x = np.array(sp.symbols(f"x0:{dimension}"), dtype=object)
     a, B = model.heads(weights)
     return sp.expand(sum(a[h] @ G @ B[h] @ x for h in range(len(a))))
 
 
-@pytest.mark.parametrize("model", [Merged(heads=2), Separate(heads=1, rank=2), Separate(heads=2)], ids=str)
+@pytest.mark.parametrize(
+    "model", [Merged(heads=2), Separate(heads=1, rank=2), Separate(heads=2)], ids=str
+)
 def test_proved_symbolically(model):
     weights = symbolic_weights(model, 2)
     ŷ = output(model, weights, 2)
@@ -51,7 +61,10 @@ def token_gradient(model, weights, X, target):
 
     def loss(moved):
         a, B = model.heads(moved)
-        outputs = np.einsum("hi,pin,pjn,hjd,pd->p", a, X, X, B, X[:, :-1, -1], optimize=True) / X.shape[2]
+        outputs = (
+            np.einsum("hi,pin,pjn,hjd,pd->p", a, X, X, B, X[:, :-1, -1], optimize=True)
+            / X.shape[2]
+        )
         return np.mean((target - outputs) ** 2)
 
     flow = {}
@@ -73,14 +86,20 @@ def tokens(seed, dimension=2):
 
 def start(model, seed, dimension=2):
     rng = np.random.default_rng(seed)
-    return {name: 0.5 * rng.normal(size=shape) for name, shape in model.shapes(dimension).items()}
+    return {
+        name: 0.5 * rng.normal(size=shape)
+        for name, shape in model.shapes(dimension).items()
+    }
 
 
 def rates(model, quantities, weights, flow):
     """Time derivative of every quantity along the flow, relative to the speed of the weights."""
     moved = {name: weights[name] + 1e-30j * flow[name] for name in weights}
     speed = max(np.max(np.abs(part)) for part in flow.values())
-    return {name: np.max(np.abs(value.imag)) / 1e-30 / speed for name, value in quantities(model, moved).items()}
+    return {
+        name: np.max(np.abs(value.imag)) / 1e-30 / speed
+        for name, value in quantities(model, moved).items()
+    }
 
 
 @pytest.mark.parametrize("model", MODELS, ids=str)
@@ -98,15 +117,20 @@ def wrong_quantities(model, weights):
         restricted = weights["key_query"][:, :-1, :-1].reshape(len(a), -1)
         return {
             "sum for difference": a @ a.T + B @ B.T,
-            "restricted block": np.outer(a[:, -1], a[:, -1]) - restricted @ restricted.T,
+            "restricted block": np.outer(a[:, -1], a[:, -1])
+            - restricted @ restricted.T,
             "twice the matrices": a @ a.T - 2 * B @ B.T,
         }
     K, Q = weights["key"], weights["query"][..., :-1]
     return {
-        "keys without y": K[..., :-1] @ K[..., :-1].swapaxes(1, 2) - Q @ Q.swapaxes(1, 2),
-        "columns for rows": K[..., :-1].swapaxes(1, 2) @ K[..., :-1] - Q.swapaxes(1, 2) @ Q,
+        "keys without y": K[..., :-1] @ K[..., :-1].swapaxes(1, 2)
+        - Q @ Q.swapaxes(1, 2),
+        "columns for rows": K[..., :-1].swapaxes(1, 2) @ K[..., :-1]
+        - Q.swapaxes(1, 2) @ Q,
         "value onto y alone": a[:, -1] ** 2 - np.sum(K**2, axis=(1, 2)),
-        "keys and queries": np.sum(a**2, axis=1) - np.sum(K**2, axis=(1, 2)) - np.sum(Q**2, axis=(1, 2)),
+        "keys and queries": np.sum(a**2, axis=1)
+        - np.sum(K**2, axis=(1, 2))
+        - np.sum(Q**2, axis=(1, 2)),
     }
 
 
@@ -123,17 +147,24 @@ def drifts(model, learning_rate, flow_time=0.1):
     records = [weights]
     for _ in range(round(flow_time / (2 * learning_rate))):
         flow = token_gradient(model, weights, *data)
-        weights = {name: weights[name] + 2 * learning_rate * flow[name] for name in weights}
+        weights = {
+            name: weights[name] + 2 * learning_rate * flow[name] for name in weights
+        }
         records.append(weights)
     history = {name: np.stack([record[name] for record in records]) for name in weights}
-    kept = max(np.max(np.abs(value - value[0])) for value in conserved_quantities(model, history).values())
+    kept = max(
+        np.max(np.abs(value - value[0]))
+        for value in conserved_quantities(model, history).values()
+    )
     return kept, np.max(np.abs(history["value"] ** 2 - history["value"][0] ** 2))
 
 
 @pytest.mark.parametrize("model", MODELS, ids=str)
 def test_descent_breaks_them_at_first_order(model):
     rates = np.array([0.002, 0.001, 0.0005])
-    orders = np.polyfit(np.log(rates), np.log([drifts(model, rate) for rate in rates]), 1)[0]
+    orders = np.polyfit(
+        np.log(rates), np.log([drifts(model, rate) for rate in rates]), 1
+    )[0]
     assert orders[0] == pytest.approx(1, abs=0.1)
     assert orders[1] == pytest.approx(0, abs=0.1)
 
@@ -141,15 +172,27 @@ def test_descent_breaks_them_at_first_order(model):
 @pytest.mark.parametrize("model", MODELS, ids=str)
 def test_vectorised_over_records(model):
     many = [start(model, seed) for seed in range(6)]
-    stacked = {name: np.stack([w[name] for w in many]).reshape(2, 3, *many[0][name].shape) for name in many[0]}
+    stacked = {
+        name: np.stack([w[name] for w in many]).reshape(2, 3, *many[0][name].shape)
+        for name in many[0]
+    }
     for name, values in conserved_quantities(model, stacked).items():
-        assert np.allclose(values[1, 2], conserved_quantities(model, many[5])[name], rtol=1e-13)
+        assert np.allclose(
+            values[1, 2], conserved_quantities(model, many[5])[name], rtol=1e-13
+        )
 
 
 def test_shapes():
-    merged, separate = (conserved_quantities(model, start(model, 0)) for model in MODELS[::2])
-    assert {name: value.shape for name, value in merged.items()} == {"value_key_query": (3, 3)}
-    assert {name: value.shape for name, value in separate.items()} == {"key_query": (2, 2, 2), "value_key": (2,)}
+    merged, separate = (
+        conserved_quantities(model, start(model, 0)) for model in MODELS[::2]
+    )
+    assert {name: value.shape for name, value in merged.items()} == {
+        "value_key_query": (3, 3)
+    }
+    assert {name: value.shape for name, value in separate.items()} == {
+        "key_query": (2, 2, 2),
+        "value_key": (2,),
+    }
 
 
 def test_refuses_models_without_known_quantities():
@@ -159,12 +202,20 @@ def test_refuses_models_without_known_quantities():
 
 
 @pytest.mark.parametrize("kind", [np.int8, np.uint8, np.float16, np.float32, bool])
-@pytest.mark.parametrize("model", [Merged(heads=2), Separate(heads=2, rank=2)], ids=["merged", "separate"])
+@pytest.mark.parametrize(
+    "model", [Merged(heads=2), Separate(heads=2, rank=2)], ids=["merged", "separate"]
+)
 def test_storage_of_the_weights_does_not_matter(model, kind):
     generator = np.random.default_rng(0)
-    weights = {name: generator.integers(0, 100, shape).astype(kind) for name, shape in model.shapes(2).items()}
+    weights = {
+        name: generator.integers(0, 100, shape).astype(kind)
+        for name, shape in model.shapes(2).items()
+    }
     doubles = {name: weight.astype(float) for name, weight in weights.items()}
-    found, exact = conserved_quantities(model, weights), conserved_quantities(model, doubles)
+    found, exact = (
+        conserved_quantities(model, weights),
+        conserved_quantities(model, doubles),
+    )
     for name, values in exact.items():
         np.testing.assert_array_equal(found[name], values)
 
@@ -174,8 +225,14 @@ def test_storage_of_the_weights_does_not_matter(model, kind):
     [
         ({"key": np.full((2, 1, 3), np.nan)}, "key must be finite"),
         ({"value": np.ones((3, 3))}, r"value must have shape \(2, 3\), not \(3, 3\)"),
-        ({"query": np.ones((1, 2, 1, 3))}, r"query must have shape \(2, 1, 3\), not \(1, 2, 1, 3\)"),
-        ({"query": np.ones((2, 1, 4))}, r"query must have shape \(2, 1, 3\), not \(2, 1, 4\)"),
+        (
+            {"query": np.ones((1, 2, 1, 3))},
+            r"query must have shape \(2, 1, 3\), not \(1, 2, 1, 3\)",
+        ),
+        (
+            {"query": np.ones((2, 1, 4))},
+            r"query must have shape \(2, 1, 3\), not \(2, 1, 4\)",
+        ),
     ],
 )
 def test_wrong_weights_are_refused(change, message):

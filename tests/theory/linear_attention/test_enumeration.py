@@ -17,10 +17,14 @@ PAPER = Task(eigenvalues=[4, 3, 2, 1], trace=1.0, context_length=31)
 def random_task(seed, dimension, commuting=False):
     rng = np.random.default_rng(seed)
     Λ, Ω = (
-        root @ root.T / dimension + 0.3 * np.eye(dimension) for root in rng.normal(size=(2, dimension, dimension))
+        root @ root.T / dimension + 0.3 * np.eye(dimension)
+        for root in rng.normal(size=(2, dimension, dimension))
     )
     if commuting:
-        Λ, Ω = np.diag(rng.uniform(0.5, 3, dimension)), np.diag(rng.uniform(0.5, 3, dimension))
+        Λ, Ω = (
+            np.diag(rng.uniform(0.5, 3, dimension)),
+            np.diag(rng.uniform(0.5, 3, dimension)),
+        )
     return Task(
         covariance=Λ,
         teacher_covariance=Ω,
@@ -31,15 +35,24 @@ def random_task(seed, dimension, commuting=False):
 
 def restricted(model, weights):
     """The trained blocks, value v (H,) and matrices without the entries that join y to x_q."""
-    return {name: array[..., -1] if name == "value" else array[..., :-1] for name, array in weights.items()} | (
-        {"key_query": weights["key_query"][:, :-1, :-1]} if isinstance(model, Merged) else {}
+    return {
+        name: array[..., -1] if name == "value" else array[..., :-1]
+        for name, array in weights.items()
+    } | (
+        {"key_query": weights["key_query"][:, :-1, :-1]}
+        if isinstance(model, Merged)
+        else {}
     )
 
 
 def gradient(task, model, blocks):
     """∂L/∂θ from the chain rule on L(M) = c − 2 tr(BᵀM) + tr(Λ Mᵀ A M), holomorphic in the weights."""
     moments, v = population(task, model), blocks["value"]
-    U = blocks["key_query"] if "key_query" in blocks else np.einsum("hri,hrj->hij", blocks["key"], blocks["query"])
+    U = (
+        blocks["key_query"]
+        if "key_query" in blocks
+        else np.einsum("hri,hrj->hij", blocks["key"], blocks["query"])
+    )
     M = np.einsum("h,hij->ij", v, U)
     slope = 2 * (moments.A @ M @ moments.Lambda - moments.B)
     parts = {"value": np.einsum("ij,hij->h", slope, U)}
@@ -58,9 +71,14 @@ def hessian(task, model, weights):
     rows = []
     for unit in np.eye(len(flat)):
         pieces = np.split(flat + 1e-30j * unit, np.cumsum(sizes)[:-1])
-        moved = {name: piece.reshape(blocks[name].shape) for name, piece in zip(names, pieces, strict=True)}
+        moved = {
+            name: piece.reshape(blocks[name].shape)
+            for name, piece in zip(names, pieces, strict=True)
+        }
         slope = gradient(task, model, moved)
-        rows.append(np.concatenate([slope[name].ravel() for name in names]).imag / 1e-30)
+        rows.append(
+            np.concatenate([slope[name].ravel() for name in names]).imag / 1e-30
+        )
     return np.array(rows)
 
 
@@ -79,7 +97,9 @@ def packings(subset, heads, rank):
     for size in range(min(rank, len(subset))):
         for others in itertools.combinations(rest, size):
             left = tuple(d for d in rest if d not in others)
-            for tail in packings(left, heads - 1, rank) if heads > 1 else [()] * (not left):
+            for tail in (
+                packings(left, heads - 1, rank) if heads > 1 else [()] * (not left)
+            ):
                 yield ((first, *others), *tail)
 
 
@@ -91,7 +111,11 @@ def every_point(task, model):
 
 def test_published_losses_and_subsets():
     points = list(fixed_points(PAPER, Separate(heads=4)))
-    greedy = [point for point in points if point.subset == tuple(range(1, len(point.subset) + 1))]
+    greedy = [
+        point
+        for point in points
+        if point.subset == tuple(range(1, len(point.subset) + 1))
+    ]
     published = [0.13599507, 0.20980460, 0.37737216, 0.64057971, 1]
     assert np.allclose([point.loss for point in greedy], published, atol=5e-9)
     assert [point.kind for point in greedy] == ["minimum"] + ["degenerate saddle"] * 4
@@ -100,9 +124,16 @@ def test_published_losses_and_subsets():
 
 
 @settings(max_examples=10, deadline=None)
-@given(st.integers(0, 10**6), st.booleans(), st.sampled_from([(4, 1), (2, 2), (1, 3), (2, 1)]))
+@given(
+    st.integers(0, 10**6),
+    st.booleans(),
+    st.sampled_from([(4, 1), (2, 2), (1, 3), (2, 1)]),
+)
 def test_force_vanishes_and_loss_and_weights_agree(seed, commuting, size):
-    task, model = random_task(seed, 3, commuting), Separate(heads=size[0], rank=size[1], divisor="tokens")
+    task, model = (
+        random_task(seed, 3, commuting),
+        Separate(heads=size[0], rank=size[1], divisor="tokens"),
+    )
     moments = population(task, model)
     for point in every_point(task, model):
         slope = gradient(task, model, restricted(model, point.weights))
@@ -148,9 +179,14 @@ INDEX_CASES = [
 @pytest.mark.parametrize("case", INDEX_CASES, ids=str)
 def test_hessian_index_counts_negative_eigenvalues(case):
     seed, dimension, commuting, heads, rank = case
-    task, model = random_task(seed, dimension, commuting), Separate(heads=heads, rank=rank)
+    task, model = (
+        random_task(seed, dimension, commuting),
+        Separate(heads=heads, rank=rank),
+    )
     for point in every_point(task, model):
-        assert point.hessian_index == negative_eigenvalues(task, model, point.weights), point
+        assert point.hessian_index == negative_eigenvalues(
+            task, model, point.weights
+        ), point
         full = len(point.subset) == min(dimension, heads * rank)
         zero = "minimum" if full else "degenerate saddle"
         assert point.kind == ("strict saddle" if point.hessian_index else zero)
@@ -204,19 +240,28 @@ def test_merged_has_a_minimum_and_a_saddle(heads, commuting):
         assert negative_eigenvalues(task, model, point.weights) == point.hessian_index
         slope = gradient(task, model, restricted(model, point.weights))
         assert max(np.max(np.abs(part)) for part in slope.values()) < 1e-11
-        assert {name: array.shape for name, array in point.weights.items()} == model.shapes(3)
+        assert {
+            name: array.shape for name, array in point.weights.items()
+        } == model.shapes(3)
     values = np.linalg.eigvalsh(hessian(task, model, saddle.weights))
     norm = np.linalg.norm(population(task, model).B)
     assert np.allclose(values[:heads], -2 * norm, rtol=1e-12)
     assert np.allclose(values[-heads:], 2 * norm, rtol=1e-12)
-    assert np.isclose(minimum.weights["value"][0, -1], np.linalg.norm(minimum.weights["key_query"][0]), rtol=1e-12)
+    assert np.isclose(
+        minimum.weights["value"][0, -1],
+        np.linalg.norm(minimum.weights["key_query"][0]),
+        rtol=1e-12,
+    )
 
 
 def test_equal_gains_give_a_continuum_of_fixed_points():
     task, model = Task(eigenvalues=[2, 2, 1], context_length=5), Separate(heads=3)
     points = {point.subset: point for point in fixed_points(task, model)}
     assert sorted(points) == [(), (1,), (1, 2), (1, 2, 3), (1, 3), (3,)]
-    assert {subset for subset, point in points.items() if point.continuum} == {(1,), (1, 3)}
+    assert {subset for subset, point in points.items() if point.continuum} == {
+        (1,),
+        (1, 3),
+    }
     angle = 0.7
     turned = points[1,].M[0, 0] * np.outer(*2 * [[np.cos(angle), np.sin(angle), 0]])
     assert np.max(np.abs(population(task, model).force(turned) @ turned.T)) < 1e-14
@@ -231,15 +276,28 @@ def test_the_limit_on_rank_makes_the_greedy_map_a_minimum():
     assert len(points) == 1 + 4 + 6
     assert points[0].subset == (1, 2)
     assert [point.subset for point in points if point.kind == "minimum"] == [(1, 2)]
-    assert [point.subset for point in points if point.kind == "degenerate saddle"] == [()]
+    assert [point.subset for point in points if point.kind == "degenerate saddle"] == [
+        ()
+    ]
 
 
 def test_long_plateaus_of_full_heads_only():
     task = Task(eigenvalues=range(8, 0, -1), context_length=20)
-    for rank, long in ((1, range(9)), (2, (0, 2, 4, 6, 8)), (4, (0, 4, 8)), (8, (0, 8))):
-        flat = [p for p in fixed_points(task, Separate(heads=9, rank=rank)) if p.hessian_index == 0]
+    for rank, long in (
+        (1, range(9)),
+        (2, (0, 2, 4, 6, 8)),
+        (4, (0, 4, 8)),
+        (8, (0, 8)),
+    ):
+        flat = [
+            p
+            for p in fixed_points(task, Separate(heads=9, rank=rank))
+            if p.hessian_index == 0
+        ]
         assert sorted(len(point.subset) for point in flat) == list(long)
-        assert all(point.subset == tuple(range(1, len(point.subset) + 1)) for point in flat)
+        assert all(
+            point.subset == tuple(range(1, len(point.subset) + 1)) for point in flat
+        )
 
 
 def test_packing_defaults_to_the_fewest_heads_in_order_of_gain():
@@ -251,13 +309,20 @@ def test_packing_defaults_to_the_fewest_heads_in_order_of_gain():
 def test_large_problems_are_lazy():
     started = time.process_time()
     λ = np.random.default_rng(0).uniform(0.1, 1, 200)
-    points = list(itertools.islice(fixed_points(Task(λ, context_length=50), Separate(heads=40, rank=3)), 1000))
+    points = list(
+        itertools.islice(
+            fixed_points(Task(λ, context_length=50), Separate(heads=40, rank=3)), 1000
+        )
+    )
     assert len({point.subset for point in points}) == 1000
     assert points[0].weights["key"].shape == (40, 3, 201)
     assert time.process_time() - started < 5  # 0.3 s on an idle machine
 
 
-@pytest.mark.parametrize("packing", [[(1,)], [(1, 2, 3)], [(1,), (2,), (3,)], [(1, 2), (3, 3)], [(1, 2), (3,), ()]])
+@pytest.mark.parametrize(
+    "packing",
+    [[(1,)], [(1, 2, 3)], [(1,), (2,), (3,)], [(1, 2), (3, 3)], [(1, 2), (3,), ()]],
+)
 def test_refuses_packings_that_do_not_fit(packing):
     with pytest.raises(ValueError, match="each direction once"):
         fixed_point(PAPER, Separate(heads=2, rank=2), (1, 2, 3), packing)

@@ -24,10 +24,14 @@ def full_coefficients(v0, kappa0, directions, times=TIMES):
         v, k, q = x[0], *x[1:].reshape(2, -1, 4)
         force = MOMENTS.force(v * k.T @ q)
         drive = v * q @ force.T, v * k @ force
-        return np.concatenate(([np.sum(k @ force * q)], *(part.ravel() for part in drive)))
+        return np.concatenate(
+            ([np.sum(k @ force * q)], *(part.ravel() for part in drive))
+        )
 
     start = np.concatenate(([v0], pairs.ravel(), pairs.ravel()))
-    flow = solve_ivp(rate, (0, times[-1]), start, "DOP853", times, rtol=3e-14, atol=1e-16)
+    flow = solve_ivp(
+        rate, (0, times[-1]), start, "DOP853", times, rtol=3e-14, atol=1e-16
+    )
     k, q = flow.y[1:].reshape(2, -1, 4, len(times))
     return (flow.y[0] * np.sum(k * q, axis=0)).T
 
@@ -42,19 +46,27 @@ def full_coefficients(v0, kappa0, directions, times=TIMES):
     ],
 )
 def test_reduced_equations_equal_the_full_flow(v0, kappa0, directions):
-    v, kappa = low_rank_amplitudes(TIMES, v0, kappa0, MOMENTS.b[directions], LIMIT[directions])
+    v, kappa = low_rank_amplitudes(
+        TIMES, v0, kappa0, MOMENTS.b[directions], LIMIT[directions]
+    )
     full = full_coefficients(v0, kappa0, directions)
     assert v[:, None] * kappa**2 == pytest.approx(full[:, directions], abs=1e-10)
     assert np.max(np.abs(np.delete(full, directions, axis=1))) == 0
-    wrong, other = low_rank_amplitudes(TIMES, v0, kappa0, MOMENTS.b[directions], MOMENTS.a[directions])
+    wrong, other = low_rank_amplitudes(
+        TIMES, v0, kappa0, MOMENTS.b[directions], MOMENTS.a[directions]
+    )
     assert np.max(np.abs(wrong[:, None] * other**2 - full[:, directions])) > 1e-2
 
 
-@pytest.mark.parametrize(("v0", "kappa0"), [(0.1, [0.08, 0.06]), (0.5, [0.02, 0.3]), (0.0, [0.2, 0.2])])
+@pytest.mark.parametrize(
+    ("v0", "kappa0"), [(0.1, [0.08, 0.06]), (0.5, [0.02, 0.3]), (0.0, [0.2, 0.2])]
+)
 def test_the_difference_of_squares_is_conserved_and_not_assumed_zero(v0, kappa0):
     v, kappa = low_rank_amplitudes(TIMES, v0, kappa0, MOMENTS.b[:2], LIMIT[:2])
     start = v0**2 - np.sum(np.square(kappa0))
-    assert v**2 - np.sum(kappa**2, axis=1) == pytest.approx(np.full(len(TIMES), start), abs=1e-11)
+    assert v**2 - np.sum(kappa**2, axis=1) == pytest.approx(
+        np.full(len(TIMES), start), abs=1e-11
+    )
 
 
 def test_rank_one_is_the_closed_form():
@@ -70,11 +82,15 @@ def test_both_directions_are_learned_and_the_second_follows_exponentially():
     first = MOMENTS.coefficients[0] ** (1 / 3)
     halves = []
     for small in (1e-3, 0.5e-3, 0.25e-3):
-        v, kappa = low_rank_amplitudes(times, first, [first, small], MOMENTS.b[:2], LIMIT[:2])
+        v, kappa = low_rank_amplitudes(
+            times, first, [first, small], MOMENTS.b[:2], LIMIT[:2]
+        )
         learned = v * kappa[:, 1] ** 2 / MOMENTS.coefficients[1]
         assert learned[-1] == pytest.approx(1, abs=1e-6)
         halves.append(times[np.argmax(learned > 0.5)])
-    assert np.diff(halves) == pytest.approx(np.log(2) / (first * MOMENTS.b[1]), rel=0.01)
+    assert np.diff(halves) == pytest.approx(
+        np.log(2) / (first * MOMENTS.b[1]), rel=0.01
+    )
 
 
 def test_unequal_shapes_are_refused():

@@ -37,7 +37,9 @@ def reference(y0, gap, alpha, gamma):
         y = 1 - gap
         slope = -1 / (y * y * (1 + y + y * y))
         gap = gap * mpmath.exp(-(primitive(y, gap) - target) / slope)
-    assert abs(primitive(1 - gap, gap) - target) < mpmath.mpf(10) ** -35 * (1 + abs(target))
+    assert abs(primitive(1 - gap, gap) - target) < mpmath.mpf(10) ** -35 * (
+        1 + abs(target)
+    )
     return t, (1 - gap) / cube_root, gap
 
 
@@ -45,7 +47,11 @@ def gaps_after(y0):
     """Values of 1 − y that the solution from y₀ passes, from its start to far beyond."""
     if y0 < 0:
         return [1 - y0 * factor for factor in (0.999999, 0.7, 0.01, 1e-6)]
-    to_half = [1 - y0 * (1 + 1e-9), *(1 - y for y in (1e-7, 1e-3, 0.1, 0.4) if y > y0)] if y0 < 0.5 else []
+    to_half = (
+        [1 - y0 * (1 + 1e-9), *(1 - y for y in (1e-7, 1e-3, 0.1, 0.4) if y > y0)]
+        if y0 < 0.5
+        else []
+    )
     return to_half + [(1 - y0) * f for f in (0.9999, 0.4, 1e-3, 1e-12, 1e-40, 1e-200)]
 
 
@@ -61,9 +67,13 @@ def worst_errors(y0, alpha, gamma, amplitude=rank_one_amplitude):
             y = 1 - gap
             rate = exact_alpha * v * v * gap * (1 + y + y * y)
             unit_v = max(1e-12, float(abs(rate * t / v)) * 2.0**-50)
-            unit_gap = max(1e-12, float(abs(mpmath.cbrt(exact_gamma) * rate * t / gap)) * 2.0**-50)
+            unit_gap = max(
+                1e-12, float(abs(mpmath.cbrt(exact_gamma) * rate * t / gap)) * 2.0**-50
+            )
             error_v = float(abs(amplitude(t, v0, alpha, gamma) / v - 1))
-            error_gap = float(abs(mpmath.mpf(float(rank_one_gap(t, v0, alpha, gamma))) / gap - 1))
+            error_gap = float(
+                abs(mpmath.mpf(float(rank_one_gap(t, v0, alpha, gamma))) / gap - 1)
+            )
             worst = np.maximum(worst, [error_v / unit_v, error_gap / unit_gap])
     return worst
 
@@ -94,7 +104,9 @@ def test_a_wrong_exponent_is_rejected(exponent):
 
 
 def test_the_right_exponent_agrees_with_scipy():
-    assert worst_errors(0.3, 0.16, 2.6, with_exponent(5))[0] < 1e4  # scipy's own error, 1e-8
+    assert (
+        worst_errors(0.3, 0.16, 2.6, with_exponent(5))[0] < 1e4
+    )  # scipy's own error, 1e-8
 
 
 def test_gamma_needs_its_trace_term():
@@ -125,7 +137,9 @@ def test_restarting_in_the_middle_changes_nothing(y0, fractions, pair):
     total = fractions[1] / abs(pair[0] * v0)
     middle = fractions[0] * total
     whole = rank_one_amplitude(total, v0, *pair)
-    halves = rank_one_amplitude(total - middle, rank_one_amplitude(middle, v0, *pair), *pair)
+    halves = rank_one_amplitude(
+        total - middle, rank_one_amplitude(middle, v0, *pair), *pair
+    )
     speed = abs(pair[0] * whole * (1 - pair[1] * whole**3) * total)
     # a rounding error of the middle value grows like v'(end)/v'(middle): in w = 1/v it is a shift of time
     assert halves == pytest.approx(whole, rel=1e-12 + 2.0**-48 * speed)
@@ -134,9 +148,16 @@ def test_restarting_in_the_middle_changes_nothing(y0, fractions, pair):
 def test_amplitudes_and_rates_scale_together():
     t, v0 = np.geomspace(1, 1e4, 9), 0.02
     base = rank_one_amplitude(t, v0, 0.3, 1.7)
-    assert rank_one_amplitude(t / 8, 8 * v0 / 8, 8 * 0.3, 1.7) == pytest.approx(base, rel=1e-11)
-    assert rank_one_amplitude(2 * t, v0 / 2, 0.3, 8 * 1.7) * 2 == pytest.approx(base, rel=1e-11)
-    assert np.max(np.abs(rank_one_amplitude(2 * t, v0 / 2, 0.3, 4 * 1.7) * 2 / base - 1)) > 0.1
+    assert rank_one_amplitude(t / 8, 8 * v0 / 8, 8 * 0.3, 1.7) == pytest.approx(
+        base, rel=1e-11
+    )
+    assert rank_one_amplitude(2 * t, v0 / 2, 0.3, 8 * 1.7) * 2 == pytest.approx(
+        base, rel=1e-11
+    )
+    assert (
+        np.max(np.abs(rank_one_amplitude(2 * t, v0 / 2, 0.3, 4 * 1.7) * 2 / base - 1))
+        > 0.1
+    )
 
 
 def test_arrays_broadcast_and_equal_the_loop():
@@ -147,7 +168,10 @@ def test_arrays_broadcast_and_equal_the_loop():
         [1.0, 9.0],
     )
     together = rank_one_amplitude(t, v0, alpha, gamma)
-    alone = [[[rank_one_amplitude(a, b, alpha, c) for c in gamma] for b in v0[:, 0]] for a in t[:, 0, 0]]
+    alone = [
+        [[rank_one_amplitude(a, b, alpha, c) for c in gamma] for b in v0[:, 0]]
+        for a in t[:, 0, 0]
+    ]
     assert together.shape == (7, 3, 2)
     assert np.array_equal(together, alone)
 
@@ -158,10 +182,18 @@ def test_amplitude_solves_its_equation(y0):
     v0 = y0 / np.cbrt(gamma)
     t = np.linspace(0, 1.5 / (alpha * abs(v0)), 40)
     flow = solve_ivp(
-        lambda _, v: alpha * v**2 * (1 - gamma * v**3), (0, t[-1]), [v0], "DOP853", t, rtol=1e-12, atol=1e-14
+        lambda _, v: alpha * v**2 * (1 - gamma * v**3),
+        (0, t[-1]),
+        [v0],
+        "DOP853",
+        t,
+        rtol=1e-12,
+        atol=1e-14,
     )
     speed = np.max(np.abs(alpha * flow.y[0] * (1 - gamma * flow.y[0] ** 3) * t))
-    assert rank_one_amplitude(t, v0, alpha, gamma) == pytest.approx(flow.y[0], rel=1e-9 * (1 + speed))
+    assert rank_one_amplitude(t, v0, alpha, gamma) == pytest.approx(
+        flow.y[0], rel=1e-9 * (1 + speed)
+    )
 
 
 @pytest.mark.parametrize("gamma", [0.1, 8.0])
@@ -188,15 +220,21 @@ def test_onset_form_agrees_with_the_published_reference():
     """Φ(v) + γ^{1/3} π/(6√3) = α (t − T), and Φ's hypergeometric form −₂F₁(−1/3, 1; 2/3; y³)/v."""
     for y in (0.01, 0.3, 0.9):
         time_left = float(-(primitive(y, 1 - y) + np.pi / (6 * np.sqrt(3))))
-        assert float(mpmath.hyp2f1(-1 / 3, 1, 2 / 3, y**3)) / y == pytest.approx(time_left, rel=1e-12)
-        assert amplitude_from_onset(-time_left, 0.0, 1.0, 1.0) == pytest.approx(y, rel=1e-12)
+        assert float(mpmath.hyp2f1(-1 / 3, 1, 2 / 3, y**3)) / y == pytest.approx(
+            time_left, rel=1e-12
+        )
+        assert amplitude_from_onset(-time_left, 0.0, 1.0, 1.0) == pytest.approx(
+            y, rel=1e-12
+        )
         assert abs(amplitude_from_onset(-1 / y, 0.0, 1.0, 1.0) / y - 1) > 1e-7
 
 
 def test_time_undoes_amplitude():
     v0, t = np.array([[0.01], [0.3], [2.0], [-0.4]]), np.geomspace(0.1, 3, 6)
     v = rank_one_amplitude(t, v0, 1.3, 1.1)
-    assert rank_one_time(v, v0, 1.3, 1.1) == pytest.approx(np.tile(t, (4, 1)), rel=1e-10)
+    assert rank_one_time(v, v0, 1.3, 1.1) == pytest.approx(
+        np.tile(t, (4, 1)), rel=1e-10
+    )
     assert rank_one_time(1.0, 0.5, 1.0, 1.0) == np.inf
     assert np.isnan(rank_one_time(1.5, 0.5, 1.0, 1.0))
     assert np.isnan(rank_one_time(-0.5, 0.5, 1.0, 1.0))
@@ -211,7 +249,9 @@ def test_negative_times_run_back_as_far_as_the_solution_exists():
             rank_one_amplitude(-100.0, v0, 1.0, 1.0)
 
 
-@pytest.mark.parametrize("arguments", [(1.0, 0.1, 0.0, 1.0), (1.0, 0.1, 1.0, -1.0), (np.inf, 0.1, 1.0, 1.0)])
+@pytest.mark.parametrize(
+    "arguments", [(1.0, 0.1, 0.0, 1.0), (1.0, 0.1, 1.0, -1.0), (np.inf, 0.1, 1.0, 1.0)]
+)
 def test_senseless_arguments_are_refused(arguments):
     with pytest.raises(ValueError, match="must be"):
         rank_one_amplitude(*arguments)

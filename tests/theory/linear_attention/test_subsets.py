@@ -22,14 +22,21 @@ def brute_force(gains, limit):
         for subset in combinations(range(len(gains)), size):
             chosen = tuple(gains[d] for d in subset)
             found.setdefault(chosen, tuple(d + 1 for d in subset))
-    return {subset: math.fsum([TOTAL, *(-gain for gain in chosen)]) for chosen, subset in found.items()}
+    return {
+        subset: math.fsum([TOTAL, *(-gain for gain in chosen)])
+        for chosen, subset in found.items()
+    }
 
 
 def agrees(choices, gains, limit):
     """Whether the choices are all subsets, each once, with their losses, in order."""
     expected, losses = brute_force(gains, limit), [choice.loss for choice in choices]
     once = len({choice.subset for choice in choices}) == len(choices)
-    return once and losses == sorted(losses) and {c.subset: c.loss for c in choices} == expected
+    return (
+        once
+        and losses == sorted(losses)
+        and {c.subset: c.loss for c in choices} == expected
+    )
 
 
 @st.composite
@@ -52,7 +59,10 @@ def test_every_shape_of_small_problem():
         drops = [0.0, *((mask >> bit & 1) * (bit + 4) / 8 for bit in range(5))]
         gains = (8 - np.cumsum(drops)).tolist()
         for limit in range(7):
-            assert agrees(list(subsets_by_loss(TOTAL, gains, limit)), gains, limit), (gains, limit)
+            assert agrees(list(subsets_by_loss(TOTAL, gains, limit)), gains, limit), (
+                gains,
+                limit,
+            )
 
 
 def test_the_check_rejects_wrong_enumerations():
@@ -79,7 +89,11 @@ def test_continuum_where_equal_gains_are_split(problem):
 @pytest.mark.parametrize("distinct", [None, 12])
 def test_a_thousand_of_two_hundred_directions_at_once(limit, distinct):
     rng = np.random.default_rng(limit)
-    gains = np.sort(rng.uniform(size=200) if distinct is None else rng.integers(1, distinct, 200) / 8)[::-1]
+    gains = np.sort(
+        rng.uniform(size=200)
+        if distinct is None
+        else rng.integers(1, distinct, 200) / 8
+    )[::-1]
     tracemalloc.start()
     started = time.process_time()
     best = list(islice(subsets_by_loss(TOTAL, gains, limit), 1000))
@@ -88,21 +102,32 @@ def test_a_thousand_of_two_hundred_directions_at_once(limit, distinct):
     assert len({choice.subset for choice in best}) == len(best)
     assert len(best) == 1000 or distinct
     assert [choice.loss for choice in best] == sorted(choice.loss for choice in best)
-    assert seconds < 5  # 0.1 s on an idle machine, and never for anything that visits the other subsets
+    assert (
+        seconds < 5
+    )  # 0.1 s on an idle machine, and never for anything that visits the other subsets
     assert peak < 40e6
 
 
 def test_best_of_many_against_an_exhaustive_search():
     gains = np.sort(np.random.default_rng(0).uniform(size=16))[::-1]
     expected = sorted(brute_force(gains.tolist(), 5).values())[:500]
-    assert [choice.loss for choice in islice(subsets_by_loss(TOTAL, gains, 5), 500)] == expected
+    assert [
+        choice.loss for choice in islice(subsets_by_loss(TOTAL, gains, 5), 500)
+    ] == expected
 
 
 def test_white_spectrum_has_one_subset_of_each_size():
     choices = list(subsets_by_loss(TOTAL, np.full(200, 0.25), 200))
-    assert [choice.subset for choice in choices] == [tuple(range(1, size + 1)) for size in range(200, -1, -1)]
+    assert [choice.subset for choice in choices] == [
+        tuple(range(1, size + 1)) for size in range(200, -1, -1)
+    ]
     assert [choice.continuum for choice in choices] == [False] + [True] * 199 + [False]
 
 
 def test_gains_too_small_for_the_loss_keep_the_larger_subset_first():
-    assert [c.subset for c in subsets_by_loss(1.0, [0.5, 1e-30], 2)] == [(1, 2), (1,), (2,), ()]
+    assert [c.subset for c in subsets_by_loss(1.0, [0.5, 1e-30], 2)] == [
+        (1, 2),
+        (1,),
+        (2,),
+        (),
+    ]

@@ -13,9 +13,17 @@ from attndyn.theory.moments.population_loss import population
 matplotlib.use("Agg")
 
 TASK = Task(eigenvalues=[4, 3, 2, 1], trace=1.0, context_length=31)
-WEIGHTED = Task(eigenvalues=[1.0, 0.6, 0.3], teacher_covariance=np.diag([0.2, 1.0, 2.0]), context_length=8)
+WEIGHTED = Task(
+    eigenvalues=[1.0, 0.6, 0.3],
+    teacher_covariance=np.diag([0.2, 1.0, 2.0]),
+    context_length=8,
+)
 WHITE = Task(eigenvalues=[0.5, 0.5, 0.5], context_length=10)
-UNALIGNED = Task(eigenvalues=[2.0, 1.0], teacher_covariance=[[1.0, 0.5], [0.5, 0.7]], context_length=10)
+UNALIGNED = Task(
+    eigenvalues=[2.0, 1.0],
+    teacher_covariance=[[1.0, 0.5], [0.5, 0.7]],
+    context_length=10,
+)
 
 
 def separate_losses(task, model, v, k, q, times):
@@ -33,14 +41,21 @@ def separate_losses(task, model, v, k, q, times):
         return np.concatenate((value, *(part.ravel() for part in drive)))
 
     start = np.concatenate((v, k.ravel(), q.ravel()))
-    flow = solve_ivp(rate, (0, times[-1]), start, "DOP853", times, rtol=1e-11, atol=1e-14)
-    return np.array([moments.loss(np.einsum("h,hri,hrj->ij", *unpack(x))) for x in flow.y.T])
+    flow = solve_ivp(
+        rate, (0, times[-1]), start, "DOP853", times, rtol=1e-11, atol=1e-14
+    )
+    return np.array(
+        [moments.loss(np.einsum("h,hri,hrj->ij", *unpack(x))) for x in flow.y.T]
+    )
 
 
 def aligned_heads(task, model, amplitudes):
     """v, k, q of heads that hold R of the nonzero amplitudes each, in order."""
     directions = population(task, model).directions
-    v, pairs = np.zeros(model.head_count), np.zeros((model.head_count, model.rank, task.dimension))
+    v, pairs = (
+        np.zeros(model.head_count),
+        np.zeros((model.head_count, model.rank, task.dimension)),
+    )
     for place, d in enumerate(np.flatnonzero(amplitudes)):
         head, pair = divmod(place, model.rank)
         pairs[head, pair] = amplitudes[d] * directions[:, d]
@@ -51,7 +66,10 @@ def aligned_heads(task, model, amplitudes):
 @pytest.mark.parametrize("task", [TASK, WEIGHTED])
 @pytest.mark.parametrize("rank", [1, 2, 3])
 def test_aligned_separate_heads_follow_the_full_flow_at_any_size(task, rank):
-    model, times = Separate(heads=4, rank=rank, divisor="tokens"), np.linspace(0, 400, 80)
+    model, times = (
+        Separate(heads=4, rank=rank, divisor="tokens"),
+        np.linspace(0, 400, 80),
+    )
     amplitudes = np.array([0.3, 0.05, 0.6, 0.2])[: task.dimension]
     curve = time_course(task, model, times, amplitudes)
     full = separate_losses(task, model, *aligned_heads(task, model, amplitudes), times)
@@ -70,7 +88,9 @@ def test_coefficients_and_amplitudes_describe_the_same_map():
         M = moments.directions * coefficients @ moments.directions.T
         assert loss == pytest.approx(float(moments.loss(M)), rel=1e-12)
     merged = time_course(WEIGHTED, Merged(heads=3), [0, 10, 100], 0.3)
-    assert merged.amplitudes[:, :1] * merged.amplitudes[:, 1:] == pytest.approx(merged.coefficients)
+    assert merged.amplitudes[:, :1] * merged.amplitudes[:, 1:] == pytest.approx(
+        merged.coefficients
+    )
 
 
 def test_a_number_starts_as_many_directions_as_the_heads_hold():
@@ -92,16 +112,24 @@ def test_a_number_starts_as_many_directions_as_the_heads_hold():
     ],
 )
 def test_merged_starts_follow_the_flow_of_one_head(task, initial, source):
-    moments, model, times = population(task, Merged(heads=2)), Merged(heads=2), np.linspace(0, 150, 40)
+    moments, model, times = (
+        population(task, Merged(heads=2)),
+        Merged(heads=2),
+        np.linspace(0, 150, 40),
+    )
     s0, u0 = initial if isinstance(initial, tuple) else (initial, initial)
     mode = moments.b / np.linalg.norm(moments.b)
-    start = np.concatenate(([s0], np.ravel(np.diag(u0 * mode if np.ndim(u0) == 0 else u0))))
+    start = np.concatenate(
+        ([s0], np.ravel(np.diag(u0 * mode if np.ndim(u0) == 0 else u0)))
+    )
 
     def rate(_, x):
         force = moments.force(x[0] * x[1:].reshape(moments.B.shape))
         return np.concatenate(([force.ravel() @ x[1:]], x[0] * force.ravel()))
 
-    flow = solve_ivp(rate, (0, times[-1]), start, "DOP853", times, rtol=1e-11, atol=1e-15).y
+    flow = solve_ivp(
+        rate, (0, times[-1]), start, "DOP853", times, rtol=1e-11, atol=1e-15
+    ).y
     full = moments.loss((flow[0] * flow[1:]).T.reshape(-1, *moments.B.shape))
     curve = time_course(task, model, times, initial)
     assert curve.source == source
@@ -111,7 +139,10 @@ def test_merged_starts_follow_the_flow_of_one_head(task, initial, source):
 def full_size(model, dimension, scale, seed=0):
     """Random weights of every shape, zero off the blocks that move."""
     generator = np.random.default_rng(seed)
-    weights = {name: scale * generator.standard_normal(shape) for name, shape in model.shapes(dimension).items()}
+    weights = {
+        name: scale * generator.standard_normal(shape)
+        for name, shape in model.shapes(dimension).items()
+    }
     weights["value"][:, :-1] = 0
     for name in set(weights) - {"value"}:
         weights[name][..., -1] = 0
@@ -121,7 +152,9 @@ def full_size(model, dimension, scale, seed=0):
 @pytest.mark.parametrize("task", [TASK, WHITE, UNALIGNED])
 def test_merged_weights_follow_the_growing_mode(task):
     model = Merged(heads=3)
-    curve = time_course(task, model, np.linspace(0, 600, 50), full_size(model, task.dimension, 1e-3))
+    curve = time_course(
+        task, model, np.linspace(0, 600, 50), full_size(model, task.dimension, 1e-3)
+    )
     assert curve.source == "growing mode"
     assert curve.amplitudes.shape == (50, 1 + task.dimension)
     assert curve.coefficients.shape == (50, task.dimension)
@@ -129,12 +162,18 @@ def test_merged_weights_follow_the_growing_mode(task):
     assert curve.loss[0] == pytest.approx(moments.c, abs=1e-4)
     assert curve.loss[-1] == pytest.approx(moments.minimum_loss, abs=1e-3)
     basis = task.eigenvectors
-    assert curve.coefficients[-1] == pytest.approx(np.diag(basis.T @ moments.minimum @ basis), abs=0.05)
+    assert curve.coefficients[-1] == pytest.approx(
+        np.diag(basis.T @ moments.minimum @ basis), abs=0.05
+    )
 
 
 def test_times_may_come_in_any_order():
     times = np.array([300.0, 0.0, 120.0])
-    for model, initial in ((Separate(heads=4), 0.1), (Separate(heads=2, rank=2), 0.1), (Merged(heads=2), 0.01)):
+    for model, initial in (
+        (Separate(heads=4), 0.1),
+        (Separate(heads=2, rank=2), 0.1),
+        (Merged(heads=2), 0.01),
+    ):
         shuffled = time_course(TASK, model, times, initial)
         ordered = time_course(TASK, model, np.sort(times), initial)
         assert shuffled.loss[[1, 2, 0]] == pytest.approx(ordered.loss, rel=1e-12)
@@ -188,20 +227,29 @@ def scaled_courses(eigenvalues, size, teachers, divisor):
     )
     rate, map_ = size**2 * teachers / divisor, divisor / size
     root, cube = np.sqrt(map_), np.cbrt(map_)
-    amplitudes, late = [0.05 * cube, 0.3 * cube, 0.1 * cube], 10 * SCALED_TIMES / rate / cube
+    amplitudes, late = (
+        [0.05 * cube, 0.3 * cube, 0.1 * cube],
+        10 * SCALED_TIMES / rate / cube,
+    )
     merged = Merged(heads=2, score_divisor=divisor)
     pair = (0.05 * root, [0.01 * root, -0.02 * root, 0.7 * root])
     courses = [
         time_course(task, merged, SCALED_TIMES / rate, 0.05 * root),
         time_course(task, merged, SCALED_TIMES / rate, pair),
         time_course(task, Separate(heads=3, score_divisor=divisor), late, amplitudes),
-        time_course(task, Separate(heads=3, rank=2, score_divisor=divisor), late, amplitudes),
+        time_course(
+            task, Separate(heads=3, rank=2, score_divisor=divisor), late, amplitudes
+        ),
     ]
     half = half_loss_time(population(task, merged), 0.05 * root) * rate
-    return np.array([*np.concatenate([course.loss for course in courses]) / (size * teachers), half])
+    return np.array(
+        [*np.concatenate([course.loss for course in courses]) / (size * teachers), half]
+    )
 
 
-@pytest.mark.parametrize("eigenvalues", [LAMBDAS, np.full(3, 0.7)], ids=["general", "white"])
+@pytest.mark.parametrize(
+    "eigenvalues", [LAMBDAS, np.full(3, 0.7)], ids=["general", "white"]
+)
 @pytest.mark.parametrize(
     "scales",
     [
@@ -220,7 +268,9 @@ def test_units_of_the_task_do_not_matter(eigenvalues, scales):
     np.testing.assert_allclose(scaled_courses(eigenvalues, *scales), usual, rtol=1e-9)
 
 
-@pytest.mark.parametrize("eigenvalues", [LAMBDAS, np.full(3, 0.7)], ids=["general", "white"])
+@pytest.mark.parametrize(
+    "eigenvalues", [LAMBDAS, np.full(3, 0.7)], ids=["general", "white"]
+)
 def test_tiny_weights_delay_the_merged_drop_by_the_logarithm(eigenvalues):
     task, model = Task(eigenvalues, context_length=7), Merged(heads=1)
     moments = population(task, model)

@@ -21,8 +21,16 @@ def random_task(seed, dimension, fraction=1.0, context_length=3):
     roots = rng.normal(size=(2, dimension, dimension))
     Λ, Ω = (root @ root.T / dimension + 0.2 * np.eye(dimension) for root in roots)
     teacher = rng.choice([-1, 1], dimension) * rng.uniform(0.5, 1.5, dimension)
-    mixture = {"fixed_teacher": teacher, "in_context_fraction": fraction} if fraction < 1 else {}
-    fields = {"covariance": Λ, "teacher_covariance": Ω, "noise_variance": rng.uniform(0.1, 1)}
+    mixture = (
+        {"fixed_teacher": teacher, "in_context_fraction": fraction}
+        if fraction < 1
+        else {}
+    )
+    fields = {
+        "covariance": Λ,
+        "teacher_covariance": Ω,
+        "noise_variance": rng.uniform(0.1, 1),
+    }
     return Task(**fields, context_length=context_length, **mixture)
 
 
@@ -32,7 +40,9 @@ def changed(task, **fields):
 
 def random_heads(seed, dimension, heads=2):
     rng = np.random.default_rng(seed)
-    return rng.normal(size=(heads, dimension + 1)), rng.normal(size=(heads, dimension + 1, dimension))
+    return rng.normal(size=(heads, dimension + 1)), rng.normal(
+        size=(heads, dimension + 1, dimension)
+    )
 
 
 def complex_step(f, x, step=1e-100):
@@ -55,9 +65,13 @@ def test_gradients_are_those_of_the_loss(divisor):
     grad_a, grad_B = ours.head_gradients(a, B)
     assert np.allclose(grad_a, by_a, rtol=1e-11, atol=1e-11)
     assert np.allclose(grad_B, by_B, rtol=1e-11, atol=1e-11)
-    assert np.allclose(ours.gradient(M), complex_step(ours.loss, M), rtol=1e-11, atol=1e-11)
+    assert np.allclose(
+        ours.gradient(M), complex_step(ours.loss, M), rtol=1e-11, atol=1e-11
+    )
     lopsided = replace(ours, S=np.triu(ours.S))  # control: S that is not symmetric
-    assert not np.allclose(lopsided.gradient(M), complex_step(lopsided.loss, M), rtol=1e-3)
+    assert not np.allclose(
+        lopsided.gradient(M), complex_step(lopsided.loss, M), rtol=1e-3
+    )
 
 
 def test_losses_of_many_maps_at_once():
@@ -93,13 +107,19 @@ def test_the_simulation_descends_this_loss(model):
 
     def slopes(moments, name):
         def own(value):
-            return moments.loss(moments.effective_map(*model.heads(weights | {name: value})))
+            return moments.loss(
+                moments.effective_map(*model.heads(weights | {name: value}))
+            )
 
         return complex_step(own, weights[name])
 
     ours = feature_moments(task, model)
-    other = feature_moments(changed(task, fixed_teacher=-task.fixed_teacher), model)  # control
-    assert loss == pytest.approx(ours.loss(ours.effective_map(*model.heads(weights))), rel=1e-13)
+    other = feature_moments(
+        changed(task, fixed_teacher=-task.fixed_teacher), model
+    )  # control
+    assert loss == pytest.approx(
+        ours.loss(ours.effective_map(*model.heads(weights))), rel=1e-13
+    )
     for name, gradient in gradients.items():
         assert np.allclose(gradient, slopes(ours, name), rtol=1e-11, atol=1e-11)
         assert not np.allclose(gradient, slopes(other, name), rtol=1e-3)
@@ -110,20 +130,31 @@ def test_the_simulation_descends_this_loss(model):
 def test_nothing_betters_the_minimum(seed, dimension, fraction):
     ours = feature_moments(random_task(seed, dimension, fraction), Merged(1))
     sizes = np.sqrt(np.diag(ours.S))
-    near = ours.minimum + np.random.default_rng(seed).normal(size=(50, len(ours.b))) / (100 * sizes)
+    near = ours.minimum + np.random.default_rng(seed).normal(size=(50, len(ours.b))) / (
+        100 * sizes
+    )
     assert np.max(np.abs(ours.gradient(ours.minimum)) / sizes) < 1e-9 * np.sqrt(ours.c)
     assert np.all(ours.loss(near) > ours.minimum_loss)
-    assert np.max(np.abs(ours.gradient(near[0])) / sizes) > 1e-4 * np.sqrt(ours.c)  # control: another map
+    assert np.max(np.abs(ours.gradient(near[0])) / sizes) > 1e-4 * np.sqrt(
+        ours.c
+    )  # control: another map
     assert 0 < ours.minimum_loss < ours.c
 
 
 @pytest.mark.parametrize(("teacher", "rank"), [([1.0, -0.5], 9), ([0.0, 0.0], 6)])
 def test_one_teacher_without_noise_repeats_features(teacher, rank):
     """G_yy is w₀ᵀ G_xy, and G_xx w₀ − G_xy = x_q (w₀ᵀx_q) is symmetric with x_q; if w₀ = 0 only G_xx is left."""
-    task = Task([2, 1], context_length=3, fixed_teacher=teacher, in_context_fraction=0.0)
+    task = Task(
+        [2, 1], context_length=3, fixed_teacher=teacher, in_context_fraction=0.0
+    )
     ours = feature_moments(task, Merged(1))
     assert np.linalg.matrix_rank(ours.S, tol=1e-9) == rank
-    assert np.linalg.matrix_rank(feature_moments(changed(task, noise_variance=0.1), Merged(1)).S, tol=1e-9) == 12
+    assert (
+        np.linalg.matrix_rank(
+            feature_moments(changed(task, noise_variance=0.1), Merged(1)).S, tol=1e-9
+        )
+        == 12
+    )
     assert np.allclose(ours.gradient(ours.minimum), 0, atol=1e-11)
     assert np.max(np.abs(ours.minimum)) < 10
     assert ours.minimum_loss < ours.c or not any(teacher)

@@ -23,30 +23,46 @@ NOISY = {"covariance": Λ, "teacher_covariance": Ω, "noise_variance": 0.5}
 
 
 def rotation(seed, dimension):
-    return np.linalg.qr(np.random.default_rng(seed).normal(size=(dimension, dimension)))[0]
+    return np.linalg.qr(
+        np.random.default_rng(seed).normal(size=(dimension, dimension))
+    )[0]
 
 
 def random_task(seed, dimension=D, **changes):
     rng = np.random.default_rng(seed)
     roots = rng.normal(size=(2, dimension, dimension))
     Λ, Ω = (root @ root.T / dimension + 0.2 * np.eye(dimension) for root in roots)
-    fields = {"covariance": Λ, "teacher_covariance": Ω, "noise_variance": rng.uniform(0, 1), "context_length": 3}
+    fields = {
+        "covariance": Λ,
+        "teacher_covariance": Ω,
+        "noise_variance": rng.uniform(0, 1),
+        "context_length": 3,
+    }
     return Task(**fields | changes)
 
 
 def sampled(task, model, sequences, seed):
     """β (P, D), x_q (P, D) and y_q (P,) drawn from the definition, an equal share for each context length."""
     rng = np.random.default_rng(seed)
-    root, teacher_root = np.linalg.cholesky(task.covariance), np.linalg.cholesky(task.teacher_covariance)
+    root, teacher_root = (
+        np.linalg.cholesky(task.covariance),
+        np.linalg.cholesky(task.teacher_covariance),
+    )
     parts = []
     for n in task.context_lengths:
         count = sequences // len(task.context_lengths)
         w = rng.normal(size=(count, D)) @ teacher_root.T
         x = rng.normal(size=(count, n, D)) @ root.T
         query = rng.normal(size=(count, D)) @ root.T
-        y = np.einsum("pnd,pd->pn", x, w) + np.sqrt(task.noise_variance) * rng.normal(size=(count, n))
-        target = np.sum(query * w, axis=1) + np.sqrt(task.noise_variance) * rng.normal(size=count)
-        parts.append((np.einsum("pn,pnd->pd", y, x) / attention_divisor(model, n), query, target))
+        y = np.einsum("pnd,pd->pn", x, w) + np.sqrt(task.noise_variance) * rng.normal(
+            size=(count, n)
+        )
+        target = np.sum(query * w, axis=1) + np.sqrt(task.noise_variance) * rng.normal(
+            size=count
+        )
+        parts.append(
+            (np.einsum("pn,pnd->pd", y, x) / attention_divisor(model, n), query, target)
+        )
     return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
 
 
@@ -62,17 +78,28 @@ class Evidence:
     def distance(self, moments):
         worst = 0.0
         for M in self.maps:
-            error = self.target - np.einsum("pi,ij,pj->p", self.β, M, self.query, optimize=True)
+            error = self.target - np.einsum(
+                "pi,ij,pj->p", self.β, M, self.query, optimize=True
+            )
             force = error[:, None, None] * self.β[:, :, None] * self.query[:, None, :]
-            for values, claimed in ((error**2, moments.loss(M)), (force, moments.force(M))):
+            for values, claimed in (
+                (error**2, moments.loss(M)),
+                (force, moments.force(M)),
+            ):
                 standard = np.std(values, axis=0) / np.sqrt(len(values))
-                worst = max(worst, float(np.max(np.abs(values.mean(axis=0) - claimed) / standard)))
+                worst = max(
+                    worst,
+                    float(np.max(np.abs(values.mean(axis=0) - claimed) / standard)),
+                )
         return worst
 
 
 def evidence(task, model, sequences=200_000):
     M = population(task, model).minimum
-    return Evidence(*sampled(task, model, sequences, seed=5), np.stack([0 * M, M, 0.5 * M.T, 1.5 * M]))
+    return Evidence(
+        *sampled(task, model, sequences, seed=5),
+        np.stack([0 * M, M, 0.5 * M.T, 1.5 * M]),
+    )
 
 
 CASES = [
@@ -86,7 +113,11 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("task", "divisor"), CASES, ids=lambda value: str(getattr(value, "context_length", value)))
+@pytest.mark.parametrize(
+    ("task", "divisor"),
+    CASES,
+    ids=lambda value: str(getattr(value, "context_length", value)),
+)
 def test_agrees_with_monte_carlo(task, divisor):
     model = Separate(heads=2, divisor=divisor)
     assert evidence(task, model).distance(population(task, model)) < 4
@@ -94,17 +125,26 @@ def test_agrees_with_monte_carlo(task, divisor):
 
 def wrong_moments(task, divisor):
     """Populations with one named mistake each."""
-    n, τ = task.context_length, float(np.trace(task.covariance @ task.teacher_covariance))
+    n, τ = (
+        task.context_length,
+        float(np.trace(task.covariance @ task.teacher_covariance)),
+    )
     s = n / attention_divisor(Merged(1, divisor=divisor), n)
     right = population(task, Merged(1, divisor=divisor))
     outer, noisy = Λ @ Ω @ Λ, (τ + task.noise_variance) * Λ / n
     return {
         "trace term dropped": replace(right, A=s * s * (1 + 1 / n) * outer),
         "one plus 1/N dropped": replace(right, A=s * s * (outer + noisy)),
-        "N + 1 for N": replace(right, A=s * s * ((1 + 1 / (n + 1)) * outer + noisy * n / (n + 1))),
-        "noise left out of A": replace(right, A=right.A - s * s * task.noise_variance * Λ / n),
+        "N + 1 for N": replace(
+            right, A=s * s * ((1 + 1 / (n + 1)) * outer + noisy * n / (n + 1))
+        ),
+        "noise left out of A": replace(
+            right, A=right.A - s * s * task.noise_variance * Λ / n
+        ),
         "noise left out of c": replace(right, c=right.c - task.noise_variance),
-        "trace of Λ alone": replace(right, A=right.A + s * s * (np.trace(Λ) - τ) * Λ / n),
+        "trace of Λ alone": replace(
+            right, A=right.A + s * s * (np.trace(Λ) - τ) * Λ / n
+        ),
         "divisor once in A": replace(right, A=right.A / s),
         "teachers taken as white": replace(right, B=s * Λ @ Λ),
         "order of Λ and Ω": replace(right, B=s * (Λ @ Λ @ Ω + Ω @ Λ @ Λ) / 2),
@@ -115,7 +155,9 @@ def test_monte_carlo_rejects_wrong_moments():
     task = CASES[1][0]
     sample = evidence(task, Merged(1, divisor="tokens"))
     wrong = wrong_moments(task, "tokens")
-    assert {name: sample.distance(moments) > 5 for name, moments in wrong.items()} == dict.fromkeys(wrong, True)
+    assert {
+        name: sample.distance(moments) > 5 for name, moments in wrong.items()
+    } == dict.fromkeys(wrong, True)
 
 
 def test_monte_carlo_rejects_wrong_averages_over_lengths():
@@ -123,7 +165,10 @@ def test_monte_carlo_rejects_wrong_averages_over_lengths():
     sample, right = evidence(task, model), population(task, model)
     longest = population(Task(context_length=3, **NOISY), model)
     mean_length = population(Task(context_length=2, **NOISY), model)
-    squared_mean = replace(right, A=population(task, Merged(1)).A * (right.B[0, 0] / (Λ @ Ω @ Λ)[0, 0]) ** 2)
+    squared_mean = replace(
+        right,
+        A=population(task, Merged(1)).A * (right.B[0, 0] / (Λ @ Ω @ Λ)[0, 0]) ** 2,
+    )
     assert sample.distance(right) < 4
     assert min(map(sample.distance, (longest, mean_length, squared_mean))) > 5
 
@@ -131,7 +176,9 @@ def test_monte_carlo_rejects_wrong_averages_over_lengths():
 def differences(function, M, step=1e-4):
     """Central differences of a quadratic: exact but for rounding."""
     unit = np.eye(M.size).reshape(-1, *M.shape) * step
-    return np.array([(function(M + e) - function(M - e)) / (2 * step) for e in unit]).reshape(M.shape)
+    return np.array(
+        [(function(M + e) - function(M - e)) / (2 * step) for e in unit]
+    ).reshape(M.shape)
 
 
 @settings(max_examples=20, deadline=None)
@@ -151,18 +198,30 @@ def test_loss_and_gradient_over_leading_axes():
     maps = np.random.default_rng(2).normal(size=(4, 5, D, D))
     assert moments.loss(maps).shape == (4, 5)
     assert np.isclose(moments.loss(maps)[2, 3], moments.loss(maps[2, 3]), rtol=1e-13)
-    assert np.allclose(moments.gradient(maps)[1, 4], moments.gradient(maps[1, 4]), rtol=1e-13)
+    assert np.allclose(
+        moments.gradient(maps)[1, 4], moments.gradient(maps[1, 4]), rtol=1e-13
+    )
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.integers(0, 10**6), st.sampled_from(["context", "tokens", "none"]), st.booleans())
+@given(
+    st.integers(0, 10**6), st.sampled_from(["context", "tokens", "none"]), st.booleans()
+)
 def test_minimum_has_no_gradient_and_the_loss_named(seed, divisor, aligned):
-    ours = Task(eigenvalues=[3, 2, 1], context_length="1..4") if aligned else random_task(seed)
+    ours = (
+        Task(eigenvalues=[3, 2, 1], context_length="1..4")
+        if aligned
+        else random_task(seed)
+    )
     moments = population(ours, Merged(1, divisor=divisor))
     everything = range(1, D + 1)
     assert moments.is_aligned == aligned
-    assert np.max(np.abs(moments.force(moments.minimum))) < 1e-12 * np.max(np.abs(moments.B))
-    assert np.allclose(moments.learned(everything), moments.minimum, rtol=1e-9, atol=1e-12)
+    assert np.max(np.abs(moments.force(moments.minimum))) < 1e-12 * np.max(
+        np.abs(moments.B)
+    )
+    assert np.allclose(
+        moments.learned(everything), moments.minimum, rtol=1e-9, atol=1e-12
+    )
     assert np.isclose(moments.loss(moments.minimum), moments.minimum_loss, rtol=1e-10)
 
 
@@ -194,10 +253,15 @@ def test_rotating_the_problem_rotates_the_answer(seed, commuting):
         )
     )
     still = population(random_task(seed, covariance=Λ, teacher_covariance=Ω), Merged(1))
-    turned = population(random_task(seed, covariance=Q @ Λ @ Q.T, teacher_covariance=Q @ Ω @ Q.T), Merged(1))
+    turned = population(
+        random_task(seed, covariance=Q @ Λ @ Q.T, teacher_covariance=Q @ Ω @ Q.T),
+        Merged(1),
+    )
     assert np.allclose(turned.gains, still.gains, rtol=1e-9)
     assert np.allclose(turned.minimum, Q @ still.minimum @ Q.T, atol=1e-9)
-    assert np.allclose(turned.learned((1, 3)), Q @ still.learned((1, 3)) @ Q.T, atol=1e-8)
+    assert np.allclose(
+        turned.learned((1, 3)), Q @ still.learned((1, 3)) @ Q.T, atol=1e-8
+    )
     assert turned.is_aligned == still.is_aligned == commuting
 
 
@@ -215,21 +279,39 @@ def rotated_spectra(dimension, seed):
     return Q, [*pairs, (1 / spread, spread)]
 
 
-@pytest.mark.parametrize(("case", "dimension"), [*((case, 4) for case in range(6)), (1, 200), (2, 200)])
+@pytest.mark.parametrize(
+    ("case", "dimension"), [*((case, 4) for case in range(6)), (1, 200), (2, 200)]
+)
 def test_directions_are_found_however_degenerate(case, dimension):
     Q, pairs = rotated_spectra(dimension, seed=case)
     λ, ω = pairs[case]
-    written = [1 / exact_fraction(each) for each in ω] if case == 5 else λ  # where λω = 1, exactly
+    written = (
+        [1 / exact_fraction(each) for each in ω] if case == 5 else λ
+    )  # where λω = 1, exactly
     plain = Task(eigenvalues=written, teacher_covariance=np.diag(ω), context_length=5)
-    turned = Task(covariance=Q * λ @ Q.T, teacher_covariance=Q * ω @ Q.T, context_length=5)
+    turned = Task(
+        covariance=Q * λ @ Q.T, teacher_covariance=Q * ω @ Q.T, context_length=5
+    )
     here, there = population(plain, Merged(1)), population(turned, Merged(1))
     assert there.is_aligned
     assert np.allclose(there.gains, here.gains, rtol=1e-11)
-    assert len(set(there.gains)) == len(set(here.gains)) == len(set(np.round(here.gains, 10)))
+    assert (
+        len(set(there.gains))
+        == len(set(here.gains))
+        == len(set(np.round(here.gains, 10)))
+    )
     assert np.allclose(there.lam, here.lam, rtol=1e-10)
     assert np.allclose(there.coefficients, here.coefficients, rtol=1e-10)
-    for matrix, values in ((there.Lambda, there.lam), (there.A, there.a), (there.B, there.b)):
-        assert np.allclose(matrix @ there.directions, there.directions * values, atol=1e-10 * values.max())
+    for matrix, values in (
+        (there.Lambda, there.lam),
+        (there.A, there.a),
+        (there.B, there.b),
+    ):
+        assert np.allclose(
+            matrix @ there.directions,
+            there.directions * values,
+            atol=1e-10 * values.max(),
+        )
 
 
 @settings(max_examples=15, deadline=None)
@@ -242,19 +324,28 @@ def test_gains_where_nothing_commutes(seed):
     shared = (np.sum(x) + task.noise_variance) / n
     assert np.allclose(moments.gains, x**2 / ((1 + 1 / n) * x + shared), rtol=1e-9)
     assert not np.allclose(moments.gains, x**2 / (x + shared), rtol=1e-3)
-    ridge = (1 + 1 / n) * task.covariance + shared * np.linalg.inv(task.teacher_covariance)
+    ridge = (1 + 1 / n) * task.covariance + shared * np.linalg.inv(
+        task.teacher_covariance
+    )
     assert np.allclose(moments.minimum, np.linalg.inv(ridge), rtol=1e-8)
 
 
 @pytest.mark.parametrize("decades", [2, 6, 10])
 def test_small_eigenvalues_keep_their_digits(decades):
-    λ, root = np.logspace(0, -decades, 5), np.random.default_rng(decades).normal(size=(5, 5))
+    λ, root = (
+        np.logspace(0, -decades, 5),
+        np.random.default_rng(decades).normal(size=(5, 5)),
+    )
     task = Task(λ, teacher_covariance=root @ root.T + 0.5 * np.eye(5), context_length=4)
     moments, everything = population(task, Merged(1)), range(1, 6)
-    x = np.linalg.eigvalsh(np.sqrt(λ)[:, None] * task.teacher_covariance * np.sqrt(λ))[::-1]
+    x = np.linalg.eigvalsh(np.sqrt(λ)[:, None] * task.teacher_covariance * np.sqrt(λ))[
+        ::-1
+    ]
     assert not moments.is_aligned
     assert np.allclose(moments.gains, x**2 / (1.25 * x + np.sum(x) / 4), rtol=1e-9)
-    assert np.allclose(moments.learned(everything), moments.minimum, rtol=1e-9, atol=1e-12 / λ[-1])
+    assert np.allclose(
+        moments.learned(everything), moments.minimum, rtol=1e-9, atol=1e-12 / λ[-1]
+    )
     assert np.isclose(moments.loss(moments.minimum), moments.minimum_loss, rtol=1e-12)
 
 
@@ -267,18 +358,28 @@ def test_singular_vectors_where_nothing_commutes():
         for values, vectors in map(np.linalg.eigh, (moments.A, moments.Lambda))
     )
     T = np.linalg.solve(A, moments.B) @ np.linalg.inv(Λ)
-    assert np.allclose(moments.left * np.sqrt(moments.gains) @ moments.right.T, T, rtol=1e-10)
-    for d in range(D):  # A^{1/2} T Λ^{1/2} = B, one singular direction at a time: B r_d = A p_d, Bᵀ p_d = g_d Λ r_d
+    assert np.allclose(
+        moments.left * np.sqrt(moments.gains) @ moments.right.T, T, rtol=1e-10
+    )
+    for d in range(
+        D
+    ):  # A^{1/2} T Λ^{1/2} = B, one singular direction at a time: B r_d = A p_d, Bᵀ p_d = g_d Λ r_d
         p, r = (columns[:, d] for columns in moments.factors)
         assert np.allclose(moments.B @ r, moments.A @ p, rtol=1e-10)
-        assert np.allclose(moments.B.T @ p, moments.gains[d] * moments.Lambda @ r, rtol=1e-10)
+        assert np.allclose(
+            moments.B.T @ p, moments.gains[d] * moments.Lambda @ r, rtol=1e-10
+        )
     for name in ("directions", "lam", "a", "b", "coefficients"):
         with pytest.raises(ValueError, match="do not commute"):
             getattr(moments, name)
 
 
 def test_diagonal_problems_are_exact_and_ordered():
-    task = Task(eigenvalues=[1, 4, 2, 4], teacher_covariance=np.diag([1.0, 1, 3, 1]), context_length=8)
+    task = Task(
+        eigenvalues=[1, 4, 2, 4],
+        teacher_covariance=np.diag([1.0, 1, 3, 1]),
+        context_length=8,
+    )
     moments = population(task, Merged(1))
     assert np.array_equal(moments.directions, np.eye(4)[:, [2, 1, 3, 0]])
     assert np.array_equal(moments.lam, [2, 4, 4, 1])
@@ -302,17 +403,26 @@ def test_equal_gains_keep_the_order_of_eigenvalues():
 @pytest.mark.parametrize("model", [Merged(2), Separate(2, divisor="tokens")])
 def test_gains_tie_where_the_numbers_do_as_they_are_written(model, trace):
     def distinct(λ, ω):
-        task = Task(λ, teacher_covariance=np.diag(np.array(ω, dtype=object)), context_length=9, trace=trace)
+        task = Task(
+            λ,
+            teacher_covariance=np.diag(np.array(ω, dtype=object)),
+            context_length=9,
+            trace=trace,
+        )
         numeric = len(set(population(task, model).gains))
         symbolic = exact_fixed_points(exact_task(task), Separate(len(λ)))
         assert numeric == len(set(next(symbolic).gains))
         return numeric
 
-    assert distinct([0.1 + 0.2, 0.3], [1, 1]) == 2  # 0.30000000000000004 is another number
+    assert (
+        distinct([0.1 + 0.2, 0.3], [1, 1]) == 2
+    )  # 0.30000000000000004 is another number
     assert distinct([0.3, "3/10", 0.1], [1, 1, 3]) == 1
     assert distinct([0.1, 0.2, 0.3], [6, 3, 2]) == 1
     assert distinct([0.1, 0.7, 0.3], ["10", "10/7", "10/3"]) == 1
-    assert distinct([0.1, 0.7, 0.3], [10, 1 / 0.7, 1 / 0.3]) == 3  # 1/0.7 as Python prints it
+    assert (
+        distinct([0.1, 0.7, 0.3], [10, 1 / 0.7, 1 / 0.3]) == 3
+    )  # 1/0.7 as Python prints it
     assert distinct(["1/3", "1/3", "1/6"], [1, 1, 2]) == 1
     assert distinct([1.1, 1.1000000000000001, "1.1"], [1, 1, 1]) == 1
     assert distinct([1e-17, 2e-17, 1e-17], [2, 1, 1]) == 2
@@ -326,7 +436,9 @@ def test_a_difference_below_a_double_keeps_the_order():
 
 
 def test_orders_by_gain_and_not_by_eigenvalue():
-    task = Task(eigenvalues=[3, 2, 1], teacher_covariance=np.diag([0.1, 1, 9]), context_length=4)
+    task = Task(
+        eigenvalues=[3, 2, 1], teacher_covariance=np.diag([0.1, 1, 9]), context_length=4
+    )
     moments = population(task, Merged(1))
     assert moments.lam.tolist() == [1, 2, 3]
     assert np.all(np.diff(moments.gains) < 0)
@@ -334,7 +446,9 @@ def test_orders_by_gain_and_not_by_eigenvalue():
 
 def test_gains_and_losses_do_not_depend_on_the_divisor():
     task = random_task(4)
-    one, other = (population(task, Merged(1, divisor=name)) for name in ("context", "none"))
+    one, other = (
+        population(task, Merged(1, divisor=name)) for name in ("context", "none")
+    )
     assert np.allclose(one.gains, other.gains, rtol=1e-11)
     assert np.allclose(one.minimum, 3 * other.minimum, rtol=1e-11)
     assert not np.allclose(one.minimum, other.minimum, rtol=0.1)
@@ -347,18 +461,29 @@ def measured_order(sizes, errors):
 def test_long_contexts_approach_regression_at_first_order():
     lengths = 10 ** np.arange(3, 7)
     λ = np.array([4.0, 3.0, 2.0, 1.0])
-    many = [population(Task(λ, context_length=int(n), noise_variance=0.3), Merged(1)) for n in lengths]
-    assert measured_order(lengths, [abs(m.minimum_loss - 0.3) for m in many]) == pytest.approx(-1, abs=0.01)
-    assert measured_order(lengths, [np.max(np.abs(m.coefficients - 1 / λ)) for m in many]) == pytest.approx(
-        -1, abs=0.01
+    many = [
+        population(Task(λ, context_length=int(n), noise_variance=0.3), Merged(1))
+        for n in lengths
+    ]
+    assert measured_order(
+        lengths, [abs(m.minimum_loss - 0.3) for m in many]
+    ) == pytest.approx(-1, abs=0.01)
+    assert measured_order(
+        lengths, [np.max(np.abs(m.coefficients - 1 / λ)) for m in many]
+    ) == pytest.approx(-1, abs=0.01)
+    wrong = measured_order(
+        lengths, [np.max(np.abs(m.coefficients - 1 / λ**2)) for m in many]
     )
-    wrong = measured_order(lengths, [np.max(np.abs(m.coefficients - 1 / λ**2)) for m in many])
     assert abs(wrong) < 0.01
 
 
 def test_published_coefficients_and_losses():
     moments = population(Task([4, 3, 2, 1], trace=1.0, context_length=31), Merged(8))
-    assert np.allclose(moments.greedy_losses, [1, 0.64057971, 0.37737216, 0.20980460, 0.13599507], atol=5e-9)
+    assert np.allclose(
+        moments.greedy_losses,
+        [1, 0.64057971, 0.37737216, 0.20980460, 0.13599507],
+        atol=5e-9,
+    )
     λ = moments.lam
     assert np.allclose(np.diag(moments.minimum), 1 / (λ + (λ + 1) / 31), rtol=1e-14)
 
@@ -368,10 +493,15 @@ def test_greedy_losses_are_those_of_the_largest_gains(seed):
     moments = population(random_task(seed), Merged(1))
     subsets = [range(1, m + 1) for m in range(D + 1)]
     right = [moments.loss(moments.learned(subset)) for subset in subsets]
-    wrong = [moments.loss(moments.learned(D + 1 - d for d in subset)) for subset in subsets]  # smallest gains first
+    wrong = [
+        moments.loss(moments.learned(D + 1 - d for d in subset)) for subset in subsets
+    ]  # smallest gains first
     assert np.allclose(moments.greedy_losses, right, rtol=1e-12)
     assert not np.allclose(moments.greedy_losses, wrong, rtol=1e-3)
-    assert (moments.greedy_losses[0], moments.greedy_losses[-1]) == (moments.c, moments.minimum_loss)
+    assert (moments.greedy_losses[0], moments.greedy_losses[-1]) == (
+        moments.c,
+        moments.minimum_loss,
+    )
 
 
 @pytest.mark.parametrize("subset", [(0,), (1, 1), (4,), (1.5,), ("a",), (True,)])
@@ -381,8 +511,12 @@ def test_refuses_directions_that_do_not_exist(subset):
 
 
 def test_refuses_what_has_no_population_loss():
-    mixture = Task([2, 1], context_length=3, fixed_teacher=[1, 1], in_context_fraction=0.5)
-    with pytest.raises(ValueError, match=re.escape("use feature_moments, or simulate on statistics")):
+    mixture = Task(
+        [2, 1], context_length=3, fixed_teacher=[1, 1], in_context_fraction=0.5
+    )
+    with pytest.raises(
+        ValueError, match=re.escape("use feature_moments, or simulate on statistics")
+    ):
         population(mixture, Merged(1))
     with pytest.raises(ValueError, match="softmax"):
         population(random_task(0), Merged(1, softmax=True))
@@ -393,5 +527,8 @@ def test_refuses_what_has_no_population_loss():
 def test_moments_that_lose_digits_are_refused():
     with pytest.raises(ValueError, match="the moments of this task underflow"):
         population(Task([2e-160, 1e-160], context_length=3), Merged(1))
-    tiny, one = (population(Task([2 * unit, unit], context_length=3), Merged(1)).gains for unit in (1e-140, 1.0))
+    tiny, one = (
+        population(Task([2 * unit, unit], context_length=3), Merged(1)).gains
+        for unit in (1e-140, 1.0)
+    )
     np.testing.assert_allclose(tiny / 1e-140, one, rtol=1e-14)

@@ -10,9 +10,22 @@ from attndyn.compare.user.derived_time_course import derived_course
 from attndyn.simulate import flow, from_moments
 from attndyn.theory import population, time_course
 from attndyn.theory.ode import integrate
-from attndyn.theory.symbolic import N, Prompt, SymbolicTask, average, exact_task, symbolic_task
+from attndyn.theory.symbolic import (
+    N,
+    Prompt,
+    SymbolicTask,
+    average,
+    exact_task,
+    symbolic_task,
+)
 from attndyn.theory.symbolic.derivation import derive, derive_output
-from attndyn.theory.symbolic.numerics import compiled, numeric, packed, parameter_values, unpacked
+from attndyn.theory.symbolic.numerics import (
+    compiled,
+    numeric,
+    packed,
+    parameter_values,
+    unpacked,
+)
 
 TASK = Task(eigenvalues=[0.6, 0.3], context_length=5)
 MODEL = Separate(heads=2)
@@ -23,7 +36,9 @@ EXACT = derive(MODEL, exact_task(TASK), "restricted")
 def weights(seed=0, model=MODEL):
     """Random weights on the restricted block."""
     random = np.random.default_rng(seed)
-    arrays = {name: random.normal(size=shape) for name, shape in model.shapes(2).items()}
+    arrays = {
+        name: random.normal(size=shape) for name, shape in model.shapes(2).items()
+    }
     arrays["value"][..., :-1] = 0
     if "key" in arrays:
         arrays["key"][..., -1] = 0
@@ -50,7 +65,9 @@ def test_symbols_with_numbers_are_the_exact_task():
     np.testing.assert_allclose(compiled(DERIVED, values).rate(y), expected, rtol=1e-12)
     floats = {symbol: float(value) for symbol, value in values.items()}
     np.testing.assert_allclose(compiled(DERIVED, floats).rate(y), expected, rtol=1e-12)
-    np.testing.assert_allclose(compiled(DERIVED.flow, values).rate(y), expected, rtol=1e-12)
+    np.testing.assert_allclose(
+        compiled(DERIVED.flow, values).rate(y), expected, rtol=1e-12
+    )
     assert np.max(np.abs(compiled(DERIVED, values | {N: 6}).rate(y) - expected)) > 1e-3
 
 
@@ -58,7 +75,9 @@ def test_scipy_and_our_integrator_take_it_as_it_is():
     right = compiled(EXACT)
     start, times = 0.3 * packed(EXACT, weights(2)), np.linspace(0, 20, 5)
     ours = integrate(right.rate, start, times)
-    scipys = solve_ivp(right, (0, 20), start, t_eval=times, rtol=1e-10, atol=1e-12, method="DOP853")
+    scipys = solve_ivp(
+        right, (0, 20), start, t_eval=times, rtol=1e-10, atol=1e-12, method="DOP853"
+    )
     np.testing.assert_allclose(scipys.y.T, ours, rtol=1e-7, atol=1e-9)
     assert np.max(np.abs(ours[-1] - start)) > 0.1
 
@@ -71,7 +90,9 @@ def test_reduced_equations_are_compiled_like_a_flow():
 
 
 def test_a_symbol_without_a_number_is_named():
-    with pytest.raises(ValueError, match="parameters must give a number for N, lambda_2"):
+    with pytest.raises(
+        ValueError, match="parameters must give a number for N, lambda_2"
+    ):
         compiled(DERIVED, {DERIVED.parameters[0]: 1})
     with pytest.raises(ValueError, match="N must be a finite real number, not zoo"):
         compiled(DERIVED, {N: sp.zoo})
@@ -88,14 +109,19 @@ def test_packing_is_undone_and_weights_off_the_output_stay():
         np.testing.assert_array_equal(array, start[name])
     moved = unpacked(EXACT, np.stack([y, 2 * y]), start)
     assert moved["query"].shape == (2, 2, 1, 3)
-    np.testing.assert_array_equal(moved["query"][1, ..., :2], 2 * start["query"][..., :2])
+    np.testing.assert_array_equal(
+        moved["query"][1, ..., :2], 2 * start["query"][..., :2]
+    )
     np.testing.assert_array_equal(moved["query"][1, ..., 2], start["query"][..., 2])
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"values": 0}, "weights must be value, key, query, not value, key, query, values"),
+        (
+            {"values": 0},
+            "weights must be value, key, query, not value, key, query, values",
+        ),
         ({"key": np.zeros((2, 3))}, r"key must be finite numbers of shape \(2, 1, 3\)"),
         ({"key": np.full((2, 1, 3), np.nan)}, r"key must be finite numbers"),
     ],
@@ -118,7 +144,9 @@ def test_every_symbol_of_a_task_has_its_number():
         context_length=4,
     )
     symbols = symbolic_task(2, teachers="general", noise=True, mixture=True)
-    values = {str(symbol): value for symbol, value in parameter_values(symbols, task).items()}
+    values = {
+        str(symbol): value for symbol, value in parameter_values(symbols, task).items()
+    }
     assert values == {
         "N": 4,
         "lambda_1": 2,
@@ -137,11 +165,28 @@ def test_every_symbol_of_a_task_has_its_number():
 @pytest.mark.parametrize(
     ("task", "message"),
     [
-        (Task(covariance=[[2, 0.5], [0.5, 1]], context_length=4), "covariance is 0 in the derivation and 1/2 in"),
-        (Task([2, 1], context_length=4, noise_variance=1), "noise_variance is 0 in the derivation"),
-        (Task([2, 1, 1], context_length=4), "dimension is 2 in the derivation and 3 in the task"),
-        (Task([2, 1], context_length="1..4"), r"context_lengths is \(N,\) in the derivation and 1..4"),
-        (Task([2, 1], context_length=4, fixed_teacher=[1, 0], in_context_fraction=0.5), "fixed_teacher is 0"),
+        (
+            Task(covariance=[[2, 0.5], [0.5, 1]], context_length=4),
+            "covariance is 0 in the derivation and 1/2 in",
+        ),
+        (
+            Task([2, 1], context_length=4, noise_variance=1),
+            "noise_variance is 0 in the derivation",
+        ),
+        (
+            Task([2, 1, 1], context_length=4),
+            "dimension is 2 in the derivation and 3 in the task",
+        ),
+        (
+            Task([2, 1], context_length="1..4"),
+            r"context_lengths is \(N,\) in the derivation and 1..4",
+        ),
+        (
+            Task(
+                [2, 1], context_length=4, fixed_teacher=[1, 0], in_context_fraction=0.5
+            ),
+            "fixed_teacher is 0",
+        ),
     ],
 )
 def test_another_task_is_refused(task, message):
@@ -153,22 +198,34 @@ def test_one_symbol_cannot_have_two_numbers():
     a = sp.Symbol("a", positive=True)
     white = SymbolicTask(a * sp.eye(2), sp.eye(2), sp.Integer(0), (N,))
     assert parameter_values(white, Task([2, 2], context_length=3)) == {N: 3, a: 2}
-    with pytest.raises(ValueError, match="covariance is a in the derivation and 1 in the task"):
+    with pytest.raises(
+        ValueError, match="covariance is a in the derivation and 1 in the task"
+    ):
         parameter_values(white, Task([2, 1], context_length=3))
     with pytest.raises(ValueError, match=r"covariance is a \+ 1 in the derivation"):
-        parameter_values(SymbolicTask((a + 1) * sp.eye(1), sp.eye(1), 0, (N,)), Task([2], context_length=3))
+        parameter_values(
+            SymbolicTask((a + 1) * sp.eye(1), sp.eye(1), 0, (N,)),
+            Task([2], context_length=3),
+        )
 
 
 # The course
 
 
-@pytest.mark.parametrize("model", [Merged(2), Separate(2), Separate(1, rank=2)], ids=repr)
+@pytest.mark.parametrize(
+    "model", [Merged(2), Separate(2), Separate(1, rank=2)], ids=repr
+)
 def test_the_course_is_the_gradient_flow_of_exact_statistics(model):
     start = {name: 0.4 * array for name, array in weights(4, model).items()}
-    derivation, times = derive(model, symbolic_task(2), "restricted"), np.linspace(0, 40, 9)
+    derivation, times = (
+        derive(model, symbolic_task(2), "restricted"),
+        np.linspace(0, 40, 9),
+    )
     course = derived_course(derivation, TASK, start, times)
     moments = population(TASK, model)
-    exact = from_moments(moments.c, moments.A, moments.B, moments.Lambda, model, TASK.context_lengths)
+    exact = from_moments(
+        moments.c, moments.A, moments.B, moments.Lambda, model, TASK.context_lengths
+    )
     run = flow(model, exact, start, times, rtol=1e-10)
     np.testing.assert_allclose(course.loss, run.loss, rtol=1e-7)
     final = unpacked(derivation, course.amplitudes, start)
@@ -186,7 +243,9 @@ def test_the_course_is_the_closed_form_where_there_is_one():
     start["key"][:, 0, :2] = start["query"][:, 0, :2] = np.diag(amplitudes)
     course = derived_course(EXACT, TASK, start, times)
     np.testing.assert_allclose(course.loss, curve.loss, rtol=1e-9)
-    np.testing.assert_allclose(course.coefficients, curve.coefficients, rtol=1e-9, atol=1e-15)
+    np.testing.assert_allclose(
+        course.coefficients, curve.coefficients, rtol=1e-9, atol=1e-15
+    )
     assert course.source == "derived flow"
 
 
@@ -202,10 +261,14 @@ def test_the_block_of_the_derivation_is_held():
 def test_an_output_without_a_model_starts_from_zero_too():
     """dm/dt = B − A m is solved by hand; zero is no point of rest."""
     prompt, m = Prompt(1), sp.Symbol("m", real=True)
-    derivation = derive_output(m * average(prompt.y * prompt.x[0]) * prompt.query[0], symbolic_task(1), [m])
+    derivation = derive_output(
+        m * average(prompt.y * prompt.x[0]) * prompt.query[0], symbolic_task(1), [m]
+    )
     times = np.array([0.0, 0.1, 1, 10])
     course = derived_course(derivation, Task([2], context_length=4), {"m": 0.0}, times)
     limit, speed = 1 / 3, 12
-    np.testing.assert_allclose(course.amplitudes[:, 0], limit * -np.expm1(-speed * times), rtol=1e-9)
+    np.testing.assert_allclose(
+        course.amplitudes[:, 0], limit * -np.expm1(-speed * times), rtol=1e-9
+    )
     assert course.coefficients.shape == (4, 0)
     assert course.loss[-1] == pytest.approx(2 - 4 * limit, rel=1e-9)

@@ -52,17 +52,25 @@ class Diagonal:
     def heads(self, weights):
         value, u = weights["value"], weights["u"]
         D = u.shape[1]
-        return value[:, None] * np.eye(D + 1, dtype=int)[D], u[:, None, :] * np.eye(D + 1, D, dtype=int)
+        return value[:, None] * np.eye(D + 1, dtype=int)[D], u[:, None, :] * np.eye(
+            D + 1, D, dtype=int
+        )
 
 
 class Shared:
     """Two heads of rank one with keys and queries of their own, and one value."""
 
     def shapes(self, dimension):
-        return {"value": (1, dimension + 1), "key": (2, dimension + 1), "query": (2, dimension)}
+        return {
+            "value": (1, dimension + 1),
+            "key": (2, dimension + 1),
+            "query": (2, dimension),
+        }
 
     def heads(self, weights):
-        return weights["value"].repeat(2, axis=0), weights["key"][:, :, None] * weights["query"][:, None, :]
+        return weights["value"].repeat(2, axis=0), weights["key"][:, :, None] * weights[
+            "query"
+        ][:, None, :]
 
 
 class Cubic:
@@ -74,7 +82,9 @@ class Cubic:
     def heads(self, weights):
         cube = weights["cube"]
         D = len(cube)
-        B = np.einsum("h,hi,hj->hij", cube**2, np.eye(D, D + 1, dtype=int), np.eye(D, dtype=int))
+        B = np.einsum(
+            "h,hi,hj->hij", cube**2, np.eye(D, D + 1, dtype=int), np.eye(D, dtype=int)
+        )
         return cube[:, None] * np.eye(D + 1, dtype=int)[D], B
 
 
@@ -86,13 +96,20 @@ def of_tied(w):
 def of_diagonal(w):
     v, u = w["value"], [sp.diag(*row) for row in w["u"]]
     pairs = [(0, 0), (0, 1), (1, 1)]
-    return v[0] * u[0] + v[1] * u[1], tuple(v[g] * v[h] - (u[g] * u[h]).trace() for g, h in pairs)
+    return v[0] * u[0] + v[1] * u[1], tuple(
+        v[g] * v[h] - (u[g] * u[h]).trace() for g, h in pairs
+    )
 
 
 def of_shared(w):
     v, K, Q = w["value"][0, -1], sp.Matrix(w["key"][:, :-1]), sp.Matrix(w["query"])
     balance = K * K.T - Q * Q.T
-    return v * K.T * Q, (v**2 - (K * K.T).trace(), balance[0, 0], balance[0, 1], balance[1, 1])
+    return v * K.T * Q, (
+        v**2 - (K * K.T).trace(),
+        balance[0, 0],
+        balance[0, 1],
+        balance[1, 1],
+    )
 
 
 def of_cubic(w):
@@ -101,7 +118,9 @@ def of_cubic(w):
 
 KINDS = {"tied": (Tied(), of_tied), "diagonal": (Diagonal(), of_diagonal)}
 KINDS |= {"shared": (Shared(), of_shared), "cubic": (Cubic(), of_cubic)}
-DERIVED = {name: derive(model, SYMBOLIC, "restricted") for name, (model, _) in KINDS.items()}
+DERIVED = {
+    name: derive(model, SYMBOLIC, "restricted") for name, (model, _) in KINDS.items()
+}
 
 
 def by_hand(name):
@@ -155,18 +174,37 @@ def test_the_flow_in_latex_is_read_back_and_proved(name):
     written = latex_equations(derivation.flow, symbols)
     stated = read_equations(written, symbols, latex=True, rate=True)
     assert list(stated) == list(derivation.weights)
-    assert all(check(StatedMotion(weight, rate), derivation).holds for weight, rate in stated.items())
-    wrong = read_equations(written.replace(r"\lambda_1^{2}", r"\lambda_2^{2}"), symbols, latex=True, rate=True)
-    assert not all(check(StatedMotion(weight, rate), derivation).holds for weight, rate in wrong.items())
+    assert all(
+        check(StatedMotion(weight, rate), derivation).holds
+        for weight, rate in stated.items()
+    )
+    wrong = read_equations(
+        written.replace(r"\lambda_1^{2}", r"\lambda_2^{2}"),
+        symbols,
+        latex=True,
+        rate=True,
+    )
+    assert not all(
+        check(StatedMotion(weight, rate), derivation).holds
+        for weight, rate in wrong.items()
+    )
 
 
 def test_a_shared_value_is_a_head_of_rank_two():
     separate = population_loss(Separate(1, rank=2), SYMBOLIC, "restricted").expression
     symbols = {str(symbol): symbol for symbol in DERIVED["shared"].weights}
-    names = {weight: str(weight) for weight in separate.free_symbols if "_1_" in str(weight)}
-    renamed = {w: symbols[n if n[0] == "v" else n.replace("_1_", "_", 1)] for w, n in names.items()}
+    names = {
+        weight: str(weight) for weight in separate.free_symbols if "_1_" in str(weight)
+    }
+    renamed = {
+        w: symbols[n if n[0] == "v" else n.replace("_1_", "_", 1)]
+        for w, n in names.items()
+    }
     assert check(StatedLoss(separate.xreplace(renamed)), DERIVED["shared"]).holds
-    swapped = {**renamed, **{w: renamed[w].subs(symbols["key_1_1"], symbols["key_1_2"]) for w in renamed}}
+    swapped = {
+        **renamed,
+        **{w: renamed[w].subs(symbols["key_1_1"], symbols["key_1_2"]) for w in renamed},
+    }
     assert not check(StatedLoss(separate.xreplace(swapped)), DERIVED["shared"]).holds
 
 
@@ -186,23 +224,36 @@ def test_one_diagonal_head_learns_everything_or_nothing():
     points = rest_points(reduced.equations, where=[v**2 - u[0] ** 2 - u[1] ** 2])
     assert len(points) == 3
     for point in points[1:]:
-        assert all(sp.simplify(point[v] * point[u[d]] - coefficient(d)) == 0 for d in (0, 1))
+        assert all(
+            sp.simplify(point[v] * point[u[d]] - coefficient(d)) == 0 for d in (0, 1)
+        )
     assert all(check(StatedFixedPoint(point), derivation).holds for point in points)
 
 
 def test_a_shared_value_holds_two_directions():
-    derivation, (v, k, q) = DERIVED["shared"], sp.symbols("v kappa_1 kappa_2", real=True)
+    derivation, (v, k, q) = (
+        DERIVED["shared"],
+        sp.symbols("v kappa_1 kappa_2", real=True),
+    )
     w = derivation.arrays
     ansatz = {w["value"][0, 2]: v}
-    ansatz |= {w[name][d, d]: each for name in ("key", "query") for d, each in enumerate((k, q))}
+    ansatz |= {
+        w[name][d, d]: each
+        for name in ("key", "query")
+        for d, each in enumerate((k, q))
+    }
     reduced = derivation.reduce(ansatz)
     assert reduced.invariant
     points = rest_points(reduced.equations, where=[v**2 - k**2 - q**2])
-    assert sorted((point[k] != 0) + (point[q] != 0) for point in points) == [0] + 4 * [1] + 4 * [2]
+    assert sorted((point[k] != 0) + (point[q] != 0) for point in points) == [0] + 4 * [
+        1
+    ] + 4 * [2]
     both = next(point for point in points if 0 not in point.values())
     at = {weight: form.xreplace(both) for weight, form in ansatz.items()}
     assert check(StatedFixedPoint(at), derivation).holds
-    assert not check(StatedFixedPoint({weight: -value for weight, value in at.items()}), derivation).holds
+    assert not check(
+        StatedFixedPoint({weight: -value for weight, value in at.items()}), derivation
+    ).holds
     tilted = derivation.reduce(ansatz | {w["key"][1, 0]: q})
     assert not tilted.invariant
 
@@ -210,7 +261,9 @@ def test_a_shared_value_holds_two_directions():
 def test_cubic_weights_rest_at_every_subset():
     derivation = DERIVED["cubic"]
     points = derivation.rest_points()
-    assert [{d for d in (0, 1) if point[derivation.weights[d]] != 0} for point in points] == [
+    assert [
+        {d for d in (0, 1) if point[derivation.weights[d]] != 0} for point in points
+    ] == [
         set(),
         {1},
         {0},
@@ -219,7 +272,9 @@ def test_cubic_weights_rest_at_every_subset():
     roots = [sp.cbrt(coefficient(d)) for d in (0, 1)]
     claim = dict(zip(derivation.weights, roots, strict=True))
     assert check(StatedFixedPoint(claim), derivation).holds
-    assert all(sp.simplify(points[3][weight] / value) == 1 for weight, value in claim.items())
+    assert all(
+        sp.simplify(points[3][weight] / value) == 1 for weight, value in claim.items()
+    )
     wrong = {weight: value.subs(N, N + 1) for weight, value in claim.items()}
     assert len(check(StatedFixedPoint(wrong), derivation).failing) == 2
 
@@ -229,7 +284,10 @@ def test_cubic_weights_rest_at_every_subset():
 
 def start_of(model):
     random = np.random.default_rng(5)
-    arrays = {name: 0.4 + 0.2 * random.normal(size=shape) for name, shape in model.shapes(2).items()}
+    arrays = {
+        name: 0.4 + 0.2 * random.normal(size=shape)
+        for name, shape in model.shapes(2).items()
+    }
     if isinstance(model, (Tied, Shared)):
         arrays["value"][..., :-1] = 0
         arrays["key"][..., -1] = 0
@@ -238,19 +296,34 @@ def start_of(model):
 
 @pytest.mark.parametrize("name", KINDS)
 def test_the_compiled_flow_conserves_and_goes_through_solve_ivp(name):
-    derivation, (M, known), start = DERIVED[name], by_hand(name), start_of(KINDS[name][0])
+    derivation, (M, known), start = (
+        DERIVED[name],
+        by_hand(name),
+        start_of(KINDS[name][0]),
+    )
     values = parameter_values(SYMBOLIC, TASK)
     y = packed(derivation, start)
-    solution = solve_ivp(compiled(derivation, values), (0, 10), y, t_eval=TIMES, rtol=1e-9, atol=1e-12)
+    solution = solve_ivp(
+        compiled(derivation, values), (0, 10), y, t_eval=TIMES, rtol=1e-9, atol=1e-12
+    )
     course = derived_course(derivation, TASK, start, TIMES)
     np.testing.assert_allclose(course.amplitudes, solution.y.T, rtol=1e-6, atol=1e-8)
-    ends = [dict(zip(derivation.weights, row, strict=True)) for row in course.amplitudes[[0, -1]]]
+    ends = [
+        dict(zip(derivation.weights, row, strict=True))
+        for row in course.amplitudes[[0, -1]]
+    ]
     for quantity in known:
         before, after = (float(quantity.subs(end)) for end in ends)
         assert after == pytest.approx(before, rel=1e-9, abs=1e-10)
-    changed = [float(sum(weight**2 for weight in derivation.weights).subs(end)) for end in ends]
+    changed = [
+        float(sum(weight**2 for weight in derivation.weights).subs(end)) for end in ends
+    ]
     assert abs(changed[1] - changed[0]) > 0.1
-    np.testing.assert_allclose(course.coefficients[-1], [float(M.subs(ends[1])[d, d]) for d in (0, 1)], rtol=1e-9)
+    np.testing.assert_allclose(
+        course.coefficients[-1],
+        [float(M.subs(ends[1])[d, d]) for d in (0, 1)],
+        rtol=1e-9,
+    )
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -259,7 +332,10 @@ def test_theory_lies_over_training_on_tokens(name):
     model, derivation = KINDS[name][0], DERIVED[name]
     start, data = start_of(model), sample(TASK, 2000, seed=1)
     stats = statistics(data, model)
-    coarse, fine = (train(model, data, start, learning_rate=η, steps=round(1 / η)) for η in (0.02, 0.01))
+    coarse, fine = (
+        train(model, data, start, learning_rate=η, steps=round(1 / η))
+        for η in (0.02, 0.01)
+    )
     again = train(model, stats, start, learning_rate=0.01, steps=100)
     np.testing.assert_allclose(fine.loss, again.loss, rtol=1e-9)
     smooth = flow(model, stats, start, fine.flow_time[1:], rtol=1e-8).loss
@@ -268,7 +344,10 @@ def test_theory_lies_over_training_on_tokens(name):
         np.max(np.abs(fine.loss[1:] - smooth)),
     )
     assert 1.7 < errors[0] / errors[1] < 2.4
-    right, wrong = (derived_course(derivation, task, start, fine.flow_time) for task in (TASK, LONGER))
+    right, wrong = (
+        derived_course(derivation, task, start, fine.flow_time)
+        for task in (TASK, LONGER)
+    )
     assert overlay(right, fine).l2_gap < 0.6 * overlay(wrong, fine).l2_gap
     drawn = overlay(right, fine).plot(Figure().add_subplot()).lines[1]
     assert np.array_equal(drawn.get_ydata(), right.loss)
@@ -279,8 +358,15 @@ def test_the_gap_falls_with_the_root_of_the_number_of_prompts(name):
     """And that of N + 1 for N does not. Statistics stand for the tokens: the test above holds them equal."""
     model, derivation = KINDS[name][0], DERIVED[name]
     start = start_of(model)
-    courses = [derived_course(derivation, task, start, TIMES) for task in (TASK, LONGER)]
-    gaps = np.array([[gap_of(model, start, courses, P, seed) for seed in SEEDS] for P in (2000, 32_000)])
+    courses = [
+        derived_course(derivation, task, start, TIMES) for task in (TASK, LONGER)
+    ]
+    gaps = np.array(
+        [
+            [gap_of(model, start, courses, P, seed) for seed in SEEDS]
+            for P in (2000, 32_000)
+        ]
+    )
     (few, _), (many, wrong) = np.sqrt(np.mean(gaps**2, axis=1))
     assert 0.3 < np.log(few / many) / np.log(16) < 0.7
     assert wrong > 3 * many

@@ -13,7 +13,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...compilation import ERROR_3, ERROR_5, NODES, STAGES, WEIGHTS, compiled, step_factor
+from ...compilation import (
+    ERROR_3,
+    ERROR_5,
+    NODES,
+    STAGES,
+    WEIGHTS,
+    compiled,
+    step_factor,
+)
 
 FloatArray = NDArray[np.float64]
 
@@ -22,7 +30,9 @@ SETTLED, STUCK, UNFINISHED = 0, 1, 2
 
 _FIRST_STEP = 1e-2  # in units of the fastest rate, or less where weights are above 1: the error control takes over
 _IMPURE = 1e-3  # of a grown head: what it has less of may grow in it
-_ROUNDING = 1e-14  # of |k||q|: what dv/dt holds of rounding where k and Gq are orthogonal
+_ROUNDING = (
+    1e-14  # of |k||q|: what dv/dt holds of rounding where k and Gq are orthogonal
+)
 _LEAST_STEP = 1e-15  # in units of the time that has passed and of the fastest rate: shorter steps make no headway
 _MOST_GUESSES = 80
 _SAME_GUESS = 1e-14
@@ -82,7 +92,10 @@ def residual(x: FloatArray, equations: Equations, space: Workspace) -> None:
     gap, G = space.gap, space.G
     H, D = len(copies), len(lam)
     rows = H * pairs
-    keys, queries = x[H : H + rows * D].reshape((rows, D)), x[H + rows * D :].reshape((rows, D))
+    keys, queries = (
+        x[H : H + rows * D].reshape((rows, D)),
+        x[H + rows * D :].reshape((rows, D)),
+    )
     gap[:] = target
     for row in range(rows):
         v = copies[row // pairs] * x[row // pairs]
@@ -106,14 +119,22 @@ def residual(x: FloatArray, equations: Equations, space: Workspace) -> None:
 
 
 @compiled
-def velocity(x: FloatArray, equations: Equations, space: Workspace, slope: FloatArray) -> None:
+def velocity(
+    x: FloatArray, equations: Equations, space: Workspace, slope: FloatArray
+) -> None:
     """Writes dx/dt into `slope`, and M* − M and G of the state x into `space`."""
     residual(x, equations, space)
     G, pairs = space.G, equations.pairs
     H, D = len(equations.copies), len(equations.lam)
     rows = H * pairs
-    keys, queries = x[H : H + rows * D].reshape((rows, D)), x[H + rows * D :].reshape((rows, D))
-    key_slope, query_slope = slope[H : H + rows * D].reshape((rows, D)), slope[H + rows * D :].reshape((rows, D))
+    keys, queries = (
+        x[H : H + rows * D].reshape((rows, D)),
+        x[H + rows * D :].reshape((rows, D)),
+    )
+    key_slope, query_slope = (
+        slope[H : H + rows * D].reshape((rows, D)),
+        slope[H + rows * D :].reshape((rows, D)),
+    )
     slope[:H] = 0.0
     query_slope[:] = 0.0
     for row in range(rows):
@@ -142,7 +163,9 @@ def excess_loss(space: Workspace) -> float:
 
 
 @compiled
-def step(x: FloatArray, size: float, equations: Equations, space: Workspace, y: FloatArray) -> None:
+def step(
+    x: FloatArray, size: float, equations: Equations, space: Workspace, y: FloatArray
+) -> None:
     """Writes the state a time `size` after x into y; space.slopes[0] must be the velocity at x."""
     slopes = space.slopes
     for stage in range(1, STAGES + 1):
@@ -160,7 +183,12 @@ def step(x: FloatArray, size: float, equations: Equations, space: Workspace, y: 
 
 @compiled
 def step_error(
-    x: FloatArray, y: FloatArray, size: float, slopes: FloatArray, floor: FloatArray, tolerance: float
+    x: FloatArray,
+    y: FloatArray,
+    size: float,
+    slopes: FloatArray,
+    floor: FloatArray,
+    tolerance: float,
 ) -> float:
     """Error of the step from x to y in units of what is allowed: `floor` + `tolerance`·|x|, root mean square."""
     fifth = third = 0.0
@@ -182,7 +210,10 @@ def error_floor(x: FloatArray, equations: Equations, tolerance: float) -> FloatA
     """Absolute tolerance of each number: relative to v of its own head, or to its own key-query pair."""
     H, D, pairs = len(equations.copies), len(equations.lam), equations.pairs
     rows = H * pairs
-    keys, queries = x[H : H + rows * D].reshape((rows, D)), x[H + rows * D :].reshape((rows, D))
+    keys, queries = (
+        x[H : H + rows * D].reshape((rows, D)),
+        x[H + rows * D :].reshape((rows, D)),
+    )
     floor = np.full(len(x), 1e-300)
     for h in range(H):
         product = 0.0
@@ -210,7 +241,9 @@ def head_sizes(x: FloatArray, equations: Equations) -> FloatArray:
 
 
 @compiled
-def squared_rate(x: FloatArray, slope: FloatArray, chosen: NDArray[np.bool_], equations: Equations) -> float:
+def squared_rate(
+    x: FloatArray, slope: FloatArray, chosen: NDArray[np.bool_], equations: Equations
+) -> float:
     """Σ |dx_h/dt|² / |x_h|² over the chosen heads (H,): how fast they change, each in units of its own size."""
     H, D, pairs = len(equations.copies), len(equations.lam), equations.pairs
     width = pairs * D
@@ -219,10 +252,14 @@ def squared_rate(x: FloatArray, slope: FloatArray, chosen: NDArray[np.bool_], eq
         if chosen[h]:
             key, query = H + h * width, H + (H + h) * width
             motion = (
-                slope[h] ** 2 + np.sum(slope[key : key + width] ** 2) + np.sum(slope[query : query + width] ** 2)
+                slope[h] ** 2
+                + np.sum(slope[key : key + width] ** 2)
+                + np.sum(slope[query : query + width] ** 2)
             )
             total += motion / (
-                x[h] ** 2 + np.sum(x[key : key + width] ** 2) + np.sum(x[query : query + width] ** 2)
+                x[h] ** 2
+                + np.sum(x[key : key + width] ** 2)
+                + np.sum(x[query : query + width] ** 2)
             )
     return total
 
@@ -235,7 +272,9 @@ def is_pure(x: FloatArray, chosen: NDArray[np.bool_], equations: Equations) -> b
     for h in range(H):
         if chosen[h]:
             for side in range(2):
-                part = np.abs(x[H + (side * H + h) * width : H + (side * H + h + 1) * width])
+                part = np.abs(
+                    x[H + (side * H + h) * width : H + (side * H + h + 1) * width]
+                )
                 if np.any((part > 0.0) & (part < _IMPURE * np.max(part))):
                     return False
     return True
@@ -270,7 +309,10 @@ def drop(
                 break
             continue
         if taken == len(times):
-            times, losses = np.append(times, np.zeros(taken)), np.append(losses, np.zeros(taken))
+            times, losses = (
+                np.append(times, np.zeros(taken)),
+                np.append(losses, np.zeros(taken)),
+            )
             states = np.concatenate((states, np.zeros((taken, count))))
         t += size
         size *= step_factor(error)
@@ -315,12 +357,22 @@ def states_at(
 
 
 @compiled
-def crossing_time(level: float, after: int, times: FloatArray, states: FloatArray, equations: Equations) -> float:
+def crossing_time(
+    level: float,
+    after: int,
+    times: FloatArray,
+    states: FloatArray,
+    equations: Equations,
+) -> float:
     """When the excess loss is `level`, between the states `after` − 1 and `after` of `states` (T, n), to rounding.
 
     Regula falsi with halved weights (the Illinois rule) on the size of a step from the first of the two.
     """
-    x, y, width = states[after - 1], np.zeros(states.shape[1]), times[after] - times[after - 1]
+    x, y, width = (
+        states[after - 1],
+        np.zeros(states.shape[1]),
+        times[after] - times[after - 1],
+    )
     space = workspace(len(equations.lam), len(x))
     residual(states[after], equations, space)
     at_high = excess_loss(space) - level

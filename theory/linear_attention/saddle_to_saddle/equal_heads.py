@@ -8,7 +8,9 @@ from .escapes import SeparateHeads
 FloatArray = NDArray[np.float64]
 
 
-def distinct_heads(heads: SeparateHeads) -> tuple[SeparateHeads, NDArray[np.intp], FloatArray]:
+def distinct_heads(
+    heads: SeparateHeads,
+) -> tuple[SeparateHeads, NDArray[np.intp], FloatArray]:
     """One of each set of equal heads, the index of the first of the set (H',), and how many there are (H',).
 
     (v, q) → (−v, −q) and (k_r, q_r) → (−k_r, −q_r) leave a head's map and its flow alone: signs and order of what
@@ -20,7 +22,10 @@ def distinct_heads(heads: SeparateHeads) -> tuple[SeparateHeads, NDArray[np.intp
     (array([2, 0]), array([1., 2.]))
     """
     signed = [_by_one_rule(*heads.chosen(h)) for h in range(len(heads.v))]
-    numbers = [tuple(np.concatenate([part.ravel() for part in head]).tolist()) for head in signed]
+    numbers = [
+        tuple(np.concatenate([part.ravel() for part in head]).tolist())
+        for head in signed
+    ]
     places: dict[tuple[float, ...], list[int]] = {}
     for h, head in enumerate(numbers):
         places.setdefault(head, []).append(h)
@@ -28,7 +33,11 @@ def distinct_heads(heads: SeparateHeads) -> tuple[SeparateHeads, NDArray[np.intp
     first = [places[head][0] for head in found]
     copies = [len(places[head]) for head in found]
     parts = (np.stack([signed[h][part] for h in first]) for part in range(3))
-    return SeparateHeads(*parts), np.array(first, dtype=np.intp), np.array(copies, dtype=np.float64)
+    return (
+        SeparateHeads(*parts),
+        np.array(first, dtype=np.intp),
+        np.array(copies, dtype=np.float64),
+    )
 
 
 def _by_one_rule(v: FloatArray, k: FloatArray, q: FloatArray) -> SeparateHeads:
@@ -40,7 +49,9 @@ def _by_one_rule(v: FloatArray, k: FloatArray, q: FloatArray) -> SeparateHeads:
     key_signs = _first_signs(k)
     signed = q * key_signs[:, None]
     without_key = np.all(k == 0, axis=1)
-    sign = np.sign(v) if v != 0 else _first_signs(signed[~without_key].reshape(1, -1))[0]
+    sign = (
+        np.sign(v) if v != 0 else _first_signs(signed[~without_key].reshape(1, -1))[0]
+    )
     query = np.where(without_key[:, None], q * _first_signs(q)[:, None], sign * signed)
     return SeparateHeads(np.abs(v), k * key_signs[:, None] + 0.0, query + 0.0)
 
@@ -50,5 +61,7 @@ def _first_signs(rows: FloatArray) -> FloatArray:
     if rows.shape[1] == 0:
         return np.ones(len(rows))
     signs = np.sign(rows)
-    found = np.take_along_axis(signs, np.argmax(signs != 0, axis=1)[:, None], axis=1)[:, 0]
+    found = np.take_along_axis(signs, np.argmax(signs != 0, axis=1)[:, None], axis=1)[
+        :, 0
+    ]
     return np.where(found == 0, 1.0, found)

@@ -14,7 +14,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...compilation import ERROR_3, ERROR_5, NODES, STAGES, WEIGHTS, compiled, step_factor
+from ...compilation import (
+    ERROR_3,
+    ERROR_5,
+    NODES,
+    STAGES,
+    WEIGHTS,
+    compiled,
+    step_factor,
+)
 
 FloatArray = NDArray[np.float64]
 
@@ -58,7 +66,9 @@ def pull(τ: float, head: SmallHead) -> float:
     for d in range(len(head.rates)):
         z = 2 * head.rates[d] * τ
         if abs(z) < _DIRECT:
-            total += head.rates[d] * (head.product[d] * np.cosh(z) + head.square[d] * np.sinh(z))
+            total += head.rates[d] * (
+                head.product[d] * np.cosh(z) + head.square[d] * np.sinh(z)
+            )
         else:
             up, down = exponentials(z, head.rising[d], head.falling[d])
             total += head.rates[d] * (up - down) / 4
@@ -78,11 +88,15 @@ def size_at(τ: float, v: float, head: SmallHead) -> float:
             even = (up + down) / 4
         key += even + head.difference[d] / 2
         query += even - head.difference[d] / 2
-    return float(np.cbrt(abs(v)) * max(key, 0.0) ** (1 / 6) * max(query, 0.0) ** (1 / 6))
+    return float(
+        np.cbrt(abs(v)) * max(key, 0.0) ** (1 / 6) * max(query, 0.0) ** (1 / 6)
+    )
 
 
 @compiled
-def escape_path(head: SmallHead, times: FloatArray, size: float, τ_at: FloatArray, v_at: FloatArray) -> float:
+def escape_path(
+    head: SmallHead, times: FloatArray, size: float, τ_at: FloatArray, v_at: FloatArray
+) -> float:
     """Writes τ and v of a head at increasing `times` (T,) into `τ_at` and `v_at` (T,), until it reaches `size`.
 
     Returns when it does, and writes what it then is from there on; inf if it does not, nan if the integration
@@ -114,8 +128,14 @@ def escape_path(head: SmallHead, times: FloatArray, size: float, τ_at: FloatArr
                 sum_v += weight * slopes_v[earlier]
             new_τ, new_v = τ + size_of_step * sum_τ, v + size_of_step * sum_v
             slopes_τ[stage], slopes_v[stage] = new_v, pull(new_τ, head)
-        error_τ = _error(slopes_τ, size_of_step, floor + _TOLERANCE * min(1.0, max(abs(τ), abs(new_τ))))
-        error_v = _error(slopes_v, size_of_step, floor + _TOLERANCE * max(abs(v), abs(new_v)))
+        error_τ = _error(
+            slopes_τ,
+            size_of_step,
+            floor + _TOLERANCE * min(1.0, max(abs(τ), abs(new_τ))),
+        )
+        error_v = _error(
+            slopes_v, size_of_step, floor + _TOLERANCE * max(abs(v), abs(new_v))
+        )
         error = max(error_τ, error_v)
         if not error < 1.0:
             step = size_of_step * min(0.9, step_factor(error))
@@ -148,7 +168,9 @@ def _error(slopes: FloatArray, size: float, allowed: float) -> float:
         third += ERROR_3[stage] * slopes[stage]
     if fifth == 0.0:
         return 0.0
-    return float(size * fifth * fifth / np.sqrt(fifth * fifth + 0.01 * third * third) / allowed)
+    return float(
+        size * fifth * fifth / np.sqrt(fifth * fifth + 0.01 * third * third) / allowed
+    )
 
 
 class SmallHeads(NamedTuple):
@@ -168,9 +190,13 @@ class SmallHeads(NamedTuple):
     pace: FloatArray
 
 
-def small_heads(v: FloatArray, k: FloatArray, q: FloatArray, rates: FloatArray) -> SmallHeads:
+def small_heads(
+    v: FloatArray, k: FloatArray, q: FloatArray, rates: FloatArray
+) -> SmallHeads:
     """The numbers of heads v (H,), k and q (H, R, D) along directions with the decreasing `rates` g_d (D,)."""
-    largest = np.maximum(np.abs(v), np.max(np.maximum(np.abs(k), np.abs(q)), axis=(1, 2)))
+    largest = np.maximum(
+        np.abs(v), np.max(np.maximum(np.abs(k), np.abs(q)), axis=(1, 2))
+    )
     unit = np.where(largest > 0, largest, 1.0)
     v, k, q = v / unit, k / unit[:, None, None], q / unit[:, None, None]
     return SmallHeads(
@@ -209,7 +235,9 @@ def head_of(heads: SmallHeads, h: int) -> SmallHead:
 
 
 @compiled
-def first_to_reach(heads: SmallHeads, sizes: FloatArray, τ: FloatArray, v: FloatArray) -> tuple[float, int]:
+def first_to_reach(
+    heads: SmallHeads, sizes: FloatArray, τ: FloatArray, v: FloatArray
+) -> tuple[float, int]:
     """When the first of the heads reaches its size of `sizes` (H,), in units of its own, and which one: −1 if none.
 
     Writes τ and v of all heads at that time into `τ` and `v` (H,), τ in units of 1/g_1 and v in units of the head.
@@ -229,7 +257,9 @@ def first_to_reach(heads: SmallHeads, sizes: FloatArray, τ: FloatArray, v: Floa
     for h in range(count):
         if h != first:
             until[0] = end * heads.pace[h]
-            t = escape_path(head_of(heads, h), until, np.inf, τ[h : h + 1], v[h : h + 1])
+            t = escape_path(
+                head_of(heads, h), until, np.inf, τ[h : h + 1], v[h : h + 1]
+            )
             if np.isnan(t):
                 return t, h
     return end, first
@@ -242,7 +272,9 @@ def paths(heads: SmallHeads, times: FloatArray, τ: FloatArray, v: FloatArray) -
         escape_path(head_of(heads, h), times * heads.pace[h], np.inf, τ[h], v[h])
 
 
-def grown(k: FloatArray, q: FloatArray, exponents: FloatArray) -> tuple[FloatArray, FloatArray]:
+def grown(
+    k: FloatArray, q: FloatArray, exponents: FloatArray
+) -> tuple[FloatArray, FloatArray]:
     """k and q (..., R, D) at the `exponents` g_d τ (..., D): half the sum and difference of (k ± q) e^{± gτ}."""
     z = np.clip(exponents, -_OVERFLOW, _OVERFLOW)[..., None, :]
     up, down = (k + q) * np.exp(z), (k - q) * np.exp(-z)

@@ -54,29 +54,42 @@ class Escape(NamedTuple):
     heads: SeparateHeads
 
 
-def separate_block(weights: Mapping[str, NDArray[Any]], model: Separate, dimension: int) -> SeparateHeads:
+def separate_block(
+    weights: Mapping[str, NDArray[Any]], model: Separate, dimension: int
+) -> SeparateHeads:
     """The moving blocks of full-size weights value, key and query; ValueError on a missing or misshapen one."""
     arrays = {}
     for name, shape in model.shapes(dimension).items():
         if name not in weights:
-            raise ValueError(f"separate weights are value, key and query: {name} is missing")
+            raise ValueError(
+                f"separate weights are value, key and query: {name} is missing"
+            )
         arrays[name] = np.asarray(weights[name], dtype=np.float64)
         if arrays[name].shape != shape:
-            raise ValueError(f"{name} must have shape {shape}, not {arrays[name].shape}")
+            raise ValueError(
+                f"{name} must have shape {shape}, not {arrays[name].shape}"
+            )
         if not np.all(np.isfinite(arrays[name])):
             raise ValueError(f"{name} must be finite: it holds nan or inf")
-    return SeparateHeads(arrays["value"][:, -1], arrays["key"][..., :-1], arrays["query"][..., :-1])
+    return SeparateHeads(
+        arrays["value"][:, -1], arrays["key"][..., :-1], arrays["query"][..., :-1]
+    )
 
 
 class _Motion:
     """The phase on the directions of the force, in units where the largest head and the largest g are 1."""
 
     def __init__(self, heads: SeparateHeads, gains: FloatArray) -> None:
-        self.size, self.rate = float(max(np.max(np.abs(part)) for part in heads)), float(gains[0])
+        self.size, self.rate = (
+            float(max(np.max(np.abs(part)) for part in heads)),
+            float(gains[0]),
+        )
         self.gains = gains / self.rate
         k, q, self.v = heads.k / self.size, heads.q / self.size, heads.v / self.size
         self.plus, self.minus = k + q, k - q
-        self.rising, self.falling = (np.sum(part**2, axis=1) * self.gains / 4 for part in (self.plus, self.minus))
+        self.rising, self.falling = (
+            np.sum(part**2, axis=1) * self.gains / 4 for part in (self.plus, self.minus)
+        )
 
     def speed(self, x: FloatArray) -> FloatArray:
         """d(τ, v, t)/dσ with dσ = √(1 + max v²) dt, in which a divergence is exponential growth."""
@@ -119,7 +132,9 @@ def escape(heads: SeparateHeads, force: FloatArray, ceiling: float = np.inf) -> 
     return end._replace(heads=SeparateHeads(v, k @ left.T, q @ right))
 
 
-def escape_along(heads: SeparateHeads, gains: FloatArray, ceiling: float = np.inf) -> Escape:
+def escape_along(
+    heads: SeparateHeads, gains: FloatArray, ceiling: float = np.inf
+) -> Escape:
     """`escape` under a diagonal force: `gains` (D,) decrease, and heads are given and returned in its basis."""
     from scipy.integrate import solve_ivp
 
@@ -130,9 +145,19 @@ def escape_along(heads: SeparateHeads, gains: FloatArray, ceiling: float = np.in
     reached = Stop(lambda x: float(np.max(np.abs(motion.values(x)))) - last)
     x, span = np.concatenate((0 * motion.v, motion.v, [0.0])), (0.0, _LONGEST)
     if reached(0.0, x) < 0:
-        path = solve_ivp(lambda _, y: motion.speed(y), span, x, "DOP853", rtol=1e-12, atol=1e-13, events=reached)
+        path = solve_ivp(
+            lambda _, y: motion.speed(y),
+            span,
+            x,
+            "DOP853",
+            rtol=1e-12,
+            atol=1e-13,
+            events=reached,
+        )
         if path.status != 1:
             return Escape(np.inf, np.inf, -1, heads)
         x = path.y_events[0][0]
     v, unit = np.abs(motion.values(x)), motion.size * motion.rate
-    return Escape(x[-1] / unit, (x[-1] + 1 / np.max(v)) / unit, int(np.argmax(v)), motion.heads(x))
+    return Escape(
+        x[-1] / unit, (x[-1] + 1 / np.max(v)) / unit, int(np.argmax(v)), motion.heads(x)
+    )

@@ -18,9 +18,13 @@ from .path import Precision
 
 FloatArray = NDArray[np.float64]
 
-_LARGEST_CHANGE = 1e-3  # relative, of an exit time: what moves further is not determined
+_LARGEST_CHANGE = (
+    1e-3  # relative, of an exit time: what moves further is not determined
+)
 _ACCURATE = 2e-5  # relative uncertainty of exit times that is good enough
-_AT_REST = 5e-5  # relative, at most, as measured: what it costs to take slow heads as at rest
+_AT_REST = (
+    5e-5  # relative, at most, as measured: what it costs to take slow heads as at rest
+)
 _MOVED = 1e-9  # relative
 _COARSE = Precision(grown=0.03, tolerance=1e-9)
 _REFINEMENT = 4.0
@@ -59,7 +63,9 @@ def precise(follow: Callable[[Precision], Outcome]) -> tuple[Precision, float]:
     return precision, max(uncertainty, _AT_REST)
 
 
-def _change_from(precision: Precision, outcome: Outcome, follow: Callable[[Precision], Outcome]) -> float:
+def _change_from(
+    precision: Precision, outcome: Outcome, follow: Callable[[Precision], Outcome]
+) -> float:
     """Relative change of exit times from another precision, infinite where they cannot be computed at that one."""
     try:
         return _change(follow(precision), outcome)
@@ -67,33 +73,45 @@ def _change_from(precision: Precision, outcome: Outcome, follow: Callable[[Preci
         return np.inf
 
 
-def verdict_on(outcome: Outcome, heads: SeparateHeads, follow: Callable[[SeparateHeads], Outcome]) -> str:
+def verdict_on(
+    outcome: Outcome, heads: SeparateHeads, follow: Callable[[SeparateHeads], Outcome]
+) -> str:
     """What the exit times of `heads`, on the directions that they can learn, rest on."""
     generator = np.random.default_rng(_SEED)
     noise = [_MOVED * generator.standard_normal(part.shape) for part in heads]
-    moved = SeparateHeads(*(part * (1 + change) for part, change in zip(heads, noise, strict=True)))
+    moved = SeparateHeads(
+        *(part * (1 + change) for part, change in zip(heads, noise, strict=True))
+    )
     if _differs(outcome, moved, follow):
         return EQUAL_HEADS
     if all(np.all(part != 0) for part in heads):
         return DETERMINED
-    if _differs(outcome, _filled(heads, noise), follow) or not any(np.any(part) for part in heads):
+    if _differs(outcome, _filled(heads, noise), follow) or not any(
+        np.any(part) for part in heads
+    ):
         return EXACT_ZEROS
     return DETERMINED
 
 
 def _filled(heads: SeparateHeads, noise: Iterable[FloatArray]) -> SeparateHeads:
     """The heads with `noise`, in units of their size, in place of zeros; of the largest size where all is zero."""
-    sizes = np.max([np.max(np.abs(part.reshape(len(part), -1)), axis=1) for part in heads], axis=0)
+    sizes = np.max(
+        [np.max(np.abs(part.reshape(len(part), -1)), axis=1) for part in heads], axis=0
+    )
     sizes = np.where(sizes > 0, sizes, np.max(sizes))
     return SeparateHeads(
         *(
-            np.where(part == 0, change * sizes.reshape(-1, *(1,) * (part.ndim - 1)), part)
+            np.where(
+                part == 0, change * sizes.reshape(-1, *(1,) * (part.ndim - 1)), part
+            )
             for part, change in zip(heads, noise, strict=True)
         )
     )
 
 
-def _differs(outcome: Outcome, heads: SeparateHeads, follow: Callable[[SeparateHeads], Outcome]) -> bool:
+def _differs(
+    outcome: Outcome, heads: SeparateHeads, follow: Callable[[SeparateHeads], Outcome]
+) -> bool:
     """Whether these heads come to something else than `outcome`, or to nothing that can be computed."""
     try:
         return _change(outcome, follow(heads)) > _LARGEST_CHANGE
@@ -104,7 +122,10 @@ def _differs(outcome: Outcome, heads: SeparateHeads, follow: Callable[[SeparateH
 def _change(outcome: Outcome, other: Outcome) -> float:
     """Largest relative change of an exit time: infinite where an exit comes or goes, or the end is another."""
     made = np.isfinite(outcome.exit_times)
-    if np.any(made != np.isfinite(other.exit_times)) or abs(outcome.remains - other.remains) > _LARGEST_CHANGE:
+    if (
+        np.any(made != np.isfinite(other.exit_times))
+        or abs(outcome.remains - other.remains) > _LARGEST_CHANGE
+    ):
         return np.inf
     before, after = outcome.exit_times[made], other.exit_times[made]
     return float(np.max(np.abs(after - before) / np.maximum(before, 1.0), initial=0.0))

@@ -21,7 +21,9 @@ LARGEST_EXPONENT = 300.0
 """Largest exponent of a head that drifts for ever: its growth stays representable."""
 _DECAYED = 30.0  # time constants after which what the escaped head holds of other directions is e^{−30} of it
 _LONGEST_DROP = 300.0  # in units of 1/(b_d m_d^{1/3}): gains closer than this rotate slowly, and then χ is large
-_HALF_WAY = 1 - np.sqrt(0.5)  # M_dd/m_d where the loss, (1 − M_dd/m_d)² of the gain, is half way down
+_HALF_WAY = 1 - np.sqrt(
+    0.5
+)  # M_dd/m_d where the loss, (1 − M_dd/m_d)² of the gain, is half way down
 
 
 class AlignedHeads(NamedTuple):
@@ -63,7 +65,9 @@ class Drop(NamedTuple):
     kick: FloatArray
 
 
-def first_escape(heads: AlignedHeads, drives: Drives) -> tuple[int, AlignedHeads, float]:
+def first_escape(
+    heads: AlignedHeads, drives: Drives
+) -> tuple[int, AlignedHeads, float]:
     """The head that is first of size m^{1/3} under constant drives, as it is then, and when; −1 if none is."""
     sizes = heads.size()
     if not np.any(sizes > 0):
@@ -81,7 +85,9 @@ def advanced(heads: AlignedHeads, drives: Drives, duration: float) -> AlignedHea
     return _idle_flow(heads, drives.b, max(duration, 0.0), drives.limit)[1]
 
 
-def _idle_flow(heads: AlignedHeads, b: FloatArray, duration: float, largest: float) -> tuple[float, AlignedHeads]:
+def _idle_flow(
+    heads: AlignedHeads, b: FloatArray, duration: float, largest: float
+) -> tuple[float, AlignedHeads]:
     """When a head reaches the size `largest` under constant drives b (D,), at most `duration`; the heads then.
 
     With τ = ∫ v dt, (k ± q)_d ∝ exp(±b_d τ), and dτ/dt = v, dv/dt = Σ_d b_d k_d q_d is all that is integrated.
@@ -108,7 +114,15 @@ def _idle_flow(heads: AlignedHeads, b: FloatArray, duration: float, largest: flo
         return 0.0, heads
     sizes = np.where(heads.size() > 0, heads.size(), 1.0)
     floor = 0.1 * _RELATIVE_TOLERANCE * np.concatenate((np.ones(count), sizes))
-    path = solve_ivp(rate, (0.0, duration), start, "DOP853", rtol=_RELATIVE_TOLERANCE, atol=floor, events=grown)
+    path = solve_ivp(
+        rate,
+        (0.0, duration),
+        start,
+        "DOP853",
+        rtol=_RELATIVE_TOLERANCE,
+        atol=floor,
+        events=grown,
+    )
     if not path.success:
         raise ArithmeticError(f"the idle heads could not be followed: {path.message}")
     if path.status == 1:
@@ -130,7 +144,12 @@ def pure_drop(escaped: AlignedHeads, escape_time: float, drives: Drives) -> Drop
     exit_time = divergence - float(onset_time(half, b, limit**-3))
     others = np.concatenate((escaped.k[1:], escaped.q[1:]))
     share = float(np.max(np.abs(others), initial=0.0)) / size
-    return Drop(max(exit_time, 0.0), divergence - 1 / (b * limit), share, np.zeros((len(drives.b),) * 2))
+    return Drop(
+        max(exit_time, 0.0),
+        divergence - 1 / (b * limit),
+        share,
+        np.zeros((len(drives.b),) * 2),
+    )
 
 
 def integrated_drop(head: AlignedHeads, pure: Drop, drives: Drives) -> Drop:
@@ -147,19 +166,33 @@ def integrated_drop(head: AlignedHeads, pure: Drop, drives: Drives) -> Drop:
         v, k, q = x[0], x[1 : 1 + count], x[1 + count : 1 + 2 * count]
         change = -(a * v * k)[:, None] * (lam * q)
         force = np.diag(b) + change
-        return np.concatenate(([k @ force @ q], v * (force @ q), v * (k @ force), change.ravel()))
+        return np.concatenate(
+            ([k @ force @ q], v * (force @ q), v * (k @ force), change.ravel())
+        )
 
     def above_half(_: float, x: FloatArray) -> float:
         v, k, q = x[0], x[1 : 1 + count], x[1 + count : 1 + 2 * count]
         gained = 2 * v * (b @ (k * q)) - v**2 * (a @ k**2) * (lam @ q**2)
         return float(b[0] ** 2 / a[0] / lam[0] / 2 - gained)
 
-    end = max(pure.exit_time, 0.0) + min(_DECAYED / _slowest_decay(drives), _LONGEST_DROP / (b[0] * drives.limit))
+    end = max(pure.exit_time, 0.0) + min(
+        _DECAYED / _slowest_decay(drives), _LONGEST_DROP / (b[0] * drives.limit)
+    )
     start = np.concatenate(([head.v], head.k, head.q, np.zeros(count * count)))
     floor = np.full(len(start), 0.1 * _RELATIVE_TOLERANCE * float(head.size()))
-    path = solve_ivp(rate, (0.0, end), start, "DOP853", rtol=_RELATIVE_TOLERANCE, atol=floor, events=above_half)
+    path = solve_ivp(
+        rate,
+        (0.0, end),
+        start,
+        "DOP853",
+        rtol=_RELATIVE_TOLERANCE,
+        atol=floor,
+        events=above_half,
+    )
     if not path.success:
-        raise ArithmeticError(f"the escaping head could not be followed: {path.message}")
+        raise ArithmeticError(
+            f"the escaping head could not be followed: {path.message}"
+        )
     J = path.y[1 + 2 * count :, -1].reshape(count, count)
     step_time = end + float(J[0, 0]) / float(b[0])
     J[0, 0] = 0.0
@@ -186,7 +219,11 @@ def kicked(heads: AlignedHeads, J: FloatArray) -> AlignedHeads:
     v, k, q = heads
     towards_key, towards_query = q @ J.T, k @ J
     weight = v[:, None]
-    return AlignedHeads(v + np.sum(k * towards_key, axis=1), k + weight * towards_key, q + weight * towards_query)
+    return AlignedHeads(
+        v + np.sum(k * towards_key, axis=1),
+        k + weight * towards_key,
+        q + weight * towards_query,
+    )
 
 
 def without_first_direction(heads: AlignedHeads) -> AlignedHeads:

@@ -71,7 +71,11 @@ class InstantaneousDrops:
 
 
 def exits_of_instantaneous_drops(
-    task: Task, model: Parametrization, initial: Mapping[str, NDArray[Any]], *, kicks: bool = False
+    task: Task,
+    model: Parametrization,
+    initial: Mapping[str, NDArray[Any]],
+    *,
+    kicks: bool = False,
 ) -> InstantaneousDrops:
     """The `InstantaneousDrops` of rank-one `Separate` heads from small weights `initial`, full size, by name.
 
@@ -100,7 +104,9 @@ def exits_of_instantaneous_drops(
         )
     moments = _checked_moments(task, model)
     v, k, q = separate_block(initial, model, task.dimension)
-    aligned = AlignedHeads(v, k[:, 0] @ moments.directions, q[:, 0] @ moments.directions)
+    aligned = AlignedHeads(
+        v, k[:, 0] @ moments.directions, q[:, 0] @ moments.directions
+    )
     _refuse_grown(aligned, Drives(moments.a, moments.b, moments.lam))
     return _all_drops(moments, aligned, kicks)
 
@@ -109,7 +115,9 @@ def _checked_moments(task: Task, model: Separate) -> Population:
     """The moments; ValueError unless drops are those of single directions in the order of the gains."""
     moments = population(task, model)
     if not moments.is_aligned:
-        raise ValueError("Λ and Ω do not commute, so drops are not those of single directions: use staircase")
+        raise ValueError(
+            "Λ and Ω do not commute, so drops are not those of single directions: use staircase"
+        )
     if np.any(np.diff(moments.b) >= 0):
         raise ValueError(
             f"drives must strictly decrease in the order of the gains, not {moments.b.tolist()}: use staircase"
@@ -127,7 +135,9 @@ def _refuse_grown(heads: AlignedHeads, drives: Drives) -> None:
         )
 
 
-def _all_drops(moments: Population, heads: AlignedHeads, kicks: bool) -> InstantaneousDrops:
+def _all_drops(
+    moments: Population, heads: AlignedHeads, kicks: bool
+) -> InstantaneousDrops:
     """Wait, drop, step, until no head or no direction is left."""
     names, sensitivity = np.arange(len(heads.v)), np.ones(len(heads.v))
     now, indicator = 0.0, 0.0
@@ -142,12 +152,18 @@ def _all_drops(moments: Population, heads: AlignedHeads, kicks: bool) -> Instant
             drop = integrated_drop(heads.chosen(mover), drop, drives)
         others = np.arange(len(names)) != mover
         idle = advanced(heads.chosen(others), drives, drop.step_time)
-        largest = max(float(heads.size()[mover]), float(np.max(idle.size(), initial=0.0))) / drives.limit
+        largest = (
+            max(float(heads.size()[mover]), float(np.max(idle.size(), initial=0.0)))
+            / drives.limit
+        )
         indicator = max(indicator, largest, drop.share)
         exits.append(now + drop.exit_time)
         movers.append(int(names[mover]))
         indicators.append(indicator * float(np.sqrt(sensitivity[mover])))
-        names, sensitivity = names[others], np.maximum(sensitivity[others], _sensitivity(idle, drives.b[1:]))
+        names, sensitivity = (
+            names[others],
+            np.maximum(sensitivity[others], _sensitivity(idle, drives.b[1:])),
+        )
         heads = without_first_direction(kicked(idle, drop.kick))
         now += drop.step_time
     return InstantaneousDrops(
@@ -170,7 +186,9 @@ def _sensitivity(heads: AlignedHeads, b: FloatArray) -> FloatArray:
     k, q = np.abs(heads.k), np.abs(heads.q)
     learned = np.maximum(k[:, 0], q[:, 0])
     left = np.max(np.maximum(k[:, 1:], q[:, 1:]), axis=1, initial=0.0)
-    ratio = np.divide(learned, left, out=np.where(learned > 0, np.inf, 1.0), where=left > 0)
+    ratio = np.divide(
+        learned, left, out=np.where(learned > 0, np.inf, 1.0), where=left > 0
+    )
     near = _nearness_of_standstill(without_first_direction(heads), b)
     return np.asarray(np.maximum(1.0, np.maximum(ratio, near)))
 
@@ -193,6 +211,10 @@ def _nearness_of_standstill(heads: AlignedHeads, b: FloatArray) -> FloatArray:
         falls = (ahead * growth - behind / growth) @ b < 0
         low, high = np.where(falls, middle, low), np.where(falls, high, middle)
     growth = np.exp(2 * np.outer(low, b))
-    least = np.abs(v**2 + np.sum(ahead * (growth - 1) + behind * (1 / growth - 1), axis=1))
-    near = np.divide(heads.size() ** 2, least, out=np.full(len(v), np.inf), where=least > 0)
+    least = np.abs(
+        v**2 + np.sum(ahead * (growth - 1) + behind * (1 / growth - 1), axis=1)
+    )
+    near = np.divide(
+        heads.size() ** 2, least, out=np.full(len(v), np.inf), where=least > 0
+    )
     return np.where(slowing, near, 0.0)

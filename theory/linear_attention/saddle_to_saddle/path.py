@@ -14,20 +14,38 @@ from numpy.typing import NDArray
 from .drop_flow import SETTLED, UNFINISHED, Ending, Equations, drop, head_sizes
 from .escape_flow import first_to_reach
 from .escapes import SeparateHeads
-from .path_segments import EscapeSegment, FlowSegment, Motion, Part, Segment, packed, total_map
+from .path_segments import (
+    EscapeSegment,
+    FlowSegment,
+    Motion,
+    Part,
+    Segment,
+    packed,
+    total_map,
+)
 from .stiff_drop_flow import MOST_NUMBERS, stiff_drops
 
 FloatArray = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 _MOST_STEPS = 20_000  # of an explicit method; most drops take some hundred
-_PATIENCE = 300.0  # in units of the slowest rate: what grows from rounding has grown by then
-_STILL = 1e-6  # rate of change of grown heads at a fixed point: about their distance from it
+_PATIENCE = (
+    300.0  # in units of the slowest rate: what grows from rounding has grown by then
+)
+_STILL = (
+    1e-6  # rate of change of grown heads at a fixed point: about their distance from it
+)
 _LEAST_SPEED = 1e-13  # rounding
 _DRIFT = 1e-5  # how far grown heads may move while others escape, unless they only decay to a greedy map
-_NEAR_GREEDY = 1e-5  # distance from a greedy map at which there is nothing left but to decay to it
-_NEAR_BEST = 1e-4  # excess loss at the best map of the grown heads, in units of the whole
-_SEPARATE = 1e-2  # small heads with less than this of the learned directions go on without them
+_NEAR_GREEDY = (
+    1e-5  # distance from a greedy map at which there is nothing left but to decay to it
+)
+_NEAR_BEST = (
+    1e-4  # excess loss at the best map of the grown heads, in units of the whole
+)
+_SEPARATE = (
+    1e-2  # small heads with less than this of the learned directions go on without them
+)
 _TIED = 1e-7  # gains closer than this, in units of the largest, leave open which map is learned
 _LARGEST_GROWTH = 1e100  # of a head in one escape: squares are then far from overflow
 _ROUNDED = 1e-13  # of G, in units of the largest growth rate
@@ -67,14 +85,23 @@ def follow(problem: Problem, precision: Precision) -> list[Segment]:
 
     ArithmeticError if grown heads do not come to a fixed point.
     """
-    final_sizes = np.cbrt(np.linalg.svd(problem.part.equations.target, compute_uv=False))
-    threshold, now, segments = precision.grown * float(final_sizes[-1]), 0.0, list[Segment]()
+    final_sizes = np.cbrt(
+        np.linalg.svd(problem.part.equations.target, compute_uv=False)
+    )
+    threshold, now, segments = (
+        precision.grown * float(final_sizes[-1]),
+        0.0,
+        list[Segment](),
+    )
     still = np.inf
     while True:
         flows, rest = _through_drop(problem, now, threshold, still, precision)
         if flows:
             segments += flows
-            now, problem = flows[-1].start + flows[-1].duration, problem._replace(heads=flows[-1].final)
+            now, problem = (
+                flows[-1].start + flows[-1].duration,
+                problem._replace(heads=flows[-1].final),
+            )
         if _is_over(problem, rest):
             return segments
         reduced = _without_learned(problem, rest)
@@ -86,10 +113,16 @@ def follow(problem: Problem, precision: Precision) -> list[Segment]:
             return segments
         slow_enough = max(_DRIFT / escape.duration, _LEAST_SPEED)
         if rest.speed > slow_enough and not _is_greedy(problem, rest):
-            still = max(slow_enough, 0.1 * rest.speed)  # a fixed point that is reached, or left, as slowly as that
+            still = max(
+                slow_enough, 0.1 * rest.speed
+            )  # a fixed point that is reached, or left, as slowly as that
             continue
         segments.append(escape)
-        now, problem, still = now + escape.duration, problem._replace(heads=escape.final), np.inf
+        now, problem, still = (
+            now + escape.duration,
+            problem._replace(heads=escape.final),
+            np.inf,
+        )
 
 
 def _through_drop(
@@ -104,7 +137,9 @@ def _through_drop(
     status, times, states, losses, speed = drop(state, _MOST_STEPS, equations, ending)
     flows, last = [FlowSegment(now, problem.part, times, states, losses)], states[-1]
     if status == UNFINISHED and len(state) <= MOST_NUMBERS:
-        status, more, last, speed = stiff_drops(now + flows[0].duration, problem.part, last, ending)
+        status, more, last, speed = stiff_drops(
+            now + flows[0].duration, problem.part, last, ending
+        )
         flows += more
     if status == UNFINISHED:
         raise ArithmeticError(
@@ -116,24 +151,37 @@ def _through_drop(
     return flows, Rest(large, status, speed, pairs)
 
 
-def _ending(problem: Problem, threshold: float, still: float, precision: Precision) -> Ending:
+def _ending(
+    problem: Problem, threshold: float, still: float, precision: Precision
+) -> Ending:
     rates, gains = _growth_rates(problem.part.equations), problem.gains
     speed = min(still, max(_STILL * np.sqrt(rates[-1] * np.sum(gains)), _LEAST_SPEED))
     best = np.append(np.cumsum(gains[::-1])[::-1], 0.0)
     gaps = gains - np.append(gains[1:], 0.0)
     whole = _NEAR_BEST * best[0]
     near = np.where(gaps > _TIED * gains[0], np.minimum(whole, 0.1 * gaps), whole)
-    return Ending(threshold, speed**2, _PATIENCE / rates[-1], best, np.append(whole, near), precision.tolerance)
+    return Ending(
+        threshold,
+        speed**2,
+        _PATIENCE / rates[-1],
+        best,
+        np.append(whole, near),
+        precision.tolerance,
+    )
 
 
 def _growth_rates(equations: Equations) -> FloatArray:
     """Singular values of B = A M* Λ, decreasing."""
-    return np.asarray(np.linalg.svd(equations.A @ equations.target * equations.lam, compute_uv=False))
+    return np.asarray(
+        np.linalg.svd(equations.A @ equations.target * equations.lam, compute_uv=False)
+    )
 
 
 def _is_over(problem: Problem, rest: Rest) -> bool:
     """Whether no head is left that is small, or nothing to learn."""
-    return bool(np.all(rest.grown)) or (rest.status == SETTLED and rest.pairs == len(problem.gains))
+    return bool(np.all(rest.grown)) or (
+        rest.status == SETTLED and rest.pairs == len(problem.gains)
+    )
 
 
 def _greedy_map(problem: Problem, rest: Rest) -> FloatArray:
@@ -144,7 +192,9 @@ def _greedy_map(problem: Problem, rest: Rest) -> FloatArray:
 def _is_greedy(problem: Problem, rest: Rest) -> bool:
     """Whether all heads together make the map of the largest gains, up to what has still to decay."""
     gains, pairs = np.append(problem.gains, 0.0), rest.pairs
-    if rest.status != SETTLED or (pairs > 0 and gains[pairs - 1] - gains[pairs] <= _TIED * gains[0]):
+    if rest.status != SETTLED or (
+        pairs > 0 and gains[pairs - 1] - gains[pairs] <= _TIED * gains[0]
+    ):
         return False
     distance = np.max(np.abs(problem.map - _greedy_map(problem, rest)))
     return bool(distance <= _NEAR_GREEDY)
@@ -160,7 +210,9 @@ def _without_learned(problem: Problem, rest: Rest) -> Problem | None:
     if not equations.diagonal or learned == 0 or not _is_greedy(problem, rest):
         return None
     small = ~rest.grown
-    shared = max(np.max(np.abs(array[small][..., :learned])) for array in (heads.k, heads.q))
+    shared = max(
+        np.max(np.abs(array[small][..., :learned])) for array in (heads.k, heads.q)
+    )
     if shared > _SEPARATE:
         return None
     left = slice(learned, None)
@@ -176,20 +228,32 @@ def _without_learned(problem: Problem, rest: Rest) -> Problem | None:
     factors = keys[left, left], queries[left, left]
     new = Part(rest_equations, factors, part.members[small], part.offset + learned)
     v, k, q = heads.chosen(small)
-    return Problem(new, problem.gains[left], SeparateHeads(v, k[..., left].copy(), q[..., left].copy()))
+    return Problem(
+        new,
+        problem.gains[left],
+        SeparateHeads(v, k[..., left].copy(), q[..., left].copy()),
+    )
 
 
-def _escape(problem: Problem, rest: Rest, now: float, threshold: float) -> EscapeSegment | None:
+def _escape(
+    problem: Problem, rest: Rest, now: float, threshold: float
+) -> EscapeSegment | None:
     """The escape of small heads from `now` until the first has grown; None if none ever does."""
     equations, small = problem.part.equations, ~rest.grown
     greedy = _is_greedy(problem, rest)
     resting = _greedy_map(problem, rest) if greedy else problem.map
-    left, rates, right = _singular_directions(equations.A @ (equations.target - resting) * equations.lam)
-    least = _ROUNDED * _growth_rates(equations)[0] + (0.0 if greedy else 10 * rest.speed)
+    left, rates, right = _singular_directions(
+        equations.A @ (equations.target - resting) * equations.lam
+    )
+    least = _ROUNDED * _growth_rates(equations)[0] + (
+        0.0 if greedy else 10 * rest.speed
+    )
     kept = rates > least
     if not np.any(kept):
         return None
-    motion = Motion(problem.heads.chosen(small), left[:, kept], rates[kept].copy(), right[:, kept])
+    motion = Motion(
+        problem.heads.chosen(small), left[:, kept], rates[kept].copy(), right[:, kept]
+    )
     numbers = motion.numbers()
     τ, values = np.zeros((2, len(numbers.v)))
     sizes = np.minimum(threshold / numbers.largest, _LARGEST_GROWTH)
@@ -197,11 +261,15 @@ def _escape(problem: Problem, rest: Rest, now: float, threshold: float) -> Escap
     if first < 0:
         return None
     if np.isnan(duration):
-        raise ArithmeticError("the staircase is not computed: the escape of a small head could not be integrated")
+        raise ArithmeticError(
+            "the staircase is not computed: the escape of a small head could not be integrated"
+        )
     final = SeparateHeads(*(array.copy() for array in problem.heads))
     for array, moved in zip(final, motion.at(τ, values * numbers.largest), strict=True):
         array[small] = moved
-    return EscapeSegment(now, problem.part, duration, problem.heads, final, small, *motion[1:])
+    return EscapeSegment(
+        now, problem.part, duration, problem.heads, final, small, *motion[1:]
+    )
 
 
 def _singular_directions(G: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -212,4 +280,8 @@ def _singular_directions(G: FloatArray) -> tuple[FloatArray, FloatArray, FloatAr
         return left, rates, right.T
     order = np.argsort(-np.abs(diagonal), kind="stable")
     basis = np.eye(len(G))[:, order]
-    return basis * np.where(diagonal[order] < 0, -1.0, 1.0), np.abs(diagonal[order]), basis
+    return (
+        basis * np.where(diagonal[order] < 0, -1.0, 1.0),
+        np.abs(diagonal[order]),
+        basis,
+    )

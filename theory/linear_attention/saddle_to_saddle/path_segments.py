@@ -38,11 +38,16 @@ def packed(heads: SeparateHeads) -> FloatArray:
 
 def unpacked(states: FloatArray, equations: Equations) -> SeparateHeads:
     """Heads from states (..., n): v (..., H), k and q (..., H, R, D)."""
-    count, shape = len(equations.copies), (len(equations.copies), equations.pairs, len(equations.lam))
+    count, shape = (
+        len(equations.copies),
+        (len(equations.copies), equations.pairs, len(equations.lam)),
+    )
     v, both = states[..., :count], states[..., count:]
     key, query = np.split(both, 2, axis=-1)
     leading = states.shape[:-1]
-    return SeparateHeads(v, key.reshape(*leading, *shape), query.reshape(*leading, *shape))
+    return SeparateHeads(
+        v, key.reshape(*leading, *shape), query.reshape(*leading, *shape)
+    )
 
 
 def total_map(heads: SeparateHeads, copies: FloatArray) -> FloatArray:
@@ -81,7 +86,10 @@ class FlowSegment:
 
     def heads(self, times: FloatArray) -> SeparateHeads:
         """Heads at times since the start (T,)."""
-        return unpacked(states_at(times, self.times, self.states, self.part.equations)[0], self.part.equations)
+        return unpacked(
+            states_at(times, self.times, self.states, self.part.equations)[0],
+            self.part.equations,
+        )
 
     def excess(self, times: FloatArray) -> FloatArray:
         """Loss above the minimum at times since the start (T,)."""
@@ -96,7 +104,9 @@ class FlowSegment:
         for number, level in enumerate(levels):
             after = int(np.argmax(self.losses < level))
             if after > 0:
-                found[number] = crossing_time(level, after, self.times, self.states, self.part.equations)
+                found[number] = crossing_time(
+                    level, after, self.times, self.states, self.part.equations
+                )
         return found
 
     def nodes(self) -> SeparateHeads:
@@ -114,14 +124,23 @@ class Motion(NamedTuple):
 
     def numbers(self) -> SmallHeads:
         """What the compiled functions read."""
-        return small_heads(self.heads.v, self.heads.k @ self.left, self.heads.q @ self.right, self.rates)
+        return small_heads(
+            self.heads.v,
+            self.heads.k @ self.left,
+            self.heads.q @ self.right,
+            self.rates,
+        )
 
     def at(self, τ: FloatArray, v: FloatArray) -> SeparateHeads:
         """Heads at τ, in units of 1/g_1, and v, both (..., H)."""
         _, k, q = self.heads
         key, query = k @ self.left, q @ self.right
-        new_key, new_query = grown(key, query, np.multiply.outer(τ, self.rates / self.rates[0]))
-        return SeparateHeads(v, k + (new_key - key) @ self.left.T, q + (new_query - query) @ self.right.T)
+        new_key, new_query = grown(
+            key, query, np.multiply.outer(τ, self.rates / self.rates[0])
+        )
+        return SeparateHeads(
+            v, k + (new_key - key) @ self.left.T, q + (new_query - query) @ self.right.T
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,18 +169,24 @@ class EscapeSegment:
     @cached_property
     def losses(self) -> FloatArray:
         """Loss above the minimum at both ends."""
-        return excess_of(total_map(self.nodes(), self.part.equations.copies), self.part.equations)
+        return excess_of(
+            total_map(self.nodes(), self.part.equations.copies), self.part.equations
+        )
 
     def heads(self, times: FloatArray) -> SeparateHeads:
         """Heads at times since the start (T,)."""
         order = np.argsort(times, kind="stable")
         τ, values = np.zeros((2, np.count_nonzero(self.small), len(times)))
-        motion = Motion(self.initial.chosen(self.small), self.left, self.rates, self.right)
+        motion = Motion(
+            self.initial.chosen(self.small), self.left, self.rates, self.right
+        )
         numbers = motion.numbers()
         paths(numbers, np.ascontiguousarray(times[order]), τ, values)
         back = np.argsort(order, kind="stable")
         moved = motion.at(τ.T[back], values.T[back] * numbers.largest)
-        heads = SeparateHeads(*(np.repeat(array[None], len(times), axis=0) for array in self.initial))
+        heads = SeparateHeads(
+            *(np.repeat(array[None], len(times), axis=0) for array in self.initial)
+        )
         for array, new in zip(heads, moved, strict=True):
             array[:, self.small] = new
         return heads
@@ -177,7 +202,9 @@ class EscapeSegment:
 
     def nodes(self) -> SeparateHeads:
         """Heads at `times`."""
-        return SeparateHeads(*(np.stack(ends) for ends in zip(self.initial, self.final, strict=True)))
+        return SeparateHeads(
+            *(np.stack(ends) for ends in zip(self.initial, self.final, strict=True))
+        )
 
 
 Segment = FlowSegment | EscapeSegment

@@ -64,7 +64,10 @@ class PathCurve:
     def outcome(self, losses: FloatArray) -> Outcome:
         """When the loss above the minimum passes each of `losses` (n,), and what remains of it at the end."""
         last = self.segments[-1].losses[-1] if self.segments else self._initial_excess
-        return Outcome(self.crossings(losses) / self.units.time, float(last / np.sum(self.problem.gains)))
+        return Outcome(
+            self.crossings(losses) / self.units.time,
+            float(last / np.sum(self.problem.gains)),
+        )
 
     @cached_property
     def _initial_excess(self) -> FloatArray:
@@ -72,17 +75,25 @@ class PathCurve:
 
     def loss(self, times: FloatArray) -> FloatArray:
         """L (T,), in units of y²."""
-        excess = self._collected(times, lambda segment, since: segment.excess(since), self._initial_excess)
+        excess = self._collected(
+            times, lambda segment, since: segment.excess(since), self._initial_excess
+        )
         return np.asarray(self.moments.minimum_loss + self.units.loss * excess)
 
     def maps(self, times: FloatArray) -> FloatArray:
         """M (T, D, D) in units of the path, on the directions of the basis."""
         initial = self.problem.map
-        return self._collected(times, lambda segment, since: self._map(segment, segment.heads(since)), initial)
+        return self._collected(
+            times,
+            lambda segment, since: self._map(segment, segment.heads(since)),
+            initial,
+        )
 
     def coefficients(self, times: FloatArray) -> FloatArray:
         """e_dᵀ M e_d (T, D)."""
-        return np.asarray(np.diagonal(self.maps(times), axis1=-2, axis2=-1) * self.units.weight**3)
+        return np.asarray(
+            np.diagonal(self.maps(times), axis1=-2, axis2=-1) * self.units.weight**3
+        )
 
     def amplitudes(self, times: FloatArray) -> FloatArray:
         """κ_d = (Σ |e_dᵀk e_dᵀq|)^{1/2} over heads and their pairs (T, D)."""
@@ -94,27 +105,42 @@ class PathCurve:
     def heads(self, times: FloatArray) -> SeparateHeads:
         """v (T, H'), k and q (T, H', R, D) in units of the path, on the directions of the basis."""
         states = self._collected(
-            times, lambda segment, since: packed(self._all_heads(segment, since)), packed(self.problem.heads)
+            times,
+            lambda segment, since: packed(self._all_heads(segment, since)),
+            packed(self.problem.heads),
         )
         return unpacked(states, self.problem.part.equations)
 
     def node_shares(self) -> FloatArray:
         """How much of each direction is learned at the states that the flow went through: (T, D)."""
         found = [self.shares(self.problem.map[None])]
-        found += [self.shares(self._map(segment, segment.nodes())) for segment in self.segments]
+        found += [
+            self.shares(self._map(segment, segment.nodes()))
+            for segment in self.segments
+        ]
         return np.concatenate(found)
 
     def shares(self, maps: FloatArray) -> FloatArray:
         """How much of each direction M (..., D, D) holds: 1 for d in S at M_S, 0 for the others; (..., D)."""
-        equations, (keys, queries) = self.problem.part.equations, self.problem.part.factors
-        weighted_keys, weighted_queries = equations.A @ keys, equations.lam[:, None] * queries
-        learned = np.sum((weighted_keys.T @ maps) * weighted_queries.T, axis=-1)  # p_dᵀ A M Λ r_d
+        equations, (keys, queries) = (
+            self.problem.part.equations,
+            self.problem.part.factors,
+        )
+        weighted_keys, weighted_queries = (
+            equations.A @ keys,
+            equations.lam[:, None] * queries,
+        )
+        learned = np.sum(
+            (weighted_keys.T @ maps) * weighted_queries.T, axis=-1
+        )  # p_dᵀ A M Λ r_d
         return np.asarray(learned / self.problem.gains)
 
     def head_shares(self, times: FloatArray) -> FloatArray:
         """How much of each direction each head holds (T, H', D)."""
         heads = self.heads(times)
-        return self.shares(heads.maps() * self.problem.part.equations.copies[:, None, None])
+        return self.shares(
+            heads.maps() * self.problem.part.equations.copies[:, None, None]
+        )
 
     def _map(self, segment: Segment, heads: SeparateHeads) -> FloatArray:
         """M (T, D, D) of what a segment holds and of what was learned before."""
@@ -138,11 +164,16 @@ class PathCurve:
         ends = [self.problem.heads]
         for segment in self.segments:
             last = SeparateHeads(*(array[None] for array in segment.final))
-            ends.append(SeparateHeads(*(array[0] for array in _with(ends[-1], segment, last))))
+            ends.append(
+                SeparateHeads(*(array[0] for array in _with(ends[-1], segment, last)))
+            )
         return ends
 
     def _collected(
-        self, times: FloatArray, value: Callable[[Segment, FloatArray], FloatArray], initial: FloatArray
+        self,
+        times: FloatArray,
+        value: Callable[[Segment, FloatArray], FloatArray],
+        initial: FloatArray,
     ) -> FloatArray:
         """`value` (T, ...) of each segment at the flow times that fall into it; `initial` where there are none."""
         if not self.segments:
@@ -153,11 +184,15 @@ class PathCurve:
         found = np.zeros((len(times), *np.shape(initial)))
         for index in np.unique(place):
             segment, inside = self.segments[index], place == index
-            found[inside] = value(segment, np.clip(scaled[inside] - segment.start, 0.0, segment.duration))
+            found[inside] = value(
+                segment, np.clip(scaled[inside] - segment.start, 0.0, segment.duration)
+            )
         return found
 
 
-def _with(heads: SeparateHeads, segment: Segment, changed: SeparateHeads) -> SeparateHeads:
+def _with(
+    heads: SeparateHeads, segment: Segment, changed: SeparateHeads
+) -> SeparateHeads:
     """The heads with those of the segment as they are at each time, (T, ...)."""
     members, offset = segment.part.members, segment.part.offset
     v, k, q = (np.repeat(array[None], len(changed.v), axis=0) for array in heads)
@@ -167,7 +202,9 @@ def _with(heads: SeparateHeads, segment: Segment, changed: SeparateHeads) -> Sep
     return SeparateHeads(v, k, q)
 
 
-def path_curve(moments: Population, basis: FloatArray, heads: SeparateHeads, precision: Precision) -> PathCurve:
+def path_curve(
+    moments: Population, basis: FloatArray, heads: SeparateHeads, precision: Precision
+) -> PathCurve:
     """The curve of `heads` (H, R, D), given on the columns of `basis` (D, D), from flow time 0."""
     distinct, first, copies = distinct_heads(heads)
     units = _units(moments)
@@ -175,7 +212,9 @@ def path_curve(moments: Population, basis: FloatArray, heads: SeparateHeads, pre
     part = Part(equations, _factors(moments, basis, units), np.arange(len(first)), 0)
     scaled = SeparateHeads(*(array / units.weight for array in distinct))
     problem = Problem(part, moments.gains / units.loss, scaled)
-    return PathCurve(moments, basis, units, problem, first, tuple(follow(problem, precision)))
+    return PathCurve(
+        moments, basis, units, problem, first, tuple(follow(problem, precision))
+    )
 
 
 def on_directions(heads: SeparateHeads, basis: FloatArray) -> SeparateHeads:
@@ -187,7 +226,11 @@ def on_directions(heads: SeparateHeads, basis: FloatArray) -> SeparateHeads:
     if np.count_nonzero(basis) > len(basis):
         least = _ROUNDING * len(basis)
         key, query = (
-            np.where(np.abs(part) > least * np.max(np.abs(part), axis=-1, keepdims=True), part, 0.0)
+            np.where(
+                np.abs(part) > least * np.max(np.abs(part), axis=-1, keepdims=True),
+                part,
+                0.0,
+            )
             for part in (key, query)
         )
     return SeparateHeads(heads.v, key, query)
@@ -197,15 +240,22 @@ def _units(moments: Population) -> Units:
     """Units in which the largest singular values of B and M* are 1."""
     force = float(np.linalg.norm(moments.B, 2))
     volume = float(np.linalg.norm(moments.minimum, 2))
-    return Units(float(np.cbrt(volume)), 1 / (force * float(np.cbrt(volume))), force * volume)
+    return Units(
+        float(np.cbrt(volume)), 1 / (force * float(np.cbrt(volume))), force * volume
+    )
 
 
-def _equations(moments: Population, basis: FloatArray, units: Units, copies: FloatArray, pairs: int) -> Equations:
+def _equations(
+    moments: Population, basis: FloatArray, units: Units, copies: FloatArray, pairs: int
+) -> Equations:
     volume = units.weight**3
     if moments.is_aligned:
         A, target, lam = np.diag(moments.a), np.diag(moments.coefficients), moments.lam
     else:
-        A, target, covariance = (basis.T @ each @ basis for each in (moments.A, moments.minimum, moments.Lambda))
+        A, target, covariance = (
+            basis.T @ each @ basis
+            for each in (moments.A, moments.minimum, moments.Lambda)
+        )
         lam = np.diag(covariance)
     largest = np.max(lam)
     scale = largest * volume / np.linalg.norm(moments.B, 2)
@@ -219,7 +269,9 @@ def _equations(moments: Population, basis: FloatArray, units: Units, copies: Flo
     )
 
 
-def _factors(moments: Population, basis: FloatArray, units: Units) -> tuple[FloatArray, FloatArray]:
+def _factors(
+    moments: Population, basis: FloatArray, units: Units
+) -> tuple[FloatArray, FloatArray]:
     volume = units.weight**3
     if moments.is_aligned:
         return np.diag(moments.coefficients / volume), np.eye(moments.dimension)

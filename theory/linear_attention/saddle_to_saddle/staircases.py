@@ -66,14 +66,25 @@ class Staircase:
 
     def __repr__(self) -> str:
         """The drops one by one, and what their times rest on."""
-        lines = [f"Staircase from a loss of {self.plateaus[0]:.6g}: {self._verdict_in_words()}"]
-        drops = zip(self.drop_times, self.plateaus[1:], self.directions, self.heads, self.kinds, strict=True)
+        lines = [
+            f"Staircase from a loss of {self.plateaus[0]:.6g}: {self._verdict_in_words()}"
+        ]
+        drops = zip(
+            self.drop_times,
+            self.plateaus[1:],
+            self.directions,
+            self.heads,
+            self.kinds,
+            strict=True,
+        )
         for time, plateau, direction, head, kind in drops:
             learned = f"head {head} learns direction {direction} ({kind} wait)"
             lines.append(f"  at {time:.6g} {learned}, loss down to {plateau:.6g}")
         never = int(np.sum(np.isinf(self.exit_times)))
         if never:
-            lines.append(f"  {never} of {len(self.exit_times)} greedy plateaus are never left")
+            lines.append(
+                f"  {never} of {len(self.exit_times)} greedy plateaus are never left"
+            )
         return "\n".join(lines)
 
     def _verdict_in_words(self) -> str:
@@ -95,7 +106,11 @@ class Staircase:
 
 
 def staircase(
-    task: Task, model: Parametrization, initial: Mapping[str, NDArray[Any]], *, verify: bool = True
+    task: Task,
+    model: Parametrization,
+    initial: Mapping[str, NDArray[Any]],
+    *,
+    verify: bool = True,
 ) -> Staircase:
     """The `Staircase` of a `Separate` model on unlimited data from weights `initial`, full size, by name.
 
@@ -119,12 +134,17 @@ def staircase(
     ((1, 2), ('long', 'long'), array([3.    , 1.2222, 0.3889]))
     """
     if not isinstance(model, Separate):
-        raise ValueError(f"a staircase is that of a Separate model, not {type(model).__name__}: see time_course")
+        raise ValueError(
+            f"a staircase is that of a Separate model, not {type(model).__name__}: see time_course"
+        )
     moments = population(task, model)
     heads = separate_block(initial, model, task.dimension)
     from .exit_time_uncertainty import precise, verdict_on
     from .path import Precision
-    from .piecewise_curves import on_directions, path_curve  # compiled functions: not before they are needed
+    from .piecewise_curves import (
+        on_directions,
+        path_curve,
+    )  # compiled functions: not before they are needed
 
     basis = moments.directions if moments.is_aligned else task.eigenvectors
     inside, middles = on_directions(heads, basis), _middles(moments)
@@ -148,7 +168,11 @@ def staircase(
 def warn_if_sensitive(steps: Staircase, stacklevel: int) -> None:
     """A `SensitiveStaircaseWarning` where exit times hold for exactly these weights only."""
     if steps.verdict in (EQUAL_HEADS, EXACT_ZEROS):
-        warnings.warn(EXPLANATIONS[steps.verdict], SensitiveStaircaseWarning, stacklevel=stacklevel + 1)
+        warnings.warn(
+            EXPLANATIONS[steps.verdict],
+            SensitiveStaircaseWarning,
+            stacklevel=stacklevel + 1,
+        )
 
 
 def _middles(moments: Population) -> FloatArray:
@@ -158,38 +182,62 @@ def _middles(moments: Population) -> FloatArray:
 
 
 def _assembled(
-    moments: Population, curve: "PathCurve", middles: FloatArray, verdict: str, uncertainty: float
+    moments: Population,
+    curve: "PathCurve",
+    middles: FloatArray,
+    verdict: str,
+    uncertainty: float,
 ) -> Staircase:
     subsets = _visited(curve.node_shares(), moments.gains)
-    losses = np.array([np.sum(np.delete(moments.gains, np.array(subset, dtype=int) - 1)) for subset in subsets])
+    losses = np.array(
+        [
+            np.sum(np.delete(moments.gains, np.array(subset, dtype=int) - 1))
+            for subset in subsets
+        ]
+    )
     drop_times = curve.crossings((losses[:-1] + losses[1:]) / 2)
     between = (drop_times + np.append(0.0, drop_times[:-1])) / 2
     shares = curve.head_shares(np.append(between, np.inf))
     directions = tuple(_gained(before, after) for before, after in pairwise(subsets))
     plateaus_between = _reached(np.sum(shares, axis=1), subsets, moments.gains)
     pairs = curve.problem.part.equations.pairs
-    numbers = np.array(_takers(shares, directions, plateaus_between, pairs), dtype=np.intp)
+    numbers = np.array(
+        _takers(shares, directions, plateaus_between, pairs), dtype=np.intp
+    )
     takers = curve.first[numbers].tolist()
-    kinds = tuple("short" if head in takers[:i] else "long" for i, head in enumerate(takers))
+    kinds = tuple(
+        "short" if head in takers[:i] else "long" for i, head in enumerate(takers)
+    )
     plateaus = moments.minimum_loss + losses
     drops = (drop_times, plateaus, tuple(subsets), directions, tuple(takers), kinds)
-    return Staircase(curve.crossings(middles), *drops, verdict, uncertainty, curve, moments)
+    return Staircase(
+        curve.crossings(middles), *drops, verdict, uncertainty, curve, moments
+    )
 
 
-def _reached(shares: FloatArray, subsets: list[tuple[int, ...]], gains: FloatArray) -> list[bool]:
+def _reached(
+    shares: FloatArray, subsets: list[tuple[int, ...]], gains: FloatArray
+) -> list[bool]:
     """Whether a plateau lies before each drop, and after the last one: (n+1,).
 
     `shares` (n+1, D) hold how much of each direction all heads have learned midway between drops. Where a drop
     takes a direction away there always is one: that head rotates.
     """
-    learned = np.array([[d + 1 in subset for d in range(len(gains))] for subset in subsets])
+    learned = np.array(
+        [[d + 1 in subset for d in range(len(gains))] for subset in subsets]
+    )
     near = np.max(np.abs(_pooled(shares, gains) - learned), axis=1) < _NEAR
     grows = [set(before) < set(after) for before, after in pairwise(subsets)]
-    inner = [bool(near[i]) or not (grows[i - 1] and grows[i]) for i in range(1, len(subsets) - 1)]
+    inner = [
+        bool(near[i]) or not (grows[i - 1] and grows[i])
+        for i in range(1, len(subsets) - 1)
+    ]
     return [True, *inner, True][: len(subsets)]
 
 
-def _takers(shares: FloatArray, directions: tuple[int, ...], reached: list[bool], pairs: int) -> list[int]:
+def _takers(
+    shares: FloatArray, directions: tuple[int, ...], reached: list[bool], pairs: int
+) -> list[int]:
     """The head that takes each drop, given what each holds between drops (n+1, H, D).
 
     It is the one that changes most. Where no plateau lies between drops, as at near ties, this may name a head more
@@ -213,7 +261,10 @@ def _assigned(gained: FloatArray, pairs: int) -> list[int]:
 
     places = np.repeat(np.arange(len(gained)), pairs)
     rows, columns = linear_sum_assignment(gained[places], maximize=True)
-    return [int(places[rows[np.flatnonzero(columns == direction)[0]]]) for direction in range(gained.shape[1])]
+    return [
+        int(places[rows[np.flatnonzero(columns == direction)[0]]])
+        for direction in range(gained.shape[1])
+    ]
 
 
 def _visited(shares: FloatArray, gains: FloatArray) -> list[tuple[int, ...]]:
@@ -222,22 +273,39 @@ def _visited(shares: FloatArray, gains: FloatArray) -> list[tuple[int, ...]]:
     learned = shares > 0.5
     changes = np.flatnonzero(np.any(learned[1:] != learned[:-1], axis=1)) + 1
     spans = np.split(np.arange(len(shares)), changes)
-    subsets = [tuple(int(d) + 1 for d in np.flatnonzero(learned[span[0]])) for span in spans]
-    near = [np.min(np.max(np.abs(shares[span] - learned[span[0]]), axis=1)) < _NEAR for span in spans]
+    subsets = [
+        tuple(int(d) + 1 for d in np.flatnonzero(learned[span[0]])) for span in spans
+    ]
+    near = [
+        np.min(np.max(np.abs(shares[span] - learned[span[0]]), axis=1)) < _NEAR
+        for span in spans
+    ]
     kept = [subsets[0]]
     for i in range(1, len(subsets)):
-        grows = set(kept[-1]) < set(subsets[i]) and (i + 1 == len(subsets) or set(subsets[i]) < set(subsets[i + 1]))
+        grows = set(kept[-1]) < set(subsets[i]) and (
+            i + 1 == len(subsets) or set(subsets[i]) < set(subsets[i + 1])
+        )
         if (near[i] or grows) and subsets[i] != kept[-1]:
             kept = _lower(kept, subsets[i], gains)
             before = kept[-1] if kept else ()
-            kept += _one_by_one(before, subsets[i], learned[: spans[i][0] + 1]) if kept else [subsets[i]]
+            kept += (
+                _one_by_one(before, subsets[i], learned[: spans[i][0] + 1])
+                if kept
+                else [subsets[i]]
+            )
     return kept
 
 
-def _lower(kept: list[tuple[int, ...]], subset: tuple[int, ...], gains: FloatArray) -> list[tuple[int, ...]]:
+def _lower(
+    kept: list[tuple[int, ...]], subset: tuple[int, ...], gains: FloatArray
+) -> list[tuple[int, ...]]:
     """Those of the subsets `kept` whose loss is above that of a later `subset`, as no loss rises on the way."""
     depths = [np.sum(gains[np.array(each, dtype=int) - 1]) for each in (*kept, subset)]
-    return [each for each, depth in zip(kept, depths[:-1], strict=True) if depth < depths[-1]]
+    return [
+        each
+        for each, depth in zip(kept, depths[:-1], strict=True)
+        if depth < depths[-1]
+    ]
 
 
 def _one_by_one(

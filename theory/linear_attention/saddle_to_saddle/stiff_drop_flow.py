@@ -33,7 +33,9 @@ MOST_NUMBERS = 400
 """Unknowns up to which an implicit step, whose cost is their cube, is worth while."""
 _FIRST_SPAN, _LAST_SPAN = 1e2, 1e15  # in units of the fastest rate
 _MOST_EVALUATIONS = 300_000
-_TOLERANCE = 1e-11  # errors of looser steps, times the fastest rate, would pass for motion
+_TOLERANCE = (
+    1e-11  # errors of looser steps, times the fastest rate, would pass for motion
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +50,10 @@ class StiffSegment(FlowSegment):
 
     def excess(self, times: FloatArray) -> FloatArray:
         """Loss above the minimum at times since the start (T,)."""
-        return excess_of(total_map(self.heads(times), self.part.equations.copies), self.part.equations)
+        return excess_of(
+            total_map(self.heads(times), self.part.equations.copies),
+            self.part.equations,
+        )
 
     def crossings(self, levels: FloatArray) -> FloatArray:
         """Times since the start (n,) at which the loss above the minimum passes each of `levels` (n,)."""
@@ -69,14 +74,18 @@ def stiff_drops(
             break
         segments.append(segment)
         now, state = now + segment.duration, segment.states[-1]
-        slow, best, speed = _standing(part.equations, state, float(segment.losses[-1]), ending)
+        slow, best, speed = _standing(
+            part.equations, state, float(segment.losses[-1]), ending
+        )
         if slow and (best or (slow_before and span >= ending.patience)):
             return SETTLED if best else STUCK, segments, state, speed
         slow_before, span = slow, 2 * span
     return UNFINISHED, segments, state, np.inf
 
 
-def _standing(equations: Equations, state: FloatArray, loss: float, ending: Ending) -> tuple[bool, bool, float]:
+def _standing(
+    equations: Equations, state: FloatArray, loss: float, ending: Ending
+) -> tuple[bool, bool, float]:
     """Whether the grown heads are slow, whether they make the best map of their number, and their rate of
     change."""
     grown = head_sizes(state, equations) >= ending.grown
@@ -88,7 +97,9 @@ def _standing(equations: Equations, state: FloatArray, loss: float, ending: Endi
     return bool(square <= ending.still), bool(best), float(np.sqrt(square))
 
 
-def _stiff_segment(now: float, part: Part, state: FloatArray, span: float) -> StiffSegment | None:
+def _stiff_segment(
+    now: float, part: Part, state: FloatArray, span: float
+) -> StiffSegment | None:
     """The flow from `state` for `span`; None where it takes too long."""
     from scipy.integrate import solve_ivp
 
@@ -106,15 +117,25 @@ def _stiff_segment(now: float, part: Part, state: FloatArray, span: float) -> St
 
     floor = error_floor(state, equations, _TOLERANCE)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="lsoda:")  # that it failed: asked for below
+        warnings.filterwarnings(
+            "ignore", message="lsoda:"
+        )  # that it failed: asked for below
         try:
             path = solve_ivp(
-                slope, (0.0, span), state, method="LSODA", rtol=_TOLERANCE, atol=floor, dense_output=True
+                slope,
+                (0.0, span),
+                state,
+                method="LSODA",
+                rtol=_TOLERANCE,
+                atol=floor,
+                dense_output=True,
             )
         except TimeoutError:
             return None
     if not path.success:
         return None
     states = np.ascontiguousarray(path.y.T)
-    losses = excess_of(total_map(unpacked(states, equations), equations.copies), equations)
+    losses = excess_of(
+        total_map(unpacked(states, equations), equations.copies), equations
+    )
     return StiffSegment(now, part, path.t, states, losses, path.sol)

@@ -27,7 +27,9 @@ _WORDS = {
 }
 
 
-@dataclass(frozen=True)  # no tuple: SymPy would take its text for formulas when it compares
+@dataclass(
+    frozen=True
+)  # no tuple: SymPy would take its text for formulas when it compares
 class Condition:
     """What an `expression` must be, so that a part of a formula has a value; "function" is never known to hold.
 
@@ -41,10 +43,16 @@ class Condition:
     def __str__(self) -> str:
         """What is wrong with the part where the condition does not hold."""
         inside = str(self.expression)
-        plain = self.form in ("log({})", "ln({})") or inside.isidentifier() or inside.isdigit()
+        plain = (
+            self.form in ("log({})", "ln({})")
+            or inside.isidentifier()
+            or inside.isdigit()
+        )
         part = self.form.format(inside if plain or self.form == "{}" else f"({inside})")
         shown = part if len(part) <= _LONGEST else part[:_LONGEST] + "…"
-        words = "is zero to the power zero" if self.form == "{}**0" else _WORDS[self.kind]
+        words = (
+            "is zero to the power zero" if self.form == "{}**0" else _WORDS[self.kind]
+        )
         return f"{shown} {words}"
 
 
@@ -56,7 +64,9 @@ class Formula:
     conditions: tuple[Condition, ...] = ()
 
 
-_notes: ContextVar[list[Condition] | None] = ContextVar("conditions of the formula that is read", default=None)
+_notes: ContextVar[list[Condition] | None] = ContextVar(
+    "conditions of the formula that is read", default=None
+)
 
 
 @contextmanager
@@ -96,7 +106,9 @@ def of_power(base: Expr, exponent: Expr) -> list[Condition]:
     1/x**(1/2) divides by zero; 1/x**(1/2) is a root of a negative number
     """
     size = abs(exponent)
-    form = "{}" if size == 1 else f"{{}}**{size}" if size.is_Integer else f"{{}}**({size})"
+    form = (
+        "{}" if size == 1 else f"{{}}**{size}" if size.is_Integer else f"{{}}**({size})"
+    )
     form = form if exponent >= 0 else f"1/{form}"
     found = []
     if exponent <= 0:
@@ -116,7 +128,9 @@ def conditions_of(expression: Expr) -> tuple[Condition, ...]:
     ['1/(x - 1) divides by zero', 'log(x) is the logarithm of a number that is not positive']
     """
     found: list[Condition] = []
-    for node in sorted(expression.atoms(sp.Pow, sp.Function, sp.I), key=sp.default_sort_key):
+    for node in sorted(
+        expression.atoms(sp.Pow, sp.Function, sp.I), key=sp.default_sort_key
+    ):
         found += _of_node(node)
     return tuple(dict.fromkeys(found))
 
@@ -129,7 +143,9 @@ def _of_node(node: Expr) -> list[Condition]:
         return of_power(radicand, node.exp / order)
     if node.is_Pow and node.exp.is_Rational:
         found = of_power(node.base, node.exp)
-        if node.exp.q > 1 and node.exp.q % 2:  # SymPy's own power is complex where the base is negative
+        if (
+            node.exp.q > 1 and node.exp.q % 2
+        ):  # SymPy's own power is complex where the base is negative
             found.append(Condition("nonnegative", node.base, f"{{}}**({node.exp})"))
         return found
     if isinstance(node, sp.log):
@@ -151,4 +167,7 @@ def unique(conditions: Iterable[Condition]) -> tuple[Condition, ...]:
 
 def _is_plain(condition: Condition) -> bool:
     number = condition.expression
-    return bool(number.is_Rational and (number > 0 or (number < 0 and condition.kind == "nonzero")))
+    return bool(
+        number.is_Rational
+        and (number > 0 or (number < 0 and condition.kind == "nonzero"))
+    )

@@ -107,7 +107,11 @@ def _power(base: Interval, exponent: Expr) -> Interval:
     if base.b < 0:
         raise ValueError("a root of a negative number is not real")
     if base.a == 0:
-        return iv.mpf([0, 1]) * iv.exp(iv.log(iv.mpf(base.b)) * p / q) if base.b > 0 else iv.mpf(0)
+        return (
+            iv.mpf([0, 1]) * iv.exp(iv.log(iv.mpf(base.b)) * p / q)
+            if base.b > 0
+            else iv.mpf(0)
+        )
     return iv.sqrt(base) ** p if q == 2 else iv.exp(iv.log(base) * p / q)
 
 

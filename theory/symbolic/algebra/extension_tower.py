@@ -30,8 +30,12 @@ Element = Any
 
 _EXPONENTIALS = (sp.exp, type(sp.E))
 _MOST_TERMS = 300  # of a polynomial that is factored: more take minutes
-_HIGHEST_DEGREE = 48  # in all symbols together, of a polynomial in several of them that is factored
-_TRIAL_DIVISORS = 2**15  # beyond, a whole number of 256 bits takes minutes: it is not factored further
+_HIGHEST_DEGREE = (
+    48  # in all symbols together, of a polynomial in several of them that is factored
+)
+_TRIAL_DIVISORS = (
+    2**15
+)  # beyond, a whole number of 256 bits takes minutes: it is not factored further
 
 
 class Undecided(ValueError):
@@ -48,7 +52,9 @@ class Tower:
 
     def __init__(self, expression: Expr) -> None:
         expression = in_exponentials(expression)
-        exponents = [power.exp for power in expression.atoms(sp.Pow) if power.exp.is_Rational]
+        exponents = [
+            power.exp for power in expression.atoms(sp.Pow) if power.exp.is_Rational
+        ]
         odd = [int(root.args[1]) for root in expression.atoms(OddRoot)]
         even = [2] if expression.has(sp.Abs) else []
         self.expression = expression
@@ -60,7 +66,9 @@ class Tower:
         self.factors: set[Expr] = set()
         self.opaque: set[Expr] = set()
         self.exponentials: dict[Expr, Expr] = {}
-        self.exponentials = self._monomials(sorted(expression.atoms(*_EXPONENTIALS), key=sp.default_sort_key))
+        self.exponentials = self._monomials(
+            sorted(expression.atoms(*_EXPONENTIALS), key=sp.default_sort_key)
+        )
 
     def value(self) -> Element:
         """The expression as a reduced fraction."""
@@ -74,7 +82,9 @@ class Tower:
             return node
         if node.is_Pow and node.exp.is_Rational:
             base = self.rewritten(node.base)
-            return base**node.exp if node.exp.is_Integer else self._power(base, node.exp)
+            return (
+                base**node.exp if node.exp.is_Integer else self._power(base, node.exp)
+            )
         if node.is_Add or node.is_Mul:
             return node.func(*map(self.rewritten, node.args))
         if node is sp.pi:
@@ -85,9 +95,15 @@ class Tower:
             return self._power(self.rewritten(node.args[0]) ** 2, sp.Rational(1, 2))
         if isinstance(node, sp.log):
             return self._log(self.element(self.rewritten(node.args[0])))
-        if isinstance(node, sp.Function) and len(node.args) == 1 and node.func not in _EXPONENTIALS:
+        if (
+            isinstance(node, sp.Function)
+            and len(node.args) == 1
+            and node.func not in _EXPONENTIALS
+        ):
             return self._function(node)
-        raise Undecided(f"only exact rationals, symbols, roots, exp and log can be decided here, not {node}")
+        raise Undecided(
+            f"only exact rationals, symbols, roots, exp and log can be decided here, not {node}"
+        )
 
     def element(self, rational: Expr) -> Element:
         """A rational expression in generators and symbols as a reduced fraction; `Undecided` if divided by 0."""
@@ -106,10 +122,14 @@ class Tower:
             if node.is_Mul:
                 return self.reduced(_product(map(value, node.args), field))
             if not node.is_Pow:
-                raise Undecided(f"a part of the expression divides by zero: take out {node}")
+                raise Undecided(
+                    f"a part of the expression divides by zero: take out {node}"
+                )
             base = self.reduced(value(node.base) ** abs(int(node.exp)))
             if node.exp < 0 and base == 0:
-                raise Undecided(f"a part of the expression divides by zero: take out {self.spelled(node)}")
+                raise Undecided(
+                    f"a part of the expression divides by zero: take out {self.spelled(node)}"
+                )
             return base if node.exp > 0 else 1 / base
 
         return self.reduced(value(rational))
@@ -153,7 +173,9 @@ class Tower:
         if value == 0:
             if exponent > 0:
                 return sp.Integer(0)
-            raise Undecided(f"{base}**({exponent}) is a power of zero: write 0, or take it out")
+            raise Undecided(
+                f"{base}**({exponent}) is a power of zero: write 0, or take it out"
+            )
         power = int(exponent * self.order)
         result, others = sp.Integer(1), []
         for factor, multiplicity in _factors(value):
@@ -171,9 +193,13 @@ class Tower:
         """
         radicand = sp.Mul(*(factor**multiplicity for factor, multiplicity in parts))
         if radicand.is_negative:
-            raise Undecided(f"only real roots can be decided, not those of {self.spelled(radicand)}")
+            raise Undecided(
+                f"only real roots can be decided, not those of {self.spelled(radicand)}"
+            )
         fresh = (
-            factor for factor, multiplicity in parts if self._is_new(factor) and gcd(multiplicity, self.order) == 1
+            factor
+            for factor, multiplicity in parts
+            if self._is_new(factor) and gcd(multiplicity, self.order) == 1
         )
         self_contained = any(fresh)
         root = self._new_root(sp.Pow, radicand, self.order, self_contained)
@@ -190,9 +216,13 @@ class Tower:
             if factor == -1:
                 result *= (-1) ** multiplicity
             elif is_nonnegative(self.spelled(factor)):
-                result *= self._root([(factor, 1)]) ** (multiplicity * self.order // order)
+                result *= self._root([(factor, 1)]) ** (
+                    multiplicity * self.order // order
+                )
             else:
-                root = self._new_root(OddRoot, factor, self.odd_order, self._is_new(factor))
+                root = self._new_root(
+                    OddRoot, factor, self.odd_order, self._is_new(factor)
+                )
                 self.factors.add(factor)
                 result *= root ** (multiplicity * self.odd_order // order)
         return result
@@ -203,17 +233,33 @@ class Tower:
             return False
         if not factor.is_Integer:
             return True
-        return all(gcd(int(factor), int(other)) == 1 for other in self.factors if other.is_Integer and other != -1)
+        return all(
+            gcd(int(factor), int(other)) == 1
+            for other in self.factors
+            if other.is_Integer and other != -1
+        )
 
-    def _new_root(self, kind: type, radicand: Expr, order: int, independent: bool) -> Expr:
+    def _new_root(
+        self, kind: type, radicand: Expr, order: int, independent: bool
+    ) -> Expr:
         if (radicand, order) in self.roots:
             return self.roots[radicand, order]
-        root = sp.Dummy("r", real=True) if kind is OddRoot else sp.Dummy("r", positive=True)
-        nested = not radicand.free_symbols.isdisjoint(self.opaque.union(self.roots.values()))
+        root = (
+            sp.Dummy("r", real=True)
+            if kind is OddRoot
+            else sp.Dummy("r", positive=True)
+        )
+        nested = not radicand.free_symbols.isdisjoint(
+            self.opaque.union(self.roots.values())
+        )
         if nested or not independent:
             self.unsure.append(root)
         self.roots[radicand, order] = root
-        self.meaning[root] = OddRoot(radicand, order) if kind is OddRoot else radicand ** sp.Rational(1, order)
+        self.meaning[root] = (
+            OddRoot(radicand, order)
+            if kind is OddRoot
+            else radicand ** sp.Rational(1, order)
+        )
         return root
 
     def _log(self, value: Element) -> Expr:
@@ -226,7 +272,9 @@ class Tower:
                 result += multiplicity * self.rewritten(self.meaning[factor].args[0])
             elif factor in self.roots.values():
                 radicand, order = self.radicand(factor)
-                result += sp.Rational(multiplicity, order) * self._log(self.element(radicand))
+                result += sp.Rational(multiplicity, order) * self._log(
+                    self.element(radicand)
+                )
             elif factor != -1 and is_positive(self.spelled(factor)):
                 result += multiplicity * self._generator(sp.log(factor))
             else:
@@ -236,7 +284,11 @@ class Tower:
     def _function(self, node: Expr) -> Expr:
         """A generator for atan f …: whatever its argument, its independence of the others is not known."""
         value = node.func(self.element(self.rewritten(node.args[0])).as_expr())
-        return self._generator(value) if isinstance(value, node.func) else self.rewritten(value)
+        return (
+            self._generator(value)
+            if isinstance(value, node.func)
+            else self.rewritten(value)
+        )
 
     def _generator(self, value: Expr) -> Expr:
         """The opaque generator of a function of generators, or of π."""
@@ -248,12 +300,19 @@ class Tower:
 
     def _monomials(self, exponentials: list[Expr]) -> dict[Expr, Expr]:
         """Exponential → monomial in generators exp(a), for a basis of the arguments over the rationals."""
-        arguments = [sp.Integer(1) if node is sp.E else node.args[0] for node in exponentials]
+        arguments = [
+            sp.Integer(1) if node is sp.E else node.args[0] for node in exponentials
+        ]
         if not arguments:
             return {}
         tags = [sp.Dummy("t") for _ in arguments]
         total = self.element(
-            sp.Add(*(tag * self.rewritten(each) for tag, each in zip(tags, arguments, strict=True)))
+            sp.Add(
+                *(
+                    tag * self.rewritten(each)
+                    for tag, each in zip(tags, arguments, strict=True)
+                )
+            )
         )
         certain = not self.unsure and not self.opaque
         echelon, pivots = _coordinates(total.numer, tags).rref()
@@ -276,7 +335,13 @@ def _folded(polynomial: Element, i: int, order: int, radicand: Element) -> Eleme
         times, rest = divmod(powers[i], order)
         parts[times][(*powers[:i], rest, *powers[i + 1 :])] = coefficient
     field, ring = radicand.field, polynomial.ring
-    return sum((field(ring.from_dict(part)) * radicand**times for times, part in parts.items()), field.zero)
+    return sum(
+        (
+            field(ring.from_dict(part)) * radicand**times
+            for times, part in parts.items()
+        ),
+        field.zero,
+    )
 
 
 def _sum(values: Iterable[Element], field: Any) -> Element:
@@ -284,7 +349,13 @@ def _sum(values: Iterable[Element], field: Any) -> Element:
     numerators: dict[Element, Element] = defaultdict(lambda: field.ring.zero)
     for value in values:
         numerators[value.denom] += value.numer
-    return sum((field(numerator) / field(denominator) for denominator, numerator in numerators.items()), field.zero)
+    return sum(
+        (
+            field(numerator) / field(denominator)
+            for denominator, numerator in numerators.items()
+        ),
+        field.zero,
+    )
 
 
 def _product(values: Iterable[Element], field: Any) -> Element:
@@ -303,8 +374,12 @@ def _factors(value: Element) -> Iterator[tuple[Expr, int]]:
                 f"what stands under a root or a logarithm has {len(polynomial)} terms: it is not factored"
             )
         if len(polynomial) > 1 and _is_hard(polynomial):
-            raise Undecided("what stands under a root or a logarithm has too high a degree to be factored")
-        content, factors = (polynomial.LC, []) if polynomial.is_ground else polynomial.factor_list()
+            raise Undecided(
+                "what stands under a root or a logarithm has too high a degree to be factored"
+            )
+        content, factors = (
+            (polynomial.LC, []) if polynomial.is_ground else polynomial.factor_list()
+        )
         for number, multiplicity in _divisors(int(content)):
             yield sp.Integer(number), sign * multiplicity
         for factor, multiplicity in factors:
@@ -321,7 +396,9 @@ def _is_hard(polynomial: Element) -> bool:
 def _divisors(number: int) -> tuple[tuple[int, int], ...]:
     """Small primes, −1 and what is left of a whole number, which is no power, with their multiplicities."""
     found = []
-    for divisor, multiplicity in sp.factorint(number, limit=_TRIAL_DIVISORS, use_pm1=False, use_rho=False).items():
+    for divisor, multiplicity in sp.factorint(
+        number, limit=_TRIAL_DIVISORS, use_pm1=False, use_rho=False
+    ).items():
         base, exponent = sp.perfect_power(divisor, factor=False) or (divisor, 1)
         found.append((int(base), int(multiplicity * exponent)))
     return tuple(found)
@@ -333,5 +410,7 @@ def _coordinates(polynomial: Element, tags: list[Expr]) -> Expr:
     rows: dict[tuple[int, ...], list[int]] = defaultdict(lambda: [0] * len(tags))
     for powers, coefficient in polynomial.terms():
         column = next(j for j, place in enumerate(places) if powers[place])
-        rows[tuple(power for i, power in enumerate(powers) if i not in places)][column] = int(coefficient)
+        rows[tuple(power for i, power in enumerate(powers) if i not in places)][
+            column
+        ] = int(coefficient)
     return sp.Matrix(list(rows.values()))

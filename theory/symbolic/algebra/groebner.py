@@ -10,7 +10,9 @@ from sympy.polys.groebnertools import spoly
 from ..loss.expectations import Element
 
 
-def groebner_basis(polynomials: Iterable[Element]) -> tuple[list[Element], list[Element]]:
+def groebner_basis(
+    polynomials: Iterable[Element],
+) -> tuple[list[Element], list[Element]]:
     """The reduced Gröbner basis of elements of one SymPy ring over a field, and every coefficient divided by.
 
     Buchberger's algorithm (Cox, Little, O'Shea, Ideals, Varieties, and Algorithms, chapter 2), smallest leading
@@ -31,10 +33,16 @@ def groebner_basis(polynomials: Iterable[Element]) -> tuple[list[Element], list[
         if new:
             divisors.append(new.LC)
             new = new.monic()
-            todo += [spoly(new, old, new.ring) for old in basis if not _coprime(new.LM, old.LM)]
+            todo += [
+                spoly(new, old, new.ring)
+                for old in basis
+                if not _coprime(new.LM, old.LM)
+            ]
             basis = [old for old in basis if not _divides(new.LM, old.LM)] + [new]
     basis.sort(key=_rank, reverse=True)
-    return [each.rem([other for other in basis if other is not each]) for each in basis], divisors
+    return [
+        each.rem([other for other in basis if other is not each]) for each in basis
+    ], divisors
 
 
 def solution_count(basis: Sequence[Element]) -> int | None:

@@ -27,13 +27,17 @@ class Sign(NamedTuple):
 
 
 _UNKNOWN = Sign(0, False)
-_MOST_SPLITS = 24  # enough for quartic forms in three symbols, in a fraction of a second
+_MOST_SPLITS = (
+    24  # enough for quartic forms in three symbols, in a fraction of a second
+)
 _MOST_TERMS, _HIGHEST_DEGREE = 60, 16  # of what is split: every split makes it longer
 _SAMPLES = 40  # points that are tried before anything is split
 _ROUNDING = 1e-9  # of the sum of sizes: far above what doubles lose
 
 
-def polynomial_sign(polynomial: Expr, kinds: Mapping[Expr, Kind], numbers: Mapping[Expr, Expr]) -> Sign:
+def polynomial_sign(
+    polynomial: Expr, kinds: Mapping[Expr, Kind], numbers: Mapping[Expr, Expr]
+) -> Sign:
     """The sign of a polynomial in symbols of these kinds, whose coefficients hold symbols for real `numbers`.
 
     >>> x, y = sp.symbols("x y")
@@ -44,7 +48,9 @@ def polynomial_sign(polynomial: Expr, kinds: Mapping[Expr, Kind], numbers: Mappi
     if not symbols:
         return constant_sign(polynomial.xreplace(dict(numbers)))
     poly = sp.Poly(polynomial, *symbols)
-    return _Region({symbol: kinds[symbol] for symbol in symbols}, dict(numbers)).sign(poly)
+    return _Region({symbol: kinds[symbol] for symbol in symbols}, dict(numbers)).sign(
+        poly
+    )
 
 
 def integer_roots(polynomial: Expr, whole: set[Expr]) -> list[int] | None:
@@ -59,7 +65,9 @@ def integer_roots(polynomial: Expr, whole: set[Expr]) -> list[int] | None:
     poly = sp.Poly(polynomial, *polynomial.free_symbols)
     if not poly.domain.is_ZZ and not poly.domain.is_QQ:
         return None
-    return sorted(int(root) for root in poly.ground_roots() if root.is_Integer and root >= 0)
+    return sorted(
+        int(root) for root in poly.ground_roots() if root.is_Integer and root >= 0
+    )
 
 
 class _Region:
@@ -94,7 +102,11 @@ class _Region:
     def _by_terms(self, poly: Expr) -> Sign:
         sides, certain = set(), False
         for powers, coefficient in poly.terms():
-            held = [(self.kinds[gen], power) for gen, power in zip(poly.gens, powers, strict=True) if power]
+            held = [
+                (self.kinds[gen], power)
+                for gen, power in zip(poly.gens, powers, strict=True)
+                if power
+            ]
             if any(kind == "real" and power % 2 for kind, power in held):
                 return _UNKNOWN
             number = constant_sign(coefficient.xreplace(self.numbers))
@@ -116,8 +128,12 @@ class _Region:
                 return _UNKNOWN
             if within:
                 sample = None
-        if sample is None:  # a touching root: strict is not known, and the sample might be it
-            values = {sp.sign(poly.eval(number)) for number in (1, 2, 3, 5, 7, 11, 13)} - {0}
+        if (
+            sample is None
+        ):  # a touching root: strict is not known, and the sample might be it
+            values = {
+                sp.sign(poly.eval(number)) for number in (1, 2, 3, 5, 7, 11, 13)
+            } - {0}
             return Sign(int(values.pop()), False) if len(values) == 1 else _UNKNOWN
         border_counts = self.kinds[gen] == "nonnegative" and poly.eval(0) == 0
         return Sign(int(sp.sign(poly.eval(sample))), not border_counts)
@@ -128,14 +144,19 @@ class _Region:
         half = sp.Dummy("h")
         self.kinds[half] = "nonnegative"
         gens = tuple(half if gen == symbol else gen for gen in poly.gens)
-        return _both(self.sign(_substituted(poly, symbol, side * half, gens)) for side in (1, -1))
+        return _both(
+            self.sign(_substituted(poly, symbol, side * half, gens)) for side in (1, -1)
+        )
 
     def _split_where_equal(self, poly: Expr) -> Sign:
         """The sign on both sides of where two symbols are equal, for the first two that decide it."""
         for x, y in self._pairs(poly):
             if not self._may_split():
                 return _UNKNOWN
-            found = _both(self.sign(self._beyond(poly, above, below)) for above, below in ((x, y), (y, x)))
+            found = _both(
+                self.sign(self._beyond(poly, above, below))
+                for above, below in ((x, y), (y, x))
+            )
             if found.side:
                 return found
         return _UNKNOWN
@@ -149,21 +170,32 @@ class _Region:
 
     def _pairs(self, poly: Expr) -> list[tuple[Expr, Expr]]:
         """The symbols of the largest term that stands against most others."""
-        terms = [(powers, _as_float(coefficient.xreplace(self.numbers))) for powers, coefficient in poly.terms()]
+        terms = [
+            (powers, _as_float(coefficient.xreplace(self.numbers)))
+            for powers, coefficient in poly.terms()
+        ]
         against = min if sum(value > 0 for _, value in terms) * 2 >= len(terms) else max
         powers, _ = against(terms, key=lambda term: term[1])
         held = [gen for gen, power in zip(poly.gens, powers, strict=True) if power]
         others = [gen for gen in poly.gens if gen not in held]
-        return [*combinations(held, 2), *((one, other) for one in held for other in others)]
+        return [
+            *combinations(held, 2),
+            *((one, other) for one in held for other in others),
+        ]
 
     def _changes(self, poly: Expr) -> bool:
         """Whether the polynomial has both signs at some points, as far as rounding shows."""
-        terms = [(powers, _as_float(coefficient.xreplace(self.numbers))) for powers, coefficient in poly.terms()]
+        terms = [
+            (powers, _as_float(coefficient.xreplace(self.numbers)))
+            for powers, coefficient in poly.terms()
+        ]
         draw = Random(0)
         sides = set()
         for _ in range(_SAMPLES):
             point = [self._sample(gen, draw) for gen in poly.gens]
-            values = [number * prod(map(pow, point, powers)) for powers, number in terms]
+            values = [
+                number * prod(map(pow, point, powers)) for powers, number in terms
+            ]
             total, size = sum(values), sum(map(abs, values))
             sides.add((total > _ROUNDING * size) - (total < -_ROUNDING * size))
         return {1, -1} <= sides

@@ -25,7 +25,9 @@ def expression(value: object) -> Expr:
     except sp.SympifyError:
         found = None
     if not isinstance(found, sp.Expr):
-        raise ValueError(f"an expression is built from SymPy symbols and numbers, it is not {value!r}")
+        raise ValueError(
+            f"an expression is built from SymPy symbols and numbers, it is not {value!r}"
+        )
     return found
 
 
@@ -39,10 +41,14 @@ def flow_parameters(flow: Flow) -> tuple[Expr, ...]:
     (a,)
     """
     if not flow:
-        raise ValueError("the flow has no equations: give at least one weight with its rate")
+        raise ValueError(
+            "the flow has no equations: give at least one weight with its rate"
+        )
     for weight in flow:
         if not isinstance(weight, sp.Symbol):
-            raise ValueError(f"the keys of a flow are the symbols of its weights, not {weight!r}")
+            raise ValueError(
+                f"the keys of a flow are the symbols of its weights, not {weight!r}"
+            )
     found = set(flow).union(*(expression(rate).free_symbols for rate in flow.values()))
     return tuple(symbol for symbol in _by_name(found) if symbol not in flow)
 
@@ -70,7 +76,9 @@ def rational(value: object, home: Element) -> Element:
     is_ring = isinstance(home, PolyRing)
     kind = "polynomials in the weights" if is_ring else "rational functions"
     culprit = _not_rational(exact, home.symbols if is_ring else ())
-    raise ValueError(f"only {kind} with rational numbers are exact here, and {culprit} is none")
+    raise ValueError(
+        f"only {kind} with rational numbers are exact here, and {culprit} is none"
+    )
 
 
 def written(element: Element, moving: Collection[Expr]) -> Expr:
@@ -91,22 +99,37 @@ def written(element: Element, moving: Collection[Expr]) -> Expr:
     terms = []
     for moved, part in parts.items():
         coefficient = element.field(ring.from_dict(part)) / below
-        powers_of = (ring.symbols[i] ** power for i, power in zip(places, moved, strict=True))
+        powers_of = (
+            ring.symbols[i] ** power for i, power in zip(places, moved, strict=True)
+        )
         term = sp.Mul(coefficient.as_expr(), *powers_of)
-        terms.append(sp.factor(term) if len(coefficient.numer) + len(coefficient.denom) > 2 else term)
-    return sp.Add(*terms) if constant else sp.Add(*terms) / sp.factor(denominator.as_expr())
+        terms.append(
+            sp.factor(term)
+            if len(coefficient.numer) + len(coefficient.denom) > 2
+            else term
+        )
+    return (
+        sp.Add(*terms)
+        if constant
+        else sp.Add(*terms) / sp.factor(denominator.as_expr())
+    )
 
 
 def derivative(element: Element, symbol: Expr) -> Element:
     """The derivative of a rational function in a symbol of its field."""
     ring, top, bottom = element.field.ring, element.numer, element.denom
     gen = ring.gens[ring.symbols.index(symbol)]
-    return element.field(top.diff(gen) * bottom - top * bottom.diff(gen)) / element.field(bottom**2)
+    return element.field(
+        top.diff(gen) * bottom - top * bottom.diff(gen)
+    ) / element.field(bottom**2)
 
 
 def freed_roots(values: Iterable[object]) -> dict[Expr, Expr]:
     """A positive symbol for every root of a rational number in some expressions."""
-    return {root: sp.Dummy(str(root), positive=True) for root in sorted(roots_in(values), key=str)}
+    return {
+        root: sp.Dummy(str(root), positive=True)
+        for root in sorted(roots_in(values), key=str)
+    }
 
 
 def roots_in(values: Iterable[object]) -> set[Expr]:
@@ -118,7 +141,9 @@ def _by_name(symbols: Iterable[Expr]) -> list[Expr]:
     named: dict[str, Expr] = {}
     for symbol in symbols:
         if named.setdefault(symbol.name, symbol) != symbol:
-            raise ValueError(f"two different symbols are named {symbol}: take the one that stands in the flow")
+            raise ValueError(
+                f"two different symbols are named {symbol}: take the one that stands in the flow"
+            )
     return [symbol for _, symbol in sorted(named.items())]
 
 

@@ -16,7 +16,9 @@ from .polynomial_signs import Kind, Sign, constant_sign, integer_roots, polynomi
 
 _UNKNOWN = Sign(0, False)
 _ABOVE = Sign(1, True)
-_HIGHEST_DEGREE = 24  # of a polynomial in several symbols that is factored: higher ones take minutes
+_HIGHEST_DEGREE = (
+    24  # of a polynomial in several symbols that is factored: higher ones take minutes
+)
 _MOST_TERMS = 400  # of a polynomial that is factored: more take long
 
 
@@ -52,20 +54,27 @@ def is_nonzero(expression: Expr) -> bool:
     factors = lowered.factors(expression)
     if factors is None:
         return False
-    others = [factor for factor, _ in factors if integer_roots(factor, lowered.whole) != []]
-    return len(others) < len(factors) and all(lowered.sign(factor).strict for factor in others)
+    others = [
+        factor for factor, _ in factors if integer_roots(factor, lowered.whole) != []
+    ]
+    return len(others) < len(factors) and all(
+        lowered.sign(factor).strict for factor in others
+    )
 
 
 def roots_in(expression: Expr) -> list[Expr]:
     """Every power with an exponent that is not whole, inner ones first."""
     powers = [each for each in expression.atoms(sp.Pow) if not each.exp.is_Integer]
-    return sorted(powers, key=lambda power: (len(power.atoms(sp.Pow)), sp.default_sort_key(power)))
+    return sorted(
+        powers, key=lambda power: (len(power.atoms(sp.Pow)), sp.default_sort_key(power))
+    )
 
 
 def in_exponentials(expression: Expr) -> Expr:
     """sinh, cosh, tanh … by exp."""
     return expression.replace(
-        lambda node: isinstance(node, HyperbolicFunction), lambda node: node.rewrite(sp.exp, deep=False)
+        lambda node: isinstance(node, HyperbolicFunction),
+        lambda node: node.rewrite(sp.exp, deep=False),
     )
 
 
@@ -82,7 +91,9 @@ def _sign(expression: Expr, inside: bool) -> Sign:
     for factor, multiplicity in factors:
         found = lowered.sign(factor)
         even = multiplicity % 2 == 0
-        sign = Sign(sign.side * (1 if even else found.side), sign.strict and found.strict)
+        sign = Sign(
+            sign.side * (1 if even else found.side), sign.strict and found.strict
+        )
     return sign
 
 
@@ -96,7 +107,10 @@ def _by_parts(node: Expr, inside: bool) -> Sign:
         return _of_sum([_by_parts(part, inside) for part in node.args])
     if node.is_Mul:
         parts = [_by_parts(part, inside) for part in node.args]
-        return Sign(int(sp.prod(part.side for part in parts)), all(part.strict for part in parts))
+        return Sign(
+            int(sp.prod(part.side for part in parts)),
+            all(part.strict for part in parts),
+        )
     if node.is_Pow and node.exp.is_Rational:
         return _of_power(_by_parts(node.base, inside), node.exp)
     if isinstance(node, sp.exp | sp.cosh):
@@ -118,7 +132,11 @@ def _of_symbol(symbol: Expr, inside: bool) -> Sign:
 
 def _of_sum(parts: list[Sign]) -> Sign:
     sides = {part.side for part in parts}
-    return Sign(sides.pop(), any(part.strict for part in parts)) if len(sides) == 1 else _UNKNOWN
+    return (
+        Sign(sides.pop(), any(part.strict for part in parts))
+        if len(sides) == 1
+        else _UNKNOWN
+    )
 
 
 def _of_power(base: Sign, exponent: Expr) -> Sign:
@@ -126,7 +144,9 @@ def _of_power(base: Sign, exponent: Expr) -> Sign:
     strict = base.strict or exponent < 0
     if exponent.q == 1 and exponent.p % 2:
         return Sign(base.side, strict)
-    return Sign(1, strict)  # an even power, or a root, which is defined only where it is zero or more
+    return Sign(
+        1, strict
+    )  # an even power, or a root, which is defined only where it is zero or more
 
 
 class _Root(NamedTuple):
@@ -167,7 +187,9 @@ class _Lowered:
                 continue
             content, factors = polynomial.factor_list()
             found.append((content, 1))
-            found += [(factor.as_expr(), multiplicity) for factor, multiplicity in factors]
+            found += [
+                (factor.as_expr(), multiplicity) for factor, multiplicity in factors
+            ]
         return found
 
     def sign(self, factor: Expr) -> Sign:
@@ -183,14 +205,17 @@ class _Lowered:
             if order != 2 or in_root.degree() != 1:
                 continue
             A, B = in_root.all_coeffs()
-            of_A, of_B = (polynomial_sign(part, self.kinds, self.numbers) for part in (A, B))
+            of_A, of_B = (
+                polynomial_sign(part, self.kinds, self.numbers) for part in (A, B)
+            )
             if not of_A.side or not of_B.side:
                 continue
             if of_A.side == of_B.side:
                 return of_B
             top, bottom = sp.fraction(sp.together(A**2 * radicand - B**2))
             of_top, of_bottom = (
-                polynomial_sign(sp.expand(part), self.kinds, self.numbers) for part in (top, bottom)
+                polynomial_sign(sp.expand(part), self.kinds, self.numbers)
+                for part in (top, bottom)
             )
             side = of_top.side * of_bottom.side * of_A.side
             return Sign(side, of_top.strict and of_bottom.strict)
@@ -224,7 +249,9 @@ class _Lowered:
 
     def _new(self, kind: Kind) -> Expr:
         symbol = sp.Dummy("s", real=True)
-        self.kinds[symbol] = "positive" if kind == "nonnegative" and self.inside else kind
+        self.kinds[symbol] = (
+            "positive" if kind == "nonnegative" and self.inside else kind
+        )
         return symbol
 
     def _symbol(self, symbol: Expr) -> Expr:
@@ -232,14 +259,22 @@ class _Lowered:
             above_one = self._new("nonnegative")
             self.whole.add(above_one)
             return 1 + above_one
-        return self._new("positive" if symbol.is_positive else "nonnegative" if symbol.is_nonnegative else "real")
+        return self._new(
+            "positive"
+            if symbol.is_positive
+            else "nonnegative"
+            if symbol.is_nonnegative
+            else "real"
+        )
 
     def _power(self, base: Expr, exponent: Expr) -> Expr:
         if exponent.q == 1:
             return self.of(base) ** exponent
         key = sp.Pow(base, sp.Rational(1, exponent.q), evaluate=False)
         if key not in self.made:
-            self.made[key] = self._new("positive" if is_positive(base, self.inside) else "nonnegative")
+            self.made[key] = self._new(
+                "positive" if is_positive(base, self.inside) else "nonnegative"
+            )
             self.roots[self.made[key]] = _Root(int(exponent.q), self.of(base))
         return self.made[key] ** exponent.p
 

@@ -93,9 +93,13 @@ def _vanishes(tower: Tower, value: Element) -> bool:
     points = list(islice(_points(numerator), _WITNESSES))
     if any(certain_sign(numerator.xreplace(point)) for point in points):
         return False
-    if _is_analytic(tower) and any(_is_root_at_zero(tower, value, point) for point in points):
+    if _is_analytic(tower) and any(
+        _is_root_at_zero(tower, value, point) for point in points
+    ):
         return True
-    raise Undecided(f"it cannot be decided whether {numerator} vanishes: declare those symbols positive that are")
+    raise Undecided(
+        f"it cannot be decided whether {numerator} vanishes: declare those symbols positive that are"
+    )
 
 
 def _points(expression: Expr) -> Iterator[dict[Expr, Expr]]:
@@ -104,9 +108,15 @@ def _points(expression: Expr) -> Iterator[dict[Expr, Expr]]:
     for shift in range(len(_PRIMES)):
         point = {}
         for place, symbol in enumerate(symbols):
-            above, below = (_PRIMES[(place + shift + step) % len(_PRIMES)] for step in (0, 1))
+            above, below = (
+                _PRIMES[(place + shift + step) % len(_PRIMES)] for step in (0, 1)
+            )
             sign = 1 if symbol.is_nonnegative or (place + shift) % 3 else -1
-            point[symbol] = sp.Integer(above) if symbol.is_integer else sp.Rational(sign * above, below)
+            point[symbol] = (
+                sp.Integer(above)
+                if symbol.is_integer
+                else sp.Rational(sign * above, below)
+            )
         yield point
         if not symbols:
             return
@@ -114,7 +124,10 @@ def _points(expression: Expr) -> Iterator[dict[Expr, Expr]]:
 
 def _is_analytic(tower: Tower) -> bool:
     """Whether every unsure root is of what is above zero throughout, so that no branch of it is left."""
-    return all(is_positive(tower.spelled(tower.radicand(root)[0]), inside=True) for root in tower.unsure)
+    return all(
+        is_positive(tower.spelled(tower.radicand(root)[0]), inside=True)
+        for root in tower.unsure
+    )
 
 
 def _is_root_at_zero(tower: Tower, value: Element, point: dict[Expr, Expr]) -> bool:
@@ -126,7 +139,9 @@ def _is_root_at_zero(tower: Tower, value: Element, point: dict[Expr, Expr]) -> b
     P = X - value.numer.as_expr()
     for root in reversed(tower.unsure):
         if P.has(root):
-            P = tower.element(sp.resultant(P, tower.relation(root), root)).numer.as_expr()
+            P = tower.element(
+                sp.resultant(P, tower.relation(root), root)
+            ).numer.as_expr()
     nonzero = [part for part in reversed(sp.Poly(P, X).all_coeffs()) if part != 0]
     coefficients = [tower.spelled(part).xreplace(point) for part in nonzero]
     number = tower.spelled(value.numer.as_expr()).xreplace(point)

@@ -60,9 +60,13 @@ def completeness(task: SymbolicTask, divisor: str = "context") -> Completeness:
     (True, 4, (lambda_1 - lambda_2,))
     """
     if task.in_context_fraction != 1:
-        raise ValueError("a fixed teacher moves weights off the restricted block: its fixed points are not known")
+        raise ValueError(
+            "a fixed teacher moves weights off the restricted block: its fixed points are not known"
+        )
     system = _system(task, divisor)
-    if system.domain.is_QQ and not (task.covariance.is_diagonal() and task.teacher_covariance.is_diagonal()):
+    if system.domain.is_QQ and not (
+        task.covariance.is_diagonal() and task.teacher_covariance.is_diagonal()
+    ):
         listed = _listed_by_projectors(system)
     else:
         listed = _listed(system, task, divisor)
@@ -88,37 +92,57 @@ class _System:
 
     def residuals(self, M: Element) -> tuple[Element, Element]:
         """A⁻¹ G Mᵀ and Λ⁻¹ Gᵀ M, which vanish where G Mᵀ and Gᵀ M do; their quadratic parts are symmetric."""
-        A, Λ, AB, LB = (_over(M.domain, each) for each in (self.A, self.Lambda, self.AB, self.LB))
+        A, Λ, AB, LB = (
+            _over(M.domain, each) for each in (self.A, self.Lambda, self.AB, self.LB)
+        )
         Mt = M.transpose()
         return AB * Mt - M * Λ * Mt, LB * M - Mt * A * M
 
 
 def _system(task: SymbolicTask, divisor: str) -> _System:
     form = effective_map(Separate(1, divisor=divisor), task)
-    symbols = sorted(set().union(*(each.free_symbols for each in (form.A, form.B, form.Lambda))), key=str)
+    symbols = sorted(
+        set().union(*(each.free_symbols for each in (form.A, form.B, form.Lambda))),
+        key=str,
+    )
     field = sp.QQ.frac_field(*symbols) if symbols else sp.QQ
-    A, B, Λ = (DomainMatrix.from_Matrix(each).convert_to(field) for each in (form.A, form.B, form.Lambda))
+    A, B, Λ = (
+        DomainMatrix.from_Matrix(each).convert_to(field)
+        for each in (form.A, form.B, form.Lambda)
+    )
     divisors = tuple(each.det() for each in (A, B, Λ))
     if not all(divisors):
-        raise ValueError("Λ and Ω must be invertible: leave out the directions without variance or teacher")
+        raise ValueError(
+            "Λ and Ω must be invertible: leave out the directions without variance or teacher"
+        )
     return _System(A, Λ, A.inv() * B, Λ.inv() * B.transpose(), divisors)
 
 
 def _generators(system: _System) -> list[Element]:
     """The entries of both residuals and of their antisymmetric parts, which are linear."""
     D = system.A.shape[0]
-    symbols = [sp.Symbol(f"m_{i + 1}_{j + 1}", real=True) for i in range(D) for j in range(D)]
+    symbols = [
+        sp.Symbol(f"m_{i + 1}_{j + 1}", real=True) for i in range(D) for j in range(D)
+    ]
     domain = system.domain.poly_ring(*symbols, order=grevlex)
-    M = DomainMatrix([list(domain.gens[D * i : D * (i + 1)]) for i in range(D)], (D, D), domain)
-    parts = [part for each in system.residuals(M) for part in (each - each.transpose(), each)]
+    M = DomainMatrix(
+        [list(domain.gens[D * i : D * (i + 1)]) for i in range(D)], (D, D), domain
+    )
+    parts = [
+        part for each in system.residuals(M) for part in (each - each.transpose(), each)
+    ]
     return [entry for part in parts for row in part.to_list() for entry in row]
 
 
 def _listed(system: _System, task: SymbolicTask, divisor: str) -> int:
     """How many points of `fixed_points` are solutions."""
     points = fixed_points(task, Separate(task.dimension, divisor=divisor))
-    maps = (DomainMatrix.from_Matrix(point.M).convert_to(system.domain) for point in points)
-    return len({M.to_Matrix().as_immutable() for M in maps if _vanish(system.residuals(M))})
+    maps = (
+        DomainMatrix.from_Matrix(point.M).convert_to(system.domain) for point in points
+    )
+    return len(
+        {M.to_Matrix().as_immutable() for M in maps if _vanish(system.residuals(M))}
+    )
 
 
 def _listed_by_projectors(system: _System) -> int:
@@ -137,11 +161,15 @@ def _listed_by_projectors(system: _System) -> int:
     one, other = (_learned(system.AB * Λ.inv(), K, χ, x, domain) for x in (g, h))
     at_g, at_h = (_horner(χ.all_coeffs(), x, domain.zero) for x in (g, h))
     both = [domain.exquo(at_g - at_h, g - h), at_h]
-    solves = _vanish(system.residuals(one), [at_g]) and _vanish(system.residuals(one + other), both)
+    solves = _vanish(system.residuals(one), [at_g]) and _vanish(
+        system.residuals(one + other), both
+    )
     return 2**D if solves else 0
 
 
-def _learned(minimum: Element, K: Element, χ: Expr, x: Element, domain: Element) -> Element:
+def _learned(
+    minimum: Element, K: Element, χ: Expr, x: Element, domain: Element
+) -> Element:
     """M* Π = M* adj(x − K) / χ'(x) for an eigenvalue x of K, a polynomial in x modulo χ."""
     K = _over(domain, K)
     identity = DomainMatrix.eye(K.shape[0], domain)
@@ -162,13 +190,19 @@ def _horner(coefficients: Iterable[Expr], x: Element, zero: Element) -> Element:
 
 def _vanish(matrices: Iterable[Element], modulo: list[Element] | None = None) -> bool:
     """Whether every entry is zero, as a remainder where there are relations."""
-    entries = (entry for matrix in matrices for row in matrix.to_list() for entry in row)
+    entries = (
+        entry for matrix in matrices for row in matrix.to_list() for entry in row
+    )
     return not any(entry.rem(modulo) if modulo else entry for entry in entries)
 
 
 def _over(domain: Element, matrix: Element) -> Element:
     """A matrix over the field of its coefficients as one over a ring of polynomials."""
-    return matrix if matrix.domain == domain else matrix.applyfunc(domain.ring.ground_new, domain)
+    return (
+        matrix
+        if matrix.domain == domain
+        else matrix.applyfunc(domain.ring.ground_new, domain)
+    )
 
 
 def _factors(divisors: Iterable[Expr]) -> tuple[Expr, ...]:
@@ -177,5 +211,9 @@ def _factors(divisors: Iterable[Expr]) -> tuple[Expr, ...]:
     for divisor in divisors:
         for part in sp.fraction(divisor):
             found.update(factor for factor, _ in sp.factor_list(part)[1])
-    unknown = (factor for factor in found if not is_positive(factor) and not is_positive(-factor))
+    unknown = (
+        factor
+        for factor in found
+        if not is_positive(factor) and not is_positive(-factor)
+    )
     return tuple(sorted(unknown, key=str))

@@ -51,19 +51,32 @@ def conserved_quantities(flow: Flow, degree: int) -> tuple[Expr, ...]:
     if isinstance(degree, bool) or not isinstance(degree, int) or degree < 1:
         raise ValueError(f"degree must be a whole number of at least 1, not {degree!r}")
     if roots := freed_roots(flow.values()):
-        freed = {weight: expression(each).xreplace(roots) for weight, each in flow.items()}
+        freed = {
+            weight: expression(each).xreplace(roots) for weight, each in flow.items()
+        }
         named = {symbol: root for root, symbol in roots.items()}
-        return tuple(found.xreplace(named) for found in conserved_quantities(freed, degree))
-    _require_few_monomials(len(flow), degree, sum(len(sp.Add.make_args(rate)) for rate in flow.values()))
+        return tuple(
+            found.xreplace(named) for found in conserved_quantities(freed, degree)
+        )
+    _require_few_monomials(
+        len(flow), degree, sum(len(sp.Add.make_args(rate)) for rate in flow.values())
+    )
     rates = _polynomials(flow)
     monomials = _monomials(len(rates), degree)
     # A generic rank can only drop at a point, so a kernel there has at least as many members as the generic one:
     # as many proved members with different leading monomials are all. A point may have too many; then the next.
-    attempts = (_members(rates, monomials, values, prime) for values, prime in _points(rates[0].ring.domain.ngens))
+    attempts = (
+        _members(rates, monomials, values, prime)
+        for values, prime in _points(rates[0].ring.domain.ngens)
+    )
     members = next(found for found in attempts if found is not None)
-    order = sorted(members, key=lambda member: (sum(member.LM), [-power for power in member.LM]))
+    order = sorted(
+        members, key=lambda member: (sum(member.LM), [-power for power in member.LM])
+    )
     everything = rational_functions({*flow, *flow_parameters(flow)})
-    return tuple(written(rational(member.as_expr(), everything), [*flow]) for member in order)
+    return tuple(
+        written(rational(member.as_expr(), everything), [*flow]) for member in order
+    )
 
 
 def rate(quantity: Expr, flow: Flow) -> Expr:
@@ -81,7 +94,9 @@ def rate(quantity: Expr, flow: Flow) -> Expr:
     field = rational_functions(symbols.union(flow, flow_parameters(flow)), roots)
     element = rational(quantity, field)
     moved = [weight for weight in flow if weight in symbols]
-    slopes = (derivative(element, weight) * rational(flow[weight], field) for weight in moved)
+    slopes = (
+        derivative(element, weight) * rational(flow[weight], field) for weight in moved
+    )
     return written(sum(slopes, field.zero), [*flow])
 
 
@@ -91,8 +106,14 @@ def _polynomials(flow: Flow) -> list[Element]:
     ring = PolyRing([*flow], field, grlex)
     rates = [rational(each, ring) for each in flow.values()]
     ground = field.get_ring()
-    common = reduce(ground.lcm, (field.denom(c) for each in rates for c in each.values()), ground.one)
-    return [(each * field(common)).set_ring(ring.clone(domain=ground)) for each in rates]
+    common = reduce(
+        ground.lcm,
+        (field.denom(c) for each in rates for c in each.values()),
+        ground.one,
+    )
+    return [
+        (each * field(common)).set_ring(ring.clone(domain=ground)) for each in rates
+    ]
 
 
 def _require_few_monomials(size: int, degree: int, terms: int) -> None:
@@ -108,7 +129,11 @@ def _require_few_monomials(size: int, degree: int, terms: int) -> None:
 
 def _monomials(size: int, degree: int) -> list[Powers]:
     """Powers of all monomials of degree 1 … `degree`, ascending, so that kernels have leading monomials."""
-    chosen = (each for d in range(1, degree + 1) for each in combinations_with_replacement(range(size), d))
+    chosen = (
+        each
+        for d in range(1, degree + 1)
+        for each in combinations_with_replacement(range(size), d)
+    )
     return sorted((tuple(map(each.count, range(size))) for each in chosen), key=grlex)
 
 
@@ -116,33 +141,55 @@ def _points(size: int) -> Iterator[tuple[list[int], int]]:
     """Values of the parameters and primes to compute by, always the same ones."""
     for seed in count():
         random = Random(seed)
-        yield [random.getrandbits(61) for _ in range(size)], int(sp.nextprime(random.getrandbits(61)))
+        yield (
+            [random.getrandbits(61) for _ in range(size)],
+            int(sp.nextprime(random.getrandbits(61))),
+        )
 
 
 def _members(
-    rates: Sequence[Element], monomials: Sequence[Powers], values: Sequence[int], prime: int
+    rates: Sequence[Element],
+    monomials: Sequence[Powers],
+    values: Sequence[int],
+    prime: int,
 ) -> list[Element] | None:
     """Proved invariants, as many as there are at a point of parameters modulo a prime; None where some fail."""
     field = sp.GF(prime, symmetric=False)
     ring = rates[0].ring.clone(domain=field)
-    here = [ring.from_dict({powers: field(int(c(*values))) for powers, c in each.terms()}) for each in rates]
+    here = [
+        ring.from_dict({powers: field(int(c(*values))) for powers, c in each.terms()})
+        for each in rates
+    ]
     kernel = _kernel(_matrix(_system(monomials, here), len(monomials), field))
-    members = [_lifted([monomials[j] for j in sorted(vector)], rates, here) for vector in kernel]
+    members = [
+        _lifted([monomials[j] for j in sorted(vector)], rates, here)
+        for vector in kernel
+    ]
     return None if any(member is None for member in members) else members
 
 
-def _lifted(support: Sequence[Powers], rates: Sequence[Element], here: Sequence[Element]) -> Element | None:
+def _lifted(
+    support: Sequence[Powers], rates: Sequence[Element], here: Sequence[Element]
+) -> Element | None:
     """The invariant with these monomials, if it is one for all parameters and not only where there is one `here`.
 
     As many equations as determine it are solved, the shortest that are independent `here`; all of them are proved.
     """
     ground = rates[0].ring.domain
     at_point = sorted(_system(support, here).items(), key=lambda item: len(item[1]))
-    _, chosen = _matrix(dict(at_point), len(support), here[0].ring.domain).transpose().rref(method="GJ")
+    _, chosen = (
+        _matrix(dict(at_point), len(support), here[0].ring.domain)
+        .transpose()
+        .rref(method="GJ")
+    )
     exact = _system(support, rates)
     rows = {at_point[i][0]: exact[at_point[i][0]] for i in chosen}
     (solution,) = _kernel(_matrix(rows, len(support), ground).to_field())
-    member = rates[0].ring.clone(domain=ground.get_field()).from_dict({support[j]: c for j, c in solution.items()})
+    member = (
+        rates[0]
+        .ring.clone(domain=ground.get_field())
+        .from_dict({support[j]: c for j, c in solution.items()})
+    )
     member = member.clear_denoms()[1].set_ring(rates[0].ring).primitive()[1]
     if _derivative(member, rates):
         return None
@@ -154,7 +201,9 @@ def _system(monomials: Sequence[Powers], rates: Sequence[Element]) -> Rows:
     ring = rates[0].ring
     rows: Rows = defaultdict(dict)
     for j, powers in enumerate(monomials):
-        for image, coefficient in _derivative(ring.from_dict({powers: ring.domain.one}), rates).terms():
+        for image, coefficient in _derivative(
+            ring.from_dict({powers: ring.domain.one}), rates
+        ).terms():
             rows[image][j] = coefficient
     return rows
 
@@ -162,7 +211,13 @@ def _system(monomials: Sequence[Powers], rates: Sequence[Element]) -> Rows:
 def _derivative(polynomial: Element, rates: Sequence[Element]) -> Element:
     """The derivative along the flow."""
     ring = polynomial.ring
-    return sum((polynomial.diff(gen) * each for gen, each in zip(ring.gens, rates, strict=True)), ring.zero)
+    return sum(
+        (
+            polynomial.diff(gen) * each
+            for gen, each in zip(ring.gens, rates, strict=True)
+        ),
+        ring.zero,
+    )
 
 
 def _matrix(rows: Rows, width: int, domain: Any) -> Any:

@@ -57,10 +57,17 @@ class SymbolicFixedPoint:
     def M(self) -> Expr:
         """M_S, (D, D): the model predicts βᵀ M_S x_q."""
         sizes = range(1, len(self.directions) + 1)
-        return sp.diag(*(self.directions[d - 1].coefficient if d in self.subset else 0 for d in sizes))
+        return sp.diag(
+            *(
+                self.directions[d - 1].coefficient if d in self.subset else 0
+                for d in sizes
+            )
+        )
 
 
-def fixed_points(task: SymbolicTask, model: Parametrization) -> Iterator[SymbolicFixedPoint]:
+def fixed_points(
+    task: SymbolicTask, model: Parametrization
+) -> Iterator[SymbolicFixedPoint]:
     """The fixed points of gradient flow on the restricted weights by how many directions are learned, most first.
 
     Separate: one for every subset of at most H·R directions. Merged: everything or nothing. The loss is derived
@@ -74,9 +81,13 @@ def fixed_points(task: SymbolicTask, model: Parametrization) -> Iterator[Symboli
     ((1,), (N/(N*lambda_1 + 2*lambda_1 + lambda_2),))
     """
     if not isinstance(model, (Merged, Separate)):
-        raise ValueError(f"fixed points are known for Merged and Separate models, not for {type(model).__name__}")
+        raise ValueError(
+            f"fixed points are known for Merged and Separate models, not for {type(model).__name__}"
+        )
     if task.in_context_fraction != 1:
-        raise ValueError("a fixed teacher moves weights off the restricted block: its fixed points are not known")
+        raise ValueError(
+            "a fixed teacher moves weights off the restricted block: its fixed points are not known"
+        )
     directions, untrained = _solved(task, divisor_of(model, task.dimension))
     everything = range(1, task.dimension + 1)
     if isinstance(model, Merged):
@@ -98,23 +109,35 @@ def _solved(task: SymbolicTask, divisor: Expr) -> tuple[tuple[Direction, ...], E
     """
     D = task.dimension
     m = sp.Matrix(D, D, lambda i, j: sp.Symbol(f"m_{i + 1}_{j + 1}", real=True))
-    β, query = sp.Matrix(token_products(divisor, D)[-1, :-1]), sp.Matrix(Prompt(D).query)
+    β, query = (
+        sp.Matrix(token_products(divisor, D)[-1, :-1]),
+        sp.Matrix(Prompt(D).query),
+    )
     loss = output_loss((β.T * m * query)[0], task, list(m)).polynomial
     diagonal = range(0, D * D, D + 1)
     slopes = [_on(loss.diff(gen), diagonal) for gen in loss.ring.gens]
-    if any(slope != _on(slope, {i} & {*diagonal}) for i, slope in enumerate(slopes)) or any(
-        slope for i, slope in enumerate(slopes) if i not in diagonal
-    ):
-        raise ValueError("the gradient at a diagonal M is not diagonal: Λ and Ω must share their eigenvectors")
+    if any(
+        slope != _on(slope, {i} & {*diagonal}) for i, slope in enumerate(slopes)
+    ) or any(slope for i, slope in enumerate(slopes) if i not in diagonal):
+        raise ValueError(
+            "the gradient at a diagonal M is not diagonal: Λ and Ω must share their eigenvectors"
+        )
     untrained = loss.coeff(1)
-    directions = (_direction(m[i], slopes[i].as_expr(), _on(loss, {i}) - untrained) for i in diagonal)
+    directions = (
+        _direction(m[i], slopes[i].as_expr(), _on(loss, {i}) - untrained)
+        for i in diagonal
+    )
     return tuple(directions), loss.ring.domain.to_sympy(untrained)
 
 
 def _on(polynomial: Element, kept: Container[int]) -> Element:
     """The polynomial where every generator is zero but those at the indices kept."""
     terms = polynomial.terms()
-    rest = {powers: part for powers, part in terms if not any(p for i, p in enumerate(powers) if i not in kept)}
+    rest = {
+        powers: part
+        for powers, part in terms
+        if not any(p for i, p in enumerate(powers) if i not in kept)
+    }
     return polynomial.ring.from_dict(rest)
 
 

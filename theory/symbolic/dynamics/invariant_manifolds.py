@@ -46,7 +46,11 @@ def _separate(model: Separate, dimension: int) -> dict[Expr, Expr]:
         h, r = divmod(d, model.rank)
         value = _real(f"v_{h + 1}")
         pair = value if model.rank == 1 else _real(f"kappa_{h + 1}_{r + 1}")
-        ansatz |= {weights["value"][h, -1]: value, weights["key"][h, r, d]: pair, weights["query"][h, r, d]: pair}
+        ansatz |= {
+            weights["value"][h, -1]: value,
+            weights["key"][h, r, d]: pair,
+            weights["query"][h, r, d]: pair,
+        }
     return ansatz
 
 

@@ -13,7 +13,9 @@ from ..task import Expr
 Point = dict[Expr, Expr]
 
 
-def rest_points(equations: Mapping[Expr, Expr], where: Sequence[Expr] = ()) -> tuple[Point, ...]:
+def rest_points(
+    equations: Mapping[Expr, Expr], where: Sequence[Expr] = ()
+) -> tuple[Point, ...]:
     """Every real point {amplitude: value} at which all rates {amplitude: rate} vanish, for general parameters.
 
     `where` lists expressions that vanish besides, such as the conserved quantities of balanced weights: without
@@ -31,7 +33,10 @@ def rest_points(equations: Mapping[Expr, Expr], where: Sequence[Expr] = ()) -> t
         named = {symbol: root for root, symbol in roots.items()}
         free = {symbol: rate.xreplace(roots) for symbol, rate in equations.items()}
         points = rest_points(free, [sp.sympify(each).xreplace(roots) for each in where])
-        return tuple({symbol: value.xreplace(named) for symbol, value in point.items()} for point in points)
+        return tuple(
+            {symbol: value.xreplace(named) for symbol, value in point.items()}
+            for point in points
+        )
     symbols = list(equations)
     polynomials = [_numerator(rate, symbols) for rate in [*equations.values(), *where]]
     found: list[Point] = []
@@ -45,7 +50,9 @@ def _numerator(rate: Expr, symbols: list[Expr]) -> Expr:
     numerator, denominator = sp.fraction(sp.together(sp.sympify(rate, strict=True)))
     free = numerator.free_symbols | denominator.free_symbols
     if denominator.has(*symbols) or not numerator.is_polynomial(*free):
-        raise ValueError(f"rates must be polynomial in {', '.join(map(str, symbols))}, not {rate}")
+        raise ValueError(
+            f"rates must be polynomial in {', '.join(map(str, symbols))}, not {rate}"
+        )
     return sp.expand(numerator)
 
 
@@ -59,26 +66,38 @@ def _solutions(polynomials: list[Expr], symbols: list[Expr]) -> Iterator[Point]:
             others = polynomials[:place] + polynomials[place + 1 :]
             for factor in factors:
                 reduced = [_remainder(other, factor, symbols) for other in others]
-                yield from _solutions([factor, *(each for each in reduced if each != 0)], symbols)
+                yield from _solutions(
+                    [factor, *(each for each in reduced if each != 0)], symbols
+                )
             return
     yield from _triangular(polynomials, symbols)
 
 
 def _factors(polynomial: Expr, symbols: list[Expr]) -> list[Expr]:
     """The factors of a polynomial that hold symbols."""
-    return [factor for factor, _ in sp.factor_list(polynomial)[1] if factor.has(*symbols)]
+    return [
+        factor for factor, _ in sp.factor_list(polynomial)[1] if factor.has(*symbols)
+    ]
 
 
 def _remainder(polynomial: Expr, factor: Expr, symbols: list[Expr]) -> Expr:
     """The polynomial with a symbol replaced where the factor is that symbol, else as it is."""
-    return polynomial.xreplace({factor: sp.Integer(0)}) if factor in symbols else polynomial
+    return (
+        polynomial.xreplace({factor: sp.Integer(0)})
+        if factor in symbols
+        else polynomial
+    )
 
 
 def _triangular(polynomials: list[Expr], symbols: list[Expr]) -> Iterator[Point]:
     """Solutions of a system by its lexicographic Gröbner basis, the last symbol first."""
     constants = set().union(*(each.free_symbols for each in polynomials)) - {*symbols}
     domain = sp.QQ.frac_field(*sorted(constants, key=str)) if constants else sp.QQ
-    basis = sp.groebner(polynomials, *symbols, order="lex", domain=domain) if polynomials else None
+    basis = (
+        sp.groebner(polynomials, *symbols, order="lex", domain=domain)
+        if polynomials
+        else None
+    )
     if basis is not None and basis.exprs == [1]:
         return
     if basis is None or not basis.is_zero_dimensional:
@@ -96,8 +115,12 @@ def _extended(point: Point, basis: list[Expr], rest: list[Expr]) -> Iterator[Poi
         return
     symbol, *others = rest
     here = [each for each in basis if each.has(symbol) and not each.has(*others)]
-    for polynomial in sorted((sp.Poly(each, symbol) for each in here), key=lambda each: each.degree()):
-        coefficients = [normal(part.xreplace(point)) for part in polynomial.all_coeffs()]
+    for polynomial in sorted(
+        (sp.Poly(each, symbol) for each in here), key=lambda each: each.degree()
+    ):
+        coefficients = [
+            normal(part.xreplace(point)) for part in polynomial.all_coeffs()
+        ]
         if coefficients[0] != 0:
             for root in _real_roots(sp.Poly(coefficients, symbol)):
                 yield from _extended({**point, symbol: root}, basis, others)
@@ -115,7 +138,9 @@ def _real_roots(polynomial: Expr) -> Iterator[Expr]:
 def _roots_of_factor(factor: Expr) -> Iterator[Expr]:
     (symbol,) = factor.gens
     step = gcd(*(powers[0] for powers in factor.monoms()))
-    powers = sp.Poly({(power[0] // step,): part for power, part in factor.terms()}, symbol)
+    powers = sp.Poly(
+        {(power[0] // step,): part for power, part in factor.terms()}, symbol
+    )
     if powers.degree() == 1:
         lead, constant = powers.all_coeffs()
         bases = [-constant / lead]
@@ -124,9 +149,13 @@ def _roots_of_factor(factor: Expr) -> Iterator[Expr]:
     elif not factor.free_symbols_in_domain and factor.domain in (sp.ZZ, sp.QQ):
         bases = powers.real_roots()
     else:
-        raise ValueError(f"the roots of {factor.as_expr()} have no closed form: give its parameters numbers")
+        raise ValueError(
+            f"the roots of {factor.as_expr()} have no closed form: give its parameters numbers"
+        )
     for base in bases:
-        yield from _powers_equal_to(sp.factor(base) if base.free_symbols else base, step)
+        yield from _powers_equal_to(
+            sp.factor(base) if base.free_symbols else base, step
+        )
 
 
 def _quadratic(a: Expr, b: Expr, c: Expr) -> list[Expr]:
@@ -156,7 +185,11 @@ def _is_above(value: Expr) -> bool:
 
 
 def _same(point: Point, other: Point) -> bool:
-    pairs = [(value, other[symbol]) for symbol, value in point.items() if value != other[symbol]]
+    pairs = [
+        (value, other[symbol])
+        for symbol, value in point.items()
+        if value != other[symbol]
+    ]
     if any(one.has(sp.CRootOf) or two.has(sp.CRootOf) for one, two in pairs):
         return False  # numbered roots of irreducible polynomials are equal where they look so
     return all(is_zero(one - two) for one, two in pairs)

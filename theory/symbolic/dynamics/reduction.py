@@ -43,7 +43,9 @@ class Reduction:
         return not self.residual
 
 
-def reduce(flow: Flow, ansatz: Mapping[Expr, Expr], amplitudes: Sequence[Expr] | None = None) -> Reduction:
+def reduce(
+    flow: Flow, ansatz: Mapping[Expr, Expr], amplitudes: Sequence[Expr] | None = None
+) -> Reduction:
     """The flow of the amplitudes z on the manifold θ = φ(z), by solving (∂φ/∂z) dz/dt = F(φ(z)) exactly.
 
     `ansatz` maps weights of the flow to rational expressions φ; weights left out are zero. `amplitudes` are the
@@ -65,11 +67,19 @@ def reduce(flow: Flow, ansatz: Mapping[Expr, Expr], amplitudes: Sequence[Expr] |
     pivots, left = _solved(_rows(flow, place, moving), len(moving))
     for j, symbol in reversed([*enumerate(moving)]):
         if j not in pivots:
-            raise ValueError(f"moving {symbol} adds nothing to the ansatz: take it out, or list other amplitudes")
+            raise ValueError(
+                f"moving {symbol} adds nothing to the ansatz: take it out, or list other amplitudes"
+            )
     if left:
-        return Reduction(place, {}, {weight: written(rest, moving) for weight, rest in left.items()})
+        return Reduction(
+            place, {}, {weight: written(rest, moving) for weight, rest in left.items()}
+        )
     rates = {symbol: pivots[j].get(len(moving)) for j, symbol in enumerate(moving)}
-    return Reduction(place, {z: written(rate, moving) if rate else _ZERO for z, rate in rates.items()}, {})
+    return Reduction(
+        place,
+        {z: written(rate, moving) if rate else _ZERO for z, rate in rates.items()},
+        {},
+    )
 
 
 def _placed(flow: Flow, ansatz: Mapping[Expr, Expr]) -> dict[Expr, Expr]:
@@ -77,29 +87,45 @@ def _placed(flow: Flow, ansatz: Mapping[Expr, Expr]) -> dict[Expr, Expr]:
     for weight in ansatz:
         if weight not in flow:
             some = ", ".join(map(str, [*flow][:6]))
-            raise ValueError(f"the flow has no weight {weight}: take its own symbols, such as {some}")
+            raise ValueError(
+                f"the flow has no weight {weight}: take its own symbols, such as {some}"
+            )
     return {weight: expression(ansatz.get(weight, _ZERO)) for weight in flow}
 
 
-def _require_amplitudes(moving: Sequence[Expr], flow: Flow, ansatz: Collection[Expr], place: Flow) -> None:
+def _require_amplitudes(
+    moving: Sequence[Expr], flow: Flow, ansatz: Collection[Expr], place: Flow
+) -> None:
     """ValueError unless these are symbols that may move, all weights on the right-hand side among them."""
     for symbol in moving:
         if not isinstance(symbol, sp.Symbol):
-            raise ValueError(f"amplitudes are symbols, not {symbol!r}: call it by a new symbol in the ansatz")
+            raise ValueError(
+                f"amplitudes are symbols, not {symbol!r}: call it by a new symbol in the ansatz"
+            )
         if symbol in flow_parameters(flow):
             raise ValueError(
                 f"{symbol} is a parameter of the flow, which does not move: leave it out of amplitudes"
             )
         if symbol in flow and symbol not in ansatz:
-            raise ValueError(f"the weight {symbol} is left out, hence zero, and an amplitude: map it to itself")
+            raise ValueError(
+                f"the weight {symbol} is left out, hence zero, and an amplitude: map it to itself"
+            )
     for symbol in sorted(_symbols(place) & {*flow} - {*moving}, key=str):
-        raise ValueError(f"the weight {symbol} stands in the ansatz and moves: add it to the amplitudes")
+        raise ValueError(
+            f"the weight {symbol} stands in the ansatz and moves: add it to the amplitudes"
+        )
 
 
 def _in_order(flow: Flow, place: Flow) -> list[Expr]:
     """The symbols of an ansatz but the flow's parameters, in the order in which they appear."""
-    each = (symbol for value in place.values() for symbol in sorted(value.free_symbols, key=str))
-    return [symbol for symbol in dict.fromkeys(each) if symbol not in flow_parameters(flow)]
+    each = (
+        symbol
+        for value in place.values()
+        for symbol in sorted(value.free_symbols, key=str)
+    )
+    return [
+        symbol for symbol in dict.fromkeys(each) if symbol not in flow_parameters(flow)
+    ]
 
 
 def _symbols(place: Flow) -> set[Expr]:
@@ -108,7 +134,9 @@ def _symbols(place: Flow) -> set[Expr]:
 
 def _rows(flow: Flow, place: Flow, moving: Sequence[Expr]) -> dict[Expr, Row]:
     """Each weight's equation in the rates of the amplitudes: slopes by their number, and last the weight's rate."""
-    rates = {weight: expression(rate).xreplace(dict(place)) for weight, rate in flow.items()}
+    rates = {
+        weight: expression(rate).xreplace(dict(place)) for weight, rate in flow.items()
+    }
     roots = roots_in([*place.values(), *rates.values()])
     field = rational_functions(_symbols(place) | _symbols(rates) | {*moving}, roots)
     rows = {}
@@ -120,7 +148,9 @@ def _rows(flow: Flow, place: Flow, moving: Sequence[Expr]) -> dict[Expr, Row]:
     return rows
 
 
-def _solved(rows: Mapping[Expr, Row], unknowns: int) -> tuple[dict[int, Row], dict[Expr, Element]]:
+def _solved(
+    rows: Mapping[Expr, Row], unknowns: int
+) -> tuple[dict[int, Row], dict[Expr, Element]]:
     """The rows that determine unknowns, one in each, and what is left of others once those are put in."""
     pivots: dict[int, Row] = {}
     left = {}
@@ -144,11 +174,16 @@ def _eliminated(row: Row, pivots: Mapping[int, Row]) -> Row:
 def _with_pivot(pivots: Mapping[int, Row], lead: int, row: Row) -> dict[int, Row]:
     """The pivot rows with one more, each reduced by the others."""
     row = {j: entry / row[lead] for j, entry in row.items()}
-    others = {j: _less(other, other[lead], row) if lead in other else other for j, other in pivots.items()}
+    others = {
+        j: _less(other, other[lead], row) if lead in other else other
+        for j, other in pivots.items()
+    }
     return {**others, lead: row}
 
 
 def _less(row: Row, factor: Element, other: Row) -> Row:
     zero = 0 * factor
-    entries = {j: row.get(j, zero) - factor * other.get(j, zero) for j in {**row, **other}}
+    entries = {
+        j: row.get(j, zero) - factor * other.get(j, zero) for j in {**row, **other}
+    }
     return {j: entry for j, entry in entries.items() if entry}

@@ -8,7 +8,9 @@ from ..algebra.zero_test import normal
 from ..task import Expr
 
 
-def residuals(equations: Mapping[Expr, Expr], course: Mapping[Expr, Expr], time: Expr) -> dict[Expr, Expr]:
+def residuals(
+    equations: Mapping[Expr, Expr], course: Mapping[Expr, Expr], time: Expr
+) -> dict[Expr, Expr]:
     """d course/d time − rate of every amplitude where the course is put in: all 0 just where it is a solution.
 
     `equations` is a flow {amplitude: rate} and `course` {amplitude: expression in the symbol `time`}. Residuals are
@@ -24,19 +26,26 @@ def residuals(equations: Mapping[Expr, Expr], course: Mapping[Expr, Expr], time:
     {v: -t*v_0**3*(t*v_0 + 2)}
     """
     _require_amplitudes("equations", equations, course)
-    course = {amplitude: sp.sympify(value, strict=True) for amplitude, value in course.items()}
+    course = {
+        amplitude: sp.sympify(value, strict=True) for amplitude, value in course.items()
+    }
     for amplitude, value in course.items():
         if not value.free_symbols.isdisjoint(course):
             raise ValueError(
                 f"the course of {amplitude} must be explicit in {time}, but it holds an amplitude: {value}"
             )
     return {
-        amplitude: normal(course[amplitude].diff(time) - sp.sympify(rate, strict=True).xreplace(course))
+        amplitude: normal(
+            course[amplitude].diff(time)
+            - sp.sympify(rate, strict=True).xreplace(course)
+        )
         for amplitude, rate in equations.items()
     }
 
 
-def start_residuals(course: Mapping[Expr, Expr], time: Expr, start: Mapping[Expr, Expr]) -> dict[Expr, Expr]:
+def start_residuals(
+    course: Mapping[Expr, Expr], time: Expr, start: Mapping[Expr, Expr]
+) -> dict[Expr, Expr]:
     """The course at time 0 − the start {amplitude: value}: all 0 just where the course starts there.
 
     ValueError as from `residuals`.
@@ -47,7 +56,10 @@ def start_residuals(course: Mapping[Expr, Expr], time: Expr, start: Mapping[Expr
     """
     _require_amplitudes("start", start, course)
     return {
-        amplitude: normal(sp.sympify(value, strict=True).xreplace({time: sp.Integer(0)}) - start[amplitude])
+        amplitude: normal(
+            sp.sympify(value, strict=True).xreplace({time: sp.Integer(0)})
+            - start[amplitude]
+        )
         for amplitude, value in course.items()
     }
 
@@ -65,7 +77,11 @@ def clock_residual(rate: Expr, clock: Expr, amplitude: Expr) -> Expr:
     return normal(sp.sympify(clock, strict=True).diff(amplitude) * rate - 1)
 
 
-def _require_amplitudes(name: str, given: Mapping[Expr, Expr], course: Mapping[Expr, Expr]) -> None:
+def _require_amplitudes(
+    name: str, given: Mapping[Expr, Expr], course: Mapping[Expr, Expr]
+) -> None:
     if set(given) != set(course):
         odd = sorted(set(given) ^ set(course), key=sp.default_sort_key)
-        raise ValueError(f"{name} and course must have the same amplitudes, but only one of them has {odd}")
+        raise ValueError(
+            f"{name} and course must have the same amplitudes, but only one of them has {odd}"
+        )

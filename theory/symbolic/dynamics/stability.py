@@ -58,10 +58,21 @@ def hessian(loss: PopulationLoss, point: Mapping[Expr, Expr]) -> Expr:
     field, gens = near.ring.domain, near.ring.gens
     numbers = [field.from_sympy(value) for value in values]
     slopes = [near.diff(gen) for gen in gens]
-    moving = [weight for weight, slope in zip(loss.weights, slopes, strict=True) if _at(slope, numbers)]
+    moving = [
+        weight
+        for weight, slope in zip(loss.weights, slopes, strict=True)
+        if _at(slope, numbers)
+    ]
     if moving:
-        raise ValueError(f"the weights do not rest there: the gradient of {moving[0]} does not vanish")
-    return sp.Matrix([[field.to_sympy(_at(slope.diff(gen), numbers)) for gen in gens] for slope in slopes])
+        raise ValueError(
+            f"the weights do not rest there: the gradient of {moving[0]} does not vanish"
+        )
+    return sp.Matrix(
+        [
+            [field.to_sympy(_at(slope.diff(gen), numbers)) for gen in gens]
+            for slope in slopes
+        ]
+    )
 
 
 def inertia(matrix: Expr) -> Inertia:
@@ -81,7 +92,9 @@ def inertia(matrix: Expr) -> Inertia:
     return Inertia(*map(sum, zip(*parts, strict=True)))
 
 
-def resting_weights(model: Separate, maps: Sequence[Sequence[Expr]]) -> dict[Expr, Expr]:
+def resting_weights(
+    model: Separate, maps: Sequence[Sequence[Expr]]
+) -> dict[Expr, Expr]:
     """Weights with v = 1 of the heads that hold these maps, for `hessian_index`: M_d = k qᵀ for each pair in turn.
 
     `maps[h]` are the SymPy matrices (D, D) of rank one in head h, such as m_d e_d e_dᵀ; pairs and heads beyond are
@@ -95,7 +108,9 @@ def resting_weights(model: Separate, maps: Sequence[Sequence[Expr]]) -> dict[Exp
     0
     """
     if len(maps) > model.head_count or any(len(held) > model.rank for held in maps):
-        raise ValueError(f"{model} holds at most {model.rank} maps in each of {model.head_count} heads")
+        raise ValueError(
+            f"{model} holds at most {model.rank} maps in each of {model.head_count} heads"
+        )
     point: dict[Expr, Expr] = {}
     for h, held in enumerate(maps):
         for r, each in enumerate(held):
@@ -124,7 +139,11 @@ def _field(expressions: Iterable[Expr]) -> Element:
     for each in expressions:
         constants = each.atoms(sp.Number, sp.NumberSymbol, sp.I)
         whole_powers = all(power.exp.is_Integer for power in each.atoms(sp.Pow))
-        if not (whole_powers and each.is_rational_function() and all(number.is_Rational for number in constants)):
+        if not (
+            whole_powers
+            and each.is_rational_function()
+            and all(number.is_Rational for number in constants)
+        ):
             raise ValueError(
                 f"only rational numbers and rational functions have exact signs here, not {each}: leave a root out "
                 "of the score divisor, which changes no sign"
@@ -135,7 +154,11 @@ def _field(expressions: Iterable[Expr]) -> Element:
 
 def _values(loss: PopulationLoss, point: Mapping[Expr, Expr]) -> list[Expr]:
     """The values of the loss's weights, zero where the point has none."""
-    strangers = [str(symbol) for symbol, value in point.items() if symbol not in loss.weights and value != 0]
+    strangers = [
+        str(symbol)
+        for symbol, value in point.items()
+        if symbol not in loss.weights and value != 0
+    ]
     if strangers:
         raise ValueError(
             f"the loss has no weight {', '.join(strangers)}: it has {', '.join(map(str, loss.weights))}"
@@ -149,17 +172,28 @@ def _near(loss: PopulationLoss, values: list[Expr]) -> Element:
     terms = {
         powers: to_sympy(part)
         for powers, part in loss.polynomial.terms()
-        if sum(power for power, value in zip(powers, values, strict=True) if value == 0) <= 2
+        if sum(power for power, value in zip(powers, values, strict=True) if value == 0)
+        <= 2
     }
     field = _field([*terms.values(), *values])
     ring = PolyRing(loss.weights, field, lex)
-    return ring.from_dict({powers: field.from_sympy(part) for powers, part in terms.items()})
+    return ring.from_dict(
+        {powers: field.from_sympy(part) for powers, part in terms.items()}
+    )
 
 
 def _at(polynomial: Element, numbers: list[Element]) -> Element:
     field = polynomial.ring.domain
     terms = (
-        part * sp.prod([number**power for number, power in zip(numbers, powers, strict=True) if power], field.one)
+        part
+        * sp.prod(
+            [
+                number**power
+                for number, power in zip(numbers, powers, strict=True)
+                if power
+            ],
+            field.one,
+        )
         for powers, part in polynomial.terms()
     )
     return sum(terms, field.zero)
@@ -184,7 +218,9 @@ def _sign(value: Element, domain: Element) -> int:
         return 0
     if domain.is_QQ:
         return 1 if value > 0 else -1
-    if all(symbol.is_positive for symbol in domain.symbols) and (sign := _plain(value.numer) * _plain(value.denom)):
+    if all(symbol.is_positive for symbol in domain.symbols) and (
+        sign := _plain(value.numer) * _plain(value.denom)
+    ):
         return sign
     expression = sp.factor(value.as_expr())
     if is_positive(expression) or is_positive(-expression):

@@ -15,8 +15,40 @@ from .symbol_names import GREEK, Name
 from .tokens import FUNCTIONS, OPEN, Token, mistake
 
 OTHER_FUNCTIONS = frozenset(
-    {"tr", "Tr", "Trace", "trace", "det", "diag", "rank", "dim", "erf", "abs", "sgn", "sign", "max", "min", "sup"}
-    | {"inf", "lim", "sin", "cos", "tan", "cot", "sec", "arcsin", "arccos", "sum", "prod", "Var", "Cov", "lg", "Re"}
+    {
+        "tr",
+        "Tr",
+        "Trace",
+        "trace",
+        "det",
+        "diag",
+        "rank",
+        "dim",
+        "erf",
+        "abs",
+        "sgn",
+        "sign",
+        "max",
+        "min",
+        "sup",
+    }
+    | {
+        "inf",
+        "lim",
+        "sin",
+        "cos",
+        "tan",
+        "cot",
+        "sec",
+        "arcsin",
+        "arccos",
+        "sum",
+        "prod",
+        "Var",
+        "Cov",
+        "lg",
+        "Re",
+    }
     | {"Im", "arg", "log2", "log10"}
 )
 """Names of functions that people write and no formula here may have."""
@@ -44,7 +76,10 @@ def refuse_open_roots(tokens: list[Token]) -> None:
         while tokens[first].text in ("+", "-"):
             first += 1
         if [each.text for each in tokens[first : first + 2]] == ["1", "/"]:
-            raise mistake("a power such as x^1/3 has two readings: write brackets around the exponent", token)
+            raise mistake(
+                "a power such as x^1/3 has two readings: write brackets around the exponent",
+                token,
+            )
 
 
 def _without_indices(tokens: list[Token]) -> Iterator[Token]:
@@ -66,16 +101,33 @@ def _without_indices(tokens: list[Token]) -> Iterator[Token]:
 
 def _refuse_words(tokens: list[Token], names: Mapping[Any, Expr]) -> None:
     """A word of letters side by side, which would be their product."""
-    known = {re.sub(r"\\mathrm\{|\\_|[\\}]", "", name.head) for name in names if len(name.head) > 1}
+    known = {
+        re.sub(r"\\mathrm\{|\\_|[\\}]", "", name.head)
+        for name in names
+        if len(name.head) > 1
+    }
     for run in _runs_of_letters(tokens):
         word = "".join(token.text for token in run)
-        function = next((part for part in _WORDS if word.startswith(part) or word.endswith(part)), None)
+        function = next(
+            (part for part in _WORDS if word.startswith(part) or word.endswith(part)),
+            None,
+        )
         if function is not None:
-            way = rf"\operatorname{{{function}}}" if function in FUNCTIONS else "what it stands for"
-            raise mistake(f'"{word}" would be a product of letters: write {way}, or spaces between factors', run[0])
+            way = (
+                rf"\operatorname{{{function}}}"
+                if function in FUNCTIONS
+                else "what it stands for"
+            )
+            raise mistake(
+                f'"{word}" would be a product of letters: write {way}, or spaces between factors',
+                run[0],
+            )
         if word in GREEK or word in known:
             way = rf"\{word}" if word in GREEK else rf"\mathrm{{{word}}}"
-            raise mistake(f'"{word}" would be a product of letters: write {way}, or spaces between factors', run[0])
+            raise mistake(
+                f'"{word}" would be a product of letters: write {way}, or spaces between factors',
+                run[0],
+            )
 
 
 def _runs_of_letters(tokens: list[Token]) -> Iterator[list[Token]]:
@@ -95,7 +147,11 @@ def _refuse_arguments(tokens: list[Token]) -> None:
     """v(t) and v(0), which would be products."""
     for place, token in enumerate(tokens[:-3]):
         opening, inside, closing = tokens[place + 1 : place + 4]
-        is_single = opening.text == "(" and closing.text == ")" and inside.kind in ("name", "number")
+        is_single = (
+            opening.text == "("
+            and closing.text == ")"
+            and inside.kind in ("name", "number")
+        )
         if is_single and _ends_a_name(tokens, place) and inside.text not in OPEN:
             raise mistake(
                 f"a name before ({inside.text}) has two readings: leave the argument of a function out, and the "
@@ -120,9 +176,15 @@ def _refuse_upper_indices(tokens: list[Token]) -> None:
     """v^{(2)}, which would be the square."""
     for place, token in enumerate(tokens):
         texts = [each.text for each in tokens[place : place + 6]]
-        if [*texts[:3], *texts[4:]] in (["^", "{", "(", ")", "}"], ["^", "{", "[", "]", "}"]):
+        if [*texts[:3], *texts[4:]] in (
+            ["^", "{", "(", ")", "}"],
+            ["^", "{", "[", "]", "}"],
+        ):
             index = texts[3]
-            raise mistake(f"^{{({index})}} has two readings: write ^{{{index}}} for a power, indices below", token)
+            raise mistake(
+                f"^{{({index})}} has two readings: write ^{{{index}}} for a power, indices below",
+                token,
+            )
 
 
 def _refuse_exponents_of_e(tokens: list[Token], names: Mapping[Any, Expr]) -> None:
@@ -131,8 +193,16 @@ def _refuse_exponents_of_e(tokens: list[Token], names: Mapping[Any, Expr]) -> No
         _, caret, exponent, after = tokens[place : place + 4]
         is_e = token.kind == "name" and names.get(Name(token.text)) == sp.E
         follows = after.kind == "name" or after.text == "("
-        if is_e and caret.text == "^" and exponent.kind in ("number", "name") and follows:
-            raise mistake(f"e^{exponent.text}{after.text} has two readings: write braces, e^{{…}}", token)
+        if (
+            is_e
+            and caret.text == "^"
+            and exponent.kind in ("number", "name")
+            and follows
+        ):
+            raise mistake(
+                f"e^{exponent.text}{after.text} has two readings: write braces, e^{{…}}",
+                token,
+            )
 
 
 def _refuse_derivatives(tokens: list[Token]) -> None:
@@ -143,4 +213,6 @@ def _refuse_derivatives(tokens: list[Token]) -> None:
             continue
         rest = texts[place:]
         if "}" in rest and rest[rest.index("}") :][:3] == ["}", "{", "d"]:
-            raise mistake("a derivative may stand on the left of an equation only", token)
+            raise mistake(
+                "a derivative may stand on the left of an equation only", token
+            )

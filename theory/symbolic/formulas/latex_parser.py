@@ -33,7 +33,9 @@ class LatexGrammar(TextGrammar):
                 factors.append(self.made(sign, inverse, factor) if divided else factor)
             elif self.starts():
                 if divided:
-                    raise mistake(r"a/bc has two readings: write \frac or brackets", self.next)
+                    raise mistake(
+                        r"a/bc has two readings: write \frac or brackets", self.next
+                    )
                 factors.append(self.power())
             else:
                 return self.made(start, multiplied, factors)
@@ -41,7 +43,11 @@ class LatexGrammar(TextGrammar):
     def starts(self) -> bool:
         """Whether the next token can begin a factor."""
         token = self.next
-        return token.kind == "name" or token.text in _STARTS or (token.kind == "op" and token.text in OPEN)
+        return (
+            token.kind == "name"
+            or token.text in _STARTS
+            or (token.kind == "op" and token.text in OPEN)
+        )
 
     def power(self) -> Expr:
         """An atom, or an atom to an exponent, which is one token or stands in braces."""
@@ -76,14 +82,22 @@ class LatexGrammar(TextGrammar):
     def number(self, token: Token) -> Expr:
         """A number; 1e-3 is 10^{-3} unless e is a symbol."""
         letters = {Name("e"), Name("E")} & self.names.keys()
-        if "e" in token.text.lower() and any(self.names[letter] != sp.E for letter in letters):
-            raise mistake(f"{token.text} has two readings: write 10^{{…}}, or a space before the symbol", token)
+        if "e" in token.text.lower() and any(
+            self.names[letter] != sp.E for letter in letters
+        ):
+            raise mistake(
+                f"{token.text} has two readings: write 10^{{…}}, or a space before the symbol",
+                token,
+            )
         return number(token)
 
     def average(self, token: Token, inside: Expr) -> Expr:
         """The mean over the context, of something that varies over it."""
         if not any(map(is_variable, inside.free_symbols)):
-            raise mistake(f"only x and y of the context are averaged, and {clipped(inside)} has neither", token)
+            raise mistake(
+                f"only x and y of the context are averaged, and {clipped(inside)} has neither",
+                token,
+            )
         return self.made(token, function, "average", inside)
 
     def group(self, opening: Token) -> Expr:
@@ -100,7 +114,9 @@ class LatexGrammar(TextGrammar):
         if self.next.text != r"\over":
             return self.closed(opening, top)
         over = self.take()
-        return self.closed(opening, self.made(over, _quotient, top, self.nested(self.sum)))
+        return self.closed(
+            opening, self.made(over, _quotient, top, self.nested(self.sum))
+        )
 
     def taken(self) -> Expr:
         r"""What a command takes: a group in braces, which ends there, or one atom. \sqrt{v}_1 is not \sqrt{v_1}."""
@@ -108,7 +124,9 @@ class LatexGrammar(TextGrammar):
             return self.atom()
         value = self.inside(opening)
         if self.next.text == "_":
-            raise mistake("what stands below a name must stand inside of the braces", self.next)
+            raise mistake(
+                "what stands below a name must stand inside of the braces", self.next
+            )
         return value
 
     def named(self, token: Token) -> Expr:
@@ -116,13 +134,24 @@ class LatexGrammar(TextGrammar):
         word = token.text[8:-1]
         if word in FUNCTIONS and Name(token.text) not in self.names:
             return self.function_of(token, word)
-        if self.next.text == "^" and self.tokens[after := self.after_script()].text == "_":
+        if (
+            self.next.text == "^"
+            and self.tokens[after := self.after_script()].text == "_"
+        ):
             raised = self.tokens[self.place : after]
             below = self.tokens[after : self.after_script(after)]
-            self.tokens[self.place : self.place + len(raised) + len(below)] = below + raised
-        if word in OTHER_FUNCTIONS and Name(token.text) not in self.names and self.next.text != "_":
+            self.tokens[self.place : self.place + len(raised) + len(below)] = (
+                below + raised
+            )
+        if (
+            word in OTHER_FUNCTIONS
+            and Name(token.text) not in self.names
+            and self.next.text != "_"
+        ):
             ways = r"a trace as the sum of its eigenvalues, \lambda_1 + \lambda_2, and others by their terms"
-            raise mistake(f'no formula may have the function "{word}": write {ways}', token)
+            raise mistake(
+                f'no formula may have the function "{word}": write {ways}', token
+            )
         name = Name(token.text, self.indices())
         return self.known(name, token)
 
@@ -155,7 +184,10 @@ class LatexGrammar(TextGrammar):
     def single(self, token: Token) -> Token:
         """The token, unless TeX would take a part of it only."""
         if token.kind == "number" and len(token.text) > 1:
-            raise mistake(f'write braces around "{token.text}": TeX takes its first digit only', token)
+            raise mistake(
+                f'write braces around "{token.text}": TeX takes its first digit only',
+                token,
+            )
         return token
 
     def argument(self) -> Expr:
@@ -163,7 +195,10 @@ class LatexGrammar(TextGrammar):
         token = self.next
         if token.kind == "number" and len(token.text) > 1:
             if not token.text.isdigit():
-                raise mistake(f'write braces around "{token.text}": TeX takes its first character only', token)
+                raise mistake(
+                    f'write braces around "{token.text}": TeX takes its first character only',
+                    token,
+                )
             head = Token("number", token.text[0], token.position)
             self.tokens[self.place : self.place + 1] = [
                 head,
@@ -173,9 +208,14 @@ class LatexGrammar(TextGrammar):
 
     def root(self, token: Token) -> Expr:
         """A square root, or another one with its order in square brackets."""
-        order = self.bracketed(opening) if (opening := self.accept("[")) else sp.Integer(2)
+        order = (
+            self.bracketed(opening) if (opening := self.accept("[")) else sp.Integer(2)
+        )
         if not order.is_Integer or order < 2:
-            raise mistake(f"the order of a root must be a whole number of at least 2, not {order}", token)
+            raise mistake(
+                f"the order of a root must be a whole number of at least 2, not {order}",
+                token,
+            )
         self.single(self.next)
         return self.made(token, power, self.nested(self.taken), 1 / order)
 
@@ -184,12 +224,15 @@ class LatexGrammar(TextGrammar):
         exponent = self.script() if (raised := self.accept("^")) else sp.Integer(1)
         if raised and not (exponent.is_Integer and exponent > 0):
             raise mistake(
-                f"{token.text}^{{{exponent}}} has two readings: write the power outside of brackets", raised
+                f"{token.text}^{{{exponent}}} has two readings: write the power outside of brackets",
+                raised,
             )
         bare = self.next.text not in OPEN
         if bare and self.next.text in ("+", "-", "_"):
             raise mistake(f"write brackets around what {token.text} is of", self.next)
-        value = self.made(token, function, name, self.nested(self.power if bare else self.atom))
+        value = self.made(
+            token, function, name, self.nested(self.power if bare else self.atom)
+        )
         if bare and (self.starts() or self.next.text in ("*", "/")):
             raise mistake(f"write brackets around what {token.text} is of", self.next)
         return self.made(token, power, value, exponent)
@@ -239,7 +282,10 @@ class LatexGrammar(TextGrammar):
         """The symbol that stands on the left; a brace may end after or before what stands below its letter."""
         token = self.take()
         if token.kind != "name":
-            raise mistake(r"an equation must have a known symbol or its rate \dot v on its left", token)
+            raise mistake(
+                r"an equation must have a known symbol or its rate \dot v on its left",
+                token,
+            )
         below = self.indices()
         if braced:
             self.expect("}")
@@ -252,5 +298,8 @@ def _quotient(top: Expr, bottom: Expr) -> Expr:
 
 def _index(token: Token) -> str:
     if token.kind not in ("number", "name"):
-        raise mistake(f'only letters, numbers and commas may stand below a name, not "{token.text}"', token)
+        raise mistake(
+            f'only letters, numbers and commas may stand below a name, not "{token.text}"',
+            token,
+        )
     return token.text[8:-1] if token.text.startswith(r"\mathrm") else token.text

@@ -19,7 +19,10 @@ WIDTH = 110
 """The characters of a line, as they are seen."""
 
 _LENGTHS = sp.ZZ.frac_field(N)
-_TERMS, _SYMBOLS = 24, 8  # more than a line holds, and more than are always factored soon
+_TERMS, _SYMBOLS = (
+    24,
+    8,
+)  # more than a line holds, and more than are always factored soon
 
 Write = Callable[[Expr], str]
 
@@ -39,7 +42,11 @@ def latex(expression: Expr, symbols: Iterable[Expr] = ()) -> str:
 
 
 def latex_equations(
-    equations: Mapping[Expr, Expr], symbols: Iterable[Expr] = (), *, rates: bool = True, width: int = WIDTH
+    equations: Mapping[Expr, Expr],
+    symbols: Iterable[Expr] = (),
+    *,
+    rates: bool = True,
+    width: int = WIDTH,
 ) -> str:
     r"""An aligned block (amsmath) with a line \dot v &= … for each equation, or v &= … without `rates`.
 
@@ -56,10 +63,14 @@ def latex_equations(
     rights, write = _prepared(equations.values(), dict.fromkeys([*symbols, *equations]))
     lefts = [_dotted(write(left)) if rates else write(left) for left in equations]
     rows = zip(lefts, rights, strict=True)
-    return _aligned(_broken(left, _terms(right, write, width), width) for left, right in rows)
+    return _aligned(
+        _broken(left, _terms(right, write, width), width) for left, right in rows
+    )
 
 
-def latex_invariants(quantities: Iterable[Expr], symbols: Iterable[Expr] = (), *, width: int = WIDTH) -> str:
+def latex_invariants(
+    quantities: Iterable[Expr], symbols: Iterable[Expr] = (), *, width: int = WIDTH
+) -> str:
     r"""An aligned block with a line I_1 &= … = \mathrm{const} for each conserved quantity; the rest as above.
 
     >>> u, v = sp.symbols("u v")
@@ -76,22 +87,35 @@ def latex_invariants(quantities: Iterable[Expr], symbols: Iterable[Expr] = (), *
     return _aligned(rf"{row} = \mathrm{{const}}" for row in rows)
 
 
-def _prepared(expressions: Iterable[Expr], symbols: Iterable[Expr]) -> tuple[list[Expr], Write]:
+def _prepared(
+    expressions: Iterable[Expr], symbols: Iterable[Expr]
+) -> tuple[list[Expr], Write]:
     """The expressions with a symbol for each average, and what writes expressions in them as they stand."""
     given = [sp.sympify(expression, strict=True) for expression in expressions]
     found = set().union(*(expression.free_symbols for expression in given))
     names = latex_names([*symbols, *sorted(found, key=str)])
     for name, numbers in {"e": (sp.E, sp.exp), r"\pi": (sp.pi,)}.items():
-        if name in names.values() and any(expression.has(*numbers) for expression in given):
+        if name in names.values() and any(
+            expression.has(*numbers) for expression in given
+        ):
             raise ValueError(f"{name} is a symbol and a number here: rename the symbol")
 
     @cache
     def write(expression: Expr) -> str:
-        return str(sp.latex(expression, symbol_names=names, inv_trig_style="full", ln_notation=True))
+        return str(
+            sp.latex(
+                expression, symbol_names=names, inv_trig_style="full", ln_notation=True
+            )
+        )
 
-    averages = sorted(set().union(*(expression.atoms(average_of) for expression in given)), key=str)
+    averages = sorted(
+        set().union(*(expression.atoms(average_of) for expression in given)), key=str
+    )
     symbol_of = {average: sp.Dummy(real=True) for average in averages}
-    names |= {symbol: rf"\langle {write(average.args[0])} \rangle" for average, symbol in symbol_of.items()}
+    names |= {
+        symbol: rf"\langle {write(average.args[0])} \rangle"
+        for average, symbol in symbol_of.items()
+    }
     return [expression.xreplace(symbol_of) for expression in given], write
 
 
@@ -101,21 +125,29 @@ def _terms(expression: Expr, write: Write, width: int) -> list[str]:
     if polynomial is None:
         return _mixed(expression.as_ordered_terms(), write)
     expanded, product = _sum(polynomial, write), _product(polynomial, write)
-    return [product] if product and _seen(product) < min(width + 1, _seen(_joined(expanded))) else expanded
+    return (
+        [product]
+        if product and _seen(product) < min(width + 1, _seen(_joined(expanded)))
+        else expanded
+    )
 
 
 def _mixed(terms: list[Expr], write: Write) -> list[str]:
     """The terms of a sum of polynomials, which come first, and anything else."""
     parts = [_polynomial(term, write) for term in terms]
     others = [term for term, part in zip(terms, parts, strict=True) if part is None]
-    rest = sp.Add(*(term for term, part in zip(terms, parts, strict=True) if part is not None))
+    rest = sp.Add(
+        *(term for term, part in zip(terms, parts, strict=True) if part is not None)
+    )
     first = [] if rest == 0 else _sum(_polynomial(rest, write), write)
     return [*first, *(_quotient(term, write) or write(term) for term in others)]
 
 
 def _polynomial(expression: Expr, write: Write) -> Element | None:
     """The expression in a ring over the rational functions of N, or None where it is in none."""
-    symbols = sorted(expression.free_symbols - {N}, key=lambda symbol: _order(symbol, write(symbol)))
+    symbols = sorted(
+        expression.free_symbols - {N}, key=lambda symbol: _order(symbol, write(symbol))
+    )
     try:
         return PolyRing(symbols, _LENGTHS, lex).from_expr(expression)
     except (ValueError, CoercionFailed):
@@ -134,9 +166,14 @@ def _sum(polynomial: Element, write: Write) -> list[str]:
     split = sum(map(is_parameter, symbols))
     groups: dict[Powers, dict[Powers, Element]] = defaultdict(dict)
     for powers, coefficient in polynomial.terms():
-        groups[powers[split:]][(*powers[:split], *(0 for _ in powers[split:]))] = coefficient
+        groups[powers[split:]][(*powers[:split], *(0 for _ in powers[split:]))] = (
+            coefficient
+        )
     constant = groups.pop((0,) * (len(symbols) - split), {})
-    terms = [_signed(c, _monomial(symbols, powers, write), [], write) for powers, c in constant.items()]
+    terms = [
+        _signed(c, _monomial(symbols, powers, write), [], write)
+        for powers, c in constant.items()
+    ]
     terms.sort(key=lambda term: term[0] == "-")
     others = []
     for powers, group in groups.items():
@@ -169,7 +206,10 @@ def _factors(polynomial: Element, write: Write) -> tuple[Element, list[str]]:
         inside = _sum(part, write)
         if inside[0][0] == "-":
             inside, coefficient = _sum(-part, write), coefficient * (-1) ** multiplicity
-        others.append(_bracketed(_joined(inside)) + (f"^{{{multiplicity}}}" if multiplicity > 1 else ""))
+        others.append(
+            _bracketed(_joined(inside))
+            + (f"^{{{multiplicity}}}" if multiplicity > 1 else "")
+        )
     return coefficient, [*_monomial(symbols, single.values(), write), *others]
 
 
@@ -189,29 +229,48 @@ def _parts(polynomial: Element) -> tuple[Element, list[tuple[Element, int]]]:
 def _content(polynomial: Element) -> Element:
     """The greatest common divisor of the coefficients: what is left has none, and no denominator."""
     coefficients = polynomial.coeffs()
-    divisor = reduce(lambda a, b: a.gcd(b), (coefficient.numer for coefficient in coefficients))
-    multiple = reduce(lambda a, b: a.lcm(b), (coefficient.denom for coefficient in coefficients))
+    divisor = reduce(
+        lambda a, b: a.gcd(b), (coefficient.numer for coefficient in coefficients)
+    )
+    multiple = reduce(
+        lambda a, b: a.lcm(b), (coefficient.denom for coefficient in coefficients)
+    )
     return _LENGTHS(divisor) / _LENGTHS(multiple)
 
 
 def _is_prime(polynomial: Element) -> bool:
     """Whether it is a x + b with a monomial a or b, which has no factors, since no power is common to all terms."""
     powers_of_each = zip(*polynomial.monoms(), strict=True)
-    return any(max(powers) == 1 and 1 in (powers.count(0), powers.count(1)) for powers in powers_of_each)
+    return any(
+        max(powers) == 1 and 1 in (powers.count(0), powers.count(1))
+        for powers in powers_of_each
+    )
 
 
-def _monomial(symbols: Iterable[Expr], powers: Iterable[int], write: Write) -> list[str]:
-    return [write(symbol**power) for symbol, power in zip(symbols, powers, strict=True) if power]
+def _monomial(
+    symbols: Iterable[Expr], powers: Iterable[int], write: Write
+) -> list[str]:
+    return [
+        write(symbol**power)
+        for symbol, power in zip(symbols, powers, strict=True)
+        if power
+    ]
 
 
-def _signed(coefficient: Element, above: list[str], beside: list[str], write: Write) -> str:
+def _signed(
+    coefficient: Element, above: list[str], beside: list[str], write: Write
+) -> str:
     """A rational function of N times factors, of which `above` may stand above its denominator."""
     negative = bool(coefficient.numer.LC < 0)
-    top, bottom = sp.fraction(sp.factor((-coefficient if negative else coefficient).as_expr()))
+    top, bottom = sp.fraction(
+        sp.factor((-coefficient if negative else coefficient).as_expr())
+    )
     over, top, factors = write(bottom), sp.factor(top), [*above, *beside]
     digits = [] if top == 1 and factors else [write(top)]
     if bottom == 1:
-        number = [_bracketed(write(top))] if top.is_Add and (factors or negative) else digits
+        number = (
+            [_bracketed(write(top))] if top.is_Add and (factors or negative) else digits
+        )
     elif top.is_Integer and above:
         number, factors = [rf"\frac{{{_alone([*digits, *above])}}}{{{over}}}"], beside
     else:
@@ -223,12 +282,17 @@ def _quotient(expression: Expr, write: Write) -> str | None:
     """A rational function as one fraction of polynomials, or None for what is none."""
     if not expression.is_rational_function():
         return None
-    top, bottom = (_polynomial(part, write) for part in sp.fraction(sp.cancel(expression)))
+    top, bottom = (
+        _polynomial(part, write) for part in sp.fraction(sp.cancel(expression))
+    )
     if top is None or bottom is None:
         return None
     if negative := _sum(top, write)[0][0] == "-":
         top = -top
-    return "- " * negative + rf"\frac{{{_shorter(top, write)}}}{{{_shorter(bottom, write)}}}"
+    return (
+        "- " * negative
+        + rf"\frac{{{_shorter(top, write)}}}{{{_shorter(bottom, write)}}}"
+    )
 
 
 def _shorter(polynomial: Element, write: Write) -> str:
@@ -238,8 +302,16 @@ def _shorter(polynomial: Element, write: Write) -> str:
 
 def _alone(factors: list[str]) -> str:
     """A product that needs no brackets around it, and so none around its only factor."""
-    single = len(factors) == 1 and factors[0].startswith(r"\left(") and factors[0].endswith(r"\right)")
-    return factors[0].removeprefix(r"\left(").removesuffix(r"\right)") if single else " ".join(factors)
+    single = (
+        len(factors) == 1
+        and factors[0].startswith(r"\left(")
+        and factors[0].endswith(r"\right)")
+    )
+    return (
+        factors[0].removeprefix(r"\left(").removesuffix(r"\right)")
+        if single
+        else " ".join(factors)
+    )
 
 
 def _bracketed(inside: str) -> str:

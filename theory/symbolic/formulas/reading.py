@@ -20,7 +20,9 @@ Definitions = Mapping[str, Expr]
 _NONE: Definitions = MappingProxyType({})
 
 
-def read_text(source: str, symbols: Iterable[Expr], definitions: Definitions = _NONE) -> Expr:
+def read_text(
+    source: str, symbols: Iterable[Expr], definitions: Definitions = _NONE
+) -> Expr:
     """The expression that a formula in text spells, in these symbols.
 
     Whole numbers, decimals (exactly: 0.5 is 1/2), names, + - * / ** ^, brackets, rational powers, and sqrt, cbrt,
@@ -34,7 +36,9 @@ def read_text(source: str, symbols: Iterable[Expr], definitions: Definitions = _
     return _text(without_lines(text_tokens(source)), symbols, definitions).whole()
 
 
-def read_latex(source: str, symbols: Iterable[Expr], definitions: Definitions = _NONE) -> Expr:
+def read_latex(
+    source: str, symbols: Iterable[Expr], definitions: Definitions = _NONE
+) -> Expr:
     r"""The expression that a formula in LaTeX spells, in these symbols under the names of `latex_names`.
 
     Also the text names in upright letters (\mathrm{value}_{1,2}), \frac, \sqrt[3], e^{…}, \ln and the functions of
@@ -49,7 +53,11 @@ def read_latex(source: str, symbols: Iterable[Expr], definitions: Definitions = 
 
 
 def read_formula(
-    source: str, symbols: Iterable[Expr], definitions: Definitions = _NONE, *, latex: bool = False
+    source: str,
+    symbols: Iterable[Expr],
+    definitions: Definitions = _NONE,
+    *,
+    latex: bool = False,
 ) -> Formula:
     """What `read_text` or `read_latex` reads, with the conditions under which it has a finite real value.
 
@@ -116,7 +124,9 @@ def read_equations(
         raise mistake("there is no equation", tokens[-1])
     for part in parts:
         before, equation = _split_constant(part, latex) if rate else ([], part)
-        constant = reader(before, names, definitions).constant() if before else sp.Integer(1)
+        constant = (
+            reader(before, names, definitions).constant() if before else sp.Integer(1)
+        )
         grammar = reader(equation, names, definitions)
         left, is_rate = grammar.left()
         if is_rate != rate or not left.is_Symbol:
@@ -129,7 +139,10 @@ def read_equations(
         found[left] = grammar.made(part[0], _over, right, constant) if before else right
         constants |= constant.free_symbols
     if moving := constants & found.keys():
-        raise mistake(f"a rate may have a constant before it, and {min(moving, key=str)} moves", tokens[0])
+        raise mistake(
+            f"a rate may have a constant before it, and {min(moving, key=str)} moves",
+            tokens[0],
+        )
     return found
 
 
@@ -142,14 +155,20 @@ def _split_constant(part: list[Token], latex: bool) -> tuple[list[Token], list[T
     texts = [token.text for token in part]
     left = texts[: texts.index("=")] if "=" in texts else []
     if latex:
-        start = next((place for place in range(len(left)) if _starts_rate(left[place:])), 0)
+        start = next(
+            (place for place in range(len(left)) if _starts_rate(left[place:])), 0
+        )
     else:
-        start = max((place + 1 for place, text in enumerate(left) if text == "*"), default=0)
+        start = max(
+            (place + 1 for place, text in enumerate(left) if text == "*"), default=0
+        )
     if not start:
         return [], part
     before = part[: start - 1] if texts[start - 1] == "*" else part[:start]
     if latex and texts[start - 1] != "*" and _ends_with_quotient(before):
-        raise mistake(r"a/b \dot v has two readings: write \frac or brackets", part[start])
+        raise mistake(
+            r"a/b \dot v has two readings: write \frac or brackets", part[start]
+        )
     return [*before, Token("end", " ", part[start].position)], part[start:]
 
 
@@ -165,25 +184,36 @@ def _ends_with_quotient(tokens: list[Token]) -> bool:
 
 def _starts_rate(texts: list[str]) -> bool:
     """Whether a rate begins here in LaTeX."""
-    return texts[0] == r"\dot" or (texts[:2] == [r"\frac", "{"] and texts[2] in ("d", r"\mathrm{d}"))
+    return texts[0] == r"\dot" or (
+        texts[:2] == [r"\frac", "{"] and texts[2] in ("d", r"\mathrm{d}")
+    )
 
 
-def _text(tokens: list[Token], symbols: Iterable[Expr], definitions: Definitions) -> TextGrammar:
+def _text(
+    tokens: list[Token], symbols: Iterable[Expr], definitions: Definitions
+) -> TextGrammar:
     known = {symbol.name: symbol for symbol in _distinct(symbols, definitions)}
     return TextGrammar(tokens, {"pi": sp.pi, "E": sp.E} | known | {**definitions})
 
 
-def _latex(tokens: list[Token], symbols: Iterable[Expr], definitions: Definitions) -> LatexGrammar:
+def _latex(
+    tokens: list[Token], symbols: Iterable[Expr], definitions: Definitions
+) -> LatexGrammar:
     meaning = {sp.Symbol(name): value for name, value in definitions.items()}
     written = readings([*_distinct(symbols, definitions), *meaning])
     known = {name: meaning.get(symbol, symbol) for name, symbol in written.items()}
-    return LatexGrammar(tokens, {Name(r"\pi"): sp.pi, Name("e"): sp.E, Name(r"\mathrm{e}"): sp.E} | known)
+    return LatexGrammar(
+        tokens,
+        {Name(r"\pi"): sp.pi, Name("e"): sp.E, Name(r"\mathrm{e}"): sp.E} | known,
+    )
 
 
 def _distinct(symbols: Iterable[Expr], definitions: Definitions) -> list[Expr]:
     """The symbols without repetitions; ValueError where a name has two meanings."""
     distinct = list(dict.fromkeys(symbols))
-    for name, count in Counter([*(symbol.name for symbol in distinct), *definitions]).items():
+    for name, count in Counter(
+        [*(symbol.name for symbol in distinct), *definitions]
+    ).items():
         if count > 1:
             raise ValueError(f"the name {name} has two meanings: rename one of them")
     return distinct

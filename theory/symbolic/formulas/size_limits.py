@@ -33,9 +33,16 @@ class Size(NamedTuple):
     levels: int
 
 
-_LABELS = ("its degree", "its terms", "the bits of its numbers", "the levels of roots and functions")
+_LABELS = (
+    "its degree",
+    "its terms",
+    "the bits of its numbers",
+    "the levels of roots and functions",
+)
 _LARGEST = Size(degree=256, terms=100_000, bits=4096, levels=3)
-_INSIDE = Size(degree=64, terms=10_000, bits=256, levels=2)  # of roots and functions, where SymPy looks for signs
+_INSIDE = Size(
+    degree=64, terms=10_000, bits=256, levels=2
+)  # of roots and functions, where SymPy looks for signs
 _EXPONENT = _INSIDE._replace(bits=16)  # SymPy takes exp(n x) for the power n of exp(x)
 _AVERAGED = Size(degree=24, terms=2000, bits=256, levels=2)  # multiplied out at once
 
@@ -43,12 +50,19 @@ _AVERAGED = Size(degree=24, terms=2000, bits=256, levels=2)  # multiplied out at
 def size(expression: Expr) -> Size:
     """The size of an expression, from its parts."""
     if expression.is_Rational:
-        return Size(0, 1, max(abs(int(expression.p)), int(expression.q)).bit_length(), 0)
+        return Size(
+            0, 1, max(abs(int(expression.p)), int(expression.q)).bit_length(), 0
+        )
     parts = [size(part) for part in expression.args]
     bits = max((part.bits for part in parts), default=0)
     levels = max((part.levels for part in parts), default=0)
     if expression.is_Add:
-        return Size(max(part.degree for part in parts), sum(part.terms for part in parts), bits, levels)
+        return Size(
+            max(part.degree for part in parts),
+            sum(part.terms for part in parts),
+            bits,
+            levels,
+        )
     if expression.is_Mul:
         return _product(parts)
     if expression.is_Pow and expression.exp.is_Rational:
@@ -86,7 +100,10 @@ def power(base: Expr, exponent: Expr) -> Expr:
     _require(_power(size(base), exponent), _LARGEST)
     if not exponent.is_Integer:
         _require(size(base), _INSIDE)
-    return _real(odd_power(base, exponent) if exponent.q % 2 else sp.Pow(base, exponent), is_noted)
+    return _real(
+        odd_power(base, exponent) if exponent.q % 2 else sp.Pow(base, exponent),
+        is_noted,
+    )
 
 
 def function(name: str, argument: Expr) -> Expr:
@@ -101,7 +118,9 @@ def function(name: str, argument: Expr) -> Expr:
         return _within(average(argument))
     _require(inside, _EXPONENT if name in _EXPONENTIALS else _INSIDE)
     if argument.is_number and argument.has(sp.Function):
-        raise ValueError(f"{name} of a constant must be one of roots and rational numbers, not of {argument}")
+        raise ValueError(
+            f"{name} of a constant must be one of roots and rational numbers, not of {argument}"
+        )
     if name in _EXPONENTIALS and argument.has(sp.log):
         raise ValueError(f"{name} of a logarithm must be written as a power")
     is_noted = False
@@ -109,7 +128,9 @@ def function(name: str, argument: Expr) -> Expr:
         is_noted = note(Condition("positive", argument, f"{name}({{}})"))
         if argument == 0:
             return _stand_in("the logarithm of zero is not finite", is_noted)
-    return _real(getattr(sp, {"ln": "log", "arctan": "atan"}.get(name, name))(argument), is_noted)
+    return _real(
+        getattr(sp, {"ln": "log", "arctan": "atan"}.get(name, name))(argument), is_noted
+    )
 
 
 def _product(parts: Sequence[Size]) -> Size:
@@ -120,7 +141,12 @@ def _product(parts: Sequence[Size]) -> Size:
 def _power(base: Size, exponent: Expr) -> Size:
     times = max(ceil(abs(exponent)), 1)
     terms = comb(base.terms + times - 1, times)
-    return Size(base.degree * times, terms, base.bits * times, base.levels + (not exponent.is_Integer))
+    return Size(
+        base.degree * times,
+        terms,
+        base.bits * times,
+        base.levels + (not exponent.is_Integer),
+    )
 
 
 def _within(expression: Expr) -> Expr:
@@ -131,7 +157,9 @@ def _within(expression: Expr) -> Expr:
 def _require(found: Size, allowed: Size = _LARGEST) -> None:
     for name, value, limit in zip(_LABELS, found, allowed, strict=True):
         if value > limit:
-            raise ValueError(f"too large an expression: {name} may be {limit} here, not {value}")
+            raise ValueError(
+                f"too large an expression: {name} may be {limit} here, not {value}"
+            )
 
 
 def _real(expression: Expr, is_noted: bool) -> Expr:

@@ -55,8 +55,13 @@ class Name(NamedTuple):
     indices: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        below = ",".join(index if len(index) == 1 or index.isdigit() else upright(index) for index in self.indices)
-        return self.head + (f"_{below}" if len(below) == 1 else f"_{{{below}}}" if below else "")
+        below = ",".join(
+            index if len(index) == 1 or index.isdigit() else upright(index)
+            for index in self.indices
+        )
+        return self.head + (
+            f"_{below}" if len(below) == 1 else f"_{{{below}}}" if below else ""
+        )
 
 
 def upright(word: str) -> str:
@@ -102,11 +107,17 @@ def readings(symbols: Iterable[Expr]) -> dict[Name, Expr]:
     found: dict[Name, set[Expr]] = defaultdict(set)
     for symbol in chosen:
         for form in _forms(symbol):
-            for indices in (form.indices, _together(form.indices), tuple("".join(form.indices))):
+            for indices in (
+                form.indices,
+                _together(form.indices),
+                tuple("".join(form.indices)),
+            ):
                 found[Name(form.head, indices)].add(symbol)
     names = {name: symbol for symbol, name in chosen.items()}
     return names | {
-        name: next(iter(meanings)) for name, meanings in found.items() if len(meanings) == 1 and name not in names
+        name: next(iter(meanings))
+        for name, meanings in found.items()
+        if len(meanings) == 1 and name not in names
     }
 
 
@@ -121,7 +132,11 @@ def _apart(symbols: Iterable[Expr]) -> dict[Expr, Name]:
         for symbol in forms:
             groups[forms[symbol][place[symbol]]].append(symbol)
         meeting = [
-            symbol for name, group in groups.items() if len(group) > 1 for symbol in group if not _own(symbol, name)
+            symbol
+            for name, group in groups.items()
+            if len(group) > 1
+            for symbol in group
+            if not _own(symbol, name)
         ]
         if not meeting:
             return {group[0]: name for name, group in groups.items()}
@@ -133,7 +148,9 @@ def _forms(symbol: Expr) -> tuple[Name, ...]:
     """The names of a symbol, the shortest first; the last is nobody else's."""
     text = str(symbol)
     if not text.isidentifier():
-        raise ValueError(f"the symbol {text!r} has no LaTeX name: use letters, digits and underscores")
+        raise ValueError(
+            f"the symbol {text!r} has no LaTeX name: use letters, digits and underscores"
+        )
     first, *rest = re.findall(r"[^\W\d_]+|\d+", text) or [text]
     origin = re.fullmatch(r"(\w*?[^\W\d])((?:_\d+)*)", text)
     forms = [Name(_letter(first), tuple(rest)), Name(upright(first), tuple(rest))]
@@ -145,7 +162,10 @@ def _forms(symbol: Expr) -> tuple[Name, ...]:
 
 def _own(symbol: Expr, name: Name) -> bool:
     """Whether the name spells the symbol letter by letter, so that others give way to it."""
-    return str(symbol) in ("_".join((name.head.lstrip("\\"), *name.indices)), name.head[8:-1].replace(r"\_", "_"))
+    return str(symbol) in (
+        "_".join((name.head.lstrip("\\"), *name.indices)),
+        name.head[8:-1].replace(r"\_", "_"),
+    )
 
 
 def _letter(word: str) -> str:

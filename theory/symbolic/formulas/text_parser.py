@@ -39,7 +39,9 @@ class TextGrammar:
 
     def accept(self, *texts: str) -> Token | None:
         """The next token if it is one of these operators."""
-        return self.take() if self.next.kind == "op" and self.next.text in texts else None
+        return (
+            self.take() if self.next.kind == "op" and self.next.text in texts else None
+        )
 
     def expect(self, text: str) -> Token:
         """The next token, which must be this."""
@@ -62,7 +64,10 @@ class TextGrammar:
         self.refuse_two_readings()
         value = self.product()
         if self.next.text in ("+", "-"):
-            raise mistake("only a product may stand before a rate: write brackets around a sum", self.next)
+            raise mistake(
+                "only a product may stand before a rate: write brackets around a sum",
+                self.next,
+            )
         if self.next.kind != "end":
             raise self.unexpected()
         return value
@@ -84,7 +89,9 @@ class TextGrammar:
         start, factors = self.next, [self.factor()]
         while sign := self.accept("*", "/"):
             factor = self.factor()
-            factors.append(factor if sign.text == "*" else self.made(sign, inverse, factor))
+            factors.append(
+                factor if sign.text == "*" else self.made(sign, inverse, factor)
+            )
         return self.made(start, multiplied, factors)
 
     def factor(self) -> Expr:
@@ -98,7 +105,9 @@ class TextGrammar:
         """An atom, or an atom to an exponent."""
         base = self.atom()
         token = self.accept("^", "**")
-        return self.made(token, power, base, self.nested(self.factor)) if token else base
+        return (
+            self.made(token, power, base, self.nested(self.factor)) if token else base
+        )
 
     def atom(self) -> Expr:
         """A number, a known name, a function of something or something in brackets."""
@@ -119,7 +128,10 @@ class TextGrammar:
         if name.text not in FUNCTIONS:
             if self.looks_known(name.text):
                 raise self.unknown(name.text, name)
-            raise mistake(f'unknown function "{clipped(name.text)}": known are {", ".join(FUNCTIONS)}', name)
+            raise mistake(
+                f'unknown function "{clipped(name.text)}": known are {", ".join(FUNCTIONS)}',
+                name,
+            )
         return self.made(name, function, name.text, self.bracketed(self.take()))
 
     def bracketed(self, opening: Token) -> Expr:
@@ -132,7 +144,9 @@ class TextGrammar:
         if self.next.kind == "end":
             raise mistake(f'"{opening.text}" is never closed', opening)
         if self.next.text != closing:
-            raise self.unexpected(f'"{closing}" is missing for "{opening.text}" of position {opening.position}')
+            raise self.unexpected(
+                f'"{closing}" is missing for "{opening.text}" of position {opening.position}'
+            )
         self.take()
         return value
 
@@ -140,7 +154,9 @@ class TextGrammar:
         """What `read` reads, one level deeper."""
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise mistake(f"brackets and exponents may be nested {MAX_DEPTH} deep", self.next)
+            raise mistake(
+                f"brackets and exponents may be nested {MAX_DEPTH} deep", self.next
+            )
         value = read()
         self.depth -= 1
         return value
@@ -163,7 +179,11 @@ class TextGrammar:
         near = get_close_matches(str(name), list(map(str, self.names)), n=3)
         shown = {meaning: name for name, meaning in reversed(list(self.names.items()))}
         known = list(map(str, shown.values()))[::-1]
-        hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(known[:12]) or 'none'}"
+        hint = (
+            f"did you mean {' or '.join(near)}?"
+            if near
+            else f"known are {', '.join(known[:12]) or 'none'}"
+        )
         return mistake(f'unknown symbol "{clipped(name)}" ({hint})', token)
 
     def looks_known(self, name: str) -> bool:
@@ -175,28 +195,49 @@ class TextGrammar:
         token = self.next
         if token.kind == "end":
             return mistake(missing or "the formula is not complete", token)
-        if token.text == "," and "number" == self.tokens[self.place - 1].kind == self.tokens[self.place + 1].kind:
-            return mistake("a comma between digits has two readings: write 0.5, or 1000 without it", token)
+        if (
+            token.text == ","
+            and "number"
+            == self.tokens[self.place - 1].kind
+            == self.tokens[self.place + 1].kind
+        ):
+            return mistake(
+                "a comma between digits has two readings: write 0.5, or 1000 without it",
+                token,
+            )
         if token.text in OPEN.values():
             return mistake(f'unbalanced bracket "{token.text}"', token)
         if token.kind in ("number", "name") or token.text in OPEN:
-            return mistake(missing or f'an operator is missing before "{clipped(token.text)}"', token)
-        return mistake(f'unexpected "{token.text}"' + (f": {missing}" if missing else ""), token)
+            return mistake(
+                missing or f'an operator is missing before "{clipped(token.text)}"',
+                token,
+            )
+        return mistake(
+            f'unexpected "{token.text}"' + (f": {missing}" if missing else ""), token
+        )
 
     def left(self) -> tuple[Expr, bool]:
         """The left side of an equation: a known symbol, and whether it is its rate, as in dv/dt or v'."""
         token = self.take()
         if token.kind != "name":
-            raise mistake("an equation must have a known symbol or its rate dv/dt on its left", token)
+            raise mistake(
+                "an equation must have a known symbol or its rate dv/dt on its left",
+                token,
+            )
         name = token
-        if (rate := token.text == "d" and (self.next.kind == "name" or self.next.text == "(")) and self.accept("("):
+        if (
+            rate := token.text == "d"
+            and (self.next.kind == "name" or self.next.text == "(")
+        ) and self.accept("("):
             name = self.take()
             self.expect(")")
         elif rate:
             name = self.take()
         elif rate := self.next.text == "/":
             if not token.text.startswith("d"):
-                raise mistake(f"a rate must be written d{token.text}/dt or {token.text}'", token)
+                raise mistake(
+                    f"a rate must be written d{token.text}/dt or {token.text}'", token
+                )
             name = Token("name", token.text.removeprefix("d"), token.position + 1)
         if rate:
             self.expect("/")
@@ -207,10 +248,14 @@ class TextGrammar:
 def number(token: Token) -> Expr:
     """The rational number that a token spells exactly."""
     if len(token.text) > MAX_NUMBER:
-        raise mistake(f"a number may have {MAX_NUMBER} digits, not {len(token.text)}", token)
+        raise mistake(
+            f"a number may have {MAX_NUMBER} digits, not {len(token.text)}", token
+        )
     digits, _, exponent = token.text.lower().partition("e")
     whole, _, decimals = digits.partition(".")
     shift = int(exponent or "0") - len(decimals)
     if abs(shift) > MAX_NUMBER:
-        raise mistake(f"a number may have {MAX_NUMBER} digits, not {clipped(token.text)}", token)
+        raise mistake(
+            f"a number may have {MAX_NUMBER} digits, not {clipped(token.text)}", token
+        )
     return sp.Integer(int(whole + decimals or "0")) * sp.Integer(10) ** shift

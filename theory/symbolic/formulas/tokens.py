@@ -10,7 +10,20 @@ from .symbol_names import GREEK, upright
 MAX_LENGTH = 100_000
 """The most characters that a formula may have."""
 
-FUNCTIONS = ("sqrt", "cbrt", "exp", "log", "ln", "sinh", "cosh", "tanh", "atan", "arctan", "average", "avg")
+FUNCTIONS = (
+    "sqrt",
+    "cbrt",
+    "exp",
+    "log",
+    "ln",
+    "sinh",
+    "cosh",
+    "tanh",
+    "atan",
+    "arctan",
+    "average",
+    "avg",
+)
 """Names that stand before brackets."""
 
 OPEN = {"(": ")", "[": "]", "{": "}", r"\{": r"\}", r"\langle": r"\rangle"}
@@ -18,7 +31,9 @@ OPEN = {"(": ")", "[": "]", "{": "}", r"\{": r"\}", r"\langle": r"\rangle"}
 
 _UNICODE = str.maketrans({"−": "-", "·": "*", "⋅": "*", "×": "*"})
 _NUMBER = r"(?P<number>(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)"
-_TEXT = re.compile(rf"[^\S\n]*(?:{_NUMBER}\.?|(?P<name>[^\W\d]\w*)|(?P<op>\*\*|[-+*/^()=,.;'])|(?P<line>\n))")
+_TEXT = re.compile(
+    rf"[^\S\n]*(?:{_NUMBER}\.?|(?P<name>[^\W\d]\w*)|(?P<op>\*\*|[-+*/^()=,.;'])|(?P<line>\n))"
+)
 _LATEX = re.compile(
     rf"\s*(?:{_NUMBER}"
     r"|\\(?:mathrm|operatorname|text|mathit|mathsf|textrm)\s*\{\s*(?P<word>(?:[^\W_]|\\_|_)+)\s*\}"
@@ -33,7 +48,11 @@ _COMMENT = re.compile(r"(?<!\\)(?P<lines>(?:\\\\)*)%.*")
 _LABEL = re.compile(r"\\(?:label|tag\*?)\s*\{[^{}]*\}")
 _SPACE = {
     *(r"\,", r"\:", r"\;", r"\!", r"\>", "\\ ", "~", r"\left", r"\right", r"\limits"),
-    *(rf"\{size}{side}" for size in ("big", "Big", "bigg", "Bigg") for side in ("", "l", "r")),
+    *(
+        rf"\{size}{side}"
+        for size in ("big", "Big", "bigg", "Bigg")
+        for side in ("", "l", "r")
+    ),
     *(r"\displaystyle", r"\textstyle", r"\nonumber", r"\notag"),
 }
 _OPERATORS = {
@@ -49,7 +68,19 @@ _GAPS = ("&", r"\quad", r"\qquad")
 _SIGNS = ("+", "-", "*", "/", "=")
 _STOPS = (".", ",", ";")
 COMMANDS = frozenset(
-    {r"\frac", r"\sqrt", r"\exp", r"\log", r"\ln", r"\sinh", r"\cosh", r"\tanh", r"\arctan", r"\overline", r"\dot"}
+    {
+        r"\frac",
+        r"\sqrt",
+        r"\exp",
+        r"\log",
+        r"\ln",
+        r"\sinh",
+        r"\cosh",
+        r"\tanh",
+        r"\arctan",
+        r"\overline",
+        r"\dot",
+    }
     | {r"\langle", r"\rangle", r"\{", r"\}", r"\mathrm", r"\operatorname", r"\over"}
 )
 """The commands that a formula in LaTeX may have, besides Greek letters, spaces and sizes."""
@@ -84,9 +115,15 @@ def latex_tokens(source: str) -> list[Token]:
 
     ValueError names unknown commands, characters that have no meaning, and an & where no sign stands beside it.
     """
-    plain = _COMMENT.sub(lambda comment: comment["lines"].ljust(len(comment[0])), _plain(source))
+    plain = _COMMENT.sub(
+        lambda comment: comment["lines"].ljust(len(comment[0])), _plain(source)
+    )
     source = re.sub(r"^\s*\${1,2}|\${1,2}\s*$", _blank, _LABEL.sub(_blank, plain))
-    tokens = [_latex_token(token) for token in _cut(source, _LATEX) if token.text not in _SPACE and token.text]
+    tokens = [
+        _latex_token(token)
+        for token in _cut(source, _LATEX)
+        if token.text not in _SPACE and token.text
+    ]
     return list(_without_alignment(tokens))
 
 
@@ -104,7 +141,9 @@ def without_lines(tokens: list[Token]) -> list[Token]:
             line = token
             continue
         if line is not None and joined and not (_opens(joined[-1]) or _goes_on(token)):
-            raise mistake("a line ends and the next begins with no sign between them", line)
+            raise mistake(
+                "a line ends and the next begins with no sign between them", line
+            )
         joined.append(token)
         line = None
     return joined
@@ -119,9 +158,18 @@ def _without_alignment(tokens: list[Token]) -> Iterator[Token]:
             before = token
             continue
         after = next(each for each in tokens[place:] if each.text not in _GAPS)
-        at_end = before is None or "line" in (before.kind, after.kind) or after.kind == "end"
-        if not at_end and before and before.text not in _SIGNS and after.text not in _SIGNS:
-            raise mistake(f"{token.text} must stand beside a sign such as = or +", token)
+        at_end = (
+            before is None or "line" in (before.kind, after.kind) or after.kind == "end"
+        )
+        if (
+            not at_end
+            and before
+            and before.text not in _SIGNS
+            and after.text not in _SIGNS
+        ):
+            raise mistake(
+                f"{token.text} must stand beside a sign such as = or +", token
+            )
 
 
 def _opens(token: Token) -> bool:
@@ -142,7 +190,9 @@ def _plain(source: object) -> str:
     if not isinstance(source, str):
         raise ValueError(f"a formula must be text, not {source!r}")
     if len(source) > MAX_LENGTH:
-        raise ValueError(f"a formula may have {MAX_LENGTH} characters, not {len(source)}")
+        raise ValueError(
+            f"a formula may have {MAX_LENGTH} characters, not {len(source)}"
+        )
     return source.translate(_UNICODE)
 
 
@@ -153,7 +203,9 @@ def _cut(source: str, pattern: re.Pattern[str]) -> Iterator[Token]:
         match = pattern.match(source, place)
         if match is None:
             place += len(source[place:]) - len(source[place:].lstrip())
-            raise ValueError(f'unexpected character "{source[place]}", at position {place + 1}')
+            raise ValueError(
+                f'unexpected character "{source[place]}", at position {place + 1}'
+            )
         kind = str(match.lastgroup)
         yield Token(kind, match[kind], match.start(kind) + 1)
         place = match.end()
@@ -169,9 +221,18 @@ def _latex_token(token: Token) -> Token:
         return Token("name", text, position)
     if kind in ("environment", "display", "line"):
         return Token("line", text, position)
-    if kind == "command" and text not in COMMANDS and text not in _GAPS and text not in _OPERATORS.values():
-        near = get_close_matches(text, [*COMMANDS, *("\\" + letter for letter in GREEK)], n=3)
+    if (
+        kind == "command"
+        and text not in COMMANDS
+        and text not in _GAPS
+        and text not in _OPERATORS.values()
+    ):
+        near = get_close_matches(
+            text, [*COMMANDS, *("\\" + letter for letter in GREEK)], n=3
+        )
         hint = f" (did you mean {' or '.join(near)}?)" if near else ""
         raise mistake(f'unknown LaTeX command "{clipped(text)}"{hint}', token)
-    is_op = kind == "command" and (text in OPEN or text in OPEN.values() or text[0] != "\\")
+    is_op = kind == "command" and (
+        text in OPEN or text in OPEN.values() or text[0] != "\\"
+    )
     return Token("op" if is_op else kind, text, position)

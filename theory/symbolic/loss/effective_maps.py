@@ -37,7 +37,11 @@ class EffectiveMap:
 
     def loss(self, M: Expr) -> Expr:
         """L(M) for a SymPy matrix M (D, D), not expanded."""
-        return self.c - 2 * (self.B.T * M).trace() + (self.Lambda * M.T * self.A * M).trace()
+        return (
+            self.c
+            - 2 * (self.B.T * M).trace()
+            + (self.Lambda * M.T * self.A * M).trace()
+        )
 
     def force(self, M: Expr) -> Expr:
         """G = B − A M Λ = −½ ∂L/∂M for a SymPy matrix M (D, D)."""
@@ -45,7 +49,9 @@ class EffectiveMap:
 
     def describes(self, loss: PopulationLoss) -> bool:
         """Whether a loss is L(M) at the model's own M, identically in weights, parameters and N."""
-        return bool(loss.polynomial == loss.polynomial.ring.from_expr(self.loss(self.M)))
+        return bool(
+            loss.polynomial == loss.polynomial.ring.from_expr(self.loss(self.M))
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +85,10 @@ def effective_map(model: Parametrization, task: SymbolicTask) -> EffectiveMap:
     True
     """
     dimension = task.dimension
-    prompt, products = Prompt(dimension), token_products(divisor_of(model, dimension), dimension)
+    prompt, products = (
+        Prompt(dimension),
+        token_products(divisor_of(model, dimension), dimension),
+    )
     a, B = effective_heads(model, dimension, "restricted")
     β, query = sp.Matrix(products[-1, :-1]), sp.Matrix(prompt.query)
     M = sp.Matrix(np.einsum("h,hij->ij", a[:, -1], B[:, :-1, :]))
@@ -87,7 +96,9 @@ def effective_map(model: Parametrization, task: SymbolicTask) -> EffectiveMap:
     return EffectiveMap(M, *(_expectations(part, task) for part in parts))
 
 
-def moments(task: SymbolicTask, divisor: str = "context", block: Block = "full") -> Moments:
+def moments(
+    task: SymbolicTask, divisor: str = "context", block: Block = "full"
+) -> Moments:
     """The moments that determine the loss of every model with this divisor; exact, whatever the teachers.
 
     >>> from attndyn.theory.symbolic import moments, symbolic_task
@@ -105,7 +116,12 @@ def moments(task: SymbolicTask, divisor: str = "context", block: Block = "full")
     indices = tuple((i, j, d) for i, j in pairs for d in range(dimension))
     weights = sp.symbols(f"M:{len(indices)}")
     query = Prompt(dimension).query
-    output = sp.Add(*(m * products[i, j] * query[d] for m, (i, j, d) in zip(weights, indices, strict=True)))
+    output = sp.Add(
+        *(
+            m * products[i, j] * query[d]
+            for m, (i, j, d) in zip(weights, indices, strict=True)
+        )
+    )
     return Moments(indices, *_quadratic(output_loss(output, task, weights)))
 
 
@@ -123,7 +139,11 @@ def _quadratic(loss: PopulationLoss) -> tuple[Expr, Expr, Expr]:
         return to_sympy(polynomial.coeff(sp.prod(factors, polynomial.ring.one)))
 
     b = sp.Matrix([-coefficient(m) / 2 for m in gens])
-    S = sp.Matrix(len(gens), len(gens), lambda i, j: coefficient(gens[i], gens[j]) / (1 if i == j else 2))
+    S = sp.Matrix(
+        len(gens),
+        len(gens),
+        lambda i, j: coefficient(gens[i], gens[j]) / (1 if i == j else 2),
+    )
     return coefficient(), b, S
 
 

@@ -11,7 +11,15 @@ from sympy.polys.orderings import lex
 from sympy.polys.polyerrors import CoercionFailed
 from sympy.polys.rings import PolyRing
 
-from ..task import Expr, N, Prompt, SymbolicTask, average_of, is_variable, without_floats
+from ..task import (
+    Expr,
+    N,
+    Prompt,
+    SymbolicTask,
+    average_of,
+    is_variable,
+    without_floats,
+)
 from .gaussian_expectations import Powers, added, gaussian_moments, partitions
 
 Element = Any
@@ -47,7 +55,9 @@ def expectation(expression: Expr, task: SymbolicTask) -> Expr:
     lambda_1**2*(N + 2)/N
     """
     expression = without_floats(expression, "the terms of an expectation")
-    constants = {symbol for symbol in expression.free_symbols if not is_variable(symbol)}
+    constants = {
+        symbol for symbol in expression.free_symbols if not is_variable(symbol)
+    }
     ring = PolyRing((), coefficients(task, constants, roots_of(expression)), lex)
     moment = monomial_expectation(task, ring.domain)
     total = ring.domain.zero
@@ -56,7 +66,9 @@ def expectation(expression: Expr, task: SymbolicTask) -> Expr:
     return ring.domain.to_sympy(over_lengths(total, task))
 
 
-def coefficients(task: SymbolicTask, constants: Iterable[Expr] = (), roots: Iterable[Expr] = ()) -> Any:
+def coefficients(
+    task: SymbolicTask, constants: Iterable[Expr] = (), roots: Iterable[Expr] = ()
+) -> Any:
     """The domain of what multiplies random variables: polynomials in the parameters, rational functions of N.
 
     Their numbers are rational, or those of the smallest field that holds the `roots`.
@@ -79,7 +91,11 @@ def number_field(roots: Sequence[Expr]) -> Any:
 
 def roots_of(expression: Expr) -> set[Expr]:
     """The roots of rational numbers that stand in an expression, such as √2."""
-    return {power for power in expression.atoms(sp.Pow) if power.base.is_Rational and power.exp.is_Rational}
+    return {
+        power
+        for power in expression.atoms(sp.Pow)
+        if power.base.is_Rational and power.exp.is_Rational
+    }
 
 
 def collected(expression: Expr, dimension: int, ring: Any) -> dict[Monomial, Element]:
@@ -89,11 +105,19 @@ def collected(expression: Expr, dimension: int, ring: Any) -> dict[Monomial, Ele
     try:
         polynomial = joint.from_expr(expression)
     except (ValueError, CoercionFailed, NotImplementedError):
-        culprit = _not_polynomial(expression, (*found, *ring.symbols, *getattr(ring.domain, "symbols", ())))
-        raise ValueError(f"only polynomials have exact expectations here, but {culprit} is none") from None
+        culprit = _not_polynomial(
+            expression, (*found, *ring.symbols, *getattr(ring.domain, "symbols", ()))
+        )
+        raise ValueError(
+            f"only polynomials have exact expectations here, but {culprit} is none"
+        ) from None
     parts: dict[Monomial, dict[Powers, Element]] = defaultdict(dict)
     for powers, coefficient in polynomial.terms():
-        factors = [m for m, power in zip(found.values(), powers, strict=False) for _ in range(power)]
+        factors = [
+            m
+            for m, power in zip(found.values(), powers, strict=False)
+            for _ in range(power)
+        ]
         key = product(*factors) if factors else _monomial(dimension)
         parts[key][powers[len(found) :]] = coefficient
     return {key: ring.from_dict(part) for key, part in parts.items()}
@@ -102,11 +126,15 @@ def collected(expression: Expr, dimension: int, ring: Any) -> dict[Monomial, Ele
 def product(*factors: Monomial) -> Monomial:
     """The product of at least one monomial."""
     averages = sorted(powers for factor in factors for powers in factor.averages)
-    query, teacher = zip(*((factor.query, factor.teacher) for factor in factors), strict=True)
+    query, teacher = zip(
+        *((factor.query, factor.teacher) for factor in factors), strict=True
+    )
     return Monomial(tuple(averages), added(*query), added(*teacher))
 
 
-def monomial_expectation(task: SymbolicTask, domain: Any) -> Callable[[Monomial], Element]:
+def monomial_expectation(
+    task: SymbolicTask, domain: Any
+) -> Callable[[Monomial], Element]:
     """The function monomial → its expectation in `domain`, for the symbol N. Values are cached."""
     given_teacher = _token_moments(task)
     over_teachers = _teacher_mean(task)
@@ -121,11 +149,15 @@ def monomial_expectation(task: SymbolicTask, domain: Any) -> Callable[[Monomial]
             for group in groups:
                 term *= given_teacher(added(*group))
             by_groups[len(groups)] += term
-        outside = given_teacher(monomial.query) * one.ring.from_dict({monomial.teacher: one.ring.domain.one})
+        outside = given_teacher(monomial.query) * one.ring.from_dict(
+            {monomial.teacher: one.ring.domain.one}
+        )
         total = domain.zero
         for groups_count, inside in by_groups.items():
             mean = over_teachers(outside * inside)
-            total += domain.convert(mean, one.ring.domain) * _in_domain(domain, _choices(count, groups_count))
+            total += domain.convert(mean, one.ring.domain) * _in_domain(
+                domain, _choices(count, groups_count)
+            )
         return total
 
     return moment
@@ -147,10 +179,13 @@ def over_lengths(element: Element, task: SymbolicTask) -> Element:
     require_few_lengths(task)
     if isinstance(element, FracElement):
         values = [
-            element.numer.evaluate(0, n) / element.denom.evaluate(0, n) for n in map(int, task.context_lengths)
+            element.numer.evaluate(0, n) / element.denom.evaluate(0, n)
+            for n in map(int, task.context_lengths)
         ]
         return element.field(sum(values[1:], values[0]) / len(values))
-    return element.ring.from_dict({powers: over_lengths(part, task) for powers, part in element.terms()})
+    return element.ring.from_dict(
+        {powers: over_lengths(part, task) for powers, part in element.terms()}
+    )
 
 
 def _in_domain(domain: Any, lengths: Element) -> Element:
@@ -173,25 +208,41 @@ def _token_moments(task: SymbolicTask) -> Callable[[Powers], Element]:
     w = sp.Matrix(prompt.teacher)
     shared = task.covariance * w
     variance = (w.T * shared)[0] + task.noise_variance
-    rows = [[*task.covariance.row(d), shared[d]] for d in range(task.dimension)] + [[*shared, variance]]
-    return gaussian_moments([[_element(ring, entry) for entry in row] for row in rows], ring.one)
+    rows = [[*task.covariance.row(d), shared[d]] for d in range(task.dimension)] + [
+        [*shared, variance]
+    ]
+    return gaussian_moments(
+        [[_element(ring, entry) for entry in row] for row in rows], ring.one
+    )
 
 
 def _teacher_mean(task: SymbolicTask) -> Callable[[Element], Element]:
     """Polynomial in w → its mean over teachers, in the domain of its coefficients."""
     domain = _polynomials(sp.QQ, task.parameters)
-    entries = [[_element(domain, entry) for entry in task.teacher_covariance.row(d)] for d in range(task.dimension)]
+    entries = [
+        [_element(domain, entry) for entry in task.teacher_covariance.row(d)]
+        for d in range(task.dimension)
+    ]
     gaussian = gaussian_moments(entries, domain.one)
     share = _element(domain, task.in_context_fraction)
-    fixed = [] if task.fixed_teacher is None else [_element(domain, entry) for entry in task.fixed_teacher]
+    fixed = (
+        []
+        if task.fixed_teacher is None
+        else [_element(domain, entry) for entry in task.fixed_teacher]
+    )
 
     def moment(powers: Powers) -> Element:
         if not fixed:
             return gaussian(powers)
-        here = sp.prod([value**power for value, power in zip(fixed, powers, strict=True)], domain.one)
+        here = sp.prod(
+            [value**power for value, power in zip(fixed, powers, strict=True)],
+            domain.one,
+        )
         return share * gaussian(powers) + (domain.one - share) * here
 
-    return lambda polynomial: sum((part * moment(powers) for powers, part in polynomial.terms()), domain.zero)
+    return lambda polynomial: sum(
+        (part * moment(powers) for powers, part in polynomial.terms()), domain.zero
+    )
 
 
 def _polynomials(domain: Any, symbols: Iterable[Expr]) -> Any:
@@ -204,9 +255,15 @@ def _element(ring: Any, expression: Expr) -> Element:
     """A parameter of the task in a ring; ValueError if it is no polynomial with rational coefficients."""
     expression = without_floats(expression, "the entries of a task")
     try:
-        return ring.from_expr(expression) if isinstance(ring, PolyRing) else ring.from_sympy(expression)
+        return (
+            ring.from_expr(expression)
+            if isinstance(ring, PolyRing)
+            else ring.from_sympy(expression)
+        )
     except (ValueError, CoercionFailed):
-        raise ValueError(f"a task's entries are polynomials with rational coefficients, not {expression}") from None
+        raise ValueError(
+            f"a task's entries are polynomials with rational coefficients, not {expression}"
+        ) from None
 
 
 def _variables(expression: Expr, dimension: int) -> dict[Expr, Monomial]:
@@ -214,7 +271,10 @@ def _variables(expression: Expr, dimension: int) -> dict[Expr, Monomial]:
     prompt = Prompt(dimension)
     token, query = (*prompt.x, prompt.y), (*prompt.query, prompt.label)
     averages = sorted(expression.atoms(average_of), key=str)
-    found = {each: _monomial(dimension, average=_token_powers(each.args[0], token)) for each in averages}
+    found = {
+        each: _monomial(dimension, average=_token_powers(each.args[0], token))
+        for each in averages
+    }
     bare = expression.xreplace(dict.fromkeys(averages, sp.Integer(1)))
     for symbol in sorted(filter(is_variable, bare.free_symbols), key=str):
         if symbol in query:
@@ -222,22 +282,35 @@ def _variables(expression: Expr, dimension: int) -> dict[Expr, Monomial]:
         elif symbol in prompt.teacher:
             found[symbol] = _monomial(dimension, teacher=_unit(symbol, prompt.teacher))
         else:
-            where = "stands outside every average" if symbol in token else f"is beyond dimension {dimension}"
-            raise ValueError(f"{symbol} {where}: the variables of a prompt are {(*token, *query, *prompt.teacher)}")
+            where = (
+                "stands outside every average"
+                if symbol in token
+                else f"is beyond dimension {dimension}"
+            )
+            raise ValueError(
+                f"{symbol} {where}: the variables of a prompt are {(*token, *query, *prompt.teacher)}"
+            )
     return found
 
 
 def _monomial(
-    dimension: int, average: Powers | None = None, query: Powers | None = None, teacher: Powers | None = None
+    dimension: int,
+    average: Powers | None = None,
+    query: Powers | None = None,
+    teacher: Powers | None = None,
 ) -> Monomial:
     averages = () if average is None else (average,)
-    return Monomial(averages, query or (0,) * (dimension + 1), teacher or (0,) * dimension)
+    return Monomial(
+        averages, query or (0,) * (dimension + 1), teacher or (0,) * dimension
+    )
 
 
 def _token_powers(monomial: Expr, token: tuple[Expr, ...]) -> Powers:
     terms = sp.Poly(monomial, *token).terms() if monomial.is_polynomial(*token) else []
     if len(terms) != 1 or terms[0][1] != 1:
-        raise ValueError(f"{monomial} is no monomial in {token}: write its mean with average(…)")
+        raise ValueError(
+            f"{monomial} is no monomial in {token}: write its mean with average(…)"
+        )
     return tuple(int(power) for power in terms[0][0])
 
 
@@ -248,6 +321,8 @@ def _unit(symbol: Expr, symbols: tuple[Expr, ...]) -> Powers:
 def _not_polynomial(expression: Expr, symbols: tuple[Expr, ...]) -> Expr:
     """The smallest part of an expression that keeps it from being a polynomial."""
     for part in sp.postorder_traversal(expression):
-        if not part.is_polynomial(*symbols) or (part.is_number and not part.is_rational):
+        if not part.is_polynomial(*symbols) or (
+            part.is_number and not part.is_rational
+        ):
             return part
     return expression

@@ -7,7 +7,9 @@ from typing import Any
 Powers = tuple[int, ...]
 
 
-def gaussian_moments(covariance: Sequence[Sequence[Any]], one: Any) -> Callable[[Powers], Any]:
+def gaussian_moments(
+    covariance: Sequence[Sequence[Any]], one: Any
+) -> Callable[[Powers], Any]:
     """The function powers → E[Π z_i^powers_i] of a zero-mean Gaussian vector z, by Isserlis' theorem.
 
     Covariances lie in any commutative ring whose unit is `one`. Values are cached.
@@ -24,7 +26,9 @@ def gaussian_moments(covariance: Sequence[Sequence[Any]], one: Any) -> Callable[
         total, rest = 0 * one, lowered(powers, first)
         if sum(rest) % 2 == 0:
             return total
-        for j, power in enumerate(rest):  # the first factor pairs with each of the others
+        for j, power in enumerate(
+            rest
+        ):  # the first factor pairs with each of the others
             if power and covariance[first][j]:
                 total += power * covariance[first][j] * moment(lowered(rest, j))
         return total

@@ -64,7 +64,9 @@ class PopulationLoss:
         return self.polynomial.as_expr()
 
 
-def population_loss(model: Parametrization, task: SymbolicTask, block: Block = "full") -> PopulationLoss:
+def population_loss(
+    model: Parametrization, task: SymbolicTask, block: Block = "full"
+) -> PopulationLoss:
     """The population loss of a linear-attention model, derived from its `heads`, over its weights.
 
     `block` "restricted" keeps the value rows off x and the keys off y: a_h = (0, v_h), B_h = (U_h; 0). ValueError
@@ -81,7 +83,9 @@ def population_loss(model: Parametrization, task: SymbolicTask, block: Block = "
     return output_loss(model_output(model, task.dimension, block), task, symbols)
 
 
-def output_loss(output: Expr, task: SymbolicTask, weights: Sequence[Expr]) -> PopulationLoss:
+def output_loss(
+    output: Expr, task: SymbolicTask, weights: Sequence[Expr]
+) -> PopulationLoss:
     """The population loss of any output ŷ that is polynomial in weights and in the variables of a prompt.
 
     Symbols that are neither are constants. ValueError names what is not polynomial.
@@ -97,7 +101,9 @@ def output_loss(output: Expr, task: SymbolicTask, weights: Sequence[Expr]) -> Po
     require_few_lengths(task)
     _require_own_names(weights, task)
     here = [weight for weight in weights if weight in output.free_symbols]
-    constants = {symbol for symbol in output.free_symbols if not is_variable(symbol)} - {*here}
+    constants = {
+        symbol for symbol in output.free_symbols if not is_variable(symbol)
+    } - {*here}
     ring = PolyRing(here, coefficients(task, constants, roots_of(output)), lex)
     features = list(collected(output, task.dimension, ring).items())
     _require_work(len(features), task.dimension)
@@ -105,11 +111,17 @@ def output_loss(output: Expr, task: SymbolicTask, weights: Sequence[Expr]) -> Po
     moment = monomial_expectation(task, ring.domain)
     loss = ring.one * moment(product(target, target))
     for i, (feature, weight) in enumerate(features):
-        force = ring.one * (2 * moment(product(target, feature))) - weight * moment(product(feature, feature))
+        force = ring.one * (2 * moment(product(target, feature))) - weight * moment(
+            product(feature, feature)
+        )
         for other, factor in features[:i]:
             force -= factor * (2 * moment(product(feature, other)))
         loss -= weight * force
-    return PopulationLoss(ring.from_dict({powers: over_lengths(part, task) for powers, part in loss.terms()}))
+    return PopulationLoss(
+        ring.from_dict(
+            {powers: over_lengths(part, task) for powers, part in loss.terms()}
+        )
+    )
 
 
 def flow_equations(loss: PopulationLoss) -> dict[Expr, Expr]:
@@ -124,7 +136,8 @@ def flow_equations(loss: PopulationLoss) -> dict[Expr, Expr]:
     half = sp.QQ(-1, 2)
     gens = loss.polynomial.ring.gens
     return {
-        weight: (loss.polynomial.diff(gen) * half).as_expr() for weight, gen in zip(loss.weights, gens, strict=True)
+        weight: (loss.polynomial.diff(gen) * half).as_expr()
+        for weight, gen in zip(loss.weights, gens, strict=True)
     }
 
 
@@ -138,7 +151,9 @@ def weight_symbols(model: Parametrization, dimension: int) -> dict[str, SymbolAr
     [[[key_1_1_1, key_1_1_2]]]
     """
     weights, seen = {}, set()
-    shapes = {name: tuple(map(int, shape)) for name, shape in model.shapes(dimension).items()}
+    shapes = {
+        name: tuple(map(int, shape)) for name, shape in model.shapes(dimension).items()
+    }
     total = sum(map(prod, shapes.values()))
     if total > MAX_WEIGHTS:
         raise ValueError(
@@ -148,7 +163,9 @@ def weight_symbols(model: Parametrization, dimension: int) -> dict[str, SymbolAr
     for name, shape in shapes.items():
         weights[name] = np.empty(shape, dtype=object)
         for index in np.ndindex(*shape):
-            symbol = sp.Symbol("_".join([name, *(str(i + 1) for i in index)]), real=True)
+            symbol = sp.Symbol(
+                "_".join([name, *(str(i + 1) for i in index)]), real=True
+            )
             if is_variable(symbol) or symbol == N or symbol in seen:
                 raise ValueError(
                     f"the weight {name!r} makes the symbol {symbol}, which is taken: rename the weight"
@@ -170,12 +187,22 @@ def model_output(model: Parametrization, dimension: int, block: Block = "full") 
     return sp.Add(*(a[h] @ products @ B[h] @ query for h in range(len(a))))
 
 
-def effective_heads(model: Parametrization, dimension: int, block: Block) -> tuple[SymbolArray, SymbolArray]:
+def effective_heads(
+    model: Parametrization, dimension: int, block: Block
+) -> tuple[SymbolArray, SymbolArray]:
     """a (H, D+1) and B (H, D+1, D) of the model's symbols; those outside the restricted block are zero there."""
     require_block(block)
-    a, B = (np.array(part, dtype=object) for part in _heads_in_symbols(model, dimension))
-    if a.shape != (len(a), dimension + 1) or B.shape != (len(a), dimension + 1, dimension):
-        raise ValueError(f"heads must give a (H, D+1) and B (H, D+1, D), not {a.shape} and {B.shape}")
+    a, B = (
+        np.array(part, dtype=object) for part in _heads_in_symbols(model, dimension)
+    )
+    if a.shape != (len(a), dimension + 1) or B.shape != (
+        len(a),
+        dimension + 1,
+        dimension,
+    ):
+        raise ValueError(
+            f"heads must give a (H, D+1) and B (H, D+1, D), not {a.shape} and {B.shape}"
+        )
     a, B = (_exactly(part) for part in (a, B))
     if block == "restricted":
         a[:, :-1] = B[:, -1, :] = sp.Integer(0)
@@ -206,7 +233,10 @@ def token_products(divisor: Expr, dimension: int) -> SymbolArray:
     prompt = Prompt(dimension)
     token, last = (*prompt.x, prompt.y), (*prompt.query, sp.Integer(0))
     pairs = [
-        [(N * average(p * q) + s * t) / divisor for q, t in zip(token, last, strict=True)]
+        [
+            (N * average(p * q) + s * t) / divisor
+            for q, t in zip(token, last, strict=True)
+        ]
         for p, s in zip(token, last, strict=True)
     ]
     return np.array(pairs, dtype=object)
@@ -217,7 +247,9 @@ def _require_own_names(weights: Sequence[Expr], task: SymbolicTask) -> None:
     taken = {str(symbol) for symbol in (*task.parameters, N)}
     for weight in weights:
         if str(weight) in taken or is_variable(weight):
-            raise ValueError(f"the weight {weight} has the name of a number or a variable of the task: rename it")
+            raise ValueError(
+                f"the weight {weight} has the name of a number or a variable of the task: rename it"
+            )
 
 
 def require_block(block: str) -> None:
@@ -228,7 +260,10 @@ def require_block(block: str) -> None:
 
 def _terms(array: SymbolArray) -> NDArray[np.int64]:
     """How many terms each entry has, multiplied out."""
-    counts = [size(sp.sympify(entry, strict=True)).terms if entry != 0 else 0 for entry in array.flat]
+    counts = [
+        size(sp.sympify(entry, strict=True)).terms if entry != 0 else 0
+        for entry in array.flat
+    ]
     return np.array(counts, dtype=np.int64).reshape(array.shape)
 
 
@@ -254,7 +289,9 @@ def divisor_of(model: object, dimension: int) -> Expr:
     ValueError for softmax, and for a score divisor that is no exact number.
     """
     if is_softmax(model):
-        raise ValueError("softmax attention is not polynomial in its weights: it has no exact population loss")
+        raise ValueError(
+            "softmax attention is not polynomial in its weights: it has no exact population loss"
+        )
     name = getattr(model, "divisor", "context")
     if name not in _DIVISORS:
         raise ValueError(f"divisor must be one of {', '.join(_DIVISORS)}, not {name!r}")

@@ -13,11 +13,17 @@ Point = dict[Expr, Expr]
 
 _KINDS: tuple[dict[str, bool], ...] = (
     *({}, {"real": True}, {"positive": True}, {"nonnegative": True}),
-    *({"integer": True}, {"integer": True, "positive": True}, {"integer": True, "nonnegative": True}),
+    *(
+        {"integer": True},
+        {"integer": True, "positive": True},
+        {"integer": True, "nonnegative": True},
+    ),
 )
 """What SymPy may know of a symbol, so that the points tried here are all that it may be; one without is real."""
 
-_LARGE = sp.Integer(10) ** 6  # for a variance that a point leaves open: it dominates covariances of small points
+_LARGE = (
+    sp.Integer(10) ** 6
+)  # for a variance that a point leaves open: it dominates covariances of small points
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +65,11 @@ class Admitted:
             elif not symbol.is_nonnegative:
                 near = [
                     *near,
-                    *(-number for number in _of_height(size - 2) if number.is_Integer or not symbol.is_integer),
+                    *(
+                        -number
+                        for number in _of_height(size - 2)
+                        if number.is_Integer or not symbol.is_integer
+                    ),
                 ]
             yield from near
 
@@ -92,7 +102,11 @@ def admitted_by(task: SymbolicTask) -> Admitted:
     matrices = (task.covariance, task.teacher_covariance)
     return Admitted(
         fraction if fraction.is_Symbol else None,
-        tuple(matrix for matrix in matrices if any(not symbol.is_positive for symbol in matrix.free_symbols)),
+        tuple(
+            matrix
+            for matrix in matrices
+            if any(not symbol.is_positive for symbol in matrix.free_symbols)
+        ),
     )
 
 
@@ -102,7 +116,10 @@ def _is_positive_definite(matrix: Expr, point: Mapping[Expr, Expr]) -> bool:
         return True
     open_symbols = matrix.free_symbols - point.keys()
     variances = set().union(*(entry.free_symbols for entry in matrix.diagonal()))
-    filled = {symbol: _LARGE if symbol in variances else sp.Integer(0) for symbol in open_symbols}
+    filled = {
+        symbol: _LARGE if symbol in variances else sp.Integer(0)
+        for symbol in open_symbols
+    }
     numbers = matrix.xreplace({**point, **filled})
     return all(numbers[:size, :size].det() > 0 for size in range(1, numbers.rows + 1))
 

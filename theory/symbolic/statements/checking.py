@@ -27,7 +27,9 @@ class Counterexample:
 
     def __str__(self) -> str:
         """The point and both values on one line."""
-        return f"{self.identity.what} is {self.derived}, not {self.claimed}" + _at(self.point, ", at ")
+        return f"{self.identity.what} is {self.derived}, not {self.claimed}" + _at(
+            self.point, ", at "
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +44,11 @@ class Undefined:
 
     def __str__(self) -> str:
         """The point and what happens there, on one line."""
-        where = " near " if any(number.is_Float for number in self.point.values()) else " at "
+        where = (
+            " near "
+            if any(number.is_Float for number in self.point.values())
+            else " at "
+        )
         return f"{_at(self.point, where)}: {self.condition}".removeprefix(" ")
 
 
@@ -78,7 +84,11 @@ class Finding:
         """The finding on one line."""
         total = len(self.identities)
         if self.counterexample is not None:
-            share = f" ({len(self.failing)} of {total} identities fail)" if total > 1 else ""
+            share = (
+                f" ({len(self.failing)} of {total} identities fail)"
+                if total > 1
+                else ""
+            )
             return f"refuted: {self.counterexample}{share}"
         if self.undefined is not None:
             return f"undefined{'' if not self.undefined.point else ' '}{self.undefined}"
@@ -120,32 +130,49 @@ def check(
     require_kinds(set().union(*(each.free_symbols for each in formulas(statement))))
     admitted = admitted_by(derivation.task)
     unproved = _unproved_conditions(statement, stated, conditions, admitted)
-    differences = {part: Difference(part.derived, part.claimed, unproved, admitted) for part in stated}
+    differences = {
+        part: Difference(part.derived, part.claimed, unproved, admitted)
+        for part in stated
+    }
     failing, doubtful = _failing(differences)
     for part in failing:
         point = differences[part].smallest()
         if point is not None:
-            example = Counterexample(part, point, part.derived.xreplace(point), part.claimed.xreplace(point))
+            example = Counterexample(
+                part, point, part.derived.xreplace(point), part.claimed.xreplace(point)
+            )
             return Finding(stated, failing, example)
     for condition in unproved:
         broken = broken_at(condition, admitted)
         if broken is not None:
             return Finding(stated, failing, undefined=Undefined(condition, broken))
-    return Finding(stated, failing, undecided=_open_question(failing, doubtful, unproved))
+    return Finding(
+        stated, failing, undecided=_open_question(failing, doubtful, unproved)
+    )
 
 
 def _unproved_conditions(
-    statement: Statement, stated: Iterable[Identity], noted: Iterable[Condition], admitted: Admitted
+    statement: Statement,
+    stated: Iterable[Identity],
+    noted: Iterable[Condition],
+    admitted: Admitted,
 ) -> tuple[Condition, ...]:
     """What must hold for the statement to have a value, as far as it is not proved."""
     expressions = [*formulas(statement)]
     for part in stated:
         expressions += [part.derived, part.claimed]
-    found = unique([*noted, *(each for expression in expressions for each in conditions_of(expression))])
+    found = unique(
+        [
+            *noted,
+            *(each for expression in expressions for each in conditions_of(expression)),
+        ]
+    )
     return tuple(condition for condition in found if not is_met(condition, admitted))
 
 
-def _failing(differences: dict[Identity, Difference]) -> tuple[tuple[Identity, ...], dict[Identity, str]]:
+def _failing(
+    differences: dict[Identity, Difference],
+) -> tuple[tuple[Identity, ...], dict[Identity, str]]:
     """The identities that do not hold, and why nothing is known of others."""
     failing: list[Identity] = []
     doubtful: dict[Identity, str] = {}
@@ -159,7 +186,9 @@ def _failing(differences: dict[Identity, Difference]) -> tuple[tuple[Identity, .
 
 
 def _open_question(
-    failing: tuple[Identity, ...], doubtful: dict[Identity, str], unproved: tuple[Condition, ...]
+    failing: tuple[Identity, ...],
+    doubtful: dict[Identity, str],
+    unproved: tuple[Condition, ...],
 ) -> str:
     """What is not decided, or nothing."""
     for part, reason in doubtful.items():
@@ -172,4 +201,6 @@ def _open_question(
 
 
 def _at(point: Point, before: str) -> str:
-    return before * bool(point) + ", ".join(f"{symbol} = {value}" for symbol, value in point.items())
+    return before * bool(point) + ", ".join(
+        f"{symbol} = {value}" for symbol, value in point.items()
+    )

@@ -44,7 +44,9 @@ class Difference:
         self.conditions = tuple(conditions)
         self.admitted = admitted or Admitted()
         symbols = derived.free_symbols | claimed.free_symbols
-        symbols = symbols.union(*(condition.expression.free_symbols for condition in self.conditions))
+        symbols = symbols.union(
+            *(condition.expression.free_symbols for condition in self.conditions)
+        )
         self.domains = numbers_of(symbols, self.admitted)
 
     def smallest(self) -> Point | None:
@@ -53,8 +55,14 @@ class Difference:
         Where there are roots, their radicands are made perfect powers if a small point does that.
         """
         for start in (*islice(self._rational_points(), 1), {}):
-            rest = {symbol: numbers for symbol, numbers in self.domains.items() if symbol not in start}
-            point = self._first(start, rest) or self._completed(start, rest, iter(range(POINTS)))
+            rest = {
+                symbol: numbers
+                for symbol, numbers in self.domains.items()
+                if symbol not in start
+            }
+            point = self._first(start, rest) or self._completed(
+                start, rest, iter(range(POINTS))
+            )
             if point is not None:
                 return {symbol: point[symbol] for symbol in self.domains}
         return None
@@ -87,7 +95,9 @@ class Difference:
         few = islice((point for point in points if self.admitted.admits(point)), FEW)
         return next((point for point in few if self.at(point)), None)
 
-    def _completed(self, point: Point, rest: Domains, tries: Iterator[int]) -> Point | None:
+    def _completed(
+        self, point: Point, rest: Domains, tries: Iterator[int]
+    ) -> Point | None:
         """The first numbers for the remaining symbols that leave the two different, one symbol after the other."""
         if next(tries, None) is None:
             return None
@@ -97,7 +107,11 @@ class Difference:
             return None
         symbol, *others = rest
         for number in rest[symbol]:
-            found = self._completed(point | {symbol: number}, {other: rest[other] for other in others}, tries)
+            found = self._completed(
+                point | {symbol: number},
+                {other: rest[other] for other in others},
+                tries,
+            )
             if found is not None:
                 return found
         return None
@@ -112,13 +126,19 @@ class Difference:
         pair = (self.derived, self.claimed)
         roots = [root for expression in pair for root in roots_in(expression)]
         symbols = set().union(*(root.free_symbols for root in roots))
-        rooted = {symbol: numbers for symbol, numbers in self.domains.items() if symbol in symbols}
+        rooted = {
+            symbol: numbers
+            for symbol, numbers in self.domains.items()
+            if symbol in symbols
+        }
         for point in islice(graded(rooted), POINTS if roots else 0):
             if not any(roots_in(expression.xreplace(point)) for expression in pair):
                 yield point
 
 
-def differing_point(derived: Expr, claimed: Expr, fraction: Expr | None = None) -> Point | None:
+def differing_point(
+    derived: Expr, claimed: Expr, fraction: Expr | None = None
+) -> Point | None:
     """The smallest nice point at which two expressions that are not identical differ, by an exact test.
 
     >>> a, b = sp.symbols("a b", positive=True)
@@ -128,7 +148,9 @@ def differing_point(derived: Expr, claimed: Expr, fraction: Expr | None = None) 
     return Difference(derived, claimed, admitted=Admitted(fraction)).smallest()
 
 
-def differ_at_small_points(derived: Expr, claimed: Expr, fraction: Expr | None = None) -> bool:
+def differ_at_small_points(
+    derived: Expr, claimed: Expr, fraction: Expr | None = None
+) -> bool:
     """Whether two expressions differ at one of the first few points: a proof that they are not identical."""
     return Difference(derived, claimed, admitted=Admitted(fraction)).shows_soon()
 
@@ -139,13 +161,23 @@ def fulfils(condition: Condition, point: Point) -> bool:
         side = number_sign(condition.expression.xreplace(point))
     except ValueError:
         return False
-    return {"nonzero": side != 0, "nonnegative": side >= 0, "positive": side > 0, "function": False}[condition.kind]
+    return {
+        "nonzero": side != 0,
+        "nonnegative": side >= 0,
+        "positive": side > 0,
+        "function": False,
+    }[condition.kind]
 
 
-def numbers_of(symbols: Iterable[Expr], admitted: Admitted, borders: bool = False) -> Domains:
+def numbers_of(
+    symbols: Iterable[Expr], admitted: Admitted, borders: bool = False
+) -> Domains:
     """The numbers that are tried for each symbol, simplest first; with `borders` also 0 and 1 where they are."""
     return {
-        symbol: [*(admitted.borders(symbol) if borders else ()), *islice(admitted.numbers(symbol), TRIED)]
+        symbol: [
+            *(admitted.borders(symbol) if borders else ()),
+            *islice(admitted.numbers(symbol), TRIED),
+        ]
         for symbol in sorted(symbols, key=str)
     }
 
@@ -154,8 +186,14 @@ def graded(domains: Domains) -> Iterator[Point]:
     """Points by how far their numbers stand down the lists, all together."""
     for total in range(TRIED):
         for places in _compositions(total, len(domains)):
-            if all(place < len(numbers) for place, numbers in zip(places, domains.values(), strict=True)):
-                yield {symbol: domains[symbol][place] for symbol, place in zip(domains, places, strict=True)}
+            if all(
+                place < len(numbers)
+                for place, numbers in zip(places, domains.values(), strict=True)
+            ):
+                yield {
+                    symbol: domains[symbol][place]
+                    for symbol, place in zip(domains, places, strict=True)
+                }
 
 
 def _compositions(total: int, parts: int) -> Iterator[tuple[int, ...]]:

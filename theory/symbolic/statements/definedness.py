@@ -18,7 +18,8 @@ _POINTS = 150  # that are tried as they come
 _LINES = 24  # points from which one symbol after the other is solved for
 _HIGHEST_DEGREE = 40  # of a polynomial whose real roots are isolated
 _SPREAD = tuple(
-    sp.Rational(number, 100) for number in (1, 10, 33, 50, 75, 100, 150, 200, 300, 500, 1000, 3000, 10000)
+    sp.Rational(number, 100)
+    for number in (1, 10, 33, 50, 75, 100, 150, 200, 300, 500, 1000, 3000, 10000)
 )
 """Numbers between which a sign may change."""
 
@@ -35,7 +36,11 @@ def is_met(condition: Condition, admitted: Admitted) -> bool:
     >>> [is_met(Condition("nonzero", expression), Admitted()) for expression in (x + 1, x - 1)]
     [True, False]
     """
-    proof = {"nonzero": is_nonzero, "positive": is_positive, "nonnegative": is_nonnegative}.get(condition.kind)
+    proof = {
+        "nonzero": is_nonzero,
+        "positive": is_positive,
+        "nonnegative": is_nonnegative,
+    }.get(condition.kind)
     if proof is None or condition.expression.has(sp.zoo, sp.nan, sp.oo, -sp.oo, sp.I):
         return False
     known = admitted.in_positive_symbols(condition.expression)
@@ -44,7 +49,13 @@ def is_met(condition: Condition, admitted: Admitted) -> bool:
     fraction = admitted.fraction
     if fraction is None or not condition.expression.has(fraction):
         return True
-    return is_met(replace(condition, expression=condition.expression.xreplace({fraction: sp.Integer(1)})), admitted)
+    return is_met(
+        replace(
+            condition,
+            expression=condition.expression.xreplace({fraction: sp.Integer(1)}),
+        ),
+        admitted,
+    )
 
 
 def broken_at(condition: Condition, admitted: Admitted) -> Point | None:
@@ -70,9 +81,17 @@ def broken_at(condition: Condition, admitted: Admitted) -> Point | None:
             return point
     for point, is_zero in _on_lines(condition.expression, tried[:_LINES]):
         broken = is_zero and condition.kind != "nonnegative"
-        if admitted.admits(point) and _in_range(point) and (broken or _breaks(condition, point)):
+        if (
+            admitted.admits(point)
+            and _in_range(point)
+            and (broken or _breaks(condition, point))
+        ):
             return point
-    return _sign_change(condition.expression, tried[:_LINES], admitted) if condition.kind == "nonzero" else None
+    return (
+        _sign_change(condition.expression, tried[:_LINES], admitted)
+        if condition.kind == "nonzero"
+        else None
+    )
 
 
 def _breaks(condition: Condition, point: Point) -> bool:
@@ -83,7 +102,9 @@ def _breaks(condition: Condition, point: Point) -> bool:
         side = number_sign(value)
     except ValueError:
         return False
-    return {"nonzero": side == 0, "nonnegative": side < 0, "positive": side <= 0}[condition.kind]
+    return {"nonzero": side == 0, "nonnegative": side < 0, "positive": side <= 0}[
+        condition.kind
+    ]
 
 
 def _in_range(point: Point) -> bool:
@@ -104,22 +125,36 @@ def _on_lines(expression: Expr, starts: list[Point]) -> Iterator[tuple[Point, bo
     """Points where the expression vanishes along one symbol, with True, and between those, with False."""
     for start in starts:
         for symbol in start:
-            others = {other: number for other, number in start.items() if other != symbol}
+            others = {
+                other: number for other, number in start.items() if other != symbol
+            }
             zeros, between = _special_numbers(expression.xreplace(others), symbol)
             yield from ((start | {symbol: number}, True) for number in zeros)
-            yield from ((start | {symbol: number}, False) for number in (*between, *_FAR))
+            yield from (
+                (start | {symbol: number}, False) for number in (*between, *_FAR)
+            )
 
 
-def _sign_change(expression: Expr, starts: list[Point], admitted: Admitted) -> Point | None:
+def _sign_change(
+    expression: Expr, starts: list[Point], admitted: Admitted
+) -> Point | None:
     """A point near which the expression changes its sign along one symbol, with that number in decimals.
 
     Either it is zero there or a part of it is infinite.
     """
     for start in starts:
         for symbol in (each for each in start if not each.is_integer):
-            line = expression.xreplace({other: number for other, number in start.items() if other != symbol})
-            numbers = sorted(_SPREAD if symbol.is_nonnegative else (*_SPREAD, *(-number for number in _SPREAD)))
-            sides = [certain_sign(line.xreplace({symbol: number})) for number in numbers]
+            line = expression.xreplace(
+                {other: number for other, number in start.items() if other != symbol}
+            )
+            numbers = sorted(
+                _SPREAD
+                if symbol.is_nonnegative
+                else (*_SPREAD, *(-number for number in _SPREAD))
+            )
+            sides = [
+                certain_sign(line.xreplace({symbol: number})) for number in numbers
+            ]
             for (low, one), (high, other) in pairwise(zip(numbers, sides, strict=True)):
                 if one and other and one != other:
                     ends = _bisected(line, symbol, low, high)
@@ -136,7 +171,11 @@ def _bisected(line: Expr, symbol: Expr, low: Expr, high: Expr) -> tuple[Expr, Ex
     side = certain_sign(line.xreplace({symbol: low}))
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        low, high = (middle, high) if certain_sign(line.xreplace({symbol: middle})) == side else (low, middle)
+        low, high = (
+            (middle, high)
+            if certain_sign(line.xreplace({symbol: middle})) == side
+            else (low, middle)
+        )
     return low, high
 
 
@@ -146,12 +185,19 @@ def _special_numbers(expression: Expr, symbol: Expr) -> tuple[list[Expr], list[E
         return [], []
     exponential, rate = _by_exponential(expression, symbol)
     unknown = symbol if rate is None else exponential
-    in_unknown = expression if rate is None else _in_exponential(expression, rate, symbol, unknown)
+    in_unknown = (
+        expression
+        if rate is None
+        else _in_exponential(expression, rate, symbol, unknown)
+    )
     polynomial = _numerator(in_unknown, unknown)
     if polynomial is None:
         return [], []
     zeros = sorted(set(polynomial.real_roots()))
-    between = [sp.nsimplify((one + other).evalf(15) / 2, rational=True) for one, other in pairwise(zeros)]
+    between = [
+        sp.nsimplify((one + other).evalf(15) / 2, rational=True)
+        for one, other in pairwise(zeros)
+    ]
     if rate is None:
         return zeros, between
     return [sp.log(zero) / rate for zero in zeros if zero > 0], [
@@ -165,7 +211,10 @@ def _numerator(expression: Expr, symbol: Expr) -> Expr | None:
     if not top.is_polynomial(symbol):
         return None
     polynomial = sp.Poly(top, symbol)
-    if not (polynomial.domain.is_ZZ or polynomial.domain.is_QQ) or not 0 < polynomial.degree() <= _HIGHEST_DEGREE:
+    if (
+        not (polynomial.domain.is_ZZ or polynomial.domain.is_QQ)
+        or not 0 < polynomial.degree() <= _HIGHEST_DEGREE
+    ):
         return None
     return polynomial
 
@@ -175,7 +224,10 @@ def _by_exponential(expression: Expr, symbol: Expr) -> tuple[Expr, Expr | None]:
     exponential = sp.Dummy("E", positive=True)
     arguments = [node.args[0] for node in expression.atoms(sp.exp) if node.has(symbol)]
     rates = [argument.coeff(symbol) for argument in arguments]
-    if not rates or any(sp.expand(a - r * symbol).has(symbol) for a, r in zip(arguments, rates, strict=True)):
+    if not rates or any(
+        sp.expand(a - r * symbol).has(symbol)
+        for a, r in zip(arguments, rates, strict=True)
+    ):
         return exponential, None
     ratios = [rate / rates[0] for rate in rates]
     if not all(ratio.is_Rational and ratio != 0 for ratio in ratios):
@@ -184,7 +236,9 @@ def _by_exponential(expression: Expr, symbol: Expr) -> tuple[Expr, Expr | None]:
     return exponential, rates[0] / scale
 
 
-def _in_exponential(expression: Expr, rate: Expr, symbol: Expr, exponential: Expr) -> Expr:
+def _in_exponential(
+    expression: Expr, rate: Expr, symbol: Expr, exponential: Expr
+) -> Expr:
     """The expression with E for e^(c x)."""
     return expression.replace(
         lambda node: isinstance(node, sp.exp) and node.has(symbol),

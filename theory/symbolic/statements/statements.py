@@ -72,7 +72,14 @@ class StatedCourse:
     start: Mapping[Expr, Expr] | None = None
 
 
-Statement = StatedLoss | StatedMotion | StatedInvariant | StatedReduction | StatedFixedPoint | StatedCourse
+Statement = (
+    StatedLoss
+    | StatedMotion
+    | StatedInvariant
+    | StatedReduction
+    | StatedFixedPoint
+    | StatedCourse
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,11 +131,15 @@ def _loss(statement: StatedLoss, derivation: Derivation) -> Iterator[Identity]:
     constants, derived = _constants(derivation), derivation.loss.expression
     if statement.ansatz is None:
         yield Identity(
-            "the loss", derived, _exact("the loss", statement.value, {*constants, *_weights(derivation)})
+            "the loss",
+            derived,
+            _exact("the loss", statement.value, {*constants, *_weights(derivation)}),
         )
         return
     ansatz = _ansatz(statement.ansatz, derivation)
-    value = _exact("the loss", statement.value, constants | _amplitudes(ansatz, derivation))
+    value = _exact(
+        "the loss", statement.value, constants | _amplitudes(ansatz, derivation)
+    )
     yield Identity("the loss on the ansatz", _at(derived, ansatz, derivation), value)
 
 
@@ -139,22 +150,36 @@ def _motion(statement: StatedMotion, derivation: Derivation) -> Iterator[Identit
     yield Identity(f"d {weight}/dt", derivation.flow.get(weight, sp.Integer(0)), rate)
 
 
-def _invariant(statement: StatedInvariant, derivation: Derivation) -> Iterator[Identity]:
+def _invariant(
+    statement: StatedInvariant, derivation: Derivation
+) -> Iterator[Identity]:
     weights = _weights(derivation)
-    quantity = _exact("the quantity", statement.quantity, _constants(derivation) | weights)
+    quantity = _exact(
+        "the quantity", statement.quantity, _constants(derivation) | weights
+    )
     if not quantity.free_symbols & weights:
-        raise ValueError(f"{quantity} has no weight in it: a constant is conserved by every flow")
-    flow = {weight: rate for weight, rate in derivation.flow.items() if weight in quantity.free_symbols}
+        raise ValueError(
+            f"{quantity} has no weight in it: a constant is conserved by every flow"
+        )
+    flow = {
+        weight: rate
+        for weight, rate in derivation.flow.items()
+        if weight in quantity.free_symbols
+    }
     rate = sp.Add(*(sp.diff(quantity, weight) * rate for weight, rate in flow.items()))
     yield Identity(f"d({quantity})/dt", rate, sp.Integer(0))
 
 
-def _reduction(statement: StatedReduction, derivation: Derivation) -> Iterator[Identity]:
+def _reduction(
+    statement: StatedReduction, derivation: Derivation
+) -> Iterator[Identity]:
     ansatz = _ansatz(statement.ansatz, derivation)
     amplitudes = _amplitudes(ansatz, derivation)
     known = _constants(derivation) | amplitudes
     equations = {
-        _known("the equations", amplitude, amplitudes): _exact(f"the rate of {amplitude}", rate, known)
+        _known("the equations", amplitude, amplitudes): _exact(
+            f"the rate of {amplitude}", rate, known
+        )
         for amplitude, rate in statement.equations.items()
     }
     for symbol in sorted(amplitudes - set(equations), key=str):
@@ -164,11 +189,17 @@ def _reduction(statement: StatedReduction, derivation: Derivation) -> Iterator[I
         )
     for weight, derived in _rates(ansatz, derivation).items():
         form = ansatz.get(weight, sp.Integer(0))
-        claimed = sp.Add(*(sp.diff(form, amplitude) * rate for amplitude, rate in equations.items()))
-        yield Identity(f"d {weight}/dt on the ansatz", _at(derived, ansatz, derivation), claimed)
+        claimed = sp.Add(
+            *(sp.diff(form, amplitude) * rate for amplitude, rate in equations.items())
+        )
+        yield Identity(
+            f"d {weight}/dt on the ansatz", _at(derived, ansatz, derivation), claimed
+        )
 
 
-def _fixed_point(statement: StatedFixedPoint, derivation: Derivation) -> Iterator[Identity]:
+def _fixed_point(
+    statement: StatedFixedPoint, derivation: Derivation
+) -> Iterator[Identity]:
     known = _constants(derivation) | _weights(derivation)
     values = {
         _weight(weight, derivation): _exact(f"the value of {weight}", value, known)
@@ -176,29 +207,49 @@ def _fixed_point(statement: StatedFixedPoint, derivation: Derivation) -> Iterato
     }
     _require_block(values, derivation)
     for weight, derived in derivation.flow.items():
-        yield Identity(f"d {weight}/dt at the point", _at(derived, values, derivation), sp.Integer(0))
+        yield Identity(
+            f"d {weight}/dt at the point",
+            _at(derived, values, derivation),
+            sp.Integer(0),
+        )
     if statement.loss is not None:
         loss = _exact("the loss", statement.loss, known)
-        yield Identity("the loss at the point", _at(derivation.loss.expression, values, derivation), loss)
+        yield Identity(
+            "the loss at the point",
+            _at(derivation.loss.expression, values, derivation),
+            loss,
+        )
 
 
 def _course(statement: StatedCourse, derivation: Derivation) -> Iterator[Identity]:
     ansatz = None if statement.ansatz is None else _ansatz(statement.ansatz, derivation)
     moving = _weights(derivation) if ansatz is None else _amplitudes(ansatz, derivation)
     course = {
-        _known("the course", symbol, moving): _in_time(f"the course of {symbol}", form, moving, derivation)
+        _known("the course", symbol, moving): _in_time(
+            f"the course of {symbol}", form, moving, derivation
+        )
         for symbol, form in statement.course.items()
     }
     for symbol in sorted(moving - set(course), key=str) if ansatz is not None else ():
-        raise ValueError(f"{symbol} of the ansatz has no course: state one, or its value if it rests")
-    place = {weight: form.xreplace(course) for weight, form in (ansatz or course).items()}
+        raise ValueError(
+            f"{symbol} of the ansatz has no course: state one, or its value if it rests"
+        )
+    place = {
+        weight: form.xreplace(course) for weight, form in (ansatz or course).items()
+    }
     _require_block(place, derivation)
     for weight, derived in _rates(place, derivation).items():
         claimed = sp.diff(place.get(weight, sp.Integer(0)), TIME)
-        yield Identity(f"d {weight}/dt along the course", _at(derived, place, derivation), claimed)
+        yield Identity(
+            f"d {weight}/dt along the course", _at(derived, place, derivation), claimed
+        )
     for symbol, value in (statement.start or {}).items():
         begin = course[_known("the start", symbol, set(course))].subs(TIME, 0)
-        yield Identity(f"{symbol} at time 0", begin, _in_time(f"the start of {symbol}", value, moving, derivation))
+        yield Identity(
+            f"{symbol} at time 0",
+            begin,
+            _in_time(f"the start of {symbol}", value, moving, derivation),
+        )
 
 
 def _in_time(what: str, form: Expr, moving: set[Expr], derivation: Derivation) -> Expr:
@@ -206,25 +257,36 @@ def _in_time(what: str, form: Expr, moving: set[Expr], derivation: Derivation) -
     exact, own = _exact(what, form, None), {*_constants(derivation), TIME}
     for symbol in sorted(exact.free_symbols, key=str):
         if symbol in moving:
-            raise ValueError(f"{what} must be explicit in {TIME}, but it has {symbol}, which moves")
+            raise ValueError(
+                f"{what} must be explicit in {TIME}, but it has {symbol}, which moves"
+            )
         if str(symbol) in map(str, own):
             _known(what, symbol, own)
     return exact
 
 
 def _at(expression: Expr, values: Mapping[Expr, Expr], derivation: Derivation) -> Expr:
-    return expression.xreplace({weight: values.get(weight, sp.Integer(0)) for weight in derivation.weights})
+    return expression.xreplace(
+        {weight: values.get(weight, sp.Integer(0)) for weight in derivation.weights}
+    )
 
 
 def _rates(place: Mapping[Expr, Expr], derivation: Derivation) -> dict[Expr, Expr]:
     """What the flow does to its weights, and to the others that a statement places: these never move."""
-    return {**derivation.flow, **{weight: sp.Integer(0) for weight in place if weight not in derivation.flow}}
+    return {
+        **derivation.flow,
+        **{weight: sp.Integer(0) for weight in place if weight not in derivation.flow},
+    }
 
 
 def _require_block(place: Mapping[Expr, Expr], derivation: Derivation) -> None:
     """ValueError for a value other than zero where the restricted block has none."""
     for weight, value in place.items():
-        if derivation.block == "restricted" and weight not in derivation.flow and value != 0:
+        if (
+            derivation.block == "restricted"
+            and weight not in derivation.flow
+            and value != 0
+        ):
             raise ValueError(
                 f'{weight} is zero in the restricted block, not {value}: leave it out, or take block = "full"'
             )
@@ -267,11 +329,19 @@ def _exact(what: str, expression: Expr, known: set[Expr] | None) -> Expr:
     try:
         exact = sp.sympify(expression, strict=True)
     except sp.SympifyError:
-        raise ValueError(f"{what} must be a SymPy expression, not {expression!r}: read text by read_text") from None
-    if not isinstance(exact, sp.Expr) or exact.is_Matrix or exact.has(sp.oo, -sp.oo, sp.zoo, sp.nan):
+        raise ValueError(
+            f"{what} must be a SymPy expression, not {expression!r}: read text by read_text"
+        ) from None
+    if (
+        not isinstance(exact, sp.Expr)
+        or exact.is_Matrix
+        or exact.has(sp.oo, -sp.oo, sp.zoo, sp.nan)
+    ):
         raise ValueError(f"{what} must be a finite expression, not {expression}")
     if exact.has(sp.Float):
-        raise ValueError(f"{what} has the inexact number {min(exact.atoms(sp.Float))}: write sympy.Rational(1, 3)")
+        raise ValueError(
+            f"{what} has the inexact number {min(exact.atoms(sp.Float))}: write sympy.Rational(1, 3)"
+        )
     for symbol in sorted(exact.free_symbols, key=str):
         if known is not None:
             _known(what, symbol, known)
@@ -282,11 +352,17 @@ def _known(what: str, symbol: Expr, known: set[Expr]) -> Expr:
     if symbol in known:
         return symbol
     if not isinstance(symbol, sp.Symbol):
-        raise ValueError(f"{what} must name symbols, not {symbol!r}: take them from the derivation")
+        raise ValueError(
+            f"{what} must name symbols, not {symbol!r}: take them from the derivation"
+        )
     if str(symbol) in map(str, known):
-        raise ValueError(f"{symbol} of {what} has other assumptions than the derivation's: take it from there")
+        raise ValueError(
+            f"{symbol} of {what} has other assumptions than the derivation's: take it from there"
+        )
     names = ", ".join(sorted(map(str, known))[:12])
-    raise ValueError(f"{what} has {symbol}, which does not stand there{_near(symbol, known) or f': {names} do'}")
+    raise ValueError(
+        f"{what} has {symbol}, which does not stand there{_near(symbol, known) or f': {names} do'}"
+    )
 
 
 def _near(symbol: Expr, known: set[Expr]) -> str:

@@ -46,16 +46,25 @@ def finished(experiment: Experiment, folder: Path) -> Trajectory:
 
 def kept_file(name: str) -> Path:
     """Where the loss of a run of this name is kept."""
-    return Path(str(files("attndyn.compare.claims.linear_attention.common.archive"))) / f"{name}.npz"
+    return (
+        Path(str(files("attndyn.compare.claims.linear_attention.common.archive")))
+        / f"{name}.npz"
+    )
 
 
 def keep(run: Trajectory, path: Path) -> Path:
     """Write what a package can carry of a finished run; OSError if it cannot be written."""
     last = len(run.loss) - 1
-    chosen = np.unique(np.concatenate([[0], np.geomspace(1, last, POINTS).astype(int), [last]]))
+    chosen = np.unique(
+        np.concatenate([[0], np.geomspace(1, last, POINTS).astype(int), [last]])
+    )
     fields = Experiment.__dataclass_fields__
     said = json.dumps({name: run.settings[name] for name in fields}, sort_keys=True)
-    arrays = {"steps": run.time[chosen], "loss": run.loss[chosen], "experiment": np.array(said)}
+    arrays = {
+        "steps": run.time[chosen],
+        "loss": run.loss[chosen],
+        "experiment": np.array(said),
+    }
     return write_atomically(path, lambda file: np.savez_compressed(file, **arrays))
 
 
@@ -65,7 +74,9 @@ def read_kept(path: Path) -> Kept:
     return Kept(arrays["steps"], arrays["loss"], json.loads(str(arrays["experiment"])))
 
 
-def losses_of(experiment: Experiment, name: str, folder: Path) -> tuple[FloatArray, FloatArray]:
+def losses_of(
+    experiment: Experiment, name: str, folder: Path
+) -> tuple[FloatArray, FloatArray]:
     """Steps and losses of an experiment: those kept under this name if it is their run, else those of a run."""
     path = kept_file(name)
     if path.exists():

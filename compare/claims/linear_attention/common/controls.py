@@ -41,7 +41,9 @@ def variant(task: Task, model: Merged | Separate, name: str) -> Population:
         return _with_A(true, true.A - true.c * unit)
     if name == NO_FOURTH_MOMENT:
         return _with_A(true, true.A - unit @ task.teacher_covariance @ task.covariance)
-    raise ValueError(f"no variant of the moments is called {name!r}: there are {', '.join(MOMENTS)}")
+    raise ValueError(
+        f"no variant of the moments is called {name!r}: there are {', '.join(MOMENTS)}"
+    )
 
 
 def with_context(task: Task, context_length: int) -> Task:
@@ -54,4 +56,8 @@ def _with_A(true: Population, A: np.ndarray) -> Population:
         return replace(true, A=A)
     e = true.directions
     a = np.einsum("id,ij,jd->d", e, A, e)
-    return replace(true, A=A, spectrum=true.spectrum._replace(a=a, gains=true.b**2 / (a * true.lam)))
+    return replace(
+        true,
+        A=A,
+        spectrum=true.spectrum._replace(a=a, gains=true.b**2 / (a * true.lam)),
+    )

@@ -42,7 +42,16 @@ def low_rank_model(rank: int) -> Separate:
 
 def merged(task: Task, seed: int, count: int = 12) -> tuple[Experiment, ...]:
     """Merged runs, one a seed, with a start and steps so small that neither shows (flow time 6)."""
-    run = Experiment(task, MERGED, 80_000, scale=1e-4, learning_rate=2e-4, steps=15_001, whiten=True, centre=True)
+    run = Experiment(
+        task,
+        MERGED,
+        80_000,
+        scale=1e-4,
+        learning_rate=2e-4,
+        steps=15_001,
+        whiten=True,
+        centre=True,
+    )
     return tuple(run.with_seed(each) for each in seeds(seed, count))
 
 
@@ -50,14 +59,31 @@ def merged_published(task: Task, seed: int) -> Experiment:
     """The merged run of the published settings: 5,000 sequences, scale 1e-6, rate 1e-3, 6,001 steps."""
     first = seeds(seed)[0]
     return Experiment(
-        task, MERGED, 5_000, 1e-6, learning_rate=1e-3, steps=6_001, seed=first, whiten=True, centre=True, record=10
+        task,
+        MERGED,
+        5_000,
+        1e-6,
+        learning_rate=1e-3,
+        steps=6_001,
+        seed=first,
+        whiten=True,
+        centre=True,
+        record=10,
     )
 
 
 def separate(seed: int) -> tuple[Experiment, ...]:
     """Separate rank-one runs, one a seed: the published steps and on until all four directions are learned."""
     run = Experiment(
-        FOUR, SEPARATE, 80_000, 0.01, learning_rate=0.02, steps=120_000, whiten=True, centre=True, record=40
+        FOUR,
+        SEPARATE,
+        80_000,
+        0.01,
+        learning_rate=0.02,
+        steps=120_000,
+        whiten=True,
+        centre=True,
+        record=40,
     )
     return tuple(run.with_seed(each) for each in seeds(seed))
 
@@ -72,20 +98,38 @@ def low_rank(seed: int, rank: int) -> Experiment:
     """The low-rank run of this rank: the published steps and on."""
     model, first = low_rank_model(rank), seeds(seed)[0]
     return Experiment(
-        EIGHT, model, 80_000, 0.005, learning_rate=0.02, steps=120_000, seed=first, whiten=True, centre=True
+        EIGHT,
+        model,
+        80_000,
+        0.005,
+        learning_rate=0.02,
+        steps=120_000,
+        seed=first,
+        whiten=True,
+        centre=True,
     )
 
 
 def softmax_merged(seed: int, sequences: int = 5_000) -> tuple[Experiment, ...]:
     """Softmax runs with merged key and query, one a seed. Rate and scale are ours: no published ones are known."""
-    run = Experiment(FOUR, Merged(8, softmax=True), sequences, 0.01, learning_rate=0.05, steps=3_000, **_TOKENS)
+    run = Experiment(
+        FOUR,
+        Merged(8, softmax=True),
+        sequences,
+        0.01,
+        learning_rate=0.05,
+        steps=3_000,
+        **_TOKENS,
+    )
     return tuple(run.with_seed(each) for each in seeds(seed, 4))
 
 
 def softmax_separate(seed: int, sequences: int = 5_000) -> tuple[Experiment, ...]:
     """Softmax runs of rank one, one a seed, until three or four drops are past. Rate and scale are ours."""
     model = Separate(5, 1, softmax=True)
-    run = Experiment(FOUR, model, sequences, 0.1, learning_rate=0.1, steps=10_000, **_TOKENS)
+    run = Experiment(
+        FOUR, model, sequences, 0.1, learning_rate=0.1, steps=10_000, **_TOKENS
+    )
     return tuple(run.with_seed(each) for each in seeds(seed, 4))
 
 
@@ -97,13 +141,30 @@ def softmax_full_size(seed: int) -> Experiment:
 
 def lengths(seed: int, count: int = 12) -> tuple[Experiment, ...]:
     """Rank-one runs on every context length up to 31, divided by the number of tokens, one a seed."""
-    run = Experiment(EVERY_LENGTH, TOKENS, 5_000, 0.03, learning_rate=0.3, steps=90_000, whiten=True, centre=True)
+    run = Experiment(
+        EVERY_LENGTH,
+        TOKENS,
+        5_000,
+        0.03,
+        learning_rate=0.3,
+        steps=90_000,
+        whiten=True,
+        centre=True,
+    )
     return tuple(run.with_seed(each) for each in seeds(seed, count))
 
 
 def scattered(seed: int, count: int = 24) -> tuple[Experiment, ...]:
     """Rank-one runs from many starts, each long enough for several drops."""
     run = Experiment(
-        FOUR, SEPARATE, 20_000, 0.01, learning_rate=0.02, steps=80_000, whiten=True, centre=True, record=50
+        FOUR,
+        SEPARATE,
+        20_000,
+        0.01,
+        learning_rate=0.02,
+        steps=80_000,
+        whiten=True,
+        centre=True,
+        record=50,
     )
     return tuple(run.with_seed(each) for each in seeds(seed, count))

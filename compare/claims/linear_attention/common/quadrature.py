@@ -20,7 +20,9 @@ class WeightedPrompts(NamedTuple):
     weights: FloatArray
 
 
-def weighted_prompts(task: Task, length: int, count: int, teacher: FloatArray | None = None) -> WeightedPrompts:
+def weighted_prompts(
+    task: Task, length: int, count: int, teacher: FloatArray | None = None
+) -> WeightedPrompts:
     """Prompts of `length` pairs whose weighted sums are expectations over x, w and the noise in the context.
 
     `count` nodes a variable: exact for polynomials of degree up to 2·count − 1 in each. The points are as many as
@@ -37,7 +39,11 @@ def weighted_prompts(task: Task, length: int, count: int, teacher: FloatArray | 
     drawn = [np.linalg.cholesky(task.teacher_covariance)] if teacher is None else []
     points, weights = _nodes([*inputs, *noise, *drawn], count)
     x = points[:, : (length + 1) * D].reshape(-1, length + 1, D)
-    w = points[:, -D:] if teacher is None else np.broadcast_to(teacher, (len(points), D))
+    w = (
+        points[:, -D:]
+        if teacher is None
+        else np.broadcast_to(teacher, (len(points), D))
+    )
     y = np.einsum("pnd,pd->pn", x, w)
     target = y[:, -1].copy()
     y[:, :-1] += points[:, (length + 1) * D : (length + 1) * D + length]

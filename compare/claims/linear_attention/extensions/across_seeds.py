@@ -7,7 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .....simulate import Experiment, network_features, sample
-from .....theory import drop_time, fixed_points, growing_mode, half_loss_time, population, staircase
+from .....theory import (
+    drop_time,
+    fixed_points,
+    growing_mode,
+    half_loss_time,
+    population,
+    staircase,
+)
 from .....theory.linear_attention.merged import aligned_amplitudes
 from ....evidence.claim import THEORY, Claim, Lab
 from ....evidence.seed_judges import (
@@ -44,7 +51,9 @@ def _drop_counts(lab: Lab) -> list[int]:
 def _final_losses(lab: Lab) -> tuple[FloatArray, float]:
     """Final loss of every run, and the standard error over sequences of the loss at the minimum."""
     runs = merged(FOUR, lab.seed)
-    z, y = network_features(sample(FOUR, 20_000, seeds(lab.seed)[0], split="test"), MERGED)
+    z, y = network_features(
+        sample(FOUR, 20_000, seeds(lab.seed)[0], split="test"), MERGED
+    )
     squared = (z @ population(FOUR, MERGED).minimum.ravel() - y) ** 2
     error = float(squared.std(ddof=1) / np.sqrt(runs[0].sequences))
     return np.array([lab.run(each).loss[-1] for each in runs]), error
@@ -53,12 +62,17 @@ def _final_losses(lab: Lab) -> tuple[FloatArray, float]:
 def _predicted_finals(lab: Lab, control: str) -> FloatArray:
     """Loss at the end of every run by the aligned equations from its own growing mode."""
     if control == AT_MINIMUM:
-        return np.full(len(merged(FOUR, lab.seed)), population(FOUR, MERGED).minimum_loss)
+        return np.full(
+            len(merged(FOUR, lab.seed)), population(FOUR, MERGED).minimum_loss
+        )
     moments = variant(FOUR, MERGED, control)
     mode = moments.b / np.linalg.norm(moments.b)
     found = []
     for each in merged(FOUR, lab.seed):
-        w0, end = growing_mode(moments, each.start), 2 * each.learning_rate * (each.steps - 1)
+        w0, end = (
+            growing_mode(moments, each.start),
+            2 * each.learning_rate * (each.steps - 1),
+        )
         s, u = aligned_amplitudes(moments, np.array([0.0, end]), w0, w0 * mode)
         found.append(moments.aligned_loss(s[:, None] * u)[-1])
     return np.array(found)
@@ -73,18 +87,27 @@ def _merged_times(lab: Lab) -> FloatArray:
     moments = population(FOUR, MERGED)
     middle = [(moments.c + moments.minimum_loss) / 2]
     runs = [lab.run(each) for each in _merged_runs(lab)]
-    return np.array([crossing_times(run.flow_time, run.loss, middle)[0] for run in runs])
+    return np.array(
+        [crossing_times(run.flow_time, run.loss, middle)[0] for run in runs]
+    )
 
 
 def _growing_times(lab: Lab, control: str) -> FloatArray:
-    moments, starts = population(FOUR, MERGED), [each.start for each in _merged_runs(lab)]
+    moments, starts = (
+        population(FOUR, MERGED),
+        [each.start for each in _merged_runs(lab)],
+    )
     if control == VALUE_ALONE:
         modes = [float(np.linalg.norm(start["value"])) for start in starts]
     else:
         modes = [growing_mode(moments, start) for start in starts]
-    typical = float(np.exp(np.mean(np.log(modes))))  # the constant beside ln(1/w₀) does not depend on w₀
+    typical = float(
+        np.exp(np.mean(np.log(modes)))
+    )  # the constant beside ln(1/w₀) does not depend on w₀
     rest = half_loss_time(moments, typical) - drop_time(moments, typical)
-    return _variant(np.array([drop_time(moments, mode) + rest for mode in modes]), control)
+    return _variant(
+        np.array([drop_time(moments, mode) + rest for mode in modes]), control
+    )
 
 
 def _variant(times: FloatArray, control: str) -> FloatArray:
@@ -130,7 +153,9 @@ def _visited(lab: Lab) -> list[tuple[Subset, Subset]]:
     for each in scattered(lab.seed):
         for landing in resting_landings(lab.run(each)):
             reached = effective_map(SEPARATE, landing.weights)
-            nearest = min(maps, key=lambda subset: float(np.linalg.norm(reached - maps[subset])))
+            nearest = min(
+                maps, key=lambda subset: float(np.linalg.norm(reached - maps[subset]))
+            )
             found.append((tuple(landing.point.subset), tuple(nearest)))
     return found
 
@@ -145,7 +170,9 @@ def _subsets(lab: Lab, control: str) -> dict[Subset, Subset]:
 
 def _signs(lab: Lab) -> FloatArray:
     """Signs of the value weights of every head that holds a direction at the end."""
-    values = np.concatenate([lab.run(each).final["value"][:, -1] for each in scattered(lab.seed)])
+    values = np.concatenate(
+        [lab.run(each).final["value"][:, -1] for each in scattered(lab.seed)]
+    )
     least = 0.5 * float(np.cbrt(population(FOUR, SEPARATE).coefficients.min()))
     return np.asarray(np.sign(values[np.abs(values) > least]))
 

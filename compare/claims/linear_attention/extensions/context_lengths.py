@@ -39,19 +39,26 @@ def _moments(control: str) -> Population:
 
 
 def _singly() -> list[Population]:
-    return [population(with_context(EVERY_LENGTH, n), TOKENS) for n in EVERY_LENGTH.context_lengths]
+    return [
+        population(with_context(EVERY_LENGTH, n), TOKENS)
+        for n in EVERY_LENGTH.context_lengths
+    ]
 
 
 def _levels(lab: Lab, control: str) -> FloatArray:
     if control == EACH:
-        return np.asarray(np.mean([moments.greedy_losses for moments in _singly()], axis=0))
+        return np.asarray(
+            np.mean([moments.greedy_losses for moments in _singly()], axis=0)
+        )
     return _moments(control).greedy_losses
 
 
 def _coefficients(lab: Lab, control: str) -> FloatArray:
     """What each direction of Λ learns, (4,)."""
     if control == EACH:
-        return np.asarray(np.mean([moments.coefficients for moments in _singly()], axis=0))
+        return np.asarray(
+            np.mean([moments.coefficients for moments in _singly()], axis=0)
+        )
     return _moments(control).coefficients
 
 
@@ -71,13 +78,22 @@ def _runs(lab: Lab) -> list[Trajectory]:
 def _heights(lab: Lab) -> FloatArray:
     """Loss at each plateau, (seeds, 5), nan where a run does not rest."""
     runs = _runs(lab)
-    found = [plateau_heights(run.loss, run.gradient_norm, _levels(lab, THEORY)).heights for run in runs]
+    found = [
+        plateau_heights(run.loss, run.gradient_norm, _levels(lab, THEORY)).heights
+        for run in runs
+    ]
     return np.where([_rests(run) for run in runs], found, np.nan)
 
 
 def _learned(lab: Lab) -> FloatArray:
     """Diagonal of M at the end of the runs that have learned every direction, (runs, 4)."""
-    return np.array([np.diag(effective_map(TOKENS, run.final)) for run in _runs(lab) if _rests(run)[-1]])
+    return np.array(
+        [
+            np.diag(effective_map(TOKENS, run.final))
+            for run in _runs(lab)
+            if _rests(run)[-1]
+        ]
+    )
 
 
 def _aligned_flow(lab: Lab) -> list[FloatArray]:
@@ -88,7 +104,12 @@ def _aligned_flow(lab: Lab) -> list[FloatArray]:
 def _aligned_course(lab: Lab, control: str) -> list[FloatArray]:
     if control == EACH:
         each = [with_context(EVERY_LENGTH, n) for n in EVERY_LENGTH.context_lengths]
-        return [np.mean([time_course(task, TOKENS, TIMES, AMPLITUDES).loss for task in each], axis=0)]
+        return [
+            np.mean(
+                [time_course(task, TOKENS, TIMES, AMPLITUDES).loss for task in each],
+                axis=0,
+            )
+        ]
     task = with_context(EVERY_LENGTH, 31) if control == LONGEST else EVERY_LENGTH
     model = Separate(TOKENS.head_count, 1) if control == CONTEXT else TOKENS
     return [time_course(task, model, TIMES, AMPLITUDES).loss]
@@ -101,7 +122,11 @@ BASE = Claim(
     statement=r"L_m = c - \sum_{d \le m} \bar b_d^2 / (\bar a_d\lambda_d),\quad \bar b, \bar a \text{ over } n",
     observable="loss at the plateaus on which twelve runs or more rest; all weights, 5,000 sequences, n = 1 … 31",
     limit="P → ∞, initial scale → 0: within the scatter over the runs",
-    hypotheses=("D = 4, λ ∝ (4, 3, 2, 1), trace 1, H = 5, rank one", "attention divided by n + 1", "x Gaussian"),
+    hypotheses=(
+        "D = 4, λ ∝ (4, 3, 2, 1), trace 1, H = 5, rank one",
+        "attention divided by n + 1",
+        "x Gaussian",
+    ),
     measure=_heights,
     predict=_levels,
     judge=means_within_scatter,

@@ -84,10 +84,17 @@ def _repeated(lab: Lab, control: str) -> FloatArray:
 
 def _repeats(predicted: FloatArray, observed: FloatArray) -> Evidence:
     """Equal at every step, up to rounding."""
-    return same(1e-11, np.arange(FIRST, dtype=float), ("steps", "loss"))([predicted], [observed])
+    return same(1e-11, np.arange(FIRST, dtype=float), ("steps", "loss"))(
+        [predicted], [observed]
+    )
 
 
-def _drops_claim(name: str, title: str, number: str, experiments: Callable[[int], tuple[Experiment, ...]]) -> Claim:
+def _drops_claim(
+    name: str,
+    title: str,
+    number: str,
+    experiments: Callable[[int], tuple[Experiment, ...]],
+) -> Claim:
     return Claim(
         id=f"softmax.{name}",
         title=title,
@@ -95,7 +102,11 @@ def _drops_claim(name: str, title: str, number: str, experiments: Callable[[int]
         statement=r"\#\{\text{maxima of } {-dL/d\ln t}\}",
         observable="drops of four runs, all weights on 5,000 sequences; a pause falls five times slower than both",
         limit="none: counted at a small initial scale",
-        hypotheses=("D = 4, N = 31, λ ∝ (4, 3, 2, 1)", "scores unscaled, over all N + 1 tokens", "a small start"),
+        hypotheses=(
+            "D = 4, N = 31, λ ∝ (4, 3, 2, 1)",
+            "scores unscaled, over all N + 1 tokens",
+            "a small start",
+        ),
         measure=lambda lab: _losses(lab, experiments(lab.seed)),
         predict=_range(number),
         judge=_counted,
@@ -107,9 +118,14 @@ def _drops_claim(name: str, title: str, number: str, experiments: Callable[[int]
 
 
 CLAIMS = (
-    _drops_claim("merged", "The loss of merged softmax attention drops once", ONE, softmax_merged),
     _drops_claim(
-        "separate", "The loss of rank-one softmax attention drops several times", SEVERAL, softmax_separate
+        "merged", "The loss of merged softmax attention drops once", ONE, softmax_merged
+    ),
+    _drops_claim(
+        "separate",
+        "The loss of rank-one softmax attention drops several times",
+        SEVERAL,
+        softmax_separate,
     ),
     Claim(
         id="softmax.separate_full_size",
@@ -118,7 +134,10 @@ CLAIMS = (
         statement=r"\#\{\text{maxima of } {-dL/d\ln t}\}",
         observable="drops of one run of 20,000 steps, scale 0.05; with seed 0 from losses in the package",
         limit="none: counted at a small initial scale",
-        hypotheses=("D = 4, N = 31, H = 5, λ ∝ (4, 3, 2, 1)", "scores unscaled, over all N + 1 tokens"),
+        hypotheses=(
+            "D = 4, N = 31, H = 5, λ ∝ (4, 3, 2, 1)",
+            "scores unscaled, over all N + 1 tokens",
+        ),
         measure=lambda lab: [losses_of(softmax_full_size(lab.seed), FULL, lab.runs)],
         predict=_range(SEVERAL),
         judge=_counted,

@@ -79,12 +79,17 @@ def _points(lab: Lab, control: str) -> list[list[_Point]]:
     for task, model in CASES:
         if control == NO_TEACHERS:
             task = Task(
-                covariance=task.covariance, noise_variance=task.noise_variance, context_length=task.context_length
+                covariance=task.covariance,
+                noise_variance=task.noise_variance,
+                context_length=task.context_length,
             )
         stated = list(fixed_points(task, model))
         if isinstance(model, Separate) and model.rank == 2:
             stated.append(fixed_point(task, model, (1, 2, 3), APART))
-        points = [_Point(each.weights, each.M, each.loss, each.hessian_index) for each in stated]
+        points = [
+            _Point(each.weights, each.M, each.loss, each.hessian_index)
+            for each in stated
+        ]
         found.append([_varied(point, model, control) for point in points])
     return found
 
@@ -106,7 +111,9 @@ def _at_rest(predicted: list[list[_Point]], observed: list[Objective]) -> Eviden
         wrong += abs(len(points) - _count(task, model))
         for point in points:
             gaps.append(_largest_gap(model, evaluate, point))
-            free = restricted({name: np.ones_like(value) for name, value in point.weights.items()})
+            free = restricted(
+                {name: np.ones_like(value) for name, value in point.weights.items()}
+            )
             wrong += hessian_index(evaluate, point.weights, free) != point.index
     count = sum(len(points) for points in predicted)
     shown = f"{count} points, largest gap {max(gaps):.1e}, {wrong} counted otherwise"
@@ -126,10 +133,17 @@ def _imbalance(weights: Weights) -> float:
     """Largest |v² − |K|²| and |K Kᵀ − Q Qᵀ| of a head, or |v² − |U|²|."""
     squares = np.sum(weights["value"] ** 2, axis=1)
     if "key_query" in weights:
-        return float(np.max(np.abs(squares - np.sum(weights["key_query"] ** 2, axis=(1, 2)))))
+        return float(
+            np.max(np.abs(squares - np.sum(weights["key_query"] ** 2, axis=(1, 2))))
+        )
     key, query = weights["key"], weights["query"]
     products = key @ key.swapaxes(1, 2) - query @ query.swapaxes(1, 2)
-    return float(max(np.max(np.abs(squares - np.sum(key**2, axis=(1, 2)))), np.max(np.abs(products))))
+    return float(
+        max(
+            np.max(np.abs(squares - np.sum(key**2, axis=(1, 2)))),
+            np.max(np.abs(products)),
+        )
+    )
 
 
 def _count(task: Task, model: Model) -> int:
@@ -148,9 +162,15 @@ def _every_point() -> list[tuple[Task, Model, FixedPoint]]:
     """Every subset that each model can learn, not only the best of its size."""
     found: list[tuple[Task, Model, FixedPoint]] = []
     for task, model in KINDS:
-        most = min(task.dimension, model.head_count * getattr(model, "rank", task.dimension))
+        most = min(
+            task.dimension, model.head_count * getattr(model, "rank", task.dimension)
+        )
         sizes = (0, task.dimension) if isinstance(model, Merged) else range(most + 1)
-        subsets = [S for size in sizes for S in combinations(range(1, task.dimension + 1), size)]
+        subsets = [
+            S
+            for size in sizes
+            for S in combinations(range(1, task.dimension + 1), size)
+        ]
         found += [(task, model, fixed_point(task, model, S)) for S in subsets]
     return found
 
@@ -162,7 +182,9 @@ def _found_kinds(lab: Lab) -> Kinds:
         source = unlimited(task, model)
         evaluate = objective(model, source)
         loss, weights = float(evaluate(point.weights)[0]), point.weights
-        free = restricted({name: np.ones_like(value) for name, value in weights.items()})
+        free = restricted(
+            {name: np.ones_like(value) for name, value in weights.items()}
+        )
         kind = "strict saddle"
         if hessian_index(evaluate, weights, free) == 0:
             step = initial_weights(model, task, NUDGE, lab.seed, "restricted")
@@ -179,7 +201,11 @@ def _stated_kinds(lab: Lab, control: str) -> Kinds:
         kind: str = point.kind
         if control == NOT_LEFT and kind == "degenerate saddle":
             kind = "minimum"
-        if control == ALL_LEARNED and kind == "minimum" and len(point.subset) < task.dimension:
+        if (
+            control == ALL_LEARNED
+            and kind == "minimum"
+            and len(point.subset) < task.dimension
+        ):
             kind = "degenerate saddle"
         greedy = float(point.population.greedy_losses[len(point.subset)])
         found.append((kind, greedy if control == GREEDY_LOSS else point.loss))
@@ -191,7 +217,12 @@ def _same_kinds(predicted: Kinds, observed: Kinds) -> Evidence:
     agree = sum(stated == found for (stated, _), (found, _) in pairs)
     gap = max(abs(stated - found) for (_, stated), (_, found) in pairs)
     shown = f"{agree} of {len(pairs)} kinds as stated, losses within {gap:.1e}"
-    return Evidence(agree == len(pairs) and gap <= 1e-12, shown, "all of them, within 1e-12", residual=gap)
+    return Evidence(
+        agree == len(pairs) and gap <= 1e-12,
+        shown,
+        "all of them, within 1e-12",
+        residual=gap,
+    )
 
 
 CLAIMS = (
@@ -219,7 +250,9 @@ CLAIMS = (
         predict=_stated_kinds,
         judge=_same_kinds,
         controls=(NOT_LEFT, ALL_LEARNED, GREEDY_LOSS),
-        hypotheses=("rank one and two, fewer pairs than directions, equal gains, merged",),
+        hypotheses=(
+            "rank one and two, fewer pairs than directions, equal gains, merged",
+        ),
         tier="fast",
     ),
 )

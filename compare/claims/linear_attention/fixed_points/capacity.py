@@ -42,7 +42,12 @@ def _task(seed: int) -> Task:
     rng = np.random.default_rng(seed)
     bases = [np.linalg.qr(rng.standard_normal((3, 3)))[0] for _ in range(2)]
     covariance, teachers = (basis * [2.0, 1.1, 0.5] @ basis.T for basis in bases)
-    return Task(covariance=covariance, teacher_covariance=teachers, noise_variance=0.1, context_length=10)
+    return Task(
+        covariance=covariance,
+        teacher_covariance=teachers,
+        noise_variance=0.1,
+        context_length=10,
+    )
 
 
 def _found(lab: Lab) -> Maps:
@@ -53,7 +58,9 @@ def _found(lab: Lab) -> Maps:
 def _search(model: Separate, seed: int) -> list[FloatArray]:
     """The different ones among the maps at which searches end."""
     found: list[FloatArray] = []
-    for reached in maps_at_rest(_task(seed), model, seed, SEARCHES, smallest=-1.0, longest=LONGEST):
+    for reached in maps_at_rest(
+        _task(seed), model, seed, SEARCHES, smallest=-1.0, longest=LONGEST
+    ):
         if not any(_same(reached, other) for other in found):
             found.append(reached)
     return found
@@ -67,17 +74,25 @@ def _enumerated(lab: Lab, control: str) -> Maps:
     """The fixed points of the theory, or of a variant of it."""
     task = _task(seeds(lab.seed)[0])
     if control == THEORY:
-        return [[point.M for point in fixed_points(task, Separate(*pair))] for pair in PAIRS]
+        return [
+            [point.M for point in fixed_points(task, Separate(*pair))] for pair in PAIRS
+        ]
     if control in MOMENTS:
         wrong = variant(task, Separate(1), control)
-        return [[wrong.learned(subset) for subset in _subsets(0, H * R)] for H, R in PAIRS]
+        return [
+            [wrong.learned(subset) for subset in _subsets(0, H * R)] for H, R in PAIRS
+        ]
     moments = population(task, Separate(1))
     sizes = [(0, 3) if control == ALL else (H * R, H * R) for H, R in PAIRS]
     return [[moments.learned(subset) for subset in _subsets(*size)] for size in sizes]
 
 
 def _subsets(fewest: int, most: int) -> list[tuple[int, ...]]:
-    return [subset for size in range(fewest, most + 1) for subset in combinations((1, 2, 3), size)]
+    return [
+        subset
+        for size in range(fewest, most + 1)
+        for subset in combinations((1, 2, 3), size)
+    ]
 
 
 def _one_for_one(predicted: Maps, observed: Maps) -> Evidence:
@@ -122,19 +137,25 @@ def _finals(lab: Lab) -> tuple[FloatArray, FloatArray]:
     """Final loss of every run and its standard error over the sequences, (runs,) each."""
     runs = trained(lab.seed)
     tops = [tuple(range(1, heads * rank + 1)) for heads, rank in TRAINED]
-    errors = [standard_errors(run, (top,))[0] for run, top in zip(runs, tops, strict=True)]
+    errors = [
+        standard_errors(run, (top,))[0] for run, top in zip(runs, tops, strict=True)
+    ]
     return np.array([lab.run(run).loss[-1] for run in runs]), np.array(errors)
 
 
 def _lowest(lab: Lab, control: str) -> FloatArray:
-    moments = variant(FOUR, Separate(1, divisor="none"), control if control in MOMENTS else THEORY)
+    moments = variant(
+        FOUR, Separate(1, divisor="none"), control if control in MOMENTS else THEORY
+    )
     learned = np.array([heads * rank for heads, rank in TRAINED])
     if control == MINIMUM:
         learned = np.full(len(TRAINED), FOUR.dimension)
     return np.asarray(moments.greedy_losses[learned - (control == ONE_FEWER)])
 
 
-def _in_errors(predicted: FloatArray, observed: tuple[FloatArray, FloatArray]) -> Evidence:
+def _in_errors(
+    predicted: FloatArray, observed: tuple[FloatArray, FloatArray]
+) -> Evidence:
     losses, errors = observed
     worst = float(np.max(np.abs(losses - predicted) / errors))
     pairs = np.array([heads * rank for heads, rank in TRAINED], dtype=float)

@@ -29,7 +29,11 @@ PAIRED = Separate(heads=3, rank=2, divisor="none")
 
 
 def _subsets(most: int) -> list[tuple[int, ...]]:
-    return [subset for size in range(most + 1) for subset in combinations((1, 2, 3, 4), size)]
+    return [
+        subset
+        for size in range(most + 1)
+        for subset in combinations((1, 2, 3, 4), size)
+    ]
 
 
 def _sampled_losses(lab: Lab) -> tuple[FloatArray, FloatArray]:
@@ -37,7 +41,9 @@ def _sampled_losses(lab: Lab) -> tuple[FloatArray, FloatArray]:
     errors = []
     for seed in seeds(lab.seed):
         z, y = network_features(sample(FOUR, 80_000, seed, split="test"), SEPARATE)
-        maps = np.array([fixed_point(FOUR, SEPARATE, subset).M.ravel() for subset in _subsets(4)])
+        maps = np.array(
+            [fixed_point(FOUR, SEPARATE, subset).M.ravel() for subset in _subsets(4)]
+        )
         errors.append((z @ maps.T - y[:, None]) ** 2)
     squared = np.concatenate(errors)
     return squared.mean(axis=0), squared.std(axis=0) / np.sqrt(len(squared))
@@ -45,31 +51,50 @@ def _sampled_losses(lab: Lab) -> tuple[FloatArray, FloatArray]:
 
 def _losses(lab: Lab, control: str) -> FloatArray:
     moments = variant(FOUR, SEPARATE, control)
-    return np.array([moments.c - sum(moments.gains[d - 1] for d in subset) for subset in _subsets(4)])
+    return np.array(
+        [
+            moments.c - sum(moments.gains[d - 1] for d in subset)
+            for subset in _subsets(4)
+        ]
+    )
 
 
-def _agree_in_errors(predicted: FloatArray, observed: tuple[FloatArray, FloatArray]) -> Evidence:
+def _agree_in_errors(
+    predicted: FloatArray, observed: tuple[FloatArray, FloatArray]
+) -> Evidence:
     mean, error = observed
     worst = float(np.max(np.abs(mean - predicted) / error))
     greedy = [predicted[_subsets(4).index(subset)] for subset in GREEDY]
     shown = ", ".join(f"{loss:.8f}" for loss in greedy)
-    return Evidence(worst <= 4.5, f"16 losses, worst {worst:.1f} standard errors off", f"L(M_m) = {shown}")
+    return Evidence(
+        worst <= 4.5,
+        f"16 losses, worst {worst:.1f} standard errors off",
+        f"L(M_m) = {shown}",
+    )
 
 
 def _samples(lab: Lab) -> list[list[Objective]]:
     """The sampled loss for each number of sequences and seed."""
-    return [[_sampled_loss(count, seed) for seed in lab.seeds(REPEATS)] for count in SEQUENCES]
+    return [
+        [_sampled_loss(count, seed) for seed in lab.seeds(REPEATS)]
+        for count in SEQUENCES
+    ]
 
 
 def _sampled_loss(count: int, seed: int) -> Objective:
-    return objective(SEPARATE, statistics(sample(FOUR, count, seed), SEPARATE, block="restricted"))
+    return objective(
+        SEPARATE, statistics(sample(FOUR, count, seed), SEPARATE, block="restricted")
+    )
 
 
 def _canonical_weights(lab: Lab, control: str) -> list[Weights]:
     """Weights of every M_S with the coefficients that a variant predicts."""
     true, wrong = population(FOUR, SEPARATE), variant(FOUR, SEPARATE, control)
     size = np.cbrt(wrong.coefficients / true.coefficients)
-    return [_rescaled(fixed_point(FOUR, SEPARATE, subset).weights, subset, size) for subset in _subsets(4)]
+    return [
+        _rescaled(fixed_point(FOUR, SEPARATE, subset).weights, subset, size)
+        for subset in _subsets(4)
+    ]
 
 
 def _rescaled(weights: Weights, subset: tuple[int, ...], size: FloatArray) -> Weights:
@@ -79,14 +104,25 @@ def _rescaled(weights: Weights, subset: tuple[int, ...], size: FloatArray) -> We
     return weights
 
 
-def _gradients_vanish(predicted: list[Weights], observed: list[list[Objective]]) -> Evidence:
-    norms = np.array([[[_force(loss(w)[1]) for w in predicted] for loss in row] for row in observed])
+def _gradients_vanish(
+    predicted: list[Weights], observed: list[list[Objective]]
+) -> Evidence:
+    norms = np.array(
+        [[[_force(loss(w)[1]) for w in predicted] for loss in row] for row in observed]
+    )
     return converges_on_average(SEQUENCES, -0.5, "P")(np.zeros_like(norms), norms)
 
 
 def _cases() -> list[tuple[Merged | Separate, tuple[int, ...]]]:
-    merged: list[tuple[Merged | Separate, tuple[int, ...]]] = [(MERGED, ()), (MERGED, (1, 2, 3, 4))]
-    return merged + [(SEPARATE, subset) for subset in _subsets(4)] + [(PAIRED, subset) for subset in _subsets(4)]
+    merged: list[tuple[Merged | Separate, tuple[int, ...]]] = [
+        (MERGED, ()),
+        (MERGED, (1, 2, 3, 4)),
+    ]
+    return (
+        merged
+        + [(SEPARATE, subset) for subset in _subsets(4)]
+        + [(PAIRED, subset) for subset in _subsets(4)]
+    )
 
 
 def _observed_indices(lab: Lab) -> list[int]:
@@ -95,7 +131,9 @@ def _observed_indices(lab: Lab) -> list[int]:
     for model, subset in _cases():
         evaluate = objective(model, unlimited(FOUR, model))
         weights = fixed_point(FOUR, model, subset).weights
-        inside = restricted({name: np.ones_like(value) for name, value in weights.items()})
+        inside = restricted(
+            {name: np.ones_like(value) for name, value in weights.items()}
+        )
         found.append(hessian_index(evaluate, weights, inside))
     return found
 
@@ -106,8 +144,12 @@ def _landed(lab: Lab) -> tuple[list[int], float, float]:
     for each in separate(lab.seed)[:3]:
         evaluate = objective(SEPARATE, each.source)
         for landing in resting_landings(lab.run(each)):
-            free = {name: np.ones_like(value) for name, value in landing.weights.items()}
-            indices.append(hessian_index(evaluate, landing.weights, free, _idle_curvature(landing)))
+            free = {
+                name: np.ones_like(value) for name, value in landing.weights.items()
+            }
+            indices.append(
+                hessian_index(evaluate, landing.weights, free, _idle_curvature(landing))
+            )
             gaps.append(landing.map_gap)
             norms.append(landing.gradient_norm)
     return indices, max(gaps), max(norms)
@@ -115,8 +157,13 @@ def _landed(lab: Lab) -> tuple[list[int], float, float]:
 
 def _idle_curvature(landing: Landing) -> float:
     """A bound of the curvature that the largest idle head makes by its own size: 2 |G| (|v| + |k| + |q|)."""
-    idle = np.argsort(np.abs(landing.weights["value"][:, -1]))[: SEPARATE.head_count - len(landing.point.subset)]
-    sizes = [np.linalg.norm(landing.weights[name][idle].reshape(len(idle), -1), axis=1) for name in landing.weights]
+    idle = np.argsort(np.abs(landing.weights["value"][:, -1]))[
+        : SEPARATE.head_count - len(landing.point.subset)
+    ]
+    sizes = [
+        np.linalg.norm(landing.weights[name][idle].reshape(len(idle), -1), axis=1)
+        for name in landing.weights
+    ]
     force = landing.point.population.force(landing.point.M)
     return 2 * float(np.linalg.norm(force, 2) * np.max(np.sum(sizes, axis=0))) + FLAT
 
@@ -129,11 +176,19 @@ def _landing_indices(lab: Lab, control: str) -> set[int]:
     return {fixed_point(FOUR, SEPARATE, subset).hessian_index for subset in smallest}
 
 
-def _all_among(predicted: set[int], observed: tuple[list[int], float, float]) -> Evidence:
+def _all_among(
+    predicted: set[int], observed: tuple[list[int], float, float]
+) -> Evidence:
     indices, gap, norm = observed
-    shown = f"{len(indices)} plateaus of index {', '.join(map(str, sorted(set(indices))))}"
+    shown = (
+        f"{len(indices)} plateaus of index {', '.join(map(str, sorted(set(indices))))}"
+    )
     expected = f"index {', '.join(map(str, sorted(predicted)))}"
-    return Evidence(set(indices) <= predicted, f"{shown}, map within {gap:.3f}, gradient {norm:.1e}", expected)
+    return Evidence(
+        set(indices) <= predicted,
+        f"{shown}, map within {gap:.3f}, gradient {norm:.1e}",
+        expected,
+    )
 
 
 def _indices(lab: Lab, control: str) -> list[int]:
@@ -155,7 +210,11 @@ def _index(model: Merged | Separate, subset: tuple[int, ...], control: str) -> i
 
 def _equal_lists(predicted: list[int], observed: list[int]) -> Evidence:
     agree = sum(p == o for p, o in zip(predicted, observed, strict=True))
-    return Evidence(agree == len(observed), f"{agree} of {len(observed)} indices as predicted", "all of them")
+    return Evidence(
+        agree == len(observed),
+        f"{agree} of {len(observed)} indices as predicted",
+        "all of them",
+    )
 
 
 def _counted(lab: Lab) -> tuple[int, int]:
@@ -164,8 +223,13 @@ def _counted(lab: Lab) -> tuple[int, int]:
     for model in (SEPARATE, MERGED):
         evaluate = objective(model, unlimited(FOUR, model))
         points = list(fixed_points(FOUR, model))
-        still = [point for point in points if _force(evaluate(point.weights)[1]) < 1e-12]
-        maps = {tuple(np.round(effective_map(model, point.weights).ravel(), 9) + 0.0) for point in still}
+        still = [
+            point for point in points if _force(evaluate(point.weights)[1]) < 1e-12
+        ]
+        maps = {
+            tuple(np.round(effective_map(model, point.weights).ravel(), 9) + 0.0)
+            for point in still
+        }
         counts.append(len(maps))
     return counts[0], counts[1]
 
@@ -175,12 +239,18 @@ def _force(gradients: dict[str, FloatArray]) -> float:
 
 
 def _counts(lab: Lab, control: str) -> tuple[int, int]:
-    return {THEORY: (2**4, 2), "one per number of directions": (5, 2), "merged as separate": (2**4, 2**4)}[control]
+    return {
+        THEORY: (2**4, 2),
+        "one per number of directions": (5, 2),
+        "merged as separate": (2**4, 2**4),
+    }[control]
 
 
 def _equal_counts(predicted: tuple[int, int], observed: tuple[int, int]) -> Evidence:
     said = "{} separate and {} merged"
-    return Evidence(predicted == observed, said.format(*observed), said.format(*predicted))
+    return Evidence(
+        predicted == observed, said.format(*observed), said.format(*predicted)
+    )
 
 
 CLAIMS = (
@@ -232,7 +302,11 @@ CLAIMS = (
         measure=_observed_indices,
         predict=_indices,
         judge=_equal_lists,
-        controls=("smaller gains count", "idle pairs do not count", "every direction left out counts"),
+        controls=(
+            "smaller gains count",
+            "idle pairs do not count",
+            "every direction left out counts",
+        ),
         tier="fast",
     ),
     Claim(

@@ -48,10 +48,16 @@ def _tasks() -> dict[str, Task]:
         "all three": Task([0.8, 0.8, 0.8], context_length=1),
         "the larger two": Task([0.8, 0.8, 0.5], context_length=1),
         "the smaller two": Task([0.8, 0.5, 0.5], context_length=1),
-        "with different λ": Task([0.75, 0.5, 0.25], teacher_covariance=np.diag([1.0, 1.5, 4.0]), context_length=1),
+        "with different λ": Task(
+            [0.75, 0.5, 0.25],
+            teacher_covariance=np.diag([1.0, 1.5, 4.0]),
+            context_length=1,
+        ),
     }
     for μ in ([0.9, 0.9, 0.4], [0.9, 0.4, 0.4]):
-        known[f"eigenvalues {μ} of ΛΩ, turned"] = Task(covariance=ROTATION * μ @ ROTATION.T, context_length=1)
+        known[f"eigenvalues {μ} of ΛΩ, turned"] = Task(
+            covariance=ROTATION * μ @ ROTATION.T, context_length=1
+        )
         known[f"eigenvalues {μ} of ΛΩ, not commuting"] = Task(
             covariance=ROOT @ ROOT.T,
             teacher_covariance=np.linalg.inv(ROOT).T * μ @ np.linalg.inv(ROOT),
@@ -81,7 +87,9 @@ def _points(model: Separate, task: Task) -> list[FixedPoint]:
     points = [fixed_point(task, model, subset) for subset in subsets]
     if model.rank > 1:
         points += [
-            fixed_point(task, model, subset, [(d,) for d in subset]) for subset in subsets if len(subset) > 1
+            fixed_point(task, model, subset, [(d,) for d in subset])
+            for subset in subsets
+            if len(subset) > 1
         ]
     return points
 
@@ -94,7 +102,9 @@ def _counted(lab: Lab) -> list[int]:
         for name, task in _tasks().items():
             evaluate = _integrated_loss(name, model)
             for point in _points(model, task):
-                inside = restricted({name: np.ones_like(value) for name, value in point.weights.items()})
+                inside = restricted(
+                    {name: np.ones_like(value) for name, value in point.weights.items()}
+                )
                 found.append(hessian_index(evaluate, point.weights, inside))
     return found
 
@@ -127,7 +137,11 @@ def _index(point: FixedPoint, model: Separate, control: str) -> int:
 
 def _equal_lists(predicted: Sequence[int], observed: Sequence[int]) -> Evidence:
     agree = sum(p == o for p, o in zip(predicted, observed, strict=True))
-    return Evidence(agree == len(observed), f"{agree} of {len(observed)} points as predicted", "all of them")
+    return Evidence(
+        agree == len(observed),
+        f"{agree} of {len(observed)} points as predicted",
+        "all of them",
+    )
 
 
 def _rotations_at_rest(lab: Lab) -> list[bool]:
@@ -138,9 +152,18 @@ def _rotations_at_rest(lab: Lab) -> list[bool]:
         evaluate = _integrated_loss(name, model)
         for point in _points(model, task):
             missing = [j for j in range(3) if j + 1 not in point.subset]
-            turned = [_turned(point, head, j) for head in range(len(point.subset)) for j in missing]
+            turned = [
+                _turned(point, head, j)
+                for head in range(len(point.subset))
+                for j in missing
+            ]
             gradients = [evaluate(weights)[1] for weights in turned]
-            found.append(any(max(np.max(np.abs(each)) for each in g.values()) < 1e-10 for g in gradients))
+            found.append(
+                any(
+                    max(np.max(np.abs(each)) for each in g.values()) < 1e-10
+                    for g in gradients
+                )
+            )
     return found
 
 
@@ -185,8 +208,14 @@ def _symbolic_tasks() -> "Mapping[str, tuple[SymbolicTask, tuple[int, ...]]]":
     return {
         "Λ = b": (SymbolicTask(sp.diag(b, b), sp.eye(2), zero, (N,)), (1, 1)),
         "ΛΩ = ab": (SymbolicTask(sp.diag(a, b), sp.diag(b, a), zero, four), (1, 1)),
-        "Λ = diag(2, 2, 1)": (SymbolicTask(sp.diag(2, 2, 1), sp.eye(3), zero, four), (1, 1, 2)),
-        "Λ = diag(2, 1, 1)": (SymbolicTask(sp.diag(2, 1, 1), sp.eye(3), zero, four), (1, 2, 2)),
+        "Λ = diag(2, 2, 1)": (
+            SymbolicTask(sp.diag(2, 2, 1), sp.eye(3), zero, four),
+            (1, 1, 2),
+        ),
+        "Λ = diag(2, 1, 1)": (
+            SymbolicTask(sp.diag(2, 1, 1), sp.eye(3), zero, four),
+            (1, 2, 2),
+        ),
     }
 
 
@@ -205,7 +234,9 @@ def _derived_signatures(lab: Lab) -> Formulas:
         for S in maps:
             weights = resting_weights(model, [[maps[d,]] for d in S])
             found[f"{name}, {S}, index"] = sp.Integer(hessian_index(loss, weights))
-            found[f"{name}, {S}, flat"] = sp.Integer(inertia(hessian(loss, weights)).zero)
+            found[f"{name}, {S}, flat"] = sp.Integer(
+                inertia(hessian(loss, weights)).zero
+            )
     return found
 
 
@@ -226,7 +257,9 @@ def _stated_signatures(lab: Lab, control: str) -> Formulas:
             index = len(pairs) - larger - equal if control == ONLY_SMALLER else index
             shown = tuple(d + 1 for d in S)
             found[f"{name}, {shown}, index"] = sp.Integer(index)
-            found[f"{name}, {shown}, flat"] = sp.Integer(flat + (0 if control == NO_FLAT else equal))
+            found[f"{name}, {shown}, flat"] = sp.Integer(
+                flat + (0 if control == NO_FLAT else equal)
+            )
     return found
 
 
@@ -242,7 +275,9 @@ CLAIMS = (
         predict=_stated,
         judge=_equal_lists,
         controls=(EQUAL_COUNT, ONLY_SMALLER, EVERY),
-        hypotheses=("gains equal among learned and left out, by Λ, Ω, in any basis, not commuting",),
+        hypotheses=(
+            "gains equal among learned and left out, by Λ, Ω, in any basis, not commuting",
+        ),
         tier="fast",
     ),
     Claim(
@@ -269,6 +304,9 @@ CLAIMS = (
         predict=_stated_signatures,
         controls=(EQUAL_COUNT, ONLY_SMALLER, NO_FLAT),
         source=BEYOND,
-        hypotheses=("d ∈ S, j ∉ S", "one head holds each learned direction, all others are zero"),
+        hypotheses=(
+            "d ∈ S, j ∉ S",
+            "one head holds each learned direction, all others are zero",
+        ),
     ),
 )

@@ -38,17 +38,32 @@ def _enumerated(lab: Lab) -> list[FloatArray]:
     for λ, ω, heads in EXACT:
         μ = [Fraction(x * y) for x, y in zip(λ, ω, strict=True)]
         gains = [each**2 / (2 * each + sum(μ)) for each in μ]
-        choices = list(chain.from_iterable(combinations(range(len(λ)), size) for size in range(heads + 1)))
-        lowest = {tuple(gains[d] for d in subset): subset for subset in reversed(choices)}
-        order = sorted(lowest.values(), key=lambda subset: -sum(gains[d] for d in subset))
-        rest = [{gains[e] for e in range(len(λ)) if e not in subset} for subset in order]
+        choices = list(
+            chain.from_iterable(
+                combinations(range(len(λ)), size) for size in range(heads + 1)
+            )
+        )
+        lowest = {
+            tuple(gains[d] for d in subset): subset for subset in reversed(choices)
+        }
+        order = sorted(
+            lowest.values(), key=lambda subset: -sum(gains[d] for d in subset)
+        )
+        rest = [
+            {gains[e] for e in range(len(λ)) if e not in subset} for subset in order
+        ]
         members = [d for subset in order for d in subset]
         found += [
             np.array([_number(subset) for subset in order]),
             np.array(
-                [1.0 + any(gains[d] in left for d in subset) for subset, left in zip(order, rest, strict=True)]
+                [
+                    1.0 + any(gains[d] in left for d in subset)
+                    for subset, left in zip(order, rest, strict=True)
+                ]
             ),
-            np.array([float(sum(μ) - sum(gains[d] for d in subset)) for subset in order]),
+            np.array(
+                [float(sum(μ) - sum(gains[d] for d in subset)) for subset in order]
+            ),
             np.array([float(gains[d]) for d in members]),
             np.array([float(gains[d] / (λ[d] * μ[d])) for d in members]),
             np.array([float(sum(μ) - sum(gains[:m])) for m in range(len(gains) + 1)]),
@@ -71,7 +86,12 @@ def _listed(lab: Lab, control: str) -> list[FloatArray]:
         last = len(λ) if control == BACKWARDS else 0
         apart = control == APART
         found += [
-            np.array([_number([last - d if last else d - 1 for d in point.subset]) for point in points]),
+            np.array(
+                [
+                    _number([last - d if last else d - 1 for d in point.subset])
+                    for point in points
+                ]
+            ),
             np.array([1.0 + (point.continuum and not apart) for point in points]),
             np.array([point.loss for point in points]),
             np.concatenate([point.gains for point in points]),
@@ -91,7 +111,13 @@ CLAIMS = (
         limit="none: exact",
         measure=_enumerated,
         predict=_listed,
-        judge=same(1e-12, axes=("fixed point", "subset, continuum, loss, gain, coefficient, greedy loss")),
+        judge=same(
+            1e-12,
+            axes=(
+                "fixed point",
+                "subset, continuum, loss, gain, coefficient, greedy loss",
+            ),
+        ),
         controls=(LARGEST_FIRST, BACKWARDS, APART),
         tier="fast",
     ),

@@ -17,7 +17,12 @@ REST = 1e-10
 
 
 def maps_at_rest(
-    task: Task, model: Merged | Separate, seed: int, searches: int, smallest: float, longest: int = 0
+    task: Task,
+    model: Merged | Separate,
+    seed: int,
+    searches: int,
+    smallest: float,
+    longest: int = 0,
 ) -> list[FloatArray]:
     """Maps (D, D) where searches end by the method of Levenberg and Marquardt; those that get stuck are left out.
 
@@ -27,7 +32,10 @@ def maps_at_rest(
     """
     from scipy.optimize import root
 
-    evaluate, mask = objective(model, unlimited(task, model)), inside(model, task.dimension)
+    evaluate, mask = (
+        objective(model, unlimited(task, model)),
+        inside(model, task.dimension),
+    )
     rng, found = np.random.default_rng(seed), []
     count = sum(int(np.sum(each)) for each in mask.values())
 
@@ -36,7 +44,12 @@ def maps_at_rest(
 
     for _ in range(searches):
         begin = 10 ** rng.uniform(smallest, 0.5) * rng.standard_normal(count)
-        end = root(gradient, begin, method="lm", options={"xtol": 1e-14, "ftol": 1e-14, "maxiter": longest})
+        end = root(
+            gradient,
+            begin,
+            method="lm",
+            options={"xtol": 1e-14, "ftol": 1e-14, "maxiter": longest},
+        )
         if np.max(np.abs(end.fun)) < REST:
             found.append(effective_map(model, placed(end.x, mask)))
     return found
@@ -44,9 +57,14 @@ def maps_at_rest(
 
 def inside(model: Merged | Separate, dimension: int) -> Mask:
     """Which entries belong to the restricted block."""
-    mask = {name: np.zeros(shape, dtype=bool) for name, shape in model.shapes(dimension).items()}
+    mask = {
+        name: np.zeros(shape, dtype=bool)
+        for name, shape in model.shapes(dimension).items()
+    }
     for name, each in mask.items():
-        block = {"value": np.s_[:, -1], "key_query": np.s_[:, :-1, :-1]}.get(name, np.s_[..., :-1])
+        block = {"value": np.s_[:, -1], "key_query": np.s_[:, :-1, :-1]}.get(
+            name, np.s_[..., :-1]
+        )
         each[block] = True
     return mask
 

@@ -35,7 +35,11 @@ from .in_weight_transient import predicted_transients, transient, transient_loss
 
 SOURCE = "Zhang et al. 2025, in-context and in-weight learning"
 TEACHER = "one fixed teacher, |w₀|² = D"
-SETTING = ("white Λ of trace 1, D = 4, N = 31, H = 8, no divisor", "all weights are trained", TEACHER)
+SETTING = (
+    "white Λ of trace 1, D = 4, N = 31, H = 8, no divisor",
+    "all weights are trained",
+    TEACHER,
+)
 
 CLAIMS = (
     Claim(
@@ -46,7 +50,10 @@ CLAIMS = (
         observable="distance of sampled c, b, S of the full block from their expectations, D = 2, N = 8",
         limit="P → ∞, error O(P^-1/2)",
         order=-0.5,
-        hypotheses=("x and random teachers are Gaussian", "random labels are N(0, 1), independent of x"),
+        hypotheses=(
+            "x and random teachers are Gaussian",
+            "random labels are N(0, 1), independent of x",
+        ),
         measure=sampled_moments,
         predict=exact_moments,
         judge=converges_on_average(MOMENT_SIZES, -0.5, "P"),

@@ -10,7 +10,17 @@ from ....evidence.judges import curve
 from ....evidence.seeding import seeds
 from ....metrics.curves import sup_gap
 from .in_weight_measurements import MINIMUM, MIXED, PURE
-from .mixtures import MODEL, RATE, SCALE, STEPS, exact, exact_source, flow_of_all_weights, learned_map, mixture
+from .mixtures import (
+    MODEL,
+    RATE,
+    SCALE,
+    STEPS,
+    exact,
+    exact_source,
+    flow_of_all_weights,
+    learned_map,
+    mixture,
+)
 
 FloatArray = NDArray[np.float64]
 
@@ -24,10 +34,24 @@ def transient_losses(lab: Lab) -> list[FloatArray]:
 
 
 def _published_maps(fraction: float, lab: Lab) -> FloatArray:
-    start = initial_weights(MODEL, mixture(fraction), SCALE, seeds(lab.seed)[0], "published")
-    run = train(MODEL, exact_source(fraction), start, learning_rate=RATE, steps=STEPS, record=EVERY)
+    start = initial_weights(
+        MODEL, mixture(fraction), SCALE, seeds(lab.seed)[0], "published"
+    )
+    run = train(
+        MODEL,
+        exact_source(fraction),
+        start,
+        learning_rate=RATE,
+        steps=STEPS,
+        record=EVERY,
+    )
     count = len(run.weight_time)
-    return np.array([learned_map({name: w[k] for name, w in run.weights.items()}) for k in range(count)])
+    return np.array(
+        [
+            learned_map({name: w[k] for name, w in run.weights.items()})
+            for k in range(count)
+        ]
+    )
 
 
 def predicted_transients(lab: Lab, control: str) -> list[FloatArray]:
@@ -39,8 +63,12 @@ def _predicted_transient(fraction: float, lab: Lab, control: str) -> FloatArray:
     steps = np.append(np.arange(0, STEPS, EVERY), STEPS)
     if control == MINIMUM:
         return np.full(len(steps), float(exact(0.0).loss(exact(fraction).minimum)))
-    start = initial_weights(MODEL, mixture(fraction), SCALE, seeds(lab.seed)[0], "published")
-    maps = flow_of_all_weights(1.0 if control == PURE else fraction, start, 2 * RATE * np.unique(steps))
+    start = initial_weights(
+        MODEL, mixture(fraction), SCALE, seeds(lab.seed)[0], "published"
+    )
+    maps = flow_of_all_weights(
+        1.0 if control == PURE else fraction, start, 2 * RATE * np.unique(steps)
+    )
     return exact(0.0).loss(maps)
 
 
@@ -48,7 +76,9 @@ def transient(predicted: list[FloatArray], observed: list[FloatArray]) -> Eviden
     """Curves as predicted; each dips below where it ends, the deeper the fewer the random teachers."""
     gaps = [sup_gap(p, o) for p, o in zip(predicted, observed, strict=True)]
     lowest, last = [float(o.min()) for o in observed], [float(o[-1]) for o in observed]
-    dips = all(end - low >= 0.3 for low, end in zip(lowest, last, strict=True)) and lowest == sorted(lowest)
+    dips = all(
+        end - low >= 0.3 for low, end in zip(lowest, last, strict=True)
+    ) and lowest == sorted(lowest)
     steps = np.unique(np.append(np.arange(0, STEPS, EVERY), STEPS)).astype(float)
     said = [f"{low:.2f} then {end:.2f}" for low, end in zip(lowest, last, strict=True)]
     return Evidence(
@@ -56,6 +86,9 @@ def transient(predicted: list[FloatArray], observed: list[FloatArray]) -> Eviden
         f"{', '.join(said)} at p = 0.2 … 0.8; largest gap to the flow {max(gaps):.3f}",
         "a dip by 0.3 or more, deeper for smaller p; gap at most 0.05 (rate 5e-4 on a drop of 1)",
         residual=max(gaps),
-        curves=tuple(curve(f"p = {p:g}", a, b, steps) for p, a, b in zip(MIXED, predicted, observed, strict=True)),
+        curves=tuple(
+            curve(f"p = {p:g}", a, b, steps)
+            for p, a, b in zip(MIXED, predicted, observed, strict=True)
+        ),
         axes=("steps", "in-weight test loss"),
     )

@@ -35,12 +35,20 @@ def mixture(fraction: float, length: float = 2.0) -> Task:
     array([1., 1., 1., 1.])
     """
     teacher = np.full(4, length / 2)
-    return Task([1] * 4, trace=1.0, context_length=31, fixed_teacher=teacher, in_context_fraction=fraction)
+    return Task(
+        [1] * 4,
+        trace=1.0,
+        context_length=31,
+        fixed_teacher=teacher,
+        in_context_fraction=fraction,
+    )
 
 
 def sampled(fraction: float, sequences: int, seed: int) -> Statistics:
     """Statistics of a training set as published."""
-    data = sample(mixture(fraction), sequences, seed, centre=True, random_labels=fraction == 0)
+    data = sample(
+        mixture(fraction), sequences, seed, centre=True, random_labels=fraction == 0
+    )
     return statistics(data, MODEL)
 
 
@@ -52,7 +60,9 @@ def sampled_tests(sequences: int, seed: int) -> tuple[Statistics, Statistics]:
 
 
 @cache
-def exact(fraction: float, length: float = 2.0, random_labels: bool | None = None) -> FeatureMoments:
+def exact(
+    fraction: float, length: float = 2.0, random_labels: bool | None = None
+) -> FeatureMoments:
     """Exact moments of all features; labels as published, or as told."""
     labels = fraction == 0 if random_labels is None else random_labels
     return feature_moments(mixture(fraction, length), MODEL, random_labels=labels)
@@ -69,7 +79,12 @@ def losses(fraction: float, M: FloatArray, length: float = 2.0) -> FloatArray:
     >>> losses(0.2, exact(0.2).minimum).round(4)
     array([0.0624, 0.2075, 1.0225])
     """
-    return np.array([moments.loss(M) for moments in (exact(fraction, length), exact(1.0), exact(0.0, length))])
+    return np.array(
+        [
+            moments.loss(M)
+            for moments in (exact(fraction, length), exact(1.0), exact(0.0, length))
+        ]
+    )
 
 
 def learned_map(weights: Mapping[str, NDArray[np.float64]]) -> FloatArray:
@@ -77,7 +92,9 @@ def learned_map(weights: Mapping[str, NDArray[np.float64]]) -> FloatArray:
     return exact(1.0).effective_map(*MODEL.heads(weights))
 
 
-def flow_of_all_weights(fraction: float, start: Weights, flow_time: FloatArray) -> FloatArray:
+def flow_of_all_weights(
+    fraction: float, start: Weights, flow_time: FloatArray
+) -> FloatArray:
     """Effective maps M (T, K) of gradient flow on the exact loss, from the weights `start`; `flow_time` (T,)."""
     from scipy.integrate import solve_ivp
 
@@ -86,13 +103,22 @@ def flow_of_all_weights(fraction: float, start: Weights, flow_time: FloatArray) 
     cut = a.size
 
     def velocity(_: float, state: FloatArray) -> FloatArray:
-        gradients = moments.head_gradients(state[:cut].reshape(a.shape), state[cut:].reshape(B.shape))
+        gradients = moments.head_gradients(
+            state[:cut].reshape(a.shape), state[cut:].reshape(B.shape)
+        )
         return -0.5 * np.concatenate([gradient.ravel() for gradient in gradients])
 
     begin = np.concatenate([a.ravel(), B.ravel()])
     span = (0.0, float(flow_time[-1]))
-    found = solve_ivp(velocity, span, begin, "RK45", t_eval=flow_time, rtol=1e-6, atol=1e-9)
+    found = solve_ivp(
+        velocity, span, begin, "RK45", t_eval=flow_time, rtol=1e-6, atol=1e-9
+    )
     if not found.success:
         raise ArithmeticError(f"the flow of all weights failed: {found.message}")
     states = found.y.T
-    return np.array([moments.effective_map(s[:cut].reshape(a.shape), s[cut:].reshape(B.shape)) for s in states])
+    return np.array(
+        [
+            moments.effective_map(s[:cut].reshape(a.shape), s[cut:].reshape(B.shape))
+            for s in states
+        ]
+    )

@@ -8,7 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .....models.attention import Separate
-from .....simulate import Trajectory, flow, initial_weights, network_features, predict, sample
+from .....simulate import (
+    Trajectory,
+    flow,
+    initial_weights,
+    network_features,
+    predict,
+    sample,
+)
 from .....task import Task
 from .....theory import fixed_point, principal_component_regression, ridge
 from ....evidence.claim import THEORY, Claim, Lab
@@ -42,14 +49,18 @@ SUBSETS = [subset for size in range(5) for subset in combinations((1, 2, 3, 4), 
 
 def _identified(lab: Lab) -> list[tuple[int, Subset]]:
     """m, and the subset whose M_S predicts fresh prompts most like the model, where runs rest on plateau m ≥ 1."""
-    maps = np.array([fixed_point(FOUR, SEPARATE, subset).M.ravel() for subset in SUBSETS])
+    maps = np.array(
+        [fixed_point(FOUR, SEPARATE, subset).M.ravel() for subset in SUBSETS]
+    )
     found = []
     for each in separate(lab.seed):
         data = sample(FOUR, 4_000, each.seed, split="test")
         candidates = network_features(data, SEPARATE)[0] @ maps.T
         for landing in resting_landings(lab.run(each)):
             output = predict(SEPARATE, SEPARATE.heads(landing.weights), data.tokens)
-            nearest = int(np.argmin(np.mean((candidates - output[:, None]) ** 2, axis=0)))
+            nearest = int(
+                np.argmin(np.mean((candidates - output[:, None]) ** 2, axis=0))
+            )
             found.append((len(landing.point.subset), SUBSETS[nearest]))
     return found
 
@@ -63,7 +74,9 @@ def _components(lab: Lab, control: str) -> tuple[Subset, ...]:
     }[control]
 
 
-def _equal_subsets(predicted: tuple[Subset, ...], observed: list[tuple[int, Subset]]) -> Evidence:
+def _equal_subsets(
+    predicted: tuple[Subset, ...], observed: list[tuple[int, Subset]]
+) -> Evidence:
     agree = sum(predicted[m] == subset for m, subset in observed)
     said = "; ".join(",".join(map(str, subset)) for subset in predicted[1:])
     shown = f"{agree} of {len(observed)} plateaus"
@@ -73,12 +86,19 @@ def _equal_subsets(predicted: tuple[Subset, ...], observed: list[tuple[int, Subs
 def _learned_coefficients(lab: Lab) -> list[FloatArray]:
     """λ_d M_dd after training two heads on the first two components, for each N."""
     tasks = [with_context(FOUR, length) for length in LENGTHS]
-    return [task.eigenvalues * np.diag(effective_map(AVERAGED, _trained(task).final)) for task in tasks]
+    return [
+        task.eigenvalues * np.diag(effective_map(AVERAGED, _trained(task).final))
+        for task in tasks
+    ]
 
 
 def _regression_coefficients(lab: Lab, control: str) -> list[FloatArray]:
     λ = FOUR.eigenvalues
-    ideal = {THEORY: 1 / λ, "1/λ² for 1/λ": 1 / λ**2, "ridge with penalty 0.01": 1 / (λ + 0.01)}[control]
+    ideal = {
+        THEORY: 1 / λ,
+        "1/λ² for 1/λ": 1 / λ**2,
+        "ridge with penalty 0.01": 1 / (λ + 0.01),
+    }[control]
     return [λ * ideal * np.array([1, 1, 0, 0])] * len(LENGTHS)
 
 
@@ -88,20 +108,30 @@ def _outputs(lab: Lab) -> FloatArray:
     for length in LONG:
         task = with_context(FOUR, length)
         heads = AVERAGED.heads(_trained(task).final)
-        prompts = [sample(task, PROMPTS, seed, split="test").tokens for seed in lab.seeds(REPEATS)]
+        prompts = [
+            sample(task, PROMPTS, seed, split="test").tokens
+            for seed in lab.seeds(REPEATS)
+        ]
         found.append([predict(AVERAGED, heads, tokens) for tokens in prompts])
     return np.array(found)
 
 
 def _trained(task: Task) -> Trajectory:
     """Gradient flow of two heads, on the first two components, to their plateau."""
-    start = initial_weights(AVERAGED, task, np.array([0.5, 0.5, 0.0, 0.0]), scheme="aligned")
+    start = initial_weights(
+        AVERAGED, task, np.array([0.5, 0.5, 0.0, 0.0]), scheme="aligned"
+    )
     return flow(AVERAGED, unlimited(task, AVERAGED), start, [0.0, 2_000.0])
 
 
 def _regressions(lab: Lab, control: str) -> FloatArray:
     """In-sample principal component regression on the same prompts."""
-    return np.array([[_regression(length, seed)[control] for seed in lab.seeds(REPEATS)] for length in LONG])
+    return np.array(
+        [
+            [_regression(length, seed)[control] for seed in lab.seeds(REPEATS)]
+            for length in LONG
+        ]
+    )
 
 
 @cache
@@ -109,14 +139,20 @@ def _regression(length: int, seed: int) -> dict[str, FloatArray]:
     """Predictions by each set of components: drawing the prompts takes longest."""
     tokens = sample(with_context(FOUR, length), PROMPTS, seed, split="test").tokens
     x, y, query = tokens[:, :-1, :-1], tokens[:, :-1, -1], tokens[:, -1, :-1]
-    return {name: principal_component_regression(x, y, query, chosen) for name, chosen in COMPONENTS.items()}
+    return {
+        name: principal_component_regression(x, y, query, chosen)
+        for name, chosen in COMPONENTS.items()
+    }
 
 
 def _short_contexts(lab: Lab) -> Iterator[tuple[FloatArray, FloatArray, FloatArray]]:
     """x, y and queries of contexts with fewer tokens than dimensions."""
     for length, unit in FEW:
         task = Task(
-            unit * FOUR.eigenvalues, teacher_covariance=TEACHERS, noise_variance=0.3 * unit, context_length=length
+            unit * FOUR.eigenvalues,
+            teacher_covariance=TEACHERS,
+            noise_variance=0.3 * unit,
+            context_length=length,
         )
         tokens = sample(task, 40, lab.seed, split="test").tokens
         yield tokens[:, :-1, :-1], tokens[:, :-1, -1], tokens[:, -1, :-1]
@@ -140,7 +176,9 @@ def _stated_regressions(lab: Lab, control: str) -> list[FloatArray]:
         times = x.shape[1] if control == LARGER_PENALTY else 1
         for count in COUNTS:
             last = min(count + (control == ONE_MORE), 4)
-            found.append(principal_component_regression(x, y, query, range(1, last + 1)))
+            found.append(
+                principal_component_regression(x, y, query, range(1, last + 1))
+            )
         found += [ridge(x, y, query, times * noise, Ω) for noise in NOISES]
     return found
 
@@ -158,7 +196,10 @@ CLAIMS = (
         judge=_equal_subsets,
         controls=("smallest eigenvalues first", ONE_MORE),
         experiments=separate,
-        hypotheses=("D = 4, N = 31, λ ∝ (4, 3, 2, 1)", "all weights trained on 80,000 sequences, scale 0.01"),
+        hypotheses=(
+            "D = 4, N = 31, λ ∝ (4, 3, 2, 1)",
+            "all weights trained on 80,000 sequences, scale 0.01",
+        ),
         figure="predictor",
     ),
     Claim(
@@ -169,7 +210,10 @@ CLAIMS = (
         observable="λ_d M_dd after training on two components, exact statistics, N = 250 … 4000",
         limit="N → ∞, error O(1/N)",
         order=-1.0,
-        hypotheses=("unlimited sequences", "two heads start, aligned with the first two components"),
+        hypotheses=(
+            "unlimited sequences",
+            "two heads start, aligned with the first two components",
+        ),
         figure="regression",
         measure=_learned_coefficients,
         predict=_regression_coefficients,
@@ -185,7 +229,10 @@ CLAIMS = (
         observable="predictions on fresh prompts at the two-component plateau, N = 250 … 16,000",
         limit="N → ∞, error O(N^-1/2)",
         order=-0.5,
-        hypotheses=("unlimited sequences in training, 200 fresh prompts", "no label noise"),
+        hypotheses=(
+            "unlimited sequences in training, 200 fresh prompts",
+            "no label noise",
+        ),
         figure="regression",
         measure=_outputs,
         predict=_regressions,

@@ -7,7 +7,11 @@ from .....models.attention import Merged
 from .....simulate import flow, initial_weights, objective, predict, sample
 from .....task import Task
 from .....theory import population
-from .....theory.linear_attention.merged import drop_time, half_loss_time, white_amplitudes
+from .....theory.linear_attention.merged import (
+    drop_time,
+    half_loss_time,
+    white_amplitudes,
+)
 from .....theory.predictors import preconditioned_step
 from ....evidence.claim import THEORY, Claim, Lab
 from ....evidence.judges import converges, same
@@ -75,7 +79,10 @@ def _steps(lab: Lab, control: str) -> list[FloatArray]:
 def _step(task: Task, seed: int, control: str) -> FloatArray:
     tokens = _prompts(task, seed)
     minimum = variant(task, MODEL, control if control in MOMENTS else THEORY).minimum
-    preconditioners = {"Newton's step": np.linalg.inv(task.covariance), "plain gradient step": np.eye(len(minimum))}
+    preconditioners = {
+        "Newton's step": np.linalg.inv(task.covariance),
+        "plain gradient step": np.eye(len(minimum)),
+    }
     x, y, query = tokens[:, :-1, :-1], tokens[:, :-1, -1], tokens[:, -1, :-1]
     return preconditioned_step(x, y, query, preconditioners.get(control, minimum))
 
@@ -91,12 +98,18 @@ def _white_flow(s0: float, u0: float) -> FloatArray:
     start = {"value": np.zeros((2, 5)), "key_query": np.zeros((2, 5, 5))}
     start["value"][:, -1] = s0 * unit
     start["key_query"][:, :-1, :-1] = unit[:, None, None] * matrix
-    shaped = {name: start[name][..., : shape[-1]] for name, shape in model.shapes(4).items()}
+    shaped = {
+        name: start[name][..., : shape[-1]] for name, shape in model.shapes(4).items()
+    }
     return flow(model, unlimited(WHITE, model), shaped, TIMES).loss
 
 
 def _white_courses(lab: Lab, control: str) -> list[FloatArray]:
-    moments = variant(WHITE, Merged(heads=2, divisor="none"), control if control in MOMENTS else THEORY)
+    moments = variant(
+        WHITE,
+        Merged(heads=2, divisor="none"),
+        control if control in MOMENTS else THEORY,
+    )
     alpha, kappa = float(moments.b[0] * 2), float(moments.a[0] * moments.lam[0])
     losses = []
     for s0, u0 in STARTS:
@@ -136,7 +149,9 @@ def _mode(start: dict[str, FloatArray], B: FloatArray, control: str) -> float:
     """Size of what grows: (v_h + ⟨U_h, B⟩/‖B‖)/2 over all heads."""
     U, v = start["key_query"][:, :-1, : len(B)], start["value"][:, -1]
     overlap = np.einsum("hij,ij->h", U, B) / np.linalg.norm(B)
-    return float(np.linalg.norm(v if control == "value rows alone" else (v + overlap) / 2))
+    return float(
+        np.linalg.norm(v if control == "value rows alone" else (v + overlap) / 2)
+    )
 
 
 def _halves(lab: Lab) -> list[FloatArray]:
@@ -146,7 +161,9 @@ def _halves(lab: Lab) -> list[FloatArray]:
     none, source = merged_weights(0.0, 0 * mode), unlimited(FAST, model)
     for w in HALVES:
         times = np.append(np.linspace(0.0, 0.2, 4001), 5.0)
-        losses = flow(model, source, merged_weights(w, w * mode), times, rtol=1e-10).loss
+        losses = flow(
+            model, source, merged_weights(w, w * mode), times, rtol=1e-10
+        ).loss
         middle = (objective(model, source)(none)[0] + losses[-1]) / 2
         found.append(crossing_times(times, losses, [middle]))
     return found

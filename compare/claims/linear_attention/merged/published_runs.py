@@ -39,7 +39,10 @@ def size_claim(name: str, task: Task) -> Claim:
         judge=_agree_on_average,
         controls=(TRACE_DROPPED, LONGER_CONTEXT, HALF_DROPPED),
         experiments=lambda seed: merged(task, seed),
-        hypotheses=("no weight held at zero", "published convention, but for scale 1e-4, rate 2e-4 and P = 80,000"),
+        hypotheses=(
+            "no weight held at zero",
+            "published convention, but for scale 1e-4, rate 2e-4 and P = 80,000",
+        ),
         budget=lambda lab: _budget(task, lab),
         figure=f"merged_{name}",
     )
@@ -47,13 +50,17 @@ def size_claim(name: str, task: Task) -> Claim:
 
 def _drops(task: Task, lab: Lab) -> Sized:
     runs = [lab.run(each) for each in merged(task, lab.seed)]
-    found = [(_half_time(task, run.flow_time, run.loss), float(run.loss[-1])) for run in runs]
+    found = [
+        (_half_time(task, run.flow_time, run.loss), float(run.loss[-1])) for run in runs
+    ]
     return np.array(found), runs[0].flow_time[::SHOWN], runs[0].loss[::SHOWN]
 
 
 def _half_time(task: Task, time: FloatArray, loss: FloatArray) -> float:
     moments = population(task, MERGED)
-    return float(crossing_times(time, loss, [(moments.c + moments.minimum_loss) / 2])[0])
+    return float(
+        crossing_times(time, loss, [(moments.c + moments.minimum_loss) / 2])[0]
+    )
 
 
 def _predicted_drops(task: Task, lab: Lab, control: str) -> Sized:
@@ -63,11 +70,15 @@ def _predicted_drops(task: Task, lab: Lab, control: str) -> Sized:
         loss = _course(task, each, control, times)
         found.append((_half_time(task, times, loss), float(loss[-1])))
     first = merged(task, lab.seed)[0]
-    shown = np.asarray(2 * first.learning_rate * np.arange(0, first.steps, SHOWN), dtype=float)
+    shown = np.asarray(
+        2 * first.learning_rate * np.arange(0, first.steps, SHOWN), dtype=float
+    )
     return np.array(found), shown, _course(task, first, control, shown)
 
 
-def _course(task: Task, each: Experiment, control: str, times: FloatArray) -> FloatArray:
+def _course(
+    task: Task, each: Experiment, control: str, times: FloatArray
+) -> FloatArray:
     """The loss at flow times (T,) from the growing mode of the run's own start."""
     moments = variant(task, MERGED, control if control in MOMENTS else THEORY)
     w0 = growing_mode(moments, each.start) * (2 if control == HALF_DROPPED else 1)
@@ -79,16 +90,23 @@ def _course(task: Task, each: Experiment, control: str, times: FloatArray) -> Fl
 def _budget(task: Task, lab: Lab) -> dict[str, float]:
     first = merged(task, lab.seed)[0]
     run = lab.run(first)
-    return course_budget(first, run, lambda t: _course(task, first, THEORY, t), run.flow_time[::SHOWN])
+    return course_budget(
+        first, run, lambda t: _course(task, first, THEORY, t), run.flow_time[::SHOWN]
+    )
 
 
 def _agree_on_average(predicted: Sized, observed: Sized) -> Evidence:
     """Mean relative difference over the seeds no further from 0 than Student's t allows, for both numbers."""
     (expected, times, course), (found, _, loss) = predicted, observed
     relative = found / expected - 1
-    mean, error = relative.mean(axis=0), relative.std(axis=0, ddof=1) / np.sqrt(len(relative))
+    mean, error = (
+        relative.mean(axis=0),
+        relative.std(axis=0, ddof=1) / np.sqrt(len(relative)),
+    )
     agrees = bool(np.all(np.abs(mean) <= student_quantile(len(relative) - 1) * error))
-    shown = [f"{100 * m:+.2f} ± {100 * e:.2f} %" for m, e in zip(mean, error, strict=True)]
+    shown = [
+        f"{100 * m:+.2f} ± {100 * e:.2f} %" for m, e in zip(mean, error, strict=True)
+    ]
     time, final = expected.mean(axis=0)
     return Evidence(
         agrees,

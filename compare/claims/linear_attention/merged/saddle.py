@@ -33,13 +33,20 @@ def _task(seed: int) -> Task:
     rng = np.random.default_rng(seed)
     bases = [np.linalg.qr(rng.standard_normal((2, 2)))[0] for _ in range(2)]
     covariance, teachers = (basis * rng.uniform(0.4, 2, 2) @ basis.T for basis in bases)
-    return Task(covariance=covariance, teacher_covariance=teachers, noise_variance=0.1, context_length=10)
+    return Task(
+        covariance=covariance,
+        teacher_covariance=teachers,
+        noise_variance=0.1,
+        context_length=10,
+    )
 
 
 def _found(lab: Lab) -> tuple[list[list[FloatArray]], int]:
     """Maps at which the search for a vanishing gradient ends, a list a task, and how many searches got stuck."""
     tasks = [_task(seed) for seed in lab.seeds(TASKS)]
-    ends = [_search(task, seed) for task, seed in zip(tasks, lab.seeds(TASKS), strict=True)]
+    ends = [
+        _search(task, seed) for task, seed in zip(tasks, lab.seeds(TASKS), strict=True)
+    ]
     return ends, len(tasks) * STARTS - sum(map(len, ends))
 
 
@@ -52,14 +59,24 @@ def _points(lab: Lab, control: str) -> list[list[FloatArray]]:
     tasks = [_task(seed) for seed in lab.seeds(TASKS)]
     if control == "as separate":
         subsets = [subset for size in range(3) for subset in combinations((1, 2), size)]
-        return [[fixed_point(task, Separate(heads=2), subset).M for subset in subsets] for task in tasks]
-    moments = [variant(task, Merged(heads=HEADS), control if control in MOMENTS else THEORY) for task in tasks]
+        return [
+            [fixed_point(task, Separate(heads=2), subset).M for subset in subsets]
+            for task in tasks
+        ]
+    moments = [
+        variant(task, Merged(heads=HEADS), control if control in MOMENTS else THEORY)
+        for task in tasks
+    ]
     saddle = [] if control == "the minimum alone" else [np.zeros((2, 2))]
-    minima = [] if control == "the saddle alone" else [[each.minimum] for each in moments]
+    minima = (
+        [] if control == "the saddle alone" else [[each.minimum] for each in moments]
+    )
     return [saddle + (minima[k] if minima else []) for k in range(TASKS)]
 
 
-def _one_for_one(predicted: list[list[FloatArray]], observed: tuple[list[list[FloatArray]], int]) -> Evidence:
+def _one_for_one(
+    predicted: list[list[FloatArray]], observed: tuple[list[list[FloatArray]], int]
+) -> Evidence:
     """Every map found is predicted, every predicted one is found, and one search in ten at most gets stuck."""
     found, stuck = observed
     gaps = [
@@ -81,7 +98,10 @@ def _curvatures(lab: Lab) -> list[FloatArray]:
 
 
 def _spectrum(model: Merged) -> FloatArray:
-    evaluate, free = objective(model, unlimited(FOUR, model)), inside(model, FOUR.dimension)
+    evaluate, free = (
+        objective(model, unlimited(FOUR, model)),
+        inside(model, FOUR.dimension),
+    )
     zero = {name: np.zeros(mask.shape) for name, mask in free.items()}
     return np.asarray(np.linalg.eigvalsh(hessian(evaluate, zero, free)))
 
@@ -89,17 +109,24 @@ def _spectrum(model: Merged) -> FloatArray:
 def _expected_curvatures(lab: Lab, control: str) -> list[FloatArray]:
     """±2‖B‖ a head and zeros, in increasing order."""
     B = population(FOUR, MERGED).B
-    size = float(np.linalg.norm(B, 2 if control == "largest singular value of B" else "fro"))
+    size = float(
+        np.linalg.norm(B, 2 if control == "largest singular value of B" else "fro")
+    )
     size *= 1 if control == "‖B‖ for 2‖B‖" else 2
     pairs = [1 if control == "one way out" else heads for heads in (1, 2, 3, 4)]
     entries = FOUR.dimension**2 + 1
-    sides = [np.repeat([-size, 0.0, size], [n, heads * entries - 2 * n, n]) for heads, n in enumerate(pairs, 1)]
+    sides = [
+        np.repeat([-size, 0.0, size], [n, heads * entries - 2 * n, n])
+        for heads, n in enumerate(pairs, 1)
+    ]
     return [np.asarray(side) for side in sides]
 
 
 def _delays(lab: Lab) -> list[FloatArray]:
     """Flow time by which the drop comes later from a tenth of each scale, a list of (starts,)."""
-    middles = np.array([[_middle(seed, scale) for seed in lab.seeds(3)] for scale in SCALES])
+    middles = np.array(
+        [[_middle(seed, scale) for seed in lab.seeds(3)] for scale in SCALES]
+    )
     return list(np.diff(middles, axis=0))
 
 
@@ -110,18 +137,30 @@ def _middle(seed: int, scale: float) -> float:
     return crossing(FOUR, MERGED, start, begin / 2, 6.0)
 
 
-def crossing(task: Task, model: Merged, start: Weights, level: float, last: float) -> float:
+def crossing(
+    task: Task, model: Merged, start: Weights, level: float, last: float
+) -> float:
     """Flow time before `last` at which the loss on unlimited data first comes down to a level; nan if it does not.
 
     The flow is followed once coarsely, and once more finely where it crosses, so that interpolation does not show.
     """
     times = np.linspace(0, last, 601)
-    found = crossing_times(times, flow(model, unlimited(task, model), start, times, rtol=1e-9).loss, [level])[0]
+    found = crossing_times(
+        times,
+        flow(model, unlimited(task, model), start, times, rtol=1e-9).loss,
+        [level],
+    )[0]
     if not np.isfinite(found):
         return float("nan")
     cell = int(np.searchsorted(times, found))
-    near = np.union1d(0.0, np.linspace(times[max(cell - 2, 0)], times[min(cell + 1, 600)], 301))
-    return float(crossing_times(near, flow(model, unlimited(task, model), start, near).loss, [level])[0])
+    near = np.union1d(
+        0.0, np.linspace(times[max(cell - 2, 0)], times[min(cell + 1, 600)], 301)
+    )
+    return float(
+        crossing_times(
+            near, flow(model, unlimited(task, model), start, near).loss, [level]
+        )[0]
+    )
 
 
 def _expected_delays(lab: Lab, control: str) -> list[FloatArray]:

@@ -39,13 +39,18 @@ def _aligned_flow(lab: Lab) -> list[FloatArray]:
     return [_shared_flow(FOUR, lab, *_aligned_start(), ALIGNED_TIMES)]
 
 
-def _shared_flow(task: Task, lab: Lab, s0: float, u0: FloatArray, times: FloatArray) -> FloatArray:
+def _shared_flow(
+    task: Task, lab: Lab, s0: float, u0: FloatArray, times: FloatArray
+) -> FloatArray:
     """Loss of the flow of all heads, each with its random share of one matrix diag(u₀) and of s₀."""
     one = initial_weights(MERGED, task, u0, scheme="aligned")
     share = np.random.default_rng(lab.seeds(1)[0]).standard_normal(MERGED.head_count)
     share /= np.linalg.norm(share)
     value, matrix = one["value"][0] * s0 / np.linalg.norm(u0), one["key_query"][0]
-    start = {"value": share[:, None] * value, "key_query": share[:, None, None] * matrix}
+    start = {
+        "value": share[:, None] * value,
+        "key_query": share[:, None, None] * matrix,
+    }
     return flow(MERGED, unlimited(task, MERGED), start, times).loss
 
 
@@ -56,12 +61,17 @@ def _aligned_ode(lab: Lab, control: str) -> list[FloatArray]:
 
 
 def _balanced_flows(lab: Lab) -> list[FloatArray]:
-    return [_shared_flow(WHITE, lab, w, np.full(4, w / 2), BALANCED_TIMES) for w in BALANCED]
+    return [
+        _shared_flow(WHITE, lab, w, np.full(4, w / 2), BALANCED_TIMES) for w in BALANCED
+    ]
 
 
 def _balanced_courses(lab: Lab, control: str) -> list[FloatArray]:
     moments = variant(WHITE, MERGED, control if control in MOMENTS else THEORY)
-    alpha, kappa = float(np.linalg.norm(moments.b)), float(moments.a[0] * moments.lam[0])
+    alpha, kappa = (
+        float(np.linalg.norm(moments.b)),
+        float(moments.a[0] * moments.lam[0]),
+    )
     times = BALANCED_TIMES / (2 if control == SLOWER else 1)
     losses = []
     for w in BALANCED:
@@ -74,9 +84,18 @@ def _balanced_courses(lab: Lab, control: str) -> list[FloatArray]:
 def _descents(lab: Lab) -> list[tuple[Weights, Weights]]:
     """Weights before and after descent to one flow time, for each learning rate; full weights, sampled data."""
     seed = lab.seeds(1)[0]
-    source, start = statistics(sample(FOUR, 2_000, seed), MERGED), initial_weights(MERGED, FOUR, 0.1, seed)
+    source, start = (
+        statistics(sample(FOUR, 2_000, seed), MERGED),
+        initial_weights(MERGED, FOUR, 0.1, seed),
+    )
     return [
-        (start, train(MERGED, source, start, learning_rate=rate, steps=round(1 / rate)).final) for rate in RATES
+        (
+            start,
+            train(
+                MERGED, source, start, learning_rate=rate, steps=round(1 / rate)
+            ).final,
+        )
+        for rate in RATES
     ]
 
 
@@ -86,7 +105,10 @@ def _quantities(lab: Lab, control: str) -> Callable[[Weights], FloatArray]:
     value, matrices = factors.get(control, (1.0, 1.0))
 
     def conserved(weights: Weights) -> FloatArray:
-        changed = {"value": value * weights["value"], "key_query": matrices * weights["key_query"]}
+        changed = {
+            "value": value * weights["value"],
+            "key_query": matrices * weights["key_query"],
+        }
         return conserved_quantities(MERGED, changed)["value_key_query"]
 
     return conserved
@@ -101,7 +123,12 @@ def _drift_is_first_order(
 
 def _random_flows(task: Task, lab: Lab) -> list[FloatArray]:
     """Losses from random weights of falling scale, over twice the time of the drop."""
-    return [flow(MERGED, unlimited(task, MERGED), _start(task, lab, w), _times(task, w)).loss for w in SCALES]
+    return [
+        flow(
+            MERGED, unlimited(task, MERGED), _start(task, lab, w), _times(task, w)
+        ).loss
+        for w in SCALES
+    ]
 
 
 def _start(task: Task, lab: Lab, scale: float) -> dict[str, FloatArray]:
@@ -141,11 +168,15 @@ def _fast_places(loss: FloatArray) -> int:
 def _one_drop(predicted: int, observed: list[int]) -> Evidence:
     agrees = all(count == predicted for count in observed)
     return Evidence(
-        agrees, f"{min(observed)} to {max(observed)} drops in {len(observed)} runs", f"{predicted} drop"
+        agrees,
+        f"{min(observed)} to {max(observed)} drops in {len(observed)} runs",
+        f"{predicted} drop",
     )
 
 
-def _growing_claim(name: str, task: Task, order: str, scale: Callable[[FloatArray], FloatArray] | None) -> Claim:
+def _growing_claim(
+    name: str, task: Task, order: str, scale: Callable[[FloatArray], FloatArray] | None
+) -> Claim:
     return Claim(
         id=f"merged.growing_mode_{name}",
         title=f"From small random weights the loss follows the growing mode ({name} Λ)",
@@ -192,7 +223,11 @@ CLAIMS = (
         predict=_balanced_courses,
         judge=same(1e-9, BALANCED_TIMES, ("flow time", "loss")),
         controls=(*MOMENTS, ROOT, SLOWER),
-        hypotheses=("restricted block, unlimited data", "Λ = λI", "U_h = v̂_h u I/√D with u = |v| = w₀"),
+        hypotheses=(
+            "restricted block, unlimited data",
+            "Λ = λI",
+            "U_h = v̂_h u I/√D with u = |v| = w₀",
+        ),
         figure="merged_white",
         tier="fast",
     ),

@@ -46,7 +46,9 @@ def _head_flows(lab: Lab) -> list[FloatArray]:
     end, found = np.cbrt(_end(model)), []
     for start in STARTS:
         weights = head_weights(start, np.array([[abs(start)]]), rank=1)
-        v = np.asarray(flow(model, unlimited(ONE, model), weights, TIMES).weights["value"])[:, 0, -1]
+        v = np.asarray(
+            flow(model, unlimited(ONE, model), weights, TIMES).weights["value"]
+        )[:, 0, -1]
         found += [v, 1 - v / end, *([v] if start in BELOW else []), TIMES[:5]]
     return found
 
@@ -60,14 +62,18 @@ def _end(model: Separate) -> float:
 def _stated_heads(lab: Lab, control: str) -> list[FloatArray]:
     moments = population(ONE, Separate(heads=1))
     α, γ = float(moments.b[0]), float(1 / moments.coefficients[0])
-    α, γ = {THEORY: (α, γ), "twice the rate": (2 * α, γ), "γ² for γ": (α, γ**2)}[control]
+    α, γ = {THEORY: (α, γ), "twice the rate": (2 * α, γ), "γ² for γ": (α, γ**2)}[
+        control
+    ]
     found = []
     for start in STARTS:
         v = rank_one_amplitude(TIMES, start, α, γ)
         found += [v, rank_one_gap(TIMES, start, α, γ)]
         if start in BELOW:
             found.append(amplitude_from_onset(TIMES, onset_time(start, α, γ), α, γ))
-        found.append(rank_one_time(v[:5], start, α, γ) if control == THEORY else TIMES[:5])
+        found.append(
+            rank_one_time(v[:5], start, α, γ) if control == THEORY else TIMES[:5]
+        )
     return found
 
 
@@ -78,7 +84,10 @@ def _branches(lab: Lab) -> list[FloatArray]:
     """
     model = Separate(heads=1)
     starts = [head_weights(start, np.array([[abs(start)]]), rank=1) for start in SIDES]
-    runs = [flow(model, unlimited(EXACT, model), start, PASSED).weights["value"] for start in starts]
+    runs = [
+        flow(model, unlimited(EXACT, model), start, PASSED).weights["value"]
+        for start in starts
+    ]
     v = np.array([np.asarray(each)[:, 0, -1] for each in runs])
     moving = len(SIDES) - 2
     side, time = np.repeat(np.arange(moving), len(PASSED)), np.tile(PASSED, moving)
@@ -98,12 +107,18 @@ def _stated_branches(lab: Lab, control: str) -> list[FloatArray]:
     moving = v[:-2].ravel()
     times = rank_one_time(moving, moving[:, None], α, γ)
     never = 0.0 if control == "one side" else NEVER
-    return [v, rank_one_gap(PASSED, starts, α, γ), np.where(np.isnan(times), never, times)]
+    return [
+        v,
+        rank_one_gap(PASSED, starts, α, γ),
+        np.where(np.isnan(times), never, times),
+    ]
 
 
 def _idle_start(seed: int) -> tuple[SeparateHeads, FloatArray]:
     generator = np.random.default_rng(seed)
-    v, k, q = (0.1 * generator.standard_normal(shape) for shape in ((3,), (3, 2, 3), (3, 2, 3)))
+    v, k, q = (
+        0.1 * generator.standard_normal(shape) for shape in ((3,), (3, 2, 3), (3, 2, 3))
+    )
     return SeparateHeads(v, k, q), generator.standard_normal((3, 3))
 
 
@@ -115,12 +130,22 @@ def _idle_flows(lab: Lab) -> list[FloatArray]:
         time, (v, k, q) = _until(heads, force, CEILING)
         late, (fast, _, _) = _until(heads, force, LARGE)
         rate = np.linalg.norm(force, 2)
-        onset, divergence = (t + 1 / (rate * np.max(np.abs(x))) for t, x in ((time, v), (late, fast)))
-        found += [np.array([time, onset, divergence]), np.array([1.0 + np.argmax(np.abs(v))]), v, k, q]
+        onset, divergence = (
+            t + 1 / (rate * np.max(np.abs(x))) for t, x in ((time, v), (late, fast))
+        )
+        found += [
+            np.array([time, onset, divergence]),
+            np.array([1.0 + np.argmax(np.abs(v))]),
+            v,
+            k,
+            q,
+        ]
     return found
 
 
-def _until(heads: SeparateHeads, force: FloatArray, ceiling: float) -> tuple[float, tuple[FloatArray, ...]]:
+def _until(
+    heads: SeparateHeads, force: FloatArray, ceiling: float
+) -> tuple[float, tuple[FloatArray, ...]]:
     from scipy.integrate import solve_ivp
 
     sizes = np.cumsum([part.size for part in heads])[:-1]
@@ -133,7 +158,10 @@ def _until(heads: SeparateHeads, force: FloatArray, ceiling: float) -> tuple[flo
     def rate(_: float, x: FloatArray) -> FloatArray:
         v, k, q = parts(x)
         towards = np.einsum("ij,hrj->hri", force, q), np.einsum("ij,hri->hrj", force, k)
-        moves = (np.einsum("hri,hri->h", k, towards[0]), *(v[:, None, None] * each for each in towards))
+        moves = (
+            np.einsum("hri,hri->h", k, towards[0]),
+            *(v[:, None, None] * each for each in towards),
+        )
         return np.concatenate([each.ravel() for each in moves])
 
     def reached(_: float, x: FloatArray) -> float:
@@ -141,7 +169,9 @@ def _until(heads: SeparateHeads, force: FloatArray, ceiling: float) -> tuple[flo
 
     vars(reached)["terminal"] = True
     begin = np.concatenate([part.ravel() for part in heads])
-    path = solve_ivp(rate, (0.0, 1e4), begin, "DOP853", rtol=1e-12, atol=1e-14, events=reached)
+    path = solve_ivp(
+        rate, (0.0, 1e4), begin, "DOP853", rtol=1e-12, atol=1e-14, events=reached
+    )
     return float(path.t_events[0][0]), parts(path.y_events[0][0])
 
 
@@ -149,9 +179,17 @@ def _stated_escapes(lab: Lab, control: str) -> list[FloatArray]:
     found = []
     for seed in seeds(lab.seed, 3):
         heads, force = _idle_start(seed)
-        force = {THEORY: force, "the force transposed": force.T, "twice the force": 2 * force}[control]
+        force = {
+            THEORY: force,
+            "the force transposed": force.T,
+            "twice the force": 2 * force,
+        }[control]
         end, last = escape(heads, force, CEILING), escape(heads, force)
-        found += [np.array([end.duration, end.onset, last.duration]), np.array([1.0 + end.head]), *end.heads]
+        found += [
+            np.array([end.duration, end.onset, last.duration]),
+            np.array([1.0 + end.head]),
+            *end.heads,
+        ]
     return found
 
 
@@ -179,7 +217,11 @@ CLAIMS = (
         measure=_branches,
         predict=_stated_branches,
         judge=same(1e-8, axes=("start and time", "amplitude or time")),
-        controls=("twice the rate", "drawn to the end from below zero, too", "one side"),
+        controls=(
+            "twice the rate",
+            "drawn to the end from below zero, too",
+            "one side",
+        ),
         tier="fast",
     ),
     Claim(

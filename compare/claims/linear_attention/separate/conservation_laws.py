@@ -48,7 +48,10 @@ def _descents(model: Separate, lab: Lab) -> list[tuple[Weights, Weights]]:
     """Weights before and after descent to one flow time, for each learning rate; full weights, sampled data."""
     source = statistics(sample(FOUR, 2_000, seeds(lab.seed)[0]), model)
     start = initial_weights(model, FOUR, 0.2, seeds(lab.seed)[0])
-    runs = [train(model, source, start, learning_rate=rate, steps=round(2 / rate)) for rate in RATES]
+    runs = [
+        train(model, source, start, learning_rate=rate, steps=round(2 / rate))
+        for rate in RATES
+    ]
     return [(start, run.final) for run in runs]
 
 
@@ -63,14 +66,20 @@ def _quantities(model: Separate, control: str) -> Conserved:
             changed["value"] = np.sqrt(2) * weights["value"]
         if control == TRANSPOSED:
             key, query = weights["key"][..., :-1], weights["query"][..., :-1]
-            return np.asarray(key.swapaxes(1, 2) @ key - query.swapaxes(1, 2) @ query).ravel()
+            return np.asarray(
+                key.swapaxes(1, 2) @ key - query.swapaxes(1, 2) @ query
+            ).ravel()
         if control == ONE_PAIR:
             changed |= {name: weights[name][:, :1] for name in ("key", "query")}
-        return np.concatenate([value.ravel() for value in conserved_quantities(model, changed).values()])
+        return np.concatenate(
+            [value.ravel() for value in conserved_quantities(model, changed).values()]
+        )
 
     return conserved
 
 
-def _drift_is_first_order(predicted: Conserved, observed: list[tuple[Weights, Weights]]) -> Evidence:
+def _drift_is_first_order(
+    predicted: Conserved, observed: list[tuple[Weights, Weights]]
+) -> Evidence:
     before, after = ([predicted(pair[side]) for pair in observed] for side in (0, 1))
     return converges(RATES, 1, name="η")(before, after)

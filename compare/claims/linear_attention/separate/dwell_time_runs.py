@@ -15,10 +15,18 @@ from ....metrics.curves import crossing_times
 FloatArray = NDArray[np.float64]
 
 THREE = Task(eigenvalues=[3, 2, 1.2], context_length=20)
-TURNED = Task(covariance=np.diag([1, 0.3]), teacher_covariance=np.diag([1, 4.5]), context_length=10)
+TURNED = Task(
+    covariance=np.diag([1, 0.3]),
+    teacher_covariance=np.diag([1, 4.5]),
+    context_length=10,
+)
 """Gains in the reverse order of the drives, on common eigenvectors."""
 
-RANK_ONE, RANK_TWO, RANK_THREE = Separate(heads=2, rank=1), Separate(heads=2, rank=2), Separate(heads=2, rank=3)
+RANK_ONE, RANK_TWO, RANK_THREE = (
+    Separate(heads=2, rank=1),
+    Separate(heads=2, rank=2),
+    Separate(heads=2, rank=3),
+)
 STARTS, POINTS = 3, 900
 BEFORE = 60.0
 """How long before the first escape the flow is recorded, in units of its fastest rate."""
@@ -32,7 +40,9 @@ def rotated(angle: float) -> Task:
     """
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     teachers = turn @ TURNED.teacher_covariance @ turn.T
-    return Task(covariance=TURNED.covariance, teacher_covariance=teachers, context_length=10)
+    return Task(
+        covariance=TURNED.covariance, teacher_covariance=teachers, context_length=10
+    )
 
 
 def start_at(task: Task, model: Separate, scale: float, seed: int) -> Weights:
@@ -40,20 +50,35 @@ def start_at(task: Task, model: Separate, scale: float, seed: int) -> Weights:
     return initial_weights(model, task, scale, seed, "restricted")
 
 
-def crossings(task: Task, model: Separate, start: Weights, times: FloatArray, levels: FloatArray) -> FloatArray:
+def crossings(
+    task: Task, model: Separate, start: Weights, times: FloatArray, levels: FloatArray
+) -> FloatArray:
     """When the flow of all heads passes the middle between neighbouring levels (n,), (n − 1,) in flow time.
 
     It is recorded at 0 and at `times` (T,), and between them by the rate dL/dt = −|∂L/∂θ|²/2 at which it falls.
     """
     from scipy.interpolate import CubicHermiteSpline
 
-    run = flow(model, unlimited(task, model), start, np.append(0.0, times), rtol=1e-10, method="LSODA")
-    fine = np.interp(np.arange(0, len(times), 0.05), np.arange(len(times) + 1), run.flow_time)
-    loss = CubicHermiteSpline(run.flow_time, run.loss, -(run.gradient_norm**2) / 2)(fine)
+    run = flow(
+        model,
+        unlimited(task, model),
+        start,
+        np.append(0.0, times),
+        rtol=1e-10,
+        method="LSODA",
+    )
+    fine = np.interp(
+        np.arange(0, len(times), 0.05), np.arange(len(times) + 1), run.flow_time
+    )
+    loss = CubicHermiteSpline(run.flow_time, run.loss, -(run.gradient_norm**2) / 2)(
+        fine
+    )
     return crossing_times(fine, loss, (levels[1:] + levels[:-1]) / 2)
 
 
-def stays(task: Task, model: Separate, levels: FloatArray, lab: Lab, scales: tuple[float, ...]) -> FloatArray:
+def stays(
+    task: Task, model: Separate, levels: FloatArray, lab: Lab, scales: tuple[float, ...]
+) -> FloatArray:
     """Flow times between the exits of one head for each scale and start, (K, starts, len(levels) − 2)."""
     B = population(task, model).B
     unit = 1 / float(np.linalg.norm(B, 2))
@@ -65,4 +90,6 @@ def stays(task: Task, model: Separate, levels: FloatArray, lab: Lab, scales: tup
         times = np.linspace(max(first - BEFORE * unit, unit), end, POINTS)
         return np.diff(crossings(task, model, start, times, levels))
 
-    return np.array([[one(scale, seed) for seed in lab.seeds(STARTS)] for scale in scales])
+    return np.array(
+        [[one(scale, seed) for seed in lab.seeds(STARTS)] for scale in scales]
+    )

@@ -60,7 +60,10 @@ OBLIQUE, FAR = rotated(0.1), rotated(0.6)
 def _within(lab: Lab) -> FloatArray:
     """Stays of a head of rank three, and of one of rank two where Λ and Ω do not commute."""
     cases = ((THREE, RANK_THREE), (FAR, RANK_TWO))
-    return np.concatenate([stays(*case, population(*case).greedy_losses, lab, SCALES) for case in cases], axis=2)
+    return np.concatenate(
+        [stays(*case, population(*case).greedy_losses, lab, SCALES) for case in cases],
+        axis=2,
+    )
 
 
 def _within_growth(lab: Lab, control: str) -> FloatArray:
@@ -78,7 +81,9 @@ def _oblique_slope(control: str) -> float:
     first, second = np.linalg.svd(moments.B, compute_uv=False)
     lead = 0 if control == NO_LEAD else second / first
     learned = moments.learned((1,))
-    rate = np.cbrt(np.linalg.norm(learned, 2)) * np.linalg.norm(moments.force(learned), 2)
+    rate = np.cbrt(np.linalg.norm(learned, 2)) * np.linalg.norm(
+        moments.force(learned), 2
+    )
     return float((1 - lead) / rate)
 
 
@@ -108,7 +113,9 @@ def _rotation_growth(lab: Lab, control: str) -> FloatArray:
     back = moments.a[[0, 1]] * moments.lam[[1, 0]] * held**4
     if control == DRIVE_ALONE:
         back = np.zeros(2)
-    rate = np.linalg.eigvalsh(np.array([[-back[0], held * weak], [held * weak, -back[1]]]))[-1]
+    rate = np.linalg.eigvalsh(
+        np.array([[-back[0], held * weak], [held * weak, -back[1]]])
+    )[-1]
     lead = 0 if control == NO_LEAD else weak / strong
     return _growth(np.array([(1 - lead) / rate]), control)
 
@@ -120,7 +127,9 @@ def _grows(names: tuple[str, ...]) -> Judge:
         found = np.median(np.diff(observed, axis=0), axis=1)
         gaps = np.abs(found[-1] / predicted[-1] - 1)
         last = np.median(observed, axis=1)
-        lines = last[-1] - np.append(np.cumsum(predicted[::-1], axis=0)[::-1], np.zeros((1, len(names))), axis=0)
+        lines = last[-1] - np.append(
+            np.cumsum(predicted[::-1], axis=0)[::-1], np.zeros((1, len(names))), axis=0
+        )
         x = -np.log(SCALES)
         per = np.log(SCALES[-2] / SCALES[-1])
         return Evidence(
@@ -128,7 +137,9 @@ def _grows(names: tuple[str, ...]) -> Judge:
             f"{', '.join(f'{each:.4f}' for each in found[-1] / per)} per ln(1/scale), off by {np.max(gaps):.1e}",
             f"{', '.join(f'{each:.4f}' for each in predicted[-1] / per)}, within {TOLERANCE:g}",
             residual=float(np.max(gaps)),
-            curves=tuple(curve(name, lines[:, i], last[:, i], x) for i, name in enumerate(names)),
+            curves=tuple(
+                curve(name, lines[:, i], last[:, i], x) for i, name in enumerate(names)
+            ),
             axes=("ln(1/scale)", "flow time"),
         )
 
@@ -140,7 +151,9 @@ def _grows(names: tuple[str, ...]) -> Judge:
 
 def _visits(lab: Lab) -> FloatArray:
     """Stays near M_{2} of one head, (K, starts)."""
-    return stays(OBLIQUE, RANK_ONE, _visited(population(OBLIQUE, RANK_ONE)), lab, LARGE)[:, :, 0]
+    return stays(
+        OBLIQUE, RANK_ONE, _visited(population(OBLIQUE, RANK_ONE)), lab, LARGE
+    )[:, :, 0]
 
 
 def _limit(lab: Lab, control: str) -> tuple[FloatArray, float]:
@@ -151,7 +164,11 @@ def _limit(lab: Lab, control: str) -> tuple[FloatArray, float]:
     if control == EIGENVECTORS:
         left, right = np.eye(2)[::-1], np.eye(2)[::-1]
     stay = _escaping_stay(moments, left[:, 0], right[0])
-    steps = order * np.log(LARGE[0] / np.array(LARGE)) if control == LOGARITHM else np.zeros(len(LARGE))
+    steps = (
+        order * np.log(LARGE[0] / np.array(LARGE))
+        if control == LOGARITHM
+        else np.zeros(len(LARGE))
+    )
     return stay + steps, float(1.0 if control == FIRST_ORDER else order)
 
 
@@ -165,10 +182,14 @@ def _escaping_stay(moments: Population, k: FloatArray, q: FloatArray) -> float:
         return np.concatenate(([k @ force @ q], v * (force @ q), v * (k @ force)))
 
     begin, times = 0.02 * np.concatenate(([1.0], k, q)), np.linspace(0, 100, 20_001)
-    x = solve_ivp(velocity, (0, 100), begin, method="LSODA", t_eval=times, rtol=1e-10, atol=1e-12).y
+    x = solve_ivp(
+        velocity, (0, 100), begin, method="LSODA", t_eval=times, rtol=1e-10, atol=1e-12
+    ).y
     loss = moments.loss(np.einsum("t,it,jt->tij", x[0], x[1:3], x[3:]))
     levels = _visited(moments)
-    return float(np.diff(crossing_times(times, loss, (levels[1:] + levels[:-1]) / 2))[0])
+    return float(
+        np.diff(crossing_times(times, loss, (levels[1:] + levels[:-1]) / 2))[0]
+    )
 
 
 def _settles(predicted: tuple[FloatArray, float], observed: FloatArray) -> Evidence:
@@ -196,12 +217,19 @@ def _waits(lab: Lab) -> FloatArray:
     def one(scale: float, seed: int) -> FloatArray:
         start = start_at(THREE, RANK_TWO, scale, seed)
         first, second = _escapes(start, THEORY)
-        near, far = BEFORE * np.linspace(-1, 2, 400), 0.9 * np.linspace(-1, 1, 1001) ** 3
-        times = np.concatenate([first + near * first / (first + BEFORE), first + second * (1 + far)])
+        near, far = (
+            BEFORE * np.linspace(-1, 2, 400),
+            0.9 * np.linspace(-1, 1, 1001) ** 3,
+        )
+        times = np.concatenate(
+            [first + near * first / (first + BEFORE), first + second * (1 + far)]
+        )
         exits = crossings(THREE, RANK_TWO, start, np.unique(times[times > 0]), levels)
         return np.array([exits[0], exits[2] - exits[1]])
 
-    return np.array([[one(scale, seed) for seed in lab.seeds(STARTS)] for scale in COARSE])
+    return np.array(
+        [[one(scale, seed) for seed in lab.seeds(STARTS)] for scale in COARSE]
+    )
 
 
 def _escapes(start: Weights, control: str) -> tuple[float, float]:
@@ -209,28 +237,46 @@ def _escapes(start: Weights, control: str) -> tuple[float, float]:
     moments = population(THREE, RANK_TWO)
     heads = separate_block(start, RANK_TWO, THREE.dimension)
     first = escape(heads, moments.B)
-    idle = (heads if control == AT_START else first.heads).chosen(np.arange(2) != first.head)
-    force = moments.B if control == SAME_FORCE else moments.force(moments.learned((1, 2)))
+    idle = (heads if control == AT_START else first.heads).chosen(
+        np.arange(2) != first.head
+    )
+    force = (
+        moments.B if control == SAME_FORCE else moments.force(moments.learned((1, 2)))
+    )
     return first.duration, escape(idle, force).duration
 
 
 def _idle_phases(lab: Lab, control: str) -> FloatArray:
     found = np.array(
-        [[_escapes(start_at(THREE, RANK_TWO, w, seed), control) for seed in lab.seeds(STARTS)] for w in COARSE]
+        [
+            [
+                _escapes(start_at(THREE, RANK_TWO, w, seed), control)
+                for seed in lab.seeds(STARTS)
+            ]
+            for w in COARSE
+        ]
     )
     if control == LOGARITHM:
-        return np.asarray(np.multiply.outer(np.log(COARSE) / np.log(COARSE[0]), found[0]))
+        return np.asarray(
+            np.multiply.outer(np.log(COARSE) / np.log(COARSE[0]), found[0])
+        )
     return found
 
 
 def _waits_agree(predicted: FloatArray, observed: FloatArray) -> Evidence:
     """Both waits are the idle phases' but for O(scale · ln(1/scale)): the median over the starts within 2 %."""
     gaps = np.max(np.median(np.abs(observed / predicted - 1), axis=1), axis=1)
-    exponents = np.median(np.diff(np.log(observed), axis=0)[-1], axis=0) / np.log(COARSE[-1] / COARSE[-2])
-    order = observed_order(COARSE, gaps, scale=lambda w: w * np.log(1 / w)).local_slopes[-1]
+    exponents = np.median(np.diff(np.log(observed), axis=0)[-1], axis=0) / np.log(
+        COARSE[-1] / COARSE[-2]
+    )
+    order = observed_order(
+        COARSE, gaps, scale=lambda w: w * np.log(1 / w)
+    ).local_slopes[-1]
     shown = " and ".join(f"scale^{each:.3f}" for each in exponents)
     return Evidence(
-        bool(order >= 0.7 and gaps[-1] <= 0.02 and np.all(np.abs(exponents + 1) <= 0.05)),
+        bool(
+            order >= 0.7 and gaps[-1] <= 0.02 and np.all(np.abs(exponents + 1) <= 0.05)
+        ),
         f"∝ {shown}; gap {gaps[0]:.1e} … {gaps[-1]:.1e}, order {order:.2f} in scale · ln(1/scale)",
         "scale^-1 twice, within 2 % of the idle phases at the smallest scale, falling",
         Fit("scale", COARSE, tuple(gaps.tolist()), order, 1.0),

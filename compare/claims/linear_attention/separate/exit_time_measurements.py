@@ -48,7 +48,9 @@ def middles(task: Task, model: Separate) -> FloatArray:
     return np.asarray(exact_source(task, model).c - np.cumsum(gains) + gains / 2)
 
 
-def whitened_shares(task: Task, maps: FloatArray, tie: float) -> tuple[FloatArray, IntArray]:
+def whitened_shares(
+    task: Task, maps: FloatArray, tie: float
+) -> tuple[FloatArray, IntArray]:
     """How many directions of each gain the maps (K, D, D) hold, (K, groups), and each group's first direction.
 
     Gains within a relative `tie` of the next larger one count as equal; directions are numbered from 1.
@@ -73,9 +75,13 @@ def _whitened(task: Task) -> tuple[FloatArray, FloatArray, FloatArray]:
     return np.linalg.svd(np.linalg.solve(roots[0], np.linalg.solve(roots[1], B.T).T))
 
 
-def observed_passages(task: Task, model: Separate, start: Weights, until: float) -> Passages:
+def observed_passages(
+    task: Task, model: Separate, start: Weights, until: float
+) -> Passages:
     """The flow of all heads from `start` through the middles between plateaus, at most until flow time `until`."""
-    return passages(model, exact_source(task, model), start, middles(task, model), until)
+    return passages(
+        model, exact_source(task, model), start, middles(task, model), until
+    )
 
 
 def uneven_start(model: Separate, dimension: int, scale: float, seed: int) -> Weights:
@@ -94,5 +100,7 @@ def uneven_start(model: Separate, dimension: int, scale: float, seed: int) -> We
     lean = np.linspace(1.3, 0.7, dimension)
     for name, leaning in (("key", lean), ("query", lean[::-1])):
         moving = weights[name][..., :-1]
-        moving[...] = leaning * sizes[:, None, None] * generator.uniform(0.85, 1.15, moving.shape)
+        moving[...] = (
+            leaning * sizes[:, None, None] * generator.uniform(0.85, 1.15, moving.shape)
+        )
     return weights

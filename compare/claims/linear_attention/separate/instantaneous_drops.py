@@ -33,14 +33,20 @@ class Setting(NamedTuple):
 
 def _pair(ratio: float) -> Setting:
     """Two directions with λ_2/λ_1 = `ratio`, so that β = ratio², and a head for each."""
-    return Setting(Task([1.0, ratio], trace=1.0, context_length=31), Separate(heads=2), SMALL)
+    return Setting(
+        Task([1.0, ratio], trace=1.0, context_length=31), Separate(heads=2), SMALL
+    )
 
 
 SMALL = (1e-3, 3e-4, 1e-4, 3e-5)
 NOT_SO_SMALL = (3e-3, 1e-3, 3e-4, 1e-4)
 """Scales at which what is left is far above the error of the flow."""
 PAIRS = (_pair(0.7), _pair(0.8), _pair(0.9))
-FOUR_HEADS = Setting(Task([4.0, 3.0, 2.0, 1.0], trace=1.0, context_length=31), Separate(heads=4), SMALL[:3])
+FOUR_HEADS = Setting(
+    Task([4.0, 3.0, 2.0, 1.0], trace=1.0, context_length=31),
+    Separate(heads=4),
+    SMALL[:3],
+)
 STARTS = 2
 LONG = 1e3
 """Flow time, in units of 1/scale, by which every direction is learned."""
@@ -51,7 +57,11 @@ CLOSE = 0.05
 OTHER_EXIT = {"first": "2 − β", "later": "1 + 2(1 − β)"}
 FIRST_ORDER, SECOND_ORDER, THIRD_ORDER = "order 1", "order 2", "order 3"
 EIGENVALUES = "β = λ_j/λ_d"
-NO_KICKS, HALF_KICKS, OPPOSITE_KICKS = "without kicks", "half the kicks", "kicks of the other sign"
+NO_KICKS, HALF_KICKS, OPPOSITE_KICKS = (
+    "without kicks",
+    "half the kicks",
+    "kicks of the other sign",
+)
 AT_DIVERGENCE = "exits where the head diverges"
 
 
@@ -62,12 +72,17 @@ class Stated(NamedTuple):
     order: float
 
 
-def _observed(settings: tuple[Setting, ...], lab: Lab, exits: slice) -> list[FloatArray]:
+def _observed(
+    settings: tuple[Setting, ...], lab: Lab, exits: slice
+) -> list[FloatArray]:
     """Exit times of the flow of all heads, (K, starts, exits) for each setting."""
     return [
-        np.array([[_flow_exits(setting, scale, seed) for seed in lab.seeds(STARTS)] for scale in setting.scales])[
-            ..., exits
-        ]
+        np.array(
+            [
+                [_flow_exits(setting, scale, seed) for seed in lab.seeds(STARTS)]
+                for scale in setting.scales
+            ]
+        )[..., exits]
         for setting in settings
     ]
 
@@ -78,7 +93,9 @@ def _flow_exits(setting: Setting, scale: float, seed: int) -> FloatArray:
 
 
 @cache
-def _approximation(setting: Setting, scale: float, seed: int, kicks: bool) -> InstantaneousDrops:
+def _approximation(
+    setting: Setting, scale: float, seed: int, kicks: bool
+) -> InstantaneousDrops:
     start = uneven_start(setting.model, setting.task.dimension, scale, seed)
     return exits_of_instantaneous_drops(setting.task, setting.model, start, kicks=kicks)
 
@@ -87,7 +104,10 @@ def _closed(setting: Setting, lab: Lab, kicks: bool = False) -> FloatArray:
     """Exit times with drops as instantaneous steps, (K, starts, D)."""
     seeds = lab.seeds(STARTS)
     return np.array(
-        [[_approximation(setting, w, seed, kicks).exit_times for seed in seeds] for w in setting.scales]
+        [
+            [_approximation(setting, w, seed, kicks).exit_times for seed in seeds]
+            for w in setting.scales
+        ]
     )
 
 
@@ -118,7 +138,10 @@ def _stated_first(lab: Lab, control: str) -> list[Stated]:
 
 def _stated_later(lab: Lab, control: str) -> list[Stated]:
     return [
-        Stated(_closed(setting, lab)[..., 1:], _orders(control, False, _ratio(setting, control)))
+        Stated(
+            _closed(setting, lab)[..., 1:],
+            _orders(control, False, _ratio(setting, control)),
+        )
         for setting in (*PAIRS, FOUR_HEADS)
     ]
 
@@ -161,7 +184,13 @@ def _fitted(stated: Stated, observed: FloatArray, scales: tuple[float, ...]) -> 
 def _evidence(fits: list[Fit], agree: list[bool], shown: str) -> Evidence:
     observed = f"orders {', '.join(f'{fit.slope:.2f}' for fit in fits)} in the scale"
     expected = ", ".join(f"{fit.expected:.2f}" for fit in fits)
-    return Evidence(all(agree), observed, f"{expected}: {shown}", fits[-1], residual=fits[-1].errors[-1])
+    return Evidence(
+        all(agree),
+        observed,
+        f"{expected}: {shown}",
+        fits[-1],
+        residual=fits[-1].errors[-1],
+    )
 
 
 def _of_these_orders(predicted: list[Stated], observed: list[FloatArray]) -> Evidence:
@@ -176,7 +205,10 @@ def _of_these_orders(predicted: list[Stated], observed: list[FloatArray]) -> Evi
 def _third_then_second(predicted: list[Stated], observed: list[FloatArray]) -> Evidence:
     """First exits at their order, the others at theirs or faster."""
     scales = KICKED[0].scales
-    fits = [_fitted(stated, exits, scales) for stated, exits in zip(predicted, observed, strict=True)]
+    fits = [
+        _fitted(stated, exits, scales)
+        for stated, exits in zip(predicted, observed, strict=True)
+    ]
     first = [abs(fit.slope - fit.expected) <= CLOSE for fit in fits[::2]]
     second = [fit.slope >= fit.expected - CLOSE for fit in fits[1::2]]
     return _evidence(fits, first + second, f"± {CLOSE:g}, and at least, in turn")
@@ -201,7 +233,10 @@ def _sample(seed: int) -> Sample:
         eigenvalues[1] = eigenvalues[0] * (1 - 10 ** -generator.uniform(1, 3))
     task = Task(eigenvalues, trace=1.0, context_length=int(generator.integers(5, 40)))
     model = Separate(heads=int(generator.integers(2, 5)))
-    weights = {name: scale * generator.standard_normal(shape) for name, shape in model.shapes(dimension).items()}
+    weights = {
+        name: scale * generator.standard_normal(shape)
+        for name, shape in model.shapes(dimension).items()
+    }
     return Sample(task, model, weights, PATIENCE / scale)
 
 
@@ -220,7 +255,9 @@ def _bounded_exits(lab: Lab, control: str) -> list[FloatArray]:
         bound = {THEORY: RIGHT_BELOW, ALWAYS: np.inf}[control]
         said = (drops.indicator < bound) & (drops.exit_times < until)
         exits = np.full(task.dimension, np.nan)
-        exits[np.array(drops.directions, dtype=int) - 1] = np.where(said, drops.exit_times, np.nan)
+        exits[np.array(drops.directions, dtype=int) - 1] = np.where(
+            said, drops.exit_times, np.nan
+        )
         stated.append(exits)
     return stated
 
@@ -233,7 +270,9 @@ def _all_within(predicted: list[FloatArray], observed: list[FloatArray]) -> Evid
     wrong = int(np.sum(errors > WITHIN))
     shown = f"{wrong} of {len(errors)} exits wrong by more than {WITHIN:g}, the worst by {np.max(errors):.1e}"
     agrees = wrong == 0 and len(errors) >= FEWEST
-    return Evidence(agrees, shown, f"none of {FEWEST} or more", residual=float(np.max(errors)))
+    return Evidence(
+        agrees, shown, f"none of {FEWEST} or more", residual=float(np.max(errors))
+    )
 
 
 def _exits_at_five_thousandths(lab: Lab) -> list[FloatArray]:
@@ -245,7 +284,10 @@ def _near_tie(seed: int) -> Sample:
     """λ = (0.5, 0.49, 0.1) and five heads with normal entries of standard deviation 0.005."""
     generator, scale = np.random.default_rng(seed), 5e-3
     task, model = Task([0.5, 0.49, 0.1], context_length=20), Separate(heads=5)
-    weights = {name: scale * generator.standard_normal(shape) for name, shape in model.shapes(3).items()}
+    weights = {
+        name: scale * generator.standard_normal(shape)
+        for name, shape in model.shapes(3).items()
+    }
     return Sample(task, model, weights, PATIENCE / scale)
 
 
@@ -263,12 +305,16 @@ def _stated_at_five_thousandths(lab: Lab, control: str) -> list[FloatArray]:
     return stated
 
 
-def _the_same_exits(predicted: list[FloatArray], observed: list[FloatArray]) -> Evidence:
+def _the_same_exits(
+    predicted: list[FloatArray], observed: list[FloatArray]
+) -> Evidence:
     """The same exits are made, each within 1e-3."""
     said, made = np.concatenate(predicted), np.concatenate(observed)
     both = np.isfinite(said) & np.isfinite(made)
     errors = np.abs(said[both] / made[both] - 1)
-    wrong = int(np.sum(errors > WITHIN) + np.sum(np.isfinite(said) != np.isfinite(made)))
+    wrong = int(
+        np.sum(errors > WITHIN) + np.sum(np.isfinite(said) != np.isfinite(made))
+    )
     shown = f"{wrong} of {len(said)} exits wrong by more than {WITHIN:g}, the worst by {np.max(errors):.1e}"
     return Evidence(wrong == 0, shown, "none", residual=float(np.max(errors)))
 
@@ -291,7 +337,13 @@ CLAIMS = (
         measure=lambda lab: _observed(PAIRS, lab, slice(1)),
         predict=_stated_first,
         judge=_of_these_orders,
-        controls=(OTHER_EXIT["first"], FIRST_ORDER, SECOND_ORDER, EIGENVALUES, AT_DIVERGENCE),
+        controls=(
+            OTHER_EXIT["first"],
+            FIRST_ORDER,
+            SECOND_ORDER,
+            EIGENVALUES,
+            AT_DIVERGENCE,
+        ),
     ),
     Claim(
         id="instantaneous_drops.later_exits",

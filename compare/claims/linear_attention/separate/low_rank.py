@@ -41,18 +41,25 @@ def _aligned_ode(lab: Lab, control: str) -> list[FloatArray]:
     heads = [[d] for d in range(4)] if control == "pairs apart" else [[0, 1], [2, 3]]
     for d in heads:
         κ0, b, rate = AMPLITUDES[d], moments.b[d], (moments.a * moments.lam)[d]
-        v, κ = low_rank_amplitudes(ALIGNED_TIMES, float(np.linalg.norm(κ0)), κ0, b, rate)
+        v, κ = low_rank_amplitudes(
+            ALIGNED_TIMES, float(np.linalg.norm(κ0)), κ0, b, rate
+        )
         coefficients[:, d] = v[:, None] * κ**2
     return [moments.aligned_loss(coefficients)]
 
 
 def _long_plateaus(lab: Lab) -> list[tuple[int, ...]]:
     """For each rank the plateaus whose duration grows like a power of 1/scale, not like its logarithm."""
-    return [_long(Separate(heads=5, rank=rank, divisor="none"), seeds(lab.seed)[0]) for rank in SMALL_RANKS]
+    return [
+        _long(Separate(heads=5, rank=rank, divisor="none"), seeds(lab.seed)[0])
+        for rank in SMALL_RANKS
+    ]
 
 
 def _long(model: Separate, seed: int) -> tuple[int, ...]:
-    durations = np.array([np.diff(_exits(model, seed, scale), prepend=0.0) for scale in SCALES])
+    durations = np.array(
+        [np.diff(_exits(model, seed, scale), prepend=0.0) for scale in SCALES]
+    )
     exponent = np.log(durations[1] / durations[0]) / np.log(SCALES[0] / SCALES[1])
     return tuple(int(m) for m in np.flatnonzero(exponent > 0.5))
 
@@ -65,7 +72,13 @@ def _exits(model: Separate, seed: int, scale: float) -> FloatArray:
         np.linspace(0, 1.3 * expected[-1], 500),
         *(t * (1 + 0.2 * np.linspace(-1, 1, 801) ** 3) for t in expected),
     ]
-    run = flow(model, unlimited(FOUR, model), start, np.unique(np.concatenate(times)), rtol=1e-9)
+    run = flow(
+        model,
+        unlimited(FOUR, model),
+        start,
+        np.unique(np.concatenate(times)),
+        rtol=1e-9,
+    )
     return exit_times(run.flow_time, run.loss, _losses(FOUR, model, THEORY))
 
 
@@ -74,14 +87,21 @@ def _losses(task: Task, model: Merged | Separate, control: str) -> FloatArray:
 
 
 def _multiples(lab: Lab, control: str) -> list[tuple[int, ...]]:
-    steps = {THEORY: SMALL_RANKS, "every plateau is long": (1, 1, 1), "only the first is long": (4, 4, 4)}[control]
+    steps = {
+        THEORY: SMALL_RANKS,
+        "every plateau is long": (1, 1, 1),
+        "only the first is long": (4, 4, 4),
+    }[control]
     return [tuple(range(0, 4, step)) for step in steps]
 
 
-def _equal_plateaus(predicted: list[tuple[int, ...]], observed: list[tuple[int, ...]]) -> Evidence:
+def _equal_plateaus(
+    predicted: list[tuple[int, ...]], observed: list[tuple[int, ...]]
+) -> Evidence:
     def said(plateaus: list[tuple[int, ...]]) -> str:
         return "; ".join(
-            f"R = {rank}: {', '.join(map(str, m))}" for rank, m in zip(SMALL_RANKS, plateaus, strict=True)
+            f"R = {rank}: {', '.join(map(str, m))}"
+            for rank, m in zip(SMALL_RANKS, plateaus, strict=True)
         )
 
     return Evidence(predicted == observed, said(observed), said(predicted))
@@ -93,7 +113,9 @@ def _heights(lab: Lab) -> tuple[FloatArray, FloatArray]:
     for rank in RANKS:
         each = low_rank(lab.seed, rank)
         run = lab.run(each)
-        all_heights = plateau_heights(run.loss, run.gradient_norm, _losses(EIGHT, each.model, THEORY)).heights
+        all_heights = plateau_heights(
+            run.loss, run.gradient_norm, _losses(EIGHT, each.model, THEORY)
+        ).heights
         heights.append(all_heights[[0, rank]])
         errors.append(standard_errors(each, ((), tuple(range(1, rank + 1)))))
     return np.array(heights), np.array(errors)
@@ -102,20 +124,32 @@ def _heights(lab: Lab) -> tuple[FloatArray, FloatArray]:
 def _expected_heights(lab: Lab, control: str) -> FloatArray:
     shift = 1 if control == "one direction more" else 0
     moments = control if control in MOMENTS else THEORY
-    return np.array([_losses(EIGHT, low_rank_model(rank), moments)[[0, min(rank + shift, 8)]] for rank in RANKS])
+    return np.array(
+        [
+            _losses(EIGHT, low_rank_model(rank), moments)[[0, min(rank + shift, 8)]]
+            for rank in RANKS
+        ]
+    )
 
 
-def _within_errors(predicted: FloatArray, observed: tuple[FloatArray, FloatArray]) -> Evidence:
+def _within_errors(
+    predicted: FloatArray, observed: tuple[FloatArray, FloatArray]
+) -> Evidence:
     heights, errors = observed
     worst = float(np.max(np.abs(heights - predicted) / errors))
-    levels = ", ".join(f"R = {rank}: {level:.4f}" for rank, level in zip(RANKS, predicted[:, 1], strict=True))
+    levels = ", ".join(
+        f"R = {rank}: {level:.4f}"
+        for rank, level in zip(RANKS, predicted[:, 1], strict=True)
+    )
     return Evidence(
         worst <= 4.5,
         f"8 plateaus, worst {worst:.1f} standard errors",
         levels,
         residual=float(np.max(np.abs(heights[TWO] - predicted[TWO]))),
         curves=tuple(
-            curve(f"m = {m}", predicted[:, k], heights[:, k], np.array(RANKS, dtype=float))
+            curve(
+                f"m = {m}", predicted[:, k], heights[:, k], np.array(RANKS, dtype=float)
+            )
             for k, m in enumerate(("0", "R"))
         ),
         axes=("rank", "loss"),

@@ -75,22 +75,31 @@ def _varied(experiment: Experiment, control: str) -> FloatArray:
     if control == ONE_NUMBER:
         return np.asarray(1 / (moments.b * np.max(np.abs(start["value"]))))
     if control == FIRST_PAIR:
-        single = Separate(experiment.model.head_count, 1, divisor=experiment.model.divisor)
+        single = Separate(
+            experiment.model.head_count, 1, divisor=experiment.model.divisor
+        )
         return staircase(experiment.task, single, _first_pairs(start)).exit_times
     times = _stairs(experiment).exit_times
     return np.asarray(times * moments.lam[: len(times)] if control == DRIVE else times)
 
 
 def _first_pairs(start: Weights) -> Weights:
-    return {name: value if name == "value" else value[:, :1] for name, value in start.items()}
+    return {
+        name: value if name == "value" else value[:, :1]
+        for name, value in start.items()
+    }
 
 
-def _predicted(experiments: tuple[Experiment, ...], shown: int, steps: int, control: str) -> Overlaid:
+def _predicted(
+    experiments: tuple[Experiment, ...], shown: int, steps: int, control: str
+) -> Overlaid:
     exits = [_varied(each, control) for each in experiments]
     if control == ONE_TIME:
         exits = [np.exp(np.mean(np.log(exits), axis=0))] * len(exits)
     run = experiments[shown]
-    times = 2 * run.learning_rate * np.arange(0, steps, max(1, steps // SHOWN), dtype=float)
+    times = (
+        2 * run.learning_rate * np.arange(0, steps, max(1, steps // SHOWN), dtype=float)
+    )
     return exits, times, _stairs(run).loss(times)
 
 
@@ -117,8 +126,12 @@ def _close(shown: int, drops: int) -> Judge:
 def _budget(experiment: Experiment, drops: FloatArray, method: str) -> dict[str, float]:
     """What each approximation does to the logarithms of the times (K,) of the drops that a run made."""
     made = np.isfinite(drops)
-    near = np.concatenate([time * (1 + 0.1 * np.linspace(-1, 1, 101) ** 3) for time in drops[made]])
-    times = np.unique(np.concatenate([np.linspace(0, SPARE * np.max(drops[made]), POINTS), near]))
+    near = np.concatenate(
+        [time * (1 + 0.1 * np.linspace(-1, 1, 101) ** 3) for time in drops[made]]
+    )
+    times = np.unique(
+        np.concatenate([np.linspace(0, SPARE * np.max(drops[made]), POINTS), near])
+    )
 
     def seen(run: Trajectory) -> FloatArray:
         return np.asarray(np.log(_exits(experiment, run)[: len(drops)][made]))
@@ -148,11 +161,16 @@ CLAIMS = (
         observable="flow time of every drop of six runs on 80,000 sequences, all weights",
         limit="P → ∞, initial scale → 0, step → 0: here the typical drop within 5 % of its time",
         measure=_rank_one,
-        predict=lambda lab, control: _predicted(separate(lab.seed), 0, PUBLISHED_STEPS, control),
+        predict=lambda lab, control: _predicted(
+            separate(lab.seed), 0, PUBLISHED_STEPS, control
+        ),
         judge=_close(0, 4),
         controls=(ONE_NUMBER, DRIVE, ONE_TIME),
         experiments=separate,
-        hypotheses=("no weight held at zero", "published convention: H = 5, D = 4, scale 0.01, rate 0.02"),
+        hypotheses=(
+            "no weight held at zero",
+            "published convention: H = 5, D = 4, scale 0.01, rate 0.02",
+        ),
         budget=_rank_one_budget,
         figure="separate_staircase",
     ),
@@ -164,7 +182,9 @@ CLAIMS = (
         observable="flow time of every drop of four runs on 80,000 sequences, all weights; the budget is of rank 2",
         limit="P → ∞, initial scale → 0, step → 0: here the typical drop within 5 % of its time",
         measure=_low_rank,
-        predict=lambda lab, control: _predicted(_ranks(lab.seed), TWO, _ranks(0)[TWO].steps, control),
+        predict=lambda lab, control: _predicted(
+            _ranks(lab.seed), TWO, _ranks(0)[TWO].steps, control
+        ),
         judge=_close(TWO, 2),
         controls=(ONE_NUMBER, DRIVE, FIRST_PAIR),
         experiments=_ranks,

@@ -10,7 +10,9 @@ from .....models.attention import Separate, Weights
 from .....simulate.descent.rank_one_flow import Passages
 from .....task import Task
 from .....theory import population, staircase
-from .....theory.linear_attention.saddle_to_saddle.instantaneous_drops import exits_of_instantaneous_drops
+from .....theory.linear_attention.saddle_to_saddle.instantaneous_drops import (
+    exits_of_instantaneous_drops,
+)
 from ....evidence.claim import Claim, Lab
 from ....evidence.evidence import Evidence
 from ..common.controls import LONGER_CONTEXT, with_context
@@ -132,9 +134,16 @@ def random_start(kind: str, seed: int) -> Start:
     generator = np.random.default_rng([seed, list(KINDS).index(kind)])
     task = _random_task(kind, generator)
     D = task.dimension
-    heads = int(generator.integers(1, D)) if kind == "fewer heads" else int(generator.integers(max(D, 2), 7))
+    heads = (
+        int(generator.integers(1, D))
+        if kind == "fewer heads"
+        else int(generator.integers(max(D, 2), 7))
+    )
     model, scale = Separate(heads=heads), float(10 ** generator.uniform(-3, -2))
-    weights = {name: scale * generator.standard_normal(shape) for name, shape in model.shapes(D).items()}
+    weights = {
+        name: scale * generator.standard_normal(shape)
+        for name, shape in model.shapes(D).items()
+    }
     KINDS[kind](generator, weights)
     return Start(task, model, weights, scale)
 
@@ -164,7 +173,10 @@ def _random_task(kind: str, generator: Generator) -> Task:
 def _starts(lab: Lab, count: int) -> list[Start]:
     """All kinds in turn, each with a seed of its own."""
     kinds = list(KINDS)
-    return [random_start(kinds[i % len(kinds)], seed) for i, seed in enumerate(lab.seeds(count))]
+    return [
+        random_start(kinds[i % len(kinds)], seed)
+        for i, seed in enumerate(lab.seeds(count))
+    ]
 
 
 def _observed(lab: Lab, count: int) -> list[Exits]:
@@ -173,8 +185,13 @@ def _observed(lab: Lab, count: int) -> list[Exits]:
 
 def _seen(start: Start) -> Exits:
     """The exits of the flow of all heads."""
-    run = observed_passages(start.task, start.model, start.weights, PATIENCE / start.scale)
-    movers = [_mover(start, run, i) if np.isfinite(time) else None for i, time in enumerate(run.times)]
+    run = observed_passages(
+        start.task, start.model, start.weights, PATIENCE / start.scale
+    )
+    movers = [
+        _mover(start, run, i) if np.isfinite(time) else None
+        for i, time in enumerate(run.times)
+    ]
     return Exits(run.times, tuple(movers))
 
 
@@ -189,7 +206,9 @@ def _mover(start: Start, run: Passages, i: int) -> Mover | None:
     group = int(np.argmax(greedy[1] - greedy[0]))
     moved = np.linalg.norm(maps[i + 1] - maps[i], axis=(1, 2))
     heads = np.flatnonzero(moved > np.max(moved) / 2)
-    return frozenset(range(int(first[group]), int(ends[group]))), frozenset(heads.tolist())
+    return frozenset(range(int(first[group]), int(ends[group]))), frozenset(
+        heads.tolist()
+    )
 
 
 def _predicted(lab: Lab, count: int, control: str) -> list[Exits]:
@@ -204,13 +223,22 @@ def _varied(start: Start, control: str) -> Exits:
     if control == STEPS:
         return replace(exits, times=_by_steps(start, exits.times))
     if control == LATER:
-        return replace(exits, times=exits.times + 1 / np.linalg.norm(population(start.task, start.model).B, 2))
+        return replace(
+            exits,
+            times=exits.times
+            + 1 / np.linalg.norm(population(start.task, start.model).B, 2),
+        )
     movers = exits.movers
     if control == OTHER_HEAD:
-        movers = tuple(each and (each[0], frozenset((head + 1) % heads for head in each[1])) for each in movers)
+        movers = tuple(
+            each and (each[0], frozenset((head + 1) % heads for head in each[1]))
+            for each in movers
+        )
     if control == REVERSED:
         last = start.task.dimension + 1
-        movers = tuple(each and (frozenset(last - d for d in each[0]), each[1]) for each in movers)
+        movers = tuple(
+            each and (frozenset(last - d for d in each[0]), each[1]) for each in movers
+        )
     return replace(exits, movers=movers)
 
 
@@ -219,25 +247,43 @@ def _stated(start: Start) -> Exits:
     try:
         steps = staircase(start.task, start.model, start.weights)
     except ArithmeticError:  # refused: too close to where the path divides
-        return Exits(np.full(start.task.dimension, np.inf), (None,) * start.task.dimension, np.inf)
+        return Exits(
+            np.full(start.task.dimension, np.inf),
+            (None,) * start.task.dimension,
+            np.inf,
+        )
     drops = zip(steps.drop_times, steps.directions, steps.heads, strict=True)
-    movers = {float(time): (frozenset({direction}), frozenset({head})) for time, direction, head in drops}
-    times = np.where(steps.exit_times < PATIENCE / start.scale, steps.exit_times, np.inf)
-    return Exits(times, tuple(_near(float(time), movers) for time in times), max(WITHIN, steps.uncertainty))
+    movers = {
+        float(time): (frozenset({direction}), frozenset({head}))
+        for time, direction, head in drops
+    }
+    times = np.where(
+        steps.exit_times < PATIENCE / start.scale, steps.exit_times, np.inf
+    )
+    return Exits(
+        times,
+        tuple(_near(float(time), movers) for time in times),
+        max(WITHIN, steps.uncertainty),
+    )
 
 
 def _near(time: float, movers: dict[float, Mover]) -> Mover | None:
     """The drop at this exit, None if there is none because it is one of another plateau."""
     if time == np.inf:
         return None
-    return next((mover for drop, mover in movers.items() if abs(drop - time) <= 1e-9 * time), None)
+    return next(
+        (mover for drop, mover in movers.items() if abs(drop - time) <= 1e-9 * time),
+        None,
+    )
 
 
 def _by_steps(start: Start, times: FloatArray) -> FloatArray:
     """The approximation by instantaneous steps where there is one."""
     try:
         drops = exits_of_instantaneous_drops(start.task, start.model, start.weights)
-    except ValueError:  # drives in another order than gains, or Λ and Ω that do not commute
+    except (
+        ValueError
+    ):  # drives in another order than gains, or Λ and Ω that do not commute
         return times
     found = np.full(len(times), np.inf)
     found[: len(drops.exit_times)] = drops.exit_times
@@ -256,7 +302,9 @@ def _agree(predicted: list[Exits], observed: list[Exits]) -> Evidence:
     alike = sum(p[0] <= o[0] and p[1] <= o[1] for p, o in seen)
     shown = f"{made} exits, times {max(gaps):.1e} apart, {alike} of {len(seen)} directions and heads alike"
     sure = sum(p.within == WITHIN for p, _ in pairs)
-    agrees = all(within) and sure >= MOST * len(pairs) and alike == len(seen) >= SEEN * made
+    agrees = (
+        all(within) and sure >= MOST * len(pairs) and alike == len(seen) >= SEEN * made
+    )
     expected = f"at most {WITHIN:g} apart, on {len(pairs) - sure} tasks what it states, all alike"
     return Evidence(agrees, shown, expected, residual=max(gaps))
 
@@ -265,7 +313,9 @@ def _gap(predicted: FloatArray, observed: FloatArray) -> float:
     """Largest relative distance, infinite where only one of the two gets there."""
     never = np.isinf(predicted) & np.isinf(observed)
     gaps = np.abs(predicted[~never] / observed[~never] - 1)
-    return float(np.max(np.where(np.isfinite(predicted[~never]), gaps, np.inf), initial=0.0))
+    return float(
+        np.max(np.where(np.isfinite(predicted[~never]), gaps, np.inf), initial=0.0)
+    )
 
 
 def _claim(name: str, title: str, count: int, tier: str) -> Claim:
@@ -286,7 +336,10 @@ def _claim(name: str, title: str, count: int, tier: str) -> Claim:
 
 CLAIMS = (
     _claim(
-        "kinds", "The staircase of random weights of every kind is that of the flow of all heads", TASKS, "standard"
+        "kinds",
+        "The staircase of random weights of every kind is that of the flow of all heads",
+        TASKS,
+        "standard",
     ),
     _claim("more", "So it is on many more random tasks", LONG_TASKS, "long"),
 )

@@ -4,7 +4,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .....models.attention import Weights
-from .....simulate import Experiment, Trajectory, flow, initial_weights, network_features
+from .....simulate import (
+    Experiment,
+    Trajectory,
+    flow,
+    initial_weights,
+    network_features,
+)
 from .....task import Task
 from .....theory import fixed_point, rank_one_amplitude, staircase
 from .....theory.linear_attention.saddle_to_saddle.escapes import escape, separate_block
@@ -32,8 +38,12 @@ DRIVE = "λ_d for λ_d² in the drive"
 
 
 def _rotated(task: Task) -> Task:
-    basis = np.linalg.qr(np.random.default_rng(1).standard_normal((task.dimension, task.dimension)))[0]
-    return Task(covariance=basis @ task.covariance @ basis.T, context_length=task.context_length)
+    basis = np.linalg.qr(
+        np.random.default_rng(1).standard_normal((task.dimension, task.dimension))
+    )[0]
+    return Task(
+        covariance=basis @ task.covariance @ basis.T, context_length=task.context_length
+    )
 
 
 def _aligned_flows(rtol: float = TIGHT) -> list[FloatArray]:
@@ -45,13 +55,19 @@ def _aligned_flows(rtol: float = TIGHT) -> list[FloatArray]:
 
 def _aligned_flow(task: Task, amplitudes: FloatArray, rtol: float) -> FloatArray:
     start = initial_weights(SEPARATE, task, amplitudes, scheme="aligned")
-    return flow(SEPARATE, unlimited(task, SEPARATE), start, ALIGNED_TIMES, rtol=rtol).loss
+    return flow(
+        SEPARATE, unlimited(task, SEPARATE), start, ALIGNED_TIMES, rtol=rtol
+    ).loss
 
 
 def _aligned_odes(lab: Lab, control: str) -> list[FloatArray]:
     moments = variant(FOUR, SEPARATE, control if control in MOMENTS else THEORY)
     # dv/dt = α v² − αγ v⁵ with exponent 4 is the closed form of another equation: integrate it plainly.
-    v = _wrong_exponent() if control == EXPONENT else _amplitudes(moments.b, 1 / moments.coefficients)
+    v = (
+        _wrong_exponent()
+        if control == EXPONENT
+        else _amplitudes(moments.b, 1 / moments.coefficients)
+    )
     greedy = np.where(np.arange(4) < 2, v, 0.0)
     return [moments.aligned_loss(v**3), moments.aligned_loss(greedy**3)]
 
@@ -79,15 +95,25 @@ def _wrong_exponent() -> FloatArray:
 def _observed_plateaus(lab: Lab) -> tuple[FloatArray, FloatArray]:
     """Heights of the five plateaus, nan where a run does not rest, and their standard errors, (seeds, 5) each."""
     runs = [(lab.run(each), each) for each in separate(lab.seed)]
-    heights = [plateau_heights(run.loss, run.gradient_norm, _greedy_losses(THEORY)).heights for run, _ in runs]
+    heights = [
+        plateau_heights(run.loss, run.gradient_norm, _greedy_losses(THEORY)).heights
+        for run, _ in runs
+    ]
     rested = np.array([resting(run) for run, _ in runs])
-    return np.where(rested, heights, np.nan), np.array([standard_errors(each, GREEDY) for _, each in runs])
+    return np.where(rested, heights, np.nan), np.array(
+        [standard_errors(each, GREEDY) for _, each in runs]
+    )
 
 
-def standard_errors(experiment: Experiment, subsets: tuple[tuple[int, ...], ...]) -> FloatArray:
+def standard_errors(
+    experiment: Experiment, subsets: tuple[tuple[int, ...], ...]
+) -> FloatArray:
     """Standard error over the sequences of an experiment of the loss at each M_S, (len(subsets),)."""
     z, y = network_features(experiment.data, experiment.model)
-    maps = [fixed_point(experiment.task, experiment.model, subset).M.ravel() for subset in subsets]
+    maps = [
+        fixed_point(experiment.task, experiment.model, subset).M.ravel()
+        for subset in subsets
+    ]
     squared = (z @ np.array(maps).T - y[:, None]) ** 2
     return np.asarray(squared.std(axis=0) / np.sqrt(len(y)))
 
@@ -96,16 +122,27 @@ def _greedy_losses(control: str) -> FloatArray:
     return variant(FOUR, SEPARATE, control).greedy_losses
 
 
-def _plateaus_agree(predicted: FloatArray, observed: tuple[FloatArray, FloatArray]) -> Evidence:
+def _plateaus_agree(
+    predicted: FloatArray, observed: tuple[FloatArray, FloatArray]
+) -> Evidence:
     """Each height within 4 standard errors, the means over the data sets within 4.5 of theirs and 2 %."""
     heights, errors = observed
     worst = float(np.nanmax(np.abs(heights - predicted) / errors))
     mean = np.nanmean(heights, axis=0) / predicted - 1
-    pooled = np.abs(mean) * predicted / (np.sqrt(np.mean(errors**2, axis=0) / len(errors)))
+    pooled = (
+        np.abs(mean) * predicted / (np.sqrt(np.mean(errors**2, axis=0) / len(errors)))
+    )
     visited = int(np.sum(np.isfinite(heights)))
     shown = f"{visited} of {heights.size} plateaus, worst {worst:.1f} standard errors, means within "
-    agrees = worst <= 4 and bool(np.all((np.abs(mean) <= 0.02) & (pooled <= 4.5))) and visited >= 0.8 * heights.size
-    levels, first = ", ".join(f"{level:.4f}" for level in predicted), np.isfinite(heights[0])
+    agrees = (
+        worst <= 4
+        and bool(np.all((np.abs(mean) <= 0.02) & (pooled <= 4.5)))
+        and visited >= 0.8 * heights.size
+    )
+    levels, first = (
+        ", ".join(f"{level:.4f}" for level in predicted),
+        np.isfinite(heights[0]),
+    )
     return Evidence(
         agrees,
         shown + f"{100 * np.max(np.abs(mean)):.1f} %",
@@ -127,7 +164,9 @@ def _height_budget(lab: Lab) -> dict[str, float]:
     first = separate(lab.seed)[0]
     run = lab.run(first)
     times = np.linspace(0, run.flow_time[-1], 1000)
-    return height_budget(first, run, np.flatnonzero(resting(run)).tolist(), times, "LSODA")
+    return height_budget(
+        first, run, np.flatnonzero(resting(run)).tolist(), times, "LSODA"
+    )
 
 
 def _restricted_start(lab: Lab, scale: float, k: int) -> Weights:
@@ -136,20 +175,35 @@ def _restricted_start(lab: Lab, scale: float, k: int) -> Weights:
 
 def _scaled_exits(lab: Lab) -> list[FloatArray]:
     """First two exit times × scale of the flow from six random starts, for each scale."""
-    return [np.array([_flow_exits(_restricted_start(lab, w, k)) * w for k in range(6)]) for w in SCALES]
+    return [
+        np.array([_flow_exits(_restricted_start(lab, w, k)) * w for k in range(6)])
+        for w in SCALES
+    ]
 
 
 def _flow_exits(start: Weights) -> FloatArray:
     """First two exit times of the flow, on a grid that is fine where the staircase expects them."""
     expected = staircase(FOUR, SEPARATE, start).exit_times[:2]
     width = 0.15 * np.linspace(-1, 1, 1501) ** 3
-    times = [np.linspace(0, 1.25 * expected[-1], 500), *(time * (1 + width) for time in expected)]
-    run = flow(SEPARATE, unlimited(FOUR, SEPARATE), start, np.unique(np.concatenate(times)), rtol=1e-10)
+    times = [
+        np.linspace(0, 1.25 * expected[-1], 500),
+        *(time * (1 + width) for time in expected),
+    ]
+    run = flow(
+        SEPARATE,
+        unlimited(FOUR, SEPARATE),
+        start,
+        np.unique(np.concatenate(times)),
+        rtol=1e-10,
+    )
     return exit_times(run.flow_time, run.loss, _greedy_losses(THEORY)[:3])
 
 
 def _predicted_exits(lab: Lab, control: str) -> list[FloatArray]:
-    return [np.array([_exits(_restricted_start(lab, w, k), control) * w for k in range(6)]) for w in SCALES]
+    return [
+        np.array([_exits(_restricted_start(lab, w, k), control) * w for k in range(6)])
+        for w in SCALES
+    ]
 
 
 def _exits(start: Weights, control: str) -> FloatArray:
@@ -162,7 +216,12 @@ def _exits(start: Weights, control: str) -> FloatArray:
 
 def _divergences(lab: Lab, control: str) -> list[FloatArray]:
     """Time × scale at which the first idle head would diverge, for the first exits of `_scaled_exits`."""
-    return [np.array([_divergence(_restricted_start(lab, w, k), control) * w for k in range(6)]) for w in SCALES]
+    return [
+        np.array(
+            [_divergence(_restricted_start(lab, w, k), control) * w for k in range(6)]
+        )
+        for w in SCALES
+    ]
 
 
 def _divergence(start: Weights, control: str) -> float:
@@ -175,31 +234,56 @@ def _divergence(start: Weights, control: str) -> float:
 
 def _drop_counts(lab: Lab) -> FloatArray:
     """Drops within the published steps, (seeds,)."""
-    return np.array([_drops(lab.run(each)) for each in published(lab.seed)], dtype=float)
+    return np.array(
+        [_drops(lab.run(each)) for each in published(lab.seed)], dtype=float
+    )
 
 
 def _drops(run: Trajectory) -> int:
     published = slice(PUBLISHED_STEPS)
-    return int(np.sum(np.isfinite(exit_times(run.time[published], run.loss[published], _greedy_losses(THEORY)))))
+    return int(
+        np.sum(
+            np.isfinite(
+                exit_times(
+                    run.time[published], run.loss[published], _greedy_losses(THEORY)
+                )
+            )
+        )
+    )
 
 
 def _predicted_counts(lab: Lab, control: str) -> FloatArray:
     """Drops within the published steps that the staircase expects from other random starts."""
     end = 2 * separate(lab.seed)[0].learning_rate * PUBLISHED_STEPS
     starts = [
-        initial_weights(SEPARATE, FOUR, 0.01, seeds(lab.seed)[0] + 500 + k, "published") for k in range(STARTS)
+        initial_weights(SEPARATE, FOUR, 0.01, seeds(lab.seed)[0] + 500 + k, "published")
+        for k in range(STARTS)
     ]
-    counts = np.array([np.sum(staircase(FOUR, SEPARATE, start).exit_times < end) for start in starts], dtype=float)
-    shift = {THEORY: 0.0, "all four": 4 - counts.mean(), "none": -counts.mean()}[control]
+    counts = np.array(
+        [np.sum(staircase(FOUR, SEPARATE, start).exit_times < end) for start in starts],
+        dtype=float,
+    )
+    shift = {THEORY: 0.0, "all four": 4 - counts.mean(), "none": -counts.mean()}[
+        control
+    ]
     return np.asarray(counts + shift)
 
 
 def _counts_agree(predicted: FloatArray, observed: FloatArray) -> Evidence:
     """Means no further apart than Student's t allows for the scatter of the prediction."""
-    error = max(float(predicted.std(ddof=1)), 0.1) * np.sqrt(1 / len(observed) + 1 / len(predicted))
-    agrees = abs(observed.mean() - predicted.mean()) <= student_quantile(len(predicted) - 1) * error
+    error = max(float(predicted.std(ddof=1)), 0.1) * np.sqrt(
+        1 / len(observed) + 1 / len(predicted)
+    )
+    agrees = (
+        abs(observed.mean() - predicted.mean())
+        <= student_quantile(len(predicted) - 1) * error
+    )
     counts = ", ".join(str(int(count)) for count in observed)
-    return Evidence(bool(agrees), f"{counts} drops", f"{predicted.mean():.2f} ± {predicted.std():.2f} on average")
+    return Evidence(
+        bool(agrees),
+        f"{counts} drops",
+        f"{predicted.mean():.2f} ± {predicted.std():.2f} on average",
+    )
 
 
 CLAIMS = (

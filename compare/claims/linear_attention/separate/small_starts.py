@@ -7,7 +7,12 @@ from .....models.attention import Separate, Weights
 from .....simulate import flow
 from .....task import Task
 from .....theory import population, staircase
-from .....theory.linear_attention.rank_one import amplitude_from_onset, onset_time, rank_one_gap, rank_one_time
+from .....theory.linear_attention.rank_one import (
+    amplitude_from_onset,
+    onset_time,
+    rank_one_gap,
+    rank_one_time,
+)
 from ....evidence.claim import Claim, Lab
 from ....evidence.judges import same
 from ....exact_statistics import unlimited
@@ -32,7 +37,9 @@ FILLED = Separate(heads=2, rank=2)
 STARTS = (0.35, 0.5, 0.6)
 """Amplitudes of a first head, which ends at 0.85: with the last one the loss starts below the middle."""
 IDLE = 0.02
-GRID = np.concatenate([np.linspace(0.0, 4.0, 401), np.linspace(180.0, 210.0, 301), [400.0]])
+GRID = np.concatenate(
+    [np.linspace(0.0, 4.0, 401), np.linspace(180.0, 210.0, 301), [400.0]]
+)
 
 UNBOUNDED = "as if nothing ever saturated"
 FASTER = "twice the rate"
@@ -63,7 +70,12 @@ def _drive_and_end(task: Task) -> tuple[float, float]:
 
 
 def _amplitudes(task: Task, start: float, times: FloatArray) -> FloatArray:
-    run = flow(HEAD, unlimited(task, HEAD), head_weights(start, np.array([[start]]), rank=1), times)
+    run = flow(
+        HEAD,
+        unlimited(task, HEAD),
+        head_weights(start, np.array([[start]]), rank=1),
+        times,
+    )
     return np.asarray(run.weights["value"][:, 0, -1])
 
 
@@ -71,11 +83,18 @@ def _stated_heads(lab: Lab, control: str) -> list[FloatArray]:
     found = []
     for task in APART:
         moments = population(task, HEAD)
-        α, γ = float(moments.b[0]) * (2 if control == FASTER else 1), float(1 / moments.coefficients[0])
+        α, γ = (
+            float(moments.b[0]) * (2 if control == FASTER else 1),
+            float(1 / moments.coefficients[0]),
+        )
         end = γ ** (-1 / 3)
         first = 1 / (float(moments.b[0]) * SMALL * end)
         around, after = first + AROUND * SMALL * first, AFTER * SMALL * first
-        onset = 1 / (α * LATE * end) if control == UNBOUNDED else onset_time(LATE * end, α, γ)
+        onset = (
+            1 / (α * LATE * end)
+            if control == UNBOUNDED
+            else onset_time(LATE * end, α, γ)
+        )
         found += [
             amplitude_from_onset(around, first, α, γ),
             amplitude_from_onset(after, onset, α, γ),
@@ -87,17 +106,28 @@ def _stated_heads(lab: Lab, control: str) -> list[FloatArray]:
 
 def _exits(lab: Lab) -> list[FloatArray]:
     """When the loss comes down to the middle of each drop, 0 where it starts below: one of two heads has grown."""
-    rests = [_losses(*heads)[-1] for heads in ((0.0, 0.0), (STARTS[0], 0.0), (STARTS[0], IDLE))]
+    rests = [
+        _losses(*heads)[-1]
+        for heads in ((0.0, 0.0), (STARTS[0], 0.0), (STARTS[0], IDLE))
+    ]
     middles = (np.array(rests[:-1]) + np.array(rests[1:])) / 2
     found = []
     for start in STARTS:
         losses = _losses(start, IDLE)
-        found.append(np.where(losses[0] <= middles, 0.0, crossing_times(GRID, losses, middles)))
+        found.append(
+            np.where(losses[0] <= middles, 0.0, crossing_times(GRID, losses, middles))
+        )
     return found
 
 
 def _losses(first: float, second: float) -> FloatArray:
-    return flow(FILLED, unlimited(PAIR, FILLED), _two_heads(FILLED, first, second), GRID, rtol=1e-10).loss
+    return flow(
+        FILLED,
+        unlimited(PAIR, FILLED),
+        _two_heads(FILLED, first, second),
+        GRID,
+        rtol=1e-10,
+    ).loss
 
 
 def _two_heads(model: Separate, *amplitudes: float) -> Weights:
@@ -121,8 +151,13 @@ def _stated_exits(lab: Lab, control: str) -> list[FloatArray]:
 def _unsaturated_exits(starts: FloatArray) -> FloatArray:
     """Exits as if a head saw no saturation of its own until it diverges, at 1/(α v₀)."""
     moments = population(PAIR, FILLED)
-    middles = np.cbrt((1 - np.sqrt(0.5)) * moments.coefficients)  # half of what a direction gains is left there
-    return np.asarray(1 / (moments.b * starts) - onset_time(middles, moments.b, 1 / moments.coefficients))
+    middles = np.cbrt(
+        (1 - np.sqrt(0.5)) * moments.coefficients
+    )  # half of what a direction gains is left there
+    return np.asarray(
+        1 / (moments.b * starts)
+        - onset_time(middles, moments.b, 1 / moments.coefficients)
+    )
 
 
 CLAIMS = (

@@ -65,14 +65,28 @@ def observed(lab: Lab) -> list[Climb]:
 
 def _seen(case: int) -> Climb:
     task, model, late, _ = CLIMBS[case]
-    run = flow(model, unlimited(task, model), _start(case), np.linspace(0, late, 4001), rtol=1e-8)
-    value, key, query = (np.asarray(run.weights[name]) for name in ("value", "key", "query"))
-    heads = np.einsum("th,thri,thrj->thij", value[..., -1], key[..., :-1], query[..., :-1])
+    run = flow(
+        model,
+        unlimited(task, model),
+        _start(case),
+        np.linspace(0, late, 4001),
+        rtol=1e-8,
+    )
+    value, key, query = (
+        np.asarray(run.weights[name]) for name in ("value", "key", "query")
+    )
+    heads = np.einsum(
+        "th,thri,thrj->thij", value[..., -1], key[..., :-1], query[..., :-1]
+    )
     shares = _shares(population(task, model), maps_of(model, run))
     whole = np.rint(shares)
     rests = np.flatnonzero(np.max(np.abs(shares - whole), axis=1) < SETTLED)
-    spans = np.split(rests, 1 + np.flatnonzero(np.any(np.diff(whole[rests], axis=0), axis=1)))
-    at = [span[np.argmin(np.max(np.abs(shares - whole)[span], axis=1))] for span in spans]
+    spans = np.split(
+        rests, 1 + np.flatnonzero(np.any(np.diff(whole[rests], axis=0), axis=1))
+    )
+    at = [
+        span[np.argmin(np.max(np.abs(shares - whole)[span], axis=1))] for span in spans
+    ]
     levels = np.asarray(run.loss)[at]
     subsets = tuple(tuple(int(d) for d in 1 + np.flatnonzero(whole[i])) for i in at)
     gains = np.linalg.norm(np.diff(heads[at], axis=0), axis=(2, 3))
@@ -128,7 +142,9 @@ def _varied(case: int, control: str) -> Climb:
 def _told(case: int) -> Climb:
     task, model, _, _ = CLIMBS[case]
     steps = staircase(task, model, _start(case))
-    return Climb(steps.subsets, steps.directions, steps.heads, steps.kinds, steps.drop_times)
+    return Climb(
+        steps.subsets, steps.directions, steps.heads, steps.kinds, steps.drop_times
+    )
 
 
 def judge(predicted: list[Climb], observed: list[Climb]) -> Evidence:
@@ -138,7 +154,9 @@ def judge(predicted: list[Climb], observed: list[Climb]) -> Evidence:
     gaps = [_gap(p.exits, o.exits) for p, o in pairs]
     shown = f"{sum(alike)} of {len(pairs)} alike, exit times {max(gaps):.1e} apart"
     agrees = all(alike) and max(gaps) <= LATENESS
-    return Evidence(agrees, shown, f"all alike, exit times at most {LATENESS:g}", residual=max(gaps))
+    return Evidence(
+        agrees, shown, f"all alike, exit times at most {LATENESS:g}", residual=max(gaps)
+    )
 
 
 def _gap(predicted: FloatArray, observed: FloatArray) -> float:

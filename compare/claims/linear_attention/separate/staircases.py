@@ -16,7 +16,14 @@ from ....evidence.judges import same
 from ....evidence.seeding import seeds
 from ....exact_statistics import unlimited
 from ....metrics.curves import exit_times
-from ..setting.time_courses import DIAGONAL, OBLIQUE, SOURCE, diagonals, eigenvectors, maps_of
+from ..setting.time_courses import (
+    DIAGONAL,
+    OBLIQUE,
+    SOURCE,
+    diagonals,
+    eigenvectors,
+    maps_of,
+)
 from . import staircase_order as climbs
 
 FloatArray = NDArray[np.float64]
@@ -55,7 +62,9 @@ def _start(case: int, scale: float, lab: Lab) -> Weights:
 
 def _flows(lab: Lab) -> list[list[_Climb]]:
     """The flow of all heads for each scale and case."""
-    return [[_flow(case, scale, lab) for case in range(len(LADDERS))] for scale in SCALES]
+    return [
+        [_flow(case, scale, lab) for case in range(len(LADDERS))] for scale in SCALES
+    ]
 
 
 def _flow(case: int, scale: float, lab: Lab) -> _Climb:
@@ -63,9 +72,17 @@ def _flow(case: int, scale: float, lab: Lab) -> _Climb:
     expected = staircase(task, model, start)
     between = _between(expected.drop_times)
     near = np.outer(expected.drop_times, 1 + 1e-3 * np.linspace(-1, 1, 201)).ravel()
-    run = flow(model, unlimited(task, model), start, np.unique([0.0, *between, *near]), rtol=1e-10)
+    run = flow(
+        model,
+        unlimited(task, model),
+        start,
+        np.unique([0.0, *between, *near]),
+        rtol=1e-10,
+    )
     at = np.searchsorted(run.flow_time, between)
-    key, query = (np.asarray(run.weights[name])[at][..., :-1] @ basis for name in ("key", "query"))
+    key, query = (
+        np.asarray(run.weights[name])[at][..., :-1] @ basis for name in ("key", "query")
+    )
     amplitudes = np.sqrt(np.sum(np.abs(key * query), axis=(1, 2))) * _learned(expected)
     return _Climb(
         exit_times(run.flow_time, run.loss, expected.plateaus),
@@ -78,7 +95,9 @@ def _flow(case: int, scale: float, lab: Lab) -> _Climb:
 def _learned(steps: Staircase) -> FloatArray:
     """1 for the directions that are learned after each exit, else 0 (n, D)."""
     directions = 1 + np.arange(steps.moments.dimension)
-    return np.array([np.isin(directions, subset) for subset in steps.subsets[1:]], dtype=np.float64)
+    return np.array(
+        [np.isin(directions, subset) for subset in steps.subsets[1:]], dtype=np.float64
+    )
 
 
 def _between(exits: FloatArray) -> FloatArray:
@@ -87,14 +106,21 @@ def _between(exits: FloatArray) -> FloatArray:
 
 
 def _predicted(lab: Lab, control: str) -> list[list[_Climb]]:
-    return [[_varied(case, scale, lab, control) for case in range(len(LADDERS))] for scale in SCALES]
+    return [
+        [_varied(case, scale, lab, control) for case in range(len(LADDERS))]
+        for scale in SCALES
+    ]
 
 
 def _varied(case: int, scale: float, lab: Lab, control: str) -> _Climb:
     climb, (task, model, _) = _climb(case, scale, lab), LADDERS[case]
     if control == OTHER:
-        return climb._replace(diagonals=climb.diagonals[:, ::-1], amplitudes=climb.amplitudes[:, ::-1])
-    later = 1 / np.linalg.norm(population(task, model).B, 2) if control == LATER else 0.0
+        return climb._replace(
+            diagonals=climb.diagonals[:, ::-1], amplitudes=climb.amplitudes[:, ::-1]
+        )
+    later = (
+        1 / np.linalg.norm(population(task, model).B, 2) if control == LATER else 0.0
+    )
     return climb._replace(exits=climb.exits + later)
 
 
@@ -104,21 +130,42 @@ def _climb(case: int, scale: float, lab: Lab) -> _Climb:
     start = _start(case, scale, lab)
     steps = staircase(task, model, start)
     course = time_course(task, model, _between(steps.drop_times), start)
-    return _Climb(steps.drop_times, course.loss, course.coefficients, course.amplitudes * _learned(steps))
+    return _Climb(
+        steps.drop_times,
+        course.loss,
+        course.coefficients,
+        course.amplitudes * _learned(steps),
+    )
 
 
 def _agree(predicted: list[list[_Climb]], observed: list[list[_Climb]]) -> Evidence:
     """Relative errors of exit times stay below a constant times the scale; all else is settled."""
-    pairs = [list(zip(p, o, strict=True)) for p, o in zip(predicted, observed, strict=True)]
-    exits = [np.concatenate([_error(p.exits, o.exits) for p, o in each]) for each in pairs]
-    constant = max(float(np.max(each)) / scale for each, scale in zip(exits, SCALES, strict=True))
-    rests = max(_worst(name, each) for each in pairs for name in ("loss", "diagonals", "amplitudes"))
+    pairs = [
+        list(zip(p, o, strict=True)) for p, o in zip(predicted, observed, strict=True)
+    ]
+    exits = [
+        np.concatenate([_error(p.exits, o.exits) for p, o in each]) for each in pairs
+    ]
+    constant = max(
+        float(np.max(each)) / scale for each, scale in zip(exits, SCALES, strict=True)
+    )
+    rests = max(
+        _worst(name, each)
+        for each in pairs
+        for name in ("loss", "diagonals", "amplitudes")
+    )
     typical = tuple(float(np.exp(np.mean(np.log(each + 1e-300)))) for each in exits)
     slope = float(np.polyfit(np.log(SCALES), np.log(typical), 1)[0])
     shown = f"exit times {constant:.1e} × scale apart, what is at rest {rests:.1e}"
     bounds = f"at most {CONSTANT:g} × scale, {SETTLED:g}"
     agrees = constant <= CONSTANT and rests <= SETTLED
-    return Evidence(agrees, shown, bounds, Fit("scale", SCALES, typical, slope, 1.0), residual=typical[-1])
+    return Evidence(
+        agrees,
+        shown,
+        bounds,
+        Fit("scale", SCALES, typical, slope, 1.0),
+        residual=typical[-1],
+    )
 
 
 def _error(predicted: FloatArray, observed: FloatArray) -> FloatArray:
@@ -165,7 +212,10 @@ def _idle_plateaus(lab: Lab, control: str) -> list[FloatArray]:
         steps = staircase(task, model, _idle_start(case, lab))
         exits, level = len(steps.drop_times), steps.plateaus[-1]
         if control == EVERY_HEAD:
-            exits, level = model.head_count, steps.moments.greedy_losses[model.head_count]
+            exits, level = (
+                model.head_count,
+                steps.moments.greedy_losses[model.head_count],
+            )
         found.append(np.array([exits, level]))
     return found
 

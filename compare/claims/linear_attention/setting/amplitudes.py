@@ -46,18 +46,29 @@ TURNED = Task(
     noise_variance=0.1,
     context_length=7,
 )
-OBLIQUE = Task([0.6, 0.5, 1.4], teacher_covariance=ROTATION * ω @ ROTATION.T, context_length=7)
+OBLIQUE = Task(
+    [0.6, 0.5, 1.4], teacher_covariance=ROTATION * ω @ ROTATION.T, context_length=7
+)
 AXES = np.eye(3)[:, [2, 0, 1]]
 """Λ and Ω do not commute: what is read is read on the eigenvectors of Λ, by decreasing λ."""
 
 WHITE = Task([0.7, 0.7, 0.7], context_length=5)
-EQUAL_DRIVES = Task([2.0, 1.0], teacher_covariance=np.diag([1.0, 4.0]), context_length=7)
+EQUAL_DRIVES = Task(
+    [2.0, 1.0], teacher_covariance=np.diag([1.0, 4.0]), context_length=7
+)
 """λ²ω is the same on both directions, what they saturate at is not: not to be taken for white."""
 
 HEADS = np.array([0.6, -0.8])
 """Shares of two merged heads in s and in U, a unit vector."""
 
-WHITE_STARTS = ((0.1, 0.4), (-0.5, 0.2), (0.6, -0.1), (0.0, 0.3), (0.3, 0.0), (0.2, -0.2))
+WHITE_STARTS = (
+    (0.1, 0.4),
+    (-0.5, 0.2),
+    (0.6, -0.1),
+    (0.0, 0.3),
+    (0.3, 0.0),
+    (0.2, -0.2),
+)
 """s and u, of unequal size and of either sign."""
 
 ALIGNED_STARTS = ((0.2, (0.6, -0.25, 0.1)), (-0.5, (0.1, 0.3, 0.2)))
@@ -83,7 +94,9 @@ class _Case:
 
 def _merged_weights(s: float, U: FloatArray) -> Weights:
     """Two merged heads that share s and U (D, D) by `HEADS`."""
-    weights = {name: np.zeros(shape) for name, shape in Merged(heads=2).shapes(len(U)).items()}
+    weights = {
+        name: np.zeros(shape) for name, shape in Merged(heads=2).shapes(len(U)).items()
+    }
     weights["value"][:, -1] = HEADS * s
     weights["key_query"][:, :-1, :-1] = np.multiply.outer(HEADS, U)
     return weights
@@ -93,12 +106,17 @@ def _separate_weights(rank: int, amplitudes: tuple[float, ...]) -> Weights:
     """Balanced heads along the columns of `ROTATION`, R of those with an amplitude to a head."""
     learned = np.flatnonzero(amplitudes)
     heads = [learned[first : first + rank] for first in range(0, len(learned), rank)]
-    weights = {name: np.zeros(shape) for name, shape in Separate(_heads(rank), rank).shapes(3).items()}
+    weights = {
+        name: np.zeros(shape)
+        for name, shape in Separate(_heads(rank), rank).shapes(3).items()
+    }
     for h, directions in enumerate(heads):
         sizes = np.array(amplitudes)[directions]
         weights["value"][h, -1] = sizes[0] if rank == 1 else np.linalg.norm(sizes)
         for name in ("key", "query"):
-            weights[name][h, : len(sizes), :-1] = np.abs(sizes)[:, None] * ROTATION.T[directions]
+            weights[name][h, : len(sizes), :-1] = (
+                np.abs(sizes)[:, None] * ROTATION.T[directions]
+            )
     return weights
 
 
@@ -110,16 +128,39 @@ def _merged_cases() -> list[_Case]:
     """White starts off the balance, general ones off the growing mode, and the growing mode, by weights too."""
     model, D = Merged(heads=2), 3
     cases = [
-        _Case(WHITE, model, start, _merged_weights(start[0], start[1] * np.eye(D) / np.sqrt(D)), np.eye(D))
+        _Case(
+            WHITE,
+            model,
+            start,
+            _merged_weights(start[0], start[1] * np.eye(D) / np.sqrt(D)),
+            np.eye(D),
+        )
         for start in WHITE_STARTS
     ]
     cases += [
-        _Case(TURNED, model, (s, np.array(u)), _merged_weights(s, ROTATION * u @ ROTATION.T), ROTATION)
+        _Case(
+            TURNED,
+            model,
+            (s, np.array(u)),
+            _merged_weights(s, ROTATION * u @ ROTATION.T),
+            ROTATION,
+        )
         for s, u in ALIGNED_STARTS
     ]
     unequal = np.array([0.3, -0.2, 0.1])
-    cases.append(_Case(WHITE, model, (0.1, unequal), _merged_weights(0.1, np.diag(unequal)), np.eye(D)))
-    cases += [_mode_case(TURNED, ROTATION, 0.2, 0.5), _mode_case(TURNED, ROTATION, 0.3, 0.3)]
+    cases.append(
+        _Case(
+            WHITE,
+            model,
+            (0.1, unequal),
+            _merged_weights(0.1, np.diag(unequal)),
+            np.eye(D),
+        )
+    )
+    cases += [
+        _mode_case(TURNED, ROTATION, 0.2, 0.5),
+        _mode_case(TURNED, ROTATION, 0.3, 0.3),
+    ]
     cases.append(_mode_case(EQUAL_DRIVES, np.eye(2)[:, ::-1], 0.2, 0.5))
     grown = _mode_case(TURNED, ROTATION, 0.3, 0.3)
     return [*cases, replace(grown, initial=grown.weights), _oblique_case()]
@@ -128,7 +169,13 @@ def _merged_cases() -> list[_Case]:
 def _mode_case(task: Task, basis: FloatArray, s: float, u: float) -> _Case:
     """A start along the growing mode B/‖B‖, by s and the size of u; the columns of the basis are e_d."""
     B = task.covariance @ task.teacher_covariance @ task.covariance
-    return _Case(task, Merged(heads=2), (s, u), _merged_weights(s, u * B / np.linalg.norm(B)), basis)
+    return _Case(
+        task,
+        Merged(heads=2),
+        (s, u),
+        _merged_weights(s, u * B / np.linalg.norm(B)),
+        basis,
+    )
 
 
 def _oblique_case() -> _Case:
@@ -140,7 +187,13 @@ def _oblique_case() -> _Case:
 
 def _separate_cases() -> list[_Case]:
     return [
-        _Case(TURNED, Separate(_heads(rank), rank), np.array(start), _separate_weights(rank, start), ROTATION)
+        _Case(
+            TURNED,
+            Separate(_heads(rank), rank),
+            np.array(start),
+            _separate_weights(rank, start),
+            ROTATION,
+        )
         for rank, starts in ((1, RANK_ONE_STARTS), (2, RANK_TWO_STARTS))
         for start in starts
     ]
@@ -159,7 +212,9 @@ def _flows(cases: list[_Case]) -> list[FloatArray]:
 def _of_merged(run: Trajectory, basis: FloatArray) -> list[FloatArray]:
     """s and then u_d = e_dᵀ U e_d, and s u_d, of heads that share them by `HEADS`."""
     s = np.asarray(run.weights["value"])[:, :, -1] @ HEADS
-    U = np.einsum("thij,h->tij", np.asarray(run.weights["key_query"])[:, :, :-1, :-1], HEADS)
+    U = np.einsum(
+        "thij,h->tij", np.asarray(run.weights["key_query"])[:, :, :-1, :-1], HEADS
+    )
     u = np.einsum("id,tij,jd->td", basis, U, basis)
     return [np.column_stack((s, u)), s[:, None] * u]
 
@@ -167,7 +222,9 @@ def _of_merged(run: Trajectory, basis: FloatArray) -> list[FloatArray]:
 def _of_separate(run: Trajectory, basis: FloatArray) -> list[FloatArray]:
     """The size of e_dᵀk in the head that has any, with the sign of its value; and Σ v (e_dᵀk)(e_dᵀq)."""
     value = np.asarray(run.weights["value"])[:, :, -1]
-    key, query = (np.asarray(run.weights[name])[..., :-1] @ basis for name in ("key", "query"))
+    key, query = (
+        np.asarray(run.weights[name])[..., :-1] @ basis for name in ("key", "query")
+    )
     sizes = np.sum(np.sign(value)[:, :, None] * np.sqrt(np.sum(key**2, axis=2)), axis=1)
     return [sizes, np.einsum("th,thrd,thrd->td", value, key, query)]
 
@@ -187,11 +244,17 @@ def _varied(course: TimeCourse, control: str) -> FloatArray:
     if control == EXCHANGED:
         s, u = amplitudes[:, 0], amplitudes[:, 1:]
         size = np.linalg.norm(u, axis=1)
-        mode = np.divide(u, size[:, None], out=np.zeros_like(u), where=size[:, None] > 0)
+        mode = np.divide(
+            u, size[:, None], out=np.zeros_like(u), where=size[:, None] > 0
+        )
         return np.column_stack((size, s[:, None] * mode))
     if control == BACKWARDS:
-        first = amplitudes.shape[1] - course.coefficients.shape[1]  # s stands before the directions
-        return np.concatenate((amplitudes[:, :first], amplitudes[:, first:][:, ::-1]), axis=1)
+        first = (
+            amplitudes.shape[1] - course.coefficients.shape[1]
+        )  # s stands before the directions
+        return np.concatenate(
+            (amplitudes[:, :first], amplitudes[:, first:][:, ::-1]), axis=1
+        )
     return np.abs(amplitudes) if control == UNSIGNED else amplitudes
 
 
@@ -207,7 +270,9 @@ def _paths() -> list[Path]:
     """Equal heads among others, Λ and Ω that do not commute, and rank two."""
     one, five, two = Separate(heads=3), Separate(heads=5), Separate(heads=2, rank=2)
     return [
-        Path(TURNED, five, with_equal_heads(small_weights(five, TURNED, 3e-3)), ROTATION),
+        Path(
+            TURNED, five, with_equal_heads(small_weights(five, TURNED, 3e-3)), ROTATION
+        ),
         Path(OBLIQUE, one, small_weights(one, OBLIQUE, 2e-3), AXES, numbered=False),
         Path(TURNED, two, small_weights(two, TURNED, 2e-3), ROTATION),
     ]
@@ -225,7 +290,10 @@ CLAIMS = (
         predict=_merged_courses,
         judge=same(1e-9, axes=("time and direction", "amplitude or coefficient")),
         controls=(LONGER_CONTEXT, EXCHANGED, BACKWARDS, UNSIGNED),
-        hypotheses=("heads share one s and U", "oblique: on the growing mode, by decreasing λ"),
+        hypotheses=(
+            "heads share one s and U",
+            "oblique: on the growing mode, by decreasing λ",
+        ),
         tier="fast",
     ),
     Claim(
@@ -251,7 +319,9 @@ CLAIMS = (
         limit="initial scale → 0, within 1e-4",
         measure=lambda lab: observed_paths(_paths()),
         predict=lambda lab, control: stated_paths(_paths(), control),
-        judge=same(1e-4, axes=("time and direction", "loss, coefficient, amplitude or head")),
+        judge=same(
+            1e-4, axes=("time and direction", "loss, coefficient, amplitude or head")
+        ),
         controls=(LONGER_CONTEXT, LATER, NEXT_HEAD),
         tier="fast",
     ),

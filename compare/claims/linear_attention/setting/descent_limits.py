@@ -25,7 +25,10 @@ def _descents(lab: Lab) -> list[FloatArray]:
     source = unlimited(FOUR, SEPARATE)
     start = initial_weights(SEPARATE, FOUR, AMPLITUDES, scheme="aligned")
     return [
-        train(SEPARATE, source, start, learning_rate=rate, steps=round(SPAN / (2 * rate))).loss for rate in RATES
+        train(
+            SEPARATE, source, start, learning_rate=rate, steps=round(SPAN / (2 * rate))
+        ).loss
+        for rate in RATES
     ]
 
 
@@ -34,14 +37,18 @@ def _flows(lab: Lab, control: str) -> list[FloatArray]:
     moments, curves = population(FOUR, SEPARATE), []
     for rate in RATES:
         t = factor * rate * np.arange(round(SPAN / (2 * rate)))
-        v = rank_one_amplitude(t[:, None], AMPLITUDES, moments.b, 1 / moments.coefficients)
+        v = rank_one_amplitude(
+            t[:, None], AMPLITUDES, moments.b, 1 / moments.coefficients
+        )
         curves.append(moments.aligned_loss(v**3))
     return curves
 
 
 def _learned_maps(lab: Lab) -> FloatArray:
     """M after training all weights on P sequences, (P, seeds, D, D)."""
-    return np.array([[_learned_map(P, seed) for seed in lab.seeds(REPEATS)] for P in SEQUENCES])
+    return np.array(
+        [[_learned_map(P, seed) for seed in lab.seeds(REPEATS)] for P in SEQUENCES]
+    )
 
 
 def _learned_map(sequences: int, seed: int) -> FloatArray:
@@ -52,7 +59,10 @@ def _learned_map(sequences: int, seed: int) -> FloatArray:
 
 
 def _population_maps(lab: Lab, control: str) -> FloatArray:
-    return np.broadcast_to(variant(WHITE, MERGED, control).minimum, (len(SEQUENCES), REPEATS * lab.more, 4, 4))
+    return np.broadcast_to(
+        variant(WHITE, MERGED, control).minimum,
+        (len(SEQUENCES), REPEATS * lab.more, 4, 4),
+    )
 
 
 CLAIMS = (

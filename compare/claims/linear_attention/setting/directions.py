@@ -39,26 +39,52 @@ OWN_BASIS = "the eigenvectors of Λ for left and right"
 
 EVERY_UNIT = "every unit is accepted"
 MATRICES_ALONE = "refused where Λ or Ω itself overflows"
-POWERS = ((0, 0), (60, 0), (100, 0), (110, 0), (120, -100), (120, 0), (220, -200), (0, 220))
+POWERS = (
+    (0, 0),
+    (60, 0),
+    (100, 0),
+    (110, 0),
+    (120, -100),
+    (120, 0),
+    (220, -200),
+    (0, 220),
+)
 """Units of Λ and Ω, as powers of ten."""
 
 
 def _rotation(seed: int, dimension: int) -> FloatArray:
     generator = np.random.default_rng([seed, dimension])
-    return np.asarray(np.linalg.qr(generator.standard_normal((dimension, dimension)))[0], dtype=np.float64)
+    return np.asarray(
+        np.linalg.qr(generator.standard_normal((dimension, dimension)))[0],
+        dtype=np.float64,
+    )
 
 
 def _task(Λ: FloatArray, Ω: FloatArray) -> Task:
-    return Task(covariance=(Λ + Λ.T) / 2, teacher_covariance=(Ω + Ω.T) / 2, context_length=1)
+    return Task(
+        covariance=(Λ + Λ.T) / 2, teacher_covariance=(Ω + Ω.T) / 2, context_length=1
+    )
 
 
 def _aligned(seed: int) -> list[tuple[Task, FloatArray]]:
     """Tasks with one context token, diagonal and rotated, and their eigenvectors as columns."""
-    cases = [(*each, *units, turned) for turned in (False, True) for each in SPECTRA for units in UNITS]
+    cases = [
+        (*each, *units, turned)
+        for turned in (False, True)
+        for each in SPECTRA
+        for units in UNITS
+    ]
     found = []
     for λ, ω, of_inputs, of_teachers, turned in [*cases, (*BOTH, 1.0, 1.0, True)]:
         basis = _rotation(seed, len(λ)) if turned else np.eye(len(λ))
-        found.append((_task(of_inputs * basis * λ @ basis.T, of_teachers * basis * ω @ basis.T), basis))
+        found.append(
+            (
+                _task(
+                    of_inputs * basis * λ @ basis.T, of_teachers * basis * ω @ basis.T
+                ),
+                basis,
+            )
+        )
     return found
 
 
@@ -83,15 +109,23 @@ def _measured_directions(lab: Lab) -> list[FloatArray]:
         loss = objective(ONE, _statistics(task))
         rows = [_along(loss, task, e) for e in basis.T]
         largest = max(row[0] for row in rows)
-        order = sorted(range(len(rows)), key=lambda d: (-round(rows[d][0] / largest, 9), -rows[d][1]))
-        found += [*np.array([rows[d] for d in order]).T, np.array([np.outer(e, e) for e in basis.T[order]])]
+        order = sorted(
+            range(len(rows)),
+            key=lambda d: (-round(rows[d][0] / largest, 9), -rows[d][1]),
+        )
+        found += [
+            *np.array([rows[d] for d in order]).T,
+            np.array([np.outer(e, e) for e in basis.T[order]]),
+        ]
     return found
 
 
 def _along(loss: Any, task: Task, e: FloatArray) -> tuple[float, float, float, float]:
     """From the losses of three heads along e: the loss is quadratic in the map, so that they give it exactly."""
     λ = float(e @ task.covariance @ e)
-    middle, above, below = (loss(head_weights(v, e[None], rank=1))[0] for v in (0.0, 1 / λ, -1 / λ))
+    middle, above, below = (
+        loss(head_weights(v, e[None], rank=1))[0] for v in (0.0, 1 / λ, -1 / λ)
+    )
     drive, curvature = (below - above) * λ / 4, (above + below - 2 * middle) * λ**2 / 2
     return drive**2 / curvature, drive, drive / curvature, λ
 
@@ -99,20 +133,31 @@ def _along(loss: Any, task: Task, e: FloatArray) -> tuple[float, float, float, f
 def _stated_directions(lab: Lab, control: str) -> list[FloatArray]:
     found = []
     for task, _ in _aligned(lab.seed):
-        moments = population(with_context(task, 2) if control == LONGER_CONTEXT else task, ONE)
+        moments = population(
+            with_context(task, 2) if control == LONGER_CONTEXT else task, ONE
+        )
         e = moments.directions
         if control == OMEGA_ALONE:
             e = np.linalg.eigh(task.teacher_covariance)[1][:, ::-1]
-        order = np.argsort(-moments.lam, kind="stable") if control == LAMBDA_FIRST else np.arange(task.dimension)
+        order = (
+            np.argsort(-moments.lam, kind="stable")
+            if control == LAMBDA_FIRST
+            else np.arange(task.dimension)
+        )
         numbers = (moments.gains, moments.b, moments.coefficients, moments.lam)
-        found += [*(each[order] for each in numbers), np.array([np.outer(d, d) for d in e.T[order]])]
+        found += [
+            *(each[order] for each in numbers),
+            np.array([np.outer(d, d) for d in e.T[order]]),
+        ]
     return found
 
 
 def _oblique(seed: int) -> list[Task]:
     """Tasks with Λ and Ω in two bases, far apart or nearly one, in several units."""
     first, second = _rotation(seed, 2), _rotation(seed + 1, 2)
-    turn = np.array([[np.cos(TURNED), -np.sin(TURNED)], [np.sin(TURNED), np.cos(TURNED)]])
+    turn = np.array(
+        [[np.cos(TURNED), -np.sin(TURNED)], [np.sin(TURNED), np.cos(TURNED)]]
+    )
     found = []
     for of_inputs, of_teachers in UNITS:
         for other in (second, first @ turn):
@@ -128,7 +173,11 @@ def _decomposed(lab: Lab) -> list[FloatArray]:
         _, A, B = _moments(task)
         inverses = [_inverse_root(matrix) for matrix in (A, task.covariance)]
         u, sizes, t = np.linalg.svd(inverses[0] @ B @ inverses[1])
-        found += [sizes**2, *_outer(u, t.T), inverses[0] * sizes[0] @ np.outer(u[:, 0], t[0]) @ inverses[1]]
+        found += [
+            sizes**2,
+            *_outer(u, t.T),
+            inverses[0] * sizes[0] @ np.outer(u[:, 0], t[0]) @ inverses[1],
+        ]
     return found
 
 
@@ -144,7 +193,9 @@ def _outer(left: FloatArray, right: FloatArray) -> tuple[FloatArray, FloatArray]
 def _stated_decompositions(lab: Lab, control: str) -> list[FloatArray]:
     found = []
     for task in _oblique(lab.seed):
-        moments = population(with_context(task, 2) if control == LONGER_CONTEXT else task, ONE)
+        moments = population(
+            with_context(task, 2) if control == LONGER_CONTEXT else task, ONE
+        )
         u, t = moments.left, moments.right
         if control == OWN_BASIS:
             u = t = task.eigenvectors
@@ -162,12 +213,19 @@ def _held(lab: Lab) -> list[FloatArray]:
 
 def _scaled(of_inputs: int, of_teachers: int) -> Task:
     units = 10.0**of_inputs, 10.0**of_teachers
-    return Task([2 * units[0], units[0]], teacher_covariance=units[1] * np.eye(2), context_length=1)
+    return Task(
+        [2 * units[0], units[0]],
+        teacher_covariance=units[1] * np.eye(2),
+        context_length=1,
+    )
 
 
 def _is_held(task: Task) -> bool:
     loss = objective(ONE, _statistics(task))
-    return all(bool(np.isfinite(loss(head_weights(1.0, e[None], rank=1))[0])) for e in np.eye(2))
+    return all(
+        bool(np.isfinite(loss(head_weights(1.0, e[None], rank=1))[0]))
+        for e in np.eye(2)
+    )
 
 
 def _accepted(lab: Lab, control: str) -> list[FloatArray]:

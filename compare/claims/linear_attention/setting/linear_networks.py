@@ -48,7 +48,9 @@ def _attention(model: Merged | Separate, lab: Lab) -> list[FloatArray]:
     source = statistics(data, model, block="restricted")
     run = train(model, source, start, learning_rate=RATES[kind], steps=STEPS, record=1)
     named = network_weights if kind == "merged" else convolutional_weights
-    return _curves(run, run.loss, [named(_at(run, step)) for step in range(0, STEPS, 10)])
+    return _curves(
+        run, run.loss, [named(_at(run, step)) for step in range(0, STEPS, 10)]
+    )
 
 
 def _start(model: Merged | Separate, lab: Lab) -> dict[str, FloatArray]:
@@ -60,8 +62,16 @@ def _at(run: Trajectory, step: int) -> dict[str, FloatArray]:
     return {name: value[step] for name, value in run.weights.items()}
 
 
-def _curves(run: Trajectory, loss: FloatArray, weights: list[dict[str, FloatArray]]) -> list[FloatArray]:
-    return [loss, *(np.concatenate([each[name].ravel() for each in weights]) for name in weights[0])]
+def _curves(
+    run: Trajectory, loss: FloatArray, weights: list[dict[str, FloatArray]]
+) -> list[FloatArray]:
+    return [
+        loss,
+        *(
+            np.concatenate([each[name].ravel() for each in weights])
+            for name in weights[0]
+        ),
+    ]
 
 
 def _two_layers(lab: Lab, control: str) -> list[FloatArray]:
@@ -87,7 +97,9 @@ def _network(
     lab: Lab,
     control: str,
 ) -> list[FloatArray]:
-    z, y = network_features(sample(FOUR, FEW, lab.seeds(1)[0]), _dividing(model, control))
+    z, y = network_features(
+        sample(FOUR, FEW, lab.seeds(1)[0]), _dividing(model, control)
+    )
     rate = RATES[kind] / 2 if control == HALF else RATES[kind]
     run = training(z, y, start, learning_rate=rate, steps=STEPS, record=1)
     return _curves(run, run.loss, [_at(run, step) for step in range(0, STEPS, 10)])
@@ -103,18 +115,24 @@ class _Held:
     def shapes(self, dimension: int) -> dict[str, tuple[int, ...]]:
         return {"hidden": (self.head_count, dimension**2), "output": (self.head_count,)}
 
-    def heads(self, weights: Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
+    def heads(
+        self, weights: Mapping[str, NDArray[Any]]
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
         U, v = weights["hidden"], weights["output"]
         heads, size = len(v), round(np.sqrt(U.shape[1]))
         value = np.concatenate([np.zeros((heads, size)), v[:, None]], axis=1)
-        return value, np.concatenate([U.reshape(heads, size, size), np.zeros((heads, 1, size))], axis=1)
+        return value, np.concatenate(
+            [U.reshape(heads, size, size), np.zeros((heads, 1, size))], axis=1
+        )
 
 
 def _on_tokens(lab: Lab) -> list[FloatArray]:
     """Loss and weights of the attention layer itself, trained on the tokens of every prompt."""
     start = network_weights(_start(MERGED, lab))
     data = sample(FOUR, FEW, lab.seeds(1)[0])
-    run = train(_Held(), data, start, learning_rate=RATES["merged"], steps=STEPS, record=1)
+    run = train(
+        _Held(), data, start, learning_rate=RATES["merged"], steps=STEPS, record=1
+    )
     return _curves(run, run.loss, [_at(run, step) for step in range(0, STEPS, 10)])
 
 
@@ -125,8 +143,18 @@ def _published(lab: Lab) -> Sized:
     """Loss and weights of attention held to the block, at the published size, and the loss with all weights."""
     each = merged_published(FOUR, lab.seed)
     source = statistics(each.data, MERGED, block="restricted")
-    run = train(MERGED, source, each.start, learning_rate=each.learning_rate, steps=each.steps, record=each.record)
-    return [run.loss, *(value.ravel() for value in network_weights(run.weights).values())], lab.run(each).loss
+    run = train(
+        MERGED,
+        source,
+        each.start,
+        learning_rate=each.learning_rate,
+        steps=each.steps,
+        record=each.record,
+    )
+    return [
+        run.loss,
+        *(value.ravel() for value in network_weights(run.weights).values()),
+    ], lab.run(each).loss
 
 
 def _published_network(lab: Lab, control: str) -> list[FloatArray]:
@@ -136,17 +164,32 @@ def _published_network(lab: Lab, control: str) -> list[FloatArray]:
         start = {name: value[:-1] for name, value in start.items()}
     z, y = network_features(each.data, _dividing(MERGED, control))
     rate = each.learning_rate / (2 if control == HALF else 1)
-    run = train_network(z, y, start, learning_rate=rate, steps=each.steps, record=each.record)
-    unit = np.zeros((len(run.weight_steps), len(each.start["value"]) - len(start["output"])))
-    ends = {"hidden": np.repeat(unit[..., None], z.shape[1], axis=2), "output": unit}  # weights of a unit left out
-    return [run.loss, *(np.concatenate([run.weights[name], ends[name]], axis=1).ravel() for name in start)]
+    run = train_network(
+        z, y, start, learning_rate=rate, steps=each.steps, record=each.record
+    )
+    unit = np.zeros(
+        (len(run.weight_steps), len(each.start["value"]) - len(start["output"]))
+    )
+    ends = {
+        "hidden": np.repeat(unit[..., None], z.shape[1], axis=2),
+        "output": unit,
+    }  # weights of a unit left out
+    return [
+        run.loss,
+        *(
+            np.concatenate([run.weights[name], ends[name]], axis=1).ravel()
+            for name in start
+        ),
+    ]
 
 
 def _equal_if_held(predicted: list[FloatArray], observed: Sized) -> Evidence:
     """Held to the block, attention is the network; what training all weights changes is shown beside it."""
     held, loss = observed
     evidence = same(EXACT)(predicted, held)
-    sizes = budget(loss, {"weights off the restricted block": held[0], "rounding": predicted[0]})
+    sizes = budget(
+        loss, {"weights off the restricted block": held[0], "rounding": predicted[0]}
+    )
     return replace(
         evidence,
         observed=f"{evidence.observed}; all weights trained, the loss is within {sup_gap(loss, predicted[0]):.2g}",
@@ -173,25 +216,39 @@ def _held(lab: Lab, control: str) -> tuple[FloatArray, FloatArray]:
 
 
 def _grid(lab: Lab, block: str, control: str) -> tuple[FloatArray, FloatArray]:
-    runs = [[_run(count, seed, block, control) for seed in lab.seeds(REPEATS)] for count in SEQUENCES]
-    losses, weights = (np.array([[run[side] for run in row] for row in runs]) for side in (0, 1))
+    runs = [
+        [_run(count, seed, block, control) for seed in lab.seeds(REPEATS)]
+        for count in SEQUENCES
+    ]
+    losses, weights = (
+        np.array([[run[side] for run in row] for row in runs]) for side in (0, 1)
+    )
     return losses, weights
 
 
-def _run(sequences: int, seed: int, block: str, control: str) -> tuple[FloatArray, FloatArray]:
+def _run(
+    sequences: int, seed: int, block: str, control: str
+) -> tuple[FloatArray, FloatArray]:
     start = initial_weights(MERGED, FOUR, 0.05, seed, "restricted")
     start["value"] *= 1.1 if control == OTHER else 1.0
     start["value"][-1] *= 0.0 if control == FEWER else 1.0
     source = statistics(sample(FOUR, sequences, seed), MERGED, block=block)
     run = train(MERGED, source, start, learning_rate=2e-3, steps=STEPS, record=STEPS)
-    return run.loss[::10], np.concatenate([value.ravel() for value in run.final.values()])
+    return run.loss[::10], np.concatenate(
+        [value.ravel() for value in run.final.values()]
+    )
 
 
 def _gap(side: int, order: float) -> Judge:
     """The gap of the losses (side 0) or of the weights (side 1) falls at this order."""
 
-    def judge(predicted: tuple[FloatArray, FloatArray], observed: tuple[FloatArray, FloatArray]) -> Evidence:
-        return converges_on_average(SEQUENCES, order, "P")(predicted[side], observed[side])
+    def judge(
+        predicted: tuple[FloatArray, FloatArray],
+        observed: tuple[FloatArray, FloatArray],
+    ) -> Evidence:
+        return converges_on_average(SEQUENCES, order, "P")(
+            predicted[side], observed[side]
+        )
 
     return judge
 
@@ -254,7 +311,9 @@ CLAIMS = (
         judge=_equal_if_held,
         controls=(UNIT, HALF, DIVIDED),
         experiments=lambda seed: (merged_published(FOUR, seed),),
-        hypotheses=("weights off the restricted block are held at zero, but for the residual",),
+        hypotheses=(
+            "weights off the restricted block are held at zero, but for the residual",
+        ),
         figure="network",
     ),
     Claim(

@@ -26,15 +26,30 @@ from .time_courses import merged_weights
 FloatArray = NDArray[np.float64]
 
 SOURCE = "Zhang et al. 2025"
-OBLIQUE: dict[str, Any] = {"covariance": [[1.0, 0.4], [0.4, 0.7]], "teacher_covariance": [[0.6, -0.3], [-0.3, 1.2]]}
+OBLIQUE: dict[str, Any] = {
+    "covariance": [[1.0, 0.4], [0.4, 0.7]],
+    "teacher_covariance": [[0.6, -0.3], [-0.3, 1.2]],
+}
 SHORT = (
     Task(**OBLIQUE, noise_variance=0.3, context_length=1),
     Task(**OBLIQUE, noise_variance=0.3, context_length=2),
     Task([0.8], noise_variance=0.3, context_length="1..3"),
 )
 MIXED = (
-    Task([1.3, 0.5], noise_variance=0.2, context_length=1, fixed_teacher=[0.7, -0.4], in_context_fraction=0.6),
-    Task([0.9], noise_variance=0.3, context_length="1..3", fixed_teacher=[0.8], in_context_fraction=0.4),
+    Task(
+        [1.3, 0.5],
+        noise_variance=0.2,
+        context_length=1,
+        fixed_teacher=[0.7, -0.4],
+        in_context_fraction=0.6,
+    ),
+    Task(
+        [0.9],
+        noise_variance=0.3,
+        context_length="1..3",
+        fixed_teacher=[0.8],
+        in_context_fraction=0.4,
+    ),
 )
 TOKENS = Merged(heads=2, divisor="tokens")
 ROOT = Merged(heads=2, divisor="tokens", score_divisor="sqrt_key")
@@ -63,7 +78,9 @@ def _integrated_moments(lab: Lab) -> list[FloatArray]:
     return found
 
 
-def _moments_at(task: Task, length: int, score: float) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _moments_at(
+    task: Task, length: int, score: float
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     tokens, target, weights = weighted_prompts(task, length, 3)
     x, query = tokens[:, :-1, :-1], tokens[:, -1, :-1]
     β = np.einsum("pn,pnd->pd", tokens[:, :-1, -1], x) / (length + 1) / score
@@ -73,7 +90,11 @@ def _moments_at(task: Task, length: int, score: float) -> tuple[FloatArray, Floa
     errors = target - np.einsum("pi,mij,pj->mp", β, maps, query, optimize=True)
     loss, above, below = errors**2 @ weights + task.noise_variance
     numbers = np.array([c, loss, (above - below) / 2])
-    return numbers, np.asarray((weights * target * β.T) @ query), np.asarray((weights * β.T) @ β)
+    return (
+        numbers,
+        np.asarray((weights * target * β.T) @ query),
+        np.asarray((weights * β.T) @ β),
+    )
 
 
 def _map_and_direction(task: Task) -> FloatArray:
@@ -85,7 +106,11 @@ def _stated_moments(lab: Lab, control: str) -> list[FloatArray]:
     for task, model in product(SHORT, (TOKENS, ROOT)):
         moments, (M, along) = variant(task, model, control), _map_and_direction(task)
         slope = np.sum(moments.gradient(M) * along)
-        found += [np.array([moments.c, float(moments.loss(M)), slope]), moments.B, moments.A]
+        found += [
+            np.array([moments.c, float(moments.loss(M)), slope]),
+            moments.B,
+            moments.A,
+        ]
     return found
 
 
@@ -96,8 +121,13 @@ def _integrated_features(lab: Lab) -> list[FloatArray]:
 
 def integrated_mixture(task: Task) -> list[FloatArray]:
     """b, S, the minimum, c, the loss of two heads, its slopes and the least loss."""
-    sums = [(weights, target, _features(tokens)) for tokens, target, weights in _mixture(task)]
-    c = task.noise_variance + sum(float(weights @ target**2) for weights, target, _ in sums)
+    sums = [
+        (weights, target, _features(tokens))
+        for tokens, target, weights in _mixture(task)
+    ]
+    c = task.noise_variance + sum(
+        float(weights @ target**2) for weights, target, _ in sums
+    )
     b = np.sum([(weights * target) @ F for weights, target, F in sums], axis=0)
     S = np.sum([(F.T * weights) @ F for weights, _, F in sums], axis=0)
     (a, B), (along_a, along_B) = two_heads(task, 3), two_heads(task, 4)
@@ -105,14 +135,22 @@ def integrated_mixture(task: Task) -> list[FloatArray]:
     in_a = [_loss_of_heads(task, a + h * along_a, B) for h in (-1.0, 1.0)]
     in_B = [_loss_of_heads(task, a, B + h * along_B) for h in (-1.0, 1.0)]
     M = np.asarray(np.linalg.solve(S, b), dtype=np.float64)
-    numbers = (c, _loss_of_heads(task, a, B), np.diff(in_a)[0] / 2, np.diff(in_B)[0] / 2, c - b @ M)
+    numbers = (
+        c,
+        _loss_of_heads(task, a, B),
+        np.diff(in_a)[0] / 2,
+        np.diff(in_B)[0] / 2,
+        c - b @ M,
+    )
     return [b, S, M, *(np.array([each]) for each in numbers)]
 
 
 def _mixture(task: Task) -> list[WeightedPrompts]:
     """Prompts of all lengths with random teachers and with the fixed one; all weights together sum to 1."""
     lengths, p, found = task.context_lengths, task.in_context_fraction, []
-    for length, (share, teacher) in product(lengths, ((p, None), (1 - p, task.fixed_teacher))):
+    for length, (share, teacher) in product(
+        lengths, ((p, None), (1 - p, task.fixed_teacher))
+    ):
         prompts = weighted_prompts(task, length, 4, teacher)
         found.append(prompts._replace(weights=prompts.weights * share / len(lengths)))
     return found
@@ -122,20 +160,26 @@ def _features(tokens: FloatArray) -> FloatArray:
     """F = G_ij x_q,d for i ≤ j, (P, K), G = X Xᵀ over the number of tokens."""
     G = tokens.swapaxes(1, 2) @ tokens / tokens.shape[1]
     i, j = np.triu_indices(tokens.shape[2])
-    return np.asarray((G[:, i, j][:, :, None] * tokens[:, -1, None, :-1]).reshape(len(tokens), -1))
+    return np.asarray(
+        (G[:, i, j][:, :, None] * tokens[:, -1, None, :-1]).reshape(len(tokens), -1)
+    )
 
 
 def two_heads(task: Task, seed: int) -> tuple[FloatArray, FloatArray]:
     """a (2, D+1) and B (2, D+1, D) of two heads, or a direction of theirs."""
     generator, D = np.random.default_rng(seed), task.dimension
-    return generator.standard_normal((2, D + 1)), generator.standard_normal((2, D + 1, D))
+    return generator.standard_normal((2, D + 1)), generator.standard_normal(
+        (2, D + 1, D)
+    )
 
 
 def _loss_of_heads(task: Task, a: FloatArray, B: FloatArray) -> float:
     total = task.noise_variance
     for tokens, target, weights in _mixture(task):
         G = tokens.swapaxes(1, 2) @ tokens / tokens.shape[1]
-        output = np.einsum("hi,pij,hjd,pd->p", a, G, B, tokens[:, -1, :-1], optimize=True)
+        output = np.einsum(
+            "hi,pij,hjd,pd->p", a, G, B, tokens[:, -1, :-1], optimize=True
+        )
         total += float(weights @ (target - output) ** 2)
     return total
 
@@ -148,27 +192,47 @@ def _stated_mixture(task: Task, control: str) -> list[FloatArray]:
     full = feature_moments(changed_mixture(task, control), TOKENS)
     heads = two_heads(task, 3)
     slopes = [
-        float(np.sum(g * along)) for g, along in zip(full.head_gradients(*heads), two_heads(task, 4), strict=True)
+        float(np.sum(g * along))
+        for g, along in zip(
+            full.head_gradients(*heads), two_heads(task, 4), strict=True
+        )
     ]
-    numbers = (full.c, float(full.loss(full.effective_map(*heads))), *slopes, full.minimum_loss)
+    numbers = (
+        full.c,
+        float(full.loss(full.effective_map(*heads))),
+        *slopes,
+        full.minimum_loss,
+    )
     return [full.b, full.S, full.minimum, *(np.array([each]) for each in numbers)]
 
 
 def changed_mixture(task: Task, control: str) -> Task:
     """The mixture that a control takes for this one."""
     if control == NO_FIXED_TEACHER:
-        return Task.from_dict({**task.to_dict(), "fixed_teacher": [1e-9] * task.dimension})
-    return with_context(task, max(task.context_lengths) + 1) if control == LONGER else task
+        return Task.from_dict(
+            {**task.to_dict(), "fixed_teacher": [1e-9] * task.dimension}
+        )
+    return (
+        with_context(task, max(task.context_lengths) + 1) if control == LONGER else task
+    )
 
 
 def _context(lab: Lab, length: int) -> tuple[FloatArray, FloatArray, FloatArray]:
-    tokens = sample(Task(**OBLIQUE, noise_variance=0.3, context_length=length), 40, lab.seed, split="test").tokens
+    tokens = sample(
+        Task(**OBLIQUE, noise_variance=0.3, context_length=length),
+        40,
+        lab.seed,
+        split="test",
+    ).tokens
     return tokens[:, :-1, :-1], tokens[:, :-1, -1], tokens[:, -1, :-1]
 
 
 def _least_squares(lab: Lab) -> list[FloatArray]:
     Ω = np.array(OBLIQUE["teacher_covariance"])
-    return [penalised_squares(*_context(lab, length), noise, Ω) for length, noise in product(LENGTHS, NOISES)]
+    return [
+        penalised_squares(*_context(lab, length), noise, Ω)
+        for length, noise in product(LENGTHS, NOISES)
+    ]
 
 
 def penalised_squares(
@@ -182,11 +246,17 @@ def penalised_squares(
     penalty = np.broadcast_to(np.sqrt(noise) * np.eye(D), (len(x), D, D))
     rows = np.concatenate((x @ root, penalty), axis=1)
     labels = np.concatenate((y, np.zeros((len(y), D))), axis=1)
-    return np.asarray(np.einsum("pdn,pn,pd->p", np.linalg.pinv(rows), labels, query @ root))
+    return np.asarray(
+        np.einsum("pdn,pn,pd->p", np.linalg.pinv(rows), labels, query @ root)
+    )
 
 
 def _posterior_means(lab: Lab, control: str) -> list[FloatArray]:
-    Ω = {THEORY: OBLIQUE["teacher_covariance"], "Ω left out": None, "σ² for σ²/N": OBLIQUE["teacher_covariance"]}
+    Ω = {
+        THEORY: OBLIQUE["teacher_covariance"],
+        "Ω left out": None,
+        "σ² for σ²/N": OBLIQUE["teacher_covariance"],
+    }
     found = []
     for length, noise in product(LENGTHS, NOISES):
         x, y, query = _context(lab, length)
@@ -207,9 +277,13 @@ def _decomposed(lab: Lab) -> list[FloatArray]:
     return [*found, *(_trained_output(lab, length) for length in LENGTHS)]
 
 
-def _attention(x: FloatArray, y: FloatArray, query: FloatArray, M: FloatArray) -> FloatArray:
+def _attention(
+    x: FloatArray, y: FloatArray, query: FloatArray, M: FloatArray
+) -> FloatArray:
     model = Merged(heads=1)
-    return np.asarray(predict(model, model.heads(merged_weights(1.0, M)), _tokens(x, y, query)))
+    return np.asarray(
+        predict(model, model.heads(merged_weights(1.0, M)), _tokens(x, y, query))
+    )
 
 
 def _tokens(x: FloatArray, y: FloatArray, query: FloatArray) -> FloatArray:
@@ -221,18 +295,33 @@ def _trained_output(lab: Lab, length: int) -> FloatArray:
     """What one head trained on contexts of six tokens computes from contexts of another length."""
     start = initial_weights(SHARED, TRAINED, np.array([0.5, 0.0]), scheme="aligned")
     run = flow(SHARED, unlimited(TRAINED, SHARED), start, [0.0, 400.0])
-    return np.asarray(predict(SHARED, SHARED.heads(run.final), _tokens(*_context(lab, length))))
+    return np.asarray(
+        predict(SHARED, SHARED.heads(run.final), _tokens(*_context(lab, length)))
+    )
 
 
 def _algorithms(lab: Lab, control: str) -> list[FloatArray]:
     x, y, query = _context(lab, 6)
-    sets = {THEORY: COMPONENTS, "components from the smallest": ((2,), (1,), (1, 2))}.get(control, COMPONENTS)
+    sets = {
+        THEORY: COMPONENTS,
+        "components from the smallest": ((2,), (1,), (1, 2)),
+    }.get(control, COMPONENTS)
     found = [principal_component_regression(x, y, query, each) for each in sets]
-    found.append(principal_component_regression(x, y, query, (1,), np.array(OBLIQUE["covariance"])))
+    found.append(
+        principal_component_regression(
+            x, y, query, (1,), np.array(OBLIQUE["covariance"])
+        )
+    )
     steps = {"twice the step": 2 * SKEW, TRANSPOSED: SKEW.T}
     found.append(preconditioned_step(x, y, query, steps.get(control, SKEW)))
     learned = (2,) if control == "the other direction learned" else (1,)
-    return [*found, *(learned_prediction(TRAINED, SHARED, learned, *_context(lab, length)) for length in LENGTHS)]
+    return [
+        *found,
+        *(
+            learned_prediction(TRAINED, SHARED, learned, *_context(lab, length))
+            for length in LENGTHS
+        ),
+    ]
 
 
 CLAIMS = (
@@ -286,7 +375,12 @@ CLAIMS = (
         measure=_decomposed,
         predict=_algorithms,
         judge=same(1e-8, axes=("prompt", "prediction")),
-        controls=("components from the smallest", "twice the step", TRANSPOSED, "the other direction learned"),
+        controls=(
+            "components from the smallest",
+            "twice the step",
+            TRANSPOSED,
+            "the other direction learned",
+        ),
         tier="fast",
     ),
 )

@@ -24,7 +24,9 @@ HALF = "a ½ in the loss"
 SHORTER = "first token dropped"
 SEQUENCES = (2_000, 8_000, 32_000, 128_000)
 REPEATS = 24
-SHORT = Task(eigenvalues=[2, 1], trace=1.0, context_length=3)  # where terms of order 1/N are large
+SHORT = Task(
+    eigenvalues=[2, 1], trace=1.0, context_length=3
+)  # where terms of order 1/N are large
 
 
 def _recording(name: str) -> Recording:
@@ -48,7 +50,9 @@ def _replayed(recording: Recording) -> FloatArray:
 
 def _small_deviation(predicted: FloatArray, observed: FloatArray) -> Evidence:
     shown = f"largest relative deviation {float(predicted):.1e}"
-    return Evidence(float(predicted) <= float(observed), shown, f"at most {TOLERANCE:.0e} (float32)")
+    return Evidence(
+        float(predicted) <= float(observed), shown, f"at most {TOLERANCE:.0e} (float32)"
+    )
 
 
 def _replay_claim(name: str) -> Claim:
@@ -72,13 +76,20 @@ def _tokens_run(lab: Lab) -> list[FloatArray]:
 
 
 def _statistics_run(lab: Lab, control: str) -> list[FloatArray]:
-    return [_short_run(lab, model, tokens=False, control=control) for model in (MERGED, SEPARATE)]
+    return [
+        _short_run(lab, model, tokens=False, control=control)
+        for model in (MERGED, SEPARATE)
+    ]
 
 
-def _short_run(lab: Lab, model: Merged | Separate, tokens: bool, control: str = THEORY) -> FloatArray:
+def _short_run(
+    lab: Lab, model: Merged | Separate, tokens: bool, control: str = THEORY
+) -> FloatArray:
     """500 steps on 300 sequences, from weights outside the restricted block."""
     data: Data = sample(FOUR, 300, seed=seeds(lab.seed)[0])
-    start = initial_weights(model, FOUR, 0.3 if model is SEPARATE else 0.05, seeds(lab.seed)[0])
+    start = initial_weights(
+        model, FOUR, 0.3 if model is SEPARATE else 0.05, seeds(lab.seed)[0]
+    )
     if control == "one sequence left out":
         data = given(data.tokens[1:])
     source = data if tokens else statistics(data, model)
@@ -87,7 +98,12 @@ def _short_run(lab: Lab, model: Merged | Separate, tokens: bool, control: str = 
 
 def _sampled_moments(lab: Lab) -> FloatArray:
     """c, b and S of the restricted block for each number of sequences and seed."""
-    return np.array([[_moments_of(count, seed) for seed in lab.seeds(REPEATS)] for count in SEQUENCES])
+    return np.array(
+        [
+            [_moments_of(count, seed) for seed in lab.seeds(REPEATS)]
+            for count in SEQUENCES
+        ]
+    )
 
 
 def _moments_of(count: int, seed: int) -> FloatArray:
@@ -97,7 +113,9 @@ def _moments_of(count: int, seed: int) -> FloatArray:
 
 def _exact_moments(lab: Lab, control: str) -> FloatArray:
     moments = variant(SHORT, Merged(1), control)
-    exact = np.concatenate([[moments.c], moments.B.ravel(), np.kron(moments.A, moments.Lambda).ravel()])
+    exact = np.concatenate(
+        [[moments.c], moments.B.ravel(), np.kron(moments.A, moments.Lambda).ravel()]
+    )
     return np.broadcast_to(exact, (len(SEQUENCES), REPEATS * lab.more, len(exact)))
 
 

@@ -21,7 +21,11 @@ FloatArray = NDArray[np.float64]
 SOURCE = "Zhang et al. 2025"
 DIAGONAL = Task(eigenvalues=[3, 2, 1], trace=2.0, noise_variance=0.1, context_length=7)
 WHITE = Task([0.7, 0.7], context_length=5)
-OBLIQUE = Task(covariance=[[1.0, 0.4], [0.4, 0.7]], teacher_covariance=[[0.6, -0.3], [-0.3, 1.2]], context_length=6)
+OBLIQUE = Task(
+    covariance=[[1.0, 0.4], [0.4, 0.7]],
+    teacher_covariance=[[0.6, -0.3], [-0.3, 1.2]],
+    context_length=6,
+)
 TIMES = np.array([0.0, 0.05, 0.3, 0.8, 1.7, 3.0, 5.0, 9.0, 20.0])
 MANY = Task(np.linspace(1.0, 0.5, 100), context_length=7)
 EARLY = np.array([0.0, 0.03, 0.1])
@@ -41,14 +45,19 @@ class _Start(NamedTuple):
 
 def merged_weights(s: float, U: FloatArray) -> Weights:
     """One merged head of value s and key-query block U (D, D), all other weights zero."""
-    weights = {name: np.zeros(shape) for name, shape in Merged(heads=1).shapes(len(U)).items()}
+    weights = {
+        name: np.zeros(shape) for name, shape in Merged(heads=1).shapes(len(U)).items()
+    }
     weights["value"][0, -1], weights["key_query"][0, :-1, :-1] = s, U
     return weights
 
 
 def head_weights(v: float, pairs: FloatArray, rank: int) -> Weights:
     """One head of value v whose keys and queries are the rows `pairs` (R, D)."""
-    weights = {name: np.zeros(shape) for name, shape in Separate(1, rank).shapes(pairs.shape[1]).items()}
+    weights = {
+        name: np.zeros(shape)
+        for name, shape in Separate(1, rank).shapes(pairs.shape[1]).items()
+    }
     weights["value"][0, -1] = v
     weights["key"][0, :, :-1] = weights["query"][0, :, :-1] = pairs
     return weights
@@ -65,11 +74,23 @@ def _starts() -> list[_Start]:
         head_weights(0.4, np.array([[0.0, 0.0, 0.4], [0.0, 0.0, 0.0]]), 2),
     )
     return [
-        _Start(DIAGONAL, one, three, initial_weights(one, DIAGONAL, three, scheme="aligned")),
-        _Start(DIAGONAL, few, 0.3, initial_weights(few, DIAGONAL, [0.3, 0.3, 0.0], scheme="aligned")),
+        _Start(
+            DIAGONAL,
+            one,
+            three,
+            initial_weights(one, DIAGONAL, three, scheme="aligned"),
+        ),
+        _Start(
+            DIAGONAL,
+            few,
+            0.3,
+            initial_weights(few, DIAGONAL, [0.3, 0.3, 0.0], scheme="aligned"),
+        ),
         _Start(DIAGONAL, Separate(heads=2, rank=2), three, rank_two),
         _Start(DIAGONAL, merged, (-0.2, np.diag(mode)), merged_weights(-0.2, mode)),
-        _Start(WHITE, merged, (0.1, 0.4), merged_weights(0.1, 0.4 * np.eye(2) / np.sqrt(2))),
+        _Start(
+            WHITE, merged, (0.1, 0.4), merged_weights(0.1, 0.4 * np.eye(2) / np.sqrt(2))
+        ),
         _Start(OBLIQUE, merged, weights := merged_weights(0.05, grown), weights),
     ]
 
@@ -82,8 +103,13 @@ def _flows(lab: Lab) -> list[FloatArray]:
     """Loss and diagonal of M on the eigenvectors of Λ, by decreasing λ, of each start's flow."""
     found = []
     for start in _starts():
-        run = flow(start.model, unlimited(start.task, start.model), start.weights, TIMES)
-        found += [run.loss, diagonals(maps_of(start.model, run), eigenvectors(start.task))]
+        run = flow(
+            start.model, unlimited(start.task, start.model), start.weights, TIMES
+        )
+        found += [
+            run.loss,
+            diagonals(maps_of(start.model, run), eigenvectors(start.task)),
+        ]
     return found
 
 
@@ -91,7 +117,13 @@ def maps_of(model: Model, run: Trajectory) -> FloatArray:
     """M (T, D, D) of the heads as they were trained."""
     value = np.asarray(run.weights["value"])[..., -1]
     if isinstance(model, Merged):
-        return np.asarray(np.einsum("th,thij->tij", value, np.asarray(run.weights["key_query"])[..., :-1, :-1]))
+        return np.asarray(
+            np.einsum(
+                "th,thij->tij",
+                value,
+                np.asarray(run.weights["key_query"])[..., :-1, :-1],
+            )
+        )
     key, query = (np.asarray(run.weights[name])[..., :-1] for name in ("key", "query"))
     return np.asarray(np.einsum("th,thri,thrj->tij", value, key, query))
 
@@ -110,14 +142,21 @@ def _courses(lab: Lab, control: str) -> list[FloatArray]:
     found = []
     for start in _starts():
         task = with_context(start.task, 8) if control == LONGER_CONTEXT else start.task
-        course = time_course(task, start.model, TIMES / 2 if control == HALF else TIMES, start.initial)
+        course = time_course(
+            task, start.model, TIMES / 2 if control == HALF else TIMES, start.initial
+        )
         found += [course.loss, course.coefficients]
     return found
 
 
 def _many(lab: Lab) -> list[FloatArray]:
     """Loss and diagonal of M by the flow of one merged head in a hundred dimensions."""
-    run = flow(Merged(heads=1), unlimited(MANY, Merged(heads=1)), merged_weights(*_many_start()), EARLY)
+    run = flow(
+        Merged(heads=1),
+        unlimited(MANY, Merged(heads=1)),
+        merged_weights(*_many_start()),
+        EARLY,
+    )
     return [run.loss, diagonals(maps_of(Merged(heads=1), run), np.eye(MANY.dimension))]
 
 
@@ -126,8 +165,13 @@ def _many_start() -> tuple[float, FloatArray]:
 
 
 def _many_courses(lab: Lab, control: str) -> list[FloatArray]:
-    task, (s, U) = with_context(MANY, 8) if control == LONGER_CONTEXT else MANY, _many_start()
-    course = time_course(task, Merged(heads=1), EARLY / 2 if control == HALF else EARLY, (s, np.diag(U)))
+    task, (s, U) = (
+        with_context(MANY, 8) if control == LONGER_CONTEXT else MANY,
+        _many_start(),
+    )
+    course = time_course(
+        task, Merged(heads=1), EARLY / 2 if control == HALF else EARLY, (s, np.diag(U))
+    )
     return [course.loss, course.coefficients]
 
 
@@ -138,9 +182,13 @@ V0, PAIRS0 = 0.6, np.array([0.3, -0.1])
 def _unbalanced_flows(lab: Lab) -> list[FloatArray]:
     """s and U of one merged head, v and both amplitudes of one of rank two, from starts of unequal size."""
     merged, separate = Merged(heads=1), Separate(heads=1, rank=2)
-    one = flow(merged, unlimited(OBLIQUE, merged), merged_weights(S0, U0), TIMES).weights
+    one = flow(
+        merged, unlimited(OBLIQUE, merged), merged_weights(S0, U0), TIMES
+    ).weights
     pairs = np.diag([*PAIRS0, 0.0])[:2]
-    two = flow(separate, unlimited(DIAGONAL, separate), head_weights(V0, pairs, 2), TIMES).weights
+    two = flow(
+        separate, unlimited(DIAGONAL, separate), head_weights(V0, pairs, 2), TIMES
+    ).weights
     key = np.asarray(two["key"])[:, 0]
     return [
         np.asarray(one["value"])[:, 0, -1],
@@ -154,7 +202,11 @@ def _unbalanced_courses(lab: Lab, control: str) -> list[FloatArray]:
     s, U = matrix_amplitudes(variant(OBLIQUE, Merged(heads=1), control), TIMES, S0, U0)
     moments = variant(DIAGONAL, Separate(heads=1, rank=2), control)
     saturation = moments.a * moments.lam
-    return [s, U, *low_rank_amplitudes(TIMES, V0, PAIRS0, moments.b[:2], saturation[:2])]
+    return [
+        s,
+        U,
+        *low_rank_amplitudes(TIMES, V0, PAIRS0, moments.b[:2], saturation[:2]),
+    ]
 
 
 CLAIMS = (

@@ -9,7 +9,9 @@ def derived_powers(lab: Lab) -> Formulas:
     from .....theory.symbolic import Prompt, average, expectation, symbolic_task
 
     prompt, task = Prompt(1), symbolic_task(1, noise=True)
-    square, product, label = (average(z) for z in (prompt.x[0] ** 2, prompt.x[0] * prompt.y, prompt.y**2))
+    square, product, label = (
+        average(z) for z in (prompt.x[0] ** 2, prompt.x[0] * prompt.y, prompt.y**2)
+    )
     powers = {f"power {k}": expectation(square**k, task) for k in range(1, 5)}
     return powers | {
         "x² (x y)²": expectation(square * product**2, task),

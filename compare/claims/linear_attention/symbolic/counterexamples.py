@@ -17,9 +17,14 @@ from ....metrics.plateaus import effective_map
 FloatArray = NDArray[np.float64]
 
 BEYOND = "a natural reading of Zhang et al. 2025 beyond its hypotheses"
-GENERAL = Task(eigenvalues=[1.0, 0.3], teacher_covariance=np.diag([1.0, 4.5]), context_length=100)
+GENERAL = Task(
+    eigenvalues=[1.0, 0.3], teacher_covariance=np.diag([1.0, 4.5]), context_length=100
+)
 BLOCK: dict[int, Literal["full", "restricted"]] = {1: "full", 2: "restricted"}
-ONE_MORE, EVERYWHERE = "also a_h·B_g − a_g·B_h at D = 1", "also a_h·B_g − a_g·B_h at every D"
+ONE_MORE, EVERYWHERE = (
+    "also a_h·B_g − a_g·B_h at D = 1",
+    "also a_h·B_g − a_g·B_h at every D",
+)
 BY_WEIGHTS = "an idle head with a value adds D − |S|"
 EQUAL = Task(eigenvalues=[1.0, 1.0], context_length=10)
 
@@ -30,7 +35,10 @@ def _equal(predicted: object, observed: object) -> Evidence:
 
 def _maps_at_rest(lab: Lab) -> int:
     """Different maps, of 64 tried, at whose weights every gradient vanishes where two gains are equal."""
-    model, coefficient = Separate(1), float(population(EQUAL, Separate(1)).coefficients[0])
+    model, coefficient = (
+        Separate(1),
+        float(population(EQUAL, Separate(1)).coefficients[0]),
+    )
     source, size = unlimited(EQUAL, model), coefficient ** (1 / 3)
     maps = []
     for angle in np.pi * np.arange(64) / 64:
@@ -40,7 +48,10 @@ def _maps_at_rest(lab: Lab) -> int:
             "key": direction[None, None],
             "query": direction[None, None],
         }
-        shaped = {name: weights[name].reshape(shape) for name, shape in model.shapes(2).items()}
+        shaped = {
+            name: weights[name].reshape(shape)
+            for name, shape in model.shapes(2).items()
+        }
         run = train(model, source, shaped, learning_rate=1e-3, steps=1)
         if run.gradient_norm[0] < 1e-12:
             maps.append(effective_map(model, shaped))
@@ -61,7 +72,12 @@ def _first_visit(lab: Lab) -> int:
     left = int(np.flatnonzero(run.loss < moments.c - 0.5 * moments.gains.min())[0])
     weights = {name: value[left] for name, value in run.weights.items()}
     size = np.abs(
-        np.einsum("id,ij,jd->d", moments.directions, effective_map(Separate(3), weights), moments.directions)
+        np.einsum(
+            "id,ij,jd->d",
+            moments.directions,
+            effective_map(Separate(3), weights),
+            moments.directions,
+        )
     )
     return int(np.argmax(size)) + 1
 
@@ -77,8 +93,16 @@ def _first_stated(lab: Lab, control: str) -> int:
 def _drift(lab: Lab) -> bool:
     """Whether a weight that begins at zero, outside the restricted block, moves on two sequences with one input."""
     tokens = np.array([[[1.0, 2.0], [1.0, 0.5]], [[-0.5, -1.0], [1.0, 2.0]]])
-    model, start = Merged(1), {"value": np.array([[0.0, 0.3]]), "key_query": np.array([[[0.3, 0.0], [0.0, 0.0]]])}
-    run = train(model, statistics(given(tokens), model), start, learning_rate=0.01, steps=2)
+    model, start = (
+        Merged(1),
+        {
+            "value": np.array([[0.0, 0.3]]),
+            "key_query": np.array([[[0.3, 0.0], [0.0, 0.0]]]),
+        },
+    )
+    run = train(
+        model, statistics(given(tokens), model), start, learning_rate=0.01, steps=2
+    )
     return bool(np.abs(run.final["value"][0, 0]) > 1e-6)
 
 
@@ -86,14 +110,32 @@ def _idle(lab: Lab) -> tuple[bool, ...]:
     """Whether idle heads at M_1 rest that have v ≠ 0 and: k = 0, Gq = 0; q = 0, Gᵀk = 0; kᵀGq ≠ 0 (a control)."""
     task, model = Task(eigenvalues=[2.0, 1.0], context_length=10), Separate(2)
     size = float(population(task, model).coefficients[0]) ** (1 / 3)
-    none, first, second = np.zeros(3), np.array([0.7, 0.0, 0.0]), np.array([0.0, 0.7, 0.0])
+    none, first, second = (
+        np.zeros(3),
+        np.array([0.7, 0.0, 0.0]),
+        np.array([0.0, 0.7, 0.0]),
+    )
     source, found = unlimited(task, model), []
     for key, query in ((none, first), (first, none), (second, second)):
         value = np.array([[0.0, 0.0, size], [0.0, 0.0, 0.5]])
         held = size * np.array([1.0, 0.0, 0.0])
-        weights = {"value": value, "key": np.array([held, key]), "query": np.array([held, query])}
-        shaped = {name: weights[name].reshape(shape) for name, shape in model.shapes(2).items()}
-        found.append(bool(train(model, source, shaped, learning_rate=1e-3, steps=1).gradient_norm[0] < 1e-12))
+        weights = {
+            "value": value,
+            "key": np.array([held, key]),
+            "query": np.array([held, query]),
+        }
+        shaped = {
+            name: weights[name].reshape(shape)
+            for name, shape in model.shapes(2).items()
+        }
+        found.append(
+            bool(
+                train(model, source, shaped, learning_rate=1e-3, steps=1).gradient_norm[
+                    0
+                ]
+                < 1e-12
+            )
+        )
     return tuple(found)
 
 
@@ -108,10 +150,17 @@ Laws = dict[int, tuple[Any, ...]]
 
 def _quadratic_laws(lab: Lab) -> Laws:
     """All quadratic polynomials in the weights of two merged heads that the derived flow keeps, D = 1, 2."""
-    from .....theory.symbolic import conserved_quantities, flow_equations, population_loss, symbolic_task
+    from .....theory.symbolic import (
+        conserved_quantities,
+        flow_equations,
+        population_loss,
+        symbolic_task,
+    )
 
     losses = {D: population_loss(Merged(2), symbolic_task(D), BLOCK[D]) for D in (1, 2)}
-    return {D: conserved_quantities(flow_equations(loss), 2) for D, loss in losses.items()}
+    return {
+        D: conserved_quantities(flow_equations(loss), 2) for D, loss in losses.items()
+    }
 
 
 def _stated_laws(lab: Lab, control: str) -> Laws:
@@ -121,21 +170,33 @@ def _stated_laws(lab: Lab, control: str) -> Laws:
     for D in (1, 2):
         w = weight_symbols(Merged(2), D)
         a, B = (
-            (w["value"], w["key_query"][:, :, :-1]) if D == 1 else (w["value"][:, -1:], w["key_query"][:, :-1, :-1])
+            (w["value"], w["key_query"][:, :, :-1])
+            if D == 1
+            else (w["value"][:, -1:], w["key_query"][:, :-1, :-1])
         )
         laws = [a[h] @ a[g] - (B[h] * B[g]).sum() for h, g in ((0, 0), (0, 1), (1, 1))]
         if D == 1 and control == ONE_MORE:
             laws.append(a[0] @ B[1].ravel() - a[1] @ B[0].ravel())
         if control == EVERYWHERE:
-            laws.append(a[0] @ B[1].ravel()[: len(a[1])] - a[1] @ B[0].ravel()[: len(a[0])])
+            laws.append(
+                a[0] @ B[1].ravel()[: len(a[1])] - a[1] @ B[0].ravel()[: len(a[0])]
+            )
         stated[D] = tuple(laws)
     return stated
 
 
 def _same_laws(predicted: Laws, observed: Laws) -> Evidence:
     """The laws span the same linear space at every D."""
-    found = {D: (_rank(predicted[D]), _rank(laws), _rank(predicted[D] + laws)) for D, laws in observed.items()}
-    beyond = [law for D, laws in observed.items() for law in laws if _rank((*predicted[D], law)) > found[D][0]]
+    found = {
+        D: (_rank(predicted[D]), _rank(laws), _rank(predicted[D] + laws))
+        for D, laws in observed.items()
+    }
+    beyond = [
+        law
+        for D, laws in observed.items()
+        for law in laws
+        if _rank((*predicted[D], law)) > found[D][0]
+    ]
     unstated = f", one is {beyond[0]}" if beyond else ""
     agrees = all(len(set(ranks)) == 1 for ranks in found.values())
     return Evidence(agrees, _counted(observed) + unstated, _counted(predicted))
@@ -148,7 +209,9 @@ def _rank(laws: tuple[Any, ...]) -> int:
     weights = sorted(set().union(*(law.free_symbols for law in laws)), key=str)
     rows = [sp.Poly(law, *weights).as_dict() for law in laws]
     monomials = sorted(set().union(*rows))
-    return int(sp.Matrix([[row.get(powers, 0) for powers in monomials] for row in rows]).rank())
+    return int(
+        sp.Matrix([[row.get(powers, 0) for powers in monomials] for row in rows]).rank()
+    )
 
 
 def _counted(laws: Laws) -> str:
@@ -159,23 +222,52 @@ def _index_at_nothing(lab: Lab) -> tuple[int, ...]:
     """Index at M = 0 of one rank-one head, k = q = 0, with v = 0 and with v > 0 a symbol, D = 1 and then 2."""
     import sympy as sp
 
-    from .....theory.symbolic import hessian_index, population_loss, symbolic_task, weight_symbols
+    from .....theory.symbolic import (
+        hessian_index,
+        population_loss,
+        symbolic_task,
+        weight_symbols,
+    )
 
     found = []
     for D in (1, 2):
         loss = population_loss(Separate(1), symbolic_task(D), "restricted")
         v = weight_symbols(Separate(1), D)["value"][0, -1]
-        found += [hessian_index(loss, {v: size}) for size in (sp.Integer(0), sp.Symbol("s", positive=True))]
+        found += [
+            hessian_index(loss, {v: size})
+            for size in (sp.Integer(0), sp.Symbol("s", positive=True))
+        ]
     return tuple(found)
 
 
 def _stated_at_nothing(lab: Lab, control: str) -> tuple[int, ...]:
-    return {THEORY: (0, 0, 0, 0), BY_WEIGHTS: (0, 1, 0, 2), "one way down": (0, 1, 0, 1)}[control]
+    return {
+        THEORY: (0, 0, 0, 0),
+        BY_WEIGHTS: (0, 1, 0, 2),
+        "one way down": (0, 1, 0, 1),
+    }[control]
 
 
-def _refuted(name: str, title: str, statement: str, observable: str, corrected: str, **fields: Any) -> Claim:
-    known: dict[str, Any] = {"judge": _equal, "source": BEYOND, "limit": "none", "tier": "fast"}
-    known |= {"title": title, "statement": statement, "observable": observable, "corrected": (corrected,)}
+def _refuted(
+    name: str,
+    title: str,
+    statement: str,
+    observable: str,
+    corrected: str,
+    **fields: Any,
+) -> Claim:
+    known: dict[str, Any] = {
+        "judge": _equal,
+        "source": BEYOND,
+        "limit": "none",
+        "tier": "fast",
+    }
+    known |= {
+        "title": title,
+        "statement": statement,
+        "observable": observable,
+        "corrected": (corrected,),
+    }
     return Claim(id=f"refuted.{name}", expected_level="refuted", **known | fields)
 
 

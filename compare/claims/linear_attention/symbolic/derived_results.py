@@ -20,7 +20,15 @@ from ..setting.moment_integrals import (
     two_heads,
 )
 from .context_averages import derived_powers, stated_powers
-from .equilibria import BALANCED, FEWER, SUM_OF_ROOTS, found_index, found_rests, stated_index, stated_rests
+from .equilibria import (
+    BALANCED,
+    FEWER,
+    SUM_OF_ROOTS,
+    found_index,
+    found_rests,
+    stated_index,
+    stated_rests,
+)
 from .identities import SOURCE, Expr, Formulas, proof
 
 if TYPE_CHECKING:
@@ -40,7 +48,9 @@ def _integrated(lab: Lab) -> list[FloatArray]:
     for task in MIXED:
         b, S, _, *numbers = integrated_mixture(task)
         found += [b, S, np.concatenate(numbers[:4])]
-    count = MIXED[0].context_lengths[0] + 1  # what the features of one length are divided by
+    count = (
+        MIXED[0].context_lengths[0] + 1
+    )  # what the features of one length are divided by
     return [*found, count * found[0], count**2 * found[1]]
 
 
@@ -52,8 +62,14 @@ def _derived(lab: Lab, control: str) -> list[FloatArray]:
     for task in MIXED:
         exact = exact_task(changed_mixture(task, control))
         known = moments(exact, "tokens")
-        found += [*_numbers(known), np.array([float(known.c), *_derived_slopes(task, exact)])]
-    return [*found, *_numbers(moments(exact_task(changed_mixture(MIXED[0], control)), "none"))]
+        found += [
+            *_numbers(known),
+            np.array([float(known.c), *_derived_slopes(task, exact)]),
+        ]
+    return [
+        *found,
+        *_numbers(moments(exact_task(changed_mixture(MIXED[0], control)), "none")),
+    ]
 
 
 def _numbers(known: "Moments") -> list[FloatArray]:
@@ -75,9 +91,16 @@ def _derived_slopes(task: Task, exact: Any) -> tuple[float, float, float]:
         for symbol, number in zip(part, values.ravel(), strict=True)
     }
     loss = population_loss(model, exact)
-    rates = {weight: float(rate.xreplace(at)) for weight, rate in flow_equations(loss).items()}
+    rates = {
+        weight: float(rate.xreplace(at))
+        for weight, rate in flow_equations(loss).items()
+    }
     slopes = [
-        -2 * sum(rates[symbol] * step for symbol, step in zip(part, along.ravel(), strict=True))
+        -2
+        * sum(
+            rates[symbol] * step
+            for symbol, step in zip(part, along.ravel(), strict=True)
+        )
         for part, along in zip(parts, two_heads(task, 4), strict=True)
     ]
     return float(loss.expression.xreplace(at)), slopes[0], slopes[1]
@@ -94,12 +117,18 @@ def _oblique_counts(lab: Lab) -> Formulas:
     found: dict[str, Expr] = {}
     for name, gains in OBLIQUE.items():
         L = root[: len(gains), : len(gains)]
-        Ω = L.inv().T * sp.diag(*gains) * L.inv()  # whose products with Λ have these eigenvalues
-        counted = completeness(SymbolicTask(L * L.T, Ω, sp.Rational(1, 2), (sp.Integer(5),)))
+        Ω = (
+            L.inv().T * sp.diag(*gains) * L.inv()
+        )  # whose products with Λ have these eigenvalues
+        counted = completeness(
+            SymbolicTask(L * L.T, Ω, sp.Rational(1, 2), (sp.Integer(5),))
+        )
         count = sp.oo if counted.count is None else sp.Integer(counted.count)
         found |= {name: 1 / count, f"{name}, listed": sp.Integer(counted.listed)}
         found |= {f"{name}, no other": sp.Integer(counted.complete)}
-    same = completeness(SymbolicTask(sp.eye(2), sp.eye(2), sp.Integer(0), (sp.Integer(5),)))
+    same = completeness(
+        SymbolicTask(sp.eye(2), sp.eye(2), sp.Integer(0), (sp.Integer(5),))
+    )
     found["Λ = Ω = 1, one of the 2^D for each of a continuum"] = sp.Integer(same.listed)
     return found | {"Λ = Ω = 1, no other": sp.Integer(same.complete)}
 
@@ -114,7 +143,10 @@ def _powers(lab: Lab, control: str) -> Formulas:
         counts = {"D + 1": (D + 1, D + 1), "one that is not listed": (2**D + 1, 2**D)}
         count, listed = counts.get(control, (2**D, 2**D))
         inverse = sp.Rational(1, count) if distinct else sp.Integer(0)
-        found |= {name: inverse, f"{name}, listed": sp.Integer(listed if distinct else 0)}
+        found |= {
+            name: inverse,
+            f"{name}, listed": sp.Integer(listed if distinct else 0),
+        }
         found |= {f"{name}, no other": sp.Integer(distinct and count == listed == 2**D)}
     found["Λ = Ω = 1, one of the 2^D for each of a continuum"] = sp.Integer(4)
     return found | {"Λ = Ω = 1, no other": sp.Integer(control == FINITE)}
@@ -124,15 +156,26 @@ def _residuals(lab: Lab, control: str) -> Formulas:
     """What stated solutions leave over: of a rank-one amplitude's clock, of the white time course and its start."""
     import sympy as sp
 
-    from .....theory.symbolic.dynamics.solution_check import clock_residual, residuals, start_residuals
+    from .....theory.symbolic.dynamics.solution_check import (
+        clock_residual,
+        residuals,
+        start_residuals,
+    )
 
     v, g, p, t = sp.symbols("v g p t", positive=True)
-    y, third = g * v, sp.Rational(1, 2 if control == "½ for ⅓ before the logarithm" else 3)
+    y, third = (
+        g * v,
+        sp.Rational(1, 2 if control == "½ for ⅓ before the logarithm" else 3),
+    )
     logs = -third * sp.log(1 - y) + sp.log(1 + y + y**2) / 6
     clock = -1 / v + g * (logs - sp.atan((2 * y + 1) / sp.sqrt(3)) / sp.sqrt(3))
     α, κ, w0 = sp.symbols("alpha kappa w_0", positive=True)
     grown = sp.exp((1 if control == "e^{αt}" else 2) * α * t)
-    course = {p: α * grown / (κ * (grown - 1) + α / (w0 if control == "w₀ for w₀²" else w0**2))}
+    course = {
+        p: α
+        * grown
+        / (κ * (grown - 1) + α / (w0 if control == "w₀ for w₀²" else w0**2))
+    }
     found = {
         "clock": clock_residual(v**2 - g**3 * v**5, clock, v),
         "rate": residuals({p: 2 * p * (α - κ * p)}, course, t)[p],
@@ -166,7 +209,9 @@ def _found_laws(lab: Lab) -> Formulas:
     prompt, maps = Prompt(1), sp.symbols("m n", real=True)
     output = sum(maps) * average(prompt.y * prompt.x[0]) * prompt.query[0]
     of_maps = derive_output(output, symbolic_task(1), maps).conserved(1)
-    return _numbered("maps", of_maps) | _numbered("head", _head_derivation().conserved(3))
+    return _numbered("maps", of_maps) | _numbered(
+        "head", _head_derivation().conserved(3)
+    )
 
 
 def _stated_laws(lab: Lab, control: str) -> Formulas:
@@ -174,7 +219,10 @@ def _stated_laws(lab: Lab, control: str) -> Formulas:
 
     m, n = sp.symbols("m n", real=True)
     arrays = _head_derivation().arrays
-    v, k, q = (arrays[name].ravel()[place] for name, place in (("value", 1), ("key", 0), ("query", 0)))
+    v, k, q = (
+        arrays[name].ravel()[place]
+        for name, place in (("value", 1), ("key", 0), ("query", 0))
+    )
     sign = 1 if control == "sum for difference" else -1
     laws = [v**2 + sign * q**2, k**2 + sign * q**2]
     products = [v * k * q] if control == "also the product v k q" else []
@@ -199,14 +247,23 @@ def _known_teacher(lab: Lab) -> Formulas:
 
     prompt, m = Prompt(2), sp.Symbol("m", real=True)
     output = m * sum(w * x for w, x in zip(prompt.teacher, prompt.query, strict=True))
-    tasks = {noise: symbolic_task(2, teachers="general", noise=noise) for noise in (False, True)}
-    return {f"noise: {noise}": output_loss(output, task, [m]).expression for noise, task in tasks.items()}
+    tasks = {
+        noise: symbolic_task(2, teachers="general", noise=noise)
+        for noise in (False, True)
+    }
+    return {
+        f"noise: {noise}": output_loss(output, task, [m]).expression
+        for noise, task in tasks.items()
+    }
 
 
 def _stated_teacher(lab: Lab, control: str) -> Formulas:
     import sympy as sp
 
-    m, (first, second) = sp.Symbol("m", real=True), sp.symbols("lambda_1:3", positive=True)
+    m, (first, second) = (
+        sp.Symbol("m", real=True),
+        sp.symbols("lambda_1:3", positive=True),
+    )
     one, two = sp.symbols("Omega_11 Omega_22", real=True)
     away = 1 - m**2 if control == "1 − m² for (1 − m)²" else (1 - m) ** 2
     trace = first + second if control == "Ω left out" else one * first + two * second
@@ -228,7 +285,11 @@ CLAIMS = (
         predict=_derived,
         judge=same(1e-11),
         controls=(NO_FIXED_TEACHER, LONGER),
-        hypotheses=("p = 0.6 and 0.4", "N = 1 and N = 1 … 3", "attention divided by N + 1"),
+        hypotheses=(
+            "p = 0.6 and 0.4",
+            "N = 1 and N = 1 … 3",
+            "attention divided by N + 1",
+        ),
     ),
     proof(
         "symbols.oblique_count",

@@ -4,7 +4,14 @@ from itertools import chain, combinations
 
 from .....models.attention import Merged, Separate
 from ....evidence.claim import Lab
-from .identities import Expr, Formulas, aligned_equations, block_flow, problem, stated_moments
+from .identities import (
+    Expr,
+    Formulas,
+    aligned_equations,
+    block_flow,
+    problem,
+    stated_moments,
+)
 
 SUM_OF_ROOTS = "the sum of cube roots for the root of the sum"
 FEWER = "only positive amplitudes"
@@ -34,7 +41,10 @@ def found_rests(lab: Lab) -> Formulas:
         found[f"{name}, points"] = sp.Integer(len(points))
         for point in points:
             learned = [str(each) for each, value in point.items() if value != 0]
-            found |= {f"{name}, {', '.join(learned)}, {each}": point[each] ** 6 for each in point}
+            found |= {
+                f"{name}, {', '.join(learned)}, {each}": point[each] ** 6
+                for each in point
+            }
     return found | _other_rests()
 
 
@@ -50,16 +60,29 @@ def _other_rests() -> dict[str, Expr]:
     points = rest_points(equations, [s**2 - u**2 - 1])
     found = {"unbalanced": sp.Integer(len({sp.sign(point[s]) for point in points}))}
     for point in points:
-        found |= {"unbalanced, s²": sp.expand(point[s] ** 2), "unbalanced, su": sp.expand(point[s] * point[u])}
+        found |= {
+            "unbalanced, s²": sp.expand(point[s] ** 2),
+            "unbalanced, su": sp.expand(point[s] * point[u]),
+        }
     flow, v, heads = block_flow(Separate(1), problem("white", 1))
     z = sp.Symbol("z", real=True)
-    negative = reduce(flow, {v[0]: -z, heads["key"][0][0, 0]: z, heads["query"][0][0, 0]: z}).equations
+    negative = reduce(
+        flow, {v[0]: -z, heads["key"][0][0, 0]: z, heads["query"][0][0, 0]: z}
+    ).equations
     (rest,) = (point[z] for point in rest_points(negative) if point[z] != 0)
     first, second = (point[z] for point in rest_points({z: z**2 - z - 1}))
     x, y = sp.symbols("x y", real=True)
-    found |= {"z² = z + 1, sum": first + second, "z² = z + 1, product": sp.expand(first * second)}
-    small = {"predator and prey": {x: x * (1 - y), y: y * (x - 1)}, "restless": {x: x * y - 1, y: x * y - 2}}
-    found |= {name: sp.Integer(len(rest_points(rates))) for name, rates in small.items()}
+    found |= {
+        "z² = z + 1, sum": first + second,
+        "z² = z + 1, product": sp.expand(first * second),
+    }
+    small = {
+        "predator and prey": {x: x * (1 - y), y: y * (x - 1)},
+        "restless": {x: x * y - 1, y: x * y - 2},
+    }
+    found |= {
+        name: sp.Integer(len(rest_points(rates))) for name, rates in small.items()
+    }
     return found | {"negative pair, v³": (-rest) ** 3}
 
 
@@ -69,31 +92,51 @@ def stated_rests(lab: Lab, control: str) -> Formulas:
 
     found: dict[str, Expr] = {}
     counts = (
-        {"merged": 3, "rank 1": 4, "rank 2": 9} if control != FEWER else {"merged": 2, "rank 1": 4, "rank 2": 4}
+        {"merged": 3, "rank 1": 4, "rank 2": 9}
+        if control != FEWER
+        else {"merged": 2, "rank 1": 4, "rank 2": 4}
     )
     found |= {f"{name}, points": sp.Integer(count) for name, count in counts.items()}
     m = {D: _learned(D, control) for D in (1, 2)}
-    found |= _stated("merged", {(): (0, 0), (0, 1): (m[1][0] ** 3, m[1][0] ** 3)}, ("s", "u_1"))
+    found |= _stated(
+        "merged", {(): (0, 0), (0, 1): (m[1][0] ** 3, m[1][0] ** 3)}, ("s", "u_1")
+    )
     one, two = m[2]
-    both = sum(sp.root(each, 3) for each in m[2]) ** 6 if control == SUM_OF_ROOTS else (one + two) ** 2
+    both = (
+        sum(sp.root(each, 3) for each in m[2]) ** 6
+        if control == SUM_OF_ROOTS
+        else (one + two) ** 2
+    )
     heads = {(): (0, 0), (0,): (one**2, 0), (1,): (0, two**2), (0, 1): (one**2, two**2)}
     pairs = {(): (0, 0, 0), (0, 1): (one**2, one**2, 0), (0, 2): (two**2, 0, two**2)}
     pairs[0, 1, 2] = (both, one**3 / sp.sqrt(both), two**3 / sp.sqrt(both))
     product = sp.Rational(3, 5)
-    found |= {"unbalanced": sp.Integer(2), "unbalanced, su": product, "negative pair, v³": m[1][0]}
+    found |= {
+        "unbalanced": sp.Integer(2),
+        "unbalanced, su": product,
+        "negative pair, v³": m[1][0],
+    }
     found["unbalanced, s²"] = product if control == BALANCED else (5 + sp.sqrt(61)) / 10
     found |= {"z² = z + 1, sum": sp.Integer(1), "z² = z + 1, product": sp.Integer(-1)}
     found |= {"predator and prey": sp.Integer(2), "restless": sp.Integer(0)}
-    return found | _stated("rank 1", heads, ("v_1", "v_2")) | _stated("rank 2", pairs, RANK_TWO)
+    return (
+        found
+        | _stated("rank 1", heads, ("v_1", "v_2"))
+        | _stated("rank 2", pairs, RANK_TWO)
+    )
 
 
 def _stated(
-    name: str, points: dict[tuple[int, ...], tuple[Expr, ...]], amplitudes: tuple[str, ...]
+    name: str,
+    points: dict[tuple[int, ...], tuple[Expr, ...]],
+    amplitudes: tuple[str, ...],
 ) -> dict[str, Expr]:
     import sympy as sp
 
     return {
-        f"{name}, {', '.join(amplitudes[i] for i in learned)}, {each}": sp.sympify(value)
+        f"{name}, {', '.join(amplitudes[i] for i in learned)}, {each}": sp.sympify(
+            value
+        )
         for learned, values in points.items()
         for each, value in zip(amplitudes, values, strict=True)
     }
@@ -110,17 +153,33 @@ def found_index(lab: Lab) -> Formulas:
     """Negative eigenvalues of the Hessian at each M_S, N = 4, by the eigenvalues of Λ."""
     import sympy as sp
 
-    from .....theory.symbolic import SymbolicTask, fixed_points, hessian_index, population_loss, resting_weights
+    from .....theory.symbolic import (
+        SymbolicTask,
+        fixed_points,
+        hessian_index,
+        population_loss,
+        resting_weights,
+    )
 
     real, whole = sp.Symbol("b", real=True), sp.Symbol("n", positive=True, integer=True)
     found: dict[str, Expr] = {}
-    for name, λ in zip(DESCENTS, ((3, 2, 1), (real**2 + 2, real**2 + 1), (2 * whole, 2 * whole - 1)), strict=True):
+    for name, λ in zip(
+        DESCENTS,
+        ((3, 2, 1), (real**2 + 2, real**2 + 1), (2 * whole, 2 * whole - 1)),
+        strict=True,
+    ):
         D = len(λ)
-        model, task = Separate(D), SymbolicTask(sp.diag(*λ), sp.eye(D), sp.Integer(0), (sp.Integer(4),))
+        model, task = (
+            Separate(D),
+            SymbolicTask(sp.diag(*λ), sp.eye(D), sp.Integer(0), (sp.Integer(4),)),
+        )
         loss = population_loss(model, task, "restricted")
         points = {point.subset: point.M for point in fixed_points(task, model)}
         weights = {S: resting_weights(model, [[points[d,]] for d in S]) for S in points}
-        found |= {f"{name}, {S}": sp.Integer(hessian_index(loss, each)) for S, each in weights.items()}
+        found |= {
+            f"{name}, {S}": sp.Integer(hessian_index(loss, each))
+            for S, each in weights.items()
+        }
     return found
 
 
@@ -130,9 +189,14 @@ def stated_index(lab: Lab, control: str) -> Formulas:
 
     found: dict[str, Expr] = {}
     for name, D in DESCENTS.items():
-        for S in chain.from_iterable(combinations(range(1, D + 1), size) for size in range(D + 1)):
+        for S in chain.from_iterable(
+            combinations(range(1, D + 1), size) for size in range(D + 1)
+        ):
             left = set(range(1, D + 1)) - set(S)
             larger = sum(j < d for d in S for j in left)
-            count = {"smaller gains counted": len(S) * len(left) - larger, "minima": 0}.get(control, larger)
+            count = {
+                "smaller gains counted": len(S) * len(left) - larger,
+                "minima": 0,
+            }.get(control, larger)
             found[f"{name}, {S}"] = sp.Integer(count)
     return found

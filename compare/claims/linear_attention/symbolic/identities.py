@@ -26,7 +26,9 @@ def identical(predicted: Formulas, observed: Formulas) -> Evidence:
     failing = [  # a point refutes quickly, and only the normal form proves
         name
         for name in sorted(names)
-        if name not in observed or name not in predicted or _differ(observed[name], predicted[name])
+        if name not in observed
+        or name not in predicted
+        or _differ(observed[name], predicted[name])
     ]
     shown = f"{len(names) - len(failing)} of {len(names)} identities hold"
     shown += f", not {failing[0]}" if failing else ""
@@ -39,7 +41,9 @@ def _differ(derived: Expr, stated: Expr) -> bool:
     from .....theory.symbolic.algebra.zero_test import is_zero
     from .....theory.symbolic.statements.counterexamples import differ_at_small_points
 
-    return bool(differ_at_small_points(derived, stated, sp.S.One)) or not is_zero(derived - stated)
+    return bool(differ_at_small_points(derived, stated, sp.S.One)) or not is_zero(
+        derived - stated
+    )
 
 
 @cache
@@ -63,10 +67,16 @@ def stated_moments(task: "SymbolicTask", control: str) -> tuple[Expr, Expr, Expr
 
 def entries(name: str, matrix: Expr) -> dict[str, Expr]:
     """Each entry of a matrix by its place."""
-    return {f"{name}[{i}, {j}]": matrix[i, j] for i in range(matrix.rows) for j in range(matrix.cols)}
+    return {
+        f"{name}[{i}, {j}]": matrix[i, j]
+        for i in range(matrix.rows)
+        for j in range(matrix.cols)
+    }
 
 
-def block_flow(model: Merged | Separate, task: "SymbolicTask") -> tuple[dict[Expr, Expr], Any, Any]:
+def block_flow(
+    model: Merged | Separate, task: "SymbolicTask"
+) -> tuple[dict[Expr, Expr], Any, Any]:
     """Flow equations on the restricted block, v_h, and the matrices of heads by name, each (R, D) or (D, D)."""
     import sympy as sp
 
@@ -75,14 +85,21 @@ def block_flow(model: Merged | Separate, task: "SymbolicTask") -> tuple[dict[Exp
     flow = flow_equations(population_loss(model, task, "restricted"))
     weights = weight_symbols(model, task.dimension)
     heads = {
-        name: [sp.Matrix(each[..., :-1]) if name != "key_query" else sp.Matrix(each[:-1, :-1]) for each in array]
+        name: [
+            sp.Matrix(each[..., :-1])
+            if name != "key_query"
+            else sp.Matrix(each[:-1, :-1])
+            for each in array
+        ]
         for name, array in weights.items()
         if name != "value"
     }
     return flow, [row[-1] for row in weights["value"]], heads
 
 
-def aligned_equations(model: Merged | Separate, task: "SymbolicTask") -> dict[Expr, Expr]:
+def aligned_equations(
+    model: Merged | Separate, task: "SymbolicTask"
+) -> dict[Expr, Expr]:
     """Equations of aligned weights, reduced from the flow of the restricted block; none if they leave."""
     from .....theory.symbolic import aligned, reduce
 
@@ -94,8 +111,20 @@ def named(flow: Mapping[Expr, Expr]) -> Formulas:
     return {f"d{weight}/dt": right for weight, right in flow.items()}
 
 
-def proof(name: str, title: str, statement: str, observable: str, **fields: Any) -> Claim:
+def proof(
+    name: str, title: str, statement: str, observable: str, **fields: Any
+) -> Claim:
     """A fast claim of level "proved"; `name` is its id."""
-    known: dict[str, Any] = {"source": SOURCE, "judge": identical, "reaches": "proved", "expected_level": "proved"}
-    known |= {"title": title, "statement": statement, "observable": observable, "limit": "none: an identity"}
+    known: dict[str, Any] = {
+        "source": SOURCE,
+        "judge": identical,
+        "reaches": "proved",
+        "expected_level": "proved",
+    }
+    known |= {
+        "title": title,
+        "statement": statement,
+        "observable": observable,
+        "limit": "none: an identity",
+    }
     return Claim(id=name, tier="fast", **known | fields)

@@ -6,15 +6,35 @@ from typing import Any
 from .....models.attention import Merged, Separate
 from ....evidence.claim import THEORY, Lab
 from ..common.controls import MOMENTS
-from .identities import Expr, Formulas, block_flow, entries, named, problem, proof, stated_moments
+from .identities import (
+    Expr,
+    Formulas,
+    block_flow,
+    entries,
+    named,
+    problem,
+    proof,
+    stated_moments,
+)
 
 
 def _derived_moments(lab: Lab) -> Formulas:
     from .....theory.symbolic import effective_map, moments
 
-    form, block = effective_map(Separate(1), problem()), moments(problem(), block="restricted")
-    derived = {"c": form.c, "c of the block": block.c} | entries("B", form.B) | entries("A", form.A)
-    return derived | entries("b of the block", block.b) | entries("S of the block", block.S)
+    form, block = (
+        effective_map(Separate(1), problem()),
+        moments(problem(), block="restricted"),
+    )
+    derived = (
+        {"c": form.c, "c of the block": block.c}
+        | entries("B", form.B)
+        | entries("A", form.A)
+    )
+    return (
+        derived
+        | entries("b of the block", block.b)
+        | entries("S of the block", block.S)
+    )
 
 
 def _stated_moments(lab: Lab, control: str) -> Formulas:
@@ -23,7 +43,11 @@ def _stated_moments(lab: Lab, control: str) -> Formulas:
     c, B, A = stated_moments(problem(), control)
     stated = {"c": c, "c of the block": c} | entries("B", B) | entries("A", A)
     S = sp.kronecker_product(A, problem().covariance)
-    return stated | entries("b of the block", B.reshape(4, 1)) | entries("S of the block", S)
+    return (
+        stated
+        | entries("b of the block", B.reshape(4, 1))
+        | entries("S of the block", S)
+    )
 
 
 def _merged_flow(lab: Lab, control: str) -> Formulas:
@@ -43,7 +67,9 @@ def _separate_flow(lab: Lab, control: str) -> Formulas:
     stated: dict[Expr, Expr] = {}
     for h in range(2):
         stated |= {v[h]: (k[h] * G * q[h].T)[0]}
-        stated |= dict(zip(k[h], v[h] * q[h] * G.T, strict=True)) | dict(zip(q[h], v[h] * k[h] * G, strict=True))
+        stated |= dict(zip(k[h], v[h] * q[h] * G.T, strict=True)) | dict(
+            zip(q[h], v[h] * k[h] * G, strict=True)
+        )
     return named(stated)
 
 
@@ -54,7 +80,12 @@ def _force(M: Expr, control: str) -> Expr:
 
 def _conserved(lab: Lab, control: str) -> Formulas:
     """Stated invariants of both models on the full block: their rates of change, which should be zero."""
-    from .....theory.symbolic import flow_equations, population_loss, symbolic_task, weight_symbols
+    from .....theory.symbolic import (
+        flow_equations,
+        population_loss,
+        symbolic_task,
+        weight_symbols,
+    )
 
     factor, rates = (2 if control == "twice the keys" else 1), {}
     for name, model in (("merged", Merged(2)), ("separate", Separate(1))):
@@ -73,7 +104,9 @@ def _conserved(lab: Lab, control: str) -> Formulas:
             laws = {"value, key": w["value"][0] @ w["value"][0] - factor * key @ key}
             laws |= {"key, query": key @ key + sign * query @ query}
         for law, quantity in laws.items():
-            rates[f"{name}, {law}"] = sum(quantity.diff(each) * right for each, right in flow.items())
+            rates[f"{name}, {law}"] = sum(
+                quantity.diff(each) * right for each, right in flow.items()
+            )
     return rates
 
 
@@ -93,8 +126,14 @@ def _derived_losses(lab: Lab) -> Formulas:
         "one head": Separate(1),
         "merged": Merged(1),
     }
-    found = {name: fixed_points(problem("diagonal"), model) for name, model in models.items()}
-    return {f"{name}, {point.subset}": point.loss for name, points in found.items() for point in points}
+    found = {
+        name: fixed_points(problem("diagonal"), model) for name, model in models.items()
+    }
+    return {
+        f"{name}, {point.subset}": point.loss
+        for name, points in found.items()
+        for point in points
+    }
 
 
 def _stated_losses(lab: Lab, control: str) -> Formulas:
@@ -103,7 +142,11 @@ def _stated_losses(lab: Lab, control: str) -> Formulas:
     gains = [B[d, d] ** 2 / (A[d, d] * task.covariance[d, d]) for d in range(2)]
     subsets = chain.from_iterable(combinations(range(2), size) for size in range(3))
     losses = {tuple(d + 1 for d in S): c - sum(gains[d] for d in S) for S in subsets}
-    separate = {f"rank {rank}, {S}": loss for rank in ("one", "two") for S, loss in losses.items()}
+    separate = {
+        f"rank {rank}, {S}": loss
+        for rank in ("one", "two")
+        for S, loss in losses.items()
+    }
     fewer = {f"one head, {S}": losses[S] for S in ((), (1,), (2,))}
     return separate | fewer | {f"merged, {S}": losses[S] for S in ((), (1, 2))}
 
@@ -114,14 +157,20 @@ def _solutions(lab: Lab) -> Formulas:
 
     from .....theory.symbolic.dynamics.completeness_proofs import completeness
 
-    return {f"D = {D}": sp.Integer(completeness(problem("diagonal", D)).count) for D in (1, 2, 3)}
+    return {
+        f"D = {D}": sp.Integer(completeness(problem("diagonal", D)).count)
+        for D in (1, 2, 3)
+    }
 
 
 def _powers(lab: Lab, control: str) -> Formulas:
     import sympy as sp
 
     counts = {THEORY: (2, 4, 8), "D + 1": (2, 3, 4), "3^D": (3, 9, 27)}[control]
-    return {f"D = {D}": sp.Integer(count) for D, count in zip((1, 2, 3), counts, strict=True)}
+    return {
+        f"D = {D}": sp.Integer(count)
+        for D, count in zip((1, 2, 3), counts, strict=True)
+    }
 
 
 def _aligned_heads(lab: Lab) -> Formulas:
@@ -131,7 +180,9 @@ def _aligned_heads(lab: Lab) -> Formulas:
     flow, v, heads = block_flow(Separate(2), problem("white"))
     z = _amplitudes(2)
     ansatz = dict(zip(v, z, strict=True))
-    ansatz |= {heads[name][h][0, h]: z[h] for name in ("key", "query") for h in range(2)}
+    ansatz |= {
+        heads[name][h][0, h]: z[h] for name in ("key", "query") for h in range(2)
+    }
     return named(reduce(flow, ansatz).equations)
 
 
@@ -146,7 +197,12 @@ def _scalar_equations(lab: Lab, control: str) -> Formulas:
     _, B, A = stated_moments(task, control if control in MOMENTS else THEORY)
     power = 4 if control == "exponent 4 for 5" else 5
     each = enumerate(_amplitudes(2))
-    return named({z: B[d, d] * z**2 - task.covariance[d, d] * A[d, d] * z**power for d, z in each})
+    return named(
+        {
+            z: B[d, d] * z**2 - task.covariance[d, d] * A[d, d] * z**power
+            for d, z in each
+        }
+    )
 
 
 def _implicit_slope(lab: Lab, control: str) -> Formulas:
@@ -154,7 +210,10 @@ def _implicit_slope(lab: Lab, control: str) -> Formulas:
     import sympy as sp
 
     v, g = sp.symbols("v g", positive=True)  # g³ = γ
-    y, third = g * v, sp.Rational(1, 2 if control == "½ for ⅓ before the logarithm" else 3)
+    y, third = (
+        g * v,
+        sp.Rational(1, 2 if control == "½ for ⅓ before the logarithm" else 3),
+    )
     logs = -third * sp.log(1 - y) + sp.log(1 + y + y**2) / 6
     angle = sp.atan((2 * y + 1) / sp.sqrt(3)) / sp.sqrt(3)
     primitive = -1 / v + g * (logs - (0 if control == "arctangent dropped" else angle))
@@ -176,7 +235,10 @@ def _white_course(lab: Lab, control: str) -> Formulas:
     p = α * x / (κ * (x - 1) + α / start)
     clock = 1 if control == "e^{αt}" else 2
     slope = p.diff(x) * clock * α * x
-    return {"rate": sp.cancel(slope - 2 * p * (α - κ * p)), "start": sp.cancel(p.subs(x, 1) - w0**2)}
+    return {
+        "rate": sp.cancel(slope - 2 * p * (α - κ * p)),
+        "start": sp.cancel(p.subs(x, 1) - w0**2),
+    }
 
 
 def _zeros(lab: Lab) -> Formulas:

@@ -31,11 +31,18 @@ def _reduced(model: Merged | Separate, dimension: int) -> Formulas:
 
 
 def _of_dimension(each: Mapping[int, Formulas]) -> Formulas:
-    return {f"D = {D}, {name}": value for D, formulas in each.items() for name, value in formulas.items()}
+    return {
+        f"D = {D}, {name}": value
+        for D, formulas in each.items()
+        for name, value in formulas.items()
+    }
 
 
 def _derived_merged(lab: Lab) -> Formulas:
-    return {**_of_dimension({D: _reduced(Merged(2), D) for D in (2, 3)}), **_derived_sum()}
+    return {
+        **_of_dimension({D: _reduced(Merged(2), D) for D in (2, 3)}),
+        **_derived_sum(),
+    }
 
 
 def _derived_sum() -> Formulas:
@@ -46,11 +53,16 @@ def _derived_sum() -> Formulas:
 
     flow, (value,), heads = block_flow(Merged(1), problem("white", 1))
     p, m = sp.symbols("p m", real=True)
-    return named(reduce(flow, {value: p + m, heads["key_query"][0][0, 0]: p - m}).equations)
+    return named(
+        reduce(flow, {value: p + m, heads["key_query"][0][0, 0]: p - m}).equations
+    )
 
 
 def _merged_equations(lab: Lab, control: str) -> Formulas:
-    return {**_of_dimension({D: _stated_merged(D, control) for D in (2, 3)}), **_stated_sum(control)}
+    return {
+        **_of_dimension({D: _stated_merged(D, control) for D in (2, 3)}),
+        **_stated_sum(control),
+    }
 
 
 def _stated_sum(control: str) -> Formulas:
@@ -69,9 +81,13 @@ def _stated_merged(dimension: int, control: str) -> Formulas:
     task = problem("white", dimension)
     _, B, A = stated_moments(task, control)
     s, *u = sp.symbols(f"s u_1:{dimension + 1}", real=True)
-    forces = [B[d, d] - A[d, d] * task.covariance[d, d] * s * u[d] for d in range(dimension)]
+    forces = [
+        B[d, d] - A[d, d] * task.covariance[d, d] * s * u[d] for d in range(dimension)
+    ]
     factor = s if control == "s for u_d in the sum" else 1
-    rates = {s: sum(factor * each * force for each, force in zip(u, forces, strict=True))}
+    rates = {
+        s: sum(factor * each * force for each, force in zip(u, forces, strict=True))
+    }
     share = 1 if control == "no factor s" else s
     rates |= {each: share * force for each, force in zip(u, forces, strict=True)}
     return named(rates | {sp.Symbol("tau_2", real=True): sp.Integer(0)})
@@ -83,13 +99,21 @@ def _derived_heads(lab: Lab) -> Formulas:
         "R = D = 3": (Separate(1, rank=3), 3),
         TWO_HEADS: (Separate(2, 2), 3),
     }
-    return {f"{name}, {rate}": found for name, case in cases.items() for rate, found in _reduced(*case).items()}
+    return {
+        f"{name}, {rate}": found
+        for name, case in cases.items()
+        for rate, found in _reduced(*case).items()
+    }
 
 
 def _head_equations(lab: Lab, control: str) -> Formulas:
     cases = {"R = D = 2": (2, 2), "R = D = 3": (3, 3), TWO_HEADS: (2, 3)}
     stated = {name: _stated_heads(*case, control) for name, case in cases.items()}
-    return {f"{name}, {rate}": right for name, rates in stated.items() for rate, right in rates.items()}
+    return {
+        f"{name}, {rate}": right
+        for name, rates in stated.items()
+        for rate, right in rates.items()
+    }
 
 
 def _stated_heads(rank: int, dimension: int, control: str) -> Formulas:
@@ -105,7 +129,9 @@ def _stated_heads(rank: int, dimension: int, control: str) -> Formulas:
         v, pair = sp.symbols(f"v_{h + 1} kappa_{h + 1}_{r + 1}", real=True)
         slope = task.covariance[d, d] * A[d, d] * v
         rates[v] = rates.get(v, 0) + pair**2 * (B[d, d] - slope * pair**power)
-        rates[pair] = (1 if control == "no factor v" else v) * pair * (B[d, d] - slope * pair**2)
+        rates[pair] = (
+            (1 if control == "no factor v" else v) * pair * (B[d, d] - slope * pair**2)
+        )
     return named(rates)
 
 
@@ -118,7 +144,10 @@ def _derived_minimum(lab: Lab) -> Formulas:
         task, model = problem("white", D), Merged(1)
         learned = next(fixed_points(task, model))
         form = effective_map(model, task)
-        found |= {f"D = {D}, L(M)": form.loss(_any_map(D)), f"D = {D}, L*": learned.loss}
+        found |= {
+            f"D = {D}, L(M)": form.loss(_any_map(D)),
+            f"D = {D}, L*": learned.loss,
+        }
         found |= entries(f"D = {D}, G(M)", form.force(_any_map(D)))
         found |= entries(f"D = {D}, M*", learned.M)
     return found
@@ -127,7 +156,9 @@ def _derived_minimum(lab: Lab) -> Formulas:
 def _any_map(dimension: int) -> Expr:
     import sympy as sp
 
-    return sp.Matrix(dimension, dimension, lambda i, j: sp.Symbol(f"m_{i + 1}{j + 1}", real=True))
+    return sp.Matrix(
+        dimension, dimension, lambda i, j: sp.Symbol(f"m_{i + 1}{j + 1}", real=True)
+    )
 
 
 def _stated_minimum(lab: Lab, control: str) -> Formulas:
@@ -141,8 +172,13 @@ def _stated_minimum(lab: Lab, control: str) -> Formulas:
         minimum = Λ.inv() if control == "M* = Λ⁻¹" else A.inv() * B * Λ.inv()
         away = _any_map(D) - minimum
         loss = c - sp.Add(*(B[d, d] ** 2 / (A[d, d] * Λ[d, d]) for d in range(D)))
-        stated |= {f"D = {D}, L(M)": loss + (Λ * away.T * A * away).trace(), f"D = {D}, L*": loss}
-        stated |= entries(f"D = {D}, G(M)", -A * away * Λ) | entries(f"D = {D}, M*", minimum)
+        stated |= {
+            f"D = {D}, L(M)": loss + (Λ * away.T * A * away).trace(),
+            f"D = {D}, L*": loss,
+        }
+        stated |= entries(f"D = {D}, G(M)", -A * away * Λ) | entries(
+            f"D = {D}, M*", minimum
+        )
     return stated
 
 
@@ -156,8 +192,14 @@ def _directions() -> tuple[Any, Any]:
 
     a, b = sp.symbols("a b", positive=True)
     task = SymbolicTask(sp.diag(a + b, b), sp.eye(2), sp.Integer(0), (N,))
-    maps = {point.subset: point.M for point in fixed_points(task, Separate(2)) if len(point.subset) == 1}
-    return population_loss(Separate(2), task, "restricted"), {d: maps[d,] for d in (1, 2)}
+    maps = {
+        point.subset: point.M
+        for point in fixed_points(task, Separate(2))
+        if len(point.subset) == 1
+    }
+    return population_loss(Separate(2), task, "restricted"), {
+        d: maps[d,] for d in (1, 2)
+    }
 
 
 def _derived_index(lab: Lab) -> Formulas:
@@ -167,8 +209,14 @@ def _derived_index(lab: Lab) -> Formulas:
 
     loss, maps = _directions()
     model = Separate(2)
-    points = {S: resting_weights(model, [[maps[d] for d in head] for head in S]) for S in PACKINGS}
-    return {_learned(S): sp.Integer(hessian_index(loss, point)) for S, point in points.items()}
+    points = {
+        S: resting_weights(model, [[maps[d] for d in head] for head in S])
+        for S in PACKINGS
+    }
+    return {
+        _learned(S): sp.Integer(hessian_index(loss, point))
+        for S, point in points.items()
+    }
 
 
 def _learned(packing: tuple[tuple[int, ...], ...]) -> str:
@@ -181,12 +229,16 @@ def _stated_index(lab: Lab, control: str) -> Formulas:
     index = {}
     for S in PACKINGS:
         learned = set(chain(*S))
-        index[_learned(S)] = sp.Integer(sum(_counts(d, j, control) for d in learned for j in {1, 2} - learned))
+        index[_learned(S)] = sp.Integer(
+            sum(_counts(d, j, control) for d in learned for j in {1, 2} - learned)
+        )
     return index
 
 
 def _counts(d: int, j: int, control: str) -> bool:
-    return {"smaller gains counted": j > d, "every direction counted": True}.get(control, j < d)
+    return {"smaller gains counted": j > d, "every direction counted": True}.get(
+        control, j < d
+    )
 
 
 def _rank_laws(lab: Lab, control: str) -> Formulas:
@@ -196,9 +248,13 @@ def _rank_laws(lab: Lab, control: str) -> Formulas:
     flow, v, heads = block_flow(Separate(1, rank=2), problem("white"))
     K, Q = heads["key"][0], heads["query"][0]
     sign = 1 if control == "sum for difference" else -1
-    balance = K.T * K - Q.T * Q if control == "Kᵀ K for K Kᵀ" else K * K.T + sign * Q * Q.T
+    balance = (
+        K.T * K - Q.T * Q if control == "Kᵀ K for K Kᵀ" else K * K.T + sign * Q * Q.T
+    )
     first = K[0, :] if control == "one key for all" else K
-    laws = entries("K Kᵀ − Q Qᵀ", balance) | {"v² − |K|²": v[0] ** 2 - (first * first.T).trace()}
+    laws = entries("K Kᵀ − Q Qᵀ", balance) | {
+        "v² − |K|²": v[0] ** 2 - (first * first.T).trace()
+    }
     return {name: rate(law, flow) for name, law in laws.items()}
 
 

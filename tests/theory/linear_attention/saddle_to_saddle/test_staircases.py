@@ -6,7 +6,11 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 
 from attndyn import Merged, Separate, Task
-from attndyn.theory.linear_attention.saddle_to_saddle.escapes import SeparateHeads, escape, separate_block
+from attndyn.theory.linear_attention.saddle_to_saddle.escapes import (
+    SeparateHeads,
+    escape,
+    separate_block,
+)
 from attndyn.theory.linear_attention.saddle_to_saddle.staircases import staircase
 from attndyn.theory.linear_attention.time_courses import time_course
 from attndyn.theory.moments.population_loss import population
@@ -21,13 +25,18 @@ UNALIGNED = Task(
 )
 # B = diag(1, 0.405) and gains (0.997, 1.346): the larger drive has the smaller gain
 CROSSED = Task(
-    eigenvalues=[0.86029854, 0.26441659], teacher_covariance=np.diag([1.35114398, 5.79265463]), context_length=20
+    eigenvalues=[0.86029854, 0.26441659],
+    teacher_covariance=np.diag([1.35114398, 5.79265463]),
+    context_length=20,
 )
 
 
 def random_weights(model, dimension, scale, seed):
     generator = np.random.default_rng(seed)
-    return {name: scale * generator.standard_normal(shape) for name, shape in model.shapes(dimension).items()}
+    return {
+        name: scale * generator.standard_normal(shape)
+        for name, shape in model.shapes(dimension).items()
+    }
 
 
 def packed(heads):
@@ -61,7 +70,15 @@ def full_loss(moments, heads, last):
     def rate(_, x):
         return velocity(heads_of(x, shape), moments.force(total(x)))
 
-    flow = solve_ivp(rate, (0, last), packed(heads), "DOP853", rtol=1e-10, atol=1e-13, dense_output=True).sol
+    flow = solve_ivp(
+        rate,
+        (0, last),
+        packed(heads),
+        "DOP853",
+        rtol=1e-10,
+        atol=1e-13,
+        dense_output=True,
+    ).sol
     return lambda t: float(moments.loss(total(flow(t))))
 
 
@@ -88,7 +105,10 @@ def order(scales, errors):
     return np.polyfit(np.log(scales), np.log(errors), 1)[0]
 
 
-FORCES = [np.diag([0.16, 0.09, 0.04]), np.array([[0.5, -0.2, 0.3], [0.1, 0.9, 0.0], [0.4, 0.2, -0.6]])]
+FORCES = [
+    np.diag([0.16, 0.09, 0.04]),
+    np.array([[0.5, -0.2, 0.3], [0.1, 0.9, 0.0], [0.4, 0.2, -0.6]]),
+]
 
 
 @pytest.mark.parametrize("force", FORCES)
@@ -99,7 +119,12 @@ def test_idle_phase_equals_the_equations_it_solves(force, seed):
     end = escape(heads, force, ceiling=0.5)
     shape, span = heads.k.shape, (0, end.duration)
     flow = solve_ivp(
-        lambda _, x: velocity(heads_of(x, shape), force), span, packed(heads), "DOP853", rtol=3e-14, atol=1e-17
+        lambda _, x: velocity(heads_of(x, shape), force),
+        span,
+        packed(heads),
+        "DOP853",
+        rtol=3e-14,
+        atol=1e-17,
     )
     assert packed(end.heads) == pytest.approx(flow.y[:, -1], rel=1e-8, abs=1e-11)
     assert abs(end.heads.v[end.head]) == pytest.approx(0.5, rel=1e-9)
@@ -129,7 +154,10 @@ def test_a_value_that_changes_sign_turns_back_and_escapes():
 
 def test_scaling_a_head_scales_its_time_and_the_divergence_is_where_onset_says():
     model = Separate(heads=3)
-    small, large = (separate_block(random_weights(model, 3, scale, 5), model, 3) for scale in (1e-6, 1.0))
+    small, large = (
+        separate_block(random_weights(model, 3, scale, 5), model, 3)
+        for scale in (1e-6, 1.0)
+    )
     times = [escape(heads, FORCES[1]).onset for heads in (small, large)]
     assert times[0] == pytest.approx(1e6 * times[1], rel=1e-9)
     end = escape(large, FORCES[1])
@@ -166,7 +194,9 @@ def test_the_one_number_estimate_does_not_converge():
     assert min(errors) > 0.1
 
 
-@pytest.mark.parametrize(("task", "seed"), [(UNALIGNED, 0), (UNALIGNED, 2), (CROSSED, 0), (CROSSED, 1)])
+@pytest.mark.parametrize(
+    ("task", "seed"), [(UNALIGNED, 0), (UNALIGNED, 2), (CROSSED, 0), (CROSSED, 1)]
+)
 def test_exit_times_converge_to_the_full_flow_with_any_teachers(task, seed):
     scales = np.array([0.01, 0.003, 0.001])
     errors, steps = exit_errors(task, Separate(heads=3), seed, scales)
@@ -178,7 +208,9 @@ def test_the_first_plateau_is_not_that_of_the_largest_gain():
     weights = random_weights(Separate(heads=3), 2, 1e-3, 0)
     steps = staircase(CROSSED, Separate(heads=3), weights)
     halfway = np.mean(steps.drop_times[:2])
-    loss = full_loss(steps.moments, separate_block(weights, Separate(heads=3), 2), halfway)(halfway)
+    loss = full_loss(
+        steps.moments, separate_block(weights, Separate(heads=3), 2), halfway
+    )(halfway)
     assert loss == pytest.approx(steps.moments.c - steps.moments.gains[1], abs=1e-2)
     assert abs(loss - (steps.moments.c - steps.moments.gains[0])) > 0.3
 
@@ -187,19 +219,26 @@ def test_larger_drive_with_smaller_gain_is_visited_briefly():
     """At M = 0 the flow follows the drive b, not the gain; the head then rotates, after a time ∝ ln(1/scale)."""
     stays = []
     for scale in (1e-3, 1e-5, 1e-7):
-        steps = staircase(CROSSED, Separate(heads=3), random_weights(Separate(heads=3), 2, scale, 0))
+        steps = staircase(
+            CROSSED, Separate(heads=3), random_weights(Separate(heads=3), 2, scale, 0)
+        )
         assert steps.subsets == ((), (2,), (1,), (1, 2))
         assert steps.kinds == ("long", "short", "long")
         assert steps.heads[0] == steps.heads[1] != steps.heads[2]
         stays.append(steps.drop_times[1] - steps.drop_times[0])
         waits = steps.drop_times * scale
-    assert np.diff(stays)[0] == pytest.approx(np.diff(stays)[1], rel=0.02)  # equal steps of ln(scale)
+    assert np.diff(stays)[0] == pytest.approx(
+        np.diff(stays)[1], rel=0.02
+    )  # equal steps of ln(scale)
     assert waits[2] - waits[1] > 0.1  # the last wait is of order 1/scale
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_long_plateaus_sit_at_multiples_of_the_rank(seed):
-    task, scales = Task(eigenvalues=[4, 3, 2, 1], trace=1.0, context_length=31), np.array([0.03, 0.01, 0.003])
+    task, scales = (
+        Task(eigenvalues=[4, 3, 2, 1], trace=1.0, context_length=31),
+        np.array([0.03, 0.01, 0.003]),
+    )
     errors, steps = exit_errors(task, Separate(heads=3, rank=2), seed, scales)
     assert steps.directions == (1, 2, 3, 4)
     assert steps.kinds == ("long", "short", "long", "short")
@@ -208,7 +247,10 @@ def test_long_plateaus_sit_at_multiples_of_the_rank(seed):
 
 
 def test_short_plateaus_grow_like_the_logarithm_and_long_ones_like_the_scale():
-    task, model = Task(eigenvalues=[4, 3, 2, 1], trace=1.0, context_length=31), Separate(heads=3, rank=2)
+    task, model = (
+        Task(eigenvalues=[4, 3, 2, 1], trace=1.0, context_length=31),
+        Separate(heads=3, rank=2),
+    )
     waits = []
     for scale in (1e-4, 1e-5, 1e-6):
         exits = staircase(task, model, random_weights(model, 4, scale, 0)).exit_times
@@ -220,19 +262,26 @@ def test_short_plateaus_grow_like_the_logarithm_and_long_ones_like_the_scale():
 
 def composite_gap(steps, weights, model):
     last = steps.exit_times[-1] + 100
-    loss = full_loss(steps.moments, separate_block(weights, model, steps.moments.dimension), last)
+    loss = full_loss(
+        steps.moments, separate_block(weights, model, steps.moments.dimension), last
+    )
     times = np.linspace(0, last, 400)
     return np.max(np.abs(steps.loss(times) - [loss(t) for t in times]))
 
 
 def test_composite_curve_approaches_the_full_flow():
-    for model, task in ((Separate(heads=3, rank=2), TASK), (Separate(heads=3), UNALIGNED)):
+    for model, task in (
+        (Separate(heads=3, rank=2), TASK),
+        (Separate(heads=3), UNALIGNED),
+    ):
         weights = random_weights(model, task.dimension, 1e-2, 1)
         steps = staircase(task, model, weights)
         assert composite_gap(steps, weights, model) < 1e-3
     model = Separate(heads=2)
     steps = staircase(PAIR, model, weights := random_weights(model, 2, 1e-3, 1))
-    shuffled = staircase(PAIR, model, {name: array[::-1].copy() for name, array in weights.items()})
+    shuffled = staircase(
+        PAIR, model, {name: array[::-1].copy() for name, array in weights.items()}
+    )
     assert shuffled.exit_times == pytest.approx(steps.exit_times, rel=1e-12)
     assert shuffled.heads == tuple(1 - head for head in steps.heads)
 
@@ -247,16 +296,27 @@ def test_equal_directions_are_learned_one_head_after_another():
 
 
 def test_the_staircase_stops_when_heads_or_directions_run_out():
-    few = staircase(TASK, Separate(heads=2), random_weights(Separate(heads=2), 3, 1e-3, 0))
-    many = staircase(TASK, Separate(heads=6), random_weights(Separate(heads=6), 3, 1e-3, 0))
+    few = staircase(
+        TASK, Separate(heads=2), random_weights(Separate(heads=2), 3, 1e-3, 0)
+    )
+    many = staircase(
+        TASK, Separate(heads=6), random_weights(Separate(heads=6), 3, 1e-3, 0)
+    )
     assert few.plateaus == pytest.approx(many.plateaus[:3])
     assert many.plateaus[-1] == pytest.approx(many.moments.minimum_loss)
     idle = random_weights(Separate(heads=2), 3, 1e-3, 0)
     for array in idle.values():
         array[1] = 0
-    assert np.isfinite(staircase(TASK, Separate(heads=2), idle).exit_times).tolist() == [True, False, False]
-    nothing = staircase(TASK, Separate(heads=2), {name: 0 * array for name, array in idle.items()})
-    assert (nothing.drop_times.shape, nothing.exit_times.tolist()) == ((0,), [np.inf] * 3)
+    assert np.isfinite(
+        staircase(TASK, Separate(heads=2), idle).exit_times
+    ).tolist() == [True, False, False]
+    nothing = staircase(
+        TASK, Separate(heads=2), {name: 0 * array for name, array in idle.items()}
+    )
+    assert (nothing.drop_times.shape, nothing.exit_times.tolist()) == (
+        (0,),
+        [np.inf] * 3,
+    )
     assert nothing.loss([0.0, 1e9]) == pytest.approx(np.full(2, nothing.moments.c))
 
 
@@ -272,8 +332,12 @@ def test_time_course_from_weights_is_the_composite_curve(task, rank):
     assert curve.amplitudes.shape == curve.coefficients.shape == (30, task.dimension)
     assert curve.loss[0] == pytest.approx(steps.plateaus[-1], abs=1e-6)
     if task is TASK:
-        assert curve.coefficients[0] == pytest.approx(steps.moments.coefficients, rel=1e-3)
-        assert rank == 2 or curve.amplitudes[0] ** 3 == pytest.approx(curve.coefficients[0], rel=1e-4)
+        assert curve.coefficients[0] == pytest.approx(
+            steps.moments.coefficients, rel=1e-3
+        )
+        assert rank == 2 or curve.amplitudes[0] ** 3 == pytest.approx(
+            curve.coefficients[0], rel=1e-4
+        )
 
 
 def test_senseless_arguments_are_refused():
@@ -285,7 +349,9 @@ def test_senseless_arguments_are_refused():
     with pytest.raises(ValueError, match="shape"):
         staircase(TASK, Separate(heads=3), weights)
     with pytest.raises(ValueError, match="finite"):
-        staircase(TASK, Separate(heads=2), weights | {"key": np.full((2, 1, 4), np.nan)})
+        staircase(
+            TASK, Separate(heads=2), weights | {"key": np.full((2, 1, 4), np.nan)}
+        )
     with pytest.raises(ValueError, match="softmax"):
         staircase(TASK, Separate(heads=2, softmax=True), weights)
 

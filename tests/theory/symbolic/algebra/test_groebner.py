@@ -22,7 +22,10 @@ polynomials = st.dictionaries(powers, st.integers(-3, 3), min_size=1, max_size=3
 @given(st.lists(polynomials, min_size=1, max_size=3), st.sampled_from([lex, grevlex]))
 def test_the_reduced_basis_is_unique(system, order):
     home = ring(order)[0]
-    generators = [home.from_dict({key: sp.QQ(value) for key, value in each.items() if value}) for each in system]
+    generators = [
+        home.from_dict({key: sp.QQ(value) for key, value in each.items() if value})
+        for each in system
+    ]
     ours, _ = groebner_basis(generators)
     assert set(ours) == set(groebner([each for each in generators if each], home))
     assert all(not each or not each.rem(ours) for each in generators)
@@ -37,7 +40,9 @@ def test_counts_solutions_by_their_multiplicity():
         (x**2 + y**2 + z**2, x * y - z, x - z): 4,
         (x, y, z): 1,
     }
-    assert {system: solution_count(groebner_basis(system)[0]) for system in known} == known
+    assert {
+        system: solution_count(groebner_basis(system)[0]) for system in known
+    } == known
 
 
 def test_a_count_holds_unless_a_divisor_vanishes():
@@ -49,7 +54,9 @@ def test_a_count_holds_unless_a_divisor_vanishes():
     basis, divisors = groebner_basis(system)
     assert solution_count(basis) == 2
     parts = (part for each in divisors for part in (each.numer, each.denom))
-    assert {factor.as_expr() for part in parts for factor, _ in part.factor_list()[1]} == {a, a - 2}
+    assert {
+        factor.as_expr() for part in parts for factor, _ in part.factor_list()[1]
+    } == {a, a - 2}
     plain = ring()[0]
     for value, count in {0: 1, 1: 2, 2: None, 3: 2}.items():
         there = [plain.from_expr(each.as_expr().subs(a, value)) for each in system]

@@ -47,7 +47,9 @@ def solves(basis, M):
 SYMBOLIC = {
     "one direction": symbolic_task(1, teachers="diagonal", noise=True),
     "white teachers, D = 2": symbolic_task(2),
-    "diagonal teachers and noise, D = 2": symbolic_task(2, teachers="diagonal", noise=True),
+    "diagonal teachers and noise, D = 2": symbolic_task(
+        2, teachers="diagonal", noise=True
+    ),
     "white teachers, D = 3": symbolic_task(3),
     "any task, D = 2": white_inputs(2),
     "any task, D = 3": white_inputs(3),
@@ -62,7 +64,9 @@ def test_in_symbols_unless_gains_are_equal(name):
     assert found.complete
     assert found.count == found.listed == 2**D
     strength = [task.covariance[d, d] * task.teacher_covariance[d, d] for d in range(D)]
-    assert set(found.unless) == {strength[i] - strength[j] for i, j in combinations(range(D), 2)}
+    assert set(found.unless) == {
+        strength[i] - strength[j] for i, j in combinations(range(D), 2)
+    }
 
 
 def test_the_system_is_that_of_the_loss_of_a_free_map():
@@ -73,7 +77,9 @@ def test_the_system_is_that_of_the_loss_of_a_free_map():
     G = m.applyfunc(lambda entry: -loss.diff(entry) / 2)
     field = sp.QQ.frac_field(N, *task.parameters)
     system = sp.groebner([*(G * m.T), *(G.T * m)], *m, domain=field, order=grevlex)
-    assert {sp.factor(each) for each in system.exprs} == {sp.factor(each) for each in completeness(task).basis}
+    assert {sp.factor(each) for each in system.exprs} == {
+        sp.factor(each) for each in completeness(task).basis
+    }
 
 
 def test_wrong_maps_are_no_solutions():
@@ -82,16 +88,27 @@ def test_wrong_maps_are_no_solutions():
     points = [point.M for point in fixed_points(task, Separate(2))]
     assert all(solves(basis, M) for M in points)
     assert [solves(basis, 2 * M) for M in points] == [False, False, False, True]
-    assert [solves(basis, M.subs(N, N + 1)) for M in points] == [False, False, False, True]
+    assert [solves(basis, M.subs(N, N + 1)) for M in points] == [
+        False,
+        False,
+        False,
+        True,
+    ]
     swapped = sp.Matrix([[0, 1], [1, 0]])
     assert not solves(basis, swapped * points[1] * swapped)
 
 
-@pytest.mark.parametrize("model", [Separate(2), Separate(1, rank=2)], ids=["rank 1", "rank 2"])
+@pytest.mark.parametrize(
+    "model", [Separate(2), Separate(1, rank=2)], ids=["rank 1", "rank 2"]
+)
 def test_maps_of_weights_at_rest_solve_it(model):
     task = symbolic_task(2, teachers="general", noise=True)
     loss = population_loss(model, task, "restricted")
-    flow, form, symbols = flow_equations(loss), effective_map(model, task), weight_symbols(model, 2)
+    flow, form, symbols = (
+        flow_equations(loss),
+        effective_map(model, task),
+        weight_symbols(model, 2),
+    )
     G = form.force(form.M)
     for name, product in (("key", G * form.M.T), ("query", G.T * form.M)):
         rows = [sp.Matrix(row) for head in symbols[name] for row in head[:, :-1]]
@@ -107,7 +124,13 @@ positive = st.builds(sp.Rational, st.integers(1, 12), st.integers(1, 12))
 @st.composite
 def bases(draw, D):
     """An invertible matrix of rational numbers."""
-    return sp.Matrix(D, D, draw(st.lists(whole, min_size=D * D, max_size=D * D).filter(lambda e: det(D, e))))
+    return sp.Matrix(
+        D,
+        D,
+        draw(
+            st.lists(whole, min_size=D * D, max_size=D * D).filter(lambda e: det(D, e))
+        ),
+    )
 
 
 def det(D, numbers):
@@ -115,7 +138,11 @@ def det(D, numbers):
 
 
 @settings(max_examples=6, deadline=None)
-@given(st.lists(positive, min_size=2, max_size=4, unique=True), positive, st.integers(1, 40))
+@given(
+    st.lists(positive, min_size=2, max_size=4, unique=True),
+    positive,
+    st.integers(1, 40),
+)
 def test_in_rational_numbers(λ, noise, length):
     task = SymbolicTask(sp.diag(*λ), sp.eye(len(λ)), noise, (length,))
     found = completeness(task, divisor="tokens")
@@ -124,16 +151,30 @@ def test_in_rational_numbers(λ, noise, length):
 
 
 def test_six_dimensions_in_rational_numbers():
-    λ = [sp.Rational(*each) for each in ((17, 5), (29, 11), (3, 2), (13, 14), (5, 8), (2, 9))]
-    ω = [sp.Rational(*each) for each in ((2, 3), (7, 4), (1, 1), (9, 5), (3, 7), (8, 3))]
-    found = completeness(SymbolicTask(sp.diag(*λ), sp.diag(*ω), sp.Rational(5, 7), (23,)))
-    assert (found.complete, found.count, found.listed, len(found.basis)) == (True, 64, 64, 36)
+    λ = [
+        sp.Rational(*each)
+        for each in ((17, 5), (29, 11), (3, 2), (13, 14), (5, 8), (2, 9))
+    ]
+    ω = [
+        sp.Rational(*each) for each in ((2, 3), (7, 4), (1, 1), (9, 5), (3, 7), (8, 3))
+    ]
+    found = completeness(
+        SymbolicTask(sp.diag(*λ), sp.diag(*ω), sp.Rational(5, 7), (23,))
+    )
+    assert (found.complete, found.count, found.listed, len(found.basis)) == (
+        True,
+        64,
+        64,
+        36,
+    )
 
 
 def oblique(P, c):
     """Λ = P Pᵀ and Ω = P⁻ᵀ diag(c) P⁻¹, which seldom commute: white inputs z with teachers diag(c), x = P z."""
     inverse = P.inv()
-    return SymbolicTask(P * P.T, inverse.T * sp.diag(*c) * inverse, sp.Rational(1, 3), (5,))
+    return SymbolicTask(
+        P * P.T, inverse.T * sp.diag(*c) * inverse, sp.Rational(1, 3), (5,)
+    )
 
 
 @settings(max_examples=8, deadline=None)
@@ -151,7 +192,11 @@ def test_where_covariances_do_not_commute(data, D, noise, length):
 
 @cache
 def slanted():
-    return sp.Matrix([[1, 2, 0], [0, 1, -1], [1, 0, 1]]), (sp.Integer(3), sp.Rational(3, 2), sp.Rational(1, 4))
+    return sp.Matrix([[1, 2, 0], [0, 1, -1], [1, 0, 1]]), (
+        sp.Integer(3),
+        sp.Rational(3, 2),
+        sp.Rational(1, 4),
+    )
 
 
 def subsets(D):
@@ -165,8 +210,14 @@ def test_solutions_without_commuting_are_those_of_white_inputs():
     assert Λ * Ω != Ω * Λ
     found = completeness(task)
     assert found.complete
-    plain = completeness(SymbolicTask(sp.eye(3), sp.diag(*c), task.noise_variance, task.context_lengths))
-    straight = next(fixed_points(SymbolicTask(sp.eye(3), sp.diag(*c), sp.Rational(1, 3), (5,)), Separate(3))).M
+    plain = completeness(
+        SymbolicTask(sp.eye(3), sp.diag(*c), task.noise_variance, task.context_lengths)
+    )
+    straight = next(
+        fixed_points(
+            SymbolicTask(sp.eye(3), sp.diag(*c), sp.Rational(1, 3), (5,)), Separate(3)
+        )
+    ).M
     for S in subsets(3):
         kept = sp.diag(*(straight[d, d] if d in S else 0 for d in range(3)))
         assert solves(plain.basis, kept)
@@ -177,7 +228,10 @@ def test_solutions_without_commuting_are_those_of_white_inputs():
 def test_impostors_are_not_listed(monkeypatch):
     counting, task = sys.modules[completeness.__module__], oblique(*slanted())
     learned = counting._learned
-    doubled = {"each": lambda *at: 2 * learned(*at), "two": lambda *at: learned(*at[:3], at[4].gens[0], at[4])}
+    doubled = {
+        "each": lambda *at: 2 * learned(*at),
+        "two": lambda *at: learned(*at[:3], at[4].gens[0], at[4]),
+    }
     for wrong in doubled.values():
         monkeypatch.setattr(counting, "_learned", wrong)
         found = completeness(task)
@@ -189,7 +243,10 @@ def test_impostors_are_not_listed(monkeypatch):
 def test_new_coordinates_take_the_loss_of_a_map_to_that_of_another(P, c):
     task, model, M = oblique(P, c), Separate(1), entries(2)
     form = effective_map(model, task)
-    plain = effective_map(model, SymbolicTask(sp.eye(2), sp.diag(*c), task.noise_variance, task.context_lengths))
+    plain = effective_map(
+        model,
+        SymbolicTask(sp.eye(2), sp.diag(*c), task.noise_variance, task.context_lengths),
+    )
     assert sp.expand(form.loss(M) - plain.loss(P.T * M * P)) == 0
     assert sp.expand(form.loss(M) - plain.loss(2 * P.T * M * P)) != 0
     assert (form.force(M) - P * plain.force(P.T * M * P) * P.T).expand().is_zero_matrix
@@ -200,7 +257,9 @@ def equal_gains():
     return {
         "two equal eigenvalues": SymbolicTask(sp.diag(λ[0], λ[0]), sp.eye(2), 0, (N,)),
         "two of three": SymbolicTask(sp.diag(λ[0], λ[1], λ[1]), sp.eye(3), 0, (N,)),
-        "by the teachers": SymbolicTask(sp.diag(λ[0], 2 * λ[0]), sp.diag(2 * ω, ω), λ[0], (N,)),
+        "by the teachers": SymbolicTask(
+            sp.diag(λ[0], 2 * λ[0]), sp.diag(2 * ω, ω), λ[0], (N,)
+        ),
         "in numbers": SymbolicTask(sp.diag(3, 2, 3, 1), sp.eye(4), 0, (7,)),
         "without commuting": oblique(slanted()[0], (3, 3, 1)),
     }
@@ -215,10 +274,18 @@ def test_equal_gains_make_a_continuum(name):
 
 def test_both_halves_of_the_system_are_needed():
     form, M = effective_map(Separate(1), symbolic_task(2)), entries(2)
-    home = sp.ring(list(M), sp.QQ.frac_field(N, *symbolic_task(2).parameters), grevlex)[0]
+    home = sp.ring(list(M), sp.QQ.frac_field(N, *symbolic_task(2).parameters), grevlex)[
+        0
+    ]
     G = form.force(M)
-    halves = [[home.from_expr(sp.expand(each)) for each in half] for half in (G * M.T, G.T * M)]
-    counts = [solution_count(groebner_basis(half)[0]) for half in (*halves, halves[0] + halves[1])]
+    halves = [
+        [home.from_expr(sp.expand(each)) for each in half]
+        for half in (G * M.T, G.T * M)
+    ]
+    counts = [
+        solution_count(groebner_basis(half)[0])
+        for half in (*halves, halves[0] + halves[1])
+    ]
     assert counts == [None, None, 4]
 
 

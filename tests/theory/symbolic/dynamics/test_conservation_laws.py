@@ -13,9 +13,18 @@ from sympy.polys.orderings import lex
 from sympy.polys.rings import PolyRing
 
 from attndyn import Merged, Separate
-from attndyn.theory.symbolic import N, flow_equations, population_loss, symbolic_task, weight_symbols
+from attndyn.theory.symbolic import (
+    N,
+    flow_equations,
+    population_loss,
+    symbolic_task,
+    weight_symbols,
+)
 from attndyn.theory.symbolic.dynamics import conservation_laws as invariants
-from attndyn.theory.symbolic.dynamics.conservation_laws import conserved_quantities, rate
+from attndyn.theory.symbolic.dynamics.conservation_laws import (
+    conserved_quantities,
+    rate,
+)
 
 x, y, z, a, b = sp.symbols("x y z a b")
 
@@ -27,12 +36,16 @@ class Tied:
         return {"value": (1, dimension + 1), "key": (1, 1, dimension + 1)}
 
     def heads(self, weights):
-        return weights["value"], weights["key"].swapaxes(1, 2) @ weights["key"][..., :-1]
+        return weights["value"], weights["key"].swapaxes(1, 2) @ weights["key"][
+            ..., :-1
+        ]
 
 
 @cache
 def derived(model, dimension, block, **options):
-    return flow_equations(population_loss(model, symbolic_task(dimension, **options), block))
+    return flow_equations(
+        population_loss(model, symbolic_task(dimension, **options), block)
+    )
 
 
 @cache
@@ -44,7 +57,10 @@ def acting(model, dimension, block):
     """value (H, …), and the other weights as arrays, each with the entries that act in the block."""
     w = weight_symbols(model, dimension)
     full = block == "full"
-    cut = {"value": slice(None) if full else slice(-1, None), "key": slice(None) if full else slice(-1)}
+    cut = {
+        "value": slice(None) if full else slice(-1, None),
+        "key": slice(None) if full else slice(-1),
+    }
     value = w["value"][:, cut["value"]]
     if "key_query" in w:
         return value, w["key_query"][:, cut["key"], :-1].reshape(len(value), -1)
@@ -62,7 +78,10 @@ def expected(model, dimension, block):
     for h in range(len(v)):
         laws.append(v[h] @ v[h] - np.sum(K[h] ** 2))
         balance = K[h] @ K[h].T - Q[h] @ Q[h].T
-        laws += [balance[i, j] for i, j in combinations_with_replacement(range(len(balance)), 2)]
+        laws += [
+            balance[i, j]
+            for i, j in combinations_with_replacement(range(len(balance)), 2)
+        ]
     return laws
 
 
@@ -74,7 +93,13 @@ def rank(polynomials, symbols):
 
 
 def same_span(found, laws, symbols):
-    return rank(found, symbols) == rank(laws, symbols) == rank([*found, *laws], symbols) == len(found) == len(laws)
+    return (
+        rank(found, symbols)
+        == rank(laws, symbols)
+        == rank([*found, *laws], symbols)
+        == len(found)
+        == len(laws)
+    )
 
 
 CASES = [
@@ -102,24 +127,37 @@ def test_wrong_laws_have_a_rate(model, dimension, block):
     norm, value = np.sum(U[0] ** 2), v[0] @ v[0]
     for wrong in (value + norm, value - 2 * norm, value - norm + U[0].flat[0] ** 2):
         assert rate(wrong, flow) != 0
-        assert not same_span(found, [*expected(model, dimension, block)[1:], wrong], [*flow])
+        assert not same_span(
+            found, [*expected(model, dimension, block)[1:], wrong], [*flow]
+        )
 
 
 def test_a_broken_flow_loses_its_laws():
     flow = derived(Separate(1), 2, "restricted")
     v, k1, k2, q1, q2 = flow
-    assert same_span(conserved_quantities(flow, 2), [v**2 - k1**2 - k2**2, v**2 - q1**2 - q2**2], [*flow])
+    assert same_span(
+        conserved_quantities(flow, 2),
+        [v**2 - k1**2 - k2**2, v**2 - q1**2 - q2**2],
+        [*flow],
+    )
     pushed = {**flow, q1: flow[q1] + v}
     assert same_span(conserved_quantities(pushed, 2), [v**2 - k1**2 - k2**2], [*flow])
     assert conserved_quantities({**flow, v: flow[v] + v, q1: flow[q1] + v}, 2) == ()
     slower = {**flow, q1: flow[q1] / 2}
-    assert same_span(conserved_quantities(slower, 2), [v**2 - k1**2 - k2**2, v**2 - 2 * q1**2 - q2**2], [*flow])
+    assert same_span(
+        conserved_quantities(slower, 2),
+        [v**2 - k1**2 - k2**2, v**2 - 2 * q1**2 - q2**2],
+        [*flow],
+    )
 
 
 @pytest.mark.parametrize("block", ["full", "restricted"])
 def test_a_tied_key_weighs_twice(block):
     flow = derived(Tied(), 2, block)
-    norms = {name: sum(w**2 for w in flow if w.name.startswith(name)) for name in ("value", "key")}
+    norms = {
+        name: sum(w**2 for w in flow if w.name.startswith(name))
+        for name in ("value", "key")
+    }
     assert conserved_quantities(flow, 2) == (2 * norms["value"] - norms["key"],)
     assert rate(norms["value"] - norms["key"], flow) != 0
 
@@ -128,19 +166,27 @@ def test_two_weights_a_head_have_a_law_more():
     flow = derived(Merged(2), 1, "restricted")
     v1, v2, u1, u2 = flow
     found = conserved_quantities(flow, 2)
-    assert same_span(found, [*expected(Merged(2), 1, "restricted"), v1 * u2 - v2 * u1], [*flow])
+    assert same_span(
+        found, [*expected(Merged(2), 1, "restricted"), v1 * u2 - v2 * u1], [*flow]
+    )
     assert rate(v1 * u2 - v2 * u1, derived(Merged(2), 2, "restricted")) != 0
 
 
 def test_the_task_does_not_matter_but_the_teacher_may_be_general():
     flow = derived(Separate(2), 2, "restricted", teachers="general", noise=True)
-    assert same_span(conserved_quantities(flow, 2), expected(Separate(2), 2, "restricted"), [*flow])
+    assert same_span(
+        conserved_quantities(flow, 2), expected(Separate(2), 2, "restricted"), [*flow]
+    )
     mixed = derived(Separate(1), 2, "full", mixture=True)
-    assert same_span(conserved_quantities(mixed, 2), expected(Separate(1), 2, "full"), [*mixed])
+    assert same_span(
+        conserved_quantities(mixed, 2), expected(Separate(1), 2, "full"), [*mixed]
+    )
 
 
 @pytest.mark.parametrize(
-    ("model", "block"), [(Separate(1), "full"), (Separate(2), "restricted"), (Merged(2), "restricted")], ids=str
+    ("model", "block"),
+    [(Separate(1), "full"), (Separate(2), "restricted"), (Merged(2), "restricted")],
+    ids=str,
 )
 def test_of_degree_four_there_are_only_products(model, block):
     flow = derived(model, 2, block)
@@ -154,7 +200,9 @@ def test_coefficients_may_be_parameters():
     assert conserved_quantities({x: a * y, y: -b * x}, 2) == (b * x**2 + a * y**2,)
     found = conserved_quantities({x: a * y / N, y: -(b + 1 / N) * x / 3}, 2)
     assert found == (3 * a * y**2 + (N * b + 1) * x**2,)
-    assert conserved_quantities({x: y / (a - b), y: x / (a + b)}, 2) == ((a - b) * x**2 - (a + b) * y**2,)
+    assert conserved_quantities({x: y / (a - b), y: x / (a + b)}, 2) == (
+        (a - b) * x**2 - (a + b) * y**2,
+    )
     assert rate(b * x**2 - a * y**2, {x: a * y, y: -b * x}) == 4 * a * b * x * y
 
 
@@ -187,7 +235,9 @@ def test_weights_that_rest_are_conserved():
 @given(st.lists(st.integers(-3, 3), min_size=9, max_size=9))
 def test_hamiltonian_flows_conserve_their_energy(numbers):
     powers = [p for p in product(range(4), repeat=2) if 0 < sum(p) <= 3]
-    energy = sp.Add(*(c * x**i * y**j for c, (i, j) in zip(numbers, powers, strict=True)))
+    energy = sp.Add(
+        *(c * x**i * y**j for c, (i, j) in zip(numbers, powers, strict=True))
+    )
     flow = {x: energy.diff(y), y: -energy.diff(x)}
     found = conserved_quantities(flow, 3)
     assert rate(energy, flow) == 0
@@ -219,7 +269,11 @@ def test_rates_are_in_normal_form():
         ({x: sp.Float(0.5) * y, y: x}, 2, "0.5.* is none"),
         ({x: y / (a * (b + 1) - a * b - a), y: x}, 2, "is none"),
         ({x: "y", y: x}, 2, "not 'y'"),
-        ({x: sp.Symbol("y", real=True) * y, y: x}, 2, "two different symbols are named y"),
+        (
+            {x: sp.Symbol("y", real=True) * y, y: x},
+            2,
+            "two different symbols are named y",
+        ),
     ],
 )
 def test_names_what_is_wrong(flow, degree, message):
@@ -229,7 +283,11 @@ def test_names_what_is_wrong(flow, degree, message):
 
 @pytest.mark.parametrize(
     ("quantity", "message"),
-    [(sp.log(x), r"log\(x\) is none"), (x ** sp.Rational(1, 2), r"sqrt\(x\) is none"), ("x", "not 'x'")],
+    [
+        (sp.log(x), r"log\(x\) is none"),
+        (x ** sp.Rational(1, 2), r"sqrt\(x\) is none"),
+        ("x", "not 'x'"),
+    ],
 )
 def test_names_what_has_no_exact_rate(quantity, message):
     with pytest.raises(ValueError, match=message):

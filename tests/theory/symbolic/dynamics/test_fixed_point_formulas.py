@@ -52,7 +52,9 @@ def test_teachers_noise_and_divisors(divisor):
     c = sum(a * b for a, b in zip(λ, ω, strict=True)) + σ**2
     everything = next(fixed_points(task, Separate(3, divisor=divisor)))
     assert same(everything.untrained_loss, c)
-    for λ_d, ω_d, m, g in zip(λ, ω, everything.coefficients, everything.gains, strict=True):
+    for λ_d, ω_d, m, g in zip(
+        λ, ω, everything.coefficients, everything.gains, strict=True
+    ):
         shared = (1 + 1 / N) * λ_d * ω_d + c / N
         assert same(m, ω_d / shared / s)
         assert same(g, (λ_d * ω_d) ** 2 / shared)
@@ -61,14 +63,23 @@ def test_teachers_noise_and_divisors(divisor):
 
 
 def subsets(dimension, most):
-    return list(chain.from_iterable(combinations(range(1, dimension + 1), k) for k in range(most, -1, -1)))
+    return list(
+        chain.from_iterable(
+            combinations(range(1, dimension + 1), k) for k in range(most, -1, -1)
+        )
+    )
 
 
-@pytest.mark.parametrize(("heads", "rank", "most"), [(1, 1, 1), (2, 1, 2), (1, 2, 2), (2, 2, 3), (5, 1, 3)])
+@pytest.mark.parametrize(
+    ("heads", "rank", "most"), [(1, 1, 1), (2, 1, 2), (1, 2, 2), (2, 2, 3), (5, 1, 3)]
+)
 def test_separate_heads_hold_as_many_directions_as_their_rank(heads, rank, most):
     points = list(fixed_points(symbolic_task(3), Separate(heads, rank)))
     assert [point.subset for point in points] == subsets(3, most)
-    assert {len(point.coefficients) == len(point.gains) == len(point.subset) for point in points} == {True}
+    assert {
+        len(point.coefficients) == len(point.gains) == len(point.subset)
+        for point in points
+    } == {True}
 
 
 def test_merged_heads_learn_everything_or_nothing():
@@ -82,14 +93,25 @@ def test_merged_heads_learn_everything_or_nothing():
 
 
 def test_losses_are_those_of_the_maps():
-    task, model = symbolic_task(3, teachers="diagonal", noise=True), Separate(3, divisor="tokens")
+    task, model = (
+        symbolic_task(3, teachers="diagonal", noise=True),
+        Separate(3, divisor="tokens"),
+    )
     form = effective_map(model, task)
-    values = dict(zip(task.parameters, sp.sympify(["3", "2", "1", "1/2", "5", "1/3", "1/7"]), strict=True)) | {N: 4}
+    values = dict(
+        zip(
+            task.parameters,
+            sp.sympify(["3", "2", "1", "1/2", "5", "1/3", "1/7"]),
+            strict=True,
+        )
+    ) | {N: 4}
     points = list(fixed_points(task, model))
     for point in points:
         assert same(form.loss(point.M).subs(values), point.loss.subs(values))
         G = form.force(point.M)
-        assert (G * point.M.T).subs(values) == (G.T * point.M).subs(values) == sp.zeros(3)
+        assert (
+            (G * point.M.T).subs(values) == (G.T * point.M).subs(values) == sp.zeros(3)
+        )
         doubled = form.force(2 * point.M) * point.M.T
         assert point.subset == () or doubled.subs(values) != sp.zeros(3)
     assert len({point.loss.subs(values) for point in points}) == len(points) == 8
@@ -112,34 +134,64 @@ def test_weights_rest_at_every_fixed_point():
     task, model = symbolic_task(2, teachers="diagonal", noise=True), Separate(2)
     points = list(fixed_points(task, model))
     assert [at_rest(task, model, point) for point in points] == [True] * 4
-    assert [at_rest(task, model, point, factor=2) for point in points] == [False] * 3 + [True]
+    assert [at_rest(task, model, point, factor=2) for point in points] == [
+        False
+    ] * 3 + [True]
 
 
 @settings(max_examples=10, deadline=None)
-@given(st.integers(0, 10**6), st.sampled_from(["context", "tokens", "none"]), st.sampled_from([4, "1..3"]))
+@given(
+    st.integers(0, 10**6),
+    st.sampled_from(["context", "tokens", "none"]),
+    st.sampled_from([4, "1..3"]),
+)
 def test_the_numerical_fixed_points_are_these(seed, divisor, length):
     rng = np.random.default_rng(seed)
     λ, ω, noise = rng.uniform(0.2, 2, 3), rng.uniform(0.2, 2, 3), rng.uniform(0, 1)
-    task = Task(λ, teacher_covariance=np.diag(ω), noise_variance=noise, context_length=length)
+    task = Task(
+        λ, teacher_covariance=np.diag(ω), noise_variance=noise, context_length=length
+    )
     model = Separate(2, divisor=divisor)
-    theirs = {tuple(np.flatnonzero(np.diag(p.M))): p for p in numeric_fixed_points(task, model)}
-    ours = {tuple(d - 1 for d in p.subset): p for p in fixed_points(exact_task(task), model)}
+    theirs = {
+        tuple(np.flatnonzero(np.diag(p.M))): p
+        for p in numeric_fixed_points(task, model)
+    }
+    ours = {
+        tuple(d - 1 for d in p.subset): p for p in fixed_points(exact_task(task), model)
+    }
     assert set(ours) == set(theirs)
     for subset, point in ours.items():
         there = theirs[subset]
         assert float(point.loss) == pytest.approx(there.loss, rel=1e-12)
-        assert np.allclose(np.array(point.M.tolist(), dtype=float), there.M, rtol=1e-12, atol=0)
-        assert sorted(map(float, point.gains)) == pytest.approx(sorted(there.gains), rel=1e-12)
-    wrong = population(Task(λ, teacher_covariance=np.diag(ω), context_length=length), model)
-    assert noise < 1e-3 or min(abs(wrong.gains - sorted(map(float, ours[0, 1].gains))[-1])) > 1e-9
+        assert np.allclose(
+            np.array(point.M.tolist(), dtype=float), there.M, rtol=1e-12, atol=0
+        )
+        assert sorted(map(float, point.gains)) == pytest.approx(
+            sorted(there.gains), rel=1e-12
+        )
+    wrong = population(
+        Task(λ, teacher_covariance=np.diag(ω), context_length=length), model
+    )
+    assert (
+        noise < 1e-3
+        or min(abs(wrong.gains - sorted(map(float, ours[0, 1].gains))[-1])) > 1e-9
+    )
 
 
 @pytest.mark.parametrize(
     ("task", "model", "message"),
     [
         (symbolic_task(2, teachers="general"), Separate(2), "share their eigenvectors"),
-        (SymbolicTask(sp.Matrix([[2, 1], [1, 2]]), sp.eye(2), 0, (N,)), Separate(2), "share their eigenvectors"),
-        (SymbolicTask(sp.eye(2), sp.diag(1, 0), 0, (N,)), Separate(2), "vanishes on a direction"),
+        (
+            SymbolicTask(sp.Matrix([[2, 1], [1, 2]]), sp.eye(2), 0, (N,)),
+            Separate(2),
+            "share their eigenvectors",
+        ),
+        (
+            SymbolicTask(sp.eye(2), sp.diag(1, 0), 0, (N,)),
+            Separate(2),
+            "vanishes on a direction",
+        ),
         (symbolic_task(2, mixture=True), Separate(2), "fixed teacher"),
         (symbolic_task(1, mixture=True), Merged(1), "fixed teacher"),
         (symbolic_task(2), Separate(2, softmax=True), "softmax"),

@@ -37,8 +37,14 @@ class Tied:
         (x**2 - a, [sp.sqrt(a), -sp.sqrt(a)]),
         (x**2 + a, []),
         (x**3 + a, [-sp.cbrt(a)]),
-        (x**4 - a**2 * b, [sp.sqrt(a) * b ** sp.Rational(1, 4), -sp.sqrt(a) * b ** sp.Rational(1, 4)]),
-        (x**2 - 2 * (a + b) * x + a**2 + b**2, [a + b + sp.sqrt(2 * a * b), a + b - sp.sqrt(2 * a * b)]),
+        (
+            x**4 - a**2 * b,
+            [sp.sqrt(a) * b ** sp.Rational(1, 4), -sp.sqrt(a) * b ** sp.Rational(1, 4)],
+        ),
+        (
+            x**2 - 2 * (a + b) * x + a**2 + b**2,
+            [a + b + sp.sqrt(2 * a * b), a + b - sp.sqrt(2 * a * b)],
+        ),
         (x**2 + x + a + 1, []),
         (x**2 + x + a, "depends"),
         (x**6 - 3 * x**3 + 2, [1, sp.cbrt(2)]),
@@ -49,25 +55,38 @@ class Tied:
 )
 def test_roots_in_one_amplitude(rate, roots):
     if roots == "depends":
-        with pytest.raises(ValueError, match=r"the sign of .* depends on the parameters or is not known"):
+        with pytest.raises(
+            ValueError,
+            match=r"the sign of .* depends on the parameters or is not known",
+        ):
             rest_points({x: rate})
         return
     found = [point[x] for point in rest_points({x: rate})]
     assert len(found) == len(roots)
     for root in roots:
         assert sum(sp.simplify(each - root) == 0 for each in found) == 1
-        assert not any(sp.simplify(each - root - 1) == 0 and root + 1 not in roots for each in found)
+        assert not any(
+            sp.simplify(each - root - 1) == 0 and root + 1 not in roots
+            for each in found
+        )
 
 
 @settings(max_examples=10, deadline=None)
-@given(st.sets(st.integers(-4, 4), min_size=1, max_size=3), st.sets(st.integers(-4, 4), min_size=1, max_size=3))
+@given(
+    st.sets(st.integers(-4, 4), min_size=1, max_size=3),
+    st.sets(st.integers(-4, 4), min_size=1, max_size=3),
+)
 def test_a_grid_of_points_is_found_in_sheared_coordinates(first, second):
     """Both polynomials hold x and y, and their common zeros are the grid, sheared."""
     u, v = x + y, x - 2 * y
     f = sp.expand(sp.prod([u - root for root in first]))
     g = sp.expand(sp.prod([v - root for root in second]))
     found = set(values({x: sp.expand(f + g), y: sp.expand(f - 2 * g)}))
-    expected = {(sp.Rational(2 * p + q, 3), sp.Rational(p - q, 3)) for p in first for q in second}
+    expected = {
+        (sp.Rational(2 * p + q, 3), sp.Rational(p - q, 3))
+        for p in first
+        for q in second
+    }
     assert expected == found
 
 
@@ -76,7 +95,9 @@ def test_an_irreducible_polynomial_in_numbers_has_exact_roots():
     assert isinstance(root, sp.CRootOf)
     assert float(root) == pytest.approx(1.1673039782614187)
     assert len(values({x: x**5 - 4 * x + 1})) == 3
-    with pytest.raises(ValueError, match="have no closed form: give its parameters numbers"):
+    with pytest.raises(
+        ValueError, match="have no closed form: give its parameters numbers"
+    ):
         rest_points({x: x**5 - a * x - 1})
 
 
@@ -92,7 +113,9 @@ def test_circle_and_hyperbola():
 
 def test_conditions_cut_a_continuum():
     equations = {x: y * (1 - x * y), y: x * (1 - x * y)}
-    with pytest.raises(ValueError, match="the points of rest are a continuum: add conserved quantities"):
+    with pytest.raises(
+        ValueError, match="the points of rest are a continuum: add conserved quantities"
+    ):
         rest_points(equations)
     assert set(values(equations, [x**2 - y**2])) == {(0, 0), (1, 1), (-1, -1)}
     with pytest.raises(ValueError, match="a continuum"):
@@ -111,12 +134,16 @@ def tied_points(task):
     """The derivation of a tied head, and where its balanced weights rest."""
     derivation = derive(Tied(), task, "restricted")
     v, *k = derivation.weights
-    return derivation, derivation.rest_points(where=[2 * v**2 - sum(each**2 for each in k)])
+    return derivation, derivation.rest_points(
+        where=[2 * v**2 - sum(each**2 for each in k)]
+    )
 
 
 def test_a_tied_head_rests_at_one_direction_or_none():
     """With an order of the eigenvalues all signs are known: of the tilted points none is real."""
-    with pytest.raises(ValueError, match=r"the sign of .* fix an order in the task, such as"):
+    with pytest.raises(
+        ValueError, match=r"the sign of .* fix an order in the task, such as"
+    ):
         tied_points(symbolic_task(2))
     ordered = SymbolicTask(sp.diag(b + a, b), sp.eye(2), sp.Integer(0), (N,))
     derivation, points = tied_points(ordered)
@@ -124,11 +151,15 @@ def test_a_tied_head_rests_at_one_direction_or_none():
     learned = [[d for d in (0, 1) if point[k[d]] != 0] for point in points]
     assert sorted(learned) == [[], [0], [0], [1], [1]]
     assert all(check(StatedFixedPoint(point), derivation).holds for point in points)
-    assert not check(StatedFixedPoint({**points[-1], v: 2 * points[-1][v]}), derivation).holds
+    assert not check(
+        StatedFixedPoint({**points[-1], v: 2 * points[-1][v]}), derivation
+    ).holds
     for point, directions in zip(points, learned, strict=True):
         for d in directions:
             λ = (a + b, b)[d]
-            m = N / (λ * (N + 1) + a + 2 * b)  # the learned coefficient of Zhang et al. 2025
+            m = N / (
+                λ * (N + 1) + a + 2 * b
+            )  # the learned coefficient of Zhang et al. 2025
             assert sp.simplify(point[v] ** 3 / m) == sp.Rational(1, 2)
 
 

@@ -27,7 +27,9 @@ x, y, z, a, b = sp.symbols("x y z a b")
 
 @cache
 def derived(model, dimension, block="restricted", **options):
-    return flow_equations(population_loss(model, symbolic_task(dimension, **options), block))
+    return flow_equations(
+        population_loss(model, symbolic_task(dimension, **options), block)
+    )
 
 
 def spectrum(dimension, n=N, trace=1):
@@ -37,12 +39,17 @@ def spectrum(dimension, n=N, trace=1):
 
 
 def wrong_spectra(dimension):
-    return {"trace dropped": spectrum(dimension, trace=0), "N + 1 for N": spectrum(dimension, n=N + 1)}
+    return {
+        "trace dropped": spectrum(dimension, trace=0),
+        "N + 1 for N": spectrum(dimension, n=N + 1),
+    }
 
 
 def same(equations, expected):
     """Whether two flows are equal identically."""
-    return set(equations) == set(expected) and not any(sp.cancel(equations[k] - expected[k]) for k in expected)
+    return set(equations) == set(expected) and not any(
+        sp.cancel(equations[k] - expected[k]) for k in expected
+    )
 
 
 def separate(model, dimension, directions, amplitudes):
@@ -57,15 +64,24 @@ def separate(model, dimension, directions, amplitudes):
 
 def scalar(symbols, λ, a, power=5):
     """dv/dt = λ_d² v² − λ_d a_d v⁵, the published equation of a head on direction d."""
-    return {vd: λd**2 * vd**2 - λd * ad * vd**power for vd, λd, ad in zip(symbols, λ, a, strict=False)}
+    return {
+        vd: λd**2 * vd**2 - λd * ad * vd**power
+        for vd, λd, ad in zip(symbols, λ, a, strict=False)
+    }
 
 
 @pytest.mark.parametrize(
-    ("heads", "dimension", "block"), [(1, 2, "full"), (2, 2, "full"), (2, 3, "restricted"), (3, 3, "restricted")]
+    ("heads", "dimension", "block"),
+    [(1, 2, "full"), (2, 2, "full"), (2, 3, "restricted"), (3, 3, "restricted")],
 )
 def test_rank_one_heads_follow_independent_scalar_equations(heads, dimension, block):
     model = Separate(heads)
-    ansatz = separate(model, dimension, [[h] for h in range(heads)], [(each, each) for each in vs[:heads]])
+    ansatz = separate(
+        model,
+        dimension,
+        [[h] for h in range(heads)],
+        [(each, each) for each in vs[:heads]],
+    )
     reduction = reduce(derived(model, dimension, block), ansatz)
     λ, a = spectrum(dimension)
     assert reduction.invariant
@@ -91,7 +107,9 @@ def test_a_head_of_rank_r_follows_one_plus_r_equations():
 def low_rank(λ, a, power=4):
     triples = [*zip(κ[:2], λ, a, strict=False)]
     value = sum(k**2 * l**2 - l * each * v * k**power for k, l, each in triples)
-    return {v: value} | {k: v * k * (l**2 - l * each * v * k**2) for k, l, each in triples}
+    return {v: value} | {
+        k: v * k * (l**2 - l * each * v * k**2) for k, l, each in triples
+    }
 
 
 def test_other_directions_of_a_rank_are_free_to_choose():
@@ -117,13 +135,18 @@ UNIT = ((1 - t**2) / (1 + t**2), 2 * t / (1 + t**2))
 
 def aligned(λ, a, us):
     drives = [(d, l**2 - l * each * s * d) for d, l, each in zip(us, λ, a, strict=True)]
-    return {s: sum(d * drive for d, drive in drives)} | {d: s * drive for d, drive in drives}
+    return {s: sum(d * drive for d, drive in drives)} | {
+        d: s * drive for d, drive in drives
+    }
 
 
 @pytest.mark.parametrize(("dimension", "block"), [(2, "full"), (3, "restricted")])
 def test_aligned_merged_heads_follow_d_plus_one_equations(dimension, block):
     model, used = Merged(2), us[:dimension]
-    flow, ansatz = derived(model, dimension, block), merged(model, dimension, UNIT, s, used)
+    flow, ansatz = (
+        derived(model, dimension, block),
+        merged(model, dimension, UNIT, s, used),
+    )
     given = reduce(flow, ansatz, amplitudes=[s, *used])
     assert given.invariant
     assert list(given.equations) == [s, *used]
@@ -138,13 +161,22 @@ def test_white_merged_heads_follow_two_equations():
     λ = sp.Symbol("lambda", positive=True)
     for D in (2, 3):
         model, c = Merged(2), (sp.Rational(3, 5), sp.Rational(4, 5))
-        flow = flow_equations(population_loss(model, SymbolicTask(λ * sp.eye(D), sp.eye(D), 0, (N,)), "restricted"))
+        flow = flow_equations(
+            population_loss(
+                model, SymbolicTask(λ * sp.eye(D), sp.eye(D), 0, (N,)), "restricted"
+            )
+        )
         reduction = reduce(flow, merged(model, D, c, s, [u] * D))
         rate = λ**2 - λ**3 * (1 + sp.Integer(1 + D) / N) * s * u
         assert same(reduction.equations, {u: s * rate, s: D * u * rate})
         assert not same(reduction.equations, {u: s * rate, s: u * rate})
-        assert not same(reduction.equations, {u: s * rate.subs(N, N + 1), s: D * u * rate.subs(N, N + 1)})
-        assert not same(reduction.equations, {u: s * (rate + λ**3 * s * u * D / N), s: D * u * rate})
+        assert not same(
+            reduction.equations,
+            {u: s * rate.subs(N, N + 1), s: D * u * rate.subs(N, N + 1)},
+        )
+        assert not same(
+            reduction.equations, {u: s * (rate + λ**3 * s * u * D / N), s: D * u * rate}
+        )
 
 
 def test_a_key_and_a_query_on_different_directions_turn():
@@ -189,9 +221,15 @@ def test_a_direction_of_general_teachers_is_not_kept(teachers):
         c = λ1 * ω1 + λ2 * ω2 + σ**2
         a1 = (1 + 1 / N) * λ1**2 * ω1 + c * λ1 / N
         assert same(reduction.equations, {v: λ1**2 * ω1 * v**2 - λ1 * a1 * v**5})
-        assert not same(reduction.equations, {v: λ1**2 * ω1 * v**2 - λ1 * (a1 - σ**2 * λ1 / N) * v**5})
+        assert not same(
+            reduction.equations,
+            {v: λ1**2 * ω1 * v**2 - λ1 * (a1 - σ**2 * λ1 / N) * v**5},
+        )
     else:
-        assert {weight.name for weight in reduction.residual} == {"key_1_1_2", "query_1_1_2"}
+        assert {weight.name for weight in reduction.residual} == {
+            "key_1_1_2",
+            "query_1_1_2",
+        }
         off = task.teacher_covariance[0, 1]
         assert all(rate.subs(off, 0) == 0 for rate in reduction.residual.values())
 
@@ -202,7 +240,9 @@ def test_an_amplitude_may_be_a_weight():
     reduction = reduce(flow, {value: value, key: query, query: query})
     λ, a = spectrum(1)
     force = λ[0] ** 2 - λ[0] * a[0] * value * query**2
-    assert same(reduction.equations, {value: query**2 * force, query: value * query * force})
+    assert same(
+        reduction.equations, {value: query**2 * force, query: value * query * force}
+    )
     assert not reduce(flow, {value: value, key: 2 * query, query: query}).invariant
 
 
@@ -223,7 +263,10 @@ def test_nonlinear_manifolds_and_rational_flows():
     assert same(reduce(turning, circle).equations, {z: a * (1 + z**2) / 2})
     shrinking = reduce({x: -a * y - x, y: a * x - y}, circle)
     assert not shrinking.invariant
-    assert same(reduce({x: y / (x + y), y: x / (x + y)}, {x: z, y: z}).equations, {z: sp.Rational(1, 2)})
+    assert same(
+        reduce({x: y / (x + y), y: x / (x + y)}, {x: z, y: z}).equations,
+        {z: sp.Rational(1, 2)},
+    )
     two = reduce({x: x**2, y: y**2}, {x: u + v, y: u - v}).equations
     assert same(two, {u: u**2 + v**2, v: 2 * u * v})
 
@@ -263,7 +306,11 @@ def test_graphs_of_solutions_are_invariant_and_others_not(numbers, wrong):
         ({x: y}, None, "the weight y is left out, hence zero, and an amplitude"),
         ({x: a * z}, [a, z], "a is a parameter of the flow"),
         ({x: 2 * z}, [2 * z], r"amplitudes are symbols, not 2\*z"),
-        ({x: z + sp.Symbol("a", positive=True)}, None, "two different symbols are named a"),
+        (
+            {x: z + sp.Symbol("a", positive=True)},
+            None,
+            "two different symbols are named a",
+        ),
         ({x: 1 / (z * (b + 1) - z * b - z)}, None, "is none"),
     ],
 )

@@ -8,9 +8,19 @@ import pytest
 import sympy as sp
 
 from attndyn import Merged
-from attndyn.theory.symbolic import N, SymbolicTask, flow_equations, population_loss, weight_symbols
+from attndyn.theory.symbolic import (
+    N,
+    SymbolicTask,
+    flow_equations,
+    population_loss,
+    weight_symbols,
+)
 from attndyn.theory.symbolic.algebra.zero_test import is_zero
-from attndyn.theory.symbolic.dynamics.solution_check import clock_residual, residuals, start_residuals
+from attndyn.theory.symbolic.dynamics.solution_check import (
+    clock_residual,
+    residuals,
+    start_residuals,
+)
 
 t, λ, w0, x0, δ = sp.symbols("t lambda w_0 x_0 delta", positive=True)
 α, κ, C = sp.symbols("alpha kappa C", positive=True)
@@ -21,7 +31,12 @@ MERGED = {u: v * (α - κ * u * v), v: u * (α - κ * u * v)}
 
 def solves(equations, course, start):
     """Whether a course solves the equations and starts where it should, for all times and parameters."""
-    return not any([*residuals(equations, course, t).values(), *start_residuals(course, t, start).values()])
+    return not any(
+        [
+            *residuals(equations, course, t).values(),
+            *start_residuals(course, t, start).values(),
+        ]
+    )
 
 
 def names_of_true(variants, check):
@@ -43,7 +58,9 @@ def test_mistakes_are_named():
 
 
 def test_a_rate_may_hold_the_time():
-    assert residuals({u: u / t - v, v: sp.Integer(0)}, {u: t * (2 - sp.log(t)), v: sp.Integer(1)}, t) == {
+    assert residuals(
+        {u: u / t - v, v: sp.Integer(0)}, {u: t * (2 - sp.log(t)), v: sp.Integer(1)}, t
+    ) == {
         u: 0,
         v: 0,
     }
@@ -90,10 +107,15 @@ def white_equations(dimension):
     weights = weight_symbols(Merged(1), dimension)
     value, U = weights["value"][0, -1], sp.Matrix(weights["key_query"][0, :-1, :-1])
     flow = flow_equations(population_loss(Merged(1), task, "restricted"))
-    here = {value: v} | dict(zip(U, u / sp.sqrt(dimension) * sp.eye(dimension), strict=True))
+    here = {value: v} | dict(
+        zip(U, u / sp.sqrt(dimension) * sp.eye(dimension), strict=True)
+    )
     U_rates = U.applyfunc(lambda entry: flow[entry].subs(here, simultaneous=True))
     assert all(map(is_zero, U_rates - U_rates[0] * sp.eye(dimension)))
-    return {v: flow[value].subs(here, simultaneous=True), u: sp.sqrt(dimension) * U_rates[0]}
+    return {
+        v: flow[value].subs(here, simultaneous=True),
+        u: sp.sqrt(dimension) * U_rates[0],
+    }
 
 
 def white_parameters(root, trace=1):
@@ -110,7 +132,10 @@ def test_balanced_course_from_the_definition(dimension):
         return solves(equations, {u: amplitude, v: amplitude}, {u: w0, v: w0})
 
     assert is_right(balanced(), white_parameters(root))
-    assert names_of_true(WRONG_BALANCED, lambda p: is_right(p, white_parameters(root))) == []
+    assert (
+        names_of_true(WRONG_BALANCED, lambda p: is_right(p, white_parameters(root)))
+        == []
+    )
     assert not is_right(balanced(), white_parameters(root, trace=0))
     assert not is_right(balanced(), white_parameters(root) | {α: λ * root})
 
@@ -121,7 +146,11 @@ def learned(root, inside, scale=1):
     return growth / ((1 + (1 + root**2) / N) * (growth - 1) + inside / w0**2)
 
 
-@pytest.mark.parametrize("root", [sp.Integer(1), sp.sqrt(2), sp.sqrt(3), δ], ids=["D=1", "D=2", "D=3", "any D"])
+@pytest.mark.parametrize(
+    "root",
+    [sp.Integer(1), sp.sqrt(2), sp.sqrt(3), δ],
+    ids=["D=1", "D=2", "D=3", "any D"],
+)
 def test_learned_coefficient_for_unit_eigenvalues(root):
     values = {key: value.subs(λ, 1) for key, value in white_parameters(root).items()}
     here = balanced().subs(values) / root
@@ -141,7 +170,9 @@ def test_half_way_to_the_plateau():
     assert is_zero(at(α / (κ * w0**2) - 1) - α / (2 * κ))
     assert not is_zero(at(α / (κ * w0**2)) - α / (2 * κ))
     time = sp.log(1 / w0) / α + sp.log(α / κ - w0**2) / (2 * α)
-    assert is_zero(sp.expand_log(sp.exp(sp.expand(2 * α * time))) - (α / (κ * w0**2) - 1))
+    assert is_zero(
+        sp.expand_log(sp.exp(sp.expand(2 * α * time))) - (α / (κ * w0**2) - 1)
+    )
 
 
 # Merged attention, Λ = λ1, C = v² − u² ≠ 0
@@ -188,7 +219,12 @@ WRONG_UNBALANCED = {
 def test_unbalanced_course():
     equation = {x: 2 * α * x - κ * C / 2 * (x**2 - 1)}
     assert solves(equation, {x: unbalanced()}, {x: x0})
-    assert names_of_true(WRONG_UNBALANCED, lambda course: solves(equation, {x: course}, {x: x0})) == []
+    assert (
+        names_of_true(
+            WRONG_UNBALANCED, lambda course: solves(equation, {x: course}, {x: x0})
+        )
+        == []
+    )
 
 
 @pytest.mark.parametrize("larger", [u, v], ids=["u larger", "v larger"])
@@ -197,9 +233,14 @@ def test_unbalanced_course_solves_the_two_equations(larger):
     y, smaller = sp.Symbol("y", positive=True), u if larger == v else v
 
     def is_right(flow, sign=-1):
-        halves = {larger: sp.sqrt(C) * (y + 1 / y) / 2, smaller: sp.sqrt(C) * (y + sign / y) / 2}  # y² = x
+        halves = {
+            larger: sp.sqrt(C) * (y + 1 / y) / 2,
+            smaller: sp.sqrt(C) * (y + sign / y) / 2,
+        }  # y² = x
         y_rate = (2 * α * y**2 - κ * C / 2 * (y**4 - 1)) / (2 * y)
-        return all(is_zero(halves[w].diff(y) * y_rate - flow[w].subs(halves)) for w in (u, v))
+        return all(
+            is_zero(halves[w].diff(y) * y_rate - flow[w].subs(halves)) for w in (u, v)
+        )
 
     assert is_right(MERGED)
     assert not is_right(MERGED, sign=1)
@@ -208,7 +249,12 @@ def test_unbalanced_course_solves_the_two_equations(larger):
 
 def test_unbalanced_course_of_both_amplitudes():
     """The same with roots of x(t), from a start u0 < v0 of numbers."""
-    numbers = {α: 3, κ: sp.Rational(8, 3), C: 3, x0: 3}  # r = 5; 2 u0 v0 = 3 sinh ln 3 = 4, v0² − u0² = 3
+    numbers = {
+        α: 3,
+        κ: sp.Rational(8, 3),
+        C: 3,
+        x0: 3,
+    }  # r = 5; 2 u0 v0 = 3 sinh ln 3 = 4, v0² − u0² = 3
     flow = {key: rate.subs(numbers) for key, rate in MERGED.items()}
 
     def is_right(x_course):
@@ -223,7 +269,10 @@ def test_unbalanced_course_of_both_amplitudes():
 @pytest.mark.parametrize("dimension", [1, 2, 3])
 def test_merged_equations_from_the_definition(dimension):
     derived = white_equations(dimension)
-    claimed = {key: rate.subs(white_parameters(sp.sqrt(dimension))) for key, rate in MERGED.items()}
+    claimed = {
+        key: rate.subs(white_parameters(sp.sqrt(dimension)))
+        for key, rate in MERGED.items()
+    }
     assert all(is_zero(derived[key] - claimed[key]) for key in (u, v))
     product = u * derived[v] + v * derived[u]
     growth = (α - κ * u * v).subs(white_parameters(sp.sqrt(dimension)))

@@ -9,8 +9,21 @@ from hypothesis import strategies as st
 
 from attndyn import Merged, Separate, Task
 from attndyn.theory import fixed_point
-from attndyn.theory.symbolic import N, SymbolicTask, fixed_points, population_loss, symbolic_task, weight_symbols
-from attndyn.theory.symbolic.dynamics.stability import Inertia, hessian, hessian_index, inertia, resting_weights
+from attndyn.theory.symbolic import (
+    N,
+    SymbolicTask,
+    fixed_points,
+    population_loss,
+    symbolic_task,
+    weight_symbols,
+)
+from attndyn.theory.symbolic.dynamics.stability import (
+    Inertia,
+    hessian,
+    hessian_index,
+    inertia,
+    resting_weights,
+)
 
 
 def decreasing(D):
@@ -21,7 +34,9 @@ def decreasing(D):
 
 def white_inputs(D):
     """Λ = 1 and Ω = diag(c) with noise, directions by decreasing gain: what every task is in some coordinates."""
-    return SymbolicTask(sp.eye(D), sp.diag(*decreasing(D)), sp.Symbol("sigma", positive=True) ** 2, (N,))
+    return SymbolicTask(
+        sp.eye(D), sp.diag(*decreasing(D)), sp.Symbol("sigma", positive=True) ** 2, (N,)
+    )
 
 
 def white_teachers(D):
@@ -53,21 +68,34 @@ def index(packing, D, rank):
 
 
 WRONG = {
-    "smaller gains counted": lambda packing, D: sum(j > d for d in chain(*packing) for j in unlearned(packing, D)),
+    "smaller gains counted": lambda packing, D: sum(
+        j > d for d in chain(*packing) for j in unlearned(packing, D)
+    ),
     "every missing direction counted": lambda packing, D: len(unlearned(packing, D)),
     "idle pairs left out": falls,
-    "one fall to an idle pair": lambda packing, D: falls(packing, D) + idle_pairs(packing, 2),
+    "one fall to an idle pair": lambda packing, D: (
+        falls(packing, D) + idle_pairs(packing, 2)
+    ),
 }
 
 
 def one_to_a_head(D):
-    return [[(d,) for d in S] for size in range(D + 1) for S in combinations(range(1, D + 1), size)]
+    return [
+        [(d,) for d in S]
+        for size in range(D + 1)
+        for S in combinations(range(1, D + 1), size)
+    ]
 
 
 def derived(task, model, packings, learned=None):
     """The index at each packing, from the Hessian of the derived loss."""
     loss, each = population_loss(model, task, "restricted"), learned or maps(task)
-    return [hessian_index(loss, resting_weights(model, [[each[d] for d in head] for head in p])) for p in packings]
+    return [
+        hessian_index(
+            loss, resting_weights(model, [[each[d] for d in head] for head in p])
+        )
+        for p in packings
+    ]
 
 
 @pytest.mark.parametrize(
@@ -111,7 +139,12 @@ numbers = st.builds(sp.Rational, st.integers(1, 9), st.integers(1, 9))
 
 
 @settings(max_examples=5, deadline=None)
-@given(st.lists(numbers, min_size=3, max_size=3, unique=True), numbers, st.integers(1, 30), st.data())
+@given(
+    st.lists(numbers, min_size=3, max_size=3, unique=True),
+    numbers,
+    st.integers(1, 30),
+    st.data(),
+)
 def test_packings_of_rank_two_in_rational_numbers(λ, noise, length, data):
     task = SymbolicTask(sp.diag(*sorted(λ, reverse=True)), sp.eye(3), noise, (length,))
     directions = data.draw(st.permutations([1, 2, 3]))
@@ -119,23 +152,42 @@ def test_packings_of_rank_two_in_rational_numbers(λ, noise, length, data):
     cut = data.draw(st.integers(max(1, size - 2), min(2, size)))
     packing = [tuple(directions[:cut]), tuple(directions[cut:size])]
     model = Separate(2, rank=2)
-    numeric = Task(sorted(map(float, λ), reverse=True), noise_variance=float(noise), context_length=length)
-    theirs = fixed_point(numeric, model, chain(*packing), [head for head in packing if head])
-    assert derived(task, model, [packing]) == [index(packing, 3, 2)] == [theirs.hessian_index]
+    numeric = Task(
+        sorted(map(float, λ), reverse=True),
+        noise_variance=float(noise),
+        context_length=length,
+    )
+    theirs = fixed_point(
+        numeric, model, chain(*packing), [head for head in packing if head]
+    )
+    assert (
+        derived(task, model, [packing])
+        == [index(packing, 3, 2)]
+        == [theirs.hessian_index]
+    )
 
 
 def oblique_maps(P, c):
     """A task whose Λ and Ω seldom commute, and the maps M_d of its directions by decreasing gain, c decreasing."""
     inverse = P.inv()
-    task = SymbolicTask(P * P.T, inverse.T * sp.diag(*c) * inverse, sp.Rational(1, 3), (5,))
-    plain = SymbolicTask(sp.eye(len(c)), sp.diag(*c), task.noise_variance, task.context_lengths)
+    task = SymbolicTask(
+        P * P.T, inverse.T * sp.diag(*c) * inverse, sp.Rational(1, 3), (5,)
+    )
+    plain = SymbolicTask(
+        sp.eye(len(c)), sp.diag(*c), task.noise_variance, task.context_lengths
+    )
     return task, {d: inverse.T * M * inverse for d, M in maps(plain).items()}
 
 
 def test_where_covariances_do_not_commute():
     P = sp.Matrix([[1, 2, 0], [0, 1, -1], [1, 0, 1]])
-    task, learned = oblique_maps(P, (sp.Integer(3), sp.Rational(3, 2), sp.Rational(1, 4)))
-    assert task.covariance * task.teacher_covariance != task.teacher_covariance * task.covariance
+    task, learned = oblique_maps(
+        P, (sp.Integer(3), sp.Rational(3, 2), sp.Rational(1, 4))
+    )
+    assert (
+        task.covariance * task.teacher_covariance
+        != task.teacher_covariance * task.covariance
+    )
     packings = one_to_a_head(3)
     found = derived(task, Separate(3), packings, learned)
     assert found == [index(packing, 3, 1) for packing in packings]
@@ -146,20 +198,26 @@ def test_where_covariances_do_not_commute():
 def test_new_coordinates_take_the_loss_of_weights_to_that_of_another_task():
     P = sp.Matrix([[1, 2], [-1, 3]])
     task, _ = oblique_maps(P, (sp.Integer(2), sp.Integer(1)))
-    plain = SymbolicTask(sp.eye(2), sp.diag(2, 1), task.noise_variance, task.context_lengths)
+    plain = SymbolicTask(
+        sp.eye(2), sp.diag(2, 1), task.noise_variance, task.context_lengths
+    )
     model, D = Separate(1, rank=2), 2
     symbols, there = weight_symbols(model, D), {}
     for name in ("key", "query"):
         for row in symbols[name][0]:
             there |= dict(zip(row[:-1], P.T * sp.Matrix(row[:-1]), strict=True))
-    ours, other = (population_loss(model, each, "restricted").expression for each in (task, plain))
+    ours, other = (
+        population_loss(model, each, "restricted").expression for each in (task, plain)
+    )
     assert sp.expand(other.subs(there, simultaneous=True) - ours) == 0
     assert sp.expand(other - ours) != 0
 
 
 @pytest.mark.parametrize("heads", [1, 2, 4])
 def test_merged_heads_leave_zero_by_one_direction_each(heads):
-    loss = population_loss(Merged(heads), symbolic_task(2, teachers="diagonal", noise=True), "restricted")
+    loss = population_loss(
+        Merged(heads), symbolic_task(2, teachers="diagonal", noise=True), "restricted"
+    )
     assert inertia(hessian(loss, {})) == Inertia(heads, 3 * heads, heads)
     at_zero = population_loss(Separate(heads), symbolic_task(2), "restricted")
     assert inertia(hessian(at_zero, {})) == Inertia(0, 5 * heads, 0)
@@ -178,7 +236,10 @@ def test_the_whole_model_has_no_other_way_down():
     task, model = white_teachers(2), Separate(2)
     loss, learned = population_loss(model, task), maps(task)
     found = [
-        hessian_index(loss, resting_weights(model, [[learned[d] for d in head] for head in packing]))
+        hessian_index(
+            loss,
+            resting_weights(model, [[learned[d] for d in head] for head in packing]),
+        )
         for packing in one_to_a_head(2)
     ]
     assert found == derived(task, model, one_to_a_head(2)) == [0, 0, 1, 0]
@@ -188,16 +249,25 @@ nonzero = st.integers(-3, 3).filter(bool)
 
 
 @settings(max_examples=8, deadline=None)
-@given(nonzero, st.lists(nonzero, min_size=3, max_size=3), st.sampled_from([[(3,)], [(1, 3)], [(2, 3)], [(2,)]]))
+@given(
+    nonzero,
+    st.lists(nonzero, min_size=3, max_size=3),
+    st.sampled_from([[(3,)], [(1, 3)], [(2, 3)], [(2,)]]),
+)
 def test_weights_of_one_orbit_have_one_signature(a, C, packing):
-    task, model = SymbolicTask(sp.diag(5, 3, 2), sp.eye(3), sp.Rational(1, 2), (4,)), Separate(1, rank=2)
+    task, model = (
+        SymbolicTask(sp.diag(5, 3, 2), sp.eye(3), sp.Rational(1, 2), (4,)),
+        Separate(1, rank=2),
+    )
     loss, each = population_loss(model, task, "restricted"), maps(task)
     point = resting_weights(model, [[each[d] for d in head] for head in packing])
     mixing = sp.Matrix([[C[0], C[1]], [0, C[2]]])
     symbols = weight_symbols(model, 3)
     moved = {symbols["value"][0, -1]: a * point[symbols["value"][0, -1]]}
     for name, factor in (("key", mixing), ("query", mixing.inv().T / a)):
-        rows = sp.Matrix(2, 3, [point.get(symbol, 0) for symbol in symbols[name][0, :, :-1].flat])
+        rows = sp.Matrix(
+            2, 3, [point.get(symbol, 0) for symbol in symbols[name][0, :, :-1].flat]
+        )
         moved |= dict(zip(symbols[name][0, :, :-1].flat, factor * rows, strict=True))
     assert inertia(hessian(loss, moved)) == inertia(hessian(loss, point))
     assert hessian_index(loss, moved) == index(packing, 3, 2)
@@ -219,8 +289,13 @@ def congruent(draw):
     n = draw(st.integers(1, 5))
     signs = draw(st.lists(st.integers(-1, 1), min_size=n, max_size=n))
     entry = st.integers(-3, 3)
-    lower, upper = (sp.Matrix(n, n, draw(st.lists(entry, min_size=n * n, max_size=n * n))) for _ in range(2))
-    C = (lower.lower_triangular(-1) + sp.eye(n)) * (upper.upper_triangular(1) + sp.eye(n))
+    lower, upper = (
+        sp.Matrix(n, n, draw(st.lists(entry, min_size=n * n, max_size=n * n)))
+        for _ in range(2)
+    )
+    C = (lower.lower_triangular(-1) + sp.eye(n)) * (
+        upper.upper_triangular(1) + sp.eye(n)
+    )
     return C * sp.diag(*signs) * C.T, signs
 
 
@@ -245,7 +320,9 @@ def test_names_what_has_no_index():
             inertia(sp.diag(unsure))
     with pytest.raises(ValueError, match="only symmetric"):
         inertia(sp.Matrix([[1, 2], [3, 4]]))
-    with pytest.raises(ValueError, match="rational functions have exact signs here, not sqrt"):
+    with pytest.raises(
+        ValueError, match="rational functions have exact signs here, not sqrt"
+    ):
         inertia(sp.diag(sp.sqrt(2)))
     for number in (0.5, sp.pi, sp.I, sp.sqrt(a)):
         with pytest.raises(ValueError, match="exact signs here, not"):
@@ -255,8 +332,14 @@ def test_names_what_has_no_index():
 
 
 def test_signs_of_sums_of_positive_terms():
-    a, b, c = sp.Symbol("a", positive=True), sp.Symbol("b", positive=True), sp.Symbol("c", real=True)
-    assert inertia(sp.diag(a / (a + b), -a * b, c**2 + 1, -1 / a, 0)) == Inertia(2, 1, 2)
+    a, b, c = (
+        sp.Symbol("a", positive=True),
+        sp.Symbol("b", positive=True),
+        sp.Symbol("c", real=True),
+    )
+    assert inertia(sp.diag(a / (a + b), -a * b, c**2 + 1, -1 / a, 0)) == Inertia(
+        2, 1, 2
+    )
     assert inertia(sp.diag(N - 1 + a, -N)) == Inertia(1, 0, 1)
     assert inertia(sp.Matrix([[a, a + b], [a + b, a]])) == Inertia(1, 0, 1)
 

@@ -4,7 +4,12 @@ import pytest
 import sympy as sp
 
 from attndyn.theory.symbolic import TIME, N, Prompt, average, symbolic_task
-from attndyn.theory.symbolic.formulas.reading import read_equation, read_equations, read_latex, read_text
+from attndyn.theory.symbolic.formulas.reading import (
+    read_equation,
+    read_equations,
+    read_latex,
+    read_text,
+)
 
 v, a, b, c, d, g, p, r, x, u1 = sp.symbols("value_1_2 a b c d g_1 p r x u_1", real=True)
 TASK = symbolic_task(2, noise=True)
@@ -118,7 +123,20 @@ TEXT_MEANT = {
 }
 
 TEXT_REFUSED = (
-    *("1e", "1e400", "tr(x)", "a\nb", "xy", "lambda_12", "2^10^3", "1/2x", "a/b c", "sin x", "sin(x)", "log x"),
+    *(
+        "1e",
+        "1e400",
+        "tr(x)",
+        "a\nb",
+        "xy",
+        "lambda_12",
+        "2^10^3",
+        "1/2x",
+        "a/b c",
+        "sin x",
+        "sin(x)",
+        "log x",
+    ),
     *(
         "|x|",
         "x!",
@@ -138,7 +156,22 @@ TEXT_REFUSED = (
         "a^-1/2",
         "2**-1/2",
     ),
-    *("a//b", "a&b", "a\\b", "λ_1", "x²", "a.b", "1.2.3", "1_000", "0x10", "a[0]", "{a}", "a=b", "oo", "zoo"),
+    *(
+        "a//b",
+        "a&b",
+        "a\\b",
+        "λ_1",
+        "x²",
+        "a.b",
+        "1.2.3",
+        "1_000",
+        "0x10",
+        "a[0]",
+        "{a}",
+        "a=b",
+        "oo",
+        "zoo",
+    ),
 )
 
 
@@ -181,10 +214,15 @@ LEFT = {
 @pytest.mark.parametrize("source", LEFT)
 def test_a_constant_before_a_rate_divides(source):
     if r"\dot a" in source:  # τ = 3 a moves with a
-        with pytest.raises(ValueError, match="a rate may have a constant before it, and a moves"):
+        with pytest.raises(
+            ValueError, match="a rate may have a constant before it, and a moves"
+        ):
             read_equation(source, SYMBOLS, DEFINITIONS, latex=True, rate=True)
     else:
-        assert read_equation(source, SYMBOLS, DEFINITIONS, latex=True, rate=True) == (c, LEFT[source])
+        assert read_equation(source, SYMBOLS, DEFINITIONS, latex=True, rate=True) == (
+            c,
+            LEFT[source],
+        )
 
 
 def test_blocks_of_equations():
@@ -192,7 +230,10 @@ def test_blocks_of_equations():
         \tau \dot b &= c \\ &\quad + d,\\[2pt]
         \dot c &= {b \over 2}.
         \end{aligned} \end{equation}"""
-    assert read_equations(block, SYMBOLS, DEFINITIONS, latex=True, rate=True) == {b: (c + d) / (3 * a), c: b / 2}
+    assert read_equations(block, SYMBOLS, DEFINITIONS, latex=True, rate=True) == {
+        b: (c + d) / (3 * a),
+        c: b / 2,
+    }
     text = "2*db/dt = c\n + d;\nc' = b/2."
     assert read_equations(text, SYMBOLS, rate=True) == {b: (c + d) / 2, c: b / 2}
 
@@ -232,5 +273,11 @@ def test_what_is_no_product_before_a_rate(source, message):
 def test_quotients_before_a_rate():
     assert read_equation("b/d*dc/dt = a", SYMBOLS, rate=True) == (c, a * d / b)
     assert read_equation("(b + d)*dc/dt = a", SYMBOLS, rate=True) == (c, a / (b + d))
-    assert read_equation(r"b/d \cdot \dot c = a", SYMBOLS, latex=True, rate=True) == (c, a * d / b)
-    assert read_equation(r"b(d/2) \dot c = a", SYMBOLS, latex=True, rate=True) == (c, 2 * a / (b * d))
+    assert read_equation(r"b/d \cdot \dot c = a", SYMBOLS, latex=True, rate=True) == (
+        c,
+        a * d / b,
+    )
+    assert read_equation(r"b(d/2) \dot c = a", SYMBOLS, latex=True, rate=True) == (
+        c,
+        2 * a / (b * d),
+    )

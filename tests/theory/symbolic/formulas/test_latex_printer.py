@@ -9,10 +9,25 @@ from hypothesis import strategies as st
 from matplotlib.mathtext import MathTextParser
 
 from attndyn import Merged, Separate
-from attndyn.theory.symbolic import N, Prompt, average, flow_equations, population_loss, symbolic_task
+from attndyn.theory.symbolic import (
+    N,
+    Prompt,
+    average,
+    flow_equations,
+    population_loss,
+    symbolic_task,
+)
 from attndyn.theory.symbolic.algebra.zero_test import is_zero
-from attndyn.theory.symbolic.formulas.latex_printer import latex, latex_equations, latex_invariants
-from attndyn.theory.symbolic.formulas.reading import read_equation, read_equations, read_latex
+from attndyn.theory.symbolic.formulas.latex_printer import (
+    latex,
+    latex_equations,
+    latex_invariants,
+)
+from attndyn.theory.symbolic.formulas.reading import (
+    read_equation,
+    read_equations,
+    read_latex,
+)
 
 l1, l2 = sp.symbols("lambda_1 lambda_2", positive=True)
 value, k, q = sp.symbols("value_1_2 key_1_1_1 query_1_1_1", real=True)
@@ -50,9 +65,17 @@ def test_a_flow_is_read_back(model, dimension, block):
     symbols = [*flow, *task.parameters, N]
     back = read_equations(source, symbols, latex=True, rate=True)
     assert list(back) == list(flow)
-    assert all(ring.from_expr(back[weight]) == ring.from_expr(rate) for weight, rate in flow.items())
-    wrong = read_equations(source.replace("N + 2", "N + 1", 1), symbols, latex=True, rate=True)
-    assert any(ring.from_expr(wrong[weight]) != ring.from_expr(rate) for weight, rate in flow.items())
+    assert all(
+        ring.from_expr(back[weight]) == ring.from_expr(rate)
+        for weight, rate in flow.items()
+    )
+    wrong = read_equations(
+        source.replace("N + 2", "N + 1", 1), symbols, latex=True, rate=True
+    )
+    assert any(
+        ring.from_expr(wrong[weight]) != ring.from_expr(rate)
+        for weight, rate in flow.items()
+    )
 
 
 def test_a_loss_with_all_parameters_is_read_back():
@@ -60,7 +83,9 @@ def test_a_loss_with_all_parameters_is_read_back():
     loss = population_loss(Merged(1), task, "restricted")
     L = sp.Symbol("L")
     source = latex_equations({L: loss.expression}, rates=False)
-    left, right = read_equation(source, [L, *loss.weights, *task.parameters, N], latex=True)
+    left, right = read_equation(
+        source, [L, *loss.weights, *task.parameters, N], latex=True
+    )
     assert left == L
     assert loss.polynomial.ring.from_expr(right) == loss.polynomial
     assert compiles(source)
@@ -75,13 +100,15 @@ def test_lines_compile():
 
 
 SHOWN = {
-    r"\lambda_1^{2} v_{1,2}^{2} - \frac{N + 2}{N} \lambda_1^{3} v_{1,2}^{5}": l1**2 * value**2
+    r"\lambda_1^{2} v_{1,2}^{2} - \frac{N + 2}{N} \lambda_1^{3} v_{1,2}^{5}": l1**2
+    * value**2
     - l1**3 * (N + 2) / N * value**5,
     r"k_{1,1,1} - \frac{\lambda_1 \left(\left(N + 2\right) \lambda_1 + \lambda_2\right)}{N} v_{1,2}^{5}": k
     - sp.expand(l1 * ((N + 2) * l1 + l2) / N * value**5),
     r"\left(k_{1,1,1} - q_{1,1,1}\right)^{3}": sp.expand((k - q) ** 3),
     r"v_{1,2}^{2} - k_{1,1,1}^{2}": value**2 - k**2,
-    r"- \frac{N}{\left(N + 2\right) \lambda_1 + \lambda_2}": -N / (N * l1 + 2 * l1 + l2),
+    r"- \frac{N}{\left(N + 2\right) \lambda_1 + \lambda_2}": -N
+    / (N * l1 + 2 * l1 + l2),
     r"\lambda_1 + \lambda_2 - \frac{N \lambda_1}{\left(N + 2\right) \lambda_1 + \lambda_2}": l1
     + l2
     - N * l1 / (N * l1 + 2 * l1 + l2),
@@ -108,8 +135,13 @@ def test_names_come_from_all_symbols():
     other = sp.Symbol("v_1_2")
     assert latex(value) == "v_{1,2}"
     assert latex(value, [other]) == r"\mathrm{value}_{1,2}"
-    assert latex_equations({value: other}).splitlines()[1] == r"\dot{\mathrm{value}}_{1,2} &= v_{1,2}"
-    assert read_equations(latex_equations({value: other}), [value, other], latex=True, rate=True) == {value: other}
+    assert (
+        latex_equations({value: other}).splitlines()[1]
+        == r"\dot{\mathrm{value}}_{1,2} &= v_{1,2}"
+    )
+    assert read_equations(
+        latex_equations({value: other}), [value, other], latex=True, rate=True
+    ) == {value: other}
     with pytest.raises(ValueError, match="e is a symbol and a number here"):
         latex(sp.Symbol("e") * sp.exp(x))
     with pytest.raises(ValueError, match=r"\\pi is a symbol and a number here"):
@@ -138,18 +170,36 @@ def test_invariants():
 
 
 POLYNOMIALS = st.lists(
-    st.tuples(st.integers(-4, 4), *(st.integers(0, 2) for _ in range(4)), st.integers(0, 2)), min_size=1, max_size=4
-).map(lambda terms: sp.Add(*(c * l1**a * l2**b * k**d * q**e * (N + c) / N**f for c, a, b, d, e, f in terms)))
+    st.tuples(
+        st.integers(-4, 4), *(st.integers(0, 2) for _ in range(4)), st.integers(0, 2)
+    ),
+    min_size=1,
+    max_size=4,
+).map(
+    lambda terms: sp.Add(
+        *(
+            c * l1**a * l2**b * k**d * q**e * (N + c) / N**f
+            for c, a, b, d, e, f in terms
+        )
+    )
+)
 
 
 @settings(max_examples=25, deadline=None)
 @given(
     POLYNOMIALS,
     POLYNOMIALS,
-    st.sampled_from([sp.Integer(1), sp.sqrt(l1), 1 / sp.cbrt(l2), sp.exp(x), 1 / (l1 + N * l2)]),
+    st.sampled_from(
+        [sp.Integer(1), sp.sqrt(l1), 1 / sp.cbrt(l2), sp.exp(x), 1 / (l1 + N * l2)]
+    ),
 )
 def test_any_expression_is_read_back(first, second, factor):
-    for expression in (first, sp.expand(first * second), first + second * factor, first / (1 + second**2)):
+    for expression in (
+        first,
+        sp.expand(first * second),
+        first + second * factor,
+        first / (1 + second**2),
+    ):
         back = read_latex(latex(expression), [l1, l2, k, q, x, N])
         assert is_zero(back - expression)
         assert not is_zero(back - expression - factor / 7)

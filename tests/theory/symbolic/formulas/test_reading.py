@@ -6,18 +6,47 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attndyn.theory.symbolic import N, Prompt, average, symbolic_task
-from attndyn.theory.symbolic.formulas.reading import read_equation, read_equations, read_latex, read_text
+from attndyn.theory.symbolic.formulas.reading import (
+    read_equation,
+    read_equations,
+    read_latex,
+    read_text,
+)
 from attndyn.theory.symbolic.formulas.symbol_names import latex_names
 
-value, key, query, U, v, u = sp.symbols("value_1_2 key_1_1_2 query_1_1_2 key_query_1_2_3 v u_1", real=True)
+value, key, query, U, v, u = sp.symbols(
+    "value_1_2 key_1_1_2 query_1_1_2 key_query_1_2_3 v u_1", real=True
+)
 TASK = symbolic_task(2, teachers="general", noise=True, mixture=True)
 l1, l2 = sp.symbols("lambda_1 lambda_2", positive=True)
 O12, p, w01, sigma = (
-    next(s for s in TASK.parameters if s.name == name) for name in ("Omega_12", "p", "w0_1", "sigma")
+    next(s for s in TASK.parameters if s.name == name)
+    for name in ("Omega_12", "p", "w0_1", "sigma")
 )
 PROMPT = Prompt(2)
-(x1, x2), y, (xq1, _), yq, (w1, _) = PROMPT.x, PROMPT.y, PROMPT.query, PROMPT.label, PROMPT.teacher
-SYMBOLS = [value, key, query, U, v, u, N, *TASK.parameters, x1, x2, y, *PROMPT.query, yq, *PROMPT.teacher]
+(x1, x2), y, (xq1, _), yq, (w1, _) = (
+    PROMPT.x,
+    PROMPT.y,
+    PROMPT.query,
+    PROMPT.label,
+    PROMPT.teacher,
+)
+SYMBOLS = [
+    value,
+    key,
+    query,
+    U,
+    v,
+    u,
+    N,
+    *TASK.parameters,
+    x1,
+    x2,
+    y,
+    *PROMPT.query,
+    yq,
+    *PROMPT.teacher,
+]
 third = sp.Rational(1, 3)
 
 TEXT = {
@@ -33,8 +62,11 @@ TEXT = {
     "cbrt(lambda_1)*sqrt(lambda_2)": sp.cbrt(l1) * sp.sqrt(l2),
     "exp(-2*v) + log(1 - v) + ln(N)": sp.exp(-2 * v) + sp.log(1 - v) + sp.log(N),
     "sinh(v) + cosh(v) + tanh(v)": sp.sinh(v) + sp.cosh(v) + sp.tanh(v),
-    "arctan((2*v + 1)/sqrt(3)) - atan(v) + pi/6": sp.atan((2 * v + 1) / sp.sqrt(3)) - sp.atan(v) + sp.pi / 6,
-    "average(y*(x_1 + v*x_2) + 3)*x_q1": (average(y * x1) + v * average(y * x2) + 3) * xq1,
+    "arctan((2*v + 1)/sqrt(3)) - atan(v) + pi/6": sp.atan((2 * v + 1) / sp.sqrt(3))
+    - sp.atan(v)
+    + sp.pi / 6,
+    "average(y*(x_1 + v*x_2) + 3)*x_q1": (average(y * x1) + v * average(y * x2) + 3)
+    * xq1,
     "avg(y)^2": average(y) ** 2,
     "w0_1*p + Omega_12 − sigma·w_1": w01 * p + O12 - sigma * w1,
     "0.1 + .25 + 2.": sp.Rational(47, 20),
@@ -47,10 +79,15 @@ LATEX = {
     r"\frac{N+2}{N} \lambda_1^2 v_{1,2}": (N + 2) / N * l1**2 * value,
     r"\tfrac12\,v - \dfrac{1}{3} v\; \cdot \frac1{N}": v / 2 - v / (3 * N),
     r"\frac12 v": v / 2,
-    r"v_{12} k_{112} q_{1,1,2} \mathrm{key\_query}_{1,2,3} u_{123}": value * key * query * U**2,
-    r"\mathrm{value}_{1,2} + \mathrm{value\_1\_2} + \operatorname{value}_{12}": 3 * value,
+    r"v_{12} k_{112} q_{1,1,2} \mathrm{key\_query}_{1,2,3} u_{123}": value
+    * key
+    * query
+    * U**2,
+    r"\mathrm{value}_{1,2} + \mathrm{value\_1\_2} + \operatorname{value}_{12}": 3
+    * value,
     r"\lambda_{1}\lambda^2_1 \lambda_1^{2} \lambda_1^{-3}": l1**2,
-    r"\Omega_{12} + \Omega_{1,2} + x_{q,1} + x_{q1} + y_q + w_{0,1} + w_1 + \sigma": 2 * O12
+    r"\Omega_{12} + \Omega_{1,2} + x_{q,1} + x_{q1} + y_q + w_{0,1} + w_1 + \sigma": 2
+    * O12
     + 2 * xq1
     + yq
     + w01
@@ -65,11 +102,21 @@ LATEX = {
     r"\lambda_1^{1/3} \lambda_2^{\frac{2}{3}}": sp.cbrt(l1) * sp.cbrt(l2) ** 2,
     r"e^{-2 v} \exp(u_1) \exp\left(v\right)": sp.exp(u) * sp.exp(-v),
     r"e^v": sp.exp(v),
-    r"\ln(1 - v) + \log v + \ln\frac{v}{2} - \ln v^2": sp.log(1 - v) + sp.log(v) + sp.log(v / 2) - sp.log(v**2),
-    r"\cosh^2 v - \sinh^{2}(v) + \log{\left(v \right)}^{2}": sp.cosh(v) ** 2 - sp.sinh(v) ** 2 + sp.log(v) ** 2,
-    r"\arctan\frac{2v+1}{\sqrt3} + \operatorname{atan}{\left(v \right)}": sp.atan((2 * v + 1) / sp.sqrt(3))
+    r"\ln(1 - v) + \log v + \ln\frac{v}{2} - \ln v^2": sp.log(1 - v)
+    + sp.log(v)
+    + sp.log(v / 2)
+    - sp.log(v**2),
+    r"\cosh^2 v - \sinh^{2}(v) + \log{\left(v \right)}^{2}": sp.cosh(v) ** 2
+    - sp.sinh(v) ** 2
+    + sp.log(v) ** 2,
+    r"\arctan\frac{2v+1}{\sqrt3} + \operatorname{atan}{\left(v \right)}": sp.atan(
+        (2 * v + 1) / sp.sqrt(3)
+    )
     + sp.atan(v),
-    r"\langle y x_1 \rangle x_{q,1} + \overline{y x_{2}^2} \left\langle y \right\rangle^2": average(y * x1) * xq1
+    r"\langle y x_1 \rangle x_{q,1} + \overline{y x_{2}^2} \left\langle y \right\rangle^2": average(
+        y * x1
+    )
+    * xq1
     + average(y * x2**2) * average(y) ** 2,
     r"$ v \times u_1 $": u * v,
     r"0.1 \pi": sp.pi / 10,
@@ -115,9 +162,18 @@ def test_equations():
     assert read_equation("v = 2*u_1", [u, v]) == (v, 2 * u)
     for source in ("dv/dt = u_1", "d v/dt = u_1", "d(v)/dt = u_1", "v' = u_1"):
         assert read_equation(source, [u, v], rate=True) == (v, u)
-    rates = [r"\dot v_{1,2}", r"\dot{v}_{1,2}", r"\dot{v_{1,2}}", r"\frac{d v_{1,2}}{dt}", r"\frac{d}{dt} v_{1,2}"]
+    rates = [
+        r"\dot v_{1,2}",
+        r"\dot{v}_{1,2}",
+        r"\dot{v_{1,2}}",
+        r"\frac{d v_{1,2}}{dt}",
+        r"\frac{d}{dt} v_{1,2}",
+    ]
     for left in [*rates, r"\frac{\mathrm{d} v_{1,2}}{\mathrm{d} t}"]:
-        assert read_equation(left + r" = u_1,", [u, value], latex=True, rate=True) == (value, u)
+        assert read_equation(left + r" = u_1,", [u, value], latex=True, rate=True) == (
+            value,
+            u,
+        )
     block = r"\begin{align*} \dot u_1 &= v \\ &\quad + 1 \\ \dot v &= u_1 \end{align*}"
     assert read_equations(block, [u, v], latex=True, rate=True) == {u: v + 1, v: u}
     assert read_equations("u_1 = v\n + 1\n\nv = 2", [u, v]) == {u: v + 1, v: 2}
@@ -147,7 +203,10 @@ def test_wrong_equations(source, options, message):
 WRONG = {
     "text": [
         ("", "the formula is empty, at position 1"),
-        ("lamda_1*v", r'unknown symbol "lamda_1" \(did you mean lambda_1 or lambda_2\?\), at position 1'),
+        (
+            "lamda_1*v",
+            r'unknown symbol "lamda_1" \(did you mean lambda_1 or lambda_2\?\), at position 1',
+        ),
         ("2*(v", r'"\(" is never closed, at position 3'),
         ("2*v)", r'unbalanced bracket "\)", at position 4'),
         ("v u_1", 'an operator is missing before "u_1", at position 3'),
@@ -158,7 +217,10 @@ WRONG = {
         ("foo(v)", 'unknown function "foo": known are sqrt, cbrt'),
         ("lambda_3(v)", r'unknown symbol "lambda_3" \(did you mean lambda_'),
         ("v = 3", 'unexpected "=", at position 3'),
-        ("v**N", r"an exponent must be a rational number p/q with \|p\| ≤ 64 and q ≤ 12, not N, at position 2"),
+        (
+            "v**N",
+            r"an exponent must be a rational number p/q with \|p\| ≤ 64 and q ≤ 12, not N, at position 2",
+        ),
         ("v**65", "not 65"),
         ("v**(1/13)", "not 1/13"),
         ("1/(v - v)", "division by zero, at position 2"),
@@ -203,7 +265,8 @@ WRONG = {
 
 
 @pytest.mark.parametrize(
-    ("kind", "source", "message"), [(k, *case) for k, cases in WRONG.items() for case in cases]
+    ("kind", "source", "message"),
+    [(k, *case) for k, cases in WRONG.items() for case in cases],
 )
 def test_a_mistake_is_named_with_its_place(kind, source, message):
     with pytest.raises(ValueError, match=message):
@@ -211,7 +274,9 @@ def test_a_mistake_is_named_with_its_place(kind, source, message):
 
 
 def expressions():
-    leaves = st.sampled_from([v, u, N, l1, l2, sp.Integer(3), sp.Rational(-2, 7), average(x1 * y), sp.pi])
+    leaves = st.sampled_from(
+        [v, u, N, l1, l2, sp.Integer(3), sp.Rational(-2, 7), average(x1 * y), sp.pi]
+    )
     functions = st.sampled_from([sp.exp, sp.log, sp.cosh, sp.sinh, sp.atan])
 
     def grown(parts):
@@ -224,7 +289,9 @@ def expressions():
         )
 
     rational = st.recursive(leaves, grown, max_leaves=8)
-    root = st.sampled_from([l1**third, 1 / sp.sqrt(l1 + l2), (1 + v**2) ** (2 * third), sp.sqrt(N)])
+    root = st.sampled_from(
+        [l1**third, 1 / sp.sqrt(l1 + l2), (1 + v**2) ** (2 * third), sp.sqrt(N)]
+    )
     return st.tuples(rational, root, functions, leaves).map(
         lambda parts: parts[0] + parts[1] * parts[0] + parts[2](1 + l1 * parts[3] ** 2)
     )
@@ -236,4 +303,9 @@ def test_what_sympy_prints_is_read_back(expression):
     assert read_text(str(expression), SYMBOLS) == expression
     names = latex_names(SYMBOLS)
     printed = sp.latex(expression.xreplace({average(x1 * y): v}), symbol_names=names)
-    assert sp.expand(read_latex(printed, SYMBOLS) - expression.xreplace({average(x1 * y): v})) == 0
+    assert (
+        sp.expand(
+            read_latex(printed, SYMBOLS) - expression.xreplace({average(x1 * y): v})
+        )
+        == 0
+    )

@@ -12,12 +12,25 @@ from hypothesis import strategies as st
 
 import attndyn
 from attndyn.theory.symbolic import N, Prompt, symbolic_task
-from attndyn.theory.symbolic.formulas.reading import read_equations, read_latex, read_text
+from attndyn.theory.symbolic.formulas.reading import (
+    read_equations,
+    read_latex,
+    read_text,
+)
 
 PROMPT = Prompt(2)
 OWN = sp.symbols("value_1_2 v u_1", real=True)
 TASK = symbolic_task(2, teachers="general", noise=True, mixture=True)
-SYMBOLS = [*OWN, N, *TASK.parameters, *PROMPT.x, PROMPT.y, *PROMPT.query, PROMPT.label, *PROMPT.teacher]
+SYMBOLS = [
+    *OWN,
+    N,
+    *TASK.parameters,
+    *PROMPT.x,
+    PROMPT.y,
+    *PROMPT.query,
+    PROMPT.label,
+    *PROMPT.teacher,
+]
 
 ATTACKS = [
     "__import__('os').system('true')",
@@ -63,9 +76,24 @@ def test_nothing_but_formulas_is_read(source):
 
 
 def forbidden(source: str) -> set[str]:
-    names = {node.id for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)}
-    names |= {node.attr for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute)}
-    return names & {"eval", "exec", "sympify", "S", "parse_expr", "parse_latex", "parsing", "__import__"}
+    names = {
+        node.id for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)
+    }
+    names |= {
+        node.attr
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Attribute)
+    }
+    return names & {
+        "eval",
+        "exec",
+        "sympify",
+        "S",
+        "parse_expr",
+        "parse_latex",
+        "parsing",
+        "__import__",
+    }
 
 
 def test_the_reader_calls_nothing_that_runs_text():
@@ -74,7 +102,9 @@ def test_the_reader_calls_nothing_that_runs_text():
         (folder / f"{name}.py").read_text()
         for name in ("tokens", "grammar", "latex_grammar", "bounded", "odd_roots")
     ]
-    assert not set().union(*map(forbidden, [*sources, (folder / "reading.py").read_text()]))
+    assert not set().union(
+        *map(forbidden, [*sources, (folder / "reading.py").read_text()])
+    )
     assert forbidden("sp.sympify(eval(x))") == {"sympify", "eval"}
 
 
@@ -126,13 +156,17 @@ HOSTILE = [
 @pytest.mark.parametrize("source", HOSTILE, ids=lambda source: source[:20])
 def test_no_formula_stalls_the_reader(source):
     start = time.process_time()
-    for read, text in ((read_text, source), (read_latex, source.replace("**", "^").replace("*", " "))):
+    for read, text in (
+        (read_text, source),
+        (read_latex, source.replace("**", "^").replace("*", " ")),
+    ):
         only_value_errors(read, text)
     assert time.process_time() - start < 5
 
 
 PIECES = (
-    "v u_1 N lambda_1 x_1 y pi E 1 2 17 0.5 64 + - * / ** ^ ( ) ) sqrt( cbrt( exp( log( cosh( atan( average( = , '"
+    "v u_1 N lambda_1 x_1 y pi E 1 2 17 0.5 64 + - * / ** ^ ( ) ) "
+    "sqrt( cbrt( exp( log( cosh( atan( average( = , '"
 )
 LATEX_PIECES = (
     r"v u_1 v_{1,2} \lambda_1 x_1 e \pi 1 2 17 + - \cdot / ^ _ { } } ( ) [ ] \left( \right) \frac \sqrt \sqrt[3] "
@@ -157,4 +191,6 @@ def test_any_row_of_pieces_is_read_or_refused(pieces, latex_pieces):
     only_value_errors(read_text, "".join(pieces))
     only_value_errors(read_latex, "".join(latex_pieces))
     for latex, row in ((False, pieces), (True, latex_pieces)):
-        assert isinstance(refusal(read_equations, "v=" + "".join(row), latex=latex), str | dict)
+        assert isinstance(
+            refusal(read_equations, "v=" + "".join(row), latex=latex), str | dict
+        )

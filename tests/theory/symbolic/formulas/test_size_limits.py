@@ -9,22 +9,50 @@ import sympy as sp
 from attndyn import Merged, Separate
 from attndyn.cli import main
 from attndyn.compare.user.statement_file import statements_of
-from attndyn.theory.symbolic import N, derive, fixed_points, population_loss, symbolic_task
+from attndyn.theory.symbolic import (
+    N,
+    derive,
+    fixed_points,
+    population_loss,
+    symbolic_task,
+)
 from attndyn.theory.symbolic.algebra.zero_test import is_zero
 
 SECONDS = 10
 """The most that an answer or a refusal may take."""
 
 LARGE = {
-    "dimension 40": (["derive", "--dim", "40"], "about 1600 terms, and its exact loss is derived for at most"),
-    "a million dimensions": (["derive", "--dim", "1000000"], "from 1 to 100 in symbols, not 1000000"),
-    "a million heads": (["derive", "--dim", "2", "--heads", "1000000"], "the model has 9000000 weights at D = 2"),
-    "a full block": (["derive", "--dim", "4", "--heads", "8", "--block", "full"], "about 800 terms"),
+    "dimension 40": (
+        ["derive", "--dim", "40"],
+        "about 1600 terms, and its exact loss is derived for at most",
+    ),
+    "a million dimensions": (
+        ["derive", "--dim", "1000000"],
+        "from 1 to 100 in symbols, not 1000000",
+    ),
+    "a million heads": (
+        ["derive", "--dim", "2", "--heads", "1000000"],
+        "the model has 9000000 weights at D = 2",
+    ),
+    "a full block": (
+        ["derive", "--dim", "4", "--heads", "8", "--block", "full"],
+        "about 800 terms",
+    ),
     "many lengths": (
-        ["fixed-points", "--eigenvalues", "2,1", "--context-length", "1..100000", "--symbolic"],
+        [
+            "fixed-points",
+            "--eigenvalues",
+            "2,1",
+            "--context-length",
+            "1..100000",
+            "--symbolic",
+        ],
         "an exact mean over 100000 context lengths has too long numbers: take at most 300, or one N",
     ),
-    "many invariants": (["derive", "--dim", "2", "--heads", "3", "--degree", "6"], "monomials up to degree 6"),
+    "many invariants": (
+        ["derive", "--dim", "2", "--heads", "3", "--degree", "6"],
+        "monomials up to degree 6",
+    ),
 }
 
 
@@ -48,7 +76,10 @@ TABLES = {
     },
     "output": {
         "task": {"dimension": 1},
-        "model": {"output": "(m + n*average(x_1*y)*x_q1 + 1)^64", "weights": ["m", "n"]},
+        "model": {
+            "output": "(m + n*average(x_1*y)*x_q1 + 1)^64",
+            "weights": ["m", "n"],
+        },
     },
 }
 
@@ -73,10 +104,22 @@ def test_moderate_sizes_are_answered():
 P, Q = sp.nextprime(2**120), sp.nextprime(2**121)
 a = sp.Symbol("a", positive=True)
 HARD_NUMBERS = {
-    "a product of large primes": (sp.sqrt(P * Q) * sp.sqrt(4 * a), 2 * sp.sqrt(P * Q * a), sp.sqrt(P * Q * a)),
+    "a product of large primes": (
+        sp.sqrt(P * Q) * sp.sqrt(4 * a),
+        2 * sp.sqrt(P * Q * a),
+        sp.sqrt(P * Q * a),
+    ),
     "a square of one": (sp.sqrt(P**2 * a), P * sp.sqrt(a), sp.sqrt(P * a)),
-    "with a divisor in common": (sp.sqrt(P * Q) * sp.sqrt(P), P * sp.sqrt(Q), P * sp.sqrt(P)),
-    "a root of a fraction": (sp.cbrt(sp.Rational(P, Q)), sp.cbrt(P * Q**2) / Q, sp.cbrt(P * Q) / Q),
+    "with a divisor in common": (
+        sp.sqrt(P * Q) * sp.sqrt(P),
+        P * sp.sqrt(Q),
+        P * sp.sqrt(P),
+    ),
+    "a root of a fraction": (
+        sp.cbrt(sp.Rational(P, Q)),
+        sp.cbrt(P * Q**2) / Q,
+        sp.cbrt(P * Q) / Q,
+    ),
     "a logarithm": (sp.log(P * Q * a) - sp.log(a), sp.log(P * Q), sp.log(P)),
 }
 
@@ -106,7 +149,10 @@ HARD_STATEMENTS = [
 
 @pytest.mark.parametrize("value", HARD_STATEMENTS, ids=lambda value: value[:40])
 def test_hard_statements_get_an_answer_soon(value):
-    head = {"task": {"dimension": 1}, "model": {"model": "merged", "heads": 1, "block": "restricted"}}
+    head = {
+        "task": {"dimension": 1},
+        "model": {"model": "merged", "heads": 1, "block": "restricted"},
+    }
     rest = {"kind": "fixed point", "values": {"value_1_2": "0"}, "loss": value}
     start = time.process_time()
     (answer,) = statements_of(head | {"statement": [rest]}).answers()

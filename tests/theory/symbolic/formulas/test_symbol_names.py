@@ -51,9 +51,9 @@ def test_names_that_meet_are_told_apart():
 
 WORDS = "v value w w0 x key k query q key_query u lambda Lambda gate f1 v1 value_a x_q"
 HEADS = st.sampled_from(WORDS.split())
-NAMES = st.tuples(HEADS, st.lists(st.sampled_from(["0", "1", "2", "12", "q", "q1"]), max_size=3)).map(
-    lambda parts: "_".join([parts[0], *parts[1]])
-)
+NAMES = st.tuples(
+    HEADS, st.lists(st.sampled_from(["0", "1", "2", "12", "q", "q1"]), max_size=3)
+).map(lambda parts: "_".join([parts[0], *parts[1]]))
 
 
 @settings(max_examples=25, deadline=None)
@@ -64,5 +64,7 @@ def test_every_name_is_read_as_its_symbol(names):
     assert len(set(written.values())) == len(symbols)
     for symbol, name in written.items():
         assert read_latex(name, symbols) == symbol
-        assert read_latex(f"{name}^2 v_9", [*symbols, sp.Symbol("v_9")]) == symbol**2 * sp.Symbol("v_9")
+        assert read_latex(
+            f"{name}^2 v_9", [*symbols, sp.Symbol("v_9")]
+        ) == symbol**2 * sp.Symbol("v_9")
         assert read_text(symbol.name, symbols) == symbol

@@ -34,14 +34,19 @@ def zero(expression):
 
 # All sequences have the teacher (w0_1, w0_2): losses are polynomials in it.
 GIVEN_TEACHER = replace(
-    symbolic_task(2, teachers="general", noise=True, mixture=True), in_context_fraction=sp.Integer(0)
+    symbolic_task(2, teachers="general", noise=True, mixture=True),
+    in_context_fraction=sp.Integer(0),
 )
 
 
 def outside(model, dimension):
     """Weights that are zero on the restricted block and stand in the output: value rows on x, keys on y."""
     weights = weight_symbols(model, dimension)
-    keys = weights["key"][..., -1] if "key" in weights else weights["key_query"][:, -1, :-1]
+    keys = (
+        weights["key"][..., -1]
+        if "key" in weights
+        else weights["key_query"][:, -1, :-1]
+    )
     return list(weights["value"][:, :-1].flat), list(keys.flat)
 
 
@@ -56,7 +61,10 @@ def rates_on_the_block(model):
 
 def degrees(rates):
     """Total degrees in the teacher that really stand in any of these rates."""
-    polynomials = (sp.Poly(sp.numer(sp.together(rate)), *GIVEN_TEACHER.fixed_teacher) for rate in rates)
+    polynomials = (
+        sp.Poly(sp.numer(sp.together(rate)), *GIVEN_TEACHER.fixed_teacher)
+        for rate in rates
+    )
     return {sum(powers) for polynomial in polynomials for powers in polynomial.monoms()}
 
 
@@ -67,7 +75,9 @@ def test_which_moments_of_the_teachers_move_the_other_blocks(model):
     values, keys = outside(model, 2)
     assert degrees(rates[weight] for weight in values) == {1}
     assert degrees(rates[weight] for weight in keys) == {1, 3}
-    assert degrees(rate for weight, rate in rates.items() if weight not in [*values, *keys]) == {0, 2}
+    assert degrees(
+        rate for weight, rate in rates.items() if weight not in [*values, *keys]
+    ) == {0, 2}
 
 
 @EVERY_MODEL
@@ -82,7 +92,9 @@ def test_a_zero_mean_alone_holds_the_value_rows_only(model):
 
     assert all(zero(over_teachers(weight, -1)) for weight in values)
     assert not any(zero(over_teachers(weight, -1)) for weight in keys)
-    assert not any(zero(over_teachers(weight, -2)) for weight in values)  # a mean of −2u/3
+    assert not any(
+        zero(over_teachers(weight, -2)) for weight in values
+    )  # a mean of −2u/3
 
 
 def regression(dimension):
@@ -95,7 +107,10 @@ def regression(dimension):
 def test_the_restricted_output_is_a_bilinear_form(model):
     a, B = model.heads(weight_symbols(model, 2))
     query = sp.Matrix(Prompt(2).query)
-    M = sum((v * sp.Matrix(U) for v, U in zip(a[:, -1], B[:, :-1], strict=True)), sp.zeros(2))
+    M = sum(
+        (v * sp.Matrix(U) for v, U in zip(a[:, -1], B[:, :-1], strict=True)),
+        sp.zeros(2),
+    )
     ours = model_output(model, 2, "restricted")
     assert zero(ours - (regression(2).T * M * query)[0])
     assert not zero(ours - (regression(2).T * M.T * query)[0])
@@ -109,13 +124,18 @@ def same_training(output, model, task):
     if set(theirs.weights) != set(ours.weights):
         return False
     flows = flow_equations(ours), flow_equations(theirs)
-    return theirs.polynomial == ours.polynomial and all(zero(flows[0][w] - flows[1][w]) for w in ours.weights)
+    return theirs.polynomial == ours.polynomial and all(
+        zero(flows[0][w] - flows[1][w]) for w in ours.weights
+    )
 
 
 def test_merged_is_a_two_layer_network_of_cubic_features():
     model, task = Merged(2), symbolic_task(2, teachers="general", noise=True)
     weights, query = weight_symbols(model, 2), sp.Matrix(Prompt(2).query)
-    first, second = weights["key_query"][:, :-1, :-1].reshape(2, 4), weights["value"][:, -1]
+    first, second = (
+        weights["key_query"][:, :-1, :-1].reshape(2, 4),
+        weights["value"][:, -1],
+    )
 
     def network(features):
         return (sp.Matrix(second).T * (sp.Matrix(first) * sp.Matrix(features)))[0]
@@ -128,7 +148,11 @@ def test_merged_is_a_two_layer_network_of_cubic_features():
         "no divisor": [N * z for z in cubic],
         "one feature short": [*cubic[:3], 0],
     }
-    assert [name for name, features in wrong.items() if same_training(network(features), model, task)] == []
+    assert [
+        name
+        for name, features in wrong.items()
+        if same_training(network(features), model, task)
+    ] == []
 
 
 def convolved(signal, kernel, stride):
@@ -142,7 +166,11 @@ def test_separate_is_a_sum_of_three_layer_convolutional_networks(heads):
     """Each head: a kernel q of stride D on z = vec(β x_qᵀ), a kernel k over what results, a factor v."""
     model, task = Separate(heads), symbolic_task(2, teachers="general", noise=True)
     weights, query = weight_symbols(model, 2), sp.Matrix(Prompt(2).query)
-    parts = (weights["value"][:, -1], weights["key"][:, 0, :-1], weights["query"][:, 0, :-1])
+    parts = (
+        weights["value"][:, -1],
+        weights["key"][:, 0, :-1],
+        weights["query"][:, 0, :-1],
+    )
 
     def network(features, order=(0, 1, 2), stride=2):
         total = sp.Integer(0)
@@ -158,4 +186,6 @@ def test_separate_is_a_sum_of_three_layer_convolutional_networks(heads):
         "stride one": network(cubic, stride=1),
         "no divisor": network([N * z for z in cubic]),
     }
-    assert [name for name, output in wrong.items() if same_training(output, model, task)] == []
+    assert [
+        name for name, output in wrong.items() if same_training(output, model, task)
+    ] == []

@@ -10,7 +10,13 @@ import pytest
 import sympy as sp
 
 from attndyn import Merged, Separate
-from attndyn.theory.symbolic import N, flow_equations, population_loss, symbolic_task, weight_symbols
+from attndyn.theory.symbolic import (
+    N,
+    flow_equations,
+    population_loss,
+    symbolic_task,
+    weight_symbols,
+)
 from attndyn.theory.symbolic.algebra.zero_test import is_zero
 
 η = sp.Symbol("eta", positive=True)
@@ -27,7 +33,17 @@ def moves(quantity, loss):
     """Whether gradient flow changes a polynomial in the weights, decided in the ring of the loss."""
     ring = loss.polynomial.ring
     slopes = map(ring.from_expr(quantity).diff, ring.gens)
-    return bool(sum((s * r for s, r in zip(slopes, map(loss.polynomial.diff, ring.gens), strict=True)), ring.zero))
+    return bool(
+        sum(
+            (
+                s * r
+                for s, r in zip(
+                    slopes, map(loss.polynomial.diff, ring.gens), strict=True
+                )
+            ),
+            ring.zero,
+        )
+    )
 
 
 def restricted(model, task):
@@ -35,7 +51,11 @@ def restricted(model, task):
     loss = population_loss(model, task, "restricted")
     weights = weight_symbols(model, task.dimension)
     values = [row[-1] for row in weights["value"]]
-    matrices = [[sp.Matrix(each[..., :-1]) for each in array] for name, array in weights.items() if name != "value"]
+    matrices = [
+        [sp.Matrix(each[..., :-1]) for each in array]
+        for name, array in weights.items()
+        if name != "value"
+    ]
     if isinstance(model, Merged):
         matrices = [[each[:-1, :] for each in matrices[0]]]
     return loss, flow_equations(loss), values, matrices
@@ -61,13 +81,16 @@ WRONG_FORCES = {
 @pytest.mark.parametrize("heads", [1, 2])
 @pytest.mark.parametrize("dimension", [2, 3])
 def test_merged_motion(heads, dimension):
-    task = symbolic_task(dimension, teachers="general" if dimension == 2 else "diagonal", noise=True)
+    task = symbolic_task(
+        dimension, teachers="general" if dimension == 2 else "diagonal", noise=True
+    )
     _, flow, v, (U,) = restricted(Merged(heads), task)
 
     def holds(map_force):
         G = map_force(sum((v[h] * U[h] for h in range(1, heads)), v[0] * U[0]), task)
         return all(
-            is_zero(flow[v[h]] - (G.T * U[h]).trace()) and vanish(U[h].applyfunc(flow.get) - v[h] * G)
+            is_zero(flow[v[h]] - (G.T * U[h]).trace())
+            and vanish(U[h].applyfunc(flow.get) - v[h] * G)
             for h in range(heads)
         )
 
@@ -96,7 +119,9 @@ def test_separate_motion(model):
     assert [name for name, wrong in WRONG_FORCES.items() if holds(wrong)] == []
 
 
-@pytest.mark.parametrize("model", [Merged(1), Separate(1), Separate(1, rank=2)], ids=ids)
+@pytest.mark.parametrize(
+    "model", [Merged(1), Separate(1), Separate(1, rank=2)], ids=ids
+)
 def test_other_entries_stay_at_zero(model):
     task = symbolic_task(2, teachers="general", noise=True)
     inside = set(restricted(model, task)[1])
@@ -106,7 +131,9 @@ def test_other_entries_stay_at_zero(model):
     assert vanish(flow[weight].subs(off) for weight in off)
     one = next(weight for weight in flow if weight in inside)
     larger = off | {one: 0}
-    assert not vanish(flow[weight].subs(larger) for weight in larger)  # zero is no rest for what is inside
+    assert not vanish(
+        flow[weight].subs(larger) for weight in larger
+    )  # zero is no rest for what is inside
 
 
 def merged_invariant(v, U, h, g, sign=-1):
@@ -114,7 +141,9 @@ def merged_invariant(v, U, h, g, sign=-1):
 
 
 def test_merged_conservation():
-    loss, _, v, (U,) = restricted(Merged(3), symbolic_task(2, teachers="general", noise=True))
+    loss, _, v, (U,) = restricted(
+        Merged(3), symbolic_task(2, teachers="general", noise=True)
+    )
     pairs = list(itertools.combinations_with_replacement(range(3), 2))
     assert not any(moves(merged_invariant(v, U, *pair), loss) for pair in pairs)
     for pair in pairs:
@@ -138,13 +167,17 @@ def test_separate_conservation(model):
             "KQᵀ − QKᵀ + KKᵀ": (K[h] * Q[h].T - Q[h] * K[h].T + K[h] * K[h].T)[0],
             "plus sign": v[h] ** 2 + (K[h] * K[h].T).trace(),
             "half of it": 2 * v[h] ** 2 - (K[h] * K[h].T).trace(),
-            "keys and queries": v[h] ** 2 - (K[h] * K[h].T).trace() - (Q[h] * Q[h].T).trace(),
+            "keys and queries": v[h] ** 2
+            - (K[h] * K[h].T).trace()
+            - (Q[h] * Q[h].T).trace(),
         }
         if model.rank > 1:
             wrong["one pair"] = v[h] ** 2 - (K[h] * K[h].T)[0]
         if model.head_count > 1:
             wrong["the other head's keys"] = v[h] ** 2 - (K[1 - h] * K[1 - h].T).trace()
-        assert [name for name, quantity in wrong.items() if not moves(quantity, loss)] == []
+        assert [
+            name for name, quantity in wrong.items() if not moves(quantity, loss)
+        ] == []
 
 
 @pytest.mark.parametrize("model", [Merged(2), Separate(1, rank=2)], ids=ids)
@@ -162,7 +195,11 @@ def test_descent_breaks_conservation_at_second_order_of_a_step(model):
     assert is_zero(change - 4 * η**2 * kept.subs(flow, simultaneous=True))
     assert not is_zero(change)
     other = v[0] ** 2
-    assert not is_zero(other.subs(step, simultaneous=True) - other - 4 * η**2 * other.subs(flow, simultaneous=True))
+    assert not is_zero(
+        other.subs(step, simultaneous=True)
+        - other
+        - 4 * η**2 * other.subs(flow, simultaneous=True)
+    )
 
 
 # A run without divisor is one with divisor N, of other weights and at another rate
@@ -170,20 +207,30 @@ def test_descent_breaks_conservation_at_second_order_of_a_step(model):
 
 @pytest.mark.parametrize(
     ("make", "power"),
-    [(lambda **to: Merged(2, **to), sp.Rational(1, 2)), (lambda **to: Separate(1, 2, **to), sp.Rational(1, 3))],
+    [
+        (lambda **to: Merged(2, **to), sp.Rational(1, 2)),
+        (lambda **to: Separate(1, 2, **to), sp.Rational(1, 3)),
+    ],
     ids=["merged", "separate"],
 )
 @pytest.mark.parametrize("block", ["restricted", "full"])
 def test_runs_with_and_without_divisor(make, power, block):
     task = symbolic_task(1 if block == "full" else 2)
-    without, within = (population_loss(make(divisor=name), task, block) for name in ("none", "context"))
+    without, within = (
+        population_loss(make(divisor=name), task, block) for name in ("none", "context")
+    )
 
     def same_descent(scale, rate_factor):
         """scale · (one step without divisor) = one step with divisor N from scale · weights at rate_factor · η."""
         there = {weight: scale * weight for weight in without.weights}
         steps = (
             scale * (weight - η * without.expression.diff(weight))
-            - (there[weight] - η * rate_factor * within.expression.diff(weight).subs(there, simultaneous=True))
+            - (
+                there[weight]
+                - η
+                * rate_factor
+                * within.expression.diff(weight).subs(there, simultaneous=True)
+            )
             for weight in without.weights
         )
         return vanish(steps)
@@ -191,7 +238,10 @@ def test_runs_with_and_without_divisor(make, power, block):
     assert same_descent(N**power, N ** (2 * power))
     wrong = {
         "the rate of the other model": (N**power, N ** (sp.Rational(5, 3) - 2 * power)),
-        "the weights of the other model": (N ** (sp.Rational(5, 6) - power), N ** (2 * power)),
+        "the weights of the other model": (
+            N ** (sp.Rational(5, 6) - power),
+            N ** (2 * power),
+        ),
         "the rate unchanged": (N**power, sp.Integer(1)),
         "the rate as the weights": (N**power, N**power),
         "divided weights": (N**-power, N ** (2 * power)),
@@ -200,15 +250,21 @@ def test_runs_with_and_without_divisor(make, power, block):
     }
     assert [name for name, claim in wrong.items() if same_descent(*claim)] == []
     there = {weight: N**power * weight for weight in without.weights}
-    assert is_zero(without.expression - within.expression.subs(there, simultaneous=True))
+    assert is_zero(
+        without.expression - within.expression.subs(there, simultaneous=True)
+    )
     flows = flow_equations(without), flow_equations(within)
     assert vanish(
-        flows[0][weight] - N**power * flows[1][weight].subs(there, simultaneous=True) for weight in without.weights
+        flows[0][weight] - N**power * flows[1][weight].subs(there, simultaneous=True)
+        for weight in without.weights
     )
 
 
 def test_the_shapes_that_the_proofs_read_are_those_of_the_models():
     for model in (Merged(2), Separate(2, rank=2)):
         _, flow, v, matrices = restricted(model, symbolic_task(2))
-        assert set(flow) == {*v, *itertools.chain(*(each for array in matrices for each in array))}
+        assert set(flow) == {
+            *v,
+            *itertools.chain(*(each for array in matrices for each in array)),
+        }
         assert np.shape(v) == (2,)

@@ -35,7 +35,9 @@ def rests(form, M):
 
 
 def subsets(size):
-    return list(chain.from_iterable(combinations(range(size), k) for k in range(size + 1)))
+    return list(
+        chain.from_iterable(combinations(range(size), k) for k in range(size + 1))
+    )
 
 
 def closed_form(task):
@@ -72,7 +74,11 @@ def test_gains_are_squared_singular_values(size):
 def positive(expression):
     """Whether a rational function of positive symbols is positive because every coefficient is."""
     parts = sp.fraction(sp.factor(expression))
-    signs = {sp.sign(c) for part in parts for c in sp.Poly(part, *{N, *part.free_symbols}).coeffs()}
+    signs = {
+        sp.sign(c)
+        for part in parts
+        for c in sp.Poly(part, *{N, *part.free_symbols}).coeffs()
+    }
     return signs == {1}
 
 
@@ -83,7 +89,9 @@ def test_larger_eigenvalues_have_larger_gains_for_white_teachers(teachers):
     gains = [y**2 / (z * x) for x, y, z in zip(λ, b, a, strict=True)]
     assert positive((gains[0] - gains[1]) / (λ[0] - λ[1])) == (teachers == "white")
     signal = [y / x for x, y in zip(λ, b, strict=True)]
-    assert positive((gains[0] - gains[1]) / (signal[0] - signal[1]))  # eigenvalues of ΩΛ order them all
+    assert positive(
+        (gains[0] - gains[1]) / (signal[0] - signal[1])
+    )  # eigenvalues of ΩΛ order them all
     assert not positive((gains[1] - gains[0]) / (signal[0] - signal[1]))
 
 
@@ -92,12 +100,21 @@ def test_the_published_losses():
     tenth, n = sp.Rational(1, 10), sp.Integer(31)
     task = SymbolicTask(sp.diag(4, 3, 2, 1) * tenth, sp.eye(4), sp.Integer(0), (n,))
     form, λ = effective_map(MODEL, task), [k * tenth for k in (4, 3, 2, 1)]
-    published = [sp.Rational(d) for d in ("1", "0.64057971", "0.37737216", "0.20980460", "0.13599507")]
+    published = [
+        sp.Rational(d)
+        for d in ("1", "0.64057971", "0.37737216", "0.20980460", "0.13599507")
+    ]
 
     def holds(coefficient):
-        losses = [form.loss(sp.diag(*(coefficient(x) if d < k else 0 for d, x in enumerate(λ)))) for k in range(5)]
+        losses = [
+            form.loss(
+                sp.diag(*(coefficient(x) if d < k else 0 for d, x in enumerate(λ)))
+            )
+            for k in range(5)
+        ]
         return all(
-            abs(ours - theirs) < sp.Rational(1, 2 * 10**8) for ours, theirs in zip(losses, published, strict=True)
+            abs(ours - theirs) < sp.Rational(1, 2 * 10**8)
+            for ours, theirs in zip(losses, published, strict=True)
         )
 
     assert holds(lambda x: 1 / (x + (x + 1) / n))
@@ -113,7 +130,9 @@ def test_the_published_losses():
 
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_maps_and_losses_of_every_subset(size):
-    task = symbolic_task(size, teachers="white" if size > 2 else "diagonal", noise=size < 3)
+    task = symbolic_task(
+        size, teachers="white" if size > 2 else "diagonal", noise=size < 3
+    )
     form, (b, a, λ) = effective_map(MODEL, task), closed_form(task)
     m = [y / (z * x) for x, y, z in zip(λ, b, a, strict=True)]
     gains = [x * y for x, y in zip(b, m, strict=True)]
@@ -146,17 +165,29 @@ def test_there_are_no_other_maps_where_gains_differ(size):
     assert not any(certified(i, j, sign=-1) for i, j in off)
     diagonal = dict.fromkeys((M[i, j] for i, j in off), 0)
     for d in range(size):
-        assert zero((G * M.T)[d, d].xreplace(diagonal) - M[d, d] * (b[d] - a[d] * λ[d] * M[d, d]))
+        assert zero(
+            (G * M.T)[d, d].xreplace(diagonal)
+            - M[d, d] * (b[d] - a[d] * λ[d] * M[d, d])
+        )
 
 
-@pytest.mark.parametrize("model", [Separate(2), Separate(1, rank=2), Separate(3)], ids=["two", "rank two", "three"])
+@pytest.mark.parametrize(
+    "model",
+    [Separate(2), Separate(1, rank=2), Separate(3)],
+    ids=["two", "rank two", "three"],
+)
 def test_the_flow_of_separate_heads_rests_only_where_the_map_does(model):
     """Σ dk/dt kᵀ = G Mᵀ and Σ dq/dt qᵀ = GᵀM: no flow, no products."""
     task = symbolic_task(2, teachers="general", noise=True)
     form, weights = effective_map(model, task), weight_symbols(model, 2)
     flow = flow_equations(population_loss(model, task, "restricted"))
-    keys, queries = (sp.Matrix(weights[name][..., :-1].reshape(-1, 2)) for name in ("key", "query"))
-    G, rates = form.force(form.M), [part.applyfunc(flow.get) for part in (keys, queries)]
+    keys, queries = (
+        sp.Matrix(weights[name][..., :-1].reshape(-1, 2)) for name in ("key", "query")
+    )
+    G, rates = (
+        form.force(form.M),
+        [part.applyfunc(flow.get) for part in (keys, queries)],
+    )
     assert zero(rates[0].T * keys - G * form.M.T)
     assert zero(rates[1].T * queries - G.T * form.M)
     assert not zero(rates[0].T * queries - G * form.M.T)
@@ -168,7 +199,10 @@ def test_merged_heads_rest_at_two_maps_only():
     model, task = Merged(2), symbolic_task(2, teachers="general", noise=True)
     form, weights = effective_map(model, task), weight_symbols(model, 2)
     flow = flow_equations(population_loss(model, task, "restricted"))
-    v, U = list(weights["value"][:, -1]), [sp.Matrix(each) for each in weights["key_query"][:, :-1, :-1]]
+    v, U = (
+        list(weights["value"][:, -1]),
+        [sp.Matrix(each) for each in weights["key_query"][:, :-1, :-1]],
+    )
     G, rates = form.force(form.M), [matrix.applyfunc(flow.get) for matrix in U]
     summed = v[0] * rates[0] + v[1] * rates[1]
     assert zero(summed - (v[0] ** 2 + v[1] ** 2) * G)
@@ -182,7 +216,13 @@ def test_merged_heads_rest_at_two_maps_only():
 
     def at_rest(values, matrices):
         symbols = [*v, *U[0], *U[1]]
-        there = dict(zip(symbols, [*map(sp.sympify, values), *matrices[0], *matrices[1]], strict=True))
+        there = dict(
+            zip(
+                symbols,
+                [*map(sp.sympify, values), *matrices[0], *matrices[1]],
+                strict=True,
+            )
+        )
         return all(zero(rate.xreplace(there)) for rate in flow.values())
 
     α, τ, none = *sp.symbols("alpha tau"), sp.zeros(2)

@@ -36,7 +36,9 @@ def regression(size):
 def at_rest(model, point):
     """Weights of the model at a fixed point: v = α, k = κ e_d, q = m_d e_d / (α κ) in the head that holds d."""
     arrays = weight_symbols(model, len(point.directions))
-    there = {weight: sp.Integer(0) for array in arrays.values() for weight in array.flat}
+    there = {
+        weight: sp.Integer(0) for array in arrays.values() for weight in array.flat
+    }
     α, κ = sp.symbols("alpha kappa")
     for h, (d, m) in enumerate(zip(point.subset, point.coefficients, strict=True)):
         there[arrays["value"][h, -1]] = α
@@ -56,7 +58,9 @@ def test_predictions_at_a_fixed_point(point):
     output = model_output(model, 2).xreplace(at_rest(model, point))
 
     def predicted(coefficient):
-        return sp.Add(*(coefficient(λ[d - 1]) * β[d - 1] * query[d - 1] for d in point.subset))
+        return sp.Add(
+            *(coefficient(λ[d - 1]) * β[d - 1] * query[d - 1] for d in point.subset)
+        )
 
     assert zero(output - predicted(lambda x: 1 / (x + (x + sum(λ)) / N)))
     wrong = {
@@ -65,7 +69,11 @@ def test_predictions_at_a_fixed_point(point):
         "the limit": lambda x: 1 / x,
         "λ_d kept": lambda x: x / (x + (x + sum(λ)) / N),
     }
-    assert [name for name, claim in wrong.items() if point.subset and zero(output - predicted(claim))] == []
+    assert [
+        name
+        for name, claim in wrong.items()
+        if point.subset and zero(output - predicted(claim))
+    ] == []
     far = inverse_length(output)[0]
     assert zero(far - predicted(lambda x: 1 / x))
     assert not point.subset or not zero(far - predicted(lambda x: 1 / x**2))
@@ -75,7 +83,9 @@ def inverse_length(expression, orders=2):
     """The first terms of an expression in powers of 1/N, from the constant on."""
     n = sp.Symbol("n")
     there = sp.together(expression.subs(N, 1 / n))
-    return [sp.cancel(there.diff(n, k)).subs(n, 0) / sp.factorial(k) for k in range(orders)]
+    return [
+        sp.cancel(there.diff(n, k)).subs(n, 0) / sp.factorial(k) for k in range(orders)
+    ]
 
 
 def ratio(λ_d, task):
@@ -83,7 +93,9 @@ def ratio(λ_d, task):
     return 1 + (task.covariance.trace() + task.noise_variance) / λ_d
 
 
-@pytest.mark.parametrize(("size", "noise"), [(1, False), (2, False), (3, False), (2, True)])
+@pytest.mark.parametrize(
+    ("size", "noise"), [(1, False), (2, False), (3, False), (2, True)]
+)
 def test_coefficients_approach_those_of_regression_at_first_order(size, noise):
     """1/λ_d − m_d = r_d / (λ_d (N + r_d)), positive, and the series of m_d in r_d/N is geometric."""
     task = symbolic_task(size, noise=noise)
@@ -92,7 +104,10 @@ def test_coefficients_approach_those_of_regression_at_first_order(size, noise):
         r = ratio(λ_d, task)
         gap = 1 / λ_d - m
         assert zero(gap - r / (λ_d * (N + r)))
-        assert all(not zero(gap - wrong) for wrong in (r / (λ_d * N), r / (λ_d**2 * (N + r)), 1 / (λ_d * (N + 1))))
+        assert all(
+            not zero(gap - wrong)
+            for wrong in (r / (λ_d * N), r / (λ_d**2 * (N + r)), 1 / (λ_d * (N + 1)))
+        )
         for order in range(2, 5):
             partial = sp.Add(*((-r / N) ** j for j in range(order))) / λ_d
             assert zero(m - partial - m * (-r / N) ** order)
@@ -105,14 +120,27 @@ def test_long_contexts_learn_the_inverse_covariance_whatever_the_teachers(teache
     """The force at M = Λ⁻¹ is −(ΛΩΛ + c Λ)/N exactly: M* is Λ⁻¹ up to the first order in 1/N."""
     task = symbolic_task(2, teachers=teachers, noise=True)
     form, Λ = effective_map(Separate(1), task), task.covariance
-    Ω, c = task.teacher_covariance, (task.teacher_covariance * Λ).trace() + task.noise_variance
+    Ω, c = (
+        task.teacher_covariance,
+        (task.teacher_covariance * Λ).trace() + task.noise_variance,
+    )
     G = form.force(Λ.inv())
     assert zero(G + (Λ * Ω * Λ + c * Λ) / N)
     assert not zero(G + (Λ * Ω * Λ) / N)
-    minimum = Λ.inv() * (Λ - (Λ * Ω * Λ + c * Λ) * (Λ * Ω * Λ).inv() * Λ / N) * Λ.inv()  # to first order
-    assert all(zero(part) for entry in form.force(minimum) for part in inverse_length(entry))
-    assert not all(zero(part) for entry in form.force(Λ.inv()) for part in inverse_length(entry))
-    assert not all(zero(part) for entry in form.force(2 * Λ.inv()) for part in inverse_length(entry, 1))
+    minimum = (
+        Λ.inv() * (Λ - (Λ * Ω * Λ + c * Λ) * (Λ * Ω * Λ).inv() * Λ / N) * Λ.inv()
+    )  # to first order
+    assert all(
+        zero(part) for entry in form.force(minimum) for part in inverse_length(entry)
+    )
+    assert not all(
+        zero(part) for entry in form.force(Λ.inv()) for part in inverse_length(entry)
+    )
+    assert not all(
+        zero(part)
+        for entry in form.force(2 * Λ.inv())
+        for part in inverse_length(entry, 1)
+    )
 
 
 @pytest.mark.parametrize("size", [1, 2])
@@ -120,7 +148,10 @@ def test_the_minimum_is_one_preconditioned_gradient_step(size):
     """From w = 0, w − Γ ∇ with ∇ of half the mean squared error of the context predicts (Γ β)ᵀ x_q."""
     prompt, w = Prompt(size), sp.symbols(f"u_1:{size + 1}")
     error = prompt.y - sum(a * x for a, x in zip(w, prompt.x, strict=True))
-    slope = [average(error**2 / 2).diff(a).xreplace(dict.fromkeys(w, sp.Integer(0))) for a in w]
+    slope = [
+        average(error**2 / 2).diff(a).xreplace(dict.fromkeys(w, sp.Integer(0)))
+        for a in w
+    ]
     minimum = next(fixed_points(symbolic_task(size), Separate(size))).M
     query = sp.Matrix(prompt.query)
     prediction = (regression(size).T * minimum * query)[0]
@@ -138,15 +169,24 @@ def test_the_minimum_is_one_preconditioned_gradient_step(size):
 def test_ridge_regression_is_the_posterior_mean(size):
     """The posterior of w is Gaussian, so its mean is where its log density is stationary: (Λ̂ + (σ²/N) Ω⁻¹)⁻¹ β."""
     prompt, task = Prompt(size), symbolic_task(size, teachers="general", noise=True)
-    w, σ2, Ω = sp.symbols(f"u_1:{size + 1}"), task.noise_variance, task.teacher_covariance
+    w, σ2, Ω = (
+        sp.symbols(f"u_1:{size + 1}"),
+        task.noise_variance,
+        task.teacher_covariance,
+    )
     error = prompt.y - sum(a * x for a, x in zip(w, prompt.x, strict=True))
     prior = (sp.Matrix(w).T * Ω.inv() * sp.Matrix(w))[0]
     log_density = -N * average(error**2) / (2 * σ2) - prior / 2
     sample = sp.Matrix(size, size, lambda i, j: average(prompt.x[i] * prompt.x[j]))
 
     def holds(penalty):
-        teacher = (sample + penalty).adjugate() * regression(size) / (sample + penalty).det()
-        return all(zero(log_density.diff(a).xreplace(dict(zip(w, teacher, strict=True)))) for a in w)
+        teacher = (
+            (sample + penalty).adjugate() * regression(size) / (sample + penalty).det()
+        )
+        return all(
+            zero(log_density.diff(a).xreplace(dict(zip(w, teacher, strict=True))))
+            for a in w
+        )
 
     assert holds(σ2 / N * Ω.inv())
     wrong = {

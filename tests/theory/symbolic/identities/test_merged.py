@@ -26,27 +26,42 @@ s, τ, ε = sp.symbols("s tau epsilon", real=True)
 def eigenvalues(task, length=N, trace=1):
     """λ_d and a_d of white teachers, or wrong variants of the latter."""
     λs = task.parameters
-    return λs, [each**2 * (1 + 1 / length) + trace * each * sum(λs) / length for each in λs]
+    return λs, [
+        each**2 * (1 + 1 / length) + trace * each * sum(λs) / length for each in λs
+    ]
 
 
-WRONG_EIGENVALUES = {"no trace": {"trace": 0}, "N + 1 for N": {"length": N + 1}, "trace twice": {"trace": 2}}
+WRONG_EIGENVALUES = {
+    "no trace": {"trace": 0},
+    "N + 1 for N": {"length": N + 1},
+    "trace twice": {"trace": 2},
+}
 
 
 def derived(model, dimension, **kind):
     """The task, the flow on the restricted block, v_h and U_h."""
     task, weights = symbolic_task(dimension, **kind), weight_symbols(model, dimension)
     flow = flow_equations(population_loss(model, task, "restricted"))
-    return task, flow, list(weights["value"][:, -1]), [sp.Matrix(each[:-1, :-1]) for each in weights["key_query"]]
+    return (
+        task,
+        flow,
+        list(weights["value"][:, -1]),
+        [sp.Matrix(each[:-1, :-1]) for each in weights["key_query"]],
+    )
 
 
 def same(equations, claimed):
     """Whether derived reduced equations are the claimed ones."""
-    return set(equations) == set(claimed) and all(is_zero(equations[z] - claimed[z]) for z in claimed)
+    return set(equations) == set(claimed) and all(
+        is_zero(equations[z] - claimed[z]) for z in claimed
+    )
 
 
 def unit_vector(heads):
     """v̂ of one or two heads, any of them."""
-    return [sp.Integer(1)] if heads == 1 else [(1 - τ**2) / (1 + τ**2), 2 * τ / (1 + τ**2)]
+    return (
+        [sp.Integer(1)] if heads == 1 else [(1 - τ**2) / (1 + τ**2), 2 * τ / (1 + τ**2)]
+    )
 
 
 @pytest.mark.parametrize(("dimension", "heads"), [(1, 1), (2, 1), (3, 1), (2, 2)])
@@ -55,20 +70,31 @@ def test_aligned_merged_equations(dimension, heads):
     u = sp.symbols(f"u_1:{dimension + 1}", real=True)
     ansatz = {}
     for unit, value, matrix in zip(unit_vector(heads), values, U, strict=True):
-        ansatz |= {value: unit * s} | {matrix[d, d]: unit * u[d] for d in range(dimension)}
+        ansatz |= {value: unit * s} | {
+            matrix[d, d]: unit * u[d] for d in range(dimension)
+        }
     reduction = reduce(flow, ansatz)
 
     def claimed(power=1, **change):
         forces = [
-            b**2 - a * b**power * s * each for b, a, each in zip(*eigenvalues(task, **change), u, strict=True)
+            b**2 - a * b**power * s * each
+            for b, a, each in zip(*eigenvalues(task, **change), u, strict=True)
         ]
         rates = {each: s * force for each, force in zip(u, forces, strict=True)}
-        return rates | {s: sp.Add(*map(sp.Mul, u, forces))} | ({τ: sp.Integer(0)} if heads > 1 else {})
+        return (
+            rates
+            | {s: sp.Add(*map(sp.Mul, u, forces))}
+            | ({τ: sp.Integer(0)} if heads > 1 else {})
+        )
 
     assert reduction.invariant
     assert same(reduction.equations, claimed())
-    wrong = {name: claimed(**change) for name, change in WRONG_EIGENVALUES.items()} | {"a λ²": claimed(power=2)}
-    assert [name for name, each in wrong.items() if same(reduction.equations, each)] == []
+    wrong = {name: claimed(**change) for name, change in WRONG_EIGENVALUES.items()} | {
+        "a λ²": claimed(power=2)
+    }
+    assert [
+        name for name, each in wrong.items() if same(reduction.equations, each)
+    ] == []
     squares = sp.Add(*(each**2 for each in u))
     assert rate(s**2 - squares, reduction.equations) == 0
     assert rate(s**2 + squares, reduction.equations) != 0
@@ -82,7 +108,10 @@ def test_merged_heads_keep_one_shared_matrix_of_any_kind():
     task, flow, values, U = derived(Merged(2), 2, teachers="general", noise=True)
     shared = sp.Matrix(2, 2, sp.symbols("u_11 u_12 u_21 u_22", real=True))
     G = effective_map(Merged(2), task).force(s * shared)
-    claimed = dict(zip(shared, s * G, strict=True)) | {s: (G.T * shared).trace(), τ: sp.Integer(0)}
+    claimed = dict(zip(shared, s * G, strict=True)) | {
+        s: (G.T * shared).trace(),
+        τ: sp.Integer(0),
+    }
 
     def reduced(second):
         v1, v2 = unit_vector(2)
@@ -100,7 +129,9 @@ def test_merged_heads_keep_one_shared_matrix_of_any_kind():
     assert not reduced(-unit_vector(2)[1] * shared).invariant
 
 
-@pytest.mark.parametrize("dimension", [1, 2, 3, None], ids=["D=1", "D=2", "D=3", "any D"])
+@pytest.mark.parametrize(
+    "dimension", [1, 2, 3, None], ids=["D=1", "D=2", "D=3", "any D"]
+)
 def test_white_loss_in_the_amplitude(dimension):
     """L = c − 2√D λ² p + κ p² with M = p/√D 1, derived for numbers D and by the trace formulas for D = δ²."""
     p = sp.Symbol("p", real=True)
@@ -111,10 +142,16 @@ def test_white_loss_in_the_amplitude(dimension):
     else:
         task = symbolic_task(dimension)
         form = effective_map(Merged(1), task)
-        loss = form.loss(p / root * sp.eye(dimension)).subs(dict.fromkeys(task.parameters, λ))
+        loss = form.loss(p / root * sp.eye(dimension)).subs(
+            dict.fromkeys(task.parameters, λ)
+        )
 
     def claimed(gain=2, trace=1):
-        return λ * root**2 - gain * root * λ**2 * p + λ**3 * (1 + (1 + trace * root**2) / N) * p**2
+        return (
+            λ * root**2
+            - gain * root * λ**2 * p
+            + λ**3 * (1 + (1 + trace * root**2) / N) * p**2
+        )
 
     assert is_zero(loss - claimed())
     assert not is_zero(loss - claimed(gain=1))
@@ -131,11 +168,17 @@ def test_white_merged_equations_for_any_dimension():
 
     def holds(α, κ, trace=1):
         growth = α - κ * s * u
-        return is_zero(δ * s * force(trace) - s * growth) and is_zero(δ**2 * u / δ * force(trace) - u * growth)
+        return is_zero(δ * s * force(trace) - s * growth) and is_zero(
+            δ**2 * u / δ * force(trace) - u * growth
+        )
 
     κ = λ**3 * (1 + (1 + δ**2) / N)
     assert holds(λ**2 * δ, κ)
-    assert [wrong for wrong in [(λ**2, κ), (λ**2 * δ**2, κ), (λ**2 * δ, κ * δ)] if holds(*wrong)] == []
+    assert [
+        wrong
+        for wrong in [(λ**2, κ), (λ**2 * δ**2, κ), (λ**2 * δ, κ * δ)]
+        if holds(*wrong)
+    ] == []
     assert not holds(λ**2 * δ, κ, trace=0)
 
 
@@ -145,16 +188,25 @@ def test_growing_mode(heads):
     task, flow, values, U = derived(Merged(heads), 2, teachers="general", noise=True)
     B = effective_map(Merged(1), task).B
     scaled = {weight: ε * weight for weight in flow}
-    linear = {weight: right.subs(scaled, simultaneous=True).diff(ε).subs(ε, 0) for weight, right in flow.items()}
+    linear = {
+        weight: right.subs(scaled, simultaneous=True).diff(ε).subs(ε, 0)
+        for weight, right in flow.items()
+    }
     assert all(is_zero(right.subs(dict.fromkeys(flow, 0))) for right in flow.values())
     norm = sp.sqrt(sp.Add(*(entry**2 for entry in B)))
 
     def grows(mode, growth):
-        return is_zero(sp.Add(*(mode.diff(weight) * linear[weight] for weight in linear)) - growth * mode)
+        return is_zero(
+            sp.Add(*(mode.diff(weight) * linear[weight] for weight in linear))
+            - growth * mode
+        )
 
     for value, matrix in zip(values, U, strict=True):
         overlap = (matrix.T * B).trace() / norm
-        growing, orthogonal = (value + overlap) / 2, matrix[0, 1] * B[0, 0] - matrix[0, 0] * B[0, 1]
+        growing, orthogonal = (
+            (value + overlap) / 2,
+            matrix[0, 1] * B[0, 0] - matrix[0, 0] * B[0, 1],
+        )
         assert grows(growing, norm)
         assert grows((value - overlap) / 2, -norm)
         assert grows(orthogonal, 0)
@@ -164,11 +216,21 @@ def test_growing_mode(heads):
             "at tr B": (growing, B.trace()),
             "⟨U, B⟩ not divided": ((value + overlap * norm) / 2, norm),
             "v alone": (value, norm),
-            "Λ for B": ((value + (matrix.T * task.covariance).trace() / norm) / 2, norm),
+            "Λ for B": (
+                (value + (matrix.T * task.covariance).trace() / norm) / 2,
+                norm,
+            ),
         }
         assert [name for name, claim in wrong.items() if grows(*claim)] == []
-    start = {values[0]: w0} | dict(zip(U[0], w0 * B / norm, strict=True))  # the aligned start s = w0, U = w0 B/|B|
-    here = {weight: right.subs(dict.fromkeys(flow, 0) | start) for weight, right in linear.items()}
+    start = {values[0]: w0} | dict(
+        zip(U[0], w0 * B / norm, strict=True)
+    )  # the aligned start s = w0, U = w0 B/|B|
+    here = {
+        weight: right.subs(dict.fromkeys(flow, 0) | start)
+        for weight, right in linear.items()
+    }
     assert all(is_zero(here[weight] - norm * place) for weight, place in start.items())
     off = start | {values[0]: 2 * w0}
-    assert not is_zero(linear[values[0]].subs(dict.fromkeys(flow, 0) | off) - norm * 2 * w0)
+    assert not is_zero(
+        linear[values[0]].subs(dict.fromkeys(flow, 0) | off) - norm * 2 * w0
+    )

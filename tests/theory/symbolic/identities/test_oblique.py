@@ -44,7 +44,9 @@ def head_rests(task, key, query):
 
 # A = ROOT² and √Λ are rational here, and so are the squares of the singular values of T.
 ROOT, SCALE = sp.Matrix([[5, 1], [1, 3]]), sp.diag(3, 1)
-TEACHERS = sp.Matrix([[sp.Rational(7, 45), sp.Rational(7, 9)], [sp.Rational(7, 9), sp.Rational(343, 45)]])
+TEACHERS = sp.Matrix(
+    [[sp.Rational(7, 45), sp.Rational(7, 9)], [sp.Rational(7, 9), sp.Rational(343, 45)]]
+)
 OBLIQUE = SymbolicTask(SCALE**2, TEACHERS, sp.Integer(0), (sp.Integer(7),))
 
 
@@ -89,7 +91,10 @@ def test_maps_of_any_covariances_by_the_eigenvectors_of_their_product():
     These are the singular vectors of T, as A is a combination of B and Λ: the maps are symmetric, and gains s m.
     """
     task, s = symbolic_task(2, teachers="general", noise=True), sp.Symbol("s")
-    form, product = effective_map(MODEL, task), task.teacher_covariance * task.covariance
+    form, product = (
+        effective_map(MODEL, task),
+        task.teacher_covariance * task.covariance,
+    )
     trace, relation = product.trace(), s**2 - s * product.trace() + product.det()
 
     def vanishes(expression):
@@ -98,23 +103,39 @@ def test_maps_of_any_covariances_by_the_eigenvectors_of_their_product():
         return zero(sp.rem(sp.numer(sp.together(expression)), relation, s))
 
     m = s / (s * (1 + 1 / N) + (trace + task.noise_variance) / N)
-    M = m * (product - (trace - s) * sp.eye(2)) / (2 * s - trace) * task.covariance.inv()
+    M = (
+        m
+        * (product - (trace - s) * sp.eye(2))
+        / (2 * s - trace)
+        * task.covariance.inv()
+    )
     assert vanishes(M - M.T)
     assert rests(form, M, vanishes)
     assert vanishes(form.loss(M) - form.c + s * m)
     assert not vanishes(form.loss(M) - form.c + m)
     wrong = {
-        "trace dropped": M * (s * (1 + 1 / N) + (trace + task.noise_variance) / N) / (s * (1 + 1 / N)),
+        "trace dropped": M
+        * (s * (1 + 1 / N) + (trace + task.noise_variance) / N)
+        / (s * (1 + 1 / N)),
         "N + 1 for N": M.subs(N, N + 1),
         "Λ for its inverse": M * task.covariance**2,
-        "ΛΩ for ΩΛ": m * (product.T - (trace - s) * sp.eye(2)) / (2 * s - trace) * task.covariance.inv(),
+        "ΛΩ for ΩΛ": m
+        * (product.T - (trace - s) * sp.eye(2))
+        / (2 * s - trace)
+        * task.covariance.inv(),
     }
     assert [name for name, map_ in wrong.items() if rests(form, map_, vanishes)] == []
 
 
-LAMBDA, KAPPA, TAU = sp.symbols("lambda_1 lambda_2", positive=True), sp.Symbol("kappa"), sp.Symbol("tau")
+LAMBDA, KAPPA, TAU = (
+    sp.symbols("lambda_1 lambda_2", positive=True),
+    sp.Symbol("kappa"),
+    sp.Symbol("tau"),
+)
 EQUAL = {
-    "equal eigenvalues": SymbolicTask(LAMBDA[0] * sp.eye(2), sp.eye(2), sp.Integer(0), (N,)),
+    "equal eigenvalues": SymbolicTask(
+        LAMBDA[0] * sp.eye(2), sp.eye(2), sp.Integer(0), (N,)
+    ),
     "equal eigenvalues of ΩΛ": SymbolicTask(
         sp.diag(*LAMBDA), KAPPA * sp.diag(*LAMBDA[::-1]), sp.Symbol("sigma") ** 2, (N,)
     ),

@@ -34,7 +34,9 @@ def zero(expression):
 
 
 def symmetric(name, size):
-    return sp.Matrix(size, size, lambda i, j: sp.Symbol(f"{name}{min(i, j)}{max(i, j)}", real=True))
+    return sp.Matrix(
+        size, size, lambda i, j: sp.Symbol(f"{name}{min(i, j)}{max(i, j)}", real=True)
+    )
 
 
 def square(name, size):
@@ -43,7 +45,9 @@ def square(name, size):
 
 def general_task(size):
     """Any Λ and any Ω, in no special basis, and noise."""
-    return SymbolicTask(symmetric("L", size), symmetric("Omega", size), sp.Symbol("sigma") ** 2, (N,))
+    return SymbolicTask(
+        symmetric("L", size), symmetric("Omega", size), sp.Symbol("sigma") ** 2, (N,)
+    )
 
 
 def parts(task):
@@ -111,7 +115,9 @@ def test_the_loss_of_a_map_and_its_force():
     c, A = trace + σ2, (1 + 1 / N) * B + (trace + σ2) * Λ / N
     assert zero(loss.expression - c + 2 * (B.T * M).trace() - (Λ * M.T * A * M).trace())
     assert zero(flow - (B - A * M * Λ))
-    assert not zero(loss.expression - c + 2 * (B.T * M).trace() - (A * M.T * Λ * M).trace())
+    assert not zero(
+        loss.expression - c + 2 * (B.T * M).trace() - (A * M.T * Λ * M).trace()
+    )
     assert not zero(loss.expression - c + (B.T * M).trace() - (Λ * M.T * A * M).trace())
     for wrong in (B - Λ * M * A, 2 * (B - A * M * Λ), B - A * M.T * Λ, A * M * Λ - B):
         assert not zero(flow - wrong)
@@ -126,7 +132,9 @@ def test_noise_on_the_label_of_the_query_only_adds_its_variance():
     assert zero(loss.expression - without - σ2)
     assert not zero(loss.expression - without)
     assert not zero(loss.expression - without - σ2 * (1 + 1 / N))
-    silent = population_loss(MODEL, replace(task, noise_variance=sp.Integer(0)))  # on no label at all
+    silent = population_loss(
+        MODEL, replace(task, noise_variance=sp.Integer(0))
+    )  # on no label at all
     assert not zero(loss.expression - silent.expression - σ2)
 
 
@@ -134,7 +142,10 @@ def test_noise_on_the_label_of_the_query_only_adds_its_variance():
 def test_other_divisors_rescale_the_map(divisor, s):
     """Force and loss at M/s: so every fixed point moves from M to M/s, and no loss changes, nor any gain."""
     task, M = general_task(2), square("m", 2)
-    base, other = effective_map(MODEL, task), effective_map(Separate(1, divisor=divisor), task)
+    base, other = (
+        effective_map(MODEL, task),
+        effective_map(Separate(1, divisor=divisor), task),
+    )
 
     def moments_rescale(first, second):
         return zero(other.B - first * base.B) and zero(other.A - second * base.A)
@@ -146,7 +157,11 @@ def test_other_divisors_rescale_the_map(divisor, s):
 
     assert moments_rescale(s, s**2)
     assert map_rescales(s)
-    assert [pair for pair in ((s, s), (s**2, s**2), (1 / s, 1 / s**2), (1, 1)) if moments_rescale(*pair)] == []
+    assert [
+        pair
+        for pair in ((s, s), (s**2, s**2), (1 / s, 1 / s**2), (1, 1))
+        if moments_rescale(*pair)
+    ] == []
     assert [factor for factor in (1 / s, s**2, 1) if map_rescales(factor)] == []
 
 
@@ -160,20 +175,34 @@ def mean(term):
 def test_varying_lengths_average_the_moments():
     one = symbolic_task(2, teachers="general", noise=True)
     task = replace(one, context_lengths=tuple(LENGTHS))
-    form, (Λ, _, σ2, trace, outer) = effective_map(Separate(1, divisor="tokens"), task), parts(task)
+    form, (Λ, _, σ2, trace, outer) = (
+        effective_map(Separate(1, divisor="tokens"), task),
+        parts(task),
+    )
 
     def A(n):
         return (1 + 1 / n) * outer + (trace + σ2) * Λ / n
 
     def holds(B, quadratic):
-        return zero(form.c - trace - σ2) and zero(form.B - B) and zero(form.A - quadratic)
+        return (
+            zero(form.c - trace - σ2) and zero(form.B - B) and zero(form.A - quadratic)
+        )
 
-    right = mean(lambda n: n / (n + 1)) * outer, mean(lambda n: (n / (n + 1)) ** 2 * A(n))
+    right = (
+        mean(lambda n: n / (n + 1)) * outer,
+        mean(lambda n: (n / (n + 1)) ** 2 * A(n)),
+    )
     assert holds(*right)
     typical = mean(lambda n: n)
     wrong = {
-        "the mean length": ((typical / (typical + 1)) * outer, (typical / (typical + 1)) ** 2 * A(typical)),
-        "the longest": (sp.Rational(4, 5) * outer, sp.Rational(16, 25) * A(LENGTHS[-1])),
+        "the mean length": (
+            (typical / (typical + 1)) * outer,
+            (typical / (typical + 1)) ** 2 * A(typical),
+        ),
+        "the longest": (
+            sp.Rational(4, 5) * outer,
+            sp.Rational(16, 25) * A(LENGTHS[-1]),
+        ),
         "divisor n": (outer, mean(A)),
         "not squared": (right[0], mean(lambda n: n / (n + 1) * A(n))),
         "square of the mean": (right[0], mean(lambda n: n / (n + 1)) ** 2 * mean(A)),
@@ -199,8 +228,12 @@ def loss_of_independent_entries(M, task, length):
     teachers = {(0, 0): 1, (2, 0): Ω[0, 0], (1, 1): Ω[0, 1], (0, 2): Ω[1, 1]}
     tables = [entries[d] for _ in size for d in range(2)] + [noise] * len(size)
     total = sp.Integer(0)
-    for powers, part in sp.Poly(error, *w, *(each for pair in x for each in pair), *e).terms():
-        factors = (table[power] for table, power in zip(tables, powers[2:], strict=True))
+    for powers, part in sp.Poly(
+        error, *w, *(each for pair in x for each in pair), *e
+    ).terms():
+        factors = (
+            table[power] for table, power in zip(tables, powers[2:], strict=True)
+        )
         total += part * teachers.get(powers[:2], 0) * sp.Mul(*factors)
     return total
 
@@ -229,13 +262,20 @@ def test_inputs_that_are_not_gaussian_change_A_alone(length):
 @pytest.mark.parametrize("size", [1, 2])
 def test_the_loss_is_a_square_above_its_minimum(size):
     """For any A and Λ: L(M* + Δ) − L(M*) = tr(Λ Δᵀ A Δ), which is positive where they are positive definite."""
-    A, Λ, minimum, Δ = symmetric("A", size), symmetric("L", size), square("m", size), square("d", size)
+    A, Λ, minimum, Δ = (
+        symmetric("A", size),
+        symmetric("L", size),
+        square("m", size),
+        square("d", size),
+    )
     form = EffectiveMap(Δ, sp.Symbol("c"), A * minimum * Λ, A, Λ)
     above = form.loss(minimum + Δ) - form.loss(minimum)
     assert zero(above - (Λ * Δ.T * A * Δ).trace())
     assert zero(form.force(minimum))
     assert not zero(above - (Λ * Δ.T * A * Δ).trace() / 2)
-    assert not zero(form.loss(2 * minimum + Δ) - form.loss(2 * minimum) - (Λ * Δ.T * A * Δ).trace())
+    assert not zero(
+        form.loss(2 * minimum + Δ) - form.loss(2 * minimum) - (Λ * Δ.T * A * Δ).trace()
+    )
 
 
 @pytest.mark.parametrize("size", [1, 2])
@@ -245,7 +285,9 @@ def test_the_minimum(size):
     A, B, Λ = (part.applyfunc(sp.factor) for part in (form.A, form.B, form.Lambda))
     inverse = A.adjugate() / A.det()
     assert zero(form.force(inverse * B * Λ.inv()))
-    assert zero(form.force(Λ.inv() * B * inverse))  # it is symmetric, as A is a combination of B and Λ
+    assert zero(
+        form.force(Λ.inv() * B * inverse)
+    )  # it is symmetric, as A is a combination of B and Λ
     wrong = {
         "Λ twice": inverse * B * Λ.inv() ** 2,
         "B left out": inverse * Λ.inv(),
@@ -269,4 +311,6 @@ def test_the_minimum_for_white_teachers(size):
         "trace times Λ": Λ + (Λ + Λ.trace() * Λ) / N,
         "least squares": Λ,
     }
-    assert [name for name, matrix in wrong.items() if zero(form.force(matrix.inv()))] == []
+    assert [
+        name for name, matrix in wrong.items() if zero(form.force(matrix.inv()))
+    ] == []

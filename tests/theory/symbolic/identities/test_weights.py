@@ -34,7 +34,12 @@ def vanishes(expression, relations):
     """Whether a rational expression is zero where every symbol r of {r: (k, value)} has r^k = value."""
     for symbol, (order, value) in relations.items():
         terms = sp.Poly(sp.numer(sp.together(expression)), symbol).terms()
-        expression = sp.Add(*(part * value ** (k // order) * symbol ** (k % order) for (k,), part in terms))
+        expression = sp.Add(
+            *(
+                part * value ** (k // order) * symbol ** (k % order)
+                for (k,), part in terms
+            )
+        )
     numerator = sp.numer(sp.together(expression))
     symbols = sorted(numerator.free_symbols, key=str)
     return sp.Poly(numerator, *symbols).is_zero if symbols else numerator == 0
@@ -42,7 +47,9 @@ def vanishes(expression, relations):
 
 def placed(arrays, heads):
     """Weight → value on the block, where a head is (v, keys, queries) and what is left out is zero."""
-    there = {weight: sp.Integer(0) for array in arrays.values() for weight in array.flat}
+    there = {
+        weight: sp.Integer(0) for array in arrays.values() for weight in array.flat
+    }
     for h, (v, *pairs) in enumerate(heads):
         there[arrays["value"][h, -1]] = sp.sympify(v)
         for name, vectors in zip(("key", "query"), pairs, strict=True):
@@ -55,7 +62,10 @@ def rests(task, heads, rank=1, relations=None, count=None):
     """Whether the flow of a model of `count` heads vanishes at these weights."""
     derivation, _ = derived(task, count or len(heads), rank)
     there = placed(derivation.arrays, heads)
-    return all(vanishes(rate.xreplace(there), relations or {}) for rate in derivation.flow.values())
+    return all(
+        vanishes(rate.xreplace(there), relations or {})
+        for rate in derivation.flow.values()
+    )
 
 
 def holds(task, heads, subset, rank=1, relations=None, count=None):
@@ -63,8 +73,12 @@ def holds(task, heads, subset, rank=1, relations=None, count=None):
     derivation, M = derived(task, count or len(heads), rank)
     there, (m, gains, c) = placed(derivation.arrays, heads), coefficients(task)
     wanted = sp.diag(*(m[d] if d in subset else 0 for d in range(task.dimension)))
-    loss = derivation.loss.expression.xreplace(there) - c + sum(gains[d] for d in subset)
-    return all(vanishes(gap, relations or {}) for gap in [loss, *(M.xreplace(there) - wanted)])
+    loss = (
+        derivation.loss.expression.xreplace(there) - c + sum(gains[d] for d in subset)
+    )
+    return all(
+        vanishes(gap, relations or {}) for gap in [loss, *(M.xreplace(there) - wanted)]
+    )
 
 
 def axis(d, length, size):
@@ -81,10 +95,14 @@ R = sp.symbols("r_1 r_2", positive=True)
 
 
 def roots(order, factor=1):
-    return {r: (order, factor * m) for r, m in zip(R, coefficients(PLANE)[0], strict=True)}
+    return {
+        r: (order, factor * m) for r, m in zip(R, coefficients(PLANE)[0], strict=True)
+    }
 
 
-@pytest.mark.parametrize("subset", list(chain.from_iterable(combinations(range(2), k) for k in range(3))))
+@pytest.mark.parametrize(
+    "subset", list(chain.from_iterable(combinations(range(2), k) for k in range(3)))
+)
 def test_canonical_weights_rest(subset):
     heads = [canonical(d, R[d]) for d in subset]
     cubes = roots(3)
@@ -96,7 +114,11 @@ def test_canonical_weights_rest(subset):
         "twice the coefficient": roots(3, factor=2),
         "N + 1 for N": {r: (3, m.subs(N, N + 1)) for r, (_, m) in cubes.items()},
     }
-    assert [name for name, claim in wrong.items() if subset and rests(PLANE, heads, relations=claim)] == []
+    assert [
+        name
+        for name, claim in wrong.items()
+        if subset and rests(PLANE, heads, relations=claim)
+    ] == []
 
 
 @pytest.mark.parametrize("signs", list(product((1, -1), repeat=3)))
@@ -112,18 +134,30 @@ MIX = sp.Matrix(2, 2, sp.symbols("p:4"))
 def mixed(m, matrix, inverse):
     """Keys of two heads mixed by a matrix, queries by its inverse: Σ v k qᵀ stays."""
     queries = inverse * sp.diag(*m[:2])
-    return [(v, [[*matrix[:, h], 0]], [[*queries[h, :] / v, 0]]) for h, v in enumerate((A, B))]
+    return [
+        (v, [[*matrix[:, h], 0]], [[*queries[h, :] / v, 0]])
+        for h, v in enumerate((A, B))
+    ]
 
 
 def of_rank_two(m, matrix, inverse):
     queries = inverse * sp.diag(*m[:2]) / A
-    return [(A, [[*matrix[:, r], 0] for r in range(2)], [[*queries[r, :], 0] for r in range(2)])]
+    return [
+        (
+            A,
+            [[*matrix[:, r], 0] for r in range(2)],
+            [[*queries[r, :], 0] for r in range(2)],
+        )
+    ]
 
 
 def continuum():
     """Weights with the map that has learned directions 1 and 2 of three: name → (heads, rank)."""
     m, *_ = coefficients(SPACE)
-    first, second = (A, [[B, 0, 0]], [[m[0] / (A * B), 0, 0]]), (C, [[0, 1, 0]], [[0, m[1] / C, 0]])
+    first, second = (
+        (A, [[B, 0, 0]], [[m[0] / (A * B), 0, 0]]),
+        (C, [[0, 1, 0]], [[0, m[1] / C, 0]]),
+    )
     inverse = MIX.adjugate() / MIX.det()
     return {
         "rescaled": ([first, second], 1),
@@ -146,7 +180,10 @@ def continuum():
 def impostors():
     """Weights that do not rest, and whether their map and loss are those of a fixed point."""
     m, *_ = coefficients(SPACE)
-    first, second = (A, [[B, 0, 0]], [[m[0] / (A * B), 0, 0]]), (C, [[0, 1, 0]], [[0, m[1] / C, 0]])
+    first, second = (
+        (A, [[B, 0, 0]], [[m[0] / (A * B), 0, 0]]),
+        (C, [[0, 1, 0]], [[0, m[1] / C, 0]]),
+    )
     inverse = MIX.adjugate() / MIX.det()
     return {
         "idle, without value, both unlearned": ([first, second, (0, [[A, B, C]], [[A, C, 1]])], True),
@@ -186,7 +223,10 @@ def packed(packing, m, *, lengths=lambda m, v: m / v, value=sum):
         vectors = [axis(d, PAIRS[d], 3) for d in directions]
         heads.append((v, vectors, vectors))
         relations |= {PAIRS[d]: (2, lengths(m[d], v)) for d in directions}
-    cubes = {v: (3, value([m[d] for d in directions])) for v, directions in zip(V, packing, strict=False)}
+    cubes = {
+        v: (3, value([m[d] for d in directions]))
+        for v, directions in zip(V, packing, strict=False)
+    }
     return heads, relations | cubes
 
 
@@ -202,10 +242,20 @@ def balanced(heads, relations):
 
 @pytest.mark.parametrize(
     ("packing", "task"),
-    [([(0,)], SPACE), ([(0, 1)], SPACE), ([(1, 2)], EXAMPLE), ([(0, 1), (2,)], EXAMPLE), ([(0, 1, 2)], EXAMPLE)],
+    [
+        ([(0,)], SPACE),
+        ([(0, 1)], SPACE),
+        ([(1, 2)], EXAMPLE),
+        ([(0, 1), (2,)], EXAMPLE),
+        ([(0, 1, 2)], EXAMPLE),
+    ],
 )
 def test_canonical_weights_of_any_rank(packing, task):
-    m, subset, rank = coefficients(task)[0], tuple(chain.from_iterable(packing)), max(2, *map(len, packing))
+    m, subset, rank = (
+        coefficients(task)[0],
+        tuple(chain.from_iterable(packing)),
+        max(2, *map(len, packing)),
+    )
     heads, relations = packed(packing, m)
     assert rests(task, heads, rank, relations, count=2)
     assert holds(task, heads, subset, rank, relations, count=2)
@@ -223,6 +273,9 @@ def test_no_map_has_more_directions_than_pairs(heads, rank):
 
     def vanish(order):
         blocks = product(combinations(range(3), order), repeat=2)
-        return {vanishes(M.extract(list(rows), list(columns)).det(), {}) for rows, columns in blocks}
+        return {
+            vanishes(M.extract(list(rows), list(columns)).det(), {})
+            for rows, columns in blocks
+        }
 
     assert (vanish(pairs + 1), vanish(pairs)) == ({True}, {False})

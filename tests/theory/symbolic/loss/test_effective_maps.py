@@ -57,7 +57,9 @@ def wrong_forms(task, divisor):
         "N + 1 for N": (c, B, A.subs(N, N + 1)),
         "teachers taken as white": (c, s * Λ * Λ, A),
         "Ω beside Λ": (c, s * Λ * Λ * task.teacher_covariance, A),
-        "divisor twice": (c, B / s, A / s) if divisor != "context" else (c, B / 2, A / 4),
+        "divisor twice": (c, B / s, A / s)
+        if divisor != "context"
+        else (c, B / 2, A / 4),
     }
 
 
@@ -69,16 +71,26 @@ def test_the_closed_form_is_the_definition(divisor, dimension):
     derived = form.c, form.B, form.A
 
     def holds(claimed):
-        return all(zero(ours - theirs) for ours, theirs in zip(derived, claimed, strict=True))
+        return all(
+            zero(ours - theirs) for ours, theirs in zip(derived, claimed, strict=True)
+        )
 
     assert holds(closed_form(task, divisor))
     assert zero(form.Lambda - task.covariance)
-    assert [name for name, wrong in wrong_forms(task, divisor).items() if holds(wrong)] == []
+    assert [
+        name for name, wrong in wrong_forms(task, divisor).items() if holds(wrong)
+    ] == []
 
 
 @pytest.mark.parametrize(
     "model",
-    [Merged(2), Separate(2), Separate(2, rank=2), Separate(1, divisor="tokens"), Tied()],
+    [
+        Merged(2),
+        Separate(2),
+        Separate(2, rank=2),
+        Separate(1, divisor="tokens"),
+        Tied(),
+    ],
     ids=lambda model: type(model).__name__,
 )
 @pytest.mark.parametrize("mixture", [False, True])
@@ -87,17 +99,31 @@ def test_every_model_has_its_map(model, mixture):
     form, loss = effective_map(model, task), population_loss(model, task, "restricted")
     assert form.describes(loss)
     assert not form.describes(population_loss(model, task))
-    for name, wrong in (("M", 2 * form.M), ("c", form.c + 1), ("A", form.A.subs(N, N + 1)), ("B", form.B / N)):
+    for name, wrong in (
+        ("M", 2 * form.M),
+        ("c", form.c + 1),
+        ("A", form.A.subs(N, N + 1)),
+        ("B", form.B / N),
+    ):
         assert not replace(form, **{name: wrong}).describes(loss)
     a, B = model.heads(weight_symbols(model, 2))
-    assert zero(form.M - sum((sp.Matrix(a[h, -1] * B[h, :-1]) for h in range(len(a))), sp.zeros(2)))
+    assert zero(
+        form.M
+        - sum((sp.Matrix(a[h, -1] * B[h, :-1]) for h in range(len(a))), sp.zeros(2))
+    )
 
 
 def dyadic_task(seed, dimension, divisor):
     """A task whose numbers, and all that follows from them by products, floating point holds exactly."""
     rng = np.random.default_rng(seed)
-    lower = np.tril(rng.integers(-2, 3, size=(2, dimension, dimension)), -1) + 2 * np.eye(dimension)
-    lengths = {"context": [1, 2, 4, 8, "1..2"], "tokens": [1, 3, 7, 15], "none": [1, 2, 3, 5, "1..2", "1..4"]}
+    lower = np.tril(
+        rng.integers(-2, 3, size=(2, dimension, dimension)), -1
+    ) + 2 * np.eye(dimension)
+    lengths = {
+        "context": [1, 2, 4, 8, "1..2"],
+        "tokens": [1, 3, 7, 15],
+        "none": [1, 2, 3, 5, "1..2", "1..4"],
+    }
     return Task(
         covariance=lower[0] @ lower[0].T / 4,
         teacher_covariance=lower[1] @ lower[1].T / 2,
@@ -107,7 +133,9 @@ def dyadic_task(seed, dimension, divisor):
 
 
 def rational(array):
-    return sp.Matrix([[sp.Rational(float(entry)) for entry in row] for row in np.atleast_2d(array)])
+    return sp.Matrix(
+        [[sp.Rational(float(entry)) for entry in row] for row in np.atleast_2d(array)]
+    )
 
 
 def differing(moments, form, M):
@@ -126,12 +154,22 @@ def differing(moments, form, M):
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 3), st.sampled_from(sorted(DIVISORS)))
 def test_the_numerical_population_is_exact(seed, dimension, divisor):
-    task, model = dyadic_task(seed, dimension, divisor), Separate(heads=1, divisor=divisor)
-    M = np.random.default_rng(seed).integers(-4, 5, size=(dimension, dimension)) / 4 + np.eye(dimension) / 8
+    task, model = (
+        dyadic_task(seed, dimension, divisor),
+        Separate(heads=1, divisor=divisor),
+    )
+    M = (
+        np.random.default_rng(seed).integers(-4, 5, size=(dimension, dimension)) / 4
+        + np.eye(dimension) / 8
+    )
     theirs, ours = population(task, model), effective_map(model, exact_task(task))
     assert differing(theirs, ours, M) == set()
     one = task.covariance / 1024
-    assert differing(replace(theirs, A=theirs.A + one), ours, M) == {"A", "loss", "gradient"}
+    assert differing(replace(theirs, A=theirs.A + one), ours, M) == {
+        "A",
+        "loss",
+        "gradient",
+    }
     assert differing(replace(theirs, B=theirs.B + one), ours, M) >= {"B", "gradient"}
     other = population(Task(**{**task.to_dict(), "context_length": 9}), model)
     assert "A" in differing(other, ours, M)
@@ -165,11 +203,15 @@ class Sample:
 @pytest.fixture(scope="module")
 def drawn(sequences=300_000):
     rng = np.random.default_rng(11)
-    root, teacher_root = (np.linalg.cholesky(C) for C in (MIXED.covariance, MIXED.teacher_covariance))
+    root, teacher_root = (
+        np.linalg.cholesky(C) for C in (MIXED.covariance, MIXED.teacher_covariance)
+    )
     w = rng.normal(size=(sequences, 2)) @ teacher_root.T
     w[rng.uniform(size=sequences) > MIXED.in_context_fraction] = MIXED.fixed_teacher
     x = rng.normal(size=(sequences, 3, 2)) @ root.T
-    y = np.einsum("pnd,pd->pn", x, w) + np.sqrt(MIXED.noise_variance) * rng.normal(size=(sequences, 3))
+    y = np.einsum("pnd,pd->pn", x, w) + np.sqrt(MIXED.noise_variance) * rng.normal(
+        size=(sequences, 3)
+    )
     tokens = np.concatenate([x, y[..., None]], axis=2)
     tokens[:, -1, -1] = 0
     return Sample(np.einsum("pni,pnj->pij", tokens, tokens), x[:, -1], y[:, -1])
@@ -199,33 +241,46 @@ def test_full_moments_of_a_mixture_agree_with_monte_carlo(drawn):
     right = exact_task(MIXED)
     for wrong in (
         moments(right, divisor="context"),
-        moments(replace(right, fixed_teacher=-right.fixed_teacher, context_lengths=(3,)), divisor="tokens"),
+        moments(
+            replace(right, fixed_teacher=-right.fixed_teacher, context_lengths=(3,)),
+            divisor="tokens",
+        ),
         moments(replace(right, in_context_fraction=sp.Integer(1)), divisor="tokens"),
     ):
         assert distance(seconds, numbers(wrong.S)[pairs]) > 6
 
 
 @pytest.mark.parametrize(
-    "model", [Merged(2), Separate(2, divisor="none"), Tied()], ids=lambda model: type(model).__name__
+    "model",
+    [Merged(2), Separate(2, divisor="none"), Tied()],
+    ids=lambda model: type(model).__name__,
 )
 def test_full_losses_of_a_mixture_agree_with_monte_carlo(drawn, model):
     symbols = weight_symbols(model, 2)
     rng = np.random.default_rng(5)
     values = {
-        symbol: sp.Rational(int(rng.integers(-6, 7)), 8) for array in symbols.values() for symbol in array.flat
+        symbol: sp.Rational(int(rng.integers(-6, 7)), 8)
+        for array in symbols.values()
+        for symbol in array.flat
     }
     a, B = (
         np.array(part, dtype=float)
-        for part in model.heads({name: np.vectorize(values.get)(array) for name, array in symbols.items()})
+        for part in model.heads(
+            {name: np.vectorize(values.get)(array) for name, array in symbols.items()}
+        )
     )
     divisor = 1 if getattr(model, "divisor", "context") == "none" else 2
 
     def errors(products):
-        output = np.einsum("hi,pij,hjd,pd->p", a, products / divisor, B, drawn.query, optimize=True)
+        output = np.einsum(
+            "hi,pij,hjd,pd->p", a, products / divisor, B, drawn.query, optimize=True
+        )
         return (drawn.label - output)[:, None] ** 2
 
     derived = float(population_loss(model, exact_task(MIXED)).expression.subs(values))
-    restricted = float(population_loss(model, exact_task(MIXED), "restricted").expression.subs(values))
+    restricted = float(
+        population_loss(model, exact_task(MIXED), "restricted").expression.subs(values)
+    )
     unqueried = drawn.products.copy()
     unqueried[:, :2, :2] -= np.einsum("pi,pj->pij", drawn.query, drawn.query)
     assert distance(errors(drawn.products), derived) < 4
@@ -237,7 +292,9 @@ def test_a_range_of_lengths_averages_the_loss():
     task = Task([1.0, 0.5], context_length="1..3", noise_variance=0.5)
     model = Separate(1, divisor="tokens")
     one = symbolic_task(2, noise=True)
-    values = dict(zip(one.parameters, (1, sp.Rational(1, 2), 1 / sp.sqrt(2)), strict=True))
+    values = dict(
+        zip(one.parameters, (1, sp.Rational(1, 2), 1 / sp.sqrt(2)), strict=True)
+    )
     by_length = population_loss(model, one).expression.subs(values)
     ours = population_loss(model, exact_task(task)).expression
     assert sp.expand(ours - sum(by_length.subs(N, n) for n in (1, 2, 3)) / 3) == 0
@@ -267,7 +324,10 @@ class Named(Tied):
         (Softened(), r"tanh\(value_1_[12]\) is none"),
         (Flat(), r"heads must give a \(H, D\+1\)"),
         (Named(), "makes the symbol w_1, which is taken"),
-        (type("Halved", (Tied,), {"divisor": "half"})(), "divisor must be one of context, tokens, none"),
+        (
+            type("Halved", (Tied,), {"divisor": "half"})(),
+            "divisor must be one of context, tokens, none",
+        ),
     ],
 )
 def test_names_what_has_no_population_loss(model, message):
@@ -289,4 +349,8 @@ def test_a_task_in_exact_numbers_is_the_task():
     assert isinstance(ours, SymbolicTask)
     assert numbers(ours.covariance).tolist() == MIXED.covariance.tolist()
     assert (float(ours.noise_variance), float(ours.in_context_fraction)) == (0.25, 0.5)
-    assert exact_task(Task([0.1], context_length=2)).covariance[0] == sp.Rational(1, 10) != sp.Rational(0.1)
+    assert (
+        exact_task(Task([0.1], context_length=2)).covariance[0]
+        == sp.Rational(1, 10)
+        != sp.Rational(0.1)
+    )

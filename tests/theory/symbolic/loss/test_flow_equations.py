@@ -19,15 +19,22 @@ from attndyn.theory.symbolic import (
 
 def zero(matrix, loss):
     """Whether expressions vanish identically, decided in the ring of the loss."""
-    return not any(loss.polynomial.ring.from_expr(entry) for entry in sp.Matrix([matrix]))
+    return not any(
+        loss.polynomial.ring.from_expr(entry) for entry in sp.Matrix([matrix])
+    )
 
 
 def residuals(model, task, values):
     """What the flow of the full model makes of given weights."""
-    return {weight: rhs.xreplace(values) for weight, rhs in flow_equations(population_loss(model, task)).items()}
+    return {
+        weight: rhs.xreplace(values)
+        for weight, rhs in flow_equations(population_loss(model, task)).items()
+    }
 
 
-@pytest.mark.parametrize("model", [Merged(2), Separate(1, rank=2)], ids=lambda model: type(model).__name__)
+@pytest.mark.parametrize(
+    "model", [Merged(2), Separate(1, rank=2)], ids=lambda model: type(model).__name__
+)
 def test_the_restricted_block_is_invariant_unless_teachers_have_a_mean(model):
     symbols = weight_symbols(model, 2)
     off = [*symbols["value"][:, :-1].flat]
@@ -38,7 +45,9 @@ def test_the_restricted_block_is_invariant_unless_teachers_have_a_mean(model):
     still = dict.fromkeys(off, sp.Integer(0))
     flow = residuals(model, symbolic_task(2, teachers="general", noise=True), still)
     assert all(sp.expand(flow[weight]) == 0 for weight in off)
-    loss = population_loss(model, symbolic_task(2, teachers="general", noise=True), "restricted")
+    loss = population_loss(
+        model, symbolic_task(2, teachers="general", noise=True), "restricted"
+    )
     inside = flow_equations(loss)
     assert set(inside) == set(flow) - set(off)
     assert all(zero(flow[weight] - rhs, loss) for weight, rhs in inside.items())
@@ -60,12 +69,18 @@ def test_merged_flow_is_that_of_a_two_layer_network():
 
 
 def test_separate_flow_is_that_of_three_layers():
-    model, task = Separate(2, rank=2, divisor="tokens"), symbolic_task(2, teachers="general")
+    model, task = (
+        Separate(2, rank=2, divisor="tokens"),
+        symbolic_task(2, teachers="general"),
+    )
     form, w = effective_map(model, task), weight_symbols(model, 2)
     loss = population_loss(model, task, "restricted")
     flow, G = flow_equations(loss), form.force(form.M)
     for h in range(2):
-        v, K, Q = w["value"][h, -1], *(sp.Matrix(w[name][h, :, :-1]) for name in ("key", "query"))
+        v, K, Q = (
+            w["value"][h, -1],
+            *(sp.Matrix(w[name][h, :, :-1]) for name in ("key", "query")),
+        )
         assert zero(flow[v] - (K * G * Q.T).trace(), loss)
         assert zero(K.applyfunc(flow.get) - v * Q * G.T, loss)
         assert zero(Q.applyfunc(flow.get) - v * K * G, loss)
@@ -79,7 +94,9 @@ def test_an_output_of_the_users_own_has_its_loss():
     loss = output_loss(output, task, [u, v])
     assert loss.weights == (u, v)
     assert zero(loss.expression - expectation((prompt.label - output) ** 2, task), loss)
-    assert not zero(loss.expression - expectation((prompt.label + output) ** 2, task), loss)
+    assert not zero(
+        loss.expression - expectation((prompt.label + output) ** 2, task), loss
+    )
     flow = flow_equations(loss)
     assert zero(flow[u] + loss.expression.diff(u) / 2, loss)
     assert zero(u * flow[u] - v * flow[v], loss)

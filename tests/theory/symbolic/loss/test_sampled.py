@@ -31,24 +31,42 @@ def random_task(seed, dimension=2, **settings):
 TASKS = {
     "general": (random_task(0, context_length=3), "context"),
     "noise": (random_task(1, context_length=2, noise_variance=0.7), "tokens"),
-    "mixture": (random_task(2, context_length=4, fixed_teacher=[1.2, -0.7], in_context_fraction=0.3), "context"),
+    "mixture": (
+        random_task(
+            2, context_length=4, fixed_teacher=[1.2, -0.7], in_context_fraction=0.3
+        ),
+        "context",
+    ),
     "mixture, noise": (
-        random_task(3, context_length=2, fixed_teacher=[-0.4, 1.1], in_context_fraction=0.6, noise_variance=0.4),
+        random_task(
+            3,
+            context_length=2,
+            fixed_teacher=[-0.4, 1.1],
+            in_context_fraction=0.6,
+            noise_variance=0.4,
+        ),
         "none",
     ),
-    "every length": (random_task(4, context_length="1..3", noise_variance=0.3), "tokens"),
+    "every length": (
+        random_task(4, context_length="1..3", noise_variance=0.3),
+        "tokens",
+    ),
 }
 
 
 def numbers(c, b, S):
     """c, b and the upper half of S in one vector."""
     S = np.array(S, dtype=float)
-    return np.concatenate([[float(c)], np.array(b, dtype=float).ravel(), S[np.triu_indices(len(S))]])
+    return np.concatenate(
+        [[float(c)], np.array(b, dtype=float).ravel(), S[np.triu_indices(len(S))]]
+    )
 
 
 def batches(task, model):
     """The same numbers of independent samples, one row a batch."""
-    each = (statistics(sample(task, SEQUENCES, seed=seed), model) for seed in range(BATCHES))
+    each = (
+        statistics(sample(task, SEQUENCES, seed=seed), model) for seed in range(BATCHES)
+    )
     return np.array([numbers(batch.c, batch.b, batch.S) for batch in each])
 
 
@@ -67,10 +85,17 @@ def exact(task, divisor):
 def wrong_tasks(task, divisor):
     right = exact_task(task)
     claims = {
-        "N + 1 for N": (replace(right, context_lengths=tuple(n + 1 for n in right.context_lengths)), divisor),
+        "N + 1 for N": (
+            replace(right, context_lengths=tuple(n + 1 for n in right.context_lengths)),
+            divisor,
+        ),
         "other divisor": (right, "tokens" if divisor == "context" else "context"),
         "Ω and Λ exchanged": (
-            replace(right, covariance=right.teacher_covariance, teacher_covariance=right.covariance),
+            replace(
+                right,
+                covariance=right.teacher_covariance,
+                teacher_covariance=right.covariance,
+            ),
             divisor,
         ),
         "white teachers": (replace(right, teacher_covariance=sp.eye(2)), divisor),
@@ -78,8 +103,14 @@ def wrong_tasks(task, divisor):
     if task.noise_variance:
         claims["no noise"] = replace(right, noise_variance=sp.Integer(0)), divisor
     if task.fixed_teacher is not None:
-        claims["no fixed teacher"] = replace(right, in_context_fraction=sp.Integer(1)), divisor
-        claims["other fraction"] = replace(right, in_context_fraction=1 - right.in_context_fraction), divisor
+        claims["no fixed teacher"] = (
+            replace(right, in_context_fraction=sp.Integer(1)),
+            divisor,
+        )
+        claims["other fraction"] = (
+            replace(right, in_context_fraction=1 - right.in_context_fraction),
+            divisor,
+        )
     return claims
 
 
@@ -89,7 +120,10 @@ def test_exact_moments_are_those_of_samples(name):
     rows = batches(task, MODELS[divisor])
     assert rows.shape == (BATCHES, 1 + 12 + 78)
     assert excess(rows, exact(exact_task(task), divisor)) < 1
-    near = {kind: excess(rows, exact(*claim)) for kind, claim in wrong_tasks(task, divisor).items()}
+    near = {
+        kind: excess(rows, exact(*claim))
+        for kind, claim in wrong_tasks(task, divisor).items()
+    }
     assert [kind for kind, distance in near.items() if distance < 1.5] == []
 
 
@@ -100,7 +134,9 @@ def restricted(task, model):
     return numbers(theirs.c, theirs.B, S)
 
 
-@pytest.mark.parametrize("name", [name for name, (task, _) in TASKS.items() if task.fixed_teacher is None])
+@pytest.mark.parametrize(
+    "name", [name for name, (task, _) in TASKS.items() if task.fixed_teacher is None]
+)
 def test_exact_moments_are_those_of_the_numerical_theory(name):
     task, divisor = TASKS[name]
     ours = moments(exact_task(task), divisor, "restricted")
@@ -108,4 +144,6 @@ def test_exact_moments_are_those_of_the_numerical_theory(name):
     assert np.allclose(numbers(ours.c, ours.b, ours.S), theirs, rtol=1e-13, atol=1e-15)
     for kind, (wrong, other) in wrong_tasks(task, divisor).items():
         found = moments(wrong, other, "restricted")
-        assert not np.allclose(numbers(found.c, found.b, found.S), theirs, rtol=1e-4), kind
+        assert not np.allclose(numbers(found.c, found.b, found.S), theirs, rtol=1e-4), (
+            kind
+        )

@@ -22,7 +22,9 @@ from attndyn.theory.symbolic.statements.statements import (
     StatedReduction,
 )
 
-D1, D2 = (derive(Separate(heads), symbolic_task(heads), "restricted") for heads in (1, 2))
+D1, D2 = (
+    derive(Separate(heads), symbolic_task(heads), "restricted") for heads in (1, 2)
+)
 V, K, Q = D1.weights
 LAMBDA = D1.parameters[0]
 A = LAMBDA**2 * (N + 2) / N
@@ -34,11 +36,20 @@ ALIGNED = {V: AMPLITUDE, K: AMPLITUDE, Q: AMPLITUDE}
 def refuted(statement, derivation, failing=1):
     """The counterexample of a statement that must not hold, whose values are recomputed at its point."""
     finding = check(statement, derivation)
-    assert (finding.holds, finding.level, len(finding.failing)) == (False, "refuted", failing)
+    assert (finding.holds, finding.level, len(finding.failing)) == (
+        False,
+        "refuted",
+        failing,
+    )
     example = finding.counterexample
     assert example.identity is finding.failing[0]
-    assert all(value.is_Rational and isinstance(value, sp.Rational) for value in example.point.values())
-    assert all(value > 0 for symbol, value in example.point.items() if symbol.is_positive)
+    assert all(
+        value.is_Rational and isinstance(value, sp.Rational)
+        for value in example.point.values()
+    )
+    assert all(
+        value > 0 for symbol, value in example.point.items() if symbol.is_positive
+    )
     assert example.derived == example.identity.derived.subs(example.point)
     assert example.claimed == example.identity.claimed.subs(example.point)
     assert example.derived.is_finite
@@ -51,7 +62,11 @@ def refuted(statement, derivation, failing=1):
 
 def proved(statement, derivation):
     finding = check(statement, derivation)
-    assert (finding.holds, finding.level, finding.counterexample) == (True, "proved", None)
+    assert (finding.holds, finding.level, finding.counterexample) == (
+        True,
+        "proved",
+        None,
+    )
     assert str(finding).startswith("proved: ")
     return finding
 
@@ -63,7 +78,9 @@ def test_a_loss_is_proved_in_any_form_and_wrong_ones_are_refuted():
     right = LAMBDA - 2 * LAMBDA**2 * M + A * LAMBDA * M**2
     proved(StatedLoss(right), D1)
     proved(StatedLoss(sp.factor(right)), D1)
-    proved(StatedLoss((A * LAMBDA * (M - LAMBDA / A) ** 2) + LAMBDA - LAMBDA**3 / A), D1)
+    proved(
+        StatedLoss((A * LAMBDA * (M - LAMBDA / A) ** 2) + LAMBDA - LAMBDA**3 / A), D1
+    )
     refuted(StatedLoss(right.subs(N, N + 1)), D1)
     refuted(StatedLoss(LAMBDA - 2 * LAMBDA**2 * M + LAMBDA**3 * M**2), D1)
     refuted(StatedLoss(right + 1), D1)
@@ -101,7 +118,9 @@ def test_a_weight_that_does_not_stand_in_the_output_rests():
 
 def test_invariants_and_the_rate_of_what_is_none():
     proved(StatedInvariant(V**2 - K**2), D1)
-    proved(StatedInvariant((V**2 - Q**2) * (K**2 - Q**2) / (1 + (V**2 - Q**2) ** 2)), D1)
+    proved(
+        StatedInvariant((V**2 - Q**2) * (K**2 - Q**2) / (1 + (V**2 - Q**2) ** 2)), D1
+    )
     example = refuted(StatedInvariant(V**2 - 2 * K**2), D1)
     G = LAMBDA**2 - A * LAMBDA * M
     assert example.derived == (-2 * M * G).subs(example.point) != 0
@@ -123,14 +142,20 @@ def test_a_reduction_proves_ansatz_and_equations_together():
     refuted(StatedReduction(ALIGNED, {AMPLITUDE: rate.subs(N, N + 1)}), D1, failing=3)
     refuted(StatedReduction(ALIGNED, {AMPLITUDE: 2 * rate}), D1, failing=3)
     tilted = {V: AMPLITUDE, K: AMPLITUDE, Q: 2 * AMPLITUDE}
-    assert "3 of 3 identities fail" in str(check(StatedReduction(tilted, {AMPLITUDE: rate}), D1))
+    assert "3 of 3 identities fail" in str(
+        check(StatedReduction(tilted, {AMPLITUDE: rate}), D1)
+    )
 
 
 def test_an_ansatz_that_the_flow_leaves_is_refuted_whatever_its_equations():
     """A head whose key and query differ in direction has forces along both, even where its own motion is right."""
     v, w = sp.symbols("v w", real=True)
     arrays = D2.arrays
-    ansatz = {arrays["value"][0, 2]: v, arrays["key"][0, 0, 0]: v, arrays["query"][0, 0, 1]: w}
+    ansatz = {
+        arrays["value"][0, 2]: v,
+        arrays["key"][0, 0, 0]: v,
+        arrays["query"][0, 0, 1]: w,
+    }
     λ1, λ2 = D2.parameters
     a1 = λ1**2 * (1 + 1 / N) + λ1 * (λ1 + λ2) / N
     force = -a1 * λ2 * v**2 * w
@@ -141,13 +166,20 @@ def test_an_ansatz_that_the_flow_leaves_is_refuted_whatever_its_equations():
     ]
     right = ansatz | {arrays["query"][0, 0, 1]: 0, arrays["query"][0, 0, 0]: v}
     proved(StatedReduction(right, {v: λ1**2 * v**2 - a1 * λ1 * v**5}), D2)
-    refuted(StatedReduction(right, {v: λ1**2 * v**2 - (a1 - λ1 * λ2 / N) * λ1 * v**5}), D2, failing=3)
+    refuted(
+        StatedReduction(right, {v: λ1**2 * v**2 - (a1 - λ1 * λ2 / N) * λ1 * v**5}),
+        D2,
+        failing=3,
+    )
 
 
 def test_constants_of_an_ansatz_are_amplitudes_at_rest():
     c = sp.Symbol("c", real=True)
     proved(StatedReduction({V: c}, {c: 0}), D1)
-    with pytest.raises(ValueError, match="c of the ansatz is no parameter and has no equation: state its rate"):
+    with pytest.raises(
+        ValueError,
+        match="c of the ansatz is no parameter and has no equation: state its rate",
+    ):
         check(StatedReduction({V: c}, {}), D1)
 
 
@@ -173,7 +205,11 @@ def test_two_directions_in_two_heads():
     for h, λ in enumerate((λ1, λ2)):
         root = sp.cbrt(1 / (λ + (2 * λ + (λ1 + λ2 - λ)) / N))
         w = D2.arrays
-        values |= {w["value"][h, 2]: root, w["key"][h, 0, h]: root, w["query"][h, 0, h]: root}
+        values |= {
+            w["value"][h, 2]: root,
+            w["key"][h, 0, h]: root,
+            w["query"][h, 0, h]: root,
+        }
     proved(StatedFixedPoint(values), D2)
     first = next(iter(values))
     assert not check(StatedFixedPoint(values | {first: -values[first]}), D2).holds
@@ -185,7 +221,11 @@ def test_a_wrong_fixed_point_of_four_directions_is_refuted_before_anything_is_ex
     gain = [λ**3 / (λ**2 * (1 + 1 / N) + λ * sum(lam) / N) for λ in lam]
     for d in range(4):
         root = sp.cbrt(gain[d] / lam[d] ** 2)
-        values |= {w["value"][d, 4]: root, w["key"][d, 0, d]: root, w["query"][d, 0, d]: root}
+        values |= {
+            w["value"][d, 4]: root,
+            w["key"][d, 0, d]: root,
+            w["query"][d, 0, d]: root,
+        }
     loss = sum(lam) - sum(gain)
     proved(StatedFixedPoint(values, loss), derivation)
     wrong = {weight: value.subs(N, N + 1) for weight, value in values.items()}
@@ -201,7 +241,11 @@ def test_a_fixed_point_may_leave_weights_free():
 def undefined(statement, derivation):
     """The point at which a statement has no value."""
     finding = check(statement, derivation)
-    assert (finding.holds, finding.level, finding.counterexample) == (False, "undefined", None)
+    assert (finding.holds, finding.level, finding.counterexample) == (
+        False,
+        "undefined",
+        None,
+    )
     assert str(finding).startswith("undefined")
     assert "\n" not in str(finding)
     return finding.undefined.point
@@ -217,7 +261,10 @@ def test_values_must_be_real():
 
 
 def test_what_is_neither_proved_nor_refuted_is_undecided():
-    for statement in (StatedLoss(sp.Function("f")(V)), StatedFixedPoint({V: sp.gamma(LAMBDA)})):
+    for statement in (
+        StatedLoss(sp.Function("f")(V)),
+        StatedFixedPoint({V: sp.gamma(LAMBDA)}),
+    ):
         finding = check(statement, D1)
         assert (finding.holds, finding.level) == (False, "undecided")
         assert str(finding).startswith("undecided: ")
@@ -229,20 +276,47 @@ def test_what_is_neither_proved_nor_refuted_is_undecided():
 @pytest.mark.parametrize(
     ("statement", "message"),
     [
-        (StatedLoss(sp.Symbol("lamda_1", positive=True)), r"lamda_1, .* \(did you mean lambda_1\?\)"),
-        (StatedLoss(sp.Symbol("z")), "z, which does not stand there: N, key_1_1_1, .*, value_1_2 do"),
-        (StatedLoss(sp.Symbol("lambda_1")), "lambda_1 of the loss has other assumptions"),
-        (StatedMotion(sp.Symbol("value_1_3", real=True), 0), r"value_1_3, .* \(did you mean .*value_1_2"),
-        (StatedMotion("value_1_2", 0), "the statement must name symbols, not 'value_1_2'"),
+        (
+            StatedLoss(sp.Symbol("lamda_1", positive=True)),
+            r"lamda_1, .* \(did you mean lambda_1\?\)",
+        ),
+        (
+            StatedLoss(sp.Symbol("z")),
+            "z, which does not stand there: N, key_1_1_1, .*, value_1_2 do",
+        ),
+        (
+            StatedLoss(sp.Symbol("lambda_1")),
+            "lambda_1 of the loss has other assumptions",
+        ),
+        (
+            StatedMotion(sp.Symbol("value_1_3", real=True), 0),
+            r"value_1_3, .* \(did you mean .*value_1_2",
+        ),
+        (
+            StatedMotion("value_1_2", 0),
+            "the statement must name symbols, not 'value_1_2'",
+        ),
         (StatedInvariant(0.5 * V), r"inexact number 0.5.*: write sympy.Rational"),
-        (StatedInvariant("v**2"), "must be a SymPy expression, not 'v.*2': read text by read_text"),
+        (
+            StatedInvariant("v**2"),
+            "must be a SymPy expression, not 'v.*2': read text by read_text",
+        ),
         (StatedLoss(sp.oo), "must be a finite expression, not oo"),
         (StatedLoss(sp.Matrix([1])), "must be a finite expression"),
         (StatedReduction(ALIGNED, {sp.Symbol("b"): 0}), "the equations has b"),
-        (StatedReduction({V: sp.Symbol("lamda_1")}, {}), r"no parameter \(did you mean lambda_1\?\) and has no eq"),
-        (StatedReduction({V: sp.Symbol("lambda_1")}, {}), "lambda_1 of the ansatz has other assumptions"),
+        (
+            StatedReduction({V: sp.Symbol("lamda_1")}, {}),
+            r"no parameter \(did you mean lambda_1\?\) and has no eq",
+        ),
+        (
+            StatedReduction({V: sp.Symbol("lambda_1")}, {}),
+            "lambda_1 of the ansatz has other assumptions",
+        ),
         (StatedFixedPoint({V: AMPLITUDE}), "the value of value_1_2 has a, which"),
-        ("the loss is zero", "a statement is one of StatedLoss, .*, not 'the loss is zero'"),
+        (
+            "the loss is zero",
+            "a statement is one of StatedLoss, .*, not 'the loss is zero'",
+        ),
     ],
 )
 def test_mistakes_are_named(statement, message):
@@ -251,7 +325,9 @@ def test_mistakes_are_named(statement, message):
 
 
 def test_the_symbol_of_the_context_length_is_unknown_where_it_is_a_number():
-    derivation = derive(Separate(1), exact_task(Task(eigenvalues=[2], context_length=3)), "restricted")
+    derivation = derive(
+        Separate(1), exact_task(Task(eigenvalues=[2], context_length=3)), "restricted"
+    )
     proved(StatedLoss(2 - 8 * M + sp.Rational(40, 3) * M**2), derivation)
     with pytest.raises(ValueError, match="the loss has N"):
         check(StatedLoss(N), derivation)
@@ -321,7 +397,10 @@ A_18, B_20 = a**18 - a**9 + 1, 10 * (a**20 - a**10 + 2)
     ],
 )
 def test_signs_are_proved_or_not_known(expression, positive, nonnegative):
-    assert (is_positive(expression), is_nonnegative(expression)) == (positive, nonnegative)
+    assert (is_positive(expression), is_nonnegative(expression)) == (
+        positive,
+        nonnegative,
+    )
 
 
 def test_signs_of_two_roots_that_agree_are_their_sign():
@@ -355,7 +434,9 @@ def test_weights_that_never_move_have_no_course_and_no_rate():
 )
 def test_weights_off_the_restricted_block_are_zero(statement):
     off = D1.arrays["value"][0, 0]
-    with pytest.raises(ValueError, match="value_1_1 is zero in the restricted block, not"):
+    with pytest.raises(
+        ValueError, match="value_1_1 is zero in the restricted block, not"
+    ):
         check(statement(off), D1)
     proved(StatedFixedPoint({off: sp.Integer(0)}), D1)
 
@@ -363,8 +444,15 @@ def test_weights_off_the_restricted_block_are_zero(statement):
 @pytest.mark.parametrize("name", ["w0_1", "lambda_1", "N", "x_1", "y_q"])
 def test_weights_have_names_of_their_own(name):
     prompt, weight = Prompt(1), sp.Symbol(name, real=True)
-    with pytest.raises(ValueError, match=f"the weight {name} has the name of a number or a variable of the task"):
-        derive_output(weight * average(prompt.y**2) * prompt.query[0], symbolic_task(1, mixture=True), [weight])
+    with pytest.raises(
+        ValueError,
+        match=f"the weight {name} has the name of a number or a variable of the task",
+    ):
+        derive_output(
+            weight * average(prompt.y**2) * prompt.query[0],
+            symbolic_task(1, mixture=True),
+            [weight],
+        )
 
 
 def test_heads_that_cannot_compute_with_symbols_are_named():
@@ -377,21 +465,49 @@ def test_heads_that_cannot_compute_with_symbols_are_named():
             B[0, 0, 0] = weights["scale"][0]
             return weights["value"], B
 
-    with pytest.raises(ValueError, match="heads of Numeric cannot compute with symbols"):
+    with pytest.raises(
+        ValueError, match="heads of Numeric cannot compute with symbols"
+    ):
         derive(Numeric(), symbolic_task(1))
 
 
-@pytest.mark.parametrize("kind", ["negative", "nonzero", "nonpositive", "imaginary", "even", "zero"])
+@pytest.mark.parametrize(
+    "kind", ["negative", "nonzero", "nonpositive", "imaginary", "even", "zero"]
+)
 def test_symbols_are_real_positive_or_nonnegative(kind):
     z = sp.Symbol("z", **{kind: True})
-    with pytest.raises(ValueError, match="the symbol z must be real, positive or nonnegative"):
-        check(StatedReduction(dict.fromkeys(ALIGNED, z), {z: LAMBDA**2 * z**2 - LAMBDA * A * z**5}), D1)
+    with pytest.raises(
+        ValueError, match="the symbol z must be real, positive or nonnegative"
+    ):
+        check(
+            StatedReduction(
+                dict.fromkeys(ALIGNED, z), {z: LAMBDA**2 * z**2 - LAMBDA * A * z**5}
+            ),
+            D1,
+        )
 
 
 @pytest.mark.parametrize(
-    "kind", [{}, {"positive": True}, {"nonnegative": True}, {"integer": True, "positive": True}]
+    "kind",
+    [
+        {},
+        {"positive": True},
+        {"nonnegative": True},
+        {"integer": True, "positive": True},
+    ],
 )
 def test_every_kind_of_symbol_may_be_an_amplitude(kind):
     z = sp.Symbol("z", **kind)
-    proved(StatedReduction(dict.fromkeys(ALIGNED, z), {z: LAMBDA**2 * z**2 - LAMBDA * A * z**5}), D1)
-    refuted(StatedReduction(dict.fromkeys(ALIGNED, z), {z: LAMBDA**2 * z**2 - LAMBDA * A * z**4}), D1, failing=3)
+    proved(
+        StatedReduction(
+            dict.fromkeys(ALIGNED, z), {z: LAMBDA**2 * z**2 - LAMBDA * A * z**5}
+        ),
+        D1,
+    )
+    refuted(
+        StatedReduction(
+            dict.fromkeys(ALIGNED, z), {z: LAMBDA**2 * z**2 - LAMBDA * A * z**4}
+        ),
+        D1,
+        failing=3,
+    )

@@ -57,8 +57,12 @@ BAD = {
     "has no course": StatedCourse({}, {v: a, u: a}),
     "must be explicit in t, but it has value_1_2": StatedCourse({u: v * TIME}),
     "which does not stand there": StatedCourse({a: TIME}),
-    "lambda_1 of the course of value_1_2 has other assumptions": StatedCourse({v: sp.Symbol("lambda_1") * TIME}),
-    "t of the course of value_1_2 has other assumptions": StatedCourse({v: sp.Symbol("t")}),
+    "lambda_1 of the course of value_1_2 has other assumptions": StatedCourse(
+        {v: sp.Symbol("lambda_1") * TIME}
+    ),
+    "t of the course of value_1_2 has other assumptions": StatedCourse(
+        {v: sp.Symbol("t")}
+    ),
     "has the inexact number 0.5": StatedCourse({v: 0.5 * TIME}),
 }
 

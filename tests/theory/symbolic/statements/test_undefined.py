@@ -23,7 +23,10 @@ from attndyn.theory.symbolic.task import symbolic_task
 
 DATA = Path(__file__).parents[3] / "data" / "statements"
 HEAD = {"model": "separate", "heads": 1, "block": "restricted"}
-PLAIN = {"task": {"dimension": 1}, "model": {"model": "merged", "heads": 1, "block": "restricted"}}
+PLAIN = {
+    "task": {"dimension": 1},
+    "model": {"model": "merged", "heads": 1, "block": "restricted"},
+}
 V, U = "value_1_2", "key_query_1_1_1"
 LOSS = f"lambda_1 - 2*lambda_1^2*{V}*{U} + lambda_1^3*(1 + 2/N)*({V}*{U})^2"
 RATE = f"lambda_1^2*{U} - lambda_1^3*(1 + 2/N)*{U}^2*{V}"
@@ -45,8 +48,15 @@ GOOD = {
         "ansatz": {V: "a", U: "a"},
         "equations": {"a": A_RATE},
     },
-    "fixed point": {"kind": "fixed point", "values": {V: "1", U: "N/((N + 2)*lambda_1)"}},
-    "loss at a fixed point": {"kind": "fixed point", "values": {V: "0"}, "loss": "lambda_1"},
+    "fixed point": {
+        "kind": "fixed point",
+        "values": {V: "1", U: "N/((N + 2)*lambda_1)"},
+    },
+    "loss at a fixed point": {
+        "kind": "fixed point",
+        "values": {V: "0"},
+        "loss": "lambda_1",
+    },
     "course": {"kind": "course", "course": {V: "0"}},
     "start": {"kind": "course", "course": {V: "0"}, "start": {V: "0"}},
 }
@@ -196,8 +206,14 @@ def test_weights_and_amplitudes_may_be_zero(name):
 
 
 def test_definitions_count_where_they_are_used_only():
-    known = {"definitions": {"bad": "1/(lambda_1 - 1)", "worse": "0*bad", "fine": "lambda_1"}}
-    for term, level in {"0*bad": "undefined", "worse": "undefined", "0*fine": "proved"}.items():
+    known = {
+        "definitions": {"bad": "1/(lambda_1 - 1)", "worse": "0*bad", "fine": "lambda_1"}
+    }
+    for term, level in {
+        "0*bad": "undefined",
+        "worse": "undefined",
+        "0*fine": "proved",
+    }.items():
         assert finding(with_term("loss", term), PLAIN | known).level == level
 
 
@@ -216,7 +232,12 @@ def test_a_course_has_a_value_at_every_time_from_zero(name):
     found = finding(with_term("course", term))
     assert found.level == "undefined"
     assert point in str(found)
-    assert finding(with_term("course", "0/(1 + t) + 0*sqrt(t) + 0/(exp(lambda_1*t) - 1/2)")).level == "proved"
+    assert (
+        finding(
+            with_term("course", "0/(1 + t) + 0*sqrt(t) + 0/(exp(lambda_1*t) - 1/2)")
+        ).level
+        == "proved"
+    )
 
 
 def test_the_slope_of_a_course_is_finite_as_well():
@@ -230,7 +251,15 @@ def test_the_slope_of_a_course_is_finite_as_well():
 
 
 def test_the_symbols_of_a_mixture_admit_what_a_task_admits():
-    head = {"task": {"dimension": 1, "teachers": "diagonal", "mixture": True, "noise": True}, "model": HEAD}
+    head = {
+        "task": {
+            "dimension": 1,
+            "teachers": "diagonal",
+            "mixture": True,
+            "noise": True,
+        },
+        "model": HEAD,
+    }
     levels = {
         "0/(p - 1)": "undefined",
         "0/p": "undefined",
@@ -269,10 +298,22 @@ def test_expressions_pass_the_same_check():
     derivation = derive(Separate(heads=1), symbolic_task(1), "restricted")
     value = derivation.weights[0]
     (lam,) = derivation.parameters
-    for expression in (sp.log(-lam), 1 / (N - 1), sp.sqrt(lam - 1), sp.cbrt(value), sp.cbrt(1 - lam)):
-        assert check(StatedFixedPoint({value: expression}), derivation).level == "undefined"
+    for expression in (
+        sp.log(-lam),
+        1 / (N - 1),
+        sp.sqrt(lam - 1),
+        sp.cbrt(value),
+        sp.cbrt(1 - lam),
+    ):
+        assert (
+            check(StatedFixedPoint({value: expression}), derivation).level
+            == "undefined"
+        )
     assert check(StatedFixedPoint({value: sp.log(lam)}), derivation).level == "proved"
-    assert check(StatedLoss(derivation.loss.expression + sp.I * lam), derivation).level == "undefined"
+    assert (
+        check(StatedLoss(derivation.loss.expression + sp.I * lam), derivation).level
+        == "undefined"
+    )
 
 
 def test_the_output_of_a_model_must_be_defined():
@@ -284,7 +325,10 @@ def test_the_output_of_a_model_must_be_defined():
         "m + 0/lambda_1": "proved",
     }
     for factor, level in levels.items():
-        head = {"task": {"dimension": 1}, "model": {"output": f"({factor})*average(x_1*y)*x_q1", "weights": ["m"]}}
+        head = {
+            "task": {"dimension": 1},
+            "model": {"output": f"({factor})*average(x_1*y)*x_q1", "weights": ["m"]},
+        }
         rate = "lambda_1^2 - m*lambda_1^3*(1 + 2/N)"
         found = finding({"kind": "motion", "weight": "m", "rate": rate}, head)
         assert str(found).startswith(level), (factor, str(found))
@@ -294,21 +338,31 @@ def test_a_definition_of_a_number_of_the_task_must_be_defined():
     head = {"task": {"eigenvalues": [2], "context_length": 3}, "model": PLAIN["model"]}
     for meaning, level in {"2": "proved", "2 + 0/(3 - 3)": "undefined"}.items():
         table = {"kind": "fixed point", "values": {V: "0"}, "loss": "lambda_1"}
-        assert finding(table, head | {"definitions": {"lambda_1": meaning}}).level == level
+        assert (
+            finding(table, head | {"definitions": {"lambda_1": meaning}}).level == level
+        )
 
 
 def test_a_power_of_an_odd_root_has_its_slope():
     quantity = f"cbrt({V}^2 - {U}^2)"
     assert finding({"kind": "invariant", "quantity": f"{quantity}^4"}).level == "proved"
-    assert finding({"kind": "invariant", "quantity": f"{quantity}^2"}).level == "undefined"
+    assert (
+        finding({"kind": "invariant", "quantity": f"{quantity}^2"}).level == "undefined"
+    )
     assert finding({"kind": "invariant", "quantity": f"cbrt({V})^4"}).level == "refuted"
 
 
 def test_what_is_refuted_where_it_is_defined_is_refuted():
-    found = finding({"kind": "fixed point", "values": {V: "1/(N - 1)", U: "sqrt(lambda_1 - 1)"}})
+    found = finding(
+        {"kind": "fixed point", "values": {V: "1/(N - 1)", U: "sqrt(lambda_1 - 1)"}}
+    )
     assert found.level == "refuted"
     assert found.counterexample.point[N] > 1
-    assert all(value > 1 for symbol, value in found.counterexample.point.items() if symbol.name == "lambda_1")
+    assert all(
+        value > 1
+        for symbol, value in found.counterexample.point.items()
+        if symbol.name == "lambda_1"
+    )
 
 
 ODD = ["cbrt(-8)", "(-8)^(1/3)", "-2", "-cbrt(8)", "(-8)^(-2/3)*(-8)", "(-32)^(1/5)"]
@@ -316,8 +370,18 @@ ODD = ["cbrt(-8)", "(-8)^(1/3)", "-2", "-cbrt(8)", "(-8)^(-2/3)*(-8)", "(-32)^(1
 
 @pytest.mark.parametrize("spelling", ODD)
 def test_odd_roots_are_real(spelling):
-    assert finding({"kind": "loss", "ansatz": {V: "0"}, "value": f"lambda_1 + 2 + {spelling}"}).level == "proved"
-    assert finding({"kind": "loss", "ansatz": {V: "0"}, "value": f"lambda_1 - 2 + {spelling}"}).level == "refuted"
+    assert (
+        finding(
+            {"kind": "loss", "ansatz": {V: "0"}, "value": f"lambda_1 + 2 + {spelling}"}
+        ).level
+        == "proved"
+    )
+    assert (
+        finding(
+            {"kind": "loss", "ansatz": {V: "0"}, "value": f"lambda_1 - 2 + {spelling}"}
+        ).level
+        == "refuted"
+    )
 
 
 def test_odd_roots_of_what_has_no_sign():
@@ -332,20 +396,34 @@ def test_odd_roots_of_what_has_no_sign():
     for left, value in right.items():
         table = {"kind": "loss", "value": f"{LOSS} + {left} - ({value})"}
         assert finding(table).level == "proved", (left, str(finding(table)))
-        assert finding(table | {"value": f"{LOSS} + {left} + ({value})"}).level == "refuted", left
-    assert finding({"kind": "loss", "value": f"{LOSS} + sqrt(cbrt({V})^2) - cbrt({V})"}).level == "refuted"
+        assert (
+            finding(table | {"value": f"{LOSS} + {left} + ({value})"}).level
+            == "refuted"
+        ), left
+    assert (
+        finding(
+            {"kind": "loss", "value": f"{LOSS} + sqrt(cbrt({V})^2) - cbrt({V})"}
+        ).level
+        == "refuted"
+    )
 
 
 def test_latex_reads_the_same_odd_roots():
     for spelling in (r"\sqrt[3]{-8}", r"(-8)^{1/3}", r"\left(-8\right)^{\frac{1}{3}}"):
-        table = {"kind": "loss", "ansatz": {"v_{1,2}": "0"}, "value": rf"\lambda_1 + 2 + {spelling}"}
+        table = {
+            "kind": "loss",
+            "ansatz": {"v_{1,2}": "0"},
+            "value": rf"\lambda_1 + 2 + {spelling}",
+        }
         assert finding(table, PLAIN | {"syntax": "latex"}).level == "proved"
 
 
 def test_a_weight_stated_twice_is_refuted_unless_both_say_the_same():
     twice = {"kind": "fixed point", "values": {V: "0", f"{V}*1": "1"}}
     found = finding(twice)
-    assert str(found).startswith("refuted: value_1_2, which is stated twice, is 0, not 1")
+    assert str(found).startswith(
+        "refuted: value_1_2, which is stated twice, is 0, not 1"
+    )
     assert finding(twice | {"values": {V: "0", f"{V}*1": "1 - 1"}}).level == "proved"
 
 
@@ -362,7 +440,11 @@ def test_files_are_found_as_they_expect(name, capsys):
     assert [answer.finding.level for answer in answers] == FILES[name]
     assert main(["check", str(DATA / f"{name}.toml"), "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert [row["level"] for row in rows] == [row["expected_level"] for row in rows] == FILES[name]
+    assert (
+        [row["level"] for row in rows]
+        == [row["expected_level"] for row in rows]
+        == FILES[name]
+    )
 
 
 STATUSES = {
@@ -381,14 +463,23 @@ OF_LEVEL = {
 
 @pytest.mark.parametrize("status", STATUSES)
 def test_the_exit_status_tells_levels_apart(status, tmp_path, capsys):
-    lines = ["task = {dimension = 1}", "model = {model = 'separate', heads = 1, block = 'restricted'}"]
+    lines = [
+        "task = {dimension = 1}",
+        "model = {model = 'separate', heads = 1, block = 'restricted'}",
+    ]
     for level in STATUSES[status]:
-        values = ", ".join(f"{weight} = '{value}'" for weight, value in OF_LEVEL[level].items())
-        lines.append(f"[[statement]]\nname = '{level}'\nkind = 'fixed point'\nvalues = {{{values}}}")
+        values = ", ".join(
+            f"{weight} = '{value}'" for weight, value in OF_LEVEL[level].items()
+        )
+        lines.append(
+            f"[[statement]]\nname = '{level}'\nkind = 'fixed point'\nvalues = {{{values}}}"
+        )
     path = tmp_path / "file.toml"
     path.write_text("\n".join(lines), encoding="utf-8")
     assert main(["check", str(path)]) == status
-    for level, line in zip(STATUSES[status], capsys.readouterr().out.splitlines(), strict=True):
+    for level, line in zip(
+        STATUSES[status], capsys.readouterr().out.splitlines(), strict=True
+    ):
         assert line.startswith(f"{level}: {level}")
 
 

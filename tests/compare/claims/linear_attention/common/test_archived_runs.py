@@ -34,7 +34,9 @@ SMALL = Experiment(
 def ended(tmp_path, monkeypatch):
     """A folder with the checkpoint of a run that was interrupted after 150 evaluations."""
     path = run_path(SMALL, tmp_path).with_suffix(".part")
-    objective = import_module("attndyn.simulate.attention.objectives")  # a function of the same name hides it
+    objective = import_module(
+        "attndyn.simulate.attention.objectives"
+    )  # a function of the same name hides it
     evaluate, count = objective.token_loss, 0
 
     def interrupted(*arguments):
@@ -57,7 +59,9 @@ def test_an_interrupted_run_goes_on_and_is_the_same(ended, tmp_path_factory):
     whole = finished(SMALL, tmp_path_factory.mktemp("other"))
     resumed = finished(SMALL, ended)
     assert np.array_equal(resumed.loss, whole.loss)
-    assert [path.suffix for path in ended.iterdir()] == [".npz"]  # no checkpoint is left
+    assert [path.suffix for path in ended.iterdir()] == [
+        ".npz"
+    ]  # no checkpoint is left
 
 
 def test_a_finished_run_is_read(tmp_path, monkeypatch):

@@ -25,9 +25,15 @@ TASKS = {
     "plain": Task([3, 2, 0.5], context_length=N),
     "noisy": Task([3, 2, 0.5], context_length=N, noise_variance=0.7),
     "rotated": Task(covariance=Λ, context_length=N),
-    "general": Task(covariance=Λ, teacher_covariance=Ω, context_length=N, noise_variance=0.7),
+    "general": Task(
+        covariance=Λ, teacher_covariance=Ω, context_length=N, noise_variance=0.7
+    ),
 }
-MODELS = {"context": Merged(2), "tokens": Separate(3, divisor="tokens"), "none": Merged(1, divisor="none")}
+MODELS = {
+    "context": Merged(2),
+    "tokens": Separate(3, divisor="tokens"),
+    "none": Merged(1, divisor="none"),
+}
 
 
 def by_definition(task, model, trace=1.0, fourth=1.0, length=N):
@@ -59,7 +65,10 @@ def test_a_variant_is_wrong_in_the_way_its_name_says(control, name, divisor):
     np.testing.assert_allclose(moments.B, B, rtol=1e-12, atol=1e-13 * np.abs(B).max())
     assert moments.c == pytest.approx(c, rel=1e-14)
     for other in set(EXPECTED) - {control}:
-        assert np.abs(moments.A - by_definition(task, model, **EXPECTED[other])[1]).max() > 1e-3 * size
+        assert (
+            np.abs(moments.A - by_definition(task, model, **EXPECTED[other])[1]).max()
+            > 1e-3 * size
+        )
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -85,7 +94,10 @@ def root(matrix):
 
 def test_the_theory_itself_is_not_changed():
     task = TASKS["plain"]
-    assert np.array_equal(variant(task, MODELS["context"], THEORY).A, population(task, MODELS["context"]).A)
+    assert np.array_equal(
+        variant(task, MODELS["context"], THEORY).A,
+        population(task, MODELS["context"]).A,
+    )
 
 
 def test_another_context_length_changes_nothing_else():
@@ -96,34 +108,52 @@ def test_another_context_length_changes_nothing_else():
 
 
 def test_an_unknown_variant_is_refused_with_those_that_exist():
-    with pytest.raises(ValueError, match="no variant of the moments is called 'exponent': there are") as error:
+    with pytest.raises(
+        ValueError, match="no variant of the moments is called 'exponent': there are"
+    ) as error:
         variant(TASKS["plain"], MODELS["context"], "exponent")
     assert all(name in str(error.value) for name in MOMENTS)
 
 
 MIXED = {"fixed_teacher": [1.0, -1.0], "in_context_fraction": 0.5}
-START = initial_weights(MODELS["tokens"], Task([2, 1], context_length=4), 0.6, seed=1, scheme="gaussian")
+START = initial_weights(
+    MODELS["tokens"], Task([2, 1], context_length=4), 0.6, seed=1, scheme="gaussian"
+)
 RULE = {"learning_rate": 0.05, "steps": 200, "record": 200}
 
 
 def gap(source, run):
     """Largest difference of the losses of two runs of all weights."""
-    return np.max(np.abs(train(MODELS["tokens"], source, START, **RULE).loss - run.loss))
+    return np.max(
+        np.abs(train(MODELS["tokens"], source, START, **RULE).loss - run.loss)
+    )
 
 
 @pytest.mark.parametrize("random_labels", [False, True])
 def test_runs_on_samples_of_a_mixture_approach_the_one_on_unlimited_data(random_labels):
     """As P^-1/2: the gap falls by 8 over a factor 64 in P; to the run of another fraction it does not."""
     task, model = Task([2, 1], trace=1.0, context_length=4, **MIXED), MODELS["tokens"]
-    exact = train(model, unlimited(task, model, random_labels=random_labels), START, **RULE)
+    exact = train(
+        model, unlimited(task, model, random_labels=random_labels), START, **RULE
+    )
     other = Task.from_dict(task.to_dict() | {"in_context_fraction": 0.3})
-    wrong = train(model, unlimited(other, model, random_labels=random_labels), START, **RULE)
+    wrong = train(
+        model, unlimited(other, model, random_labels=random_labels), START, **RULE
+    )
     assert exact.loss[-1] < 0.7 * exact.loss[0]
 
     def gaps(sequences):
-        data = [sample(task, sequences, seed, random_labels=random_labels) for seed in range(12)]
+        data = [
+            sample(task, sequences, seed, random_labels=random_labels)
+            for seed in range(12)
+        ]
         sources = [statistics(each, model) for each in data]
-        return np.array([np.sqrt(np.mean([gap(each, run) ** 2 for each in sources])) for run in (exact, wrong)])
+        return np.array(
+            [
+                np.sqrt(np.mean([gap(each, run) ** 2 for each in sources]))
+                for run in (exact, wrong)
+            ]
+        )
 
     few, many = gaps(1000), gaps(64_000)
     assert few[0] / many[0] == pytest.approx(8, rel=0.35)
@@ -136,6 +166,11 @@ def test_without_a_mixture_unlimited_data_are_restricted():
     assert (source.block, source.sequences) == ("restricted", np.inf)
     assert np.array_equal(source.b, moments.B.ravel())
     mixture = Task([2, 1], context_length=4, **MIXED)
-    assert unlimited(mixture, model).digest != unlimited(mixture, model, random_labels=True).digest
-    with pytest.raises(ValueError, match="random_labels are for the sequences of a fixed_teacher"):
+    assert (
+        unlimited(mixture, model).digest
+        != unlimited(mixture, model, random_labels=True).digest
+    )
+    with pytest.raises(
+        ValueError, match="random_labels are for the sequences of a fixed_teacher"
+    ):
         unlimited(task, model, random_labels=True)

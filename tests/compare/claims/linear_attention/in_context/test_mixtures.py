@@ -49,7 +49,14 @@ def test_descent_follows_the_flow_at_first_order():
     start = initial_weights(MODEL, mixture(0.4), 0.02, 1, "published")
     gaps = []
     for rate in (1e-4, 5e-5, 2.5e-5):
-        run = train(MODEL, exact_source(0.4), start, learning_rate=rate, steps=round(0.04 / rate), record=10**6)
+        run = train(
+            MODEL,
+            exact_source(0.4),
+            start,
+            learning_rate=rate,
+            steps=round(0.04 / rate),
+            record=10**6,
+        )
         theory = flow_of_all_weights(0.4, start, np.array([0.0, 0.08]))[-1]
         gaps.append(np.linalg.norm(learned_map(run.final) - theory))
     orders = np.log2(np.array(gaps[:-1]) / gaps[1:])

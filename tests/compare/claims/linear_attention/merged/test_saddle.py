@@ -4,8 +4,18 @@ import numpy as np
 import pytest
 
 from attndyn import Merged, Task
-from attndyn.compare.claims.linear_attention.fixed_points.search import flat, inside, placed
-from attndyn.compare.claims.linear_attention.merged.saddle import STARTS, _one_for_one, _search, _task, crossing
+from attndyn.compare.claims.linear_attention.fixed_points.search import (
+    flat,
+    inside,
+    placed,
+)
+from attndyn.compare.claims.linear_attention.merged.saddle import (
+    STARTS,
+    _one_for_one,
+    _search,
+    _task,
+    crossing,
+)
 from attndyn.compare.exact_statistics import unlimited
 from attndyn.compare.metrics.curves import crossing_times
 from attndyn.compare.metrics.plateaus import effective_map
@@ -39,7 +49,10 @@ def test_weights_of_the_block_are_placed_and_read_back():
     weights = placed(values, mask)
     assert np.array_equal(flat(weights, mask), values)
     restricted = initial_weights(model, THREE, 1.0, 0, "restricted")
-    assert all(np.all(restricted[name][..., :3][~each[..., :3]] == 0) for name, each in mask.items())
+    assert all(
+        np.all(restricted[name][..., :3][~each[..., :3]] == 0)
+        for name, each in mask.items()
+    )
 
 
 @pytest.mark.parametrize("seed", [11, 12])
@@ -50,7 +63,9 @@ def test_searches_end_at_the_saddle_and_at_the_minimum(seed):
     assert len(found) >= 0.9 * STARTS
     assert 0 < np.sum(sizes < 1e-9) < len(found)
     minimum = population(task, Merged(heads=3)).minimum
-    assert all(np.allclose(each, minimum, atol=1e-9) for each in np.array(found)[sizes > 1e-9])
+    assert all(
+        np.allclose(each, minimum, atol=1e-9) for each in np.array(found)[sizes > 1e-9]
+    )
 
 
 def test_the_map_of_the_block_is_v_times_u():

@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from attndyn.compare.claims.linear_attention.common.experiments import FOUR, MERGED, WHITE, merged
+from attndyn.compare.claims.linear_attention.common.experiments import (
+    FOUR,
+    MERGED,
+    WHITE,
+    merged,
+)
 from attndyn.compare.claims.linear_attention.merged.published_runs import (
     HALF_DROPPED,
     _agree_on_average,
@@ -22,7 +27,9 @@ SCATTER = 1 + 0.01 * np.random.default_rng(0).standard_normal(PAIRS.shape)
 
 
 def judged(factor):
-    return _agree_on_average((PAIRS, TIMES, CURVE), (PAIRS * SCATTER * factor, TIMES, CURVE + 0.02))
+    return _agree_on_average(
+        (PAIRS, TIMES, CURVE), (PAIRS * SCATTER * factor, TIMES, CURVE + 0.02)
+    )
 
 
 def test_times_and_losses_agree_within_their_scatter():
@@ -43,7 +50,9 @@ def test_the_course_is_that_of_the_theory_from_the_start_of_the_run(task):
     each = merged(task, 5)[0]
     expected = time_course(task, MERGED, TIMES, each.start).loss
     assert np.allclose(_course(task, each, THEORY, TIMES), expected, rtol=1e-9, atol=0)
-    assert not np.allclose(_course(task, each, HALF_DROPPED, TIMES), expected, rtol=1e-2, atol=0)
+    assert not np.allclose(
+        _course(task, each, HALF_DROPPED, TIMES), expected, rtol=1e-2, atol=0
+    )
 
 
 def test_the_budget_covers_the_residual_that_the_verdict_shows(tmp_path):

@@ -33,21 +33,29 @@ def grown(slope, starts=3):
     return -slope * np.log(SCALES)[:, None, None] + np.arange(starts)[None, :, None]
 
 
-@pytest.mark.parametrize(("factor", "agrees"), [(1.0, True), (1.002, False), (0.998, False)])
+@pytest.mark.parametrize(
+    ("factor", "agrees"), [(1.0, True), (1.002, False), (0.998, False)]
+)
 def test_a_slope_is_told_to_a_thousandth(factor, agrees):
-    evidence = _grows(("one",))(np.full((len(SCALES) - 1, 1), 2 * STEP), grown(2 * factor))
+    evidence = _grows(("one",))(
+        np.full((len(SCALES) - 1, 1), 2 * STEP), grown(2 * factor)
+    )
     assert evidence.agrees is agrees
     assert evidence.residual == pytest.approx(abs(factor - 1), abs=1e-9)
 
 
 def test_the_line_that_is_drawn_has_the_predicted_slope():
-    (line,) = _grows(("one",))(np.full((len(SCALES) - 1, 1), 2 * STEP), grown(3.0)).curves
+    (line,) = _grows(("one",))(
+        np.full((len(SCALES) - 1, 1), 2 * STEP), grown(3.0)
+    ).curves
     assert np.diff(line.predicted) / np.diff(line.x) == pytest.approx(2.0)
     assert line.predicted[-1] == pytest.approx(line.observed[-1])
     assert np.diff(line.observed) / np.diff(line.x) == pytest.approx(3.0)
 
 
-@pytest.mark.parametrize(("power", "agrees"), [(0.6, True), (0.7, False), (0.5, False), (0.0, False)])
+@pytest.mark.parametrize(
+    ("power", "agrees"), [(0.6, True), (0.7, False), (0.5, False), (0.0, False)]
+)
 def test_a_stay_settles_at_the_predicted_order(power, agrees):
     observed = 6 + 0.5 * np.array(LARGE)[:, None] ** power * np.array([1.0, -2.0, 3.0])
     assert _settles((np.full(len(LARGE), 6.0), 0.6), observed).agrees is agrees
@@ -58,7 +66,9 @@ def test_waits_must_be_those_of_the_idle_phase_and_scale_as_they():
     correction = 1 + 3 * (np.array(COARSE) * -np.log(COARSE))[:, None, None]
     assert _waits_agree(phases, phases * correction).agrees
     assert not _waits_agree(phases, 1.1 * phases * correction).agrees
-    assert not _waits_agree(phases, phases * np.sqrt(np.array(COARSE))[:, None, None]).agrees
+    assert not _waits_agree(
+        phases, phases * np.sqrt(np.array(COARSE))[:, None, None]
+    ).agrees
 
 
 def test_crossings_are_those_of_the_closed_form_between_the_points():
@@ -68,7 +78,9 @@ def test_crossings_are_those_of_the_closed_form_between_the_points():
     levels = moments.greedy_losses
     (found,) = crossings(task, model, start, np.arange(0.25, 40.0, 0.25), levels)
     v = rank_one_amplitude(found, 0.1, moments.b[0], 1 / moments.coefficients[0])
-    assert moments.aligned_loss(np.array([v**3])) == pytest.approx(levels.mean(), abs=1e-4)
+    assert moments.aligned_loss(np.array([v**3])) == pytest.approx(
+        levels.mean(), abs=1e-4
+    )
 
 
 def test_where_the_bases_commute_a_visit_grows_and_where_they_do_not_it_does_not():
@@ -77,7 +89,9 @@ def test_where_the_bases_commute_a_visit_grows_and_where_they_do_not_it_does_not
         return stays(task, RANK_ONE, levels, LAB, (1e-3, 1e-5))[:, :, 0]
 
     slope = durations._rotation_growth(LAB, THEORY)[0, 0] / STEP
-    assert np.diff(lengths(TURNED), axis=0) / np.log(100) == pytest.approx(slope, rel=1e-2)
+    assert np.diff(lengths(TURNED), axis=0) / np.log(100) == pytest.approx(
+        slope, rel=1e-2
+    )
     assert np.max(np.abs(np.diff(lengths(rotated(0.3)), axis=0))) < 0.05
 
 

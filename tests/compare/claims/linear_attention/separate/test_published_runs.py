@@ -6,15 +6,45 @@ import numpy as np
 import pytest
 
 from attndyn import Separate, Task
-from attndyn.compare.claims.linear_attention.separate.conservation_laws import ONE_PAIR, TRANSPOSED, conservation
-from attndyn.compare.claims.linear_attention.separate.published_runs import CLOSE, _budget, _close, _exits, _stairs
-from attndyn.compare.error_budget import MODES, SAMPLE, SOLVER, START, STEP, flow_budget, height_budget
+from attndyn.compare.claims.linear_attention.separate.conservation_laws import (
+    ONE_PAIR,
+    TRANSPOSED,
+    conservation,
+)
+from attndyn.compare.claims.linear_attention.separate.published_runs import (
+    CLOSE,
+    _budget,
+    _close,
+    _exits,
+    _stairs,
+)
+from attndyn.compare.error_budget import (
+    MODES,
+    SAMPLE,
+    SOLVER,
+    START,
+    STEP,
+    flow_budget,
+    height_budget,
+)
 from attndyn.compare.exact_statistics import unlimited
 from attndyn.simulate import Experiment, flow, network_features
 from attndyn.theory import fixed_point, population
 
-TASK, MODEL = Task(eigenvalues=[2, 1], trace=1.0, context_length=10), Separate(heads=3, divisor="none")
-RUN = Experiment(TASK, MODEL, 40_000, scale=0.03, learning_rate=0.05, steps=8_000, whiten=True, centre=True)
+TASK, MODEL = (
+    Task(eigenvalues=[2, 1], trace=1.0, context_length=10),
+    Separate(heads=3, divisor="none"),
+)
+RUN = Experiment(
+    TASK,
+    MODEL,
+    40_000,
+    scale=0.03,
+    learning_rate=0.05,
+    steps=8_000,
+    whiten=True,
+    centre=True,
+)
 LEVELS = population(TASK, MODEL).greedy_losses
 
 
@@ -24,7 +54,11 @@ def run():
 
 
 def overlaid(*exits):
-    return [np.array(each) for each in exits], np.array([0.0, 1.0]), np.array([1.0, 0.5])
+    return (
+        [np.array(each) for each in exits],
+        np.array([0.0, 1.0]),
+        np.array([1.0, 0.5]),
+    )
 
 
 # What the typical drop tells
@@ -39,7 +73,10 @@ def test_drops_are_compared_in_the_logarithm_of_time():
 
 
 def test_drops_that_a_run_has_not_made_are_left_out():
-    expected, seen = overlaid([10.0, 50.0, 90.0], [20.0]), overlaid([10.1, np.nan, np.nan], [20.0])
+    expected, seen = (
+        overlaid([10.0, 50.0, 90.0], [20.0]),
+        overlaid([10.1, np.nan, np.nan], [20.0]),
+    )
     evidence = _close(0, 3)(expected, seen)
     assert evidence.agrees
     assert evidence.observed.startswith("2 drops")
@@ -69,24 +106,48 @@ def test_each_size_of_the_times_falls_with_its_own_limit_alone(run):
 def test_no_part_of_the_budget_is_the_initial_scale(scale):
     """On unlimited data the loss passes each level within 1e-5 of the exit time, from weights of any scale."""
     each, exact = replace(RUN, scale=scale), unlimited(TASK, MODEL)
-    for time, level in zip(_stairs(each).exit_times, (LEVELS[:-1] + LEVELS[1:]) / 2, strict=True):
-        around = flow(MODEL, exact, each.start, [0.0, time * (1 - 1e-5), time * (1 + 1e-5)], rtol=1e-12).loss
+    for time, level in zip(
+        _stairs(each).exit_times, (LEVELS[:-1] + LEVELS[1:]) / 2, strict=True
+    ):
+        around = flow(
+            MODEL,
+            exact,
+            each.start,
+            [0.0, time * (1 - 1e-5), time * (1 + 1e-5)],
+            rtol=1e-12,
+        ).loss
         assert around[1] > level > around[2]
 
 
 def test_the_budget_of_the_heights_is_the_sample_alone(run):
-    sizes = height_budget(RUN, run, (0, 2), np.linspace(0, run.flow_time[-1], 400), "LSODA")
+    sizes = height_budget(
+        RUN, run, (0, 2), np.linspace(0, run.flow_time[-1], 400), "LSODA"
+    )
     assert list(sizes) == [STEP, SAMPLE, SOLVER, MODES, START]
     assert sizes[SAMPLE] > 0.9 * sum(sizes.values())
     z, y = network_features(RUN.data, MODEL)
     maps = [np.zeros((2, 2)), fixed_point(TASK, MODEL, (1, 2)).M]
-    gaps = [abs(np.mean((z @ M.ravel() - y) ** 2) - level) for M, level in zip(maps, LEVELS[[0, 2]], strict=True)]
-    assert sizes[SAMPLE] == pytest.approx(max(gaps), rel=0.2)  # the sampled loss at M_m, but for the fit to it
+    gaps = [
+        abs(np.mean((z @ M.ravel() - y) ** 2) - level)
+        for M, level in zip(maps, LEVELS[[0, 2]], strict=True)
+    ]
+    assert sizes[SAMPLE] == pytest.approx(
+        max(gaps), rel=0.2
+    )  # the sampled loss at M_m, but for the fit to it
 
 
 def test_modes_not_learned_yet_show_where_a_plateau_is_cut_short(run):
-    early = np.linspace(0, 0.9 * _exits(RUN, run)[0], 200)  # the first drop has not come, and has begun
-    seen = flow_budget(RUN, [1.0], lambda each: each.loss[-1:], lambda last: {MODES: [1.0]}, early, "LSODA")
+    early = np.linspace(
+        0, 0.9 * _exits(RUN, run)[0], 200
+    )  # the first drop has not come, and has begun
+    seen = flow_budget(
+        RUN,
+        [1.0],
+        lambda each: each.loss[-1:],
+        lambda last: {MODES: [1.0]},
+        early,
+        "LSODA",
+    )
     assert seen[MODES] > 1e-3
 
 
@@ -99,5 +160,9 @@ def test_a_flow_that_does_not_make_the_drop_is_refused(run):
 
 
 def test_rank_one_has_no_pair_to_leave_out():
-    assert {TRANSPOSED, ONE_PAIR} <= set(conservation("made.up", Separate(2, 2)).controls)
-    assert not {TRANSPOSED, ONE_PAIR} & set(conservation("made.up", Separate(2, 1)).controls)
+    assert {TRANSPOSED, ONE_PAIR} <= set(
+        conservation("made.up", Separate(2, 2)).controls
+    )
+    assert not {TRANSPOSED, ONE_PAIR} & set(
+        conservation("made.up", Separate(2, 1)).controls
+    )

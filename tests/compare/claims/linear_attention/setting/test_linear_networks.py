@@ -3,9 +3,25 @@
 import numpy as np
 import pytest
 
-from attndyn.compare.claims.linear_attention.common.experiments import FOUR, MERGED, WHITE, merged_published
-from attndyn.compare.claims.linear_attention.setting.linear_networks import EXACT, FEW, _equal_if_held, _Held
-from attndyn.simulate import initial_weights, network_features, network_weights, predict, sample
+from attndyn.compare.claims.linear_attention.common.experiments import (
+    FOUR,
+    MERGED,
+    WHITE,
+    merged_published,
+)
+from attndyn.compare.claims.linear_attention.setting.linear_networks import (
+    EXACT,
+    FEW,
+    _equal_if_held,
+    _Held,
+)
+from attndyn.simulate import (
+    initial_weights,
+    network_features,
+    network_weights,
+    predict,
+    sample,
+)
 
 LOSS, WEIGHTS = np.linspace(1.0, 0.1, 30), np.linspace(-0.3, 0.3, 60)
 
@@ -24,9 +40,13 @@ def test_held_to_the_block_both_loss_and_weights_must_be_equal():
 def test_what_training_all_weights_changes_is_beside_it_and_named():
     evidence = judged()
     assert evidence.residual == pytest.approx(0.02)
-    assert dict(evidence.budget) == pytest.approx({"weights off the restricted block": 0.02, "rounding": 0.0})
+    assert dict(evidence.budget) == pytest.approx(
+        {"weights off the restricted block": 0.02, "rounding": 0.0}
+    )
     assert "all weights trained, the loss is within 0.02" in evidence.observed
-    assert judged(free=LOSS + 0.5).agrees  # it is no part of the claim, which its limit in P is for
+    assert judged(
+        free=LOSS + 0.5
+    ).agrees  # it is no part of the claim, which its limit in P is for
 
 
 def test_the_layer_held_to_the_block_predicts_what_the_network_does():
@@ -35,17 +55,36 @@ def test_the_layer_held_to_the_block_predicts_what_the_network_does():
     start = network_weights(weights)
     z, _ = network_features(data, MERGED)
     held = predict(_Held(), _Held().heads(start), data.tokens)
-    assert np.allclose(held, z @ (start["output"] @ start["hidden"]), rtol=1e-12, atol=1e-14)
-    assert np.allclose(held, predict(MERGED, MERGED.heads(weights), data.tokens), rtol=1e-12, atol=1e-14)
+    assert np.allclose(
+        held, z @ (start["output"] @ start["hidden"]), rtol=1e-12, atol=1e-14
+    )
+    assert np.allclose(
+        held,
+        predict(MERGED, MERGED.heads(weights), data.tokens),
+        rtol=1e-12,
+        atol=1e-14,
+    )
     assert not np.allclose(
-        held, predict(MERGED, MERGED.heads(weights | {"value": weights["value"] + 0.1}), data.tokens)
+        held,
+        predict(
+            MERGED,
+            MERGED.heads(weights | {"value": weights["value"] + 0.1}),
+            data.tokens,
+        ),
     )
 
 
 @pytest.mark.parametrize("task", [FOUR, WHITE], ids=["general", "white"])
 def test_the_published_run_is_the_published_one(task):
     run = merged_published(task, 0)
-    shown = (run.sequences, run.scale, run.learning_rate, run.steps, run.model.head_count, run.model.divisor)
+    shown = (
+        run.sequences,
+        run.scale,
+        run.learning_rate,
+        run.steps,
+        run.model.head_count,
+        run.model.divisor,
+    )
     assert shown == (5_000, 1e-6, 1e-3, 6_001, 8, "none")
     assert run.whiten
     assert run.centre
