@@ -6,8 +6,8 @@ from typing import Any
 
 from attndyn import Merged, Separate
 from attndyn.simulate import (
-    given,
     initial_weights,
+    prompts_from_tokens,
     sample,
     statistics,
     train,
@@ -76,7 +76,7 @@ def on_tokens(letter: str, value: int) -> tuple[int, Callable[[], object]]:
         else replace(MERGED, sequences=2_000)
     )
     problem = replace(base, **{names[letter]: value})
-    data, start = given(problem.tokens), problem.start
+    data, start = prompts_from_tokens(problem.tokens), problem.start
     return 4, lambda: train(problem.model, data, start, learning_rate=1e-3, steps=4)
 
 
@@ -101,7 +101,9 @@ def on_statistics(letter: str, value: int) -> tuple[int, Callable[[], object]]:
 def accumulated(letter: str, value: int) -> tuple[int, Callable[[], object]]:
     """Statistics of prompts in memory with one size changed."""
     sizes = {"P": 4_096, "N": 31, "D": 4} | {letter: value}
-    data = given(sample(task_of(sizes["D"], sizes["N"]), sizes["P"]).tokens)
+    data = prompts_from_tokens(
+        sample(task_of(sizes["D"], sizes["N"]), sizes["P"]).tokens
+    )
     return 1, lambda: statistics(data, Merged(1))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from attndyn.simulate import given, statistics, train
+from attndyn.simulate import prompts_from_tokens, statistics, train
 
 from .problems import LOW_RANK, MERGED, SEPARATE, SOFTMAX, Problem
 from .timing import ROUNDS, Times, alternating, seconds
@@ -41,7 +41,7 @@ def linear(problem: Problem) -> Times:
     tokens, start = problem.tokens, problem.start
     ours = train(
         problem.model,
-        given(tokens),
+        prompts_from_tokens(tokens),
         start,
         learning_rate=problem.learning_rate,
         steps=4,
@@ -51,7 +51,7 @@ def linear(problem: Problem) -> Times:
     def whole() -> object:
         return train(
             problem.model,
-            statistics(given(tokens), problem.model),
+            statistics(prompts_from_tokens(tokens), problem.model),
             start,
             steps=problem.steps,
             **options,
@@ -59,7 +59,7 @@ def linear(problem: Problem) -> Times:
 
     def on_tokens(count: int) -> list[float]:
         return train(
-            problem.model, given(tokens), start, steps=count, **options
+            problem.model, prompts_from_tokens(tokens), start, steps=count, **options
         ).loss.tolist()
 
     peers: dict[str, Peer] = {
@@ -98,7 +98,11 @@ def softmax(sequences: int) -> Times:
 
 
 def _softmax_steps(problem: Problem) -> Times:
-    tokens, start, data = problem.tokens, problem.start, given(problem.tokens)
+    tokens, start, data = (
+        problem.tokens,
+        problem.start,
+        prompts_from_tokens(problem.tokens),
+    )
     options: dict[str, Any] = {"learning_rate": problem.learning_rate}
     ours = train(problem.model, data, start, steps=2, **options).loss
     count = max(4, 40_000 // problem.sequences)

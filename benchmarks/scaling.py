@@ -18,7 +18,7 @@ from statistics import median
 from attndyn import __version__
 from attndyn.runtime.executors import dask_pool, local_pool
 from attndyn.simulate import Sweep, run_sweep, statistics
-from attndyn.simulate.runs.store import code_digest, run_path, stored
+from attndyn.simulate.runs.store import code_digest, load_run, run_path
 
 PAGE = Path(__file__).parent.parent / "docs" / "scaling.md"
 REPEATS, TASKS, RUNS, CORES = 5, 2_000, 10**6, 1_000
@@ -115,7 +115,7 @@ def parts() -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         path = run_path(each, folder)
         written = typical(lambda: run.save(path))
-        found, size = typical(lambda: stored(each, folder)), path.stat().st_size
+        found, size = typical(lambda: load_run(each, folder)), path.stat().st_size
         job = (each, Path(folder), code_digest(), True)
         message = len(pickle.dumps(job)) + len(pickle.dumps((each.digest, False)))
     many = Sweep(**SETTINGS, grid={"scale": [0.01 + k for k in range(1000)]})

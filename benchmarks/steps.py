@@ -9,8 +9,8 @@ from scipy.linalg import blas
 from attndyn import Merged, Separate, Task
 from attndyn.simulate import (
     from_moments,
-    given,
     initial_weights,
+    prompts_from_tokens,
     sample,
     statistics,
     train,
@@ -175,7 +175,7 @@ def accumulation() -> Times:
     for dimension, sequences in ((4, 81_920), (8, 16_384)):
         task, model = task_of(dimension), Merged(1)
         data, K = (
-            given(sample(task, sequences).tokens),
+            prompts_from_tokens(sample(task, sequences).tokens),
             dimension * (dimension + 1) * (dimension + 2) // 2,
         )
         F = np.random.default_rng(0).standard_normal((4_096, K + 1))

@@ -1,17 +1,28 @@
 """Predictions against runs: replay, overlays, checks, claims, figures."""
 
 # Eagerly, and with nothing heavier than NumPy: a function that bears its module's name is hidden by a lazy one.
-from .evidence.claim import Claim, Lab, check
+from .evidence.claim import Claim, RunContext, check_claim
 from .evidence.evidence import Curve, Evidence, Fit
-from .evidence.judges import at_least_of_order, converges, converges_on_average, same
+from .evidence.judges import (
+    at_least_order,
+    converges_at_order,
+    converges_on_average,
+    equal_within,
+)
 from .evidence.verdict import Verdict
 from .ledger.registry import claim
 from .ledger.verification import Ledger, verify
-from .metrics.plateaus import Landing, effective_map, hessian, hessian_index, landings
+from .metrics.plateaus import (
+    PlateauMatch,
+    effective_map,
+    hessian,
+    hessian_index,
+    match_plateaus,
+)
 from .overlays import Overlay, overlay
 from .replays.recordings import reference_files
 from .replays.replaying import Replay, replay
-from .user.derived_time_course import derived_course
+from .user.derived_time_courses import derived_time_course
 from .validity_maps.predictions import validity, validity_curves, validity_map
 
 __all__ = [
@@ -19,26 +30,26 @@ __all__ = [
     "Curve",
     "Evidence",
     "Fit",
-    "Lab",
-    "Landing",
     "Ledger",
     "Overlay",
+    "PlateauMatch",
     "Replay",
+    "RunContext",
     "Verdict",
-    "at_least_of_order",
-    "check",
+    "at_least_order",
+    "check_claim",
     "claim",
-    "converges",
+    "converges_at_order",
     "converges_on_average",
-    "derived_course",
+    "derived_time_course",
     "effective_map",
+    "equal_within",
     "hessian",
     "hessian_index",
-    "landings",
+    "match_plateaus",
     "overlay",
     "reference_files",
     "replay",
-    "same",
     "validity",
     "validity_curves",
     "validity_map",

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..simulate import Experiment, Trajectory, flow
 from ..theory import population
-from .exact_statistics import unlimited
+from .exact_statistics import population_statistics
 from .metrics.curves import plateau_heights, sup_gap
 from .metrics.plateaus import effective_map
 
@@ -57,7 +57,10 @@ def flow_budget(
     prediction at its end. `method` is that of `simulate.flow`. ValueError for softmax or a mixture, or where
     a flow does not show what the run does.
     """
-    model, exact = experiment.model, unlimited(experiment.task, experiment.model)
+    model, exact = (
+        experiment.model,
+        population_statistics(experiment.task, experiment.model),
+    )
     cases = {
         STEP: (experiment.source, LOOSE),
         SAMPLE: (exact, LOOSE),

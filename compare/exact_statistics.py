@@ -12,7 +12,7 @@ from ..task import Task
 from ..theory import feature_moments, population
 
 
-def unlimited(
+def population_statistics(
     task: Task, model: Merged | Separate, *, random_labels: bool = False
 ) -> Statistics:
     """Statistics of infinitely many sequences, so that a check has no sampling error.
@@ -22,7 +22,7 @@ def unlimited(
 
     >>> from attndyn import Merged, Task
     >>> mixture = Task([1.0], context_length=10, fixed_teacher=[1.0], in_context_fraction=0.5)
-    >>> unlimited(mixture, Merged(heads=1)).block
+    >>> population_statistics(mixture, Merged(heads=1)).block
     'full'
     """
     if task.in_context_fraction < 1 or random_labels:

@@ -3,21 +3,27 @@
 import numpy as np
 
 from attndyn import Merged, Task
-from attndyn.compare import claim, converges, effective_map, same, verify
-from attndyn.compare.claims.linear_attention.common.controls import unlimited
+from attndyn.compare import (
+    claim,
+    converges_at_order,
+    effective_map,
+    equal_within,
+    verify,
+)
+from attndyn.compare.exact_statistics import population_statistics
 from attndyn.simulate import flow, initial_weights
 
 MODEL = Merged(heads=2)
 LENGTHS = (20, 40, 80, 160)
 
 
-def learned(lab, context_length):
+def learned(context, context_length):
     """What gradient flow ends on: the diagonal of the map, Λ = 1 in three dimensions."""
     task = Task(eigenvalues=[1, 1, 1], context_length=context_length)
     start = initial_weights(
-        MODEL, task, scale=0.3, seed=lab.seeds(1)[0], scheme="restricted"
+        MODEL, task, scale=0.3, seed=context.seeds(1)[0], scheme="restricted"
     )
-    run = flow(MODEL, unlimited(task, MODEL), start, flow_time=[0, 40])
+    run = flow(MODEL, population_statistics(task, MODEL), start, flow_time=[0, 40])
     return np.diag(
         effective_map(MODEL, {name: value[-1] for name, value in run.weights.items()})
     )
@@ -25,23 +31,23 @@ def learned(lab, context_length):
 
 @claim(
     "mine.white",
-    measure=lambda lab: [learned(lab, 5)],
-    judge=same(1e-6),
+    measure=lambda context: [learned(context, 5)],
+    judge=equal_within(1e-6),
     controls=("N / (N + D)",),
 )
-def white(lab, variant):
+def white(context, variant):
     """White inputs are learned with the coefficient N / (N + D + 1)."""
     return [np.full(3, 5 / (5 + 3 + (variant != "N / (N + D)")))]
 
 
 @claim(
     "mine.long_contexts",
-    measure=lambda lab: [learned(lab, length) for length in LENGTHS],
-    judge=converges([1 / length for length in LENGTHS], order=1, name="1/N"),
+    measure=lambda context: [learned(context, length) for length in LENGTHS],
+    judge=converges_at_order([1 / length for length in LENGTHS], order=1, name="1/N"),
     controls=("half of it",),
     limit="N → ∞, error O(1/N)",
 )
-def identity(lab, variant):
+def identity(context, variant):
     """With a long context the coefficients tend to one."""
     return [np.full(3, 0.5 if variant else 1.0) for _ in LENGTHS]
 

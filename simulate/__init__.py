@@ -4,7 +4,7 @@
 from .attention.forward import predict, token_loss
 from .attention.initialisation import initial_weights
 from .attention.objectives import objective
-from .data.prompts import Given, Prompts, given, sample
+from .data.prompts import Prompts, RecordedPrompts, prompts_from_tokens, sample
 from .descent.gradient_descent import Diverged, train, train_many
 from .descent.gradient_flow import flow
 from .linear_networks import (
@@ -15,7 +15,7 @@ from .linear_networks import (
     train_network,
 )
 from .runs.experiment import Experiment
-from .runs.store import fetch
+from .runs.store import load_or_run
 from .sufficient_statistics.quadratic_loss import Statistics, from_moments, statistics
 from .sweep.dataset import load_sweep
 from .sweep.runner import run_sweep
@@ -25,23 +25,23 @@ from .trajectory import Trajectory, load
 __all__ = [
     "Diverged",
     "Experiment",
-    "Given",
     "Prompts",
+    "RecordedPrompts",
     "Statistics",
     "Sweep",
     "Trajectory",
     "convolutional_weights",
-    "fetch",
     "flow",
     "from_moments",
-    "given",
     "initial_weights",
     "load",
+    "load_or_run",
     "load_sweep",
     "network_features",
     "network_weights",
     "objective",
     "predict",
+    "prompts_from_tokens",
     "run_sweep",
     "sample",
     "statistics",

@@ -17,7 +17,7 @@ from ..runtime.files import AnyPath
 from .attention.objectives import Objective
 from .data.prompts import Data
 from .descent.gradient_descent import descend
-from .descent.recorder import Descent
+from .descent.recorder import DescentOptions
 from .trajectory import Trajectory
 
 FloatArray = NDArray[np.float64]
@@ -29,7 +29,7 @@ def network_features(data: Data, model: object) -> tuple[FloatArray, FloatArray]
     ValueError if the loss averages over several context lengths: the network has one input a sequence.
 
     >>> from attndyn import Merged
-    >>> from attndyn.simulate import given
+    >>> from attndyn.simulate import prompts_from_tokens
     >>> network_features(given([[[2, 3.0], [5, 7]]]), Merged(heads=1))
     (array([[30.]]), array([7.]))
     """
@@ -92,7 +92,7 @@ def train_network(
     source = hashlib.sha256(
         z.tobytes() + y.tobytes() + repr(z.shape).encode()
     ).hexdigest()
-    rule = Descent(learning_rate, steps, record, checkpoint)
+    rule = DescentOptions(learning_rate, steps, record, checkpoint)
     return descend(
         _objective(z, y), begin, rule, {"model": "network", "source": source}
     )
@@ -155,7 +155,7 @@ def train_convolutional(
     source = hashlib.sha256(
         z.tobytes() + y.tobytes() + repr(z.shape).encode()
     ).hexdigest()
-    rule = Descent(learning_rate, steps, record)
+    rule = DescentOptions(learning_rate, steps, record)
     settings = {"model": "convolutional network", "source": source}
     return descend(_convolution(z.reshape(-1, size, size), y), begin, rule, settings)
 

@@ -21,13 +21,13 @@ SAFETY, LEAST_FACTOR, LARGEST_FACTOR = 0.9, 0.2, 5.0
 """How much of the step that the error allows is taken, and by how much one step may differ from the one before."""
 
 
-def compiled(function: Function) -> Function:
+def compile_function(function: Function) -> Function:
     """The function in machine code, kept beside the source or in the user's cache if either can be written.
 
     Sums may be reordered, so that loops use vector instructions, but products and sums are not fused: heads that
     are mirror images of one another then stay so to the last bit.
 
-    >>> compiled(lambda x: x + 1)(1)
+    >>> compile_function(lambda x: x + 1)(1)
     2
     """
     try:
@@ -43,7 +43,7 @@ def _machine_code(function: Function, cache: bool) -> Function:
     return cast(Function, faster)
 
 
-@compiled
+@compile_function
 def step_factor(error: float) -> float:
     """Size of the next step in units of this one, for the `error` of this one in units of what is allowed."""
     if error == 0.0:

@@ -10,7 +10,7 @@ FloatArray = NDArray[np.float64]
 _ROUNDING = 4 * float(np.finfo(np.float64).eps)
 
 
-def falling_through(
+def first_crossings(
     value: Callable[[FloatArray], FloatArray], levels: FloatArray, end: float
 ) -> FloatArray:
     """When `value`, which falls over (0, `end`), passes each of `levels` (n,), to rounding; 0 if it starts below.
@@ -19,7 +19,7 @@ def falling_through(
     quadratic interpolation where it is safe and bisection where it is not, for all levels in step (Chandrupatla
     1997, Advances in Engineering Software 28).
 
-    >>> falling_through(lambda t: np.exp(-t), np.array([0.5, 0.1, 2.0]), 10.0)
+    >>> first_crossings(lambda t: np.exp(-t), np.array([0.5, 0.1, 2.0]), 10.0)
     array([0.69314718, 2.30258509, 0.        ])
     """
     new, far = np.zeros(levels.shape), np.full(levels.shape, end)

@@ -8,7 +8,7 @@ from ...compare.user.symbol_names import real_symbols, symbols_of
 from ...theory.symbolic import (
     Derivation,
     Reduction,
-    aligned,
+    aligned_ansatz,
     latex_equations,
     latex_invariants,
     read_equations,
@@ -75,7 +75,7 @@ def reduction_on(
                 "an output of your own has no aligned weights: write the ansatz"
             )
         reduction = derivation.reduce(
-            aligned(derivation.model, derivation.task.dimension)
+            aligned_ansatz(derivation.model, derivation.task.dimension)
         )
     else:
         symbols = [*symbols_of(derivation), *real_symbols(amplitudes)]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...simulate import Experiment, Trajectory, fetch
+from ...simulate import Experiment, Trajectory, load_or_run
 from .evidence import Evidence, Judge
 from .seeding import seeds
 from .verdict import Verdict
@@ -20,11 +20,11 @@ TIERS = ("fast", "standard", "long", "paper")
 
 LEVELS = ("proved", "certified", "numerical", "refuted", "inconclusive")
 
-THEORY = ""
+UNMODIFIED = ""
 """The variant of a prediction that is the theory itself; every other name is a control."""
 
 
-MOST = 16
+MAX_REPEAT_FACTOR = 16
 """How many times as many seeds as it asks for a claim gets at most, until it is clear whether it holds."""
 
 _SHARED = (
@@ -46,16 +46,16 @@ _SHARED = (
 
 
 @dataclass(frozen=True)
-class Lab:
-    """Where measurements are made: the folder of finished runs and the base seed; ValueError if negative.
+class RunContext:
+    """The folder of finished runs and the base seed with which a claim is checked; ValueError for a negative seed.
 
-    A claim repeats what scatters over `seeds`, `more` times as many as it asks for when those did
-    not tell.
+    A claim repeats what varies between `seeds`. It repeats it `repeat_factor` times as often as it asks for where
+    fewer runs did not decide.
     """
 
-    runs: Path
+    folder: Path
     seed: int = 0
-    more: int = 1
+    repeat_factor: int = 1
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -65,18 +65,18 @@ class Lab:
 
     def seeds(self, count: int) -> list[int]:
         """Seeds of repeated measurements, `count` or more; different base seeds share none of them."""
-        return seeds(self.seed, self.more * count)
+        return seeds(self.seed, self.repeat_factor * count)
 
-    def run(self, experiment: Experiment) -> Trajectory:
+    def trajectory(self, experiment: Experiment) -> Trajectory:
         """The trajectory of an experiment, simulated once and then read."""
-        return fetch(experiment, self.runs)
+        return load_or_run(experiment, self.folder)
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement with its evidence: `judge(predict(lab, variant), measure(lab))`.
+    """A statement with its evidence: `judge(predict(context, variant), measure(context))`.
 
-    `measure` observes, knowing nothing of the theory; `predict` computes what a variant of the theory says, THEORY
+    `measure` observes, knowing nothing of the theory; `predict` computes what a variant of the theory says, UNMODIFIED
     or one of the named wrong `controls`, which the same judge must reject. A statement that does not hold as it
     stands has `expected_level` "refuted" and names `corrected` variants, which the same judge must accept: a check
     that rejects everything shows as little as one that rejects nothing. `reaches` is the level of agreement:
@@ -92,8 +92,8 @@ class Claim:
     statement: str
     observable: str
     limit: str
-    measure: Callable[[Lab], Any]
-    predict: Callable[[Lab, str], Any]
+    measure: Callable[[RunContext], Any]
+    predict: Callable[[RunContext, str], Any]
     judge: Judge
     controls: tuple[str, ...] = ()
     experiments: Callable[[int], tuple[Experiment, ...]] = lambda seed: ()
@@ -103,7 +103,7 @@ class Claim:
     reaches: str = "numerical"
     corrected: tuple[str, ...] = ()
     order: float | None = None
-    budget: Callable[[Lab], Mapping[str, float]] | None = None
+    budget: Callable[[RunContext], Mapping[str, float]] | None = None
     figure: str | None = None
 
     def __post_init__(self) -> None:
@@ -138,14 +138,14 @@ class Claim:
         return f"{shown.as_posix()}:{code.co_firstlineno}"
 
 
-def check(claim: Claim, lab: Lab) -> Verdict:
+def check_claim(claim: Claim, context: RunContext) -> Verdict:
     """Check one claim, its controls and its corrected variants.
 
     A measurement or a prediction that fails with a ValueError or ArithmeticError makes the claim inconclusive.
     """
     begin = time.perf_counter()
     try:
-        main, agrees, budget = _examined(claim, lab)
+        main, agrees, budget = _examined(claim, context)
         failed = False
     except (ValueError, ArithmeticError) as error:
         main, agrees, budget, failed = (
@@ -168,7 +168,7 @@ def check(claim: Claim, lab: Lab) -> Verdict:
         corrected=tuple((name, agrees.get(name, False)) for name in claim.corrected),
         budget=budget,
         seconds=round(time.perf_counter() - begin, 3),
-        seed=lab.seed,
+        seed=context.seed,
         **{
             name: getattr(main, name)
             for name in ("observed", "expected", "fit", "residual", "curves", "axes")
@@ -178,27 +178,32 @@ def check(claim: Claim, lab: Lab) -> Verdict:
 
 
 def _examined(
-    claim: Claim, lab: Lab
+    claim: Claim, context: RunContext
 ) -> tuple[Evidence, dict[str, bool], tuple[tuple[str, float], ...]]:
     """Evidence on the statement itself, which of its variants agree, and the error budget."""
-    observation = claim.measure(lab)
+    observation = claim.measure(context)
     if isinstance(observation, Iterator):
         raise TypeError(
             "a measurement must return its values, not an iterator, which can be read once only"
         )
-    names = (THEORY, *claim.controls, *claim.corrected)
+    names = (UNMODIFIED, *claim.controls, *claim.corrected)
     found = {
-        name: _judged(claim, claim.predict(lab, name), observation, name)
+        name: _judged(claim, claim.predict(context, name), observation, name)
         for name in names
     }
-    if any(each.undecided for each in found.values()) and lab.more < MOST:
-        return _examined(claim, replace(lab, more=2 * lab.more))
-    main = found.pop(THEORY)
+    if (
+        any(each.undecided for each in found.values())
+        and context.repeat_factor < MAX_REPEAT_FACTOR
+    ):
+        return _examined(
+            claim, replace(context, repeat_factor=2 * context.repeat_factor)
+        )
+    main = found.pop(UNMODIFIED)
     agrees = {name: each.agrees or each.undecided for name, each in found.items()}
     return (
         main,
         agrees,
-        main.budget or tuple((claim.budget(lab) if claim.budget else {}).items()),
+        main.budget or tuple((claim.budget(context) if claim.budget else {}).items()),
     )
 
 
@@ -245,7 +250,7 @@ def _refuse_names(claim: Claim) -> None:
             )
     names = [*claim.controls, *claim.corrected]
     for name in names:
-        if not isinstance(name, str) or name == THEORY:
+        if not isinstance(name, str) or name == UNMODIFIED:
             raise ValueError(
                 f"claim {claim.id}: a variant must have a name that is not empty, not {name!r}"
             )

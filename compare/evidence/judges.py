@@ -10,13 +10,13 @@ from .evidence import Curve, Evidence, Fit, Judge
 
 FloatArray = NDArray[np.float64]
 
-FALSE_ALARM = 1e-4
+FAMILYWISE_ERROR = 1e-4
 """Probability that any of the stochastic checks of one run of the ledger rejects what is true."""
 
-MOST_CLAIMS = 150
+BONFERRONI_COUNT = 150
 """How many stochastic checks share it out."""
 
-LEVEL = 1 - FALSE_ALARM / MOST_CLAIMS
+CONFIDENCE = 1 - FAMILYWISE_ERROR / BONFERRONI_COUNT
 """Probability of the interval of each stochastic check."""
 
 ROUNDING = 64 * float(np.finfo(np.float64).eps)
@@ -27,13 +27,13 @@ SHOWN = 200
 
 
 def student_quantile(freedom: int) -> float:
-    """Standard errors that the mean of a sample stays within with probability LEVEL."""
+    """Standard errors that the mean of a sample stays within with probability CONFIDENCE."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(freedom, (1 + LEVEL) / 2))
+    return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
 
 
-def same(
+def equal_within(
     bound: float,
     x: FloatArray | None = None,
     axes: tuple[str, str] = ("point", "value"),
@@ -83,7 +83,7 @@ def curve(
     return Curve(name, *(tuple(side[chosen].tolist()) for side in (place, *flat)))
 
 
-def converges(
+def converges_at_order(
     parameter: Sequence[float],
     order: float,
     scale: Callable[[FloatArray], FloatArray] | None = None,
@@ -127,7 +127,7 @@ def _scaled(
     return tuple((grid if scale is None else scale(grid)).tolist())
 
 
-def at_least_of_order(
+def at_least_order(
     parameter: Sequence[float], order: float, within: float, name: str = "h"
 ) -> Judge:
     """The typical gap (geometric mean over entries) falls at least this fast at the end, − 0.1; none stays behind.
@@ -198,13 +198,13 @@ def converges_on_average(
         difference = np.asarray(observed) - np.asarray(predicted)
         errors = np.linalg.norm(difference.reshape(*difference.shape[:2], -1), axis=-1)
         grid = np.repeat(np.asarray(parameter, dtype=float), errors.shape[1])
-        found = observed_order(grid, errors.ravel(), level=LEVEL)
+        found = observed_order(grid, errors.ravel(), level=CONFIDENCE)
         low, high = found.interval
         holds, wide = low <= order <= high, high - low > 0.4
         shown = f"order {found.slope:.3f} in {name}, in [{low:.3f}, {high:.3f}] over {errors.shape[1]} seeds"
         typical = tuple(np.exp(np.log(errors + 1e-300).mean(axis=1)).tolist())
         fit = Fit(name, _scaled(parameter), typical, found.slope, order, found.interval)
-        expected = f"order {order:g}, interval of {LEVEL:g} within ± 0.2"
+        expected = f"order {order:g}, interval of {CONFIDENCE:g} within ± 0.2"
         return Evidence(
             holds and not wide,
             shown,

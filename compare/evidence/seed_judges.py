@@ -4,7 +4,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .evidence import Evidence
-from .judges import FALSE_ALARM, LEVEL, MOST_CLAIMS, curve, student_quantile
+from .judges import (
+    BONFERRONI_COUNT,
+    CONFIDENCE,
+    FAMILYWISE_ERROR,
+    curve,
+    student_quantile,
+)
 
 FloatArray = NDArray[np.float64]
 Subset = tuple[int, ...]
@@ -39,7 +45,7 @@ def one_level(predicted: FloatArray, observed: tuple[FloatArray, float]) -> Evid
     final, error = observed
     gaps = (final - predicted) / error
     each, together = (
-        float(-ndtri((1 - LEVEL) / 6 / count)) for count in (len(gaps), 1)
+        float(-ndtri((1 - CONFIDENCE) / 6 / count)) for count in (len(gaps), 1)
     )
     mean, scatter = (
         float(gaps.mean() * np.sqrt(len(gaps))),
@@ -47,7 +53,7 @@ def one_level(predicted: FloatArray, observed: tuple[FloatArray, float]) -> Evid
     )
     agrees = np.max(np.abs(gaps)) <= each and abs(mean) <= together
     return Evidence(
-        bool(agrees) and scatter <= float(chdtri(len(gaps) - 1, (1 - LEVEL) / 3)),
+        bool(agrees) and scatter <= float(chdtri(len(gaps) - 1, (1 - CONFIDENCE) / 3)),
         f"{final.mean():.5f} ± {final.std(ddof=1):.5f} in {len(final)} runs, worst {np.max(np.abs(gaps)):.1f}",
         f"{predicted.mean():.5f} ± {error:.5f} by sampling, in {each:.1f} errors, the mean in {together:.1f}",
         residual=float(np.max(np.abs(gaps))),
@@ -70,7 +76,7 @@ def explained(predicted: FloatArray, observed: FloatArray) -> Evidence:
         centred and most <= SHARE,
         f"mean {100 * left.mean():+.2f} ± {100 * error:.2f} %, {100 * share:.1f} % of the variance left"
         f" in {len(left)} runs",
-        f"0 within Student's t at {LEVEL:g}, at most {100 * SHARE:g} % left at {CONFIDENT:g}",
+        f"0 within Student's t at {CONFIDENCE:g}, at most {100 * SHARE:g} % left at {CONFIDENT:g}",
         residual=float(np.max(np.abs(left))),
         curves=(
             curve("time of every run, in order", predicted[order], observed[order]),
@@ -103,7 +109,7 @@ def means_within_scatter(predicted: FloatArray, observed: FloatArray) -> Evidenc
     return Evidence(
         holds and not wide,
         f"{listed(mean, '.4f')} ({listed(relative, '+.1f')} %) in {counts.min()} runs",
-        f"{listed(predicted, '.4f')} within Student's t at {LEVEL:g}, ± {100 * WIDE:g} % at most",
+        f"{listed(predicted, '.4f')} within Student's t at {CONFIDENCE:g}, ± {100 * WIDE:g} % at most",
         residual=float(np.max(np.abs(relative))) / 100,
         curves=(curve("mean over the runs", predicted, mean),),
         axes=("number", "value"),
@@ -130,7 +136,7 @@ def ranks_agree(predicted: FloatArray, observed: FloatArray) -> Evidence:
     together = float(
         np.mean(np.arctanh(np.clip(found, -0.999, 0.999))) * np.sqrt(freedom)
     )
-    allowed = float(-ndtri(FALSE_ALARM / MOST_CLAIMS))
+    allowed = float(-ndtri(FAMILYWISE_ERROR / BONFERRONI_COUNT))
     return Evidence(
         together >= allowed,
         f"rank correlations {', '.join(f'{each:.2f}' for each in found)}, {together:.1f} standard errors together",
@@ -174,7 +180,10 @@ def binomial(predicted: float, observed: FloatArray) -> Evidence:
         float(bdtr(positive, count, predicted)),
         float(bdtrc(positive - 1, count, predicted)),
     )
-    agrees = min(below, above if positive else 1.0) >= FALSE_ALARM / MOST_CLAIMS / 2
+    agrees = (
+        min(below, above if positive else 1.0)
+        >= FAMILYWISE_ERROR / BONFERRONI_COUNT / 2
+    )
     return Evidence(
         agrees,
         f"{positive} of {count} positive",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ...runtime.files import AnyPath, make_folder, write_atomically
 from ...runtime.progress import tracked
-from ..evidence.claim import Lab
+from ..evidence.claim import RunContext
 from .linear_attention.context_lengths import varying_lengths
 from .linear_attention.convergence_orders import (
     conservation,
@@ -33,7 +33,7 @@ from .style import paper_style, write
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FIGURES: dict[str, Callable[[Lab], "Figure"]] = {
+FIGURES: dict[str, Callable[[RunContext], "Figure"]] = {
     "conservation": conservation,
     "fixed_points": fixed_points,
     "gradient_flow": gradient_flow,
@@ -52,7 +52,7 @@ FIGURES: dict[str, Callable[[Lab], "Figure"]] = {
     "separate_weights": separate_weights,
     "softmax": softmax,
 }
-"""Name → function of a `Lab` that draws the figure."""
+"""Name → function of a `RunContext` that draws the figure."""
 
 LONG = ("softmax",)
 """Figures whose runs take minutes: those of claims of the tier long."""
@@ -74,10 +74,10 @@ def draw(
     ['growing_mode_order.pdf', 'growing_mode_order.png']
     """
     chosen = _chosen(names)
-    folder, lab, files = make_folder(out), Lab(make_folder(runs), seed), []
+    folder, context, files = make_folder(out), RunContext(make_folder(runs), seed), []
     with paper_style():
         for name in tracked(chosen, len(chosen), "drawing"):
-            figure = FIGURES[name](lab)
+            figure = FIGURES[name](context)
             for kind in FORMATS:
                 files.append(
                     write_atomically(

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ...runtime.files import AnyPath, as_path
 from ..claims import all_claims, section_files
-from ..evidence.claim import Claim, Lab
+from ..evidence.claim import Claim, RunContext
 from ..evidence.evidence import Judge
 from ..user.modules import load_module
 
@@ -25,20 +25,21 @@ _loaded: set[Path] = set()
 
 
 def claim(
-    id: str, *, measure: Callable[[Lab], Any], judge: Judge, **fields: Any
-) -> Callable[[Callable[[Lab, str], Any]], Claim]:
-    """Register the claim that the decorated `predict(lab, variant)` is what `measure(lab)` finds.
+    id: str, *, measure: Callable[[RunContext], Any], judge: Judge, **fields: Any
+) -> Callable[[Callable[[RunContext, str], Any]], Claim]:
+    """Register the claim that the decorated `predict(context, variant)` is what `measure(context)` finds.
 
-    `judge` holds one against the other, as `same` does, and must reject the named wrong variants in `controls`;
+    `judge` holds one against the other, as `equal_within` does, and must reject the named wrong variants in `controls`;
     `fields` are these and every other field of `Claim`. The docstring of the prediction gives the title, and the
     statement too unless `statement` is given; that of the measurement gives the observable. What is decorated
     becomes the Claim. ValueError if another place has registered this id: the same place, as a cell of a notebook
     that runs again, replaces its claim.
 
-    >>> from attndyn.compare import claim, same, verify
+    >>> from attndyn.compare import claim, equal_within, verify
     >>> import numpy as np
-    >>> @claim("example.square", measure=lambda lab: [np.array([4.0])], judge=same(1e-12), controls=("cube",))
-    ... def square(lab, variant):
+    >>> @claim("example.square", measure=lambda context: [np.array([4.0])],
+    ...        judge=equal_within(1e-12), controls=("cube",))
+    ... def square(context, variant):
     ...     "Two times two is two squared."
     ...     return [np.array([2.0]) ** (3 if variant == "cube" else 2)]
     >>> verify(["example.square"]).holds
@@ -49,7 +50,7 @@ def claim(
     where = inspect.getframeinfo(caller) if caller else None
     module = str(caller.f_globals.get("__name__", "")) if caller else ""
 
-    def register(predict: Callable[[Lab, str], Any]) -> Claim:
+    def register(predict: Callable[[RunContext, str], Any]) -> Claim:
         made = Claim(
             id=id,
             measure=measure,
@@ -75,7 +76,9 @@ def claim(
 
 
 def _defaults(
-    id: str, measure: Callable[[Lab], Any], predict: Callable[[Lab, str], Any]
+    id: str,
+    measure: Callable[[RunContext], Any],
+    predict: Callable[[RunContext, str], Any],
 ) -> dict[str, str]:
     title = _first_line(predict) or id
     return {

@@ -17,9 +17,9 @@ from ...runtime.files import AnyPath, as_path, make_folder
 from ...runtime.machine import one_thread
 from ...runtime.versions import versions
 from ...simulate import Diverged, Experiment
-from ...simulate.runs.store import fetch
+from ...simulate.runs.store import load_or_run
 from ..claims import all_claims
-from ..evidence.claim import TIERS, Claim, Lab, check
+from ..evidence.claim import TIERS, Claim, RunContext, check_claim
 from ..evidence.verdict import Verdict
 from .progress_view import View, viewed
 from .registry import find, home, is_portable, load_claims, loaded_from, registered
@@ -105,10 +105,10 @@ def verify(
         raise ValueError(f"workers must be at least 1, not {workers}")
     with tempfile.TemporaryDirectory() if out is None else nullcontext(out) as folder:
         runs, verdicts = (as_path(folder) / name for name in ("runs", "verdicts"))
-        lab = Lab(make_folder(runs), seed)
-        tasks = _tasks(chosen, lab, make_folder(verdicts))
+        context = RunContext(make_folder(runs), seed)
+        tasks = _tasks(chosen, context, make_folder(verdicts))
         return Ledger(
-            _verdicts(tasks, workers, resume, keeps=out is not None), lab.seed
+            _verdicts(tasks, workers, resume, keeps=out is not None), context.seed
         )
 
 
@@ -188,12 +188,12 @@ class _Task(NamedTuple):
     load: Path | None
     portable: bool
     experiments: tuple[Experiment, ...]
-    lab: Lab
+    context: RunContext
     digest: str
     verdicts: Path
 
 
-def _tasks(claims: list[Claim], lab: Lab, verdicts: Path) -> list[_Task]:
+def _tasks(claims: list[Claim], context: RunContext, verdicts: Path) -> list[_Task]:
     homes = {claim.id: home(claim.id) for claim in claims}
     code = {
         file: source_digest(sources(file)) if file else ""
@@ -204,9 +204,9 @@ def _tasks(claims: list[Claim], lab: Lab, verdicts: Path) -> list[_Task]:
             name=claim.id,
             load=loaded_from(claim.id),
             portable=is_portable(claim.id),
-            experiments=claim.experiments(lab.seed),
-            lab=lab,
-            digest=verdict_digest(claim.id, lab.seed, code[homes[claim.id]]),
+            experiments=claim.experiments(context.seed),
+            context=context,
+            digest=verdict_digest(claim.id, context.seed, code[homes[claim.id]]),
             verdicts=verdicts,
         )
         for claim in claims
@@ -273,7 +273,7 @@ def _simulations(tasks: list[_Task]) -> dict[str, Job]:
         digest: Job(
             f"run {digest[:16]} of {task.name}",
             _make,
-            (each, task.lab.runs),
+            (each, task.context.runs),
             counts=False,
         )
         for digest, (each, task) in longest_first
@@ -298,14 +298,14 @@ def _cost(experiment: Experiment) -> int:
 def _make(experiment: Experiment, runs: Path) -> None:
     """One run; one that diverges is kept too, and it is for the claim to say what that means."""
     with suppress(Diverged):
-        fetch(experiment, runs)
+        load_or_run(experiment, runs)
 
 
 def _examined(task: _Task) -> Verdict:
     """The verdict, which is kept at once; ValueError says which claim has failed."""
     try:
         verdict = replace(
-            check(find(task.name, task.load), task.lab), digest=task.digest
+            check_claim(find(task.name, task.load), task.context), digest=task.digest
         )
     except (OSError, MemoryError):
         raise

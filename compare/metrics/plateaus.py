@@ -18,8 +18,8 @@ FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Landing:
-    """One plateau of a run and the fixed point that it is held against; made by `landings`.
+class PlateauMatch:
+    """One plateau of a run and the fixed point that it is held against; made by `match_plateaus`.
 
     `loss` is the plateau's height, `time` its place in the unit of the run, `weights` the stored ones nearest to
     it, `map_gap` the distance |M − M_S| relative to |M*|, `gradient_norm` the smallest on the plateau.
@@ -33,9 +33,9 @@ class Landing:
     gradient_norm: float
 
 
-def landings(
+def match_plateaus(
     run: Trajectory, model: Parametrization, points: Sequence[FixedPoint], size: float
-) -> tuple[Landing, ...]:
+) -> tuple[PlateauMatch, ...]:
     """The plateaus of a run that belong to these fixed points, by decreasing loss; skipped ones are left out.
 
     `size` is |M*|, the scale of the maps. A plateau is where the gradient is smallest between two mid-levels.
@@ -54,11 +54,11 @@ def landings(
 
 def _landing(
     run: Trajectory, model: Parametrization, point: FixedPoint, index: int, size: float
-) -> Landing:
+) -> PlateauMatch:
     nearest = int(np.argmin(np.abs(run.weight_time - run.time[index])))
     weights = {name: value[nearest] for name, value in run.weights.items()}
     gap = float(np.linalg.norm(effective_map(model, weights) - point.M)) / size
-    return Landing(
+    return PlateauMatch(
         point,
         float(run.loss[index]),
         float(run.time[index]),

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ...models.attention import Parametrization
 from ...runtime.files import Header, read_arrays
-from ...simulate import Given, given
+from ...simulate import RecordedPrompts, prompts_from_tokens
 from .recording_fields import META, is_descriptive, readable, tells_of_training
 
 FloatArray = NDArray[np.float64]
@@ -168,7 +168,7 @@ def refuse_skipped_steps(steps: FloatArray, count: int) -> None:
 
 def prompts(
     tokens: FloatArray, labels: FloatArray, lengths: str, owner: str = "its"
-) -> Given:
+) -> RecordedPrompts:
     """The sequences with the query's true y, averaged over context lengths; ValueError if the two contradict."""
     if np.any(tokens[:, -1, -1]):
         raise ValueError(
@@ -182,7 +182,9 @@ def prompts(
     known = tokens.copy()
     known[:, -1, -1] = labels[:, -1]
     longest = known.shape[1] - 1
-    return given(known, (longest,) if lengths == "N" else tuple(range(1, longest + 1)))
+    return prompts_from_tokens(
+        known, (longest,) if lengths == "N" else tuple(range(1, longest + 1))
+    )
 
 
 def unused_arrays(headers: Headers, used: Iterable[str]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ...models.attention import Heads, Merged, Parametrization, Separate, Weights
 from ...models.score_divisor import SQRT_KEY
 from ...runtime.files import AnyPath, NotWhole, array_headers
-from ...simulate import Given
+from ...simulate import RecordedPrompts
 from .recording_arrays import (
     DATA,
     TEST_ARRAY,
@@ -45,7 +45,7 @@ class TestSet:
     """Prompts that were not trained on, and their recorded losses (steps,)."""
 
     name: str
-    data: Given
+    data: RecordedPrompts
     loss: FloatArray
 
 
@@ -58,7 +58,7 @@ class Recording:
 
     name: str
     model: Parametrization | None
-    data: Given | None
+    data: RecordedPrompts | None
     features: FloatArray | None
     labels: FloatArray
     start: Weights

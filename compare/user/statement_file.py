@@ -17,22 +17,22 @@ from ...runtime.serialisation import refuse_unknown
 from ...task import Task
 from ...theory.symbolic import (
     TIME,
+    CheckResult,
     Condition,
     Derivation,
-    Finding,
     Prompt,
-    StatedCourse,
     StatedFixedPoint,
     StatedInvariant,
     StatedLoss,
-    StatedMotion,
+    StatedRate,
     StatedReduction,
+    StatedSolution,
     Statement,
     SymbolicTask,
-    check,
+    check_statement,
     derive,
     derive_output,
-    exact_task,
+    rational_task,
     read_equation,
     read_equations,
     read_formula,
@@ -67,11 +67,11 @@ class _Kind(NamedTuple):
 
 _KINDS = {
     "loss": _Kind(StatedLoss, ("value",), ("ansatz",)),
-    "motion": _Kind(StatedMotion, ("weight", "rate")),
+    "motion": _Kind(StatedRate, ("weight", "rate")),
     "invariant": _Kind(StatedInvariant, ("quantity",)),
     "reduction": _Kind(StatedReduction, ("ansatz", "equations")),
     "fixed point": _Kind(StatedFixedPoint, ("values",), ("loss",)),
-    "course": _Kind(StatedCourse, ("course",), ("ansatz", "start")),
+    "course": _Kind(StatedSolution, ("course",), ("ansatz", "start")),
 }
 
 
@@ -93,7 +93,7 @@ class Answer(NamedTuple):
     """What became of an entry."""
 
     entry: Entry
-    finding: Finding
+    finding: CheckResult
 
     @property
     def holds(self) -> bool:
@@ -111,7 +111,7 @@ class StatementFile:
     def answers(self) -> Iterator[Answer]:
         """What becomes of each statement, in the order of the file, as soon as it is known."""
         for entry in self.entries:
-            finding = check(
+            finding = check_statement(
                 entry.statement, self.derivation, entry.conditions, entry.repeated
             )
             yield Answer(entry, finding)
@@ -220,7 +220,7 @@ def _as_double(name: str, value: Decimal) -> float:
 
 def _task(table: dict[str, Any]) -> SymbolicTask:
     if "dimension" not in table:
-        return exact_task(Task.from_dict(table))
+        return rational_task(Task.from_dict(table))
     refuse_unknown(
         table, allowed=("dimension", "teachers", "noise", "mixture"), owner="task"
     )

@@ -134,12 +134,12 @@ def sample(
     )
 
 
-def given(
+def prompts_from_tokens(
     tokens: ArrayLike,
     context_lengths: tuple[int, ...] | None = None,
     *,
     labels: ArrayLike | None = None,
-) -> "Given":
+) -> "RecordedPrompts":
     """Prompts from recorded tokens (P, N+1, D+1) with the true y in every row, the query's included.
 
     Where the query's y is masked, by 0 or nan, `labels` (P,) are the true ones. `context_lengths` are the lengths
@@ -147,9 +147,9 @@ def given(
     are not whole numbers from 1 to N, labels that contradict the tokens, or a y that is masked in every query and
     has no labels: a model would be trained on zeros.
 
-    >>> given(np.ones((3, 6, 3))).context_lengths
+    >>> prompts_from_tokens(np.ones((3, 6, 3))).context_lengths
     (5,)
-    >>> given([[[2.0, 3.0], [5.0, 0.0]]], labels=[7.0]).tokens[0, -1]
+    >>> prompts_from_tokens([[[2.0, 3.0], [5.0, 0.0]]], labels=[7.0]).tokens[0, -1]
     array([5., 7.])
     """
     array = real_array("tokens", tokens)
@@ -182,7 +182,7 @@ def given(
             f"context_lengths must be whole numbers from 1 to {longest}, not {lengths}"
         )
     array.flags.writeable = False
-    return Given(array, tuple(int(n) for n in lengths))
+    return RecordedPrompts(array, tuple(int(n) for n in lengths))
 
 
 def real_array(name: str, values: ArrayLike) -> FloatArray:
@@ -224,8 +224,8 @@ def _label(tokens: FloatArray, labels: ArrayLike | None) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class Given:
-    """Recorded sequences; made by `given`."""
+class RecordedPrompts:
+    """Recorded sequences; made by `prompts_from_tokens`."""
 
     tokens: FloatArray
     context_lengths: tuple[int, ...]

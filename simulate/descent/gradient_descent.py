@@ -19,7 +19,7 @@ from ..data.prompts import Data
 from ..sufficient_statistics.quadratic_loss import Statistics
 from ..trajectory import Trajectory
 from . import steppers as walks
-from .recorder import Descent, Log, described
+from .recorder import DescentOptions, RunRecorder, described
 
 
 class Diverged(ArithmeticError):
@@ -79,9 +79,11 @@ def train(
         "source": source.digest,
         **own_heads(model, begin),
     }
-    rule = Descent(learning_rate, steps, record, checkpoint)
-    walk = walks.compiled(model, source, rule.learning_rate) if compiled else None
-    log = Log(begin, rule, settings)
+    rule = DescentOptions(learning_rate, steps, record, checkpoint)
+    walk = (
+        walks.compiled_stepper(model, source, rule.learning_rate) if compiled else None
+    )
+    log = RunRecorder(begin, rule, settings)
     run = _follow(
         walk or walks.plain(objective(model, source), rule.learning_rate), log
     )
@@ -114,7 +116,7 @@ def train_many(
     if not starts:
         raise ValueError("starts must hold the weights of at least one start, not none")
     begins = [checked_start(model, source, start) for start in starts]
-    rule = Descent(learning_rate, steps, record)
+    rule = DescentOptions(learning_rate, steps, record)
     walk = walks.compiled_many(model, source, rule.learning_rate, len(begins))
     if walk is None:
         rules: dict[str, Any] = {
@@ -125,7 +127,7 @@ def train_many(
         return [train(model, source, begin, **rules) for begin in begins]
     settings = {"model": model_name(model), "source": source.digest}
     stacked = {name: np.stack([begin[name] for begin in begins]) for name in begins[0]}
-    together = _follow(walk, Log(stacked, rule, settings, (len(begins),)))
+    together = _follow(walk, RunRecorder(stacked, rule, settings, (len(begins),)))
     return [
         _alone(together, index, described(begin, rule, settings))
         for index, begin in enumerate(begins)
@@ -162,11 +164,11 @@ def _alone(together: Trajectory, index: int, settings: dict[str, Any]) -> Trajec
 
 
 def descend(
-    evaluate: Objective, start: Weights, rule: Descent, settings: dict[str, Any]
+    evaluate: Objective, start: Weights, rule: DescentOptions, settings: dict[str, Any]
 ) -> Trajectory:
     """Gradient descent θ ← θ − η ∂L/∂θ on any objective; `train` says what the arguments mean."""
     return _follow(
-        walks.plain(evaluate, rule.learning_rate), Log(start, rule, settings)
+        walks.plain(evaluate, rule.learning_rate), RunRecorder(start, rule, settings)
     )
 
 
@@ -174,7 +176,7 @@ SAME = 1e-7
 """Part of its largest value that a loss or a gradient may be off if another machine or engine evaluates it."""
 
 
-def _refuse_other_run(walk: walks.Walk, log: Log) -> None:
+def _refuse_other_run(walk: walks.Stepper, log: RunRecorder) -> None:
     """ValueError if the run goes on from a checkpoint whose losses or gradients are not those of this walk.
 
     Neither its name nor its heads tell what a model of the user's own divides by: losses at the stored weights do.
@@ -184,7 +186,7 @@ def _refuse_other_run(walk: walks.Walk, log: Log) -> None:
         not_kept = {name: value[:0] for name, value in log.kept.items()}
         with np.errstate(over="ignore", invalid="ignore"):
             walk.advance(
-                weights, walks.Stretch(loss, norm, np.array([], np.intp), not_kept)
+                weights, walks.StepBuffer(loss, norm, np.array([], np.intp), not_kept)
             )
         for line, again in ((log.loss, loss), (log.norm, norm)):
             if np.any(
@@ -196,7 +198,7 @@ def _refuse_other_run(walk: walks.Walk, log: Log) -> None:
                 )
 
 
-def _follow(walk: walks.Walk, log: Log) -> Trajectory:
+def _follow(walk: walks.Stepper, log: RunRecorder) -> Trajectory:
     _refuse_other_run(walk, log)
     firsts = range(log.done, log.rule.steps, walk.stretch)
     try:

@@ -19,7 +19,7 @@ from ...runtime.machine import refuse_too_large
 from ...runtime.versions import versions
 from ..attention.initialisation import positive
 from ..trajectory import Trajectory, load
-from .steppers import Stretch
+from .steppers import StepBuffer
 
 CHECKPOINT_SECONDS = 20.0
 """How often a run with a checkpoint file writes it."""
@@ -29,7 +29,7 @@ RECORDS = 500
 
 
 @dataclass(frozen=True)
-class Descent:
+class DescentOptions:
     """How to descend: the arguments of `train` that do not depend on the model; ValueError if out of range."""
 
     learning_rate: float
@@ -75,7 +75,7 @@ class Descent:
         return chosen
 
 
-class Log:
+class RunRecorder:
     """Losses and weights of a run in the making, from its beginning or from its checkpoint.
 
     `starts` is the shape of its losses at one step: (n,) if the weights are those of n starts.
@@ -84,7 +84,7 @@ class Log:
     def __init__(
         self,
         start: Weights,
-        rule: Descent,
+        rule: DescentOptions,
         settings: dict[str, Any],
         starts: tuple[int, ...] = (),
     ) -> None:
@@ -148,12 +148,12 @@ class Log:
             for place in places
         ]
 
-    def stretch(self, steps: int) -> Stretch:
+    def stretch(self, steps: int) -> StepBuffer:
         """Room for the next steps: no more than that many, nor than there are left."""
         first, last = self.done, min(self.done + steps, self.rule.steps)
         low, high = (bisect_left(self._ordered, step) for step in (first, last))
         kept = {name: value[low:high] for name, value in self.kept.items()}
-        return Stretch(
+        return StepBuffer(
             self.loss[first:last],
             self.norm[first:last],
             self.recorded[low:high] - first,
@@ -214,11 +214,11 @@ class Log:
 
 
 def described(
-    start: Weights, rule: Descent, settings: dict[str, Any]
+    start: Weights, rule: DescentOptions, settings: dict[str, Any]
 ) -> dict[str, Any]:
     """The settings of a run, with a digest of its model, source, rule and start: what a checkpoint must agree with.
 
-    >>> described({"w": np.ones(2)}, Descent(0.1, 5), {"model": "bowl"})["steps"]
+    >>> described({"w": np.ones(2)}, DescentOptions(0.1, 5), {"model": "bowl"})["steps"]
     5
     """
     known = settings | {

@@ -27,7 +27,7 @@ UNPACKED = 128
 """Steps between two copies of weights that fill the memory, each of which costs as much as some steps."""
 
 
-class Stretch(NamedTuple):
+class StepBuffer(NamedTuple):
     """Room for what T steps give: their losses and gradient norms (T,), and the weights before the recorded ones.
 
     `recorded` (k,) counts from the first of these steps, and `kept` is name → (k, …).
@@ -46,22 +46,22 @@ class Stretch(NamedTuple):
                 self.kept[name][place] = value
 
 
-class Walk(NamedTuple):
+class Stepper(NamedTuple):
     """`advance` fills a stretch from given weights; it gives the weights after it and the number of steps taken.
 
     These are fewer than T if the run diverged: the loss before the next one is not finite. `stretch` is the number
     of steps after which a run looks at the clock; `small` says that its products are not worth several threads.
     """
 
-    advance: Callable[[Weights, Stretch], tuple[Weights, int]]
+    advance: Callable[[Weights, StepBuffer], tuple[Weights, int]]
     stretch: int
     small: bool = False
 
 
-def plain(evaluate: Objective, rate: float) -> Walk:
+def plain(evaluate: Objective, rate: float) -> Stepper:
     """One step after another, on any objective."""
 
-    def advance(weights: Weights, stretch: Stretch) -> tuple[Weights, int]:
+    def advance(weights: Weights, stretch: StepBuffer) -> tuple[Weights, int]:
         for step in range(len(stretch.loss)):
             stretch.keep(step, weights)
             loss, gradients = evaluate(weights)
@@ -74,10 +74,12 @@ def plain(evaluate: Objective, rate: float) -> Walk:
             }
         return weights, len(stretch.loss)
 
-    return Walk(advance, 1)
+    return Stepper(advance, 1)
 
 
-def compiled(model: Parametrization, source: object, rate: float) -> Walk | None:
+def compiled_stepper(
+    model: Parametrization, source: object, rate: float
+) -> Stepper | None:
     """The same in machine code, if there is any: `Merged` and `Separate` on statistics; ValueError as `objective`.
 
     The exact moments of many dimensions are matrix products, which separate key and query need nothing besides.
@@ -90,7 +92,7 @@ def compiled(model: Parametrization, source: object, rate: float) -> Walk | None
     return _merged_on_moments(source, rate) if isinstance(model, Merged) else None
 
 
-def _on_form(model: Merged | Separate, stats: Statistics, rate: float) -> Walk:
+def _on_form(model: Merged | Separate, stats: Statistics, rate: float) -> Stepper:
     from .kernels import ROWS, descend, room
 
     half = bordered(stats)
@@ -98,7 +100,7 @@ def _on_form(model: Merged | Separate, stats: Statistics, rate: float) -> Walk:
         half[i : i + ROWS, i : i + ROWS] *= 0.5
     inside, places = stats.block == "restricted", entries(stats)
 
-    def advance(weights: Weights, stretch: Stretch) -> tuple[Weights, int]:
+    def advance(weights: Weights, stretch: StepBuffer) -> tuple[Weights, int]:
         heads = pack(weights, inside)
         row = np.concatenate([array.ravel() for array in heads])
         kept = np.empty((len(stretch.recorded), len(row)))
@@ -109,13 +111,13 @@ def _on_form(model: Merged | Separate, stats: Statistics, rate: float) -> Walk:
         unpack(in_row(kept, heads), weights, stretch.kept)
         return unpack(trained, weights), taken
 
-    return Walk(advance, max(1, WORK // _work(model, stats)))
+    return Stepper(advance, max(1, WORK // _work(model, stats)))
 
 
 def compiled_many(
     model: Parametrization, source: object, rate: float, count: int
-) -> Walk | None:
-    """As `compiled`, for so many starts at once, whose axis leads; one that diverges holds up no other."""
+) -> Stepper | None:
+    """As `compiled_stepper`, for so many starts at once, whose axis leads; one that diverges holds up no other."""
     if not isinstance(model, (Merged, Separate)) or not isinstance(source, Statistics):
         return None
     refuse_mismatch(model, source)
@@ -130,7 +132,7 @@ def compiled_many(
         len(source.b),
     )
 
-    def advance(weights: Weights, stretch: Stretch) -> tuple[Weights, int]:
+    def advance(weights: Weights, stretch: StepBuffer) -> tuple[Weights, int]:
         heads = starts_last(pack(weights, inside))
         room = slopes(heads)
         vectors = m, y = cache_lines(len(S), count), cache_lines(len(S), count)
@@ -155,13 +157,13 @@ def compiled_many(
         return unpack(starts_first(heads), weights), len(stretch.loss)
 
     work = count * _work(model, source)
-    return Walk(advance, max(1, WORK // work), small=work < SMALL)
+    return Stepper(advance, max(1, WORK // work), small=work < SMALL)
 
 
-def _merged_on_moments(stats: Statistics, rate: float) -> Walk:
+def _merged_on_moments(stats: Statistics, rate: float) -> Stepper:
     from .kernels import move_inside
 
-    def advance(weights: Weights, stretch: Stretch) -> tuple[Weights, int]:
+    def advance(weights: Weights, stretch: StepBuffer) -> tuple[Weights, int]:
         heads = pack(weights, inside=True)
         v, U = heads[0][:, 0], heads[1]
         M, slope = cache_lines(len(stats.b)), cache_lines(len(stats.b))
@@ -177,7 +179,7 @@ def _merged_on_moments(stats: Statistics, rate: float) -> Walk:
             stretch.norm[step] = np.sqrt(move_inside(v, U, rate, slope, M))
         return unpack(heads, weights), len(stretch.loss)
 
-    return Walk(advance, UNPACKED, small=2 * stats.dimension**3 < SMALL)
+    return Stepper(advance, UNPACKED, small=2 * stats.dimension**3 < SMALL)
 
 
 def _work(model: Merged | Separate, stats: Statistics) -> int:

@@ -13,7 +13,7 @@ from ...task import Task
 from ..attention.initialisation import SCHEMES, initial_weights, positive
 from ..data.prompts import Prompts, sample
 from ..descent.gradient_descent import Diverged, train
-from ..descent.recorder import Descent
+from ..descent.recorder import DescentOptions
 from ..sufficient_statistics.quadratic_loss import Statistics, statistics
 from ..trajectory import Trajectory
 
@@ -94,7 +94,7 @@ class Experiment:
         sample(
             self.task, self.sequences, self.seed, whiten=self.whiten, centre=self.centre
         )
-        _ = Descent(self.learning_rate, self.steps, self.record).recorded
+        _ = DescentOptions(self.learning_rate, self.steps, self.record).recorded
 
     @property
     def data(self) -> Prompts:

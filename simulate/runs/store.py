@@ -19,7 +19,7 @@ DIVERGED = "diverged"
 """The setting of a stored run that holds the step at which its loss was no longer finite."""
 
 
-def fetch(
+def load_or_run(
     experiment: Experiment, folder: AnyPath, shared: AnyPath | None = None
 ) -> Trajectory:
     """The run of an experiment: read from the folder if it is there whole, else simulated and written there.
@@ -33,11 +33,11 @@ def fetch(
     >>> small = Experiment(Task(eigenvalues=[2, 1], context_length=5), Merged(2), sequences=50, scale=0.1,
     ...                    learning_rate=0.01, steps=10)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     first, again = fetch(small, Path(folder)), fetch(small, Path(folder))
+    ...     first, again = load_or_run(small, Path(folder)), load_or_run(small, Path(folder))
     >>> bool((first.loss == again.loss).all())
     True
     """
-    run = stored(experiment, folder)
+    run = load_run(experiment, folder)
     if run is None:
         run = _simulated(experiment, shared)
         run.save(run_path(experiment, folder))
@@ -46,7 +46,7 @@ def fetch(
     return run
 
 
-def stored(
+def load_run(
     experiment: Experiment, folder: AnyPath, code: str | None = None
 ) -> Trajectory | None:
     """The run of an experiment if the folder holds it whole, also one that diverged; `code` as in `run_path`."""

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from ...models.attention import Parametrization, Weights, is_softmax
 from ...runtime.executors import needed
 from ...runtime.files import AnyPath, as_path
-from ..descent.recorder import Descent
+from ..descent.recorder import DescentOptions
 from ..runs.experiment import Experiment
-from ..runs.store import DIVERGED, stored
+from ..runs.store import DIVERGED, load_run
 from ..trajectory import Trajectory
 from .folder import RUNS, read_manifest
 from .spec import Sweep
@@ -63,7 +63,7 @@ def load_sweep(folder: AnyPath, every: int = 1) -> "xarray.Dataset":
     axes, experiments = _axes(sweep.experiments(), every), sweep.experiments()
     table, versions = _table(experiments, axes), set()
     for row, experiment in enumerate(experiments):
-        run = stored(experiment, as_path(folder) / RUNS, manifest["code"])
+        run = load_run(experiment, as_path(folder) / RUNS, manifest["code"])
         if run is not None:
             _fill(
                 {
@@ -104,7 +104,7 @@ def _axes(
 ) -> dict[str, NDArray[np.int64]]:
     """The dimensions that no field of a sweep gives: steps, steps of stored weights, directions."""
     rules = {(each.steps, each.record) for each in experiments}
-    kept = [Descent(1.0, steps, record).recorded for steps, record in rules]
+    kept = [DescentOptions(1.0, steps, record).recorded for steps, record in rules]
     return {
         "step": np.arange(0, max(each.steps for each in experiments), every),
         "weight_step": np.unique(np.concatenate(kept)),

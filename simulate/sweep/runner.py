@@ -19,9 +19,9 @@ from ..runs.store import (
     DIVERGED,
     code_digest,
     data_digest,
-    fetch,
+    load_or_run,
+    load_run,
     shared_statistics,
-    stored,
 )
 from .folder import DATA, MANIFEST, RUNS, claimed, remove_leftovers
 from .spec import Sweep
@@ -98,7 +98,7 @@ def _swept(
 def _found(runs: Runs, home: Path) -> Iterator[Outcome]:
     """Digest of every run that is there, and whether it diverged."""
     for digest, each in runs.items():
-        run = stored(each, home / RUNS)
+        run = load_run(each, home / RUNS)
         if run is not None:
             yield digest, DIVERGED in run.settings
 
@@ -188,7 +188,7 @@ def _make(experiment: Experiment, home: Path, code: str, shares: bool) -> Outcom
     """In a worker: make a run and write it."""
     _check_worker(home, code)
     try:
-        fetch(experiment, home / RUNS, home / DATA if shares else None)
+        load_or_run(experiment, home / RUNS, home / DATA if shares else None)
     except Diverged:
         return experiment.digest, True
     return experiment.digest, False

@@ -21,7 +21,7 @@ from selenium.webdriver.support.ui import Select
 
 from attndyn.compare import Ledger, Verdict
 from attndyn.compare.claims import all_claims
-from attndyn.compare.evidence.claim import LEVELS, Lab, check
+from attndyn.compare.evidence.claim import LEVELS, RunContext, check_claim
 from attndyn.compare.evidence.evidence import Curve, Fit
 from attndyn.compare.figures import draw
 from attndyn.compare.ledger.coverage import RESULTS
@@ -93,8 +93,8 @@ def invented(level):
 def page(tmp_path_factory):
     """The report on a few claims of the package and one invented claim of each level."""
     folder = tmp_path_factory.mktemp("report")
-    lab = Lab(folder)
-    real = [check(claim, lab) for claim in all_claims() if claim.id in REAL]
+    context = RunContext(folder)
+    real = [check_claim(claim, context) for claim in all_claims() if claim.id in REAL]
     drawn = draw(["growing_mode_order"], out=folder / "figures", runs=folder)
     return write_report(Ledger((*real, *map(invented, LEVELS)), 0), folder, drawn)
 

@@ -377,7 +377,7 @@ import sys, time
 import attndyn.simulate.descent.recorder as log
 from attndyn.cli import main
 
-plain, log.CHECKPOINT_SECONDS, written = log.Log.checkpoint, 0.0, []
+plain, log.CHECKPOINT_SECONDS, written = log.RunRecorder.checkpoint, 0.0, []
 
 
 def checkpoint(notebook):
@@ -388,7 +388,7 @@ def checkpoint(notebook):
         time.sleep(3600)
 
 
-log.Log.checkpoint = checkpoint
+log.RunRecorder.checkpoint = checkpoint
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -513,7 +513,8 @@ def test_verify_writes_the_ledger_and_prints_a_table(capsys, tmp_path):
 def test_verify_fails_if_a_claim_is_not_as_expected(capsys, tmp_path, monkeypatch):
     (claim,) = choose(["fixed_points.count"], "fast")
     wrong = replace(
-        claim, predict=lambda lab, control: claim.predict(lab, claim.controls[0])
+        claim,
+        predict=lambda context, control: claim.predict(context, claim.controls[0]),
     )
     others = tuple(each for each in section.CLAIMS if each.id != claim.id)
     monkeypatch.setattr(section, "CLAIMS", (wrong, *others))

@@ -273,7 +273,7 @@ def test_an_unwritable_folder_is_refused_before_any_work(
     capsys, tmp_path, monkeypatch, command
 ):
     monkeypatch.setattr("attndyn.simulate.Experiment.run", None)
-    monkeypatch.setattr("attndyn.compare.ledger.verification.check", None)
+    monkeypatch.setattr("attndyn.compare.ledger.verification.check_claim", None)
     (tmp_path / "file").write_text("no folder")
     message = refused(capsys, *command, "--out", tmp_path / "file" / "results")
     assert message.startswith(f"cannot read or write {tmp_path / 'file'}")
@@ -290,7 +290,7 @@ def test_an_unwritable_folder_is_refused_before_any_work(
 def test_an_unwritable_copy_of_the_ledger_is_refused_before_any_work(
     capsys, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("attndyn.compare.ledger.verification.check", None)
+    monkeypatch.setattr("attndyn.compare.ledger.verification.check_claim", None)
     (tmp_path / "file").write_text("no folder")
     arguments = [
         "verify",

@@ -19,16 +19,16 @@ SLOW = """
 import os, signal, time
 from pathlib import Path
 import numpy as np
-from attndyn.compare import claim, same
+from attndyn.compare import claim, equal_within
 
 HERE = Path(__file__).parent
 
 
-def measured(name, lab):
+def measured(name, context):
     with open(HERE / "begun", "a") as file:
         file.write(name + " ")
     while name == "stuck" and not (HERE / "free").exists():
-        if len(list((lab.runs.parent / "verdicts").glob("[!.]*"))) == 2 and (HERE / "deadly").exists():
+        if len(list((context.folder.parent / "verdicts").glob("[!.]*"))) == 2 and (HERE / "deadly").exists():
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(0.02)
     return [np.ones(2)]
@@ -36,8 +36,13 @@ def measured(name, lab):
 
 for name in ("quick", "stuck", "swift"):
 
-    @claim(f"slow.{name}", measure=lambda lab, name=name: measured(name, lab), judge=same(1e-9), controls=("two",))
-    def predict(lab, variant):
+    @claim(
+        f"slow.{name}",
+        measure=lambda context, name=name: measured(name, context),
+        judge=equal_within(1e-9),
+        controls=("two",),
+    )
+    def predict(context, variant):
         return [np.full(2, 2.0 if variant else 1.0)]
 """
 

@@ -10,10 +10,10 @@ from attndyn import Merged, Separate, Task
 from attndyn.compare import Overlay, overlay
 from attndyn.compare.claims.linear_attention.common.controls import (
     TRACE_DROPPED,
-    variant,
+    wrong_moments,
 )
-from attndyn.compare.evidence.claim import THEORY
-from attndyn.compare.exact_statistics import unlimited
+from attndyn.compare.evidence.claim import UNMODIFIED
+from attndyn.compare.exact_statistics import population_statistics
 from attndyn.compare.metrics.curves import exit_times
 from attndyn.simulate import flow, initial_weights, train
 from attndyn.theory import TimeCourse, population, time_course
@@ -29,7 +29,7 @@ TIMES = np.linspace(0, 1500, 601)
 def run():
     """Gradient flow on exact statistics from four aligned heads."""
     start = initial_weights(SEPARATE, TASK, AMPLITUDES, scheme="aligned")
-    return flow(SEPARATE, unlimited(TASK, SEPARATE), start, TIMES)
+    return flow(SEPARATE, population_statistics(TASK, SEPARATE), start, TIMES)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_a_wrong_curve_does_not(run, name):
 def test_a_merged_curve_lies_on_a_merged_flow():
     times = np.linspace(0, 60, 200)
     start = initial_weights(MERGED, TASK, 1e-4, seed=1, scheme="restricted")
-    run = flow(MERGED, unlimited(TASK, MERGED), start, times)
+    run = flow(MERGED, population_statistics(TASK, MERGED), start, times)
     assert overlay(time_course(TASK, MERGED, times, start), run).sup_gap < 1e-4
     wrong = {name: 1.1 * value for name, value in start.items()}
     assert overlay(time_course(TASK, MERGED, times, wrong), run).sup_gap > 1e-2
@@ -100,7 +100,7 @@ def test_descent_is_held_at_twice_rate_times_step():
         steps = round(300 / (2 * rate))
         run = train(
             SEPARATE,
-            unlimited(TASK, SEPARATE),
+            population_statistics(TASK, SEPARATE),
             start,
             learning_rate=rate,
             steps=steps,
@@ -194,11 +194,15 @@ def test_exit_times_of_both_curves(both):
 
 def test_plateau_heights_are_those_of_the_run():
     """From small amplitudes, far enough apart in time, the run rests at the losses of the fixed points."""
-    moments, wrong = (variant(TASK, SEPARATE, name) for name in (THEORY, TRACE_DROPPED))
+    moments, wrong = (
+        wrong_moments(TASK, SEPARATE, name) for name in (UNMODIFIED, TRACE_DROPPED)
+    )
     amplitudes = np.array([0.05, 0.02, 0.012, 0.01])
     times = np.linspace(0, 30_000, 3001)
     start = initial_weights(SEPARATE, TASK, amplitudes, scheme="aligned")
-    run = flow(SEPARATE, unlimited(TASK, SEPARATE), start, times, rtol=1e-10)
+    run = flow(
+        SEPARATE, population_statistics(TASK, SEPARATE), start, times, rtol=1e-10
+    )
     laid = overlay(time_course(TASK, SEPARATE, times, amplitudes), run)
     losses, others = (
         [each.c, *(each.c - np.cumsum(each.gains))] for each in (moments, wrong)

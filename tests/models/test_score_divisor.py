@@ -9,8 +9,8 @@ import sympy as sp
 
 from attndyn import Merged, Separate, Task
 from attndyn.cli import main
-from attndyn.compare import derived_course, effective_map
-from attndyn.compare.exact_statistics import unlimited
+from attndyn.compare import derived_time_course, effective_map
+from attndyn.compare.exact_statistics import population_statistics
 from attndyn.models.attention import (
     attention_divisor,
     model_from_dict,
@@ -32,9 +32,9 @@ from attndyn.simulate.runs.store import data_digest
 from attndyn.theory import fixed_points, population, staircase, time_course
 from attndyn.theory.symbolic import (
     derive,
-    exact_task,
     hessian_index,
     population_loss,
+    rational_task,
     reduce,
     symbolic_task,
 )
@@ -190,7 +190,7 @@ def test_theory_is_that_of_the_trained_model(divisor):
         moments = population(TASK, model)
         stats, exact = (
             statistics(sample(TASK, 100_000, seed=3), model, "restricted"),
-            unlimited(TASK, model),
+            population_statistics(TASK, model),
         )
         np.testing.assert_allclose(
             np.sqrt(np.diag(stats.S)), np.sqrt(np.diag(exact.S)), rtol=0.05
@@ -227,7 +227,7 @@ def test_a_staircase_is_slowed_by_the_divisor():
     start = initial_weights(model, TASK, scale=0.01, seed=0, scheme="aligned")
     run = train(
         model,
-        unlimited(TASK, model),
+        population_statistics(TASK, model),
         start,
         learning_rate=0.02,
         steps=20_000,
@@ -248,9 +248,9 @@ def test_proofs_are_of_the_trained_model(divisor):
         Merged(1, score_divisor=divisor),
         Separate(1, 2, score_divisor=divisor),
     ):
-        derivation = derive(model, exact_task(task), "restricted")
+        derivation = derive(model, rational_task(task), "restricted")
         start = initial_weights(model, task, scale=0.3, seed=1, scheme="restricted")
-        loss, gradient = objective(model, unlimited(task, model))(start)
+        loss, gradient = objective(model, population_statistics(task, model))(start)
         values = {
             s: sp.Float(v)
             for name, array in derivation.arrays.items()
@@ -268,12 +268,16 @@ def test_proofs_are_of_the_trained_model(divisor):
                 -gradient[name].flat[place] / 2, rel=1e-9, abs=1e-12
             )
         run = train(
-            model, unlimited(task, model), start, learning_rate=0.002, steps=500
+            model,
+            population_statistics(task, model),
+            start,
+            learning_rate=0.002,
+            steps=500,
         )
         assert (
             np.max(
                 np.abs(
-                    derived_course(derivation, task, start, run.flow_time).loss
+                    derived_time_course(derivation, task, start, run.flow_time).loss
                     - run.loss
                 )
             )

@@ -135,10 +135,10 @@ def _measured(name: str, runs: Path) -> Iterator[Mapping[str, Any]]:
                 f"theory/{code.co_filename.rpartition('/theory/')[2]}:{code.co_qualname}"
             )
 
-    check, claims, lab = _imported(runs)
+    check, claims, context = _imported(runs)
     sys.setprofile(see)
     begin = time.perf_counter()
-    verdict = check(claims[name], lab)
+    verdict = check(claims[name], context)
     seconds = time.perf_counter() - begin
     sys.setprofile(None)
     named = {_named(call) for call in calls} | _compiled_calls()
@@ -225,14 +225,14 @@ def _checked(
         numba.config.CACHE_DIR = machine_code
     sys.meta_path.insert(0, Broken(module, file, text))
     try:
-        check, claims, lab = _imported(runs)
+        check, claims, context = _imported(runs)
     except Exception as error:
         yield {"how": "import", "error": repr(error)}
         return
     yield {"how": "holds", "claims": 0}
     for name in names:
         try:
-            verdict = check(claims[name], lab)
+            verdict = check(claims[name], context)
             failed = verdict.observed.startswith("failed:")
             how = "holds" if verdict.holds else "exception" if failed else "claim"
         except Exception:
@@ -242,9 +242,13 @@ def _checked(
 
 def _imported(runs: Path) -> tuple[Any, Mapping[str, Any], Any]:
     from attndyn.compare.claims import all_claims
-    from attndyn.compare.evidence.claim import Lab, check
+    from attndyn.compare.evidence.claim import RunContext, check_claim
 
-    return check, {claim.id: claim for claim in all_claims()}, Lab(runs=runs, seed=0)
+    return (
+        check_claim,
+        {claim.id: claim for claim in all_claims()},
+        RunContext(folder=runs, seed=0),
+    )
 
 
 def _forked(

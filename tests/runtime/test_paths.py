@@ -21,9 +21,9 @@ from attndyn.runtime.files import (
 from attndyn.simulate import (
     Experiment,
     Sweep,
-    fetch,
     initial_weights,
     load,
+    load_or_run,
     load_sweep,
     run_sweep,
     sample,
@@ -73,8 +73,8 @@ def test_a_checkpoint_is_gone_on_from(tmp_path):
 def test_stores_and_sweeps(tmp_path):
     experiment = Experiment(TASK, MODEL, **RUN)
     first, again = (
-        fetch(experiment, in_bytes(tmp_path / "runs")),
-        fetch(experiment, tmp_path / "runs"),
+        load_or_run(experiment, in_bytes(tmp_path / "runs")),
+        load_or_run(experiment, tmp_path / "runs"),
     )
     np.testing.assert_array_equal(first.loss, again.loss)
     sweep = Sweep(

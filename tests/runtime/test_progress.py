@@ -9,7 +9,7 @@ from attndyn import Separate, Task
 from attndyn.runtime.progress import counted, tracked
 from attndyn.simulate import Diverged, initial_weights, sample, statistics, train
 from attndyn.simulate.descent.gradient_descent import descend
-from attndyn.simulate.descent.recorder import Descent
+from attndyn.simulate.descent.recorder import DescentOptions
 
 TASK = Task([2, 1], trace=1.0, context_length=5)
 MODEL = Separate(heads=2)
@@ -68,7 +68,7 @@ def diverge(weights):
 def test_the_bar_goes_away_when_the_run_fails(monkeypatch, evaluate, error):
     screen = show(monkeypatch)
     with pytest.raises(error):
-        descend(evaluate, START, Descent(0.1, 10), {})
+        descend(evaluate, START, DescentOptions(0.1, 10), {})
     shown = screen.getvalue()
     assert shown.count("\x1b[?25h") == shown.count("\x1b[?25l") == 1
 

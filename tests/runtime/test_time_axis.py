@@ -10,7 +10,7 @@ import pytest
 
 from attndyn import Separate, Task
 from attndyn.compare import overlay
-from attndyn.compare.exact_statistics import unlimited
+from attndyn.compare.exact_statistics import population_statistics
 from attndyn.runtime.time_axis import UNITS, draw_losses, unit_of
 from attndyn.simulate import flow, initial_weights, train
 from attndyn.theory import TimeCourse, time_course
@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 
 TASK, MODEL, RATE = Task([2, 1], trace=1.0, context_length=9), Separate(heads=2), 0.1
 START = initial_weights(MODEL, TASK, 0.3, scheme="aligned")
-STATS = unlimited(TASK, MODEL)
+STATS = population_statistics(TASK, MODEL)
 DESCENT = train(MODEL, STATS, START, learning_rate=RATE, steps=200)
 FLOW = flow(MODEL, STATS, START, np.linspace(0, 40, 101))
 CURVE = time_course(TASK, MODEL, np.linspace(0, 40, 81), 0.3)

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from attndyn import Merged, Task
 from attndyn.simulate import (
-    given,
     initial_weights,
     network_features,
     network_weights,
     predict,
+    prompts_from_tokens,
     sample,
     statistics,
     train,
@@ -57,7 +57,7 @@ def test_the_two_are_one_function():
     weights = initial_weights(model, TASK, 1.0, scheme="restricted")
     network, (z, labels) = (
         network_weights(weights),
-        network_features(given(tokens), model),
+        network_features(prompts_from_tokens(tokens), model),
     )
     np.testing.assert_allclose(
         z @ network["hidden"].T @ network["output"],
@@ -78,7 +78,7 @@ def test_the_two_are_one_function():
 @forall(st.integers(1, 4), st.integers(1, 7), st.integers(0, 99))
 def test_features_by_the_definition(dimension, length, seed):
     tokens = np.random.default_rng(seed).normal(size=(3, length + 1, dimension + 1))
-    z, labels = network_features(given(tokens), Merged(heads=1))
+    z, labels = network_features(prompts_from_tokens(tokens), Merged(heads=1))
     for sequence, feature in zip(tokens, z, strict=True):
         x, y = sequence[:, :-1], sequence[:, -1]
         total = sum(np.outer(y[n] * x[n], x[-1]) for n in range(length))
@@ -90,8 +90,8 @@ def test_features_by_the_definition(dimension, length, seed):
 
 def test_a_shorter_context_takes_the_first_tokens():
     tokens = sample(TASK, 5).tokens
-    z, labels = network_features(given(tokens, (3,)), Merged(heads=1))
-    expected, _ = network_features(given(tokens[:, :4]), Merged(heads=1))
+    z, labels = network_features(prompts_from_tokens(tokens, (3,)), Merged(heads=1))
+    expected, _ = network_features(prompts_from_tokens(tokens[:, :4]), Merged(heads=1))
     np.testing.assert_allclose(z, expected, rtol=1e-14)
     assert np.array_equal(labels, tokens[:, 3, -1])
 

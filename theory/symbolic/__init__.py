@@ -2,16 +2,20 @@
 
 from .algebra.domains import Condition, Formula, conditions_of
 from .algebra.odd_roots import OddRoot
-from .algebra.zero_test import Undecided, is_zero, normal
+from .algebra.zero_test import Undecided, is_zero, normal_form
 from .derivation import Derivation, derive, derive_output
 from .dynamics.completeness_proofs import Completeness, completeness
-from .dynamics.conservation_laws import conserved_quantities, rate
+from .dynamics.conservation_laws import conserved_quantities, lie_derivative
 from .dynamics.fixed_point_formulas import Direction, SymbolicFixedPoint, fixed_points
-from .dynamics.invariant_manifolds import aligned
-from .dynamics.polynomial_equilibria import rest_points
+from .dynamics.invariant_manifolds import aligned_ansatz
+from .dynamics.polynomial_equilibria import equilibria
 from .dynamics.reduction import Reduction, reduce
-from .dynamics.solution_check import clock_residual, residuals, start_residuals
-from .dynamics.stability import hessian, hessian_index, inertia, resting_weights
+from .dynamics.solution_check import (
+    implicit_solution_residual,
+    initial_residuals,
+    ode_residuals,
+)
+from .dynamics.stability import hessian, hessian_index, inertia, representative_weights
 from .formulas.latex_printer import latex, latex_equations, latex_invariants
 from .formulas.reading import (
     read_equation,
@@ -30,29 +34,29 @@ from .loss.population_losses import (
     population_loss,
     weight_symbols,
 )
-from .numerics import RightHandSide, compiled, parameter_values
-from .statements.checking import Counterexample, Finding, Undefined, check
+from .numerics import RightHandSide, parameter_values, to_numpy
+from .statements.checking import CheckResult, Counterexample, Undefined, check_statement
 from .statements.statements import (
     TIME,
-    StatedCourse,
     StatedFixedPoint,
     StatedInvariant,
     StatedLoss,
-    StatedMotion,
+    StatedRate,
     StatedReduction,
+    StatedSolution,
     Statement,
 )
-from .task import N, Prompt, SymbolicTask, average, exact_task, symbolic_task
+from .task import N, Prompt, SymbolicTask, average, rational_task, symbolic_task
 
 __all__ = [
     "TIME",
+    "CheckResult",
     "Completeness",
     "Condition",
     "Counterexample",
     "Derivation",
     "Direction",
     "EffectiveMap",
-    "Finding",
     "Formula",
     "Moments",
     "N",
@@ -61,56 +65,56 @@ __all__ = [
     "Prompt",
     "Reduction",
     "RightHandSide",
-    "StatedCourse",
     "StatedFixedPoint",
     "StatedInvariant",
     "StatedLoss",
-    "StatedMotion",
+    "StatedRate",
     "StatedReduction",
+    "StatedSolution",
     "Statement",
     "SymbolicFixedPoint",
     "SymbolicTask",
     "Undecided",
     "Undefined",
-    "aligned",
+    "aligned_ansatz",
     "average",
-    "check",
-    "clock_residual",
-    "compiled",
+    "check_statement",
     "completeness",
     "conditions_of",
     "conserved_quantities",
     "derive",
     "derive_output",
     "effective_map",
-    "exact_task",
+    "equilibria",
     "expectation",
     "fixed_points",
     "flow_equations",
     "hessian",
     "hessian_index",
+    "implicit_solution_residual",
     "inertia",
+    "initial_residuals",
     "is_zero",
     "latex",
     "latex_equations",
     "latex_invariants",
+    "lie_derivative",
     "model_output",
     "moments",
-    "normal",
+    "normal_form",
+    "ode_residuals",
     "output_loss",
     "parameter_values",
     "population_loss",
-    "rate",
+    "rational_task",
     "read_equation",
     "read_equations",
     "read_formula",
     "read_latex",
     "read_text",
     "reduce",
-    "residuals",
-    "rest_points",
-    "resting_weights",
-    "start_residuals",
+    "representative_weights",
     "symbolic_task",
+    "to_numpy",
     "weight_symbols",
 ]

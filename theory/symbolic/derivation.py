@@ -8,7 +8,7 @@ import numpy as np
 
 from ...models.attention import Parametrization
 from .dynamics.conservation_laws import conserved_quantities
-from .dynamics.polynomial_equilibria import rest_points
+from .dynamics.polynomial_equilibria import equilibria
 from .dynamics.reduction import Reduction, reduce
 from .loss.population_losses import (
     Block,
@@ -67,9 +67,9 @@ class Derivation:
         """The equations of motion of the amplitudes of an ansatz {weight: expression}, or what is not invariant."""
         return reduce(self.flow, ansatz, amplitudes)
 
-    def rest_points(self, where: Sequence[Expr] = ()) -> tuple[dict[Expr, Expr], ...]:
+    def equilibria(self, where: Sequence[Expr] = ()) -> tuple[dict[Expr, Expr], ...]:
         """Every real point at which the flow rests, among weights where the expressions `where` vanish."""
-        return rest_points(self.flow, where)
+        return equilibria(self.flow, where)
 
 
 def derive(

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from ...models.attention import Weights
 from ...task import FloatArray, Task
 from .derivation import Derivation
-from .task import Expr, N, SymbolicTask, exact_task
+from .task import Expr, N, SymbolicTask, rational_task
 
 NumericFunction = Callable[[FloatArray], FloatArray]
 
@@ -28,7 +28,7 @@ class RightHandSide:
         return self.rate(y)
 
 
-def compiled(
+def to_numpy(
     flow: Derivation | Mapping[Expr, Expr], parameters: Mapping[Expr, Any] | None = None
 ) -> RightHandSide:
     """The right-hand side of a derivation's flow, or of reduced equations {amplitude: rate}, in numbers.
@@ -39,7 +39,7 @@ def compiled(
     >>> from attndyn.theory.symbolic import N, symbolic_task
     >>> from attndyn.theory.symbolic.derivation import derive
     >>> derivation = derive(Separate(heads=1), symbolic_task(1), "restricted")
-    >>> right = compiled(derivation, {N: 8, derivation.parameters[0]: 2.0})
+    >>> right = to_numpy(derivation, {N: 8, derivation.parameters[0]: 2.0})
     >>> right.weights, right.rate(np.array([1.0, 0.5, 0.5]))
     ((value_1_2, key_1_1_1, query_1_1_1), array([0.375, 0.75 , 0.75 ]))
     """
@@ -124,7 +124,7 @@ def parameter_values(symbolic: SymbolicTask, task: Task) -> dict[Expr, Expr]:
     >>> parameter_values(symbolic_task(2), Task(eigenvalues=[2, 0.5], context_length=5))
     {N: 5, lambda_1: 2, lambda_2: 1/2}
     """
-    exact = exact_task(task)
+    exact = rational_task(task)
     found = {N: exact.context_lengths[0]} if symbolic.context_lengths == (N,) else {}
     if symbolic.context_lengths not in ((N,), exact.context_lengths) or (
         found and len(exact.context_lengths) > 1
@@ -173,7 +173,7 @@ def _entries(
 
 
 def _different(name: str, symbolic: object, given: object) -> str:
-    return f"{name} is {symbolic} in the derivation and {given} in the task: derive with exact_task(task) instead"
+    return f"{name} is {symbolic} in the derivation and {given} in the task: derive with rational_task(task) instead"
 
 
 def _numbers(parameters: Mapping[Expr, Any]) -> dict[Expr, Expr]:

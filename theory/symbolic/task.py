@@ -133,10 +133,10 @@ def symbolic_task(
     return SymbolicTask(Λ, Ω, σ2, (N,), fixed, fraction)
 
 
-def exact_task(task: Task) -> SymbolicTask:
+def rational_task(task: Task) -> SymbolicTask:
     """The same task in exact rational numbers, each the decimal or fraction that was written: 0.1 is 1/10.
 
-    >>> exact_task(Task(eigenvalues=[0.4, "1/3"], context_length=3)).covariance
+    >>> rational_task(Task(eigenvalues=[0.4, "1/3"], context_length=3)).covariance
     Matrix([
     [2/5,   0],
     [  0, 1/3]])

@@ -7,7 +7,7 @@ import numpy as np
 from ....theory import population, time_course
 from ...claims.linear_attention.common.controls import with_context
 from ...claims.linear_attention.common.experiments import EVERY_LENGTH, TOKENS, lengths
-from ...evidence.claim import Lab
+from ...evidence.claim import RunContext
 from ...metrics.curves import exit_times
 from ..style import COLOURS, PAGE, key, letter, levels, panels, predicted, simulated
 
@@ -22,11 +22,11 @@ FIRST_STEP = 300
 """Where the logarithmic axis begins: nothing has moved before."""
 
 
-def varying_lengths(lab: Lab) -> "Figure":
+def varying_lengths(context: RunContext) -> "Figure":
     """Losses of several seeds, one of them over its staircase, and the levels of each length by itself."""
     figure, axes = panels(1, 3, (PAGE, 2.4), width_ratios=(1.2, 1.2, 1))
     several, one, single = axes[0]
-    runs = [lab.run(each) for each in lengths(lab.seed)[:RUNS]]
+    runs = [context.trajectory(each) for each in lengths(context.seed)[:RUNS]]
     for run, colour in zip(runs, COLOURS, strict=False):
         several.set_xscale("log")
         simulated(several, run.time, run.loss, color=colour)

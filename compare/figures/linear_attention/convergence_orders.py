@@ -19,9 +19,9 @@ from ....simulate import (
 from ....task import Task
 from ....theory import conserved_quantities, drop_time, population, time_course
 from ...claims.linear_attention.common.experiments import FOUR, MERGED, SEPARATE, WHITE
-from ...evidence.claim import Lab
+from ...evidence.claim import RunContext
 from ...evidence.seeding import seeds
-from ...exact_statistics import unlimited
+from ...exact_statistics import population_statistics
 from ...metrics.curves import observed_order, sup_gap
 from ..style import COLOURS, COLUMN, letter, order, panels, shaded, simulated
 
@@ -48,14 +48,14 @@ SEQUENCES = 2_000
 """Sequences of a data set so small that its weights leave the restricted block."""
 
 
-def conservation(lab: Lab) -> "Figure":
+def conservation(context: RunContext) -> "Figure":
     """Drift of the conserved quantities along gradient descent on sampled data, and along gradient flow."""
     figure, axes = panels(2, 1, (COLUMN, 4.2))
     time, rate = axes[:, 0]
     time.set(yscale="log", xlabel="flow time", ylabel="drift")
     for model, colour in zip(SMALL_STEPS, COLOURS, strict=False):
-        stats = statistics(sample(FOUR, SEQUENCES, seeds(lab.seed)[0]), model)
-        runs, exact = _runs(model, stats, lab, "gaussian")
+        stats = statistics(sample(FOUR, SEQUENCES, seeds(context.seed)[0]), model)
+        runs, exact = _runs(model, stats, context, "gaussian")
         drifts = [_drift(model, run) for run in runs]
         if model is MERGED:
             _drifts(time, runs, drifts)
@@ -90,12 +90,14 @@ def _drifts(ax: "Axes", runs: list[Trajectory], drifts: list[FloatArray]) -> Non
         simulated(ax, run.weight_flow_time[1:-1], drift[1:], color=colour, label=label)
 
 
-def gradient_flow(lab: Lab) -> "Figure":
+def gradient_flow(context: RunContext) -> "Figure":
     """Largest difference of the losses of gradient descent and gradient flow against the learning rate."""
     figure, axes = panels(1, 1, (COLUMN, 2.3))
     ax = axes[0, 0]
     for model, colour in zip(SMALL_STEPS, COLOURS, strict=False):
-        runs, exact = _runs(model, unlimited(FOUR, model), lab, "restricted")
+        runs, exact = _runs(
+            model, population_statistics(FOUR, model), context, "restricted"
+        )
         gaps = [sup_gap(run.loss[run.weight_steps[:-1]], exact.loss) for run in runs]
         _errors(ax, RATES, gaps, SMALL_STEPS[model][0], colour)
     _rates_below(ax)
@@ -103,7 +105,7 @@ def gradient_flow(lab: Lab) -> "Figure":
     return figure
 
 
-def growing_mode_order(lab: Lab) -> "Figure":
+def growing_mode_order(context: RunContext) -> "Figure":
     """Largest difference between gradient flow and the growing mode against the scale of the initial weights."""
     figure, axes = panels(1, 1, (COLUMN, 2.3))
     ax = axes[0, 0]
@@ -112,7 +114,9 @@ def growing_mode_order(lab: Lab) -> "Figure":
         ("white Λ", WHITE, r"$w^2 \ln(1/w)$", lambda w: w**2 * np.log(1 / w)),
     ]
     for (name, task, order_name, scale), colour in zip(limits, COLOURS, strict=False):
-        gaps = [_growing_mode_gap(task, float(w), seeds(lab.seed)[0]) for w in SCALES]
+        gaps = [
+            _growing_mode_gap(task, float(w), seeds(context.seed)[0]) for w in SCALES
+        ]
         _errors(ax, SCALES, gaps, name, colour, order_name, scale)
     ax.set(xlabel="initial scale $w$", ylabel="largest gap of the loss")
     return figure
@@ -124,16 +128,16 @@ def _growing_mode_gap(task: Task, scale: float, seed: int) -> float:
     times = np.linspace(0, 2 * drop_time(population(task, MERGED), scale), 400)
     return sup_gap(
         time_course(task, MERGED, times, start).loss,
-        flow(MERGED, unlimited(task, MERGED), start, times).loss,
+        flow(MERGED, population_statistics(task, MERGED), start, times).loss,
     )
 
 
 def _runs(
-    model: Model, stats: Statistics, lab: Lab, scheme: str
+    model: Model, stats: Statistics, context: RunContext, scheme: str
 ) -> tuple[list[Trajectory], Trajectory]:
     """Gradient descent at every rate, and gradient flow at the times at which they are compared."""
     _, scale, span = SMALL_STEPS[model]
-    start = initial_weights(model, FOUR, scale, seeds(lab.seed)[0], scheme)
+    start = initial_weights(model, FOUR, scale, seeds(context.seed)[0], scheme)
     runs = [_descent(model, stats, start, float(rate), span) for rate in RATES]
     return runs, flow(model, stats, start, runs[0].weight_flow_time[:-1])
 

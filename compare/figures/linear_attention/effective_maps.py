@@ -7,9 +7,9 @@ import numpy as np
 
 from ....theory import fixed_point, population
 from ...claims.linear_attention.common.experiments import FOUR, SEPARATE, separate
-from ...evidence.claim import Lab
+from ...evidence.claim import RunContext
 from ...evidence.seeding import SEEDS
-from ...metrics.plateaus import Landing, effective_map, landings
+from ...metrics.plateaus import PlateauMatch, effective_map, match_plateaus
 from ..style import COLOURS, DASHES, PAGE
 
 if TYPE_CHECKING:
@@ -17,31 +17,32 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
 
 
-def fixed_points(lab: Lab) -> "Figure":
+def fixed_points(context: RunContext) -> "Figure":
     """Maps of one run at its plateaus over the predicted ones, and every entry of every seed against prediction."""
     from matplotlib.figure import Figure
 
     figure = Figure((PAGE, 2.1), layout="constrained")
     parts = figure.subfigures(1, 2, width_ratios=(1.9, 1), squeeze=False)
     maps, scatter = parts[0]
-    landed = _landed(lab)
+    landed = _landed(context)
     _heat_maps(maps, [landing for landing in landed[0] if landing.point.subset])
     _residuals(scatter.add_subplot(), [landing for each in landed for landing in each])
     return figure
 
 
-def _landed(lab: Lab) -> list[tuple[Landing, ...]]:
+def _landed(context: RunContext) -> list[tuple[PlateauMatch, ...]]:
     """The plateaus of every seed."""
     points = [
         fixed_point(FOUR, SEPARATE, range(1, m + 1)) for m in range(FOUR.dimension + 1)
     ]
     size = float(np.linalg.norm(population(FOUR, SEPARATE).minimum))
     return [
-        landings(lab.run(each), SEPARATE, points, size) for each in separate(lab.seed)
+        match_plateaus(context.trajectory(each), SEPARATE, points, size)
+        for each in separate(context.seed)
     ]
 
 
-def _heat_maps(figure: "SubFigure", landed: Sequence[Landing]) -> None:
+def _heat_maps(figure: "SubFigure", landed: Sequence[PlateauMatch]) -> None:
     axes = figure.subplots(2, len(landed), sharex=True, sharey=True, squeeze=False)
     limit, numbers = (
         float(np.max(population(FOUR, SEPARATE).coefficients)),
@@ -64,7 +65,7 @@ def _heat_maps(figure: "SubFigure", landed: Sequence[Landing]) -> None:
     bar.solids.set(rasterized=False, edgecolor="face")
 
 
-def _residuals(ax: "Axes", landed: Sequence[Landing]) -> None:
+def _residuals(ax: "Axes", landed: Sequence[PlateauMatch]) -> None:
     """How far every entry of every map is from the predicted one; plateaus are set apart sideways."""
     width = 0.02 * float(np.max(population(FOUR, SEPARATE).coefficients))
     style: dict[str, Any] = {

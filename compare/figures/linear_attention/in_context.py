@@ -11,10 +11,10 @@ from ....task import Task
 from ....theory import fixed_point, principal_component_regression
 from ...claims.linear_attention.common.controls import with_context
 from ...claims.linear_attention.common.experiments import FOUR, SEPARATE, separate
-from ...evidence.claim import Lab
+from ...evidence.claim import RunContext
 from ...evidence.seeding import seeds
-from ...exact_statistics import unlimited
-from ...metrics.plateaus import landings
+from ...exact_statistics import population_statistics
+from ...metrics.plateaus import match_plateaus
 from ..style import COLOURS, PAGE, letter, order, panels
 
 if TYPE_CHECKING:
@@ -40,15 +40,15 @@ KINDS = ("of Λ", "of the context")
 """Whose principal components."""
 
 
-def regression(lab: Lab) -> "Figure":
+def regression(context: RunContext) -> "Figure":
     """Mean squared difference for every plateau and number of components, and of equal ones as N grows."""
     figure, axes = panels(1, 3, (PAGE, 2.3), width_ratios=(1, 1, 1.1))
     left, middle, right = axes[0]
-    for ax, matrix in zip((left, middle), _differences(lab), strict=True):
+    for ax, matrix in zip((left, middle), _differences(context), strict=True):
         _table(ax, matrix)
     left.set_ylabel("plateau $m$")
     middle.set_ylabel("plateau $m$")
-    _lengths(right, lab)
+    _lengths(right, context)
     letter(
         axes[0],
         [
@@ -60,13 +60,15 @@ def regression(lab: Lab) -> "Figure":
     return figure
 
 
-def _differences(lab: Lab) -> tuple[FloatArray, FloatArray]:
+def _differences(context: RunContext) -> tuple[FloatArray, FloatArray]:
     """Mean (ŷ − PCR)²/c over fresh prompts, (plateaus, components): population components, and in-sample ones."""
     points = [
         fixed_point(FOUR, SEPARATE, range(1, m + 1)) for m in range(FOUR.dimension + 1)
     ]
-    reached = landings(lab.run(separate(lab.seed)[0]), SEPARATE, points, size=1.0)
-    tokens = sample(FOUR, PROMPTS, seeds(lab.seed)[0], split="test").tokens
+    reached = match_plateaus(
+        context.trajectory(separate(context.seed)[0]), SEPARATE, points, size=1.0
+    )
+    tokens = sample(FOUR, PROMPTS, seeds(context.seed)[0], split="test").tokens
     learned = np.array(
         [
             predict(SEPARATE, SEPARATE.heads(landing.weights), tokens)
@@ -120,9 +122,9 @@ def _table(ax: "Axes", matrix: FloatArray) -> None:
     ax.set(xticks=components, yticks=plateaus, xlabel="number of components")
 
 
-def _lengths(ax: "Axes", lab: Lab) -> None:
+def _lengths(ax: "Axes", context: RunContext) -> None:
     """Root mean square difference against N; filled with the components of the context, open with Λ's."""
-    differences = np.array([_at_length(lab, length) for length in LENGTHS])
+    differences = np.array([_at_length(context, length) for length in LENGTHS])
     for m, colour in enumerate(COLOURS[: FOUR.dimension]):
         style: dict[str, Any] = {
             "color": colour,
@@ -154,10 +156,10 @@ def _lengths(ax: "Axes", lab: Lab) -> None:
     ax.legend(loc="lower left", ncols=2, columnspacing=0.8, borderaxespad=0.2)
 
 
-def _at_length(lab: Lab, length: int) -> FloatArray:
+def _at_length(context: RunContext, length: int) -> FloatArray:
     """Root mean square difference between attention trained on m directions and m components, (kinds, D)."""
     task = with_context(FOUR, length)
-    tokens = sample(task, LONG_PROMPTS, seeds(lab.seed)[0], split="test").tokens
+    tokens = sample(task, LONG_PROMPTS, seeds(context.seed)[0], split="test").tokens
     trained = [_trained(task, m) for m in range(1, FOUR.dimension + 1)]
     learned = np.array(
         [predict(TRAINED, TRAINED.heads(weights), tokens) for weights in trained]
@@ -172,4 +174,6 @@ def _trained(task: Task, count: int) -> Weights:
     """Weights in which gradient flow on unlimited data rests if the first `count` heads alone start."""
     amplitudes = 0.5 * (np.arange(task.dimension) < count)
     start = initial_weights(TRAINED, task, amplitudes, scheme="aligned")
-    return flow(TRAINED, unlimited(task, TRAINED), start, [0.0, SPAN], rtol=1e-9).final
+    return flow(
+        TRAINED, population_statistics(task, TRAINED), start, [0.0, SPAN], rtol=1e-9
+    ).final

@@ -21,7 +21,7 @@ from ...claims.linear_attention.in_context.mixtures import (
     sampled,
     sampled_tests,
 )
-from ...evidence.claim import Lab
+from ...evidence.claim import RunContext
 from ...evidence.seeding import seeds
 from ..style import COLOURS, PAGE, key, letter, panels, predicted, simulated
 
@@ -40,10 +40,10 @@ SHARES = np.concatenate([np.geomspace(1e-4, 0.1, 40), np.linspace(0.1, 1, 40)])
 """Fractions of the theory's curves; they are not continuous at 0, where training labels are random."""
 
 
-def in_weight(lab: Lab) -> "Figure":
+def in_weight(context: RunContext) -> "Figure":
     """Above, losses along training at the published size; below, at rest, over the fraction of random teachers."""
     figure, axes = panels(2, 3, (PAGE, 3.9))
-    first = seeds(lab.seed)[0]
+    first = seeds(context.seed)[0]
     tests = sampled_tests(SEQUENCES, first)
     for fraction, colour in zip(FRACTIONS, COLOURS, strict=False):
         _course(axes[0], fraction, colour, first, tests)

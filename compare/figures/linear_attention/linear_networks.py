@@ -22,7 +22,7 @@ from ...claims.linear_attention.common.experiments import (
     WHITE,
     merged_published,
 )
-from ...evidence.claim import Lab
+from ...evidence.claim import RunContext
 from ..style import (
     COLOURS,
     PAGE,
@@ -42,11 +42,11 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 
 
-def network(lab: Lab) -> "Figure":
+def network(context: RunContext) -> "Figure":
     """Loss, value weights and the map M of attention with all weights trained, over those of the network."""
     figure, axes = panels(2, 3, (PAGE, 3.9), sharex=True)
     for row, task in zip(axes, (FOUR, WHITE), strict=True):
-        _row(row, lab, task)
+        _row(row, context, task)
         for ax, name in zip(
             row, ("loss", "value weights $v_h$", "entries of $M$"), strict=True
         ):
@@ -58,9 +58,9 @@ def network(lab: Lab) -> "Figure":
     return figure
 
 
-def _row(row: Sequence["Axes"], lab: Lab, task: Task) -> None:
-    each, moments = merged_published(task, lab.seed), population(task, MERGED)
-    run, other = lab.run(each), _trained(each)
+def _row(row: Sequence["Axes"], context: RunContext, task: Task) -> None:
+    each, moments = merged_published(task, context.seed), population(task, MERGED)
+    run, other = context.trajectory(each), _trained(each)
     simulated(row[0], run.time, run.loss, color=_pale(0), linewidth=2)
     predicted(row[0], other.time, other.loss)
     levels(row[0], [moments.c, moments.minimum_loss], ["$L(0)$", r"$L(M^\ast)$"])

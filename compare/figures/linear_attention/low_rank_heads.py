@@ -12,7 +12,7 @@ from ...claims.linear_attention.common.experiments import (
     low_rank_model,
 )
 from ...claims.linear_attention.common.experiments import low_rank as experiment
-from ...evidence.claim import Lab
+from ...evidence.claim import RunContext
 from ..style import COLOURS, DASHES, PAGE, key, panels, predicted, simulated
 
 if TYPE_CHECKING:
@@ -26,11 +26,11 @@ ROOM = 0.04
 """Difference in loss that a name needs."""
 
 
-def low_rank(lab: Lab) -> "Figure":
+def low_rank(context: RunContext) -> "Figure":
     """One run of each rank, the staircase from its own start, and the greedy losses, multiples of R in colour."""
     figure, axes = panels(1, len(RANKS), (PAGE, 2.2), sharex=True, sharey=True)
     for ax, rank in zip(axes[0], RANKS, strict=True):
-        run = lab.run(experiment(lab.seed, rank))
+        run = context.trajectory(experiment(context.seed, rank))
         _levels(ax, rank)
         simulated(ax, run.time / 1000, run.loss, color=COLOURS[0], linewidth=1.4)
         start = {name: weights[0] for name, weights in run.weights.items()}

@@ -7,7 +7,7 @@ import numpy as np
 from ....task import Task
 from ....theory import population, time_course
 from ...claims.linear_attention.common.experiments import FOUR, MERGED, WHITE, merged
-from ...evidence.claim import Lab
+from ...evidence.claim import RunContext
 from ...metrics.curves import crossing_times
 from ...overlays import Overlay, overlay
 from ..style import COLOURS, COLUMN, key, levels, panels, predicted, shaded, simulated
@@ -19,21 +19,21 @@ RUNS = 6
 """How many of the merged runs are drawn."""
 
 
-def merged_white(lab: Lab) -> "Figure":
+def merged_white(context: RunContext) -> "Figure":
     """Losses on white inputs over the closed form of the growing mode, each from the run's own initial weights."""
-    return _drops(lab, WHITE, "closed form")
+    return _drops(context, WHITE, "closed form")
 
 
-def merged_general(lab: Lab) -> "Figure":
+def merged_general(context: RunContext) -> "Figure":
     """Losses on λ ∝ (4, 3, 2, 1) over the aligned equations, each from the run's own initial weights."""
-    return _drops(lab, FOUR, "aligned ODE")
+    return _drops(context, FOUR, "aligned ODE")
 
 
-def _drops(lab: Lab, task: Task, theory: str) -> "Figure":
+def _drops(context: RunContext, task: Task, theory: str) -> "Figure":
     figure, axes = panels(1, 1, (COLUMN, 2.2))
     ax, moments = axes[0, 0], population(task, MERGED)
     inset = ax.inset_axes((0.62, 0.46, 0.36, 0.42))
-    overlays = [_overlay(lab, task, number) for number in range(RUNS)]
+    overlays = [_overlay(context, task, number) for number in range(RUNS)]
     for each in (ax, inset):
         for laid, colour in zip(overlays, COLOURS, strict=False):
             simulated(
@@ -61,8 +61,8 @@ def _drops(lab: Lab, task: Task, theory: str) -> "Figure":
     return figure
 
 
-def _overlay(lab: Lab, task: Task, number: int) -> Overlay:
-    run = lab.run(merged(task, lab.seed)[number])
+def _overlay(context: RunContext, task: Task, number: int) -> Overlay:
+    run = context.trajectory(merged(task, context.seed)[number])
     start = {name: value[0] for name, value in run.weights.items()}
     return overlay(time_course(task, MERGED, run.flow_time, start), run)
 

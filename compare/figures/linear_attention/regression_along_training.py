@@ -9,7 +9,7 @@ from ....models.attention import Weights
 from ....simulate import Trajectory, predict, sample
 from ....theory import population, principal_component_regression, staircase
 from ...claims.linear_attention.common.experiments import FOUR, SEPARATE, separate
-from ...evidence.claim import Lab
+from ...evidence.claim import RunContext
 from ...evidence.seeding import seeds
 from ...metrics.curves import exit_times
 from ..style import COLOURS, PAGE, key, letter, panels, predicted, simulated
@@ -27,12 +27,12 @@ POINTS = 250
 """Stored weights that are compared, evenly over the steps shown."""
 
 
-def predictor(lab: Lab) -> "Figure":
+def predictor(context: RunContext) -> "Figure":
     """Mean squared difference of the outputs to regression on k components: those of Λ, and of the context."""
     figure, axes = panels(1, 2, (PAGE, 2.4), sharey=True)
-    run = lab.run(separate(lab.seed)[0])
+    run = context.trajectory(separate(context.seed)[0])
     shown = _shown(run)
-    tokens = sample(FOUR, PROMPTS, seeds(lab.seed)[0], split="test").tokens
+    tokens = sample(FOUR, PROMPTS, seeds(context.seed)[0], split="test").tokens
     learned = np.array([_outputs(_at(run.weights, k), tokens) for k in shown])
     steps = run.weight_time[shown] / 1000
     for ax, covariance in zip(axes[0], (FOUR.covariance, None), strict=True):

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ....models.attention import is_softmax
 from ....simulate import statistics, train, train_network
-from ...evidence.claim import Lab
+from ...evidence.claim import RunContext
 from ...replays.recordings import Recording, read_recording, reference_files
 from ..style import COLOURS, PAGE, key, panels, predicted, simulated
 
@@ -29,7 +29,7 @@ TITLES = {
 }
 
 
-def replay(lab: Lab) -> "Figure":
+def replay(context: RunContext) -> "Figure":
     """Our losses over the recorded ones, in float64 over float32, and the largest relative deviation."""
     figure, axes = panels(3, 3, (PAGE, 4.6), sharey=True)
     for ax, path in zip(axes.ravel(), reference_files(), strict=True):

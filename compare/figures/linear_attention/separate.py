@@ -13,7 +13,7 @@ from ...claims.linear_attention.common.experiments import (
     SEPARATE,
     separate,
 )
-from ...evidence.claim import Lab
+from ...evidence.claim import RunContext
 from ...evidence.seeding import SEEDS
 from ...metrics.curves import exit_times
 from ..style import (
@@ -40,12 +40,12 @@ FIRST_STEP = 300
 STEPS = "steps (thousands)"
 
 
-def separate_loss(lab: Lab) -> "Figure":
+def separate_loss(context: RunContext) -> "Figure":
     """Losses of every seed, on past the published steps until all four directions are learned."""
     figure, axes = panels(1, 1, (COLUMN, 2.3), subplot_kw={"xscale": "log"})
     ax = axes[0, 0]
-    for experiment, colour in zip(separate(lab.seed), COLOURS, strict=False):
-        run = lab.run(experiment)
+    for experiment, colour in zip(separate(context.seed), COLOURS, strict=False):
+        run = context.trajectory(experiment)
         simulated(ax, run.time, run.loss, color=colour)
     _plateau_levels(ax)
     ax.axvline(PUBLISHED_STEPS, color="0.6", linewidth=0.8, zorder=1)
@@ -59,11 +59,11 @@ def separate_loss(lab: Lab) -> "Figure":
     return figure
 
 
-def separate_staircase(lab: Lab) -> "Figure":
+def separate_staircase(context: RunContext) -> "Figure":
     """One seed: its loss and its value weights over the staircase from its own initial weights."""
     figure, axes = panels(2, 1, (COLUMN, 3.6), sharex=True)
     loss, value = axes[:, 0]
-    run, curve = _first_run(lab)
+    run, curve = _first_run(context)
     simulated(loss, run.time / 1000, run.loss, color=COLOURS[0])
     predicted(loss, run.time / 1000, curve.loss)
     _plateau_levels(loss, "right")
@@ -94,11 +94,11 @@ def separate_staircase(lab: Lab) -> "Figure":
     return figure
 
 
-def separate_weights(lab: Lab) -> "Figure":
+def separate_weights(context: RunContext) -> "Figure":
     """One seed, head by head: value weight, and how far key and query lie along each eigenvector of Λ."""
     heads = SEPARATE.head_count
     figure, axes = panels(3, heads, (PAGE, 3.6), sharex=True, sharey="row")
-    run, curve = _first_run(lab)
+    run, curve = _first_run(context)
     for column, head, colour in zip(
         axes.T, _by_activation(run), COLOURS[:heads], strict=True
     ):
@@ -128,9 +128,9 @@ def separate_weights(lab: Lab) -> "Figure":
     return figure
 
 
-def _first_run(lab: Lab) -> tuple[Trajectory, TimeCourse]:
+def _first_run(context: RunContext) -> tuple[Trajectory, TimeCourse]:
     """The run of the first seed and its staircase."""
-    run = lab.run(separate(lab.seed)[0])
+    run = context.trajectory(separate(context.seed)[0])
     start = {name: weights[0] for name, weights in run.weights.items()}
     return run, time_course(FOUR, SEPARATE, run.flow_time, start)
 

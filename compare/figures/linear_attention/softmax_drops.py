@@ -5,13 +5,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ...claims.linear_attention.common.archived_runs import kept_file, read_kept
+from ...claims.linear_attention.common.archived_runs import (
+    archived_file,
+    read_archived_run,
+)
 from ...claims.linear_attention.common.experiments import (
     softmax_full_size,
     softmax_merged,
     softmax_separate,
 )
-from ...evidence.claim import Lab
+from ...evidence.claim import RunContext
 from ...metrics.loss_drops import drops
 from ..style import COLOURS, PAGE, letter, levels, panels, simulated
 
@@ -27,16 +30,18 @@ RUNS = 2
 """How many of the runs on 5,000 sequences are drawn: they are trained on the tokens, which takes a minute each."""
 
 
-def softmax(lab: Lab) -> "Figure":
+def softmax(context: RunContext) -> "Figure":
     """Losses of several seeds with a mark at every drop; of the run on 80,000 sequences those that are kept."""
     figure, axes = panels(1, 3, (PAGE, 2.3), sharey=True)
     for ax, experiments in zip(
-        axes[0], (softmax_merged(lab.seed), softmax_separate(lab.seed)), strict=False
+        axes[0],
+        (softmax_merged(context.seed), softmax_separate(context.seed)),
+        strict=False,
     ):
         for experiment, colour in zip(experiments[:RUNS], COLOURS, strict=False):
-            run = lab.run(experiment)
+            run = context.trajectory(experiment)
             _loss(ax, run.time, run.loss, colour)
-    kept = read_kept(kept_file(FULL))
+    kept = read_archived_run(archived_file(FULL))
     _loss(axes[0, 2], kept.steps, kept.loss, COLOURS[0])
     for ax in axes[0]:
         levels(ax, [1.0], ["$L(0)$"], "left")
@@ -44,7 +49,7 @@ def softmax(lab: Lab) -> "Figure":
     for ax in axes[0, 1:]:
         ax.set_xscale("log")
         ax.set_xlim(300, None)
-    full = softmax_full_size(lab.seed)
+    full = softmax_full_size(context.seed)
     letter(
         axes[0],
         [

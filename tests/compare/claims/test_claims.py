@@ -8,7 +8,13 @@ from collections import Counter
 import pytest
 
 from attndyn.compare.claims import SECTIONS, all_claims
-from attndyn.compare.evidence.claim import THEORY, TIERS, Claim, Lab, check
+from attndyn.compare.evidence.claim import (
+    TIERS,
+    UNMODIFIED,
+    Claim,
+    RunContext,
+    check_claim,
+)
 from attndyn.compare.evidence.evidence import Curve, Evidence, Fit
 from attndyn.compare.evidence.verdict import Verdict
 from attndyn.simulate import Experiment
@@ -20,8 +26,8 @@ SEED = 7
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    return Lab(tmp_path_factory.mktemp("runs"), SEED)
+def context(tmp_path_factory):
+    return RunContext(tmp_path_factory.mktemp("runs"), SEED)
 
 
 # Every claim says what it says, and from where
@@ -42,7 +48,7 @@ def test_a_claim_is_well_formed(claim):
     assert claim.expected_level in LEVELS
     variants = claim.controls + claim.corrected
     assert len(set(variants)) == len(variants) > 0
-    assert THEORY not in variants
+    assert UNMODIFIED not in variants
     assert not claim.title.endswith(".")
     assert claim.statement.count("{") == claim.statement.count("}")
     assert re.search(
@@ -71,8 +77,8 @@ def test_fast_claims_read_no_long_runs(name):
 
 
 @pytest.mark.parametrize("name", FAST)
-def test_a_fast_claim_holds_at_a_new_seed(name, lab):
-    verdict = check(CLAIMS[name], lab)
+def test_a_fast_claim_holds_at_a_new_seed(name, context):
+    verdict = check_claim(CLAIMS[name], context)
     assert verdict.holds, verdict
     assert verdict.rejected == CLAIMS[name].controls
     assert verdict.accepted == ()
@@ -85,7 +91,7 @@ def test_a_fast_claim_holds_at_a_new_seed(name, lab):
 
 def claim(truth=1.0, tolerance=0.1, controls=("twice", "half"), **changes):
     """The claim that a measured 1 is `truth`, within a tolerance."""
-    wrong = {THEORY: 1.0, "twice": 2.0, "half": 0.5, "one percent more": 1.01}
+    wrong = {UNMODIFIED: 1.0, "twice": 2.0, "half": 0.5, "one percent more": 1.01}
 
     def judge(predicted, observed):
         return Evidence(
@@ -101,16 +107,16 @@ def claim(truth=1.0, tolerance=0.1, controls=("twice", "half"), **changes):
         "statement": "1 = 1",
         "observable": "1",
         "limit": "none",
-        "measure": lambda lab: 1.0,
-        "predict": lambda lab, variant: truth * wrong[variant],
+        "measure": lambda context: 1.0,
+        "predict": lambda context, variant: truth * wrong[variant],
         "judge": judge,
         "controls": controls,
     }
     return Claim(**fields | changes)
 
 
-def test_a_true_claim_is_numerical(lab):
-    verdict = check(claim(), lab)
+def test_a_true_claim_is_numerical(context):
+    verdict = check_claim(claim(), context)
     assert (verdict.level, verdict.holds) == ("numerical", True)
     assert (verdict.rejected, verdict.accepted) == (("twice", "half"), ())
     assert (verdict.observed, verdict.expected) == ("1.0", "1.0 ± 0.1")
@@ -121,14 +127,14 @@ def test_a_true_claim_is_numerical(lab):
     )
 
 
-def test_a_false_claim_is_refuted(lab):
-    verdict = check(claim(truth=3.0), lab)
+def test_a_false_claim_is_refuted(context):
+    verdict = check_claim(claim(truth=3.0), context)
     assert (verdict.level, verdict.holds) == ("refuted", False)
     assert verdict.expected == "3.0 ± 0.1"
 
 
-def test_a_false_claim_whose_control_is_right_is_refuted_all_the_same(lab):
-    verdict = check(claim(truth=2.0), lab)  # half of it is what was measured
+def test_a_false_claim_whose_control_is_right_is_refuted_all_the_same(context):
+    verdict = check_claim(claim(truth=2.0), context)  # half of it is what was measured
     assert (verdict.level, verdict.accepted, verdict.rejected) == (
         "refuted",
         ("half",),
@@ -136,8 +142,8 @@ def test_a_false_claim_whose_control_is_right_is_refuted_all_the_same(lab):
     )
 
 
-def test_a_claim_that_accepts_a_control_is_inconclusive(lab):
-    verdict = check(claim(controls=("twice", "one percent more")), lab)
+def test_a_claim_that_accepts_a_control_is_inconclusive(context):
+    verdict = check_claim(claim(controls=("twice", "one percent more")), context)
     assert (verdict.level, verdict.holds) == ("inconclusive", False)
     assert (verdict.rejected, verdict.accepted) == (("twice",), ("one percent more",))
     assert verdict.to_dict()["controls"] == {
@@ -146,30 +152,30 @@ def test_a_claim_that_accepts_a_control_is_inconclusive(lab):
         "accepted": ("one percent more",),
         "names": ("twice",),
     }
-    assert check(
-        claim(tolerance=0.001, controls=("one percent more",)), lab
+    assert check_claim(
+        claim(tolerance=0.001, controls=("one percent more",)), context
     ).holds  # a sharper check concludes
 
 
-def test_a_claim_that_accepts_everything_shows_nothing(lab):
-    assert check(claim(tolerance=10.0), lab).level == "inconclusive"
+def test_a_claim_that_accepts_everything_shows_nothing(context):
+    assert check_claim(claim(tolerance=10.0), context).level == "inconclusive"
 
 
-def test_a_statement_known_to_be_wrong_is_expected_to_be_refuted(lab):
+def test_a_statement_known_to_be_wrong_is_expected_to_be_refuted(context):
     known = {"controls": (), "expected_level": "refuted"}
-    assert check(claim(truth=2.0, corrected=("half",), **known), lab).holds
-    assert not check(
-        claim(corrected=("one percent more",), **known), lab
+    assert check_claim(claim(truth=2.0, corrected=("half",), **known), context).holds
+    assert not check_claim(
+        claim(corrected=("one percent more",), **known), context
     ).holds  # it is true after all
-    missed = check(
-        claim(truth=3.0, corrected=("half",), **known), lab
+    missed = check_claim(
+        claim(truth=3.0, corrected=("half",), **known), context
     )  # a judge that rejects everything
     assert (missed.level, missed.broken) == ("inconclusive", ("half",))
     with pytest.raises(ValueError, match="name a corrected variant"):
         claim(truth=2.0, **known)
 
 
-def test_a_claim_without_controls_is_not_checked(lab):
+def test_a_claim_without_controls_is_not_checked(context):
     with pytest.raises(ValueError, match=r"claim made\.up has no control"):
         claim(controls=())
 
@@ -182,15 +188,17 @@ def test_tiers_and_levels_exist(changes):
         claim(**changes)
 
 
-def test_agreement_reaches_the_level_of_its_method(lab):
-    assert check(claim(reaches="proved", expected_level="proved"), lab).holds
+def test_agreement_reaches_the_level_of_its_method(context):
+    assert check_claim(claim(reaches="proved", expected_level="proved"), context).holds
     assert (
-        check(claim(truth=3.0, reaches="proved", expected_level="proved"), lab).level
+        check_claim(
+            claim(truth=3.0, reaches="proved", expected_level="proved"), context
+        ).level
         == "refuted"
     )
 
 
-def test_more_seeds_are_asked_for_until_it_is_clear(lab):
+def test_more_seeds_are_asked_for_until_it_is_clear(context):
     asked = []
 
     def judge(predicted, observed):
@@ -201,24 +209,27 @@ def test_more_seeds_are_asked_for_until_it_is_clear(lab):
             undecided=observed <= 3,
         )
 
-    verdict = check(
+    verdict = check_claim(
         claim(
-            measure=lambda lab: asked.append(lab.more) or len(lab.seeds(1)), judge=judge
+            measure=lambda context: (
+                asked.append(context.repeat_factor) or len(context.seeds(1))
+            ),
+            judge=judge,
         ),
-        lab,
+        context,
     )
     assert verdict.holds
     assert asked == [1, 2, 4]
-    never = check(
+    never = check_claim(
         claim(
             judge=lambda predicted, observed: Evidence(False, "", "", undecided=True)
         ),
-        lab,
+        context,
     )
     assert (never.level, never.accepted) == ("inconclusive", ("twice", "half"))
 
 
-def test_a_verdict_is_read_back_as_it_was_written(lab):
+def test_a_verdict_is_read_back_as_it_was_written(context):
     curve = Curve("loss", (0.0, 1.0), (1.0, 0.5), (1.0, 0.6))
     fit = Fit("η", (0.1, 0.01), (1e-2, 1e-3), 1.0, 1.0, (0.9, 1.1))
 
@@ -235,44 +246,46 @@ def test_a_verdict_is_read_back_as_it_was_written(lab):
             ("step", "loss"),
         )
 
-    verdict = check(claim(judge=judge, hypotheses=("none",)), lab)
+    verdict = check_claim(claim(judge=judge, hypotheses=("none",)), context)
     assert verdict.fit == fit
     assert Verdict.from_dict(json.loads(json.dumps(verdict.to_dict()))) == verdict
 
 
-def test_the_measurement_is_made_once_and_knows_no_variant(lab):
+def test_the_measurement_is_made_once_and_knows_no_variant(context):
     calls, seen = [], []
-    verdict = check(
+    verdict = check_claim(
         claim(
             measure=lambda where: calls.append(where) or 1.0,
             predict=lambda where, variant: (
                 seen.append(variant) or {"": 1.0}.get(variant, 5.0)
             ),
         ),
-        lab,
+        context,
     )
     assert verdict.holds
-    assert calls == [lab]
-    assert seen == [THEORY, "twice", "half"]
+    assert calls == [context]
+    assert seen == [UNMODIFIED, "twice", "half"]
 
 
-def test_a_verdict_is_plain_values(lab):
-    verdict = check(claim(), lab)
+def test_a_verdict_is_plain_values(context):
+    verdict = check_claim(claim(), context)
     assert isinstance(verdict, Verdict)
     assert verdict.to_dict()["holds"] is True
     assert verdict.to_dict()["seconds"] == verdict.seconds >= 0
 
 
 def test_a_lab_has_a_seed_of_zero_or_more(tmp_path):
-    assert Lab(tmp_path).seed == 0
+    assert RunContext(tmp_path).seed == 0
     with pytest.raises(
         ValueError, match="seed must be a whole number of at least 0, not -1"
     ):
-        Lab(tmp_path, -1)
+        RunContext(tmp_path, -1)
 
 
-def test_a_claim_whose_measurement_fails_is_inconclusive(lab):
-    verdict = check(dataclasses.replace(claim(), measure=lambda lab: 1 / 0), lab)
+def test_a_claim_whose_measurement_fails_is_inconclusive(context):
+    verdict = check_claim(
+        dataclasses.replace(claim(), measure=lambda context: 1 / 0), context
+    )
     assert (verdict.level, verdict.holds, verdict.rejected) == (
         "inconclusive",
         False,

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from attndyn import Separate, Task
 from attndyn.compare.claims import all_claims
 from attndyn.compare.evidence.judges import (
-    LEVEL,
-    MOST_CLAIMS,
-    at_least_of_order,
-    converges,
+    BONFERRONI_COUNT,
+    CONFIDENCE,
+    at_least_order,
+    converges_at_order,
     converges_on_average,
-    same,
+    equal_within,
     student_quantile,
 )
 from attndyn.theory import fixed_point, population
@@ -33,7 +33,7 @@ def curves(gap):
 
 
 def test_equal_curves_are_the_same():
-    judge = same(1e-9)
+    judge = equal_within(1e-9)
     assert judge([CURVE, SHAPE], [CURVE, SHAPE]).agrees
     assert judge([CURVE], [CURVE * (1 + 0.9e-9)]).agrees
     for place in range(20):
@@ -46,17 +46,17 @@ def test_equal_curves_are_the_same():
 
 
 def test_the_gap_is_relative_to_the_prediction():
-    assert same(1e-3)([1e6 * CURVE], [1e6 * CURVE + 1.0]).agrees
-    assert not same(1e-3)([1e-6 * CURVE], [1e-6 * CURVE + 1.0]).agrees
+    assert equal_within(1e-3)([1e6 * CURVE], [1e6 * CURVE + 1.0]).agrees
+    assert not equal_within(1e-3)([1e-6 * CURVE], [1e-6 * CURVE + 1.0]).agrees
 
 
 def test_curves_that_are_missing_or_hold_nan_are_an_error():
     with pytest.raises(
         ValueError, match="2 predictions cannot be held against 1 observation"
     ):
-        same(1e-9)([CURVE, CURVE], [CURVE])
+        equal_within(1e-9)([CURVE, CURVE], [CURVE])
     with pytest.raises(ValueError, match="nan"):
-        same(1e-9)([CURVE], [CURVE * np.nan])
+        equal_within(1e-9)([CURVE], [CURVE * np.nan])
 
 
 # Orders without scatter
@@ -69,14 +69,14 @@ def test_an_order_is_found_and_others_are_not(order, size):
         size * H[-1] ** order > 1e-12
     )  # smaller gaps are rounding of curves of size 2 and have no order
     predicted, observed = curves(size * H**order)
-    assert converges(H, order)(predicted, observed).agrees
-    assert not converges(H, order + 0.15)(predicted, observed).agrees
-    assert not converges(H, order - 0.15)(predicted, observed).agrees
+    assert converges_at_order(H, order)(predicted, observed).agrees
+    assert not converges_at_order(H, order + 0.15)(predicted, observed).agrees
+    assert not converges_at_order(H, order - 0.15)(predicted, observed).agrees
 
 
 def test_a_higher_term_does_not_spoil_an_order():
     predicted, observed = curves(0.5 * H + 2.0 * H**2)
-    verdict = converges(H, 1, name="w")(predicted, observed)
+    verdict = converges_at_order(H, 1, name="w")(predicted, observed)
     assert verdict.agrees
     assert verdict.observed.startswith("order 1.0")
     assert "in w, gaps 7.0e-02 … 1.5e-03" in verdict.observed
@@ -86,23 +86,23 @@ def test_a_higher_term_does_not_spoil_an_order():
 @pytest.mark.parametrize("offset", [1.0, 0.1, 1e-3])
 def test_a_wrong_limit_is_told_however_small(offset):
     predicted, observed = curves(0.5 * H + offset)
-    assert not converges(H, 1)(predicted, observed).agrees
+    assert not converges_at_order(H, 1)(predicted, observed).agrees
     predicted, observed = curves(0.5 * H * (-1) ** np.arange(4) + 1e-3)
-    assert not converges(H, 1)(predicted, observed).agrees
+    assert not converges_at_order(H, 1)(predicted, observed).agrees
 
 
 def test_an_order_in_a_scale_of_the_parameter():
     scale = lambda w: w**2 * np.log(1 / w)
     predicted, observed = curves(3 * H**2 * np.log(1 / H))
-    assert converges(H, 1, scale)(predicted, observed).agrees
-    assert not converges(H, 2)(predicted, observed).agrees
-    assert not converges(H, 1, scale)(*curves(3 * H)).agrees
+    assert converges_at_order(H, 1, scale)(predicted, observed).agrees
+    assert not converges_at_order(H, 2)(predicted, observed).agrees
+    assert not converges_at_order(H, 1, scale)(*curves(3 * H)).agrees
 
 
 def test_a_parameter_that_grows():
     predicted, observed = curves(5.0 / P)
-    assert converges(P, -1)(predicted, observed).agrees
-    assert not converges(P, -0.5)(predicted, observed).agrees
+    assert converges_at_order(P, -1)(predicted, observed).agrees
+    assert not converges_at_order(P, -0.5)(predicted, observed).agrees
 
 
 # An order at least
@@ -114,7 +114,7 @@ def entries(gaps):
 
 
 def test_a_higher_order_is_enough_and_a_lower_one_is_not():
-    judge = at_least_of_order(H, 1, 0.05, "scale")
+    judge = at_least_order(H, 1, 0.05, "scale")
     for order, agrees in {1: True, 1.5: True, 2: True, 0.8: False, 0.5: False}.items():
         assert (
             judge(*entries(H[:, None] ** order * np.array([1.0, 0.3, 0.01]))).agrees
@@ -126,23 +126,23 @@ def test_a_higher_order_is_enough_and_a_lower_one_is_not():
 def test_entries_may_reach_their_order_late():
     """An error that changes its sign on the way is small by accident there."""
     gaps = np.column_stack([H**2, H * (H - 0.04), 2 * H**2])
-    assert not converges(H, 1)(*entries(gaps)).agrees
-    assert at_least_of_order(H, 1, 0.05)(*entries(gaps)).agrees
+    assert not converges_at_order(H, 1)(*entries(gaps)).agrees
+    assert at_least_order(H, 1, 0.05)(*entries(gaps)).agrees
 
 
 def test_one_entry_of_many_that_stays_behind_is_told():
     gaps = np.column_stack([H**2] * 11 + [np.full(4, 0.2)])
-    assert at_least_of_order(H, 1, 0.25)(
+    assert at_least_order(H, 1, 0.25)(
         *entries(gaps)
     ).agrees  # the typical gap does not tell
-    verdict = at_least_of_order(H, 1, 0.05)(*entries(gaps))
+    verdict = at_least_order(H, 1, 0.05)(*entries(gaps))
     assert not verdict.agrees
     assert "20 % at most left" in verdict.observed.replace("2e+01", "20")
 
 
 def test_exact_agreement_has_no_order_to_find():
     with pytest.raises(ValueError, match="an order needs errors"):
-        converges(H, 1)(*curves(np.zeros(4)))
+        converges_at_order(H, 1)(*curves(np.zeros(4)))
 
 
 # Orders with scatter
@@ -195,7 +195,7 @@ def test_too_few_seeds_conclude_nothing():
 
 
 def test_there_are_no_more_stochastic_claims_than_share_the_false_alarm():
-    assert len(all_claims()) <= MOST_CLAIMS
+    assert len(all_claims()) <= BONFERRONI_COUNT
 
 
 # What predictions are made of
@@ -204,8 +204,12 @@ def test_there_are_no_more_stochastic_claims_than_share_the_false_alarm():
 def test_the_quantile_is_that_of_student():
     from scipy.stats import norm, t
 
-    assert student_quantile(7) == pytest.approx(t.ppf((1 + LEVEL) / 2, 7), rel=1e-9)
-    assert student_quantile(10**7) == pytest.approx(norm.ppf((1 + LEVEL) / 2), rel=1e-4)
+    assert student_quantile(7) == pytest.approx(
+        t.ppf((1 + CONFIDENCE) / 2, 7), rel=1e-9
+    )
+    assert student_quantile(10**7) == pytest.approx(
+        norm.ppf((1 + CONFIDENCE) / 2), rel=1e-4
+    )
     assert student_quantile(3) > student_quantile(30)
 
 
@@ -234,10 +238,10 @@ def test_the_aligned_loss_is_the_loss_of_the_map():
 
 def test_rounding_is_left_out_of_an_order():
     gaps = np.array([1e-3, 1e-6, 1e-9, 3e-16])
-    verdict = converges(np.array([1e-1, 1e-2, 1e-3, 1e-4]), 3)(*curves(gaps))
+    verdict = converges_at_order(np.array([1e-1, 1e-2, 1e-3, 1e-4]), 3)(*curves(gaps))
     assert verdict.agrees, verdict
     assert "1 below the floor" in verdict.observed
-    stalled = converges(np.array([1e-1, 1e-2, 1e-3, 1e-4]), 3)(
+    stalled = converges_at_order(np.array([1e-1, 1e-2, 1e-3, 1e-4]), 3)(
         *curves(np.array([1e-3, 1e-6, 1e-9, 1e-9]))
     )
     assert not stalled.agrees  # control: a stall above the floor is one

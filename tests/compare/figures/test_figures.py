@@ -16,7 +16,7 @@ from attndyn.compare.claims.linear_attention.common.experiments import (
     WHITE,
     merged,
 )
-from attndyn.compare.evidence.claim import Lab
+from attndyn.compare.evidence.claim import RunContext
 from attndyn.compare.figures import FIGURES, draw
 from attndyn.compare.figures.style import (
     POINTS,
@@ -37,7 +37,7 @@ TIMES = {"steps", "steps (thousands)", "flow time"}
 MAGIC = {"pdf": b"%PDF-", "png": b"\x89PNG\r\n"}
 
 
-class QuickLab(Lab):
+class QuickLab(RunContext):
     """Runs of the same course in a tenth or a twentieth of the steps, on few sequences."""
 
     def run(self, experiment):
@@ -251,7 +251,7 @@ def test_another_seed_gives_other_bytes(tmp_path):
 
 def test_draw_keeps_the_order_given_and_the_users_settings(tmp_path, monkeypatch):
     for name in ("low_rank", "replay"):
-        monkeypatch.setitem(FIGURES, name, lambda lab: panels(1, 1, (1, 1))[0])
+        monkeypatch.setitem(FIGURES, name, lambda context: panels(1, 1, (1, 1))[0])
     before = dict(mpl.rcParams)
     files = draw(["replay", "low_rank"], out=tmp_path, runs=tmp_path)
     assert [path.name for path in files] == [
@@ -265,7 +265,7 @@ def test_draw_keeps_the_order_given_and_the_users_settings(tmp_path, monkeypatch
 
 def test_draw_without_names_draws_all(tmp_path, monkeypatch):
     for name in FIGURES:
-        monkeypatch.setitem(FIGURES, name, lambda lab: panels(1, 1, (1, 1))[0])
+        monkeypatch.setitem(FIGURES, name, lambda context: panels(1, 1, (1, 1))[0])
     files = draw(out=tmp_path, runs=tmp_path)
     assert [path.name for path in files[::2]] == [
         f"{name}.pdf" for name in sorted(FIGURES)
@@ -286,7 +286,7 @@ def test_a_folder_that_cannot_be_written_is_an_os_error_before_anything_is_drawn
     tmp_path, blocked, monkeypatch
 ):
     (tmp_path / "file").write_text("")
-    monkeypatch.setitem(FIGURES, CHEAP, lambda lab: pytest.fail("was drawn"))
+    monkeypatch.setitem(FIGURES, CHEAP, lambda context: pytest.fail("was drawn"))
     folders = {"out": tmp_path, "runs": tmp_path} | {
         blocked: tmp_path / "file" / "folder"
     }

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import attndyn
-from attndyn.compare import Claim, Evidence, claim, same, verify
+from attndyn.compare import Claim, Evidence, claim, equal_within, verify
 from attndyn.compare.ledger.registry import (
     find,
     home,
@@ -27,11 +27,11 @@ ROOT = Path(attndyn.__file__).parent
 
 SQUARE = '''
 import numpy as np
-from attndyn.compare import claim, same
+from attndyn.compare import claim, equal_within
 
 
-@claim("mine.square", measure=lambda lab: [np.array([4.0])], judge=same(1e-12), controls=("cube",))
-def square(lab, variant):
+@claim("mine.square", measure=lambda context: [np.array([4.0])], judge=equal_within(1e-12), controls=("cube",))
+def square(context, variant):
     """Two times two is two squared.
 
     More of it.
@@ -55,19 +55,22 @@ def square(tmp_path):
     return path
 
 
-def measured(lab):
+def measured(context):
     """One, measured."""
     return [np.ones(3)]
 
 
-def one(lab, variant):
+def one(context, variant):
     """One is one."""
     return [np.full(3, 2.0 if variant else 1.0)]
 
 
 def state(id, **fields):
     return claim(
-        id, measure=measured, judge=same(1e-9), **{"controls": ("two",)} | fields
+        id,
+        measure=measured,
+        judge=equal_within(1e-9),
+        **{"controls": ("two",)} | fields,
     )
 
 
@@ -85,7 +88,7 @@ def test_a_claim_needs_little_and_takes_everything():
     )
     assert (made.predict, made.measure) == (one, measured)
     bare = state("mine.bare", title="1 = 1", limit="P → ∞", tier="long", order=0.5)(
-        lambda lab, variant: one
+        lambda context, variant: one
     )
     assert (bare.title, bare.limit, bare.tier, bare.order) == (
         "1 = 1",
@@ -113,7 +116,9 @@ def test_another_place_is_refused_and_the_same_replaces():
         ValueError,
         match=r"claim mine\.one is registered twice, at .*py:\d+ and at .*py:\d+",
     ):
-        claim("mine.one", measure=measured, judge=same(1e-9), controls=("two",))(one)
+        claim(
+            "mine.one", measure=measured, judge=equal_within(1e-9), controls=("two",)
+        )(one)
     assert registered()["mine.one"].claim is kept
 
 
@@ -307,7 +312,7 @@ def test_a_digest_is_that_of_claim_seed_and_code():
 
 def stated(**fields):
     """A claim that one is one, with these fields."""
-    defaults = {"measure": measured, "judge": same(1e-9), "controls": ("two",)}
+    defaults = {"measure": measured, "judge": equal_within(1e-9), "controls": ("two",)}
     return claim("mine.one", **defaults | fields)(fields.pop("predict", one))
 
 
@@ -345,7 +350,7 @@ def test_a_judge_that_changes_what_it_is_given_spares_the_next_variant():
     assert verify([made.id]).verdicts[0].level == "numerical"
     idle = claim(
         "mine.idle", measure=measured, judge=subtracting, controls=("as the theory",)
-    )(lambda lab, variant: [np.ones(3)])
+    )(lambda context, variant: [np.ones(3)])
     assert verify([idle.id]).verdicts[0].broken == ("as the theory",)
 
 
@@ -354,7 +359,7 @@ def test_a_control_of_nan_shows_nothing():
         return Evidence(bool(np.max(np.abs(predicted[0] - observed[0])) < 1e-9), "", "")
 
     made = claim("mine.nan", measure=measured, judge=within, controls=("nan",))(
-        lambda lab, variant: [np.full(3, np.nan if variant else 1.0)]
+        lambda context, variant: [np.full(3, np.nan if variant else 1.0)]
     )
     verdict = verify([made.id]).verdicts[0]
     assert verdict.level == "inconclusive"
@@ -375,7 +380,7 @@ def test_a_judge_returns_evidence():
 
 
 def test_a_measurement_is_read_more_than_once():
-    made = stated(measure=lambda lab: (values for values in [np.ones(3)]))
+    made = stated(measure=lambda context: (values for values in [np.ones(3)]))
     with pytest.raises(
         ValueError, match="not an iterator, which can be read once only"
     ):
@@ -416,8 +421,11 @@ def test_numbers_of_numpy_are_numbers_of_a_ledger():
 )
 def test_what_cannot_be_compared_is_inconclusive(predicted, observed, message):
     made = claim(
-        "mine.none", measure=lambda lab: observed, judge=same(1.0), controls=("x",)
-    )(lambda lab, variant: predicted)
+        "mine.none",
+        measure=lambda context: observed,
+        judge=equal_within(1.0),
+        controls=("x",),
+    )(lambda context, variant: predicted)
     verdict = verify([made.id]).verdicts[0]
     assert verdict.level == "inconclusive"
     assert message in verdict.observed

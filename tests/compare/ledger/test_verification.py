@@ -37,8 +37,10 @@ INVENTED = Claim(
     statement="L",
     observable="last loss",
     limit="none",
-    measure=lambda lab: [lab.run(each).loss[-1] for each in simulated(lab.seed)],
-    predict=lambda lab, control: 10.0 if not control else 0.0,
+    measure=lambda context: [
+        context.trajectory(each).loss[-1] for each in simulated(context.seed)
+    ],
+    predict=lambda context, control: 10.0 if not control else 0.0,
     judge=lambda predicted, observed: Evidence(
         max(observed) < predicted, f"{max(observed)}", f"< {predicted}"
     ),
@@ -190,14 +192,14 @@ def timeless(ledger):
 
 MINE = """
 import numpy as np
-from attndyn.compare import claim, same
+from attndyn.compare import claim, equal_within
 
 for name in ("first", "second", "third"):
-    def measure(lab, name=name):
-        return [np.random.default_rng([lab.seed, len(name)]).normal(1, 1e-3, size=50)]
+    def measure(context, name=name):
+        return [np.random.default_rng([context.seed, len(name)]).normal(1, 1e-3, size=50)]
 
-    @claim(f"mine.{name}", measure=measure, judge=same(0.1), controls=("twice",))
-    def predict(lab, variant):
+    @claim(f"mine.{name}", measure=measure, judge=equal_within(0.1), controls=("twice",))
+    def predict(context, variant):
         return [np.full(50, 2.0 if variant else 1.0)]
 """
 
@@ -290,7 +292,7 @@ def test_runs_of_a_claim_are_shared_out_before_it_is_checked(tmp_path, monkeypat
 
 WILD = """
 from attndyn import Merged, Task
-from attndyn.compare import claim, same
+from attndyn.compare import claim, equal_within
 from attndyn.simulate import Experiment
 
 WILD = Experiment(Task([2, 1], context_length=5), Merged(2), 50, scale=50.0, learning_rate=9.0, steps=12)
@@ -298,12 +300,12 @@ WILD = Experiment(Task([2, 1], context_length=5), Merged(2), 50, scale=50.0, lea
 
 @claim(
     "wild.loss",
-    measure=lambda lab: [lab.run(WILD).loss],
-    judge=same(1e-9),
+    measure=lambda context: [context.trajectory(WILD).loss],
+    judge=equal_within(1e-9),
     controls=("two",),
     experiments=lambda seed: (WILD,),
 )
-def predict(lab, variant):
+def predict(context, variant):
     return [2.0]
 """
 

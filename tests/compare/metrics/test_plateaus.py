@@ -7,19 +7,19 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from attndyn import Merged, Separate, Task
-from attndyn.compare import effective_map, hessian, hessian_index, landings
+from attndyn.compare import effective_map, hessian, hessian_index, match_plateaus
 from attndyn.compare.claims.linear_attention.common.controls import (
     TRACE_DROPPED,
-    variant,
+    wrong_moments,
 )
-from attndyn.compare.evidence.claim import THEORY
-from attndyn.compare.exact_statistics import unlimited
+from attndyn.compare.evidence.claim import UNMODIFIED
+from attndyn.compare.exact_statistics import population_statistics
 from attndyn.simulate import (
     flow,
-    given,
     initial_weights,
     objective,
     predict,
+    prompts_from_tokens,
     sample,
     statistics,
     train,
@@ -37,7 +37,7 @@ def descent(amplitudes, steps=12_000):
     start = initial_weights(SEPARATE, TASK, amplitudes, scheme="aligned")
     return train(
         SEPARATE,
-        unlimited(TASK, SEPARATE),
+        population_statistics(TASK, SEPARATE),
         start,
         learning_rate=0.5,
         steps=steps,
@@ -49,7 +49,7 @@ def descent(amplitudes, steps=12_000):
 def landed():
     """All five plateaus of a run on exact statistics, heads growing one after the other."""
     run = descent(np.array([0.05, 0.02, 0.012, 0.01]), steps=20_000)
-    return run, landings(run, SEPARATE, GREEDY, SIZE)
+    return run, match_plateaus(run, SEPARATE, GREEDY, SIZE)
 
 
 # Landings
@@ -84,7 +84,7 @@ def test_landings_are_told_from_wrong_fixed_points(landed):
             if p.subset != landing.point.subset
         ]
         assert min(np.linalg.norm(M - other) for other in others) / SIZE > 0.2
-    wrong = variant(TASK, SEPARATE, TRACE_DROPPED)
+    wrong = wrong_moments(TASK, SEPARATE, TRACE_DROPPED)
     levels = wrong.c - np.cumsum(wrong.gains)
     assert np.all(np.abs([landing.loss for landing in found[1:]] - levels) > 5e-3)
 
@@ -102,19 +102,19 @@ def test_a_plateau_that_the_run_skips_is_left_out():
         SEPARATE, TASK, np.array([0.05, 0.02, 0.0, 0.0]), scheme="aligned"
     )
     run = flow(
-        SEPARATE, unlimited(TASK, SEPARATE), start, [0.0, 10.0, 5_000.0]
+        SEPARATE, population_statistics(TASK, SEPARATE), start, [0.0, 10.0, 5_000.0]
     )  # past M_{1}, short of M_{1,2,3}
-    found = landings(run, SEPARATE, GREEDY, SIZE)
+    found = match_plateaus(run, SEPARATE, GREEDY, SIZE)
     assert [landing.point.subset for landing in found] == [(), (1, 2)]
     assert found[-1].map_gap < 1e-6
 
 
 def test_a_plateau_that_the_run_passes_by_has_a_gradient():
     """Two heads that grow together: the loss passes that of M_{1} and does not rest there."""
-    moments = variant(TASK, SEPARATE, THEORY)
+    moments = wrong_moments(TASK, SEPARATE, UNMODIFIED)
     together = 0.05 / moments.b[:2] * moments.b[0]
     run = descent(np.array([*together, 0.0, 0.0]), steps=4_000)
-    found = landings(run, SEPARATE, GREEDY[:3], SIZE)
+    found = match_plateaus(run, SEPARATE, GREEDY[:3], SIZE)
     assert [
         landing.point.subset for landing in found if landing.gradient_norm < 5e-3
     ] == [(), (1, 2)]
@@ -124,7 +124,7 @@ def test_a_plateau_that_the_run_passes_by_has_a_gradient():
 def test_a_run_that_ends_early_has_the_plateaus_it_saw():
     run = descent(np.array([0.05, 0.02, 0.0, 0.0]), steps=400)
     assert [
-        landing.point.subset for landing in landings(run, SEPARATE, GREEDY, SIZE)
+        landing.point.subset for landing in match_plateaus(run, SEPARATE, GREEDY, SIZE)
     ] == [(), (1,)]
 
 
@@ -238,7 +238,7 @@ def test_central_differences_are_of_second_order():
 )
 def test_the_index_at_fixed_points_is_the_predicted_one(model):
     task = Task([3, 2, 1], context_length=7)
-    evaluate, kinds = objective(model, unlimited(task, model)), set()
+    evaluate, kinds = objective(model, population_statistics(task, model)), set()
     for point in fixed_points(task, model):
         inside = restricted(
             {name: np.ones_like(value) for name, value in point.weights.items()}
@@ -262,7 +262,7 @@ def test_the_floor_tells_a_way_out_from_slow_growth():
 def test_the_hessian_of_attention_from_its_losses():
     """Against second differences of the loss itself, on tokens and outside the restricted block."""
     model, task = Separate(2), Task([2, 1], context_length=4)
-    data = given(sample(task, 20).tokens)
+    data = prompts_from_tokens(sample(task, 20).tokens)
     evaluate = objective(model, statistics(data, model))
     weights = initial_weights(model, task, 0.5, 1, "gaussian")
     free = {name: np.ones_like(value) for name, value in weights.items()}
@@ -288,7 +288,7 @@ def shifted(weights, change):
 @pytest.mark.parametrize("size", [0.0, -1.0, np.nan, np.inf])
 def test_a_size_of_maps_that_is_none_is_refused(landed, size):
     with pytest.raises(ValueError, match="size must be positive"):
-        landings(landed[0], SEPARATE, GREEDY, size)
+        match_plateaus(landed[0], SEPARATE, GREEDY, size)
 
 
 def test_a_hessian_that_is_not_finite_has_no_index():

@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from attndyn.cli import main
 from attndyn.compare.claims import all_claims
-from attndyn.compare.evidence.claim import LEVELS, TIERS, Lab, check
+from attndyn.compare.evidence.claim import LEVELS, TIERS, RunContext, check_claim
 from attndyn.compare.evidence.evidence import Curve, Fit
 from attndyn.compare.evidence.verdict import Verdict
 from attndyn.compare.figures import FIGURES, draw
@@ -579,7 +579,9 @@ def test_the_schema_is_a_schema_and_knows_every_field():
 def test_ledgers_keep_the_schema(tmp_path):
     validate(ledger())
     names = ("fixed_points.count", "merged.aligned", "setting.moments")
-    real = Ledger(tuple(check(CLAIMS[name], Lab(tmp_path)) for name in names), 0)
+    real = Ledger(
+        tuple(check_claim(CLAIMS[name], RunContext(tmp_path)) for name in names), 0
+    )
     validate(json.loads(real.to_json()))
 
 
@@ -636,10 +638,12 @@ def test_a_ledger_without_corrected_statements_is_still_read():
 
 def test_a_refuted_claim_names_what_holds_instead(tmp_path):
     claim = CLAIMS["refuted.idle_heads"]
-    verdict = check(claim, Lab(tmp_path))
+    verdict = check_claim(claim, RunContext(tmp_path))
     assert verdict.corrected == tuple((name, True) for name in claim.corrected) != ()
     assert Verdict.from_dict(verdict.to_dict()) == verdict
-    wrong = check(replace(claim, corrected=("as it stands",)), Lab(tmp_path))
+    wrong = check_claim(
+        replace(claim, corrected=("as it stands",)), RunContext(tmp_path)
+    )
     assert (wrong.corrected, wrong.broken, wrong.holds) == (
         (("as it stands", False),),
         ("as it stands",),

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from attndyn import Merged, Task
-from attndyn.simulate import given, initial_weights, sample
+from attndyn.simulate import initial_weights, prompts_from_tokens, sample
 from attndyn.simulate.data.prompts import CHUNK
 
 Λ = np.array([[0.7, 0.2], [0.2, 0.3]])
@@ -101,7 +101,7 @@ def test_chunks_are_the_tokens():
     assert not np.array_equal(
         chunks[0], chunks[1]
     )  # control: every chunk has random numbers of its own
-    recorded = given(data.tokens)
+    recorded = prompts_from_tokens(data.tokens)
     assert np.array_equal(np.concatenate(list(recorded.chunks())), recorded.tokens)
 
 
@@ -171,13 +171,13 @@ def test_digests_name_the_data():
     assert len(names) == 8
     assert sample(TASK, 50, **base).digest in names
     same_bytes = {
-        given(np.ones(shape), (2,)).digest
+        prompts_from_tokens(np.ones(shape), (2,)).digest
         for shape in [(2, 3, 4), (2, 4, 3), (4, 3, 2)]
     }
     assert len(same_bytes) == 3
     assert (
-        given(np.ones((2, 4, 3)), (1, 2)).digest
-        != given(np.ones((2, 4, 3)), (2,)).digest
+        prompts_from_tokens(np.ones((2, 4, 3)), (1, 2)).digest
+        != prompts_from_tokens(np.ones((2, 4, 3)), (2,)).digest
     )
 
 
@@ -268,13 +268,13 @@ def test_every_context_length():
 
 def test_given_keeps_a_locked_copy():
     tokens = np.ones((3, 6, 3))
-    data = given(tokens)
+    data = prompts_from_tokens(tokens)
     tokens[0] = 5.0
     assert (data.sequences, data.dimension, data.context_lengths) == (3, 2, (5,))
     assert np.all(data.tokens == 1)
     with pytest.raises(ValueError, match="read-only"):
         data.tokens[0] = 2.0
-    assert given(tokens, (np.int64(2), 3)).context_lengths == (2, 3)
+    assert prompts_from_tokens(tokens, (np.int64(2), 3)).context_lengths == (2, 3)
 
 
 def test_masked_queries_need_their_labels():
@@ -283,18 +283,25 @@ def test_masked_queries_need_their_labels():
     for mask in (0.0, np.nan):
         masked = tokens.copy()
         masked[:, -1, -1] = mask
-        assert given(masked, labels=true).digest == given(tokens).digest
+        assert (
+            prompts_from_tokens(masked, labels=true).digest
+            == prompts_from_tokens(tokens).digest
+        )
         with pytest.raises(
             ValueError, match=r"y of every query is 0, .* labels=|must be finite"
         ):
-            given(masked)
+            prompts_from_tokens(masked)
     assert (
-        given(masked, labels=np.zeros(4)).tokens[:, -1, -1].tolist() == [0.0] * 4
+        prompts_from_tokens(masked, labels=np.zeros(4)).tokens[:, -1, -1].tolist()
+        == [0.0] * 4
     )  # said aloud, zeros are labels
     part = tokens.copy()
     part[1, -1, -1] = 0.0
-    assert given(part, labels=true).digest == given(tokens).digest
-    assert given(part).tokens[1, -1, -1] == 0  # one label may be 0
+    assert (
+        prompts_from_tokens(part, labels=true).digest
+        == prompts_from_tokens(tokens).digest
+    )
+    assert prompts_from_tokens(part).tokens[1, -1, -1] == 0  # one label may be 0
 
 
 WRONG_LABELS = {
@@ -310,7 +317,7 @@ WRONG_LABELS = {
 def test_wrong_labels_are_refused(message, change):
     tokens = sample(TASK, 4).tokens
     with pytest.raises(ValueError, match=message):
-        given(tokens, labels=change(tokens[:, -1, -1]))
+        prompts_from_tokens(tokens, labels=change(tokens[:, -1, -1]))
 
 
 def test_memory_does_not_grow_with_the_number_of_sequences():
@@ -374,17 +381,25 @@ BAD = {
         5,
         random_labels=True,
     ),
-    "tokens must have shape (P, N+1, D+1) with P, N, D ≥ 1, not (3, 3)": lambda: given(
-        np.ones((3, 3))
+    "tokens must have shape (P, N+1, D+1) with P, N, D ≥ 1, not (3, 3)": lambda: (
+        prompts_from_tokens(np.ones((3, 3)))
     ),
     "tokens must have shape (P, N+1, D+1) with P, N, D ≥ 1, not (3, 1, 3)": lambda: (
-        given(np.ones((3, 1, 3)))
+        prompts_from_tokens(np.ones((3, 1, 3)))
     ),
-    "tokens must be an array of real numbers": lambda: given(np.ones((3, 3, 3)) * 1j),
-    "tokens must be finite": lambda: given(np.full((3, 3, 3), np.nan)),
-    "whole numbers from 1 to 2, not (3,)": lambda: given(np.ones((3, 3, 3)), (3,)),
-    "whole numbers from 1 to 2, not (1.5,)": lambda: given(np.ones((3, 3, 3)), (1.5,)),
-    "whole numbers from 1 to 2, not ()": lambda: given(np.ones((3, 3, 3)), ()),
+    "tokens must be an array of real numbers": lambda: prompts_from_tokens(
+        np.ones((3, 3, 3)) * 1j
+    ),
+    "tokens must be finite": lambda: prompts_from_tokens(np.full((3, 3, 3), np.nan)),
+    "whole numbers from 1 to 2, not (3,)": lambda: prompts_from_tokens(
+        np.ones((3, 3, 3)), (3,)
+    ),
+    "whole numbers from 1 to 2, not (1.5,)": lambda: prompts_from_tokens(
+        np.ones((3, 3, 3)), (1.5,)
+    ),
+    "whole numbers from 1 to 2, not ()": lambda: prompts_from_tokens(
+        np.ones((3, 3, 3)), ()
+    ),
 }
 
 
@@ -412,7 +427,7 @@ def test_a_flag_of_numpy_gives_the_same_data():
 @pytest.mark.parametrize(
     "make",
     [
-        lambda masked: given(masked(np.ones((2, 3, 2)))),
+        lambda masked: prompts_from_tokens(masked(np.ones((2, 3, 2)))),
         lambda masked: Task(masked([1.0, 2.0]), context_length=3),
         lambda masked: Task(
             [1.0, 2.0], context_length=3, teacher_covariance=masked(np.eye(2))
@@ -430,10 +445,10 @@ def test_masked_arrays_are_refused(make):
 
 def test_dates_are_no_numbers():
     with pytest.raises(ValueError, match="tokens must be an array of real numbers"):
-        given(np.ones((2, 3, 2), dtype="datetime64[s]"))
+        prompts_from_tokens(np.ones((2, 3, 2), dtype="datetime64[s]"))
 
 
 @pytest.mark.parametrize("lengths", [2, (True,), (2.0,), ()])
 def test_context_lengths_are_whole_numbers(lengths):
     with pytest.raises(ValueError, match="context_lengths must be"):
-        given(np.ones((2, 3, 2)), lengths)
+        prompts_from_tokens(np.ones((2, 3, 2)), lengths)

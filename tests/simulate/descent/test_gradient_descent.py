@@ -20,7 +20,7 @@ from attndyn.simulate import (
     train,
 )
 from attndyn.simulate.descent.gradient_descent import descend
-from attndyn.simulate.descent.recorder import Descent
+from attndyn.simulate.descent.recorder import DescentOptions
 
 TASK = Task([2, 1], trace=1.0, context_length=5)
 MODEL = Separate(heads=2)
@@ -52,7 +52,7 @@ def same_run(run, other):
 
 def test_descent_in_a_bowl_is_geometric():
     k, θ, η, steps = np.array([1.0, 0.3]), np.array([2.0, -1.0]), 0.1, 60
-    run = descend(bowl(k), {"θ": θ}, Descent(η, steps, record=1), {})
+    run = descend(bowl(k), {"θ": θ}, DescentOptions(η, steps, record=1), {})
     t = np.arange(steps + 1)[:, None]
     iterates = θ * (1 - 2 * η * k) ** t
     np.testing.assert_allclose(run.weights["θ"], iterates, rtol=1e-12)
@@ -107,10 +107,13 @@ def test_records_are_the_iterates(steps, record):
     if isinstance(record, list):
         record = [step for step in record if step <= steps]
     every = descend(
-        bowl([1.0, 2.0]), {"θ": np.array([1.0, 1.0])}, Descent(0.1, steps, 1), {}
+        bowl([1.0, 2.0]), {"θ": np.array([1.0, 1.0])}, DescentOptions(0.1, steps, 1), {}
     )
     run = descend(
-        bowl([1.0, 2.0]), {"θ": np.array([1.0, 1.0])}, Descent(0.1, steps, record), {}
+        bowl([1.0, 2.0]),
+        {"θ": np.array([1.0, 1.0])},
+        DescentOptions(0.1, steps, record),
+        {},
     )
     assert np.array_equal(run.loss, every.loss)
     assert np.array_equal(run.steps, np.arange(steps))
@@ -125,9 +128,9 @@ def test_records_are_the_iterates(steps, record):
 
 def test_about_five_hundred_weights_are_stored_unless_asked():
     for steps in (10, 999, 1000, 20_001):
-        count = len(Descent(0.1, steps).recorded)
+        count = len(DescentOptions(0.1, steps).recorded)
         assert min(steps, 500) <= count <= 1001
-    assert Descent(0.1, 20_001).recorded[-1] == 20_001
+    assert DescentOptions(0.1, 20_001).recorded[-1] == 20_001
 
 
 def test_flow_time_is_twice_the_rate_times_the_step():
@@ -169,7 +172,7 @@ def test_divergence_is_raised_with_the_run_so_far():
 def test_a_bowl_diverges_exactly_past_its_critical_rate(η, diverges):
     def run():
         return descend(
-            bowl([1.0]), {"θ": np.array([1.0])}, Descent(η, 40_000, 40_000), {}
+            bowl([1.0]), {"θ": np.array([1.0])}, DescentOptions(η, 40_000, 40_000), {}
         )
 
     if diverges:

@@ -7,7 +7,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from attndyn import Merged, Separate, Task
-from attndyn.compare.exact_statistics import unlimited
+from attndyn.compare.exact_statistics import population_statistics
 from attndyn.simulate import (
     flow,
     from_moments,
@@ -292,7 +292,10 @@ def test_tiny_keys_and_queries_beside_a_large_value_leave_when_they_should(small
     start = {"value": [[0.0, 1.0]], "key": [[[small, 0.0]]], "query": [[[small, 0.0]]]}
     model = Separate(heads=1)
     run = flow(
-        model, unlimited(Task([1.0], context_length=5), model), start, [0.0, until]
+        model,
+        population_statistics(Task([1.0], context_length=5), model),
+        start,
+        [0.0, until],
     )
     np.testing.assert_allclose(run.final["key"][0, 0, 0], small * np.exp(s), rtol=1e-9)
     np.testing.assert_allclose(run.final["value"][0, 1], v, rtol=1e-9)
@@ -306,7 +309,7 @@ def test_a_tiny_head_beside_one_at_rest_waits_as_long_as_it_should(small):
     at_rest = moments.coefficients[0] ** (1 / 3)
     start = initial_weights(model, task, scale=[at_rest, small], scheme="aligned")
     half = 0.5 / (moments.b[1] * small)
-    run = flow(model, unlimited(task, model), start, [0.0, half])
+    run = flow(model, population_statistics(task, model), start, [0.0, half])
     np.testing.assert_allclose(
         run.final["value"][1, -1], 2 * small, rtol=max(1e-9, 20 * small**2)
     )
@@ -317,7 +320,7 @@ def test_losses_that_the_tolerance_decides_are_refused():
     start = initial_weights(model, task, scale=0.3, seed=2, scheme="restricted")
     run = flow(
         model,
-        unlimited(task, model),
+        population_statistics(task, model),
         {name: 1e3 * value for name, value in start.items()},
         [0, 3],
     )
@@ -328,7 +331,7 @@ def test_losses_that_the_tolerance_decides_are_refused():
     ):
         flow(
             model,
-            unlimited(task, model),
+            population_statistics(task, model),
             {name: 1e6 * value for name, value in start.items()},
             [0, 3],
         )

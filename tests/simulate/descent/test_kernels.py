@@ -155,7 +155,7 @@ def short_stretches(monkeypatch, steps=7):
 
 def interrupted(monkeypatch, path, model, at, **rule):
     """Train until the stretch of this number, which Ctrl-C ends."""
-    make, calls = steppers.compiled, iter(range(10**6))
+    make, calls = steppers.compiled_stepper, iter(range(10**6))
 
     def interrupting(*arguments):
         made = make(*arguments)
@@ -168,7 +168,7 @@ def interrupted(monkeypatch, path, model, at, **rule):
         return made._replace(advance=advance)
 
     with monkeypatch.context() as patch:
-        patch.setattr(descent_module.walks, "compiled", interrupting)
+        patch.setattr(descent_module.walks, "compiled_stepper", interrupting)
         with pytest.raises(KeyboardInterrupt):
             train(model, source(model), start_of(model), checkpoint=path, **rule)
 
@@ -193,7 +193,7 @@ def test_a_stretch_ends_within_a_tenth_of_a_second_or_so():
         task = Task(np.arange(D, 0, -1.0), context_length=3)
         assert (
             100
-            < steppers.compiled(model, source(model, task=task), 0.1).stretch
+            < steppers.compiled_stepper(model, source(model, task=task), 0.1).stretch
             < 20_000
         )
 

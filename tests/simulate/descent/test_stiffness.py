@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from attndyn import Merged, Separate, Task
-from attndyn.compare.exact_statistics import unlimited
+from attndyn.compare.exact_statistics import population_statistics
 from attndyn.simulate import flow, initial_weights, objective, sample, statistics
 from attndyn.simulate.descent import stiffness
 from attndyn.simulate.descent.gradient_flow import _flat, _moving
@@ -24,7 +24,7 @@ def correlated(dimension):
 
 
 def sources(model):
-    return unlimited(TASK, model), statistics(
+    return population_statistics(TASK, model), statistics(
         sample(TASK, 200), model, block="restricted"
     )
 
@@ -106,7 +106,7 @@ def test_the_flow_of_correlated_inputs_is_that_of_the_explicit_method(
 ):
     task = correlated(6)
     source, start = (
-        unlimited(task, model),
+        population_statistics(task, model),
         initial_weights(model, task, 0.1, scheme="restricted"),
     )
     begun = []
@@ -137,7 +137,7 @@ def test_the_flow_of_twenty_correlated_inputs_takes_a_second():
 
     model, task = Separate(heads=4), correlated(20)
     source, start = (
-        unlimited(task, model),
+        population_statistics(task, model),
         initial_weights(model, task, 0.1, scheme="restricted"),
     )
     begin = time.process_time()

@@ -11,13 +11,13 @@ import pytest
 import attndyn
 from attndyn import Merged, Task
 from attndyn.runtime.code_digest import sources
-from attndyn.simulate import Diverged, Experiment, Trajectory, fetch, load
+from attndyn.simulate import Diverged, Experiment, Trajectory, load, load_or_run
 from attndyn.simulate.runs.store import (
     DIVERGED,
     code_digest,
     data_digest,
+    load_run,
     shared_statistics,
-    stored,
 )
 
 ROOT = Path(attndyn.__file__).parent
@@ -44,7 +44,7 @@ OTHERS = {
 @pytest.fixture
 def kept(tmp_path):
     """Folder with the run of SMALL, and its file."""
-    fetch(SMALL, tmp_path / "runs")
+    load_or_run(SMALL, tmp_path / "runs")
     (path,) = (tmp_path / "runs").iterdir()
     return path
 
@@ -57,36 +57,40 @@ def test_a_finished_run_is_read(kept, monkeypatch):
     assert kept.name == f"{SMALL.digest[:16]}-{code_digest()[:8]}.npz"
     expected = SMALL.run(compiled=True)
     forbid(monkeypatch)
-    again = fetch(SMALL, str(kept.parent))
+    again = load_or_run(SMALL, str(kept.parent))
     assert np.array_equal(again.loss, expected.loss)
     assert all(
         np.array_equal(again.weights[name], value)
         for name, value in expected.weights.items()
     )
     with pytest.raises(TypeError):  # control: a run that is not there is simulated
-        fetch(SMALL.with_seed(1), kept.parent)
+        load_or_run(SMALL.with_seed(1), kept.parent)
 
 
 @pytest.mark.parametrize("length", [0, 100, -1])
 def test_a_damaged_file_is_replaced(kept, monkeypatch, length):
     whole = kept.read_bytes()
     kept.write_bytes(whole[:length])
-    assert np.array_equal(fetch(SMALL, kept.parent).loss, SMALL.run(compiled=True).loss)
+    assert np.array_equal(
+        load_or_run(SMALL, kept.parent).loss, SMALL.run(compiled=True).loss
+    )
     forbid(monkeypatch)
-    assert len(fetch(SMALL, kept.parent).loss) == 12
+    assert len(load_or_run(SMALL, kept.parent).loss) == 12
 
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_file_of_other_settings_is_replaced(kept, name):
     other = load(kept).with_settings({name: "another"})
     replace(other, loss=other.loss + 1).save(kept)
-    assert np.array_equal(fetch(SMALL, kept.parent).loss, SMALL.run(compiled=True).loss)
+    assert np.array_equal(
+        load_or_run(SMALL, kept.parent).loss, SMALL.run(compiled=True).loss
+    )
     assert load(kept).settings[name] == SMALL.to_dict()[name]
 
 
 def test_a_run_of_other_code_is_left_alone(kept, monkeypatch):
     monkeypatch.setattr("attndyn.simulate.runs.store.code_digest", lambda: "0" * 64)
-    fetch(SMALL, kept.parent)
+    load_or_run(SMALL, kept.parent)
     assert len(list(kept.parent.iterdir())) == 2
 
 
@@ -96,20 +100,20 @@ def test_an_interrupted_write_leaves_nothing_half(tmp_path, monkeypatch):
 
     monkeypatch.setattr("numpy.savez", fail)
     with pytest.raises(KeyboardInterrupt):
-        fetch(SMALL, tmp_path)
+        load_or_run(SMALL, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_that_diverges_is_kept_and_raised_each_time(tmp_path, monkeypatch):
     wild = replace(SMALL, scale=50.0, learning_rate=9.0)
     with pytest.raises(Diverged) as first:
-        fetch(wild, tmp_path)
-    kept = stored(wild, tmp_path)
+        load_or_run(wild, tmp_path)
+    kept = load_run(wild, tmp_path)
     assert len(kept.loss) == first.value.step == kept.settings[DIVERGED] < 12
-    assert isinstance(fetch(SMALL, tmp_path), Trajectory)
+    assert isinstance(load_or_run(SMALL, tmp_path), Trajectory)
     forbid(monkeypatch)
     with pytest.raises(Diverged) as again:
-        fetch(wild, tmp_path)
+        load_or_run(wild, tmp_path)
     assert str(again.value) == str(first.value)
     assert np.array_equal(again.value.trajectory.loss, first.value.trajectory.loss)
 
@@ -117,7 +121,7 @@ def test_a_run_that_diverges_is_kept_and_raised_each_time(tmp_path, monkeypatch)
 def test_what_cannot_be_stored_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr("numpy.savez", full)
     with pytest.raises(OSError, match="No space left"):
-        fetch(SMALL, tmp_path)
+        load_or_run(SMALL, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -133,20 +137,20 @@ def test_experiments_that_differ_in_training_alone_share_statistics(
     tmp_path, monkeypatch
 ):
     expected = [replace(SMALL, scale=scale).run(compiled=True) for scale in (0.3, 0.2)]
-    fetch(SMALL, tmp_path / "runs", tmp_path / "data")
+    load_or_run(SMALL, tmp_path / "runs", tmp_path / "data")
     (path,) = (tmp_path / "data").iterdir()
     monkeypatch.setattr(
         "attndyn.simulate.runs.experiment.statistics", None
     )  # nothing is made twice
     runs = [
-        fetch(replace(SMALL, scale=scale), tmp_path / "runs", tmp_path / "data")
+        load_or_run(replace(SMALL, scale=scale), tmp_path / "runs", tmp_path / "data")
         for scale in (0.3, 0.2)
     ]
     for run, other in zip(runs, expected, strict=True):
         assert np.array_equal(run.loss, other.loss)
         assert run.settings == other.settings
     with pytest.raises(TypeError):  # control: other data are other statistics
-        fetch(SMALL.with_seed(1), tmp_path / "runs", tmp_path / "data")
+        load_or_run(SMALL.with_seed(1), tmp_path / "runs", tmp_path / "data")
     assert list((tmp_path / "data").iterdir()) == [path]
 
 

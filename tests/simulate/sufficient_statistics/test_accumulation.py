@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
 from attndyn import Merged, Separate, Task
-from attndyn.simulate import given, sample, statistics
+from attndyn.simulate import prompts_from_tokens, sample, statistics
 from attndyn.simulate.data.prompts import CHUNK
 from attndyn.simulate.sufficient_statistics.accumulation import SPAN, tree_sum
 
@@ -52,8 +52,11 @@ KINDS = {
         sample(Task([3, 1], context_length="1..6"), 700),
         Merged(heads=1, divisor="tokens"),
     ),
-    "lengths with gaps": (given(sample(WIDE, 300).tokens, (6, 2, 3)), MODEL),
-    "a length twice": (given(sample(WIDE, 300).tokens, (2, 5, 5)), MODEL),
+    "lengths with gaps": (
+        prompts_from_tokens(sample(WIDE, 300).tokens, (6, 2, 3)),
+        MODEL,
+    ),
+    "a length twice": (prompts_from_tokens(sample(WIDE, 300).tokens, (2, 5, 5)), MODEL),
     "mixture": (
         sample(
             Task(
@@ -115,10 +118,12 @@ def test_workers_do_not_change_a_bit(published):
             assert bits(statistics(data(), MODEL, executor=pool)) == alone
     assert bits(statistics(data(), MODEL, executor=Backwards())) == alone
     tokens = data().tokens
-    assert bits(statistics(given(tokens), MODEL)) == alone  # recorded or drawn
+    assert (
+        bits(statistics(prompts_from_tokens(tokens), MODEL)) == alone
+    )  # recorded or drawn
     span = SPAN * CHUNK
     parts = [
-        statistics(given(tokens[first : first + span]), MODEL)
+        statistics(prompts_from_tokens(tokens[first : first + span]), MODEL)
         for first in range(0, MANY, span)
     ]
     merged = reduce(lambda right, left: left + right, reversed(parts))
@@ -134,7 +139,7 @@ def test_processes_are_sent_what_to_draw_and_not_the_tokens():
         assert bits(statistics(data, MODEL, executor=pool)) == bits(
             statistics(data, MODEL)
         )
-        recorded = given(sample(SMALL, SPAN * CHUNK + 100).tokens)
+        recorded = prompts_from_tokens(sample(SMALL, SPAN * CHUNK + 100).tokens)
         assert bits(statistics(recorded, MODEL, "restricted", pool)) == bits(
             statistics(recorded, MODEL, "restricted")
         )

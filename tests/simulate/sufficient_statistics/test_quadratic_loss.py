@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from attndyn import Merged, Separate, Task
 from attndyn.simulate import (
     from_moments,
-    given,
     initial_weights,
     objective,
+    prompts_from_tokens,
     sample,
     statistics,
     train,
@@ -91,9 +91,10 @@ def test_statistics_give_the_trajectory_of_the_tokens(task, model, scale, rate):
 )
 def test_merged_statistics_are_those_of_the_whole(cuts, block):
     tokens, model = sample(NOISY, 30, seed=4).tokens, Merged(heads=1)
-    whole = statistics(given(tokens), model, block)
+    whole = statistics(prompts_from_tokens(tokens), model, block)
     parts = [
-        statistics(given(part), model, block) for part in np.split(tokens, sorted(cuts))
+        statistics(prompts_from_tokens(part), model, block)
+        for part in np.split(tokens, sorted(cuts))
     ]
     same(reduce(add, parts), whole)
     same(
@@ -117,7 +118,7 @@ def same(stats, other):
 def test_statistics_by_the_definition():
     """S against F ⊗ F with every feature F = G ⊗ x_q written out, at two lengths."""
     tokens, model = sample(NOISY, 7).tokens, Separate(heads=1, divisor="tokens")
-    stats = statistics(given(tokens, (2, 6)), model)
+    stats = statistics(prompts_from_tokens(tokens, (2, 6)), model)
     i, j = stats.pairs
     assert [*zip(i, j, strict=True)] == [(i, j) for i in range(4) for j in range(i, 4)]
     features, labels = [], []
@@ -132,7 +133,7 @@ def test_statistics_by_the_definition():
     np.testing.assert_allclose(stats.S, F.T @ F / len(y), rtol=1e-12, atol=1e-15)
     np.testing.assert_allclose(stats.b, F.T @ y / len(y), rtol=1e-12, atol=1e-15)
     assert stats.c == pytest.approx(np.mean(y**2), rel=1e-14)
-    other = statistics(given(tokens, (2, 6)), Separate(heads=1))
+    other = statistics(prompts_from_tokens(tokens, (2, 6)), Separate(heads=1))
     assert not np.allclose(stats.S, other.S, rtol=1e-2)  # control: another divisor
 
 
@@ -169,15 +170,15 @@ def test_symmetric_data_never_leave_the_block(model):
     half = sample(PLAIN, 100).tokens
     mirrored = half.copy()
     mirrored[..., -1] *= -1
-    data = given(np.concatenate([half, mirrored]))
+    data = prompts_from_tokens(np.concatenate([half, mirrored]))
     start = initial_weights(model, PLAIN, 0.5, scheme="restricted")
     rule = {"learning_rate": 0.05, "steps": 300, "record": 300}
     full = train(model, statistics(data, model), start, **rule)
     block = train(model, statistics(data, model, "restricted"), start, **rule)
     np.testing.assert_allclose(block.loss, full.loss, rtol=1e-10)
-    lopsided = train(model, statistics(given(half), model), start, **rule)
+    lopsided = train(model, statistics(prompts_from_tokens(half), model), start, **rule)
     lopsided_block = train(
-        model, statistics(given(half), model, "restricted"), start, **rule
+        model, statistics(prompts_from_tokens(half), model, "restricted"), start, **rule
     )
     assert (
         np.max(np.abs(lopsided_block.loss / lopsided.loss - 1)) > 1e-5

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from attndyn import Merged, Separate, Task
-from attndyn.compare.exact_statistics import unlimited
+from attndyn.compare.exact_statistics import population_statistics
 from attndyn.simulate import flow, initial_weights
 from attndyn.theory import (
     drop_time,
@@ -94,7 +94,7 @@ def test_the_course_from_small_weights_is_that_of_the_gradient_flow(scale):
         -np.log(scale) / np.hypot(4, 1),
         -np.log(scale) / np.hypot(4, 1) + 1.0,
     ]
-    run = flow(model, unlimited(TASK, model), start, times)
+    run = flow(model, population_statistics(TASK, model), start, times)
     curve = time_course(TASK, model, times, (start["value"][0, -1], [scale, scale / 2]))
     np.testing.assert_allclose(curve.loss, run.loss, rtol=1e-8)
     assert 0.3 < run.loss[2] / run.loss[0] < 0.6  # on the way down
@@ -258,7 +258,7 @@ def test_everything_scales_with_the_inputs(scale, model):
 
 def test_a_flow_from_huge_weights_is_refused():
     model = Merged(1)
-    source = unlimited(TASK, model)
+    source = population_statistics(TASK, model)
     for scale, error, message in (
         (1e5, ArithmeticError, "weights fell from"),
         (1e150, ValueError, "no finite number at the start"),

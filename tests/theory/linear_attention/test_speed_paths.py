@@ -9,7 +9,7 @@ from scipy.optimize import brentq
 from scipy.special import expit
 
 from attndyn import Merged, Separate, Task
-from attndyn.theory.level_crossings import falling_through
+from attndyn.theory.level_crossings import first_crossings
 from attndyn.theory.linear_attention import rank_one as separate
 from attndyn.theory.linear_attention.low_rank import low_rank_amplitudes
 from attndyn.theory.linear_attention.merged import aligned_amplitudes, matrix_amplitudes
@@ -144,7 +144,7 @@ def test_levels_are_crossed_where_brentq_says(times, width):
     def value(t):
         return stairs(t, times, width)
 
-    crossings = falling_through(value, levels, 2e4)
+    crossings = first_crossings(value, levels, 2e4)
     expected = [
         brentq(lambda t, level=level: value([t])[0] - level, 0, 2e4, xtol=1e-12)
         for level in levels
@@ -154,7 +154,7 @@ def test_levels_are_crossed_where_brentq_says(times, width):
 
 def test_crossings_are_exact_where_the_inverse_is_known():
     levels = np.array([0.9, 0.5, 1e-3, 1.0, 2.0])
-    times = falling_through(lambda t: np.exp(-t), levels, 50.0)
+    times = first_crossings(lambda t: np.exp(-t), levels, 50.0)
     assert times[:3] == pytest.approx(-np.log(levels[:3]), rel=1e-14)
     assert np.array_equal(times[3:], [0, 0])
     secant = 50.0 * (1 - levels[:3]) / (1 - np.exp(-50.0))  # control: one secant

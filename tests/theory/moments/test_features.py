@@ -14,7 +14,7 @@ from attndyn.simulate import sample, statistics
 from attndyn.simulate.sufficient_statistics.quadratic_loss import pairs
 from attndyn.theory import FeatureMoments, feature_moments, population
 from attndyn.theory.moments import features
-from attndyn.theory.symbolic import exact_task, moments
+from attndyn.theory.symbolic import moments, rational_task
 
 DIVISORS = ("context", "tokens", "none")
 LENGTHS = (1, 2, 3, 4, "1..3")
@@ -128,7 +128,7 @@ def test_the_definition_in_symbols_has_these_moments(
         random_task(seed, dimension, fraction, length),
         Separate(1, divisor=divisor),
     )
-    derived = moments(exact_task(task), divisor)
+    derived = moments(rational_task(task), divisor)
     numeric = [
         np.array(part.evalf(30).tolist(), dtype=float)
         for part in (derived.b, derived.S)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attndyn import Merged, Separate, Task
-from attndyn.compare.exact_statistics import unlimited
+from attndyn.compare.exact_statistics import population_statistics
 from attndyn.simulate import initial_weights, objective
 from attndyn.theory import feature_moments, population
 
@@ -103,7 +103,7 @@ def test_the_simulation_descends_this_loss(model):
     """Loss and gradients of weights outside the restricted block, by the simulation's own route."""
     task = random_task(10, 3, 0.5)
     weights = initial_weights(model, task, 0.7, scheme="gaussian")
-    loss, gradients = objective(model, unlimited(task, model))(weights)
+    loss, gradients = objective(model, population_statistics(task, model))(weights)
 
     def slopes(moments, name):
         def own(value):

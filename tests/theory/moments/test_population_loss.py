@@ -13,8 +13,8 @@ from attndyn import Merged, Separate, Task
 from attndyn.models.attention import attention_divisor
 from attndyn.runtime.decimals import exact_fraction
 from attndyn.theory import Population, population
-from attndyn.theory.symbolic import exact_task
 from attndyn.theory.symbolic import fixed_points as exact_fixed_points
+from attndyn.theory.symbolic import rational_task
 
 D = 3
 Λ = np.array([[1.0, 0.3, 0.1], [0.3, 0.7, -0.2], [0.1, -0.2, 0.4]])
@@ -410,7 +410,7 @@ def test_gains_tie_where_the_numbers_do_as_they_are_written(model, trace):
             trace=trace,
         )
         numeric = len(set(population(task, model).gains))
-        symbolic = exact_fixed_points(exact_task(task), Separate(len(λ)))
+        symbolic = exact_fixed_points(rational_task(task), Separate(len(λ)))
         assert numeric == len(set(next(symbolic).gains))
         return numeric
 

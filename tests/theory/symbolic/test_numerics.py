@@ -6,7 +6,7 @@ import sympy as sp
 from scipy.integrate import solve_ivp
 
 from attndyn import Merged, Separate, Task
-from attndyn.compare.user.derived_time_course import derived_course
+from attndyn.compare.user.derived_time_courses import derived_time_course
 from attndyn.simulate import flow, from_moments
 from attndyn.theory import population, time_course
 from attndyn.theory.ode import integrate
@@ -15,22 +15,22 @@ from attndyn.theory.symbolic import (
     Prompt,
     SymbolicTask,
     average,
-    exact_task,
+    rational_task,
     symbolic_task,
 )
 from attndyn.theory.symbolic.derivation import derive, derive_output
 from attndyn.theory.symbolic.numerics import (
-    compiled,
     numeric,
     packed,
     parameter_values,
+    to_numpy,
     unpacked,
 )
 
 TASK = Task(eigenvalues=[0.6, 0.3], context_length=5)
 MODEL = Separate(heads=2)
 DERIVED = derive(MODEL, symbolic_task(2), "restricted")
-EXACT = derive(MODEL, exact_task(TASK), "restricted")
+EXACT = derive(MODEL, rational_task(TASK), "restricted")
 
 
 def weights(seed=0, model=MODEL):
@@ -48,7 +48,7 @@ def weights(seed=0, model=MODEL):
 
 
 def test_rates_are_minus_half_the_slope_of_the_loss():
-    right = compiled(EXACT)
+    right = to_numpy(EXACT)
     y = packed(EXACT, weights())
     loss = numeric([EXACT.loss.expression], EXACT.weights, {})
     steps = 1e-5 * np.eye(len(y))
@@ -61,18 +61,18 @@ def test_symbols_with_numbers_are_the_exact_task():
     values = parameter_values(DERIVED.task, TASK)
     y = packed(DERIVED, weights(1))
     assert DERIVED.weights == EXACT.weights
-    expected = compiled(EXACT).rate(y)
-    np.testing.assert_allclose(compiled(DERIVED, values).rate(y), expected, rtol=1e-12)
+    expected = to_numpy(EXACT).rate(y)
+    np.testing.assert_allclose(to_numpy(DERIVED, values).rate(y), expected, rtol=1e-12)
     floats = {symbol: float(value) for symbol, value in values.items()}
-    np.testing.assert_allclose(compiled(DERIVED, floats).rate(y), expected, rtol=1e-12)
+    np.testing.assert_allclose(to_numpy(DERIVED, floats).rate(y), expected, rtol=1e-12)
     np.testing.assert_allclose(
-        compiled(DERIVED.flow, values).rate(y), expected, rtol=1e-12
+        to_numpy(DERIVED.flow, values).rate(y), expected, rtol=1e-12
     )
-    assert np.max(np.abs(compiled(DERIVED, values | {N: 6}).rate(y) - expected)) > 1e-3
+    assert np.max(np.abs(to_numpy(DERIVED, values | {N: 6}).rate(y) - expected)) > 1e-3
 
 
 def test_scipy_and_our_integrator_take_it_as_it_is():
-    right = compiled(EXACT)
+    right = to_numpy(EXACT)
     start, times = 0.3 * packed(EXACT, weights(2)), np.linspace(0, 20, 5)
     ours = integrate(right.rate, start, times)
     scipys = solve_ivp(
@@ -84,7 +84,7 @@ def test_scipy_and_our_integrator_take_it_as_it_is():
 
 def test_reduced_equations_are_compiled_like_a_flow():
     v, rate = sp.Symbol("v", real=True), sp.Symbol("g", positive=True)
-    right = compiled({v: v**2 - rate * v**5}, {rate: sp.Rational(1, 2)})
+    right = to_numpy({v: v**2 - rate * v**5}, {rate: sp.Rational(1, 2)})
     assert right.weights == (v,)
     assert right(0.0, np.array([2.0])).tolist() == [4 - 16]
 
@@ -93,9 +93,9 @@ def test_a_symbol_without_a_number_is_named():
     with pytest.raises(
         ValueError, match="parameters must give a number for N, lambda_2"
     ):
-        compiled(DERIVED, {DERIVED.parameters[0]: 1})
+        to_numpy(DERIVED, {DERIVED.parameters[0]: 1})
     with pytest.raises(ValueError, match="N must be a finite real number, not zoo"):
-        compiled(DERIVED, {N: sp.zoo})
+        to_numpy(DERIVED, {N: sp.zoo})
 
 
 # Packing
@@ -159,7 +159,7 @@ def test_every_symbol_of_a_task_has_its_number():
         "w0_2": -1,
         "p": sp.Rational(3, 4),
     }
-    assert parameter_values(exact_task(task), task) == {}
+    assert parameter_values(rational_task(task), task) == {}
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_the_course_is_the_gradient_flow_of_exact_statistics(model):
         derive(model, symbolic_task(2), "restricted"),
         np.linspace(0, 40, 9),
     )
-    course = derived_course(derivation, TASK, start, times)
+    course = derived_time_course(derivation, TASK, start, times)
     moments = population(TASK, model)
     exact = from_moments(
         moments.c, moments.A, moments.B, moments.Lambda, model, TASK.context_lengths
@@ -231,7 +231,9 @@ def test_the_course_is_the_gradient_flow_of_exact_statistics(model):
     final = unpacked(derivation, course.amplitudes, start)
     for name, array in run.weights.items():
         np.testing.assert_allclose(final[name], array, rtol=1e-6, atol=1e-8)
-    other = derived_course(derivation, Task([0.6, 0.3], context_length=6), start, times)
+    other = derived_time_course(
+        derivation, Task([0.6, 0.3], context_length=6), start, times
+    )
     assert np.max(np.abs(other.loss - run.loss)) > 1e-3
 
 
@@ -241,7 +243,7 @@ def test_the_course_is_the_closed_form_where_there_is_one():
     start = {name: np.zeros(shape) for name, shape in MODEL.shapes(2).items()}
     start["value"][:, 2] = amplitudes
     start["key"][:, 0, :2] = start["query"][:, 0, :2] = np.diag(amplitudes)
-    course = derived_course(EXACT, TASK, start, times)
+    course = derived_time_course(EXACT, TASK, start, times)
     np.testing.assert_allclose(course.loss, curve.loss, rtol=1e-9)
     np.testing.assert_allclose(
         course.coefficients, curve.coefficients, rtol=1e-9, atol=1e-15
@@ -253,9 +255,9 @@ def test_the_block_of_the_derivation_is_held():
     outside = weights()
     outside["key"][0, 0, 2] = 0.1
     with pytest.raises(ValueError, match='derive the model with block "full"'):
-        derived_course(DERIVED, TASK, outside, [0, 1])
-    full = derive(MODEL, exact_task(TASK))
-    assert derived_course(full, TASK, outside, [0, 1]).loss.shape == (2,)
+        derived_time_course(DERIVED, TASK, outside, [0, 1])
+    full = derive(MODEL, rational_task(TASK))
+    assert derived_time_course(full, TASK, outside, [0, 1]).loss.shape == (2,)
 
 
 def test_an_output_without_a_model_starts_from_zero_too():
@@ -265,7 +267,9 @@ def test_an_output_without_a_model_starts_from_zero_too():
         m * average(prompt.y * prompt.x[0]) * prompt.query[0], symbolic_task(1), [m]
     )
     times = np.array([0.0, 0.1, 1, 10])
-    course = derived_course(derivation, Task([2], context_length=4), {"m": 0.0}, times)
+    course = derived_time_course(
+        derivation, Task([2], context_length=4), {"m": 0.0}, times
+    )
     limit, speed = 1 / 3, 12
     np.testing.assert_allclose(
         course.amplitudes[:, 0], limit * -np.expm1(-speed * times), rtol=1e-9

@@ -8,20 +8,20 @@ from scipy.integrate import solve_ivp
 
 from attndyn import Separate, Task
 from attndyn.compare import overlay
-from attndyn.compare.user.derived_time_course import derived_course
+from attndyn.compare.user.derived_time_courses import derived_time_course
 from attndyn.simulate import flow, sample, statistics, train
 from attndyn.theory.symbolic import N, population_loss, symbolic_task
 from attndyn.theory.symbolic.derivation import derive
-from attndyn.theory.symbolic.dynamics.polynomial_equilibria import rest_points
+from attndyn.theory.symbolic.dynamics.polynomial_equilibria import equilibria
 from attndyn.theory.symbolic.formulas.latex_printer import latex_equations
 from attndyn.theory.symbolic.formulas.reading import read_equations
-from attndyn.theory.symbolic.numerics import compiled, packed, parameter_values
-from attndyn.theory.symbolic.statements.checking import check
+from attndyn.theory.symbolic.numerics import packed, parameter_values, to_numpy
+from attndyn.theory.symbolic.statements.checking import check_statement
 from attndyn.theory.symbolic.statements.statements import (
     StatedFixedPoint,
     StatedInvariant,
     StatedLoss,
-    StatedMotion,
+    StatedRate,
 )
 
 TASK = Task(eigenvalues=[1, 0.5], context_length=3)
@@ -146,15 +146,17 @@ def stated_loss(M, length=N):
 @pytest.mark.parametrize("name", KINDS)
 def test_loss_and_motion_are_those_of_the_map(name):
     derivation, (M, _) = DERIVED[name], by_hand(name)
-    assert check(StatedLoss(stated_loss(M)), derivation).holds
-    wrong = check(StatedLoss(stated_loss(M, N + 1)), derivation)
+    assert check_statement(StatedLoss(stated_loss(M)), derivation).holds
+    wrong = check_statement(StatedLoss(stated_loss(M, N + 1)), derivation)
     assert wrong.counterexample.derived != wrong.counterexample.claimed
     A, B = moments()
     G = B - A * M * SYMBOLIC.covariance
     for weight in derivation.weights:
         rate = (M.diff(weight).T * G).trace()
-        assert check(StatedMotion(weight, rate), derivation).holds
-        assert check(StatedMotion(weight, 2 * rate), derivation).level == "refuted"
+        assert check_statement(StatedRate(weight, rate), derivation).holds
+        assert (
+            check_statement(StatedRate(weight, 2 * rate), derivation).level == "refuted"
+        )
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -162,9 +164,11 @@ def test_the_quadratic_invariants_are_those_known_and_no_others(name):
     derivation, (_, known) = DERIVED[name], by_hand(name)
     assert len(derivation.conserved(2)) == len(known)
     for quantity in (*known, *derivation.conserved(2)):
-        assert check(StatedInvariant(quantity), derivation).holds
+        assert check_statement(StatedInvariant(quantity), derivation).holds
     weight = derivation.weights[0]
-    assert not check(StatedInvariant(weight**2 + sum(known)), derivation).holds
+    assert not check_statement(
+        StatedInvariant(weight**2 + sum(known)), derivation
+    ).holds
 
 
 @pytest.mark.parametrize("name", ["tied", "diagonal", "cubic"])
@@ -175,7 +179,7 @@ def test_the_flow_in_latex_is_read_back_and_proved(name):
     stated = read_equations(written, symbols, latex=True, rate=True)
     assert list(stated) == list(derivation.weights)
     assert all(
-        check(StatedMotion(weight, rate), derivation).holds
+        check_statement(StatedRate(weight, rate), derivation).holds
         for weight, rate in stated.items()
     )
     wrong = read_equations(
@@ -185,7 +189,7 @@ def test_the_flow_in_latex_is_read_back_and_proved(name):
         rate=True,
     )
     assert not all(
-        check(StatedMotion(weight, rate), derivation).holds
+        check_statement(StatedRate(weight, rate), derivation).holds
         for weight, rate in wrong.items()
     )
 
@@ -200,12 +204,16 @@ def test_a_shared_value_is_a_head_of_rank_two():
         w: symbols[n if n[0] == "v" else n.replace("_1_", "_", 1)]
         for w, n in names.items()
     }
-    assert check(StatedLoss(separate.xreplace(renamed)), DERIVED["shared"]).holds
+    assert check_statement(
+        StatedLoss(separate.xreplace(renamed)), DERIVED["shared"]
+    ).holds
     swapped = {
         **renamed,
         **{w: renamed[w].subs(symbols["key_1_1"], symbols["key_1_2"]) for w in renamed},
     }
-    assert not check(StatedLoss(separate.xreplace(swapped)), DERIVED["shared"]).holds
+    assert not check_statement(
+        StatedLoss(separate.xreplace(swapped)), DERIVED["shared"]
+    ).holds
 
 
 # Points of rest
@@ -221,13 +229,15 @@ def test_one_diagonal_head_learns_everything_or_nothing():
     v, u = derivation.arrays["value"][0], derivation.arrays["u"][0]
     reduced = derivation.reduce({v: v, **{each: each for each in u}})
     assert reduced.invariant
-    points = rest_points(reduced.equations, where=[v**2 - u[0] ** 2 - u[1] ** 2])
+    points = equilibria(reduced.equations, where=[v**2 - u[0] ** 2 - u[1] ** 2])
     assert len(points) == 3
     for point in points[1:]:
         assert all(
             sp.simplify(point[v] * point[u[d]] - coefficient(d)) == 0 for d in (0, 1)
         )
-    assert all(check(StatedFixedPoint(point), derivation).holds for point in points)
+    assert all(
+        check_statement(StatedFixedPoint(point), derivation).holds for point in points
+    )
 
 
 def test_a_shared_value_holds_two_directions():
@@ -244,14 +254,14 @@ def test_a_shared_value_holds_two_directions():
     }
     reduced = derivation.reduce(ansatz)
     assert reduced.invariant
-    points = rest_points(reduced.equations, where=[v**2 - k**2 - q**2])
+    points = equilibria(reduced.equations, where=[v**2 - k**2 - q**2])
     assert sorted((point[k] != 0) + (point[q] != 0) for point in points) == [0] + 4 * [
         1
     ] + 4 * [2]
     both = next(point for point in points if 0 not in point.values())
     at = {weight: form.xreplace(both) for weight, form in ansatz.items()}
-    assert check(StatedFixedPoint(at), derivation).holds
-    assert not check(
+    assert check_statement(StatedFixedPoint(at), derivation).holds
+    assert not check_statement(
         StatedFixedPoint({weight: -value for weight, value in at.items()}), derivation
     ).holds
     tilted = derivation.reduce(ansatz | {w["key"][1, 0]: q})
@@ -260,7 +270,7 @@ def test_a_shared_value_holds_two_directions():
 
 def test_cubic_weights_rest_at_every_subset():
     derivation = DERIVED["cubic"]
-    points = derivation.rest_points()
+    points = derivation.equilibria()
     assert [
         {d for d in (0, 1) if point[derivation.weights[d]] != 0} for point in points
     ] == [
@@ -271,12 +281,12 @@ def test_cubic_weights_rest_at_every_subset():
     ]
     roots = [sp.cbrt(coefficient(d)) for d in (0, 1)]
     claim = dict(zip(derivation.weights, roots, strict=True))
-    assert check(StatedFixedPoint(claim), derivation).holds
+    assert check_statement(StatedFixedPoint(claim), derivation).holds
     assert all(
         sp.simplify(points[3][weight] / value) == 1 for weight, value in claim.items()
     )
     wrong = {weight: value.subs(N, N + 1) for weight, value in claim.items()}
-    assert len(check(StatedFixedPoint(wrong), derivation).failing) == 2
+    assert len(check_statement(StatedFixedPoint(wrong), derivation).failing) == 2
 
 
 # Numbers
@@ -304,9 +314,9 @@ def test_the_compiled_flow_conserves_and_goes_through_solve_ivp(name):
     values = parameter_values(SYMBOLIC, TASK)
     y = packed(derivation, start)
     solution = solve_ivp(
-        compiled(derivation, values), (0, 10), y, t_eval=TIMES, rtol=1e-9, atol=1e-12
+        to_numpy(derivation, values), (0, 10), y, t_eval=TIMES, rtol=1e-9, atol=1e-12
     )
-    course = derived_course(derivation, TASK, start, TIMES)
+    course = derived_time_course(derivation, TASK, start, TIMES)
     np.testing.assert_allclose(course.amplitudes, solution.y.T, rtol=1e-6, atol=1e-8)
     ends = [
         dict(zip(derivation.weights, row, strict=True))
@@ -345,7 +355,7 @@ def test_theory_lies_over_training_on_tokens(name):
     )
     assert 1.7 < errors[0] / errors[1] < 2.4
     right, wrong = (
-        derived_course(derivation, task, start, fine.flow_time)
+        derived_time_course(derivation, task, start, fine.flow_time)
         for task in (TASK, LONGER)
     )
     assert overlay(right, fine).l2_gap < 0.6 * overlay(wrong, fine).l2_gap
@@ -359,7 +369,7 @@ def test_the_gap_falls_with_the_root_of_the_number_of_prompts(name):
     model, derivation = KINDS[name][0], DERIVED[name]
     start = start_of(model)
     courses = [
-        derived_course(derivation, task, start, TIMES) for task in (TASK, LONGER)
+        derived_time_course(derivation, task, start, TIMES) for task in (TASK, LONGER)
     ]
     gaps = np.array(
         [

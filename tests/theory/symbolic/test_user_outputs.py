@@ -5,11 +5,11 @@ import sympy as sp
 
 from attndyn import Task
 from attndyn.compare import overlay
-from attndyn.compare.user.derived_time_course import derived_course
+from attndyn.compare.user.derived_time_courses import derived_time_course
 from attndyn.simulate import Trajectory, sample
 from attndyn.theory.symbolic import Prompt, average, symbolic_task
 from attndyn.theory.symbolic.derivation import derive_output
-from attndyn.theory.symbolic.statements.checking import check
+from attndyn.theory.symbolic.statements.checking import check_statement
 from attndyn.theory.symbolic.statements.statements import (
     StatedFixedPoint,
     StatedInvariant,
@@ -55,9 +55,10 @@ def loss_by_hand(task, third=1):
 
 
 def test_the_loss_is_the_one_by_hand():
-    assert check(StatedLoss(loss_by_hand(SYMBOLIC)), DERIVED).holds
+    assert check_statement(StatedLoss(loss_by_hand(SYMBOLIC)), DERIVED).holds
     assert (
-        check(StatedLoss(loss_by_hand(SYMBOLIC, third=2)), DERIVED).level == "refuted"
+        check_statement(StatedLoss(loss_by_hand(SYMBOLIC, third=2)), DERIVED).level
+        == "refuted"
     )
 
 
@@ -65,20 +66,24 @@ def test_the_value_balances_both_features():
     assert DERIVED.conserved(2) == (v**2 - a**2 - b**2,) or DERIVED.conserved(2) == (
         a**2 + b**2 - v**2,
     )
-    assert check(StatedInvariant(v**2 - a**2 - b**2), DERIVED).holds
-    assert not check(StatedInvariant(v**2 - a**2), DERIVED).holds
+    assert check_statement(StatedInvariant(v**2 - a**2 - b**2), DERIVED).holds
+    assert not check_statement(StatedInvariant(v**2 - a**2), DERIVED).holds
 
 
 def test_the_best_combination_of_features_is_a_point_of_rest():
     first, S = moments(SYMBOLIC)
     best = sp.Matrix(S).LUsolve(sp.Matrix(first)).applyfunc(sp.factor)
-    assert check(StatedFixedPoint({v: 1, a: best[0], b: best[1]}), DERIVED).holds
-    assert not check(StatedFixedPoint({v: 1, a: best[0], b: -best[1]}), DERIVED).holds
+    assert check_statement(
+        StatedFixedPoint({v: 1, a: best[0], b: best[1]}), DERIVED
+    ).holds
+    assert not check_statement(
+        StatedFixedPoint({v: 1, a: best[0], b: -best[1]}), DERIVED
+    ).holds
     least = StatedFixedPoint(
         {v: 1, a: best[0], b: best[1]}, sp.factor(loss_by_hand(SYMBOLIC))
     )
     assert (
-        len(check(least, DERIVED).failing) == 1
+        len(check_statement(least, DERIVED).failing) == 1
     )  # the loss elsewhere is not the loss there
 
 
@@ -108,7 +113,7 @@ def descended(sequences, seed, rate=0.01):
 def test_the_course_lies_over_descent_on_tokens():
     """The gap falls with the root of the number of prompts; with N + 1 for N it stays."""
     courses = [
-        derived_course(DERIVED, Task([0.5], context_length=n), START, TIMES)
+        derived_time_course(DERIVED, Task([0.5], context_length=n), START, TIMES)
         for n in (3, 4)
     ]
     gaps = np.array(

@@ -19,7 +19,7 @@ from ...compilation import (
     NODES,
     STAGES,
     WEIGHTS,
-    compiled,
+    compile_function,
     step_factor,
 )
 
@@ -78,14 +78,14 @@ class Workspace(NamedTuple):
     slopes: FloatArray
 
 
-@compiled
+@compile_function
 def workspace(dimension: int, count: int) -> Workspace:
     """Arrays for a state of `count` numbers."""
     square = (dimension, dimension)
     return Workspace(np.zeros(square), np.zeros(square), np.zeros((STAGES + 1, count)))
 
 
-@compiled
+@compile_function
 def residual(x: FloatArray, equations: Equations, space: Workspace) -> None:
     """Writes M* − M and G = A (M* − M) Λ of the state x into `space`."""
     A, target, lam, diagonal, copies, pairs = equations
@@ -118,7 +118,7 @@ def residual(x: FloatArray, equations: Equations, space: Workspace) -> None:
             G[i, j] *= lam[j]
 
 
-@compiled
+@compile_function
 def velocity(
     x: FloatArray, equations: Equations, space: Workspace, slope: FloatArray
 ) -> None:
@@ -152,7 +152,7 @@ def velocity(
         slope[row // pairs] += growth
 
 
-@compiled
+@compile_function
 def excess_loss(space: Workspace) -> float:
     """tr(Gᵀ(M* − M)), the loss above its minimum, after `residual`."""
     total = 0.0
@@ -162,7 +162,7 @@ def excess_loss(space: Workspace) -> float:
     return total
 
 
-@compiled
+@compile_function
 def step(
     x: FloatArray, size: float, equations: Equations, space: Workspace, y: FloatArray
 ) -> None:
@@ -181,7 +181,7 @@ def step(
             velocity(y, equations, space, slopes[stage])
 
 
-@compiled
+@compile_function
 def step_error(
     x: FloatArray,
     y: FloatArray,
@@ -205,7 +205,7 @@ def step_error(
     return float(size * fifth / np.sqrt((fifth + 0.01 * third) * len(x)))
 
 
-@compiled
+@compile_function
 def error_floor(x: FloatArray, equations: Equations, tolerance: float) -> FloatArray:
     """Absolute tolerance of each number: relative to v of its own head, or to its own key-query pair."""
     H, D, pairs = len(equations.copies), len(equations.lam), equations.pairs
@@ -227,7 +227,7 @@ def error_floor(x: FloatArray, equations: Equations, tolerance: float) -> FloatA
     return floor
 
 
-@compiled
+@compile_function
 def head_sizes(x: FloatArray, equations: Equations) -> FloatArray:
     """(|v||K||Q|)^{1/3} of each head (H,), with Frobenius norms: what it can make of M, cube root."""
     H, D, pairs = len(equations.copies), len(equations.lam), equations.pairs
@@ -240,7 +240,7 @@ def head_sizes(x: FloatArray, equations: Equations) -> FloatArray:
     return sizes
 
 
-@compiled
+@compile_function
 def squared_rate(
     x: FloatArray, slope: FloatArray, chosen: NDArray[np.bool_], equations: Equations
 ) -> float:
@@ -264,7 +264,7 @@ def squared_rate(
     return total
 
 
-@compiled
+@compile_function
 def is_pure(x: FloatArray, chosen: NDArray[np.bool_], equations: Equations) -> bool:
     """Whether every number of the chosen heads (H,) is zero or far from it: nothing can grow in them."""
     H, D, pairs = len(equations.copies), len(equations.lam), equations.pairs
@@ -280,7 +280,7 @@ def is_pure(x: FloatArray, chosen: NDArray[np.bool_], equations: Equations) -> b
     return True
 
 
-@compiled
+@compile_function
 def drop(
     start: FloatArray, most_steps: int, equations: Equations, ending: Ending
 ) -> tuple[int, FloatArray, FloatArray, FloatArray, float]:
@@ -338,7 +338,7 @@ def drop(
     return status, times[:taken], states[:taken], losses[:taken], np.sqrt(rate)
 
 
-@compiled
+@compile_function
 def states_at(
     wanted: FloatArray, times: FloatArray, states: FloatArray, equations: Equations
 ) -> tuple[FloatArray, FloatArray]:
@@ -356,7 +356,7 @@ def states_at(
     return found, losses
 
 
-@compiled
+@compile_function
 def crossing_time(
     level: float,
     after: int,

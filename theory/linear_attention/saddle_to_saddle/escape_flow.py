@@ -20,7 +20,7 @@ from ...compilation import (
     NODES,
     STAGES,
     WEIGHTS,
-    compiled,
+    compile_function,
     step_factor,
 )
 
@@ -53,13 +53,13 @@ class SmallHead(NamedTuple):
     falling: FloatArray
 
 
-@compiled
+@compile_function
 def exponentials(z: float, rising: float, falling: float) -> tuple[float, float]:
     """Σ (k + q)² e^z and Σ (k − q)² e^{−z}, from the logarithms of the sums."""
     return np.exp(min(z + rising, _OVERFLOW)), np.exp(min(falling - z, _OVERFLOW))
 
 
-@compiled
+@compile_function
 def pull(τ: float, head: SmallHead) -> float:
     """dv/dt = Σ_d g_d Σ_r k_rd q_rd at τ."""
     total = 0.0
@@ -75,7 +75,7 @@ def pull(τ: float, head: SmallHead) -> float:
     return total
 
 
-@compiled
+@compile_function
 def size_at(τ: float, v: float, head: SmallHead) -> float:
     """(|v||K||Q|)^{1/3}, with Frobenius norms over the directions."""
     key = query = 0.0
@@ -93,7 +93,7 @@ def size_at(τ: float, v: float, head: SmallHead) -> float:
     )
 
 
-@compiled
+@compile_function
 def escape_path(
     head: SmallHead, times: FloatArray, size: float, τ_at: FloatArray, v_at: FloatArray
 ) -> float:
@@ -159,7 +159,7 @@ def escape_path(
     return np.nan
 
 
-@compiled
+@compile_function
 def _error(slopes: FloatArray, size: float, allowed: float) -> float:
     """Error of a step of one number in units of what is allowed."""
     fifth = third = 0.0
@@ -220,7 +220,7 @@ def _log_square(x: FloatArray) -> FloatArray:
         return np.asarray(2 * np.log(largest) + np.log(np.sum(scaled**2, axis=1)))
 
 
-@compiled
+@compile_function
 def head_of(heads: SmallHeads, h: int) -> SmallHead:
     """The numbers of head h."""
     return SmallHead(
@@ -234,7 +234,7 @@ def head_of(heads: SmallHeads, h: int) -> SmallHead:
     )
 
 
-@compiled
+@compile_function
 def first_to_reach(
     heads: SmallHeads, sizes: FloatArray, τ: FloatArray, v: FloatArray
 ) -> tuple[float, int]:
@@ -265,7 +265,7 @@ def first_to_reach(
     return end, first
 
 
-@compiled
+@compile_function
 def paths(heads: SmallHeads, times: FloatArray, τ: FloatArray, v: FloatArray) -> None:
     """Writes τ and v of the heads at increasing `times` (T,) into `τ` and `v` (H, T)."""
     for h in range(len(heads.v)):

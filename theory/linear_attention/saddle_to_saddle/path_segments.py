@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...level_crossings import falling_through
+from ...level_crossings import first_crossings
 from .drop_flow import Equations, crossing_time, states_at
 from .escape_flow import SmallHeads, grown, paths, small_heads
 from .escapes import SeparateHeads
@@ -198,7 +198,7 @@ class EscapeSegment:
 
     def crossings(self, levels: FloatArray) -> FloatArray:
         """As of a `FlowSegment`: rare, as the loss hardly moves."""
-        return falling_through(self.excess, levels, self.duration)
+        return first_crossings(self.excess, levels, self.duration)
 
     def nodes(self) -> SeparateHeads:
         """Heads at `times`."""

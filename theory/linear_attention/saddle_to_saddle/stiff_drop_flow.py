@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ...level_crossings import falling_through
+from ...level_crossings import first_crossings
 from .drop_flow import (
     SETTLED,
     STUCK,
@@ -57,7 +57,7 @@ class StiffSegment(FlowSegment):
 
     def crossings(self, levels: FloatArray) -> FloatArray:
         """Times since the start (n,) at which the loss above the minimum passes each of `levels` (n,)."""
-        return falling_through(self.excess, levels, self.duration)
+        return first_crossings(self.excess, levels, self.duration)
 
 
 def stiff_drops(

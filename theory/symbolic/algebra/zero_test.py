@@ -18,7 +18,7 @@ from .enclosures import DIGITS, Interval, certain_sign, enclosure
 from .extension_tower import Element, Tower, Undecided
 from .sign_analysis import is_positive
 
-__all__ = ["Undecided", "is_zero", "normal", "number_sign"]
+__all__ = ["Undecided", "is_zero", "normal_form", "number_sign"]
 
 _HIGHEST_DEGREE = 64  # of P(X): beyond, its coefficients fill pages
 _MOST_TERMS = 1000  # of the numerator, times that degree: P(X) is made by determinants of that size
@@ -47,16 +47,16 @@ def is_zero(expression: Expr) -> bool:
     return _vanishes(tower, tower.value())
 
 
-def normal(expression: Expr) -> Expr:
+def normal_form(expression: Expr) -> Expr:
     """The expression as one fraction in independent roots and exponentials: 0 just where it vanishes identically.
 
     Equal expressions may still have different fractions: compare by `is_zero` of their difference, whose domain and
     errors are those of this function.
 
     >>> x = sp.Symbol("x", positive=True)
-    >>> normal(1 / (sp.sqrt(x) - 1) - (sp.sqrt(x) + 1) / (x - 1))
+    >>> normal_form(1 / (sp.sqrt(x) - 1) - (sp.sqrt(x) + 1) / (x - 1))
     0
-    >>> normal(sp.sqrt(12) * sp.sqrt(x**3) + sp.sqrt(3 * x))
+    >>> normal_form(sp.sqrt(12) * sp.sqrt(x**3) + sp.sqrt(3 * x))
     sqrt(3)*sqrt(x)*(2*x + 1)
     """
     tower = Tower(sp.sympify(expression, strict=True))

@@ -79,14 +79,14 @@ def conserved_quantities(flow: Flow, degree: int) -> tuple[Expr, ...]:
     )
 
 
-def rate(quantity: Expr, flow: Flow) -> Expr:
+def lie_derivative(quantity: Expr, flow: Flow) -> Expr:
     """The derivative of a quantity along the flow, per unit of flow time: 0 just where it is conserved.
 
     `quantity` is rational in the weights, the flow's keys; other symbols are constants. By powers of the weights,
     coefficients factored. ValueError names what is not rational.
 
     >>> x, y, a = sp.symbols("x y a")
-    >>> rate(x**2 - y**2, {x: y, y: x}), rate(x**2 - a * y, {x: y, y: x})
+    >>> lie_derivative(x**2 - y**2, {x: y, y: x}), lie_derivative(x**2 - a * y, {x: y, y: x})
     (0, -a*x + 2*x*y)
     """
     symbols = expression(quantity).free_symbols

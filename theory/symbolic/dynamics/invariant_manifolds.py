@@ -7,7 +7,7 @@ from ..loss.population_losses import weight_symbols
 from ..task import Expr
 
 
-def aligned(model: Parametrization, dimension: int) -> dict[Expr, Expr]:
+def aligned_ansatz(model: Parametrization, dimension: int) -> dict[Expr, Expr]:
     """Weights whose heads point along eigenvectors of Λ, as functions of few amplitudes; the others are zero.
 
     Merged: v_h = v̂_h s and U_h = v̂_h diag(u_1 … u_D) with any unit vector v̂, whose rational parameters are τ_2 …
@@ -16,7 +16,7 @@ def aligned(model: Parametrization, dimension: int) -> dict[Expr, Expr]:
     ValueError for other models. Source: Zhang et al. 2025 (arXiv 2501.16265).
 
     >>> from attndyn import Separate
-    >>> aligned(Separate(heads=1), 2)
+    >>> aligned_ansatz(Separate(heads=1), 2)
     {value_1_3: v_1, key_1_1_1: v_1, query_1_1_1: v_1}
     """
     if isinstance(model, Merged):

@@ -7,13 +7,13 @@ import sympy as sp
 
 from ..algebra.rational_arithmetic import freed_roots
 from ..algebra.sign_analysis import is_positive
-from ..algebra.zero_test import is_zero, normal
+from ..algebra.zero_test import is_zero, normal_form
 from ..task import Expr
 
 Point = dict[Expr, Expr]
 
 
-def rest_points(
+def equilibria(
     equations: Mapping[Expr, Expr], where: Sequence[Expr] = ()
 ) -> tuple[Point, ...]:
     """Every real point {amplitude: value} at which all rates {amplitude: rate} vanish, for general parameters.
@@ -26,13 +26,13 @@ def rest_points(
 
     >>> a, g = sp.symbols("a g", positive=True)
     >>> v = sp.Symbol("v", real=True)
-    >>> rest_points({v: a * v**2 - g * v**5})
+    >>> equilibria({v: a * v**2 - g * v**5})
     ({v: 0}, {v: a**(1/3)/g**(1/3)})
     """
     if roots := freed_roots([*equations.values(), *where]):
         named = {symbol: root for root, symbol in roots.items()}
         free = {symbol: rate.xreplace(roots) for symbol, rate in equations.items()}
-        points = rest_points(free, [sp.sympify(each).xreplace(roots) for each in where])
+        points = equilibria(free, [sp.sympify(each).xreplace(roots) for each in where])
         return tuple(
             {symbol: value.xreplace(named) for symbol, value in point.items()}
             for point in points
@@ -119,7 +119,7 @@ def _extended(point: Point, basis: list[Expr], rest: list[Expr]) -> Iterator[Poi
         (sp.Poly(each, symbol) for each in here), key=lambda each: each.degree()
     ):
         coefficients = [
-            normal(part.xreplace(point)) for part in polynomial.all_coeffs()
+            normal_form(part.xreplace(point)) for part in polynomial.all_coeffs()
         ]
         if coefficients[0] != 0:
             for root in _real_roots(sp.Poly(coefficients, symbol)):

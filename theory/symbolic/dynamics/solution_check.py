@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 import sympy as sp
 
-from ..algebra.zero_test import normal
+from ..algebra.zero_test import normal_form
 from ..task import Expr
 
 
-def residuals(
+def ode_residuals(
     equations: Mapping[Expr, Expr], course: Mapping[Expr, Expr], time: Expr
 ) -> dict[Expr, Expr]:
     """d course/d time − rate of every amplitude where the course is put in: all 0 just where it is a solution.
@@ -20,9 +20,9 @@ def residuals(
 
     >>> v, v0, t = sp.symbols("v v_0 t", positive=True)
     >>> course = {v: v0 / (1 - v0 * t)}
-    >>> residuals({v: v**2}, course, t)
+    >>> ode_residuals({v: v**2}, course, t)
     {v: 0}
-    >>> residuals({v: v**2}, {v: v0 + v0**2 * t}, t)
+    >>> ode_residuals({v: v**2}, {v: v0 + v0**2 * t}, t)
     {v: -t*v_0**3*(t*v_0 + 2)}
     """
     _require_amplitudes("equations", equations, course)
@@ -35,7 +35,7 @@ def residuals(
                 f"the course of {amplitude} must be explicit in {time}, but it holds an amplitude: {value}"
             )
     return {
-        amplitude: normal(
+        amplitude: normal_form(
             course[amplitude].diff(time)
             - sp.sympify(rate, strict=True).xreplace(course)
         )
@@ -43,20 +43,20 @@ def residuals(
     }
 
 
-def start_residuals(
+def initial_residuals(
     course: Mapping[Expr, Expr], time: Expr, start: Mapping[Expr, Expr]
 ) -> dict[Expr, Expr]:
     """The course at time 0 − the start {amplitude: value}: all 0 just where the course starts there.
 
-    ValueError as from `residuals`.
+    ValueError as from `ode_residuals`.
 
     >>> v, v0, t = sp.symbols("v v_0 t", positive=True)
-    >>> start_residuals({v: v0 / (1 - v0 * t)}, t, {v: v0})
+    >>> initial_residuals({v: v0 / (1 - v0 * t)}, t, {v: v0})
     {v: 0}
     """
     _require_amplitudes("start", start, course)
     return {
-        amplitude: normal(
+        amplitude: normal_form(
             sp.sympify(value, strict=True).xreplace({time: sp.Integer(0)})
             - start[amplitude]
         )
@@ -64,17 +64,17 @@ def start_residuals(
     }
 
 
-def clock_residual(rate: Expr, clock: Expr, amplitude: Expr) -> Expr:
+def implicit_solution_residual(rate: Expr, clock: Expr, amplitude: Expr) -> Expr:
     """Φ′(v) f(v) − 1, which is 0 just where t = Φ(v) − Φ(v₀) solves dv/dt = f(v) from v(0) = v₀.
 
     `clock` is Φ and `rate` f, expressions in the symbol `amplitude`, v. The start holds by itself. Logarithms and
     arctangents are differentiated away. ValueError from `exact.normal`.
 
     >>> v, g = sp.symbols("v g", positive=True)
-    >>> clock_residual(v * (1 - g * v), sp.log(v / (1 - g * v)), v)
+    >>> implicit_solution_residual(v * (1 - g * v), sp.log(v / (1 - g * v)), v)
     0
     """
-    return normal(sp.sympify(clock, strict=True).diff(amplitude) * rate - 1)
+    return normal_form(sp.sympify(clock, strict=True).diff(amplitude) * rate - 1)
 
 
 def _require_amplitudes(

@@ -2,8 +2,8 @@
 
 Weights with cube roots, such as v = |k| = |q| = m^{1/3}, need not be written: v → a v, K → C K, Q → C⁻ᵀ Q / a in
 one head (a ≠ 0, C invertible) is a linear map T of the weights with L(T θ) = L(θ) for all θ, so that the Hessians
-at θ and T θ are congruent: their signature is one. `resting_weights` is a rational point of that orbit. Weights of
-the same M off the orbit, such as with a value in an idle head, can have another signature.
+at θ and T θ are congruent: their signature is one. `representative_weights` is a rational point of that orbit.
+Weights of the same M off the orbit, such as with a value in an idle head, can have another signature.
 
 New coordinates x = P z change keys and queries linearly too, k → Pᵀ k, and (Λ, Ω) to (P⁻¹ Λ P⁻ᵀ, Pᵀ Ω P). Some P
 makes Λ = 1 and Ω diagonal, so that a signature there, in symbols, is that of every Λ and Ω.
@@ -92,7 +92,7 @@ def inertia(matrix: Expr) -> Inertia:
     return Inertia(*map(sum, zip(*parts, strict=True)))
 
 
-def resting_weights(
+def representative_weights(
     model: Separate, maps: Sequence[Sequence[Expr]]
 ) -> dict[Expr, Expr]:
     """Weights with v = 1 of the heads that hold these maps, for `hessian_index`: M_d = k qᵀ for each pair in turn.
@@ -103,7 +103,7 @@ def resting_weights(
     >>> from attndyn.theory.symbolic import fixed_points, population_loss, symbolic_task
     >>> task, model = symbolic_task(2), Separate(heads=2)
     >>> learned = {point.subset: point.M for point in fixed_points(task, model)}
-    >>> point = resting_weights(model, [[learned[1,]], [learned[2,]]])
+    >>> point = representative_weights(model, [[learned[1,]], [learned[2,]]])
     >>> hessian_index(population_loss(model, task, "restricted"), point)
     0
     """

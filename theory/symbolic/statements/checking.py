@@ -53,7 +53,7 @@ class Undefined:
 
 
 @dataclass(frozen=True, eq=False)
-class Finding:
+class CheckResult:
     """What became of a statement: its `identities`, those that are `failing`, and a point that shows it.
 
     Where a statement is refuted, `counterexample` is a point at which all of it is defined. `undefined` is a point
@@ -98,12 +98,12 @@ class Finding:
         return f"proved: {named}, for all values of the symbols"
 
 
-def check(
+def check_statement(
     statement: Statement,
     derivation: Derivation,
     conditions: Iterable[Condition] = (),
     repeated: Iterable[Identity] = (),
-) -> Finding:
+) -> CheckResult:
     """Prove a statement identically in weights, parameters and N, or refute it with the smallest nice point.
 
     It is proved only if it is real and finite for every value that its symbols admit, else "undefined", with the
@@ -119,11 +119,11 @@ def check(
     >>> prompt, (u, v) = Prompt(1), sp.symbols("u v", real=True)
     >>> output = u * v * average(prompt.x[0] * prompt.y) * prompt.query[0]
     >>> derivation = derive_output(output, symbolic_task(1), [u, v])
-    >>> print(check(StatedInvariant(u**2 - v**2), derivation))
+    >>> print(check_statement(StatedInvariant(u**2 - v**2), derivation))
     proved: d(u**2 - v**2)/dt, for all values of the symbols
-    >>> print(check(StatedInvariant(u**2 + v**2), derivation))
+    >>> print(check_statement(StatedInvariant(u**2 + v**2), derivation))
     refuted: d(u**2 + v**2)/dt is -8, not 0, at N = 1, lambda_1 = 1, u = 1, v = 1
-    >>> print(check(StatedInvariant((u**2 - v**2) / (N - 1)), derivation))
+    >>> print(check_statement(StatedInvariant((u**2 - v**2) / (N - 1)), derivation))
     undefined at N = 1: 1/(N - 1) divides by zero
     """
     stated = (*repeated, *identities(statement, derivation))
@@ -141,12 +141,12 @@ def check(
             example = Counterexample(
                 part, point, part.derived.xreplace(point), part.claimed.xreplace(point)
             )
-            return Finding(stated, failing, example)
+            return CheckResult(stated, failing, example)
     for condition in unproved:
         broken = broken_at(condition, admitted)
         if broken is not None:
-            return Finding(stated, failing, undefined=Undefined(condition, broken))
-    return Finding(
+            return CheckResult(stated, failing, undefined=Undefined(condition, broken))
+    return CheckResult(
         stated, failing, undecided=_open_question(failing, doubtful, unproved)
     )
 

@@ -23,7 +23,7 @@ class StatedLoss:
 
 
 @dataclass(frozen=True)
-class StatedMotion:
+class StatedRate:
     """dθ/dt of one `weight` is `rate`, in flow time."""
 
     weight: Expr
@@ -60,7 +60,7 @@ class StatedFixedPoint:
 
 
 @dataclass(frozen=True)
-class StatedCourse:
+class StatedSolution:
     """The flow takes weights along `course` {weight: expression in TIME}, other weights being zero.
 
     With an `ansatz` {weight: expression in amplitudes} the course is that of the amplitudes. `start` has the values
@@ -74,11 +74,11 @@ class StatedCourse:
 
 Statement = (
     StatedLoss
-    | StatedMotion
+    | StatedRate
     | StatedInvariant
     | StatedReduction
     | StatedFixedPoint
-    | StatedCourse
+    | StatedSolution
 )
 
 
@@ -113,7 +113,7 @@ def _parts(statement: object, derivation: Derivation) -> Iterator[Identity]:
     match statement:
         case StatedLoss():
             return _loss(statement, derivation)
-        case StatedMotion():
+        case StatedRate():
             return _motion(statement, derivation)
         case StatedInvariant():
             return _invariant(statement, derivation)
@@ -121,7 +121,7 @@ def _parts(statement: object, derivation: Derivation) -> Iterator[Identity]:
             return _reduction(statement, derivation)
         case StatedFixedPoint():
             return _fixed_point(statement, derivation)
-        case StatedCourse():
+        case StatedSolution():
             return _course(statement, derivation)
     kinds = ", ".join(kind.__name__ for kind in get_args(Statement))
     raise ValueError(f"a statement is one of {kinds}, not {statement!r}")
@@ -143,7 +143,7 @@ def _loss(statement: StatedLoss, derivation: Derivation) -> Iterator[Identity]:
     yield Identity("the loss on the ansatz", _at(derived, ansatz, derivation), value)
 
 
-def _motion(statement: StatedMotion, derivation: Derivation) -> Iterator[Identity]:
+def _motion(statement: StatedRate, derivation: Derivation) -> Iterator[Identity]:
     known = _constants(derivation) | _weights(derivation)
     weight = _weight(statement.weight, derivation)
     rate = _exact(f"the rate of {weight}", statement.rate, known)
@@ -221,7 +221,7 @@ def _fixed_point(
         )
 
 
-def _course(statement: StatedCourse, derivation: Derivation) -> Iterator[Identity]:
+def _course(statement: StatedSolution, derivation: Derivation) -> Iterator[Identity]:
     ansatz = None if statement.ansatz is None else _ansatz(statement.ansatz, derivation)
     moving = _weights(derivation) if ansatz is None else _amplitudes(ansatz, derivation)
     course = {

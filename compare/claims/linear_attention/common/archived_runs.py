@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .....runtime.files import read_arrays, write_atomically
 from .....simulate import Experiment, Trajectory
-from .....simulate.runs.store import run_path, stored
+from .....simulate.runs.store import load_run, run_path
 
 FloatArray = NDArray[np.float64]
 
@@ -19,7 +19,7 @@ POINTS = 1_000
 
 
 @dataclass(frozen=True, eq=False)
-class Kept:
+class ArchivedRun:
     """The thinned loss (K,) of a run against its steps (K,), and the experiment that it is the result of."""
 
     steps: FloatArray
@@ -27,13 +27,13 @@ class Kept:
     experiment: dict[str, object]
 
 
-def finished(experiment: Experiment, folder: Path) -> Trajectory:
+def run_to_completion(experiment: Experiment, folder: Path) -> Trajectory:
     """The run of an experiment from the folder, or made there: an interrupted one goes on from its checkpoint.
 
     The checkpoint lies beside the run until that is whole. OSError if the folder cannot be written; raises what
     `train` raises.
     """
-    run = stored(experiment, folder)
+    run = load_run(experiment, folder)
     if run is not None:
         return run
     path = run_path(experiment, folder)
@@ -44,7 +44,7 @@ def finished(experiment: Experiment, folder: Path) -> Trajectory:
     return run
 
 
-def kept_file(name: str) -> Path:
+def archived_file(name: str) -> Path:
     """Where the loss of a run of this name is kept."""
     return (
         Path(str(files("attndyn.compare.claims.linear_attention.common.archive")))
@@ -52,7 +52,7 @@ def kept_file(name: str) -> Path:
     )
 
 
-def keep(run: Trajectory, path: Path) -> Path:
+def archive_run(run: Trajectory, path: Path) -> Path:
     """Write what a package can carry of a finished run; OSError if it cannot be written."""
     last = len(run.loss) - 1
     chosen = np.unique(
@@ -68,20 +68,22 @@ def keep(run: Trajectory, path: Path) -> Path:
     return write_atomically(path, lambda file: np.savez_compressed(file, **arrays))
 
 
-def read_kept(path: Path) -> Kept:
-    """What `keep` wrote; ValueError for something else, OSError if it is absent."""
+def read_archived_run(path: Path) -> ArchivedRun:
+    """What `archive_run` wrote; ValueError for something else, OSError if it is absent."""
     arrays = read_arrays(path)
-    return Kept(arrays["steps"], arrays["loss"], json.loads(str(arrays["experiment"])))
+    return ArchivedRun(
+        arrays["steps"], arrays["loss"], json.loads(str(arrays["experiment"]))
+    )
 
 
 def losses_of(
     experiment: Experiment, name: str, folder: Path
 ) -> tuple[FloatArray, FloatArray]:
     """Steps and losses of an experiment: those kept under this name if it is their run, else those of a run."""
-    path = kept_file(name)
+    path = archived_file(name)
     if path.exists():
-        found = read_kept(path)
+        found = read_archived_run(path)
         if found.experiment == experiment.to_dict():
             return found.steps, found.loss
-    run = finished(experiment, folder)
+    run = run_to_completion(experiment, folder)
     return run.time, run.loss

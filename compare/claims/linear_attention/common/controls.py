@@ -7,7 +7,7 @@ import numpy as np
 from .....models.attention import Merged, Separate
 from .....task import Task
 from .....theory import Population, population
-from ....evidence.claim import THEORY
+from ....evidence.claim import UNMODIFIED
 
 TRACE_DROPPED = "trace term dropped"
 LONGER_CONTEXT = "N + 1 for N"
@@ -16,16 +16,16 @@ NO_FOURTH_MOMENT = "1 + 1/N → 1"
 MOMENTS = (TRACE_DROPPED, LONGER_CONTEXT, NO_FOURTH_MOMENT)
 
 
-def variant(task: Task, model: Merged | Separate, name: str) -> Population:
+def wrong_moments(task: Task, model: Merged | Separate, name: str) -> Population:
     """The population moments of one context length N, or a wrong variant of them; ValueError names the variants.
 
     >>> from attndyn import Merged, Task
     >>> task = Task(eigenvalues=[1.0], context_length=10)
-    >>> variant(task, Merged(heads=1), TRACE_DROPPED).A
+    >>> wrong_moments(task, Merged(heads=1), TRACE_DROPPED).A
     array([[1.1]])
     """
     true = population(task, model)
-    if name == THEORY:
+    if name == UNMODIFIED:
         return true
     if name == LONGER_CONTEXT:
         return population(with_context(task, max(task.context_lengths) + 1), model)

@@ -16,7 +16,7 @@ from .....theory import (
     staircase,
 )
 from .....theory.linear_attention.merged import aligned_amplitudes
-from ....evidence.claim import THEORY, Claim, Lab
+from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.seed_judges import (
     Subset,
     all_equal,
@@ -31,7 +31,7 @@ from ....evidence.seeding import seeds
 from ....metrics.curves import crossing_times, exit_times
 from ....metrics.loss_drops import drops
 from ....metrics.plateaus import effective_map
-from ..common.controls import LONGER_CONTEXT, TRACE_DROPPED, variant
+from ..common.controls import LONGER_CONTEXT, TRACE_DROPPED, wrong_moments
 from ..common.experiments import FOUR, MERGED, SEPARATE, merged, scattered
 from ..separate.plateaus import GREEDY, resting_landings
 
@@ -43,32 +43,32 @@ LARGEST = "1/(λ² v₀) with the largest value weight as v₀"
 AT_MINIMUM = "the minimum, already at the end of the runs"
 
 
-def _drop_counts(lab: Lab) -> list[int]:
-    runs = [lab.run(each) for each in merged(FOUR, lab.seed)]
+def _drop_counts(context: RunContext) -> list[int]:
+    runs = [context.trajectory(each) for each in merged(FOUR, context.seed)]
     return [len(drops(run.time, run.loss)) for run in runs]
 
 
-def _final_losses(lab: Lab) -> tuple[FloatArray, float]:
+def _final_losses(context: RunContext) -> tuple[FloatArray, float]:
     """Final loss of every run, and the standard error over sequences of the loss at the minimum."""
-    runs = merged(FOUR, lab.seed)
+    runs = merged(FOUR, context.seed)
     z, y = network_features(
-        sample(FOUR, 20_000, seeds(lab.seed)[0], split="test"), MERGED
+        sample(FOUR, 20_000, seeds(context.seed)[0], split="test"), MERGED
     )
     squared = (z @ population(FOUR, MERGED).minimum.ravel() - y) ** 2
     error = float(squared.std(ddof=1) / np.sqrt(runs[0].sequences))
-    return np.array([lab.run(each).loss[-1] for each in runs]), error
+    return np.array([context.trajectory(each).loss[-1] for each in runs]), error
 
 
-def _predicted_finals(lab: Lab, control: str) -> FloatArray:
+def _predicted_finals(context: RunContext, control: str) -> FloatArray:
     """Loss at the end of every run by the aligned equations from its own growing mode."""
     if control == AT_MINIMUM:
         return np.full(
-            len(merged(FOUR, lab.seed)), population(FOUR, MERGED).minimum_loss
+            len(merged(FOUR, context.seed)), population(FOUR, MERGED).minimum_loss
         )
-    moments = variant(FOUR, MERGED, control)
+    moments = wrong_moments(FOUR, MERGED, control)
     mode = moments.b / np.linalg.norm(moments.b)
     found = []
-    for each in merged(FOUR, lab.seed):
+    for each in merged(FOUR, context.seed):
         w0, end = (
             growing_mode(moments, each.start),
             2 * each.learning_rate * (each.steps - 1),
@@ -78,24 +78,24 @@ def _predicted_finals(lab: Lab, control: str) -> FloatArray:
     return np.array(found)
 
 
-def _merged_runs(lab: Lab) -> tuple[Experiment, ...]:
-    return merged(FOUR, lab.seed, 12 * lab.more)
+def _merged_runs(context: RunContext) -> tuple[Experiment, ...]:
+    return merged(FOUR, context.seed, 12 * context.repeat_factor)
 
 
-def _merged_times(lab: Lab) -> FloatArray:
+def _merged_times(context: RunContext) -> FloatArray:
     """Flow time at the middle of the drop, (seeds,)."""
     moments = population(FOUR, MERGED)
     middle = [(moments.c + moments.minimum_loss) / 2]
-    runs = [lab.run(each) for each in _merged_runs(lab)]
+    runs = [context.trajectory(each) for each in _merged_runs(context)]
     return np.array(
         [crossing_times(run.flow_time, run.loss, middle)[0] for run in runs]
     )
 
 
-def _growing_times(lab: Lab, control: str) -> FloatArray:
+def _growing_times(context: RunContext, control: str) -> FloatArray:
     moments, starts = (
         population(FOUR, MERGED),
-        [each.start for each in _merged_runs(lab)],
+        [each.start for each in _merged_runs(context)],
     )
     if control == VALUE_ALONE:
         modes = [float(np.linalg.norm(start["value"])) for start in starts]
@@ -118,20 +118,22 @@ def _variant(times: FloatArray, control: str) -> FloatArray:
     return np.broadcast_to(mean, times.shape) if control == NO_SCATTER else times
 
 
-def _many(lab: Lab) -> tuple[Experiment, ...]:
-    return scattered(lab.seed, 24 * lab.more)
+def _many(context: RunContext) -> tuple[Experiment, ...]:
+    return scattered(context.seed, 24 * context.repeat_factor)
 
 
-def _exits(lab: Lab) -> FloatArray:
+def _exits(context: RunContext) -> FloatArray:
     """Flow time of every exit, (seeds, 4), nan where a run has not made it."""
     levels = population(FOUR, SEPARATE).greedy_losses
-    runs = [lab.run(each) for each in _many(lab)]
+    runs = [context.trajectory(each) for each in _many(context)]
     return np.array([exit_times(run.flow_time, run.loss, levels) for run in runs])
 
 
-def _stairs(lab: Lab, control: str) -> FloatArray:
+def _stairs(context: RunContext, control: str) -> FloatArray:
     """Exit times by the staircase from every start, (seeds, 4)."""
-    return _variant(np.array([_stair(each, control) for each in _many(lab)]), control)
+    return _variant(
+        np.array([_stair(each, control) for each in _many(context)]), control
+    )
 
 
 def _stair(experiment: Experiment, control: str) -> FloatArray:
@@ -146,12 +148,12 @@ def _own_stair(experiment: Experiment) -> FloatArray:
     return staircase(FOUR, SEPARATE, experiment.start).exit_times
 
 
-def _visited(lab: Lab) -> list[tuple[Subset, Subset]]:
+def _visited(context: RunContext) -> list[tuple[Subset, Subset]]:
     """For every plateau on which a run rests: the greedy subset of that place, and the one of nearest map."""
     maps = {point.subset: point.M for point in fixed_points(FOUR, SEPARATE)}
     found = []
-    for each in scattered(lab.seed):
-        for landing in resting_landings(lab.run(each)):
+    for each in scattered(context.seed):
+        for landing in resting_landings(context.trajectory(each)):
             reached = effective_map(SEPARATE, landing.weights)
             nearest = min(
                 maps, key=lambda subset: float(np.linalg.norm(reached - maps[subset]))
@@ -160,25 +162,30 @@ def _visited(lab: Lab) -> list[tuple[Subset, Subset]]:
     return found
 
 
-def _subsets(lab: Lab, control: str) -> dict[Subset, Subset]:
+def _subsets(context: RunContext, control: str) -> dict[Subset, Subset]:
     """What is learned at the m-th plateau."""
     if control == "smallest gains first":
         return {GREEDY[m]: tuple(range(5 - m, 5)) for m in range(5)}
-    more = 0 if control == THEORY else 1
+    more = 0 if control == UNMODIFIED else 1
     return {GREEDY[m]: GREEDY[min(m + more, 4)] for m in range(5)}
 
 
-def _signs(lab: Lab) -> FloatArray:
+def _signs(context: RunContext) -> FloatArray:
     """Signs of the value weights of every head that holds a direction at the end."""
     values = np.concatenate(
-        [lab.run(each).final["value"][:, -1] for each in scattered(lab.seed)]
+        [
+            context.trajectory(each).final["value"][:, -1]
+            for each in scattered(context.seed)
+        ]
     )
     least = 0.5 * float(np.cbrt(population(FOUR, SEPARATE).coefficients.min()))
     return np.asarray(np.sign(values[np.abs(values) > least]))
 
 
-def _probability(lab: Lab, control: str) -> float:
-    return {THEORY: 0.5, "always positive": 1.0, "one in ten negative": 0.9}[control]
+def _probability(context: RunContext, control: str) -> float:
+    return {UNMODIFIED: 0.5, "always positive": 1.0, "one in ten negative": 0.9}[
+        control
+    ]
 
 
 MERGED_RUNS = "twelve runs on 80,000 sequences, all weights"
@@ -194,7 +201,7 @@ COUNT = Claim(
     limit="initial scale → 0",
     hypotheses=("D = 4, N = 31, λ ∝ (4, 3, 2, 1)", "published convention"),
     measure=_drop_counts,
-    predict=lambda lab, control: 1 if control == THEORY else 2,
+    predict=lambda context, control: 1 if control == UNMODIFIED else 2,
     judge=all_equal,
     controls=("two drops",),
     experiments=lambda seed: merged(FOUR, seed),

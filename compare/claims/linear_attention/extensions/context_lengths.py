@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from .....models.attention import Separate
 from .....simulate import Trajectory, flow, initial_weights
 from .....theory import Population, population, time_course
-from ....evidence.claim import THEORY, Claim, Lab
-from ....evidence.judges import same
+from ....evidence.claim import UNMODIFIED, Claim, RunContext
+from ....evidence.judges import equal_within
 from ....evidence.seed_judges import means_within_scatter
-from ....exact_statistics import unlimited
+from ....exact_statistics import population_statistics
 from ....metrics.curves import exit_times, plateau_heights
 from ....metrics.plateaus import effective_map
 from ..common.controls import with_context
@@ -45,7 +45,7 @@ def _singly() -> list[Population]:
     ]
 
 
-def _levels(lab: Lab, control: str) -> FloatArray:
+def _levels(context: RunContext, control: str) -> FloatArray:
     if control == EACH:
         return np.asarray(
             np.mean([moments.greedy_losses for moments in _singly()], axis=0)
@@ -53,7 +53,7 @@ def _levels(lab: Lab, control: str) -> FloatArray:
     return _moments(control).greedy_losses
 
 
-def _coefficients(lab: Lab, control: str) -> FloatArray:
+def _coefficients(context: RunContext, control: str) -> FloatArray:
     """What each direction of Λ learns, (4,)."""
     if control == EACH:
         return np.asarray(
@@ -64,44 +64,51 @@ def _coefficients(lab: Lab, control: str) -> FloatArray:
 
 def _rests(run: Trajectory) -> NDArray[np.bool_]:
     """Whether a run rests on each plateau: for ten times what the drop at its end takes."""
-    moments = _moments(THEORY)
+    moments = _moments(UNMODIFIED)
     exits = exit_times(run.flow_time, run.loss, moments.greedy_losses)
     waits = np.diff(np.concatenate([[0.0], exits, [run.flow_time[-1]]]))
     widths = 1 / (moments.b * np.cbrt(moments.coefficients))
     return np.asarray(waits > PATIENCE * np.append(widths, widths[-1]))
 
 
-def _runs(lab: Lab) -> list[Trajectory]:
-    return [lab.run(each) for each in lengths(lab.seed, 12 * lab.more)]
+def _runs(context: RunContext) -> list[Trajectory]:
+    return [
+        context.trajectory(each)
+        for each in lengths(context.seed, 12 * context.repeat_factor)
+    ]
 
 
-def _heights(lab: Lab) -> FloatArray:
+def _heights(context: RunContext) -> FloatArray:
     """Loss at each plateau, (seeds, 5), nan where a run does not rest."""
-    runs = _runs(lab)
+    runs = _runs(context)
     found = [
-        plateau_heights(run.loss, run.gradient_norm, _levels(lab, THEORY)).heights
+        plateau_heights(
+            run.loss, run.gradient_norm, _levels(context, UNMODIFIED)
+        ).heights
         for run in runs
     ]
     return np.where([_rests(run) for run in runs], found, np.nan)
 
 
-def _learned(lab: Lab) -> FloatArray:
+def _learned(context: RunContext) -> FloatArray:
     """Diagonal of M at the end of the runs that have learned every direction, (runs, 4)."""
     return np.array(
         [
             np.diag(effective_map(TOKENS, run.final))
-            for run in _runs(lab)
+            for run in _runs(context)
             if _rests(run)[-1]
         ]
     )
 
 
-def _aligned_flow(lab: Lab) -> list[FloatArray]:
+def _aligned_flow(context: RunContext) -> list[FloatArray]:
     start = initial_weights(TOKENS, EVERY_LENGTH, AMPLITUDES, scheme="aligned")
-    return [flow(TOKENS, unlimited(EVERY_LENGTH, TOKENS), start, TIMES).loss]
+    return [
+        flow(TOKENS, population_statistics(EVERY_LENGTH, TOKENS), start, TIMES).loss
+    ]
 
 
-def _aligned_course(lab: Lab, control: str) -> list[FloatArray]:
+def _aligned_course(context: RunContext, control: str) -> list[FloatArray]:
     if control == EACH:
         each = [with_context(EVERY_LENGTH, n) for n in EVERY_LENGTH.context_lengths]
         return [
@@ -155,7 +162,7 @@ CLAIMS = (
         limit="none: exact",
         measure=_aligned_flow,
         predict=_aligned_course,
-        judge=same(1e-9, TIMES, ("flow time", "loss")),
+        judge=equal_within(1e-9, TIMES, ("flow time", "loss")),
         experiments=lambda seed: (),
         tier="fast",
     ),

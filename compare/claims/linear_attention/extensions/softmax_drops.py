@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .....simulate import Experiment
-from ....evidence.claim import THEORY, Claim, Lab
+from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.evidence import Curve, Evidence
-from ....evidence.judges import curve, same
+from ....evidence.judges import curve, equal_within
 from ....metrics.loss_drops import PAUSE, drops
-from ..common.archived_runs import kept_file, losses_of, read_kept
+from ..common.archived_runs import archived_file, losses_of, read_archived_run
 from ..common.experiments import softmax_full_size, softmax_merged, softmax_separate
 
 FloatArray = NDArray[np.float64]
@@ -27,14 +27,14 @@ FIRST = 12
 """Steps of the run that is kept that are repeated."""
 
 
-def _losses(lab: Lab, experiments: tuple[Experiment, ...]) -> list[Losses]:
-    runs = [lab.run(each) for each in experiments]
+def _losses(context: RunContext, experiments: tuple[Experiment, ...]) -> list[Losses]:
+    runs = [context.trajectory(each) for each in experiments]
     return [(run.time, run.loss) for run in runs]
 
 
-def _range(number: str) -> Callable[[Lab, str], tuple[int, int]]:
+def _range(number: str) -> Callable[[RunContext, str], tuple[int, int]]:
     """The claimed number of drops, or that of a control."""
-    return lambda lab, control: RANGES[number if control == THEORY else control]
+    return lambda context, control: RANGES[number if control == UNMODIFIED else control]
 
 
 def _counted(predicted: tuple[int, int], observed: Sequence[Losses]) -> Evidence:
@@ -66,16 +66,16 @@ def _at_drops(number: int, time: FloatArray, loss: FloatArray) -> Curve:
     return curve(f"run {number}", stairs, loss, time)
 
 
-def _first_losses(lab: Lab) -> FloatArray:
+def _first_losses(context: RunContext) -> FloatArray:
     """What the kept run lost at its first steps."""
-    return read_kept(kept_file(FULL)).loss[:FIRST]
+    return read_archived_run(archived_file(FULL)).loss[:FIRST]
 
 
-def _repeated(lab: Lab, control: str) -> FloatArray:
+def _repeated(context: RunContext, control: str) -> FloatArray:
     """Losses of the same steps, made again on all sequences."""
     experiment = replace(softmax_full_size(0), steps=FIRST)
     changes: dict[str, dict[str, Any]] = {
-        THEORY: {},
+        UNMODIFIED: {},
         "twice the rate": {"learning_rate": 2 * experiment.learning_rate},
         "x not centred": {"centre": False},
     }
@@ -84,7 +84,7 @@ def _repeated(lab: Lab, control: str) -> FloatArray:
 
 def _repeats(predicted: FloatArray, observed: FloatArray) -> Evidence:
     """Equal at every step, up to rounding."""
-    return same(1e-11, np.arange(FIRST, dtype=float), ("steps", "loss"))(
+    return equal_within(1e-11, np.arange(FIRST, dtype=float), ("steps", "loss"))(
         [predicted], [observed]
     )
 
@@ -107,7 +107,7 @@ def _drops_claim(
             "scores unscaled, over all N + 1 tokens",
             "a small start",
         ),
-        measure=lambda lab: _losses(lab, experiments(lab.seed)),
+        measure=lambda context: _losses(context, experiments(context.seed)),
         predict=_range(number),
         judge=_counted,
         controls=tuple(name for name in RANGES if name != number),
@@ -138,7 +138,9 @@ CLAIMS = (
             "D = 4, N = 31, H = 5, λ ∝ (4, 3, 2, 1)",
             "scores unscaled, over all N + 1 tokens",
         ),
-        measure=lambda lab: [losses_of(softmax_full_size(lab.seed), FULL, lab.runs)],
+        measure=lambda context: [
+            losses_of(softmax_full_size(context.seed), FULL, context.folder)
+        ],
         predict=_range(SEVERAL),
         judge=_counted,
         controls=(ONE, NONE),

@@ -13,9 +13,9 @@ from .....simulate.attention.initialisation import restricted
 from .....simulate.attention.objectives import Objective
 from .....task import Task
 from .....theory import FixedPoint, fixed_point, fixed_points
-from ....evidence.claim import Claim, Lab
+from ....evidence.claim import Claim, RunContext
 from ....evidence.evidence import Evidence
-from ....exact_statistics import unlimited
+from ....exact_statistics import population_statistics
 from ....metrics.plateaus import effective_map, hessian_index
 from ..setting.time_courses import DIAGONAL, OBLIQUE, SOURCE
 
@@ -69,11 +69,13 @@ class _Point:
     index: int
 
 
-def _objectives(lab: Lab) -> list[Objective]:
-    return [objective(model, unlimited(task, model)) for task, model in CASES]
+def _objectives(context: RunContext) -> list[Objective]:
+    return [
+        objective(model, population_statistics(task, model)) for task, model in CASES
+    ]
 
 
-def _points(lab: Lab, control: str) -> list[list[_Point]]:
+def _points(context: RunContext, control: str) -> list[list[_Point]]:
     """All fixed points of each case by increasing loss, and one in another packing."""
     found = []
     for task, model in CASES:
@@ -175,11 +177,11 @@ def _every_point() -> list[tuple[Task, Model, FixedPoint]]:
     return found
 
 
-def _found_kinds(lab: Lab) -> Kinds:
+def _found_kinds(context: RunContext) -> Kinds:
     """By the index, and where it is 0 by whether the loss falls further after a step off the point."""
     found = []
     for task, model, point in _every_point():
-        source = unlimited(task, model)
+        source = population_statistics(task, model)
         evaluate = objective(model, source)
         loss, weights = float(evaluate(point.weights)[0]), point.weights
         free = restricted(
@@ -187,7 +189,7 @@ def _found_kinds(lab: Lab) -> Kinds:
         )
         kind = "strict saddle"
         if hessian_index(evaluate, weights, free) == 0:
-            step = initial_weights(model, task, NUDGE, lab.seed, "restricted")
+            step = initial_weights(model, task, NUDGE, context.seed, "restricted")
             start = {name: weights[name] + step[name] for name in weights}
             end = flow(model, source, start, [0.0, LATE], rtol=1e-6).loss[-1]
             kind = "degenerate saddle" if end < loss - FALL else "minimum"
@@ -195,7 +197,7 @@ def _found_kinds(lab: Lab) -> Kinds:
     return found
 
 
-def _stated_kinds(lab: Lab, control: str) -> Kinds:
+def _stated_kinds(context: RunContext, control: str) -> Kinds:
     found: Kinds = []
     for task, _, point in _every_point():
         kind: str = point.kind

@@ -9,11 +9,11 @@ from .....models.attention import Separate
 from .....simulate import Experiment
 from .....task import Task
 from .....theory import fixed_points, population
-from ....evidence.claim import THEORY, Claim, Lab
+from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.evidence import Evidence
 from ....evidence.judges import curve
 from ....evidence.seeding import seeds
-from ..common.controls import MOMENTS, variant
+from ..common.controls import MOMENTS, wrong_moments
 from ..common.experiments import FOUR
 from ..separate.rank_one import standard_errors
 from .search import maps_at_rest
@@ -50,9 +50,9 @@ def _task(seed: int) -> Task:
     )
 
 
-def _found(lab: Lab) -> Maps:
+def _found(context: RunContext) -> Maps:
     """Different maps at which a search for a vanishing gradient ends, for each number of heads and rank."""
-    return [_search(Separate(*pair), seeds(lab.seed)[0]) for pair in PAIRS]
+    return [_search(Separate(*pair), seeds(context.seed)[0]) for pair in PAIRS]
 
 
 def _search(model: Separate, seed: int) -> list[FloatArray]:
@@ -70,15 +70,15 @@ def _same(one: FloatArray, other: FloatArray) -> bool:
     return float(np.max(np.abs(one - other))) <= SAME_MAP
 
 
-def _enumerated(lab: Lab, control: str) -> Maps:
+def _enumerated(context: RunContext, control: str) -> Maps:
     """The fixed points of the theory, or of a variant of it."""
-    task = _task(seeds(lab.seed)[0])
-    if control == THEORY:
+    task = _task(seeds(context.seed)[0])
+    if control == UNMODIFIED:
         return [
             [point.M for point in fixed_points(task, Separate(*pair))] for pair in PAIRS
         ]
     if control in MOMENTS:
-        wrong = variant(task, Separate(1), control)
+        wrong = wrong_moments(task, Separate(1), control)
         return [
             [wrong.learned(subset) for subset in _subsets(0, H * R)] for H, R in PAIRS
         ]
@@ -133,19 +133,21 @@ def trained(seed: int) -> tuple[Experiment, ...]:
     )
 
 
-def _finals(lab: Lab) -> tuple[FloatArray, FloatArray]:
+def _finals(context: RunContext) -> tuple[FloatArray, FloatArray]:
     """Final loss of every run and its standard error over the sequences, (runs,) each."""
-    runs = trained(lab.seed)
+    runs = trained(context.seed)
     tops = [tuple(range(1, heads * rank + 1)) for heads, rank in TRAINED]
     errors = [
         standard_errors(run, (top,))[0] for run, top in zip(runs, tops, strict=True)
     ]
-    return np.array([lab.run(run).loss[-1] for run in runs]), np.array(errors)
+    return np.array([context.trajectory(run).loss[-1] for run in runs]), np.array(
+        errors
+    )
 
 
-def _lowest(lab: Lab, control: str) -> FloatArray:
-    moments = variant(
-        FOUR, Separate(1, divisor="none"), control if control in MOMENTS else THEORY
+def _lowest(context: RunContext, control: str) -> FloatArray:
+    moments = wrong_moments(
+        FOUR, Separate(1, divisor="none"), control if control in MOMENTS else UNMODIFIED
     )
     learned = np.array([heads * rank for heads, rank in TRAINED])
     if control == MINIMUM:

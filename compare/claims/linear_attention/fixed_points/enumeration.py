@@ -10,13 +10,13 @@ from .....simulate import network_features, objective, sample, statistics
 from .....simulate.attention.initialisation import restricted
 from .....simulate.attention.objectives import Objective
 from .....theory import fixed_point, fixed_points, population
-from ....evidence.claim import THEORY, Claim, Lab
+from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.evidence import Evidence
 from ....evidence.judges import converges_on_average
 from ....evidence.seeding import seeds
-from ....exact_statistics import unlimited
-from ....metrics.plateaus import Landing, effective_map, hessian_index
-from ..common.controls import LONGER_CONTEXT, MOMENTS, TRACE_DROPPED, variant
+from ....exact_statistics import population_statistics
+from ....metrics.plateaus import PlateauMatch, effective_map, hessian_index
+from ..common.controls import LONGER_CONTEXT, MOMENTS, TRACE_DROPPED, wrong_moments
 from ..common.experiments import FOUR, MERGED, SEPARATE, separate
 from ..separate.plateaus import GREEDY, resting_landings
 
@@ -36,10 +36,10 @@ def _subsets(most: int) -> list[tuple[int, ...]]:
     ]
 
 
-def _sampled_losses(lab: Lab) -> tuple[FloatArray, FloatArray]:
+def _sampled_losses(context: RunContext) -> tuple[FloatArray, FloatArray]:
     """Mean and standard error of the squared error of M_S on 480,000 fresh prompts, for every S."""
     errors = []
-    for seed in seeds(lab.seed):
+    for seed in seeds(context.seed):
         z, y = network_features(sample(FOUR, 80_000, seed, split="test"), SEPARATE)
         maps = np.array(
             [fixed_point(FOUR, SEPARATE, subset).M.ravel() for subset in _subsets(4)]
@@ -49,8 +49,8 @@ def _sampled_losses(lab: Lab) -> tuple[FloatArray, FloatArray]:
     return squared.mean(axis=0), squared.std(axis=0) / np.sqrt(len(squared))
 
 
-def _losses(lab: Lab, control: str) -> FloatArray:
-    moments = variant(FOUR, SEPARATE, control)
+def _losses(context: RunContext, control: str) -> FloatArray:
+    moments = wrong_moments(FOUR, SEPARATE, control)
     return np.array(
         [
             moments.c - sum(moments.gains[d - 1] for d in subset)
@@ -73,10 +73,10 @@ def _agree_in_errors(
     )
 
 
-def _samples(lab: Lab) -> list[list[Objective]]:
+def _samples(context: RunContext) -> list[list[Objective]]:
     """The sampled loss for each number of sequences and seed."""
     return [
-        [_sampled_loss(count, seed) for seed in lab.seeds(REPEATS)]
+        [_sampled_loss(count, seed) for seed in context.seeds(REPEATS)]
         for count in SEQUENCES
     ]
 
@@ -87,9 +87,9 @@ def _sampled_loss(count: int, seed: int) -> Objective:
     )
 
 
-def _canonical_weights(lab: Lab, control: str) -> list[Weights]:
+def _canonical_weights(context: RunContext, control: str) -> list[Weights]:
     """Weights of every M_S with the coefficients that a variant predicts."""
-    true, wrong = population(FOUR, SEPARATE), variant(FOUR, SEPARATE, control)
+    true, wrong = population(FOUR, SEPARATE), wrong_moments(FOUR, SEPARATE, control)
     size = np.cbrt(wrong.coefficients / true.coefficients)
     return [
         _rescaled(fixed_point(FOUR, SEPARATE, subset).weights, subset, size)
@@ -125,11 +125,11 @@ def _cases() -> list[tuple[Merged | Separate, tuple[int, ...]]]:
     )
 
 
-def _observed_indices(lab: Lab) -> list[int]:
+def _observed_indices(context: RunContext) -> list[int]:
     """Negative eigenvalues of the Hessian of the loss at the canonical weights, restricted block."""
     found = []
     for model, subset in _cases():
-        evaluate = objective(model, unlimited(FOUR, model))
+        evaluate = objective(model, population_statistics(FOUR, model))
         weights = fixed_point(FOUR, model, subset).weights
         inside = restricted(
             {name: np.ones_like(value) for name, value in weights.items()}
@@ -138,12 +138,12 @@ def _observed_indices(lab: Lab) -> list[int]:
     return found
 
 
-def _landed(lab: Lab) -> tuple[list[int], float, float]:
+def _landed(context: RunContext) -> tuple[list[int], float, float]:
     """Hessian index where three runs rest, largest distance |M − M_m|/|M*| and gradient norm there."""
     indices, gaps, norms = [], [], []
-    for each in separate(lab.seed)[:3]:
+    for each in separate(context.seed)[:3]:
         evaluate = objective(SEPARATE, each.source)
-        for landing in resting_landings(lab.run(each)):
+        for landing in resting_landings(context.trajectory(each)):
             free = {
                 name: np.ones_like(value) for name, value in landing.weights.items()
             }
@@ -155,7 +155,7 @@ def _landed(lab: Lab) -> tuple[list[int], float, float]:
     return indices, max(gaps), max(norms)
 
 
-def _idle_curvature(landing: Landing) -> float:
+def _idle_curvature(landing: PlateauMatch) -> float:
     """A bound of the curvature that the largest idle head makes by its own size: 2 |G| (|v| + |k| + |q|)."""
     idle = np.argsort(np.abs(landing.weights["value"][:, -1]))[
         : SEPARATE.head_count - len(landing.point.subset)
@@ -168,9 +168,9 @@ def _idle_curvature(landing: Landing) -> float:
     return 2 * float(np.linalg.norm(force, 2) * np.max(np.sum(sizes, axis=0))) + FLAT
 
 
-def _landing_indices(lab: Lab, control: str) -> set[int]:
+def _landing_indices(context: RunContext, control: str) -> set[int]:
     """Indices that the plateaus may have: those of greedy subsets, or of a variant's of one to three directions."""
-    if control == THEORY:
+    if control == UNMODIFIED:
         return {fixed_point(FOUR, SEPARATE, subset).hessian_index for subset in GREEDY}
     smallest = [tuple(range(5 - m, 5)) for m in (1, 2, 3)]
     return {fixed_point(FOUR, SEPARATE, subset).hessian_index for subset in smallest}
@@ -191,13 +191,13 @@ def _all_among(
     )
 
 
-def _indices(lab: Lab, control: str) -> list[int]:
+def _indices(context: RunContext, control: str) -> list[int]:
     return [_index(model, subset, control) for model, subset in _cases()]
 
 
 def _index(model: Merged | Separate, subset: tuple[int, ...], control: str) -> int:
     point = fixed_point(FOUR, model, subset)
-    if control == THEORY or isinstance(model, Merged):
+    if control == UNMODIFIED or isinstance(model, Merged):
         return point.hessian_index
     missing = [j for j in (1, 2, 3, 4) if j not in subset]
     idle = (sum(model.rank - len(head) for head in point.packing)) * len(missing)
@@ -217,11 +217,11 @@ def _equal_lists(predicted: list[int], observed: list[int]) -> Evidence:
     )
 
 
-def _counted(lab: Lab) -> tuple[int, int]:
+def _counted(context: RunContext) -> tuple[int, int]:
     """How many different maps have no force on any of their canonical weights: separate, merged."""
     counts = []
     for model in (SEPARATE, MERGED):
-        evaluate = objective(model, unlimited(FOUR, model))
+        evaluate = objective(model, population_statistics(FOUR, model))
         points = list(fixed_points(FOUR, model))
         still = [
             point for point in points if _force(evaluate(point.weights)[1]) < 1e-12
@@ -238,9 +238,9 @@ def _force(gradients: dict[str, FloatArray]) -> float:
     return max(float(np.max(np.abs(gradient))) for gradient in gradients.values())
 
 
-def _counts(lab: Lab, control: str) -> tuple[int, int]:
+def _counts(context: RunContext, control: str) -> tuple[int, int]:
     return {
-        THEORY: (2**4, 2),
+        UNMODIFIED: (2**4, 2),
         "one per number of directions": (5, 2),
         "merged as separate": (2**4, 2**4),
     }[control]

@@ -14,7 +14,7 @@ from .....simulate.attention.initialisation import restricted
 from .....simulate.attention.objectives import Objective
 from .....task import Task
 from .....theory import FixedPoint, fixed_point
-from ....evidence.claim import THEORY, Claim, Lab
+from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.evidence import Evidence
 from ....metrics.plateaus import hessian_index
 from ..common.quadrature import weighted_prompts
@@ -94,7 +94,7 @@ def _points(model: Separate, task: Task) -> list[FixedPoint]:
     return points
 
 
-def _counted(lab: Lab) -> list[int]:
+def _counted(context: RunContext) -> list[int]:
     """Negative eigenvalues of the Hessian at the canonical weights of every point of every task."""
     found = []
     for rank in RANKS:
@@ -109,7 +109,7 @@ def _counted(lab: Lab) -> list[int]:
     return found
 
 
-def _stated(lab: Lab, control: str) -> list[int]:
+def _stated(context: RunContext, control: str) -> list[int]:
     found = []
     for rank in RANKS:
         model = Separate(HEADS, rank)
@@ -120,7 +120,7 @@ def _stated(lab: Lab, control: str) -> list[int]:
 
 def _index(point: FixedPoint, model: Separate, control: str) -> int:
     """The index of a point, or what a control counts in its place."""
-    if control == THEORY:
+    if control == UNMODIFIED:
         return point.hessian_index
     gains = point.population.gains
     learned = [d - 1 for d in point.subset]
@@ -144,7 +144,7 @@ def _equal_lists(predicted: Sequence[int], observed: Sequence[int]) -> Evidence:
     )
 
 
-def _rotations_at_rest(lab: Lab) -> list[bool]:
+def _rotations_at_rest(context: RunContext) -> list[bool]:
     """Whether some head can turn halfway to a direction that is left out and be at rest there, too."""
     found = []
     model = Separate(HEADS)
@@ -183,7 +183,7 @@ def _inverse_root(matrix: FloatArray) -> FloatArray:
     return np.asarray(vectors / np.sqrt(values) @ vectors.T)
 
 
-def _stated_continua(lab: Lab, control: str) -> list[bool]:
+def _stated_continua(context: RunContext, control: str) -> list[bool]:
     found = []
     for task in _tasks().values():
         for point in _points(Separate(HEADS), task):
@@ -219,11 +219,15 @@ def _symbolic_tasks() -> "Mapping[str, tuple[SymbolicTask, tuple[int, ...]]]":
     }
 
 
-def _derived_signatures(lab: Lab) -> Formulas:
+def _derived_signatures(context: RunContext) -> Formulas:
     """How many eigenvalues of the derived Hessian are below and at zero, at every M_S of D heads of rank one."""
     import sympy as sp
 
-    from .....theory.symbolic import fixed_points, population_loss, resting_weights
+    from .....theory.symbolic import (
+        fixed_points,
+        population_loss,
+        representative_weights,
+    )
     from .....theory.symbolic.dynamics.stability import hessian, hessian_index, inertia
 
     found = {}
@@ -232,7 +236,7 @@ def _derived_signatures(lab: Lab) -> Formulas:
         loss = population_loss(model, task, "restricted")
         maps = {point.subset: point.M for point in fixed_points(task, model)}
         for S in maps:
-            weights = resting_weights(model, [[maps[d,]] for d in S])
+            weights = representative_weights(model, [[maps[d,]] for d in S])
             found[f"{name}, {S}, index"] = sp.Integer(hessian_index(loss, weights))
             found[f"{name}, {S}, flat"] = sp.Integer(
                 inertia(hessian(loss, weights)).zero
@@ -240,7 +244,7 @@ def _derived_signatures(lab: Lab) -> Formulas:
     return found
 
 
-def _stated_signatures(lab: Lab, control: str) -> Formulas:
+def _stated_signatures(context: RunContext, control: str) -> Formulas:
     """Idle heads are flat; an active one along two scalings; so is half of each pair of learned directions."""
     import sympy as sp
 

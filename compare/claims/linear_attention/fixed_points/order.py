@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from .....models.attention import Separate
 from .....task import Task
 from .....theory import fixed_points
-from ....evidence.claim import Claim, Lab
-from ....evidence.judges import same
+from ....evidence.claim import Claim, RunContext
+from ....evidence.judges import equal_within
 
 FloatArray = NDArray[np.float64]
 
@@ -32,7 +32,7 @@ EXACT: tuple[tuple[list[int], list[int], int], ...] = (
 another order than λ, and unequal by less than doubles tell."""
 
 
-def _enumerated(lab: Lab) -> list[FloatArray]:
+def _enumerated(context: RunContext) -> list[FloatArray]:
     """Every subset in order of its exact loss; of those that equal gains exchange, the one of lowest numbers."""
     found = []
     for λ, ω, heads in EXACT:
@@ -76,7 +76,7 @@ def _number(subset: Sequence[int]) -> float:
     return float(1 + sum(1 << d for d in subset))
 
 
-def _listed(lab: Lab, control: str) -> list[FloatArray]:
+def _listed(context: RunContext, control: str) -> list[FloatArray]:
     found = []
     for λ, ω, heads in EXACT:
         task = Task(eigenvalues=λ, teacher_covariance=np.diag(ω), context_length=1)
@@ -111,7 +111,7 @@ CLAIMS = (
         limit="none: exact",
         measure=_enumerated,
         predict=_listed,
-        judge=same(
+        judge=equal_within(
             1e-12,
             axes=(
                 "fixed point",

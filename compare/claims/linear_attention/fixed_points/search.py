@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from .....models.attention import Merged, Separate, Weights
 from .....simulate import objective
 from .....task import Task
-from ....exact_statistics import unlimited
+from ....exact_statistics import population_statistics
 from ....metrics.plateaus import effective_map
 
 FloatArray = NDArray[np.float64]
@@ -33,7 +33,7 @@ def maps_at_rest(
     from scipy.optimize import root
 
     evaluate, mask = (
-        objective(model, unlimited(task, model)),
+        objective(model, population_statistics(task, model)),
         inside(model, task.dimension),
     )
     rng, found = np.random.default_rng(seed), []

@@ -9,9 +9,9 @@ from .....models.attention import Merged
 from .....simulate import Statistics, initial_weights, sample, statistics, train
 from .....task import Task
 from .....theory import FeatureMoments, feature_moments
-from ....evidence.claim import THEORY, Lab
+from ....evidence.claim import UNMODIFIED, RunContext
 from ....evidence.evidence import Evidence, Judge
-from ....evidence.judges import LEVEL, curve, student_quantile
+from ....evidence.judges import CONFIDENCE, curve, student_quantile
 from ....evidence.seeding import seeds
 from ....metrics.curves import sup_gap
 from .mixtures import (
@@ -64,9 +64,9 @@ MOMENT_SIZES = (1_000, 8_000, 64_000)
 MOMENT_REPEATS = 12
 
 
-def sampled_moments(lab: Lab) -> FloatArray:
+def sampled_moments(context: RunContext) -> FloatArray:
     """c, b and S of a mixture and of an in-weight test set, for each number of sequences and seed."""
-    every = seeds(lab.seed, MOMENT_REPEATS)
+    every = seeds(context.seed, MOMENT_REPEATS)
     return np.array(
         [[moments_of(count, seed) for seed in every] for count in MOMENT_SIZES]
     )
@@ -107,7 +107,7 @@ def in_units(found: Statistics | FeatureMoments, units: FeatureMoments) -> Float
     return np.concatenate(parts)
 
 
-def exact_moments(lab: Lab, control: str) -> FloatArray:
+def exact_moments(context: RunContext, control: str) -> FloatArray:
     """The same quantities in expectation, for every number of sequences and seed."""
     changes = {"in_context_fraction": 0.4} if control == "fraction 0.4 for 0.5" else {}
     sets = exact_sets(Task.from_dict(SMALL.to_dict() | changes), control != CONSISTENT)
@@ -134,15 +134,15 @@ def trained_map(fraction: float, seed: int) -> FloatArray:
     return learned_map(run.final)
 
 
-def trained_losses(lab: Lab) -> FloatArray:
+def trained_losses(context: RunContext) -> FloatArray:
     """The three losses after training from each start, (starts, fractions, 3)."""
-    every = seeds(lab.seed, STARTS)
+    every = seeds(context.seed, STARTS)
     return np.array(
         [[losses(p, trained_map(p, seed)) for p in FRACTIONS] for seed in every]
     )
 
 
-def minima(lab: Lab, control: str = THEORY) -> FloatArray:
+def minima(context: RunContext, control: str = UNMODIFIED) -> FloatArray:
     """The three losses at the minimum, (fractions, 3)."""
     return np.array([minimum_losses(p, control) for p in FRACTIONS])
 
@@ -194,9 +194,9 @@ def equal(
     return judge
 
 
-def sampled_maps(lab: Lab) -> FloatArray:
+def sampled_maps(context: RunContext) -> FloatArray:
     """M after training on P sequences, (P, seeds, fractions, K), in units of its features' sizes."""
-    every = seeds(lab.seed, REPEATS)
+    every = seeds(context.seed, REPEATS)
     found = [
         [[sampled_run(p, count, seed)[1] for p in SAMPLED] for seed in every]
         for count in SIZES
@@ -219,15 +219,15 @@ def sampled_run(fraction: float, count: int, seed: int) -> tuple[float, FloatArr
     return float(run.loss[-1]), learned_map(run.final)
 
 
-def population_maps(lab: Lab, control: str) -> FloatArray:
+def population_maps(context: RunContext, control: str) -> FloatArray:
     """The minimum for every number of sequences and seed, in units of its features' sizes."""
     maps = np.array([minimum(p, control) for p in SAMPLED]) * feature_sizes()
     return np.broadcast_to(maps, (len(SIZES), REPEATS, *maps.shape))
 
 
-def losses_at_sizes(lab: Lab) -> FloatArray:
+def losses_at_sizes(context: RunContext) -> FloatArray:
     """Training loss and both test losses on 5,000 sequences and on four times as many, (2, seeds, fractions, 3)."""
-    every = seeds(lab.seed, REPEATS)
+    every = seeds(context.seed, REPEATS)
     return np.array(
         [[_losses_at(SEQUENCES * factor, seed) for seed in every] for factor in (1, 4)]
     )
@@ -264,22 +264,22 @@ def agree_on_average(predicted: FloatArray, observed: FloatArray) -> Evidence:
         worst <= allowed,
         f"18 means over {len(typical)} seeds off by {largest:.2f} % at most, {worst:.1f} standard errors at most; "
         f"before the extrapolation {fitted:.1f} %",
-        f"{allowed:.1f} standard errors (Student's t at {LEVEL:g})",
+        f"{allowed:.1f} standard errors (Student's t at {CONFIDENCE:g})",
         residual=largest / 100,
         curves=tuple(drawn),
         axes=("fraction of in-context sequences", "loss"),
     )
 
 
-def in_weight_losses(lab: Lab) -> FloatArray:
+def in_weight_losses(context: RunContext) -> FloatArray:
     """In-weight test loss after training, (fractions, 1)."""
-    first = seeds(lab.seed)[0]
+    first = seeds(context.seed)[0]
     return np.array([losses(p, trained_map(p, first))[2:] for p in FRACTIONS])
 
 
-def read_as(lab: Lab, variant: str) -> FloatArray:
+def read_as(context: RunContext, variant: str) -> FloatArray:
     """In-weight test losses by the common reading, or at the minimum."""
-    found = minima(lab)[:, 2:]
+    found = minima(context)[:, 2:]
     if variant == MINIMUM:
         return found
     if variant == PURE:
@@ -300,15 +300,15 @@ def gradual(predicted: FloatArray, observed: FloatArray) -> Evidence:
     )
 
 
-def fixed_teacher_losses(lab: Lab) -> FloatArray:
+def fixed_teacher_losses(context: RunContext) -> FloatArray:
     """Loss on sequences of the fixed teacher with consistent labels, after training, (fractions,)."""
-    first = seeds(lab.seed)[0]
+    first = seeds(context.seed)[0]
     return np.array(
         [exact(0.0, 2.0, False).loss(trained_map(p, first)) for p in FRACTIONS]
     )
 
 
-def predicted_fixed(lab: Lab, control: str) -> FloatArray:
+def predicted_fixed(context: RunContext, control: str) -> FloatArray:
     """Loss on the fixed teacher's sequences at the minimum, (fractions,), or in a wrong variant."""
     if control == PURE:
         return np.array(
@@ -343,15 +343,15 @@ def falls_steadily(predicted: FloatArray, observed: FloatArray) -> Evidence:
     )
 
 
-def published_losses(lab: Lab) -> FloatArray:
+def published_losses(context: RunContext) -> FloatArray:
     """The three losses after the published steps, on exact moments, (fractions between, 3)."""
-    return np.array([losses(p, published_map(p, lab)) for p in MIXED])
+    return np.array([losses(p, published_map(p, context)) for p in MIXED])
 
 
-def published_map(fraction: float, lab: Lab) -> FloatArray:
+def published_map(fraction: float, context: RunContext) -> FloatArray:
     """M (K,) after the published steps on exact moments."""
     start = initial_weights(
-        MODEL, mixture(fraction), SCALE, seeds(lab.seed)[0], "published"
+        MODEL, mixture(fraction), SCALE, seeds(context.seed)[0], "published"
     )
     run = train(
         MODEL,
@@ -364,19 +364,19 @@ def published_map(fraction: float, lab: Lab) -> FloatArray:
     return learned_map(run.final)
 
 
-def after_published_steps(lab: Lab, variant: str) -> FloatArray:
+def after_published_steps(context: RunContext, variant: str) -> FloatArray:
     """The three losses at the minimum, or along the flow at that time, (fractions between, 3)."""
     if variant in (FLOW, HALF):
         return np.array(
-            [flow_losses(p, lab, 1.0 if variant == FLOW else 0.5) for p in MIXED]
+            [flow_losses(p, context, 1.0 if variant == FLOW else 0.5) for p in MIXED]
         )
-    return minima(lab)[1:-1]
+    return minima(context)[1:-1]
 
 
-def flow_losses(fraction: float, lab: Lab, part: float) -> FloatArray:
+def flow_losses(fraction: float, context: RunContext, part: float) -> FloatArray:
     """The three losses of the flow of all weights at this part of the published time."""
     start = initial_weights(
-        MODEL, mixture(fraction), SCALE, seeds(lab.seed)[0], "published"
+        MODEL, mixture(fraction), SCALE, seeds(context.seed)[0], "published"
     )
     times = np.array([0.0, part * 2 * RATE * STEPS])
     return losses(fraction, flow_of_all_weights(fraction, start, times)[-1])

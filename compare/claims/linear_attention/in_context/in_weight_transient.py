@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .....simulate import initial_weights, train
-from ....evidence.claim import Lab
+from ....evidence.claim import RunContext
 from ....evidence.evidence import Evidence
 from ....evidence.judges import curve
 from ....evidence.seeding import seeds
@@ -28,14 +28,14 @@ EVERY = 20
 """Steps between the weights whose test loss is taken."""
 
 
-def transient_losses(lab: Lab) -> list[FloatArray]:
+def transient_losses(context: RunContext) -> list[FloatArray]:
     """In-weight test loss along the published steps on exact moments, (points,) for each fraction between."""
-    return [exact(0.0).loss(_published_maps(p, lab)) for p in MIXED]
+    return [exact(0.0).loss(_published_maps(p, context)) for p in MIXED]
 
 
-def _published_maps(fraction: float, lab: Lab) -> FloatArray:
+def _published_maps(fraction: float, context: RunContext) -> FloatArray:
     start = initial_weights(
-        MODEL, mixture(fraction), SCALE, seeds(lab.seed)[0], "published"
+        MODEL, mixture(fraction), SCALE, seeds(context.seed)[0], "published"
     )
     run = train(
         MODEL,
@@ -54,17 +54,19 @@ def _published_maps(fraction: float, lab: Lab) -> FloatArray:
     )
 
 
-def predicted_transients(lab: Lab, control: str) -> list[FloatArray]:
+def predicted_transients(context: RunContext, control: str) -> list[FloatArray]:
     """The same along the flow of all weights; or at the minimum from the start; or without fixed teachers."""
-    return [_predicted_transient(p, lab, control) for p in MIXED]
+    return [_predicted_transient(p, context, control) for p in MIXED]
 
 
-def _predicted_transient(fraction: float, lab: Lab, control: str) -> FloatArray:
+def _predicted_transient(
+    fraction: float, context: RunContext, control: str
+) -> FloatArray:
     steps = np.append(np.arange(0, STEPS, EVERY), STEPS)
     if control == MINIMUM:
         return np.full(len(steps), float(exact(0.0).loss(exact(fraction).minimum)))
     start = initial_weights(
-        MODEL, mixture(fraction), SCALE, seeds(lab.seed)[0], "published"
+        MODEL, mixture(fraction), SCALE, seeds(context.seed)[0], "published"
     )
     maps = flow_of_all_weights(
         1.0 if control == PURE else fraction, start, 2 * RATE * np.unique(steps)

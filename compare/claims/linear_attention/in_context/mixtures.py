@@ -15,7 +15,7 @@ from .....models.attention import Merged, Weights
 from .....simulate import Statistics, sample, statistics
 from .....task import Task
 from .....theory import FeatureMoments, feature_moments
-from ....exact_statistics import unlimited
+from ....exact_statistics import population_statistics
 
 FloatArray = NDArray[np.float64]
 
@@ -70,7 +70,7 @@ def exact(
 
 def exact_source(fraction: float) -> Statistics:
     """The exact moments as what a simulation trains on."""
-    return unlimited(mixture(fraction), MODEL, random_labels=fraction == 0)
+    return population_statistics(mixture(fraction), MODEL, random_labels=fraction == 0)
 
 
 def losses(fraction: float, M: FloatArray, length: float = 2.0) -> FloatArray:

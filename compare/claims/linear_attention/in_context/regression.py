@@ -18,10 +18,10 @@ from .....simulate import (
 )
 from .....task import Task
 from .....theory import fixed_point, principal_component_regression, ridge
-from ....evidence.claim import THEORY, Claim, Lab
+from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.evidence import Evidence
-from ....evidence.judges import converges, converges_on_average, same
-from ....exact_statistics import unlimited
+from ....evidence.judges import converges_at_order, converges_on_average, equal_within
+from ....exact_statistics import population_statistics
 from ....metrics.plateaus import effective_map
 from ..common.controls import with_context
 from ..common.experiments import FOUR, SEPARATE, separate
@@ -43,20 +43,20 @@ LARGER_PENALTY = "σ² for σ²/N"
 NO_TEACHERS = "Ω left out"
 PROMPTS = 200
 REPEATS = 8
-COMPONENTS = {THEORY: (1, 2), ONE_MORE: (1, 2, 3), "the last two": (3, 4)}
+COMPONENTS = {UNMODIFIED: (1, 2), ONE_MORE: (1, 2, 3), "the last two": (3, 4)}
 SUBSETS = [subset for size in range(5) for subset in combinations((1, 2, 3, 4), size)]
 
 
-def _identified(lab: Lab) -> list[tuple[int, Subset]]:
+def _identified(context: RunContext) -> list[tuple[int, Subset]]:
     """m, and the subset whose M_S predicts fresh prompts most like the model, where runs rest on plateau m ≥ 1."""
     maps = np.array(
         [fixed_point(FOUR, SEPARATE, subset).M.ravel() for subset in SUBSETS]
     )
     found = []
-    for each in separate(lab.seed):
+    for each in separate(context.seed):
         data = sample(FOUR, 4_000, each.seed, split="test")
         candidates = network_features(data, SEPARATE)[0] @ maps.T
-        for landing in resting_landings(lab.run(each)):
+        for landing in resting_landings(context.trajectory(each)):
             output = predict(SEPARATE, SEPARATE.heads(landing.weights), data.tokens)
             nearest = int(
                 np.argmin(np.mean((candidates - output[:, None]) ** 2, axis=0))
@@ -65,10 +65,10 @@ def _identified(lab: Lab) -> list[tuple[int, Subset]]:
     return found
 
 
-def _components(lab: Lab, control: str) -> tuple[Subset, ...]:
+def _components(context: RunContext, control: str) -> tuple[Subset, ...]:
     """Components that the model regresses on at plateau m = 0 … 4."""
     return {
-        THEORY: GREEDY,
+        UNMODIFIED: GREEDY,
         "smallest eigenvalues first": tuple(tuple(range(5 - m, 5)) for m in range(5)),
         ONE_MORE: (*GREEDY[1:], GREEDY[-1]),
     }[control]
@@ -83,7 +83,7 @@ def _equal_subsets(
     return Evidence(agree == len(observed) >= 24, shown, f"components none; {said}")
 
 
-def _learned_coefficients(lab: Lab) -> list[FloatArray]:
+def _learned_coefficients(context: RunContext) -> list[FloatArray]:
     """λ_d M_dd after training two heads on the first two components, for each N."""
     tasks = [with_context(FOUR, length) for length in LENGTHS]
     return [
@@ -92,17 +92,17 @@ def _learned_coefficients(lab: Lab) -> list[FloatArray]:
     ]
 
 
-def _regression_coefficients(lab: Lab, control: str) -> list[FloatArray]:
+def _regression_coefficients(context: RunContext, control: str) -> list[FloatArray]:
     λ = FOUR.eigenvalues
     ideal = {
-        THEORY: 1 / λ,
+        UNMODIFIED: 1 / λ,
         "1/λ² for 1/λ": 1 / λ**2,
         "ridge with penalty 0.01": 1 / (λ + 0.01),
     }[control]
     return [λ * ideal * np.array([1, 1, 0, 0])] * len(LENGTHS)
 
 
-def _outputs(lab: Lab) -> FloatArray:
+def _outputs(context: RunContext) -> FloatArray:
     """Predictions of the model at the two-component plateau on fresh prompts, (lengths, seeds, prompts)."""
     found = []
     for length in LONG:
@@ -110,7 +110,7 @@ def _outputs(lab: Lab) -> FloatArray:
         heads = AVERAGED.heads(_trained(task).final)
         prompts = [
             sample(task, PROMPTS, seed, split="test").tokens
-            for seed in lab.seeds(REPEATS)
+            for seed in context.seeds(REPEATS)
         ]
         found.append([predict(AVERAGED, heads, tokens) for tokens in prompts])
     return np.array(found)
@@ -121,14 +121,14 @@ def _trained(task: Task) -> Trajectory:
     start = initial_weights(
         AVERAGED, task, np.array([0.5, 0.5, 0.0, 0.0]), scheme="aligned"
     )
-    return flow(AVERAGED, unlimited(task, AVERAGED), start, [0.0, 2_000.0])
+    return flow(AVERAGED, population_statistics(task, AVERAGED), start, [0.0, 2_000.0])
 
 
-def _regressions(lab: Lab, control: str) -> FloatArray:
+def _regressions(context: RunContext, control: str) -> FloatArray:
     """In-sample principal component regression on the same prompts."""
     return np.array(
         [
-            [_regression(length, seed)[control] for seed in lab.seeds(REPEATS)]
+            [_regression(length, seed)[control] for seed in context.seeds(REPEATS)]
             for length in LONG
         ]
     )
@@ -145,7 +145,9 @@ def _regression(length: int, seed: int) -> dict[str, FloatArray]:
     }
 
 
-def _short_contexts(lab: Lab) -> Iterator[tuple[FloatArray, FloatArray, FloatArray]]:
+def _short_contexts(
+    context: RunContext,
+) -> Iterator[tuple[FloatArray, FloatArray, FloatArray]]:
     """x, y and queries of contexts with fewer tokens than dimensions."""
     for length, unit in FEW:
         task = Task(
@@ -154,14 +156,14 @@ def _short_contexts(lab: Lab) -> Iterator[tuple[FloatArray, FloatArray, FloatArr
             noise_variance=0.3 * unit,
             context_length=length,
         )
-        tokens = sample(task, 40, lab.seed, split="test").tokens
+        tokens = sample(task, 40, context.seed, split="test").tokens
         yield tokens[:, :-1, :-1], tokens[:, :-1, -1], tokens[:, -1, :-1]
 
 
-def _least_squares(lab: Lab) -> list[FloatArray]:
+def _least_squares(context: RunContext) -> list[FloatArray]:
     """By singular values of each context: on its first components, and of penalised equations."""
     found = []
-    for x, y, query in _short_contexts(lab):
+    for x, y, query in _short_contexts(context):
         left, sizes, right = np.linalg.svd(x, full_matrices=False)
         shares = np.einsum("pnd,pn,pdi,pi->pd", left, y, right, query) / sizes
         found += [np.sum(shares[:, :count], axis=1) for count in COUNTS]
@@ -169,10 +171,10 @@ def _least_squares(lab: Lab) -> list[FloatArray]:
     return found
 
 
-def _stated_regressions(lab: Lab, control: str) -> list[FloatArray]:
+def _stated_regressions(context: RunContext, control: str) -> list[FloatArray]:
     Ω = None if control == NO_TEACHERS else TEACHERS
     found = []
-    for x, y, query in _short_contexts(lab):
+    for x, y, query in _short_contexts(context):
         times = x.shape[1] if control == LARGER_PENALTY else 1
         for count in COUNTS:
             last = min(count + (control == ONE_MORE), 4)
@@ -217,7 +219,7 @@ CLAIMS = (
         figure="regression",
         measure=_learned_coefficients,
         predict=_regression_coefficients,
-        judge=converges(LENGTHS, -1, name="N"),
+        judge=converges_at_order(LENGTHS, -1, name="N"),
         controls=("1/λ² for 1/λ", "ridge with penalty 0.01"),
         tier="fast",
     ),
@@ -248,7 +250,7 @@ CLAIMS = (
         limit="none: exact",
         measure=_least_squares,
         predict=_stated_regressions,
-        judge=same(1e-8, axes=("prompt", "prediction")),
+        judge=equal_within(1e-8, axes=("prompt", "prediction")),
         controls=(ONE_MORE, NO_TEACHERS, LARGER_PENALTY),
         tier="fast",
     ),

@@ -13,11 +13,11 @@ from .....theory.linear_attention.merged import (
     white_amplitudes,
 )
 from .....theory.predictors import preconditioned_step
-from ....evidence.claim import THEORY, Claim, Lab
-from ....evidence.judges import converges, same
-from ....exact_statistics import unlimited
+from ....evidence.claim import UNMODIFIED, Claim, RunContext
+from ....evidence.judges import converges_at_order, equal_within
+from ....exact_statistics import population_statistics
 from ....metrics.curves import crossing_times
-from ..common.controls import LONGER_CONTEXT, MOMENTS, TRACE_DROPPED, variant
+from ..common.controls import LONGER_CONTEXT, MOMENTS, TRACE_DROPPED, wrong_moments
 from ..common.experiments import FOUR, WHITE
 from ..setting.time_courses import merged_weights
 from .saddle import crossing
@@ -56,14 +56,14 @@ STARTS = ((0.3, 0.05), (0.02, 0.3), (0.3, -0.1))
 """s and u of white starts with more in the value rows, with more in the matrices, and uphill."""
 
 
-def _outputs(lab: Lab) -> list[FloatArray]:
+def _outputs(context: RunContext) -> list[FloatArray]:
     """Predictions of fresh prompts by weights that the flow has brought to rest, for every task."""
-    return [_output(task, lab.seeds(1)[0]) for task in TASKS]
+    return [_output(task, context.seeds(1)[0]) for task in TASKS]
 
 
 def _output(task: Task, seed: int) -> FloatArray:
     start = initial_weights(MODEL, task, 0.1, seed, "restricted")
-    run = flow(MODEL, unlimited(task, MODEL), start, [0.0, 4_000.0])
+    run = flow(MODEL, population_statistics(task, MODEL), start, [0.0, 4_000.0])
     return np.asarray(predict(MODEL, MODEL.heads(run.final), _prompts(task, seed)))
 
 
@@ -71,14 +71,16 @@ def _prompts(task: Task, seed: int) -> FloatArray:
     return sample(task, PROMPTS, seed, split="test").tokens
 
 
-def _steps(lab: Lab, control: str) -> list[FloatArray]:
+def _steps(context: RunContext, control: str) -> list[FloatArray]:
     """One step of gradient descent on the same prompts, with the preconditioner of the theory."""
-    return [_step(task, lab.seeds(1)[0], control) for task in TASKS]
+    return [_step(task, context.seeds(1)[0], control) for task in TASKS]
 
 
 def _step(task: Task, seed: int, control: str) -> FloatArray:
     tokens = _prompts(task, seed)
-    minimum = variant(task, MODEL, control if control in MOMENTS else THEORY).minimum
+    minimum = wrong_moments(
+        task, MODEL, control if control in MOMENTS else UNMODIFIED
+    ).minimum
     preconditioners = {
         "Newton's step": np.linalg.inv(task.covariance),
         "plain gradient step": np.eye(len(minimum)),
@@ -87,7 +89,7 @@ def _step(task: Task, seed: int, control: str) -> FloatArray:
     return preconditioned_step(x, y, query, preconditioners.get(control, minimum))
 
 
-def _white_flows(lab: Lab) -> list[FloatArray]:
+def _white_flows(context: RunContext) -> list[FloatArray]:
     return [_white_flow(*start) for start in STARTS]
 
 
@@ -101,14 +103,14 @@ def _white_flow(s0: float, u0: float) -> FloatArray:
     shaped = {
         name: start[name][..., : shape[-1]] for name, shape in model.shapes(4).items()
     }
-    return flow(model, unlimited(WHITE, model), shaped, TIMES).loss
+    return flow(model, population_statistics(WHITE, model), shaped, TIMES).loss
 
 
-def _white_courses(lab: Lab, control: str) -> list[FloatArray]:
-    moments = variant(
+def _white_courses(context: RunContext, control: str) -> list[FloatArray]:
+    moments = wrong_moments(
         WHITE,
         Merged(heads=2, divisor="none"),
-        control if control in MOMENTS else THEORY,
+        control if control in MOMENTS else UNMODIFIED,
     )
     alpha, kappa = float(moments.b[0] * 2), float(moments.a[0] * moments.lam[0])
     losses = []
@@ -119,9 +121,9 @@ def _white_courses(lab: Lab, control: str) -> list[FloatArray]:
     return losses
 
 
-def _drop_times(lab: Lab) -> list[FloatArray]:
+def _drop_times(context: RunContext) -> list[FloatArray]:
     """Flow time at which half the drop is done, times ‖B‖, less ln(1/scale): from starts of one direction."""
-    return [np.array([_drop_time(w, lab.seeds(1)[0])]) for w in SCALES]
+    return [np.array([_drop_time(w, context.seeds(1)[0])]) for w in SCALES]
 
 
 def _drop_time(scale: float, seed: int) -> float:
@@ -133,9 +135,9 @@ def _drop_time(scale: float, seed: int) -> float:
     return middle * rate - float(np.log(1 / scale))
 
 
-def _constants(lab: Lab, control: str) -> list[FloatArray]:
+def _constants(context: RunContext, control: str) -> list[FloatArray]:
     """What the drop time leaves once ln(1/scale)/‖B‖ is taken away: the same for every scale, in the limit."""
-    moments, seed = population(NOISY, MODEL), lab.seeds(1)[0]
+    moments, seed = population(NOISY, MODEL), context.seeds(1)[0]
     rate, found = float(np.linalg.norm(moments.B)), []
     for scale in SCALES:
         start = initial_weights(MODEL, NOISY, scale, seed, "restricted")
@@ -154,11 +156,11 @@ def _mode(start: dict[str, FloatArray], B: FloatArray, control: str) -> float:
     )
 
 
-def _halves(lab: Lab) -> list[FloatArray]:
+def _halves(context: RunContext) -> list[FloatArray]:
     """When the loss is midway between that of no attention and that at rest, along flows of the growing mode."""
     Λ, Ω = FAST.covariance, FAST.teacher_covariance
     mode, model, found = Λ @ Ω @ Λ / np.linalg.norm(Λ @ Ω @ Λ), Merged(heads=1), []
-    none, source = merged_weights(0.0, 0 * mode), unlimited(FAST, model)
+    none, source = merged_weights(0.0, 0 * mode), population_statistics(FAST, model)
     for w in HALVES:
         times = np.append(np.linspace(0.0, 0.2, 4001), 5.0)
         losses = flow(
@@ -169,8 +171,10 @@ def _halves(lab: Lab) -> list[FloatArray]:
     return found
 
 
-def _half_loss_times(lab: Lab, control: str) -> list[FloatArray]:
-    moments = variant(FAST, Merged(heads=1), control if control in MOMENTS else THEORY)
+def _half_loss_times(context: RunContext, control: str) -> list[FloatArray]:
+    moments = wrong_moments(
+        FAST, Merged(heads=1), control if control in MOMENTS else UNMODIFIED
+    )
     time = drop_time if control == "ln(1/w)/‖B‖" else half_loss_time
     return [np.array([time(moments, w)]) for w in HALVES]
 
@@ -185,7 +189,7 @@ CLAIMS = (
         limit="none: exact at rest",
         measure=_outputs,
         predict=_steps,
-        judge=same(1e-9, axes=("prompt", "prediction")),
+        judge=equal_within(1e-9, axes=("prompt", "prediction")),
         controls=(*MOMENTS, "Newton's step", "plain gradient step"),
         hypotheses=("at rest, restricted block, unlimited data", "any Λ and Ω, noise"),
         tier="fast",
@@ -199,7 +203,7 @@ CLAIMS = (
         limit="none: exact",
         measure=_white_flows,
         predict=_white_courses,
-        judge=same(1e-9, TIMES, ("flow time", "loss")),
+        judge=equal_within(1e-9, TIMES, ("flow time", "loss")),
         controls=(TRACE_DROPPED, LONGER_CONTEXT, "balanced"),
         hypotheses=("restricted block, unlimited data", "Λ = λI", "U_h = v̂_h u I/√D"),
         figure="merged_white",
@@ -215,7 +219,7 @@ CLAIMS = (
         order=1,
         measure=_drop_times,
         predict=_constants,
-        judge=converges(SCALES, 1, name="scale"),
+        judge=converges_at_order(SCALES, 1, name="scale"),
         controls=("rate 2‖B‖", "value rows alone"),
         hypotheses=("any Λ and Ω, noise",),
     ),
@@ -228,7 +232,7 @@ CLAIMS = (
         limit="none: exact",
         measure=_halves,
         predict=_half_loss_times,
-        judge=same(1e-5, axes=("start", "half-loss time")),
+        judge=equal_within(1e-5, axes=("start", "half-loss time")),
         controls=("ln(1/w)/‖B‖", TRACE_DROPPED, LONGER_CONTEXT),
         tier="fast",
     ),

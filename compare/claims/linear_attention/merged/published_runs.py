@@ -8,11 +8,11 @@ from .....task import Task
 from .....theory import growing_mode, population
 from .....theory.linear_attention.merged import aligned_amplitudes
 from ....error_budget import course_budget
-from ....evidence.claim import THEORY, Claim, Lab
+from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.evidence import Evidence
-from ....evidence.judges import LEVEL, curve, student_quantile
+from ....evidence.judges import CONFIDENCE, curve, student_quantile
 from ....metrics.curves import crossing_times, sup_gap
-from ..common.controls import LONGER_CONTEXT, MOMENTS, TRACE_DROPPED, variant
+from ..common.controls import LONGER_CONTEXT, MOMENTS, TRACE_DROPPED, wrong_moments
 from ..common.experiments import MERGED, merged
 
 FloatArray = NDArray[np.float64]
@@ -34,8 +34,8 @@ def size_claim(name: str, task: Task) -> Claim:
         statement=r"L(t) = c - 2\,b\cdot(s u) + \sum_d a_d\lambda_d\,(s u_d)^2",
         observable="time of the drop's middle and final loss, twelve data sets of 80,000 sequences, all weights",
         limit="P → ∞, initial scale → 0, step → 0: within the scatter over the data sets",
-        measure=lambda lab: _drops(task, lab),
-        predict=lambda lab, control: _predicted_drops(task, lab, control),
+        measure=lambda context: _drops(task, context),
+        predict=lambda context, control: _predicted_drops(task, context, control),
         judge=_agree_on_average,
         controls=(TRACE_DROPPED, LONGER_CONTEXT, HALF_DROPPED),
         experiments=lambda seed: merged(task, seed),
@@ -43,13 +43,13 @@ def size_claim(name: str, task: Task) -> Claim:
             "no weight held at zero",
             "published convention, but for scale 1e-4, rate 2e-4 and P = 80,000",
         ),
-        budget=lambda lab: _budget(task, lab),
+        budget=lambda context: _budget(task, context),
         figure=f"merged_{name}",
     )
 
 
-def _drops(task: Task, lab: Lab) -> Sized:
-    runs = [lab.run(each) for each in merged(task, lab.seed)]
+def _drops(task: Task, context: RunContext) -> Sized:
+    runs = [context.trajectory(each) for each in merged(task, context.seed)]
     found = [
         (_half_time(task, run.flow_time, run.loss), float(run.loss[-1])) for run in runs
     ]
@@ -63,13 +63,13 @@ def _half_time(task: Task, time: FloatArray, loss: FloatArray) -> float:
     )
 
 
-def _predicted_drops(task: Task, lab: Lab, control: str) -> Sized:
+def _predicted_drops(task: Task, context: RunContext, control: str) -> Sized:
     found = []
-    for each in merged(task, lab.seed):
+    for each in merged(task, context.seed):
         times = np.linspace(0, 2 * each.learning_rate * each.steps, 4000)
         loss = _course(task, each, control, times)
         found.append((_half_time(task, times, loss), float(loss[-1])))
-    first = merged(task, lab.seed)[0]
+    first = merged(task, context.seed)[0]
     shown = np.asarray(
         2 * first.learning_rate * np.arange(0, first.steps, SHOWN), dtype=float
     )
@@ -80,18 +80,21 @@ def _course(
     task: Task, each: Experiment, control: str, times: FloatArray
 ) -> FloatArray:
     """The loss at flow times (T,) from the growing mode of the run's own start."""
-    moments = variant(task, MERGED, control if control in MOMENTS else THEORY)
+    moments = wrong_moments(task, MERGED, control if control in MOMENTS else UNMODIFIED)
     w0 = growing_mode(moments, each.start) * (2 if control == HALF_DROPPED else 1)
     mode = moments.b / np.linalg.norm(moments.b)
     s, u = aligned_amplitudes(moments, times, w0, w0 * mode)
     return moments.aligned_loss(s[:, None] * u)
 
 
-def _budget(task: Task, lab: Lab) -> dict[str, float]:
-    first = merged(task, lab.seed)[0]
-    run = lab.run(first)
+def _budget(task: Task, context: RunContext) -> dict[str, float]:
+    first = merged(task, context.seed)[0]
+    run = context.trajectory(first)
     return course_budget(
-        first, run, lambda t: _course(task, first, THEORY, t), run.flow_time[::SHOWN]
+        first,
+        run,
+        lambda t: _course(task, first, UNMODIFIED, t),
+        run.flow_time[::SHOWN],
     )
 
 
@@ -111,7 +114,7 @@ def _agree_on_average(predicted: Sized, observed: Sized) -> Evidence:
     return Evidence(
         agrees,
         f"time of drop {shown[0]}, final loss {shown[1]}",
-        f"{time:.3f}, {final:.5f} within Student's t at {LEVEL}",
+        f"{time:.3f}, {final:.5f} within Student's t at {CONFIDENCE}",
         residual=sup_gap(course, loss),
         curves=(curve("loss of the first run", course, loss, times),),
         axes=("flow time", "loss"),

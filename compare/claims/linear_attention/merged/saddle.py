@@ -9,13 +9,13 @@ from .....models.attention import Merged, Separate, Weights
 from .....simulate import flow, initial_weights, objective
 from .....task import Task
 from .....theory import fixed_point, population
-from ....evidence.claim import THEORY, Claim, Lab
+from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.evidence import Evidence
-from ....evidence.judges import converges, same
-from ....exact_statistics import unlimited
+from ....evidence.judges import converges_at_order, equal_within
+from ....exact_statistics import population_statistics
 from ....metrics.curves import crossing_times
 from ....metrics.plateaus import hessian
-from ..common.controls import MOMENTS, variant
+from ..common.controls import MOMENTS, wrong_moments
 from ..common.experiments import FOUR, MERGED
 from ..fixed_points.search import inside, maps_at_rest
 
@@ -41,11 +41,12 @@ def _task(seed: int) -> Task:
     )
 
 
-def _found(lab: Lab) -> tuple[list[list[FloatArray]], int]:
+def _found(context: RunContext) -> tuple[list[list[FloatArray]], int]:
     """Maps at which the search for a vanishing gradient ends, a list a task, and how many searches got stuck."""
-    tasks = [_task(seed) for seed in lab.seeds(TASKS)]
+    tasks = [_task(seed) for seed in context.seeds(TASKS)]
     ends = [
-        _search(task, seed) for task, seed in zip(tasks, lab.seeds(TASKS), strict=True)
+        _search(task, seed)
+        for task, seed in zip(tasks, context.seeds(TASKS), strict=True)
     ]
     return ends, len(tasks) * STARTS - sum(map(len, ends))
 
@@ -54,9 +55,9 @@ def _search(task: Task, seed: int) -> list[FloatArray]:
     return maps_at_rest(task, Merged(heads=HEADS), seed, STARTS, smallest=-1.5)
 
 
-def _points(lab: Lab, control: str) -> list[list[FloatArray]]:
+def _points(context: RunContext, control: str) -> list[list[FloatArray]]:
     """The maps at rest that a variant of the theory knows, a list a task."""
-    tasks = [_task(seed) for seed in lab.seeds(TASKS)]
+    tasks = [_task(seed) for seed in context.seeds(TASKS)]
     if control == "as separate":
         subsets = [subset for size in range(3) for subset in combinations((1, 2), size)]
         return [
@@ -64,7 +65,9 @@ def _points(lab: Lab, control: str) -> list[list[FloatArray]]:
             for task in tasks
         ]
     moments = [
-        variant(task, Merged(heads=HEADS), control if control in MOMENTS else THEORY)
+        wrong_moments(
+            task, Merged(heads=HEADS), control if control in MOMENTS else UNMODIFIED
+        )
         for task in tasks
     ]
     saddle = [] if control == "the minimum alone" else [np.zeros((2, 2))]
@@ -92,21 +95,21 @@ def _one_for_one(
     return Evidence(bool(agrees), shown, expected, residual=nearest)
 
 
-def _curvatures(lab: Lab) -> list[FloatArray]:
+def _curvatures(context: RunContext) -> list[FloatArray]:
     """Eigenvalues of the Hessian of the simulated loss where all weights are zero, for one to four heads."""
     return [_spectrum(Merged(heads, divisor="none")) for heads in (1, 2, 3, 4)]
 
 
 def _spectrum(model: Merged) -> FloatArray:
     evaluate, free = (
-        objective(model, unlimited(FOUR, model)),
+        objective(model, population_statistics(FOUR, model)),
         inside(model, FOUR.dimension),
     )
     zero = {name: np.zeros(mask.shape) for name, mask in free.items()}
     return np.asarray(np.linalg.eigvalsh(hessian(evaluate, zero, free)))
 
 
-def _expected_curvatures(lab: Lab, control: str) -> list[FloatArray]:
+def _expected_curvatures(context: RunContext, control: str) -> list[FloatArray]:
     """±2‖B‖ a head and zeros, in increasing order."""
     B = population(FOUR, MERGED).B
     size = float(
@@ -122,10 +125,10 @@ def _expected_curvatures(lab: Lab, control: str) -> list[FloatArray]:
     return [np.asarray(side) for side in sides]
 
 
-def _delays(lab: Lab) -> list[FloatArray]:
+def _delays(context: RunContext) -> list[FloatArray]:
     """Flow time by which the drop comes later from a tenth of each scale, a list of (starts,)."""
     middles = np.array(
-        [[_middle(seed, scale) for seed in lab.seeds(3)] for scale in SCALES]
+        [[_middle(seed, scale) for seed in context.seeds(3)] for scale in SCALES]
     )
     return list(np.diff(middles, axis=0))
 
@@ -133,7 +136,7 @@ def _delays(lab: Lab) -> list[FloatArray]:
 def _middle(seed: int, scale: float) -> float:
     """Flow time at which the loss is half of what it was."""
     start = initial_weights(MERGED, FOUR, scale, seed, "restricted")
-    begin = flow(MERGED, unlimited(FOUR, MERGED), start, [0.0]).loss[0]
+    begin = flow(MERGED, population_statistics(FOUR, MERGED), start, [0.0]).loss[0]
     return crossing(FOUR, MERGED, start, begin / 2, 6.0)
 
 
@@ -147,7 +150,7 @@ def crossing(
     times = np.linspace(0, last, 601)
     found = crossing_times(
         times,
-        flow(model, unlimited(task, model), start, times, rtol=1e-9).loss,
+        flow(model, population_statistics(task, model), start, times, rtol=1e-9).loss,
         [level],
     )[0]
     if not np.isfinite(found):
@@ -158,13 +161,15 @@ def crossing(
     )
     return float(
         crossing_times(
-            near, flow(model, unlimited(task, model), start, near).loss, [level]
+            near,
+            flow(model, population_statistics(task, model), start, near).loss,
+            [level],
         )[0]
     )
 
 
-def _expected_delays(lab: Lab, control: str) -> list[FloatArray]:
-    B, count = population(FOUR, MERGED).B, len(lab.seeds(3))
+def _expected_delays(context: RunContext, control: str) -> list[FloatArray]:
+    B, count = population(FOUR, MERGED).B, len(context.seeds(3))
     size = float(np.linalg.norm(B))
     rates = {"1/(2‖B‖)": 2 * size, "1/λ₁²": float(np.linalg.norm(B, 2))}
     delay = np.log(10) / rates.get(control, size)
@@ -196,7 +201,7 @@ CLAIMS = (
         limit="P → ∞, taken exactly",
         measure=_curvatures,
         predict=_expected_curvatures,
-        judge=same(1e-8, axes=("number", "eigenvalue")),
+        judge=equal_within(1e-8, axes=("number", "eigenvalue")),
         controls=("largest singular value of B", "one way out", "‖B‖ for 2‖B‖"),
         tier="fast",
     ),
@@ -210,7 +215,7 @@ CLAIMS = (
         order=1,
         measure=_delays,
         predict=_expected_delays,
-        judge=converges(SCALES[:-1], 1, name="scale", floor=1e-8),
+        judge=converges_at_order(SCALES[:-1], 1, name="scale", floor=1e-8),
         controls=("1/(2‖B‖)", "1/λ₁²", "∝ 1/scale"),
         hypotheses=("restricted block, unlimited data",),
     ),

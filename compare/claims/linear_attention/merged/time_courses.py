@@ -10,12 +10,12 @@ from .....simulate import flow, initial_weights, sample, statistics, train
 from .....task import Task
 from .....theory import conserved_quantities, growing_mode, population, time_course
 from .....theory.linear_attention.merged import aligned_amplitudes, white_amplitudes
-from ....evidence.claim import THEORY, Claim, Lab
+from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.evidence import Evidence
-from ....evidence.judges import converges, same
+from ....evidence.judges import converges_at_order, equal_within
 from ....evidence.seeding import seeds
-from ....exact_statistics import unlimited
-from ..common.controls import LONGER_CONTEXT, MOMENTS, variant, with_context
+from ....exact_statistics import population_statistics
+from ..common.controls import LONGER_CONTEXT, MOMENTS, with_context, wrong_moments
 from ..common.experiments import FOUR, MERGED, WHITE, merged
 from .published_runs import HALF_DROPPED, size_claim
 
@@ -35,39 +35,44 @@ def _aligned_start() -> tuple[float, FloatArray]:
     return 0.2, np.array([0.1, 0.05, 0.15, 0.02])
 
 
-def _aligned_flow(lab: Lab) -> list[FloatArray]:
-    return [_shared_flow(FOUR, lab, *_aligned_start(), ALIGNED_TIMES)]
+def _aligned_flow(context: RunContext) -> list[FloatArray]:
+    return [_shared_flow(FOUR, context, *_aligned_start(), ALIGNED_TIMES)]
 
 
 def _shared_flow(
-    task: Task, lab: Lab, s0: float, u0: FloatArray, times: FloatArray
+    task: Task, context: RunContext, s0: float, u0: FloatArray, times: FloatArray
 ) -> FloatArray:
     """Loss of the flow of all heads, each with its random share of one matrix diag(u₀) and of s₀."""
     one = initial_weights(MERGED, task, u0, scheme="aligned")
-    share = np.random.default_rng(lab.seeds(1)[0]).standard_normal(MERGED.head_count)
+    share = np.random.default_rng(context.seeds(1)[0]).standard_normal(
+        MERGED.head_count
+    )
     share /= np.linalg.norm(share)
     value, matrix = one["value"][0] * s0 / np.linalg.norm(u0), one["key_query"][0]
     start = {
         "value": share[:, None] * value,
         "key_query": share[:, None, None] * matrix,
     }
-    return flow(MERGED, unlimited(task, MERGED), start, times).loss
+    return flow(MERGED, population_statistics(task, MERGED), start, times).loss
 
 
-def _aligned_ode(lab: Lab, control: str) -> list[FloatArray]:
-    moments = variant(FOUR, MERGED, control)
+def _aligned_ode(context: RunContext, control: str) -> list[FloatArray]:
+    moments = wrong_moments(FOUR, MERGED, control)
     s, u = aligned_amplitudes(moments, ALIGNED_TIMES, *_aligned_start())
     return [moments.aligned_loss(s[:, None] * u)]
 
 
-def _balanced_flows(lab: Lab) -> list[FloatArray]:
+def _balanced_flows(context: RunContext) -> list[FloatArray]:
     return [
-        _shared_flow(WHITE, lab, w, np.full(4, w / 2), BALANCED_TIMES) for w in BALANCED
+        _shared_flow(WHITE, context, w, np.full(4, w / 2), BALANCED_TIMES)
+        for w in BALANCED
     ]
 
 
-def _balanced_courses(lab: Lab, control: str) -> list[FloatArray]:
-    moments = variant(WHITE, MERGED, control if control in MOMENTS else THEORY)
+def _balanced_courses(context: RunContext, control: str) -> list[FloatArray]:
+    moments = wrong_moments(
+        WHITE, MERGED, control if control in MOMENTS else UNMODIFIED
+    )
     alpha, kappa = (
         float(np.linalg.norm(moments.b)),
         float(moments.a[0] * moments.lam[0]),
@@ -81,9 +86,9 @@ def _balanced_courses(lab: Lab, control: str) -> list[FloatArray]:
     return losses
 
 
-def _descents(lab: Lab) -> list[tuple[Weights, Weights]]:
+def _descents(context: RunContext) -> list[tuple[Weights, Weights]]:
     """Weights before and after descent to one flow time, for each learning rate; full weights, sampled data."""
-    seed = lab.seeds(1)[0]
+    seed = context.seeds(1)[0]
     source, start = (
         statistics(sample(FOUR, 2_000, seed), MERGED),
         initial_weights(MERGED, FOUR, 0.1, seed),
@@ -99,7 +104,7 @@ def _descents(lab: Lab) -> list[tuple[Weights, Weights]]:
     ]
 
 
-def _quantities(lab: Lab, control: str) -> Callable[[Weights], FloatArray]:
+def _quantities(context: RunContext, control: str) -> Callable[[Weights], FloatArray]:
     """What a variant of the theory says is conserved."""
     factors = {VALUES: (1.0, 0.0), TWICE: (1.0, np.sqrt(2.0))}
     value, matrices = factors.get(control, (1.0, 1.0))
@@ -118,21 +123,24 @@ def _drift_is_first_order(
     predicted: Callable[[Weights], FloatArray], observed: list[tuple[Weights, Weights]]
 ) -> Evidence:
     before, after = ([predicted(pair[side]) for pair in observed] for side in (0, 1))
-    return converges(RATES, 1, name="η")(before, after)
+    return converges_at_order(RATES, 1, name="η")(before, after)
 
 
-def _random_flows(task: Task, lab: Lab) -> list[FloatArray]:
+def _random_flows(task: Task, context: RunContext) -> list[FloatArray]:
     """Losses from random weights of falling scale, over twice the time of the drop."""
     return [
         flow(
-            MERGED, unlimited(task, MERGED), _start(task, lab, w), _times(task, w)
+            MERGED,
+            population_statistics(task, MERGED),
+            _start(task, context, w),
+            _times(task, w),
         ).loss
         for w in SCALES
     ]
 
 
-def _start(task: Task, lab: Lab, scale: float) -> dict[str, FloatArray]:
-    return initial_weights(MERGED, task, scale, seeds(lab.seed)[0], "restricted")
+def _start(task: Task, context: RunContext, scale: float) -> dict[str, FloatArray]:
+    return initial_weights(MERGED, task, scale, seeds(context.seed)[0], "restricted")
 
 
 def _times(task: Task, scale: float) -> FloatArray:
@@ -140,10 +148,10 @@ def _times(task: Task, scale: float) -> FloatArray:
     return np.linspace(0, 2 * np.log(1 / scale) / rate, 400)
 
 
-def _growing_courses(task: Task, lab: Lab, control: str) -> list[FloatArray]:
+def _growing_courses(task: Task, context: RunContext, control: str) -> list[FloatArray]:
     courses = []
     for scale in SCALES:
-        start = _start(task, lab, scale)
+        start = _start(task, context, scale)
         w0 = growing_mode(population(task, MERGED), start)
         if control == VALUE_ALONE:
             w0 = float(np.linalg.norm(start["value"]))
@@ -154,9 +162,12 @@ def _growing_courses(task: Task, lab: Lab, control: str) -> list[FloatArray]:
     return courses
 
 
-def _steps_down(task: Task, lab: Lab) -> list[int]:
+def _steps_down(task: Task, context: RunContext) -> list[int]:
     """In how many places the loss falls fastest: maxima of −dL/d(time) above a tenth of the largest."""
-    return [_fast_places(lab.run(each).loss) for each in merged(task, lab.seed)]
+    return [
+        _fast_places(context.trajectory(each).loss)
+        for each in merged(task, context.seed)
+    ]
 
 
 def _fast_places(loss: FloatArray) -> int:
@@ -184,9 +195,9 @@ def _growing_claim(
         statement=r"w_0^2 = \sum_h \tfrac14\,(v_h + \langle U_h, B\rangle/\|B\|_F)^2",
         observable="sup gap of the loss to the flow of all heads, over twice the time of the drop",
         limit=f"initial scale → 0, error O({order})",
-        measure=lambda lab: _random_flows(task, lab),
-        predict=lambda lab, control: _growing_courses(task, lab, control),
-        judge=converges(SCALES, 1, scale, order),
+        measure=lambda context: _random_flows(task, context),
+        predict=lambda context, control: _growing_courses(task, context, control),
+        judge=converges_at_order(SCALES, 1, scale, order),
         controls=(VALUE_ALONE, HALF_DROPPED, LONGER_CONTEXT),
         order=1,
         hypotheses=("restricted block, unlimited data",),
@@ -204,7 +215,7 @@ CLAIMS = (
         limit="none: exact",
         measure=_aligned_flow,
         predict=_aligned_ode,
-        judge=same(1e-9, ALIGNED_TIMES, ("flow time", "loss")),
+        judge=equal_within(1e-9, ALIGNED_TIMES, ("flow time", "loss")),
         controls=MOMENTS,
         hypotheses=("restricted block, unlimited data", "Λ and Ω in one basis"),
         tier="fast",
@@ -221,7 +232,7 @@ CLAIMS = (
         limit="none: exact",
         measure=_balanced_flows,
         predict=_balanced_courses,
-        judge=same(1e-9, BALANCED_TIMES, ("flow time", "loss")),
+        judge=equal_within(1e-9, BALANCED_TIMES, ("flow time", "loss")),
         controls=(*MOMENTS, ROOT, SLOWER),
         hypotheses=(
             "restricted block, unlimited data",
@@ -258,8 +269,8 @@ CLAIMS = (
         statement=r"\text{one abrupt drop, from } M = 0 \text{ to } M^*",
         observable="places where the loss falls faster than a tenth of its fastest fall",
         limit="initial scale → 0",
-        measure=lambda lab: _steps_down(FOUR, lab),
-        predict=lambda lab, control: 1 if control == THEORY else 2,
+        measure=lambda context: _steps_down(FOUR, context),
+        predict=lambda context, control: 1 if control == UNMODIFIED else 2,
         judge=_one_drop,
         controls=("two drops",),
         experiments=lambda seed: merged(FOUR, seed),

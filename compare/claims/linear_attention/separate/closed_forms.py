@@ -15,10 +15,10 @@ from .....theory.linear_attention.rank_one import (
     rank_one_time,
 )
 from .....theory.linear_attention.saddle_to_saddle.escapes import SeparateHeads, escape
-from ....evidence.claim import THEORY, Claim, Lab
-from ....evidence.judges import same
+from ....evidence.claim import UNMODIFIED, Claim, RunContext
+from ....evidence.judges import equal_within
 from ....evidence.seeding import seeds
-from ....exact_statistics import unlimited
+from ....exact_statistics import population_statistics
 from ..setting.time_courses import head_weights
 
 FloatArray = NDArray[np.float64]
@@ -40,14 +40,16 @@ LARGE = 1e8
 """Size at which a head diverges within 1/(‖G‖ v): what its smaller singular directions hold is negligible."""
 
 
-def _head_flows(lab: Lab) -> list[FloatArray]:
+def _head_flows(context: RunContext) -> list[FloatArray]:
     """v of one head by gradient flow from each start, its distance to the end, and the times themselves."""
     model = Separate(heads=1)
     end, found = np.cbrt(_end(model)), []
     for start in STARTS:
         weights = head_weights(start, np.array([[abs(start)]]), rank=1)
         v = np.asarray(
-            flow(model, unlimited(ONE, model), weights, TIMES).weights["value"]
+            flow(model, population_statistics(ONE, model), weights, TIMES).weights[
+                "value"
+            ]
         )[:, 0, -1]
         found += [v, 1 - v / end, *([v] if start in BELOW else []), TIMES[:5]]
     return found
@@ -55,14 +57,14 @@ def _head_flows(lab: Lab) -> list[FloatArray]:
 
 def _end(model: Separate) -> float:
     """Where one head on the one direction ends: the map that makes the gradient vanish, from the moments alone."""
-    source = unlimited(ONE, model)
+    source = population_statistics(ONE, model)
     return float(source.b.ravel()[0] / source.S.ravel()[0])
 
 
-def _stated_heads(lab: Lab, control: str) -> list[FloatArray]:
+def _stated_heads(context: RunContext, control: str) -> list[FloatArray]:
     moments = population(ONE, Separate(heads=1))
     α, γ = float(moments.b[0]), float(1 / moments.coefficients[0])
-    α, γ = {THEORY: (α, γ), "twice the rate": (2 * α, γ), "γ² for γ": (α, γ**2)}[
+    α, γ = {UNMODIFIED: (α, γ), "twice the rate": (2 * α, γ), "γ² for γ": (α, γ**2)}[
         control
     ]
     found = []
@@ -72,12 +74,12 @@ def _stated_heads(lab: Lab, control: str) -> list[FloatArray]:
         if start in BELOW:
             found.append(amplitude_from_onset(TIMES, onset_time(start, α, γ), α, γ))
         found.append(
-            rank_one_time(v[:5], start, α, γ) if control == THEORY else TIMES[:5]
+            rank_one_time(v[:5], start, α, γ) if control == UNMODIFIED else TIMES[:5]
         )
     return found
 
 
-def _branches(lab: Lab) -> list[FloatArray]:
+def _branches(context: RunContext) -> list[FloatArray]:
     """v and its distance to the end from each side, at 0 and at the end; and the times from one v to another.
 
     No time joins what flows from different sides.
@@ -85,7 +87,7 @@ def _branches(lab: Lab) -> list[FloatArray]:
     model = Separate(heads=1)
     starts = [head_weights(start, np.array([[abs(start)]]), rank=1) for start in SIDES]
     runs = [
-        flow(model, unlimited(EXACT, model), start, PASSED).weights["value"]
+        flow(model, population_statistics(EXACT, model), start, PASSED).weights["value"]
         for start in starts
     ]
     v = np.array([np.asarray(each)[:, 0, -1] for each in runs])
@@ -95,7 +97,7 @@ def _branches(lab: Lab) -> list[FloatArray]:
     return [v, 1 - v, passed]
 
 
-def _stated_branches(lab: Lab, control: str) -> list[FloatArray]:
+def _stated_branches(context: RunContext, control: str) -> list[FloatArray]:
     moments = population(EXACT, Separate(heads=1))
     α, γ = float(moments.b[0]), float(1 / moments.coefficients[0])
     if control == "twice the rate":
@@ -122,10 +124,10 @@ def _idle_start(seed: int) -> tuple[SeparateHeads, FloatArray]:
     return SeparateHeads(v, k, q), generator.standard_normal((3, 3))
 
 
-def _idle_flows(lab: Lab) -> list[FloatArray]:
+def _idle_flows(context: RunContext) -> list[FloatArray]:
     """Idle heads under a constant force, integrated as they are: when one reaches the ceiling, all, divergence."""
     found = []
-    for seed in seeds(lab.seed, 3):
+    for seed in seeds(context.seed, 3):
         heads, force = _idle_start(seed)
         time, (v, k, q) = _until(heads, force, CEILING)
         late, (fast, _, _) = _until(heads, force, LARGE)
@@ -175,12 +177,12 @@ def _until(
     return float(path.t_events[0][0]), parts(path.y_events[0][0])
 
 
-def _stated_escapes(lab: Lab, control: str) -> list[FloatArray]:
+def _stated_escapes(context: RunContext, control: str) -> list[FloatArray]:
     found = []
-    for seed in seeds(lab.seed, 3):
+    for seed in seeds(context.seed, 3):
         heads, force = _idle_start(seed)
         force = {
-            THEORY: force,
+            UNMODIFIED: force,
             "the force transposed": force.T,
             "twice the force": 2 * force,
         }[control]
@@ -203,7 +205,7 @@ CLAIMS = (
         limit="none: exact",
         measure=_head_flows,
         predict=_stated_heads,
-        judge=same(1e-8, axes=("time", "amplitude")),
+        judge=equal_within(1e-8, axes=("time", "amplitude")),
         controls=("twice the rate", "γ² for γ"),
         tier="fast",
     ),
@@ -216,7 +218,7 @@ CLAIMS = (
         limit="none: exact",
         measure=_branches,
         predict=_stated_branches,
-        judge=same(1e-8, axes=("start and time", "amplitude or time")),
+        judge=equal_within(1e-8, axes=("start and time", "amplitude or time")),
         controls=(
             "twice the rate",
             "drawn to the end from below zero, too",
@@ -233,7 +235,7 @@ CLAIMS = (
         limit="none: exact",
         measure=_idle_flows,
         predict=_stated_escapes,
-        judge=same(1e-8, axes=("entry", "time or weight")),
+        judge=equal_within(1e-8, axes=("entry", "time or weight")),
         controls=("the force transposed", "twice the force"),
         tier="fast",
     ),

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from .....models.attention import Separate, Weights
 from .....simulate import initial_weights, sample, statistics, train
 from .....theory import conserved_quantities
-from ....evidence.claim import Claim, Lab
+from ....evidence.claim import Claim, RunContext
 from ....evidence.evidence import Evidence
-from ....evidence.judges import converges
+from ....evidence.judges import converges_at_order
 from ....evidence.seeding import seeds
 from ..common.experiments import FOUR
 
@@ -34,8 +34,8 @@ def conservation(name: str, model: Separate) -> Claim:
         observable="change along gradient descent to one flow time, all weights, sampled data",
         limit="η → 0, error O(η)",
         order=1,
-        measure=lambda lab: _descents(model, lab),
-        predict=lambda lab, control: _quantities(model, control),
+        measure=lambda context: _descents(model, context),
+        predict=lambda context, control: _quantities(model, control),
         judge=_drift_is_first_order,
         controls=(NO_SIGN, TWICE, *([TRANSPOSED, ONE_PAIR] if model.rank > 1 else [])),
         hypotheses=("no weight held at zero",),
@@ -44,10 +44,10 @@ def conservation(name: str, model: Separate) -> Claim:
     )
 
 
-def _descents(model: Separate, lab: Lab) -> list[tuple[Weights, Weights]]:
+def _descents(model: Separate, context: RunContext) -> list[tuple[Weights, Weights]]:
     """Weights before and after descent to one flow time, for each learning rate; full weights, sampled data."""
-    source = statistics(sample(FOUR, 2_000, seeds(lab.seed)[0]), model)
-    start = initial_weights(model, FOUR, 0.2, seeds(lab.seed)[0])
+    source = statistics(sample(FOUR, 2_000, seeds(context.seed)[0]), model)
+    start = initial_weights(model, FOUR, 0.2, seeds(context.seed)[0])
     runs = [
         train(model, source, start, learning_rate=rate, steps=round(2 / rate))
         for rate in RATES
@@ -82,4 +82,4 @@ def _drift_is_first_order(
     predicted: Conserved, observed: list[tuple[Weights, Weights]]
 ) -> Evidence:
     before, after = ([predicted(pair[side]) for pair in observed] for side in (0, 1))
-    return converges(RATES, 1, name="η")(before, after)
+    return converges_at_order(RATES, 1, name="η")(before, after)

@@ -8,8 +8,8 @@ from .....simulate import flow, initial_weights
 from .....task import Task
 from .....theory import population
 from .....theory.linear_attention.saddle_to_saddle.escapes import escape, separate_block
-from ....evidence.claim import Lab
-from ....exact_statistics import unlimited
+from ....evidence.claim import RunContext
+from ....exact_statistics import population_statistics
 from ....metrics.curves import crossing_times
 
 FloatArray = NDArray[np.float64]
@@ -61,7 +61,7 @@ def crossings(
 
     run = flow(
         model,
-        unlimited(task, model),
+        population_statistics(task, model),
         start,
         np.append(0.0, times),
         rtol=1e-10,
@@ -77,7 +77,11 @@ def crossings(
 
 
 def stays(
-    task: Task, model: Separate, levels: FloatArray, lab: Lab, scales: tuple[float, ...]
+    task: Task,
+    model: Separate,
+    levels: FloatArray,
+    context: RunContext,
+    scales: tuple[float, ...],
 ) -> FloatArray:
     """Flow times between the exits of one head for each scale and start, (K, starts, len(levels) − 2)."""
     B = population(task, model).B
@@ -91,5 +95,5 @@ def stays(
         return np.diff(crossings(task, model, start, times, levels))
 
     return np.array(
-        [[one(scale, seed) for seed in lab.seeds(STARTS)] for scale in scales]
+        [[one(scale, seed) for seed in context.seeds(STARTS)] for scale in scales]
     )

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from .....models.attention import Weights
 from .....theory import Population, population
 from .....theory.linear_attention.saddle_to_saddle.escapes import escape, separate_block
-from ....evidence.claim import THEORY, Claim, Lab
+from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.evidence import Evidence, Fit, Judge
 from ....evidence.judges import curve
 from ....metrics.curves import crossing_times, observed_order
-from ..common.controls import MOMENTS, variant
+from ..common.controls import MOMENTS, wrong_moments
 from .dwell_time_runs import (
     BEFORE,
     RANK_ONE,
@@ -57,18 +57,23 @@ OBLIQUE, FAR = rotated(0.1), rotated(0.6)
 # From direction to direction within a head
 
 
-def _within(lab: Lab) -> FloatArray:
+def _within(context: RunContext) -> FloatArray:
     """Stays of a head of rank three, and of one of rank two where Λ and Ω do not commute."""
     cases = ((THREE, RANK_THREE), (FAR, RANK_TWO))
     return np.concatenate(
-        [stays(*case, population(*case).greedy_losses, lab, SCALES) for case in cases],
+        [
+            stays(*case, population(*case).greedy_losses, context, SCALES)
+            for case in cases
+        ],
         axis=2,
     )
 
 
-def _within_growth(lab: Lab, control: str) -> FloatArray:
+def _within_growth(context: RunContext, control: str) -> FloatArray:
     """By how much each stay grows from one scale to the next, (K − 1, 3)."""
-    moments = variant(THREE, RANK_THREE, control if control in MOMENTS else THEORY)
+    moments = wrong_moments(
+        THREE, RANK_THREE, control if control in MOMENTS else UNMODIFIED
+    )
     lead = 0 if control == NO_LEAD else 1 / moments.b[:-1]
     learned = np.cumsum(moments.coefficients)[:-1]
     values = np.cbrt(learned[0] if control == ONE_VALUE else learned)
@@ -77,7 +82,9 @@ def _within_growth(lab: Lab, control: str) -> FloatArray:
 
 
 def _oblique_slope(control: str) -> float:
-    moments = variant(FAR, RANK_TWO, control if control in MOMENTS else THEORY)
+    moments = wrong_moments(
+        FAR, RANK_TWO, control if control in MOMENTS else UNMODIFIED
+    )
     first, second = np.linalg.svd(moments.B, compute_uv=False)
     lead = 0 if control == NO_LEAD else second / first
     learned = moments.learned((1,))
@@ -96,9 +103,9 @@ def _growth(slopes: FloatArray, control: str) -> FloatArray:
 # From a direction of large drive to one of larger gain
 
 
-def _rotations(lab: Lab) -> FloatArray:
+def _rotations(context: RunContext) -> FloatArray:
     moments = population(TURNED, RANK_ONE)
-    return stays(TURNED, RANK_ONE, _visited(moments), lab, SCALES)
+    return stays(TURNED, RANK_ONE, _visited(moments), context, SCALES)
 
 
 def _visited(moments: Population) -> FloatArray:
@@ -106,9 +113,11 @@ def _visited(moments: Population) -> FloatArray:
     return np.asarray(moments.c - np.array([0.0, moments.gains[1], moments.gains[0]]))
 
 
-def _rotation_growth(lab: Lab, control: str) -> FloatArray:
+def _rotation_growth(context: RunContext, control: str) -> FloatArray:
     """The rate is the larger eigenvalue of the flow of (k_1, q_1) about a head that holds direction 2."""
-    moments = variant(TURNED, RANK_ONE, control if control in MOMENTS else THEORY)
+    moments = wrong_moments(
+        TURNED, RANK_ONE, control if control in MOMENTS else UNMODIFIED
+    )
     (strong, weak), held = moments.b[[1, 0]], np.cbrt(moments.coefficients[1])
     back = moments.a[[0, 1]] * moments.lam[[1, 0]] * held**4
     if control == DRIVE_ALONE:
@@ -149,16 +158,18 @@ def _grows(names: tuple[str, ...]) -> Judge:
 # Where the way out is oblique
 
 
-def _visits(lab: Lab) -> FloatArray:
+def _visits(context: RunContext) -> FloatArray:
     """Stays near M_{2} of one head, (K, starts)."""
     return stays(
-        OBLIQUE, RANK_ONE, _visited(population(OBLIQUE, RANK_ONE)), lab, LARGE
+        OBLIQUE, RANK_ONE, _visited(population(OBLIQUE, RANK_ONE)), context, LARGE
     )[:, :, 0]
 
 
-def _limit(lab: Lab, control: str) -> tuple[FloatArray, float]:
+def _limit(context: RunContext, control: str) -> tuple[FloatArray, float]:
     """The stay in the limit of small scales, (K,), and the order at which it is reached."""
-    moments = variant(OBLIQUE, RANK_ONE, control if control in MOMENTS else THEORY)
+    moments = wrong_moments(
+        OBLIQUE, RANK_ONE, control if control in MOMENTS else UNMODIFIED
+    )
     left, drives, right = np.linalg.svd(moments.B)
     order = 1 - drives[1] / drives[0]
     if control == EIGENVECTORS:
@@ -210,13 +221,13 @@ def _settles(predicted: tuple[FloatArray, float], observed: FloatArray) -> Evide
 # From head to head
 
 
-def _waits(lab: Lab) -> FloatArray:
+def _waits(context: RunContext) -> FloatArray:
     """How long rank-two heads wait at 0 and at the first full head, for each scale and start, (K, starts, 2)."""
     levels = population(THREE, RANK_TWO).greedy_losses
 
     def one(scale: float, seed: int) -> FloatArray:
         start = start_at(THREE, RANK_TWO, scale, seed)
-        first, second = _escapes(start, THEORY)
+        first, second = _escapes(start, UNMODIFIED)
         near, far = (
             BEFORE * np.linspace(-1, 2, 400),
             0.9 * np.linspace(-1, 1, 1001) ** 3,
@@ -228,7 +239,7 @@ def _waits(lab: Lab) -> FloatArray:
         return np.array([exits[0], exits[2] - exits[1]])
 
     return np.array(
-        [[one(scale, seed) for seed in lab.seeds(STARTS)] for scale in COARSE]
+        [[one(scale, seed) for seed in context.seeds(STARTS)] for scale in COARSE]
     )
 
 
@@ -246,12 +257,12 @@ def _escapes(start: Weights, control: str) -> tuple[float, float]:
     return first.duration, escape(idle, force).duration
 
 
-def _idle_phases(lab: Lab, control: str) -> FloatArray:
+def _idle_phases(context: RunContext, control: str) -> FloatArray:
     found = np.array(
         [
             [
                 _escapes(start_at(THREE, RANK_TWO, w, seed), control)
-                for seed in lab.seeds(STARTS)
+                for seed in context.seeds(STARTS)
             ]
             for w in COARSE
         ]

@@ -13,7 +13,7 @@ from .....theory.linear_attention.saddle_to_saddle.instantaneous_drops import (
     InstantaneousDrops,
     exits_of_instantaneous_drops,
 )
-from ....evidence.claim import THEORY, Claim, Lab
+from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.evidence import Evidence, Fit
 from ....metrics.curves import observed_order
 from .exit_time_measurements import observed_passages, uneven_start
@@ -73,13 +73,13 @@ class Stated(NamedTuple):
 
 
 def _observed(
-    settings: tuple[Setting, ...], lab: Lab, exits: slice
+    settings: tuple[Setting, ...], context: RunContext, exits: slice
 ) -> list[FloatArray]:
     """Exit times of the flow of all heads, (K, starts, exits) for each setting."""
     return [
         np.array(
             [
-                [_flow_exits(setting, scale, seed) for seed in lab.seeds(STARTS)]
+                [_flow_exits(setting, scale, seed) for seed in context.seeds(STARTS)]
                 for scale in setting.scales
             ]
         )[..., exits]
@@ -100,9 +100,9 @@ def _approximation(
     return exits_of_instantaneous_drops(setting.task, setting.model, start, kicks=kicks)
 
 
-def _closed(setting: Setting, lab: Lab, kicks: bool = False) -> FloatArray:
+def _closed(setting: Setting, context: RunContext, kicks: bool = False) -> FloatArray:
     """Exit times with drops as instantaneous steps, (K, starts, D)."""
-    seeds = lab.seeds(STARTS)
+    seeds = context.seeds(STARTS)
     return np.array(
         [
             [_approximation(setting, w, seed, kicks).exit_times for seed in seeds]
@@ -125,10 +125,10 @@ def _orders(control: str, first: bool, β: float) -> float:
     return fixed.get(control, 1 + 2 * (1 - β) if first != swapped else 2 - β)
 
 
-def _stated_first(lab: Lab, control: str) -> list[Stated]:
+def _stated_first(context: RunContext, control: str) -> list[Stated]:
     stated = []
     for setting in PAIRS:
-        exits = _closed(setting, lab)[..., :1]
+        exits = _closed(setting, context)[..., :1]
         if control == AT_DIVERGENCE:
             moments = population(setting.task, setting.model)
             exits = exits + 1 / (moments.b[0] * np.cbrt(moments.coefficients[0]))
@@ -136,24 +136,24 @@ def _stated_first(lab: Lab, control: str) -> list[Stated]:
     return stated
 
 
-def _stated_later(lab: Lab, control: str) -> list[Stated]:
+def _stated_later(context: RunContext, control: str) -> list[Stated]:
     return [
         Stated(
-            _closed(setting, lab)[..., 1:],
+            _closed(setting, context)[..., 1:],
             _orders(control, False, _ratio(setting, control)),
         )
         for setting in (*PAIRS, FOUR_HEADS)
     ]
 
 
-def _stated_with_kicks(lab: Lab, control: str) -> list[Stated]:
+def _stated_with_kicks(context: RunContext, control: str) -> list[Stated]:
     """First exits, of order 3, and second ones, of order 2 or more, of each pair."""
     share = {NO_KICKS: 0.0, HALF_KICKS: 0.5, OPPOSITE_KICKS: -1.0}.get(control, 1.0)
     second = 3.0 if control == THIRD_ORDER else 2.0
     stated = []
     for setting in KICKED:
-        plain = _closed(setting, lab)
-        exits = plain + share * (_closed(setting, lab, kicks=True) - plain)
+        plain = _closed(setting, context)
+        exits = plain + share * (_closed(setting, context, kicks=True) - plain)
         stated += [Stated(exits[..., :1], 3.0), Stated(exits[..., 1:], second)]
     return stated
 
@@ -161,12 +161,16 @@ def _stated_with_kicks(lab: Lab, control: str) -> list[Stated]:
 KICKED = tuple(setting._replace(scales=NOT_SO_SMALL[1:]) for setting in PAIRS)
 
 
-def _observed_with_kicks(lab: Lab) -> list[FloatArray]:
-    return [exits for setting in KICKED for exits in _first_and_second(setting, lab)]
+def _observed_with_kicks(context: RunContext) -> list[FloatArray]:
+    return [
+        exits for setting in KICKED for exits in _first_and_second(setting, context)
+    ]
 
 
-def _first_and_second(setting: Setting, lab: Lab) -> tuple[FloatArray, FloatArray]:
-    (exits,) = _observed((setting,), lab, slice(None))
+def _first_and_second(
+    setting: Setting, context: RunContext
+) -> tuple[FloatArray, FloatArray]:
+    (exits,) = _observed((setting,), context, slice(None))
     return exits[..., :1], exits[..., 1:]
 
 
@@ -240,19 +244,19 @@ def _sample(seed: int) -> Sample:
     return Sample(task, model, weights, PATIENCE / scale)
 
 
-def _sampled_exits(lab: Lab) -> list[FloatArray]:
+def _sampled_exits(context: RunContext) -> list[FloatArray]:
     """Exit times of the flow of all heads, inf for one that is not made in time."""
-    samples = [_sample(seed) for seed in lab.seeds(SAMPLES)]
+    samples = [_sample(seed) for seed in context.seeds(SAMPLES)]
     return [observed_passages(*sample).times for sample in samples]
 
 
-def _bounded_exits(lab: Lab, control: str) -> list[FloatArray]:
+def _bounded_exits(context: RunContext, control: str) -> list[FloatArray]:
     """The exits that are said to be right, nan for others."""
     stated = []
-    for seed in lab.seeds(SAMPLES):
+    for seed in context.seeds(SAMPLES):
         task, model, weights, until = _sample(seed)
         drops = exits_of_instantaneous_drops(task, model, weights)
-        bound = {THEORY: RIGHT_BELOW, ALWAYS: np.inf}[control]
+        bound = {UNMODIFIED: RIGHT_BELOW, ALWAYS: np.inf}[control]
         said = (drops.indicator < bound) & (drops.exit_times < until)
         exits = np.full(task.dimension, np.nan)
         exits[np.array(drops.directions, dtype=int) - 1] = np.where(
@@ -275,9 +279,11 @@ def _all_within(predicted: list[FloatArray], observed: list[FloatArray]) -> Evid
     )
 
 
-def _exits_at_five_thousandths(lab: Lab) -> list[FloatArray]:
+def _exits_at_five_thousandths(context: RunContext) -> list[FloatArray]:
     """Exit times of the flow of all heads, inf for one that is not made in time."""
-    return [observed_passages(*_near_tie(seed)).times for seed in lab.seeds(NEAR_TIES)]
+    return [
+        observed_passages(*_near_tie(seed)).times for seed in context.seeds(NEAR_TIES)
+    ]
 
 
 def _near_tie(seed: int) -> Sample:
@@ -291,9 +297,9 @@ def _near_tie(seed: int) -> Sample:
     return Sample(task, model, weights, PATIENCE / scale)
 
 
-def _stated_at_five_thousandths(lab: Lab, control: str) -> list[FloatArray]:
+def _stated_at_five_thousandths(context: RunContext, control: str) -> list[FloatArray]:
     stated = []
-    for seed in lab.seeds(NEAR_TIES):
+    for seed in context.seeds(NEAR_TIES):
         task, model, weights, until = _near_tie(seed)
         exits = np.full(task.dimension, np.inf)
         if control == FOLLOWED:
@@ -334,7 +340,7 @@ CLAIMS = (
         statement=r"t_1^{\mathrm{step}}/t_1 - 1 = O(s^{1 + 2(1 - \beta)}),\quad \beta = b_2/b_1",
         observable="first exit of the flow of all heads, moments written down anew; β = 0.49, 0.64, 0.81",
         limit="initial scale → 0",
-        measure=lambda lab: _observed(PAIRS, lab, slice(1)),
+        measure=lambda context: _observed(PAIRS, context, slice(1)),
         predict=_stated_first,
         judge=_of_these_orders,
         controls=(
@@ -352,7 +358,9 @@ CLAIMS = (
         statement=r"t_m^{\mathrm{step}}/t_m - 1 = O(s^{2 - \beta}),\quad \beta = \max b_j/b_d,\ m > 1",
         observable="exits but the first of the flow of all heads; β = 0.49, 0.64, 0.81 for D = 2, 0.56 for D = 4",
         limit="initial scale → 0",
-        measure=lambda lab: _observed((*PAIRS, FOUR_HEADS), lab, slice(1, None)),
+        measure=lambda context: _observed(
+            (*PAIRS, FOUR_HEADS), context, slice(1, None)
+        ),
         predict=_stated_later,
         judge=_of_these_orders,
         controls=(OTHER_EXIT["later"], FIRST_ORDER, SECOND_ORDER, EIGENVALUES),

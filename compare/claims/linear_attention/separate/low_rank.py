@@ -9,13 +9,13 @@ from .....task import Task
 from .....theory import staircase
 from .....theory.linear_attention.low_rank import low_rank_amplitudes
 from ....error_budget import TIGHT, height_budget, solver_budget
-from ....evidence.claim import THEORY, Claim, Lab
+from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.evidence import Evidence
-from ....evidence.judges import curve, same
+from ....evidence.judges import curve, equal_within
 from ....evidence.seeding import seeds
-from ....exact_statistics import unlimited
+from ....exact_statistics import population_statistics
 from ....metrics.curves import exit_times, plateau_heights
-from ..common.controls import MOMENTS, NO_FOURTH_MOMENT, TRACE_DROPPED, variant
+from ..common.controls import MOMENTS, NO_FOURTH_MOMENT, TRACE_DROPPED, wrong_moments
 from ..common.experiments import EIGHT, FOUR, RANKS, low_rank, low_rank_model
 from .conservation_laws import conservation
 from .rank_one import standard_errors
@@ -32,11 +32,15 @@ TWO = RANKS.index(2)
 
 def _aligned_flow(rtol: float = TIGHT) -> list[FloatArray]:
     start = initial_weights(PAIRS, FOUR, AMPLITUDES, scheme="aligned")
-    return [flow(PAIRS, unlimited(FOUR, PAIRS), start, ALIGNED_TIMES, rtol=rtol).loss]
+    return [
+        flow(
+            PAIRS, population_statistics(FOUR, PAIRS), start, ALIGNED_TIMES, rtol=rtol
+        ).loss
+    ]
 
 
-def _aligned_ode(lab: Lab, control: str) -> list[FloatArray]:
-    moments = variant(FOUR, PAIRS, control if control in MOMENTS else THEORY)
+def _aligned_ode(context: RunContext, control: str) -> list[FloatArray]:
+    moments = wrong_moments(FOUR, PAIRS, control if control in MOMENTS else UNMODIFIED)
     coefficients = np.empty((len(ALIGNED_TIMES), 4))
     heads = [[d] for d in range(4)] if control == "pairs apart" else [[0, 1], [2, 3]]
     for d in heads:
@@ -48,10 +52,10 @@ def _aligned_ode(lab: Lab, control: str) -> list[FloatArray]:
     return [moments.aligned_loss(coefficients)]
 
 
-def _long_plateaus(lab: Lab) -> list[tuple[int, ...]]:
+def _long_plateaus(context: RunContext) -> list[tuple[int, ...]]:
     """For each rank the plateaus whose duration grows like a power of 1/scale, not like its logarithm."""
     return [
-        _long(Separate(heads=5, rank=rank, divisor="none"), seeds(lab.seed)[0])
+        _long(Separate(heads=5, rank=rank, divisor="none"), seeds(context.seed)[0])
         for rank in SMALL_RANKS
     ]
 
@@ -74,21 +78,21 @@ def _exits(model: Separate, seed: int, scale: float) -> FloatArray:
     ]
     run = flow(
         model,
-        unlimited(FOUR, model),
+        population_statistics(FOUR, model),
         start,
         np.unique(np.concatenate(times)),
         rtol=1e-9,
     )
-    return exit_times(run.flow_time, run.loss, _losses(FOUR, model, THEORY))
+    return exit_times(run.flow_time, run.loss, _losses(FOUR, model, UNMODIFIED))
 
 
 def _losses(task: Task, model: Merged | Separate, control: str) -> FloatArray:
-    return variant(task, model, control).greedy_losses
+    return wrong_moments(task, model, control).greedy_losses
 
 
-def _multiples(lab: Lab, control: str) -> list[tuple[int, ...]]:
+def _multiples(context: RunContext, control: str) -> list[tuple[int, ...]]:
     steps = {
-        THEORY: SMALL_RANKS,
+        UNMODIFIED: SMALL_RANKS,
         "every plateau is long": (1, 1, 1),
         "only the first is long": (4, 4, 4),
     }[control]
@@ -107,23 +111,23 @@ def _equal_plateaus(
     return Evidence(predicted == observed, said(observed), said(predicted))
 
 
-def _heights(lab: Lab) -> tuple[FloatArray, FloatArray]:
+def _heights(context: RunContext) -> tuple[FloatArray, FloatArray]:
     """Heights of the plateaus m = 0, R (at rank 8 the end) of each run, and their standard errors."""
     heights, errors = [], []
     for rank in RANKS:
-        each = low_rank(lab.seed, rank)
-        run = lab.run(each)
+        each = low_rank(context.seed, rank)
+        run = context.trajectory(each)
         all_heights = plateau_heights(
-            run.loss, run.gradient_norm, _losses(EIGHT, each.model, THEORY)
+            run.loss, run.gradient_norm, _losses(EIGHT, each.model, UNMODIFIED)
         ).heights
         heights.append(all_heights[[0, rank]])
         errors.append(standard_errors(each, ((), tuple(range(1, rank + 1)))))
     return np.array(heights), np.array(errors)
 
 
-def _expected_heights(lab: Lab, control: str) -> FloatArray:
+def _expected_heights(context: RunContext, control: str) -> FloatArray:
     shift = 1 if control == "one direction more" else 0
-    moments = control if control in MOMENTS else THEORY
+    moments = control if control in MOMENTS else UNMODIFIED
     return np.array(
         [
             _losses(EIGHT, low_rank_model(rank), moments)[[0, min(rank + shift, 8)]]
@@ -156,11 +160,13 @@ def _within_errors(
     )
 
 
-def _height_budget(lab: Lab) -> dict[str, float]:
+def _height_budget(context: RunContext) -> dict[str, float]:
     """Of the run of rank two, until its first head is full."""
-    each = low_rank(lab.seed, 2)
-    run = lab.run(each)
-    full = exit_times(run.flow_time, run.loss, _losses(EIGHT, each.model, THEORY))[1]
+    each = low_rank(context.seed, 2)
+    run = context.trajectory(each)
+    full = exit_times(run.flow_time, run.loss, _losses(EIGHT, each.model, UNMODIFIED))[
+        1
+    ]
     return height_budget(each, run, (0, 2), np.linspace(0, 1.2 * full, 300))
 
 
@@ -172,12 +178,12 @@ CLAIMS = (
         statement=r"\dot\kappa_r = v\kappa_r\lambda_r(\lambda_r - a_r v\kappa_r^2),\quad v^2 = \sum_r \kappa_r^2",
         observable="loss of the full gradient flow, two heads of rank two",
         limit="none: exact",
-        measure=lambda lab: _aligned_flow(),
+        measure=lambda context: _aligned_flow(),
         predict=_aligned_ode,
-        judge=same(1e-9, ALIGNED_TIMES, ("flow time", "loss")),
+        judge=equal_within(1e-9, ALIGNED_TIMES, ("flow time", "loss")),
         controls=(*MOMENTS, "pairs apart"),
         tier="fast",
-        budget=lambda lab: solver_budget(_aligned_flow),
+        budget=lambda context: solver_budget(_aligned_flow),
     ),
     Claim(
         id="low_rank.long_plateaus",

@@ -9,7 +9,7 @@ from .....models.attention import Separate, Weights
 from .....simulate import Trajectory, flow, initial_weights
 from .....task import Task
 from .....theory import Staircase, staircase
-from ....exact_statistics import unlimited
+from ....exact_statistics import population_statistics
 from ..common.controls import LONGER_CONTEXT, with_context
 
 FloatArray = NDArray[np.float64]
@@ -63,7 +63,12 @@ def observed_paths(paths: list[Path]) -> list[FloatArray]:
     found = []
     for path in paths:
         ordered, place = np.unique(TIMES, return_inverse=True)
-        run = flow(path.model, unlimited(path.task, path.model), path.weights, ordered)
+        run = flow(
+            path.model,
+            population_statistics(path.task, path.model),
+            path.weights,
+            ordered,
+        )
         shares, amplitudes = _along(run, path.basis)
         found += [run.loss[place], np.sum(shares, axis=1)[place], amplitudes[place]]
         found.append(_growing_order(np.abs(run.weights["value"][:, :, -1])))

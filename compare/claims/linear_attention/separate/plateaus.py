@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from .....simulate import Trajectory
 from .....theory import fixed_point, population
 from ....metrics.curves import exit_times
-from ....metrics.plateaus import Landing, landings
+from ....metrics.plateaus import PlateauMatch, match_plateaus
 from ..common.experiments import FOUR, SEPARATE
 
 GREEDY = tuple(tuple(range(1, m + 1)) for m in range(5))
@@ -27,9 +27,9 @@ def resting(run: Trajectory) -> NDArray[np.bool_]:
     return np.asarray(durations > PATIENCE * np.append(drops, drops[-1]))
 
 
-def resting_landings(run: Trajectory) -> tuple[Landing, ...]:
+def resting_landings(run: Trajectory) -> tuple[PlateauMatch, ...]:
     """Where the run lands, at the greedy plateaus on which it rests."""
     points = [fixed_point(FOUR, SEPARATE, subset) for subset in GREEDY]
     rests = resting(run)
-    found = landings(run, SEPARATE, points, float(np.linalg.norm(points[-1].M)))
+    found = match_plateaus(run, SEPARATE, points, float(np.linalg.norm(points[-1].M)))
     return tuple(landing for landing in found if rests[len(landing.point.subset)])

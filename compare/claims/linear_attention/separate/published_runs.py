@@ -13,7 +13,7 @@ from .....models.attention import Separate, Weights
 from .....simulate import Experiment, Trajectory
 from .....theory import Staircase, population, staircase
 from ....error_budget import START, flow_budget
-from ....evidence.claim import Claim, Lab
+from ....evidence.claim import Claim, RunContext
 from ....evidence.evidence import Evidence, Judge
 from ....evidence.judges import curve
 from ....metrics.curves import exit_times
@@ -44,9 +44,9 @@ def _shown(run: Trajectory, steps: int) -> tuple[FloatArray, FloatArray]:
     return run.flow_time[:steps:every], run.loss[:steps:every]
 
 
-def _rank_one(lab: Lab) -> Overlaid:
+def _rank_one(context: RunContext) -> Overlaid:
     """Drops within the published steps."""
-    runs = [(each, lab.run(each)) for each in separate(lab.seed)]
+    runs = [(each, context.trajectory(each)) for each in separate(context.seed)]
     return [_early_exits(*pair) for pair in runs], *_shown(runs[0][1], PUBLISHED_STEPS)
 
 
@@ -55,8 +55,8 @@ def _early_exits(experiment: Experiment, run: Trajectory) -> FloatArray:
     return np.where(exits <= run.flow_time[PUBLISHED_STEPS - 1], exits, np.nan)
 
 
-def _low_rank(lab: Lab) -> Overlaid:
-    runs = [(each, lab.run(each)) for each in _ranks(lab.seed)]
+def _low_rank(context: RunContext) -> Overlaid:
+    runs = [(each, context.trajectory(each)) for each in _ranks(context.seed)]
     return [_exits(*pair) for pair in runs], *_shown(runs[TWO][1], runs[TWO][0].steps)
 
 
@@ -142,14 +142,14 @@ def _budget(experiment: Experiment, drops: FloatArray, method: str) -> dict[str,
     return flow_budget(experiment, np.log(drops[made]), seen, rest, times, method)
 
 
-def _rank_one_budget(lab: Lab) -> dict[str, float]:
-    first = separate(lab.seed)[0]
-    return _budget(first, _early_exits(first, lab.run(first)), "LSODA")
+def _rank_one_budget(context: RunContext) -> dict[str, float]:
+    first = separate(context.seed)[0]
+    return _budget(first, _early_exits(first, context.trajectory(first)), "LSODA")
 
 
-def _low_rank_budget(lab: Lab) -> dict[str, float]:
-    run = _ranks(lab.seed)[TWO]
-    return _budget(run, _exits(run, lab.run(run))[:2], "DOP853")
+def _low_rank_budget(context: RunContext) -> dict[str, float]:
+    run = _ranks(context.seed)[TWO]
+    return _budget(run, _exits(run, context.trajectory(run))[:2], "DOP853")
 
 
 CLAIMS = (
@@ -161,8 +161,8 @@ CLAIMS = (
         observable="flow time of every drop of six runs on 80,000 sequences, all weights",
         limit="P → ∞, initial scale → 0, step → 0: here the typical drop within 5 % of its time",
         measure=_rank_one,
-        predict=lambda lab, control: _predicted(
-            separate(lab.seed), 0, PUBLISHED_STEPS, control
+        predict=lambda context, control: _predicted(
+            separate(context.seed), 0, PUBLISHED_STEPS, control
         ),
         judge=_close(0, 4),
         controls=(ONE_NUMBER, DRIVE, ONE_TIME),
@@ -182,8 +182,8 @@ CLAIMS = (
         observable="flow time of every drop of four runs on 80,000 sequences, all weights; the budget is of rank 2",
         limit="P → ∞, initial scale → 0, step → 0: here the typical drop within 5 % of its time",
         measure=_low_rank,
-        predict=lambda lab, control: _predicted(
-            _ranks(lab.seed), TWO, _ranks(0)[TWO].steps, control
+        predict=lambda context, control: _predicted(
+            _ranks(context.seed), TWO, _ranks(0)[TWO].steps, control
         ),
         judge=_close(TWO, 2),
         controls=(ONE_NUMBER, DRIVE, FIRST_PAIR),

@@ -13,7 +13,7 @@ from .....theory import population, staircase
 from .....theory.linear_attention.saddle_to_saddle.instantaneous_drops import (
     exits_of_instantaneous_drops,
 )
-from ....evidence.claim import Claim, Lab
+from ....evidence.claim import Claim, RunContext
 from ....evidence.evidence import Evidence
 from ..common.controls import LONGER_CONTEXT, with_context
 from .exit_time_measurements import observed_passages, whitened_shares
@@ -170,17 +170,17 @@ def _random_task(kind: str, generator: Generator) -> Task:
     )
 
 
-def _starts(lab: Lab, count: int) -> list[Start]:
+def _starts(context: RunContext, count: int) -> list[Start]:
     """All kinds in turn, each with a seed of its own."""
     kinds = list(KINDS)
     return [
         random_start(kinds[i % len(kinds)], seed)
-        for i, seed in enumerate(lab.seeds(count))
+        for i, seed in enumerate(context.seeds(count))
     ]
 
 
-def _observed(lab: Lab, count: int) -> list[Exits]:
-    return [_seen(start) for start in _starts(lab, count)]
+def _observed(context: RunContext, count: int) -> list[Exits]:
+    return [_seen(start) for start in _starts(context, count)]
 
 
 def _seen(start: Start) -> Exits:
@@ -211,8 +211,8 @@ def _mover(start: Start, run: Passages, i: int) -> Mover | None:
     )
 
 
-def _predicted(lab: Lab, count: int, control: str) -> list[Exits]:
-    return [_varied(start, control) for start in _starts(lab, count)]
+def _predicted(context: RunContext, count: int, control: str) -> list[Exits]:
+    return [_varied(start, control) for start in _starts(context, count)]
 
 
 def _varied(start: Start, control: str) -> Exits:
@@ -326,8 +326,8 @@ def _claim(name: str, title: str, count: int, tier: str) -> Claim:
         statement=r"t_m, \quad d_m, \quad h_m",
         observable=f"exits of the flow of all heads on {count} random tasks of twelve kinds, moments derived anew",
         limit="none: scale 1e-3 to 1e-2, exit times within 5e-5, or the uncertainty that is stated",
-        measure=lambda lab: _observed(lab, count),
-        predict=lambda lab, control: _predicted(lab, count, control),
+        measure=lambda context: _observed(context, count),
+        predict=lambda context, control: _predicted(context, count, control),
         judge=_agree,
         controls=(STEPS, LATER, LONGER_CONTEXT, OTHER_HEAD, REVERSED),
         tier=tier,

@@ -15,13 +15,18 @@ from .....task import Task
 from .....theory import fixed_point, rank_one_amplitude, staircase
 from .....theory.linear_attention.saddle_to_saddle.escapes import escape, separate_block
 from ....error_budget import TIGHT, height_budget, solver_budget
-from ....evidence.claim import THEORY, Claim, Lab
+from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.evidence import Evidence
-from ....evidence.judges import converges, curve, same, student_quantile
+from ....evidence.judges import (
+    converges_at_order,
+    curve,
+    equal_within,
+    student_quantile,
+)
 from ....evidence.seeding import seeds
-from ....exact_statistics import unlimited
+from ....exact_statistics import population_statistics
 from ....metrics.curves import exit_times, plateau_heights
-from ..common.controls import MOMENTS, variant
+from ..common.controls import MOMENTS, wrong_moments
 from ..common.experiments import FOUR, PUBLISHED_STEPS, SEPARATE, published, separate
 from .conservation_laws import conservation
 from .plateaus import GREEDY, resting
@@ -56,12 +61,14 @@ def _aligned_flows(rtol: float = TIGHT) -> list[FloatArray]:
 def _aligned_flow(task: Task, amplitudes: FloatArray, rtol: float) -> FloatArray:
     start = initial_weights(SEPARATE, task, amplitudes, scheme="aligned")
     return flow(
-        SEPARATE, unlimited(task, SEPARATE), start, ALIGNED_TIMES, rtol=rtol
+        SEPARATE, population_statistics(task, SEPARATE), start, ALIGNED_TIMES, rtol=rtol
     ).loss
 
 
-def _aligned_odes(lab: Lab, control: str) -> list[FloatArray]:
-    moments = variant(FOUR, SEPARATE, control if control in MOMENTS else THEORY)
+def _aligned_odes(context: RunContext, control: str) -> list[FloatArray]:
+    moments = wrong_moments(
+        FOUR, SEPARATE, control if control in MOMENTS else UNMODIFIED
+    )
     # dv/dt = α v² − αγ v⁵ with exponent 4 is the closed form of another equation: integrate it plainly.
     v = (
         _wrong_exponent()
@@ -79,7 +86,7 @@ def _amplitudes(alpha: FloatArray, gamma: FloatArray) -> FloatArray:
 def _wrong_exponent() -> FloatArray:
     from scipy.integrate import solve_ivp
 
-    moments = variant(FOUR, SEPARATE, THEORY)
+    moments = wrong_moments(FOUR, SEPARATE, UNMODIFIED)
     rate = moments.a * moments.lam
     found = solve_ivp(
         lambda _, v: moments.b * v**2 - rate * v**4,
@@ -92,11 +99,11 @@ def _wrong_exponent() -> FloatArray:
     return np.asarray(found.y.T)
 
 
-def _observed_plateaus(lab: Lab) -> tuple[FloatArray, FloatArray]:
+def _observed_plateaus(context: RunContext) -> tuple[FloatArray, FloatArray]:
     """Heights of the five plateaus, nan where a run does not rest, and their standard errors, (seeds, 5) each."""
-    runs = [(lab.run(each), each) for each in separate(lab.seed)]
+    runs = [(context.trajectory(each), each) for each in separate(context.seed)]
     heights = [
-        plateau_heights(run.loss, run.gradient_norm, _greedy_losses(THEORY)).heights
+        plateau_heights(run.loss, run.gradient_norm, _greedy_losses(UNMODIFIED)).heights
         for run, _ in runs
     ]
     rested = np.array([resting(run) for run, _ in runs])
@@ -119,7 +126,7 @@ def standard_errors(
 
 
 def _greedy_losses(control: str) -> FloatArray:
-    return variant(FOUR, SEPARATE, control).greedy_losses
+    return wrong_moments(FOUR, SEPARATE, control).greedy_losses
 
 
 def _plateaus_agree(
@@ -160,23 +167,23 @@ def _plateaus_agree(
     )
 
 
-def _height_budget(lab: Lab) -> dict[str, float]:
-    first = separate(lab.seed)[0]
-    run = lab.run(first)
+def _height_budget(context: RunContext) -> dict[str, float]:
+    first = separate(context.seed)[0]
+    run = context.trajectory(first)
     times = np.linspace(0, run.flow_time[-1], 1000)
     return height_budget(
         first, run, np.flatnonzero(resting(run)).tolist(), times, "LSODA"
     )
 
 
-def _restricted_start(lab: Lab, scale: float, k: int) -> Weights:
-    return initial_weights(SEPARATE, FOUR, scale, seeds(lab.seed)[k], "restricted")
+def _restricted_start(context: RunContext, scale: float, k: int) -> Weights:
+    return initial_weights(SEPARATE, FOUR, scale, seeds(context.seed)[k], "restricted")
 
 
-def _scaled_exits(lab: Lab) -> list[FloatArray]:
+def _scaled_exits(context: RunContext) -> list[FloatArray]:
     """First two exit times × scale of the flow from six random starts, for each scale."""
     return [
-        np.array([_flow_exits(_restricted_start(lab, w, k)) * w for k in range(6)])
+        np.array([_flow_exits(_restricted_start(context, w, k)) * w for k in range(6)])
         for w in SCALES
     ]
 
@@ -191,51 +198,57 @@ def _flow_exits(start: Weights) -> FloatArray:
     ]
     run = flow(
         SEPARATE,
-        unlimited(FOUR, SEPARATE),
+        population_statistics(FOUR, SEPARATE),
         start,
         np.unique(np.concatenate(times)),
         rtol=1e-10,
     )
-    return exit_times(run.flow_time, run.loss, _greedy_losses(THEORY)[:3])
+    return exit_times(run.flow_time, run.loss, _greedy_losses(UNMODIFIED)[:3])
 
 
-def _predicted_exits(lab: Lab, control: str) -> list[FloatArray]:
+def _predicted_exits(context: RunContext, control: str) -> list[FloatArray]:
     return [
-        np.array([_exits(_restricted_start(lab, w, k), control) * w for k in range(6)])
+        np.array(
+            [_exits(_restricted_start(context, w, k), control) * w for k in range(6)]
+        )
         for w in SCALES
     ]
 
 
 def _exits(start: Weights, control: str) -> FloatArray:
-    moments = variant(FOUR, SEPARATE, THEORY)
+    moments = wrong_moments(FOUR, SEPARATE, UNMODIFIED)
     if control == ONE_NUMBER:
         return np.asarray(1 / (moments.b[:2] * np.max(np.abs(start["value"]))))
     times = staircase(FOUR, SEPARATE, start).exit_times[:2]
     return np.asarray(times * moments.lam[:2] if control == DRIVE else times)
 
 
-def _divergences(lab: Lab, control: str) -> list[FloatArray]:
+def _divergences(context: RunContext, control: str) -> list[FloatArray]:
     """Time × scale at which the first idle head would diverge, for the first exits of `_scaled_exits`."""
     return [
         np.array(
-            [_divergence(_restricted_start(lab, w, k), control) * w for k in range(6)]
+            [
+                _divergence(_restricted_start(context, w, k), control) * w
+                for k in range(6)
+            ]
         )
         for w in SCALES
     ]
 
 
 def _divergence(start: Weights, control: str) -> float:
-    moments = variant(FOUR, SEPARATE, THEORY)
+    moments = wrong_moments(FOUR, SEPARATE, UNMODIFIED)
     if control == ONE_NUMBER:
         return float(1 / (moments.b[0] * np.max(np.abs(start["value"]))))
     time = escape(separate_block(start, SEPARATE, FOUR.dimension), moments.B).duration
     return time * float(moments.lam[0]) if control == DRIVE else time
 
 
-def _drop_counts(lab: Lab) -> FloatArray:
+def _drop_counts(context: RunContext) -> FloatArray:
     """Drops within the published steps, (seeds,)."""
     return np.array(
-        [_drops(lab.run(each)) for each in published(lab.seed)], dtype=float
+        [_drops(context.trajectory(each)) for each in published(context.seed)],
+        dtype=float,
     )
 
 
@@ -245,25 +258,27 @@ def _drops(run: Trajectory) -> int:
         np.sum(
             np.isfinite(
                 exit_times(
-                    run.time[published], run.loss[published], _greedy_losses(THEORY)
+                    run.time[published], run.loss[published], _greedy_losses(UNMODIFIED)
                 )
             )
         )
     )
 
 
-def _predicted_counts(lab: Lab, control: str) -> FloatArray:
+def _predicted_counts(context: RunContext, control: str) -> FloatArray:
     """Drops within the published steps that the staircase expects from other random starts."""
-    end = 2 * separate(lab.seed)[0].learning_rate * PUBLISHED_STEPS
+    end = 2 * separate(context.seed)[0].learning_rate * PUBLISHED_STEPS
     starts = [
-        initial_weights(SEPARATE, FOUR, 0.01, seeds(lab.seed)[0] + 500 + k, "published")
+        initial_weights(
+            SEPARATE, FOUR, 0.01, seeds(context.seed)[0] + 500 + k, "published"
+        )
         for k in range(STARTS)
     ]
     counts = np.array(
         [np.sum(staircase(FOUR, SEPARATE, start).exit_times < end) for start in starts],
         dtype=float,
     )
-    shift = {THEORY: 0.0, "all four": 4 - counts.mean(), "none": -counts.mean()}[
+    shift = {UNMODIFIED: 0.0, "all four": 4 - counts.mean(), "none": -counts.mean()}[
         control
     ]
     return np.asarray(counts + shift)
@@ -294,12 +309,12 @@ CLAIMS = (
         statement=r"\dot v = \lambda_d^2 v^2 - \lambda_d a_d v^5",
         observable="loss of the full gradient flow: four heads in the eigenbasis, two greedy ones in another",
         limit="none: exact",
-        measure=lambda lab: _aligned_flows(),
+        measure=lambda context: _aligned_flows(),
         predict=_aligned_odes,
-        judge=same(1e-9, ALIGNED_TIMES, ("flow time", "loss")),
+        judge=equal_within(1e-9, ALIGNED_TIMES, ("flow time", "loss")),
         controls=(*MOMENTS, EXPONENT),
         tier="fast",
-        budget=lambda lab: solver_budget(_aligned_flows),
+        budget=lambda context: solver_budget(_aligned_flows),
         figure="separate_weights",
     ),
     Claim(
@@ -310,7 +325,7 @@ CLAIMS = (
         observable="loss where the gradient is smallest between mid-levels; six data sets, published convention",
         limit="P → ∞ and initial scale → 0: within 4 standard errors over sequences, means within 2 %",
         measure=_observed_plateaus,
-        predict=lambda lab, control: _greedy_losses(control),
+        predict=lambda context, control: _greedy_losses(control),
         judge=_plateaus_agree,
         controls=MOMENTS,
         experiments=separate,
@@ -337,9 +352,9 @@ CLAIMS = (
         statement=r"t_1 = \int d\tau / |v|,\quad (k \pm q)_d \propto e^{\pm\lambda_d^2\tau}",
         observable="first exit time × initial scale of the flow of all heads, six random starts",
         limit="initial scale → 0, error O(scale)",
-        measure=lambda lab: [exits[:, 0] for exits in _scaled_exits(lab)],
+        measure=lambda context: [exits[:, 0] for exits in _scaled_exits(context)],
         predict=_divergences,
-        judge=converges(SCALES, 1, name="scale"),
+        judge=converges_at_order(SCALES, 1, name="scale"),
         controls=(ONE_NUMBER, DRIVE),
     ),
     Claim(
@@ -351,7 +366,7 @@ CLAIMS = (
         limit="none: at every scale within 5e-5",
         measure=_scaled_exits,
         predict=_predicted_exits,
-        judge=same(5e-5, axes=("start", "exit time × scale")),
+        judge=equal_within(5e-5, axes=("start", "exit time × scale")),
         controls=(ONE_NUMBER, DRIVE),
     ),
     conservation("separate.conservation", SEPARATE),

@@ -13,9 +13,9 @@ from .....theory.linear_attention.rank_one import (
     rank_one_gap,
     rank_one_time,
 )
-from ....evidence.claim import Claim, Lab
-from ....evidence.judges import same
-from ....exact_statistics import unlimited
+from ....evidence.claim import Claim, RunContext
+from ....evidence.judges import equal_within
+from ....exact_statistics import population_statistics
 from ....metrics.curves import crossing_times
 from ..common.controls import LONGER_CONTEXT, with_context
 from ..setting.time_courses import head_weights
@@ -47,7 +47,7 @@ HALVED = "both heads half as large"
 ALL_IDLE = "every head idle until its onset"
 
 
-def _head_flows(lab: Lab) -> list[FloatArray]:
+def _head_flows(context: RunContext) -> list[FloatArray]:
     """v of one head from next to nothing around 1/(α v₀), and near its end; times; its distance to the end at 0."""
     found = []
     for task in APART:
@@ -64,7 +64,7 @@ def _head_flows(lab: Lab) -> list[FloatArray]:
 
 def _drive_and_end(task: Task) -> tuple[float, float]:
     """Half the slope of the loss at zero, and where it is least, as the amplitude of one head."""
-    source = unlimited(task, HEAD)
+    source = population_statistics(task, HEAD)
     drive, curvature = float(source.b.ravel()[0]), float(source.S.ravel()[0])
     return drive, float(np.cbrt(drive / curvature))
 
@@ -72,14 +72,14 @@ def _drive_and_end(task: Task) -> tuple[float, float]:
 def _amplitudes(task: Task, start: float, times: FloatArray) -> FloatArray:
     run = flow(
         HEAD,
-        unlimited(task, HEAD),
+        population_statistics(task, HEAD),
         head_weights(start, np.array([[start]]), rank=1),
         times,
     )
     return np.asarray(run.weights["value"][:, 0, -1])
 
 
-def _stated_heads(lab: Lab, control: str) -> list[FloatArray]:
+def _stated_heads(context: RunContext, control: str) -> list[FloatArray]:
     found = []
     for task in APART:
         moments = population(task, HEAD)
@@ -104,7 +104,7 @@ def _stated_heads(lab: Lab, control: str) -> list[FloatArray]:
     return found
 
 
-def _exits(lab: Lab) -> list[FloatArray]:
+def _exits(context: RunContext) -> list[FloatArray]:
     """When the loss comes down to the middle of each drop, 0 where it starts below: one of two heads has grown."""
     rests = [
         _losses(*heads)[-1]
@@ -123,7 +123,7 @@ def _exits(lab: Lab) -> list[FloatArray]:
 def _losses(first: float, second: float) -> FloatArray:
     return flow(
         FILLED,
-        unlimited(PAIR, FILLED),
+        population_statistics(PAIR, FILLED),
         _two_heads(FILLED, first, second),
         GRID,
         rtol=1e-10,
@@ -139,7 +139,7 @@ def _two_heads(model: Separate, *amplitudes: float) -> Weights:
     return weights
 
 
-def _stated_exits(lab: Lab, control: str) -> list[FloatArray]:
+def _stated_exits(context: RunContext, control: str) -> list[FloatArray]:
     if control == ALL_IDLE:
         return [_unsaturated_exits(np.array([start, IDLE])) for start in STARTS]
     task = with_context(PAIR, 5) if control == LONGER_CONTEXT else PAIR
@@ -170,7 +170,7 @@ CLAIMS = (
         limit="v₀ → 0, here so small that nothing shows",
         measure=_head_flows,
         predict=_stated_heads,
-        judge=same(1e-6, axes=("time", "amplitude or time")),
+        judge=equal_within(1e-6, axes=("time", "amplitude or time")),
         controls=(UNBOUNDED, FASTER),
         tier="fast",
     ),
@@ -183,7 +183,7 @@ CLAIMS = (
         limit="second head → 0, here so small that nothing shows",
         measure=_exits,
         predict=_stated_exits,
-        judge=same(1e-4, axes=("plateau", "exit time")),
+        judge=equal_within(1e-4, axes=("plateau", "exit time")),
         controls=(HALVED, ALL_IDLE, LONGER_CONTEXT),
         tier="fast",
     ),

@@ -11,9 +11,9 @@ from .....models.attention import Separate, Weights
 from .....simulate import flow, initial_weights
 from .....task import Task
 from .....theory import Population, population, staircase
-from ....evidence.claim import Lab
+from ....evidence.claim import RunContext
 from ....evidence.evidence import Evidence
-from ....exact_statistics import unlimited
+from ....exact_statistics import population_statistics
 from ....metrics.curves import exit_times
 from ..setting.time_courses import DIAGONAL, OBLIQUE, maps_of
 
@@ -58,7 +58,7 @@ def _start(case: int) -> Weights:
     return initial_weights(model, task, SCALE, seed, "restricted")
 
 
-def observed(lab: Lab) -> list[Climb]:
+def observed(context: RunContext) -> list[Climb]:
     """The flow of all heads, case by case."""
     return [_seen(case) for case in range(len(CLIMBS))]
 
@@ -67,7 +67,7 @@ def _seen(case: int) -> Climb:
     task, model, late, _ = CLIMBS[case]
     run = flow(
         model,
-        unlimited(task, model),
+        population_statistics(task, model),
         _start(case),
         np.linspace(0, late, 4001),
         rtol=1e-8,
@@ -122,7 +122,7 @@ def _root(matrix: FloatArray) -> FloatArray:
     return np.asarray(vectors * np.sqrt(values) @ vectors.T)
 
 
-def predicted(lab: Lab, control: str) -> list[Climb]:
+def predicted(context: RunContext, control: str) -> list[Climb]:
     """The staircases, or one of their rivals."""
     return [_varied(case, control) for case in range(len(CLIMBS))]
 

@@ -10,11 +10,11 @@ from .....models.attention import Separate, Weights
 from .....simulate import flow, initial_weights
 from .....task import Task
 from .....theory import Staircase, population, staircase, time_course
-from ....evidence.claim import Claim, Lab
+from ....evidence.claim import Claim, RunContext
 from ....evidence.evidence import Evidence, Fit
-from ....evidence.judges import same
+from ....evidence.judges import equal_within
 from ....evidence.seeding import seeds
-from ....exact_statistics import unlimited
+from ....exact_statistics import population_statistics
 from ....metrics.curves import exit_times
 from ..setting.time_courses import (
     DIAGONAL,
@@ -55,26 +55,27 @@ class _Climb(NamedTuple):
     amplitudes: FloatArray
 
 
-def _start(case: int, scale: float, lab: Lab) -> Weights:
+def _start(case: int, scale: float, context: RunContext) -> Weights:
     task, model, _ = LADDERS[case]
-    return initial_weights(model, task, scale, seeds(lab.seed)[0], "restricted")
+    return initial_weights(model, task, scale, seeds(context.seed)[0], "restricted")
 
 
-def _flows(lab: Lab) -> list[list[_Climb]]:
+def _flows(context: RunContext) -> list[list[_Climb]]:
     """The flow of all heads for each scale and case."""
     return [
-        [_flow(case, scale, lab) for case in range(len(LADDERS))] for scale in SCALES
+        [_flow(case, scale, context) for case in range(len(LADDERS))]
+        for scale in SCALES
     ]
 
 
-def _flow(case: int, scale: float, lab: Lab) -> _Climb:
-    (task, model, basis), start = LADDERS[case], _start(case, scale, lab)
+def _flow(case: int, scale: float, context: RunContext) -> _Climb:
+    (task, model, basis), start = LADDERS[case], _start(case, scale, context)
     expected = staircase(task, model, start)
     between = _between(expected.drop_times)
     near = np.outer(expected.drop_times, 1 + 1e-3 * np.linspace(-1, 1, 201)).ravel()
     run = flow(
         model,
-        unlimited(task, model),
+        population_statistics(task, model),
         start,
         np.unique([0.0, *between, *near]),
         rtol=1e-10,
@@ -105,15 +106,15 @@ def _between(exits: FloatArray) -> FloatArray:
     return np.asarray((exits + np.append(exits[1:], 1.5 * exits[-1])) / 2)
 
 
-def _predicted(lab: Lab, control: str) -> list[list[_Climb]]:
+def _predicted(context: RunContext, control: str) -> list[list[_Climb]]:
     return [
-        [_varied(case, scale, lab, control) for case in range(len(LADDERS))]
+        [_varied(case, scale, context, control) for case in range(len(LADDERS))]
         for scale in SCALES
     ]
 
 
-def _varied(case: int, scale: float, lab: Lab, control: str) -> _Climb:
-    climb, (task, model, _) = _climb(case, scale, lab), LADDERS[case]
+def _varied(case: int, scale: float, context: RunContext, control: str) -> _Climb:
+    climb, (task, model, _) = _climb(case, scale, context), LADDERS[case]
     if control == OTHER:
         return climb._replace(
             diagonals=climb.diagonals[:, ::-1], amplitudes=climb.amplitudes[:, ::-1]
@@ -125,9 +126,9 @@ def _varied(case: int, scale: float, lab: Lab, control: str) -> _Climb:
 
 
 @cache
-def _climb(case: int, scale: float, lab: Lab) -> _Climb:
+def _climb(case: int, scale: float, context: RunContext) -> _Climb:
     task, model, _ = LADDERS[case]
-    start = _start(case, scale, lab)
+    start = _start(case, scale, context)
     steps = staircase(task, model, start)
     course = time_course(task, model, _between(steps.drop_times), start)
     return _Climb(
@@ -184,32 +185,34 @@ IDLE = ((OBLIQUE, Separate(heads=2)), (DIAGONAL, Separate(heads=3)))
 """Tasks on which one head is exactly zero, and of three heads a second one has a value only."""
 
 
-def _idle_start(case: int, lab: Lab) -> Weights:
+def _idle_start(case: int, context: RunContext) -> Weights:
     task, model = IDLE[case]
-    start = initial_weights(model, task, 1e-2, seeds(lab.seed)[0], "restricted")
+    start = initial_weights(model, task, 1e-2, seeds(context.seed)[0], "restricted")
     kept = {"value": model.head_count - 1, "key": 1, "query": 1}
     for name, count in kept.items():
         start[name][count:] = 0.0
     return start
 
 
-def _idle_ends(lab: Lab) -> list[FloatArray]:
+def _idle_ends(context: RunContext) -> list[FloatArray]:
     """Rank of the map and loss, long after the one head that can has grown."""
     found = []
     for case, (task, model) in enumerate(IDLE):
-        start = _idle_start(case, lab)
+        start = _idle_start(case, context)
         late = 10 * staircase(task, model, start).drop_times[-1]
-        run = flow(model, unlimited(task, model), start, [0.0, late], rtol=1e-9)
+        run = flow(
+            model, population_statistics(task, model), start, [0.0, late], rtol=1e-9
+        )
         sizes = np.linalg.svd(maps_of(model, run)[-1], compute_uv=False)
         found.append(np.array([np.sum(sizes > 1e-3 * sizes[0]), run.loss[-1]]))
     return found
 
 
-def _idle_plateaus(lab: Lab, control: str) -> list[FloatArray]:
+def _idle_plateaus(context: RunContext, control: str) -> list[FloatArray]:
     """Exits and the last plateau, or as if no head stayed idle."""
     found = []
     for case, (task, model) in enumerate(IDLE):
-        steps = staircase(task, model, _idle_start(case, lab))
+        steps = staircase(task, model, _idle_start(case, context))
         exits, level = len(steps.drop_times), steps.plateaus[-1]
         if control == EVERY_HEAD:
             exits, level = (
@@ -255,7 +258,7 @@ CLAIMS = (
         limit="initial scale → 0, within 1e-4",
         measure=_idle_ends,
         predict=_idle_plateaus,
-        judge=same(1e-4, axes=("rank, loss", "value")),
+        judge=equal_within(1e-4, axes=("rank, loss", "value")),
         controls=(EVERY_HEAD,),
         tier="fast",
     ),

@@ -9,9 +9,9 @@ from .....models.attention import Merged, Separate, Weights
 from .....simulate import Trajectory, flow
 from .....task import Task
 from .....theory import TimeCourse, time_course
-from ....evidence.claim import Claim, Lab
-from ....evidence.judges import same
-from ....exact_statistics import unlimited
+from ....evidence.claim import Claim, RunContext
+from ....evidence.judges import equal_within
+from ....exact_statistics import population_statistics
 from ..common.controls import LONGER_CONTEXT, with_context
 from ..separate.path_measurements import (
     LATER,
@@ -203,7 +203,12 @@ def _flows(cases: list[_Case]) -> list[FloatArray]:
     """Amplitudes (T, ·) and coefficients (T, D) along the flow of all weights of each case."""
     found = []
     for case in cases:
-        run = flow(case.model, unlimited(case.task, case.model), case.weights, TIMES)
+        run = flow(
+            case.model,
+            population_statistics(case.task, case.model),
+            case.weights,
+            TIMES,
+        )
         read = _of_merged if isinstance(case.model, Merged) else _of_separate
         found += [each[ORDER] for each in read(run, case.basis)]
     return found
@@ -258,11 +263,11 @@ def _varied(course: TimeCourse, control: str) -> FloatArray:
     return np.abs(amplitudes) if control == UNSIGNED else amplitudes
 
 
-def _merged_courses(lab: Lab, control: str) -> list[FloatArray]:
+def _merged_courses(context: RunContext, control: str) -> list[FloatArray]:
     return _courses(_merged_cases(), control)
 
 
-def _separate_courses(lab: Lab, control: str) -> list[FloatArray]:
+def _separate_courses(context: RunContext, control: str) -> list[FloatArray]:
     return _courses(_separate_cases(), control)
 
 
@@ -286,9 +291,11 @@ CLAIMS = (
         statement=r"s = \hat v \cdot v,\quad u_d = e_d^\top (\textstyle\sum_h \hat v_h U_h)\, e_d",
         observable="weights by the flow of all of them: white, unequal, aligned in a turned basis, oblique",
         limit="none: exact",
-        measure=lambda lab: _flows(_merged_cases()),
+        measure=lambda context: _flows(_merged_cases()),
         predict=_merged_courses,
-        judge=same(1e-9, axes=("time and direction", "amplitude or coefficient")),
+        judge=equal_within(
+            1e-9, axes=("time and direction", "amplitude or coefficient")
+        ),
         controls=(LONGER_CONTEXT, EXCHANGED, BACKWARDS, UNSIGNED),
         hypotheses=(
             "heads share one s and U",
@@ -303,9 +310,11 @@ CLAIMS = (
         statement=r"v_d = \mathrm{sgn}(v)\,|e_d^\top k|,\quad \kappa_d = |e_d^\top k_r|",
         observable="keys, queries and values by the flow of all of them, in a turned basis; rank one and two",
         limit="none: exact",
-        measure=lambda lab: _flows(_separate_cases()),
+        measure=lambda context: _flows(_separate_cases()),
         predict=_separate_courses,
-        judge=same(1e-9, axes=("time and direction", "amplitude or coefficient")),
+        judge=equal_within(
+            1e-9, axes=("time and direction", "amplitude or coefficient")
+        ),
         controls=(LONGER_CONTEXT, BACKWARDS, UNSIGNED),
         hypotheses=("balanced heads, each along one to R directions",),
         tier="fast",
@@ -317,9 +326,9 @@ CLAIMS = (
         statement=r"L,\ e_d^\top M e_d,\ \kappa_d^2 = \textstyle\sum_{h,r} |e_d^\top k_{hr}\, q_{hr}^\top e_d|",
         observable="weights by the flow of all of them: a turned basis, equal heads, not commuting, rank two",
         limit="initial scale → 0, within 1e-4",
-        measure=lambda lab: observed_paths(_paths()),
-        predict=lambda lab, control: stated_paths(_paths(), control),
-        judge=same(
+        measure=lambda context: observed_paths(_paths()),
+        predict=lambda context, control: stated_paths(_paths(), control),
+        judge=equal_within(
             1e-4, axes=("time and direction", "loss, coefficient, amplitude or head")
         ),
         controls=(LONGER_CONTEXT, LATER, NEXT_HEAD),

@@ -5,11 +5,11 @@ from numpy.typing import NDArray
 
 from .....simulate import initial_weights, sample, statistics, train
 from .....theory import population, rank_one_amplitude
-from ....evidence.claim import THEORY, Claim, Lab
-from ....evidence.judges import converges, converges_on_average
-from ....exact_statistics import unlimited
+from ....evidence.claim import UNMODIFIED, Claim, RunContext
+from ....evidence.judges import converges_at_order, converges_on_average
+from ....exact_statistics import population_statistics
 from ....metrics.plateaus import effective_map
-from ..common.controls import NO_FOURTH_MOMENT, TRACE_DROPPED, variant
+from ..common.controls import NO_FOURTH_MOMENT, TRACE_DROPPED, wrong_moments
 from ..common.experiments import FOUR, MERGED, SEPARATE, WHITE
 
 FloatArray = NDArray[np.float64]
@@ -21,8 +21,8 @@ SEQUENCES = (2_000, 8_000, 32_000, 128_000)
 REPEATS = 8
 
 
-def _descents(lab: Lab) -> list[FloatArray]:
-    source = unlimited(FOUR, SEPARATE)
+def _descents(context: RunContext) -> list[FloatArray]:
+    source = population_statistics(FOUR, SEPARATE)
     start = initial_weights(SEPARATE, FOUR, AMPLITUDES, scheme="aligned")
     return [
         train(
@@ -32,8 +32,8 @@ def _descents(lab: Lab) -> list[FloatArray]:
     ]
 
 
-def _flows(lab: Lab, control: str) -> list[FloatArray]:
-    factor = {THEORY: 2, "t = η·step": 1, "t = 4η·step": 4}[control]
+def _flows(context: RunContext, control: str) -> list[FloatArray]:
+    factor = {UNMODIFIED: 2, "t = η·step": 1, "t = 4η·step": 4}[control]
     moments, curves = population(FOUR, SEPARATE), []
     for rate in RATES:
         t = factor * rate * np.arange(round(SPAN / (2 * rate)))
@@ -44,10 +44,10 @@ def _flows(lab: Lab, control: str) -> list[FloatArray]:
     return curves
 
 
-def _learned_maps(lab: Lab) -> FloatArray:
+def _learned_maps(context: RunContext) -> FloatArray:
     """M after training all weights on P sequences, (P, seeds, D, D)."""
     return np.array(
-        [[_learned_map(P, seed) for seed in lab.seeds(REPEATS)] for P in SEQUENCES]
+        [[_learned_map(P, seed) for seed in context.seeds(REPEATS)] for P in SEQUENCES]
     )
 
 
@@ -58,10 +58,10 @@ def _learned_map(sequences: int, seed: int) -> FloatArray:
     return effective_map(MERGED, run.final)
 
 
-def _population_maps(lab: Lab, control: str) -> FloatArray:
+def _population_maps(context: RunContext, control: str) -> FloatArray:
     return np.broadcast_to(
-        variant(WHITE, MERGED, control).minimum,
-        (len(SEQUENCES), REPEATS * lab.more, 4, 4),
+        wrong_moments(WHITE, MERGED, control).minimum,
+        (len(SEQUENCES), REPEATS * context.repeat_factor, 4, 4),
     )
 
 
@@ -75,7 +75,7 @@ CLAIMS = (
         limit="η → 0, error O(η)",
         measure=_descents,
         predict=_flows,
-        judge=converges(RATES, 1, name="η"),
+        judge=converges_at_order(RATES, 1, name="η"),
         controls=("t = η·step", "t = 4η·step"),
         tier="fast",
     ),

@@ -9,8 +9,8 @@ from .....models.attention import Separate
 from .....simulate import Statistics, from_moments, objective
 from .....task import Task
 from .....theory import population
-from ....evidence.claim import Claim, Lab
-from ....evidence.judges import same
+from ....evidence.claim import Claim, RunContext
+from ....evidence.judges import equal_within
 from ..common.controls import LONGER_CONTEXT, with_context
 from ..common.quadrature import weighted_prompts
 from .time_courses import head_weights
@@ -102,10 +102,10 @@ def _statistics(task: Task) -> Statistics:
     return from_moments(c, A, B, task.covariance, ONE, (1,))
 
 
-def _measured_directions(lab: Lab) -> list[FloatArray]:
+def _measured_directions(context: RunContext) -> list[FloatArray]:
     """Of the directions that a task is made of: gain, drive, what is learned, λ; by decreasing gain, then drive."""
     found = []
-    for task, basis in _aligned(lab.seed):
+    for task, basis in _aligned(context.seed):
         loss = objective(ONE, _statistics(task))
         rows = [_along(loss, task, e) for e in basis.T]
         largest = max(row[0] for row in rows)
@@ -130,9 +130,9 @@ def _along(loss: Any, task: Task, e: FloatArray) -> tuple[float, float, float, f
     return drive**2 / curvature, drive, drive / curvature, λ
 
 
-def _stated_directions(lab: Lab, control: str) -> list[FloatArray]:
+def _stated_directions(context: RunContext, control: str) -> list[FloatArray]:
     found = []
-    for task, _ in _aligned(lab.seed):
+    for task, _ in _aligned(context.seed):
         moments = population(
             with_context(task, 2) if control == LONGER_CONTEXT else task, ONE
         )
@@ -166,10 +166,10 @@ def _oblique(seed: int) -> list[Task]:
     return found
 
 
-def _decomposed(lab: Lab) -> list[FloatArray]:
+def _decomposed(context: RunContext) -> list[FloatArray]:
     """Gains, pairs u_d t_dᵀ, u_d u_dᵀ and M_S of each best direction, from the moments themselves."""
     found = []
-    for task in _oblique(lab.seed):
+    for task in _oblique(context.seed):
         _, A, B = _moments(task)
         inverses = [_inverse_root(matrix) for matrix in (A, task.covariance)]
         u, sizes, t = np.linalg.svd(inverses[0] @ B @ inverses[1])
@@ -190,9 +190,9 @@ def _outer(left: FloatArray, right: FloatArray) -> tuple[FloatArray, FloatArray]
     return np.einsum("id,jd->dij", left, right), np.einsum("id,jd->dij", left, left)
 
 
-def _stated_decompositions(lab: Lab, control: str) -> list[FloatArray]:
+def _stated_decompositions(context: RunContext, control: str) -> list[FloatArray]:
     found = []
-    for task in _oblique(lab.seed):
+    for task in _oblique(context.seed):
         moments = population(
             with_context(task, 2) if control == LONGER_CONTEXT else task, ONE
         )
@@ -205,7 +205,7 @@ def _stated_decompositions(lab: Lab, control: str) -> list[FloatArray]:
     return found
 
 
-def _held(lab: Lab) -> list[FloatArray]:
+def _held(context: RunContext) -> list[FloatArray]:
     """For each unit 2, where floating point holds the loss of a head along each direction, and 1 elsewhere."""
     with np.errstate(over="ignore", invalid="ignore"):
         return [np.array([1.0 + _is_held(_scaled(*powers)) for powers in POWERS])]
@@ -228,7 +228,7 @@ def _is_held(task: Task) -> bool:
     )
 
 
-def _accepted(lab: Lab, control: str) -> list[FloatArray]:
+def _accepted(context: RunContext, control: str) -> list[FloatArray]:
     found = []
     for powers in POWERS:
         if control == MATRICES_ALONE:
@@ -252,7 +252,9 @@ CLAIMS = (
         limit="none: exact",
         measure=_measured_directions,
         predict=_stated_directions,
-        judge=same(1e-9, axes=("entry", "gain, drive, coefficient, λ, direction")),
+        judge=equal_within(
+            1e-9, axes=("entry", "gain, drive, coefficient, λ, direction")
+        ),
         controls=(LAMBDA_FIRST, OMEGA_ALONE, LONGER_CONTEXT),
         hypotheses=("Λ and Ω commute", "of equal gains the larger drive counts first"),
         tier="fast",
@@ -266,7 +268,7 @@ CLAIMS = (
         limit="none: exact",
         measure=_decomposed,
         predict=_stated_decompositions,
-        judge=same(1e-9, axes=("entry", "gain or direction")),
+        judge=equal_within(1e-9, axes=("entry", "gain or direction")),
         controls=(EXCHANGED, OWN_BASIS, LONGER_CONTEXT),
         tier="fast",
     ),
@@ -279,7 +281,7 @@ CLAIMS = (
         limit="none: exact",
         measure=_held,
         predict=_accepted,
-        judge=same(1e-12, axes=("unit", "2 where accepted")),
+        judge=equal_within(1e-12, axes=("unit", "2 where accepted")),
         controls=(EVERY_UNIT, MATRICES_ALONE),
         tier="fast",
     ),

@@ -21,9 +21,9 @@ from .....simulate import (
     train_network,
 )
 from ....error_budget import budget
-from ....evidence.claim import Claim, Lab
+from ....evidence.claim import Claim, RunContext
 from ....evidence.evidence import Evidence, Judge
-from ....evidence.judges import converges_on_average, curve, same
+from ....evidence.judges import converges_on_average, curve, equal_within
 from ....metrics.curves import sup_gap
 from ..common.experiments import FOUR, MERGED, SEPARATE, merged_published
 
@@ -41,10 +41,10 @@ DIVIDED = "divided by N"
 OTHER, FEWER = "another start", "one value row at zero"
 
 
-def _attention(model: Merged | Separate, lab: Lab) -> list[FloatArray]:
+def _attention(model: Merged | Separate, context: RunContext) -> list[FloatArray]:
     """Loss and weights at every step of attention, held to the restricted block."""
     kind = "merged" if isinstance(model, Merged) else "separate"
-    data, start = sample(FOUR, FEW, lab.seeds(1)[0]), _start(model, lab)
+    data, start = sample(FOUR, FEW, context.seeds(1)[0]), _start(model, context)
     source = statistics(data, model, block="restricted")
     run = train(model, source, start, learning_rate=RATES[kind], steps=STEPS, record=1)
     named = network_weights if kind == "merged" else convolutional_weights
@@ -53,9 +53,9 @@ def _attention(model: Merged | Separate, lab: Lab) -> list[FloatArray]:
     )
 
 
-def _start(model: Merged | Separate, lab: Lab) -> dict[str, FloatArray]:
+def _start(model: Merged | Separate, context: RunContext) -> dict[str, FloatArray]:
     scale = SCALES["merged" if isinstance(model, Merged) else "separate"]
-    return initial_weights(model, FOUR, scale, lab.seeds(1)[0], "restricted")
+    return initial_weights(model, FOUR, scale, context.seeds(1)[0], "restricted")
 
 
 def _at(run: Trajectory, step: int) -> dict[str, FloatArray]:
@@ -74,19 +74,19 @@ def _curves(
     ]
 
 
-def _two_layers(lab: Lab, control: str) -> list[FloatArray]:
-    start = network_weights(_start(MERGED, lab))
+def _two_layers(context: RunContext, control: str) -> list[FloatArray]:
+    start = network_weights(_start(MERGED, context))
     if control == UNIT:
         start["output"][-1] = 0.0
         start["hidden"][-1] = 0.0
-    return _network(train_network, start, MERGED, "merged", lab, control)
+    return _network(train_network, start, MERGED, "merged", context, control)
 
 
-def _convolutions(lab: Lab, control: str) -> list[FloatArray]:
-    start = convolutional_weights(_start(SEPARATE, lab))
+def _convolutions(context: RunContext, control: str) -> list[FloatArray]:
+    start = convolutional_weights(_start(SEPARATE, context))
     if control == NO_QUERY:
         start["columns"] = np.ones_like(start["columns"]) * np.mean(start["columns"])
-    return _network(train_convolutional, start, SEPARATE, "separate", lab, control)
+    return _network(train_convolutional, start, SEPARATE, "separate", context, control)
 
 
 def _network(
@@ -94,11 +94,11 @@ def _network(
     start: dict[str, FloatArray],
     model: Merged | Separate,
     kind: str,
-    lab: Lab,
+    context: RunContext,
     control: str,
 ) -> list[FloatArray]:
     z, y = network_features(
-        sample(FOUR, FEW, lab.seeds(1)[0]), _dividing(model, control)
+        sample(FOUR, FEW, context.seeds(1)[0]), _dividing(model, control)
     )
     rate = RATES[kind] / 2 if control == HALF else RATES[kind]
     run = training(z, y, start, learning_rate=rate, steps=STEPS, record=1)
@@ -126,10 +126,10 @@ class _Held:
         )
 
 
-def _on_tokens(lab: Lab) -> list[FloatArray]:
+def _on_tokens(context: RunContext) -> list[FloatArray]:
     """Loss and weights of the attention layer itself, trained on the tokens of every prompt."""
-    start = network_weights(_start(MERGED, lab))
-    data = sample(FOUR, FEW, lab.seeds(1)[0])
+    start = network_weights(_start(MERGED, context))
+    data = sample(FOUR, FEW, context.seeds(1)[0])
     run = train(
         _Held(), data, start, learning_rate=RATES["merged"], steps=STEPS, record=1
     )
@@ -139,9 +139,9 @@ def _on_tokens(lab: Lab) -> list[FloatArray]:
 Sized = tuple[list[FloatArray], FloatArray]
 
 
-def _published(lab: Lab) -> Sized:
+def _published(context: RunContext) -> Sized:
     """Loss and weights of attention held to the block, at the published size, and the loss with all weights."""
-    each = merged_published(FOUR, lab.seed)
+    each = merged_published(FOUR, context.seed)
     source = statistics(each.data, MERGED, block="restricted")
     run = train(
         MERGED,
@@ -154,11 +154,11 @@ def _published(lab: Lab) -> Sized:
     return [
         run.loss,
         *(value.ravel() for value in network_weights(run.weights).values()),
-    ], lab.run(each).loss
+    ], context.trajectory(each).loss
 
 
-def _published_network(lab: Lab, control: str) -> list[FloatArray]:
-    each = merged_published(FOUR, lab.seed)
+def _published_network(context: RunContext, control: str) -> list[FloatArray]:
+    each = merged_published(FOUR, context.seed)
     start = network_weights(each.start)
     if control == UNIT:
         start = {name: value[:-1] for name, value in start.items()}
@@ -186,7 +186,7 @@ def _published_network(lab: Lab, control: str) -> list[FloatArray]:
 def _equal_if_held(predicted: list[FloatArray], observed: Sized) -> Evidence:
     """Held to the block, attention is the network; what training all weights changes is shown beside it."""
     held, loss = observed
-    evidence = same(EXACT)(predicted, held)
+    evidence = equal_within(EXACT)(predicted, held)
     sizes = budget(
         loss, {"weights off the restricted block": held[0], "rounding": predicted[0]}
     )
@@ -205,19 +205,21 @@ def _dividing(model: Merged | Separate, control: str) -> Merged | Separate:
     return Merged(model.head_count, divisor="context") if control == DIVIDED else model
 
 
-def _full(lab: Lab) -> tuple[FloatArray, FloatArray]:
+def _full(context: RunContext) -> tuple[FloatArray, FloatArray]:
     """Losses along the drop, and last weights, of attention whose every weight is trained, (P, seeds, …)."""
-    return _grid(lab, "full", "")
+    return _grid(context, "full", "")
 
 
-def _held(lab: Lab, control: str) -> tuple[FloatArray, FloatArray]:
+def _held(context: RunContext, control: str) -> tuple[FloatArray, FloatArray]:
     """The same on the same data and from the same weights, held to the block: of the network."""
-    return _grid(lab, "restricted", control)
+    return _grid(context, "restricted", control)
 
 
-def _grid(lab: Lab, block: str, control: str) -> tuple[FloatArray, FloatArray]:
+def _grid(
+    context: RunContext, block: str, control: str
+) -> tuple[FloatArray, FloatArray]:
     runs = [
-        [_run(count, seed, block, control) for seed in lab.seeds(REPEATS)]
+        [_run(count, seed, block, control) for seed in context.seeds(REPEATS)]
         for count in SEQUENCES
     ]
     losses, weights = (
@@ -264,9 +266,9 @@ CLAIMS = (
         statement=r"\hat y_q = \sum_h v_h \langle U_h, z\rangle,\quad z = \mathrm{vec}(\beta x_q^\top)",
         observable="loss at each of 500 steps and all weights at every tenth, from the same random start",
         limit="none: exact on the restricted block",
-        measure=lambda lab: _attention(MERGED, lab),
+        measure=lambda context: _attention(MERGED, context),
         predict=_two_layers,
-        judge=same(EXACT, axes=AXES),
+        judge=equal_within(EXACT, axes=AXES),
         controls=(UNIT, HALF, DIVIDED),
         hypotheses=("weights off the restricted block are held at zero",),
         tier="fast",
@@ -278,9 +280,9 @@ CLAIMS = (
         statement=r"\hat y_q = \sum_h v_h \sum_j q_{hj} \sum_i k_{hi} (\beta x_q^\top)_{ij}",
         observable="loss at each of 500 steps and all weights at every tenth, from the same random start",
         limit="none: exact on the restricted block",
-        measure=lambda lab: _attention(SEPARATE, lab),
+        measure=lambda context: _attention(SEPARATE, context),
         predict=_convolutions,
-        judge=same(EXACT, axes=AXES),
+        judge=equal_within(EXACT, axes=AXES),
         controls=(NO_QUERY, HALF, DIVIDED),
         hypotheses=("weights off the restricted block are held at zero", "rank one"),
         tier="fast",
@@ -294,7 +296,7 @@ CLAIMS = (
         limit="none: exact on the restricted block",
         measure=_on_tokens,
         predict=_two_layers,
-        judge=same(EXACT, axes=AXES),
+        judge=equal_within(EXACT, axes=AXES),
         controls=(UNIT, HALF, DIVIDED),
         hypotheses=("weights off the restricted block are held at zero",),
         tier="fast",

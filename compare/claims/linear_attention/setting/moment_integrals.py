@@ -16,10 +16,15 @@ from .....theory import (
     principal_component_regression,
     ridge,
 )
-from ....evidence.claim import THEORY, Claim, Lab
-from ....evidence.judges import same
-from ....exact_statistics import unlimited
-from ..common.controls import NO_FOURTH_MOMENT, TRACE_DROPPED, variant, with_context
+from ....evidence.claim import UNMODIFIED, Claim, RunContext
+from ....evidence.judges import equal_within
+from ....exact_statistics import population_statistics
+from ..common.controls import (
+    NO_FOURTH_MOMENT,
+    TRACE_DROPPED,
+    with_context,
+    wrong_moments,
+)
 from ..common.quadrature import WeightedPrompts, weighted_prompts
 from .time_courses import merged_weights
 
@@ -65,7 +70,7 @@ SKEW = np.array([[1.0, 0.4], [-0.3, 0.7]])
 """A preconditioner that is not symmetric."""
 
 
-def _integrated_moments(lab: Lab) -> list[FloatArray]:
+def _integrated_moments(context: RunContext) -> list[FloatArray]:
     """c, B, A, loss and slope at a map, of each task: integrated over all prompts, averaged over its lengths.
 
     Scores are divided by nothing, and by the root of the size of a token.
@@ -101,10 +106,13 @@ def _map_and_direction(task: Task) -> FloatArray:
     return np.random.default_rng(5).standard_normal((2, task.dimension, task.dimension))
 
 
-def _stated_moments(lab: Lab, control: str) -> list[FloatArray]:
+def _stated_moments(context: RunContext, control: str) -> list[FloatArray]:
     found = []
     for task, model in product(SHORT, (TOKENS, ROOT)):
-        moments, (M, along) = variant(task, model, control), _map_and_direction(task)
+        moments, (M, along) = (
+            wrong_moments(task, model, control),
+            _map_and_direction(task),
+        )
         slope = np.sum(moments.gradient(M) * along)
         found += [
             np.array([moments.c, float(moments.loss(M)), slope]),
@@ -114,7 +122,7 @@ def _stated_moments(lab: Lab, control: str) -> list[FloatArray]:
     return found
 
 
-def _integrated_features(lab: Lab) -> list[FloatArray]:
+def _integrated_features(context: RunContext) -> list[FloatArray]:
     """c, b, S, the least loss, loss and slopes at given heads, of each mixture: sums over all its prompts."""
     return [part for task in MIXED for part in integrated_mixture(task)]
 
@@ -184,7 +192,7 @@ def _loss_of_heads(task: Task, a: FloatArray, B: FloatArray) -> float:
     return total
 
 
-def _stated_features(lab: Lab, control: str) -> list[FloatArray]:
+def _stated_features(context: RunContext, control: str) -> list[FloatArray]:
     return [part for task in MIXED for part in _stated_mixture(task, control)]
 
 
@@ -217,20 +225,22 @@ def changed_mixture(task: Task, control: str) -> Task:
     )
 
 
-def _context(lab: Lab, length: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _context(
+    context: RunContext, length: int
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     tokens = sample(
         Task(**OBLIQUE, noise_variance=0.3, context_length=length),
         40,
-        lab.seed,
+        context.seed,
         split="test",
     ).tokens
     return tokens[:, :-1, :-1], tokens[:, :-1, -1], tokens[:, -1, :-1]
 
 
-def _least_squares(lab: Lab) -> list[FloatArray]:
+def _least_squares(context: RunContext) -> list[FloatArray]:
     Ω = np.array(OBLIQUE["teacher_covariance"])
     return [
-        penalised_squares(*_context(lab, length), noise, Ω)
+        penalised_squares(*_context(context, length), noise, Ω)
         for length, noise in product(LENGTHS, NOISES)
     ]
 
@@ -251,30 +261,30 @@ def penalised_squares(
     )
 
 
-def _posterior_means(lab: Lab, control: str) -> list[FloatArray]:
+def _posterior_means(context: RunContext, control: str) -> list[FloatArray]:
     Ω = {
-        THEORY: OBLIQUE["teacher_covariance"],
+        UNMODIFIED: OBLIQUE["teacher_covariance"],
         "Ω left out": None,
         "σ² for σ²/N": OBLIQUE["teacher_covariance"],
     }
     found = []
     for length, noise in product(LENGTHS, NOISES):
-        x, y, query = _context(lab, length)
+        x, y, query = _context(context, length)
         used = noise * length if control == "σ² for σ²/N" else noise
         found.append(ridge(x, y, query, used, Ω[control]))
     return found
 
 
-def _decomposed(lab: Lab) -> list[FloatArray]:
+def _decomposed(context: RunContext) -> list[FloatArray]:
     """Regressions on singular vectors of each context, attention with given maps, and a trained model's output."""
-    x, y, query = _context(lab, 6)
+    x, y, query = _context(context, 6)
     left, sizes, right = np.linalg.svd(x, full_matrices=False)
     shares = np.einsum("pnd,pn,pdi,pi->pd", left, y, right, query) / sizes
     found = [np.sum(shares[:, [d - 1 for d in each]], axis=1) for each in COMPONENTS]
     values, vectors = np.linalg.eigh(np.array(OBLIQUE["covariance"]))
     M = np.outer(vectors[:, -1], vectors[:, -1]) / values[-1]
     found += [_attention(x, y, query, M), _attention(x, y, query, SKEW)]
-    return [*found, *(_trained_output(lab, length) for length in LENGTHS)]
+    return [*found, *(_trained_output(context, length) for length in LENGTHS)]
 
 
 def _attention(
@@ -291,19 +301,19 @@ def _tokens(x: FloatArray, y: FloatArray, query: FloatArray) -> FloatArray:
     return np.concatenate((context, np.pad(query, ((0, 0), (0, 1)))[:, None]), axis=1)
 
 
-def _trained_output(lab: Lab, length: int) -> FloatArray:
+def _trained_output(context: RunContext, length: int) -> FloatArray:
     """What one head trained on contexts of six tokens computes from contexts of another length."""
     start = initial_weights(SHARED, TRAINED, np.array([0.5, 0.0]), scheme="aligned")
-    run = flow(SHARED, unlimited(TRAINED, SHARED), start, [0.0, 400.0])
+    run = flow(SHARED, population_statistics(TRAINED, SHARED), start, [0.0, 400.0])
     return np.asarray(
-        predict(SHARED, SHARED.heads(run.final), _tokens(*_context(lab, length)))
+        predict(SHARED, SHARED.heads(run.final), _tokens(*_context(context, length)))
     )
 
 
-def _algorithms(lab: Lab, control: str) -> list[FloatArray]:
-    x, y, query = _context(lab, 6)
+def _algorithms(context: RunContext, control: str) -> list[FloatArray]:
+    x, y, query = _context(context, 6)
     sets = {
-        THEORY: COMPONENTS,
+        UNMODIFIED: COMPONENTS,
         "components from the smallest": ((2,), (1,), (1, 2)),
     }.get(control, COMPONENTS)
     found = [principal_component_regression(x, y, query, each) for each in sets]
@@ -318,7 +328,7 @@ def _algorithms(lab: Lab, control: str) -> list[FloatArray]:
     return [
         *found,
         *(
-            learned_prediction(TRAINED, SHARED, learned, *_context(lab, length))
+            learned_prediction(TRAINED, SHARED, learned, *_context(context, length))
             for length in LENGTHS
         ),
     ]
@@ -335,7 +345,7 @@ CLAIMS = (
         limit="none: exact",
         measure=_integrated_moments,
         predict=_stated_moments,
-        judge=same(1e-11, axes=("entry", "moment")),
+        judge=equal_within(1e-11, axes=("entry", "moment")),
         controls=(TRACE_DROPPED, NO_FOURTH_MOMENT),
         tier="fast",
     ),
@@ -348,7 +358,7 @@ CLAIMS = (
         limit="none: exact",
         measure=_integrated_features,
         predict=_stated_features,
-        judge=same(1e-9, axes=("entry", "moment")),
+        judge=equal_within(1e-9, axes=("entry", "moment")),
         controls=(NO_FIXED_TEACHER, LONGER),
         tier="fast",
     ),
@@ -361,7 +371,7 @@ CLAIMS = (
         limit="none: exact",
         measure=_least_squares,
         predict=_posterior_means,
-        judge=same(1e-9, axes=("prompt", "prediction")),
+        judge=equal_within(1e-9, axes=("prompt", "prediction")),
         controls=("Ω left out", "σ² for σ²/N"),
         tier="fast",
     ),
@@ -374,7 +384,7 @@ CLAIMS = (
         limit="none: exact",
         measure=_decomposed,
         predict=_algorithms,
-        judge=same(1e-8, axes=("prompt", "prediction")),
+        judge=equal_within(1e-8, axes=("prompt", "prediction")),
         controls=(
             "components from the smallest",
             "twice the step",

@@ -6,16 +6,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .....models.attention import Merged, Separate
-from .....simulate import given, initial_weights, sample, statistics, train
+from .....simulate import (
+    initial_weights,
+    prompts_from_tokens,
+    sample,
+    statistics,
+    train,
+)
 from .....simulate.data.prompts import Data
 from .....task import Task
-from ....evidence.claim import THEORY, Claim, Lab
+from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.evidence import Evidence
-from ....evidence.judges import converges_on_average, same
+from ....evidence.judges import converges_on_average, equal_within
 from ....evidence.seeding import seeds
 from ....replays.recordings import Recording, read_recording, reference_files
 from ....replays.replaying import TOLERANCE, replay_recording
-from ..common.controls import MOMENTS, variant
+from ..common.controls import MOMENTS, wrong_moments
 from ..common.experiments import FOUR, MERGED, SEPARATE
 
 FloatArray = NDArray[np.float64]
@@ -39,7 +45,9 @@ def _wrong(recording: Recording, name: str) -> Recording:
         return replace(recording, learning_rate=recording.learning_rate / 2)
     if name == SHORTER and recording.data is not None:
         lengths = tuple(n - 1 for n in recording.data.context_lengths if n > 1)
-        return replace(recording, data=given(recording.data.tokens[:, 1:], lengths))
+        return replace(
+            recording, data=prompts_from_tokens(recording.data.tokens[:, 1:], lengths)
+        )
     return recording
 
 
@@ -63,44 +71,47 @@ def _replay_claim(name: str) -> Claim:
         statement=r"L_{\mathrm{ours}}(\mathrm{step}) = L_{\mathrm{recorded}}(\mathrm{step})",
         observable="largest relative deviation of the loss over all recorded steps",
         limit="none: both run the same algorithm, the recording in float32",
-        measure=lambda lab: np.array(TOLERANCE),
-        predict=lambda lab, control: _replayed(_wrong(_recording(name), control)),
+        measure=lambda context: np.array(TOLERANCE),
+        predict=lambda context, control: _replayed(_wrong(_recording(name), control)),
         judge=_small_deviation,
         controls=(HALF,) if name == "mlp_cubic" else (HALF, SHORTER),
         tier="fast",
     )
 
 
-def _tokens_run(lab: Lab) -> list[FloatArray]:
-    return [_short_run(lab, model, tokens=True) for model in (MERGED, SEPARATE)]
+def _tokens_run(context: RunContext) -> list[FloatArray]:
+    return [_short_run(context, model, tokens=True) for model in (MERGED, SEPARATE)]
 
 
-def _statistics_run(lab: Lab, control: str) -> list[FloatArray]:
+def _statistics_run(context: RunContext, control: str) -> list[FloatArray]:
     return [
-        _short_run(lab, model, tokens=False, control=control)
+        _short_run(context, model, tokens=False, control=control)
         for model in (MERGED, SEPARATE)
     ]
 
 
 def _short_run(
-    lab: Lab, model: Merged | Separate, tokens: bool, control: str = THEORY
+    context: RunContext,
+    model: Merged | Separate,
+    tokens: bool,
+    control: str = UNMODIFIED,
 ) -> FloatArray:
     """500 steps on 300 sequences, from weights outside the restricted block."""
-    data: Data = sample(FOUR, 300, seed=seeds(lab.seed)[0])
+    data: Data = sample(FOUR, 300, seed=seeds(context.seed)[0])
     start = initial_weights(
-        model, FOUR, 0.3 if model is SEPARATE else 0.05, seeds(lab.seed)[0]
+        model, FOUR, 0.3 if model is SEPARATE else 0.05, seeds(context.seed)[0]
     )
     if control == "one sequence left out":
-        data = given(data.tokens[1:])
+        data = prompts_from_tokens(data.tokens[1:])
     source = data if tokens else statistics(data, model)
     return train(model, source, start, learning_rate=0.002, steps=500).loss
 
 
-def _sampled_moments(lab: Lab) -> FloatArray:
+def _sampled_moments(context: RunContext) -> FloatArray:
     """c, b and S of the restricted block for each number of sequences and seed."""
     return np.array(
         [
-            [_moments_of(count, seed) for seed in lab.seeds(REPEATS)]
+            [_moments_of(count, seed) for seed in context.seeds(REPEATS)]
             for count in SEQUENCES
         ]
     )
@@ -111,12 +122,14 @@ def _moments_of(count: int, seed: int) -> FloatArray:
     return np.concatenate([[stats.c], stats.b, stats.S.ravel()])
 
 
-def _exact_moments(lab: Lab, control: str) -> FloatArray:
-    moments = variant(SHORT, Merged(1), control)
+def _exact_moments(context: RunContext, control: str) -> FloatArray:
+    moments = wrong_moments(SHORT, Merged(1), control)
     exact = np.concatenate(
         [[moments.c], moments.B.ravel(), np.kron(moments.A, moments.Lambda).ravel()]
     )
-    return np.broadcast_to(exact, (len(SEQUENCES), REPEATS * lab.more, len(exact)))
+    return np.broadcast_to(
+        exact, (len(SEQUENCES), REPEATS * context.repeat_factor, len(exact))
+    )
 
 
 CLAIMS = (
@@ -130,7 +143,7 @@ CLAIMS = (
         limit="none: exact up to rounding",
         measure=_tokens_run,
         predict=_statistics_run,
-        judge=same(1e-9, axes=("step", "loss")),
+        judge=equal_within(1e-9, axes=("step", "loss")),
         controls=("one sequence left out",),
         tier="fast",
     ),

@@ -11,10 +11,10 @@ from .....task import Task
 from .....theory import time_course
 from .....theory.linear_attention.low_rank import low_rank_amplitudes
 from .....theory.linear_attention.merged import matrix_amplitudes
-from ....evidence.claim import Claim, Lab
-from ....evidence.judges import same
-from ....exact_statistics import unlimited
-from ..common.controls import LONGER_CONTEXT, MOMENTS, variant, with_context
+from ....evidence.claim import Claim, RunContext
+from ....evidence.judges import equal_within
+from ....exact_statistics import population_statistics
+from ..common.controls import LONGER_CONTEXT, MOMENTS, with_context, wrong_moments
 
 FloatArray = NDArray[np.float64]
 
@@ -99,12 +99,15 @@ def _joined(*heads: Weights) -> Weights:
     return {name: np.concatenate([head[name] for head in heads]) for name in heads[0]}
 
 
-def _flows(lab: Lab) -> list[FloatArray]:
+def _flows(context: RunContext) -> list[FloatArray]:
     """Loss and diagonal of M on the eigenvectors of Λ, by decreasing λ, of each start's flow."""
     found = []
     for start in _starts():
         run = flow(
-            start.model, unlimited(start.task, start.model), start.weights, TIMES
+            start.model,
+            population_statistics(start.task, start.model),
+            start.weights,
+            TIMES,
         )
         found += [
             run.loss,
@@ -138,7 +141,7 @@ def diagonals(maps: FloatArray, basis: FloatArray) -> FloatArray:
     return np.asarray(np.einsum("id,tij,jd->td", basis, maps, basis))
 
 
-def _courses(lab: Lab, control: str) -> list[FloatArray]:
+def _courses(context: RunContext, control: str) -> list[FloatArray]:
     found = []
     for start in _starts():
         task = with_context(start.task, 8) if control == LONGER_CONTEXT else start.task
@@ -149,11 +152,11 @@ def _courses(lab: Lab, control: str) -> list[FloatArray]:
     return found
 
 
-def _many(lab: Lab) -> list[FloatArray]:
+def _many(context: RunContext) -> list[FloatArray]:
     """Loss and diagonal of M by the flow of one merged head in a hundred dimensions."""
     run = flow(
         Merged(heads=1),
-        unlimited(MANY, Merged(heads=1)),
+        population_statistics(MANY, Merged(heads=1)),
         merged_weights(*_many_start()),
         EARLY,
     )
@@ -164,7 +167,7 @@ def _many_start() -> tuple[float, FloatArray]:
     return 0.1, np.diag(np.linspace(0.04, 0.06, MANY.dimension))
 
 
-def _many_courses(lab: Lab, control: str) -> list[FloatArray]:
+def _many_courses(context: RunContext, control: str) -> list[FloatArray]:
     task, (s, U) = (
         with_context(MANY, 8) if control == LONGER_CONTEXT else MANY,
         _many_start(),
@@ -179,15 +182,18 @@ S0, U0 = -0.4, np.array([[0.3, 0.1], [-0.2, 0.5]])
 V0, PAIRS0 = 0.6, np.array([0.3, -0.1])
 
 
-def _unbalanced_flows(lab: Lab) -> list[FloatArray]:
+def _unbalanced_flows(context: RunContext) -> list[FloatArray]:
     """s and U of one merged head, v and both amplitudes of one of rank two, from starts of unequal size."""
     merged, separate = Merged(heads=1), Separate(heads=1, rank=2)
     one = flow(
-        merged, unlimited(OBLIQUE, merged), merged_weights(S0, U0), TIMES
+        merged, population_statistics(OBLIQUE, merged), merged_weights(S0, U0), TIMES
     ).weights
     pairs = np.diag([*PAIRS0, 0.0])[:2]
     two = flow(
-        separate, unlimited(DIAGONAL, separate), head_weights(V0, pairs, 2), TIMES
+        separate,
+        population_statistics(DIAGONAL, separate),
+        head_weights(V0, pairs, 2),
+        TIMES,
     ).weights
     key = np.asarray(two["key"])[:, 0]
     return [
@@ -198,9 +204,11 @@ def _unbalanced_flows(lab: Lab) -> list[FloatArray]:
     ]
 
 
-def _unbalanced_courses(lab: Lab, control: str) -> list[FloatArray]:
-    s, U = matrix_amplitudes(variant(OBLIQUE, Merged(heads=1), control), TIMES, S0, U0)
-    moments = variant(DIAGONAL, Separate(heads=1, rank=2), control)
+def _unbalanced_courses(context: RunContext, control: str) -> list[FloatArray]:
+    s, U = matrix_amplitudes(
+        wrong_moments(OBLIQUE, Merged(heads=1), control), TIMES, S0, U0
+    )
+    moments = wrong_moments(DIAGONAL, Separate(heads=1, rank=2), control)
     saturation = moments.a * moments.lam
     return [
         s,
@@ -219,7 +227,7 @@ CLAIMS = (
         limit="none: exact",
         measure=_flows,
         predict=_courses,
-        judge=same(1e-9, axes=("time", "loss or diagonal")),
+        judge=equal_within(1e-9, axes=("time", "loss or diagonal")),
         controls=(LONGER_CONTEXT, HALF),
         tier="fast",
     ),
@@ -232,7 +240,7 @@ CLAIMS = (
         limit="none: exact",
         measure=_many,
         predict=_many_courses,
-        judge=same(1e-9, EARLY, ("flow time", "loss or diagonal")),
+        judge=equal_within(1e-9, EARLY, ("flow time", "loss or diagonal")),
         controls=(LONGER_CONTEXT, HALF),
     ),
     Claim(
@@ -245,7 +253,7 @@ CLAIMS = (
         limit="none: exact",
         measure=_unbalanced_flows,
         predict=_unbalanced_courses,
-        judge=same(1e-9, axes=("time", "weight")),
+        judge=equal_within(1e-9, axes=("time", "weight")),
         controls=MOMENTS,
         tier="fast",
     ),

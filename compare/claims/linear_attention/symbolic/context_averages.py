@@ -1,10 +1,10 @@
 """Moments of averages over the context, as the engine finds them and as those of chi squared."""
 
-from ....evidence.claim import Lab
+from ....evidence.claim import RunContext
 from .identities import Formulas
 
 
-def derived_powers(lab: Lab) -> Formulas:
+def derived_powers(context: RunContext) -> Formulas:
     """E of powers of an average of x², and of products of averages of x², x y and y², D = 1, with noise."""
     from .....theory.symbolic import Prompt, average, expectation, symbolic_task
 
@@ -19,7 +19,7 @@ def derived_powers(lab: Lab) -> Formulas:
     }
 
 
-def stated_powers(lab: Lab, control: str) -> Formulas:
+def stated_powers(context: RunContext, control: str) -> Formulas:
     """Moments of chi squared, by which y = w x + noise goes with E w² = 1."""
     import sympy as sp
 

@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .....models.attention import Merged, Separate
-from .....simulate import flow, given, initial_weights, statistics, train
+from .....simulate import flow, initial_weights, prompts_from_tokens, statistics, train
 from .....task import Task
 from .....theory import population
-from ....evidence.claim import THEORY, Claim, Lab
+from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.evidence import Evidence
-from ....exact_statistics import unlimited
+from ....exact_statistics import population_statistics
 from ....metrics.plateaus import effective_map
 
 FloatArray = NDArray[np.float64]
@@ -33,13 +33,13 @@ def _equal(predicted: object, observed: object) -> Evidence:
     return Evidence(predicted == observed, f"{observed}", f"{predicted}")
 
 
-def _maps_at_rest(lab: Lab) -> int:
+def _maps_at_rest(context: RunContext) -> int:
     """Different maps, of 64 tried, at whose weights every gradient vanishes where two gains are equal."""
     model, coefficient = (
         Separate(1),
         float(population(EQUAL, Separate(1)).coefficients[0]),
     )
-    source, size = unlimited(EQUAL, model), coefficient ** (1 / 3)
+    source, size = population_statistics(EQUAL, model), coefficient ** (1 / 3)
     maps = []
     for angle in np.pi * np.arange(64) / 64:
         direction = size * np.array([np.cos(angle), np.sin(angle), 0.0])
@@ -58,16 +58,24 @@ def _maps_at_rest(lab: Lab) -> int:
     return len({tuple(np.round(each.ravel(), 9)) for each in maps})
 
 
-def _finite_count(lab: Lab, control: str) -> int:
+def _finite_count(context: RunContext, control: str) -> int:
     """Maps of rank one among the 2^D, or one for every direction tried where a continuum is stated."""
-    return {THEORY: 2, "a circle of maps": 64}[control]
+    return {UNMODIFIED: 2, "a circle of maps": 64}[control]
 
 
-def _first_visit(lab: Lab) -> int:
+def _first_visit(context: RunContext) -> int:
     """The direction, numbered by gain, that the flow from small weights learns first."""
-    start = initial_weights(Separate(3), GENERAL, 0.01, lab.seeds(1)[0], "restricted")
+    start = initial_weights(
+        Separate(3), GENERAL, 0.01, context.seeds(1)[0], "restricted"
+    )
     times = np.linspace(0, 1_000, 2_001)
-    run = flow(Separate(3), unlimited(GENERAL, Separate(3)), start, times, rtol=1e-8)
+    run = flow(
+        Separate(3),
+        population_statistics(GENERAL, Separate(3)),
+        start,
+        times,
+        rtol=1e-8,
+    )
     moments = population(GENERAL, Separate(3))
     left = int(np.flatnonzero(run.loss < moments.c - 0.5 * moments.gains.min())[0])
     weights = {name: value[left] for name, value in run.weights.items()}
@@ -82,15 +90,17 @@ def _first_visit(lab: Lab) -> int:
     return int(np.argmax(size)) + 1
 
 
-def _first_stated(lab: Lab, control: str) -> int:
+def _first_stated(context: RunContext, control: str) -> int:
     """Number by gain of the direction that is said to come first."""
     moments = population(GENERAL, Separate(3))
     drive = np.einsum("id,ij,jd->d", moments.directions, moments.B, moments.directions)
-    order = {THEORY: moments.gains, "the largest singular value of B": drive}[control]
+    order = {UNMODIFIED: moments.gains, "the largest singular value of B": drive}[
+        control
+    ]
     return int(np.argmax(order)) + 1
 
 
-def _drift(lab: Lab) -> bool:
+def _drift(context: RunContext) -> bool:
     """Whether a weight that begins at zero, outside the restricted block, moves on two sequences with one input."""
     tokens = np.array([[[1.0, 2.0], [1.0, 0.5]], [[-0.5, -1.0], [1.0, 2.0]]])
     model, start = (
@@ -101,12 +111,16 @@ def _drift(lab: Lab) -> bool:
         },
     )
     run = train(
-        model, statistics(given(tokens), model), start, learning_rate=0.01, steps=2
+        model,
+        statistics(prompts_from_tokens(tokens), model),
+        start,
+        learning_rate=0.01,
+        steps=2,
     )
     return bool(np.abs(run.final["value"][0, 0]) > 1e-6)
 
 
-def _idle(lab: Lab) -> tuple[bool, ...]:
+def _idle(context: RunContext) -> tuple[bool, ...]:
     """Whether idle heads at M_1 rest that have v ≠ 0 and: k = 0, Gq = 0; q = 0, Gᵀk = 0; kᵀGq ≠ 0 (a control)."""
     task, model = Task(eigenvalues=[2.0, 1.0], context_length=10), Separate(2)
     size = float(population(task, model).coefficients[0]) ** (1 / 3)
@@ -115,7 +129,7 @@ def _idle(lab: Lab) -> tuple[bool, ...]:
         np.array([0.7, 0.0, 0.0]),
         np.array([0.0, 0.7, 0.0]),
     )
-    source, found = unlimited(task, model), []
+    source, found = population_statistics(task, model), []
     for key, query in ((none, first), (first, none), (second, second)):
         value = np.array([[0.0, 0.0, size], [0.0, 0.0, 0.5]])
         held = size * np.array([1.0, 0.0, 0.0])
@@ -139,7 +153,7 @@ def _idle(lab: Lab) -> tuple[bool, ...]:
     return tuple(found)
 
 
-def _stated_idle(lab: Lab, control: str) -> tuple[bool, ...]:
+def _stated_idle(context: RunContext, control: str) -> tuple[bool, ...]:
     rest = control == "also v ≠ 0 with k = 0 and Gq = 0, or q = 0 and Gᵀk = 0"
     return rest, rest, False
 
@@ -148,7 +162,7 @@ Laws = dict[int, tuple[Any, ...]]
 """Conserved quantities by D."""
 
 
-def _quadratic_laws(lab: Lab) -> Laws:
+def _quadratic_laws(context: RunContext) -> Laws:
     """All quadratic polynomials in the weights of two merged heads that the derived flow keeps, D = 1, 2."""
     from .....theory.symbolic import (
         conserved_quantities,
@@ -163,7 +177,7 @@ def _quadratic_laws(lab: Lab) -> Laws:
     }
 
 
-def _stated_laws(lab: Lab, control: str) -> Laws:
+def _stated_laws(context: RunContext, control: str) -> Laws:
     from .....theory.symbolic import weight_symbols
 
     stated = {}
@@ -218,7 +232,7 @@ def _counted(laws: Laws) -> str:
     return ", ".join(f"{len(each)} laws at D = {D}" for D, each in laws.items())
 
 
-def _index_at_nothing(lab: Lab) -> tuple[int, ...]:
+def _index_at_nothing(context: RunContext) -> tuple[int, ...]:
     """Index at M = 0 of one rank-one head, k = q = 0, with v = 0 and with v > 0 a symbol, D = 1 and then 2."""
     import sympy as sp
 
@@ -240,9 +254,9 @@ def _index_at_nothing(lab: Lab) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _stated_at_nothing(lab: Lab, control: str) -> tuple[int, ...]:
+def _stated_at_nothing(context: RunContext, control: str) -> tuple[int, ...]:
     return {
-        THEORY: (0, 0, 0, 0),
+        UNMODIFIED: (0, 0, 0, 0),
         BY_WEIGHTS: (0, 1, 0, 2),
         "one way down": (0, 1, 0, 1),
     }[control]
@@ -299,7 +313,7 @@ CLAIMS = (
         "the x entry of the value row after two steps, D = 1, N = 1, two sequences",
         "only on unlimited data",
         measure=_drift,
-        predict=lambda lab, control: control != THEORY,
+        predict=lambda context, control: control != UNMODIFIED,
         hypotheses=("P is finite",),
     ),
     _refuted(

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from .....models.attention import Merged, Separate
 from .....task import Task
-from ....evidence.claim import Claim, Lab
-from ....evidence.judges import same
+from ....evidence.claim import Claim, RunContext
+from ....evidence.judges import equal_within
 from ..common.controls import MOMENTS
 from ..setting.moment_integrals import (
     LONGER,
@@ -42,7 +42,7 @@ OBLIQUE = {"D = 2": (1, 4), "D = 3": (1, 2, 4), "two gains equal": (1, 1, 4)}
 """Eigenvalues of ΛΩ."""
 
 
-def _integrated(lab: Lab) -> list[FloatArray]:
+def _integrated(context: RunContext) -> list[FloatArray]:
     """b, S, c, the loss of two heads and its slopes, of each mixture, and b, S undivided: sums over its prompts."""
     found = []
     for task in MIXED:
@@ -54,13 +54,13 @@ def _integrated(lab: Lab) -> list[FloatArray]:
     return [*found, count * found[0], count**2 * found[1]]
 
 
-def _derived(lab: Lab, control: str) -> list[FloatArray]:
+def _derived(context: RunContext, control: str) -> list[FloatArray]:
     """The same from the derivation, at the numbers of each mixture as exact rationals."""
-    from .....theory.symbolic import exact_task, moments
+    from .....theory.symbolic import moments, rational_task
 
     found = []
     for task in MIXED:
-        exact = exact_task(changed_mixture(task, control))
+        exact = rational_task(changed_mixture(task, control))
         known = moments(exact, "tokens")
         found += [
             *_numbers(known),
@@ -68,7 +68,7 @@ def _derived(lab: Lab, control: str) -> list[FloatArray]:
         ]
     return [
         *found,
-        *_numbers(moments(exact_task(changed_mixture(MIXED[0], control)), "none")),
+        *_numbers(moments(rational_task(changed_mixture(MIXED[0], control)), "none")),
     ]
 
 
@@ -106,7 +106,7 @@ def _derived_slopes(task: Task, exact: Any) -> tuple[float, float, float]:
     return float(loss.expression.xreplace(at)), slopes[0], slopes[1]
 
 
-def _oblique_counts(lab: Lab) -> Formulas:
+def _oblique_counts(context: RunContext) -> Formulas:
     """Solutions for Λ and Ω that do not commute, and how many of them the enumeration lists, by what is special."""
     import sympy as sp
 
@@ -133,7 +133,7 @@ def _oblique_counts(lab: Lab) -> Formulas:
     return found | {"Λ = Ω = 1, no other": sp.Integer(same.complete)}
 
 
-def _powers(lab: Lab, control: str) -> Formulas:
+def _powers(context: RunContext, control: str) -> Formulas:
     """One over the number of solutions, 0 for a continuum; how many are listed; and whether those are all."""
     import sympy as sp
 
@@ -152,14 +152,14 @@ def _powers(lab: Lab, control: str) -> Formulas:
     return found | {"Λ = Ω = 1, no other": sp.Integer(control == FINITE)}
 
 
-def _residuals(lab: Lab, control: str) -> Formulas:
+def _residuals(context: RunContext, control: str) -> Formulas:
     """What stated solutions leave over: of a rank-one amplitude's clock, of the white time course and its start."""
     import sympy as sp
 
     from .....theory.symbolic.dynamics.solution_check import (
-        clock_residual,
-        residuals,
-        start_residuals,
+        implicit_solution_residual,
+        initial_residuals,
+        ode_residuals,
     )
 
     v, g, p, t = sp.symbols("v g p t", positive=True)
@@ -177,15 +177,15 @@ def _residuals(lab: Lab, control: str) -> Formulas:
         / (κ * (grown - 1) + α / (w0 if control == "w₀ for w₀²" else w0**2))
     }
     found = {
-        "clock": clock_residual(v**2 - g**3 * v**5, clock, v),
-        "rate": residuals({p: 2 * p * (α - κ * p)}, course, t)[p],
-        "start": start_residuals(course, t, {p: w0**2})[p],
+        "clock": implicit_solution_residual(v**2 - g**3 * v**5, clock, v),
+        "rate": ode_residuals({p: 2 * p * (α - κ * p)}, course, t)[p],
+        "start": initial_residuals(course, t, {p: w0**2})[p],
     }
     s, u, s0, u0 = sp.symbols("s u s_0 u_0", real=True)
     plus, minus = (s0 + u0) * sp.exp(α * t) / 2, (s0 - u0) * sp.exp(-α * t) / 2
     early = {s: plus + minus, u: plus + minus if control == "u as s" else plus - minus}
-    rates = residuals({s: α * u, u: α * s}, early, t)
-    starts = start_residuals(early, t, {s: s0, u: u0})
+    rates = ode_residuals({s: α * u, u: α * s}, early, t)
+    starts = initial_residuals(early, t, {s: s0, u: u0})
     return (
         found
         | {f"early, {each}": rates[each] for each in rates}
@@ -193,14 +193,14 @@ def _residuals(lab: Lab, control: str) -> Formulas:
     )
 
 
-def _nothing(lab: Lab) -> Formulas:
+def _nothing(context: RunContext) -> Formulas:
     import sympy as sp
 
     names = ("clock", "rate", "start", "early, s", "early, u", "from s", "from u")
     return dict.fromkeys(names, sp.Integer(0))
 
 
-def _found_laws(lab: Lab) -> Formulas:
+def _found_laws(context: RunContext) -> Formulas:
     """All laws up to degree 1 of two maps that add up, and up to degree 3 of one head of rank one, D = 1."""
     import sympy as sp
 
@@ -214,7 +214,7 @@ def _found_laws(lab: Lab) -> Formulas:
     )
 
 
-def _stated_laws(lab: Lab, control: str) -> Formulas:
+def _stated_laws(context: RunContext, control: str) -> Formulas:
     import sympy as sp
 
     m, n = sp.symbols("m n", real=True)
@@ -239,7 +239,7 @@ def _numbered(name: str, laws: Iterable[Expr]) -> dict[str, Expr]:
     return {f"{name}, law {place}": law for place, law in enumerate(laws, 1)}
 
 
-def _known_teacher(lab: Lab) -> Formulas:
+def _known_teacher(context: RunContext) -> Formulas:
     """Loss of m wᵀx_q, an output that knows the teacher, D = 2, any Ω, without noise and with it."""
     import sympy as sp
 
@@ -257,7 +257,7 @@ def _known_teacher(lab: Lab) -> Formulas:
     }
 
 
-def _stated_teacher(lab: Lab, control: str) -> Formulas:
+def _stated_teacher(context: RunContext, control: str) -> Formulas:
     import sympy as sp
 
     m, (first, second) = (
@@ -283,7 +283,7 @@ CLAIMS = (
         limit="none: exact",
         measure=_integrated,
         predict=_derived,
-        judge=same(1e-11),
+        judge=equal_within(1e-11),
         controls=(NO_FIXED_TEACHER, LONGER),
         hypotheses=(
             "p = 0.6 and 0.4",

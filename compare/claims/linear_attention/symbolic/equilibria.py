@@ -3,7 +3,7 @@
 from itertools import chain, combinations
 
 from .....models.attention import Merged, Separate
-from ....evidence.claim import Lab
+from ....evidence.claim import RunContext
 from .identities import (
     Expr,
     Formulas,
@@ -22,11 +22,11 @@ DESCENTS = {"numbers": 3, "b real": 2, "n whole": 2}
 """D, by what the eigenvalues of Λ are made of."""
 
 
-def found_rests(lab: Lab) -> Formulas:
+def found_rests(context: RunContext) -> Formulas:
     """How often balanced amplitudes rest, and what makes the map there: merged, rank one and rank two, D = 2."""
     import sympy as sp
 
-    from .....theory.symbolic import rest_points
+    from .....theory.symbolic import equilibria
 
     found: dict[str, Expr] = {}
     for name, model, D in (
@@ -37,7 +37,7 @@ def found_rests(lab: Lab) -> Formulas:
         equations = aligned_equations(model, problem("white", D))
         first, *rest = equations
         balance = [] if name == "rank 1" else [first**2 - sum(each**2 for each in rest)]
-        points = rest_points(equations, balance)
+        points = equilibria(equations, balance)
         found[f"{name}, points"] = sp.Integer(len(points))
         for point in points:
             learned = [str(each) for each, value in point.items() if value != 0]
@@ -52,12 +52,12 @@ def _other_rests() -> dict[str, Expr]:
     """Where a merged amplitude with s² − u² = 1, m = 3/5, a head with v = −k = −q and three small flows rest."""
     import sympy as sp
 
-    from .....theory.symbolic import SymbolicTask, reduce, rest_points
+    from .....theory.symbolic import SymbolicTask, equilibria, reduce
 
     task = SymbolicTask(sp.eye(1), sp.eye(1), sp.Integer(0), (sp.Integer(3),))
     equations = aligned_equations(Merged(1), task)
     s, u = equations
-    points = rest_points(equations, [s**2 - u**2 - 1])
+    points = equilibria(equations, [s**2 - u**2 - 1])
     found = {"unbalanced": sp.Integer(len({sp.sign(point[s]) for point in points}))}
     for point in points:
         found |= {
@@ -69,8 +69,8 @@ def _other_rests() -> dict[str, Expr]:
     negative = reduce(
         flow, {v[0]: -z, heads["key"][0][0, 0]: z, heads["query"][0][0, 0]: z}
     ).equations
-    (rest,) = (point[z] for point in rest_points(negative) if point[z] != 0)
-    first, second = (point[z] for point in rest_points({z: z**2 - z - 1}))
+    (rest,) = (point[z] for point in equilibria(negative) if point[z] != 0)
+    first, second = (point[z] for point in equilibria({z: z**2 - z - 1}))
     x, y = sp.symbols("x y", real=True)
     found |= {
         "z² = z + 1, sum": first + second,
@@ -80,13 +80,11 @@ def _other_rests() -> dict[str, Expr]:
         "predator and prey": {x: x * (1 - y), y: y * (x - 1)},
         "restless": {x: x * y - 1, y: x * y - 2},
     }
-    found |= {
-        name: sp.Integer(len(rest_points(rates))) for name, rates in small.items()
-    }
+    found |= {name: sp.Integer(len(equilibria(rates))) for name, rates in small.items()}
     return found | {"negative pair, v³": (-rest) ** 3}
 
 
-def stated_rests(lab: Lab, control: str) -> Formulas:
+def stated_rests(context: RunContext, control: str) -> Formulas:
     """Sixth powers of the amplitudes, which have no roots in them: signs are in the number of points."""
     import sympy as sp
 
@@ -149,7 +147,7 @@ def _learned(dimension: int, control: str) -> list[Expr]:
     return [B[d, d] / (A[d, d] * task.covariance[d, d]) for d in range(dimension)]
 
 
-def found_index(lab: Lab) -> Formulas:
+def found_index(context: RunContext) -> Formulas:
     """Negative eigenvalues of the Hessian at each M_S, N = 4, by the eigenvalues of Λ."""
     import sympy as sp
 
@@ -158,7 +156,7 @@ def found_index(lab: Lab) -> Formulas:
         fixed_points,
         hessian_index,
         population_loss,
-        resting_weights,
+        representative_weights,
     )
 
     real, whole = sp.Symbol("b", real=True), sp.Symbol("n", positive=True, integer=True)
@@ -175,7 +173,9 @@ def found_index(lab: Lab) -> Formulas:
         )
         loss = population_loss(model, task, "restricted")
         points = {point.subset: point.M for point in fixed_points(task, model)}
-        weights = {S: resting_weights(model, [[points[d,]] for d in S]) for S in points}
+        weights = {
+            S: representative_weights(model, [[points[d,]] for d in S]) for S in points
+        }
         found |= {
             f"{name}, {S}": sp.Integer(hessian_index(loss, each))
             for S, each in weights.items()
@@ -183,7 +183,7 @@ def found_index(lab: Lab) -> Formulas:
     return found
 
 
-def stated_index(lab: Lab, control: str) -> Formulas:
+def stated_index(context: RunContext, control: str) -> Formulas:
     """Pairs of a learned direction and one of larger gain that is not, or what a control counts."""
     import sympy as sp
 

@@ -101,9 +101,11 @@ def aligned_equations(
     model: Merged | Separate, task: "SymbolicTask"
 ) -> dict[Expr, Expr]:
     """Equations of aligned weights, reduced from the flow of the restricted block; none if they leave."""
-    from .....theory.symbolic import aligned, reduce
+    from .....theory.symbolic import aligned_ansatz, reduce
 
-    return reduce(block_flow(model, task)[0], aligned(model, task.dimension)).equations
+    return reduce(
+        block_flow(model, task)[0], aligned_ansatz(model, task.dimension)
+    ).equations
 
 
 def named(flow: Mapping[Expr, Expr]) -> Formulas:

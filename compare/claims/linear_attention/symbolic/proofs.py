@@ -4,7 +4,7 @@ from itertools import chain, combinations
 from typing import Any
 
 from .....models.attention import Merged, Separate
-from ....evidence.claim import THEORY, Lab
+from ....evidence.claim import UNMODIFIED, RunContext
 from ..common.controls import MOMENTS
 from .identities import (
     Expr,
@@ -18,7 +18,7 @@ from .identities import (
 )
 
 
-def _derived_moments(lab: Lab) -> Formulas:
+def _derived_moments(context: RunContext) -> Formulas:
     from .....theory.symbolic import effective_map, moments
 
     form, block = (
@@ -37,7 +37,7 @@ def _derived_moments(lab: Lab) -> Formulas:
     )
 
 
-def _stated_moments(lab: Lab, control: str) -> Formulas:
+def _stated_moments(context: RunContext, control: str) -> Formulas:
     import sympy as sp
 
     c, B, A = stated_moments(problem(), control)
@@ -50,7 +50,7 @@ def _stated_moments(lab: Lab, control: str) -> Formulas:
     )
 
 
-def _merged_flow(lab: Lab, control: str) -> Formulas:
+def _merged_flow(context: RunContext, control: str) -> Formulas:
     _, v, heads = block_flow(Merged(2), problem("diagonal"))
     U = heads["key_query"]
     G = _force(v[0] * U[0] + v[1] * U[1], control)
@@ -60,7 +60,7 @@ def _merged_flow(lab: Lab, control: str) -> Formulas:
     return named(stated)
 
 
-def _separate_flow(lab: Lab, control: str) -> Formulas:
+def _separate_flow(context: RunContext, control: str) -> Formulas:
     _, v, heads = block_flow(Separate(2), problem("diagonal"))
     k, q = heads["key"], heads["query"]
     G = _force(v[0] * k[0].T * q[0] + v[1] * k[1].T * q[1], control)
@@ -78,7 +78,7 @@ def _force(M: Expr, control: str) -> Expr:
     return B - A * M * problem("diagonal").covariance
 
 
-def _conserved(lab: Lab, control: str) -> Formulas:
+def _conserved(context: RunContext, control: str) -> Formulas:
     """Stated invariants of both models on the full block: their rates of change, which should be zero."""
     from .....theory.symbolic import (
         flow_equations,
@@ -110,13 +110,13 @@ def _conserved(lab: Lab, control: str) -> Formulas:
     return rates
 
 
-def _no_change(lab: Lab) -> Formulas:
+def _no_change(context: RunContext) -> Formulas:
     import sympy as sp
 
-    return dict.fromkeys(_conserved(lab, THEORY), sp.Integer(0))
+    return dict.fromkeys(_conserved(context, UNMODIFIED), sp.Integer(0))
 
 
-def _derived_losses(lab: Lab) -> Formulas:
+def _derived_losses(context: RunContext) -> Formulas:
     """Losses of the fixed points that the engine finds, D = 2, diagonal teachers, noise."""
     from .....theory.symbolic import fixed_points
 
@@ -136,7 +136,7 @@ def _derived_losses(lab: Lab) -> Formulas:
     }
 
 
-def _stated_losses(lab: Lab, control: str) -> Formulas:
+def _stated_losses(context: RunContext, control: str) -> Formulas:
     task = problem("diagonal")
     c, B, A = stated_moments(task, control)
     gains = [B[d, d] ** 2 / (A[d, d] * task.covariance[d, d]) for d in range(2)]
@@ -151,7 +151,7 @@ def _stated_losses(lab: Lab, control: str) -> Formulas:
     return separate | fewer | {f"merged, {S}": losses[S] for S in ((), (1, 2))}
 
 
-def _solutions(lab: Lab) -> Formulas:
+def _solutions(context: RunContext) -> Formulas:
     """Solutions of G Mᵀ = 0, Gᵀ M = 0, counted by a Gröbner basis over the complex numbers, D = 1, 2, 3."""
     import sympy as sp
 
@@ -163,17 +163,17 @@ def _solutions(lab: Lab) -> Formulas:
     }
 
 
-def _powers(lab: Lab, control: str) -> Formulas:
+def _powers(context: RunContext, control: str) -> Formulas:
     import sympy as sp
 
-    counts = {THEORY: (2, 4, 8), "D + 1": (2, 3, 4), "3^D": (3, 9, 27)}[control]
+    counts = {UNMODIFIED: (2, 4, 8), "D + 1": (2, 3, 4), "3^D": (3, 9, 27)}[control]
     return {
         f"D = {D}": sp.Integer(count)
         for D, count in zip((1, 2, 3), counts, strict=True)
     }
 
 
-def _aligned_heads(lab: Lab) -> Formulas:
+def _aligned_heads(context: RunContext) -> Formulas:
     """Equations of two heads, each balanced on a direction of its own, reduced from the flow of all weights."""
     from .....theory.symbolic.dynamics.reduction import reduce
 
@@ -192,9 +192,9 @@ def _amplitudes(count: int) -> Any:
     return sp.symbols(f"v_1:{count + 1}", real=True)
 
 
-def _scalar_equations(lab: Lab, control: str) -> Formulas:
+def _scalar_equations(context: RunContext, control: str) -> Formulas:
     task = problem("white")
-    _, B, A = stated_moments(task, control if control in MOMENTS else THEORY)
+    _, B, A = stated_moments(task, control if control in MOMENTS else UNMODIFIED)
     power = 4 if control == "exponent 4 for 5" else 5
     each = enumerate(_amplitudes(2))
     return named(
@@ -205,7 +205,7 @@ def _scalar_equations(lab: Lab, control: str) -> Formulas:
     )
 
 
-def _implicit_slope(lab: Lab, control: str) -> Formulas:
+def _implicit_slope(context: RunContext, control: str) -> Formulas:
     """dΦ/dt along v̇ = α(v² − γ v⁵), divided by α: one, if t = (Φ(v) − Φ(v₀))/α."""
     import sympy as sp
 
@@ -220,13 +220,13 @@ def _implicit_slope(lab: Lab, control: str) -> Formulas:
     return {"dΦ/dt": sp.cancel(sp.together(primitive.diff(v))) * (v**2 - g**3 * v**5)}
 
 
-def _one(lab: Lab) -> Formulas:
+def _one(context: RunContext) -> Formulas:
     import sympy as sp
 
     return {"dΦ/dt": sp.Integer(1)}
 
 
-def _white_course(lab: Lab, control: str) -> Formulas:
+def _white_course(context: RunContext, control: str) -> Formulas:
     """dp/dt − 2p(α − κp) and p(0) − w₀² of the stated time course p(t), with x = e^{2αt}."""
     import sympy as sp
 
@@ -241,7 +241,7 @@ def _white_course(lab: Lab, control: str) -> Formulas:
     }
 
 
-def _zeros(lab: Lab) -> Formulas:
+def _zeros(context: RunContext) -> Formulas:
     import sympy as sp
 
     return {"rate": sp.Integer(0), "start": sp.Integer(0)}
@@ -262,7 +262,7 @@ CLAIMS = (
         "Merged attention flows by v' = ⟨G, U⟩, U' = v G",
         r"\dot v_h = \langle G, U_h\rangle,\quad \dot U_h = v_h G,\quad G = B - A M \Lambda",
         "gradient of the derived loss on the restricted block, two heads, D = 2",
-        measure=lambda lab: named(block_flow(Merged(2), problem("diagonal"))[0]),
+        measure=lambda context: named(block_flow(Merged(2), problem("diagonal"))[0]),
         predict=_merged_flow,
         controls=MOMENTS,
     ),
@@ -271,7 +271,7 @@ CLAIMS = (
         "Separate attention flows by v' = kᵀGq, k' = vGq, q' = vGᵀk",
         r"\dot v_h = k_h^\top G q_h,\quad \dot k_h = v_h G q_h,\quad \dot q_h = v_h G^\top k_h",
         "gradient of the derived loss on the restricted block, two heads, D = 2",
-        measure=lambda lab: named(block_flow(Separate(2), problem("diagonal"))[0]),
+        measure=lambda context: named(block_flow(Separate(2), problem("diagonal"))[0]),
         predict=_separate_flow,
         controls=MOMENTS,
     ),

@@ -6,7 +6,7 @@ from itertools import chain
 from typing import Any
 
 from .....models.attention import Merged, Separate
-from ....evidence.claim import THEORY, Claim, Lab
+from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ..common.controls import MOMENTS
 from .identities import (
     Expr,
@@ -38,7 +38,7 @@ def _of_dimension(each: Mapping[int, Formulas]) -> Formulas:
     }
 
 
-def _derived_merged(lab: Lab) -> Formulas:
+def _derived_merged(context: RunContext) -> Formulas:
     return {
         **_of_dimension({D: _reduced(Merged(2), D) for D in (2, 3)}),
         **_derived_sum(),
@@ -58,7 +58,7 @@ def _derived_sum() -> Formulas:
     )
 
 
-def _merged_equations(lab: Lab, control: str) -> Formulas:
+def _merged_equations(context: RunContext, control: str) -> Formulas:
     return {
         **_of_dimension({D: _stated_merged(D, control) for D in (2, 3)}),
         **_stated_sum(control),
@@ -93,7 +93,7 @@ def _stated_merged(dimension: int, control: str) -> Formulas:
     return named(rates | {sp.Symbol("tau_2", real=True): sp.Integer(0)})
 
 
-def _derived_heads(lab: Lab) -> Formulas:
+def _derived_heads(context: RunContext) -> Formulas:
     cases = {
         "R = D = 2": (Separate(1, rank=2), 2),
         "R = D = 3": (Separate(1, rank=3), 3),
@@ -106,7 +106,7 @@ def _derived_heads(lab: Lab) -> Formulas:
     }
 
 
-def _head_equations(lab: Lab, control: str) -> Formulas:
+def _head_equations(context: RunContext, control: str) -> Formulas:
     cases = {"R = D = 2": (2, 2), "R = D = 3": (3, 3), TWO_HEADS: (2, 3)}
     stated = {name: _stated_heads(*case, control) for name, case in cases.items()}
     return {
@@ -135,7 +135,7 @@ def _stated_heads(rank: int, dimension: int, control: str) -> Formulas:
     return named(rates)
 
 
-def _derived_minimum(lab: Lab) -> Formulas:
+def _derived_minimum(context: RunContext) -> Formulas:
     """L(M) and G(M) for any M, and the learned map with its loss, D = 1, 2."""
     from .....theory.symbolic import effective_map, fixed_points
 
@@ -161,7 +161,7 @@ def _any_map(dimension: int) -> Expr:
     )
 
 
-def _stated_minimum(lab: Lab, control: str) -> Formulas:
+def _stated_minimum(context: RunContext, control: str) -> Formulas:
     """L* and a square that is positive but at M*, so that no other map reaches L*."""
     import sympy as sp
 
@@ -202,15 +202,15 @@ def _directions() -> tuple[Any, Any]:
     }
 
 
-def _derived_index(lab: Lab) -> Formulas:
+def _derived_index(context: RunContext) -> Formulas:
     import sympy as sp
 
-    from .....theory.symbolic import hessian_index, resting_weights
+    from .....theory.symbolic import hessian_index, representative_weights
 
     loss, maps = _directions()
     model = Separate(2)
     points = {
-        S: resting_weights(model, [[maps[d] for d in head] for head in S])
+        S: representative_weights(model, [[maps[d] for d in head] for head in S])
         for S in PACKINGS
     }
     return {
@@ -223,7 +223,7 @@ def _learned(packing: tuple[tuple[int, ...], ...]) -> str:
     return f"S = {{{', '.join(str(d) for d in chain(*packing))}}}"
 
 
-def _stated_index(lab: Lab, control: str) -> Formulas:
+def _stated_index(context: RunContext, control: str) -> Formulas:
     import sympy as sp
 
     index = {}
@@ -241,9 +241,9 @@ def _counts(d: int, j: int, control: str) -> bool:
     )
 
 
-def _rank_laws(lab: Lab, control: str) -> Formulas:
+def _rank_laws(context: RunContext, control: str) -> Formulas:
     """Rates of change of K Kᵀ − Q Qᵀ and v² − tr K Kᵀ along the flow of a head of rank two."""
-    from .....theory.symbolic import rate
+    from .....theory.symbolic import lie_derivative
 
     flow, v, heads = block_flow(Separate(1, rank=2), problem("white"))
     K, Q = heads["key"][0], heads["query"][0]
@@ -255,13 +255,13 @@ def _rank_laws(lab: Lab, control: str) -> Formulas:
     laws = entries("K Kᵀ − Q Qᵀ", balance) | {
         "v² − |K|²": v[0] ** 2 - (first * first.T).trace()
     }
-    return {name: rate(law, flow) for name, law in laws.items()}
+    return {name: lie_derivative(law, flow) for name, law in laws.items()}
 
 
-def _at_rest(lab: Lab) -> Formulas:
+def _at_rest(context: RunContext) -> Formulas:
     import sympy as sp
 
-    return dict.fromkeys(_rank_laws(lab, THEORY), sp.Integer(0))
+    return dict.fromkeys(_rank_laws(context, UNMODIFIED), sp.Integer(0))
 
 
 CLAIMS: tuple[Claim, ...] = (

@@ -23,7 +23,7 @@ from attndyn.theory.symbolic import (
 from attndyn.theory.symbolic.dynamics import conservation_laws as invariants
 from attndyn.theory.symbolic.dynamics.conservation_laws import (
     conserved_quantities,
-    rate,
+    lie_derivative,
 )
 
 x, y, z, a, b = sp.symbols("x y z a b")
@@ -117,7 +117,7 @@ def test_the_published_laws_are_all_quadratic_ones(model, dimension, block):
     flow = derived(model, dimension, block)
     found, laws = quadratic(model, dimension, block), expected(model, dimension, block)
     assert same_span(found, laws, [*flow])
-    assert {rate(each, flow) for each in laws} == {0}
+    assert {lie_derivative(each, flow) for each in laws} == {0}
 
 
 @pytest.mark.parametrize(("model", "dimension", "block"), CASES, ids=str)
@@ -126,7 +126,7 @@ def test_wrong_laws_have_a_rate(model, dimension, block):
     v, U, *_ = acting(model, dimension, block)
     norm, value = np.sum(U[0] ** 2), v[0] @ v[0]
     for wrong in (value + norm, value - 2 * norm, value - norm + U[0].flat[0] ** 2):
-        assert rate(wrong, flow) != 0
+        assert lie_derivative(wrong, flow) != 0
         assert not same_span(
             found, [*expected(model, dimension, block)[1:], wrong], [*flow]
         )
@@ -159,7 +159,7 @@ def test_a_tied_key_weighs_twice(block):
         for name in ("value", "key")
     }
     assert conserved_quantities(flow, 2) == (2 * norms["value"] - norms["key"],)
-    assert rate(norms["value"] - norms["key"], flow) != 0
+    assert lie_derivative(norms["value"] - norms["key"], flow) != 0
 
 
 def test_two_weights_a_head_have_a_law_more():
@@ -169,7 +169,7 @@ def test_two_weights_a_head_have_a_law_more():
     assert same_span(
         found, [*expected(Merged(2), 1, "restricted"), v1 * u2 - v2 * u1], [*flow]
     )
-    assert rate(v1 * u2 - v2 * u1, derived(Merged(2), 2, "restricted")) != 0
+    assert lie_derivative(v1 * u2 - v2 * u1, derived(Merged(2), 2, "restricted")) != 0
 
 
 def test_the_task_does_not_matter_but_the_teacher_may_be_general():
@@ -203,12 +203,14 @@ def test_coefficients_may_be_parameters():
     assert conserved_quantities({x: y / (a - b), y: x / (a + b)}, 2) == (
         (a - b) * x**2 - (a + b) * y**2,
     )
-    assert rate(b * x**2 - a * y**2, {x: a * y, y: -b * x}) == 4 * a * b * x * y
+    assert (
+        lie_derivative(b * x**2 - a * y**2, {x: a * y, y: -b * x}) == 4 * a * b * x * y
+    )
 
 
 def test_a_law_at_special_parameters_is_none(monkeypatch):
     flow = {x: a * x, y: -b * y, z: sp.Integer(0)}
-    assert rate(x * y, {x: a * x, y: -a * y}) == 0
+    assert lie_derivative(x * y, {x: a * x, y: -a * y}) == 0
     honest = conserved_quantities(flow, 2)
     points = [([1, 1], 101), ([0, 5], 101), ([3, 8], 5)]
     fresh = invariants._points
@@ -240,19 +242,28 @@ def test_hamiltonian_flows_conserve_their_energy(numbers):
     )
     flow = {x: energy.diff(y), y: -energy.diff(x)}
     found = conserved_quantities(flow, 3)
-    assert rate(energy, flow) == 0
-    assert all(rate(each, flow) == 0 for each in found)
+    assert lie_derivative(energy, flow) == 0
+    assert all(lie_derivative(each, flow) == 0 for each in found)
     if energy != 0:
         assert rank([*found, energy], [x, y]) == len(found)
-        assert rate(energy + x, flow) == rate(x, flow) == sp.expand(flow[x])
+        assert (
+            lie_derivative(energy + x, flow)
+            == lie_derivative(x, flow)
+            == sp.expand(flow[x])
+        )
 
 
 def test_rates_are_in_normal_form():
     flow = {x: y, y: x}
-    assert rate(x**2 - y**2, flow) == rate(sp.Integer(7), flow) == rate(a, flow) == 0
-    assert rate(a * x * y, flow) == a * x**2 + a * y**2
-    assert rate(x / y, flow) == (y**2 - x**2) / y**2
-    assert rate((x + y) ** 2 / (x + y), flow) == x + y
+    assert (
+        lie_derivative(x**2 - y**2, flow)
+        == lie_derivative(sp.Integer(7), flow)
+        == lie_derivative(a, flow)
+        == 0
+    )
+    assert lie_derivative(a * x * y, flow) == a * x**2 + a * y**2
+    assert lie_derivative(x / y, flow) == (y**2 - x**2) / y**2
+    assert lie_derivative((x + y) ** 2 / (x + y), flow) == x + y
 
 
 @pytest.mark.parametrize(
@@ -291,4 +302,4 @@ def test_names_what_is_wrong(flow, degree, message):
 )
 def test_names_what_has_no_exact_rate(quantity, message):
     with pytest.raises(ValueError, match=message):
-        rate(quantity, {x: y, y: x})
+        lie_derivative(quantity, {x: y, y: x})

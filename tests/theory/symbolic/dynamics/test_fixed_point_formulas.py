@@ -15,11 +15,11 @@ from attndyn.theory.symbolic import (
     N,
     SymbolicTask,
     effective_map,
-    exact_task,
     fixed_points,
     flow_equations,
     is_zero,
     population_loss,
+    rational_task,
     symbolic_task,
     weight_symbols,
 )
@@ -157,7 +157,8 @@ def test_the_numerical_fixed_points_are_these(seed, divisor, length):
         for p in numeric_fixed_points(task, model)
     }
     ours = {
-        tuple(d - 1 for d in p.subset): p for p in fixed_points(exact_task(task), model)
+        tuple(d - 1 for d in p.subset): p
+        for p in fixed_points(rational_task(task), model)
     }
     assert set(ours) == set(theirs)
     for subset, point in ours.items():

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from attndyn.theory.symbolic import N, SymbolicTask, symbolic_task
 from attndyn.theory.symbolic.derivation import derive
-from attndyn.theory.symbolic.dynamics.polynomial_equilibria import rest_points
-from attndyn.theory.symbolic.statements.checking import check
+from attndyn.theory.symbolic.dynamics.polynomial_equilibria import equilibria
+from attndyn.theory.symbolic.statements.checking import check_statement
 from attndyn.theory.symbolic.statements.statements import StatedFixedPoint
 
 x, y = sp.symbols("x y", real=True)
@@ -16,7 +16,7 @@ a, b = sp.symbols("a b", positive=True)
 
 
 def values(equations, where=()):
-    return [tuple(point.values()) for point in rest_points(equations, where)]
+    return [tuple(point.values()) for point in equilibria(equations, where)]
 
 
 class Tied:
@@ -59,9 +59,9 @@ def test_roots_in_one_amplitude(rate, roots):
             ValueError,
             match=r"the sign of .* depends on the parameters or is not known",
         ):
-            rest_points({x: rate})
+            equilibria({x: rate})
         return
-    found = [point[x] for point in rest_points({x: rate})]
+    found = [point[x] for point in equilibria({x: rate})]
     assert len(found) == len(roots)
     for root in roots:
         assert sum(sp.simplify(each - root) == 0 for each in found) == 1
@@ -98,7 +98,7 @@ def test_an_irreducible_polynomial_in_numbers_has_exact_roots():
     with pytest.raises(
         ValueError, match="have no closed form: give its parameters numbers"
     ):
-        rest_points({x: x**5 - a * x - 1})
+        equilibria({x: x**5 - a * x - 1})
 
 
 def test_circle_and_hyperbola():
@@ -116,17 +116,17 @@ def test_conditions_cut_a_continuum():
     with pytest.raises(
         ValueError, match="the points of rest are a continuum: add conserved quantities"
     ):
-        rest_points(equations)
+        equilibria(equations)
     assert set(values(equations, [x**2 - y**2])) == {(0, 0), (1, 1), (-1, -1)}
     with pytest.raises(ValueError, match="a continuum"):
-        rest_points({x: sp.Integer(0)})
+        equilibria({x: sp.Integer(0)})
 
 
 def test_rates_with_amplitudes_below_the_line_are_refused():
     with pytest.raises(ValueError, match="rates must be polynomial in x, not"):
-        rest_points({x: 1 / (1 + x)})
+        equilibria({x: 1 / (1 + x)})
     with pytest.raises(ValueError, match="rates must be polynomial in x, not"):
-        rest_points({x: sp.sqrt(x) - 1})
+        equilibria({x: sp.sqrt(x) - 1})
     assert values({x: x / a - 1 / b}) == [(a / b,)]
 
 
@@ -134,7 +134,7 @@ def tied_points(task):
     """The derivation of a tied head, and where its balanced weights rest."""
     derivation = derive(Tied(), task, "restricted")
     v, *k = derivation.weights
-    return derivation, derivation.rest_points(
+    return derivation, derivation.equilibria(
         where=[2 * v**2 - sum(each**2 for each in k)]
     )
 
@@ -150,8 +150,10 @@ def test_a_tied_head_rests_at_one_direction_or_none():
     v, *k = derivation.weights
     learned = [[d for d in (0, 1) if point[k[d]] != 0] for point in points]
     assert sorted(learned) == [[], [0], [0], [1], [1]]
-    assert all(check(StatedFixedPoint(point), derivation).holds for point in points)
-    assert not check(
+    assert all(
+        check_statement(StatedFixedPoint(point), derivation).holds for point in points
+    )
+    assert not check_statement(
         StatedFixedPoint({**points[-1], v: 2 * points[-1][v]}), derivation
     ).holds
     for point, directions in zip(points, learned, strict=True):
@@ -165,4 +167,4 @@ def test_a_tied_head_rests_at_one_direction_or_none():
 
 def test_raw_weights_of_one_map_are_a_continuum():
     with pytest.raises(ValueError, match="a continuum: add conserved quantities"):
-        derive(Tied(), symbolic_task(1), "restricted").rest_points()
+        derive(Tied(), symbolic_task(1), "restricted").equilibria()

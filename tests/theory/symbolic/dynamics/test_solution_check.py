@@ -17,9 +17,9 @@ from attndyn.theory.symbolic import (
 )
 from attndyn.theory.symbolic.algebra.zero_test import is_zero
 from attndyn.theory.symbolic.dynamics.solution_check import (
-    clock_residual,
-    residuals,
-    start_residuals,
+    implicit_solution_residual,
+    initial_residuals,
+    ode_residuals,
 )
 
 t, λ, w0, x0, δ = sp.symbols("t lambda w_0 x_0 delta", positive=True)
@@ -33,8 +33,8 @@ def solves(equations, course, start):
     """Whether a course solves the equations and starts where it should, for all times and parameters."""
     return not any(
         [
-            *residuals(equations, course, t).values(),
-            *start_residuals(course, t, start).values(),
+            *ode_residuals(equations, course, t).values(),
+            *initial_residuals(course, t, start).values(),
         ]
     )
 
@@ -46,27 +46,31 @@ def names_of_true(variants, check):
 
 def test_mistakes_are_named():
     with pytest.raises(ValueError, match="same amplitudes"):
-        residuals({u: v}, {v: t}, t)
+        ode_residuals({u: v}, {v: t}, t)
     with pytest.raises(ValueError, match="same amplitudes"):
-        start_residuals({u: t}, t, {u: 0, v: 0})
+        initial_residuals({u: t}, t, {u: 0, v: 0})
     with pytest.raises(ValueError, match="must be explicit in t"):
-        residuals({u: v, v: u}, {u: v, v: t}, t)
+        ode_residuals({u: v, v: u}, {u: v, v: t}, t)
     with pytest.raises(ValueError, match="atan"):
-        residuals({u: sp.atan(u) + sp.atan(1 / u) + 1 - sp.pi / 2}, {u: t}, t)
+        ode_residuals({u: sp.atan(u) + sp.atan(1 / u) + 1 - sp.pi / 2}, {u: t}, t)
     with pytest.raises(ValueError, match="sin"):
-        clock_residual(sp.sin(v) ** 2 + sp.cos(v) ** 2, v, v)
+        implicit_solution_residual(sp.sin(v) ** 2 + sp.cos(v) ** 2, v, v)
 
 
 def test_a_rate_may_hold_the_time():
-    assert residuals(
+    assert ode_residuals(
         {u: u / t - v, v: sp.Integer(0)}, {u: t * (2 - sp.log(t)), v: sp.Integer(1)}, t
     ) == {
         u: 0,
         v: 0,
     }
-    assert residuals({u: u * t}, {u: w0 * sp.exp(t**2 / 2)}, t) == {u: 0}
-    assert residuals({u: 0}, {u: 2}, t) == start_residuals({u: 2}, t, {u: 2}) == {u: 0}
-    assert residuals({u: u * t}, {u: w0 * sp.exp(t**2)}, t) != {u: 0}
+    assert ode_residuals({u: u * t}, {u: w0 * sp.exp(t**2 / 2)}, t) == {u: 0}
+    assert (
+        ode_residuals({u: 0}, {u: 2}, t)
+        == initial_residuals({u: 2}, t, {u: 2})
+        == {u: 0}
+    )
+    assert ode_residuals({u: u * t}, {u: w0 * sp.exp(t**2)}, t) != {u: 0}
 
 
 # Merged attention, Λ = λ1, u = v = w0 at the start

@@ -16,9 +16,9 @@ from attndyn.theory.symbolic import (
 )
 from attndyn.theory.symbolic.algebra.zero_test import is_zero
 from attndyn.theory.symbolic.dynamics.solution_check import (
-    clock_residual,
-    residuals,
-    start_residuals,
+    implicit_solution_residual,
+    initial_residuals,
+    ode_residuals,
 )
 
 t, v, v0, α, γ = sp.symbols("t v v_0 alpha gamma", positive=True)
@@ -49,12 +49,14 @@ WRONG_CLOCKS = {
 @pytest.mark.parametrize("above", [False, True], ids=["below", "above"])
 def test_rank_one_clock(above):
     rate = α * v**2 - α * γ * v**5
-    assert clock_residual(rate, clock(above) / α, v) == 0
-    assert clock_residual(rate, clock(above), v) != 0
-    assert clock_residual(α * v**2 - α * γ * v**4, clock(above) / α, v) != 0
+    assert implicit_solution_residual(rate, clock(above) / α, v) == 0
+    assert implicit_solution_residual(rate, clock(above), v) != 0
+    assert implicit_solution_residual(α * v**2 - α * γ * v**4, clock(above) / α, v) != 0
     wrong = {name: clock(above, **change) for name, change in WRONG_CLOCKS.items()}
     assert [
-        name for name, Φ in wrong.items() if clock_residual(rate, Φ / α, v) == 0
+        name
+        for name, Φ in wrong.items()
+        if implicit_solution_residual(rate, Φ / α, v) == 0
     ] == []
 
 
@@ -120,9 +122,11 @@ def test_rank_one_equation_from_the_definition_comes_to_rest_at_the_clock_s_end(
     here = {α: λ1**2, γ: a1 / λ1}
     for weight, rate in rates.items():
         if weight in values:
-            assert clock_residual(rate, (clock() / α).subs(here), v) == 0
+            assert implicit_solution_residual(rate, (clock() / α).subs(here), v) == 0
             assert (
-                clock_residual(rate, (clock() / α).subs({α: λ1**2, γ: a1 / λ1**2}), v)
+                implicit_solution_residual(
+                    rate, (clock() / α).subs({α: λ1**2, γ: a1 / λ1**2}), v
+                )
                 != 0
             )
             assert is_zero(rate.subs(v, (λ1 / a1) ** THIRD))
@@ -164,8 +168,8 @@ def test_idle_heads(dimension):
     def solves(equations, course, start):
         return not any(
             [
-                *residuals(equations, course, t).values(),
-                *start_residuals(course, t, start).values(),
+                *ode_residuals(equations, course, t).values(),
+                *initial_residuals(course, t, start).values(),
             ]
         )
 

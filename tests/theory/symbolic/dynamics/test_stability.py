@@ -22,7 +22,7 @@ from attndyn.theory.symbolic.dynamics.stability import (
     hessian,
     hessian_index,
     inertia,
-    resting_weights,
+    representative_weights,
 )
 
 
@@ -92,7 +92,7 @@ def derived(task, model, packings, learned=None):
     loss, each = population_loss(model, task, "restricted"), learned or maps(task)
     return [
         hessian_index(
-            loss, resting_weights(model, [[each[d] for d in head] for head in p])
+            loss, representative_weights(model, [[each[d] for d in head] for head in p])
         )
         for p in packings
     ]
@@ -238,7 +238,9 @@ def test_the_whole_model_has_no_other_way_down():
     found = [
         hessian_index(
             loss,
-            resting_weights(model, [[learned[d] for d in head] for head in packing]),
+            representative_weights(
+                model, [[learned[d] for d in head] for head in packing]
+            ),
         )
         for packing in one_to_a_head(2)
     ]
@@ -260,7 +262,7 @@ def test_weights_of_one_orbit_have_one_signature(a, C, packing):
         Separate(1, rank=2),
     )
     loss, each = population_loss(model, task, "restricted"), maps(task)
-    point = resting_weights(model, [[each[d] for d in head] for head in packing])
+    point = representative_weights(model, [[each[d] for d in head] for head in packing])
     mixing = sp.Matrix([[C[0], C[1]], [0, C[2]]])
     symbols = weight_symbols(model, 3)
     moved = {symbols["value"][0, -1]: a * point[symbols["value"][0, -1]]}
@@ -278,7 +280,7 @@ def test_weights_of_one_orbit_have_one_signature(a, C, packing):
 def test_a_value_in_an_idle_head_is_off_the_orbit(D):
     task, model = white_inputs(D), Separate(2)
     loss, symbols = population_loss(model, task, "restricted"), weight_symbols(model, D)
-    point = resting_weights(model, [[maps(task)[1]]])
+    point = representative_weights(model, [[maps(task)[1]]])
     other = {**point, symbols["value"][1, -1]: sp.Rational(3, 10)}
     assert (hessian_index(loss, point), hessian_index(loss, other)) == (0, D - 1)
 
@@ -346,13 +348,13 @@ def test_signs_of_sums_of_positive_terms():
 
 def test_names_maps_that_do_not_fit():
     with pytest.raises(ValueError, match="at most 1 maps in each of 2 heads"):
-        resting_weights(Separate(2), [[sp.eye(1), sp.eye(1)]])
+        representative_weights(Separate(2), [[sp.eye(1), sp.eye(1)]])
     with pytest.raises(ValueError, match="at most 1 maps in each of 1 heads"):
-        resting_weights(Separate(1), [[sp.eye(1)], [sp.eye(1)]])
+        representative_weights(Separate(1), [[sp.eye(1)], [sp.eye(1)]])
     for matrix in (sp.eye(2), sp.zeros(2)):
         with pytest.raises(ValueError, match="rank one"):
-            resting_weights(Separate(1), [[matrix]])
-    assert resting_weights(Separate(2), [[], []]) == {}
+            representative_weights(Separate(1), [[matrix]])
+    assert representative_weights(Separate(2), [[], []]) == {}
 
 
 def test_an_order_is_what_the_sign_needs():

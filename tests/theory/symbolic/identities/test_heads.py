@@ -16,7 +16,7 @@ from attndyn.theory.symbolic import (
     weight_symbols,
 )
 from attndyn.theory.symbolic.algebra.zero_test import is_zero
-from attndyn.theory.symbolic.dynamics.conservation_laws import rate
+from attndyn.theory.symbolic.dynamics.conservation_laws import lie_derivative
 from attndyn.theory.symbolic.dynamics.reduction import reduce
 
 ε = sp.Symbol("epsilon", real=True)
@@ -232,9 +232,9 @@ def test_equations_of_heads_of_any_rank(dimension, rank, heads):
     for h, head in enumerate(x):
         held = κ[h * rank : (h + 1) * rank]
         squares = sp.Add(*(each**2 for each in held))
-        assert rate(head**2 - squares, reduction.equations) == 0
-        assert rate(head**2 + squares, reduction.equations) != 0
-        assert rate(head**2 - 2 * squares, reduction.equations) != 0
+        assert lie_derivative(head**2 - squares, reduction.equations) == 0
+        assert lie_derivative(head**2 + squares, reduction.equations) != 0
+        assert lie_derivative(head**2 - 2 * squares, reduction.equations) != 0
     for each, b in zip(
         κ, task.parameters, strict=False
     ):  # a pair that is small grows at v λ²

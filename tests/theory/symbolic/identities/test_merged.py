@@ -16,7 +16,7 @@ from attndyn.theory.symbolic import (
     weight_symbols,
 )
 from attndyn.theory.symbolic.algebra.zero_test import is_zero
-from attndyn.theory.symbolic.dynamics.conservation_laws import rate
+from attndyn.theory.symbolic.dynamics.conservation_laws import lie_derivative
 from attndyn.theory.symbolic.dynamics.reduction import reduce
 
 s, τ, ε = sp.symbols("s tau epsilon", real=True)
@@ -96,11 +96,11 @@ def test_aligned_merged_equations(dimension, heads):
         name for name, each in wrong.items() if same(reduction.equations, each)
     ] == []
     squares = sp.Add(*(each**2 for each in u))
-    assert rate(s**2 - squares, reduction.equations) == 0
-    assert rate(s**2 + squares, reduction.equations) != 0
-    assert rate(s**2 - 2 * squares, reduction.equations) != 0
+    assert lie_derivative(s**2 - squares, reduction.equations) == 0
+    assert lie_derivative(s**2 + squares, reduction.equations) != 0
+    assert lie_derivative(s**2 - 2 * squares, reduction.equations) != 0
     if dimension > 1:
-        assert rate(s**2 - sp.Add(*u) ** 2, reduction.equations) != 0
+        assert lie_derivative(s**2 - sp.Add(*u) ** 2, reduction.equations) != 0
 
 
 def test_merged_heads_keep_one_shared_matrix_of_any_kind():

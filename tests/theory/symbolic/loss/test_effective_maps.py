@@ -14,9 +14,9 @@ from attndyn.theory.symbolic import (
     N,
     SymbolicTask,
     effective_map,
-    exact_task,
     moments,
     population_loss,
+    rational_task,
     symbolic_task,
     weight_symbols,
 )
@@ -162,7 +162,7 @@ def test_the_numerical_population_is_exact(seed, dimension, divisor):
         np.random.default_rng(seed).integers(-4, 5, size=(dimension, dimension)) / 4
         + np.eye(dimension) / 8
     )
-    theirs, ours = population(task, model), effective_map(model, exact_task(task))
+    theirs, ours = population(task, model), effective_map(model, rational_task(task))
     assert differing(theirs, ours, M) == set()
     one = task.covariance / 1024
     assert differing(replace(theirs, A=theirs.A + one), ours, M) == {
@@ -228,7 +228,7 @@ def numbers(expression):
 
 
 def test_full_moments_of_a_mixture_agree_with_monte_carlo(drawn):
-    exact = moments(exact_task(MIXED), divisor="tokens")
+    exact = moments(rational_task(MIXED), divisor="tokens")
     i, j, d = np.array(exact.indices).T
     features = drawn.products[:, i, j] * drawn.query[:, d] / 3
     pairs = np.triu_indices(len(i))
@@ -238,7 +238,7 @@ def test_full_moments_of_a_mixture_agree_with_monte_carlo(drawn):
     assert distance(firsts, numbers(exact.b)[:, 0]) < 4
     assert distance(seconds, numbers(exact.S)[pairs]) < 4
     assert distance(drawn.label[:, None] ** 2, float(exact.c)) < 4
-    right = exact_task(MIXED)
+    right = rational_task(MIXED)
     for wrong in (
         moments(right, divisor="context"),
         moments(
@@ -277,9 +277,13 @@ def test_full_losses_of_a_mixture_agree_with_monte_carlo(drawn, model):
         )
         return (drawn.label - output)[:, None] ** 2
 
-    derived = float(population_loss(model, exact_task(MIXED)).expression.subs(values))
+    derived = float(
+        population_loss(model, rational_task(MIXED)).expression.subs(values)
+    )
     restricted = float(
-        population_loss(model, exact_task(MIXED), "restricted").expression.subs(values)
+        population_loss(model, rational_task(MIXED), "restricted").expression.subs(
+            values
+        )
     )
     unqueried = drawn.products.copy()
     unqueried[:, :2, :2] -= np.einsum("pi,pj->pij", drawn.query, drawn.query)
@@ -296,7 +300,7 @@ def test_a_range_of_lengths_averages_the_loss():
         zip(one.parameters, (1, sp.Rational(1, 2), 1 / sp.sqrt(2)), strict=True)
     )
     by_length = population_loss(model, one).expression.subs(values)
-    ours = population_loss(model, exact_task(task)).expression
+    ours = population_loss(model, rational_task(task)).expression
     assert sp.expand(ours - sum(by_length.subs(N, n) for n in (1, 2, 3)) / 3) == 0
     assert sp.expand(ours - by_length.subs(N, 2)) != 0
 
@@ -345,12 +349,12 @@ def test_names_a_block_that_does_not_exist():
 
 
 def test_a_task_in_exact_numbers_is_the_task():
-    ours = exact_task(MIXED)
+    ours = rational_task(MIXED)
     assert isinstance(ours, SymbolicTask)
     assert numbers(ours.covariance).tolist() == MIXED.covariance.tolist()
     assert (float(ours.noise_variance), float(ours.in_context_fraction)) == (0.25, 0.5)
     assert (
-        exact_task(Task([0.1], context_length=2)).covariance[0]
+        rational_task(Task([0.1], context_length=2)).covariance[0]
         == sp.Rational(1, 10)
         != sp.Rational(0.1)
     )

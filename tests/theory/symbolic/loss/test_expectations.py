@@ -15,8 +15,8 @@ from attndyn.theory.symbolic import (
     Prompt,
     SymbolicTask,
     average,
-    exact_task,
     expectation,
+    rational_task,
     symbolic_task,
 )
 
@@ -246,7 +246,7 @@ def distance(task):
 
 
 def wrong_tasks():
-    right = exact_task(SAMPLED)
+    right = rational_task(SAMPLED)
     parts = (right.covariance, right.teacher_covariance, right.noise_variance)
     mixture = (right.fixed_teacher, right.in_context_fraction)
     return {
@@ -264,7 +264,7 @@ def wrong_tasks():
 
 
 def test_agrees_with_monte_carlo_and_wrong_tasks_do_not():
-    assert np.max(distance(exact_task(SAMPLED))) < 4
+    assert np.max(distance(rational_task(SAMPLED))) < 4
     assert {
         name: np.max(distance(task)) > 6 for name, task in wrong_tasks().items()
     } == dict.fromkeys(wrong_tasks(), True)
@@ -272,7 +272,7 @@ def test_agrees_with_monte_carlo_and_wrong_tasks_do_not():
 
 def test_a_range_of_lengths_is_the_mean_over_them():
     square = average(ONE.x[0] * ONE.y) ** 2 / (N + 1)
-    task = exact_task(Task([2.0], context_length="1..3"))
+    task = rational_task(Task([2.0], context_length="1..3"))
     each = [expectation(square, symbolic_task(1)).subs({N: n, λ: 2}) for n in (1, 2, 3)]
     assert (
         expectation(square, task)

@@ -14,7 +14,7 @@ from scipy.stats import norm, t
 from attndyn import Merged, Task
 from attndyn.simulate import sample, statistics
 from attndyn.theory import population
-from attndyn.theory.symbolic import exact_task, moments
+from attndyn.theory.symbolic import moments, rational_task
 
 BATCHES, SEQUENCES = 40, 2_000
 MODELS = {name: Merged(1, divisor=name) for name in ("context", "tokens", "none")}
@@ -83,7 +83,7 @@ def exact(task, divisor):
 
 
 def wrong_tasks(task, divisor):
-    right = exact_task(task)
+    right = rational_task(task)
     claims = {
         "N + 1 for N": (
             replace(right, context_lengths=tuple(n + 1 for n in right.context_lengths)),
@@ -119,7 +119,7 @@ def test_exact_moments_are_those_of_samples(name):
     task, divisor = TASKS[name]
     rows = batches(task, MODELS[divisor])
     assert rows.shape == (BATCHES, 1 + 12 + 78)
-    assert excess(rows, exact(exact_task(task), divisor)) < 1
+    assert excess(rows, exact(rational_task(task), divisor)) < 1
     near = {
         kind: excess(rows, exact(*claim))
         for kind, claim in wrong_tasks(task, divisor).items()
@@ -139,7 +139,7 @@ def restricted(task, model):
 )
 def test_exact_moments_are_those_of_the_numerical_theory(name):
     task, divisor = TASKS[name]
-    ours = moments(exact_task(task), divisor, "restricted")
+    ours = moments(rational_task(task), divisor, "restricted")
     theirs = restricted(task, MODELS[divisor])
     assert np.allclose(numbers(ours.c, ours.b, ours.S), theirs, rtol=1e-13, atol=1e-15)
     for kind, (wrong, other) in wrong_tasks(task, divisor).items():

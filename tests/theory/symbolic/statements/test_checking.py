@@ -7,19 +7,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attndyn import Separate, Task
-from attndyn.theory.symbolic import N, Prompt, average, exact_task, symbolic_task
+from attndyn.theory.symbolic import N, Prompt, average, rational_task, symbolic_task
 from attndyn.theory.symbolic.algebra.sign_analysis import is_nonnegative, is_positive
 from attndyn.theory.symbolic.derivation import derive, derive_output
-from attndyn.theory.symbolic.statements.checking import check
+from attndyn.theory.symbolic.statements.checking import check_statement
 from attndyn.theory.symbolic.statements.counterexamples import differing_point
 from attndyn.theory.symbolic.statements.statements import (
     TIME,
-    StatedCourse,
     StatedFixedPoint,
     StatedInvariant,
     StatedLoss,
-    StatedMotion,
+    StatedRate,
     StatedReduction,
+    StatedSolution,
 )
 
 D1, D2 = (
@@ -35,7 +35,7 @@ ALIGNED = {V: AMPLITUDE, K: AMPLITUDE, Q: AMPLITUDE}
 
 def refuted(statement, derivation, failing=1):
     """The counterexample of a statement that must not hold, whose values are recomputed at its point."""
-    finding = check(statement, derivation)
+    finding = check_statement(statement, derivation)
     assert (finding.holds, finding.level, len(finding.failing)) == (
         False,
         "refuted",
@@ -61,7 +61,7 @@ def refuted(statement, derivation, failing=1):
 
 
 def proved(statement, derivation):
-    finding = check(statement, derivation)
+    finding = check_statement(statement, derivation)
     assert (finding.holds, finding.level, finding.counterexample) == (
         True,
         "proved",
@@ -98,10 +98,10 @@ def test_a_loss_on_an_ansatz():
 
 def test_motion_of_a_weight():
     G = LAMBDA**2 - A * LAMBDA * M
-    proved(StatedMotion(V, K * Q * G), D1)
-    proved(StatedMotion(K, V * Q * G), D1)
-    refuted(StatedMotion(K, K * Q * G), D1)
-    example = refuted(StatedMotion(V, 2 * K * Q * G), D1)
+    proved(StatedRate(V, K * Q * G), D1)
+    proved(StatedRate(K, V * Q * G), D1)
+    refuted(StatedRate(K, K * Q * G), D1)
+    example = refuted(StatedRate(V, 2 * K * Q * G), D1)
     assert set(map(abs, example.point.values())) == {1}
     assert (example.derived, example.claimed) == (-2, -4)
 
@@ -109,8 +109,8 @@ def test_motion_of_a_weight():
 def test_a_weight_that_does_not_stand_in_the_output_rests():
     last = D1.arrays["query"][0, 0, 1]
     assert last not in D1.weights
-    proved(StatedMotion(last, 0), D1)
-    refuted(StatedMotion(last, LAMBDA), D1)
+    proved(StatedRate(last, 0), D1)
+    refuted(StatedRate(last, LAMBDA), D1)
 
 
 # Invariants
@@ -129,7 +129,7 @@ def test_invariants_and_the_rate_of_what_is_none():
 
 def test_a_constant_is_no_invariant():
     with pytest.raises(ValueError, match="lambda_1 has no weight in it"):
-        check(StatedInvariant(LAMBDA), D1)
+        check_statement(StatedInvariant(LAMBDA), D1)
 
 
 # Reductions
@@ -143,7 +143,7 @@ def test_a_reduction_proves_ansatz_and_equations_together():
     refuted(StatedReduction(ALIGNED, {AMPLITUDE: 2 * rate}), D1, failing=3)
     tilted = {V: AMPLITUDE, K: AMPLITUDE, Q: 2 * AMPLITUDE}
     assert "3 of 3 identities fail" in str(
-        check(StatedReduction(tilted, {AMPLITUDE: rate}), D1)
+        check_statement(StatedReduction(tilted, {AMPLITUDE: rate}), D1)
     )
 
 
@@ -159,7 +159,9 @@ def test_an_ansatz_that_the_flow_leaves_is_refuted_whatever_its_equations():
     λ1, λ2 = D2.parameters
     a1 = λ1**2 * (1 + 1 / N) + λ1 * (λ1 + λ2) / N
     force = -a1 * λ2 * v**2 * w
-    finding = check(StatedReduction(ansatz, {v: force * v * w, w: force * v**2}), D2)
+    finding = check_statement(
+        StatedReduction(ansatz, {v: force * v * w, w: force * v**2}), D2
+    )
     assert [part.what for part in finding.failing] == [
         "d key_1_1_2/dt on the ansatz",
         "d query_1_1_1/dt on the ansatz",
@@ -180,7 +182,7 @@ def test_constants_of_an_ansatz_are_amplitudes_at_rest():
         ValueError,
         match="c of the ansatz is no parameter and has no equation: state its rate",
     ):
-        check(StatedReduction({V: c}, {}), D1)
+        check_statement(StatedReduction({V: c}, {}), D1)
 
 
 # Fixed points
@@ -212,7 +214,9 @@ def test_two_directions_in_two_heads():
         }
     proved(StatedFixedPoint(values), D2)
     first = next(iter(values))
-    assert not check(StatedFixedPoint(values | {first: -values[first]}), D2).holds
+    assert not check_statement(
+        StatedFixedPoint(values | {first: -values[first]}), D2
+    ).holds
 
 
 def test_a_wrong_fixed_point_of_four_directions_is_refuted_before_anything_is_expanded():
@@ -240,7 +244,7 @@ def test_a_fixed_point_may_leave_weights_free():
 
 def undefined(statement, derivation):
     """The point at which a statement has no value."""
-    finding = check(statement, derivation)
+    finding = check_statement(statement, derivation)
     assert (finding.holds, finding.level, finding.counterexample) == (
         False,
         "undefined",
@@ -265,7 +269,7 @@ def test_what_is_neither_proved_nor_refuted_is_undecided():
         StatedLoss(sp.Function("f")(V)),
         StatedFixedPoint({V: sp.gamma(LAMBDA)}),
     ):
-        finding = check(statement, D1)
+        finding = check_statement(statement, D1)
         assert (finding.holds, finding.level) == (False, "undecided")
         assert str(finding).startswith("undecided: ")
 
@@ -289,11 +293,11 @@ def test_what_is_neither_proved_nor_refuted_is_undecided():
             "lambda_1 of the loss has other assumptions",
         ),
         (
-            StatedMotion(sp.Symbol("value_1_3", real=True), 0),
+            StatedRate(sp.Symbol("value_1_3", real=True), 0),
             r"value_1_3, .* \(did you mean .*value_1_2",
         ),
         (
-            StatedMotion("value_1_2", 0),
+            StatedRate("value_1_2", 0),
             "the statement must name symbols, not 'value_1_2'",
         ),
         (StatedInvariant(0.5 * V), r"inexact number 0.5.*: write sympy.Rational"),
@@ -321,16 +325,18 @@ def test_what_is_neither_proved_nor_refuted_is_undecided():
 )
 def test_mistakes_are_named(statement, message):
     with pytest.raises(ValueError, match=message):
-        check(statement, D1)
+        check_statement(statement, D1)
 
 
 def test_the_symbol_of_the_context_length_is_unknown_where_it_is_a_number():
     derivation = derive(
-        Separate(1), exact_task(Task(eigenvalues=[2], context_length=3)), "restricted"
+        Separate(1),
+        rational_task(Task(eigenvalues=[2], context_length=3)),
+        "restricted",
     )
     proved(StatedLoss(2 - 8 * M + sp.Rational(40, 3) * M**2), derivation)
     with pytest.raises(ValueError, match="the loss has N"):
-        check(StatedLoss(N), derivation)
+        check_statement(StatedLoss(N), derivation)
 
 
 def test_an_output_of_the_users_own():
@@ -417,8 +423,10 @@ def test_weights_that_never_move_have_no_course_and_no_rate():
     full = derive(Separate(heads=1), symbolic_task(1), "full")
     still = full.arrays["query"][0, 0, 1]
     z = sp.Symbol("z", real=True)
-    assert check(StatedCourse({still: sp.exp(TIME)}), full).level == "refuted"
-    proved(StatedCourse({still: sp.Integer(7)}), full)
+    assert (
+        check_statement(StatedSolution({still: sp.exp(TIME)}), full).level == "refuted"
+    )
+    proved(StatedSolution({still: sp.Integer(7)}), full)
     refuted(StatedReduction({still: z}, {z: z}), full)
     proved(StatedReduction({still: z}, {z: sp.Integer(0)}), full)
 
@@ -427,7 +435,7 @@ def test_weights_that_never_move_have_no_course_and_no_rate():
     "statement",
     [
         lambda off: StatedFixedPoint({off: sp.Integer(7)}),
-        lambda off: StatedCourse({off: sp.exp(TIME)}),
+        lambda off: StatedSolution({off: sp.exp(TIME)}),
         lambda off: StatedReduction({off: sp.Integer(1)}, {}),
         lambda off: StatedLoss(LAMBDA, {off: sp.Integer(3)}),
     ],
@@ -437,7 +445,7 @@ def test_weights_off_the_restricted_block_are_zero(statement):
     with pytest.raises(
         ValueError, match="value_1_1 is zero in the restricted block, not"
     ):
-        check(statement(off), D1)
+        check_statement(statement(off), D1)
     proved(StatedFixedPoint({off: sp.Integer(0)}), D1)
 
 
@@ -479,7 +487,7 @@ def test_symbols_are_real_positive_or_nonnegative(kind):
     with pytest.raises(
         ValueError, match="the symbol z must be real, positive or nonnegative"
     ):
-        check(
+        check_statement(
             StatedReduction(
                 dict.fromkeys(ALIGNED, z), {z: LAMBDA**2 * z**2 - LAMBDA * A * z**5}
             ),

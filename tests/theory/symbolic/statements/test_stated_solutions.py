@@ -4,7 +4,14 @@ import pytest
 import sympy as sp
 
 from attndyn import Merged, Separate
-from attndyn.theory.symbolic import TIME, N, StatedCourse, check, derive, symbolic_task
+from attndyn.theory.symbolic import (
+    TIME,
+    N,
+    StatedSolution,
+    check_statement,
+    derive,
+    symbolic_task,
+)
 
 MERGED = derive(Merged(heads=1), symbolic_task(1), "restricted")
 v, u = MERGED.weights
@@ -22,10 +29,10 @@ def balanced(speed=2, kappa=1 + 2 / N, start=w0**2):
 @pytest.mark.parametrize("on_weights", [True, False], ids=["weights", "amplitude"])
 def test_the_balanced_course_of_merged_attention_is_proved(on_weights):
     if on_weights:
-        statement = StatedCourse({v: balanced(), u: balanced()}, start={v: w0, u: w0})
+        statement = StatedSolution({v: balanced(), u: balanced()}, start={v: w0, u: w0})
     else:
-        statement = StatedCourse({a: balanced()}, {v: a, u: a}, {a: w0})
-    finding = check(statement, MERGED)
+        statement = StatedSolution({a: balanced()}, {v: a, u: a}, {a: w0})
+    finding = check_statement(statement, MERGED)
     assert finding.holds
     assert len(finding.identities) == (4 if on_weights else 3)
 
@@ -40,7 +47,9 @@ def test_the_balanced_course_of_merged_attention_is_proved(on_weights):
     ids=["half the speed", "trace dropped", "start not squared"],
 )
 def test_a_wrong_course_is_refuted_at_a_moment(wrong, where):
-    finding = check(StatedCourse({a: balanced(**wrong)}, {v: a, u: a}, {a: w0}), MERGED)
+    finding = check_statement(
+        StatedSolution({a: balanced(**wrong)}, {v: a, u: a}, {a: w0}), MERGED
+    )
     assert finding.level == "refuted"
     assert finding.counterexample.identity.what == where
     assert finding.counterexample.derived != finding.counterexample.claimed
@@ -49,25 +58,25 @@ def test_a_wrong_course_is_refuted_at_a_moment(wrong, where):
 def test_a_weight_without_a_course_must_rest():
     separate = derive(Separate(heads=1), symbolic_task(1), "restricted")
     value, key, _ = separate.weights
-    assert check(StatedCourse({value: w0}), separate).holds
-    assert not check(StatedCourse({value: w0, key: w0}), separate).holds
+    assert check_statement(StatedSolution({value: w0}), separate).holds
+    assert not check_statement(StatedSolution({value: w0, key: w0}), separate).holds
 
 
 BAD = {
-    "has no course": StatedCourse({}, {v: a, u: a}),
-    "must be explicit in t, but it has value_1_2": StatedCourse({u: v * TIME}),
-    "which does not stand there": StatedCourse({a: TIME}),
-    "lambda_1 of the course of value_1_2 has other assumptions": StatedCourse(
+    "has no course": StatedSolution({}, {v: a, u: a}),
+    "must be explicit in t, but it has value_1_2": StatedSolution({u: v * TIME}),
+    "which does not stand there": StatedSolution({a: TIME}),
+    "lambda_1 of the course of value_1_2 has other assumptions": StatedSolution(
         {v: sp.Symbol("lambda_1") * TIME}
     ),
-    "t of the course of value_1_2 has other assumptions": StatedCourse(
+    "t of the course of value_1_2 has other assumptions": StatedSolution(
         {v: sp.Symbol("t")}
     ),
-    "has the inexact number 0.5": StatedCourse({v: 0.5 * TIME}),
+    "has the inexact number 0.5": StatedSolution({v: 0.5 * TIME}),
 }
 
 
 @pytest.mark.parametrize("message", BAD)
 def test_what_is_no_course_is_named(message):
     with pytest.raises(ValueError, match=message):
-        check(BAD[message], MERGED)
+        check_statement(BAD[message], MERGED)

@@ -12,11 +12,11 @@ from attndyn.compare.user.statement_file import load_statements, statements_of
 from attndyn.theory.symbolic import (
     TIME,
     N,
-    StatedCourse,
     StatedFixedPoint,
     StatedInvariant,
     StatedLoss,
-    check,
+    StatedSolution,
+    check_statement,
     derive,
 )
 from attndyn.theory.symbolic.task import symbolic_task
@@ -243,10 +243,12 @@ def test_a_course_has_a_value_at_every_time_from_zero(name):
 def test_the_slope_of_a_course_is_finite_as_well():
     derivation = derive(Separate(heads=1), symbolic_task(1), "restricted")
     value, key, _ = derivation.weights
-    assert check(StatedCourse({value: sp.sqrt(TIME) ** 2 * 0 + 1}), derivation).holds
-    found = check(StatedCourse({value: sp.sqrt(TIME)}), derivation)
+    assert check_statement(
+        StatedSolution({value: sp.sqrt(TIME) ** 2 * 0 + 1}), derivation
+    ).holds
+    found = check_statement(StatedSolution({value: sp.sqrt(TIME)}), derivation)
     assert found.level == "refuted"
-    found = check(StatedInvariant(sp.sqrt(value**2 - key**2)), derivation)
+    found = check_statement(StatedInvariant(sp.sqrt(value**2 - key**2)), derivation)
     assert found.level == "undefined"
 
 
@@ -306,12 +308,17 @@ def test_expressions_pass_the_same_check():
         sp.cbrt(1 - lam),
     ):
         assert (
-            check(StatedFixedPoint({value: expression}), derivation).level
+            check_statement(StatedFixedPoint({value: expression}), derivation).level
             == "undefined"
         )
-    assert check(StatedFixedPoint({value: sp.log(lam)}), derivation).level == "proved"
     assert (
-        check(StatedLoss(derivation.loss.expression + sp.I * lam), derivation).level
+        check_statement(StatedFixedPoint({value: sp.log(lam)}), derivation).level
+        == "proved"
+    )
+    assert (
+        check_statement(
+            StatedLoss(derivation.loss.expression + sp.I * lam), derivation
+        ).level
         == "undefined"
     )
 

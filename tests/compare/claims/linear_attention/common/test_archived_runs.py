@@ -9,15 +9,15 @@ import pytest
 from attndyn import Separate, Task
 from attndyn.compare.claims.linear_attention.common import archived_runs as full_size
 from attndyn.compare.claims.linear_attention.common.archived_runs import (
-    finished,
-    keep,
-    kept_file,
+    archive_run,
+    archived_file,
     losses_of,
-    read_kept,
+    read_archived_run,
+    run_to_completion,
 )
 from attndyn.compare.claims.linear_attention.common.experiments import softmax_full_size
 from attndyn.simulate import Experiment
-from attndyn.simulate.runs.store import run_path, stored
+from attndyn.simulate.runs.store import load_run, run_path
 
 SMALL = Experiment(
     Task([2, 1], context_length=4),
@@ -49,15 +49,15 @@ def ended(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(objective, "token_loss", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            finished(SMALL, tmp_path)
+            run_to_completion(SMALL, tmp_path)
     assert path.exists()
-    assert stored(SMALL, tmp_path) is None
+    assert load_run(SMALL, tmp_path) is None
     return tmp_path
 
 
 def test_an_interrupted_run_goes_on_and_is_the_same(ended, tmp_path_factory):
-    whole = finished(SMALL, tmp_path_factory.mktemp("other"))
-    resumed = finished(SMALL, ended)
+    whole = run_to_completion(SMALL, tmp_path_factory.mktemp("other"))
+    resumed = run_to_completion(SMALL, ended)
     assert np.array_equal(resumed.loss, whole.loss)
     assert [path.suffix for path in ended.iterdir()] == [
         ".npz"
@@ -65,22 +65,22 @@ def test_an_interrupted_run_goes_on_and_is_the_same(ended, tmp_path_factory):
 
 
 def test_a_finished_run_is_read(tmp_path, monkeypatch):
-    first = finished(SMALL, tmp_path)
+    first = run_to_completion(SMALL, tmp_path)
     monkeypatch.setattr(Experiment, "run", None)
-    assert np.array_equal(finished(SMALL, tmp_path).loss, first.loss)
+    assert np.array_equal(run_to_completion(SMALL, tmp_path).loss, first.loss)
 
 
 def test_what_is_kept_says_what_it_is(tmp_path):
-    run = finished(SMALL, tmp_path)
-    kept = read_kept(keep(run, tmp_path / "kept.npz"))
+    run = run_to_completion(SMALL, tmp_path)
+    kept = read_archived_run(archive_run(run, tmp_path / "kept.npz"))
     assert kept.experiment == SMALL.to_dict()
     assert np.array_equal(kept.loss, run.loss[kept.steps.astype(int)])
     assert (kept.steps[0], kept.steps[-1]) == (0, SMALL.steps - 1)
 
 
 def test_only_the_run_of_the_experiment_itself_is_taken(tmp_path, monkeypatch):
-    path = keep(finished(SMALL, tmp_path), tmp_path / "kept.npz")
-    monkeypatch.setattr(full_size, "kept_file", lambda name: path)
+    path = archive_run(run_to_completion(SMALL, tmp_path), tmp_path / "kept.npz")
+    monkeypatch.setattr(full_size, "archived_file", lambda name: path)
     steps, _ = losses_of(SMALL, "kept", tmp_path / "nowhere")
     assert len(steps) < SMALL.steps
     longer = replace(SMALL, steps=410)
@@ -90,10 +90,10 @@ def test_only_the_run_of_the_experiment_itself_is_taken(tmp_path, monkeypatch):
 def test_something_else_is_no_kept_run(tmp_path):
     (tmp_path / "kept.npz").write_bytes(b"nothing")
     with pytest.raises(ValueError, match="not a whole npz file"):
-        read_kept(tmp_path / "kept.npz")
+        read_archived_run(tmp_path / "kept.npz")
 
 
 def test_the_package_keeps_the_softmax_run_of_seed_zero():
-    kept = read_kept(kept_file("softmax_separate"))
+    kept = read_archived_run(archived_file("softmax_separate"))
     assert kept.experiment == softmax_full_size(0).to_dict()
     assert kept.steps[-1] == softmax_full_size(0).steps - 1

@@ -9,11 +9,11 @@ from attndyn.compare.claims.linear_attention.common.controls import (
     MOMENTS,
     NO_FOURTH_MOMENT,
     TRACE_DROPPED,
-    variant,
     with_context,
+    wrong_moments,
 )
-from attndyn.compare.evidence.claim import THEORY
-from attndyn.compare.exact_statistics import unlimited
+from attndyn.compare.evidence.claim import UNMODIFIED
+from attndyn.compare.exact_statistics import population_statistics
 from attndyn.simulate import initial_weights, sample, statistics, train
 from attndyn.theory import population
 
@@ -46,7 +46,7 @@ def by_definition(task, model, trace=1.0, fourth=1.0, length=N):
 
 
 EXPECTED = {
-    THEORY: {},
+    UNMODIFIED: {},
     TRACE_DROPPED: {"trace": 0.0},
     NO_FOURTH_MOMENT: {"fourth": 0.0},
     LONGER_CONTEXT: {"length": N + 1},
@@ -58,7 +58,7 @@ EXPECTED = {
 @pytest.mark.parametrize("control", EXPECTED)
 def test_a_variant_is_wrong_in_the_way_its_name_says(control, name, divisor):
     task, model = TASKS[name], MODELS[divisor]
-    moments = variant(task, model, control)
+    moments = wrong_moments(task, model, control)
     c, A, B = by_definition(task, model, **EXPECTED[control])
     size = np.abs(A).max()
     np.testing.assert_allclose(moments.A, A, rtol=0, atol=1e-12 * size)
@@ -76,7 +76,7 @@ def test_a_variant_is_wrong_in_the_way_its_name_says(control, name, divisor):
 def test_whatever_follows_from_the_moments_is_wrong_too(name, control):
     """Minimum, gains and losses are those of the wrong A, and not of the right one."""
     task, model = TASKS[name], MODELS["context"]
-    moments, true = variant(task, model, control), population(task, model)
+    moments, true = wrong_moments(task, model, control), population(task, model)
     minimum = np.linalg.solve(moments.A, moments.B) @ np.linalg.inv(moments.Lambda)
     np.testing.assert_allclose(moments.minimum, minimum, rtol=1e-9, atol=1e-12)
     assert np.abs(moments.minimum - true.minimum).max() > 1e-3
@@ -95,7 +95,7 @@ def root(matrix):
 def test_the_theory_itself_is_not_changed():
     task = TASKS["plain"]
     assert np.array_equal(
-        variant(task, MODELS["context"], THEORY).A,
+        wrong_moments(task, MODELS["context"], UNMODIFIED).A,
         population(task, MODELS["context"]).A,
     )
 
@@ -111,7 +111,7 @@ def test_an_unknown_variant_is_refused_with_those_that_exist():
     with pytest.raises(
         ValueError, match="no variant of the moments is called 'exponent': there are"
     ) as error:
-        variant(TASKS["plain"], MODELS["context"], "exponent")
+        wrong_moments(TASKS["plain"], MODELS["context"], "exponent")
     assert all(name in str(error.value) for name in MOMENTS)
 
 
@@ -134,11 +134,17 @@ def test_runs_on_samples_of_a_mixture_approach_the_one_on_unlimited_data(random_
     """As P^-1/2: the gap falls by 8 over a factor 64 in P; to the run of another fraction it does not."""
     task, model = Task([2, 1], trace=1.0, context_length=4, **MIXED), MODELS["tokens"]
     exact = train(
-        model, unlimited(task, model, random_labels=random_labels), START, **RULE
+        model,
+        population_statistics(task, model, random_labels=random_labels),
+        START,
+        **RULE,
     )
     other = Task.from_dict(task.to_dict() | {"in_context_fraction": 0.3})
     wrong = train(
-        model, unlimited(other, model, random_labels=random_labels), START, **RULE
+        model,
+        population_statistics(other, model, random_labels=random_labels),
+        START,
+        **RULE,
     )
     assert exact.loss[-1] < 0.7 * exact.loss[0]
 
@@ -162,15 +168,15 @@ def test_runs_on_samples_of_a_mixture_approach_the_one_on_unlimited_data(random_
 
 def test_without_a_mixture_unlimited_data_are_restricted():
     task, model = TASKS["general"], MODELS["none"]
-    moments, source = population(task, model), unlimited(task, model)
+    moments, source = population(task, model), population_statistics(task, model)
     assert (source.block, source.sequences) == ("restricted", np.inf)
     assert np.array_equal(source.b, moments.B.ravel())
     mixture = Task([2, 1], context_length=4, **MIXED)
     assert (
-        unlimited(mixture, model).digest
-        != unlimited(mixture, model, random_labels=True).digest
+        population_statistics(mixture, model).digest
+        != population_statistics(mixture, model, random_labels=True).digest
     )
     with pytest.raises(
         ValueError, match="random_labels are for the sequences of a fixed_teacher"
     ):
-        unlimited(task, model, random_labels=True)
+        population_statistics(task, model, random_labels=True)

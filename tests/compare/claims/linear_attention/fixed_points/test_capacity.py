@@ -13,10 +13,10 @@ from attndyn.compare.claims.linear_attention.fixed_points.capacity import (
     _search,
     _task,
 )
-from attndyn.compare.evidence.claim import THEORY, Lab
+from attndyn.compare.evidence.claim import UNMODIFIED, RunContext
 from attndyn.theory import population
 
-LAB = Lab("nowhere", 2)
+LAB = RunContext("nowhere", 2)
 KNOWN = [[np.zeros((3, 3)), np.eye(3)]]
 
 
@@ -38,7 +38,7 @@ def test_variants_count_their_subsets():
     def counts(control):
         return [len(known) for known in _enumerated(LAB, control)]
 
-    assert counts(THEORY) == [4, 7, 7]
+    assert counts(UNMODIFIED) == [4, 7, 7]
     assert counts(ALL) == [8] * len(PAIRS)
     assert counts(LARGEST) == [3, 3, 3]
 

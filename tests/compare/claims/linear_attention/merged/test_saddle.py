@@ -16,7 +16,7 @@ from attndyn.compare.claims.linear_attention.merged.saddle import (
     _task,
     crossing,
 )
-from attndyn.compare.exact_statistics import unlimited
+from attndyn.compare.exact_statistics import population_statistics
 from attndyn.compare.metrics.curves import crossing_times
 from attndyn.compare.metrics.plateaus import effective_map
 from attndyn.simulate import flow, initial_weights
@@ -78,7 +78,7 @@ def test_a_crossing_is_found_as_on_a_dense_grid_and_not_beyond_the_end():
     model = Merged(heads=2)
     start = initial_weights(model, THREE, 1e-2, 4, "restricted")
     times = np.linspace(0, 4, 20_001)
-    run = flow(model, unlimited(THREE, model), start, times)
+    run = flow(model, population_statistics(THREE, model), start, times)
     level = (run.loss[0] + run.loss[-1]) / 2
     found = crossing(THREE, model, start, level, 4.0)
     assert found == pytest.approx(crossing_times(times, run.loss, [level])[0], rel=1e-6)

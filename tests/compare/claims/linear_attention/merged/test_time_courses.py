@@ -16,7 +16,7 @@ from attndyn.compare.claims.linear_attention.merged.published_runs import (
     _drops,
     size_claim,
 )
-from attndyn.compare.evidence.claim import THEORY, Lab
+from attndyn.compare.evidence.claim import UNMODIFIED, RunContext
 from attndyn.compare.metrics.curves import sup_gap
 from attndyn.theory import time_course
 
@@ -49,28 +49,30 @@ def test_the_residual_is_that_of_the_curves():
 def test_the_course_is_that_of_the_theory_from_the_start_of_the_run(task):
     each = merged(task, 5)[0]
     expected = time_course(task, MERGED, TIMES, each.start).loss
-    assert np.allclose(_course(task, each, THEORY, TIMES), expected, rtol=1e-9, atol=0)
+    assert np.allclose(
+        _course(task, each, UNMODIFIED, TIMES), expected, rtol=1e-9, atol=0
+    )
     assert not np.allclose(
         _course(task, each, HALF_DROPPED, TIMES), expected, rtol=1e-2, atol=0
     )
 
 
 def test_the_budget_covers_the_residual_that_the_verdict_shows(tmp_path):
-    lab, claim = Lab(tmp_path, 5), size_claim("general", FOUR)
+    context, claim = RunContext(tmp_path, 5), size_claim("general", FOUR)
     first = merged(FOUR, 5)[0]
-    _, times, loss = _overlay(lab)
-    sizes = claim.budget(lab)
-    residual = sup_gap(_course(FOUR, first, THEORY, times), loss)
+    _, times, loss = _overlay(context)
+    sizes = claim.budget(context)
+    residual = sup_gap(_course(FOUR, first, UNMODIFIED, times), loss)
     assert residual <= sum(sizes.values()) < 3 * residual
     assert min(sizes.values()) == sizes["solver"] < 1e-7
 
 
-def _overlay(lab):
+def _overlay(context):
     """Only the first run is simulated: the drops of the others are not asked for."""
-    first = merged(FOUR, lab.seed)[0]
+    first = merged(FOUR, context.seed)[0]
 
-    class OneRun(Lab):
+    class OneRun(RunContext):
         def run(self, experiment):
-            return lab.run(first)
+            return context.trajectory(first)
 
-    return _drops(FOUR, OneRun(lab.runs, lab.seed))
+    return _drops(FOUR, OneRun(context.folder, context.seed))

@@ -20,12 +20,12 @@ from attndyn.compare.claims.linear_attention.separate.dwell_times import (
     _settles,
     _waits_agree,
 )
-from attndyn.compare.evidence.claim import THEORY, Lab
+from attndyn.compare.evidence.claim import UNMODIFIED, RunContext
 from attndyn.simulate import initial_weights
 from attndyn.theory import population, rank_one_amplitude
 
 STEP = np.log(10)
-LAB = Lab("nowhere", 3)
+LAB = RunContext("nowhere", 3)
 
 
 def grown(slope, starts=3):
@@ -88,7 +88,7 @@ def test_where_the_bases_commute_a_visit_grows_and_where_they_do_not_it_does_not
         levels = durations._visited(population(task, RANK_ONE))
         return stays(task, RANK_ONE, levels, LAB, (1e-3, 1e-5))[:, :, 0]
 
-    slope = durations._rotation_growth(LAB, THEORY)[0, 0] / STEP
+    slope = durations._rotation_growth(LAB, UNMODIFIED)[0, 0] / STEP
     assert np.diff(lengths(TURNED), axis=0) / np.log(100) == pytest.approx(
         slope, rel=1e-2
     )

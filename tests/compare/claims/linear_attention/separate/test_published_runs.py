@@ -27,7 +27,7 @@ from attndyn.compare.error_budget import (
     flow_budget,
     height_budget,
 )
-from attndyn.compare.exact_statistics import unlimited
+from attndyn.compare.exact_statistics import population_statistics
 from attndyn.simulate import Experiment, flow, network_features
 from attndyn.theory import fixed_point, population
 
@@ -105,7 +105,7 @@ def test_each_size_of_the_times_falls_with_its_own_limit_alone(run):
 @pytest.mark.parametrize("scale", [RUN.scale, RUN.scale / 10])
 def test_no_part_of_the_budget_is_the_initial_scale(scale):
     """On unlimited data the loss passes each level within 1e-5 of the exit time, from weights of any scale."""
-    each, exact = replace(RUN, scale=scale), unlimited(TASK, MODEL)
+    each, exact = replace(RUN, scale=scale), population_statistics(TASK, MODEL)
     for time, level in zip(
         _stairs(each).exit_times, (LEVELS[:-1] + LEVELS[1:]) / 2, strict=True
     ):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 
 
-def derived_course(
+def derived_time_course(
     derivation: "Derivation",
     task: Task,
     start: Mapping[str, ArrayLike],
@@ -36,20 +36,20 @@ def derived_course(
     >>> from attndyn.theory.symbolic.derivation import derive
     >>> model, task = Separate(heads=1), Task(eigenvalues=[2], context_length=5)
     >>> start = {"value": [[0, 0.1]], "key": [[[0.1, 0]]], "query": [[[0.1, 0]]]}
-    >>> derived_course(derive(model, symbolic_task(1), "restricted"), task, start, [0, 5]).loss.round(4)
+    >>> derived_time_course(derive(model, symbolic_task(1), "restricted"), task, start, [0, 5]).loss.round(4)
     array([1.992 , 0.5714])
     """
     from ...theory.symbolic.numerics import (
-        compiled,
         numeric,
         packed,
         parameter_values,
+        to_numpy,
         unpacked,
     )
 
     times, parameters = flow_times(flow_time), parameter_values(derivation.task, task)
     _require_block(derivation, start)
-    right = compiled(derivation, parameters)
+    right = to_numpy(derivation, parameters)
     y = _solution(right.rate, packed(derivation, start), times)
     (loss,) = numeric([derivation.loss.expression], derivation.weights, parameters)(y.T)
     coefficients = _coefficients(derivation, task, unpacked(derivation, y, start))
