@@ -273,7 +273,7 @@ def _simulations(tasks: list[_Task]) -> dict[str, Job]:
         digest: Job(
             f"run {digest[:16]} of {task.name}",
             _make,
-            (each, task.context.runs),
+            (each, task.context.folder),
             counts=False,
         )
         for digest, (each, task) in longest_first

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from ...runtime.files import AnyPath, as_path, write_text
+from ...runtime.typesetting import mathml
 from ..evidence.claim import LEVELS, TIERS
 from ..evidence.verdict import Verdict
 from ..ledger.verification import Ledger
 from .formatting import anchor, number
 from .results_table import coverage, summary
 from .svg import described, drawings
-from .typesetting import mathml
 
 HOME = Path(__file__).parent
 

@@ -27,7 +27,7 @@ from attndyn.compare.ledger.verification import Ledger
 from attndyn.compare.report import report, write_report
 from attndyn.compare.report.results_table import coverage
 from attndyn.compare.report.svg import POINTS, drawings
-from attndyn.compare.report.typesetting import mathml
+from attndyn.runtime.typesetting import mathml
 
 CLAIMS = {claim.id: claim for claim in all_claims()}
 SCHEMA = json.loads(

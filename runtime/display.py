@@ -1,0 +1,101 @@
+"""Results that show themselves: one screen of text in a terminal, a table with typeset formulas in a notebook."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from html import escape
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+LINE_LENGTH = 100
+"""Characters of one line in a terminal: longer ones are cut."""
+
+MAX_ROWS = 22
+"""Rows of a summary in a terminal: a screen holds 24 lines, and the title takes one."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a result says of itself: a title, rows of label and text, and formulas (label → LaTeX)."""
+
+    title: str
+    rows: Mapping[str, object] = field(default_factory=dict)
+    formulas: Mapping[str, str] = field(default_factory=dict)
+
+    def as_text(self) -> str:
+        """The summary for a terminal: at most one screen.
+
+        >>> print(Summary("Run", {"steps": 100, "loss": "2.0 → 0.3"}).as_text())
+        Run
+          steps  100
+          loss   2.0 → 0.3
+        """
+        rows = {label: str(value) for label, value in self.rows.items()}
+        width = max((len(label) for label in rows), default=0)
+        lines = [
+            f"  {label:{width}}  {' '.join(text.split())}"
+            for label, text in rows.items()
+        ]
+        if len(lines) > MAX_ROWS:
+            hidden = len(lines) - (MAX_ROWS - 1)
+            lines = [*lines[: MAX_ROWS - 1], f"  … and {hidden} more"]
+        return "\n".join(_cut(line) for line in [self.title, *lines])
+
+    def as_html(self) -> str:
+        """The summary for a notebook: a table, with formulas typeset in MathML."""
+        # Lazily: the library that typesets is slow to import, and most sessions have no notebook.
+        from .typesetting import mathml
+
+        cells = {label: escape(str(value)) for label, value in self.rows.items()}
+        cells |= {label: mathml(latex) for label, latex in self.formulas.items()}
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{escape(label)}</th>"
+            f"<td style='text-align:left'>{cell}</td></tr>"
+            for label, cell in cells.items()
+        )
+        return f"<table><caption>{escape(self.title)}</caption>{rows}</table>"
+
+
+class Displayed:
+    """Base of results: `repr` and the view of a notebook follow from `summary`.
+
+    A dataclass that inherits from it must be declared with `repr=False`.
+    """
+
+    @abstractmethod
+    def summary(self) -> Summary:
+        """What the result says of itself on one screen."""
+
+    def __repr__(self) -> str:
+        return self.summary().as_text()
+
+    def _repr_html_(self) -> str:
+        return self.summary().as_html()
+
+
+def array_summary(values: ArrayLike) -> str:
+    """The shape of an array and, where it has numbers, its range; short arrays are written out.
+
+    >>> array_summary([1.0, 0.25])
+    '1, 0.25'
+    >>> array_summary(np.linspace(0.0, 3.0, 50))
+    '(50,) from 0 to 3'
+    """
+    array = np.asarray(values)
+    if array.ndim <= 1 and array.size <= 8:
+        return ", ".join(_number(value) for value in np.atleast_1d(array))
+    if array.dtype.kind not in "fiu" or not array.size:
+        return f"{array.shape} of {array.dtype}"
+    finite = array[np.isfinite(array)]
+    if not finite.size:
+        return f"{array.shape} without a finite number"
+    return f"{array.shape} from {_number(finite.min())} to {_number(finite.max())}"
+
+
+def _number(value: object) -> str:
+    return f"{value:.5g}" if isinstance(value, int | float | np.number) else str(value)
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= LINE_LENGTH else f"{line[: LINE_LENGTH - 1]}…"
