@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from .runtime.arrays import FloatArray
 from .runtime.decimals import (
     Numbers,
     Written,
@@ -33,7 +34,6 @@ from .runtime.decimals import (
 from .runtime.machine import refuse_too_large
 from .runtime.serialisation import BYTE_ORDER_MARK, Settings
 
-FloatArray = NDArray[np.float64]
 Number = float | str | Decimal | Fraction
 """What one number may be given as: text such as "2/5" is exact, a float is the decimal that Python prints."""
 

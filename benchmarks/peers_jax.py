@@ -4,17 +4,16 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from numpy.typing import NDArray
+
+from attndyn.runtime.arrays import FloatArray
 
 from .problems import Problem
 
-Array = NDArray[np.float64]
 jax.config.update("jax_enable_x64", True)
 
 
 def steps(
-    problem: Problem, tokens: Array, start: dict[str, Array], *, single: bool
+    problem: Problem, tokens: FloatArray, start: dict[str, FloatArray], *, single: bool
 ) -> Callable[[int], list[float]]:
     """A function that makes so many steps and returns their losses; another number of steps compiles again."""
     dtype = jnp.float32 if single else jnp.float64

@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from attndyn.runtime.arrays import FloatArray
 
 from .problems import Problem
 
-Array = NDArray[np.float64]
 Steps = Callable[[int], list[float]]
 
 
@@ -17,7 +17,7 @@ class AllRows(nn.Module):
     """A layer as published ones are: every token attends, the loss reads the last entry."""
 
     def __init__(
-        self, problem: Problem, start: dict[str, Array], dtype: torch.dtype
+        self, problem: Problem, start: dict[str, FloatArray], dtype: torch.dtype
     ) -> None:
         super().__init__()
         size, self.softmax = problem.dimension + 1, problem.softmax
@@ -48,7 +48,7 @@ class QueryRow(nn.Module):
     """The same output from the query's row alone."""
 
     def __init__(
-        self, problem: Problem, start: dict[str, Array], dtype: torch.dtype
+        self, problem: Problem, start: dict[str, FloatArray], dtype: torch.dtype
     ) -> None:
         super().__init__()
         self.softmax = problem.softmax
@@ -77,8 +77,8 @@ class QueryRow(nn.Module):
 
 def steps(
     problem: Problem,
-    tokens: Array,
-    start: dict[str, Array],
+    tokens: FloatArray,
+    start: dict[str, FloatArray],
     *,
     rows: str,
     single: bool,

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 
 from attndyn import Merged, Separate, Task
+from attndyn.runtime.arrays import FloatArray
 from attndyn.simulate import flow, from_moments, initial_weights
 from attndyn.theory import population, rank_one_amplitude, time_course
 from attndyn.theory.linear_attention.merged import aligned_amplitudes
@@ -16,7 +16,6 @@ from attndyn.theory.linear_attention.merged import aligned_amplitudes
 from .steps import task_of
 from .timing import Times, alternating
 
-Array = NDArray[np.float64]
 ALPHA, GAMMA, FIRST = 0.16, 2.6, 0.01
 ONSET = 1 / (ALPHA * FIRST)
 TIMES = np.linspace(0, 3 * ONSET, 201)
@@ -56,12 +55,12 @@ def closed_forms() -> Times:
     return single | alternating(big)
 
 
-def _amplitude() -> Array:
+def _amplitude() -> FloatArray:
     return rank_one_amplitude(TIMES, FIRST, ALPHA, GAMMA)
 
 
-def _solved(method: str) -> Array:
-    def slope(_: float, v: Array) -> Array:
+def _solved(method: str) -> FloatArray:
+    def slope(_: float, v: FloatArray) -> FloatArray:
         return ALPHA * v**2 - ALPHA * GAMMA * v**5
 
     found = solve_ivp(
@@ -76,7 +75,7 @@ def _solved(method: str) -> Array:
     return np.asarray(found.y[0])
 
 
-def _diffrax(solver: str) -> Callable[[], Array]:
+def _diffrax(solver: str) -> Callable[[], FloatArray]:
     import diffrax
     import jax
     import jax.numpy as jnp
@@ -101,7 +100,7 @@ def _diffrax(solver: str) -> Callable[[], Array]:
     return lambda: np.asarray(solve())
 
 
-def _mpmath() -> Array:
+def _mpmath() -> FloatArray:
     """The implicit solution at 20 digits, one root at a time, in the variable in which the root is plain."""
     import mpmath
 
@@ -137,7 +136,7 @@ def _root(gap: Callable[[Any], Any], ends: tuple[Any, Any]) -> Any:
     )
 
 
-def _refuse_inexact(name: str, found: Array, exact: Array) -> None:
+def _refuse_inexact(name: str, found: FloatArray, exact: FloatArray) -> None:
     gap = float(np.max(np.abs(found / exact - 1)))
     if gap > 100 * ACCURACY:
         raise ValueError(
@@ -153,8 +152,8 @@ def reduced_flow() -> Times:
     for span in (2e3, 2e4, 2e5):
         times = np.linspace(0, span, 201)
 
-        def solved(method: str, times: Array = times) -> Array:
-            def slope(_: float, x: Array) -> Array:
+        def solved(method: str, times: FloatArray = times) -> FloatArray:
+            def slope(_: float, x: FloatArray) -> FloatArray:
                 g = b - rate * x[0] * x[1:]
                 return np.concatenate(([x[1:] @ g], x[0] * g))
 
@@ -198,7 +197,7 @@ def full_flow() -> Times:
             np.linspace(0, span, 21),
         )
 
-        def run(method: str, start: Any = start, times: Array = times) -> object:
+        def run(method: str, start: Any = start, times: FloatArray = times) -> object:
             return flow(model, source, start, times, rtol=1e-10, method=method)
 
         cases = {

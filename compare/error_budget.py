@@ -3,15 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from ..runtime.arrays import FloatArray
 from ..simulate import Experiment, Trajectory, flow
 from ..theory import population
 from .exact_statistics import population_statistics
 from .metrics.curves import plateau_heights, sup_gap
 from .metrics.plateaus import effective_map
-
-FloatArray = NDArray[np.float64]
 
 STEP, SAMPLE, SOLVER, START = (
     "steps of finite size",

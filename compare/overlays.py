@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from ..runtime.arrays import FloatArray
 from ..runtime.time_axis import draw_losses, line_style
 from ..simulate import Trajectory
 from ..theory import TimeCourse
@@ -13,8 +14,6 @@ from .metrics.curves import exit_times, l2_gap, plateau_heights, resample, sup_g
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,17 +10,16 @@ import hashlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ..models.attention import Weights, attention_divisor
+from ..runtime.arrays import FloatArray
 from ..runtime.files import AnyPath
 from .attention.objectives import Objective
 from .data.prompts import Data
 from .descent.gradient_descent import descend
 from .descent.recorder import DescentOptions
 from .trajectory import Trajectory
-
-FloatArray = NDArray[np.float64]
 
 
 def network_features(data: Data, model: object) -> tuple[FloatArray, FloatArray]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..models.attention import Weights
+from ..runtime.arrays import FloatArray
 from ..runtime.files import (
     AnyPath,
     array_headers,
@@ -21,7 +22,6 @@ from ..runtime.time_axis import draw_losses, line_style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 FORMAT = "attndyn trajectory 1"

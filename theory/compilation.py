@@ -5,10 +5,10 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 from scipy.integrate import DOP853
 
-FloatArray = NDArray[np.float64]
+from ..runtime.arrays import FloatArray
+
 Function = TypeVar("Function", bound=Callable[..., object])
 
 STAGES = 12

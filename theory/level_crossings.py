@@ -3,9 +3,8 @@
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from ..runtime.arrays import FloatArray
 
 _ROUNDING = 4 * float(np.finfo(np.float64).eps)
 

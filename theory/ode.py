@@ -4,11 +4,11 @@ from collections.abc import Callable
 from contextlib import nullcontext
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from ..runtime.arrays import FloatArray
 from ..runtime.machine import one_thread
 
-FloatArray = NDArray[np.float64]
 Field = Callable[[FloatArray], FloatArray]
 
 _RELATIVE_TOLERANCE = 3e-13  # per step, next to the least that the solver accepts

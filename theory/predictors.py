@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..models.attention import Parametrization, attention_divisor
+from ..runtime.arrays import FloatArray
 from ..runtime.decimals import nonnegative, symmetric
-from ..task import FloatArray, Task, positive_definite
+from ..task import Task, positive_definite
 from .moments.population_loss import direction_indices, population
 
 Prompts = tuple[FloatArray, FloatArray, FloatArray]

@@ -3,12 +3,10 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...runtime.arrays import FloatArray
 from ..metrics.curves import observed_order, sup_gap
 from .evidence import Curve, Evidence, Fit, Judge
-
-FloatArray = NDArray[np.float64]
 
 FAMILYWISE_ERROR = 1e-4
 """Probability that any of the stochastic checks of one run of the ledger rejects what is true."""

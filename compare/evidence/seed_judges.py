@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from ...runtime.arrays import FloatArray
 from .evidence import Evidence
 from .judges import (
     BONFERRONI_COUNT,
@@ -12,7 +13,6 @@ from .judges import (
     student_quantile,
 )
 
-FloatArray = NDArray[np.float64]
 Subset = tuple[int, ...]
 
 MOST = 0.95

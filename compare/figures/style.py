@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ...runtime.arrays import FloatArray
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FloatArray = NDArray[np.float64]
 
 COLUMN, PAGE = 3.25, 6.75
 """Width in inches of a column and of a page of two."""

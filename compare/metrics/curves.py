@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ...runtime.arrays import FloatArray
 from ...simulate.data.prompts import real_array
 
-FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 _SAME = 1e-9  # difference of two logarithms of parameters that are one up to rounding

@@ -1,11 +1,10 @@
 """Counts the drops of a loss, with no theory of where they should be."""
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from ...runtime.arrays import FloatArray
 from .curves import _on_time
-
-FloatArray = NDArray[np.float64]
 
 PAUSE = 5.0
 """How many times slower than either drop a loss must fall between two of them."""

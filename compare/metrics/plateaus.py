@@ -4,17 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...models.attention import Parametrization, Weights
+from ...runtime.arrays import FloatArray
 from ...simulate import Trajectory
 from ...simulate.attention.heads import heads_of
 from ...simulate.attention.initialisation import positive
 from ...simulate.attention.objectives import Objective
 from ...theory import FixedPoint
 from .curves import plateau_heights
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,14 +5,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...models.attention import Parametrization
+from ...runtime.arrays import FloatArray
 from ...runtime.files import Header, read_arrays
 from ...simulate import RecordedPrompts, prompts_from_tokens
 from .recording_fields import META, is_descriptive, readable, tells_of_training
 
-FloatArray = NDArray[np.float64]
 Headers = Mapping[str, Header]
 
 LARGEST_STEPS = 1_000_000

@@ -7,11 +7,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ...models.attention import Heads, Merged, Parametrization, Separate, Weights
 from ...models.score_divisor import SQRT_KEY
+from ...runtime.arrays import FloatArray
 from ...runtime.files import AnyPath, NotWhole, array_headers
 from ...simulate import RecordedPrompts
 from .recording_arrays import (
@@ -36,8 +36,6 @@ from .recording_fields import (
     refuse_other_sizes,
     unused_fields,
 )
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

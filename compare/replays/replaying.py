@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...models.attention import Merged, Weights, is_softmax
+from ...runtime.arrays import FloatArray
 from ...runtime.files import AnyPath
 from ...simulate import (
     Diverged,
@@ -20,8 +20,6 @@ from ...simulate import (
     train_network,
 )
 from .recordings import Recording, read_recording
-
-FloatArray = NDArray[np.float64]
 
 ENGINES = ("tokens", "statistics")
 TOLERANCE = 2e-6

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...runtime.arrays import FloatArray
 from ..evidence.evidence import Curve, Fit
 from ..evidence.verdict import Verdict
 from ..figures.style import COLOURS, key, order, paper_style, predicted, simulated
@@ -17,7 +18,6 @@ from .formatting import anchor, number
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FloatArray = NDArray[np.float64]
 
 SIZE = (3.25, 2.3)
 """Inches of one panel on paper; a page on a screen shows it larger."""

@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ...models.attention import Weights
+from ...runtime.arrays import FloatArray
 from ...task import Task
 from ...theory import TimeCourse
 from ...theory.ode import flow_times, integrate
@@ -14,8 +15,6 @@ from ..metrics.plateaus import effective_map
 
 if TYPE_CHECKING:
     from ...theory.symbolic.derivation import Derivation
-
-FloatArray = NDArray[np.float64]
 
 
 def derived_time_course(

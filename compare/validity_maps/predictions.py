@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...models.attention import Merged, Separate
+from ...runtime.arrays import FloatArray
 from ...simulate import Experiment, Sweep
 from ...theory import growing_mode, half_loss_time, population, staircase
 from ..figures.style import COLOURS, DASHES
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     import xarray
     from matplotlib.axes import Axes
 
-FloatArray = NDArray[np.float64]
 Pair = tuple[FloatArray, FloatArray]
 
 QUANTITIES: dict[str, tuple[type, str]] = {

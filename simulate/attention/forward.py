@@ -6,10 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...models.attention import Heads, is_softmax, output_divisor, score_divisor
+from ...runtime.arrays import FloatArray
 from ...runtime.threads import in_threads
 from .heads import checked_heads
-
-FloatArray = NDArray[np.float64]
 
 SLICE = 256
 """Sequences that are worked on together, so that the scores stay in the processor's cache."""

@@ -3,13 +3,12 @@
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...models.attention import Merged, Parametrization, Separate, Weights
+from ...runtime.arrays import FloatArray
 from .heads import heads_of
 from .model_check import STEP
 
-FloatArray = NDArray[np.float64]
 Pullback = Callable[[Weights, FloatArray, FloatArray], Weights]
 
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from numbers import Real
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ...models.attention import Merged, Parametrization, Separate, Weights
+from ...runtime.arrays import FloatArray
 from ...runtime.decimals import refuse_mask
 from ...runtime.machine import refuse_too_large
 from ...task import Task
@@ -17,8 +18,6 @@ from ..sufficient_statistics.quadratic_loss import Statistics
 from ..sufficient_statistics.restricted_block import refuse_outside
 from .heads import heads_of
 from .model_check import checked_shapes, refuse_unfit_at
-
-FloatArray = NDArray[np.float64]
 
 SCHEMES = ("gaussian", "restricted", "published", "aligned")
 

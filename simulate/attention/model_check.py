@@ -21,10 +21,9 @@ from ...models.attention import (
     Weights,
     output_divisor,
 )
+from ...runtime.arrays import FloatArray
 from .forward import predict
 from .heads import checked_heads, heads_of
-
-FloatArray = NDArray[np.float64]
 
 STEP = 1e-100
 """A complex step has no cancellation, so that it can be this small."""

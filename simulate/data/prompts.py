@@ -8,13 +8,12 @@ from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from ...runtime.arrays import FloatArray
 from ...runtime.decimals import refuse_mask
 from ...runtime.machine import refuse_too_large
 from ...task import Task
-
-FloatArray = NDArray[np.float64]
 
 CHUNK = 4096
 """Sequences a chunk: part of the definition of the data, since every chunk has random streams of its own."""

@@ -5,13 +5,11 @@ and `table` (V, J) names the first of the D features to which a row of M adds. O
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...runtime.aligned_memory import cache_lines
+from ...runtime.arrays import FloatArray, IndexArray
 from .kernels import Heads, compiled
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.intp]
 Slopes = tuple[FloatArray, FloatArray, FloatArray, FloatArray]
 
 
@@ -40,7 +38,7 @@ def update(w: FloatArray, slope: FloatArray, rate: float, square: FloatArray) ->
 
 @compiled
 def slope_of_head(
-    a: FloatArray, B: FloatArray, table: IntArray, y: FloatArray, room: Slopes
+    a: FloatArray, B: FloatArray, table: IndexArray, y: FloatArray, room: Slopes
 ) -> None:
     """∂L/∂a and ∂L/∂B of one head, a (V, n) and B (J·D, n), from y = ∂L/∂m."""
     slope_a, slope_B, D = room[0], room[1], len(room[3])
@@ -88,7 +86,7 @@ def move_pairs(
 @compiled
 def turn_many(
     heads: Heads,
-    table: IntArray,
+    table: IndexArray,
     features: int,
     rate: float,
     vectors: tuple[FloatArray, FloatArray],

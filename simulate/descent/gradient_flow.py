@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ...models.attention import Merged, Parametrization, Separate, Weights
+from ...runtime.arrays import FloatArray, IndexArray
 from ...runtime.machine import one_thread, refuse_too_large
 from ...runtime.versions import versions
 from ..attention.initialisation import checked_start, model_name, positive, restricted
@@ -16,10 +17,6 @@ from ..sufficient_statistics.quadratic_loss import Statistics
 from ..trajectory import Trajectory
 from .restricted_flow import block_field
 from .stiffness import Tolerances, Velocity, integrate
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.intp]
-
 
 _LOST = 1e-5  # relative error, from squares that are conserved, that a flow may have at most
 
@@ -169,7 +166,7 @@ def _mean_square_label(source: Data | Statistics) -> float:
     return squares / (source.sequences * len(lengths))
 
 
-def _velocity(evaluate: Objective, begin: Weights, moving: IntArray) -> Velocity:
+def _velocity(evaluate: Objective, begin: Weights, moving: IndexArray) -> Velocity:
     """dy/dt = −½ ∂L/∂y of what moves."""
     state = _flat(begin)
     weights = {
@@ -232,7 +229,7 @@ def _sizes(begin: Weights) -> FloatArray:
 
 def _moving(
     model: Parametrization, source: Data | Statistics, begin: Weights
-) -> IntArray:
+) -> IndexArray:
     """Places, in the flat weights, of all that a gradient may reach: fewer unknowns, and none outside a block."""
     mask = {name: np.ones_like(value) for name, value in begin.items()}
     if isinstance(model, (Merged, Separate)):

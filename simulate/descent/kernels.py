@@ -11,10 +11,9 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.intp]
+from ...runtime.arrays import FloatArray, IndexArray
+
 Heads = tuple[FloatArray, FloatArray, FloatArray, FloatArray]
 Room = tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -170,7 +169,7 @@ def move_inside(
 @compiled
 def turn(
     heads: Heads,
-    places: IntArray,
+    places: IndexArray,
     rate: float,
     m: FloatArray,
     y: FloatArray,
@@ -196,10 +195,10 @@ def turn(
 def descend(
     form: tuple[FloatArray, FloatArray, FloatArray],
     heads: Heads,
-    places: IntArray,
+    places: IndexArray,
     rate: float,
     lines: tuple[FloatArray, FloatArray],
-    records: tuple[FloatArray, IntArray, FloatArray],
+    records: tuple[FloatArray, IndexArray, FloatArray],
     space: Room,
 ) -> int:
     """As many steps as `lines`, loss and norm (T,), hold; the number that was taken while the loss was finite.

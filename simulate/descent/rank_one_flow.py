@@ -9,13 +9,12 @@ reordered, so that heads that are mirror images (−v, k, −q) stay so to the l
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ...models.attention import Separate, Weights
+from ...runtime.arrays import FloatArray
 from ..sufficient_statistics.quadratic_loss import Kronecker, Statistics
 from .kernels import compiled_in_order
-
-FloatArray = NDArray[np.float64]
 
 _MOST_STEPS = 50_000_000
 _SETTLED = 1e-8  # share of the largest rate of loss at which a run that has passed all levels is at rest

@@ -10,12 +10,10 @@ G = b − S m, as a matrix (D, D), and m the effective map,
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...models.attention import Merged, Parametrization, Separate
+from ...runtime.arrays import FloatArray
 from ..sufficient_statistics.quadratic_loss import Kronecker, Statistics
-
-FloatArray = NDArray[np.float64]
 
 
 class Field(Protocol):

@@ -4,15 +4,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...models.attention import Merged, Parametrization, Separate, Weights
 from ...runtime.aligned_memory import LINE, cache_lines
+from ...runtime.arrays import FloatArray, IndexArray
 from ..attention.objectives import Objective
 from ..sufficient_statistics.quadratic_loss import Statistics, refuse_mismatch
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.intp]
 Heads = tuple[FloatArray, FloatArray, FloatArray, FloatArray]
 DENSE = 16
 """Up to this D the Kronecker form of exact moments is worth writing out: D⁴ numbers in one product."""
@@ -35,7 +33,7 @@ class StepBuffer(NamedTuple):
 
     loss: FloatArray
     norm: FloatArray
-    recorded: IntArray
+    recorded: IndexArray
     kept: Weights
 
     def keep(self, step: int, weights: Weights) -> None:
@@ -199,7 +197,7 @@ def bordered(stats: Statistics) -> FloatArray:
     return S
 
 
-def entries(stats: Statistics) -> IntArray:
+def entries(stats: Statistics) -> IndexArray:
     """Which two entries (i, j) and (j, i) of M, counted along its rows, every feature adds up, (2, F)."""
     if stats.block == "restricted":  # the one value row has no transposed entries
         return np.tile(np.arange(stats.dimension), (2, 1))
@@ -208,7 +206,7 @@ def entries(stats: Statistics) -> IntArray:
     return np.array([i * size + j, j * size + i])
 
 
-def rows(stats: Statistics) -> IntArray:
+def rows(stats: Statistics) -> IndexArray:
     """The first of the D features to which row (i, j) of M adds, (V, J)."""
     size = stats.dimension if stats.block == "restricted" else stats.dimension + 1
     table = np.zeros((size, size), dtype=np.intp)

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from ...runtime.arrays import FloatArray
+
 Velocity = Callable[[FloatArray], FloatArray]
 Tolerances = tuple[float, FloatArray | float]
 """The relative one, and the absolute one: of all unknowns, or of each (n,)."""

@@ -12,10 +12,10 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from ...runtime.arrays import FloatArray
 from ...runtime.machine import one_thread
 from ..data.prompts import CHUNK, Data, Prompts
 
-FloatArray = NDArray[np.float64]
 Pairs = tuple[NDArray[np.intp], NDArray[np.intp]]
 Divisors = Sequence[tuple[int, float]]
 

@@ -12,15 +12,13 @@ from functools import cached_property
 from numbers import Real
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ...models.attention import attention_divisor, divisor_name, is_softmax
+from ...runtime.arrays import FloatArray, IndexArray
 from ...runtime.machine import GIB, refuse_too_large
 from ..data.prompts import Data, real_array
 from .accumulation import largest_memory, product_sums
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.intp]
 
 BLOCKS = ("full", "restricted")
 
@@ -94,7 +92,7 @@ class Statistics:
         return self.form.dense() if isinstance(self.form, Kronecker) else self.form
 
     @cached_property
-    def pairs(self) -> tuple[IntArray, IntArray]:
+    def pairs(self) -> tuple[IndexArray, IndexArray]:
         """Indices i ≤ j of G, in the order of the features."""
         return pairs(self.dimension, self.block)
 
@@ -197,7 +195,7 @@ def from_moments(
     return Statistics(float(c), b.ravel(), Kronecker(a, Λ), np.inf, *kind)
 
 
-def pairs(dimension: int, block: str) -> tuple[IntArray, IntArray]:
+def pairs(dimension: int, block: str) -> tuple[IndexArray, IndexArray]:
     """The index pairs of G that a block keeps."""
     if block == "full":
         return np.triu_indices(dimension + 1)

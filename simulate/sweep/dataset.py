@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...models.attention import Parametrization, Weights, is_softmax
+from ...runtime.arrays import FloatArray
 from ...runtime.executors import needed
 from ...runtime.files import AnyPath, as_path
 from ..descent.recorder import DescentOptions
@@ -20,7 +21,6 @@ from .spec import Sweep
 if TYPE_CHECKING:
     import xarray
 
-FloatArray = NDArray[np.float64]
 
 OWN: dict[str, tuple[str, ...]] = {
     "loss": ("step",),

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...models.attention import Merged, Parametrization, Separate
-from ...task import FloatArray
+from ...runtime.arrays import FloatArray
 
 
 def conserved_quantities(

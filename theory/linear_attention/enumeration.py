@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 
 from ...models.attention import Merged, Parametrization, Separate, Weights
-from ...task import FloatArray, Task
+from ...runtime.arrays import FloatArray
+from ...task import Task
 from ..moments.population_loss import Population, direction_indices, population
 from .subsets import Choice, subsets_by_loss
 

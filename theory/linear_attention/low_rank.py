@@ -9,11 +9,10 @@ other directions do not interact with it. Source: Zhang et al. 2025 (arXiv 2501.
 """
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from ...runtime.arrays import FloatArray
 from ..ode import conserving, flow_times, in_units, integrate
-
-FloatArray = NDArray[np.float64]
 
 _SMALLEST, _LARGEST = 1e-100, 1e3
 """Amplitudes, in units of those at rest, that can be followed to the last digit."""

@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ...runtime.arrays import FloatArray
 from ..moments.population_loss import Population
 from ..ode import conserving, flow_times, in_units, integrate
-
-FloatArray = NDArray[np.float64]
 
 _SMALL_SQUARE = 1e-100  # a sum of amplitudes whose square is still far from underflow
 _UNBALANCED = 1e6  # s² − u² over the product at rest, which loses as many digits

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-FloatArray = NDArray[np.float64]
+from ...runtime.arrays import FloatArray
 
 _LARGEST_SQUARE = 1e305  # w + w² stays a number
 _LARGEST = 1e75  # amplitudes, in units of the fixed point, whose fourth powers are numbers, and their inverses

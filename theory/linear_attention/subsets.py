@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import accumulate, chain, groupby
 from typing import NamedTuple
 
-from ...task import FloatArray
+from ...runtime.arrays import FloatArray
 
 Labels = tuple[int, ...]
 

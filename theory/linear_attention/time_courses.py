@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...models.attention import Merged, Parametrization, Separate
+from ...runtime.arrays import FloatArray
 from ...runtime.time_axis import draw_losses, line_style
 from ...task import Task
 from ..moments.population_loss import Population, population
@@ -26,7 +27,6 @@ from .saddle_to_saddle.staircases import staircase, warn_if_sensitive
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FloatArray = NDArray[np.float64]
 
 _LARGEST = 1e45
 """Amplitudes whose sixth powers, which the loss holds, are numbers."""

@@ -6,13 +6,12 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ...models.attention import Parametrization, attention_divisor, is_softmax
+from ...runtime.arrays import FloatArray, IndexArray
 from ...runtime.machine import GIB, refuse_too_large
-from ...task import FloatArray, Task
-
-IntArray = NDArray[np.intp]
+from ...task import Task
 
 _COPIES = (
     6  # arrays of the size of S that are needed at once, measured at D = 16 and D = 20
@@ -28,7 +27,7 @@ class FeatureMoments:
     gradient flow moves all of M. Source: Zhang et al. 2025 (arXiv 2501.16265), Section 2.2.
     """
 
-    indices: IntArray
+    indices: IndexArray
     c: float
     b: FloatArray
     S: FloatArray

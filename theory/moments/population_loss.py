@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...models.attention import Parametrization, attention_divisor, is_softmax
-from ...task import FloatArray, Task, is_diagonal
+from ...runtime.arrays import FloatArray
+from ...task import Task, is_diagonal
 
 _ROUNDED_TIE = 1e-12  # what an eigensolver may make of equal gains
 _COMMUTING = 1e-10

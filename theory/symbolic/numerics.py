@@ -9,7 +9,8 @@ import sympy as sp
 from numpy.typing import ArrayLike, NDArray
 
 from ...models.attention import Weights
-from ...task import FloatArray, Task
+from ...runtime.arrays import FloatArray
+from ...task import Task
 from .derivation import Derivation
 from .task import Expr, N, SymbolicTask, rational_task
 

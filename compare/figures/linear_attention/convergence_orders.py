@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ....models.attention import Merged, Separate, Weights
+from ....runtime.arrays import FloatArray
 from ....simulate import (
     Statistics,
     Trajectory,
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FloatArray = NDArray[np.float64]
 Model = Merged | Separate
 
 SCALES = np.array([3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4])

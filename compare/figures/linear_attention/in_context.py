@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ....models.attention import Separate, Weights
+from ....runtime.arrays import FloatArray
 from ....simulate import flow, initial_weights, predict, sample
 from ....task import Task
 from ....theory import fixed_point, principal_component_regression
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FloatArray = NDArray[np.float64]
 
 PROMPTS = 40_000
 """Fresh prompts at the published size: three and four components of the context differ by 3 % from each other."""

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ....runtime.arrays import FloatArray
 from ....simulate import Statistics, initial_weights, train
 from ...claims.linear_attention.in_context.mixtures import (
     FRACTIONS,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FloatArray = NDArray[np.float64]
 
 KINDS = ("training loss", "in-context test loss", "in-weight test loss")
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ....models.attention import Weights
+from ....runtime.arrays import FloatArray
 from ....simulate import (
     Experiment,
     Trajectory,
@@ -38,8 +38,6 @@ from ..style import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-FloatArray = NDArray[np.float64]
 
 
 def network(context: RunContext) -> "Figure":

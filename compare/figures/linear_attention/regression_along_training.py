@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....models.attention import Weights
+from ....runtime.arrays import FloatArray
 from ....simulate import Trajectory, predict, sample
 from ....theory import population, principal_component_regression, staircase
 from ...claims.linear_attention.common.experiments import FOUR, SEPARATE, separate
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FloatArray = NDArray[np.float64]
 
 PROMPTS = 8_000
 """Fresh prompts on which predictions are compared."""

@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ....models.attention import is_softmax
+from ....runtime.arrays import FloatArray
 from ....simulate import statistics, train, train_network
 from ...evidence.claim import RunContext
 from ...replays.recordings import Recording, read_recording, reference_files
@@ -14,7 +14,6 @@ from ..style import COLOURS, PAGE, key, panels, predicted, simulated
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FloatArray = NDArray[np.float64]
 
 TITLES = {
     "merged_h8": "merged",

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ....runtime.arrays import FloatArray
 from ....simulate import Trajectory
 from ....theory import TimeCourse, population, time_course
 from ...claims.linear_attention.common.experiments import (
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FloatArray = NDArray[np.float64]
 
 FIRST_STEP = 300
 """Where logarithmic axes of steps begin: nothing has moved before."""

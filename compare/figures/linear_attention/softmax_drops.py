@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ....runtime.arrays import FloatArray
 from ...claims.linear_attention.common.archived_runs import (
     archived_file,
     read_archived_run,
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FloatArray = NDArray[np.float64]
 
 FULL = "softmax_separate"
 

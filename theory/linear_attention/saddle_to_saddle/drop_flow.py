@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ....runtime.arrays import FloatArray
 from ...compilation import (
     ERROR_3,
     ERROR_5,
@@ -22,8 +23,6 @@ from ...compilation import (
     compile_function,
     step_factor,
 )
-
-FloatArray = NDArray[np.float64]
 
 SETTLED, STUCK, UNFINISHED = 0, 1, 2
 """How a drop ends: at the best map of the grown heads, at another one that they do not leave, or not at all."""

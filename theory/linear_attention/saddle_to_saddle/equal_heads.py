@@ -3,9 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from ....runtime.arrays import FloatArray
 from .escapes import SeparateHeads
-
-FloatArray = NDArray[np.float64]
 
 
 def distinct_heads(

@@ -12,8 +12,8 @@ nothing.
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ....runtime.arrays import FloatArray
 from ...compilation import (
     ERROR_3,
     ERROR_5,
@@ -23,8 +23,6 @@ from ...compilation import (
     compile_function,
     step_factor,
 )
-
-FloatArray = NDArray[np.float64]
 
 _TOLERANCE = 1e-12
 _LONGEST = 2e3  # in units of 1/(size·smallest g): a head this slow balances on a ridge, or cannot move

@@ -18,9 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....models.attention import Separate
+from ....runtime.arrays import FloatArray
 from ...ode import Stop
-
-FloatArray = NDArray[np.float64]
 
 _LONGEST = 1000.0  # in units of 1/(size·g): a head this slow balances on a ridge of the potential, or is zero
 _DIVERGED = 1e10  # in units of the largest head: the time left is then 1e-10

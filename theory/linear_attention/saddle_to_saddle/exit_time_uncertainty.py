@@ -10,13 +10,11 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ....runtime.arrays import FloatArray
 from .escapes import SeparateHeads
 from .exit_time_verdicts import DETERMINED, EQUAL_HEADS, EXACT_ZEROS
 from .path import Precision
-
-FloatArray = NDArray[np.float64]
 
 _LARGEST_CHANGE = (
     1e-3  # relative, of an exit time: what moves further is not determined

@@ -8,12 +8,10 @@ with its own M = v k qᵀ.
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ....runtime.arrays import FloatArray
 from ...ode import Stop
 from ..rank_one import onset_time
-
-FloatArray = NDArray[np.float64]
 
 _RELATIVE_TOLERANCE = 1e-12  # of each integration: what is left is far below the error of the approximation
 _NEVER = 2000.0  # in units of 1/(size · drive) of the slowest head: one that waits longer has nothing that grows

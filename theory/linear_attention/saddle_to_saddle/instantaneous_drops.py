@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....models.attention import Parametrization, Separate
+from ....runtime.arrays import FloatArray
 from ....task import Task
 from ...moments.population_loss import Population, population
 from .escapes import separate_block
@@ -45,8 +46,6 @@ from .independent_heads import (
     pure_drop,
     without_first_direction,
 )
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

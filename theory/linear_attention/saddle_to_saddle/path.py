@@ -9,8 +9,8 @@ share a direction, rotations and non-greedy fixed points on the way need no case
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ....runtime.arrays import BoolArray, FloatArray
 from .drop_flow import SETTLED, UNFINISHED, Ending, Equations, drop, head_sizes
 from .escape_flow import first_to_reach
 from .escapes import SeparateHeads
@@ -24,9 +24,6 @@ from .path_segments import (
     total_map,
 )
 from .stiff_drop_flow import MOST_NUMBERS, stiff_drops
-
-FloatArray = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 _MOST_STEPS = 20_000  # of an explicit method; most drops take some hundred
 _PATIENCE = (
@@ -74,7 +71,7 @@ class Problem(NamedTuple):
 class Rest(NamedTuple):
     """Grown heads (H,) at a fixed point: how they came to it, how fast they still are, and how many pairs."""
 
-    grown: Mask
+    grown: BoolArray
     status: int
     speed: float
     pairs: int

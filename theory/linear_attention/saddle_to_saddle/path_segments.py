@@ -10,12 +10,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ....runtime.arrays import FloatArray
 from ...level_crossings import first_crossings
 from .drop_flow import Equations, crossing_time, states_at
 from .escape_flow import SmallHeads, grown, paths, small_heads
 from .escapes import SeparateHeads
-
-FloatArray = NDArray[np.float64]
 
 
 class Part(NamedTuple):

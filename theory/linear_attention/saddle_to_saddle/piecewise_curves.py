@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ....runtime.arrays import FloatArray
 from ...moments.population_loss import Population
 from .drop_flow import Equations
 from .equal_heads import distinct_heads
@@ -15,8 +16,6 @@ from .escapes import SeparateHeads
 from .exit_time_uncertainty import Outcome
 from .path import Precision, Problem, follow
 from .path_segments import Part, Segment, excess_of, packed, total_map, unpacked
-
-FloatArray = NDArray[np.float64]
 
 _ROUNDING = 1e-15  # of a sum of D products, for each of them
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ....models.attention import Parametrization, Separate
+from ....runtime.arrays import FloatArray
 from ....task import Task
 from ...moments.population_loss import Population, population
 from ...ode import flow_times
@@ -27,7 +28,6 @@ from .exit_time_verdicts import (
 if TYPE_CHECKING:
     from .piecewise_curves import PathCurve
 
-FloatArray = NDArray[np.float64]
 
 _NEAR = 0.25
 """How far what is learned of a direction may be from 0 or 1 on a plateau."""

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ....runtime.arrays import FloatArray
 from ...level_crossings import first_crossings
 from .drop_flow import (
     SETTLED,
@@ -26,8 +26,6 @@ from .drop_flow import (
 )
 from .escapes import SeparateHeads
 from .path_segments import FlowSegment, Part, excess_of, total_map, unpacked
-
-FloatArray = NDArray[np.float64]
 
 MOST_NUMBERS = 400
 """Unknowns up to which an implicit step, whose cost is their cube, is worth while."""

@@ -6,13 +6,11 @@ from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .....runtime.arrays import FloatArray
 from .....runtime.files import read_arrays, write_atomically
 from .....simulate import Experiment, Trajectory
 from .....simulate.runs.store import load_run, run_path
-
-FloatArray = NDArray[np.float64]
 
 POINTS = 1_000
 """Points of a loss that is kept, denser where it falls early."""

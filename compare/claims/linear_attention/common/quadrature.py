@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .....runtime.arrays import FloatArray
 from .....task import Task
-
-FloatArray = NDArray[np.float64]
 
 
 class WeightedPrompts(NamedTuple):

@@ -4,8 +4,8 @@ from dataclasses import replace
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .....runtime.arrays import FloatArray
 from .....simulate import Experiment, network_features, sample
 from .....theory import (
     drop_time,
@@ -35,7 +35,6 @@ from ..common.controls import LONGER_CONTEXT, TRACE_DROPPED, wrong_moments
 from ..common.experiments import FOUR, MERGED, SEPARATE, merged, scattered
 from ..separate.plateaus import GREEDY, resting_landings
 
-FloatArray = NDArray[np.float64]
 REVERSED = "latest for earliest"
 VALUE_ALONE = "value rows alone make w₀"
 NO_SCATTER = "one time for every seed"

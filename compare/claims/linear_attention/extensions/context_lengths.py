@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .....models.attention import Separate
+from .....runtime.arrays import FloatArray
 from .....simulate import Trajectory, flow, initial_weights
 from .....theory import Population, population, time_course
 from ....evidence.claim import UNMODIFIED, Claim, RunContext
@@ -16,8 +17,6 @@ from ....metrics.curves import exit_times, plateau_heights
 from ....metrics.plateaus import effective_map
 from ..common.controls import with_context
 from ..common.experiments import EVERY_LENGTH, TOKENS, lengths
-
-FloatArray = NDArray[np.float64]
 
 LONGEST = "the longest length alone"
 CONTEXT = "divisor n for n + 1"

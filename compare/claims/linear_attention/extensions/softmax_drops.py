@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .....runtime.arrays import FloatArray
 from .....simulate import Experiment
 from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.evidence import Curve, Evidence
@@ -15,7 +15,6 @@ from ....metrics.loss_drops import PAUSE, drops
 from ..common.archived_runs import archived_file, losses_of, read_archived_run
 from ..common.experiments import softmax_full_size, softmax_merged, softmax_separate
 
-FloatArray = NDArray[np.float64]
 Losses = tuple[FloatArray, FloatArray]
 
 FULL = "softmax_separate"

@@ -5,9 +5,9 @@ from itertools import combinations
 from math import comb
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .....models.attention import Merged, Separate, Weights
+from .....runtime.arrays import FloatArray
 from .....simulate import flow, initial_weights, objective
 from .....simulate.attention.initialisation import restricted
 from .....simulate.attention.objectives import Objective
@@ -19,7 +19,6 @@ from ....exact_statistics import population_statistics
 from ....metrics.plateaus import effective_map, hessian_index
 from ..setting.time_courses import DIAGONAL, OBLIQUE, SOURCE
 
-FloatArray = NDArray[np.float64]
 Model = Merged | Separate
 
 THREE = Task(

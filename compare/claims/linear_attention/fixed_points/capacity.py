@@ -3,9 +3,9 @@
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .....models.attention import Separate
+from .....runtime.arrays import FloatArray
 from .....simulate import Experiment
 from .....task import Task
 from .....theory import fixed_points, population
@@ -18,7 +18,6 @@ from ..common.experiments import FOUR
 from ..separate.rank_one import standard_errors
 from .search import maps_at_rest
 
-FloatArray = NDArray[np.float64]
 Maps = list[list[FloatArray]]
 
 PAIRS = ((1, 1), (2, 1), (1, 2))

@@ -3,9 +3,9 @@
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .....models.attention import Merged, Separate, Weights
+from .....runtime.arrays import FloatArray
 from .....simulate import network_features, objective, sample, statistics
 from .....simulate.attention.initialisation import restricted
 from .....simulate.attention.objectives import Objective
@@ -19,8 +19,6 @@ from ....metrics.plateaus import PlateauMatch, effective_map, hessian_index
 from ..common.controls import LONGER_CONTEXT, MOMENTS, TRACE_DROPPED, wrong_moments
 from ..common.experiments import FOUR, MERGED, SEPARATE, separate
 from ..separate.plateaus import GREEDY, resting_landings
-
-FloatArray = NDArray[np.float64]
 
 SEQUENCES = (2_000, 8_000, 32_000, 128_000)
 REPEATS = 10

@@ -6,9 +6,9 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .....models.attention import Separate, Weights
+from .....runtime.arrays import FloatArray
 from .....simulate import from_moments, objective
 from .....simulate.attention.initialisation import restricted
 from .....simulate.attention.objectives import Objective
@@ -24,7 +24,6 @@ from ..symbolic.identities import Formulas, proof
 if TYPE_CHECKING:
     from .....theory.symbolic import SymbolicTask
 
-FloatArray = NDArray[np.float64]
 
 BEYOND = "goes beyond Zhang et al. 2025: stability of the fixed points"
 EQUAL_COUNT = "equal gains count as larger"

@@ -5,15 +5,13 @@ from fractions import Fraction
 from itertools import chain, combinations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .....models.attention import Separate
+from .....runtime.arrays import FloatArray
 from .....task import Task
 from .....theory import fixed_points
 from ....evidence.claim import Claim, RunContext
 from ....evidence.judges import equal_within
-
-FloatArray = NDArray[np.float64]
 
 LARGEST_FIRST = "larger subsets first"
 BACKWARDS = "numbered from the smallest gain"

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .....models.attention import Merged
+from .....runtime.arrays import FloatArray
 from .....simulate import Statistics, initial_weights, sample, statistics, train
 from .....task import Task
 from .....theory import FeatureMoments, feature_moments
@@ -29,8 +29,6 @@ from .mixtures import (
     mixture,
     sampled,
 )
-
-FloatArray = NDArray[np.float64]
 
 FAST_RATE, LONG_STEPS = 6e-3, 100_000
 """Learning rate and steps after which even the slowest mode is within 1e-10 of the minimum."""

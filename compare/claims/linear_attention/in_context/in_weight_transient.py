@@ -1,8 +1,8 @@
 """In-weight learning along training: what it measures, predicts and judges."""
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .....runtime.arrays import FloatArray
 from .....simulate import initial_weights, train
 from ....evidence.claim import RunContext
 from ....evidence.evidence import Evidence
@@ -21,8 +21,6 @@ from .mixtures import (
     learned_map,
     mixture,
 )
-
-FloatArray = NDArray[np.float64]
 
 EVERY = 20
 """Steps between the weights whose test loss is taken."""

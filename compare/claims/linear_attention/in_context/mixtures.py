@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .....models.attention import Merged, Weights
+from .....runtime.arrays import FloatArray
 from .....simulate import Statistics, sample, statistics
 from .....task import Task
 from .....theory import FeatureMoments, feature_moments
 from ....exact_statistics import population_statistics
-
-FloatArray = NDArray[np.float64]
 
 FRACTIONS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 """Shares of the training sequences with a random teacher."""

@@ -5,9 +5,9 @@ from functools import cache
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .....models.attention import Separate
+from .....runtime.arrays import FloatArray
 from .....simulate import (
     Trajectory,
     flow,
@@ -28,7 +28,6 @@ from ..common.experiments import FOUR, SEPARATE, separate
 from ..separate.plateaus import GREEDY, resting_landings
 from ..setting.moment_integrals import NOISES, penalised_squares
 
-FloatArray = NDArray[np.float64]
 Subset = tuple[int, ...]
 
 AVERAGED = Separate(heads=4, rank=1)  # divided by N, so that weights have a limit

@@ -1,9 +1,9 @@
 """What merged attention learns in its one drop, when, and from where: algorithm, drop time, unbalanced starts."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .....models.attention import Merged
+from .....runtime.arrays import FloatArray
 from .....simulate import flow, initial_weights, objective, predict, sample
 from .....task import Task
 from .....theory import population
@@ -21,8 +21,6 @@ from ..common.controls import LONGER_CONTEXT, MOMENTS, TRACE_DROPPED, wrong_mome
 from ..common.experiments import FOUR, WHITE
 from ..setting.time_courses import merged_weights
 from .saddle import crossing
-
-FloatArray = NDArray[np.float64]
 
 MODEL = Merged(heads=3)
 NOISY = Task(

@@ -1,8 +1,8 @@
 """Merged runs at the published size: when and to where they drop, and what each approximation does to the loss."""
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .....runtime.arrays import FloatArray
 from .....simulate import Experiment
 from .....task import Task
 from .....theory import growing_mode, population
@@ -15,7 +15,6 @@ from ....metrics.curves import crossing_times, sup_gap
 from ..common.controls import LONGER_CONTEXT, MOMENTS, TRACE_DROPPED, wrong_moments
 from ..common.experiments import MERGED, merged
 
-FloatArray = NDArray[np.float64]
 Sized = tuple[FloatArray, FloatArray, FloatArray]
 """Flow time of the drop's middle and final loss of every run, (seeds, 2); flow times and losses of the first."""
 

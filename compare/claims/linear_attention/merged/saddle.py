@@ -3,9 +3,9 @@
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .....models.attention import Merged, Separate, Weights
+from .....runtime.arrays import FloatArray
 from .....simulate import flow, initial_weights, objective
 from .....task import Task
 from .....theory import fixed_point, population
@@ -18,8 +18,6 @@ from ....metrics.plateaus import hessian
 from ..common.controls import MOMENTS, wrong_moments
 from ..common.experiments import FOUR, MERGED
 from ..fixed_points.search import inside, maps_at_rest
-
-FloatArray = NDArray[np.float64]
 
 TASKS, STARTS, HEADS = 3, 40, 3
 SAME_MAP = 1e-7

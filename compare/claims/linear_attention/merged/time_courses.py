@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .....models.attention import Weights
+from .....runtime.arrays import FloatArray
 from .....simulate import flow, initial_weights, sample, statistics, train
 from .....task import Task
 from .....theory import conserved_quantities, growing_mode, population, time_course
@@ -18,8 +18,6 @@ from ....exact_statistics import population_statistics
 from ..common.controls import LONGER_CONTEXT, MOMENTS, with_context, wrong_moments
 from ..common.experiments import FOUR, MERGED, WHITE, merged
 from .published_runs import HALF_DROPPED, size_claim
-
-FloatArray = NDArray[np.float64]
 
 SCALES = (1e-2, 3e-3, 1e-3, 3e-4)
 VALUE_ALONE = "value rows alone make w₀"

@@ -1,9 +1,9 @@
 """Solutions in closed form away from the starts that runs take, against flows integrated as they stand."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .....models.attention import Separate
+from .....runtime.arrays import FloatArray
 from .....simulate import flow
 from .....task import Task
 from .....theory import population
@@ -20,8 +20,6 @@ from ....evidence.judges import equal_within
 from ....evidence.seeding import seeds
 from ....exact_statistics import population_statistics
 from ..setting.time_courses import head_weights
-
-FloatArray = NDArray[np.float64]
 
 ONE = Task([0.9], context_length=4)
 STARTS = (-3.0, -0.3, 0.02, 0.7, 1.2, 6.0)

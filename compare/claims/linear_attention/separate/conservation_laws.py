@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .....models.attention import Separate, Weights
+from .....runtime.arrays import FloatArray
 from .....simulate import initial_weights, sample, statistics, train
 from .....theory import conserved_quantities
 from ....evidence.claim import Claim, RunContext
@@ -14,7 +14,6 @@ from ....evidence.judges import converges_at_order
 from ....evidence.seeding import seeds
 from ..common.experiments import FOUR
 
-FloatArray = NDArray[np.float64]
 Conserved = Callable[[Weights], FloatArray]
 
 RATES = (0.002, 0.001, 0.0005, 0.00025)

@@ -1,9 +1,9 @@
 """How long heads stay between the drops of the flow, from starts of ever smaller scale."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .....models.attention import Separate, Weights
+from .....runtime.arrays import FloatArray
 from .....simulate import flow, initial_weights
 from .....task import Task
 from .....theory import population
@@ -11,8 +11,6 @@ from .....theory.linear_attention.saddle_to_saddle.escapes import escape, separa
 from ....evidence.claim import RunContext
 from ....exact_statistics import population_statistics
 from ....metrics.curves import crossing_times
-
-FloatArray = NDArray[np.float64]
 
 THREE = Task(eigenvalues=[3, 2, 1.2], context_length=20)
 TURNED = Task(

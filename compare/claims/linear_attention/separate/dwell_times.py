@@ -8,9 +8,9 @@ from the beginning, and what it visits has a duration of its own that no scale c
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .....models.attention import Weights
+from .....runtime.arrays import FloatArray
 from .....theory import Population, population
 from .....theory.linear_attention.saddle_to_saddle.escapes import escape, separate_block
 from ....evidence.claim import UNMODIFIED, Claim, RunContext
@@ -31,8 +31,6 @@ from .dwell_time_runs import (
     start_at,
     stays,
 )
-
-FloatArray = NDArray[np.float64]
 
 SCALES = (1e-4, 1e-5, 1e-6)
 COARSE = (3e-3, 1e-3, 3e-4)

@@ -4,15 +4,12 @@ Nothing of `theory` is used: what is observed with these functions shares with a
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .....models.attention import Separate, Weights
+from .....runtime.arrays import FloatArray, IndexArray
 from .....simulate import Statistics, from_moments
 from .....simulate.descent.rank_one_flow import Passages, passages
 from .....task import Task
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.intp]
 
 
 def exact_source(task: Task, model: Separate) -> Statistics:
@@ -50,7 +47,7 @@ def middles(task: Task, model: Separate) -> FloatArray:
 
 def whitened_shares(
     task: Task, maps: FloatArray, tie: float
-) -> tuple[FloatArray, IntArray]:
+) -> tuple[FloatArray, IndexArray]:
     """How many directions of each gain the maps (K, D, D) hold, (K, groups), and each group's first direction.
 
     Gains within a relative `tie` of the next larger one count as equal; directions are numbered from 1.

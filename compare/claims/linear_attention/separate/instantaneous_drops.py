@@ -4,9 +4,9 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .....models.attention import Separate, Weights
+from .....runtime.arrays import FloatArray
 from .....task import Task
 from .....theory import population, staircase
 from .....theory.linear_attention.saddle_to_saddle.instantaneous_drops import (
@@ -17,8 +17,6 @@ from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.evidence import Evidence, Fit
 from ....metrics.curves import observed_order
 from .exit_time_measurements import observed_passages, uneven_start
-
-FloatArray = NDArray[np.float64]
 
 SOURCE = "goes beyond Zhang et al. 2025: exit from random weights"
 

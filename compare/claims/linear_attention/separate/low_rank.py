@@ -1,9 +1,9 @@
 """Separate key and query of rank R: long plateaus at multiples of R only."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .....models.attention import Merged, Separate
+from .....runtime.arrays import FloatArray
 from .....simulate import flow, initial_weights
 from .....task import Task
 from .....theory import staircase
@@ -19,8 +19,6 @@ from ..common.controls import MOMENTS, NO_FOURTH_MOMENT, TRACE_DROPPED, wrong_mo
 from ..common.experiments import EIGHT, FOUR, RANKS, low_rank, low_rank_model
 from .conservation_laws import conservation
 from .rank_one import standard_errors
-
-FloatArray = NDArray[np.float64]
 
 PAIRS = Separate(heads=2, rank=2, divisor="none")
 ALIGNED_TIMES = np.linspace(0, 60, 121)

@@ -3,16 +3,14 @@
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .....models.attention import Separate, Weights
+from .....runtime.arrays import FloatArray
 from .....simulate import Trajectory, flow, initial_weights
 from .....task import Task
 from .....theory import Staircase, staircase
 from ....exact_statistics import population_statistics
 from ..common.controls import LONGER_CONTEXT, with_context
-
-FloatArray = NDArray[np.float64]
 
 LATER = "one per cent later"
 NEXT_HEAD = "the next head"

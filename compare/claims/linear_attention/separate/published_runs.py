@@ -7,9 +7,9 @@ own. So the two are held against each other in the logarithm of the time of ever
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .....models.attention import Separate, Weights
+from .....runtime.arrays import FloatArray
 from .....simulate import Experiment, Trajectory
 from .....theory import Staircase, population, staircase
 from ....error_budget import START, flow_budget
@@ -20,7 +20,6 @@ from ....metrics.curves import exit_times
 from ..common.experiments import PUBLISHED_STEPS, RANKS, low_rank, separate
 from .rank_one import DRIVE, ONE_NUMBER
 
-FloatArray = NDArray[np.float64]
 Overlaid = tuple[list[FloatArray], FloatArray, FloatArray]
 """Times of the drops of every run, nan for those not made; flow times and losses of the run that is shown."""
 

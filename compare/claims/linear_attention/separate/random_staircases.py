@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .....models.attention import Separate, Weights
+from .....runtime.arrays import FloatArray
 from .....simulate.descent.rank_one_flow import Passages
 from .....task import Task
 from .....theory import population, staircase
@@ -17,8 +17,6 @@ from ....evidence.claim import Claim, RunContext
 from ....evidence.evidence import Evidence
 from ..common.controls import LONGER_CONTEXT, with_context
 from .exit_time_measurements import observed_passages, whitened_shares
-
-FloatArray = NDArray[np.float64]
 
 WITHIN = 5e-5
 """Relative error of an exit time: what the staircase neglects at the end of a wait, and what follows from it."""

@@ -1,9 +1,9 @@
 """Separate key and query of rank one: from saddle to saddle along scalar equations."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .....models.attention import Weights
+from .....runtime.arrays import FloatArray
 from .....simulate import (
     Experiment,
     Trajectory,
@@ -30,8 +30,6 @@ from ..common.controls import MOMENTS, wrong_moments
 from ..common.experiments import FOUR, PUBLISHED_STEPS, SEPARATE, published, separate
 from .conservation_laws import conservation
 from .plateaus import GREEDY, resting
-
-FloatArray = NDArray[np.float64]
 
 SCALES = (0.01, 0.003, 0.001, 0.0003)
 STARTS = 40

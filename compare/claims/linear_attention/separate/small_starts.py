@@ -1,9 +1,9 @@
 """Onsets of heads that start from next to nothing, and starts that leave little or nothing to learn."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .....models.attention import Separate, Weights
+from .....runtime.arrays import FloatArray
 from .....simulate import flow
 from .....task import Task
 from .....theory import population, staircase
@@ -19,8 +19,6 @@ from ....exact_statistics import population_statistics
 from ....metrics.curves import crossing_times
 from ..common.controls import LONGER_CONTEXT, with_context
 from ..setting.time_courses import head_weights
-
-FloatArray = NDArray[np.float64]
 
 SOURCE = "Zhang et al. 2025, rank-one heads"
 HEAD = Separate(heads=1)

@@ -5,9 +5,9 @@ from functools import cache
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .....models.attention import Separate, Weights
+from .....runtime.arrays import FloatArray
 from .....simulate import flow, initial_weights
 from .....task import Task
 from .....theory import Population, population, staircase
@@ -16,8 +16,6 @@ from ....evidence.evidence import Evidence
 from ....exact_statistics import population_statistics
 from ....metrics.curves import exit_times
 from ..setting.time_courses import DIAGONAL, OBLIQUE, maps_of
-
-FloatArray = NDArray[np.float64]
 
 SCALE, SETTLED, LATENESS = 5e-3, 0.1, 1e-3
 STEEP = Task([1.0, 0.3], teacher_covariance=np.diag([1.0, 4.5]), context_length=20)

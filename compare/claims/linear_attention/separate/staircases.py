@@ -4,9 +4,9 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .....models.attention import Separate, Weights
+from .....runtime.arrays import FloatArray
 from .....simulate import flow, initial_weights
 from .....task import Task
 from .....theory import Staircase, population, staircase, time_course
@@ -25,8 +25,6 @@ from ..setting.time_courses import (
     maps_of,
 )
 from . import staircase_order as climbs
-
-FloatArray = NDArray[np.float64]
 
 SCALES = (4e-3, 2e-3, 1e-3)
 LADDERS = (

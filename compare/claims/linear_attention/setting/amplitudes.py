@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .....models.attention import Merged, Separate, Weights
+from .....runtime.arrays import FloatArray
 from .....simulate import Trajectory, flow
 from .....task import Task
 from .....theory import TimeCourse, time_course
@@ -22,8 +22,6 @@ from ..separate.path_measurements import (
     stated_paths,
     with_equal_heads,
 )
-
-FloatArray = NDArray[np.float64]
 
 SOURCE = "Zhang et al. 2025"
 TIMES = np.array([0.0, 0.05, 0.3, 0.8, 1.7, 3.0, 5.0, 9.0])

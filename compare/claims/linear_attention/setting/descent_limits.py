@@ -1,8 +1,8 @@
 """The two limits behind every overlay: small steps and many sequences."""
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .....runtime.arrays import FloatArray
 from .....simulate import initial_weights, sample, statistics, train
 from .....theory import population, rank_one_amplitude
 from ....evidence.claim import UNMODIFIED, Claim, RunContext
@@ -11,8 +11,6 @@ from ....exact_statistics import population_statistics
 from ....metrics.plateaus import effective_map
 from ..common.controls import NO_FOURTH_MOMENT, TRACE_DROPPED, wrong_moments
 from ..common.experiments import FOUR, MERGED, SEPARATE, WHITE
-
-FloatArray = NDArray[np.float64]
 
 RATES = (0.02, 0.01, 0.005, 0.0025)
 SPAN = 20.0

@@ -3,9 +3,9 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .....models.attention import Separate
+from .....runtime.arrays import FloatArray
 from .....simulate import Statistics, from_moments, objective
 from .....task import Task
 from .....theory import population
@@ -14,8 +14,6 @@ from ....evidence.judges import equal_within
 from ..common.controls import LONGER_CONTEXT, with_context
 from ..common.quadrature import weighted_prompts
 from .time_courses import head_weights
-
-FloatArray = NDArray[np.float64]
 
 SOURCE = "Zhang et al. 2025"
 ONE = Separate(heads=1)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .....models.attention import Merged, Separate
+from .....runtime.arrays import FloatArray
 from .....simulate import (
     Trajectory,
     convolutional_weights,
@@ -26,8 +27,6 @@ from ....evidence.evidence import Evidence, Judge
 from ....evidence.judges import converges_on_average, curve, equal_within
 from ....metrics.curves import sup_gap
 from ..common.experiments import FOUR, MERGED, SEPARATE, merged_published
-
-FloatArray = NDArray[np.float64]
 
 STEPS, FEW = 500, 400
 SEQUENCES = (500, 2_000, 8_000, 32_000)

@@ -4,9 +4,9 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .....models.attention import Merged, Separate
+from .....runtime.arrays import FloatArray
 from .....simulate import flow, initial_weights, predict, sample
 from .....task import Task
 from .....theory import (
@@ -27,8 +27,6 @@ from ..common.controls import (
 )
 from ..common.quadrature import WeightedPrompts, weighted_prompts
 from .time_courses import merged_weights
-
-FloatArray = NDArray[np.float64]
 
 SOURCE = "Zhang et al. 2025"
 OBLIQUE: dict[str, Any] = {

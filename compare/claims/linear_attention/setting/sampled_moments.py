@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .....models.attention import Merged, Separate
+from .....runtime.arrays import FloatArray
 from .....simulate import (
     initial_weights,
     prompts_from_tokens,
@@ -23,8 +23,6 @@ from ....replays.recordings import Recording, read_recording, reference_files
 from ....replays.replaying import TOLERANCE, replay_recording
 from ..common.controls import MOMENTS, wrong_moments
 from ..common.experiments import FOUR, MERGED, SEPARATE
-
-FloatArray = NDArray[np.float64]
 
 HALF = "a ½ in the loss"
 SHORTER = "first token dropped"

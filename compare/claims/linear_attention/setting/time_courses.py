@@ -3,9 +3,9 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .....models.attention import Merged, Separate, Weights
+from .....runtime.arrays import FloatArray
 from .....simulate import Trajectory, flow, initial_weights
 from .....task import Task
 from .....theory import time_course
@@ -15,8 +15,6 @@ from ....evidence.claim import Claim, RunContext
 from ....evidence.judges import equal_within
 from ....exact_statistics import population_statistics
 from ..common.controls import LONGER_CONTEXT, MOMENTS, with_context, wrong_moments
-
-FloatArray = NDArray[np.float64]
 
 SOURCE = "Zhang et al. 2025"
 DIAGONAL = Task(eigenvalues=[3, 2, 1], trace=2.0, noise_variance=0.1, context_length=7)

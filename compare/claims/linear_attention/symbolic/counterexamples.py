@@ -3,7 +3,6 @@
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .....models.attention import Merged, Separate
 from .....simulate import flow, initial_weights, prompts_from_tokens, statistics, train
@@ -13,8 +12,6 @@ from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.evidence import Evidence
 from ....exact_statistics import population_statistics
 from ....metrics.plateaus import effective_map
-
-FloatArray = NDArray[np.float64]
 
 BEYOND = "a natural reading of Zhang et al. 2025 beyond its hypotheses"
 GENERAL = Task(

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .....models.attention import Merged, Separate
+from .....runtime.arrays import FloatArray
 from .....task import Task
 from ....evidence.claim import Claim, RunContext
 from ....evidence.judges import equal_within
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from .....theory.symbolic import Derivation
     from .....theory.symbolic.loss.effective_maps import Moments
 
-FloatArray = NDArray[np.float64]
 
 FINITE = "2^D for equal gains, too"
 OBLIQUE = {"D = 2": (1, 4), "D = 3": (1, 2, 4), "two gains equal": (1, 1, 4)}
