@@ -33,6 +33,7 @@ test-browser: $(VENV)/.installed-browser
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
 
 types: $(VENV)/.installed-lint
 	mkdir -p build/typing
@@ -40,7 +41,7 @@ types: $(VENV)/.installed-lint
 	cd build/typing && ../../$(BIN)/mypy --config-file ../../setup.cfg -p attndyn --exclude '(^|/)(build|tests|docs|benchmarks|examples)/'
 
 clean:
-	rm -rf $(VENV) $(VENV)-benchmarks build results *.egg-info
+	rm -rf $(VENV) $(VENV)-benchmarks build results *.egg-info .import_linter_cache
 
 $(VENV)/.created:
 	$(PYTHON) -m venv $(VENV)
