@@ -4,27 +4,42 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .models.attention import Merged, Parametrization, Separate
+    from . import compare, simulate, theory
+    from .models.attention import Merged, Separate
+    from .models.protocol import Parametrization
     from .task import Task
 
     __version__: str
 
-__all__ = ["Merged", "Parametrization", "Separate", "Task", "__version__"]
+__all__ = [
+    "Merged",
+    "Parametrization",
+    "Separate",
+    "Task",
+    "__version__",
+    "compare",
+    "simulate",
+    "theory",
+]
 
-_HOME = {
+# Everything is imported when it is first asked for: the command line answers at once.
+_MODULE_OF = {
     "Task": ".task",
     "Merged": ".models.attention",
     "Separate": ".models.attention",
-    "Parametrization": ".models.attention",
+    "Parametrization": ".models.protocol",
 }
+_PACKAGES = ("compare", "simulate", "theory")
 
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         return import_module(".runtime.versions", __name__).package_version()
-    if name not in _HOME:
+    if name in _PACKAGES:
+        return import_module(f".{name}", __name__)
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOME[name], __name__), name)
+    return getattr(import_module(_MODULE_OF[name], __name__), name)
 
 
 def __dir__() -> list[str]:

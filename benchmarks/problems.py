@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attndyn import Merged, Separate, Task
-from attndyn.models.attention import Weights
+from attndyn.models.protocol import Weights
 from attndyn.simulate import initial_weights, sample
 
 

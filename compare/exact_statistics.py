@@ -6,7 +6,8 @@ that hold those moments.
 
 import numpy as np
 
-from ..models.attention import Merged, Separate, divisor_name
+from ..models.attention import Merged, Separate
+from ..models.divisors import divisor_name
 from ..simulate import Statistics, from_moments
 from ..task import Task
 from ..theory import feature_moments, population

@@ -1,53 +1,19 @@
-"""The models: which weights exist and how they make attention heads.
-
-The query's output of a head needs two things only: a_h (D+1,), the last row of the value matrix, and B_h (D+1, D),
-the columns of the merged key-query matrix that meet x_q. With tokens X (D+1, N+1) the output is
-
-    linear    ŷ = Σ_h a_hᵀ X Xᵀ B_h x_q / (score divisor · divisor)
-    softmax   ŷ = Σ_h a_hᵀ X softmax(Xᵀ B_h x_q / score divisor) / divisor
-"""
+"""The built-in models: attention with merged or separate key and query."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..runtime.checks import check_choice, true_or_false, whole_number
 from ..runtime.serialisation import Settings
-from .score_divisor import SQRT_KEY, checked, exact_square, in_numbers, resolved
-
-Weights = dict[str, NDArray[Any]]
-Heads = tuple[NDArray[Any], NDArray[Any]]
+from .protocol import Heads
+from .score_divisor import checked
 
 DIVISORS = ("context", "tokens", "none")
-
-
-@runtime_checkable
-class Parametrization(Protocol):
-    """What a model must offer; a user's own class needs no base class.
-
-    `shapes(D)` gives each weight's name and shape; `heads(weights)` gives a (H, D+1) and B (H, D+1, D), written
-    with operations that work on NumPy arrays of numbers and of SymPy expressions. Optional attributes: `softmax`
-    (False if absent), `divisor` ("context" if absent, "none" with softmax, whose output is then divided), and
-    `score_divisor` (1 if absent, as in `Merged`): a root in `heads` would be a float, which no proof can use.
-
-    >>> class Tied:  # key = query, one head
-    ...     def shapes(self, dimension):
-    ...         return {"value": (1, dimension + 1), "key": (1, 1, dimension + 1)}
-    ...     def heads(self, weights):
-    ...         key = weights["key"]
-    ...         return weights["value"], key.swapaxes(1, 2) @ key[..., :-1]
-    >>> isinstance(Tied(), Parametrization)
-    True
-    """
-
-    def shapes(self, dimension: int) -> dict[str, tuple[int, ...]]:
-        """Name → shape of every weight for x of this dimension."""
-
-    def heads(self, weights: Mapping[str, NDArray[Any]]) -> Heads:
-        """a (H, D+1) and B (H, D+1, D) of every head."""
+"""What the output of linear attention may be divided by: N, N + 1 or nothing."""
 
 
 class _Attention(Settings):
@@ -68,15 +34,13 @@ class _Attention(Settings):
 
     def to_dict(self) -> dict[str, Any]:
         """The settings under the names that the constructor takes."""
-        shown = {
-            name: getattr(self, "head_count" if name == "heads" else name)
-            for name in self.fields()
-        }
-        if shown["score_divisor"] == 1.0:
-            del shown["score_divisor"]
-        return {
-            name: value for name, value in shown.items() if value not in (None, False)
-        }
+        settings: dict[str, Any] = {}
+        for name in self.fields():
+            value = getattr(self, "head_count" if name == "heads" else name)
+            is_default = name == "score_divisor" and value == 1.0
+            if not is_default and value not in (None, False):
+                settings[name] = value
+        return settings
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
@@ -105,11 +69,11 @@ class Merged(_Attention):
         score_divisor: Any = 1.0,
     ) -> None:
         self._set(
-            head_count=_count("heads", heads),
-            softmax=_flag(softmax),
+            head_count=whole_number(heads, "heads"),
+            softmax=true_or_false(softmax, "softmax"),
             divisor=_divisor(softmax, divisor),
+            score_divisor=checked(score_divisor),
         )
-        self._set(score_divisor=checked(score_divisor))
 
     @classmethod
     def fields(cls) -> tuple[str, ...]:
@@ -156,9 +120,13 @@ class Separate(_Attention):
         divisor: str | None = None,
         score_divisor: Any = 1.0,
     ) -> None:
-        self._set(head_count=_count("heads", heads), rank=_count("rank", rank))
-        self._set(softmax=_flag(softmax), divisor=_divisor(softmax, divisor))
-        self._set(score_divisor=checked(score_divisor))
+        self._set(
+            head_count=whole_number(heads, "heads"),
+            rank=whole_number(rank, "rank"),
+            softmax=true_or_false(softmax, "softmax"),
+            divisor=_divisor(softmax, divisor),
+            score_divisor=checked(score_divisor),
+        )
 
     @classmethod
     def fields(cls) -> tuple[str, ...]:
@@ -172,8 +140,10 @@ class Separate(_Attention):
 
     def heads(self, weights: Mapping[str, NDArray[Any]]) -> Heads:
         """a (H, D+1), and B (H, D+1, D): Σ_r k_r q_rᵀ without the query's last entry, which meets y = 0."""
-        key, query = np.asarray(weights["key"]), np.asarray(weights["query"])
-        return np.asarray(weights["value"]), key.swapaxes(-1, -2) @ query[..., :-1]
+        value = np.asarray(weights["value"])  # (…, H, D+1)
+        key = np.asarray(weights["key"])  # (…, H, R, D+1)
+        query = np.asarray(weights["query"])[..., :-1]  # (…, H, R, D)
+        return value, key.swapaxes(-1, -2) @ query
 
 
 MODELS: dict[str, type[Merged] | type[Separate]] = {
@@ -188,124 +158,20 @@ def model_from_dict(settings: Mapping[str, Any]) -> Merged | Separate:
     >>> model_from_dict({"model": "merged", "heads": 2})
     Merged(heads=2, divisor='context')
     """
-    rest = dict(settings)
-    name = rest.pop("model", None)
-    if not isinstance(name, str) or name not in MODELS:
-        raise ValueError(f"model must be one of {', '.join(MODELS)}, not {name!r}")
-    return MODELS[name].from_dict(rest)
+    name = settings.get("model")
+    check_choice(name, "model", MODELS)
+    fields = {field: value for field, value in settings.items() if field != "model"}
+    return MODELS[str(name)].from_dict(fields)
 
 
-def is_softmax(model: object) -> bool:
-    """Whether the scores of this model go through a softmax."""
-    return _flag(getattr(model, "softmax", False))
-
-
-def attention_divisor(
-    model: object, context_length: int, dimension: int | None = None
-) -> float:
-    """What XXᵀ B x_q is divided by in linear attention: `output_divisor` times `score_divisor`.
-
-    The dimension D is needed for the score divisor "sqrt_key" only. ValueError for softmax.
-
-    >>> attention_divisor(Merged(heads=2, divisor="tokens"), 31)
-    32.0
-    >>> attention_divisor(Merged(heads=2, score_divisor="sqrt_key"), 31, dimension=3)
-    62.0
-    """
-    if is_softmax(model):
+def _divisor(softmax: bool, name: str | None) -> str | None:
+    """The divisor that a model keeps; ValueError where softmax comes with one, or for no such name."""
+    if not softmax:
+        name = "context" if name is None else name
+        check_choice(name, "divisor", DIVISORS)
+        return name
+    if name is not None:
         raise ValueError(
-            "softmax attention has no divisor: it normalises its scores itself"
+            f"softmax attention takes no divisor, but {name!r} was given: leave divisor out"
         )
-    return output_divisor(model, context_length) * score_divisor(model, dimension)
-
-
-def score_divisor(model: object, dimension: int | None = None) -> float:
-    """What the scores of a model are divided by, 1 unless it says otherwise, as a double.
-
-    >>> score_divisor(Merged(heads=2, score_divisor="sqrt_key"), dimension=3)
-    2.0
-    """
-    divisor = checked_score_divisor(model)
-    return in_numbers(
-        divisor, _key_size(model, dimension) if divisor == SQRT_KEY else 1
-    )
-
-
-def score_divisor_square(model: object, dimension: int) -> Fraction:
-    """The square of a model's score divisor, exactly; ValueError for a double that is no short decimal.
-
-    >>> score_divisor_square(Separate(heads=2, rank=3, score_divisor="sqrt_key"), dimension=5)
-    Fraction(3, 1)
-    """
-    return exact_square(checked_score_divisor(model), _key_size(model, dimension))
-
-
-def checked_score_divisor(model: object) -> float | str:
-    """A model's score divisor in the form that the built-in models keep; ValueError where it has none."""
-    value = getattr(model, "score_divisor", None)
-    return 1.0 if value is None else checked(value)
-
-
-def divisor_name(model: object, dimension: int) -> str:
-    """The name of everything that a linear model's XXᵀ is divided by, by which statistics are told apart.
-
-    >>> divisor_name(Merged(heads=2), 4), divisor_name(Merged(heads=2, score_divisor="sqrt_key"), 4)
-    ('context', 'context, scores by sqrt(5)')
-    """
-    name = str(getattr(model, "divisor", "context"))
-    divisor = resolved(checked_score_divisor(model), _key_size(model, dimension))
-    return name if divisor == 1.0 else f"{name}, scores by {divisor}"
-
-
-def _key_size(model: object, dimension: int | None) -> int:
-    """R of separate attention, D + 1 of any other model."""
-    if isinstance(model, Separate):
-        return model.rank
-    if dimension is None:
-        raise ValueError(
-            'the score divisor "sqrt_key" depends on the dimension: pass it'
-        )
-    return dimension + 1
-
-
-def output_divisor(model: object, context_length: int) -> float:
-    """What a head's output is divided by: `attention_divisor`, or for softmax 1 unless the model names a divisor.
-
-    ValueError for another divisor than "context" (N), "tokens" (N + 1) and "none" (1).
-
-    >>> output_divisor(Merged(heads=2, softmax=True), 31), output_divisor(Merged(heads=2), 31)
-    (1.0, 31.0)
-    """
-    name = getattr(model, "divisor", None)
-    if name is None:
-        name = "none" if is_softmax(model) else "context"
-    return {
-        "context": float(context_length),
-        "tokens": context_length + 1.0,
-        "none": 1.0,
-    }[_divisor(False, name)]
-
-
-def _count(name: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")
-    return int(value)
-
-
-def _flag(value: object) -> bool:
-    if not isinstance(value, (bool, np.bool)):
-        raise ValueError(f"softmax must be True or False, not {value!r}")
-    return bool(value)
-
-
-def _divisor(softmax: bool, name: str | None) -> Any:
-    if softmax:
-        if name is not None:
-            raise ValueError(
-                f"softmax attention takes no divisor, but {name!r} was given: leave divisor out"
-            )
-        return None
-    name = "context" if name is None else name
-    if name not in DIVISORS:
-        raise ValueError(f"divisor must be one of {', '.join(DIVISORS)}, not {name!r}")
-    return name
+    return None

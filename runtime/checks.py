@@ -153,7 +153,7 @@ def check_choice(value: object, name: str, choices: Iterable[str]) -> None:
 
 def _finite_number(value: object) -> float:
     """A real number of Python or NumPy as a double; nan for anything else, True and infinity included."""
-    if not isinstance(value, Real) or isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, Real):
         return math.nan
     try:
         number = float(value)

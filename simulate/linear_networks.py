@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..models.attention import Weights, attention_divisor
+from ..models.divisors import attention_divisor
+from ..models.protocol import Weights
 from ..runtime.arrays import FloatArray
 from ..runtime.files import AnyPath
 from .attention.objectives import Objective

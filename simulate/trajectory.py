@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..models.attention import Weights
+from ..models.protocol import Weights
 from ..runtime.arrays import FloatArray
 from ..runtime.files import (
     AnyPath,

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..models.attention import Parametrization, attention_divisor
+from ..models.divisors import attention_divisor
+from ..models.protocol import Parametrization
 from ..runtime.arrays import FloatArray
 from ..runtime.decimals import nonnegative, symmetric
 from ..task import Task, positive_definite

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...models.attention import Parametrization, Weights
+from ...models.protocol import Parametrization, Weights
 from ...runtime.arrays import FloatArray
 from ...simulate import Trajectory
 from ...simulate.attention.heads import heads_of

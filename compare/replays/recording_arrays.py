@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from ...models.attention import Parametrization
+from ...models.protocol import Parametrization
 from ...runtime.arrays import FloatArray
 from ...runtime.files import Header, read_arrays
 from ...simulate import RecordedPrompts, prompts_from_tokens

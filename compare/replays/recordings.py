@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
-from ...models.attention import Heads, Merged, Parametrization, Separate, Weights
+from ...models.attention import Merged, Separate
+from ...models.protocol import Heads, Parametrization, Weights
 from ...models.score_divisor import SQRT_KEY
 from ...runtime.arrays import FloatArray
 from ...runtime.files import AnyPath, NotWhole, array_headers

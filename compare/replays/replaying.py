@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ...models.attention import Merged, Weights, is_softmax
+from ...models.attention import Merged
+from ...models.protocol import Weights, is_softmax
 from ...runtime.arrays import FloatArray
 from ...runtime.files import AnyPath
 from ...simulate import (

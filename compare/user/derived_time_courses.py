@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ...models.attention import Weights
+from ...models.protocol import Weights
 from ...runtime.arrays import FloatArray
 from ...task import Task
 from ...theory import TimeCourse

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ...models.attention import Parametrization
+from ...models.protocol import Parametrization
 from ...runtime.files import AnyPath, as_path
 
 

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...models.attention import Heads, is_softmax, output_divisor, score_divisor
+from ...models.divisors import output_divisor, score_divisor
+from ...models.protocol import Heads, is_softmax
 from ...runtime.arrays import FloatArray
 from ...runtime.threads import in_threads
 from .heads import checked_heads

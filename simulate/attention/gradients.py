@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ...models.attention import Merged, Parametrization, Separate, Weights
+from ...models.attention import Merged, Separate
+from ...models.protocol import Parametrization, Weights
 from ...runtime.arrays import FloatArray
 from .heads import heads_of
 from .model_check import STEP

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...models.attention import Heads, Parametrization
+from ...models.protocol import Heads, Parametrization
 
 ONE_LAYER = (
     "heads must return the pair (a, B) of one attention layer: several layers, MLPs and residual paths do not "

@@ -8,7 +8,8 @@ from numbers import Real
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ...models.attention import Merged, Parametrization, Separate, Weights
+from ...models.attention import Merged, Separate
+from ...models.protocol import Parametrization, Weights
 from ...runtime.arrays import FloatArray
 from ...runtime.decimals import refuse_mask
 from ...runtime.machine import refuse_too_large

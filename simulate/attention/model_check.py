@@ -13,14 +13,9 @@ import numpy as np
 from numpy.exceptions import ComplexWarning
 from numpy.typing import NDArray
 
-from ...models.attention import (
-    Heads,
-    Merged,
-    Parametrization,
-    Separate,
-    Weights,
-    output_divisor,
-)
+from ...models.attention import Merged, Separate
+from ...models.divisors import output_divisor
+from ...models.protocol import Heads, Parametrization, Weights
 from ...runtime.arrays import FloatArray
 from .forward import predict
 from .heads import checked_heads, heads_of

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ...models.attention import Parametrization, Separate, Weights
+from ...models.attention import Separate
+from ...models.protocol import Parametrization, Weights
 from ..data.prompts import Data
 from ..sufficient_statistics.quadratic_loss import Statistics, refuse_mismatch
 from ..sufficient_statistics.restricted_block import refuse_outside, separate_on_block

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ...models.attention import Parametrization, Weights
+from ...models.protocol import Parametrization, Weights
 from ...runtime.files import AnyPath
 from ...runtime.machine import one_thread
 from ...runtime.progress import tracked

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ...models.attention import Merged, Parametrization, Separate, Weights
+from ...models.attention import Merged, Separate
+from ...models.protocol import Parametrization, Weights
 from ...runtime.arrays import FloatArray, IndexArray
 from ...runtime.machine import one_thread, refuse_too_large
 from ...runtime.versions import versions

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ...models.attention import Separate, Weights
+from ...models.attention import Separate
+from ...models.protocol import Weights
 from ...runtime.arrays import FloatArray
 from ..sufficient_statistics.quadratic_loss import Kronecker, Statistics
 from .kernels import compiled_in_order

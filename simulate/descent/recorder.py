@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...models.attention import Weights
+from ...models.protocol import Weights
 from ...runtime.files import AnyPath, as_path, make_folder, replaceable
 from ...runtime.machine import refuse_too_large
 from ...runtime.versions import versions

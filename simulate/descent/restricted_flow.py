@@ -11,7 +11,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from ...models.attention import Merged, Parametrization, Separate
+from ...models.attention import Merged, Separate
+from ...models.protocol import Parametrization
 from ...runtime.arrays import FloatArray
 from ..sufficient_statistics.quadratic_loss import Kronecker, Statistics
 

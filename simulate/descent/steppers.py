@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...models.attention import Merged, Parametrization, Separate, Weights
+from ...models.attention import Merged, Separate
+from ...models.protocol import Parametrization, Weights
 from ...runtime.aligned_memory import LINE, cache_lines
 from ...runtime.arrays import FloatArray, IndexArray
 from ..attention.objectives import Objective

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ...models.attention import Merged, Separate, Weights, is_softmax
+from ...models.attention import Merged, Separate
+from ...models.protocol import Weights, is_softmax
 from ...runtime.files import AnyPath
 from ...task import Task
 from ..attention.initialisation import SCHEMES, initial_weights, positive

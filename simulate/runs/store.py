@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...models.attention import divisor_name, score_divisor
+from ...models.divisors import divisor_name, score_divisor
 from ...runtime.code_digest import source_digest, sources
 from ...runtime.files import AnyPath, as_path, read_arrays, write_atomically
 from ..descent.gradient_descent import Diverged

@@ -14,7 +14,8 @@ from numbers import Real
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ...models.attention import attention_divisor, divisor_name, is_softmax
+from ...models.divisors import attention_divisor, divisor_name
+from ...models.protocol import is_softmax
 from ...runtime.arrays import FloatArray, IndexArray
 from ...runtime.machine import GIB, refuse_too_large
 from ..data.prompts import Data, real_array

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ...models.attention import Parametrization, Separate, Weights
+from ...models.attention import Separate
+from ...models.protocol import Parametrization, Weights
 from ..attention.heads import heads_of
 from .quadratic_loss import Statistics
 

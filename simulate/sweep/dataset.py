@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...models.attention import Parametrization, Weights, is_softmax
+from ...models.protocol import Parametrization, Weights, is_softmax
 from ...runtime.arrays import FloatArray
 from ...runtime.executors import needed
 from ...runtime.files import AnyPath, as_path

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ...models.attention import MODELS, is_softmax, model_from_dict
+from ...models.attention import MODELS, model_from_dict
+from ...models.protocol import is_softmax
 from ...runtime.serialisation import Settings, refuse_unknown
 from ...task import Task
 from ..runs.experiment import Experiment

@@ -11,12 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attndyn import Merged, Parametrization, Separate
-from attndyn.models.attention import (
-    MODELS,
-    attention_divisor,
-    is_softmax,
-    model_from_dict,
-)
+from attndyn.models.attention import MODELS, model_from_dict
+from attndyn.models.divisors import attention_divisor
+from attndyn.models.protocol import is_softmax
 
 quick = settings(max_examples=25, deadline=None)
 counts = st.integers(1, 4)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attndyn import Separate, Task
-from attndyn.models.attention import attention_divisor
+from attndyn.models.divisors import attention_divisor
 from attndyn.theory import (
     learned_prediction,
     population,

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from ...models.attention import Merged, Parametrization, Separate
+from ...models.attention import Merged, Separate
+from ...models.protocol import Parametrization
 from ...runtime.arrays import FloatArray
 
 

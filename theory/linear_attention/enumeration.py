@@ -7,7 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from ...models.attention import Merged, Parametrization, Separate, Weights
+from ...models.attention import Merged, Separate
+from ...models.protocol import Parametrization, Weights
 from ...runtime.arrays import FloatArray
 from ...task import Task
 from ..moments.population_loss import Population, direction_indices, population

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...models.attention import Merged, Parametrization, Separate
+from ...models.attention import Merged, Separate
+from ...models.protocol import Parametrization
 from ...runtime.arrays import FloatArray
 from ...runtime.time_axis import draw_losses, line_style
 from ...task import Task

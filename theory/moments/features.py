@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ...models.attention import Parametrization, attention_divisor, is_softmax
+from ...models.divisors import attention_divisor
+from ...models.protocol import Parametrization, is_softmax
 from ...runtime.arrays import FloatArray, IndexArray
 from ...runtime.machine import GIB, refuse_too_large
 from ...task import Task

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...models.attention import Parametrization, attention_divisor, is_softmax
+from ...models.divisors import attention_divisor
+from ...models.protocol import Parametrization, is_softmax
 from ...runtime.arrays import FloatArray
 from ...task import Task, is_diagonal
 

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ...models.attention import Parametrization
+from ...models.protocol import Parametrization
 from .dynamics.conservation_laws import conserved_quantities
 from .dynamics.polynomial_equilibria import equilibria
 from .dynamics.reduction import Reduction, reduce

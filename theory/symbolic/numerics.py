@@ -8,7 +8,7 @@ import numpy as np
 import sympy as sp
 from numpy.typing import ArrayLike, NDArray
 
-from ...models.attention import Weights
+from ...models.protocol import Weights
 from ...runtime.arrays import FloatArray
 from ...task import Task
 from .derivation import Derivation

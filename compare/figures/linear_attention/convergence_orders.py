@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ....models.attention import Merged, Separate, Weights
+from ....models.attention import Merged, Separate
+from ....models.protocol import Weights
 from ....runtime.arrays import FloatArray
 from ....simulate import (
     Statistics,

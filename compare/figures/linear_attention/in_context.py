@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ....models.attention import Separate, Weights
+from ....models.attention import Separate
+from ....models.protocol import Weights
 from ....runtime.arrays import FloatArray
 from ....simulate import flow, initial_weights, predict, sample
 from ....task import Task

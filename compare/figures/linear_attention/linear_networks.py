@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ....models.attention import Weights
+from ....models.protocol import Weights
 from ....runtime.arrays import FloatArray
 from ....simulate import (
     Experiment,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ....models.attention import Weights
+from ....models.protocol import Weights
 from ....runtime.arrays import FloatArray
 from ....simulate import Trajectory, predict, sample
 from ....theory import population, principal_component_regression, staircase

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ....models.attention import is_softmax
+from ....models.protocol import is_softmax
 from ....runtime.arrays import FloatArray
 from ....simulate import statistics, train, train_network
 from ...evidence.claim import RunContext

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from attndyn import Merged, Separate, Task
-from attndyn.models.attention import attention_divisor
+from attndyn.models.divisors import attention_divisor
 from attndyn.runtime.decimals import exact_fraction
 from attndyn.theory import Population, population
 from attndyn.theory.symbolic import fixed_points as exact_fixed_points

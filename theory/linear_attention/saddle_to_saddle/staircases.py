@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ....models.attention import Parametrization, Separate
+from ....models.attention import Separate
+from ....models.protocol import Parametrization
 from ....runtime.arrays import FloatArray
 from ....task import Task
 from ...moments.population_loss import Population, population

@@ -7,7 +7,8 @@ from itertools import combinations
 
 import sympy as sp
 
-from ....models.attention import Merged, Parametrization, Separate
+from ....models.attention import Merged, Separate
+from ....models.protocol import Parametrization
 from ..loss.expectations import Element
 from ..loss.population_losses import divisor_of, output_loss, token_products
 from ..task import Expr, Prompt, SymbolicTask

@@ -2,7 +2,8 @@
 
 import sympy as sp
 
-from ....models.attention import Merged, Parametrization, Separate
+from ....models.attention import Merged, Separate
+from ....models.protocol import Parametrization
 from ..loss.population_losses import weight_symbols
 from ..task import Expr
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from ....models.attention import Parametrization
+from ....models.protocol import Parametrization
 from ..task import Expr, Prompt, SymbolicTask
 from .expectations import expectation
 from .population_losses import (

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from sympy.polys.orderings import lex
 from sympy.polys.rings import PolyRing
 
-from ....models.attention import Parametrization, is_softmax, score_divisor_square
+from ....models.divisors import score_divisor_square
+from ....models.protocol import Parametrization, is_softmax
 from ..formulas.size_limits import size
 from ..task import Expr, N, Prompt, SymbolicTask, average, is_variable, without_floats
 from .expectations import (

@@ -6,7 +6,8 @@ from math import comb
 
 import numpy as np
 
-from .....models.attention import Merged, Separate, Weights
+from .....models.attention import Merged, Separate
+from .....models.protocol import Weights
 from .....runtime.arrays import FloatArray
 from .....simulate import flow, initial_weights, objective
 from .....simulate.attention.initialisation import restricted

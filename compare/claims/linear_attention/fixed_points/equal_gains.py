@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .....models.attention import Separate, Weights
+from .....models.attention import Separate
+from .....models.protocol import Weights
 from .....runtime.arrays import FloatArray
 from .....simulate import from_moments, objective
 from .....simulate.attention.initialisation import restricted

@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from .....models.attention import Merged, Separate, Weights
+from .....models.attention import Merged, Separate
+from .....models.protocol import Weights
 from .....runtime.arrays import FloatArray
 from .....simulate import objective
 from .....task import Task

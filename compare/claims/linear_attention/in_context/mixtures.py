@@ -11,7 +11,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from .....models.attention import Merged, Weights
+from .....models.attention import Merged
+from .....models.protocol import Weights
 from .....runtime.arrays import FloatArray
 from .....simulate import Statistics, sample, statistics
 from .....task import Task

@@ -4,7 +4,8 @@ from itertools import combinations
 
 import numpy as np
 
-from .....models.attention import Merged, Separate, Weights
+from .....models.attention import Merged, Separate
+from .....models.protocol import Weights
 from .....runtime.arrays import FloatArray
 from .....simulate import flow, initial_weights, objective
 from .....task import Task

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .....models.attention import Weights
+from .....models.protocol import Weights
 from .....runtime.arrays import FloatArray
 from .....simulate import flow, initial_weights, sample, statistics, train
 from .....task import Task

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .....models.attention import Separate, Weights
+from .....models.attention import Separate
+from .....models.protocol import Weights
 from .....runtime.arrays import FloatArray
 from .....simulate import initial_weights, sample, statistics, train
 from .....theory import conserved_quantities

@@ -9,7 +9,7 @@ from the beginning, and what it visits has a duration of its own that no scale c
 
 import numpy as np
 
-from .....models.attention import Weights
+from .....models.protocol import Weights
 from .....runtime.arrays import FloatArray
 from .....theory import Population, population
 from .....theory.linear_attention.saddle_to_saddle.escapes import escape, separate_block

@@ -5,7 +5,8 @@ Nothing of `theory` is used: what is observed with these functions shares with a
 
 import numpy as np
 
-from .....models.attention import Separate, Weights
+from .....models.attention import Separate
+from .....models.protocol import Weights
 from .....runtime.arrays import FloatArray, IndexArray
 from .....simulate import Statistics, from_moments
 from .....simulate.descent.rank_one_flow import Passages, passages

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .....models.attention import Separate, Weights
+from .....models.attention import Separate
+from .....models.protocol import Weights
 from .....runtime.arrays import FloatArray
 from .....task import Task
 from .....theory import population, staircase

@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .....models.attention import Separate, Weights
+from .....models.attention import Separate
+from .....models.protocol import Weights
 from .....runtime.arrays import FloatArray
 from .....simulate import Trajectory, flow, initial_weights
 from .....task import Task

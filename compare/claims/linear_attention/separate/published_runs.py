@@ -8,7 +8,8 @@ from functools import cache
 
 import numpy as np
 
-from .....models.attention import Separate, Weights
+from .....models.attention import Separate
+from .....models.protocol import Weights
 from .....runtime.arrays import FloatArray
 from .....simulate import Experiment, Trajectory
 from .....theory import Staircase, population, staircase

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .....models.attention import Separate, Weights
+from .....models.attention import Separate
+from .....models.protocol import Weights
 from .....runtime.arrays import FloatArray
 from .....simulate.descent.rank_one_flow import Passages
 from .....task import Task

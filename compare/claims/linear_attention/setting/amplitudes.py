@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .....models.attention import Merged, Separate, Weights
+from .....models.attention import Merged, Separate
+from .....models.protocol import Weights
 from .....runtime.arrays import FloatArray
 from .....simulate import Trajectory, flow
 from .....task import Task

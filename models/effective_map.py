@@ -1,0 +1,62 @@
+"""The effective map M of a model: its prediction is ŷ = βᵀ M x_q on the restricted block."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .attention import Merged, Separate
+from .protocol import Heads, Parametrization
+
+
+def effective_map(
+    model: Parametrization, weights: Mapping[str, NDArray[Any]]
+) -> NDArray[Any]:
+    """M (…, D, D), which joins β = Σ_n y_n x_n / divisor to x_q, of weights with any leading axes, such as records.
+
+    >>> from attndyn import Merged
+    >>> weights = {"value": np.array([[0, 2.0]]), "key_query": np.array([[[3.0, 0], [0, 0]]])}
+    >>> effective_map(Merged(heads=1), weights)
+    array([[6.]])
+    """
+    return map_of_heads(heads_with_leading_axes(model, weights))
+
+
+def map_of_heads(heads: Heads) -> NDArray[Any]:
+    """M (…, D, D) of heads a (…, H, D+1) and B (…, H, D+1, D), with x and y the blocks of a token:
+
+    M = Σ_h a_hy B_hx + a_hx B_hyᵀ, since X Xᵀ holds β twice, in the row and in the column of y.
+    """
+    a, B = heads
+    # "i" is the coordinate that meets β, "j" the one that meets x_q.
+    value_of_y = np.einsum("...h,...hij->...ij", a[..., -1], B[..., :-1, :])
+    value_of_x = np.einsum("...hi,...hj->...ij", a[..., :-1], B[..., -1, :])
+    return np.asarray(value_of_y + value_of_x)
+
+
+def heads_with_leading_axes(
+    model: Parametrization, weights: Mapping[str, NDArray[Any]]
+) -> Heads:
+    """a (…, H, D+1) and B (…, H, D+1, D) of weights with any leading axes (…), of one shape for all weights.
+
+    >>> from attndyn import Merged
+    >>> records = {"value": np.ones((5, 2, 4)), "key_query": np.ones((5, 2, 4, 4))}
+    >>> [array.shape for array in heads_with_leading_axes(Merged(heads=2), records)]
+    [(5, 2, 4), (5, 2, 4, 3)]
+    """
+    if isinstance(model, (Merged, Separate)):
+        return model.heads(weights)
+
+    # A user's `heads` is written for one set of weights, whose number of axes does not depend on D.
+    name, shape = next(iter(model.shapes(1).items()))
+    leading = np.shape(weights[name])[: np.ndim(weights[name]) - len(shape)]
+    values = []
+    columns = []
+    for index in np.ndindex(leading):
+        a, B = model.heads({name: value[index] for name, value in weights.items()})
+        values.append(a)
+        columns.append(B)
+    a = np.array(values)
+    B = np.array(columns)
+    return a.reshape(*leading, *a.shape[1:]), B.reshape(*leading, *B.shape[1:])
