@@ -6,7 +6,16 @@ BIN := $(VENV)/bin
 export OPENBLAS_NUM_THREADS ?= 1
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: verify figures benchmarks mutants seeds test test-browser lint types clean
+# `make check` tests what has changed since this revision.
+SINCE ?= $(shell git merge-base HEAD origin/main 2> /dev/null || echo HEAD)
+PARALLEL := -n auto --dist worksteal
+
+# Where pyenv keeps its interpreters, for uv to find them.
+PYENV := $(wildcard $(HOME)/.pyenv/versions/3.*/bin)
+export PATH := $(PATH)$(foreach folder,$(PYENV),:$(folder))
+PYTHONS ?= 3.11 3.12 3.13
+
+.PHONY: verify figures benchmarks mutants seeds check test test-lowest test-pythons test-browser lint types packages clean
 
 verify: $(VENV)/.installed
 	$(BIN)/attndyn verify --out results
@@ -23,8 +32,28 @@ mutants: $(VENV)/.installed-test
 seeds: $(VENV)/.installed
 	$(BIN)/python docs/make_seeds.py
 
+# The inner loop: under a minute.
+check: lint types
+	$(BIN)/python -m tests.upkeep.changed --since $(SINCE) $(PARALLEL)
+
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
+
+# The oldest dependencies that setup.cfg promises, and each Python that is at hand.
+test-lowest: $(VENV)-lowest/.installed
+	$(MAKE) quick BIN=$(VENV)-lowest/bin
+
+test-pythons: $(VENV)/.installed-lint
+	for version in $(PYTHONS); do \
+	  if $(BIN)/uv python find --quiet --no-python-downloads $$version; \
+	  then $(MAKE) $(VENV)-$$version/.installed && $(MAKE) quick BIN=$(VENV)-$$version/bin || exit 1; \
+	  else echo "Python $$version is not at hand"; fi; \
+	done
+
+# What breaks with a dependency or a Python: numbers, warnings, the command line.
+quick:
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow" $(QUICK)
+	$(BIN)/python -W error -m attndyn verify --tier fast --out build/$(notdir $(abspath $(BIN)/..))
 
 # Needs chromium and chromedriver on the machine: apt-get install chromium chromium-driver
 test-browser: $(VENV)/.installed-browser
@@ -35,13 +64,17 @@ lint: $(VENV)/.installed-lint
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-logo
 
+# The list of packages in setup.cfg, from the folders.
+packages:
+	$(PYTHON) -m tests.upkeep.packages
+
 types: $(VENV)/.installed-lint
 	mkdir -p build/typing
 	ln -sfn ../.. build/typing/attndyn
 	cd build/typing && ../../$(BIN)/mypy --config-file ../../setup.cfg -p attndyn --exclude '(^|/)(build|tests|docs|benchmarks|examples)/'
 
 clean:
-	rm -rf $(VENV) $(VENV)-benchmarks build results *.egg-info .import_linter_cache
+	rm -rf $(VENV) $(VENV)-* build results *.egg-info .import_linter_cache
 
 $(VENV)/.created:
 	$(PYTHON) -m venv $(VENV)
@@ -54,6 +87,17 @@ $(VENV)/.installed: $(VENV)/.created setup.cfg pyproject.toml
 $(VENV)-benchmarks/.installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)-benchmarks
 	$(VENV)-benchmarks/bin/python -m pip install --quiet --editable '.[benchmarks]'
+	touch $@
+
+$(VENV)-lowest/.installed: $(VENV)/.installed-lint
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)-lowest
+	$(BIN)/uv pip install --quiet --python $(VENV)-lowest --resolution lowest-direct -r pyproject.toml --extra test
+	$(BIN)/uv pip install --quiet --python $(VENV)-lowest --no-deps --editable .
+	touch $@
+
+$(VENV)-3.%/.installed: $(VENV)/.installed-lint
+	$(BIN)/uv venv --quiet --clear --no-python-downloads --python 3.$* $(VENV)-3.$*
+	$(BIN)/uv pip install --quiet --python $(VENV)-3.$* --editable '.[test]'
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.created setup.cfg pyproject.toml

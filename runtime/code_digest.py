@@ -39,8 +39,27 @@ def sources(path: Path) -> set[Path]:
         current = waiting.pop()
         if current not in known:
             known.add(current)
-            waiting += _direct(current) if current.suffix == ".py" else []
+            waiting += direct_sources(current) if current.suffix == ".py" else []
     return known
+
+
+def direct_sources(path: Path) -> set[Path]:
+    """Files that a module depends on itself: the owners of the names that it imports, and its data.
+
+    >>> names = {path.name for path in direct_sources(ROOT / "models" / "attention.py")}
+    >>> sorted(names)
+    ['score_divisor.py', 'serialisation.py']
+    """
+    imports, folders = _read(path.read_bytes())
+    modules = {file for each in imports for file in _files(path, each)}
+    packages = [ROOT.joinpath(*folder.split(".")[1:]) for folder in folders]
+    data = {
+        file
+        for package in packages
+        for file in package.glob("*")
+        if file.suffix != ".py" and file.is_file()
+    }
+    return modules | data
 
 
 def source_digest(paths: Iterable[Path]) -> str:
@@ -52,18 +71,6 @@ def source_digest(paths: Iterable[Path]) -> str:
     return hashlib.sha256(
         b"\0".join(path.read_bytes() for path in sorted(paths))
     ).hexdigest()
-
-
-def _direct(path: Path) -> list[Path]:
-    imports, folders = _read(path.read_bytes())
-    named = (ROOT.joinpath(*folder.split(".")[1:]) for folder in folders)
-    data = (
-        each
-        for folder in named
-        for each in folder.glob("*")
-        if each.suffix != ".py" and each.is_file()
-    )
-    return [*(found for each in imports for found in _files(path, each)), *data]
 
 
 @lru_cache(maxsize=1024)

@@ -12,7 +12,6 @@ import pytest
 import attndyn
 
 ROOT = Path(attndyn.__file__).parent
-NOT_SHIPPED = {"tests", "docs", "benchmarks", "examples", "build", "results"}
 
 
 def setup() -> configparser.ConfigParser:
@@ -23,44 +22,6 @@ def setup() -> configparser.ConfigParser:
 
 def lines(section: str, key: str) -> list[str]:
     return [line.strip() for line in setup()[section][key].split("\n") if line.strip()]
-
-
-def folders(root: Path, pattern: str) -> set[str]:
-    """Dotted names of the shipped folders below root that hold a file of this pattern."""
-    found = {path.relative_to(root).parts[:-1] for path in root.rglob(pattern)}
-    shipped = [
-        parts
-        for parts in found
-        if not parts or not (parts[0] in NOT_SHIPPED or parts[0].startswith("."))
-    ]
-    return {".".join(("attndyn", *parts)) for parts in shipped}
-
-
-def test_the_packages_listed_are_those_there_are():
-    listed = lines("options", "packages")
-    assert sorted(listed) == sorted(folders(ROOT, "__init__.py"))
-
-
-def test_every_module_lies_in_a_package():
-    assert folders(ROOT, "*.py") == folders(ROOT, "__init__.py")
-
-
-def test_a_forgotten_folder_would_be_found(tmp_path):
-    for name in (
-        "__init__.py",
-        "theory/new/__init__.py",
-        "loose/module.py",
-        "tests/x/__init__.py",
-        ".venv/y/__init__.py",
-    ):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    assert folders(tmp_path, "__init__.py") == {"attndyn", "attndyn.theory.new"}
-    assert folders(tmp_path, "*.py") == {
-        "attndyn",
-        "attndyn.theory.new",
-        "attndyn.loose",
-    }
 
 
 def test_every_pattern_of_package_data_names_files_and_every_data_file_has_one():

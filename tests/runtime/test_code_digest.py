@@ -71,8 +71,12 @@ def test_a_script_depends_on_what_lies_beside_it_and_on_the_package(tmp_path):
         for path in sources(tmp_path / "script.py")
         if path.is_relative_to(ROOT)
     }
-    assert {"theory/merged.py", "task.py", "settings.py"} <= names
-    assert not {"theory/__init__.py", "theory/separate.py"} & names
+    assert {
+        "theory/linear_attention/merged.py",
+        "task.py",
+        "runtime/serialisation.py",
+    } <= names
+    assert not {"theory/__init__.py", "theory/linear_attention/rank_one.py"} & names
 
 
 def test_data_of_a_package_that_is_named_belong_to_it():
