@@ -59,12 +59,14 @@ def test_there_is_one_version():
     citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert versions(citation, r"^version: (\S+)$") == [attndyn.__version__]
-    assert versions(changelog, r"^## (\S+)")[0] == attndyn.__version__
+    assert versions(changelog, r"^## (\S+)")[:2] == ["Unreleased", attndyn.__version__]
 
 
 def test_another_version_would_be_found():
     assert versions("version: 0.0.9\n", r"^version: (\S+)$") != [attndyn.__version__]
-    assert versions("# Changes\n\n## 0.0.9\n\n## 0.0.8", r"^## (\S+)")[0] == "0.0.9"
+    assert (
+        versions("# Changes\n\n## Unreleased\n\n## 0.0.8", r"^## (\S+)")[1] == "0.0.8"
+    )
 
 
 def test_the_license_is_the_same_everywhere():

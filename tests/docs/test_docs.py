@@ -119,7 +119,9 @@ def links(page: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize(
-    "page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.name
+    "page",
+    [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"],
+    ids=lambda page: page.name,
 )
 def test_links_lead_somewhere(page):
     assert [target for target in links(page) if not target.exists()] == []

@@ -63,7 +63,7 @@ def text(results: Sequence[Result]) -> str:
         *structural_part(),
         *_survivors(results),
     ]
-    return "\n".join([HEADER, *parts]) + "\n"
+    return "\n".join([HEADER, *parts]).rstrip("\n") + "\n"
 
 
 def write(results: Sequence[Result], root: Path) -> None:
