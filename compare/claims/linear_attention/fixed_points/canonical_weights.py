@@ -18,7 +18,8 @@ from ....evidence.claim import Claim, RunContext
 from ....evidence.evidence import Evidence
 from ....exact_statistics import population_statistics
 from ....metrics.plateaus import effective_map, hessian_index
-from ..setting.time_courses import DIAGONAL, OBLIQUE, SOURCE
+from ..common.fixtures import DIAGONAL, NON_COMMUTING
+from ..setting.time_courses import SOURCE
 
 Model = Merged | Separate
 
@@ -29,8 +30,8 @@ THREE = Task(
     context_length=8,
 )
 CASES: tuple[tuple[Task, Model], ...] = (
-    (OBLIQUE, Separate(heads=3)),
-    (OBLIQUE, Merged(heads=2)),
+    (NON_COMMUTING, Separate(heads=3)),
+    (NON_COMMUTING, Merged(heads=2)),
     (THREE, Separate(heads=2)),
     (THREE, Separate(heads=2, rank=2)),
     (DIAGONAL, Separate(heads=2, rank=3)),

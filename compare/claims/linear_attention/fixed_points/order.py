@@ -1,6 +1,7 @@
-"""In which order fixed points come: every subset of directions by its loss, and equal gains."""
+"""In which order fixed points are listed: every subset of directions by its loss, and equal gains."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, combinations
 
@@ -17,86 +18,117 @@ LARGEST_FIRST = "larger subsets first"
 BACKWARDS = "numbered from the smallest gain"
 APART = "equal gains make separate points"
 
-EXACT: tuple[tuple[list[int], list[int], int], ...] = (
-    ([5, 4, 3, 2, 1], [1, 1, 1, 1, 1], 5),
-    ([5, 3, 3, 3, 1], [1, 1, 1, 1, 1], 3),
-    ([4, 4, 2, 2, 1, 1], [1, 1, 1, 1, 1, 1], 4),
-    ([8, 4, 2, 1, 1], [1, 2, 4, 8, 1], 2),
-    ([10**20, 2, 1], [1, 1, 1], 3),
-    ([1, 4, 2], [9, 1, 1], 3),
-    ([10**16 + 2, 10**16], [1, 1], 2),
+
+@dataclass(frozen=True)
+class Case:
+    """Eigenvalues of Λ and Ω in whole numbers, by decreasing gain and then λ, and the number of heads.
+
+    With one context token and no noise, gains are exact fractions: g_d = μ_d²/(2μ_d + Σ μ) with μ = λω.
+    """
+
+    eigenvalues: list[int]
+    teachers: list[int]
+    heads: int
+
+    @property
+    def products(self) -> list[Fraction]:
+        """μ_d = λ_d ω_d."""
+        pairs = zip(self.eigenvalues, self.teachers, strict=True)
+        return [Fraction(λ * ω) for λ, ω in pairs]
+
+    @property
+    def gains(self) -> list[Fraction]:
+        total = sum(self.products)
+        return [μ**2 / (2 * μ + total) for μ in self.products]
+
+
+CASES = (
+    # All gains distinct; then equal ones in one group, and in several.
+    Case([5, 4, 3, 2, 1], [1, 1, 1, 1, 1], heads=5),
+    Case([5, 3, 3, 3, 1], [1, 1, 1, 1, 1], heads=3),
+    Case([4, 4, 2, 2, 1, 1], [1, 1, 1, 1, 1, 1], heads=4),
+    Case([8, 4, 2, 1, 1], [1, 2, 4, 8, 1], heads=2),
+    # Gains that are lost beside the largest, in another order than λ, and unequal by less than doubles tell.
+    Case([10**20, 2, 1], [1, 1, 1], heads=3),
+    Case([1, 4, 2], [9, 1, 1], heads=3),
+    Case([10**16 + 2, 10**16], [1, 1], heads=2),
 )
-"""λ and ω in whole numbers by decreasing gain, then λ, and H: alone, in groups, lost beside the largest, in
-another order than λ, and unequal by less than doubles tell."""
 
 
 def _enumerated(context: RunContext) -> list[FloatArray]:
     """Every subset in order of its exact loss; of those that equal gains exchange, the one of lowest numbers."""
-    found = []
-    for λ, ω, heads in EXACT:
-        μ = [Fraction(x * y) for x, y in zip(λ, ω, strict=True)]
-        gains = [each**2 / (2 * each + sum(μ)) for each in μ]
-        choices = list(
-            chain.from_iterable(
-                combinations(range(len(λ)), size) for size in range(heads + 1)
-            )
-        )
-        lowest = {
-            tuple(gains[d] for d in subset): subset for subset in reversed(choices)
-        }
-        order = sorted(
-            lowest.values(), key=lambda subset: -sum(gains[d] for d in subset)
-        )
-        rest = [
-            {gains[e] for e in range(len(λ)) if e not in subset} for subset in order
-        ]
-        members = [d for subset in order for d in subset]
-        found += [
-            np.array([_number(subset) for subset in order]),
-            np.array(
-                [
-                    1.0 + any(gains[d] in left for d in subset)
-                    for subset, left in zip(order, rest, strict=True)
-                ]
-            ),
-            np.array(
-                [float(sum(μ) - sum(gains[d] for d in subset)) for subset in order]
-            ),
-            np.array([float(gains[d]) for d in members]),
-            np.array([float(gains[d] / (λ[d] * μ[d])) for d in members]),
-            np.array([float(sum(μ) - sum(gains[:m])) for m in range(len(gains) + 1)]),
-        ]
-    return found
+    return list(chain.from_iterable(_exact_list(case) for case in CASES))
 
 
-def _number(subset: Sequence[int]) -> float:
-    """A number for each set of directions, from 0."""
+def _exact_list(case: Case) -> list[FloatArray]:
+    """Number, continuum and loss of each fixed point; gains and coefficients of its members; greedy losses."""
+    directions = range(len(case.eigenvalues))
+    gains, products = case.gains, case.products
+    loss_at_zero = sum(products)
+
+    def gain_of(subset: Sequence[int]) -> Fraction:
+        return sum((gains[d] for d in subset), Fraction(0))
+
+    # Subsets with the same gains are one point of a continuum; reversed, so that the lowest numbers stay.
+    sizes = range(case.heads + 1)
+    subsets = list(chain.from_iterable(combinations(directions, m) for m in sizes))
+    lowest = {tuple(gains[d] for d in S): S for S in reversed(subsets)}
+    points = sorted(lowest.values(), key=lambda S: -gain_of(S))
+
+    continuum = []
+    for S in points:
+        gains_left_out = {gains[d] for d in directions if d not in S}
+        continuum.append(1.0 + any(gains[d] in gains_left_out for d in S))
+
+    members = [d for S in points for d in S]
+    coefficients = [gains[d] / (case.eigenvalues[d] * products[d]) for d in members]
+    greedy = [loss_at_zero - sum(gains[:m]) for m in range(len(gains) + 1)]
+    return [
+        np.array([_bitmask(S) for S in points]),
+        np.array(continuum),
+        np.array([float(loss_at_zero - gain_of(S)) for S in points]),
+        np.array([float(gains[d]) for d in members]),
+        np.array([float(coefficient) for coefficient in coefficients]),
+        np.array([float(loss) for loss in greedy]),
+    ]
+
+
+def _bitmask(subset: Sequence[int]) -> float:
+    """A number, from 1, for each set of directions, from 0."""
     return float(1 + sum(1 << d for d in subset))
 
 
 def _listed(context: RunContext, control: str) -> list[FloatArray]:
-    found = []
-    for λ, ω, heads in EXACT:
-        task = Task(eigenvalues=λ, teacher_covariance=np.diag(ω), context_length=1)
-        points = list(fixed_points(task, Separate(heads=heads)))
-        if control == LARGEST_FIRST:
-            points = sorted(points, key=lambda point: -len(point.subset))
-        last = len(λ) if control == BACKWARDS else 0
-        apart = control == APART
-        found += [
-            np.array(
-                [
-                    _number([last - d if last else d - 1 for d in point.subset])
-                    for point in points
-                ]
-            ),
-            np.array([1.0 + (point.continuum and not apart) for point in points]),
-            np.array([point.loss for point in points]),
-            np.concatenate([point.gains for point in points]),
-            np.concatenate([np.asarray(point.coefficients) for point in points]),
-            points[0].population.greedy_losses,
-        ]
-    return found
+    """The same lists by the theory, or a wrong variant."""
+    return list(chain.from_iterable(_stated_list(case, control) for case in CASES))
+
+
+def _stated_list(case: Case, control: str) -> list[FloatArray]:
+    task = Task(
+        eigenvalues=case.eigenvalues,
+        teacher_covariance=np.diag(case.teachers),
+        context_length=1,
+    )
+    points = list(fixed_points(task, Separate(heads=case.heads)))
+    if control == LARGEST_FIRST:
+        points = sorted(points, key=lambda point: -len(point.subset))
+
+    subsets = [[d - 1 for d in point.subset] for point in points]
+    if control == BACKWARDS:
+        last = len(case.eigenvalues) - 1
+        subsets = [[last - d for d in S] for S in subsets]
+    continuum = [1.0 + point.continuum for point in points]
+    if control == APART:
+        continuum = [1.0 for _ in points]
+
+    return [
+        np.array([_bitmask(S) for S in subsets]),
+        np.array(continuum),
+        np.array([point.loss for point in points]),
+        np.concatenate([point.gains for point in points]),
+        np.concatenate([point.coefficients for point in points]),
+        points[0].population.greedy_losses,
+    ]
 
 
 CLAIMS = (

@@ -19,7 +19,7 @@ from ....exact_statistics import population_statistics
 from ....metrics.curves import crossing_times
 from ..common.controls import LONGER_CONTEXT, MOMENTS, TRACE_DROPPED, wrong_moments
 from ..common.experiments import FOUR, WHITE
-from ..setting.time_courses import merged_weights
+from ..common.fixtures import merged_head
 from .saddle import crossing
 
 MODEL = Merged(heads=3)
@@ -158,12 +158,10 @@ def _halves(context: RunContext) -> list[FloatArray]:
     """When the loss is midway between that of no attention and that at rest, along flows of the growing mode."""
     Λ, Ω = FAST.covariance, FAST.teacher_covariance
     mode, model, found = Λ @ Ω @ Λ / np.linalg.norm(Λ @ Ω @ Λ), Merged(heads=1), []
-    none, source = merged_weights(0.0, 0 * mode), population_statistics(FAST, model)
+    none, source = merged_head(0.0, 0 * mode), population_statistics(FAST, model)
     for w in HALVES:
         times = np.append(np.linspace(0.0, 0.2, 4001), 5.0)
-        losses = flow(
-            model, source, merged_weights(w, w * mode), times, rtol=1e-10
-        ).loss
+        losses = flow(model, source, merged_head(w, w * mode), times, rtol=1e-10).loss
         middle = (objective(model, source)(none)[0] + losses[-1]) / 2
         found.append(crossing_times(times, losses, [middle]))
     return found

@@ -19,7 +19,7 @@ from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.judges import equal_within
 from ....evidence.seeding import seeds
 from ....exact_statistics import population_statistics
-from ..setting.time_courses import head_weights
+from ..common.fixtures import separate_head
 
 ONE = Task([0.9], context_length=4)
 STARTS = (-3.0, -0.3, 0.02, 0.7, 1.2, 6.0)
@@ -43,7 +43,7 @@ def _head_flows(context: RunContext) -> list[FloatArray]:
     model = Separate(heads=1)
     end, found = np.cbrt(_end(model)), []
     for start in STARTS:
-        weights = head_weights(start, np.array([[abs(start)]]), rank=1)
+        weights = separate_head(start, np.array([[abs(start)]]))
         v = np.asarray(
             flow(model, population_statistics(ONE, model), weights, TIMES).weights[
                 "value"
@@ -83,7 +83,7 @@ def _branches(context: RunContext) -> list[FloatArray]:
     No time joins what flows from different sides.
     """
     model = Separate(heads=1)
-    starts = [head_weights(start, np.array([[abs(start)]]), rank=1) for start in SIDES]
+    starts = [separate_head(start, np.array([[abs(start)]])) for start in SIDES]
     runs = [
         flow(model, population_statistics(EXACT, model), start, PASSED).weights["value"]
         for start in starts

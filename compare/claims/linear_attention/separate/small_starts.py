@@ -19,7 +19,7 @@ from ....evidence.judges import equal_within
 from ....exact_statistics import population_statistics
 from ....metrics.curves import crossing_times
 from ..common.controls import LONGER_CONTEXT, with_context
-from ..setting.time_courses import head_weights
+from ..common.fixtures import separate_head
 
 SOURCE = "Zhang et al. 2025, rank-one heads"
 HEAD = Separate(heads=1)
@@ -72,7 +72,7 @@ def _amplitudes(task: Task, start: float, times: FloatArray) -> FloatArray:
     run = flow(
         HEAD,
         population_statistics(task, HEAD),
-        head_weights(start, np.array([[start]]), rank=1),
+        separate_head(start, np.array([[start]])),
         times,
     )
     return np.asarray(run.weights["value"][:, 0, -1])

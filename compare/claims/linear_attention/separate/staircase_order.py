@@ -1,4 +1,4 @@
-"""What a run from small weights learns, in which order, and which head takes it: read off the flow of all heads."""
+"""Directions that a run from small weights learns, their order and their heads: read off the flow of all heads."""
 
 from dataclasses import dataclass, replace
 from functools import cache
@@ -8,7 +8,7 @@ import numpy as np
 
 from .....models.attention import Separate
 from .....models.protocol import Weights
-from .....runtime.arrays import FloatArray
+from .....runtime.arrays import BoolArray, FloatArray, IndexArray
 from .....simulate import flow, initial_weights
 from .....task import Task
 from .....theory import Population, population, staircase
@@ -16,21 +16,22 @@ from ....evidence.claim import RunContext
 from ....evidence.evidence import Evidence
 from ....exact_statistics import population_statistics
 from ....metrics.curves import exit_times
-from ..setting.time_courses import DIAGONAL, OBLIQUE, maps_of
-
-SCALE, SETTLED, LATENESS = 5e-3, 0.1, 1e-3
-STEEP = Task([1.0, 0.3], teacher_covariance=np.diag([1.0, 4.5]), context_length=20)
-CLIMBS = (
-    (DIAGONAL, Separate(heads=2, rank=2), 1300.0, 1),
-    (OBLIQUE, Separate(heads=3), 500.0, 1),
-    (STEEP, Separate(heads=3), 400.0, 1),
-    (Task([1.0, 1.0, 0.6], context_length=20), Separate(heads=3), 1300.0, 9),
-    (Task([2.0, 1.0], context_length=20), Separate(heads=3), 300.0, 1),
+from ..common.fixtures import (
+    DIAGONAL,
+    NON_COMMUTING,
+    STEEP_TEACHERS,
+    head_maps,
+    symmetric_root,
 )
-"""A head that takes two directions, Λ and Ω that do not commute, a visit that is not greedy, equal gains, rank one.
 
-Each with the flow time until which it is followed and the seed of its weights.
-"""
+SCALE = 5e-3
+"""Entries of the initial weights: so small that no two exits overlap in the cases below."""
+
+SETTLED = 0.1
+"""A direction counts as learned, or as not begun, within this share of what the minimum has along it."""
+
+LATENESS = 1e-3
+"""Largest relative difference of an exit time at this scale."""
 
 OTHER_HEAD = "another head takes it"
 ALL_LONG = "every wait is long"
@@ -38,8 +39,36 @@ REVERSED = "directions in another order"
 
 
 @dataclass(frozen=True)
-class Climb:
-    """Plateaus one by one: `subsets` learned; `directions`, `heads`, `kinds` and `exits` (n,) between them."""
+class Case:
+    """A task and a model, the flow time until which the flow is followed, and the seed of its weights."""
+
+    task: Task
+    model: Separate
+    until: float
+    seed: int = 1
+
+    @property
+    def start(self) -> Weights:
+        return initial_weights(self.model, self.task, SCALE, self.seed, "restricted")
+
+
+CASES = (
+    # A head of rank two takes two directions.
+    Case(DIAGONAL, Separate(heads=2, rank=2), 1300.0),
+    # Λ and Ω do not commute.
+    Case(NON_COMMUTING, Separate(heads=3), 500.0),
+    # The first plateau is not that of the largest gain.
+    Case(STEEP_TEACHERS, Separate(heads=3), 400.0),
+    # Two gains are equal.
+    Case(Task([1.0, 1.0, 0.6], context_length=20), Separate(heads=3), 1300.0, seed=9),
+    # Rank one and distinct gains.
+    Case(Task([2.0, 1.0], context_length=20), Separate(heads=3), 300.0),
+)
+
+
+@dataclass(frozen=True)
+class Itinerary:
+    """Plateaus in turn: `subsets` learned; `directions`, `heads`, `kinds` and `exits` (n,) between them."""
 
     subsets: tuple[tuple[int, ...], ...]
     directions: tuple[int, ...]
@@ -52,113 +81,143 @@ class Climb:
         return self.subsets, self.directions, self.heads, self.kinds
 
 
-def _start(case: int) -> Weights:
-    task, model, _, seed = CLIMBS[case]
-    return initial_weights(model, task, SCALE, seed, "restricted")
+def observed(context: RunContext) -> list[Itinerary]:
+    """The itinerary of the flow of all heads, case by case."""
+    return [_observed_itinerary(case) for case in CASES]
 
 
-def observed(context: RunContext) -> list[Climb]:
-    """The flow of all heads, case by case."""
-    return [_seen(case) for case in range(len(CLIMBS))]
+def _observed_itinerary(case: Case) -> Itinerary:
+    """What the flow of all heads does, from its maps and its loss alone."""
+    source = population_statistics(case.task, case.model)
+    times = np.linspace(0, case.until, 4001)
+    run = flow(case.model, source, case.start, times, rtol=1e-8)
 
+    maps = head_maps(run)  # (T, H, D, D)
+    moments = population(case.task, case.model)
+    shares = direction_shares(moments, maps.sum(axis=1))  # (T, D)
+    plateaus = [quietest_time(shares, times) for times in plateau_intervals(shares)]
+    subsets = tuple(learned_subset(shares[t]) for t in plateaus)
 
-def _seen(case: int) -> Climb:
-    task, model, late, _ = CLIMBS[case]
-    run = flow(
-        model,
-        population_statistics(task, model),
-        _start(case),
-        np.linspace(0, late, 4001),
-        rtol=1e-8,
-    )
-    value, key, query = (
-        np.asarray(run.weights[name]) for name in ("value", "key", "query")
-    )
-    heads = np.einsum(
-        "th,thri,thrj->thij", value[..., -1], key[..., :-1], query[..., :-1]
-    )
-    shares = _shares(population(task, model), maps_of(model, run))
-    whole = np.rint(shares)
-    rests = np.flatnonzero(np.max(np.abs(shares - whole), axis=1) < SETTLED)
-    spans = np.split(
-        rests, 1 + np.flatnonzero(np.any(np.diff(whole[rests], axis=0), axis=1))
-    )
-    at = [
-        span[np.argmin(np.max(np.abs(shares - whole)[span], axis=1))] for span in spans
-    ]
-    levels = np.asarray(run.loss)[at]
-    subsets = tuple(tuple(int(d) for d in 1 + np.flatnonzero(whole[i])) for i in at)
-    gains = np.linalg.norm(np.diff(heads[at], axis=0), axis=(2, 3))
-    movers = np.argmax(gains, axis=1)
-    idle = [
-        np.linalg.norm(heads[i, head]) < SETTLED * gain[head]
-        for i, head, gain in zip(at[:-1], movers, gains, strict=True)
-    ]
-    return Climb(
-        subsets,
-        tuple(min(set(after) - set(before)) for before, after in pairwise(subsets)),
-        tuple(int(head) for head in movers),
-        tuple("long" if each else "short" for each in idle),
-        exit_times(run.flow_time, run.loss, levels),
+    # Between two plateaus the head whose map changes most has learned the new direction.
+    changes = np.linalg.norm(np.diff(maps[plateaus], axis=0), axis=(2, 3))  # (n, H)
+    heads = np.argmax(changes, axis=1)
+
+    # A wait is long where that head was small on the plateau before, so that it had to escape first.
+    kinds = []
+    for t, head, change in zip(plateaus[:-1], heads, changes, strict=True):
+        size_before = np.linalg.norm(maps[t, head])
+        kinds.append("long" if size_before < SETTLED * change[head] else "short")
+
+    return Itinerary(
+        subsets=subsets,
+        directions=tuple(
+            newly_learned(before, after) for before, after in pairwise(subsets)
+        ),
+        heads=tuple(int(head) for head in heads),
+        kinds=tuple(kinds),
+        exits=exit_times(run.flow_time, run.loss, run.loss[plateaus]),
     )
 
 
-def _shares(moments: Population, maps: FloatArray) -> FloatArray:
-    """How much of each direction the maps hold (T, D), on the whitened minimum; equal ones in turn."""
-    left, right = (_root(matrix) for matrix in (moments.A, moments.Lambda))
-    keys, sizes, queries = np.linalg.svd(left @ moments.minimum @ right)
-    shares = np.einsum("id,tij,dj->td", keys, left @ maps @ right, queries) / sizes
-    for d in range(len(sizes)):
-        level = np.flatnonzero(np.isclose(sizes, sizes[d]))
-        if level[0] == d:
-            total = np.sum(shares[:, level], axis=1)
-            shares[:, level] = np.clip(total[:, None] - np.arange(len(level)), 0, 1)
-    return np.asarray(shares)
+def direction_shares(moments: Population, maps: FloatArray) -> FloatArray:
+    """Share (T, D) of each direction of the minimum that maps (T, D, D) have, between 0 and 1 on plateaus.
+
+    In whitened coordinates A^{1/2} M Λ^{1/2} the minimum is Σ_d σ_d u_d t_dᵀ, and the share of d is u_dᵀ M̃ t_d/σ_d.
+    Directions of equal σ are filled one after another, since any rotation among them is as good.
+    """
+    left = symmetric_root(moments.A)
+    right = symmetric_root(moments.Lambda)
+    u, σ, t = np.linalg.svd(left @ moments.minimum @ right)
+    shares: FloatArray = np.einsum("id,tij,dj->td", u, left @ maps @ right, t) / σ
+
+    for d in range(len(σ)):
+        equal = np.flatnonzero(np.isclose(σ, σ[d]))
+        if equal[0] == d:  # once for each group
+            total = np.sum(shares[:, equal], axis=1, keepdims=True)
+            shares[:, equal] = np.clip(total - np.arange(len(equal)), 0, 1)
+    return shares
 
 
-def _root(matrix: FloatArray) -> FloatArray:
-    values, vectors = np.linalg.eigh(matrix)
-    return np.asarray(vectors * np.sqrt(values) @ vectors.T)
+def plateau_intervals(shares: FloatArray) -> list[IndexArray]:
+    """Indices of the times on each plateau: every share near 0 or 1, and all of them near the same as before.
+
+    >>> shares = np.array([[0.0], [0.02], [0.5], [0.97], [1.0]])
+    >>> [interval.tolist() for interval in plateau_intervals(shares)]
+    [[0, 1], [3, 4]]
+    """
+    nearest = np.rint(shares)
+    distance = np.max(np.abs(shares - nearest), axis=1)
+    settled = np.flatnonzero(distance < SETTLED)
+    changed: BoolArray = np.any(np.diff(nearest[settled], axis=0), axis=1)
+    return np.split(settled, 1 + np.flatnonzero(changed))
 
 
-def predicted(context: RunContext, control: str) -> list[Climb]:
-    """The staircases, or one of their rivals."""
-    return [_varied(case, control) for case in range(len(CLIMBS))]
+def quietest_time(shares: FloatArray, interval: IndexArray) -> int:
+    """The index in the interval at which the shares are nearest to 0 and 1."""
+    distance = np.max(np.abs(shares - np.rint(shares))[interval], axis=1)
+    return int(interval[np.argmin(distance)])
 
 
-def _varied(case: int, control: str) -> Climb:
-    climb, count = _told(case), CLIMBS[case][1].head_count
+def learned_subset(shares: FloatArray) -> tuple[int, ...]:
+    """Directions, from 1, of which the shares (D,) are near 1.
+
+    >>> learned_subset(np.array([0.98, 0.01, 1.0]))
+    (1, 3)
+    """
+    return tuple(int(d) for d in 1 + np.flatnonzero(np.rint(shares)))
+
+
+def newly_learned(before: tuple[int, ...], after: tuple[int, ...]) -> int:
+    """The first direction that the later subset has and the earlier has not."""
+    return min(set(after) - set(before))
+
+
+def predicted(context: RunContext, control: str) -> list[Itinerary]:
+    """The itineraries of the staircases, or of a wrong variant."""
+    return [_changed(case, control) for case in CASES]
+
+
+def _changed(case: Case, control: str) -> Itinerary:
+    stated = _stated_itinerary(CASES.index(case))
     if control == OTHER_HEAD:
-        return replace(climb, heads=tuple((head + 1) % count for head in climb.heads))
+        count = case.model.head_count
+        heads = tuple((head + 1) % count for head in stated.heads)
+        return replace(stated, heads=heads)
     if control == ALL_LONG:
-        return replace(climb, kinds=("long",) * len(climb.kinds))
+        return replace(stated, kinds=("long",) * len(stated.kinds))
     if control == REVERSED:
-        return replace(climb, directions=climb.directions[::-1])
-    return climb
+        return replace(stated, directions=stated.directions[::-1])
+    return stated
 
 
 @cache
-def _told(case: int) -> Climb:
-    task, model, _, _ = CLIMBS[case]
-    steps = staircase(task, model, _start(case))
-    return Climb(
-        steps.subsets, steps.directions, steps.heads, steps.kinds, steps.drop_times
+def _stated_itinerary(index: int) -> Itinerary:
+    case = CASES[index]
+    steps = staircase(case.task, case.model, case.start)
+    return Itinerary(
+        subsets=steps.subsets,
+        directions=steps.directions,
+        heads=steps.heads,
+        kinds=steps.kinds,
+        exits=steps.drop_times,
     )
 
 
-def judge(predicted: list[Climb], observed: list[Climb]) -> Evidence:
+def judge(predicted: list[Itinerary], observed: list[Itinerary]) -> Evidence:
     """Subsets, directions, heads and kinds are the same; exits are at most LATENESS apart, relative."""
     pairs = list(zip(predicted, observed, strict=True))
-    alike = [p.order() == o.order() for p, o in pairs]
-    gaps = [_gap(p.exits, o.exits) for p, o in pairs]
-    shown = f"{sum(alike)} of {len(pairs)} alike, exit times {max(gaps):.1e} apart"
-    agrees = all(alike) and max(gaps) <= LATENESS
+    alike = [stated.order() == measured.order() for stated, measured in pairs]
+    gap = max(_relative_gap(stated.exits, measured.exits) for stated, measured in pairs)
     return Evidence(
-        agrees, shown, f"all alike, exit times at most {LATENESS:g}", residual=max(gaps)
+        agrees=all(alike) and gap <= LATENESS,
+        observed=f"{sum(alike)} of {len(pairs)} alike, exit times {gap:.1e} apart",
+        expected=f"all alike, exit times at most {LATENESS:g}",
+        residual=gap,
     )
 
 
-def _gap(predicted: FloatArray, observed: FloatArray) -> float:
+def _relative_gap(predicted: FloatArray, observed: FloatArray) -> float:
+    """Largest relative distance, infinite where another number of exits is made."""
     if predicted.shape != observed.shape or not np.all(np.isfinite(observed)):
         return np.inf
     return float(np.max(np.abs(observed / predicted - 1)))

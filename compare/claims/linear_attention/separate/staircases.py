@@ -1,4 +1,4 @@
-"""Staircases beyond rank one and commuting Λ, Ω: the flow of small heads visits what theory says, when it says."""
+"""Staircases beyond rank one and commuting Λ, Ω: the flow of small heads has the plateaus and times of the theory."""
 
 from functools import cache
 from typing import NamedTuple
@@ -17,35 +17,49 @@ from ....evidence.judges import equal_within
 from ....evidence.seeding import seeds
 from ....exact_statistics import population_statistics
 from ....metrics.curves import exit_times
-from ..setting.time_courses import (
+from ..common.fixtures import (
     DIAGONAL,
-    OBLIQUE,
-    SOURCE,
+    NON_COMMUTING,
+    STEEP_TEACHERS,
     diagonals,
+    effective_maps,
     eigenvectors,
-    maps_of,
 )
-from . import staircase_order as climbs
+from ..setting.time_courses import SOURCE
+from . import staircase_order
 
 SCALES = (4e-3, 2e-3, 1e-3)
-LADDERS = (
-    (OBLIQUE, Separate(heads=3), eigenvectors(OBLIQUE)),
-    (
-        Task([1.0, 0.3], teacher_covariance=np.diag([1.0, 4.5]), context_length=20),
-        Separate(heads=3),
-        np.eye(2)[:, ::-1],
-    ),
-    (DIAGONAL, Separate(heads=2, rank=2), np.eye(3)),
-)
-"""Λ and Ω that do not commute, a largest drive that is not the largest gain, heads of rank two: with directions."""
 
-CONSTANT, SETTLED = 3e-3, 5e-4
+EXIT_CONSTANT = 3e-3
+"""Largest relative error of an exit time in units of the scale: errors are O(scale)."""
+
+SETTLED = 5e-4
+"""Largest distance between exits, where heads are at rest, in units of the largest value."""
+
 LATER = "each exit one time constant later"
-OTHER = "directions in another order"
+OTHER_ORDER = "directions in another order"
 EVERY_HEAD = "every head escapes"
 
 
-class _Climb(NamedTuple):
+class _Case(NamedTuple):
+    """A task, a model, and its directions by decreasing gain as the columns of `basis` (D, D)."""
+
+    task: Task
+    model: Separate
+    basis: FloatArray
+
+
+CASES = (
+    # Λ and Ω do not commute.
+    _Case(NON_COMMUTING, Separate(heads=3), eigenvectors(NON_COMMUTING)),
+    # The direction that grows fastest is not that of the largest gain.
+    _Case(STEEP_TEACHERS, Separate(heads=3), np.eye(2)[:, ::-1]),
+    # Heads of rank two.
+    _Case(DIAGONAL, Separate(heads=2, rank=2), np.eye(3)),
+)
+
+
+class _Path(NamedTuple):
     """`exits` (n,), and half way between them loss (n,), diagonals of M, amplitudes of what is learned (n, D)."""
 
     exits: FloatArray
@@ -55,171 +69,176 @@ class _Climb(NamedTuple):
 
 
 def _start(case: int, scale: float, context: RunContext) -> Weights:
-    task, model, _ = LADDERS[case]
+    task, model, _ = CASES[case]
     return initial_weights(model, task, scale, seeds(context.seed)[0], "restricted")
 
 
-def _flows(context: RunContext) -> list[list[_Climb]]:
+def _flows(context: RunContext) -> list[list[_Path]]:
     """The flow of all heads for each scale and case."""
     return [
-        [_flow(case, scale, context) for case in range(len(LADDERS))]
-        for scale in SCALES
+        [_flow(case, scale, context) for case in range(len(CASES))] for scale in SCALES
     ]
 
 
-def _flow(case: int, scale: float, context: RunContext) -> _Climb:
-    (task, model, basis), start = LADDERS[case], _start(case, scale, context)
+def _flow(case: int, scale: float, context: RunContext) -> _Path:
+    """The flow of all heads, recorded where the staircase has its plateaus and densely around its exits."""
+    task, model, basis = CASES[case]
+    start = _start(case, scale, context)
     expected = staircase(task, model, start)
-    between = _between(expected.drop_times)
-    near = np.outer(expected.drop_times, 1 + 1e-3 * np.linspace(-1, 1, 201)).ravel()
-    run = flow(
-        model,
-        population_statistics(task, model),
-        start,
-        np.unique([0.0, *between, *near]),
-        rtol=1e-10,
-    )
-    at = np.searchsorted(run.flow_time, between)
-    key, query = (
-        np.asarray(run.weights[name])[at][..., :-1] @ basis for name in ("key", "query")
-    )
-    amplitudes = np.sqrt(np.sum(np.abs(key * query), axis=(1, 2))) * _learned(expected)
-    return _Climb(
-        exit_times(run.flow_time, run.loss, expected.plateaus),
-        run.loss[at],
-        diagonals(maps_of(model, run)[at], basis),
-        amplitudes,
+    middles = _plateau_middles(expected.drop_times)
+    around = 1 + 1e-3 * np.linspace(-1, 1, 201)
+    near_exits = np.outer(expected.drop_times, around).ravel()
+
+    times = np.unique([0.0, *middles, *near_exits])
+    run = flow(model, population_statistics(task, model), start, times, rtol=1e-10)
+
+    at = np.searchsorted(run.flow_time, middles)
+    maps = effective_maps(model, run)[at]  # (n, D, D)
+    key = run.weights["key"][at][..., :-1] @ basis  # (n, H, R, D)
+    query = run.weights["query"][at][..., :-1] @ basis
+    amplitudes = np.sqrt(np.sum(np.abs(key * query), axis=(1, 2)))  # (n, D)
+    return _Path(
+        exits=exit_times(run.flow_time, run.loss, expected.plateaus),
+        loss=run.loss[at],
+        diagonals=diagonals(maps, basis),
+        amplitudes=amplitudes * _learned(expected),
     )
 
 
 def _learned(steps: Staircase) -> FloatArray:
     """1 for the directions that are learned after each exit, else 0 (n, D)."""
     directions = 1 + np.arange(steps.moments.dimension)
-    return np.array(
-        [np.isin(directions, subset) for subset in steps.subsets[1:]], dtype=np.float64
-    )
+    learned = [np.isin(directions, subset) for subset in steps.subsets[1:]]
+    return np.array(learned, dtype=np.float64)
 
 
-def _between(exits: FloatArray) -> FloatArray:
-    """Flow times in the middle of each plateau but the first, and after the last exit."""
-    return np.asarray((exits + np.append(exits[1:], 1.5 * exits[-1])) / 2)
+def _plateau_middles(exits: FloatArray) -> FloatArray:
+    """Flow times in the middle of each plateau but the first, and a while after the last exit."""
+    following = np.append(exits[1:], 1.5 * exits[-1])
+    middles: FloatArray = (exits + following) / 2
+    return middles
 
 
-def _predicted(context: RunContext, control: str) -> list[list[_Climb]]:
+def _predicted(context: RunContext, control: str) -> list[list[_Path]]:
     return [
-        [_varied(case, scale, context, control) for case in range(len(LADDERS))]
+        [_changed(case, scale, context, control) for case in range(len(CASES))]
         for scale in SCALES
     ]
 
 
-def _varied(case: int, scale: float, context: RunContext, control: str) -> _Climb:
-    climb, (task, model, _) = _climb(case, scale, context), LADDERS[case]
-    if control == OTHER:
-        return climb._replace(
-            diagonals=climb.diagonals[:, ::-1], amplitudes=climb.amplitudes[:, ::-1]
+def _changed(case: int, scale: float, context: RunContext, control: str) -> _Path:
+    """The staircase and the time course between its exits, or a wrong variant."""
+    path = _stated(case, scale, context)
+    if control == OTHER_ORDER:
+        return path._replace(
+            diagonals=path.diagonals[:, ::-1],
+            amplitudes=path.amplitudes[:, ::-1],
         )
-    later = (
-        1 / np.linalg.norm(population(task, model).B, 2) if control == LATER else 0.0
-    )
-    return climb._replace(exits=climb.exits + later)
+    if control == LATER:
+        task, model, _ = CASES[case]
+        fastest_rate = np.linalg.norm(population(task, model).B, 2)
+        return path._replace(exits=path.exits + 1 / fastest_rate)
+    return path
 
 
 @cache
-def _climb(case: int, scale: float, context: RunContext) -> _Climb:
-    task, model, _ = LADDERS[case]
+def _stated(case: int, scale: float, context: RunContext) -> _Path:
+    task, model, _ = CASES[case]
     start = _start(case, scale, context)
     steps = staircase(task, model, start)
-    course = time_course(task, model, _between(steps.drop_times), start)
-    return _Climb(
-        steps.drop_times,
-        course.loss,
-        course.coefficients,
-        course.amplitudes * _learned(steps),
+    middles = _plateau_middles(steps.drop_times)
+    course = time_course(task, model, middles, start)
+    return _Path(
+        exits=steps.drop_times,
+        loss=course.loss,
+        diagonals=course.coefficients,
+        amplitudes=course.amplitudes * _learned(steps),
     )
 
 
-def _agree(predicted: list[list[_Climb]], observed: list[list[_Climb]]) -> Evidence:
+def _agree(predicted: list[list[_Path]], observed: list[list[_Path]]) -> Evidence:
     """Relative errors of exit times stay below a constant times the scale; all else is settled."""
-    pairs = [
-        list(zip(p, o, strict=True)) for p, o in zip(predicted, observed, strict=True)
-    ]
-    exits = [
-        np.concatenate([_error(p.exits, o.exits) for p, o in each]) for each in pairs
-    ]
-    constant = max(
-        float(np.max(each)) / scale for each, scale in zip(exits, SCALES, strict=True)
-    )
-    rests = max(
-        _worst(name, each)
-        for each in pairs
-        for name in ("loss", "diagonals", "amplitudes")
-    )
-    typical = tuple(float(np.exp(np.mean(np.log(each + 1e-300)))) for each in exits)
+    constants = []  # error of the exits over the scale, at each scale
+    typical = []  # geometric mean of the errors
+    plateau_gaps = []  # largest distance on the plateaus
+    for scale, stated, measured in zip(SCALES, predicted, observed, strict=True):
+        pairs = list(zip(stated, measured, strict=True))
+        errors = np.concatenate([_exit_errors(p.exits, o.exits) for p, o in pairs])
+        constants.append(float(np.max(errors)) / scale)
+        typical.append(float(np.exp(np.mean(np.log(errors + 1e-300)))))
+        plateau_gaps += [_plateau_gap(p, o) for p, o in pairs]
+
+    constant = max(constants)
+    plateau_gap = max(plateau_gaps)
     slope = float(np.polyfit(np.log(SCALES), np.log(typical), 1)[0])
-    shown = f"exit times {constant:.1e} × scale apart, what is at rest {rests:.1e}"
-    bounds = f"at most {CONSTANT:g} × scale, {SETTLED:g}"
-    agrees = constant <= CONSTANT and rests <= SETTLED
     return Evidence(
-        agrees,
-        shown,
-        bounds,
-        Fit("scale", SCALES, typical, slope, 1.0),
+        agrees=constant <= EXIT_CONSTANT and plateau_gap <= SETTLED,
+        observed=f"exit times {constant:.1e} × scale apart, plateaus {plateau_gap:.1e}",
+        expected=f"at most {EXIT_CONSTANT:g} × scale, {SETTLED:g}",
+        fit=Fit("scale", SCALES, tuple(typical), slope, 1.0),
         residual=typical[-1],
     )
 
 
-def _error(predicted: FloatArray, observed: FloatArray) -> FloatArray:
-    """Relative distance, infinite where a run does not get there."""
+def _exit_errors(predicted: FloatArray, observed: FloatArray) -> FloatArray:
+    """Relative distance of exit times (n,), infinite where a run does not make the exit."""
     gap = np.abs(observed / predicted - 1)
     return np.where(np.isfinite(gap), gap, np.inf)
 
 
-def _worst(name: str, pairs: list[tuple[_Climb, _Climb]]) -> float:
-    """Largest distance in units of the largest value."""
-    both = [(getattr(p, name), getattr(o, name)) for p, o in pairs]
-    return max(float(np.max(np.abs(p - o)) / np.max(np.abs(o))) for p, o in both)
+def _plateau_gap(predicted: _Path, observed: _Path) -> float:
+    """Largest distance of loss, diagonals and amplitudes on the plateaus, in units of the largest value."""
+    gaps = []
+    for stated, measured in zip(predicted[1:], observed[1:], strict=True):
+        gap = np.max(np.abs(stated - measured))
+        gaps.append(float(gap / np.max(np.abs(measured))))
+    return max(gaps)
 
 
-IDLE = ((OBLIQUE, Separate(heads=2)), (DIAGONAL, Separate(heads=3)))
+STUCK_CASES = (
+    (NON_COMMUTING, Separate(heads=2)),
+    (DIAGONAL, Separate(heads=3)),
+)
 """Tasks on which one head is exactly zero, and of three heads a second one has a value only."""
 
 
-def _idle_start(case: int, context: RunContext) -> Weights:
-    task, model = IDLE[case]
+def _stuck_start(case: int, context: RunContext) -> Weights:
+    """Small weights, of which the last head is zero and all heads but the first have no keys and queries."""
+    task, model = STUCK_CASES[case]
     start = initial_weights(model, task, 1e-2, seeds(context.seed)[0], "restricted")
-    kept = {"value": model.head_count - 1, "key": 1, "query": 1}
-    for name, count in kept.items():
-        start[name][count:] = 0.0
+    start["value"][-1:] = 0.0
+    start["key"][1:] = 0.0
+    start["query"][1:] = 0.0
     return start
 
 
-def _idle_ends(context: RunContext) -> list[FloatArray]:
+def _stuck_ends(context: RunContext) -> list[FloatArray]:
     """Rank of the map and loss, long after the one head that can has grown."""
-    found = []
-    for case, (task, model) in enumerate(IDLE):
-        start = _idle_start(case, context)
+    ends = []
+    for case, (task, model) in enumerate(STUCK_CASES):
+        start = _stuck_start(case, context)
         late = 10 * staircase(task, model, start).drop_times[-1]
-        run = flow(
-            model, population_statistics(task, model), start, [0.0, late], rtol=1e-9
-        )
-        sizes = np.linalg.svd(maps_of(model, run)[-1], compute_uv=False)
-        found.append(np.array([np.sum(sizes > 1e-3 * sizes[0]), run.loss[-1]]))
-    return found
+        source = population_statistics(task, model)
+        run = flow(model, source, start, [0.0, late], rtol=1e-9)
+
+        last_map = effective_maps(model, run)[-1]
+        sizes = np.linalg.svd(last_map, compute_uv=False)
+        rank = np.sum(sizes > 1e-3 * sizes[0])  # what never grew is far below
+        ends.append(np.array([rank, run.loss[-1]]))
+    return ends
 
 
-def _idle_plateaus(context: RunContext, control: str) -> list[FloatArray]:
-    """Exits and the last plateau, or as if no head stayed idle."""
-    found = []
-    for case, (task, model) in enumerate(IDLE):
-        steps = staircase(task, model, _idle_start(case, context))
+def _stuck_plateaus(context: RunContext, control: str) -> list[FloatArray]:
+    """Number of exits and the last plateau, or as if every head escaped."""
+    ends = []
+    for case, (task, model) in enumerate(STUCK_CASES):
+        steps = staircase(task, model, _stuck_start(case, context))
         exits, level = len(steps.drop_times), steps.plateaus[-1]
         if control == EVERY_HEAD:
-            exits, level = (
-                model.head_count,
-                steps.moments.greedy_losses[model.head_count],
-            )
-        found.append(np.array([exits, level]))
-    return found
+            exits = model.head_count
+            level = steps.moments.greedy_losses[exits]
+        ends.append(np.array([exits, level]))
+    return ends
 
 
 CLAIMS = (
@@ -234,7 +253,7 @@ CLAIMS = (
         measure=_flows,
         predict=_predicted,
         judge=_agree,
-        controls=(LATER, OTHER),
+        controls=(LATER, OTHER_ORDER),
     ),
     Claim(
         id="ladders.order",
@@ -243,10 +262,14 @@ CLAIMS = (
         statement=r"S_m, \quad d_m, \quad h_m, \quad \text{long or short}, \quad t_m",
         observable="maps and loss of each head of the flow of all heads, at rest on each plateau, and its exits",
         limit="initial scale → 0, exit times at 5e-3 within 1e-3",
-        measure=climbs.observed,
-        predict=climbs.predicted,
-        judge=climbs.judge,
-        controls=(climbs.OTHER_HEAD, climbs.ALL_LONG, climbs.REVERSED),
+        measure=staircase_order.observed,
+        predict=staircase_order.predicted,
+        judge=staircase_order.judge,
+        controls=(
+            staircase_order.OTHER_HEAD,
+            staircase_order.ALL_LONG,
+            staircase_order.REVERSED,
+        ),
     ),
     Claim(
         id="ladders.idle_heads",
@@ -255,8 +278,8 @@ CLAIMS = (
         statement=r"k_h = q_h = 0 \Rightarrow \dot v_h = \dot k_h = \dot q_h = 0",
         observable="rank of the map and loss of the flow of all heads, ten times as long as the one exit takes",
         limit="initial scale → 0, within 1e-4",
-        measure=_idle_ends,
-        predict=_idle_plateaus,
+        measure=_stuck_ends,
+        predict=_stuck_plateaus,
         judge=equal_within(1e-4, axes=("rank, loss", "value")),
         controls=(EVERY_HEAD,),
         tier="fast",

@@ -12,8 +12,8 @@ from .....theory import population
 from ....evidence.claim import Claim, RunContext
 from ....evidence.judges import equal_within
 from ..common.controls import LONGER_CONTEXT, with_context
+from ..common.fixtures import separate_head
 from ..common.quadrature import weighted_prompts
-from .time_courses import head_weights
 
 SOURCE = "Zhang et al. 2025"
 ONE = Separate(heads=1)
@@ -122,7 +122,7 @@ def _along(loss: Any, task: Task, e: FloatArray) -> tuple[float, float, float, f
     """From the losses of three heads along e: the loss is quadratic in the map, so that they give it exactly."""
     λ = float(e @ task.covariance @ e)
     middle, above, below = (
-        loss(head_weights(v, e[None], rank=1))[0] for v in (0.0, 1 / λ, -1 / λ)
+        loss(separate_head(v, e[None]))[0] for v in (0.0, 1 / λ, -1 / λ)
     )
     drive, curvature = (below - above) * λ / 4, (above + below - 2 * middle) * λ**2 / 2
     return drive**2 / curvature, drive, drive / curvature, λ
@@ -221,8 +221,7 @@ def _scaled(of_inputs: int, of_teachers: int) -> Task:
 def _is_held(task: Task) -> bool:
     loss = objective(ONE, _statistics(task))
     return all(
-        bool(np.isfinite(loss(head_weights(1.0, e[None], rank=1))[0]))
-        for e in np.eye(2)
+        bool(np.isfinite(loss(separate_head(1.0, e[None]))[0])) for e in np.eye(2)
     )
 
 

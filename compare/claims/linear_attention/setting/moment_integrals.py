@@ -1,7 +1,9 @@
 """Formulas that no curve shows on its own, each against an independent computation."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,7 +18,7 @@ from .....theory import (
     principal_component_regression,
     ridge,
 )
-from ....evidence.claim import UNMODIFIED, Claim, RunContext
+from ....evidence.claim import Claim, RunContext
 from ....evidence.judges import equal_within
 from ....exact_statistics import population_statistics
 from ..common.controls import (
@@ -25,20 +27,32 @@ from ..common.controls import (
     with_context,
     wrong_moments,
 )
+from ..common.fixtures import NON_COMMUTING, merged_head
 from ..common.quadrature import WeightedPrompts, weighted_prompts
-from .time_courses import merged_weights
 
 SOURCE = "Zhang et al. 2025"
-OBLIQUE: dict[str, Any] = {
-    "covariance": [[1.0, 0.4], [0.4, 0.7]],
-    "teacher_covariance": [[0.6, -0.3], [-0.3, 1.2]],
-}
-SHORT = (
-    Task(**OBLIQUE, noise_variance=0.3, context_length=1),
-    Task(**OBLIQUE, noise_variance=0.3, context_length=2),
+
+Λ, Ω = NON_COMMUTING.covariance, NON_COMMUTING.teacher_covariance
+
+
+def _noisy(context_length: int) -> Task:
+    """Λ and Ω that do not commute, and label noise."""
+    return Task(
+        covariance=Λ,
+        teacher_covariance=Ω,
+        noise_variance=0.3,
+        context_length=context_length,
+    )
+
+
+FEW_TOKENS = (
+    _noisy(1),
+    _noisy(2),
     Task([0.8], noise_variance=0.3, context_length="1..3"),
 )
-MIXED = (
+"""So few variables that the quadrature over all prompts is small, one length and several."""
+
+MIXTURES = (
     Task(
         [1.3, 0.5],
         noise_variance=0.2,
@@ -54,8 +68,8 @@ MIXED = (
         in_context_fraction=0.4,
     ),
 )
-TOKENS = Merged(heads=2, divisor="tokens")
-ROOT = Merged(heads=2, divisor="tokens", score_divisor="sqrt_key")
+PER_TOKEN = Merged(heads=2, divisor="tokens")
+PER_TOKEN_AND_ROOT = Merged(heads=2, divisor="tokens", score_divisor="sqrt_key")
 NO_FIXED_TEACHER = "the fixed teacher left out"
 LONGER = "one context token more"
 TRANSPOSED = "the preconditioner transposed"
@@ -68,177 +82,258 @@ SKEW = np.array([[1.0, 0.4], [-0.3, 0.7]])
 """A preconditioner that is not symmetric."""
 
 
+# Moments of the restricted block
+
+
+class _BlockMoments(NamedTuple):
+    """c, the loss and its slope at a map as `numbers` (3,); B and A (D, D)."""
+
+    numbers: FloatArray
+    B: FloatArray
+    A: FloatArray
+
+
 def _integrated_moments(context: RunContext) -> list[FloatArray]:
-    """c, B, A, loss and slope at a map, of each task: integrated over all prompts, averaged over its lengths.
+    """c, loss and slope at a map, B and A of each task, integrated over all prompts, averaged over its lengths.
 
     Scores are divided by nothing, and by the root of the size of a token.
     """
-    found = []
-    for task, root in product(SHORT, (False, True)):
-        score = np.sqrt(task.dimension + 1) if root else 1.0
-        sums = [_moments_at(task, length, score) for length in task.context_lengths]
-        found += [np.mean(parts, axis=0) for parts in zip(*sums, strict=True)]
-    return found
+    curves = []
+    for task, by_root in product(FEW_TOKENS, (False, True)):
+        score_divisor = np.sqrt(task.dimension + 1) if by_root else 1.0
+        of_lengths = [
+            _block_moments(task, length, score_divisor)
+            for length in task.context_lengths
+        ]
+        curves += [np.mean(parts, axis=0) for parts in zip(*of_lengths, strict=True)]
+    return curves
 
 
-def _moments_at(
-    task: Task, length: int, score: float
-) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _block_moments(task: Task, length: int, score_divisor: float) -> _BlockMoments:
+    """Integrals over all prompts of one length, the label's noise added by hand."""
     tokens, target, weights = weighted_prompts(task, length, 3)
-    x, query = tokens[:, :-1, :-1], tokens[:, -1, :-1]
-    β = np.einsum("pn,pnd->pd", tokens[:, :-1, -1], x) / (length + 1) / score
-    c, (M, along) = weights @ target**2 + task.noise_variance, _map_and_direction(task)
-    # The loss is quadratic in M: central differences are exact.
-    maps = M + np.array([0.0, 1.0, -1.0])[:, None, None] * along
-    errors = target - np.einsum("pi,mij,pj->mp", β, maps, query, optimize=True)
-    loss, above, below = errors**2 @ weights + task.noise_variance
-    numbers = np.array([c, loss, (above - below) / 2])
-    return (
-        numbers,
-        np.asarray((weights * target * β.T) @ query),
-        np.asarray((weights * β.T) @ β),
+    x = tokens[:, :-1, :-1]  # (P, N, D)
+    y = tokens[:, :-1, -1]  # (P, N)
+    query = tokens[:, -1, :-1]  # (P, D)
+    β = np.einsum("pn,pnd->pd", y, x) / (length + 1) / score_divisor
+
+    # The loss is quadratic in M: central differences with any step are exact.
+    M, along = _map_and_direction(task)
+    losses = []
+    for map_ in (M, M + along, M - along):
+        errors = target - np.einsum("pi,ij,pj->p", β, map_, query, optimize=True)
+        losses.append(weights @ errors**2 + task.noise_variance)
+    loss, above, below = losses
+
+    c = weights @ target**2 + task.noise_variance
+    return _BlockMoments(
+        numbers=np.array([c, loss, (above - below) / 2]),
+        B=np.einsum("p,pi,pj->ij", weights * target, β, query, optimize=True),
+        A=np.einsum("p,pi,pj->ij", weights, β, β, optimize=True),
     )
 
 
 def _map_and_direction(task: Task) -> FloatArray:
+    """A map and a direction from it (2, D, D): any that have no special structure."""
     return np.random.default_rng(5).standard_normal((2, task.dimension, task.dimension))
 
 
 def _stated_moments(context: RunContext, control: str) -> list[FloatArray]:
-    found = []
-    for task, model in product(SHORT, (TOKENS, ROOT)):
-        moments, (M, along) = (
-            wrong_moments(task, model, control),
-            _map_and_direction(task),
-        )
+    curves = []
+    for task, model in product(FEW_TOKENS, (PER_TOKEN, PER_TOKEN_AND_ROOT)):
+        moments = wrong_moments(task, model, control)
+        M, along = _map_and_direction(task)
         slope = np.sum(moments.gradient(M) * along)
-        found += [
-            np.array([moments.c, float(moments.loss(M)), slope]),
-            moments.B,
-            moments.A,
-        ]
-    return found
+        numbers = np.array([moments.c, float(moments.loss(M)), slope])
+        curves += [numbers, moments.B, moments.A]
+    return curves
+
+
+# Moments of all features
+
+
+class Heads(NamedTuple):
+    """Two heads of merged attention, or a direction in which they change: a (2, D+1) and B (2, D+1, D)."""
+
+    a: FloatArray
+    B: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class MixtureIntegrals:
+    """Moments of all K features of a mixture, its minimum, and the loss of two heads with its slopes.
+
+    `b` (K,), `S` (K, K), `minimum` (K,); `slope_a` and `slope_B` are along the directions of `two_heads(task, 4)`.
+    """
+
+    b: FloatArray
+    S: FloatArray
+    minimum: FloatArray
+    c: float
+    loss: float
+    slope_a: float
+    slope_B: float
+    least_loss: float
+
+    def curves(self) -> list[FloatArray]:
+        """Each quantity as an array of its own, so that a judge compares it in its own unit."""
+        numbers = (self.c, self.loss, self.slope_a, self.slope_B, self.least_loss)
+        return [self.b, self.S, self.minimum, *(np.array([n]) for n in numbers)]
 
 
 def _integrated_features(context: RunContext) -> list[FloatArray]:
-    """c, b, S, the least loss, loss and slopes at given heads, of each mixture: sums over all its prompts."""
-    return [part for task in MIXED for part in integrated_mixture(task)]
+    """The integrals of each mixture."""
+    curves = []
+    for task in MIXTURES:
+        curves += integrated_mixture(task).curves()
+    return curves
 
 
-def integrated_mixture(task: Task) -> list[FloatArray]:
-    """b, S, the minimum, c, the loss of two heads, its slopes and the least loss."""
-    sums = [
-        (weights, target, _features(tokens))
-        for tokens, target, weights in _mixture(task)
-    ]
-    c = task.noise_variance + sum(
-        float(weights @ target**2) for weights, target, _ in sums
+def integrated_mixture(task: Task) -> MixtureIntegrals:
+    """Moments, minimum, loss and slopes of a mixture as sums over all its prompts.
+
+    >>> integrals = integrated_mixture(Task([1.0], context_length=1))
+    >>> round(integrals.c, 12)  # E y² = tr Λ
+    1.0
+    """
+    groups = _mixture(task)
+    features = [_features(prompts.tokens) for prompts in groups]  # each (P, K)
+
+    # c = E y², b = E y F, S = E F Fᵀ: sums over the groups, whose weights together sum to 1.
+    c = task.noise_variance
+    b = np.zeros(features[0].shape[1])
+    S = np.zeros((len(b), len(b)))
+    for prompts, F in zip(groups, features, strict=True):
+        c += float(prompts.weights @ prompts.target**2)
+        b += (prompts.weights * prompts.target) @ F
+        S += (F.T * prompts.weights) @ F
+    minimum = np.asarray(np.linalg.solve(S, b), dtype=np.float64)
+
+    # The loss of heads is quadratic in a and in B: central differences with step 1 are exact.
+    heads, along = two_heads(task, 3), two_heads(task, 4)
+    loss_at = {
+        (h, k): _loss_of_heads(
+            groups, task, heads.a + h * along.a, heads.B + k * along.B
+        )
+        for h, k in ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))
+    }
+    return MixtureIntegrals(
+        b=b,
+        S=S,
+        minimum=minimum,
+        c=c,
+        loss=loss_at[0, 0],
+        slope_a=(loss_at[1, 0] - loss_at[-1, 0]) / 2,
+        slope_B=(loss_at[0, 1] - loss_at[0, -1]) / 2,
+        least_loss=float(c - b @ minimum),
     )
-    b = np.sum([(weights * target) @ F for weights, target, F in sums], axis=0)
-    S = np.sum([(F.T * weights) @ F for weights, _, F in sums], axis=0)
-    (a, B), (along_a, along_B) = two_heads(task, 3), two_heads(task, 4)
-    # The loss of heads is quadratic in a and in B: central differences are exact.
-    in_a = [_loss_of_heads(task, a + h * along_a, B) for h in (-1.0, 1.0)]
-    in_B = [_loss_of_heads(task, a, B + h * along_B) for h in (-1.0, 1.0)]
-    M = np.asarray(np.linalg.solve(S, b), dtype=np.float64)
-    numbers = (
-        c,
-        _loss_of_heads(task, a, B),
-        np.diff(in_a)[0] / 2,
-        np.diff(in_B)[0] / 2,
-        c - b @ M,
-    )
-    return [b, S, M, *(np.array([each]) for each in numbers)]
 
 
 def _mixture(task: Task) -> list[WeightedPrompts]:
     """Prompts of all lengths with random teachers and with the fixed one; all weights together sum to 1."""
-    lengths, p, found = task.context_lengths, task.in_context_fraction, []
-    for length, (share, teacher) in product(
-        lengths, ((p, None), (1 - p, task.fixed_teacher))
-    ):
+    p = task.in_context_fraction
+    teachers: list[tuple[float, FloatArray | None]] = [(p, None)]
+    if p < 1:
+        teachers.append((1 - p, task.fixed_teacher))
+
+    groups = []
+    for length, (share, teacher) in product(task.context_lengths, teachers):
+        # Four nodes a variable: S is of degree 6 in x.
         prompts = weighted_prompts(task, length, 4, teacher)
-        found.append(prompts._replace(weights=prompts.weights * share / len(lengths)))
-    return found
+        share_of_length = share / len(task.context_lengths)
+        groups.append(prompts._replace(weights=prompts.weights * share_of_length))
+    return groups
 
 
 def _features(tokens: FloatArray) -> FloatArray:
-    """F = G_ij x_q,d for i ≤ j, (P, K), G = X Xᵀ over the number of tokens."""
-    G = tokens.swapaxes(1, 2) @ tokens / tokens.shape[1]
+    """F_(ij)d = G_ij x_q,d for i ≤ j, flattened to (P, K), with G = X Xᵀ over the number of tokens."""
+    G = tokens.swapaxes(1, 2) @ tokens / tokens.shape[1]  # (P, D+1, D+1)
     i, j = np.triu_indices(tokens.shape[2])
-    return np.asarray(
-        (G[:, i, j][:, :, None] * tokens[:, -1, None, :-1]).reshape(len(tokens), -1)
-    )
+    query = tokens[:, -1, :-1]  # (P, D)
+    features: FloatArray = np.einsum("pk,pd->pkd", G[:, i, j], query)
+    return features.reshape(len(tokens), -1)
 
 
-def two_heads(task: Task, seed: int) -> tuple[FloatArray, FloatArray]:
-    """a (2, D+1) and B (2, D+1, D) of two heads, or a direction of theirs."""
+def two_heads(task: Task, seed: int) -> Heads:
+    """Two heads, or a direction in which they change, drawn from this seed."""
     generator, D = np.random.default_rng(seed), task.dimension
-    return generator.standard_normal((2, D + 1)), generator.standard_normal(
-        (2, D + 1, D)
-    )
+    a = generator.standard_normal((2, D + 1))
+    B = generator.standard_normal((2, D + 1, D))
+    return Heads(a, B)
 
 
-def _loss_of_heads(task: Task, a: FloatArray, B: FloatArray) -> float:
+def _loss_of_heads(
+    groups: Sequence[WeightedPrompts], task: Task, a: FloatArray, B: FloatArray
+) -> float:
+    """E (y − Σ_h a_hᵀ G B_h x_q)² over the prompts of the groups."""
     total = task.noise_variance
-    for tokens, target, weights in _mixture(task):
+    for tokens, target, weights in groups:
         G = tokens.swapaxes(1, 2) @ tokens / tokens.shape[1]
-        output = np.einsum(
-            "hi,pij,hjd,pd->p", a, G, B, tokens[:, -1, :-1], optimize=True
-        )
+        query = tokens[:, -1, :-1]
+        output = np.einsum("hi,pij,hjd,pd->p", a, G, B, query, optimize=True)
         total += float(weights @ (target - output) ** 2)
     return total
 
 
 def _stated_features(context: RunContext, control: str) -> list[FloatArray]:
-    return [part for task in MIXED for part in _stated_mixture(task, control)]
+    curves = []
+    for task in MIXTURES:
+        curves += _stated_mixture(changed_mixture(task, control), task).curves()
+    return curves
 
 
-def _stated_mixture(task: Task, control: str) -> list[FloatArray]:
-    full = feature_moments(changed_mixture(task, control), TOKENS)
-    heads = two_heads(task, 3)
-    slopes = [
-        float(np.sum(g * along))
-        for g, along in zip(
-            full.head_gradients(*heads), two_heads(task, 4), strict=True
-        )
-    ]
-    numbers = (
-        full.c,
-        float(full.loss(full.effective_map(*heads))),
-        *slopes,
-        full.minimum_loss,
+def _stated_mixture(assumed: Task, task: Task) -> MixtureIntegrals:
+    """The theory's moments of the assumed mixture, with the heads that are drawn for the true one."""
+    full = feature_moments(assumed, PER_TOKEN)
+    heads, along = two_heads(task, 3), two_heads(task, 4)
+    gradient_a, gradient_B = full.head_gradients(*heads)
+    return MixtureIntegrals(
+        b=full.b,
+        S=full.S,
+        minimum=full.minimum,
+        c=full.c,
+        loss=float(full.loss(full.effective_map(*heads))),
+        slope_a=float(np.sum(gradient_a * along.a)),
+        slope_B=float(np.sum(gradient_B * along.B)),
+        least_loss=full.minimum_loss,
     )
-    return [full.b, full.S, full.minimum, *(np.array([each]) for each in numbers)]
 
 
 def changed_mixture(task: Task, control: str) -> Task:
     """The mixture that a control takes for this one."""
     if control == NO_FIXED_TEACHER:
-        return Task.from_dict(
-            {**task.to_dict(), "fixed_teacher": [1e-9] * task.dimension}
-        )
-    return (
-        with_context(task, max(task.context_lengths) + 1) if control == LONGER else task
-    )
+        negligible = [1e-9] * task.dimension  # zero is refused
+        return Task.from_dict({**task.to_dict(), "fixed_teacher": negligible})
+    if control == LONGER:
+        return with_context(task, max(task.context_lengths) + 1)
+    return task
 
 
-def _context(
-    context: RunContext, length: int
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    tokens = sample(
-        Task(**OBLIQUE, noise_variance=0.3, context_length=length),
-        40,
-        context.seed,
-        split="test",
-    ).tokens
-    return tokens[:, :-1, :-1], tokens[:, :-1, -1], tokens[:, -1, :-1]
+# Predictors
+
+
+class _Contexts(NamedTuple):
+    """Contexts x (P, N, D), y (P, N) and queries (P, D)."""
+
+    x: FloatArray
+    y: FloatArray
+    query: FloatArray
+
+    def tokens(self) -> FloatArray:
+        """The tokens (P, N + 1, D + 1) with 0 for the query's label."""
+        context = np.concatenate((self.x, self.y[..., None]), axis=2)
+        query = np.pad(self.query, ((0, 0), (0, 1)))[:, None]
+        return np.concatenate((context, query), axis=1)
+
+
+def _contexts(context: RunContext, length: int) -> _Contexts:
+    tokens = sample(_noisy(length), 40, context.seed, split="test").tokens
+    return _Contexts(tokens[:, :-1, :-1], tokens[:, :-1, -1], tokens[:, -1, :-1])
 
 
 def _least_squares(context: RunContext) -> list[FloatArray]:
-    Ω = np.array(OBLIQUE["teacher_covariance"])
     return [
-        penalised_squares(*_context(context, length), noise, Ω)
+        penalised_squares(*_contexts(context, length), noise, Ω)
         for length, noise in product(LENGTHS, NOISES)
     ]
 
@@ -250,86 +345,86 @@ def penalised_squares(
 
     Contexts x (P, N, D), y (P, N), queries (P, D), and the covariance of the teachers (D, D).
     """
-    root, D = np.linalg.cholesky(teachers), len(teachers)
+    D = len(teachers)
+    root = np.linalg.cholesky(teachers)  # w = root u with u ~ N(0, 1)
     penalty = np.broadcast_to(np.sqrt(noise) * np.eye(D), (len(x), D, D))
-    rows = np.concatenate((x @ root, penalty), axis=1)
+
+    # |y − x root u|² + σ² |u|² as one system of N + D equations, (P, N + D, D).
+    equations = np.concatenate((x @ root, penalty), axis=1)
     labels = np.concatenate((y, np.zeros((len(y), D))), axis=1)
-    return np.asarray(
-        np.einsum("pdn,pn,pd->p", np.linalg.pinv(rows), labels, query @ root)
-    )
+    u = np.einsum("pdn,pn->pd", np.linalg.pinv(equations), labels)
+    predictions: FloatArray = np.einsum("pd,pd->p", u, query @ root)
+    return predictions
 
 
 def _posterior_means(context: RunContext, control: str) -> list[FloatArray]:
-    Ω = {
-        UNMODIFIED: OBLIQUE["teacher_covariance"],
-        "Ω left out": None,
-        "σ² for σ²/N": OBLIQUE["teacher_covariance"],
-    }
-    found = []
+    teachers = None if control == "Ω left out" else Ω
+    predictions = []
     for length, noise in product(LENGTHS, NOISES):
-        x, y, query = _context(context, length)
-        used = noise * length if control == "σ² for σ²/N" else noise
-        found.append(ridge(x, y, query, used, Ω[control]))
-    return found
+        x, y, query = _contexts(context, length)
+        penalty = noise * length if control == "σ² for σ²/N" else noise
+        predictions.append(ridge(x, y, query, penalty, teachers))
+    return predictions
 
 
-def _decomposed(context: RunContext) -> list[FloatArray]:
+def _independent_predictors(context: RunContext) -> list[FloatArray]:
     """Regressions on singular vectors of each context, attention with given maps, and a trained model's output."""
-    x, y, query = _context(context, 6)
-    left, sizes, right = np.linalg.svd(x, full_matrices=False)
-    shares = np.einsum("pnd,pn,pdi,pi->pd", left, y, right, query) / sizes
-    found = [np.sum(shares[:, [d - 1 for d in each]], axis=1) for each in COMPONENTS]
-    values, vectors = np.linalg.eigh(np.array(OBLIQUE["covariance"]))
+    contexts = _contexts(context, 6)
+    u, σ, v = np.linalg.svd(contexts.x, full_matrices=False)
+
+    # Least squares is a sum over singular vectors: (u_dᵀ y)(v_dᵀ x_q)/σ_d.
+    terms = np.einsum("pnd,pn,pdi,pi->pd", u, contexts.y, v, contexts.query) / σ
+    outputs = [
+        np.sum(terms[:, [d - 1 for d in components]], axis=1)
+        for components in COMPONENTS
+    ]
+
+    # Regression on the first population component, as attention: M = e₁ e₁ᵀ/λ₁.
+    values, vectors = np.linalg.eigh(Λ)
     M = np.outer(vectors[:, -1], vectors[:, -1]) / values[-1]
-    found += [_attention(x, y, query, M), _attention(x, y, query, SKEW)]
-    return [*found, *(_trained_output(context, length) for length in LENGTHS)]
+    outputs += [_attention(contexts, M), _attention(contexts, SKEW)]
+    return [*outputs, *(_trained_output(context, length) for length in LENGTHS)]
 
 
-def _attention(
-    x: FloatArray, y: FloatArray, query: FloatArray, M: FloatArray
-) -> FloatArray:
+def _attention(contexts: _Contexts, M: FloatArray) -> FloatArray:
+    """The output (P,) of one merged head of value 1 and key-query block M."""
     model = Merged(heads=1)
-    return np.asarray(
-        predict(model, model.heads(merged_weights(1.0, M)), _tokens(x, y, query))
+    output: FloatArray = predict(
+        model, model.heads(merged_head(1.0, M)), contexts.tokens()
     )
-
-
-def _tokens(x: FloatArray, y: FloatArray, query: FloatArray) -> FloatArray:
-    context = np.concatenate((x, y[..., None]), axis=2)
-    return np.concatenate((context, np.pad(query, ((0, 0), (0, 1)))[:, None]), axis=1)
+    return output
 
 
 def _trained_output(context: RunContext, length: int) -> FloatArray:
     """What one head trained on contexts of six tokens computes from contexts of another length."""
     start = initial_weights(SHARED, TRAINED, np.array([0.5, 0.0]), scheme="aligned")
     run = flow(SHARED, population_statistics(TRAINED, SHARED), start, [0.0, 400.0])
-    return np.asarray(
-        predict(SHARED, SHARED.heads(run.final), _tokens(*_context(context, length)))
-    )
+    tokens = _contexts(context, length).tokens()
+    output: FloatArray = predict(SHARED, SHARED.heads(run.final), tokens)
+    return output
 
 
-def _algorithms(context: RunContext, control: str) -> list[FloatArray]:
-    x, y, query = _context(context, 6)
-    sets = {
-        UNMODIFIED: COMPONENTS,
-        "components from the smallest": ((2,), (1,), (1, 2)),
-    }.get(control, COMPONENTS)
-    found = [principal_component_regression(x, y, query, each) for each in sets]
-    found.append(
-        principal_component_regression(
-            x, y, query, (1,), np.array(OBLIQUE["covariance"])
-        )
-    )
-    steps = {"twice the step": 2 * SKEW, TRANSPOSED: SKEW.T}
-    found.append(preconditioned_step(x, y, query, steps.get(control, SKEW)))
+def _stated_predictors(context: RunContext, control: str) -> list[FloatArray]:
+    """The same by the algorithms of the theory, or a wrong variant of one of them."""
+    x, y, query = _contexts(context, 6)
+    sets = COMPONENTS
+    if control == "components from the smallest":
+        sets = ((2,), (1,), (1, 2))
+    outputs = [principal_component_regression(x, y, query, each) for each in sets]
+    outputs.append(principal_component_regression(x, y, query, (1,), Λ))
+
+    preconditioner = SKEW
+    if control == "twice the step":
+        preconditioner = 2 * SKEW
+    if control == TRANSPOSED:
+        preconditioner = SKEW.T
+    outputs.append(preconditioned_step(x, y, query, preconditioner))
+
     learned = (2,) if control == "the other direction learned" else (1,)
-    return [
-        *found,
-        *(
-            learned_prediction(TRAINED, SHARED, learned, *_context(context, length))
-            for length in LENGTHS
-        ),
-    ]
+    for length in LENGTHS:
+        contexts = _contexts(context, length)
+        outputs.append(learned_prediction(TRAINED, SHARED, learned, *contexts))
+    return outputs
 
 
 CLAIMS = (
@@ -380,8 +475,8 @@ CLAIMS = (
         statement=r"\hat y_q = \textstyle\sum_{d}(e_d^\top\beta)(e_d^\top x_q)/\lambda_d = \beta^\top M x_q",
         observable="regression on singular vectors, attention with given weights, and a model after training",
         limit="none: exact",
-        measure=_decomposed,
-        predict=_algorithms,
+        measure=_independent_predictors,
+        predict=_stated_predictors,
         judge=equal_within(1e-8, axes=("prompt", "prediction")),
         controls=(
             "components from the smallest",

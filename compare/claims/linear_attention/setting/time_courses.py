@@ -7,7 +7,7 @@ import numpy as np
 from .....models.attention import Merged, Separate
 from .....models.protocol import Weights
 from .....runtime.arrays import FloatArray
-from .....simulate import Trajectory, flow, initial_weights
+from .....simulate import flow, initial_weights
 from .....task import Task
 from .....theory import time_course
 from .....theory.linear_attention.low_rank import low_rank_amplitudes
@@ -16,19 +16,25 @@ from ....evidence.claim import Claim, RunContext
 from ....evidence.judges import equal_within
 from ....exact_statistics import population_statistics
 from ..common.controls import LONGER_CONTEXT, MOMENTS, with_context, wrong_moments
+from ..common.fixtures import (
+    DIAGONAL,
+    NON_COMMUTING,
+    diagonals,
+    effective_maps,
+    eigenvectors,
+    merged_head,
+    separate_head,
+)
 
 SOURCE = "Zhang et al. 2025"
-DIAGONAL = Task(eigenvalues=[3, 2, 1], trace=2.0, noise_variance=0.1, context_length=7)
-WHITE = Task([0.7, 0.7], context_length=5)
-OBLIQUE = Task(
-    covariance=[[1.0, 0.4], [0.4, 0.7]],
-    teacher_covariance=[[0.6, -0.3], [-0.3, 1.2]],
-    context_length=6,
-)
+HALF_TIME = "t = η · step"
+
+WHITE_PAIR = Task([0.7, 0.7], context_length=5)
 TIMES = np.array([0.0, 0.05, 0.3, 0.8, 1.7, 3.0, 5.0, 9.0, 20.0])
-MANY = Task(np.linspace(1.0, 0.5, 100), context_length=7)
-EARLY = np.array([0.0, 0.03, 0.1])
-HALF = "t = η · step"
+
+HUNDRED_DIRECTIONS = Task(np.linspace(1.0, 0.5, 100), context_length=7)
+EARLY_TIMES = np.array([0.0, 0.03, 0.1])
+"""The flow of a head in a hundred dimensions is slow: these times take a second and pass the steepest fall."""
 
 Model = Merged | Separate
 
@@ -42,178 +48,134 @@ class _Start(NamedTuple):
     weights: Weights
 
 
-def merged_weights(s: float, U: FloatArray) -> Weights:
-    """One merged head of value s and key-query block U (D, D), all other weights zero."""
-    weights = {
-        name: np.zeros(shape) for name, shape in Merged(heads=1).shapes(len(U)).items()
-    }
-    weights["value"][0, -1], weights["key_query"][0, :-1, :-1] = s, U
-    return weights
+def _exact_starts() -> list[_Start]:
+    """Every form of `initial`, away from the limit in which heads are small: their time courses are exact."""
+    return [*_separate_starts(), *_merged_starts()]
 
 
-def head_weights(v: float, pairs: FloatArray, rank: int) -> Weights:
-    """One head of value v whose keys and queries are the rows `pairs` (R, D)."""
-    weights = {
-        name: np.zeros(shape)
-        for name, shape in Separate(1, rank).shapes(pairs.shape[1]).items()
-    }
-    weights["value"][0, -1] = v
-    weights["key"][0, :, :-1] = weights["query"][0, :, :-1] = pairs
-    return weights
+def _separate_starts() -> list[_Start]:
+    """Three amplitudes, one amplitude for all heads, and three amplitudes on heads of rank two."""
+    amplitudes = np.array([0.3, 0.2, 0.4])
 
+    three_heads = Separate(heads=3)
+    aligned = initial_weights(three_heads, DIAGONAL, amplitudes, scheme="aligned")
 
-def _starts() -> list[_Start]:
-    """Every form of `initial`, away from the limit in which heads are small: all these courses are exact."""
-    merged, one, three = Merged(heads=1), Separate(heads=3), np.array([0.3, 0.2, 0.4])
-    few, mode = Separate(heads=2), np.diag([0.6, 0.25, 0.1])
-    grown = OBLIQUE.covariance @ OBLIQUE.teacher_covariance @ OBLIQUE.covariance
-    grown *= 0.05 / np.linalg.norm(grown)
-    rank_two = _joined(
-        head_weights(float(np.hypot(0.3, 0.2)), np.diag(three)[:2], 2),
-        head_weights(0.4, np.array([[0.0, 0.0, 0.4], [0.0, 0.0, 0.0]]), 2),
-    )
+    two_heads = Separate(heads=2)
+    on_two = initial_weights(two_heads, DIAGONAL, [0.3, 0.3, 0.0], scheme="aligned")
+
+    # The first head takes the first two directions: v² = Σ κ² balances it.
+    first = separate_head(float(np.hypot(0.3, 0.2)), np.diag(amplitudes)[:2])
+    second = separate_head(0.4, np.array([[0.0, 0.0, 0.4], [0.0, 0.0, 0.0]]))
+    rank_two = {name: np.concatenate([first[name], second[name]]) for name in first}
+
     return [
-        _Start(
-            DIAGONAL,
-            one,
-            three,
-            initial_weights(one, DIAGONAL, three, scheme="aligned"),
-        ),
-        _Start(
-            DIAGONAL,
-            few,
-            0.3,
-            initial_weights(few, DIAGONAL, [0.3, 0.3, 0.0], scheme="aligned"),
-        ),
-        _Start(DIAGONAL, Separate(heads=2, rank=2), three, rank_two),
-        _Start(DIAGONAL, merged, (-0.2, np.diag(mode)), merged_weights(-0.2, mode)),
-        _Start(
-            WHITE, merged, (0.1, 0.4), merged_weights(0.1, 0.4 * np.eye(2) / np.sqrt(2))
-        ),
-        _Start(OBLIQUE, merged, weights := merged_weights(0.05, grown), weights),
+        _Start(DIAGONAL, three_heads, amplitudes, aligned),
+        _Start(DIAGONAL, two_heads, 0.3, on_two),
+        _Start(DIAGONAL, Separate(heads=2, rank=2), amplitudes, rank_two),
     ]
 
 
-def _joined(*heads: Weights) -> Weights:
-    return {name: np.concatenate([head[name] for head in heads]) for name in heads[0]}
+def _merged_starts() -> list[_Start]:
+    """Aligned and not balanced, white, and along the unstable mode where Λ and Ω do not commute."""
+    model = Merged(heads=1)
+    u = np.array([0.6, 0.25, 0.1])
+    white = 0.4 * np.eye(2) / np.sqrt(2)  # of size u = 0.4
+
+    Λ, Ω = NON_COMMUTING.covariance, NON_COMMUTING.teacher_covariance
+    B = Λ @ Ω @ Λ
+    unstable = merged_head(0.05, 0.05 * B / np.linalg.norm(B))
+
+    return [
+        _Start(DIAGONAL, model, (-0.2, u), merged_head(-0.2, np.diag(u))),
+        _Start(WHITE_PAIR, model, (0.1, 0.4), merged_head(0.1, white)),
+        _Start(NON_COMMUTING, model, unstable, unstable),
+    ]
 
 
 def _flows(context: RunContext) -> list[FloatArray]:
-    """Loss and diagonal of M on the eigenvectors of Λ, by decreasing λ, of each start's flow."""
-    found = []
-    for start in _starts():
-        run = flow(
-            start.model,
-            population_statistics(start.task, start.model),
-            start.weights,
-            TIMES,
-        )
-        found += [
-            run.loss,
-            diagonals(maps_of(start.model, run), eigenvectors(start.task)),
-        ]
-    return found
-
-
-def maps_of(model: Model, run: Trajectory) -> FloatArray:
-    """M (T, D, D) of the heads as they were trained."""
-    value = np.asarray(run.weights["value"])[..., -1]
-    if isinstance(model, Merged):
-        return np.asarray(
-            np.einsum(
-                "th,thij->tij",
-                value,
-                np.asarray(run.weights["key_query"])[..., :-1, :-1],
-            )
-        )
-    key, query = (np.asarray(run.weights[name])[..., :-1] for name in ("key", "query"))
-    return np.asarray(np.einsum("th,thri,thrj->tij", value, key, query))
-
-
-def eigenvectors(task: Task) -> FloatArray:
-    """Of Λ by decreasing λ, the columns of (D, D)."""
-    return np.asarray(np.linalg.eigh(task.covariance)[1][:, ::-1])
-
-
-def diagonals(maps: FloatArray, basis: FloatArray) -> FloatArray:
-    """e_dᵀ M e_d (T, D) of maps (T, D, D) on the columns of a basis."""
-    return np.asarray(np.einsum("id,tij,jd->td", basis, maps, basis))
+    """Loss (T,) and diagonal of M (T, D) on the eigenvectors of Λ, by decreasing λ, of each start's flow."""
+    curves = []
+    for start in _exact_starts():
+        source = population_statistics(start.task, start.model)
+        run = flow(start.model, source, start.weights, TIMES)
+        maps = effective_maps(start.model, run)
+        curves += [run.loss, diagonals(maps, eigenvectors(start.task))]
+    return curves
 
 
 def _courses(context: RunContext, control: str) -> list[FloatArray]:
-    found = []
-    for start in _starts():
+    """The same curves by the theory."""
+    times = TIMES / 2 if control == HALF_TIME else TIMES
+    curves = []
+    for start in _exact_starts():
         task = with_context(start.task, 8) if control == LONGER_CONTEXT else start.task
-        course = time_course(
-            task, start.model, TIMES / 2 if control == HALF else TIMES, start.initial
-        )
-        found += [course.loss, course.coefficients]
-    return found
+        course = time_course(task, start.model, times, start.initial)
+        curves += [course.loss, course.coefficients]
+    return curves
 
 
-def _many(context: RunContext) -> list[FloatArray]:
+def _hundred_start() -> tuple[float, FloatArray]:
+    """s and U (100, 100) of the merged head."""
+    return 0.1, np.diag(np.linspace(0.04, 0.06, HUNDRED_DIRECTIONS.dimension))
+
+
+def _hundred_flow(context: RunContext) -> list[FloatArray]:
     """Loss and diagonal of M by the flow of one merged head in a hundred dimensions."""
-    run = flow(
-        Merged(heads=1),
-        population_statistics(MANY, Merged(heads=1)),
-        merged_weights(*_many_start()),
-        EARLY,
-    )
-    return [run.loss, diagonals(maps_of(Merged(heads=1), run), np.eye(MANY.dimension))]
+    model = Merged(heads=1)
+    source = population_statistics(HUNDRED_DIRECTIONS, model)
+    run = flow(model, source, merged_head(*_hundred_start()), EARLY_TIMES)
+    axes = np.eye(HUNDRED_DIRECTIONS.dimension)
+    return [run.loss, diagonals(effective_maps(model, run), axes)]
 
 
-def _many_start() -> tuple[float, FloatArray]:
-    return 0.1, np.diag(np.linspace(0.04, 0.06, MANY.dimension))
-
-
-def _many_courses(context: RunContext, control: str) -> list[FloatArray]:
-    task, (s, U) = (
-        with_context(MANY, 8) if control == LONGER_CONTEXT else MANY,
-        _many_start(),
-    )
-    course = time_course(
-        task, Merged(heads=1), EARLY / 2 if control == HALF else EARLY, (s, np.diag(U))
-    )
+def _hundred_course(context: RunContext, control: str) -> list[FloatArray]:
+    """The same curves by the theory."""
+    task = HUNDRED_DIRECTIONS
+    if control == LONGER_CONTEXT:
+        task = with_context(task, 8)
+    times = EARLY_TIMES / 2 if control == HALF_TIME else EARLY_TIMES
+    s, U = _hundred_start()
+    course = time_course(task, Merged(heads=1), times, (s, np.diag(U)))
     return [course.loss, course.coefficients]
 
 
-S0, U0 = -0.4, np.array([[0.3, 0.1], [-0.2, 0.5]])
-V0, PAIRS0 = 0.6, np.array([0.3, -0.1])
+MATRIX_START = (-0.4, np.array([[0.3, 0.1], [-0.2, 0.5]]))
+"""s and U of a merged head: not balanced, of opposite sign, and U not symmetric."""
+
+PAIR_START = (0.6, np.array([0.3, -0.1]))
+"""v and κ (2,) of a head of rank two: v² is not Σ κ²."""
 
 
 def _unbalanced_flows(context: RunContext) -> list[FloatArray]:
     """s and U of one merged head, v and both amplitudes of one of rank two, from starts of unequal size."""
-    merged, separate = Merged(heads=1), Separate(heads=1, rank=2)
-    one = flow(
-        merged, population_statistics(OBLIQUE, merged), merged_weights(S0, U0), TIMES
-    ).weights
-    pairs = np.diag([*PAIRS0, 0.0])[:2]
-    two = flow(
-        separate,
-        population_statistics(DIAGONAL, separate),
-        head_weights(V0, pairs, 2),
-        TIMES,
-    ).weights
-    key = np.asarray(two["key"])[:, 0]
+    merged = Merged(heads=1)
+    source = population_statistics(NON_COMMUTING, merged)
+    matrix_run = flow(merged, source, merged_head(*MATRIX_START), TIMES)
+
+    separate = Separate(heads=1, rank=2)
+    source = population_statistics(DIAGONAL, separate)
+    v, κ = PAIR_START
+    pairs = np.diag([*κ, 0.0])[:2]  # row r is κ_r e_r
+    pair_run = flow(separate, source, separate_head(v, pairs), TIMES)
+    key = pair_run.weights["key"][:, 0]  # (T, R, D + 1)
+
     return [
-        np.asarray(one["value"])[:, 0, -1],
-        np.asarray(one["key_query"])[:, 0, :-1, :-1],
-        np.asarray(two["value"])[:, 0, -1],
+        matrix_run.weights["value"][:, 0, -1],
+        matrix_run.weights["key_query"][:, 0, :-1, :-1],
+        pair_run.weights["value"][:, 0, -1],
         np.stack((key[:, 0, 0], key[:, 1, 1]), axis=1),
     ]
 
 
 def _unbalanced_courses(context: RunContext, control: str) -> list[FloatArray]:
-    s, U = matrix_amplitudes(
-        wrong_moments(OBLIQUE, Merged(heads=1), control), TIMES, S0, U0
-    )
-    moments = wrong_moments(DIAGONAL, Separate(heads=1, rank=2), control)
-    saturation = moments.a * moments.lam
-    return [
-        s,
-        U,
-        *low_rank_amplitudes(TIMES, V0, PAIRS0, moments.b[:2], saturation[:2]),
-    ]
+    """The same weights by the reduced equations: ṡ = ⟨G, U⟩, U̇ = s G; v̇ = Σ κ_r² g_r, κ̇_r = v κ_r g_r."""
+    merged = wrong_moments(NON_COMMUTING, Merged(heads=1), control)
+    s, U = matrix_amplitudes(merged, TIMES, *MATRIX_START)
+
+    separate = wrong_moments(DIAGONAL, Separate(heads=1, rank=2), control)
+    saturation = separate.a * separate.lam
+    v, κ = low_rank_amplitudes(TIMES, *PAIR_START, separate.b[:2], saturation[:2])
+    return [s, U, v, κ]
 
 
 CLAIMS = (
@@ -227,7 +189,7 @@ CLAIMS = (
         measure=_flows,
         predict=_courses,
         judge=equal_within(1e-9, axes=("time", "loss or diagonal")),
-        controls=(LONGER_CONTEXT, HALF),
+        controls=(LONGER_CONTEXT, HALF_TIME),
         tier="fast",
     ),
     Claim(
@@ -237,10 +199,10 @@ CLAIMS = (
         statement=r"L(t),\ e_d^\top M(t) e_d",
         observable="loss and diagonal of M by the flow of all weights of one merged head, D = 100",
         limit="none: exact",
-        measure=_many,
-        predict=_many_courses,
-        judge=equal_within(1e-9, EARLY, ("flow time", "loss or diagonal")),
-        controls=(LONGER_CONTEXT, HALF),
+        measure=_hundred_flow,
+        predict=_hundred_course,
+        judge=equal_within(1e-9, EARLY_TIMES, ("flow time", "loss or diagonal")),
+        controls=(LONGER_CONTEXT, HALF_TIME),
     ),
     Claim(
         id="courses.unbalanced",

@@ -5,6 +5,8 @@ from typing import Any, Literal
 import numpy as np
 
 from .....models.attention import Merged, Separate
+from .....models.protocol import Weights
+from .....runtime.arrays import FloatArray
 from .....simulate import flow, initial_weights, prompts_from_tokens, statistics, train
 from .....task import Task
 from .....theory import population
@@ -14,45 +16,53 @@ from ....exact_statistics import population_statistics
 from ....metrics.plateaus import effective_map
 
 BEYOND = "a natural reading of Zhang et al. 2025 beyond its hypotheses"
-GENERAL = Task(
+REVERSED_GAINS = Task(
     eigenvalues=[1.0, 0.3], teacher_covariance=np.diag([1.0, 4.5]), context_length=100
 )
+"""B = diag(1, 0.405), but gains 0.97 and 1.31."""
+
+EQUAL_GAINS = Task(eigenvalues=[1.0, 1.0], context_length=10)
 BLOCK: dict[int, Literal["full", "restricted"]] = {1: "full", 2: "restricted"}
-ONE_MORE, EVERYWHERE = (
-    "also a_h·B_g − a_g·B_h at D = 1",
-    "also a_h·B_g − a_g·B_h at every D",
-)
+"""Weights of which the laws are sought, by D: the linear algebra of all weights at D = 2 takes minutes."""
+
+ONE_MORE = "also a_h·B_g − a_g·B_h at D = 1"
+EVERYWHERE = "also a_h·B_g − a_g·B_h at every D"
 BY_WEIGHTS = "an idle head with a value adds D − |S|"
-EQUAL = Task(eigenvalues=[1.0, 1.0], context_length=10)
+
+NO_GRADIENT = 1e-12
+"""Norm below which a gradient is rounding."""
 
 
 def _equal(predicted: object, observed: object) -> Evidence:
     return Evidence(predicted == observed, f"{observed}", f"{predicted}")
 
 
-def _maps_at_rest(context: RunContext) -> int:
+def _gradient_norm(task: Task, model: Separate, weights: Weights) -> float:
+    """Norm of the gradient of the loss on unlimited data, by the simulation."""
+    source = population_statistics(task, model)
+    run = train(model, source, weights, learning_rate=1e-3, steps=1)
+    return float(run.gradient_norm[0])
+
+
+# Equal gains
+
+
+def _stationary_directions(context: RunContext) -> int:
     """Different maps, of 64 tried, at whose weights every gradient vanishes where two gains are equal."""
-    model, coefficient = (
-        Separate(1),
-        float(population(EQUAL, Separate(1)).coefficients[0]),
-    )
-    source, size = population_statistics(EQUAL, model), coefficient ** (1 / 3)
-    maps = []
+    model = Separate(1)
+    size = np.cbrt(population(EQUAL_GAINS, model).coefficients[0])  # v = |k| = |q|
+    maps = set()
     for angle in np.pi * np.arange(64) / 64:
         direction = size * np.array([np.cos(angle), np.sin(angle), 0.0])
         weights = {
             "value": np.array([[0.0, 0.0, size]]),
-            "key": direction[None, None],
+            "key": direction[None, None],  # (H, R, D + 1)
             "query": direction[None, None],
         }
-        shaped = {
-            name: weights[name].reshape(shape)
-            for name, shape in model.shapes(2).items()
-        }
-        run = train(model, source, shaped, learning_rate=1e-3, steps=1)
-        if run.gradient_norm[0] < 1e-12:
-            maps.append(effective_map(model, shaped))
-    return len({tuple(np.round(each.ravel(), 9)) for each in maps})
+        if _gradient_norm(EQUAL_GAINS, model, weights) < NO_GRADIENT:
+            M = effective_map(model, weights)
+            maps.add(tuple(np.round(M.ravel(), 9)))
+    return len(maps)
 
 
 def _finite_count(context: RunContext, control: str) -> int:
@@ -60,107 +70,94 @@ def _finite_count(context: RunContext, control: str) -> int:
     return {UNMODIFIED: 2, "a circle of maps": 64}[control]
 
 
-def _first_visit(context: RunContext) -> int:
+# The order of gains
+
+
+def _first_learned(context: RunContext) -> int:
     """The direction, numbered by gain, that the flow from small weights learns first."""
-    start = initial_weights(
-        Separate(3), GENERAL, 0.01, context.seeds(1)[0], "restricted"
-    )
+    model, task = Separate(3), REVERSED_GAINS
+    start = initial_weights(model, task, 0.01, context.seeds(1)[0], "restricted")
     times = np.linspace(0, 1_000, 2_001)
-    run = flow(
-        Separate(3),
-        population_statistics(GENERAL, Separate(3)),
-        start,
-        times,
-        rtol=1e-8,
-    )
-    moments = population(GENERAL, Separate(3))
-    left = int(np.flatnonzero(run.loss < moments.c - 0.5 * moments.gains.min())[0])
-    weights = {name: value[left] for name, value in run.weights.items()}
-    size = np.abs(
-        np.einsum(
-            "id,ij,jd->d",
-            moments.directions,
-            effective_map(Separate(3), weights),
-            moments.directions,
-        )
-    )
-    return int(np.argmax(size)) + 1
+    run = flow(model, population_statistics(task, model), start, times, rtol=1e-8)
+
+    # The first drop is under way where half of the smaller gain is made.
+    moments = population(task, model)
+    fallen = run.loss < moments.c - 0.5 * moments.gains.min()
+    first = int(np.flatnonzero(fallen)[0])
+    M = effective_map(model, {name: w[first] for name, w in run.weights.items()})
+    return _largest_along_directions(M)
+
+
+def _largest_along_directions(matrix: FloatArray) -> int:
+    """The direction d, from 1 by decreasing gain, along which |e_dᵀ M e_d| is largest."""
+    e = population(REVERSED_GAINS, Separate(3)).directions
+    return 1 + int(np.argmax(np.abs(np.einsum("id,ij,jd->d", e, matrix, e))))
 
 
 def _first_stated(context: RunContext, control: str) -> int:
-    """Number by gain of the direction that is said to come first."""
-    moments = population(GENERAL, Separate(3))
-    drive = np.einsum("id,ij,jd->d", moments.directions, moments.B, moments.directions)
-    order = {UNMODIFIED: moments.gains, "the largest singular value of B": drive}[
-        control
-    ]
-    return int(np.argmax(order)) + 1
+    """The direction that is stated to come first, numbered by gain."""
+    if control == UNMODIFIED:
+        return 1
+    return _largest_along_directions(population(REVERSED_GAINS, Separate(3)).B)
 
 
-def _drift(context: RunContext) -> bool:
+# A finite sample
+
+
+def _leaves_the_block(context: RunContext) -> bool:
     """Whether a weight that begins at zero, outside the restricted block, moves on two sequences with one input."""
+    model = Merged(1)
     tokens = np.array([[[1.0, 2.0], [1.0, 0.5]], [[-0.5, -1.0], [1.0, 2.0]]])
-    model, start = (
-        Merged(1),
-        {
-            "value": np.array([[0.0, 0.3]]),
-            "key_query": np.array([[[0.3, 0.0], [0.0, 0.0]]]),
-        },
-    )
-    run = train(
-        model,
-        statistics(prompts_from_tokens(tokens), model),
-        start,
-        learning_rate=0.01,
-        steps=2,
-    )
+    start = {
+        "value": np.array([[0.0, 0.3]]),
+        "key_query": np.array([[[0.3, 0.0], [0.0, 0.0]]]),
+    }
+    source = statistics(prompts_from_tokens(tokens), model)
+    run = train(model, source, start, learning_rate=0.01, steps=2)
     return bool(np.abs(run.final["value"][0, 0]) > 1e-6)
 
 
-def _idle(context: RunContext) -> tuple[bool, ...]:
-    """Whether idle heads at M_1 rest that have v ≠ 0 and: k = 0, Gq = 0; q = 0, Gᵀk = 0; kᵀGq ≠ 0 (a control)."""
+# Heads that add nothing to the map
+
+
+def _stationary_heads(context: RunContext) -> tuple[bool, ...]:
+    """Whether small heads at M_1 are stationary that have v ≠ 0 and: k = 0, Gq = 0; q = 0, Gᵀk = 0; kᵀGq ≠ 0.
+
+    The last one is a check of the measurement: it moves.
+    """
     task, model = Task(eigenvalues=[2.0, 1.0], context_length=10), Separate(2)
-    size = float(population(task, model).coefficients[0]) ** (1 / 3)
-    none, first, second = (
-        np.zeros(3),
-        np.array([0.7, 0.0, 0.0]),
-        np.array([0.0, 0.7, 0.0]),
-    )
-    source, found = population_statistics(task, model), []
+    size = float(np.cbrt(population(task, model).coefficients[0]))
+    learned = np.array([size, 0.0, 0.0])
+
+    # At M_1 the residual G vanishes along the first axis and not along the second.
+    none = np.zeros(3)
+    first = np.array([0.7, 0.0, 0.0])
+    second = np.array([0.0, 0.7, 0.0])
+
+    stationary = []
     for key, query in ((none, first), (first, none), (second, second)):
-        value = np.array([[0.0, 0.0, size], [0.0, 0.0, 0.5]])
-        held = size * np.array([1.0, 0.0, 0.0])
         weights = {
-            "value": value,
-            "key": np.array([held, key]),
-            "query": np.array([held, query]),
+            "value": np.array([[0.0, 0.0, size], [0.0, 0.0, 0.5]]),
+            "key": np.array([[learned], [key]]),  # (H, R, D + 1)
+            "query": np.array([[learned], [query]]),
         }
-        shaped = {
-            name: weights[name].reshape(shape)
-            for name, shape in model.shapes(2).items()
-        }
-        found.append(
-            bool(
-                train(model, source, shaped, learning_rate=1e-3, steps=1).gradient_norm[
-                    0
-                ]
-                < 1e-12
-            )
-        )
-    return tuple(found)
+        stationary.append(_gradient_norm(task, model, weights) < NO_GRADIENT)
+    return tuple(stationary)
 
 
-def _stated_idle(context: RunContext, control: str) -> tuple[bool, ...]:
-    rest = control == "also v ≠ 0 with k = 0 and Gq = 0, or q = 0 and Gᵀk = 0"
-    return rest, rest, False
+def _stated_heads(context: RunContext, control: str) -> tuple[bool, ...]:
+    also = control == "also v ≠ 0 with k = 0 and Gq = 0, or q = 0 and Gᵀk = 0"
+    return also, also, False
 
+
+# Quadratic conservation laws
 
 Laws = dict[int, tuple[Any, ...]]
 """Conserved quantities by D."""
 
 
 def _quadratic_laws(context: RunContext) -> Laws:
-    """All quadratic polynomials in the weights of two merged heads that the derived flow keeps, D = 1, 2."""
+    """All quadratic polynomials in the weights of two merged heads that the derived flow conserves, D = 1, 2."""
     from .....theory.symbolic import (
         conserved_quantities,
         flow_equations,
@@ -168,49 +165,44 @@ def _quadratic_laws(context: RunContext) -> Laws:
         symbolic_task,
     )
 
-    losses = {D: population_loss(Merged(2), symbolic_task(D), BLOCK[D]) for D in (1, 2)}
-    return {
-        D: conserved_quantities(flow_equations(loss), 2) for D, loss in losses.items()
-    }
+    laws = {}
+    for D in (1, 2):
+        loss = population_loss(Merged(2), symbolic_task(D), BLOCK[D])
+        laws[D] = conserved_quantities(flow_equations(loss), 2)
+    return laws
 
 
 def _stated_laws(context: RunContext, control: str) -> Laws:
+    """a_h·a_g − ⟨B_h, B_g⟩ for the three pairs of two heads, and a_h·B_g − a_g·B_h where a control says so."""
     from .....theory.symbolic import weight_symbols
 
-    stated = {}
+    laws_of_dimension: Laws = {}
     for D in (1, 2):
-        w = weight_symbols(Merged(2), D)
-        a, B = (
-            (w["value"], w["key_query"][:, :, :-1])
-            if D == 1
-            else (w["value"][:, -1:], w["key_query"][:, :-1, :-1])
-        )
+        weights = weight_symbols(Merged(2), D)
+        a, B = weights["value"], weights["key_query"][:, :, :-1]
+        if BLOCK[D] == "restricted":
+            a, B = a[:, -1:], B[:, :-1]
+
         laws = [a[h] @ a[g] - (B[h] * B[g]).sum() for h, g in ((0, 0), (0, 1), (1, 1))]
-        if D == 1 and control == ONE_MORE:
-            laws.append(a[0] @ B[1].ravel() - a[1] @ B[0].ravel())
-        if control == EVERYWHERE:
-            laws.append(
-                a[0] @ B[1].ravel()[: len(a[1])] - a[1] @ B[0].ravel()[: len(a[0])]
-            )
-        stated[D] = tuple(laws)
-    return stated
+        # At D = 1 both have D + 1 entries; elsewhere only the first entries of B meet a.
+        if control == EVERYWHERE or (control == ONE_MORE and D == 1):
+            size = len(a[0])
+            laws.append(a[0] @ B[1].ravel()[:size] - a[1] @ B[0].ravel()[:size])
+        laws_of_dimension[D] = tuple(laws)
+    return laws_of_dimension
 
 
 def _same_laws(predicted: Laws, observed: Laws) -> Evidence:
     """The laws span the same linear space at every D."""
-    found = {
-        D: (_rank(predicted[D]), _rank(laws), _rank(predicted[D] + laws))
-        for D, laws in observed.items()
-    }
-    beyond = [
-        law
-        for D, laws in observed.items()
-        for law in laws
-        if _rank((*predicted[D], law)) > found[D][0]
-    ]
-    unstated = f", one is {beyond[0]}" if beyond else ""
-    agrees = all(len(set(ranks)) == 1 for ranks in found.values())
-    return Evidence(agrees, _counted(observed) + unstated, _counted(predicted))
+    agrees = True
+    unstated = []  # laws outside the predicted span
+    for D, laws in observed.items():
+        rank = _rank(predicted[D])
+        agrees &= rank == _rank(laws) == _rank(predicted[D] + laws)
+        unstated += [law for law in laws if _rank((*predicted[D], law)) > rank]
+
+    example = f", one is {unstated[0]}" if unstated else ""
+    return Evidence(agrees, _counts(observed) + example, _counts(predicted))
 
 
 def _rank(laws: tuple[Any, ...]) -> int:
@@ -220,16 +212,18 @@ def _rank(laws: tuple[Any, ...]) -> int:
     weights = sorted(set().union(*(law.free_symbols for law in laws)), key=str)
     rows = [sp.Poly(law, *weights).as_dict() for law in laws]
     monomials = sorted(set().union(*rows))
-    return int(
-        sp.Matrix([[row.get(powers, 0) for powers in monomials] for row in rows]).rank()
-    )
+    coefficients = [[row.get(powers, 0) for powers in monomials] for row in rows]
+    return int(sp.Matrix(coefficients).rank())
 
 
-def _counted(laws: Laws) -> str:
-    return ", ".join(f"{len(each)} laws at D = {D}" for D, each in laws.items())
+def _counts(laws: Laws) -> str:
+    return ", ".join(f"{len(of_D)} laws at D = {D}" for D, of_D in laws.items())
 
 
-def _index_at_nothing(context: RunContext) -> tuple[int, ...]:
+# The index of a map
+
+
+def _index_at_zero(context: RunContext) -> tuple[int, ...]:
     """Index at M = 0 of one rank-one head, k = q = 0, with v = 0 and with v > 0 a symbol, D = 1 and then 2."""
     import sympy as sp
 
@@ -240,23 +234,21 @@ def _index_at_nothing(context: RunContext) -> tuple[int, ...]:
         weight_symbols,
     )
 
-    found = []
+    zero, positive = sp.Integer(0), sp.Symbol("s", positive=True)
+    indices = []
     for D in (1, 2):
         loss = population_loss(Separate(1), symbolic_task(D), "restricted")
         v = weight_symbols(Separate(1), D)["value"][0, -1]
-        found += [
-            hessian_index(loss, {v: size})
-            for size in (sp.Integer(0), sp.Symbol("s", positive=True))
-        ]
-    return tuple(found)
+        indices += [hessian_index(loss, {v: zero}), hessian_index(loss, {v: positive})]
+    return tuple(indices)
 
 
-def _stated_at_nothing(context: RunContext, control: str) -> tuple[int, ...]:
-    return {
-        UNMODIFIED: (0, 0, 0, 0),
-        BY_WEIGHTS: (0, 1, 0, 2),
-        "one way down": (0, 1, 0, 1),
-    }[control]
+def _stated_index(context: RunContext, control: str) -> tuple[int, ...]:
+    if control == BY_WEIGHTS:
+        return (0, 1, 0, 2)
+    if control == "one way down":
+        return (0, 1, 0, 1)
+    return (0, 0, 0, 0)
 
 
 def _refuted(
@@ -267,19 +259,22 @@ def _refuted(
     corrected: str,
     **fields: Any,
 ) -> Claim:
-    known: dict[str, Any] = {
+    """A fast claim that is expected to be refuted; `fields` are further ones or replace those set here."""
+    common: dict[str, Any] = {
         "judge": _equal,
         "source": BEYOND,
         "limit": "none",
         "tier": "fast",
     }
-    known |= {
-        "title": title,
-        "statement": statement,
-        "observable": observable,
-        "corrected": (corrected,),
-    }
-    return Claim(id=f"refuted.{name}", expected_level="refuted", **known | fields)
+    return Claim(
+        id=f"refuted.{name}",
+        title=title,
+        statement=statement,
+        observable=observable,
+        expected_level="refuted",
+        corrected=(corrected,),
+        **common | fields,
+    )
 
 
 CLAIMS = (
@@ -289,7 +284,7 @@ CLAIMS = (
         r"\#\{M\} = 2^D",
         "maps of rank one at which no weight has a gradient, D = 2, Λ = 1: of 64 directions tried",
         "a circle of maps",
-        measure=_maps_at_rest,
+        measure=_stationary_directions,
         predict=_finite_count,
         hypotheses=("two gains are equal, which the count excludes",),
     ),
@@ -299,7 +294,7 @@ CLAIMS = (
         r"g_1 > g_2 \Rightarrow t_1 < t_2",
         "first direction that the gradient flow learns, D = 2, gains 0.97 and 1.31 where B = diag(1, 0.405)",
         "the largest singular value of B",
-        measure=_first_visit,
+        measure=_first_learned,
         predict=_first_stated,
         hypotheses=("Ω is not the identity",),
     ),
@@ -309,7 +304,7 @@ CLAIMS = (
         r"a_h = (0, v_h),\ B_h = (U_h; 0)",
         "the x entry of the value row after two steps, D = 1, N = 1, two sequences",
         "only on unlimited data",
-        measure=_drift,
+        measure=_leaves_the_block,
         predict=lambda context, control: control != UNMODIFIED,
         hypotheses=("P is finite",),
     ),
@@ -319,8 +314,8 @@ CLAIMS = (
         r"v_h = 0,\ k_h^\top G q_h = 0 \quad\text{or}\quad k_h = q_h = 0",
         "whether the gradient vanishes at M_1, D = 2, for three idle heads with v ≠ 0",
         "also v ≠ 0 with k = 0 and Gq = 0, or q = 0 and Gᵀk = 0",
-        measure=_idle,
-        predict=_stated_idle,
+        measure=_stationary_heads,
+        predict=_stated_heads,
         hypotheses=("an idle head beside one that holds direction 1",),
     ),
     _refuted(
@@ -341,8 +336,8 @@ CLAIMS = (
         r"M(\theta) = M(\theta') \Rightarrow \mathrm{ind}(\theta) = \mathrm{ind}(\theta')",
         "exact index at M = 0 of one rank-one head with v = 0 and v > 0, k = q = 0, D = 1 and then 2",
         BY_WEIGHTS,
-        measure=_index_at_nothing,
-        predict=_stated_at_nothing,
+        measure=_index_at_zero,
+        predict=_stated_index,
         controls=("one way down",),
         hypotheses=("points of rest with other weights than the canonical ones",),
     ),

@@ -1,7 +1,7 @@
-"""What the engine derives where no other claim looks: every moment, oblique tasks, points of rest, solutions."""
+"""What the engine derives where no other claim looks: every moment, non-commuting tasks, equilibria, solutions."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from ....evidence.judges import equal_within
 from ..common.controls import MOMENTS
 from ..setting.moment_integrals import (
     LONGER,
-    MIXED,
+    MIXTURES,
     NO_FIXED_TEACHER,
     changed_mixture,
     integrated_mixture,
@@ -24,10 +24,10 @@ from .equilibria import (
     BALANCED,
     FEWER,
     SUM_OF_ROOTS,
+    found_equilibria,
     found_index,
-    found_rests,
+    stated_equilibria,
     stated_index,
-    stated_rests,
 )
 from .identities import SOURCE, Expr, Formulas, proof
 
@@ -37,166 +37,225 @@ if TYPE_CHECKING:
 
 
 FINITE = "2^D for equal gains, too"
-OBLIQUE = {"D = 2": (1, 4), "D = 3": (1, 2, 4), "two gains equal": (1, 1, 4)}
-"""Eigenvalues of ΛΩ."""
+GAIN_EIGENVALUES = {"D = 2": (1, 4), "D = 3": (1, 2, 4), "two gains equal": (1, 1, 4)}
+"""Eigenvalues of ΛΩ, which order the gains, by what is special about them."""
+
+WHITE_LISTED = "Λ = Ω = 1, one of the 2^D for each of a continuum"
+WHITE_COMPLETE = "Λ = Ω = 1, no other"
+
+
+# Moments, losses and slopes of mixtures
 
 
 def _integrated(context: RunContext) -> list[FloatArray]:
     """b, S, c, the loss of two heads and its slopes, of each mixture, and b, S undivided: sums over its prompts."""
-    found = []
-    for task in MIXED:
-        b, S, _, *numbers = integrated_mixture(task)
-        found += [b, S, np.concatenate(numbers[:4])]
-    count = (
-        MIXED[0].context_lengths[0] + 1
-    )  # what the features of one length are divided by
-    return [*found, count * found[0], count**2 * found[1]]
+    integrals = [integrated_mixture(task) for task in MIXTURES]
+    curves = []
+    for mixture in integrals:
+        numbers = (mixture.c, mixture.loss, mixture.slope_a, mixture.slope_B)
+        curves += [mixture.b, mixture.S, np.array(numbers)]
+
+    # Without the divisor N + 1 every feature is N + 1 times as large.
+    tokens = MIXTURES[0].context_lengths[0] + 1
+    undivided = [tokens * integrals[0].b, tokens**2 * integrals[0].S]
+    return curves + undivided
 
 
 def _derived(context: RunContext, control: str) -> list[FloatArray]:
     """The same from the derivation, at the numbers of each mixture as exact rationals."""
     from .....theory.symbolic import moments, rational_task
 
-    found = []
-    for task in MIXED:
+    curves = []
+    for task in MIXTURES:
         exact = rational_task(changed_mixture(task, control))
-        known = moments(exact, "tokens")
-        found += [
-            *_numbers(known),
-            np.array([float(known.c), *_derived_slopes(task, exact)]),
-        ]
-    return [
-        *found,
-        *_numbers(moments(rational_task(changed_mixture(MIXED[0], control)), "none")),
-    ]
+        derived = moments(exact, "tokens")
+        numbers = np.array([float(derived.c), *_derived_slopes(task, exact)])
+        curves += [*_b_and_S(derived), numbers]
+
+    exact = rational_task(changed_mixture(MIXTURES[0], control))
+    return curves + _b_and_S(moments(exact, "none"))
 
 
-def _numbers(known: "Moments") -> list[FloatArray]:
-    return [np.array(known.b, dtype=float).ravel(), np.array(known.S, dtype=float)]
+def _b_and_S(derived: "Moments") -> list[FloatArray]:
+    return [np.array(derived.b, dtype=float).ravel(), np.array(derived.S, dtype=float)]
 
 
-def _derived_slopes(task: Task, exact: Any) -> tuple[float, float, float]:
-    """Loss of two merged heads, and its slopes along a direction of their a and of their B."""
+class _Slopes(NamedTuple):
+    """Loss of two heads and its derivative along a direction of their a and along one of their B."""
+
+    loss: float
+    along_a: float
+    along_B: float
+
+
+def _derived_slopes(task: Task, exact: Any) -> _Slopes:
+    """By the derived flow θ̇ = −½ ∂L/∂θ, at the heads and along the directions of `two_heads`."""
     import sympy as sp
 
     from .....theory.symbolic import flow_equations, population_loss, weight_symbols
 
     model = Merged(heads=2, divisor="tokens")
     weights = weight_symbols(model, task.dimension)
-    parts = (weights["value"].ravel(), weights["key_query"][..., :-1].ravel())
-    at = {
-        symbol: sp.Rational(float(number))
-        for part, values in zip(parts, two_heads(task, 3), strict=True)
-        for symbol, number in zip(part, values.ravel(), strict=True)
-    }
+    symbols_a = weights["value"].ravel()
+    symbols_B = weights["key_query"][..., :-1].ravel()  # of B only D columns meet x_q
+    heads, along = two_heads(task, 3), two_heads(task, 4)
+
+    point = {}
+    for symbols, values in ((symbols_a, heads.a), (symbols_B, heads.B)):
+        for symbol, value in zip(symbols, values.ravel(), strict=True):
+            point[symbol] = sp.Rational(float(value))
+
     loss = population_loss(model, exact)
-    rates = {
-        weight: float(rate.xreplace(at))
-        for weight, rate in flow_equations(loss).items()
-    }
-    slopes = [
-        -2
-        * sum(
-            rates[symbol] * step
-            for symbol, step in zip(part, along.ravel(), strict=True)
-        )
-        for part, along in zip(parts, two_heads(task, 4), strict=True)
-    ]
-    return float(loss.expression.xreplace(at)), slopes[0], slopes[1]
+    rates = {w: float(r.xreplace(point)) for w, r in flow_equations(loss).items()}
+
+    def slope(symbols: Any, direction: FloatArray) -> float:
+        steps = zip(symbols, direction.ravel(), strict=True)
+        return float(-2 * sum(rates[symbol] * step for symbol, step in steps))
+
+    return _Slopes(
+        loss=float(loss.expression.xreplace(point)),
+        along_a=slope(symbols_a, along.a),
+        along_B=slope(symbols_B, along.B),
+    )
 
 
-def _oblique_counts(context: RunContext) -> Formulas:
-    """Solutions for Λ and Ω that do not commute, and how many of them the enumeration lists, by what is special."""
+# How many fixed points there are where Λ and Ω do not commute
+
+
+def _counted_solutions(context: RunContext) -> Formulas:
+    """One over the number of solutions, how many of them the enumeration lists, and whether there is no other."""
     import sympy as sp
 
     from .....theory.symbolic import SymbolicTask
     from .....theory.symbolic.dynamics.completeness_proofs import completeness
 
+    σ2, N = sp.Rational(1, 2), sp.Integer(5)
     root = sp.Matrix([[1, 0, 0], [1, 1, 0], [0, 1, 1]])
-    found: dict[str, Expr] = {}
-    for name, gains in OBLIQUE.items():
-        L = root[: len(gains), : len(gains)]
-        Ω = (
-            L.inv().T * sp.diag(*gains) * L.inv()
-        )  # whose products with Λ have these eigenvalues
-        counted = completeness(
-            SymbolicTask(L * L.T, Ω, sp.Rational(1, 2), (sp.Integer(5),))
-        )
-        count = sp.oo if counted.count is None else sp.Integer(counted.count)
-        found |= {name: 1 / count, f"{name}, listed": sp.Integer(counted.listed)}
-        found |= {f"{name}, no other": sp.Integer(counted.complete)}
-    same = completeness(
-        SymbolicTask(sp.eye(2), sp.eye(2), sp.Integer(0), (sp.Integer(5),))
-    )
-    found["Λ = Ω = 1, one of the 2^D for each of a continuum"] = sp.Integer(same.listed)
-    return found | {"Λ = Ω = 1, no other": sp.Integer(same.complete)}
+    counts: dict[str, Expr] = {}
+    for name, eigenvalues in GAIN_EIGENVALUES.items():
+        # Λ = L Lᵀ and Ω = L⁻ᵀ diag L⁻¹: their product has these eigenvalues and its own eigenvectors.
+        D = len(eigenvalues)
+        L = root[:D, :D]
+        Ω = L.inv().T * sp.diag(*eigenvalues) * L.inv()
+        solutions = completeness(SymbolicTask(L * L.T, Ω, σ2, (N,)))
+
+        count = sp.oo if solutions.count is None else sp.Integer(solutions.count)
+        counts[name] = 1 / count
+        counts[f"{name}, listed"] = sp.Integer(solutions.listed)
+        counts[f"{name}, no other"] = sp.Integer(solutions.complete)
+
+    white = completeness(SymbolicTask(sp.eye(2), sp.eye(2), sp.Integer(0), (N,)))
+    counts[WHITE_LISTED] = sp.Integer(white.listed)
+    counts[WHITE_COMPLETE] = sp.Integer(white.complete)
+    return counts
 
 
-def _powers(context: RunContext, control: str) -> Formulas:
+def _stated_solutions(context: RunContext, control: str) -> Formulas:
     """One over the number of solutions, 0 for a continuum; how many are listed; and whether those are all."""
     import sympy as sp
 
-    found: dict[str, Expr] = {}
-    for name, gains in OBLIQUE.items():
-        D, distinct = len(gains), len(set(gains)) == len(gains) or control == FINITE
-        counts = {"D + 1": (D + 1, D + 1), "one that is not listed": (2**D + 1, 2**D)}
-        count, listed = counts.get(control, (2**D, 2**D))
-        inverse = sp.Rational(1, count) if distinct else sp.Integer(0)
-        found |= {
-            name: inverse,
-            f"{name}, listed": sp.Integer(listed if distinct else 0),
-        }
-        found |= {f"{name}, no other": sp.Integer(distinct and count == listed == 2**D)}
-    found["Λ = Ω = 1, one of the 2^D for each of a continuum"] = sp.Integer(4)
-    return found | {"Λ = Ω = 1, no other": sp.Integer(control == FINITE)}
+    counts: dict[str, Expr] = {}
+    for name, eigenvalues in GAIN_EIGENVALUES.items():
+        D = len(eigenvalues)
+        distinct = len(set(eigenvalues)) == D or control == FINITE
+        count = listed = 2**D
+        if control == "D + 1":
+            count = listed = D + 1
+        if control == "one that is not listed":
+            count = 2**D + 1
+
+        counts[name] = sp.Rational(1, count) if distinct else sp.Integer(0)
+        counts[f"{name}, listed"] = sp.Integer(listed if distinct else 0)
+        complete = distinct and count == listed == 2**D
+        counts[f"{name}, no other"] = sp.Integer(complete)
+
+    counts[WHITE_LISTED] = sp.Integer(4)
+    counts[WHITE_COMPLETE] = sp.Integer(control == FINITE)
+    return counts
+
+
+# Solutions of the reduced equations
 
 
 def _residuals(context: RunContext, control: str) -> Formulas:
-    """What stated solutions leave over: of a rank-one amplitude's clock, of the white time course and its start."""
+    """What stated solutions leave over in their equations and starts."""
+    return {
+        "clock": _implicit_residual(control),
+        **_white_residuals(control),
+        **_early_residuals(control),
+    }
+
+
+def _implicit_residual(control: str) -> Expr:
+    """Φ'(v) f(v) − 1 of v̇ = f(v) = v² − g³v⁵, with g³ = γ and y = g v."""
+    import sympy as sp
+
+    from .....theory.symbolic.dynamics.solution_check import implicit_solution_residual
+
+    v, g = sp.symbols("v g", positive=True)
+    y = g * v
+    third = sp.Rational(1, 3)
+    if control == "½ for ⅓ before the logarithm":
+        third = sp.Rational(1, 2)
+
+    # Φ = −1/v + g (−⅓ ln(1 − y) + ⅙ ln(1 + y + y²) − atan((2y + 1)/√3)/√3)
+    logarithms = -third * sp.log(1 - y) + sp.log(1 + y + y**2) / 6
+    angle = sp.atan((2 * y + 1) / sp.sqrt(3)) / sp.sqrt(3)
+    Φ = -1 / v + g * (logarithms - angle)
+    return implicit_solution_residual(v**2 - g**3 * v**5, Φ, v)
+
+
+def _white_residuals(control: str) -> dict[str, Expr]:
+    """Of p = α e^{2αt}/(κ (e^{2αt} − 1) + α/w₀²) in ṗ = 2p(α − κp), p(0) = w₀²."""
     import sympy as sp
 
     from .....theory.symbolic.dynamics.solution_check import (
-        implicit_solution_residual,
         initial_residuals,
         ode_residuals,
     )
 
-    v, g, p, t = sp.symbols("v g p t", positive=True)
-    y, third = (
-        g * v,
-        sp.Rational(1, 2 if control == "½ for ⅓ before the logarithm" else 3),
+    α, κ, w0, p, t = sp.symbols("alpha kappa w_0 p t", positive=True)
+    growth = sp.exp((1 if control == "e^{αt}" else 2) * α * t)
+    start = w0 if control == "w₀ for w₀²" else w0**2
+    solution = {p: α * growth / (κ * (growth - 1) + α / start)}
+    return {
+        "rate": ode_residuals({p: 2 * p * (α - κ * p)}, solution, t)[p],
+        "start": initial_residuals(solution, t, {p: w0**2})[p],
+    }
+
+
+def _early_residuals(control: str) -> dict[str, Expr]:
+    """Of s ± u = (s₀ ± u₀) e^{±αt} in ṡ = αu, u̇ = αs, which holds while both are small."""
+    import sympy as sp
+
+    from .....theory.symbolic.dynamics.solution_check import (
+        initial_residuals,
+        ode_residuals,
     )
-    logs = -third * sp.log(1 - y) + sp.log(1 + y + y**2) / 6
-    clock = -1 / v + g * (logs - sp.atan((2 * y + 1) / sp.sqrt(3)) / sp.sqrt(3))
-    α, κ, w0 = sp.symbols("alpha kappa w_0", positive=True)
-    grown = sp.exp((1 if control == "e^{αt}" else 2) * α * t)
-    course = {
-        p: α
-        * grown
-        / (κ * (grown - 1) + α / (w0 if control == "w₀ for w₀²" else w0**2))
-    }
-    found = {
-        "clock": implicit_solution_residual(v**2 - g**3 * v**5, clock, v),
-        "rate": ode_residuals({p: 2 * p * (α - κ * p)}, course, t)[p],
-        "start": initial_residuals(course, t, {p: w0**2})[p],
-    }
+
+    α, t = sp.symbols("alpha t", positive=True)
     s, u, s0, u0 = sp.symbols("s u s_0 u_0", real=True)
-    plus, minus = (s0 + u0) * sp.exp(α * t) / 2, (s0 - u0) * sp.exp(-α * t) / 2
-    early = {s: plus + minus, u: plus + minus if control == "u as s" else plus - minus}
-    rates = ode_residuals({s: α * u, u: α * s}, early, t)
-    starts = initial_residuals(early, t, {s: s0, u: u0})
-    return (
-        found
-        | {f"early, {each}": rates[each] for each in rates}
-        | {f"from {each}": starts[each] for each in starts}
-    )
+    growing = (s0 + u0) * sp.exp(α * t) / 2
+    decaying = (s0 - u0) * sp.exp(-α * t) / 2
+    solution = {s: growing + decaying, u: growing - decaying}
+    if control == "u as s":
+        solution[u] = solution[s]
+
+    rates = ode_residuals({s: α * u, u: α * s}, solution, t)
+    starts = initial_residuals(solution, t, {s: s0, u: u0})
+    of_rates = {f"early, {amplitude}": rates[amplitude] for amplitude in rates}
+    of_starts = {f"from {amplitude}": starts[amplitude] for amplitude in starts}
+    return of_rates | of_starts
 
 
-def _nothing(context: RunContext) -> Formulas:
+def _no_residuals(context: RunContext) -> Formulas:
     import sympy as sp
 
     names = ("clock", "rate", "start", "early, s", "early, u", "from s", "from u")
     return dict.fromkeys(names, sp.Integer(0))
+
+
+# Conservation laws
 
 
 def _found_laws(context: RunContext) -> Formulas:
@@ -205,12 +264,13 @@ def _found_laws(context: RunContext) -> Formulas:
 
     from .....theory.symbolic import Prompt, average, derive_output, symbolic_task
 
-    prompt, maps = Prompt(1), sp.symbols("m n", real=True)
-    output = sum(maps) * average(prompt.y * prompt.x[0]) * prompt.query[0]
-    of_maps = derive_output(output, symbolic_task(1), maps).conserved(1)
-    return _numbered("maps", of_maps) | _numbered(
-        "head", _head_derivation().conserved(3)
-    )
+    prompt = Prompt(1)
+    maps = sp.symbols("m n", real=True)
+    β = average(prompt.y * prompt.x[0])
+    output = sum(maps) * β * prompt.query[0]
+    laws_of_maps = derive_output(output, symbolic_task(1), maps).conserved(1)
+    laws_of_head = _head_derivation().conserved(3)
+    return _numbered("maps", laws_of_maps) | _numbered("head", laws_of_head)
 
 
 def _stated_laws(context: RunContext, control: str) -> Formulas:
@@ -218,14 +278,15 @@ def _stated_laws(context: RunContext, control: str) -> Formulas:
 
     m, n = sp.symbols("m n", real=True)
     arrays = _head_derivation().arrays
-    v, k, q = (
-        arrays[name].ravel()[place]
-        for name, place in (("value", 1), ("key", 0), ("query", 0))
-    )
+    v = arrays["value"].ravel()[1]  # the entry that meets labels
+    k = arrays["key"].ravel()[0]
+    q = arrays["query"].ravel()[0]
+
     sign = 1 if control == "sum for difference" else -1
     laws = [v**2 + sign * q**2, k**2 + sign * q**2]
-    products = [v * k * q] if control == "also the product v k q" else []
-    return _numbered("maps", [m + sign * n]) | _numbered("head", [*laws, *products])
+    if control == "also the product v k q":
+        laws.append(v * k * q)
+    return _numbered("maps", [m + sign * n]) | _numbered("head", laws)
 
 
 def _head_derivation() -> "Derivation":
@@ -238,7 +299,10 @@ def _numbered(name: str, laws: Iterable[Expr]) -> dict[str, Expr]:
     return {f"{name}, law {place}": law for place, law in enumerate(laws, 1)}
 
 
-def _known_teacher(context: RunContext) -> Formulas:
+# An output that knows the teacher
+
+
+def _derived_teacher_loss(context: RunContext) -> Formulas:
     """Loss of m wᵀx_q, an output that knows the teacher, D = 2, any Ω, without noise and with it."""
     import sympy as sp
 
@@ -246,29 +310,26 @@ def _known_teacher(context: RunContext) -> Formulas:
 
     prompt, m = Prompt(2), sp.Symbol("m", real=True)
     output = m * sum(w * x for w, x in zip(prompt.teacher, prompt.query, strict=True))
-    tasks = {
-        noise: symbolic_task(2, teachers="general", noise=noise)
-        for noise in (False, True)
-    }
-    return {
-        f"noise: {noise}": output_loss(output, task, [m]).expression
-        for noise, task in tasks.items()
-    }
+
+    losses = {}
+    for noise in (False, True):
+        task = symbolic_task(2, teachers="general", noise=noise)
+        losses[f"noise: {noise}"] = output_loss(output, task, [m]).expression
+    return losses
 
 
-def _stated_teacher(context: RunContext, control: str) -> Formulas:
+def _stated_teacher_loss(context: RunContext, control: str) -> Formulas:
+    """(1 − m)² tr ΛΩ + σ²."""
     import sympy as sp
 
-    m, (first, second) = (
-        sp.Symbol("m", real=True),
-        sp.symbols("lambda_1:3", positive=True),
-    )
-    one, two = sp.symbols("Omega_11 Omega_22", real=True)
-    away = 1 - m**2 if control == "1 − m² for (1 − m)²" else (1 - m) ** 2
-    trace = first + second if control == "Ω left out" else one * first + two * second
+    m = sp.Symbol("m", real=True)
+    λ1, λ2, σ = sp.symbols("lambda_1 lambda_2 sigma", positive=True)
+    ω1, ω2 = sp.symbols("Omega_11 Omega_22", real=True)
+    factor = 1 - m**2 if control == "1 − m² for (1 − m)²" else (1 - m) ** 2
+    trace = λ1 + λ2 if control == "Ω left out" else ω1 * λ1 + ω2 * λ2
     return {
-        "noise: False": away * trace,
-        "noise: True": away * trace + sp.Symbol("sigma", positive=True) ** 2,
+        "noise: False": factor * trace,
+        "noise: True": factor * trace + σ**2,
     }
 
 
@@ -295,8 +356,8 @@ CLAIMS = (
         "There are 2^D fixed points and no other where Λ and Ω do not commute, unless gains are equal",
         r"M_S = \sum_{d \in S} A^{-1} B \Lambda^{-1} \Pi_d,\quad \#\{M\} = 2^D",
         "dimension of the quotient ring, and how many of the M_S solve; D = 2, 3, rational Λ, Ω, σ², N",
-        measure=_oblique_counts,
-        predict=_powers,
+        measure=_counted_solutions,
+        predict=_stated_solutions,
         controls=("D + 1", "one that is not listed", FINITE),
         source=f"goes beyond {SOURCE}",
     ),
@@ -305,8 +366,8 @@ CLAIMS = (
         "Balanced amplitudes rest at cube roots of what is learned, and at no other real point",
         r"v^3 = \sum_{d \in S} m_d,\quad v \kappa_d^2 = m_d,\quad s u_d = m_d",
         "all real points of rest of the reduced equations: merged, two heads of rank one, one of rank two, D = 2",
-        measure=found_rests,
-        predict=stated_rests,
+        measure=found_equilibria,
+        predict=stated_equilibria,
         controls=(*MOMENTS, SUM_OF_ROOTS, FEWER, BALANCED),
         hypotheses=("all conserved quantities are zero, but in one case s² − u² = 1",),
     ),
@@ -335,8 +396,8 @@ CLAIMS = (
         "What knows the teacher loses only what it scales away, and the noise",
         r"E(y_q - m\, w^\top x_q)^2 = (1 - m)^2\, \mathrm{tr}\,\Lambda\Omega + \sigma^2",
         "the derived loss of an output that holds the teacher, D = 2, any Ω",
-        measure=_known_teacher,
-        predict=_stated_teacher,
+        measure=_derived_teacher_loss,
+        predict=_stated_teacher_loss,
         controls=("1 − m² for (1 − m)²", "Ω left out"),
     ),
     proof(
@@ -354,7 +415,7 @@ CLAIMS = (
         r"\Phi'(v)\, f(v) = 1,\quad \dot p = 2p(\alpha - \kappa p),\ p(0) = w_0^2,\quad "
         r"\dot s = \alpha u,\ \dot u = \alpha s",
         "what the equations and the start leave over: zero",
-        measure=_nothing,
+        measure=_no_residuals,
         predict=_residuals,
         controls=("½ for ⅓ before the logarithm", "e^{αt}", "w₀ for w₀²", "u as s"),
     ),

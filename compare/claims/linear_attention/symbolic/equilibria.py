@@ -1,5 +1,7 @@
-"""Where balanced amplitudes rest and which ways lead down, as the engine finds it and as it is stated."""
+"""Equilibria of balanced amplitudes and the index at each fixed point, as the engine finds them and as stated."""
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain, combinations
 
 from .....models.attention import Merged, Separate
@@ -16,135 +18,282 @@ from .identities import (
 SUM_OF_ROOTS = "the sum of cube roots for the root of the sum"
 FEWER = "only positive amplitudes"
 BALANCED = "s² = m from any start"
-RANK_TWO = ("v_1", "kappa_1_1", "kappa_1_2")
 
-DESCENTS = {"numbers": 3, "b real": 2, "n whole": 2}
-"""D, by what the eigenvalues of Λ are made of."""
+Point = Mapping[str, Expr]
+"""The value of each variable at an equilibrium, by name."""
 
 
-def found_rests(context: RunContext) -> Formulas:
-    """How often balanced amplitudes rest, and what makes the map there: merged, rank one and rank two, D = 2."""
-    import sympy as sp
+@dataclass(frozen=True)
+class Case:
+    """A system of equations, what is read off its equilibria, and what that should be.
 
+    `equations` gives the rates of the variables and the constraints that hold beside them; `where` reads named
+    numbers off all equilibria; `expected` states the same numbers for a control.
+    """
+
+    name: str
+    equations: Callable[[], tuple[Mapping[Expr, Expr], Sequence[Expr]]]
+    where: Callable[[Sequence[Point]], Formulas]
+    expected: Callable[[str], Formulas]
+
+
+def found_equilibria(context: RunContext) -> Formulas:
+    """The numbers that are read off the equilibria of every case."""
     from .....theory.symbolic import equilibria
 
-    found: dict[str, Expr] = {}
-    for name, model, D in (
-        ("merged", Merged(1), 1),
-        ("rank 1", Separate(2), 2),
-        ("rank 2", Separate(1, rank=2), 2),
-    ):
-        equations = aligned_equations(model, problem("white", D))
-        first, *rest = equations
-        balance = [] if name == "rank 1" else [first**2 - sum(each**2 for each in rest)]
-        points = equilibria(equations, balance)
-        found[f"{name}, points"] = sp.Integer(len(points))
-        for point in points:
-            learned = [str(each) for each, value in point.items() if value != 0]
-            found |= {
-                f"{name}, {', '.join(learned)}, {each}": point[each] ** 6
-                for each in point
-            }
-    return found | _other_rests()
+    numbers: dict[str, Expr] = {}
+    for case in CASES:
+        rates, constraints = case.equations()
+        points = [
+            {str(variable): value for variable, value in point.items()}
+            for point in equilibria(rates, constraints)
+        ]
+        numbers |= _prefixed(case.name, case.where(points))
+    return numbers
 
 
-def _other_rests() -> dict[str, Expr]:
-    """Where a merged amplitude with s² − u² = 1, m = 3/5, a head with v = −k = −q and three small flows rest."""
+def stated_equilibria(context: RunContext, control: str) -> Formulas:
+    """The same numbers as the theory states them, or a wrong variant."""
+    numbers: dict[str, Expr] = {}
+    for case in CASES:
+        numbers |= _prefixed(case.name, case.expected(control))
+    return numbers
+
+
+def _prefixed(name: str, numbers: Formulas) -> dict[str, Expr]:
+    return {f"{name}, {quantity}": value for quantity, value in numbers.items()}
+
+
+# What is read off the equilibria
+
+
+def _amplitudes(points: Sequence[Point]) -> Formulas:
+    """How many equilibria there are, and sixth powers of the amplitudes at each set of nonzero ones.
+
+    Sixth powers of cube roots have no roots in them; the signs are in the number of points.
+    """
     import sympy as sp
 
-    from .....theory.symbolic import SymbolicTask, equilibria, reduce
+    numbers: dict[str, Expr] = {"points": sp.Integer(len(points))}
+    for point in points:
+        nonzero = [name for name, value in point.items() if value != 0]
+        numbers |= _sixth_powers(nonzero, {n: v**6 for n, v in point.items()})
+    return numbers
+
+
+def _sixth_powers(nonzero: Sequence[str], powers: Mapping[str, Expr]) -> Formulas:
+    import sympy as sp
+
+    learned = ", ".join(nonzero)
+    return {f"{learned}, {name}": sp.sympify(value) for name, value in powers.items()}
+
+
+def _count(points: Sequence[Point]) -> Formulas:
+    import sympy as sp
+
+    return {"points": sp.Integer(len(points))}
+
+
+def _unbalanced_signs(points: Sequence[Point]) -> Formulas:
+    """Both signs of s, and s² and s u, which the points share."""
+    import sympy as sp
+
+    signs = {sp.sign(point["s"]) for point in points}
+    (square,) = {sp.expand(point["s"] ** 2) for point in points}
+    (product,) = {sp.expand(point["s"] * point["u_1"]) for point in points}
+    return {"signs": sp.Integer(len(signs)), "s²": square, "su": product}
+
+
+def _negative_value(points: Sequence[Point]) -> Formulas:
+    """v³ = (−z)³ at the one equilibrium that is not zero."""
+    (z,) = (point["z"] for point in points if point["z"] != 0)
+    return {"v³": (-z) ** 3}
+
+
+def _sum_and_product(points: Sequence[Point]) -> Formulas:
+    import sympy as sp
+
+    first, second = (point["z"] for point in points)
+    return {"sum": first + second, "product": sp.expand(first * second)}
+
+
+# The systems
+
+
+def _balanced(
+    model: Merged | Separate, dimension: int
+) -> tuple[Mapping[Expr, Expr], Sequence[Expr]]:
+    """Aligned equations of the first variable, s or v, and of the others, with its square their sum of squares."""
+    rates = aligned_equations(model, problem("white", dimension))
+    first, *others = rates
+    return rates, [first**2 - sum(other**2 for other in others)]
+
+
+def _two_heads_of_rank_one() -> tuple[Mapping[Expr, Expr], Sequence[Expr]]:
+    """Each head has one amplitude, so that nothing beside the equations balances it."""
+    return aligned_equations(Separate(2), problem("white", 2)), []
+
+
+def _unbalanced() -> tuple[Mapping[Expr, Expr], Sequence[Expr]]:
+    """Merged attention with s² − u² = 1 on a task in numbers: Λ = Ω = 1 and N = 3, so that m = 3/5."""
+    import sympy as sp
+
+    from .....theory.symbolic import SymbolicTask
 
     task = SymbolicTask(sp.eye(1), sp.eye(1), sp.Integer(0), (sp.Integer(3),))
-    equations = aligned_equations(Merged(1), task)
-    s, u = equations
-    points = equilibria(equations, [s**2 - u**2 - 1])
-    found = {"unbalanced": sp.Integer(len({sp.sign(point[s]) for point in points}))}
-    for point in points:
-        found |= {
-            "unbalanced, s²": sp.expand(point[s] ** 2),
-            "unbalanced, su": sp.expand(point[s] * point[u]),
-        }
-    flow, v, heads = block_flow(Separate(1), problem("white", 1))
+    rates = aligned_equations(Merged(1), task)
+    s, u = rates
+    return rates, [s**2 - u**2 - 1]
+
+
+def _negative_pair() -> tuple[Mapping[Expr, Expr], Sequence[Expr]]:
+    """A head with v = −z and k = q = z: its value and the map have the sign of −z."""
+    import sympy as sp
+
+    from .....theory.symbolic import reduce
+
     z = sp.Symbol("z", real=True)
-    negative = reduce(
-        flow, {v[0]: -z, heads["key"][0][0, 0]: z, heads["query"][0][0, 0]: z}
-    ).equations
-    (rest,) = (point[z] for point in equilibria(negative) if point[z] != 0)
-    first, second = (point[z] for point in equilibria({z: z**2 - z - 1}))
+    block = block_flow(Separate(1), problem("white", 1))
+    (v,) = block.values
+    key, query = block.heads["key"][0][0, 0], block.heads["query"][0][0, 0]
+    return reduce(block.flow, {v: -z, key: z, query: z}).equations, []
+
+
+def _golden_ratio() -> tuple[Mapping[Expr, Expr], Sequence[Expr]]:
+    import sympy as sp
+
+    z = sp.Symbol("z", real=True)
+    return {z: z**2 - z - 1}, []
+
+
+def _predator_and_prey() -> tuple[Mapping[Expr, Expr], Sequence[Expr]]:
+    import sympy as sp
+
     x, y = sp.symbols("x y", real=True)
-    found |= {
-        "z² = z + 1, sum": first + second,
-        "z² = z + 1, product": sp.expand(first * second),
-    }
-    small = {
-        "predator and prey": {x: x * (1 - y), y: y * (x - 1)},
-        "restless": {x: x * y - 1, y: x * y - 2},
-    }
-    found |= {name: sp.Integer(len(equilibria(rates))) for name, rates in small.items()}
-    return found | {"negative pair, v³": (-rest) ** 3}
+    return {x: x * (1 - y), y: y * (x - 1)}, []
 
 
-def stated_rests(context: RunContext, control: str) -> Formulas:
-    """Sixth powers of the amplitudes, which have no roots in them: signs are in the number of points."""
+def _without_equilibrium() -> tuple[Mapping[Expr, Expr], Sequence[Expr]]:
     import sympy as sp
 
-    found: dict[str, Expr] = {}
-    counts = (
-        {"merged": 3, "rank 1": 4, "rank 2": 9}
-        if control != FEWER
-        else {"merged": 2, "rank 1": 4, "rank 2": 4}
-    )
-    found |= {f"{name}, points": sp.Integer(count) for name, count in counts.items()}
-    m = {D: _learned(D, control) for D in (1, 2)}
-    found |= _stated(
-        "merged", {(): (0, 0), (0, 1): (m[1][0] ** 3, m[1][0] ** 3)}, ("s", "u_1")
-    )
-    one, two = m[2]
-    both = (
-        sum(sp.root(each, 3) for each in m[2]) ** 6
-        if control == SUM_OF_ROOTS
-        else (one + two) ** 2
-    )
-    heads = {(): (0, 0), (0,): (one**2, 0), (1,): (0, two**2), (0, 1): (one**2, two**2)}
-    pairs = {(): (0, 0, 0), (0, 1): (one**2, one**2, 0), (0, 2): (two**2, 0, two**2)}
-    pairs[0, 1, 2] = (both, one**3 / sp.sqrt(both), two**3 / sp.sqrt(both))
-    product = sp.Rational(3, 5)
-    found |= {
-        "unbalanced": sp.Integer(2),
-        "unbalanced, su": product,
-        "negative pair, v³": m[1][0],
-    }
-    found["unbalanced, s²"] = product if control == BALANCED else (5 + sp.sqrt(61)) / 10
-    found |= {"z² = z + 1, sum": sp.Integer(1), "z² = z + 1, product": sp.Integer(-1)}
-    found |= {"predator and prey": sp.Integer(2), "restless": sp.Integer(0)}
-    return (
-        found
-        | _stated("rank 1", heads, ("v_1", "v_2"))
-        | _stated("rank 2", pairs, RANK_TWO)
-    )
+    x, y = sp.symbols("x y", real=True)
+    return {x: x * y - 1, y: x * y - 2}, []
 
 
-def _stated(
-    name: str,
-    points: dict[tuple[int, ...], tuple[Expr, ...]],
-    amplitudes: tuple[str, ...],
-) -> dict[str, Expr]:
-    import sympy as sp
-
-    return {
-        f"{name}, {', '.join(amplitudes[i] for i in learned)}, {each}": sp.sympify(
-            value
-        )
-        for learned, values in points.items()
-        for each, value in zip(amplitudes, values, strict=True)
-    }
+# What is stated
 
 
 def _learned(dimension: int, control: str) -> list[Expr]:
-    """m_d = B_d / (A_d λ_d), which M learns."""
+    """m_d = B_d / (A_d λ_d), which M learns along each direction."""
     task = problem("white", dimension)
     _, B, A = stated_moments(task, control)
     return [B[d, d] / (A[d, d] * task.covariance[d, d]) for d in range(dimension)]
+
+
+def _expected_merged(control: str) -> Formulas:
+    """s u = m with s = ±u: zero and two signs."""
+    import sympy as sp
+
+    (m,) = _learned(1, control)
+    return {
+        "points": sp.Integer(2 if control == FEWER else 3),
+        **_sixth_powers([], {"s": 0, "u_1": 0}),
+        **_sixth_powers(["s", "u_1"], {"s": m**3, "u_1": m**3}),
+    }
+
+
+def _expected_heads(control: str) -> Formulas:
+    """v_d³ = m_d or v_d = 0, head by head."""
+    import sympy as sp
+
+    m1, m2 = _learned(2, control)
+    return {
+        "points": sp.Integer(4),
+        **_sixth_powers([], {"v_1": 0, "v_2": 0}),
+        **_sixth_powers(["v_1"], {"v_1": m1**2, "v_2": 0}),
+        **_sixth_powers(["v_2"], {"v_1": 0, "v_2": m2**2}),
+        **_sixth_powers(["v_1", "v_2"], {"v_1": m1**2, "v_2": m2**2}),
+    }
+
+
+def _expected_rank_two(control: str) -> Formulas:
+    """v³ = Σ m_d over the learned directions, v κ_d² = m_d; each κ_d of either sign."""
+    import sympy as sp
+
+    m1, m2 = _learned(2, control)
+    v6 = (m1 + m2) ** 2
+    if control == SUM_OF_ROOTS:
+        v6 = (sp.root(m1, 3) + sp.root(m2, 3)) ** 6
+    v3 = sp.sqrt(v6)
+    v, κ1, κ2 = "v_1", "kappa_1_1", "kappa_1_2"
+    return {
+        "points": sp.Integer(4 if control == FEWER else 9),
+        **_sixth_powers([], {v: 0, κ1: 0, κ2: 0}),
+        **_sixth_powers([v, κ1], {v: m1**2, κ1: m1**2, κ2: 0}),
+        **_sixth_powers([v, κ2], {v: m2**2, κ1: 0, κ2: m2**2}),
+        **_sixth_powers([v, κ1, κ2], {v: v6, κ1: m1**3 / v3, κ2: m2**3 / v3}),
+    }
+
+
+def _expected_unbalanced(control: str) -> Formulas:
+    """s u = 3/5 and s² − u² = 1 make s⁴ − s² − 9/25 = 0."""
+    import sympy as sp
+
+    product = sp.Rational(3, 5)
+    square = product if control == BALANCED else (5 + sp.sqrt(61)) / 10
+    return {"signs": sp.Integer(2), "s²": square, "su": product}
+
+
+def _expected_negative(control: str) -> Formulas:
+    (m,) = _learned(1, control)
+    return {"v³": m}
+
+
+def _constant(**numbers: int) -> Callable[[str], Formulas]:
+    """Numbers that no control changes."""
+
+    def expected(control: str) -> Formulas:
+        import sympy as sp
+
+        return {name: sp.Integer(number) for name, number in numbers.items()}
+
+    return expected
+
+
+CASES = (
+    Case("merged", lambda: _balanced(Merged(1), 1), _amplitudes, _expected_merged),
+    Case("rank 1", _two_heads_of_rank_one, _amplitudes, _expected_heads),
+    Case(
+        "rank 2",
+        lambda: _balanced(Separate(1, rank=2), 2),
+        _amplitudes,
+        _expected_rank_two,
+    ),
+    Case("unbalanced", _unbalanced, _unbalanced_signs, _expected_unbalanced),
+    Case("negative pair", _negative_pair, _negative_value, _expected_negative),
+    Case("z² = z + 1", _golden_ratio, _sum_and_product, _constant(sum=1, product=-1)),
+    Case("predator and prey", _predator_and_prey, _count, _constant(points=2)),
+    Case("no equilibrium", _without_equilibrium, _count, _constant(points=0)),
+)
+
+
+# The index at each fixed point
+
+DIMENSIONS = {"numbers": 3, "b real": 2, "n whole": 2}
+"""D, by what the eigenvalues of Λ are made of."""
+
+
+def _spectra() -> dict[str, tuple[Expr, ...]]:
+    """Eigenvalues of Λ in decreasing order: in numbers, of a real symbol, of a whole one."""
+    import sympy as sp
+
+    b = sp.Symbol("b", real=True)
+    n = sp.Symbol("n", positive=True, integer=True)
+    return {
+        "numbers": (3, 2, 1),
+        "b real": (b**2 + 2, b**2 + 1),
+        "n whole": (2 * n, 2 * n - 1),
+    }
 
 
 def found_index(context: RunContext) -> Formulas:
@@ -159,44 +308,37 @@ def found_index(context: RunContext) -> Formulas:
         representative_weights,
     )
 
-    real, whole = sp.Symbol("b", real=True), sp.Symbol("n", positive=True, integer=True)
-    found: dict[str, Expr] = {}
-    for name, λ in zip(
-        DESCENTS,
-        ((3, 2, 1), (real**2 + 2, real**2 + 1), (2 * whole, 2 * whole - 1)),
-        strict=True,
-    ):
+    indices: dict[str, Expr] = {}
+    for name, λ in _spectra().items():
         D = len(λ)
-        model, task = (
-            Separate(D),
-            SymbolicTask(sp.diag(*λ), sp.eye(D), sp.Integer(0), (sp.Integer(4),)),
-        )
+        model = Separate(D)
+        task = SymbolicTask(sp.diag(*λ), sp.eye(D), sp.Integer(0), (sp.Integer(4),))
         loss = population_loss(model, task, "restricted")
-        points = {point.subset: point.M for point in fixed_points(task, model)}
-        weights = {
-            S: representative_weights(model, [[points[d,]] for d in S]) for S in points
-        }
-        found |= {
-            f"{name}, {S}": sp.Integer(hessian_index(loss, each))
-            for S, each in weights.items()
-        }
-    return found
+        maps = {point.subset: point.M for point in fixed_points(task, model)}
+        for S in maps:
+            # One head for each learned direction: all other heads are zero.
+            weights = representative_weights(model, [[maps[d,]] for d in S])
+            indices[f"{name}, {S}"] = sp.Integer(hessian_index(loss, weights))
+    return indices
 
 
 def stated_index(context: RunContext, control: str) -> Formulas:
     """Pairs of a learned direction and one of larger gain that is not, or what a control counts."""
     import sympy as sp
 
-    found: dict[str, Expr] = {}
-    for name, D in DESCENTS.items():
-        for S in chain.from_iterable(
-            combinations(range(1, D + 1), size) for size in range(D + 1)
-        ):
-            left = set(range(1, D + 1)) - set(S)
-            larger = sum(j < d for d in S for j in left)
-            count = {
-                "smaller gains counted": len(S) * len(left) - larger,
-                "minima": 0,
-            }.get(control, larger)
-            found[f"{name}, {S}"] = sp.Integer(count)
-    return found
+    indices: dict[str, Expr] = {}
+    for name, D in DIMENSIONS.items():
+        directions = range(1, D + 1)
+        subsets = chain.from_iterable(
+            combinations(directions, size) for size in range(D + 1)
+        )
+        for S in subsets:
+            pairs = [(d, j) for d in S for j in directions if j not in S]
+            larger = sum(j < d for d, j in pairs)  # gains decrease with the number
+            count = larger
+            if control == "smaller gains counted":
+                count = len(pairs) - larger
+            if control == "minima":
+                count = 0
+            indices[f"{name}, {S}"] = sp.Integer(count)
+    return indices

@@ -17,103 +17,150 @@ from .identities import (
     stated_moments,
 )
 
+# Moments of the restricted block
+
 
 def _derived_moments(context: RunContext) -> Formulas:
+    """c, B and A of the effective map, and c, b and S of the block's features, by expectations."""
     from .....theory.symbolic import effective_map, moments
 
-    form, block = (
-        effective_map(Separate(1), problem()),
-        moments(problem(), block="restricted"),
-    )
-    derived = (
-        {"c": form.c, "c of the block": block.c}
-        | entries("B", form.B)
-        | entries("A", form.A)
-    )
-    return (
-        derived
-        | entries("b of the block", block.b)
-        | entries("S of the block", block.S)
-    )
+    quadratic = effective_map(Separate(1), problem())
+    block = moments(problem(), block="restricted")
+    return {
+        "c": quadratic.c,
+        "c of the block": block.c,
+        **entries("B", quadratic.B),
+        **entries("A", quadratic.A),
+        **entries("b of the block", block.b),
+        **entries("S of the block", block.S),
+    }
 
 
 def _stated_moments(context: RunContext, control: str) -> Formulas:
+    """The same by the formulas for c, B, A; on features x_i β_j, b = vec B and S = A ⊗ Λ."""
     import sympy as sp
 
     c, B, A = stated_moments(problem(), control)
-    stated = {"c": c, "c of the block": c} | entries("B", B) | entries("A", A)
     S = sp.kronecker_product(A, problem().covariance)
-    return (
-        stated
-        | entries("b of the block", B.reshape(4, 1))
-        | entries("S of the block", S)
-    )
+    return {
+        "c": c,
+        "c of the block": c,
+        **entries("B", B),
+        **entries("A", A),
+        **entries("b of the block", B.reshape(4, 1)),
+        **entries("S of the block", S),
+    }
+
+
+# Gradient flow of both models
+
+
+def _derived_merged_flow(context: RunContext) -> Formulas:
+    return named(block_flow(Merged(2), problem("diagonal")).flow)
 
 
 def _merged_flow(context: RunContext, control: str) -> Formulas:
+    """v̇_h = ⟨G, U_h⟩ and U̇_h = v_h G."""
     _, v, heads = block_flow(Merged(2), problem("diagonal"))
     U = heads["key_query"]
-    G = _force(v[0] * U[0] + v[1] * U[1], control)
-    stated = {v[h]: (G.T * U[h]).trace() for h in range(2)}
+    M = v[0] * U[0] + v[1] * U[1]
+    G = _residual_correlation(M, control)
+
+    rates: dict[Expr, Expr] = {}
     for h in range(2):
-        stated |= dict(zip(U[h], v[h] * G, strict=True))
-    return named(stated)
+        rates[v[h]] = (G.T * U[h]).trace()
+        rates |= dict(zip(U[h], v[h] * G, strict=True))
+    return named(rates)
+
+
+def _derived_separate_flow(context: RunContext) -> Formulas:
+    return named(block_flow(Separate(2), problem("diagonal")).flow)
 
 
 def _separate_flow(context: RunContext, control: str) -> Formulas:
+    """v̇_h = k_hᵀ G q_h, k̇_h = v_h G q_h and q̇_h = v_h Gᵀ k_h, with keys and queries as rows."""
     _, v, heads = block_flow(Separate(2), problem("diagonal"))
     k, q = heads["key"], heads["query"]
-    G = _force(v[0] * k[0].T * q[0] + v[1] * k[1].T * q[1], control)
-    stated: dict[Expr, Expr] = {}
+    M = v[0] * k[0].T * q[0] + v[1] * k[1].T * q[1]
+    G = _residual_correlation(M, control)
+
+    rates: dict[Expr, Expr] = {}
     for h in range(2):
-        stated |= {v[h]: (k[h] * G * q[h].T)[0]}
-        stated |= dict(zip(k[h], v[h] * q[h] * G.T, strict=True)) | dict(
-            zip(q[h], v[h] * k[h] * G, strict=True)
-        )
-    return named(stated)
+        rates[v[h]] = (k[h] * G * q[h].T)[0]
+        rates |= dict(zip(k[h], v[h] * q[h] * G.T, strict=True))
+        rates |= dict(zip(q[h], v[h] * k[h] * G, strict=True))
+    return named(rates)
 
 
-def _force(M: Expr, control: str) -> Expr:
+def _residual_correlation(M: Expr, control: str) -> Expr:
+    """G = B − A M Λ = −½ ∂L/∂M."""
     _, B, A = stated_moments(problem("diagonal"), control)
     return B - A * M * problem("diagonal").covariance
 
 
-def _conserved(context: RunContext, control: str) -> Formulas:
-    """Stated invariants of both models on the full block: their rates of change, which should be zero."""
+# Conservation laws
+
+
+def _drift(context: RunContext, control: str) -> Formulas:
+    """Rates of change of the stated invariants of both models on the full block, which should be zero."""
+    return {
+        **_drift_of(Merged(2), "merged", control),
+        **_drift_of(Separate(1), "separate", control),
+    }
+
+
+def _drift_of(model: Merged | Separate, name: str, control: str) -> dict[str, Expr]:
     from .....theory.symbolic import (
         flow_equations,
+        lie_derivative,
         population_loss,
         symbolic_task,
         weight_symbols,
     )
 
-    factor, rates = (2 if control == "twice the keys" else 1), {}
-    for name, model in (("merged", Merged(2)), ("separate", Separate(1))):
-        flow = flow_equations(population_loss(model, symbolic_task(1)))
-        w = weight_symbols(model, 1)
-        if name == "merged":
-            pairs = [(0, 0), (0, 1), (1, 1)]
-            laws = {
-                f"heads {h + 1}, {g + 1}": w["value"][h] @ w["value"][g]
-                - factor * (w["key_query"][h] * w["key_query"][g]).sum()
-                for h, g in pairs
-            }
-        else:
-            key, query = w["key"].ravel(), w["query"].ravel()
-            sign = 1 if control == "sum for difference" else -1
-            laws = {"value, key": w["value"][0] @ w["value"][0] - factor * key @ key}
-            laws |= {"key, query": key @ key + sign * query @ query}
-        for law, quantity in laws.items():
-            rates[f"{name}, {law}"] = sum(
-                quantity.diff(each) * right for each, right in flow.items()
-            )
-    return rates
+    flow = flow_equations(population_loss(model, symbolic_task(1)))
+    weights = weight_symbols(model, 1)
+    invariants = _separate_invariants(weights, control)
+    if isinstance(model, Merged):
+        invariants = _merged_invariants(weights, control)
+    return {
+        f"{name}, {law}": lie_derivative(quantity, flow)
+        for law, quantity in invariants.items()
+    }
 
 
-def _no_change(context: RunContext) -> Formulas:
+def _merged_invariants(weights: Any, control: str) -> dict[str, Expr]:
+    """a_h·a_g − ⟨B_h, B_g⟩ for each pair of two heads."""
+    factor = 2 if control == "twice the keys" else 1
+    invariants = {}
+    for h, g in ((0, 0), (0, 1), (1, 1)):
+        values = weights["value"][h] @ weights["value"][g]
+        matrices = (weights["key_query"][h] * weights["key_query"][g]).sum()
+        invariants[f"heads {h + 1}, {g + 1}"] = values - factor * matrices
+    return invariants
+
+
+def _separate_invariants(weights: Any, control: str) -> dict[str, Expr]:
+    """|a|² − |k|² and |k|² − |q|² of one head."""
+    if "key" not in weights:
+        return {}
+    factor = 2 if control == "twice the keys" else 1
+    sign = 1 if control == "sum for difference" else -1
+    value = weights["value"][0]
+    key, query = weights["key"].ravel(), weights["query"].ravel()
+    return {
+        "value, key": value @ value - factor * key @ key,
+        "key, query": key @ key + sign * query @ query,
+    }
+
+
+def _no_drift(context: RunContext) -> Formulas:
     import sympy as sp
 
-    return dict.fromkeys(_conserved(context, UNMODIFIED), sp.Integer(0))
+    return dict.fromkeys(_drift(context, UNMODIFIED), sp.Integer(0))
+
+
+# Fixed points
 
 
 def _derived_losses(context: RunContext) -> Formulas:
@@ -126,51 +173,57 @@ def _derived_losses(context: RunContext) -> Formulas:
         "one head": Separate(1),
         "merged": Merged(1),
     }
-    found = {
-        name: fixed_points(problem("diagonal"), model) for name, model in models.items()
-    }
-    return {
-        f"{name}, {point.subset}": point.loss
-        for name, points in found.items()
-        for point in points
-    }
+    losses = {}
+    for name, model in models.items():
+        for point in fixed_points(problem("diagonal"), model):
+            losses[f"{name}, {point.subset}"] = point.loss
+    return losses
 
 
 def _stated_losses(context: RunContext, control: str) -> Formulas:
+    """c − Σ_{d ∈ S} g_d over the subsets that each model can learn."""
     task = problem("diagonal")
     c, B, A = stated_moments(task, control)
     gains = [B[d, d] ** 2 / (A[d, d] * task.covariance[d, d]) for d in range(2)]
-    subsets = chain.from_iterable(combinations(range(2), size) for size in range(3))
-    losses = {tuple(d + 1 for d in S): c - sum(gains[d] for d in S) for S in subsets}
-    separate = {
-        f"rank {rank}, {S}": loss
-        for rank in ("one", "two")
-        for S, loss in losses.items()
+
+    every = list(chain.from_iterable(combinations((1, 2), m) for m in range(3)))
+    subsets = {
+        "rank one": every,
+        "rank two": every,
+        "one head": [S for S in every if len(S) <= 1],
+        "merged": [(), (1, 2)],
     }
-    fewer = {f"one head, {S}": losses[S] for S in ((), (1,), (2,))}
-    return separate | fewer | {f"merged, {S}": losses[S] for S in ((), (1, 2))}
+    losses = {}
+    for name, learnable in subsets.items():
+        for S in learnable:
+            losses[f"{name}, {S}"] = c - sum(gains[d - 1] for d in S)
+    return losses
 
 
-def _solutions(context: RunContext) -> Formulas:
+def _counted_solutions(context: RunContext) -> Formulas:
     """Solutions of G Mᵀ = 0, Gᵀ M = 0, counted by a Gröbner basis over the complex numbers, D = 1, 2, 3."""
     import sympy as sp
 
     from .....theory.symbolic.dynamics.completeness_proofs import completeness
 
-    return {
-        f"D = {D}": sp.Integer(completeness(problem("diagonal", D)).count)
-        for D in (1, 2, 3)
-    }
+    counts = {}
+    for D in (1, 2, 3):
+        solutions = completeness(problem("diagonal", D))
+        counts[f"D = {D}"] = sp.Integer(solutions.count)
+    return counts
 
 
-def _powers(context: RunContext, control: str) -> Formulas:
+def _stated_counts(context: RunContext, control: str) -> Formulas:
     import sympy as sp
 
-    counts = {UNMODIFIED: (2, 4, 8), "D + 1": (2, 3, 4), "3^D": (3, 9, 27)}[control]
-    return {
-        f"D = {D}": sp.Integer(count)
-        for D, count in zip((1, 2, 3), counts, strict=True)
-    }
+    counts = {}
+    for D in (1, 2, 3):
+        count = {"D + 1": D + 1, "3^D": 3**D}.get(control, 2**D)
+        counts[f"D = {D}"] = sp.Integer(count)
+    return counts
+
+
+# Scalar equations and their solutions
 
 
 def _aligned_heads(context: RunContext) -> Formulas:
@@ -178,11 +231,12 @@ def _aligned_heads(context: RunContext) -> Formulas:
     from .....theory.symbolic.dynamics.reduction import reduce
 
     flow, v, heads = block_flow(Separate(2), problem("white"))
-    z = _amplitudes(2)
-    ansatz = dict(zip(v, z, strict=True))
-    ansatz |= {
-        heads[name][h][0, h]: z[h] for name in ("key", "query") for h in range(2)
-    }
+    amplitudes = _amplitudes(2)
+    ansatz = dict(zip(v, amplitudes, strict=True))
+    for h in range(2):
+        # Head h has key and query along e_h, both of the size of its value.
+        ansatz[heads["key"][h][0, h]] = amplitudes[h]
+        ansatz[heads["query"][h][0, h]] = amplitudes[h]
     return named(reduce(flow, ansatz).equations)
 
 
@@ -193,16 +247,15 @@ def _amplitudes(count: int) -> Any:
 
 
 def _scalar_equations(context: RunContext, control: str) -> Formulas:
+    """v̇_d = λ_d² v_d² − λ_d a_d v_d⁵."""
     task = problem("white")
-    _, B, A = stated_moments(task, control if control in MOMENTS else UNMODIFIED)
+    _, B, A = stated_moments(task, control)
     power = 4 if control == "exponent 4 for 5" else 5
-    each = enumerate(_amplitudes(2))
-    return named(
-        {
-            z: B[d, d] * z**2 - task.covariance[d, d] * A[d, d] * z**power
-            for d, z in each
-        }
-    )
+    rates = {}
+    for d, v in enumerate(_amplitudes(2)):
+        saturation = task.covariance[d, d] * A[d, d]
+        rates[v] = B[d, d] * v**2 - saturation * v**power
+    return named(rates)
 
 
 def _implicit_slope(context: RunContext, control: str) -> Formulas:
@@ -210,38 +263,43 @@ def _implicit_slope(context: RunContext, control: str) -> Formulas:
     import sympy as sp
 
     v, g = sp.symbols("v g", positive=True)  # g³ = γ
-    y, third = (
-        g * v,
-        sp.Rational(1, 2 if control == "½ for ⅓ before the logarithm" else 3),
-    )
-    logs = -third * sp.log(1 - y) + sp.log(1 + y + y**2) / 6
+    y = g * v
+    third = sp.Rational(1, 3)
+    if control == "½ for ⅓ before the logarithm":
+        third = sp.Rational(1, 2)
+    logarithms = -third * sp.log(1 - y) + sp.log(1 + y + y**2) / 6
     angle = sp.atan((2 * y + 1) / sp.sqrt(3)) / sp.sqrt(3)
-    primitive = -1 / v + g * (logs - (0 if control == "arctangent dropped" else angle))
-    return {"dΦ/dt": sp.cancel(sp.together(primitive.diff(v))) * (v**2 - g**3 * v**5)}
+    if control == "arctangent dropped":
+        angle = 0
+
+    Φ = -1 / v + g * (logarithms - angle)
+    slope = sp.cancel(sp.together(Φ.diff(v)))
+    return {"dΦ/dt": slope * (v**2 - g**3 * v**5)}
 
 
-def _one(context: RunContext) -> Formulas:
+def _unit_slope(context: RunContext) -> Formulas:
     import sympy as sp
 
     return {"dΦ/dt": sp.Integer(1)}
 
 
-def _white_course(context: RunContext, control: str) -> Formulas:
+def _white_residuals(context: RunContext, control: str) -> Formulas:
     """dp/dt − 2p(α − κp) and p(0) − w₀² of the stated time course p(t), with x = e^{2αt}."""
     import sympy as sp
 
     α, κ, w0, x = sp.symbols("alpha kappa w_0 x", positive=True)
     start = w0 if control == "w₀ for w₀²" else w0**2
     p = α * x / (κ * (x - 1) + α / start)
-    clock = 1 if control == "e^{αt}" else 2
-    slope = p.diff(x) * clock * α * x
+
+    exponent = 1 if control == "e^{αt}" else 2
+    dp_dt = p.diff(x) * exponent * α * x  # ẋ = 2αx
     return {
-        "rate": sp.cancel(slope - 2 * p * (α - κ * p)),
+        "rate": sp.cancel(dp_dt - 2 * p * (α - κ * p)),
         "start": sp.cancel(p.subs(x, 1) - w0**2),
     }
 
 
-def _zeros(context: RunContext) -> Formulas:
+def _no_residuals(context: RunContext) -> Formulas:
     import sympy as sp
 
     return {"rate": sp.Integer(0), "start": sp.Integer(0)}
@@ -262,7 +320,7 @@ CLAIMS = (
         "Merged attention flows by v' = ⟨G, U⟩, U' = v G",
         r"\dot v_h = \langle G, U_h\rangle,\quad \dot U_h = v_h G,\quad G = B - A M \Lambda",
         "gradient of the derived loss on the restricted block, two heads, D = 2",
-        measure=lambda context: named(block_flow(Merged(2), problem("diagonal"))[0]),
+        measure=_derived_merged_flow,
         predict=_merged_flow,
         controls=MOMENTS,
     ),
@@ -271,7 +329,7 @@ CLAIMS = (
         "Separate attention flows by v' = kᵀGq, k' = vGq, q' = vGᵀk",
         r"\dot v_h = k_h^\top G q_h,\quad \dot k_h = v_h G q_h,\quad \dot q_h = v_h G^\top k_h",
         "gradient of the derived loss on the restricted block, two heads, D = 2",
-        measure=lambda context: named(block_flow(Separate(2), problem("diagonal"))[0]),
+        measure=_derived_separate_flow,
         predict=_separate_flow,
         controls=MOMENTS,
     ),
@@ -280,8 +338,8 @@ CLAIMS = (
         "Both models keep their quadratic invariants, on all weights",
         r"a_h\cdot a_g - \langle B_h, B_g\rangle,\quad |a_h|^2 - |k_h|^2,\quad |k_h|^2 - |q_h|^2",
         "rate of change of each invariant under the derived flow of all weights, D = 1",
-        measure=_no_change,
-        predict=_conserved,
+        measure=_no_drift,
+        predict=_drift,
         controls=("twice the keys", "sum for difference"),
     ),
     proof(
@@ -298,8 +356,8 @@ CLAIMS = (
         "There are 2^D fixed points and no other, over the complex numbers",
         r"\#\{M : G M^\top = 0,\ G^\top M = 0\} = 2^D",
         "dimension of the quotient ring by a Gröbner basis, D = 1, 2, 3, all else symbols",
-        measure=_solutions,
-        predict=_powers,
+        measure=_counted_solutions,
+        predict=_stated_counts,
         controls=("D + 1", "3^D"),
         hypotheses=("the gains are distinct",),
     ),
@@ -317,7 +375,7 @@ CLAIMS = (
         "The scalar equation has the implicit solution Φ",
         r"t = (\Phi(v) - \Phi(v_0))/\alpha,\quad \dot v = \alpha(v^2 - \gamma v^5)",
         "the rate one, at which Φ/α must grow",
-        measure=_one,
+        measure=_unit_slope,
         predict=_implicit_slope,
         controls=("½ for ⅓ before the logarithm", "arctangent dropped"),
     ),
@@ -326,8 +384,8 @@ CLAIMS = (
         "The white time course from a balanced start solves its equation",
         r"p(t) = \alpha e^{2\alpha t} / (\kappa (e^{2\alpha t} - 1) + \alpha/w_0^2)",
         "what the equation and the start leave over: zero",
-        measure=_zeros,
-        predict=_white_course,
+        measure=_no_residuals,
+        predict=_white_residuals,
         controls=("w₀ for w₀²", "e^{αt}"),
     ),
 )

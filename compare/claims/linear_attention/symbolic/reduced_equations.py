@@ -1,4 +1,4 @@
-"""Identities: reduced equations, the minimum and the ways down from points of rest, derived in symbols."""
+"""Identities: reduced equations, the minimum and the index at fixed points, derived in symbols."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -22,50 +22,51 @@ from .identities import (
 
 TWO_HEADS = "two heads, R = 2, D = 3"
 
-PACKINGS: tuple[tuple[tuple[int, ...], ...], ...] = ((), ((1,),), ((2,),), ((1,), (2,)))
-"""Directions that each head holds, by decreasing gain; heads left out are zero."""
+Assignment = tuple[tuple[int, ...], ...]
+"""Directions of each head, by decreasing gain; heads left out are zero."""
+
+ASSIGNMENTS: tuple[Assignment, ...] = ((), ((1,),), ((2,),), ((1,), (2,)))
 
 
 def _reduced(model: Merged | Separate, dimension: int) -> Formulas:
     return named(aligned_equations(model, problem("white", dimension)))
 
 
-def _of_dimension(each: Mapping[int, Formulas]) -> Formulas:
-    return {
-        f"D = {D}, {name}": value
-        for D, formulas in each.items()
-        for name, value in formulas.items()
-    }
+def _prefixed(cases: Mapping[str, Formulas]) -> dict[str, Expr]:
+    """The formulas of all cases, each under the name of its case and its own."""
+    formulas: dict[str, Expr] = {}
+    for case, of_case in cases.items():
+        formulas |= {f"{case}, {name}": formula for name, formula in of_case.items()}
+    return formulas
+
+
+# Merged attention
 
 
 def _derived_merged(context: RunContext) -> Formulas:
-    return {
-        **_of_dimension({D: _reduced(Merged(2), D) for D in (2, 3)}),
-        **_derived_sum(),
-    }
+    cases = {f"D = {D}": _reduced(Merged(2), D) for D in (2, 3)}
+    return {**_prefixed(cases), **_derived_half_sums()}
 
 
-def _derived_sum() -> Formulas:
+def _derived_half_sums() -> Formulas:
     """Rates of p = (s + u)/2 and m = (s − u)/2 of one head, D = 1: amplitudes that both stand in both weights."""
     import sympy as sp
 
     from .....theory.symbolic import reduce
 
     flow, (value,), heads = block_flow(Merged(1), problem("white", 1))
+    matrix = heads["key_query"][0][0, 0]
     p, m = sp.symbols("p m", real=True)
-    return named(
-        reduce(flow, {value: p + m, heads["key_query"][0][0, 0]: p - m}).equations
-    )
+    return named(reduce(flow, {value: p + m, matrix: p - m}).equations)
 
 
 def _merged_equations(context: RunContext, control: str) -> Formulas:
-    return {
-        **_of_dimension({D: _stated_merged(D, control) for D in (2, 3)}),
-        **_stated_sum(control),
-    }
+    cases = {f"D = {D}": _stated_merged(D, control) for D in (2, 3)}
+    return {**_prefixed(cases), **_stated_half_sums(control)}
 
 
-def _stated_sum(control: str) -> Formulas:
+def _stated_half_sums(control: str) -> Formulas:
+    """ṗ = g p and ṁ = −g m with g = B − A λ s u and s u = p² − m²."""
     import sympy as sp
 
     task = problem("white", 1)
@@ -76,114 +77,134 @@ def _stated_sum(control: str) -> Formulas:
 
 
 def _stated_merged(dimension: int, control: str) -> Formulas:
+    """u̇_d = s g_d and ṡ = Σ_d u_d g_d, with g_d = λ_d² − a_d λ_d s u_d."""
     import sympy as sp
 
     task = problem("white", dimension)
     _, B, A = stated_moments(task, control)
     s, *u = sp.symbols(f"s u_1:{dimension + 1}", real=True)
-    forces = [
-        B[d, d] - A[d, d] * task.covariance[d, d] * s * u[d] for d in range(dimension)
-    ]
-    factor = s if control == "s for u_d in the sum" else 1
-    rates = {
-        s: sum(factor * each * force for each, force in zip(u, forces, strict=True))
-    }
-    share = 1 if control == "no factor s" else s
-    rates |= {each: share * force for each, force in zip(u, forces, strict=True)}
-    return named(rates | {sp.Symbol("tau_2", real=True): sp.Integer(0)})
+    g = []
+    for d in range(dimension):
+        saturation = A[d, d] * task.covariance[d, d]
+        g.append(B[d, d] - saturation * s * u[d])
+
+    rates: dict[Expr, Expr] = {}
+    in_sum = s if control == "s for u_d in the sum" else 1
+    rates[s] = sum(in_sum * u[d] * g[d] for d in range(dimension))
+    factor = 1 if control == "no factor s" else s
+    for d in range(dimension):
+        rates[u[d]] = factor * g[d]
+
+    # The second head has a constant share of the first one.
+    rates[sp.Symbol("tau_2", real=True)] = sp.Integer(0)
+    return named(rates)
+
+
+# Heads of rank R
 
 
 def _derived_heads(context: RunContext) -> Formulas:
     cases = {
-        "R = D = 2": (Separate(1, rank=2), 2),
-        "R = D = 3": (Separate(1, rank=3), 3),
-        TWO_HEADS: (Separate(2, 2), 3),
+        "R = D = 2": _reduced(Separate(1, rank=2), 2),
+        "R = D = 3": _reduced(Separate(1, rank=3), 3),
+        TWO_HEADS: _reduced(Separate(2, rank=2), 3),
     }
-    return {
-        f"{name}, {rate}": found
-        for name, case in cases.items()
-        for rate, found in _reduced(*case).items()
-    }
+    return _prefixed(cases)
 
 
 def _head_equations(context: RunContext, control: str) -> Formulas:
-    cases = {"R = D = 2": (2, 2), "R = D = 3": (3, 3), TWO_HEADS: (2, 3)}
-    stated = {name: _stated_heads(*case, control) for name, case in cases.items()}
-    return {
-        f"{name}, {rate}": right
-        for name, rates in stated.items()
-        for rate, right in rates.items()
+    cases = {
+        "R = D = 2": _stated_heads(2, 2, control),
+        "R = D = 3": _stated_heads(3, 3, control),
+        TWO_HEADS: _stated_heads(2, 3, control),
     }
+    return _prefixed(cases)
 
 
 def _stated_heads(rank: int, dimension: int, control: str) -> Formulas:
-    """Rates of v_h and κ_hr, each head on the next R directions."""
+    """v̇ = Σ_r κ_r² g_r and κ̇_r = v κ_r g_r with g_r = λ_r² − a_r λ_r v κ_r², each head on the next R directions."""
     import sympy as sp
 
     task = problem("white", dimension)
     _, B, A = stated_moments(task, control)
     power = 1 if control == "exponent 3 for 4" else 2
+
     rates: dict[Expr, Expr] = {}
     for d in range(dimension):
-        h, r = divmod(d, rank)
-        v, pair = sp.symbols(f"v_{h + 1} kappa_{h + 1}_{r + 1}", real=True)
-        slope = task.covariance[d, d] * A[d, d] * v
-        rates[v] = rates.get(v, 0) + pair**2 * (B[d, d] - slope * pair**power)
-        rates[pair] = (
-            (1 if control == "no factor v" else v) * pair * (B[d, d] - slope * pair**2)
-        )
+        head, pair = divmod(d, rank)
+        v = sp.Symbol(f"v_{head + 1}", real=True)
+        κ = sp.Symbol(f"kappa_{head + 1}_{pair + 1}", real=True)
+        saturation = task.covariance[d, d] * A[d, d] * v
+
+        in_value = κ**2 * (B[d, d] - saturation * κ**power)
+        rates[v] = rates.get(v, 0) + in_value
+        factor = 1 if control == "no factor v" else v
+        rates[κ] = factor * κ * (B[d, d] - saturation * κ**2)
     return named(rates)
+
+
+# The minimum
 
 
 def _derived_minimum(context: RunContext) -> Formulas:
     """L(M) and G(M) for any M, and the learned map with its loss, D = 1, 2."""
     from .....theory.symbolic import effective_map, fixed_points
 
-    found: dict[str, Expr] = {}
+    formulas: dict[str, Expr] = {}
     for D in (1, 2):
         task, model = problem("white", D), Merged(1)
-        learned = next(fixed_points(task, model))
-        form = effective_map(model, task)
-        found |= {
-            f"D = {D}, L(M)": form.loss(_any_map(D)),
+        quadratic = effective_map(model, task)
+        learned = next(fixed_points(task, model))  # of least loss
+        M = _symbolic_map(D)
+        formulas |= {
+            f"D = {D}, L(M)": quadratic.loss(M),
             f"D = {D}, L*": learned.loss,
+            **entries(f"D = {D}, G(M)", quadratic.force(M)),
+            **entries(f"D = {D}, M*", learned.M),
         }
-        found |= entries(f"D = {D}, G(M)", form.force(_any_map(D)))
-        found |= entries(f"D = {D}, M*", learned.M)
-    return found
+    return formulas
 
 
-def _any_map(dimension: int) -> Expr:
+def _symbolic_map(dimension: int) -> Expr:
+    """Any M (D, D), each entry a symbol."""
     import sympy as sp
 
-    return sp.Matrix(
-        dimension, dimension, lambda i, j: sp.Symbol(f"m_{i + 1}{j + 1}", real=True)
-    )
+    def entry(i: int, j: int) -> Expr:
+        return sp.Symbol(f"m_{i + 1}{j + 1}", real=True)
+
+    return sp.Matrix(dimension, dimension, entry)
 
 
 def _stated_minimum(context: RunContext, control: str) -> Formulas:
-    """L* and a square that is positive but at M*, so that no other map reaches L*."""
+    """L(M) = L* + tr Λ (M − M*)ᵀ A (M − M*): a square, so that no other map reaches L*."""
     import sympy as sp
 
-    stated: dict[str, Expr] = {}
+    formulas: dict[str, Expr] = {}
     for D in (1, 2):
         task = problem("white", D)
-        Λ, (c, B, A) = task.covariance, stated_moments(task, control)
-        minimum = Λ.inv() if control == "M* = Λ⁻¹" else A.inv() * B * Λ.inv()
-        away = _any_map(D) - minimum
-        loss = c - sp.Add(*(B[d, d] ** 2 / (A[d, d] * Λ[d, d]) for d in range(D)))
-        stated |= {
-            f"D = {D}, L(M)": loss + (Λ * away.T * A * away).trace(),
-            f"D = {D}, L*": loss,
+        Λ = task.covariance
+        c, B, A = stated_moments(task, control)
+        minimum = A.inv() * B * Λ.inv()
+        if control == "M* = Λ⁻¹":
+            minimum = Λ.inv()
+
+        distance = _symbolic_map(D) - minimum
+        gains = [B[d, d] ** 2 / (A[d, d] * Λ[d, d]) for d in range(D)]
+        least = c - sp.Add(*gains)
+        formulas |= {
+            f"D = {D}, L(M)": least + (Λ * distance.T * A * distance).trace(),
+            f"D = {D}, L*": least,
+            **entries(f"D = {D}, G(M)", -A * distance * Λ),
+            **entries(f"D = {D}, M*", minimum),
         }
-        stated |= entries(f"D = {D}, G(M)", -A * away * Λ) | entries(
-            f"D = {D}, M*", minimum
-        )
-    return stated
+    return formulas
+
+
+# The index
 
 
 @cache
-def _directions() -> tuple[Any, Any]:
+def _loss_and_directions() -> tuple[Any, dict[int, Expr]]:
     """The loss of two heads with Λ = diag(a + b, b), a and b positive, and the map of each direction."""
     import sympy as sp
 
@@ -192,14 +213,9 @@ def _directions() -> tuple[Any, Any]:
 
     a, b = sp.symbols("a b", positive=True)
     task = SymbolicTask(sp.diag(a + b, b), sp.eye(2), sp.Integer(0), (N,))
-    maps = {
-        point.subset: point.M
-        for point in fixed_points(task, Separate(2))
-        if len(point.subset) == 1
-    }
-    return population_loss(Separate(2), task, "restricted"), {
-        d: maps[d,] for d in (1, 2)
-    }
+    maps = {point.subset: point.M for point in fixed_points(task, Separate(2))}
+    loss = population_loss(Separate(2), task, "restricted")
+    return loss, {1: maps[1,], 2: maps[2,]}
 
 
 def _derived_index(context: RunContext) -> Formulas:
@@ -207,61 +223,63 @@ def _derived_index(context: RunContext) -> Formulas:
 
     from .....theory.symbolic import hessian_index, representative_weights
 
-    loss, maps = _directions()
-    model = Separate(2)
-    points = {
-        S: representative_weights(model, [[maps[d] for d in head] for head in S])
-        for S in PACKINGS
-    }
-    return {
-        _learned(S): sp.Integer(hessian_index(loss, point))
-        for S, point in points.items()
-    }
+    loss, maps = _loss_and_directions()
+    indices = {}
+    for assignment in ASSIGNMENTS:
+        maps_of_heads = [[maps[d] for d in head] for head in assignment]
+        weights = representative_weights(Separate(2), maps_of_heads)
+        indices[_learned(assignment)] = sp.Integer(hessian_index(loss, weights))
+    return indices
 
 
-def _learned(packing: tuple[tuple[int, ...], ...]) -> str:
-    return f"S = {{{', '.join(str(d) for d in chain(*packing))}}}"
+def _learned(assignment: Assignment) -> str:
+    return f"S = {{{', '.join(str(d) for d in chain(*assignment))}}}"
 
 
 def _stated_index(context: RunContext, control: str) -> Formulas:
     import sympy as sp
 
-    index = {}
-    for S in PACKINGS:
-        learned = set(chain(*S))
-        index[_learned(S)] = sp.Integer(
-            sum(_counts(d, j, control) for d in learned for j in {1, 2} - learned)
-        )
-    return index
+    indices = {}
+    for assignment in ASSIGNMENTS:
+        learned = set(chain(*assignment))
+        left_out = {1, 2} - learned
+        count = sum(_counts(d, j, control) for d in learned for j in left_out)
+        indices[_learned(assignment)] = sp.Integer(count)
+    return indices
 
 
 def _counts(d: int, j: int, control: str) -> bool:
-    return {"smaller gains counted": j > d, "every direction counted": True}.get(
-        control, j < d
-    )
+    """Whether a learned d and a j left out make an unstable direction: the gain of j is larger."""
+    if control == "smaller gains counted":
+        return j > d
+    return control == "every direction counted" or j < d
 
 
-def _rank_laws(context: RunContext, control: str) -> Formulas:
-    """Rates of change of K Kᵀ − Q Qᵀ and v² − tr K Kᵀ along the flow of a head of rank two."""
+# Conservation at any rank
+
+
+def _drift(context: RunContext, control: str) -> Formulas:
+    """Rates of change of K Kᵀ − Q Qᵀ and v² − |K|² along the flow of a head of rank two."""
     from .....theory.symbolic import lie_derivative
 
-    flow, v, heads = block_flow(Separate(1, rank=2), problem("white"))
-    K, Q = heads["key"][0], heads["query"][0]
+    flow, (v,), heads = block_flow(Separate(1, rank=2), problem("white"))
+    K, Q = heads["key"][0], heads["query"][0]  # each (R, D), the pairs as rows
+
     sign = 1 if control == "sum for difference" else -1
-    balance = (
-        K.T * K - Q.T * Q if control == "Kᵀ K for K Kᵀ" else K * K.T + sign * Q * Q.T
-    )
-    first = K[0, :] if control == "one key for all" else K
-    laws = entries("K Kᵀ − Q Qᵀ", balance) | {
-        "v² − |K|²": v[0] ** 2 - (first * first.T).trace()
-    }
+    balance = K * K.T + sign * Q * Q.T
+    if control == "Kᵀ K for K Kᵀ":
+        balance = K.T * K - Q.T * Q
+    counted = K[0, :] if control == "one key for all" else K
+
+    laws = entries("K Kᵀ − Q Qᵀ", balance)
+    laws["v² − |K|²"] = v**2 - (counted * counted.T).trace()
     return {name: lie_derivative(law, flow) for name, law in laws.items()}
 
 
-def _at_rest(context: RunContext) -> Formulas:
+def _no_drift(context: RunContext) -> Formulas:
     import sympy as sp
 
-    return dict.fromkeys(_rank_laws(context, UNMODIFIED), sp.Integer(0))
+    return dict.fromkeys(_drift(context, UNMODIFIED), sp.Integer(0))
 
 
 CLAIMS: tuple[Claim, ...] = (
@@ -312,8 +330,8 @@ CLAIMS: tuple[Claim, ...] = (
         "A head of rank R keeps K Kᵀ − Q Qᵀ and v² − |K|²",
         r"\frac{d}{dt}(K_h K_h^\top - Q_h Q_h^\top) = 0,\quad \frac{d}{dt}(v_h^2 - |K_h|^2) = 0",
         "rate of change of each entry under the derived flow of a head, R = D = 2",
-        measure=_at_rest,
-        predict=_rank_laws,
+        measure=_no_drift,
+        predict=_drift,
         controls=("sum for difference", "Kᵀ K for K Kᵀ", "one key for all"),
     ),
 )
