@@ -57,18 +57,6 @@ def entries_of(weights: Weights) -> Weights:
     return {name: np.ones_like(entries) for name, entries in weights.items()}
 
 
-def effective_maps(model: Merged | Separate, run: Trajectory) -> FloatArray:
-    """M (T, D, D) along a run on the restricted block: Σ_h v_h U_h, or Σ_hr v_h k_hr q_hrᵀ."""
-    value = run.weights["value"][..., -1]  # (T, H)
-    maps: FloatArray
-    if isinstance(model, Merged):
-        U = run.weights["key_query"][..., :-1, :-1]  # (T, H, D, D)
-        maps = np.einsum("th,thij->tij", value, U)
-    else:
-        maps = np.sum(head_maps(run), axis=1)
-    return maps
-
-
 def head_maps(run: Trajectory) -> FloatArray:
     """v_h Σ_r k_hr q_hrᵀ (T, H, D, D) of each head along a run of separate attention."""
     value = run.weights["value"][..., -1]  # (T, H)

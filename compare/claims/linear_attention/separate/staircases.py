@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .....models.attention import Separate
+from .....models.effective_map import effective_map
 from .....models.protocol import Weights
 from .....runtime.arrays import FloatArray
 from .....simulate import flow, initial_weights
@@ -22,7 +23,6 @@ from ..common.fixtures import (
     NON_COMMUTING,
     STEEP_TEACHERS,
     diagonals,
-    effective_maps,
     eigenvectors,
 )
 from ..setting.time_courses import SOURCE
@@ -86,14 +86,13 @@ def _flow(case: int, scale: float, context: RunContext) -> _Path:
     start = _start(case, scale, context)
     expected = staircase(task, model, start)
     middles = _plateau_middles(expected.drop_times)
-    around = 1 + 1e-3 * np.linspace(-1, 1, 201)
-    near_exits = np.outer(expected.drop_times, around).ravel()
+    near_exits = np.outer(expected.drop_times, 1 + 1e-3 * np.linspace(-1, 1, 201))
 
-    times = np.unique([0.0, *middles, *near_exits])
+    times = np.unique([0.0, *middles, *near_exits.ravel()])
     run = flow(model, population_statistics(task, model), start, times, rtol=1e-10)
 
     at = np.searchsorted(run.flow_time, middles)
-    maps = effective_maps(model, run)[at]  # (n, D, D)
+    maps = effective_map(model, run.weights)[at]  # (n, D, D)
     key = run.weights["key"][at][..., :-1] @ basis  # (n, H, R, D)
     query = run.weights["query"][at][..., :-1] @ basis
     amplitudes = np.sqrt(np.sum(np.abs(key * query), axis=(1, 2)))  # (n, D)
@@ -221,7 +220,7 @@ def _stuck_ends(context: RunContext) -> list[FloatArray]:
         source = population_statistics(task, model)
         run = flow(model, source, start, [0.0, late], rtol=1e-9)
 
-        last_map = effective_maps(model, run)[-1]
+        last_map = effective_map(model, run.weights)[-1]
         sizes = np.linalg.svd(last_map, compute_uv=False)
         rank = np.sum(sizes > 1e-3 * sizes[0])  # what never grew is far below
         ends.append(np.array([rank, run.loss[-1]]))

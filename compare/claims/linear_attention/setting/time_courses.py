@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .....models.attention import Merged, Separate
+from .....models.effective_map import effective_map
 from .....models.protocol import Weights
 from .....runtime.arrays import FloatArray
 from .....simulate import flow, initial_weights
@@ -20,7 +21,6 @@ from ..common.fixtures import (
     DIAGONAL,
     NON_COMMUTING,
     diagonals,
-    effective_maps,
     eigenvectors,
     merged_head,
     separate_head,
@@ -98,7 +98,7 @@ def _flows(context: RunContext) -> list[FloatArray]:
     for start in _exact_starts():
         source = population_statistics(start.task, start.model)
         run = flow(start.model, source, start.weights, TIMES)
-        maps = effective_maps(start.model, run)
+        maps = effective_map(start.model, run.weights)
         curves += [run.loss, diagonals(maps, eigenvectors(start.task))]
     return curves
 
@@ -125,7 +125,7 @@ def _hundred_flow(context: RunContext) -> list[FloatArray]:
     source = population_statistics(HUNDRED_DIRECTIONS, model)
     run = flow(model, source, merged_head(*_hundred_start()), EARLY_TIMES)
     axes = np.eye(HUNDRED_DIRECTIONS.dimension)
-    return [run.loss, diagonals(effective_maps(model, run), axes)]
+    return [run.loss, diagonals(effective_map(model, run.weights), axes)]
 
 
 def _hundred_course(context: RunContext, control: str) -> list[FloatArray]:
