@@ -12,18 +12,14 @@ from .evidence.judges import (
 from .evidence.verdict import Verdict
 from .ledger.registry import claim
 from .ledger.verification import Ledger, verify
-from .metrics.plateaus import (
-    PlateauMatch,
-    effective_map,
-    hessian,
-    hessian_index,
-    match_plateaus,
-)
+from .metrics.curvature import hessian, hessian_index
+from .metrics.plateaus import PlateauMatch, effective_map, match_plateaus
 from .overlays import Overlay, overlay
 from .replays.recordings import reference_files
 from .replays.replaying import Replay, replay
 from .user.derived_time_courses import derived_time_course
-from .validity_maps.predictions import validity, validity_curves, validity_map
+from .validity_maps.plots import validity_curves, validity_map
+from .validity_maps.predictions import validity
 
 __all__ = [
     "Claim",

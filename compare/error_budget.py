@@ -1,4 +1,4 @@
-"""Where the difference between a run and its time course comes from: what each approximation changes."""
+"""Error budgets: how much each approximation changes a curve on the way from a run to its time course."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -7,21 +7,17 @@ from numpy.typing import ArrayLike
 
 from ..runtime.arrays import FloatArray
 from ..simulate import Experiment, Trajectory, flow
-from ..theory import population
 from .exact_statistics import population_statistics
-from .metrics.curves import plateau_heights, sup_gap
-from .metrics.plateaus import effective_map
+from .metrics.curves import sup_gap
 
-STEP, SAMPLE, SOLVER, START = (
-    "steps of finite size",
-    "finite sample",
-    "solver",
-    "finite initial scale",
-)
-MODES = "modes not learned yet"
+# Names of the approximations, in the order in which they are removed.
+STEP = "steps of finite size"
+SAMPLE = "finite sample"
+SOLVER = "solver"
+START = "finite initial scale"
 
 LOOSE, TIGHT = 1e-9, 1e-12
-"""Tolerances of the flows: the error of the first is told by the second."""
+"""Relative tolerances of the flows: their difference is the error of the looser one, and a bound on the tighter's."""
 
 
 def budget(observed: ArrayLike, removed: Mapping[str, ArrayLike]) -> dict[str, float]:
@@ -35,44 +31,45 @@ def budget(observed: ArrayLike, removed: Mapping[str, ArrayLike]) -> dict[str, f
     >>> budget([1.0, 0.5], {"sample": [1.0, 0.75], "solver": [1.0, 0.75]})
     {'sample': 0.25, 'solver': 0.0}
     """
-    sizes, before = {}, observed
+    sizes = {}
+    before = observed
     for name, after in removed.items():
-        sizes[name], before = sup_gap(before, after), after
+        sizes[name] = sup_gap(before, after)
+        before = after
     return sizes
 
 
 def flow_budget(
     experiment: Experiment,
     observed: ArrayLike,
-    seen: Callable[[Trajectory], FloatArray],
-    rest: Callable[[Trajectory], Mapping[str, ArrayLike]],
+    quantity: Callable[[Trajectory], FloatArray],
+    predictions: Callable[[Trajectory], Mapping[str, ArrayLike]],
     times: FloatArray,
+    *,
     method: str = "DOP853",
 ) -> dict[str, float]:
-    """Budget of numbers (K,) `observed` on the run of an experiment on statistics and `seen` on any trajectory.
+    """Budget of numbers (K,) `observed` on the run of an experiment; `quantity` gives them for any trajectory.
 
-    From descent to gradient flow on the same sample, to flow on unlimited data, to flow of a tighter tolerance, all
-    recorded at the flow times (T,), and on to whatever `rest` makes of the last flow: name → numbers, the
-    prediction at its end. `method` is that of `simulate.flow`. ValueError for softmax or a mixture, or where
-    a flow does not show what the run does.
+    The approximations go from descent to gradient flow on the same sample, to flow on unlimited data, to flow of a
+    tighter tolerance, all recorded at the flow times (T,), and on to what `predictions` makes of the last flow:
+    name → numbers, the prediction at its end. `method` is that of `simulate.flow`. ValueError for softmax or a
+    mixture, or where a flow has not the quantity that the run has.
     """
-    model, exact = (
-        experiment.model,
-        population_statistics(experiment.task, experiment.model),
-    )
-    cases = {
+    model, start = experiment.model, experiment.start
+    exact = population_statistics(experiment.task, model)
+
+    # One approximation less in each flow than in the flow before.
+    sources = {
         STEP: (experiment.source, LOOSE),
         SAMPLE: (exact, LOOSE),
         SOLVER: (exact, TIGHT),
     }
     flows = {
-        name: flow(model, source, experiment.start, times, rtol=rtol, method=method)
-        for name, (source, rtol) in cases.items()
+        name: flow(model, source, start, times, rtol=rtol, method=method)
+        for name, (source, rtol) in sources.items()
     }
-    return budget(
-        observed,
-        {name: seen(each) for name, each in flows.items()} | dict(rest(flows[SOLVER])),
-    )
+    curves = {name: quantity(run) for name, run in flows.items()}
+    return budget(observed, {**curves, **predictions(flows[SOLVER])})
 
 
 def solver_budget(flows: Callable[[float], Sequence[FloatArray]]) -> dict[str, float]:
@@ -81,13 +78,11 @@ def solver_budget(flows: Callable[[float], Sequence[FloatArray]]) -> dict[str, f
     >>> solver_budget(lambda rtol: [np.array([2.0, 1.0 + rtol])])["solver"] < LOOSE
     True
     """
-    pairs = zip(flows(LOOSE), flows(TIGHT), strict=True)
-    return {
-        SOLVER: max(
-            sup_gap(loose, tight) / float(np.max(np.abs(tight)))
-            for loose, tight in pairs
-        )
-    }
+    changes = [
+        sup_gap(loose, tight) / float(np.max(np.abs(tight)))
+        for loose, tight in zip(flows(LOOSE), flows(TIGHT), strict=True)
+    ]
+    return {SOLVER: max(changes)}
 
 
 def course_budget(
@@ -101,58 +96,16 @@ def course_budget(
     All are compared at the same time, so that near a drop a shift in time shows as a large change. ValueError for
     times that the run has not, softmax, or a mixture.
     """
-    at = np.searchsorted(run.flow_time, times).clip(0, len(run.flow_time) - 1)
-    if not np.allclose(run.flow_time[at], times, rtol=1e-12, atol=0):
+    indices = np.searchsorted(run.flow_time, times).clip(0, len(run.flow_time) - 1)
+    # Flow times are 2η·step, of which a caller may have rounded the last digits.
+    if not np.allclose(run.flow_time[indices], times, rtol=1e-12, atol=0):
         raise ValueError(
             "times must be flow times of the run: take some of run.flow_time"
         )
     return flow_budget(
         experiment,
-        run.loss[at],
-        lambda each: each.loss,
-        lambda _: {START: predicted(times)},
-        times,
+        observed=run.loss[indices],
+        quantity=lambda trajectory: trajectory.loss,
+        predictions=lambda _: {START: predicted(times)},
+        times=times,
     )
-
-
-def height_budget(
-    experiment: Experiment,
-    run: Trajectory,
-    plateaus: Sequence[int],
-    times: FloatArray,
-    method: str = "DOP853",
-) -> dict[str, float]:
-    """`flow_budget` of the heights of the greedy plateaus m of a separate run, in the unit of the loss.
-
-    On the last flow the directions that a plateau has not learned are taken out of the map first, and what is left
-    is how far the learned ones are from rest: both vanish with the initial scale. ValueError as in `flow_budget`.
-    """
-    moments, chosen = population(experiment.task, experiment.model), list(plateaus)
-
-    def seen(each: Trajectory) -> FloatArray:
-        return plateau_heights(
-            each.loss, each.gradient_norm, moments.greedy_losses
-        ).heights[chosen]
-
-    def learned_alone(each: Trajectory) -> FloatArray:
-        at = plateau_heights(
-            each.loss, each.gradient_norm, moments.greedy_losses
-        ).indices
-        maps = [
-            effective_map(
-                experiment.model, {name: w[at[m]] for name, w in each.weights.items()}
-            )
-            for m in chosen
-        ]
-        kept = [moments.directions[:, :m] @ moments.directions[:, :m].T for m in chosen]
-        return np.array(
-            [
-                moments.loss(inside @ M @ inside)
-                for inside, M in zip(kept, maps, strict=True)
-            ]
-        )
-
-    def rest(last: Trajectory) -> dict[str, ArrayLike]:
-        return {MODES: learned_alone(last), START: moments.greedy_losses[chosen]}
-
-    return flow_budget(experiment, seen(run), seen, rest, times, method)

@@ -54,7 +54,7 @@ class Settings(ABC):
     def from_json(cls, text: str) -> Self:
         """The object written by `to_json`; ValueError on malformed JSON, or a field unknown or stated twice."""
         settings = json.loads(
-            text.removeprefix(BYTE_ORDER_MARK), object_pairs_hook=_without_repeats
+            text.removeprefix(BYTE_ORDER_MARK), object_pairs_hook=fields_once
         )
         if not isinstance(settings, dict):
             raise ValueError(
@@ -105,13 +105,21 @@ class Settings(ABC):
         return f"<table><caption>{type(self).__name__}</caption>{rows}</table>"
 
 
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The fields of a JSON object; ValueError for one that is stated twice, of which JSON would keep the last."""
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the field {repeated} is stated twice: keep one of them")
+class RepeatedFieldError(ValueError):
+    """A JSON object states the field `name` twice."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the field {name} is stated twice: keep one of them")
+        self.name = name
+
+
+def fields_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The fields of a JSON object; RepeatedFieldError for one stated twice, of which JSON would take the last."""
+    fields: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in fields:
+            raise RepeatedFieldError(name)
+        fields[name] = value
     return fields
 
 

@@ -1,12 +1,11 @@
-"""How far a curve is from another: gaps, crossing times, plateau heights, observed orders of convergence.
+"""Distances of two curves, crossing times, plateau heights and observed orders of convergence.
 
-Pure functions of arrays. Where time enters, any unit will do, steps or flow time: results are in the unit given.
+All are pure functions of arrays. Where time enters, any unit will do, steps or flow time: results are in that unit.
 Every function raises ValueError on shapes that do not fit and on nan or inf.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +16,8 @@ from ...simulate.data.prompts import real_array
 
 IntArray = NDArray[np.int64]
 
-_SAME = 1e-9  # difference of two logarithms of parameters that are one up to rounding
+EQUAL_LOGARITHMS = 1e-9
+"""Largest difference of the logarithms of two parameters that count as one: 0.3 and 0.1 + 0.2 differ by 2e-16."""
 
 
 def sup_gap(curve: ArrayLike, reference: ArrayLike) -> float:
@@ -38,14 +38,15 @@ def l2_gap(time: ArrayLike, curve: ArrayLike, reference: ArrayLike) -> float:
     >>> l2_gap([0, 1, 4], [2.0, 2.0, 2.0], [0.0, 0.0, 0.0])
     2.0
     """
-    time, curve = _on_time(time, curve, axes=1)
-    gap = np.abs(np.subtract(*_same_shape(curve, reference)))
-    largest = (
-        float(np.max(gap)) or 1.0
-    )  # the unit, in which no square leaves the range of numbers
-    return largest * float(
-        np.sqrt(np.trapezoid((gap / largest) ** 2, time) / (time[-1] - time[0]))
-    )
+    time, curve = values_on_time(time, curve, axes=1)
+    curve, reference = _same_shape(curve, reference)
+    gap = np.abs(curve - reference)
+
+    # In the unit of the largest gap no square overflows or vanishes.
+    unit = float(np.max(gap)) or 1.0
+    squares = (gap / unit) ** 2
+    mean_square = np.trapezoid(squares, time) / (time[-1] - time[0])
+    return unit * float(np.sqrt(mean_square))
 
 
 def resample(time: ArrayLike, values: ArrayLike, at: ArrayLike) -> FloatArray:
@@ -56,16 +57,17 @@ def resample(time: ArrayLike, values: ArrayLike, at: ArrayLike) -> FloatArray:
     >>> resample([0, 1, 2], [4.0, 2.0, 0.0], [0.5, 2.0])
     array([3., 0.])
     """
-    time, values = _on_time(time, values)
+    # Lazily: SciPy's interpolation takes longer to import than this package.
+    from scipy.interpolate import make_interp_spline
+
+    time, values = values_on_time(time, values)
     at = _finite("at", at)
     if at.ndim != 1 or (at.size and (at.min() < time[0] or at.max() > time[-1])):
         raise ValueError(
             f"at must be times (K,) between {time[0]:g} and {time[-1]:g}: cut it to that span"
         )
-    left = np.clip(np.searchsorted(time, at, side="right") - 1, 0, len(time) - 2)
-    share = (at - time[left]) / (time[left + 1] - time[left])
-    share = share.reshape(-1, *[1] * (values.ndim - 1))
-    return np.asarray((1 - share) * values[left] + share * values[left + 1])
+    lines = make_interp_spline(time, values, k=1)
+    return np.asarray(lines(at), dtype=np.float64)
 
 
 def crossing_times(time: ArrayLike, loss: ArrayLike, levels: ArrayLike) -> FloatArray:
@@ -77,22 +79,21 @@ def crossing_times(time: ArrayLike, loss: ArrayLike, levels: ArrayLike) -> Float
     >>> crossing_times([0, 10, 20], [1.0, 0.5, 0.1], [0.75, 0.0])
     array([ 5., nan])
     """
-    time, loss = _on_time(time, loss, axes=1)
-    return np.array(
-        [
-            _crossing_time(time, loss, level)
-            for level in _finite("levels", levels).ravel()
-        ]
-    )
+    time, loss = values_on_time(time, loss, axes=1)
+    levels = _finite("levels", levels).ravel()
+    return np.array([_crossing_time(time, loss, level) for level in levels])
 
 
 def _crossing_time(time: FloatArray, loss: FloatArray, level: float) -> float:
-    (down,) = np.nonzero((loss[:-1] > level) & (loss[1:] <= level))
-    if not down.size:
+    """When the loss (T,) first comes down to the level; nan if it never does."""
+    (descents,) = np.nonzero((loss[:-1] > level) & (loss[1:] <= level))
+    if not descents.size:
         return float("nan")
-    first = down[0]
-    share = (loss[first] - level) / (loss[first] - loss[first + 1])
-    return float(time[first] + share * (time[first + 1] - time[first]))
+
+    before = descents[0]
+    after = before + 1
+    share = (loss[before] - level) / (loss[before] - loss[after])
+    return float(time[before] + share * (time[after] - time[before]))
 
 
 def exit_times(time: ArrayLike, loss: ArrayLike, plateaus: ArrayLike) -> FloatArray:
@@ -133,21 +134,25 @@ def plateau_heights(
         raise ValueError(
             f"loss and gradient_norm must have shape (T,), not {loss.shape}"
         )
-    below = [np.flatnonzero(loss <= level) for level in _mid_levels(plateaus)]
-    cuts = [
-        0,
-        *(int(found[0]) if found.size else len(loss) for found in below),
-        len(loss),
-    ]
-    flattest = [
-        int(np.argmin(norm[start:stop])) + start if start < stop else -1
-        for start, stop in pairwise(cuts)
-    ]
-    indices = np.array(flattest)
-    return Plateaus(np.where(indices >= 0, loss[indices], np.nan), indices)
+    # Segment k is from ends[k] to before ends[k + 1]; it is empty where the run skips plateau k.
+    mid_levels = _mid_levels(plateaus)
+    ends = [0]
+    for level in mid_levels:
+        (below,) = np.nonzero(loss <= level)
+        ends.append(int(below[0]) if below.size else len(loss))
+    ends.append(len(loss))
+
+    indices = np.full(len(mid_levels) + 1, -1)
+    for k in range(len(indices)):
+        segment = norm[ends[k] : ends[k + 1]]
+        if segment.size:
+            indices[k] = ends[k] + int(np.argmin(segment))
+    heights = np.where(indices >= 0, loss[indices], np.nan)
+    return Plateaus(heights, indices)
 
 
 def _mid_levels(plateaus: ArrayLike) -> FloatArray:
+    """Means (K−1,) of neighbouring plateau losses (K,)."""
     losses = _finite("plateaus", plateaus)
     if losses.ndim != 1 or len(losses) < 2 or np.any(np.diff(losses) >= 0):
         raise ValueError(
@@ -194,66 +199,95 @@ def observed_order(
     >>> round(order.slope, 12), order.used
     (2.0, 3)
     """
-    h, e = _same_shape(parameter, error)
+    h, errors = _same_shape(parameter, error)
     if not (floor >= 0 and 0 < level < 1):
         raise ValueError(
             f"floor must be zero or more and level between 0 and 1, not {floor} and {level}"
         )
-    h = h if scale is None else _finite("scale(parameter)", scale(h))
-    if h.ndim != 1 or h.shape != e.shape or np.any(h <= 0) or np.any(e < 0):
+    if scale is not None:
+        h = _finite("scale(parameter)", scale(h))
+    if h.ndim != 1 or h.shape != errors.shape or np.any(h <= 0) or np.any(errors < 0):
         raise ValueError(
             "parameter (or its scale) must be positive (K,), and error (K,) zero or more"
         )
-    kept = e > floor
-    x, y = _recurring(np.log(h[kept])), np.log(e[kept])
-    different = len(np.unique(x))
+
+    above_floor = errors > floor
+    log_h = _merge_equal(np.log(h[above_floor]))
+    log_error = np.log(errors[above_floor])
+    different = len(np.unique(log_h))
     if different < 3:
         raise ValueError(
             f"an order needs errors above {floor:g} at three or more parameters: {different} left"
         )
-    slope, intercept, interval = _line(x, y, level)
-    local, extrapolated = _local_slopes(x, y)
-    return Order(slope, interval, level, intercept, len(x), local, extrapolated)
+
+    line = _fitted_line(log_h, log_error, level)
+    slopes = _local_slopes(log_h, log_error)
+    return Order(
+        slope=line.slope,
+        interval=line.interval,
+        level=level,
+        intercept=line.intercept,
+        used=len(log_h),
+        local_slopes=slopes.local,
+        extrapolated=slopes.extrapolated,
+    )
 
 
-def _recurring(x: FloatArray) -> FloatArray:
-    """The logarithms (K,), those that are equal up to rounding made equal: 0.3 and 0.1 + 0.2 are one parameter."""
-    order = np.argsort(x)
-    begins = np.diff(x[order], prepend=-np.inf) > _SAME
-    merged = np.empty_like(x)
-    merged[order] = x[order][begins][np.cumsum(begins) - 1]
+def _merge_equal(log_h: FloatArray) -> FloatArray:
+    """The logarithms (K,), with those that are equal up to rounding made equal."""
+    order = np.argsort(log_h)
+    ascending = log_h[order]
+    begins_group = np.diff(ascending, prepend=-np.inf) > EQUAL_LOGARITHMS
+    group = np.cumsum(begins_group) - 1  # (K,), the group of each entry
+
+    merged = np.empty_like(log_h)
+    merged[order] = ascending[begins_group][group]
     return merged
 
 
-def _line(
-    x: FloatArray, y: FloatArray, level: float
-) -> tuple[float, float, tuple[float, float]]:
+class _Line(NamedTuple):
+    slope: float
+    intercept: float
+    interval: tuple[float, float]
+
+
+def _fitted_line(x: FloatArray, y: FloatArray, level: float) -> _Line:
+    """The least-squares line of y (K,) on x (K,), and Student's interval of its slope.
+
+    `scipy.stats.linregress` takes the slope's error from 1 − r², which is rounding where the points lie on a line.
+    """
+    # Lazily: most sessions fit no line, and SciPy takes its time to import.
     from scipy.special import stdtrit
 
     centred = x - x.mean()
-    spread = float(centred @ centred)
-    slope = float(centred @ y) / spread
-    residual = y - y.mean() - slope * centred
+    variation = float(centred @ centred)
+    slope = float(centred @ y) / variation
+    intercept = float(y.mean() - slope * x.mean())
+
+    residuals = y - y.mean() - slope * centred
     freedom = len(x) - 2
-    half = float(
-        stdtrit(freedom, (1 + level) / 2)
-        * np.sqrt(residual @ residual / freedom / spread)
-    )
-    return slope, float(y.mean() - slope * x.mean()), (slope - half, slope + half)
+    standard_error = np.sqrt(residuals @ residuals / freedom / variation)
+    half_width = float(stdtrit(freedom, (1 + level) / 2) * standard_error)
+    return _Line(slope, intercept, (slope - half_width, slope + half_width))
 
 
-def _local_slopes(x: FloatArray, y: FloatArray) -> tuple[tuple[float, ...], float]:
-    """Slopes between neighbours, largest h first, and the last two continued to h = 0."""
-    descending = np.unique(x)[::-1]
-    mean = np.array([y[x == value].mean() for value in descending])
-    slopes = np.diff(mean) / np.diff(descending)
-    centre = np.diff(np.exp(descending)) / np.diff(
-        descending
-    )  # the logarithmic mean of neighbouring h
-    near, far = centre[-1], centre[-2]
-    return tuple(slopes.tolist()), float(
-        (far * slopes[-1] - near * slopes[-2]) / (far - near)
-    )
+class _Slopes(NamedTuple):
+    local: tuple[float, ...]
+    extrapolated: float
+
+
+def _local_slopes(log_h: FloatArray, log_error: FloatArray) -> _Slopes:
+    """Slopes between neighbouring h, the largest h first, and the last two of them continued to h = 0."""
+    descending = np.unique(log_h)[::-1]
+    means = np.array([log_error[log_h == value].mean() for value in descending])
+    slopes = np.diff(means) / np.diff(descending)
+
+    # For error = C·h^p·(1 + c h), the slope between h₁ and h₂ is p + c·(h₂ − h₁)/(ln h₂ − ln h₁): p plus a
+    # multiple of their logarithmic mean. The line through the last two slopes gives p at a mean of 0.
+    log_means = np.diff(np.exp(descending)) / np.diff(descending)
+    far, near = log_means[-2:]
+    extrapolated = (far * slopes[-1] - near * slopes[-2]) / (far - near)
+    return _Slopes(tuple(slopes.tolist()), float(extrapolated))
 
 
 def standard_error_gap(
@@ -271,33 +305,37 @@ def standard_error_gap(
         raise ValueError(
             f"standard_error must be positive, the smallest is {error.min():g}: use more seeds"
         )
-    return np.asarray(
-        (_finite("observed", observed) - _finite("expected", expected)) / error
-    )
+    difference = _finite("observed", observed) - _finite("expected", expected)
+    return np.asarray(difference / error)
 
 
 def _finite(name: str, value: ArrayLike) -> FloatArray:
+    """The value as an array of real numbers; ValueError if it is empty or holds nan or inf."""
     array = real_array(name, value)
-    if array.size == 0 or not np.all(np.isfinite(array)):
-        raise ValueError(
-            f"{name} must be finite numbers: {'none given' if array.size == 0 else 'it holds nan or inf'}"
-        )
+    if array.size == 0:
+        raise ValueError(f"{name} must be finite numbers: none given")
+    if not np.all(np.isfinite(array)):
+        raise ValueError(f"{name} must be finite numbers: it holds nan or inf")
     return array
 
 
 def _same_shape(first: ArrayLike, second: ArrayLike) -> tuple[FloatArray, FloatArray]:
-    one, two = _finite("the first curve", first), _finite("the second curve", second)
-    if one.shape != two.shape:
+    """Two finite curves; ValueError unless their shapes are the same."""
+    first = _finite("the first curve", first)
+    second = _finite("the second curve", second)
+    if first.shape != second.shape:
         raise ValueError(
-            f"two curves must have one shape, not {one.shape} and {two.shape}: resample one of them"
+            f"two curves must have one shape, not {first.shape} and {second.shape}: resample one of them"
         )
-    return one, two
+    return first, second
 
 
-def _on_time(
+def values_on_time(
     time: ArrayLike, values: ArrayLike, axes: int | None = None
 ) -> tuple[FloatArray, FloatArray]:
-    t, v = _finite("time", time), _finite("values", values)
+    """Increasing times (T,) and finite values (T, …) at them, with `axes` axes if given; ValueError otherwise."""
+    t = _finite("time", time)
+    v = _finite("values", values)
     if t.ndim != 1 or len(t) < 2:
         raise ValueError(
             f"time must be two or more increasing numbers (T,), not an array of shape {t.shape}"

@@ -1,23 +1,24 @@
-"""Where a run lands: the weights at its plateaus against the fixed points of the theory."""
+"""Plateaus of a run, matched to the fixed points of the theory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ...models.protocol import Parametrization, Weights
 from ...runtime.arrays import FloatArray
+from ...runtime.display import Displayed, Summary
 from ...simulate import Trajectory
 from ...simulate.attention.heads import heads_of
 from ...simulate.attention.initialisation import positive
-from ...simulate.attention.objectives import Objective
 from ...theory import FixedPoint
 from .curves import plateau_heights
 
 
-@dataclass(frozen=True, eq=False)
-class PlateauMatch:
-    """One plateau of a run and the fixed point that it is held against; made by `match_plateaus`.
+@dataclass(frozen=True, eq=False, repr=False)
+class PlateauMatch(Displayed):
+    """One plateau of a run and the fixed point that it is compared with; made by `match_plateaus`.
 
     `loss` is the plateau's height, `time` its place in the unit of the run, `weights` the stored ones nearest to
     it, `map_gap` the distance |M − M_S| relative to |M*|, `gradient_norm` the smallest on the plateau.
@@ -30,6 +31,29 @@ class PlateauMatch:
     map_gap: float
     gradient_norm: float
 
+    def summary(self) -> Summary:
+        """The directions learned, the loss beside the predicted one, and how near the map is."""
+        directions = ", ".join(map(str, self.point.subset)) or "none"
+        rows = {
+            "directions learned": directions,
+            "time": f"{self.time:g}",
+            "loss": f"{self.loss:.6g} (fixed point: {self.point.loss:.6g})",
+            "|M − M_S| / |M*|": f"{self.map_gap:.2g}",
+            "gradient norm": f"{self.gradient_norm:.2g}",
+        }
+        return Summary("Plateau of a run at a fixed point", rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The numbers of the match without the weights, as plain Python."""
+        return {
+            "subset": list(self.point.subset),
+            "predicted_loss": float(self.point.loss),
+            "loss": self.loss,
+            "time": self.time,
+            "map_gap": self.map_gap,
+            "gradient_norm": self.gradient_norm,
+        }
+
 
 def match_plateaus(
     run: Trajectory, model: Parametrization, points: Sequence[FixedPoint], size: float
@@ -40,29 +64,30 @@ def match_plateaus(
     ValueError unless the size is positive.
     """
     size = positive("size", size)
-    heights, indices = plateau_heights(
+    plateaus = plateau_heights(
         run.loss, run.gradient_norm, [point.loss for point in points]
     )
     return tuple(
-        _landing(run, model, point, int(index), size)
-        for point, height, index in zip(points, heights, indices, strict=True)
-        if np.isfinite(height)
+        _plateau_match(run, model, point, int(index), size)
+        for point, index in zip(points, plateaus.indices, strict=True)
+        if index >= 0
     )
 
 
-def _landing(
+def _plateau_match(
     run: Trajectory, model: Parametrization, point: FixedPoint, index: int, size: float
 ) -> PlateauMatch:
+    """The match at one recorded loss of the run; weights are recorded less often than losses."""
     nearest = int(np.argmin(np.abs(run.weight_time - run.time[index])))
     weights = {name: value[nearest] for name, value in run.weights.items()}
-    gap = float(np.linalg.norm(effective_map(model, weights) - point.M)) / size
+    distance = float(np.linalg.norm(effective_map(model, weights) - point.M))
     return PlateauMatch(
-        point,
-        float(run.loss[index]),
-        float(run.time[index]),
-        weights,
-        gap,
-        float(run.gradient_norm[index]),
+        point=point,
+        loss=float(run.loss[index]),
+        time=float(run.time[index]),
+        weights=weights,
+        map_gap=distance / size,
+        gradient_norm=float(run.gradient_norm[index]),
     )
 
 
@@ -78,55 +103,3 @@ def effective_map(model: Parametrization, weights: Weights) -> FloatArray:
         np.einsum("h,hjd->jd", a[:, -1], B[:, :-1])
         + np.einsum("hj,hd->jd", a[:, :-1], B[:, -1])
     )
-
-
-def hessian(
-    evaluate: Objective, weights: Weights, free: Weights, step: float = 1e-5
-) -> FloatArray:
-    """Hessian (n, n) of a loss in the n entries whose `free` is not zero, by central differences of its gradient.
-
-    `step` is that of an entry of at most 1, and in parts of the entry where that is larger. ValueError unless it is
-    positive, and if the Hessian is not finite.
-
-    >>> hessian(lambda w: (float(w["x"] @ w["x"]), {"x": 2 * w["x"]}), {"x": np.zeros(3)}, {"x": np.eye(3)[0]})
-    array([[2.]])
-    """
-    rows, step = [], positive("step", step)
-    for name, value in weights.items():
-        for index in np.argwhere(free[name]):
-            change, width = (
-                np.zeros(value.shape),
-                step * max(1.0, abs(float(value[tuple(index)]))),
-            )
-            change[tuple(index)] = width
-            up, down = (
-                evaluate(weights | {name: value + sign * change})[1] for sign in (1, -1)
-            )
-            rows.append(
-                np.concatenate(
-                    [(up[key] - down[key])[free[key] != 0] for key in weights]
-                )
-                / (2 * width)
-            )
-    matrix = np.array(rows).reshape(len(rows), len(rows))  # also where nothing is free
-    if not np.all(np.isfinite(matrix)):
-        raise ValueError(
-            "the Hessian holds nan or inf: the gradient is no finite number near these weights"
-        )
-    return np.asarray((matrix + matrix.T) / 2)
-
-
-def hessian_index(
-    evaluate: Objective, weights: Weights, free: Weights, floor: float = 1e-6
-) -> int:
-    """Number of eigenvalues of the Hessian in the free entries below −`floor`, in the unit of the Hessian.
-
-    Weights of a run are never quite at rest: a floor above what idle heads of that size cause tells a way out from
-    their slow growth. ValueError unless the floor is zero or more.
-
-    >>> hessian_index(lambda w: (0.0, {"x": np.array([2.0, -2.0]) * w["x"]}), {"x": np.zeros(2)}, {"x": np.ones(2)})
-    1
-    """
-    if not floor >= 0:
-        raise ValueError(f"floor must be zero or more, not {floor!r}")
-    return int(np.sum(np.linalg.eigvalsh(hessian(evaluate, weights, free)) < -floor))

@@ -1,4 +1,4 @@
-"""The arrays of a recording, held against what its settings say: shapes, types, and numbers that must agree."""
+"""The arrays of a recording, compared with its settings: shapes, types, and numbers that must agree."""
 
 import math
 import re
@@ -17,7 +17,10 @@ Headers = Mapping[str, Header]
 LARGEST_STEPS = 1_000_000
 """Most losses of a recording: a hundred times those of the published runs; more is a mistake in the file."""
 
-LARGEST_BYTES = 4 * 2**30
+GIB = 2**30
+DOUBLE = 8  # bytes of a number in double precision
+
+LARGEST_BYTES = 4 * GIB
 """Most memory that arrays which are used together may take in double precision: published data take 0.1 GiB."""
 
 ROUNDING = 1e-6
@@ -52,9 +55,9 @@ def attention_sizes(kind: str, headers: Headers) -> dict[str, int]:
     """Sizes of a run of attention, under their names in `meta`; ValueError for arrays that do not fit."""
     sequences, tokens, size = shape_of(headers, "tokens", "P", "N+1", "D+1")
     if tokens < 2 or size < 2:
-        given_shape = headers["tokens"].shape
+        shape = headers["tokens"].shape
         raise ValueError(
-            f"its array tokens must have shape (P, N+1, D+1) with N and D ≥ 1, not {given_shape}"
+            f"its array tokens must have shape (P, N+1, D+1) with N and D ≥ 1, not {shape}"
         )
     if shape_of(headers, "labels", "P", "N+1") != (sequences, tokens):
         raise ValueError(
@@ -66,9 +69,12 @@ def attention_sizes(kind: str, headers: Headers) -> dict[str, int]:
         "sequences": sequences,
         "outputs": 1,
     }
-    sizes["heads"] = shape_of(headers, "initial_value", "H", "D+1")[0]
+    heads, _ = shape_of(headers, "initial_value", "H", "D+1")
+    sizes["heads"] = heads
     if kind == "separate":
-        sizes["rank"] = shape_of(headers, "initial_key", "H", "R", "D+1")[1]
+        _, rank, _ = shape_of(headers, "initial_key", "H", "R", "D+1")
+        sizes["rank"] = rank
+    # A batch is all of the sequences.
     return sizes | {"batch_size": sequences, "steps": _step_count(headers)}
 
 
@@ -89,7 +95,8 @@ def network_sizes(headers: Headers) -> dict[str, int]:
         "sequences": sequences,
         "outputs": 1,
     }
-    sizes["heads"] = shape_of(headers, "initial_output", "H")[0]
+    (heads,) = shape_of(headers, "initial_output", "H")
+    sizes["heads"] = heads
     return sizes | {"batch_size": sequences, "steps": _step_count(headers)}
 
 
@@ -110,8 +117,10 @@ def weight_names(
     KeyError for one that is missing, ValueError for one of another shape or that the model does not have.
     """
     heads, dimension = sizes["heads"], sizes["dimension"]
-    network = {"hidden": (heads, dimension**2), "output": (heads,)}
-    shapes = network if model is None else model.shapes(dimension)
+    shapes = {"hidden": (heads, dimension**2), "output": (heads,)}
+    if model is not None:
+        shapes = model.shapes(dimension)
+
     for name, shape in shapes.items():
         recorded = headers[f"initial_{name}"].shape
         if recorded != shape:
@@ -126,21 +135,23 @@ def weight_names(
     return [f"initial_{name}" for name in shapes]
 
 
-def numbers(path: str, headers: Headers, names: Sequence[str]) -> dict[str, FloatArray]:
+def read_numbers(
+    path: str, headers: Headers, names: Sequence[str]
+) -> dict[str, FloatArray]:
     """Arrays by name in double precision; KeyError without one, ValueError unless they hold real finite numbers."""
     for name in names:
         if headers[name].dtype.kind not in "fiu":  # floats, integers, unsigned integers
             raise ValueError(
                 f"its array {name} must hold real numbers, not {headers[name].dtype}"
             )
-    needed = sum(8 * math.prod(headers[name].shape) for name in names)
+    # Before anything is read: a compressed file may be small and its arrays enormous.
+    needed = sum(DOUBLE * math.prod(headers[name].shape) for name in names)
     if needed > LARGEST_BYTES:
-        shown = f"{needed / 2**30:.1f} GiB of memory, and a replay takes at most {LARGEST_BYTES / 2**30:g}"
-        raise ValueError(f"its arrays need {shown}: cut the file")
-    arrays = {
-        name: array.astype(np.float64)
-        for name, array in read_arrays(path, names).items()
-    }
+        sizes = f"{needed / GIB:.1f} GiB of memory, and a replay takes at most {LARGEST_BYTES / GIB:g}"
+        raise ValueError(f"its arrays need {sizes}: cut the file")
+
+    recorded = read_arrays(path, names)
+    arrays = {name: array.astype(np.float64) for name, array in recorded.items()}
     for name, array in arrays.items():
         if not np.all(np.isfinite(array)):
             raise ValueError(f"its array {name} must be finite: it holds nan or inf")
@@ -157,15 +168,14 @@ def refuse_losses_of_zero(name: str, loss: FloatArray) -> None:
 
 def refuse_skipped_steps(steps: FloatArray, count: int) -> None:
     """ValueError unless the losses are those before every one of `count` steps."""
-    if not (steps.shape == () and steps == count) and not np.array_equal(
-        steps, np.arange(count)
-    ):
+    is_count = steps.shape == () and steps == count
+    if not is_count and not np.array_equal(steps, np.arange(count)):
         raise ValueError(
             f"its array steps must be 0 … {count - 1}: a replay needs the loss before every step"
         )
 
 
-def prompts(
+def recorded_prompts(
     tokens: FloatArray, labels: FloatArray, lengths: str, owner: str = "its"
 ) -> RecordedPrompts:
     """The sequences with the query's true y, averaged over context lengths; ValueError if the two contradict."""
@@ -173,26 +183,26 @@ def prompts(
         raise ValueError(
             f"{owner} tokens must have y = 0 in the last row, the query's, which a run may not see"
         )
-    context = labels[:, :-1]
-    if np.any(np.abs(tokens[:, :-1, -1] - context) > ROUNDING * np.abs(context)):
+    context = labels[:, :-1]  # (P, N), y of every token but the query
+    difference = np.abs(tokens[:, :-1, -1] - context)
+    if np.any(difference > ROUNDING * np.abs(context)):
         raise ValueError(
             f"{owner} labels contradict {owner} tokens: labels[p, n] must be tokens[p, n, -1]"
         )
-    known = tokens.copy()
-    known[:, -1, -1] = labels[:, -1]
-    longest = known.shape[1] - 1
-    return prompts_from_tokens(
-        known, (longest,) if lengths == "N" else tuple(range(1, longest + 1))
-    )
+    labelled = tokens.copy()
+    labelled[:, -1, -1] = labels[:, -1]
+    longest = labelled.shape[1] - 1
+    shortest = longest if lengths == "N" else 1
+    return prompts_from_tokens(labelled, tuple(range(shortest, longest + 1)))
 
 
 def unused_arrays(headers: Headers, used: Iterable[str]) -> tuple[str, ...]:
     """Names of the other arrays, test sets aside; ValueError for one that may, by its name, change the training."""
-    known = {*used, "meta", "steps"}
-    others = [
-        name for name in headers if name not in known and not TEST_ARRAY.fullmatch(name)
+    read = {*used, "meta", "steps"}
+    unused = [
+        name for name in headers if name not in read and not TEST_ARRAY.fullmatch(name)
     ]
-    for name in others:
+    for name in unused:
         if name in META and not is_descriptive(name):
             raise ValueError(
                 f"its array {name} must be a field of meta, not an array of its own"
@@ -201,4 +211,4 @@ def unused_arrays(headers: Headers, used: Iterable[str]) -> tuple[str, ...]:
             raise ValueError(
                 f"its array {readable(name)} tells of a training that a replay does not know how to follow"
             )
-    return tuple(map(readable, others))
+    return tuple(map(readable, unused))

@@ -1,13 +1,13 @@
 """What the fields of a recording mean for a replay: which are honoured, which only describe, which are refused."""
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ...runtime.files import Header, read_arrays
+from ...runtime.serialisation import RepeatedFieldError, fields_once
 
 HONOURED, DESCRIPTIVE, REFUSED = "honoured", "descriptive", "refused"
 """Uses of a field: it decides the training; it tells about the run; it may only say what a replay does anyway."""
@@ -58,8 +58,11 @@ SIZES = (
 NOTHING: tuple[Any, ...] = (None, False, 0, "", "none", [], {})
 """Values that say that something was not used."""
 
+LARGEST_NUMBER = 1e300
+"""Bound on the positive numbers of `meta`."""
+
 LONGEST_META = 2**22
-"""Most bytes of `meta`."""
+"""Most bytes of `meta`: published ones have some hundred."""
 
 
 @dataclass(frozen=True)
@@ -156,29 +159,21 @@ def read_meta(path: str, headers: Mapping[str, Header]) -> dict[str, Any]:
         )
     text = read_arrays(path, ["meta"])["meta"].item()
     try:
-        meta = json.loads(text, object_pairs_hook=_without_repeats)
-    except (RecursionError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        reason = (
-            "it is nested too deep" if isinstance(error, RecursionError) else str(error)
-        )
-        raise ValueError(f"its meta is no JSON: {reason}") from None
+        meta = json.loads(text, object_pairs_hook=fields_once)
+    except RepeatedFieldError as error:
+        raise ValueError(
+            f"its meta states {shortened(error.name)} twice: keep one of them"
+        ) from None
+    except RecursionError:
+        raise ValueError("its meta is no JSON: it is nested too deep") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"its meta is no JSON: {error}") from None
     if not isinstance(meta, dict):
         raise ValueError('its meta must be a JSON object, such as {"model": "merged"}')
     refuse_what_cannot_be_followed(meta)
     for name in NEEDED[meta["model"]]:
         meta[name]  # a KeyError names the one that is missing
     return meta
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise ValueError(
-            f"its meta states {shortened(repeated)} twice: keep one of them"
-        )
-    return fields
 
 
 def refuse_what_cannot_be_followed(meta: Mapping[str, Any]) -> None:
@@ -189,24 +184,23 @@ def refuse_what_cannot_be_followed(meta: Mapping[str, Any]) -> None:
     Traceback (most recent call last):
     ValueError: its meta has fresh_batches = True, and a replay knows only False, None
     """
+    is_network = meta.get("model") == NETWORK
     for name, value in meta.items():
-        if (
-            meta.get("model") == NETWORK
-            and name in OF_FEATURES
-            and not _is_among(value, (OF_FEATURES[name],))
-        ):
-            shown = (
-                f"{shortened(value)}: cubic features know only {OF_FEATURES[name]!r}"
-            )
-            raise ValueError(f"its meta has {name} = {shown}")
+        statement = f"its meta has {readable(name)} = {shortened(value)}"
+        if is_network and name in OF_FEATURES:
+            only_value = OF_FEATURES[name]
+            if not _is_among(value, (only_value,)):
+                raise ValueError(
+                    f"{statement}: cubic features know only {only_value!r}"
+                )
+
         values = _field(name).values
         if not values or _is_among(value, values):
             continue
-        shown = f"its meta has {readable(name)} = {shortened(value)}"
         if values == NOTHING:
-            raise ValueError(f"{shown}, which a replay does not know how to follow")
+            raise ValueError(f"{statement}, which a replay does not know how to follow")
         raise ValueError(
-            f"{shown}, and a replay knows only {', '.join(map(repr, values))}"
+            f"{statement}, and a replay knows only {', '.join(map(repr, values))}"
         )
 
 
@@ -216,9 +210,12 @@ def tells_of_training(name: str) -> bool:
     >>> [tells_of_training(name) for name in ("gradient_clipping", "batchSize", "colour", "gradient_norm")]
     [True, True, False, False]
     """
+    # The words of snake_case and CamelCase, and the whole name without what separates them: batchSize, batch_size.
     words = {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)}
     joined = "".join(re.findall(r"[a-z]", name.lower()))
-    return bool((words | {joined}) & TRAINING_WORDS) and not words & RESULT_WORDS
+    names_training = bool((words | {joined}) & TRAINING_WORDS)
+    names_result = bool(words & RESULT_WORDS)
+    return names_training and not names_result
 
 
 def is_descriptive(name: str) -> bool:
@@ -242,18 +239,14 @@ def positive_number(meta: Mapping[str, Any], name: str) -> float:
     Traceback (most recent call last):
     ValueError: its meta has learning_rate = '0.1', which must be a positive number
     """
-    value, number = meta[name], math.nan
-    if (
-        isinstance(value, (int, float))
-        and not isinstance(value, bool)
-        and abs(value) < math.inf
-    ):
-        number = float(value) if abs(value) < 1e300 else math.inf
-    if not 0 < number < math.inf:
+    value = meta[name]
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    # A bound well inside the range of doubles: JSON may hold an integer of any length.
+    if not is_number or not 0 < value < LARGEST_NUMBER:
         raise ValueError(
             f"its meta has {name} = {shortened(value)}, which must be a positive number"
         )
-    return number
+    return float(value)
 
 
 def refuse_other_sizes(meta: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
@@ -265,12 +258,10 @@ def refuse_other_sizes(meta: Mapping[str, Any], sizes: Mapping[str, int]) -> Non
     """
     for name, size in sizes.items():
         stated = meta.get(name)
+        if stated is None or _is_among(stated, (size,)):
+            continue
         of_a_longer_run = name == "steps" and isinstance(stated, int) and stated > size
-        if (
-            stated is not None
-            and not of_a_longer_run
-            and not _is_among(stated, (size,))
-        ):
+        if not of_a_longer_run:
             raise ValueError(
                 f"its meta has {name} = {shortened(stated)}, but its arrays have {size}"
             )
@@ -282,12 +273,12 @@ def unused_fields(meta: Mapping[str, Any], sizes: Mapping[str, int]) -> tuple[st
     >>> unused_fields({"model": "merged", "rank": 1, "source": "a thesis"}, {"heads": 2})
     ('rank', 'source')
     """
-    unused = [
-        name
-        for name in meta
-        if is_descriptive(name) or (name in SIZES and name not in sizes)
-    ]
-    return tuple(map(readable, unused))
+    unused = []
+    for name in meta:
+        is_other_size = name in SIZES and name not in sizes
+        if is_descriptive(name) or is_other_size:
+            unused.append(readable(name))
+    return tuple(unused)
 
 
 def readable(name: str) -> str:
@@ -307,13 +298,13 @@ def shortened(value: Any) -> str:
     """
     if isinstance(value, int) and abs(value) > 10**40:
         return "a number of many digits"
-    shown = repr(value)
-    return shown if len(shown) <= 40 else f"{shown[:40]}…"
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:40]}…"
 
 
 def _is_among(value: Any, values: tuple[Any, ...]) -> bool:
-    """Whether one of the values is this one; 0 is not False here, nor 1 True."""
+    """Whether the value is one of these; 0 is not False here, nor 1 True."""
     return any(
-        value == each and isinstance(value, bool) == isinstance(each, bool)
-        for each in values
+        value == candidate and isinstance(value, bool) == isinstance(candidate, bool)
+        for candidate in values
     )

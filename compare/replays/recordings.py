@@ -1,4 +1,4 @@
-"""Recorded trajectories: data, initial weights, settings and losses of somebody else's run, as one npz file."""
+"""Recorded runs of other code: data, initial weights, settings and losses in one npz file each."""
 
 import os
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ from ...models.attention import Merged, Separate
 from ...models.protocol import Heads, Parametrization, Weights
 from ...models.score_divisor import SQRT_KEY
 from ...runtime.arrays import FloatArray
+from ...runtime.display import Displayed, Summary, array_summary
 from ...runtime.files import AnyPath, NotWhole, array_headers
 from ...simulate import RecordedPrompts
 from .recording_arrays import (
@@ -21,8 +22,8 @@ from .recording_arrays import (
     Headers,
     attention_sizes,
     network_sizes,
-    numbers,
-    prompts,
+    read_numbers,
+    recorded_prompts,
     refuse_losses_of_zero,
     refuse_skipped_steps,
     shape_of,
@@ -39,17 +40,25 @@ from .recording_fields import (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class TestSet:
+@dataclass(frozen=True, eq=False, repr=False)
+class TestSet(Displayed):
     """Prompts that were not trained on, and their recorded losses (steps,)."""
 
     name: str
     data: RecordedPrompts
     loss: FloatArray
 
+    def summary(self) -> Summary:
+        """The shape of the tokens, and the range of the losses."""
+        rows = {
+            "tokens": array_summary(self.data.tokens),
+            "loss": array_summary(self.loss),
+        }
+        return Summary(f"Test set {self.name}", rows)
 
-@dataclass(frozen=True, eq=False)
-class Recording:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Recording(Displayed):
     """A recorded file: `model` trained on `data` from `start`, or on cubic `features` if `model` is None.
 
     `not_used` names what else the file holds, with the reason where there is one to give.
@@ -65,6 +74,18 @@ class Recording:
     loss: FloatArray
     tests: tuple[TestSet, ...]
     not_used: tuple[str, ...] = ()
+
+    def summary(self) -> Summary:
+        """The model, the data and the losses."""
+        rows: dict[str, object] = {
+            "model": self.model or "linear network on cubic features",
+            "labels": array_summary(self.labels),
+            "learning rate": f"{self.learning_rate:g}",
+            "loss": array_summary(self.loss),
+            "test sets": ", ".join(test.name for test in self.tests) or "–",
+            "not used": ", ".join(self.not_used) or "–",
+        }
+        return Summary(f"Recording {self.name}", rows)
 
 
 @dataclass(frozen=True)
@@ -149,62 +170,79 @@ def _refuse_files_of_this_package(headers: Headers) -> None:
 
 
 def _recording(path: str, headers: Headers) -> Recording:
+    """The recording of a file whose arrays have these headers; KeyError or ValueError if it cannot be replayed."""
     meta = read_meta(path, headers)
     kind = str(meta["model"])
-    sizes = (
-        network_sizes(headers) if kind == NETWORK else attention_sizes(kind, headers)
-    )
+    if kind == NETWORK:
+        sizes = network_sizes(headers)
+        model = None
+    else:
+        sizes = attention_sizes(kind, headers)
+        model = _model(meta, sizes)
     refuse_other_sizes(meta, sizes)
-    model = None if kind == NETWORK else _model(meta, sizes)
+
     weights = weight_names(model, headers, sizes)
     used = [*DATA[kind], "loss", *weights]
-    arrays = numbers(path, headers, used)
+    arrays = read_numbers(path, headers, used)
     refuse_losses_of_zero("loss", arrays["loss"])
     if "steps" in headers:
-        refuse_skipped_steps(numbers(path, headers, ["steps"])["steps"], sizes["steps"])
-    tests, unused_tests = _tests(path, headers, meta, sizes)
+        steps = read_numbers(path, headers, ["steps"])["steps"]
+        refuse_skipped_steps(steps, sizes["steps"])
+
+    data = None
+    if model is not None:
+        data = recorded_prompts(
+            arrays["tokens"], arrays["labels"], meta["context_lengths"]
+        )
+    tests, unused_tests = _test_sets(path, headers, meta, sizes)
+    unused = (
+        *unused_fields(meta, sizes),
+        *unused_arrays(headers, used),
+        *unused_tests,
+    )
     return Recording(
         name=Path(path).stem,
         model=model,
-        data=None
-        if model is None
-        else prompts(arrays["tokens"], arrays["labels"], meta["context_lengths"]),
+        data=data,
         features=arrays.get("features"),
         labels=arrays["labels"],
         start={name.removeprefix("initial_"): arrays[name] for name in weights},
         learning_rate=positive_number(meta, "learning_rate"),
         loss=arrays["loss"],
         tests=tests,
-        not_used=(
-            *unused_fields(meta, sizes),
-            *unused_arrays(headers, used),
-            *unused_tests,
-        ),
+        not_used=unused,
     )
 
 
 def _model(meta: dict[str, Any], sizes: dict[str, int]) -> Parametrization:
-    softmax, divisor = meta["softmax"], DIVISORS[meta["attention_divisor"]]
+    """The model of attention that the fields and the sizes describe."""
+    softmax = meta["softmax"]
+    divisor = DIVISORS[meta["attention_divisor"]]
     options: dict[str, Any] = {"softmax": True} if softmax else {"divisor": divisor}
     if meta.get("score_divisor") is not None:
         options["score_divisor"] = meta["score_divisor"]
+
     model: Merged | Separate
     if meta["model"] == "merged":
         model = Merged(sizes["heads"], **options)
     else:
         model = Separate(sizes["heads"], sizes["rank"], **options)
-    return DividedSoftmax(model, divisor) if softmax and divisor != "none" else model
+    if softmax and divisor != "none":
+        return DividedSoftmax(model, divisor)
+    return model
 
 
-def _tests(
+def _test_sets(
     path: str, headers: Headers, meta: dict[str, Any], sizes: dict[str, int]
 ) -> tuple[tuple[TestSet, ...], tuple[str, ...]]:
     """The test sets that can be evaluated, and the others by name with the reason: they never stop a replay."""
-    tests, unused = [], []
-    found = [match[1] for match in map(TEST_ARRAY.fullmatch, headers) if match]
-    for name in dict.fromkeys(found):
+    matches = [TEST_ARRAY.fullmatch(name) for name in headers]
+    names = dict.fromkeys(match[1] for match in matches if match)
+    tests = []
+    unused = []
+    for name in names:
         try:
-            tests.append(_test(path, headers, name, meta, sizes))
+            tests.append(_test_set(path, headers, name, meta=meta, sizes=sizes))
         except NotWhole:
             raise
         except KeyError as error:
@@ -214,32 +252,35 @@ def _tests(
     return tuple(tests), tuple(unused)
 
 
-def _test(
+def _test_set(
     path: str,
     headers: Headers,
     name: str,
+    *,
     meta: dict[str, Any],
     sizes: dict[str, int],
 ) -> TestSet:
     """One test set; KeyError or ValueError if it cannot be evaluated with the weights of this run."""
     if meta["model"] == NETWORK:
         raise ValueError("a network on cubic features is not tested on tokens")
-    names = [f"{name}_{part}" for part in ("tokens", "labels", "loss")]
-    sequences, tokens, size = shape_of(headers, names[0], "P", "N+1", "D+1")
+    tokens_name, labels_name, loss_name = names = [
+        f"{name}_{array}" for array in ("tokens", "labels", "loss")
+    ]
+    sequences, tokens, size = shape_of(headers, tokens_name, "P", "N+1", "D+1")
     if tokens < 2 or size != sizes["dimension"] + 1:
         raise ValueError(
-            f"its tokens must have shape (P, N+1, {sizes['dimension'] + 1}), not {headers[names[0]].shape}"
+            f"its tokens must have shape (P, N+1, {sizes['dimension'] + 1}), not {headers[tokens_name].shape}"
         )
-    if headers[names[1]].shape != (sequences, tokens):
+    if headers[labels_name].shape != (sequences, tokens):
         raise ValueError(
-            f"its labels must have shape {(sequences, tokens)}, not {headers[names[1]].shape}"
+            f"its labels must have shape {(sequences, tokens)}, not {headers[labels_name].shape}"
         )
-    (losses,) = shape_of(headers, names[2], "steps")
+    (losses,) = shape_of(headers, loss_name, "steps")
     if losses != sizes["steps"]:
         raise ValueError(f"it has {losses} losses for {sizes['steps']} steps")
-    arrays = numbers(path, headers, names)
-    refuse_losses_of_zero(names[2], arrays[names[2]])
-    data = prompts(
-        arrays[names[0]], arrays[names[1]], meta.get("test_context_lengths", "N")
-    )
-    return TestSet(name, data, arrays[names[2]])
+
+    arrays = read_numbers(path, headers, names)
+    refuse_losses_of_zero(loss_name, arrays[loss_name])
+    lengths = meta.get("test_context_lengths", "N")
+    data = recorded_prompts(arrays[tokens_name], arrays[labels_name], lengths)
+    return TestSet(name, data, arrays[loss_name])

@@ -1,4 +1,4 @@
-"""A recorded run against ours: the same data, the same start, the same steps."""
+"""Replays of recorded runs: training from the same start on the same data for as many steps."""
 
 import os
 import time
@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from ...models.attention import Merged
-from ...models.protocol import Weights, is_softmax
+from ...models.protocol import Parametrization, is_softmax
 from ...runtime.arrays import FloatArray
+from ...runtime.display import Displayed, Summary
 from ...runtime.files import AnyPath
 from ...simulate import (
     Diverged,
@@ -20,16 +21,16 @@ from ...simulate import (
     train,
     train_network,
 )
-from .recordings import Recording, read_recording
+from .recordings import Recording, TestSet, read_recording
 
 ENGINES = ("tokens", "statistics")
 TOLERANCE = 2e-6
-"""Largest relative deviation from a float32 recording that a right convention shows (2e-7 to 6e-7 are usual)."""
+"""Largest relative deviation from a float32 recording under the right conventions (2e-7 to 6e-7 are usual)."""
 
 
-@dataclass(frozen=True)
-class Replay:
-    """How far our losses are from the recorded ones, relative to these; test sets included.
+@dataclass(frozen=True, repr=False)
+class Replay(Displayed):
+    """Deviations of our losses from the recorded ones, relative to these; test sets included.
 
     `not_used` names the fields, arrays and test sets of the file that the replay made no use of.
     """
@@ -42,11 +43,23 @@ class Replay:
     seconds: float
     not_used: tuple[str, ...] = ()
 
+    def summary(self) -> Summary:
+        """The file, the engine, and the largest and the median deviation."""
+        rows = {
+            "file": self.file,
+            "engine": self.engine,
+            "steps": self.steps,
+            "largest relative deviation": f"{self.max_relative_deviation:.2e}",
+            "median relative deviation": f"{self.median_relative_deviation:.2e}",
+            "seconds": f"{self.seconds:.2f}",
+            "not used": ", ".join(self.not_used) or "–",
+        }
+        return Summary("Replay of a recorded run", rows)
+
     def to_dict(self) -> dict[str, Any]:
         """The result as plain values, without what was not used; None for a deviation beyond the largest number."""
-        values = {
-            name: value for name, value in asdict(self).items() if name != "not_used"
-        }
+        values = asdict(self)
+        del values["not_used"]
         return {
             name: None if value in (np.inf, -np.inf) else value
             for name, value in values.items()
@@ -76,94 +89,116 @@ def replay_recording(recording: Recording, engine: str, file: str = "") -> Repla
             'softmax attention has no finite statistics: choose engine "tokens"'
         )
     begin = time.perf_counter()
+    run = _trained(recording, engine, owner=file or recording.name)
+    deviations = np.concatenate(
+        [_deviation(run.loss, recording.loss), *_test_deviations(recording, run)]
+    )
+    seconds = time.perf_counter() - begin
+    return Replay(
+        file=file,
+        engine=engine,
+        steps=len(recording.loss),
+        max_relative_deviation=float(deviations.max()),
+        median_relative_deviation=float(np.median(deviations)),
+        seconds=round(seconds, 3),
+        not_used=recording.not_used,
+    )
+
+
+def _trained(recording: Recording, engine: str, owner: str) -> Trajectory:
+    """Our run from the recorded start; ArithmeticError, naming the owner, if it diverges."""
     try:
-        run = (
-            _run_network(recording, engine)
-            if recording.model is None
-            else _run(recording, engine)
-        )
+        if recording.model is None:
+            return _run_network(recording, engine)
+        return _run_attention(recording, engine)
     except Diverged as error:
         where = f"at step {error.step}, where the recorded run does not"
         raise ArithmeticError(
-            f"{file or recording.name}: the replay diverges {where}: a setting differs"
+            f"{owner}: the replay diverges {where}: a setting differs"
         ) from None
-    deviation = np.concatenate(
-        [_deviation(run.loss, recording.loss), *_test_deviations(recording, run)]
-    )
-    steps, seconds = len(recording.loss), time.perf_counter() - begin
-    largest, median = float(deviation.max()), float(np.median(deviation))
-    return Replay(
-        file, engine, steps, largest, median, round(seconds, 3), recording.not_used
-    )
 
 
-def _run(recording: Recording, engine: str) -> Trajectory:
+def _run_attention(recording: Recording, engine: str) -> Trajectory:
     model, data = recording.model, recording.data
     assert model is not None
     assert data is not None
     source = statistics(data, model) if engine == "statistics" else data
+    # The losses on test sets are those of the weights before every step.
     record = 1 if recording.tests else None
-    return train(model, source, recording.start, record=record, **_rule(recording))
+    return train(
+        model, source, recording.start, record=record, **_descent_settings(recording)
+    )
 
 
 def _run_network(recording: Recording, engine: str) -> Trajectory:
-    z, labels = recording.features, recording.labels[:, -1]
-    assert z is not None
+    """The run of the linear network on cubic features, from these or from their statistics."""
+    features = recording.features  # (P, D²)
+    labels = recording.labels[:, -1]  # (P,)
+    assert features is not None
+    settings = _descent_settings(recording)
     if engine == "tokens":
-        return train_network(z, labels, recording.start, **_rule(recording))
-    # On statistics the network is merged attention on the restricted block: its equivalence, used.
-    dimension = round(np.sqrt(z.shape[1]))
+        return train_network(features, labels, recording.start, **settings)
+
+    # On statistics the network is run as what it is equivalent to: merged attention on the restricted block.
     count = len(labels)
-    moments = (float(labels @ labels) / count, labels @ z / count, z.T @ z / count)
-    stats = Statistics(*moments, count, dimension, (1,), "none", "restricted")
-    hidden, output = recording.start["hidden"], recording.start["output"]
-    start = {
-        name: np.zeros((len(output), *shape))
-        for name, shape in _merged_shapes(dimension).items()
-    }
+    dimension = round(np.sqrt(features.shape[1]))
+    c = float(labels @ labels) / count
+    b = labels @ features / count  # (D²,)
+    S = features.T @ features / count  # (D², D²)
+    stats = Statistics(
+        c,
+        b,
+        S,
+        sequences=count,
+        dimension=dimension,
+        context_lengths=(1,),
+        divisor="none",
+        block="restricted",
+    )
+    hidden = recording.start["hidden"]  # (H, D²)
+    output = recording.start["output"]  # (H,)
+    model = Merged(len(output), divisor="none")
+    start = {name: np.zeros(shape) for name, shape in model.shapes(dimension).items()}
     start["value"][:, -1] = output
     start["key_query"][:, :-1, :-1] = hidden.reshape(-1, dimension, dimension)
-    return train(Merged(len(output), divisor="none"), stats, start, **_rule(recording))
+    return train(model, stats, start, **settings)
 
 
-def _merged_shapes(dimension: int) -> dict[str, tuple[int, ...]]:
-    return {name: shape[1:] for name, shape in Merged(1).shapes(dimension).items()}
-
-
-def _rule(recording: Recording) -> dict[str, Any]:
+def _descent_settings(recording: Recording) -> dict[str, Any]:
     return {"learning_rate": recording.learning_rate, "steps": len(recording.loss)}
 
 
 def _test_deviations(recording: Recording, run: Trajectory) -> list[FloatArray]:
+    """Relative deviations (steps,) of the loss on each test set; ArithmeticError where ours is not finite."""
     if recording.model is None:
         return []
     deviations = []
     for test in recording.tests:
-        with np.errstate(over="ignore", invalid="ignore"):
-            source = (
-                test.data
-                if is_softmax(recording.model)
-                else statistics(test.data, recording.model)
-            )
-        evaluate = objective(recording.model, source)
-        with np.errstate(over="ignore", invalid="ignore"):
-            losses = np.array(
-                [evaluate(_at(run.weights, step))[0] for step in range(len(test.loss))]
-            )
-        (lost,) = np.nonzero(~np.isfinite(losses))
-        if len(lost):
+        losses = _losses_on(test, recording.model, run)
+        (not_finite,) = np.nonzero(~np.isfinite(losses))
+        if len(not_finite):
             raise ArithmeticError(
-                f"the loss on {test.name} is not finite at step {lost[0]}, where the recorded one is: "
+                f"the loss on {test.name} is not finite at step {not_finite[0]}, where the recorded one is: "
                 "a setting differs"
             )
         deviations.append(_deviation(losses, test.loss))
     return deviations
 
 
-def _at(weights: Weights, index: int) -> Weights:
-    return {name: value[index] for name, value in weights.items()}
+def _losses_on(test: TestSet, model: Parametrization, run: Trajectory) -> FloatArray:
+    """Our losses (steps,) on a test set; one that overflows is inf or nan."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        source = test.data if is_softmax(model) else statistics(test.data, model)
+        evaluate = objective(model, source)
+        losses = []
+        for step in range(len(test.loss)):
+            weights = {name: value[step] for name, value in run.weights.items()}
+            loss, _ = evaluate(weights)
+            losses.append(loss)
+    return np.array(losses)
 
 
 def _deviation(loss: FloatArray, recorded: FloatArray) -> FloatArray:
-    with np.errstate(over="ignore"):  # an infinite deviation is past every tolerance
+    # An infinite deviation is past every tolerance.
+    with np.errstate(over="ignore"):
         return np.asarray(np.abs(loss - recorded) / np.abs(recorded))

@@ -16,7 +16,8 @@ from ....evidence.evidence import Evidence
 from ....evidence.judges import converges_on_average
 from ....evidence.seeding import seeds
 from ....exact_statistics import population_statistics
-from ....metrics.plateaus import PlateauMatch, effective_map, hessian_index
+from ....metrics.curvature import hessian_index
+from ....metrics.plateaus import PlateauMatch, effective_map
 from ..common.controls import LONGER_CONTEXT, MOMENTS, TRACE_DROPPED, wrong_moments
 from ..common.experiments import FOUR, MERGED, SEPARATE, separate
 from ..separate.plateaus import GREEDY, resting_landings

@@ -17,7 +17,7 @@ from .....task import Task
 from .....theory import FixedPoint, fixed_point
 from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.evidence import Evidence
-from ....metrics.plateaus import hessian_index
+from ....metrics.curvature import hessian_index
 from ..common.quadrature import weighted_prompts
 from ..setting.amplitudes import ROTATION
 from ..symbolic.identities import Formulas, proof

@@ -14,8 +14,8 @@ from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.evidence import Evidence
 from ....evidence.judges import converges_at_order, equal_within
 from ....exact_statistics import population_statistics
+from ....metrics.curvature import hessian
 from ....metrics.curves import crossing_times
-from ....metrics.plateaus import hessian
 from ..common.controls import MOMENTS, wrong_moments
 from ..common.experiments import FOUR, MERGED
 from ..fixed_points.search import inside, maps_at_rest

@@ -8,7 +8,7 @@ from .....simulate import flow, initial_weights
 from .....task import Task
 from .....theory import staircase
 from .....theory.linear_attention.low_rank import low_rank_amplitudes
-from ....error_budget import TIGHT, height_budget, solver_budget
+from ....error_budget import TIGHT, solver_budget
 from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.evidence import Evidence
 from ....evidence.judges import curve, equal_within
@@ -17,6 +17,7 @@ from ....exact_statistics import population_statistics
 from ....metrics.curves import exit_times, plateau_heights
 from ..common.controls import MOMENTS, NO_FOURTH_MOMENT, TRACE_DROPPED, wrong_moments
 from ..common.experiments import EIGHT, FOUR, RANKS, low_rank, low_rank_model
+from ..common.plateau_budget import height_budget
 from .conservation_laws import conservation
 from .rank_one import standard_errors
 

@@ -139,7 +139,9 @@ def _budget(experiment: Experiment, drops: FloatArray, method: str) -> dict[str,
     def rest(_: Trajectory) -> dict[str, FloatArray]:
         return {START: np.log(_stairs(experiment).exit_times[: len(drops)][made])}
 
-    return flow_budget(experiment, np.log(drops[made]), seen, rest, times, method)
+    return flow_budget(
+        experiment, np.log(drops[made]), seen, rest, times, method=method
+    )
 
 
 def _rank_one_budget(context: RunContext) -> dict[str, float]:

@@ -14,7 +14,7 @@ from .....simulate import (
 from .....task import Task
 from .....theory import fixed_point, rank_one_amplitude, staircase
 from .....theory.linear_attention.saddle_to_saddle.escapes import escape, separate_block
-from ....error_budget import TIGHT, height_budget, solver_budget
+from ....error_budget import TIGHT, solver_budget
 from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.evidence import Evidence
 from ....evidence.judges import (
@@ -28,6 +28,7 @@ from ....exact_statistics import population_statistics
 from ....metrics.curves import exit_times, plateau_heights
 from ..common.controls import MOMENTS, wrong_moments
 from ..common.experiments import FOUR, PUBLISHED_STEPS, SEPARATE, published, separate
+from ..common.plateau_budget import height_budget
 from .conservation_laws import conservation
 from .plateaus import GREEDY, resting
 
@@ -170,7 +171,7 @@ def _height_budget(context: RunContext) -> dict[str, float]:
     run = context.trajectory(first)
     times = np.linspace(0, run.flow_time[-1], 1000)
     return height_budget(
-        first, run, np.flatnonzero(resting(run)).tolist(), times, "LSODA"
+        first, run, np.flatnonzero(resting(run)).tolist(), times, method="LSODA"
     )
 
 

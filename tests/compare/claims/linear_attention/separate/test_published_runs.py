@@ -6,6 +6,10 @@ import numpy as np
 import pytest
 
 from attndyn import Separate, Task
+from attndyn.compare.claims.linear_attention.common.plateau_budget import (
+    MODES,
+    height_budget,
+)
 from attndyn.compare.claims.linear_attention.separate.conservation_laws import (
     ONE_PAIR,
     TRANSPOSED,
@@ -18,15 +22,7 @@ from attndyn.compare.claims.linear_attention.separate.published_runs import (
     _exits,
     _stairs,
 )
-from attndyn.compare.error_budget import (
-    MODES,
-    SAMPLE,
-    SOLVER,
-    START,
-    STEP,
-    flow_budget,
-    height_budget,
-)
+from attndyn.compare.error_budget import SAMPLE, SOLVER, START, STEP, flow_budget
 from attndyn.compare.exact_statistics import population_statistics
 from attndyn.simulate import Experiment, flow, network_features
 from attndyn.theory import fixed_point, population
@@ -121,7 +117,7 @@ def test_no_part_of_the_budget_is_the_initial_scale(scale):
 
 def test_the_budget_of_the_heights_is_the_sample_alone(run):
     sizes = height_budget(
-        RUN, run, (0, 2), np.linspace(0, run.flow_time[-1], 400), "LSODA"
+        RUN, run, (0, 2), np.linspace(0, run.flow_time[-1], 400), method="LSODA"
     )
     assert list(sizes) == [STEP, SAMPLE, SOLVER, MODES, START]
     assert sizes[SAMPLE] > 0.9 * sum(sizes.values())
@@ -146,14 +142,14 @@ def test_modes_not_learned_yet_show_where_a_plateau_is_cut_short(run):
         lambda each: each.loss[-1:],
         lambda last: {MODES: [1.0]},
         early,
-        "LSODA",
+        method="LSODA",
     )
     assert seen[MODES] > 1e-3
 
 
 def test_a_flow_that_does_not_make_the_drop_is_refused(run):
     with pytest.raises(ValueError, match="finite"):
-        height_budget(RUN, run, (0, 2), np.linspace(0, 1.0, 20), "LSODA")
+        height_budget(RUN, run, (0, 2), np.linspace(0, 1.0, 20), method="LSODA")
 
 
 # Heads of higher rank
