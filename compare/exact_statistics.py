@@ -1,7 +1,7 @@
 """Statistics of infinitely many sequences: the exact moments of the theory as a source for simulations.
 
-This is the one place where the theory's moments reach a simulation. A claim that trains on them rests on the claims
-that hold those moments.
+This is the one place where the theory's moments reach a simulation. A claim that trains on them assumes the claims
+that verify those moments.
 """
 
 import numpy as np
@@ -27,15 +27,18 @@ def population_statistics(
     'full'
     """
     if task.in_context_fraction < 1 or random_labels:
-        full = feature_moments(task, model, random_labels=random_labels)
-        kind = (
-            task.dimension,
-            task.context_lengths,
-            divisor_name(model, task.dimension),
-            "full",
+        moments = feature_moments(task, model, random_labels=random_labels)
+        return Statistics(
+            moments.c,
+            moments.b,
+            moments.S,
+            sequences=np.inf,
+            dimension=task.dimension,
+            context_lengths=task.context_lengths,
+            divisor=divisor_name(model, task.dimension),
+            block="full",
         )
-        return Statistics(full.c, full.b, full.S, np.inf, *kind)
-    moments = population(task, model)
+    loss = population(task, model)
     return from_moments(
-        moments.c, moments.A, moments.B, moments.Lambda, model, task.context_lengths
+        loss.c, loss.A, loss.B, loss.Lambda, model, task.context_lengths
     )

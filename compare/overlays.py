@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..runtime.arrays import FloatArray
+from ..runtime.display import Displayed, Summary
 from ..runtime.time_axis import draw_losses, line_style
 from ..simulate import Trajectory
 from ..theory import TimeCourse
@@ -16,15 +17,49 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-@dataclass(frozen=True, eq=False)
-class Overlay:
-    """Both curves on the flow times that they share; made by `overlay`."""
+@dataclass(frozen=True, eq=False, repr=False)
+class Overlay(Displayed):
+    """A time course and a run on the flow times (T,) that they share; made by `overlay`.
+
+    `predicted` and `observed` (T,) are their losses.
+    """
 
     curve: TimeCourse
     run: Trajectory
     flow_time: FloatArray
     predicted: FloatArray
     observed: FloatArray
+
+    def summary(self) -> Summary:
+        """The span of the two curves, and how far their losses are apart."""
+        losses = {"predicted": self.predicted, "observed": self.observed}
+        rows: dict[str, object] = {
+            "theory": self.curve.source,
+            "run": self._run_kind,
+            "flow time": f"{self.flow_time[0]:g} to {self.flow_time[-1]:g} ({len(self.flow_time)} times)",
+        }
+        for name, loss in losses.items():
+            rows[f"{name} loss"] = f"{loss[0]:.5g} → {loss[-1]:.5g}"
+        rows["largest gap"] = f"{self.sup_gap:.2e}"
+        rows["root mean square gap"] = f"{self.l2_gap:.2e}"
+        return Summary("Overlay of theory and simulation", rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The curves and their gaps as plain numbers and lists."""
+        return {
+            "theory": self.curve.source,
+            "run": self._run_kind,
+            "flow_time": self.flow_time.tolist(),
+            "predicted": self.predicted.tolist(),
+            "observed": self.observed.tolist(),
+            "sup_gap": self.sup_gap,
+            "l2_gap": self.l2_gap,
+        }
+
+    @property
+    def _run_kind(self) -> str:
+        is_flow = self.run.learning_rate is None
+        return "gradient flow" if is_flow else "gradient descent"
 
     @property
     def sup_gap(self) -> float:
@@ -38,13 +73,12 @@ class Overlay:
 
     def exit_times(self, plateaus: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Flow times at which curve and run leave each plateau but the last; nan where they do not."""
-        times = self.flow_time
-        return exit_times(times, self.predicted, plateaus), exit_times(
-            times, self.observed, plateaus
-        )
+        predicted = exit_times(self.flow_time, self.predicted, plateaus)
+        observed = exit_times(self.flow_time, self.observed, plateaus)
+        return predicted, observed
 
     def plateau_heights(self, plateaus: FloatArray) -> FloatArray:
-        """Where the run is flattest between the mid-levels of the expected plateaus; nan where it has no such."""
+        """Losses (K,) where the run is flattest, one for each expected plateau (K,); nan where the run skips it."""
         return plateau_heights(self.run.loss, self.run.gradient_norm, plateaus).heights
 
     def plot(
@@ -52,42 +86,35 @@ class Overlay:
         ax: "Axes | None" = None,
         *,
         x: str | None = None,
+        label: str | None = None,
         legend: bool = True,
         **style: Any,
     ) -> "Axes":
         """Draw the run solid and the theory dashed over it, on `ax` (new axes if None); returns the axes.
 
         `x` is "steps" (of a descent) or "flow_time"; without it, the unit of the curves on the axes, else flow
-        time. `style` goes to both lines. ValueError for steps of a flow, and for another unit than the axes count.
+        time. `label` names the run in the legend. `style` goes to both lines. ValueError for steps of a flow, and
+        for another unit than the axes count.
         """
         times: dict[str, ArrayLike] = {"flow_time": self.flow_time}
-        rate = self.run.learning_rate
-        if rate is not None:
-            times["steps"] = self.run.steps[np.isin(self.run.flow_time, self.flow_time)]
+        if self.run.learning_rate is not None:
+            shared = np.isin(self.run.flow_time, self.flow_time)
+            times["steps"] = self.run.steps[shared]
+        run_line = line_style(style)
+        theory_line = line_style(style, color="black", linestyle="--")
         losses: dict[str, tuple[ArrayLike, dict[str, Any]]] = {
-            "gradient flow" if rate is None else "gradient descent": (
-                self.observed,
-                line_style(style),
-            ),
-            "theory": (
-                self.predicted,
-                line_style(style, color="black", linestyle="--"),
-            ),
+            label or self._run_kind: (self.observed, run_line),
+            "theory": (self.predicted, theory_line),
         }
-        ax = draw_losses(
-            ax,
-            times,
-            losses,
-            x,
-            "a gradient flow has no steps: draw with x='flow_time'",
-        )
+        no_steps = "a gradient flow has no steps: draw with x='flow_time'"
+        ax = draw_losses(ax, times, losses, x, no_steps)
         if legend:
             ax.legend(frameon=False)
         return ax
 
 
 def overlay(curve: TimeCourse | Trajectory, run: Trajectory | TimeCourse) -> Overlay:
-    """Lay a time course over a run, at the flow times of the run that the curve covers; in either order.
+    """The `Overlay` of a time course and a run, at the flow times of the run that the curve covers; in either order.
 
     Between its own times the curve is interpolated linearly: compute it at `run.flow_time` for exact gaps.
     TypeError unless one of the two is a time course and the other a run; ValueError if they share no two times.
@@ -103,33 +130,43 @@ def overlay(curve: TimeCourse | Trajectory, run: Trajectory | TimeCourse) -> Ove
     True
     """
     theory, simulation = _theory_and_simulation(curve, run)
-    known, first = np.unique(
-        theory.flow_time, return_index=True
-    )  # a curve's times may come in any order
-    if len(known) == 0 or len(simulation.flow_time) == 0:
+    # The times of a curve may come in any order, and more than once.
+    theory_times, order = np.unique(theory.flow_time, return_index=True)
+    run_times = simulation.flow_time
+    if len(theory_times) == 0 or len(run_times) == 0:
         raise ValueError(
             "an overlay needs a curve and a run with times: one of them has none"
         )
-    covered = (simulation.flow_time >= known[0]) & (simulation.flow_time <= known[-1])
+
+    covered = (run_times >= theory_times[0]) & (run_times <= theory_times[-1])
     if covered.sum() < 2:
-        spans = f"[{known[0]:g}, {known[-1]:g}] and [{simulation.flow_time[0]:g}, {simulation.flow_time[-1]:g}]"
+        spans = f"{_span(theory_times)} and {_span(run_times)}"
         raise ValueError(
             f"the curve must cover two flow times of the run or more: they span {spans}"
         )
-    times = simulation.flow_time[covered]
-    predicted = resample(known, theory.loss[first], times)
-    return Overlay(theory, simulation, times, predicted, simulation.loss[covered])
+    shared_times = run_times[covered]
+    return Overlay(
+        curve=theory,
+        run=simulation,
+        flow_time=shared_times,
+        predicted=resample(theory_times, theory.loss[order], shared_times),
+        observed=simulation.loss[covered],
+    )
+
+
+def _span(times: FloatArray) -> str:
+    return f"[{times[0]:g}, {times[-1]:g}]"
 
 
 def _theory_and_simulation(
     first: object, second: object
 ) -> tuple[TimeCourse, Trajectory]:
-    """The two by what they are; TypeError unless there is one of each."""
+    """The time course and the run, whichever comes first; TypeError unless there is one of each."""
     if isinstance(first, TimeCourse) and isinstance(second, Trajectory):
         return first, second
     if isinstance(first, Trajectory) and isinstance(second, TimeCourse):
         return second, first
-    given = " and ".join(type(each).__name__ for each in (first, second))
+    types = f"{type(first).__name__} and {type(second).__name__}"
     raise TypeError(
-        f"overlay takes one TimeCourse (of time_course) and one Trajectory (of train), not {given}"
+        f"overlay takes one TimeCourse (of time_course) and one Trajectory (of train), not {types}"
     )

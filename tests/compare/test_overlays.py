@@ -1,5 +1,6 @@
 """Theory over simulation: what the two share, how far apart they are, and that a wrong curve shows."""
 
+import json
 from dataclasses import replace
 
 import matplotlib as mpl
@@ -240,3 +241,26 @@ def test_the_plot_makes_axes_if_none_are_given(both):
     ax = both.plot()
     assert len(ax.lines) == 2
     plt.close(ax.figure)
+
+
+def test_an_overlay_shows_itself_on_one_screen(both):
+    text = repr(both)
+    assert len(text.splitlines()) <= 24
+    assert max(map(len, text.splitlines())) <= 100
+    assert "gradient flow" in text
+    assert f"{both.sup_gap:.2e}" in text
+    assert f"{both.sup_gap:.2e}" in both._repr_html_()
+
+
+def test_an_overlay_travels_as_plain_numbers(both):
+    values = json.loads(json.dumps(both.to_dict()))
+    assert values["observed"] == both.observed.tolist()
+    assert values["l2_gap"] == both.l2_gap
+
+
+def test_the_label_of_a_plot_names_the_run(both):
+    from matplotlib.figure import Figure
+
+    ax = both.plot(Figure().add_subplot(), label="first seed", color="red")
+    assert [line.get_label() for line in ax.lines] == ["first seed", "theory"]
+    assert [line.get_color() for line in ax.lines] == ["red", "red"]

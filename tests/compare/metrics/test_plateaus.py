@@ -308,3 +308,13 @@ def test_the_hessian_of_large_weights():
         {"x": np.ones(2)},
     )
     np.testing.assert_allclose(found, np.diag([6, 12e12]), rtol=1e-6, atol=1e-3)
+
+
+def test_a_match_shows_itself_on_one_screen(landed):
+    match = landed[1][2]
+    text = repr(match)
+    assert len(text.splitlines()) <= 24
+    assert f"{match.loss:.6g}" in text
+    assert "array" not in text
+    assert match.to_dict()["subset"] == [1, 2]
+    assert match.to_dict()["map_gap"] == match.map_gap

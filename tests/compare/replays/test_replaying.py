@@ -262,3 +262,14 @@ def test_an_absent_file_and_an_unknown_engine(tmp_path):
         ValueError, match="engine must be one of tokens, statistics, not 'gpu'"
     ):
         replay(FILES["merged_h8"], engine="gpu")
+
+
+def test_a_replay_and_its_recording_show_themselves_on_one_screen():
+    result = replay(FILES["separate_rank1"], "statistics")
+    assert f"{result.max_relative_deviation:.2e}" in repr(result)
+    recording = read_recording(FILES["separate_rank1"])
+    for shown in (result, recording, *recording.tests):
+        lines = repr(shown).splitlines()
+        assert len(lines) <= 24
+        assert max(map(len, lines)) <= 100
+        assert "<table>" in shown._repr_html_()
