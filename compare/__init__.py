@@ -1,6 +1,7 @@
 """Predictions against runs: replay, overlays, checks, claims, figures."""
 
 # Eagerly, and with nothing heavier than NumPy: a function that bears its module's name is hidden by a lazy one.
+from ..models.effective_map import effective_map
 from .evidence.claim import Claim, RunContext, check_claim
 from .evidence.evidence import Curve, Evidence, Fit
 from .evidence.judges import (
@@ -13,7 +14,7 @@ from .evidence.verdict import Verdict
 from .ledger.registry import claim
 from .ledger.verification import Ledger, verify
 from .metrics.curvature import hessian, hessian_index
-from .metrics.plateaus import PlateauMatch, effective_map, match_plateaus
+from .metrics.plateaus import PlateauMatch, match_plateaus
 from .overlays import Overlay, overlay
 from .replays.recordings import reference_files
 from .replays.replaying import Replay, replay

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..runtime.arrays import numbers_as_doubles
 from .attention import Merged, Separate
 from .protocol import Heads, Parametrization
 
@@ -20,7 +21,8 @@ def effective_map(
     >>> effective_map(Merged(heads=1), weights)
     array([[6.]])
     """
-    return map_of_heads(heads_with_leading_axes(model, weights))
+    M = map_of_heads(heads_with_leading_axes(model, weights))
+    return numbers_as_doubles(M)
 
 
 def map_of_heads(heads: Heads) -> NDArray[Any]:

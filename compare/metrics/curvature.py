@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ...models.attention import Weights
+from ...models.protocol import Weights
 from ...runtime.arrays import FloatArray
 from ...simulate.attention.initialisation import positive
 from ...simulate.attention.objectives import Objective

@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from ...models.effective_map import effective_map
 from ...models.protocol import Parametrization, Weights
-from ...runtime.arrays import FloatArray
 from ...runtime.display import Displayed, Summary
 from ...simulate import Trajectory
-from ...simulate.attention.heads import heads_of
 from ...simulate.attention.initialisation import positive
 from ...theory import FixedPoint
 from .curves import plateau_heights
@@ -88,18 +87,4 @@ def _plateau_match(
         weights=weights,
         map_gap=distance / size,
         gradient_norm=float(run.gradient_norm[index]),
-    )
-
-
-def effective_map(model: Parametrization, weights: Weights) -> FloatArray:
-    """M (D, D) of ŷ = βᵀ M x_q: the part of the effective map that meets β, from weights in the model's shapes.
-
-    >>> from attndyn import Merged
-    >>> effective_map(Merged(heads=1), {"value": np.array([[0, 2.0]]), "key_query": np.array([[[3.0, 0], [0, 0]]])})
-    array([[6.]])
-    """
-    a, B = heads_of(model, weights)
-    return np.asarray(
-        np.einsum("h,hjd->jd", a[:, -1], B[:, :-1])
-        + np.einsum("hj,hd->jd", a[:, :-1], B[:, -1])
     )

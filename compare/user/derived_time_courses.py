@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ...models.effective_map import effective_map
 from ...models.protocol import Weights
 from ...runtime.arrays import FloatArray
 from ...task import Task
 from ...theory import TimeCourse
 from ...theory.ode import flow_times, integrate
-from ..metrics.plateaus import effective_map
 
 if TYPE_CHECKING:
     from ...theory.symbolic.derivation import Derivation
@@ -46,11 +46,16 @@ def derived_time_course(
         unpacked,
     )
 
-    times, parameters = flow_times(flow_time), parameter_values(derivation.task, task)
+    times = flow_times(flow_time)
+    parameters = parameter_values(derivation.task, task)
     _require_block(derivation, start)
-    right = to_numpy(derivation, parameters)
-    y = _solution(right.rate, packed(derivation, start), times)
-    (loss,) = numeric([derivation.loss.expression], derivation.weights, parameters)(y.T)
+
+    # y (T, n) are the weights that move.
+    flow = to_numpy(derivation, parameters)
+    y = _solution(flow.rate, packed(derivation, start), times)
+
+    loss_of = numeric([derivation.loss.expression], derivation.weights, parameters)
+    (loss,) = loss_of(y.T)
     coefficients = _coefficients(derivation, task, unpacked(derivation, y, start))
     return TimeCourse(times, loss, y, coefficients, "derived flow")
 
@@ -58,21 +63,21 @@ def derived_time_course(
 def _solution(
     rate: Callable[[FloatArray], FloatArray], start: FloatArray, times: FloatArray
 ) -> FloatArray:
+    """Weights (T, n) of the flow from `start` (n,)."""
     if np.any(start):
         return integrate(rate, start, times)
-    origin = np.ones_like(
-        start
-    )  # integrate takes zero weights to rest, which those of any output need not
+    # `integrate` takes zero weights for a fixed point, which those of any output need not be: the origin is shifted.
+    origin = np.ones_like(start)
     return integrate(lambda y: rate(y - origin), origin, times) - origin
 
 
 def _require_block(derivation: "Derivation", start: Mapping[str, ArrayLike]) -> None:
-    """ValueError for weights outside the restricted block, where a derivation on that block knows no forces."""
+    """ValueError for weights outside the restricted block, for which a derivation on that block has no equations."""
     if derivation.model is None or derivation.block == "full":
         return
-    a, B = derivation.model.heads(
-        {name: np.asarray(value, dtype=float) for name, value in start.items()}
-    )
+    weights = {name: np.asarray(value, dtype=float) for name, value in start.items()}
+    a, B = derivation.model.heads(weights)
+    # The restricted block: values of the label alone, and scores of the inputs alone.
     if np.any(a[:, :-1]) or np.any(B[:, -1]):
         raise ValueError(
             'weights leave the restricted block: derive the model with block "full", or set them to zero'
@@ -81,13 +86,9 @@ def _require_block(derivation: "Derivation", start: Mapping[str, ArrayLike]) -> 
 
 def _coefficients(derivation: "Derivation", task: Task, weights: Weights) -> FloatArray:
     """e_dᵀ M e_d at each of T times, (T, D), or (T, 0) for an output without a model."""
-    count = len(next(iter(weights.values())))
     if derivation.model is None:
+        count = len(next(iter(weights.values())))
         return np.zeros((count, 0))
-    basis = task.eigenvectors
-    rows = [
-        {name: value[index] for name, value in weights.items()}
-        for index in range(count)
-    ]
-    maps = [effective_map(derivation.model, row) for row in rows]
-    return np.array([np.diag(basis.T @ M @ basis) for M in maps])
+    maps = effective_map(derivation.model, weights)  # (T, D, D)
+    e = task.eigenvectors  # (D, D), e_d in column d
+    return np.asarray(np.einsum("id,tij,jd->td", e, maps, e))

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...models.protocol import Heads, Parametrization
+from ...runtime.arrays import numbers_as_doubles
 
 ONE_LAYER = (
     "heads must return the pair (a, B) of one attention layer: several layers, MLPs and residual paths do not "
@@ -23,17 +24,7 @@ def heads_of(model: Parametrization, weights: Mapping[str, NDArray[Any]]) -> Hea
     ((1, 2), (1, 2, 1))
     """
     a, B = model.heads(weights)
-    return _in_doubles(np.asarray(a)), _in_doubles(np.asarray(B))
-
-
-def _in_doubles(part: NDArray[Any]) -> NDArray[Any]:
-    """An array in which SymPy numbers, such as √2 of a model that proofs use too, are doubles."""
-    if part.dtype != object or not all(
-        getattr(entry, "is_number", False) for entry in part.flat
-    ):
-        return part
-    numbers = np.array([complex(entry) for entry in part.flat]).reshape(part.shape)
-    return numbers if np.any(numbers.imag) else numbers.real.copy()
+    return numbers_as_doubles(np.asarray(a)), numbers_as_doubles(np.asarray(B))
 
 
 def checked_heads(heads: Any, dimension: int) -> Heads:
@@ -71,7 +62,7 @@ def _numbers(part: Any, name: str) -> NDArray[Any]:
         raise ValueError(
             f"{name} of the heads must be an array, and its rows have different lengths"
         ) from None
-    array = _in_doubles(array)
+    array = numbers_as_doubles(array)
     if array.dtype.kind not in "iufc":
         raise ValueError(f"{name} of the heads must hold numbers, not {array.dtype}")
     return array

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ....models.effective_map import effective_map
 from ....theory import fixed_point, population
 from ...claims.linear_attention.common.experiments import FOUR, SEPARATE, separate
 from ...evidence.claim import RunContext
 from ...evidence.seeding import SEEDS
-from ...metrics.plateaus import PlateauMatch, effective_map, match_plateaus
+from ...metrics.plateaus import PlateauMatch, match_plateaus
 from ..style import COLOURS, DASHES, PAGE
 
 if TYPE_CHECKING:

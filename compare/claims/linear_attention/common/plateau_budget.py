@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .....models.effective_map import effective_map
 from .....runtime.arrays import FloatArray
 from .....simulate import Experiment, Trajectory
 from .....theory import population
 from ....error_budget import START, flow_budget
 from ....metrics.curves import plateau_heights
-from ....metrics.plateaus import effective_map
 
 MODES = "modes not learned yet"
 

@@ -5,6 +5,7 @@ from functools import cache
 
 import numpy as np
 
+from .....models.effective_map import effective_map
 from .....runtime.arrays import FloatArray
 from .....simulate import Experiment, network_features, sample
 from .....theory import (
@@ -30,7 +31,6 @@ from ....evidence.seed_judges import (
 from ....evidence.seeding import seeds
 from ....metrics.curves import crossing_times, exit_times
 from ....metrics.loss_drops import drops
-from ....metrics.plateaus import effective_map
 from ..common.controls import LONGER_CONTEXT, TRACE_DROPPED, wrong_moments
 from ..common.experiments import FOUR, MERGED, SEPARATE, merged, scattered
 from ..separate.plateaus import GREEDY, resting_landings

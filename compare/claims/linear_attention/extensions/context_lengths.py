@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .....models.attention import Separate
+from .....models.effective_map import effective_map
 from .....runtime.arrays import FloatArray
 from .....simulate import Trajectory, flow, initial_weights
 from .....theory import Population, population, time_course
@@ -14,7 +15,6 @@ from ....evidence.judges import equal_within
 from ....evidence.seed_judges import means_within_scatter
 from ....exact_statistics import population_statistics
 from ....metrics.curves import exit_times, plateau_heights
-from ....metrics.plateaus import effective_map
 from ..common.controls import with_context
 from ..common.experiments import EVERY_LENGTH, TOKENS, lengths
 

@@ -5,6 +5,7 @@ from itertools import combinations
 import numpy as np
 
 from .....models.attention import Merged, Separate
+from .....models.effective_map import effective_map
 from .....models.protocol import Weights
 from .....runtime.arrays import FloatArray
 from .....simulate import network_features, objective, sample, statistics
@@ -17,7 +18,7 @@ from ....evidence.judges import converges_on_average
 from ....evidence.seeding import seeds
 from ....exact_statistics import population_statistics
 from ....metrics.curvature import hessian_index
-from ....metrics.plateaus import PlateauMatch, effective_map
+from ....metrics.plateaus import PlateauMatch
 from ..common.controls import LONGER_CONTEXT, MOMENTS, TRACE_DROPPED, wrong_moments
 from ..common.experiments import FOUR, MERGED, SEPARATE, separate
 from ..separate.plateaus import GREEDY, resting_landings

@@ -4,12 +4,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .....models.attention import Merged, Separate
+from .....models.effective_map import effective_map
 from .....models.protocol import Weights
 from .....runtime.arrays import FloatArray
 from .....simulate import objective
 from .....task import Task
 from ....exact_statistics import population_statistics
-from ....metrics.plateaus import effective_map
 
 Mask = dict[str, NDArray[np.bool_]]
 

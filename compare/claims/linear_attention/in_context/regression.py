@@ -7,6 +7,7 @@ from itertools import combinations
 import numpy as np
 
 from .....models.attention import Separate
+from .....models.effective_map import effective_map
 from .....runtime.arrays import FloatArray
 from .....simulate import (
     Trajectory,
@@ -22,7 +23,6 @@ from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.evidence import Evidence
 from ....evidence.judges import converges_at_order, converges_on_average, equal_within
 from ....exact_statistics import population_statistics
-from ....metrics.plateaus import effective_map
 from ..common.controls import with_context
 from ..common.experiments import FOUR, SEPARATE, separate
 from ..separate.plateaus import GREEDY, resting_landings

@@ -2,13 +2,13 @@
 
 import numpy as np
 
+from .....models.effective_map import effective_map
 from .....runtime.arrays import FloatArray
 from .....simulate import initial_weights, sample, statistics, train
 from .....theory import population, rank_one_amplitude
 from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.judges import converges_at_order, converges_on_average
 from ....exact_statistics import population_statistics
-from ....metrics.plateaus import effective_map
 from ..common.controls import NO_FOURTH_MOMENT, TRACE_DROPPED, wrong_moments
 from ..common.experiments import FOUR, MERGED, SEPARATE, WHITE
 

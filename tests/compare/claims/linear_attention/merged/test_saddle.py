@@ -18,7 +18,7 @@ from attndyn.compare.claims.linear_attention.merged.saddle import (
 )
 from attndyn.compare.exact_statistics import population_statistics
 from attndyn.compare.metrics.curves import crossing_times
-from attndyn.compare.metrics.plateaus import effective_map
+from attndyn.models.effective_map import effective_map
 from attndyn.simulate import flow, initial_weights
 from attndyn.theory import population
 
