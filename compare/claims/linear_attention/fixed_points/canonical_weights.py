@@ -7,6 +7,7 @@ from math import comb
 import numpy as np
 
 from .....models.attention import Merged, Separate
+from .....models.effective_map import effective_map
 from .....models.protocol import Weights
 from .....runtime.arrays import FloatArray
 from .....simulate import flow, initial_weights, objective
@@ -17,7 +18,7 @@ from .....theory import FixedPoint, fixed_point, fixed_points
 from ....evidence.claim import Claim, RunContext
 from ....evidence.evidence import Evidence
 from ....exact_statistics import population_statistics
-from ....metrics.plateaus import effective_map, hessian_index
+from ....metrics.curvature import hessian_index
 from ..common.fixtures import DIAGONAL, NON_COMMUTING
 from ..setting.time_courses import SOURCE
 

@@ -5,6 +5,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .....models.attention import Merged, Separate
+from .....models.effective_map import effective_map
 from .....models.protocol import Weights
 from .....runtime.arrays import FloatArray
 from .....simulate import flow, initial_weights, prompts_from_tokens, statistics, train
@@ -13,7 +14,6 @@ from .....theory import population
 from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.evidence import Evidence
 from ....exact_statistics import population_statistics
-from ....metrics.plateaus import effective_map
 
 BEYOND = "a natural reading of Zhang et al. 2025 beyond its hypotheses"
 REVERSED_GAINS = Task(
