@@ -327,10 +327,10 @@ RESULTS: dict[str, tuple[Result, ...]] = {
         Result(
             "Softmax: one drop merged, several separate",
             (
-                "softmax.merged",
-                "softmax.separate",
-                "softmax.kept_run",
-                "softmax.separate_full_size",
+                "softmax_drops.merged",
+                "softmax_drops.separate",
+                "softmax_drops.kept_run",
+                "softmax_drops.separate_full_size",
             ),
             ("softmax",),
         ),

@@ -95,7 +95,7 @@ def _drops_claim(
     experiments: Callable[[int], tuple[Experiment, ...]],
 ) -> Claim:
     return Claim(
-        id=f"softmax.{name}",
+        id=f"softmax_drops.{name}",
         title=title,
         source="Zhang et al. 2025, softmax attention; sizes as in its linear runs, rate and scale are ours",
         statement=r"\#\{\text{maxima of } {-dL/d\ln t}\}",
@@ -127,7 +127,7 @@ CLAIMS = (
         softmax_separate,
     ),
     Claim(
-        id="softmax.separate_full_size",
+        id="softmax_drops.separate_full_size",
         title="Rank-one softmax attention drops several times also on 80,000 sequences",
         source="Zhang et al. 2025, softmax attention; rate and scale are ours",
         statement=r"\#\{\text{maxima of } {-dL/d\ln t}\}",
@@ -147,7 +147,7 @@ CLAIMS = (
         figure="softmax",
     ),
     Claim(
-        id="softmax.kept_run",
+        id="softmax_drops.kept_run",
         title="The kept losses of the run on 80,000 sequences are those of its experiment",
         source="our own convention: a run that is made once is kept with what it takes to repeat it",
         statement=r"L_{\mathrm{kept}}(\mathrm{step}) = L(\mathrm{step})",
