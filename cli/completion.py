@@ -19,6 +19,6 @@ def claims_that_begin(incomplete: str) -> list[str]:
 
 def figures_that_begin(incomplete: str) -> list[str]:
     """The names of the package's figures that begin so."""
-    from ..compare.figures import FIGURES
+    from ..compare.figures import all_figures
 
-    return [name for name in FIGURES if name.startswith(incomplete)]
+    return [name for name in all_figures() if name.startswith(incomplete)]

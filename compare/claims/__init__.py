@@ -1,46 +1,15 @@
-"""One module per section of a paper: its statements as claims."""
+"""The claims of all wings: every folder here that has a module `results` is a wing, and every module below it with
+`CLAIMS` is a section. Nothing lists them: they are found.
+"""
 
+from functools import cache
 from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 from types import ModuleType
 
 from ..evidence.claim import Claim
-
-SECTIONS = (
-    "linear_attention.setting.sampled_moments",
-    "linear_attention.fixed_points.enumeration",
-    "linear_attention.merged.time_courses",
-    "linear_attention.merged.drop",
-    "linear_attention.merged.saddle",
-    "linear_attention.separate.rank_one",
-    "linear_attention.separate.low_rank",
-    "linear_attention.setting.linear_networks",
-    "linear_attention.in_context.regression",
-    "linear_attention.in_context.in_weight",
-    "linear_attention.extensions.context_lengths",
-    "linear_attention.extensions.softmax_drops",
-    "linear_attention.extensions.across_seeds",
-    "linear_attention.separate.published_runs",
-    "linear_attention.separate.dwell_times",
-    "linear_attention.fixed_points.capacity",
-    "linear_attention.fixed_points.canonical_weights",
-    "linear_attention.setting.directions",
-    "linear_attention.fixed_points.order",
-    "linear_attention.fixed_points.equal_gains",
-    "linear_attention.setting.time_courses",
-    "linear_attention.setting.amplitudes",
-    "linear_attention.separate.staircases",
-    "linear_attention.setting.moment_integrals",
-    "linear_attention.separate.closed_forms",
-    "linear_attention.separate.small_starts",
-    "linear_attention.separate.instantaneous_drops",
-    "linear_attention.separate.random_staircases",
-    "linear_attention.setting.descent_limits",
-    "linear_attention.symbolic.proofs",
-    "linear_attention.symbolic.reduced_equations",
-    "linear_attention.symbolic.derived_results",
-    "linear_attention.symbolic.counterexamples",
-)
+from ..evidence.papers import papers, wings
 
 
 def all_claims() -> list[Claim]:
@@ -49,7 +18,7 @@ def all_claims() -> list[Claim]:
     >>> len({claim.id for claim in all_claims()}) == len(all_claims())
     True
     """
-    return [claim for module in _modules() for claim in module.CLAIMS]
+    return [claim for section in sections() for claim in section.CLAIMS]
 
 
 def section_files() -> dict[str, Path]:
@@ -59,11 +28,43 @@ def section_files() -> dict[str, Path]:
     'time_courses.py'
     """
     return {
-        claim.id: Path(str(module.__file__))
-        for module in _modules()
-        for claim in module.CLAIMS
+        claim.id: Path(str(section.__file__))
+        for section in sections()
+        for claim in section.CLAIMS
     }
 
 
-def _modules() -> list[ModuleType]:
-    return [import_module(f".{name}", __name__) for name in SECTIONS]
+def sections() -> list[ModuleType]:
+    """The modules that state claims, in the order in which results of the papers name their claims.
+
+    >>> sections()[0].__name__.split(".")[-1]
+    'sampled_moments'
+    """
+    return list(_sections_of(tuple(wings())))
+
+
+@cache
+def _sections_of(wing_names: tuple[str, ...]) -> tuple[ModuleType, ...]:
+    modules = [module for wing in wing_names for module in _modules_of(wing)]
+    stating = [module for module in modules if hasattr(module, "CLAIMS")]
+
+    # A claim's place is that of the first result that names it: papers, parts and results have an order already.
+    results = [result for paper in papers() for result in paper.results]
+    names = dict.fromkeys(name for result in results for name in result.claims)
+    places = {name: place for place, name in enumerate(names)}
+
+    def first_place(module: ModuleType) -> int:
+        return min(
+            (places.get(claim.id, len(places)) for claim in module.CLAIMS),
+            default=len(places),
+        )
+
+    return tuple(sorted(stating, key=first_place))
+
+
+def _modules_of(wing: str) -> list[ModuleType]:
+    """Every module of a wing, in alphabetical order."""
+    package = import_module(f".{wing}", __name__)
+    prefix = f"{package.__name__}."
+    names = [module.name for module in walk_packages(package.__path__, prefix)]
+    return [import_module(name) for name in names]

@@ -2,17 +2,18 @@
 
 import inspect
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...simulate import Experiment, Trajectory, load_or_run
 from .evidence import Evidence, Judge
+from .papers import paper_of_key
 from .seeding import seeds
 from .verdict import Verdict
 
@@ -45,17 +46,38 @@ _SHARED = (
 """What a verdict repeats of its claim."""
 
 
+class Trajectories(Sequence[Trajectory]):
+    """The finished runs of experiments, in their order; each is read from the folder when it is asked for."""
+
+    def __init__(self, experiments: Sequence[Experiment], folder: Path) -> None:
+        self._experiments, self._folder = tuple(experiments), folder
+
+    def __len__(self) -> int:
+        return len(self._experiments)
+
+    @overload
+    def __getitem__(self, index: int) -> Trajectory: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Trajectories": ...
+    def __getitem__(self, index: int | slice) -> "Trajectory | Trajectories":
+        if isinstance(index, slice):
+            return Trajectories(self._experiments[index], self._folder)
+        return load_or_run(self._experiments[index], self._folder)
+
+
 @dataclass(frozen=True)
 class RunContext:
-    """The folder of finished runs and the base seed with which a claim is checked; ValueError for a negative seed.
+    """What a claim is checked with: the base seed, the folder of finished runs, and the experiments of the claim.
 
     A claim repeats what varies between `seeds`. It repeats it `repeat_factor` times as often as it asks for where
-    fewer runs did not decide.
+    fewer runs did not decide. `experiments` are those that the claim declares, made once for measurement, prediction
+    and budget. ValueError for a negative seed.
     """
 
     folder: Path
     seed: int = 0
     repeat_factor: int = 1
+    experiments: tuple[Experiment, ...] = ()
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -67,8 +89,13 @@ class RunContext:
         """Seeds of repeated measurements, `count` or more; different base seeds share none of them."""
         return seeds(self.seed, self.repeat_factor * count)
 
+    @property
+    def trajectories(self) -> Trajectories:
+        """The runs of the experiments, in their order: each is simulated once, and then read."""
+        return Trajectories(self.experiments, self.folder)
+
     def trajectory(self, experiment: Experiment) -> Trajectory:
-        """The trajectory of an experiment, simulated once and then read."""
+        """The trajectory of an experiment that is not among the declared ones, simulated once and then read."""
         return load_or_run(experiment, self.folder)
 
 
@@ -80,15 +107,19 @@ class Claim:
     or one of the named wrong `controls`, which the same judge must reject. A statement that does not hold as it
     stands has `expected_level` "refuted" and names `corrected` variants, which the same judge must accept: a check
     that rejects everything shows as little as one that rejects nothing. `reaches` is the level of agreement:
-    "proved" for symbolic identities, else "numerical". `experiments` are the
-    runs that `measure` reads, so that they can be made beforehand. `limit` says in which limit the statement is
+    "proved" for symbolic identities, else "numerical". `experiments` makes the
+    runs that measurement, prediction and budget read as `context.experiments` and `context.trajectories`, so that
+    they can be simulated beforehand. `limit` says in which limit the statement is
     exact, `order` at which order the error vanishes there. `budget` computes, for an overlay, how large each source
     of error is (name → size) and `figure` names the figure of the package that shows the claim at full size.
+
+    `paper` is the key of the paper that the statement is from, `equation` its place there: a number, a section or
+    the subject. `beyond_paper`: the paper does not state it. `origin` says what comes from elsewhere: another
+    work, a convention, an extension.
     """
 
     id: str
     title: str
-    source: str
     statement: str
     observable: str
     limit: str
@@ -96,7 +127,11 @@ class Claim:
     predict: Callable[[RunContext, str], Any]
     judge: Judge
     controls: tuple[str, ...] = ()
-    experiments: Callable[[int], tuple[Experiment, ...]] = lambda seed: ()
+    paper: str = ""
+    equation: str = ""
+    beyond_paper: bool = False
+    origin: str = ""
+    experiments: Callable[[RunContext], tuple[Experiment, ...]] = lambda context: ()
     hypotheses: tuple[str, ...] = ()
     tier: str = "standard"
     expected_level: str = "numerical"
@@ -107,8 +142,10 @@ class Claim:
     figure: str | None = None
 
     def __post_init__(self) -> None:
-        """ValueError if tier or levels do not exist, or nothing could make the check fail."""
+        """ValueError if tier, levels or paper do not exist, or nothing could make the check fail."""
         _refuse_names(self)
+        if self.paper:
+            paper_of_key(self.paper)
         for name, allowed in (
             ("tier", TIERS),
             ("expected_level", LEVELS[:4]),
@@ -130,6 +167,18 @@ class Claim:
             )
 
     @property
+    def source(self) -> str:
+        """Paper and place, that it goes beyond the paper, and what comes from elsewhere."""
+        parts = [self.origin] if self.origin else []
+        if self.paper:
+            citation = paper_of_key(self.paper).citation
+            intro = (
+                f"goes beyond {citation}: " if self.beyond_paper else f"{citation}, "
+            )
+            parts.insert(0, f"{intro}{self.equation}".rstrip(":, "))
+        return "; ".join(parts)
+
+    @property
     def place(self) -> str:
         """File and line of the code that predicts, the file relative to the package where it is part of it."""
         code = inspect.unwrap(getattr(self.predict, "func", self.predict)).__code__
@@ -145,7 +194,7 @@ def check_claim(claim: Claim, context: RunContext) -> Verdict:
     """
     begin = time.perf_counter()
     try:
-        main, agrees, budget = _examined(claim, context)
+        main, agrees, budget = _examined(claim, with_experiments(claim, context))
         failed = False
     except (ValueError, ArithmeticError) as error:
         main, agrees, budget, failed = (
@@ -177,6 +226,13 @@ def check_claim(claim: Claim, context: RunContext) -> Verdict:
     )
 
 
+def with_experiments(claim: Claim, context: RunContext) -> RunContext:
+    """The context with the experiments of the claim, made now unless it has some."""
+    if context.experiments:
+        return context
+    return replace(context, experiments=tuple(claim.experiments(context)))
+
+
 def _examined(
     claim: Claim, context: RunContext
 ) -> tuple[Evidence, dict[str, bool], tuple[tuple[str, float], ...]]:
@@ -195,9 +251,10 @@ def _examined(
         any(each.undecided for each in found.values())
         and context.repeat_factor < MAX_REPEAT_FACTOR
     ):
-        return _examined(
-            claim, replace(context, repeat_factor=2 * context.repeat_factor)
+        repeated = replace(
+            context, repeat_factor=2 * context.repeat_factor, experiments=()
         )
+        return _examined(claim, with_experiments(claim, repeated))
     main = found.pop(UNMODIFIED)
     agrees = {name: each.agrees or each.undecided for name, each in found.items()}
     return (

@@ -83,7 +83,7 @@ def _defaults(
     title = _first_line(predict) or id
     return {
         "title": title,
-        "source": "the user's own",
+        "origin": "the user's own",
         "statement": rf"\text{{{title}}}",
         "observable": _first_line(measure)
         or getattr(measure, "__name__", "observation"),

@@ -19,7 +19,7 @@ from ...runtime.versions import versions
 from ...simulate import Diverged, Experiment
 from ...simulate.runs.store import load_or_run
 from ..claims import all_claims
-from ..evidence.claim import TIERS, Claim, RunContext, check_claim
+from ..evidence.claim import TIERS, Claim, RunContext, check_claim, with_experiments
 from ..evidence.verdict import Verdict
 from .progress_view import View, viewed
 from .registry import find, home, is_portable, load_claims, loaded_from, registered
@@ -187,7 +187,6 @@ class _Task(NamedTuple):
     name: str
     load: Path | None
     portable: bool
-    experiments: tuple[Experiment, ...]
     context: RunContext
     digest: str
     verdicts: Path
@@ -204,8 +203,7 @@ def _tasks(claims: list[Claim], context: RunContext, verdicts: Path) -> list[_Ta
             name=claim.id,
             load=loaded_from(claim.id),
             portable=is_portable(claim.id),
-            experiments=claim.experiments(context.seed),
-            context=context,
+            context=with_experiments(claim, context),
             digest=verdict_digest(claim.id, context.seed, code[homes[claim.id]]),
             verdicts=verdicts,
         )
@@ -265,7 +263,9 @@ def _checked(tasks: list[_Task], workers: int | None, view: View) -> Generator[V
 
 def _simulations(tasks: list[_Task]) -> dict[str, Job]:
     """Every run once by digest, the longest first: claims wait for those that they read."""
-    needed = {each.digest: (each, task) for task in tasks for each in task.experiments}
+    needed = {
+        each.digest: (each, task) for task in tasks for each in task.context.experiments
+    }
     longest_first = sorted(
         needed.items(), key=lambda item: _cost(item[1][0]), reverse=True
     )
@@ -282,7 +282,8 @@ def _simulations(tasks: list[_Task]) -> dict[str, Job]:
 
 def _checks(tasks: list[_Task], runs: Mapping[str, Job]) -> list[Job]:
     needs = [
-        frozenset(runs[each.digest].name for each in task.experiments) for task in tasks
+        frozenset(runs[each.digest].name for each in task.context.experiments)
+        for task in tasks
     ]
     return [
         Job(task.name, _examined, (task,), need)

@@ -56,7 +56,9 @@ def report(ledger: Ledger, figures: Mapping[str, bytes] | None = None) -> str:
     engine.filters["number"] = number
     engine.filters["anchor"] = anchor
     style, script = (_source(f"page.{kind}") for kind in ("css", "js"))
-    named, parts = {verdict.figure for verdict in ledger.verdicts}, coverage(ledger)
+    named = {verdict.figure for verdict in ledger.verdicts}
+    papers = coverage(ledger)
+    results = [result for paper in papers for result in paper.results]
     return engine.get_template("page.html").render(
         entries=[_entry(verdict) for verdict in ledger.verdicts],
         figures={
@@ -64,8 +66,8 @@ def report(ledger: Ledger, figures: Mapping[str, bytes] | None = None) -> str:
             for name, png in (figures or {}).items()
             if name in named
         },
-        parts=parts,
-        coverage=summary(parts),
+        papers=papers,
+        coverage=summary(results),
         policy=_policy(script),
         style=style,
         script=script,

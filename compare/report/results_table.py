@@ -1,10 +1,12 @@
-"""Results of the paper with the claims that hold them, and what one run of verify says of each."""
+"""Results of the papers with the claims that support them, and what one run of verify says of each."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from ..evidence.papers import Paper, Result, papers
 from ..evidence.verdict import Verdict
-from ..ledger.coverage import RESULTS, Result, covering
+from ..ledger.coverage import claims_of_result
 from ..ledger.verification import Ledger
 
 
@@ -59,33 +61,52 @@ class Covered:
         return f"{len(self.checked)} of {len(self.holdings)}"
 
 
-def coverage(ledger: Ledger) -> dict[str, tuple[Covered, ...]]:
-    """Part of the paper → its results with the verdicts of this ledger; ValueError names a claim that is none.
+class PaperCoverage(NamedTuple):
+    """A paper, and its results with the verdicts of one ledger, by part (part → results)."""
 
-    >>> {each.status for each in coverage(Ledger((), seed=0))["Setting"]}
+    paper: Paper
+    parts: dict[str, tuple[Covered, ...]]
+
+    @property
+    def results(self) -> tuple[Covered, ...]:
+        """The results of all parts."""
+        return tuple(result for part in self.parts.values() for result in part)
+
+
+def coverage(ledger: Ledger) -> list[PaperCoverage]:
+    """Every paper with its results and the verdicts of this ledger; ValueError names a claim that does not exist.
+
+    >>> zhang2025 = coverage(Ledger((), seed=0))[0]
+    >>> {result.status for result in zhang2025.parts["Setting"]}
     {'not checked in this run'}
     """
-    found = {verdict.id: verdict for verdict in ledger.verdicts}
-    return {
-        part: tuple(_covered(result, found) for result in results)
-        for part, results in RESULTS.items()
-    }
+    verdicts = {verdict.id: verdict for verdict in ledger.verdicts}
+    return [
+        PaperCoverage(
+            paper,
+            {
+                part: tuple(_covered(result, verdicts) for result in results)
+                for part, results in paper.parts.items()
+            },
+        )
+        for paper in papers()
+    ]
 
 
-def _covered(result: Result, found: dict[str, Verdict]) -> Covered:
+def _covered(result: Result, verdicts: dict[str, Verdict]) -> Covered:
     holdings = tuple(
-        Holding(claim.id, found.get(claim.id), claim.tier) for claim in covering(result)
+        Holding(claim.id, verdicts.get(claim.id), claim.tier)
+        for claim in claims_of_result(result)
     )
     return Covered(result.title, holdings, result.figures)
 
 
-def summary(parts: dict[str, tuple[Covered, ...]]) -> str:
+def summary(results: Sequence[Covered]) -> str:
     """How far the results are covered, in one line.
 
-    >>> summary({"a part": (Covered("a result that nobody checks", (), ()),)})
+    >>> summary([Covered("a result that nobody checks", (), ())])
     '0 of 1 results checked in this run, 0 not as expected, 1 without a claim'
     """
-    results = [result for part in parts.values() for result in part]
     checked = [result for result in results if result.checked]
     wrong = sum(not result.good for result in checked)
     gaps = sum(not result.holdings for result in results)

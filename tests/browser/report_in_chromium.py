@@ -23,8 +23,8 @@ from attndyn.compare import Ledger, Verdict
 from attndyn.compare.claims import all_claims
 from attndyn.compare.evidence.claim import LEVELS, RunContext, check_claim
 from attndyn.compare.evidence.evidence import Curve, Fit
+from attndyn.compare.evidence.papers import papers
 from attndyn.compare.figures import draw
-from attndyn.compare.ledger.coverage import RESULTS
 from attndyn.compare.report import write_report
 
 REAL = (
@@ -285,7 +285,7 @@ def unfold(browser):
 def results(browser):
     """Title and text of each result that is visible."""
     return browser.execute_script("""
-        const rows = [...document.querySelectorAll("#coverage tbody tr:not(.part)")];
+        const rows = [...document.querySelectorAll("#coverage tbody tr:not(.part, .paper)")];
         const said = (row) => [row.cells[0].innerText, row.innerText.replace(/\\s+/g, " ")];
         return rows.filter((row) => row.checkVisibility()).map(said);
     """)
@@ -296,7 +296,7 @@ def test_the_coverage_unfolds_and_tells_what_was_checked(opened):
     unfold(opened)
     shown = results(opened)
     assert [title for title, _ in shown] == [
-        result.title for part in RESULTS.values() for result in part
+        result.title for paper in papers() for result in paper.results
     ]
     texts = dict(shown)
     assert "not checked in this run (tier" in texts["Conservation law"]

@@ -9,6 +9,7 @@ from ...claims.linear_attention.common.controls import with_context
 from ...claims.linear_attention.common.experiments import EVERY_LENGTH, TOKENS, lengths
 from ...evidence.claim import RunContext
 from ...metrics.curves import exit_times
+from ..catalogue import paper_figure
 from ..style import COLOURS, PAGE, key, letter, levels, panels, predicted, simulated
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ FIRST_STEP = 300
 """Where the logarithmic axis begins: nothing has moved before."""
 
 
+@paper_figure("lengths", paper="zhang2025")
 def varying_lengths(context: RunContext) -> "Figure":
     """Losses of several seeds, one of them over its staircase, and the levels of each length by itself."""
     figure, axes = panels(1, 3, (PAGE, 2.4), width_ratios=(1.2, 1.2, 1))

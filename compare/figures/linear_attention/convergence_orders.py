@@ -24,6 +24,7 @@ from ...evidence.claim import RunContext
 from ...evidence.seeding import seeds
 from ...exact_statistics import population_statistics
 from ...metrics.curves import observed_order, sup_gap
+from ..catalogue import paper_figure
 from ..style import COLOURS, COLUMN, letter, order, panels, shaded, simulated
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ SEQUENCES = 2_000
 """Sequences of a data set so small that its weights leave the restricted block."""
 
 
+@paper_figure("conservation", paper="zhang2025")
 def conservation(context: RunContext) -> "Figure":
     """Drift of the conserved quantities along gradient descent on sampled data, and along gradient flow."""
     figure, axes = panels(2, 1, (COLUMN, 4.2))
@@ -90,6 +92,7 @@ def _drifts(ax: "Axes", runs: list[Trajectory], drifts: list[FloatArray]) -> Non
         simulated(ax, run.weight_flow_time[1:-1], drift[1:], color=colour, label=label)
 
 
+@paper_figure("gradient_flow", paper="zhang2025")
 def gradient_flow(context: RunContext) -> "Figure":
     """Largest difference of the losses of gradient descent and gradient flow against the learning rate."""
     figure, axes = panels(1, 1, (COLUMN, 2.3))
@@ -105,6 +108,7 @@ def gradient_flow(context: RunContext) -> "Figure":
     return figure
 
 
+@paper_figure("growing_mode_order", paper="zhang2025")
 def growing_mode_order(context: RunContext) -> "Figure":
     """Largest difference between gradient flow and the growing mode against the scale of the initial weights."""
     figure, axes = panels(1, 1, (COLUMN, 2.3))

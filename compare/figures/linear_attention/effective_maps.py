@@ -11,6 +11,7 @@ from ...claims.linear_attention.common.experiments import FOUR, SEPARATE, separa
 from ...evidence.claim import RunContext
 from ...evidence.seeding import SEEDS
 from ...metrics.plateaus import PlateauMatch, match_plateaus
+from ..catalogue import paper_figure
 from ..style import COLOURS, DASHES, PAGE
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
 
 
+@paper_figure("fixed_points", paper="zhang2025")
 def fixed_points(context: RunContext) -> "Figure":
     """Maps of one run at its plateaus over the predicted ones, and every entry of every seed against prediction."""
     from matplotlib.figure import Figure

@@ -16,6 +16,7 @@ from ...evidence.claim import RunContext
 from ...evidence.seeding import seeds
 from ...exact_statistics import population_statistics
 from ...metrics.plateaus import match_plateaus
+from ..catalogue import paper_figure
 from ..style import COLOURS, PAGE, letter, order, panels
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ KINDS = ("of Λ", "of the context")
 """Whose principal components."""
 
 
+@paper_figure("regression", paper="zhang2025")
 def regression(context: RunContext) -> "Figure":
     """Mean squared difference for every plateau and number of components, and of equal ones as N grows."""
     figure, axes = panels(1, 3, (PAGE, 2.3), width_ratios=(1, 1, 1.1))

@@ -24,6 +24,7 @@ from ...claims.linear_attention.in_context.mixtures import (
 )
 from ...evidence.claim import RunContext
 from ...evidence.seeding import seeds
+from ..catalogue import paper_figure
 from ..style import COLOURS, PAGE, key, letter, panels, predicted, simulated
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ SHARES = np.concatenate([np.geomspace(1e-4, 0.1, 40), np.linspace(0.1, 1, 40)])
 """Fractions of the theory's curves; they are not continuous at 0, where training labels are random."""
 
 
+@paper_figure("in_weight", paper="zhang2025")
 def in_weight(context: RunContext) -> "Figure":
     """Above, losses along training at the published size; below, at rest, over the fraction of random teachers."""
     figure, axes = panels(2, 3, (PAGE, 3.9))

@@ -23,6 +23,7 @@ from ...claims.linear_attention.common.experiments import (
     merged_published,
 )
 from ...evidence.claim import RunContext
+from ..catalogue import paper_figure
 from ..style import (
     COLOURS,
     PAGE,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+@paper_figure("network", paper="zhang2025")
 def network(context: RunContext) -> "Figure":
     """Loss, value weights and the map M of attention with all weights trained, over those of the network."""
     figure, axes = panels(2, 3, (PAGE, 3.9), sharex=True)

@@ -13,6 +13,7 @@ from ...claims.linear_attention.common.experiments import (
 )
 from ...claims.linear_attention.common.experiments import low_rank as experiment
 from ...evidence.claim import RunContext
+from ..catalogue import paper_figure
 from ..style import COLOURS, DASHES, PAGE, key, panels, predicted, simulated
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ ROOM = 0.04
 """Difference in loss that a name needs."""
 
 
+@paper_figure("low_rank", paper="zhang2025")
 def low_rank(context: RunContext) -> "Figure":
     """One run of each rank, the staircase from its own start, and the greedy losses, multiples of R in colour."""
     figure, axes = panels(1, len(RANKS), (PAGE, 2.2), sharex=True, sharey=True)

@@ -10,6 +10,7 @@ from ...claims.linear_attention.common.experiments import FOUR, MERGED, WHITE, m
 from ...evidence.claim import RunContext
 from ...metrics.curves import crossing_times
 from ...overlays import Overlay, overlay
+from ..catalogue import paper_figure
 from ..style import COLOURS, COLUMN, key, levels, panels, predicted, shaded, simulated
 
 if TYPE_CHECKING:
@@ -19,11 +20,13 @@ RUNS = 6
 """How many of the merged runs are drawn."""
 
 
+@paper_figure("merged_white", paper="zhang2025")
 def merged_white(context: RunContext) -> "Figure":
     """Losses on white inputs over the closed form of the growing mode, each from the run's own initial weights."""
     return _drops(context, WHITE, "closed form")
 
 
+@paper_figure("merged_general", paper="zhang2025")
 def merged_general(context: RunContext) -> "Figure":
     """Losses on λ ∝ (4, 3, 2, 1) over the aligned equations, each from the run's own initial weights."""
     return _drops(context, FOUR, "aligned ODE")

@@ -13,6 +13,7 @@ from ...claims.linear_attention.common.experiments import FOUR, SEPARATE, separa
 from ...evidence.claim import RunContext
 from ...evidence.seeding import seeds
 from ...metrics.curves import exit_times
+from ..catalogue import paper_figure
 from ..style import COLOURS, PAGE, key, letter, panels, predicted, simulated
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ POINTS = 250
 """Stored weights that are compared, evenly over the steps shown."""
 
 
+@paper_figure("predictor", paper="zhang2025")
 def predictor(context: RunContext) -> "Figure":
     """Mean squared difference of the outputs to regression on k components: those of Λ, and of the context."""
     figure, axes = panels(1, 2, (PAGE, 2.4), sharey=True)

@@ -9,6 +9,7 @@ from ....runtime.arrays import FloatArray
 from ....simulate import statistics, train, train_network
 from ...evidence.claim import RunContext
 from ...replays.recordings import Recording, read_recording, reference_files
+from ..catalogue import paper_figure
 from ..style import COLOURS, PAGE, key, panels, predicted, simulated
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ TITLES = {
 }
 
 
+@paper_figure("replay", paper="zhang2025")
 def replay(context: RunContext) -> "Figure":
     """Our losses over the recorded ones, in float64 over float32, and the largest relative deviation."""
     figure, axes = panels(3, 3, (PAGE, 4.6), sharey=True)

@@ -17,6 +17,7 @@ from ...claims.linear_attention.common.experiments import (
 from ...evidence.claim import RunContext
 from ...evidence.seeding import SEEDS
 from ...metrics.curves import exit_times
+from ..catalogue import paper_figure
 from ..style import (
     COLOURS,
     COLUMN,
@@ -40,6 +41,7 @@ FIRST_STEP = 300
 STEPS = "steps (thousands)"
 
 
+@paper_figure("separate_loss", paper="zhang2025")
 def separate_loss(context: RunContext) -> "Figure":
     """Losses of every seed, on past the published steps until all four directions are learned."""
     figure, axes = panels(1, 1, (COLUMN, 2.3), subplot_kw={"xscale": "log"})
@@ -59,6 +61,7 @@ def separate_loss(context: RunContext) -> "Figure":
     return figure
 
 
+@paper_figure("separate_staircase", paper="zhang2025")
 def separate_staircase(context: RunContext) -> "Figure":
     """One seed: its loss and its value weights over the staircase from its own initial weights."""
     figure, axes = panels(2, 1, (COLUMN, 3.6), sharex=True)
@@ -94,6 +97,7 @@ def separate_staircase(context: RunContext) -> "Figure":
     return figure
 
 
+@paper_figure("separate_weights", paper="zhang2025")
 def separate_weights(context: RunContext) -> "Figure":
     """One seed, head by head: value weight, and how far key and query lie along each eigenvector of Λ."""
     heads = SEPARATE.head_count

@@ -16,6 +16,7 @@ from ...claims.linear_attention.common.experiments import (
 )
 from ...evidence.claim import RunContext
 from ...metrics.loss_drops import drops
+from ..catalogue import paper_figure
 from ..style import COLOURS, PAGE, letter, levels, panels, simulated
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ RUNS = 2
 """How many of the runs on 5,000 sequences are drawn: they are trained on the tokens, which takes a minute each."""
 
 
+@paper_figure("softmax", paper="zhang2025", tier="long")
 def softmax(context: RunContext) -> "Figure":
     """Losses of several seeds with a mark at every drop; of the run on 80,000 sequences those that are kept."""
     figure, axes = panels(1, 3, (PAGE, 2.3), sharey=True)

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from attndyn.compare.claims import SECTIONS, all_claims, section_files
+from attndyn.compare.claims import all_claims, section_files, sections
 from attndyn.compare.evidence.claim import (
     TIERS,
     UNMODIFIED,
@@ -34,7 +34,7 @@ def context(tmp_path_factory):
 
 def test_ids_are_unique_and_every_section_states_claims():
     assert len(CLAIMS) == len(all_claims()) > 25
-    assert len(set(section_files().values())) == len(SECTIONS)
+    assert len(set(section_files().values())) == len(sections())
     assert all(re.fullmatch(r"[a-z_]+\.[a-z0-9_]+", name) for name in CLAIMS)
 
 
@@ -55,23 +55,24 @@ def test_a_claim_is_well_formed(claim):
 
 
 @pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS)
-def test_the_runs_of_a_claim_can_be_named_before_it_is_checked(claim):
-    runs = claim.experiments(SEED)
+def test_the_runs_of_a_claim_can_be_named_before_it_is_checked(claim, context):
+    other = dataclasses.replace(context, seed=SEED + 1)
+    runs = claim.experiments(context)
     assert all(isinstance(run, Experiment) for run in runs)
     assert [run.digest for run in runs] == [
-        run.digest for run in claim.experiments(SEED)
+        run.digest for run in claim.experiments(context)
     ]
     assert len({run.digest for run in runs}) == len(runs)
     assert not {run.digest for run in runs} & {
-        run.digest for run in claim.experiments(SEED + 1)
+        run.digest for run in claim.experiments(other)
     }
 
 
 @pytest.mark.parametrize(
     "name", [name for name, claim in CLAIMS.items() if claim.tier == "fast"]
 )
-def test_fast_claims_read_no_long_runs(name):
-    assert CLAIMS[name].experiments(SEED) == ()
+def test_fast_claims_read_no_long_runs(name, context):
+    assert CLAIMS[name].experiments(context) == ()
 
 
 @pytest.mark.parametrize("name", FAST)
@@ -101,7 +102,7 @@ def claim(truth=1.0, tolerance=0.1, controls=("twice", "half"), **changes):
     fields = {
         "id": "made.up",
         "title": "One is one",
-        "source": "this test",
+        "origin": "this test",
         "statement": "1 = 1",
         "observable": "1",
         "limit": "none",

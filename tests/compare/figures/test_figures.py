@@ -17,7 +17,7 @@ from attndyn.compare.claims.linear_attention.common.experiments import (
     merged,
 )
 from attndyn.compare.evidence.claim import RunContext
-from attndyn.compare.figures import FIGURES, draw
+from attndyn.compare.figures import all_figures, draw
 from attndyn.compare.figures.style import (
     POINTS,
     levels,
@@ -34,13 +34,14 @@ from attndyn.theory import time_course
 
 CHEAP = "growing_mode_order"
 TIMES = {"steps", "steps (thousands)", "flow time"}
+FIGURES = all_figures()
 MAGIC = {"pdf": b"%PDF-", "png": b"\x89PNG\r\n"}
 
 
-class QuickLab(RunContext):
+class QuickContext(RunContext):
     """Runs of the same course in a tenth or a twentieth of the steps, on few sequences."""
 
-    def run(self, experiment):
+    def trajectory(self, experiment):
         if isinstance(experiment.model, Merged):
             quick = {
                 "learning_rate": 10 * experiment.learning_rate,
@@ -48,19 +49,19 @@ class QuickLab(RunContext):
             }
         else:
             quick = {"scale": 20 * experiment.scale, "steps": experiment.steps // 20}
-        return super().run(replace(experiment, sequences=2000, **quick))
+        return super().trajectory(replace(experiment, sequences=2000, **quick))
 
 
 @pytest.fixture(scope="module")
-def quick_lab(tmp_path_factory):
-    return QuickLab(tmp_path_factory.mktemp("runs"))
+def quick_context(tmp_path_factory):
+    return QuickContext(tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture(scope="module", params=sorted(FIGURES))
-def figure(request, quick_lab):
+def figure(request, quick_context):
     """One figure after the other, in the paper's style."""
     with paper_style():
-        yield FIGURES[request.param](quick_lab)
+        yield FIGURES[request.param](quick_context)
 
 
 def all_axes(figure):
@@ -140,11 +141,11 @@ def test_no_figure_leaves_its_axes_empty(figure):
 
 
 @pytest.fixture(scope="module")
-def shapes(quick_lab):
+def shapes(quick_context):
     """Figures that are looked into, drawn once."""
     with paper_style():
         return {
-            name: FIGURES[name](quick_lab)
+            name: FIGURES[name](quick_context)
             for name in ("separate_loss", "merged_white", "replay", "low_rank")
         }
 
@@ -198,10 +199,12 @@ def test_low_rank_marks_the_published_length_under_a_staircase(shapes):
         assert dashed.get_xdata()[-1] == pytest.approx(solid.get_xdata()[-1], rel=1e-2)
 
 
-def test_merged_curves_start_from_the_weights_of_the_run_below(shapes, quick_lab):
+def test_merged_curves_start_from_the_weights_of_the_run_below(shapes, quick_context):
     ax = shapes["merged_white"].get_axes()[0]
     long = [line for line in ax.get_lines() if len(line.get_xdata()) > 2]
-    runs = [quick_lab.run(each) for each in merged(WHITE, quick_lab.seed)]
+    runs = [
+        quick_context.trajectory(each) for each in merged(WHITE, quick_context.seed)
+    ]
     for index, (solid, dashed) in enumerate(zip(long[0::2], long[1::2], strict=True)):
         times, weights = (
             dashed.get_xdata(),
@@ -249,9 +252,17 @@ def test_another_seed_gives_other_bytes(tmp_path):
     assert one.read_bytes() != other.read_bytes()
 
 
+def declare_empty_figures(monkeypatch, names):
+    """Figures of these names and no others, with nothing in them."""
+    figures = {
+        name: replace(FIGURES[name], draw=lambda context: panels(1, 1, (1, 1))[0])
+        for name in names
+    }
+    monkeypatch.setattr("attndyn.compare.figures.all_figures", lambda: figures)
+
+
 def test_draw_keeps_the_order_given_and_the_users_settings(tmp_path, monkeypatch):
-    for name in ("low_rank", "replay"):
-        monkeypatch.setitem(FIGURES, name, lambda context: panels(1, 1, (1, 1))[0])
+    declare_empty_figures(monkeypatch, ["low_rank", "replay"])
     before = dict(mpl.rcParams)
     files = draw(["replay", "low_rank"], out=tmp_path, runs=tmp_path)
     assert [path.name for path in files] == [
@@ -264,8 +275,7 @@ def test_draw_keeps_the_order_given_and_the_users_settings(tmp_path, monkeypatch
 
 
 def test_draw_without_names_draws_all(tmp_path, monkeypatch):
-    for name in FIGURES:
-        monkeypatch.setitem(FIGURES, name, lambda context: panels(1, 1, (1, 1))[0])
+    declare_empty_figures(monkeypatch, FIGURES)
     files = draw(out=tmp_path, runs=tmp_path)
     assert [path.name for path in files[::2]] == [
         f"{name}.pdf" for name in sorted(FIGURES)
@@ -286,7 +296,8 @@ def test_a_folder_that_cannot_be_written_is_an_os_error_before_anything_is_drawn
     tmp_path, blocked, monkeypatch
 ):
     (tmp_path / "file").write_text("")
-    monkeypatch.setitem(FIGURES, CHEAP, lambda context: pytest.fail("was drawn"))
+    figure = replace(FIGURES[CHEAP], draw=lambda context: pytest.fail("was drawn"))
+    monkeypatch.setattr("attndyn.compare.figures.all_figures", lambda: {CHEAP: figure})
     folders = {"out": tmp_path, "runs": tmp_path} | {
         blocked: tmp_path / "file" / "folder"
     }

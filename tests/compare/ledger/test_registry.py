@@ -188,7 +188,7 @@ def test_a_changed_file_is_read_anew(square):
 MISTAKES = {
     "no claims": (
         "x = 1",
-        "registers no claim: decorate its prediction with attndyn.compare.evidence.claim",
+        "registers no claim: decorate its prediction with attndyn.compare.claim",
     ),
     "failure": ("1 / 0", "cannot be run: ZeroDivisionError: division by zero"),
     "exit": ("raise SystemExit(3)", "cannot be run: SystemExit: 3"),
@@ -291,9 +291,14 @@ def test_a_changed_formula_changes_what_depends_on_it_and_nothing_else(tmp_path)
     )
     shutil.copytree(ROOT, tmp_path / "attndyn", ignore=leave_out)
     (tmp_path / "mine.py").write_text("from attndyn.theory import growing_mode")
-    assert changed(tmp_path, "theory/merged.py") == {"merged.aligned", "mine"}
-    assert changed(tmp_path, "theory/population.py") == {*CLAIMS, "mine"}
-    assert changed(tmp_path, "compare/reference/merged_h8.npz") == {"replay.merged_h8"}
+    assert changed(tmp_path, "theory/linear_attention/merged.py") == {
+        "merged.aligned",
+        "mine",
+    }
+    assert changed(tmp_path, "theory/moments/population_loss.py") == {*CLAIMS, "mine"}
+    assert changed(tmp_path, "compare/replays/reference/merged_h8.npz") == {
+        "replay.merged_h8"
+    }
 
 
 def test_a_digest_is_that_of_claim_seed_and_code():

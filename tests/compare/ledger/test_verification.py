@@ -26,20 +26,18 @@ SMALL = Experiment(
 )
 
 
-def simulated(seed):
-    return (SMALL.with_seed(seed), SMALL.with_seed(seed + 1))
+def simulated(context):
+    return (SMALL.with_seed(context.seed), SMALL.with_seed(context.seed + 1))
 
 
 INVENTED = Claim(
     id="invented.loss",
     title="The loss falls",
-    source="this test",
+    origin="this test",
     statement="L",
     observable="last loss",
     limit="none",
-    measure=lambda context: [
-        context.trajectory(each).loss[-1] for each in simulated(context.seed)
-    ],
+    measure=lambda context: [run.loss[-1] for run in context.trajectories],
     predict=lambda context, control: 10.0 if not control else 0.0,
     judge=lambda predicted, observed: Evidence(
         max(observed) < predicted, f"{max(observed)}", f"< {predicted}"
@@ -274,7 +272,9 @@ def test_runs_of_a_claim_are_shared_out_before_it_is_checked(tmp_path, monkeypat
 
     longer = replace(SMALL, steps=20)
     claims = [
-        replace(INVENTED, id=f"invented.{k}", experiments=lambda seed: (SMALL, longer))
+        replace(
+            INVENTED, id=f"invented.{k}", experiments=lambda context: (SMALL, longer)
+        )
         for k in (1, 2)
     ]
     monkeypatch.setattr(
@@ -300,10 +300,10 @@ WILD = Experiment(Task([2, 1], context_length=5), Merged(2), 50, scale=50.0, lea
 
 @claim(
     "wild.loss",
-    measure=lambda context: [context.trajectory(WILD).loss],
+    measure=lambda context: [context.trajectories[0].loss],
     judge=equal_within(1e-9),
     controls=("two",),
-    experiments=lambda seed: (WILD,),
+    experiments=lambda context: (WILD,),
 )
 def predict(context, variant):
     return [2.0]

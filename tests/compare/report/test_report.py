@@ -20,9 +20,9 @@ from attndyn.cli import main
 from attndyn.compare.claims import all_claims
 from attndyn.compare.evidence.claim import LEVELS, TIERS, RunContext, check_claim
 from attndyn.compare.evidence.evidence import Curve, Fit
+from attndyn.compare.evidence.papers import Paper, Result
 from attndyn.compare.evidence.verdict import Verdict
-from attndyn.compare.figures import FIGURES, draw
-from attndyn.compare.ledger.coverage import Result
+from attndyn.compare.figures import all_figures, draw
 from attndyn.compare.ledger.verification import Ledger
 from attndyn.compare.report import report, write_report
 from attndyn.compare.report.results_table import coverage
@@ -388,7 +388,7 @@ def test_the_empty_ledger_has_a_page():
 
 def covered(*verdicts):
     return [
-        result for part in coverage(Ledger(verdicts, 0)).values() for result in part
+        result for paper in coverage(Ledger(verdicts, 0)) for result in paper.results
     ]
 
 
@@ -419,7 +419,8 @@ def test_every_result_is_shown_with_its_claims():
 def test_a_result_says_what_this_run_found(monkeypatch):
     first, second = "saddle.delay", "one_drop.time"
     parts = {"Merged": (Result("Drop time", (first, second)),)}
-    monkeypatch.setattr("attndyn.compare.report.results_table.RESULTS", parts)
+    paper = Paper("made_up", "Made up", ("Nobody",), 2000, parts=parts)
+    monkeypatch.setattr("attndyn.compare.report.results_table.papers", lambda: (paper,))
     wrong = {"level": "refuted", "expected_level": "numerical"}
     said = {
         "as expected": (verdict_on(first), verdict_on(second)),
@@ -443,7 +444,8 @@ def test_a_result_says_what_this_run_found(monkeypatch):
 def test_a_gap_stands_out(monkeypatch):
     assert "no claim" not in report(LEDGER)
     parts = {"<b>made up</b>": (Result("nobody checked this", (), ("conservation",)),)}
-    monkeypatch.setattr("attndyn.compare.report.results_table.RESULTS", parts)
+    paper = Paper("made_up", "Made up", ("Nobody",), 2000, parts=parts)
+    monkeypatch.setattr("attndyn.compare.report.results_table.papers", lambda: (paper,))
     page = Page(report(LEDGER))
     assert "nobody checked this no claim conservation" in [
         text for tag, _, text in page.texts if tag == "tr"
@@ -487,7 +489,7 @@ def test_verify_leaves_a_report_beside_its_ledger(tmp_path, capsys):
 
 
 def test_claims_name_figures_that_there_are():
-    assert {claim.figure for claim in CLAIMS.values()} - {None} <= set(FIGURES)
+    assert {claim.figure for claim in CLAIMS.values()} - {None} <= set(all_figures())
 
 
 def test_evidence_is_drawn_panel_by_panel():

@@ -43,31 +43,27 @@ AT_MINIMUM = "the minimum, already at the end of the runs"
 
 
 def _drop_counts(context: RunContext) -> list[int]:
-    runs = [context.trajectory(each) for each in merged(FOUR, context.seed)]
-    return [len(drops(run.time, run.loss)) for run in runs]
+    return [len(drops(run.time, run.loss)) for run in context.trajectories]
 
 
 def _final_losses(context: RunContext) -> tuple[FloatArray, float]:
     """Final loss of every run, and the standard error over sequences of the loss at the minimum."""
-    runs = merged(FOUR, context.seed)
     z, y = network_features(
         sample(FOUR, 20_000, seeds(context.seed)[0], split="test"), MERGED
     )
     squared = (z @ population(FOUR, MERGED).minimum.ravel() - y) ** 2
-    error = float(squared.std(ddof=1) / np.sqrt(runs[0].sequences))
-    return np.array([context.trajectory(each).loss[-1] for each in runs]), error
+    error = float(squared.std(ddof=1) / np.sqrt(context.experiments[0].sequences))
+    return np.array([run.loss[-1] for run in context.trajectories]), error
 
 
 def _predicted_finals(context: RunContext, control: str) -> FloatArray:
     """Loss at the end of every run by the aligned equations from its own growing mode."""
     if control == AT_MINIMUM:
-        return np.full(
-            len(merged(FOUR, context.seed)), population(FOUR, MERGED).minimum_loss
-        )
+        return np.full(len(context.experiments), population(FOUR, MERGED).minimum_loss)
     moments = wrong_moments(FOUR, MERGED, control)
     mode = moments.b / np.linalg.norm(moments.b)
     found = []
-    for each in merged(FOUR, context.seed):
+    for each in context.experiments:
         w0, end = (
             growing_mode(moments, each.start),
             2 * each.learning_rate * (each.steps - 1),
@@ -77,24 +73,22 @@ def _predicted_finals(context: RunContext, control: str) -> FloatArray:
     return np.array(found)
 
 
-def _merged_runs(context: RunContext) -> tuple[Experiment, ...]:
-    return merged(FOUR, context.seed, 12 * context.repeat_factor)
-
-
 def _merged_times(context: RunContext) -> FloatArray:
     """Flow time at the middle of the drop, (seeds,)."""
     moments = population(FOUR, MERGED)
     middle = [(moments.c + moments.minimum_loss) / 2]
-    runs = [context.trajectory(each) for each in _merged_runs(context)]
     return np.array(
-        [crossing_times(run.flow_time, run.loss, middle)[0] for run in runs]
+        [
+            crossing_times(run.flow_time, run.loss, middle)[0]
+            for run in context.trajectories
+        ]
     )
 
 
 def _growing_times(context: RunContext, control: str) -> FloatArray:
     moments, starts = (
         population(FOUR, MERGED),
-        [each.start for each in _merged_runs(context)],
+        [each.start for each in context.experiments],
     )
     if control == VALUE_ALONE:
         modes = [float(np.linalg.norm(start["value"])) for start in starts]
@@ -117,21 +111,18 @@ def _variant(times: FloatArray, control: str) -> FloatArray:
     return np.broadcast_to(mean, times.shape) if control == NO_SCATTER else times
 
 
-def _many(context: RunContext) -> tuple[Experiment, ...]:
-    return scattered(context.seed, 24 * context.repeat_factor)
-
-
 def _exits(context: RunContext) -> FloatArray:
     """Flow time of every exit, (seeds, 4), nan where a run has not made it."""
     levels = population(FOUR, SEPARATE).greedy_losses
-    runs = [context.trajectory(each) for each in _many(context)]
-    return np.array([exit_times(run.flow_time, run.loss, levels) for run in runs])
+    return np.array(
+        [exit_times(run.flow_time, run.loss, levels) for run in context.trajectories]
+    )
 
 
 def _stairs(context: RunContext, control: str) -> FloatArray:
     """Exit times by the staircase from every start, (seeds, 4)."""
     return _variant(
-        np.array([_stair(each, control) for each in _many(context)]), control
+        np.array([_stair(each, control) for each in context.experiments]), control
     )
 
 
@@ -151,8 +142,8 @@ def _visited(context: RunContext) -> list[tuple[Subset, Subset]]:
     """For every plateau on which a run rests: the greedy subset of that place, and the one of nearest map."""
     maps = {point.subset: point.M for point in fixed_points(FOUR, SEPARATE)}
     found = []
-    for each in scattered(context.seed):
-        for landing in resting_landings(context.trajectory(each)):
+    for run in context.trajectories:
+        for landing in resting_landings(run):
             reached = effective_map(SEPARATE, landing.weights)
             nearest = min(
                 maps, key=lambda subset: float(np.linalg.norm(reached - maps[subset]))
@@ -171,12 +162,7 @@ def _subsets(context: RunContext, control: str) -> dict[Subset, Subset]:
 
 def _signs(context: RunContext) -> FloatArray:
     """Signs of the value weights of every head that holds a direction at the end."""
-    values = np.concatenate(
-        [
-            context.trajectory(each).final["value"][:, -1]
-            for each in scattered(context.seed)
-        ]
-    )
+    values = np.concatenate([run.final["value"][:, -1] for run in context.trajectories])
     least = 0.5 * float(np.cbrt(population(FOUR, SEPARATE).coefficients.min()))
     return np.asarray(np.sign(values[np.abs(values) > least]))
 
@@ -194,7 +180,8 @@ SEPARATE_RUNS = "24 runs on 20,000 sequences, all weights"
 COUNT = Claim(
     id="across_seeds.merged_drops",
     title="Merged attention drops once from every seed",
-    source="Zhang et al. 2025, simulations from several seeds",
+    paper="zhang2025",
+    equation="simulations from several seeds",
     statement=r"\#\{\text{drops}\} = 1",
     observable=f"maxima of the fall per logarithm of time; {MERGED_RUNS}",
     limit="initial scale → 0",
@@ -203,7 +190,7 @@ COUNT = Claim(
     predict=lambda context, control: 1 if control == UNMODIFIED else 2,
     judge=all_equal,
     controls=("two drops",),
-    experiments=lambda seed: merged(FOUR, seed),
+    experiments=lambda context: merged(FOUR, context.seed, 12 * context.repeat_factor),
     figure="merged_general",
 )
 
@@ -211,14 +198,16 @@ EXIT = replace(
     COUNT,
     id="across_seeds.separate_first_exit",
     title="The first exit of rank-one attention scatters over the seeds as the staircase from each start says",
-    source="goes beyond Zhang et al. 2025: exit from random weights",
+    paper="zhang2025",
+    equation="exit from random weights",
+    beyond_paper=True,
     statement=r"t_1(\theta_0) = \int d\tau/|v| + O(\text{scale})",
     observable=f"time of the first exit; {SEPARATE_RUNS}, {MORE}",
     measure=_exits,
     predict=_stairs,
     judge=first_explained,
     controls=(REVERSED, NO_SCATTER, LARGEST),
-    experiments=scattered,
+    experiments=lambda context: scattered(context.seed, 24 * context.repeat_factor),
     figure="separate_loss",
 )
 
@@ -240,7 +229,9 @@ CLAIMS = (
         COUNT,
         id="across_seeds.merged_times",
         title="The drop of merged attention scatters over the seeds as ln(1/w₀) says",
-        source="goes beyond Zhang et al. 2025: the growing mode of random weights",
+        paper="zhang2025",
+        equation="the growing mode of random weights",
+        beyond_paper=True,
         statement=r"t_{1/2} = \|B\|_F^{-1}\ln(1/w_0) + \text{const}",
         observable=f"time of the middle of the drop; {MERGED_RUNS}, {MORE}",
         measure=_merged_times,
@@ -252,7 +243,9 @@ CLAIMS = (
         EXIT,
         id="across_seeds.separate_plateaus",
         title="Rank-one attention rests on the same plateaus from nearly every seed",
-        source="Zhang et al. 2025, saddle-to-saddle dynamics",
+        paper="zhang2025",
+        equation="saddle-to-saddle dynamics",
+        beyond_paper=False,
         statement=r"L(M_{\{1, \dots, m\}}),\ m = 0 \dots 4",
         observable=f"which of all 16 maps M_S is nearest where a run rests; {SEPARATE_RUNS}",
         limit="initial scale → 0; at scale 0.01 a run in a hundred first rests on a strict saddle such as M_{2}",
@@ -275,7 +268,9 @@ CLAIMS = (
         EXIT,
         id="across_seeds.separate_signs",
         title="Value weights of the heads that learn are positive as often as negative",
-        source="Zhang et al. 2025: heads and signs are symmetric",
+        paper="zhang2025",
+        equation="heads and signs are symmetric",
+        beyond_paper=False,
         statement=r"\Pr[v_h \gt 0] = \tfrac12",
         observable=f"signs at the end of heads that hold a direction; {SEPARATE_RUNS}",
         limit="none: a symmetry of the distribution of starts",

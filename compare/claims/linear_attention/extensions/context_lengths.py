@@ -70,16 +70,9 @@ def _rests(run: Trajectory) -> NDArray[np.bool_]:
     return np.asarray(waits > PATIENCE * np.append(widths, widths[-1]))
 
 
-def _runs(context: RunContext) -> list[Trajectory]:
-    return [
-        context.trajectory(each)
-        for each in lengths(context.seed, 12 * context.repeat_factor)
-    ]
-
-
 def _heights(context: RunContext) -> FloatArray:
     """Loss at each plateau, (seeds, 5), nan where a run does not rest."""
-    runs = _runs(context)
+    runs = list(context.trajectories)
     found = [
         plateau_heights(
             run.loss, run.gradient_norm, _levels(context, UNMODIFIED)
@@ -94,7 +87,7 @@ def _learned(context: RunContext) -> FloatArray:
     return np.array(
         [
             np.diag(effective_map(TOKENS, run.final))
-            for run in _runs(context)
+            for run in context.trajectories
             if _rests(run)[-1]
         ]
     )
@@ -124,7 +117,9 @@ def _aligned_course(context: RunContext, control: str) -> list[FloatArray]:
 BASE = Claim(
     id="lengths.plateaus",
     title="Trained on every context length, the loss rests at the levels of the averaged moments",
-    source="Zhang et al. 2025, training on varying context lengths; the averaged moments go beyond",
+    paper="zhang2025",
+    equation="training on varying context lengths",
+    origin="the averaged moments go beyond",
     statement=r"L_m = c - \sum_{d \le m} \bar b_d^2 / (\bar a_d\lambda_d),\quad \bar b, \bar a \text{ over } n",
     observable="loss at the plateaus on which twelve runs or more rest; all weights, 5,000 sequences, n = 1 … 31",
     limit="P → ∞, initial scale → 0: within the scatter over the runs",
@@ -137,7 +132,7 @@ BASE = Claim(
     predict=_levels,
     judge=means_within_scatter,
     controls=(LONGEST, CONTEXT, EACH),
-    experiments=lengths,
+    experiments=lambda context: lengths(context.seed, 12 * context.repeat_factor),
     figure="lengths",
 )
 
@@ -162,7 +157,7 @@ CLAIMS = (
         measure=_aligned_flow,
         predict=_aligned_course,
         judge=equal_within(1e-9, TIMES, ("flow time", "loss")),
-        experiments=lambda seed: (),
+        experiments=lambda context: (),
         tier="fast",
     ),
 )

@@ -26,9 +26,8 @@ FIRST = 12
 """Steps of the run that is kept that are repeated."""
 
 
-def _losses(context: RunContext, experiments: tuple[Experiment, ...]) -> list[Losses]:
-    runs = [context.trajectory(each) for each in experiments]
-    return [(run.time, run.loss) for run in runs]
+def _losses(context: RunContext) -> list[Losses]:
+    return [(run.time, run.loss) for run in context.trajectories]
 
 
 def _range(number: str) -> Callable[[RunContext, str], tuple[int, int]]:
@@ -97,7 +96,9 @@ def _drops_claim(
     return Claim(
         id=f"softmax_drops.{name}",
         title=title,
-        source="Zhang et al. 2025, softmax attention; sizes as in its linear runs, rate and scale are ours",
+        paper="zhang2025",
+        equation="softmax attention",
+        origin="sizes as in its linear runs, rate and scale are ours",
         statement=r"\#\{\text{maxima of } {-dL/d\ln t}\}",
         observable="drops of four runs, all weights on 5,000 sequences; a pause falls five times slower than both",
         limit="none: counted at a small initial scale",
@@ -106,11 +107,11 @@ def _drops_claim(
             "scores unscaled, over all N + 1 tokens",
             "a small start",
         ),
-        measure=lambda context: _losses(context, experiments(context.seed)),
+        measure=_losses,
         predict=_range(number),
         judge=_counted,
         controls=tuple(name for name in RANGES if name != number),
-        experiments=experiments,
+        experiments=lambda context: experiments(context.seed),
         tier="long",
         figure="softmax",
     )
@@ -129,7 +130,9 @@ CLAIMS = (
     Claim(
         id="softmax_drops.separate_full_size",
         title="Rank-one softmax attention drops several times also on 80,000 sequences",
-        source="Zhang et al. 2025, softmax attention; rate and scale are ours",
+        paper="zhang2025",
+        equation="softmax attention",
+        origin="rate and scale are ours",
         statement=r"\#\{\text{maxima of } {-dL/d\ln t}\}",
         observable="drops of one run of 20,000 steps, scale 0.05; with seed 0 from losses in the package",
         limit="none: counted at a small initial scale",
@@ -149,7 +152,7 @@ CLAIMS = (
     Claim(
         id="softmax_drops.kept_run",
         title="The kept losses of the run on 80,000 sequences are those of its experiment",
-        source="our own convention: a run that is made once is kept with what it takes to repeat it",
+        origin="our own convention: a run that is made once is kept with what it takes to repeat it",
         statement=r"L_{\mathrm{kept}}(\mathrm{step}) = L(\mathrm{step})",
         observable="largest relative gap over the first twelve steps, made again on all sequences",
         limit="none: exact up to rounding",

@@ -20,7 +20,6 @@ from ....evidence.evidence import Evidence
 from ....exact_statistics import population_statistics
 from ....metrics.curvature import hessian_index
 from ..common.fixtures import DIAGONAL, NON_COMMUTING
-from ..setting.time_courses import SOURCE
 
 Model = Merged | Separate
 
@@ -233,7 +232,9 @@ CLAIMS = (
     Claim(
         id="canonical.weights",
         title="On any task the canonical weights of every fixed point are at rest, balanced, and have its index",
-        source=f"{SOURCE}, fixed points; weights, index, Λ and Ω that do not commute go beyond it",
+        paper="zhang2025",
+        equation="fixed points",
+        origin="weights, index, Λ and Ω that do not commute go beyond it",
         statement=r"\nabla L = 0,\quad v^2 = |K|^2,\quad K K^\top = Q Q^\top",
         observable="loss, gradient and Hessian at the weights; oblique and aligned, rank one to three, merged",
         limit="none: exact",
@@ -246,7 +247,9 @@ CLAIMS = (
     Claim(
         id="canonical.kinds",
         title="The flow stays at minima and leaves degenerate saddles; both have index 0, strict saddles more",
-        source=f"{SOURCE}, fixed points; their kinds go beyond it",
+        paper="zhang2025",
+        equation="fixed points",
+        origin="their kinds go beyond it",
         statement=r"\text{minimum} \iff \text{index} = 0,\ |S| = \min(D, HR);\ L = c - \textstyle\sum_S g_d",
         observable="Hessian, and the loss that the flow falls to after a step off the point: every subset",
         limit="none: exact",

@@ -134,14 +134,12 @@ def trained(seed: int) -> tuple[Experiment, ...]:
 
 def _finals(context: RunContext) -> tuple[FloatArray, FloatArray]:
     """Final loss of every run and its standard error over the sequences, (runs,) each."""
-    runs = trained(context.seed)
     tops = [tuple(range(1, heads * rank + 1)) for heads, rank in TRAINED]
     errors = [
-        standard_errors(run, (top,))[0] for run, top in zip(runs, tops, strict=True)
+        standard_errors(each, (top,))[0]
+        for each, top in zip(context.experiments, tops, strict=True)
     ]
-    return np.array([context.trajectory(run).loss[-1] for run in runs]), np.array(
-        errors
-    )
+    return np.array([run.loss[-1] for run in context.trajectories]), np.array(errors)
 
 
 def _lowest(context: RunContext, control: str) -> FloatArray:
@@ -174,7 +172,8 @@ CLAIMS = (
     Claim(
         id="capacity.count",
         title="With H·R < D there are as many fixed points as subsets of at most H·R directions",
-        source="Zhang et al. 2025, fixed points of separate attention, for fewer pairs than dimensions",
+        paper="zhang2025",
+        equation="fixed points of separate attention, for fewer pairs than dimensions",
         statement=r"\#\{M_S\} = \sum_{m \le HR} \binom{D}{m}",
         observable="maps at which 100 searches for a vanishing simulated gradient end; D = 3, general Λ and Ω",
         limit="P → ∞, taken exactly",
@@ -189,7 +188,8 @@ CLAIMS = (
     Claim(
         id="capacity.reached",
         title="With H·R < D training ends at L(M_HR), above the minimum",
-        source="Zhang et al. 2025, separate attention with fewer pairs than dimensions",
+        paper="zhang2025",
+        equation="separate attention with fewer pairs than dimensions",
         statement=r"L(t \to \infty) = L(M_{HR}) = c - \sum_{d \le HR} \lambda_d^3/a_d",
         observable="final loss of heads × rank = 1 × 1, 2 × 1, 1 × 2, 3 × 1, 1 × 3 at D = 4; 20,000 sequences",
         limit="P → ∞: within 4.5 standard errors over sequences",
@@ -197,7 +197,7 @@ CLAIMS = (
         predict=_lowest,
         judge=_in_errors,
         controls=(MINIMUM, ONE_FEWER),
-        experiments=trained,
+        experiments=lambda context: trained(context.seed),
         hypotheses=("no weight held at zero", "published convention, from scale 0.1"),
     ),
 )

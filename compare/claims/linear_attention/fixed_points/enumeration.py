@@ -142,9 +142,9 @@ def _observed_indices(context: RunContext) -> list[int]:
 def _landed(context: RunContext) -> tuple[list[int], float, float]:
     """Hessian index where three runs rest, largest distance |M − M_m|/|M*| and gradient norm there."""
     indices, gaps, norms = [], [], []
-    for each in separate(context.seed)[:3]:
+    for each, run in zip(context.experiments, context.trajectories, strict=True):
         evaluate = objective(SEPARATE, each.source)
-        for landing in resting_landings(context.trajectory(each)):
+        for landing in resting_landings(run):
             free = {
                 name: np.ones_like(value) for name, value in landing.weights.items()
             }
@@ -258,7 +258,8 @@ CLAIMS = (
     Claim(
         id="fixed_points.count",
         title="Separate attention has 2^D fixed points, merged attention two",
-        source="Zhang et al. 2025, fixed points of both parametrizations",
+        paper="zhang2025",
+        equation="fixed points of both parametrizations",
         statement=r"M_S = \sum_{d\in S} m_d\, e_d e_d^\top,\quad S \subseteq \{1,\dots,D\}",
         observable="different effective maps at whose weights the simulated gradient vanishes",
         limit="P → ∞, taken exactly",
@@ -271,7 +272,8 @@ CLAIMS = (
     Claim(
         id="fixed_points.losses",
         title="The loss at M_S is c minus the gains of the learned directions",
-        source="Zhang et al. 2025, losses of the fixed points",
+        paper="zhang2025",
+        equation="losses of the fixed points",
         statement=r"L(M_S) = c - \sum_{d\in S} \lambda_d^3 / a_d",
         observable="mean squared error of M_S on fresh prompts, all 16 subsets, D = 4, N = 31",
         limit="none: an expectation, within 4.5 standard errors",
@@ -284,7 +286,8 @@ CLAIMS = (
     Claim(
         id="fixed_points.gradient",
         title="The gradient of the sampled loss vanishes at the canonical weights of M_S",
-        source="Zhang et al. 2025, fixed points of separate attention",
+        paper="zhang2025",
+        equation="fixed points of separate attention",
         statement=r"v = |k| = |q| = m_d^{1/3},\quad m_d = \lambda_d / a_d",
         observable="norm of the gradient on P sequences at the weights of all 16 subsets",
         limit="P → ∞, error O(P^-1/2)",
@@ -296,7 +299,9 @@ CLAIMS = (
     Claim(
         id="fixed_points.index",
         title="The Hessian index counts the larger gains left out, and the idle pairs of active heads",
-        source="goes beyond Zhang et al. 2025: stability of the fixed points",
+        paper="zhang2025",
+        equation="stability of the fixed points",
+        beyond_paper=True,
         statement=r"\#\{(d,j): d\in S, j\notin S, g_j > g_d\} + (\text{idle pairs})\,(D - |S|)",
         observable="negative eigenvalues of the simulated Hessian: merged, rank one and rank two, every subset",
         limit="P → ∞, taken exactly",
@@ -313,7 +318,9 @@ CLAIMS = (
     Claim(
         id="fixed_points.landing",
         title="Runs rest at the greedy fixed points, which have no fast way out",
-        source="Zhang et al. 2025, saddle-to-saddle dynamics; the index goes beyond",
+        paper="zhang2025",
+        equation="saddle-to-saddle dynamics",
+        origin="the index goes beyond",
         statement=r"\mathrm{index}(M_{\{1..m\}}) = 0",
         observable="eigenvalues of the Hessian of all weights below what idle heads cause; plateaus of three runs",
         limit="initial scale → 0: idle heads add eigenvalues of their own size",
@@ -321,6 +328,6 @@ CLAIMS = (
         predict=_landing_indices,
         judge=_all_among,
         controls=("smallest gains first",),
-        experiments=lambda seed: separate(seed)[:3],
+        experiments=lambda context: separate(context.seed)[:3],
     ),
 )

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from .....theory.symbolic import SymbolicTask
 
 
-BEYOND = "goes beyond Zhang et al. 2025: stability of the fixed points"
 EQUAL_COUNT = "equal gains count as larger"
 ONLY_SMALLER = "smaller gains count"
 EVERY = "every direction left out counts"
@@ -271,7 +270,9 @@ CLAIMS = (
     Claim(
         id="ties.index",
         title="An equal gain that is left out adds no unstable direction",
-        source=BEYOND,
+        paper="zhang2025",
+        equation="stability of the fixed points",
+        beyond_paper=True,
         statement=r"\#\{(d,j): d\in S, j\notin S, g_j > g_d\} + (\text{idle pairs})\,(D - |S|)",
         observable="negative eigenvalues of the Hessian of a loss by quadrature; every subset, rank one and two",
         limit="none: exact",
@@ -287,7 +288,9 @@ CLAIMS = (
     Claim(
         id="ties.continuum",
         title="A fixed point is one of a continuum just where it learns some of several equal gains and not all",
-        source="goes beyond Zhang et al. 2025, where gains differ",
+        paper="zhang2025",
+        equation="where gains differ",
+        beyond_paper=True,
         statement=r"\exists\, d \in S,\ j \notin S : g_j = g_d",
         observable="whether a head turned halfway to a direction left out is at rest; every subset, rank one",
         limit="none: exact",
@@ -307,7 +310,9 @@ CLAIMS = (
         measure=_derived_signatures,
         predict=_stated_signatures,
         controls=(EQUAL_COUNT, ONLY_SMALLER, NO_FLAT),
-        source=BEYOND,
+        paper="zhang2025",
+        equation="stability of the fixed points",
+        beyond_paper=True,
         hypotheses=(
             "d ∈ S, j ∉ S",
             "one head holds each learned direction, all others are zero",

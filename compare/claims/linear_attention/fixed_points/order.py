@@ -135,7 +135,8 @@ CLAIMS = (
     Claim(
         id="subsets.order",
         title="Fixed points come by increasing loss, each once, and one for all that equal gains exchange",
-        source="Zhang et al. 2025, losses of the fixed points",
+        paper="zhang2025",
+        equation="losses of the fixed points",
         statement=r"L(M_S) = c - \textstyle\sum_{d\in S} g_d,\quad |S| \le H",
         observable="all subsets sorted by loss in exact arithmetic; up to six directions, equal gains, few heads",
         limit="none: exact",

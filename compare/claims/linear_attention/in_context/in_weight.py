@@ -33,7 +33,6 @@ from .in_weight_measurements import (
 )
 from .in_weight_transient import predicted_transients, transient, transient_losses
 
-SOURCE = "Zhang et al. 2025, in-context and in-weight learning"
 TEACHER = "one fixed teacher, |w₀|² = D"
 SETTING = (
     "white Λ of trace 1, D = 4, N = 31, H = 8, no divisor",
@@ -45,7 +44,9 @@ CLAIMS = (
     Claim(
         id="in_weight.moments",
         title="Sampled statistics of mixtures and of in-weight test sets tend to the exact moments of all features",
-        source="goes beyond Zhang et al. 2025: the loss of all weights in closed form",
+        paper="zhang2025",
+        equation="the loss of all weights in closed form",
+        beyond_paper=True,
         statement=r"L(M) = c - 2\,b^\top M + M^\top S M,\quad F = X X^\top \otimes x_q",
         observable="distance of sampled c, b, S of the full block from their expectations, D = 2, N = 8",
         limit="P → ∞, error O(P^-1/2)",
@@ -62,7 +63,9 @@ CLAIMS = (
     Claim(
         id="in_weight.minimum",
         title="Merged attention with H = 8 learns the minimum over all effective maps, at every fraction",
-        source=f"{SOURCE}; the exact minimum goes beyond",
+        paper="zhang2025",
+        equation="in-context and in-weight learning",
+        origin="the exact minimum goes beyond",
         statement=r"M \to S^{+} b,\quad L \to c - b^\top S^{+} b",
         observable="training loss and both test losses after 100,000 steps on exact moments, two starts",
         limit="step → ∞",
@@ -76,7 +79,9 @@ CLAIMS = (
     Claim(
         id="in_weight.sequences",
         title="Trained on P sequences of a mixture, all weights tend to the minimum over all effective maps",
-        source=f"{SOURCE}; the exact minimum goes beyond",
+        paper="zhang2025",
+        equation="in-context and in-weight learning",
+        origin="the exact minimum goes beyond",
         statement=r"M_P - S^{+} b = O(P^{-1/2})",
         observable="effective map at p = 0, 0.4, 0.8 after 30,000 steps of all weights, P = 2,000 … 32,000",
         limit="P → ∞, error O(P^-1/2)",
@@ -91,7 +96,9 @@ CLAIMS = (
     Claim(
         id="in_weight.published_size",
         title="From 5,000 and 20,000 sequences all three losses extrapolate to those of the exact minimum",
-        source=f"{SOURCE}; the exact minimum goes beyond",
+        paper="zhang2025",
+        equation="in-context and in-weight learning",
+        origin="the exact minimum goes beyond",
         statement=r"\mathrm{E}\,L_P = L + C/P + O(P^{-2})",
         observable="(4 L(4P) − L(P))/3 of three losses at six fractions, 30,000 steps of all weights, twelve seeds",
         limit="P → ∞, step → ∞: within the scatter over the seeds",
@@ -106,7 +113,8 @@ CLAIMS = (
     Claim(
         id="in_weight.gradual",
         title="The in-weight test loss falls in proportion to the share of fixed-teacher sequences",
-        source=f"{SOURCE}, a reading of its figure",
+        paper="zhang2025",
+        equation="in-context and in-weight learning, a reading of its figure",
         statement=r"L_{\mathrm{iw}}(p) = (1 - p)\,L_{\mathrm{iw}}(0) + p\,L_{\mathrm{iw}}(1)",
         observable="in-weight test loss (random context labels) after training on exact moments, six fractions",
         limit="none: exact moments, step → ∞",
@@ -122,7 +130,9 @@ CLAIMS = (
     Claim(
         id="in_weight.transient",
         title="In-weight learning comes first and is then overtaken, the deeper the fewer the random teachers",
-        source=f"{SOURCE}; that the in-weight test loss rises again goes beyond",
+        paper="zhang2025",
+        equation="in-context and in-weight learning",
+        origin="that the in-weight test loss rises again goes beyond",
         statement=r"\min_t L_{\mathrm{iw}}(t) \text{ increases with } p,\quad L_{\mathrm{iw}}(\infty) \gt 1",
         observable="in-weight test loss along the published 4,001 steps on exact moments, p = 0.2 … 0.8",
         limit="P → ∞, rate → 0",
@@ -136,7 +146,9 @@ CLAIMS = (
     Claim(
         id="in_weight.fixed_teacher",
         title="On the fixed teacher's sequences with consistent labels the loss falls steadily as p falls",
-        source=f"{SOURCE}; the test set with consistent labels goes beyond",
+        paper="zhang2025",
+        equation="in-context and in-weight learning",
+        origin="the test set with consistent labels goes beyond",
         statement=r"L_{w_0}(M^\star(p)) \text{ increases with } p",
         observable="exact loss on consistent sequences of the fixed teacher after training, six fractions",
         limit="none: exact moments, step → ∞",
@@ -150,7 +162,8 @@ CLAIMS = (
     Claim(
         id="in_weight.published_steps",
         title="The published 4,001 steps end at the minimum",
-        source=f"{SOURCE}, and published training settings",
+        paper="zhang2025",
+        equation="in-context and in-weight learning, and published training settings",
         statement=r"L(\mathrm{step} = 4001) = c - b^\top S^{+} b",
         observable="three losses after 4,001 steps of rate 5e-4 from scale 1e-6 on exact moments, p = 0.2 … 0.8",
         limit="none at this length: S has a condition number of about 800",

@@ -52,10 +52,10 @@ def _identified(context: RunContext) -> list[tuple[int, Subset]]:
         [fixed_point(FOUR, SEPARATE, subset).M.ravel() for subset in SUBSETS]
     )
     found = []
-    for each in separate(context.seed):
+    for each, run in zip(context.experiments, context.trajectories, strict=True):
         data = sample(FOUR, 4_000, each.seed, split="test")
         candidates = network_features(data, SEPARATE)[0] @ maps.T
-        for landing in resting_landings(context.trajectory(each)):
+        for landing in resting_landings(run):
             output = predict(SEPARATE, SEPARATE.heads(landing.weights), data.tokens)
             nearest = int(
                 np.argmin(np.mean((candidates - output[:, None]) ** 2, axis=0))
@@ -188,7 +188,8 @@ CLAIMS = (
     Claim(
         id="in_context.components",
         title="At plateau m the model regresses on the first m principal components",
-        source="Zhang et al. 2025, principal component regression in context",
+        paper="zhang2025",
+        equation="principal component regression in context",
         statement=r"\hat y_q = \sum_{d \le m} m_d\,(e_d^\top\beta)(e_d^\top x_q)",
         observable="which of all 16 sets of components predicts 4,000 fresh prompts most alike; six runs",
         limit="initial scale → 0",
@@ -196,7 +197,7 @@ CLAIMS = (
         predict=_components,
         judge=_equal_subsets,
         controls=("smallest eigenvalues first", ONE_MORE),
-        experiments=separate,
+        experiments=lambda context: separate(context.seed),
         hypotheses=(
             "D = 4, N = 31, λ ∝ (4, 3, 2, 1)",
             "all weights trained on 80,000 sequences, scale 0.01",
@@ -206,7 +207,8 @@ CLAIMS = (
     Claim(
         id="in_context.coefficients",
         title="The learned coefficients tend to those of regression on population components",
-        source="Zhang et al. 2025, principal component regression in context",
+        paper="zhang2025",
+        equation="principal component regression in context",
         statement=r"m_d = 1/\lambda_d + O(1/N)",
         observable="λ_d M_dd after training on two components, exact statistics, N = 250 … 4000",
         limit="N → ∞, error O(1/N)",
@@ -225,7 +227,8 @@ CLAIMS = (
     Claim(
         id="in_context.in_sample",
         title="Predictions tend to those of principal component regression in the sample",
-        source="Zhang et al. 2025, principal component regression in context",
+        paper="zhang2025",
+        equation="principal component regression in context",
         statement=r"\hat y_q - \hat y_q^{\mathrm{PCR}} = O(N^{-1/2})",
         observable="predictions on fresh prompts at the two-component plateau, N = 250 … 16,000",
         limit="N → ∞, error O(N^-1/2)",
@@ -243,7 +246,7 @@ CLAIMS = (
     Claim(
         id="in_context.short_contexts",
         title="In contexts too short for least squares, absent components count nothing and the prior decides",
-        source="Jolliffe 1982; Hoerl and Kennard 1970, ridge regression",
+        origin="Jolliffe 1982; Hoerl and Kennard 1970, ridge regression",
         statement=r"\hat y_q = \textstyle\sum_{d \le m} (e_d^\top\beta)(e_d^\top x_q)/\hat\lambda_d",
         observable="singular values and pseudo-inverses of each context; N = 2, 3 in four dimensions, with noise",
         limit="none: exact",

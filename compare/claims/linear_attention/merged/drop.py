@@ -179,7 +179,9 @@ CLAIMS = (
     Claim(
         id="one_drop.algorithm",
         title="Merged attention at rest makes one preconditioned gradient step on its prompt",
-        source="Zhang et al. 2025, global minimum; Ahn et al. 2023, von Oswald et al. 2023",
+        paper="zhang2025",
+        equation="global minimum",
+        origin="Ahn et al. 2023, von Oswald et al. 2023",
         statement=r"\hat y_q = \beta^\top A^{-1} B \Lambda^{-1} x_q",
         observable="predictions of 500 fresh prompts by trained weights; white, general, noisy and oblique tasks",
         limit="none: exact at rest",
@@ -193,7 +195,8 @@ CLAIMS = (
     Claim(
         id="one_drop.unbalanced",
         title="The white time course holds for unbalanced starts too",
-        source="Zhang et al. 2025, time course for white covariance",
+        paper="zhang2025",
+        equation="time course for white covariance",
         statement=r"\dot p = (u^2 + v^2)(\alpha - \kappa p),\quad v^2 - u^2 = C",
         observable="loss of the flow of all weights from three starts: v larger, u larger, and of opposite sign",
         limit="none: exact",
@@ -208,7 +211,9 @@ CLAIMS = (
     Claim(
         id="one_drop.time",
         title="The drop comes at ln(1/scale)/‖B‖ and a constant of the start",
-        source="Zhang et al. 2025, duration of the plateau; the constant goes beyond",
+        paper="zhang2025",
+        equation="duration of the plateau",
+        origin="the constant goes beyond",
         statement=r"t_{1/2} = (\ln(1/w) + C)/\Vert B\Vert + O(w)",
         observable="flow time of half the drop × ‖B‖ − ln(1/scale), scales 10^-2 … 10^-4 of one random start",
         limit="initial scale → 0, error O(scale)",
@@ -222,7 +227,9 @@ CLAIMS = (
     Claim(
         id="one_drop.half",
         title="The half-loss time is exact for the growing mode, however large the task's units are",
-        source="Zhang et al. 2025, duration of the plateau; the exact time goes beyond",
+        paper="zhang2025",
+        equation="duration of the plateau",
+        origin="the exact time goes beyond",
         statement=r"L(t_{1/2}) = (c + L(M^\star))/2",
         observable="when the loss of the flow is midway, from scales 0.1 and 0.01; oblique, noise, large Λ",
         limit="none: exact",

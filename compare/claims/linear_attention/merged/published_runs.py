@@ -29,7 +29,8 @@ def size_claim(name: str, task: Task) -> Claim:
     return Claim(
         id=f"merged.size_{name}",
         title=f"Gradient descent at D = 4, N = 31, H = 8 drops when and to where it should ({name} Λ)",
-        source="Zhang et al. 2025, simulations of merged attention",
+        paper="zhang2025",
+        equation="simulations of merged attention",
         statement=r"L(t) = c - 2\,b\cdot(s u) + \sum_d a_d\lambda_d\,(s u_d)^2",
         observable="time of the drop's middle and final loss, twelve data sets of 80,000 sequences, all weights",
         limit="P → ∞, initial scale → 0, step → 0: within the scatter over the data sets",
@@ -37,7 +38,7 @@ def size_claim(name: str, task: Task) -> Claim:
         predict=lambda context, control: _predicted_drops(task, context, control),
         judge=_agree_on_average,
         controls=(TRACE_DROPPED, LONGER_CONTEXT, HALF_DROPPED),
-        experiments=lambda seed: merged(task, seed),
+        experiments=lambda context: merged(task, context.seed),
         hypotheses=(
             "no weight held at zero",
             "published convention, but for scale 1e-4, rate 2e-4 and P = 80,000",
@@ -48,7 +49,7 @@ def size_claim(name: str, task: Task) -> Claim:
 
 
 def _drops(task: Task, context: RunContext) -> Sized:
-    runs = [context.trajectory(each) for each in merged(task, context.seed)]
+    runs = list(context.trajectories)
     found = [
         (_half_time(task, run.flow_time, run.loss), float(run.loss[-1])) for run in runs
     ]
@@ -64,11 +65,11 @@ def _half_time(task: Task, time: FloatArray, loss: FloatArray) -> float:
 
 def _predicted_drops(task: Task, context: RunContext, control: str) -> Sized:
     found = []
-    for each in merged(task, context.seed):
+    for each in context.experiments:
         times = np.linspace(0, 2 * each.learning_rate * each.steps, 4000)
         loss = _course(task, each, control, times)
         found.append((_half_time(task, times, loss), float(loss[-1])))
-    first = merged(task, context.seed)[0]
+    first = context.experiments[0]
     shown = np.asarray(
         2 * first.learning_rate * np.arange(0, first.steps, SHOWN), dtype=float
     )
@@ -87,8 +88,7 @@ def _course(
 
 
 def _budget(task: Task, context: RunContext) -> dict[str, float]:
-    first = merged(task, context.seed)[0]
-    run = context.trajectory(first)
+    first, run = context.experiments[0], context.trajectories[0]
     return course_budget(
         first,
         run,

@@ -180,7 +180,8 @@ CLAIMS = (
     Claim(
         id="saddle.two_points",
         title="Gradient flow of merged attention rests at M = 0 and at M*, whatever the weights, and nowhere else",
-        source="Zhang et al. 2025, fixed points of merged attention",
+        paper="zhang2025",
+        equation="fixed points of merged attention",
         statement=r"\nabla L = 0 \iff M \in \{0,\ A^{-1} B \Lambda^{-1}\}",
         observable="effective maps at which searches for a vanishing gradient end, three heads, three tasks",
         limit="P → ∞, taken exactly",
@@ -194,7 +195,9 @@ CLAIMS = (
     Claim(
         id="saddle.curvature",
         title="At zero weights the Hessian has one way down a head, all of curvature −2‖B‖, and as many up",
-        source="goes beyond Zhang et al. 2025: stability of the saddle",
+        paper="zhang2025",
+        equation="stability of the saddle",
+        beyond_paper=True,
         statement=r"\mathrm{spec}\,\nabla^2 L(0) = \{\pm 2\|B\|_F \ (H \text{ times}),\ 0\}",
         observable="eigenvalues of the Hessian of the simulated loss, restricted block, one to four heads",
         limit="P → ∞, taken exactly",
@@ -207,7 +210,8 @@ CLAIMS = (
     Claim(
         id="saddle.delay",
         title="A start ten times smaller delays the drop by ln(10)/‖B‖, whichever start it is",
-        source="Zhang et al. 2025, duration of the plateau of merged attention",
+        paper="zhang2025",
+        equation="duration of the plateau of merged attention",
         statement=r"t_{1/2}(w/10) - t_{1/2}(w) = \ln(10)/\|B\|_F + O(w)",
         observable="flow time at which the loss is halved, three random starts at scales 1e-2, 1e-3 … 1e-6",
         limit="initial scale → 0, error O(scale)",

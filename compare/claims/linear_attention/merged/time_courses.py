@@ -160,12 +160,9 @@ def _growing_courses(task: Task, context: RunContext, control: str) -> list[Floa
     return courses
 
 
-def _steps_down(task: Task, context: RunContext) -> list[int]:
+def _steps_down(context: RunContext) -> list[int]:
     """In how many places the loss falls fastest: maxima of −dL/d(time) above a tenth of the largest."""
-    return [
-        _fast_places(context.trajectory(each).loss)
-        for each in merged(task, context.seed)
-    ]
+    return [_fast_places(run.loss) for run in context.trajectories]
 
 
 def _fast_places(loss: FloatArray) -> int:
@@ -189,7 +186,9 @@ def _growing_claim(
     return Claim(
         id=f"merged.growing_mode_{name}",
         title=f"From small random weights the loss follows the growing mode ({name} Λ)",
-        source="Zhang et al. 2025, time course of merged attention; its amplitude from random weights goes beyond",
+        paper="zhang2025",
+        equation="time course of merged attention",
+        origin="its amplitude from random weights goes beyond",
         statement=r"w_0^2 = \sum_h \tfrac14\,(v_h + \langle U_h, B\rangle/\|B\|_F)^2",
         observable="sup gap of the loss to the flow of all heads, over twice the time of the drop",
         limit=f"initial scale → 0, error O({order})",
@@ -207,7 +206,8 @@ CLAIMS = (
     Claim(
         id="merged.aligned",
         title="Aligned weights obey D + 1 scalar equations exactly",
-        source="Zhang et al. 2025, reduced dynamics of merged attention",
+        paper="zhang2025",
+        equation="reduced dynamics of merged attention",
         statement=r"\dot u_d = s\,(\lambda_d^2 - a_d\lambda_d s u_d),\quad \dot s = \sum_d u_d(\cdots)",
         observable="loss of the full gradient flow",
         limit="none: exact",
@@ -221,7 +221,8 @@ CLAIMS = (
     Claim(
         id="merged.balanced",
         title="On white inputs a balanced start follows the closed form exactly",
-        source="Zhang et al. 2025, time course of merged attention for white covariance",
+        paper="zhang2025",
+        equation="time course of merged attention for white covariance",
         statement=(
             r"v u = \frac{\alpha e^{2\alpha t}}{\kappa(e^{2\alpha t}-1) + \alpha/w_0^2},"
             r"\quad \alpha = \lambda^2\sqrt D,\ \kappa = \lambda^3(1 + (1 + D)/N)"
@@ -243,7 +244,9 @@ CLAIMS = (
     Claim(
         id="merged.conservation",
         title="a_h·a_g − ⟨B_h, B_g⟩ is conserved for each pair of heads, up to the step size",
-        source="Zhang et al. 2025, conservation laws; Saxe et al. 2014",
+        paper="zhang2025",
+        equation="conservation laws",
+        origin="Saxe et al. 2014",
         statement=r"a_h^\top a_g - \langle B_h, B_g\rangle",
         observable="change along gradient descent to flow time 2, all weights, 2,000 sequences",
         limit="η → 0, error O(η)",
@@ -263,15 +266,16 @@ CLAIMS = (
     Claim(
         id="merged.one_drop",
         title="The loss of merged attention drops once",
-        source="Zhang et al. 2025, abrupt acquisition in merged attention",
+        paper="zhang2025",
+        equation="abrupt acquisition in merged attention",
         statement=r"\text{one abrupt drop, from } M = 0 \text{ to } M^*",
         observable="places where the loss falls faster than a tenth of its fastest fall",
         limit="initial scale → 0",
-        measure=lambda context: _steps_down(FOUR, context),
+        measure=_steps_down,
         predict=lambda context, control: 1 if control == UNMODIFIED else 2,
         judge=_one_drop,
         controls=("two drops",),
-        experiments=lambda seed: merged(FOUR, seed),
+        experiments=lambda context: merged(FOUR, context.seed),
         figure="merged_general",
     ),
 )

@@ -197,7 +197,8 @@ CLAIMS = (
     Claim(
         id="solutions.one_head",
         title="One head follows the implicit solution from any start, of either sign and on both sides of its end",
-        source="Zhang et al. 2025, rank-one heads",
+        paper="zhang2025",
+        equation="rank-one heads",
         statement=r"\dot v = \alpha v^2 - \alpha\gamma v^5",
         observable="v, its distance to the end, and the time to reach it, along the full gradient flow; six starts",
         limit="none: exact",
@@ -210,7 +211,8 @@ CLAIMS = (
     Claim(
         id="solutions.branches",
         title="A head stays on its side of 0 and of its end, and only there a time leads from one size to another",
-        source="Zhang et al. 2025, rank-one heads",
+        paper="zhang2025",
+        equation="rank-one heads",
         statement=r"t = (P(w) - P(w_0))\,\gamma^{1/3}/\alpha\ \text{if}\ w w_0 > 0,\ (w - 1)(w_0 - 1) > 0",
         observable="v and its distance to the end by the full gradient flow, from all sides, 0 and the end; times",
         limit="none: exact",
@@ -227,7 +229,9 @@ CLAIMS = (
     Claim(
         id="solutions.idle",
         title="Idle heads under a constant force reach a size, and diverge, when and as the exact solution says",
-        source="Zhang et al. 2025, balanced heads; here from any weights",
+        paper="zhang2025",
+        equation="balanced heads",
+        origin="here from any weights",
         statement=r"\dot v = \textstyle\sum_r k_r^\top G q_r,\ \dot k_r = v G q_r,\ \dot q_r = v G^\top k_r",
         observable="the equations integrated as they stand: times, the head, all weights then; three seeds",
         limit="none: exact",

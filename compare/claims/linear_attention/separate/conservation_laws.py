@@ -29,7 +29,9 @@ def conservation(name: str, model: Separate) -> Claim:
     return Claim(
         id=name,
         title=f"K Kᵀ − Q Qᵀ and |a|² − |K|² are conserved at rank {model.rank}, up to the step size",
-        source="Zhang et al. 2025, conservation laws; Saxe et al. 2014",
+        paper="zhang2025",
+        equation="conservation laws",
+        origin="Saxe et al. 2014",
         statement=r"K_h K_h^\top - Q_h Q_h^\top,\quad |a_h|^2 - |K_h|^2",
         observable="change along gradient descent to one flow time, all weights, sampled data",
         limit="η → 0, error O(η)",

@@ -297,7 +297,9 @@ CLAIMS = (
     Claim(
         id="durations.between_heads",
         title="Plateaus that an idle head ends last ∝ 1/scale, as long as its idle phase does",
-        source="Zhang et al. 2025, long plateaus of low-rank attention; the time goes beyond",
+        paper="zhang2025",
+        equation="long plateaus of low-rank attention",
+        origin="the time goes beyond",
         statement=r"t_{m+1} - t_m = C_m/w\,\bigl(1 + O(w\ln\tfrac1w)\bigr),\ m = 0, R,\quad w = \text{scale}",
         observable="waits at 0 and at the first full head of two heads of rank two, D = 3, three starts",
         limit="initial scale → 0, error O(scale · ln(1/scale))",
@@ -312,7 +314,9 @@ CLAIMS = (
     Claim(
         id="durations.within_head",
         title="An active head passes to its next direction in a time ∝ ln(1/scale), with a slope from the moments",
-        source="goes beyond Zhang et al. 2025: short plateaus of low-rank attention",
+        paper="zhang2025",
+        equation="short plateaus of low-rank attention",
+        beyond_paper=True,
         statement=r"\frac{d(t_{m+1} - t_m)}{d\ln(1/w)} \to \frac{1/b_{m+1} - 1/b_m}{(\sum_{d\le m} m_d)^{1/3}}",
         observable="time between exits of a head of rank three, and of rank two where Λ and Ω do not commute",
         limit="initial scale → 0; slopes between 1e-5 and 1e-6 within 0.1 %",
@@ -325,7 +329,9 @@ CLAIMS = (
     Claim(
         id="durations.rotation",
         title="Where Ω reverses the order of drives and gains, a head stays at a non-greedy point ∝ ln(1/scale)",
-        source="goes beyond Zhang et al. 2025: general teacher covariance",
+        paper="zhang2025",
+        equation="general teacher covariance",
+        beyond_paper=True,
         statement=r"\frac{dt}{d\ln(1/w)} \to \frac{1 - b_1/b_2}{\rho}",
         observable="time between the exits towards M_{2} and from there to M_{1}, rank one, three starts",
         limit="initial scale → 0; slope between 1e-5 and 1e-6 within 0.1 %",
@@ -338,7 +344,9 @@ CLAIMS = (
     Claim(
         id="durations.oblique",
         title="Where Λ and Ω do not commute, a visit to a non-greedy point has a length that no scale changes",
-        source="goes beyond Zhang et al. 2025: general teacher covariance",
+        paper="zhang2025",
+        equation="general teacher covariance",
+        beyond_paper=True,
         statement=r"t(w) - t_0 = O(w^{1 - \sigma_2/\sigma_1}),\quad \sigma = \text{singular values of } B",
         observable="time between the exits towards M_{2} and from there to M_{1}, rank one, three starts",
         limit="initial scale → 0, error O(scale^(1 − σ₂/σ₁))",

@@ -19,8 +19,6 @@ from ....evidence.evidence import Evidence, Fit
 from ....metrics.curves import observed_order
 from .exit_time_measurements import observed_passages, uneven_start
 
-SOURCE = "goes beyond Zhang et al. 2025: exit from random weights"
-
 
 class Setting(NamedTuple):
     """A task, a model, and the initial scales at which exits of it are observed."""
@@ -335,7 +333,9 @@ CLAIMS = (
     Claim(
         id="instantaneous_drops.first_exit",
         title="With drops as instantaneous steps the first exit is wrong by O(scale^(1 + 2(1 − β)))",
-        source=SOURCE,
+        paper="zhang2025",
+        equation="exit from random weights",
+        beyond_paper=True,
         statement=r"t_1^{\mathrm{step}}/t_1 - 1 = O(s^{1 + 2(1 - \beta)}),\quad \beta = b_2/b_1",
         observable="first exit of the flow of all heads, moments written down anew; β = 0.49, 0.64, 0.81",
         limit="initial scale → 0",
@@ -353,7 +353,9 @@ CLAIMS = (
     Claim(
         id="instantaneous_drops.later_exits",
         title="With drops as instantaneous steps later exits are wrong by O(scale^(2 − β))",
-        source=SOURCE,
+        paper="zhang2025",
+        equation="exit from random weights",
+        beyond_paper=True,
         statement=r"t_m^{\mathrm{step}}/t_m - 1 = O(s^{2 - \beta}),\quad \beta = \max b_j/b_d,\ m > 1",
         observable="exits but the first of the flow of all heads; β = 0.49, 0.64, 0.81 for D = 2, 0.56 for D = 4",
         limit="initial scale → 0",
@@ -367,7 +369,9 @@ CLAIMS = (
     Claim(
         id="instantaneous_drops.kicks",
         title="The reason is the impure head: with its kicks later exits are O(scale²) off, the first O(scale³)",
-        source=SOURCE,
+        paper="zhang2025",
+        equation="exit from random weights",
+        beyond_paper=True,
         statement=r"(\delta v, \delta k, \delta q) = (k^\top J q, v J q, v J^\top k),\ J = \int (G - G_s)\,dt",
         observable="both exits of the flow of all heads; β = 0.49, 0.64, 0.81",
         limit="initial scale → 0, error O(scale²) or smaller",
@@ -380,7 +384,9 @@ CLAIMS = (
     Claim(
         id="instantaneous_drops.indicator",
         title="With drops as instantaneous steps, exits before which all indicators are below 0.01 are within 1e-3",
-        source=SOURCE,
+        paper="zhang2025",
+        equation="exit from random weights",
+        beyond_paper=True,
         statement=r"\chi < 0.01 \Rightarrow |t^{\mathrm{step}}_m/t_m - 1| < 10^{-3}",
         observable="exits of the flow of all heads on 30 random tasks, ten of them with nearly equal λ",
         limit="none: a bound that has been seen to hold",
@@ -392,7 +398,9 @@ CLAIMS = (
     Claim(
         id="instantaneous_drops.fixed_scale",
         title="With drops as instantaneous steps exits are within 1e-3 at scale 0.005",
-        source=SOURCE,
+        paper="zhang2025",
+        equation="exit from random weights",
+        beyond_paper=True,
         statement=r"s = 0.005 \Rightarrow |t^{\mathrm{step}}_m/t_m - 1| < 10^{-3}",
         observable="exits of the flow of all heads, λ = (0.5, 0.49, 0.1), five heads, N = 20, four starts",
         limit="none",

@@ -113,9 +113,8 @@ def _equal_plateaus(
 def _heights(context: RunContext) -> tuple[FloatArray, FloatArray]:
     """Heights of the plateaus m = 0, R (at rank 8 the end) of each run, and their standard errors."""
     heights, errors = [], []
-    for rank in RANKS:
-        each = low_rank(context.seed, rank)
-        run = context.trajectory(each)
+    runs = zip(RANKS, context.experiments, context.trajectories, strict=True)
+    for rank, each, run in runs:
         all_heights = plateau_heights(
             run.loss, run.gradient_norm, _losses(EIGHT, each.model, UNMODIFIED)
         ).heights
@@ -161,8 +160,7 @@ def _within_errors(
 
 def _height_budget(context: RunContext) -> dict[str, float]:
     """Of the run of rank two, until its first head is full."""
-    each = low_rank(context.seed, 2)
-    run = context.trajectory(each)
+    each, run = context.experiments[TWO], context.trajectories[TWO]
     full = exit_times(run.flow_time, run.loss, _losses(EIGHT, each.model, UNMODIFIED))[
         1
     ]
@@ -173,7 +171,8 @@ CLAIMS = (
     Claim(
         id="low_rank.aligned",
         title="An aligned head of rank R obeys 1 + R scalar equations exactly",
-        source="Zhang et al. 2025, reduced dynamics of rank R",
+        paper="zhang2025",
+        equation="reduced dynamics of rank R",
         statement=r"\dot\kappa_r = v\kappa_r\lambda_r(\lambda_r - a_r v\kappa_r^2),\quad v^2 = \sum_r \kappa_r^2",
         observable="loss of the full gradient flow, two heads of rank two",
         limit="none: exact",
@@ -187,7 +186,8 @@ CLAIMS = (
     Claim(
         id="low_rank.long_plateaus",
         title="Long plateaus stand at m = 0, R, 2R, … only",
-        source="Zhang et al. 2025, low-rank separate attention",
+        paper="zhang2025",
+        equation="low-rank separate attention",
         statement=r"t_{m+1} - t_m \propto 1/\mathrm{scale} \iff R \mid m",
         observable="plateaus whose duration grows faster than scale^-1/2 when the scale falls tenfold",
         limit="initial scale → 0",
@@ -199,7 +199,8 @@ CLAIMS = (
     Claim(
         id="low_rank.plateaus",
         title="At D = 8, H = 9 and R = 8, 4, 2, 1 the loss rests at c and then at L(M_R)",
-        source="Zhang et al. 2025, simulations of low-rank separate attention",
+        paper="zhang2025",
+        equation="simulations of low-rank separate attention",
         statement=r"L(M_R) = c - \sum_{d \le R} \lambda_d^3 / a_d",
         observable="loss where the gradient is smallest between mid-levels; 80,000 sequences; budget of rank 2",
         limit="P → ∞ and initial scale → 0: within 4.5 standard errors over sequences",
@@ -207,7 +208,9 @@ CLAIMS = (
         predict=_expected_heights,
         judge=_within_errors,
         controls=(TRACE_DROPPED, NO_FOURTH_MOMENT, "one direction more"),
-        experiments=lambda seed: tuple(low_rank(seed, rank) for rank in RANKS),
+        experiments=lambda context: tuple(
+            low_rank(context.seed, rank) for rank in RANKS
+        ),
         budget=_height_budget,
         figure="low_rank",
     ),

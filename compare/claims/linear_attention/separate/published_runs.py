@@ -46,7 +46,7 @@ def _shown(run: Trajectory, steps: int) -> tuple[FloatArray, FloatArray]:
 
 def _rank_one(context: RunContext) -> Overlaid:
     """Drops within the published steps."""
-    runs = [(each, context.trajectory(each)) for each in separate(context.seed)]
+    runs = list(zip(context.experiments, context.trajectories, strict=True))
     return [_early_exits(*pair) for pair in runs], *_shown(runs[0][1], PUBLISHED_STEPS)
 
 
@@ -56,7 +56,7 @@ def _early_exits(experiment: Experiment, run: Trajectory) -> FloatArray:
 
 
 def _low_rank(context: RunContext) -> Overlaid:
-    runs = [(each, context.trajectory(each)) for each in _ranks(context.seed)]
+    runs = list(zip(context.experiments, context.trajectories, strict=True))
     return [_exits(*pair) for pair in runs], *_shown(runs[TWO][1], runs[TWO][0].steps)
 
 
@@ -145,30 +145,32 @@ def _budget(experiment: Experiment, drops: FloatArray, method: str) -> dict[str,
 
 
 def _rank_one_budget(context: RunContext) -> dict[str, float]:
-    first = separate(context.seed)[0]
-    return _budget(first, _early_exits(first, context.trajectory(first)), "LSODA")
+    first, run = context.experiments[0], context.trajectories[0]
+    return _budget(first, _early_exits(first, run), "LSODA")
 
 
 def _low_rank_budget(context: RunContext) -> dict[str, float]:
-    run = _ranks(context.seed)[TWO]
-    return _budget(run, _exits(run, context.trajectory(run))[:2], "DOP853")
+    experiment, run = context.experiments[TWO], context.trajectories[TWO]
+    return _budget(experiment, _exits(experiment, run)[:2], "DOP853")
 
 
 CLAIMS = (
     Claim(
         id="overlays.rank_one",
         title="The staircase lies over the published 10,001 steps of rank-one attention, drop by drop",
-        source="Zhang et al. 2025, simulations of separate attention; exits from random weights go beyond",
+        paper="zhang2025",
+        equation="simulations of separate attention",
+        origin="exits from random weights go beyond",
         statement=r"\ln t_m^{\mathrm{run}} - \ln t_m^{\mathrm{staircase}} \to 0",
         observable="flow time of every drop of six runs on 80,000 sequences, all weights",
         limit="P → ∞, initial scale → 0, step → 0: here the typical drop within 5 % of its time",
         measure=_rank_one,
         predict=lambda context, control: _predicted(
-            separate(context.seed), 0, PUBLISHED_STEPS, control
+            context.experiments, 0, PUBLISHED_STEPS, control
         ),
         judge=_close(0, 4),
         controls=(ONE_NUMBER, DRIVE, ONE_TIME),
-        experiments=separate,
+        experiments=lambda context: separate(context.seed),
         hypotheses=(
             "no weight held at zero",
             "published convention: H = 5, D = 4, scale 0.01, rate 0.02",
@@ -179,17 +181,19 @@ CLAIMS = (
     Claim(
         id="overlays.low_rank",
         title="The staircase lies over runs of rank 8, 4, 2 and 1, short plateaus and long ones",
-        source="Zhang et al. 2025, simulations of low-rank separate attention; times go beyond",
+        paper="zhang2025",
+        equation="simulations of low-rank separate attention",
+        origin="times go beyond",
         statement=r"\ln t_m^{\mathrm{run}} - \ln t_m^{\mathrm{staircase}} \to 0",
         observable="flow time of every drop of four runs on 80,000 sequences, all weights; the budget is of rank 2",
         limit="P → ∞, initial scale → 0, step → 0: here the typical drop within 5 % of its time",
         measure=_low_rank,
         predict=lambda context, control: _predicted(
-            _ranks(context.seed), TWO, _ranks(0)[TWO].steps, control
+            context.experiments, TWO, context.experiments[TWO].steps, control
         ),
         judge=_close(TWO, 2),
         controls=(ONE_NUMBER, DRIVE, FIRST_PAIR),
-        experiments=_ranks,
+        experiments=lambda context: _ranks(context.seed),
         hypotheses=("no weight held at zero", "D = 8, H = 9, scale 0.005, rate 0.02"),
         tier="long",
         budget=_low_rank_budget,

@@ -321,7 +321,9 @@ def _claim(name: str, title: str, count: int, tier: str) -> Claim:
     return Claim(
         id=f"random_staircases.{name}",
         title=title,
-        source="goes beyond Zhang et al. 2025: saddle to saddle from any small weights",
+        paper="zhang2025",
+        equation="saddle to saddle from any small weights",
+        beyond_paper=True,
         statement=r"t_m, \quad d_m, \quad h_m",
         observable=f"exits of the flow of all heads on {count} random tasks of twelve kinds, moments derived anew",
         limit="none: scale 1e-3 to 1e-2, exit times within 5e-5, or the uncertainty that is stated",

@@ -100,14 +100,14 @@ def _wrong_exponent() -> FloatArray:
 
 def _observed_plateaus(context: RunContext) -> tuple[FloatArray, FloatArray]:
     """Heights of the five plateaus, nan where a run does not rest, and their standard errors, (seeds, 5) each."""
-    runs = [(context.trajectory(each), each) for each in separate(context.seed)]
+    runs = list(context.trajectories)
     heights = [
         plateau_heights(run.loss, run.gradient_norm, _greedy_losses(UNMODIFIED)).heights
-        for run, _ in runs
+        for run in runs
     ]
-    rested = np.array([resting(run) for run, _ in runs])
+    rested = np.array([resting(run) for run in runs])
     return np.where(rested, heights, np.nan), np.array(
-        [standard_errors(each, GREEDY) for _, each in runs]
+        [standard_errors(each, GREEDY) for each in context.experiments]
     )
 
 
@@ -167,8 +167,7 @@ def _plateaus_agree(
 
 
 def _height_budget(context: RunContext) -> dict[str, float]:
-    first = separate(context.seed)[0]
-    run = context.trajectory(first)
+    first, run = context.experiments[0], context.trajectories[0]
     times = np.linspace(0, run.flow_time[-1], 1000)
     return height_budget(
         first, run, np.flatnonzero(resting(run)).tolist(), times, method="LSODA"
@@ -246,7 +245,7 @@ def _divergence(start: Weights, control: str) -> float:
 def _drop_counts(context: RunContext) -> FloatArray:
     """Drops within the published steps, (seeds,)."""
     return np.array(
-        [_drops(context.trajectory(each)) for each in published(context.seed)],
+        [_drops(run) for run in context.trajectories],
         dtype=float,
     )
 
@@ -266,7 +265,7 @@ def _drops(run: Trajectory) -> int:
 
 def _predicted_counts(context: RunContext, control: str) -> FloatArray:
     """Drops within the published steps that the staircase expects from other random starts."""
-    end = 2 * separate(context.seed)[0].learning_rate * PUBLISHED_STEPS
+    end = 2 * context.experiments[0].learning_rate * PUBLISHED_STEPS
     starts = [
         initial_weights(
             SEPARATE, FOUR, 0.01, seeds(context.seed)[0] + 500 + k, "published"
@@ -304,7 +303,8 @@ CLAIMS = (
     Claim(
         id="separate.aligned",
         title="A balanced head on an eigenvector obeys the scalar equation exactly",
-        source="Zhang et al. 2025, scalar dynamics of separate attention",
+        paper="zhang2025",
+        equation="scalar dynamics of separate attention",
         statement=r"\dot v = \lambda_d^2 v^2 - \lambda_d a_d v^5",
         observable="loss of the full gradient flow: four heads in the eigenbasis, two greedy ones in another",
         limit="none: exact",
@@ -319,7 +319,8 @@ CLAIMS = (
     Claim(
         id="separate.plateaus",
         title="From small random weights the loss rests at L(M_m), m = 0 … 4, in turn",
-        source="Zhang et al. 2025, saddle-to-saddle dynamics",
+        paper="zhang2025",
+        equation="saddle-to-saddle dynamics",
         statement=r"L(M_m) = c - \sum_{d \le m} \lambda_d^3 / a_d",
         observable="loss where the gradient is smallest between mid-levels; six data sets, published convention",
         limit="P → ∞ and initial scale → 0: within 4 standard errors over sequences, means within 2 %",
@@ -327,14 +328,16 @@ CLAIMS = (
         predict=lambda context, control: _greedy_losses(control),
         judge=_plateaus_agree,
         controls=MOMENTS,
-        experiments=separate,
+        experiments=lambda context: separate(context.seed),
         budget=_height_budget,
         figure="separate_loss",
     ),
     Claim(
         id="separate.published_steps",
         title="The published 10,001 steps show as many drops as the idle heads' escape allows",
-        source="Zhang et al. 2025, simulations of separate attention; the count goes beyond",
+        paper="zhang2025",
+        equation="simulations of separate attention",
+        origin="the count goes beyond",
         statement=r"\#\{d : t_d < 2\eta \cdot 10001\}",
         observable="drops past the mid-levels in 20 runs, against 40 other initialisations",
         limit="none: a distribution over initialisations",
@@ -342,12 +345,14 @@ CLAIMS = (
         predict=_predicted_counts,
         judge=_counts_agree,
         controls=("all four", "none"),
-        experiments=published,
+        experiments=lambda context: published(context.seed),
     ),
     Claim(
         id="separate.first_escape",
         title="The first idle head diverges when the loss first drops",
-        source="goes beyond Zhang et al. 2025: exit from random weights",
+        paper="zhang2025",
+        equation="exit from random weights",
+        beyond_paper=True,
         statement=r"t_1 = \int d\tau / |v|,\quad (k \pm q)_d \propto e^{\pm\lambda_d^2\tau}",
         observable="first exit time × initial scale of the flow of all heads, six random starts",
         limit="initial scale → 0, error O(scale)",
@@ -359,7 +364,9 @@ CLAIMS = (
     Claim(
         id="separate.exit_times",
         title="The staircase gives the exit times from random weights",
-        source="goes beyond Zhang et al. 2025: exit from random weights",
+        paper="zhang2025",
+        equation="exit from random weights",
+        beyond_paper=True,
         statement=r"\Phi(v) = \lambda_d^2 (t - t_d)",
         observable="first two exit times × initial scale of the flow of all heads, six random starts",
         limit="none: at every scale within 5e-5",

@@ -21,7 +21,6 @@ from ....metrics.curves import crossing_times
 from ..common.controls import LONGER_CONTEXT, with_context
 from ..common.fixtures import separate_head
 
-SOURCE = "Zhang et al. 2025, rank-one heads"
 HEAD = Separate(heads=1)
 APART = (Task([0.1], context_length=4), Task([6.0], context_length=4))
 """One direction each: the head ends far above 1, or far below."""
@@ -163,7 +162,8 @@ CLAIMS = (
     Claim(
         id="onsets.absolute",
         title="From next to nothing a head comes in at 1/(α v₀), whatever it ends at; at zero it stays",
-        source=SOURCE,
+        paper="zhang2025",
+        equation="rank-one heads",
         statement=r"v(t) \to 1/(\alpha (T - t)) \ \text{as}\ t \to -\infty,\quad T = 1/(\alpha v_0) + O(v_0^2)",
         observable="v of one head around its onset, near its end, and from above it; ends at 1.9 and 0.5",
         limit="v₀ → 0, here so small that nothing shows",
@@ -176,7 +176,9 @@ CLAIMS = (
     Claim(
         id="onsets.past_the_middle",
         title="A plateau is left when the loss passes the middle of the drop, at once where it starts below",
-        source=f"{SOURCE}; starts that are not small go beyond it",
+        paper="zhang2025",
+        equation="rank-one heads",
+        origin="starts that are not small go beyond it",
         statement=r"L(t_m) = (L_m + L_{m+1})/2,\quad t_m = 0 \ \text{if}\ L(0) \ \text{is less}",
         observable="loss along the flow of two heads, one grown to 0.35, 0.5 and 0.6 at the start; rank two",
         limit="second head → 0, here so small that nothing shows",

@@ -25,7 +25,6 @@ from ..common.fixtures import (
     diagonals,
     eigenvectors,
 )
-from ..setting.time_courses import SOURCE
 from . import staircase_order
 
 SCALES = (4e-3, 2e-3, 1e-3)
@@ -244,7 +243,9 @@ CLAIMS = (
     Claim(
         id="ladders.visits",
         title="Small heads of any rank, on any task, visit the plateaus of the staircase at its times",
-        source=f"{SOURCE}, low rank; Λ and Ω that do not commute go beyond it",
+        paper="zhang2025",
+        equation="low rank",
+        origin="Λ and Ω that do not commute go beyond it",
         statement=r"t_m \cdot \text{scale}, \quad e_d^\top M e_d,\ \kappa_d \text{ between exits}",
         observable="exit times, loss, diagonal of M, amplitudes of all heads' flow; oblique, non-greedy, rank two",
         limit="initial scale → 0, relative error of exit times O(scale)",
@@ -257,7 +258,9 @@ CLAIMS = (
     Claim(
         id="ladders.order",
         title="Which direction each exit learns, which head takes it, and whether that head was idle",
-        source=f"{SOURCE}, low rank; Λ and Ω that do not commute and equal gains go beyond it",
+        paper="zhang2025",
+        equation="low rank",
+        origin="Λ and Ω that do not commute and equal gains go beyond it",
         statement=r"S_m, \quad d_m, \quad h_m, \quad \text{long or short}, \quad t_m",
         observable="maps and loss of each head of the flow of all heads, at rest on each plateau, and its exits",
         limit="initial scale → 0, exit times at 5e-3 within 1e-3",
@@ -273,7 +276,8 @@ CLAIMS = (
     Claim(
         id="ladders.idle_heads",
         title="A head that is zero, or has a value only, stays idle: the staircase ends before the minimum",
-        source=f"{SOURCE}, separate attention",
+        paper="zhang2025",
+        equation="separate attention",
         statement=r"k_h = q_h = 0 \Rightarrow \dot v_h = \dot k_h = \dot q_h = 0",
         observable="rank of the map and loss of the flow of all heads, ten times as long as the one exit takes",
         limit="initial scale → 0, within 1e-4",

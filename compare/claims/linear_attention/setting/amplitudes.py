@@ -24,7 +24,6 @@ from ..separate.path_measurements import (
     with_equal_heads,
 )
 
-SOURCE = "Zhang et al. 2025"
 TIMES = np.array([0.0, 0.05, 0.3, 0.8, 1.7, 3.0, 5.0, 9.0])
 ORDER = np.array([5, 1, 0, 3, 1, 7, 2, 4, 6])
 """In which `time_course` is asked for the times, one of them twice: they need not be sorted."""
@@ -286,7 +285,8 @@ CLAIMS = (
     Claim(
         id="amplitudes.merged",
         title="s and every u_d are those of the weights, from starts in which they differ in size and sign",
-        source=f"{SOURCE}, merged parametrization: time course for white covariance, aligned equations",
+        paper="zhang2025",
+        equation="merged parametrization: time course for white covariance, aligned equations",
         statement=r"s = \hat v \cdot v,\quad u_d = e_d^\top (\textstyle\sum_h \hat v_h U_h)\, e_d",
         observable="weights by the flow of all of them: white, unequal, aligned in a turned basis, oblique",
         limit="none: exact",
@@ -305,7 +305,8 @@ CLAIMS = (
     Claim(
         id="amplitudes.separate",
         title="Every v_d and κ_d is that of the head on its direction, with its sign",
-        source=f"{SOURCE}, separate parametrization: rank one and rank R",
+        paper="zhang2025",
+        equation="separate parametrization: rank one and rank R",
         statement=r"v_d = \mathrm{sgn}(v)\,|e_d^\top k|,\quad \kappa_d = |e_d^\top k_r|",
         observable="keys, queries and values by the flow of all of them, in a turned basis; rank one and two",
         limit="none: exact",
@@ -321,7 +322,9 @@ CLAIMS = (
     Claim(
         id="amplitudes.staircase",
         title="From small weights loss, map, amplitudes and who holds what are those of the flow of all heads",
-        source="goes beyond Zhang et al. 2025, from saddle to saddle",
+        paper="zhang2025",
+        equation="from saddle to saddle",
+        beyond_paper=True,
         statement=r"L,\ e_d^\top M e_d,\ \kappa_d^2 = \textstyle\sum_{h,r} |e_d^\top k_{hr}\, q_{hr}^\top e_d|",
         observable="weights by the flow of all of them: a turned basis, equal heads, not commuting, rank two",
         limit="initial scale → 0, within 1e-4",

@@ -67,7 +67,7 @@ CLAIMS = (
     Claim(
         id="limits.learning_rate",
         title="Gradient descent follows gradient flow at flow time 2η·step",
-        source="convention: dθ/dt = −½ ∂L/∂θ with L the mean squared error",
+        origin="convention: dθ/dt = −½ ∂L/∂θ with L the mean squared error",
         statement=r"\theta_{\mathrm{step}} = \theta(2\eta\cdot\mathrm{step}) + O(\eta)",
         observable="loss of four aligned heads against the closed form, through all drops",
         limit="η → 0, error O(η)",
@@ -80,7 +80,8 @@ CLAIMS = (
     Claim(
         id="limits.sequences",
         title="Training all weights on P sequences tends to the global minimum of the restricted block",
-        source="Zhang et al. 2025, global minimum and reduction to the restricted block",
+        paper="zhang2025",
+        equation="global minimum and reduction to the restricted block",
         statement=r"M_P - (\Lambda + (\Lambda + \mathrm{tr}(\Lambda) I)/N)^{-1} = O(P^{-1/2})",
         observable="effective map of merged attention after its drop, no weight held at zero",
         limit="P → ∞, error O(P^-1/2)",

@@ -15,7 +15,6 @@ from ..common.controls import LONGER_CONTEXT, with_context
 from ..common.fixtures import separate_head
 from ..common.quadrature import weighted_prompts
 
-SOURCE = "Zhang et al. 2025"
 ONE = Separate(heads=1)
 SPECTRA: tuple[tuple[list[float], list[float]], ...] = (
     ([2.0, 1.0], [1.0, 1.0]),
@@ -243,7 +242,9 @@ CLAIMS = (
     Claim(
         id="spectra.directions",
         title="Directions, gains and what is learned are found in any basis and units, however degenerate Λ and Ω",
-        source=f"{SOURCE}, aligned equations; here with Ω, in any basis",
+        paper="zhang2025",
+        equation="aligned equations",
+        origin="here with Ω, in any basis",
         statement=r"g_d = b_d^2/(a_d\lambda_d),\quad m_d = b_d/(a_d\lambda_d)",
         observable="losses of heads along known directions, prompts integrated exactly; 25 tasks",
         limit="none: exact",
@@ -259,7 +260,9 @@ CLAIMS = (
     Claim(
         id="spectra.oblique",
         title="Where Λ and Ω do not commute, gains and directions are the singular values and vectors of T",
-        source=f"goes beyond {SOURCE}: any Λ and Ω",
+        paper="zhang2025",
+        equation="any Λ and Ω",
+        beyond_paper=True,
         statement=r"T = A^{-1/2} B \Lambda^{-1/2} = \textstyle\sum_d \sqrt{g_d}\,u_d t_d^\top",
         observable="T of prompts that are integrated exactly; far from commuting and nearly, in four units",
         limit="none: exact",
@@ -272,7 +275,8 @@ CLAIMS = (
     Claim(
         id="spectra.overflow",
         title="A task is refused exactly where floating point does not hold its losses",
-        source=f"{SOURCE}, population loss",
+        paper="zhang2025",
+        equation="population loss",
         statement=r"\mathrm{tr}(\Lambda M^\top A M) < \infty",
         observable="loss of heads of size one, by the simulation, on integrated prompts; units from 1 to 10^220",
         limit="none: exact",

@@ -140,7 +140,7 @@ Sized = tuple[list[FloatArray], FloatArray]
 
 def _published(context: RunContext) -> Sized:
     """Loss and weights of attention held to the block, at the published size, and the loss with all weights."""
-    each = merged_published(FOUR, context.seed)
+    each = context.experiments[0]
     source = statistics(each.data, MERGED, block="restricted")
     run = train(
         MERGED,
@@ -153,11 +153,11 @@ def _published(context: RunContext) -> Sized:
     return [
         run.loss,
         *(value.ravel() for value in network_weights(run.weights).values()),
-    ], context.trajectory(each).loss
+    ], context.trajectories[0].loss
 
 
 def _published_network(context: RunContext, control: str) -> list[FloatArray]:
-    each = merged_published(FOUR, context.seed)
+    each = context.experiments[0]
     start = network_weights(each.start)
     if control == UNIT:
         start = {name: value[:-1] for name, value in start.items()}
@@ -255,13 +255,13 @@ def _gap(side: int, order: float) -> Judge:
 
 
 AXES = ("step", "loss; weights, one after another")
-SOURCE = "Zhang et al. 2025, equivalence to linear networks"
 
 CLAIMS = (
     Claim(
         id="network.merged",
         title="Merged attention is the two-layer linear network on cubic features, step by step",
-        source=SOURCE,
+        paper="zhang2025",
+        equation="equivalence to linear networks",
         statement=r"\hat y_q = \sum_h v_h \langle U_h, z\rangle,\quad z = \mathrm{vec}(\beta x_q^\top)",
         observable="loss at each of 500 steps and all weights at every tenth, from the same random start",
         limit="none: exact on the restricted block",
@@ -275,7 +275,8 @@ CLAIMS = (
     Claim(
         id="network.separate",
         title="Separate rank-one attention is a sum of three-layer convolutional linear networks, step by step",
-        source=SOURCE,
+        paper="zhang2025",
+        equation="equivalence to linear networks",
         statement=r"\hat y_q = \sum_h v_h \sum_j q_{hj} \sum_i k_{hi} (\beta x_q^\top)_{ij}",
         observable="loss at each of 500 steps and all weights at every tenth, from the same random start",
         limit="none: exact on the restricted block",
@@ -289,7 +290,8 @@ CLAIMS = (
     Claim(
         id="network.tokens",
         title="The attention layer on tokens is the two-layer network, its other weights held at zero",
-        source=SOURCE,
+        paper="zhang2025",
+        equation="equivalence to linear networks",
         statement=r"\sum_h a_h^\top X X^\top B_h x_q = \sum_h v_h \langle U_h, z\rangle",
         observable="loss at each of 500 steps on 400 prompts and all weights at every tenth",
         limit="none: exact on the restricted block",
@@ -303,7 +305,8 @@ CLAIMS = (
     Claim(
         id="network.published_size",
         title="At D = 4, N = 31, H = 8 attention and network agree for all published steps, in loss and weights",
-        source="Zhang et al. 2025, simulations of the equivalence",
+        paper="zhang2025",
+        equation="simulations of the equivalence",
         statement=r"L(\theta_{\mathrm{attention}}) = L(\theta_{\mathrm{network}}),\quad U_h, v_h \text{ equal}",
         observable="loss at each of 6,001 steps, all weights at every tenth; P = 5,000, scale 1e-6",
         limit="none on the restricted block; P → ∞ where all weights are trained",
@@ -311,7 +314,7 @@ CLAIMS = (
         predict=_published_network,
         judge=_equal_if_held,
         controls=(UNIT, HALF, DIVIDED),
-        experiments=lambda seed: (merged_published(FOUR, seed),),
+        experiments=lambda context: (merged_published(FOUR, context.seed),),
         hypotheses=(
             "weights off the restricted block are held at zero, but for the residual",
         ),
@@ -320,7 +323,9 @@ CLAIMS = (
     Claim(
         id="network.gap_of_weights",
         title="Training all weights of attention tends to training the network",
-        source="goes beyond Zhang et al. 2025: how far the equivalence reaches",
+        paper="zhang2025",
+        equation="how far the equivalence reaches",
+        beyond_paper=True,
         statement=r"\theta_{\mathrm{all}} - \theta_{\mathrm{network}} = O(P^{-1/2})",
         observable="weights of merged attention after the drop, none held, and held to the block; same sample",
         limit="P → ∞, error O(P^-1/2)",
@@ -335,7 +340,9 @@ CLAIMS = (
     Claim(
         id="network.gap_of_losses",
         title="On one sample the loss of the network is reached twice as fast, since what drifts enters it squared",
-        source="goes beyond Zhang et al. 2025: how far the equivalence reaches",
+        paper="zhang2025",
+        equation="how far the equivalence reaches",
+        beyond_paper=True,
         statement=r"L_{\mathrm{all}} - L_{\mathrm{network}} = O(P^{-1})",
         observable="losses of merged attention along the drop, no weight held, and held; same sample",
         limit="P → ∞, error O(1/P)",

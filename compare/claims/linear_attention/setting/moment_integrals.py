@@ -30,8 +30,6 @@ from ..common.controls import (
 from ..common.fixtures import NON_COMMUTING, merged_head
 from ..common.quadrature import WeightedPrompts, weighted_prompts
 
-SOURCE = "Zhang et al. 2025"
-
 Λ, Ω = NON_COMMUTING.covariance, NON_COMMUTING.teacher_covariance
 
 
@@ -431,7 +429,9 @@ CLAIMS = (
     Claim(
         id="formulas.moments",
         title="The moments are the integrals over all prompts, for any Λ, Ω and noise",
-        source=f"{SOURCE}, population loss; here with Ω, noise and several lengths",
+        paper="zhang2025",
+        equation="population loss",
+        origin="here with Ω, noise and several lengths",
         statement=r"A = \mathbb E[\beta\beta^\top],\quad B = \mathbb E[y_q\beta x_q^\top]",
         observable="c, B, A, loss and slope at a map, by quadrature that is exact here; D ≤ 2, N ≤ 3; scores "
         "over 1 and over √(D + 1)",
@@ -445,7 +445,8 @@ CLAIMS = (
     Claim(
         id="formulas.features",
         title="Moments of all features, losses and gradients are integrals over all prompts of a mixture",
-        source=f"{SOURCE}, attention on cubic features",
+        paper="zhang2025",
+        equation="attention on cubic features",
         statement=r"L = c - 2 b^\top M + M^\top S M,\quad S = \mathbb E[F F^\top]",
         observable="c, b, S, the minimum, loss and slopes at two heads, by quadrature; D = 2 with N = 1, D = 1",
         limit="none: exact",
@@ -458,7 +459,7 @@ CLAIMS = (
     Claim(
         id="formulas.ridge",
         title="The posterior mean is that of least penalised squares",
-        source="Hoerl and Kennard 1970, ridge regression",
+        origin="Hoerl and Kennard 1970, ridge regression",
         statement=r"\bar w = (\hat\Lambda + \tfrac{\sigma^2}{N}\Omega^{-1})^{-1}\beta",
         observable="pseudo-inverse of the penalised equations; N = 1 and 6, with and without noise",
         limit="none: exact",
@@ -471,7 +472,8 @@ CLAIMS = (
     Claim(
         id="formulas.algorithms",
         title="The algorithms beside attention compute what their names say",
-        source=f"Jolliffe 1982, Ahn et al. 2023, {SOURCE}",
+        paper="zhang2025",
+        origin="Jolliffe 1982, Ahn et al. 2023",
         statement=r"\hat y_q = \textstyle\sum_{d}(e_d^\top\beta)(e_d^\top x_q)/\lambda_d = \beta^\top M x_q",
         observable="regression on singular vectors, attention with given weights, and a model after training",
         limit="none: exact",

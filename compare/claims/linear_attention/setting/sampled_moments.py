@@ -65,7 +65,8 @@ def _replay_claim(name: str) -> Claim:
     return Claim(
         id=f"replay.{name}",
         title=f"The recorded run {name} is repeated step by step",
-        source="Zhang et al. 2025, published training code",
+        paper="zhang2025",
+        equation="published training code",
         statement=r"L_{\mathrm{ours}}(\mathrm{step}) = L_{\mathrm{recorded}}(\mathrm{step})",
         observable="largest relative deviation of the loss over all recorded steps",
         limit="none: both run the same algorithm, the recording in float32",
@@ -135,7 +136,8 @@ CLAIMS = (
     Claim(
         id="setting.statistics",
         title="Sufficient statistics give the trajectory of the tokens",
-        source="Zhang et al. 2025: the output is linear in the effective map",
+        paper="zhang2025",
+        equation="the output is linear in the effective map",
         statement=r"L(M) = c - 2\langle b, M\rangle + \langle M, S M\rangle",
         observable="loss at every of 500 steps, merged and separate, weights outside the restricted block",
         limit="none: exact up to rounding",
@@ -148,7 +150,8 @@ CLAIMS = (
     Claim(
         id="setting.moments",
         title="Sampled statistics tend to the exact moments",
-        source="Zhang et al. 2025, population loss of the restricted block",
+        paper="zhang2025",
+        equation="population loss of the restricted block",
         statement=r"A = (1 + 1/N)\,\Lambda\Omega\Lambda + (\mathrm{tr}\,\Omega\Lambda + \sigma^2)\,\Lambda/N",
         observable="distance of sampled c, b, S from their expectations",
         limit="P → ∞, error O(P^-1/2)",

@@ -26,7 +26,6 @@ from ..common.fixtures import (
     separate_head,
 )
 
-SOURCE = "Zhang et al. 2025"
 HALF_TIME = "t = η · step"
 
 WHITE_PAIR = Task([0.7, 0.7], context_length=5)
@@ -182,7 +181,8 @@ CLAIMS = (
     Claim(
         id="courses.exact",
         title="The time course of every kind of start is what gradient flow does from it",
-        source=f"{SOURCE}, both parametrizations",
+        paper="zhang2025",
+        equation="both parametrizations",
         statement=r"L(t),\ e_d^\top M(t) e_d",
         observable="loss and diagonal of M by the flow of all weights: rank one and two, merged, white, oblique",
         limit="none: exact",
@@ -195,7 +195,8 @@ CLAIMS = (
     Claim(
         id="courses.many_dimensions",
         title="So it is in a hundred dimensions",
-        source=f"{SOURCE}, merged parametrization",
+        paper="zhang2025",
+        equation="merged parametrization",
         statement=r"L(t),\ e_d^\top M(t) e_d",
         observable="loss and diagonal of M by the flow of all weights of one merged head, D = 100",
         limit="none: exact",
@@ -207,7 +208,9 @@ CLAIMS = (
     Claim(
         id="courses.unbalanced",
         title="Reduced equations hold from starts of any size, sign and imbalance, whether or not Λ and Ω commute",
-        source=f"{SOURCE}, reduced equations; here on any task",
+        paper="zhang2025",
+        equation="reduced equations",
+        origin="here on any task",
         statement=r"\dot s = \langle G, U\rangle,\ \dot U = s G; \quad "
         r"\dot v = \textstyle\sum_r \kappa_r^2 g_r,\ \dot\kappa_r = v\kappa_r g_r",
         observable="weights by the flow of all of them: one merged head, one of rank two",

@@ -15,7 +15,6 @@ from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.evidence import Evidence
 from ....exact_statistics import population_statistics
 
-BEYOND = "a natural reading of Zhang et al. 2025 beyond its hypotheses"
 REVERSED_GAINS = Task(
     eigenvalues=[1.0, 0.3], teacher_covariance=np.diag([1.0, 4.5]), context_length=100
 )
@@ -262,7 +261,9 @@ def _refuted(
     """A fast claim that is expected to be refuted; `fields` are further ones or replace those set here."""
     common: dict[str, Any] = {
         "judge": _equal,
-        "source": BEYOND,
+        "paper": "zhang2025",
+        "equation": "a natural reading outside its hypotheses",
+        "beyond_paper": True,
         "limit": "none",
         "tier": "fast",
     }

@@ -29,7 +29,7 @@ from .equilibria import (
     stated_equilibria,
     stated_index,
 )
-from .identities import SOURCE, Expr, Formulas, proof
+from .identities import Expr, Formulas, proof
 
 if TYPE_CHECKING:
     from .....theory.symbolic import Derivation
@@ -337,7 +337,8 @@ CLAIMS = (
     Claim(
         id="symbols.moments",
         title="The derived moments, losses and flow of all weights are those of the definition",
-        source=f"{SOURCE}; mixtures with a fixed teacher and ranges of lengths go beyond it",
+        paper="zhang2025",
+        origin="mixtures with a fixed teacher and ranges of lengths go beyond it",
         statement=r"L = c - 2\, b^\top M + M^\top S M,\quad \dot\theta = -\tfrac12\, \partial L/\partial\theta",
         observable="b, S, c, loss and slopes of two heads, by quadrature over all prompts; noise, two mixtures",
         limit="none: exact",
@@ -359,7 +360,8 @@ CLAIMS = (
         measure=_counted_solutions,
         predict=_stated_solutions,
         controls=("D + 1", "one that is not listed", FINITE),
-        source=f"goes beyond {SOURCE}",
+        paper="zhang2025",
+        beyond_paper=True,
     ),
     proof(
         "symbols.rest",
@@ -388,7 +390,8 @@ CLAIMS = (
         measure=found_index,
         predict=stated_index,
         controls=("smaller gains counted", "minima"),
-        source=f"goes beyond {SOURCE}",
+        paper="zhang2025",
+        beyond_paper=True,
         hypotheses=("one head holds each learned direction, all others are zero",),
     ),
     proof(

@@ -17,8 +17,6 @@ Teachers = Literal["white", "diagonal", "general"]
 Formulas = Mapping[str, Expr]
 """What a formula is for → the expression, or a count."""
 
-SOURCE = "Zhang et al. 2025"
-
 
 def identical(predicted: Formulas, observed: Formulas) -> Evidence:
     """Every formula is the derived one for all values of the symbols, decided by an exact normal form."""
@@ -127,7 +125,7 @@ def proof(
 ) -> Claim:
     """A fast claim of level "proved"; `name` is its id, `fields` are further ones or replace those set here."""
     common: dict[str, Any] = {
-        "source": SOURCE,
+        "paper": "zhang2025",
         "judge": identical,
         "reaches": "proved",
         "expected_level": "proved",

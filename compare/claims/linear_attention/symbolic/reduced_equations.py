@@ -322,7 +322,8 @@ CLAIMS: tuple[Claim, ...] = (
         measure=_derived_index,
         predict=_stated_index,
         controls=("smaller gains counted", "every direction counted"),
-        source="goes beyond Zhang et al. 2025",
+        paper="zhang2025",
+        beyond_paper=True,
         hypotheses=("one head holds each learned direction, all others are zero",),
     ),
     proof(

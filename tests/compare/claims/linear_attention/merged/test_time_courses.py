@@ -58,21 +58,11 @@ def test_the_course_is_that_of_the_theory_from_the_start_of_the_run(task):
 
 
 def test_the_budget_covers_the_residual_that_the_verdict_shows(tmp_path):
-    context, claim = RunContext(tmp_path, 5), size_claim("general", FOUR)
-    first = merged(FOUR, 5)[0]
-    _, times, loss = _overlay(context)
+    claim, first = size_claim("general", FOUR), merged(FOUR, 5)[0]
+    # Only the first run is simulated: the drops of the others are not asked for.
+    context = RunContext(tmp_path, 5, experiments=(first,))
+    _, times, loss = _drops(FOUR, context)
     sizes = claim.budget(context)
     residual = sup_gap(_course(FOUR, first, UNMODIFIED, times), loss)
     assert residual <= sum(sizes.values()) < 3 * residual
     assert min(sizes.values()) == sizes["solver"] < 1e-7
-
-
-def _overlay(context):
-    """Only the first run is simulated: the drops of the others are not asked for."""
-    first = merged(FOUR, context.seed)[0]
-
-    class OneRun(RunContext):
-        def run(self, experiment):
-            return context.trajectory(first)
-
-    return _drops(FOUR, OneRun(context.folder, context.seed))
