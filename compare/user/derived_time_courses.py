@@ -35,7 +35,7 @@ def derived_time_course(
     >>> from attndyn.theory.symbolic.derivation import derive
     >>> model, task = Separate(heads=1), Task(eigenvalues=[2], context_length=5)
     >>> start = {"value": [[0, 0.1]], "key": [[[0.1, 0]]], "query": [[[0.1, 0]]]}
-    >>> derived_time_course(derive(model, symbolic_task(1), "restricted"), task, start, [0, 5]).loss.round(4)
+    >>> derived_time_course(derive(symbolic_task(1), model, "restricted"), task, start, [0, 5]).loss.round(4)
     array([1.992 , 0.5714])
     """
     from ...theory.symbolic.numerics import (

@@ -204,8 +204,8 @@ def derivation_of(
         and name not in MODELS
         and (":" in name or name.endswith(".py"))
     ):
-        return derive(load_model(name, folder, **rest), problem, block)
-    return derive(model_from_dict({"model": name, **rest}), problem, block)
+        return derive(problem, load_model(name, folder, **rest), block)
+    return derive(problem, model_from_dict({"model": name, **rest}), block)
 
 
 def _as_double(name: str, value: Decimal) -> float:
@@ -245,7 +245,7 @@ def _from_output(output: str, names: list[str], task: SymbolicTask) -> Derivatio
         *task.parameters,
         *free_length(task),
     ]
-    return derive_output(read_text(output, symbols, numbers_of(task)), task, weights)
+    return derive_output(task, read_text(output, symbols, numbers_of(task)), weights)
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def blocks(latex):
     ids=["separate", "rank two", "merged"],
 )
 def test_latex_reads_back_as_the_flow(capsys, model, options):
-    derivation = derive(model, symbolic_task(int(options[1])), "restricted")
+    derivation = derive(symbolic_task(int(options[1])), model, "restricted")
     _, flow, *_ = blocks(printed(capsys, *options, "--latex"))
     symbols = [
         *derivation.weights,

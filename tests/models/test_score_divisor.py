@@ -157,15 +157,15 @@ def test_a_users_model_has_one_spelling_for_training_and_proofs():
     ]
     np.testing.assert_allclose(root[0].loss, root[1].loss, rtol=1e-12)
     losses = [
-        derive(m, symbolic_task(1), "restricted").loss.expression
+        derive(symbolic_task(1), m, "restricted").loss.expression
         for m in (Attribute("sqrt(2)"), InHeads(sp.sqrt(2)))
     ]
     assert sp.expand(losses[0] - losses[1]) == 0
     assert losses[0].has(sp.sqrt(2))
     cubic = derive(
-        InHeads(sp.cbrt(2) / (1 + sp.sqrt(3))), symbolic_task(1), "restricted"
+        symbolic_task(1), InHeads(sp.cbrt(2) / (1 + sp.sqrt(3))), "restricted"
     ).loss.expression
-    by_hand = derive(Attribute(1), symbolic_task(1), "restricted").loss.expression
+    by_hand = derive(symbolic_task(1), Attribute(1), "restricted").loss.expression
     values = dict.fromkeys(cubic.free_symbols, sp.Integer(1))
     scaled = {
         s: s * sp.root((1 + sp.sqrt(3)) / sp.cbrt(2), 2)
@@ -248,7 +248,7 @@ def test_proofs_are_of_the_trained_model(divisor):
         Merged(1, score_divisor=divisor),
         Separate(1, 2, score_divisor=divisor),
     ):
-        derivation = derive(model, rational_task(task), "restricted")
+        derivation = derive(rational_task(task), model, "restricted")
         start = initial_weights(model, task, scale=0.3, seed=1, scheme="restricted")
         loss, gradient = objective(model, population_statistics(task, model))(start)
         values = {
@@ -287,7 +287,7 @@ def test_proofs_are_of_the_trained_model(divisor):
 
 def test_invariants_reductions_and_fixed_points_in_symbols():
     model, task = Merged(1, score_divisor="sqrt_key"), symbolic_task(1)
-    derivation = derive(model, task, "restricted")
+    derivation = derive(task, model, "restricted")
     v, u = derivation.weights
     assert (
         derivation.conserved(2) == (v**2 - u**2,)
@@ -306,10 +306,10 @@ def test_invariants_reductions_and_fixed_points_in_symbols():
     with pytest.raises(
         ValueError, match="leave a root out of the score divisor, which changes no sign"
     ):
-        hessian_index(population_loss(model, task, "restricted"), {})
+        hessian_index(population_loss(task, model, "restricted"), {})
     assert (
         hessian_index(
-            population_loss(Merged(1, score_divisor=2), task, "restricted"), {}
+            population_loss(task, Merged(1, score_divisor=2), "restricted"), {}
         )
         == 1
     )
@@ -453,7 +453,7 @@ def test_a_field_of_many_roots_is_refused():
     with pytest.raises(
         ValueError, match="make a field of numbers of degree up to 16: use 8 at most"
     ):
-        derive(InHeads(1 / many), symbolic_task(1), "restricted")
+        derive(symbolic_task(1), InHeads(1 / many), "restricted")
 
 
 def test_floats_in_exact_work():
@@ -463,9 +463,9 @@ def test_floats_in_exact_work():
         ValueError,
         match=r"the heads of the model hold the float 0.7071067811865475.*score_divisor",
     ):
-        derive(InHeads(2**0.5), symbolic_task(1))
+        derive(symbolic_task(1), InHeads(2**0.5))
     with pytest.raises(
         ValueError, match=r"the score_divisor 1.4142135623730951 is no short decimal"
     ):
-        derive(Merged(1, score_divisor=2**0.5), symbolic_task(1))
-    assert derive(InHeads(np.float64(4) ** 0.5), symbolic_task(1)).loss.weights
+        derive(symbolic_task(1), Merged(1, score_divisor=2**0.5))
+    assert derive(symbolic_task(1), InHeads(np.float64(4) ** 0.5)).loss.weights

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from ...models.protocol import Parametrization
+from ...task import Task
 from .dynamics.conservation_laws import conserved_quantities
 from .dynamics.polynomial_equilibria import equilibria
 from .dynamics.reduction import Reduction, reduce
@@ -19,7 +20,7 @@ from .loss.population_losses import (
     population_loss,
     weight_symbols,
 )
-from .task import Expr, N, SymbolicTask
+from .task import Expr, N, SymbolicTask, rational_task, require_symbolic_task
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,11 +74,12 @@ class Derivation:
 
 
 def derive(
-    model: Parametrization, task: SymbolicTask, block: Block = "full"
+    task: SymbolicTask | Task, model: Parametrization, block: Block = "full"
 ) -> Derivation:
     """The loss and the flow of a model, derived from its `heads` alone; `block` as in `population_loss`.
 
-    ValueError for softmax and for heads that are not polynomial in the weights.
+    A `Task` in numbers is taken exactly, as by `rational_task`. ValueError for softmax and for heads that are not
+    polynomial in the weights; TypeError where model and task are exchanged.
 
     >>> import sympy as sp
     >>> from attndyn.theory.symbolic import symbolic_task
@@ -87,34 +89,38 @@ def derive(
     ...     def heads(self, weights):
     ...         key = weights["key"]
     ...         return weights["value"], key[:, :, None] * key[:, None, :-1]
-    >>> derivation = derive(Tied(), symbolic_task(1), "restricted")
+    >>> derivation = derive(symbolic_task(1), Tied(), "restricted")
     >>> derivation.weights, derivation.parameters
     ((value_1_2, key_1_1), (lambda_1,))
     >>> sp.factor(derivation.flow[derivation.weights[0]].subs(N, 2))
     -key_1_1**2*lambda_1**2*(2*key_1_1**2*lambda_1*value_1_2 - 1)
     """
+    if isinstance(task, Task):
+        task = rational_task(task)
+    require_symbolic_task(task, model, "derive(task, model, block)")
     arrays = weight_symbols(model, task.dimension)
-    return Derivation(population_loss(model, task, block), task, arrays, model, block)
+    return Derivation(population_loss(task, model, block), task, arrays, model, block)
 
 
 def derive_output(
-    output: Expr, task: SymbolicTask, weights: Sequence[Expr]
+    task: SymbolicTask, output: Expr, weights: Sequence[Expr]
 ) -> Derivation:
     """The loss and the flow of an output ŷ of the user's own, polynomial in weights and variables of the prompt.
 
     Each weight is an array of its own, of shape (), under its name. ValueError names what is not polynomial;
-    two weights must not share a name.
+    two weights must not share a name. TypeError where output and task are exchanged.
 
     >>> import sympy as sp
     >>> from attndyn.theory.symbolic import Prompt, average, symbolic_task
     >>> prompt, m = Prompt(1), sp.Symbol("m", real=True)
-    >>> derivation = derive_output(m * average(prompt.y * prompt.x[0]) * prompt.query[0], symbolic_task(1), [m])
+    >>> derivation = derive_output(symbolic_task(1), m * average(prompt.y * prompt.x[0]) * prompt.query[0], [m])
     >>> derivation.flow
     {m: lambda_1**2 + lambda_1**3*m*(-N - 2)/N}
     """
+    require_symbolic_task(task, output, "derive_output(task, output, weights)")
     arrays = {str(weight): np.array(weight, dtype=object) for weight in weights}
     if len(arrays) < len(weights):
         raise ValueError(
             f"the weights {', '.join(map(str, weights))} must have names of their own"
         )
-    return Derivation(output_loss(output, task, weights), task, arrays)
+    return Derivation(output_loss(task, output, weights), task, arrays)

@@ -39,7 +39,7 @@ def to_numpy(
     >>> from attndyn import Separate
     >>> from attndyn.theory.symbolic import N, symbolic_task
     >>> from attndyn.theory.symbolic.derivation import derive
-    >>> derivation = derive(Separate(heads=1), symbolic_task(1), "restricted")
+    >>> derivation = derive(symbolic_task(1), Separate(heads=1), "restricted")
     >>> right = to_numpy(derivation, {N: 8, derivation.parameters[0]: 2.0})
     >>> right.weights, right.rate(np.array([1.0, 0.5, 0.5]))
     ((value_1_2, key_1_1_1, query_1_1_1), array([0.375, 0.75 , 0.75 ]))

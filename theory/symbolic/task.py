@@ -152,6 +152,14 @@ def rational_task(task: Task) -> SymbolicTask:
     )
 
 
+def require_symbolic_task(task: object, subject: object, call: str) -> None:
+    """TypeError, with the right `call`, unless the first argument is a task in symbols."""
+    if not isinstance(task, SymbolicTask):
+        raise TypeError(
+            f"{call}: got {type(task).__name__}, then {type(subject).__name__}"
+        )
+
+
 @dataclass(frozen=True)
 class Prompt:
     """The random variables of a prompt of this dimension, as SymPy symbols.

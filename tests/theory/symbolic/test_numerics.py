@@ -29,8 +29,8 @@ from attndyn.theory.symbolic.numerics import (
 
 TASK = Task(eigenvalues=[0.6, 0.3], context_length=5)
 MODEL = Separate(heads=2)
-DERIVED = derive(MODEL, symbolic_task(2), "restricted")
-EXACT = derive(MODEL, rational_task(TASK), "restricted")
+DERIVED = derive(symbolic_task(2), MODEL, "restricted")
+EXACT = derive(rational_task(TASK), MODEL, "restricted")
 
 
 def weights(seed=0, model=MODEL):
@@ -218,7 +218,7 @@ def test_one_symbol_cannot_have_two_numbers():
 def test_the_course_is_the_gradient_flow_of_exact_statistics(model):
     start = {name: 0.4 * array for name, array in weights(4, model).items()}
     derivation, times = (
-        derive(model, symbolic_task(2), "restricted"),
+        derive(symbolic_task(2), model, "restricted"),
         np.linspace(0, 40, 9),
     )
     course = derived_time_course(derivation, TASK, start, times)
@@ -256,7 +256,7 @@ def test_the_block_of_the_derivation_is_held():
     outside["key"][0, 0, 2] = 0.1
     with pytest.raises(ValueError, match='derive the model with block "full"'):
         derived_time_course(DERIVED, TASK, outside, [0, 1])
-    full = derive(MODEL, rational_task(TASK))
+    full = derive(rational_task(TASK), MODEL)
     assert derived_time_course(full, TASK, outside, [0, 1]).loss.shape == (2,)
 
 
@@ -264,7 +264,7 @@ def test_an_output_without_a_model_starts_from_zero_too():
     """dm/dt = B − A m is solved by hand; zero is no point of rest."""
     prompt, m = Prompt(1), sp.Symbol("m", real=True)
     derivation = derive_output(
-        m * average(prompt.y * prompt.x[0]) * prompt.query[0], symbolic_task(1), [m]
+        symbolic_task(1), m * average(prompt.y * prompt.x[0]) * prompt.query[0], [m]
     )
     times = np.array([0.0, 0.1, 1, 10])
     course = derived_time_course(

@@ -10,8 +10,15 @@ from attndyn import Separate, Task
 from attndyn.compare import overlay
 from attndyn.compare.user.derived_time_courses import derived_time_course
 from attndyn.simulate import flow, sample, statistics, train
-from attndyn.theory.symbolic import N, population_loss, symbolic_task
-from attndyn.theory.symbolic.derivation import derive
+from attndyn.theory.symbolic import (
+    N,
+    effective_map,
+    output_loss,
+    population_loss,
+    rational_task,
+    symbolic_task,
+)
+from attndyn.theory.symbolic.derivation import derive, derive_output
 from attndyn.theory.symbolic.dynamics.polynomial_equilibria import equilibria
 from attndyn.theory.symbolic.formulas.latex_printer import latex_equations
 from attndyn.theory.symbolic.formulas.reading import read_equations
@@ -119,7 +126,7 @@ def of_cubic(w):
 KINDS = {"tied": (Tied(), of_tied), "diagonal": (Diagonal(), of_diagonal)}
 KINDS |= {"shared": (Shared(), of_shared), "cubic": (Cubic(), of_cubic)}
 DERIVED = {
-    name: derive(model, SYMBOLIC, "restricted") for name, (model, _) in KINDS.items()
+    name: derive(SYMBOLIC, model, "restricted") for name, (model, _) in KINDS.items()
 }
 
 
@@ -195,7 +202,7 @@ def test_the_flow_in_latex_is_read_back_and_proved(name):
 
 
 def test_a_shared_value_is_a_head_of_rank_two():
-    separate = population_loss(Separate(1, rank=2), SYMBOLIC, "restricted").expression
+    separate = population_loss(SYMBOLIC, Separate(1, rank=2), "restricted").expression
     symbols = {str(symbol): symbol for symbol in DERIVED["shared"].weights}
     names = {
         weight: str(weight) for weight in separate.free_symbols if "_1_" in str(weight)
@@ -387,3 +394,30 @@ def gap_of(model, start, courses, sequences, seed):
     stats = statistics(sample(TASK, sequences, seed=seed), model)
     run = flow(model, stats, start, TIMES, rtol=1e-7, method="RK45")
     return [overlay(course, run).l2_gap for course in courses]
+
+
+@pytest.mark.parametrize(
+    ("call", "right"),
+    [
+        (
+            lambda: derive(Separate(1), SYMBOLIC),
+            r"derive\(task, model, block\): got Separate",
+        ),
+        (
+            lambda: population_loss(Separate(1), SYMBOLIC),
+            r"population_loss\(task, model",
+        ),
+        (lambda: effective_map(Separate(1), SYMBOLIC), r"effective_map\(task, model\)"),
+        (lambda: derive_output(sp.Symbol("m"), SYMBOLIC, []), r"derive_output\(task, "),
+        (lambda: output_loss(sp.Symbol("m"), SYMBOLIC, []), r"output_loss\(task, "),
+    ],
+)
+def test_says_the_order_of_arguments_where_they_are_exchanged(call, right):
+    with pytest.raises(TypeError, match=right):
+        call()
+
+
+def test_a_task_in_numbers_is_taken_exactly():
+    task = Task(eigenvalues=[0.4, "1/3"], context_length=3)
+    exact = derive(rational_task(task), Separate(1), "restricted")
+    assert derive(task, Separate(1), "restricted").flow == exact.flow

@@ -28,7 +28,7 @@ OUTPUT = (
     * PROMPT.query[0]
 )
 SYMBOLIC = symbolic_task(1)
-DERIVED = derive_output(OUTPUT, SYMBOLIC, WEIGHTS)
+DERIVED = derive_output(SYMBOLIC, OUTPUT, WEIGHTS)
 
 
 def moments(task):

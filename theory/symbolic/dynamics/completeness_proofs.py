@@ -100,7 +100,7 @@ class _System:
 
 
 def _system(task: SymbolicTask, divisor: str) -> _System:
-    form = effective_map(Separate(1, divisor=divisor), task)
+    form = effective_map(task, Separate(1, divisor=divisor))
     symbols = sorted(
         set().union(*(each.free_symbols for each in (form.A, form.B, form.Lambda))),
         key=str,

@@ -114,7 +114,7 @@ def _solved(task: SymbolicTask, divisor: Expr) -> tuple[tuple[Direction, ...], E
         sp.Matrix(token_products(divisor, D)[-1, :-1]),
         sp.Matrix(Prompt(D).query),
     )
-    loss = output_loss((β.T * m * query)[0], task, list(m)).polynomial
+    loss = output_loss(task, (β.T * m * query)[0], list(m)).polynomial
     diagonal = range(0, D * D, D + 1)
     slopes = [_on(loss.diff(gen), diagonal) for gen in loss.ring.gens]
     if any(

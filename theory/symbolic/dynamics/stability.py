@@ -42,7 +42,7 @@ def hessian_index(loss: PopulationLoss, point: Mapping[Expr, Expr]) -> int:
 
     >>> from attndyn import Merged
     >>> from attndyn.theory.symbolic import population_loss, symbolic_task
-    >>> hessian_index(population_loss(Merged(heads=3), symbolic_task(2), "restricted"), {})
+    >>> hessian_index(population_loss(symbolic_task(2), Merged(heads=3), "restricted"), {})
     3
     """
     return inertia(hessian(loss, point)).negative
@@ -104,7 +104,7 @@ def representative_weights(
     >>> task, model = symbolic_task(2), Separate(heads=2)
     >>> learned = {point.subset: point.M for point in fixed_points(task, model)}
     >>> point = representative_weights(model, [[learned[1,]], [learned[2,]]])
-    >>> hessian_index(population_loss(model, task, "restricted"), point)
+    >>> hessian_index(population_loss(task, model, "restricted"), point)
     0
     """
     if len(maps) > model.head_count or any(len(held) > model.rank for held in maps):

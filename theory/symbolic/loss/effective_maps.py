@@ -8,7 +8,7 @@ import numpy as np
 import sympy as sp
 
 from ....models.protocol import Parametrization
-from ..task import Expr, Prompt, SymbolicTask
+from ..task import Expr, Prompt, SymbolicTask, require_symbolic_task
 from .expectations import expectation
 from .population_losses import (
     Block,
@@ -69,21 +69,23 @@ class Moments:
     S: Expr
 
 
-def effective_map(model: Parametrization, task: SymbolicTask) -> EffectiveMap:
+def effective_map(task: SymbolicTask, model: Parametrization) -> EffectiveMap:
     """The form of a model's loss on the restricted block: its map M, and the moments that M is weighed with.
 
     `describes` proves that it is that loss. With a fixed teacher it still is, while gradient flow leaves the block.
-    ValueError for softmax. Source: Zhang et al. 2025 (arXiv 2501.16265), for Ω = 1 and no noise.
+    ValueError for softmax; TypeError where model and task are exchanged.
+    Source: Zhang et al. 2025 (arXiv 2501.16265), for Ω = 1 and no noise.
 
     >>> from attndyn import Separate
     >>> from attndyn.theory.symbolic import effective_map, population_loss, symbolic_task
     >>> model, task = Separate(heads=1), symbolic_task(1, noise=True)
-    >>> form = effective_map(model, task)
+    >>> form = effective_map(task, model)
     >>> form.M, sp.factor(form.A[0])
     (Matrix([[key_1_1_1*query_1_1_1*value_1_2]]), lambda_1*(N*lambda_1 + 2*lambda_1 + sigma**2)/N)
-    >>> form.describes(population_loss(model, task, "restricted"))
+    >>> form.describes(population_loss(task, model, "restricted"))
     True
     """
+    require_symbolic_task(task, model, "effective_map(task, model)")
     dimension = task.dimension
     prompt, products = (
         Prompt(dimension),
@@ -122,7 +124,7 @@ def moments(
             for m, (i, j, d) in zip(weights, indices, strict=True)
         )
     )
-    return Moments(indices, *_quadratic(output_loss(output, task, weights)))
+    return Moments(indices, *_quadratic(output_loss(task, output, weights)))
 
 
 @dataclass(frozen=True)

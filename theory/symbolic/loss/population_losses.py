@@ -15,7 +15,16 @@ from sympy.polys.rings import PolyRing
 from ....models.divisors import score_divisor_square
 from ....models.protocol import Parametrization, is_softmax
 from ..formulas.size_limits import size
-from ..task import Expr, N, Prompt, SymbolicTask, average, is_variable, without_floats
+from ..task import (
+    Expr,
+    N,
+    Prompt,
+    SymbolicTask,
+    average,
+    is_variable,
+    require_symbolic_task,
+    without_floats,
+)
 from .expectations import (
     Element,
     coefficients,
@@ -66,37 +75,41 @@ class PopulationLoss:
 
 
 def population_loss(
-    model: Parametrization, task: SymbolicTask, block: Block = "full"
+    task: SymbolicTask, model: Parametrization, block: Block = "full"
 ) -> PopulationLoss:
     """The population loss of a linear-attention model, derived from its `heads`, over its weights.
 
     `block` "restricted" keeps the value rows off x and the keys off y: a_h = (0, v_h), B_h = (U_h; 0). ValueError
-    for softmax and for heads that are not polynomial in the weights. Source: Zhang et al. 2025, Section 2.2.
+    for softmax and for heads that are not polynomial in the weights; TypeError where model and task are exchanged.
+    Source: Zhang et al. 2025, Section 2.2.
 
     >>> from attndyn import Merged
     >>> from attndyn.theory.symbolic import N, population_loss, symbolic_task
-    >>> loss = population_loss(Merged(heads=1), symbolic_task(1), "restricted").expression
+    >>> loss = population_loss(symbolic_task(1), Merged(heads=1), "restricted").expression
     >>> sp.factor(loss.subs(N, 2))
     lambda_1*(2*key_query_1_1_1**2*lambda_1**2*value_1_2**2 - 2*key_query_1_1_1*lambda_1*value_1_2 + 1)
     """
+    require_symbolic_task(task, model, "population_loss(task, model, block)")
     weights = weight_symbols(model, task.dimension)
     symbols = [symbol for array in weights.values() for symbol in array.flat]
-    return output_loss(model_output(model, task.dimension, block), task, symbols)
+    return output_loss(task, model_output(model, task.dimension, block), symbols)
 
 
 def output_loss(
-    output: Expr, task: SymbolicTask, weights: Sequence[Expr]
+    task: SymbolicTask, output: Expr, weights: Sequence[Expr]
 ) -> PopulationLoss:
     """The population loss of any output ŷ that is polynomial in weights and in the variables of a prompt.
 
-    Symbols that are neither are constants. ValueError names what is not polynomial.
+    Symbols that are neither are constants. ValueError names what is not polynomial; TypeError where output and task
+    are exchanged.
 
     >>> from attndyn.theory.symbolic import Prompt, average, output_loss, symbolic_task
     >>> prompt, m = Prompt(1), sp.Symbol("m")
     >>> cubic = m * average(prompt.y * prompt.x[0] ** 3) * prompt.query[0]
-    >>> output_loss(cubic, symbolic_task(1), [m]).expression
+    >>> output_loss(symbolic_task(1), cubic, [m]).expression
     -6*lambda_1**3*m + lambda_1 + lambda_1**5*m**2*(9*N + 96)/N
     """
+    require_symbolic_task(task, output, "output_loss(task, output, weights)")
     output = without_floats(output, "the terms of an output")
     _require_terms(size(output).terms // _PRODUCTS)
     require_few_lengths(task)
@@ -131,7 +144,7 @@ def flow_equations(loss: PopulationLoss) -> dict[Expr, Expr]:
     >>> from attndyn.theory.symbolic import Prompt, average, flow_equations, output_loss, symbolic_task
     >>> prompt, m = Prompt(1), sp.Symbol("m")
     >>> output = m**2 * average(prompt.y * prompt.x[0]) * prompt.query[0]
-    >>> flow_equations(output_loss(output, symbolic_task(1), [m]))
+    >>> flow_equations(output_loss(symbolic_task(1), output, [m]))
     {m: 2*lambda_1**2*m + lambda_1**3*m**3*(-2*N - 4)/N}
     """
     half = sp.QQ(-1, 2)

@@ -118,7 +118,7 @@ def check_statement(
     >>> from attndyn.theory.symbolic.statements.statements import StatedInvariant
     >>> prompt, (u, v) = Prompt(1), sp.symbols("u v", real=True)
     >>> output = u * v * average(prompt.x[0] * prompt.y) * prompt.query[0]
-    >>> derivation = derive_output(output, symbolic_task(1), [u, v])
+    >>> derivation = derive_output(symbolic_task(1), output, [u, v])
     >>> print(check_statement(StatedInvariant(u**2 - v**2), derivation))
     proved: d(u**2 - v**2)/dt, for all values of the symbols
     >>> print(check_statement(StatedInvariant(u**2 + v**2), derivation))

@@ -232,7 +232,7 @@ def _derived_signatures(context: RunContext) -> Formulas:
     found = {}
     for name, (task, _) in _symbolic_tasks().items():
         model = Separate(task.dimension)
-        loss = population_loss(model, task, "restricted")
+        loss = population_loss(task, model, "restricted")
         maps = {point.subset: point.M for point in fixed_points(task, model)}
         for S in maps:
             weights = representative_weights(model, [[maps[d,]] for d in S])

@@ -166,7 +166,7 @@ def _quadratic_laws(context: RunContext) -> Laws:
 
     laws = {}
     for D in (1, 2):
-        loss = population_loss(Merged(2), symbolic_task(D), BLOCK[D])
+        loss = population_loss(symbolic_task(D), Merged(2), BLOCK[D])
         laws[D] = conserved_quantities(flow_equations(loss), 2)
     return laws
 
@@ -236,7 +236,7 @@ def _index_at_zero(context: RunContext) -> tuple[int, ...]:
     zero, positive = sp.Integer(0), sp.Symbol("s", positive=True)
     indices = []
     for D in (1, 2):
-        loss = population_loss(Separate(1), symbolic_task(D), "restricted")
+        loss = population_loss(symbolic_task(D), Separate(1), "restricted")
         v = weight_symbols(Separate(1), D)["value"][0, -1]
         indices += [hessian_index(loss, {v: zero}), hessian_index(loss, {v: positive})]
     return tuple(indices)

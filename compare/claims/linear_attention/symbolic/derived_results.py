@@ -105,7 +105,7 @@ def _derived_slopes(task: Task, exact: Any) -> _Slopes:
         for symbol, value in zip(symbols, values.ravel(), strict=True):
             point[symbol] = sp.Rational(float(value))
 
-    loss = population_loss(model, exact)
+    loss = population_loss(exact, model)
     rates = {w: float(r.xreplace(point)) for w, r in flow_equations(loss).items()}
 
     def slope(symbols: Any, direction: FloatArray) -> float:
@@ -268,7 +268,7 @@ def _found_laws(context: RunContext) -> Formulas:
     maps = sp.symbols("m n", real=True)
     β = average(prompt.y * prompt.x[0])
     output = sum(maps) * β * prompt.query[0]
-    laws_of_maps = derive_output(output, symbolic_task(1), maps).conserved(1)
+    laws_of_maps = derive_output(symbolic_task(1), output, maps).conserved(1)
     laws_of_head = _head_derivation().conserved(3)
     return _numbered("maps", laws_of_maps) | _numbered("head", laws_of_head)
 
@@ -292,7 +292,7 @@ def _stated_laws(context: RunContext, control: str) -> Formulas:
 def _head_derivation() -> "Derivation":
     from .....theory.symbolic import derive, symbolic_task
 
-    return derive(Separate(1), symbolic_task(1), "restricted")
+    return derive(symbolic_task(1), Separate(1), "restricted")
 
 
 def _numbered(name: str, laws: Iterable[Expr]) -> dict[str, Expr]:
@@ -314,7 +314,7 @@ def _derived_teacher_loss(context: RunContext) -> Formulas:
     losses = {}
     for noise in (False, True):
         task = symbolic_task(2, teachers="general", noise=noise)
-        losses[f"noise: {noise}"] = output_loss(output, task, [m]).expression
+        losses[f"noise: {noise}"] = output_loss(task, output, [m]).expression
     return losses
 
 

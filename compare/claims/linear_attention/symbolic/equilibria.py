@@ -313,7 +313,7 @@ def found_index(context: RunContext) -> Formulas:
         D = len(λ)
         model = Separate(D)
         task = SymbolicTask(sp.diag(*λ), sp.eye(D), sp.Integer(0), (sp.Integer(4),))
-        loss = population_loss(model, task, "restricted")
+        loss = population_loss(task, model, "restricted")
         maps = {point.subset: point.M for point in fixed_points(task, model)}
         for S in maps:
             # One head for each learned direction: all other heads are zero.

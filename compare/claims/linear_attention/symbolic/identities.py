@@ -90,7 +90,7 @@ def block_flow(model: Merged | Separate, task: "SymbolicTask") -> BlockFlow:
 
     from .....theory.symbolic import flow_equations, population_loss, weight_symbols
 
-    flow = flow_equations(population_loss(model, task, "restricted"))
+    flow = flow_equations(population_loss(task, model, "restricted"))
     weights = weight_symbols(model, task.dimension)
 
     # The last row of a key-query block and the last entry of a key or query meet labels: outside the block.

@@ -24,7 +24,7 @@ def _derived_moments(context: RunContext) -> Formulas:
     """c, B and A of the effective map, and c, b and S of the block's features, by expectations."""
     from .....theory.symbolic import effective_map, moments
 
-    quadratic = effective_map(Separate(1), problem())
+    quadratic = effective_map(problem(), Separate(1))
     block = moments(problem(), block="restricted")
     return {
         "c": quadratic.c,
@@ -118,7 +118,7 @@ def _drift_of(model: Merged | Separate, name: str, control: str) -> dict[str, Ex
         weight_symbols,
     )
 
-    flow = flow_equations(population_loss(model, symbolic_task(1)))
+    flow = flow_equations(population_loss(symbolic_task(1), model))
     weights = weight_symbols(model, 1)
     invariants = _separate_invariants(weights, control)
     if isinstance(model, Merged):

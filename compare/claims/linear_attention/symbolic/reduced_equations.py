@@ -153,7 +153,7 @@ def _derived_minimum(context: RunContext) -> Formulas:
     formulas: dict[str, Expr] = {}
     for D in (1, 2):
         task, model = problem("white", D), Merged(1)
-        quadratic = effective_map(model, task)
+        quadratic = effective_map(task, model)
         learned = next(fixed_points(task, model))  # of least loss
         M = _symbolic_map(D)
         formulas |= {
@@ -214,7 +214,7 @@ def _loss_and_directions() -> tuple[Any, dict[int, Expr]]:
     a, b = sp.symbols("a b", positive=True)
     task = SymbolicTask(sp.diag(a + b, b), sp.eye(2), sp.Integer(0), (N,))
     maps = {point.subset: point.M for point in fixed_points(task, Separate(2))}
-    loss = population_loss(Separate(2), task, "restricted")
+    loss = population_loss(task, Separate(2), "restricted")
     return loss, {1: maps[1,], 2: maps[2,]}
 
 

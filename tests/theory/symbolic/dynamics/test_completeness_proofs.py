@@ -73,7 +73,7 @@ def test_the_system_is_that_of_the_loss_of_a_free_map():
     task, D = symbolic_task(2, teachers="diagonal", noise=True), 2
     m, products = entries(D), token_products(N, D)
     β, query = sp.Matrix(products[-1, :-1]), sp.Matrix(Prompt(D).query)
-    loss = output_loss((β.T * m * query)[0], task, list(m)).expression
+    loss = output_loss(task, (β.T * m * query)[0], list(m)).expression
     G = m.applyfunc(lambda entry: -loss.diff(entry) / 2)
     field = sp.QQ.frac_field(N, *task.parameters)
     system = sp.groebner([*(G * m.T), *(G.T * m)], *m, domain=field, order=grevlex)
@@ -103,10 +103,10 @@ def test_wrong_maps_are_no_solutions():
 )
 def test_maps_of_weights_at_rest_solve_it(model):
     task = symbolic_task(2, teachers="general", noise=True)
-    loss = population_loss(model, task, "restricted")
+    loss = population_loss(task, model, "restricted")
     flow, form, symbols = (
         flow_equations(loss),
-        effective_map(model, task),
+        effective_map(task, model),
         weight_symbols(model, 2),
     )
     G = form.force(form.M)
@@ -242,10 +242,10 @@ def test_impostors_are_not_listed(monkeypatch):
 @given(bases(2), st.lists(positive, min_size=2, max_size=2))
 def test_new_coordinates_take_the_loss_of_a_map_to_that_of_another(P, c):
     task, model, M = oblique(P, c), Separate(1), entries(2)
-    form = effective_map(model, task)
+    form = effective_map(task, model)
     plain = effective_map(
-        model,
         SymbolicTask(sp.eye(2), sp.diag(*c), task.noise_variance, task.context_lengths),
+        model,
     )
     assert sp.expand(form.loss(M) - plain.loss(P.T * M * P)) == 0
     assert sp.expand(form.loss(M) - plain.loss(2 * P.T * M * P)) != 0
@@ -273,7 +273,7 @@ def test_equal_gains_make_a_continuum(name):
 
 
 def test_both_halves_of_the_system_are_needed():
-    form, M = effective_map(Separate(1), symbolic_task(2)), entries(2)
+    form, M = effective_map(symbolic_task(2), Separate(1)), entries(2)
     home = sp.ring(list(M), sp.QQ.frac_field(N, *symbolic_task(2).parameters), grevlex)[
         0
     ]

@@ -44,7 +44,7 @@ class Tied:
 @cache
 def derived(model, dimension, block, **options):
     return flow_equations(
-        population_loss(model, symbolic_task(dimension, **options), block)
+        population_loss(symbolic_task(dimension, **options), model, block)
     )
 
 

@@ -85,7 +85,7 @@ def test_separate_heads_hold_as_many_directions_as_their_rank(heads, rank, most)
 def test_merged_heads_learn_everything_or_nothing():
     task = symbolic_task(3, noise=True)
     minimum, start = fixed_points(task, Merged(2))
-    form = effective_map(Merged(1), task)
+    form = effective_map(task, Merged(1))
     assert (minimum.subset, start.subset) == ((1, 2, 3), ())
     assert form.force(minimum.M).applyfunc(sp.cancel) == sp.zeros(3)
     assert sp.zeros(3) == start.M
@@ -97,7 +97,7 @@ def test_losses_are_those_of_the_maps():
         symbolic_task(3, teachers="diagonal", noise=True),
         Separate(3, divisor="tokens"),
     )
-    form = effective_map(model, task)
+    form = effective_map(task, model)
     values = dict(
         zip(
             task.parameters,
@@ -126,7 +126,7 @@ def at_rest(task, model, point, factor=1):
         values[symbols["value"][d - 1, -1]] = factor * point.M[d - 1, d - 1] / 2
         values[symbols["key"][d - 1, 0, d - 1]] = sp.Integer(2)
         values[symbols["query"][d - 1, 0, d - 1]] = sp.Integer(1)
-    flow = flow_equations(population_loss(model, task))
+    flow = flow_equations(population_loss(task, model))
     return all(is_zero(rhs.xreplace(values)) for rhs in flow.values())
 
 

@@ -132,7 +132,7 @@ def test_rates_with_amplitudes_below_the_line_are_refused():
 
 def tied_points(task):
     """The derivation of a tied head, and where its balanced weights rest."""
-    derivation = derive(Tied(), task, "restricted")
+    derivation = derive(task, Tied(), "restricted")
     v, *k = derivation.weights
     return derivation, derivation.equilibria(
         where=[2 * v**2 - sum(each**2 for each in k)]
@@ -167,4 +167,4 @@ def test_a_tied_head_rests_at_one_direction_or_none():
 
 def test_raw_weights_of_one_map_are_a_continuum():
     with pytest.raises(ValueError, match="a continuum: add conserved quantities"):
-        derive(Tied(), symbolic_task(1), "restricted").equilibria()
+        derive(symbolic_task(1), Tied(), "restricted").equilibria()

@@ -28,7 +28,7 @@ x, y, z, a, b = sp.symbols("x y z a b")
 @cache
 def derived(model, dimension, block="restricted", **options):
     return flow_equations(
-        population_loss(model, symbolic_task(dimension, **options), block)
+        population_loss(symbolic_task(dimension, **options), model, block)
     )
 
 
@@ -163,7 +163,7 @@ def test_white_merged_heads_follow_two_equations():
         model, c = Merged(2), (sp.Rational(3, 5), sp.Rational(4, 5))
         flow = flow_equations(
             population_loss(
-                model, SymbolicTask(λ * sp.eye(D), sp.eye(D), 0, (N,)), "restricted"
+                SymbolicTask(λ * sp.eye(D), sp.eye(D), 0, (N,)), model, "restricted"
             )
         )
         reduction = reduce(flow, merged(model, D, c, s, [u] * D))

@@ -110,7 +110,7 @@ def white_equations(dimension):
     task = SymbolicTask(λ * sp.eye(dimension), sp.eye(dimension), sp.Integer(0), (N,))
     weights = weight_symbols(Merged(1), dimension)
     value, U = weights["value"][0, -1], sp.Matrix(weights["key_query"][0, :-1, :-1])
-    flow = flow_equations(population_loss(Merged(1), task, "restricted"))
+    flow = flow_equations(population_loss(task, Merged(1), "restricted"))
     here = {value: v} | dict(
         zip(U, u / sp.sqrt(dimension) * sp.eye(dimension), strict=True)
     )

@@ -104,7 +104,7 @@ def test_onset_time_of_a_small_head():
 
 def test_rank_one_equation_from_the_definition_comes_to_rest_at_the_clock_s_end():
     weights = weight_symbols(Separate(1), 2)
-    flow = flow_equations(population_loss(Separate(1), symbolic_task(2), "restricted"))
+    flow = flow_equations(population_loss(symbolic_task(2), Separate(1), "restricted"))
     values = {
         weights["value"][0, -1]: v,
         weights["key"][0, 0, 0]: v,

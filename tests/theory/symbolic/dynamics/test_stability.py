@@ -89,7 +89,7 @@ def one_to_a_head(D):
 
 def derived(task, model, packings, learned=None):
     """The index at each packing, from the Hessian of the derived loss."""
-    loss, each = population_loss(model, task, "restricted"), learned or maps(task)
+    loss, each = population_loss(task, model, "restricted"), learned or maps(task)
     return [
         hessian_index(
             loss, representative_weights(model, [[each[d] for d in head] for head in p])
@@ -207,7 +207,7 @@ def test_new_coordinates_take_the_loss_of_weights_to_that_of_another_task():
         for row in symbols[name][0]:
             there |= dict(zip(row[:-1], P.T * sp.Matrix(row[:-1]), strict=True))
     ours, other = (
-        population_loss(model, each, "restricted").expression for each in (task, plain)
+        population_loss(each, model, "restricted").expression for each in (task, plain)
     )
     assert sp.expand(other.subs(there, simultaneous=True) - ours) == 0
     assert sp.expand(other - ours) != 0
@@ -216,10 +216,10 @@ def test_new_coordinates_take_the_loss_of_weights_to_that_of_another_task():
 @pytest.mark.parametrize("heads", [1, 2, 4])
 def test_merged_heads_leave_zero_by_one_direction_each(heads):
     loss = population_loss(
-        Merged(heads), symbolic_task(2, teachers="diagonal", noise=True), "restricted"
+        symbolic_task(2, teachers="diagonal", noise=True), Merged(heads), "restricted"
     )
     assert inertia(hessian(loss, {})) == Inertia(heads, 3 * heads, heads)
-    at_zero = population_loss(Separate(heads), symbolic_task(2), "restricted")
+    at_zero = population_loss(symbolic_task(2), Separate(heads), "restricted")
     assert inertia(hessian(at_zero, {})) == Inertia(0, 5 * heads, 0)
 
 
@@ -227,14 +227,14 @@ def test_merged_eigenvalues_at_zero():
     task, x = symbolic_task(2, teachers="diagonal"), sp.Symbol("x")
     λ, ω = task.parameters[:2], task.parameters[2:]
     norm = sum((a**2 * b) ** 2 for a, b in zip(λ, ω, strict=True))
-    H = hessian(population_loss(Merged(1), task, "restricted"), {})
+    H = hessian(population_loss(task, Merged(1), "restricted"), {})
     assert sp.expand(H.charpoly(x).as_expr() - x**3 * (x**2 - 4 * norm)) == 0
     assert sp.expand(H.charpoly(x).as_expr() - x**3 * (x**2 - norm)) != 0
 
 
 def test_the_whole_model_has_no_other_way_down():
     task, model = white_teachers(2), Separate(2)
-    loss, learned = population_loss(model, task), maps(task)
+    loss, learned = population_loss(task, model), maps(task)
     found = [
         hessian_index(
             loss,
@@ -261,7 +261,7 @@ def test_weights_of_one_orbit_have_one_signature(a, C, packing):
         SymbolicTask(sp.diag(5, 3, 2), sp.eye(3), sp.Rational(1, 2), (4,)),
         Separate(1, rank=2),
     )
-    loss, each = population_loss(model, task, "restricted"), maps(task)
+    loss, each = population_loss(task, model, "restricted"), maps(task)
     point = representative_weights(model, [[each[d] for d in head] for head in packing])
     mixing = sp.Matrix([[C[0], C[1]], [0, C[2]]])
     symbols = weight_symbols(model, 3)
@@ -279,7 +279,7 @@ def test_weights_of_one_orbit_have_one_signature(a, C, packing):
 @pytest.mark.parametrize("D", [2, 3])
 def test_a_value_in_an_idle_head_is_off_the_orbit(D):
     task, model = white_inputs(D), Separate(2)
-    loss, symbols = population_loss(model, task, "restricted"), weight_symbols(model, D)
+    loss, symbols = population_loss(task, model, "restricted"), weight_symbols(model, D)
     point = representative_weights(model, [[maps(task)[1]]])
     other = {**point, symbols["value"][1, -1]: sp.Rational(3, 10)}
     assert (hessian_index(loss, point), hessian_index(loss, other)) == (0, D - 1)
@@ -311,7 +311,7 @@ def test_signatures_by_the_law_of_inertia(case):
 
 def test_names_what_has_no_index():
     a, b = sp.symbols("a b", positive=True)
-    loss = population_loss(Separate(1), symbolic_task(1), "restricted")
+    loss = population_loss(symbolic_task(1), Separate(1), "restricted")
     value, key, query = loss.weights
     with pytest.raises(ValueError, match="do not rest there: the gradient of"):
         hessian_index(loss, {value: 1, key: 1, query: 1})

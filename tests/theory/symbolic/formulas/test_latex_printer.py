@@ -59,7 +59,7 @@ def compiles(source):
 @pytest.mark.parametrize(("model", "dimension", "block"), CASES, ids=str)
 def test_a_flow_is_read_back(model, dimension, block):
     task = symbolic_task(dimension)
-    loss = population_loss(model, task, block)
+    loss = population_loss(task, model, block)
     flow, ring = flow_equations(loss), loss.polynomial.ring
     source = latex_equations(flow)
     symbols = [*flow, *task.parameters, N]
@@ -80,7 +80,7 @@ def test_a_flow_is_read_back(model, dimension, block):
 
 def test_a_loss_with_all_parameters_is_read_back():
     task = symbolic_task(2, teachers="general", noise=True)
-    loss = population_loss(Merged(1), task, "restricted")
+    loss = population_loss(task, Merged(1), "restricted")
     L = sp.Symbol("L")
     source = latex_equations({L: loss.expression}, rates=False)
     left, right = read_equation(
@@ -92,7 +92,7 @@ def test_a_loss_with_all_parameters_is_read_back():
 
 
 def test_lines_compile():
-    flow = flow_equations(population_loss(Separate(2), symbolic_task(2), "restricted"))
+    flow = flow_equations(population_loss(symbolic_task(2), Separate(2), "restricted"))
     assert compiles(latex_equations(flow))
     assert compiles(latex_invariants([value**2 - k**2, sp.Symbol("gate_1") ** 2 - q]))
     assert not compiles(r"\frac{1}{2")
@@ -149,7 +149,7 @@ def test_names_come_from_all_symbols():
 
 
 def test_long_lines_are_broken_at_sums():
-    flow = flow_equations(population_loss(Merged(1), symbolic_task(2), "full"))
+    flow = flow_equations(population_loss(symbolic_task(2), Merged(1), "full"))
     for width in (60, 110):
         rows = latex_equations(flow, width=width).splitlines()[1:-1]
         going_on = [row for row in rows if row.startswith(r"&\quad")]

@@ -93,12 +93,12 @@ def test_files_of_statements_are_refused_as_well(name):
 
 
 def test_moderate_sizes_are_answered():
-    assert len(derive(Separate(4), symbolic_task(4), "restricted").flow) == 36
-    assert len(derive(Merged(2), symbolic_task(3), "full").weights) > 20
+    assert len(derive(symbolic_task(4), Separate(4), "restricted").flow) == 36
+    assert len(derive(symbolic_task(3), Merged(2), "full").weights) > 20
     some = replace(symbolic_task(1), context_lengths=tuple(range(1, 101)))
     assert len(list(fixed_points(some, Separate(1)))) == 2
     with pytest.raises(ValueError, match="random features in 16 dimensions"):
-        population_loss(Merged(1), symbolic_task(16), "restricted")
+        population_loss(symbolic_task(16), Merged(1), "restricted")
 
 
 P, Q = sp.nextprime(2**120), sp.nextprime(2**121)
@@ -163,5 +163,5 @@ def test_hard_statements_get_an_answer_soon(value):
 def test_a_count_of_terms_is_no_accident():
     """Twice the heads are refused or derived as one would count: terms grow with H."""
     with pytest.raises(ValueError, match="about 400 terms"):
-        population_loss(Separate(4), symbolic_task(4))
-    assert N in population_loss(Separate(1), symbolic_task(1)).expression.free_symbols
+        population_loss(symbolic_task(4), Separate(4))
+    assert N in population_loss(symbolic_task(1), Separate(1)).expression.free_symbols

@@ -54,7 +54,7 @@ def outside(model, dimension):
 def rates_on_the_block(model):
     """Weight → its rate of change in the full model, on the restricted block: a polynomial in the teacher."""
     values, keys = outside(model, 2)
-    flow = flow_equations(population_loss(model, GIVEN_TEACHER))
+    flow = flow_equations(population_loss(GIVEN_TEACHER, model))
     still = dict.fromkeys([*values, *keys], sp.Integer(0))
     return {weight: rate.xreplace(still) for weight, rate in flow.items()}
 
@@ -119,8 +119,8 @@ def test_the_restricted_output_is_a_bilinear_form(model):
 
 def same_training(output, model, task):
     """Whether a network of the same weights has the loss and the flow of the model on the restricted block."""
-    ours = population_loss(model, task, "restricted")
-    theirs = output_loss(output, task, ours.weights)
+    ours = population_loss(task, model, "restricted")
+    theirs = output_loss(task, output, ours.weights)
     if set(theirs.weights) != set(ours.weights):
         return False
     flows = flow_equations(ours), flow_equations(theirs)

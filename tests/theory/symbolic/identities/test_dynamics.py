@@ -48,7 +48,7 @@ def moves(quantity, loss):
 
 def restricted(model, task):
     """The derived loss and flow, and the symbols v_h, and U_h or (K_h, Q_h) of shape (R, D), of its block."""
-    loss = population_loss(model, task, "restricted")
+    loss = population_loss(task, model, "restricted")
     weights = weight_symbols(model, task.dimension)
     values = [row[-1] for row in weights["value"]]
     matrices = [
@@ -125,7 +125,7 @@ def test_separate_motion(model):
 def test_other_entries_stay_at_zero(model):
     task = symbolic_task(2, teachers="general", noise=True)
     inside = set(restricted(model, task)[1])
-    flow = flow_equations(population_loss(model, task))
+    flow = flow_equations(population_loss(task, model))
     off = dict.fromkeys(set(flow) - inside, 0)
     assert off
     assert vanish(flow[weight].subs(off) for weight in off)
@@ -217,7 +217,7 @@ def test_descent_breaks_conservation_at_second_order_of_a_step(model):
 def test_runs_with_and_without_divisor(make, power, block):
     task = symbolic_task(1 if block == "full" else 2)
     without, within = (
-        population_loss(make(divisor=name), task, block) for name in ("none", "context")
+        population_loss(task, make(divisor=name), block) for name in ("none", "context")
     )
 
     def same_descent(scale, rate_factor):

@@ -53,7 +53,7 @@ def closed_form(task):
 def test_gains_are_squared_singular_values(size):
     """TᵀT = Λ^{-1/2} BᵀA⁻¹B Λ^{-1/2} is similar to Λ⁻¹BᵀA⁻¹B, which has no roots in it."""
     task = symbolic_task(size)
-    form, (_, a, λ) = effective_map(MODEL, task), closed_form(task)
+    form, (_, a, λ) = effective_map(task, MODEL), closed_form(task)
     similar = form.Lambda.inv() * form.B.T * form.A.inv() * form.B
     pairs = list(zip(λ, a, strict=True))
 
@@ -99,7 +99,7 @@ def test_the_published_losses():
     """λ ∝ (4, 3, 2, 1) of trace 1 and N = 31, as exact rational numbers."""
     tenth, n = sp.Rational(1, 10), sp.Integer(31)
     task = SymbolicTask(sp.diag(4, 3, 2, 1) * tenth, sp.eye(4), sp.Integer(0), (n,))
-    form, λ = effective_map(MODEL, task), [k * tenth for k in (4, 3, 2, 1)]
+    form, λ = effective_map(task, MODEL), [k * tenth for k in (4, 3, 2, 1)]
     published = [
         sp.Rational(d)
         for d in ("1", "0.64057971", "0.37737216", "0.20980460", "0.13599507")
@@ -133,7 +133,7 @@ def test_maps_and_losses_of_every_subset(size):
     task = symbolic_task(
         size, teachers="white" if size > 2 else "diagonal", noise=size < 3
     )
-    form, (b, a, λ) = effective_map(MODEL, task), closed_form(task)
+    form, (b, a, λ) = effective_map(task, MODEL), closed_form(task)
     m = [y / (z * x) for x, y, z in zip(λ, b, a, strict=True)]
     gains = [x * y for x, y in zip(b, m, strict=True)]
     for subset in subsets(size):
@@ -149,7 +149,7 @@ def test_maps_and_losses_of_every_subset(size):
 def test_there_are_no_other_maps_where_gains_differ(size):
     """From G Mᵀ = GᵀM = 0: (g_i − g_j) M_ij = 0, and m_d (b_d − a_d λ_d m_d) = 0 on the diagonal: 2^D maps."""
     task = symbolic_task(size, teachers="diagonal")
-    form, (b, a, λ) = effective_map(MODEL, task), closed_form(task)
+    form, (b, a, λ) = effective_map(task, MODEL), closed_form(task)
     M = sp.Matrix(size, size, sp.symbols(f"m:{size**2}"))
     G = form.force(M)
     first, second = form.A.inv() * G * M.T, form.Lambda.inv() * G.T * M
@@ -179,8 +179,8 @@ def test_there_are_no_other_maps_where_gains_differ(size):
 def test_the_flow_of_separate_heads_rests_only_where_the_map_does(model):
     """Σ dk/dt kᵀ = G Mᵀ and Σ dq/dt qᵀ = GᵀM: no flow, no products."""
     task = symbolic_task(2, teachers="general", noise=True)
-    form, weights = effective_map(model, task), weight_symbols(model, 2)
-    flow = flow_equations(population_loss(model, task, "restricted"))
+    form, weights = effective_map(task, model), weight_symbols(model, 2)
+    flow = flow_equations(population_loss(task, model, "restricted"))
     keys, queries = (
         sp.Matrix(weights[name][..., :-1].reshape(-1, 2)) for name in ("key", "query")
     )
@@ -197,8 +197,8 @@ def test_the_flow_of_separate_heads_rests_only_where_the_map_does(model):
 def test_merged_heads_rest_at_two_maps_only():
     """Σ_h v_h dU_h/dt = |v|² G, so at rest v = 0, where M = 0, or G = 0, which M* alone solves."""
     model, task = Merged(2), symbolic_task(2, teachers="general", noise=True)
-    form, weights = effective_map(model, task), weight_symbols(model, 2)
-    flow = flow_equations(population_loss(model, task, "restricted"))
+    form, weights = effective_map(task, model), weight_symbols(model, 2)
+    flow = flow_equations(population_loss(task, model, "restricted"))
     v, U = (
         list(weights["value"][:, -1]),
         [sp.Matrix(each) for each in weights["key_query"][:, :-1, :-1]],

@@ -41,7 +41,7 @@ WRONG_EIGENVALUES = {
 def derived(model, dimension, **kind):
     """The task, the flow on the restricted block, v_h, and K_h and Q_h of shape (R, D)."""
     task, weights = symbolic_task(dimension, **kind), weight_symbols(model, dimension)
-    flow = flow_equations(population_loss(model, task, "restricted"))
+    flow = flow_equations(population_loss(task, model, "restricted"))
     K, Q = (
         [sp.Matrix(each[:, :-1]) for each in weights[name]] for name in ("key", "query")
     )
@@ -119,7 +119,7 @@ def test_rank_one_loss_and_rest(dimension):
     task, flow, values, K, Q = derived(Separate(dimension), dimension)
     z = sp.symbols(f"v_1:{dimension + 1}", positive=True)
     weights = dict.fromkeys(flow, 0) | placed(values, K, Q, z)
-    loss = population_loss(Separate(dimension), task, "restricted").expression.subs(
+    loss = population_loss(task, Separate(dimension), "restricted").expression.subs(
         weights, simultaneous=True
     )
 
@@ -152,7 +152,7 @@ def test_rank_one_loss_and_rest(dimension):
 def test_an_idle_head_sees_what_is_not_yet_learned(dimension, learned):
     """At M_S, to second order in the head: v' = kᵀGq, k' = vGq, q' = vGk, where G_dd = λ_d² ω_d off S, 0 on S."""
     task = symbolic_task(dimension, teachers="diagonal", noise=True)
-    form = effective_map(Separate(1), task)
+    form = effective_map(task, Separate(1))
     rest = [form.B[d, d] / (form.A[d, d] * form.Lambda[d, d]) for d in range(dimension)]
     _, flow, values, K, Q = derived(
         Separate(len(learned) + 1), dimension, teachers="diagonal", noise=True

@@ -119,7 +119,7 @@ def test_coefficients_approach_those_of_regression_at_first_order(size, noise):
 def test_long_contexts_learn_the_inverse_covariance_whatever_the_teachers(teachers):
     """The force at M = Λ⁻¹ is −(ΛΩΛ + c Λ)/N exactly: M* is Λ⁻¹ up to the first order in 1/N."""
     task = symbolic_task(2, teachers=teachers, noise=True)
-    form, Λ = effective_map(Separate(1), task), task.covariance
+    form, Λ = effective_map(task, Separate(1)), task.covariance
     Ω, c = (
         task.teacher_covariance,
         (task.teacher_covariance * Λ).trace() + task.noise_variance,

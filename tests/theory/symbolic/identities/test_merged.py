@@ -41,7 +41,7 @@ WRONG_EIGENVALUES = {
 def derived(model, dimension, **kind):
     """The task, the flow on the restricted block, v_h and U_h."""
     task, weights = symbolic_task(dimension, **kind), weight_symbols(model, dimension)
-    flow = flow_equations(population_loss(model, task, "restricted"))
+    flow = flow_equations(population_loss(task, model, "restricted"))
     return (
         task,
         flow,
@@ -107,7 +107,7 @@ def test_merged_heads_keep_one_shared_matrix_of_any_kind():
     """ds/dt = ⟨G, U⟩ and dU/dt = s G for any Ω, with M = s U; heads with matrices of their own do not reduce."""
     task, flow, values, U = derived(Merged(2), 2, teachers="general", noise=True)
     shared = sp.Matrix(2, 2, sp.symbols("u_11 u_12 u_21 u_22", real=True))
-    G = effective_map(Merged(2), task).force(s * shared)
+    G = effective_map(task, Merged(2)).force(s * shared)
     claimed = dict(zip(shared, s * G, strict=True)) | {
         s: (G.T * shared).trace(),
         τ: sp.Integer(0),
@@ -141,7 +141,7 @@ def test_white_loss_in_the_amplitude(dimension):
         loss = δ**2 * (λ - 2 * λ**2 * p / δ + λ * a * (p / δ) ** 2)
     else:
         task = symbolic_task(dimension)
-        form = effective_map(Merged(1), task)
+        form = effective_map(task, Merged(1))
         loss = form.loss(p / root * sp.eye(dimension)).subs(
             dict.fromkeys(task.parameters, λ)
         )
@@ -186,7 +186,7 @@ def test_white_merged_equations_for_any_dimension():
 def test_growing_mode(heads):
     """Near 0 (v_h + ⟨U_h, B⟩/|B|)/2 grows at |B|, the difference decays at |B|, and what is orthogonal rests."""
     task, flow, values, U = derived(Merged(heads), 2, teachers="general", noise=True)
-    B = effective_map(Merged(1), task).B
+    B = effective_map(task, Merged(1)).B
     scaled = {weight: ε * weight for weight in flow}
     linear = {
         weight: right.subs(scaled, simultaneous=True).diff(ε).subs(ε, 0)

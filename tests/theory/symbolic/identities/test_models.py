@@ -140,7 +140,7 @@ def folded(M, indices):
 )
 def test_the_loss_is_quadratic_in_the_effective_tensor(model, dimension):
     task = symbolic_task(dimension, noise=True, mixture=dimension == 1)
-    exact, loss = moments(task), population_loss(model, task).polynomial
+    exact, loss = moments(task), population_loss(task, model).polynomial
     tensor = effective_tensor(model, dimension)
 
     def holds(c, b, S, M):
@@ -206,7 +206,7 @@ def mean(terms):
 
 def test_one_step_of_descent_takes_twice_its_rate_of_flow_time():
     loss, η = (
-        population_loss(Separate(1), symbolic_task(2), "restricted"),
+        population_loss(symbolic_task(2), Separate(1), "restricted"),
         sp.Symbol("eta"),
     )
     flow = flow_equations(loss)

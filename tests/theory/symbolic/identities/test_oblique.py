@@ -38,7 +38,7 @@ def head_rests(task, key, query):
     there = {weights["value"][0, -1]: sp.Integer(1)}
     there |= dict(zip(weights["key"][0, 0, :-1], key, strict=True))
     there |= dict(zip(weights["query"][0, 0, :-1], query, strict=True))
-    flow = flow_equations(population_loss(MODEL, task, "restricted"))
+    flow = flow_equations(population_loss(task, MODEL, "restricted"))
     return all(zero(rate.xreplace(there)) for rate in flow.values())
 
 
@@ -60,7 +60,7 @@ def singular_parts(T):
 
 
 def test_maps_by_the_singular_vectors_of_T():
-    form = effective_map(MODEL, OBLIQUE)
+    form = effective_map(OBLIQUE, MODEL)
     assert zero(form.A - ROOT**2)
     assert not zero(OBLIQUE.covariance * TEACHERS - TEACHERS * OBLIQUE.covariance)
     parts = singular_parts(ROOT.inv() * form.B * SCALE.inv())
@@ -92,7 +92,7 @@ def test_maps_of_any_covariances_by_the_eigenvectors_of_their_product():
     """
     task, s = symbolic_task(2, teachers="general", noise=True), sp.Symbol("s")
     form, product = (
-        effective_map(MODEL, task),
+        effective_map(task, MODEL),
         task.teacher_covariance * task.covariance,
     )
     trace, relation = product.trace(), s**2 - s * product.trace() + product.det()
@@ -150,7 +150,7 @@ def test_equal_gains_make_a_continuum(task):
         n = sp.Matrix([1, TAU])
         return n * n.T * form.B * form.Lambda.inv() / (n.T * form.A * n)[0]
 
-    form = effective_map(MODEL, task)
+    form = effective_map(task, MODEL)
     M = turned(form)
     gain = form.B[0, 0] ** 2 / (form.A[0, 0] * form.Lambda[0, 0])
     assert rests(form, M)
@@ -159,14 +159,14 @@ def test_equal_gains_make_a_continuum(task):
     assert head_rests(task, M * sp.Matrix([1, 0]) / M[0, 0], M[0, :])
     assert not rests(form, 2 * M)
     assert not rests(form, M * (1 + TAU**2))
-    different = effective_map(MODEL, symbolic_task(2))
+    different = effective_map(symbolic_task(2), MODEL)
     assert not rests(different, turned(different))
     assert rests(different, turned(different).xreplace({TAU: sp.Integer(0)}))
 
 
 def test_a_turned_head_of_equal_eigenvalues_has_one_coefficient():
     """Rotations of m e eᵀ by any angle, with m = 1 / (λ (1 + 3/N))."""
-    form, λ = effective_map(MODEL, EQUAL["equal eigenvalues"]), LAMBDA[0]
+    form, λ = effective_map(EQUAL["equal eigenvalues"], MODEL), LAMBDA[0]
     unit = sp.Matrix([1 - TAU**2, 2 * TAU]) / (1 + TAU**2)
 
     def holds(m):

@@ -59,7 +59,7 @@ def parts(task):
 @pytest.mark.parametrize("size", [1, 2])
 def test_moments_of_any_covariances(size):
     task = general_task(size)
-    form, (Λ, Ω, σ2, trace, outer) = effective_map(MODEL, task), parts(task)
+    form, (Λ, Ω, σ2, trace, outer) = effective_map(task, MODEL), parts(task)
 
     def holds(c, B, A):
         return zero(form.c - c) and zero(form.B - B) and zero(form.A - A)
@@ -83,7 +83,7 @@ def test_moments_of_any_covariances(size):
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_eigenvalues_for_white_teachers(size):
     task = symbolic_task(size)
-    λ, trace, A = task.parameters, sum(task.parameters), effective_map(MODEL, task).A
+    λ, trace, A = task.parameters, sum(task.parameters), effective_map(task, MODEL).A
 
     def holds(eigenvalue):
         return zero(A - sp.diag(*map(eigenvalue, λ)))
@@ -109,7 +109,7 @@ def output(M):
 
 def test_the_loss_of_a_map_and_its_force():
     task, M = general_task(2), square("m", 2)
-    loss = output_loss(output(M), task, list(M))
+    loss = output_loss(task, output(M), list(M))
     flow = M.applyfunc(flow_equations(loss).get)
     Λ, _, σ2, trace, B = parts(task)
     c, A = trace + σ2, (1 + 1 / N) * B + (trace + σ2) * Λ / N
@@ -125,7 +125,7 @@ def test_the_loss_of_a_map_and_its_force():
 
 def test_noise_on_the_label_of_the_query_only_adds_its_variance():
     task, prompt = symbolic_task(2, teachers="general", noise=True), Prompt(2)
-    loss = population_loss(MODEL, task)
+    loss = population_loss(task, MODEL)
     clean = sp.Add(*(w * x for w, x in zip(prompt.teacher, prompt.query, strict=True)))
     without = expectation((clean - model_output(MODEL, 2)) ** 2, task)
     σ2 = task.noise_variance
@@ -133,7 +133,7 @@ def test_noise_on_the_label_of_the_query_only_adds_its_variance():
     assert not zero(loss.expression - without)
     assert not zero(loss.expression - without - σ2 * (1 + 1 / N))
     silent = population_loss(
-        MODEL, replace(task, noise_variance=sp.Integer(0))
+        replace(task, noise_variance=sp.Integer(0)), MODEL
     )  # on no label at all
     assert not zero(loss.expression - silent.expression - σ2)
 
@@ -143,8 +143,8 @@ def test_other_divisors_rescale_the_map(divisor, s):
     """Force and loss at M/s: so every fixed point moves from M to M/s, and no loss changes, nor any gain."""
     task, M = general_task(2), square("m", 2)
     base, other = (
-        effective_map(MODEL, task),
-        effective_map(Separate(1, divisor=divisor), task),
+        effective_map(task, MODEL),
+        effective_map(task, Separate(1, divisor=divisor)),
     )
 
     def moments_rescale(first, second):
@@ -176,7 +176,7 @@ def test_varying_lengths_average_the_moments():
     one = symbolic_task(2, teachers="general", noise=True)
     task = replace(one, context_lengths=tuple(LENGTHS))
     form, (Λ, _, σ2, trace, outer) = (
-        effective_map(Separate(1, divisor="tokens"), task),
+        effective_map(task, Separate(1, divisor="tokens")),
         parts(task),
     )
 
@@ -241,7 +241,7 @@ def loss_of_independent_entries(M, task, length):
 @pytest.mark.parametrize("length", [1, 2, 3])
 def test_inputs_that_are_not_gaussian_change_A_alone(length):
     task, M = symbolic_task(2, teachers="general", noise=True), square("m", 2)
-    form = effective_map(MODEL, replace(task, context_lengths=(sp.Integer(length),)))
+    form = effective_map(replace(task, context_lengths=(sp.Integer(length),)), MODEL)
     exact = loss_of_independent_entries(M, task, length)
     Λ, Ω = task.covariance, task.teacher_covariance
 
@@ -281,7 +281,7 @@ def test_the_loss_is_a_square_above_its_minimum(size):
 @pytest.mark.parametrize("size", [1, 2])
 def test_the_minimum(size):
     task = symbolic_task(size, teachers="general", noise=True)
-    form = effective_map(MODEL, task)
+    form = effective_map(task, MODEL)
     A, B, Λ = (part.applyfunc(sp.factor) for part in (form.A, form.B, form.Lambda))
     inverse = A.adjugate() / A.det()
     assert zero(form.force(inverse * B * Λ.inv()))
@@ -302,7 +302,7 @@ def test_the_minimum(size):
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_the_minimum_for_white_teachers(size):
     task = symbolic_task(size)
-    form, Λ, one = effective_map(MODEL, task), task.covariance, sp.eye(size)
+    form, Λ, one = effective_map(task, MODEL), task.covariance, sp.eye(size)
     assert zero(form.force((Λ + (Λ + Λ.trace() * one) / N).inv()))
     wrong = {
         "trace dropped": Λ + Λ / N,

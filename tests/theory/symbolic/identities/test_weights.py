@@ -19,7 +19,7 @@ EXAMPLE = SymbolicTask(sp.diag(3, 2, 1), sp.eye(3), sp.Integer(0), (N,))
 def derived(task, heads, rank):
     """A model's loss and flow on the restricted block, and its map."""
     model = Separate(heads, rank)
-    return derive(model, task, "restricted"), effective_map(model, task).M
+    return derive(task, model, "restricted"), effective_map(task, model).M
 
 
 def coefficients(task):

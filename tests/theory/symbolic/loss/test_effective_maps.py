@@ -67,7 +67,7 @@ def wrong_forms(task, divisor):
 @pytest.mark.parametrize("dimension", [2, 3])
 def test_the_closed_form_is_the_definition(divisor, dimension):
     task = symbolic_task(dimension, teachers="general", noise=True)
-    form = effective_map(Separate(heads=1, divisor=divisor), task)
+    form = effective_map(task, Separate(heads=1, divisor=divisor))
     derived = form.c, form.B, form.A
 
     def holds(claimed):
@@ -96,9 +96,9 @@ def test_the_closed_form_is_the_definition(divisor, dimension):
 @pytest.mark.parametrize("mixture", [False, True])
 def test_every_model_has_its_map(model, mixture):
     task = symbolic_task(2, teachers="general", noise=True, mixture=mixture)
-    form, loss = effective_map(model, task), population_loss(model, task, "restricted")
+    form, loss = effective_map(task, model), population_loss(task, model, "restricted")
     assert form.describes(loss)
-    assert not form.describes(population_loss(model, task))
+    assert not form.describes(population_loss(task, model))
     for name, wrong in (
         ("M", 2 * form.M),
         ("c", form.c + 1),
@@ -162,7 +162,7 @@ def test_the_numerical_population_is_exact(seed, dimension, divisor):
         np.random.default_rng(seed).integers(-4, 5, size=(dimension, dimension)) / 4
         + np.eye(dimension) / 8
     )
-    theirs, ours = population(task, model), effective_map(model, rational_task(task))
+    theirs, ours = population(task, model), effective_map(rational_task(task), model)
     assert differing(theirs, ours, M) == set()
     one = task.covariance / 1024
     assert differing(replace(theirs, A=theirs.A + one), ours, M) == {
@@ -278,10 +278,10 @@ def test_full_losses_of_a_mixture_agree_with_monte_carlo(drawn, model):
         return (drawn.label - output)[:, None] ** 2
 
     derived = float(
-        population_loss(model, rational_task(MIXED)).expression.subs(values)
+        population_loss(rational_task(MIXED), model).expression.subs(values)
     )
     restricted = float(
-        population_loss(model, rational_task(MIXED), "restricted").expression.subs(
+        population_loss(rational_task(MIXED), model, "restricted").expression.subs(
             values
         )
     )
@@ -299,8 +299,8 @@ def test_a_range_of_lengths_averages_the_loss():
     values = dict(
         zip(one.parameters, (1, sp.Rational(1, 2), 1 / sp.sqrt(2)), strict=True)
     )
-    by_length = population_loss(model, one).expression.subs(values)
-    ours = population_loss(model, rational_task(task)).expression
+    by_length = population_loss(one, model).expression.subs(values)
+    ours = population_loss(rational_task(task), model).expression
     assert sp.expand(ours - sum(by_length.subs(N, n) for n in (1, 2, 3)) / 3) == 0
     assert sp.expand(ours - by_length.subs(N, 2)) != 0
 
@@ -336,12 +336,12 @@ class Named(Tied):
 )
 def test_names_what_has_no_population_loss(model, message):
     with pytest.raises(ValueError, match=message):
-        population_loss(model, symbolic_task(1))
+        population_loss(symbolic_task(1), model)
 
 
 def test_names_a_block_that_does_not_exist():
     with pytest.raises(ValueError, match="full or restricted, not 'half'"):
-        population_loss(Merged(1), symbolic_task(1), "half")
+        population_loss(symbolic_task(1), Merged(1), "half")
     with pytest.raises(ValueError, match="full or restricted, not 'half'"):
         moments(symbolic_task(1), block="half")
     with pytest.raises(ValueError, match="divisor must be one of"):

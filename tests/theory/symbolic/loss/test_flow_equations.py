@@ -28,7 +28,7 @@ def residuals(model, task, values):
     """What the flow of the full model makes of given weights."""
     return {
         weight: rhs.xreplace(values)
-        for weight, rhs in flow_equations(population_loss(model, task)).items()
+        for weight, rhs in flow_equations(population_loss(task, model)).items()
     }
 
 
@@ -46,7 +46,7 @@ def test_the_restricted_block_is_invariant_unless_teachers_have_a_mean(model):
     flow = residuals(model, symbolic_task(2, teachers="general", noise=True), still)
     assert all(sp.expand(flow[weight]) == 0 for weight in off)
     loss = population_loss(
-        model, symbolic_task(2, teachers="general", noise=True), "restricted"
+        symbolic_task(2, teachers="general", noise=True), model, "restricted"
     )
     inside = flow_equations(loss)
     assert set(inside) == set(flow) - set(off)
@@ -57,8 +57,8 @@ def test_the_restricted_block_is_invariant_unless_teachers_have_a_mean(model):
 
 def test_merged_flow_is_that_of_a_two_layer_network():
     model, task = Merged(2), symbolic_task(2, teachers="general", noise=True)
-    form, w = effective_map(model, task), weight_symbols(model, 2)
-    loss = population_loss(model, task, "restricted")
+    form, w = effective_map(task, model), weight_symbols(model, 2)
+    loss = population_loss(task, model, "restricted")
     flow, G = flow_equations(loss), form.force(form.M)
     for h in range(2):
         v, U = w["value"][h, -1], sp.Matrix(w["key_query"][h, :-1, :-1])
@@ -73,8 +73,8 @@ def test_separate_flow_is_that_of_three_layers():
         Separate(2, rank=2, divisor="tokens"),
         symbolic_task(2, teachers="general"),
     )
-    form, w = effective_map(model, task), weight_symbols(model, 2)
-    loss = population_loss(model, task, "restricted")
+    form, w = effective_map(task, model), weight_symbols(model, 2)
+    loss = population_loss(task, model, "restricted")
     flow, G = flow_equations(loss), form.force(form.M)
     for h in range(2):
         v, K, Q = (
@@ -91,7 +91,7 @@ def test_an_output_of_the_users_own_has_its_loss():
     prompt, (u, v) = Prompt(2), sp.symbols("u v")
     task = symbolic_task(2)
     output = u * v * average(prompt.y * (prompt.x[0] + prompt.x[1])) * prompt.query[0]
-    loss = output_loss(output, task, [u, v])
+    loss = output_loss(task, output, [u, v])
     assert loss.weights == (u, v)
     assert zero(loss.expression - expectation((prompt.label - output) ** 2, task), loss)
     assert not zero(

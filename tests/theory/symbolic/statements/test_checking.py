@@ -23,7 +23,7 @@ from attndyn.theory.symbolic.statements.statements import (
 )
 
 D1, D2 = (
-    derive(Separate(heads), symbolic_task(heads), "restricted") for heads in (1, 2)
+    derive(symbolic_task(heads), Separate(heads), "restricted") for heads in (1, 2)
 )
 V, K, Q = D1.weights
 LAMBDA = D1.parameters[0]
@@ -220,7 +220,7 @@ def test_two_directions_in_two_heads():
 
 
 def test_a_wrong_fixed_point_of_four_directions_is_refuted_before_anything_is_expanded():
-    derivation = derive(Separate(4), symbolic_task(4), "restricted")
+    derivation = derive(symbolic_task(4), Separate(4), "restricted")
     lam, w, values = derivation.parameters, derivation.arrays, {}
     gain = [λ**3 / (λ**2 * (1 + 1 / N) + λ * sum(lam) / N) for λ in lam]
     for d in range(4):
@@ -330,8 +330,8 @@ def test_mistakes_are_named(statement, message):
 
 def test_the_symbol_of_the_context_length_is_unknown_where_it_is_a_number():
     derivation = derive(
-        Separate(1),
         rational_task(Task(eigenvalues=[2], context_length=3)),
+        Separate(1),
         "restricted",
     )
     proved(StatedLoss(2 - 8 * M + sp.Rational(40, 3) * M**2), derivation)
@@ -342,11 +342,11 @@ def test_the_symbol_of_the_context_length_is_unknown_where_it_is_a_number():
 def test_an_output_of_the_users_own():
     prompt, (u, v) = Prompt(1), sp.symbols("u v")
     output = u * v**2 * average(prompt.y * prompt.x[0]) * prompt.query[0]
-    derivation = derive_output(output, symbolic_task(1), [u, v])
+    derivation = derive_output(symbolic_task(1), output, [u, v])
     proved(StatedInvariant(2 * u**2 - v**2), derivation)
     refuted(StatedInvariant(u**2 - v**2), derivation)
     with pytest.raises(ValueError, match="names of their own"):
-        derive_output(output, symbolic_task(1), [u, v, sp.Symbol("u", real=True)])
+        derive_output(symbolic_task(1), output, [u, v, sp.Symbol("u", real=True)])
 
 
 # Points and signs
@@ -420,7 +420,7 @@ def test_signs_of_two_roots_that_agree_are_their_sign():
 
 def test_weights_that_never_move_have_no_course_and_no_rate():
     """The query's y meets no query token: it does not stand in the output, of whatever block."""
-    full = derive(Separate(heads=1), symbolic_task(1), "full")
+    full = derive(symbolic_task(1), Separate(heads=1), "full")
     still = full.arrays["query"][0, 0, 1]
     z = sp.Symbol("z", real=True)
     assert (
@@ -457,8 +457,8 @@ def test_weights_have_names_of_their_own(name):
         match=f"the weight {name} has the name of a number or a variable of the task",
     ):
         derive_output(
-            weight * average(prompt.y**2) * prompt.query[0],
             symbolic_task(1, mixture=True),
+            weight * average(prompt.y**2) * prompt.query[0],
             [weight],
         )
 
@@ -476,7 +476,7 @@ def test_heads_that_cannot_compute_with_symbols_are_named():
     with pytest.raises(
         ValueError, match="heads of Numeric cannot compute with symbols"
     ):
-        derive(Numeric(), symbolic_task(1))
+        derive(symbolic_task(1), Numeric())
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from attndyn.theory.symbolic import (
     symbolic_task,
 )
 
-MERGED = derive(Merged(heads=1), symbolic_task(1), "restricted")
+MERGED = derive(symbolic_task(1), Merged(heads=1), "restricted")
 v, u = MERGED.weights
 (lam,) = MERGED.parameters
 a = sp.Symbol("a", real=True)
@@ -56,7 +56,7 @@ def test_a_wrong_course_is_refuted_at_a_moment(wrong, where):
 
 
 def test_a_weight_without_a_course_must_rest():
-    separate = derive(Separate(heads=1), symbolic_task(1), "restricted")
+    separate = derive(symbolic_task(1), Separate(heads=1), "restricted")
     value, key, _ = separate.weights
     assert check_statement(StatedSolution({value: w0}), separate).holds
     assert not check_statement(StatedSolution({value: w0, key: w0}), separate).holds

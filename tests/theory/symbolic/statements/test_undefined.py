@@ -241,7 +241,7 @@ def test_a_course_has_a_value_at_every_time_from_zero(name):
 
 
 def test_the_slope_of_a_course_is_finite_as_well():
-    derivation = derive(Separate(heads=1), symbolic_task(1), "restricted")
+    derivation = derive(symbolic_task(1), Separate(heads=1), "restricted")
     value, key, _ = derivation.weights
     assert check_statement(
         StatedSolution({value: sp.sqrt(TIME) ** 2 * 0 + 1}), derivation
@@ -297,7 +297,7 @@ def test_a_general_covariance_is_positive_definite():
 
 
 def test_expressions_pass_the_same_check():
-    derivation = derive(Separate(heads=1), symbolic_task(1), "restricted")
+    derivation = derive(symbolic_task(1), Separate(heads=1), "restricted")
     value = derivation.weights[0]
     (lam,) = derivation.parameters
     for expression in (
