@@ -12,6 +12,12 @@ from ..simulate import Statistics, from_moments
 from ..task import Task
 from ..theory import feature_moments, population
 
+POPULATION_MOMENTS = ("setting.moments", "formulas.moments")
+"""The claims that check c, A and B of the restricted block: what trains on them assumes these."""
+
+FEATURE_MOMENTS = ("formulas.features", "in_weight.moments")
+"""The claims that check the moments of every feature of a mixture: what trains on them assumes these."""
+
 
 def population_statistics(
     task: Task, model: Merged | Separate, *, random_labels: bool = False

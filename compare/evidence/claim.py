@@ -131,6 +131,7 @@ class Claim:
     equation: str = ""
     beyond_paper: bool = False
     origin: str = ""
+    assumes: tuple[str, ...] = ()
     experiments: Callable[[RunContext], tuple[Experiment, ...]] = lambda context: ()
     hypotheses: tuple[str, ...] = ()
     tier: str = "standard"

@@ -13,7 +13,7 @@ from .....theory import Population, population, time_course
 from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.judges import equal_within
 from ....evidence.seed_judges import means_within_scatter
-from ....exact_statistics import population_statistics
+from ....exact_statistics import POPULATION_MOMENTS, population_statistics
 from ....metrics.curves import exit_times, plateau_heights
 from ..common.controls import with_context
 from ..common.experiments import EVERY_LENGTH, TOKENS, lengths
@@ -155,6 +155,7 @@ CLAIMS = (
         observable="loss of the full gradient flow of four aligned heads",
         limit="none: exact",
         measure=_aligned_flow,
+        assumes=POPULATION_MOMENTS,
         predict=_aligned_course,
         judge=equal_within(1e-9, TIMES, ("flow time", "loss")),
         experiments=lambda context: (),

@@ -17,7 +17,7 @@ from .....task import Task
 from .....theory import FixedPoint, fixed_point, fixed_points
 from ....evidence.claim import Claim, RunContext
 from ....evidence.evidence import Evidence
-from ....exact_statistics import population_statistics
+from ....exact_statistics import POPULATION_MOMENTS, population_statistics
 from ....metrics.curvature import hessian_index
 from ..common.fixtures import DIAGONAL, NON_COMMUTING
 
@@ -239,6 +239,7 @@ CLAIMS = (
         observable="loss, gradient and Hessian at the weights; oblique and aligned, rank one to three, merged",
         limit="none: exact",
         measure=_objectives,
+        assumes=POPULATION_MOMENTS,
         predict=_points,
         judge=_at_rest,
         controls=(UNBALANCED, NO_TEACHERS, MINIMA),
@@ -254,6 +255,7 @@ CLAIMS = (
         observable="Hessian, and the loss that the flow falls to after a step off the point: every subset",
         limit="none: exact",
         measure=_found_kinds,
+        assumes=POPULATION_MOMENTS,
         predict=_stated_kinds,
         judge=_same_kinds,
         controls=(NOT_LEFT, ALL_LEARNED, GREEDY_LOSS),

@@ -13,6 +13,7 @@ from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.evidence import Evidence
 from ....evidence.judges import curve
 from ....evidence.seeding import seeds
+from ....exact_statistics import POPULATION_MOMENTS
 from ..common.controls import MOMENTS, wrong_moments
 from ..common.experiments import FOUR
 from ..separate.rank_one import standard_errors
@@ -178,6 +179,7 @@ CLAIMS = (
         observable="maps at which 100 searches for a vanishing simulated gradient end; D = 3, general Λ and Ω",
         limit="P → ∞, taken exactly",
         measure=_found,
+        assumes=POPULATION_MOMENTS,
         predict=_enumerated,
         judge=_one_for_one,
         controls=(ALL, LARGEST, *MOMENTS),

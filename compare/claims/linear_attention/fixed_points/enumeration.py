@@ -16,7 +16,7 @@ from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.evidence import Evidence
 from ....evidence.judges import converges_on_average
 from ....evidence.seeding import seeds
-from ....exact_statistics import population_statistics
+from ....exact_statistics import POPULATION_MOMENTS, population_statistics
 from ....metrics.curvature import hessian_index
 from ....metrics.plateaus import PlateauMatch
 from ..common.controls import LONGER_CONTEXT, MOMENTS, TRACE_DROPPED, wrong_moments
@@ -264,6 +264,7 @@ CLAIMS = (
         observable="different effective maps at whose weights the simulated gradient vanishes",
         limit="P → ∞, taken exactly",
         measure=_counted,
+        assumes=POPULATION_MOMENTS,
         predict=_counts,
         judge=_equal_counts,
         controls=("one per number of directions", "merged as separate"),
@@ -306,6 +307,7 @@ CLAIMS = (
         observable="negative eigenvalues of the simulated Hessian: merged, rank one and rank two, every subset",
         limit="P → ∞, taken exactly",
         measure=_observed_indices,
+        assumes=POPULATION_MOMENTS,
         predict=_indices,
         judge=_equal_lists,
         controls=(

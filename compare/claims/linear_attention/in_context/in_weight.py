@@ -2,6 +2,7 @@
 
 from ....evidence.claim import Claim
 from ....evidence.judges import converges_on_average
+from ....exact_statistics import FEATURE_MOMENTS
 from .in_weight_measurements import (
     BLOCK,
     CONSISTENT,
@@ -71,6 +72,7 @@ CLAIMS = (
         limit="step → ∞",
         hypotheses=(*SETTING, "H ≥ D + 1, so that heads make any effective map"),
         measure=trained_losses,
+        assumes=FEATURE_MOMENTS,
         predict=minima,
         judge=equal(1e-5),
         controls=(BLOCK, SHORT_TEACHER, CONSISTENT),
@@ -120,6 +122,7 @@ CLAIMS = (
         limit="none: exact moments, step → ∞",
         hypotheses=SETTING,
         measure=in_weight_losses,
+        assumes=FEATURE_MOMENTS,
         predict=read_as,
         judge=gradual,
         expected_level="refuted",
@@ -138,6 +141,7 @@ CLAIMS = (
         limit="P → ∞, rate → 0",
         hypotheses=(*SETTING, "rate 5e-4, initial scale 1e-6"),
         measure=transient_losses,
+        assumes=FEATURE_MOMENTS,
         predict=predicted_transients,
         judge=transient,
         controls=(MINIMUM, PURE),
@@ -154,6 +158,7 @@ CLAIMS = (
         limit="none: exact moments, step → ∞",
         hypotheses=SETTING,
         measure=fixed_teacher_losses,
+        assumes=FEATURE_MOMENTS,
         predict=predicted_fixed,
         judge=falls_steadily,
         controls=(PURE, "random labels"),
@@ -169,6 +174,7 @@ CLAIMS = (
         limit="none at this length: S has a condition number of about 800",
         hypotheses=SETTING,
         measure=published_losses,
+        assumes=FEATURE_MOMENTS,
         predict=after_published_steps,
         judge=equal(0.005, MIXED),
         expected_level="refuted",

@@ -22,7 +22,7 @@ from .....theory import fixed_point, principal_component_regression, ridge
 from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.evidence import Evidence
 from ....evidence.judges import converges_at_order, converges_on_average, equal_within
-from ....exact_statistics import population_statistics
+from ....exact_statistics import POPULATION_MOMENTS, population_statistics
 from ..common.controls import with_context
 from ..common.experiments import FOUR, SEPARATE, separate
 from ..separate.plateaus import GREEDY, resting_landings
@@ -219,6 +219,7 @@ CLAIMS = (
         ),
         figure="regression",
         measure=_learned_coefficients,
+        assumes=POPULATION_MOMENTS,
         predict=_regression_coefficients,
         judge=converges_at_order(LENGTHS, -1, name="N"),
         controls=("1/λ² for 1/λ", "ridge with penalty 0.01"),
@@ -239,6 +240,7 @@ CLAIMS = (
         ),
         figure="regression",
         measure=_outputs,
+        assumes=POPULATION_MOMENTS,
         predict=_regressions,
         judge=converges_on_average(LONG, -0.5, "N"),
         controls=tuple(COMPONENTS)[1:],

@@ -15,7 +15,7 @@ from .....theory.linear_attention.merged import (
 from .....theory.predictors import preconditioned_step
 from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.judges import converges_at_order, equal_within
-from ....exact_statistics import population_statistics
+from ....exact_statistics import POPULATION_MOMENTS, population_statistics
 from ....metrics.curves import crossing_times
 from ..common.controls import LONGER_CONTEXT, MOMENTS, TRACE_DROPPED, wrong_moments
 from ..common.experiments import FOUR, WHITE
@@ -186,6 +186,7 @@ CLAIMS = (
         observable="predictions of 500 fresh prompts by trained weights; white, general, noisy and oblique tasks",
         limit="none: exact at rest",
         measure=_outputs,
+        assumes=POPULATION_MOMENTS,
         predict=_steps,
         judge=equal_within(1e-9, axes=("prompt", "prediction")),
         controls=(*MOMENTS, "Newton's step", "plain gradient step"),
@@ -201,6 +202,7 @@ CLAIMS = (
         observable="loss of the flow of all weights from three starts: v larger, u larger, and of opposite sign",
         limit="none: exact",
         measure=_white_flows,
+        assumes=POPULATION_MOMENTS,
         predict=_white_courses,
         judge=equal_within(1e-9, TIMES, ("flow time", "loss")),
         controls=(TRACE_DROPPED, LONGER_CONTEXT, "balanced"),
@@ -219,6 +221,7 @@ CLAIMS = (
         limit="initial scale → 0, error O(scale)",
         order=1,
         measure=_drop_times,
+        assumes=POPULATION_MOMENTS,
         predict=_constants,
         judge=converges_at_order(SCALES, 1, name="scale"),
         controls=("rate 2‖B‖", "value rows alone"),
@@ -234,6 +237,7 @@ CLAIMS = (
         observable="when the loss of the flow is midway, from scales 0.1 and 0.01; oblique, noise, large Λ",
         limit="none: exact",
         measure=_halves,
+        assumes=POPULATION_MOMENTS,
         predict=_half_loss_times,
         judge=equal_within(1e-5, axes=("start", "half-loss time")),
         controls=("ln(1/w)/‖B‖", TRACE_DROPPED, LONGER_CONTEXT),

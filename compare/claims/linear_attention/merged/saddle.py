@@ -13,7 +13,7 @@ from .....theory import fixed_point, population
 from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.evidence import Evidence
 from ....evidence.judges import converges_at_order, equal_within
-from ....exact_statistics import population_statistics
+from ....exact_statistics import POPULATION_MOMENTS, population_statistics
 from ....metrics.curvature import hessian
 from ....metrics.curves import crossing_times
 from ..common.controls import MOMENTS, wrong_moments
@@ -186,6 +186,7 @@ CLAIMS = (
         observable="effective maps at which searches for a vanishing gradient end, three heads, three tasks",
         limit="P → ∞, taken exactly",
         measure=_found,
+        assumes=POPULATION_MOMENTS,
         predict=_points,
         judge=_one_for_one,
         controls=(*MOMENTS, "as separate", "the minimum alone", "the saddle alone"),
@@ -202,6 +203,7 @@ CLAIMS = (
         observable="eigenvalues of the Hessian of the simulated loss, restricted block, one to four heads",
         limit="P → ∞, taken exactly",
         measure=_curvatures,
+        assumes=POPULATION_MOMENTS,
         predict=_expected_curvatures,
         judge=equal_within(1e-8, axes=("number", "eigenvalue")),
         controls=("largest singular value of B", "one way out", "‖B‖ for 2‖B‖"),
@@ -217,6 +219,7 @@ CLAIMS = (
         limit="initial scale → 0, error O(scale)",
         order=1,
         measure=_delays,
+        assumes=POPULATION_MOMENTS,
         predict=_expected_delays,
         judge=converges_at_order(SCALES[:-1], 1, name="scale", floor=1e-8),
         controls=("1/(2‖B‖)", "1/λ₁²", "∝ 1/scale"),

@@ -14,7 +14,7 @@ from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.evidence import Evidence
 from ....evidence.judges import converges_at_order, equal_within
 from ....evidence.seeding import seeds
-from ....exact_statistics import population_statistics
+from ....exact_statistics import POPULATION_MOMENTS, population_statistics
 from ..common.controls import LONGER_CONTEXT, MOMENTS, with_context, wrong_moments
 from ..common.experiments import FOUR, MERGED, WHITE, merged
 from .published_runs import HALF_DROPPED, size_claim
@@ -193,6 +193,7 @@ def _growing_claim(
         observable="sup gap of the loss to the flow of all heads, over twice the time of the drop",
         limit=f"initial scale → 0, error O({order})",
         measure=lambda context: _random_flows(task, context),
+        assumes=POPULATION_MOMENTS,
         predict=lambda context, control: _growing_courses(task, context, control),
         judge=converges_at_order(SCALES, 1, scale, order),
         controls=(VALUE_ALONE, HALF_DROPPED, LONGER_CONTEXT),
@@ -212,6 +213,7 @@ CLAIMS = (
         observable="loss of the full gradient flow",
         limit="none: exact",
         measure=_aligned_flow,
+        assumes=POPULATION_MOMENTS,
         predict=_aligned_ode,
         judge=equal_within(1e-9, ALIGNED_TIMES, ("flow time", "loss")),
         controls=MOMENTS,
@@ -230,6 +232,7 @@ CLAIMS = (
         observable="loss of the full gradient flow of eight heads, starts of size 1e-4, 1e-2 and 0.5",
         limit="none: exact",
         measure=_balanced_flows,
+        assumes=POPULATION_MOMENTS,
         predict=_balanced_courses,
         judge=equal_within(1e-9, BALANCED_TIMES, ("flow time", "loss")),
         controls=(*MOMENTS, ROOT, SLOWER),

@@ -18,7 +18,7 @@ from .....theory.linear_attention.saddle_to_saddle.escapes import SeparateHeads,
 from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.judges import equal_within
 from ....evidence.seeding import seeds
-from ....exact_statistics import population_statistics
+from ....exact_statistics import POPULATION_MOMENTS, population_statistics
 from ..common.fixtures import separate_head
 
 ONE = Task([0.9], context_length=4)
@@ -203,6 +203,7 @@ CLAIMS = (
         observable="v, its distance to the end, and the time to reach it, along the full gradient flow; six starts",
         limit="none: exact",
         measure=_head_flows,
+        assumes=POPULATION_MOMENTS,
         predict=_stated_heads,
         judge=equal_within(1e-8, axes=("time", "amplitude")),
         controls=("twice the rate", "γ² for γ"),
@@ -217,6 +218,7 @@ CLAIMS = (
         observable="v and its distance to the end by the full gradient flow, from all sides, 0 and the end; times",
         limit="none: exact",
         measure=_branches,
+        assumes=POPULATION_MOMENTS,
         predict=_stated_branches,
         judge=equal_within(1e-8, axes=("start and time", "amplitude or time")),
         controls=(

@@ -16,6 +16,7 @@ from .....theory.linear_attention.saddle_to_saddle.escapes import escape, separa
 from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.evidence import Evidence, Fit, Judge
 from ....evidence.judges import curve
+from ....exact_statistics import POPULATION_MOMENTS
 from ....metrics.curves import crossing_times, observed_order
 from ..common.controls import MOMENTS, wrong_moments
 from .dwell_time_runs import (
@@ -305,6 +306,7 @@ CLAIMS = (
         limit="initial scale → 0, error O(scale · ln(1/scale))",
         order=1,
         measure=_waits,
+        assumes=POPULATION_MOMENTS,
         predict=_idle_phases,
         judge=_waits_agree,
         controls=(LOGARITHM, AT_START, SAME_FORCE),
@@ -321,6 +323,7 @@ CLAIMS = (
         observable="time between exits of a head of rank three, and of rank two where Λ and Ω do not commute",
         limit="initial scale → 0; slopes between 1e-5 and 1e-6 within 0.1 %",
         measure=_within,
+        assumes=POPULATION_MOMENTS,
         predict=_within_growth,
         judge=_grows(("m = 1", "m = 2", "m = 1, oblique")),
         controls=(NO_LEAD, ONE_VALUE, POWER, *MOMENTS),
@@ -336,6 +339,7 @@ CLAIMS = (
         observable="time between the exits towards M_{2} and from there to M_{1}, rank one, three starts",
         limit="initial scale → 0; slope between 1e-5 and 1e-6 within 0.1 %",
         measure=_rotations,
+        assumes=POPULATION_MOMENTS,
         predict=_rotation_growth,
         judge=_grows(("at M_{2}",)),
         controls=(NO_LEAD, DRIVE_ALONE, POWER, *MOMENTS),
@@ -351,6 +355,7 @@ CLAIMS = (
         observable="time between the exits towards M_{2} and from there to M_{1}, rank one, three starts",
         limit="initial scale → 0, error O(scale^(1 − σ₂/σ₁))",
         measure=_visits,
+        assumes=POPULATION_MOMENTS,
         predict=_limit,
         judge=_settles,
         controls=(LOGARITHM, EIGENVECTORS, FIRST_ORDER, *MOMENTS),

@@ -13,7 +13,7 @@ from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.evidence import Evidence
 from ....evidence.judges import curve, equal_within
 from ....evidence.seeding import seeds
-from ....exact_statistics import population_statistics
+from ....exact_statistics import POPULATION_MOMENTS, population_statistics
 from ....metrics.curves import exit_times, plateau_heights
 from ..common.controls import MOMENTS, NO_FOURTH_MOMENT, TRACE_DROPPED, wrong_moments
 from ..common.experiments import EIGHT, FOUR, RANKS, low_rank, low_rank_model
@@ -177,6 +177,7 @@ CLAIMS = (
         observable="loss of the full gradient flow, two heads of rank two",
         limit="none: exact",
         measure=lambda context: _aligned_flow(),
+        assumes=POPULATION_MOMENTS,
         predict=_aligned_ode,
         judge=equal_within(1e-9, ALIGNED_TIMES, ("flow time", "loss")),
         controls=(*MOMENTS, "pairs apart"),
@@ -192,6 +193,7 @@ CLAIMS = (
         observable="plateaus whose duration grows faster than scale^-1/2 when the scale falls tenfold",
         limit="initial scale → 0",
         measure=_long_plateaus,
+        assumes=POPULATION_MOMENTS,
         predict=_multiples,
         judge=_equal_plateaus,
         controls=("every plateau is long", "only the first is long"),

@@ -24,7 +24,7 @@ from ....evidence.judges import (
     student_quantile,
 )
 from ....evidence.seeding import seeds
-from ....exact_statistics import population_statistics
+from ....exact_statistics import POPULATION_MOMENTS, population_statistics
 from ....metrics.curves import exit_times, plateau_heights
 from ..common.controls import MOMENTS, wrong_moments
 from ..common.experiments import FOUR, PUBLISHED_STEPS, SEPARATE, published, separate
@@ -309,6 +309,7 @@ CLAIMS = (
         observable="loss of the full gradient flow: four heads in the eigenbasis, two greedy ones in another",
         limit="none: exact",
         measure=lambda context: _aligned_flows(),
+        assumes=POPULATION_MOMENTS,
         predict=_aligned_odes,
         judge=equal_within(1e-9, ALIGNED_TIMES, ("flow time", "loss")),
         controls=(*MOMENTS, EXPONENT),
@@ -357,6 +358,7 @@ CLAIMS = (
         observable="first exit time × initial scale of the flow of all heads, six random starts",
         limit="initial scale → 0, error O(scale)",
         measure=lambda context: [exits[:, 0] for exits in _scaled_exits(context)],
+        assumes=POPULATION_MOMENTS,
         predict=_divergences,
         judge=converges_at_order(SCALES, 1, name="scale"),
         controls=(ONE_NUMBER, DRIVE),
@@ -371,6 +373,7 @@ CLAIMS = (
         observable="first two exit times × initial scale of the flow of all heads, six random starts",
         limit="none: at every scale within 5e-5",
         measure=_scaled_exits,
+        assumes=POPULATION_MOMENTS,
         predict=_predicted_exits,
         judge=equal_within(5e-5, axes=("start", "exit time × scale")),
         controls=(ONE_NUMBER, DRIVE),

@@ -16,7 +16,7 @@ from .....theory.linear_attention.rank_one import (
 )
 from ....evidence.claim import Claim, RunContext
 from ....evidence.judges import equal_within
-from ....exact_statistics import population_statistics
+from ....exact_statistics import POPULATION_MOMENTS, population_statistics
 from ....metrics.curves import crossing_times
 from ..common.controls import LONGER_CONTEXT, with_context
 from ..common.fixtures import separate_head
@@ -168,6 +168,7 @@ CLAIMS = (
         observable="v of one head around its onset, near its end, and from above it; ends at 1.9 and 0.5",
         limit="v₀ → 0, here so small that nothing shows",
         measure=_head_flows,
+        assumes=POPULATION_MOMENTS,
         predict=_stated_heads,
         judge=equal_within(1e-6, axes=("time", "amplitude or time")),
         controls=(UNBOUNDED, FASTER),
@@ -183,6 +184,7 @@ CLAIMS = (
         observable="loss along the flow of two heads, one grown to 0.35, 0.5 and 0.6 at the start; rank two",
         limit="second head → 0, here so small that nothing shows",
         measure=_exits,
+        assumes=POPULATION_MOMENTS,
         predict=_stated_exits,
         judge=equal_within(1e-4, axes=("plateau", "exit time")),
         controls=(HALVED, ALL_IDLE, LONGER_CONTEXT),

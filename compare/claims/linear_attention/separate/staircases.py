@@ -16,7 +16,7 @@ from ....evidence.claim import Claim, RunContext
 from ....evidence.evidence import Evidence, Fit
 from ....evidence.judges import equal_within
 from ....evidence.seeding import seeds
-from ....exact_statistics import population_statistics
+from ....exact_statistics import POPULATION_MOMENTS, population_statistics
 from ....metrics.curves import exit_times
 from ..common.fixtures import (
     DIAGONAL,
@@ -251,6 +251,7 @@ CLAIMS = (
         limit="initial scale → 0, relative error of exit times O(scale)",
         order=1,
         measure=_flows,
+        assumes=POPULATION_MOMENTS,
         predict=_predicted,
         judge=_agree,
         controls=(LATER, OTHER_ORDER),
@@ -265,6 +266,7 @@ CLAIMS = (
         observable="maps and loss of each head of the flow of all heads, at rest on each plateau, and its exits",
         limit="initial scale → 0, exit times at 5e-3 within 1e-3",
         measure=staircase_order.observed,
+        assumes=POPULATION_MOMENTS,
         predict=staircase_order.predicted,
         judge=staircase_order.judge,
         controls=(
@@ -282,6 +284,7 @@ CLAIMS = (
         observable="rank of the map and loss of the flow of all heads, ten times as long as the one exit takes",
         limit="initial scale → 0, within 1e-4",
         measure=_stuck_ends,
+        assumes=POPULATION_MOMENTS,
         predict=_stuck_plateaus,
         judge=equal_within(1e-4, axes=("rank, loss", "value")),
         controls=(EVERY_HEAD,),

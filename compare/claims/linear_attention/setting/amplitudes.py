@@ -12,7 +12,7 @@ from .....task import Task
 from .....theory import TimeCourse, time_course
 from ....evidence.claim import Claim, RunContext
 from ....evidence.judges import equal_within
-from ....exact_statistics import population_statistics
+from ....exact_statistics import POPULATION_MOMENTS, population_statistics
 from ..common.controls import LONGER_CONTEXT, with_context
 from ..separate.path_measurements import (
     LATER,
@@ -291,6 +291,7 @@ CLAIMS = (
         observable="weights by the flow of all of them: white, unequal, aligned in a turned basis, oblique",
         limit="none: exact",
         measure=lambda context: _flows(_merged_cases()),
+        assumes=POPULATION_MOMENTS,
         predict=_merged_courses,
         judge=equal_within(
             1e-9, axes=("time and direction", "amplitude or coefficient")
@@ -311,6 +312,7 @@ CLAIMS = (
         observable="keys, queries and values by the flow of all of them, in a turned basis; rank one and two",
         limit="none: exact",
         measure=lambda context: _flows(_separate_cases()),
+        assumes=POPULATION_MOMENTS,
         predict=_separate_courses,
         judge=equal_within(
             1e-9, axes=("time and direction", "amplitude or coefficient")
@@ -329,6 +331,7 @@ CLAIMS = (
         observable="weights by the flow of all of them: a turned basis, equal heads, not commuting, rank two",
         limit="initial scale → 0, within 1e-4",
         measure=lambda context: observed_paths(_paths()),
+        assumes=POPULATION_MOMENTS,
         predict=lambda context, control: stated_paths(_paths(), control),
         judge=equal_within(
             1e-4, axes=("time and direction", "loss, coefficient, amplitude or head")

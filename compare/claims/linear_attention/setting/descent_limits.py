@@ -8,7 +8,7 @@ from .....simulate import initial_weights, sample, statistics, train
 from .....theory import population, rank_one_amplitude
 from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.judges import converges_at_order, converges_on_average
-from ....exact_statistics import population_statistics
+from ....exact_statistics import POPULATION_MOMENTS, population_statistics
 from ..common.controls import NO_FOURTH_MOMENT, TRACE_DROPPED, wrong_moments
 from ..common.experiments import FOUR, MERGED, SEPARATE, WHITE
 
@@ -72,6 +72,7 @@ CLAIMS = (
         observable="loss of four aligned heads against the closed form, through all drops",
         limit="η → 0, error O(η)",
         measure=_descents,
+        assumes=POPULATION_MOMENTS,
         predict=_flows,
         judge=converges_at_order(RATES, 1, name="η"),
         controls=("t = η·step", "t = 4η·step"),

@@ -20,7 +20,7 @@ from .....theory import (
 )
 from ....evidence.claim import Claim, RunContext
 from ....evidence.judges import equal_within
-from ....exact_statistics import population_statistics
+from ....exact_statistics import POPULATION_MOMENTS, population_statistics
 from ..common.controls import (
     NO_FOURTH_MOMENT,
     TRACE_DROPPED,
@@ -478,6 +478,7 @@ CLAIMS = (
         observable="regression on singular vectors, attention with given weights, and a model after training",
         limit="none: exact",
         measure=_independent_predictors,
+        assumes=POPULATION_MOMENTS,
         predict=_stated_predictors,
         judge=equal_within(1e-8, axes=("prompt", "prediction")),
         controls=(

@@ -15,7 +15,7 @@ from .....theory.linear_attention.low_rank import low_rank_amplitudes
 from .....theory.linear_attention.merged import matrix_amplitudes
 from ....evidence.claim import Claim, RunContext
 from ....evidence.judges import equal_within
-from ....exact_statistics import population_statistics
+from ....exact_statistics import POPULATION_MOMENTS, population_statistics
 from ..common.controls import LONGER_CONTEXT, MOMENTS, with_context, wrong_moments
 from ..common.fixtures import (
     DIAGONAL,
@@ -187,6 +187,7 @@ CLAIMS = (
         observable="loss and diagonal of M by the flow of all weights: rank one and two, merged, white, oblique",
         limit="none: exact",
         measure=_flows,
+        assumes=POPULATION_MOMENTS,
         predict=_courses,
         judge=equal_within(1e-9, axes=("time", "loss or diagonal")),
         controls=(LONGER_CONTEXT, HALF_TIME),
@@ -201,6 +202,7 @@ CLAIMS = (
         observable="loss and diagonal of M by the flow of all weights of one merged head, D = 100",
         limit="none: exact",
         measure=_hundred_flow,
+        assumes=POPULATION_MOMENTS,
         predict=_hundred_course,
         judge=equal_within(1e-9, EARLY_TIMES, ("flow time", "loss or diagonal")),
         controls=(LONGER_CONTEXT, HALF_TIME),
@@ -216,6 +218,7 @@ CLAIMS = (
         observable="weights by the flow of all of them: one merged head, one of rank two",
         limit="none: exact",
         measure=_unbalanced_flows,
+        assumes=POPULATION_MOMENTS,
         predict=_unbalanced_courses,
         judge=equal_within(1e-9, axes=("time", "weight")),
         controls=MOMENTS,

@@ -13,7 +13,7 @@ from .....task import Task
 from .....theory import population
 from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.evidence import Evidence
-from ....exact_statistics import population_statistics
+from ....exact_statistics import POPULATION_MOMENTS, population_statistics
 
 REVERSED_GAINS = Task(
     eigenvalues=[1.0, 0.3], teacher_covariance=np.diag([1.0, 4.5]), context_length=100
@@ -286,6 +286,7 @@ CLAIMS = (
         "maps of rank one at which no weight has a gradient, D = 2, Λ = 1: of 64 directions tried",
         "a circle of maps",
         measure=_stationary_directions,
+        assumes=POPULATION_MOMENTS,
         predict=_finite_count,
         hypotheses=("two gains are equal, which the count excludes",),
     ),
@@ -296,6 +297,7 @@ CLAIMS = (
         "first direction that the gradient flow learns, D = 2, gains 0.97 and 1.31 where B = diag(1, 0.405)",
         "the largest singular value of B",
         measure=_first_learned,
+        assumes=POPULATION_MOMENTS,
         predict=_first_stated,
         hypotheses=("Ω is not the identity",),
     ),
@@ -316,6 +318,7 @@ CLAIMS = (
         "whether the gradient vanishes at M_1, D = 2, for three idle heads with v ≠ 0",
         "also v ≠ 0 with k = 0 and Gq = 0, or q = 0 and Gᵀk = 0",
         measure=_stationary_heads,
+        assumes=POPULATION_MOMENTS,
         predict=_stated_heads,
         hypotheses=("an idle head beside one that holds direction 1",),
     ),
