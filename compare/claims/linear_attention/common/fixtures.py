@@ -52,7 +52,7 @@ def separate_head(v: float, pairs: FloatArray) -> Weights:
     return weights
 
 
-def entries_of(weights: Weights) -> Weights:
+def every_entry(weights: Weights) -> Weights:
     """Ones in the shape of the weights: the mask under which every entry may move."""
     return {name: np.ones_like(entries) for name, entries in weights.items()}
 

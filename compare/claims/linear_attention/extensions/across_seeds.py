@@ -33,7 +33,7 @@ from ....metrics.curves import crossing_times, exit_times
 from ....metrics.loss_drops import drops
 from ..common.controls import LONGER_CONTEXT, TRACE_DROPPED, wrong_moments
 from ..common.experiments import FOUR, MERGED, SEPARATE, merged, scattered
-from ..separate.plateaus import GREEDY, resting_landings
+from ..separate.plateaus import GREEDY, lasting_plateaus
 
 REVERSED = "latest for earliest"
 VALUE_ALONE = "value rows alone make w₀"
@@ -143,7 +143,7 @@ def _visited(context: RunContext) -> list[tuple[Subset, Subset]]:
     maps = {point.subset: point.M for point in fixed_points(FOUR, SEPARATE)}
     found = []
     for run in context.trajectories:
-        for landing in resting_landings(run):
+        for landing in lasting_plateaus(run):
             reached = effective_map(SEPARATE, landing.weights)
             nearest = min(
                 maps, key=lambda subset: float(np.linalg.norm(reached - maps[subset]))

@@ -1,6 +1,7 @@
-"""Fixed points: where they are, what they lose, and how many ways lead down from them."""
+"""Fixed points: where they are, their loss, and how many unstable directions they have."""
 
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,174 +22,176 @@ from ....metrics.curvature import hessian_index
 from ....metrics.plateaus import PlateauMatch
 from ..common.controls import LONGER_CONTEXT, MOMENTS, TRACE_DROPPED, wrong_moments
 from ..common.experiments import FOUR, MERGED, SEPARATE, separate
-from ..separate.plateaus import GREEDY, resting_landings
+from ..common.fixtures import every_entry
+from ..separate.plateaus import GREEDY, lasting_plateaus
 
 SEQUENCES = (2_000, 8_000, 32_000, 128_000)
 REPEATS = 10
-FLAT = 0.02  # curvature that sampling 80,000 sequences leaves where the exact one is zero, of at most 50
+FLAT = 0.02
+"""Curvature that sampling 80,000 sequences leaves where the exact one is zero, of at most 50."""
+
 PAIRED = Separate(heads=3, rank=2, divisor="none")
 
 
 def _subsets(most: int) -> list[tuple[int, ...]]:
-    return [
-        subset
-        for size in range(most + 1)
-        for subset in combinations((1, 2, 3, 4), size)
-    ]
+    """Sets of at most so many of the four directions."""
+    sizes = range(most + 1)
+    return [subset for size in sizes for subset in combinations((1, 2, 3, 4), size)]
 
 
 def _sampled_losses(context: RunContext) -> tuple[FloatArray, FloatArray]:
     """Mean and standard error of the squared error of M_S on 480,000 fresh prompts, for every S."""
+    maps = [fixed_point(FOUR, SEPARATE, subset).M.ravel() for subset in _subsets(4)]
     errors = []
     for seed in seeds(context.seed):
-        z, y = network_features(sample(FOUR, 80_000, seed, split="test"), SEPARATE)
-        maps = np.array(
-            [fixed_point(FOUR, SEPARATE, subset).M.ravel() for subset in _subsets(4)]
-        )
-        errors.append((z @ maps.T - y[:, None]) ** 2)
-    squared = np.concatenate(errors)
+        prompts = sample(FOUR, 80_000, seed, split="test")
+        z, y = network_features(prompts, SEPARATE)  # (P, D²), (P,)
+        errors.append((z @ np.array(maps).T - y[:, None]) ** 2)
+    squared = np.concatenate(errors)  # (480,000, subsets)
     return squared.mean(axis=0), squared.std(axis=0) / np.sqrt(len(squared))
 
 
 def _losses(context: RunContext, control: str) -> FloatArray:
+    """c − Σ_{d ∈ S} g_d for every S."""
     moments = wrong_moments(FOUR, SEPARATE, control)
-    return np.array(
-        [
-            moments.c - sum(moments.gains[d - 1] for d in subset)
-            for subset in _subsets(4)
-        ]
-    )
+    losses = []
+    for subset in _subsets(4):
+        gained = sum(moments.gains[d - 1] for d in subset)
+        losses.append(moments.c - gained)
+    return np.array(losses)
 
 
 def _agree_in_errors(
     predicted: FloatArray, observed: tuple[FloatArray, FloatArray]
 ) -> Evidence:
+    """Sixteen losses within 4.5 standard errors: by chance one is further off in ten thousand checks."""
     mean, error = observed
     worst = float(np.max(np.abs(mean - predicted) / error))
-    greedy = [predicted[_subsets(4).index(subset)] for subset in GREEDY]
-    shown = ", ".join(f"{loss:.8f}" for loss in greedy)
+    subsets = _subsets(4)
+    greedy = [predicted[subsets.index(subset)] for subset in GREEDY]
+    levels = ", ".join(f"{loss:.8f}" for loss in greedy)
     return Evidence(
-        worst <= 4.5,
-        f"16 losses, worst {worst:.1f} standard errors off",
-        f"L(M_m) = {shown}",
+        agrees=worst <= 4.5,
+        observed=f"16 losses, worst {worst:.1f} standard errors off",
+        expected=f"L(M_m) = {levels}",
     )
 
 
-def _samples(context: RunContext) -> list[list[Objective]]:
+def _sampled_objectives(context: RunContext) -> list[list[Objective]]:
     """The sampled loss for each number of sequences and seed."""
     return [
-        [_sampled_loss(count, seed) for seed in context.seeds(REPEATS)]
+        [_sampled_objective(count, seed) for seed in context.seeds(REPEATS)]
         for count in SEQUENCES
     ]
 
 
-def _sampled_loss(count: int, seed: int) -> Objective:
-    return objective(
-        SEPARATE, statistics(sample(FOUR, count, seed), SEPARATE, block="restricted")
-    )
+def _sampled_objective(count: int, seed: int) -> Objective:
+    source = statistics(sample(FOUR, count, seed), SEPARATE, block="restricted")
+    return objective(SEPARATE, source)
 
 
 def _canonical_weights(context: RunContext, control: str) -> list[Weights]:
     """Weights of every M_S with the coefficients that a variant predicts."""
-    true, wrong = population(FOUR, SEPARATE), wrong_moments(FOUR, SEPARATE, control)
-    size = np.cbrt(wrong.coefficients / true.coefficients)
-    return [
-        _rescaled(fixed_point(FOUR, SEPARATE, subset).weights, subset, size)
-        for subset in _subsets(4)
-    ]
+    true = population(FOUR, SEPARATE)
+    wrong = wrong_moments(FOUR, SEPARATE, control)
+    # Every weight of head d is proportional to m_d^{1/3}.
+    factors = np.cbrt(wrong.coefficients / true.coefficients)
 
-
-def _rescaled(weights: Weights, subset: tuple[int, ...], size: FloatArray) -> Weights:
-    for head, d in enumerate(subset):
-        for value in weights.values():
-            value[head] *= size[d - 1]
-    return weights
+    weights_of_subsets = []
+    for subset in _subsets(4):
+        weights = fixed_point(FOUR, SEPARATE, subset).weights
+        for head, d in enumerate(subset):
+            for array in weights.values():
+                array[head] *= factors[d - 1]
+        weights_of_subsets.append(weights)
+    return weights_of_subsets
 
 
 def _gradients_vanish(
     predicted: list[Weights], observed: list[list[Objective]]
 ) -> Evidence:
-    norms = np.array(
-        [[[_force(loss(w)[1]) for w in predicted] for loss in row] for row in observed]
+    """The largest entry of each gradient falls as P^-1/2."""
+    largest = np.array(
+        [
+            [[_largest_entry(loss(w)[1]) for w in predicted] for loss in of_seeds]
+            for of_seeds in observed
+        ]
     )
-    return converges_on_average(SEQUENCES, -0.5, "P")(np.zeros_like(norms), norms)
+    judge = converges_on_average(SEQUENCES, -0.5, "P")
+    return judge(np.zeros_like(largest), largest)
 
 
 def _cases() -> list[tuple[Merged | Separate, tuple[int, ...]]]:
-    merged: list[tuple[Merged | Separate, tuple[int, ...]]] = [
-        (MERGED, ()),
-        (MERGED, (1, 2, 3, 4)),
-    ]
-    return (
-        merged
-        + [(SEPARATE, subset) for subset in _subsets(4)]
-        + [(PAIRED, subset) for subset in _subsets(4)]
-    )
+    """Merged attention at both of its fixed points, and rank one and two at every subset."""
+    cases: list[tuple[Merged | Separate, tuple[int, ...]]]
+    cases = [(MERGED, ()), (MERGED, (1, 2, 3, 4))]
+    cases += [(SEPARATE, subset) for subset in _subsets(4)]
+    cases += [(PAIRED, subset) for subset in _subsets(4)]
+    return cases
 
 
 def _observed_indices(context: RunContext) -> list[int]:
     """Negative eigenvalues of the Hessian of the loss at the canonical weights, restricted block."""
-    found = []
+    indices = []
     for model, subset in _cases():
         evaluate = objective(model, population_statistics(FOUR, model))
         weights = fixed_point(FOUR, model, subset).weights
-        inside = restricted(
-            {name: np.ones_like(value) for name, value in weights.items()}
-        )
-        found.append(hessian_index(evaluate, weights, inside))
-    return found
+        inside = restricted(every_entry(weights))
+        indices.append(hessian_index(evaluate, weights, inside))
+    return indices
 
 
-def _landed(context: RunContext) -> tuple[list[int], float, float]:
-    """Hessian index where three runs rest, largest distance |M − M_m|/|M*| and gradient norm there."""
+class PlateauWeights(NamedTuple):
+    """Hessian indices on the plateaus of runs, and the largest distance |M − M_m|/|M*| and gradient norm there."""
+
+    indices: list[int]
+    map_gap: float
+    gradient_norm: float
+
+
+def _plateau_weights(context: RunContext) -> PlateauWeights:
+    """What three runs have on the plateaus that last, with every weight free to move."""
     indices, gaps, norms = [], [], []
-    for each, run in zip(context.experiments, context.trajectories, strict=True):
-        evaluate = objective(SEPARATE, each.source)
-        for landing in resting_landings(run):
-            free = {
-                name: np.ones_like(value) for name, value in landing.weights.items()
-            }
-            indices.append(
-                hessian_index(evaluate, landing.weights, free, _idle_curvature(landing))
-            )
-            gaps.append(landing.map_gap)
-            norms.append(landing.gradient_norm)
-    return indices, max(gaps), max(norms)
+    for experiment, run in zip(context.experiments, context.trajectories, strict=True):
+        evaluate = objective(SEPARATE, experiment.source)
+        for plateau in lasting_plateaus(run):
+            free = every_entry(plateau.weights)
+            floor = _small_head_curvature(plateau)
+            indices.append(hessian_index(evaluate, plateau.weights, free, floor))
+            gaps.append(plateau.map_gap)
+            norms.append(plateau.gradient_norm)
+    return PlateauWeights(indices, max(gaps), max(norms))
 
 
-def _idle_curvature(landing: PlateauMatch) -> float:
-    """A bound of the curvature that the largest idle head makes by its own size: 2 |G| (|v| + |k| + |q|)."""
-    idle = np.argsort(np.abs(landing.weights["value"][:, -1]))[
-        : SEPARATE.head_count - len(landing.point.subset)
-    ]
-    sizes = [
-        np.linalg.norm(landing.weights[name][idle].reshape(len(idle), -1), axis=1)
-        for name in landing.weights
-    ]
-    force = landing.point.population.force(landing.point.M)
-    return 2 * float(np.linalg.norm(force, 2) * np.max(np.sum(sizes, axis=0))) + FLAT
+def _small_head_curvature(plateau: PlateauMatch) -> float:
+    """A bound of the curvature that the largest small head makes by its own size: 2 |G| (|v| + |k| + |q|)."""
+    small_count = SEPARATE.head_count - len(plateau.point.subset)
+    by_value = np.argsort(np.abs(plateau.weights["value"][:, -1]))
+    small = by_value[:small_count]
+
+    size = np.zeros(small_count)
+    for array in plateau.weights.values():
+        size += np.linalg.norm(array[small].reshape(small_count, -1), axis=1)
+    G = plateau.point.population.force(plateau.point.M)
+    return 2 * float(np.linalg.norm(G, 2) * np.max(size)) + FLAT
 
 
-def _landing_indices(context: RunContext, control: str) -> set[int]:
+def _plateau_indices(context: RunContext, control: str) -> set[int]:
     """Indices that the plateaus may have: those of greedy subsets, or of a variant's of one to three directions."""
-    if control == UNMODIFIED:
-        return {fixed_point(FOUR, SEPARATE, subset).hessian_index for subset in GREEDY}
-    smallest = [tuple(range(5 - m, 5)) for m in (1, 2, 3)]
-    return {fixed_point(FOUR, SEPARATE, subset).hessian_index for subset in smallest}
+    subsets = GREEDY
+    if control != UNMODIFIED:
+        subsets = tuple(tuple(range(5 - m, 5)) for m in (1, 2, 3))
+    return {fixed_point(FOUR, SEPARATE, subset).hessian_index for subset in subsets}
 
 
-def _all_among(
-    predicted: set[int], observed: tuple[list[int], float, float]
-) -> Evidence:
+def _all_among(predicted: set[int], observed: PlateauWeights) -> Evidence:
     indices, gap, norm = observed
-    shown = (
-        f"{len(indices)} plateaus of index {', '.join(map(str, sorted(set(indices))))}"
-    )
-    expected = f"index {', '.join(map(str, sorted(predicted)))}"
+    distinct = ", ".join(map(str, sorted(set(indices))))
     return Evidence(
-        set(indices) <= predicted,
-        f"{shown}, map within {gap:.3f}, gradient {norm:.1e}",
-        expected,
+        agrees=set(indices) <= predicted,
+        observed=f"{len(indices)} plateaus of index {distinct}, "
+        f"map within {gap:.3f}, gradient {norm:.1e}",
+        expected=f"index {', '.join(map(str, sorted(predicted)))}",
     )
 
 
@@ -197,60 +200,64 @@ def _indices(context: RunContext, control: str) -> list[int]:
 
 
 def _index(model: Merged | Separate, subset: tuple[int, ...], control: str) -> int:
+    """The index of a fixed point, or what a control counts in its place."""
     point = fixed_point(FOUR, model, subset)
     if control == UNMODIFIED or isinstance(model, Merged):
         return point.hessian_index
-    missing = [j for j in (1, 2, 3, 4) if j not in subset]
-    idle = (sum(model.rank - len(head) for head in point.packing)) * len(missing)
+
+    left_out = [j for j in (1, 2, 3, 4) if j not in subset]
+    zero_pairs = sum(model.rank - len(head) for head in point.packing)
+    from_pairs = zero_pairs * len(left_out)
     if control == "smaller gains count":
-        return sum(j > d for d in subset for j in missing) + idle
+        return from_pairs + sum(j > d for d in subset for j in left_out)
     if control == "idle pairs do not count":
-        return point.hessian_index - idle
-    return len(missing)  # every unlearned direction a way out
+        return point.hessian_index - from_pairs
+    return len(left_out)  # every direction left out is unstable
 
 
 def _equal_lists(predicted: list[int], observed: list[int]) -> Evidence:
     agree = sum(p == o for p, o in zip(predicted, observed, strict=True))
     return Evidence(
-        agree == len(observed),
-        f"{agree} of {len(observed)} indices as predicted",
-        "all of them",
+        agrees=agree == len(observed),
+        observed=f"{agree} of {len(observed)} indices as predicted",
+        expected="all of them",
     )
 
 
-def _counted(context: RunContext) -> tuple[int, int]:
-    """How many different maps have no force on any of their canonical weights: separate, merged."""
+def _stationary_maps(context: RunContext) -> tuple[int, int]:
+    """How many different maps have no gradient at their canonical weights: separate, merged."""
     counts = []
     for model in (SEPARATE, MERGED):
         evaluate = objective(model, population_statistics(FOUR, model))
-        points = list(fixed_points(FOUR, model))
-        still = [
-            point for point in points if _force(evaluate(point.weights)[1]) < 1e-12
-        ]
-        maps = {
-            tuple(np.round(effective_map(model, point.weights).ravel(), 9) + 0.0)
-            for point in still
-        }
+        maps = set()
+        for point in fixed_points(FOUR, model):
+            _, gradients = evaluate(point.weights)
+            if _largest_entry(gradients) < 1e-12:
+                M = effective_map(model, point.weights)
+                maps.add(tuple(np.round(M.ravel(), 9) + 0.0))  # −0 is 0
         counts.append(len(maps))
     return counts[0], counts[1]
 
 
-def _force(gradients: dict[str, FloatArray]) -> float:
+def _largest_entry(gradients: dict[str, FloatArray]) -> float:
     return max(float(np.max(np.abs(gradient))) for gradient in gradients.values())
 
 
 def _counts(context: RunContext, control: str) -> tuple[int, int]:
-    return {
-        UNMODIFIED: (2**4, 2),
-        "one per number of directions": (5, 2),
-        "merged as separate": (2**4, 2**4),
-    }[control]
+    """Fixed points of separate and of merged attention."""
+    if control == "one per number of directions":
+        return (5, 2)
+    if control == "merged as separate":
+        return (2**4, 2**4)
+    return (2**4, 2)
 
 
 def _equal_counts(predicted: tuple[int, int], observed: tuple[int, int]) -> Evidence:
-    said = "{} separate and {} merged"
+    counts = "{} separate and {} merged"
     return Evidence(
-        predicted == observed, said.format(*observed), said.format(*predicted)
+        agrees=predicted == observed,
+        observed=counts.format(*observed),
+        expected=counts.format(*predicted),
     )
 
 
@@ -263,7 +270,7 @@ CLAIMS = (
         statement=r"M_S = \sum_{d\in S} m_d\, e_d e_d^\top,\quad S \subseteq \{1,\dots,D\}",
         observable="different effective maps at whose weights the simulated gradient vanishes",
         limit="P → ∞, taken exactly",
-        measure=_counted,
+        measure=_stationary_maps,
         assumes=POPULATION_MOMENTS,
         predict=_counts,
         judge=_equal_counts,
@@ -292,7 +299,7 @@ CLAIMS = (
         statement=r"v = |k| = |q| = m_d^{1/3},\quad m_d = \lambda_d / a_d",
         observable="norm of the gradient on P sequences at the weights of all 16 subsets",
         limit="P → ∞, error O(P^-1/2)",
-        measure=_samples,
+        measure=_sampled_objectives,
         predict=_canonical_weights,
         judge=_gradients_vanish,
         controls=(TRACE_DROPPED, LONGER_CONTEXT),
@@ -326,8 +333,8 @@ CLAIMS = (
         statement=r"\mathrm{index}(M_{\{1..m\}}) = 0",
         observable="eigenvalues of the Hessian of all weights below what idle heads cause; plateaus of three runs",
         limit="initial scale → 0: idle heads add eigenvalues of their own size",
-        measure=_landed,
-        predict=_landing_indices,
+        measure=_plateau_weights,
+        predict=_plateau_indices,
         judge=_all_among,
         controls=("smallest gains first",),
         experiments=lambda context: separate(context.seed)[:3],

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from .....theory import FixedPoint, fixed_point
 from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.evidence import Evidence
 from ....metrics.curvature import hessian_index
+from ..common.fixtures import every_entry, inverse_root
 from ..common.quadrature import weighted_prompts
 from ..setting.amplitudes import ROTATION
 from ..symbolic.identities import Formulas, proof
@@ -39,11 +40,13 @@ ROOT = np.array([[0.7, 0.0, 0.0], [0.3, 0.9, 0.0], [0.2, 0.4, 0.6]])
 
 RANKS = (1, 2)
 HEADS = 3
+DIRECTIONS = (1, 2, 3)
+SUBSETS = [S for size in range(4) for S in combinations(DIRECTIONS, size)]
 
 
 def _tasks() -> dict[str, Task]:
     """Where gains are equal, by what makes them so; every gain falls as the eigenvalues of ΛΩ do."""
-    known = {
+    tasks = {
         "all three": Task([0.8, 0.8, 0.8], context_length=1),
         "the larger two": Task([0.8, 0.8, 0.5], context_length=1),
         "the smaller two": Task([0.8, 0.5, 0.5], context_length=1),
@@ -53,26 +56,43 @@ def _tasks() -> dict[str, Task]:
             context_length=1,
         ),
     }
+    inverse = np.linalg.inv(ROOT)
     for μ in ([0.9, 0.9, 0.4], [0.9, 0.4, 0.4]):
-        known[f"eigenvalues {μ} of ΛΩ, turned"] = Task(
-            covariance=ROTATION * μ @ ROTATION.T, context_length=1
-        )
-        known[f"eigenvalues {μ} of ΛΩ, not commuting"] = Task(
-            covariance=ROOT @ ROOT.T,
-            teacher_covariance=np.linalg.inv(ROOT).T * μ @ np.linalg.inv(ROOT),
+        tasks[f"eigenvalues {μ} of ΛΩ, rotated"] = Task(
+            covariance=ROTATION * μ @ ROTATION.T,
             context_length=1,
         )
-    return known
+        # Λ = R Rᵀ and Ω = R⁻ᵀ diag(μ) R⁻¹: their product has the eigenvalues μ.
+        tasks[f"eigenvalues {μ} of ΛΩ, not commuting"] = Task(
+            covariance=ROOT @ ROOT.T,
+            teacher_covariance=inverse.T * μ @ inverse,
+            context_length=1,
+        )
+    return tasks
+
+
+class _Moments(NamedTuple):
+    """c, A, B and Λ."""
+
+    c: float
+    A: FloatArray
+    B: FloatArray
+    Lambda: FloatArray
 
 
 @cache
-def _integrated(name: str) -> tuple[float, FloatArray, FloatArray, FloatArray]:
-    """c, A, B and Λ of a task, integrated over all prompts of one token."""
+def _integrated(name: str) -> _Moments:
+    """The moments of a task, integrated over all prompts of one token."""
     tokens, target, weights = weighted_prompts(_tasks()[name], 1, 3)
-    x, label, query = tokens[:, 0, :-1], tokens[:, 0, -1], tokens[:, 1, :-1]
-    β = label[:, None] * x  # the divisor is N = 1
-    A, Λ = ((weights * each.T) @ each for each in (β, query))
-    return float(weights @ target**2), A, (weights * target * β.T) @ query, Λ
+    x, label = tokens[:, 0, :-1], tokens[:, 0, -1]
+    query = tokens[:, 1, :-1]
+    β = label[:, None] * x  # (P, D); the divisor is N = 1
+    return _Moments(
+        c=float(weights @ target**2),
+        A=(weights * β.T) @ β,
+        B=(weights * target * β.T) @ query,
+        Lambda=(weights * query.T) @ query,
+    )
 
 
 def _integrated_loss(name: str, model: Separate) -> Objective:
@@ -82,118 +102,125 @@ def _integrated_loss(name: str, model: Separate) -> Objective:
 
 def _points(model: Separate, task: Task) -> list[FixedPoint]:
     """The fixed point of every subset, not only of those that stand for others, and one head for each direction."""
-    subsets = [subset for size in range(4) for subset in combinations((1, 2, 3), size)]
-    points = [fixed_point(task, model, subset) for subset in subsets]
+    points = [fixed_point(task, model, S) for S in SUBSETS]
     if model.rank > 1:
-        points += [
-            fixed_point(task, model, subset, [(d,) for d in subset])
-            for subset in subsets
-            if len(subset) > 1
-        ]
+        for S in SUBSETS:
+            if len(S) > 1:
+                one_each = [(d,) for d in S]
+                points.append(fixed_point(task, model, S, one_each))
     return points
+
+
+def _left_out(point: FixedPoint) -> list[int]:
+    """Indices, from 0, of the directions that are not learned."""
+    return [d - 1 for d in DIRECTIONS if d not in point.subset]
+
+
+# The index
 
 
 def _counted(context: RunContext) -> list[int]:
     """Negative eigenvalues of the Hessian at the canonical weights of every point of every task."""
-    found = []
+    indices = []
     for rank in RANKS:
         model = Separate(HEADS, rank)
         for name, task in _tasks().items():
             evaluate = _integrated_loss(name, model)
             for point in _points(model, task):
-                inside = restricted(
-                    {name: np.ones_like(value) for name, value in point.weights.items()}
-                )
-                found.append(hessian_index(evaluate, point.weights, inside))
-    return found
+                inside = restricted(every_entry(point.weights))
+                indices.append(hessian_index(evaluate, point.weights, inside))
+    return indices
 
 
 def _stated(context: RunContext, control: str) -> list[int]:
-    found = []
+    indices = []
     for rank in RANKS:
         model = Separate(HEADS, rank)
         for task in _tasks().values():
-            found += [_index(point, model, control) for point in _points(model, task)]
-    return found
+            for point in _points(model, task):
+                indices.append(_stated_index(point, model, control))
+    return indices
 
 
-def _index(point: FixedPoint, model: Separate, control: str) -> int:
+def _stated_index(point: FixedPoint, model: Separate, control: str) -> int:
     """The index of a point, or what a control counts in its place."""
     if control == UNMODIFIED:
         return point.hessian_index
     gains = point.population.gains
-    learned = [d - 1 for d in point.subset]
-    missing = [j for j in range(3) if j + 1 not in point.subset]
-    idle = sum(model.rank - len(head) for head in point.packing) * len(missing)
-    gaps = [float(gains[j] - gains[d]) for d in learned for j in missing]
-    wrong = {
-        EQUAL_COUNT: [gap >= 0 for gap in gaps],
-        ONLY_SMALLER: [gap < 0 for gap in gaps],
-        EVERY: [True for _ in gaps],
-    }
-    return idle + sum(wrong[control])
+    left_out = _left_out(point)
+    gaps = [gains[j] - gains[d - 1] for d in point.subset for j in left_out]
+
+    # A pair of an active head that is zero can grow along every direction left out.
+    zero_pairs = sum(model.rank - len(head) for head in point.packing)
+    from_pairs = zero_pairs * len(left_out)
+    if control == EQUAL_COUNT:
+        return from_pairs + sum(bool(gap >= 0) for gap in gaps)
+    if control == ONLY_SMALLER:
+        return from_pairs + sum(bool(gap < 0) for gap in gaps)
+    return from_pairs + len(gaps)
 
 
 def _equal_lists(predicted: Sequence[int], observed: Sequence[int]) -> Evidence:
     agree = sum(p == o for p, o in zip(predicted, observed, strict=True))
     return Evidence(
-        agree == len(observed),
-        f"{agree} of {len(observed)} points as predicted",
-        "all of them",
+        agrees=agree == len(observed),
+        observed=f"{agree} of {len(observed)} points as predicted",
+        expected="all of them",
     )
 
 
-def _rotations_at_rest(context: RunContext) -> list[bool]:
-    """Whether some head can turn halfway to a direction that is left out and be at rest there, too."""
-    found = []
+# Continua of fixed points
+
+
+def _stationary_rotations(context: RunContext) -> list[bool]:
+    """Whether some head can turn halfway to a direction that is left out and have no gradient there, too."""
     model = Separate(HEADS)
+    continua = []
     for name, task in _tasks().items():
         evaluate = _integrated_loss(name, model)
         for point in _points(model, task):
-            missing = [j for j in range(3) if j + 1 not in point.subset]
-            turned = [
-                _turned(point, head, j)
-                for head in range(len(point.subset))
-                for j in missing
-            ]
-            gradients = [evaluate(weights)[1] for weights in turned]
-            found.append(
-                any(
-                    max(np.max(np.abs(each)) for each in g.values()) < 1e-10
-                    for g in gradients
-                )
-            )
-    return found
+            stationary = False
+            for head in range(len(point.subset)):
+                for j in _left_out(point):
+                    _, gradients = evaluate(_rotated(point, head, j))
+                    largest = max(np.max(np.abs(g)) for g in gradients.values())
+                    stationary |= bool(largest < 1e-10)
+            continua.append(stationary)
+    return continua
 
 
-def _turned(point: FixedPoint, head: int, other: int) -> Weights:
-    """The weights with one head on A^{-1/2} σ u tᵀ Λ^{-1/2}, u and t halfway between its directions and others."""
-    moments, own = point.population, point.subset[head] - 1
-    u, t = (side[:, own] + side[:, other] for side in (moments.left, moments.right))
+def _rotated(point: FixedPoint, head: int, other: int) -> Weights:
+    """The weights with one head on A^{-1/2} σ u tᵀ Λ^{-1/2}, u and t halfway between its direction and another."""
+    moments = point.population
+    own = point.subset[head] - 1
+    u = (moments.left[:, own] + moments.left[:, other]) / np.sqrt(2)
+    t = (moments.right[:, own] + moments.right[:, other]) / np.sqrt(2)
+    σ = np.sqrt(moments.gains[own])
+
     weights = {name: value.copy() for name, value in point.weights.items()}
-    weights["value"][head, -1] = np.sqrt(moments.gains[own]) / 2
-    weights["key"][head, 0, :-1] = _inverse_root(moments.A) @ u
-    weights["query"][head, 0, :-1] = _inverse_root(moments.Lambda) @ t
+    weights["value"][head, -1] = σ
+    weights["key"][head, 0, :-1] = inverse_root(moments.A) @ u
+    weights["query"][head, 0, :-1] = inverse_root(moments.Lambda) @ t
     return weights
 
 
-def _inverse_root(matrix: FloatArray) -> FloatArray:
-    values, vectors = np.linalg.eigh(matrix)
-    return np.asarray(vectors / np.sqrt(values) @ vectors.T)
-
-
 def _stated_continua(context: RunContext, control: str) -> list[bool]:
-    found = []
+    continua = []
     for task in _tasks().values():
         for point in _points(Separate(HEADS), task):
-            gains = point.population.gains
-            wrong = {
-                NO_CONTINUUM: False,
-                ANY_TIE: len(set(gains)) < len(gains),
-                ALL_TIED: point.continuum and len(set(gains)) == 1,
-            }
-            found.append(wrong.get(control, point.continuum))
-    return found
+            different = len(set(point.population.gains))
+            continuum = point.continuum
+            if control == NO_CONTINUUM:
+                continuum = False
+            if control == ANY_TIE:
+                continuum = different < len(DIRECTIONS)
+            if control == ALL_TIED:
+                continuum = point.continuum and different == 1
+            continua.append(continuum)
+    return continua
+
+
+# Signatures in symbols
 
 
 def _symbolic_tasks() -> "Mapping[str, tuple[SymbolicTask, tuple[int, ...]]]":
@@ -203,18 +230,17 @@ def _symbolic_tasks() -> "Mapping[str, tuple[SymbolicTask, tuple[int, ...]]]":
     from .....theory.symbolic import N, SymbolicTask
 
     a, b = sp.symbols("a b", positive=True)
-    zero, four = sp.Integer(0), (sp.Integer(4),)
+    no_noise, four = sp.Integer(0), (sp.Integer(4),)
+    one = sp.eye(3)
+    white = SymbolicTask(sp.diag(b, b), sp.eye(2), no_noise, (N,))
+    products = SymbolicTask(sp.diag(a, b), sp.diag(b, a), no_noise, four)
+    larger_two = SymbolicTask(sp.diag(2, 2, 1), one, no_noise, four)
+    smaller_two = SymbolicTask(sp.diag(2, 1, 1), one, no_noise, four)
     return {
-        "Λ = b": (SymbolicTask(sp.diag(b, b), sp.eye(2), zero, (N,)), (1, 1)),
-        "ΛΩ = ab": (SymbolicTask(sp.diag(a, b), sp.diag(b, a), zero, four), (1, 1)),
-        "Λ = diag(2, 2, 1)": (
-            SymbolicTask(sp.diag(2, 2, 1), sp.eye(3), zero, four),
-            (1, 1, 2),
-        ),
-        "Λ = diag(2, 1, 1)": (
-            SymbolicTask(sp.diag(2, 1, 1), sp.eye(3), zero, four),
-            (1, 2, 2),
-        ),
+        "Λ = b": (white, (1, 1)),
+        "ΛΩ = ab": (products, (1, 1)),
+        "Λ = diag(2, 2, 1)": (larger_two, (1, 1, 2)),
+        "Λ = diag(2, 1, 1)": (smaller_two, (1, 2, 2)),
     }
 
 
@@ -229,41 +255,50 @@ def _derived_signatures(context: RunContext) -> Formulas:
     )
     from .....theory.symbolic.dynamics.stability import hessian, hessian_index, inertia
 
-    found = {}
+    signatures = {}
     for name, (task, _) in _symbolic_tasks().items():
         model = Separate(task.dimension)
         loss = population_loss(task, model, "restricted")
         maps = {point.subset: point.M for point in fixed_points(task, model)}
         for S in maps:
             weights = representative_weights(model, [[maps[d,]] for d in S])
-            found[f"{name}, {S}, index"] = sp.Integer(hessian_index(loss, weights))
-            found[f"{name}, {S}, flat"] = sp.Integer(
-                inertia(hessian(loss, weights)).zero
-            )
-    return found
+            index = hessian_index(loss, weights)
+            flat = inertia(hessian(loss, weights)).zero
+            signatures[f"{name}, {S}, index"] = sp.Integer(index)
+            signatures[f"{name}, {S}, flat"] = sp.Integer(flat)
+    return signatures
 
 
 def _stated_signatures(context: RunContext, control: str) -> Formulas:
-    """Idle heads are flat; an active one along two scalings; so is half of each pair of learned directions."""
+    """n₋ = #{g_j > g_d} and n₀ = (H − |S|)(1 + 2D) + |S|(|S| + 1) + #{g_j = g_d}, d learned and j left out, H = D."""
     import sympy as sp
 
-    found = {}
+    signatures = {}
     for name, (_, ranks) in _symbolic_tasks().items():
         D = len(ranks)
-        for S in (S for size in range(D + 1) for S in combinations(range(D), size)):
-            pairs = [(d, j) for d in S for j in range(D) if j not in S]
-            larger = sum(ranks[j] < ranks[d] for d, j in pairs)
-            equal = sum(ranks[j] == ranks[d] for d, j in pairs)
+        directions = range(1, D + 1)
+        rank = dict(zip(directions, ranks, strict=True))  # 1 for the largest gain
+        subsets = [S for size in range(D + 1) for S in combinations(directions, size)]
+        for S in subsets:
+            pairs = [(d, j) for d in S for j in directions if j not in S]
+            larger = sum(rank[j] < rank[d] for d, j in pairs)
+            equal = sum(rank[j] == rank[d] for d, j in pairs)
+
+            index = larger
+            if control == EQUAL_COUNT:
+                index = larger + equal
+            if control == ONLY_SMALLER:
+                index = len(pairs) - larger - equal
+
+            # Heads that are zero are flat; an active one along two scalings; so is half of each pair of learned
+            # directions; and the rotation between equal gains.
             size = len(S)
-            flat = (D - size) * (1 + 2 * D) + 2 * size + size * (size - 1)
-            index = larger + (equal if control == EQUAL_COUNT else 0)
-            index = len(pairs) - larger - equal if control == ONLY_SMALLER else index
-            shown = tuple(d + 1 for d in S)
-            found[f"{name}, {shown}, index"] = sp.Integer(index)
-            found[f"{name}, {shown}, flat"] = sp.Integer(
-                flat + (0 if control == NO_FLAT else equal)
-            )
-    return found
+            flat = (D - size) * (1 + 2 * D) + size * (size + 1)
+            if control != NO_FLAT:
+                flat += equal
+            signatures[f"{name}, {S}, index"] = sp.Integer(index)
+            signatures[f"{name}, {S}, flat"] = sp.Integer(flat)
+    return signatures
 
 
 CLAIMS = (
@@ -294,7 +329,7 @@ CLAIMS = (
         statement=r"\exists\, d \in S,\ j \notin S : g_j = g_d",
         observable="whether a head turned halfway to a direction left out is at rest; every subset, rank one",
         limit="none: exact",
-        measure=_rotations_at_rest,
+        measure=_stationary_rotations,
         predict=_stated_continua,
         judge=_equal_lists,
         controls=(NO_CONTINUUM, ANY_TIE, ALL_TIED),

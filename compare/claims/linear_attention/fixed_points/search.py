@@ -1,19 +1,20 @@
 """Searches for the weights of the restricted block at which the gradient of a simulated loss vanishes."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .....models.attention import Merged, Separate
 from .....models.effective_map import effective_map
 from .....models.protocol import Weights
-from .....runtime.arrays import FloatArray
+from .....runtime.arrays import BoolArray, FloatArray
 from .....simulate import objective
 from .....task import Task
 from ....exact_statistics import population_statistics
 
-Mask = dict[str, NDArray[np.bool_]]
+Mask = dict[str, BoolArray]
+"""Which entries of each weight may move."""
 
-REST = 1e-10
+
+NO_GRADIENT = 1e-10
 """Largest entry of a gradient that counts as none; where a search gets stuck it is far above."""
 
 
@@ -33,52 +34,52 @@ def maps_at_rest(
     """
     from scipy.optimize import root
 
-    evaluate, mask = (
-        objective(model, population_statistics(task, model)),
-        inside(model, task.dimension),
-    )
-    rng, found = np.random.default_rng(seed), []
-    count = sum(int(np.sum(each)) for each in mask.values())
+    evaluate = objective(model, population_statistics(task, model))
+    mask = inside(model, task.dimension)
+    count = sum(int(np.sum(entries)) for entries in mask.values())
 
     def gradient(values: FloatArray) -> FloatArray:
-        return flat(evaluate(placed(values, mask))[1], mask)
+        _, gradients = evaluate(placed(values, mask))
+        return flat(gradients, mask)
 
+    generator = np.random.default_rng(seed)
+    options = {"xtol": 1e-14, "ftol": 1e-14, "maxiter": longest}
+    maps = []
     for _ in range(searches):
-        begin = 10 ** rng.uniform(smallest, 0.5) * rng.standard_normal(count)
-        end = root(
-            gradient,
-            begin,
-            method="lm",
-            options={"xtol": 1e-14, "ftol": 1e-14, "maxiter": longest},
-        )
-        if np.max(np.abs(end.fun)) < REST:
-            found.append(effective_map(model, placed(end.x, mask)))
-    return found
+        size = 10 ** generator.uniform(smallest, 0.5)
+        start = size * generator.standard_normal(count)
+        end = root(gradient, start, method="lm", options=options)
+        if np.max(np.abs(end.fun)) < NO_GRADIENT:
+            maps.append(effective_map(model, placed(end.x, mask)))
+    return maps
 
 
 def inside(model: Merged | Separate, dimension: int) -> Mask:
-    """Which entries belong to the restricted block."""
-    mask = {
-        name: np.zeros(shape, dtype=bool)
-        for name, shape in model.shapes(dimension).items()
-    }
-    for name, each in mask.items():
-        block = {"value": np.s_[:, -1], "key_query": np.s_[:, :-1, :-1]}.get(
-            name, np.s_[..., :-1]
-        )
-        each[block] = True
+    """Which entries belong to the restricted block: values of labels, all else without its label entry."""
+    mask = {}
+    for name, shape in model.shapes(dimension).items():
+        mask[name] = np.zeros(shape, dtype=bool)
+        if name == "value":
+            mask[name][:, -1] = True
+        elif name == "key_query":
+            mask[name][:, :-1, :-1] = True
+        else:
+            mask[name][..., :-1] = True
     return mask
 
 
 def placed(values: FloatArray, mask: Mask) -> Weights:
     """Weights with `values` (n,) in the entries of the mask, one array after another, and zero elsewhere."""
-    ends = np.cumsum([np.sum(each) for each in mask.values()])[:-1]
-    weights = {name: np.zeros(each.shape) for name, each in mask.items()}
-    for (name, each), part in zip(mask.items(), np.split(values, ends), strict=True):
-        weights[name][each] = part
+    weights = {}
+    first = 0
+    for name, entries in mask.items():
+        last = first + int(np.sum(entries))
+        weights[name] = np.zeros(entries.shape)
+        weights[name][entries] = values[first:last]
+        first = last
     return weights
 
 
 def flat(weights: Weights, mask: Mask) -> FloatArray:
     """The entries of the mask, (n,): `placed` puts them back."""
-    return np.concatenate([weights[name][each] for name, each in mask.items()])
+    return np.concatenate([weights[name][entries] for name, entries in mask.items()])

@@ -25,7 +25,7 @@ from ....evidence.judges import converges_at_order, converges_on_average, equal_
 from ....exact_statistics import POPULATION_MOMENTS, population_statistics
 from ..common.controls import with_context
 from ..common.experiments import FOUR, SEPARATE, separate
-from ..separate.plateaus import GREEDY, resting_landings
+from ..separate.plateaus import GREEDY, lasting_plateaus
 from ..setting.moment_integrals import NOISES, penalised_squares
 
 Subset = tuple[int, ...]
@@ -55,7 +55,7 @@ def _identified(context: RunContext) -> list[tuple[int, Subset]]:
     for each, run in zip(context.experiments, context.trajectories, strict=True):
         data = sample(FOUR, 4_000, each.seed, split="test")
         candidates = network_features(data, SEPARATE)[0] @ maps.T
-        for landing in resting_landings(run):
+        for landing in lasting_plateaus(run):
             output = predict(SEPARATE, SEPARATE.heads(landing.weights), data.tokens)
             nearest = int(
                 np.argmin(np.mean((candidates - output[:, None]) ** 2, axis=0))

@@ -1,10 +1,10 @@
-"""Which plateaus a run of the published separate model rests on."""
+"""Which plateaus of a run of the published separate model last long enough to be measured."""
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .....runtime.arrays import BoolArray
 from .....simulate import Trajectory
-from .....theory import fixed_point, population
+from .....theory import Population, fixed_point, population
 from ....metrics.curves import exit_times
 from ....metrics.plateaus import PlateauMatch, match_plateaus
 from ..common.experiments import FOUR, SEPARATE
@@ -14,22 +14,25 @@ PATIENCE = 10.0
 """Drop times that a plateau must last: a head that drops at T has (1/(T − t))³ of its part at t, in that unit."""
 
 
-def resting(run: Trajectory) -> NDArray[np.bool_]:
-    """Whether the run rests on each greedy plateau m = 0 … 4: for ten times what the drop at its end takes.
+def lasting(run: Trajectory, moments: Population) -> BoolArray:
+    """Whether each greedy plateau m = 0 … D of a run lasts ten times what the drop at its end takes.
 
     The drop of direction d takes about 1/(b_d m_d^{1/3}) of flow time. Where two heads escape at nearly one time,
     the loss only slows down between them, and there is no plateau to measure.
     """
-    moments = population(FOUR, SEPARATE)
     exits = exit_times(run.flow_time, run.loss, moments.greedy_losses)
-    durations = np.diff(np.concatenate([[0.0], exits, [run.flow_time[-1]]]))
+    ends = np.concatenate([[0.0], exits, [run.flow_time[-1]]])
+    durations = np.diff(ends)  # nan from the first exit on that the run has not made
     drops = 1 / (moments.b * np.cbrt(moments.coefficients))
-    return np.asarray(durations > PATIENCE * np.append(drops, drops[-1]))
+    needed = PATIENCE * np.append(drops, drops[-1])
+    lasts: BoolArray = durations > needed
+    return lasts
 
 
-def resting_landings(run: Trajectory) -> tuple[PlateauMatch, ...]:
-    """Where the run lands, at the greedy plateaus on which it rests."""
+def lasting_plateaus(run: Trajectory) -> tuple[PlateauMatch, ...]:
+    """The greedy plateaus of a published run that last, each with its fixed point and the weights there."""
     points = [fixed_point(FOUR, SEPARATE, subset) for subset in GREEDY]
-    rests = resting(run)
-    found = match_plateaus(run, SEPARATE, points, float(np.linalg.norm(points[-1].M)))
-    return tuple(landing for landing in found if rests[len(landing.point.subset)])
+    size = float(np.linalg.norm(points[-1].M))
+    lasts = lasting(run, population(FOUR, SEPARATE))
+    plateaus = match_plateaus(run, SEPARATE, points, size)
+    return tuple(match for match in plateaus if lasts[len(match.point.subset)])

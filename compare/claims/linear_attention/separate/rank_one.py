@@ -12,7 +12,7 @@ from .....simulate import (
     network_features,
 )
 from .....task import Task
-from .....theory import fixed_point, rank_one_amplitude, staircase
+from .....theory import fixed_point, population, rank_one_amplitude, staircase
 from .....theory.linear_attention.saddle_to_saddle.escapes import escape, separate_block
 from ....error_budget import TIGHT, solver_budget
 from ....evidence.claim import UNMODIFIED, Claim, RunContext
@@ -30,7 +30,7 @@ from ..common.controls import MOMENTS, wrong_moments
 from ..common.experiments import FOUR, PUBLISHED_STEPS, SEPARATE, published, separate
 from ..common.plateau_budget import height_budget
 from .conservation_laws import conservation
-from .plateaus import GREEDY, resting
+from .plateaus import GREEDY, lasting
 
 SCALES = (0.01, 0.003, 0.001, 0.0003)
 STARTS = 40
@@ -105,7 +105,7 @@ def _observed_plateaus(context: RunContext) -> tuple[FloatArray, FloatArray]:
         plateau_heights(run.loss, run.gradient_norm, _greedy_losses(UNMODIFIED)).heights
         for run in runs
     ]
-    rested = np.array([resting(run) for run in runs])
+    rested = np.array([lasting(run, population(FOUR, SEPARATE)) for run in runs])
     return np.where(rested, heights, np.nan), np.array(
         [standard_errors(each, GREEDY) for each in context.experiments]
     )
@@ -170,7 +170,11 @@ def _height_budget(context: RunContext) -> dict[str, float]:
     first, run = context.experiments[0], context.trajectories[0]
     times = np.linspace(0, run.flow_time[-1], 1000)
     return height_budget(
-        first, run, np.flatnonzero(resting(run)).tolist(), times, method="LSODA"
+        first,
+        run,
+        np.flatnonzero(lasting(run, population(FOUR, SEPARATE))).tolist(),
+        times,
+        method="LSODA",
     )
 
 

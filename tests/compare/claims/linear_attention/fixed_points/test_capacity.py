@@ -8,9 +8,9 @@ from attndyn.compare.claims.linear_attention.fixed_points.capacity import (
     ALL,
     LARGEST,
     PAIRS,
-    _enumerated,
     _one_for_one,
     _search,
+    _stated_maps,
     _task,
 )
 from attndyn.compare.evidence.claim import UNMODIFIED, RunContext
@@ -36,7 +36,7 @@ def test_maps_are_compared_one_for_one(found, agrees):
 
 def test_variants_count_their_subsets():
     def counts(control):
-        return [len(known) for known in _enumerated(LAB, control)]
+        return [len(known) for known in _stated_maps(LAB, control)]
 
     assert counts(UNMODIFIED) == [4, 7, 7]
     assert counts(ALL) == [8] * len(PAIRS)
