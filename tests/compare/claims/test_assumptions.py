@@ -87,7 +87,7 @@ def trains_on_moments(task):
 
 def test_a_call_is_found_in_closures_partial_functions_and_containers():
     steps = {"train": trains_on_moments}
-    inside = lambda context: steps["train"](context)  # noqa: E731
+    inside = lambda context: steps["train"](context)
     trains_on_moments.__module__ = "attndyn.compare.made_up"
     inside.__module__ = "attndyn.compare.made_up"
     assert reaches(inside, population_statistics)
