@@ -13,34 +13,35 @@ from ....evidence.claim import RunContext
 from ....exact_statistics import population_statistics
 from ....metrics.curves import crossing_times
 
-THREE = Task(eigenvalues=[3, 2, 1.2], context_length=20)
-TURNED = Task(
+THREE_GAINS = Task(eigenvalues=[3, 2, 1.2], context_length=20)
+REVERSED_GAINS = Task(
     covariance=np.diag([1, 0.3]),
     teacher_covariance=np.diag([1, 4.5]),
     context_length=10,
 )
-"""Gains in the reverse order of the drives, on common eigenvectors."""
+"""On common eigenvectors, with gains in the reverse order of the growth rates."""
 
-RANK_ONE, RANK_TWO, RANK_THREE = (
-    Separate(heads=2, rank=1),
-    Separate(heads=2, rank=2),
-    Separate(heads=2, rank=3),
-)
+RANK_ONE = Separate(heads=2, rank=1)
+RANK_TWO = Separate(heads=2, rank=2)
+RANK_THREE = Separate(heads=2, rank=3)
 STARTS, POINTS = 3, 900
 BEFORE = 60.0
 """How long before the first escape the flow is recorded, in units of its fastest rate."""
 
 
 def rotated(angle: float) -> Task:
-    """`TURNED` with its teachers rotated: Λ and Ω do not commute.
+    """`REVERSED_GAINS` with its teachers rotated: Λ and Ω do not commute.
 
     >>> bool(rotated(0.1).teacher_covariance[0, 1] == 0)
     False
     """
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    teachers = turn @ TURNED.teacher_covariance @ turn.T
+    rotation = np.array(
+        [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    )
     return Task(
-        covariance=TURNED.covariance, teacher_covariance=teachers, context_length=10
+        covariance=REVERSED_GAINS.covariance,
+        teacher_covariance=rotation @ REVERSED_GAINS.teacher_covariance @ rotation.T,
+        context_length=10,
     )
 
 
@@ -66,16 +67,17 @@ def crossings(
         rtol=1e-10,
         method="LSODA",
     )
-    fine = np.interp(
-        np.arange(0, len(times), 0.05), np.arange(len(times) + 1), run.flow_time
-    )
-    loss = CubicHermiteSpline(run.flow_time, run.loss, -(run.gradient_norm**2) / 2)(
-        fine
-    )
-    return crossing_times(fine, loss, (levels[1:] + levels[:-1]) / 2)
+
+    # Twenty points between neighbouring records, where the cubic of losses and rates is accurate.
+    records = np.arange(len(times) + 1)
+    fine = np.interp(np.arange(0, len(times), 0.05), records, run.flow_time)
+    rates = -(run.gradient_norm**2) / 2
+    loss = CubicHermiteSpline(run.flow_time, run.loss, rates)
+    middles = (levels[1:] + levels[:-1]) / 2
+    return crossing_times(fine, loss(fine), middles)
 
 
-def stays(
+def dwell_times(
     task: Task,
     model: Separate,
     levels: FloatArray,
@@ -84,15 +86,18 @@ def stays(
 ) -> FloatArray:
     """Flow times between the exits of one head for each scale and start, (K, starts, len(levels) − 2)."""
     B = population(task, model).B
-    unit = 1 / float(np.linalg.norm(B, 2))
+    unit = 1 / float(np.linalg.norm(B, 2))  # the inverse of the fastest rate
 
-    def one(scale: float, seed: int) -> FloatArray:
+    def of_start(scale: float, seed: int) -> FloatArray:
         start = start_at(task, model, scale, seed)
-        first = escape(separate_block(start, model, task.dimension), B).duration
-        end = first + (BEFORE - 15 * np.log(scale)) * unit
-        times = np.linspace(max(first - BEFORE * unit, unit), end, POINTS)
+        heads = separate_block(start, model, task.dimension)
+        first_escape = escape(heads, B).duration
+
+        # Records begin shortly before the first escape and go on for several times ln(1/scale).
+        first = max(first_escape - BEFORE * unit, unit)
+        last = first_escape + (BEFORE - 15 * np.log(scale)) * unit
+        times = np.linspace(first, last, POINTS)
         return np.diff(crossings(task, model, start, times, levels))
 
-    return np.array(
-        [[one(scale, seed) for seed in context.seeds(STARTS)] for scale in scales]
-    )
+    seeds = context.seeds(STARTS)
+    return np.array([[of_start(scale, seed) for seed in seeds] for scale in scales])

@@ -4,21 +4,21 @@ import numpy as np
 import pytest
 
 from attndyn import Separate, Task
-from attndyn.compare.claims.linear_attention.separate import dwell_times as durations
+from attndyn.compare.claims.linear_attention.separate import dwell_times as laws
 from attndyn.compare.claims.linear_attention.separate.dwell_time_runs import (
     RANK_ONE,
-    TURNED,
+    REVERSED_GAINS,
     crossings,
+    dwell_times,
     rotated,
-    stays,
 )
 from attndyn.compare.claims.linear_attention.separate.dwell_times import (
-    COARSE,
-    LARGE,
+    COARSE_SCALES,
     SCALES,
+    WIDE_SCALES,
     _grows,
+    _phases_agree,
     _settles,
-    _waits_agree,
 )
 from attndyn.compare.evidence.claim import UNMODIFIED, RunContext
 from attndyn.simulate import initial_weights
@@ -57,17 +57,21 @@ def test_the_line_that_is_drawn_has_the_predicted_slope():
     ("power", "agrees"), [(0.6, True), (0.7, False), (0.5, False), (0.0, False)]
 )
 def test_a_stay_settles_at_the_predicted_order(power, agrees):
-    observed = 6 + 0.5 * np.array(LARGE)[:, None] ** power * np.array([1.0, -2.0, 3.0])
-    assert _settles((np.full(len(LARGE), 6.0), 0.6), observed).agrees is agrees
+    observed = 6 + 0.5 * np.array(WIDE_SCALES)[:, None] ** power * np.array(
+        [1.0, -2.0, 3.0]
+    )
+    assert _settles((np.full(len(WIDE_SCALES), 6.0), 0.6), observed).agrees is agrees
 
 
 def test_waits_must_be_those_of_the_idle_phase_and_scale_as_they():
-    phases = np.multiply.outer(1 / np.array(COARSE), np.ones((3, 2)))
-    correction = 1 + 3 * (np.array(COARSE) * -np.log(COARSE))[:, None, None]
-    assert _waits_agree(phases, phases * correction).agrees
-    assert not _waits_agree(phases, 1.1 * phases * correction).agrees
-    assert not _waits_agree(
-        phases, phases * np.sqrt(np.array(COARSE))[:, None, None]
+    phases = np.multiply.outer(1 / np.array(COARSE_SCALES), np.ones((3, 2)))
+    correction = (
+        1 + 3 * (np.array(COARSE_SCALES) * -np.log(COARSE_SCALES))[:, None, None]
+    )
+    assert _phases_agree(phases, phases * correction).agrees
+    assert not _phases_agree(phases, 1.1 * phases * correction).agrees
+    assert not _phases_agree(
+        phases, phases * np.sqrt(np.array(COARSE_SCALES))[:, None, None]
     ).agrees
 
 
@@ -85,11 +89,11 @@ def test_crossings_are_those_of_the_closed_form_between_the_points():
 
 def test_where_the_bases_commute_a_visit_grows_and_where_they_do_not_it_does_not():
     def lengths(task):
-        levels = durations._visited(population(task, RANK_ONE))
-        return stays(task, RANK_ONE, levels, LAB, (1e-3, 1e-5))[:, :, 0]
+        levels = laws._passed_levels(population(task, RANK_ONE))
+        return dwell_times(task, RANK_ONE, levels, LAB, (1e-3, 1e-5))[:, :, 0]
 
-    slope = durations._rotation_growth(LAB, UNMODIFIED)[0, 0] / STEP
-    assert np.diff(lengths(TURNED), axis=0) / np.log(100) == pytest.approx(
+    slope = laws._rotation_growth(LAB, UNMODIFIED)[0, 0] / STEP
+    assert np.diff(lengths(REVERSED_GAINS), axis=0) / np.log(100) == pytest.approx(
         slope, rel=1e-2
     )
     assert np.max(np.abs(np.diff(lengths(rotated(0.3)), axis=0))) < 0.05
@@ -97,4 +101,6 @@ def test_where_the_bases_commute_a_visit_grows_and_where_they_do_not_it_does_not
 
 def test_rotating_the_teachers_keeps_their_spectrum():
     spectrum = np.linalg.eigvalsh(rotated(0.4).teacher_covariance)
-    assert spectrum == pytest.approx(np.linalg.eigvalsh(TURNED.teacher_covariance))
+    assert spectrum == pytest.approx(
+        np.linalg.eigvalsh(REVERSED_GAINS.teacher_covariance)
+    )
