@@ -86,7 +86,8 @@ def on_statistics(letter: str, value: int) -> tuple[int, Callable[[], object]]:
     task, model = task_of(sizes["D"]), Separate(sizes["H"])
     stats = statistics(sample(task, sizes["P"]), model)
     starts = [
-        initial_weights(model, task, 0.1, seed=seed) for seed in range(sizes["seeds"])
+        initial_weights(model, task, 0.1, seed=seed, scheme="gaussian")
+        for seed in range(sizes["seeds"])
     ]
     count = {"D": 2_000, "seeds": 200}.get(letter, 5_000)
     if letter == "seeds":

@@ -48,7 +48,7 @@ class Problem:
     @property
     def start(self) -> Weights:
         """Weights outside the restricted block, so that nothing is zero by chance."""
-        return initial_weights(self.model, self.task, 0.05)
+        return initial_weights(self.model, self.task, 0.05, scheme="gaussian")
 
 
 MERGED = Problem(4, 8, None, 5_000, 1e-3, 6_001)

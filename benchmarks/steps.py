@@ -54,7 +54,7 @@ def full_block() -> Times:
         task, model = task_of(dimension), model_of(heads, rank)
         stats, start = (
             statistics(sample(task, 1_000), model),
-            initial_weights(model, task, 0.1),
+            initial_weights(model, task, 0.1, scheme="gaussian"),
         )
         S, m = (
             aligned(stats.S, "F"),
@@ -87,7 +87,8 @@ def many_starts() -> Times:
         task, model = task_of(dimension), model_of(heads, rank)
         stats = statistics(sample(task, 1_000), model)
         starts = [
-            initial_weights(model, task, 0.1, seed=seed) for seed in range(STARTS)
+            initial_weights(model, task, 0.1, seed=seed, scheme="gaussian")
+            for seed in range(STARTS)
         ]
         X = np.random.default_rng(0).standard_normal((len(stats.b), STARTS))
         Y, count = np.empty_like(X), 2_000 if dimension == 4 else 100

@@ -50,8 +50,8 @@ def simulate(
     seed: Annotated[int, counted("Seed of data and weights.")] = 0,
     scale: Annotated[float, typer.Option(help="Scale of the initial weights.")] = 0.01,
     scheme: Annotated[
-        str, typer.Option(help="gaussian, restricted, published or aligned.")
-    ] = "published",
+        str, typer.Option(help="gaussian, restricted, zhang2025 or aligned.")
+    ] = "zhang2025",
     whiten: Annotated[
         bool, typer.Option("--whiten", help="Whiten the sampled teachers.")
     ] = False,

@@ -93,8 +93,8 @@ def derive(
     divisor: Divisor = None,
     score_divisor: ScoreDivisor = "1",
     block: Annotated[
-        str, typer.Option(help="restricted, or full for every weight.")
-    ] = "restricted",
+        str, typer.Option(help="full, every weight, or restricted.")
+    ] = "full",
     teachers: Annotated[
         str, typer.Option(help="white, diagonal or general covariance.")
     ] = "white",

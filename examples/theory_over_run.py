@@ -10,7 +10,7 @@ from attndyn.theory import staircase, time_course
 
 task = Task(eigenvalues=[4, 3, 2, 1], trace=1.0, context_length=31)
 model = Separate(heads=5, rank=1, divisor="none")
-start = initial_weights(model, task, scale=0.05, seed=1, scheme="published")
+start = initial_weights(model, task, scale=0.05, seed=1, scheme="zhang2025")
 
 stats = statistics(sample(task, sequences=20_000, seed=0), model)
 run = train(model, stats, start, learning_rate=0.02, steps=7_000)

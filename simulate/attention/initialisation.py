@@ -3,7 +3,6 @@
 import hashlib
 import math
 from collections.abc import Mapping
-from numbers import Real
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,16 +10,23 @@ from numpy.typing import ArrayLike
 from ...models.attention import Merged, Separate
 from ...models.protocol import Parametrization, Weights
 from ...runtime.arrays import FloatArray
+from ...runtime.checks import check_finite, positive_number, real_array
 from ...runtime.decimals import refuse_mask
 from ...runtime.machine import refuse_too_large
 from ...task import Task
-from ..data.prompts import Data, real_array, stream
+from ..data.prompts import Data, stream
 from ..sufficient_statistics.quadratic_loss import Statistics
 from ..sufficient_statistics.restricted_block import refuse_outside
 from .heads import heads_of
 from .model_check import checked_shapes, refuse_unfit_at
 
-SCHEMES = ("gaussian", "restricted", "published", "aligned")
+SCHEMES = ("gaussian", "restricted", "zhang2025", "aligned")
+
+PUBLISHED_SCHEME = "zhang2025"
+"""The default for the built-in models: how Zhang et al. 2025 draw the weights of their runs."""
+
+FORMER_SCHEMES = {"published": "zhang2025"}
+"""Schemes by the names that they had, which a refusal translates."""
 
 
 def initial_weights(
@@ -28,16 +34,17 @@ def initial_weights(
     task: Task,
     scale: ArrayLike,
     seed: int = 0,
-    scheme: str = "gaussian",
+    scheme: str | None = None,
 ) -> Weights:
     """Weights to start from, name → array in the model's shapes.
 
-    Schemes: "gaussian", every entry N(0, scale²); "restricted", the same with the value rows onto x and the
-    key-query entries that join y to x_q set to zero; "published", as "restricted" but for `Separate` the standard
-    deviation is scale/√(entries of the whole stacked matrix): H·R·(D+1) for key and query, H·(D+1)² for value;
-    "aligned", heads exactly on eigenvectors of Λ and balanced, no randomness: `scale` is a number or (D,), one
-    amplitude a direction by decreasing λ (`Separate`: |k| = |q|, R directions a head in turn, v = √Σ|k|²;
-    `Merged`: u_d of one head, v = √Σu_d²). Schemes beyond "gaussian" are for the built-in models.
+    Schemes: "zhang2025" (if left out), as "restricted" but for `Separate` the standard deviation is
+    scale/√(entries of the whole stacked matrix), H·R·(D+1) for key and query, H·(D+1)² for value; "gaussian" (if left
+    out for a model of your own), every entry N(0, scale²); "restricted", the same with the value rows onto x and the
+    key-query entries that join y to x_q set to zero; "aligned", heads exactly on eigenvectors of Λ and balanced, no
+    randomness: `scale` is a number or (D,), one amplitude a direction by decreasing λ (`Separate`: |k| = |q|, R
+    directions a head in turn, v = √Σ|k|²; `Merged`: u_d of one head, v = √Σu_d²). Schemes beyond "gaussian" are for
+    the built-in models.
     ValueError for an unknown scheme, a scale that is not positive (an aligned amplitude may be 0), or more
     directions than heads × rank.
 
@@ -47,24 +54,46 @@ def initial_weights(
     array([[0. , 0. , 0.5],
            [0. , 0. , 0.1]])
     """
-    if scheme not in SCHEMES:
-        raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}, not {scheme!r}")
-    if scheme != "gaussian" and not isinstance(model, (Merged, Separate)):
+    built_in = isinstance(model, (Merged, Separate))
+    if scheme is None:
+        scheme = PUBLISHED_SCHEME if built_in else "gaussian"
+    refuse_unknown_scheme(scheme)
+    if scheme != "gaussian" and not built_in:
         raise ValueError(
             f'scheme {scheme!r} is for Merged and Separate: use "gaussian" or your own arrays'
         )
     refuse_large_weights(model, task.dimension)
     if scheme == "aligned":
-        return _aligned(model, task, _amplitudes(scale, task.dimension))
-    weights = _gaussian(model, task.dimension, positive("scale", scale), seed)
+        amplitudes = _checked_amplitudes(scale, task.dimension)
+        if isinstance(model, Merged):
+            return _aligned_merged(model, task, amplitudes)
+        return _aligned_separate(model, task, amplitudes)
+
+    deviation = positive_number(scale, "scale")
+    weights = _gaussian(model, task.dimension, deviation, seed)
     if scheme == "gaussian":
         return weights
-    if scheme == "published" and isinstance(model, Separate):
-        weights = {
-            name: value / np.sqrt(_entries(name, value))
-            for name, value in weights.items()
-        }
+    if scheme == "zhang2025" and isinstance(model, Separate):
+        for name in weights:
+            weights[name] = weights[name] / np.sqrt(_stacked_size(name, weights[name]))
     return restricted(weights)
+
+
+def refuse_unknown_scheme(scheme: object) -> None:
+    """ValueError for the name of a scheme that does not exist, or exists under another name.
+
+    >>> refuse_unknown_scheme("published")
+    Traceback (most recent call last):
+    ValueError: the scheme 'published' is called 'zhang2025': pass scheme='zhang2025'
+    """
+    if scheme in SCHEMES:
+        return
+    name = FORMER_SCHEMES.get(str(scheme))
+    if name is not None:
+        raise ValueError(
+            f"the scheme {scheme!r} is called {name!r}: pass scheme={name!r}"
+        )
+    raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}, not {scheme!r}")
 
 
 def restricted(weights: Weights) -> Weights:
@@ -82,27 +111,12 @@ def restricted(weights: Weights) -> Weights:
     return inside
 
 
-def positive(name: str, value: object) -> float:
-    """The value as a plain number; ValueError if it is not positive and finite.
-
-    >>> positive("scale", 0.5)
-    0.5
-    """
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, Real)
-        or not 0 < float(value) < np.inf
-    ):
-        raise ValueError(f"{name} must be positive and finite, not {value!r}")
-    return float(value)
-
-
 def refuse_large_weights(model: Parametrization, dimension: int) -> None:
     """MemoryError if the weights of a model, with random numbers of their size, do not fit in memory."""
-    entries = sum(
-        math.prod(shape) for shape in checked_shapes(model, dimension).values()
-    )
+    shapes = checked_shapes(model, dimension).values()
+    entries = sum(math.prod(shape) for shape in shapes)
     what = f"drawing the {entries} weights of a model"
+    # Eight bytes a weight, and as much for the random numbers that it is made of.
     refuse_too_large(what, 16.0 * entries, "choose fewer heads or a smaller dimension")
 
 
@@ -114,10 +128,8 @@ def model_name(model: Parametrization) -> str:
     """
     if type(model).__repr__ is not object.__repr__:
         return repr(model)
-    settings = ", ".join(
-        f"{name}={value!r}" for name, value in sorted(vars(model).items())
-    )
-    return f"{type(model).__qualname__}({settings})"
+    settings = [f"{name}={value!r}" for name, value in sorted(vars(model).items())]
+    return f"{type(model).__qualname__}({', '.join(settings)})"
 
 
 def own_heads(model: Parametrization, start: Weights) -> dict[str, str]:
@@ -131,38 +143,41 @@ def own_heads(model: Parametrization, start: Weights) -> dict[str, str]:
     if isinstance(model, (Merged, Separate)):
         return {}
     digest = hashlib.sha256()
+    # At two sizes, since formulas that agree at one may differ in their powers.
     for factor in (1.0, 1.5):
-        heads = heads_of(model, {name: factor * value for name, value in start.items()})
-        for part in heads:
-            digest.update(f"{part.shape} ".encode())
-            digest.update(" ".join(f"{number:.6e}" for number in part.ravel()).encode())
+        scaled = {name: factor * value for name, value in start.items()}
+        for array in heads_of(model, scaled):
+            # Six digits: another machine rounds the last ones differently.
+            numbers = [f"{number:.6e}" for number in array.ravel()]
+            digest.update(f"{array.shape} {' '.join(numbers)}".encode())
     return {"heads": digest.hexdigest()}
 
 
 def checked_start(
     model: Parametrization, source: Data | Statistics, start: Mapping[str, ArrayLike]
 ) -> Weights:
-    """A copy of `start` as float64, held to the model's shapes and, for restricted statistics, to their block."""
+    """A copy of `start` as float64, in the model's shapes and, for restricted statistics, inside their block."""
     shapes = checked_shapes(model, source.dimension)
     if not isinstance(start, Mapping) or set(start) != set(shapes):
         raise ValueError(
-            f"start must hold the weights {', '.join(shapes)}, not {_named(start)}"
+            f"start must hold the weights {', '.join(shapes)}, not {_what_it_holds(start)}"
         )
-    weights = {name: real_array(f"start[{name!r}]", start[name]) for name in shapes}
+    weights = {}
+    for name in shapes:
+        weights[name] = real_array(start[name], f"start[{name!r}]")
     for name, shape in shapes.items():
         if weights[name].shape != shape:
             raise ValueError(
                 f"start[{name!r}] must have shape {shape}, not {weights[name].shape}"
             )
-        if not np.all(np.isfinite(weights[name])):
-            raise ValueError(f"start[{name!r}] must be finite: it holds nan or inf")
+        check_finite(weights[name], f"start[{name!r}]")
     refuse_unfit_at(model, weights, source.dimension)
     if isinstance(source, Statistics) and source.block == "restricted":
         refuse_outside(model, weights)
     return weights
 
 
-def _named(start: object) -> str:
+def _what_it_holds(start: object) -> str:
     """What was given in place of weights by name."""
     if isinstance(start, Mapping):
         return ", ".join(map(str, start)) or "none"
@@ -172,6 +187,7 @@ def _named(start: object) -> str:
 def _gaussian(
     model: Parametrization, dimension: int, scale: float, seed: int
 ) -> Weights:
+    """Every entry of every weight from N(0, scale²)."""
     draws = stream(seed, "weights")
     return {
         name: scale * draws.standard_normal(shape)
@@ -179,59 +195,66 @@ def _gaussian(
     }
 
 
-def _entries(name: str, value: FloatArray) -> int:
-    """Entries of the whole matrix; of the value matrices only the last rows are weights here."""
+def _stacked_size(name: str, value: FloatArray) -> int:
+    """Entries of the whole stacked matrix; of the value matrices only the last rows are weights here."""
     return value.size * value.shape[-1] if name == "value" else value.size
 
 
-def _amplitudes(scale: ArrayLike, dimension: int) -> FloatArray:
+def _checked_amplitudes(scale: ArrayLike, dimension: int) -> FloatArray:
+    """The amplitudes of aligned heads, () or (D,); ValueError for anything else, and if all are zero."""
     wanted = f"scale must be a positive number, or {dimension} numbers of zero or more, for scheme 'aligned'"
     try:
         refuse_mask("scale", scale)
+        # NumPy would take text and truth values for numbers.
         if np.asarray(scale).dtype.kind in "bSU":
             raise TypeError
         amplitudes = np.asarray(scale, dtype=float)
     except (TypeError, ValueError):
         raise ValueError(f"{wanted}, not {scale!r}") from None
-    usable = (
-        np.all(np.isfinite(amplitudes))
-        and np.all(amplitudes >= 0)
-        and np.any(amplitudes > 0)
-    )
-    if amplitudes.shape not in ((), (dimension,)) or not usable:
+    positive = np.all(np.isfinite(amplitudes)) and np.all(amplitudes >= 0)
+    if amplitudes.shape not in ((), (dimension,)) or not positive:
+        raise ValueError(f"{wanted}, not {scale!r}")
+    if not np.any(amplitudes > 0):
         raise ValueError(f"{wanted}, not {scale!r}")
     return amplitudes
 
 
-def _aligned(model: Parametrization, task: Task, scale: FloatArray) -> Weights:
-    weights = {
-        name: np.zeros(shape) for name, shape in model.shapes(task.dimension).items()
-    }
-    if isinstance(model, Merged):
-        u = np.broadcast_to(scale, (task.dimension,))
-        weights["key_query"][0, :-1, :-1] = (
-            task.eigenvectors * u
-        ) @ task.eigenvectors.T
-        weights["value"][0, -1] = _lengths(u[None])[0]
-        return weights
+def _aligned_merged(model: Merged, task: Task, amplitudes: FloatArray) -> Weights:
+    """One head with U = Σ_d u_d e_d e_dᵀ and v = √Σ u_d²; the others are zero."""
+    weights = _zeros(model, task)
+    u = np.broadcast_to(amplitudes, (task.dimension,))
+    e = task.eigenvectors
+    weights["key_query"][0, :-1, :-1] = (e * u) @ e.T
+    weights["value"][0, -1] = _lengths(u[None])[0]
+    return weights
+
+
+def _aligned_separate(
+    model: Parametrization, task: Task, amplitudes: FloatArray
+) -> Weights:
+    """Direction d in pair d mod R of head ⌊d/R⌋ with k = q = κ_d e_d, and v = √Σ κ_d² over a head."""
+    weights = _zeros(model, task)
     heads, rank = weights["key"].shape[:2]
-    room = heads * rank
-    κ = (
-        np.broadcast_to(scale, (min(room, task.dimension),))
-        if scale.ndim == 0
-        else scale
-    )
-    if np.any(κ[room:]):
+    pairs = heads * rank
+    κ = amplitudes
+    if amplitudes.ndim == 0:  # the same for as many directions as there is room for
+        κ = np.full(min(pairs, task.dimension), amplitudes)
+    if np.any(κ[pairs:]):
         raise ValueError(
-            f"{heads} heads of rank {rank} hold {room} directions: set the other amplitudes to zero"
+            f"{heads} heads of rank {rank} hold {pairs} directions: set the other amplitudes to zero"
         )
-    for d, amplitude in enumerate(κ[:room]):
-        for name in ("key", "query"):
-            weights[name][d // rank, d % rank, :-1] = (
-                amplitude * task.eigenvectors[:, d]
-            )
+    for direction, amplitude in enumerate(κ[:pairs]):
+        head, pair = divmod(direction, rank)
+        e = task.eigenvectors[:, direction]
+        weights["key"][head, pair, :-1] = amplitude * e
+        weights["query"][head, pair, :-1] = amplitude * e
     weights["value"][:, -1] = _lengths(weights["key"].reshape(heads, -1))
     return weights
+
+
+def _zeros(model: Parametrization, task: Task) -> Weights:
+    shapes = model.shapes(task.dimension)
+    return {name: np.zeros(shape) for name, shape in shapes.items()}
 
 
 def _lengths(rows: FloatArray) -> FloatArray:

@@ -11,7 +11,12 @@ from ...models.attention import Merged, Separate
 from ...models.protocol import Weights, is_softmax
 from ...runtime.files import AnyPath
 from ...task import Task
-from ..attention.initialisation import SCHEMES, initial_weights, positive
+from ..attention.initialisation import (
+    PUBLISHED_SCHEME,
+    initial_weights,
+    positive,
+    refuse_unknown_scheme,
+)
 from ..data.prompts import Prompts, sample
 from ..descent.gradient_descent import Diverged, train
 from ..descent.recorder import DescentOptions
@@ -61,7 +66,7 @@ class Experiment:
     learning_rate: float
     steps: int
     seed: int = 0
-    scheme: str = "published"
+    scheme: str = PUBLISHED_SCHEME
     whiten: bool = False
     centre: bool = False
     engine: str = "statistics"
@@ -83,10 +88,7 @@ class Experiment:
             raise ValueError(
                 'softmax attention has no finite statistics: choose engine "tokens"'
             )
-        if self.scheme not in SCHEMES:
-            raise ValueError(
-                f"scheme must be one of {', '.join(SCHEMES)}, not {self.scheme!r}"
-            )
+        refuse_unknown_scheme(self.scheme)
         positive("scale", self.scale)
         self._refuse_the_impossible()
 

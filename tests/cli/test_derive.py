@@ -74,7 +74,7 @@ def blocks(latex):
 )
 def test_latex_reads_back_as_the_flow(capsys, model, options):
     derivation = derive(symbolic_task(int(options[1])), model, "restricted")
-    _, flow, *_ = blocks(printed(capsys, *options, "--latex"))
+    _, flow, *_ = blocks(printed(capsys, *options, "--block", "restricted", "--latex"))
     symbols = [
         *derivation.weights,
         *derivation.parameters,
@@ -90,7 +90,9 @@ def test_latex_reads_back_as_the_flow(capsys, model, options):
 
 
 def test_text_has_loss_flow_invariants_and_reduced_equations(capsys):
-    lines = printed(capsys, "--dim", "2", "--reduce", "aligned").splitlines()
+    lines = printed(
+        capsys, "--dim", "2", "--block", "restricted", "--reduce", "aligned"
+    ).splitlines()
     assert [line.split(" = ")[0].split()[0] for line in lines] == [
         "L",
         *"ddddd",
@@ -106,7 +108,8 @@ def test_text_has_loss_flow_invariants_and_reduced_equations(capsys):
 
 
 def test_the_options_of_the_task_and_the_block_are_heard(capsys):
-    plain = printed(capsys, "--dim", "1", "--degree", "0")
+    common = ["--dim", "1", "--degree", "0", "--block", "restricted"]
+    plain = printed(capsys, *common)
     for option, shown in (
         (["--noise"], "sigma"),
         (["--mixture"], "w0_1"),
@@ -115,8 +118,9 @@ def test_the_options_of_the_task_and_the_block_are_heard(capsys):
         (["--heads", "2"], "value_2_2"),
         (["--degree", "2"], "is conserved"),
     ):
-        assert shown in printed(capsys, "--dim", "1", "--degree", "0", *option)
+        assert shown in printed(capsys, *common, *option)
         assert shown not in plain
+    assert printed(capsys, *common, "--block", "full") == printed(capsys, *common[:4])
 
 
 def test_an_ansatz_in_text(capsys):
@@ -138,7 +142,11 @@ def test_an_ansatz_in_text(capsys):
 
 
 def test_a_model_of_the_users_own(capsys):
-    out = printed(capsys, "--dim", "1", "--model", "models.py:Tied", "--degree", "2")
+    out = printed(
+        capsys,
+        *["--dim", "1", "--model", "models.py:Tied", "--degree", "2"],
+        *["--block", "restricted"],
+    )
     assert "I_1 = -key_1_1**2 + 2*value_1_2**2 is conserved" in out
     assert "value_2_2" in printed(
         capsys,

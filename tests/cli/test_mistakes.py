@@ -203,7 +203,7 @@ BAD_SIMULATE = {
     "seed": (["--seed", "-1"], "seed must be a whole number of at least 0"),
     "scheme": (
         ["--scheme", "zero"],
-        "scheme must be one of gaussian, restricted, published, aligned",
+        "scheme must be one of gaussian, restricted, zhang2025, aligned",
     ),
     "engine": (
         ["--engine", "gpu"],

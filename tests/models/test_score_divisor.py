@@ -90,7 +90,7 @@ def test_training_is_that_of_a_model_that_divides_by_a_double(divisor, softmax):
     for model in models(divisor, softmax=softmax):
         other, start = (
             Divided(plain(model), number(model)),
-            initial_weights(model, TASK, scale=0.3, seed=2),
+            initial_weights(model, TASK, scale=0.3, seed=2, scheme="gaussian"),
         )
         sources = [DATA] if softmax else [DATA, statistics(DATA, model)]
         theirs = train(other, DATA, start, learning_rate=0.05, steps=20)
@@ -387,7 +387,7 @@ def test_one_is_no_setting():
 
 def test_statistics_know_their_divisors():
     stats = statistics(DATA, Merged(1, score_divisor="sqrt_key"))
-    start = initial_weights(Merged(1), TASK, scale=0.1)
+    start = initial_weights(Merged(1), TASK, scale=0.1, scheme="gaussian")
     for other in (Merged(1), Merged(1, score_divisor=3), Attribute("sqrt(5)")):
         with pytest.raises(
             ValueError,

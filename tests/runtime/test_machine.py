@@ -202,7 +202,7 @@ def _many_heads():
 
 
 def _weights(model, task=SMALL):
-    return initial_weights(model, task, 0.1)
+    return initial_weights(model, task, 0.1, scheme="gaussian")
 
 
 TOO_LARGE = {

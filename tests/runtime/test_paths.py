@@ -42,7 +42,7 @@ def in_bytes(path):
 def test_runs_and_checkpoints(tmp_path):
     source, start = (
         statistics(sample(TASK, 20), MODEL),
-        initial_weights(MODEL, TASK, 0.1),
+        initial_weights(MODEL, TASK, 0.1, scheme="gaussian"),
     )
     checkpoint = in_bytes(tmp_path / "run.checkpoint")
     run = train(
@@ -56,7 +56,7 @@ def test_runs_and_checkpoints(tmp_path):
 def test_a_checkpoint_is_gone_on_from(tmp_path):
     source, start = (
         statistics(sample(TASK, 20), MODEL),
-        initial_weights(MODEL, TASK, 0.1),
+        initial_weights(MODEL, TASK, 0.1, scheme="gaussian"),
     )
     train(MODEL, source, start, learning_rate=0.01, steps=5).save(tmp_path / "other")
     with pytest.raises(ValueError, match=r"other is a checkpoint of another run"):

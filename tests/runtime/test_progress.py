@@ -13,7 +13,7 @@ from attndyn.simulate.descent.recorder import DescentOptions
 
 TASK = Task([2, 1], trace=1.0, context_length=5)
 MODEL = Separate(heads=2)
-START = initial_weights(MODEL, TASK, 0.5, seed=1)
+START = initial_weights(MODEL, TASK, 0.5, seed=1, scheme="gaussian")
 
 
 def source(seed=0):

@@ -18,7 +18,7 @@ def test_the_number_of_threads_changes_no_bit(monkeypatch, softmax):
     model = Merged(heads=2, softmax=softmax)
     tokens, weights = (
         sample(TASK, 5 * SLICE + 3).tokens,
-        initial_weights(model, TASK, 0.5),
+        initial_weights(model, TASK, 0.5, scheme="gaussian"),
     )
 
     def numbers(tokens):
@@ -48,7 +48,10 @@ def test_results_come_in_the_order_of_the_items(monkeypatch):
 def test_a_run_diverges_in_silence_in_threads_too(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     model = Merged(heads=1)
-    data, start = sample(TASK, 2 * SLICE), initial_weights(model, TASK, 1.0)
+    data, start = (
+        sample(TASK, 2 * SLICE),
+        initial_weights(model, TASK, 1.0, scheme="gaussian"),
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(Diverged):

@@ -65,7 +65,9 @@ def test_the_two_are_one_function():
         rtol=1e-12,
     )
     assert np.array_equal(labels, tokens[:, -1, -1])
-    outside = initial_weights(model, TASK, 1.0)  # control: weights outside the block
+    outside = initial_weights(
+        model, TASK, 1.0, scheme="gaussian"
+    )  # control: weights outside the block
     wrong = (
         z @ network_weights(outside)["hidden"].T @ network_weights(outside)["output"]
     )

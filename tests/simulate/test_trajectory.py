@@ -28,7 +28,7 @@ from attndyn.simulate import (
 
 TASK = Task([2, 1], trace=1.0, context_length=5)
 MODEL = Merged(heads=2)
-START = initial_weights(MODEL, TASK, 0.5)
+START = initial_weights(MODEL, TASK, 0.5, scheme="gaussian")
 
 
 def descent():

@@ -87,7 +87,7 @@ def _course(
     tests: tuple[Statistics, ...],
 ) -> None:
     """The published steps on sampled sequences over the flow of all weights on exact moments."""
-    start = initial_weights(MODEL, mixture(fraction), SCALE, seed, "published")
+    start = initial_weights(MODEL, mixture(fraction), SCALE, seed, "zhang2025")
     run = train(
         MODEL,
         sampled(fraction, SEQUENCES, seed),
@@ -120,7 +120,7 @@ def _rest(
     tests: tuple[Statistics, ...],
 ) -> None:
     """Losses when training is at rest, and those of the exact minimum where the published labels jump, at 0."""
-    start = initial_weights(MODEL, mixture(fraction), 0.005, seed, "published")
+    start = initial_weights(MODEL, mixture(fraction), 0.005, seed, "zhang2025")
     source = sampled(fraction, SEQUENCES, seed)
     run = train(
         MODEL,

@@ -48,7 +48,7 @@ def masked(data):
 def recorded(**changes):
     """A recording of our own run: settings, then arrays."""
     model, data = Separate(2, 1, divisor="none"), sample(TASK, 30)
-    start = initial_weights(model, TASK, 0.3)
+    start = initial_weights(model, TASK, 0.3, scheme="gaussian")
     run = train(model, data, start, learning_rate=0.05, steps=STEPS, record=1)
     tokens, labels = masked(data)
     meta = {
@@ -772,7 +772,7 @@ def test_the_command_line_names_what_is_not_used(tmp_path, capsys):
 def test_merged_softmax_may_be_divided_too():
     model = DividedSoftmax(Merged(2, softmax=True), "context")
     data = sample(TASK, 10)
-    start = initial_weights(model, TASK, 0.5)
+    start = initial_weights(model, TASK, 0.5, scheme="gaussian")
     plain = train(
         Merged(2, softmax=True), data, start, learning_rate=0.01, steps=1
     ).loss

@@ -97,7 +97,7 @@ def definition_loss(model, weights, tokens, lengths, variant=""):
 def test_predictions_are_the_definition_at_every_length(model):
     tokens, weights = (
         sample(TASK, 4).tokens,
-        initial_weights(model, TASK, scale=0.7, seed=2),
+        initial_weights(model, TASK, scale=0.7, seed=2, scheme="gaussian"),
     )
     for n in range(1, N + 1):
         expected = [full_attention(model, weights, sequence, n) for sequence in tokens]
@@ -128,7 +128,7 @@ def wrong_definitions():
 def test_wrong_definitions_are_told_apart(model, variant):
     tokens, weights = (
         sample(TASK, 4).tokens,
-        initial_weights(model, TASK, scale=0.7, seed=2),
+        initial_weights(model, TASK, scale=0.7, seed=2, scheme="gaussian"),
     )
     wrong = [
         full_attention(model, weights, sequence, N, variant) for sequence in tokens
@@ -140,7 +140,10 @@ def test_wrong_definitions_are_told_apart(model, variant):
 
 @each_model
 def test_the_query_y_is_never_read(model):
-    tokens, weights = sample(TASK, 4).tokens, initial_weights(model, TASK, scale=0.7)
+    tokens, weights = (
+        sample(TASK, 4).tokens,
+        initial_weights(model, TASK, scale=0.7, scheme="gaussian"),
+    )
     other = tokens.copy()
     other[:, -1, -1] += 100.0
     heads = model.heads(weights)
@@ -155,7 +158,7 @@ def test_the_query_y_is_never_read(model):
 def test_loss_and_its_gradient_are_those_of_the_definition(model, lengths):
     tokens, weights = (
         sample(TASK, 3).tokens,
-        initial_weights(model, TASK, scale=0.6, seed=1),
+        initial_weights(model, TASK, scale=0.6, seed=1, scheme="gaussian"),
     )
     loss, gradients = objective(model, prompts_from_tokens(tokens, lengths))(weights)
     assert loss == pytest.approx(
@@ -182,7 +185,10 @@ def chosen(weights, per_array=6):
 
 @each_model
 def test_gradients_agree_with_finite_differences(model):
-    data, weights = sample(TASK, 50), initial_weights(model, TASK, scale=0.5, seed=3)
+    data, weights = (
+        sample(TASK, 50),
+        initial_weights(model, TASK, scale=0.5, seed=3, scheme="gaussian"),
+    )
     evaluate = objective(model, data)
     _, gradients = evaluate(weights)
     rng = np.random.default_rng(0)
@@ -206,7 +212,7 @@ def test_gradients_agree_with_finite_differences(model):
 @each_model
 def test_complex_steps_pull_back_as_by_hand(model):
     rng = np.random.default_rng(0)
-    weights = initial_weights(model, TASK, scale=1.0)
+    weights = initial_weights(model, TASK, scale=1.0, scheme="gaussian")
     grad_a, grad_B = (rng.normal(size=array.shape) for array in model.heads(weights))
     by_hand = pullback(model)(weights, grad_a, grad_B)
     stepped = by_complex_step(model, weights, grad_a, grad_B)
@@ -219,7 +225,7 @@ def test_complex_steps_pull_back_as_by_hand(model):
 
 def test_the_data_may_be_longer_than_a_slice():
     model = Separate(heads=2)
-    weights = initial_weights(model, TASK, scale=0.5)
+    weights = initial_weights(model, TASK, scale=0.5, scheme="gaussian")
     tokens = sample(TASK, 2 * SLICE + 7).tokens
     parts = np.split(tokens, [SLICE - 3, 2 * SLICE])
     losses = [token_loss(model, model.heads(weights), part, (2, N)) for part in parts]
@@ -245,7 +251,10 @@ def test_the_data_may_be_longer_than_a_slice():
 def test_any_sizes(dimension, length, heads, rank, softmax):
     task = Task(np.arange(dimension, 0, -1.0), context_length=length)
     model = Separate(heads=heads, rank=rank, softmax=softmax)
-    weights, tokens = initial_weights(model, task, scale=0.5), sample(task, 2).tokens
+    weights, tokens = (
+        initial_weights(model, task, scale=0.5, scheme="gaussian"),
+        sample(task, 2).tokens,
+    )
     expected = [full_attention(model, weights, sequence, length) for sequence in tokens]
     np.testing.assert_allclose(
         predict(model, model.heads(weights), tokens), expected, rtol=1e-11, atol=1e-13
@@ -299,7 +308,7 @@ OWN = pytest.mark.parametrize(
 @OWN
 def test_a_parametrization_of_ones_own_trains_on_tokens_and_on_statistics(model):
     data = sample(TASK, 60)
-    start = initial_weights(model, TASK, scale=0.3, seed=1)
+    start = initial_weights(model, TASK, scale=0.3, seed=1, scheme="gaussian")
     rule = {"learning_rate": 0.002, "steps": 120, "record": 10}
     on_tokens = train(model, data, start, **rule)
     on_statistics = train(model, statistics(data, model), start, **rule)
@@ -336,7 +345,10 @@ def test_complex_steps_are_exact_to_rounding():
 
 @OWN
 def test_gradients_of_ones_own_parametrization(model):
-    data, weights = sample(TASK, 20), initial_weights(model, TASK, scale=0.5)
+    data, weights = (
+        sample(TASK, 20),
+        initial_weights(model, TASK, scale=0.5, scheme="gaussian"),
+    )
     evaluate = objective(model, data)
     _, gradients = evaluate(weights)
     for name, index in chosen(weights):
@@ -362,7 +374,7 @@ def test_integers_are_numbers_too():
 @pytest.mark.parametrize("length", [0, N + 1, -1])
 def test_a_length_outside_the_data_is_refused(length):
     model, tokens = Merged(heads=1), sample(TASK, 3).tokens
-    heads = model.heads(initial_weights(model, TASK, scale=1.0))
+    heads = model.heads(initial_weights(model, TASK, scale=1.0, scheme="gaussian"))
     with pytest.raises(
         ValueError,
         match=re.escape(f"must lie in 1 … {N} for these tokens, not {length}"),

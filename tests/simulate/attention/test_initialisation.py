@@ -36,7 +36,7 @@ def spread(values):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_gaussian_weights_have_the_scale(model):
-    weights = initial_weights(model, TASK, scale=0.3)
+    weights = initial_weights(model, TASK, scale=0.3, scheme="gaussian")
     assert {name: value.shape for name, value in weights.items()} == model.shapes(D)
     for value in weights.values():
         deviation, error = spread(value)
@@ -61,7 +61,7 @@ PUBLISHED = {  # standard deviation over scale, by hand: one over the root of th
 
 @pytest.mark.parametrize("model", PUBLISHED)
 def test_published_scales(model):
-    weights = initial_weights(model, TASK, scale=0.5, scheme="published")
+    weights = initial_weights(model, TASK, scale=0.5, scheme="zhang2025")
     for name, share in PUBLISHED[model].items():
         entries = weights[name][trained(name)]
         deviation, error = spread(entries[entries != 0])
@@ -75,7 +75,7 @@ def test_published_scales(model):
         np.testing.assert_allclose(weights[name], share * plain[name], rtol=1e-14)
 
 
-@pytest.mark.parametrize("scheme", ["restricted", "published"])
+@pytest.mark.parametrize("scheme", ["restricted", "zhang2025"])
 @pytest.mark.parametrize("model", MODELS)
 def test_zero_blocks_and_no_other_zeros(model, scheme):
     weights = initial_weights(model, TASK, scale=0.5, scheme=scheme)
@@ -87,12 +87,14 @@ def test_zero_blocks_and_no_other_zeros(model, scheme):
     assert np.all(
         weights["query" if "query" in weights else "key_query"][..., -1]
     )  # what meets y stays
-    outside = initial_weights(model, TASK, scale=0.5)  # control: another scheme
+    outside = initial_weights(
+        model, TASK, scale=0.5, scheme="gaussian"
+    )  # control: another scheme
     assert np.all(model.heads(outside)[0][:, :-1])
 
 
 def test_restricting_copies():
-    weights = initial_weights(Merged(heads=1), TASK, scale=0.5)
+    weights = initial_weights(Merged(heads=1), TASK, scale=0.5, scheme="gaussian")
     before = weights["value"].copy()
     assert not np.any(restricted(weights)["value"][:, :-1])
     assert np.array_equal(weights["value"], before)
@@ -101,7 +103,8 @@ def test_restricting_copies():
 @pytest.mark.parametrize("model", MODELS)
 def test_seeds(model):
     first, again, other = (
-        initial_weights(model, TASK, 0.5, seed=seed) for seed in (3, 3, 4)
+        initial_weights(model, TASK, 0.5, seed=seed, scheme="gaussian")
+        for seed in (3, 3, 4)
     )
     for name, value in first.items():
         assert np.array_equal(value, again[name])
@@ -111,7 +114,7 @@ def test_seeds(model):
             < 4.5
         )
     np.testing.assert_allclose(
-        initial_weights(model, TASK, 5.0, seed=3)["value"],
+        initial_weights(model, TASK, 5.0, seed=3, scheme="gaussian")["value"],
         10 * first["value"],
         rtol=1e-15,
     )
@@ -194,7 +197,7 @@ def test_one_number_fills_what_fits(heads, rank, scale):
 
 
 def test_ones_own_model_starts_gaussian():
-    weights = initial_weights(Scalar(), TASK, scale=2.0)
+    weights = initial_weights(Scalar(), TASK, scale=2.0, scheme="gaussian")
     assert weights["w"].shape == (D,)
 
 
@@ -219,13 +222,13 @@ def test_names_of_models_do_not_depend_on_the_process():
 
 
 BAD = {
-    "scheme must be one of gaussian, restricted, published, aligned, not 'xavier'": {
+    "scheme must be one of gaussian, restricted, zhang2025, aligned, not 'xavier'": {
         "scheme": "xavier"
     },
     "scale must be positive and finite, not 0": {"scale": 0},
     "scale must be positive and finite, not -1.0": {
         "scale": -1.0,
-        "scheme": "published",
+        "scheme": "zhang2025",
     },
     "scale must be positive and finite, not nan": {"scale": float("nan")},
     "scale must be positive and finite, not 'a'": {"scale": "a"},
@@ -242,9 +245,9 @@ BAD = {
         "scale": [1, 1, 1, 0],
         "scheme": "aligned",
     },
-    "scheme 'published' is for Merged and Separate": {
+    "scheme 'zhang2025' is for Merged and Separate": {
         "model": Scalar(),
-        "scheme": "published",
+        "scheme": "zhang2025",
     },
     "seed must be a whole number of at least 0, not -1": {"seed": -1},
 }

@@ -201,7 +201,7 @@ def test_a_weight_without_axes_is_trained():
     run = train(
         model,
         sample(TASK, 9),
-        initial_weights(model, TASK, 0.3),
+        initial_weights(model, TASK, 0.3, scheme="gaussian"),
         learning_rate=0.01,
         steps=4,
     )
@@ -286,7 +286,7 @@ def test_a_branch_that_is_wrong_where_the_run_goes_is_found_there():
 
 
 def _start(model):
-    return initial_weights(model, TASK, 0.3)
+    return initial_weights(model, TASK, 0.3, scheme="gaussian")
 
 
 def _many(model):
@@ -346,7 +346,12 @@ def test_the_formulas_of_built_in_models_cannot_be_changed(base):
     with pytest.raises(TypeError, match="changes shapes"):
         type("Other", (base,), {"shapes": lambda self, dimension: {}})
     named = type("Named", (base,), {"title": "mine"})(heads=2)
-    assert objective(named, sample(TASK, 3))(initial_weights(named, TASK, 0.1))[0] > 0
+    assert (
+        objective(named, sample(TASK, 3))(
+            initial_weights(named, TASK, 0.1, scheme="gaussian")
+        )[0]
+        > 0
+    )
 
 
 def test_experiments_are_for_the_built_in_models():

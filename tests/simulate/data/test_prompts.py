@@ -138,9 +138,9 @@ def test_seeds_splits_and_weights_are_independent():
     assert (
         abs(np.corrcoef(streams[0], draws(seed=0))[0, 1] - 1) < 1e-12
     )  # control: the same stream
-    weights = initial_weights(Merged(heads=40), TASK, scale=1.0, seed=0)[
-        "key_query"
-    ].ravel()
+    weights = initial_weights(
+        Merged(heads=40), TASK, scale=1.0, seed=0, scheme="gaussian"
+    )["key_query"].ravel()
     inputs = (
         sample(Task([1, 1], context_length=5), 100, seed=0).tokens[..., :-1].ravel()
     )

@@ -16,7 +16,7 @@ from attndyn.simulate.descent import gradient_descent as descent_module
 
 TASK = Task([2, 1], trace=1.0, context_length=5)
 MODEL = Separate(heads=2)
-START = initial_weights(MODEL, TASK, 0.5, seed=1)
+START = initial_weights(MODEL, TASK, 0.5, seed=1, scheme="gaussian")
 
 
 def source(seed=0):
@@ -149,7 +149,9 @@ def test_a_checkpoint_of_another_run_is_refused(monkeypatch, tmp_path, changes):
         heads=changes.get("model", 2), divisor="tokens" if "model" in changes else None
     )
     data = statistics(sample(TASK, 40, seed=changes.get("source", 0)), model)
-    start = initial_weights(model, TASK, 0.5, seed=changes.get("start", 1))
+    start = initial_weights(
+        model, TASK, 0.5, seed=changes.get("start", 1), scheme="gaussian"
+    )
     message = re.escape(
         f"{path} is a checkpoint of another run: choose another file or delete it"
     )
@@ -257,7 +259,7 @@ def test_a_checkpoint_of_an_edited_model_is_refused(monkeypatch, tmp_path):
             return weights["v"], weights["k"]
 
     data, path = sample(TASK, 40), tmp_path / "run.npz"
-    start = initial_weights(Mine(), TASK, 0.1)
+    start = initial_weights(Mine(), TASK, 0.1, scheme="gaussian")
     calls = iter(range(10**6))
     make = descent_module.objective
 

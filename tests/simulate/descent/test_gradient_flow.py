@@ -115,7 +115,7 @@ def drift(run):
 
 @pytest.mark.parametrize("model", [MERGED, SEPARATE], ids=["merged", "separate"])
 def test_flow_conserves_what_descent_breaks_at_first_order(model):
-    start = initial_weights(model, TASK, 0.4, seed=1)
+    start = initial_weights(model, TASK, 0.4, seed=1, scheme="gaussian")
     run = flow(model, STATISTICS, start, np.linspace(0, 10, 21))
     assert drift(run) < 1e-10
     assert (
@@ -146,7 +146,7 @@ def order(rates, errors):
 
 @pytest.mark.parametrize("model", [MERGED, SEPARATE], ids=["merged", "separate"])
 def test_descent_converges_to_flow_at_first_order(model):
-    start = initial_weights(model, TASK, 0.4, seed=1)
+    start = initial_weights(model, TASK, 0.4, seed=1, scheme="gaussian")
     rates, end = np.array([0.02, 0.01, 0.005, 0.0025]), 8.0
     reference = flow(model, STATISTICS, start, np.arange(0, end, 2 * rates[0]))
     errors, shifted = [], []
@@ -173,7 +173,7 @@ def test_descent_converges_to_flow_at_first_order(model):
 @pytest.mark.parametrize("model", [MERGED, SEPARATE], ids=["merged", "separate"])
 def test_loss_decreases_by_the_squared_gradient(model):
     """dL/dt = −½ |∂L/∂θ|², so that the loss never rises."""
-    start = initial_weights(model, TASK, 0.4, seed=1)
+    start = initial_weights(model, TASK, 0.4, seed=1, scheme="gaussian")
     run = flow(model, STATISTICS, start, np.linspace(0, 8, 2001))
     assert np.all(np.diff(run.loss) < 0)
     half = run.gradient_norm**2 / 2
@@ -185,7 +185,10 @@ def test_loss_decreases_by_the_squared_gradient(model):
 
 
 def test_accuracy_is_what_rtol_says():
-    start, times = initial_weights(SEPARATE, TASK, 0.4, seed=1), np.linspace(0, 20, 41)
+    start, times = (
+        initial_weights(SEPARATE, TASK, 0.4, seed=1, scheme="gaussian"),
+        np.linspace(0, 20, 41),
+    )
     best = flow(SEPARATE, STATISTICS, start, times, rtol=3e-14)
     error = [
         np.max(
@@ -208,7 +211,10 @@ def test_small_weights_keep_their_digits():
 
 
 def test_the_flow_of_tokens_is_the_flow_of_statistics():
-    data, start = sample(TASK, 30), initial_weights(SEPARATE, TASK, 0.4)
+    data, start = (
+        sample(TASK, 30),
+        initial_weights(SEPARATE, TASK, 0.4, scheme="gaussian"),
+    )
     times = [0.0, 1.0, 4.0]
     tokens, stats = (
         flow(SEPARATE, each, start, times)
@@ -216,12 +222,18 @@ def test_the_flow_of_tokens_is_the_flow_of_statistics():
     )
     np.testing.assert_allclose(tokens.loss, stats.loss, rtol=1e-10)
     soft = Merged(heads=2, softmax=True)
-    run = flow(soft, data, initial_weights(soft, TASK, 0.4), times, rtol=1e-8)
+    run = flow(
+        soft,
+        data,
+        initial_weights(soft, TASK, 0.4, scheme="gaussian"),
+        times,
+        rtol=1e-8,
+    )
     assert run.loss[-1] < run.loss[0]
 
 
 def test_a_flow_may_start_late_and_go_on_from_where_it_stands():
-    start = initial_weights(SEPARATE, TASK, 0.4)
+    start = initial_weights(SEPARATE, TASK, 0.4, scheme="gaussian")
     whole = flow(SEPARATE, STATISTICS, start, [0.0, 2.0, 5.0])
     first = flow(SEPARATE, STATISTICS, start, [2.0])
     second = flow(SEPARATE, STATISTICS, first.final, [3.0])
@@ -267,7 +279,12 @@ def test_implicit_methods_stay_inside_the_block(model, method):
 )
 def test_times_that_do_not_increase_are_refused(times, message):
     with pytest.raises(ValueError, match=re.escape(message)) as error:
-        flow(SEPARATE, STATISTICS, initial_weights(SEPARATE, TASK, 0.4), times)
+        flow(
+            SEPARATE,
+            STATISTICS,
+            initial_weights(SEPARATE, TASK, 0.4, scheme="gaussian"),
+            times,
+        )
     assert "\n" not in str(error.value)
 
 
@@ -344,7 +361,7 @@ def test_a_tolerance_that_is_none_is_refused(rtol, method):
         flow(
             SEPARATE,
             STATISTICS,
-            initial_weights(SEPARATE, TASK, 0.4),
+            initial_weights(SEPARATE, TASK, 0.4, scheme="gaussian"),
             [0, 1],
             rtol=rtol,
             method=method,
@@ -352,7 +369,7 @@ def test_a_tolerance_that_is_none_is_refused(rtol, method):
 
 
 def test_a_coarse_tolerance_is_no_fall_of_the_weights():
-    start = initial_weights(SEPARATE, TASK, 0.4)
+    start = initial_weights(SEPARATE, TASK, 0.4, scheme="gaussian")
     fine = flow(SEPARATE, STATISTICS, start, [0, 3])
     coarse = flow(SEPARATE, STATISTICS, start, [0, 3], rtol=1e-3)
     assert 0 < np.max(np.abs(coarse.loss / fine.loss - 1)) < 1e-2

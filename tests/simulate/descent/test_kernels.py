@@ -301,7 +301,9 @@ def moments(D, model, error=0.0):
 
 def inside(model, D):
     return restricted(
-        initial_weights(model, Task(np.ones(D), context_length=9), 0.3, seed=1)
+        initial_weights(
+            model, Task(np.ones(D), context_length=9), 0.3, seed=1, scheme="gaussian"
+        )
     )
 
 

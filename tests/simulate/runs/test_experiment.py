@@ -225,7 +225,7 @@ IMPOSSIBLE = {
     ),
     "scheme": (
         {"scheme": "zero"},
-        "scheme must be one of gaussian, restricted, published, aligned, not 'zero'",
+        "scheme must be one of gaussian, restricted, zhang2025, aligned, not 'zero'",
     ),
     "softmax": ({"model": Merged(2, softmax=True)}, 'choose engine "tokens"'),
     "steps": ({"steps": 0}, "steps must be a whole number of at least 1"),

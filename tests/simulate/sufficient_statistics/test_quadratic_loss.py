@@ -65,7 +65,9 @@ RUNS = {
 )
 def test_statistics_give_the_trajectory_of_the_tokens(task, model, scale, rate):
     data = sample(task, 120, seed=1)
-    start = initial_weights(model, task, scale, seed=2)  # outside the restricted block
+    start = initial_weights(
+        model, task, scale, seed=2, scheme="gaussian"
+    )  # outside the restricted block
     rule = {"learning_rate": rate, "steps": 500, "record": 50}
     tokens, stats = (
         train(model, data, start, **rule),
@@ -308,7 +310,7 @@ def start_outside(entry):
 def descend_outside():
     model = Merged(heads=1)
     evaluate = objective(model, statistics(sample(PLAIN, 20), model, "restricted"))
-    return evaluate(initial_weights(model, PLAIN, 0.5))
+    return evaluate(initial_weights(model, PLAIN, 0.5, scheme="gaussian"))
 
 
 def other_divisor():

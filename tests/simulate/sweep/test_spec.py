@@ -95,7 +95,7 @@ VALUES = {
     "learning_rate": [0.01, 0.02],
     "steps": [10, 20],
     "seed": [0, 1],
-    "scheme": ["published", "gaussian"],
+    "scheme": ["zhang2025", "gaussian"],
     "whiten": [True, False],
     "centre": [True, False],
     "engine": ["tokens", "statistics"],

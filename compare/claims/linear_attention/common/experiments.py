@@ -1,7 +1,7 @@
 """The runs behind the claims and the figures, at the sizes that were published.
 
 Published convention: attention without divisor, Λ of trace 1 with λ_d ∝ D + 1 − d, N = 31, teachers whitened and x
-centred over the data set, weights of the "published" scheme. A rotation of the eigenbasis changes neither the
+centred over the data set, weights of the "zhang2025" scheme. A rotation of the eigenbasis changes neither the
 dynamics nor the distribution of the initial weights, so Λ is diagonal here. Source: Zhang et al. 2025, experiments.
 """
 

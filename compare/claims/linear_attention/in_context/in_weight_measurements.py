@@ -120,7 +120,7 @@ def exact_moments(context: RunContext, control: str) -> FloatArray:
 
 def trained_map(fraction: float, seed: int) -> FloatArray:
     """M after full-parameter training on the exact moments."""
-    start = initial_weights(MODEL, mixture(fraction), 0.005, seed, "published")
+    start = initial_weights(MODEL, mixture(fraction), 0.005, seed, "zhang2025")
     run = train(
         MODEL,
         exact_source(fraction),
@@ -209,7 +209,7 @@ def feature_sizes() -> FloatArray:
 
 def sampled_run(fraction: float, count: int, seed: int) -> tuple[float, FloatArray]:
     """Training loss and M after training on P sequences."""
-    start = initial_weights(MODEL, mixture(fraction), 0.005, seed, "published")
+    start = initial_weights(MODEL, mixture(fraction), 0.005, seed, "zhang2025")
     source, last = sampled(fraction, count, seed), SAMPLED_STEPS
     run = train(
         MODEL, source, start, learning_rate=SAMPLED_RATE, steps=last, record=last
@@ -349,7 +349,7 @@ def published_losses(context: RunContext) -> FloatArray:
 def published_map(fraction: float, context: RunContext) -> FloatArray:
     """M (K,) after the published steps on exact moments."""
     start = initial_weights(
-        MODEL, mixture(fraction), SCALE, seeds(context.seed)[0], "published"
+        MODEL, mixture(fraction), SCALE, seeds(context.seed)[0], "zhang2025"
     )
     run = train(
         MODEL,
@@ -374,7 +374,7 @@ def after_published_steps(context: RunContext, variant: str) -> FloatArray:
 def flow_losses(fraction: float, context: RunContext, part: float) -> FloatArray:
     """The three losses of the flow of all weights at this part of the published time."""
     start = initial_weights(
-        MODEL, mixture(fraction), SCALE, seeds(context.seed)[0], "published"
+        MODEL, mixture(fraction), SCALE, seeds(context.seed)[0], "zhang2025"
     )
     times = np.array([0.0, part * 2 * RATE * STEPS])
     return losses(fraction, flow_of_all_weights(fraction, start, times)[-1])

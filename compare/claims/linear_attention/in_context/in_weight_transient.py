@@ -33,7 +33,7 @@ def transient_losses(context: RunContext) -> list[FloatArray]:
 
 def _published_maps(fraction: float, context: RunContext) -> FloatArray:
     start = initial_weights(
-        MODEL, mixture(fraction), SCALE, seeds(context.seed)[0], "published"
+        MODEL, mixture(fraction), SCALE, seeds(context.seed)[0], "zhang2025"
     )
     run = train(
         MODEL,
@@ -64,7 +64,7 @@ def _predicted_transient(
     if control == MINIMUM:
         return np.full(len(steps), float(exact(0.0).loss(exact(fraction).minimum)))
     start = initial_weights(
-        MODEL, mixture(fraction), SCALE, seeds(context.seed)[0], "published"
+        MODEL, mixture(fraction), SCALE, seeds(context.seed)[0], "zhang2025"
     )
     maps = flow_of_all_weights(
         1.0 if control == PURE else fraction, start, 2 * RATE * np.unique(steps)

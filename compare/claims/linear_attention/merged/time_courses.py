@@ -89,7 +89,7 @@ def _descents(context: RunContext) -> list[tuple[Weights, Weights]]:
     seed = context.seeds(1)[0]
     source, start = (
         statistics(sample(FOUR, 2_000, seed), MERGED),
-        initial_weights(MERGED, FOUR, 0.1, seed),
+        initial_weights(MERGED, FOUR, 0.1, seed, scheme="gaussian"),
     )
     return [
         (

@@ -49,7 +49,7 @@ def conservation(name: str, model: Separate) -> Claim:
 def _descents(model: Separate, context: RunContext) -> list[tuple[Weights, Weights]]:
     """Weights before and after descent to one flow time, for each learning rate; full weights, sampled data."""
     source = statistics(sample(FOUR, 2_000, seeds(context.seed)[0]), model)
-    start = initial_weights(model, FOUR, 0.2, seeds(context.seed)[0])
+    start = initial_weights(model, FOUR, 0.2, seeds(context.seed)[0], scheme="gaussian")
     runs = [
         train(model, source, start, learning_rate=rate, steps=round(2 / rate))
         for rate in RATES

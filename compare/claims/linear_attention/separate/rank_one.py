@@ -272,7 +272,7 @@ def _predicted_counts(context: RunContext, control: str) -> FloatArray:
     end = 2 * context.experiments[0].learning_rate * PUBLISHED_STEPS
     starts = [
         initial_weights(
-            SEPARATE, FOUR, 0.01, seeds(context.seed)[0] + 500 + k, "published"
+            SEPARATE, FOUR, 0.01, seeds(context.seed)[0] + 500 + k, "zhang2025"
         )
         for k in range(STARTS)
     ]

@@ -98,7 +98,11 @@ def _short_run(
     """500 steps on 300 sequences, from weights outside the restricted block."""
     data: Data = sample(FOUR, 300, seed=seeds(context.seed)[0])
     start = initial_weights(
-        model, FOUR, 0.3 if model is SEPARATE else 0.05, seeds(context.seed)[0]
+        model,
+        FOUR,
+        0.3 if model is SEPARATE else 0.05,
+        seeds(context.seed)[0],
+        scheme="gaussian",
     )
     if control == "one sequence left out":
         data = prompts_from_tokens(data.tokens[1:])

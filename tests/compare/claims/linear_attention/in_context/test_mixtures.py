@@ -46,7 +46,7 @@ def test_the_published_setting_of_the_minimum():
 
 
 def test_descent_follows_the_flow_at_first_order():
-    start = initial_weights(MODEL, mixture(0.4), 0.02, 1, "published")
+    start = initial_weights(MODEL, mixture(0.4), 0.02, 1, "zhang2025")
     gaps = []
     for rate in (1e-4, 5e-5, 2.5e-5):
         run = train(

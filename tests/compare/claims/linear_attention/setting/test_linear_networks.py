@@ -88,4 +88,4 @@ def test_the_published_run_is_the_published_one(task):
     assert shown == (5_000, 1e-6, 1e-3, 6_001, 8, "none")
     assert run.whiten
     assert run.centre
-    assert run.scheme == "published"
+    assert run.scheme == "zhang2025"
