@@ -4,7 +4,7 @@ import ast
 import hashlib
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -22,25 +22,33 @@ class Import(NamedTuple):
     bound: str
 
 
-def sources(path: Path) -> set[Path]:
+def sources(
+    path: Path, follows: Callable[[Path, Path], bool] | None = None
+) -> set[Path]:
     """A file and every file that it depends on: modules that it imports, itself or through others, and data.
 
     A name counts with the module that owns it, not with the package that hands it on. Modules belong if they are
     of this package, or of the package or the folder of `path`; installed packages do not. Data belong if they lie
-    in a package whose dotted name stands in the text.
+    in a package whose dotted name stands in the text. `follows(importer, imported)` says which files to go on to,
+    all of them if left out.
 
     >>> names = {path.name for path in sources(ROOT / "models" / "attention.py")}
     >>> sorted(names)
     ['attention.py', 'decimals.py', 'score_divisor.py', 'serialisation.py']
     """
-    known: set[Path] = set()
+    reached = {path}
     waiting = [path]
     while waiting:
-        current = waiting.pop()
-        if current not in known:
-            known.add(current)
-            waiting += direct_sources(current) if current.suffix == ".py" else []
-    return known
+        importer = waiting.pop()
+        if importer.suffix != ".py":  # data import nothing
+            continue
+        for imported in direct_sources(importer):
+            if follows is not None and not follows(importer, imported):
+                continue
+            if imported not in reached:
+                reached.add(imported)
+                waiting.append(imported)
+    return reached
 
 
 def direct_sources(path: Path) -> set[Path]:
@@ -50,16 +58,15 @@ def direct_sources(path: Path) -> set[Path]:
     >>> sorted(names)
     ['score_divisor.py', 'serialisation.py']
     """
-    imports, folders = _read(path.read_bytes())
-    modules = {file for each in imports for file in _files(path, each)}
-    packages = [ROOT.joinpath(*folder.split(".")[1:]) for folder in folders]
-    data = {
-        file
-        for package in packages
-        for file in package.glob("*")
-        if file.suffix != ".py" and file.is_file()
-    }
-    return modules | data
+    imports, data_packages = _read(path.read_bytes())
+    files: set[Path] = set()
+    for statement in imports:
+        files.update(_files(path, statement))
+    for package in data_packages:
+        for file in ROOT.joinpath(*package.split(".")[1:]).glob("*"):
+            if file.suffix != ".py" and file.is_file():
+                files.add(file)
+    return files
 
 
 def source_digest(paths: Iterable[Path]) -> str:
@@ -76,72 +83,71 @@ def source_digest(paths: Iterable[Path]) -> str:
 @lru_cache(maxsize=1024)
 def _read(text: bytes) -> tuple[tuple[Import, ...], tuple[str, ...]]:
     """Everything that a text imports, also inside functions, and the packages that it names in quotes."""
-    nodes = list(ast.walk(ast.parse(text)))
-    imports = [
-        Import(0, a.name, "", "")
-        for node in nodes
-        if isinstance(node, ast.Import)
-        for a in node.names
-    ]
-    for node in nodes:
-        if isinstance(node, ast.ImportFrom):
-            imports += [
-                Import(node.level, node.module or "", a.name, a.asname or a.name)
-                for a in node.names
-            ]
-    quoted = (str(node.value) for node in nodes if isinstance(node, ast.Constant))
-    return tuple(imports), tuple(
-        name for name in quoted if re.fullmatch(rf"{PACKAGE}(\.\w+)+", name)
-    )
+    imports: list[Import] = []
+    packages: list[str] = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            imports += [Import(0, alias.name, "", "") for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            for alias in node.names:
+                bound = alias.asname or alias.name
+                imports.append(Import(node.level, module, alias.name, bound))
+        elif isinstance(node, ast.Constant):
+            text_of_node = str(node.value)
+            if re.fullmatch(rf"{PACKAGE}(\.\w+)+", text_of_node):
+                packages.append(text_of_node)
+    return tuple(imports), tuple(packages)
 
 
-def _files(path: Path, each: Import) -> Iterator[Path]:
+def _files(path: Path, statement: Import) -> Iterator[Path]:
     """The file that owns an imported name, if it is one of ours."""
-    home = _home(path, each)
+    home = _home(path, statement)
     if home is None:
         return
+
     package = home / "__init__.py"
-    if each.module and not package.is_file():
-        yield from filter(Path.is_file, [home.with_suffix(".py")])
+    if statement.module and not package.is_file():
+        module = home.with_suffix(".py")
+        if module.is_file():
+            yield module
         return
-    owners = (
-        []
-        if each.name in ("", "*") or not package.is_file()
-        else list(_owners(package, each.name))
-    )
-    below = (
-        [home / each.name / "__init__.py", home / f"{each.name}.py"]
-        if each.name
-        else []
-    )
-    found = owners or [file for file in below if file.is_file()][:1]
-    handed_on = package.is_file() and not each.name.startswith(
-        "__"
-    )  # a version names the code and does nothing
-    yield from found or ([package] if handed_on else [])
+
+    files: list[Path] = []
+    if statement.name not in ("", "*") and package.is_file():
+        files = list(_owners(package, statement.name))
+    if not files and statement.name:
+        below = [home / statement.name / "__init__.py", home / f"{statement.name}.py"]
+        files = [file for file in below if file.is_file()][:1]
+    # A name that the package itself defines; its version names the code and does nothing.
+    if not files and package.is_file() and not statement.name.startswith("__"):
+        files = [package]
+    yield from files
 
 
 def _owners(package: Path, name: str) -> Iterator[Path]:
     """Files that a package has a name from."""
-    for each in _read(package.read_bytes())[0]:
-        if each.bound == name and _home(package, each) != package.parent:
-            yield from _files(package, each)
+    imports, _ = _read(package.read_bytes())
+    for statement in imports:
+        if statement.bound == name and _home(package, statement) != package.parent:
+            yield from _files(package, statement)
 
 
-def _home(path: Path, each: Import) -> Path | None:
-    """Folder or file, without its suffix, of the imported module; None if it is somebody else's."""
-    parts = each.module.split(".") if each.module else []
-    if each.level:
-        return path.parents[each.level - 1].joinpath(*parts)
+def _home(path: Path, statement: Import) -> Path | None:
+    """Folder or file, without its suffix, of the imported module; None if it is not one of ours."""
+    parts = statement.module.split(".") if statement.module else []
+    if statement.level:
+        return path.parents[statement.level - 1].joinpath(*parts)
     if parts[0] == PACKAGE:
         return ROOT.joinpath(*parts[1:])
+    if parts[0] in sys.stdlib_module_names:
+        return None
+
+    # The folder that Python would search: the first one above the file that is no package.
     base = next(
         folder for folder in path.parents if not (folder / "__init__.py").is_file()
     )
-    packaged = path.parent != base
-    foreign = packaged and parts[0] != path.relative_to(base).parts[0]
-    return (
-        None
-        if foreign or parts[0] in sys.stdlib_module_names
-        else base.joinpath(*parts)
-    )
+    in_package = path.parent != base
+    if in_package and parts[0] != path.relative_to(base).parts[0]:
+        return None
+    return base.joinpath(*parts)

@@ -13,25 +13,12 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any
 
-from .machine import single_threaded_children
+from .machine import available_cores, single_threaded_children
 
 EXECUTORS = ("local", "dask", "mpi")
 
 CONNECT_SECONDS = 5
 """How long a scheduler has to answer."""
-
-
-def cores() -> int:
-    """Cores that this process may use, where the system tells.
-
-    >>> cores() >= 1
-    True
-    """
-    return (
-        len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count() or 1
-    )
 
 
 @contextmanager
@@ -47,60 +34,61 @@ def local_pool(workers: int | None = None) -> Iterator[Executor]:
     """
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be at least 1, not {workers}")
-    context, count = get_context("spawn"), workers or cores()
-    listening, held = context.Pipe(duplex=False)
-    with listening, held:
-        with (
-            _interrupts_held()
-        ):  # Python starts a process of its own here, which cleans up after the others
-            pool = ProcessPoolExecutor(count, context, _serve, (listening,))
-        started: list[Future[int]] = []
+    context = get_context("spawn")
+    count = workers or available_cores()
+    worker_end, own_end = context.Pipe(duplex=False)
+    with worker_end, own_end:
+        # Python starts a process of its own here, which cleans up after the others.
+        with _interrupts_delayed():
+            pool = ProcessPoolExecutor(count, context, _serve, (worker_end,))
+        first_jobs: list[Future[int]] = []
         try:
-            with _interrupts_held(), single_threaded_children():
-                started += [pool.submit(os.getpid) for _ in range(count)]
+            with _interrupts_delayed(), single_threaded_children():
+                for _ in range(count):
+                    first_jobs.append(pool.submit(os.getpid))
             yield pool
         except BrokenExecutor:
-            if all(future.exception() for future in started):
+            if all(job.exception() for job in first_jobs):
                 raise ValueError(
                     'no worker can start: a script calls this under if __name__ == "__main__":'
                 ) from None
             raise
         except BaseException:
-            held.close()
+            own_end.close()  # the workers leave at once
             raise
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _serve(listening: Connection) -> None:
+def _serve(worker_end: Connection) -> None:
     """In a worker: leave when the pipe closes."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches every process, and the first one decides
-    threading.Thread(target=_leave_with, args=(listening,), daemon=True).start()
+    # Ctrl-C reaches every process, and the first one decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_leave_with, args=(worker_end,), daemon=True).start()
 
 
-def _leave_with(listening: Connection) -> None:
-    listening.poll(None)
+def _leave_with(worker_end: Connection) -> None:
+    """Wait until the other end of the pipe closes, and end this process."""
+    worker_end.poll(None)
     os._exit(1)
 
 
 @contextmanager
-def _interrupts_held() -> Iterator[None]:
+def _interrupts_delayed() -> Iterator[None]:
     """Ctrl-C and the end of the terminal wait: processes started here never see them, not even at their beginning.
 
     Both reach every process of a terminal, and the first process decides what they mean: after the start, since a
     process that is not told what to do complains. Another thread of it may be the one that gets them meanwhile.
     """
-    came: list[int] = []
-    with _masked(), _noted(came):
+    arrived: list[int] = []
+    with _signals_blocked(), _signals_collected(arrived):
         yield
-    for number in came:
+    for number in arrived:
         signal.raise_signal(number)
 
 
 @contextmanager
-def _masked() -> Iterator[None]:
+def _signals_blocked() -> Iterator[None]:
     """Ctrl-C and the end of the terminal are blocked in this thread and in processes that it starts."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -113,26 +101,23 @@ def _masked() -> Iterator[None]:
 
 
 @contextmanager
-def _noted(came: list[int]) -> Iterator[None]:
-    """Signals that Python would handle are put on a list; only the main thread may say so, as it handles them."""
-    names = (
-        ("SIGINT", "SIGTERM", "SIGHUP")
-        if threading.current_thread() is threading.main_thread()
-        else ()
-    )
+def _signals_collected(arrived: list[int]) -> Iterator[None]:
+    """Signals that Python would handle are put on a list instead."""
+    # Only the main thread may set handlers, as it runs them.
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    names = ("SIGINT", "SIGTERM", "SIGHUP")
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    before = {
-        number: signal.getsignal(number)
-        for number in numbers
-        if callable(signal.getsignal(number))
-    }
-    for number in before:
-        signal.signal(number, lambda number, frame: came.append(number))
+    before = {number: signal.getsignal(number) for number in numbers}
+    handled = [number for number in numbers if callable(before[number])]
+    for number in handled:
+        signal.signal(number, lambda number, frame: arrived.append(number))
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number in handled:
+            signal.signal(number, before[number])
 
 
 @contextmanager
@@ -141,7 +126,7 @@ def dask_pool(scheduler: str) -> Iterator[Executor]:
 
     ConnectionError if none answers there within some seconds, ValueError if `distributed` is not installed.
     """
-    distributed = needed("distributed", "dask")
+    distributed = require_extra("distributed", "dask")
     try:
         client = distributed.Client(
             scheduler, timeout=CONNECT_SECONDS, set_as_default=False
@@ -151,37 +136,34 @@ def dask_pool(scheduler: str) -> Iterator[Executor]:
         raise ConnectionError(
             f"no Dask scheduler answers at {scheduler}: {reason}"
         ) from None
-    quiet = _silent("distributed.client", "distributed.utils", "tornado.application")
-    with quiet, client, client.get_executor() as pool:
+    loggers = _silent("distributed.client", "distributed.utils", "tornado.application")
+    with loggers, client, client.get_executor() as pool:
         yield pool
 
 
 @contextmanager
 def _silent(*names: str) -> Iterator[None]:
     """Loggers that have nothing to say: a lost scheduler becomes an exception, which says enough."""
-    logs = [getLogger(name) for name in names]
-    levels = [log.level for log in logs]
-    for log in logs:
-        log.setLevel(CRITICAL)
+    levels = {name: getLogger(name).level for name in names}
+    for name in names:
+        getLogger(name).setLevel(CRITICAL)
     try:
         yield
     finally:
-        for log, level in zip(logs, levels, strict=True):
-            log.setLevel(level)
+        for name, level in levels.items():
+            getLogger(name).setLevel(level)
 
 
-def lost_worker() -> tuple[type[Exception], ...]:
+def worker_failures() -> tuple[type[Exception], ...]:
     """What an executor raises when a worker was killed; Dask does after three of them.
 
-    >>> BrokenExecutor in lost_worker()
+    >>> BrokenExecutor in worker_failures()
     True
     """
-    dask = sys.modules.get("distributed")
-    return (
-        (BrokenExecutor,)
-        if dask is None
-        else (BrokenExecutor, dask.scheduler.KilledWorker)
-    )
+    dask = sys.modules.get("distributed")  # slow to import, and not there in vain
+    if dask is None:
+        return (BrokenExecutor,)
+    return (BrokenExecutor, dask.scheduler.KilledWorker)
 
 
 @contextmanager
@@ -190,7 +172,8 @@ def mpi_pool() -> Iterator[Executor | None]:
 
     ValueError if `mpi4py` or its MPI library is missing, or there is no second process to do the work.
     """
-    MPI, futures = (needed(name, "mpi") for name in ("mpi4py.MPI", "mpi4py.futures"))
+    MPI = require_extra("mpi4py.MPI", "mpi")
+    futures = require_extra("mpi4py.futures", "mpi")
     if MPI.COMM_WORLD.Get_size() < 2:
         raise ValueError(
             "MPI gives one process: start several, as in mpiexec -n 9 attndyn sweep …"
@@ -233,14 +216,12 @@ def executor_named(
         yield pool
 
 
-def needed(name: str, extra: str) -> Any:
+def require_extra(name: str, extra: str) -> Any:
     """A module of an optional dependency; ValueError says how to install it."""
     try:
         return import_module(name)
-    except (
-        ImportError,
-        RuntimeError,
-    ) as error:  # an MPI library that is missing is a RuntimeError
+    # An MPI library that is missing is a RuntimeError.
+    except (ImportError, RuntimeError) as error:
         reason = str(error).split("\n")[0]
         raise ValueError(
             f"{name} cannot be used ({reason}): pip install 'attndyn[{extra}]'"

@@ -45,6 +45,17 @@ def refuse_too_large(
     )
 
 
+def available_cores() -> int:
+    """Cores that this process may use, where the system tells, else those of the machine.
+
+    >>> available_cores() >= 1
+    True
+    """
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 THREADS = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",

@@ -6,9 +6,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing import parent_process
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 Item = TypeVar("Item")
+
+Update = Callable[[int, float], None]
+"""Shows how many items are finished, and how many a second."""
 
 PATIENCE = 2.0
 """Seconds of silence before a bar appears."""
@@ -23,98 +29,105 @@ outermost = threading.Lock()
 """Held by whatever shows its progress: what runs inside it is silent."""
 
 
-def tracked(items: Iterable[Item], total: int, title: str) -> Iterator[Item]:
+def with_progress(items: Iterable[Item], total: int, title: str) -> Iterator[Item]:
     """The items, with a bar on standard error once they have taken two seconds.
 
     Silent off a terminal, in worker processes and inside another bar, which tells more.
 
-    >>> list(tracked(range(3), 3, "counting"))
+    >>> list(with_progress(range(3), 3, "counting"))
     [0, 1, 2]
     """
-    if (
-        not sys.stderr.isatty()
-        or parent_process() is not None
-        or not outermost.acquire(blocking=False)
-    ):
+    if not sys.stderr.isatty() or not _is_first_to_show():
         yield from items
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
-    columns = (
+    bar = _transient_bar(
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f} %"),
+        TimeRemainingColumn(),
     )
-    bar = Progress(
-        *columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True
-    )
-    task, updated = bar.add_task(title, total=total), time.monotonic()
-    start = threading.Timer(PATIENCE, bar.start)  # the first item alone may take longer
-    start.start()
+    task = bar.add_task(title, total=total)
     try:
-        for done, item in enumerate(items):
-            if time.monotonic() - updated > REFRESH:
-                bar.update(task, completed=done)
-                updated = time.monotonic()
-            yield item
+        with _started_after_patience(bar):
+            updated = time.monotonic()
+            for count, item in enumerate(items):
+                if time.monotonic() - updated > REFRESH:
+                    bar.update(task, completed=count)
+                    updated = time.monotonic()
+                yield item
     finally:
-        start.cancel()
-        start.join()
-        bar.stop()
         outermost.release()
 
 
-def counted(
+def with_progress_and_rate(
     items: Iterable[Item], total: int, done: int, title: str, unit: str
 ) -> Iterator[Item]:
     """The items, `total` less `done` of them, with their count, their rate and the time left on standard error.
 
     A bar in a terminal after two seconds, a line every ten seconds elsewhere; silent in worker processes.
 
-    >>> list(counted("ab", 5, 3, "letters", "letters"))
+    >>> list(with_progress_and_rate("ab", 5, 3, "letters", "letters"))
     ['a', 'b']
     """
-    if parent_process() is not None or not outermost.acquire(blocking=False):
+    if not _is_first_to_show():
         yield from items
         return
     try:
-        show = (
+        in_terminal = sys.stderr.isatty()
+        view = (
             _bar(total, done, title, unit)
-            if sys.stderr.isatty()
+            if in_terminal
             else _lines(total, title, unit)
         )
-        with show as update:
+        with view as update:
             begin = time.monotonic()
             for count, item in enumerate(items, start=1):
-                update(done + count, count / max(time.monotonic() - begin, 1e-9))
+                seconds = max(time.monotonic() - begin, 1e-9)  # a clock may stand still
+                update(done + count, count / seconds)
                 yield item
     finally:
         outermost.release()
 
 
-@contextmanager
-def _bar(
-    total: int, done: int, title: str, unit: str
-) -> Iterator[Callable[[int, float], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+def _is_first_to_show() -> bool:
+    """Whether this is not a worker and nobody else shows progress; if so, `outermost` is to be released."""
+    return parent_process() is None and outermost.acquire(blocking=False)
 
-    counts = TextColumn(
-        f"{{task.completed:.0f}}/{total} {unit}, {{task.fields[rate]:.3g}} a second, left:"
-    )
-    columns = (
+
+@contextmanager
+def _bar(total: int, done: int, title: str, unit: str) -> Iterator[Update]:
+    """A bar with counts, the rate and the time left."""
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+
+    counts = f"{{task.completed:.0f}}/{total} {unit}, {{task.fields[rate]:.3g}} a second, left:"
+    bar = _transient_bar(
         TextColumn("{task.description}"),
         BarColumn(),
-        counts,
+        TextColumn(counts),
         TimeRemainingColumn(),
     )
-    bar = Progress(*columns, console=Console(stderr=True), transient=True)
     task = bar.add_task(title, total=total, completed=done, rate=0.0)
+    with _started_after_patience(bar):
+        yield lambda count, rate: bar.update(task, completed=count, rate=rate)
+
+
+def _transient_bar(*columns: object) -> "Progress":
+    """A bar on standard error that vanishes when it is finished."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    return Progress(*columns, console=Console(stderr=True), transient=True)  # type: ignore[arg-type]
+
+
+@contextmanager
+def _started_after_patience(bar: "Progress") -> Iterator[None]:
+    """Start the bar in two seconds, in a thread of its own: the first item alone may take longer."""
     start = threading.Timer(PATIENCE, bar.start)
     start.start()
     try:
-        yield lambda count, rate: bar.update(task, completed=count, rate=rate)
+        yield
     finally:
         start.cancel()
         start.join()
@@ -122,14 +135,17 @@ def _bar(
 
 
 @contextmanager
-def _lines(total: int, title: str, unit: str) -> Iterator[Callable[[int, float], None]]:
-    shown = time.monotonic()
+def _lines(total: int, title: str, unit: str) -> Iterator[Update]:
+    """A line every ten seconds."""
+    printed = time.monotonic()
 
     def update(count: int, rate: float) -> None:
-        nonlocal shown
-        if time.monotonic() - shown > PLAIN:
-            shown, left = time.monotonic(), (total - count) / rate
-            text = f"{title}: {count}/{total} {unit}, {rate:.3g} a second, {left:.0f} s left"
-            print(text, file=sys.stderr, flush=True)
+        nonlocal printed
+        if time.monotonic() - printed <= PLAIN:
+            return
+        printed = time.monotonic()
+        seconds_left = (total - count) / rate
+        line = f"{title}: {count}/{total} {unit}, {rate:.3g} a second, {seconds_left:.0f} s left"
+        print(line, file=sys.stderr, flush=True)
 
     yield update

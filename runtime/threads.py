@@ -7,6 +7,8 @@ from contextvars import copy_context
 from functools import cache
 from typing import TypeVar
 
+from .machine import available_cores
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -37,9 +39,7 @@ def thread_count() -> int:
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     if wanted.isdecimal() and int(wanted):
         return int(wanted)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return available_cores()
 
 
 @cache

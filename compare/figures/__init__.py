@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from ...runtime.files import AnyPath, make_folder, write_atomically
-from ...runtime.progress import tracked
+from ...runtime.progress import with_progress
 from ..evidence.claim import TIERS, RunContext
 from .catalogue import PaperFigure, all_figures, paper_figure
 from .style import paper_style, write
@@ -31,7 +31,7 @@ def draw(
     chosen = _figures_named(names)
     folder, context, files = make_folder(out), RunContext(make_folder(runs), seed), []
     with paper_style():
-        for figure in tracked(chosen, len(chosen), "drawing"):
+        for figure in with_progress(chosen, len(chosen), "drawing"):
             drawn = figure(context)
             for kind in FORMATS:
                 path = folder / f"{figure.name}.{kind}"

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...runtime.code_digest import source_digest, sources
-from ...runtime.executors import cores, local_pool
+from ...runtime.executors import local_pool
 from ...runtime.files import AnyPath, as_path, make_folder
-from ...runtime.machine import one_thread
+from ...runtime.machine import available_cores, one_thread
 from ...runtime.versions import versions
 from ...simulate import Diverged, Experiment
 from ...simulate.runs.store import load_or_run
@@ -246,7 +246,7 @@ def _checked(tasks: list[_Task], workers: int | None, view: View) -> Generator[V
     """Verdicts as they come: in processes where that is possible and worth it, the others here."""
     runs = _simulations(tasks)
     jobs = [*runs.values(), *_checks(tasks, runs)]
-    count = min(workers or cores(), len(jobs))
+    count = min(workers or available_cores(), len(jobs))
     if count > 1:
         with local_pool(count) as pool:
             yield from (

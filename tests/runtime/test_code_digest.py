@@ -92,3 +92,22 @@ def test_one_changed_letter_is_another_digest(tmp_path):
     assert source_digest(reversed(paths)) == before
     paths[1].write_text("x = 2")
     assert source_digest(paths) != before
+
+
+def test_a_module_that_is_imported_by_another_or_in_a_function_counts(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "run.py").write_text(
+        "from .step import take\nfrom ..task import Task\nimport json"
+    )
+    (tmp_path / "sub" / "step.py").write_text("def take():\n    from . import fast")
+    for name in ("sub/fast.py", "sub/idle.py", "task.py", "sub/json.py"):
+        (tmp_path / name).write_text(
+            "from .run import x" if name == "sub/fast.py" else ""
+        )
+    found = sources(tmp_path / "sub" / "run.py")
+    assert {path.relative_to(tmp_path).as_posix() for path in found} == {
+        "sub/run.py",
+        "sub/step.py",
+        "task.py",
+        "sub/fast.py",
+    }

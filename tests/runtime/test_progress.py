@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from attndyn import Separate, Task
-from attndyn.runtime.progress import counted, tracked
+from attndyn.runtime.progress import with_progress, with_progress_and_rate
 from attndyn.simulate import Diverged, initial_weights, sample, statistics, train
 from attndyn.simulate.descent.gradient_descent import descend
 from attndyn.simulate.descent.recorder import DescentOptions
@@ -82,17 +82,21 @@ def test_a_quick_run_shows_no_bar_even_in_a_terminal(monkeypatch):
 
 def test_off_a_terminal_there_is_silence(monkeypatch):
     screen = show(monkeypatch, terminal=False)
-    assert list(tracked(iter("abc"), 3, "letters")) == ["a", "b", "c"]
+    assert list(with_progress(iter("abc"), 3, "letters")) == ["a", "b", "c"]
     assert screen.getvalue() == ""
 
 
 def counting(monkeypatch, screen, seconds=10.0):
-    """What `counted` shows of three runs after two that were there; the clock goes on by so much a run."""
+    """What `with_progress_and_rate` shows of three runs after two stored ones; the clock goes on by so much a run."""
     clock = iter(range(1000))
     monkeypatch.setattr(
         "attndyn.runtime.progress.time.monotonic", lambda: seconds * next(clock) / 2
     )
-    assert list(counted(iter("abc"), 5, 2, "sweep", "runs")) == ["a", "b", "c"]
+    assert list(with_progress_and_rate(iter("abc"), 5, 2, "sweep", "runs")) == [
+        "a",
+        "b",
+        "c",
+    ]
     return screen.getvalue()
 
 
@@ -117,6 +121,6 @@ def test_a_quick_sweep_says_nothing_off_a_terminal(monkeypatch):
 
 def test_runs_are_counted_outside_their_own_bars(monkeypatch):
     screen = show(monkeypatch)
-    for _ in counted(iter("ab"), 2, 0, "sweep", "runs"):
+    for _ in with_progress_and_rate(iter("ab"), 2, 0, "sweep", "runs"):
         train(MODEL, source(), START, **RULE)
     assert "gradient descent" not in screen.getvalue()
