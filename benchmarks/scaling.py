@@ -18,7 +18,8 @@ from statistics import median
 from attndyn import __version__
 from attndyn.runtime.executors import dask_pool, local_pool
 from attndyn.simulate import Sweep, run_sweep, statistics
-from attndyn.simulate.runs.store import code_digest, load_run, run_path
+from attndyn.simulate.runs.engine_code import code_digest
+from attndyn.simulate.runs.store import load_run, run_path
 
 PAGE = Path(__file__).parent.parent / "docs" / "scaling.md"
 REPEATS, TASKS, RUNS, CORES = 5, 2_000, 10**6, 1_000
@@ -116,7 +117,7 @@ def parts() -> dict[str, float]:
         path = run_path(each, folder)
         written = typical(lambda: run.save(path))
         found, size = typical(lambda: load_run(each, folder)), path.stat().st_size
-        job = (each, Path(folder), code_digest(), True)
+        job = (each, Path(folder), code_digest(each), True)
         message = len(pickle.dumps(job)) + len(pickle.dumps((each.digest, False)))
     many = Sweep(**SETTINGS, grid={"scale": [0.01 + k for k in range(1000)]})
     check = typical(

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..models.protocol import Weights
 from ..runtime.arrays import FloatArray
+from ..runtime.display import Displayed, Summary, array_summary
 from ..runtime.files import (
     AnyPath,
     array_headers,
@@ -26,17 +27,25 @@ IntArray = NDArray[np.int64]
 
 FORMAT = "attndyn trajectory 1"
 
-_LINES = ("time", "loss", "gradient_norm", "weight_time")
+_SERIES = ("time", "loss", "gradient_norm", "weight_time")
+
+_SHOWN_SETTINGS = ("model", "engine", "sequences", "scale", "scheme", "seed", "method")
+"""Settings that a summary has room for, where a run has them."""
 
 
-@dataclass(frozen=True, eq=False)
-class Trajectory:
+@dataclass(frozen=True, eq=False, repr=False)
+class Trajectory(Displayed):
     """A run of gradient descent (`learning_rate` given) or of gradient flow (`learning_rate` None).
 
     `loss` and `gradient_norm` (T,) belong to `time` (T,); `weights` name → (K, …) belong to `weight_time` (K,).
     `time` counts steps in descent, each loss being the one *before* that step, and is flow time in a flow; use
     `steps` or `flow_time`, which say which they are. `settings` tells what produced the run. ValueError for times
     that are negative or do not increase, and for a step that is no whole number.
+
+    >>> times, weights = np.arange(3.0), {"value": np.array([[1.0], [0.5]])}
+    >>> run = Trajectory(times, 1 / (1 + times), times, np.array([0.0, 3.0]), weights, learning_rate=0.1)
+    >>> run.initial, run.weights_at(3), run.flow_time
+    ({'value': array([1.])}, {'value': array([0.5])}, array([0. , 0.2, 0.4]))
     """
 
     time: FloatArray
@@ -48,12 +57,9 @@ class Trajectory:
     settings: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        in_steps = self.learning_rate is not None
         for name in ("time", "weight_time"):
-            _refuse_disorder(
-                name,
-                np.asarray(getattr(self, name)),
-                in_steps=self.learning_rate is not None,
-            )
+            _refuse_disorder(name, np.asarray(getattr(self, name)), in_steps)
 
     @property
     def steps(self) -> IntArray:
@@ -76,13 +82,66 @@ class Trajectory:
         return self._as_flow_time(self.weight_time)
 
     @property
+    def initial(self) -> Weights:
+        """The first stored weights, in the model's shapes."""
+        return self.stored_weights(0)
+
+    @property
     def final(self) -> Weights:
-        """The last weights, in the model's shapes."""
-        return {name: value[-1] for name, value in self.weights.items()}
+        """The last stored weights, in the model's shapes."""
+        return self.stored_weights(-1)
+
+    def stored_weights(self, index: int) -> Weights:
+        """The weights stored at `weight_time[index]`, in the model's shapes."""
+        return {name: value[index] for name, value in self.weights.items()}
+
+    def weights_at(self, time: float) -> Weights:
+        """The weights stored at this step of a descent, or at this flow time of a flow.
+
+        ValueError, naming the nearest, if none are stored there.
+        """
+        nearest = int(np.argmin(np.abs(self.weight_time - time)))
+        if self.weight_time[nearest] != time:
+            unit = "flow time" if self.learning_rate is None else "step"
+            raise ValueError(
+                f"no weights are stored at {unit} {time}: the nearest are at {self.weight_time[nearest]:g}"
+            )
+        return self.stored_weights(nearest)
 
     def with_settings(self, settings: dict[str, Any]) -> "Trajectory":
         """The same run with more said about where it comes from."""
         return replace(self, settings=self.settings | settings)
+
+    def summary(self) -> Summary:
+        """What the run is of, how long it is and what became of its loss."""
+        rows: dict[str, object] = {}
+        for name in _SHOWN_SETTINGS:
+            if self.settings.get(name) is not None:
+                rows[name] = self.settings[name]
+        title = "Gradient flow"
+        if self.learning_rate is not None:
+            title = "Gradient descent"
+            rows["learning rate"] = self.learning_rate
+            rows["steps"] = f"{len(self.time):,}"
+        if len(self.time):
+            rows["flow time"] = f"{self.flow_time[0]:.5g} … {self.flow_time[-1]:.5g}"
+            rows["loss"] = f"{self.loss[0]:.6g} → {self.loss[-1]:.6g}"
+            first, last = self.gradient_norm[[0, -1]]
+            rows["gradient norm"] = f"{first:.3g} → {last:.3g}"
+        shapes = {name: value.shape[1:] for name, value in self.weights.items()}
+        rows["weights"] = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        rows["stored at"] = array_summary(self.weight_time)
+        return Summary(title, rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings, losses and weights as plain numbers and lists."""
+        series = {name: getattr(self, name).tolist() for name in _SERIES}
+        return {
+            "learning_rate": self.learning_rate,
+            "settings": self.settings,
+            **series,
+            "weights": {name: value.tolist() for name, value in self.weights.items()},
+        }
 
     def save(self, path: AnyPath) -> Path:
         """Write the run to an npz file, atomically; `load` reads it. OSError if it cannot be written."""
@@ -91,28 +150,34 @@ class Trajectory:
             "learning_rate": self.learning_rate,
             "settings": self.settings,
         }
-        text = json.dumps(head, default=_plain)
+        text = json.dumps(head, default=_as_json)
         arrays: dict[str, Any] = {
             f"weights/{name}": value for name, value in self.weights.items()
         }
-        arrays |= {name: getattr(self, name) for name in _LINES}
+        for name in _SERIES:
+            arrays[name] = getattr(self, name)
         return write_atomically(
             path, lambda file: np.savez(file, head=np.array(text), **arrays)
         )
 
     def plot(
-        self, ax: "Axes | None" = None, *, x: str | None = None, **style: Any
+        self,
+        ax: "Axes | None" = None,
+        *,
+        x: str | None = None,
+        label: str | None = None,
+        **style: Any,
     ) -> "Axes":
         """Draw the loss on `ax` (new axes if None) against `x`, "steps" or "flow_time"; returns the axes.
 
         Without `x`: the unit of the curves that are on the axes, else steps for descent, flow time for a flow.
-        `style` goes to the line. ValueError for steps of a flow, and for another unit than the axes count.
+        `label` and `style` go to the line. ValueError for steps of a flow, and for another unit than the axes count.
         """
         times: dict[str, ArrayLike] = {"flow_time": self.flow_time}
         if self.learning_rate is not None:
             times = {"steps": self.steps, **times}
         losses: dict[str, tuple[ArrayLike, dict[str, Any]]] = {
-            "": (self.loss, line_style(style))
+            label or "": (self.loss, line_style(style))
         }
         without = (
             "a gradient flow has no steps: draw what is on its axes with x='flow_time'"
@@ -131,12 +196,12 @@ class Trajectory:
 def load(path: AnyPath) -> Trajectory:
     """The trajectory that `save` wrote; ValueError if it is truncated or something else, OSError if absent."""
     try:
-        known = [
+        names = [
             name
             for name in array_headers(path)
-            if name in ("head", *_LINES) or name.startswith("weights/")
+            if name in ("head", *_SERIES) or name.startswith("weights/")
         ]
-        arrays = read_arrays(path, known)
+        arrays = read_arrays(path, names)
         head = json.loads(str(arrays["head"]))
         if head["format"] != FORMAT:
             raise KeyError(head["format"])
@@ -145,14 +210,14 @@ def load(path: AnyPath) -> Trajectory:
             for name, value in arrays.items()
             if "/" in name
         }
-        lines = {name: arrays[name] for name in _LINES}
         run = Trajectory(
-            **lines,
+            **{name: arrays[name] for name in _SERIES},
             weights=weights,
             learning_rate=head["learning_rate"],
             settings=head["settings"],
         )
-        _refuse_parts_that_do_not_fit(run)
+        _refuse_misfit_arrays(run)
+        _refuse_misfit_head(run)
         return run
     except (KeyError, RecursionError, TypeError, ValueError):
         raise ValueError(
@@ -166,11 +231,8 @@ def _refuse_disorder(name: str, times: NDArray[Any], in_steps: bool) -> None:
         raise ValueError(
             f"{name} of a run must be numbers (T,), not {times.dtype} of shape {times.shape}"
         )
-    if (
-        not np.all(np.isfinite(times))
-        or np.any(times < 0)
-        or np.any(times[1:] <= times[:-1])
-    ):
+    finite = np.all(np.isfinite(times))
+    if not finite or np.any(times < 0) or np.any(times[1:] <= times[:-1]):
         raise ValueError(
             f"{name} of a run must be finite, begin at 0 or later, and increase"
         )
@@ -178,25 +240,33 @@ def _refuse_disorder(name: str, times: NDArray[Any], in_steps: bool) -> None:
         raise ValueError(f"{name} of a descent must count whole steps")
 
 
-def _refuse_parts_that_do_not_fit(run: Trajectory) -> None:
-    """ValueError for lines that are no numbers or not of one length, and for a head of something else."""
-    lines = [getattr(run, name) for name in _LINES]
-    if any(array.dtype.kind not in "fiu" for array in (*lines, *run.weights.values())):
-        raise ValueError("its arrays must hold real numbers")
-    lengths = [line.shape for line in lines]
-    if lengths != [(len(run.time),)] * 3 + [(len(run.weight_time),)]:
-        raise ValueError(f"its lines must be of one length, not {lengths}")
-    if any(value.shape[:1] != run.weight_time.shape for value in run.weights.values()):
-        raise ValueError("its weights must be of as many times as weight_time")
+def _refuse_misfit_arrays(run: Trajectory) -> None:
+    """ValueError for series that are no numbers or not of one length, and for weights at other times."""
+    series = {name: getattr(run, name) for name in _SERIES}
+    for array in (*series.values(), *run.weights.values()):
+        if array.dtype.kind not in "fiu":
+            raise ValueError("its arrays must hold real numbers")
+
+    # T losses and gradient norms; K weights.
+    for name in ("time", "loss", "gradient_norm"):
+        if series[name].shape != (len(run.time),):
+            raise ValueError(f"its {name} must have shape ({len(run.time)},)")
+    for value in run.weights.values():
+        if value.shape[:1] != run.weight_time.shape:
+            raise ValueError("its weights must be of as many times as weight_time")
+
+
+def _refuse_misfit_head(run: Trajectory) -> None:
+    """ValueError for a learning rate that is none, and for settings that contradict it."""
     rate = run.learning_rate
     if rate is not None and not (_is_number(rate) and 0 < rate < np.inf):
         raise ValueError(f"its learning rate must be a positive number, not {rate!r}")
     if not isinstance(run.settings, dict):
         raise ValueError("its settings must be a JSON object")
-    told = run.settings.get("learning_rate")
-    if _is_number(told) and told != rate:
+    stated_rate = run.settings.get("learning_rate")
+    if _is_number(stated_rate) and stated_rate != rate:
         raise ValueError(
-            f"its learning rate must be that of its settings, {told}, not {rate}"
+            f"its learning rate must be that of its settings, {stated_rate}, not {rate}"
         )
 
 
@@ -204,7 +274,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _plain(setting: object) -> Any:
+def _as_json(setting: object) -> Any:
     """A number or an array of NumPy as JSON has it; TypeError for anything else."""
     if isinstance(setting, (np.generic, np.ndarray)):
         return setting.tolist()

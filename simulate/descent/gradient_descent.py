@@ -9,39 +9,39 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ...models.protocol import Parametrization, Weights
+from ...runtime.arrays import FloatArray
 from ...runtime.files import AnyPath
 from ...runtime.machine import one_thread
-from ...runtime.progress import tracked
+from ...runtime.progress import with_progress
 from ..attention.initialisation import checked_start, model_name, own_heads
 from ..attention.model_check import refuse_unfit_on_the_way
 from ..attention.objectives import Objective, objective
 from ..data.prompts import Data
 from ..sufficient_statistics.quadratic_loss import Statistics
 from ..trajectory import Trajectory
-from . import steppers as walks
+from . import steppers
 from .recorder import DescentOptions, RunRecorder, described
+
+SAME = 1e-7
+"""Part of its largest value that a loss or a gradient may be off if another machine or engine evaluates it."""
 
 
 class Diverged(ArithmeticError):
     """A run whose loss is no longer finite; `trajectory` is what it has up to there."""
 
     def __init__(self, trajectory: Trajectory, step: int) -> None:
-        self.trajectory, self.step = trajectory, step
-        rate = trajectory.learning_rate
-        way_out = (
-            f"a learning rate smaller than {rate:g}"
-            if step
-            else "smaller weights, or data of smaller numbers"
-        )
+        self.trajectory = trajectory
+        self.step = step
+        way_out = "smaller weights, or data of smaller numbers"
+        if step:
+            way_out = f"a learning rate smaller than {trajectory.learning_rate:g}"
         super().__init__(
             f"the run diverged: the loss is not finite at step {step}; choose {way_out}"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Diverged, (
-            self.trajectory,
-            self.step,
-        )  # so that a worker process can raise it
+        # So that a worker process can raise it.
+        return Diverged, (self.trajectory, self.step)
 
 
 def train(
@@ -79,14 +79,14 @@ def train(
         "source": source.digest,
         **own_heads(model, begin),
     }
-    rule = DescentOptions(learning_rate, steps, record, checkpoint)
-    walk = (
-        walks.compiled_stepper(model, source, rule.learning_rate) if compiled else None
-    )
-    log = RunRecorder(begin, rule, settings)
-    run = _follow(
-        walk or walks.plain(objective(model, source), rule.learning_rate), log
-    )
+    options = DescentOptions(learning_rate, steps, record, checkpoint)
+    stepper = None
+    if compiled:
+        stepper = steppers.compiled_stepper(model, source, options.learning_rate)
+    recorder = RunRecorder(begin, options, settings)
+    if stepper is None:
+        stepper = steppers.plain(objective(model, source), options.learning_rate)
+    run = _follow(stepper, recorder)
     refuse_unfit_on_the_way(model, run.weights, source.dimension)
     return run
 
@@ -116,103 +116,115 @@ def train_many(
     if not starts:
         raise ValueError("starts must hold the weights of at least one start, not none")
     begins = [checked_start(model, source, start) for start in starts]
-    rule = DescentOptions(learning_rate, steps, record)
-    walk = walks.compiled_many(model, source, rule.learning_rate, len(begins))
-    if walk is None:
+    options = DescentOptions(learning_rate, steps, record)
+    stepper = steppers.compiled_many(model, source, options.learning_rate, len(begins))
+    if stepper is None:
         rules: dict[str, Any] = {
             "learning_rate": learning_rate,
             "steps": steps,
             "record": record,
         }
         return [train(model, source, begin, **rules) for begin in begins]
+
     settings = {"model": model_name(model), "source": source.digest}
     stacked = {name: np.stack([begin[name] for begin in begins]) for name in begins[0]}
-    together = _follow(walk, RunRecorder(stacked, rule, settings, (len(begins),)))
+    together = _follow(stepper, RunRecorder(stacked, options, settings, (len(begins),)))
     return [
-        _alone(together, index, described(begin, rule, settings))
+        _run_of_start(together, index, described(begin, options, settings))
         for index, begin in enumerate(begins)
     ]
 
 
-def _alone(together: Trajectory, index: int, settings: dict[str, Any]) -> Trajectory:
+def _run_of_start(
+    together: Trajectory, index: int, settings: dict[str, Any]
+) -> Trajectory:
     """The run of one start among many; Diverged if its loss did not stay finite."""
-    loss, norm = (
-        np.ascontiguousarray(line[:, index])
-        for line in (together.loss, together.gradient_norm)
+    run = replace(
+        together,
+        loss=np.ascontiguousarray(together.loss[:, index]),
+        gradient_norm=np.ascontiguousarray(together.gradient_norm[:, index]),
+        weights={
+            name: np.ascontiguousarray(value[:, index])
+            for name, value in together.weights.items()
+        },
+        settings=settings,
     )
-    weights = {
-        name: np.ascontiguousarray(value[:, index])
-        for name, value in together.weights.items()
-    }
-    lost = np.flatnonzero(~np.isfinite(loss))
-    if not len(lost):
-        return replace(
-            together, loss=loss, gradient_norm=norm, weights=weights, settings=settings
-        )
-    step, kept = (
-        int(lost[0]),
-        int(np.searchsorted(together.weight_time, lost[0], side="right")),
+    undefined = np.flatnonzero(~np.isfinite(run.loss))
+    if len(undefined):
+        step = int(undefined[0])
+        raise Diverged(_up_to(run, step), step)
+    return run
+
+
+def _up_to(run: Trajectory, step: int) -> Trajectory:
+    """The first steps of a run, with the weights that are stored up to there."""
+    stored = int(np.searchsorted(run.weight_time, step, side="right"))
+    return replace(
+        run,
+        time=run.time[:step],
+        loss=run.loss[:step],
+        gradient_norm=run.gradient_norm[:step],
+        weight_time=run.weight_time[:stored],
+        weights={name: value[:stored] for name, value in run.weights.items()},
     )
-    lines = (
-        together.time[:step],
-        loss[:step],
-        norm[:step],
-        together.weight_time[:kept],
-    )
-    weights = {name: value[:kept] for name, value in weights.items()}
-    raise Diverged(Trajectory(*lines, weights, together.learning_rate, settings), step)
 
 
 def descend(
-    evaluate: Objective, start: Weights, rule: DescentOptions, settings: dict[str, Any]
+    evaluate: Objective,
+    start: Weights,
+    options: DescentOptions,
+    settings: dict[str, Any],
 ) -> Trajectory:
     """Gradient descent θ ← θ − η ∂L/∂θ on any objective; `train` says what the arguments mean."""
-    return _follow(
-        walks.plain(evaluate, rule.learning_rate), RunRecorder(start, rule, settings)
-    )
+    stepper = steppers.plain(evaluate, options.learning_rate)
+    return _follow(stepper, RunRecorder(start, options, settings))
 
 
-SAME = 1e-7
-"""Part of its largest value that a loss or a gradient may be off if another machine or engine evaluates it."""
+def _follow(stepper: steppers.Stepper, recorder: RunRecorder) -> Trajectory:
+    """Take all steps, or those that are left after a checkpoint; Diverged if a loss is not finite."""
+    _refuse_other_run(stepper, recorder)
+    firsts = range(recorder.done, recorder.options.steps, stepper.stretch)
+    # Small products are faster on one thread than on threads that wait for each other.
+    threads = one_thread() if stepper.small else nullcontext()
+    try:
+        with threads, np.errstate(over="ignore", invalid="ignore"):
+            for _ in with_progress(firsts, len(firsts), "gradient descent"):
+                buffer = recorder.buffer(stepper.stretch)
+                weights, taken = stepper.advance(recorder.weights, buffer)
+                recorder.advance(weights, taken)
+                if taken < len(buffer.loss):
+                    raise Diverged(recorder.trajectory(), recorder.done)
+    except KeyboardInterrupt:
+        recorder.checkpoint()
+        raise
+    return recorder.trajectory()
 
 
-def _refuse_other_run(walk: walks.Stepper, log: RunRecorder) -> None:
-    """ValueError if the run goes on from a checkpoint whose losses or gradients are not those of this walk.
+def _refuse_other_run(stepper: steppers.Stepper, recorder: RunRecorder) -> None:
+    """ValueError if the run goes on from a checkpoint whose losses or gradients are not those of this stepper.
 
     Neither its name nor its heads tell what a model of the user's own divides by: losses at the stored weights do.
     """
-    for step, weights in log.witnesses():
-        loss, norm = (np.full_like(line[:1], np.inf) for line in (log.loss, log.norm))
-        not_kept = {name: value[:0] for name, value in log.kept.items()}
-        with np.errstate(over="ignore", invalid="ignore"):
-            walk.advance(
-                weights, walks.StepBuffer(loss, norm, np.array([], np.intp), not_kept)
-            )
-        for line, again in ((log.loss, loss), (log.norm, norm)):
-            if np.any(
-                np.abs(line[step] - again[0]) > SAME * np.max(np.abs(line[: log.done]))
-            ):
+    for step, weights in recorder.witnesses():
+        loss, norm = _one_step(stepper, recorder, weights)
+        for recorded, now in ((recorder.loss, loss), (recorder.norm, norm)):
+            tolerance = SAME * np.max(np.abs(recorded[: recorder.done]))
+            if np.any(np.abs(recorded[step] - now) > tolerance):
                 raise ValueError(
-                    f"{log.checkpoint_file} is a checkpoint of another run: its loss or gradient at step {step} is "
-                    f"{line[step]:.6g}, here it is {again[0]:.6g}; choose another file or delete it"
+                    f"{recorder.checkpoint_file} is a checkpoint of another run: its loss or gradient at step {step} "
+                    f"is {recorded[step]:.6g}, here it is {now:.6g}; choose another file or delete it"
                 )
 
 
-def _follow(walk: walks.Stepper, log: RunRecorder) -> Trajectory:
-    _refuse_other_run(walk, log)
-    firsts = range(log.done, log.rule.steps, walk.stretch)
-    try:
-        with (
-            one_thread() if walk.small else nullcontext(),
-            np.errstate(over="ignore", invalid="ignore"),
-        ):
-            for _ in tracked(firsts, len(firsts), "gradient descent"):
-                stretch = log.stretch(walk.stretch)
-                weights, taken = walk.advance(log.weights, stretch)
-                log.advance(weights, taken)
-                if taken < len(stretch.loss):
-                    raise Diverged(log.trajectory(), log.done)
-    except KeyboardInterrupt:
-        log.checkpoint()
-        raise
-    return log.trajectory()
+def _one_step(
+    stepper: steppers.Stepper, recorder: RunRecorder, weights: Weights
+) -> tuple[FloatArray, FloatArray]:
+    """Loss and gradient norm at these weights, as the stepper evaluates them before a step."""
+    # Infinite where the step is not finished, because its loss is not finite.
+    loss = np.full_like(recorder.loss[:1], np.inf)
+    norm = np.full_like(recorder.norm[:1], np.inf)
+    nothing_stored = {name: value[:0] for name, value in recorder.stored.items()}
+    buffer = steppers.StepBuffer(loss, norm, np.array([], np.intp), nothing_stored)
+    with np.errstate(over="ignore", invalid="ignore"):
+        stepper.advance(weights, buffer)
+    return loss[0], norm[0]

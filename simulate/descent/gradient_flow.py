@@ -8,12 +8,13 @@ from numpy.typing import ArrayLike
 from ...models.attention import Merged, Separate
 from ...models.protocol import Parametrization, Weights
 from ...runtime.arrays import FloatArray, IndexArray
+from ...runtime.checks import positive_number, real_array
 from ...runtime.machine import one_thread, refuse_too_large
 from ...runtime.versions import versions
-from ..attention.initialisation import checked_start, model_name, positive, restricted
+from ..attention.initialisation import checked_start, model_name, restricted
 from ..attention.model_check import refuse_unfit_on_the_way
 from ..attention.objectives import Objective, objective
-from ..data.prompts import Data, real_array
+from ..data.prompts import Data
 from ..sufficient_statistics.quadratic_loss import Statistics
 from ..trajectory import Trajectory
 from .restricted_flow import block_field
@@ -243,7 +244,7 @@ def _moving(
 
 
 def _checked_tolerance(rtol: object) -> float:
-    value = positive("rtol", rtol)
+    value = positive_number(rtol, "rtol")
     if value > LARGEST_TOLERANCE:
         raise ValueError(
             f"rtol must be at most {LARGEST_TOLERANCE:g}, not {rtol!r}: it is a relative error"
@@ -252,7 +253,7 @@ def _checked_tolerance(rtol: object) -> float:
 
 
 def _checked_times(flow_time: ArrayLike) -> FloatArray:
-    times = real_array("flow_time", flow_time)
+    times = real_array(flow_time, "flow_time")
     if times.ndim != 1 or not len(times) or not np.all(np.isfinite(times)):
         raise ValueError(f"flow_time must be a list of finite times, not {flow_time!r}")
     if times[0] < 0 or np.any(np.diff(times) <= 0):

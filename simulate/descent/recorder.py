@@ -1,4 +1,4 @@
-"""The notebook of a descent: what it records, when it writes a checkpoint and how it goes on from one."""
+"""What a descent records, when it writes a checkpoint and how it goes on from one."""
 
 import hashlib
 import json
@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ...models.protocol import Weights
+from ...runtime.checks import positive_number, whole_number
 from ...runtime.files import AnyPath, as_path, make_folder, replaceable
 from ...runtime.machine import refuse_too_large
 from ...runtime.versions import versions
-from ..attention.initialisation import positive
-from ..trajectory import Trajectory, load
+from ..trajectory import IntArray, Trajectory, load
 from .steppers import StepBuffer
 
 CHECKPOINT_SECONDS = 20.0
@@ -38,41 +38,40 @@ class DescentOptions:
     checkpoint: AnyPath | None = None
 
     def __post_init__(self) -> None:
-        rate = positive("learning_rate", self.learning_rate)
-        if (
-            isinstance(self.steps, bool)
-            or not isinstance(self.steps, (int, np.integer))
-            or self.steps < 1
-        ):
-            raise ValueError(
-                f"steps must be a whole number of at least 1, not {self.steps!r}"
-            )
-        object.__setattr__(
-            self, "learning_rate", rate
-        )  # plain numbers, as JSON wants them
-        object.__setattr__(self, "steps", int(self.steps))
+        # Plain numbers, as JSON wants them.
+        rate = positive_number(self.learning_rate, "learning_rate")
+        object.__setattr__(self, "learning_rate", rate)
+        object.__setattr__(self, "steps", whole_number(self.steps, "steps"))
+        recorded_steps(self.steps, self.record)
 
     @property
-    def recorded(self) -> NDArray[np.int64]:
+    def recorded(self) -> IntArray:
         """The steps before which weights are stored, in order; the last is `steps`, after the last step."""
-        every = max(1, self.steps // RECORDS) if self.record is None else self.record
-        record = np.asarray(every)
-        if (
-            record.ndim > 1
-            or (record.size and record.dtype.kind not in "iu")
-            or (record.ndim == 0 and record < 1)
-        ):
-            raise ValueError(
-                f"record must be a number of steps of at least 1, or a list of steps, not {self.record!r}"
-            )
-        if record.ndim == 0:
-            record = np.arange(0, self.steps, int(record))
-        chosen = np.unique([0, *record.tolist(), self.steps]).astype(np.int64)
-        if chosen[0] < 0 or chosen[-1] > self.steps:
-            raise ValueError(
-                f"record must name steps from 0 to {self.steps}, not {chosen[0]} … {chosen[-1]}"
-            )
-        return chosen
+        return recorded_steps(self.steps, self.record)
+
+
+def recorded_steps(steps: int, record: ArrayLike | None) -> IntArray:
+    """The steps before which a run of so many steps stores its weights, the first and last always.
+
+    `record`: every so many steps, or the steps themselves; about 500 of them if None. ValueError if it is neither.
+
+    >>> recorded_steps(10, 4), recorded_steps(10, [3])
+    (array([ 0,  4,  8, 10]), array([ 0,  3, 10]))
+    """
+    chosen = np.asarray(max(1, steps // RECORDS) if record is None else record)
+    whole = chosen.dtype.kind in "iu" or chosen.size == 0
+    if chosen.ndim > 1 or not whole or (chosen.ndim == 0 and chosen < 1):
+        raise ValueError(
+            f"record must be a number of steps of at least 1, or a list of steps, not {record!r}"
+        )
+    if chosen.ndim == 0:
+        chosen = np.arange(0, steps, int(chosen))
+    recorded = np.unique([0, *chosen.tolist(), steps]).astype(np.int64)
+    if recorded[0] < 0 or recorded[-1] > steps:
+        raise ValueError(
+            f"record must name steps from 0 to {steps}, not {recorded[0]} … {recorded[-1]}"
+        )
+    return recorded
 
 
 class RunRecorder:
@@ -84,47 +83,44 @@ class RunRecorder:
     def __init__(
         self,
         start: Weights,
-        rule: DescentOptions,
+        options: DescentOptions,
         settings: dict[str, Any],
         starts: tuple[int, ...] = (),
     ) -> None:
-        self.rule, self.recorded = rule, rule.recorded
-        self.settings = described(start, rule, settings)
+        self.options = options
+        self.recorded = options.recorded
+        self.settings = described(start, options, settings)
         self._refuse_size(start, starts)
-        self.loss, self.norm = (
-            np.empty((rule.steps, *starts)),
-            np.empty((rule.steps, *starts)),
-        )
-        self._ordered = (
-            self.recorded.tolist()
-        )  # bisect is faster than searchsorted on one number
-        self.kept = {
+        self.loss = np.empty((options.steps, *starts))
+        self.norm = np.empty((options.steps, *starts))
+        self.stored = {
             name: np.empty((len(self.recorded), *value.shape))
             for name, value in start.items()
         }
+        # A list, since bisect is faster than searchsorted on one number.
+        self._ordered = self.recorded.tolist()
         # One object, so that an interruption finds weights and their step together.
         self._state = ({name: value.copy() for name, value in start.items()}, 0)
         self._written = time.monotonic()
-        if rule.checkpoint is not None:
-            make_folder(replaceable(rule.checkpoint).parent)
-        if rule.checkpoint is not None and as_path(rule.checkpoint).exists():
-            self._resume(load(rule.checkpoint), rule.checkpoint)
+        if options.checkpoint is not None:
+            make_folder(replaceable(options.checkpoint).parent)
+            if as_path(options.checkpoint).exists():
+                self._resume(load(options.checkpoint), options.checkpoint)
 
     def _refuse_size(self, start: Weights, starts: tuple[int, ...]) -> None:
-        """MemoryError if the lines and the stored weights of the whole run do not fit."""
-        lines = 2.0 * self.rule.steps * math.prod(starts)
-        stored = float(len(self.recorded)) * sum(value.size for value in start.values())
-        what = f"a run of {self.rule.steps} steps that stores its weights {len(self.recorded)} times"
-        refuse_too_large(
-            what,
-            8 * (lines + stored),
-            "take fewer steps, or record less: record=[] keeps two",
-        )
+        """MemoryError if the losses and the stored weights of the whole run do not fit."""
+        series = 2.0 * self.options.steps * math.prod(starts)
+        weights = sum(value.size for value in start.values())
+        stored = float(len(self.recorded)) * weights
+        what = f"a run of {self.options.steps} steps that stores its weights {len(self.recorded)} times"
+        way_out = "take fewer steps, or record less: record=[] keeps two"
+        refuse_too_large(what, 8 * (series + stored), way_out)
 
     @property
     def checkpoint_file(self) -> Path | None:
         """The checkpoint file, if the run has one."""
-        return None if self.rule.checkpoint is None else as_path(self.rule.checkpoint)
+        path = self.options.checkpoint
+        return None if path is None else as_path(path)
 
     @property
     def weights(self) -> Weights:
@@ -138,26 +134,26 @@ class RunRecorder:
 
     def witnesses(self) -> list[tuple[int, Weights]]:
         """First and last step whose weights the checkpoint has stored, with these; none without a checkpoint."""
-        stored = int(np.searchsorted(self.recorded, self.done))
-        places = sorted({0, stored - 1}) if stored else []
-        return [
-            (
-                int(self.recorded[place]),
-                {name: value[place].copy() for name, value in self.kept.items()},
-            )
-            for place in places
-        ]
+        count = int(np.searchsorted(self.recorded, self.done))
+        if count == 0:
+            return []
+        witnesses = []
+        for place in sorted({0, count - 1}):
+            weights = {name: value[place].copy() for name, value in self.stored.items()}
+            witnesses.append((int(self.recorded[place]), weights))
+        return witnesses
 
-    def stretch(self, steps: int) -> StepBuffer:
-        """Room for the next steps: no more than that many, nor than there are left."""
-        first, last = self.done, min(self.done + steps, self.rule.steps)
-        low, high = (bisect_left(self._ordered, step) for step in (first, last))
-        kept = {name: value[low:high] for name, value in self.kept.items()}
+    def buffer(self, steps: int) -> StepBuffer:
+        """Where the next steps write: no more than that many, nor than there are left."""
+        first = self.done
+        last = min(first + steps, self.options.steps)
+        low = bisect_left(self._ordered, first)
+        high = bisect_left(self._ordered, last)
         return StepBuffer(
             self.loss[first:last],
             self.norm[first:last],
             self.recorded[low:high] - first,
-            kept,
+            {name: value[low:high] for name, value in self.stored.items()},
         )
 
     def advance(self, weights: Weights, steps: int) -> None:
@@ -172,68 +168,72 @@ class RunRecorder:
         count = int(np.searchsorted(self.recorded, done, side="right"))
         if self.recorded[count - 1] == done:
             for name, value in weights.items():
-                self.kept[name][count - 1] = value
-        kept = {name: value[:count] for name, value in self.kept.items()}
-        return self._trajectory(done, self.recorded[:count], kept)
+                self.stored[name][count - 1] = value
+        stored = {name: value[:count] for name, value in self.stored.items()}
+        return self._trajectory(done, self.recorded[:count], stored)
 
     def checkpoint(self) -> None:
         """Write the run so far and the present weights, if the run has a checkpoint file."""
         self._written = time.monotonic()
-        if self.rule.checkpoint is None:
+        if self.options.checkpoint is None:
             return
         weights, done = self._state
         count = int(np.searchsorted(self.recorded, done))
-        kept = {
-            name: np.concatenate([self.kept[name][:count], value[None]])
+        stored = {
+            name: np.concatenate([self.stored[name][:count], value[None]])
             for name, value in weights.items()
         }
-        self._trajectory(done, [*self.recorded[:count], done], kept).save(
-            self.rule.checkpoint
-        )
+        run = self._trajectory(done, [*self.recorded[:count], done], stored)
+        run.save(self.options.checkpoint)
 
     def _trajectory(
-        self, done: int, recorded: Sequence[int] | NDArray[np.int64], kept: Weights
+        self, done: int, recorded: Sequence[int] | NDArray[np.int64], stored: Weights
     ) -> Trajectory:
-        time, weight_time = (
-            np.arange(done, dtype=float),
-            np.asarray(recorded, dtype=float),
+        """The run of the steps that are done, with weights that are stored at the recorded ones."""
+        return Trajectory(
+            time=np.arange(done, dtype=float),
+            loss=self.loss[:done],
+            gradient_norm=self.norm[:done],
+            weight_time=np.asarray(recorded, dtype=float),
+            weights=stored,
+            learning_rate=self.options.learning_rate,
+            settings=self.settings,
         )
-        lines = (time, self.loss[:done], self.norm[:done], weight_time)
-        return Trajectory(*lines, kept, self.rule.learning_rate, self.settings)
 
     def _resume(self, run: Trajectory, path: AnyPath) -> None:
+        """Go on from a checkpoint; ValueError if it is one of another run."""
         if run.settings.get("digest") != self.settings["digest"]:
             raise ValueError(
                 f"{as_path(path)} is a checkpoint of another run: choose another file or delete it"
             )
         done = len(run.loss)
-        self.loss[:done], self.norm[:done] = run.loss, run.gradient_norm
+        self.loss[:done] = run.loss
+        self.norm[:done] = run.gradient_norm
+        # The last weights of a checkpoint are the present ones, whether or not they are to be recorded.
         for name, value in run.weights.items():
-            self.kept[name][: len(value) - 1] = value[:-1]
+            self.stored[name][: len(value) - 1] = value[:-1]
         self._state = (run.final, done)
 
 
 def described(
-    start: Weights, rule: DescentOptions, settings: dict[str, Any]
+    start: Weights, options: DescentOptions, settings: dict[str, Any]
 ) -> dict[str, Any]:
-    """The settings of a run, with a digest of its model, source, rule and start: what a checkpoint must agree with.
+    """The settings of a run, with a digest of its model, source, options and start, which its checkpoint must have.
 
     >>> described({"w": np.ones(2)}, DescentOptions(0.1, 5), {"model": "bowl"})["steps"]
     5
     """
-    known = settings | {
-        "rate": rule.learning_rate,
-        "steps": rule.steps,
-        "recorded": rule.recorded.tolist(),
+    determining = settings | {
+        "rate": options.learning_rate,
+        "steps": options.steps,
+        "recorded": options.recorded.tolist(),
     }
-    text = json.dumps(known, sort_keys=True).encode()
-    digest = hashlib.sha256(
-        text + b"".join(start[name].tobytes() for name in sorted(start))
-    ).hexdigest()
-    own = {
-        "steps": rule.steps,
-        "learning_rate": rule.learning_rate,
+    digest = hashlib.sha256(json.dumps(determining, sort_keys=True).encode())
+    for name in sorted(start):
+        digest.update(start[name].tobytes())
+    return settings | {
+        "steps": options.steps,
+        "learning_rate": options.learning_rate,
         "versions": versions(),
-        "digest": digest,
+        "digest": digest.hexdigest(),
     }
-    return settings | own

@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from ...models.attention import Merged, Separate
+from ...models.attention import Merged, Separate, model_from_dict
 from ...models.protocol import Weights, is_softmax
+from ...runtime.checks import check_choice, positive_number
+from ...runtime.display import Displayed, Summary
 from ...runtime.files import AnyPath
 from ...task import Task
 from ..attention.initialisation import (
     PUBLISHED_SCHEME,
     initial_weights,
-    positive,
     refuse_unknown_scheme,
 )
 from ..data.prompts import Prompts, sample
@@ -38,16 +39,18 @@ _KINDS: dict[str, type] = {
     "centre": bool,
     "record": int,
 }
+"""Fields that are single values, and the built-in kind that they are stored as."""
 
 _ACCEPTED: dict[type, tuple[tuple[type, ...], str]] = {
     int: ((int, np.integer), "a whole number"),
     float: ((int, float, np.integer, np.floating), "one number"),
     bool: ((bool, np.bool), "True or False"),
 }
+"""Kind → the types that stand for it, and its name in a message."""
 
 
-@dataclass(frozen=True)
-class Experiment:
+@dataclass(frozen=True, repr=False)
+class Experiment(Displayed):
     """One simulation: a model trained on sampled prompts of a task from seeded initial weights.
 
     `engine` "statistics" (what softmax lacks) or "tokens"; the other fields are the arguments of `sample`,
@@ -74,34 +77,46 @@ class Experiment:
 
     def __post_init__(self) -> None:
         for name, kind in _KINDS.items():
-            object.__setattr__(self, name, _plain(name, getattr(self, name), kind))
-        made_of: type = type(self.model)
-        if not issubclass(made_of, Merged | Separate):
+            value = _as_kind(name, getattr(self, name), kind)
+            object.__setattr__(self, name, value)
+        cls: type = type(self.model)
+        if not issubclass(cls, Merged | Separate):
             raise ValueError(
-                f"an experiment is of Merged or Separate, not of {made_of.__name__}: call train for it"
+                f"an experiment is of Merged or Separate, not of {cls.__name__}: call train for it"
             )
-        if self.engine not in ENGINES:
-            raise ValueError(
-                f"engine must be one of {', '.join(ENGINES)}, not {self.engine!r}"
-            )
+        check_choice(self.engine, "engine", ENGINES)
         if self.engine == "statistics" and is_softmax(self.model):
             raise ValueError(
                 'softmax attention has no finite statistics: choose engine "tokens"'
             )
         refuse_unknown_scheme(self.scheme)
-        positive("scale", self.scale)
-        self._refuse_the_impossible()
+        positive_number(self.scale, "scale")
 
-    def _refuse_the_impossible(self) -> None:
-        """ValueError before the data are made rather than after; both ask nothing but their arguments."""
-        sample(
-            self.task, self.sequences, self.seed, whiten=self.whiten, centre=self.centre
-        )
-        _ = DescentOptions(self.learning_rate, self.steps, self.record).recorded
+        # Refusals of the data and of the descent come now, rather than after the data are made: both lines only
+        # check their arguments.
+        _ = self.data
+        DescentOptions(self.learning_rate, self.steps, self.record)
+
+    @classmethod
+    def fields(cls) -> tuple[str, ...]:
+        """Names of the settings."""
+        return tuple(cls.__dataclass_fields__)
+
+    @classmethod
+    def from_dict(cls, settings: dict[str, Any]) -> "Experiment":
+        """The experiment whose `to_dict` holds these settings; ValueError as for an experiment.
+
+        >>> small = Experiment(Task([2, 1], context_length=5), Merged(2), 50, 0.1, 0.01, 10)
+        >>> Experiment.from_dict(small.to_dict()) == small
+        True
+        """
+        task, model = settings["task"], settings["model"]
+        objects = {"task": Task.from_dict(task), "model": model_from_dict(model)}
+        return cls(**settings | objects)
 
     @property
     def data(self) -> Prompts:
-        """The prompts that it trains on."""
+        """The prompts that it trains on, which are drawn when they are read."""
         return sample(
             self.task, self.sequences, self.seed, whiten=self.whiten, centre=self.centre
         )
@@ -109,9 +124,9 @@ class Experiment:
     @property
     def source(self) -> Prompts | Statistics:
         """What descent is given: the data, or statistics of it."""
-        return (
-            self.data if self.engine == "tokens" else statistics(self.data, self.model)
-        )
+        if self.engine == "tokens":
+            return self.data
+        return statistics(self.data, self.model)
 
     @property
     def start(self) -> Weights:
@@ -131,19 +146,22 @@ class Experiment:
 
         `compiled` as in `train`: if left out, where that is worth while for one run.
         """
-        rule: dict[str, Any] = {
-            "learning_rate": self.learning_rate,
-            "steps": self.steps,
-            "record": self.record,
-        }
-        rule["compiled"] = self.steps >= COMPILED_FROM if compiled is None else compiled
-        known = self.source if source is None else source
+        if compiled is None:
+            compiled = self.steps >= COMPILED_FROM
         try:
-            run = train(self.model, known, self.start, checkpoint=checkpoint, **rule)
+            run = train(
+                self.model,
+                self.source if source is None else source,
+                self.start,
+                learning_rate=self.learning_rate,
+                steps=self.steps,
+                record=self.record,
+                checkpoint=checkpoint,
+                compiled=compiled,
+            )
         except Diverged as error:
-            raise Diverged(
-                error.trajectory.with_settings(self.to_dict()), error.step
-            ) from None
+            trajectory = error.trajectory.with_settings(self.to_dict())
+            raise Diverged(trajectory, error.step) from None
         return run.with_settings(self.to_dict())
 
     def with_seed(self, seed: int) -> "Experiment":
@@ -152,28 +170,32 @@ class Experiment:
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain values."""
-        plain = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        settings = {name: getattr(self, name) for name in self.fields()}
         kind = type(self.model).__name__.lower()
-        return plain | {
-            "task": self.task.to_dict(),
-            "model": {"model": kind, **self.model.to_dict()},
-        }
+        settings["task"] = self.task.to_dict()
+        settings["model"] = {"model": kind, **self.model.to_dict()}
+        return settings
+
+    def summary(self) -> Summary:
+        """The settings, one a row."""
+        return Summary(
+            "Experiment", {name: getattr(self, name) for name in self.fields()}
+        )
 
     @property
     def digest(self) -> str:
         """SHA-256 of the settings: the name under which a store keeps the run."""
-        return hashlib.sha256(
-            json.dumps(self.to_dict(), sort_keys=True).encode()
-        ).hexdigest()
+        settings = json.dumps(self.to_dict(), sort_keys=True)
+        return hashlib.sha256(settings.encode()).hexdigest()
 
 
-def _plain(name: str, value: Any, kind: type) -> Any:
+def _as_kind(name: str, value: Any, kind: type) -> Any:
     """The value as the built-in kind, so that equal settings have one digest; ValueError for anything else."""
     if name == "record" and value is None:
         return None
-    accepted, wanted = _ACCEPTED[kind]
-    if not isinstance(value, accepted) or (
-        kind is not bool and isinstance(value, bool)
-    ):
-        raise ValueError(f"{name} must be {wanted}, not {value!r}")
+    accepted, description = _ACCEPTED[kind]
+    # True is a whole number to Python, and none to us.
+    unwanted_bool = isinstance(value, bool) and kind is not bool
+    if not isinstance(value, accepted) or unwanted_bool:
+        raise ValueError(f"{name} must be {description}, not {value!r}")
     return kind(value)

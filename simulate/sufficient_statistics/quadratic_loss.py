@@ -6,10 +6,13 @@ symmetric, so one feature stands for both orders of its indices.
 """
 
 import hashlib
+import json
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Real
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,9 +20,14 @@ from numpy.typing import ArrayLike
 from ...models.divisors import attention_divisor, divisor_name
 from ...models.protocol import is_softmax
 from ...runtime.arrays import FloatArray, IndexArray
+from ...runtime.checks import check_choice, check_finite, real_array
+from ...runtime.display import Displayed, Summary, array_summary
+from ...runtime.files import AnyPath, as_path, read_arrays, write_atomically
 from ...runtime.machine import GIB, refuse_too_large
-from ..data.prompts import Data, real_array
+from ..data.prompts import Data
 from .accumulation import largest_memory, product_sums
+
+FORMAT = "attndyn statistics 1"
 
 BLOCKS = ("full", "restricted")
 
@@ -44,8 +52,8 @@ class Kronecker:
         return np.asarray(np.kron(self.A, self.Lambda), dtype=np.float64)
 
 
-@dataclass(frozen=True, eq=False)
-class Statistics:
+@dataclass(frozen=True, eq=False, repr=False)
+class Statistics(Displayed):
     """c, b (K,) and the form S (K, K) of a data set of `sequences` sequences, mergeable by `+`.
 
     K counts the features G_ij x_q,d: `block` "full" has every pair i ≤ j, K = D (D+1)(D+2)/2; "restricted" has the
@@ -66,19 +74,25 @@ class Statistics:
         """Statistics of the two data sets together; ValueError if they are of different kinds."""
         if not isinstance(other, Statistics):
             return NotImplemented
-        mine, theirs = self._kind(), other._kind()
-        if mine != theirs:
+        if self._kind() != other._kind():
             raise ValueError(
-                f"statistics of different kinds cannot be merged: {mine} and {theirs}"
+                "statistics of different kinds cannot be merged: "
+                f"{self._kind()} and {other._kind()}"
             )
-        if not np.isfinite(self.sequences + other.sequences):
+        total = self.sequences + other.sequences
+        if not np.isfinite(total):
             raise ValueError(
                 "exact statistics cannot be merged: they stand for infinitely many sequences"
             )
-        total = self.sequences + other.sequences
+        # Means over each data set, weighted by its share of the sequences.
         p, q = self.sequences / total, other.sequences / total
-        b, S = p * self.b + q * other.b, p * self.S + q * other.S
-        return replace(self, c=p * self.c + q * other.c, b=b, form=S, sequences=total)
+        return replace(
+            self,
+            c=p * self.c + q * other.c,
+            b=p * self.b + q * other.b,
+            form=p * self.S + q * other.S,
+            sequences=total,
+        )
 
     def __radd__(self, other: object) -> "Statistics":
         """Themselves, added to the 0 with which `sum` begins."""
@@ -95,20 +109,99 @@ class Statistics:
     @cached_property
     def pairs(self) -> tuple[IndexArray, IndexArray]:
         """Indices i ≤ j of G, in the order of the features."""
-        return pairs(self.dimension, self.block)
+        return feature_pairs(self.dimension, self.block)
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the numbers and of what they are."""
-        form = (
-            (self.form.A, self.form.Lambda)
-            if isinstance(self.form, Kronecker)
-            else (self.form,)
-        )
-        numbers = np.concatenate(
-            [[self.c, self.sequences], self.b, *map(np.ravel, form)]
-        ).tobytes()
-        return hashlib.sha256(numbers + repr(self._kind()).encode()).hexdigest()
+        numbers = [self.c, self.sequences]
+        form = [array.ravel() for array in self._form_arrays().values()]
+        contents = np.concatenate([numbers, self.b, *form]).tobytes()
+        return hashlib.sha256(contents + repr(self._kind()).encode()).hexdigest()
+
+    def _form_arrays(self) -> dict[str, FloatArray]:
+        """The arrays that the form is made of, by name."""
+        if isinstance(self.form, Kronecker):
+            return {"A": self.form.A, "Lambda": self.form.Lambda}
+        return {"S": self.form}
+
+    def summary(self) -> Summary:
+        """What the statistics are of, and the range of their numbers."""
+        lengths = ", ".join(map(str, self.context_lengths))
+        rows = {
+            "sequences": f"{self.sequences:,.0f}",
+            "dimension": self.dimension,
+            "context lengths": lengths,
+            "divisor": self.divisor,
+            "block": f"{self.block}, {len(self.b)} features",
+            "c": f"{self.c:.5g}",
+            "b": array_summary(self.b),
+        }
+        for name, array in self._form_arrays().items():
+            rows[name] = array_summary(array)
+        loss = r"L(M) = c - 2 \langle b, M \rangle + \langle M, S M \rangle"
+        return Summary("Sufficient statistics", rows, {"loss": loss})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The contents as plain numbers, strings and lists; `sequences` is None for exact expectations."""
+        finite = np.isfinite(self.sequences)
+        contents: dict[str, Any] = {
+            "sequences": self.sequences if finite else None,
+            "dimension": self.dimension,
+            "context_lengths": list(self.context_lengths),
+            "divisor": self.divisor,
+            "block": self.block,
+            "c": self.c,
+            "b": self.b.tolist(),
+        }
+        for name, array in self._form_arrays().items():
+            contents[name] = array.tolist()
+        return contents
+
+    def save(self, path: AnyPath) -> Path:
+        """Write the statistics to an npz file, atomically; `load` reads it. OSError if it cannot be written."""
+        head = {"format": FORMAT, "c": self.c, "sequences": self.sequences}
+        head |= {"kind": self._kind()}
+        arrays = {"b": self.b, **self._form_arrays()}
+        text = np.array(json.dumps(head))
+        return write_atomically(path, lambda file: np.savez(file, head=text, **arrays))
+
+    @classmethod
+    def load(cls, path: AnyPath) -> "Statistics":
+        """The statistics that `save` wrote; ValueError if the file is truncated or something else, OSError if absent.
+
+        >>> import tempfile
+        >>> from attndyn import Merged
+        >>> exact = from_moments(1.0, [[2.0]], [[1.0]], [[1.0]], Merged(1), (5,))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Statistics.load(exact.save(Path(folder) / "exact.npz")).digest == exact.digest
+        True
+        """
+        try:
+            arrays = read_arrays(path)
+            head = json.loads(str(arrays["head"]))
+            if head["format"] != FORMAT:
+                raise KeyError(head["format"])
+            dimension, context_lengths, divisor, block = head["kind"]
+            form = (
+                arrays["S"]
+                if "S" in arrays
+                else Kronecker(arrays["A"], arrays["Lambda"])
+            )
+            return cls(
+                c=head["c"],
+                b=arrays["b"],
+                form=form,
+                sequences=head["sequences"],
+                dimension=dimension,
+                context_lengths=tuple(context_lengths),
+                divisor=divisor,
+                block=block,
+            )
+        except (KeyError, RecursionError, TypeError, ValueError):
+            raise ValueError(
+                f"{as_path(path)} is not a whole file of statistics: pass one that Statistics.save wrote"
+            ) from None
 
 
 def statistics(
@@ -121,7 +214,7 @@ def statistics(
 ) -> Statistics:
     """Statistics of all of `data` for a linear model, in one pass over its chunks and constant memory.
 
-    The model matters by its divisors only. `block` "restricted" keeps the K = D² features that matter while value
+    The model matters by its divisors only. `block` "restricted" has the K = D² features that matter while value
     rows stay off x and keys off y: 20 MB instead of 9 GB at D = 40. The workers of an `executor`, if there is one,
     share the chunks: processes, threads, a cluster. The result is the same without them, to the last bit.
     MemoryError, before anything is drawn, if the work needs more than `limit_gib` GiB or than this machine has
@@ -135,27 +228,25 @@ def statistics(
     (12, 12)
     """
     _refuse_softmax(model)
-    _refuse_size(data, block, executor, _limit(limit_gib))
+    _refuse_size(data, block, executor, _limit_in_bytes(limit_gib))
     divisors = [
         (length, attention_divisor(model, length, data.dimension))
         for length in sorted(data.context_lengths)
     ]
-    sums = product_sums(data, divisors, pairs(data.dimension, block), executor)
-    sums /= data.sequences * len(
-        data.context_lengths
-    )  # in place: there may be no room for another
-    kind = (
-        data.dimension,
-        data.context_lengths,
-        divisor_name(model, data.dimension),
-        block,
-    )
+
+    # Mean of F̃ F̃ᵀ (K+1, K+1), the features and the label: S, b and c in one matrix.
+    pairs = feature_pairs(data.dimension, block)
+    moments = product_sums(data, divisors, pairs, executor)
+    moments /= data.sequences * len(data.context_lengths)  # in place: it may be large
     return Statistics(
-        float(sums[-1, -1]),
-        sums[-1, :-1].copy(),
-        sums[:-1, :-1].copy(),
-        data.sequences,
-        *kind,
+        c=float(moments[-1, -1]),
+        b=moments[-1, :-1].copy(),
+        form=moments[:-1, :-1].copy(),
+        sequences=data.sequences,
+        dimension=data.dimension,
+        context_lengths=data.context_lengths,
+        divisor=divisor_name(model, data.dimension),
+        block=block,
     )
 
 
@@ -178,29 +269,41 @@ def from_moments(
     array([[2.]])
     """
     _refuse_softmax(model)
-    named = {"c": [c], "A": A, "B": B, "Lambda": Lambda}
-    size, a, b, Λ = (real_array(name, moment) for name, moment in named.items())
-    if not all(np.all(np.isfinite(moment)) for moment in (size, a, b, Λ)):
-        raise ValueError("c, A, B and Lambda must be finite: they hold nan or inf")
-    if b.ndim != 2 or b.shape[0] != b.shape[1] or not a.shape == b.shape == Λ.shape:
+    constant = real_array([c], "c")
+    A_, B_ = real_array(A, "A"), real_array(B, "B")
+    Λ = real_array(Lambda, "Lambda")
+    for moment in (constant, A_, B_, Λ):
+        check_finite(moment, "c, A, B and Lambda")
+    square = B_.ndim == 2 and B_.shape[0] == B_.shape[1]
+    if not square or not A_.shape == B_.shape == Λ.shape:
         raise ValueError(
-            f"A, B and Lambda must be (D, D) each, not {a.shape}, {b.shape} and {Λ.shape}"
+            f"A, B and Lambda must be (D, D) each, not {A_.shape}, {B_.shape} and {Λ.shape}"
         )
-    if not (np.allclose(a, a.T, rtol=1e-9) and np.allclose(Λ, Λ.T, rtol=1e-9)):
+    if not (np.allclose(A_, A_.T, rtol=1e-9) and np.allclose(Λ, Λ.T, rtol=1e-9)):
         raise ValueError("A = E ββᵀ and Lambda = E xxᵀ must be symmetric")
-    if c < 0 or np.any(np.diag(a) < 0) or np.any(np.diag(Λ) < 0):
+    if c < 0 or np.any(np.diag(A_) < 0) or np.any(np.diag(Λ) < 0):
         raise ValueError(
             "c, and the diagonals of A and Lambda, are means of squares: they must be zero or more"
         )
-    kind = (len(b), tuple(context_lengths), divisor_name(model, len(b)), "restricted")
-    return Statistics(float(c), b.ravel(), Kronecker(a, Λ), np.inf, *kind)
+    dimension = len(B_)
+    return Statistics(
+        c=float(c),
+        b=B_.ravel(),
+        form=Kronecker(A_, Λ),
+        sequences=np.inf,
+        dimension=dimension,
+        context_lengths=tuple(context_lengths),
+        divisor=divisor_name(model, dimension),
+        block="restricted",
+    )
 
 
-def pairs(dimension: int, block: str) -> tuple[IndexArray, IndexArray]:
-    """The index pairs of G that a block keeps."""
+def feature_pairs(dimension: int, block: str) -> tuple[IndexArray, IndexArray]:
+    """The index pairs (i, j) of G that a block has."""
     if block == "full":
         return np.triu_indices(dimension + 1)
-    return np.arange(dimension), np.full(dimension, dimension)
+    y = np.full(dimension, dimension)  # the label is the last entry of a token
+    return np.arange(dimension), y
 
 
 def _refuse_size(
@@ -208,9 +311,8 @@ def _refuse_size(
 ) -> None:
     """MemoryError if sums of products of this many features are too large for `limit` bytes or for the machine."""
     features = feature_count(data.dimension, block)
-    workers = int(
-        getattr(executor, "_max_workers", 1)
-    )  # those of a cluster have memory of their own
+    # The workers of a cluster have memory of their own, and do not say how many they are.
+    workers = int(getattr(executor, "_max_workers", 1))
     what = f"summing the statistics of D = {data.dimension}, {features} features, in {workers} process(es)"
     way_out = "choose a smaller D, a shorter context or fewer sequences, or raise limit_gib where there is room"
     if block == "full":
@@ -218,17 +320,13 @@ def _refuse_size(
     refuse_too_large(what, largest_memory(data, features, workers), way_out, limit)
 
 
-def _limit(limit_gib: object) -> float:
+def _limit_in_bytes(limit_gib: object) -> float:
     """The limit in bytes; ValueError if it is not positive."""
-    if (
-        isinstance(limit_gib, bool)
-        or not isinstance(limit_gib, Real)
-        or not float(limit_gib) > 0
-    ):
-        raise ValueError(
-            f"limit_gib must be a positive number of GiB, not {limit_gib!r}"
-        )
-    return float(limit_gib) * GIB
+    if isinstance(limit_gib, Real) and not isinstance(limit_gib, bool):
+        limit = float(limit_gib)
+        if limit > 0:  # infinity too: no limit but that of the machine
+            return limit * GIB
+    raise ValueError(f"limit_gib must be a positive number of GiB, not {limit_gib!r}")
 
 
 def feature_count(dimension: int, block: str) -> int:
@@ -237,8 +335,7 @@ def feature_count(dimension: int, block: str) -> int:
     >>> feature_count(40, "full"), feature_count(40, "restricted")
     (34440, 1600)
     """
-    if block not in BLOCKS:
-        raise ValueError(f"block must be one of {', '.join(BLOCKS)}, not {block!r}")
+    check_choice(block, "block", BLOCKS)
     if block == "full":
         return dimension * (dimension + 1) * (dimension + 2) // 2
     return dimension**2

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from ...models.protocol import Parametrization, Weights, is_softmax
 from ...runtime.arrays import FloatArray
-from ...runtime.executors import needed
+from ...runtime.executors import require_extra
 from ...runtime.files import AnyPath, as_path
-from ..descent.recorder import DescentOptions
+from ..descent.recorder import recorded_steps
 from ..runs.experiment import Experiment
 from ..runs.store import DIVERGED, load_run
 from ..trajectory import Trajectory
@@ -21,8 +21,10 @@ from .spec import Sweep
 if TYPE_CHECKING:
     import xarray
 
+Axes = dict[str, NDArray[np.int64]]
+"""Name of a dimension → its coordinates."""
 
-OWN: dict[str, tuple[str, ...]] = {
+OWN_DIMENSIONS: dict[str, tuple[str, ...]] = {
     "loss": ("step",),
     "gradient_norm": ("step",),
     "final_loss": (),
@@ -34,7 +36,7 @@ OWN: dict[str, tuple[str, ...]] = {
 
 
 def load_sweep(folder: AnyPath, every: int = 1) -> "xarray.Dataset":
-    """What a sweep has found, as an `xarray.Dataset` with one dimension for each field that varies.
+    """The results of a sweep, as an `xarray.Dataset` with one dimension for each field that varies.
 
     Fields that vary together share a dimension, named after the first; values that are neither numbers nor text
     stand as JSON. Variables, (…) being the dimensions of the sweep: `loss` and `gradient_norm` (…, step), before
@@ -50,101 +52,105 @@ def load_sweep(folder: AnyPath, every: int = 1) -> "xarray.Dataset":
     ...               {"sequences": 50, "learning_rate": 0.01, "steps": 10},
     ...               {"scale": [0.1, 0.2], "seed": [0, 1, 2]})
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     swept, found = run_sweep(sweep, folder, workers=1), load_sweep(folder)
-    >>> found.loss.dims, found.loss.sel(scale=0.2, seed=1).shape
+    ...     summary, results = run_sweep(sweep, folder, workers=1), load_sweep(folder)
+    >>> results.loss.dims, results.loss.sel(scale=0.2, seed=1).shape
     (('scale', 'seed', 'step'), (10,))
     """
     if isinstance(every, bool) or not isinstance(every, (int, np.integer)) or every < 1:
         raise ValueError(
             f"every must be a whole number of steps of at least 1, not {every!r}"
         )
-    xr, manifest = needed("xarray", "sweep"), read_manifest(folder)
+    require_extra("xarray", "sweep")
+    manifest = read_manifest(folder)
     sweep = Sweep.from_dict(manifest["sweep"])
-    axes, experiments = _axes(sweep.experiments(), every), sweep.experiments()
-    table, versions = _table(experiments, axes), set()
+    experiments = sweep.experiments()
+    axes = _own_axes(experiments, every)
+
+    # One row a run, in the order of the experiments: the dimensions of the sweep come back at the end.
+    table = _empty_table(experiments, axes)
+    versions: set[str] = set()
     for row, experiment in enumerate(experiments):
-        run = load_run(experiment, as_path(folder) / RUNS, manifest["code"])
-        if run is not None:
-            _fill(
-                {
-                    name: values[row]
-                    for name, values in table.items()
-                    if values.ndim > 1
-                },
-                axes,
-                experiment,
-                run,
-            )
-            table["final_loss"][row] = (
-                run.loss[-1] if DIVERGED not in run.settings else np.nan
-            )
-            table["status"][row] = (
-                "diverged" if DIVERGED in run.settings else "finished"
-            )
-            versions.add(json.dumps(run.settings["versions"], sort_keys=True))
-    known = {
+        run = _stored_run(experiment, folder, manifest["code"])
+        if run is None:
+            continue
+        _fill_losses(table, row, axes["step"], run)
+        if not is_softmax(experiment.model):
+            _fill_coefficients(table["coefficients"][row], axes, experiment, run)
+        versions.add(json.dumps(run.settings["versions"], sort_keys=True))
+
+    attributes = {
         "sweep": sweep.to_json(),
         "digest": manifest["digest"],
-        "code": manifest["code"],
+        "code": " ".join(manifest["code"]),
+        "versions": json.dumps([json.loads(text) for text in sorted(versions)]),
     }
-    known["versions"] = f"[{', '.join(sorted(versions))}]"
-    dims = tuple(sweep.axes)
-    variables = {
-        name: ((*dims, *OWN[name]), values.reshape(*sweep.shape, *values.shape[1:]))
-        for name, values in table.items()
-    }
-    dataset: xarray.Dataset = xr.Dataset(
-        variables, _labels(sweep) | axes | _flow_time(sweep, axes["step"]), known
-    )
-    return dataset
+    return _to_dataset(sweep, table, axes, attributes)
 
 
-def _axes(
-    experiments: Sequence[Experiment], every: int
-) -> dict[str, NDArray[np.int64]]:
+def _stored_run(
+    experiment: Experiment, folder: AnyPath, codes: Sequence[str]
+) -> Trajectory | None:
+    """The run of an experiment, made by the code that the manifest names, which need not be ours."""
+    for code in codes:
+        run = load_run(experiment, as_path(folder) / RUNS, code)
+        if run is not None:
+            return run
+    return None
+
+
+def _own_axes(experiments: Sequence[Experiment], every: int) -> Axes:
     """The dimensions that no field of a sweep gives: steps, steps of stored weights, directions."""
-    rules = {(each.steps, each.record) for each in experiments}
-    kept = [DescentOptions(1.0, steps, record).recorded for steps, record in rules]
+    records = {(experiment.steps, experiment.record) for experiment in experiments}
+    stored_at = [recorded_steps(steps, record) for steps, record in records]
+    longest = max(experiment.steps for experiment in experiments)
+    dimension = max(experiment.task.dimension for experiment in experiments)
     return {
-        "step": np.arange(0, max(each.steps for each in experiments), every),
-        "weight_step": np.unique(np.concatenate(kept)),
-        "direction": np.arange(1, max(each.task.dimension for each in experiments) + 1),
+        "step": np.arange(0, longest, every),
+        "weight_step": np.unique(np.concatenate(stored_at)),
+        "direction": np.arange(1, dimension + 1),
     }
 
 
-def _table(
-    experiments: Sequence[Experiment], axes: dict[str, NDArray[np.int64]]
+def _empty_table(
+    experiments: Sequence[Experiment], axes: Axes
 ) -> dict[str, NDArray[Any]]:
-    """Every variable before anything is known, one row a run."""
-    shapes = {
-        name: (len(experiments), *(len(axes[axis]) for axis in own))
-        for name, own in OWN.items()
-    }
-    table: dict[str, NDArray[Any]] = {
-        name: np.full(shape, np.nan) for name, shape in shapes.items()
-    }
-    status, digests = (
-        ["missing"] * len(experiments),
-        [each.digest for each in experiments],
-    )
-    return table | {"status": np.array(status, dtype="U8"), "digest": np.array(digests)}
+    """Every variable before any run is read, one row a run."""
+    table: dict[str, NDArray[Any]] = {}
+    for name, dimensions in OWN_DIMENSIONS.items():
+        sizes = [len(axes[dimension]) for dimension in dimensions]
+        table[name] = np.full((len(experiments), *sizes), np.nan)
+    # As wide as the longest status, "diverged" and "finished".
+    table["status"] = np.full(len(experiments), "missing", dtype="U8")
+    table["digest"] = np.array([experiment.digest for experiment in experiments])
+    return table
 
 
-def _fill(
-    row: dict[str, FloatArray],
-    axes: dict[str, NDArray[np.int64]],
-    experiment: Experiment,
+def _fill_losses(
+    table: dict[str, NDArray[Any]],
+    row: int,
+    step_axis: NDArray[np.int64],
     run: Trajectory,
 ) -> None:
-    steps = axes["step"][axes["step"] < len(run.loss)]
-    row["loss"][: len(steps)] = run.loss[steps]
-    row["gradient_norm"][: len(steps)] = run.gradient_norm[steps]
-    if not is_softmax(experiment.model):
-        places = np.searchsorted(axes["weight_step"], run.weight_steps)
-        found = coefficients(
-            experiment.model, run.weights, experiment.task.eigenvectors
-        )
-        row["coefficients"][places, : experiment.task.dimension] = found
+    """Write losses, gradient norms and status of a run into its row."""
+    steps = step_axis[step_axis < len(run.loss)]
+    table["loss"][row, : len(steps)] = run.loss[steps]
+    table["gradient_norm"][row, : len(steps)] = run.gradient_norm[steps]
+    if DIVERGED in run.settings:
+        table["status"][row] = "diverged"
+    else:
+        table["status"][row] = "finished"
+        table["final_loss"][row] = run.loss[-1]
+
+
+def _fill_coefficients(
+    row: FloatArray, axes: Axes, experiment: Experiment, run: Trajectory
+) -> None:
+    """Write the coefficients of a run into its row (weight_step, direction)."""
+    task = experiment.task
+    places = np.searchsorted(axes["weight_step"], run.weight_steps)
+    row[places, : task.dimension] = coefficients(
+        experiment.model, run.weights, task.eigenvectors
+    )
 
 
 def coefficients(
@@ -157,46 +163,56 @@ def coefficients(
     >>> coefficients(Merged(1), weights, np.eye(1))
     array([[6.]])
     """
-    a, B = model.heads(weights)
-    M = np.einsum("kh,khij->kij", a[..., -1], B[..., :-1, :]) + np.einsum(
-        "khi,khj->kij", a[..., :-1], B[..., -1, :]
-    )
-    return np.asarray(
-        np.einsum("id,kid->kd", basis, np.einsum("kij,jd->kid", M, basis))
-    )
+    a, B = model.heads(weights)  # (K, H, D+1) and (K, H, D+1, D)
+
+    # β = Σ y x is met by the label entry of a head's values with x in its keys, and the other way round.
+    by_values = np.einsum("kh,khij->kij", a[..., -1], B[..., :-1, :])
+    by_keys = np.einsum("khi,khj->kij", a[..., :-1], B[..., -1, :])
+    M = by_values + by_keys
+    M_e = np.einsum("kij,jd->kid", M, basis)
+    return np.asarray(np.einsum("id,kid->kd", basis, M_e))
 
 
-def _labels(sweep: Sweep) -> dict[str, tuple[str, list[Any]]]:
+def _to_dataset(
+    sweep: Sweep,
+    table: dict[str, NDArray[Any]],
+    axes: Axes,
+    attributes: dict[str, str],
+) -> "xarray.Dataset":
+    """The table with the dimensions of the sweep in place of its rows, labelled."""
+    import xarray
+
+    variables = {}
+    for name, values in table.items():
+        dimensions = (*sweep.axes, *OWN_DIMENSIONS[name])
+        by_field = values.reshape(*sweep.shape, *values.shape[1:])
+        variables[name] = (dimensions, by_field)
+    coordinates = _labels(sweep) | axes | {"flow_time": _flow_time(sweep, axes["step"])}
+    return xarray.Dataset(variables, coordinates, attributes)
+
+
+def _labels(sweep: Sweep) -> dict[str, Any]:
     """The values of every field that varies, along their dimension."""
-    axes = sweep.axes.items()
-    return {
-        name: (axis, _label(values))
-        for axis, varied in axes
-        for name, values in varied.items()
-    }
+    labels = {}
+    for dimension, fields in sweep.axes.items():
+        for name, values in fields.items():
+            labels[name] = (dimension, _as_labels(values))
+    return labels
 
 
-def _label(values: list[Any]) -> list[Any]:
-    numbers = all(isinstance(value, (int, float)) for value in values)
-    return (
-        values
-        if numbers
-        else [
-            value if isinstance(value, str) else json.dumps(value) for value in values
-        ]
-    )
+def _as_labels(values: list[Any]) -> list[Any]:
+    """The values if they are numbers; else text, and JSON of what is neither."""
+    if all(isinstance(value, (int, float)) for value in values):
+        return values
+    return [value if isinstance(value, str) else json.dumps(value) for value in values]
 
 
 def _flow_time(
     sweep: Sweep, steps: NDArray[np.int64]
-) -> dict[str, tuple[tuple[str, ...], FloatArray]]:
+) -> tuple[tuple[str, ...], FloatArray]:
     """2η·step, for each learning rate if it varies."""
-    for axis, varied in sweep.axes.items():
-        if "learning_rate" in varied:
-            return {
-                "flow_time": (
-                    (axis, "step"),
-                    2 * np.outer(varied["learning_rate"], steps),
-                )
-            }
-    return {"flow_time": (("step",), 2 * sweep.run["learning_rate"] * steps)}
+    for dimension, fields in sweep.axes.items():
+        if "learning_rate" in fields:
+            rates = np.asarray(fields["learning_rate"], dtype=float)
+            return (dimension, "step"), 2 * np.outer(rates, steps)
+    return ("step",), 2 * sweep.run["learning_rate"] * steps

@@ -10,20 +10,21 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...runtime.executors import cores, local_pool, lost_worker
+from ...runtime.executors import local_pool, worker_failures
 from ...runtime.files import AnyPath
-from ...runtime.progress import counted
+from ...runtime.machine import available_cores
+from ...runtime.progress import with_progress_and_rate
 from ..descent.gradient_descent import Diverged
+from ..runs.engine_code import code_digest
 from ..runs.experiment import Experiment
 from ..runs.store import (
     DIVERGED,
-    code_digest,
     data_digest,
     load_or_run,
     load_run,
     shared_statistics,
 )
-from .folder import DATA, MANIFEST, RUNS, claimed, remove_leftovers
+from .folder import DATA, MANIFEST, RUNS, open_sweep_folder, remove_leftovers
 from .spec import Sweep
 
 AHEAD = 10_000
@@ -33,10 +34,17 @@ CHANCES = 2
 """How often a pool of our own is begun: a worker that is killed once may have met bad luck."""
 
 Runs = dict[str, Experiment]
-Outcome = tuple[str, bool]
+"""Experiments by their digest."""
 
 
-class Swept(NamedTuple):
+class Outcome(NamedTuple):
+    """A run that is finished: the digest of its experiment, and whether it diverged."""
+
+    digest: str
+    diverged: bool
+
+
+class SweepSummary(NamedTuple):
     """What `run_sweep` did: all `runs` of the sweep, those `simulated` now, and those that `diverged`."""
 
     runs: int
@@ -51,7 +59,7 @@ def run_sweep(
     *,
     resume: bool = False,
     workers: int | None = None,
-) -> Swept:
+) -> SweepSummary:
     """Make every run of a sweep in `folder`, which `load_sweep` reads; with `resume`, only what is missing there.
 
     `executor` is any `concurrent.futures.Executor` whose workers see the folder and have this version of the
@@ -65,100 +73,115 @@ def run_sweep(
     >>> sweep = Sweep({"eigenvalues": [2, 1], "context_length": 5}, {"model": "merged", "heads": 2},
     ...               {"sequences": 50, "scale": 0.1, "learning_rate": 0.01, "steps": 10}, {"seed": [0, 1]})
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     print(run_sweep(sweep, folder, workers=1), run_sweep(sweep, folder, resume=True))
-    Swept(runs=2, simulated=2, diverged=0) Swept(runs=2, simulated=0, diverged=0)
+    ...     for resume in (False, True):
+    ...         print(run_sweep(sweep, folder, workers=1, resume=resume))
+    SweepSummary(runs=2, simulated=2, diverged=0)
+    SweepSummary(runs=2, simulated=0, diverged=0)
     """
-    runs = {each.digest: each for each in sweep.experiments()}
-    with claimed(folder, sweep, resume) as home:
-        return _swept(runs, home, executor, resume, workers)
+    runs = {experiment.digest: experiment for experiment in sweep.experiments()}
+    with open_sweep_folder(folder, sweep, resume) as home:
+        return _run_missing(runs, home, executor, resume, workers)
 
 
-def _swept(
+def _run_missing(
     runs: Runs, home: Path, executor: Executor | None, resume: bool, workers: int | None
-) -> Swept:
-    """Make the runs in a folder that is ours; raises as `run_sweep`."""
-    found = dict(_found(runs, home)) if resume else {}
-    missing = {digest: each for digest, each in runs.items() if digest not in found}
-    made: dict[str, bool] = {}
-    lost: tuple[type[Exception], ...] = (*lost_worker(), CancelledError, OSError)
+) -> SweepSummary:
+    """Make the runs that a folder which is ours lacks; raises as `run_sweep`."""
+    stored = list(_stored_outcomes(runs, home)) if resume else []
+    digests = {outcome.digest for outcome in stored}
+    missing = {digest: runs[digest] for digest in runs if digest not in digests}
+
+    simulated: list[Outcome] = []
+    interruptions = (*worker_failures(), CancelledError, OSError)
     try:
-        with closing(_outcomes(missing, home, executor, workers)) as outcomes:
-            made.update(counted(outcomes, len(runs), len(found), "sweep", "runs"))
-    except lost as error:
-        if (
-            executor is None
-        ):  # our own workers are gone: the failure of one may have ended others in a write
+        with closing(_simulate(missing, home, executor, workers)) as outcomes:
+            simulated += with_progress_and_rate(
+                outcomes, len(runs), len(stored), "sweep", "runs"
+            )
+    except interruptions as error:
+        if executor is None:
+            # Our own workers are gone: the failure of one may have ended others in a write.
             remove_leftovers(home)
-        finished = len(found) + len(dict(_found(missing, home)))
-        kept = f"{finished} of {len(runs)} runs are finished and kept, resume to go on"
-        raise _explained(error, kept, home) from None
-    return Swept(len(runs), len(missing), sum([*found.values(), *made.values()]))
+        finished = len(stored) + len(list(_stored_outcomes(missing, home)))
+        progress = (
+            f"{finished} of {len(runs)} runs are finished and kept, resume to go on"
+        )
+        raise _explained(error, progress, home) from None
+    diverged = sum(outcome.diverged for outcome in [*stored, *simulated])
+    return SweepSummary(len(runs), len(missing), diverged)
 
 
-def _found(runs: Runs, home: Path) -> Iterator[Outcome]:
-    """Digest of every run that is there, and whether it diverged."""
-    for digest, each in runs.items():
-        run = load_run(each, home / RUNS)
+def _stored_outcomes(runs: Runs, home: Path) -> Iterator[Outcome]:
+    """The runs that the folder has."""
+    for digest, experiment in runs.items():
+        run = load_run(experiment, home / RUNS)
         if run is not None:
-            yield digest, DIVERGED in run.settings
+            yield Outcome(digest, DIVERGED in run.settings)
 
 
-def _outcomes(
+def _simulate(
     missing: Runs, home: Path, executor: Executor | None, workers: int | None
 ) -> Generator[Outcome]:
-    """Digest of each run as soon as it is finished, and whether it diverged."""
+    """Each of the missing runs as soon as it is finished, on this executor or on processes of our own."""
     if executor is not None:
-        yield from _made(executor, missing, home, cancels=True)
+        yield from _simulate_in(executor, missing, home, cancels=True)
         return
-    waiting = dict(missing)
-    for chance in reversed(range(CHANCES if missing else 0)):
+
+    unfinished = dict(missing)
+    for chances_left in reversed(range(CHANCES if missing else 0)):
         try:
-            with local_pool(workers if workers is not None else cores()) as pool:
-                for digest, diverged in _made(pool, waiting, home, cancels=False):
-                    del waiting[digest]
-                    yield digest, diverged
+            count = workers if workers is not None else available_cores()
+            with local_pool(count) as pool:
+                for outcome in _simulate_in(pool, unfinished, home, cancels=False):
+                    del unfinished[outcome.digest]
+                    yield outcome
             return
         except BrokenExecutor:
-            if not chance:
+            if not chances_left:
                 raise
-            for digest, diverged in dict(_found(waiting, home)).items():
-                del waiting[digest]
-                yield digest, diverged
+            # Runs that were written, and whose message was lost with the pool.
+            for outcome in list(_stored_outcomes(unfinished, home)):
+                del unfinished[outcome.digest]
+                yield outcome
 
 
-def _made(
+def _simulate_in(
     pool: Executor, missing: Runs, home: Path, *, cancels: bool
 ) -> Iterator[Outcome]:
     """The missing runs in a pool; the statistics that several of them need come first, each once."""
     data = {
-        each.digest: data_digest(each)
-        for each in missing.values()
-        if each.engine == "statistics"
+        digest: data_digest(experiment)
+        for digest, experiment in missing.items()
+        if experiment.engine == "statistics"
     }
-    users = Counter(data.values())
-    first = {
-        data[digest]: each
-        for digest, each in missing.items()
-        if users[data.get(digest, "")] > 1
+    uses = Counter(data.values())
+    shared = {digest for digest, name in data.items() if uses[name] > 1}
+
+    first_users = {
+        data[digest]: missing[digest] for digest in missing if digest in shared
     }
-    sharing = ((each, home, code_digest()) for each in first.values())
-    for _ in _each(pool, _share, sharing, cancels=cancels):
-        pass
-    shares = {digest: users[data.get(digest, "")] > 1 for digest in missing}
-    jobs = (
-        (each, home, code_digest(), shares[digest]) for digest, each in missing.items()
+    statistics_jobs = (
+        (experiment, home, code_digest(experiment))
+        for experiment in first_users.values()
     )
-    yield from _each(pool, _make, jobs, cancels=cancels)
+    for _ in _results(pool, _make_statistics, statistics_jobs, cancels=cancels):
+        pass
+
+    run_jobs = (
+        (experiment, home, code_digest(experiment), digest in shared)
+        for digest, experiment in missing.items()
+    )
+    yield from _results(pool, _make_run, run_jobs, cancels=cancels)
 
 
-def _each(
+def _results(
     pool: Executor,
     work: Callable[..., Any],
     jobs: Iterable[tuple[Any, ...]],
     *,
     cancels: bool,
 ) -> Iterator[Any]:
-    """Results of the jobs as they come; the first failure ends the rest, which an executor of others is told.
+    """Results of the jobs as they come; the first failure ends them all, and an executor of the user's is told.
 
     A pool of our own ends with its workers, and its thread fails on a job that was cancelled before they are gone.
     """
@@ -180,29 +203,30 @@ def _each(
             yield future.result()
             submit(1)
     finally:
-        for future in waiting if cancels else ():
-            future.cancel()
+        if cancels:
+            for future in waiting:
+                future.cancel()
 
 
-def _make(experiment: Experiment, home: Path, code: str, shares: bool) -> Outcome:
+def _make_run(experiment: Experiment, home: Path, code: str, shares: bool) -> Outcome:
     """In a worker: make a run and write it."""
-    _check_worker(home, code)
+    _check_worker(experiment, home, code)
     try:
         load_or_run(experiment, home / RUNS, home / DATA if shares else None)
     except Diverged:
-        return experiment.digest, True
-    return experiment.digest, False
+        return Outcome(experiment.digest, diverged=True)
+    return Outcome(experiment.digest, diverged=False)
 
 
-def _share(experiment: Experiment, home: Path, code: str) -> None:
+def _make_statistics(experiment: Experiment, home: Path, code: str) -> None:
     """In a worker: make the statistics of an experiment and write them."""
-    _check_worker(home, code)
+    _check_worker(experiment, home, code)
     shared_statistics(experiment, home / DATA)
 
 
-def _check_worker(home: Path, code: str) -> None:
+def _check_worker(experiment: Experiment, home: Path, code: str) -> None:
     """ValueError or OSError if this process would make other runs, or write them where nobody looks."""
-    if code != code_digest():
+    if code != code_digest(experiment):
         raise ValueError(
             "a worker has other code than the process that sends it runs: install one version everywhere"
         )
@@ -214,16 +238,15 @@ def _check_worker(home: Path, code: str) -> None:
         )
 
 
-def _explained(error: Exception, kept: str, home: Path) -> Exception:
+def _explained(error: Exception, progress: str, home: Path) -> Exception:
     """What went wrong and how much is there, in one line."""
-    if isinstance(error, lost_worker()):
+    if isinstance(error, worker_failures()):
         return MemoryError(
-            f"a worker was killed, as when memory runs out: {kept} with fewer workers"
+            f"a worker was killed, as when memory runs out: {progress} with fewer workers"
         )
     if isinstance(error, CancelledError):
-        return ConnectionError(f"the scheduler is gone: {kept}")
+        return ConnectionError(f"the scheduler is gone: {progress}")
     if isinstance(error, OSError) and error.errno:
-        return OSError(
-            error.errno, f"{error.strerror}; {kept}", error.filename or str(home)
-        )
-    return ConnectionError(f"{error}; {kept}")
+        message = f"{error.strerror}; {progress}"
+        return OSError(error.errno, message, error.filename or str(home))
+    return ConnectionError(f"{error}; {progress}")

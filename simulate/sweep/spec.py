@@ -19,19 +19,22 @@ from ..runs.experiment import Experiment
 LARGEST = 10_000_000
 """Most runs of a sweep: a grid of more is a mistake in a grid."""
 
-_MODEL = tuple(
-    dict.fromkeys(
-        ["model", *(name for model in MODELS.values() for name in model.fields())]
-    )
-)
-_RUN = tuple(
-    name for name in Experiment.__dataclass_fields__ if name not in ("task", "model")
-)
+NEEDED = ("sequences", "scale", "learning_rate", "steps")
+"""Fields of [run] that have no default."""
+
+
+def _model_fields() -> tuple[str, ...]:
+    """The kind of a model, and the fields of all built-in ones, each once."""
+    fields = ["model"]
+    for model in MODELS.values():
+        fields += model.fields()
+    return tuple(dict.fromkeys(fields))
+
 
 SECTIONS: dict[str, tuple[str, ...]] = {
     "task": Task.fields(),
-    "model": _MODEL,
-    "run": _RUN,
+    "model": _model_fields(),
+    "run": tuple(name for name in Experiment.fields() if name not in ("task", "model")),
 }
 """Names of the fields of every section: those of `Task`, of the models and of `Experiment`; no two are the same."""
 
@@ -60,62 +63,51 @@ class Sweep(Settings):
 
     def __post_init__(self) -> None:
         for name in self.fields():
-            object.__setattr__(self, name, _plain(name, getattr(self, name)))
+            plain = _as_plain_tables(name, getattr(self, name))
+            object.__setattr__(self, name, plain)
         for section, names in SECTIONS.items():
-            refuse_unknown(
-                getattr(self, section), allowed=names, owner=f"[{section}] of a sweep"
-            )
-        everything = tuple(name for names in SECTIONS.values() for name in names)
+            owner = f"[{section}] of a sweep"
+            refuse_unknown(getattr(self, section), allowed=names, owner=owner)
         for group in (self.grid, *self.together):
-            refuse_unknown(dict(group), allowed=everything, owner="a sweep")
-            for name, values in group.items():
-                if not isinstance(values, list) or not values:
-                    given = "an empty grid" if values == [] else f"not {values!r}"
-                    raise ValueError(
-                        f"{name} must be a list of at least one value to vary it, {given}"
-                    )
-        self._refuse_shapes()
-
-    def _refuse_shapes(self) -> None:
+            _refuse_no_values(group)
         for group in self.together:
-            lengths = {name: len(values) for name, values in group.items()}
-            if len(set(lengths.values())) != 1:
-                raise ValueError(
-                    f"values that are taken together must be equally many, not {lengths or 'none'}"
-                )
-        for varied in self.axes.values():
-            _refuse_twice(varied)
+            _refuse_unequal_lengths(group)
+        for fields in self.axes.values():
+            _refuse_repeated_values(fields)
         if not self.axes:
             raise ValueError(
                 "a sweep must vary something: give [grid] at least one field with its values"
             )
-        names = [name for group in (self.grid, *self.together) for name in group]
-        twice = {name for name in names if names.count(name) > 1}
-        twice |= {
-            name
-            for name in names
-            for section in SECTIONS
-            if name in getattr(self, section)
-        }
-        if twice:
-            raise ValueError(
-                f"{', '.join(sorted(twice))} is set more than once in the sweep: keep one of them"
-            )
+        self._refuse_repeated_fields()
         if math.prod(self.shape) > LARGEST:
             raise ValueError(
                 f"a sweep of {math.prod(self.shape)} runs: split it, {LARGEST} are the most"
             )
 
+    def _refuse_repeated_fields(self) -> None:
+        """ValueError for a field that is set in two places."""
+        names = [name for group in (self.grid, *self.together) for name in group]
+        for section in SECTIONS:
+            names += getattr(self, section)
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(
+                f"{', '.join(repeated)} is set more than once in the sweep: keep one of them"
+            )
+
     @property
     def axes(self) -> dict[str, dict[str, list[Any]]]:
         """Dimension → the fields that vary along it and their values; a group is named after its first field."""
-        grids = {name: {name: values} for name, values in self.grid.items()}
-        return grids | {next(iter(group)): dict(group) for group in self.together}
+        axes = {name: {name: values} for name, values in self.grid.items()}
+        for group in self.together:
+            first_field = next(iter(group))
+            axes[first_field] = dict(group)
+        return axes
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Number of values along each dimension, in the order of `axes`."""
-        return tuple(len(next(iter(varied.values()))) for varied in self.axes.values())
+        return tuple(len(next(iter(fields.values()))) for fields in self.axes.values())
 
     def experiments(self) -> tuple[Experiment, ...]:
         """Every run, the last dimension varying fastest; ValueError names the first that cannot be made."""
@@ -123,40 +115,35 @@ class Sweep(Settings):
 
     @cached_property
     def _experiments(self) -> tuple[Experiment, ...]:
-        return tuple(self._made(point) for point in self._points())
+        return tuple(self._experiment(point) for point in self._points())
 
     def _points(self) -> Iterator[dict[str, Any]]:
         """The fields that vary and their values, run by run."""
         axes = list(self.axes.values())
         for index in np.ndindex(self.shape):
-            places = list(zip(axes, index, strict=True))
-            yield {
-                name: values[i]
-                for varied, i in places
-                for name, values in varied.items()
-            }
+            point = {}
+            for fields, place in zip(axes, index, strict=True):
+                for name, values in fields.items():
+                    point[name] = values[place]
+            yield point
 
-    def _made(self, point: dict[str, Any]) -> Experiment:
-        task, model, run = (
-            getattr(self, section)
-            | {name: value for name, value in point.items() if name in names}
-            for section, names in SECTIONS.items()
-        )
+    def _experiment(self, point: dict[str, Any]) -> Experiment:
+        """The experiment at a point of the grid; ValueError names the point."""
+        settings = {}
+        for section, names in SECTIONS.items():
+            varied = {name: value for name, value in point.items() if name in names}
+            settings[section] = getattr(self, section) | varied
         try:
-            attention = model_from_dict(model)
-            missing = [
-                name
-                for name in ("sequences", "scale", "learning_rate", "steps")
-                if name not in run
-            ]
+            model = model_from_dict(settings["model"])
+            missing = [name for name in NEEDED if name not in settings["run"]]
             if missing:
                 raise ValueError(f"[run] needs the field {', '.join(missing)}")
-            engine = {"engine": "tokens" if is_softmax(attention) else "statistics"}
-            return Experiment(Task.from_dict(task), attention, **engine | run)
+            engine = "tokens" if is_softmax(model) else "statistics"
+            run = {"engine": engine} | settings["run"]
+            return Experiment(Task.from_dict(settings["task"]), model, **run)
         except ValueError as error:
-            raise ValueError(
-                f"{', '.join(f'{name} = {value}' for name, value in point.items())}: {error}"
-            ) from None
+            place = ", ".join(f"{name} = {value}" for name, value in point.items())
+            raise ValueError(f"{place}: {error}") from None
 
     @classmethod
     def fields(cls) -> tuple[str, ...]:
@@ -164,10 +151,10 @@ class Sweep(Settings):
         return (*SECTIONS, "grid", "together")
 
     def to_dict(self) -> dict[str, Any]:
-        """The sections as plain values."""
-        shown: dict[str, Any] = {name: getattr(self, name) for name in self.fields()}
+        """The sections as plain values, and the grids that are not empty."""
+        tables: dict[str, Any] = {name: getattr(self, name) for name in self.fields()}
         return {
-            name: value for name, value in shown.items() if value or name in SECTIONS
+            name: table for name, table in tables.items() if table or name in SECTIONS
         }
 
     @property
@@ -177,7 +164,7 @@ class Sweep(Settings):
         return hashlib.sha256("".join(runs).encode()).hexdigest()
 
 
-def _plain(name: str, value: Any) -> Any:
+def _as_plain_tables(name: str, value: Any) -> Any:
     """A copy made of what JSON knows; ValueError if it is not the table, or list of tables, that it should be."""
     try:
         plain = json.loads(json.dumps(value, default=lambda array: array.tolist()))
@@ -185,26 +172,44 @@ def _plain(name: str, value: Any) -> Any:
         raise ValueError(
             f"{name} of a sweep must hold numbers, text and lists, not {value!r}"
         ) from None
-    tables = plain if name == "together" else [plain]
-    if not isinstance(tables, list) or not all(
-        isinstance(table, dict) for table in tables
-    ):
-        wanted = (
-            "a list of tables: write [[together]]"
-            if name == "together"
-            else f"a table: write [{name}]"
-        )
-        raise ValueError(f"{name} of a sweep must be {wanted}")
+    if name == "together":
+        if not isinstance(plain, list) or not all(isinstance(t, dict) for t in plain):
+            raise ValueError(
+                "together of a sweep must be a list of tables: write [[together]]"
+            )
+    elif not isinstance(plain, dict):
+        raise ValueError(f"{name} of a sweep must be a table: write [{name}]")
     return plain
 
 
-def _refuse_twice(varied: dict[str, list[Any]]) -> None:
+def _refuse_no_values(group: Mapping[str, Any]) -> None:
+    """ValueError for an unknown field, and for one whose values are no list or an empty one."""
+    names = tuple(name for section in SECTIONS.values() for name in section)
+    refuse_unknown(dict(group), allowed=names, owner="a sweep")
+    for name, values in group.items():
+        if not isinstance(values, list) or not values:
+            stated = "an empty grid" if values == [] else f"not {values!r}"
+            raise ValueError(
+                f"{name} must be a list of at least one value to vary it, {stated}"
+            )
+
+
+def _refuse_unequal_lengths(group: Mapping[str, Any]) -> None:
+    """ValueError if fields that are taken together have different numbers of values."""
+    lengths = {name: len(values) for name, values in group.items()}
+    if len(set(lengths.values())) != 1:
+        raise ValueError(
+            f"values that are taken together must be equally many, not {lengths or 'none'}"
+        )
+
+
+def _refuse_repeated_values(fields: dict[str, list[Any]]) -> None:
     """ValueError if fields that are taken together have the same values in two places."""
-    rows = [
-        [float(value) if isinstance(value, int) else value for value in row]
-        for row in zip(*varied.values(), strict=True)
-    ]
-    texts = [json.dumps(row) for row in rows]
-    if len(set(texts)) < len(texts):
-        shown = "; ".join(", ".join(map(str, values)) for values in varied.values())
-        raise ValueError(f"{', '.join(varied)} holds a value twice: {shown}")
+    rows = []
+    for row in zip(*fields.values(), strict=True):
+        # 1 and 1.0 are one value, and so must their JSON be.
+        numbers = [float(value) if isinstance(value, int) else value for value in row]
+        rows.append(json.dumps(numbers))
+    if len(set(rows)) < len(rows):
+        listed = "; ".join(", ".join(map(str, values)) for values in fields.values())
+        raise ValueError(f"{', '.join(fields)} holds a value twice: {listed}")

@@ -3,24 +3,20 @@
 import errno
 import os
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-import attndyn
 from attndyn import Merged, Task
-from attndyn.runtime.code_digest import sources
 from attndyn.simulate import Diverged, Experiment, Trajectory, load, load_or_run
+from attndyn.simulate.runs.engine_code import code_digest
 from attndyn.simulate.runs.store import (
     DIVERGED,
-    code_digest,
     data_digest,
     load_run,
     shared_statistics,
 )
 
-ROOT = Path(attndyn.__file__).parent
 TASK = Task([2, 1], trace=1.0, context_length=5)
 SMALL = Experiment(
     TASK, Merged(2), sequences=50, scale=0.3, learning_rate=0.05, steps=12, record=5
@@ -54,7 +50,7 @@ def forbid(monkeypatch):
 
 
 def test_a_finished_run_is_read(kept, monkeypatch):
-    assert kept.name == f"{SMALL.digest[:16]}-{code_digest()[:8]}.npz"
+    assert kept.name == f"{SMALL.digest[:16]}-{code_digest(SMALL)[:8]}.npz"
     expected = SMALL.run(compiled=True)
     forbid(monkeypatch)
     again = load_or_run(SMALL, str(kept.parent))
@@ -89,7 +85,9 @@ def test_a_file_of_other_settings_is_replaced(kept, name):
 
 
 def test_a_run_of_other_code_is_left_alone(kept, monkeypatch):
-    monkeypatch.setattr("attndyn.simulate.runs.store.code_digest", lambda: "0" * 64)
+    monkeypatch.setattr(
+        "attndyn.simulate.runs.store.code_digest", lambda experiment: "0" * 64
+    )
     load_or_run(SMALL, kept.parent)
     assert len(list(kept.parent.iterdir())) == 2
 
@@ -185,48 +183,3 @@ def test_damaged_statistics_are_replaced(tmp_path, length):
     assert (
         shared_statistics(SMALL, tmp_path).digest == whole.digest == SMALL.source.digest
     )
-
-
-# The code that runs depend on
-
-
-def test_the_digest_of_the_code_holds_what_simulates_and_nothing_that_keeps():
-    package = ROOT / "simulate"
-    names = {
-        path.relative_to(ROOT).as_posix() for path in sources(package / "experiment.py")
-    }
-    assert {
-        "task.py",
-        "model.py",
-        "settings.py",
-        "simulate/statistics.py",
-        "simulate/descent.py",
-    } <= names
-    assert (
-        not {
-            "simulate/store.py",
-            "simulate/sweep.py",
-            "simulate/sweep_runs.py",
-            "simulate/flow.py",
-        }
-        & names
-    )
-
-
-def test_a_module_that_is_imported_by_another_or_in_a_function_counts(tmp_path):
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "sub" / "run.py").write_text(
-        "from .step import take\nfrom ..task import Task\nimport json"
-    )
-    (tmp_path / "sub" / "step.py").write_text("def take():\n    from . import fast")
-    for name in ("sub/fast.py", "sub/idle.py", "task.py", "sub/json.py"):
-        (tmp_path / name).write_text(
-            "from .run import x" if name == "sub/fast.py" else ""
-        )
-    found = sources(tmp_path / "sub" / "run.py")
-    assert {path.relative_to(tmp_path).as_posix() for path in found} == {
-        "sub/run.py",
-        "sub/step.py",
-        "task.py",
-        "sub/fast.py",
-    }

@@ -14,7 +14,7 @@ import pytest
 
 from attndyn.runtime.executors import executor_named, local_pool
 from attndyn.simulate import Sweep, run_sweep
-from attndyn.simulate.sweep.runner import _make
+from attndyn.simulate.sweep.runner import _make_run
 
 SWEEP = Sweep(
     {"eigenvalues": [2, 1], "trace": 1.0, "context_length": 15},
@@ -408,7 +408,7 @@ def test_workers_of_other_code_or_another_disk_are_refused(tmp_path, monkeypatch
         match="a worker does not see this folder, which all must share",
     ):
         run_sweep(QUICK, tmp_path / "there", Elsewhere(0, None))
-    monkeypatch.setattr("attndyn.simulate.sweep.runner._make", older)
+    monkeypatch.setattr("attndyn.simulate.sweep.runner._make_run", older)
     with pytest.raises(
         ValueError, match="a worker has other code than the process that sends it runs"
     ):
@@ -416,7 +416,7 @@ def test_workers_of_other_code_or_another_disk_are_refused(tmp_path, monkeypatch
 
 
 def older(experiment, home, code, shares):
-    return _make(experiment, home, "0" * 64, shares)
+    return _make_run(experiment, home, "0" * 64, shares)
 
 
 OPTIONS = {

@@ -11,7 +11,8 @@ import pytest
 import attndyn
 from attndyn.compare import effective_map
 from attndyn.simulate import Experiment, Sweep, load_sweep, run_sweep, statistics
-from attndyn.simulate.runs.store import code_digest, run_path
+from attndyn.simulate.runs.engine_code import code_digest
+from attndyn.simulate.runs.store import run_path
 from attndyn.simulate.sweep.folder import read_manifest
 
 RUN = {"sequences": 40, "learning_rate": 0.05, "steps": 12, "scale": 0.3}
@@ -45,7 +46,10 @@ def changed(**sections):
 def test_the_folder_holds_a_manifest_and_one_file_a_run(tmp_path):
     assert make(SMALL, tmp_path / "out") == (3, 3, 0)
     manifest = read_manifest(tmp_path / "out")
-    assert (manifest["digest"], manifest["code"]) == (SMALL.digest, code_digest())
+    assert (manifest["digest"], manifest["code"]) == (
+        SMALL.digest,
+        [code_digest(SMALL.experiments()[0])],
+    )
     assert Sweep.from_dict(manifest["sweep"]) == SMALL
     assert manifest["versions"]["attndyn"] == attndyn.__version__
     names = {path.name for path in (tmp_path / "out" / "runs").iterdir()}
@@ -111,7 +115,9 @@ def test_a_folder_that_holds_anything_else_is_refused(tmp_path, monkeypatch):
             make(sweep, tmp_path / folder, resume=resume)
     with pytest.raises(NotADirectoryError):
         make(SMALL, tmp_path / "file")
-    monkeypatch.setattr("attndyn.simulate.sweep.folder.code_digest", lambda: "0" * 64)
+    monkeypatch.setattr(
+        "attndyn.simulate.sweep.folder.code_digest", lambda experiment: "0" * 64
+    )
     with pytest.raises(
         ValueError,
         match=f"begun with other code .attndyn {attndyn.__version__}.: finish it there",
@@ -122,8 +128,10 @@ def test_a_folder_that_holds_anything_else_is_refused(tmp_path, monkeypatch):
 
 def test_a_second_process_is_told_that_the_folder_is_taken(tmp_path):
     """While the first one works, whether it resumes and whichever sweep it brings; then the folder is free."""
-    begin = "import sys; from attndyn.simulate.sweep.folder import claimed; from attndyn.simulate import Sweep\n"
-    hold = "with claimed(sys.argv[1], Sweep.from_toml(sys.argv[2]), True): print('taken', flush=True); input()"
+    begin = "import sys; from attndyn.simulate import Sweep\n"
+    begin += "from attndyn.simulate.sweep.folder import open_sweep_folder\n"
+    begin += "sweep = Sweep.from_toml(sys.argv[2])\n"
+    hold = "with open_sweep_folder(sys.argv[1], sweep, True): print('taken', flush=True); input()"
     command = [sys.executable, "-c", begin + hold, str(tmp_path), SMALL.to_toml()]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -221,7 +229,10 @@ def test_the_labels_are_those_of_the_sweep(found):
     assert found.direction.values.tolist() == [1, 2]
     np.testing.assert_allclose(found.flow_time, 0.1 * np.arange(12))
     assert Sweep.from_json(found.attrs["sweep"]) == SWEEP
-    assert (found.attrs["digest"], found.attrs["code"]) == (SWEEP.digest, code_digest())
+    assert (found.attrs["digest"], found.attrs["code"]) == (
+        SWEEP.digest,
+        code_digest(SWEEP.experiments()[0]),
+    )
     assert [each["attndyn"] for each in json.loads(found.attrs["versions"])] == [
         attndyn.__version__
     ]

@@ -11,7 +11,7 @@ from scipy.stats import t as student
 
 from attndyn import Merged, Separate, Task
 from attndyn.simulate import sample, statistics
-from attndyn.simulate.sufficient_statistics.quadratic_loss import pairs
+from attndyn.simulate.sufficient_statistics.quadratic_loss import feature_pairs
 from attndyn.theory import FeatureMoments, feature_moments, population
 from attndyn.theory.moments import features
 from attndyn.theory.symbolic import moments, rational_task
@@ -236,7 +236,7 @@ def test_sampled_statistics_have_these_moments(name):
 
 @pytest.mark.parametrize("dimension", [1, 3])
 def test_features_stand_in_the_order_of_the_statistics(dimension):
-    i, j = pairs(dimension, "full")
+    i, j = feature_pairs(dimension, "full")
     expected = [(a, b, d) for a, b in zip(i, j, strict=True) for d in range(dimension)]
     assert [
         *map(tuple, feature_moments(random_task(0, dimension), Merged(1)).indices)
