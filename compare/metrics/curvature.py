@@ -4,7 +4,7 @@ import numpy as np
 
 from ...models.protocol import Weights
 from ...runtime.arrays import FloatArray
-from ...simulate.attention.initialisation import positive
+from ...runtime.checks import positive_number
 from ...simulate.attention.objectives import Objective
 
 
@@ -19,7 +19,7 @@ def hessian(
     >>> hessian(lambda w: (float(w["x"] @ w["x"]), {"x": 2 * w["x"]}), {"x": np.zeros(3)}, {"x": np.eye(3)[0]})
     array([[2.]])
     """
-    step = positive("step", step)
+    step = positive_number(step, "step")
     rows = []
     for name, value in weights.items():
         for index in map(tuple, np.argwhere(free[name])):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...runtime.arrays import FloatArray
-from ...simulate.data.prompts import real_array
+from ...runtime.checks import real_array
 
 IntArray = NDArray[np.int64]
 
@@ -311,7 +311,7 @@ def standard_error_gap(
 
 def _finite(name: str, value: ArrayLike) -> FloatArray:
     """The value as an array of real numbers; ValueError if it is empty or holds nan or inf."""
-    array = real_array(name, value)
+    array = real_array(value, name)
     if array.size == 0:
         raise ValueError(f"{name} must be finite numbers: none given")
     if not np.all(np.isfinite(array)):

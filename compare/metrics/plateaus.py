@@ -8,9 +8,9 @@ import numpy as np
 
 from ...models.effective_map import effective_map
 from ...models.protocol import Parametrization, Weights
+from ...runtime.checks import positive_number
 from ...runtime.display import Displayed, Summary
 from ...simulate import Trajectory
-from ...simulate.attention.initialisation import positive
 from ...theory import FixedPoint
 from .curves import plateau_heights
 
@@ -62,7 +62,7 @@ def match_plateaus(
     `size` is |M*|, the scale of the maps. A plateau is where the gradient is smallest between two mid-levels.
     ValueError unless the size is positive.
     """
-    size = positive("size", size)
+    size = positive_number(size, "size")
     plateaus = plateau_heights(
         run.loss, run.gradient_norm, [point.loss for point in points]
     )

@@ -160,9 +160,13 @@ class Statistics(Displayed):
 
     def save(self, path: AnyPath) -> Path:
         """Write the statistics to an npz file, atomically; `load` reads it. OSError if it cannot be written."""
-        head = {"format": FORMAT, "c": self.c, "sequences": self.sequences}
-        head |= {"kind": self._kind()}
-        arrays = {"b": self.b, **self._form_arrays()}
+        head = {
+            "format": FORMAT,
+            "c": self.c,
+            "sequences": self.sequences,
+            "kind": self._kind(),
+        }
+        arrays: dict[str, Any] = {"b": self.b, **self._form_arrays()}
         text = np.array(json.dumps(head))
         return write_atomically(path, lambda file: np.savez(file, head=text, **arrays))
 
@@ -322,7 +326,8 @@ def _refuse_size(
 
 def _limit_in_bytes(limit_gib: object) -> float:
     """The limit in bytes; ValueError if it is not positive."""
-    if isinstance(limit_gib, Real) and not isinstance(limit_gib, bool):
+    # A truth value is a number to Python, and none to us.
+    if not isinstance(limit_gib, bool) and isinstance(limit_gib, Real):
         limit = float(limit_gib)
         if limit > 0:  # infinity too: no limit but that of the machine
             return limit * GIB

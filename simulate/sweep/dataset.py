@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...models.effective_map import effective_map
 from ...models.protocol import Parametrization, Weights, is_softmax
 from ...runtime.arrays import FloatArray
 from ...runtime.executors import require_extra
@@ -163,12 +164,7 @@ def coefficients(
     >>> coefficients(Merged(1), weights, np.eye(1))
     array([[6.]])
     """
-    a, B = model.heads(weights)  # (K, H, D+1) and (K, H, D+1, D)
-
-    # β = Σ y x is met by the label entry of a head's values with x in its keys, and the other way round.
-    by_values = np.einsum("kh,khij->kij", a[..., -1], B[..., :-1, :])
-    by_keys = np.einsum("khi,khj->kij", a[..., :-1], B[..., -1, :])
-    M = by_values + by_keys
+    M = effective_map(model, weights)  # (K, D, D)
     M_e = np.einsum("kij,jd->kid", M, basis)
     return np.asarray(np.einsum("id,kid->kd", basis, M_e))
 

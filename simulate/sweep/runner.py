@@ -92,6 +92,7 @@ def _run_missing(
     missing = {digest: runs[digest] for digest in runs if digest not in digests}
 
     simulated: list[Outcome] = []
+    interruptions: tuple[type[Exception], ...]
     interruptions = (*worker_failures(), CancelledError, OSError)
     try:
         with closing(_simulate(missing, home, executor, workers)) as outcomes:
