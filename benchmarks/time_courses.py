@@ -10,7 +10,8 @@ from scipy.integrate import solve_ivp
 from attndyn import Merged, Separate, Task
 from attndyn.runtime.arrays import FloatArray
 from attndyn.simulate import flow, from_moments, initial_weights
-from attndyn.theory import population, rank_one_amplitude, time_course
+from attndyn.theory import population, time_course
+from attndyn.theory.linear_attention import rank_one_amplitude
 from attndyn.theory.linear_attention.merged import aligned_amplitudes
 
 from .steps import task_of

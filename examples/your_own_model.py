@@ -8,7 +8,8 @@ import numpy as np
 
 from attndyn import Task
 from attndyn.simulate import sample, statistics, train
-from attndyn.theory import population, rank_one_amplitude
+from attndyn.theory import population
+from attndyn.theory.linear_attention import rank_one_amplitude
 
 
 class Tied:

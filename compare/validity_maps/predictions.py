@@ -8,7 +8,8 @@ import numpy as np
 from ...models.attention import Merged, Separate
 from ...runtime.arrays import FloatArray
 from ...simulate import Experiment, Sweep
-from ...theory import growing_mode, half_loss_time, population, staircase
+from ...theory import population, staircase
+from ...theory.linear_attention import half_loss_time, unstable_mode_amplitude
 from ..metrics.curves import exit_times, plateau_heights
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def _limit_prediction(experiment: Experiment) -> LimitPrediction:
 
     loss = population(task, model)
     try:
-        drop_time = half_loss_time(loss, growing_mode(loss, start))
+        drop_time = half_loss_time(loss, unstable_mode_amplitude(loss, start))
     except ValueError:  # the loss starts below the middle of its drop
         drop_time = np.nan
     plateaus = np.array([loss.c, loss.minimum_loss])

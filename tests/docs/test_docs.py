@@ -88,7 +88,7 @@ def test_the_theory_names_every_claim_but_some_recordings():
 
 
 def functions(page: str) -> list[str]:
-    """Dotted names of the package that stand in backticks, such as theory.merged.white_amplitudes."""
+    """Dotted names of the package that stand in backticks, such as theory.merged.two_layer_amplitudes."""
     return re.findall(r"`((?:theory|simulate|compare)(?:\.\w+)+)", page)
 
 

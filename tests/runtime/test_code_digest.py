@@ -64,7 +64,7 @@ def test_a_script_depends_on_what_lies_beside_it_and_on_the_package(tmp_path):
         "numpy.py"
     }  # as for Python itself
     (tmp_path / "script.py").write_text(
-        "from attndyn.theory import growing_mode\nfrom attndyn import Task"
+        "from attndyn.theory.linear_attention import unstable_mode_amplitude\nfrom attndyn import Task"
     )
     names = {
         path.relative_to(ROOT).as_posix()

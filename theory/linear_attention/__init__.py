@@ -1,1 +1,33 @@
-"""Theory of multi-head linear attention (Zhang et al. 2025)."""
+"""Linear attention (Zhang et al. 2025, arXiv 2501.16265): the formulas of this model alone."""
+
+from .conservation_laws import conserved_quantities
+from .low_rank import low_rank_amplitudes
+from .merged import (
+    aligned_amplitudes,
+    drop_time,
+    half_loss_time,
+    matrix_amplitudes,
+    unstable_mode_amplitude,
+)
+from .rank_one import (
+    amplitude_from_blow_up,
+    blow_up_time,
+    rank_one_amplitude,
+    rank_one_gap,
+    rank_one_time,
+)
+
+__all__ = [
+    "aligned_amplitudes",
+    "amplitude_from_blow_up",
+    "blow_up_time",
+    "conserved_quantities",
+    "drop_time",
+    "half_loss_time",
+    "low_rank_amplitudes",
+    "matrix_amplitudes",
+    "rank_one_amplitude",
+    "rank_one_gap",
+    "rank_one_time",
+    "unstable_mode_amplitude",
+]

@@ -7,7 +7,7 @@ fixed point w = 1, so that τ = P(w) − P(w₀) with
 
     P(w) = −w − ⅓ ln|1−w| + ⅙ ln(1+w+w²) + (1/√3) (arctan((2w+1)/√3) − π/6) = w⁴/4 + w⁷/7 + …
 
-P is inverted by Halley's method in w far below onset, in ln|1−w| near the fixed point and in w⁴ far above it: in
+P is inverted by Halley's method in w far below blow-up, in ln|1−w| near the fixed point and in w⁴ far above it: in
 these variables P is close to linear, and the first guess is right to a few percent everywhere.
 """
 
@@ -70,18 +70,18 @@ def rank_one_gap(
     return np.where(v == 0, 1.0, position.excess / position.inverse)
 
 
-def amplitude_from_onset(
-    flow_time: ArrayLike, onset: ArrayLike, alpha: ArrayLike, gamma: ArrayLike
+def amplitude_from_blow_up(
+    flow_time: ArrayLike, blow_up: ArrayLike, alpha: ArrayLike, gamma: ArrayLike
 ) -> FloatArray:
-    """v at `flow_time` of the solution that comes from 0 as 1/(α (T − t)), T being the `onset`.
+    """v at `flow_time` of the solution that comes from 0 as 1/(α (T − t)), T being the `blow_up` time.
 
     T is the flow time at which the head would diverge if nothing saturated it. All arguments broadcast; errors as
     in `rank_one_amplitude`.
 
-    >>> amplitude_from_onset([0.0, 100.0, 200.0], onset=100.0, alpha=1.0, gamma=1.0)
+    >>> amplitude_from_blow_up([0.0, 100.0, 200.0], blow_up=100.0, alpha=1.0, gamma=1.0)
     array([0.01      , 0.96842063, 1.        ])
     """
-    t, T, α, γ = _arguments(flow_time, onset, alpha, gamma)
+    t, T, α, γ = _arguments(flow_time, blow_up, alpha, gamma)
     target = _ESCAPE + α / np.cbrt(γ) * (t - T)
     return 1 / (np.cbrt(γ) * _from_below(target).inverse)
 
@@ -107,12 +107,12 @@ def rank_one_time(
     )
 
 
-def onset_time(v0: ArrayLike, alpha: ArrayLike, gamma: ArrayLike) -> FloatArray:
-    """T such that `amplitude_from_onset` passes through v₀ > 0, below the fixed point, at flow time 0.
+def blow_up_time(v0: ArrayLike, alpha: ArrayLike, gamma: ArrayLike) -> FloatArray:
+    """T such that `amplitude_from_blow_up` passes through v₀ > 0, below the fixed point, at flow time 0.
 
     Close to 1/(α v₀) when v₀ is small.
 
-    >>> float(onset_time(0.001, alpha=0.16, gamma=2.6).round(6))
+    >>> float(blow_up_time(0.001, alpha=0.16, gamma=2.6).round(6))
     6249.999992
     """
     start, α, γ = _arguments(0.0, v0, alpha, gamma)[1:]
@@ -120,7 +120,7 @@ def onset_time(v0: ArrayLike, alpha: ArrayLike, gamma: ArrayLike) -> FloatArray:
         above = γ * start**3 >= 1
     if np.any((start <= 0) | above):
         raise ValueError(
-            "v0 must lie between 0 and the fixed point gamma**(-1/3): other heads have no onset"
+            "v0 must lie between 0 and the fixed point gamma**(-1/3): other heads do not blow up"
         )
     return np.asarray((_ESCAPE - _primitive(_position(start, γ))) * np.cbrt(γ) / α)
 

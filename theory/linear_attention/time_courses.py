@@ -14,13 +14,13 @@ from ...runtime.time_axis import draw_losses, line_style
 from ...task import Task
 from ..moments.population_loss import Population, population
 from ..ode import flow_times
+from ..two_layer import two_layer_amplitudes
 from .low_rank import low_rank_amplitudes
 from .merged import (
     aligned_amplitudes,
-    growing_mode,
     length,
     matrix_amplitudes,
-    white_amplitudes,
+    unstable_mode_amplitude,
 )
 from .rank_one import rank_one_amplitude
 from .saddle_to_saddle.staircases import staircase, warn_if_sensitive
@@ -104,7 +104,9 @@ def time_course(
     if isinstance(initial, Mapping):
         if isinstance(model, Separate):
             return _staircase_course(task, model, times, initial)
-        return _growing_course(task, moments, times, growing_mode(moments, initial))
+        return _growing_course(
+            task, moments, times, unstable_mode_amplitude(moments, initial)
+        )
     if not moments.is_aligned:
         raise ValueError(
             "Λ and Ω do not commute, so amplitudes per direction do not close: pass initial weights instead"
@@ -173,7 +175,7 @@ def _merged_course(moments: Population, times: FloatArray, initial: Any) -> Time
     if given.ndim == 0 and np.allclose(
         [moments.b, limit], [moments.b[:1], limit[:1]], rtol=1e-13, atol=0
     ):
-        s, u = white_amplitudes(
+        s, u = two_layer_amplitudes(
             times, float(s0), float(given), length(moments.b), float(limit[0])
         )
         shared, source = np.outer(u, mode), "closed form"

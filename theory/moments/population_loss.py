@@ -78,13 +78,13 @@ class Population:
             self.minimum_loss + np.sum((gap * self.a) * (gap * self.lam), axis=-1)
         )
 
-    def force(self, M: FloatArray) -> FloatArray:
-        """G = B − A M Λ = −½ ∂L/∂M, the drive of gradient flow, for M (..., D, D)."""
+    def residual_correlation(self, M: FloatArray) -> FloatArray:
+        """G = B − A M Λ = −½ ∂L/∂M, by which gradient flow moves the weights, for M (..., D, D)."""
         return np.asarray(self.B - self.A @ M @ self.Lambda)
 
     def gradient(self, M: FloatArray) -> FloatArray:
         """∂L/∂M for M (..., D, D)."""
-        return -2 * self.force(M)
+        return -2 * self.residual_correlation(M)
 
     @property
     def is_aligned(self) -> bool:

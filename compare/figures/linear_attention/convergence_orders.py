@@ -18,7 +18,8 @@ from ....simulate import (
     train,
 )
 from ....task import Task
-from ....theory import conserved_quantities, drop_time, population, time_course
+from ....theory import population, time_course
+from ....theory.linear_attention import conserved_quantities, drop_time
 from ...claims.linear_attention.common.experiments import FOUR, MERGED, SEPARATE, WHITE
 from ...evidence.claim import RunContext
 from ...evidence.seeding import seeds

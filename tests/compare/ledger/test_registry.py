@@ -290,7 +290,9 @@ def test_a_changed_formula_changes_what_depends_on_it_and_nothing_else(tmp_path)
         ".*", "build", "tests", "docs", "results", "__pycache__", "out", "*.pdf"
     )
     shutil.copytree(ROOT, tmp_path / "attndyn", ignore=leave_out)
-    (tmp_path / "mine.py").write_text("from attndyn.theory import growing_mode")
+    (tmp_path / "mine.py").write_text(
+        "from attndyn.theory.linear_attention import unstable_mode_amplitude"
+    )
     assert changed(tmp_path, "theory/linear_attention/merged.py") == {
         "merged.aligned",
         "mine",

@@ -9,7 +9,8 @@ import pytest
 from attndyn import Task
 from attndyn.compare import validity, validity_curves, validity_map
 from attndyn.simulate import Sweep, load_sweep, run_sweep
-from attndyn.theory import drop_time, growing_mode, population, staircase
+from attndyn.theory import population, staircase
+from attndyn.theory.linear_attention import drop_time, unstable_mode_amplitude
 
 plt.switch_backend("Agg")
 
@@ -149,7 +150,7 @@ def test_merged_attention_drops_when_its_growing_mode_says(merged):
     task = Task([2, 1], trace=1.0, context_length=15)
     moments = population(task, MERGED.experiments()[0].model)
     modes = [
-        growing_mode(moments, each.start)
+        unstable_mode_amplitude(moments, each.start)
         for each in MERGED.experiments()
         if each.seed == 0
     ]

@@ -5,7 +5,7 @@ import pytest
 import sympy as sp
 
 from attndyn import Merged, Separate
-from attndyn.theory import conserved_quantities
+from attndyn.theory.linear_attention import conserved_quantities
 
 MODELS = [Merged(heads=3), Separate(heads=2, rank=1), Separate(heads=2, rank=2)]
 

@@ -264,7 +264,10 @@ def test_equal_gains_give_a_continuum_of_fixed_points():
     }
     angle = 0.7
     turned = points[1,].M[0, 0] * np.outer(*2 * [[np.cos(angle), np.sin(angle), 0]])
-    assert np.max(np.abs(population(task, model).force(turned) @ turned.T)) < 1e-14
+    assert (
+        np.max(np.abs(population(task, model).residual_correlation(turned) @ turned.T))
+        < 1e-14
+    )
     assert np.isclose(population(task, model).loss(turned), points[1,].loss, rtol=1e-14)
     for point in points.values():
         assert negative_eigenvalues(task, model, point.weights) == point.hessian_index

@@ -22,7 +22,7 @@ def full_coefficients(v0, kappa0, directions, times=TIMES):
 
     def rate(_, x):
         v, k, q = x[0], *x[1:].reshape(2, -1, 4)
-        force = MOMENTS.force(v * k.T @ q)
+        force = MOMENTS.residual_correlation(v * k.T @ q)
         drive = v * q @ force.T, v * k @ force
         return np.concatenate(
             ([np.sum(k @ force * q)], *(part.ravel() for part in drive))

@@ -12,12 +12,12 @@ from attndyn import Merged, Task
 from attndyn.theory.linear_attention.merged import (
     aligned_amplitudes,
     drop_time,
-    growing_mode,
     half_loss_time,
     matrix_amplitudes,
-    white_amplitudes,
+    unstable_mode_amplitude,
 )
 from attndyn.theory.moments.population_loss import population
+from attndyn.theory.two_layer import two_layer_amplitudes
 
 MODEL = Merged(heads=3)
 WHITE = Task(eigenvalues=[0.5, 0.5, 0.5], context_length=10)
@@ -35,7 +35,7 @@ def full_flow(moments, v0, U0, times):
 
     def rate(_, x):
         v, U = x[: len(v0)], x[len(v0) :].reshape(U0.shape)
-        force = moments.force(np.einsum("h,hij->ij", v, U))
+        force = moments.residual_correlation(np.einsum("h,hij->ij", v, U))
         return np.concatenate(
             (np.einsum("ij,hij->h", force, U), np.multiply.outer(v, force).ravel())
         )
@@ -100,7 +100,7 @@ def published_unbalanced(t, s0, u0, alpha, kappa):
 def test_balanced_closed_form_is_the_published_one(w0):
     dimension, length, t = 4, 31, np.linspace(0, 20, 30)
     kappa = 1 + (1 + dimension) / length
-    s, u = white_amplitudes(t, w0, w0, np.sqrt(dimension), kappa)
+    s, u = two_layer_amplitudes(t, w0, w0, np.sqrt(dimension), kappa)
     assert s == pytest.approx(u, rel=1e-15)
     assert s * u / np.sqrt(dimension) == pytest.approx(
         published_balanced(t, w0, dimension, length), rel=1e-12
@@ -114,7 +114,7 @@ def test_balanced_closed_form_is_the_published_one(w0):
 )
 def test_unbalanced_closed_form_is_the_published_one(s0, u0):
     t, alpha, kappa = np.linspace(0, 4, 30), 1.3, 0.8
-    s, u = white_amplitudes(t, s0, u0, alpha, kappa)
+    s, u = two_layer_amplitudes(t, s0, u0, alpha, kappa)
     assert s * u == pytest.approx(
         published_unbalanced(t, s0, u0, alpha, kappa), rel=1e-11, abs=1e-13
     )
@@ -135,16 +135,18 @@ def test_closed_form_conserves_restarts_and_solves_the_equation(
     s0, u0, alpha, kappa, ratio
 ):
     t = 1.7
-    s, u = white_amplitudes([t, ratio * t], s0, u0, alpha, kappa)
+    s, u = two_layer_amplitudes([t, ratio * t], s0, u0, alpha, kappa)
     assert s[0] ** 2 - u[0] ** 2 == pytest.approx(
         s0**2 - u0**2, abs=1e-12 * (1 + s[0] ** 2)
     )
-    again, other = white_amplitudes((1 - ratio) * t, s[1], u[1], alpha, kappa)
+    again, other = two_layer_amplitudes((1 - ratio) * t, s[1], u[1], alpha, kappa)
     assert (again[0], other[0]) == pytest.approx(
         (s[0], u[0]), rel=1e-9, abs=1e-9 * (abs(s0) + abs(u0))
     )
     step = 1e-5
-    (s_low, s_high), _ = white_amplitudes([t - step, t + step], s0, u0, alpha, kappa)
+    (s_low, s_high), _ = two_layer_amplitudes(
+        [t - step, t + step], s0, u0, alpha, kappa
+    )
     assert (s_high - s_low) / (2 * step) == pytest.approx(
         u[0] * (alpha - kappa * s[0] * u[0]), abs=1e-7
     )
@@ -160,7 +162,7 @@ def test_closed_form_survives_all_times_and_all_starts():
         (5.0, 5.0),
         (-0.2, -0.1),
     ):
-        s, u = white_amplitudes(times, *start, 2.0, 1.25)
+        s, u = two_layer_amplitudes(times, *start, 2.0, 1.25)
         assert np.all(np.isfinite([s, u]))
         stays = start[0] == -start[1]
         assert (s * u)[-1] == pytest.approx(
@@ -171,7 +173,7 @@ def test_closed_form_survives_all_times_and_all_starts():
 def test_closed_form_equals_the_reduced_equations_and_the_full_flow():
     moments, alpha, kappa = white_constants(WHITE)
     times, s0, u0 = np.linspace(0, 40, 25), 0.3, 0.1
-    s, u = white_amplitudes(times, s0, u0, alpha, kappa)
+    s, u = two_layer_amplitudes(times, s0, u0, alpha, kappa)
     reduced, shared = aligned_amplitudes(
         moments, times, s0, np.full(3, u0 / np.sqrt(3))
     )
@@ -206,14 +208,14 @@ def growing_mode_error(task, scale, mode_factor=1.0):
     """Largest loss gap between the full flow from random weights and the growing mode."""
     moments = population(task, MODEL)
     weights = small_weights(task.dimension, scale)
-    w0 = growing_mode(moments, weights) * mode_factor
+    w0 = unstable_mode_amplitude(moments, weights) * mode_factor
     times = np.linspace(0, half_loss_time(moments, w0) * 1.6, 400)
     full = full_flow(
         moments, weights["value"][:, -1], weights["key_query"][:, :-1, :-1], times
     )
     if task is WHITE:
         _, alpha, kappa = white_constants(task)
-        s, u = white_amplitudes(times, w0, w0, alpha, kappa)
+        s, u = two_layer_amplitudes(times, w0, w0, alpha, kappa)
         predicted = np.multiply.outer(s * u, np.eye(3) / np.sqrt(3))
     else:
         s, U = matrix_amplitudes(
@@ -268,17 +270,17 @@ def test_senseless_arguments_are_refused():
     with pytest.raises(ValueError, match="commute"):
         aligned_amplitudes(population(ROTATED, MODEL), 1.0, 0.1, [0.1, 0.1, 0.1])
     with pytest.raises(ValueError, match="zero or more"):
-        white_amplitudes(-1.0, 0.1, 0.1, 1.0, 1.0)
+        two_layer_amplitudes(-1.0, 0.1, 0.1, 1.0, 1.0)
     with pytest.raises(ValueError, match="positive"):
-        white_amplitudes(1.0, 0.1, 0.1, 1.0, 0.0)
+        two_layer_amplitudes(1.0, 0.1, 0.1, 1.0, 0.0)
     with pytest.raises(ValueError, match="for ever"):
         drop_time(moments, 0.0)
     with pytest.raises(ValueError, match="below the middle"):
         half_loss_time(moments, 2.0)
     with pytest.raises(ValueError, match="key_query"):
-        growing_mode(moments, {"value": np.zeros((3, 5))})
-    with pytest.raises(ValueError, match="must be"):
-        growing_mode(moments, small_weights(3, 0.1))
+        unstable_mode_amplitude(moments, {"value": np.zeros((3, 5))})
+    with pytest.raises(ValueError, match="must have shape"):
+        unstable_mode_amplitude(moments, small_weights(3, 0.1))
 
 
 def test_half_loss_time_keeps_its_digits_beside_much_noise():

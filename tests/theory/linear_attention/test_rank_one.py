@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
 from attndyn.theory.linear_attention.rank_one import (
-    amplitude_from_onset,
-    onset_time,
+    amplitude_from_blow_up,
+    blow_up_time,
     rank_one_amplitude,
     rank_one_gap,
     rank_one_time,
@@ -203,30 +203,32 @@ def test_a_head_at_rest_was_always_there(gamma):
     assert rank_one_gap(times, 0.0, 1.0, gamma).tolist() == [1.0, 1.0, 1.0]
 
 
-def test_onset_form_is_the_solution_that_diverges_like_one_over_the_time_left():
-    alpha, gamma, onset = 0.16, 2.6, 2000.0
+def test_blow_up_form_is_the_solution_that_diverges_like_one_over_the_time_left():
+    alpha, gamma, blow_up = 0.16, 2.6, 2000.0
     left = np.array([1e5, 1e7, 1e9])
-    error = amplitude_from_onset(onset - left, onset, alpha, gamma) * alpha * left - 1
+    error = (
+        amplitude_from_blow_up(blow_up - left, blow_up, alpha, gamma) * alpha * left - 1
+    )
     assert np.all(np.abs(error) < np.array([1e-8, 1e-13, 1e-13]))
-    v0 = amplitude_from_onset(0.0, onset, alpha, gamma)
-    assert onset_time(v0, alpha, gamma) == pytest.approx(onset, rel=1e-14)
+    v0 = amplitude_from_blow_up(0.0, blow_up, alpha, gamma)
+    assert blow_up_time(v0, alpha, gamma) == pytest.approx(blow_up, rel=1e-14)
     t = np.linspace(0, 4000, 50)
-    assert amplitude_from_onset(t, onset, alpha, gamma) == pytest.approx(
+    assert amplitude_from_blow_up(t, blow_up, alpha, gamma) == pytest.approx(
         rank_one_amplitude(t, v0, alpha, gamma), rel=1e-11
     )
 
 
-def test_onset_form_agrees_with_the_published_reference():
+def test_blow_up_form_agrees_with_the_published_reference():
     """Φ(v) + γ^{1/3} π/(6√3) = α (t − T), and Φ's hypergeometric form −₂F₁(−1/3, 1; 2/3; y³)/v."""
     for y in (0.01, 0.3, 0.9):
         time_left = float(-(primitive(y, 1 - y) + np.pi / (6 * np.sqrt(3))))
         assert float(mpmath.hyp2f1(-1 / 3, 1, 2 / 3, y**3)) / y == pytest.approx(
             time_left, rel=1e-12
         )
-        assert amplitude_from_onset(-time_left, 0.0, 1.0, 1.0) == pytest.approx(
+        assert amplitude_from_blow_up(-time_left, 0.0, 1.0, 1.0) == pytest.approx(
             y, rel=1e-12
         )
-        assert abs(amplitude_from_onset(-1 / y, 0.0, 1.0, 1.0) / y - 1) > 1e-7
+        assert abs(amplitude_from_blow_up(-1 / y, 0.0, 1.0, 1.0) / y - 1) > 1e-7
 
 
 def test_time_undoes_amplitude():
@@ -257,10 +259,10 @@ def test_senseless_arguments_are_refused(arguments):
         rank_one_amplitude(*arguments)
 
 
-def test_only_heads_below_the_fixed_point_have_an_onset():
+def test_only_heads_below_the_fixed_point_blow_up():
     for v0 in (0.0, -0.1, 1.0, 2.0):
-        with pytest.raises(ValueError, match="no onset"):
-            onset_time(v0, 1.0, 1.0)
+        with pytest.raises(ValueError, match="do not blow up"):
+            blow_up_time(v0, 1.0, 1.0)
 
 
 def test_latest_times_are_at_rest():

@@ -7,23 +7,21 @@ import pytest
 from attndyn import Merged, Separate, Task
 from attndyn.compare.exact_statistics import population_statistics
 from attndyn.simulate import flow, initial_weights
-from attndyn.theory import (
+from attndyn.theory import feature_moments, fixed_points, population, time_course
+from attndyn.theory.linear_attention import (
     drop_time,
-    feature_moments,
-    fixed_points,
-    growing_mode,
     half_loss_time,
-    population,
     rank_one_amplitude,
-    time_course,
+    unstable_mode_amplitude,
 )
 from attndyn.theory.linear_attention.low_rank import low_rank_amplitudes
-from attndyn.theory.linear_attention.merged import matrix_amplitudes, white_amplitudes
+from attndyn.theory.linear_attention.merged import matrix_amplitudes
 from attndyn.theory.linear_attention.rank_one import (
-    onset_time,
+    blow_up_time,
     rank_one_gap,
     rank_one_time,
 )
+from attndyn.theory.two_layer import two_layer_amplitudes
 
 SMALL = [1e-5, 1e-40, 1e-59, 1e-61, 1e-100, 1e-154, 1e-160, 1e-200, 1e-300]
 TASK = Task([2, 1], context_length=9)
@@ -35,7 +33,7 @@ OBLIQUE = Task(
 
 
 @pytest.mark.parametrize("w0", SMALL)
-def test_white_amplitudes_are_those_of_many_digits(w0):
+def test_two_layer_amplitudes_are_those_of_many_digits(w0):
     α, κ = 2.0, 1.25
     times = np.array([0.0, 1.0, np.log(1 / w0) / α, np.log(1 / w0) / α + 3.0])
     with mpmath.workdps(400):
@@ -44,14 +42,14 @@ def test_white_amplitudes_are_those_of_many_digits(w0):
             float(mpmath.sqrt(α * g / (κ * (g - 1) + α / mpmath.mpf(w0) ** 2)))
             for g in grown
         ]
-    s, u = white_amplitudes(times, w0, w0, α, κ)
+    s, u = two_layer_amplitudes(times, w0, w0, α, κ)
     np.testing.assert_allclose(s, exact, rtol=3e-12)  # the conditioning of e^{αt}
     np.testing.assert_allclose(u, exact, rtol=3e-12)
 
 
 @pytest.mark.parametrize("w0", SMALL)
-def test_unbalanced_white_amplitudes_keep_their_difference_of_squares(w0):
-    s, u = white_amplitudes([0.0, 0.5], 3 * w0, -w0, 2.0, 1.25)
+def test_unbalanced_two_layer_amplitudes_keep_their_difference_of_squares(w0):
+    s, u = two_layer_amplitudes([0.0, 0.5], 3 * w0, -w0, 2.0, 1.25)
     np.testing.assert_allclose([s[0], u[0]], [3 * w0, -w0], rtol=1e-12)
     plus, minus = (
         2 * w0 * np.exp(1.0),
@@ -103,10 +101,12 @@ def test_the_course_from_small_weights_is_that_of_the_gradient_flow(scale):
 def test_the_growing_mode_of_small_weights_is_not_lost():
     moments = population(TASK, Merged(2))
     weights = initial_weights(Merged(2), TASK, 1.0, scheme="restricted")
-    one = growing_mode(moments, weights)
+    one = unstable_mode_amplitude(moments, weights)
     for scale in (1e-160, 1e-200, 1e-300):
         small = {name: scale * value for name, value in weights.items()}
-        assert growing_mode(moments, small) == pytest.approx(scale * one, rel=1e-13)
+        assert unstable_mode_amplitude(moments, small) == pytest.approx(
+            scale * one, rel=1e-13
+        )
 
 
 @pytest.mark.parametrize("v0", [1e-5, 1e-100, 1e-154, 1e-160, 1e-200, 1e-300])
@@ -122,7 +122,7 @@ def test_small_rank_one_heads_follow_their_exact_solution(v0, sign):
     )
     assert rank_one_gap(times, sign * v0, α, γ)[0] == pytest.approx(1.0, abs=2e-5)
     if sign > 0:
-        assert onset_time(v0, α, γ) == pytest.approx(
+        assert blow_up_time(v0, α, γ) == pytest.approx(
             1 / (α * v0), rel=2e-5 if v0 == 1e-5 else 1e-12
         )
         assert rank_one_time(0.5, v0, α, γ) == pytest.approx(
@@ -162,11 +162,11 @@ REFUSED = {
         "at most 1e[+]45",
     ),
     "white, huge": (
-        lambda: white_amplitudes([1.0], 1e150, 1e150, 1.0, 1.0),
+        lambda: two_layer_amplitudes([1.0], 1e150, 1e150, 1.0, 1.0),
         "too large",
     ),
     "white, unbalanced": (
-        lambda: white_amplitudes([1.0], 1e5, 2e5, 1.0, 1.0),
+        lambda: two_layer_amplitudes([1.0], 1e5, 2e5, 1.0, 1.0),
         "too far from balanced",
     ),
     "separate, huge": (
@@ -178,7 +178,7 @@ REFUSED = {
         "at most 1e[+]45",
     ),
     "separate, an inverse that is no number": (
-        lambda: onset_time(5e-324, 1.0, 1.0),
+        lambda: blow_up_time(5e-324, 1.0, 1.0),
         "or be 0",
     ),
     "low rank, large": (

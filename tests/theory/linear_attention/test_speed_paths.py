@@ -14,7 +14,7 @@ from attndyn.theory.linear_attention import rank_one as separate
 from attndyn.theory.linear_attention.low_rank import low_rank_amplitudes
 from attndyn.theory.linear_attention.merged import aligned_amplitudes, matrix_amplitudes
 from attndyn.theory.linear_attention.rank_one import (
-    amplitude_from_onset,
+    amplitude_from_blow_up,
     rank_one_amplitude,
     rank_one_gap,
 )
@@ -121,9 +121,9 @@ def test_a_million_in_blocks_equal_each_alone():
     assert np.array_equal(
         together[some], [rank_one_amplitude(t[i], v0[i], 0.3, 1.7) for i in some]
     )
-    onsets = amplitude_from_onset(t, 150.0, 0.3, 1.7)
+    onsets = amplitude_from_blow_up(t, 150.0, 0.3, 1.7)
     assert np.array_equal(
-        onsets[some], [amplitude_from_onset(t[i], 150.0, 0.3, 1.7) for i in some]
+        onsets[some], [amplitude_from_blow_up(t[i], 150.0, 0.3, 1.7) for i in some]
     )
 
 

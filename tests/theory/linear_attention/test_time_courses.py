@@ -35,7 +35,7 @@ def separate_losses(task, model, v, k, q, times):
 
     def rate(_, x):
         v, k, q = unpack(x)
-        force = moments.force(np.einsum("h,hri,hrj->ij", v, k, q))
+        force = moments.residual_correlation(np.einsum("h,hri,hrj->ij", v, k, q))
         value = np.einsum("hri,ij,hrj->h", k, force, q)
         drive = v[:, None, None] * (q @ force.T), v[:, None, None] * (k @ force)
         return np.concatenate((value, *(part.ravel() for part in drive)))
@@ -124,7 +124,7 @@ def test_merged_starts_follow_the_flow_of_one_head(task, initial, source):
     )
 
     def rate(_, x):
-        force = moments.force(x[0] * x[1:].reshape(moments.B.shape))
+        force = moments.residual_correlation(x[0] * x[1:].reshape(moments.B.shape))
         return np.concatenate(([force.ravel() @ x[1:]], x[0] * force.ravel()))
 
     flow = solve_ivp(

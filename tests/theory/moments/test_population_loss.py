@@ -84,7 +84,7 @@ class Evidence:
             force = error[:, None, None] * self.β[:, :, None] * self.query[:, None, :]
             for values, claimed in (
                 (error**2, moments.loss(M)),
-                (force, moments.force(M)),
+                (force, moments.residual_correlation(M)),
             ):
                 standard = np.std(values, axis=0) / np.sqrt(len(values))
                 worst = max(
@@ -188,7 +188,7 @@ def test_gradient_is_that_of_the_loss(seed):
     M = np.random.default_rng(seed + 1).normal(size=(D, D))
     numeric, scale = differences(moments.loss, M), np.max(np.abs(moments.gradient(M)))
     assert np.allclose(moments.gradient(M), numeric, atol=1e-8 * scale, rtol=0)
-    assert np.array_equal(moments.force(M), -moments.gradient(M) / 2)
+    assert np.array_equal(moments.residual_correlation(M), -moments.gradient(M) / 2)
     transposed = -2 * (moments.B - moments.Lambda @ M @ moments.A)
     assert not np.allclose(transposed, numeric, atol=1e-5 * scale, rtol=0)
 
@@ -216,9 +216,9 @@ def test_minimum_has_no_gradient_and_the_loss_named(seed, divisor, aligned):
     moments = population(ours, Merged(1, divisor=divisor))
     everything = range(1, D + 1)
     assert moments.is_aligned == aligned
-    assert np.max(np.abs(moments.force(moments.minimum))) < 1e-12 * np.max(
-        np.abs(moments.B)
-    )
+    assert np.max(
+        np.abs(moments.residual_correlation(moments.minimum))
+    ) < 1e-12 * np.max(np.abs(moments.B))
     assert np.allclose(
         moments.learned(everything), moments.minimum, rtol=1e-9, atol=1e-12
     )

@@ -11,7 +11,7 @@ import numpy as np
 
 from ....runtime.arrays import FloatArray
 from ...ode import Stop
-from ..rank_one import onset_time
+from ..rank_one import blow_up_time
 
 _RELATIVE_TOLERANCE = 1e-12  # of each integration: what is left is far below the error of the approximation
 _NEVER = 2000.0  # in units of 1/(size · drive) of the slowest head: one that waits longer has nothing that grows
@@ -139,7 +139,7 @@ def pure_drop(escaped: AlignedHeads, escape_time: float, drives: Drives) -> Drop
     b, limit, size = drives.b[0], drives.limit, abs(float(escaped.v))
     divergence = escape_time + 1 / (b * size)
     half = limit * np.cbrt(_HALF_WAY)
-    exit_time = divergence - float(onset_time(half, b, limit**-3))
+    exit_time = divergence - float(blow_up_time(half, b, limit**-3))
     others = np.concatenate((escaped.k[1:], escaped.q[1:]))
     share = float(np.max(np.abs(others), initial=0.0)) / size
     return Drop(

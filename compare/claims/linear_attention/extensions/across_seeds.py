@@ -8,13 +8,11 @@ import numpy as np
 from .....models.effective_map import effective_map
 from .....runtime.arrays import FloatArray
 from .....simulate import Experiment, network_features, sample
-from .....theory import (
+from .....theory import fixed_points, population, staircase
+from .....theory.linear_attention import (
     drop_time,
-    fixed_points,
-    growing_mode,
     half_loss_time,
-    population,
-    staircase,
+    unstable_mode_amplitude,
 )
 from .....theory.linear_attention.merged import aligned_amplitudes
 from ....evidence.claim import UNMODIFIED, Claim, RunContext
@@ -65,7 +63,7 @@ def _predicted_finals(context: RunContext, control: str) -> FloatArray:
     found = []
     for each in context.experiments:
         w0, end = (
-            growing_mode(moments, each.start),
+            unstable_mode_amplitude(moments, each.start),
             2 * each.learning_rate * (each.steps - 1),
         )
         s, u = aligned_amplitudes(moments, np.array([0.0, end]), w0, w0 * mode)
@@ -93,7 +91,7 @@ def _growing_times(context: RunContext, control: str) -> FloatArray:
     if control == VALUE_ALONE:
         modes = [float(np.linalg.norm(start["value"])) for start in starts]
     else:
-        modes = [growing_mode(moments, start) for start in starts]
+        modes = [unstable_mode_amplitude(moments, start) for start in starts]
     typical = float(
         np.exp(np.mean(np.log(modes)))
     )  # the constant beside ln(1/w₀) does not depend on w₀

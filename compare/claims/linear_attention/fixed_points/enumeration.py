@@ -172,7 +172,7 @@ def _small_head_curvature(plateau: PlateauMatch) -> float:
     size = np.zeros(small_count)
     for array in plateau.weights.values():
         size += np.linalg.norm(array[small].reshape(small_count, -1), axis=1)
-    G = plateau.point.population.force(plateau.point.M)
+    G = plateau.point.population.residual_correlation(plateau.point.M)
     return 2 * float(np.linalg.norm(G, 2) * np.max(size)) + FLAT
 
 

@@ -7,12 +7,9 @@ from .....runtime.arrays import FloatArray
 from .....simulate import flow, initial_weights, objective, predict, sample
 from .....task import Task
 from .....theory import population
-from .....theory.linear_attention.merged import (
-    drop_time,
-    half_loss_time,
-    white_amplitudes,
-)
+from .....theory.linear_attention.merged import drop_time, half_loss_time
 from .....theory.predictors import preconditioned_step
+from .....theory.two_layer import two_layer_amplitudes
 from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.judges import converges_at_order, equal_within
 from ....exact_statistics import POPULATION_MOMENTS, population_statistics
@@ -114,7 +111,7 @@ def _white_courses(context: RunContext, control: str) -> list[FloatArray]:
     losses = []
     for s0, u0 in STARTS:
         begin = (s0, s0) if control == "balanced" else (s0, u0)
-        s, u = white_amplitudes(TIMES, *begin, alpha, kappa)
+        s, u = two_layer_amplitudes(TIMES, *begin, alpha, kappa)
         losses.append(moments.aligned_loss((s * u / 2)[:, None] * np.ones(4)))
     return losses
 

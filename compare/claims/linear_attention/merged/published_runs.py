@@ -5,7 +5,8 @@ import numpy as np
 from .....runtime.arrays import FloatArray
 from .....simulate import Experiment
 from .....task import Task
-from .....theory import growing_mode, population
+from .....theory import population
+from .....theory.linear_attention import unstable_mode_amplitude
 from .....theory.linear_attention.merged import aligned_amplitudes
 from ....error_budget import course_budget
 from ....evidence.claim import UNMODIFIED, Claim, RunContext
@@ -81,7 +82,9 @@ def _course(
 ) -> FloatArray:
     """The loss at flow times (T,) from the growing mode of the run's own start."""
     moments = wrong_moments(task, MERGED, control if control in MOMENTS else UNMODIFIED)
-    w0 = growing_mode(moments, each.start) * (2 if control == HALF_DROPPED else 1)
+    w0 = unstable_mode_amplitude(moments, each.start) * (
+        2 if control == HALF_DROPPED else 1
+    )
     mode = moments.b / np.linalg.norm(moments.b)
     s, u = aligned_amplitudes(moments, times, w0, w0 * mode)
     return moments.aligned_loss(s[:, None] * u)

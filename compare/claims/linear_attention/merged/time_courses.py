@@ -8,8 +8,10 @@ from .....models.protocol import Weights
 from .....runtime.arrays import FloatArray
 from .....simulate import flow, initial_weights, sample, statistics, train
 from .....task import Task
-from .....theory import conserved_quantities, growing_mode, population, time_course
-from .....theory.linear_attention.merged import aligned_amplitudes, white_amplitudes
+from .....theory import population, time_course
+from .....theory.linear_attention import conserved_quantities, unstable_mode_amplitude
+from .....theory.linear_attention.merged import aligned_amplitudes
+from .....theory.two_layer import two_layer_amplitudes
 from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.evidence import Evidence
 from ....evidence.judges import converges_at_order, equal_within
@@ -79,7 +81,7 @@ def _balanced_courses(context: RunContext, control: str) -> list[FloatArray]:
     losses = []
     for w in BALANCED:
         begin = float(np.sqrt(w)) if control == ROOT else w
-        s, u = white_amplitudes(times, begin, begin, alpha, kappa)
+        s, u = two_layer_amplitudes(times, begin, begin, alpha, kappa)
         losses.append(moments.aligned_loss(np.repeat(s * u / 2, 4).reshape(-1, 4)))
     return losses
 
@@ -150,7 +152,7 @@ def _growing_courses(task: Task, context: RunContext, control: str) -> list[Floa
     courses = []
     for scale in SCALES:
         start = _start(task, context, scale)
-        w0 = growing_mode(population(task, MERGED), start)
+        w0 = unstable_mode_amplitude(population(task, MERGED), start)
         if control == VALUE_ALONE:
             w0 = float(np.linalg.norm(start["value"]))
         if control == HALF_DROPPED:

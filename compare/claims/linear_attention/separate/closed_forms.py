@@ -8,8 +8,8 @@ from .....simulate import flow
 from .....task import Task
 from .....theory import population
 from .....theory.linear_attention.rank_one import (
-    amplitude_from_onset,
-    onset_time,
+    amplitude_from_blow_up,
+    blow_up_time,
     rank_one_amplitude,
     rank_one_gap,
     rank_one_time,
@@ -70,7 +70,7 @@ def _stated_heads(context: RunContext, control: str) -> list[FloatArray]:
         v = rank_one_amplitude(TIMES, start, α, γ)
         found += [v, rank_one_gap(TIMES, start, α, γ)]
         if start in BELOW:
-            found.append(amplitude_from_onset(TIMES, onset_time(start, α, γ), α, γ))
+            found.append(amplitude_from_blow_up(TIMES, blow_up_time(start, α, γ), α, γ))
         found.append(
             rank_one_time(v[:5], start, α, γ) if control == UNMODIFIED else TIMES[:5]
         )

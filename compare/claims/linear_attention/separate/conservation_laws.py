@@ -8,7 +8,7 @@ from .....models.attention import Separate
 from .....models.protocol import Weights
 from .....runtime.arrays import FloatArray
 from .....simulate import initial_weights, sample, statistics, train
-from .....theory import conserved_quantities
+from .....theory.linear_attention import conserved_quantities
 from ....evidence.claim import Claim, RunContext
 from ....evidence.evidence import Evidence
 from ....evidence.judges import converges_at_order

@@ -90,7 +90,7 @@ def _non_commuting_slope(control: str) -> float:
 
     M = moments.learned((1,))
     v = np.cbrt(np.linalg.norm(M, 2))
-    rate = v * np.linalg.norm(moments.force(M), 2)
+    rate = v * np.linalg.norm(moments.residual_correlation(M), 2)
     return float((1 - lead) / rate)
 
 
@@ -210,7 +210,7 @@ def _dwell_from_escape(moments: Population, k: FloatArray, q: FloatArray) -> flo
 
     def velocity(_: float, state: FloatArray) -> FloatArray:
         v, k, q = state[0], state[1:3], state[3:]
-        G = moments.force(v * np.outer(k, q))
+        G = moments.residual_correlation(v * np.outer(k, q))
         return np.concatenate(([k @ G @ q], v * (G @ q), v * (k @ G)))
 
     times = np.linspace(0, 100, 20_001)
@@ -292,7 +292,7 @@ def _escapes(start: Weights, control: str) -> _Durations:
     # The other head has grown meanwhile, and meets what the first one has left of the correlation.
     before = heads if control == AT_START else first.heads
     small = before.chosen(np.arange(2) != first.head)
-    G = moments.force(moments.learned((1, 2)))
+    G = moments.residual_correlation(moments.learned((1, 2)))
     if control == SAME_RESIDUAL:
         G = moments.B
     return _Durations(first.duration, escape(small, G).duration)

@@ -12,7 +12,8 @@ from .....simulate import (
     network_features,
 )
 from .....task import Task
-from .....theory import fixed_point, population, rank_one_amplitude, staircase
+from .....theory import fixed_point, population, staircase
+from .....theory.linear_attention import rank_one_amplitude
 from .....theory.linear_attention.saddle_to_saddle.escapes import escape, separate_block
 from ....error_budget import TIGHT, solver_budget
 from ....evidence.claim import UNMODIFIED, Claim, RunContext

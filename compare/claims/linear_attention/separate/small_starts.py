@@ -9,8 +9,8 @@ from .....simulate import flow
 from .....task import Task
 from .....theory import population, staircase
 from .....theory.linear_attention.rank_one import (
-    amplitude_from_onset,
-    onset_time,
+    amplitude_from_blow_up,
+    blow_up_time,
     rank_one_gap,
     rank_one_time,
 )
@@ -91,11 +91,11 @@ def _stated_heads(context: RunContext, control: str) -> list[FloatArray]:
         onset = (
             1 / (α * LATE * end)
             if control == UNBOUNDED
-            else onset_time(LATE * end, α, γ)
+            else blow_up_time(LATE * end, α, γ)
         )
         found += [
-            amplitude_from_onset(around, first, α, γ),
-            amplitude_from_onset(after, onset, α, γ),
+            amplitude_from_blow_up(around, first, α, γ),
+            amplitude_from_blow_up(after, onset, α, γ),
             rank_one_time(_amplitudes(task, BEYOND * end, after), BEYOND * end, α, γ),
             rank_one_gap(after, 0.0, α, γ),
         ]
@@ -154,7 +154,7 @@ def _unsaturated_exits(starts: FloatArray) -> FloatArray:
     )  # half of what a direction gains is left there
     return np.asarray(
         1 / (moments.b * starts)
-        - onset_time(middles, moments.b, 1 / moments.coefficients)
+        - blow_up_time(middles, moments.b, 1 / moments.coefficients)
     )
 
 

@@ -5,7 +5,8 @@ import numpy as np
 from .....models.effective_map import effective_map
 from .....runtime.arrays import FloatArray
 from .....simulate import initial_weights, sample, statistics, train
-from .....theory import population, rank_one_amplitude
+from .....theory import population
+from .....theory.linear_attention import rank_one_amplitude
 from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.judges import converges_at_order, converges_on_average
 from ....exact_statistics import POPULATION_MOMENTS, population_statistics

@@ -190,7 +190,7 @@ def test_the_kick_of_an_impure_head_is_that_of_its_whole_flow():
 
     def rate(_, x):
         v, k, q = x[0], x[1:3], x[3:]
-        G = moments.force(v * np.outer(k, q))
+        G = moments.residual_correlation(v * np.outer(k, q))
         return np.concatenate(([k @ G @ q], v * G @ q, v * G.T @ k))
 
     times = np.linspace(0, whole.exit_time + 150, 40_001)
@@ -204,7 +204,9 @@ def test_the_kick_of_an_impure_head_is_that_of_its_whole_flow():
         atol=1e-13,
     ).y
     maps = np.einsum("t,it,jt->tij", path[0], path[1:3], path[3:])
-    J = np.trapezoid(moments.force(maps) - np.diag(moments.b), times, axis=0)
+    J = np.trapezoid(
+        moments.residual_correlation(maps) - np.diag(moments.b), times, axis=0
+    )
     assert whole.kick[0, 1] == pytest.approx(J[0, 1], rel=1e-4)
     assert whole.kick[1, 0] == pytest.approx(J[1, 0], rel=1e-4)
     assert whole.kick[1, 1] == pytest.approx(J[1, 1], rel=1e-3, abs=1e-5)

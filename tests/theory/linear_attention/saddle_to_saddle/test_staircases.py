@@ -68,7 +68,7 @@ def full_loss(moments, heads, last):
         return np.einsum("h,hri,hrj->ij", *heads_of(x, shape))
 
     def rate(_, x):
-        return velocity(heads_of(x, shape), moments.force(total(x)))
+        return velocity(heads_of(x, shape), moments.residual_correlation(total(x)))
 
     flow = solve_ivp(
         rate,

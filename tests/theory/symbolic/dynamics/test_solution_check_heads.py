@@ -89,7 +89,7 @@ def test_hypergeometric_form():
     )
 
 
-def test_onset_time_of_a_small_head():
+def test_blow_up_time_of_a_small_head():
     """α v0 t(v) = v0 Φ(v) − v0 Φ(v0) → 1 as v0 → 0, for every v."""
     regular = sp.expand(-v0 * clock().subs(v, v0))
     assert regular.subs(v0, 0) == 1

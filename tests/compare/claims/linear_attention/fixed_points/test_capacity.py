@@ -48,6 +48,6 @@ def test_a_search_ends_at_maps_without_force_on_their_heads():
     found = _search(Separate(1), 5)
     assert len(found) == 4
     for M in found:
-        force = moments.force(M)
+        force = moments.residual_correlation(M)
         assert np.allclose(force @ M.T, 0, atol=1e-8)
         assert np.allclose(M.T @ force, 0, atol=1e-8)

@@ -22,7 +22,8 @@ from attndyn.compare.claims.linear_attention.separate.dwell_times import (
 )
 from attndyn.compare.evidence.claim import UNMODIFIED, RunContext
 from attndyn.simulate import initial_weights
-from attndyn.theory import population, rank_one_amplitude
+from attndyn.theory import population
+from attndyn.theory.linear_attention import rank_one_amplitude
 
 STEP = np.log(10)
 LAB = RunContext("nowhere", 3)
