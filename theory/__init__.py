@@ -2,6 +2,7 @@
 
 # Eagerly, and with nothing heavier than NumPy: a function that bears its module's name is hidden by a lazy one.
 from .linear_attention.enumeration import FixedPoint, fixed_point, fixed_points
+from .linear_attention.merged import half_loss_time, unstable_mode_amplitude
 from .linear_attention.saddle_to_saddle.exit_time_verdicts import (
     SensitiveStaircaseWarning,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "feature_moments",
     "fixed_point",
     "fixed_points",
+    "half_loss_time",
     "learned_prediction",
     "population",
     "preconditioned_step",
@@ -33,4 +35,5 @@ __all__ = [
     "ridge",
     "staircase",
     "time_course",
+    "unstable_mode_amplitude",
 ]

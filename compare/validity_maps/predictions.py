@@ -8,8 +8,12 @@ import numpy as np
 from ...models.attention import Merged, Separate
 from ...runtime.arrays import FloatArray
 from ...simulate import Experiment, Sweep
-from ...theory import population, staircase
-from ...theory.linear_attention import half_loss_time, unstable_mode_amplitude
+from ...theory import (
+    half_loss_time,
+    population,
+    staircase,
+    unstable_mode_amplitude,
+)
 from ..metrics.curves import exit_times, plateau_heights
 
 if TYPE_CHECKING:
