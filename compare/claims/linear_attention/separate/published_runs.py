@@ -19,7 +19,7 @@ from ....evidence.evidence import Evidence, Judge
 from ....evidence.judges import curve
 from ....metrics.curves import exit_times
 from ..common.experiments import PUBLISHED_STEPS, RANKS, low_rank, separate
-from .rank_one import DRIVE, ONE_NUMBER
+from .rank_one import EIGENVALUE_RATE, ONE_NUMBER
 
 Overlaid = tuple[list[FloatArray], FloatArray, FloatArray]
 """Times of the drops of every run, nan for those not made; flow times and losses of the run that is shown."""
@@ -80,7 +80,9 @@ def _varied(experiment: Experiment, control: str) -> FloatArray:
         )
         return staircase(experiment.task, single, _first_pairs(start)).exit_times
     times = _stairs(experiment).exit_times
-    return np.asarray(times * moments.lam[: len(times)] if control == DRIVE else times)
+    return np.asarray(
+        times * moments.lam[: len(times)] if control == EIGENVALUE_RATE else times
+    )
 
 
 def _first_pairs(start: Weights) -> Weights:
@@ -169,7 +171,7 @@ CLAIMS = (
             context.experiments, 0, PUBLISHED_STEPS, control
         ),
         judge=_close(0, 4),
-        controls=(ONE_NUMBER, DRIVE, ONE_TIME),
+        controls=(ONE_NUMBER, EIGENVALUE_RATE, ONE_TIME),
         experiments=lambda context: separate(context.seed),
         hypotheses=(
             "no weight held at zero",
@@ -192,7 +194,7 @@ CLAIMS = (
             context.experiments, TWO, context.experiments[TWO].steps, control
         ),
         judge=_close(TWO, 2),
-        controls=(ONE_NUMBER, DRIVE, FIRST_PAIR),
+        controls=(ONE_NUMBER, EIGENVALUE_RATE, FIRST_PAIR),
         experiments=lambda context: _ranks(context.seed),
         hypotheses=("no weight held at zero", "D = 8, H = 9, scale 0.005, rate 0.02"),
         tier="long",

@@ -1,7 +1,9 @@
-"""Staircases of random tasks and weights of every kind, held against the flow of all heads."""
+"""Staircases of random tasks and weights of every kind, compared with the flow of all heads."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import cycle
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,7 +22,7 @@ from ..common.controls import LONGER_CONTEXT, with_context
 from .exit_time_measurements import observed_passages, whitened_shares
 
 WITHIN = 5e-5
-"""Relative error of an exit time: what the staircase neglects at the end of a wait, and what follows from it."""
+"""Relative error of an exit time: what the staircase neglects at the end of an escape, and what follows from it."""
 MOST = 0.9
 """Least share of the tasks that are within this; the others are within what the staircase states as uncertain."""
 PATIENCE = 30.0
@@ -30,10 +32,10 @@ SETTLED = 0.1
 EQUAL_GAINS = 0.02
 """Relative difference of gains below which it is not asked which of the directions is learned."""
 TASKS, LONG_TASKS = 24, 96
-SEEN = 0.5
-"""Least share of the exits of which the direction and the head must be seen."""
+IDENTIFIED = 0.5
+"""Least share of the exits of which the direction and the head must be identified."""
 
-STEPS = "drops as instantaneous steps"
+STEPWISE = "drops as instantaneous steps"
 LATER = "each exit one time constant later"
 OTHER_HEAD = "another head takes it"
 REVERSED = "directions in reverse"
@@ -48,31 +50,39 @@ class Start:
     weights: Weights
     scale: float
 
+    @property
+    def until(self) -> float:
+        """Flow time for which it is followed."""
+        return PATIENCE / self.scale
 
-Mover = tuple[frozenset[int], frozenset[int]]
-"""Directions and heads."""
+
+class Change(NamedTuple):
+    """What one exit learns and by which heads: several directions where gains are too close to tell them apart."""
+
+    directions: frozenset[int]
+    heads: frozenset[int]
 
 
 @dataclass(frozen=True)
 class Exits:
-    """`times` (D,), inf where not made, what they are said to be `within`; for each the direction and the head.
+    """`times` (D,), inf where not made, the relative error `within` which they are stated, and what each changes.
 
-    Several directions where gains are too close to tell, several heads where they move together; None where the
-    heads are not at rest on the greedy plateaus before and after.
+    A change is None where the heads are not at rest on the greedy plateaus before and after.
     """
 
     times: FloatArray
-    movers: tuple[Mover | None, ...]
+    changes: tuple[Change | None, ...]
     within: float = 0.0
 
 
 Generator = np.random.Generator
-Change = Callable[[Generator, Weights], None]
-"""Changes weights in place."""
 
 
-def _nothing(generator: Generator, weights: Weights) -> None:
-    """Generic weights."""
+# Random tasks and weights
+
+
+def _generic(generator: Generator, weights: Weights) -> None:
+    """Nothing is special about the weights."""
 
 
 def _zero_head(generator: Generator, weights: Weights) -> None:
@@ -80,48 +90,55 @@ def _zero_head(generator: Generator, weights: Weights) -> None:
         value[0] = 0.0
 
 
-def _stuck_value(generator: Generator, weights: Weights) -> None:
+def _value_alone(generator: Generator, weights: Weights) -> None:
+    """A head of which only the value is not zero cannot grow."""
     _zero_head(generator, weights)
     weights["value"][0, -1] = 0.1
 
 
-def _stuck_key(generator: Generator, weights: Weights) -> None:
+def _key_alone(generator: Generator, weights: Weights) -> None:
     _zero_head(generator, weights)
     key = weights["key"][0, 0, :-1]
     key[:] = 0.1 * generator.standard_normal(len(key))
 
 
 def _mirror_pair(generator: Generator, weights: Weights) -> None:
-    for name, sign in (("value", -1), ("key", 1), ("query", -1)):
-        weights[name][1] = sign * weights[name][0]
+    """(v, q) → (−v, −q) leaves a head's map alone."""
+    weights["value"][1] = -weights["value"][0]
+    weights["key"][1] = weights["key"][0]
+    weights["query"][1] = -weights["query"][0]
 
 
 def _without_a_direction(generator: Generator, weights: Weights) -> None:
-    weights["key"][0, 0, 0] = weights["query"][0, 0, 0] = 0.0
+    """The head with the largest value lacks the first axis."""
+    weights["key"][0, 0, 0] = 0.0
+    weights["query"][0, 0, 0] = 0.0
     weights["value"][0] *= 4
 
 
 def _two_scales(generator: Generator, weights: Weights) -> None:
+    """Heads of sizes that differ by up to a factor of ten."""
     sizes = 10 ** -generator.uniform(0, 1, len(weights["value"]))
     for value in weights.values():
-        value *= sizes.reshape(-1, *[1] * (value.ndim - 1))
+        for head, size in enumerate(sizes):
+            value[head] *= size
 
 
-KINDS: dict[str, Change] = {
-    "generic": _nothing,
-    "near tie": _nothing,
-    "exact tie": _nothing,
-    "commuting teacher": _nothing,
-    "oblique teacher": _nothing,
-    "fewer heads": _nothing,
+KINDS: dict[str, Callable[[Generator, Weights], None]] = {
+    "generic": _generic,
+    "near tie": _generic,
+    "exact tie": _generic,
+    "commuting teacher": _generic,
+    "oblique teacher": _generic,
+    "fewer heads": _generic,
     "zero head": _zero_head,
-    "stuck value": _stuck_value,
-    "stuck key": _stuck_key,
+    "stuck value": _value_alone,
+    "stuck key": _key_alone,
     "mirror pair": _mirror_pair,
     "lacks a direction": _without_a_direction,
     "two scales": _two_scales,
 }
-"""What is special about the weights of each kind of start; the task of some kinds is special too."""
+"""What changes the weights of each kind of start in place; the task of some kinds is special too."""
 
 
 def random_start(kind: str, seed: int) -> Start:
@@ -133,112 +150,126 @@ def random_start(kind: str, seed: int) -> Start:
     generator = np.random.default_rng([seed, list(KINDS).index(kind)])
     task = _random_task(kind, generator)
     D = task.dimension
-    heads = (
-        int(generator.integers(1, D))
-        if kind == "fewer heads"
-        else int(generator.integers(max(D, 2), 7))
-    )
-    model, scale = Separate(heads=heads), float(10 ** generator.uniform(-3, -2))
-    weights = {
-        name: scale * generator.standard_normal(shape)
-        for name, shape in model.shapes(D).items()
-    }
+    fewest, most = (1, D - 1) if kind == "fewer heads" else (max(D, 2), 6)
+    model = Separate(heads=int(generator.integers(fewest, most + 1)))
+
+    scale = float(10 ** generator.uniform(-3, -2))
+    weights = {}
+    for name, shape in model.shapes(D).items():
+        weights[name] = scale * generator.standard_normal(shape)
     KINDS[kind](generator, weights)
     return Start(task, model, weights, scale)
 
 
 def _random_task(kind: str, generator: Generator) -> Task:
+    """Λ diagonal of trace 1, Ω the identity but for two kinds."""
     D = int(generator.integers(2, 5))
     eigenvalues = np.sort(generator.uniform(0.3, 1, D))[::-1]
     if kind == "near tie":
         eigenvalues[1] = eigenvalues[0] * (1 - 10 ** -generator.uniform(1, 4))
     if kind == "exact tie":
         eigenvalues[1] = eigenvalues[0]
-    teacher = np.eye(D)
-    if kind == "commuting teacher":
-        teacher = np.diag(generator.uniform(0.4, 2.5, D))
-    if kind == "oblique teacher":
-        basis = np.linalg.qr(generator.standard_normal((D, D)))[0]
-        teacher = basis * generator.uniform(0.5, 2, D) @ basis.T
-        teacher = (teacher + teacher.T) / 2
     return Task(
         eigenvalues / np.sum(eigenvalues),
-        teacher_covariance=teacher,
+        teacher_covariance=_random_teachers(kind, D, generator),
         noise_variance=float(generator.choice([0.0, 0.1])),
         context_length=int(generator.integers(5, 30)),
     )
 
 
+def _random_teachers(kind: str, dimension: int, generator: Generator) -> FloatArray:
+    """Ω (D, D)."""
+    if kind == "commuting teacher":
+        return np.diag(generator.uniform(0.4, 2.5, dimension))
+    if kind == "oblique teacher":
+        basis = np.linalg.qr(generator.standard_normal((dimension, dimension)))[0]
+        Ω = basis * generator.uniform(0.5, 2, dimension) @ basis.T
+        symmetric: FloatArray = (Ω + Ω.T) / 2
+        return symmetric
+    return np.eye(dimension)
+
+
 def _starts(context: RunContext, count: int) -> list[Start]:
     """All kinds in turn, each with a seed of its own."""
-    kinds = list(KINDS)
-    return [
-        random_start(kinds[i % len(kinds)], seed)
-        for i, seed in enumerate(context.seeds(count))
-    ]
+    kinds = cycle(KINDS)
+    return [random_start(next(kinds), seed) for seed in context.seeds(count)]
+
+
+# Exits of the flow of all heads
 
 
 def _observed(context: RunContext, count: int) -> list[Exits]:
-    return [_seen(start) for start in _starts(context, count)]
+    return [_flow_exits(start) for start in _starts(context, count)]
 
 
-def _seen(start: Start) -> Exits:
+def _flow_exits(start: Start) -> Exits:
     """The exits of the flow of all heads."""
-    run = observed_passages(
-        start.task, start.model, start.weights, PATIENCE / start.scale
-    )
-    movers = [
-        _mover(start, run, i) if np.isfinite(time) else None
-        for i, time in enumerate(run.times)
-    ]
-    return Exits(run.times, tuple(movers))
+    run = observed_passages(start.task, start.model, start.weights, start.until)
+    changes: list[Change | None] = []
+    for i, time in enumerate(run.times):
+        changes.append(_change_at(start, run, i) if np.isfinite(time) else None)
+    return Exits(run.times, tuple(changes))
 
 
-def _mover(start: Start, run: Passages, i: int) -> Mover | None:
+def _change_at(start: Start, run: Passages, i: int) -> Change | None:
     """The directions of the gain that is learned at exit i, and the heads that change by half as much as any."""
-    maps = run.maps()
-    shares, first = whitened_shares(start.task, maps.sum(axis=1), EQUAL_GAINS)
-    ends = np.append(first[1:], start.task.dimension + 1)
-    greedy = np.clip(np.array([[i], [i + 1]]) - (first - 1), 0, ends - first)
-    if np.max(np.abs(shares[i : i + 2] - greedy)) > SETTLED:
+    maps = (
+        run.maps()
+    )  # (D + 1, H, D, D), one where the heads are quietest on each plateau
+    learned, first = whitened_shares(start.task, maps.sum(axis=1), EQUAL_GAINS)
+
+    # On greedy plateau m a group of gains d = first … end − 1 has learned m − first + 1 of its directions.
+    end = np.append(first[1:], start.task.dimension + 1)
+    before = np.clip(i - (first - 1), 0, end - first)
+    after = np.clip(i + 1 - (first - 1), 0, end - first)
+    distance = np.abs(learned[i : i + 2] - np.array([before, after]))
+    if np.max(distance) > SETTLED:
         return None
-    group = int(np.argmax(greedy[1] - greedy[0]))
-    moved = np.linalg.norm(maps[i + 1] - maps[i], axis=(1, 2))
-    heads = np.flatnonzero(moved > np.max(moved) / 2)
-    return frozenset(range(int(first[group]), int(ends[group]))), frozenset(
-        heads.tolist()
-    )
+
+    group = int(np.argmax(after - before))
+    directions = range(int(first[group]), int(end[group]))
+    changes = np.linalg.norm(maps[i + 1] - maps[i], axis=(1, 2))  # (H,)
+    heads = np.flatnonzero(changes > np.max(changes) / 2)
+    return Change(frozenset(directions), frozenset(heads.tolist()))
+
+
+# Exits of the staircase
 
 
 def _predicted(context: RunContext, count: int, control: str) -> list[Exits]:
-    return [_varied(start, control) for start in _starts(context, count)]
+    return [_changed(start, control) for start in _starts(context, count)]
 
 
-def _varied(start: Start, control: str) -> Exits:
+def _changed(start: Start, control: str) -> Exits:
+    """The staircase's exits, or a wrong variant of them."""
     if control == LONGER_CONTEXT:
         (N,) = start.task.context_lengths
         return _stated(replace(start, task=with_context(start.task, N + 1)))
-    exits, heads = _stated(start), start.model.head_count
-    if control == STEPS:
-        return replace(exits, times=_by_steps(start, exits.times))
+
+    exits = _stated(start)
+    if control == STEPWISE:
+        return replace(exits, times=_stepwise_times(start, exits.times))
     if control == LATER:
-        return replace(
-            exits,
-            times=exits.times
-            + 1 / np.linalg.norm(population(start.task, start.model).B, 2),
-        )
-    movers = exits.movers
+        fastest_rate = np.linalg.norm(population(start.task, start.model).B, 2)
+        return replace(exits, times=exits.times + 1 / fastest_rate)
+
+    changes = tuple(
+        change and _wrong_change(change, start, control) for change in exits.changes
+    )
+    return replace(exits, changes=changes)
+
+
+def _wrong_change(change: Change, start: Start, control: str) -> Change:
+    """The change by the next head, or of the directions numbered in reverse."""
     if control == OTHER_HEAD:
-        movers = tuple(
-            each and (each[0], frozenset((head + 1) % heads for head in each[1]))
-            for each in movers
-        )
+        count = start.model.head_count
+        heads = frozenset((head + 1) % count for head in change.heads)
+        return change._replace(heads=heads)
     if control == REVERSED:
         last = start.task.dimension + 1
-        movers = tuple(
-            each and (frozenset(last - d for d in each[0]), each[1]) for each in movers
-        )
-    return replace(exits, movers=movers)
+        directions = frozenset(last - d for d in change.directions)
+        return change._replace(directions=directions)
+    return change
 
 
 def _stated(start: Start) -> Exits:
@@ -246,78 +277,108 @@ def _stated(start: Start) -> Exits:
     try:
         steps = staircase(start.task, start.model, start.weights)
     except ArithmeticError:  # refused: too close to where the path divides
-        return Exits(
-            np.full(start.task.dimension, np.inf),
-            (None,) * start.task.dimension,
-            np.inf,
-        )
-    drops = zip(steps.drop_times, steps.directions, steps.heads, strict=True)
-    movers = {
-        float(time): (frozenset({direction}), frozenset({head}))
-        for time, direction, head in drops
-    }
-    times = np.where(
-        steps.exit_times < PATIENCE / start.scale, steps.exit_times, np.inf
-    )
-    return Exits(
-        times,
-        tuple(_near(float(time), movers) for time in times),
-        max(WITHIN, steps.uncertainty),
-    )
+        D = start.task.dimension
+        return Exits(np.full(D, np.inf), (None,) * D, np.inf)
+
+    drops: dict[float, Change] = {}
+    for time, d, head in zip(
+        steps.drop_times, steps.directions, steps.heads, strict=True
+    ):
+        drops[float(time)] = Change(frozenset({d}), frozenset({head}))
+
+    times = np.where(steps.exit_times < start.until, steps.exit_times, np.inf)
+    changes = tuple(_change_near(float(time), drops) for time in times)
+    return Exits(times, changes, max(WITHIN, steps.uncertainty))
 
 
-def _near(time: float, movers: dict[float, Mover]) -> Mover | None:
+def _change_near(time: float, drops: dict[float, Change]) -> Change | None:
     """The drop at this exit, None if there is none because it is one of another plateau."""
     if time == np.inf:
         return None
-    return next(
-        (mover for drop, mover in movers.items() if abs(drop - time) <= 1e-9 * time),
-        None,
-    )
+    for drop_time, change in drops.items():
+        if abs(drop_time - time) <= 1e-9 * time:
+            return change
+    return None
 
 
-def _by_steps(start: Start, times: FloatArray) -> FloatArray:
+def _stepwise_times(start: Start, times: FloatArray) -> FloatArray:
     """The approximation by instantaneous steps where there is one."""
     try:
         drops = exits_of_instantaneous_drops(start.task, start.model, start.weights)
-    except (
-        ValueError
-    ):  # drives in another order than gains, or Λ and Ω that do not commute
+    except ValueError:
+        # Growth rates in another order than gains, or Λ and Ω that do not commute.
         return times
-    found = np.full(len(times), np.inf)
-    found[: len(drops.exit_times)] = drops.exit_times
-    return np.where(found < PATIENCE / start.scale, found, np.inf)
+    exits = np.full(len(times), np.inf)
+    exits[: len(drops.exit_times)] = drops.exit_times
+    return np.where(exits < start.until, exits, np.inf)
+
+
+# The comparison
+
+
+@dataclass
+class _Comparison:
+    """How the predicted exits of all tasks compare with the observed ones."""
+
+    tasks: int = 0
+    certain: int = 0
+    """Tasks of which the staircase states no larger uncertainty."""
+    within: bool = True
+    """Whether all exit times are as near as stated."""
+    gap: float = 0.0
+    exits: int = 0
+    identified: int = 0
+    """Exits of which both sides tell the directions and heads."""
+    alike: int = 0
+
+    def add(self, stated: Exits, measured: Exits) -> None:
+        """Count one task."""
+        self.tasks += 1
+        self.certain += stated.within == WITHIN
+        self.exits += int(np.sum(np.isfinite(measured.times)))
+        if stated.within < np.inf:
+            gap = _relative_gap(stated.times, measured.times)
+            self.within &= gap <= stated.within
+            self.gap = max(self.gap, gap)
+
+        for change, group in zip(stated.changes, measured.changes, strict=True):
+            if change is None or group is None:
+                continue
+            same_directions = change.directions <= group.directions
+            self.identified += 1
+            self.alike += same_directions and change.heads <= group.heads
 
 
 def _agree(predicted: list[Exits], observed: list[Exits]) -> Evidence:
-    """The same exits at the same times, and the same heads along the same directions where that is seen."""
-    pairs = list(zip(predicted, observed, strict=True))
-    computed = [(p, o) for p, o in pairs if p.within < np.inf]
-    gaps = [_gap(p.times, o.times) for p, o in computed]
-    within = [gap <= p.within for gap, (p, _) in zip(gaps, computed, strict=True)]
-    movers = [both for p, o in pairs for both in zip(p.movers, o.movers, strict=True)]
-    made = sum(int(np.sum(np.isfinite(o.times))) for _, o in pairs)
-    seen = [(p, o) for p, o in movers if p is not None and o is not None]
-    alike = sum(p[0] <= o[0] and p[1] <= o[1] for p, o in seen)
-    shown = f"{made} exits, times {max(gaps):.1e} apart, {alike} of {len(seen)} directions and heads alike"
-    sure = sum(p.within == WITHIN for p, _ in pairs)
-    agrees = (
-        all(within) and sure >= MOST * len(pairs) and alike == len(seen) >= SEEN * made
+    """The same exits at the same times, and the same heads along the same directions where that is identified."""
+    comparison = _Comparison()
+    for stated, measured in zip(predicted, observed, strict=True):
+        comparison.add(stated, measured)
+
+    uncertain = comparison.tasks - comparison.certain
+    identified, alike = comparison.identified, comparison.alike
+    certain_enough = comparison.certain >= MOST * comparison.tasks
+    same_changes = alike == identified >= IDENTIFIED * comparison.exits
+    return Evidence(
+        agrees=comparison.within and certain_enough and same_changes,
+        observed=f"{comparison.exits} exits, times {comparison.gap:.1e} apart, "
+        f"{alike} of {identified} directions and heads alike",
+        expected=f"at most {WITHIN:g} apart, on {uncertain} tasks what it states, all alike",
+        residual=comparison.gap,
     )
-    expected = f"at most {WITHIN:g} apart, on {len(pairs) - sure} tasks what it states, all alike"
-    return Evidence(agrees, shown, expected, residual=max(gaps))
 
 
-def _gap(predicted: FloatArray, observed: FloatArray) -> float:
-    """Largest relative distance, infinite where only one of the two gets there."""
+def _relative_gap(predicted: FloatArray, observed: FloatArray) -> float:
+    """Largest relative distance, infinite where only one of the two makes an exit."""
     never = np.isinf(predicted) & np.isinf(observed)
-    gaps = np.abs(predicted[~never] / observed[~never] - 1)
-    return float(
-        np.max(np.where(np.isfinite(predicted[~never]), gaps, np.inf), initial=0.0)
-    )
+    stated, measured = predicted[~never], observed[~never]
+    gaps = np.abs(stated / measured - 1)
+    gaps = np.where(np.isfinite(stated), gaps, np.inf)
+    return float(np.max(gaps, initial=0.0))
 
 
 def _claim(name: str, title: str, count: int, tier: str) -> Claim:
+    """The claim on so many random tasks."""
     return Claim(
         id=f"random_staircases.{name}",
         title=title,
@@ -330,7 +391,7 @@ def _claim(name: str, title: str, count: int, tier: str) -> Claim:
         measure=lambda context: _observed(context, count),
         predict=lambda context, control: _predicted(context, count, control),
         judge=_agree,
-        controls=(STEPS, LATER, LONGER_CONTEXT, OTHER_HEAD, REVERSED),
+        controls=(STEPWISE, LATER, LONGER_CONTEXT, OTHER_HEAD, REVERSED),
         tier=tier,
     )
 
