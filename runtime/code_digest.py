@@ -32,9 +32,8 @@ def sources(
     in a package whose dotted name stands in the text. `follows(importer, imported)` says which files to go on to,
     all of them if left out.
 
-    >>> names = {path.name for path in sources(ROOT / "models" / "attention.py")}
-    >>> sorted(names)
-    ['attention.py', 'decimals.py', 'score_divisor.py', 'serialisation.py']
+    >>> sorted(path.name for path in sources(ROOT / "runtime" / "threads.py"))
+    ['machine.py', 'threads.py']
     """
     reached = {path}
     waiting = [path]
@@ -54,9 +53,8 @@ def sources(
 def direct_sources(path: Path) -> set[Path]:
     """Files that a module depends on itself: the owners of the names that it imports, and its data.
 
-    >>> names = {path.name for path in direct_sources(ROOT / "models" / "attention.py")}
-    >>> sorted(names)
-    ['score_divisor.py', 'serialisation.py']
+    >>> [path.name for path in direct_sources(ROOT / "runtime" / "threads.py")]
+    ['machine.py']
     """
     imports, data_packages = _read(path.read_bytes())
     files: set[Path] = set()

@@ -30,7 +30,7 @@ def network_features(data: Data, model: object) -> tuple[FloatArray, FloatArray]
 
     >>> from attndyn import Merged
     >>> from attndyn.simulate import prompts_from_tokens
-    >>> network_features(given([[[2, 3.0], [5, 7]]]), Merged(heads=1))
+    >>> network_features(prompts_from_tokens([[[2, 3.0], [5, 7]]]), Merged(heads=1))
     (array([[30.]]), array([7.]))
     """
     if len(data.context_lengths) > 1:

@@ -62,7 +62,7 @@ def predict(
             f"context_length must lie in 1 … {longest} for these tokens, not {length}"
         )
     batch = prompts(np.asarray(tokens, dtype=np.float64), length)
-    context, _, _ = _contexts(model, batch, heads, length)
+    context = _attend(model, batch, heads, length).context
     return np.asarray(context.reshape(len(context), -1) @ heads[0].ravel())
 
 
@@ -82,36 +82,47 @@ def token_loss(
         for length in context_lengths
     ]
 
-    def work(piece: tuple[int, int]) -> tuple[float, FloatArray, FloatArray]:
+    def sums_of(piece: tuple[int, int]) -> Sums:
         first, length = piece
-        return _sums(
-            model, prompts(tokens[first : first + SLICE], length), heads, length
-        )
+        batch = prompts(tokens[first : first + SLICE], length)
+        return _sums(model, batch, heads, length)
 
-    loss, grad_a, grad_B = 0.0, np.zeros(heads[0].shape), np.zeros(heads[1].shape)
-    for square, slope_a, slope_B in in_threads(work, pieces):
-        loss += square
-        grad_a += slope_a
-        grad_B += slope_B
+    # Added in the order of the pieces, whatever the number of threads.
+    square = 0.0
+    grad_a = np.zeros(heads[0].shape)
+    grad_B = np.zeros(heads[1].shape)
+    for sums in in_threads(sums_of, pieces):
+        square += sums.square
+        grad_a += sums.slope_a
+        grad_B += sums.slope_B
     count = len(tokens) * len(context_lengths)
-    return loss / count, (2 * grad_a / count, 2 * grad_B / count)
+    # The derivative of a square is twice the residual times the derivative of ŷ.
+    return square / count, (2 * grad_a / count, 2 * grad_B / count)
 
 
-def _contexts(
-    model: object, batch: Batch, heads: Heads, length: int
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Attended tokens Σ_n w_n x_n / norm (P, H, D+1) of every head, w (P, H, n+1) and the norm (P, H, 1)."""
+class Attended(NamedTuple):
+    """What the query's token sees in every head."""
+
+    context: NDArray[Any]
+    """Σ_n w_n x_n / norm (P, H, D+1)."""
+    weights: NDArray[Any]
+    """w (P, H, n+1): the scores, or their exponentials with softmax."""
+    norm: NDArray[Any]
+    """What the weights are divided by, (P, H, 1) with softmax and (1, 1, 1) without."""
+
+
+def _attend(model: object, batch: Batch, heads: Heads, length: int) -> Attended:
+    """The attended tokens of every head; (P, H, …) in one product of matrices a sequence."""
     B = heads[1]
     count, size, dimension = B.shape
-    lifted = (batch.query @ B.reshape(-1, dimension).T).reshape(
-        -1, count, size
-    ) / score_divisor(model, dimension)
-    w = np.matmul(lifted, batch.X.swapaxes(1, 2))
+    B_query = batch.query @ B.reshape(-1, dimension).T
+    B_query = B_query.reshape(-1, count, size) / score_divisor(model, dimension)
+    w = np.matmul(B_query, batch.X.swapaxes(1, 2))
     divisor = output_divisor(model, length)
-    norm = (
-        divisor * _exponentiate(w) if is_softmax(model) else np.full((1, 1, 1), divisor)
-    )
-    return np.matmul(w, batch.X) / norm, w, norm
+    norm = np.full((1, 1, 1), divisor)
+    if is_softmax(model):
+        norm = divisor * _exponentiate(w)
+    return Attended(np.matmul(w, batch.X) / norm, w, norm)
 
 
 def _exponentiate(scores: NDArray[Any]) -> NDArray[Any]:
@@ -120,30 +131,38 @@ def _exponentiate(scores: NDArray[Any]) -> NDArray[Any]:
         scores -= scores.real.max(axis=-1, keepdims=True)
     np.exp(scores, out=scores)
     ones = np.ones(scores.shape[-1])
-    return np.asarray(scores.reshape(-1, len(ones)) @ ones).reshape(
-        *scores.shape[:-1], 1
-    )
+    sums = scores.reshape(-1, len(ones)) @ ones  # faster than a sum over a short axis
+    return np.asarray(sums).reshape(*scores.shape[:-1], 1)
 
 
-def _sums(
-    model: object, batch: Batch, heads: Heads, length: int
-) -> tuple[float, FloatArray, FloatArray]:
-    """Sums over the prompts of r², r ∂ŷ/∂a and r ∂ŷ/∂B, with the residual r = ŷ − y."""
-    a = heads[0]
-    context, w, norm = _contexts(model, batch, heads, length)
-    outputs = np.einsum("phi,hi->ph", context, a)
+class Sums(NamedTuple):
+    """Sums over prompts of r², r ∂ŷ/∂a (H, D+1) and r ∂ŷ/∂B (H, D+1, D), with the residual r = ŷ − y."""
+
+    square: float
+    slope_a: FloatArray
+    slope_B: FloatArray
+
+
+def _sums(model: object, batch: Batch, heads: Heads, length: int) -> Sums:
+    """The sums over a batch, forward and back by hand."""
+    a, B = heads
+    attended = _attend(model, batch, heads, length)
+    context = attended.context
+    outputs = np.einsum("phi,hi->ph", context, a)  # of each head
     residual = outputs.sum(axis=1) - batch.label
     slope_a = (residual @ context.reshape(len(residual), -1)).reshape(a.shape)
+
+    # ∂ŷ/∂(B x_q / score divisor) (P, H, D+1). Linear: Σ_n (aᵀ x_n) x_n / norm. With softmax the attended token
+    # moves with its weights p_n = w_n / norm: Σ_n p_n (aᵀ x_n − aᵀ Σ_m p_m x_m) x_n, divided by the divisor.
     values = np.matmul(a, batch.X.swapaxes(1, 2))
     if is_softmax(model):
-        values *= w
-    keys = np.matmul(values, batch.X) / norm  # ∂ŷ/∂(B x_q / score divisor)
+        values *= attended.weights
+    keys = np.matmul(values, batch.X) / attended.norm
     if is_softmax(model):
-        mean_token = (
-            output_divisor(model, length) * context
-        )  # Σ_n p_n x_n, p the softmax of the scores
+        mean_token = output_divisor(model, length) * context
         keys -= outputs[:, :, None] * mean_token
+
     keys *= residual[:, None, None]
-    slope_B = (keys.reshape(len(keys), -1).T @ batch.query).reshape(heads[1].shape)
+    slope_B = (keys.reshape(len(keys), -1).T @ batch.query).reshape(B.shape)
     slope_B /= score_divisor(model, batch.query.shape[1])
-    return float(residual @ residual), slope_a, slope_B
+    return Sums(float(residual @ residual), slope_a, slope_B)

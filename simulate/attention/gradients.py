@@ -1,6 +1,7 @@
 """From gradients with respect to the heads (a, B) to gradients with respect to a model's weights."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -23,26 +24,24 @@ def pullback(model: Parametrization) -> Pullback:
         return _merged
     if isinstance(model, Separate):
         return _separate
-    return lambda weights, grad_a, grad_B: by_complex_step(
-        model, weights, grad_a, grad_B
-    )
+    return partial(by_complex_step, model)
 
 
 def _merged(weights: Weights, grad_a: FloatArray, grad_B: FloatArray) -> Weights:
+    """a is the value and B the key-query matrix without the column that meets the query's masked y."""
     key_query = np.zeros_like(weights["key_query"])
     key_query[..., :-1] = grad_B
     return {"value": grad_a, "key_query": key_query}
 
 
 def _separate(weights: Weights, grad_a: FloatArray, grad_B: FloatArray) -> Weights:
-    key, query = weights["key"], weights["query"]
+    """B = Σ_r k_r q_rᵀ without the query's last entry, which meets the masked y."""
+    key = weights["key"]
+    query = weights["query"]
     grad_query = np.zeros_like(query)
     grad_query[..., :-1] = key @ grad_B
-    return {
-        "value": grad_a,
-        "key": query[..., :-1] @ grad_B.swapaxes(-1, -2),
-        "query": grad_query,
-    }
+    grad_key = query[..., :-1] @ grad_B.swapaxes(-1, -2)
+    return {"value": grad_a, "key": grad_key, "query": grad_query}
 
 
 def by_complex_step(
@@ -57,10 +56,8 @@ def by_complex_step(
         for index in np.ndindex(value.shape):
             value[index] += 1j * STEP
             a, B = heads_of(model, shifted)
-            gradients[name][index] = (
-                np.vdot(grad_a, a.imag) + np.vdot(grad_B, B.imag)
-            ) / STEP
-            value[index] = weights[name][
-                index
-            ]  # only now: a and B may be views of the shifted weights
+            slope = np.vdot(grad_a, a.imag) + np.vdot(grad_B, B.imag)
+            gradients[name][index] = slope / STEP
+            # Only now: a and B may be views of the shifted weights.
+            value[index] = weights[name][index]
     return gradients

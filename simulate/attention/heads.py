@@ -40,14 +40,11 @@ def checked_heads(heads: Any, dimension: int) -> Heads:
         )
     if not isinstance(heads, tuple | list) or len(heads) != 2:
         raise ValueError(f"{ONE_LAYER}, and {type(heads).__name__} was returned")
-    a, B = (_numbers(part, name) for part, name in zip(heads, "aB", strict=True))
+    a = _numbers(heads[0], "a")
+    B = _numbers(heads[1], "B")
     size = dimension + 1
-    if (
-        a.ndim != 2
-        or a.shape[1] != size
-        or len(a) < 1
-        or B.shape != (len(a), size, dimension)
-    ):
+    fits_a = a.ndim == 2 and a.shape[1] == size and len(a) >= 1
+    if not fits_a or B.shape != (len(a), size, dimension):
         shapes = f"(H, {size}) and (H, {size}, {dimension})"
         raise ValueError(
             f"heads must have shapes {shapes}, not {a.shape} and {B.shape}: one row a head"
@@ -55,14 +52,14 @@ def checked_heads(heads: Any, dimension: int) -> Heads:
     return a, B
 
 
-def _numbers(part: Any, name: str) -> NDArray[Any]:
+def _numbers(values: Any, name: str) -> NDArray[Any]:
+    """One of the pair as an array of numbers; ValueError names it otherwise."""
     try:
-        array = np.asarray(part)
+        array = numbers_as_doubles(np.asarray(values))
     except ValueError:
         raise ValueError(
             f"{name} of the heads must be an array, and its rows have different lengths"
         ) from None
-    array = numbers_as_doubles(array)
     if array.dtype.kind not in "iufc":
         raise ValueError(f"{name} of the heads must hold numbers, not {array.dtype}")
     return array

@@ -6,6 +6,7 @@ import numpy as np
 
 from ...models.attention import Separate
 from ...models.protocol import Parametrization, Weights
+from ...runtime.arrays import FloatArray
 from ..data.prompts import Data
 from ..sufficient_statistics.quadratic_loss import Statistics, refuse_mismatch
 from ..sufficient_statistics.restricted_block import refuse_outside, separate_on_block
@@ -45,54 +46,85 @@ def objective(model: Parametrization, source: Data | Statistics) -> Objective:
 
 
 def _on_tokens(model: Parametrization, data: Data) -> Objective:
+    """The objective that reads every token."""
     _refuse_work(data)
-    tokens, pull = data.tokens, pullback(model)
+    tokens = data.tokens
+    to_weights = pullback(model)
 
     def evaluate(weights: Weights) -> tuple[float, Weights]:
-        loss, (grad_a, grad_B) = token_loss(
-            model, heads_of(model, weights), tokens, data.context_lengths
-        )
-        return loss, pull(weights, grad_a, grad_B)
+        heads = heads_of(model, weights)
+        loss, (grad_a, grad_B) = token_loss(model, heads, tokens, data.context_lengths)
+        return loss, to_weights(weights, grad_a, grad_B)
 
     return evaluate
 
 
 def _refuse_work(data: Data) -> None:
     """ValueError if one loss on these tokens takes so long that no descent can wait for it."""
-    read = sum(
-        length + 1 for length in data.context_lengths
-    )  # tokens of a sequence, over every context length
-    work = float(data.sequences) * read * (data.dimension + 1)
+    # Tokens of a sequence that are read, over every context length, the query's included.
+    tokens = sum(length + 1 for length in data.context_lengths)
+    work = float(data.sequences) * tokens * (data.dimension + 1)
     if work > MOST_WORK:
+        seconds = work / 1e8
         raise ValueError(
-            f"every loss would read {work:.1g} numbers, for {work / 1e8:.0f} seconds or so: pass "
+            f"every loss would read {work:.1g} numbers, for {seconds:.0f} seconds or so: pass "
             "statistics(data, model) if attention is linear, or take fewer sequences or context lengths"
         )
 
 
+class PairSums:
+    """From M_ijd to the features' coefficients m and back: G is symmetric, so one pair i ≤ j stands for two.
+
+    m_(ij)d = M_ijd + M_jid where i < j, and M_iid on the diagonal.
+    """
+
+    def __init__(self, stats: Statistics) -> None:
+        i, j = stats.pairs
+        size = stats.dimension + 1
+        self.dimension = stats.dimension
+        # Rows of M (size², D) that hold the two orders of each pair.
+        self.upper = i * size + j
+        self.lower = j * size + i
+        # A diagonal pair is its own transpose, and would be counted twice.
+        self.once = np.repeat(np.where(i == j, 0.5, 1.0), stats.dimension)
+        self.rows = np.zeros((size * size, stats.dimension))  # zero outside the block
+
+    def coefficients(self, M: FloatArray) -> FloatArray:
+        """m (K,) of M (size², D)."""
+        return np.asarray((M[self.upper] + M[self.lower]).ravel() * self.once)
+
+    def transposed(self, slope: FloatArray) -> FloatArray:
+        """∂L/∂M (size², D) from a slope (K,) that is ∂L/∂M on every pair, in memory that the next call uses."""
+        by_pair = slope.reshape(-1, self.dimension)
+        self.rows[self.upper] = by_pair
+        self.rows[self.lower] = by_pair
+        return self.rows
+
+
 def _on_statistics(model: Parametrization, stats: Statistics) -> Objective:
-    size, dimension, pull = stats.dimension + 1, stats.dimension, pullback(model)
-    i, j = stats.pairs
-    upper, lower = i * size + j, j * size + i
-    once = np.repeat(
-        np.where(i == j, 0.5, 1.0), dimension
-    )  # a diagonal pair is counted twice below
-    c, b, S, inside = stats.c, stats.b, stats.form, stats.block == "restricted"
-    slope = np.zeros((size * size, dimension))
+    """The objective L(M) = c − 2⟨b, m⟩ + ⟨m, S m⟩ with M = Σ_h a_h ⊗ B_h (Zhang et al. 2025, Section 2.2)."""
+    D = stats.dimension
+    size = D + 1
+    pairs = PairSums(stats)
+    to_weights = pullback(model)
+    c, b, S = stats.c, stats.b, stats.form
+    restricted = stats.block == "restricted"
 
     def evaluate(weights: Weights) -> tuple[float, Weights]:
-        if inside:
+        if restricted:
             refuse_outside(model, weights)
-        a, B = heads_of(model, weights)
+        a, B = heads_of(model, weights)  # (H, size) and (H, size, D)
         flat_B = B.reshape(len(B), -1)
-        M = (a.T @ flat_B).reshape(size * size, dimension)
-        m = (M[upper] + M[lower]).ravel() * once
+        M = (a.T @ flat_B).reshape(size * size, D)
+
+        m = pairs.coefficients(M)
         Sm = S @ m
-        half = (Sm - b).reshape(-1, dimension)
-        slope[upper] = half
-        slope[lower] = half
-        gradient = 2.0 * slope.reshape(size, size * dimension)
-        grad_a, grad_B = flat_B @ gradient.T, (a @ gradient).reshape(B.shape)
-        return c + float(m @ (Sm - 2.0 * b)), pull(weights, grad_a, grad_B)
+        loss = c + float(m @ (Sm - 2.0 * b))
+
+        # ∂L/∂m = 2 (S m − b), and ∂L/∂a_h = ⟨∂L/∂M, B_h⟩, ∂L/∂B_h = ⟨a_h, ∂L/∂M⟩.
+        dL_dM = 2.0 * pairs.transposed(Sm - b).reshape(size, size * D)
+        grad_a = flat_B @ dL_dM.T
+        grad_B = (a @ dL_dM).reshape(B.shape)
+        return loss, to_weights(weights, grad_a, grad_B)
 
     return evaluate

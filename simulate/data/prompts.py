@@ -3,29 +3,38 @@
 import hashlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ...runtime.arrays import FloatArray
-from ...runtime.decimals import refuse_mask
+from ...runtime.checks import (
+    check_choice,
+    check_finite,
+    real_array,
+    true_or_false,
+    whole_number,
+)
+from ...runtime.display import Displayed, Summary, array_summary
 from ...runtime.machine import refuse_too_large
 from ...task import Task
 
 CHUNK = 4096
 """Sequences a chunk: part of the definition of the data, since every chunk has random streams of its own."""
 
-_COPIES = (
-    3  # of a chunk that are in memory while it is drawn: random numbers, x, and tokens
-)
+_COPIES = 3
+"""Copies of a chunk that are in memory while it is drawn: random numbers, x, and tokens."""
 
 STREAMS = {"data": 0, "weights": 1, "test": 2}
 """The independent children that one seed has."""
 
 SPLITS = ("data", "test")
+
+X_NUMBERS, TEACHER_NUMBERS, NOISE_NUMBERS, LABEL_NUMBERS = range(4)
+"""The independent streams of a chunk: part of the definition of the data."""
 
 
 class Data(Protocol):
@@ -57,11 +66,9 @@ class Data(Protocol):
 
 def stream(seed: int, purpose: str, *key: int) -> np.random.Generator:
     """Random numbers that depend on the seed, the purpose ("data", "weights", "test") and the key only."""
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ValueError(f"seed must be a whole number of at least 0, not {seed!r}")
-    return np.random.default_rng(
-        np.random.SeedSequence(int(seed), spawn_key=(STREAMS[purpose], *key))
-    )
+    entropy = whole_number(seed, "seed", least=0)
+    child = np.random.SeedSequence(entropy, spawn_key=(STREAMS[purpose], *key))
+    return np.random.default_rng(child)
 
 
 def sample(
@@ -76,7 +83,7 @@ def sample(
 ) -> "Prompts":
     """Prompts of `sequences` sequences of a task, drawn chunk by chunk whenever they are read.
 
-    `split` "test" gives prompts independent of "data" at the same seed. As in published training runs, `whiten`
+    `split` "test" gives prompts independent of "data" at the same seed. As in the runs of Zhang et al. 2025, `whiten`
     makes the sampled teachers' mean exactly zero and their covariance exactly Ω, and `centre` makes the mean of x
     zero at every position; both read the data twice. With a fixed teacher exactly ⌊p·P + ½⌋ sequences have a
     random one; `random_labels` draws the context labels of the others from N(0, 1), independently of x.
@@ -88,49 +95,46 @@ def sample(
     >>> data.tokens.shape
     (10, 6, 3)
     """
-    for name, flag in (
-        ("whiten", whiten),
-        ("centre", centre),
-        ("random_labels", random_labels),
-    ):
-        if not isinstance(flag, bool | np.bool):
-            raise ValueError(f"{name} must be True or False, not {flag!r}")
-    if (
-        isinstance(sequences, bool)
-        or not isinstance(sequences, (int, np.integer))
-        or sequences < 1
-    ):
-        raise ValueError(
-            f"sequences must be a whole number of at least 1, not {sequences!r}"
-        )
-    if whiten and task.in_context_fraction < 1:
+    prompts = Prompts(
+        task=task,
+        whiten=true_or_false(whiten, "whiten"),
+        centre=true_or_false(centre, "centre"),
+        random_labels=true_or_false(random_labels, "random_labels"),
+        sequences=whole_number(sequences, "sequences"),
+        seed=seed,
+        split=split,
+    )
+    if prompts.whiten:
+        _refuse_whitening(task, prompts.sequences)
+    if prompts.random_labels:
+        _refuse_random_labels(task)
+    check_choice(split, "split", SPLITS)
+    whole_number(seed, "seed", least=0)
+    return prompts
+
+
+def _refuse_whitening(task: Task, sequences: int) -> None:
+    """ValueError where the sampled teachers cannot have mean zero and covariance Ω."""
+    if task.in_context_fraction < 1:
         raise ValueError(
             "whiten needs every sequence to have a random teacher: in_context_fraction must be 1"
         )
-    if whiten and sequences <= task.dimension:
+    if sequences <= task.dimension:
         raise ValueError(
             f"whiten needs more than D = {task.dimension} sequences, not {sequences}"
         )
-    if random_labels and task.fixed_teacher is None:
+
+
+def _refuse_random_labels(task: Task) -> None:
+    """ValueError where no sequence has a fixed teacher, or a label would be asked for that is random."""
+    if task.fixed_teacher is None:
         raise ValueError(
             "random_labels are for the sequences of a fixed_teacher, which this task lacks"
         )
-    if random_labels and len(task.context_lengths) > 1:
+    if len(task.context_lengths) > 1:
         raise ValueError(
             "random_labels need one context_length: shorter prompts would be asked for a random label"
         )
-    if split not in SPLITS:
-        raise ValueError(f"split must be one of {', '.join(SPLITS)}, not {split!r}")
-    stream(seed, split)
-    return Prompts(
-        task,
-        int(sequences),
-        int(seed),
-        split,
-        bool(whiten),
-        bool(centre),
-        bool(random_labels),
-    )
 
 
 def prompts_from_tokens(
@@ -151,79 +155,70 @@ def prompts_from_tokens(
     >>> prompts_from_tokens([[[2.0, 3.0], [5.0, 0.0]]], labels=[7.0]).tokens[0, -1]
     array([5., 7.])
     """
-    array = real_array("tokens", tokens)
-    if (
-        array.ndim != 3
-        or array.shape[0] < 1
-        or array.shape[1] < 2
-        or array.shape[2] < 2
-    ):
+    array = real_array(tokens, "tokens")
+    if array.ndim != 3 or not len(array) or min(array.shape[1:]) < 2:
         raise ValueError(
             f"tokens must have shape (P, N+1, D+1) with P, N, D ≥ 1, not {array.shape}"
         )
-    _label(array, labels)
-    if not np.all(np.isfinite(array)):
-        raise ValueError("tokens must be finite: they hold nan or inf")
+    if labels is None:
+        _refuse_masked(array)
+    else:
+        _put_labels(array, real_array(labels, "labels"))
+    check_finite(array, "tokens")
     longest = array.shape[1] - 1
-    if context_lengths is not None and not isinstance(context_lengths, Iterable):
+    lengths = _checked_lengths(context_lengths, longest)
+    array.flags.writeable = False
+    return RecordedPrompts(array, lengths)
+
+
+def _checked_lengths(
+    context_lengths: tuple[int, ...] | None, longest: int
+) -> tuple[int, ...]:
+    """The context lengths, the longest alone if None; ValueError unless all lie in 1 … N."""
+    if context_lengths is None:
+        return (longest,)
+    if not isinstance(context_lengths, Iterable):
         raise ValueError(
             f"context_lengths must be several, such as ({longest},), not {context_lengths!r}"
         )
-    lengths = (longest,) if context_lengths is None else tuple(context_lengths)
-    whole = all(
-        isinstance(n, (int, np.integer))
-        and not isinstance(n, bool)
-        and 1 <= n <= longest
-        for n in lengths
+    lengths = tuple(context_lengths)
+    refusal = (
+        f"context_lengths must be whole numbers from 1 to {longest}, not {lengths}"
     )
-    if not lengths or not whole:
+    if not lengths:
+        raise ValueError(refusal)
+    for length in lengths:
+        whole = isinstance(length, (int, np.integer)) and not isinstance(length, bool)
+        if not whole or not 1 <= length <= longest:
+            raise ValueError(refusal)
+    return tuple(int(length) for length in lengths)
+
+
+def _refuse_masked(tokens: FloatArray) -> None:
+    """ValueError if every query's y is zero, as where it is masked."""
+    if not np.any(tokens[:, -1, -1]):
         raise ValueError(
-            f"context_lengths must be whole numbers from 1 to {longest}, not {lengths}"
+            "the y of every query is 0, as where it is masked: pass labels=, the true ones (P,)"
         )
-    array.flags.writeable = False
-    return RecordedPrompts(array, tuple(int(n) for n in lengths))
 
 
-def real_array(name: str, values: ArrayLike) -> FloatArray:
-    """A copy as float64; ValueError unless the values are real numbers in an array without a mask.
-
-    >>> real_array("x", [1, 2])
-    array([1., 2.])
-    """
-    refuse_mask(name, values)
-    try:
-        array = np.asarray(values)
-        if array.dtype.kind in "cmM":
-            raise TypeError
-        return np.array(array, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must be an array of real numbers") from None
-
-
-def _label(tokens: FloatArray, labels: ArrayLike | None) -> None:
-    """Put the true labels (P,) into the queries; ValueError if they are missing or contradict the tokens."""
-    known = tokens[:, -1, -1]
-    if labels is None:
-        if not np.any(known):
-            raise ValueError(
-                "the y of every query is 0, as where it is masked: pass labels=, the true ones (P,)"
-            )
-        return
-    true = real_array("labels", labels)
-    if true.shape != known.shape or not np.all(np.isfinite(true)):
+def _put_labels(tokens: FloatArray, labels: FloatArray) -> None:
+    """Put the true labels (P,) into the queries; ValueError if they contradict a y that is not masked."""
+    present = tokens[:, -1, -1]
+    if labels.shape != present.shape or not np.all(np.isfinite(labels)):
         raise ValueError(
-            f"labels must be {len(known)} finite numbers, one a sequence, not of shape {true.shape}"
+            f"labels must be {len(present)} finite numbers, one a sequence, not of shape {labels.shape}"
         )
-    masked = (known == 0) | np.isnan(known)
-    if not np.array_equal(known[~masked], true[~masked]):
+    masked = (present == 0) | np.isnan(present)
+    if not np.array_equal(present[~masked], labels[~masked]):
         raise ValueError(
             "labels contradict the tokens, whose queries have another y: pass one of the two"
         )
-    tokens[:, -1, -1] = true
+    tokens[:, -1, -1] = labels
 
 
-@dataclass(frozen=True, eq=False)
-class RecordedPrompts:
+@dataclass(frozen=True, eq=False, repr=False)
+class RecordedPrompts(Displayed):
     """Recorded sequences; made by `prompts_from_tokens`."""
 
     tokens: FloatArray
@@ -250,17 +245,48 @@ class RecordedPrompts:
         for first in range(0, self.sequences, CHUNK):
             yield self.tokens[first : first + CHUNK]
 
+    def summary(self) -> Summary:
+        """How many tokens there are, and the range of their numbers."""
+        rows = {
+            "sequences": f"{self.sequences:,}",
+            "dimension": self.dimension,
+            "context lengths": array_summary(self.context_lengths),
+            "tokens": array_summary(self.tokens),
+        }
+        return Summary("Recorded prompts", rows)
 
-class _Shift(NamedTuple):
-    """What whitening and centring need to know of the whole data set."""
+    def to_dict(self) -> dict[str, Any]:
+        """The tokens and context lengths as lists."""
+        return {
+            "tokens": self.tokens.tolist(),
+            "context_lengths": list(self.context_lengths),
+        }
+
+
+class ChunkSums(NamedTuple):
+    """Sums over sequences: Σ w (D,), Σ w wᵀ (D, D) and Σ x (N+1, D), zero where nobody asks for them."""
+
+    teachers: FloatArray
+    teacher_products: FloatArray
+    x: FloatArray
+
+    def plus(self, other: "ChunkSums") -> "ChunkSums":
+        """The sums over the sequences of both."""
+        pairs = zip(self, other, strict=True)
+        return ChunkSums(*(mine + theirs for mine, theirs in pairs))
+
+
+class SampleMoments(NamedTuple):
+    """What whitening and centring subtract, and divide by: moments of the whole sample."""
 
     teacher_mean: FloatArray
     teacher_unmixing: FloatArray
+    """Inverse root of the sampled teachers' covariance (D, D)."""
     x_mean: FloatArray
 
 
-@dataclass(frozen=True, eq=False)
-class Prompts:
+@dataclass(frozen=True, eq=False, repr=False)
+class Prompts(Displayed):
     """Sequences of a task that are drawn when they are read; made by `sample`."""
 
     task: Task
@@ -270,6 +296,8 @@ class Prompts:
     whiten: bool
     centre: bool
     random_labels: bool
+    moments: SampleMoments | None = None
+    """The moments of the sample where they are known already, as in prompts that a worker is sent."""
 
     @property
     def dimension(self) -> int:
@@ -296,18 +324,17 @@ class Prompts:
             self.split,
             self.whiten,
             self.centre,
+            self.random_labels,
+            CHUNK,
         )
-        return hashlib.sha256(
-            repr((*settings, self.random_labels, CHUNK)).encode()
-        ).hexdigest()
+        return hashlib.sha256(repr(settings).encode()).hexdigest()
 
     @property
     def tokens(self) -> FloatArray:
         """All tokens at once, (P, N+1, D+1); MemoryError if there is no room for every chunk together."""
-        self._refuse_size(
-            self.sequences + min(CHUNK, self.sequences),
-            "statistics need one chunk at a time",
-        )
+        # The whole, and the chunk that is drawn last.
+        together = self.sequences + min(CHUNK, self.sequences)
+        self._refuse_size(together, "statistics need one chunk at a time")
         return np.concatenate(list(self.chunks()))
 
     def chunks(self) -> Iterator[FloatArray]:
@@ -317,105 +344,130 @@ class Prompts:
     def spans(self, count: int, executor: Executor | None = None) -> Iterator["Span"]:
         """The same chunks, `count` at a time, to be drawn by whoever reads them, in another process as well.
 
-        What whitening and centring need to know of all chunks is found first, by the `executor` if there is one.
+        The moments that whitening and centring need are found first, by the `executor` if there is one.
         """
         indices = self._indices
-        known = (
-            "_shift" in self.__dict__
-        )  # where cached properties are kept, also when they are sent
-        if executor is not None and (self.whiten or self.centre) and not known:
-            self.__dict__["_shift"] = self._shift_from(
-                executor.map(self._sums, indices, chunksize=count)
-            )
-        return (
-            Span(self, indices[first : first + count]) for first in indices[::count]
-        )
+        prompts = self
+        if executor is not None and (self.whiten or self.centre):
+            sums = executor.map(self._chunk_sums, indices, chunksize=count)
+            prompts = replace(self, moments=self._moments_from(sums))
+        for first in indices[::count]:
+            yield Span(prompts, indices[first : first + count])
 
     def chunk(self, index: int) -> FloatArray:
         """One of the chunks, counted from 0; MemoryError if there is no room for it."""
-        self._refuse_size(
-            _COPIES * self._size(index), "choose a shorter context or fewer sequences"
-        )
-        first, size = index * CHUNK, self._size(index)
-        x, w = self._inputs(index, size), self._teachers(index, size)
+        first = index * CHUNK
+        size = self._size(index)
+        self._refuse_size(_COPIES * size, "choose a shorter context or fewer sequences")
+
+        x = self._inputs(index, size)  # (P, N+1, D)
+        w = self._teachers(
+            index, size
+        )  # (P, D), covariance I until it is given its own
         if self.centre:
-            x = x - self._shift.x_mean
+            x = x - self._sample_moments.x_mean
         if self.whiten:
-            w = (w - self._shift.teacher_mean) @ self._shift.teacher_unmixing
+            centred = w - self._sample_moments.teacher_mean
+            w = centred @ self._sample_moments.teacher_unmixing
         w = w @ np.linalg.cholesky(self.task.teacher_covariance).T
         fixed = np.arange(first, first + size) >= self.in_context_sequences
         if self.task.fixed_teacher is not None:
             w[fixed] = self.task.fixed_teacher
-        y = np.matmul(x, w[:, :, None])[..., 0]
+
+        y = np.matmul(x, w[:, :, None])[..., 0]  # (P, N+1)
         if self.task.noise_variance:
-            y += np.sqrt(self.task.noise_variance) * self._normal(index, 2, y.shape)
+            noise = self._normal(index, NOISE_NUMBERS, y.shape)
+            y += np.sqrt(self.task.noise_variance) * noise
         if self.random_labels:
-            y[fixed, :-1] = self._normal(index, 3, y.shape)[fixed, :-1]
+            labels = self._normal(index, LABEL_NUMBERS, y.shape)
+            y[fixed, :-1] = labels[fixed, :-1]
         return np.concatenate([x, y[..., None]], axis=-1)
+
+    def summary(self) -> Summary:
+        """What the prompts are of, and how they are drawn."""
+        rows: dict[str, object] = {
+            "task": self.task,
+            "sequences": f"{self.sequences:,}",
+            "seed": self.seed,
+        }
+        for name in ("split", "whiten", "centre", "random_labels"):
+            if getattr(self, name) not in (False, "data"):
+                rows[name] = getattr(self, name)
+        return Summary("Prompts", rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The arguments of `sample`, the task as its own dictionary."""
+        names = ("sequences", "seed", "split", "whiten", "centre", "random_labels")
+        settings = {name: getattr(self, name) for name in names}
+        return {"task": self.task.to_dict(), **settings}
 
     def _refuse_size(self, sequences: int, way_out: str) -> None:
         """MemoryError if the tokens of so many sequences do not fit."""
-        longest = max(self.context_lengths)
-        size = 8.0 * sequences * (longest + 1) * (self.dimension + 1)
-        what = (
-            f"drawing sequences of {longest + 1} tokens of dimension {self.dimension}"
-        )
+        tokens = max(self.context_lengths) + 1
+        size = 8.0 * sequences * tokens * (self.dimension + 1)
+        what = f"drawing sequences of {tokens} tokens of dimension {self.dimension}"
         refuse_too_large(what, size, way_out)
 
     def _normal(self, index: int, kind: int, shape: tuple[int, ...]) -> FloatArray:
+        """Standard normal numbers of one kind for one chunk."""
         return stream(self.seed, self.split, index, kind).standard_normal(shape)
 
     def _inputs(self, index: int, size: int) -> FloatArray:
-        shape = (size, max(self.context_lengths) + 1, self.dimension)
+        """x (P, N+1, D) of a chunk, with covariance Λ."""
+        D = self.dimension
+        shape = (size, max(self.context_lengths) + 1, D)
         root = np.linalg.cholesky(self.task.covariance)
-        return (
-            self._normal(index, 0, shape).reshape(-1, self.dimension) @ root.T
-        ).reshape(shape)
+        z = self._normal(index, X_NUMBERS, shape)
+        return (z.reshape(-1, D) @ root.T).reshape(shape)
 
     def _teachers(self, index: int, size: int) -> FloatArray:
-        return self._normal(index, 1, (size, self.dimension))
+        """Teachers (P, D) of a chunk, of covariance I."""
+        return self._normal(index, TEACHER_NUMBERS, (size, self.dimension))
 
     @property
     def _indices(self) -> range:
+        """The chunks, of which the last may be shorter."""
         return range(-(-self.sequences // CHUNK))
 
     def _size(self, index: int) -> int:
+        """Sequences of a chunk."""
         return min(CHUNK, self.sequences - index * CHUNK)
 
     @cached_property
-    def _shift(self) -> _Shift:
-        return self._shift_from(map(self._sums, self._indices))
+    def _sample_moments(self) -> SampleMoments:
+        """The moments of the sample, which are found once."""
+        if self.moments is not None:
+            return self.moments
+        return self._moments_from(map(self._chunk_sums, self._indices))
 
-    def _sums(self, index: int) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Σ w, Σ w wᵀ and Σ x of a chunk, zero where nobody asks for them."""
-        D, size = self.dimension, self._size(index)
-        total, square, x_total = (
-            np.zeros(D),
-            np.zeros((D, D)),
-            np.zeros((max(self.context_lengths) + 1, D)),
-        )
+    def _chunk_sums(self, index: int) -> ChunkSums:
+        """What one chunk adds to the sums over the sample."""
+        sums = self._no_sums()
+        size = self._size(index)
         if self.whiten:
             w = self._teachers(index, size)
-            total, square = w.sum(0), w.T @ w
+            sums = sums._replace(teachers=w.sum(0), teacher_products=w.T @ w)
         if self.centre:
-            x_total = self._inputs(index, size).sum(0)
-        return total, square, x_total
+            sums = sums._replace(x=self._inputs(index, size).sum(0))
+        return sums
 
-    def _shift_from(
-        self, sums: Iterable[tuple[FloatArray, FloatArray, FloatArray]]
-    ) -> _Shift:
-        total, square = (
-            np.zeros(self.dimension),
-            np.zeros((self.dimension, self.dimension)),
-        )
-        x_total = np.zeros((max(self.context_lengths) + 1, self.dimension))
-        for of_w, of_wwT, of_x in sums:
-            total, square, x_total = total + of_w, square + of_wwT, x_total + of_x
-        mean = total / self.sequences
+    def _no_sums(self) -> ChunkSums:
+        """The sums over no sequence."""
+        D = self.dimension
+        x = np.zeros((max(self.context_lengths) + 1, D))
+        return ChunkSums(np.zeros(D), np.zeros((D, D)), x)
+
+    def _moments_from(self, chunk_sums: Iterable[ChunkSums]) -> SampleMoments:
+        """The moments of the sample from the sums over its chunks, which are added in their order."""
+        total = self._no_sums()
+        for sums in chunk_sums:
+            total = total.plus(sums)
+        mean = total.teachers / self.sequences
         unmixing = np.eye(self.dimension)
         if self.whiten:
-            unmixing = _inverse_root(square / self.sequences - np.outer(mean, mean))
-        return _Shift(mean, unmixing, x_total / self.sequences)
+            second_moment = total.teacher_products / self.sequences
+            unmixing = _inverse_root(second_moment - np.outer(mean, mean))
+        return SampleMoments(mean, unmixing, total.x / self.sequences)
 
 
 @dataclass(frozen=True, eq=False)
@@ -431,5 +483,6 @@ class Span:
 
 
 def _inverse_root(matrix: FloatArray) -> FloatArray:
+    """The inverse of the positive root of a symmetric positive matrix."""
     values, vectors = np.linalg.eigh(matrix)
     return np.asarray((vectors / np.sqrt(values)) @ vectors.T)

@@ -22,7 +22,7 @@ Divisors = Sequence[tuple[int, float]]
 SPAN = 16
 """Chunks that are summed by one worker: part of the definition of a sum, so that workers do not change it."""
 
-
+# Copies of each array that a worker holds at once.
 _SUMS = 2  # the sum so far and the product that is added to it
 _FEATURES = 2  # the features of a chunk, and what they are made of
 _TOKENS = 3  # the random numbers of a chunk, its x, and its tokens
@@ -40,9 +40,8 @@ def product_sums(
     work = partial(span_sums, divisors=divisors, pairs=pairs)
     spans = _spans(data, executor)
     with one_thread():
-        return tree_sum(
-            map(work, spans) if executor is None else executor.map(work, spans)
-        )
+        sums = map(work, spans) if executor is None else executor.map(work, spans)
+        return tree_sum(sums)
 
 
 def span_sums(
@@ -50,10 +49,8 @@ def span_sums(
 ) -> FloatArray:
     """Σ F̃ F̃ᵀ over the chunks of a span, one after another."""
     with one_thread():  # in a worker's process as well
-        return reduce(
-            _add_to,
-            (F @ F.T for tokens in span for F in _features(tokens, divisors, pairs)),
-        )
+        chunks = (F for tokens in span for F in _features(tokens, divisors, pairs))
+        return reduce(_add_to, (F @ F.T for F in chunks))
 
 
 def tree_sum(parts: Iterable[FloatArray]) -> FloatArray:
@@ -64,13 +61,16 @@ def tree_sum(parts: Iterable[FloatArray]) -> FloatArray:
     >>> tree_sum(np.full(2, i) for i in range(5))
     array([10, 10])
     """
+    # Partial sums with the height of their trees, which decreases along the list.
     waiting: list[tuple[int, FloatArray]] = []
     for part in parts:
         height = 0
         while waiting and waiting[-1][0] == height:
-            part, height = _add_to(waiting.pop()[1], part), height + 1
+            _, total = waiting.pop()
+            part = _add_to(total, part)
+            height += 1
         waiting.append((height, part))
-    return reduce(_add_to, (part for _, part in reversed(waiting)))
+    return reduce(_add_to, (total for _, total in reversed(waiting)))
 
 
 def largest_memory(data: Data, features: int, workers: int = 1) -> float:
@@ -82,16 +82,18 @@ def largest_memory(data: Data, features: int, workers: int = 1) -> float:
     >>> f"{largest_memory(data, 34440) / 2**30:.1f} GiB, or {largest_memory(data, 1600) / 2**30:.1f} GiB"
     '20.1 GiB, or 0.4 GiB'
     """
-    together, number = min(CHUNK, data.sequences), 8.0
+    number = 8.0  # bytes
+    prompts = min(CHUNK, data.sequences)
+    row = max(data.context_lengths) + 1
     matrix = number * (features + 1) ** 2
-    rows = number * together * (features + 1)
-    tokens = number * together * (max(data.context_lengths) + 1) * (data.dimension + 1)
+    chunk_features = number * prompts * (features + 1)
+    chunk_tokens = number * prompts * row * (data.dimension + 1)
+    worker = _SUMS * matrix + _FEATURES * chunk_features + _TOKENS * chunk_tokens
+
+    # One partial sum of each height of the tree waits for its partner.
     spans = -(-data.sequences // (CHUNK * SPAN))
-    waiting = spans.bit_length() - 1  # one partial sum of each height
-    return (
-        workers * (_SUMS * matrix + _FEATURES * rows + _TOKENS * tokens)
-        + waiting * matrix
-    )
+    waiting = spans.bit_length() - 1
+    return workers * worker + waiting * matrix
 
 
 def _add_to(total: FloatArray, part: FloatArray) -> FloatArray:
@@ -117,16 +119,20 @@ def _features(
     A context grows by the tokens between two lengths; the query, its y masked, belongs to G as well.
     """
     i, j = pairs
-    count, dimension = len(tokens), tokens.shape[2] - 1
-    F = np.empty((len(i) * dimension + 1, count))
-    context, first = np.zeros((len(i), count)), 0
+    prompts = len(tokens)
+    dimension = tokens.shape[2] - 1
+    F = np.empty((len(i) * dimension + 1, prompts))
+    products = F[:-1].reshape(len(i), dimension, prompts)  # a view, by pair and by d
+
+    context = np.zeros((len(i), prompts))  # Σ_n t_i t_j over the context so far
+    first = 0
     for length, divisor in divisors:
         context += _gram(tokens[:, first:length], pairs)
         first = length
-        query = tokens[:, length, :-1].T.copy()
-        masked = np.append(query, np.zeros((1, count)), axis=0)
-        G = (context + masked[i] * masked[j]) / divisor
-        np.multiply(G[:, None], query, out=F[:-1].reshape(len(i), dimension, count))
+        x_q = tokens[:, length, :-1].T.copy()  # (D, P)
+        masked_query = np.append(x_q, np.zeros((1, prompts)), axis=0)
+        G = (context + masked_query[i] * masked_query[j]) / divisor
+        np.multiply(G[:, None], x_q, out=products)
         F[-1] = tokens[:, length, -1]
         yield F
 
@@ -134,7 +140,8 @@ def _features(
 def _gram(tokens: FloatArray, pairs: Pairs) -> FloatArray:
     """Σ_n t_i t_j over the tokens (P, n, D+1), (pairs, P)."""
     i, j = pairs
-    if tokens.shape[1] == 1:
+    if tokens.shape[1] == 1:  # no sum, as where context lengths follow each other
         token = tokens[:, 0].T
         return np.asarray(token[i] * token[j])
-    return np.asarray(np.matmul(tokens.swapaxes(1, 2), tokens)[:, i, j].T)
+    products = np.matmul(tokens.swapaxes(1, 2), tokens)  # (P, D+1, D+1)
+    return np.asarray(products[:, i, j].T)

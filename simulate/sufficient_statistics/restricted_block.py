@@ -12,19 +12,24 @@ from .quadratic_loss import Statistics
 
 def refuse_outside(model: Parametrization, weights: Weights) -> None:
     """ValueError if the heads of these weights leave the block that restricted statistics know."""
-    if isinstance(model, Separate):  # B would be large, and only its last row is needed
-        value, key, query = (
-            np.asarray(weights[name]) for name in ("value", "key", "query")
-        )
-        outside = value[:, :-1].any() or (key[:, None, :, -1] @ query[..., :-1]).any()
-    else:
-        a, B = heads_of(model, weights)
-        outside = a[:, :-1].any() or B[:, -1].any()
-    if outside:
+    if _is_outside(model, weights):
         raise ValueError(
             "restricted statistics need value rows off x and keys off y: "
             'zero them (scheme "restricted"), or make statistics of the full block'
         )
+
+
+def _is_outside(model: Parametrization, weights: Weights) -> bool:
+    """Whether a value row reads x, or the last row of a B, that of y, is not zero."""
+    if isinstance(model, Separate):
+        # B would be large, and only its last row Σ_r k_ry q_r is needed.
+        value = np.asarray(weights["value"])
+        key_y = np.asarray(weights["key"])[..., -1]  # (H, R)
+        query = np.asarray(weights["query"])[..., :-1]  # (H, R, D)
+        last_rows = key_y[:, None, :] @ query
+        return bool(value[:, :-1].any() or last_rows.any())
+    a, B = heads_of(model, weights)
+    return bool(a[:, :-1].any() or B[:, -1].any())
 
 
 def separate_on_block(
@@ -35,24 +40,26 @@ def separate_on_block(
 
     def evaluate(weights: Weights) -> tuple[float, Weights]:
         refuse_outside(model, weights)
-        key, query = (
-            weights[name][..., :-1].reshape(-1, D) for name in ("key", "query")
-        )  # (H·R, D)
-        v = np.repeat(weights["value"][:, -1], weights["key"].shape[1])[:, None]
-        m = ((v * key).T @ query).ravel()
-        Sm = stats.form @ m
-        slope = 2.0 * (Sm - b).reshape(D, D)
-        pulled = key @ slope
+        heads, rank = weights["key"].shape[:2]
+
+        # What moves on the block: the label entry of the values, keys and queries without theirs. Pairs p = (h, r)
+        # stand in one axis, so that a product of matrices does each contraction; a head's v belongs to all of its.
+        v = np.repeat(weights["value"][:, -1], rank)[:, None]  # (p, 1)
+        k = weights["key"][..., :-1].reshape(-1, D)  # (p, D)
+        q = weights["query"][..., :-1].reshape(-1, D)  # (p, D)
+
+        # Effective map M = Σ_p v_p k_p q_pᵀ, and L(M) = c − 2⟨b, M⟩ + ⟨M, S M⟩ (Zhang et al. 2025, Section 2.2).
+        M = ((v * k).T @ q).ravel()
+        SM = stats.form @ M
+        loss = stats.c + float(M @ (SM - 2.0 * b))
+        dL_dM = 2.0 * (SM - b).reshape(D, D)
+
+        k_dL_dM = k @ dL_dM  # (p, D)
+        dL_dv = (k_dL_dM * q).reshape(heads, -1).sum(axis=1)
         gradients = {name: np.zeros(value.shape) for name, value in weights.items()}
-        gradients["value"][:, -1] = (
-            (pulled * query).reshape(len(gradients["value"]), -1).sum(axis=1)
-        )
-        gradients["key"][..., :-1] = (v * (query @ slope.T)).reshape(
-            *weights["key"].shape[:2], D
-        )
-        gradients["query"][..., :-1] = (v * pulled).reshape(
-            *weights["query"].shape[:2], D
-        )
-        return stats.c + float(m @ (Sm - 2.0 * b)), gradients
+        gradients["value"][:, -1] = dL_dv
+        gradients["key"][..., :-1] = (v * (q @ dL_dM.T)).reshape(heads, rank, D)
+        gradients["query"][..., :-1] = (v * k_dL_dM).reshape(heads, rank, D)
+        return loss, gradients
 
     return evaluate

@@ -145,7 +145,7 @@ def test_processes_are_sent_what_to_draw_and_not_the_tokens():
         )
 
 
-def test_spans_are_small_to_send_and_know_the_shift():
+def test_spans_are_small_to_send_and_know_the_moments():
     import pickle
 
     data = sample(SMALL, MANY, whiten=True, centre=True)
@@ -154,9 +154,8 @@ def test_spans_are_small_to_send_and_know_the_shift():
     with ThreadPoolExecutor(2) as pool:
         sent = [pickle.dumps(span) for span in data.spans(SPAN, pool)]
     assert max(map(len, sent)) < 10_000
-    assert (
-        "_shift" in pickle.loads(sent[0]).prompts.__dict__
-    )  # no worker reads all the data for it again
+    # No worker reads all the data for the moments again.
+    assert pickle.loads(sent[0]).prompts.moments is not None
     together = np.concatenate([chunk for span in sent for chunk in pickle.loads(span)])
     assert np.array_equal(
         together, sample(SMALL, MANY, whiten=True, centre=True).tokens
