@@ -48,34 +48,36 @@ def conservation(name: str, model: Separate) -> Claim:
 
 def _descents(model: Separate, context: RunContext) -> list[tuple[Weights, Weights]]:
     """Weights before and after descent to one flow time, for each learning rate; full weights, sampled data."""
-    source = statistics(sample(FOUR, 2_000, seeds(context.seed)[0]), model)
-    start = initial_weights(model, FOUR, 0.2, seeds(context.seed)[0], scheme="gaussian")
-    runs = [
-        train(model, source, start, learning_rate=rate, steps=round(2 / rate))
-        for rate in RATES
-    ]
-    return [(start, run.final) for run in runs]
+    seed = seeds(context.seed)[0]
+    source = statistics(sample(FOUR, 2_000, seed), model)
+    start = initial_weights(model, FOUR, 0.2, seed, scheme="gaussian")
+    pairs = []
+    for rate in RATES:
+        steps = round(2 / rate)
+        run = train(model, source, start, learning_rate=rate, steps=steps)
+        pairs.append((start, run.final))
+    return pairs
 
 
 def _quantities(model: Separate, control: str) -> Conserved:
     """What a variant of the theory says is conserved."""
 
     def conserved(weights: Weights) -> FloatArray:
+        if control == TRANSPOSED:
+            K, Q = weights["key"][..., :-1], weights["query"][..., :-1]
+            difference: FloatArray = K.swapaxes(1, 2) @ K - Q.swapaxes(1, 2) @ Q
+            return difference.ravel()
+
         changed = dict(weights)
         if control == NO_SIGN:
             changed["query"] = np.zeros_like(weights["query"])
         if control == TWICE:
             changed["value"] = np.sqrt(2) * weights["value"]
-        if control == TRANSPOSED:
-            key, query = weights["key"][..., :-1], weights["query"][..., :-1]
-            return np.asarray(
-                key.swapaxes(1, 2) @ key - query.swapaxes(1, 2) @ query
-            ).ravel()
         if control == ONE_PAIR:
-            changed |= {name: weights[name][:, :1] for name in ("key", "query")}
-        return np.concatenate(
-            [value.ravel() for value in conserved_quantities(model, changed).values()]
-        )
+            changed["key"] = weights["key"][:, :1]
+            changed["query"] = weights["query"][:, :1]
+        quantities = conserved_quantities(model, changed)
+        return np.concatenate([quantity.ravel() for quantity in quantities.values()])
 
     return conserved
 
@@ -83,5 +85,7 @@ def _quantities(model: Separate, control: str) -> Conserved:
 def _drift_is_first_order(
     predicted: Conserved, observed: list[tuple[Weights, Weights]]
 ) -> Evidence:
-    before, after = ([predicted(pair[side]) for pair in observed] for side in (0, 1))
+    """What is conserved changes by O(η) along gradient descent."""
+    before = [predicted(start) for start, _ in observed]
+    after = [predicted(end) for _, end in observed]
     return converges_at_order(RATES, 1, name="η")(before, after)

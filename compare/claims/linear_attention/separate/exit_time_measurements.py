@@ -31,9 +31,10 @@ def _moments(task: Task) -> tuple[float, FloatArray, FloatArray]:
     (N,) = task.context_lengths
     Λ, Ω = task.covariance, task.teacher_covariance
     c = float(np.trace(Ω @ Λ)) + task.noise_variance
-    B = Λ @ Ω @ Λ
-    squares = c * Λ + 2 * B
-    return c, np.asarray((1 - 1 / N) * B + squares / N), np.asarray(B)
+    B: FloatArray = Λ @ Ω @ Λ
+    squares = c * Λ + 2 * B  # E[y² x xᵀ]
+    A: FloatArray = (1 - 1 / N) * B + squares / N
+    return c, A, B
 
 
 def middles(task: Task, model: Separate) -> FloatArray:
@@ -57,20 +58,27 @@ def whitened_shares(
     >>> whitened_shares(task, np.diag([1.0, 0.0])[None] / 1.3, 0.01)
     (array([[1.]]), array([1]))
     """
-    A, Λ = _moments(task)[1], task.covariance
-    left, sizes, right = _whitened(task)
-    whitened = np.linalg.cholesky(A).T @ maps @ np.linalg.cholesky(Λ)
-    shares = np.einsum("id,kij,dj->kd", left, whitened, right, optimize=True) / sizes
-    gains = sizes**2
-    first = np.flatnonzero(np.append(True, gains[1:] < (1 - tie) * gains[:-1]))
+    _, A, _ = _moments(task)
+    u, σ, t = _whitened(task)
+    left_root = np.linalg.cholesky(A).T
+    right_root = np.linalg.cholesky(task.covariance)
+    whitened = left_root @ maps @ right_root
+    shares = np.einsum("id,kij,dj->kd", u, whitened, t, optimize=True) / σ
+
+    # A new group begins wherever the gain is clearly below the one before it.
+    gains = σ**2
+    begins = np.append(True, gains[1:] < (1 - tie) * gains[:-1])
+    first = np.flatnonzero(begins)
     return np.add.reduceat(shares, first, axis=1), first + 1
 
 
 def _whitened(task: Task) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Singular values and vectors of A^{-1/2} B Λ^{-1/2}, roots by Cholesky's factors."""
     _, A, B = _moments(task)
-    roots = np.linalg.cholesky(A), np.linalg.cholesky(task.covariance)
-    return np.linalg.svd(np.linalg.solve(roots[0], np.linalg.solve(roots[1], B.T).T))
+    left_root = np.linalg.cholesky(A)
+    right_root = np.linalg.cholesky(task.covariance)
+    right_solved = np.linalg.solve(right_root, B.T).T
+    return np.linalg.svd(np.linalg.solve(left_root, right_solved))
 
 
 def observed_passages(
@@ -92,13 +100,14 @@ def uneven_start(model: Separate, dimension: int, scale: float, seed: int) -> We
     array([[0.   , 0.104]])
     """
     generator = np.random.default_rng(seed)
-    sizes = scale * 0.7 ** np.arange(model.head_count)
+    sizes = scale * 0.7 ** np.arange(model.head_count)  # (H,)
     weights = {name: np.zeros(shape) for name, shape in model.shapes(dimension).items()}
-    weights["value"][:, -1] = sizes * generator.uniform(0.85, 1.15, model.head_count)
+    factors = generator.uniform(0.85, 1.15, model.head_count)
+    weights["value"][:, -1] = sizes * factors
+
     lean = np.linspace(1.3, 0.7, dimension)
-    for name, leaning in (("key", lean), ("query", lean[::-1])):
-        moving = weights[name][..., :-1]
-        moving[...] = (
-            leaning * sizes[:, None, None] * generator.uniform(0.85, 1.15, moving.shape)
-        )
+    for name, along in (("key", lean), ("query", lean[::-1])):
+        block = weights[name][..., :-1]  # (H, R, D)
+        factors = generator.uniform(0.85, 1.15, block.shape)
+        block[...] = along * sizes[:, None, None] * factors
     return weights

@@ -1,21 +1,27 @@
 """Separate key and query of rank R: long plateaus at multiples of R only."""
 
+from typing import NamedTuple
+
 import numpy as np
 
-from .....models.attention import Merged, Separate
+from .....models.attention import Separate
 from .....runtime.arrays import FloatArray
 from .....simulate import flow, initial_weights
-from .....task import Task
-from .....theory import staircase
+from .....theory import population, staircase
 from .....theory.linear_attention.low_rank import low_rank_amplitudes
 from ....error_budget import TIGHT, solver_budget
-from ....evidence.claim import UNMODIFIED, Claim, RunContext
+from ....evidence.claim import Claim, RunContext
 from ....evidence.evidence import Evidence
 from ....evidence.judges import curve, equal_within
 from ....evidence.seeding import seeds
 from ....exact_statistics import POPULATION_MOMENTS, population_statistics
 from ....metrics.curves import exit_times, plateau_heights
-from ..common.controls import MOMENTS, NO_FOURTH_MOMENT, TRACE_DROPPED, wrong_moments
+from ..common.controls import (
+    MOMENTS,
+    NO_FOURTH_MOMENT,
+    TRACE_DROPPED,
+    changed_moments,
+)
 from ..common.experiments import EIGHT, FOUR, RANKS, low_rank, low_rank_model
 from ..common.plateau_budget import height_budget
 from .conservation_laws import conservation
@@ -26,44 +32,56 @@ ALIGNED_TIMES = np.linspace(0, 60, 121)
 AMPLITUDES = np.array([0.12, 0.1, 0.15, 0.2])
 SMALL_RANKS = (4, 2, 1)
 SCALES = (0.003, 0.0003)
-TWO = RANKS.index(2)
+RANK_TWO = RANKS.index(2)
+
+
+# Aligned heads
 
 
 def _aligned_flow(rtol: float = TIGHT) -> list[FloatArray]:
+    """Loss of the full flow of two heads of rank two, each on two directions."""
     start = initial_weights(PAIRS, FOUR, AMPLITUDES, scheme="aligned")
-    return [
-        flow(
-            PAIRS, population_statistics(FOUR, PAIRS), start, ALIGNED_TIMES, rtol=rtol
-        ).loss
-    ]
+    source = population_statistics(FOUR, PAIRS)
+    return [flow(PAIRS, source, start, ALIGNED_TIMES, rtol=rtol).loss]
 
 
-def _aligned_ode(context: RunContext, control: str) -> list[FloatArray]:
-    moments = wrong_moments(FOUR, PAIRS, control if control in MOMENTS else UNMODIFIED)
+def _observed_aligned(context: RunContext) -> list[FloatArray]:
+    return _aligned_flow()
+
+
+def _aligned_solution(context: RunContext, control: str) -> list[FloatArray]:
+    """κ̇_r = v κ_r (b_r − a_r λ_r v κ_r²) and v² = Σ κ_r², head by head."""
+    moments = changed_moments(FOUR, PAIRS, control)
+    saturation = moments.a * moments.lam
+    heads = [[0, 1], [2, 3]]
+    if control == "pairs apart":
+        heads = [[0], [1], [2], [3]]
+
     coefficients = np.empty((len(ALIGNED_TIMES), 4))
-    heads = [[d] for d in range(4)] if control == "pairs apart" else [[0, 1], [2, 3]]
     for d in heads:
-        κ0, b, rate = AMPLITUDES[d], moments.b[d], (moments.a * moments.lam)[d]
+        start = AMPLITUDES[d]
+        v0 = float(np.linalg.norm(start))
         v, κ = low_rank_amplitudes(
-            ALIGNED_TIMES, float(np.linalg.norm(κ0)), κ0, b, rate
+            ALIGNED_TIMES, v0, start, moments.b[d], saturation[d]
         )
         coefficients[:, d] = v[:, None] * κ**2
     return [moments.aligned_loss(coefficients)]
 
 
+# Which plateaus are long
+
+
 def _long_plateaus(context: RunContext) -> list[tuple[int, ...]]:
     """For each rank the plateaus whose duration grows like a power of 1/scale, not like its logarithm."""
-    return [
-        _long(Separate(heads=5, rank=rank, divisor="none"), seeds(context.seed)[0])
-        for rank in SMALL_RANKS
-    ]
+    seed = seeds(context.seed)[0]
+    models = [Separate(heads=5, rank=rank, divisor="none") for rank in SMALL_RANKS]
+    return [_long(model, seed) for model in models]
 
 
 def _long(model: Separate, seed: int) -> tuple[int, ...]:
-    durations = np.array(
-        [np.diff(_exits(model, seed, scale), prepend=0.0) for scale in SCALES]
-    )
-    exponent = np.log(durations[1] / durations[0]) / np.log(SCALES[0] / SCALES[1])
+    """Plateaus that grow faster than scale^-1/2: half way between a power of −1 and a logarithm."""
+    large, small = (np.diff(_exits(model, seed, s), prepend=0.0) for s in SCALES)
+    exponent = np.log(small / large) / np.log(SCALES[0] / SCALES[1])
     return tuple(int(m) for m in np.flatnonzero(exponent > 0.5))
 
 
@@ -71,88 +89,88 @@ def _exits(model: Separate, seed: int, scale: float) -> FloatArray:
     """All four exit times of the gradient flow, on a grid that is fine where the staircase expects them."""
     start = initial_weights(model, FOUR, scale, seed, "restricted")
     expected = staircase(FOUR, model, start).exit_times
-    times = [
-        np.linspace(0, 1.3 * expected[-1], 500),
-        *(t * (1 + 0.2 * np.linspace(-1, 1, 801) ** 3) for t in expected),
-    ]
-    run = flow(
-        model,
-        population_statistics(FOUR, model),
-        start,
-        np.unique(np.concatenate(times)),
-        rtol=1e-9,
-    )
-    return exit_times(run.flow_time, run.loss, _losses(FOUR, model, UNMODIFIED))
+    around = 1 + 0.2 * np.linspace(-1, 1, 801) ** 3
+    coarse = np.linspace(0, 1.3 * expected[-1], 500)
+    times = np.concatenate([coarse, *(time * around for time in expected)])
 
-
-def _losses(task: Task, model: Merged | Separate, control: str) -> FloatArray:
-    return wrong_moments(task, model, control).greedy_losses
+    source = population_statistics(FOUR, model)
+    run = flow(model, source, start, np.unique(times), rtol=1e-9)
+    return exit_times(run.flow_time, run.loss, population(FOUR, model).greedy_losses)
 
 
 def _multiples(context: RunContext, control: str) -> list[tuple[int, ...]]:
-    steps = {
-        UNMODIFIED: SMALL_RANKS,
-        "every plateau is long": (1, 1, 1),
-        "only the first is long": (4, 4, 4),
-    }[control]
-    return [tuple(range(0, 4, step)) for step in steps]
+    """Multiples of the rank below four."""
+    ranks = SMALL_RANKS
+    if control == "every plateau is long":
+        ranks = (1, 1, 1)
+    if control == "only the first is long":
+        ranks = (4, 4, 4)
+    return [tuple(range(0, 4, rank)) for rank in ranks]
 
 
 def _equal_plateaus(
     predicted: list[tuple[int, ...]], observed: list[tuple[int, ...]]
 ) -> Evidence:
-    def said(plateaus: list[tuple[int, ...]]) -> str:
-        return "; ".join(
-            f"R = {rank}: {', '.join(map(str, m))}"
-            for rank, m in zip(SMALL_RANKS, plateaus, strict=True)
-        )
-
-    return Evidence(predicted == observed, said(observed), said(predicted))
+    return Evidence(
+        agrees=predicted == observed,
+        observed=_by_rank(observed),
+        expected=_by_rank(predicted),
+    )
 
 
-def _heights(context: RunContext) -> tuple[FloatArray, FloatArray]:
-    """Heights of the plateaus m = 0, R (at rank 8 the end) of each run, and their standard errors."""
+def _by_rank(plateaus: list[tuple[int, ...]]) -> str:
+    parts = []
+    for rank, numbers in zip(SMALL_RANKS, plateaus, strict=True):
+        parts.append(f"R = {rank}: {', '.join(map(str, numbers))}")
+    return "; ".join(parts)
+
+
+# Heights of the long plateaus
+
+
+class Heights(NamedTuple):
+    """Heights of the plateaus m = 0, R (at rank 8 the end) of each run, and their standard errors, (ranks, 2) each."""
+
+    heights: FloatArray
+    errors: FloatArray
+
+
+def _heights(context: RunContext) -> Heights:
     heights, errors = [], []
     runs = zip(RANKS, context.experiments, context.trajectories, strict=True)
-    for rank, each, run in runs:
-        all_heights = plateau_heights(
-            run.loss, run.gradient_norm, _losses(EIGHT, each.model, UNMODIFIED)
-        ).heights
-        heights.append(all_heights[[0, rank]])
-        errors.append(standard_errors(each, ((), tuple(range(1, rank + 1)))))
-    return np.array(heights), np.array(errors)
+    for rank, experiment, run in runs:
+        levels = population(EIGHT, experiment.model).greedy_losses
+        plateaus = plateau_heights(run.loss, run.gradient_norm, levels)
+        learned = tuple(range(1, rank + 1))
+        heights.append(plateaus.heights[[0, rank]])
+        errors.append(standard_errors(experiment, ((), learned)))
+    return Heights(np.array(heights), np.array(errors))
 
 
 def _expected_heights(context: RunContext, control: str) -> FloatArray:
-    shift = 1 if control == "one direction more" else 0
-    moments = control if control in MOMENTS else UNMODIFIED
-    return np.array(
-        [
-            _losses(EIGHT, low_rank_model(rank), moments)[[0, min(rank + shift, 8)]]
-            for rank in RANKS
-        ]
-    )
+    """L(M_0) and L(M_R) for each rank, (ranks, 2)."""
+    more = 1 if control == "one direction more" else 0
+    levels = []
+    for rank in RANKS:
+        moments = changed_moments(EIGHT, low_rank_model(rank), control)
+        levels.append(moments.greedy_losses[[0, min(rank + more, 8)]])
+    return np.array(levels)
 
 
-def _within_errors(
-    predicted: FloatArray, observed: tuple[FloatArray, FloatArray]
-) -> Evidence:
+def _within_errors(predicted: FloatArray, observed: Heights) -> Evidence:
+    """Eight heights within 4.5 standard errors."""
     heights, errors = observed
     worst = float(np.max(np.abs(heights - predicted) / errors))
-    levels = ", ".join(
-        f"R = {rank}: {level:.4f}"
-        for rank, level in zip(RANKS, predicted[:, 1], strict=True)
-    )
+    levels = [f"R = {R}: {L:.4f}" for R, L in zip(RANKS, predicted[:, 1], strict=True)]
+    ranks = np.array(RANKS, dtype=float)
     return Evidence(
-        worst <= 4.5,
-        f"8 plateaus, worst {worst:.1f} standard errors",
-        levels,
-        residual=float(np.max(np.abs(heights[TWO] - predicted[TWO]))),
-        curves=tuple(
-            curve(
-                f"m = {m}", predicted[:, k], heights[:, k], np.array(RANKS, dtype=float)
-            )
-            for k, m in enumerate(("0", "R"))
+        agrees=worst <= 4.5,
+        observed=f"8 plateaus, worst {worst:.1f} standard errors",
+        expected=", ".join(levels),
+        residual=float(np.max(np.abs(heights[RANK_TWO] - predicted[RANK_TWO]))),
+        curves=(
+            curve("m = 0", predicted[:, 0], heights[:, 0], ranks),
+            curve("m = R", predicted[:, 1], heights[:, 1], ranks),
         ),
         axes=("rank", "loss"),
     )
@@ -160,11 +178,11 @@ def _within_errors(
 
 def _height_budget(context: RunContext) -> dict[str, float]:
     """Of the run of rank two, until its first head is full."""
-    each, run = context.experiments[TWO], context.trajectories[TWO]
-    full = exit_times(run.flow_time, run.loss, _losses(EIGHT, each.model, UNMODIFIED))[
-        1
-    ]
-    return height_budget(each, run, (0, 2), np.linspace(0, 1.2 * full, 300))
+    experiment, run = context.experiments[RANK_TWO], context.trajectories[RANK_TWO]
+    levels = population(EIGHT, experiment.model).greedy_losses
+    full = exit_times(run.flow_time, run.loss, levels)[1]
+    times = np.linspace(0, 1.2 * full, 300)
+    return height_budget(experiment, run, (0, 2), times)
 
 
 CLAIMS = (
@@ -176,9 +194,9 @@ CLAIMS = (
         statement=r"\dot\kappa_r = v\kappa_r\lambda_r(\lambda_r - a_r v\kappa_r^2),\quad v^2 = \sum_r \kappa_r^2",
         observable="loss of the full gradient flow, two heads of rank two",
         limit="none: exact",
-        measure=lambda context: _aligned_flow(),
+        measure=_observed_aligned,
         assumes=POPULATION_MOMENTS,
-        predict=_aligned_ode,
+        predict=_aligned_solution,
         judge=equal_within(1e-9, ALIGNED_TIMES, ("flow time", "loss")),
         controls=(*MOMENTS, "pairs apart"),
         tier="fast",

@@ -21,7 +21,8 @@ TIMES = np.append(
 )
 """In no order, and densest where small heads escape first."""
 
-_SHARED = 1e-3  # heads that are equal stay so up to the rounding of a simulation
+EQUAL = 1e-3
+"""Relative difference below which heads count as equal: they stay so up to the rounding of a simulation."""
 
 
 class Path(NamedTuple):
@@ -40,90 +41,103 @@ class Path(NamedTuple):
 def small_weights(model: Separate, task: Task, scale: float) -> Weights:
     """Weights of the restricted block of either sign, all within a factor of three of one another."""
     drawn = initial_weights(model, task, 1.0, 0, "restricted")
-    return {
-        name: scale * np.sign(value) * (0.5 + np.abs(np.tanh(value)))
-        for name, value in drawn.items()
-    }
+    weights = {}
+    for name, value in drawn.items():
+        sizes = 0.5 + np.abs(np.tanh(value))
+        weights[name] = scale * np.sign(value) * sizes
+    return weights
 
 
 def with_equal_heads(weights: Weights) -> Weights:
     """The weights with a third head that is as the first, and a second that is their mirror image."""
     changed = {name: value.copy() for name, value in weights.items()}
-    for name, value in changed.items():
-        value[1] = (
-            value[0] if name == "key" else -value[0]
-        )  # (v, q) → (−v, −q) leaves the map alone
+    for value in changed.values():
         value[2] = value[0]
+    # (v, q) → (−v, −q) leaves the map alone.
+    changed["value"][1] = -weights["value"][0]
+    changed["key"][1] = weights["key"][0]
+    changed["query"][1] = -weights["query"][0]
     return changed
 
 
 def observed_paths(paths: list[Path]) -> list[FloatArray]:
-    """Loss (T,), e_dᵀ M e_d and κ_d (T, D), heads in the order in which they grow, and who holds each direction."""
-    found = []
+    """Loss (T,), e_dᵀ M e_d and κ_d (T, D), heads in the order in which they grow, and the head of each direction."""
+    curves = []
     for path in paths:
         ordered, place = np.unique(TIMES, return_inverse=True)
-        run = flow(
-            path.model,
-            population_statistics(path.task, path.model),
-            path.weights,
-            ordered,
-        )
-        shares, amplitudes = _along(run, path.basis)
-        found += [run.loss[place], np.sum(shares, axis=1)[place], amplitudes[place]]
-        found.append(_growing_order(np.abs(run.weights["value"][:, :, -1])))
+        source = population_statistics(path.task, path.model)
+        run = flow(path.model, source, path.weights, ordered)
+        along = _along(run, path.basis)
+        coefficients = np.sum(along.of_heads, axis=1)
+        curves += [run.loss[place], coefficients[place], along.amplitudes[place]]
+
+        sizes = np.abs(run.weights["value"][:, :, -1])
+        curves.append(_order_of_growth(sizes))
         if path.numbered:
-            last = np.abs(shares[-1])
-            found.append(
-                1.0 + np.argmax(last > (1 - _SHARED) * np.max(last, axis=0), axis=0)
-            )
-    return found
+            curves.append(_first_of_largest(np.abs(along.of_heads[-1])))
+    return curves
 
 
-def _growing_order(sizes: FloatArray) -> FloatArray:
+def _order_of_growth(sizes: FloatArray) -> FloatArray:
     """Heads, from 1, whose size (T, H) comes to more than a tenth of the largest, by when it is half of that.
 
     Of heads that are equal, the first.
     """
     final = sizes[-1]
-    first = [
-        h
-        for h in range(len(final))
-        if not np.any(np.abs(final[:h] - final[h]) < _SHARED * np.max(final))
-    ]
-    large = [h for h in first if final[h] > 0.1 * np.max(final)]
-    return 1.0 + np.array(
-        sorted(large, key=lambda h: int(np.argmax(sizes[:, h] > np.max(final) / 2)))
-    )
+    largest = np.max(final)
+    times = {}  # index of the time at which each head is grown
+    for head, size in enumerate(final):
+        like_another = np.any(np.abs(final[:head] - size) < EQUAL * largest)
+        if size > 0.1 * largest and not like_another:
+            times[head] = int(np.argmax(sizes[:, head] > largest / 2))
+    ordered = sorted(times, key=lambda head: times[head])
+    return np.array([1.0 + head for head in ordered])
 
 
-def _along(run: Trajectory, basis: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _first_of_largest(shares: FloatArray) -> FloatArray:
+    """The head, from 1, with the largest share (H, D) of each direction; of heads that are equal, the first."""
+    largest = shares > (1 - EQUAL) * np.max(shares, axis=0)
+    return 1.0 + np.argmax(largest, axis=0)
+
+
+class _Along(NamedTuple):
     """v e_dᵀk e_dᵀq of each head (T, H, D), and κ_d = (Σ |e_dᵀk e_dᵀq|)^{1/2} over heads and pairs (T, D)."""
-    value = np.asarray(run.weights["value"])[:, :, -1]
-    key, query = (
-        np.asarray(run.weights[name])[..., :-1] @ basis for name in ("key", "query")
-    )
-    shares = np.einsum("th,thrd,thrd->thd", value, key, query)
-    return shares, np.sqrt(np.sum(np.abs(key * query), axis=(1, 2)))
+
+    of_heads: FloatArray
+    amplitudes: FloatArray
+
+
+def _along(run: Trajectory, basis: FloatArray) -> _Along:
+    value = run.weights["value"][:, :, -1]  # (T, H)
+    key = run.weights["key"][..., :-1] @ basis  # (T, H, R, D)
+    query = run.weights["query"][..., :-1] @ basis
+    of_heads = np.einsum("th,thrd,thrd->thd", value, key, query)
+    squares = np.sum(np.abs(key * query), axis=(1, 2))
+    return _Along(of_heads, np.sqrt(squares))
 
 
 def stated_paths(paths: list[Path], control: str) -> list[FloatArray]:
     """The same by the staircase of the weights, or a wrong variant."""
-    found = []
+    times = 1.01 * TIMES if control == LATER else TIMES
+    shift = 1.0 if control == NEXT_HEAD else 0.0
+    curves = []
     for path in paths:
         task = with_context(path.task, 8) if control == LONGER_CONTEXT else path.task
         steps = staircase(task, path.model, path.weights, verify=False)
-        times = 1.01 * TIMES if control == LATER else TIMES
-        shift = 1.0 if control == NEXT_HEAD else 0.0
-        found += [steps.loss(times), steps.coefficients(times), steps.amplitudes(times)]
-        found.append(
-            np.array([1.0 + head for head in dict.fromkeys(steps.heads)]) + shift
-        )
+        curves.append(steps.loss(times))
+        curves.append(steps.coefficients(times))
+        curves.append(steps.amplitudes(times))
+
+        in_order = list(dict.fromkeys(steps.heads))
+        curves.append(1.0 + np.array(in_order) + shift)
         if path.numbered:
-            found.append(_holders(steps) + shift)
-    return found
+            curves.append(_last_heads(steps) + shift)
+    return curves
 
 
-def _holders(steps: Staircase) -> FloatArray:
+def _last_heads(steps: Staircase) -> FloatArray:
     """The head that took each direction last, from 1, by decreasing gain; 0 where none did."""
-    last = dict(zip(steps.directions, steps.heads, strict=True))
-    return np.array([1.0 + last.get(d + 1, -1) for d in range(len(steps.exit_times))])
+    heads = np.zeros(len(steps.exit_times))
+    for d, head in zip(steps.directions, steps.heads, strict=True):
+        heads[d - 1] = 1.0 + head
+    return heads

@@ -1,10 +1,12 @@
 """The staircase over separate runs of the published size: drop by drop, where one belongs to the other in time.
 
 A small shift in time is a large difference in loss where the loss falls steeply, and a plateau has no time of its
-own. So the two are held against each other in the logarithm of the time of every drop; heights have claims apart.
+own. So the two are compared in the logarithm of the time of every drop; heights have claims apart.
 """
 
+from collections.abc import Sequence
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,17 +23,29 @@ from ....metrics.curves import exit_times
 from ..common.experiments import PUBLISHED_STEPS, RANKS, low_rank, separate
 from .rank_one import EIGENVALUE_RATE, ONE_NUMBER
 
-Overlaid = tuple[list[FloatArray], FloatArray, FloatArray]
-"""Times of the drops of every run, nan for those not made; flow times and losses of the run that is shown."""
+
+class Overlaid(NamedTuple):
+    """Times of the drops of every run, nan for those not made; flow times and losses of the run that is shown."""
+
+    drops: list[FloatArray]
+    times: FloatArray
+    loss: FloatArray
+
 
 CLOSE = 0.05
 """Share of its time by which the typical drop may be early or late at the published scale and sample."""
 
 ONE_TIME = "one time for every seed"
 FIRST_PAIR = "the first pair of each head alone"
-SHOWN, SPARE, POINTS = 400, 3.0, 800
-TWO = RANKS.index(2)
+SHOWN_POINTS = 400
+"""Points of the curve that a figure shows."""
+SPARE, POINTS = 3.0, 800
+"""How far a flow is followed past the last drop, in its time, and how many points it has."""
+RANK_TWO = RANKS.index(2)
 """The low-rank run that is shown, and whose first head is in the budget: flows of higher ranks take longer."""
+
+
+# Observed drops
 
 
 def _exits(experiment: Experiment, run: Trajectory) -> FloatArray:
@@ -39,120 +53,175 @@ def _exits(experiment: Experiment, run: Trajectory) -> FloatArray:
     return exit_times(run.flow_time, run.loss, levels)
 
 
-def _shown(run: Trajectory, steps: int) -> tuple[FloatArray, FloatArray]:
-    every = max(1, steps // SHOWN)
-    return run.flow_time[:steps:every], run.loss[:steps:every]
+def _early_exits(experiment: Experiment, run: Trajectory) -> FloatArray:
+    """Drops within the published steps."""
+    exits = _exits(experiment, run)
+    last = run.flow_time[PUBLISHED_STEPS - 1]
+    return np.where(exits <= last, exits, np.nan)
 
 
 def _rank_one(context: RunContext) -> Overlaid:
-    """Drops within the published steps."""
-    runs = list(zip(context.experiments, context.trajectories, strict=True))
-    return [_early_exits(*pair) for pair in runs], *_shown(runs[0][1], PUBLISHED_STEPS)
-
-
-def _early_exits(experiment: Experiment, run: Trajectory) -> FloatArray:
-    exits = _exits(experiment, run)
-    return np.where(exits <= run.flow_time[PUBLISHED_STEPS - 1], exits, np.nan)
+    """Drops within the published steps, and the loss of the first run."""
+    drops = [
+        _early_exits(experiment, run)
+        for experiment, run in zip(
+            context.experiments, context.trajectories, strict=True
+        )
+    ]
+    shown = context.trajectories[0]
+    steps = slice(0, PUBLISHED_STEPS, _stride(PUBLISHED_STEPS))
+    return Overlaid(drops, shown.flow_time[steps], shown.loss[steps])
 
 
 def _low_rank(context: RunContext) -> Overlaid:
-    runs = list(zip(context.experiments, context.trajectories, strict=True))
-    return [_exits(*pair) for pair in runs], *_shown(runs[TWO][1], runs[TWO][0].steps)
+    """All drops of each rank, and the loss of the run of rank two."""
+    drops = [
+        _exits(experiment, run)
+        for experiment, run in zip(
+            context.experiments, context.trajectories, strict=True
+        )
+    ]
+    shown = context.trajectories[RANK_TWO]
+    count = context.experiments[RANK_TWO].steps
+    steps = slice(0, count, _stride(count))
+    return Overlaid(drops, shown.flow_time[steps], shown.loss[steps])
+
+
+def _stride(steps: int) -> int:
+    """Steps between the points that are shown."""
+    return max(1, steps // SHOWN_POINTS)
 
 
 def _ranks(seed: int) -> tuple[Experiment, ...]:
     return tuple(low_rank(seed, rank) for rank in RANKS)
 
 
+# Predicted drops
+
+
 @cache
-def _stairs(experiment: Experiment) -> Staircase:
+def _staircase(experiment: Experiment) -> Staircase:
     return staircase(experiment.task, experiment.model, experiment.start)
 
 
-def _varied(experiment: Experiment, control: str) -> FloatArray:
+def _predicted_exits(experiment: Experiment, control: str) -> FloatArray:
     """Exit times of a run by the theory or a variant of it."""
-    moments, start = population(experiment.task, experiment.model), experiment.start
+    moments = population(experiment.task, experiment.model)
+    start = experiment.start
     if control == ONE_NUMBER:
-        return np.asarray(1 / (moments.b * np.max(np.abs(start["value"]))))
+        largest = np.max(np.abs(start["value"]))
+        times: FloatArray = 1 / (moments.b * largest)
+        return times
     if control == FIRST_PAIR:
-        single = Separate(
-            experiment.model.head_count, 1, divisor=experiment.model.divisor
-        )
+        model = experiment.model
+        single = Separate(model.head_count, 1, divisor=model.divisor)
         return staircase(experiment.task, single, _first_pairs(start)).exit_times
-    times = _stairs(experiment).exit_times
-    return np.asarray(
-        times * moments.lam[: len(times)] if control == EIGENVALUE_RATE else times
-    )
+
+    times = _staircase(experiment).exit_times
+    if control == EIGENVALUE_RATE:
+        times = times * moments.lam[: len(times)]
+    return times
 
 
 def _first_pairs(start: Weights) -> Weights:
+    """The weights of heads of rank one that have the first key and query of each head."""
     return {
-        name: value if name == "value" else value[:, :1]
-        for name, value in start.items()
+        "value": start["value"],
+        "key": start["key"][:, :1],
+        "query": start["query"][:, :1],
     }
 
 
+def _predicted_rank_one(context: RunContext, control: str) -> Overlaid:
+    return _predicted(context.experiments, 0, PUBLISHED_STEPS, control)
+
+
+def _predicted_low_rank(context: RunContext, control: str) -> Overlaid:
+    steps = context.experiments[RANK_TWO].steps
+    return _predicted(context.experiments, RANK_TWO, steps, control)
+
+
 def _predicted(
-    experiments: tuple[Experiment, ...], shown: int, steps: int, control: str
+    experiments: Sequence[Experiment], shown: int, steps: int, control: str
 ) -> Overlaid:
-    exits = [_varied(each, control) for each in experiments]
+    """Drops of every run, and the loss of the one that is shown along its first steps."""
+    exits = [_predicted_exits(experiment, control) for experiment in experiments]
     if control == ONE_TIME:
-        exits = [np.exp(np.mean(np.log(exits), axis=0))] * len(exits)
+        geometric_mean = np.exp(np.mean(np.log(exits), axis=0))
+        exits = [geometric_mean] * len(exits)
     run = experiments[shown]
-    times = (
-        2 * run.learning_rate * np.arange(0, steps, max(1, steps // SHOWN), dtype=float)
-    )
-    return exits, times, _stairs(run).loss(times)
+    points = np.arange(0, steps, _stride(steps), dtype=float)
+    times = 2 * run.learning_rate * points
+    return Overlaid(exits, times, _staircase(run).loss(times))
+
+
+# The comparison
 
 
 def _close(shown: int, drops: int) -> Judge:
     """The typical drop is at most CLOSE off in time; the residual is that of the first `drops` of one run."""
 
     def judge(predicted: Overlaid, observed: Overlaid) -> Evidence:
-        pairs = zip(predicted[0], observed[0], strict=True)
-        gaps = [np.abs(np.log(o[: len(p)] / p[: len(o)])) for p, o in pairs]
-        made = np.concatenate([gap[np.isfinite(gap)] for gap in gaps])
-        typical, near = float(np.median(made)), 100 * float(np.mean(made <= CLOSE))
+        gaps = [
+            np.abs(np.log(made[: len(stated)] / stated[: len(made)]))
+            for stated, made in zip(predicted.drops, observed.drops, strict=True)
+        ]
+        every_gap = np.concatenate(gaps)
+        made = every_gap[np.isfinite(every_gap)]
+        typical = float(np.median(made))
+        near = 100 * float(np.mean(made <= CLOSE))
+        drawn = curve("loss of one run", predicted.loss, observed.loss, observed.times)
         return Evidence(
-            typical <= CLOSE,
-            f"{len(made)} drops, typically {100 * typical:.1f} % off in time, {near:.0f} % of them by 5 % at most",
-            f"typically {100 * CLOSE:g} % at most",
+            agrees=typical <= CLOSE,
+            observed=f"{len(made)} drops, typically {100 * typical:.1f} % off in time, "
+            f"{near:.0f} % of them by 5 % at most",
+            expected=f"typically {100 * CLOSE:g} % at most",
             residual=float(np.nanmax(gaps[shown][:drops])),
-            curves=(curve("loss of one run", predicted[2], observed[2], observed[1]),),
+            curves=(drawn,),
             axes=("flow time", "loss"),
         )
 
     return judge
 
 
+# Error budgets
+
+
 def _budget(experiment: Experiment, drops: FloatArray, method: str) -> dict[str, float]:
     """What each approximation does to the logarithms of the times (K,) of the drops that a run made."""
     made = np.isfinite(drops)
-    near = np.concatenate(
-        [time * (1 + 0.1 * np.linspace(-1, 1, 101) ** 3) for time in drops[made]]
-    )
-    times = np.unique(
-        np.concatenate([np.linspace(0, SPARE * np.max(drops[made]), POINTS), near])
-    )
+    around = 1 + 0.1 * np.linspace(-1, 1, 101) ** 3  # densest at the drop
+    near_drops = np.outer(drops[made], around).ravel()
+    coarse = np.linspace(0, SPARE * np.max(drops[made]), POINTS)
+    times = np.unique(np.concatenate([coarse, near_drops]))
 
-    def seen(run: Trajectory) -> FloatArray:
-        return np.asarray(np.log(_exits(experiment, run)[: len(drops)][made]))
+    def log_drops(run: Trajectory) -> FloatArray:
+        exits = _exits(experiment, run)[: len(drops)]
+        logarithms: FloatArray = np.log(exits[made])
+        return logarithms
 
-    def rest(_: Trajectory) -> dict[str, FloatArray]:
-        return {START: np.log(_stairs(experiment).exit_times[: len(drops)][made])}
+    def prediction(_: Trajectory) -> dict[str, FloatArray]:
+        exits = _staircase(experiment).exit_times[: len(drops)]
+        return {START: np.log(exits[made])}
 
+    observed = np.log(drops[made])
     return flow_budget(
-        experiment, np.log(drops[made]), seen, rest, times, method=method
+        experiment,
+        observed,
+        log_drops,
+        prediction,
+        times,
+        method=method,
     )
 
 
 def _rank_one_budget(context: RunContext) -> dict[str, float]:
-    first, run = context.experiments[0], context.trajectories[0]
-    return _budget(first, _early_exits(first, run), "LSODA")
+    experiment, run = context.experiments[0], context.trajectories[0]
+    return _budget(experiment, _early_exits(experiment, run), "LSODA")
 
 
 def _low_rank_budget(context: RunContext) -> dict[str, float]:
-    experiment, run = context.experiments[TWO], context.trajectories[TWO]
+    experiment, run = context.experiments[RANK_TWO], context.trajectories[RANK_TWO]
     return _budget(experiment, _exits(experiment, run)[:2], "DOP853")
 
 
@@ -167,9 +236,7 @@ CLAIMS = (
         observable="flow time of every drop of six runs on 80,000 sequences, all weights",
         limit="P → ∞, initial scale → 0, step → 0: here the typical drop within 5 % of its time",
         measure=_rank_one,
-        predict=lambda context, control: _predicted(
-            context.experiments, 0, PUBLISHED_STEPS, control
-        ),
+        predict=_predicted_rank_one,
         judge=_close(0, 4),
         controls=(ONE_NUMBER, EIGENVALUE_RATE, ONE_TIME),
         experiments=lambda context: separate(context.seed),
@@ -190,10 +257,8 @@ CLAIMS = (
         observable="flow time of every drop of four runs on 80,000 sequences, all weights; the budget is of rank 2",
         limit="P → ∞, initial scale → 0, step → 0: here the typical drop within 5 % of its time",
         measure=_low_rank,
-        predict=lambda context, control: _predicted(
-            context.experiments, TWO, context.experiments[TWO].steps, control
-        ),
-        judge=_close(TWO, 2),
+        predict=_predicted_low_rank,
+        judge=_close(RANK_TWO, 2),
         controls=(ONE_NUMBER, EIGENVALUE_RATE, FIRST_PAIR),
         experiments=lambda context: _ranks(context.seed),
         hypotheses=("no weight held at zero", "D = 8, H = 9, scale 0.005, rate 0.02"),

@@ -17,10 +17,11 @@ from attndyn.compare.claims.linear_attention.separate.conservation_laws import (
 )
 from attndyn.compare.claims.linear_attention.separate.published_runs import (
     CLOSE,
+    Overlaid,
     _budget,
     _close,
     _exits,
-    _stairs,
+    _staircase,
 )
 from attndyn.compare.error_budget import SAMPLE, SOLVER, START, STEP, flow_budget
 from attndyn.compare.exact_statistics import population_statistics
@@ -50,7 +51,7 @@ def run():
 
 
 def overlaid(*exits):
-    return (
+    return Overlaid(
         [np.array(each) for each in exits],
         np.array([0.0, 1.0]),
         np.array([1.0, 0.5]),
@@ -84,7 +85,7 @@ def test_drops_that_a_run_has_not_made_are_left_out():
 def test_the_budget_of_the_times_covers_their_gap(run):
     drops = _exits(RUN, run)
     sizes = _budget(RUN, drops, "LSODA")
-    gap = float(np.max(np.abs(np.log(drops / _stairs(RUN).exit_times))))
+    gap = float(np.max(np.abs(np.log(drops / _staircase(RUN).exit_times))))
     assert list(sizes) == [STEP, SAMPLE, SOLVER, START]
     assert gap <= sum(sizes.values()) * (1 + 1e-9)
     assert sizes[SOLVER] < 1e-6
@@ -103,7 +104,7 @@ def test_no_part_of_the_budget_is_the_initial_scale(scale):
     """On unlimited data the loss passes each level within 1e-5 of the exit time, from weights of any scale."""
     each, exact = replace(RUN, scale=scale), population_statistics(TASK, MODEL)
     for time, level in zip(
-        _stairs(each).exit_times, (LEVELS[:-1] + LEVELS[1:]) / 2, strict=True
+        _staircase(each).exit_times, (LEVELS[:-1] + LEVELS[1:]) / 2, strict=True
     ):
         around = flow(
             MODEL,
