@@ -158,7 +158,7 @@ def check(
         name, expected, finding = (
             answer.entry.name,
             answer.entry.expected,
-            answer.finding,
+            answer.result,
         )
         rows.append(
             {

@@ -14,7 +14,7 @@ from ...runtime.files import AnyPath, as_path
 def load_module(path: AnyPath) -> ModuleType:
     """The Python file at `path`, run as a module of its own. This is the user's code: it may do anything.
 
-    It finds the modules that lie beside it, as a script does.
+    It imports the modules in its folder, as a script does.
     ValueError if it is no Python file or fails; FileNotFoundError if it is not there.
     """
     path = as_path(path)
@@ -24,9 +24,10 @@ def load_module(path: AnyPath) -> ModuleType:
     if not path.is_file():
         raise FileNotFoundError(2, "No such file", str(path))
     module = module_from_spec(spec)
-    beside = str(path.resolve().parent)
-    if beside not in sys.path:
-        sys.path.append(beside)
+    # Last on the path, so that no file beside it hides a module of the standard library or of a package.
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
@@ -44,18 +45,18 @@ def load_model(place: str, folder: Path = Path(), **settings: Any) -> Parametriz
     file, _, name = place.rpartition(":")
     if not file:
         raise ValueError(f"{place} does not say which model: write {place}:NAME")
-    made = getattr(load_module(folder / file), name, None)
-    if made is None:
+    model = getattr(load_module(folder / file), name, None)
+    if model is None:
         raise ValueError(f"{file} has no {name!r}: name the model as FILE.py:NAME")
-    if inspect.isclass(made) or settings:
+    if inspect.isclass(model) or settings:
         try:
-            made = made(**settings)
+            model = model(**settings)
         except TypeError as error:
             raise ValueError(
                 f"{name} of {file} does not take these settings: {error}"
             ) from None
-    if not isinstance(made, Parametrization):
+    if not isinstance(model, Parametrization):
         raise ValueError(
             f"{name} of {file} is no model: it needs shapes(dimension) and heads(weights)"
         )
-    return made
+    return model

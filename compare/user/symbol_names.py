@@ -1,4 +1,4 @@
-"""The names that formulas of users may have for a derivation: its weights, the task's parameters or its numbers."""
+"""Names in formulas of users about a derivation: its weights, the task's parameters or its numbers."""
 
 from collections.abc import Iterable
 from itertools import pairwise
@@ -24,17 +24,17 @@ def numbers_of(task: SymbolicTask) -> dict[str, Expr]:
     values: dict[str, Expr] = {}
     if task.context_lengths != (N,) and len(task.context_lengths) == 1:
         values["N"] = task.context_lengths[0]
-    variances = list(task.covariance.diagonal())
-    if task.covariance.is_diagonal() and _decreases(variances):
-        values |= _numbered("lambda", variances)
-        if task.teacher_covariance.is_diagonal() and task.teacher_covariance != sp.eye(
-            task.dimension
-        ):
-            values |= _numbered("omega", task.teacher_covariance.diagonal())
+    Λ, Ω = task.covariance, task.teacher_covariance
+    if Λ.is_diagonal() and _decreases(list(Λ.diagonal())):
+        values |= _numbered("lambda", Λ.diagonal())
+        if Ω.is_diagonal() and sp.eye(task.dimension) != Ω:
+            values |= _numbered("omega", Ω.diagonal())
     if task.noise_variance != 0:
         values["sigma"] = sp.sqrt(task.noise_variance)
     if task.fixed_teacher is not None:
-        values |= {**_numbered("w0", task.fixed_teacher), "p": task.in_context_fraction}
+        values |= _numbered("w0", task.fixed_teacher)
+        values["p"] = task.in_context_fraction
+    # A task may mix numbers and symbols; symbols go by their own names.
     return {name: value for name, value in values.items() if value.is_number}
 
 
@@ -58,13 +58,12 @@ def free_length(task: SymbolicTask) -> list[Expr]:
 
 def real_symbols(names: list[str], positive: bool = False) -> list[Expr]:
     """Real symbols of these names, or positive ones; ValueError for what is no name."""
-    if not isinstance(names, list) or not all(
+    are_names = isinstance(names, list) and all(
         isinstance(name, str) and name.isidentifier() for name in names
-    ):
+    )
+    if not are_names:
         raise ValueError(
             f"names must be a list such as ['v', 'kappa_1'], not {names!r}"
         )
-    return [
-        sp.Symbol(name, positive=True) if positive else sp.Symbol(name, real=True)
-        for name in names
-    ]
+    assumption = {"positive": True} if positive else {"real": True}
+    return [sp.Symbol(name, **assumption) for name in names]

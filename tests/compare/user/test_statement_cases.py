@@ -25,7 +25,7 @@ MERGED = {"model": "merged", "heads": 1, "block": "restricted"}
 @pytest.mark.parametrize("name", HOLD + DECIMALS + SCALED)
 def test_every_statement_of_the_file_is_proved(name):
     assert {
-        answer.finding.level
+        answer.result.level
         for answer in load_statements(CASES / f"{name}.toml").answers()
     } == {"proved"}
 
@@ -38,7 +38,7 @@ def level(statement, task=None, **rest):
         **rest,
     }
     (answer,) = statements_of(tables).answers()
-    return answer.finding.level
+    return answer.result.level
 
 
 def block(first, **more):
@@ -150,7 +150,7 @@ def test_a_score_divisor_proves_what_a_float_root_cannot():
     def levels(name, **model):
         tables = tomllib.loads((CASES / f"{name}.toml").read_text(encoding="utf-8"))
         found = statements_of(tables | {"model": MERGED | model}).answers()
-        return {answer.finding.level for answer in found}
+        return {answer.result.level for answer in found}
 
     assert levels("scaled_Scaled", score_divisor="sqrt_key") == {"proved"}
     assert levels("scaled_Scaled", score_divisor="sqrt(2)") == {"proved"}

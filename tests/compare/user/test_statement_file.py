@@ -54,7 +54,7 @@ WRONG = {
 
 def levels(*tables, **rest):
     return [
-        answer.finding.level
+        answer.result.level
         for answer in statements_of(HEAD | {"statement": [*tables]} | rest).answers()
     ]
 
@@ -116,7 +116,7 @@ def test_a_model_lies_beside_its_file(tmp_path):
         "task = {dimension = 1}\nmodel = {model = 'mine.py:Fixed'}\n[[statement]]\nkind = 'motion'\n"
         "weight = 'gate'\nrate = 'lambda_1^2 - lambda_1^3*(1 + 2/N)*gate'\n"
     )
-    assert [answer.finding.level for answer in load_statements(path).answers()] == [
+    assert [answer.result.level for answer in load_statements(path).answers()] == [
         "proved"
     ]
 

@@ -156,7 +156,7 @@ def test_hard_statements_get_an_answer_soon(value):
     rest = {"kind": "fixed point", "values": {"value_1_2": "0"}, "loss": value}
     start = time.process_time()
     (answer,) = statements_of(head | {"statement": [rest]}).answers()
-    assert answer.finding.level in ("proved", "undefined", "undecided")
+    assert answer.result.level in ("proved", "undefined", "undecided")
     assert time.process_time() - start < SECONDS
 
 

@@ -126,7 +126,7 @@ def with_term(name, term):
 
 def finding(table, head=PLAIN):
     (answer,) = statements_of(head | {"statement": [table]}).answers()
-    return answer.finding
+    return answer.result
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -444,7 +444,7 @@ FILES = {
 @pytest.mark.parametrize("name", FILES)
 def test_files_are_found_as_they_expect(name, capsys):
     answers = list(load_statements(DATA / f"{name}.toml").answers())
-    assert [answer.finding.level for answer in answers] == FILES[name]
+    assert [answer.result.level for answer in answers] == FILES[name]
     assert main(["check", str(DATA / f"{name}.toml"), "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert (
