@@ -1,7 +1,8 @@
-"""How figures look: sizes of a paper's columns, colours for every eye, theory dashed over simulation solid."""
+"""The style of figures: sizes of a paper's columns, colours for every eye, theory dashed over simulation solid."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
@@ -28,13 +29,13 @@ COLOURS = (
     "#8C510A",
     "#332288",
 )
-"""Told apart by every eye. Source: Okabe and Ito 2008; the last three are added."""
+"""Colours that every eye distinguishes. Source: Okabe and Ito 2008; the last three are added."""
 
 POINTS = 3000
 """Most points of a line: more than a page can show."""
 
 DASHES = (0, (4, 2))
-"""Lengths of dash and gap of whatever the theory says."""
+"""Lengths of dash and gap of every line of the theory."""
 
 _PAPER: dict[str, Any] = {
     "font.family": "STIXGeneral",
@@ -110,63 +111,61 @@ def thinned(ax: "Axes", x: FloatArray, y: FloatArray) -> tuple[FloatArray, Float
     >>> thinned(ax, np.arange(10.0), np.arange(10.0))[0][0]
     np.float64(1.0)
     """
-    logarithmic = ax.get_xscale() == "log"
-    x, y = (x[x > 0], y[x > 0]) if logarithmic else (x, y)
+    is_logarithmic = ax.get_xscale() == "log"
+    if is_logarithmic:
+        positive = x > 0
+        x, y = x[positive], y[positive]
     if len(x) <= POINTS:
         return x, y
-    spread = np.geomspace if logarithmic else np.linspace
-    chosen = np.unique(
-        np.searchsorted(x, spread(x[0], x[-1], POINTS)).clip(0, len(x) - 1)
-    )
+
+    spread = np.geomspace if is_logarithmic else np.linspace
+    places = spread(x[0], x[-1], POINTS)
+    indices = np.searchsorted(x, places).clip(0, len(x) - 1)
+    chosen = np.unique(indices)
     return x[chosen], y[chosen]
 
 
-def levels(
+def plateau_lines(
     ax: "Axes",
     losses: Sequence[float] | FloatArray,
     names: Sequence[str],
     side: str = "left",
 ) -> None:
     """A dashed line at each predicted plateau, named above the line at one end, the lowest below it."""
+    # The end of the line in parts of the axes, and the shift of the name from it in points.
     x, shift = {"left": (0, 2), "right": (1, -2)}[side]
-    for loss, name in zip(losses, names, strict=True):
-        ax.axhline(float(loss), color="0.4", linestyle=DASHES, linewidth=0.6, zorder=1)
-        up = name != names[-1]
-        place: dict[str, Any] = {
-            "xycoords": ("axes fraction", "data"),
-            "textcoords": "offset points",
-            "ha": side,
-            "fontsize": 7,
-        }
-        ax.annotate(
-            name,
-            (x, float(loss)),
-            (shift, 1 if up else -2),
-            va="bottom" if up else "top",
-            **place,
-        )
+    place: dict[str, Any] = {
+        "xycoords": ("axes fraction", "data"),
+        "textcoords": "offset points",
+        "ha": side,
+        "fontsize": 7,
+    }
+    for loss, name in zip(map(float, losses), names, strict=True):
+        ax.axhline(loss, color="0.4", linestyle=DASHES, linewidth=0.6, zorder=1)
+        if name == names[-1]:
+            ax.annotate(name, (x, loss), (shift, -2), va="top", **place)
+        else:
+            ax.annotate(name, (x, loss), (shift, 1), va="bottom", **place)
 
 
-def order(ax: "Axes", x: FloatArray, y: FloatArray) -> None:
-    """A dashed curve `y` (K,) that shows at which order the errors should fall with x (K,)."""
+def reference_slope(ax: "Axes", x: FloatArray, y: FloatArray) -> None:
+    """A dashed curve `y` (K,): the order at which the errors should fall with x (K,)."""
     ax.plot(x, y, color="black", linestyle=DASHES, linewidth=0.9, zorder=3)
 
 
-def letter(axes: Sequence["Axes"], titles: Sequence[str]) -> None:
-    """Title the axes (a), (b), … and what they show."""
-    for index, (ax, title) in enumerate(zip(axes, titles, strict=True)):
-        ax.set_title(f"({chr(ord('a') + index)}) {title}", loc="left")
+def panel_titles(axes: Sequence["Axes"], titles: Sequence[str]) -> None:
+    """Titles of axes, numbered (a), (b), …"""
+    for ax, letter, title in zip(axes, ascii_lowercase, titles, strict=False):
+        ax.set_title(f"({letter}) {title}", loc="left")
 
 
-def key(ax: "Axes", observed: str, expected: str, **place: Any) -> None:
-    """A legend that says only what solid and dashed lines are."""
+def line_legend(ax: "Axes", observed: str, expected: str, **place: Any) -> None:
+    """A legend of two entries: what the solid lines are, and what the dashed ones are."""
     from matplotlib.lines import Line2D
 
-    lines = [
-        Line2D([], [], color="0.5"),
-        Line2D([], [], color="black", linestyle=DASHES, linewidth=0.9),
-    ]
-    ax.legend(lines, [observed, expected], **place)
+    solid = Line2D([], [], color="0.5")
+    dashed = Line2D([], [], color="black", linestyle=DASHES, linewidth=0.9)
+    ax.legend([solid, dashed], [observed, expected], **place)
 
 
 def shaded(colour: str, share: float) -> tuple[float, float, float]:
@@ -177,8 +176,9 @@ def shaded(colour: str, share: float) -> tuple[float, float, float]:
     """
     from matplotlib.colors import to_rgb
 
-    end = 1.0 if share > 0 else 0.0
+    white_or_black = 1.0 if share > 0 else 0.0
+    weight = abs(share)
     red, green, blue = (
-        (1 - abs(share)) * part + abs(share) * end for part in to_rgb(colour)
+        (1 - weight) * channel + weight * white_or_black for channel in to_rgb(colour)
     )
     return red, green, blue

@@ -78,7 +78,7 @@ def _plateau_match(
 ) -> PlateauMatch:
     """The match at one recorded loss of the run; weights are recorded less often than losses."""
     nearest = int(np.argmin(np.abs(run.weight_time - run.time[index])))
-    weights = {name: value[nearest] for name, value in run.weights.items()}
+    weights = run.stored_weights(nearest)
     distance = float(np.linalg.norm(effective_map(model, weights) - point.M))
     return PlateauMatch(
         point=point,

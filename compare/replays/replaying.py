@@ -192,8 +192,7 @@ def _losses_on(test: TestSet, model: Parametrization, run: Trajectory) -> FloatA
         evaluate = objective(model, source)
         losses = []
         for step in range(len(test.loss)):
-            weights = {name: value[step] for name, value in run.weights.items()}
-            loss, _ = evaluate(weights)
+            loss, _ = evaluate(run.stored_weights(step))
             losses.append(loss)
     return np.array(losses)
 

@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 from ...runtime.arrays import FloatArray
 from ..evidence.evidence import Curve, Fit
 from ..evidence.verdict import Verdict
-from ..figures.style import COLOURS, key, order, paper_style, predicted, simulated
+from ..figures.style import (
+    COLOURS,
+    line_legend,
+    paper_style,
+    predicted,
+    reference_slope,
+    simulated,
+)
 from .formatting import anchor, number
 
 if TYPE_CHECKING:
@@ -117,7 +124,7 @@ def _curves(ax: "Axes", curves: tuple[Curve, ...], names: tuple[str, str]) -> No
     if 1 < len(curves) <= NAMED and all(curve.name for curve in curves):
         ax.legend()
     else:
-        key(ax, "observed", "predicted")
+        line_legend(ax, "observed", "predicted")
 
 
 def _errors(ax: "Axes", fit: Fit) -> None:
@@ -136,7 +143,9 @@ def _errors(ax: "Axes", fit: Fit) -> None:
     )
     ends = np.array([x.min(), x.max()])
     middle = np.exp(np.mean(np.log(x)))
-    order(ax, ends, np.exp(np.mean(np.log(errors))) * (ends / middle) ** fit.expected)
+    reference_slope(
+        ax, ends, np.exp(np.mean(np.log(errors))) * (ends / middle) ** fit.expected
+    )
     ax.lines[-1].set_label(f"slope {number(fit.expected)}")
     ax.legend()
 

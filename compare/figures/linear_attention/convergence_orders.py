@@ -1,7 +1,7 @@
-"""How fast statements become exact: errors against the parameter of their limit, the expected order dashed."""
+"""Orders of convergence: errors against the parameter of a limit, the expected order dashed."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -26,7 +26,15 @@ from ...evidence.seeding import seeds
 from ...exact_statistics import population_statistics
 from ...metrics.curves import observed_order, sup_gap
 from ..catalogue import paper_figure
-from ..style import COLOURS, COLUMN, letter, order, panels, shaded, simulated
+from ..style import (
+    COLOURS,
+    COLUMN,
+    panel_titles,
+    panels,
+    reference_slope,
+    shaded,
+    simulated,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,11 +45,19 @@ Model = Merged | Separate
 SCALES = np.array([3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4])
 RATES = np.array([0.008, 0.004, 0.002, 0.001, 0.0005])
 
-SMALL_STEPS: dict[Model, tuple[str, float, float]] = {
-    MERGED: ("merged", 0.05, 4.0),
-    SEPARATE: ("separate", 0.2, 16.0),
+
+class SmallSteps(NamedTuple):
+    """The limit of small steps of a model: its name, the scale of its initial weights, the flow time of its runs."""
+
+    name: str
+    scale: float
+    span: float
+
+
+SMALL_STEPS: dict[Model, SmallSteps] = {
+    MERGED: SmallSteps("merged", scale=0.05, span=4.0),
+    SEPARATE: SmallSteps("separate", scale=0.2, span=16.0),
 }
-"""Name of a model in the limit of small steps, scale of its initial weights and flow time of its runs."""
 
 COMPARED = 50
 """Times, besides 0, at which runs are compared: they divide the steps of every run."""
@@ -54,43 +70,40 @@ SEQUENCES = 2_000
 def conservation(context: RunContext) -> "Figure":
     """Drift of the conserved quantities along gradient descent on sampled data, and along gradient flow."""
     figure, axes = panels(2, 1, (COLUMN, 4.2))
-    time, rate = axes[:, 0]
-    time.set(yscale="log", xlabel="flow time", ylabel="drift")
+    in_time, over_rates = axes[:, 0]
+    in_time.set(yscale="log", xlabel="flow time", ylabel="drift")
     for model, colour in zip(SMALL_STEPS, COLOURS, strict=False):
-        stats = statistics(sample(FOUR, SEQUENCES, seeds(context.seed)[0]), model)
-        runs, exact = _runs(model, stats, context, "gaussian")
-        drifts = [_drift(model, run) for run in runs]
+        data = sample(FOUR, SEQUENCES, seeds(context.seed)[0])
+        runs = _runs(model, statistics(data, model), context, "gaussian")
+        drifts = [_drift(model, run) for run in runs.descents]
         if model is MERGED:
-            _drifts(time, runs, drifts)
-            simulated(
-                time,
-                exact.flow_time[1:],
-                _drift(model, exact)[1:],
-                color="black",
-                label="gradient flow",
-            )
-        _errors(
-            rate,
-            RATES,
-            [float(np.max(drift)) for drift in drifts],
-            SMALL_STEPS[model][0],
-            colour,
-        )
-    _rates_below(rate)
-    rate.set_ylabel("largest drift")
-    time.legend(loc="center right", ncols=2)
-    letter([time, rate], ["merged, in time", "at several learning rates"])
+            _draw_drifts(in_time, runs.descents, drifts)
+            flow_drift = _drift(model, runs.flow)
+            # A drift of zero at the start has no place on a logarithmic axis.
+            times = runs.flow.flow_time[1:]
+            style = {"color": "black", "label": "gradient flow"}
+            simulated(in_time, times, flow_drift[1:], **style)
+        largest = [float(np.max(drift)) for drift in drifts]
+        _draw_errors(over_rates, RATES, largest, SMALL_STEPS[model].name, colour=colour)
+    _label_rates(over_rates)
+    over_rates.set_ylabel("largest drift")
+    in_time.legend(loc="center right", ncols=2)
+    panel_titles(
+        [in_time, over_rates], ["merged, in time", "at several learning rates"]
+    )
     return figure
 
 
-def _drifts(ax: "Axes", runs: list[Trajectory], drifts: list[FloatArray]) -> None:
+def _draw_drifts(ax: "Axes", runs: list[Trajectory], drifts: list[FloatArray]) -> None:
     """Drift against flow time, the larger the rate the darker."""
-    for run, drift, share in zip(
-        runs, drifts, np.linspace(-0.3, 0.7, len(runs)), strict=True
-    ):
-        colour = shaded(COLOURS[1], float(share))
-        label = rf"$\eta = {run.learning_rate:g}$"
-        simulated(ax, run.weight_flow_time[1:-1], drift[1:], color=colour, label=label)
+    shares = np.linspace(-0.3, 0.7, len(runs)).tolist()
+    for run, drift, share in zip(runs, drifts, shares, strict=True):
+        style = {
+            "color": shaded(COLOURS[1], share),
+            "label": rf"$\eta = {run.learning_rate:g}$",
+        }
+        # Without the start, whose drift is zero, and the weights after the last step, which are not compared.
+        simulated(ax, run.weight_flow_time[1:-1], drift[1:], **style)
 
 
 @paper_figure("gradient_flow", paper="zhang2025")
@@ -99,12 +112,14 @@ def gradient_flow(context: RunContext) -> "Figure":
     figure, axes = panels(1, 1, (COLUMN, 2.3))
     ax = axes[0, 0]
     for model, colour in zip(SMALL_STEPS, COLOURS, strict=False):
-        runs, exact = _runs(
-            model, population_statistics(FOUR, model), context, "restricted"
-        )
-        gaps = [sup_gap(run.loss[run.weight_steps[:-1]], exact.loss) for run in runs]
-        _errors(ax, RATES, gaps, SMALL_STEPS[model][0], colour)
-    _rates_below(ax)
+        exact = population_statistics(FOUR, model)
+        runs = _runs(model, exact, context, "restricted")
+        gaps = [
+            sup_gap(run.loss[run.weight_steps[:-1]], runs.flow.loss)
+            for run in runs.descents
+        ]
+        _draw_errors(ax, RATES, gaps, SMALL_STEPS[model].name, colour=colour)
+    _label_rates(ax)
     ax.set_ylabel("largest gap of the loss")
     return figure
 
@@ -114,41 +129,49 @@ def growing_mode_order(context: RunContext) -> "Figure":
     """Largest difference between gradient flow and the growing mode against the scale of the initial weights."""
     figure, axes = panels(1, 1, (COLUMN, 2.3))
     ax = axes[0, 0]
-    limits: list[tuple[str, Task, str, Callable[[FloatArray], FloatArray]]] = [
-        ("general Λ", FOUR, "$w$", lambda w: w),
-        ("white Λ", WHITE, r"$w^2 \ln(1/w)$", lambda w: w**2 * np.log(1 / w)),
-    ]
-    for (name, task, order_name, scale), colour in zip(limits, COLOURS, strict=False):
-        gaps = [
-            _growing_mode_gap(task, float(w), seeds(context.seed)[0]) for w in SCALES
-        ]
-        _errors(ax, SCALES, gaps, name, colour, order_name, scale)
+    seed = seeds(context.seed)[0]
+
+    # The first correction is of order w where gains differ; equal gains leave that of order w² ln(1/w).
+    general_gaps = [_growing_mode_gap(FOUR, scale, seed) for scale in SCALES.tolist()]
+    _draw_errors(
+        ax, SCALES, general_gaps, "general Λ", colour=COLOURS[0], unit=Unit("$w$")
+    )
+    white_gaps = [_growing_mode_gap(WHITE, scale, seed) for scale in SCALES.tolist()]
+    w_squared = Unit(r"$w^2 \ln(1/w)$", lambda w: w**2 * np.log(1 / w))
+    _draw_errors(ax, SCALES, white_gaps, "white Λ", colour=COLOURS[1], unit=w_squared)
     ax.set(xlabel="initial scale $w$", ylabel="largest gap of the loss")
     return figure
 
 
 def _growing_mode_gap(task: Task, scale: float, seed: int) -> float:
-    """Over twice the time of the drop, on unlimited data."""
+    """Largest gap of the losses over twice the time of the drop, on unlimited data."""
     start = initial_weights(MERGED, task, scale, seed, "restricted")
     times = np.linspace(0, 2 * drop_time(population(task, MERGED), scale), 400)
-    return sup_gap(
-        time_course(task, MERGED, times, start).loss,
-        flow(MERGED, population_statistics(task, MERGED), start, times).loss,
-    )
+    curve = time_course(task, MERGED, times, start)
+    run = flow(MERGED, population_statistics(task, MERGED), start, times)
+    return sup_gap(curve.loss, run.loss)
 
 
-def _runs(
-    model: Model, stats: Statistics, context: RunContext, scheme: str
-) -> tuple[list[Trajectory], Trajectory]:
+class Runs(NamedTuple):
     """Gradient descent at every rate, and gradient flow at the times at which they are compared."""
-    _, scale, span = SMALL_STEPS[model]
-    start = initial_weights(model, FOUR, scale, seeds(context.seed)[0], scheme)
-    runs = [_descent(model, stats, start, float(rate), span) for rate in RATES]
-    return runs, flow(model, stats, start, runs[0].weight_flow_time[:-1])
+
+    descents: list[Trajectory]
+    flow: Trajectory
+
+
+def _runs(model: Model, stats: Statistics, context: RunContext, scheme: str) -> Runs:
+    limit = SMALL_STEPS[model]
+    start = initial_weights(model, FOUR, limit.scale, seeds(context.seed)[0], scheme)
+    descents = [
+        _descent(model, stats, start, rate=rate, span=limit.span)
+        for rate in RATES.tolist()
+    ]
+    times = descents[0].weight_flow_time[:-1]
+    return Runs(descents, flow(model, stats, start, times))
 
 
 def _descent(
-    model: Model, stats: Statistics, start: Weights, rate: float, span: float
+    model: Model, stats: Statistics, start: Weights, *, rate: float, span: float
 ) -> Trajectory:
     """A run that stores its weights at the compared times, and once more after its last step."""
     steps = round(span / (2 * rate))
@@ -160,35 +183,45 @@ def _descent(
 
 def _drift(model: Model, run: Trajectory) -> FloatArray:
     """Largest change (T,) of any conserved quantity since the start, at the compared times."""
-    kept = [
-        value[: COMPARED + 1]
-        for value in conserved_quantities(model, run.weights).values()
-    ]
-    changes = [
-        np.abs(value - value[0]).reshape(len(value), -1).max(axis=1) for value in kept
-    ]
-    return np.asarray(np.max(changes, axis=0))
+    largest = np.zeros(COMPARED + 1)
+    for quantity in conserved_quantities(model, run.weights).values():
+        values = quantity[: COMPARED + 1].reshape(COMPARED + 1, -1)
+        change = np.abs(values - values[0])
+        largest = np.maximum(largest, change.max(axis=1))
+    return largest
 
 
-def _errors(
+class Unit(NamedTuple):
+    """The quantity in which an order is counted: its formula, and its value at a parameter."""
+
+    formula: str
+    value: Callable[[FloatArray], FloatArray] = lambda parameter: parameter
+
+
+RATE_UNIT = Unit(r"$\eta$")
+
+
+def _draw_errors(
     ax: "Axes",
     parameter: FloatArray,
     errors: list[float],
     name: str,
+    *,
     colour: str,
-    unit: str = r"$\eta$",
-    scale: Callable[[FloatArray], FloatArray] = lambda h: h,
+    unit: Unit = RATE_UNIT,
 ) -> None:
-    """Errors on logarithmic axes, their order in the legend, and a dashed line of order one in `scale`."""
-    fit = observed_order(parameter, errors, scale=scale)
-    label = f"{name}: order {fit.extrapolated:.2f} in {unit}"
+    """Errors on logarithmic axes, their order in the legend, and a dashed line of order one in the unit."""
+    fit = observed_order(parameter, errors, scale=unit.value)
+    label = f"{name}: order {fit.extrapolated:.2f} in {unit.formula}"
     ax.set(xscale="log", yscale="log")
     ax.plot(parameter, errors, marker="o", linestyle="-", color=colour, label=label)
-    order(ax, parameter, errors[-1] * scale(parameter) / scale(parameter)[-1])
+
+    values = unit.value(parameter)
+    reference_slope(ax, parameter, errors[-1] * values / values[-1])
     ax.legend(loc="upper left", handletextpad=0.5, borderaxespad=0.3)
 
 
-def _rates_below(ax: "Axes") -> None:
+def _label_rates(ax: "Axes") -> None:
     ax.set_xticks(RATES, [f"{rate:g}" for rate in RATES])
     ax.set_xticks([], minor=True)
     ax.set_xlabel(r"learning rate $\eta$")

@@ -25,51 +25,54 @@ def fixed_points(context: RunContext) -> "Figure":
     from matplotlib.figure import Figure
 
     figure = Figure((PAGE, 2.1), layout="constrained")
-    parts = figure.subfigures(1, 2, width_ratios=(1.9, 1), squeeze=False)
-    maps, scatter = parts[0]
-    landed = _landed(context)
-    _heat_maps(maps, [landing for landing in landed[0] if landing.point.subset])
-    _residuals(scatter.add_subplot(), [landing for each in landed for landing in each])
+    subfigures = figure.subfigures(1, 2, width_ratios=(1.9, 1), squeeze=False)
+    maps, residuals = subfigures[0]
+
+    matches_of_seeds = _matches(context)
+    first_seed = [match for match in matches_of_seeds[0] if match.point.subset]
+    _draw_maps(maps, first_seed)
+    all_matches = [match for matches in matches_of_seeds for match in matches]
+    _draw_residuals(residuals.add_subplot(), all_matches)
     return figure
 
 
-def _landed(context: RunContext) -> list[tuple[PlateauMatch, ...]]:
+def _matches(context: RunContext) -> list[tuple[PlateauMatch, ...]]:
     """The plateaus of every seed."""
-    points = [
-        fixed_point(FOUR, SEPARATE, range(1, m + 1)) for m in range(FOUR.dimension + 1)
-    ]
+    counts = range(FOUR.dimension + 1)
+    points = [fixed_point(FOUR, SEPARATE, range(1, m + 1)) for m in counts]
     size = float(np.linalg.norm(population(FOUR, SEPARATE).minimum))
     return [
-        match_plateaus(context.trajectory(each), SEPARATE, points, size)
-        for each in separate(context.seed)
+        match_plateaus(context.trajectory(experiment), SEPARATE, points, size)
+        for experiment in separate(context.seed)
     ]
 
 
-def _heat_maps(figure: "SubFigure", landed: Sequence[PlateauMatch]) -> None:
-    axes = figure.subplots(2, len(landed), sharex=True, sharey=True, squeeze=False)
-    limit, numbers = (
-        float(np.max(population(FOUR, SEPARATE).coefficients)),
-        range(1, FOUR.dimension + 1),
-    )
-    for column, landing in zip(axes.T, landed, strict=True):
-        observed, expected = effective_map(SEPARATE, landing.weights), landing.point.M
-        for ax, entries in zip(column, (observed, expected), strict=True):
-            picture = ax.pcolormesh(
-                numbers, numbers, entries, cmap="PuOr_r", vmin=-limit, vmax=limit
-            )
-            ax.set_aspect("equal")
-        column[0].set_title(f"$m = {len(landing.point.subset)}$")
-        column[1].set(xlabel="direction of $x_q$", xticks=numbers, yticks=numbers)
+def _draw_maps(figure: "SubFigure", matches: Sequence[PlateauMatch]) -> None:
+    """One column a plateau: the map of the run above that of the fixed point."""
+    axes = figure.subplots(2, len(matches), sharex=True, sharey=True, squeeze=False)
+    limit = float(np.max(population(FOUR, SEPARATE).coefficients))
+    colours: dict[str, Any] = {"cmap": "PuOr_r", "vmin": -limit, "vmax": limit}
+    directions = range(1, FOUR.dimension + 1)
+    for (above, below), match in zip(axes.T, matches, strict=True):
+        observed = effective_map(SEPARATE, match.weights)
+        above.pcolormesh(directions, directions, observed, **colours)
+        picture = below.pcolormesh(directions, directions, match.point.M, **colours)
+        above.set_aspect("equal")
+        below.set_aspect("equal")
+        above.set_title(f"$m = {len(match.point.subset)}$")
+        below.set(xlabel="direction of $x_q$", xticks=directions, yticks=directions)
+
     axes[0, 0].invert_yaxis()
-    for ax, name in zip(axes[:, 0], ("observed", "predicted"), strict=True):
-        ax.set_ylabel(f"{name}\n" r"direction of $\beta$")
+    for ax, side in zip(axes[:, 0], ("observed", "predicted"), strict=True):
+        ax.set_ylabel(f"{side}\n" r"direction of $\beta$")
     bar = figure.colorbar(picture, ax=axes, label="entry of $M$", aspect=30)
+    # A PDF of cells, not of pixels; coloured edges close the gaps between them.
     assert bar.solids is not None
     bar.solids.set(rasterized=False, edgecolor="face")
 
 
-def _residuals(ax: "Axes", landed: Sequence[PlateauMatch]) -> None:
-    """How far every entry of every map is from the predicted one; plateaus are set apart sideways."""
+def _draw_residuals(ax: "Axes", matches: Sequence[PlateauMatch]) -> None:
+    """Differences of every entry of every map from the predicted one; plateaus are set apart sideways."""
     width = 0.02 * float(np.max(population(FOUR, SEPARATE).coefficients))
     style: dict[str, Any] = {
         "marker": "o",
@@ -78,18 +81,15 @@ def _residuals(ax: "Axes", landed: Sequence[PlateauMatch]) -> None:
         "markeredgewidth": 0,
     }
     for m, colour in enumerate(COLOURS[: FOUR.dimension], start=1):
-        reached = [landing for landing in landed if len(landing.point.subset) == m]
-        expected = np.array([landing.point.M.ravel() for landing in reached]).ravel()
+        reached = [match for match in matches if len(match.point.subset) == m]
+        expected = np.array([match.point.M for match in reached]).ravel()
         observed = np.array(
-            [effective_map(SEPARATE, landing.weights).ravel() for landing in reached]
+            [effective_map(SEPARATE, match.weights) for match in reached]
         ).ravel()
-        ax.plot(
-            expected + (m - 2.5) * width,
-            1000 * (observed - expected),
-            color=colour,
-            label=f"$m = {m}$",
-            **style,
-        )
+        # The middle of the plateaus 1 … 4 is 2.5.
+        x = expected + (m - 2.5) * width
+        y = 1000 * (observed - expected)
+        ax.plot(x, y, color=colour, label=f"$m = {m}$", **style)
     ax.axhline(0, color="black", linestyle=DASHES, linewidth=0.7, zorder=1)
     ax.set(
         xlabel="predicted entry of $M_m$",

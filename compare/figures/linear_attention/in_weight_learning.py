@@ -1,6 +1,6 @@
-"""In-context and in-weight learning: six mixtures, training loss and both test losses."""
+"""In-context and in-weight learning: training loss and both test losses of six mixtures."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,17 +25,29 @@ from ...claims.linear_attention.in_context.mixtures import (
 from ...evidence.claim import RunContext
 from ...evidence.seeding import seeds
 from ..catalogue import paper_figure
-from ..style import COLOURS, PAGE, key, letter, panels, predicted, simulated
+from ..style import (
+    COLOURS,
+    PAGE,
+    line_legend,
+    panel_titles,
+    panels,
+    predicted,
+    simulated,
+)
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
 KINDS = ("training loss", "in-context test loss", "in-weight test loss")
 
+SETS = ("training set", "in context", "in weight")
+
 LONG_RATE, LONG_STEPS = 1.5e-3, 30_000
-"""Learning rate and steps after which the loss is at rest."""
+"""Learning rate and steps after which the loss no longer changes."""
+
+LONG_SCALE = 0.005
+"""Scale of the initial weights of these runs: larger than the published one, so that they leave the saddle early."""
 
 SHARES = np.concatenate([np.geomspace(1e-4, 0.1, 40), np.linspace(0.1, 1, 40)])
 """Fractions of the theory's curves; they are not continuous at 0, where training labels are random."""
@@ -43,107 +55,96 @@ SHARES = np.concatenate([np.geomspace(1e-4, 0.1, 40), np.linspace(0.1, 1, 40)])
 
 @paper_figure("in_weight", paper="zhang2025")
 def in_weight(context: RunContext) -> "Figure":
-    """Above, losses along training at the published size; below, at rest, over the fraction of random teachers."""
+    """Above, losses along training at the published size; below, after it, over the fraction of random teachers."""
     figure, axes = panels(2, 3, (PAGE, 3.9))
-    first = seeds(context.seed)[0]
-    tests = sampled_tests(SEQUENCES, first)
+    along_training, after_training = axes
+    seed = seeds(context.seed)[0]
+    tests = sampled_tests(SEQUENCES, seed)
     for fraction, colour in zip(FRACTIONS, COLOURS, strict=False):
-        _course(axes[0], fraction, colour, first, tests)
-        _rest(axes[1], fraction, colour, first, tests)
-    for ax, kind in zip(axes[0], KINDS, strict=True):
+        mix = Mixture(fraction, colour, seed, tests)
+        _draw_training(along_training, mix)
+        _draw_final_losses(after_training, mix)
+    _draw_minimum_losses(after_training)
+
+    for ax, kind in zip(along_training, KINDS, strict=True):
         ax.set(xlabel="steps", ylabel=kind, xlim=(0, STEPS))
-    for number, (ax, kind) in enumerate(zip(axes[1], KINDS, strict=True)):
-        curve = np.array(
-            [losses(share, exact(share).minimum)[number] for share in SHARES]
-        )
-        predicted(ax, SHARES, curve)
-        ax.set(
-            xlabel="fraction $p$ of random teachers", ylabel=kind, xlim=(-0.05, 1.05)
-        )
+    for ax, kind in zip(after_training, KINDS, strict=True):
+        ax.set(xlabel="fraction $p$ of random teachers", ylabel=kind)
+        ax.set(xlim=(-0.05, 1.05))
+    # The loss of predicting nothing, which the in-weight test set has where nothing is learned in weight.
     for ax in axes[:, 2]:
         ax.axhline(1.0, color="0.7", linewidth=0.8, zorder=1)
     axes[0, 1].set_ylim(0, 3)
-    key(axes[1, 0], "gradient descent", "theory", loc="lower right")
-    titles = [
-        f"{kind}, {when}" for when in ("along training", "at rest") for kind in _SETS
-    ]
-    letter(list(axes.ravel()), titles)
-    figure.legend(
-        *axes[0, 0].get_legend_handles_labels(),
-        loc="outside lower center",
-        ncols=len(FRACTIONS),
-    )
+
+    line_legend(axes[1, 0], "gradient descent", "theory", loc="lower right")
+    titles = [f"{name}, along training" for name in SETS]
+    titles += [f"{name}, after training" for name in SETS]
+    panel_titles(list(axes.ravel()), titles)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(FRACTIONS))
     return figure
 
 
-_SETS = ("training set", "in context", "in weight")
+class Mixture(NamedTuple):
+    """One fraction of random teachers: its colour, the seed of its run, and the two test sets."""
+
+    fraction: float
+    colour: str
+    seed: int
+    tests: tuple[Statistics, ...]
 
 
-def _course(
-    axes: NDArray[Any],
-    fraction: float,
-    colour: str,
-    seed: int,
-    tests: tuple[Statistics, ...],
-) -> None:
+def _draw_training(axes: NDArray[Any], mix: Mixture) -> None:
     """The published steps on sampled sequences over the flow of all weights on exact moments."""
-    start = initial_weights(MODEL, mixture(fraction), SCALE, seed, "zhang2025")
-    run = train(
-        MODEL,
-        sampled(fraction, SEQUENCES, seed),
-        start,
-        learning_rate=RATE,
-        steps=STEPS,
-        record=20,
+    fraction = mix.fraction
+    start = initial_weights(MODEL, mixture(fraction), SCALE, mix.seed, "zhang2025")
+    data = sampled(fraction, SEQUENCES, mix.seed)
+    run = train(MODEL, data, start, learning_rate=RATE, steps=STEPS, record=20)
+
+    # Maps (T, K) at the recorded weights.
+    records = range(len(run.weight_time))
+    maps = np.array([learned_map(run.stored_weights(k)) for k in records])
+    test_losses = [_test_loss(test, maps) for test in mix.tests]
+
+    simulated(
+        axes[0], run.time, run.loss, color=mix.colour, label=f"$p = {fraction:g}$"
     )
-    maps = np.array(
-        [
-            learned_map({name: w[k] for name, w in run.weights.items()})
-            for k in range(len(run.weight_time))
-        ]
-    )
-    theory = losses(
-        fraction, flow_of_all_weights(fraction, start, run.weight_flow_time)
-    )
-    simulated(axes[0], run.time, run.loss, color=colour, label=f"$p = {fraction:g}$")
-    for ax, test in zip(axes[1:], tests, strict=True):
-        simulated(ax, run.weight_time, _test_loss(test, maps), color=colour)
-    for ax, line in zip(axes, theory, strict=True):
-        predicted(ax, run.weight_time, line)
+    for ax, loss in zip(axes[1:], test_losses, strict=True):
+        simulated(ax, run.weight_time, loss, color=mix.colour)
+    exact_maps = flow_of_all_weights(fraction, start, run.weight_flow_time)
+    for ax, loss in zip(axes, losses(fraction, exact_maps), strict=True):
+        predicted(ax, run.weight_time, loss)
 
 
-def _rest(
-    axes: NDArray[Any],
-    fraction: float,
-    colour: str,
-    seed: int,
-    tests: tuple[Statistics, ...],
-) -> None:
-    """Losses when training is at rest, and those of the exact minimum where the published labels jump, at 0."""
-    start = initial_weights(MODEL, mixture(fraction), 0.005, seed, "zhang2025")
-    source = sampled(fraction, SEQUENCES, seed)
-    run = train(
-        MODEL,
-        source,
-        start,
-        learning_rate=LONG_RATE,
-        steps=LONG_STEPS,
-        record=LONG_STEPS,
-    )
+def _draw_final_losses(axes: NDArray[Any], mix: Mixture) -> None:
+    """Losses after a long training, and those of the exact minimum at 0, where the training labels change."""
+    fraction = mix.fraction
+    start = initial_weights(MODEL, mixture(fraction), LONG_SCALE, mix.seed, "zhang2025")
+    data = sampled(fraction, SEQUENCES, mix.seed)
+    options: dict[str, Any] = {
+        "learning_rate": LONG_RATE,
+        "steps": LONG_STEPS,
+        "record": LONG_STEPS,
+    }
+    run = train(MODEL, data, start, **options)
+
     M = learned_map(run.final)
-    found = [run.loss[-1], *(float(_test_loss(test, M)) for test in tests)]
-    for ax, loss, least in zip(
-        axes, found, losses(fraction, exact(fraction).minimum), strict=True
-    ):
-        _point(ax, fraction, loss, colour)
-        if fraction == 0:
-            ax.plot([fraction], [least], "_", color="black", markersize=9, zorder=3)
+    test_losses = [float(_test_loss(test, M)) for test in mix.tests]
+    for ax, loss in zip(axes, [run.loss[-1], *test_losses], strict=True):
+        ax.plot([fraction], [loss], "o", color=mix.colour, zorder=2)
+    if fraction == 0:
+        minimum = losses(fraction, exact(fraction).minimum)
+        for ax, loss in zip(axes, minimum, strict=True):
+            ax.plot([0.0], [loss], "_", color="black", markersize=9, zorder=3)
 
 
-def _point(ax: "Axes", fraction: float, loss: float, colour: str) -> None:
-    ax.plot([fraction], [loss], "o", color=colour, zorder=2)
+def _draw_minimum_losses(axes: NDArray[Any]) -> None:
+    """The theory's losses at the minimum over the fraction."""
+    curves = np.array([losses(share, exact(share).minimum) for share in SHARES])
+    for ax, curve in zip(axes, curves.T, strict=True):
+        predicted(ax, SHARES, curve)
 
 
 def _test_loss(test: Statistics, M: FloatArray) -> FloatArray:
-    """Loss of effective maps M (..., K) on a test set."""
+    """Loss of effective maps M (…, K) on a test set: c − 2⟨b, M⟩ + ⟨M, S M⟩."""
     return np.asarray(test.c + np.sum((M @ test.S - 2 * test.b) * M, axis=-1))

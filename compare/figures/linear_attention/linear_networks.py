@@ -1,7 +1,7 @@
-"""Merged attention and the two-layer linear network on cubic features, at the published size."""
+"""Merged attention over the two-layer linear network on cubic features, at the published size."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -27,10 +27,10 @@ from ..catalogue import paper_figure
 from ..style import (
     COLOURS,
     PAGE,
-    key,
-    letter,
-    levels,
+    line_legend,
+    panel_titles,
     panels,
+    plateau_lines,
     predicted,
     shaded,
     simulated,
@@ -46,59 +46,94 @@ def network(context: RunContext) -> "Figure":
     """Loss, value weights and the map M of attention with all weights trained, over those of the network."""
     figure, axes = panels(2, 3, (PAGE, 3.9), sharex=True)
     for row, task in zip(axes, (FOUR, WHITE), strict=True):
-        _row(row, context, task)
-        for ax, name in zip(
-            row, ("loss", "value weights $v_h$", "entries of $M$"), strict=True
-        ):
-            ax.set_ylabel(name)
+        _draw_task(row, context, task)
     for ax in axes[1]:
         ax.set_xlabel("steps")
-    letter(axes[:, 0].tolist(), [r"$\lambda \propto (4, 3, 2, 1)$", "white"])
-    key(axes[0, 0], "attention, all weights", "network", loc="center right")
+    panel_titles(axes[:, 0].tolist(), [r"$\lambda \propto (4, 3, 2, 1)$", "white"])
+    line_legend(axes[0, 0], "attention, all weights", "network", loc="center right")
     return figure
 
 
-def _row(row: Sequence["Axes"], context: RunContext, task: Task) -> None:
-    each, moments = merged_published(task, context.seed), population(task, MERGED)
-    run, other = context.trajectory(each), _trained(each)
-    simulated(row[0], run.time, run.loss, color=_pale(0), linewidth=2)
-    predicted(row[0], other.time, other.loss)
-    levels(row[0], [moments.c, moments.minimum_loss], ["$L(0)$", r"$L(M^\ast)$"])
-    row[0].set(xlim=(0, each.steps), ylim=(0, 1.15))
-    weights = network_weights(dict(run.weights))
-    for ax, observed, expected in zip(
-        row[1:], _shown(weights), _shown(other.weights), strict=True
-    ):
-        for index, (seen, said) in enumerate(zip(observed.T, expected.T, strict=True)):
-            small = ax is row[2] and index >= task.dimension  # off the diagonal
-            style = (
-                {"color": "0.75", "linewidth": 0.9}
-                if small
-                else {"color": _pale(index), "linewidth": 2}
-            )
-            simulated(ax, run.weight_time, seen, **style)
-            predicted(ax, other.weight_time, said, linewidth=0.4 if small else 0.9)
+def _draw_task(axes: Sequence["Axes"], context: RunContext, task: Task) -> None:
+    """Loss, value weights and entries of M of one task, attention and network over it."""
+    loss_ax, value_ax, map_ax = axes
+    experiment = merged_published(task, context.seed)
+    attention_run = context.trajectory(experiment)
+    network_run = _network_run(experiment)
+
+    style: dict[str, Any] = {"color": _pale(0), "linewidth": 2}
+    simulated(loss_ax, attention_run.time, attention_run.loss, **style)
+    predicted(loss_ax, network_run.time, network_run.loss)
+    loss = population(task, MERGED)
+    plateaus = [loss.c, loss.minimum_loss]
+    plateau_lines(loss_ax, plateaus, ["$L(0)$", r"$L(M^\ast)$"])
+    loss_ax.set(xlim=(0, experiment.steps), ylim=(0, 1.15), ylabel="loss")
+
+    observed = _network_view(
+        attention_run.weight_time, network_weights(dict(attention_run.weights))
+    )
+    expected = _network_view(network_run.weight_time, network_run.weights)
+    _draw_value_weights(value_ax, observed, expected)
+    _draw_map(map_ax, observed, expected, dimension=task.dimension)
+
+
+def _draw_value_weights(
+    ax: "Axes", observed: "_NetworkView", expected: "_NetworkView"
+) -> None:
+    for h in range(observed.value.shape[1]):
+        style: dict[str, Any] = {"color": _pale(h), "linewidth": 2}
+        simulated(ax, observed.time, observed.value[:, h], **style)
+        predicted(ax, expected.time, expected.value[:, h])
+    ax.set_ylabel("value weights $v_h$")
+
+
+def _draw_map(
+    ax: "Axes", observed: "_NetworkView", expected: "_NetworkView", *, dimension: int
+) -> None:
+    """Entries of M; those off the diagonal, which remain small, are pale and thin."""
+    for index in range(observed.entries.shape[1]):
+        style: dict[str, Any] = {"color": "0.75", "linewidth": 0.9}
+        width = 0.4
+        if index < dimension:
+            style = {"color": _pale(index), "linewidth": 2}
+            width = 0.9
+        simulated(ax, observed.time, observed.entries[:, index], **style)
+        predicted(ax, expected.time, expected.entries[:, index], linewidth=width)
+    ax.set_ylabel("entries of $M$")
 
 
 def _pale(index: int) -> tuple[float, float, float]:
     return shaded(COLOURS[index], 0.4)
 
 
-def _trained(each: Experiment) -> Trajectory:
+def _network_run(experiment: Experiment) -> Trajectory:
     """The network, on the features of the same prompts and from the same weights."""
-    z, y = network_features(each.data, MERGED)
-    start, rate = network_weights(each.start), each.learning_rate
+    features, labels = network_features(experiment.data, MERGED)
     return train_network(
-        z, y, start, learning_rate=rate, steps=each.steps, record=each.record
+        features,
+        labels,
+        network_weights(experiment.start),
+        learning_rate=experiment.learning_rate,
+        steps=experiment.steps,
+        record=experiment.record,
     )
 
 
-def _shown(weights: Weights) -> tuple[FloatArray, FloatArray]:
-    """Value weights (K, H), and the entries of M: the diagonal first, then the others, (K, D²)."""
-    value, hidden = weights["output"], weights["hidden"]
-    maps = np.einsum("kh,khe->ke", value, hidden)
-    size = round(np.sqrt(maps.shape[1]))
-    diagonal = np.arange(size) * (size + 1)
-    return value, np.concatenate(
-        [maps[:, diagonal], np.delete(maps, diagonal, axis=1)], axis=1
-    )
+class _NetworkView(NamedTuple):
+    """Times (T,), value weights (T, H), and the entries of M (T, D²), those of the diagonal first."""
+
+    time: FloatArray
+    value: FloatArray
+    entries: FloatArray
+
+
+def _network_view(time: FloatArray, weights: Weights) -> _NetworkView:
+    value = weights["output"]  # (T, H)
+    hidden = weights["hidden"]  # (T, H, D²)
+    M = np.einsum("th,the->te", value, hidden)
+    dimension = round(np.sqrt(M.shape[1]))
+    # Entry (d, d) of a row-major matrix stands at d D + d.
+    diagonal = np.arange(dimension) * (dimension + 1)
+    others = np.delete(M, diagonal, axis=1)
+    entries = np.concatenate([M[:, diagonal], others], axis=1)
+    return _NetworkView(time, value, entries)

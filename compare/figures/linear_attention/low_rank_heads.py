@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ....simulate import Trajectory
 from ....theory import population, staircase
 from ...claims.linear_attention.common.experiments import (
     EIGHT,
@@ -11,10 +12,12 @@ from ...claims.linear_attention.common.experiments import (
     RANKS,
     low_rank_model,
 )
-from ...claims.linear_attention.common.experiments import low_rank as experiment
+from ...claims.linear_attention.common.experiments import (
+    low_rank as low_rank_experiment,
+)
 from ...evidence.claim import RunContext
 from ..catalogue import paper_figure
-from ..style import COLOURS, DASHES, PAGE, key, panels, predicted, simulated
+from ..style import COLOURS, DASHES, PAGE, line_legend, panels, predicted, simulated
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 POINTS = 4000
 """Points of a staircase, enough for drops that take a hundredth of the run."""
 
-ROOM = 0.04
+NAME_HEIGHT = 0.04
 """Difference in loss that a name needs."""
 
 
@@ -31,71 +34,56 @@ ROOM = 0.04
 def low_rank(context: RunContext) -> "Figure":
     """One run of each rank, the staircase from its own start, and the greedy losses, multiples of R in colour."""
     figure, axes = panels(1, len(RANKS), (PAGE, 2.2), sharex=True, sharey=True)
+    first, last = axes[0, 0], axes[0, -1]
     for ax, rank in zip(axes[0], RANKS, strict=True):
-        run = context.trajectory(experiment(context.seed, rank))
-        _levels(ax, rank)
-        simulated(ax, run.time / 1000, run.loss, color=COLOURS[0], linewidth=1.4)
-        start = {name: weights[0] for name, weights in run.weights.items()}
-        stairs = staircase(EIGHT, low_rank_model(rank), start)
-        shown = run.time[:: max(1, len(run.time) // POINTS)]
-        predicted(
-            ax, shown / 1000, stairs.loss(shown * (run.flow_time[1] / run.time[1]))
-        )
-        ax.axvline(LOW_RANK_STEPS / 1000, color="0.6", linewidth=0.8, zorder=1)
-        ax.set(
-            title=f"rank {rank}",
-            xlabel="steps (thousands)",
-            xlim=(0, run.time[-1] / 1000),
-        )
-    axes[0, 0].set(ylabel="loss", ylim=(0.2, 1.05))
+        run = context.trajectory(low_rank_experiment(context.seed, rank))
+        _draw_plateaus(ax, rank)
+        _draw_run(ax, run, rank)
+    first.set(ylabel="loss", ylim=(0.2, 1.05))
+
     beside: dict[str, Any] = {
+        "textcoords": "offset points",
         "rotation": 90,
         "ha": "right",
         "va": "center",
         "fontsize": 6,
+        "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 0.5},
     }
-    beside["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
-    axes[0, -1].annotate(
-        "published length",
-        (LOW_RANK_STEPS / 1000, 0.45),
-        (-1.5, 0),
-        textcoords="offset points",
-        **beside,
-    )
-    key(
-        axes[0, 0],
-        "gradient descent",
-        "staircase",
-        loc="upper right",
-        bbox_to_anchor=(1.0, 0.92),
-        fontsize=6,
-    )
+    place = (LOW_RANK_STEPS / 1000, 0.45)
+    last.annotate("published length", place, (-1.5, 0), **beside)
+    corner = {"loc": "upper right", "bbox_to_anchor": (1.0, 0.92), "fontsize": 6}
+    line_legend(first, "gradient descent", "staircase", **corner)
     return figure
 
 
-def _levels(ax: "Axes", rank: int) -> None:
+def _draw_run(ax: "Axes", run: Trajectory, rank: int) -> None:
+    """The loss of a run over the staircase from its own start, and the published number of steps."""
+    simulated(ax, run.time / 1000, run.loss, color=COLOURS[0], linewidth=1.4)
+    steps = staircase(EIGHT, low_rank_model(rank), run.initial)
+    stride = max(1, len(run.time) // POINTS)
+    predicted(ax, run.time[::stride] / 1000, steps.loss(run.flow_time[::stride]))
+    ax.axvline(LOW_RANK_STEPS / 1000, color="0.6", linewidth=0.8, zorder=1)
+    ax.set(title=f"rank {rank}", xlabel="steps (thousands)")
+    ax.set_xlim(0, run.time[-1] / 1000)
+
+
+def _draw_plateaus(ax: "Axes", rank: int) -> None:
     """Lines at L(M_m), the long plateaus in colour and named at the right where there is room."""
-    moments, lowest = population(EIGHT, low_rank_model(rank)), -np.inf
-    for m in range(moments.dimension, -1, -1):
-        loss, long = moments.c - float(np.sum(moments.gains[:m])), m % rank == 0
-        style: dict[str, Any] = (
-            {"color": COLOURS[1], "linewidth": 0.9}
-            if long
-            else {"color": "0.6", "linewidth": 0.5}
-        )
-        ax.axhline(loss, linestyle=DASHES, zorder=1, **style)
-        if long and loss - lowest > ROOM:
-            lowest = loss
-            place: dict[str, Any] = {
-                "xycoords": ("axes fraction", "data"),
-                "textcoords": "offset points",
-            }
-            ax.annotate(
-                f"$M_{m}$",
-                (1, loss),
-                (2, 0),
-                va="center",
-                fontsize=6,
-                color=COLOURS[1],
-                **place,
-            )
+    loss = population(EIGHT, low_rank_model(rank))
+    lowest_named = -np.inf
+    name_style: dict[str, Any] = {
+        "xycoords": ("axes fraction", "data"),
+        "textcoords": "offset points",
+        "va": "center",
+        "fontsize": 6,
+        "color": COLOURS[1],
+    }
+    # From the lowest plateau up, so that the names of the last ones are kept.
+    for m in range(loss.dimension, -1, -1):
+        level = loss.c - float(np.sum(loss.gains[:m]))
+        is_long = m % rank == 0
+        colour, width = (COLOURS[1], 0.9) if is_long else ("0.6", 0.5)
+        ax.axhline(level, linestyle=DASHES, zorder=1, color=colour, linewidth=width)
+        if is_long and level - lowest_named > NAME_HEIGHT:
+            lowest_named = level
+            ax.annotate(f"$M_{m}$", (1, level), (2, 0), **name_style)

@@ -1,6 +1,6 @@
-"""Merged key and query: the one drop of the loss over its time course."""
+"""Merged key and query: the drop of the loss over its time course."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -11,9 +11,19 @@ from ...evidence.claim import RunContext
 from ...metrics.curves import crossing_times
 from ...overlays import Overlay, overlay
 from ..catalogue import paper_figure
-from ..style import COLOURS, COLUMN, key, levels, panels, predicted, shaded, simulated
+from ..style import (
+    COLOURS,
+    COLUMN,
+    line_legend,
+    panels,
+    plateau_lines,
+    predicted,
+    shaded,
+    simulated,
+)
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 RUNS = 6
@@ -34,48 +44,51 @@ def merged_general(context: RunContext) -> "Figure":
 
 def _drops(context: RunContext, task: Task, theory: str) -> "Figure":
     figure, axes = panels(1, 1, (COLUMN, 2.2))
-    ax, moments = axes[0, 0], population(task, MERGED)
+    ax = axes[0, 0]
     inset = ax.inset_axes((0.62, 0.46, 0.36, 0.42))
     overlays = [_overlay(context, task, number) for number in range(RUNS)]
-    for each in (ax, inset):
-        for laid, colour in zip(overlays, COLOURS, strict=False):
-            simulated(
-                each,
-                laid.flow_time,
-                laid.observed,
-                color=shaded(colour, 0.4),
-                linewidth=1.8,
-            )
-            predicted(each, laid.flow_time, laid.predicted, color=shaded(colour, -0.4))
-    losses = [moments.c, moments.minimum_loss]
-    levels(ax, losses, ["$L(0)$", r"$L(M^\ast)$"])
-    times, heights = _middle(overlays, losses)
-    inset.set(xlim=times, ylim=heights, xlabel="flow time", ylabel="loss")
+    _draw_overlays(ax, overlays)
+    _draw_overlays(inset, overlays)
+
+    loss = population(task, MERGED)
+    plateaus = (loss.c, loss.minimum_loss)
+    plateau_lines(ax, plateaus, ["$L(0)$", r"$L(M^\ast)$"])
+    middle = _middle_of_drops(overlays, *plateaus)
+    inset.set(xlim=middle.times, ylim=middle.losses)
+    inset.set(xlabel="flow time", ylabel="loss")
     ax.indicate_inset_zoom(inset, edgecolor="0.4")
-    key(
-        ax,
-        f"{RUNS} runs",
-        theory,
-        loc="lower center",
-        bbox_to_anchor=(0.5, 0.97),
-        ncols=2,
-    )
+
+    above = {"loc": "lower center", "bbox_to_anchor": (0.5, 0.97), "ncols": 2}
+    line_legend(ax, f"{RUNS} runs", theory, **above)
     ax.set(xlim=(0, 5), ylim=(0, 1.12), xlabel="flow time", ylabel="loss")
     return figure
 
 
+def _draw_overlays(ax: "Axes", overlays: list[Overlay]) -> None:
+    """Every run in a pale colour, and its time course in a dark shade of the same."""
+    for both, colour in zip(overlays, COLOURS, strict=False):
+        pale, dark = shaded(colour, 0.4), shaded(colour, -0.4)
+        simulated(ax, both.flow_time, both.observed, color=pale, linewidth=1.8)
+        predicted(ax, both.flow_time, both.predicted, color=dark)
+
+
 def _overlay(context: RunContext, task: Task, number: int) -> Overlay:
     run = context.trajectory(merged(task, context.seed)[number])
-    start = {name: value[0] for name, value in run.weights.items()}
-    return overlay(time_course(task, MERGED, run.flow_time, start), run)
+    return overlay(time_course(task, MERGED, run.flow_time, run.initial), run)
 
 
-def _middle(
-    overlays: list[Overlay], losses: list[float]
-) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Flow times and losses around the middle of the predicted drops."""
-    high, low = 0.6 * losses[0] + 0.4 * losses[1], 0.4 * losses[0] + 0.6 * losses[1]
+class _Window(NamedTuple):
+    """Ranges of flow times and losses."""
+
+    times: tuple[float, float]
+    losses: tuple[float, float]
+
+
+def _middle_of_drops(overlays: list[Overlay], first: float, last: float) -> _Window:
+    """The window around the middle of the predicted drops from the first to the last loss."""
+    high = 0.6 * first + 0.4 * last
+    low = 0.4 * first + 0.6 * last
     times = [
-        crossing_times(laid.flow_time, laid.predicted, [high, low]) for laid in overlays
+        crossing_times(both.flow_time, both.predicted, [high, low]) for both in overlays
     ]
-    return (float(np.min(times)), float(np.max(times))), (low, high)
+    return _Window((float(np.min(times)), float(np.max(times))), (low, high))

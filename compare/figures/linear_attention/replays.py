@@ -1,6 +1,6 @@
-"""Recorded runs of the published code, repeated."""
+"""Replays of recorded runs of the published code."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,9 +10,10 @@ from ....simulate import statistics, train, train_network
 from ...evidence.claim import RunContext
 from ...replays.recordings import Recording, read_recording, reference_files
 from ..catalogue import paper_figure
-from ..style import COLOURS, PAGE, key, panels, predicted, simulated
+from ..style import COLOURS, PAGE, line_legend, panels, predicted, simulated
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -34,46 +35,44 @@ def replay(context: RunContext) -> "Figure":
     """Our losses over the recorded ones, in float64 over float32, and the largest relative deviation."""
     figure, axes = panels(3, 3, (PAGE, 4.6), sharey=True)
     for ax, path in zip(axes.ravel(), reference_files(), strict=True):
-        recording = read_recording(path)
-        steps, loss = np.arange(float(len(recording.loss))), _repeated(recording)
-        simulated(ax, steps, loss, color=COLOURS[0], linewidth=1.8)
-        predicted(ax, steps, recording.loss)
-        deviation = np.max(np.abs(loss / recording.loss - 1))
-        ax.annotate(
-            _scientific(deviation),
-            (0.97, 0.95),
-            xycoords="axes fraction",
-            ha="right",
-            va="top",
-        )
-        ax.set(
-            title=TITLES.get(recording.name, recording.name),
-            xlabel="steps",
-            xlim=(0, len(steps)),
-        )
+        _draw_recording(ax, read_recording(path))
     for ax in axes[:, 0]:
         ax.set(ylabel="loss", ylim=(0, 1.1))
-    key(axes[0, 0], "ours", "recorded", loc="center right")
+    line_legend(axes[0, 0], "ours", "recorded", loc="center right")
     return figure
 
 
-def _repeated(recording: Recording) -> FloatArray:
+def _draw_recording(ax: "Axes", recording: Recording) -> None:
+    steps = np.arange(float(len(recording.loss)))
+    loss = _repeated_loss(recording)
+    simulated(ax, steps, loss, color=COLOURS[0], linewidth=1.8)
+    predicted(ax, steps, recording.loss)
+
+    deviation = float(np.max(np.abs(loss / recording.loss - 1)))
+    corner: dict[str, Any] = {"xycoords": "axes fraction", "ha": "right", "va": "top"}
+    ax.annotate(f"deviation {_scientific(deviation)}", (0.97, 0.95), **corner)
+    title = TITLES.get(recording.name, recording.name)
+    ax.set(title=title, xlabel="steps", xlim=(0, len(steps)))
+
+
+def _repeated_loss(recording: Recording) -> FloatArray:
     """Losses (T,) from the recorded weights on the recorded data."""
-    rate, steps = recording.learning_rate, len(recording.loss)
-    model, data = recording.model, recording.data
+    model, data, start = recording.model, recording.data, recording.start
+    steps = len(recording.loss)
+    options: dict[str, Any] = {
+        "learning_rate": recording.learning_rate,
+        "steps": steps,
+        "record": steps,
+    }
     if model is None or data is None:
-        assert recording.features is not None
-        z, labels = recording.features, recording.labels[:, -1]
-        return train_network(
-            z, labels, recording.start, learning_rate=rate, steps=steps, record=steps
-        ).loss
+        features = recording.features
+        assert features is not None
+        return train_network(features, recording.labels[:, -1], start, **options).loss
     source = data if is_softmax(model) else statistics(data, model)
-    return train(
-        model, source, recording.start, learning_rate=rate, steps=steps, record=steps
-    ).loss
+    return train(model, source, start, **options).loss
 
 
 def _scientific(value: float) -> str:
     """1.2e-7 as a formula."""
     digits, exponent = f"{value:.0e}".split("e")
-    return rf"deviation ${digits}\times 10^{{{int(exponent)}}}$"
+    return rf"${digits}\times 10^{{{int(exponent)}}}$"

@@ -1,11 +1,10 @@
-"""Separate key and query of rank one: four drops between plateaus, head by head."""
+"""Separate key and query of rank one: four drops of the loss between plateaus, and the head that makes each."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ....runtime.arrays import FloatArray
+from ....runtime.arrays import FloatArray, IndexArray
 from ....simulate import Trajectory
 from ....theory import TimeCourse, population, time_course
 from ...claims.linear_attention.common.experiments import (
@@ -22,10 +21,10 @@ from ..style import (
     COLOURS,
     COLUMN,
     PAGE,
-    key,
-    letter,
-    levels,
+    line_legend,
+    panel_titles,
     panels,
+    plateau_lines,
     predicted,
     simulated,
 )
@@ -40,6 +39,8 @@ FIRST_STEP = 300
 
 STEPS = "steps (thousands)"
 
+PALE_LINE: dict[str, Any] = {"color": "0.6", "linewidth": 0.8, "zorder": 1}
+
 
 @paper_figure("separate_loss", paper="zhang2025")
 def separate_loss(context: RunContext) -> "Figure":
@@ -49,15 +50,12 @@ def separate_loss(context: RunContext) -> "Figure":
     for experiment, colour in zip(separate(context.seed), COLOURS, strict=False):
         run = context.trajectory(experiment)
         simulated(ax, run.time, run.loss, color=colour)
-    _plateau_levels(ax)
-    ax.axvline(PUBLISHED_STEPS, color="0.6", linewidth=0.8, zorder=1)
-    ax.annotate(
-        "published length", (PUBLISHED_STEPS, 0.67), (3, 0), textcoords="offset points"
-    )
-    key(ax, f"{SEEDS} seeds", "theory", loc="upper right", bbox_to_anchor=(1.0, 0.9))
-    ax.set(
-        xlim=(FIRST_STEP, run.time[-1]), ylim=(0, 1.12), xlabel="steps", ylabel="loss"
-    )
+    _draw_plateaus(ax)
+    _mark_published_length(ax, PUBLISHED_STEPS, loss=0.67)
+    corner = {"loc": "upper right", "bbox_to_anchor": (1.0, 0.9)}
+    line_legend(ax, f"{SEEDS} seeds", "theory", **corner)
+    ax.set(xlim=(FIRST_STEP, run.time[-1]), ylim=(0, 1.12))
+    ax.set(xlabel="steps", ylabel="loss")
     return figure
 
 
@@ -65,35 +63,26 @@ def separate_loss(context: RunContext) -> "Figure":
 def separate_staircase(context: RunContext) -> "Figure":
     """One seed: its loss and its value weights over the staircase from its own initial weights."""
     figure, axes = panels(2, 1, (COLUMN, 3.6), sharex=True)
-    loss, value = axes[:, 0]
+    loss_ax, value_ax = axes[:, 0]
     run, curve = _first_run(context)
-    simulated(loss, run.time / 1000, run.loss, color=COLOURS[0])
-    predicted(loss, run.time / 1000, curve.loss)
-    _plateau_levels(loss, "right")
-    key(
-        loss,
-        "gradient descent",
-        "staircase",
-        loc="upper right",
-        bbox_to_anchor=(1.0, 0.9),
-    )
-    for ax in (loss, value):
-        ax.axvline(PUBLISHED_STEPS / 1000, color="0.6", linewidth=0.8, zorder=1)
-    loss.annotate(
-        "published length",
-        (PUBLISHED_STEPS / 1000, 0.87),
-        (3, 0),
-        textcoords="offset points",
-    )
-    for head, colour in zip(_by_activation(run), COLOURS, strict=False):
-        simulated(value, run.weight_time / 1000, _value(run)[:, head], color=colour)
+    times = run.time / 1000
+    simulated(loss_ax, times, run.loss, color=COLOURS[0])
+    predicted(loss_ax, times, curve.loss)
+    _draw_plateaus(loss_ax, "right")
+    _mark_published_length(loss_ax, PUBLISHED_STEPS / 1000, loss=0.87)
+    corner = {"loc": "upper right", "bbox_to_anchor": (1.0, 0.9)}
+    line_legend(loss_ax, "gradient descent", "staircase", **corner)
+    loss_ax.set(ylim=(0, 1.13), ylabel="loss")
+
+    value_ax.axvline(PUBLISHED_STEPS / 1000, **PALE_LINE)
+    value = _value_weights(run)
+    for head, colour in zip(_heads_by_activation(run), COLOURS, strict=False):
+        simulated(value_ax, run.weight_time / 1000, value[:, head], color=colour)
     for amplitude in curve.amplitudes.T:
-        predicted(value, run.time / 1000, amplitude)
-    loss.set(ylim=(0, 1.13), ylabel="loss")
-    value.set(
-        xlim=(0, _end(run)), ylim=(0, None), xlabel=STEPS, ylabel="value weight $|v_h|$"
-    )
-    letter([loss, value], ["loss", "value weight of every head"])
+        predicted(value_ax, times, amplitude)
+    value_ax.set(xlim=(0, _end(run)), ylim=(0, None))
+    value_ax.set(xlabel=STEPS, ylabel="value weight $|v_h|$")
+    panel_titles([loss_ax, value_ax], ["loss", "value weight of every head"])
     return figure
 
 
@@ -102,72 +91,78 @@ def separate_weights(context: RunContext) -> "Figure":
     """One seed, head by head: value weight, and how far key and query lie along each eigenvector of Λ."""
     heads = SEPARATE.head_count
     figure, axes = panels(3, heads, (PAGE, 3.6), sharex=True, sharey="row")
+    value_axes, key_axes, query_axes = axes
     run, curve = _first_run(context)
-    for column, head, colour in zip(
-        axes.T, _by_activation(run), COLOURS[:heads], strict=True
-    ):
-        simulated(column[0], run.weight_time / 1000, _value(run)[:, head], color=colour)
-        for ax, name in zip(column[1:], ("key", "query"), strict=True):
-            for d, cosine in enumerate(_cosines(run.weights[name][:, head, 0]).T):
-                simulated(
-                    ax,
-                    run.weight_time / 1000,
-                    cosine,
-                    color=COLOURS[d],
-                    label=f"$d = {d + 1}$",
-                )
-        column[0].set_title(f"head {head + 1}")
-        column[2].set_xlabel(STEPS)
-    for ax, amplitude in zip(axes[0], curve.amplitudes.T, strict=False):
+    times = run.weight_time / 1000
+    value = _value_weights(run)
+    for column, head in enumerate(_heads_by_activation(run)):
+        simulated(value_axes[column], times, value[:, head], color=COLOURS[column])
+        value_axes[column].set_title(f"head {head + 1}")
+        # Heads have one key and one query each: rank one.
+        _draw_cosines(key_axes[column], times, run.weights["key"][:, head, 0])
+        _draw_cosines(query_axes[column], times, run.weights["query"][:, head, 0])
+        query_axes[column].set_xlabel(STEPS)
+    for ax, amplitude in zip(value_axes, curve.amplitudes.T, strict=False):
         predicted(ax, run.time / 1000, amplitude)
-    key(axes[0, -1], "gradient descent", "staircase", loc="center")
-    axes[0, 0].set(xlim=(0, _end(run)), ylim=(0, None), ylabel="$|v_h|$")
-    for ax, symbol in zip(axes[1:, 0], "kq", strict=True):
+
+    value_axes[0].set(xlim=(0, _end(run)), ylim=(0, None), ylabel="$|v_h|$")
+    for ax, symbol in ((key_axes[0], "k"), (query_axes[0], "q")):
         ax.set(ylim=(0, 1.05), ylabel=rf"$|e_d^\top {symbol}_h| / |{symbol}_h|$")
-    figure.legend(
-        *axes[1, 0].get_legend_handles_labels(),
-        loc="outside lower center",
-        ncols=FOUR.dimension,
-    )
+    line_legend(value_axes[-1], "gradient descent", "staircase", loc="center")
+    handles, labels = key_axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=FOUR.dimension)
     return figure
 
 
-def _first_run(context: RunContext) -> tuple[Trajectory, TimeCourse]:
-    """The run of the first seed and its staircase."""
+class _RunWithTheory(NamedTuple):
+    run: Trajectory
+    curve: TimeCourse
+
+
+def _first_run(context: RunContext) -> _RunWithTheory:
+    """The run of the first seed, and the staircase from its initial weights."""
     run = context.trajectory(separate(context.seed)[0])
-    start = {name: weights[0] for name, weights in run.weights.items()}
-    return run, time_course(FOUR, SEPARATE, run.flow_time, start)
+    curve = time_course(FOUR, SEPARATE, run.flow_time, run.initial)
+    return _RunWithTheory(run, curve)
 
 
-def _plateau_levels(ax: "Axes", side: str = "left") -> None:
+def _draw_plateaus(ax: "Axes", side: str = "left") -> None:
     losses = population(FOUR, SEPARATE).greedy_losses
-    levels(ax, losses, [f"$L(M_{m})$" for m in range(len(losses))], side)
+    names = [f"$L(M_{m})$" for m in range(len(losses))]
+    plateau_lines(ax, losses, names, side)
+
+
+def _mark_published_length(ax: "Axes", time: float, loss: float) -> None:
+    """A pale line at the number of steps that was published, named at this loss."""
+    ax.axvline(time, **PALE_LINE)
+    ax.annotate("published length", (time, loss), (3, 0), textcoords="offset points")
 
 
 def _end(run: Trajectory) -> float:
-    """Thousands of steps to show: the last drop and a third more, if the run has them."""
-    last = np.nan_to_num(
-        exit_times(run.time, run.loss, population(FOUR, SEPARATE).greedy_losses),
-        nan=np.inf,
-    )[-1]
-    return float(min(1.33 * last, run.time[-1])) / 1000
+    """Thousands of steps to draw: the last drop and a third more, if the run has them."""
+    exits = exit_times(run.time, run.loss, population(FOUR, SEPARATE).greedy_losses)
+    last_exit = np.nan_to_num(exits, nan=np.inf)[-1]
+    return float(min(1.33 * last_exit, run.time[-1])) / 1000
 
 
-def _value(run: Trajectory) -> FloatArray:
+def _value_weights(run: Trajectory) -> FloatArray:
     """|v_h| (T, H) at the recorded steps."""
     return np.asarray(np.abs(run.weights["value"][:, :, -1]))
 
 
-def _by_activation(run: Trajectory) -> NDArray[np.intp]:
+def _heads_by_activation(run: Trajectory) -> IndexArray:
     """Heads in the order in which their value weights reach half of the largest; those that never do come last."""
-    value = _value(run)
-    return np.argsort(
-        np.argmax(value > value.max() / 2, axis=0)
-        + len(value) * (value[-1] < value.max() / 2)
-    )
+    value = _value_weights(run)
+    half = value.max() / 2
+    first_record = np.argmax(value > half, axis=0)
+    is_small_at_the_end = value[-1] < half
+    return np.argsort(first_record + len(value) * is_small_at_the_end)
 
 
-def _cosines(vectors: FloatArray) -> FloatArray:
-    """|cosine| (T, D) of the x-part of vectors (T, D+1) with each eigenvector of Λ."""
-    inside = vectors[:, :-1] @ FOUR.eigenvectors
-    return np.asarray(np.abs(inside) / np.linalg.norm(vectors, axis=1, keepdims=True))
+def _draw_cosines(ax: "Axes", times: FloatArray, vectors: FloatArray) -> None:
+    """|cosine| of the x-part of vectors (T, D+1) with each eigenvector of Λ."""
+    along_eigenvectors = vectors[:, :-1] @ FOUR.eigenvectors
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    cosines = np.abs(along_eigenvectors) / norms
+    for d, cosine in enumerate(cosines.T):
+        simulated(ax, times, cosine, color=COLOURS[d], label=f"$d = {d + 1}$")

@@ -1,10 +1,12 @@
-"""Softmax attention: one drop with merged key and query, several with separate ones."""
+"""Softmax attention: one drop of the loss with merged key and query, several with separate ones."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ....runtime.arrays import FloatArray
+from ....simulate import Experiment
 from ...claims.linear_attention.common.archived_runs import (
     archived_file,
     read_archived_run,
@@ -17,14 +19,17 @@ from ...claims.linear_attention.common.experiments import (
 from ...evidence.claim import RunContext
 from ...metrics.loss_drops import drops
 from ..catalogue import paper_figure
-from ..style import COLOURS, PAGE, letter, levels, panels, simulated
+from ..style import COLOURS, PAGE, panel_titles, panels, plateau_lines, simulated
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-FULL = "softmax_separate"
+FULL_SIZE_RUN = "softmax_separate"
+
+FIRST_STEP = 300
+"""Where logarithmic axes of steps begin: nothing has moved before."""
 
 RUNS = 2
 """How many of the runs on 5,000 sequences are drawn: they are trained on the tokens, which takes a minute each."""
@@ -32,45 +37,43 @@ RUNS = 2
 
 @paper_figure("softmax", paper="zhang2025", tier="long")
 def softmax(context: RunContext) -> "Figure":
-    """Losses of several seeds with a mark at every drop; of the run on 80,000 sequences those that are kept."""
+    """Losses of several seeds with a mark at every drop; of the run on 80,000 sequences the archived ones."""
     figure, axes = panels(1, 3, (PAGE, 2.3), sharey=True)
-    for ax, experiments in zip(
-        axes[0],
-        (softmax_merged(context.seed), softmax_separate(context.seed)),
-        strict=False,
-    ):
-        for experiment, colour in zip(experiments[:RUNS], COLOURS, strict=False):
-            run = context.trajectory(experiment)
-            _loss(ax, run.time, run.loss, colour)
-    kept = read_archived_run(archived_file(FULL))
-    _loss(axes[0, 2], kept.steps, kept.loss, COLOURS[0])
+    merged_ax, separate_ax, full_size_ax = axes[0]
+    _draw_seeds(merged_ax, softmax_merged(context.seed), context)
+    _draw_seeds(separate_ax, softmax_separate(context.seed), context)
+    archived = read_archived_run(archived_file(FULL_SIZE_RUN))
+    _draw_loss(full_size_ax, archived.steps, archived.loss, COLOURS[0])
+
     for ax in axes[0]:
-        levels(ax, [1.0], ["$L(0)$"], "left")
+        plateau_lines(ax, [1.0], ["$L(0)$"], "left")
         ax.set(xlabel="steps", ylabel="loss", ylim=(0, 1.15))
-    for ax in axes[0, 1:]:
+    # Separate key and query leave their saddles after ever longer times.
+    for ax in (separate_ax, full_size_ax):
         ax.set_xscale("log")
-        ax.set_xlim(300, None)
-    full = softmax_full_size(context.seed)
-    letter(
-        axes[0],
-        [
-            "merged, $P = 5{,}000$",
-            "separate, $P = 5{,}000$",
-            f"separate, $P = {full.sequences:,}$",
-        ],
-    )
+        ax.set_xlim(FIRST_STEP, None)
+    full_size = softmax_full_size(context.seed)
+    titles = [
+        "merged, $P = 5{,}000$",
+        "separate, $P = 5{,}000$",
+        f"separate, $P = {full_size.sequences:,}$",
+    ]
+    panel_titles(axes[0], titles)
     return figure
 
 
-def _loss(ax: "Axes", time: FloatArray, loss: FloatArray, colour: str) -> None:
+def _draw_seeds(
+    ax: "Axes", experiments: Sequence[Experiment], context: RunContext
+) -> None:
+    for experiment, colour in zip(experiments[:RUNS], COLOURS, strict=False):
+        run = context.trajectory(experiment)
+        _draw_loss(ax, run.time, run.loss, colour)
+
+
+def _draw_loss(ax: "Axes", time: FloatArray, loss: FloatArray, colour: str) -> None:
     """A loss with a mark where each drop is fastest."""
     simulated(ax, time, loss, color=colour)
-    places = drops(time, loss)
-    ax.plot(
-        places,
-        np.interp(places, time, loss),
-        "o",
-        color=colour,
-        markerfacecolor="white",
-        zorder=3,
-    )
+    drop_times = drops(time, loss)
+    heights = np.interp(drop_times, time, loss)
+    style: dict[str, Any] = {"color": colour, "markerfacecolor": "white", "zorder": 3}
+    ax.plot(drop_times, heights, "o", **style)

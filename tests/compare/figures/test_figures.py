@@ -20,9 +20,9 @@ from attndyn.compare.evidence.claim import RunContext
 from attndyn.compare.figures import all_figures, draw
 from attndyn.compare.figures.style import (
     POINTS,
-    levels,
     panels,
     paper_style,
+    plateau_lines,
     predicted,
     shaded,
     simulated,
@@ -333,7 +333,7 @@ def test_lines_of_theory_lie_over_lines_of_simulation():
 
 def test_the_lowest_level_is_named_below_its_line():
     ax = panels(1, 1, (1, 1))[1][0, 0]
-    levels(ax, [1.0, 0.5], ["high", "low"], "right")
+    plateau_lines(ax, [1.0, 0.5], ["high", "low"], "right")
     assert [text.get_va() for text in ax.texts] == ["bottom", "top"]
     assert heights(ax) == [1.0, 0.5]
 

@@ -45,8 +45,7 @@ def height_budget(
         )
         losses = []
         for m in chosen:
-            index = visited.indices[m]
-            weights = {name: w[index] for name, w in trajectory.weights.items()}
+            weights = trajectory.stored_weights(int(visited.indices[m]))
             learned = loss.directions[:, :m]  # (D, m), orthonormal
             projector = learned @ learned.T  # (D, D)
             M = effective_map(model, weights)
