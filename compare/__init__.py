@@ -2,7 +2,8 @@
 
 # Eagerly, and with nothing heavier than NumPy: a function that bears its module's name is hidden by a lazy one.
 from ..models.effective_map import effective_map
-from .evidence.claim import Claim, RunContext, check_claim
+from .evidence.checking import check_claim
+from .evidence.claim import Claim, RunContext
 from .evidence.evidence import Curve, Evidence, Fit
 from .evidence.judges import (
     at_least_order,
@@ -11,8 +12,9 @@ from .evidence.judges import (
     equal_within,
 )
 from .evidence.verdict import Verdict
+from .ledger.ledger import Ledger
 from .ledger.registry import claim
-from .ledger.verification import Ledger, verify
+from .ledger.verification import verify
 from .metrics.curvature import hessian, hessian_index
 from .metrics.plateaus import PlateauMatch, match_plateaus
 from .overlays import Overlay, overlay

@@ -6,8 +6,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...compare.evidence.verdict import Verdict
-from ...compare.ledger.verification import Ledger
+from ...compare.evidence.verdict import Verdict, controls_in_words
+from ...compare.ledger.ledger import Ledger
 from ...models.attention import Merged, Separate
 from ...runtime.ascii_text import named, spelled
 from ...task import Task
@@ -41,9 +41,11 @@ def print_ledger(ledger: Ledger, out: Path) -> None:
         for verdict in ledger.verdicts:
             if every or not verdict.holds:
                 _print_evidence(verdict, console)
-    held = sum(verdict.holds for verdict in ledger.verdicts)
+    for name, assumed in ledger.failed_assumptions.items():
+        print(f"{name} rests on {', '.join(assumed)}, not as expected")
+    expected = sum(verdict.holds for verdict in ledger.verdicts)
     print(
-        f"{held} of {len(ledger.verdicts)} claims are as expected; the rest is in {named(out)}"
+        f"{expected} of {len(ledger.verdicts)} claims are as expected; the rest is in {named(out)}"
     )
 
 
@@ -61,7 +63,7 @@ def _verdict_table(verdicts: Sequence[Verdict], console: "Console") -> "Table":
         evidence = (verdict.observed, verdict.expected) if roomy else ()
         cells = [
             escape(_told(cell, console))
-            for cell in (*evidence, _controls_in_words(verdict))
+            for cell in (*evidence, controls_in_words(verdict.variants))
         ]
         table.add_row(
             verdict.id,
@@ -70,19 +72,6 @@ def _verdict_table(verdicts: Sequence[Verdict], console: "Console") -> "Table":
             f"{verdict.seconds:.1f}",
         )
     return table
-
-
-def _controls_in_words(verdict: Verdict) -> str:
-    """How the judge took the controls and the corrected variants."""
-    total = len(verdict.rejected) + len(verdict.accepted)
-    missed = f", accepts {', '.join(verdict.accepted)}" if verdict.accepted else ""
-    right = sum(accepted for _, accepted in verdict.corrected)
-    mended = (
-        f", accepts {right}/{len(verdict.corrected)} corrected"
-        if verdict.corrected
-        else ""
-    )
-    return f"rejects {len(verdict.rejected)}/{total}{missed}{mended}"
 
 
 def _print_evidence(verdict: Verdict, console: "Console") -> None:

@@ -1,35 +1,28 @@
-"""What checking a claim found, as a record that can be written and read."""
+"""What checking a claim found, as a record that can be written, read and shown."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from .evidence import Curve, Fit
+from ...runtime.display import Displayed, Summary
+from .evidence import Curve, Evidence, Fit
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What checking a claim found, by itself a record: the claim in words, its evidence, its controls.
+class ClaimRecord:
+    """A claim in words: what a verdict repeats of it, without the functions that check it.
 
-    Levels: "proved", "numerical", "refuted", or "inconclusive" if the measurement failed or a variant
-    was judged wrongly: `rejected` and `accepted` are the controls by how the judge took them, `broken` the controls
-    and corrected variants that it took wrongly. `corrected` says of each corrected variant whether the judge
-    accepted it. `seconds` is wall time, `digest` that of all that it depends on.
+    `code_location` is file and line of the code that predicts, `assumes` the ids of the claims that it builds on;
+    the other fields are those of `Claim`.
     """
 
     id: str
     title: str
-    source: str
-    level: str
-    expected_level: str
-    observed: str
-    expected: str
-    rejected: tuple[str, ...]
-    accepted: tuple[str, ...]
-    seconds: float
+    source: str = ""
+    expected_level: str = "numerical"
     statement: str = ""
     hypotheses: tuple[str, ...] = ()
     observable: str = ""
@@ -37,77 +30,242 @@ class Verdict:
     order: float | None = None
     tier: str = "standard"
     figure: str | None = None
-    place: str = ""
-    seed: int = 0
-    broken: tuple[str, ...] = ()
-    fit: Fit | None = None
-    budget: tuple[tuple[str, float], ...] = ()
-    residual: float | None = None
-    curves: tuple[Curve, ...] = ()
-    axes: tuple[str, str] = ("", "")
-    digest: str = ""
+    code_location: str = ""
+    assumes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class VariantOutcomes:
+    """How the judge took the variants of a claim.
+
+    `rejected` and `accepted` are the controls, `corrected` says of each corrected variant whether it was accepted,
+    and `misjudged` names those of both that the judge took wrongly.
+    """
+
+    rejected: tuple[str, ...] = ()
+    accepted: tuple[str, ...] = ()
+    misjudged: tuple[str, ...] = ()
     corrected: tuple[tuple[str, bool], ...] = ()
+
+    @property
+    def control_count(self) -> int:
+        """How many controls there are."""
+        return len(self.rejected) + len(self.accepted)
+
+    @property
+    def corrected_accepted(self) -> int:
+        """How many corrected variants the judge accepted."""
+        return sum(accepted for _, accepted in self.corrected)
+
+
+@dataclass(frozen=True, repr=False)
+class Verdict(Displayed):
+    """What checking a claim found: the claim in words, the level, the evidence, and how the judge took the variants.
+
+    Levels: "proved", "certified", "numerical", "refuted", or "inconclusive" if the measurement failed or a variant
+    was misjudged. `seconds` is wall time, `seed` the base seed, `digest` that of all that the verdict depends on.
+
+    >>> claim = ClaimRecord("one.two", "Two times one is two")
+    >>> Verdict(claim, "numerical", Evidence(True, "2.0", "2"), VariantOutcomes(rejected=("three",)))
+    one.two: numerical
+      claim     Two times one is two
+      observed  2.0
+      expected  2
+      controls  rejects 1/1
+      seconds   0.0
+    """
+
+    claim: ClaimRecord
+    level: str
+    evidence: Evidence
+    variants: VariantOutcomes = VariantOutcomes()
+    seconds: float = 0.0
+    seed: int = 0
+    digest: str = ""
 
     @property
     def holds(self) -> bool:
         """Whether the level is the expected one."""
-        return self.level == self.expected_level
+        return self.level == self.claim.expected_level
+
+    # What most readers of a verdict ask for.
+
+    @property
+    def id(self) -> str:
+        """The id of the claim."""
+        return self.claim.id
+
+    @property
+    def title(self) -> str:
+        """The title of the claim."""
+        return self.claim.title
+
+    @property
+    def source(self) -> str:
+        """Paper and place that the claim is from."""
+        return self.claim.source
+
+    @property
+    def expected_level(self) -> str:
+        """The level that the claim is expected to reach."""
+        return self.claim.expected_level
+
+    @property
+    def observed(self) -> str:
+        """The observation in words."""
+        return self.evidence.observed
+
+    @property
+    def expected(self) -> str:
+        """The prediction in words."""
+        return self.evidence.expected
+
+    @property
+    def rejected(self) -> tuple[str, ...]:
+        """The controls that the judge rejected."""
+        return self.variants.rejected
+
+    @property
+    def accepted(self) -> tuple[str, ...]:
+        """The controls that the judge accepted."""
+        return self.variants.accepted
+
+    def summary(self) -> Summary:
+        """The verdict on one screen."""
+        expectation = "" if self.holds else f", expected {self.expected_level}"
+        rows = {
+            "claim": self.title,
+            "source": self.source,
+            "observed": self.observed,
+            "expected": self.expected,
+            "controls": controls_in_words(self.variants),
+            "assumes": ", ".join(self.claim.assumes),
+            "seconds": f"{self.seconds:.1f}",
+        }
+        filled = {label: text for label, text in rows.items() if text}
+        formulas = {"statement": self.claim.statement} if self.claim.statement else {}
+        return Summary(f"{self.id}: {self.level}{expectation}", filled, formulas)
 
     def to_dict(self) -> dict[str, Any]:
         """The verdict as plain values; `from_dict` reads them back. Numbers that are not finite become None."""
-        plain = {name: _finite(value) for name, value in asdict(self).items()}
-        names = (
-            "id",
-            "title",
-            "source",
-            "level",
-            "expected_level",
-            "holds",
-            "observed",
-            "expected",
-        )
-        rejected, accepted = plain.pop("rejected"), plain.pop("accepted")
+        claim, evidence, variants = self.claim, self.evidence, self.variants
         controls = {
-            "rejected": len(rejected),
-            "total": len(rejected) + len(accepted),
-            "accepted": accepted,
-            "names": rejected,
+            "rejected": len(variants.rejected),
+            "total": variants.control_count,
+            "accepted": variants.accepted,
+            "names": variants.rejected,
         }
-        head = {name: plain.pop(name, self.holds) for name in names}
-        seconds = plain.pop("seconds")
-        return head | {"controls": controls, "seconds": seconds} | plain
+        plain = {
+            "id": claim.id,
+            "title": claim.title,
+            "source": claim.source,
+            "level": self.level,
+            "expected_level": claim.expected_level,
+            "holds": self.holds,
+            "observed": evidence.observed,
+            "expected": evidence.expected,
+            "controls": controls,
+            "seconds": self.seconds,
+            "statement": claim.statement,
+            "hypotheses": claim.hypotheses,
+            "observable": claim.observable,
+            "limit": claim.limit,
+            "order": claim.order,
+            "tier": claim.tier,
+            "figure": claim.figure,
+            "place": claim.code_location,
+            "seed": self.seed,
+            "broken": variants.misjudged,
+            "fit": None if evidence.fit is None else asdict(evidence.fit),
+            "budget": evidence.budget,
+            "residual": evidence.residual,
+            "curves": tuple(asdict(curve) for curve in evidence.curves),
+            "axes": evidence.axes,
+            "digest": self.digest,
+            "corrected": variants.corrected,
+            "assumes": claim.assumes,
+            "agrees": evidence.agrees,
+            "undecided": evidence.undecided,
+        }
+        return {name: _finite(value) for name, value in plain.items()}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "Verdict":
         """The verdict that `to_dict` wrote, NaN for what was not finite; KeyError or TypeError for anything else.
 
-        A residual that was not finite is None.
+        A residual that was not finite is None. Ledgers of earlier versions lack what claims assume, corrected
+        variants, and what the judge said of the statement itself; the level says that but for inconclusive verdicts.
         """
-        values = {
-            name: _tuples(value)
-            for name, value in plain.items()
-            if name not in ("holds", "controls")
+        younger = {
+            "corrected": (),
+            "assumes": (),
+            "agrees": plain["level"] not in ("refuted", "inconclusive"),
+            "undecided": False,
         }
-        values |= {
-            "rejected": tuple(plain["controls"]["names"]),
-            "accepted": tuple(plain["controls"]["accepted"]),
-        }
-        curves = tuple(
-            Curve(**{name: _numbers(v) for name, v in curve.items()})
-            for curve in plain["curves"]
+        values = younger | {name: _tuples(value) for name, value in plain.items()}
+        claim = ClaimRecord(
+            id=values["id"],
+            title=values["title"],
+            source=values["source"],
+            expected_level=values["expected_level"],
+            statement=values["statement"],
+            hypotheses=values["hypotheses"],
+            observable=values["observable"],
+            limit=values["limit"],
+            order=values["order"],
+            tier=values["tier"],
+            figure=values["figure"],
+            code_location=values["place"],
+            assumes=values["assumes"],
+        )
+        evidence = Evidence(
+            agrees=values["agrees"],
+            observed=values["observed"],
+            expected=values["expected"],
+            fit=_fit(plain["fit"]),
+            budget=_numbers(plain["budget"]),
+            residual=values["residual"],
+            curves=_curves(plain["curves"]),
+            axes=values["axes"],
+            undecided=values["undecided"],
+        )
+        variants = VariantOutcomes(
+            rejected=_tuples(plain["controls"]["names"]),
+            accepted=_tuples(plain["controls"]["accepted"]),
+            misjudged=values["broken"],
+            corrected=values["corrected"],
         )
         return cls(
-            **values
-            | {
-                "fit": _fit(plain["fit"]),
-                "curves": curves,
-                "budget": _numbers(plain["budget"]),
-            }
+            claim=claim,
+            level=values["level"],
+            evidence=evidence,
+            variants=variants,
+            seconds=values["seconds"],
+            seed=values["seed"],
+            digest=values["digest"],
         )
+
+
+def controls_in_words(variants: VariantOutcomes) -> str:
+    """How the judge took the controls and the corrected variants, in one line.
+
+    >>> controls_in_words(VariantOutcomes(rejected=("half",), accepted=("twice",)))
+    'rejects 1/2, accepts twice'
+    """
+    words = [f"rejects {len(variants.rejected)}/{variants.control_count}"]
+    if variants.accepted:
+        words.append(f"accepts {', '.join(variants.accepted)}")
+    if variants.corrected:
+        accepted = variants.corrected_accepted
+        words.append(f"accepts {accepted}/{len(variants.corrected)} corrected")
+    return ", ".join(words)
 
 
 def _tuples(value: Any) -> Any:
-    return tuple(_tuples(each) for each in value) if isinstance(value, list) else value
+    """The value with tuples for lists, at every depth."""
+    if isinstance(value, list):
+        return tuple(_tuples(item) for item in value)
+    return value
 
 
 def _finite(value: Any) -> Any:
@@ -115,13 +273,14 @@ def _finite(value: Any) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, Mapping):
-        return {name: _finite(each) for name, each in value.items()}
+        return {name: _finite(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return type(value)(map(_finite, value))
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _numbers(value: Any) -> Any:
+    """The value with tuples for lists and nan for None, at every depth."""
     if isinstance(value, list | tuple):
         return tuple(map(_numbers, value))
     return math.nan if value is None else value
@@ -130,8 +289,15 @@ def _numbers(value: Any) -> Any:
 def _fit(plain: Mapping[str, Any] | None) -> Fit | None:
     if plain is None:
         return None
-    interval = None if plain["interval"] is None else _numbers(plain["interval"])
-    return Fit(
-        **{name: _numbers(value) for name, value in plain.items()}
-        | {"interval": interval}
+    fields = {name: _numbers(value) for name, value in plain.items()}
+    # An absent interval is no missing number: the errors have no scatter.
+    if plain["interval"] is None:
+        fields["interval"] = None
+    return Fit(**fields)
+
+
+def _curves(plain: Sequence[Mapping[str, Any]]) -> tuple[Curve, ...]:
+    return tuple(
+        Curve(**{name: _numbers(value) for name, value in curve.items()})
+        for curve in plain
     )

@@ -14,15 +14,17 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-LONGEST = 2
-"""Jobs under way that a line names, those that have taken longest."""
+NAMED_JOBS = 2
+"""Jobs under way that a line names, those that have taken longest: more would not fit on one line."""
 
 
-class View:
+class ProgressView:
     """What is done of a total, and since when what is under way: `begin` and `end` say so."""
 
     def __init__(self, total: int, done: int) -> None:
-        self.total, self.done, self.began = total, done, time.monotonic()
+        self.total = total
+        self.done = done
+        self.began = time.monotonic()
         self.running: dict[str, float] = {}
 
     def begin(self, name: str) -> None:
@@ -37,33 +39,33 @@ class View:
     def line(self) -> str:
         """Everything in one line.
 
-        >>> View(3, 1).line()
+        >>> ProgressView(3, 1).line()
         'verify: 1/3 claims, 0 s'
         """
-        since = self.since()
-        under_way = ", ".join(
-            f"{name} {seconds:.0f} s" for name, seconds in since[:LONGEST]
-        )
-        if len(since) > LONGEST:
-            under_way += f" and {len(since) - LONGEST} more"
-        return (
-            f"verify: {self.done}/{self.total} claims, {time.monotonic() - self.began:.0f} s"
-            + (f"; now {under_way}" if under_way else "")
-        )
+        seconds = time.monotonic() - self.began
+        line = f"verify: {self.done}/{self.total} claims, {seconds:.0f} s"
+        durations = self.durations()
+        if not durations:
+            return line
+        names = [f"{name} {seconds:.0f} s" for name, seconds in durations[:NAMED_JOBS]]
+        hidden = len(durations) - NAMED_JOBS
+        more = f" and {hidden} more" if hidden > 0 else ""
+        return f"{line}; now {', '.join(names)}{more}"
 
-    def since(self) -> list[tuple[str, float]]:
+    def durations(self) -> list[tuple[str, float]]:
         """Name of each job under way and for how many seconds, the longest first."""
         now = time.monotonic()
         return [(name, now - start) for name, start in list(self.running.items())]
 
 
 @contextmanager
-def viewed(total: int, done: int) -> Iterator[View]:
-    """A view on standard error: a bar and the jobs under way in a terminal after two seconds, lines elsewhere.
+def shown_progress(total: int, done: int) -> Iterator[ProgressView]:
+    """A view on standard error: in a terminal a bar and the jobs under way, after two seconds; lines elsewhere.
 
     A line comes every ten seconds. Silent in worker processes and inside another bar.
     """
-    view, over = View(total, done), threading.Event()
+    view = ProgressView(total, done)
+    over = threading.Event()
     if parent_process() is not None or not outermost.acquire(blocking=False):
         yield view
         return
@@ -78,12 +80,12 @@ def viewed(total: int, done: int) -> Iterator[View]:
         outermost.release()
 
 
-def _lines(view: View, over: threading.Event) -> None:
+def _lines(view: ProgressView, over: threading.Event) -> None:
     while not over.wait(PLAIN):
         print(view.line(), file=sys.stderr, flush=True)
 
 
-def _live(view: View, over: threading.Event) -> None:
+def _live(view: ProgressView, over: threading.Event) -> None:
     if over.wait(max(PATIENCE, 0)):
         return
     from rich.console import Console
@@ -97,7 +99,7 @@ def _live(view: View, over: threading.Event) -> None:
         over.wait()
 
 
-def _table(view: View) -> "Table":
+def _table(view: ProgressView) -> "Table":
     from rich.progress_bar import ProgressBar
     from rich.table import Table
 
@@ -108,6 +110,6 @@ def _table(view: View) -> "Table":
         seconds,
         ProgressBar(view.total, view.done, width=40),
     )
-    for name, under_way in view.since():
+    for name, under_way in view.durations():
         table.add_row(f"  {name}", f"{under_way:.0f} s")
     return table

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any, NamedTuple
 
 from ...runtime.files import AnyPath, as_path
@@ -12,15 +13,15 @@ from ..evidence.evidence import Judge
 from ..user.modules import load_module
 
 
-class Stated(NamedTuple):
-    """A registered claim and where it is stated: a file and line, or no file and the module that a notebook is."""
+class Registration(NamedTuple):
+    """A registered claim, the file that states it (None for a notebook), and where: file and line, or the module."""
 
     claim: Claim
     file: Path | None
-    at: str
+    location: str
 
 
-_registered: dict[str, Stated] = {}
+_registered: dict[str, Registration] = {}
 _loaded: set[Path] = set()
 
 
@@ -45,34 +46,39 @@ def claim(
     >>> verify(["example.square"]).holds
     True
     """
-    frame = inspect.currentframe()
-    caller = frame.f_back if frame else None
-    where = inspect.getframeinfo(caller) if caller else None
-    module = str(caller.f_globals.get("__name__", "")) if caller else ""
+    caller = _caller(inspect.currentframe())
 
     def register(predict: Callable[[RunContext, str], Any]) -> Claim:
-        made = Claim(
-            id=id,
-            measure=measure,
-            predict=predict,
-            judge=judge,
-            **_defaults(id, measure, predict) | fields,
-        )
-        file = (
-            Path(where.filename).resolve()
-            if where and Path(where.filename).is_file()
-            else None
-        )
-        at = f"{file}:{where.lineno}" if file and where else module
-        before = _registered.get(id)
-        if before is not None and before.at != at:
+        all_fields = _defaults(id, measure, predict) | fields
+        made = Claim(id=id, measure=measure, predict=predict, judge=judge, **all_fields)
+        earlier = _registered.get(id)
+        if earlier is not None and earlier.location != caller.location:
             raise ValueError(
-                f"claim {id} is registered twice, at {before.at} and at {at}: choose another id"
+                f"claim {id} is registered twice, at {earlier.location} and at {caller.location}: choose another id"
             )
-        _registered[id] = Stated(made, file, at)
+        _registered[id] = Registration(made, caller.file, caller.location)
         return made
 
     return register
+
+
+class _Caller(NamedTuple):
+    """The file that calls, None for a notebook, and where: file and line, or the module."""
+
+    file: Path | None
+    location: str
+
+
+def _caller(frame: FrameType | None) -> _Caller:
+    """Who called the function whose frame this is."""
+    caller = frame.f_back if frame else None
+    if caller is None:
+        return _Caller(None, "")
+    info = inspect.getframeinfo(caller)
+    file = Path(info.filename)
+    if file.is_file():
+        return _Caller(file.resolve(), f"{file.resolve()}:{info.lineno}")
+    return _Caller(None, str(caller.f_globals.get("__name__", "")))
 
 
 def _defaults(
@@ -95,7 +101,7 @@ def _first_line(function: Callable[..., Any]) -> str:
     return (inspect.getdoc(function) or "").split("\n")[0].rstrip(".")
 
 
-def registered() -> dict[str, Stated]:
+def registered() -> dict[str, Registration]:
     """The registered claims by id, in the order of their registration."""
     return dict(_registered)
 
@@ -106,10 +112,10 @@ def load_claims(path: AnyPath) -> list[str]:
     ValueError if it registers none, or fails; FileNotFoundError if it is not there.
     """
     file = as_path(path).resolve()
-    for name in _of(file):
+    for name in _registered_by(file):
         del _registered[name]
     load_module(path)
-    names = _of(file)
+    names = _registered_by(file)
     if not names:
         raise ValueError(
             f"{as_path(path)} registers no claim: decorate its prediction with attndyn.compare.claim"
@@ -118,23 +124,23 @@ def load_claims(path: AnyPath) -> list[str]:
     return names
 
 
-def find(name: str, file: Path | None = None) -> Claim:
+def claim_of_id(name: str, file: Path | None = None) -> Claim:
     """The claim of this id: registered, here or by the file, or of the package; KeyError if there is none."""
     if file is not None and name not in _registered:
         load_claims(file)
-    return (
-        _registered[name].claim
-        if name in _registered
-        else {each.id: each for each in all_claims()}[name]
-    )
+    if name in _registered:
+        return _registered[name].claim
+    return {claim.id: claim for claim in all_claims()}[name]
 
 
-def home(name: str) -> Path | None:
+def file_of_claim(name: str) -> Path | None:
     """The file that states a claim, None for one of a notebook."""
-    return _registered[name].file if name in _registered else section_files().get(name)
+    if name in _registered:
+        return _registered[name].file
+    return section_files().get(name)
 
 
-def loaded_from(name: str) -> Path | None:
+def loaded_file(name: str) -> Path | None:
     """The file of a claim that `load_claims` has read."""
     file = _registered[name].file if name in _registered else None
     return file if file in _loaded else None
@@ -142,8 +148,10 @@ def loaded_from(name: str) -> Path | None:
 
 def is_portable(name: str) -> bool:
     """Whether other processes find this claim too: in the package, or in a file that `load_claims` has read."""
-    return name not in _registered or loaded_from(name) is not None
+    return name not in _registered or loaded_file(name) is not None
 
 
-def _of(file: Path) -> list[str]:
-    return [name for name, stated in _registered.items() if stated.file == file]
+def _registered_by(file: Path) -> list[str]:
+    return [
+        name for name, registration in _registered.items() if registration.file == file
+    ]

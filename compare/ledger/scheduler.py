@@ -4,39 +4,41 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from typing import Any, NamedTuple
 
-from .progress_view import View
+from .progress_view import ProgressView
 
 
 class Job(NamedTuple):
-    """A call for a worker, under the name that is shown; it begins after the jobs in `needs`.
+    """A call for a worker, under the name that is shown; it begins after the jobs of the names in `prerequisites`.
 
-    It `counts` as one of those that are asked for, or prepares them.
+    `counts`: it is one of those that are asked for; else it only prepares them.
     """
 
     name: str
     work: Callable[..., Any]
     arguments: tuple[Any, ...]
-    needs: frozenset[str] = frozenset()
+    prerequisites: frozenset[str] = frozenset()
     counts: bool = True
 
 
-def done(
-    jobs: Sequence[Job], pool: Executor, workers: int, view: View
+def run_jobs(
+    jobs: Sequence[Job], pool: Executor, workers: int, view: ProgressView
 ) -> Iterator[tuple[Job, Any]]:
-    """Each job with its result as soon as it is finished; the first failure ends the rest.
+    """Each job with its result as soon as it is finished; the first failure ends all others.
 
-    No more are begun than there are workers, so that one that is begun runs. `needs` must name jobs.
+    No more are begun than there are workers, so that a job that is shown as under way runs. `prerequisites` must
+    name jobs.
 
     >>> from concurrent.futures import ThreadPoolExecutor
     >>> jobs = [Job("second", abs, (-2,), frozenset({"first"})), Job("first", abs, (-1,))]
     >>> with ThreadPoolExecutor(2) as pool:
-    ...     [(job.name, result) for job, result in done(jobs, pool, 2, View(2, 0))]
+    ...     [(job.name, result) for job, result in run_jobs(jobs, pool, 2, ProgressView(2, 0))]
     [('first', 1), ('second', 2)]
     """
-    waiting, finished = list(jobs), set[str]()
+    waiting = list(jobs)
+    finished: set[str] = set()
     running: dict[Future[Any], Job] = {}
     while waiting or running:
-        ready = [job for job in waiting if job.needs <= finished]
+        ready = [job for job in waiting if job.prerequisites <= finished]
         for job in ready[: workers - len(running)]:
             waiting.remove(job)
             running[pool.submit(job.work, *job.arguments)] = job

@@ -1,4 +1,4 @@
-"""Verdicts that are kept: one whole file each, under the digest of all that the verdict depends on."""
+"""Stored verdicts: one whole file each, under the digest of all that the verdict depends on."""
 
 import hashlib
 import json
@@ -21,30 +21,24 @@ def verdict_digest(name: str, seed: int, code: str) -> str:
     return hashlib.sha256(settings.encode()).hexdigest() if code else ""
 
 
-def keep(verdict: Verdict, folder: Path) -> None:
+def save_verdict(verdict: Verdict, folder: Path) -> None:
     """Write a verdict under its digest, whole or not at all; OSError if the folder cannot be written."""
     if verdict.digest:
-        write_text(
-            _path(verdict.digest, folder), json.dumps(verdict.to_dict(), indent=2)
-        )
+        text = json.dumps(verdict.to_dict(), indent=2)
+        write_text(_path(verdict.digest, folder), text)
 
 
-def kept(digest: str, folder: Path) -> Verdict | None:
+def load_verdict(digest: str, folder: Path) -> Verdict | None:
     """The verdict of this digest, if the folder holds it whole.
 
-    >>> kept("0" * 64, Path("no such folder")) is None
+    >>> load_verdict("0" * 64, Path("no such folder")) is None
     True
     """
     try:
-        verdict = Verdict.from_dict(
-            json.loads(_path(digest, folder).read_text(encoding="utf-8"))
-        )
-    except (
-        FileNotFoundError,
-        KeyError,
-        TypeError,
-        ValueError,
-    ):  # half a file is as good as none
+        text = _path(digest, folder).read_text(encoding="utf-8")
+        verdict = Verdict.from_dict(json.loads(text))
+    except (FileNotFoundError, KeyError, TypeError, ValueError):
+        # Half a file is as good as none: the claim is checked again.
         return None
     return verdict if verdict.digest == digest else None
 

@@ -7,18 +7,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...runtime.files import AnyPath, as_path, write_text
 from ...runtime.typesetting import mathml
 from ..evidence.claim import LEVELS, TIERS
 from ..evidence.verdict import Verdict
-from ..ledger.verification import Ledger
-from .formatting import anchor, number
+from ..ledger.ledger import Ledger
 from .results_table import coverage, summary
 from .svg import described, drawings
-
-HOME = Path(__file__).parent
+from .verdict_rows import HOME, JudgedControl, VerdictRow, template_engine
 
 
 def write_report(
@@ -44,34 +42,28 @@ def report(ledger: Ledger, figures: Mapping[str, bytes] | None = None) -> str:
     >>> report(Ledger((), seed=3)).startswith("<!doctype html>")
     True
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    engine = Environment(
-        loader=FileSystemLoader(HOME),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    engine.filters["number"] = number
-    engine.filters["anchor"] = anchor
-    style, script = (_source(f"page.{kind}") for kind in ("css", "js"))
-    named = {verdict.figure for verdict in ledger.verdicts}
+    style, script = (_file_text(f"page.{kind}") for kind in ("css", "js"))
+    named = {verdict.claim.figure for verdict in ledger.verdicts}
+    pictures = {
+        name: _picture(png) for name, png in (figures or {}).items() if name in named
+    }
     papers = coverage(ledger)
     results = [result for paper in papers for result in paper.results]
-    return engine.get_template("page.html").render(
-        entries=[_entry(verdict) for verdict in ledger.verdicts],
-        figures={
-            name: _picture(png)
-            for name, png in (figures or {}).items()
-            if name in named
-        },
-        papers=papers,
-        coverage=summary(results),
-        policy=_policy(script),
-        style=style,
-        script=script,
-        **_summary(ledger),
+    return (
+        template_engine()
+        .get_template("page.html")
+        .render(
+            rows=[VerdictRow(verdict) for verdict in ledger.verdicts],
+            entries=[_entry(verdict) for verdict in ledger.verdicts],
+            failed_assumptions=ledger.failed_assumptions,
+            figures=pictures,
+            papers=papers,
+            coverage=summary(results),
+            policy=_policy(script),
+            style=style,
+            script=script,
+            **_overview(ledger),
+        )
     )
 
 
@@ -89,96 +81,62 @@ class Picture:
         return round(1.5 * 96 / 300 * self.width)
 
 
+class BudgetShare(NamedTuple):
+    """A source of error: its size, and percent of the whole budget."""
+
+    source: str
+    size: float
+    percent: float
+
+
 @dataclass(frozen=True)
 class Entry:
-    """What the page shows of a verdict besides its fields."""
+    """What the article on a verdict shows besides its fields.
+
+    `formula` is the statement as MathML, empty where it cannot be typeset; `problem` then says why.
+    """
 
     verdict: Verdict
-    section: str
-    order: str
     formula: str
     problem: str
     drawings: tuple[str, ...]
     caption: str
-    controls: tuple[tuple[str, bool, str], ...]
-    budget: tuple[tuple[str, float, float], ...]
-
-    @property
-    def words(self) -> str:
-        """What the text filter looks through."""
-        v = self.verdict
-        variants = (
-            *(name for name, *_ in self.controls),
-            *(name for name, _ in v.corrected),
-        )
-        return " ".join((v.id, v.title, v.source, v.observable, v.limit, *variants))
+    controls: tuple[JudgedControl, ...]
+    budget: tuple[BudgetShare, ...]
 
 
 def _entry(verdict: Verdict) -> Entry:
     formula, problem = "", ""
-    if verdict.statement:
+    if verdict.claim.statement:
+        # The statement of a user's claim may be no LaTeX: the other claims are still to be read.
         try:
-            formula = mathml(verdict.statement)
-        except (
-            ValueError
-        ) as error:  # somebody's own claim: the others are still to be read
+            formula = mathml(verdict.claim.statement)
+        except ValueError as error:
             problem = str(error)
     return Entry(
         verdict=verdict,
-        section=verdict.id.split(".")[0],
-        order=_order(verdict),
         formula=formula,
         problem=problem,
         drawings=drawings(verdict),
         caption=described(verdict),
-        controls=_controls(verdict),
-        budget=_budget(verdict),
+        controls=VerdictRow(verdict).controls,
+        budget=_budget_shares(verdict),
     )
 
 
-def _order(verdict: Verdict) -> str:
-    """The measured order over the expected one, or what there is of the two."""
-    if verdict.fit is not None:
-        return f"{number(verdict.fit.slope, '.2f')} for {number(verdict.fit.expected)}"
-    return "" if verdict.order is None else number(verdict.order)
+def _budget_shares(verdict: Verdict) -> tuple[BudgetShare, ...]:
+    """The sources of error, the largest first."""
+    budget = verdict.evidence.budget
+    whole = sum(abs(size) for _, size in budget) or 1.0
+    shares = [BudgetShare(name, size, 100 * abs(size) / whole) for name, size in budget]
+    return tuple(sorted(shares, key=lambda share: -share.percent))
 
 
-def _controls(verdict: Verdict) -> tuple[tuple[str, bool, str], ...]:
-    """Every variant, whether the judge took it rightly, and how, the wrongly taken ones first."""
-    wrongly = [
-        (name, False, "accepted, and is wrong")
-        for name in verdict.accepted
-        if name in verdict.broken
-    ]
-    wrongly += [
-        (name, False, "rejected, and is right")
-        for name in verdict.broken
-        if name not in verdict.accepted
-    ]
-    untried = [
-        (name, False, "not tried")
-        for name in verdict.accepted
-        if name not in verdict.broken
-    ]
-    return (
-        *wrongly,
-        *untried,
-        *((name, True, "rejected") for name in verdict.rejected),
-    )
-
-
-def _budget(verdict: Verdict) -> tuple[tuple[str, float, float], ...]:
-    """Source, size and percent of the whole budget, the largest first."""
-    whole = sum(abs(size) for _, size in verdict.budget) or 1.0
-    largest_first = sorted(verdict.budget, key=lambda pair: -abs(pair[1]))
-    return tuple((name, size, 100 * abs(size) / whole) for name, size in largest_first)
-
-
-def _summary(ledger: Ledger) -> dict[str, Any]:
+def _overview(ledger: Ledger) -> dict[str, Any]:
     """What the head of the page says of all verdicts together, and what there is to filter by."""
     verdicts = ledger.verdicts
     counts = Counter(verdict.level for verdict in verdicts)
-    present = {verdict.tier for verdict in verdicts}
+    present = {verdict.claim.tier for verdict in verdicts}
     return {
         "holds": ledger.holds,
         "unexpected": [verdict for verdict in verdicts if not verdict.holds],
@@ -193,7 +151,7 @@ def _summary(ledger: Ledger) -> dict[str, Any]:
     }
 
 
-def _source(name: str) -> str:
+def _file_text(name: str) -> str:
     return (HOME / name).read_text(encoding="utf-8").strip()
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ..evidence.papers import Paper, Result, papers
 from ..evidence.verdict import Verdict
 from ..ledger.coverage import claims_of_result
-from ..ledger.verification import Ledger
+from ..ledger.ledger import Ledger
 
 
 class Holding(NamedTuple):

@@ -50,11 +50,13 @@ def drawings(verdict: Verdict) -> tuple[str, ...]:
 
     The same verdict gives the same text; its ids begin with that of the claim, so that many stand on one page.
     """
-    fit, found = verdict.fit, []
-    if verdict.curves:
+    fit, found = verdict.evidence.fit, []
+    if verdict.evidence.curves:
         found.append(
             _panel(
-                verdict, "curves", lambda ax: _curves(ax, verdict.curves, verdict.axes)
+                verdict,
+                "curves",
+                lambda ax: _curves(ax, verdict.evidence.curves, verdict.evidence.axes),
             )
         )
     if fit is not None and np.any(_drawable(fit)):
@@ -87,18 +89,20 @@ def _panel(verdict: Verdict, name: str, draw: Callable[["Axes"], None]) -> str:
 def described(verdict: Verdict) -> str:
     """What the figure shows, in words: its caption."""
     words = []
-    if verdict.curves:
-        names = ", ".join(curve.name for curve in verdict.curves[:NAMED] if curve.name)
+    if verdict.evidence.curves:
+        names = ", ".join(
+            curve.name for curve in verdict.evidence.curves[:NAMED] if curve.name
+        )
         more = (
-            f" and {len(verdict.curves) - NAMED} more"
-            if len(verdict.curves) > NAMED
+            f" and {len(verdict.evidence.curves) - NAMED} more"
+            if len(verdict.evidence.curves) > NAMED
             else ""
         )
         words.append(
             f"Observed (solid) and predicted (dashed): {names or 'curves'}{more}."
         )
-    if verdict.fit is not None and np.any(_drawable(verdict.fit)):
-        fit = verdict.fit
+    if verdict.evidence.fit is not None and np.any(_drawable(verdict.evidence.fit)):
+        fit = verdict.evidence.fit
         slopes = f"slope {number(fit.slope, '.3f')}; the dashed line has slope {number(fit.expected)}"
         words.append(f"Errors against {fit.parameter}: {slopes}.")
     return " ".join(words)

@@ -21,9 +21,11 @@ from selenium.webdriver.support.ui import Select
 
 from attndyn.compare import Ledger, Verdict
 from attndyn.compare.claims import all_claims
-from attndyn.compare.evidence.claim import LEVELS, RunContext, check_claim
-from attndyn.compare.evidence.evidence import Curve, Fit
+from attndyn.compare.evidence.checking import check_claim
+from attndyn.compare.evidence.claim import LEVELS, RunContext
+from attndyn.compare.evidence.evidence import Curve, Evidence, Fit
 from attndyn.compare.evidence.papers import papers
+from attndyn.compare.evidence.verdict import ClaimRecord, VariantOutcomes
 from attndyn.compare.figures import draw
 from attndyn.compare.report import write_report
 
@@ -62,29 +64,35 @@ DIGITS = (("a" * 60 + " ") * 2).strip()
 
 def invented(level):
     """A claim of this level, whose text is hostile to a page that trusts it."""
-    return Verdict(
+    claim = ClaimRecord(
         id=f"invented.{level}",
         title=f"<script>document.title = 'taken'</script><img src=http://127.0.0.1:9/> {level}",
         source="this test",
-        level=level,
         expected_level="refuted" if level == "refuted" else "proved",
-        observed=DIGITS,
-        expected="1",
-        rejected=("two for one",),
-        accepted=("half of one",) if level == "inconclusive" else (),
-        broken=("half of one",) if level == "inconclusive" else (),
-        seconds=0.5,
         statement=r"\Phi(v) = \sum_{d=1}^{D} \left(\frac{v_d^2}{2} + \lambda_d^{2} v_d\right) "
         * 4
         + "x^2",
         tier="long" if level == "proved" else "fast",
+        figure="growing_mode_order" if level in ("proved", "numerical") else None,
+        code_location="compare/claims/merged.py:12",
+    )
+    evidence = Evidence(
+        agrees=level not in ("refuted", "inconclusive"),
+        observed=DIGITS,
+        expected="1",
         fit=FIT,
         curves=CURVES if level != "refuted" else (),
         axes=("flow time", "loss"),
         budget=(("learning rate", 1e-3), ("sampling", 4e-5)),
         residual=5e-4,
-        figure="growing_mode_order" if level in ("proved", "numerical") else None,
-        place="compare/claims/merged.py:12",
+    )
+    misjudged = ("half of one",) if level == "inconclusive" else ()
+    return Verdict(
+        claim=claim,
+        level=level,
+        evidence=evidence,
+        variants=VariantOutcomes(("two for one",), misjudged, misjudged),
+        seconds=0.5,
         digest="ab" * 32,
     )
 

@@ -16,7 +16,7 @@ from attndyn.cli import main
 from attndyn.cli.exit_status import ExitStatus
 from attndyn.compare import reference_files
 from attndyn.compare.claims.linear_attention.fixed_points import enumeration as section
-from attndyn.compare.ledger.verification import choose
+from attndyn.compare.ledger.claim_names import claims_named
 from attndyn.simulate import Experiment, load
 from attndyn.theory import fixed_points
 
@@ -511,7 +511,7 @@ def test_verify_writes_the_ledger_and_prints_a_table(capsys, tmp_path):
 
 
 def test_verify_fails_if_a_claim_is_not_as_expected(capsys, tmp_path, monkeypatch):
-    (claim,) = choose(["fixed_points.count"], "fast")
+    (claim,) = claims_named(["fixed_points.count"], "fast")
     wrong = replace(
         claim,
         predict=lambda context, control: claim.predict(context, claim.controls[0]),

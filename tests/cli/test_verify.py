@@ -12,8 +12,8 @@ import pytest
 
 from attndyn.cli import main
 from attndyn.compare import Ledger, verify
-from attndyn.compare.ledger.progress_view import View, viewed
-from attndyn.compare.ledger.verdict_store import kept
+from attndyn.compare.ledger.progress_view import ProgressView, shown_progress
+from attndyn.compare.ledger.verdict_store import load_verdict
 
 SLOW = """
 import os, signal, time
@@ -163,7 +163,7 @@ def test_a_kept_verdict_that_is_damaged_or_another_is_not_read(slow, tmp_path):
     again = verify([str(slow)], out=out, workers=1, resume=True)
     assert begun(tmp_path) == ["quick", "stuck"]
     assert timeless(again) == timeless(first)
-    assert kept(first.verdicts[0].digest, out / "verdicts") == again.verdicts[0]
+    assert load_verdict(first.verdicts[0].digest, out / "verdicts") == again.verdicts[0]
     verify(
         [str(slow)], out=out, workers=1, resume=True, seed=1
     )  # control: another seed, other verdicts
@@ -233,7 +233,7 @@ def show(monkeypatch, terminal):
 @pytest.mark.parametrize("terminal", [True, False])
 def test_the_claims_under_way_are_shown(monkeypatch, wait_for, terminal):
     screen = show(monkeypatch, terminal)
-    with viewed(5, 2) as view:
+    with shown_progress(5, 2) as view:
         view.begin("slow.first")
         view.end("slow.first")
         view.begin("slow.second")
@@ -252,7 +252,7 @@ def test_the_claims_under_way_are_shown(monkeypatch, wait_for, terminal):
 def test_a_quick_ledger_says_nothing(monkeypatch):
     screen = show(monkeypatch, terminal=True)
     monkeypatch.setattr("attndyn.compare.ledger.progress_view.PATIENCE", 60.0)
-    with viewed(1, 0) as view:
+    with shown_progress(1, 0) as view:
         view.begin("quick")
         view.end("quick")
     assert screen.getvalue() == ""
@@ -260,7 +260,7 @@ def test_a_quick_ledger_says_nothing(monkeypatch):
 
 
 def test_a_line_names_what_takes_longest():
-    view = View(9, 0)
+    view = ProgressView(9, 0)
     for name in ("first", "second", "third", "fourth"):
         view.begin(name)
     assert re.fullmatch(
@@ -270,7 +270,7 @@ def test_a_line_names_what_takes_longest():
 
 
 def test_preparations_do_not_count():
-    view = View(2, 0)
+    view = ProgressView(2, 0)
     view.begin("a run")
     view.end("a run", counts=False)
     assert view.line() == "verify: 0/2 claims, 0 s"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from attndyn.compare import Ledger, Verdict
+from attndyn.compare import Evidence, Ledger, Verdict
+from attndyn.compare.evidence.verdict import ClaimRecord, VariantOutcomes
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -23,15 +24,11 @@ def script():
 
 
 def verdict(seed, level="numerical"):
-    names = {name: name for name in ("title", "source", "expected")}
     return Verdict(
-        **names,
-        id="merged.one_drop",
+        claim=ClaimRecord("merged.one_drop", "title", "source"),
         level=level,
-        expected_level="numerical",
-        observed=f"gap of seed {seed}",
-        rejected=("a", "b"),
-        accepted=(),
+        evidence=Evidence(True, f"gap of seed {seed}", "expected"),
+        variants=VariantOutcomes(rejected=("a", "b")),
         seconds=1.0,
         seed=seed,
     )
@@ -65,6 +62,8 @@ def test_a_verdict_that_depends_on_the_seed_is_named(script):
 
 def test_a_control_that_is_accepted_from_some_seed_shows(script):
     first, second = ledgers("numerical", "numerical")
-    weaker = replace(second.verdicts[0], rejected=("a",), accepted=("b",))
+    weaker = replace(
+        second.verdicts[0], variants=VariantOutcomes(rejected=("a",), accepted=("b",))
+    )
     page = script.page([first, Ledger((weaker,), 1, {"numpy": "2"})])
     assert "| 1/2, 2/2 |" in page

@@ -242,7 +242,8 @@ def _checked(
 
 def _imported(runs: Path) -> tuple[Any, Mapping[str, Any], Any]:
     from attndyn.compare.claims import all_claims
-    from attndyn.compare.evidence.claim import RunContext, check_claim
+    from attndyn.compare.evidence.checking import check_claim
+    from attndyn.compare.evidence.claim import RunContext
 
     return (
         check_claim,

@@ -7,12 +7,12 @@ import re
 import pytest
 
 from attndyn.compare.claims import all_claims, section_files, sections
+from attndyn.compare.evidence.checking import check_claim
 from attndyn.compare.evidence.claim import (
     TIERS,
     UNMODIFIED,
     Claim,
     RunContext,
-    check_claim,
 )
 from attndyn.compare.evidence.evidence import Curve, Evidence, Fit
 from attndyn.compare.evidence.verdict import Verdict
@@ -169,7 +169,7 @@ def test_a_statement_known_to_be_wrong_is_expected_to_be_refuted(context):
     missed = check_claim(
         claim(truth=3.0, corrected=("half",), **known), context
     )  # a judge that rejects everything
-    assert (missed.level, missed.broken) == ("inconclusive", ("half",))
+    assert (missed.level, missed.variants.misjudged) == ("inconclusive", ("half",))
     with pytest.raises(ValueError, match="name a corrected variant"):
         claim(truth=2.0, **known)
 
@@ -180,7 +180,8 @@ def test_a_claim_without_controls_is_not_checked(context):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"tier": "slow"}, {"expected_level": "sure"}, {"reaches": "refuted"}]
+    "changes",
+    [{"tier": "slow"}, {"expected_level": "sure"}, {"evidence_level": "refuted"}],
 )
 def test_tiers_and_levels_exist(changes):
     with pytest.raises(ValueError, match="must be one of"):
@@ -188,10 +189,12 @@ def test_tiers_and_levels_exist(changes):
 
 
 def test_agreement_reaches_the_level_of_its_method(context):
-    assert check_claim(claim(reaches="proved", expected_level="proved"), context).holds
+    assert check_claim(
+        claim(evidence_level="proved", expected_level="proved"), context
+    ).holds
     assert (
         check_claim(
-            claim(truth=3.0, reaches="proved", expected_level="proved"), context
+            claim(truth=3.0, evidence_level="proved", expected_level="proved"), context
         ).level
         == "refuted"
     )
@@ -246,7 +249,7 @@ def test_a_verdict_is_read_back_as_it_was_written(context):
         )
 
     verdict = check_claim(claim(judge=judge, hypotheses=("none",)), context)
-    assert verdict.fit == fit
+    assert verdict.evidence.fit == fit
     assert Verdict.from_dict(json.loads(json.dumps(verdict.to_dict()))) == verdict
 
 
@@ -273,7 +276,7 @@ def test_a_verdict_is_plain_values(context):
     assert verdict.to_dict()["seconds"] == verdict.seconds >= 0
 
 
-def test_a_lab_has_a_seed_of_zero_or_more(tmp_path):
+def test_a_context_has_a_seed_of_zero_or_more(tmp_path):
     assert RunContext(tmp_path).seed == 0
     with pytest.raises(
         ValueError, match="seed must be a whole number of at least 0, not -1"

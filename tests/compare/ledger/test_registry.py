@@ -12,16 +12,16 @@ import pytest
 
 import attndyn
 from attndyn.compare import Claim, Evidence, claim, equal_within, verify
+from attndyn.compare.ledger.claim_names import claims_named
 from attndyn.compare.ledger.registry import (
-    find,
-    home,
+    claim_of_id,
+    file_of_claim,
     is_portable,
     load_claims,
-    loaded_from,
+    loaded_file,
     registered,
 )
 from attndyn.compare.ledger.verdict_store import verdict_digest
-from attndyn.compare.ledger.verification import choose
 
 ROOT = Path(attndyn.__file__).parent
 
@@ -133,7 +133,7 @@ def test_a_cell_of_a_notebook_runs_again():
     cell(SQUARE, 1)
     changed = cell(SQUARE.replace("Two times two", "Twice two"), 2)
     assert registered()["mine.square"].claim is changed
-    assert home("mine.square") is None
+    assert file_of_claim("mine.square") is None
     assert not is_portable("mine.square")
 
 
@@ -148,8 +148,8 @@ def test_a_claim_of_the_running_program_is_checked_here(tmp_path):
     assert (
         len(list((tmp_path / "verdicts").iterdir())) == 1
     )  # what a notebook holds besides is not known
-    assert [each.id for each in choose(["mine"], "fast")] == ["mine.square"]
-    assert "mine.square" not in [each.id for each in choose([], "paper")]
+    assert [each.id for each in claims_named(["mine"], "fast")] == ["mine.square"]
+    assert "mine.square" not in [each.id for each in claims_named([], "paper")]
 
 
 def test_an_id_of_the_package_is_taken():
@@ -172,10 +172,10 @@ def test_a_file_stands_for_its_claims(square, tmp_path):
         "mine.square",
     ]
     assert ledger.holds
-    assert ledger.verdicts[1].place == "square.py:6"
-    assert loaded_from("mine.square") == square
-    assert find("mine.square").title == "Two times two is two squared"
-    assert find("fixed_points.count").id == "fixed_points.count"
+    assert ledger.verdicts[1].claim.code_location == "square.py:6"
+    assert loaded_file("mine.square") == square
+    assert claim_of_id("mine.square").title == "Two times two is two squared"
+    assert claim_of_id("fixed_points.count").id == "fixed_points.count"
 
 
 def test_a_changed_file_is_read_anew(square):
@@ -250,11 +250,11 @@ SCRIPT = f"""
 import json
 from pathlib import Path
 from attndyn.compare.ledger.verdict_store import verdict_digest
-from attndyn.compare.ledger.registry import home
+from attndyn.compare.ledger.registry import file_of_claim
 from attndyn.runtime.code_digest import source_digest, sources
 import attndyn
 assert attndyn.__file__.startswith(str(Path.cwd())), attndyn.__file__
-files = {{name: home(name) for name in {CLAIMS}}} | {{"mine": Path("mine.py").resolve()}}
+files = {{name: file_of_claim(name) for name in {CLAIMS}}} | {{"mine": Path("mine.py").resolve()}}
 print(json.dumps({{name: verdict_digest(name, 0, source_digest(sources(file))) for name, file in files.items()}}))
 """
 
@@ -358,7 +358,7 @@ def test_a_judge_that_changes_what_it_is_given_spares_the_next_variant():
     idle = claim(
         "mine.idle", measure=measured, judge=subtracting, controls=("as the theory",)
     )(lambda context, variant: [np.ones(3)])
-    assert verify([idle.id]).verdicts[0].broken == ("as the theory",)
+    assert verify([idle.id]).verdicts[0].variants.misjudged == ("as the theory",)
 
 
 def test_a_control_of_nan_shows_nothing():

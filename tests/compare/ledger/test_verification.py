@@ -15,9 +15,9 @@ from attndyn.compare import Ledger, verify
 from attndyn.compare.claims import all_claims
 from attndyn.compare.evidence.claim import TIERS, Claim
 from attndyn.compare.evidence.evidence import Evidence
-from attndyn.compare.ledger.progress_view import View
-from attndyn.compare.ledger.scheduler import Job, done
-from attndyn.compare.ledger.verification import choose
+from attndyn.compare.ledger.claim_names import claims_named
+from attndyn.compare.ledger.progress_view import ProgressView
+from attndyn.compare.ledger.scheduler import Job, run_jobs
 from attndyn.simulate import Experiment
 
 CHEAP = ["fixed_points.count", "merged.aligned"]
@@ -58,7 +58,7 @@ def invented(monkeypatch):
 
 
 def ids(names=(), tier="standard"):
-    return [claim.id for claim in choose(names, tier)]
+    return [claim.id for claim in claims_named(names, tier)]
 
 
 # Which claims
@@ -177,11 +177,11 @@ def test_the_ledger_holds_only_if_every_verdict_does():
         wrong = replace(ledger, verdicts=(first, replace(second, level=level)))
         assert not wrong.holds
         assert json.loads(wrong.to_json())["holds"] is False
-    known_wrong = replace(second, level="refuted", expected_level="refuted")
+    to_be_refuted = replace(second.claim, expected_level="refuted")
+    known_wrong = replace(second, level="refuted", claim=to_be_refuted)
     assert replace(ledger, verdicts=(first, known_wrong)).holds
-    assert not replace(
-        ledger, verdicts=(replace(second, expected_level="refuted"),)
-    ).holds
+    true_after_all = replace(second, claim=to_be_refuted)
+    assert not replace(ledger, verdicts=(true_after_all,)).holds
 
 
 def timeless(ledger):
@@ -281,10 +281,10 @@ def test_runs_of_a_claim_are_shared_out_before_it_is_checked(tmp_path, monkeypat
         "attndyn.compare.claims.linear_attention.merged.time_courses.CLAIMS",
         tuple(claims),
     )
-    monkeypatch.setattr("attndyn.compare.ledger.verification.done", record)
+    monkeypatch.setattr("attndyn.compare.ledger.verification.run_jobs", record)
     assert verify(["invented"], out=tmp_path, workers=2).holds
     assert [job.arguments[0] for job in begun[:2]] == [longer, SMALL]
-    assert [(job.name, job.needs) for job in begun[2:]] == [
+    assert [(job.name, job.prerequisites) for job in begun[2:]] == [
         (name, {begun[0].name, begun[1].name}) for name in ("invented.1", "invented.2")
     ]
     assert [job.counts for job in begun] == [False, False, True, True]
@@ -343,13 +343,15 @@ def test_no_job_begins_before_those_that_it_needs(needs, workers):
         )
         for k, need in enumerate(needs)
     ]
-    view = View(len(jobs), 0)
+    view = ProgressView(len(jobs), 0)
     with ThreadPoolExecutor(workers) as pool:
-        for _ in done(jobs[::-1], pool, workers, view):
+        for _ in run_jobs(jobs[::-1], pool, workers, view):
             most.append(len(view.running))
     assert sorted(order) == sorted(job.name for job in jobs)
     assert all(
-        order.index(need) < order.index(job.name) for job in jobs for need in job.needs
+        order.index(need) < order.index(job.name)
+        for job in jobs
+        for need in job.prerequisites
     )
     assert max(most) < workers
     assert view.done == len(jobs[::2])
@@ -360,9 +362,9 @@ def test_the_first_failure_ends_the_rest():
         Job("fails", divmod, (1, 0)),
         *[Job(str(k), divmod, (1, 1)) for k in range(5)],
     ]
-    begun = View(6, 0)
+    begun = ProgressView(6, 0)
     with ThreadPoolExecutor(1) as pool, pytest.raises(ZeroDivisionError):
-        list(done(jobs, pool, 1, begun))
+        list(run_jobs(jobs, pool, 1, begun))
     assert begun.done == 0
 
 

@@ -18,12 +18,13 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from attndyn.cli import main
 from attndyn.compare.claims import all_claims
-from attndyn.compare.evidence.claim import LEVELS, TIERS, RunContext, check_claim
-from attndyn.compare.evidence.evidence import Curve, Fit
+from attndyn.compare.evidence.checking import check_claim
+from attndyn.compare.evidence.claim import LEVELS, TIERS, RunContext
+from attndyn.compare.evidence.evidence import Curve, Evidence, Fit
 from attndyn.compare.evidence.papers import Paper, Result
-from attndyn.compare.evidence.verdict import Verdict
+from attndyn.compare.evidence.verdict import ClaimRecord, VariantOutcomes, Verdict
 from attndyn.compare.figures import all_figures, draw
-from attndyn.compare.ledger.verification import Ledger
+from attndyn.compare.ledger.ledger import Ledger
 from attndyn.compare.report import report, write_report
 from attndyn.compare.report.results_table import coverage
 from attndyn.compare.report.svg import POINTS, drawings
@@ -42,32 +43,48 @@ FIT = Fit("η", (0.1, 0.01, 0.001), (2e-1, 2.1e-2, 1.9e-3), 1.01, 1.0, (0.98, 1.
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + (1000).to_bytes(4) + (600).to_bytes(4)
 
 PLAIN = Verdict(
-    id="invented.plain",
-    title="One is one",
-    source="this test",
+    claim=ClaimRecord(
+        id="invented.plain",
+        title="One is one",
+        source="this test",
+        statement=r"\dot v = \lambda_d^2 v^2",
+        hypotheses=("N is finite",),
+        observable="the loss",
+        limit="step size → 0",
+        order=1.0,
+        code_location="compare/claims/merged.py:12",
+    ),
     level="numerical",
-    expected_level="numerical",
-    observed="1.01",
-    expected="1 ± 0.1",
-    rejected=("two for one", "half of one"),
-    accepted=(),
+    evidence=Evidence(True, observed="1.01", expected="1 ± 0.1"),
+    variants=VariantOutcomes(rejected=("two for one", "half of one")),
     seconds=1.5,
-    statement=r"\dot v = \lambda_d^2 v^2",
-    hypotheses=("N is finite",),
-    observable="the loss",
-    limit="step size → 0",
-    order=1.0,
-    place="compare/claims/merged.py:12",
     digest="ab" * 32,
     seed=4,
 )
-FULL = replace(
+PARTS = {
+    "claim": {field.name for field in fields(ClaimRecord)},
+    "evidence": {field.name for field in fields(Evidence)},
+    "variants": {field.name for field in fields(VariantOutcomes)},
+}
+
+
+def verdict_with(verdict, **changes):
+    """The verdict with other fields, of the claim, the evidence and the variants too."""
+    parts = {
+        name: {key: changes.pop(key) for key in list(changes) if key in fields}
+        for name, fields in PARTS.items()
+    }
+    replaced = {name: replace(getattr(verdict, name), **parts[name]) for name in PARTS}
+    return replace(verdict, **replaced, **changes)
+
+
+FULL = verdict_with(
     PLAIN, id="invented.full", fit=FIT, curves=(CURVE,), axes=("flow time", "loss"), residual=2e-4,
     budget=(("sampling", 1e-5), ("learning rate", 3e-4)), figure="growing_mode_order",
 )  # fmt: skip
-BROKEN = replace(
+BROKEN = verdict_with(
     PLAIN, id="invented.broken", level="inconclusive", rejected=("half of one",), accepted=("two for one",),
-    broken=("two for one",),
+    misjudged=("two for one",),
 )  # fmt: skip
 LEDGER = Ledger((PLAIN, FULL, BROKEN), 4)
 
@@ -171,7 +188,7 @@ def test_what_claims_are_written_in_is_understood(latex, tags):
 def test_what_is_not_a_plain_formula_is_refused_and_shown_as_it_was_written(latex):
     with pytest.raises(ValueError, match="the statement"):
         mathml(latex)
-    page = Page(report(Ledger((replace(PLAIN, statement=latex),), 0)))
+    page = Page(report(Ledger((verdict_with(PLAIN, statement=latex),), 0)))
     assert len(page.tags("script")) == 1
     assert not page.tags("img") + page.tags("math")
     shown = [text for tag, _, text in page.texts if tag == "code"]
@@ -253,11 +270,17 @@ def test_a_broken_check_is_named(page):
 
 
 def test_a_corrected_statement_that_is_rejected_and_a_control_that_was_not_tried_are_told_apart():
-    missed = replace(BROKEN, accepted=(), broken=("the corrected one",))
-    failed = replace(BROKEN, rejected=(), broken=())
+    missed = verdict_with(BROKEN, accepted=(), misjudged=("the corrected one",))
+    failed = verdict_with(BROKEN, rejected=(), misjudged=())
     page = Page(
         report(
-            Ledger((replace(missed, id="a.missed"), replace(failed, id="a.failed")), 0)
+            Ledger(
+                (
+                    verdict_with(missed, id="a.missed"),
+                    verdict_with(failed, id="a.failed"),
+                ),
+                0,
+            )
         )
     )
     assert "rejected, and is right the corrected one" in page.text_of(
@@ -267,7 +290,7 @@ def test_a_corrected_statement_that_is_rejected_and_a_control_that_was_not_tried
 
 
 def test_a_refuted_claim_without_controls_says_what_shows_it():
-    refuted = replace(
+    refuted = verdict_with(
         PLAIN,
         level="refuted",
         expected_level="refuted",
@@ -279,7 +302,9 @@ def test_a_refuted_claim_without_controls_says_what_shows_it():
         "article", id=PLAIN.id
     )
     assert "accepts 1 of 1 corrected" in page.text_of("tr", **{"data-claim": PLAIN.id})
-    failed = replace(refuted, corrected=(("one is 1", False),), broken=("one is 1",))
+    failed = verdict_with(
+        refuted, corrected=(("one is 1", False),), misjudged=("one is 1",)
+    )
     assert "not accepted one is 1" in Page(report(Ledger((failed,), 0))).text_of(
         "article", id=PLAIN.id
     )
@@ -334,16 +359,17 @@ def script_of(text):
 def test_a_script_in_a_claim_is_text():
     texts = [
         each.name
-        for each in fields(Verdict)
+        for kind in (Verdict, ClaimRecord, Evidence, VariantOutcomes)
+        for each in fields(kind)
         if each.type in (str, "str") and "level" not in each.name
     ]
     changes = dict.fromkeys(texts, HOSTILE) | {
         "rejected": (HOSTILE,),
-        "broken": (HOSTILE,),
+        "misjudged": (HOSTILE,),
         "hypotheses": (HOSTILE,),
     }
     curve = replace(CURVE, name=HOSTILE)
-    evil = replace(
+    evil = verdict_with(
         FULL,
         fit=replace(FIT, parameter=HOSTILE),
         curves=(curve,),
@@ -370,7 +396,7 @@ def test_a_script_in_a_claim_is_text():
     )
 )
 def test_any_title_is_read_back(title):
-    page = Page(report(Ledger((replace(PLAIN, title=title),), 0)))
+    page = Page(report(Ledger((verdict_with(PLAIN, title=title),), 0)))
     assert page.text_of("h2") == title
 
 
@@ -393,7 +419,7 @@ def covered(*verdicts):
 
 
 def verdict_on(name, **changes):
-    return replace(PLAIN, id=name, **changes)
+    return verdict_with(PLAIN, id=name, **changes)
 
 
 def test_every_result_is_shown_with_its_claims():
@@ -454,11 +480,55 @@ def test_a_gap_stands_out(monkeypatch):
     assert "<b>made up</b>" in page.text_of("details", id="coverage")
 
 
+# What rests on a claim that does not hold
+
+
+MOMENTS = verdict_with(PLAIN, id="setting.moments")
+FLOW = verdict_with(PLAIN, id="merged.aligned", assumes=("setting.moments",))
+LATER = verdict_with(PLAIN, id="merged.later", assumes=("merged.aligned", "not.run"))
+
+
+def test_a_red_claim_marks_what_rests_on_it_itself_or_through_others():
+    red = verdict_with(MOMENTS, level="refuted", agrees=False)
+    ledger = Ledger((red, FLOW, LATER, FULL), 0)
+    rests = dict.fromkeys(("merged.aligned", "merged.later"), ("setting.moments",))
+    assert ledger.failed_assumptions == rests
+    written = {
+        verdict["id"]: verdict["failed_assumptions"]
+        for verdict in ledger.to_dict()["verdicts"]
+    }
+    assert written == rests | {"setting.moments": (), "invented.full": ()}
+    validate(json.loads(ledger.to_json()))
+
+    page = Page(report(ledger))
+    rows = [text for tag, _, text in page.texts if tag == "tr"]
+    marked = [text for text in rows if "rests on setting.moments" in text]
+    assert len(marked) == 2
+    assert "rests on setting.moments" in page.text_of("article", id="merged.later")
+    assert "rests on setting.moments" in repr(ledger)
+    assert "rests on <code>setting.moments</code>" in ledger._repr_html_()
+
+
+def test_nothing_rests_on_what_holds_or_was_not_checked():
+    assert Ledger((MOMENTS, FLOW, LATER), 0).failed_assumptions == {}
+    assert Ledger((FLOW, LATER), 0).failed_assumptions == {}
+
+
+def test_a_ledger_in_a_notebook_is_the_table_of_the_page():
+    table = LEDGER._repr_html_()
+    assert table in report(LEDGER)
+    assert table.count("<tr ") == len(LEDGER.verdicts)
+
+
+def test_a_ledger_is_saved_and_loaded(tmp_path):
+    assert Ledger.load(LEDGER.save(tmp_path / "ledger.json")) == LEDGER
+
+
 # Figures
 
 
 def test_a_figure_named_twice_is_stored_once():
-    twice = Ledger((FULL, replace(FULL, id="invented.again")), 0)
+    twice = Ledger((FULL, verdict_with(FULL, id="invented.again")), 0)
     text = report(twice, {"growing_mode_order": PNG, "conservation": PNG})
     assert text.count("data:image/png") == 1
     assert text.count('<use href="#figure-growing_mode_order"') == 2
@@ -495,8 +565,8 @@ def test_claims_name_figures_that_there_are():
 def test_evidence_is_drawn_panel_by_panel():
     assert drawings(PLAIN) == ()
     assert (
-        len(drawings(replace(PLAIN, fit=FIT)))
-        == len(drawings(replace(PLAIN, curves=(CURVE,))))
+        len(drawings(verdict_with(PLAIN, fit=FIT)))
+        == len(drawings(verdict_with(PLAIN, curves=(CURVE,))))
         == 1
     )
     assert len(drawings(FULL)) == 2
@@ -512,11 +582,13 @@ def test_evidence_is_drawn_panel_by_panel():
 
 def test_another_observation_is_another_drawing():
     other = replace(CURVE, observed=tuple(2 * y for y in CURVE.observed))
-    assert drawings(replace(PLAIN, curves=(other,))) != drawings(
-        replace(PLAIN, curves=(CURVE,))
+    assert drawings(verdict_with(PLAIN, curves=(other,))) != drawings(
+        verdict_with(PLAIN, curves=(CURVE,))
     )
     steeper = replace(FIT, errors=(2e-1, 2e-3, 2e-5))
-    assert drawings(replace(PLAIN, fit=steeper)) != drawings(replace(PLAIN, fit=FIT))
+    assert drawings(verdict_with(PLAIN, fit=steeper)) != drawings(
+        verdict_with(PLAIN, fit=FIT)
+    )
 
 
 @pytest.mark.parametrize(
@@ -530,14 +602,15 @@ def test_another_observation_is_another_drawing():
     ids=["not finite", "one point", "decades", "empty"],
 )
 def test_odd_curves_are_drawn_all_the_same(curve):
-    (panel,) = drawings(replace(PLAIN, curves=(curve,)))
+    (panel,) = drawings(verdict_with(PLAIN, curves=(curve,)))
     assert ElementTree.fromstring(panel).tag.endswith("svg")
 
 
 def test_an_exact_fit_leaves_no_errors_to_draw():
-    assert drawings(replace(PLAIN, fit=replace(FIT, errors=(0.0, 0.0, 0.0)))) == ()
+    assert drawings(verdict_with(PLAIN, fit=replace(FIT, errors=(0.0, 0.0, 0.0)))) == ()
     assert (
-        len(drawings(replace(PLAIN, fit=replace(FIT, errors=(1e-3, 1e-6, 0.0))))) == 1
+        len(drawings(verdict_with(PLAIN, fit=replace(FIT, errors=(1e-3, 1e-6, 0.0)))))
+        == 1
     )
 
 
@@ -549,7 +622,7 @@ def test_long_curves_make_no_large_page():
             for k in (1, 2, 3)
         ),
     )
-    (panel,) = drawings(replace(PLAIN, curves=(long,)))
+    (panel,) = drawings(verdict_with(PLAIN, curves=(long,)))
     assert len(panel) < 60_000
 
 
@@ -567,9 +640,8 @@ def ledger():
 def test_the_schema_is_a_schema_and_knows_every_field():
     Draft202012Validator.check_schema(SCHEMA)
     verdict = SCHEMA["$defs"]["verdict"]
-    assert (
-        set(verdict["required"]) == set(verdict["properties"]) == set(PLAIN.to_dict())
-    )
+    written = Ledger((PLAIN,), 0).to_dict()["verdicts"][0]
+    assert set(verdict["required"]) == set(verdict["properties"]) == set(written)
     assert tuple(SCHEMA["$defs"]["level"]["enum"]) == LEVELS
     assert tuple(verdict["properties"]["tier"]["enum"]) == TIERS
     for name, kind in (("fit", Fit), ("curve", Curve)):
@@ -592,7 +664,7 @@ def test_what_is_not_finite_is_null_and_read_back():
     fit = replace(FIT, errors=(math.nan, *FIT.errors[1:]), slope=-math.inf)
     written = Ledger(
         (
-            replace(
+            verdict_with(
                 FULL,
                 curves=(odd,),
                 fit=fit,
@@ -612,18 +684,18 @@ def test_what_is_not_finite_is_null_and_read_back():
         None,
     ]
     (found,) = Ledger.from_json(text).verdicts
-    (curve,) = found.curves
+    (curve,) = found.evidence.curves
     assert math.isnan(curve.observed[0])
     assert math.isnan(curve.observed[-1])
     assert curve.observed[1:-1] == CURVE.observed[1:-1]
-    assert (curve.x, found.fit.errors[1:], found.fit.interval) == (
+    assert (curve.x, found.evidence.fit.errors[1:], found.evidence.fit.interval) == (
         CURVE.x,
         FIT.errors[1:],
         FIT.interval,
     )
-    assert math.isnan(found.fit.slope)
-    assert math.isnan(found.budget[0][1])
-    assert found.residual is None
+    assert math.isnan(found.evidence.fit.slope)
+    assert math.isnan(found.evidence.budget[0][1])
+    assert found.evidence.residual is None
     assert Ledger.from_json(text).to_json() == text
     with pytest.raises(
         ValueError, match="JSON"
@@ -632,21 +704,27 @@ def test_what_is_not_finite_is_null_and_read_back():
 
 
 def test_a_ledger_without_corrected_statements_is_still_read():
-    plain = json.loads(LEDGER.to_json())
+    ledger = Ledger((PLAIN, FULL), 4)
+    plain = json.loads(ledger.to_json())
     for verdict in plain["verdicts"]:
-        del verdict["corrected"]
-    assert Ledger.from_json(json.dumps(plain)) == LEDGER
+        for younger in ("corrected", "assumes", "agrees", "undecided"):
+            del verdict[younger]
+    assert Ledger.from_json(json.dumps(plain)) == ledger
 
 
 def test_a_refuted_claim_names_what_holds_instead(tmp_path):
     claim = CLAIMS["refuted.idle_heads"]
     verdict = check_claim(claim, RunContext(tmp_path))
-    assert verdict.corrected == tuple((name, True) for name in claim.corrected) != ()
+    assert (
+        verdict.variants.corrected
+        == tuple((name, True) for name in claim.corrected)
+        != ()
+    )
     assert Verdict.from_dict(verdict.to_dict()) == verdict
     wrong = check_claim(
         replace(claim, corrected=("as it stands",)), RunContext(tmp_path)
     )
-    assert (wrong.corrected, wrong.broken, wrong.holds) == (
+    assert (wrong.variants.corrected, wrong.variants.misjudged, wrong.holds) == (
         (("as it stands", False),),
         ("as it stands",),
         False,

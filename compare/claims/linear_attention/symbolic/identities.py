@@ -127,7 +127,7 @@ def proof(
     common: dict[str, Any] = {
         "paper": "zhang2025",
         "judge": identical,
-        "reaches": "proved",
+        "evidence_level": "proved",
         "expected_level": "proved",
         "limit": "none: an identity",
         "tier": "fast",
