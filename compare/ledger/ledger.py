@@ -11,6 +11,7 @@ from ...runtime.display import Displayed, Summary
 from ...runtime.files import AnyPath, as_path, write_text
 from ...runtime.versions import versions
 from ..evidence.verdict import Verdict
+from .verdict_rows import verdict_table
 
 
 @dataclass(frozen=True, repr=False)
@@ -65,10 +66,7 @@ class Ledger(Displayed):
         )
 
     def _repr_html_(self) -> str:
-        # Lazily: the report imports this module.
-        from ..report.verdict_rows import verdict_table
-
-        return verdict_table(self)
+        return verdict_table(self.verdicts, self.failed_assumptions)
 
     def to_dict(self) -> dict[str, Any]:
         """The ledger as plain values; each verdict also names the claims that it builds on and that do not hold."""

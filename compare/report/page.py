@@ -14,9 +14,11 @@ from ...runtime.typesetting import mathml
 from ..evidence.claim import LEVELS, TIERS
 from ..evidence.verdict import Verdict
 from ..ledger.ledger import Ledger
+from ..ledger.verdict_rows import JudgedControl, VerdictRow, template_engine
 from .results_table import coverage, summary
 from .svg import described, drawings
-from .verdict_rows import HOME, JudgedControl, VerdictRow, template_engine
+
+HOME = Path(__file__).parent
 
 
 def write_report(
@@ -50,7 +52,7 @@ def report(ledger: Ledger, figures: Mapping[str, bytes] | None = None) -> str:
     papers = coverage(ledger)
     results = [result for paper in papers for result in paper.results]
     return (
-        template_engine()
+        template_engine(HOME)
         .get_template("page.html")
         .render(
             rows=[VerdictRow(verdict) for verdict in ledger.verdicts],

@@ -20,7 +20,7 @@ from ..figures.style import (
     reference_slope,
     simulated,
 )
-from .formatting import anchor, number
+from ..ledger.formatting import anchor, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,17 +1,15 @@
 """The table of verdicts, as the page and a notebook show it."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..evidence.verdict import Verdict
-from ..ledger.ledger import Ledger
 from .formatting import anchor, number
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-
-HOME = Path(__file__).parent
 
 
 class JudgedControl(NamedTuple):
@@ -69,24 +67,26 @@ class VerdictRow:
         return " ".join([*texts, *controls, *corrected])
 
 
-def verdict_table(ledger: Ledger) -> str:
-    """The table of verdicts as an element of HTML.
+def verdict_table(
+    verdicts: Sequence[Verdict], failed_assumptions: Mapping[str, tuple[str, ...]]
+) -> str:
+    """The table of verdicts as an element of HTML; `failed_assumptions` are those of a ledger.
 
-    >>> verdict_table(Ledger((), seed=0)).split()[0]
+    >>> verdict_table((), {}).split()[0]
     '<table'
     """
-    template = template_engine().get_template("page.verdicts.html")
-    rows = [VerdictRow(verdict) for verdict in ledger.verdicts]
-    text = template.render(rows=rows, failed_assumptions=ledger.failed_assumptions)
+    rows = [VerdictRow(verdict) for verdict in verdicts]
+    template = template_engine().get_template("verdicts.html")
+    text = template.render(rows=rows, failed_assumptions=failed_assumptions)
     return text.strip()
 
 
-def template_engine() -> "Environment":
-    """Jinja with the templates of this folder; a name that a template does not know is an error."""
+def template_engine(*folders: Path) -> "Environment":
+    """Jinja with the templates of this folder and others; a name that a template does not know is an error."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     engine = Environment(
-        loader=FileSystemLoader(HOME),
+        loader=FileSystemLoader([Path(__file__).parent, *folders]),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
