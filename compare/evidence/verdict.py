@@ -196,7 +196,7 @@ class Verdict(Displayed):
         A residual that was not finite is None. Ledgers of earlier versions lack what claims assume, corrected
         variants, and what the judge said of the statement itself; the level says that but for inconclusive verdicts.
         """
-        younger = {
+        younger: dict[str, Any] = {
             "corrected": (),
             "assumes": (),
             "agrees": plain["level"] not in ("refuted", "inconclusive"),
