@@ -14,9 +14,8 @@ from ...runtime.arrays import FloatArray, IndexArray
 from ...runtime.machine import GIB, refuse_too_large
 from ...task import Task
 
-_COPIES = (
-    6  # arrays of the size of S that are needed at once, measured at D = 16 and D = 20
-)
+# Arrays of the size of S that are needed at once, measured at D = 16 and D = 20.
+_COPIES = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +35,8 @@ class FeatureMoments:
     def loss(self, M: ArrayLike) -> FloatArray:
         """L(M) for M (..., K), shape (...), in units of y²."""
         M = np.asarray(M)
-        return np.asarray(self.c + np.sum((M @ self.S - 2 * self.b) * M, axis=-1))
+        slope = M @ self.S - 2 * self.b  # (..., K)
+        return np.asarray(self.c + np.sum(slope * M, axis=-1))
 
     def gradient(self, M: ArrayLike) -> FloatArray:
         """∂L/∂M for M (..., K)."""
@@ -55,23 +55,28 @@ class FeatureMoments:
 
         The chain rule of `model.heads` goes on from here to the weights of any other model.
         """
-        a, B = np.asarray(a), np.asarray(B)
+        a = np.asarray(a)
+        B = np.asarray(B)
         i, j, d = self.indices.T
-        slope = np.empty((a.shape[1], *B.shape[1:]))
-        slope[i, j, d] = slope[j, i, d] = self.gradient(self.effective_map(a, B))
-        return np.tensordot(B, slope, ((1, 2), (1, 2))), np.tensordot(a, slope, (1, 0))
+
+        # ∂L/∂(a_i B_jd), the same for (i, j) and (j, i), which make one feature.
+        dL_dM = self.gradient(self.effective_map(a, B))  # (K,)
+        dL_dproduct = np.empty((a.shape[1], *B.shape[1:]))  # (D+1, D+1, D)
+        dL_dproduct[i, j, d] = dL_dM
+        dL_dproduct[j, i, d] = dL_dM
+
+        dL_da = np.tensordot(B, dL_dproduct, ((1, 2), (1, 2)))
+        dL_dB = np.tensordot(a, dL_dproduct, (1, 0))
+        return dL_da, dL_dB
 
     @cached_property
     def minimum(self) -> FloatArray:
         """M (K,) of least loss; the smallest, with features in units of their own size, where S is singular."""
-        size = np.sqrt(np.diag(self.S))
+        size = np.sqrt(np.diag(self.S))  # root mean square of each feature, (K,)
         unit = np.divide(1.0, size, out=np.zeros_like(size), where=size > 0)
-        return np.asarray(
-            unit
-            * np.linalg.lstsq(unit[:, None] * self.S * unit, unit * self.b, rcond=None)[
-                0
-            ]
-        )
+        correlations = unit[:, None] * self.S * unit
+        solution = np.linalg.lstsq(correlations, unit * self.b, rcond=None)[0]
+        return np.asarray(unit * solution)
 
     @property
     def minimum_loss(self) -> float:
@@ -85,11 +90,11 @@ class _Sequences(NamedTuple):
     Here and below w (D+1,) ends in a 1, so that its fourth moments hold the lower ones too.
     """
 
-    powers: FloatArray
+    share_w4: FloatArray
     token: FloatArray
 
 
-class _Means(NamedTuple):
+class _TeacherMeans(NamedTuple):
     """Means over teachers: w_a, w_a w_b, and with the covariance C of a token C_ij, C_ij w_a, C_ij C_kl."""
 
     w: FloatArray
@@ -99,12 +104,20 @@ class _Means(NamedTuple):
     CC: FloatArray
 
 
-class _Query(NamedTuple):
+class _QueryMoments(NamedTuple):
     """Moments of the query's own token (x_q, 0): second, fourth, and sixth as in S, (P, D, P, D)."""
 
     second: FloatArray
     fourth: FloatArray
     sixth: FloatArray
+
+
+class _TokenCounts(NamedTuple):
+    """Means over context lengths n of n², n and 1, each over a power of the divisor: pairs, tokens, the query."""
+
+    n_squared: float
+    n: float
+    one: float
 
 
 def feature_moments(
@@ -138,31 +151,33 @@ def feature_moments(
         )
     if random_labels:
         _refuse_random_labels(task)
-    D = task.dimension
-    _refuse_size(D, limit_gib)
+    _refuse_size(task.dimension, limit_gib)
+    # S holds third powers of the variances, which must be numbers.
     if np.min(np.diag(task.covariance)) < np.cbrt(np.finfo(np.float64).tiny):
         raise ValueError(
             "the moments of this task vanish as numbers: rescale Λ, for instance by trace=1"
         )
-    i, j = np.triu_indices(D + 1)
+
     with np.errstate(over="ignore", invalid="ignore"):
-        query, means = _query(task.covariance), _means(_sequences(task, random_labels))
-        c = float(np.sum(query.second * means.ww)) + task.noise_variance
-        tokens, own = (_ratio(task, model, power, 1) for power in (1, 0))
-        b = (tokens * (means.Cw @ query.second) + own * (query.fourth @ means.w))[
-            i, j, :D
-        ]
-        S = _second_moments(
-            means, query, [_ratio(task, model, power, 2) for power in (2, 1, 0)]
-        )
+        query = _query_moments(task.covariance)
+        teachers = _teacher_means(_sequences(task, random_labels))
+        c = float(np.sum(query.second * teachers.ww)) + task.noise_variance
+        b = _first_moments(teachers, query, _token_counts(task, model, divisions=1))
+        S = _second_moments(teachers, query, _token_counts(task, model, divisions=2))
     if not np.all(np.isfinite(S)):
         raise ValueError(
             "the moments of this task overflow: rescale Λ, for instance by trace=1, or Ω"
         )
-    indices = np.column_stack(
-        [np.repeat(i, D), np.repeat(j, D), np.tile(np.arange(D), len(i))]
+    return FeatureMoments(_indices(task.dimension), c, b, S)
+
+
+def _indices(dimension: int) -> IndexArray:
+    """Rows (i, j, d) of the features (K, 3), i ≤ j, by i, then j, then d."""
+    i, j = np.triu_indices(dimension + 1)
+    d = np.arange(dimension)
+    return np.column_stack(
+        [np.repeat(i, dimension), np.repeat(j, dimension), np.tile(d, len(i))]
     )
-    return FeatureMoments(indices, c, b.ravel(), S)
 
 
 def _refuse_size(dimension: int, limit_gib: float) -> None:
@@ -191,13 +206,20 @@ def _refuse_random_labels(task: Task) -> None:
         )
 
 
-def _ratio(task: Task, model: Parametrization, power: int, divisions: int) -> float:
-    """Mean of n^power / divisor^divisions over the context lengths n."""
-    ratios = [
-        n**power / attention_divisor(model, n, task.dimension) ** divisions
-        for n in task.context_lengths
-    ]
-    return math.fsum(ratios) / len(ratios)
+def _token_counts(task: Task, model: Parametrization, divisions: int) -> _TokenCounts:
+    """Means of n², n and 1 over the divisor to the power `divisions`."""
+    squares = []
+    firsts = []
+    ones = []
+    for n in task.context_lengths:
+        divisor = attention_divisor(model, n, task.dimension) ** divisions
+        squares.append(n**2 / divisor)
+        firsts.append(n / divisor)
+        ones.append(1 / divisor)
+    count = len(ones)
+    return _TokenCounts(
+        math.fsum(squares) / count, math.fsum(firsts) / count, math.fsum(ones) / count
+    )
 
 
 def _pairings(C: FloatArray) -> FloatArray:
@@ -207,19 +229,20 @@ def _pairings(C: FloatArray) -> FloatArray:
 
 
 def _sequences(task: Task, random_labels: bool) -> list[_Sequences]:
-    D, p, w0 = task.dimension, task.in_context_fraction, task.fixed_teacher
-    labelled = _token(task)
-    random = _fourth_moments(
-        np.append(np.zeros(D), 1.0), np.pad(task.teacher_covariance, (0, 1))
-    )
-    if w0 is None:
-        return [_Sequences(random, labelled)]
-    fixed = _fourth_moments(np.append(w0, 1.0), np.zeros((D + 1, D + 1)))
+    """Sequences with a random teacher, and those with the fixed one if the task has any."""
+    D = task.dimension
+    Ω = np.pad(task.teacher_covariance, (0, 1))  # the last entry of w does not vary
+    random_w4 = _fourth_moments(np.append(np.zeros(D), 1.0), Ω)
+    if task.fixed_teacher is None:
+        return [_Sequences(random_w4, _labelled_token(task))]
+
+    p = task.in_context_fraction
+    w0 = np.append(task.fixed_teacher, 1.0)
+    fixed_w4 = _fourth_moments(w0, np.zeros((D + 1, D + 1)))
+    token = _unrelated_token(task) if random_labels else _labelled_token(task)
     return [
-        _Sequences(p * random, labelled),
-        _Sequences(
-            (1 - p) * fixed, _unrelated_token(task) if random_labels else labelled
-        ),
+        _Sequences(p * random_w4, _labelled_token(task)),
+        _Sequences((1 - p) * fixed_w4, token),
     ]
 
 
@@ -231,13 +254,15 @@ def _fourth_moments(mean: FloatArray, covariance: FloatArray) -> FloatArray:
     )
 
 
-def _token(task: Task) -> FloatArray:
+def _labelled_token(task: Task) -> FloatArray:
     """K of a token (x, wᵀx + noise), whose covariance has the blocks Λ, Λw and wᵀΛw + σ²."""
-    D, Λ = task.dimension, task.covariance
-    token = np.zeros((D + 1,) * 4)
-    token[:D, :D, D, D] = token[:D, D, :D, D] = token[D, :D, :D, D] = token[
-        D, D, :D, :D
-    ] = Λ
+    D = task.dimension
+    Λ = task.covariance
+    token = np.zeros((D + 1,) * 4)  # axes i, j, a, b of K_ijab w_a w_b
+    token[:D, :D, D, D] = Λ
+    token[:D, D, :D, D] = Λ
+    token[D, :D, :D, D] = Λ
+    token[D, D, :D, :D] = Λ
     token[D, D, D, D] = task.noise_variance
     return token
 
@@ -246,61 +271,86 @@ def _unrelated_token(task: Task) -> FloatArray:
     """K of a token whose y is N(0, 1), independent of x."""
     D = task.dimension
     token = np.zeros((D + 1,) * 4)
-    token[:D, :D, D, D], token[D, D, D, D] = task.covariance, 1.0
+    token[:D, :D, D, D] = task.covariance
+    token[D, D, D, D] = 1.0
     return token
 
 
-def _means(sequences: list[_Sequences]) -> _Means:
-    parts = []
-    for powers, token in sequences:
-        joint = np.tensordot(token, powers, 2)
-        both = np.tensordot(joint, token, ((2, 3), (2, 3)))
-        parts.append(
-            _Means(
-                powers[..., -1, -1, -1],
-                powers[..., -1, -1],
-                joint[..., -1, -1],
-                joint[..., -1],
-                both,
-            )
+def _teacher_means(sequences: list[_Sequences]) -> _TeacherMeans:
+    """Sums over the kinds of sequences, whose moments hold their shares."""
+    kinds = []
+    for w4, token in sequences:
+        Cww = np.tensordot(token, w4, 2)  # C_ij w_a w_b
+        means = _TeacherMeans(
+            w=w4[..., -1, -1, -1],
+            ww=w4[..., -1, -1],
+            C=Cww[..., -1, -1],
+            Cw=Cww[..., -1],
+            CC=np.tensordot(Cww, token, ((2, 3), (2, 3))),
         )
-    return _Means(*(np.sum(part, axis=0) for part in zip(*parts, strict=True)))
+        kinds.append(means)
+    sums = [np.sum(terms, axis=0) for terms in zip(*kinds, strict=True)]
+    return _TeacherMeans(*sums)
 
 
-def _query(Λ: FloatArray) -> _Query:
+def _query_moments(Λ: FloatArray) -> _QueryMoments:
     """Isserlis' theorem; the sixth moments E[x_i x_j x_d x_k x_l x_e] pair x_d with each of the others in turn."""
     second = np.pad(Λ, (0, 1))
     fourth = _pairings(second)
-    i, j = np.triu_indices(len(second))
-    x, rest = second[:, :-1], fourth[i, j]
-    sixth = (
-        np.einsum("pq,de->pdqe", rest[:, i, j], Λ)
-        + np.einsum("pd,pqe->pdqe", x[i], fourth[j][:, i, j, :-1])
-        + np.einsum("pd,pqe->pdqe", x[j], fourth[i][:, i, j, :-1])
-        + np.einsum("qd,pqe->pdqe", x[i], rest[:, j, :-1])
-        + np.einsum("qd,pqe->pdqe", x[j], rest[:, i, :-1])
-    )
-    return _Query(second, fourth, sixth)
+    i, j = np.triu_indices(len(second))  # p stands for (i, j), q for (k, l) below
+
+    second_x = second[:, :-1]  # E z_i x_d
+    fourth_ij = fourth[i, j]  # E z_i z_j z_k z_l, (P, D+1, D+1)
+    fourth_i = fourth[i][:, i, j, :-1]  # E z_i z_k z_l x_e, (P, P, D)
+    fourth_j = fourth[j][:, i, j, :-1]
+    sixth = np.einsum("pq,de->pdqe", fourth_ij[:, i, j], Λ)  # x_d with x_e
+    sixth += np.einsum("pd,pqe->pdqe", second_x[i], fourth_j)  # x_d with z_i
+    sixth += np.einsum("pd,pqe->pdqe", second_x[j], fourth_i)  # x_d with z_j
+    # x_d with z_k, then with z_l
+    sixth += np.einsum("qd,pqe->pdqe", second_x[i], fourth_ij[:, j, :-1])
+    sixth += np.einsum("qd,pqe->pdqe", second_x[j], fourth_ij[:, i, :-1])
+    return _QueryMoments(second, fourth, sixth)
 
 
-def _second_moments(means: _Means, query: _Query, ratios: list[float]) -> FloatArray:
+def _first_moments(
+    teachers: _TeacherMeans, query: _QueryMoments, counts: _TokenCounts
+) -> FloatArray:
+    """b (K,), E[wᵀx_q (X Xᵀ)_ij x_qd]: n context tokens of covariance C beside the query's own."""
+    context = counts.n * (teachers.Cw @ query.second)  # (D+1, D+1, D+1)
+    own = counts.one * (query.fourth @ teachers.w)
+    pairs = np.triu_indices(len(query.second))
+    return np.asarray((context + own)[pairs][:, :-1].ravel())
+
+
+def _second_moments(
+    teachers: _TeacherMeans, query: _QueryMoments, counts: _TokenCounts
+) -> FloatArray:
     """S (K, K), from the means of n², n and 1 over divisor².
 
-    Given w and x_q, X Xᵀ is the square of the query's own token and a sum over n independent tokens, which has the
-    mean n C and the covariance n (C_ik C_jl + C_il C_jk).
+    Features are F_(ij)d = (X Xᵀ)_ij x_qd, one for each pair i ≤ j. Split X Xᵀ = T + z zᵀ: T sums over the context's
+    n tokens, z is the query's own. Given the teacher, T is independent of z and, by Isserlis' theorem,
+
+        E[T_ij T_kl] = n² C_ij C_kl + n (C_ik C_jl + C_il C_jk)
     """
-    i, j = np.triu_indices(len(query.second))
+    pairs = np.triu_indices(len(query.second))  # p stands for (i, j), q for (k, l)
+    i, j = pairs
     Λ = query.second[:-1, :-1]
-    two_tokens, one_token, own = ratios
-    same = (
-        means.CC[i[:, None], i, j[:, None], j] + means.CC[i[:, None], j, j[:, None], i]
-    )
-    S = np.einsum(
-        "pq,de->pdqe", two_tokens * means.CC[i, j][:, i, j] + one_token * same, Λ
-    )
-    beside = one_token * np.einsum(
-        "p,qde->pdqe", means.C[i, j], query.fourth[i, j, :-1, :-1]
-    )
-    S += beside + beside.swapaxes(0, 2) + own * query.sixth
-    S = S.reshape(len(i) * len(Λ), -1)
+
+    # Context alone: E[T_ij T_kl] Λ_de.
+    C_ij_C_kl = teachers.CC[pairs][:, i, j]  # (P, P)
+    C_ik_C_jl = teachers.CC[i[:, None], i, j[:, None], j]
+    C_il_C_jk = teachers.CC[i[:, None], j, j[:, None], i]
+    T_ij_T_kl = counts.n_squared * C_ij_C_kl + counts.n * (C_ik_C_jl + C_il_C_jk)
+    S = np.einsum("pq,de->pdqe", T_ij_T_kl, Λ)
+
+    # Context times query: E[T_ij] E[z_k z_l x_d x_e], and the same with the pairs exchanged.
+    fourth = query.fourth[pairs][:, :-1, :-1]  # (P, D, D)
+    T_ij_zz_kl = counts.n * np.einsum("p,qde->pdqe", teachers.C[pairs], fourth)
+    S += T_ij_zz_kl + T_ij_zz_kl.swapaxes(0, 2)
+
+    # The query's token alone: its sixth moments.
+    S += counts.one * query.sixth
+
+    features = len(i) * len(Λ)
+    S = S.reshape(features, features)
     return np.asarray((S + S.T) / 2)

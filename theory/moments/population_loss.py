@@ -4,27 +4,23 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...models.divisors import attention_divisor
 from ...models.protocol import Parametrization, is_softmax
-from ...runtime.arrays import FloatArray
+from ...runtime.arrays import FloatArray, IndexArray
 from ...task import Task, is_diagonal
 
-_ROUNDED_TIE = 1e-12  # what an eigensolver may make of equal gains
+# What an eigensolver may make of equal gains, relative to the largest.
+_ROUNDED_TIE = 1e-12
+# Entries off the diagonal that still count as rounding, relative to the largest entry.
 _COMMUTING = 1e-10
-_SMALLEST_MOMENT = (
-    1e-300  # what is smaller loses digits: doubles are exact to 1e-16 from 2e-308 on
-)
-_MIXTURES = (
-    0.7548776662466927,
-    0.5698402909980532,
-    1.3247179572447460,
-)  # any generic numbers
+# Smaller moments lose digits: doubles are exact to 1e-16 from 2e-308 on, and the moments are multiplied.
+_SMALLEST_MOMENT = 1e-300
+# By which Λ and Ω are mixed: any generic numbers, several in case that one of them is not for a task.
+_MIXTURES = (0.7548776662466927, 0.5698402909980532, 1.3247179572447460)
 
 
 class Spectrum(NamedTuple):
@@ -71,12 +67,10 @@ class Population:
 
     def aligned_loss(self, coefficients: FloatArray) -> FloatArray:
         """L of the maps Σ_d x_d e_d e_dᵀ, for x (..., D), shape (...); ValueError where not `is_aligned`."""
-        gap = (
-            coefficients - self.coefficients
-        )  # times a and times λ, since aλ may be too small for a number
-        return np.asarray(
-            self.minimum_loss + np.sum((gap * self.a) * (gap * self.lam), axis=-1)
-        )
+        gap = coefficients - self.coefficients
+        # Σ_d a_d λ_d gap_d², where the product aλ alone may be too small for a number.
+        excess = np.sum((gap * self.a) * (gap * self.lam), axis=-1)
+        return np.asarray(self.minimum_loss + excess)
 
     def residual_correlation(self, M: FloatArray) -> FloatArray:
         """G = B − A M Λ = −½ ∂L/∂M, by which gradient flow moves the weights, for M (..., D, D)."""
@@ -98,21 +92,25 @@ class Population:
         Gains are equal where they tie: for diagonal Λ and Ω just where λ_d ω_d are the same number as they are
         written, else up to the rounding of an eigensolver.
         """
-        return self._oblique[0] if self.spectrum is None else self.spectrum.gains
+        return (
+            self._singular_system.gains
+            if self.spectrum is None
+            else self.spectrum.gains
+        )
 
     @cached_property
     def left(self) -> FloatArray:
         """Left singular vectors u_d of T as columns, (D, D), in the order of `gains`."""
-        return self.directions if self.is_aligned else _root(self.A) @ self._oblique[1]
+        if self.is_aligned:
+            return self.directions
+        return _square_root(self.A) @ self._singular_system.keys
 
     @cached_property
     def right(self) -> FloatArray:
         """Right singular vectors t_d of T as columns, (D, D), in the order of `gains`."""
-        return (
-            self.directions
-            if self.is_aligned
-            else _root(self.Lambda) @ self._oblique[2]
-        )
+        if self.is_aligned:
+            return self.directions
+        return _square_root(self.Lambda) @ self._singular_system.queries
 
     @property
     def directions(self) -> FloatArray:
@@ -144,13 +142,14 @@ class Population:
         """Columns p_d and r_d, both (D, D), of the rank-one maps p_d r_dᵀ that are learned one by one."""
         if self.is_aligned:
             return self.directions * self.coefficients, self.directions
-        return self._oblique[1] * np.sqrt(self.gains), self._oblique[2]
+        system = self._singular_system
+        return system.keys * np.sqrt(self.gains), system.queries
 
     def learned(self, subset: Iterable[int]) -> FloatArray:
         """M_S (D, D), in which the directions of `subset`, numbered from 1, are learned; ValueError on another."""
-        chosen = direction_indices(subset, self.dimension)
-        keys, queries = self.factors
-        return np.asarray(keys[:, chosen] @ queries[:, chosen].T)
+        learned = direction_indices(subset, self.dimension)
+        p, r = self.factors
+        return np.asarray(p[:, learned] @ r[:, learned].T)
 
     @cached_property
     def minimum(self) -> FloatArray:
@@ -162,9 +161,11 @@ class Population:
     @cached_property
     def greedy_losses(self) -> FloatArray:
         """L with the m largest gains learned, m = 0 … D, (D+1,), in units of y²; the last is `minimum_loss`."""
-        return np.array(
-            [math.fsum([self.c, *-self.gains[:m]]) for m in range(self.dimension + 1)]
-        )
+        # Each sum is exact, so that the last entry is `minimum_loss` to the last bit.
+        losses = [
+            math.fsum([self.c, *-self.gains[:m]]) for m in range(self.dimension + 1)
+        ]
+        return np.array(losses)
 
     @cached_property
     def minimum_loss(self) -> float:
@@ -180,15 +181,22 @@ class Population:
         return self.spectrum
 
     @cached_property
-    def _oblique(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Gains, A^{-1/2} u_d and Λ^{-1/2} t_d, by Cholesky factors, which small eigenvalues do not spoil."""
-        inverses = [
-            np.linalg.inv(np.linalg.cholesky(matrix))
-            for matrix in (self.A, self.Lambda)
-        ]
-        left, values, right = np.linalg.svd(inverses[0] @ self.B @ inverses[1].T)
-        gains = _levelled(values, _ROUNDED_TIE * values[:1]) ** 2
-        return gains, inverses[0].T @ left, inverses[1].T @ right.T
+    def _singular_system(self) -> "_SingularSystem":
+        """That of T, by Cholesky factors A = F_A F_Aᵀ and Λ = F_Λ F_Λᵀ, which small eigenvalues do not spoil."""
+        inverse_A = np.linalg.inv(np.linalg.cholesky(self.A))
+        inverse_Λ = np.linalg.inv(np.linalg.cholesky(self.Lambda))
+        # F_A⁻¹ B F_Λ⁻ᵀ is T between rotations, so that its singular values are those of T.
+        left, values, right = np.linalg.svd(inverse_A @ self.B @ inverse_Λ.T)
+        gains = _ties_made_equal(values, _ROUNDED_TIE * values[:1]) ** 2
+        return _SingularSystem(gains, inverse_A.T @ left, inverse_Λ.T @ right.T)
+
+
+class _SingularSystem(NamedTuple):
+    """Gains (D,), A^{-1/2} u_d and Λ^{-1/2} t_d as columns, both (D, D), of T where Λ and Ω do not commute."""
+
+    gains: FloatArray
+    keys: FloatArray
+    queries: FloatArray
 
 
 def population(task: Task, model: Parametrization) -> Population:
@@ -211,70 +219,103 @@ def population(task: Task, model: Parametrization) -> Population:
         raise ValueError(
             "a fixed teacher moves weights off the restricted block: use feature_moments, or simulate on statistics"
         )
-    Λ, Ω = task.covariance, task.teacher_covariance
-    flat = is_diagonal(Λ) and is_diagonal(Ω)
-    s, cubic, noise = _factors(task, model)
+    Λ = task.covariance
+    Ω = task.teacher_covariance
+    # As they are written: eigenvectors are then coordinates, and ties exact.
+    are_diagonal = is_diagonal(Λ) and is_diagonal(Ω)
+    means = _length_means(task, model)
     c = float(np.sum(Ω * Λ)) + task.noise_variance
+
     with np.errstate(over="ignore", invalid="ignore"):
-        outer = (
-            np.diag(np.diag(Λ) * np.diag(Ω) * np.diag(Λ))
-            if flat
-            else _symmetrised(Λ @ Ω @ Λ)
-        )
-        A = cubic * outer + noise * c * Λ
-        representable = np.isfinite(
-            np.max(A) * np.max(Λ)
-        )  # the largest entries, both being positive definite
-    if not representable:
+        ΛΩΛ = _cubic_covariance(Λ, Ω, are_diagonal)
+        A = means.pairs * ΛΩΛ + means.single * c * Λ
+        B = means.linear * ΛΩΛ
+        # The largest entries of positive definite matrices stand on their diagonals.
+        is_representable = np.isfinite(np.max(A) * np.max(Λ))
+    if not is_representable:
         raise ValueError(
             "the moments of this task overflow: rescale Λ, for instance by trace=1, or Ω"
         )
-    if min(np.min(np.diag(A)), np.min(np.diag(s * outer))) < _SMALLEST_MOMENT:
+    if min(np.min(np.diag(A)), np.min(np.diag(B))) < _SMALLEST_MOMENT:
         raise ValueError(
             "the moments of this task underflow: rescale Λ, for instance by trace=1, or Ω"
         )
-    basis = np.eye(len(Λ)) if flat else _common_eigenvectors(Λ, Ω)
-    if basis is None:
-        return Population(c, A, s * outer, Λ)
-    lam, ω = (
-        np.diag(matrix) if flat else _diagonal_on(basis, matrix) for matrix in (Λ, Ω)
-    )
-    a, b = cubic * lam**2 * ω + noise * c * lam, s * lam**2 * ω
-    roots = np.sqrt(b / a * (b / lam))
-    order, level = _exact_levels(task, roots) if flat else _rounded_levels(lam, roots)
-    spectrum = Spectrum(lam[order], a[order], b[order], basis[:, order], level**2)
-    return Population(c, A, s * outer, Λ, spectrum)
+    return Population(c, A, B, Λ, _spectrum(task, means, c, are_diagonal))
 
 
 def direction_indices(subset: Iterable[int], dimension: int) -> list[int]:
     """Directions numbered from 1 as indices from 0; ValueError unless they are distinct and within D."""
-    given = list(subset)
-    whole = all(
-        isinstance(d, (int, np.integer)) and not isinstance(d, bool) for d in given
+    numbers = list(subset)
+    are_whole = all(
+        isinstance(d, (int, np.integer)) and not isinstance(d, bool) for d in numbers
     )
-    if (
-        not whole
-        or len(set(given)) < len(given)
-        or not all(1 <= d <= dimension for d in given)
-    ):
+    are_distinct = are_whole and len(set(numbers)) == len(numbers)
+    if not are_distinct or not all(1 <= d <= dimension for d in numbers):
         raise ValueError(
-            f"a subset holds distinct directions from 1 to {dimension}, not {given!r}"
+            f"a subset holds distinct directions from 1 to {dimension}, not {numbers!r}"
         )
-    return [int(d) - 1 for d in given]
+    return [int(d) - 1 for d in numbers]
 
 
-def _factors(task: Task, model: Parametrization) -> tuple[float, float, float]:
-    """Means over n of s, s² (1 + 1/n) and s²/n with s = n/divisor."""
-    ratios = [
-        (n, n / attention_divisor(model, n, task.dimension))
-        for n in task.context_lengths
-    ]
-    count = len(ratios)
-    return (
-        math.fsum(s for _, s in ratios) / count,
-        math.fsum(s * s * (n + 1) / n for n, s in ratios) / count,
-        math.fsum(s * s / n for n, s in ratios) / count,
+class _LengthMeans(NamedTuple):
+    """Means over the context lengths n, with s = n/divisor: of s, of s² (1 + 1/n), and of s²/n.
+
+    E[β x_qᵀ y_q] is `linear` ΛΩΛ. Of E[β βᵀ] the n² pairs of tokens give `pairs` ΛΩΛ, and each token with itself
+    `single` (tr(ΩΛ) + σ²) Λ.
+    """
+
+    linear: float
+    pairs: float
+    single: float
+
+
+def _length_means(task: Task, model: Parametrization) -> _LengthMeans:
+    count = len(task.context_lengths)
+    linear = []
+    pairs = []
+    single = []
+    for n in task.context_lengths:
+        s = n / attention_divisor(model, n, task.dimension)
+        linear.append(s)
+        pairs.append(s * s * (n + 1) / n)
+        single.append(s * s / n)
+    return _LengthMeans(
+        math.fsum(linear) / count, math.fsum(pairs) / count, math.fsum(single) / count
     )
+
+
+def _cubic_covariance(Λ: FloatArray, Ω: FloatArray, are_diagonal: bool) -> FloatArray:
+    """ΛΩΛ (D, D), symmetric to the last bit."""
+    if are_diagonal:
+        return np.diag(np.diag(Λ) * np.diag(Ω) * np.diag(Λ))
+    product = Λ @ Ω @ Λ
+    return (product + product.T) / 2
+
+
+def _spectrum(
+    task: Task, means: _LengthMeans, c: float, are_diagonal: bool
+) -> Spectrum | None:
+    """Eigenvalues and gains on the common eigenvectors of Λ and Ω; None where these do not commute."""
+    if are_diagonal:
+        basis = np.eye(task.dimension)
+        λ = np.diag(task.covariance)
+        ω = np.diag(task.teacher_covariance)
+    else:
+        eigenvectors = _common_eigenvectors(task.covariance, task.teacher_covariance)
+        if eigenvectors is None:
+            return None
+        basis = eigenvectors
+        λ = _diagonal_on(basis, task.covariance)
+        ω = _diagonal_on(basis, task.teacher_covariance)
+
+    a = means.pairs * λ**2 * ω + means.single * c * λ
+    b = means.linear * λ**2 * ω
+    roots = np.sqrt(b / a * (b / λ))  # of the gains b²/(aλ)
+    if are_diagonal:
+        order, levels = _exact_order(task, roots)
+    else:
+        order, levels = _rounded_order(λ, roots)
+    return Spectrum(λ[order], a[order], b[order], basis[:, order], levels**2)
 
 
 def _common_eigenvectors(Λ: FloatArray, Ω: FloatArray) -> FloatArray | None:
@@ -283,67 +324,61 @@ def _common_eigenvectors(Λ: FloatArray, Ω: FloatArray) -> FloatArray | None:
     A generic mixture of the two has no other eigenvectors, however degenerate each of them is on its own.
     """
     for mixture in _MIXTURES:
-        basis = np.linalg.eigh(Λ / np.max(np.abs(Λ)) + mixture * Ω / np.max(np.abs(Ω)))[
-            1
-        ]
-        if all(_is_diagonal_on(basis, matrix) for matrix in (Λ, Ω)):
+        mixed = Λ / np.max(np.abs(Λ)) + mixture * Ω / np.max(np.abs(Ω))
+        basis = np.linalg.eigh(mixed).eigenvectors
+        if _is_diagonal_on(basis, Λ) and _is_diagonal_on(basis, Ω):
             return np.asarray(basis)
     return None
 
 
 def _is_diagonal_on(basis: FloatArray, matrix: FloatArray) -> bool:
-    inside = basis.T @ matrix @ basis
-    return bool(
-        np.max(np.abs(inside - np.diag(np.diag(inside))))
-        <= _COMMUTING * np.max(np.abs(matrix))
-    )
+    rotated = basis.T @ matrix @ basis
+    off_diagonal = np.max(np.abs(rotated - np.diag(np.diag(rotated))))
+    return bool(off_diagonal <= _COMMUTING * np.max(np.abs(matrix)))
 
 
 def _diagonal_on(basis: FloatArray, matrix: FloatArray) -> FloatArray:
+    """e_dᵀ C e_d (D,) for the columns e_d of the basis."""
     return np.asarray(np.einsum("id,ij,jd->d", basis, matrix, basis, optimize=True))
 
 
-def _exact_levels(task: Task, roots: FloatArray) -> tuple[NDArray[np.intp], FloatArray]:
+def _exact_order(task: Task, roots: FloatArray) -> tuple[IndexArray, FloatArray]:
     """The order of the directions by decreasing gain, then λ, and the roots of their gains, equal where they tie.
 
     The gain s² (λω)²/(s² (1 + 1/N) λω + s² (tr(ΩΛ) + σ²)/N) of a diagonal task increases with λω, so the numbers λω
     as they are written decide. Roots that differ by less than their rounding are set one double apart.
     """
-    λ, ω = task.exact_variances, task.exact_teacher_variances
-    products = λ * ω
+    λ = task.exact_variances
+    products = λ * task.exact_teacher_variances
     order = sorted(range(len(λ)), key=lambda d: (-products[d], -λ[d]))
-    level = roots[order]
-    for place, (before, here) in enumerate(pairwise(order), start=1):
-        if products[here] == products[before]:
-            level[place] = level[place - 1]
+    levels = roots[order]
+    for k in range(1, len(order)):
+        if products[order[k]] == products[order[k - 1]]:
+            levels[k] = levels[k - 1]
         else:
-            level[place] = min(level[place], np.nextafter(level[place - 1], 0))
-    return np.array(order), level
+            levels[k] = min(levels[k], np.nextafter(levels[k - 1], 0))
+    return np.array(order), levels
 
 
-def _rounded_levels(
-    lam: FloatArray, roots: FloatArray
-) -> tuple[NDArray[np.intp], FloatArray]:
+def _rounded_order(λ: FloatArray, roots: FloatArray) -> tuple[IndexArray, FloatArray]:
     """The same where eigenvectors come from a solver: roots that differ by its rounding are made equal."""
-    first = np.argsort(-roots, kind="stable")
-    level = np.empty_like(roots)
-    level[first] = _levelled(roots[first], _ROUNDED_TIE * roots[first[:1]])
-    order = np.lexsort((-lam, -level))
-    return order, level[order]
+    by_root = np.argsort(-roots, kind="stable")
+    levels = np.empty_like(roots)
+    largest = roots[by_root[:1]]
+    levels[by_root] = _ties_made_equal(roots[by_root], _ROUNDED_TIE * largest)
+    order = np.lexsort((-λ, -levels))  # the last key is the first to decide
+    return order, levels[order]
 
 
-def _levelled(values: FloatArray, tie: FloatArray) -> FloatArray:
-    """Decreasing values in which those that differ by no more than `tie` from their neighbour are made equal."""
-    starts = np.append(True, -np.diff(values) > np.broadcast_to(tie, values.shape)[1:])
-    return np.asarray(
-        values[np.maximum.accumulate(np.where(starts, np.arange(len(values)), 0))]
-    )
+def _ties_made_equal(values: FloatArray, tie: FloatArray) -> FloatArray:
+    """Decreasing values (n,) in which those within `tie` (1,) of their neighbour equal the first of such a row."""
+    begins_level = np.append(True, -np.diff(values) > tie)
+    indices = np.where(begins_level, np.arange(len(values)), 0)
+    first_of_level = np.maximum.accumulate(indices)
+    return np.asarray(values[first_of_level])
 
 
-def _root(matrix: FloatArray) -> FloatArray:
+def _square_root(matrix: FloatArray) -> FloatArray:
+    """The symmetric root of a positive definite matrix."""
     values, vectors = np.linalg.eigh(matrix)
     return np.asarray(vectors * np.sqrt(values) @ vectors.T)
-
-
-def _symmetrised(matrix: FloatArray) -> FloatArray:
-    return (matrix + matrix.T) / 2
