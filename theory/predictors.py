@@ -35,23 +35,25 @@ def principal_component_regression(
     >>> principal_component_regression(x, y, [[1.0, 1.0]], components=[1])
     array([1.])
     """
-    x, y, query = _checked(x, y, query)
-    Λ = (
-        x.swapaxes(1, 2) @ x / x.shape[1]
-        if covariance is None
-        else symmetric("covariance", covariance, query.shape[1]).doubles[None]
-    )
-    variances, vectors = np.linalg.eigh(Λ)
-    chosen = [-1 - d for d in direction_indices(components, query.shape[1])]
-    floor = (
-        np.finfo(float).eps * np.sum(variances, axis=1, keepdims=True) * query.shape[1]
-    )
-    variances, vectors = variances[:, chosen], vectors[:, :, chosen]
-    inverse = np.divide(
-        1, variances, out=np.zeros_like(variances), where=variances > floor
-    )
-    moment, asked = (side[:, None] @ vectors for side in (_moment(x, y), query))
-    return np.asarray(np.sum(inverse[:, None] * moment * asked, axis=(1, 2)))
+    x, y, query = _checked_prompts(x, y, query)
+    dimension = query.shape[1]
+    if covariance is None:
+        Λ = x.swapaxes(1, 2) @ x / x.shape[1]  # of each context, (P, D, D)
+    else:
+        Λ = symmetric("covariance", covariance, dimension).doubles[None]
+    variances, vectors = np.linalg.eigh(Λ)  # increasing, (P, D) and (P, D, D)
+    # What rounding makes of a variance of zero.
+    floor = np.finfo(float).eps * dimension * np.sum(variances, axis=1, keepdims=True)
+
+    chosen = [-1 - d for d in direction_indices(components, dimension)]
+    variances = variances[:, chosen]  # (P, K)
+    vectors = vectors[:, :, chosen]  # (P, D, K)
+    inverses = np.zeros_like(variances)
+    np.divide(1, variances, out=inverses, where=variances > floor)
+
+    β_components = np.einsum("pd,pdk->pk", _β(x, y), vectors)
+    query_components = np.einsum("pd,pdk->pk", query, vectors)
+    return np.asarray(np.sum(inverses * β_components * query_components, axis=1))
 
 
 def ridge(
@@ -69,22 +71,24 @@ def ridge(
     >>> ridge([[[1.0], [2.0]]], [[3.0, 6.0]], [[5.0]], noise_variance=0.0)
     array([15.])
     """
-    x, y, query = _checked(x, y, query)
+    x, y, query = _checked_prompts(x, y, query)
     length, dimension = x.shape[1:]
-    noise_variance = float(nonnegative("noise_variance", noise_variance))
+    σ2 = float(nonnegative("noise_variance", noise_variance))
     Ω = np.eye(dimension)
     if teacher_covariance is not None:
-        Ω = positive_definite(
-            "teacher_covariance", teacher_covariance, dimension
-        ).doubles
-    if length < dimension:  # the same mean from the smaller system
-        prior = x @ Ω
-        dual = np.linalg.solve(
-            prior @ x.swapaxes(1, 2) + noise_variance * np.eye(length), y[..., None]
-        )
-        return np.asarray(np.einsum("pnd,pn,pd->p", prior, dual[..., 0], query))
-    penalised = x.swapaxes(1, 2) @ x + noise_variance * np.linalg.inv(Ω)
-    teachers = np.linalg.solve(penalised, length * _moment(x, y)[..., None])[..., 0]
+        written = positive_definite("teacher_covariance", teacher_covariance, dimension)
+        Ω = written.doubles
+
+    if length < dimension:
+        # The same mean from the smaller system, w̄ = Ω Xᵀ (X Ω Xᵀ + σ²)⁻¹ y.
+        XΩ = x @ Ω  # (P, N, D)
+        label_covariance = XΩ @ x.swapaxes(1, 2) + σ2 * np.eye(length)
+        weights = np.linalg.solve(label_covariance, y[..., None])[..., 0]  # (P, N)
+        return np.asarray(np.einsum("pnd,pn,pd->p", XΩ, weights, query))
+
+    precision = x.swapaxes(1, 2) @ x + σ2 * np.linalg.inv(Ω)  # N (Λ̂ + (σ²/N) Ω⁻¹)
+    sums = length * _β(x, y)[..., None]
+    teachers = np.linalg.solve(precision, sums)[..., 0]  # (P, D)
     return np.asarray(np.sum(teachers * query, axis=1))
 
 
@@ -98,10 +102,9 @@ def preconditioned_step(
     >>> preconditioned_step([[[1.0], [2.0]]], [[3.0, 6.0]], [[5.0]], [[0.4]])
     array([15.])
     """
-    x, y, query = _checked(x, y, query)
-    return np.asarray(
-        np.sum(_moment(x, y) @ np.asarray(preconditioner, dtype=float) * query, axis=1)
-    )
+    x, y, query = _checked_prompts(x, y, query)
+    Γ = np.asarray(preconditioner, dtype=float)
+    return np.asarray(np.sum(_β(x, y) @ Γ * query, axis=1))
 
 
 def learned_prediction(
@@ -122,22 +125,21 @@ def learned_prediction(
     >>> learned_prediction(task, Separate(heads=1), (1,), [[[1.0], [2.0]]], [[3.0, 6.0]], [[3.0]])
     array([15.])
     """
+    M = population(task, model).learned(subset)
     length = np.shape(y)[-1]
-    rescaled = (
-        population(task, model).learned(subset)
-        * length
-        / attention_divisor(model, length, task.dimension)
-    )
-    return preconditioned_step(x, y, query, rescaled)
+    divisor = attention_divisor(model, length, task.dimension)
+    return preconditioned_step(x, y, query, M * length / divisor)
 
 
-def _moment(x: FloatArray, y: FloatArray) -> FloatArray:
+def _β(x: FloatArray, y: FloatArray) -> FloatArray:
     """β = mean_n y_n x_n, (P, D)."""
     return np.asarray(np.einsum("pn,pnd->pd", y, x) / x.shape[1])
 
 
-def _checked(x: ArrayLike, y: ArrayLike, query: ArrayLike) -> Prompts:
-    x, y, query = (np.asarray(array, dtype=float) for array in (x, y, query))
+def _checked_prompts(x: ArrayLike, y: ArrayLike, query: ArrayLike) -> Prompts:
+    x = np.asarray(x, dtype=float)
+    y = np.asarray(y, dtype=float)
+    query = np.asarray(query, dtype=float)
     if x.ndim != 3 or y.shape != x.shape[:2] or query.shape != x.shape[::2]:
         shapes = f"{x.shape}, {y.shape} and {query.shape}"
         raise ValueError(

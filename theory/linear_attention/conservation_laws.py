@@ -1,6 +1,7 @@
-"""Quantities that gradient flow keeps, whatever the data."""
+"""Quantities that gradient flow conserves, whatever the data."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from ...models.attention import Merged, Separate
 from ...models.protocol import Parametrization
 from ...runtime.arrays import FloatArray
+from ...runtime.checks import check_finite
 
 
 def conserved_quantities(
@@ -33,19 +35,25 @@ def conserved_quantities(
         raise ValueError(
             f"conserved quantities are known for linear Merged and Separate models, not for {model!r}"
         )
-    value, *others = _numbers(model, weights)
+    arrays = _checked_weights(model, weights)
+    value = arrays["value"]  # (…, H, D+1)
     if isinstance(model, Merged):
-        columns = others[0][..., :-1]
-        columns = columns.reshape(*columns.shape[:-2], -1)
-        return {"value_key_query": _products(value) - _products(columns)}
-    key, query = others[0], others[1][..., :-1]
+        columns = arrays["key_query"][..., :-1]  # (…, H, D+1, D)
+        rows = columns.reshape(*columns.shape[:-2], -1)
+        return {"value_key_query": _inner_products(value) - _inner_products(rows)}
+
+    key = arrays["key"]  # (…, H, R, D+1)
+    query = arrays["query"][..., :-1]
     squared_norms = np.sum(value**2, axis=-1) - np.sum(key**2, axis=(-2, -1))
-    return {"key_query": _products(key) - _products(query), "value_key": squared_norms}
+    return {
+        "key_query": _inner_products(key) - _inner_products(query),
+        "value_key": squared_norms,
+    }
 
 
-def _numbers(
+def _checked_weights(
     model: Merged | Separate, weights: Mapping[str, NDArray[np.float64]]
-) -> list[FloatArray]:
+) -> dict[str, NDArray[Any]]:
     """The weights in doubles, but symbols as they are; ValueError unless finite, complete and of one shape."""
     names = list(model.shapes(1))
     missing = [name for name in names if name not in weights]
@@ -53,22 +61,35 @@ def _numbers(
         raise ValueError(
             f"weights of this model are {', '.join(names)}: {', '.join(missing)} is missing"
         )
-    given = [np.asarray(weights[name]) for name in names]
-    arrays = [array.astype(np.result_type(array, np.float64)) for array in given]
-    *leading, _, size = (0, 0, *arrays[0].shape)[-max(2, arrays[0].ndim) :]
-    rows = (*leading, model.head_count)
-    pairs = (
-        arrays[1].shape[-2:-1] if isinstance(model, Separate) else (size,)
-    )  # a pair alone is conserved, too
-    shapes = [(*rows, size)] + [(*rows, *pairs, size)] * (len(arrays) - 1)
-    for name, array, shape in zip(names, arrays, shapes, strict=True):
-        if array.shape != shape:
-            raise ValueError(f"{name} must have shape {shape}, not {array.shape}")
-        if array.dtype != object and not np.all(np.isfinite(array)):
-            raise ValueError(f"{name} must be finite: it holds nan or inf")
+    arrays = {name: np.asarray(weights[name]) for name in names}
+    shapes = _expected_shapes(model, arrays)
+    for name, array in arrays.items():
+        arrays[name] = array.astype(np.result_type(array, np.float64))
+        if array.shape != shapes[name]:
+            raise ValueError(
+                f"{name} must have shape {shapes[name]}, not {array.shape}"
+            )
+        if array.dtype != object:
+            check_finite(arrays[name], name)
     return arrays
 
 
-def _products(rows: FloatArray) -> FloatArray:
+def _expected_shapes(
+    model: Merged | Separate, arrays: Mapping[str, NDArray[Any]]
+) -> dict[str, tuple[int, ...]]:
+    """The shapes that the leading axes and the size D+1 of the value weights ask for."""
+    value = arrays["value"].shape
+    # Too few axes are filled up, for the message that says what is expected.
+    *leading, _, size = (0, 0, *value)[-max(2, len(value)) :]
+    rows = (*leading, model.head_count)
+    if isinstance(model, Merged):
+        return {"value": (*rows, size), "key_query": (*rows, size, size)}
+    # The rank is that of the keys: a part of a head's pairs is conserved, too.
+    rank = arrays["key"].shape[-2:-1]
+    pairs = (*rows, *rank, size)
+    return {"value": (*rows, size), "key": pairs, "query": pairs}
+
+
+def _inner_products(rows: FloatArray) -> FloatArray:
     """Inner products of the rows of (…, n, m), shape (…, n, n)."""
     return np.asarray(rows @ rows.swapaxes(-1, -2))

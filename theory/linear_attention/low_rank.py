@@ -1,4 +1,4 @@
-"""A head of rank R that holds several directions: 1 + R scalar equations.
+"""A head of rank R on several directions: 1 + R scalar equations.
 
 A head with value v and balanced pairs k_r = q_r = κ_r e_{d_r} on distinct directions obeys, in flow time,
 
@@ -8,14 +8,18 @@ and conserves v² − Σ κ_r², which need not be zero. Its pairs off these dir
 other directions do not interact with it. Source: Zhang et al. 2025 (arXiv 2501.16265), on heads of rank R.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ...runtime.arrays import FloatArray
+from ...runtime.checks import check_shape
 from ..ode import conserving, flow_times, in_units, integrate
 
-_SMALLEST, _LARGEST = 1e-100, 1e3
-"""Amplitudes, in units of those at rest, that can be followed to the last digit."""
+# Amplitudes, in units of those at the fixed point, that can be followed to the last digit.
+_SMALLEST = 1e-100
+_LARGEST = 1e3
 
 
 def low_rank_amplitudes(
@@ -23,71 +27,82 @@ def low_rank_amplitudes(
     v0: float,
     kappa0: ArrayLike,
     b: ArrayLike,
-    saturation: ArrayLike,
+    curvature: ArrayLike,
 ) -> tuple[FloatArray, FloatArray]:
     """v (T,) and κ (T, R) of one head from v(0) = `v0` and κ(0) = `kappa0` (R,).
 
-    `b` (R,) are the b_r and `saturation` (R,) the a_r λ_r of its directions. Accurate to about 1e-11. With R = 1
+    `b` (R,) are the b_r and `curvature` (R,) the a_r λ_r of its directions. Accurate to about 1e-11. With R = 1
     and v0 = κ0 this is the rank-one head. ValueError if the shapes differ or a time is negative.
 
-    >>> v, kappa = low_rank_amplitudes([0, 50], 0.5, [0.4, 0.3], b=[0.5, 0.25], saturation=[0.6, 0.5])
+    >>> v, kappa = low_rank_amplitudes([0, 50], 0.5, [0.4, 0.3], b=[0.5, 0.25], curvature=[0.6, 0.5])
     >>> bool(abs(v[1] ** 2 - (kappa[1] ** 2).sum()) < 1e-12)  # as at the start
     True
     """
-    start, gain, limit = (
-        np.atleast_1d(np.asarray(values, dtype=np.float64))
-        for values in (kappa0, b, saturation)
-    )
-    if start.ndim != 1 or not start.shape == gain.shape == limit.shape:
-        raise ValueError(
-            f"kappa0, b and saturation must have one shape (R,), not {start.shape}, {gain.shape} and {limit.shape}"
-        )
-    begin = np.concatenate(([float(v0)], start))
-    least, weight = _least(begin, gain, limit)
-    strength, begin = float(np.max(gain)), begin / weight
-    gain, limit = gain / strength, limit * (weight**3 / strength)
-    times = in_units(flow_times(flow_time), strength * weight)
+    κ0 = np.atleast_1d(np.asarray(kappa0, dtype=np.float64))
+    growth_rates = np.atleast_1d(np.asarray(b, dtype=np.float64))
+    curvatures = np.atleast_1d(np.asarray(curvature, dtype=np.float64))
+    check_shape(κ0, "kappa0", "(R,)")
+    check_shape(growth_rates, "b", "(R,)", R=len(κ0))
+    check_shape(curvatures, "curvature", "(R,)", R=len(κ0))
 
-    def rate(x: FloatArray) -> FloatArray:
-        v, κ = x[0], x[1:]
-        force = gain - limit * v * κ**2
-        return np.concatenate(([np.sum(κ**2 * force)], v * κ * force))
+    x0 = np.concatenate(([float(v0)], κ0))  # (1+R,)
+    size = _size_at_fixed_point(growth_rates, curvatures)
+    _check_start(x0, size)
+    # Where an amplitude is large, v κ² stays what it is, and the others shrink by as much.
+    least = min(1.0, size / float(np.max(np.abs(x0), initial=size))) ** 2
 
-    def jacobian(x: FloatArray) -> FloatArray:
-        v, κ = x[0], x[1:]
-        saturation = limit * v * κ**2
-        entries = np.diag(np.append(-np.sum(limit * κ**4), v * (gain - 3 * saturation)))
-        entries[0, 1:] = 2 * κ * (gain - 2 * saturation)
-        entries[1:, 0] = κ * (gain - 2 * saturation)
+    rate = float(np.max(growth_rates))
+    head = _Head(growth_rates / rate, curvatures * (size**3 / rate))
+    times = in_units(flow_times(flow_time), rate * size)
+    values = integrate(head.rate, x0 / size, times, head.jacobian, least)
+    v, κ = conserving(values, x0 / size, power=2)
+    return size * v, size * κ
+
+
+@dataclass(frozen=True, eq=False)
+class _Head:
+    """The equations of x = (v, κ), (1+R,): `growth_rates` b_r and `curvatures` a_r λ_r, (R,) each."""
+
+    growth_rates: FloatArray
+    curvatures: FloatArray
+
+    def rate(self, x: FloatArray) -> FloatArray:
+        """dx/dt (1+R,)."""
+        v = x[0]
+        κ = x[1:]
+        correlation = self.growth_rates - self.curvatures * v * κ**2  # b − aλ v κ²
+        dv = np.sum(κ**2 * correlation)
+        return np.concatenate(([dv], v * κ * correlation))
+
+    def jacobian(self, x: FloatArray) -> FloatArray:
+        """∂(dx/dt)/∂x (1+R, 1+R)."""
+        v = x[0]
+        κ = x[1:]
+        learned = self.curvatures * v * κ**2  # aλ v κ²
+        dv_dv = -np.sum(self.curvatures * κ**4)
+        dκ_dκ = v * (self.growth_rates - 3 * learned)
+        entries = np.diag(np.append(dv_dv, dκ_dκ))
+        entries[0, 1:] = 2 * κ * (self.growth_rates - 2 * learned)
+        entries[1:, 0] = κ * (self.growth_rates - 2 * learned)
         return entries
 
-    v, kappa = conserving(
-        integrate(rate, begin, times, jacobian, least), begin, power=2
-    )
-    return weight * v, weight * kappa
 
-
-def _least(
-    begin: FloatArray, gain: FloatArray, limit: FloatArray
-) -> tuple[float, float]:
-    """The least (b/(aλ))^{1/3}, and in units of it the size that amplitudes shrink to.
-
-    Where others are large, v κ² stays what it is.
-
-    ValueError for amplitudes so large or so small that their powers leave the range of numbers.
-    """
-    if not np.all(limit > 0):
+def _size_at_fixed_point(growth_rates: FloatArray, curvatures: FloatArray) -> float:
+    """The least (b/(aλ))^{1/3}, the amplitude of a rank-one head at its fixed point; ValueError unless aλ > 0."""
+    if not np.all(curvatures > 0):
         raise ValueError(
-            "saturation must be positive: where a λ of a task underflows, rescale its Λ"
+            "curvature must be positive: where a λ of a task underflows, rescale its Λ"
         )
-    natural = float(np.min(np.cbrt(gain / limit)))
-    sizes = np.abs(begin[begin != 0])
-    smallest, largest = (
-        float(bound(sizes, initial=natural)) for bound in (np.min, np.max)
-    )
-    if largest > _LARGEST * natural or smallest < _SMALLEST * natural:
+    return float(np.min(np.cbrt(growth_rates / curvatures)))
+
+
+def _check_start(x0: FloatArray, size: float) -> None:
+    """ValueError for amplitudes so large or so small that their powers leave the range of numbers."""
+    sizes = np.abs(x0[x0 != 0])
+    smallest = float(np.min(sizes, initial=size))
+    largest = float(np.max(sizes, initial=size))
+    if largest > _LARGEST * size or smallest < _SMALLEST * size:
         raise ValueError(
-            f"amplitudes must be 0 or lie between {_SMALLEST * natural:.3g} and {_LARGEST * natural:.3g}, "
+            f"amplitudes must be 0 or lie between {_SMALLEST * size:.3g} and {_LARGEST * size:.3g}, "
             f"not {smallest:.3g} to {largest:.3g}"
         )
-    return min(1.0, natural / largest) ** 2, natural

@@ -94,7 +94,7 @@ def test_both_directions_are_learned_and_the_second_follows_exponentially():
 
 
 def test_unequal_shapes_are_refused():
-    with pytest.raises(ValueError, match="one shape"):
+    with pytest.raises(ValueError, match="must have shape"):
         low_rank_amplitudes(1.0, 0.1, [0.1, 0.1], [1.0], [1.0])
     with pytest.raises(ValueError, match="zero or more"):
         low_rank_amplitudes([0.0, -1.0], 0.1, [0.1], [1.0], [1.0])

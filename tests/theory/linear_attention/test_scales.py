@@ -201,7 +201,7 @@ REFUSED = {
     ),
     "small inputs, rank 2": (
         lambda: time_course(TINY, Separate(1, rank=2), [1.0], 1.0),
-        "saturation must be",
+        "curvature must be",
     ),
     "large inputs": (
         lambda: population(Task([1e150], context_length=3), Merged(1)),
