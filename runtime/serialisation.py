@@ -4,14 +4,19 @@ import hashlib
 import json
 import tomllib
 from abc import ABC, abstractmethod
-from html import escape
 from inspect import signature
 from typing import Any, Self
 
+import numpy as np
 import tomli_w
+
+from .display import LINE_LENGTH, Summary, array_summary
 
 BYTE_ORDER_MARK = "\ufeff"
 """What some editors write before UTF-8 text."""
+
+LONGEST_REPR = 1000
+"""Characters of a repr that is the call itself: ten lines of a terminal, half a screen."""
 
 
 class Settings(ABC):
@@ -37,11 +42,8 @@ class Settings(ABC):
         """The object with these settings; ValueError names a field that does not exist, or one that is missing."""
         refuse_unknown(settings, allowed=cls.fields(), owner=cls.__name__)
         parameters = signature(cls).parameters.items()
-        missing = [
-            name
-            for name, value in parameters
-            if value.default is value.empty and name not in settings
-        ]
+        needed = [name for name, value in parameters if value.default is value.empty]
+        missing = [name for name in needed if name not in settings]
         if missing:
             raise ValueError(f"{cls.__name__} needs the field {', '.join(missing)}")
         return cls(**settings)
@@ -87,22 +89,33 @@ class Settings(ABC):
         return hash((type(self).__name__, self.to_json()))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self).from_dict, (
-            self.to_dict(),
-        )  # through __init__, which locks the arrays again
+        # Through __init__, which locks the arrays again.
+        return type(self).from_dict, (self.to_dict(),)
 
     def __repr__(self) -> str:
-        inside = ", ".join(
-            f"{name}={value!r}" for name, value in self.to_dict().items()
-        )
-        return f"{type(self).__name__}({inside})"
+        """The call that makes these settings, or a summary in angle brackets of what would fill half a screen."""
+        name, settings = type(self).__name__, self.to_dict()
+        fields = [f"{field}={value!r}" for field, value in settings.items()]
+        call = f"{name}({', '.join(fields)})"
+        if len(call) <= LONGEST_REPR:
+            return call
+        fields = [f"{field}={_in_short(value)}" for field, value in settings.items()]
+        return f"<{name} {', '.join(fields)}>"
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th style='text-align:left'>{escape(name)}</th><td>{escape(str(value))}</td></tr>"
-            for name, value in self.to_dict().items()
-        )
-        return f"<table><caption>{type(self).__name__}</caption>{rows}</table>"
+        rows = {name: _in_short(value) for name, value in self.to_dict().items()}
+        return Summary(type(self).__name__, rows).as_html()
+
+
+def _in_short(value: object) -> str:
+    """A value as Python writes it, or its shape and range where that is long."""
+    text = str(value)
+    if len(text) <= LINE_LENGTH:
+        return text
+    try:
+        return array_summary(np.asarray(value, dtype=float))
+    except (TypeError, ValueError):  # text, or lists of different lengths
+        return f"{text[:LINE_LENGTH]}…"
 
 
 class RepeatedFieldError(ValueError):
@@ -124,10 +137,10 @@ def fields_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def refuse_unknown(
-    given: dict[str, Any], *, allowed: tuple[str, ...], owner: str
+    settings: dict[str, Any], *, allowed: tuple[str, ...], owner: str
 ) -> None:
-    """ValueError that names every key of `given` outside `allowed`."""
-    unknown = sorted(set(given) - set(allowed))
+    """ValueError that names every key of `settings` outside `allowed`."""
+    unknown = sorted(set(settings) - set(allowed))
     if unknown:
         raise ValueError(
             f"{owner} has no field {', '.join(unknown)}: allowed are {', '.join(sorted(allowed))}"

@@ -38,15 +38,18 @@ def network_features(data: Data, model: object) -> tuple[FloatArray, FloatArray]
             "cubic features need one context length, not an average over several"
         )
     length = data.context_lengths[0]
-    z, labels = [], []
+    divisor = attention_divisor(model, length, data.dimension)
+    features, labels = [], []
     for tokens in data.chunks():
-        beta = np.einsum("pn,pni->pi", tokens[:, :length, -1], tokens[:, :length, :-1])
-        query = tokens[:, length, :-1] / attention_divisor(
-            model, length, data.dimension
-        )
-        z.append(np.einsum("pi,pj->pij", beta, query).reshape(len(tokens), -1))
+        # "p" prompts, "n" tokens of the context, "i" and "j" coordinates of x.
+        context_x = tokens[:, :length, :-1]
+        context_y = tokens[:, :length, -1]
+        x_q = tokens[:, length, :-1] / divisor
+        beta = np.einsum("pn,pni->pi", context_y, context_x)
+        z = np.einsum("pi,pj->pij", beta, x_q)
+        features.append(z.reshape(len(tokens), -1))
         labels.append(tokens[:, length, -1])
-    return np.concatenate(z), np.concatenate(labels)
+    return np.concatenate(features), np.concatenate(labels)
 
 
 def network_weights(weights: Weights) -> Weights:
@@ -76,26 +79,43 @@ def train_network(
     >>> bool(run.loss[-1] < 0.01)
     True
     """
-    z, y = np.asarray(features, dtype=float), np.asarray(labels, dtype=float)
+    z = np.asarray(features, dtype=float)
+    y = np.asarray(labels, dtype=float)
     if z.ndim != 2 or y.shape != (len(z),):
         raise ValueError(
             f"features must be (P, K) and labels (P,), not {z.shape} and {y.shape}"
         )
     if set(start) != {"hidden", "output"}:
         raise ValueError(f"start must hold hidden and output, not {', '.join(start)}")
-    begin = {name: np.array(start[name], dtype=float) for name in ("hidden", "output")}
-    if begin["hidden"].shape != (*begin["output"].shape, z.shape[1]):
-        shapes = f"{begin['hidden'].shape} and {begin['output'].shape}"
+    hidden = np.array(start["hidden"], dtype=float)
+    output = np.array(start["output"], dtype=float)
+    if hidden.shape != (*output.shape, z.shape[1]):
         raise ValueError(
-            f"hidden must be (H, {z.shape[1]}) and output (H,), not {shapes}"
+            f"hidden must be (H, {z.shape[1]}) and output (H,), not {hidden.shape} and {output.shape}"
         )
-    source = hashlib.sha256(
-        z.tobytes() + y.tobytes() + repr(z.shape).encode()
-    ).hexdigest()
-    rule = DescentOptions(learning_rate, steps, record, checkpoint)
-    return descend(
-        _objective(z, y), begin, rule, {"model": "network", "source": source}
-    )
+    begin = {"hidden": hidden, "output": output}
+    options = DescentOptions(learning_rate, steps, record, checkpoint)
+    settings = {"model": "network", "source": _source_digest(z, y)}
+    return descend(_network(z, y), begin, options, settings)
+
+
+def _network(z: FloatArray, y: FloatArray) -> Objective:
+    """The objective mean (Σ_h v_h ⟨U_h, z⟩ − y)² of a two-layer network."""
+
+    def evaluate(weights: Weights) -> tuple[float, Weights]:
+        U, v = weights["hidden"], weights["output"]
+        residual = (z @ U.T) @ v - y  # (P,)
+        loss = float(residual @ residual) / len(y)
+        slope = 2 * (residual @ z) / len(y)  # mean of 2 r z, (K,)
+        return loss, {"hidden": np.outer(v, slope), "output": U @ slope}
+
+    return evaluate
+
+
+def _source_digest(z: FloatArray, y: FloatArray) -> str:
+    """A name of the features and labels, which a checkpoint must agree with."""
+    contents = z.tobytes() + y.tobytes() + repr(z.shape).encode()
+    return hashlib.sha256(contents).hexdigest()
 
 
 def convolutional_weights(weights: Weights) -> Weights:
@@ -105,11 +125,11 @@ def convolutional_weights(weights: Weights) -> Weights:
     >>> convolutional_weights(weights)["filter"].shape
     (2, 2)
     """
-    value, key, query = (weights[name] for name in ("value", "key", "query"))
-    heads = len(value)
-    named = {"filter": key.reshape(heads, -1), "columns": query.reshape(heads, -1)}
-    return {name: each[:, :-1] for name, each in named.items()} | {
-        "output": value[..., -1]
+    heads = len(weights["value"])
+    return {
+        "filter": weights["key"].reshape(heads, -1)[:, :-1],
+        "columns": weights["query"].reshape(heads, -1)[:, :-1],
+        "output": weights["value"][..., -1],
     }
 
 
@@ -132,60 +152,53 @@ def train_convolutional(
     >>> bool(run.loss[-1] < 0.01)
     True
     """
-    z, y = np.asarray(features, dtype=float), np.asarray(labels, dtype=float)
+    z = np.asarray(features, dtype=float)
+    y = np.asarray(labels, dtype=float)
     size = round(np.sqrt(z.shape[-1])) if z.ndim == 2 else 0
     if z.ndim != 2 or size**2 != z.shape[1] or y.shape != (len(z),):
         raise ValueError(
             f"features must be (P, D²) and labels (P,), not {z.shape} and {y.shape}"
         )
+    begin = _checked_convolution(start, size)
+    options = DescentOptions(learning_rate, steps, record)
+    settings = {"model": "convolutional network", "source": _source_digest(z, y)}
+    images = z.reshape(-1, size, size)
+    return descend(_convolution(images, y), begin, options, settings)
+
+
+def _checked_convolution(start: Mapping[str, ArrayLike], size: int) -> Weights:
+    """The weights to start from; ValueError unless they are there and their shapes fit."""
+    names = ("filter", "columns", "output")
     begin = {
-        name: np.array(start[name], dtype=float)
-        for name in ("filter", "columns", "output")
-        if name in start
+        name: np.array(start[name], dtype=float) for name in names if name in start
     }
     heads = begin["output"].shape if "output" in begin else ()
-    if [value.shape for value in begin.values()] != [
-        (*heads, size),
-        (*heads, size),
-        heads,
-    ] or len(heads) != 1:
+    shapes = [value.shape for value in begin.values()]
+    if len(heads) != 1 or shapes != [(*heads, size), (*heads, size), heads]:
         raise ValueError(
             f"start must hold filter and columns, (H, {size}), and output (H,)"
         )
-    source = hashlib.sha256(
-        z.tobytes() + y.tobytes() + repr(z.shape).encode()
-    ).hexdigest()
-    rule = DescentOptions(learning_rate, steps, record)
-    settings = {"model": "convolutional network", "source": source}
-    return descend(_convolution(z.reshape(-1, size, size), y), begin, rule, settings)
+    return begin
 
 
 def _convolution(images: FloatArray, y: FloatArray) -> Objective:
-    """Layer by layer, forward and back: what a filter gives on every column, what the columns add up to."""
+    """Layer by layer, forward and back: what a filter gives on every column, what the columns add up to.
+
+    Letters: "p" prompts, "h" heads, "i" rows and "j" columns of an image.
+    """
 
     def evaluate(weights: Weights) -> tuple[float, Weights]:
         f, columns, output = weights["filter"], weights["columns"], weights["output"]
         filtered = np.einsum("pij,hi->phj", images, f)
         summed = np.einsum("phj,hj->ph", filtered, columns)
         residual = summed @ output - y
-        back = 2 * residual[:, None] * output / len(y)
-        slopes = {
-            "filter": np.einsum("ph,hj,pij->hi", back, columns, images, optimize=True),
-            "columns": np.einsum("ph,phj->hj", back, filtered),
-            "output": 2 * residual @ summed / len(y),
-        }
-        return float(residual @ residual) / len(y), slopes
-
-    return evaluate
-
-
-def _objective(z: FloatArray, y: FloatArray) -> Objective:
-    def evaluate(weights: Weights) -> tuple[float, Weights]:
-        hidden, output = weights["hidden"], weights["output"]
-        activity = z @ hidden.T
-        residual = activity @ output - y
-        pull = 2 * (residual @ z) / len(y)
         loss = float(residual @ residual) / len(y)
-        return loss, {"hidden": np.outer(output, pull), "output": hidden @ pull}
+
+        dL_dsummed = 2 * residual[:, None] * output / len(y)
+        dL_df = np.einsum("ph,hj,pij->hi", dL_dsummed, columns, images, optimize=True)
+        dL_dcolumns = np.einsum("ph,phj->hj", dL_dsummed, filtered)
+        dL_doutput = 2 * residual @ summed / len(y)
+        gradients = {"filter": dL_df, "columns": dL_dcolumns, "output": dL_doutput}
+        return loss, gradients
 
     return evaluate

@@ -11,17 +11,20 @@ import argparse
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..models.protocol import Weights
+from ..runtime.arrays import FloatArray
 from ..runtime.files import AnyPath, as_path
 from .attention.initialisation import FORMER_SCHEMES
+from .data.prompts import Prompts
 from .descent.gradient_descent import SAME, train
 from .runs.experiment import Experiment
 from .runs.store import DIVERGED, is_run_of, run_path
+from .sufficient_statistics.quadratic_loss import Statistics
 from .sweep.folder import (
     MANIFEST,
     RUNS,
@@ -108,26 +111,32 @@ def _current_sweep(sweep: dict[str, Any]) -> dict[str, Any]:
 
 def _rekey_file(path: Path) -> Outcome:
     """Rename one run if the present code reproduces it."""
+    name = path.name
     try:
         run = load(path)
-        names = [name for name in Experiment.fields() if name in run.settings]
-        settings = current_settings({name: run.settings[name] for name in names})
-        experiment = Experiment.from_dict(settings)
+        experiment = _experiment_of(run)
     except (KeyError, TypeError, ValueError) as error:
-        return Outcome(path.name, path.name, f"it holds no experiment of ours: {error}")
+        return Outcome(name, name, f"it holds no experiment of ours: {error}")
 
     target = run_path(experiment, path.parent)
     if target == path and is_run_of(experiment, run):
-        return Outcome(path.name, path.name)
-    if target.exists() and target != path:
-        return Outcome(path.name, path.name, f"{target.name} is there already")
+        return Outcome(name, name)
+    if target != path and target.exists():
+        return Outcome(name, name, f"{target.name} is there already")
     refusal = _why_not_reproduced(experiment, run)
     if refusal:
-        return Outcome(path.name, path.name, refusal)
-    replace(run, settings=run.settings | experiment.to_dict()).save(target)
+        return Outcome(name, name, refusal)
+    run.with_settings(experiment.to_dict()).save(target)
     if target != path:
         path.unlink()
-    return Outcome(path.name, target.name)
+    return Outcome(name, target.name)
+
+
+def _experiment_of(run: Trajectory) -> Experiment:
+    """The experiment that a run says it is of; KeyError, TypeError or ValueError if it says none."""
+    names = [name for name in Experiment.fields() if name in run.settings]
+    settings = {name: run.settings[name] for name in names}
+    return Experiment.from_dict(current_settings(settings))
 
 
 def _why_not_reproduced(experiment: Experiment, run: Trajectory) -> str:
@@ -139,27 +148,36 @@ def _why_not_reproduced(experiment: Experiment, run: Trajectory) -> str:
     start = experiment.start
     if start.keys() != run.weights.keys():
         return "its weights have other names"
-    if any(not np.array_equal(start[name], run.initial[name]) for name in start):
-        return "the present code starts from other weights"
+    for name, value in start.items():
+        if not np.array_equal(value, run.initial[name]):
+            return "the present code starts from other weights"
 
     source = experiment.source
-    stored_before_a_step = np.flatnonzero(run.weight_time < len(run.loss))
-    chosen = stored_before_a_step[[0, len(stored_before_a_step) // 2, -1]]
+    before_a_step = np.flatnonzero(run.weight_time < len(run.loss))
+    chosen = before_a_step[[0, len(before_a_step) // 2, -1]]
     for index in sorted(set(chosen.tolist())):
-        first = int(run.weight_time[index])
-        losses = run.loss[first : first + REPEATED_STEPS]
-        again = train(
-            experiment.model,
-            source,
-            run.stored_weights(index),
-            learning_rate=experiment.learning_rate,
-            steps=len(losses),
-            record=[],
-            compiled=False,
-        )
-        if np.max(np.abs(again.loss - losses)) > SAME * np.max(np.abs(losses)):
-            return f"the present code gives other losses from step {first} on"
+        step = int(run.weight_time[index])
+        losses = run.loss[step : step + REPEATED_STEPS]
+        again = _losses_from(run.stored_weights(index), experiment, source, len(losses))
+        if np.max(np.abs(again - losses)) > SAME * np.max(np.abs(losses)):
+            return f"the present code gives other losses from step {step} on"
     return ""
+
+
+def _losses_from(
+    weights: Weights, experiment: Experiment, source: Prompts | Statistics, steps: int
+) -> FloatArray:
+    """Losses (steps,) of the present code from some weights on."""
+    run = train(
+        experiment.model,
+        source,
+        weights,
+        learning_rate=experiment.learning_rate,
+        steps=steps,
+        record=[],
+        compiled=False,
+    )
+    return run.loss
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

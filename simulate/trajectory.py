@@ -114,23 +114,23 @@ class Trajectory(Displayed):
 
     def summary(self) -> Summary:
         """What the run is of, how long it is and what became of its loss."""
-        rows: dict[str, object] = {}
-        for name in _SHOWN_SETTINGS:
-            if self.settings.get(name) is not None:
-                rows[name] = self.settings[name]
-        title = "Gradient flow"
+        rows: dict[str, object] = {
+            name: self.settings[name]
+            for name in _SHOWN_SETTINGS
+            if self.settings.get(name) is not None
+        }
         if self.learning_rate is not None:
-            title = "Gradient descent"
             rows["learning rate"] = self.learning_rate
             rows["steps"] = f"{len(self.time):,}"
         if len(self.time):
-            rows["flow time"] = f"{self.flow_time[0]:.5g} … {self.flow_time[-1]:.5g}"
-            rows["loss"] = f"{self.loss[0]:.6g} → {self.loss[-1]:.6g}"
-            first, last = self.gradient_norm[[0, -1]]
-            rows["gradient norm"] = f"{first:.3g} → {last:.3g}"
-        shapes = {name: value.shape[1:] for name, value in self.weights.items()}
-        rows["weights"] = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+            rows["flow time"] = _change(self.flow_time, "5g", " … ")
+            rows["loss"] = _change(self.loss, "6g")
+            rows["gradient norm"] = _change(self.gradient_norm, "3g")
+        rows["weights"] = ", ".join(
+            f"{name} {value.shape[1:]}" for name, value in self.weights.items()
+        )
         rows["stored at"] = array_summary(self.weight_time)
+        title = "Gradient flow" if self.learning_rate is None else "Gradient descent"
         return Summary(title, rows)
 
     def to_dict(self) -> dict[str, Any]:
@@ -223,6 +223,11 @@ def load(path: AnyPath) -> Trajectory:
         raise ValueError(
             f"{as_path(path)} is not a whole trajectory file: pass one that Trajectory.save wrote"
         ) from None
+
+
+def _change(values: FloatArray, precision: str, between: str = " → ") -> str:
+    """The first and the last of some values."""
+    return f"{values[0]:.{precision}}{between}{values[-1]:.{precision}}"
 
 
 def _refuse_disorder(name: str, times: NDArray[Any], in_steps: bool) -> None:

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from attndyn import Task
@@ -65,7 +65,9 @@ def test_json_and_toml_give_the_task_back(task):
 @quick
 @given(tasks())
 def test_the_repr_makes_an_equal_task(task):
-    again = eval(repr(task), {"Task": Task})
+    text = repr(task)
+    assume(not text.startswith("<Task "))  # it would be longer than half a screen
+    again = eval(text, {"Task": Task})
     assert again == task
     assert hash(again) == hash(task)
     np.testing.assert_array_equal(again.covariance, task.covariance)

@@ -1,5 +1,6 @@
 """The forward pass and the gradients of attention on tokens, by hand; only the query's row is ever formed."""
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -88,16 +89,13 @@ def token_loss(
         return _sums(model, batch, heads, length)
 
     # Added in the order of the pieces, whatever the number of threads.
-    square = 0.0
-    grad_a = np.zeros(heads[0].shape)
-    grad_B = np.zeros(heads[1].shape)
+    total = Sums.zero(heads)
     for sums in in_threads(sums_of, pieces):
-        square += sums.square
-        grad_a += sums.slope_a
-        grad_B += sums.slope_B
+        total.add(sums)
     count = len(tokens) * len(context_lengths)
     # The derivative of a square is twice the residual times the derivative of ŷ.
-    return square / count, (2 * grad_a / count, 2 * grad_B / count)
+    gradients = (2 * total.slope_a / count, 2 * total.slope_B / count)
+    return total.square / count, gradients
 
 
 class Attended(NamedTuple):
@@ -109,11 +107,13 @@ class Attended(NamedTuple):
     """w (P, H, n+1): the scores, or their exponentials with softmax."""
     norm: NDArray[Any]
     """What the weights are divided by, (P, H, 1) with softmax and (1, 1, 1) without."""
+    outputs: NDArray[Any]
+    """aᵀ times the attended token, (P, H)."""
 
 
 def _attend(model: object, batch: Batch, heads: Heads, length: int) -> Attended:
     """The attended tokens of every head; (P, H, …) in one product of matrices a sequence."""
-    B = heads[1]
+    a, B = heads
     count, size, dimension = B.shape
     B_query = batch.query @ B.reshape(-1, dimension).T
     B_query = B_query.reshape(-1, count, size) / score_divisor(model, dimension)
@@ -122,7 +122,9 @@ def _attend(model: object, batch: Batch, heads: Heads, length: int) -> Attended:
     norm = np.full((1, 1, 1), divisor)
     if is_softmax(model):
         norm = divisor * _exponentiate(w)
-    return Attended(np.matmul(w, batch.X) / norm, w, norm)
+    context = np.matmul(w, batch.X) / norm
+    outputs = np.einsum("phi,hi->ph", context, a)
+    return Attended(context, w, norm, outputs)
 
 
 def _exponentiate(scores: NDArray[Any]) -> NDArray[Any]:
@@ -135,34 +137,56 @@ def _exponentiate(scores: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(sums).reshape(*scores.shape[:-1], 1)
 
 
-class Sums(NamedTuple):
+@dataclass
+class Sums:
     """Sums over prompts of r², r ∂ŷ/∂a (H, D+1) and r ∂ŷ/∂B (H, D+1, D), with the residual r = ŷ − y."""
 
     square: float
     slope_a: FloatArray
     slope_B: FloatArray
 
+    @classmethod
+    def zero(cls, heads: Heads) -> "Sums":
+        """The sums over no prompt."""
+        a, B = heads
+        return cls(0.0, np.zeros(a.shape), np.zeros(B.shape))
+
+    def add(self, other: "Sums") -> None:
+        """Add those over other prompts, in place."""
+        self.square += other.square
+        self.slope_a += other.slope_a
+        self.slope_B += other.slope_B
+
 
 def _sums(model: object, batch: Batch, heads: Heads, length: int) -> Sums:
     """The sums over a batch, forward and back by hand."""
     a, B = heads
     attended = _attend(model, batch, heads, length)
-    context = attended.context
-    outputs = np.einsum("phi,hi->ph", context, a)  # of each head
-    residual = outputs.sum(axis=1) - batch.label
-    slope_a = (residual @ context.reshape(len(residual), -1)).reshape(a.shape)
+    residual = attended.outputs.sum(axis=1) - batch.label
+    flat_context = attended.context.reshape(len(residual), -1)
+    slope_a = (residual @ flat_context).reshape(a.shape)
 
-    # ∂ŷ/∂(B x_q / score divisor) (P, H, D+1). Linear: Σ_n (aᵀ x_n) x_n / norm. With softmax the attended token
-    # moves with its weights p_n = w_n / norm: Σ_n p_n (aᵀ x_n − aᵀ Σ_m p_m x_m) x_n, divided by the divisor.
-    values = np.matmul(a, batch.X.swapaxes(1, 2))
-    if is_softmax(model):
-        values *= attended.weights
-    keys = np.matmul(values, batch.X) / attended.norm
-    if is_softmax(model):
-        mean_token = output_divisor(model, length) * context
-        keys -= outputs[:, :, None] * mean_token
-
-    keys *= residual[:, None, None]
-    slope_B = (keys.reshape(len(keys), -1).T @ batch.query).reshape(B.shape)
+    output_slope = _output_slope(model, batch, a, attended, length)
+    output_slope *= residual[:, None, None]
+    flat_slope = output_slope.reshape(len(residual), -1)
+    slope_B = (flat_slope.T @ batch.query).reshape(B.shape)
     slope_B /= score_divisor(model, batch.query.shape[1])
     return Sums(float(residual @ residual), slope_a, slope_B)
+
+
+def _output_slope(
+    model: object, batch: Batch, a: NDArray[Any], attended: Attended, length: int
+) -> FloatArray:
+    """∂ŷ/∂(B x_q / score divisor) (P, H, D+1).
+
+    Linear: Σ_n (aᵀ x_n) x_n / norm. With softmax the attended token moves with its weights p_n = w_n / norm:
+    Σ_n p_n (aᵀ x_n − aᵀ Σ_m p_m x_m) x_n, divided by the divisor.
+    """
+    values = np.matmul(a, batch.X.swapaxes(1, 2))  # aᵀ x_n, (P, H, n+1)
+    if not is_softmax(model):
+        return np.asarray(np.matmul(values, batch.X) / attended.norm)
+    values *= attended.weights
+    slope = np.matmul(values, batch.X) / attended.norm
+    mean_token = output_divisor(model, length) * attended.context
+    slope -= attended.outputs[:, :, None] * mean_token
+    return np.asarray(slope)

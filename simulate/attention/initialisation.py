@@ -245,9 +245,9 @@ def _aligned_separate(
         )
     for direction, amplitude in enumerate(κ[:pairs]):
         head, pair = divmod(direction, rank)
-        e = task.eigenvectors[:, direction]
-        weights["key"][head, pair, :-1] = amplitude * e
-        weights["query"][head, pair, :-1] = amplitude * e
+        on_direction = amplitude * task.eigenvectors[:, direction]
+        weights["key"][head, pair, :-1] = on_direction
+        weights["query"][head, pair, :-1] = on_direction
     weights["value"][:, -1] = _lengths(weights["key"].reshape(heads, -1))
     return weights
 

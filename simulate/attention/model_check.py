@@ -7,7 +7,7 @@ differences say whether it is. Both are taken along one random direction of ever
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.exceptions import ComplexWarning
@@ -23,13 +23,9 @@ from .heads import checked_heads, heads_of
 STEP = 1e-100
 """A complex step has no cancellation, so that it can be this small."""
 
-_WIDTHS = (
-    1e-6,
-    1e-5,
-    1e-4,
-    1e-7,
-)  # of differences, relative to the weights: heads are wrong if none agrees
-_AGREEING = 1e-4  # relative: differences of a smooth function keep six digits at the best of these widths
+# Widths of differences, relative to the weights: heads are wrong if none agrees.
+_WIDTHS = (1e-6, 1e-5, 1e-4, 1e-7)
+_AGREEING = 1e-4  # relative: differences of a smooth function have six digits at the best of these widths
 _ROUNDING = 1e-6  # of an entry itself, what its differences lose to rounding
 _FLOOR = 1e-9  # of the largest entry: rounding in entries that should vanish
 _CORNER = (
@@ -39,12 +35,8 @@ _CANCELLED = (
     1e-9  # relative: what two ways to the output leave of each other when they cancel
 )
 _LOOKS = 16  # at the weights of a run, evenly over it, the last ones included
-_SIZES = (
-    1.0,
-    3.0,
-    10.0,
-    0.1,
-)  # of random weights: one that acts at some size only has more than one chance
+# Sizes of random weights: a weight that acts at some size only has more than one chance.
+_SIZES = (1.0, 3.0, 10.0, 0.1)
 
 
 def refuse_unfit(model: Parametrization, dimension: int) -> None:
@@ -94,13 +86,11 @@ def refuse_unfit_on_the_way(
     if isinstance(model, Merged | Separate):
         return
     count = min(len(value) for value in weights.values())
-    for index in np.unique(np.linspace(0, count - 1, min(count, _LOOKS)).astype(int)):
+    places = np.linspace(0, count - 1, min(count, _LOOKS)).astype(int)
+    for index in np.unique(places):
+        stored = {name: value[index] for name, value in weights.items()}
         try:
-            refuse_unfit_at(
-                model,
-                {name: value[index] for name, value in weights.items()},
-                dimension,
-            )
+            refuse_unfit_at(model, stored, dimension)
         except ValueError as error:
             raise ValueError(
                 f"the run came to weights where its gradient is wrong: {error}"
@@ -151,11 +141,9 @@ def _random_weights(
 def _candidates(shapes: Mapping[str, tuple[int, ...]]) -> Iterator[Weights]:
     """Random weights of several sizes, and positive ones, for heads that take roots or logarithms."""
     for seed, size in enumerate(_SIZES):
-        yield _random_weights(shapes, size, seed)
-        yield {
-            name: np.abs(value)
-            for name, value in _random_weights(shapes, size, seed).items()
-        }
+        weights = _random_weights(shapes, size, seed)
+        yield weights
+        yield {name: np.abs(value) for name, value in weights.items()}
 
 
 def _first_weights(
@@ -163,8 +151,8 @@ def _first_weights(
 ) -> Weights:
     """The first random weights with finite heads; ValueError if the heads are not a pair, or never finite."""
     for weights in _candidates(shapes):
-        heads = _returned(model, weights, dimension)
-        if all(np.all(np.isfinite(part)) for part in heads):
+        a, B = _returned(model, weights, dimension)
+        if np.all(np.isfinite(a)) and np.all(np.isfinite(B)):
             return weights
     raise ValueError(
         "heads gives nan or inf at random weights of every size: it has no gradient to follow"
@@ -173,39 +161,44 @@ def _first_weights(
 
 def _returned(model: Parametrization, weights: Weights, dimension: int) -> Heads:
     """The heads at real weights, given as copies; ValueError if they are not what they must be."""
-    heads = checked_heads(
-        model.heads({name: value.copy() for name, value in weights.items()}), dimension
-    )
-    for name, part in zip("aB", heads, strict=True):
-        if part.dtype.kind == "c" or (
-            part.dtype.kind == "f" and part.dtype != np.float64
-        ):
+    copies = {name: value.copy() for name, value in weights.items()}
+    heads = checked_heads(model.heads(copies), dimension)
+    for name, array in zip("aB", heads, strict=True):
+        real_of_other_size = array.dtype.kind == "f" and array.dtype != np.float64
+        if array.dtype.kind == "c" or real_of_other_size:
             raise ValueError(
-                f"heads must return float64 for weights in float64, and {name} is {part.dtype}"
+                f"heads must return float64 for weights in float64, and {name} is {array.dtype}"
             )
     return heads
 
 
 def _refuse_careless(model: Parametrization, weights: Weights, dimension: int) -> None:
     """ValueError if heads changes the weights that it is given, or gives two answers for the same ones."""
-    given = {name: value.copy() for name, value in weights.items()}
-    first = [part.copy() for part in checked_heads(model.heads(given), dimension)]
-    if set(given) != set(weights):
+    copies = {name: value.copy() for name, value in weights.items()}
+    first = [array.copy() for array in checked_heads(model.heads(copies), dimension)]
+    if set(copies) != set(weights):
         raise ValueError(
             "heads adds or removes weights of the dictionary that it is given: it must only read it"
         )
     for name, value in weights.items():
-        if not np.array_equal(given[name], value, equal_nan=True):
+        if not np.array_equal(copies[name], value, equal_nan=True):
             raise ValueError(
                 f"heads changes {name!r} in place: it must work on a copy of the weights"
             )
-    again = _returned(model, weights, dimension)
-    if not all(
-        np.array_equal(*pair, equal_nan=True) for pair in zip(first, again, strict=True)
-    ):
-        raise ValueError(
-            "heads gives two answers for the same weights: it must hold nothing random"
-        )
+    second = _returned(model, weights, dimension)
+    for before, after in zip(first, second, strict=True):
+        if not np.array_equal(before, after, equal_nan=True):
+            raise ValueError(
+                "heads gives two answers for the same weights: it must hold nothing random"
+            )
+
+
+class Slopes(NamedTuple):
+    """Derivatives of all heads along a direction, from differences over one width to both sides."""
+
+    slope: FloatArray
+    forward: FloatArray
+    backward: FloatArray
 
 
 def _refuse_not_analytic(
@@ -213,31 +206,49 @@ def _refuse_not_analytic(
 ) -> None:
     """ValueError if the complex step of heads along a random direction of one weight is not its derivative."""
     direction = _direction(weights[name])
-    step = _along(model, weights, name, direction)
+    step = _by_complex_step(model, weights, name, direction)
     centre = _flat(heads_of(model, weights))
     if not np.all(np.isfinite(step)) or not np.all(np.isfinite(centre)):
         return  # no derivative here: a run that begins here diverges, and says so
+
+    # Heads are right if differences over one of the widths agree: the best width depends on their curvature.
     slopes = []
     for width in _WIDTHS:
-        above, below = (
-            _flat(heads_of(model, _moved(weights, name, side * width * direction)))
-            for side in (1, -1)
-        )
-        slope = (above - below) / (2 * width)
-        bound = _AGREEING * np.maximum(
-            np.abs(step), np.abs(slope)
-        ) + _ROUNDING * np.abs(centre)
-        wrong = ~(np.abs(step - slope) <= bound + _FLOOR * np.max(np.abs(centre)))
+        slopes.append(_by_differences(model, weights, name, width * direction, width))
+        wrong = _disagrees(step, slopes[-1].slope, centre)
         if corners:
-            wrong &= ~_is_corner(above - centre, centre - below)
+            wrong &= ~_is_corner(slopes[-1].forward, slopes[-1].backward)
         if not np.any(wrong):
             return
-        slopes.append(slope)
-    place = int(np.argmax(np.where(wrong, np.abs(step - slope), -1.0)))
+
+    # The entry that is furthest off at the last width, in the numbers of the first.
+    last_gap = np.abs(step - slopes[-1].slope)
+    place = int(np.argmax(np.where(wrong, last_gap, -1.0)))
     raise ValueError(
         f"heads is not analytic in {name!r}: complex step says {step[place]:.4g}, "
-        f"differences {slopes[0][place]:.4g}: no abs, norm, real, conj or rounding of weights"
+        f"differences {slopes[0].slope[place]:.4g}: no abs, norm, real, conj or rounding of weights"
     )
+
+
+def _by_differences(
+    model: Parametrization, weights: Weights, name: str, by: FloatArray, width: float
+) -> Slopes:
+    """Derivative of all heads when one weight moves by so much to both sides."""
+    centre = _flat(heads_of(model, weights))
+    above = _flat(heads_of(model, _moved(weights, name, by)))
+    below = _flat(heads_of(model, _moved(weights, name, -by)))
+    return Slopes((above - below) / (2 * width), above - centre, centre - below)
+
+
+def _disagrees(
+    step: FloatArray, slope: FloatArray, centre: FloatArray
+) -> NDArray[np.bool_]:
+    """Where two derivatives of heads differ by more than differences and rounding account for."""
+    derivative = np.maximum(np.abs(step), np.abs(slope))
+    bound = _AGREEING * derivative + _ROUNDING * np.abs(centre)
+    bound += _FLOOR * np.max(np.abs(centre))
+    # Nan is not within the bound.
+    return np.asarray(~(np.abs(step - slope) <= bound))
 
 
 def _is_corner(forward: FloatArray, backward: FloatArray) -> NDArray[np.bool_]:
@@ -246,7 +257,7 @@ def _is_corner(forward: FloatArray, backward: FloatArray) -> NDArray[np.bool_]:
     return np.asarray(np.abs(forward - backward) > _CORNER * size)
 
 
-def _along(
+def _by_complex_step(
     model: Parametrization, weights: Weights, name: str, direction: FloatArray
 ) -> FloatArray:
     """Derivative of all heads by a complex step; ValueError if heads cannot take complex weights."""
@@ -274,11 +285,9 @@ def _refuse_unused(
     """ValueError names a weight that the output of no random weights depends on, or depends on by steps only."""
     tokens = np.random.default_rng(len(shapes)).standard_normal((3, 5, dimension + 1))
     for name in shapes:
-        if any(
-            _reaches(model, weights, name, tokens) for weights in _candidates(shapes)
-        ):
+        if any(_reaches(model, w, name, tokens) for w in _candidates(shapes)):
             continue
-        if any(_jumps(model, weights, name, tokens) for weights in _candidates(shapes)):
+        if any(_jumps(model, w, name, tokens) for w in _candidates(shapes)):
             raise ValueError(
                 f"heads depends on {name!r} by steps only, as comparisons, signs and rounding do: its gradient is 0"
             )
@@ -292,38 +301,31 @@ def _reaches(
 ) -> bool:
     """Whether the outputs change with one weight, in more than what a and B take back from each other."""
     a, B = _shifted(model, weights, name, _direction(weights[name]))
-    ways = [
-        predict(model, heads, tokens).imag / STEP
-        for heads in ((a, B.real), (a.real, B))
-    ]
-    left, moved = np.abs(ways[0] + ways[1]), np.abs(ways[0]) + np.abs(ways[1])
-    return bool(np.any(np.isfinite(left) & (left > _CANCELLED * moved)))
+    through_a = predict(model, (a, B.real), tokens).imag / STEP
+    through_B = predict(model, (a.real, B), tokens).imag / STEP
+    change = np.abs(through_a + through_B)
+    size = np.abs(through_a) + np.abs(through_B)
+    return bool(np.any(np.isfinite(change) & (change > _CANCELLED * size)))
 
 
 def _jumps(
     model: Parametrization, weights: Weights, name: str, tokens: FloatArray
 ) -> bool:
     """Whether the outputs are others for another value of one weight."""
-    outputs = [
-        predict(
-            model,
-            heads_of(model, _moved(weights, name, size * _direction(weights[name]))),
-            tokens,
-        )
-        for size in (0.0, 1.0, -1.0, 9.0, -9.0)
-    ]
+    outputs = []
+    for size in (0.0, 1.0, -1.0, 9.0, -9.0):
+        moved = _moved(weights, name, size * _direction(weights[name]))
+        outputs.append(predict(model, heads_of(model, moved), tokens))
     largest = _CANCELLED * np.max(np.abs(outputs))
-    return any(
-        bool(np.max(np.abs(output - outputs[0])) > largest) for output in outputs[1:]
-    )
+    changes = [np.max(np.abs(output - outputs[0])) for output in outputs[1:]]
+    return any(bool(change > largest) for change in changes)
 
 
 def _direction(weight: FloatArray) -> FloatArray:
     """A random direction, as large as the weight."""
     largest = float(np.max(np.abs(weight), initial=0.0)) or 1.0
-    return np.asarray(
-        largest * np.random.default_rng(weight.size).standard_normal(weight.shape)
-    )
+    draws = np.random.default_rng(weight.size)
+    return np.asarray(largest * draws.standard_normal(weight.shape))
 
 
 def _moved(weights: Weights, name: str, by: FloatArray) -> Weights:

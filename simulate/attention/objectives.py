@@ -115,9 +115,7 @@ def _on_statistics(model: Parametrization, stats: Statistics) -> Objective:
             refuse_outside(model, weights)
         a, B = heads_of(model, weights)  # (H, size) and (H, size, D)
         flat_B = B.reshape(len(B), -1)
-        M = (a.T @ flat_B).reshape(size * size, D)
-
-        m = pairs.coefficients(M)
+        m = pairs.coefficients((a.T @ flat_B).reshape(size * size, D))
         Sm = S @ m
         loss = c + float(m @ (Sm - 2.0 * b))
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ...runtime.arrays import FloatArray
+from ...runtime.arrays import BoolArray, FloatArray
 from ...runtime.checks import (
     check_choice,
     check_finite,
@@ -356,32 +356,41 @@ class Prompts(Displayed):
 
     def chunk(self, index: int) -> FloatArray:
         """One of the chunks, counted from 0; MemoryError if there is no room for it."""
-        first = index * CHUNK
         size = self._size(index)
         self._refuse_size(_COPIES * size, "choose a shorter context or fewer sequences")
 
-        x = self._inputs(index, size)  # (P, N+1, D)
-        w = self._teachers(
-            index, size
-        )  # (P, D), covariance I until it is given its own
+        x = self._inputs(index, size)
         if self.centre:
             x = x - self._sample_moments.x_mean
-        if self.whiten:
-            centred = w - self._sample_moments.teacher_mean
-            w = centred @ self._sample_moments.teacher_unmixing
-        w = w @ np.linalg.cholesky(self.task.teacher_covariance).T
-        fixed = np.arange(first, first + size) >= self.in_context_sequences
-        if self.task.fixed_teacher is not None:
-            w[fixed] = self.task.fixed_teacher
-
+        random_teacher = self._with_random_teacher(index, size)
+        w = self._task_vectors(index, size, random_teacher)
         y = np.matmul(x, w[:, :, None])[..., 0]  # (P, N+1)
+
         if self.task.noise_variance:
             noise = self._normal(index, NOISE_NUMBERS, y.shape)
             y += np.sqrt(self.task.noise_variance) * noise
         if self.random_labels:
             labels = self._normal(index, LABEL_NUMBERS, y.shape)
-            y[fixed, :-1] = labels[fixed, :-1]
+            y[~random_teacher, :-1] = labels[~random_teacher, :-1]
         return np.concatenate([x, y[..., None]], axis=-1)
+
+    def _with_random_teacher(self, index: int, size: int) -> BoolArray:
+        """Which sequences of a chunk (P,) have a random teacher: the first ones of the sample."""
+        first = index * CHUNK
+        return np.arange(first, first + size) < self.in_context_sequences
+
+    def _task_vectors(
+        self, index: int, size: int, random_teacher: BoolArray
+    ) -> FloatArray:
+        """Task vectors w (P, D) of a chunk: of covariance Ω, or the fixed one."""
+        w = self._teachers(index, size)
+        if self.whiten:
+            centred = w - self._sample_moments.teacher_mean
+            w = centred @ self._sample_moments.teacher_unmixing
+        w = w @ np.linalg.cholesky(self.task.teacher_covariance).T
+        if self.task.fixed_teacher is not None:
+            w[~random_teacher] = self.task.fixed_teacher
+        return w
 
     def summary(self) -> Summary:
         """What the prompts are of, and how they are drawn."""

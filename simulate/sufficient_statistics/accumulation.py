@@ -118,23 +118,29 @@ def _features(
 
     A context grows by the tokens between two lengths; the query, its y masked, belongs to G as well.
     """
-    i, j = pairs
+    count = len(pairs[0])
     prompts = len(tokens)
     dimension = tokens.shape[2] - 1
-    F = np.empty((len(i) * dimension + 1, prompts))
-    products = F[:-1].reshape(len(i), dimension, prompts)  # a view, by pair and by d
+    F = np.empty((count * dimension + 1, prompts))
+    products = F[:-1].reshape(count, dimension, prompts)  # a view, by pair and by d
 
-    context = np.zeros((len(i), prompts))  # Σ_n t_i t_j over the context so far
+    context = np.zeros((count, prompts))  # Σ_n t_i t_j over the context so far
     first = 0
     for length, divisor in divisors:
         context += _gram(tokens[:, first:length], pairs)
         first = length
         x_q = tokens[:, length, :-1].T.copy()  # (D, P)
-        masked_query = np.append(x_q, np.zeros((1, prompts)), axis=0)
-        G = (context + masked_query[i] * masked_query[j]) / divisor
+        G = (context + _masked_products(x_q, pairs)) / divisor
         np.multiply(G[:, None], x_q, out=products)
         F[-1] = tokens[:, length, -1]
         yield F
+
+
+def _masked_products(x_q: FloatArray, pairs: Pairs) -> FloatArray:
+    """t_i t_j (pairs, P) of the query's token t = (x_q, 0), its y masked."""
+    i, j = pairs
+    t = np.append(x_q, np.zeros((1, x_q.shape[1])), axis=0)
+    return np.asarray(t[i] * t[j])
 
 
 def _gram(tokens: FloatArray, pairs: Pairs) -> FloatArray:

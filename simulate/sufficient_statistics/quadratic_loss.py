@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 from ...models.divisors import attention_divisor, divisor_name
 from ...models.protocol import is_softmax
 from ...runtime.arrays import FloatArray, IndexArray
-from ...runtime.checks import check_choice, check_finite, real_array
+from ...runtime.checks import check_choice, finite_array
 from ...runtime.display import Displayed, Summary, array_summary
 from ...runtime.files import AnyPath, as_path, read_arrays, write_atomically
 from ...runtime.machine import GIB, refuse_too_large
@@ -273,33 +273,52 @@ def from_moments(
     array([[2.]])
     """
     _refuse_softmax(model)
-    constant = real_array([c], "c")
-    A_, B_ = real_array(A, "A"), real_array(B, "B")
-    Λ = real_array(Lambda, "Lambda")
-    for moment in (constant, A_, B_, Λ):
-        check_finite(moment, "c, A, B and Lambda")
-    square = B_.ndim == 2 and B_.shape[0] == B_.shape[1]
-    if not square or not A_.shape == B_.shape == Λ.shape:
-        raise ValueError(
-            f"A, B and Lambda must be (D, D) each, not {A_.shape}, {B_.shape} and {Λ.shape}"
-        )
-    if not (np.allclose(A_, A_.T, rtol=1e-9) and np.allclose(Λ, Λ.T, rtol=1e-9)):
-        raise ValueError("A = E ββᵀ and Lambda = E xxᵀ must be symmetric")
-    if c < 0 or np.any(np.diag(A_) < 0) or np.any(np.diag(Λ) < 0):
-        raise ValueError(
-            "c, and the diagonals of A and Lambda, are means of squares: they must be zero or more"
-        )
-    dimension = len(B_)
+    constant = finite_array([c], "c")
+    moments = BlockMoments(
+        finite_array(A, "A"), finite_array(B, "B"), finite_array(Lambda, "Lambda")
+    )
+    moments.check()
+    if constant[0] < 0:
+        raise ValueError(_NOT_SQUARES)
+    dimension = len(moments.B)
     return Statistics(
         c=float(c),
-        b=B_.ravel(),
-        form=Kronecker(A_, Λ),
+        b=moments.B.ravel(),
+        form=Kronecker(moments.A, moments.Lambda),
         sequences=np.inf,
         dimension=dimension,
         context_lengths=tuple(context_lengths),
         divisor=divisor_name(model, dimension),
         block="restricted",
     )
+
+
+_NOT_SQUARES = "c, and the diagonals of A and Lambda, are means of squares: they must be zero or more"
+
+_ASYMMETRY = 1e-9
+"""Relative difference of a symmetric matrix and its transpose that rounding accounts for."""
+
+
+class BlockMoments(NamedTuple):
+    """A = E ββᵀ, B = E y_q β x_qᵀ and Λ = E x_q x_qᵀ."""
+
+    A: FloatArray
+    B: FloatArray
+    Lambda: FloatArray
+
+    def check(self) -> None:
+        """ValueError for other shapes than (D, D), and for an A or Λ that is no matrix of means of squares."""
+        A, B, Λ = self
+        square = B.ndim == 2 and B.shape[0] == B.shape[1]
+        if not square or not A.shape == B.shape == Λ.shape:
+            raise ValueError(
+                f"A, B and Lambda must be (D, D) each, not {A.shape}, {B.shape} and {Λ.shape}"
+            )
+        for second_moment in (A, Λ):
+            if not np.allclose(second_moment, second_moment.T, rtol=_ASYMMETRY):
+                raise ValueError("A = E ββᵀ and Lambda = E xxᵀ must be symmetric")
+        if np.any(np.diag(A) < 0) or np.any(np.diag(Λ) < 0):
+            raise ValueError(_NOT_SQUARES)
 
 
 def feature_pairs(dimension: int, block: str) -> tuple[IndexArray, IndexArray]:

@@ -1,11 +1,13 @@
 """The restricted block, value rows off x and keys off y: who is inside it, and descent there in O(D³)."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 from ...models.attention import Separate
 from ...models.protocol import Parametrization, Weights
+from ...runtime.arrays import FloatArray
 from ..attention.heads import heads_of
 from .quadratic_loss import Statistics
 
@@ -32,34 +34,63 @@ def _is_outside(model: Parametrization, weights: Weights) -> bool:
     return bool(a[:, :-1].any() or B[:, -1].any())
 
 
+class BlockHeads(NamedTuple):
+    """What moves on the block: the label entry of the values, keys and queries without theirs.
+
+    Pairs p = (h, r) stand in one axis, so that one product of matrices does each contraction; v of a head belongs to
+    each of its pairs.
+    """
+
+    v: FloatArray
+    """(p, 1)."""
+    k: FloatArray
+    """(p, D)."""
+    q: FloatArray
+    """(p, D)."""
+
+    @classmethod
+    def of(cls, weights: Weights) -> "BlockHeads":
+        """The heads of separate attention with these weights."""
+        rank, size = weights["key"].shape[1:]
+        v = np.repeat(weights["value"][:, -1], rank)
+        k = weights["key"][..., :-1].reshape(-1, size - 1)
+        q = weights["query"][..., :-1].reshape(-1, size - 1)
+        return cls(v[:, None], k, q)
+
+    def effective_map(self) -> FloatArray:
+        """M = Σ_p v_p k_p q_pᵀ (D, D)."""
+        return np.asarray((self.v * self.k).T @ self.q)
+
+    def gradients(self, dL_dM: FloatArray, weights: Weights) -> Weights:
+        """∂L/∂weights from ∂L/∂M (D, D), zero outside the block."""
+        k_dL_dM = self.k @ dL_dM
+        gradients = {name: np.zeros(value.shape) for name, value in weights.items()}
+        key = gradients["key"][..., :-1]
+        query = gradients["query"][..., :-1]
+        key[...] = (self.v * (self.q @ dL_dM.T)).reshape(key.shape)
+        query[...] = (self.v * k_dL_dM).reshape(query.shape)
+        heads = len(weights["value"])
+        by_head = (k_dL_dM * self.q).reshape(heads, -1)
+        gradients["value"][:, -1] = by_head.sum(axis=1)
+        return gradients
+
+
 def separate_on_block(
     model: Separate, stats: Statistics
 ) -> Callable[[Weights], tuple[float, Weights]]:
-    """The objective of separate key and query on restricted statistics, with no B of D² numbers a head."""
-    D, b = stats.dimension, stats.b
+    """The objective of separate key and query on restricted statistics, with no B of D² numbers a head.
+
+    L(M) = c − 2⟨b, M⟩ + ⟨M, S M⟩ with M = Σ_hr v_h k_hr q_hrᵀ (Zhang et al. 2025, Section 2.2).
+    """
 
     def evaluate(weights: Weights) -> tuple[float, Weights]:
         refuse_outside(model, weights)
-        heads, rank = weights["key"].shape[:2]
-
-        # What moves on the block: the label entry of the values, keys and queries without theirs. Pairs p = (h, r)
-        # stand in one axis, so that a product of matrices does each contraction; a head's v belongs to all of its.
-        v = np.repeat(weights["value"][:, -1], rank)[:, None]  # (p, 1)
-        k = weights["key"][..., :-1].reshape(-1, D)  # (p, D)
-        q = weights["query"][..., :-1].reshape(-1, D)  # (p, D)
-
-        # Effective map M = Σ_p v_p k_p q_pᵀ, and L(M) = c − 2⟨b, M⟩ + ⟨M, S M⟩ (Zhang et al. 2025, Section 2.2).
-        M = ((v * k).T @ q).ravel()
-        SM = stats.form @ M
-        loss = stats.c + float(M @ (SM - 2.0 * b))
-        dL_dM = 2.0 * (SM - b).reshape(D, D)
-
-        k_dL_dM = k @ dL_dM  # (p, D)
-        dL_dv = (k_dL_dM * q).reshape(heads, -1).sum(axis=1)
-        gradients = {name: np.zeros(value.shape) for name, value in weights.items()}
-        gradients["value"][:, -1] = dL_dv
-        gradients["key"][..., :-1] = (v * (q @ dL_dM.T)).reshape(heads, rank, D)
-        gradients["query"][..., :-1] = (v * k_dL_dM).reshape(heads, rank, D)
-        return loss, gradients
+        heads = BlockHeads.of(weights)
+        M = heads.effective_map()
+        m = M.ravel()
+        Sm = stats.form @ m
+        loss = stats.c + float(m @ (Sm - 2.0 * stats.b))
+        dL_dM = 2.0 * (Sm - stats.b).reshape(M.shape)
+        return loss, heads.gradients(dL_dM, weights)
 
     return evaluate

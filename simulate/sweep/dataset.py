@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ...models.effective_map import effective_map
 from ...models.protocol import Parametrization, Weights, is_softmax
 from ...runtime.arrays import FloatArray
+from ...runtime.checks import whole_number
 from ...runtime.executors import require_extra
 from ...runtime.files import AnyPath, as_path
 from ..descent.recorder import recorded_steps
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 Axes = dict[str, NDArray[np.int64]]
 """Name of a dimension → its coordinates."""
+
+Table = dict[str, NDArray[Any]]
+"""Name of a variable → its values, one row a run."""
 
 OWN_DIMENSIONS: dict[str, tuple[str, ...]] = {
     "loss": ("step",),
@@ -57,10 +61,7 @@ def load_sweep(folder: AnyPath, every: int = 1) -> "xarray.Dataset":
     >>> results.loss.dims, results.loss.sel(scale=0.2, seed=1).shape
     (('scale', 'seed', 'step'), (10,))
     """
-    if isinstance(every, bool) or not isinstance(every, (int, np.integer)) or every < 1:
-        raise ValueError(
-            f"every must be a whole number of steps of at least 1, not {every!r}"
-        )
+    every = whole_number(every, "every")
     require_extra("xarray", "sweep")
     manifest = read_manifest(folder)
     sweep = Sweep.from_dict(manifest["sweep"])
@@ -72,18 +73,15 @@ def load_sweep(folder: AnyPath, every: int = 1) -> "xarray.Dataset":
     versions: set[str] = set()
     for row, experiment in enumerate(experiments):
         run = _stored_run(experiment, folder, manifest["code"])
-        if run is None:
-            continue
-        _fill_losses(table, row, axes["step"], run)
-        if not is_softmax(experiment.model):
-            _fill_coefficients(table["coefficients"][row], axes, experiment, run)
-        versions.add(json.dumps(run.settings["versions"], sort_keys=True))
+        if run is not None:
+            _fill_row(table, row, axes, experiment, run)
+            versions.add(json.dumps(run.settings["versions"], sort_keys=True))
 
     attributes = {
         "sweep": sweep.to_json(),
         "digest": manifest["digest"],
         "code": " ".join(manifest["code"]),
-        "versions": json.dumps([json.loads(text) for text in sorted(versions)]),
+        "versions": f"[{', '.join(sorted(versions))}]",
     }
     return _to_dataset(sweep, table, axes, attributes)
 
@@ -112,11 +110,9 @@ def _own_axes(experiments: Sequence[Experiment], every: int) -> Axes:
     }
 
 
-def _empty_table(
-    experiments: Sequence[Experiment], axes: Axes
-) -> dict[str, NDArray[Any]]:
+def _empty_table(experiments: Sequence[Experiment], axes: Axes) -> Table:
     """Every variable before any run is read, one row a run."""
-    table: dict[str, NDArray[Any]] = {}
+    table: Table = {}
     for name, dimensions in OWN_DIMENSIONS.items():
         sizes = [len(axes[dimension]) for dimension in dimensions]
         table[name] = np.full((len(experiments), *sizes), np.nan)
@@ -126,14 +122,11 @@ def _empty_table(
     return table
 
 
-def _fill_losses(
-    table: dict[str, NDArray[Any]],
-    row: int,
-    step_axis: NDArray[np.int64],
-    run: Trajectory,
+def _fill_row(
+    table: Table, row: int, axes: Axes, experiment: Experiment, run: Trajectory
 ) -> None:
-    """Write losses, gradient norms and status of a run into its row."""
-    steps = step_axis[step_axis < len(run.loss)]
+    """Write what a run gives into its row."""
+    steps = axes["step"][axes["step"] < len(run.loss)]
     table["loss"][row, : len(steps)] = run.loss[steps]
     table["gradient_norm"][row, : len(steps)] = run.gradient_norm[steps]
     if DIVERGED in run.settings:
@@ -142,16 +135,11 @@ def _fill_losses(
         table["status"][row] = "finished"
         table["final_loss"][row] = run.loss[-1]
 
-
-def _fill_coefficients(
-    row: FloatArray, axes: Axes, experiment: Experiment, run: Trajectory
-) -> None:
-    """Write the coefficients of a run into its row (weight_step, direction)."""
-    task = experiment.task
-    places = np.searchsorted(axes["weight_step"], run.weight_steps)
-    row[places, : task.dimension] = coefficients(
-        experiment.model, run.weights, task.eigenvectors
-    )
+    if not is_softmax(experiment.model):
+        task = experiment.task
+        places = np.searchsorted(axes["weight_step"], run.weight_steps)
+        by_direction = coefficients(experiment.model, run.weights, task.eigenvectors)
+        table["coefficients"][row, places, : task.dimension] = by_direction
 
 
 def coefficients(
@@ -171,7 +159,7 @@ def coefficients(
 
 def _to_dataset(
     sweep: Sweep,
-    table: dict[str, NDArray[Any]],
+    table: Table,
     axes: Axes,
     attributes: dict[str, str],
 ) -> "xarray.Dataset":

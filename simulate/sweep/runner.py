@@ -88,17 +88,18 @@ def _run_missing(
 ) -> SweepSummary:
     """Make the runs that a folder which is ours lacks; raises as `run_sweep`."""
     stored = list(_stored_outcomes(runs, home)) if resume else []
-    digests = {outcome.digest for outcome in stored}
-    missing = {digest: runs[digest] for digest in runs if digest not in digests}
+    missing = dict(runs)
+    for outcome in stored:
+        del missing[outcome.digest]
 
     simulated: list[Outcome] = []
     interruptions: tuple[type[Exception], ...]
     interruptions = (*worker_failures(), CancelledError, OSError)
     try:
         with closing(_simulate(missing, home, executor, workers)) as outcomes:
-            simulated += with_progress_and_rate(
-                outcomes, len(runs), len(stored), "sweep", "runs"
-            )
+            done = len(stored)
+            shown = with_progress_and_rate(outcomes, len(runs), done, "sweep", "runs")
+            simulated += shown
     except interruptions as error:
         if executor is None:
             # Our own workers are gone: the failure of one may have ended others in a write.
