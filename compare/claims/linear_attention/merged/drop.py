@@ -3,6 +3,7 @@
 import numpy as np
 
 from .....models.attention import Merged
+from .....models.protocol import Weights
 from .....runtime.arrays import FloatArray
 from .....simulate import flow, initial_weights, objective, predict, sample
 from .....task import Task
@@ -10,45 +11,50 @@ from .....theory import population
 from .....theory.linear_attention.merged import drop_time, half_loss_time
 from .....theory.predictors import preconditioned_step
 from .....theory.two_layer import two_layer_amplitudes
-from ....evidence.claim import UNMODIFIED, Claim, RunContext
+from ....evidence.claim import Claim, RunContext
 from ....evidence.judges import converges_at_order, equal_within
 from ....exact_statistics import POPULATION_MOMENTS, population_statistics
 from ....metrics.curves import crossing_times
-from ..common.controls import LONGER_CONTEXT, MOMENTS, TRACE_DROPPED, wrong_moments
+from ..common.controls import LONGER_CONTEXT, MOMENTS, TRACE_DROPPED, changed_moments
 from ..common.experiments import FOUR, WHITE
 from ..common.fixtures import merged_head
 from .saddle import crossing
 
 MODEL = Merged(heads=3)
-NOISY = Task(
+UNLIKE_TEACHERS = Task(
     eigenvalues=[4, 3, 2, 1],
     trace=1.0,
     teacher_covariance=np.diag([0.5, 1.0, 1.5, 2.0]),
     noise_variance=0.1,
     context_length=31,
 )
-OBLIQUE = Task(
+NON_COMMUTING_NOISY = Task(
     covariance=[[0.5, 0.2], [0.2, 0.3]],
     teacher_covariance=[[1.0, -0.4], [-0.4, 0.8]],
     noise_variance=0.2,
     context_length=8,
 )
-TASKS = (WHITE, FOUR, NOISY, OBLIQUE)
+TASKS = (WHITE, FOUR, UNLIKE_TEACHERS, NON_COMMUTING_NOISY)
 """White, general, with noise and unlike teachers, and with Λ and Ω in different bases."""
-FAST = Task(
+LARGE_UNITS = Task(
     covariance=[[10.0, 4.0], [4.0, 6.0]],
     teacher_covariance=[[1.0, -0.4], [-0.4, 0.8]],
     noise_variance=0.2,
     context_length=8,
 )
 """The drop is over long before flow time 1."""
-HALVES = (0.1, 0.01)
-"""Starts whose half-loss times are held against the flow."""
+HALF_LOSS_STARTS = (0.1, 0.01)
+"""Amplitudes of the unstable mode whose half-loss times are compared with the flow."""
 PROMPTS = 500
 SCALES = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4)
 TIMES = np.linspace(0, 8, 81)
-STARTS = ((0.3, 0.05), (0.02, 0.3), (0.3, -0.1))
+UNBALANCED_STARTS = ((0.3, 0.05), (0.02, 0.3), (0.3, -0.1))
 """s and u of white starts with more in the value rows, with more in the matrices, and uphill."""
+
+TWO_HEADS = Merged(heads=2, divisor="none")
+
+
+# The algorithm that is learned
 
 
 def _outputs(context: RunContext) -> list[FloatArray]:
@@ -59,117 +65,139 @@ def _outputs(context: RunContext) -> list[FloatArray]:
 def _output(task: Task, seed: int) -> FloatArray:
     start = initial_weights(MODEL, task, 0.1, seed, "restricted")
     run = flow(MODEL, population_statistics(task, MODEL), start, [0.0, 4_000.0])
-    return np.asarray(predict(MODEL, MODEL.heads(run.final), _prompts(task, seed)))
+    heads = MODEL.heads(run.final)
+    output: FloatArray = predict(MODEL, heads, _prompts(task, seed))
+    return output
 
 
 def _prompts(task: Task, seed: int) -> FloatArray:
     return sample(task, PROMPTS, seed, split="test").tokens
 
 
-def _steps(context: RunContext, control: str) -> list[FloatArray]:
+def _gradient_steps(context: RunContext, control: str) -> list[FloatArray]:
     """One step of gradient descent on the same prompts, with the preconditioner of the theory."""
-    return [_step(task, context.seeds(1)[0], control) for task in TASKS]
+    return [_gradient_step(task, context.seeds(1)[0], control) for task in TASKS]
 
 
-def _step(task: Task, seed: int, control: str) -> FloatArray:
+def _gradient_step(task: Task, seed: int, control: str) -> FloatArray:
+    preconditioner: FloatArray = changed_moments(task, MODEL, control).minimum
+    if control == "Newton's step":
+        preconditioner = np.asarray(np.linalg.inv(task.covariance), dtype=float)
+    if control == "plain gradient step":
+        preconditioner = np.eye(task.dimension)
+
     tokens = _prompts(task, seed)
-    minimum = wrong_moments(
-        task, MODEL, control if control in MOMENTS else UNMODIFIED
-    ).minimum
-    preconditioners = {
-        "Newton's step": np.linalg.inv(task.covariance),
-        "plain gradient step": np.eye(len(minimum)),
-    }
-    x, y, query = tokens[:, :-1, :-1], tokens[:, :-1, -1], tokens[:, -1, :-1]
-    return preconditioned_step(x, y, query, preconditioners.get(control, minimum))
+    x, y = tokens[:, :-1, :-1], tokens[:, :-1, -1]
+    query = tokens[:, -1, :-1]
+    return preconditioned_step(x, y, query, preconditioner)
+
+
+# White inputs
 
 
 def _white_flows(context: RunContext) -> list[FloatArray]:
-    return [_white_flow(*start) for start in STARTS]
+    """Loss of the flow of all weights from each unbalanced start."""
+    source = population_statistics(WHITE, TWO_HEADS)
+    return [
+        flow(TWO_HEADS, source, _white_start(s0, u0), TIMES).loss
+        for s0, u0 in UNBALANCED_STARTS
+    ]
 
 
-def _white_flow(s0: float, u0: float) -> FloatArray:
-    """Loss of the flow of all weights from U_h = v̂_h u₀ I/√D, |v| = s₀."""
-    model = Merged(heads=2, divisor="none")
-    unit, matrix = np.array([0.6, -0.8]), u0 / 2 * np.eye(4)
-    start = {"value": np.zeros((2, 5)), "key_query": np.zeros((2, 5, 5))}
-    start["value"][:, -1] = s0 * unit
-    start["key_query"][:, :-1, :-1] = unit[:, None, None] * matrix
-    shaped = {
-        name: start[name][..., : shape[-1]] for name, shape in model.shapes(4).items()
-    }
-    return flow(model, population_statistics(WHITE, model), shaped, TIMES).loss
+def _white_start(s0: float, u0: float) -> Weights:
+    """U_h = v̂_h u₀ I/√D and v_h = v̂_h s₀, D = 4."""
+    shares = np.array([0.6, -0.8])  # a unit vector
+    shapes = TWO_HEADS.shapes(4)
+    start = {name: np.zeros(shape) for name, shape in shapes.items()}
+    start["value"][:, -1] = s0 * shares
+    for head, share in enumerate(shares):
+        start["key_query"][head, :4, :4] = share * u0 / 2 * np.eye(4)
+    return start
 
 
 def _white_courses(context: RunContext, control: str) -> list[FloatArray]:
-    moments = wrong_moments(
-        WHITE,
-        Merged(heads=2, divisor="none"),
-        control if control in MOMENTS else UNMODIFIED,
-    )
-    alpha, kappa = float(moments.b[0] * 2), float(moments.a[0] * moments.lam[0])
+    """The same by the closed form for s and u, with α = λ²√D, κ = λ³(1 + (1 + D)/N)."""
+    moments = changed_moments(WHITE, TWO_HEADS, control)
+    α = float(moments.b[0] * 2)
+    κ = float(moments.a[0] * moments.lam[0])
     losses = []
-    for s0, u0 in STARTS:
-        begin = (s0, s0) if control == "balanced" else (s0, u0)
-        s, u = two_layer_amplitudes(TIMES, *begin, alpha, kappa)
-        losses.append(moments.aligned_loss((s * u / 2)[:, None] * np.ones(4)))
+    for s0, u0 in UNBALANCED_STARTS:
+        start_of_u = s0 if control == "balanced" else u0
+        s, u = two_layer_amplitudes(TIMES, s0, start_of_u, α, κ)
+        coefficient = s * u / 2  # the same on each of four directions
+        losses.append(moments.aligned_loss(coefficient[:, None] * np.ones(4)))
     return losses
+
+
+# The time of the drop
 
 
 def _drop_times(context: RunContext) -> list[FloatArray]:
     """Flow time at which half the drop is done, times ‖B‖, less ln(1/scale): from starts of one direction."""
-    return [np.array([_drop_time(w, context.seeds(1)[0])]) for w in SCALES]
+    seed = context.seeds(1)[0]
+    return [np.array([_drop_time(scale, seed)]) for scale in SCALES]
 
 
 def _drop_time(scale: float, seed: int) -> float:
-    moments = population(NOISY, MODEL)
+    task = UNLIKE_TEACHERS
+    moments = population(task, MODEL)
     rate = float(np.linalg.norm(moments.B))
-    start = initial_weights(MODEL, NOISY, scale, seed, "restricted")
-    last = (np.log(1 / scale) + 6) / rate
-    middle = crossing(NOISY, MODEL, start, (moments.c + moments.minimum_loss) / 2, last)
-    return middle * rate - float(np.log(1 / scale))
+    logarithm = float(np.log(1 / scale))
+    start = initial_weights(MODEL, task, scale, seed, "restricted")
+    half = (moments.c + moments.minimum_loss) / 2
+    return crossing(task, MODEL, start, half, (logarithm + 6) / rate) * rate - logarithm
 
 
 def _constants(context: RunContext, control: str) -> list[FloatArray]:
     """What the drop time leaves once ln(1/scale)/‖B‖ is taken away: the same for every scale, in the limit."""
-    moments, seed = population(NOISY, MODEL), context.seeds(1)[0]
-    rate, found = float(np.linalg.norm(moments.B)), []
+    task, seed = UNLIKE_TEACHERS, context.seeds(1)[0]
+    moments = population(task, MODEL)
+    rate = float(np.linalg.norm(moments.B))
+    factor = 2 if control == "rate 2‖B‖" else 1
+    constants = []
     for scale in SCALES:
-        start = initial_weights(MODEL, NOISY, scale, seed, "restricted")
-        time = half_loss_time(moments, _mode(start, moments.B, control)) * rate
-        factor = 2 if control == "rate 2‖B‖" else 1
-        found.append(np.array([time / factor - np.log(1 / scale)]))
-    return found
+        start = initial_weights(MODEL, task, scale, seed, "restricted")
+        amplitude = _unstable_amplitude(start, moments.B, control)
+        time = half_loss_time(moments, amplitude) * rate / factor
+        constants.append(np.array([time - np.log(1 / scale)]))
+    return constants
 
 
-def _mode(start: dict[str, FloatArray], B: FloatArray, control: str) -> float:
-    """Size of what grows: (v_h + ⟨U_h, B⟩/‖B‖)/2 over all heads."""
-    U, v = start["key_query"][:, :-1, : len(B)], start["value"][:, -1]
+def _unstable_amplitude(start: Weights, B: FloatArray, control: str) -> float:
+    """Size of the unstable mode: (v_h + ⟨U_h, B⟩/‖B‖)/2 over all heads."""
+    v = start["value"][:, -1]  # (H,)
+    if control == "value rows alone":
+        return float(np.linalg.norm(v))
+    D = len(B)
+    U = start["key_query"][:, :D, :D]
     overlap = np.einsum("hij,ij->h", U, B) / np.linalg.norm(B)
-    return float(
-        np.linalg.norm(v if control == "value rows alone" else (v + overlap) / 2)
-    )
+    return float(np.linalg.norm((v + overlap) / 2))
 
 
 def _halves(context: RunContext) -> list[FloatArray]:
-    """When the loss is midway between that of no attention and that at rest, along flows of the growing mode."""
-    Λ, Ω = FAST.covariance, FAST.teacher_covariance
-    mode, model, found = Λ @ Ω @ Λ / np.linalg.norm(Λ @ Ω @ Λ), Merged(heads=1), []
-    none, source = merged_head(0.0, 0 * mode), population_statistics(FAST, model)
-    for w in HALVES:
+    """When the loss is midway between that of no attention and that at rest, along flows of the unstable mode."""
+    model = Merged(heads=1)
+    source = population_statistics(LARGE_UNITS, model)
+    Λ, Ω = LARGE_UNITS.covariance, LARGE_UNITS.teacher_covariance
+    B = Λ @ Ω @ Λ
+    mode = B / np.linalg.norm(B)
+    no_attention = merged_head(0.0, np.zeros((2, 2)))
+    loss_at_zero, _ = objective(model, source)(no_attention)
+
+    halves = []
+    for w in HALF_LOSS_STARTS:
         times = np.append(np.linspace(0.0, 0.2, 4001), 5.0)
-        losses = flow(model, source, merged_head(w, w * mode), times, rtol=1e-10).loss
-        middle = (objective(model, source)(none)[0] + losses[-1]) / 2
-        found.append(crossing_times(times, losses, [middle]))
-    return found
+        start = merged_head(w, w * mode)
+        losses = flow(model, source, start, times, rtol=1e-10).loss
+        middle = (loss_at_zero + losses[-1]) / 2
+        halves.append(crossing_times(times, losses, [middle]))
+    return halves
 
 
 def _half_loss_times(context: RunContext, control: str) -> list[FloatArray]:
-    moments = wrong_moments(
-        FAST, Merged(heads=1), control if control in MOMENTS else UNMODIFIED
-    )
+    moments = changed_moments(LARGE_UNITS, Merged(heads=1), control)
     time = drop_time if control == "ln(1/w)/‖B‖" else half_loss_time
-    return [np.array([time(moments, w)]) for w in HALVES]
+    return [np.array([time(moments, w)]) for w in HALF_LOSS_STARTS]
 
 
 CLAIMS = (
@@ -184,7 +212,7 @@ CLAIMS = (
         limit="none: exact at rest",
         measure=_outputs,
         assumes=POPULATION_MOMENTS,
-        predict=_steps,
+        predict=_gradient_steps,
         judge=equal_within(1e-9, axes=("prompt", "prediction")),
         controls=(*MOMENTS, "Newton's step", "plain gradient step"),
         hypotheses=("at rest, restricted block, unlimited data", "any Λ and Ω, noise"),
@@ -231,7 +259,7 @@ CLAIMS = (
         equation="duration of the plateau",
         origin="the exact time goes beyond",
         statement=r"L(t_{1/2}) = (c + L(M^\star))/2",
-        observable="when the loss of the flow is midway, from scales 0.1 and 0.01; oblique, noise, large Λ",
+        observable="when the loss of the flow is midway, from scales 0.1 and 0.01; non-commuting, noise, large Λ",
         limit="none: exact",
         measure=_halves,
         assumes=POPULATION_MOMENTS,

@@ -1,6 +1,7 @@
-"""Where merged attention rests: at the saddle M = 0, left at rate ‖B‖, and at the minimum M*."""
+"""Fixed points of merged attention: the saddle M = 0, left at rate ‖B‖, and the minimum M*."""
 
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,13 +11,13 @@ from .....runtime.arrays import FloatArray
 from .....simulate import flow, initial_weights, objective
 from .....task import Task
 from .....theory import fixed_point, population
-from ....evidence.claim import UNMODIFIED, Claim, RunContext
+from ....evidence.claim import Claim, RunContext
 from ....evidence.evidence import Evidence
 from ....evidence.judges import converges_at_order, equal_within
 from ....exact_statistics import POPULATION_MOMENTS, population_statistics
 from ....metrics.curvature import hessian
 from ....metrics.curves import crossing_times
-from ..common.controls import MOMENTS, wrong_moments
+from ..common.controls import MOMENTS, changed_moments
 from ..common.experiments import FOUR, MERGED
 from ..fixed_points.search import inside, maps_at_rest
 
@@ -27,11 +28,18 @@ SAME_MAP = 1e-7
 SCALES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 
 
+# The only two fixed points
+
+
 def _task(seed: int) -> Task:
     """Two dimensions, Λ and Ω random and not in one basis, noise."""
-    rng = np.random.default_rng(seed)
-    bases = [np.linalg.qr(rng.standard_normal((2, 2)))[0] for _ in range(2)]
-    covariance, teachers = (basis * rng.uniform(0.4, 2, 2) @ basis.T for basis in bases)
+    generator = np.random.default_rng(seed)
+    bases = [np.linalg.qr(generator.standard_normal((2, 2)))[0] for _ in range(2)]
+    matrices = []
+    for basis in bases:
+        eigenvalues = generator.uniform(0.4, 2, 2)
+        matrices.append(basis * eigenvalues @ basis.T)
+    covariance, teachers = matrices
     return Task(
         covariance=covariance,
         teacher_covariance=teachers,
@@ -40,14 +48,18 @@ def _task(seed: int) -> Task:
     )
 
 
-def _found(context: RunContext) -> tuple[list[list[FloatArray]], int]:
-    """Maps at which the search for a vanishing gradient ends, a list a task, and how many searches got stuck."""
-    tasks = [_task(seed) for seed in context.seeds(TASKS)]
-    ends = [
-        _search(task, seed)
-        for task, seed in zip(tasks, context.seeds(TASKS), strict=True)
-    ]
-    return ends, len(tasks) * STARTS - sum(map(len, ends))
+class SearchEnds(NamedTuple):
+    """Maps at which the searches of each task end, and how many of all searches got stuck."""
+
+    maps: list[list[FloatArray]]
+    stuck: int
+
+
+def _reached_maps(context: RunContext) -> SearchEnds:
+    seeds = context.seeds(TASKS)
+    maps = [_search(_task(seed), seed) for seed in seeds]
+    reached = sum(len(of_task) for of_task in maps)
+    return SearchEnds(maps, len(seeds) * STARTS - reached)
 
 
 def _search(task: Task, seed: int) -> list[FloatArray]:
@@ -55,43 +67,48 @@ def _search(task: Task, seed: int) -> list[FloatArray]:
 
 
 def _points(context: RunContext, control: str) -> list[list[FloatArray]]:
-    """The maps at rest that a variant of the theory knows, a list a task."""
-    tasks = [_task(seed) for seed in context.seeds(TASKS)]
+    """The fixed points by a variant of the theory, a list a task."""
+    return [_stated_maps(_task(seed), control) for seed in context.seeds(TASKS)]
+
+
+def _stated_maps(task: Task, control: str) -> list[FloatArray]:
     if control == "as separate":
         subsets = [subset for size in range(3) for subset in combinations((1, 2), size)]
-        return [
-            [fixed_point(task, Separate(heads=2), subset).M for subset in subsets]
-            for task in tasks
-        ]
-    moments = [
-        wrong_moments(
-            task, Merged(heads=HEADS), control if control in MOMENTS else UNMODIFIED
-        )
-        for task in tasks
-    ]
-    saddle = [] if control == "the minimum alone" else [np.zeros((2, 2))]
-    minima = (
-        [] if control == "the saddle alone" else [[each.minimum] for each in moments]
-    )
-    return [saddle + (minima[k] if minima else []) for k in range(TASKS)]
+        return [fixed_point(task, Separate(heads=2), S).M for S in subsets]
+
+    saddle = np.zeros((2, 2))
+    minimum = changed_moments(task, Merged(heads=HEADS), control).minimum
+    if control == "the minimum alone":
+        return [minimum]
+    if control == "the saddle alone":
+        return [saddle]
+    return [saddle, minimum]
 
 
-def _one_for_one(
-    predicted: list[list[FloatArray]], observed: tuple[list[list[FloatArray]], int]
-) -> Evidence:
+def _one_for_one(predicted: list[list[FloatArray]], observed: SearchEnds) -> Evidence:
     """Every map found is predicted, every predicted one is found, and one search in ten at most gets stuck."""
-    found, stuck = observed
-    gaps = [
-        np.array([[np.max(np.abs(one - other)) for other in known] for one in maps])
-        for known, maps in zip(predicted, found, strict=True)
-    ]
-    nearest = max(float(gap.min(axis=1).max()) for gap in gaps)
-    hit = all(np.all(gap.min(axis=0) <= SAME_MAP) for gap in gaps)
-    total = sum(map(len, found)) + stuck
-    agrees = hit and nearest <= SAME_MAP and 10 * stuck <= total
-    shown = f"{total - stuck} of {total} searches at rest, at most {nearest:.0e} from a predicted map"
-    expected = f"each of {len(predicted[0])} maps found, none other"
-    return Evidence(bool(agrees), shown, expected, residual=nearest)
+    farthest = 0.0  # distance of a reached map to the nearest predicted one
+    every_map_reached = True
+    for stated, reached in zip(predicted, observed.maps, strict=True):
+        distances = np.array(
+            [[np.max(np.abs(M - other)) for other in stated] for M in reached]
+        )
+        farthest = max(farthest, float(distances.min(axis=1).max()))
+        every_map_reached &= bool(np.all(distances.min(axis=0) <= SAME_MAP))
+
+    at_rest = sum(len(reached) for reached in observed.maps)
+    total = at_rest + observed.stuck
+    few_stuck = 10 * observed.stuck <= total
+    return Evidence(
+        agrees=every_map_reached and farthest <= SAME_MAP and few_stuck,
+        observed=f"{at_rest} of {total} searches at rest, "
+        f"at most {farthest:.0e} from a predicted map",
+        expected=f"each of {len(predicted[0])} maps found, none other",
+        residual=farthest,
+    )
+
+
+# Curvature at the saddle
 
 
 def _curvatures(context: RunContext) -> list[FloatArray]:
@@ -100,43 +117,47 @@ def _curvatures(context: RunContext) -> list[FloatArray]:
 
 
 def _spectrum(model: Merged) -> FloatArray:
-    evaluate, free = (
-        objective(model, population_statistics(FOUR, model)),
-        inside(model, FOUR.dimension),
-    )
+    evaluate = objective(model, population_statistics(FOUR, model))
+    free = inside(model, FOUR.dimension)
     zero = {name: np.zeros(mask.shape) for name, mask in free.items()}
-    return np.asarray(np.linalg.eigvalsh(hessian(evaluate, zero, free)))
+    return np.asarray(np.linalg.eigvalsh(hessian(evaluate, zero, free)), dtype=float)
 
 
 def _expected_curvatures(context: RunContext, control: str) -> list[FloatArray]:
     """±2‖B‖ a head and zeros, in increasing order."""
     B = population(FOUR, MERGED).B
-    size = float(
-        np.linalg.norm(B, 2 if control == "largest singular value of B" else "fro")
-    )
-    size *= 1 if control == "‖B‖ for 2‖B‖" else 2
-    pairs = [1 if control == "one way out" else heads for heads in (1, 2, 3, 4)]
-    entries = FOUR.dimension**2 + 1
-    sides = [
-        np.repeat([-size, 0.0, size], [n, heads * entries - 2 * n, n])
-        for heads, n in enumerate(pairs, 1)
-    ]
-    return [np.asarray(side) for side in sides]
+    curvature = 2 * float(np.linalg.norm(B))
+    if control == "largest singular value of B":
+        curvature = 2 * float(np.linalg.norm(B, 2))
+    if control == "‖B‖ for 2‖B‖":
+        curvature /= 2
+
+    spectra = []
+    for heads in (1, 2, 3, 4):
+        unstable = 1 if control == "one way out" else heads
+        entries = heads * (FOUR.dimension**2 + 1)
+        flat = np.zeros(entries - 2 * unstable)
+        down = np.full(unstable, -curvature)
+        spectra.append(np.concatenate([down, flat, -down]))
+    return spectra
+
+
+# How long the saddle delays the drop
 
 
 def _delays(context: RunContext) -> list[FloatArray]:
     """Flow time by which the drop comes later from a tenth of each scale, a list of (starts,)."""
-    middles = np.array(
-        [[_middle(seed, scale) for seed in context.seeds(3)] for scale in SCALES]
-    )
+    seeds = context.seeds(3)
+    middles = np.array([[_middle(seed, scale) for seed in seeds] for scale in SCALES])
     return list(np.diff(middles, axis=0))
 
 
 def _middle(seed: int, scale: float) -> float:
     """Flow time at which the loss is half of what it was."""
     start = initial_weights(MERGED, FOUR, scale, seed, "restricted")
-    begin = flow(MERGED, population_statistics(FOUR, MERGED), start, [0.0]).loss[0]
-    return crossing(FOUR, MERGED, start, begin / 2, 6.0)
+    source = population_statistics(FOUR, MERGED)
+    loss_at_start = flow(MERGED, source, start, [0.0]).loss[0]
+    return crossing(FOUR, MERGED, start, loss_at_start / 2, 6.0)
 
 
 def crossing(
@@ -146,34 +167,38 @@ def crossing(
 
     The flow is followed once coarsely, and once more finely where it crosses, so that interpolation does not show.
     """
-    times = np.linspace(0, last, 601)
-    found = crossing_times(
-        times,
-        flow(model, population_statistics(task, model), start, times, rtol=1e-9).loss,
-        [level],
-    )[0]
-    if not np.isfinite(found):
+    source = population_statistics(task, model)
+    coarse = np.linspace(0, last, 601)
+    loss = flow(model, source, start, coarse, rtol=1e-9).loss
+    (time,) = crossing_times(coarse, loss, [level])
+    if not np.isfinite(time):
         return float("nan")
-    cell = int(np.searchsorted(times, found))
-    near = np.union1d(
-        0.0, np.linspace(times[max(cell - 2, 0)], times[min(cell + 1, 600)], 301)
-    )
-    return float(
-        crossing_times(
-            near,
-            flow(model, population_statistics(task, model), start, near).loss,
-            [level],
-        )[0]
-    )
+
+    # The coarse crossing is right to one interval: two before it and one after it hold the true one.
+    cell = int(np.searchsorted(coarse, time))
+    first, end = coarse[max(cell - 2, 0)], coarse[min(cell + 1, 600)]
+    fine = np.union1d(0.0, np.linspace(first, end, 301))
+    loss = flow(model, source, start, fine).loss
+    (time,) = crossing_times(fine, loss, [level])
+    return float(time)
 
 
 def _expected_delays(context: RunContext, control: str) -> list[FloatArray]:
-    B, count = population(FOUR, MERGED).B, len(context.seeds(3))
-    size = float(np.linalg.norm(B))
-    rates = {"1/(2‖B‖)": 2 * size, "1/λ₁²": float(np.linalg.norm(B, 2))}
-    delay = np.log(10) / rates.get(control, size)
+    """ln(10)/‖B‖ from each scale to the next."""
+    B = population(FOUR, MERGED).B
+    rate = float(np.linalg.norm(B))
+    if control == "1/(2‖B‖)":
+        rate *= 2
+    if control == "1/λ₁²":
+        rate = float(np.linalg.norm(B, 2))
+
+    starts = len(context.seeds(3))
     growth = 10 if control == "∝ 1/scale" else 1
-    return [np.full(count, delay * growth**k) for k in range(len(SCALES) - 1)]
+    delays = []
+    for k in range(len(SCALES) - 1):
+        delay = np.log(10) / rate * growth**k
+        delays.append(np.full(starts, delay))
+    return delays
 
 
 CLAIMS = (
@@ -185,7 +210,7 @@ CLAIMS = (
         statement=r"\nabla L = 0 \iff M \in \{0,\ A^{-1} B \Lambda^{-1}\}",
         observable="effective maps at which searches for a vanishing gradient end, three heads, three tasks",
         limit="P → ∞, taken exactly",
-        measure=_found,
+        measure=_reached_maps,
         assumes=POPULATION_MOMENTS,
         predict=_points,
         judge=_one_for_one,

@@ -1,6 +1,7 @@
 """Merged key and query: one abrupt drop, with a closed form for white inputs."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -17,102 +18,109 @@ from ....evidence.evidence import Evidence
 from ....evidence.judges import converges_at_order, equal_within
 from ....evidence.seeding import seeds
 from ....exact_statistics import POPULATION_MOMENTS, population_statistics
-from ..common.controls import LONGER_CONTEXT, MOMENTS, with_context, wrong_moments
+from ..common.controls import (
+    LONGER_CONTEXT,
+    MOMENTS,
+    changed_moments,
+    with_context,
+    wrong_moments,
+)
 from ..common.experiments import FOUR, MERGED, WHITE, merged
 from .published_runs import HALF_DROPPED, size_claim
 
 SCALES = (1e-2, 3e-3, 1e-3, 3e-4)
 VALUE_ALONE = "value rows alone make w₀"
 ALIGNED_TIMES = np.linspace(0, 8, 81)
+ALIGNED_START = (0.2, np.array([0.1, 0.05, 0.15, 0.02]))
+"""s and u of an aligned start that is neither balanced nor on the unstable mode."""
 BALANCED, BALANCED_TIMES = (1e-4, 1e-2, 0.5), np.linspace(0, 6, 121)
 ROOT, SLOWER = "w₀ for w₀²", "e^{αt} for e^{2αt}"
 RATES = (8e-4, 4e-4, 2e-4, 1e-4)
 VALUES, TWICE = "value rows alone", "2⟨B, B⟩ for ⟨B, B⟩"
 
 
-def _aligned_start() -> tuple[float, FloatArray]:
-    """s and u of an aligned start that is neither balanced nor on the growing mode."""
-    return 0.2, np.array([0.1, 0.05, 0.15, 0.02])
-
-
-def _aligned_flow(context: RunContext) -> list[FloatArray]:
-    return [_shared_flow(FOUR, context, *_aligned_start(), ALIGNED_TIMES)]
+# Aligned and balanced starts
 
 
 def _shared_flow(
     task: Task, context: RunContext, s0: float, u0: FloatArray, times: FloatArray
 ) -> FloatArray:
     """Loss of the flow of all heads, each with its random share of one matrix diag(u₀) and of s₀."""
-    one = initial_weights(MERGED, task, u0, scheme="aligned")
-    share = np.random.default_rng(context.seeds(1)[0]).standard_normal(
+    shares = np.random.default_rng(context.seeds(1)[0]).standard_normal(
         MERGED.head_count
     )
-    share /= np.linalg.norm(share)
-    value, matrix = one["value"][0] * s0 / np.linalg.norm(u0), one["key_query"][0]
+    shares /= np.linalg.norm(shares)
+
+    # The aligned start has one head of value |u₀| and matrix diag(u₀).
+    one_head = initial_weights(MERGED, task, u0, scheme="aligned")
+    value = one_head["value"][0] * s0 / np.linalg.norm(u0)
+    matrix = one_head["key_query"][0]
     start = {
-        "value": share[:, None] * value,
-        "key_query": share[:, None, None] * matrix,
+        "value": np.multiply.outer(shares, value),
+        "key_query": np.multiply.outer(shares, matrix),
     }
     return flow(MERGED, population_statistics(task, MERGED), start, times).loss
 
 
-def _aligned_ode(context: RunContext, control: str) -> list[FloatArray]:
+def _aligned_flow(context: RunContext) -> list[FloatArray]:
+    s0, u0 = ALIGNED_START
+    return [_shared_flow(FOUR, context, s0, u0, ALIGNED_TIMES)]
+
+
+def _aligned_course(context: RunContext, control: str) -> list[FloatArray]:
+    """u̇_d = s g_d and ṡ = Σ u_d g_d."""
     moments = wrong_moments(FOUR, MERGED, control)
-    s, u = aligned_amplitudes(moments, ALIGNED_TIMES, *_aligned_start())
+    s, u = aligned_amplitudes(moments, ALIGNED_TIMES, *ALIGNED_START)
     return [moments.aligned_loss(s[:, None] * u)]
 
 
 def _balanced_flows(context: RunContext) -> list[FloatArray]:
-    return [
-        _shared_flow(WHITE, context, w, np.full(4, w / 2), BALANCED_TIMES)
-        for w in BALANCED
-    ]
+    losses = []
+    for w in BALANCED:
+        u0 = np.full(4, w / 2)  # of size w
+        losses.append(_shared_flow(WHITE, context, w, u0, BALANCED_TIMES))
+    return losses
 
 
 def _balanced_courses(context: RunContext, control: str) -> list[FloatArray]:
-    moments = wrong_moments(
-        WHITE, MERGED, control if control in MOMENTS else UNMODIFIED
-    )
-    alpha, kappa = (
-        float(np.linalg.norm(moments.b)),
-        float(moments.a[0] * moments.lam[0]),
-    )
-    times = BALANCED_TIMES / (2 if control == SLOWER else 1)
+    """p = s u = α e^{2αt}/(κ(e^{2αt} − 1) + α/w₀²), with α = λ²√D and κ = λ³(1 + (1 + D)/N)."""
+    moments = changed_moments(WHITE, MERGED, control)
+    α = float(np.linalg.norm(moments.b))
+    κ = float(moments.a[0] * moments.lam[0])
+    times = BALANCED_TIMES / 2 if control == SLOWER else BALANCED_TIMES
     losses = []
     for w in BALANCED:
-        begin = float(np.sqrt(w)) if control == ROOT else w
-        s, u = two_layer_amplitudes(times, begin, begin, alpha, kappa)
-        losses.append(moments.aligned_loss(np.repeat(s * u / 2, 4).reshape(-1, 4)))
+        w0 = float(np.sqrt(w)) if control == ROOT else w
+        s, u = two_layer_amplitudes(times, w0, w0, α, κ)
+        coefficient = s * u / 2  # the same on each of four directions
+        losses.append(moments.aligned_loss(coefficient[:, None] * np.ones(4)))
     return losses
+
+
+# Conservation
 
 
 def _descents(context: RunContext) -> list[tuple[Weights, Weights]]:
     """Weights before and after descent to one flow time, for each learning rate; full weights, sampled data."""
     seed = context.seeds(1)[0]
-    source, start = (
-        statistics(sample(FOUR, 2_000, seed), MERGED),
-        initial_weights(MERGED, FOUR, 0.1, seed, scheme="gaussian"),
-    )
-    return [
-        (
-            start,
-            train(
-                MERGED, source, start, learning_rate=rate, steps=round(1 / rate)
-            ).final,
-        )
-        for rate in RATES
-    ]
+    source = statistics(sample(FOUR, 2_000, seed), MERGED)
+    start = initial_weights(MERGED, FOUR, 0.1, seed, scheme="gaussian")
+    pairs = []
+    for rate in RATES:
+        steps = round(1 / rate)
+        run = train(MERGED, source, start, learning_rate=rate, steps=steps)
+        pairs.append((start, run.final))
+    return pairs
 
 
 def _quantities(context: RunContext, control: str) -> Callable[[Weights], FloatArray]:
     """What a variant of the theory says is conserved."""
-    factors = {VALUES: (1.0, 0.0), TWICE: (1.0, np.sqrt(2.0))}
-    value, matrices = factors.get(control, (1.0, 1.0))
+    factor_of_matrices = {VALUES: 0.0, TWICE: np.sqrt(2.0)}.get(control, 1.0)
 
     def conserved(weights: Weights) -> FloatArray:
         changed = {
-            "value": value * weights["value"],
-            "key_query": matrices * weights["key_query"],
+            "value": weights["value"],
+            "key_query": factor_of_matrices * weights["key_query"],
         }
         return conserved_quantities(MERGED, changed)["value_key_query"]
 
@@ -122,24 +130,26 @@ def _quantities(context: RunContext, control: str) -> Callable[[Weights], FloatA
 def _drift_is_first_order(
     predicted: Callable[[Weights], FloatArray], observed: list[tuple[Weights, Weights]]
 ) -> Evidence:
-    before, after = ([predicted(pair[side]) for pair in observed] for side in (0, 1))
+    """What is conserved changes by O(η) along gradient descent."""
+    before = [predicted(start) for start, _ in observed]
+    after = [predicted(end) for _, end in observed]
     return converges_at_order(RATES, 1, name="η")(before, after)
+
+
+# The unstable mode of random weights
 
 
 def _random_flows(task: Task, context: RunContext) -> list[FloatArray]:
     """Losses from random weights of falling scale, over twice the time of the drop."""
-    return [
-        flow(
-            MERGED,
-            population_statistics(task, MERGED),
-            _start(task, context, w),
-            _times(task, w),
-        ).loss
-        for w in SCALES
-    ]
+    source = population_statistics(task, MERGED)
+    losses = []
+    for scale in SCALES:
+        start = _start(task, context, scale)
+        losses.append(flow(MERGED, source, start, _times(task, scale)).loss)
+    return losses
 
 
-def _start(task: Task, context: RunContext, scale: float) -> dict[str, FloatArray]:
+def _start(task: Task, context: RunContext, scale: float) -> Weights:
     return initial_weights(MERGED, task, scale, seeds(context.seed)[0], "restricted")
 
 
@@ -148,7 +158,11 @@ def _times(task: Task, scale: float) -> FloatArray:
     return np.linspace(0, 2 * np.log(1 / scale) / rate, 400)
 
 
-def _growing_courses(task: Task, context: RunContext, control: str) -> list[FloatArray]:
+def _unstable_courses(
+    task: Task, context: RunContext, control: str
+) -> list[FloatArray]:
+    """The time course from the amplitude of the unstable mode in each start."""
+    stated_task = with_context(task, 32) if control == LONGER_CONTEXT else task
     courses = []
     for scale in SCALES:
         start = _start(task, context, scale)
@@ -157,34 +171,42 @@ def _growing_courses(task: Task, context: RunContext, control: str) -> list[Floa
             w0 = float(np.linalg.norm(start["value"]))
         if control == HALF_DROPPED:
             w0 *= 2
-        wrong = with_context(task, 32) if control == LONGER_CONTEXT else task
-        courses.append(time_course(wrong, MERGED, _times(task, scale), w0).loss)
+        course = time_course(stated_task, MERGED, _times(task, scale), w0)
+        courses.append(course.loss)
     return courses
 
 
-def _steps_down(context: RunContext) -> list[int]:
-    """In how many places the loss falls fastest: maxima of −dL/d(time) above a tenth of the largest."""
-    return [_fast_places(run.loss) for run in context.trajectories]
+# One drop
 
 
-def _fast_places(loss: FloatArray) -> int:
+def _drop_counts(context: RunContext) -> list[int]:
+    """In how many intervals the loss falls faster than a tenth of its fastest fall, run by run."""
+    return [_fast_intervals(run.loss) for run in context.trajectories]
+
+
+def _fast_intervals(loss: FloatArray) -> int:
     speed = -np.gradient(loss)
     fast = speed > speed.max() / 10
-    return int(np.sum(np.diff(fast.astype(int)) == 1)) + int(fast[0])
+    begins = np.diff(fast.astype(int)) == 1
+    return int(np.sum(begins)) + int(fast[0])
+
+
+def _stated_count(context: RunContext, control: str) -> int:
+    return 1 if control == UNMODIFIED else 2
 
 
 def _one_drop(predicted: int, observed: list[int]) -> Evidence:
-    agrees = all(count == predicted for count in observed)
     return Evidence(
-        agrees,
-        f"{min(observed)} to {max(observed)} drops in {len(observed)} runs",
-        f"{predicted} drop",
+        agrees=all(count == predicted for count in observed),
+        observed=f"{min(observed)} to {max(observed)} drops in {len(observed)} runs",
+        expected=f"{predicted} drop",
     )
 
 
-def _growing_claim(
+def _unstable_mode_claim(
     name: str, task: Task, order: str, scale: Callable[[FloatArray], FloatArray] | None
 ) -> Claim:
+    """The claim for one task, of which the error falls at this order in the scale w."""
     return Claim(
         id=f"merged.growing_mode_{name}",
         title=f"From small random weights the loss follows the growing mode ({name} Λ)",
@@ -194,9 +216,9 @@ def _growing_claim(
         statement=r"w_0^2 = \sum_h \tfrac14\,(v_h + \langle U_h, B\rangle/\|B\|_F)^2",
         observable="sup gap of the loss to the flow of all heads, over twice the time of the drop",
         limit=f"initial scale → 0, error O({order})",
-        measure=lambda context: _random_flows(task, context),
+        measure=partial(_random_flows, task),
         assumes=POPULATION_MOMENTS,
-        predict=lambda context, control: _growing_courses(task, context, control),
+        predict=partial(_unstable_courses, task),
         judge=converges_at_order(SCALES, 1, scale, order),
         controls=(VALUE_ALONE, HALF_DROPPED, LONGER_CONTEXT),
         order=1,
@@ -216,7 +238,7 @@ CLAIMS = (
         limit="none: exact",
         measure=_aligned_flow,
         assumes=POPULATION_MOMENTS,
-        predict=_aligned_ode,
+        predict=_aligned_course,
         judge=equal_within(1e-9, ALIGNED_TIMES, ("flow time", "loss")),
         controls=MOMENTS,
         hypotheses=("restricted block, unlimited data", "Λ and Ω in one basis"),
@@ -264,8 +286,8 @@ CLAIMS = (
         figure="conservation",
         tier="fast",
     ),
-    _growing_claim("white", WHITE, "w² ln 1/w", lambda w: w**2 * np.log(1 / w)),
-    _growing_claim("general", FOUR, "w", None),
+    _unstable_mode_claim("white", WHITE, "w² ln 1/w", lambda w: w**2 * np.log(1 / w)),
+    _unstable_mode_claim("general", FOUR, "w", None),
     size_claim("white", WHITE),
     size_claim("general", FOUR),
     Claim(
@@ -276,8 +298,8 @@ CLAIMS = (
         statement=r"\text{one abrupt drop, from } M = 0 \text{ to } M^*",
         observable="places where the loss falls faster than a tenth of its fastest fall",
         limit="initial scale → 0",
-        measure=_steps_down,
-        predict=lambda context, control: 1 if control == UNMODIFIED else 2,
+        measure=_drop_counts,
+        predict=_stated_count,
         judge=_one_drop,
         controls=("two drops",),
         experiments=lambda context: merged(FOUR, context.seed),

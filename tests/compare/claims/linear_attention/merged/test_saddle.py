@@ -11,6 +11,7 @@ from attndyn.compare.claims.linear_attention.fixed_points.search import (
 )
 from attndyn.compare.claims.linear_attention.merged.saddle import (
     STARTS,
+    SearchEnds,
     _one_for_one,
     _search,
     _task,
@@ -27,7 +28,7 @@ THREE = Task(eigenvalues=[3, 2, 1], context_length=5)
 
 
 def judged(found, stuck=0, known=(ZERO, MINIMUM)):
-    return _one_for_one([list(known)], ([list(found)], stuck)).agrees
+    return _one_for_one([list(known)], SearchEnds([list(found)], stuck)).agrees
 
 
 def test_all_maps_and_no_other_must_be_found():

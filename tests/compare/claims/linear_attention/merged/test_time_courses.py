@@ -11,6 +11,7 @@ from attndyn.compare.claims.linear_attention.common.experiments import (
 )
 from attndyn.compare.claims.linear_attention.merged.published_runs import (
     HALF_DROPPED,
+    Drops,
     _agree_on_average,
     _course,
     _drops,
@@ -28,7 +29,8 @@ SCATTER = 1 + 0.01 * np.random.default_rng(0).standard_normal(PAIRS.shape)
 
 def judged(factor):
     return _agree_on_average(
-        (PAIRS, TIMES, CURVE), (PAIRS * SCATTER * factor, TIMES, CURVE + 0.02)
+        Drops(PAIRS, TIMES, CURVE),
+        Drops(PAIRS * SCATTER * factor, TIMES, CURVE + 0.02),
     )
 
 
