@@ -5,18 +5,18 @@ from dataclasses import replace
 import numpy as np
 
 from .....models.attention import Merged
+from .....models.protocol import Weights
 from .....runtime.arrays import FloatArray
-from .....simulate import Statistics, initial_weights, sample, statistics, train
+from .....simulate import Statistics, sample, statistics
 from .....task import Task
 from .....theory import FeatureMoments, feature_moments
 from ....evidence.claim import UNMODIFIED, RunContext
-from ....evidence.evidence import Evidence, Judge
+from ....evidence.evidence import Curve, Evidence, Judge
 from ....evidence.judges import CONFIDENCE, curve, student_quantile
 from ....evidence.seeding import seeds
 from ....metrics.curves import sup_gap
 from .mixtures import (
     FRACTIONS,
-    MODEL,
     RATE,
     SCALE,
     SEQUENCES,
@@ -26,8 +26,9 @@ from .mixtures import (
     flow_of_all_weights,
     learned_map,
     losses,
-    mixture,
     sampled,
+    start_at,
+    trained_weights,
 )
 
 FAST_RATE, LONG_STEPS = 6e-3, 100_000
@@ -62,25 +63,26 @@ MOMENT_SIZES = (1_000, 8_000, 64_000)
 MOMENT_REPEATS = 12
 
 
+# Sampled moments
+
+
 def sampled_moments(context: RunContext) -> FloatArray:
     """c, b and S of a mixture and of an in-weight test set, for each number of sequences and seed."""
-    every = seeds(context.seed, MOMENT_REPEATS)
+    every_seed = seeds(context.seed, MOMENT_REPEATS)
     return np.array(
-        [[moments_of(count, seed) for seed in every] for count in MOMENT_SIZES]
+        [[moments_of(count, seed) for seed in every_seed] for count in MOMENT_SIZES]
     )
 
 
 def moments_of(count: int, seed: int) -> FloatArray:
     """c, b and S of a sampled mixture and in-weight test set, in units of their exact sizes."""
-    sets = (
-        sample(SMALL, count, seed),
-        sample(FIXED, count, seed, split="test", random_labels=True),
-    )
-    found = [statistics(data, Merged(1)) for data in sets]
+    mixed = sample(SMALL, count, seed)
+    in_weight = sample(FIXED, count, seed, split="test", random_labels=True)
+    units_of_mixed, units_of_in_weight = exact_sets()
     return np.concatenate(
         [
-            in_units(stats, moments)
-            for stats, moments in zip(found, exact_sets(), strict=True)
+            in_units(statistics(mixed, Merged(1)), units_of_mixed),
+            in_units(statistics(in_weight, Merged(1)), units_of_in_weight),
         ]
     )
 
@@ -89,55 +91,50 @@ def exact_sets(
     task: Task = SMALL, random_labels: bool = True
 ) -> tuple[FeatureMoments, FeatureMoments]:
     """Exact moments of the mixture and of the in-weight test set, D = 2."""
-    return feature_moments(task, Merged(1)), feature_moments(
-        FIXED, Merged(1), random_labels=random_labels
-    )
+    mixed = feature_moments(task, Merged(1))
+    in_weight = feature_moments(FIXED, Merged(1), random_labels=random_labels)
+    return mixed, in_weight
 
 
-def in_units(found: Statistics | FeatureMoments, units: FeatureMoments) -> FloatArray:
+def in_units(moments: Statistics | FeatureMoments, units: FeatureMoments) -> FloatArray:
     """c, b and S with every feature and y in units of its exact size, so that no entry outweighs the others."""
-    size = np.sqrt(np.diag(units.S))
-    parts = (
-        [found.c / units.c],
-        found.b / size / np.sqrt(units.c),
-        (found.S / size / size[:, None]).ravel(),
-    )
-    return np.concatenate(parts)
+    size = np.sqrt(np.diag(units.S))  # (K,)
+    c = moments.c / units.c
+    b = moments.b / size / np.sqrt(units.c)
+    S = moments.S / np.multiply.outer(size, size)
+    return np.concatenate(([c], b, S.ravel()))
 
 
 def exact_moments(context: RunContext, control: str) -> FloatArray:
     """The same quantities in expectation, for every number of sequences and seed."""
-    changes = {"in_context_fraction": 0.4} if control == "fraction 0.4 for 0.5" else {}
-    sets = exact_sets(Task.from_dict(SMALL.to_dict() | changes), control != CONSISTENT)
-    whole = np.concatenate(
-        [
-            in_units(found, units)
-            for found, units in zip(sets, exact_sets(), strict=True)
-        ]
-    )
-    return np.broadcast_to(whole, (len(MOMENT_SIZES), MOMENT_REPEATS, len(whole)))
+    task = SMALL
+    if control == "fraction 0.4 for 0.5":
+        task = Task.from_dict(SMALL.to_dict() | {"in_context_fraction": 0.4})
+    stated = exact_sets(task, random_labels=control != CONSISTENT)
+    in_both = [
+        in_units(moments, units)
+        for moments, units in zip(stated, exact_sets(), strict=True)
+    ]
+    numbers = np.concatenate(in_both)
+    return np.broadcast_to(numbers, (len(MOMENT_SIZES), MOMENT_REPEATS, len(numbers)))
+
+
+# The minimum over all effective maps
 
 
 def trained_map(fraction: float, seed: int) -> FloatArray:
     """M after full-parameter training on the exact moments."""
-    start = initial_weights(MODEL, mixture(fraction), 0.005, seed, "zhang2025")
-    run = train(
-        MODEL,
-        exact_source(fraction),
-        start,
-        learning_rate=FAST_RATE,
-        steps=LONG_STEPS,
-        record=LONG_STEPS,
-    )
+    start = start_at(fraction, 0.005, seed)
+    run = trained_weights(exact_source(fraction), start, FAST_RATE, LONG_STEPS)
     return learned_map(run.final)
 
 
 def trained_losses(context: RunContext) -> FloatArray:
     """The three losses after training from each start, (starts, fractions, 3)."""
-    every = seeds(context.seed, STARTS)
-    return np.array(
-        [[losses(p, trained_map(p, seed)) for p in FRACTIONS] for seed in every]
-    )
+    of_starts = []
+    for seed in seeds(context.seed, STARTS):
+        of_starts.append([losses(p, trained_map(p, seed)) for p in FRACTIONS])
+    return np.array(of_starts)
 
 
 def minima(context: RunContext, control: str = UNMODIFIED) -> FloatArray:
@@ -145,24 +142,30 @@ def minima(context: RunContext, control: str = UNMODIFIED) -> FloatArray:
     return np.array([minimum_losses(p, control) for p in FRACTIONS])
 
 
+def _teacher_length(control: str) -> float:
+    return 1.0 if control == SHORT_TEACHER else 2.0
+
+
 def minimum(fraction: float, control: str) -> FloatArray:
     """M of least loss, or what a wrong variant takes for it."""
-    length = 1.0 if control == SHORT_TEACHER else 2.0
-    moments = exact(fraction, length, False if control == CONSISTENT else None)
+    random_labels = False if control == CONSISTENT else None
+    moments = exact(fraction, _teacher_length(control), random_labels)
     if control != BLOCK:
         return moments.minimum
+
+    # On the restricted block only features (x_i y) x_d have a coefficient.
     i, j, _ = moments.indices.T
-    kept = np.flatnonzero((i < 4) & (j == 4))
+    inside = np.flatnonzero((i < 4) & (j == 4))
+    S, b = moments.S[np.ix_(inside, inside)], moments.b[inside]
     learned = np.zeros(len(i))
-    learned[kept] = np.linalg.solve(moments.S[np.ix_(kept, kept)], moments.b[kept])
+    learned[inside] = np.linalg.solve(S, b)
     return learned
 
 
 def minimum_losses(fraction: float, control: str) -> FloatArray:
     """The three losses at the minimum, (3,), or where a wrong variant takes it to be."""
-    return losses(
-        fraction, minimum(fraction, control), 1.0 if control == SHORT_TEACHER else 2.0
-    )
+    M = minimum(fraction, control)
+    return losses(fraction, M, _teacher_length(control))
 
 
 def equal(
@@ -173,33 +176,49 @@ def equal(
     """Losses (fractions, kinds) as predicted, at every start if there are several."""
 
     def judge(predicted: FloatArray, observed: FloatArray) -> Evidence:
-        every = np.atleast_3d(observed).reshape(-1, *predicted.shape)
-        gap = float(np.max(np.abs(every / predicted - 1)))
-        worst = every[np.argmax(np.max(np.abs(every / predicted - 1), axis=(1, 2)))]
-        drawn = [
-            curve(name, predicted[:, k], worst[:, k], np.array(fractions))
-            for k, name in enumerate(kinds)
-        ]
+        starts = np.atleast_3d(observed).reshape(-1, *predicted.shape)
+        gaps = np.max(np.abs(starts / predicted - 1), axis=(1, 2))  # (starts,)
+        worst = starts[np.argmax(gaps)]
+        largest = float(np.max(gaps))
         return Evidence(
-            gap <= bound,
-            f"largest relative gap {gap:.1e} over {len(every)} starts and {len(fractions)} fractions",
-            f"at most {bound:g}",
-            residual=gap,
-            curves=tuple(drawn),
+            agrees=largest <= bound,
+            observed=f"largest relative gap {largest:.1e} "
+            f"over {len(starts)} starts and {len(fractions)} fractions",
+            expected=f"at most {bound:g}",
+            residual=largest,
+            curves=_by_fraction(predicted, worst, fractions, kinds),
             axes=("fraction of in-context sequences", "loss"),
         )
 
     return judge
 
 
+def _by_fraction(
+    predicted: FloatArray,
+    observed: FloatArray,
+    fractions: tuple[float, ...] = FRACTIONS,
+    kinds: tuple[str, ...] = KINDS,
+) -> tuple[Curve, ...]:
+    """A curve over the fractions for each kind of loss, both sides (fractions, kinds)."""
+    x = np.array(fractions)
+    return tuple(
+        curve(name, predicted[:, k], observed[:, k], x) for k, name in enumerate(kinds)
+    )
+
+
+# Training on samples
+
+
 def sampled_maps(context: RunContext) -> FloatArray:
     """M after training on P sequences, (P, seeds, fractions, K), in units of its features' sizes."""
-    every = seeds(context.seed, REPEATS)
-    found = [
-        [[sampled_run(p, count, seed)[1] for p in SAMPLED] for seed in every]
-        for count in SIZES
-    ]
-    return np.asarray(np.array(found) * feature_sizes())
+    of_sizes = []
+    for count in SIZES:
+        of_seeds = []
+        for seed in seeds(context.seed, REPEATS):
+            of_seeds.append([sampled_run(p, count, seed)[1] for p in SAMPLED])
+        of_sizes.append(of_seeds)
+    maps: FloatArray = np.array(of_sizes) * feature_sizes()
+    return maps
 
 
 def feature_sizes() -> FloatArray:
@@ -209,11 +228,9 @@ def feature_sizes() -> FloatArray:
 
 def sampled_run(fraction: float, count: int, seed: int) -> tuple[float, FloatArray]:
     """Training loss and M after training on P sequences."""
-    start = initial_weights(MODEL, mixture(fraction), 0.005, seed, "zhang2025")
-    source, last = sampled(fraction, count, seed), SAMPLED_STEPS
-    run = train(
-        MODEL, source, start, learning_rate=SAMPLED_RATE, steps=last, record=last
-    )
+    start = start_at(fraction, 0.005, seed)
+    source = sampled(fraction, count, seed)
+    run = trained_weights(source, start, SAMPLED_RATE, SAMPLED_STEPS)
     return float(run.loss[-1]), learned_map(run.final)
 
 
@@ -225,156 +242,143 @@ def population_maps(context: RunContext, control: str) -> FloatArray:
 
 def losses_at_sizes(context: RunContext) -> FloatArray:
     """Training loss and both test losses on 5,000 sequences and on four times as many, (2, seeds, fractions, 3)."""
-    every = seeds(context.seed, REPEATS)
+    every_seed = seeds(context.seed, REPEATS)
+    counts = (SEQUENCES, 4 * SEQUENCES)
     return np.array(
-        [[_losses_at(SEQUENCES * factor, seed) for seed in every] for factor in (1, 4)]
+        [[_losses_at(count, seed) for seed in every_seed] for count in counts]
     )
 
 
 def _losses_at(count: int, seed: int) -> FloatArray:
     """The three losses after training, (fractions, 3)."""
-    runs = [sampled_run(p, count, seed) for p in FRACTIONS]
-    found = [
-        [loss, *losses(p, M)[1:]] for p, (loss, M) in zip(FRACTIONS, runs, strict=True)
-    ]
-    return np.array(found)
+    of_fractions = []
+    for p in FRACTIONS:
+        training_loss, M = sampled_run(p, count, seed)
+        _, in_context, in_weight = losses(p, M)
+        of_fractions.append([training_loss, in_context, in_weight])
+    return np.array(of_fractions)
 
 
 def agree_on_average(predicted: FloatArray, observed: FloatArray) -> Evidence:
     """Every mean over the seeds within what Student's t allows, once what is of order 1/P is taken off."""
-    typical = (4 * observed[1] - observed[0]) / 3
-    relative = typical / predicted - 1
-    fitted = 100 * float(np.max(np.abs(observed[0].mean(axis=0) / predicted - 1)))
-    mean, error = (
-        relative.mean(axis=0),
-        relative.std(axis=0, ddof=1) / np.sqrt(len(relative)),
-    )
-    worst, allowed = (
-        float(np.max(np.abs(mean) / error)),
-        student_quantile(len(relative) - 1),
-    )
-    largest = 100 * float(np.max(np.abs(mean)))
-    drawn = [
-        curve(name, predicted[:, k], typical.mean(axis=0)[:, k], np.array(FRACTIONS))
-        for k, name in enumerate(KINDS)
-    ]
+    at_P, at_4P = observed  # (seeds, fractions, 3) each
+    extrapolated = (4 * at_4P - at_P) / 3
+    relative = extrapolated / predicted - 1
+    mean = relative.mean(axis=0)
+    error = relative.std(axis=0, ddof=1) / np.sqrt(len(relative))
+
+    largest = float(np.max(np.abs(mean)))
+    worst = float(np.max(np.abs(mean) / error))
+    allowed = student_quantile(len(relative) - 1)
+    before = float(np.max(np.abs(at_P.mean(axis=0) / predicted - 1)))
     return Evidence(
-        worst <= allowed,
-        f"18 means over {len(typical)} seeds off by {largest:.2f} % at most, {worst:.1f} standard errors at most; "
-        f"before the extrapolation {fitted:.1f} %",
-        f"{allowed:.1f} standard errors (Student's t at {CONFIDENCE:g})",
-        residual=largest / 100,
-        curves=tuple(drawn),
+        agrees=worst <= allowed,
+        observed=f"18 means over {len(relative)} seeds off by {100 * largest:.2f} % at most, "
+        f"{worst:.1f} standard errors at most; before the extrapolation {100 * before:.1f} %",
+        expected=f"{allowed:.1f} standard errors (Student's t at {CONFIDENCE:g})",
+        residual=largest,
+        curves=_by_fraction(predicted, extrapolated.mean(axis=0)),
         axes=("fraction of in-context sequences", "loss"),
     )
+
+
+# The in-weight test loss against the fraction
 
 
 def in_weight_losses(context: RunContext) -> FloatArray:
     """In-weight test loss after training, (fractions, 1)."""
-    first = seeds(context.seed)[0]
-    return np.array([losses(p, trained_map(p, first))[2:] for p in FRACTIONS])
+    first_seed = seeds(context.seed)[0]
+    return np.array([losses(p, trained_map(p, first_seed))[2:] for p in FRACTIONS])
 
 
 def read_as(context: RunContext, variant: str) -> FloatArray:
     """In-weight test losses by the common reading, or at the minimum."""
-    found = minima(context)[:, 2:]
+    at_minimum = minima(context)[:, 2:]
     if variant == MINIMUM:
-        return found
+        return at_minimum
     if variant == PURE:
-        return np.broadcast_to(found[-1], found.shape)
+        return np.broadcast_to(at_minimum[-1], at_minimum.shape)
     p = np.array(FRACTIONS)[:, None]
-    return np.asarray(found[0] + p * (found[-1] - found[0]))
+    in_proportion: FloatArray = (1 - p) * at_minimum[0] + p * at_minimum[-1]
+    return in_proportion
 
 
 def gradual(predicted: FloatArray, observed: FloatArray) -> Evidence:
     """In-weight test losses as read off, within 1 %."""
-    found = equal(0.01, kinds=KINDS[2:])(predicted, observed)
-    shown = ", ".join(f"{loss:.4f}" for loss in observed.ravel())
-    said = ", ".join(f"{loss:.4f}" for loss in predicted.ravel())
+    comparison = equal(0.01, kinds=KINDS[2:])(predicted, observed)
+    measured = ", ".join(f"{loss:.4f}" for loss in observed.ravel())
+    stated = ", ".join(f"{loss:.4f}" for loss in predicted.ravel())
     return replace(
-        found,
-        observed=f"{shown} at p = 0 … 1; 1 is what predicting 0 costs",
-        expected=f"{said} ± 1 %",
+        comparison,
+        observed=f"{measured} at p = 0 … 1; 1 is what predicting 0 costs",
+        expected=f"{stated} ± 1 %",
     )
+
+
+# The loss on the fixed teacher's sequences
 
 
 def fixed_teacher_losses(context: RunContext) -> FloatArray:
     """Loss on sequences of the fixed teacher with consistent labels, after training, (fractions,)."""
-    first = seeds(context.seed)[0]
-    return np.array(
-        [exact(0.0, 2.0, False).loss(trained_map(p, first)) for p in FRACTIONS]
-    )
+    consistent = exact(0.0, 2.0, False)
+    first_seed = seeds(context.seed)[0]
+    return np.array([consistent.loss(trained_map(p, first_seed)) for p in FRACTIONS])
 
 
 def predicted_fixed(context: RunContext, control: str) -> FloatArray:
     """Loss on the fixed teacher's sequences at the minimum, (fractions,), or in a wrong variant."""
-    if control == PURE:
-        return np.array(
-            [exact(0.0, 2.0, False).loss(exact(1.0).minimum) for _ in FRACTIONS]
-        )
-    if control == "random labels":
-        return np.array([exact(0.0).loss(exact(p).minimum) for p in FRACTIONS])
-    return np.array([exact(0.0, 2.0, False).loss(exact(p).minimum) for p in FRACTIONS])
+    random_labels = control == "random labels"
+    test_set = exact(0.0, 2.0, random_labels)
+    trained_on = [1.0 if control == PURE else p for p in FRACTIONS]
+    return np.array([test_set.loss(exact(p).minimum) for p in trained_on])
 
 
 def falls_steadily(predicted: FloatArray, observed: FloatArray) -> Evidence:
     """As predicted to 1e-5, and every step of p by 0.2 takes at least a twentieth of the whole fall."""
-    gap, falls = (
-        sup_gap(predicted, observed),
-        np.diff(observed) / (observed[-1] - observed[0]),
-    )
-    agrees = gap <= 1e-5 and bool(np.all(falls >= 0.05))
+    gap = sup_gap(predicted, observed)
+    falls = np.diff(observed) / (observed[-1] - observed[0])
+    measured = ", ".join(f"{loss:.4f}" for loss in observed)
+    stated = ", ".join(f"{loss:.4f}" for loss in predicted)
+    name = "fixed teacher, consistent labels"
     return Evidence(
-        agrees,
-        f"{', '.join(f'{loss:.4f}' for loss in observed)} at p = 0 … 1, gap {gap:.1e}",
-        f"{', '.join(f'{loss:.4f}' for loss in predicted)}, each step 5 % of the whole",
+        agrees=gap <= 1e-5 and bool(np.all(falls >= 0.05)),
+        observed=f"{measured} at p = 0 … 1, gap {gap:.1e}",
+        expected=f"{stated}, each step 5 % of the whole",
         residual=gap,
-        curves=(
-            curve(
-                "fixed teacher, consistent labels",
-                predicted,
-                observed,
-                np.array(FRACTIONS),
-            ),
-        ),
+        curves=(curve(name, predicted, observed, np.array(FRACTIONS)),),
         axes=("fraction of in-context sequences", "loss"),
     )
 
 
+# The published number of steps
+
+
+def published_start(fraction: float, context: RunContext) -> Weights:
+    """The weights that the published runs start from."""
+    return start_at(fraction, SCALE, seeds(context.seed)[0])
+
+
 def published_losses(context: RunContext) -> FloatArray:
     """The three losses after the published steps, on exact moments, (fractions between, 3)."""
-    return np.array([losses(p, published_map(p, context)) for p in MIXED])
-
-
-def published_map(fraction: float, context: RunContext) -> FloatArray:
-    """M (K,) after the published steps on exact moments."""
-    start = initial_weights(
-        MODEL, mixture(fraction), SCALE, seeds(context.seed)[0], "zhang2025"
-    )
-    run = train(
-        MODEL,
-        exact_source(fraction),
-        start,
-        learning_rate=RATE,
-        steps=STEPS,
-        record=STEPS,
-    )
-    return learned_map(run.final)
+    of_fractions = []
+    for p in MIXED:
+        start = published_start(p, context)
+        run = trained_weights(exact_source(p), start, RATE, STEPS)
+        of_fractions.append(losses(p, learned_map(run.final)))
+    return np.array(of_fractions)
 
 
 def after_published_steps(context: RunContext, variant: str) -> FloatArray:
     """The three losses at the minimum, or along the flow at that time, (fractions between, 3)."""
-    if variant in (FLOW, HALF):
-        return np.array(
-            [flow_losses(p, context, 1.0 if variant == FLOW else 0.5) for p in MIXED]
-        )
+    if variant == FLOW:
+        return np.array([flow_losses(p, context, 1.0) for p in MIXED])
+    if variant == HALF:
+        return np.array([flow_losses(p, context, 0.5) for p in MIXED])
     return minima(context)[1:-1]
 
 
-def flow_losses(fraction: float, context: RunContext, part: float) -> FloatArray:
-    """The three losses of the flow of all weights at this part of the published time."""
-    start = initial_weights(
-        MODEL, mixture(fraction), SCALE, seeds(context.seed)[0], "zhang2025"
-    )
-    times = np.array([0.0, part * 2 * RATE * STEPS])
+def flow_losses(fraction: float, context: RunContext, share: float) -> FloatArray:
+    """The three losses of the flow of all weights at this share of the published time."""
+    start = published_start(fraction, context)
+    times = np.array([0.0, share * 2 * RATE * STEPS])
     return losses(fraction, flow_of_all_weights(fraction, start, times)[-1])

@@ -3,53 +3,49 @@
 import numpy as np
 
 from .....runtime.arrays import FloatArray
-from .....simulate import initial_weights, train
+from .....simulate import train
 from ....evidence.claim import RunContext
 from ....evidence.evidence import Evidence
 from ....evidence.judges import curve
-from ....evidence.seeding import seeds
 from ....metrics.curves import sup_gap
-from .in_weight_measurements import MINIMUM, MIXED, PURE
+from .in_weight_measurements import MINIMUM, MIXED, PURE, published_start
 from .mixtures import (
     MODEL,
     RATE,
-    SCALE,
     STEPS,
     exact,
     exact_source,
     flow_of_all_weights,
     learned_map,
-    mixture,
 )
 
-EVERY = 20
+RECORD_EVERY = 20
 """Steps between the weights whose test loss is taken."""
+
+RECORDED_STEPS = np.append(np.arange(0, STEPS, RECORD_EVERY), STEPS)
 
 
 def transient_losses(context: RunContext) -> list[FloatArray]:
     """In-weight test loss along the published steps on exact moments, (points,) for each fraction between."""
-    return [exact(0.0).loss(_published_maps(p, context)) for p in MIXED]
+    in_weight = exact(0.0)
+    return [in_weight.loss(_published_maps(p, context)) for p in MIXED]
 
 
 def _published_maps(fraction: float, context: RunContext) -> FloatArray:
-    start = initial_weights(
-        MODEL, mixture(fraction), SCALE, seeds(context.seed)[0], "zhang2025"
-    )
+    """M (points, K) at the recorded weights of the published run."""
     run = train(
         MODEL,
         exact_source(fraction),
-        start,
+        published_start(fraction, context),
         learning_rate=RATE,
         steps=STEPS,
-        record=EVERY,
+        record=RECORD_EVERY,
     )
-    count = len(run.weight_time)
-    return np.array(
-        [
-            learned_map({name: w[k] for name, w in run.weights.items()})
-            for k in range(count)
-        ]
-    )
+    maps = []
+    for k in range(len(run.weight_time)):
+        weights = {name: w[k] for name, w in run.weights.items()}
+        maps.append(learned_map(weights))
+    return np.array(maps)
 
 
 def predicted_transients(context: RunContext, control: str) -> list[FloatArray]:
@@ -60,35 +56,35 @@ def predicted_transients(context: RunContext, control: str) -> list[FloatArray]:
 def _predicted_transient(
     fraction: float, context: RunContext, control: str
 ) -> FloatArray:
-    steps = np.append(np.arange(0, STEPS, EVERY), STEPS)
+    in_weight = exact(0.0)
     if control == MINIMUM:
-        return np.full(len(steps), float(exact(0.0).loss(exact(fraction).minimum)))
-    start = initial_weights(
-        MODEL, mixture(fraction), SCALE, seeds(context.seed)[0], "zhang2025"
-    )
-    maps = flow_of_all_weights(
-        1.0 if control == PURE else fraction, start, 2 * RATE * np.unique(steps)
-    )
-    return exact(0.0).loss(maps)
+        loss = float(in_weight.loss(exact(fraction).minimum))
+        return np.full(len(RECORDED_STEPS), loss)
+    start = published_start(fraction, context)
+    flow_time = 2 * RATE * np.unique(RECORDED_STEPS)
+    trained_on = 1.0 if control == PURE else fraction
+    return in_weight.loss(flow_of_all_weights(trained_on, start, flow_time))
 
 
 def transient(predicted: list[FloatArray], observed: list[FloatArray]) -> Evidence:
     """Curves as predicted; each dips below where it ends, the deeper the fewer the random teachers."""
-    gaps = [sup_gap(p, o) for p, o in zip(predicted, observed, strict=True)]
-    lowest, last = [float(o.min()) for o in observed], [float(o[-1]) for o in observed]
-    dips = all(
-        end - low >= 0.3 for low, end in zip(lowest, last, strict=True)
-    ) and lowest == sorted(lowest)
-    steps = np.unique(np.append(np.arange(0, STEPS, EVERY), STEPS)).astype(float)
-    said = [f"{low:.2f} then {end:.2f}" for low, end in zip(lowest, last, strict=True)]
+    gap = max(sup_gap(p, o) for p, o in zip(predicted, observed, strict=True))
+    lowest = [float(loss.min()) for loss in observed]
+    last = [float(loss[-1]) for loss in observed]
+    depths = np.array(last) - np.array(lowest)
+    dips = bool(np.all(depths >= 0.3)) and lowest == sorted(lowest)
+
+    steps = np.unique(RECORDED_STEPS).astype(float)
+    turns = [f"{low:.2f} then {end:.2f}" for low, end in zip(lowest, last, strict=True)]
+    drawn = []
+    for p, stated, measured in zip(MIXED, predicted, observed, strict=True):
+        drawn.append(curve(f"p = {p:g}", stated, measured, steps))
     return Evidence(
-        dips and max(gaps) <= 0.05,
-        f"{', '.join(said)} at p = 0.2 … 0.8; largest gap to the flow {max(gaps):.3f}",
-        "a dip by 0.3 or more, deeper for smaller p; gap at most 0.05 (rate 5e-4 on a drop of 1)",
-        residual=max(gaps),
-        curves=tuple(
-            curve(f"p = {p:g}", a, b, steps)
-            for p, a, b in zip(MIXED, predicted, observed, strict=True)
-        ),
+        agrees=dips and gap <= 0.05,
+        observed=f"{', '.join(turns)} at p = 0.2 … 0.8; largest gap to the flow {gap:.3f}",
+        expected="a dip by 0.3 or more, deeper for smaller p; "
+        "gap at most 0.05 (rate 5e-4 on a drop of 1)",
+        residual=gap,
+        curves=tuple(drawn),
         axes=("steps", "in-weight test loss"),
     )

@@ -14,9 +14,17 @@ from numpy.typing import NDArray
 from .....models.attention import Merged
 from .....models.protocol import Weights
 from .....runtime.arrays import FloatArray
-from .....simulate import Statistics, sample, statistics
+from .....simulate import (
+    Statistics,
+    Trajectory,
+    initial_weights,
+    sample,
+    statistics,
+    train,
+)
 from .....task import Task
 from .....theory import FeatureMoments, feature_moments
+from .....theory.linear_attention.feature_flow import maps_along_flow
 from ....exact_statistics import population_statistics
 
 FRACTIONS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -79,12 +87,10 @@ def losses(fraction: float, M: FloatArray, length: float = 2.0) -> FloatArray:
     >>> losses(0.2, exact(0.2).minimum).round(4)
     array([0.0624, 0.2075, 1.0225])
     """
-    return np.array(
-        [
-            moments.loss(M)
-            for moments in (exact(fraction, length), exact(1.0), exact(0.0, length))
-        ]
-    )
+    training = exact(fraction, length)
+    in_context = exact(1.0)
+    in_weight = exact(0.0, length)
+    return np.array([training.loss(M), in_context.loss(M), in_weight.loss(M)])
 
 
 def learned_map(weights: Mapping[str, NDArray[np.float64]]) -> FloatArray:
@@ -96,29 +102,23 @@ def flow_of_all_weights(
     fraction: float, start: Weights, flow_time: FloatArray
 ) -> FloatArray:
     """Effective maps M (T, K) of gradient flow on the exact loss, from the weights `start`; `flow_time` (T,)."""
-    from scipy.integrate import solve_ivp
+    return maps_along_flow(MODEL, exact(fraction), start, flow_time)
 
-    moments = exact(fraction)
-    a, B = MODEL.heads(start)
-    cut = a.size
 
-    def velocity(_: float, state: FloatArray) -> FloatArray:
-        gradients = moments.head_gradients(
-            state[:cut].reshape(a.shape), state[cut:].reshape(B.shape)
-        )
-        return -0.5 * np.concatenate([gradient.ravel() for gradient in gradients])
+def start_at(fraction: float, scale: float, seed: int) -> Weights:
+    """Weights of the published scheme at this scale."""
+    return initial_weights(MODEL, mixture(fraction), scale, seed, "zhang2025")
 
-    begin = np.concatenate([a.ravel(), B.ravel()])
-    span = (0.0, float(flow_time[-1]))
-    found = solve_ivp(
-        velocity, span, begin, "RK45", t_eval=flow_time, rtol=1e-6, atol=1e-9
-    )
-    if not found.success:
-        raise ArithmeticError(f"the flow of all weights failed: {found.message}")
-    states = found.y.T
-    return np.array(
-        [
-            moments.effective_map(s[:cut].reshape(a.shape), s[cut:].reshape(B.shape))
-            for s in states
-        ]
+
+def trained_weights(
+    source: Statistics, start: Weights, rate: float, steps: int
+) -> Trajectory:
+    """A run that records its first and its last weights only."""
+    return train(
+        MODEL,
+        source,
+        start,
+        learning_rate=rate,
+        steps=steps,
+        record=steps,
     )

@@ -97,7 +97,7 @@ def _order_of_growth(sizes: FloatArray) -> FloatArray:
 def _first_of_largest(shares: FloatArray) -> FloatArray:
     """The head, from 1, with the largest share (H, D) of each direction; of heads that are equal, the first."""
     largest = shares > (1 - EQUAL) * np.max(shares, axis=0)
-    return 1.0 + np.argmax(largest, axis=0)
+    return np.asarray(1.0 + np.argmax(largest, axis=0))
 
 
 class _Along(NamedTuple):
