@@ -12,7 +12,8 @@ PARALLEL := -n auto --dist worksteal
 
 # Where pyenv keeps its interpreters, for uv to find them.
 PYENV := $(wildcard $(HOME)/.pyenv/versions/3.*/bin)
-export PATH := $(PATH)$(foreach folder,$(PYENV),:$(folder))
+SPACE := $(subst ,, )
+export PATH := $(PATH):$(subst $(SPACE),:,$(PYENV))
 PYTHONS ?= 3.11 3.12 3.13
 
 .PHONY: verify figures benchmarks mutants seeds check test test-lowest test-pythons test-browser lint types packages clean

@@ -70,6 +70,18 @@ def wait_for() -> Callable[[Callable[[], object]], None]:
     return wait
 
 
+def _without_progress(errors: str) -> str:
+    lines = errors.splitlines(keepends=True)
+    progress = ("sweep: ", "verify: ")
+    return "".join(line for line in lines if not line.startswith(progress))
+
+
+@pytest.fixture(scope="session")
+def without_progress() -> Callable[[str], str]:
+    """Standard error less the lines that say every ten seconds how far a command is, which a busy machine brings."""
+    return _without_progress
+
+
 GATED = '''
 """`attndyn` whose runs wait at a gate: one begins if fewer are finished than the gate allows, or it is gone."""
 import os, sys, time

@@ -399,7 +399,7 @@ def test_a_short_experiment_does_not_load_it(monkeypatch, steps, compiled):
 
 
 def test_machine_code_is_made_anew_where_it_cannot_be_kept(monkeypatch):
-    from attndyn.simulate import kernels
+    from attndyn.simulate.descent import kernels
 
     made = []
 

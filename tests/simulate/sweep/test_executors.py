@@ -126,19 +126,21 @@ def command(spec, out, *options):
 # Processes of this machine
 
 
-def test_a_killed_worker_is_replaced_once(tmp_path, begun, gate, undisturbed, hang):
+def test_a_killed_worker_is_replaced_once(
+    tmp_path, begun, gate, undisturbed, hang, without_progress
+):
     out = tmp_path / "out"
     with begun(out, 2, "--workers", "2") as process:
         os.kill(children(process.pid)[0], signal.SIGKILL)
         gate.open()
         shown, errors = process.communicate(timeout=hang)
-    assert (process.returncode, errors) == (0, "")
+    assert (process.returncode, without_progress(errors)) == (0, "")
     assert shown == f"{out}: {RUNS} runs; {RUNS} simulated now\n"
     assert files(out) == undisturbed
 
 
 def test_workers_killed_again_are_said_to_be_and_resuming_goes_on(
-    tmp_path, spec, begun, gate, undisturbed, wait_for, hang
+    tmp_path, spec, begun, gate, undisturbed, wait_for, hang, without_progress
 ):
     out = tmp_path / "out"
     with begun(out, 2, "--workers", "1") as process:
@@ -146,7 +148,7 @@ def test_workers_killed_again_are_said_to_be_and_resuming_goes_on(
         gate.allow(4, out / "runs")
         wait_for(lambda: len(finished(out)) >= 4)
         kill_workers(process)
-        _, errors = process.communicate(timeout=hang)
+        errors = without_progress(process.communicate(timeout=hang)[1])
     kept = len(finished(out))
     assert 4 <= kept < RUNS
     assert process.returncode == 2
@@ -199,7 +201,7 @@ def test_a_killed_driver_takes_its_workers_along_and_resuming_goes_on(
     "group", [True, False], ids=["to the group", "to the driver alone"]
 )
 def test_an_interruption_ends_at_once_with_one_line(
-    tmp_path, begun, undisturbed, hang, ending, group
+    tmp_path, begun, undisturbed, hang, ending, group, without_progress
 ):
     """A terminal sends Ctrl-C to the group."""
     out = tmp_path / "out"
@@ -207,7 +209,7 @@ def test_an_interruption_ends_at_once_with_one_line(
         workers = children(process.pid)
         (os.killpg if group else os.kill)(process.pid, ending.number)
         shown, errors = process.communicate(timeout=hang)
-    assert (process.returncode, shown, errors) == (
+    assert (process.returncode, shown, without_progress(errors)) == (
         ending.status,
         "",
         f"attndyn: {ending.message}\n",
@@ -233,7 +235,7 @@ def test_an_interruption_while_workers_start_is_one_line_too(
 
 
 def test_what_runs_in_the_background_is_not_ended_by_ctrl_c_but_by_sigterm(
-    tmp_path, begun, monkeypatch, hang
+    tmp_path, begun, monkeypatch, hang, without_progress
 ):
     """A script starts its background with Ctrl-C ignored, so that it goes on when Ctrl-C ends the script."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -247,7 +249,10 @@ def test_what_runs_in_the_background_is_not_ended_by_ctrl_c_but_by_sigterm(
             _, errors = process.communicate(timeout=hang)
     finally:
         signal.signal(signal.SIGINT, before)
-    assert (process.returncode, errors) == (143, "attndyn: terminated\n")
+    assert (process.returncode, without_progress(errors)) == (
+        143,
+        "attndyn: terminated\n",
+    )
     assert len(finished(tmp_path / "out")) >= 2
 
 
