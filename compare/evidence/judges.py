@@ -1,6 +1,7 @@
-"""How predictions and observations are held against each other."""
+"""How predictions are compared with observations that are the same in every run, or approach a limit."""
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,10 +19,16 @@ CONFIDENCE = 1 - FAMILYWISE_ERROR / BONFERRONI_COUNT
 """Probability of the interval of each stochastic check."""
 
 ROUNDING = 64 * float(np.finfo(np.float64).eps)
-"""Share of the largest predicted value below which an error is rounding."""
+"""Share of the largest predicted value below which an error is rounding: a few dozen operations make no more."""
 
-SHOWN = 200
-"""Most points of a curve that a verdict keeps."""
+MAX_POINTS = 200
+"""Most points of a curve that a verdict stores: a figure of a claim is hardly wider in dots."""
+
+ORDER_TOLERANCE = 0.1
+"""How far an order may be from the stated one: the next half-integer order is five times as far."""
+
+WIDEST_INTERVAL = 0.4
+"""Width of a slope's interval above which it tells orders half an integer apart too badly: more seeds are asked for."""
 
 
 def student_quantile(freedom: int) -> float:
@@ -45,16 +52,14 @@ def equal_within(
         predicted: Sequence[FloatArray], observed: Sequence[FloatArray]
     ) -> Evidence:
         pairs = _pairs(predicted, observed)
-        gaps = [_relative_gap(p, o) for p, o in pairs]
-        shown = f"largest relative gap {max(gaps):.1e}"
-        drawn = tuple(curve(f"case {k}", *pair, x) for k, pair in enumerate(pairs, 1))
-        agrees = max(gaps) <= bound
+        largest_gap = max(_relative_gap(*pair) for pair in pairs)
+        curves = [curve(f"case {k}", *pair, x) for k, pair in enumerate(pairs, 1)]
         return Evidence(
-            agrees,
-            shown,
-            f"at most {bound:.0e}",
-            residual=max(gaps),
-            curves=drawn,
+            agrees=largest_gap <= bound,
+            observed=f"largest relative gap {largest_gap:.1e}",
+            expected=f"at most {bound:.0e}",
+            residual=largest_gap,
+            curves=tuple(curves),
             axes=axes,
         )
 
@@ -69,16 +74,15 @@ def curve(
     >>> curve("loss", np.ones(3), np.zeros(3)).x
     (0.0, 1.0, 2.0)
     """
-    flat = [np.asarray(side, dtype=float).ravel() for side in (predicted, observed)]
-    place = (
-        np.arange(len(flat[0]), dtype=float)
-        if x is None
-        else np.asarray(x, dtype=float)
-    )
-    chosen = np.unique(
-        np.linspace(0, len(place) - 1, min(SHOWN, len(place))).astype(int)
-    )
-    return Curve(name, *(tuple(side[chosen].tolist()) for side in (place, *flat)))
+    prediction = np.asarray(predicted, dtype=float).ravel()
+    observation = np.asarray(observed, dtype=float).ravel()
+    points = np.arange(len(prediction)) if x is None else x
+    places = np.asarray(points, dtype=float)
+
+    count = min(MAX_POINTS, len(places))
+    chosen = np.unique(np.linspace(0, len(places) - 1, count).astype(int))
+    sides = [side[chosen].tolist() for side in (places, prediction, observation)]
+    return Curve(name, *(tuple(side) for side in sides))
 
 
 def converges_at_order(
@@ -96,33 +100,25 @@ def converges_at_order(
     def judge(
         predicted: Sequence[FloatArray], observed: Sequence[FloatArray]
     ) -> Evidence:
-        gaps = [sup_gap(p, o) for p, o in _pairs(predicted, observed)]
-        least = max(floor, ROUNDING * max(float(np.max(np.abs(p))) for p in predicted))
-        found = observed_order(parameter, gaps, scale=scale, floor=least)
-        slope = found.extrapolated
-        left_out = (
-            f", {len(gaps) - found.used} below the floor {least:.0e}"
-            if found.used < len(gaps)
-            else ""
-        )
-        shown = f"order {slope:.3f} in {name}, gaps {gaps[0]:.1e} … {gaps[-1]:.1e}{left_out}"
-        fit = Fit(name, _scaled(parameter, scale), tuple(gaps), slope, order)
+        gaps = [sup_gap(*pair) for pair in _pairs(predicted, observed)]
+        largest_value = max(float(np.max(np.abs(values))) for values in predicted)
+        least_gap = max(floor, ROUNDING * largest_value)
+        fitted = observed_order(parameter, gaps, scale=scale, floor=least_gap)
+
+        # Without scatter the last slopes say more than all: they are extrapolated to h = 0.
+        slope = fitted.extrapolated
+        words = f"order {slope:.3f} in {name}, {_gaps_in_words(gaps)}"
+        if fitted.used < len(gaps):
+            words += f", {len(gaps) - fitted.used} below the floor {least_gap:.0e}"
         return Evidence(
-            abs(slope - order) <= 0.1,
-            shown,
-            f"order {order:g} ± 0.1",
-            fit,
+            agrees=abs(slope - order) <= ORDER_TOLERANCE,
+            observed=words,
+            expected=f"order {order:g} ± {ORDER_TOLERANCE:g}",
+            fit=Fit(name, _scaled(parameter, scale), tuple(gaps), slope, order),
             residual=min(gaps),
         )
 
     return judge
-
-
-def _scaled(
-    parameter: Sequence[float], scale: Callable[[FloatArray], FloatArray] | None = None
-) -> tuple[float, ...]:
-    grid = np.asarray(parameter, dtype=float)
-    return tuple((grid if scale is None else scale(grid)).tolist())
 
 
 def at_least_order(
@@ -137,21 +133,95 @@ def at_least_order(
     def judge(
         predicted: Sequence[FloatArray], observed: Sequence[FloatArray]
     ) -> Evidence:
-        gaps = [_typical_gap(p, o) for p, o in _pairs(predicted, observed)]
+        gaps = [_typical_gap(*pair) for pair in _pairs(predicted, observed)]
         slope = observed_order(parameter, gaps).local_slopes[-1]
-        left = float(np.max(np.abs(observed[-1] / predicted[-1] - 1)))
-        shown = f"order {slope:.3f} in {name}, gaps {gaps[0]:.1e} … {gaps[-1]:.1e}, {100 * left:.1g} % at most left"
-        agrees = slope >= order - 0.1 and left <= within
-        fit = Fit(name, _scaled(parameter), tuple(gaps), slope, order)
+        last_gap = float(np.max(np.abs(observed[-1] / predicted[-1] - 1)))
+        words = (
+            f"order {slope:.3f} in {name}, {_gaps_in_words(gaps)}, "
+            f"{100 * last_gap:.1g} % at most left"
+        )
         return Evidence(
-            agrees,
-            shown,
-            f"order {order:g} or more, {100 * within:g} %",
-            fit,
-            residual=left,
+            agrees=slope >= order - ORDER_TOLERANCE and last_gap <= within,
+            observed=words,
+            expected=f"order {order:g} or more, {100 * within:g} %",
+            fit=Fit(name, _scaled(parameter), tuple(gaps), slope, order),
+            residual=last_gap,
         )
 
     return judge
+
+
+def converges_on_average(
+    parameter: Sequence[float], order: float, name: str = "h"
+) -> Judge:
+    """Sampled errors (K, seeds) fall with the parameter at this order: inside the slope's interval, ± 0.2 at most.
+
+    Here `predicted` and `observed` are (K, seeds, …): the error of each is the norm of their difference. A wider
+    interval asks for more seeds.
+    """
+
+    def judge(predicted: FloatArray, observed: FloatArray) -> Evidence:
+        sampled = _sampled_order(parameter, predicted, observed)
+        low, high = sampled.interval
+        holds = low <= order <= high
+        is_wide = high - low > WIDEST_INTERVAL
+        words = (
+            f"order {sampled.slope:.3f} in {name}, in [{low:.3f}, {high:.3f}] "
+            f"over {sampled.seed_count} seeds"
+        )
+        return Evidence(
+            agrees=holds and not is_wide,
+            observed=words,
+            expected=f"order {order:g}, interval of {CONFIDENCE:g} within ± {WIDEST_INTERVAL / 2:g}",
+            fit=Fit(
+                name,
+                _scaled(parameter),
+                sampled.typical_errors,
+                sampled.slope,
+                order,
+                sampled.interval,
+            ),
+            residual=sampled.typical_errors[-1],
+            undecided=holds and is_wide,
+        )
+
+    return judge
+
+
+class _SampledOrder(NamedTuple):
+    """Slope of log error against log h with its interval, and the geometric mean over the seeds at each h (K,)."""
+
+    slope: float
+    interval: tuple[float, float]
+    typical_errors: tuple[float, ...]
+    seed_count: int
+
+
+def _sampled_order(
+    parameter: Sequence[float], predicted: FloatArray, observed: FloatArray
+) -> _SampledOrder:
+    difference = np.asarray(observed) - np.asarray(predicted)  # (K, seeds, …)
+    flat = difference.reshape(*difference.shape[:2], -1)  # (K, seeds, entries)
+    errors = np.linalg.norm(flat, axis=-1)  # (K, seeds)
+    seed_count = errors.shape[1]
+    grid = np.repeat(np.asarray(parameter, dtype=float), seed_count)
+    fitted = observed_order(grid, errors.ravel(), level=CONFIDENCE)
+    typical = np.exp(_log(errors).mean(axis=1))
+    return _SampledOrder(
+        fitted.slope, fitted.interval, tuple(typical.tolist()), seed_count
+    )
+
+
+def _gaps_in_words(gaps: Sequence[float]) -> str:
+    return f"gaps {gaps[0]:.1e} … {gaps[-1]:.1e}"
+
+
+def _scaled(
+    parameter: Sequence[float], scale: Callable[[FloatArray], FloatArray] | None = None
+) -> tuple[float, ...]:
+    """The parameter, or `scale` of it, in plain numbers."""
+    grid = np.asarray(parameter, dtype=float)
+    return tuple((grid if scale is None else scale(grid)).tolist())
 
 
 def _pairs(
@@ -167,7 +237,8 @@ def _pairs(
 
 def _relative_gap(predicted: FloatArray, observed: FloatArray) -> float:
     """The sup gap in parts of the largest predicted value; ValueError where that is 0."""
-    gap, largest = sup_gap(predicted, observed), float(np.max(np.abs(predicted)))
+    gap = sup_gap(predicted, observed)
+    largest = float(np.max(np.abs(predicted)))
     if largest == 0:
         raise ValueError(
             "a prediction that is 0 everywhere has no relative gap: predict one plus it"
@@ -176,40 +247,14 @@ def _relative_gap(predicted: FloatArray, observed: FloatArray) -> float:
 
 
 def _typical_gap(predicted: FloatArray, observed: FloatArray) -> float:
+    """The geometric mean of the gaps of all entries; ValueError if the shapes differ."""
     if np.shape(predicted) != np.shape(observed):
         raise ValueError(
             f"curves must have one shape, not {np.shape(predicted)} and {np.shape(observed)}"
         )
-    return float(np.exp(np.mean(np.log(np.abs(predicted - observed) + 1e-300))))
+    return float(np.exp(np.mean(_log(np.abs(predicted - observed)))))
 
 
-def converges_on_average(
-    parameter: Sequence[float], order: float, name: str = "h"
-) -> Judge:
-    """Sampled errors (K, seeds) fall with the parameter at this order: inside the slope's interval, ± 0.2 at most.
-
-    Here `predicted` and `observed` are (K, seeds, …): the error of each is the norm of their difference. A wider
-    interval asks for more seeds.
-    """
-
-    def judge(predicted: FloatArray, observed: FloatArray) -> Evidence:
-        difference = np.asarray(observed) - np.asarray(predicted)
-        errors = np.linalg.norm(difference.reshape(*difference.shape[:2], -1), axis=-1)
-        grid = np.repeat(np.asarray(parameter, dtype=float), errors.shape[1])
-        found = observed_order(grid, errors.ravel(), level=CONFIDENCE)
-        low, high = found.interval
-        holds, wide = low <= order <= high, high - low > 0.4
-        shown = f"order {found.slope:.3f} in {name}, in [{low:.3f}, {high:.3f}] over {errors.shape[1]} seeds"
-        typical = tuple(np.exp(np.log(errors + 1e-300).mean(axis=1)).tolist())
-        fit = Fit(name, _scaled(parameter), typical, found.slope, order, found.interval)
-        expected = f"order {order:g}, interval of {CONFIDENCE:g} within ± 0.2"
-        return Evidence(
-            holds and not wide,
-            shown,
-            expected,
-            fit,
-            residual=typical[-1],
-            undecided=holds and wide,
-        )
-
-    return judge
+def _log(errors: FloatArray) -> FloatArray:
+    """Logarithms of errors, of which some may be 0: the smallest normal number in their place is small enough."""
+    return np.log(errors + 1e-300)

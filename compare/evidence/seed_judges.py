@@ -1,10 +1,12 @@
-"""How what is shared by all seeds, and what scatters over them, is held against a prediction."""
+"""How predictions are compared with what all seeds share, and with what varies from seed to seed."""
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...runtime.arrays import FloatArray
-from .evidence import Evidence
+from .evidence import Curve, Evidence
 from .judges import (
     BONFERRONI_COUNT,
     CONFIDENCE,
@@ -15,177 +17,233 @@ from .judges import (
 
 Subset = tuple[int, ...]
 
-MOST = 0.95
+GREEDY_SHARE = 0.95
 """Share of plateaus that are to be greedy: at a finite scale one run in a hundred visits another first."""
 
-SHARE = 0.5
-"""Part of the variance over the seeds that may be left: one time for all leaves 1, scatter of its own makes 2."""
+FEWEST_PLATEAUS = 40
+"""With fewer, one wrong plateau in twenty and none could not be told apart."""
 
-CONFIDENT = 0.99
-"""Probability with which a share that a few runs give must be below SHARE; until it is, more runs are asked for."""
+UNEXPLAINED = 0.5
+"""Part of the variance over the seeds that may be unexplained: one time for all leaves 1, other scatter makes 2."""
 
-WIDE = 0.05
+SHARE_CONFIDENCE = 0.99
+"""Probability with which a share that a few runs give must be below UNEXPLAINED; else more runs are asked for."""
+
+WIDEST_MEAN = 0.05
 """Relative half-width of the interval of a mean above which it tells too little: more runs are asked for."""
 
+FEWEST_RUNS = 6
+"""With fewer runs Student's quantile at CONFIDENCE is so large that no mean would disagree."""
 
-def all_equal(predicted: int, observed: list[int]) -> Evidence:
+
+def drop_counts_agree(predicted: int, observed: list[int]) -> Evidence:
     """Every run has the predicted number of drops."""
-    shown = f"{min(observed)} to {max(observed)} drops in {len(observed)} runs"
     return Evidence(
-        all(count == predicted for count in observed),
-        shown,
-        f"{predicted} in every run",
+        agrees=all(count == predicted for count in observed),
+        observed=f"{min(observed)} to {max(observed)} drops in {len(observed)} runs",
+        expected=f"{predicted} in every run",
     )
 
 
-def one_level(predicted: FloatArray, observed: tuple[FloatArray, float]) -> Evidence:
-    """Every run, their mean and their scatter within what sampling makes."""
+def final_losses_agree(
+    predicted: FloatArray, observed: tuple[FloatArray, float]
+) -> Evidence:
+    """Final losses of every run (runs,), their mean and their variance are within what sampling makes.
+
+    `observed` are the losses (runs,) and the standard error of each.
+    """
     from scipy.special import chdtri, ndtri
 
-    final, error = observed
-    gaps = (final - predicted) / error
-    each, together = (
-        float(-ndtri((1 - CONFIDENCE) / 6 / count)) for count in (len(gaps), 1)
-    )
-    mean, scatter = (
-        float(gaps.mean() * np.sqrt(len(gaps))),
-        float(np.sum((gaps - gaps.mean()) ** 2)),
-    )
-    agrees = np.max(np.abs(gaps)) <= each and abs(mean) <= together
+    losses, error = observed
+    count = len(losses)
+    gaps = (losses - predicted) / error  # standard normal in theory
+
+    # Three checks share the false alarms, and the first of them is made `count` times.
+    false_alarm = (1 - CONFIDENCE) / 3
+    largest_gap = float(-ndtri(false_alarm / 2 / count))
+    largest_mean = float(-ndtri(false_alarm / 2))
+    largest_sum = float(chdtri(count - 1, false_alarm))
+
+    worst = float(np.max(np.abs(gaps)))
+    mean = float(gaps.mean() * np.sqrt(count))
+    sum_of_squares = float(np.sum((gaps - gaps.mean()) ** 2))
+    means_agree = worst <= largest_gap and abs(mean) <= largest_mean
     return Evidence(
-        bool(agrees) and scatter <= float(chdtri(len(gaps) - 1, (1 - CONFIDENCE) / 3)),
-        f"{final.mean():.5f} ± {final.std(ddof=1):.5f} in {len(final)} runs, worst {np.max(np.abs(gaps)):.1f}",
-        f"{predicted.mean():.5f} ± {error:.5f} by sampling, in {each:.1f} errors, the mean in {together:.1f}",
-        residual=float(np.max(np.abs(gaps))),
-        curves=(curve("final loss", predicted, final),),
+        agrees=means_agree and sum_of_squares <= largest_sum,
+        observed=f"{losses.mean():.5f} ± {losses.std(ddof=1):.5f} in {count} runs, worst {worst:.1f}",
+        expected=(
+            f"{predicted.mean():.5f} ± {error:.5f} by sampling, "
+            f"in {largest_gap:.1f} errors, the mean in {largest_mean:.1f}"
+        ),
+        residual=worst,
+        curves=(curve("final loss", predicted, losses),),
         axes=("run", "loss"),
     )
 
 
-def explained(predicted: FloatArray, observed: FloatArray) -> Evidence:
-    """ln(observed/predicted) has a mean of 0 within Student's t, and clearly at most SHARE of the variance."""
+def variance_explained(predicted: FloatArray, observed: FloatArray) -> Evidence:
+    """ln(observed/predicted) (runs,) has a mean of 0 within Student's t, and at most half of the variance."""
     from scipy.special import fdtri
 
-    left = np.log(observed / predicted)
-    error = left.std(ddof=1) / np.sqrt(len(left))
-    share = float(left.var() / np.log(observed).var())
-    most = share * float(fdtri(len(left) - 1, len(left) - 1, CONFIDENT))
-    centred = bool(abs(left.mean()) <= student_quantile(len(left) - 1) * error)
-    order = np.argsort(observed)
+    count = len(observed)
+    deviation = np.log(observed / predicted)
+    mean = deviation.mean()
+    error = deviation.std(ddof=1) / np.sqrt(count)
+    is_centred = bool(abs(mean) <= student_quantile(count - 1) * error)
+
+    # The ratio of two variances from as many runs varies as Fisher's F.
+    share = float(deviation.var() / np.log(observed).var())
+    largest_share = share * float(fdtri(count - 1, count - 1, SHARE_CONFIDENCE))
+    by_time = np.argsort(observed)
     return Evidence(
-        centred and most <= SHARE,
-        f"mean {100 * left.mean():+.2f} ± {100 * error:.2f} %, {100 * share:.1f} % of the variance left"
-        f" in {len(left)} runs",
-        f"0 within Student's t at {CONFIDENCE:g}, at most {100 * SHARE:g} % left at {CONFIDENT:g}",
-        residual=float(np.max(np.abs(left))),
+        agrees=is_centred and largest_share <= UNEXPLAINED,
+        observed=(
+            f"mean {100 * mean:+.2f} ± {100 * error:.2f} %, "
+            f"{100 * share:.1f} % of the variance left in {count} runs"
+        ),
+        expected=(
+            f"0 within Student's t at {CONFIDENCE:g}, "
+            f"at most {100 * UNEXPLAINED:g} % left at {SHARE_CONFIDENCE:g}"
+        ),
+        residual=float(np.max(np.abs(deviation))),
         curves=(
-            curve("time of every run, in order", predicted[order], observed[order]),
+            curve("time of every run, in order", predicted[by_time], observed[by_time]),
         ),
         axes=("run", "flow time"),
-        undecided=centred and share <= SHARE < most,
+        undecided=is_centred and share <= UNEXPLAINED < largest_share,
     )
+
+
+def first_exits_explained(predicted: FloatArray, observed: FloatArray) -> Evidence:
+    """`variance_explained`, of the first of the exits (runs, exits) alone."""
+    return variance_explained(predicted[:, 0], observed[:, 0])
+
+
+class _Means(NamedTuple):
+    """Means over the runs (n,), the half-widths of their intervals (n,), and how many runs make each (n,)."""
+
+    mean: FloatArray
+    half_width: FloatArray
+    counts: NDArray[np.intp]
+
+
+def _means(observed: FloatArray) -> _Means:
+    """Means of the numbers (runs, n), of which those that a run does not have are nan."""
+    counts = np.sum(np.isfinite(observed), axis=0)
+    deviation = np.nanstd(observed, axis=0, ddof=1)
+    quantiles = np.array([student_quantile(int(count) - 1) for count in counts])
+    half_width = quantiles * deviation / np.sqrt(counts)
+    return _Means(np.nanmean(observed, axis=0), half_width, counts)
 
 
 def means_within_scatter(predicted: FloatArray, observed: FloatArray) -> Evidence:
-    """Every mean over the runs no further off than Student's t allows, which half of them give, narrowly enough."""
-    counts = np.sum(np.isfinite(observed), axis=0)
-    mean, spread = np.nanmean(observed, axis=0), np.nanstd(observed, axis=0, ddof=1)
-    allowed = (
-        np.array([student_quantile(int(count) - 1) for count in counts])
-        * spread
-        / np.sqrt(counts)
-    )
-    inside, wide = (
-        np.abs(mean - predicted) <= allowed,
-        bool(np.any(allowed > WIDE * np.abs(mean))),
-    )
-    enough = bool(np.all(counts >= len(observed) / 2)) and len(observed) >= 6
-    relative = 100 * (mean / predicted - 1)
-    holds = enough and bool(np.all(inside))
+    """Every mean (n,) over the runs (runs, n) is no further off than Student's t allows, and known well enough.
 
-    def listed(values: FloatArray, form: str) -> str:
-        return ", ".join(format(value, form) for value in values)
+    At least half of the runs must have each number.
+    """
+    means = _means(observed)
+    enough = bool(np.all(means.counts >= len(observed) / 2))
+    enough = enough and len(observed) >= FEWEST_RUNS
+    inside = bool(np.all(np.abs(means.mean - predicted) <= means.half_width))
+    is_wide = bool(np.any(means.half_width > WIDEST_MEAN * np.abs(means.mean)))
 
+    percent = 100 * (means.mean / predicted - 1)
+    numbers = _in_words(means.mean, ".4f")
     return Evidence(
-        holds and not wide,
-        f"{listed(mean, '.4f')} ({listed(relative, '+.1f')} %) in {counts.min()} runs",
-        f"{listed(predicted, '.4f')} within Student's t at {CONFIDENCE:g}, ± {100 * WIDE:g} % at most",
-        residual=float(np.max(np.abs(relative))) / 100,
-        curves=(curve("mean over the runs", predicted, mean),),
-        axes=("number", "value"),
-        undecided=holds and wide,
-    )
-
-
-def first_explained(predicted: FloatArray, observed: FloatArray) -> Evidence:
-    """`explained`, of the first exit alone."""
-    return explained(predicted[:, 0], observed[:, 0])
-
-
-def ranks_agree(predicted: FloatArray, observed: FloatArray) -> Evidence:
-    """Rank correlations of exits 2, 3 and 4, together further from 0 than chance takes them."""
-    from scipy.special import ndtri
-    from scipy.stats import rankdata
-
-    found, freedom = [], 0
-    for p, o in zip(predicted.T[1:], observed.T[1:], strict=True):
-        both = np.isfinite(p) & np.isfinite(o)
-        p, o = rankdata(p[both]), rankdata(o[both])
-        found.append(float(np.corrcoef(p, o)[0, 1]) if np.ptp(p) > 0 else 0.0)
-        freedom += len(o) - 3
-    together = float(
-        np.mean(np.arctanh(np.clip(found, -0.999, 0.999))) * np.sqrt(freedom)
-    )
-    allowed = float(-ndtri(FAMILYWISE_ERROR / BONFERRONI_COUNT))
-    return Evidence(
-        together >= allowed,
-        f"rank correlations {', '.join(f'{each:.2f}' for each in found)}, {together:.1f} standard errors together",
-        f"at least {allowed:.1f} standard errors above 0",
-        residual=1 - min(found),
-        curves=tuple(
-            curve(f"exit {m}", p[order], o[order])
-            for m, p, o, order in _sorted(predicted[:, 1:], observed[:, 1:])
+        agrees=enough and inside and not is_wide,
+        observed=f"{numbers} ({_in_words(percent, '+.1f')} %) in {means.counts.min()} runs",
+        expected=(
+            f"{_in_words(predicted, '.4f')} within Student's t at {CONFIDENCE:g}, "
+            f"± {100 * WIDEST_MEAN:g} % at most"
         ),
+        residual=float(np.max(np.abs(percent))) / 100,
+        curves=(curve("mean over the runs", predicted, means.mean),),
+        axes=("number", "value"),
+        undecided=enough and inside and is_wide,
+    )
+
+
+def _in_words(values: FloatArray, form: str) -> str:
+    return ", ".join(format(value, form) for value in values)
+
+
+def exit_ranks_agree(predicted: FloatArray, observed: FloatArray) -> Evidence:
+    """Rank correlations of exits 2, 3, …, of (runs, exits), are together further from 0 than chance takes them."""
+    from scipy.special import ndtri
+
+    exits = _later_exits(predicted, observed)
+    correlations = [_rank_correlation(*pair) for pair in exits]
+
+    # Fisher: artanh of a correlation of n pairs is normal with variance 1/(n − 3), so that their mean times the
+    # root of all n − 3 is standard normal where ranks are independent. A correlation of 1 has no artanh.
+    freedom = sum(len(times) - 3 for _, times in exits)
+    transformed = np.arctanh(np.clip(correlations, -0.999, 0.999))
+    standard_errors = float(np.mean(transformed) * np.sqrt(freedom))
+    least = float(-ndtri(FAMILYWISE_ERROR / BONFERRONI_COUNT))
+    return Evidence(
+        agrees=standard_errors >= least,
+        observed=(
+            f"rank correlations {', '.join(f'{value:.2f}' for value in correlations)}, "
+            f"{standard_errors:.1f} standard errors together"
+        ),
+        expected=f"at least {least:.1f} standard errors above 0",
+        residual=1 - min(correlations),
+        curves=tuple(_exit_curve(m, *pair) for m, pair in enumerate(exits, 2)),
         axes=("run", "flow time"),
     )
 
 
-def _sorted(
+def _later_exits(
     predicted: FloatArray, observed: FloatArray
-) -> list[tuple[int, FloatArray, FloatArray, NDArray[np.intp]]]:
-    """Exits 2, 3, … with the runs that made them, in the order of their times."""
-    found = []
-    for m, (p, o) in enumerate(zip(predicted.T, observed.T, strict=True), 2):
-        both = np.isfinite(p) & np.isfinite(o)
-        found.append((m, p[both], o[both], np.argsort(o[both])))
-    return found
+) -> list[tuple[FloatArray, FloatArray]]:
+    """Predicted and observed times of exits 2, 3, …, of the runs that made them."""
+    exits = []
+    for prediction, observation in zip(predicted.T[1:], observed.T[1:], strict=True):
+        made = np.isfinite(prediction) & np.isfinite(observation)
+        exits.append((prediction[made], observation[made]))
+    return exits
 
 
-def same_plateaus(
+def _rank_correlation(predicted: FloatArray, observed: FloatArray) -> float:
+    """Spearman's rank correlation, 0 where one predicted time for all leaves nothing to be ranked."""
+    from scipy.stats import rankdata
+
+    predicted_ranks = rankdata(predicted)
+    if np.ptp(predicted_ranks) == 0:
+        return 0.0
+    return float(np.corrcoef(predicted_ranks, rankdata(observed))[0, 1])
+
+
+def _exit_curve(number: int, predicted: FloatArray, observed: FloatArray) -> Curve:
+    by_time = np.argsort(observed)
+    return curve(f"exit {number}", predicted[by_time], observed[by_time])
+
+
+def greedy_plateaus_agree(
     predicted: dict[Subset, Subset], observed: list[tuple[Subset, Subset]]
 ) -> Evidence:
     """Nearly every plateau is the one predicted at its place, among forty or more."""
-    agree = sum(predicted[place] == subset for place, subset in observed)
-    shown = f"{agree} of {len(observed)} plateaus are those of the theory, of 16 possible maps"
-    agrees = agree >= MOST * len(observed) and len(observed) >= 40
-    return Evidence(agrees, shown, f"{100 * MOST:g} % of them or more")
+    count = len(observed)
+    agreeing = sum(predicted[place] == subset for place, subset in observed)
+    return Evidence(
+        agrees=agreeing >= GREEDY_SHARE * count and count >= FEWEST_PLATEAUS,
+        observed=f"{agreeing} of {count} plateaus are those of the theory, of 16 possible maps",
+        expected=f"{100 * GREEDY_SHARE:g} % of them or more",
+    )
 
 
-def binomial(predicted: float, observed: FloatArray) -> Evidence:
+def sign_counts_agree(predicted: float, observed: FloatArray) -> Evidence:
     """The number of positive signs is likely for this probability."""
     from scipy.special import bdtr, bdtrc
 
-    count, positive = len(observed), int(np.sum(observed > 0))
-    below, above = (
-        float(bdtr(positive, count, predicted)),
-        float(bdtrc(positive - 1, count, predicted)),
-    )
-    agrees = (
-        min(below, above if positive else 1.0)
-        >= FAMILYWISE_ERROR / BONFERRONI_COUNT / 2
-    )
+    count = len(observed)
+    positive = int(np.sum(observed > 0))
+    as_few = float(bdtr(positive, count, predicted))
+    as_many = float(bdtrc(positive - 1, count, predicted)) if positive else 1.0
+    # Two tails share the false alarms.
+    least_likely = FAMILYWISE_ERROR / BONFERRONI_COUNT / 2
     return Evidence(
-        agrees,
-        f"{positive} of {count} positive",
-        f"binomial with probability {predicted:g}",
+        agrees=min(as_few, as_many) >= least_likely,
+        observed=f"{positive} of {count} positive",
+        expected=f"binomial with probability {predicted:g}",
     )

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from attndyn.compare.evidence.seed_judges import (
-    all_equal,
-    binomial,
-    explained,
+    drop_counts_agree,
+    exit_ranks_agree,
+    final_losses_agree,
+    greedy_plateaus_agree,
     means_within_scatter,
-    one_level,
-    ranks_agree,
-    same_plateaus,
+    sign_counts_agree,
+    variance_explained,
 )
 
 RNG = np.random.default_rng
@@ -18,45 +18,48 @@ TIMES = np.exp(RNG(1).normal(0, 0.3, 24))
 
 
 def test_every_count_must_be_the_predicted_one():
-    assert all_equal(1, [1, 1, 1]).agrees
-    assert not all_equal(1, [1, 2, 1]).agrees
+    assert drop_counts_agree(1, [1, 1, 1]).agrees
+    assert not drop_counts_agree(1, [1, 2, 1]).agrees
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_level_is_one_within_sampling(seed):
     final, error = 0.14 + 0.001 * RNG(seed).standard_normal(12), 0.001
-    assert one_level(np.full(12, 0.14), (final, error)).agrees
-    assert not one_level(
+    assert final_losses_agree(np.full(12, 0.14), (final, error)).agrees
+    assert not final_losses_agree(
         np.full(12, 0.142), (final, error)
     ).agrees  # a shared shift of two errors
-    assert not one_level(
+    assert not final_losses_agree(
         np.full(12, 0.14), (0.14 + 4 * (final - 0.14), error)
     ).agrees  # scatter four times as large
     one_off = np.where(np.arange(12) == 0, 0.147, final)
-    assert not one_level(np.full(12, 0.14), (one_off, error)).agrees
+    assert not final_losses_agree(np.full(12, 0.14), (one_off, error)).agrees
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_times_are_explained_run_by_run(seed):
     observed = TIMES * np.exp(0.05 * RNG(seed).standard_normal(24))
-    assert explained(TIMES, observed).agrees
+    assert variance_explained(TIMES, observed).agrees
     mean = np.exp(np.log(TIMES).mean())
-    assert not explained(
+    assert not variance_explained(
         np.full(24, mean), observed
     ).agrees  # right on average, no scatter
-    assert not explained(
+    assert not variance_explained(
         1.3 * TIMES, observed
     ).agrees  # right scatter, wrong on average
-    assert not explained(mean**2 / TIMES, observed).agrees
+    assert not variance_explained(mean**2 / TIMES, observed).agrees
 
 
 def test_few_runs_whose_share_is_uncertain_ask_for_more():
     few = TIMES[:6] * np.exp(0.1 * np.array([1, -1, 1, -1, 1, -1]))
-    assert (explained(TIMES[:6], few).agrees, explained(TIMES[:6], few).undecided) == (
+    assert (
+        variance_explained(TIMES[:6], few).agrees,
+        variance_explained(TIMES[:6], few).undecided,
+    ) == (
         False,
         True,
     )
-    wrong = explained(np.full(6, np.exp(np.log(few).mean())), few)
+    wrong = variance_explained(np.full(6, np.exp(np.log(few).mean())), few)
     assert (wrong.agrees, wrong.undecided) == (
         False,
         False,
@@ -82,25 +85,25 @@ def test_ranks_ask_for_the_order_alone():
     observed = np.column_stack(
         [TIMES, TIMES, 2 * TIMES**2, np.where(TIMES > 1.3, np.nan, TIMES)]
     )
-    assert ranks_agree(np.column_stack([TIMES] * 4), observed).agrees
-    assert not ranks_agree(np.column_stack([1 / TIMES] * 4), observed).agrees
-    assert not ranks_agree(np.ones((24, 4)), observed).agrees
-    assert not ranks_agree(RNG(2).standard_normal((24, 4)), observed).agrees
+    assert exit_ranks_agree(np.column_stack([TIMES] * 4), observed).agrees
+    assert not exit_ranks_agree(np.column_stack([1 / TIMES] * 4), observed).agrees
+    assert not exit_ranks_agree(np.ones((24, 4)), observed).agrees
+    assert not exit_ranks_agree(RNG(2).standard_normal((24, 4)), observed).agrees
 
 
 def test_plateaus_are_nearly_all_those_predicted():
     place = {(1,): (1,)}
     most = [((1,), (1,))] * 98
-    assert same_plateaus(place, [*most, ((1,), (2,))]).agrees
-    assert not same_plateaus(place, [*most, *[((1,), (2,))] * 10]).agrees
-    assert not same_plateaus({(1,): (2,)}, most).agrees
-    assert not same_plateaus(place, most[:10]).agrees  # too few to tell
+    assert greedy_plateaus_agree(place, [*most, ((1,), (2,))]).agrees
+    assert not greedy_plateaus_agree(place, [*most, *[((1,), (2,))] * 10]).agrees
+    assert not greedy_plateaus_agree({(1,): (2,)}, most).agrees
+    assert not greedy_plateaus_agree(place, most[:10]).agrees  # too few to tell
 
 
 def test_signs_are_as_likely_as_predicted():
     signs = np.where(np.arange(90) < 40, 1, -1)
-    assert binomial(0.5, signs).agrees
-    assert not binomial(0.9, signs).agrees
-    assert not binomial(1.0, signs).agrees
-    assert not binomial(0.5, np.ones(90)).agrees
-    assert not binomial(0.5, -np.ones(90)).agrees
+    assert sign_counts_agree(0.5, signs).agrees
+    assert not sign_counts_agree(0.9, signs).agrees
+    assert not sign_counts_agree(1.0, signs).agrees
+    assert not sign_counts_agree(0.5, np.ones(90)).agrees
+    assert not sign_counts_agree(0.5, -np.ones(90)).agrees

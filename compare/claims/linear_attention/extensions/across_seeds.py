@@ -18,13 +18,13 @@ from .....theory.linear_attention.merged import aligned_amplitudes
 from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.seed_judges import (
     Subset,
-    all_equal,
-    binomial,
-    explained,
-    first_explained,
-    one_level,
-    ranks_agree,
-    same_plateaus,
+    drop_counts_agree,
+    exit_ranks_agree,
+    final_losses_agree,
+    first_exits_explained,
+    greedy_plateaus_agree,
+    sign_counts_agree,
+    variance_explained,
 )
 from ....evidence.seeding import seeds
 from ....metrics.curves import crossing_times, exit_times
@@ -186,7 +186,7 @@ COUNT = Claim(
     hypotheses=("D = 4, N = 31, λ ∝ (4, 3, 2, 1)", "published convention"),
     measure=_drop_counts,
     predict=lambda context, control: 1 if control == UNMODIFIED else 2,
-    judge=all_equal,
+    judge=drop_counts_agree,
     controls=("two drops",),
     experiments=lambda context: merged(FOUR, context.seed, 12 * context.repeat_factor),
     figure="merged_general",
@@ -203,7 +203,7 @@ EXIT = replace(
     observable=f"time of the first exit; {SEPARATE_RUNS}, {MORE}",
     measure=_exits,
     predict=_stairs,
-    judge=first_explained,
+    judge=first_exits_explained,
     controls=(REVERSED, NO_SCATTER, LARGEST),
     experiments=lambda context: scattered(context.seed, 24 * context.repeat_factor),
     figure="separate_loss",
@@ -220,7 +220,7 @@ CLAIMS = (
         limit="P → ∞",
         measure=_final_losses,
         predict=_predicted_finals,
-        judge=one_level,
+        judge=final_losses_agree,
         controls=(TRACE_DROPPED, LONGER_CONTEXT, AT_MINIMUM),
     ),
     replace(
@@ -234,7 +234,7 @@ CLAIMS = (
         observable=f"time of the middle of the drop; {MERGED_RUNS}, {MORE}",
         measure=_merged_times,
         predict=_growing_times,
-        judge=explained,
+        judge=variance_explained,
         controls=(REVERSED, NO_SCATTER, VALUE_ALONE),
     ),
     replace(
@@ -249,7 +249,7 @@ CLAIMS = (
         limit="initial scale → 0; at scale 0.01 a run in a hundred first rests on a strict saddle such as M_{2}",
         measure=_visited,
         predict=_subsets,
-        judge=same_plateaus,
+        judge=greedy_plateaus_agree,
         controls=("smallest gains first", "one direction more"),
     ),
     EXIT,
@@ -260,7 +260,7 @@ CLAIMS = (
         statement=r"\mathrm{rank}\, t_m(\theta_0),\ m = 2, 3, 4",
         observable=f"rank correlation over the seeds of exits 2, 3, 4; {SEPARATE_RUNS}",
         limit="initial scale → 0; at scale 0.01 single times are off by a few tens of percent",
-        judge=ranks_agree,
+        judge=exit_ranks_agree,
     ),
     replace(
         EXIT,
@@ -274,7 +274,7 @@ CLAIMS = (
         limit="none: a symmetry of the distribution of starts",
         measure=_signs,
         predict=_probability,
-        judge=binomial,
+        judge=sign_counts_agree,
         controls=("always positive", "one in ten negative"),
     ),
 )
