@@ -1,4 +1,4 @@
-"""Behaviour across seeds: what every run shares, and what scatters as its initial weights say."""
+"""Claims across seeds: what every run shares, and what varies with its initial weights as predicted."""
 
 from dataclasses import replace
 from functools import cache
@@ -33,146 +33,165 @@ from ..common.controls import LONGER_CONTEXT, TRACE_DROPPED, wrong_moments
 from ..common.experiments import FOUR, MERGED, SEPARATE, merged, scattered
 from ..separate.plateaus import GREEDY, lasting_plateaus
 
-REVERSED = "latest for earliest"
-VALUE_ALONE = "value rows alone make w₀"
+REVERSED = "the latest run first"
+VALUE_ALONE = "w₀ is made by the value rows alone"
 NO_SCATTER = "one time for every seed"
 LARGEST = "1/(λ² v₀) with the largest value weight as v₀"
-AT_MINIMUM = "the minimum, already at the end of the runs"
+AT_MINIMUM = "the runs have reached the minimum"
+SMALLEST_FIRST = "the smallest gains first"
+ONE_MORE = "one direction more"
 
 
 def _drop_counts(context: RunContext) -> list[int]:
+    """Number of loss drops of every run."""
     return [len(drops(run.time, run.loss)) for run in context.trajectories]
 
 
 def _final_losses(context: RunContext) -> tuple[FloatArray, float]:
     """Final loss of every run, and the standard error over sequences of the loss at the minimum."""
-    z, y = network_features(
-        sample(FOUR, 20_000, seeds(context.seed)[0], split="test"), MERGED
-    )
-    squared = (z @ population(FOUR, MERGED).minimum.ravel() - y) ** 2
-    error = float(squared.std(ddof=1) / np.sqrt(context.experiments[0].sequences))
-    return np.array([run.loss[-1] for run in context.trajectories]), error
+    # The spread of (ŷ − y)² at the minimum, on sequences of their own, is that of the training loss over data sets.
+    test_set = sample(FOUR, 20_000, seeds(context.seed)[0], split="test")
+    features, labels = network_features(test_set, MERGED)
+    minimum = population(FOUR, MERGED).minimum
+    squared_errors = (features @ minimum.ravel() - labels) ** 2
+
+    sequences = context.experiments[0].sequences
+    standard_error = float(squared_errors.std(ddof=1) / np.sqrt(sequences))
+    return np.array([run.loss[-1] for run in context.trajectories]), standard_error
 
 
-def _predicted_finals(context: RunContext, control: str) -> FloatArray:
-    """Loss at the end of every run by the aligned equations from its own growing mode."""
+def _predicted_final_losses(context: RunContext, control: str) -> FloatArray:
+    """Loss at the end of every run by the aligned equations, from its own unstable mode, (seeds,)."""
     if control == AT_MINIMUM:
-        return np.full(len(context.experiments), population(FOUR, MERGED).minimum_loss)
-    moments = wrong_moments(FOUR, MERGED, control)
-    mode = moments.b / np.linalg.norm(moments.b)
-    found = []
-    for each in context.experiments:
-        w0, end = (
-            unstable_mode_amplitude(moments, each.start),
-            2 * each.learning_rate * (each.steps - 1),
-        )
-        s, u = aligned_amplitudes(moments, np.array([0.0, end]), w0, w0 * mode)
-        found.append(moments.aligned_loss(s[:, None] * u)[-1])
-    return np.array(found)
+        minimum_loss = population(FOUR, MERGED).minimum_loss
+        return np.full(len(context.experiments), minimum_loss)
+
+    loss = wrong_moments(FOUR, MERGED, control)
+    # The unstable mode at M = 0 is B/‖B‖, whose coefficients on the eigenvectors of Λ are b/|b|.
+    mode = loss.b / np.linalg.norm(loss.b)
+    final_losses = []
+    for experiment in context.experiments:
+        w0 = unstable_mode_amplitude(loss, experiment.start)
+        end = 2 * experiment.learning_rate * (experiment.steps - 1)
+        times = np.array([0.0, end])
+        s, u = aligned_amplitudes(loss, times, w0, w0 * mode)
+        final_losses.append(loss.aligned_loss(s[:, None] * u)[-1])
+    return np.array(final_losses)
 
 
-def _merged_times(context: RunContext) -> FloatArray:
+def _merged_drop_times(context: RunContext) -> FloatArray:
     """Flow time at the middle of the drop, (seeds,)."""
-    moments = population(FOUR, MERGED)
-    middle = [(moments.c + moments.minimum_loss) / 2]
-    return np.array(
-        [
-            crossing_times(run.flow_time, run.loss, middle)[0]
-            for run in context.trajectories
-        ]
-    )
+    loss = population(FOUR, MERGED)
+    middle = [(loss.c + loss.minimum_loss) / 2]
+    times = [
+        crossing_times(run.flow_time, run.loss, middle)[0]
+        for run in context.trajectories
+    ]
+    return np.array(times)
 
 
-def _growing_times(context: RunContext, control: str) -> FloatArray:
-    moments, starts = (
-        population(FOUR, MERGED),
-        [each.start for each in context.experiments],
-    )
+def _predicted_drop_times(context: RunContext, control: str) -> FloatArray:
+    """t_½ = ln(1/w₀)/‖B‖ + const from the unstable mode w₀ of every start, (seeds,)."""
+    loss = population(FOUR, MERGED)
+    starts = [experiment.start for experiment in context.experiments]
     if control == VALUE_ALONE:
         modes = [float(np.linalg.norm(start["value"])) for start in starts]
     else:
-        modes = [unstable_mode_amplitude(moments, start) for start in starts]
-    typical = float(
-        np.exp(np.mean(np.log(modes)))
-    )  # the constant beside ln(1/w₀) does not depend on w₀
-    rest = half_loss_time(moments, typical) - drop_time(moments, typical)
-    return _variant(
-        np.array([drop_time(moments, mode) + rest for mode in modes]), control
-    )
+        modes = [unstable_mode_amplitude(loss, start) for start in starts]
+
+    # The constant beside ln(1/w₀) does not depend on w₀: it is read off at the geometric mean.
+    typical_mode = float(np.exp(np.mean(np.log(modes))))
+    constant = half_loss_time(loss, typical_mode) - drop_time(loss, typical_mode)
+    times = np.array([drop_time(loss, mode) + constant for mode in modes])
+    return _wrong_times(times, control)
 
 
-def _variant(times: FloatArray, control: str) -> FloatArray:
-    """The times of the runs' own starts, or mirrored about their logarithmic mean, or without scatter."""
+def _wrong_times(times: FloatArray, control: str) -> FloatArray:
+    """The times of the runs' own starts, mirrored about their geometric mean, or that mean for every run."""
     mean = np.exp(np.mean(np.log(times), axis=0))
     if control == REVERSED:
         return np.asarray(mean**2 / times)
-    return np.broadcast_to(mean, times.shape) if control == NO_SCATTER else times
+    if control == NO_SCATTER:
+        return np.broadcast_to(mean, times.shape)
+    return times
 
 
-def _exits(context: RunContext) -> FloatArray:
+def _exit_times(context: RunContext) -> FloatArray:
     """Flow time of every exit, (seeds, 4), nan where a run has not made it."""
     levels = population(FOUR, SEPARATE).greedy_losses
-    return np.array(
-        [exit_times(run.flow_time, run.loss, levels) for run in context.trajectories]
-    )
+    times = [
+        exit_times(run.flow_time, run.loss, levels) for run in context.trajectories
+    ]
+    return np.array(times)
 
 
-def _stairs(context: RunContext, control: str) -> FloatArray:
+def _predicted_exit_times(context: RunContext, control: str) -> FloatArray:
     """Exit times by the staircase from every start, (seeds, 4)."""
-    return _variant(
-        np.array([_stair(each, control) for each in context.experiments]), control
-    )
-
-
-def _stair(experiment: Experiment, control: str) -> FloatArray:
     if control == LARGEST:
-        values = np.sort(np.abs(experiment.start["value"][:, -1]))[:0:-1]
-        return np.asarray(1 / (population(FOUR, SEPARATE).b * values))
-    return _own_stair(experiment)
+        times = [
+            _times_of_largest_values(experiment) for experiment in context.experiments
+        ]
+    else:
+        times = [_staircase_times(experiment) for experiment in context.experiments]
+    return _wrong_times(np.array(times), control)
 
 
-@cache
-def _own_stair(experiment: Experiment) -> FloatArray:
+def _times_of_largest_values(experiment: Experiment) -> FloatArray:
+    """1/(b_d |v_h|), the largest value weight with the largest gain: it leaves out keys and queries."""
+    sizes = np.sort(np.abs(experiment.start["value"][:, -1]))
+    four_largest = sizes[:0:-1]
+    return np.asarray(1 / (population(FOUR, SEPARATE).b * four_largest))
+
+
+@cache  # every variant of the prediction needs the same staircases
+def _staircase_times(experiment: Experiment) -> FloatArray:
     return staircase(FOUR, SEPARATE, experiment.start).exit_times
 
 
-def _visited(context: RunContext) -> list[tuple[Subset, Subset]]:
-    """For every plateau on which a run rests: the greedy subset of that place, and the one of nearest map."""
+def _visited_subsets(context: RunContext) -> list[tuple[Subset, Subset]]:
+    """For every lasting plateau of a run: the greedy subset of that loss, and the subset of the nearest map."""
     maps = {point.subset: point.M for point in fixed_points(FOUR, SEPARATE)}
-    found = []
+    subsets = []
     for run in context.trajectories:
-        for landing in lasting_plateaus(run):
-            reached = effective_map(SEPARATE, landing.weights)
-            nearest = min(
-                maps, key=lambda subset: float(np.linalg.norm(reached - maps[subset]))
-            )
-            found.append((tuple(landing.point.subset), tuple(nearest)))
-    return found
+        for plateau in lasting_plateaus(run):
+            M = effective_map(SEPARATE, plateau.weights)
+            distances = {
+                subset: float(np.linalg.norm(M - fixed_map))
+                for subset, fixed_map in maps.items()
+            }
+            nearest = min(distances, key=distances.__getitem__)
+            subsets.append((tuple(plateau.point.subset), tuple(nearest)))
+    return subsets
 
 
-def _subsets(context: RunContext, control: str) -> dict[Subset, Subset]:
-    """What is learned at the m-th plateau."""
-    if control == "smallest gains first":
+def _predicted_subsets(context: RunContext, control: str) -> dict[Subset, Subset]:
+    """Greedy subset of the m-th plateau → subset that has been learned there, m = 0 … 4."""
+    if control == SMALLEST_FIRST:
         return {GREEDY[m]: tuple(range(5 - m, 5)) for m in range(5)}
-    more = 0 if control == UNMODIFIED else 1
-    return {GREEDY[m]: GREEDY[min(m + more, 4)] for m in range(5)}
+    extra = 1 if control == ONE_MORE else 0
+    return {GREEDY[m]: GREEDY[min(m + extra, 4)] for m in range(5)}
 
 
 def _signs(context: RunContext) -> FloatArray:
-    """Signs of the value weights of every head that holds a direction at the end."""
+    """Signs of the value weights of every head that has learned a direction by the end."""
     values = np.concatenate([run.final["value"][:, -1] for run in context.trajectories])
-    least = 0.5 * float(np.cbrt(population(FOUR, SEPARATE).coefficients.min()))
-    return np.asarray(np.sign(values[np.abs(values) > least]))
+    # A balanced head has v³ = coefficient of its direction: half the smallest such v tells learned from small heads.
+    smallest_learned = float(np.cbrt(population(FOUR, SEPARATE).coefficients.min()))
+    learned = np.abs(values) > 0.5 * smallest_learned
+    return np.asarray(np.sign(values[learned]))
 
 
-def _probability(context: RunContext, control: str) -> float:
-    return {UNMODIFIED: 0.5, "always positive": 1.0, "one in ten negative": 0.9}[
-        control
-    ]
+def _probability_of_positive(context: RunContext, control: str) -> float:
+    probabilities = {
+        UNMODIFIED: 0.5,
+        "always positive": 1.0,
+        "one in ten negative": 0.9,
+    }
+    return probabilities[control]
 
 
 MERGED_RUNS = "twelve runs on 80,000 sequences, all weights"
-MORE = "more of them until it is clear"
+MORE = "more of them until the answer is clear"
 SEPARATE_RUNS = "24 runs on 20,000 sequences, all weights"
 
 COUNT = Claim(
@@ -195,14 +214,14 @@ COUNT = Claim(
 EXIT = replace(
     COUNT,
     id="across_seeds.separate_first_exit",
-    title="The first exit of rank-one attention scatters over the seeds as the staircase from each start says",
+    title="The first exit times of rank-one attention vary over the seeds as the staircase predicts from each start",
     paper="zhang2025",
     equation="exit from random weights",
     beyond_paper=True,
     statement=r"t_1(\theta_0) = \int d\tau/|v| + O(\text{scale})",
     observable=f"time of the first exit; {SEPARATE_RUNS}, {MORE}",
-    measure=_exits,
-    predict=_stairs,
+    measure=_exit_times,
+    predict=_predicted_exit_times,
     judge=first_exits_explained,
     controls=(REVERSED, NO_SCATTER, LARGEST),
     experiments=lambda context: scattered(context.seed, 24 * context.repeat_factor),
@@ -214,49 +233,49 @@ CLAIMS = (
     replace(
         COUNT,
         id="across_seeds.merged_final_loss",
-        title="Merged attention ends at the loss of its time course from every seed, up to sampling",
+        title="Merged attention ends at the loss that its time course predicts for every seed, up to sampling error",
         statement=r"L(t_{\mathrm{end}}) = L_{w_0}(t_{\mathrm{end}}) \pm O(P^{-1/2})",
         observable=f"final loss against its standard error over sequences; {MERGED_RUNS}",
         limit="P → ∞",
         measure=_final_losses,
-        predict=_predicted_finals,
+        predict=_predicted_final_losses,
         judge=final_losses_agree,
         controls=(TRACE_DROPPED, LONGER_CONTEXT, AT_MINIMUM),
     ),
     replace(
         COUNT,
         id="across_seeds.merged_times",
-        title="The drop of merged attention scatters over the seeds as ln(1/w₀) says",
+        title="The drop time of merged attention varies over the seeds as ln(1/w₀)/‖B‖",
         paper="zhang2025",
-        equation="the growing mode of random weights",
+        equation="the unstable mode of random weights",
         beyond_paper=True,
         statement=r"t_{1/2} = \|B\|_F^{-1}\ln(1/w_0) + \text{const}",
         observable=f"time of the middle of the drop; {MERGED_RUNS}, {MORE}",
-        measure=_merged_times,
-        predict=_growing_times,
+        measure=_merged_drop_times,
+        predict=_predicted_drop_times,
         judge=variance_explained,
         controls=(REVERSED, NO_SCATTER, VALUE_ALONE),
     ),
     replace(
         EXIT,
         id="across_seeds.separate_plateaus",
-        title="Rank-one attention rests on the same plateaus from nearly every seed",
+        title="Rank-one attention visits the same plateaus from nearly every seed",
         paper="zhang2025",
         equation="saddle-to-saddle dynamics",
         beyond_paper=False,
         statement=r"L(M_{\{1, \dots, m\}}),\ m = 0 \dots 4",
-        observable=f"which of all 16 maps M_S is nearest where a run rests; {SEPARATE_RUNS}",
-        limit="initial scale → 0; at scale 0.01 a run in a hundred first rests on a strict saddle such as M_{2}",
-        measure=_visited,
-        predict=_subsets,
+        observable=f"which of all 16 maps M_S is nearest on each plateau of a run; {SEPARATE_RUNS}",
+        limit="initial scale → 0; at scale 0.01 one run in a hundred first visits a strict saddle such as M_{2}",
+        measure=_visited_subsets,
+        predict=_predicted_subsets,
         judge=greedy_plateaus_agree,
-        controls=("smallest gains first", "one direction more"),
+        controls=(SMALLEST_FIRST, ONE_MORE),
     ),
     EXIT,
     replace(
         EXIT,
         id="across_seeds.separate_later_exits",
-        title="Later exits of rank-one attention keep the order over the seeds that the staircase gives them",
+        title="Later exit times of rank-one attention are ordered over the seeds as the staircase predicts",
         statement=r"\mathrm{rank}\, t_m(\theta_0),\ m = 2, 3, 4",
         observable=f"rank correlation over the seeds of exits 2, 3, 4; {SEPARATE_RUNS}",
         limit="initial scale → 0; at scale 0.01 single times are off by a few tens of percent",
@@ -265,15 +284,15 @@ CLAIMS = (
     replace(
         EXIT,
         id="across_seeds.separate_signs",
-        title="Value weights of the heads that learn are positive as often as negative",
+        title="The value weights of heads that learn a direction are positive as often as negative",
         paper="zhang2025",
         equation="heads and signs are symmetric",
         beyond_paper=False,
         statement=r"\Pr[v_h \gt 0] = \tfrac12",
-        observable=f"signs at the end of heads that hold a direction; {SEPARATE_RUNS}",
+        observable=f"final signs of the value weights of heads that have learned a direction; {SEPARATE_RUNS}",
         limit="none: a symmetry of the distribution of starts",
         measure=_signs,
-        predict=_probability,
+        predict=_probability_of_positive,
         judge=sign_counts_agree,
         controls=("always positive", "one in ten negative"),
     ),

@@ -1,4 +1,4 @@
-"""Softmax attention: no finite statistics, so runs on the tokens, and a count of their drops."""
+"""Claims on softmax attention: its drops are counted in runs on the tokens, since it has no finite statistics."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -17,16 +17,19 @@ from ..common.experiments import softmax_full_size, softmax_merged, softmax_sepa
 
 Losses = tuple[FloatArray, FloatArray]
 
-FULL = "softmax_separate"
+ARCHIVED = "softmax_separate"
 ONE, SEVERAL, NONE = "one drop", "several drops", "no drop"
 RANGES = {ONE: (1, 1), SEVERAL: (2, 5), NONE: (0, 0)}
-"""Fewest and most drops; a head of rank one can make one, and there are five."""
+"""Fewest and most drops: a head of rank one can make one drop, and there are five heads."""
 
-FIRST = 12
-"""Steps of the run that is kept that are repeated."""
+REPEATED_STEPS = 12
+"""First steps of the archived run that are made again: one takes seconds on 80,000 sequences."""
+
+FASTER, UNCENTRED = "twice the learning rate", "x not centred"
 
 
 def _losses(context: RunContext) -> list[Losses]:
+    """Steps and losses of every run."""
     return [(run.time, run.loss) for run in context.trajectories]
 
 
@@ -35,56 +38,62 @@ def _range(number: str) -> Callable[[RunContext, str], tuple[int, int]]:
     return lambda context, control: RANGES[number if control == UNMODIFIED else control]
 
 
-def _counted(predicted: tuple[int, int], observed: Sequence[Losses]) -> Evidence:
+def _every_count_in_range(
+    predicted: tuple[int, int], observed: Sequence[Losses]
+) -> Evidence:
     """Every run has a number of drops in the range."""
-    places = [drops(*each) for each in observed]
-    counts = [len(each) for each in places]
     fewest, most = predicted
+    drop_times = [drops(time, loss) for time, loss in observed]
+    counts = [len(times) for times in drop_times]
     agrees = all(fewest <= count <= most for count in counts)
-    said = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+
+    expected_count = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+    steps = "; ".join(
+        ", ".join(f"{time:.0f}" for time in times) for times in drop_times
+    )
     return Evidence(
         agrees,
-        f"{', '.join(map(str, counts))} drops, at steps {'; '.join(_said(each) for each in places)}",
-        f"{said} in each run, pauses {PAUSE:g} times slower than the drops",
-        curves=tuple(_at_drops(k, *each) for k, each in enumerate(observed, 1)),
+        f"{', '.join(map(str, counts))} drops, at steps {steps}",
+        f"{expected_count} in each run, pauses {PAUSE:g} times slower than the drops",
+        curves=tuple(
+            _with_plateaus(number, time, loss)
+            for number, (time, loss) in enumerate(observed, 1)
+        ),
         axes=("steps", "loss"),
     )
 
 
-def _said(places: FloatArray) -> str:
-    return ", ".join(f"{place:.0f}" for place in places)
+def _with_plateaus(number: int, time: FloatArray, loss: FloatArray) -> Curve:
+    """The loss of a run, and the piecewise constant curve of its medians between the drops."""
+    starts = np.searchsorted(time, drops(time, loss))
+    ends = [*starts[1:], len(loss)]
+    plateaus = np.full(len(loss), loss[0])
+    for start, end in zip(starts, ends, strict=True):
+        plateaus[start:] = np.median(loss[start:end])
+    return curve(f"run {number}", plateaus, loss, time)
 
 
-def _at_drops(number: int, time: FloatArray, loss: FloatArray) -> Curve:
-    """A loss, and the stairs between its values where it pauses."""
-    edges = np.searchsorted(time, drops(time, loss))
-    stairs = np.full(len(loss), loss[0])
-    for first, last in zip(edges, [*edges[1:], len(loss)], strict=True):
-        stairs[first:] = np.median(loss[first:last])
-    return curve(f"run {number}", stairs, loss, time)
+def _archived_losses(context: RunContext) -> FloatArray:
+    """Losses of the archived run at its first steps."""
+    return read_archived_run(archived_file(ARCHIVED)).loss[:REPEATED_STEPS]
 
 
-def _first_losses(context: RunContext) -> FloatArray:
-    """What the kept run lost at its first steps."""
-    return read_archived_run(archived_file(FULL)).loss[:FIRST]
-
-
-def _repeated(context: RunContext, control: str) -> FloatArray:
+def _repeated_losses(context: RunContext, control: str) -> FloatArray:
     """Losses of the same steps, made again on all sequences."""
-    experiment = replace(softmax_full_size(0), steps=FIRST)
+    experiment = replace(softmax_full_size(0), steps=REPEATED_STEPS)
     changes: dict[str, dict[str, Any]] = {
         UNMODIFIED: {},
-        "twice the rate": {"learning_rate": 2 * experiment.learning_rate},
-        "x not centred": {"centre": False},
+        FASTER: {"learning_rate": 2 * experiment.learning_rate},
+        UNCENTRED: {"centre": False},
     }
     return replace(experiment, **changes[control]).run().loss
 
 
-def _repeats(predicted: FloatArray, observed: FloatArray) -> Evidence:
-    """Equal at every step, up to rounding."""
-    return equal_within(1e-11, np.arange(FIRST, dtype=float), ("steps", "loss"))(
-        [predicted], [observed]
-    )
+def _equal_up_to_rounding(predicted: FloatArray, observed: FloatArray) -> Evidence:
+    """The losses are equal at every step, up to rounding."""
+    steps = np.arange(REPEATED_STEPS, dtype=float)
+    judge = equal_within(1e-11, steps, ("steps", "loss"))
+    return judge([predicted], [observed])
 
 
 def _drops_claim(
@@ -109,7 +118,7 @@ def _drops_claim(
         ),
         measure=_losses,
         predict=_range(number),
-        judge=_counted,
+        judge=_every_count_in_range,
         controls=tuple(name for name in RANGES if name != number),
         experiments=lambda context: experiments(context.seed),
         tier="long",
@@ -129,7 +138,7 @@ CLAIMS = (
     ),
     Claim(
         id="softmax_drops.separate_full_size",
-        title="Rank-one softmax attention drops several times also on 80,000 sequences",
+        title="The loss of rank-one softmax attention drops several times on 80,000 sequences, too",
         paper="zhang2025",
         equation="softmax attention",
         origin="rate and scale are ours",
@@ -141,25 +150,25 @@ CLAIMS = (
             "scores unscaled, over all N + 1 tokens",
         ),
         measure=lambda context: [
-            losses_of(softmax_full_size(context.seed), FULL, context.folder)
+            losses_of(softmax_full_size(context.seed), ARCHIVED, context.folder)
         ],
         predict=_range(SEVERAL),
-        judge=_counted,
+        judge=_every_count_in_range,
         controls=(ONE, NONE),
         tier="paper",
         figure="softmax",
     ),
     Claim(
         id="softmax_drops.kept_run",
-        title="The kept losses of the run on 80,000 sequences are those of its experiment",
-        origin="our own convention: a run that is made once is kept with what it takes to repeat it",
-        statement=r"L_{\mathrm{kept}}(\mathrm{step}) = L(\mathrm{step})",
+        title="The archived losses of the run on 80,000 sequences are those of its experiment",
+        origin="our own convention: a run that is made once is archived with what it takes to repeat it",
+        statement=r"L_{\mathrm{archived}}(\mathrm{step}) = L(\mathrm{step})",
         observable="largest relative gap over the first twelve steps, made again on all sequences",
         limit="none: exact up to rounding",
-        measure=_first_losses,
-        predict=_repeated,
-        judge=_repeats,
-        controls=("twice the rate", "x not centred"),
+        measure=_archived_losses,
+        predict=_repeated_losses,
+        judge=_equal_up_to_rounding,
+        controls=(FASTER, UNCENTRED),
         tier="long",
     ),
 )

@@ -44,7 +44,7 @@ SETTING = (
 CLAIMS = (
     Claim(
         id="in_weight.moments",
-        title="Sampled statistics of mixtures and of in-weight test sets tend to the exact moments of all features",
+        title="Sampled statistics of mixtures and of in-weight test sets converge to the exact moments of all features",
         paper="zhang2025",
         equation="the loss of all weights in closed form",
         beyond_paper=True,
@@ -63,7 +63,7 @@ CLAIMS = (
     ),
     Claim(
         id="in_weight.minimum",
-        title="Merged attention with H = 8 learns the minimum over all effective maps, at every fraction",
+        title="Merged attention with H = 8 learns the minimum over all effective maps, for every mixture",
         paper="zhang2025",
         equation="in-context and in-weight learning",
         origin="the exact minimum goes beyond",
@@ -80,7 +80,7 @@ CLAIMS = (
     ),
     Claim(
         id="in_weight.sequences",
-        title="Trained on P sequences of a mixture, all weights tend to the minimum over all effective maps",
+        title="Trained on P sequences of a mixture, attention converges to the minimum over all effective maps",
         paper="zhang2025",
         equation="in-context and in-weight learning",
         origin="the exact minimum goes beyond",
@@ -97,13 +97,13 @@ CLAIMS = (
     ),
     Claim(
         id="in_weight.published_size",
-        title="From 5,000 and 20,000 sequences all three losses extrapolate to those of the exact minimum",
+        title="Three losses on 5,000 and 20,000 sequences of a mixture extrapolate to those of the exact minimum",
         paper="zhang2025",
         equation="in-context and in-weight learning",
         origin="the exact minimum goes beyond",
         statement=r"\mathrm{E}\,L_P = L + C/P + O(P^{-2})",
         observable="(4 L(4P) − L(P))/3 of three losses at six fractions, 30,000 steps of all weights, twelve seeds",
-        limit="P → ∞, step → ∞: within the scatter over the seeds",
+        limit="P → ∞, step → ∞: within the variability over the seeds",
         hypotheses=SETTING,
         measure=losses_at_sizes,
         predict=minima,
@@ -114,7 +114,7 @@ CLAIMS = (
     ),
     Claim(
         id="in_weight.gradual",
-        title="The in-weight test loss falls in proportion to the share of fixed-teacher sequences",
+        title="The in-weight test loss falls in proportion to the fraction of fixed-teacher sequences",
         paper="zhang2025",
         equation="in-context and in-weight learning, a reading of its figure",
         statement=r"L_{\mathrm{iw}}(p) = (1 - p)\,L_{\mathrm{iw}}(0) + p\,L_{\mathrm{iw}}(1)",
@@ -132,7 +132,7 @@ CLAIMS = (
     ),
     Claim(
         id="in_weight.transient",
-        title="In-weight learning comes first and is then overtaken, the deeper the fewer the random teachers",
+        title="The in-weight test loss first falls and then rises, and falls the deeper the fewer teachers are random",
         paper="zhang2025",
         equation="in-context and in-weight learning",
         origin="that the in-weight test loss rises again goes beyond",
@@ -149,7 +149,7 @@ CLAIMS = (
     ),
     Claim(
         id="in_weight.fixed_teacher",
-        title="On the fixed teacher's sequences with consistent labels the loss falls steadily as p falls",
+        title="On consistent sequences of the fixed teacher the loss falls steadily as fewer teachers are random",
         paper="zhang2025",
         equation="in-context and in-weight learning",
         origin="the test set with consistent labels goes beyond",
@@ -166,7 +166,7 @@ CLAIMS = (
     ),
     Claim(
         id="in_weight.published_steps",
-        title="The published 4,001 steps end at the minimum",
+        title="Training on a mixture has reached the minimum after the published 4,001 steps",
         paper="zhang2025",
         equation="in-context and in-weight learning, and published training settings",
         statement=r"L(\mathrm{step} = 4001) = c - b^\top S^{+} b",
