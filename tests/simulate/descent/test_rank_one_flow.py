@@ -152,14 +152,14 @@ def test_a_random_start_is_what_its_kind_says(kind):
         facts = {
             "near tie": 1e-4 <= gap <= 0.1,
             "exact tie": gap == 0,
-            "oblique teacher": np.max(np.abs(commutator - commutator.T)) > 1e-6,
+            "non-commuting teacher": np.max(np.abs(commutator - commutator.T)) > 1e-6,
             "fewer heads": len(values) < D,
             "zero head": not (
                 np.any(values[0]) or np.any(keys[0]) or np.any(queries[0])
             ),
-            "stuck value": values[0, -1] == 0.1
+            "value alone": values[0, -1] == 0.1
             and not (np.any(keys[0]) or np.any(queries[0])),
-            "stuck key": np.any(keys[0])
+            "key alone": np.any(keys[0])
             and not (np.any(values[0]) or np.any(queries[0])),
             "mirror pair": np.array_equal(values[1:2], -values[:1])
             and np.array_equal(queries[1:2], -queries[:1]),

@@ -196,7 +196,7 @@ SEPARATE_RUNS = "24 runs on 20,000 sequences, all weights"
 
 COUNT = Claim(
     id="across_seeds.merged_drops",
-    title="Merged attention drops once from every seed",
+    title="The loss of merged attention drops once from every seed",
     paper="zhang2025",
     equation="simulations from several seeds",
     statement=r"\#\{\text{drops}\} = 1",
@@ -235,7 +235,7 @@ CLAIMS = (
         id="across_seeds.merged_final_loss",
         title="Merged attention ends at the loss that its time course predicts for every seed, up to sampling error",
         statement=r"L(t_{\mathrm{end}}) = L_{w_0}(t_{\mathrm{end}}) \pm O(P^{-1/2})",
-        observable=f"final loss against its standard error over sequences; {MERGED_RUNS}",
+        observable=f"final loss in units of its standard error over sequences; {MERGED_RUNS}",
         limit="P → ∞",
         measure=_final_losses,
         predict=_predicted_final_losses,

@@ -109,7 +109,8 @@ def _drops_claim(
         equation="softmax attention",
         origin="sizes as in its linear runs, rate and scale are ours",
         statement=r"\#\{\text{maxima of } {-dL/d\ln t}\}",
-        observable="drops of four runs, all weights on 5,000 sequences; a pause falls five times slower than both",
+        observable="drops of four runs, all weights, 5,000 sequences; a pause falls five times "
+        "slower than the drops around it",
         limit="none: counted at a small initial scale",
         hypotheses=(
             "D = 4, N = 31, λ ∝ (4, 3, 2, 1)",

@@ -65,7 +65,7 @@ GREEDY_LOSS = "the loss of the largest gains"
 
 UNBALANCED = "v twice as large, K half"
 NO_TEACHERS = "Ω left out"
-MINIMA = "no way down from anywhere"
+MINIMA = "no unstable direction anywhere"
 
 
 # Canonical weights
@@ -254,12 +254,13 @@ def _same_kinds(predicted: Kinds, observed: Kinds) -> Evidence:
 CLAIMS = (
     Claim(
         id="canonical.weights",
-        title="On any task the canonical weights of every fixed point are at rest, balanced, and have its index",
+        title="Canonical weights of every fixed point are stationary and balanced and have the stated index",
         paper="zhang2025",
         equation="fixed points",
         origin="weights, index, Λ and Ω that do not commute go beyond it",
         statement=r"\nabla L = 0,\quad v^2 = |K|^2,\quad K K^\top = Q Q^\top",
-        observable="loss, gradient and Hessian at the weights; oblique and aligned, rank one to three, merged",
+        observable="loss, gradient and Hessian at the weights; non-commuting and diagonal tasks, "
+        "rank one to three, merged",
         limit="none: exact",
         measure=_objectives,
         assumes=POPULATION_MOMENTS,
@@ -270,12 +271,12 @@ CLAIMS = (
     ),
     Claim(
         id="canonical.kinds",
-        title="The flow stays at minima and leaves degenerate saddles; both have index 0, strict saddles more",
+        title="The flow stays at minima and leaves degenerate saddles, which both have index 0",
         paper="zhang2025",
         equation="fixed points",
         origin="their kinds go beyond it",
         statement=r"\text{minimum} \iff \text{index} = 0,\ |S| = \min(D, HR);\ L = c - \textstyle\sum_S g_d",
-        observable="Hessian, and the loss that the flow falls to after a step off the point: every subset",
+        observable="Hessian, and the loss that the flow reaches after a step off the fixed point, for every subset",
         limit="none: exact",
         measure=_observed_kinds,
         assumes=POPULATION_MOMENTS,

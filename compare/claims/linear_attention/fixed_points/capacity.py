@@ -18,7 +18,7 @@ from ....exact_statistics import POPULATION_MOMENTS
 from ..common.controls import MOMENTS, changed_moments, wrong_moments
 from ..common.experiments import FOUR
 from ..separate.rank_one import standard_errors
-from .search import maps_at_rest
+from .search import stationary_maps
 
 Maps = list[list[FloatArray]]
 
@@ -35,7 +35,7 @@ SAME_MAP = 1e-6
 ALL = "2^D, whatever the number of pairs"
 LARGEST = "as many directions as there are pairs, and no fewer"
 MINIMUM = "training reaches the minimum"
-ONE_FEWER = "one pair stays idle"
+ONE_FEWER = "one pair stays zero"
 
 
 # How many fixed points there are
@@ -65,7 +65,7 @@ def _reached_maps(context: RunContext) -> Maps:
 
 def _search(model: Separate, seed: int) -> list[FloatArray]:
     """The different ones among the maps at which searches end."""
-    ends = maps_at_rest(
+    ends = stationary_maps(
         _task(seed), model, seed, SEARCHES, smallest=-1.0, longest=LONGEST
     )
     different: list[FloatArray] = []
@@ -115,7 +115,7 @@ def _one_for_one(predicted: Maps, observed: Maps) -> Evidence:
     expected = ", ".join(str(len(stated)) for stated in predicted)
     return Evidence(
         agrees=unpredicted == 0 and missed == 0,
-        observed=f"{counts} maps at rest, {unpredicted} not predicted, "
+        observed=f"{counts} stationary maps, {unpredicted} not predicted, "
         f"{missed} predicted and not found",
         expected=f"{expected}, one for one",
     )
@@ -192,7 +192,7 @@ def _in_errors(
 CLAIMS = (
     Claim(
         id="capacity.count",
-        title="With H·R < D there are as many fixed points as subsets of at most H·R directions",
+        title="With H·R < D there is one fixed point for each subset of at most H·R directions",
         paper="zhang2025",
         equation="fixed points of separate attention, for fewer pairs than dimensions",
         statement=r"\#\{M_S\} = \sum_{m \le HR} \binom{D}{m}",
@@ -209,7 +209,7 @@ CLAIMS = (
     ),
     Claim(
         id="capacity.reached",
-        title="With H·R < D training ends at L(M_HR), above the minimum",
+        title="With H·R < D training ends at L(M_HR), which is above the minimum",
         paper="zhang2025",
         equation="separate attention with fewer pairs than dimensions",
         statement=r"L(t \to \infty) = L(M_{HR}) = c - \sum_{d \le HR} \lambda_d^3/a_d",
@@ -220,6 +220,6 @@ CLAIMS = (
         judge=_in_errors,
         controls=(MINIMUM, ONE_FEWER),
         experiments=lambda context: trained(context.seed),
-        hypotheses=("no weight held at zero", "published convention, from scale 0.1"),
+        hypotheses=("all weights are trained", "published convention, from scale 0.1"),
     ),
 )

@@ -210,7 +210,7 @@ def _index(model: Merged | Separate, subset: tuple[int, ...], control: str) -> i
     from_pairs = zero_pairs * len(left_out)
     if control == "smaller gains count":
         return from_pairs + sum(j > d for d in subset for j in left_out)
-    if control == "idle pairs do not count":
+    if control == "zero pairs do not count":
         return point.hessian_index - from_pairs
     return len(left_out)  # every direction left out is unstable
 
@@ -264,7 +264,7 @@ def _equal_counts(predicted: tuple[int, int], observed: tuple[int, int]) -> Evid
 CLAIMS = (
     Claim(
         id="fixed_points.count",
-        title="Separate attention has 2^D fixed points, merged attention two",
+        title="Separate attention has 2^D fixed points and merged attention has two",
         paper="zhang2025",
         equation="fixed points of both parametrizations",
         statement=r"M_S = \sum_{d\in S} m_d\, e_d e_d^\top,\quad S \subseteq \{1,\dots,D\}",
@@ -306,11 +306,11 @@ CLAIMS = (
     ),
     Claim(
         id="fixed_points.index",
-        title="The Hessian index counts the larger gains left out, and the idle pairs of active heads",
+        title="The index of a fixed point counts larger gains left out and zero pairs of active heads",
         paper="zhang2025",
         equation="stability of the fixed points",
         beyond_paper=True,
-        statement=r"\#\{(d,j): d\in S, j\notin S, g_j > g_d\} + (\text{idle pairs})\,(D - |S|)",
+        statement=r"\#\{(d,j): d\in S, j\notin S, g_j > g_d\} + (\text{zero pairs})\,(D - |S|)",
         observable="negative eigenvalues of the simulated Hessian: merged, rank one and rank two, every subset",
         limit="P → ∞, taken exactly",
         measure=_observed_indices,
@@ -319,20 +319,21 @@ CLAIMS = (
         judge=_equal_lists,
         controls=(
             "smaller gains count",
-            "idle pairs do not count",
+            "zero pairs do not count",
             "every direction left out counts",
         ),
         tier="fast",
     ),
     Claim(
         id="fixed_points.landing",
-        title="Runs rest at the greedy fixed points, which have no fast way out",
+        title="Runs have plateaus at the greedy fixed points, whose Hessian index is 0",
         paper="zhang2025",
         equation="saddle-to-saddle dynamics",
         origin="the index goes beyond",
         statement=r"\mathrm{index}(M_{\{1..m\}}) = 0",
-        observable="eigenvalues of the Hessian of all weights below what idle heads cause; plateaus of three runs",
-        limit="initial scale → 0: idle heads add eigenvalues of their own size",
+        observable="eigenvalues of the Hessian of all weights below those that small heads cause; "
+        "plateaus of three runs",
+        limit="initial scale → 0: small heads add eigenvalues of their own size",
         measure=_plateau_weights,
         predict=_plateau_indices,
         judge=_all_among,

@@ -304,11 +304,11 @@ def _stated_signatures(context: RunContext, control: str) -> Formulas:
 CLAIMS = (
     Claim(
         id="ties.index",
-        title="An equal gain that is left out adds no unstable direction",
+        title="A direction left out whose gain is equal to a learned one is not unstable",
         paper="zhang2025",
         equation="stability of the fixed points",
         beyond_paper=True,
-        statement=r"\#\{(d,j): d\in S, j\notin S, g_j > g_d\} + (\text{idle pairs})\,(D - |S|)",
+        statement=r"\#\{(d,j): d\in S, j\notin S, g_j > g_d\} + (\text{zero pairs})\,(D - |S|)",
         observable="negative eigenvalues of the Hessian of a loss by quadrature; every subset, rank one and two",
         limit="none: exact",
         measure=_counted,
@@ -316,29 +316,32 @@ CLAIMS = (
         judge=_equal_lists,
         controls=(EQUAL_COUNT, ONLY_SMALLER, EVERY),
         hypotheses=(
-            "gains equal among learned and left out, by Λ, Ω, in any basis, not commuting",
+            "gains that are equal by Λ, by Ω, in any basis, and where Λ and Ω do not commute",
         ),
         tier="fast",
     ),
     Claim(
         id="ties.continuum",
-        title="A fixed point is one of a continuum just where it learns some of several equal gains and not all",
+        title="A fixed point lies in a continuum exactly where it learns some but not all of several equal gains",
         paper="zhang2025",
         equation="where gains differ",
         beyond_paper=True,
         statement=r"\exists\, d \in S,\ j \notin S : g_j = g_d",
-        observable="whether a head turned halfway to a direction left out is at rest; every subset, rank one",
+        observable="whether the gradient vanishes at a head rotated halfway to a direction left "
+        "out; every subset, rank one",
         limit="none: exact",
         measure=_stationary_rotations,
         predict=_stated_continua,
         judge=_equal_lists,
         controls=(NO_CONTINUUM, ANY_TIE, ALL_TIED),
-        hypotheses=("gains equal by Λ, Ω, in any basis, not commuting",),
+        hypotheses=(
+            "gains that are equal by Λ, by Ω, in any basis, and where Λ and Ω do not commute",
+        ),
         tier="fast",
     ),
     proof(
         "ties.signature",
-        "Between equal gains, one learned and one left out, the loss is flat to second order",
+        "The loss is flat to second order between two equal gains of which one is learned",
         r"n_- = \#\{(d, j) : g_j > g_d\},\quad "
         r"n_0 = (H - |S|)(1 + 2D) + |S|(|S| + 1) + \#\{(d, j) : g_j = g_d\}",
         "signature of the derived Hessian at each M_S; D = 2 with Λ = b and ΛΩ = ab in symbols, D = 3 in numbers",

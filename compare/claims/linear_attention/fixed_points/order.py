@@ -134,7 +134,7 @@ def _stated_list(case: Case, control: str) -> list[FloatArray]:
 CLAIMS = (
     Claim(
         id="subsets.order",
-        title="Fixed points come by increasing loss, each once, and one for all that equal gains exchange",
+        title="Fixed points are listed once each by increasing loss, and one for all that equal gains exchange",
         paper="zhang2025",
         equation="losses of the fixed points",
         statement=r"L(M_S) = c - \textstyle\sum_{d\in S} g_d,\quad |S| \le H",

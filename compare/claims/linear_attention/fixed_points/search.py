@@ -18,7 +18,7 @@ NO_GRADIENT = 1e-10
 """Largest entry of a gradient that counts as none; where a search gets stuck it is far above."""
 
 
-def maps_at_rest(
+def stationary_maps(
     task: Task,
     model: Merged | Separate,
     seed: int,

@@ -49,7 +49,8 @@ CLAIMS = (
         equation="the loss of all weights in closed form",
         beyond_paper=True,
         statement=r"L(M) = c - 2\,b^\top M + M^\top S M,\quad F = X X^\top \otimes x_q",
-        observable="distance of sampled c, b, S of the full block from their expectations, D = 2, N = 8",
+        observable="distance of sampled c, b, S of a mixture and an in-weight test set from their "
+        "expectations, D = 2, N = 8",
         limit="P → ∞, error O(P^-1/2)",
         order=-0.5,
         hypotheses=(

@@ -203,24 +203,28 @@ def _half_loss_times(context: RunContext, control: str) -> list[FloatArray]:
 CLAIMS = (
     Claim(
         id="one_drop.algorithm",
-        title="Merged attention at rest makes one preconditioned gradient step on its prompt",
+        title="Trained merged attention makes one preconditioned gradient step on its prompt",
         paper="zhang2025",
         equation="global minimum",
         origin="Ahn et al. 2023, von Oswald et al. 2023",
         statement=r"\hat y_q = \beta^\top A^{-1} B \Lambda^{-1} x_q",
-        observable="predictions of 500 fresh prompts by trained weights; white, general, noisy and oblique tasks",
-        limit="none: exact at rest",
+        observable="predictions of 500 fresh prompts by trained weights; white, general, noisy and "
+        "non-commuting tasks",
+        limit="t → ∞: exact there",
         measure=_outputs,
         assumes=POPULATION_MOMENTS,
         predict=_gradient_steps,
         judge=equal_within(1e-9, axes=("prompt", "prediction")),
         controls=(*MOMENTS, "Newton's step", "plain gradient step"),
-        hypotheses=("at rest, restricted block, unlimited data", "any Λ and Ω, noise"),
+        hypotheses=(
+            "after training, restricted block, unlimited data",
+            "any Λ and Ω, noise",
+        ),
         tier="fast",
     ),
     Claim(
         id="one_drop.unbalanced",
-        title="The white time course holds for unbalanced starts too",
+        title="The closed form for white inputs holds for unbalanced starts too",
         paper="zhang2025",
         equation="time course for white covariance",
         statement=r"\dot p = (u^2 + v^2)(\alpha - \kappa p),\quad v^2 - u^2 = C",
@@ -237,7 +241,7 @@ CLAIMS = (
     ),
     Claim(
         id="one_drop.time",
-        title="The drop comes at ln(1/scale)/‖B‖ and a constant of the start",
+        title="Merged attention drops at (ln(1/scale) + C)/‖B‖ with a constant C of the start's direction",
         paper="zhang2025",
         equation="duration of the plateau",
         origin="the constant goes beyond",
@@ -254,7 +258,7 @@ CLAIMS = (
     ),
     Claim(
         id="one_drop.half",
-        title="The half-loss time is exact for the growing mode, however large the task's units are",
+        title="The half-loss time of the unstable mode is exact in any unit of the task",
         paper="zhang2025",
         equation="duration of the plateau",
         origin="the exact time goes beyond",

@@ -19,7 +19,7 @@ from ....metrics.curvature import hessian
 from ....metrics.curves import crossing_times
 from ..common.controls import MOMENTS, changed_moments
 from ..common.experiments import FOUR, MERGED
-from ..fixed_points.search import inside, maps_at_rest
+from ..fixed_points.search import inside, stationary_maps
 
 TASKS, STARTS, HEADS = 3, 40, 3
 SAME_MAP = 1e-7
@@ -63,7 +63,7 @@ def _reached_maps(context: RunContext) -> SearchEnds:
 
 
 def _search(task: Task, seed: int) -> list[FloatArray]:
-    return maps_at_rest(task, Merged(heads=HEADS), seed, STARTS, smallest=-1.5)
+    return stationary_maps(task, Merged(heads=HEADS), seed, STARTS, smallest=-1.5)
 
 
 def _points(context: RunContext, control: str) -> list[list[FloatArray]]:
@@ -101,7 +101,7 @@ def _one_for_one(predicted: list[list[FloatArray]], observed: SearchEnds) -> Evi
     few_stuck = 10 * observed.stuck <= total
     return Evidence(
         agrees=every_map_reached and farthest <= SAME_MAP and few_stuck,
-        observed=f"{at_rest} of {total} searches at rest, "
+        observed=f"{at_rest} of {total} searches reach a fixed point, "
         f"at most {farthest:.0e} from a predicted map",
         expected=f"each of {len(predicted[0])} maps found, none other",
         residual=farthest,
@@ -134,7 +134,7 @@ def _expected_curvatures(context: RunContext, control: str) -> list[FloatArray]:
 
     spectra = []
     for heads in (1, 2, 3, 4):
-        unstable = 1 if control == "one way out" else heads
+        unstable = 1 if control == "one unstable direction" else heads
         entries = heads * (FOUR.dimension**2 + 1)
         flat = np.zeros(entries - 2 * unstable)
         down = np.full(unstable, -curvature)
@@ -204,7 +204,7 @@ def _expected_delays(context: RunContext, control: str) -> list[FloatArray]:
 CLAIMS = (
     Claim(
         id="saddle.two_points",
-        title="Gradient flow of merged attention rests at M = 0 and at M*, whatever the weights, and nowhere else",
+        title="The only fixed points of merged attention are M = 0 and M*",
         paper="zhang2025",
         equation="fixed points of merged attention",
         statement=r"\nabla L = 0 \iff M \in \{0,\ A^{-1} B \Lambda^{-1}\}",
@@ -220,7 +220,7 @@ CLAIMS = (
     ),
     Claim(
         id="saddle.curvature",
-        title="At zero weights the Hessian has one way down a head, all of curvature −2‖B‖, and as many up",
+        title="At zero weights the Hessian has eigenvalues ±2‖B‖, one pair for each head, and zeros",
         paper="zhang2025",
         equation="stability of the saddle",
         beyond_paper=True,
@@ -231,12 +231,16 @@ CLAIMS = (
         assumes=POPULATION_MOMENTS,
         predict=_expected_curvatures,
         judge=equal_within(1e-8, axes=("number", "eigenvalue")),
-        controls=("largest singular value of B", "one way out", "‖B‖ for 2‖B‖"),
+        controls=(
+            "largest singular value of B",
+            "one unstable direction",
+            "‖B‖ for 2‖B‖",
+        ),
         tier="fast",
     ),
     Claim(
         id="saddle.delay",
-        title="A start ten times smaller delays the drop by ln(10)/‖B‖, whichever start it is",
+        title="Merged attention drops ln(10)/‖B‖ later from a start ten times smaller",
         paper="zhang2025",
         equation="duration of the plateau of merged attention",
         statement=r"t_{1/2}(w/10) - t_{1/2}(w) = \ln(10)/\|B\|_F + O(w)",

@@ -209,7 +209,7 @@ def _unstable_mode_claim(
     """The claim for one task, of which the error falls at this order in the scale w."""
     return Claim(
         id=f"merged.growing_mode_{name}",
-        title=f"From small random weights the loss follows the growing mode ({name} Λ)",
+        title=f"The unstable mode of small random weights gives the time course of the loss ({name} Λ)",
         paper="zhang2025",
         equation="time course of merged attention",
         origin="its amplitude from random weights goes beyond",
@@ -230,7 +230,7 @@ def _unstable_mode_claim(
 CLAIMS = (
     Claim(
         id="merged.aligned",
-        title="Aligned weights obey D + 1 scalar equations exactly",
+        title="Aligned weights of merged attention obey D + 1 scalar equations exactly",
         paper="zhang2025",
         equation="reduced dynamics of merged attention",
         statement=r"\dot u_d = s\,(\lambda_d^2 - a_d\lambda_d s u_d),\quad \dot s = \sum_d u_d(\cdots)",
@@ -246,7 +246,7 @@ CLAIMS = (
     ),
     Claim(
         id="merged.balanced",
-        title="On white inputs a balanced start follows the closed form exactly",
+        title="Merged attention on white inputs follows the closed form exactly from a balanced start",
         paper="zhang2025",
         equation="time course of merged attention for white covariance",
         statement=(
@@ -270,7 +270,7 @@ CLAIMS = (
     ),
     Claim(
         id="merged.conservation",
-        title="a_h·a_g − ⟨B_h, B_g⟩ is conserved for each pair of heads, up to the step size",
+        title="Gradient descent conserves a_h·a_g − ⟨B_h, B_g⟩ for each pair of heads up to O(η)",
         paper="zhang2025",
         equation="conservation laws",
         origin="Saxe et al. 2014",
@@ -282,7 +282,10 @@ CLAIMS = (
         predict=_quantities,
         judge=_drift_is_first_order,
         controls=(VALUES, TWICE),
-        hypotheses=("any data, no weight held",),
+        hypotheses=(
+            "any data",
+            "all weights are trained",
+        ),
         figure="conservation",
         tier="fast",
     ),
@@ -296,7 +299,7 @@ CLAIMS = (
         paper="zhang2025",
         equation="abrupt acquisition in merged attention",
         statement=r"\text{one abrupt drop, from } M = 0 \text{ to } M^*",
-        observable="places where the loss falls faster than a tenth of its fastest fall",
+        observable="intervals in which the loss falls faster than a tenth of its fastest fall",
         limit="initial scale → 0",
         measure=_drop_counts,
         predict=_stated_count,

@@ -121,7 +121,7 @@ def _stated_branches(context: RunContext, control: str) -> list[FloatArray]:
     starts = np.array(BRANCH_STARTS)[:, None]
     v = rank_one_amplitude(BRANCH_TIMES, starts, α, γ)
     gap = rank_one_gap(BRANCH_TIMES, starts, α, γ)
-    if control == "drawn to the end from below zero, too":
+    if control == "attracted to the end from below zero, too":
         v = rank_one_amplitude(BRANCH_TIMES, np.abs(starts), α, γ)
 
     moving = v[:-2].ravel()
@@ -201,9 +201,9 @@ def _stated_escapes(context: RunContext, control: str) -> list[FloatArray]:
     curves = []
     for seed in seeds(context.seed, 3):
         heads, G = _small_start(seed)
-        if control == "the force transposed":
+        if control == "the residual correlation transposed":
             G = G.T
-        if control == "twice the force":
+        if control == "twice the residual correlation":
             G = 2 * G
         end = escape(heads, G, CEILING)
         divergence = escape(heads, G).duration
@@ -215,7 +215,7 @@ def _stated_escapes(context: RunContext, control: str) -> list[FloatArray]:
 CLAIMS = (
     Claim(
         id="solutions.one_head",
-        title="One head follows the implicit solution from any start, of either sign and on both sides of its end",
+        title="One head follows the implicit solution from any start, of either sign, below and above its end",
         paper="zhang2025",
         equation="rank-one heads",
         statement=r"\dot v = \alpha v^2 - \alpha\gamma v^5",
@@ -230,7 +230,7 @@ CLAIMS = (
     ),
     Claim(
         id="solutions.branches",
-        title="A head stays on its side of 0 and of its end, and only there a time leads from one size to another",
+        title="A head never crosses 0 or its end, and no time joins amplitudes on different sides",
         paper="zhang2025",
         equation="rank-one heads",
         statement=r"t = (P(w) - P(w_0))\,\gamma^{1/3}/\alpha\ \text{if}\ w w_0 > 0,\ (w - 1)(w_0 - 1) > 0",
@@ -242,14 +242,14 @@ CLAIMS = (
         judge=equal_within(1e-8, axes=("start and time", "amplitude or time")),
         controls=(
             "twice the rate",
-            "drawn to the end from below zero, too",
+            "attracted to the end from below zero, too",
             "one side",
         ),
         tier="fast",
     ),
     Claim(
         id="solutions.idle",
-        title="Idle heads under a constant force reach a size, and diverge, when and as the exact solution says",
+        title="The exact solution gives the times at which small heads reach a size and diverge at constant G",
         paper="zhang2025",
         equation="balanced heads",
         origin="here from any weights",
@@ -259,7 +259,10 @@ CLAIMS = (
         measure=_escape_flows,
         predict=_stated_escapes,
         judge=equal_within(1e-8, axes=("entry", "time or weight")),
-        controls=("the force transposed", "twice the force"),
+        controls=(
+            "the residual correlation transposed",
+            "twice the residual correlation",
+        ),
         tier="fast",
     ),
 )

@@ -28,7 +28,7 @@ def conservation(name: str, model: Separate) -> Claim:
     """The claim of this id for the heads of one model."""
     return Claim(
         id=name,
-        title=f"K Kᵀ − Q Qᵀ and |a|² − |K|² are conserved at rank {model.rank}, up to the step size",
+        title=f"Gradient descent conserves K Kᵀ − Q Qᵀ and |a|² − |K|² at rank {model.rank} up to O(η)",
         paper="zhang2025",
         equation="conservation laws",
         origin="Saxe et al. 2014",
@@ -40,7 +40,7 @@ def conservation(name: str, model: Separate) -> Claim:
         predict=lambda context, control: _quantities(model, control),
         judge=_drift_is_first_order,
         controls=(NO_SIGN, TWICE, *([TRANSPOSED, ONE_PAIR] if model.rank > 1 else [])),
-        hypotheses=("no weight held at zero",),
+        hypotheses=("all weights are trained",),
         tier="fast",
         figure="conservation",
     )

@@ -43,11 +43,11 @@ TOLERANCE = 1e-3
 
 POWER = "∝ 1/scale"
 LOGARITHM = "∝ ln(1/scale)"
-NO_LEAD = "no growth while the head is idle"
+NO_LEAD = "no growth while the head is small"
 ONE_VALUE = "the value weight of the first direction throughout"
 RATE_ALONE = "growth v b, without what the learned direction takes back"
-AT_START = "idle heads as they started"
-SAME_RESIDUAL = "the force of M = 0 on every plateau"
+AT_START = "small heads as they started"
+SAME_RESIDUAL = "the residual correlation at M = 0 on every plateau"
 EIGENVECTORS = "the head starts on the eigenvectors of Λ"
 FIRST_ORDER = "error O(scale)"
 
@@ -332,7 +332,7 @@ def _phases_agree(predicted: FloatArray, observed: FloatArray) -> Evidence:
         agrees=bool(order >= 0.7 and gaps[-1] <= 0.02 and powers),
         observed=f"∝ {shown}; gap {gaps[0]:.1e} … {gaps[-1]:.1e}, "
         f"order {order:.2f} in scale · ln(1/scale)",
-        expected="scale^-1 twice, within 2 % of the idle phases at the smallest scale, falling",
+        expected="scale^-1 twice, within 2 % of the escape times at the smallest scale, falling",
         fit=Fit("scale", COARSE_SCALES, tuple(gaps.tolist()), order, 1.0),
         residual=float(gaps[-1]),
     )
@@ -341,12 +341,12 @@ def _phases_agree(predicted: FloatArray, observed: FloatArray) -> Evidence:
 CLAIMS = (
     Claim(
         id="durations.between_heads",
-        title="Plateaus that an idle head ends last ∝ 1/scale, as long as its idle phase does",
+        title="A plateau that a small head ends lasts as long as that head's escape, ∝ 1/scale",
         paper="zhang2025",
         equation="long plateaus of low-rank attention",
         origin="the time goes beyond",
         statement=r"t_{m+1} - t_m = C_m/w\,\bigl(1 + O(w\ln\tfrac1w)\bigr),\ m = 0, R,\quad w = \text{scale}",
-        observable="waits at 0 and at the first full head of two heads of rank two, D = 3, three starts",
+        observable="dwell times at 0 and at the first full head of two heads of rank two, D = 3, three starts",
         limit="initial scale → 0, error O(scale · ln(1/scale))",
         order=1,
         measure=_escape_plateaus,
@@ -359,7 +359,7 @@ CLAIMS = (
     ),
     Claim(
         id="durations.within_head",
-        title="An active head passes to its next direction in a time ∝ ln(1/scale), with a slope from the moments",
+        title="An active head learns its next direction after a time ∝ ln(1/scale) with a predicted slope",
         paper="zhang2025",
         equation="short plateaus of low-rank attention",
         beyond_paper=True,
@@ -369,13 +369,13 @@ CLAIMS = (
         measure=_within,
         assumes=POPULATION_MOMENTS,
         predict=_within_growth,
-        judge=_grows(("m = 1", "m = 2", "m = 1, oblique")),
+        judge=_grows(("m = 1", "m = 2", "m = 1, non-commuting")),
         controls=(NO_LEAD, ONE_VALUE, POWER, *MOMENTS),
         hypotheses=("P → ∞, taken exactly",),
     ),
     Claim(
         id="durations.rotation",
-        title="Where Ω reverses the order of drives and gains, a head stays at a non-greedy point ∝ ln(1/scale)",
+        title="Where growth rates and gains differ in order, a head stays near a non-greedy saddle ∝ ln(1/scale)",
         paper="zhang2025",
         equation="general teacher covariance",
         beyond_paper=True,
@@ -391,7 +391,7 @@ CLAIMS = (
     ),
     Claim(
         id="durations.oblique",
-        title="Where Λ and Ω do not commute, a visit to a non-greedy point has a length that no scale changes",
+        title="Where Λ and Ω do not commute, the dwell time near a non-greedy saddle has a finite limit",
         paper="zhang2025",
         equation="general teacher covariance",
         beyond_paper=True,

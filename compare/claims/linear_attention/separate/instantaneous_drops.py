@@ -371,12 +371,12 @@ def _the_same_exits(
 CLAIMS = (
     Claim(
         id="instantaneous_drops.first_exit",
-        title="With drops as instantaneous steps the first exit is wrong by O(scale^(1 + 2(1 − β)))",
+        title="Instantaneous drops make a relative error O(scale^(1 + 2(1 − β))) in the first exit time",
         paper="zhang2025",
         equation="exit from random weights",
         beyond_paper=True,
         statement=r"t_1^{\mathrm{step}}/t_1 - 1 = O(s^{1 + 2(1 - \beta)}),\quad \beta = b_2/b_1",
-        observable="first exit of the flow of all heads, moments written down anew; β = 0.49, 0.64, 0.81",
+        observable="first exit of the flow of all heads, with independent moments; β = 0.49, 0.64, 0.81",
         limit="initial scale → 0",
         measure=_observed_first,
         predict=_stated_first,
@@ -391,7 +391,7 @@ CLAIMS = (
     ),
     Claim(
         id="instantaneous_drops.later_exits",
-        title="With drops as instantaneous steps later exits are wrong by O(scale^(2 − β))",
+        title="Instantaneous drops make a relative error O(scale^(2 − β)) in later exit times",
         paper="zhang2025",
         equation="exit from random weights",
         beyond_paper=True,
@@ -405,7 +405,7 @@ CLAIMS = (
     ),
     Claim(
         id="instantaneous_drops.kicks",
-        title="The reason is the impure head: with its kicks later exits are O(scale²) off, the first O(scale³)",
+        title="With kicks by the active head, instantaneous drops are O(scale³) off first and O(scale²) later",
         paper="zhang2025",
         equation="exit from random weights",
         beyond_paper=True,
@@ -420,13 +420,13 @@ CLAIMS = (
     ),
     Claim(
         id="instantaneous_drops.indicator",
-        title="With drops as instantaneous steps, exits before which all indicators are below 0.01 are within 1e-3",
+        title="Exit times of instantaneous drops are within 1e-3 where all indicators before are below 0.01",
         paper="zhang2025",
         equation="exit from random weights",
         beyond_paper=True,
         statement=r"\chi < 0.01 \Rightarrow |t^{\mathrm{step}}_m/t_m - 1| < 10^{-3}",
         observable="exits of the flow of all heads on 30 random tasks, ten of them with nearly equal λ",
-        limit="none: a bound that has been seen to hold",
+        limit="none: an empirical bound",
         measure=_sampled_exits,
         predict=_bounded_exits,
         judge=_all_within,
@@ -434,7 +434,7 @@ CLAIMS = (
     ),
     Claim(
         id="instantaneous_drops.fixed_scale",
-        title="With drops as instantaneous steps exits are within 1e-3 at scale 0.005",
+        title="Exit times of instantaneous drops are within 1e-3 at scale 0.005",
         paper="zhang2025",
         equation="exit from random weights",
         beyond_paper=True,

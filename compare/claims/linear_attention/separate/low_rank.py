@@ -204,7 +204,7 @@ CLAIMS = (
     ),
     Claim(
         id="low_rank.long_plateaus",
-        title="Long plateaus stand at m = 0, R, 2R, … only",
+        title="Only the plateaus m = 0, R, 2R, … of heads of rank R last ∝ 1/scale",
         paper="zhang2025",
         equation="low-rank separate attention",
         statement=r"t_{m+1} - t_m \propto 1/\mathrm{scale} \iff R \mid m",
@@ -218,7 +218,7 @@ CLAIMS = (
     ),
     Claim(
         id="low_rank.plateaus",
-        title="At D = 8, H = 9 and R = 8, 4, 2, 1 the loss rests at c and then at L(M_R)",
+        title="Runs of rank R = 8, 4, 2, 1 at D = 8 have plateaus at c and at L(M_R)",
         paper="zhang2025",
         equation="simulations of low-rank separate attention",
         statement=r"L(M_R) = c - \sum_{d \le R} \lambda_d^3 / a_d",

@@ -228,7 +228,7 @@ def _low_rank_budget(context: RunContext) -> dict[str, float]:
 CLAIMS = (
     Claim(
         id="overlays.rank_one",
-        title="The staircase lies over the published 10,001 steps of rank-one attention, drop by drop",
+        title="The staircase predicts the time of each drop in the published runs of rank one",
         paper="zhang2025",
         equation="simulations of separate attention",
         origin="exits from random weights go beyond",
@@ -241,7 +241,7 @@ CLAIMS = (
         controls=(ONE_NUMBER, EIGENVALUE_RATE, ONE_TIME),
         experiments=lambda context: separate(context.seed),
         hypotheses=(
-            "no weight held at zero",
+            "all weights are trained",
             "published convention: H = 5, D = 4, scale 0.01, rate 0.02",
         ),
         budget=_rank_one_budget,
@@ -249,7 +249,7 @@ CLAIMS = (
     ),
     Claim(
         id="overlays.low_rank",
-        title="The staircase lies over runs of rank 8, 4, 2 and 1, short plateaus and long ones",
+        title="The staircase predicts the time of each drop in runs of rank 8, 4, 2 and 1",
         paper="zhang2025",
         equation="simulations of low-rank separate attention",
         origin="times go beyond",
@@ -261,7 +261,7 @@ CLAIMS = (
         judge=_close(RANK_TWO, 2),
         controls=(ONE_NUMBER, EIGENVALUE_RATE, FIRST_PAIR),
         experiments=lambda context: _ranks(context.seed),
-        hypotheses=("no weight held at zero", "D = 8, H = 9, scale 0.005, rate 0.02"),
+        hypotheses=("all weights are trained", "D = 8, H = 9, scale 0.005, rate 0.02"),
         tier="long",
         budget=_low_rank_budget,
         figure="low_rank",

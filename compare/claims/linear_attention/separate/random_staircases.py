@@ -129,11 +129,11 @@ KINDS: dict[str, Callable[[Generator, Weights], None]] = {
     "near tie": _generic,
     "exact tie": _generic,
     "commuting teacher": _generic,
-    "oblique teacher": _generic,
+    "non-commuting teacher": _generic,
     "fewer heads": _generic,
     "zero head": _zero_head,
-    "stuck value": _value_alone,
-    "stuck key": _key_alone,
+    "value alone": _value_alone,
+    "key alone": _key_alone,
     "mirror pair": _mirror_pair,
     "lacks a direction": _without_a_direction,
     "two scales": _two_scales,
@@ -181,7 +181,7 @@ def _random_teachers(kind: str, dimension: int, generator: Generator) -> FloatAr
     """Ω (D, D)."""
     if kind == "commuting teacher":
         return np.diag(generator.uniform(0.4, 2.5, dimension))
-    if kind == "oblique teacher":
+    if kind == "non-commuting teacher":
         basis = np.linalg.qr(generator.standard_normal((dimension, dimension)))[0]
         Ω = basis * generator.uniform(0.5, 2, dimension) @ basis.T
         symmetric: FloatArray = (Ω + Ω.T) / 2
@@ -386,7 +386,8 @@ def _claim(name: str, title: str, count: int, tier: str) -> Claim:
         equation="saddle to saddle from any small weights",
         beyond_paper=True,
         statement=r"t_m, \quad d_m, \quad h_m",
-        observable=f"exits of the flow of all heads on {count} random tasks of twelve kinds, moments derived anew",
+        observable=f"exits of the flow of all heads on {count} random tasks, with moments that are "
+        f"derived independently",
         limit="none: scale 1e-3 to 1e-2, exit times within 5e-5, or the uncertainty that is stated",
         measure=lambda context: _observed(context, count),
         predict=lambda context, control: _predicted(context, count, control),
@@ -399,9 +400,14 @@ def _claim(name: str, title: str, count: int, tier: str) -> Claim:
 CLAIMS = (
     _claim(
         "kinds",
-        "The staircase of random weights of every kind is that of the flow of all heads",
+        "The staircase predicts the flow of all heads on random tasks and weights of twelve kinds",
         TASKS,
         "standard",
     ),
-    _claim("more", "So it is on many more random tasks", LONG_TASKS, "long"),
+    _claim(
+        "more",
+        "The staircase predicts the flow of all heads on 96 random tasks of twelve kinds",
+        LONG_TASKS,
+        "long",
+    ),
 )

@@ -43,7 +43,7 @@ ALIGNED_TIMES = np.linspace(0, 60, 121)
 AMPLITUDES = np.array([0.12, 0.1, 0.15, 0.2])
 EXPONENT = "exponent 4 for 5"
 ONE_NUMBER = "1/(λ² v₀) with the largest value weight as v₀"
-EIGENVALUE_RATE = "λ_d for λ_d² in the drive"
+EIGENVALUE_RATE = "λ_d for λ_d² in the growth rate"
 
 ON_GREEDY = np.arange(4) < 2
 """The first two directions, which two heads learn in any basis."""
@@ -330,7 +330,7 @@ def _counts_agree(predicted: FloatArray, observed: FloatArray) -> Evidence:
 CLAIMS = (
     Claim(
         id="separate.aligned",
-        title="A balanced head on an eigenvector obeys the scalar equation exactly",
+        title="A balanced head on an eigenvector obeys v̇ = λ²v² − λav⁵ exactly",
         paper="zhang2025",
         equation="scalar dynamics of separate attention",
         statement=r"\dot v = \lambda_d^2 v^2 - \lambda_d a_d v^5",
@@ -347,7 +347,7 @@ CLAIMS = (
     ),
     Claim(
         id="separate.plateaus",
-        title="From small random weights the loss rests at L(M_m), m = 0 … 4, in turn",
+        title="From small random weights the loss has plateaus at L(M_m), m = 0 … 4, in this order",
         paper="zhang2025",
         equation="saddle-to-saddle dynamics",
         statement=r"L(M_m) = c - \sum_{d \le m} \lambda_d^3 / a_d",
@@ -363,7 +363,7 @@ CLAIMS = (
     ),
     Claim(
         id="separate.published_steps",
-        title="The published 10,001 steps show as many drops as the idle heads' escape allows",
+        title="The published 10,001 steps show as many drops as the staircase expects",
         paper="zhang2025",
         equation="simulations of separate attention",
         origin="the count goes beyond",
@@ -378,7 +378,7 @@ CLAIMS = (
     ),
     Claim(
         id="separate.first_escape",
-        title="The first idle head diverges when the loss first drops",
+        title="The loss first drops when the first small head would diverge",
         paper="zhang2025",
         equation="exit from random weights",
         beyond_paper=True,
@@ -393,7 +393,7 @@ CLAIMS = (
     ),
     Claim(
         id="separate.exit_times",
-        title="The staircase gives the exit times from random weights",
+        title="The staircase predicts exit times from random weights",
         paper="zhang2025",
         equation="exit from random weights",
         beyond_paper=True,

@@ -40,10 +40,10 @@ GRID = np.concatenate(
 )
 """Flow times that are dense around the first drop and around the second."""
 
-UNBOUNDED = "as if nothing ever saturated"
+UNBOUNDED = "as if nothing saturated"
 FASTER = "twice the rate"
 HALVED = "both heads half as large"
-ALL_SMALL = "every head idle until its onset"
+ALL_SMALL = "every head unsaturated until it blows up"
 
 
 # One head from a small start, near its end and beyond
@@ -174,12 +174,12 @@ def _unsaturated_exits(starts: FloatArray) -> FloatArray:
 CLAIMS = (
     Claim(
         id="onsets.absolute",
-        title="From next to nothing a head comes in at 1/(α v₀), whatever it ends at; at zero it stays",
+        title="Small heads blow up at T = 1/(α v₀) + O(v₀²), and a head at zero stays there",
         paper="zhang2025",
         equation="rank-one heads",
         statement=r"v(t) \to 1/(\alpha (T - t)) \ \text{as}\ t \to -\infty,\quad T = 1/(\alpha v_0) + O(v_0^2)",
-        observable="v of one head around its onset, near its end, and from above it; ends at 1.9 and 0.5",
-        limit="v₀ → 0, here so small that nothing shows",
+        observable="v of one head around its blow-up, near its end, and from above it; ends at 1.9 and 0.5",
+        limit="v₀ → 0, here so small that the error is below 1e-6",
         measure=_head_flows,
         assumes=POPULATION_MOMENTS,
         predict=_stated_heads,
@@ -189,13 +189,13 @@ CLAIMS = (
     ),
     Claim(
         id="onsets.past_the_middle",
-        title="A plateau is left when the loss passes the middle of the drop, at once where it starts below",
+        title="Exit times are those at which the loss passes the middle of each drop, 0 where it starts below",
         paper="zhang2025",
         equation="rank-one heads",
         origin="starts that are not small go beyond it",
         statement=r"L(t_m) = (L_m + L_{m+1})/2,\quad t_m = 0 \ \text{if}\ L(0) \ \text{is less}",
         observable="loss along the flow of two heads, one grown to 0.35, 0.5 and 0.6 at the start; rank two",
-        limit="second head → 0, here so small that nothing shows",
+        limit="second head → 0, here so small that the error is below 1e-4",
         measure=_exits,
         assumes=POPULATION_MOMENTS,
         predict=_stated_exits,

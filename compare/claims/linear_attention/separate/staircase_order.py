@@ -34,7 +34,7 @@ LATENESS = 1e-3
 """Largest relative difference of an exit time at this scale."""
 
 OTHER_HEAD = "another head takes it"
-ALL_LONG = "every wait is long"
+ALL_LONG = "every plateau is long"
 REVERSED = "directions in another order"
 
 

@@ -123,7 +123,7 @@ def _heads(rank: int) -> int:
 
 
 def _merged_cases() -> list[_Case]:
-    """White starts off the balance, general ones off the growing mode, and the growing mode, by weights too."""
+    """White starts off the balance, general ones off the unstable mode, and the unstable mode, by weights too."""
     model, D = Merged(heads=2), 3
     cases = [
         _Case(
@@ -165,7 +165,7 @@ def _merged_cases() -> list[_Case]:
 
 
 def _mode_case(task: Task, basis: FloatArray, s: float, u: float) -> _Case:
-    """A start along the growing mode B/‖B‖, by s and the size of u; the columns of the basis are e_d."""
+    """A start along the unstable mode B/‖B‖, by s and the size of u; the columns of the basis are e_d."""
     B = task.covariance @ task.teacher_covariance @ task.covariance
     return _Case(
         task,
@@ -177,7 +177,7 @@ def _mode_case(task: Task, basis: FloatArray, s: float, u: float) -> _Case:
 
 
 def _oblique_case() -> _Case:
-    """The growing mode where Λ and Ω do not commute."""
+    """The unstable mode where Λ and Ω do not commute."""
     grown = OBLIQUE.covariance @ OBLIQUE.teacher_covariance @ OBLIQUE.covariance
     weights = _merged_weights(0.2, 0.2 * grown / np.linalg.norm(grown))
     return _Case(OBLIQUE, Merged(heads=2), weights, weights, AXES)
@@ -284,11 +284,11 @@ def _paths() -> list[Path]:
 CLAIMS = (
     Claim(
         id="amplitudes.merged",
-        title="s and every u_d are those of the weights, from starts in which they differ in size and sign",
+        title="Amplitudes s and u_d of merged time courses equal those of the weights",
         paper="zhang2025",
         equation="merged parametrization: time course for white covariance, aligned equations",
         statement=r"s = \hat v \cdot v,\quad u_d = e_d^\top (\textstyle\sum_h \hat v_h U_h)\, e_d",
-        observable="weights by the flow of all of them: white, unequal, aligned in a turned basis, oblique",
+        observable="weights by the flow of all of them: white, unequal, aligned in a rotated basis, non-commuting",
         limit="none: exact",
         measure=lambda context: _flows(_merged_cases()),
         assumes=POPULATION_MOMENTS,
@@ -299,17 +299,17 @@ CLAIMS = (
         controls=(LONGER_CONTEXT, EXCHANGED, BACKWARDS, UNSIGNED),
         hypotheses=(
             "heads share one s and U",
-            "oblique: on the growing mode, by decreasing λ",
+            "non-commuting: on the unstable mode, by decreasing λ",
         ),
         tier="fast",
     ),
     Claim(
         id="amplitudes.separate",
-        title="Every v_d and κ_d is that of the head on its direction, with its sign",
+        title="Amplitudes v_d and κ_d of separate time courses equal those of the heads, with their signs",
         paper="zhang2025",
         equation="separate parametrization: rank one and rank R",
         statement=r"v_d = \mathrm{sgn}(v)\,|e_d^\top k|,\quad \kappa_d = |e_d^\top k_r|",
-        observable="keys, queries and values by the flow of all of them, in a turned basis; rank one and two",
+        observable="keys, queries and values by the flow of all of them, in a rotated basis; rank one and two",
         limit="none: exact",
         measure=lambda context: _flows(_separate_cases()),
         assumes=POPULATION_MOMENTS,
@@ -323,12 +323,13 @@ CLAIMS = (
     ),
     Claim(
         id="amplitudes.staircase",
-        title="From small weights loss, map, amplitudes and who holds what are those of the flow of all heads",
+        title="The staircase gives loss, map, amplitudes and heads of the flow from small weights",
         paper="zhang2025",
         equation="from saddle to saddle",
         beyond_paper=True,
         statement=r"L,\ e_d^\top M e_d,\ \kappa_d^2 = \textstyle\sum_{h,r} |e_d^\top k_{hr}\, q_{hr}^\top e_d|",
-        observable="weights by the flow of all of them: a turned basis, equal heads, not commuting, rank two",
+        observable="weights by the flow of all of them: a rotated basis, equal heads, non-commuting "
+        "Λ and Ω, rank two",
         limit="initial scale → 0, within 1e-4",
         measure=lambda context: observed_paths(_paths()),
         assumes=POPULATION_MOMENTS,

@@ -67,10 +67,10 @@ def _population_maps(context: RunContext, control: str) -> FloatArray:
 CLAIMS = (
     Claim(
         id="limits.learning_rate",
-        title="Gradient descent follows gradient flow at flow time 2η·step",
+        title="Gradient descent follows gradient flow at flow time 2η·step up to O(η)",
         origin="convention: dθ/dt = −½ ∂L/∂θ with L the mean squared error",
         statement=r"\theta_{\mathrm{step}} = \theta(2\eta\cdot\mathrm{step}) + O(\eta)",
-        observable="loss of four aligned heads against the closed form, through all drops",
+        observable="loss of four aligned heads compared with the closed form, through all drops",
         limit="η → 0, error O(η)",
         measure=_descents,
         assumes=POPULATION_MOMENTS,
@@ -81,11 +81,11 @@ CLAIMS = (
     ),
     Claim(
         id="limits.sequences",
-        title="Training all weights on P sequences tends to the global minimum of the restricted block",
+        title="Training all weights on P sequences reaches the minimum of the restricted block up to O(P^(-1/2))",
         paper="zhang2025",
         equation="global minimum and reduction to the restricted block",
         statement=r"M_P - (\Lambda + (\Lambda + \mathrm{tr}(\Lambda) I)/N)^{-1} = O(P^{-1/2})",
-        observable="effective map of merged attention after its drop, no weight held at zero",
+        observable="effective map of merged attention after its drop, with all weights trained",
         limit="P → ∞, error O(P^-1/2)",
         measure=_learned_maps,
         predict=_population_maps,

@@ -241,30 +241,34 @@ def _accepted(context: RunContext, control: str) -> list[FloatArray]:
 CLAIMS = (
     Claim(
         id="spectra.directions",
-        title="Directions, gains and what is learned are found in any basis and units, however degenerate Λ and Ω",
+        title="Directions, gains and coefficients are right in any basis and unit, for degenerate Λ and Ω too",
         paper="zhang2025",
         equation="aligned equations",
         origin="here with Ω, in any basis",
         statement=r"g_d = b_d^2/(a_d\lambda_d),\quad m_d = b_d/(a_d\lambda_d)",
-        observable="losses of heads along known directions, prompts integrated exactly; 25 tasks",
+        observable="losses of heads along the directions that 25 tasks are made of, with prompts integrated exactly",
         limit="none: exact",
         measure=_measured_directions,
         predict=_stated_directions,
         judge=equal_within(
-            1e-9, axes=("entry", "gain, drive, coefficient, λ, direction")
+            1e-9, axes=("entry", "gain, growth rate, coefficient, λ, direction")
         ),
         controls=(LAMBDA_FIRST, OMEGA_ALONE, LONGER_CONTEXT),
-        hypotheses=("Λ and Ω commute", "of equal gains the larger drive counts first"),
+        hypotheses=(
+            "Λ and Ω commute",
+            "of equal gains the one with the larger growth rate comes first",
+        ),
         tier="fast",
     ),
     Claim(
         id="spectra.oblique",
-        title="Where Λ and Ω do not commute, gains and directions are the singular values and vectors of T",
+        title="Where Λ and Ω do not commute, √g_d, u_d and t_d are the singular values and vectors of T",
         paper="zhang2025",
         equation="any Λ and Ω",
         beyond_paper=True,
         statement=r"T = A^{-1/2} B \Lambda^{-1/2} = \textstyle\sum_d \sqrt{g_d}\,u_d t_d^\top",
-        observable="T of prompts that are integrated exactly; far from commuting and nearly, in four units",
+        observable="T from prompts integrated exactly; Λ and Ω far from commuting and nearly "
+        "commuting, in four units",
         limit="none: exact",
         measure=_decomposed,
         predict=_stated_decompositions,
@@ -274,7 +278,7 @@ CLAIMS = (
     ),
     Claim(
         id="spectra.overflow",
-        title="A task is refused exactly where floating point does not hold its losses",
+        title="A task is refused exactly where its losses overflow in floating point",
         paper="zhang2025",
         equation="population loss",
         statement=r"\mathrm{tr}(\Lambda M^\top A M) < \infty",

@@ -428,7 +428,7 @@ def _stated_predictors(context: RunContext, control: str) -> list[FloatArray]:
 CLAIMS = (
     Claim(
         id="formulas.moments",
-        title="The moments are the integrals over all prompts, for any Λ, Ω and noise",
+        title="The moments c, B and A are integrals over all prompts, for any Λ, Ω and noise",
         paper="zhang2025",
         equation="population loss",
         origin="here with Ω, noise and several lengths",
@@ -458,7 +458,7 @@ CLAIMS = (
     ),
     Claim(
         id="formulas.ridge",
-        title="The posterior mean is that of least penalised squares",
+        title="The posterior mean of the teacher minimises the penalised squared error",
         origin="Hoerl and Kennard 1970, ridge regression",
         statement=r"\bar w = (\hat\Lambda + \tfrac{\sigma^2}{N}\Omega^{-1})^{-1}\beta",
         observable="pseudo-inverse of the penalised equations; N = 1 and 6, with and without noise",
@@ -471,7 +471,7 @@ CLAIMS = (
     ),
     Claim(
         id="formulas.algorithms",
-        title="The algorithms beside attention compute what their names say",
+        title="Principal component regression and preconditioned gradient steps equal independent computations",
         paper="zhang2025",
         origin="Jolliffe 1982, Ahn et al. 2023",
         statement=r"\hat y_q = \textstyle\sum_{d}(e_d^\top\beta)(e_d^\top x_q)/\lambda_d = \beta^\top M x_q",

@@ -64,7 +64,7 @@ def _small_deviation(predicted: FloatArray, observed: FloatArray) -> Evidence:
 def _replay_claim(name: str) -> Claim:
     return Claim(
         id=f"replay.{name}",
-        title=f"The recorded run {name} is repeated step by step",
+        title=f"The recorded run {name} is reproduced at every step",
         paper="zhang2025",
         equation="published training code",
         statement=r"L_{\mathrm{ours}}(\mathrm{step}) = L_{\mathrm{recorded}}(\mathrm{step})",
@@ -139,11 +139,11 @@ CLAIMS = (
     *(_replay_claim(path.stem) for path in reference_files()),
     Claim(
         id="setting.statistics",
-        title="Sufficient statistics give the trajectory of the tokens",
+        title="Training on sufficient statistics gives the trajectory of training on tokens",
         paper="zhang2025",
         equation="the output is linear in the effective map",
         statement=r"L(M) = c - 2\langle b, M\rangle + \langle M, S M\rangle",
-        observable="loss at every of 500 steps, merged and separate, weights outside the restricted block",
+        observable="loss at each of 500 steps, merged and separate, from weights outside the restricted block",
         limit="none: exact up to rounding",
         measure=_tokens_run,
         predict=_statistics_run,
@@ -153,7 +153,7 @@ CLAIMS = (
     ),
     Claim(
         id="setting.moments",
-        title="Sampled statistics tend to the exact moments",
+        title="Sampled statistics converge to the exact moments as P^(-1/2)",
         paper="zhang2025",
         equation="population loss of the restricted block",
         statement=r"A = (1 + 1/N)\,\Lambda\Omega\Lambda + (\mathrm{tr}\,\Omega\Lambda + \sigma^2)\,\Lambda/N",

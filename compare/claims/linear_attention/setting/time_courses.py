@@ -180,11 +180,11 @@ def _unbalanced_courses(context: RunContext, control: str) -> list[FloatArray]:
 CLAIMS = (
     Claim(
         id="courses.exact",
-        title="The time course of every kind of start is what gradient flow does from it",
+        title="Time courses of exact starts equal gradient flow: rank one and two, merged, white, non-commuting",
         paper="zhang2025",
         equation="both parametrizations",
         statement=r"L(t),\ e_d^\top M(t) e_d",
-        observable="loss and diagonal of M by the flow of all weights: rank one and two, merged, white, oblique",
+        observable="loss and diagonal of M by the flow of all weights from each kind of start",
         limit="none: exact",
         measure=_flows,
         assumes=POPULATION_MOMENTS,
@@ -195,7 +195,7 @@ CLAIMS = (
     ),
     Claim(
         id="courses.many_dimensions",
-        title="So it is in a hundred dimensions",
+        title="Time courses are exact for D = 100 (merged)",
         paper="zhang2025",
         equation="merged parametrization",
         statement=r"L(t),\ e_d^\top M(t) e_d",
@@ -209,7 +209,7 @@ CLAIMS = (
     ),
     Claim(
         id="courses.unbalanced",
-        title="Reduced equations hold from starts of any size, sign and imbalance, whether or not Λ and Ω commute",
+        title="Reduced equations hold from starts of any size, sign and imbalance, for any Λ and Ω",
         paper="zhang2025",
         equation="reduced equations",
         origin="here on any task",

@@ -26,7 +26,7 @@ BLOCK: dict[int, Literal["full", "restricted"]] = {1: "full", 2: "restricted"}
 
 ONE_MORE = "also a_h·B_g − a_g·B_h at D = 1"
 EVERYWHERE = "also a_h·B_g − a_g·B_h at every D"
-BY_WEIGHTS = "an idle head with a value adds D − |S|"
+BY_WEIGHTS = "a head of zero map with a value adds D − |S|"
 
 NO_GRADIENT = 1e-12
 """Norm below which a gradient is rounding."""
@@ -245,7 +245,7 @@ def _index_at_zero(context: RunContext) -> tuple[int, ...]:
 def _stated_index(context: RunContext, control: str) -> tuple[int, ...]:
     if control == BY_WEIGHTS:
         return (0, 1, 0, 2)
-    if control == "one way down":
+    if control == "one unstable direction":
         return (0, 1, 0, 1)
     return (0, 0, 0, 0)
 
@@ -281,7 +281,7 @@ def _refuted(
 CLAIMS = (
     _refuted(
         "equal_gains",
-        "Separate attention has 2^D fixed points, whatever Λ is",
+        "Separate attention has 2^D fixed points for every Λ",
         r"\#\{M\} = 2^D",
         "maps of rank one at which no weight has a gradient, D = 2, Λ = 1: of 64 directions tried",
         "a circle of maps",
@@ -292,7 +292,7 @@ CLAIMS = (
     ),
     _refuted(
         "order_of_gains",
-        "From small weights the directions are learned in the order of their gains, whatever Ω is",
+        "From small weights the directions are learned in the order of their gains for every Ω",
         r"g_1 > g_2 \Rightarrow t_1 < t_2",
         "first direction that the gradient flow learns, D = 2, gains 0.97 and 1.31 where B = diag(1, 0.405)",
         "the largest singular value of B",
@@ -313,18 +313,18 @@ CLAIMS = (
     ),
     _refuted(
         "idle_heads",
-        "A head that adds nothing to M is at rest only if v = 0 and kᵀGq = 0, or k = q = 0",
+        "A head with zero map is stationary only if v = 0 and kᵀGq = 0, or k = q = 0",
         r"v_h = 0,\ k_h^\top G q_h = 0 \quad\text{or}\quad k_h = q_h = 0",
-        "whether the gradient vanishes at M_1, D = 2, for three idle heads with v ≠ 0",
+        "whether the gradient vanishes at M_1, D = 2, for three heads of zero map with v ≠ 0",
         "also v ≠ 0 with k = 0 and Gq = 0, or q = 0 and Gᵀk = 0",
         measure=_stationary_heads,
         assumes=POPULATION_MOMENTS,
         predict=_stated_heads,
-        hypotheses=("an idle head beside one that holds direction 1",),
+        hypotheses=("one head of zero map beside one that has learned direction 1",),
     ),
     _refuted(
         "quadratic_laws",
-        "Merged attention keeps no quadratic quantity but a_h·a_g − ⟨B_h, B_g⟩",
+        "Merged attention conserves no quadratic quantity but a_h·a_g − ⟨B_h, B_g⟩",
         r"a_h\cdot a_g - \langle B_h, B_g\rangle",
         "every quadratic law of two heads, by linear algebra on the derived flow, D = 1 (all weights) and 2",
         ONE_MORE,
@@ -336,13 +336,13 @@ CLAIMS = (
     ),
     _refuted(
         "index_of_a_map",
-        "The Hessian's index is a property of the map M, whatever weights make it",
+        "The Hessian index is the same for all weights with the same map M",
         r"M(\theta) = M(\theta') \Rightarrow \mathrm{ind}(\theta) = \mathrm{ind}(\theta')",
         "exact index at M = 0 of one rank-one head with v = 0 and v > 0, k = q = 0, D = 1 and then 2",
         BY_WEIGHTS,
         measure=_index_at_zero,
         predict=_stated_index,
-        controls=("one way down",),
-        hypotheses=("points of rest with other weights than the canonical ones",),
+        controls=("one unstable direction",),
+        hypotheses=("fixed points with other weights than the canonical ones",),
     ),
 )

@@ -336,7 +336,7 @@ def _stated_teacher_loss(context: RunContext, control: str) -> Formulas:
 CLAIMS = (
     Claim(
         id="symbols.moments",
-        title="The derived moments, losses and flow of all weights are those of the definition",
+        title="Derived moments, losses and flow of all weights equal integrals over all prompts",
         paper="zhang2025",
         origin="mixtures with a fixed teacher and ranges of lengths go beyond it",
         statement=r"L = c - 2\, b^\top M + M^\top S M,\quad \dot\theta = -\tfrac12\, \partial L/\partial\theta",
@@ -354,7 +354,7 @@ CLAIMS = (
     ),
     proof(
         "symbols.oblique_count",
-        "There are 2^D fixed points and no other where Λ and Ω do not commute, unless gains are equal",
+        "There are exactly 2^D fixed points also where Λ and Ω do not commute, unless gains are equal",
         r"M_S = \sum_{d \in S} A^{-1} B \Lambda^{-1} \Pi_d,\quad \#\{M\} = 2^D",
         "dimension of the quotient ring, and how many of the M_S solve; D = 2, 3, rational Λ, Ω, σ², N",
         measure=_counted_solutions,
@@ -365,9 +365,9 @@ CLAIMS = (
     ),
     proof(
         "symbols.rest",
-        "Balanced amplitudes rest at cube roots of what is learned, and at no other real point",
+        "The only real equilibria of balanced amplitudes are v³ = Σ m_d over the learned directions",
         r"v^3 = \sum_{d \in S} m_d,\quad v \kappa_d^2 = m_d,\quad s u_d = m_d",
-        "all real points of rest of the reduced equations: merged, two heads of rank one, one of rank two, D = 2",
+        "all real equilibria of the reduced equations: merged, two heads of rank one, one of rank two, D = 2",
         measure=found_equilibria,
         predict=stated_equilibria,
         controls=(*MOMENTS, SUM_OF_ROOTS, FEWER, BALANCED),
@@ -375,7 +375,7 @@ CLAIMS = (
     ),
     proof(
         "symbols.invariants",
-        "One head of rank one has two laws up to degree 3, and two maps that add up keep their difference",
+        "A rank-one head conserves only v² − q² and k² − q² up to degree 3; a sum of two maps their difference",
         r"v^2 - q^2,\quad k^2 - q^2;\qquad m - n",
         "every polynomial that the derived flow conserves: degree 3 for the head, degree 1 for the maps, D = 1",
         measure=_found_laws,
@@ -384,7 +384,7 @@ CLAIMS = (
     ),
     proof(
         "symbols.index",
-        "Whatever Λ is made of, each learned direction has a way down for every larger gain not learned",
+        "The index counts the larger gains left out, for Λ of numbers, real or integer symbols",
         r"\#\{(d, j) : d \in S,\ j \notin S,\ g_j > g_d\}",
         "signature of the derived Hessian at each M_S; Λ = diag(3, 2, 1), diag(b² + 2, b² + 1), diag(2n, 2n − 1)",
         measure=found_index,
@@ -396,16 +396,16 @@ CLAIMS = (
     ),
     proof(
         "symbols.known_teacher",
-        "What knows the teacher loses only what it scales away, and the noise",
+        "The loss of ŷ = m wᵀx_q is (1 − m)² tr ΛΩ + σ²",
         r"E(y_q - m\, w^\top x_q)^2 = (1 - m)^2\, \mathrm{tr}\,\Lambda\Omega + \sigma^2",
-        "the derived loss of an output that holds the teacher, D = 2, any Ω",
+        "the derived loss of an output that contains the teacher, D = 2, any Ω",
         measure=_derived_teacher_loss,
         predict=_stated_teacher_loss,
         controls=("1 − m² for (1 − m)²", "Ω left out"),
     ),
     proof(
         "symbols.averages",
-        "Products of averages over the context have the moments of chi squared",
+        "Averages of x² over the context have the moments of a chi-squared variable",
         r"E\,\hat\lambda^k = \lambda^k \prod_{j < k} (1 + 2j/N),\quad \hat\lambda = \tfrac1N \sum_n x_n^2",
         "derived expectations of up to four averages of x², x y and y², D = 1, noise, N a symbol",
         measure=derived_powers,
@@ -414,10 +414,10 @@ CLAIMS = (
     ),
     proof(
         "symbols.solutions",
-        "The implicit solution and the white time courses solve their equations, by the engine's own check",
+        "The engine's own check confirms the implicit solution and the time courses for white inputs",
         r"\Phi'(v)\, f(v) = 1,\quad \dot p = 2p(\alpha - \kappa p),\ p(0) = w_0^2,\quad "
         r"\dot s = \alpha u,\ \dot u = \alpha s",
-        "what the equations and the start leave over: zero",
+        "residuals of the equations and of the initial values, which must be zero",
         measure=_no_residuals,
         predict=_residuals,
         controls=("½ for ⅓ before the logarithm", "e^{αt}", "w₀ for w₀²", "u as s"),

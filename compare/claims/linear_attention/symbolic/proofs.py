@@ -308,7 +308,7 @@ def _no_residuals(context: RunContext) -> Formulas:
 CLAIMS = (
     proof(
         "proofs.moments",
-        "The moments of the restricted block are c, B and A",
+        "The loss on the restricted block has the moments c, B = ΛΩΛ and A in closed form",
         r"A = (1 + 1/N)\,\Lambda\Omega\Lambda + (\mathrm{tr}\,\Omega\Lambda + \sigma^2)\,\Lambda/N",
         "expectations of the definition, D = 2, any Ω, noise, N a symbol",
         measure=_derived_moments,
@@ -317,7 +317,7 @@ CLAIMS = (
     ),
     proof(
         "proofs.merged_flow",
-        "Merged attention flows by v' = ⟨G, U⟩, U' = v G",
+        "The gradient flow of merged attention is v̇ = ⟨G, U⟩, U̇ = v G",
         r"\dot v_h = \langle G, U_h\rangle,\quad \dot U_h = v_h G,\quad G = B - A M \Lambda",
         "gradient of the derived loss on the restricted block, two heads, D = 2",
         measure=_derived_merged_flow,
@@ -326,7 +326,7 @@ CLAIMS = (
     ),
     proof(
         "proofs.separate_flow",
-        "Separate attention flows by v' = kᵀGq, k' = vGq, q' = vGᵀk",
+        "The gradient flow of separate attention is v̇ = kᵀGq, k̇ = v G q, q̇ = v Gᵀk",
         r"\dot v_h = k_h^\top G q_h,\quad \dot k_h = v_h G q_h,\quad \dot q_h = v_h G^\top k_h",
         "gradient of the derived loss on the restricted block, two heads, D = 2",
         measure=_derived_separate_flow,
@@ -335,7 +335,7 @@ CLAIMS = (
     ),
     proof(
         "proofs.conservation",
-        "Both models keep their quadratic invariants, on all weights",
+        "Gradient flow of all weights conserves the quadratic invariants of both models",
         r"a_h\cdot a_g - \langle B_h, B_g\rangle,\quad |a_h|^2 - |k_h|^2,\quad |k_h|^2 - |q_h|^2",
         "rate of change of each invariant under the derived flow of all weights, D = 1",
         measure=_no_drift,
@@ -353,7 +353,7 @@ CLAIMS = (
     ),
     proof(
         "proofs.count",
-        "There are 2^D fixed points and no other, over the complex numbers",
+        "The fixed-point equations of M have exactly 2^D solutions, over the complex numbers too",
         r"\#\{M : G M^\top = 0,\ G^\top M = 0\} = 2^D",
         "dimension of the quotient ring by a Gröbner basis, D = 1, 2, 3, all else symbols",
         measure=_counted_solutions,
@@ -363,7 +363,7 @@ CLAIMS = (
     ),
     proof(
         "proofs.scalar_equations",
-        "Balanced heads on directions of their own obey scalar equations and do not interact",
+        "Balanced heads on different directions obey scalar equations and do not interact",
         r"\dot v_d = \lambda_d^2 v_d^2 - \lambda_d a_d v_d^5",
         "reduction of the derived flow of all weights, two heads, D = 2",
         measure=_aligned_heads,
@@ -372,18 +372,18 @@ CLAIMS = (
     ),
     proof(
         "proofs.implicit_solution",
-        "The scalar equation has the implicit solution Φ",
+        "Φ solves the scalar equation implicitly: t = (Φ(v) − Φ(v₀))/α",
         r"t = (\Phi(v) - \Phi(v_0))/\alpha,\quad \dot v = \alpha(v^2 - \gamma v^5)",
-        "the rate one, at which Φ/α must grow",
+        "rate of growth of Φ/α along the flow, which must be one",
         measure=_unit_slope,
         predict=_implicit_slope,
         controls=("½ for ⅓ before the logarithm", "arctangent dropped"),
     ),
     proof(
         "proofs.white_course",
-        "The white time course from a balanced start solves its equation",
+        "The closed form for white inputs and a balanced start solves its equation",
         r"p(t) = \alpha e^{2\alpha t} / (\kappa (e^{2\alpha t} - 1) + \alpha/w_0^2)",
-        "what the equation and the start leave over: zero",
+        "residuals of the equation and of the initial value, which must be zero",
         measure=_no_residuals,
         predict=_white_residuals,
         controls=("w₀ for w₀²", "e^{αt}"),

@@ -285,7 +285,7 @@ def _no_drift(context: RunContext) -> Formulas:
 CLAIMS: tuple[Claim, ...] = (
     proof(
         "identities.merged",
-        "Aligned heads of merged attention obey D + 1 scalar equations, at any covariance",
+        "Aligned heads of merged attention obey D + 1 scalar equations for every Λ",
         r"\dot u_d = s(\lambda_d^2 - a_d \lambda_d s u_d),\quad "
         r"\dot s = \sum_d u_d (\lambda_d^2 - a_d \lambda_d s u_d)",
         "reduction of the derived flow of two heads in any proportion, D = 2, 3, and of s ± u of one, D = 1",
@@ -305,7 +305,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     proof(
         "identities.minimum",
-        "The loss has one global minimum, M*, and exceeds it by a square",
+        "The loss has one global minimum, L(M) = L* + tr Λ(M − M*)ᵀA(M − M*)",
         r"L(M) = L^* + \mathrm{tr}\,\Lambda (M - M^*)^\top A (M - M^*),\quad M^* = (\Lambda + (\Lambda + "
         r"\mathrm{tr}\,\Lambda)/N)^{-1},\quad L^* = \mathrm{tr}\,\Lambda - \sum_d \lambda_d^3/a_d",
         "the derived loss at any M, and the map and the loss that the engine solves for, D = 1, 2",
@@ -316,7 +316,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     proof(
         "identities.index",
-        "The Hessian at M_S has a negative eigenvalue for each learned direction and larger gain not learned",
+        "The index at M_S is the number of pairs of a learned direction and a larger gain left out",
         r"\#\{(d, j) : d \in S,\ j \notin S,\ g_j > g_d\}",
         "signature of the derived Hessian at each of the four M_S, D = 2, two heads, Λ and N symbols",
         measure=_derived_index,
@@ -328,7 +328,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     proof(
         "identities.low_rank_conservation",
-        "A head of rank R keeps K Kᵀ − Q Qᵀ and v² − |K|²",
+        "Gradient flow of a head of rank R conserves K Kᵀ − Q Qᵀ and v² − |K|²",
         r"\frac{d}{dt}(K_h K_h^\top - Q_h Q_h^\top) = 0,\quad \frac{d}{dt}(v_h^2 - |K_h|^2) = 0",
         "rate of change of each entry under the derived flow of a head, R = D = 2",
         measure=_no_drift,
