@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from attndyn.compare.evidence.papers import Paper, Result, papers
+from attndyn.compare.evidence.papers import Paper, Result, all_papers
 from attndyn.compare.ledger.coverage import claims_of_result, results_without_claims
 
 PAGE = Path(__file__).with_name("coverage.md")
@@ -19,7 +19,7 @@ be confirmed.
 
 def page() -> str:
     """The whole page: a section for each paper, then the results without a claim."""
-    sections = [line for paper in papers() for line in section(paper)]
+    sections = [line for paper in all_papers() for line in section(paper)]
     missing = [f"- {title}" for title in results_without_claims()]
     missing = missing or ["None of the results above is without a claim."]
     return "\n".join([HEADER, *sections, "## Gaps", "", *missing, ""])

@@ -9,7 +9,7 @@ from pkgutil import walk_packages
 from types import ModuleType
 
 from ..evidence.claim import Claim
-from ..evidence.papers import papers, wings
+from ..evidence.papers import all_papers, wings
 
 
 def all_claims() -> list[Claim]:
@@ -49,7 +49,7 @@ def _sections_of(wing_names: tuple[str, ...]) -> tuple[ModuleType, ...]:
     stating = [module for module in modules if hasattr(module, "CLAIMS")]
 
     # A claim's place is that of the first result that names it: papers, parts and results have an order already.
-    results = [result for paper in papers() for result in paper.results]
+    results = [result for paper in all_papers() for result in paper.results]
     names = dict.fromkeys(name for result in results for name in result.claims)
     places = {name: place for place, name in enumerate(names)}
 

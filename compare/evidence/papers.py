@@ -78,10 +78,10 @@ def wings() -> list[str]:
     ]
 
 
-def papers() -> tuple[Paper, ...]:
+def all_papers() -> tuple[Paper, ...]:
     """The papers of all wings, in their order; ValueError if two have one key.
 
-    >>> papers()[0].key
+    >>> all_papers()[0].key
     'zhang2025'
     """
     return _papers_of(tuple(wings()))
@@ -107,8 +107,8 @@ def paper_of_key(key: str) -> Paper:
     >>> paper_of_key("zhang2025").year
     2025
     """
-    for paper in papers():
+    for paper in all_papers():
         if paper.key == key:
             return paper
-    keys = ", ".join(paper.key for paper in papers())
+    keys = ", ".join(paper.key for paper in all_papers())
     raise ValueError(f"no paper has the key {key!r}: there are {keys}")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ..claims import all_claims
 from ..evidence.claim import Claim
-from ..evidence.papers import Result, papers
+from ..evidence.papers import Result, all_papers
 
 
 def results_without_claims() -> Iterator[str]:
@@ -15,7 +15,7 @@ def results_without_claims() -> Iterator[str]:
     """
     return (
         result.title
-        for paper in papers()
+        for paper in all_papers()
         for result in paper.results
         if not result.claims
     )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..evidence.papers import Paper, Result, papers
+from ..evidence.papers import Paper, Result, all_papers
 from ..evidence.verdict import Verdict
 from ..ledger.coverage import claims_of_result
 from ..ledger.ledger import Ledger
@@ -89,7 +89,7 @@ def coverage(ledger: Ledger) -> list[PaperCoverage]:
                 for part, results in paper.parts.items()
             },
         )
-        for paper in papers()
+        for paper in all_papers()
     ]
 
 

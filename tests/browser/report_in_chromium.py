@@ -24,7 +24,7 @@ from attndyn.compare.claims import all_claims
 from attndyn.compare.evidence.checking import check_claim
 from attndyn.compare.evidence.claim import LEVELS, RunContext
 from attndyn.compare.evidence.evidence import Curve, Evidence, Fit
-from attndyn.compare.evidence.papers import papers
+from attndyn.compare.evidence.papers import all_papers
 from attndyn.compare.evidence.verdict import ClaimRecord, VariantOutcomes
 from attndyn.compare.figures import draw
 from attndyn.compare.report import write_report
@@ -304,7 +304,7 @@ def test_the_coverage_unfolds_and_tells_what_was_checked(opened):
     unfold(opened)
     shown = results(opened)
     assert [title for title, _ in shown] == [
-        result.title for paper in papers() for result in paper.results
+        result.title for paper in all_papers() for result in paper.results
     ]
     texts = dict(shown)
     assert "not checked in this run (tier" in texts["Conservation law"]

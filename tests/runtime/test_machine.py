@@ -184,13 +184,13 @@ def test_libraries_that_are_loaded_later_are_held_too():
 def test_a_claim_that_is_checked_here_uses_one_thread(monkeypatch):
     from threadpoolctl import threadpool_info, threadpool_limits
 
-    seen, examined = [], ledger._examined
+    seen, verdict_of = [], ledger._verdict
 
     def watched(task):
         seen.extend(library["num_threads"] for library in threadpool_info())
-        return examined(task)
+        return verdict_of(task)
 
-    monkeypatch.setattr(ledger, "_examined", watched)
+    monkeypatch.setattr(ledger, "_verdict", watched)
     with threadpool_limits(2):
         assert ledger.verify(["fixed_points.count"], workers=1).holds
     assert seen

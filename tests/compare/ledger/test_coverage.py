@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from attndyn.compare.claims import all_claims
-from attndyn.compare.evidence.papers import Paper, Result, papers
+from attndyn.compare.evidence.papers import Paper, Result, all_papers
 from attndyn.compare.figures import all_figures
 from attndyn.compare.ledger import coverage
 from attndyn.compare.ledger.coverage import claims_of_result, results_without_claims
 
 DOCS = Path(__file__).parents[3] / "docs"
-ALL = [result for paper in papers() for result in paper.results]
+ALL = [result for paper in all_papers() for result in paper.results]
 
 
 def test_every_claim_holds_a_result_and_every_figure_shows_one():
@@ -33,7 +33,7 @@ def test_a_result_without_claims_is_a_gap(monkeypatch):
     assert list(results_without_claims()) == []
     parts = {"made up": (Result("nobody checked this", ()),)}
     paper = Paper("made_up", "Made up", ("Nobody",), 2000, parts=parts)
-    monkeypatch.setattr(coverage, "papers", lambda: (*papers(), paper))
+    monkeypatch.setattr(coverage, "all_papers", lambda: (*all_papers(), paper))
     assert list(results_without_claims()) == ["nobody checked this"]
 
 

@@ -446,7 +446,9 @@ def test_a_result_says_what_this_run_found(monkeypatch):
     first, second = "saddle.delay", "one_drop.time"
     parts = {"Merged": (Result("Drop time", (first, second)),)}
     paper = Paper("made_up", "Made up", ("Nobody",), 2000, parts=parts)
-    monkeypatch.setattr("attndyn.compare.report.results_table.papers", lambda: (paper,))
+    monkeypatch.setattr(
+        "attndyn.compare.report.results_table.all_papers", lambda: (paper,)
+    )
     wrong = {"level": "refuted", "expected_level": "numerical"}
     said = {
         "as expected": (verdict_on(first), verdict_on(second)),
@@ -471,7 +473,9 @@ def test_a_gap_stands_out(monkeypatch):
     assert "no claim" not in report(LEDGER)
     parts = {"<b>made up</b>": (Result("nobody checked this", (), ("conservation",)),)}
     paper = Paper("made_up", "Made up", ("Nobody",), 2000, parts=parts)
-    monkeypatch.setattr("attndyn.compare.report.results_table.papers", lambda: (paper,))
+    monkeypatch.setattr(
+        "attndyn.compare.report.results_table.all_papers", lambda: (paper,)
+    )
     page = Page(report(LEDGER))
     assert "nobody checked this no claim conservation" in [
         text for tag, _, text in page.texts if tag == "tr"
