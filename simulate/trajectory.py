@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..models.protocol import Weights
+from ..models.effective_map import effective_map
+from ..models.protocol import Parametrization, Weights
 from ..runtime.arrays import FloatArray
 from ..runtime.display import Displayed, Summary, array_summary
 from ..runtime.files import (
@@ -107,6 +108,17 @@ class Trajectory(Displayed):
                 f"no weights are stored at {unit} {time}: the nearest are at {self.weight_time[nearest]:g}"
             )
         return self.stored_weights(nearest)
+
+    def effective_map(self, model: Parametrization) -> NDArray[Any]:
+        """M (K, D, D) of all stored weights, which joins β to x_q on the restricted block of this model.
+
+        >>> from attndyn import Merged
+        >>> weights = {"value": np.array([[[0, 2.0]]]), "key_query": np.array([[[[3.0, 0], [0, 0]]]])}
+        >>> times = np.zeros(1)
+        >>> Trajectory(times, times, times, times, weights, None).effective_map(Merged(1))
+        array([[[6.]]])
+        """
+        return effective_map(model, self.weights)
 
     def with_settings(self, settings: dict[str, Any]) -> "Trajectory":
         """The same run with more said about where it comes from."""

@@ -193,7 +193,9 @@ def recorded_prompts(
     labelled[:, -1, -1] = labels[:, -1]
     longest = labelled.shape[1] - 1
     shortest = longest if lengths == "N" else 1
-    return prompts_from_tokens(labelled, tuple(range(shortest, longest + 1)))
+    return prompts_from_tokens(
+        labelled, context_lengths=tuple(range(shortest, longest + 1))
+    )
 
 
 def unused_arrays(headers: Headers, used: Iterable[str]) -> tuple[str, ...]:

@@ -139,9 +139,9 @@ def _refuse_random_labels(task: Task) -> None:
 
 def prompts_from_tokens(
     tokens: ArrayLike,
-    context_lengths: tuple[int, ...] | None = None,
-    *,
     labels: ArrayLike | None = None,
+    *,
+    context_lengths: tuple[int, ...] | None = None,
 ) -> "RecordedPrompts":
     """Prompts from recorded tokens (P, N+1, D+1) with the true y in every row, the query's included.
 

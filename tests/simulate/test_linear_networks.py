@@ -92,7 +92,9 @@ def test_features_by_the_definition(dimension, length, seed):
 
 def test_a_shorter_context_takes_the_first_tokens():
     tokens = sample(TASK, 5).tokens
-    z, labels = network_features(prompts_from_tokens(tokens, (3,)), Merged(heads=1))
+    z, labels = network_features(
+        prompts_from_tokens(tokens, context_lengths=(3,)), Merged(heads=1)
+    )
     expected, _ = network_features(prompts_from_tokens(tokens[:, :4]), Merged(heads=1))
     np.testing.assert_allclose(z, expected, rtol=1e-14)
     assert np.array_equal(labels, tokens[:, 3, -1])

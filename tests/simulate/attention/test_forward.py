@@ -160,7 +160,9 @@ def test_loss_and_its_gradient_are_those_of_the_definition(model, lengths):
         sample(TASK, 3).tokens,
         initial_weights(model, TASK, scale=0.6, seed=1, scheme="gaussian"),
     )
-    loss, gradients = objective(model, prompts_from_tokens(tokens, lengths))(weights)
+    loss, gradients = objective(
+        model, prompts_from_tokens(tokens, context_lengths=lengths)
+    )(weights)
     assert loss == pytest.approx(
         definition_loss(model, weights, tokens, lengths), rel=1e-12
     )
@@ -415,7 +417,7 @@ def test_softmax_is_divided_by_what_a_model_names(divisor):
 @pytest.mark.parametrize("divisor", ["context", "tokens"])
 def test_gradients_of_divided_softmax_are_finite_differences(divisor):
     model, rng = DividedSoftmax(divisor), np.random.default_rng(2)
-    data = prompts_from_tokens(rng.normal(size=(6, 5, 3)), (2, 4))
+    data = prompts_from_tokens(rng.normal(size=(6, 5, 3)), context_lengths=(2, 4))
     weights = {name: rng.normal(size=shape) for name, shape in model.shapes(2).items()}
     evaluate, h = objective(model, data), 1e-6
     _, gradients = evaluate(weights)

@@ -171,13 +171,13 @@ def test_digests_name_the_data():
     assert len(names) == 8
     assert sample(TASK, 50, **base).digest in names
     same_bytes = {
-        prompts_from_tokens(np.ones(shape), (2,)).digest
+        prompts_from_tokens(np.ones(shape), context_lengths=(2,)).digest
         for shape in [(2, 3, 4), (2, 4, 3), (4, 3, 2)]
     }
     assert len(same_bytes) == 3
     assert (
-        prompts_from_tokens(np.ones((2, 4, 3)), (1, 2)).digest
-        != prompts_from_tokens(np.ones((2, 4, 3)), (2,)).digest
+        prompts_from_tokens(np.ones((2, 4, 3)), context_lengths=(1, 2)).digest
+        != prompts_from_tokens(np.ones((2, 4, 3)), context_lengths=(2,)).digest
     )
 
 
@@ -274,7 +274,9 @@ def test_given_keeps_a_locked_copy():
     assert np.all(data.tokens == 1)
     with pytest.raises(ValueError, match="read-only"):
         data.tokens[0] = 2.0
-    assert prompts_from_tokens(tokens, (np.int64(2), 3)).context_lengths == (2, 3)
+    assert prompts_from_tokens(
+        tokens, context_lengths=(np.int64(2), 3)
+    ).context_lengths == (2, 3)
 
 
 def test_masked_queries_need_their_labels():
@@ -392,13 +394,13 @@ BAD = {
     ),
     "tokens must be finite": lambda: prompts_from_tokens(np.full((3, 3, 3), np.nan)),
     "whole numbers from 1 to 2, not (3,)": lambda: prompts_from_tokens(
-        np.ones((3, 3, 3)), (3,)
+        np.ones((3, 3, 3)), context_lengths=(3,)
     ),
     "whole numbers from 1 to 2, not (1.5,)": lambda: prompts_from_tokens(
-        np.ones((3, 3, 3)), (1.5,)
+        np.ones((3, 3, 3)), context_lengths=(1.5,)
     ),
     "whole numbers from 1 to 2, not ()": lambda: prompts_from_tokens(
-        np.ones((3, 3, 3)), ()
+        np.ones((3, 3, 3)), context_lengths=()
     ),
 }
 
@@ -451,4 +453,4 @@ def test_dates_are_no_numbers():
 @pytest.mark.parametrize("lengths", [2, (True,), (2.0,), ()])
 def test_context_lengths_are_whole_numbers(lengths):
     with pytest.raises(ValueError, match="context_lengths must be"):
-        prompts_from_tokens(np.ones((2, 3, 2)), lengths)
+        prompts_from_tokens(np.ones((2, 3, 2)), context_lengths=lengths)

@@ -53,10 +53,13 @@ KINDS = {
         Merged(heads=1, divisor="tokens"),
     ),
     "lengths with gaps": (
-        prompts_from_tokens(sample(WIDE, 300).tokens, (6, 2, 3)),
+        prompts_from_tokens(sample(WIDE, 300).tokens, context_lengths=(6, 2, 3)),
         MODEL,
     ),
-    "a length twice": (prompts_from_tokens(sample(WIDE, 300).tokens, (2, 5, 5)), MODEL),
+    "a length twice": (
+        prompts_from_tokens(sample(WIDE, 300).tokens, context_lengths=(2, 5, 5)),
+        MODEL,
+    ),
     "mixture": (
         sample(
             Task(

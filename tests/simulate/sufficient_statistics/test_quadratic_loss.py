@@ -120,7 +120,7 @@ def same(stats, other):
 def test_statistics_by_the_definition():
     """S against F ⊗ F with every feature F = G ⊗ x_q written out, at two lengths."""
     tokens, model = sample(NOISY, 7).tokens, Separate(heads=1, divisor="tokens")
-    stats = statistics(prompts_from_tokens(tokens, (2, 6)), model)
+    stats = statistics(prompts_from_tokens(tokens, context_lengths=(2, 6)), model)
     i, j = stats.pairs
     assert [*zip(i, j, strict=True)] == [(i, j) for i in range(4) for j in range(i, 4)]
     features, labels = [], []
@@ -135,7 +135,9 @@ def test_statistics_by_the_definition():
     np.testing.assert_allclose(stats.S, F.T @ F / len(y), rtol=1e-12, atol=1e-15)
     np.testing.assert_allclose(stats.b, F.T @ y / len(y), rtol=1e-12, atol=1e-15)
     assert stats.c == pytest.approx(np.mean(y**2), rel=1e-14)
-    other = statistics(prompts_from_tokens(tokens, (2, 6)), Separate(heads=1))
+    other = statistics(
+        prompts_from_tokens(tokens, context_lengths=(2, 6)), Separate(heads=1)
+    )
     assert not np.allclose(stats.S, other.S, rtol=1e-2)  # control: another divisor
 
 

@@ -44,7 +44,10 @@ def _wrong(recording: Recording, name: str) -> Recording:
     if name == SHORTER and recording.data is not None:
         lengths = tuple(n - 1 for n in recording.data.context_lengths if n > 1)
         return replace(
-            recording, data=prompts_from_tokens(recording.data.tokens[:, 1:], lengths)
+            recording,
+            data=prompts_from_tokens(
+                recording.data.tokens[:, 1:], context_lengths=lengths
+            ),
         )
     return recording
 
