@@ -51,7 +51,13 @@ test-pythons: $(VENV)/.installed-lint
 	  else echo "Python $$version is not at hand"; fi; \
 	done
 
-# What breaks with a dependency or a Python: numbers, warnings, the command line.
+# What breaks with a dependency or a Python: numbers and warnings, and after them the fast claims.
+QUICK := tests/test_task.py tests/models tests/runtime tests/simulate/attention tests/simulate/data \
+  tests/simulate/descent tests/simulate/runs tests/simulate/sufficient_statistics tests/theory/linear_attention \
+  tests/theory/moments tests/theory/symbolic/loss tests/compare/evidence tests/compare/metrics \
+  tests/compare/test_overlays.py tests/cli/test_cli.py
+
+.PHONY: quick
 quick:
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow" $(QUICK)
 	$(BIN)/python -W error -m attndyn verify --tier fast --out build/$(notdir $(abspath $(BIN)/..))

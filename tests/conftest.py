@@ -1,4 +1,7 @@
-"""What tests of whole processes share: signals as in a foreground process, and waiting for events."""
+"""What tests of whole processes share: signals as in a foreground process, and waiting for events.
+
+It also measures which tests are slow, in processor time, which other work on the machine changes least.
+"""
 
 import os
 import signal
@@ -11,6 +14,44 @@ import pytest
 
 HANG = 600
 """Seconds after which something is said to hang: far more than a busy machine makes of the slowest test."""
+
+SLOW = 10.0
+"""Seconds of processor time, a test's own and that of its processes, from which on it carries the mark `slow`."""
+BEGIN = pytest.StashKey[float]()
+
+
+def _processor_seconds() -> float:
+    return sum(os.times()[:4])  # user and system, of this process and of finished ones
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Note when a test begins, before its fixtures are made."""
+    item.stash[BEGIN] = _processor_seconds()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Note how long a test takes, for the summary of all workers."""
+    yield
+    seconds = _processor_seconds() - item.stash[BEGIN]
+    item.user_properties.append(("processor seconds", seconds))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List the tests whose mark is missing."""
+    passed = terminalreporter.stats.get("passed", [])
+    unmarked = [
+        f"{report.nodeid}: {seconds:.0f} s"
+        for report in passed
+        for name, seconds in report.user_properties
+        if name == "processor seconds" and seconds > SLOW
+        if "slow" not in report.keywords
+    ]
+    if unmarked:
+        terminalreporter.section("tests to mark slow")
+        for line in unmarked:
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture
