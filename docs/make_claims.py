@@ -1,5 +1,6 @@
 """Writes docs/claims.md from the registered claims: `python docs/make_claims.py`."""
 
+from itertools import groupby
 from pathlib import Path
 from types import ModuleType
 
@@ -32,8 +33,17 @@ COLUMNS = ("id", "statement", "what is observed", "limit", "controls", "tier, le
 
 
 def page() -> str:
-    """The whole page: a table for each section."""
-    return "\n".join([HEADER, *(table(section) for section in sections())])
+    """The whole page: for each wing a heading, and a table for each of its sections."""
+    parts = [HEADER]
+    for wing, modules in groupby(sections(), key=wing_of):
+        parts += [f"## {wing.replace('_', ' ').capitalize()}\n"]
+        parts += [table(section) for section in modules]
+    return "\n".join(parts)
+
+
+def wing_of(section: ModuleType) -> str:
+    """The folder of compare/claims that a module lies in."""
+    return section.__name__.removeprefix("attndyn.compare.claims.").split(".")[0]
 
 
 def table(section: ModuleType) -> str:
@@ -41,7 +51,7 @@ def table(section: ModuleType) -> str:
     heading = (section.__doc__ or section.__name__).split("\n")[0].rstrip(".")
     rows = [COLUMNS, ("---",) * len(COLUMNS), *(row(claim) for claim in section.CLAIMS)]
     return "\n".join(
-        [f"## {heading}", "", *("| " + " | ".join(cells) + " |" for cells in rows), ""]
+        [f"### {heading}", "", *("| " + " | ".join(cells) + " |" for cells in rows), ""]
     )
 
 

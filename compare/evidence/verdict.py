@@ -148,45 +148,26 @@ class Verdict(Displayed):
 
     def to_dict(self) -> dict[str, Any]:
         """The verdict as plain values; `from_dict` reads them back. Numbers that are not finite become None."""
-        claim, evidence, variants = self.claim, self.evidence, self.variants
-        controls = {
-            "rejected": len(variants.rejected),
-            "total": variants.control_count,
-            "accepted": variants.accepted,
-            "names": variants.rejected,
-        }
-        plain = {
-            "id": claim.id,
-            "title": claim.title,
-            "source": claim.source,
+        head = {
+            "id": self.id,
+            "title": self.title,
+            "source": self.source,
             "level": self.level,
-            "expected_level": claim.expected_level,
+            "expected_level": self.expected_level,
             "holds": self.holds,
-            "observed": evidence.observed,
-            "expected": evidence.expected,
-            "controls": controls,
+            "observed": self.observed,
+            "expected": self.expected,
+            "controls": _plain_controls(self.variants),
             "seconds": self.seconds,
-            "statement": claim.statement,
-            "hypotheses": claim.hypotheses,
-            "observable": claim.observable,
-            "limit": claim.limit,
-            "order": claim.order,
-            "tier": claim.tier,
-            "figure": claim.figure,
-            "place": claim.code_location,
-            "seed": self.seed,
-            "broken": variants.misjudged,
-            "fit": None if evidence.fit is None else asdict(evidence.fit),
-            "budget": evidence.budget,
-            "residual": evidence.residual,
-            "curves": tuple(asdict(curve) for curve in evidence.curves),
-            "axes": evidence.axes,
-            "digest": self.digest,
-            "corrected": variants.corrected,
-            "assumes": claim.assumes,
-            "agrees": evidence.agrees,
-            "undecided": evidence.undecided,
         }
+        check = {"seed": self.seed, "digest": self.digest}
+        plain = (
+            head
+            | _plain_claim(self.claim)
+            | check
+            | _plain_evidence(self.evidence)
+            | _plain_variants(self.variants)
+        )
         return {name: _finite(value) for name, value in plain.items()}
 
     @classmethod
@@ -202,44 +183,12 @@ class Verdict(Displayed):
             "agrees": plain["level"] not in ("refuted", "inconclusive"),
             "undecided": False,
         }
-        values = younger | {name: _tuples(value) for name, value in plain.items()}
-        claim = ClaimRecord(
-            id=values["id"],
-            title=values["title"],
-            source=values["source"],
-            expected_level=values["expected_level"],
-            statement=values["statement"],
-            hypotheses=values["hypotheses"],
-            observable=values["observable"],
-            limit=values["limit"],
-            order=values["order"],
-            tier=values["tier"],
-            figure=values["figure"],
-            code_location=values["place"],
-            assumes=values["assumes"],
-        )
-        evidence = Evidence(
-            agrees=values["agrees"],
-            observed=values["observed"],
-            expected=values["expected"],
-            fit=_fit(plain["fit"]),
-            budget=_numbers(plain["budget"]),
-            residual=values["residual"],
-            curves=_curves(plain["curves"]),
-            axes=values["axes"],
-            undecided=values["undecided"],
-        )
-        variants = VariantOutcomes(
-            rejected=_tuples(plain["controls"]["names"]),
-            accepted=_tuples(plain["controls"]["accepted"]),
-            misjudged=values["broken"],
-            corrected=values["corrected"],
-        )
+        values = younger | dict(plain)
         return cls(
-            claim=claim,
+            claim=_claim_record(values),
             level=values["level"],
-            evidence=evidence,
-            variants=variants,
+            evidence=_evidence(values),
+            variants=_variant_outcomes(values),
             seconds=values["seconds"],
             seed=values["seed"],
             digest=values["digest"],
@@ -259,6 +208,90 @@ def controls_in_words(variants: VariantOutcomes) -> str:
         accepted = variants.corrected_accepted
         words.append(f"accepts {accepted}/{len(variants.corrected)} corrected")
     return ", ".join(words)
+
+
+# The plain values of each part, and the parts from plain values.
+
+
+def _plain_controls(variants: VariantOutcomes) -> dict[str, Any]:
+    return {
+        "rejected": len(variants.rejected),
+        "total": variants.control_count,
+        "accepted": variants.accepted,
+        "names": variants.rejected,
+    }
+
+
+def _plain_claim(claim: ClaimRecord) -> dict[str, Any]:
+    return {
+        "statement": claim.statement,
+        "hypotheses": claim.hypotheses,
+        "observable": claim.observable,
+        "limit": claim.limit,
+        "order": claim.order,
+        "tier": claim.tier,
+        "figure": claim.figure,
+        "place": claim.code_location,
+        "assumes": claim.assumes,
+    }
+
+
+def _plain_evidence(evidence: Evidence) -> dict[str, Any]:
+    return {
+        "agrees": evidence.agrees,
+        "undecided": evidence.undecided,
+        "fit": None if evidence.fit is None else asdict(evidence.fit),
+        "budget": evidence.budget,
+        "residual": evidence.residual,
+        "curves": tuple(asdict(curve) for curve in evidence.curves),
+        "axes": evidence.axes,
+    }
+
+
+def _plain_variants(variants: VariantOutcomes) -> dict[str, Any]:
+    return {"broken": variants.misjudged, "corrected": variants.corrected}
+
+
+def _claim_record(plain: Mapping[str, Any]) -> ClaimRecord:
+    return ClaimRecord(
+        id=plain["id"],
+        title=plain["title"],
+        source=plain["source"],
+        expected_level=plain["expected_level"],
+        statement=plain["statement"],
+        hypotheses=_tuples(plain["hypotheses"]),
+        observable=plain["observable"],
+        limit=plain["limit"],
+        order=plain["order"],
+        tier=plain["tier"],
+        figure=plain["figure"],
+        code_location=plain["place"],
+        assumes=_tuples(plain["assumes"]),
+    )
+
+
+def _evidence(plain: Mapping[str, Any]) -> Evidence:
+    return Evidence(
+        agrees=plain["agrees"],
+        observed=plain["observed"],
+        expected=plain["expected"],
+        fit=_fit(plain["fit"]),
+        budget=_numbers(plain["budget"]),
+        residual=plain["residual"],
+        curves=_curves(plain["curves"]),
+        axes=_tuples(plain["axes"]),
+        undecided=plain["undecided"],
+    )
+
+
+def _variant_outcomes(plain: Mapping[str, Any]) -> VariantOutcomes:
+    controls = plain["controls"]
+    return VariantOutcomes(
+        rejected=_tuples(controls["names"]),
+        accepted=_tuples(controls["accepted"]),
+        misjudged=_tuples(plain["broken"]),
+        corrected=_tuples(plain["corrected"]),
+    )
 
 
 def _tuples(value: Any) -> Any:

@@ -10,8 +10,8 @@ from ..ledger.coverage import claims_of_result
 from ..ledger.ledger import Ledger
 
 
-class Holding(NamedTuple):
-    """A claim that holds a result: its verdict, None where this run did not check it, and its tier."""
+class SupportingClaim(NamedTuple):
+    """A claim that supports a result: its verdict, None where this run did not check it, and its tier."""
 
     id: str
     verdict: Verdict | None
@@ -19,56 +19,51 @@ class Holding(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Covered:
-    """A result, the claims that hold it and the figures that show it."""
+class ResultCoverage:
+    """A result, the claims that support it and the figures that show it."""
 
     title: str
-    holdings: tuple[Holding, ...]
+    claims: tuple[SupportingClaim, ...]
     figures: tuple[str, ...]
 
     @property
-    def checked(self) -> tuple[Verdict, ...]:
-        """The verdicts that there are."""
-        return tuple(each.verdict for each in self.holdings if each.verdict is not None)
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """The verdicts of the claims that this run checked."""
+        return tuple(
+            claim.verdict for claim in self.claims if claim.verdict is not None
+        )
 
     @property
-    def good(self) -> bool:
-        """Whether something holds the result and nothing that was checked speaks against it."""
-        return bool(self.holdings) and all(verdict.holds for verdict in self.checked)
+    def is_supported(self) -> bool:
+        """Whether a claim supports the result and no verdict speaks against it."""
+        return bool(self.claims) and all(verdict.holds for verdict in self.verdicts)
 
     @property
     def status(self) -> str:
         """What this run says of the result, in words.
 
-        >>> Covered("a result that nobody checks", (), ()).status
+        >>> ResultCoverage("a result that nobody checks", (), ()).status
         'no claim'
         """
-        if not self.holdings:
+        if not self.claims:
             return "no claim"
-        if not self.checked:
+        if not self.verdicts:
             return "not checked in this run"
-        wrong = sum(not verdict.holds for verdict in self.checked)
-        said = f"{wrong} not as expected" if wrong else "as expected"
-        return (
-            said
-            if len(self.checked) == len(self.holdings)
-            else f"{said}, {self.share} checked"
-        )
-
-    @property
-    def share(self) -> str:
-        """How many of the claims this run checked."""
-        return f"{len(self.checked)} of {len(self.holdings)}"
+        wrong = sum(not verdict.holds for verdict in self.verdicts)
+        outcome = f"{wrong} not as expected" if wrong else "as expected"
+        if len(self.verdicts) == len(self.claims):
+            return outcome
+        return f"{outcome}, {len(self.verdicts)} of {len(self.claims)} checked"
 
 
 class PaperCoverage(NamedTuple):
     """A paper, and its results with the verdicts of one ledger, by part (part → results)."""
 
     paper: Paper
-    parts: dict[str, tuple[Covered, ...]]
+    parts: dict[str, tuple[ResultCoverage, ...]]
 
     @property
-    def results(self) -> tuple[Covered, ...]:
+    def results(self) -> tuple[ResultCoverage, ...]:
         """The results of all parts."""
         return tuple(result for part in self.parts.values() for result in part)
 
@@ -85,7 +80,7 @@ def coverage(ledger: Ledger) -> list[PaperCoverage]:
         PaperCoverage(
             paper,
             {
-                part: tuple(_covered(result, verdicts) for result in results)
+                part: tuple(_result_coverage(result, verdicts) for result in results)
                 for part, results in paper.parts.items()
             },
         )
@@ -93,23 +88,23 @@ def coverage(ledger: Ledger) -> list[PaperCoverage]:
     ]
 
 
-def _covered(result: Result, verdicts: dict[str, Verdict]) -> Covered:
-    holdings = tuple(
-        Holding(claim.id, verdicts.get(claim.id), claim.tier)
+def _result_coverage(result: Result, verdicts: dict[str, Verdict]) -> ResultCoverage:
+    supporting = tuple(
+        SupportingClaim(claim.id, verdicts.get(claim.id), claim.tier)
         for claim in claims_of_result(result)
     )
-    return Covered(result.title, holdings, result.figures)
+    return ResultCoverage(result.title, supporting, result.figures)
 
 
-def summary(results: Sequence[Covered]) -> str:
+def summary(results: Sequence[ResultCoverage]) -> str:
     """How far the results are covered, in one line.
 
-    >>> summary([Covered("a result that nobody checks", (), ())])
+    >>> summary([ResultCoverage("a result that nobody checks", (), ())])
     '0 of 1 results checked in this run, 0 not as expected, 1 without a claim'
     """
-    checked = [result for result in results if result.checked]
-    wrong = sum(not result.good for result in checked)
-    gaps = sum(not result.holdings for result in results)
+    checked = [result for result in results if result.verdicts]
+    wrong = sum(not result.is_supported for result in checked)
+    gaps = sum(not result.claims for result in results)
     return (
         f"{len(checked)} of {len(results)} results checked in this run, "
         f"{wrong} not as expected, {gaps} without a claim"

@@ -30,18 +30,18 @@ SIZE = (3.25, 2.3)
 """Inches of one panel on paper; a page on a screen shows it larger."""
 
 MARGINS = (0.19, 0.18, 0.79, 0.78)
-"""Left, bottom, width and height of the axes, in shares of the panel."""
+"""Left, bottom, width and height of the axes, in shares of the panel: matplotlib would draw twice to find them."""
 
-POINTS = 400
+MAX_POINTS = 400
 """Most points of a curve: a panel is hardly wider in dots."""
 
-FEW = 16
+MAX_MARKERS = 16
 """A curve of no more points shows each of them."""
 
-NAMED = 6
-"""A legend names no more curves than these, an axis no more values."""
+MAX_NAMES = 6
+"""A legend names no more curves than these, an axis no more values: more would hide the curves, or overlap."""
 
-DECADES = 3
+LOG_DECADES = 3
 """An axis is logarithmic if what it shows is positive and spans more than this."""
 
 
@@ -50,18 +50,20 @@ def drawings(verdict: Verdict) -> tuple[str, ...]:
 
     The same verdict gives the same text; its ids begin with that of the claim, so that many stand on one page.
     """
-    fit, found = verdict.evidence.fit, []
-    if verdict.evidence.curves:
-        found.append(
+    evidence = verdict.evidence
+    fit = evidence.fit
+    panels = []
+    if evidence.curves:
+        panels.append(
             _panel(
                 verdict,
                 "curves",
-                lambda ax: _curves(ax, verdict.evidence.curves, verdict.evidence.axes),
+                lambda ax: _draw_curves(ax, evidence.curves, evidence.axes),
             )
         )
     if fit is not None and np.any(_drawable(fit)):
-        found.append(_panel(verdict, "errors", lambda ax: _errors(ax, fit)))
-    return tuple(found)
+        panels.append(_panel(verdict, "errors", lambda ax: _draw_errors(ax, fit)))
+    return tuple(panels)
 
 
 def _panel(verdict: Verdict, name: str, draw: Callable[["Axes"], None]) -> str:
@@ -69,87 +71,96 @@ def _panel(verdict: Verdict, name: str, draw: Callable[["Axes"], None]) -> str:
     from matplotlib.figure import Figure
 
     prefix = f"{anchor(verdict.id)}-{name}"
+    # The salt makes the ids that matplotlib invents depend on the claim alone, and not on chance.
     options: Any = {
         "svg.hashsalt": prefix,
         "font.family": ["STIXGeneral", "DejaVu Sans"],
     }
+    no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with paper_style(), mpl.rc_context(options):
-        figure = Figure(
-            SIZE
-        )  # with margins that fit: to find them, matplotlib would draw twice
+        figure = Figure(SIZE)
         draw(figure.add_axes(MARGINS))
         file = StringIO()
-        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        figure.savefig(file, format="svg", transparent=True, metadata=nothing)
-    return _inline(
-        file.getvalue(), prefix, f"{verdict.id}: {name}, as the caption says"
-    )
+        figure.savefig(file, format="svg", transparent=True, metadata=no_metadata)
+    label = f"{verdict.id}: {name}, as the caption says"
+    return _inline(file.getvalue(), prefix, label)
 
 
 def described(verdict: Verdict) -> str:
     """What the figure shows, in words: its caption."""
-    words = []
-    if verdict.evidence.curves:
-        names = ", ".join(
-            curve.name for curve in verdict.evidence.curves[:NAMED] if curve.name
+    sentences = []
+    curves = verdict.evidence.curves
+    if curves:
+        names = [curve.name for curve in curves[:MAX_NAMES] if curve.name]
+        hidden = len(curves) - MAX_NAMES
+        more = f" and {hidden} more" if hidden > 0 else ""
+        sentences.append(
+            f"Observed (solid) and predicted (dashed): {', '.join(names) or 'curves'}{more}."
         )
-        more = (
-            f" and {len(verdict.evidence.curves) - NAMED} more"
-            if len(verdict.evidence.curves) > NAMED
-            else ""
-        )
-        words.append(
-            f"Observed (solid) and predicted (dashed): {names or 'curves'}{more}."
-        )
-    if verdict.evidence.fit is not None and np.any(_drawable(verdict.evidence.fit)):
-        fit = verdict.evidence.fit
+    fit = verdict.evidence.fit
+    if fit is not None and np.any(_drawable(fit)):
         slopes = f"slope {number(fit.slope, '.3f')}; the dashed line has slope {number(fit.expected)}"
-        words.append(f"Errors against {fit.parameter}: {slopes}.")
-    return " ".join(words)
+        sentences.append(f"Errors against {fit.parameter}: {slopes}.")
+    return " ".join(sentences)
 
 
-def _curves(ax: "Axes", curves: tuple[Curve, ...], names: tuple[str, str]) -> None:
-    if _is_wide(np.concatenate([curve.x for curve in curves])):
+def _draw_curves(ax: "Axes", curves: tuple[Curve, ...], names: tuple[str, str]) -> None:
+    """Predicted over observed, on axes of these names."""
+    all_x = np.concatenate([curve.x for curve in curves])
+    sides = [values for curve in curves for values in (curve.predicted, curve.observed)]
+    if _spans_decades(all_x):
         ax.set_xscale("log")
-    if _is_wide(
-        np.concatenate([(*curve.predicted, *curve.observed) for curve in curves])
-    ):
+    if _spans_decades(np.concatenate(sides)):
         ax.set_yscale("log")
     for index, curve in enumerate(curves):
-        x, said, seen = _thinned(curve)
-        style = {
-            "color": COLOURS[index % len(COLOURS)],
-            "marker": "o" if len(x) <= FEW else "",
-            "linewidth": 2,
-        }
-        simulated(ax, x, seen, label=_plain(curve.name), **style)
-        predicted(ax, x, said)
+        _draw_curve(ax, curve, COLOURS[index % len(COLOURS)])
     ax.set(xlabel=_plain(names[0]), ylabel=_plain(names[1]))
-    if 1 < len(curves) <= NAMED and all(curve.name for curve in curves):
+
+    have_names = all(curve.name for curve in curves)
+    if 1 < len(curves) <= MAX_NAMES and have_names:
         ax.legend()
     else:
         line_legend(ax, "observed", "predicted")
 
 
-def _errors(ax: "Axes", fit: Fit) -> None:
-    there = _drawable(fit)
-    x, errors = np.array(fit.values)[there], np.array(fit.errors)[there]
-    ax.set(xscale="log", yscale="log", xlabel=_plain(fit.parameter), ylabel="error")
-    if len(np.unique(x)) <= NAMED:  # which matplotlib would name so that they overlap
-        ax.set_xticks(np.unique(x), [number(value) for value in np.unique(x)])
-        ax.set_xticks([], minor=True)
-    ax.plot(
+def _draw_curve(ax: "Axes", curve: Curve, colour: str) -> None:
+    count = min(len(curve.x), MAX_POINTS)
+    chosen = np.unique(np.linspace(0, len(curve.x) - 1, count).round().astype(int))
+    x, prediction, observation = (
+        np.asarray(values, dtype=float)[chosen]
+        for values in (curve.x, curve.predicted, curve.observed)
+    )
+    marker = "o" if len(x) <= MAX_MARKERS else ""
+    simulated(
+        ax,
         x,
-        errors,
-        "o",
-        color=COLOURS[0],
-        label=f"observed, slope {number(fit.slope, '.3f')}",
+        observation,
+        label=_plain(curve.name),
+        color=colour,
+        marker=marker,
+        linewidth=2,
     )
+    predicted(ax, x, prediction)
+
+
+def _draw_errors(ax: "Axes", fit: Fit) -> None:
+    """Errors against the parameter of the limit, and a line of the expected slope through their middle."""
+    drawable = _drawable(fit)
+    x = np.array(fit.values)[drawable]
+    errors = np.array(fit.errors)[drawable]
+    ax.set(xscale="log", yscale="log", xlabel=_plain(fit.parameter), ylabel="error")
+    places = np.unique(x)
+    # The names that matplotlib gives to a few values within one decade overlap.
+    if len(places) <= MAX_NAMES:
+        ax.set_xticks(places, [number(value) for value in places])
+        ax.set_xticks([], minor=True)
+    label = f"observed, slope {number(fit.slope, '.3f')}"
+    ax.plot(x, errors, "o", color=COLOURS[0], label=label)
+
     ends = np.array([x.min(), x.max()])
-    middle = np.exp(np.mean(np.log(x)))
-    reference_slope(
-        ax, ends, np.exp(np.mean(np.log(errors))) * (ends / middle) ** fit.expected
-    )
+    middle_x = np.exp(np.mean(np.log(x)))
+    middle_error = np.exp(np.mean(np.log(errors)))
+    reference_slope(ax, ends, middle_error * (ends / middle_x) ** fit.expected)
     ax.lines[-1].set_label(f"slope {number(fit.expected)}")
     ax.legend()
 
@@ -160,45 +171,40 @@ def _drawable(fit: Fit) -> NDArray[np.bool_]:
     return np.asarray(np.all(np.isfinite(pairs) & (pairs > 0), axis=0))
 
 
-def _is_wide(values: FloatArray) -> bool:
+def _spans_decades(values: FloatArray) -> bool:
+    """Whether the finite values are positive and span enough decades for a logarithmic axis."""
     finite = values[np.isfinite(values)]
-    return (
-        len(finite) > 0
-        and finite.min() > 0
-        and bool(finite.max() > 10**DECADES * finite.min())
-    )
-
-
-def _thinned(curve: Curve) -> list[FloatArray]:
-    """x, predicted and observed at no more than POINTS places."""
-    chosen = np.unique(
-        np.linspace(0, len(curve.x) - 1, min(len(curve.x), POINTS)).round().astype(int)
-    )
-    return [
-        np.asarray(values, dtype=float)[chosen]
-        for values in (curve.x, curve.predicted, curve.observed)
-    ]
+    if not len(finite) or finite.min() <= 0:
+        return False
+    return bool(finite.max() > 10**LOG_DECADES * finite.min())
 
 
 def _plain(text: str) -> str:
+    """Text in which matplotlib finds no formula: what a claim says is never trusted as markup."""
     return text.replace("$", r"\$")
 
 
 def _inline(svg: str, prefix: str, label: str) -> str:
     """The element alone: ids of its own or none, black as the colour of the text around it, named for readers."""
+    svg = svg[svg.index("<svg") :]
     clutter = r"<!--.*?-->\s*|<metadata>.*?</metadata>\s*|<style.*?</style>\s*"
-    svg = re.sub(clutter, "", svg[svg.index("<svg") :], flags=re.DOTALL)
-    svg = re.sub(
-        r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), svg
-    )  # hundredths of a point
+    svg = re.sub(clutter, "", svg, flags=re.DOTALL)
+
+    # Paths to hundredths of a point: finer than any screen, and the page is half as long.
+    svg = re.sub(r' d="[^"]*"', lambda path: _hundredths(path[0]), svg)
+
+    # Only ids that something refers to are needed, and they must differ from those of other figures.
     used = set(re.findall(r'(?:href="|url\()#([^")]+)', svg))
     svg = re.sub(
         r' id="([^"]+)"',
-        lambda m: f' id="{prefix}-{m[1]}"' if m[1] in used else "",
+        lambda match: f' id="{prefix}-{match[1]}"' if match[1] in used else "",
         svg,
     )
-    svg = re.sub(r'(href="|url\()#', lambda m: f"{m[1]}#{prefix}-", svg)
+    svg = re.sub(r'(href="|url\()#', lambda match: f"{match[1]}#{prefix}-", svg)
     svg = svg.replace("#000000", "currentColor").replace("xlink:href", "href")
-    return svg.replace(
-        "<svg", f'<svg role="img" aria-label="{escape(label)}"', 1
-    ).strip()
+    opening = f'<svg role="img" aria-label="{escape(label)}"'
+    return svg.replace("<svg", opening, 1).strip()
+
+
+def _hundredths(path: str) -> str:
+    return re.sub(r"(\.\d\d)\d+", r"\1", path)

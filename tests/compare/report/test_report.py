@@ -27,7 +27,7 @@ from attndyn.compare.figures import all_figures, draw
 from attndyn.compare.ledger.ledger import Ledger
 from attndyn.compare.report import report, write_report
 from attndyn.compare.report.results_table import coverage
-from attndyn.compare.report.svg import POINTS, drawings
+from attndyn.compare.report.svg import MAX_POINTS, drawings
 from attndyn.runtime.typesetting import mathml
 
 CLAIMS = {claim.id: claim for claim in all_claims()}
@@ -434,7 +434,7 @@ def test_every_result_is_shown_with_its_claims():
         assert result.status == "not checked in this run"
         assert all(
             f"{each.id} not checked in this run (tier {each.tier})" in table
-            for each in result.holdings
+            for each in result.claims
         )
     assert (
         f"0 of {len(covered())} results checked in this run, 0 not as expected, 0 without a claim"
@@ -458,7 +458,7 @@ def test_a_result_says_what_this_run_found(monkeypatch):
     }
     for status, verdicts in said.items():
         (result,) = covered(*verdicts)
-        assert (result.status, result.good) == (
+        assert (result.status, result.is_supported) == (
             status,
             status.startswith("as expected"),
         )
@@ -622,7 +622,7 @@ def test_long_curves_make_no_large_page():
     long = Curve(
         "noise",
         *(
-            tuple(math.sin(k * step**2) for step in range(50 * POINTS))
+            tuple(math.sin(k * step**2) for step in range(50 * MAX_POINTS))
             for k in (1, 2, 3)
         ),
     )
