@@ -16,19 +16,19 @@ from .runtime.arrays import FloatArray
 from .runtime.decimals import (
     Numbers,
     Written,
+    as_stored,
     as_written,
     exact_fraction,
     exactly_symmetric,
     fractions,
     fractions_of,
+    frozen_numbers,
+    in_message,
+    nested_lists,
     nonnegative,
     number,
     number_array,
-    number_in,
-    plain,
-    plain_lists,
-    shown,
-    stored,
+    number_of_text,
     symmetric,
 )
 from .runtime.machine import refuse_too_large
@@ -98,7 +98,7 @@ class Task(Settings):
         trace: Number | None = None,
     ) -> None:
         name, given = _input_covariance(eigenvalues, covariance)
-        inputs: dict[str, Any] = {name: stored(given)}
+        inputs: dict[str, Any] = {name: frozen_numbers(given)}
         if trace is not None:
             inputs["trace"] = _scale(trace)
         dimension = len(given.doubles)
@@ -117,12 +117,15 @@ class Task(Settings):
         length = _context_length(context_length)
         object.__setattr__(self, "context_length", length)
         inputs |= {
-            "teacher_covariance": stored(Ω),
+            "teacher_covariance": frozen_numbers(Ω),
             "noise_variance": noise,
             "context_length": length,
         }
         if w0 is not None:
-            inputs |= {"fixed_teacher": stored(w0), "in_context_fraction": fraction}
+            inputs |= {
+                "fixed_teacher": frozen_numbers(w0),
+                "in_context_fraction": fraction,
+            }
         object.__setattr__(self, "_inputs", inputs)
 
     @property
@@ -240,9 +243,9 @@ class Task(Settings):
         settings: dict[str, Any] = {}
         if is_diagonal(self.covariance):
             exact = self.exact_variances if self._is_text else None
-            settings["eigenvalues"] = plain_lists(np.diag(self.covariance), exact)
+            settings["eigenvalues"] = nested_lists(np.diag(self.covariance), exact)
         else:
-            settings["covariance"] = plain_lists(
+            settings["covariance"] = nested_lists(
                 self.covariance, self.exact_covariance if self._is_text else None
             )
         if not np.array_equal(self.teacher_covariance, np.eye(self.dimension)):
@@ -251,19 +254,21 @@ class Task(Settings):
                 if inputs["teacher_covariance"].dtype == object
                 else None
             )
-            settings["teacher_covariance"] = plain_lists(self.teacher_covariance, exact)
+            settings["teacher_covariance"] = nested_lists(
+                self.teacher_covariance, exact
+            )
         if self.fixed_teacher is not None:
             exact = (
                 inputs["fixed_teacher"]
                 if inputs["fixed_teacher"].dtype == object
                 else None
             )
-            settings["fixed_teacher"] = plain_lists(self.fixed_teacher, exact)
-            settings["in_context_fraction"] = plain(
+            settings["fixed_teacher"] = nested_lists(self.fixed_teacher, exact)
+            settings["in_context_fraction"] = as_stored(
                 self.in_context_fraction, self.exact_in_context_fraction
             )
         if self.noise_variance:
-            settings["noise_variance"] = plain(
+            settings["noise_variance"] = as_stored(
                 self.noise_variance, self.exact_noise_variance
             )
         return settings | {"context_length": self.context_length}
@@ -339,7 +344,7 @@ def _scale(trace: object) -> float | Fraction:
     """The trace, as a fraction where no double prints as it."""
     value = number(trace)
     if value is None or not 0 < float(value) < np.inf:
-        raise ValueError(f"trace must be positive and finite, not {shown(trace)}")
+        raise ValueError(f"trace must be positive and finite, not {in_message(trace)}")
     return value
 
 
@@ -361,7 +366,7 @@ def _rescaled(given: Written, trace: float | Fraction | None) -> FloatArray:
             rescaled = matrix / scale
     if not np.all(np.isfinite(rescaled)) or np.any(np.diag(rescaled) <= 0):
         raise ValueError(
-            f"trace {shown(trace)} puts Λ outside the range of floating point: pass a moderate one"
+            f"trace {in_message(trace)} puts Λ outside the range of floating point: pass a moderate one"
         )
     return rescaled
 
@@ -379,12 +384,12 @@ def _mixture(
     if fixed_teacher is None:
         if fraction is not None and value != 1:
             raise ValueError(
-                f"in_context_fraction {shown(fraction)} needs a fixed_teacher for the other sequences"
+                f"in_context_fraction {in_message(fraction)} needs a fixed_teacher for the other sequences"
             )
         return None, 1.0
     if value is None or not 0 <= value <= 1:
         raise ValueError(
-            f"a fixed_teacher needs in_context_fraction between 0 and 1, not {shown(fraction)}"
+            f"a fixed_teacher needs in_context_fraction between 0 and 1, not {in_message(fraction)}"
         )
     return number_array("fixed_teacher", fixed_teacher, (dimension,)), value
 
@@ -405,7 +410,7 @@ def _context_length(value: int | str) -> int | str:
     ):
         return _one_length(int(value))
     raise ValueError(
-        f'context_length must be a whole number N ≥ 1, or "1..N" for every length, not {shown(value)}'
+        f'context_length must be a whole number N ≥ 1, or "1..N" for every length, not {in_message(value)}'
     )
 
 
@@ -428,7 +433,7 @@ def _average_up_to(longest: int) -> str:
 def eigenvalue_list(text: str) -> Sequence[float | Fraction]:
     """Eigenvalues from text such as "4,3,2,1" or "2/5,3/10"; ValueError names what is not a number."""
     try:
-        return [number_in(part) for part in text.split(",")]
+        return [number_of_text(part) for part in text.split(",")]
     except ValueError:
         raise ValueError(
             f"eigenvalues must be numbers separated by commas, such as 4,3,2,1 or 2/5,3/10, not {text!r}"

@@ -19,7 +19,7 @@ def number(text: object) -> "float | Fraction":
     from ..runtime import decimals
 
     try:
-        return decimals.number_in(text)
+        return decimals.number_of_text(text)
     except ValueError:
         message = f"{text!r} is no number: write a decimal, or a fraction such as 2/5"
         raise typer.BadParameter(message) from None

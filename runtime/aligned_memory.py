@@ -15,6 +15,7 @@ def cache_lines(*shape: int) -> NDArray[np.float64]:
     ((3, 8), 0)
     """
     count = int(np.prod(shape))
-    room = np.zeros(count + LINE)
-    first = -room.ctypes.data // room.itemsize % LINE
-    return room[first : first + count].reshape(shape)
+    # As many numbers more as it takes to skip to the beginning of a line.
+    zeros = np.zeros(count + LINE)
+    first = -zeros.ctypes.data // zeros.itemsize % LINE
+    return zeros[first : first + count].reshape(shape)

@@ -48,13 +48,13 @@ def in_ascii(error: UnicodeError) -> tuple[str | bytes, int]:
     """The error handler of encoders that spells the first character which an encoding does not know."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    at = error.start
-    character, before = error.object[at], error.object[at - 1 : at]
-    if (
-        0xDC80 <= ord(character) <= 0xDCFF
-    ):  # a byte of a file name that was no text: the byte itself
-        return bytes([ord(character) - 0xDC00]), at + 1
-    return _spelling(character, before), at + 1
+    start = error.start
+    character = error.object[start]
+    # A byte of a file name that was no text is the byte itself: Python keeps it as a surrogate.
+    if 0xDC80 <= ord(character) <= 0xDCFF:
+        return bytes([ord(character) - 0xDC00]), start + 1
+    before = error.object[start - 1 : start]
+    return _spelling(character, before), start + 1
 
 
 def _spelling(character: str, before: str) -> str:
@@ -67,10 +67,10 @@ def _spelling(character: str, before: str) -> str:
             return digit if before and before in row else f"{sign}{digit}"
     if unicodedata.combining(character):  # an accent on the letter before
         return ""
-    greek = unicodedata.name(character, "").split()
-    if greek[:2] in (["GREEK", "SMALL"], ["GREEK", "CAPITAL"]):
-        letter = greek[-1].lower().replace("lamda", "lambda")
-        return letter.capitalize() if greek[1] == "CAPITAL" else letter
+    name = unicodedata.name(character, "").split()
+    if name[:2] in (["GREEK", "SMALL"], ["GREEK", "CAPITAL"]):
+        letter = name[-1].lower().replace("lamda", "lambda")  # as Unicode spells it
+        return letter.capitalize() if name[1] == "CAPITAL" else letter
     plain = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
     return plain or character.encode("ascii", "backslashreplace").decode()
 

@@ -17,8 +17,8 @@ _DECIMAL = r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
 _TEXT = re.compile(rf"\s*({_DECIMAL})\s*(?:/\s*({_DECIMAL})\s*)?")
 _MOST_DIGITS = 1000
 _LARGEST_EXPONENT = 400  # beyond the range of doubles, and small enough that 10^exponent is made at once
-
 _SHORT = 12  # digits: of the doubles that a computation rounds, one in ten thousand prints with as few
+_ASYMMETRY = 1e-12  # relative: differences of entries that ought to be equal
 
 
 class Written(NamedTuple):
@@ -49,10 +49,10 @@ def exact_fraction(value: object) -> Fraction:
     raise ValueError(f"{value!r} is no finite number")
 
 
-def shown(value: object) -> str:
+def in_message(value: object) -> str:
     """What a message shows of a value: a decimal of a file as it is written there.
 
-    >>> shown([Decimal("0.10"), "2/5", 1])
+    >>> in_message([Decimal("0.10"), "2/5", 1])
     "[0.10, '2/5', 1]"
     """
     return re.sub(r"Decimal\('([^']*)'\)", r"\1", repr(value))
@@ -71,12 +71,11 @@ def written_array(value: Numbers) -> Written:
     if isinstance(value, np.ndarray) and value.dtype.kind == "f":
         return Written(np.array(value, dtype=np.float64), None)
     objects = np.array(value, dtype=object)
-    if all(isinstance(entry, float) for entry in objects.flat):
+    doubles_only = all(isinstance(entry, float) for entry in objects.flat)
+    # What is infinite is refused by the caller, who knows its name.
+    finite = all(_is_finite(entry) for entry in objects.flat)
+    if doubles_only or not finite:
         return Written(np.array(objects, dtype=np.float64), None)
-    if not all(_is_finite(entry) for entry in objects.flat):
-        return Written(
-            np.array(objects, dtype=np.float64), None
-        )  # the caller names what is infinite
     exact = np.empty(objects.shape, dtype=object)
     for index in np.ndindex(objects.shape):
         exact[index] = exact_fraction(objects[index])
@@ -86,32 +85,32 @@ def written_array(value: Numbers) -> Written:
 def as_written(exact: NDArray[Any]) -> Written:
     """Fractions with their nearest doubles, and without the fractions where the doubles say as much."""
     doubles = np.empty(exact.shape)
-    for index, number_here in np.ndenumerate(exact):
-        doubles[index] = nearest_double(number_here)
-    finite = bool(np.all(np.isfinite(doubles)))
-    plain = finite and all(
-        Fraction(repr(float(x))) == y
-        for x, y in zip(doubles.flat, exact.flat, strict=True)
-    )
-    return Written(doubles, None if plain else exact)
+    for index, fraction in np.ndenumerate(exact):
+        doubles[index] = nearest_double(fraction)
+    if np.all(np.isfinite(doubles)) and np.array_equal(_printed(doubles), exact):
+        return Written(doubles, None)
+    return Written(doubles, exact)
 
 
 def fractions_of(written: Written) -> NDArray[Any]:
     """The exact numbers, as an array of fractions of the same shape."""
-    if written.exact is not None:
-        return written.exact
-    exact = np.empty(written.doubles.shape, dtype=object)
+    return _printed(written.doubles) if written.exact is None else written.exact
+
+
+def _printed(doubles: NDArray[np.float64]) -> NDArray[Any]:
+    """The fractions that doubles print as."""
+    exact = np.empty(doubles.shape, dtype=object)
     for index in np.ndindex(exact.shape):
-        exact[index] = Fraction(repr(float(written.doubles[index])))
+        exact[index] = Fraction(repr(float(doubles[index])))
     return exact
 
 
-def plain(value: float, exact: Fraction) -> float | str:
+def as_stored(value: float, exact: Fraction) -> float | str:
     """How a number is stored: the double where it prints as the number itself, else the fraction as text."""
     return value if Fraction(repr(float(value))) == exact else str(exact)
 
 
-def stored(written: Written) -> NDArray[Any]:
+def frozen_numbers(written: Written) -> NDArray[Any]:
     """What a task keeps of numbers that it was given: doubles, or fractions where these say more."""
     array = np.array(written.doubles if written.exact is None else written.exact)
     array.flags.writeable = False
@@ -119,7 +118,7 @@ def stored(written: Written) -> NDArray[Any]:
 
 
 def fractions(stored: NDArray[Any]) -> NDArray[Any]:
-    """The exact numbers of what `stored` keeps."""
+    """The exact numbers of what `frozen_numbers` keeps."""
     return stored if stored.dtype == object else fractions_of(Written(stored, None))
 
 
@@ -128,17 +127,14 @@ def exactly_symmetric(matrix: NDArray[Any]) -> NDArray[Any]:
     return np.asarray((matrix + matrix.T) / 2)
 
 
-def plain_lists(doubles: NDArray[np.float64], exact: NDArray[Any] | None) -> list[Any]:
+def nested_lists(doubles: NDArray[np.float64], exact: NDArray[Any] | None) -> list[Any]:
     """Nested lists of doubles, or of text where a fraction says more."""
     if exact is None:
         return list(doubles.tolist())
+    rows = zip(doubles, exact, strict=True)
     if doubles.ndim > 1:
-        return [
-            plain_lists(row, part) for row, part in zip(doubles, exact, strict=True)
-        ]
-    return [
-        plain(float(value), part) for value, part in zip(doubles, exact, strict=True)
-    ]
+        return [nested_lists(row, exact_row) for row, exact_row in rows]
+    return [as_stored(float(value), fraction) for value, fraction in rows]
 
 
 def refuse_mask(name: str, value: object) -> None:
@@ -153,26 +149,35 @@ def number_array(
     name: str, value: Numbers | None, shape: tuple[int | None, ...]
 ) -> Written:
     """Finite numbers of this shape, None for any size; ValueError names them and what is wrong."""
-    sizes = ["D" if size is None else str(size) for size in shape]
-    wanted = f"({', '.join(sizes)}{',' * (len(sizes) == 1)})"
+    wanted = _shape_text(shape)
     refuse_mask(name, value)
     try:
         written = written_array(() if value is None else value)
     except (TypeError, ValueError):
         raise ValueError(
-            f"{name} must be numbers of shape {wanted}, not {shown(value)}"
+            f"{name} must be numbers of shape {wanted}, not {in_message(value)}"
         ) from None
     array = written.doubles
-    fits = array.ndim == len(shape) and all(
-        want in (None, have) for want, have in zip(shape, array.shape, strict=True)
-    )
-    if not fits or array.size == 0:
+    if not _has_shape(array, shape):
         raise ValueError(f"{name} must have shape {wanted}, not {array.shape}")
     if not np.all(np.isfinite(array)):
         raise ValueError(f"{name} must be finite: it holds nan or inf")
-    return Written(
-        array + 0.0, written.exact
-    )  # -0.0 and 0.0 are equal, and so must their JSON be
+    # -0.0 and 0.0 are equal, and so must their JSON be.
+    return Written(array + 0.0, written.exact)
+
+
+def _has_shape(array: NDArray[Any], shape: tuple[int | None, ...]) -> bool:
+    """Whether an array has entries, and the sizes that are named."""
+    if array.ndim != len(shape) or array.size == 0:
+        return False
+    sizes = zip(shape, array.shape, strict=True)
+    return all(wanted in (None, size) for wanted, size in sizes)
+
+
+def _shape_text(shape: tuple[int | None, ...]) -> str:
+    """A shape for a message, D standing for any size."""
+    sizes = ["D" if size is None else str(size) for size in shape]
+    return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
 
 
 def symmetric(name: str, value: Numbers, dimension: int | None) -> Written:
@@ -182,25 +187,25 @@ def symmetric(name: str, value: Numbers, dimension: int | None) -> Written:
         raise ValueError(
             f"{name} must be square, not {array.shape[0]} × {array.shape[1]}"
         )
-    if not np.allclose(
-        array, array.T, rtol=1e-12, atol=1e-12 * float(np.max(np.abs(array)))
-    ):
+    # What rounding leaves of a product such as R Λ Rᵀ.
+    tolerance = _ASYMMETRY * float(np.max(np.abs(array)))
+    if not np.allclose(array, array.T, rtol=_ASYMMETRY, atol=tolerance):
         raise ValueError(
             f"{name} must be symmetric: pass (C + C.T) / 2 if the difference is rounding"
         )
-    return (
-        Written((array + array.T) / 2, None)
-        if exact is None
-        else as_written(exactly_symmetric(exact))
-    )
+    if exact is None:
+        return Written((array + array.T) / 2, None)
+    return as_written(exactly_symmetric(exact))
 
 
-def nonnegative(name: str, given: object) -> float | Fraction:
+def nonnegative(name: str, value: object) -> float | Fraction:
     """`number` of what is zero or more; ValueError names it otherwise."""
-    value = number(given)
-    if value is None or not 0 <= float(value) < np.inf:
-        raise ValueError(f"{name} must be zero or more and finite, not {shown(given)}")
-    return value
+    exact = number(value)
+    if exact is None or not 0 <= float(exact) < np.inf:
+        raise ValueError(
+            f"{name} must be zero or more and finite, not {in_message(value)}"
+        )
+    return exact
 
 
 def number(value: object) -> float | Fraction | None:
@@ -215,7 +220,7 @@ def number(value: object) -> float | Fraction | None:
     return double if Fraction(repr(double)) == exact else exact
 
 
-def number_in(text: object) -> float | Fraction:
+def number_of_text(text: object) -> float | Fraction:
     """`number`, or nan and infinity for the owner to refuse by name; ValueError for what is no number."""
     value = number(text)
     return float(str(text)) if value is None else value
@@ -235,15 +240,17 @@ def _is_finite(value: object) -> bool:
 
 
 def _of_text(text: str) -> Fraction:
+    """The fraction that a decimal or a quotient of two says."""
     match = _TEXT.fullmatch(text)
     if match is None:
         raise ValueError(
             f"{text!r} is no number: write a decimal, or a fraction such as '2/5'"
         )
-    top, bottom = _of_decimal(Decimal(match[1])), _of_decimal(Decimal(match[2] or "1"))
-    if bottom == 0:
+    numerator = _of_decimal(Decimal(match[1]))
+    denominator = _of_decimal(Decimal(match[2] or "1"))
+    if denominator == 0:
         raise ValueError(f"{text!r} divides by zero")
-    return top / bottom
+    return numerator / denominator
 
 
 def _of_decimal(value: Decimal) -> Fraction:

@@ -52,10 +52,8 @@ def write_atomically(path: AnyPath, write: Callable[[BinaryIO], object]) -> Path
         os.replace(name, target)
     except BaseException as error:
         Path(name).unlink(missing_ok=True)
-        if (
-            isinstance(error, OSError) and error.filename is None
-        ):  # a full disk does not say where it is
-            error.filename = str(target)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(target)  # a full disk does not say where it is
         raise
     return target
 
@@ -82,12 +80,8 @@ def array_headers(path: AnyPath) -> dict[str, Header]:
     (2, 3)
     """
     with _archive(path) as archive:
-        members = [
-            info for info in archive.infolist() if info.filename.endswith(".npy")
-        ]
         return {
-            info.filename.removesuffix(".npy"): _header(archive, info)
-            for info in members
+            name: _header(archive, info) for name, info in _members(archive).items()
         }
 
 
@@ -104,25 +98,30 @@ def read_arrays(
     array([1, 2])
     """
     with _archive(path) as archive:
-        members = [
-            info for info in archive.infolist() if info.filename.endswith(".npy")
-        ]
-        if names is not None:
-            files = {f"{name}.npy" for name in names}
-            members = [info for info in members if info.filename in files]
+        members = _members(archive)
+        wanted = set(members if names is None else names)
         return {
-            info.filename.removesuffix(".npy"): _array(archive, info)
-            for info in members
+            name: _array(archive, info)
+            for name, info in members.items()
+            if name in wanted
         }
+
+
+def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """The arrays of an archive by name."""
+    members = {}
+    for info in archive.infolist():
+        if info.filename.endswith(".npy"):
+            members[info.filename.removesuffix(".npy")] = info
+    return members
 
 
 @contextmanager
 def _archive(name: AnyPath) -> Iterator[zipfile.ZipFile]:
     """The npz file, opened; what goes wrong inside it becomes a ValueError that names it."""
     path = as_path(name)
-    with open(
-        path, "rb", opener=_without_waiting
-    ) as file:  # opened here, since ZipFile leaves a damaged file open
+    # Opened here, since ZipFile leaves a damaged file open.
+    with open(path, "rb", opener=_without_waiting) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(
                 errno.EINVAL, "not a regular file, which alone can be read", str(path)
@@ -143,17 +142,16 @@ class _Damaged(Exception):
     """What is wrong inside an npz file, in words."""
 
 
-_DAMAGE = (
-    *(
-        OSError,
-        EOFError,
-        NotImplementedError,
-        RuntimeError,
-        SyntaxError,
-        TypeError,
-        ValueError,
-    ),
-    *(zipfile.BadZipFile, zlib.error),
+_DAMAGE: tuple[type[Exception], ...] = (
+    EOFError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
 )
 """What zipfile and NumPy raise on an archive that is damaged, encrypted or compressed in another way."""
 
@@ -165,10 +163,9 @@ def _without_waiting(path: str, flags: int) -> int:
 
 def _header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Header:
     with archive.open(info) as member:
-        version = read_magic(member)
-        read_header = (
-            read_array_header_1_0 if version == (1, 0) else read_array_header_2_0
-        )
+        read_header = read_array_header_2_0
+        if read_magic(member) == (1, 0):
+            read_header = read_array_header_1_0
         shape, _, dtype = read_header(member)
         size = math.prod(shape) * dtype.itemsize
         if not dtype.hasobject and info.file_size - member.tell() != size:

@@ -90,14 +90,12 @@ def one_thread() -> Iterator[None]:
     """
     try:
         from threadpoolctl import threadpool_limits
-    except (
-        ImportError
-    ):  # an installation from before it was needed: slower, and as right
+    except ImportError:
+        # An installation from before this library was needed: slower, and as right.
         limited = nullcontext()
     else:
-        import_module(
-            "scipy.linalg"
-        )  # a library that is loaded later would not be limited
+        # A library that is loaded later would not be limited.
+        import_module("scipy.linalg")
         limited = threadpool_limits(1)
     with limited:
         yield
@@ -121,17 +119,13 @@ def _free_of_the_system() -> float:
 def _free_of_the_container() -> float:
     """What the control group may still take; inf outside one."""
     try:
-        limit = int(
-            (_CONTROL_GROUP / "memory.max").read_text(encoding="ascii")
-        )  # "max" is no number: no limit
+        # "max", where there is no limit, is no whole number.
+        limit = int((_CONTROL_GROUP / "memory.max").read_text(encoding="ascii"))
         used = int((_CONTROL_GROUP / "memory.current").read_text(encoding="ascii"))
-        lines = (
-            (_CONTROL_GROUP / "memory.stat").read_text(encoding="ascii").splitlines()
-        )
+        lines = (_CONTROL_GROUP / "memory.stat").read_text(encoding="ascii")
     except (OSError, ValueError):
         return float("inf")
-    counts = dict(line.split() for line in lines)
-    files = int(
-        counts.get("inactive_file", 0)
-    )  # copies of files, which the system gives up when asked
+    counts = dict(line.split() for line in lines.splitlines())
+    # Copies of files, which the system gives up when asked.
+    files = int(counts.get("inactive_file", 0))
     return float(limit - used + files)

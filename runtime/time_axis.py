@@ -35,9 +35,8 @@ def draw_losses(
 
         _, ax = plt.subplots()
     for label, (loss, style) in losses.items():
-        (line,) = ax.plot(
-            times[unit], loss, **({"label": label} if label else {}) | style
-        )
+        properties = {"label": label} | style if label else style
+        (line,) = ax.plot(times[unit], loss, **properties)
         setattr(line, _MARK, unit)
     ax.set_xlabel(UNITS[unit])
     ax.set_ylabel("loss")
@@ -59,6 +58,7 @@ def line_style(style: Mapping[str, Any], **defaults: Any) -> dict[str, Any]:
 def _unit(
     ax: "Axes | None", times: Mapping[str, ArrayLike], x: str | None, without: str
 ) -> str:
+    """The unit to draw in; ValueError as `draw_losses`."""
     if x is not None and x not in tuple(UNITS):
         raise ValueError(f"x must be one of {', '.join(map(repr, UNITS))}, not {x!r}")
     present = None if ax is None else unit_of(ax)
@@ -68,15 +68,15 @@ def _unit(
             f"these axes count {UNITS[str(present)]}: draw with x={present!r}, or on other axes"
         )
     if unit not in times:
-        counted = f"these axes count {UNITS[unit]}: " if present else ""
-        raise ValueError(f"{counted}{without}")
+        reason = f"these axes count {UNITS[unit]}: " if present else ""
+        raise ValueError(f"{reason}{without}")
     return unit
 
 
 def unit_of(ax: "Axes") -> str | None:
     """The unit that the curves drawn by `draw_losses` count on these axes, or on others with the same time axis."""
-    for each in [ax, *ax.get_shared_x_axes().get_siblings(ax)]:
-        for line in each.get_lines():
+    for axes in [ax, *ax.get_shared_x_axes().get_siblings(ax)]:
+        for line in axes.get_lines():
             unit = getattr(line, _MARK, None)
             if unit is not None:
                 return str(unit)

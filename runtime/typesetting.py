@@ -3,72 +3,20 @@
 import re
 
 _TAGS = (
-    *(
-        "math",
-        "mrow",
-        "mi",
-        "mn",
-        "mo",
-        "mtext",
-        "mspace",
-        "mstyle",
-        "mpadded",
-        "mphantom",
-        "mfrac",
-        "msqrt",
-    ),
-    *(
-        "mroot",
-        "msub",
-        "msup",
-        "msubsup",
-        "munder",
-        "mover",
-        "munderover",
-        "mtable",
-        "mtr",
-        "mtd",
-        "menclose",
-    ),
+    "math|mrow|mi|mn|mo|mtext|mspace|mstyle|mpadded|mphantom|mfrac|msqrt|mroot|msub|msup|msubsup|munder|mover|"
+    "munderover|mtable|mtr|mtd|menclose"
 )
+"""Elements of MathML that formulas are made of."""
 
 _ATTRIBUTES = (
-    *(
-        "xmlns",
-        "display",
-        "displaystyle",
-        "scriptlevel",
-        "mathvariant",
-        "stretchy",
-        "fence",
-        "form",
-        "accent",
-    ),
-    *(
-        "separator",
-        "symmetric",
-        "movablelimits",
-        "minsize",
-        "maxsize",
-        "lspace",
-        "rspace",
-        "width",
-        "height",
-    ),
-    *(
-        "depth",
-        "linethickness",
-        "columnalign",
-        "columnspacing",
-        "columnlines",
-        "rowspacing",
-        "rowlines",
-        "notation",
-    ),
+    "xmlns|display|displaystyle|scriptlevel|mathvariant|stretchy|fence|form|accent|separator|symmetric|movablelimits|"
+    "minsize|maxsize|lspace|rspace|width|height|depth|linethickness|columnalign|columnspacing|columnlines|rowspacing|"
+    "rowlines|notation"
 )
+"""Attributes that only say how a formula looks."""
 
 _SAFE = re.compile(
-    rf"(?:[^<>]|</?(?:{'|'.join(_TAGS)})(?: (?:{'|'.join(_ATTRIBUTES)})=\"[^\"<>]*\")* ?/?>)*",
+    rf"(?:[^<>]|</?(?:{_TAGS})(?: (?:{_ATTRIBUTES})=\"[^\"<>]*\")* ?/?>)*",
     re.DOTALL,
 )
 """Markup of formulas and nothing else: `\\text` and `\\href` would let through whatever they hold."""
@@ -86,21 +34,20 @@ def mathml(latex: str) -> str:
     from latex2mathml.converter import convert
 
     try:
-        found = convert(latex, display="block")
-    except (
-        Exception
-    ) as error:  # the library has no class of its own for what it does not understand
+        markup = convert(latex, display="block")
+    # The library has no class of its own for what it does not understand.
+    except Exception as error:
         reason = type(error).__name__
         raise ValueError(
             f"the statement {latex!r} is not LaTeX that can be shown: {reason}; correct it"
         ) from None
-    unknown = re.findall(r"\\[A-Za-z]*", found)
+    unknown = re.findall(r"\\[A-Za-z]*", markup)
     if unknown:
         raise ValueError(
             f"the statement {latex!r} uses {', '.join(unknown)}, which is unknown: use plain LaTeX"
         )
-    if not _SAFE.fullmatch(found):
+    if not _SAFE.fullmatch(markup):
         raise ValueError(
             f"the statement {latex!r} holds links, styles or markup: use plain LaTeX, \\lt for <"
         )
-    return _BARS.sub(r'<mo lspace="0" rspace="0"\1>\2</mo>', found)
+    return _BARS.sub(r'<mo lspace="0" rspace="0"\1>\2</mo>', markup)
