@@ -273,6 +273,14 @@ class Task(Settings):
             )
         return settings | {"context_length": self.context_length}
 
+    def formulas(self) -> dict[str, str]:
+        """The law of the prompts."""
+        law = r"x \sim N(0, \Lambda), \quad w \sim N(0, \Omega), \quad y = w^\top x + N(0, \sigma^2)"
+        formulas = {"prompts": law}
+        if self.fixed_teacher is not None:
+            formulas["mixture"] = r"w = w_0 \text{ with probability } 1 - p"
+        return formulas
+
     @property
     def _is_text(self) -> bool:
         """Whether Λ was given by numbers that no double prints as."""

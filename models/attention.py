@@ -19,6 +19,8 @@ DIVISORS = ("context", "tokens", "none")
 class _Attention(Settings):
     """Settings that the built-in models share. `head_count` is H: `heads` is the method of the protocol."""
 
+    softmax: bool
+
     def __init_subclass__(cls) -> None:
         """TypeError for a class of `Merged` or `Separate` with heads of its own: their formulas are known."""
         own = {"heads", "shapes"} & set(vars(cls))
@@ -41,6 +43,15 @@ class _Attention(Settings):
             if not is_default and value not in (None, False):
                 settings[name] = value
         return settings
+
+    def formulas(self) -> dict[str, str]:
+        """The output of the model on a prompt with tokens X and query x_q."""
+        scores = r"X^\top B_h x_q"
+        if self.softmax:
+            return {
+                "output": rf"\hat y = \sum_h a_h^\top X \, \mathrm{{softmax}}({scores})"
+            }
+        return {"output": rf"\hat y \propto \sum_h a_h^\top X {scores}"}
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)

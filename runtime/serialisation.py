@@ -104,7 +104,11 @@ class Settings(ABC):
 
     def _repr_html_(self) -> str:
         rows = {name: _in_short(value) for name, value in self.to_dict().items()}
-        return Summary(type(self).__name__, rows).as_html()
+        return Summary(type(self).__name__, rows, self.formulas()).as_html()
+
+    def formulas(self) -> dict[str, str]:
+        """What a notebook typesets below the settings: label → LaTeX."""
+        return {}
 
 
 def _in_short(value: object) -> str:

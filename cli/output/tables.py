@@ -116,7 +116,7 @@ def print_fixed_points(task: Task, model: Merged | Separate, limit: int) -> None
         )
         table.add_row(*(_told(cell, console) for cell in cells))
     _print_whole(table, console)
-    if next(points, None) is not None:
+    if points.count > limit:
         print(f"these are the {limit} smallest losses: --limit shows more")
     if any(point.continuum for point in shown):
         print("* a continuum of maps: equal gains leave the choice of directions free")

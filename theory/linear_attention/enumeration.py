@@ -1,30 +1,41 @@
-"""Where gradient flow can rest: fixed points by increasing loss, their stability and weights that realise them."""
+"""Fixed points of gradient flow by increasing loss, their stability, and weights that realise them."""
 
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import cached_property
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
 from ...models.attention import Merged, Separate
 from ...models.protocol import Parametrization, Weights
 from ...runtime.arrays import FloatArray
+from ...runtime.display import Displayed, Summary, array_summary
 from ...task import Task
 from ..moments.population_loss import Population, direction_indices, population
-from .subsets import Choice, subsets_by_loss
+from .subsets import Choice, count_subsets, subsets_by_loss
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Kind = Literal["minimum", "strict saddle", "degenerate saddle"]
-Packing = tuple[tuple[int, ...], ...]
+
+Assignment = tuple[tuple[int, ...], ...]
+"""The directions of each active head."""
+
+_ROWS = 12  # fixed points of a table that fits one screen
+_LEVELS = 64  # fixed points whose levels a figure still tells apart
 
 
-@dataclass(frozen=True, eq=False)
-class FixedPoint:
+@dataclass(frozen=True, eq=False, repr=False)
+class FixedPoint(Displayed):
     """A map M_S at which the population gradient vanishes, in its canonical weights.
 
     `subset` S holds the learned directions, numbered from 1 by decreasing gain; `gains` (|S|,) are theirs and
     `loss` = c − Σ gains, in units of y². `coefficients` (|S|,) are the m_d of M_S, None where Λ and Ω do not
-    commute. `packing` says which directions each active head holds. `hessian_index` counts the negative
+    commute. `assignment` gives the directions of each active head. `hessian_index` counts the negative
     eigenvalues of the Hessian at these weights (other weights of the same M_S can have others); `kind` is "strict
     saddle" with any, else "minimum" if as much is learned as the model can, else "degenerate saddle". `continuum`:
     equal gains make it one of infinitely many.
@@ -36,7 +47,7 @@ class FixedPoint:
     coefficients: FloatArray | None
     hessian_index: int
     kind: Kind
-    packing: Packing
+    assignment: Assignment
     continuum: bool
     population: Population = field(repr=False)
     model: Merged | Separate = field(repr=False)
@@ -48,18 +59,193 @@ class FixedPoint:
 
     @property
     def weights(self) -> Weights:
-        """Balanced weights of the model's shapes: value rows (0, v), keys (k, 0), queries (q, 0), idle heads zero.
+        """Balanced weights of the model's shapes: value rows (0, v), keys (k, 0), queries (q, 0), other heads zero.
 
-        A head that holds the rank-one maps M_d has v |k_d| |q_d| = |M_d|, |k_d| = |q_d| and v² = Σ_d |k_d|²; the
+        A head with the rank-one maps M_d has v |k_d| |q_d| = |M_d|, |k_d| = |q_d| and v² = Σ_d |k_d|²; the
         one active head of the merged minimum has U = M*/v and v = |U|.
         """
         if isinstance(self.model, Merged):
             return _merged_weights(self.model, self.M)
-        return _separate_weights(self.model, self.population, self.packing)
+        return _separate_weights(self.model, self.population, self.assignment)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The numbers of the fixed point as plain lists; `coefficients` is None where Λ and Ω do not commute."""
+        learned = self.coefficients
+        return {
+            "subset": list(self.subset),
+            "loss": float(self.loss),
+            "coefficients": None if learned is None else learned.tolist(),
+            "gains": self.gains.tolist(),
+            "hessian_index": int(self.hessian_index),
+            "kind": self.kind,
+            "assignment": [list(head) for head in self.assignment],
+            "continuum": bool(self.continuum),
+        }
+
+    def summary(self) -> Summary:
+        """What is learned, the loss and the stability, on one screen."""
+        rows: dict[str, object] = {
+            "learned": _subset_text(self.subset),
+            "loss": f"{self.loss:.8g}",
+            "Hessian index": self.hessian_index,
+            "gains": array_summary(self.gains),
+        }
+        if self.coefficients is not None:
+            rows["coefficients"] = array_summary(self.coefficients)
+        if self.continuum:
+            rows["continuum"] = "equal gains leave the choice of directions free"
+        formulas = {
+            "loss": r"L(M_S) = c - \sum_{d \in S} g_d",
+            "map": r"M_S = \sum_{d \in S} p_d r_d^\top",
+        }
+        return Summary(f"Fixed point of {self.model}: {self.kind}", rows, formulas)
 
 
-def fixed_points(task: Task, model: Parametrization) -> Iterator[FixedPoint]:
-    """The fixed points of gradient flow on the restricted weights by increasing loss, lazily.
+class FixedPoints(Displayed):
+    """The fixed points of a model by increasing loss: a sequence of `FixedPoint` whose members are made on demand.
+
+    It can be iterated, indexed and sliced from the front at once, however many there are: reaching number k costs
+    time and memory that grow with k. `count` is how many, exactly; `len` is the same where Python allows it.
+    `subset in points` and `point in points` say whether the model has a fixed point with these directions.
+    """
+
+    def __init__(self, task_loss: Population, model: Merged | Separate) -> None:
+        self.population = task_loss
+        self.model = model
+        self._running: Iterator[FixedPoint] | None = None
+
+    def __iter__(self) -> Iterator[FixedPoint]:
+        for choice in self._choices():
+            yield _point(self.population, self.model, choice)
+
+    def __next__(self) -> FixedPoint:
+        """The next one, from the first: `next(points)` is the minimum, as of an iterator."""
+        if self._running is None:
+            self._running = iter(self)
+        return next(self._running)
+
+    def _choices(self) -> Iterator[Choice]:
+        """What is learned at each fixed point, by increasing loss."""
+        loss = self.population
+        if isinstance(self.model, Separate):
+            limit = _capacity(self.model, loss)
+            yield from subsets_by_loss(loss.c, loss.gains, limit)
+            return
+        every_direction = tuple(range(1, loss.dimension + 1))
+        yield Choice(loss.minimum_loss, every_direction, False)
+        yield Choice(loss.c, (), False)
+
+    @cached_property
+    def count(self) -> int:
+        """How many fixed points there are, exactly: up to 2^D."""
+        if isinstance(self.model, Merged):
+            return 2
+        limit = _capacity(self.model, self.population)
+        return count_subsets(self.population.gains, limit)
+
+    def __len__(self) -> int:
+        if self.count > _LARGEST_LENGTH:
+            raise OverflowError(
+                f"{_number_text(self.count)} fixed points are more than len can say: use count, or islice"
+            )
+        return self.count
+
+    def __bool__(self) -> bool:
+        return (
+            True  # M = 0 is always one, and their number may be none that len can say
+        )
+
+    @overload
+    def __getitem__(self, index: int) -> FixedPoint: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[FixedPoint, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> FixedPoint | tuple[FixedPoint, ...]:
+        if isinstance(index, slice):
+            return self._sliced(index)
+        if index < 0:
+            index += self.count
+        if index >= 0:
+            for point in islice(iter(self), index, None):
+                return point
+        raise IndexError(f"there are {_number_text(self.count)} fixed points")
+
+    def _sliced(self, part: slice) -> tuple[FixedPoint, ...]:
+        numbers = [number for number in (part.start, part.stop, part.step) if number]
+        if all(number > 0 for number in numbers):
+            # From the front, so that nothing need be known of how many there are.
+            return tuple(islice(iter(self), part.start, part.stop, part.step))
+        places = range(self.count)[part]
+        if not places:
+            return ()
+        first = min(places[0], places[-1])
+        last = max(places[0], places[-1])
+        points = tuple(islice(iter(self), first, last + 1, abs(places.step)))
+        return points if places.step > 0 else points[::-1]
+
+    def __contains__(self, member: object) -> bool:
+        if isinstance(member, FixedPoint):
+            is_of_model = member.model == self.model
+            return is_of_model and any(
+                member.loss == point.loss and member.subset == point.subset
+                for point in self._with_subset(member.subset)
+            )
+        if isinstance(member, Iterable):
+            return bool(self._with_subset(member))
+        return False
+
+    def _with_subset(self, subset: Iterable[Any]) -> list[FixedPoint]:
+        """The fixed point at which these directions are learned, if there is one."""
+        try:
+            return [_fixed_point(self.population, self.model, subset, None)]
+        except ValueError:
+            return []
+
+    def to_dict(self, limit: int = _ROWS) -> dict[str, Any]:
+        """Their number and the first `limit` of them, as plain numbers and lists."""
+        points = [point.to_dict() for point in islice(iter(self), limit)]
+        return {"count": self.count, "points": points}
+
+    def summary(self) -> Summary:
+        """A table of the first ones, by increasing loss."""
+        rows: dict[str, object] = {}
+        for number, point in enumerate(islice(iter(self), _ROWS), start=1):
+            row = f"loss {point.loss:.8g}, index {point.hessian_index}, {point.kind}"
+            if point.continuum:
+                row += ", one of a continuum"
+            rows[f"{number}: {_subset_text(point.subset)}"] = row
+        if self.count > _ROWS:
+            rows["…"] = f"{_number_text(self.count - _ROWS)} more, of larger loss"
+        title = f"Fixed points of {self.model}: {_number_text(self.count)}"
+        formulas = {"loss": r"L(M_S) = c - \sum_{d \in S} g_d"}
+        return Summary(title, rows, formulas)
+
+    def plot(
+        self, ax: "Axes | None" = None, *, limit: int = _LEVELS, **style: Any
+    ) -> "Axes":
+        """Draw the loss of the first `limit` as levels over their Hessian index, on `ax` or new axes; returns them.
+
+        `style` goes to the lines.
+        """
+        if ax is None:
+            import matplotlib.pyplot as plt
+
+            _, ax = plt.subplots()
+        points = list(islice(iter(self), limit))
+        losses = np.array([point.loss for point in points])
+        indices = np.array([point.hessian_index for point in points])
+        ax.hlines(losses, indices - 0.4, indices + 0.4, **style)
+        ax.set_xlabel("Hessian index")
+        ax.set_ylabel("loss")
+        return ax
+
+
+_LARGEST_LENGTH = 2**63 - 1  # of what Python's len may return
+
+
+def fixed_points(task: Task, model: Parametrization) -> FixedPoints:
+    """The fixed points of gradient flow on the restricted weights by increasing loss, as a lazy sequence.
 
     Separate: M_S for every subset S of at most H·R directions. Merged: M* and M = 0. Of points that differ only by
     which of several equal gains they learn, one stands for all. ValueError for softmax, for a mixture with a
@@ -70,43 +256,69 @@ def fixed_points(task: Task, model: Parametrization) -> Iterator[FixedPoint]:
     >>> from attndyn import Separate, Task
     >>> task = Task(eigenvalues=[4, 3, 2, 1], trace=1.0, context_length=31)
     >>> points = fixed_points(task, Separate(heads=4))
-    >>> [(point.subset, point.hessian_index, point.kind) for _, point in zip(range(3), points)]
+    >>> [(point.subset, point.hessian_index, point.kind) for point in points[:3]]
     [((1, 2, 3, 4), 0, 'minimum'), ((1, 2, 3), 0, 'degenerate saddle'), ((1, 2, 4), 1, 'strict saddle')]
+    >>> len(points), (1, 3) in points
+    (16, True)
     """
-    known = _built_in(model)
-    return _enumerated(population(task, model), known)
+    checked_model = _built_in(model)
+    return FixedPoints(population(task, checked_model), checked_model)
 
 
 def fixed_point(
     task: Task,
     model: Parametrization,
     subset: Iterable[int],
-    packing: Iterable[Iterable[int]] | None = None,
+    assignment: Iterable[Iterable[int]] | None = None,
 ) -> FixedPoint:
     """The fixed point at which the directions of `subset` are learned, numbered from 1 by decreasing gain.
 
-    `packing` lists the directions of each active head (separate models only); without it the fewest heads hold
-    them in order of gain. ValueError for a subset or packing that the model cannot hold.
+    `assignment` lists the directions of each active head (separate models only); without it the fewest heads take
+    them in order of gain. ValueError for a subset or assignment that does not fit the model.
 
     >>> from attndyn import Separate, Task
     >>> task = Task(eigenvalues=[4, 3, 2, 1], trace=1.0, context_length=31)
-    >>> fixed_point(task, Separate(heads=2, rank=2), (1, 2), packing=[(1,), (2,)]).hessian_index
+    >>> fixed_point(task, Separate(heads=2, rank=2), (1, 2), assignment=[(1,), (2,)]).hessian_index
     4
     """
-    known = _built_in(model)
-    moments = population(task, model)
-    chosen = sorted(direction_indices(subset, moments.dimension))
-    if len(chosen) > _capacity(known, moments) or (
-        isinstance(known, Merged) and 0 < len(chosen) < len(moments.gains)
-    ):
+    checked_model = _built_in(model)
+    loss = population(task, checked_model)
+    return _fixed_point(loss, checked_model, subset, assignment)
+
+
+def _fixed_point(
+    loss: Population,
+    model: Merged | Separate,
+    subset: Iterable[int],
+    assignment: Iterable[Iterable[int]] | None,
+) -> FixedPoint:
+    learned = sorted(direction_indices(subset, loss.dimension))
+    is_partly_merged = isinstance(model, Merged) and 0 < len(learned) < loss.dimension
+    if len(learned) > _capacity(model, loss) or is_partly_merged:
         raise ValueError(
-            f"{known} has no fixed point with exactly the directions {[d + 1 for d in chosen]} learned"
+            f"{model} has no fixed point with exactly the directions {[d + 1 for d in learned]} learned"
         )
-    loss = math.fsum([moments.c, *-moments.gains[chosen]])
+    remaining_loss = math.fsum([loss.c, *-loss.gains[learned]])
+    directions = tuple(d + 1 for d in learned)
     choice = Choice(
-        loss, tuple(d + 1 for d in chosen), _splits_equal_gains(moments.gains, chosen)
+        remaining_loss, directions, _splits_equal_gains(loss.gains, learned)
     )
-    return _point(moments, known, choice, packing)
+    return _point(loss, model, choice, assignment)
+
+
+def _subset_text(subset: tuple[int, ...]) -> str:
+    """A subset for a table: "{1, 2}", in short where it is long."""
+    if not subset:
+        return "∅"
+    if len(subset) <= 10:
+        return f"{{{', '.join(map(str, subset))}}}"
+    return f"{{{', '.join(map(str, subset[:4]))}, …, {subset[-1]}}} ({len(subset)})"
+
+
+def _number_text(count: int) -> str:
+    """A whole number of any size, in short where it has many digits."""
+    digits = math.log10(count)
+    return str(count) if digits < 9 else f"about 10^{digits:.1f}"
 
 
 def _built_in(model: Parametrization) -> Merged | Separate:
@@ -117,108 +329,102 @@ def _built_in(model: Parametrization) -> Merged | Separate:
     )
 
 
-def _capacity(model: Merged | Separate, moments: Population) -> int:
+def _capacity(model: Merged | Separate, loss: Population) -> int:
     """How many directions the model can learn."""
     if isinstance(model, Merged):
-        return moments.dimension
-    return min(moments.dimension, model.head_count * model.rank)
-
-
-def _enumerated(moments: Population, model: Merged | Separate) -> Iterator[FixedPoint]:
-    if isinstance(model, Merged):
-        yield _point(
-            moments,
-            model,
-            Choice(moments.minimum_loss, tuple(range(1, moments.dimension + 1)), False),
-        )
-        yield _point(moments, model, Choice(moments.c, (), False))
-        return
-    for choice in subsets_by_loss(moments.c, moments.gains, _capacity(model, moments)):
-        yield _point(moments, model, choice)
+        return loss.dimension
+    return min(loss.dimension, model.head_count * model.rank)
 
 
 def _point(
-    moments: Population,
+    loss: Population,
     model: Merged | Separate,
     choice: Choice,
-    packing: Iterable[Iterable[int]] | None = None,
+    assignment: Iterable[Iterable[int]] | None = None,
 ) -> FixedPoint:
-    chosen = [d - 1 for d in choice.subset]
-    heads = _packed(model, choice.subset, packing)
-    index = (
-        _merged_index(model, chosen)
-        if isinstance(model, Merged)
-        else _separate_index(model, moments, heads)
-    )
-    complete = len(chosen) == _capacity(model, moments)
-    kind: Kind = (
-        "strict saddle" if index else "minimum" if complete else "degenerate saddle"
-    )
-    coefficients = moments.coefficients[chosen] if moments.is_aligned else None
+    """The fixed point of a choice of directions, with its stability."""
+    learned = [d - 1 for d in choice.subset]
+    heads = _checked_assignment(model, choice.subset, assignment)
+    index = _hessian_index(model, loss, learned, heads)
+    is_complete = len(learned) == _capacity(model, loss)
     return FixedPoint(
-        choice.subset,
-        choice.loss,
-        moments.gains[chosen],
-        coefficients,
-        index,
-        kind,
-        heads,
-        choice.continuum,
-        moments,
-        model,
+        subset=choice.subset,
+        loss=choice.loss,
+        gains=loss.gains[learned],
+        coefficients=loss.coefficients[learned] if loss.is_aligned else None,
+        hessian_index=index,
+        kind=_kind(index, is_complete),
+        assignment=heads,
+        continuum=choice.continuum,
+        population=loss,
+        model=model,
     )
 
 
-def _packed(
+def _kind(index: int, is_complete: bool) -> Kind:
+    if index:
+        return "strict saddle"
+    return "minimum" if is_complete else "degenerate saddle"
+
+
+def _checked_assignment(
     model: Merged | Separate,
     subset: tuple[int, ...],
-    packing: Iterable[Iterable[int]] | None,
-) -> Packing:
-    """Directions of each active head: as given, or the fewest heads filled in order of gain."""
+    assignment: Iterable[Iterable[int]] | None,
+) -> Assignment:
+    """Directions of each active head: as assigned, or the fewest heads filled in order of gain."""
     if isinstance(model, Merged):
-        if packing is not None:
+        if assignment is not None:
             raise ValueError(
-                "merged heads take no packing: every active head holds all directions"
+                "merged heads take no assignment: every active head has all directions"
             )
         return (subset,) if subset else ()
-    if packing is None:
-        return tuple(
-            subset[start : start + model.rank]
-            for start in range(0, len(subset), model.rank)
-        )
-    heads = tuple(tuple(int(d) for d in head) for head in packing)
-    fits = len(heads) <= model.head_count and all(
+    if assignment is None:
+        starts = range(0, len(subset), model.rank)
+        return tuple(subset[start : start + model.rank] for start in starts)
+
+    heads = tuple(tuple(int(d) for d in head) for head in assignment)
+    has_room = len(heads) <= model.head_count and all(
         1 <= len(head) <= model.rank for head in heads
     )
-    if not fits or sorted(d for head in heads for d in head) != list(subset):
+    assigned = sorted(d for head in heads for d in head)
+    if not has_room or assigned != list(subset):
         limits = f"at most {model.head_count} heads of 1 to {model.rank} directions"
         raise ValueError(
-            f"a packing shares {subset} out over {limits}, each direction once, not {heads}"
+            f"an assignment shares {subset} out over {limits}, each direction once, not {heads}"
         )
     return heads
 
 
-def _merged_index(model: Merged, chosen: list[int]) -> int:
-    """At M = 0 each head has one pair of eigenvalues ±2|B| and otherwise zeros; M* is the minimum."""
-    return 0 if chosen else model.head_count
+def _hessian_index(
+    model: Merged | Separate, loss: Population, learned: list[int], heads: Assignment
+) -> int:
+    """Negative eigenvalues of the Hessian at the canonical weights."""
+    if isinstance(model, Merged):
+        # At M = 0 each head has one pair of eigenvalues ±2|B| and otherwise zeros; M* is the minimum.
+        return 0 if learned else model.head_count
+
+    is_learned = np.zeros(loss.dimension, dtype=bool)
+    is_learned[learned] = True
+    # Negative gains increase, as searchsorted wants them.
+    unlearned_gains = -loss.gains[~is_learned]
+    learned_gains = -loss.gains[is_learned]
+
+    # An active head can rotate from its direction to any with a larger gain: to an equal one the loss is flat.
+    rotations = np.searchsorted(unlearned_gains, learned_gains, side="left").sum()
+    # Each zero pair of an active head can pick up any direction that is not learned.
+    zero_pairs = sum(model.rank - len(head) for head in heads)
+    return int(rotations) + zero_pairs * len(unlearned_gains)
 
 
-def _separate_index(model: Separate, moments: Population, heads: Packing) -> int:
-    """Larger gains that an active head could rotate to, and ways out of the idle pairs of active heads."""
-    learned = np.zeros(moments.dimension, dtype=bool)
-    learned[[d - 1 for head in heads for d in head]] = True
-    missing = -moments.gains[~learned]
-    rotations = np.searchsorted(missing, -moments.gains[learned], side="left").sum()
-    idle = sum(model.rank - len(head) for head in heads)
-    return int(rotations) + idle * len(missing)
-
-
-def _splits_equal_gains(gains: FloatArray, chosen: list[int]) -> bool:
-    rest = np.delete(gains, chosen)
-    return bool(np.isin(gains[chosen], rest).any())
+def _splits_equal_gains(gains: FloatArray, learned: list[int]) -> bool:
+    """Whether a direction that is not learned has the gain of one that is."""
+    unlearned_gains = np.delete(gains, learned)
+    return bool(np.isin(gains[learned], unlearned_gains).any())
 
 
 def _merged_weights(model: Merged, M: FloatArray) -> Weights:
+    """One head with U = M/v and v = |U|."""
     weights = _zero_weights(model, len(M))
     norm = float(np.linalg.norm(M))
     if norm:
@@ -227,20 +433,24 @@ def _merged_weights(model: Merged, M: FloatArray) -> Weights:
     return weights
 
 
-def _separate_weights(model: Separate, moments: Population, heads: Packing) -> Weights:
-    weights = _zero_weights(model, moments.dimension)
-    keys, queries = moments.factors
+def _separate_weights(model: Separate, loss: Population, heads: Assignment) -> Weights:
+    """Heads with M_d = p_d r_dᵀ: v |k_d| |q_d| = |p_d| |r_d|, |k_d| = |q_d|, v² = Σ_d |k_d|²."""
+    weights = _zero_weights(model, loss.dimension)
+    p, r = loss.factors
     for head, directions in enumerate(heads):
-        chosen = [d - 1 for d in directions]
-        p, r = keys[:, chosen].T, queries[:, chosen].T
-        p_norms, r_norms = (
-            np.linalg.norm(rows, axis=1, keepdims=True) for rows in (p, r)
-        )
-        value = float(np.cbrt(np.sum(p_norms * r_norms)))
-        sizes = np.sqrt(p_norms * r_norms / value)
-        weights["value"][head, -1] = value
-        weights["key"][head, : len(chosen), :-1] = p / p_norms * sizes
-        weights["query"][head, : len(chosen), :-1] = r / r_norms * sizes
+        columns = [d - 1 for d in directions]
+        p_rows = p[:, columns].T  # (R, D)
+        r_rows = r[:, columns].T
+        p_norms = np.linalg.norm(p_rows, axis=1, keepdims=True)
+        r_norms = np.linalg.norm(r_rows, axis=1, keepdims=True)
+
+        # v³ = Σ_d |M_d| from the three conditions above.
+        v = float(np.cbrt(np.sum(p_norms * r_norms)))
+        lengths = np.sqrt(p_norms * r_norms / v)  # |k_d| = |q_d|
+        pairs = len(columns)
+        weights["value"][head, -1] = v
+        weights["key"][head, :pairs, :-1] = p_rows / p_norms * lengths
+        weights["query"][head, :pairs, :-1] = r_rows / r_norms * lengths
     return weights
 
 

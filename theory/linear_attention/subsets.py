@@ -41,28 +41,61 @@ def subsets_by_loss(loss: float, gains: FloatArray, limit: int) -> Iterator[Choi
     [(1, 2), (1, 3), (1,), (2, 3), (2,), (3,), ()]
     """
     groups = _grouped(gains)
-    largest = [group for group, size in enumerate(groups.sizes) for _ in range(size)][
-        :limit
-    ]
-
-    def entry(labels: Labels, moving: int) -> tuple[float, int, Labels, int]:
-        left = math.fsum(chain((loss,), (-groups.gains[label] for label in labels)))
-        return (
-            left,
-            -len(labels),
-            labels,
-            moving,
-        )  # of losses equal to rounding, the larger subset has the lower
-
-    heap = [entry(tuple(largest), len(largest))]
+    heap = [_entry(loss, groups, _largest_labels(groups, limit))]
     while heap:
-        left, _, labels, moving = heapq.heappop(heap)
-        yield _choice(left, labels, groups)
-        if moving == len(labels) > 0:
-            heapq.heappush(heap, entry(labels[:-1], len(labels) - 1))
-        for element in _movable(labels, moving, groups):
+        entry = heapq.heappop(heap)
+        labels = entry.labels
+        yield _choice(entry.loss, labels, groups)
+
+        # The best subset of each size brings in that of the size below.
+        if entry.moving == len(labels) > 0:
+            heapq.heappush(heap, _entry(loss, groups, labels[:-1]))
+        for element in _movable(labels, entry.moving, groups):
             moved = (*labels[:element], labels[element] + 1, *labels[element + 1 :])
-            heapq.heappush(heap, entry(moved, element))
+            heapq.heappush(heap, _entry(loss, groups, moved, element))
+
+
+def count_subsets(gains: FloatArray, limit: int) -> int:
+    """How many choices `subsets_by_loss` makes, without making any: an exact whole number, up to 2^D.
+
+    >>> count_subsets([0.4, 0.2, 0.1], limit=2), count_subsets([0.4, 0.4, 0.1], limit=3)
+    (7, 6)
+    """
+    # counts[k] is the number of choices of k directions among the groups so far.
+    counts = [1] + [0] * limit
+    for size in _grouped(gains).sizes:
+        sums = [0, *accumulate(counts)]
+        # From a group 0 to `size` directions are taken.
+        counts = [sums[k + 1] - sums[max(0, k - size)] for k in range(limit + 1)]
+    return sum(counts)
+
+
+class _Entry(NamedTuple):
+    """A subset on the heap, by loss: its group labels, and the element that is in motion (see `_movable`)."""
+
+    loss: float
+    minus_size: int  # of losses equal to rounding, the larger subset has the lower
+    labels: Labels
+    moving: int
+
+
+def _entry(
+    loss: float, groups: _Groups, labels: Labels, moving: int | None = None
+) -> _Entry:
+    """The entry of a subset, given the loss without it; nothing is in motion unless said."""
+    learned = (-groups.gains[label] for label in labels)
+    remaining = math.fsum(chain((loss,), learned))
+    return _Entry(
+        remaining, -len(labels), labels, len(labels) if moving is None else moving
+    )
+
+
+def _largest_labels(groups: _Groups, limit: int) -> Labels:
+    """The groups of the `limit` largest gains, one label a direction."""
+    every_label = [
+        label for label, size in enumerate(groups.sizes) for _ in range(size)
+    ]
+    return tuple(every_label[:limit])
 
 
 def _movable(labels: Labels, moving: int, groups: _Groups) -> Iterator[int]:
@@ -85,33 +118,34 @@ def _movable(labels: Labels, moving: int, groups: _Groups) -> Iterator[int]:
 
 def _has_room(labels: Labels, element: int, groups: _Groups) -> bool:
     """Whether the label above is a group, not full, and not beyond the next element's."""
-    target, above = labels[element] + 1, element + 1
-    if target >= len(groups.sizes) or (above < len(labels) and labels[above] < target):
+    target = labels[element] + 1
+    above = element + 1
+    if target >= len(groups.sizes):
         return False
-    filled = (
-        above + groups.sizes[target] - 1
-    )  # the element that would be there if the group were full
+    if above < len(labels) and labels[above] < target:
+        return False
+    # The element that would carry this label if the group were full.
+    filled = above + groups.sizes[target] - 1
     return filled >= len(labels) or labels[filled] != target
 
 
 def _choice(loss: float, labels: Labels, groups: _Groups) -> Choice:
-    counts = [(label, len(list(members))) for label, members in groupby(labels)]
-    numbers = (
-        range(groups.starts[label] + 1, groups.starts[label] + 1 + count)
-        for label, count in counts
-    )
-    return Choice(
-        loss,
-        tuple(chain(*numbers)),
-        any(count < groups.sizes[label] for label, count in counts),
-    )
+    """The directions of a subset, the first ones of each group, and whether a group is taken in part."""
+    subset: list[int] = []
+    is_split = False
+    for label, members in groupby(labels):
+        count = len(list(members))
+        first = groups.starts[label] + 1
+        subset.extend(range(first, first + count))
+        is_split = is_split or count < groups.sizes[label]
+    return Choice(loss, tuple(subset), is_split)
 
 
 def _grouped(gains: FloatArray) -> _Groups:
-    pairs = [
-        (value, len(list(members))) for value, members in groupby(map(float, gains))
-    ]
-    sizes = tuple(size for _, size in pairs)
-    return _Groups(
-        tuple(value for value, _ in pairs), sizes, (0, *accumulate(sizes))[:-1]
-    )
+    values: list[float] = []
+    sizes: list[int] = []
+    for value, members in groupby(map(float, gains)):
+        values.append(value)
+        sizes.append(len(list(members)))
+    starts = (0, *accumulate(sizes))[:-1]
+    return _Groups(tuple(values), tuple(sizes), starts)

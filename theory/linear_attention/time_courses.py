@@ -1,8 +1,9 @@
-"""What a run should look like: loss and coefficients against flow time."""
+"""Time courses: the predicted loss and coefficients of a run against flow time."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,6 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from ...models.attention import Merged, Separate
 from ...models.protocol import Parametrization
 from ...runtime.arrays import FloatArray
+from ...runtime.checks import check_finite, check_shape, finite_array
+from ...runtime.display import Displayed, Summary, array_summary
+from ...runtime.files import AnyPath, as_path, read_arrays, write_atomically
 from ...runtime.time_axis import draw_losses, line_style
 from ...task import Task
 from ..moments.population_loss import Population, population
@@ -32,21 +36,34 @@ if TYPE_CHECKING:
 _LARGEST = 1e45
 """Amplitudes whose sixth powers, which the loss holds, are numbers."""
 
+UNSTABLE_MODE = "unstable mode"
+"""The source of a course from small merged weights."""
+
 WITHOUT_STEPS = (
     "a time course knows no learning rate, so no steps: "
     "draw the run with run.plot(x='flow_time'), or use overlay"
 )
 """Why theory alone is not drawn against steps."""
 
+_SERIES = ("flow_time", "loss", "amplitudes", "coefficients")
 
-@dataclass(frozen=True, eq=False)
-class TimeCourse:
+_EQUATIONS = {
+    "closed form": r"L(t) = L(M^*) + \sum_d a_d \lambda_d (M_{dd}(t) - m_d)^2",
+    "reduced ODE": r"\dot\kappa_r = v\, \kappa_r (b_r - a_r \lambda_r v \kappa_r^2)",
+    UNSTABLE_MODE: r"\dot s = \langle G, U \rangle, \quad \dot U = s\, G",
+    "staircase": r"\dot v = k^\top G q, \quad \dot k = v\, G q, \quad \dot q = v\, G^\top k",
+}
+"""What each source of a course solves."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TimeCourse(Displayed):
     """Predicted loss and coefficients at given flow times.
 
     `flow_time` (T,) is 2·learning rate·steps. `loss` (T,), in units of y². `amplitudes` (T, ·): for separate heads
     v_d (from amplitudes, rank one) or κ_d of each direction, (T, D) by decreasing gain; for merged ones s and then
     u_d, (T, 1 + D). `coefficients` (T, D): e_dᵀ M e_d in the same order; where Λ and Ω do not commute the e_d are
-    the eigenvectors of Λ by decreasing λ. `source` says what the curve is: "closed form", "reduced ODE", "growing
+    the eigenvectors of Λ by decreasing λ. `source` says what the curve is: "closed form", "reduced ODE", "unstable
     mode" (exact as the initial weights shrink) or "staircase" (the flow of all heads, to about 1e-5 in its exit
     times).
     """
@@ -57,18 +74,82 @@ class TimeCourse:
     coefficients: FloatArray
     source: str
 
+    def to_dict(self) -> dict[str, Any]:
+        """The arrays as lists, and the source."""
+        arrays = {name: getattr(self, name).tolist() for name in _SERIES}
+        return arrays | {"source": self.source}
+
+    def save(self, path: AnyPath) -> Path:
+        """Write the course to an npz file, atomically; `TimeCourse.load` reads it. OSError if it cannot be written."""
+        arrays = {name: getattr(self, name) for name in _SERIES}
+        source = np.array(self.source)
+        return write_atomically(
+            path, lambda file: np.savez(file, source=source, **arrays)
+        )
+
+    @classmethod
+    def load(cls, path: AnyPath) -> "TimeCourse":
+        """The course that `save` wrote; ValueError if the file is damaged or something else, OSError if it is missing.
+
+        >>> import tempfile
+        >>> from attndyn import Separate, Task
+        >>> course = time_course(Task([2, 1], context_length=9), Separate(2), [0.0, 1.0], initial=0.1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     TimeCourse.load(course.save(f"{folder}/course.npz")).source
+        'closed form'
+        """
+        arrays = read_arrays(path)
+        missing = [name for name in (*_SERIES, "source") if name not in arrays]
+        if missing:
+            raise ValueError(
+                f"{as_path(path)} is no time course: {', '.join(missing)} missing"
+            )
+        count = len(arrays["flow_time"])
+        series = {name: finite_array(arrays[name], name) for name in _SERIES}
+        check_shape(series["flow_time"], "flow_time", "(T,)")
+        check_shape(series["loss"], "loss", "(T,)", T=count)
+        check_shape(series["amplitudes"], "amplitudes", "(T, K)", T=count)
+        check_shape(series["coefficients"], "coefficients", "(T, D)", T=count)
+        return cls(**series, source=str(arrays["source"]))
+
+    def summary(self) -> Summary:
+        """What the curve is and where it goes, on one screen."""
+        by_time = np.argsort(self.flow_time, kind="stable")
+        first = self.loss[by_time[0]]
+        last = self.loss[by_time[-1]]
+        rows = {
+            "flow time": array_summary(self.flow_time),
+            "loss": f"{first:.6g} → {last:.6g}",
+            "coefficients at the end": array_summary(self.coefficients[by_time[-1]]),
+            "amplitudes": array_summary(self.amplitudes),
+        }
+        formulas = (
+            {"equation": _EQUATIONS[self.source]} if self.source in _EQUATIONS else {}
+        )
+        return Summary(f"Time course ({self.source})", rows, formulas)
+
     def plot(
-        self, ax: "Axes | None" = None, *, x: str | None = None, **style: Any
+        self,
+        ax: "Axes | None" = None,
+        *,
+        x: str | None = None,
+        label: str | None = None,
+        **style: Any,
     ) -> "Axes":
         """Draw the loss, dashed, against flow time on `ax` (new axes if None); returns the matplotlib axes.
 
-        `style` goes to the line. ValueError for `x` other than "flow_time", and on axes that count steps.
+        `label` (the source if left out) and `style` go to the line. ValueError for `x` other than "flow_time", and
+        on axes that count steps.
         """
         order = np.argsort(self.flow_time, kind="stable")
         line = line_style(style, linestyle="--")
-        losses = {f"theory ({self.source})": (self.loss[order], line)}
+        name = f"theory ({self.source})" if label is None else label
         return draw_losses(
-            ax, {"flow_time": self.flow_time[order]}, losses, x, WITHOUT_STEPS
+            ax,
+            {"flow_time": self.flow_time[order]},
+            {name: (self.loss[order], line)},
+            x,
+            WITHOUT_STEPS,
         )
 
 
@@ -79,10 +160,10 @@ def time_course(
 
     `initial` is one of
     - Separate: balanced amplitudes (D,) by decreasing gain, or one number for the first H·R directions. Each head
-      holds R nonzero ones, in that order. Exact at any size, in closed form for rank one.
-    - Merged: w₀, which starts the growing mode s = w₀, u = w₀ b/‖b‖, or a pair (s, u) with u (D,) or one number
-      along the growing mode. Exact; in closed form where all directions are equal.
-    - weights, full size, by name. Merged follows the growing mode, the limit of small weights; separate follows the
+      has R nonzero ones, in that order. Exact at any size, in closed form for rank one.
+    - Merged: w₀, which starts the unstable mode s = w₀, u = w₀ b/‖b‖, or a pair (s, u) with u (D,) or one number
+      along the unstable mode. Exact; in closed form where all directions are equal.
+    - weights, full size, by name. Merged follows the unstable mode, the limit of small weights; separate follows the
       flow of all heads from any weights, as `staircase` does. Only the blocks that move on unlimited data are read.
 
     ValueError for softmax or another model, amplitudes where Λ and Ω do not commute, more amplitudes than H·R, or a
@@ -100,57 +181,53 @@ def time_course(
         raise ValueError(
             f"time_course predicts Merged and Separate, not {type(model).__name__}: simulate it instead"
         )
-    times, moments = flow_times(flow_time), population(task, model)
+    times = flow_times(flow_time)
+    loss = population(task, model)
     if isinstance(initial, Mapping):
         if isinstance(model, Separate):
-            return _staircase_course(task, model, times, initial)
-        return _growing_course(
-            task, moments, times, unstable_mode_amplitude(moments, initial)
-        )
-    if not moments.is_aligned:
+            return _from_separate_weights(task, model, times, initial)
+        w0 = unstable_mode_amplitude(loss, initial)
+        return _from_unstable_mode(task, loss, times, w0)
+    if not loss.is_aligned:
         raise ValueError(
             "Λ and Ω do not commute, so amplitudes per direction do not close: pass initial weights instead"
         )
     if isinstance(model, Separate):
-        return _separate_course(model, moments, times, initial)
-    return _merged_course(moments, times, initial)
+        return _from_separate_amplitudes(model, loss, times, initial)
+    return _from_merged_amplitudes(loss, times, initial)
 
 
-def _separate_course(
-    model: Separate, moments: Population, times: FloatArray, initial: Any
+def _from_separate_amplitudes(
+    model: Separate, loss: Population, times: FloatArray, initial: Any
 ) -> TimeCourse:
-    start = _separate_start(model, moments.dimension, initial)
+    """Heads on their own directions: in closed form for rank one, else 1 + R equations a head."""
+    start = _separate_start(model, loss.dimension, initial)  # (D,)
     if model.rank == 1:
-        v = rank_one_amplitude(
-            times[:, None], start, moments.b, 1 / moments.coefficients
-        )
-        return _aligned_course(moments, times, v, v**3, "closed form")
-    κ, coefficients = np.zeros((2, len(times), moments.dimension))
-    saturation, held = moments.a * moments.lam, np.flatnonzero(start)
-    for first in range(0, len(held), model.rank):
-        d = held[first : first + model.rank]
-        v, κ[:, d] = low_rank_amplitudes(
-            times,
-            float(np.linalg.norm(start[d])),
-            start[d],
-            moments.b[d],
-            saturation[d],
-        )
+        v = rank_one_amplitude(times[:, None], start, loss.b, 1 / loss.coefficients)
+        return _aligned_course(loss, times, v, v**3, "closed form")
+
+    κ = np.zeros((len(times), loss.dimension))
+    coefficients = np.zeros((len(times), loss.dimension))
+    curvature = loss.a * loss.lam
+    started = np.flatnonzero(start)
+    for first in range(0, len(started), model.rank):
+        d = started[first : first + model.rank]  # the directions of one head
+        v0 = float(np.linalg.norm(start[d]))  # balanced
+        v, κ[:, d] = low_rank_amplitudes(times, v0, start[d], loss.b[d], curvature[d])
         coefficients[:, d] = v[:, None] * κ[:, d] ** 2
-    return _aligned_course(moments, times, κ, coefficients, "reduced ODE")
+    return _aligned_course(loss, times, κ, coefficients, "reduced ODE")
 
 
 def _separate_start(model: Separate, dimension: int, initial: Any) -> FloatArray:
-    start, places = _finite("initial", initial), model.head_count * model.rank
+    """The amplitude of each direction (D,), from one number for the first H·R or from all; ValueError as stated."""
+    capacity = model.head_count * model.rank
+    start = _amplitudes(initial)
+    check_shape(start, "initial", "()", "(D,)", D=dimension)
     if start.ndim == 0:
-        start = np.where(np.arange(dimension) < places, start, 0.0)
-    if start.shape != (dimension,):
+        start = np.where(np.arange(dimension) < capacity, start, 0.0)
+    if np.count_nonzero(start) > capacity:
         raise ValueError(
-            f"initial must be a number or have shape ({dimension},), not {start.shape}"
-        )
-    if np.count_nonzero(start) > places:
-        raise ValueError(
-            f"{model.head_count} heads of rank {model.rank} hold {places} directions, "
+            f"{model.head_count} heads of rank {model.rank} hold {capacity} directions, "
             f"but initial has {np.count_nonzero(start)} nonzero amplitudes: set the others to 0"
         )
     if model.rank > 1 and np.any(start < 0):
@@ -160,56 +237,63 @@ def _separate_start(model: Separate, dimension: int, initial: Any) -> FloatArray
     return start
 
 
-def _merged_course(moments: Population, times: FloatArray, initial: Any) -> TimeCourse:
-    mode = moments.b / length(moments.b)
-    if isinstance(initial, (tuple, list)) and len(initial) == 2:
-        s0, given = (_finite("initial", part) for part in initial)
-    else:
-        s0 = given = _finite("initial", initial)
-    if s0.ndim or given.shape not in ((), mode.shape):
-        raise ValueError(
-            f"initial of a merged model must be a number or a pair (s, u) with u a number or of shape {mode.shape}"
-        )
-    u0 = given if given.ndim else given * mode
-    limit = moments.a * moments.lam
-    if given.ndim == 0 and np.allclose(
-        [moments.b, limit], [moments.b[:1], limit[:1]], rtol=1e-13, atol=0
-    ):
-        s, u = two_layer_amplitudes(
-            times, float(s0), float(given), length(moments.b), float(limit[0])
-        )
-        shared, source = np.outer(u, mode), "closed form"
-    else:
-        s, shared = aligned_amplitudes(moments, times, float(s0), u0)
-        source = "reduced ODE"
-    return _aligned_course(
-        moments, times, np.column_stack((s, shared)), s[:, None] * shared, source
-    )
-
-
-def _growing_course(
-    task: Task, moments: Population, times: FloatArray, w0: float
+def _from_merged_amplitudes(
+    loss: Population, times: FloatArray, initial: Any
 ) -> TimeCourse:
-    if moments.is_aligned:
-        exact = _merged_course(moments, times, w0)
-        return TimeCourse(
-            times, exact.loss, exact.amplitudes, exact.coefficients, "growing mode"
+    """One shared U on an aligned task: in closed form along the unstable mode of equal directions."""
+    mode = loss.b / length(loss.b)  # (D,)
+    s0, size = _merged_start(initial, mode.shape)
+    curvature = loss.a * loss.lam
+    if size.ndim == 0 and _are_equal(loss.b) and _are_equal(curvature):
+        # α = ‖b‖ and κ = aλ of the amplitude along the mode.
+        s, along_mode = two_layer_amplitudes(
+            times, s0, float(size), length(loss.b), float(curvature[0])
         )
-    s, shared = matrix_amplitudes(
-        moments, times, w0, w0 * moments.B / length(moments.B)
-    )
-    M = s[:, None, None] * shared
-    diagonals = [_diagonal(task.eigenvectors, matrix) for matrix in (shared, M)]
-    return TimeCourse(
-        times,
-        moments.loss(M),
-        np.column_stack((s, diagonals[0])),
-        diagonals[1],
-        "growing mode",
-    )
+        u = np.outer(along_mode, mode)
+        source = "closed form"
+    else:
+        u0 = size if size.ndim else size * mode
+        s, u = aligned_amplitudes(loss, times, s0, u0)
+        source = "reduced ODE"
+    amplitudes = np.column_stack((s, u))
+    return _aligned_course(loss, times, amplitudes, s[:, None] * u, source)
 
 
-def _staircase_course(
+def _merged_start(initial: Any, shape: tuple[int, ...]) -> tuple[float, FloatArray]:
+    """s₀, and u₀ (D,) or one number along the unstable mode; one number alone is both."""
+    if isinstance(initial, (tuple, list)) and len(initial) == 2:
+        s0 = _amplitudes(initial[0])
+        u0 = _amplitudes(initial[1])
+    else:
+        s0 = u0 = _amplitudes(initial)
+    if s0.ndim or u0.shape not in ((), shape):
+        raise ValueError(
+            f"initial of a merged model must be a number or a pair (s, u) with u a number or of shape {shape}"
+        )
+    return float(s0), u0
+
+
+def _are_equal(values: FloatArray) -> bool:
+    """Whether all values are the first one, up to the rounding of an eigensolver."""
+    return bool(np.allclose(values, values[:1], rtol=1e-13, atol=0))
+
+
+def _from_unstable_mode(
+    task: Task, loss: Population, times: FloatArray, w0: float
+) -> TimeCourse:
+    """From s = w₀, U = w₀ B/‖B‖, on any task."""
+    if loss.is_aligned:
+        exact = _from_merged_amplitudes(loss, times, w0)
+        return replace(exact, source=UNSTABLE_MODE)
+    U0 = w0 * loss.B / length(loss.B)
+    s, U = matrix_amplitudes(loss, times, w0, U0)
+    M = s[:, None, None] * U  # (T, D, D)
+    amplitudes = np.column_stack((s, _diagonals(task.eigenvectors, U)))
+    coefficients = _diagonals(task.eigenvectors, M)
+    return TimeCourse(times, loss.loss(M), amplitudes, coefficients, UNSTABLE_MODE)
+
+
+def _from_separate_weights(
     task: Task, model: Separate, times: FloatArray, weights: Mapping[str, NDArray[Any]]
 ) -> TimeCourse:
     steps = staircase(task, model, weights)
@@ -224,34 +308,33 @@ def _staircase_course(
 
 
 def _aligned_course(
-    moments: Population,
+    loss: Population,
     times: FloatArray,
     amplitudes: FloatArray,
     coefficients: FloatArray,
     source: str,
 ) -> TimeCourse:
-    return TimeCourse(
-        times, moments.aligned_loss(coefficients), amplitudes, coefficients, source
-    )
+    losses = loss.aligned_loss(coefficients)
+    return TimeCourse(times, losses, amplitudes, coefficients, source)
 
 
-def _diagonal(basis: FloatArray, matrices: FloatArray) -> FloatArray:
-    return cast(
-        FloatArray, np.einsum("id,tij,jd->td", basis, matrices, basis, optimize=True)
-    )
+def _diagonals(basis: FloatArray, matrices: FloatArray) -> FloatArray:
+    """e_dᵀ M e_d (T, D) of matrices (T, D, D) for the columns e_d of the basis."""
+    diagonals = np.einsum("id,tij,jd->td", basis, matrices, basis, optimize=True)
+    return np.asarray(diagonals)
 
 
-def _finite(name: str, value: Any) -> FloatArray:
+def _amplitudes(value: Any) -> FloatArray:
+    """Numbers as an array of doubles; ValueError unless they are finite and their loss is a number."""
     try:
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):
         raise ValueError(
-            f"{name} must be numbers, or weights by name, not {value!r}"
+            f"initial must be numbers, or weights by name, not {value!r}"
         ) from None
-    if not np.all(np.isfinite(array)):
-        raise ValueError(f"{name} must be finite: it holds nan or inf")
+    check_finite(array, "initial")
     if np.any(np.abs(array) > _LARGEST):
         raise ValueError(
-            f"{name} must be at most {_LARGEST:g}: beyond, the loss is no number"
+            f"initial must be at most {_LARGEST:g}: beyond, the loss is no number"
         )
     return array

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from ...models.divisors import attention_divisor
 from ...models.protocol import Parametrization, is_softmax
 from ...runtime.arrays import FloatArray, IndexArray
+from ...runtime.display import Displayed, Summary, array_summary
 from ...runtime.machine import GIB, refuse_too_large
 from ...task import Task
 
@@ -18,8 +19,8 @@ from ...task import Task
 _COPIES = 6
 
 
-@dataclass(frozen=True, eq=False)
-class FeatureMoments:
+@dataclass(frozen=True, eq=False, repr=False)
+class FeatureMoments(Displayed):
     """L(M) = c − 2 bᵀM + Mᵀ S M of the full effective map M (K,), in units of y²: the model predicts MᵀF.
 
     The K = D (D+1)(D+2)/2 features are F = G_ij x_q,d with G = X Xᵀ / divisor, for the rows (i, j, d) of `indices`
@@ -82,6 +83,29 @@ class FeatureMoments:
     def minimum_loss(self) -> float:
         """L at the minimum, in units of y²: what no weights of linear attention can better."""
         return float(self.loss(self.minimum))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The features' indices and the moments as plain numbers and lists."""
+        return {
+            "indices": self.indices.tolist(),
+            "c": self.c,
+            "b": self.b.tolist(),
+            "S": self.S.tolist(),
+        }
+
+    def summary(self) -> Summary:
+        """The number of features and the range of the moments on one screen."""
+        rows = {
+            "features": len(self.b),
+            "loss at M = 0": f"{self.c:.8g}",
+            "b": array_summary(self.b),
+            "S": array_summary(self.S),
+        }
+        formulas = {
+            "loss": r"L(M) = c - 2\, b^\top M + M^\top S M",
+            "features": r"F_{(ij)d} = (X X^\top)_{ij}\, x_{q,d} / \mathrm{divisor}",
+        }
+        return Summary("Moments of all features of linear attention", rows, formulas)
 
 
 class _Sequences(NamedTuple):

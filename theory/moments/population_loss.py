@@ -4,13 +4,14 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...models.divisors import attention_divisor
 from ...models.protocol import Parametrization, is_softmax
 from ...runtime.arrays import FloatArray, IndexArray
+from ...runtime.display import Displayed, Summary, array_summary
 from ...task import Task, is_diagonal
 
 # What an eigensolver may make of equal gains, relative to the largest.
@@ -33,8 +34,8 @@ class Spectrum(NamedTuple):
     gains: FloatArray
 
 
-@dataclass(frozen=True, eq=False)
-class Population:
+@dataclass(frozen=True, eq=False, repr=False)
+class Population(Displayed):
     """L(M) = c − 2 tr(BᵀM) + tr(Λ Mᵀ A M) of the restricted map M (D, D), in units of y².
 
     The model predicts βᵀ M x_q with β = Σ_n y_n x_n / divisor: c = E y_q², B = E[y_q β x_qᵀ], A = E[β βᵀ], `Lambda`
@@ -171,6 +172,35 @@ class Population:
     def minimum_loss(self) -> float:
         """L(M*), in units of y²."""
         return math.fsum([self.c, *-self.gains])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The moments, gains and losses as plain numbers and lists."""
+        return {
+            "c": self.c,
+            "A": self.A.tolist(),
+            "B": self.B.tolist(),
+            "Lambda": self.Lambda.tolist(),
+            "gains": self.gains.tolist(),
+            "minimum_loss": self.minimum_loss,
+        }
+
+    def summary(self) -> Summary:
+        """The losses and gains on one screen."""
+        rows: dict[str, object] = {
+            "dimension": self.dimension,
+            "loss at M = 0": f"{self.c:.8g}",
+            "minimum loss": f"{self.minimum_loss:.8g}",
+            "gains": array_summary(self.gains),
+        }
+        if self.is_aligned:
+            rows["coefficients"] = array_summary(self.coefficients)
+        else:
+            rows["eigenvectors"] = "Λ and Ω do not commute"
+        formulas = {
+            "loss": r"L(M) = c - 2\,\mathrm{tr}(B^\top M) + \mathrm{tr}(\Lambda M^\top A M)",
+            "minimum": r"M^* = A^{-1} B \Lambda^{-1}",
+        }
+        return Summary("Population loss of linear attention", rows, formulas)
 
     @property
     def _aligned(self) -> Spectrum:

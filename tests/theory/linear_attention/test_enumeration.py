@@ -164,7 +164,7 @@ def test_weights_are_balanced_and_full_size(size):
         k, q = (np.sum(weights[name] ** 2, axis=-1) for name in ("key", "query"))
         assert np.allclose(k, q, rtol=1e-12)
         assert np.allclose(weights["value"][:, -1] ** 2, k.sum(axis=1), rtol=1e-12)
-        assert np.count_nonzero(weights["value"]) == len(point.packing)
+        assert np.count_nonzero(weights["value"]) == len(point.assignment)
 
 
 INDEX_CASES = [
@@ -196,7 +196,7 @@ def wrong_indices(point, gains, rank):
     """Formulas for the Hessian index with one named mistake each."""
     inside = [d - 1 for d in point.subset]
     outside = [j for j in range(len(gains)) if j not in inside]
-    idle = sum(rank - len(head) for head in point.packing)
+    idle = sum(rank - len(head) for head in point.assignment)
     larger = sum(gains[j] > gains[d] for d in inside for j in outside)
     smaller = sum(gains[j] < gains[d] for d in inside for j in outside)
     return {
@@ -305,8 +305,11 @@ def test_long_plateaus_of_full_heads_only():
 
 def test_packing_defaults_to_the_fewest_heads_in_order_of_gain():
     model = Separate(heads=4, rank=2)
-    assert fixed_point(PAPER, model, (4, 1, 3)).packing == ((1, 3), (4,))
-    assert fixed_point(PAPER, model, [1, 3], packing=[[3], [1]]).packing == ((3,), (1,))
+    assert fixed_point(PAPER, model, (4, 1, 3)).assignment == ((1, 3), (4,))
+    assert fixed_point(PAPER, model, [1, 3], assignment=[[3], [1]]).assignment == (
+        (3,),
+        (1,),
+    )
 
 
 def test_large_problems_are_lazy():
@@ -336,8 +339,8 @@ def test_refuses_what_has_no_such_fixed_point():
         fixed_point(PAPER, Separate(heads=1, rank=2), (1, 2, 3))
     with pytest.raises(ValueError, match="no fixed point with exactly"):
         fixed_point(PAPER, Merged(heads=3), (1, 2))
-    with pytest.raises(ValueError, match="merged heads take no packing"):
-        fixed_point(PAPER, Merged(heads=3), (1, 2, 3, 4), packing=[(1, 2, 3, 4)])
+    with pytest.raises(ValueError, match="merged heads take no assignment"):
+        fixed_point(PAPER, Merged(heads=3), (1, 2, 3, 4), assignment=[(1, 2, 3, 4)])
     with pytest.raises(ValueError, match="softmax"):
         fixed_points(PAPER, Merged(heads=3, softmax=True))
     with pytest.raises(ValueError, match="not for Tied"):

@@ -155,7 +155,7 @@ def test_merged_weights_follow_the_growing_mode(task):
     curve = time_course(
         task, model, np.linspace(0, 600, 50), full_size(model, task.dimension, 1e-3)
     )
-    assert curve.source == "growing mode"
+    assert curve.source == "unstable mode"
     assert curve.amplitudes.shape == (50, 1 + task.dimension)
     assert curve.coefficients.shape == (50, task.dimension)
     moments = population(task, model)

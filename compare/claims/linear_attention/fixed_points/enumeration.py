@@ -206,7 +206,7 @@ def _index(model: Merged | Separate, subset: tuple[int, ...], control: str) -> i
         return point.hessian_index
 
     left_out = [j for j in (1, 2, 3, 4) if j not in subset]
-    zero_pairs = sum(model.rank - len(head) for head in point.packing)
+    zero_pairs = sum(model.rank - len(head) for head in point.assignment)
     from_pairs = zero_pairs * len(left_out)
     if control == "smaller gains count":
         return from_pairs + sum(j > d for d in subset for j in left_out)

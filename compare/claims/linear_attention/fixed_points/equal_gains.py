@@ -151,7 +151,7 @@ def _stated_index(point: FixedPoint, model: Separate, control: str) -> int:
     gaps = [gains[j] - gains[d - 1] for d in point.subset for j in left_out]
 
     # A pair of an active head that is zero can grow along every direction left out.
-    zero_pairs = sum(model.rank - len(head) for head in point.packing)
+    zero_pairs = sum(model.rank - len(head) for head in point.assignment)
     from_pairs = zero_pairs * len(left_out)
     if control == EQUAL_COUNT:
         return from_pairs + sum(bool(gap >= 0) for gap in gaps)
