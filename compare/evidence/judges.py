@@ -101,15 +101,15 @@ def converges_at_order(
         predicted: Sequence[FloatArray], observed: Sequence[FloatArray]
     ) -> Evidence:
         gaps = [sup_gap(*pair) for pair in _pairs(predicted, observed)]
-        largest_value = max(float(np.max(np.abs(values))) for values in predicted)
-        least_gap = max(floor, ROUNDING * largest_value)
+        least_gap = max(floor, _rounding_of(predicted))
         fitted = observed_order(parameter, gaps, scale=scale, floor=least_gap)
 
         # Without scatter the last slopes say more than all: they are extrapolated to h = 0.
         slope = fitted.extrapolated
         words = f"order {slope:.3f} in {name}, {_gaps_in_words(gaps)}"
-        if fitted.used < len(gaps):
-            words += f", {len(gaps) - fitted.used} below the floor {least_gap:.0e}"
+        left_out = len(gaps) - fitted.used
+        if left_out:
+            words += f", {left_out} below the floor {least_gap:.0e}"
         return Evidence(
             agrees=abs(slope - order) <= ORDER_TOLERANCE,
             observed=words,
@@ -119,6 +119,11 @@ def converges_at_order(
         )
 
     return judge
+
+
+def _rounding_of(predicted: Sequence[FloatArray]) -> float:
+    """The gap that rounding alone may make between curves of this size."""
+    return ROUNDING * max(float(np.max(np.abs(values))) for values in predicted)
 
 
 def at_least_order(

@@ -87,18 +87,20 @@ def all_papers() -> tuple[Paper, ...]:
     return _papers_of(tuple(wings()))
 
 
+# The names are an argument so that a wing that is added to a running process is found too.
 @cache
 def _papers_of(wing_names: tuple[str, ...]) -> tuple[Paper, ...]:
+    # By name, since the framework must import no wing: it finds them.
     root = __name__.removesuffix(".compare.evidence.papers")
     modules = [
         import_module(f"{root}.{CLAIMS_PACKAGE}.{wing}.results") for wing in wing_names
     ]
-    found = [paper for module in modules for paper in module.PAPERS]
-    keys = [paper.key for paper in found]
+    papers = [paper for module in modules for paper in module.PAPERS]
+    keys = [paper.key for paper in papers]
     for key in keys:
         if keys.count(key) > 1:
             raise ValueError(f"two papers have the key {key}: choose another")
-    return tuple(sorted(found, key=lambda paper: (paper.position, paper.key)))
+    return tuple(sorted(papers, key=lambda paper: (paper.position, paper.key)))
 
 
 def paper_of_key(key: str) -> Paper:

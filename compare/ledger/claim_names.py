@@ -28,18 +28,17 @@ def claims_named(names: Sequence[str], tier: str) -> list[Claim]:
     # A file registers its claims when it is run, and only then are they among those that can be asked for.
     ids_of_files = {name: load_claims(name) for name in names if name.endswith(".py")}
     claims = _claims_that_exist()
-    chosen: set[str] = set()
-    unknown: list[str] = []
-    for name in names:
-        for wanted in ids_of_files.get(name, [name]):
-            matching = _resolve(wanted, claims)
-            chosen.update(claim.id for claim in matching)
-            if not matching:
-                unknown.append(wanted)
+    wanted = [part for name in names for part in ids_of_files.get(name, [name])]
+    matching = {name: _resolve(name, claims) for name in wanted}
+    unknown = [name for name in wanted if not matching[name]]
     if unknown:
         raise ValueError(
             f"no claim is called {', '.join(unknown)}: {_suggestion(unknown, claims)}"
         )
+    # In the order of the ledger, and each once, however often it is named.
+    chosen = {
+        claim.id for claims_of_name in matching.values() for claim in claims_of_name
+    }
     return [claim for claim in claims if claim.id in chosen]
 
 

@@ -12,11 +12,11 @@ def number(value: float, digits: str = "") -> str:
     ('0.25', '−1.5 × 10⁻⁹', '128000', '−0.517')
     """
     whole = abs(value) < 1e6 and value == int(value)
-    shown, _, exponent = f"{value:{digits or ('.0f' if whole else '.3g')}}".partition(
-        "e"
+    mantissa, _, exponent = (
+        f"{value:{digits or ('.0f' if whole else '.3g')}}".partition("e")
     )
     power = f" × 10{str(int(exponent)).translate(RAISED)}" if exponent else ""
-    return shown.replace("-", "−") + power
+    return mantissa.replace("-", "−") + power
 
 
 def anchor(name: str) -> str:

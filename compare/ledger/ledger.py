@@ -43,9 +43,9 @@ class Ledger(Displayed):
         failed = {}
         for name in verdicts:
             assumed = _assumed_by(name, verdicts)
-            wrong = tuple(other for other in assumed if not verdicts[other].holds)
-            if wrong:
-                failed[name] = wrong
+            failing = tuple(part for part in assumed if not verdicts[part].holds)
+            if failing:
+                failed[name] = failing
         return failed
 
     def summary(self) -> Summary:
@@ -119,11 +119,12 @@ class Ledger(Displayed):
 
 def _assumed_by(name: str, verdicts: Mapping[str, Verdict]) -> list[str]:
     """The checked claims that a claim builds on, itself or through others, each once."""
-    found: list[str] = []
+    assumptions: list[str] = []
     waiting = [name]
     while waiting:
         for assumed in verdicts[waiting.pop()].claim.assumes:
-            if assumed in verdicts and assumed not in (*found, name):
-                found.append(assumed)
+            # What was not checked shows nothing, and says not what it assumes itself.
+            if assumed in verdicts and assumed not in (*assumptions, name):
+                assumptions.append(assumed)
                 waiting.append(assumed)
-    return found
+    return assumptions

@@ -33,7 +33,7 @@ def write_report(
     ...     write_report(Ledger((), 0), folder).name
     'report.html'
     """
-    files = (as_path(each) for each in drawn)
+    files = [as_path(file) for file in drawn]
     figures = {path.stem: path.read_bytes() for path in files if path.suffix == ".png"}
     return write_text(as_path(folder) / "report.html", report(ledger, figures))
 

@@ -1,5 +1,6 @@
 """Amplitudes: each one that theory gives is the one that the weights have, not only what their product makes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from ....evidence.claim import Claim, RunContext
 from ....evidence.judges import equal_within
 from ....exact_statistics import POPULATION_MOMENTS, population_statistics
 from ..common.controls import LONGER_CONTEXT, with_context
+from ..common.fixtures import diagonals
 from ..separate.path_measurements import (
     LATER,
     NEXT_HEAD,
@@ -38,25 +40,25 @@ ROTATION = np.array([[2.0, -1.0, 2.0], [2.0, 2.0, -1.0], [-1.0, 2.0, 2.0]]) / 3
 λ, ω = np.array([0.6, 1.4, 0.5]), np.array([2.5, 0.8, 0.4])
 """Eigenvalues of Λ and Ω on these columns: gains fall as λω does, which is not the order of λ."""
 
-TURNED = Task(
+ROTATED = Task(
     covariance=ROTATION * λ @ ROTATION.T,
     teacher_covariance=ROTATION * ω @ ROTATION.T,
     noise_variance=0.1,
     context_length=7,
 )
-OBLIQUE = Task(
+ROTATED_TEACHERS = Task(
     [0.6, 0.5, 1.4], teacher_covariance=ROTATION * ω @ ROTATION.T, context_length=7
 )
 AXES = np.eye(3)[:, [2, 0, 1]]
 """Λ and Ω do not commute: what is read is read on the eigenvectors of Λ, by decreasing λ."""
 
-WHITE = Task([0.7, 0.7, 0.7], context_length=5)
-EQUAL_DRIVES = Task(
+WHITE_THREE = Task([0.7, 0.7, 0.7], context_length=5)
+EQUAL_GROWTH = Task(
     [2.0, 1.0], teacher_covariance=np.diag([1.0, 4.0]), context_length=7
 )
 """λ²ω is the same on both directions, what they saturate at is not: not to be taken for white."""
 
-HEADS = np.array([0.6, -0.8])
+SHARES = np.array([0.6, -0.8])
 """Shares of two merged heads in s and in U, a unit vector."""
 
 WHITE_STARTS = (
@@ -76,7 +78,7 @@ RANK_ONE_STARTS = ((0.3, 0.7, 0.5), (0.6, -0.4, 0.0), (0.2, 1.1, -0.3))
 """v_d by decreasing gain: below and above where each ends, of either sign, and zero."""
 
 RANK_TWO_STARTS = ((0.3, 0.2, 0.5), (0.0, 0.6, 0.1))
-"""κ_d by decreasing gain: the first head holds the first two that are not zero, the second the rest."""
+"""κ_d by decreasing gain: the first head has the first two that are not zero, the second the others."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,175 +92,180 @@ class _Case:
     basis: FloatArray
 
 
+# Starts of merged attention
+
+
 def _merged_weights(s: float, U: FloatArray) -> Weights:
-    """Two merged heads that share s and U (D, D) by `HEADS`."""
-    weights = {
-        name: np.zeros(shape) for name, shape in Merged(heads=2).shapes(len(U)).items()
-    }
-    weights["value"][:, -1] = HEADS * s
-    weights["key_query"][:, :-1, :-1] = np.multiply.outer(HEADS, U)
+    """Two merged heads that share s and U (D, D) by `SHARES`."""
+    shapes = Merged(heads=2).shapes(len(U))
+    weights = {name: np.zeros(shape) for name, shape in shapes.items()}
+    weights["value"][:, -1] = SHARES * s
+    weights["key_query"][:, :-1, :-1] = np.multiply.outer(SHARES, U)
     return weights
-
-
-def _separate_weights(rank: int, amplitudes: tuple[float, ...]) -> Weights:
-    """Balanced heads along the columns of `ROTATION`, R of those with an amplitude to a head."""
-    learned = np.flatnonzero(amplitudes)
-    heads = [learned[first : first + rank] for first in range(0, len(learned), rank)]
-    weights = {
-        name: np.zeros(shape)
-        for name, shape in Separate(_heads(rank), rank).shapes(3).items()
-    }
-    for h, directions in enumerate(heads):
-        sizes = np.array(amplitudes)[directions]
-        weights["value"][h, -1] = sizes[0] if rank == 1 else np.linalg.norm(sizes)
-        for name in ("key", "query"):
-            weights[name][h, : len(sizes), :-1] = (
-                np.abs(sizes)[:, None] * ROTATION.T[directions]
-            )
-    return weights
-
-
-def _heads(rank: int) -> int:
-    return 3 if rank == 1 else 2
 
 
 def _merged_cases() -> list[_Case]:
     """White starts off the balance, general ones off the unstable mode, and the unstable mode, by weights too."""
-    model, D = Merged(heads=2), 3
-    cases = [
-        _Case(
-            WHITE,
-            model,
-            start,
-            _merged_weights(start[0], start[1] * np.eye(D) / np.sqrt(D)),
-            np.eye(D),
-        )
-        for start in WHITE_STARTS
+    on_mode = _mode_case(ROTATED, ROTATION, 0.3, 0.3)
+    return [
+        *_white_cases(),
+        *_aligned_cases(),
+        _mode_case(ROTATED, ROTATION, 0.2, 0.5),
+        on_mode,
+        replace(on_mode, initial=on_mode.weights),
+        _mode_case(EQUAL_GROWTH, np.eye(2)[:, ::-1], 0.2, 0.5),
+        _non_commuting_case(),
     ]
-    cases += [
-        _Case(
-            TURNED,
-            model,
-            (s, np.array(u)),
-            _merged_weights(s, ROTATION * u @ ROTATION.T),
-            ROTATION,
-        )
-        for s, u in ALIGNED_STARTS
-    ]
+
+
+def _white_cases() -> list[_Case]:
+    """s and u, and s and unequal u_d, on white inputs."""
+    model, axes = Merged(heads=2), np.eye(3)
+    cases = []
+    for s, u in WHITE_STARTS:
+        weights = _merged_weights(s, u * axes / np.sqrt(3))
+        cases.append(_Case(WHITE_THREE, model, (s, u), weights, axes))
+
     unequal = np.array([0.3, -0.2, 0.1])
-    cases.append(
-        _Case(
-            WHITE,
-            model,
-            (0.1, unequal),
-            _merged_weights(0.1, np.diag(unequal)),
-            np.eye(D),
-        )
-    )
-    cases += [
-        _mode_case(TURNED, ROTATION, 0.2, 0.5),
-        _mode_case(TURNED, ROTATION, 0.3, 0.3),
-    ]
-    cases.append(_mode_case(EQUAL_DRIVES, np.eye(2)[:, ::-1], 0.2, 0.5))
-    grown = _mode_case(TURNED, ROTATION, 0.3, 0.3)
-    return [*cases, replace(grown, initial=grown.weights), _oblique_case()]
+    weights = _merged_weights(0.1, np.diag(unequal))
+    cases.append(_Case(WHITE_THREE, model, (0.1, unequal), weights, axes))
+    return cases
+
+
+def _aligned_cases() -> list[_Case]:
+    """s and u_d in a rotated basis."""
+    cases = []
+    for s, amplitudes in ALIGNED_STARTS:
+        u = np.array(amplitudes)
+        weights = _merged_weights(s, ROTATION * u @ ROTATION.T)
+        cases.append(_Case(ROTATED, Merged(heads=2), (s, u), weights, ROTATION))
+    return cases
+
+
+def _unstable_mode(task: Task) -> FloatArray:
+    """B/‖B‖, which grows fastest from small weights."""
+    B = task.covariance @ task.teacher_covariance @ task.covariance
+    mode: FloatArray = B / np.linalg.norm(B)
+    return mode
 
 
 def _mode_case(task: Task, basis: FloatArray, s: float, u: float) -> _Case:
-    """A start along the unstable mode B/‖B‖, by s and the size of u; the columns of the basis are e_d."""
-    B = task.covariance @ task.teacher_covariance @ task.covariance
-    return _Case(
-        task,
-        Merged(heads=2),
-        (s, u),
-        _merged_weights(s, u * B / np.linalg.norm(B)),
-        basis,
-    )
+    """A start along the unstable mode, by s and the size of u; the columns of the basis are e_d."""
+    weights = _merged_weights(s, u * _unstable_mode(task))
+    return _Case(task, Merged(heads=2), (s, u), weights, basis)
 
 
-def _oblique_case() -> _Case:
+def _non_commuting_case() -> _Case:
     """The unstable mode where Λ and Ω do not commute."""
-    grown = OBLIQUE.covariance @ OBLIQUE.teacher_covariance @ OBLIQUE.covariance
-    weights = _merged_weights(0.2, 0.2 * grown / np.linalg.norm(grown))
-    return _Case(OBLIQUE, Merged(heads=2), weights, weights, AXES)
+    weights = _merged_weights(0.2, 0.2 * _unstable_mode(ROTATED_TEACHERS))
+    return _Case(ROTATED_TEACHERS, Merged(heads=2), weights, weights, AXES)
+
+
+# Starts of separate attention
 
 
 def _separate_cases() -> list[_Case]:
-    return [
-        _Case(
-            TURNED,
-            Separate(_heads(rank), rank),
-            np.array(start),
-            _separate_weights(rank, start),
-            ROTATION,
-        )
-        for rank, starts in ((1, RANK_ONE_STARTS), (2, RANK_TWO_STARTS))
-        for start in starts
-    ]
+    cases = []
+    for rank, starts in ((1, RANK_ONE_STARTS), (2, RANK_TWO_STARTS)):
+        model = Separate(heads=3 if rank == 1 else 2, rank=rank)
+        for start in starts:
+            weights = _separate_weights(model, start)
+            cases.append(_Case(ROTATED, model, np.array(start), weights, ROTATION))
+    return cases
 
 
-def _flows(cases: list[_Case]) -> list[FloatArray]:
+def _separate_weights(model: Separate, amplitudes: tuple[float, ...]) -> Weights:
+    """Balanced heads along the columns of `ROTATION`, R of those with an amplitude to a head."""
+    weights = {name: np.zeros(shape) for name, shape in model.shapes(3).items()}
+    learned = np.flatnonzero(amplitudes)
+    for h, first in enumerate(range(0, len(learned), model.rank)):
+        directions = learned[first : first + model.rank]
+        sizes = np.array(amplitudes)[directions]
+        # v² = Σ κ²; the sign of a rank-one amplitude is that of its value.
+        v = sizes[0] if model.rank == 1 else np.linalg.norm(sizes)
+        pairs = np.abs(sizes)[:, None] * ROTATION.T[directions]  # (R, D)
+        weights["value"][h, -1] = v
+        weights["key"][h, : len(sizes), :-1] = pairs
+        weights["query"][h, : len(sizes), :-1] = pairs
+    return weights
+
+
+# Amplitudes along the flow
+
+
+def _flows(cases: Sequence[_Case]) -> list[FloatArray]:
     """Amplitudes (T, ·) and coefficients (T, D) along the flow of all weights of each case."""
-    found = []
+    curves = []
     for case in cases:
-        run = flow(
-            case.model,
-            population_statistics(case.task, case.model),
-            case.weights,
-            TIMES,
-        )
+        source = population_statistics(case.task, case.model)
+        run = flow(case.model, source, case.weights, TIMES)
         read = _of_merged if isinstance(case.model, Merged) else _of_separate
-        found += [each[ORDER] for each in read(run, case.basis)]
-    return found
+        amplitudes, coefficients = read(run, case.basis)
+        curves += [amplitudes[ORDER], coefficients[ORDER]]
+    return curves
 
 
-def _of_merged(run: Trajectory, basis: FloatArray) -> list[FloatArray]:
-    """s and then u_d = e_dᵀ U e_d, and s u_d, of heads that share them by `HEADS`."""
-    s = np.asarray(run.weights["value"])[:, :, -1] @ HEADS
-    U = np.einsum(
-        "thij,h->tij", np.asarray(run.weights["key_query"])[:, :, :-1, :-1], HEADS
-    )
-    u = np.einsum("id,tij,jd->td", basis, U, basis)
-    return [np.column_stack((s, u)), s[:, None] * u]
+def _merged_flows(context: RunContext) -> list[FloatArray]:
+    return _flows(_merged_cases())
 
 
-def _of_separate(run: Trajectory, basis: FloatArray) -> list[FloatArray]:
+def _separate_flows(context: RunContext) -> list[FloatArray]:
+    return _flows(_separate_cases())
+
+
+def _of_merged(run: Trajectory, basis: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """s and then u_d = e_dᵀ U e_d, and s u_d, of heads that share them by `SHARES`."""
+    s = run.weights["value"][:, :, -1] @ SHARES  # (T,)
+    matrices = run.weights["key_query"][:, :, :-1, :-1]  # (T, H, D, D)
+    U = np.einsum("thij,h->tij", matrices, SHARES)
+    u = diagonals(U, basis)  # (T, D)
+    return np.column_stack((s, u)), s[:, None] * u
+
+
+def _of_separate(run: Trajectory, basis: FloatArray) -> tuple[FloatArray, FloatArray]:
     """The size of e_dᵀk in the head that has any, with the sign of its value; and Σ v (e_dᵀk)(e_dᵀq)."""
-    value = np.asarray(run.weights["value"])[:, :, -1]
-    key, query = (
-        np.asarray(run.weights[name])[..., :-1] @ basis for name in ("key", "query")
-    )
-    sizes = np.sum(np.sign(value)[:, :, None] * np.sqrt(np.sum(key**2, axis=2)), axis=1)
-    return [sizes, np.einsum("th,thrd,thrd->td", value, key, query)]
+    value = run.weights["value"][:, :, -1]  # (T, H)
+    key = run.weights["key"][..., :-1] @ basis  # (T, H, R, D)
+    query = run.weights["query"][..., :-1] @ basis
+    sizes = np.sqrt(np.sum(key**2, axis=2))  # (T, H, D)
+    signed = np.einsum("th,thd->td", np.sign(value), sizes)
+    return signed, np.einsum("th,thrd,thrd->td", value, key, query)
 
 
-def _courses(cases: list[_Case], control: str) -> list[FloatArray]:
-    found = []
+# Amplitudes by the theory
+
+
+def _courses(cases: Sequence[_Case], control: str) -> list[FloatArray]:
+    curves = []
     for case in cases:
         task = with_context(case.task, 8) if control == LONGER_CONTEXT else case.task
         course = time_course(task, case.model, TIMES[ORDER], case.initial)
-        found += [_varied(course, control), course.coefficients]
-    return found
+        curves += [_changed(course, control), course.coefficients]
+    return curves
 
 
-def _varied(course: TimeCourse, control: str) -> FloatArray:
+def _changed(course: TimeCourse, control: str) -> FloatArray:
     """The amplitudes (T, ·), or a wrong variant of them."""
-    amplitudes = course.amplitudes
     if control == EXCHANGED:
-        s, u = amplitudes[:, 0], amplitudes[:, 1:]
-        size = np.linalg.norm(u, axis=1)
-        mode = np.divide(
-            u, size[:, None], out=np.zeros_like(u), where=size[:, None] > 0
-        )
-        return np.column_stack((size, s[:, None] * mode))
+        return _exchanged(course.amplitudes)
     if control == BACKWARDS:
-        first = (
-            amplitudes.shape[1] - course.coefficients.shape[1]
-        )  # s stands before the directions
-        return np.concatenate(
-            (amplitudes[:, :first], amplitudes[:, first:][:, ::-1]), axis=1
-        )
-    return np.abs(amplitudes) if control == UNSIGNED else amplitudes
+        # s stands before the directions of merged attention.
+        directions = course.coefficients.shape[1]
+        before = course.amplitudes[:, :-directions]
+        along = course.amplitudes[:, -directions:]
+        return np.concatenate((before, along[:, ::-1]), axis=1)
+    if control == UNSIGNED:
+        return np.abs(course.amplitudes)
+    return course.amplitudes
+
+
+def _exchanged(amplitudes: FloatArray) -> FloatArray:
+    """|u| in the place of s, and s along u in the place of u, where u is not zero."""
+    s, u = amplitudes[:, 0], amplitudes[:, 1:]
+    size = np.linalg.norm(u, axis=1)
+    mode = np.zeros_like(u)
+    np.divide(u, size[:, None], out=mode, where=size[:, None] > 0)
+    return np.column_stack((size, s[:, None] * mode))
 
 
 def _merged_courses(context: RunContext, control: str) -> list[FloatArray]:
@@ -269,16 +276,29 @@ def _separate_courses(context: RunContext, control: str) -> list[FloatArray]:
     return _courses(_separate_cases(), control)
 
 
+# Amplitudes along staircases
+
+
 def _paths() -> list[Path]:
     """Equal heads among others, Λ and Ω that do not commute, and rank two."""
-    one, five, two = Separate(heads=3), Separate(heads=5), Separate(heads=2, rank=2)
+    five, three = Separate(heads=5), Separate(heads=3)
+    rank_two = Separate(heads=2, rank=2)
+    with_equal = with_equal_heads(small_weights(five, ROTATED, 3e-3))
+    non_commuting = small_weights(three, ROTATED_TEACHERS, 2e-3)
+    pairs = small_weights(rank_two, ROTATED, 2e-3)
     return [
-        Path(
-            TURNED, five, with_equal_heads(small_weights(five, TURNED, 3e-3)), ROTATION
-        ),
-        Path(OBLIQUE, one, small_weights(one, OBLIQUE, 2e-3), AXES, numbered=False),
-        Path(TURNED, two, small_weights(two, TURNED, 2e-3), ROTATION),
+        Path(ROTATED, five, with_equal, ROTATION),
+        Path(ROTATED_TEACHERS, three, non_commuting, AXES, numbered=False),
+        Path(ROTATED, rank_two, pairs, ROTATION),
     ]
+
+
+def _observed_paths(context: RunContext) -> list[FloatArray]:
+    return observed_paths(_paths())
+
+
+def _stated_paths(context: RunContext, control: str) -> list[FloatArray]:
+    return stated_paths(_paths(), control)
 
 
 CLAIMS = (
@@ -290,7 +310,7 @@ CLAIMS = (
         statement=r"s = \hat v \cdot v,\quad u_d = e_d^\top (\textstyle\sum_h \hat v_h U_h)\, e_d",
         observable="weights by the flow of all of them: white, unequal, aligned in a rotated basis, non-commuting",
         limit="none: exact",
-        measure=lambda context: _flows(_merged_cases()),
+        measure=_merged_flows,
         assumes=POPULATION_MOMENTS,
         predict=_merged_courses,
         judge=equal_within(
@@ -311,7 +331,7 @@ CLAIMS = (
         statement=r"v_d = \mathrm{sgn}(v)\,|e_d^\top k|,\quad \kappa_d = |e_d^\top k_r|",
         observable="keys, queries and values by the flow of all of them, in a rotated basis; rank one and two",
         limit="none: exact",
-        measure=lambda context: _flows(_separate_cases()),
+        measure=_separate_flows,
         assumes=POPULATION_MOMENTS,
         predict=_separate_courses,
         judge=equal_within(
@@ -331,9 +351,9 @@ CLAIMS = (
         observable="weights by the flow of all of them: a rotated basis, equal heads, non-commuting "
         "Λ and Ω, rank two",
         limit="initial scale → 0, within 1e-4",
-        measure=lambda context: observed_paths(_paths()),
+        measure=_observed_paths,
         assumes=POPULATION_MOMENTS,
-        predict=lambda context, control: stated_paths(_paths(), control),
+        predict=_stated_paths,
         judge=equal_within(
             1e-4, axes=("time and direction", "loss, coefficient, amplitude or head")
         ),
