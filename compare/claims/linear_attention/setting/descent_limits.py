@@ -14,43 +14,51 @@ from ..common.controls import NO_FOURTH_MOMENT, TRACE_DROPPED, wrong_moments
 from ..common.experiments import FOUR, MERGED, SEPARATE, WHITE
 
 RATES = (0.02, 0.01, 0.005, 0.0025)
-SPAN = 20.0
+FLOW_TIME = 20.0
+"""Flow time of each descent: all four heads have learned their directions by then."""
 AMPLITUDES = np.array([0.12, 0.1, 0.15, 0.2])
 SEQUENCES = (2_000, 8_000, 32_000, 128_000)
 REPEATS = 8
 
 
+def _steps(rate: float) -> int:
+    """Steps of this rate to the same flow time 2η·step."""
+    return round(FLOW_TIME / (2 * rate))
+
+
 def _descents(context: RunContext) -> list[FloatArray]:
+    """Losses (steps,) of gradient descent from aligned heads, for each rate."""
     source = population_statistics(FOUR, SEPARATE)
     start = initial_weights(SEPARATE, FOUR, AMPLITUDES, scheme="aligned")
-    return [
-        train(
-            SEPARATE, source, start, learning_rate=rate, steps=round(SPAN / (2 * rate))
-        ).loss
-        for rate in RATES
-    ]
+    losses = []
+    for rate in RATES:
+        steps = _steps(rate)
+        run = train(SEPARATE, source, start, learning_rate=rate, steps=steps)
+        losses.append(run.loss)
+    return losses
 
 
 def _flows(context: RunContext, control: str) -> list[FloatArray]:
+    """Losses by the closed form at the flow times of the steps."""
     factor = {UNMODIFIED: 2, "t = η·step": 1, "t = 4η·step": 4}[control]
-    moments, curves = population(FOUR, SEPARATE), []
+    moments = population(FOUR, SEPARATE)
+    losses = []
     for rate in RATES:
-        t = factor * rate * np.arange(round(SPAN / (2 * rate)))
-        v = rank_one_amplitude(
-            t[:, None], AMPLITUDES, moments.b, 1 / moments.coefficients
-        )
-        curves.append(moments.aligned_loss(v**3))
-    return curves
+        t = factor * rate * np.arange(_steps(rate))
+        γ = 1 / moments.coefficients
+        v = rank_one_amplitude(t[:, None], AMPLITUDES, moments.b, γ)
+        losses.append(moments.aligned_loss(v**3))
+    return losses
 
 
 def _learned_maps(context: RunContext) -> FloatArray:
     """M after training all weights on P sequences, (P, seeds, D, D)."""
-    return np.array(
-        [[_learned_map(P, seed) for seed in context.seeds(REPEATS)] for P in SEQUENCES]
-    )
+    every_seed = context.seeds(REPEATS)
+    return np.array([[_learned_map(P, seed) for seed in every_seed] for P in SEQUENCES])
 
 
 def _learned_map(sequences: int, seed: int) -> FloatArray:
+    """M of merged attention well after its drop."""
     source = statistics(sample(WHITE, sequences, seed), MERGED)
     start = initial_weights(MERGED, WHITE, 1e-3, seed, "restricted")
     run = train(MERGED, source, start, learning_rate=1e-3, steps=3_000, record=3_000)
@@ -58,10 +66,10 @@ def _learned_map(sequences: int, seed: int) -> FloatArray:
 
 
 def _population_maps(context: RunContext, control: str) -> FloatArray:
-    return np.broadcast_to(
-        wrong_moments(WHITE, MERGED, control).minimum,
-        (len(SEQUENCES), REPEATS * context.repeat_factor, 4, 4),
-    )
+    """M* for each number of sequences and seed."""
+    minimum = wrong_moments(WHITE, MERGED, control).minimum
+    count = REPEATS * context.repeat_factor
+    return np.broadcast_to(minimum, (len(SEQUENCES), count, *minimum.shape))
 
 
 CLAIMS = (

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,8 @@ from .....simulate import (
     train_network,
 )
 from ....error_budget import budget
-from ....evidence.claim import Claim, RunContext
-from ....evidence.evidence import Evidence, Judge
+from ....evidence.claim import UNMODIFIED, Claim, RunContext
+from ....evidence.evidence import Evidence
 from ....evidence.judges import converges_on_average, curve, equal_within
 from ....metrics.curves import sup_gap
 from ..common.experiments import FOUR, MERGED, SEPARATE, merged_published
@@ -34,78 +34,113 @@ REPEATS = 10
 RATES = {"merged": 2e-3, "separate": 0.005}
 SCALES = {"merged": 0.05, "separate": 0.3}
 EXACT = 1e-12
-"""Relative gap that rounding may make over a run: a thousand times what is seen."""
+"""Relative gap that rounding may make over a run: a thousand times what is observed."""
 UNIT, NO_QUERY, HALF = "one hidden unit less", "columns not weighed", "a ½ in the loss"
 DIVIDED = "divided by N"
 OTHER, FEWER = "another start", "one value row at zero"
 
-
-def _attention(model: Merged | Separate, context: RunContext) -> list[FloatArray]:
-    """Loss and weights at every step of attention, held to the restricted block."""
-    kind = "merged" if isinstance(model, Merged) else "separate"
-    data, start = sample(FOUR, FEW, context.seeds(1)[0]), _start(model, context)
-    source = statistics(data, model, block="restricted")
-    run = train(model, source, start, learning_rate=RATES[kind], steps=STEPS, record=1)
-    named = network_weights if kind == "merged" else convolutional_weights
-    return _curves(
-        run, run.loss, [named(_at(run, step)) for step in range(0, STEPS, 10)]
-    )
+Arrays = dict[str, NDArray[Any]]
 
 
-def _start(model: Merged | Separate, context: RunContext) -> dict[str, FloatArray]:
-    scale = SCALES["merged" if isinstance(model, Merged) else "separate"]
+# Loss and weights at every step
+
+
+def _kind(model: Merged | Separate) -> str:
+    return "merged" if isinstance(model, Merged) else "separate"
+
+
+def _start(model: Merged | Separate, context: RunContext) -> Arrays:
+    scale = SCALES[_kind(model)]
     return initial_weights(model, FOUR, scale, context.seeds(1)[0], "restricted")
 
 
-def _at(run: Trajectory, step: int) -> dict[str, FloatArray]:
-    return {name: value[step] for name, value in run.weights.items()}
+def _curves(loss: FloatArray, weights: list[Arrays]) -> list[FloatArray]:
+    """The loss (T,), and each weight at all recorded times in one array."""
+    curves = [loss]
+    for name in weights[0]:
+        at_all_times = [of_time[name].ravel() for of_time in weights]
+        curves.append(np.concatenate(at_all_times))
+    return curves
 
 
-def _curves(
-    run: Trajectory, loss: FloatArray, weights: list[dict[str, FloatArray]]
+def _every_tenth(run: Trajectory) -> list[Arrays]:
+    """The weights of a run that records each step."""
+    steps = range(0, STEPS, 10)
+    return [{name: w[step] for name, w in run.weights.items()} for step in steps]
+
+
+def _attention(
+    model: Merged | Separate,
+    context: RunContext,
+    as_network: Callable[[Arrays], Arrays],
 ) -> list[FloatArray]:
-    return [
-        loss,
-        *(
-            np.concatenate([each[name].ravel() for each in weights])
-            for name in weights[0]
-        ),
-    ]
+    """Loss and weights of attention on the restricted block, as those of the network."""
+    data = sample(FOUR, FEW, context.seeds(1)[0])
+    source = statistics(data, model, block="restricted")
+    run = train(
+        model,
+        source,
+        _start(model, context),
+        learning_rate=RATES[_kind(model)],
+        steps=STEPS,
+        record=1,
+    )
+    return _curves(run.loss, [as_network(weights) for weights in _every_tenth(run)])
+
+
+def _merged_attention(context: RunContext) -> list[FloatArray]:
+    return _attention(MERGED, context, network_weights)
+
+
+def _separate_attention(context: RunContext) -> list[FloatArray]:
+    return _attention(SEPARATE, context, convolutional_weights)
 
 
 def _two_layers(context: RunContext, control: str) -> list[FloatArray]:
+    """The two-layer network from the same start."""
     start = network_weights(_start(MERGED, context))
     if control == UNIT:
         start["output"][-1] = 0.0
         start["hidden"][-1] = 0.0
-    return _network(train_network, start, MERGED, "merged", context, control)
+    return _network(train_network, start, MERGED, context, control)
 
 
 def _convolutions(context: RunContext, control: str) -> list[FloatArray]:
+    """The convolutional networks from the same start."""
     start = convolutional_weights(_start(SEPARATE, context))
     if control == NO_QUERY:
-        start["columns"] = np.ones_like(start["columns"]) * np.mean(start["columns"])
-    return _network(train_convolutional, start, SEPARATE, "separate", context, control)
+        columns = start["columns"]
+        start["columns"] = np.full_like(columns, np.mean(columns))
+    return _network(train_convolutional, start, SEPARATE, context, control)
 
 
 def _network(
     training: Callable[..., Trajectory],
-    start: dict[str, FloatArray],
+    start: Arrays,
     model: Merged | Separate,
-    kind: str,
     context: RunContext,
     control: str,
 ) -> list[FloatArray]:
-    z, y = network_features(
-        sample(FOUR, FEW, context.seeds(1)[0]), _dividing(model, control)
-    )
-    rate = RATES[kind] / 2 if control == HALF else RATES[kind]
+    """Loss and weights of a network on the features of the same prompts."""
+    data = sample(FOUR, FEW, context.seeds(1)[0])
+    z, y = network_features(data, _dividing(model, control))
+    rate = RATES[_kind(model)]
+    if control == HALF:
+        rate /= 2
     run = training(z, y, start, learning_rate=rate, steps=STEPS, record=1)
-    return _curves(run, run.loss, [_at(run, step) for step in range(0, STEPS, 10)])
+    return _curves(run.loss, _every_tenth(run))
+
+
+def _dividing(model: Merged | Separate, control: str) -> Merged | Separate:
+    """The model whose divisor the features have: one that divides, where attention does not, is a control."""
+    return Merged(model.head_count, divisor="context") if control == DIVIDED else model
+
+
+# Attention on tokens
 
 
 @dataclass(frozen=True)
-class _Held:
+class _BlockAttention:
     """Merged attention of which the restricted block alone is a weight, every other entry zero: for the tokens."""
 
     head_count: int = MERGED.head_count
@@ -117,144 +152,159 @@ class _Held:
     def heads(
         self, weights: Mapping[str, NDArray[Any]]
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        U, v = weights["hidden"], weights["output"]
-        heads, size = len(v), round(np.sqrt(U.shape[1]))
-        value = np.concatenate([np.zeros((heads, size)), v[:, None]], axis=1)
-        return value, np.concatenate(
-            [U.reshape(heads, size, size), np.zeros((heads, 1, size))], axis=1
-        )
+        """a (H, D+1) with v_h in its last entry, B (H, D+1, D) with U_h above a row of zeros."""
+        v, U = weights["output"], weights["hidden"]
+        heads, D = len(v), round(np.sqrt(U.shape[1]))
+        a = np.concatenate([np.zeros((heads, D)), v[:, None]], axis=1)
+        matrices = U.reshape(heads, D, D)
+        B = np.concatenate([matrices, np.zeros((heads, 1, D))], axis=1)
+        return a, B
 
 
 def _on_tokens(context: RunContext) -> list[FloatArray]:
     """Loss and weights of the attention layer itself, trained on the tokens of every prompt."""
-    start = network_weights(_start(MERGED, context))
-    data = sample(FOUR, FEW, context.seeds(1)[0])
     run = train(
-        _Held(), data, start, learning_rate=RATES["merged"], steps=STEPS, record=1
+        _BlockAttention(),
+        sample(FOUR, FEW, context.seeds(1)[0]),
+        network_weights(_start(MERGED, context)),
+        learning_rate=RATES["merged"],
+        steps=STEPS,
+        record=1,
     )
-    return _curves(run, run.loss, [_at(run, step) for step in range(0, STEPS, 10)])
+    return _curves(run.loss, _every_tenth(run))
 
 
-Sized = tuple[list[FloatArray], FloatArray]
+# The published size
 
 
-def _published(context: RunContext) -> Sized:
-    """Loss and weights of attention held to the block, at the published size, and the loss with all weights."""
-    each = context.experiments[0]
-    source = statistics(each.data, MERGED, block="restricted")
+class PublishedRun(NamedTuple):
+    """Loss and weights of attention on the block, and the loss where all weights are trained."""
+
+    on_block: list[FloatArray]
+    loss: FloatArray
+
+
+def _published(context: RunContext) -> PublishedRun:
+    experiment = context.experiments[0]
     run = train(
         MERGED,
-        source,
-        each.start,
-        learning_rate=each.learning_rate,
-        steps=each.steps,
-        record=each.record,
+        statistics(experiment.data, MERGED, block="restricted"),
+        experiment.start,
+        learning_rate=experiment.learning_rate,
+        steps=experiment.steps,
+        record=experiment.record,
     )
-    return [
-        run.loss,
-        *(value.ravel() for value in network_weights(run.weights).values()),
-    ], context.trajectories[0].loss
+    weights = network_weights(run.weights)  # with the recorded times first
+    on_block = [run.loss, *(array.ravel() for array in weights.values())]
+    return PublishedRun(on_block, context.trajectories[0].loss)
 
 
 def _published_network(context: RunContext, control: str) -> list[FloatArray]:
-    each = context.experiments[0]
-    start = network_weights(each.start)
+    """Loss and weights of the network, zeros for a unit that is left out."""
+    experiment = context.experiments[0]
+    start = network_weights(experiment.start)
+    units = len(start["output"])
     if control == UNIT:
-        start = {name: value[:-1] for name, value in start.items()}
-    z, y = network_features(each.data, _dividing(MERGED, control))
-    rate = each.learning_rate / (2 if control == HALF else 1)
+        start = {name: array[:-1] for name, array in start.items()}
+    rate = experiment.learning_rate
+    if control == HALF:
+        rate /= 2
+
+    z, y = network_features(experiment.data, _dividing(MERGED, control))
     run = train_network(
-        z, y, start, learning_rate=rate, steps=each.steps, record=each.record
+        z,
+        y,
+        start,
+        learning_rate=rate,
+        steps=experiment.steps,
+        record=experiment.record,
     )
-    unit = np.zeros(
-        (len(run.weight_steps), len(each.start["value"]) - len(start["output"]))
-    )
-    ends = {
-        "hidden": np.repeat(unit[..., None], z.shape[1], axis=2),
-        "output": unit,
-    }  # weights of a unit left out
-    return [
-        run.loss,
-        *(
-            np.concatenate([run.weights[name], ends[name]], axis=1).ravel()
-            for name in start
-        ),
-    ]
+    curves = [run.loss]
+    for name in start:
+        recorded = run.weights[name]  # (T, units, …)
+        whole = np.zeros((len(recorded), units, *recorded.shape[2:]))
+        whole[:, : recorded.shape[1]] = recorded
+        curves.append(whole.ravel())
+    return curves
 
 
-def _equal_if_held(predicted: list[FloatArray], observed: Sized) -> Evidence:
-    """Held to the block, attention is the network; what training all weights changes is shown beside it."""
-    held, loss = observed
-    evidence = equal_within(EXACT)(predicted, held)
+def _equal_on_block(predicted: list[FloatArray], observed: PublishedRun) -> Evidence:
+    """On the block, attention is the network; what training all weights changes is shown beside it."""
+    comparison = equal_within(EXACT)(predicted, observed.on_block)
+    network_loss, block_loss = predicted[0], observed.on_block[0]
+    gap = sup_gap(observed.loss, network_loss)
     sizes = budget(
-        loss, {"weights off the restricted block": held[0], "rounding": predicted[0]}
+        observed.loss,
+        {"weights off the restricted block": block_loss, "rounding": network_loss},
     )
     return replace(
-        evidence,
-        observed=f"{evidence.observed}; all weights trained, the loss is within {sup_gap(loss, predicted[0]):.2g}",
-        residual=sup_gap(loss, predicted[0]),
+        comparison,
+        observed=f"{comparison.observed}; all weights trained, the loss is within {gap:.2g}",
+        residual=gap,
         budget=tuple(sizes.items()),
-        curves=(curve("loss, all weights trained", predicted[0], loss),),
+        curves=(curve("loss, all weights trained", network_loss, observed.loss),),
         axes=("step", "loss"),
     )
 
 
-def _dividing(model: Merged | Separate, control: str) -> Merged | Separate:
-    """The model whose divisor the features have: one that divides, where attention does not, is a control."""
-    return Merged(model.head_count, divisor="context") if control == DIVIDED else model
+# How far attention with all weights is from the network
 
 
-def _full(context: RunContext) -> tuple[FloatArray, FloatArray]:
-    """Losses along the drop, and last weights, of attention whose every weight is trained, (P, seeds, …)."""
-    return _grid(context, "full", "")
+class Grid(NamedTuple):
+    """Losses along the drop (P, seeds, T) and last weights (P, seeds, n)."""
+
+    losses: FloatArray
+    weights: FloatArray
 
 
-def _held(context: RunContext, control: str) -> tuple[FloatArray, FloatArray]:
-    """The same on the same data and from the same weights, held to the block: of the network."""
+def _full(context: RunContext) -> Grid:
+    """Attention of which every weight is trained."""
+    return _grid(context, "full", UNMODIFIED)
+
+
+def _restricted(context: RunContext, control: str) -> Grid:
+    """The same on the same data and from the same weights, on the restricted block: of the network."""
     return _grid(context, "restricted", control)
 
 
-def _grid(
-    context: RunContext, block: str, control: str
-) -> tuple[FloatArray, FloatArray]:
-    runs = [
-        [_run(count, seed, block, control) for seed in context.seeds(REPEATS)]
-        for count in SEQUENCES
-    ]
-    losses, weights = (
-        np.array([[run[side] for run in row] for row in runs]) for side in (0, 1)
-    )
-    return losses, weights
+def _grid(context: RunContext, block: str, control: str) -> Grid:
+    losses, weights = [], []
+    for count in SEQUENCES:
+        runs = [_run(count, seed, block, control) for seed in context.seeds(REPEATS)]
+        losses.append([run.loss[::10] for run in runs])
+        weights.append([_flattened(run.final) for run in runs])
+    return Grid(np.array(losses), np.array(weights))
 
 
-def _run(
-    sequences: int, seed: int, block: str, control: str
-) -> tuple[FloatArray, FloatArray]:
+def _flattened(weights: Mapping[str, NDArray[Any]]) -> FloatArray:
+    return np.concatenate([array.ravel() for array in weights.values()])
+
+
+def _run(sequences: int, seed: int, block: str, control: str) -> Trajectory:
     start = initial_weights(MERGED, FOUR, 0.05, seed, "restricted")
-    start["value"] *= 1.1 if control == OTHER else 1.0
-    start["value"][-1] *= 0.0 if control == FEWER else 1.0
-    source = statistics(sample(FOUR, sequences, seed), MERGED, block=block)
-    run = train(MERGED, source, start, learning_rate=2e-3, steps=STEPS, record=STEPS)
-    return run.loss[::10], np.concatenate(
-        [value.ravel() for value in run.final.values()]
-    )
+    if control == OTHER:
+        start["value"] *= 1.1
+    if control == FEWER:
+        start["value"][-1] = 0.0
+    data = sample(FOUR, sequences, seed)
+    source = statistics(data, MERGED, block=block)
+    return train(MERGED, source, start, learning_rate=2e-3, steps=STEPS, record=STEPS)
 
 
-def _gap(side: int, order: float) -> Judge:
-    """The gap of the losses (side 0) or of the weights (side 1) falls at this order."""
+def _weight_gap(predicted: Grid, observed: Grid) -> Evidence:
+    """The gap of the weights falls as P^-1/2."""
+    judge = converges_on_average(SEQUENCES, -0.5, "P")
+    return judge(predicted.weights, observed.weights)
 
-    def judge(
-        predicted: tuple[FloatArray, FloatArray],
-        observed: tuple[FloatArray, FloatArray],
-    ) -> Evidence:
-        return converges_on_average(SEQUENCES, order, "P")(
-            predicted[side], observed[side]
-        )
 
-    return judge
+def _loss_gap(predicted: Grid, observed: Grid) -> Evidence:
+    """The gap of the losses falls as 1/P: what drifts off the block enters squared."""
+    judge = converges_on_average(SEQUENCES, -1, "P")
+    return judge(predicted.losses, observed.losses)
 
 
 AXES = ("step", "loss; weights, one after another")
+
 
 CLAIMS = (
     Claim(
@@ -265,7 +315,7 @@ CLAIMS = (
         statement=r"\hat y_q = \sum_h v_h \langle U_h, z\rangle,\quad z = \mathrm{vec}(\beta x_q^\top)",
         observable="loss at each of 500 steps and all weights at every tenth, from the same random start",
         limit="none: exact on the restricted block",
-        measure=lambda context: _attention(MERGED, context),
+        measure=_merged_attention,
         predict=_two_layers,
         judge=equal_within(EXACT, axes=AXES),
         controls=(UNIT, HALF, DIVIDED),
@@ -280,7 +330,7 @@ CLAIMS = (
         statement=r"\hat y_q = \sum_h v_h \sum_j q_{hj} \sum_i k_{hi} (\beta x_q^\top)_{ij}",
         observable="loss at each of 500 steps and all weights at every tenth, from the same random start",
         limit="none: exact on the restricted block",
-        measure=lambda context: _attention(SEPARATE, context),
+        measure=_separate_attention,
         predict=_convolutions,
         judge=equal_within(EXACT, axes=AXES),
         controls=(NO_QUERY, HALF, DIVIDED),
@@ -312,7 +362,7 @@ CLAIMS = (
         limit="none on the restricted block; P → ∞ where all weights are trained",
         measure=_published,
         predict=_published_network,
-        judge=_equal_if_held,
+        judge=_equal_on_block,
         controls=(UNIT, HALF, DIVIDED),
         experiments=lambda context: (merged_published(FOUR, context.seed),),
         hypotheses=(
@@ -332,8 +382,8 @@ CLAIMS = (
         limit="P → ∞, error O(P^-1/2)",
         order=-0.5,
         measure=_full,
-        predict=_held,
-        judge=_gap(1, -0.5),
+        predict=_restricted,
+        judge=_weight_gap,
         controls=(OTHER, FEWER),
         hypotheses=("both start on the restricted block",),
         tier="long",
@@ -349,8 +399,8 @@ CLAIMS = (
         limit="P → ∞, error O(1/P)",
         order=-1,
         measure=_full,
-        predict=_held,
-        judge=_gap(0, -1),
+        predict=_restricted,
+        judge=_loss_gap,
         controls=(OTHER, FEWER),
         hypotheses=("both start on the restricted block",),
         tier="long",

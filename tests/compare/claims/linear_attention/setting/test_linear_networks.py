@@ -12,8 +12,9 @@ from attndyn.compare.claims.linear_attention.common.experiments import (
 from attndyn.compare.claims.linear_attention.setting.linear_networks import (
     EXACT,
     FEW,
-    _equal_if_held,
-    _Held,
+    PublishedRun,
+    _BlockAttention,
+    _equal_on_block,
 )
 from attndyn.simulate import (
     initial_weights,
@@ -27,7 +28,7 @@ LOSS, WEIGHTS = np.linspace(1.0, 0.1, 30), np.linspace(-0.3, 0.3, 60)
 
 
 def judged(loss=LOSS, weights=WEIGHTS, free=LOSS + 0.02):
-    return _equal_if_held([LOSS, WEIGHTS], ([loss, weights], free))
+    return _equal_on_block([LOSS, WEIGHTS], PublishedRun([loss, weights], free))
 
 
 def test_held_to_the_block_both_loss_and_weights_must_be_equal():
@@ -54,7 +55,7 @@ def test_the_layer_held_to_the_block_predicts_what_the_network_does():
     weights = initial_weights(MERGED, FOUR, 0.5, 3, "restricted")
     start = network_weights(weights)
     z, _ = network_features(data, MERGED)
-    held = predict(_Held(), _Held().heads(start), data.tokens)
+    held = predict(_BlockAttention(), _BlockAttention().heads(start), data.tokens)
     assert np.allclose(
         held, z @ (start["output"] @ start["hidden"]), rtol=1e-12, atol=1e-14
     )
