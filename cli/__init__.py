@@ -25,16 +25,16 @@ app = typer.Typer(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status. Every error is one line on standard error."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    command_line = list(sys.argv[1:] if arguments is None else arguments)
     with spelled_output(), ended_by_signals() as ending:
         try:
-            return _run(given)
+            return _run(command_line)
         except (KeyboardInterrupt, Abort):
             return _complain(ending.message, ending.status)
 
 
 def _run(arguments: list[str]) -> int:
-    """Exit status of a command that nobody interrupts: errors that a user can mend are said in one line."""
+    """Exit status of a command that is not interrupted; an error that a user can correct is reported in one line."""
     try:
         status = _command(arguments)
         flush()
@@ -61,7 +61,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _command(arguments: list[str]) -> int:
-    """Exit status of a command; KeyboardInterrupt and OSError as they come, which typer hides."""
+    """Exit status of a command; raises the KeyboardInterrupt and the OSError of a closed pipe, which typer hides."""
     output = sys.stdout
     try:
         status = app(arguments, prog_name="attndyn", standalone_mode=False)
@@ -76,29 +76,28 @@ def _command(arguments: list[str]) -> int:
 
 
 def _culprit(error: OSError) -> str:
-    """What cannot be read or written, and why."""
+    """The file that cannot be read or written, and the reason."""
     if error.errno is None:  # such as a cluster that does not answer
         return str(error)
-    where = (
-        f"cannot read or write {_named(error.filename)}"
-        if error.filename
-        else "cannot write the output"
-    )
-    return f"{where}: {error.strerror}"
+    problem = "cannot write the output"
+    if error.filename:
+        problem = f"cannot read or write {_named(error.filename)}"
+    return f"{problem}: {error.strerror}"
 
 
 def _named(file: object) -> str:
     """The name of a file in an error, which is a path or the number of an open file."""
-    return (
-        named(os.fsdecode(file))
-        if isinstance(file, str | bytes | os.PathLike)
-        else str(file)
-    )
+    if isinstance(file, str | bytes | os.PathLike):
+        return named(os.fsdecode(file))
+    return str(file)
 
 
 def _complain(message: str, status: ExitStatus) -> ExitStatus:
-    if message:  # a call without arguments has shown the help already
-        with suppress(OSError):  # nobody can be told
+    """Print the message in one line on standard error; returns the status."""
+    # A call without arguments has printed the help, and has no message.
+    if message:
+        # Standard error may be closed.
+        with suppress(OSError):
             print(f"attndyn: {' '.join(message.split())}", file=sys.stderr, flush=True)
     return status
 

@@ -1,4 +1,4 @@
-"""The commands that hold theory against runs: verify, figures, replay."""
+"""The commands that compare theory with runs: verify, figures, replay."""
 
 from pathlib import Path
 from typing import Annotated
@@ -111,9 +111,10 @@ def replay(
     if json:
         print(dumps(result.to_dict()))
     else:
+        note = "" if within else ": past the tolerance"
         print(
             f"{file.name} on {engine}: {result.steps} steps, largest relative deviation "
             f"{result.max_relative_deviation:.2e} (median {result.median_relative_deviation:.2e}), "
-            f"{result.seconds:.2f} s{'' if within else ': past the tolerance'}"
+            f"{result.seconds:.2f} s{note}"
         )
     return ExitStatus.AS_EXPECTED if within else ExitStatus.OTHER_THAN_EXPECTED

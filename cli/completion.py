@@ -1,4 +1,4 @@
-"""What the shell offers when somebody presses the tab key: ids of claims, names of figures, and files."""
+"""Completions in the shell: ids of claims, names of figures, and files."""
 
 from glob import glob
 

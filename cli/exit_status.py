@@ -1,4 +1,4 @@
-"""What the exit status of every command means: the one table of these numbers."""
+"""The exit statuses of the commands and their meanings."""
 
 from enum import IntEnum
 
@@ -32,7 +32,7 @@ MEANING = {
     ExitStatus.NOBODY_READS: "ended because its output was closed, as by head",
     ExitStatus.TERMINATED: "ended by SIGTERM",
 }
-"""What each status says, in the words of `attndyn --help` and of docs/commands.md."""
+"""The meaning of each status, as `attndyn --help` and docs/commands.md state it."""
 
 
 def in_words(*statuses: ExitStatus) -> str:

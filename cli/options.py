@@ -1,4 +1,4 @@
-"""What several commands take: the options of a task and of a model, and the objects made of them."""
+"""Options that several commands share, and the tasks and models that they describe."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -58,7 +58,7 @@ Divisor = Annotated[
 ScoreDivisor = Annotated[
     str,
     typer.Option(
-        help="What scores are divided by: 2, 3/2, sqrt(3), or sqrt_key, the root of a key's size."
+        help="Divisor of the scores: 2, 3/2, sqrt(3), or sqrt_key, the root of a key's size."
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -76,9 +76,8 @@ def task_of(
     from ..task import Task, eigenvalue_list
 
     if file is not None:
-        if any(
-            option is not None for option in (eigenvalues, context_length, trace, noise)
-        ):
+        options = (eigenvalues, context_length, trace, noise)
+        if any(option is not None for option in options):
             raise ValueError(
                 "--task holds the whole task: leave the other options of the task out"
             )

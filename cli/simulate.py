@@ -1,8 +1,8 @@
-"""The commands that train: simulate, sweep."""
+"""The commands that train models: simulate, sweep."""
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -85,20 +85,20 @@ def simulate(
         score_divisor,
     )
     engine = engine or ("tokens" if softmax else "statistics")
-    rule: dict[str, Any] = {
-        "learning_rate": learning_rate,
-        "steps": steps,
-        "record": record,
-        "engine": engine,
-    }
-    begin: dict[str, Any] = {
-        "scale": scale,
-        "seed": seed,
-        "scheme": scheme,
-        "whiten": whiten,
-        "centre": centre,
-    }
-    experiment = Experiment(problem, attention, sequences, **begin, **rule)
+    experiment = Experiment(
+        problem,
+        attention,
+        sequences,
+        scale=scale,
+        seed=seed,
+        scheme=scheme,
+        whiten=whiten,
+        centre=centre,
+        learning_rate=learning_rate,
+        steps=steps,
+        record=record,
+        engine=engine,
+    )
     run = _saved(experiment, out, checkpoint, force)
     print(f"{named(out)}: {steps} steps, loss {run.loss[0]:.6g} → {run.loss[-1]:.6g}")
 
@@ -132,19 +132,22 @@ def sweep(
         if executor == "mpi" and pool is None:  # this process has served the first one
             return
         try:
-            wanted = Sweep.from_toml(read_utf8(spec))
-            wanted.experiments()
+            settings = Sweep.from_toml(read_utf8(spec))
+            # Every combination is checked before the first run begins.
+            settings.experiments()
         except ValueError as error:
             raise ValueError(f"{spec}: {error}") from None
-        swept = run_sweep(wanted, out, pool, resume=resume, workers=workers)
-    diverged = f", {swept.diverged} of them diverged" if swept.diverged else ""
-    print(f"{named(out)}: {swept.runs} runs{diverged}; {swept.simulated} simulated now")
+        summary = run_sweep(settings, out, pool, resume=resume, workers=workers)
+    diverged = f", {summary.diverged} of them diverged" if summary.diverged else ""
+    print(
+        f"{named(out)}: {summary.runs} runs{diverged}; {summary.simulated} simulated now"
+    )
 
 
 def _saved(
     experiment: "Experiment", out: Path, checkpoint: Path | None, force: bool
 ) -> "Trajectory":
-    """The run of the experiment, written to `out`, and what there is of one that diverges.
+    """The run of the experiment, written to `out`; of a run that diverges, the part before that is written.
 
     ValueError, before it begins, if there is a file already that `force` does not allow to replace.
     """
@@ -162,16 +165,16 @@ def _saved(
         error.trajectory.save(out)
         raise ArithmeticError(f"{error}; what it has is in {named(out)}") from None
     except KeyboardInterrupt:
-        print(f"attndyn: {_how_to_go_on(checkpoint)}", file=sys.stderr)
+        print(f"attndyn: {_state_after_interrupt(checkpoint)}", file=sys.stderr)
         raise
     run.save(out)
     return run
 
 
-def _how_to_go_on(checkpoint: Path | None) -> str:
-    """What is left of a run that was interrupted."""
+def _state_after_interrupt(checkpoint: Path | None) -> str:
+    """The message of an interrupted run: where it is stored, and how to continue it."""
     if checkpoint is None:
-        return "nothing of this run is kept: with --checkpoint FILE it would go on from where it is"
+        return "nothing of this run is stored: with --checkpoint FILE it would go on from where it is"
     if not checkpoint.exists():
         return "the run had not begun"
     return (

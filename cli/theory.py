@@ -63,7 +63,7 @@ def fixed_points(
             symbolic_latex,
         )
 
-        show = symbolic_json if json else symbolic_latex if latex else print_symbolic
+        formats = (symbolic_json, symbolic_latex, print_symbolic)
     else:
         from .output.tables import (
             fixed_points_json,
@@ -71,14 +71,15 @@ def fixed_points(
             print_fixed_points,
         )
 
-        show = (
-            fixed_points_json
-            if json
-            else fixed_points_latex
-            if latex
-            else print_fixed_points
-        )
-    show(problem, attention, limit)
+        formats = (fixed_points_json, fixed_points_latex, print_fixed_points)
+
+    print_json, print_latex, print_text = formats
+    if json:
+        print_json(problem, attention, limit)
+    elif latex:
+        print_latex(problem, attention, limit)
+    else:
+        print_text(problem, attention, limit)
 
 
 def derive(
@@ -123,23 +124,29 @@ def derive(
     from ..compare.user.statement_file import derivation_of
     from .output.derivation import print_derivation, print_latex, reduction_on
 
-    task = {"dimension": dim, "teachers": teachers, "noise": noise, "mixture": mixture}
-    given: dict[str, Any] = {"heads": heads, "rank": rank, "divisor": divisor}
+    # A model of the user's own takes the settings that are passed, and no others.
+    settings: dict[str, Any] = {"heads": heads, "rank": rank, "divisor": divisor}
     if score_divisor != "1":
-        given["score_divisor"] = score_divisor
+        settings["score_divisor"] = score_divisor
     if model in ("merged", "separate"):
-        given["heads"] = 1 if heads is None else heads
+        settings["heads"] = 1 if heads is None else heads
     if model == "separate":
-        given["rank"] = 1 if rank is None else rank
-    settings = {name: value for name, value in given.items() if value is not None}
-    derivation = derivation_of(task, {"model": model, "block": block, **settings})
+        settings["rank"] = 1 if rank is None else rank
+    passed = {name: value for name, value in settings.items() if value is not None}
+
+    task = {"dimension": dim, "teachers": teachers, "noise": noise, "mixture": mixture}
+    derivation = derivation_of(task, {"model": model, "block": block, **passed})
+
     names = [name.strip() for name in amplitudes.split(",") if name.strip()]
     if names and not reduce:
         raise ValueError(
             "--amplitudes names what moves in an ansatz: pass --reduce with it"
         )
     reduction = reduction_on(derivation, reduce, names) if reduce else None
-    (print_latex if latex else print_derivation)(derivation, degree, reduction)
+    if latex:
+        print_latex(derivation, degree, reduction)
+    else:
+        print_derivation(derivation, degree, reduction)
 
 
 def check(
@@ -155,41 +162,30 @@ def check(
 
     rows = []
     for answer in load_statements(file).answers():
-        name, expected, finding = (
-            answer.entry.name,
-            answer.entry.expected,
-            answer.result,
-        )
-        rows.append(
-            {
-                "name": name,
-                "level": finding.level,
-                "expected_level": expected,
-                "holds": answer.holds,
-            }
-        )
-        rows[-1]["finding"] = str(finding)
+        name, expected = answer.entry.name, answer.entry.expected
+        row = {
+            "name": name,
+            "level": answer.result.level,
+            "expected_level": expected,
+            "holds": answer.holds,
+            "finding": str(answer.result),
+        }
+        rows.append(row)
         if not json:
-            print(
-                f"{name}: {finding}{'' if answer.holds else f' (expected: {expected})'}",
-                flush=True,
-            )
+            note = "" if answer.holds else f" (expected: {expected})"
+            # At once, since the next statement may take minutes.
+            print(f"{name}: {answer.result}{note}", flush=True)
     if json:
         print(dumps(rows))
-    return _worst([str(row["level"]) for row in rows if not row["holds"]])
+    return _status_of_levels({str(row["level"]) for row in rows if not row["holds"]})
 
 
-def _worst(unexpected: list[str]) -> ExitStatus:
-    """The exit status for the levels of statements that are not as expected."""
-    of_level = {"undecided": ExitStatus.UNDECIDED, "undefined": ExitStatus.UNDEFINED}
-    found = {
-        of_level.get(level, ExitStatus.OTHER_THAN_EXPECTED) for level in unexpected
-    }
-    by_weight = (
-        ExitStatus.OTHER_THAN_EXPECTED,
-        ExitStatus.UNDEFINED,
-        ExitStatus.UNDECIDED,
-    )
-    return next(
-        (status for status in by_weight if status in found), ExitStatus.AS_EXPECTED
-    )
+def _status_of_levels(unexpected: set[str]) -> ExitStatus:
+    """The exit status for the levels of statements that are not as expected: the gravest of them decides."""
+    if not unexpected:
+        return ExitStatus.AS_EXPECTED
+    if unexpected - {"undefined", "undecided"}:
+        return ExitStatus.OTHER_THAN_EXPECTED
+    if "undefined" in unexpected:
+        return ExitStatus.UNDEFINED
+    return ExitStatus.UNDECIDED

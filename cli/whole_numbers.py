@@ -1,4 +1,4 @@
-"""Whole numbers as people write them: 1000, 1e3 and 1_000 are one number."""
+"""Whole numbers in the usual notations: 1000, 1e3 and 1_000 are one number."""
 
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation

@@ -1,4 +1,4 @@
-"""Train separate attention from small random weights and lay the predicted staircase over its loss.
+"""Train separate attention from small random weights and compare its loss with the predicted staircase.
 
 Prints predicted and observed exit times and writes theory_over_run.png.
 """

@@ -1,4 +1,4 @@
-"""Train attention of your own making on tokens and on statistics, and hold it against a formula of your own.
+"""Train attention of your own making on tokens and on statistics, and compare it with a formula of your own.
 
 The query of every head is its key. From balanced heads, |k|² = 2v², each direction then follows the scalar equation
 of a rank-one head with α = 2b and γ = 2/m, and M_dd = 2v³.
@@ -40,22 +40,20 @@ start = {
 }
 
 few = sample(task, sequences=200)
-on_tokens, on_statistics = (
-    train(model, source, start, learning_rate=0.01, steps=200)
-    for source in (few, statistics(few, model))
+on_tokens = train(model, few, start, learning_rate=0.01, steps=200)
+on_statistics = train(
+    model, statistics(few, model), start, learning_rate=0.01, steps=200
 )
-print(
-    f"tokens against statistics: {np.max(np.abs(on_tokens.loss / on_statistics.loss - 1)):.1e}"
-)
+deviation = np.max(np.abs(on_tokens.loss / on_statistics.loss - 1))
+print(f"tokens against statistics: {deviation:.1e}")
 
-moments = population(task, model)
+loss = population(task, model)
 for sequences in (1_000, 16_000):
     many = statistics(sample(task, sequences), model)
     run = train(model, many, start, learning_rate=0.005, steps=1_000)
     v = rank_one_amplitude(
-        run.flow_time[:, None], v0, 2 * moments.b, 2 / moments.coefficients
+        run.flow_time[:, None], v0, 2 * loss.b, 2 / loss.coefficients
     )
-    predicted = moments.loss(2 * v[:, None, :] ** 3 * np.eye(2))
-    print(
-        f"formula against run, P = {sequences:6d}: {np.max(np.abs(predicted - run.loss)):.4f}"
-    )
+    predicted = loss.loss(2 * v[:, None, :] ** 3 * np.eye(2))
+    gap = np.max(np.abs(predicted - run.loss))
+    print(f"formula against run, P = {sequences:6d}: {gap:.4f}")

@@ -1,4 +1,4 @@
-"""A derivation for the terminal and for papers: loss, equations of motion, invariants, reduced equations."""
+"""Derivations for the terminal and for papers: loss, gradient flow, invariants, reduced equations."""
 
 from collections.abc import Mapping
 
@@ -24,26 +24,21 @@ def print_derivation(
     """Print the loss, the flow, its invariants up to `degree` (none for 0), and the reduced flow."""
     print(f"L = {derivation.loss.expression}")
     _print_rates(derivation.flow)
-    for number, quantity in enumerate(
-        derivation.conserved(degree) if degree else (), start=1
-    ):
+    invariants = derivation.conserved(degree) if degree else ()
+    for number, quantity in enumerate(invariants, start=1):
         print(f"I_{number} = {quantity} is conserved")
     if reduction is not None:
-        print(
-            "where "
-            + ", ".join(
-                f"{weight} = {form}"
-                for weight, form in reduction.ansatz.items()
-                if form != 0
-            )
-        )
+        weights = [
+            f"{weight} = {form}" for weight, form in _nonzero_weights(reduction).items()
+        ]
+        print(f"where {', '.join(weights)}")
         _print_rates(reduction.equations)
 
 
 def print_latex(
     derivation: Derivation, degree: int, reduction: Reduction | None
 ) -> None:
-    """Print the same as aligned blocks (amsmath), each an equation of its own."""
+    """Print loss, flow, invariants and reduced flow as aligned blocks (amsmath), each an equation of its own."""
     symbols = derivation.weights
     blocks = [
         latex_equations({_LOSS: derivation.loss.expression}, symbols, rates=False),
@@ -52,14 +47,16 @@ def print_latex(
     if degree and (invariants := derivation.conserved(degree)):
         blocks.append(latex_invariants(invariants, symbols))
     if reduction is not None:
-        shown = {weight: form for weight, form in reduction.ansatz.items() if form != 0}
-        blocks.append(latex_equations(shown, symbols, rates=False))
+        weights = _nonzero_weights(reduction)
+        blocks.append(latex_equations(weights, symbols, rates=False))
         blocks.append(latex_equations(reduction.equations, symbols))
-    print(
-        "\n\n".join(
-            f"\\begin{{equation}}\n{block}\n\\end{{equation}}" for block in blocks
-        )
-    )
+    equations = [f"\\begin{{equation}}\n{block}\n\\end{{equation}}" for block in blocks]
+    print("\n\n".join(equations))
+
+
+def _nonzero_weights(reduction: Reduction) -> dict[Expr, Expr]:
+    """The weights of the ansatz that are not zero, in terms of the amplitudes."""
+    return {weight: form for weight, form in reduction.ansatz.items() if form != 0}
 
 
 def reduction_on(
@@ -80,17 +77,17 @@ def reduction_on(
     else:
         symbols = [*symbols_of(derivation), *real_symbols(amplitudes)]
         try:
-            reduction = derivation.reduce(
-                read_equations(ansatz.replace(",", "\n"), symbols)
-            )
+            equations = read_equations(ansatz.replace(",", "\n"), symbols)
+            reduction = derivation.reduce(equations)
         except ValueError as error:
             raise ValueError(
                 f"in the ansatz, whose amplitudes are {amplitudes or 'none'}: {error}"
             ) from None
-    for weight, rest in reduction.residual.items():
+    if reduction.residual:
+        weight, residual = next(iter(reduction.residual.items()))
         raise ValueError(
             f"the flow leaves this ansatz at {len(reduction.residual)} weights, the first of them {weight}: "
-            f"its rate has {rest} beyond what the amplitudes can follow"
+            f"its rate has {residual} beyond what the amplitudes can follow"
         )
     return reduction
 

@@ -16,7 +16,8 @@ from ...theory.symbolic import (
     symbolic_task,
 )
 
-_COMMUTING = 1e-10
+COMMUTING = 1e-10
+"""Relative size of a commutator below which two matrices commute: rounding of products is some 1e-15."""
 
 
 def in_symbols(task: Task) -> SymbolicTask:
@@ -32,9 +33,8 @@ def in_symbols(task: Task) -> SymbolicTask:
         raise ValueError(
             "a fixed teacher moves weights off the restricted block: its fixed points are not known"
         )
-    if np.max(np.abs(Λ @ Ω - Ω @ Λ)) > _COMMUTING * np.max(np.abs(Λ)) * np.max(
-        np.abs(Ω)
-    ):
+    commutator = np.max(np.abs(Λ @ Ω - Ω @ Λ))
+    if commutator > COMMUTING * np.max(np.abs(Λ)) * np.max(np.abs(Ω)):
         raise ValueError(
             "fixed points in symbols need a teacher covariance that commutes with the covariance of x"
         )
@@ -50,58 +50,52 @@ def in_symbols(task: Task) -> SymbolicTask:
 
 
 def print_symbolic(task: Task, model: Merged | Separate, limit: int) -> None:
-    """Print what each direction means, and the first fixed points with the most directions learned first."""
+    """Print coefficient and gain of each direction, and the first fixed points, with most directions learned first."""
     points = fixed_points(in_symbols(task), model)
-    shown = list(islice(points, limit))
-    print(f"L(0) = {shown[0].untrained_loss}")
-    for d, direction in enumerate(shown[0].directions, start=1):
-        print(f"m_{d} = {direction.coefficient}\ng_{d} = {direction.gain}")
-    for point in shown:
-        names = ", ".join(map(str, point.subset))
-        learned = " + ".join(f"m_{d} e_{d} e_{d}ᵀ" for d in point.subset) or "0"
-        print(
-            f"S = {{{names}}}: M = {learned}, L = {' - '.join(['L(0)', *(f'g_{d}' for d in point.subset)])}"
-        )
+    first_points = list(islice(points, limit))
+    print(f"L(0) = {first_points[0].untrained_loss}")
+    for d, direction in enumerate(first_points[0].directions, start=1):
+        print(f"m_{d} = {direction.coefficient}")
+        print(f"g_{d} = {direction.gain}")
+    for point in first_points:
+        subset = ", ".join(map(str, point.subset))
+        M = " + ".join(f"m_{d} e_{d} e_{d}ᵀ" for d in point.subset) or "0"
+        loss = " - ".join(["L(0)", *(f"g_{d}" for d in point.subset)])
+        print(f"S = {{{subset}}}: M = {M}, L = {loss}")
     if next(points, None) is not None:
         print(f"these are the first {limit} fixed points: --limit shows more")
 
 
 def symbolic_json(task: Task, model: Merged | Separate, limit: int) -> None:
     """Print the first fixed points as JSON: the fields of the numeric one that symbols determine, as text."""
-    print(
-        json.dumps(
-            [
-                _plain(point)
-                for point in islice(fixed_points(in_symbols(task), model), limit)
-            ]
-        )
-    )
+    points = islice(fixed_points(in_symbols(task), model), limit)
+    print(json.dumps([_json_fields(point) for point in points]))
 
 
 def symbolic_latex(task: Task, model: Merged | Separate, limit: int) -> None:
-    """Print the same equations as `print_symbolic` as one LaTeX align* (amsmath)."""
-    shown = list(islice(fixed_points(in_symbols(task), model), limit))
-    lines = [f"L(0) &= {latex(shown[0].untrained_loss)}"]
-    for d, direction in enumerate(shown[0].directions, start=1):
-        lines.append(
-            f"m_{{{d}}} &= {latex(direction.coefficient)}, & g_{{{d}}} &= {latex(direction.gain)}"
-        )
-    for point in shown:
-        name = (
-            rf"\{{{', '.join(map(str, point.subset))}\}}"
-            if point.subset
-            else r"\emptyset"
-        )
-        learned = (
-            " + ".join(rf"m_{{{d}}} e_{{{d}}} e_{{{d}}}^\top" for d in point.subset)
-            or "0"
-        )
-        loss = " - ".join(["L(0)", *(f"g_{{{d}}}" for d in point.subset)])
-        lines.append(f"M_{{{name}}} &= {learned}, & L(M_{{{name}}}) &= {loss}")
-    print(r"\begin{align*}" + "\n" + " \\\\\n".join(lines) + "\n" + r"\end{align*}")
+    """Print the equations of `print_symbolic` as one LaTeX align* (amsmath)."""
+    points = list(islice(fixed_points(in_symbols(task), model), limit))
+    lines = [f"L(0) &= {latex(points[0].untrained_loss)}"]
+    for d, direction in enumerate(points[0].directions, start=1):
+        coefficient, gain = latex(direction.coefficient), latex(direction.gain)
+        lines.append(f"m_{{{d}}} &= {coefficient}, & g_{{{d}}} &= {gain}")
+    lines += [_latex_line(point) for point in points]
+    body = " \\\\\n".join(lines)
+    print(f"\\begin{{align*}}\n{body}\n\\end{{align*}}")
 
 
-def _plain(point: SymbolicFixedPoint) -> dict[str, object]:
+def _latex_line(point: SymbolicFixedPoint) -> str:
+    """Map and loss of one fixed point."""
+    subset = r"\emptyset"
+    if point.subset:
+        subset = rf"\{{{', '.join(map(str, point.subset))}\}}"
+    terms = [rf"m_{{{d}}} e_{{{d}}} e_{{{d}}}^\top" for d in point.subset]
+    M = " + ".join(terms) or "0"
+    loss = " - ".join(["L(0)", *(f"g_{{{d}}}" for d in point.subset)])
+    return f"M_{{{subset}}} &= {M}, & L(M_{{{subset}}}) &= {loss}"
+
+
+def _json_fields(point: SymbolicFixedPoint) -> dict[str, object]:
     return {
         "subset": list(point.subset),
         "loss": str(point.loss),

@@ -17,60 +17,57 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-MOST = 8
-"""Numbers that a cell of a table shows; JSON and LaTeX have all of them."""
+MAX_NUMBERS = 8
+"""Numbers in one cell of a table; JSON and LaTeX have all of them."""
 
-ROOMY = 120
-"""Characters a line from where on observed and expected stand beside a verdict, and not below."""
+WIDE = 120
+"""Characters of a line that has room for observed and expected beside a verdict; on others they stand below it."""
 
-WIDEST = 10_000
-"""Characters a line that no table needs."""
+UNLIMITED = 10_000
+"""Characters of a line, more than any table needs."""
 
-FEW = 12
-"""Most verdicts whose observed and expected are all told on narrow lines; of more, those that are unexpected."""
+FEW_VERDICTS = 12
+"""Up to so many verdicts all have observed and expected below them; of more, only the unexpected ones."""
 
 
 def print_ledger(ledger: Ledger, out: Path) -> None:
-    """Print one table of verdicts, what was observed and expected, and where the rest is."""
+    """Print one table of verdicts, what was observed and expected, and the folder that holds everything else."""
     from rich.console import Console
 
     console = Console()
     _print_whole(_verdict_table(ledger.verdicts, console), console)
-    if console.width < ROOMY:
-        every = len(ledger.verdicts) <= FEW
+    if console.width < WIDE:
+        print_all = len(ledger.verdicts) <= FEW_VERDICTS
         for verdict in ledger.verdicts:
-            if every or not verdict.holds:
+            if print_all or not verdict.holds:
                 _print_evidence(verdict, console)
     for name, assumed in ledger.failed_assumptions.items():
         print(f"{name} rests on {', '.join(assumed)}, not as expected")
-    expected = sum(verdict.holds for verdict in ledger.verdicts)
+    as_expected = sum(verdict.holds for verdict in ledger.verdicts)
     print(
-        f"{expected} of {len(ledger.verdicts)} claims are as expected; the rest is in {named(out)}"
+        f"{as_expected} of {len(ledger.verdicts)} claims are as expected; the rest is in {named(out)}"
     )
 
 
 def _verdict_table(verdicts: Sequence[Verdict], console: "Console") -> "Table":
-    """Each verdict in a row: beside it what was observed and expected, where a line has room for that."""
+    """Each verdict in a row, with what was observed and expected where a line has room for that."""
     from rich.markup import escape
 
-    roomy = console.width >= ROOMY
-    table = _table({"claim": True, "verdict": True})
-    for name in (*(("observed", "expected") if roomy else ()), "controls"):
-        table.add_column(name, overflow="fold")
+    is_wide = console.width >= WIDE
+    columns = {"claim": True, "verdict": True}
+    if is_wide:
+        columns |= {"observed": False, "expected": False}
+    table = _table(columns | {"controls": False})
     table.add_column("s", justify="right", no_wrap=True)
+
     for verdict in verdicts:
+        texts = [controls_in_words(verdict.variants)]
+        if is_wide:
+            texts = [verdict.observed, verdict.expected, *texts]
+        cells = [escape(_as_printed(text, console)) for text in texts]
         colour = "green" if verdict.holds else "red"
-        evidence = (verdict.observed, verdict.expected) if roomy else ()
-        cells = [
-            escape(_told(cell, console))
-            for cell in (*evidence, controls_in_words(verdict.variants))
-        ]
-        table.add_row(
-            verdict.id,
-            f"[{colour}]{verdict.level}[/{colour}]",
-            *cells,
-            f"{verdict.seconds:.1f}",
-        )
+        level = f"[{colour}]{verdict.level}[/{colour}]"
+        table.add_row(verdict.id, level, *cells, f"{verdict.seconds:.1f}")
     return table
 
 
@@ -80,7 +77,7 @@ def _print_evidence(verdict: Verdict, console: "Console") -> None:
 
     console.print(verdict.id, style=None if verdict.holds else "red", highlight=False)
     for name in ("observed", "expected"):
-        line = _told(f"{name} {getattr(verdict, name)}", console)
+        line = _as_printed(f"{name} {getattr(verdict, name)}", console)
         console.print(
             Padding(line, (0, 0, 0, 2)), markup=False, highlight=False, overflow="fold"
         )
@@ -91,7 +88,7 @@ def print_fixed_points(task: Task, model: Merged | Separate, limit: int) -> None
     from rich.console import Console
 
     console = Console()
-    whole = {
+    columns = {
         "S": False,
         "loss": True,
         "coefficients": False,
@@ -99,39 +96,42 @@ def print_fixed_points(task: Task, model: Merged | Separate, limit: int) -> None
         "index": True,
         "kind": True,
     }
-    table = _table(whole)
-    points = fixed_points(task, model)
-    shown = list(islice(points, limit))
-    for point in shown:
-        numbers = (_short(row) or "–" for row in _numbers(point))
-        nature = (
-            str(point.hessian_index),
-            f"{point.kind}{'*' if point.continuum else ''}",
-        )
-        cells = (
-            _short(_runs(point.subset)) or "∅",
-            f"{point.loss:.8f}",
-            *numbers,
-            *nature,
-        )
-        table.add_row(*(_told(cell, console) for cell in cells))
+    table = _table(columns)
+    points = iter(fixed_points(task, model))
+    first_points = list(islice(points, limit))
+    for point in first_points:
+        cells = _cells(point)
+        table.add_row(*(_as_printed(cell, console) for cell in cells))
     _print_whole(table, console)
     if points.count > limit:
         print(f"these are the {limit} smallest losses: --limit shows more")
-    if any(point.continuum for point in shown):
+    if any(point.continuum for point in first_points):
         print("* a continuum of maps: equal gains leave the choice of directions free")
 
 
+def _cells(point: FixedPoint) -> tuple[str, ...]:
+    """A row of the table: subset, loss, coefficients, gains, Hessian index and kind."""
+    coefficients, gains = _numbers(point)
+    return (
+        _shortened(_ranges(point.subset)) or "∅",
+        f"{point.loss:.8f}",
+        _shortened(coefficients) or "–",
+        _shortened(gains) or "–",
+        str(point.hessian_index),
+        f"{point.kind}*" if point.continuum else point.kind,
+    )
+
+
 def _table(columns: Mapping[str, bool]) -> "Table":
-    """An empty table of these columns, each whole on its line or, where lines are narrow, folded."""
+    """An empty table of these columns; those with True never break a cell, the others fold on narrow lines."""
     from rich import box
     from rich.table import Table
 
     table = Table(
         box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0)
     )
-    for name, whole in columns.items():
-        table.add_column(name, overflow="fold", no_wrap=whole)
+    for name, is_whole in columns.items():
+        table.add_column(name, overflow="fold", no_wrap=is_whole)
     return table
 
 
@@ -145,31 +145,27 @@ def _least_width(table: "Table", console: "Console") -> int:
     """Characters that a line needs for the columns that stay whole, and for the longest word of the others."""
     from rich.measure import Measurement
 
-    unlimited = console.options.update(max_width=WIDEST)
+    options = console.options.update(max_width=UNLIMITED)
     total = 0
     for column in table.columns:
-        cells = [
-            Measurement.get(console, unlimited, cell)
-            for cell in (column.header, *column.cells)
-        ]
-        total += (
-            max(cell.maximum if column.no_wrap else cell.minimum for cell in cells) + 1
-        )  # and a space
+        widths = []
+        for cell in (column.header, *column.cells):
+            measured = Measurement.get(console, options, cell)
+            widths.append(measured.maximum if column.no_wrap else measured.minimum)
+        # A space stands after each column.
+        total += max(widths) + 1
     return total
 
 
-def _told(text: str, console: "Console") -> str:
-    """The text as the console will show it, so that columns have the width of what is in them."""
+def _as_printed(text: str, console: "Console") -> str:
+    """The text as the console will print it, so that columns have the width of their cells."""
     return spelled(text, console.encoding)
 
 
 def fixed_points_json(task: Task, model: Merged | Separate, limit: int) -> None:
     """Print the first fixed points by increasing loss as JSON."""
-    print(
-        json.dumps(
-            [_plain(point) for point in islice(fixed_points(task, model), limit)]
-        )
-    )
+    points = islice(fixed_points(task, model), limit)
+    print(json.dumps([_json_fields(point) for point in points]))
 
 
 def fixed_points_latex(task: Task, model: Merged | Separate, limit: int) -> None:
@@ -177,21 +173,27 @@ def fixed_points_latex(task: Task, model: Merged | Separate, limit: int) -> None
     print(r"\begin{tabular}{llllrl}" + "\n" + r"\toprule")
     print(r"$S$ & $L(M_S)$ & $m_d$ & $g_d$ & index & kind \\ \midrule")
     for point in islice(fixed_points(task, model), limit):
-        name = (
-            r"$\emptyset$"
-            if not point.subset
-            else rf"$\{{{', '.join(map(str, point.subset))}\}}$"
+        subset = r"$\emptyset$"
+        if point.subset:
+            subset = rf"$\{{{', '.join(map(str, point.subset))}\}}$"
+        coefficients, gains = _numbers(point)
+        cells = (
+            subset,
+            f"{point.loss:.8f}",
+            ", ".join(coefficients) or "–",
+            ", ".join(gains) or "–",
+            str(point.hessian_index),
+            f"{point.kind} (continuum)" if point.continuum else point.kind,
         )
-        numbers = (", ".join(row) or "–" for row in _numbers(point))
-        cells = (name, f"{point.loss:.8f}", *numbers, *_nature(point))
         print(" & ".join(cells) + r" \\")
     print(r"\bottomrule" + "\n" + r"\end{tabular}")
 
 
-def _plain(point: FixedPoint) -> dict[str, Any]:
-    coefficients = (
-        None if point.coefficients is None else [float(m) for m in point.coefficients]
-    )
+def _json_fields(point: FixedPoint) -> dict[str, Any]:
+    # Where Λ and Ω do not commute, no coefficients along common directions exist.
+    coefficients = None
+    if point.coefficients is not None:
+        coefficients = [float(m) for m in point.coefficients]
     return {
         "subset": list(point.subset),
         "loss": float(point.loss),
@@ -209,22 +211,19 @@ def _numbers(point: FixedPoint) -> list[list[str]]:
     return [[f"{number:.4f}" for number in row] for row in (coefficients, point.gains)]
 
 
-def _runs(subset: tuple[int, ...]) -> list[str]:
-    """The directions one by one, or, where they are many, as runs such as 1–7, 9."""
-    if len(subset) <= MOST:
+def _ranges(subset: tuple[int, ...]) -> list[str]:
+    """The directions one by one, or, where they are many, as ranges such as 1–7, 9."""
+    if len(subset) <= MAX_NUMBERS:
         return [str(d) for d in subset]
-    ends = [d for d in subset if d + 1 not in subset]
     starts = [d for d in subset if d - 1 not in subset]
-    return [str(a) if a == b else f"{a}–{b}" for a, b in zip(starts, ends, strict=True)]
+    ends = [d for d in subset if d + 1 not in subset]
+    ranges = []
+    for start, end in zip(starts, ends, strict=True):
+        ranges.append(str(start) if start == end else f"{start}–{end}")
+    return ranges
 
 
-def _short(numbers: list[str]) -> str:
-    return ", ".join(
-        numbers if len(numbers) <= MOST else [*numbers[: MOST - 2], "…", numbers[-1]]
-    )
-
-
-def _nature(point: FixedPoint) -> tuple[str, str]:
-    return str(point.hessian_index), point.kind + (
-        " (continuum)" if point.continuum else ""
-    )
+def _shortened(numbers: list[str]) -> str:
+    if len(numbers) > MAX_NUMBERS:
+        numbers = [*numbers[: MAX_NUMBERS - 2], "…", numbers[-1]]
+    return ", ".join(numbers)
