@@ -327,11 +327,18 @@ def long_ledger(count):
     (verdict,) = verify(["fixed_points.count"], workers=1).verdicts
     names = [f"across_seeds.separate_later_exits_{number}" for number in range(count)]
     made = [
-        replace(verdict, id=name, observed=LONG, expected=f"ώ {LONG}", seconds=1234.5)
+        replace(
+            verdict,
+            claim=replace(verdict.claim, id=name),
+            evidence=replace(verdict.evidence, observed=LONG, expected=f"ώ {LONG}"),
+            seconds=1234.5,
+        )
         for name in names
     ]
-    wrong = {"level": "inconclusive", "accepted": ("exponent 4 for 5", "no last term")}
-    return Ledger((*made[:-1], replace(made[-1], **wrong)), 0)
+    accepted = ("exponent 4 for 5", "no last term")
+    variants = replace(verdict.variants, accepted=accepted)
+    wrong = replace(made[-1], level="inconclusive", variants=variants)
+    return Ledger((*made[:-1], wrong), 0)
 
 
 @pytest.mark.parametrize("columns", ["80", "100", "200"])
