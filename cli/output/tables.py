@@ -97,7 +97,7 @@ def print_fixed_points(task: Task, model: Merged | Separate, limit: int) -> None
         "kind": True,
     }
     table = _table(columns)
-    points = iter(fixed_points(task, model))
+    points = fixed_points(task, model)
     first_points = list(islice(points, limit))
     for point in first_points:
         cells = _cells(point)
