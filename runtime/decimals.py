@@ -94,7 +94,9 @@ def as_written(exact: NDArray[Any]) -> Written:
 
 def fractions_of(written: Written) -> NDArray[Any]:
     """The exact numbers, as an array of fractions of the same shape."""
-    return _printed(written.doubles) if written.exact is None else written.exact
+    if written.exact is None:
+        return _printed(written.doubles)
+    return written.exact
 
 
 def _printed(doubles: NDArray[np.float64]) -> NDArray[Any]:
@@ -107,7 +109,8 @@ def _printed(doubles: NDArray[np.float64]) -> NDArray[Any]:
 
 def as_stored(value: float, exact: Fraction) -> float | str:
     """How a number is stored: the double where it prints as the number itself, else the fraction as text."""
-    return value if Fraction(repr(float(value))) == exact else str(exact)
+    printed = Fraction(repr(float(value)))
+    return value if printed == exact else str(exact)
 
 
 def frozen_numbers(written: Written) -> NDArray[Any]:
@@ -177,7 +180,8 @@ def _has_shape(array: NDArray[Any], shape: tuple[int | None, ...]) -> bool:
 def _shape_text(shape: tuple[int | None, ...]) -> str:
     """A shape for a message, D standing for any size."""
     sizes = ["D" if size is None else str(size) for size in shape]
-    return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
+    comma = "," if len(sizes) == 1 else ""  # as Python writes a tuple of one
+    return f"({', '.join(sizes)}{comma})"
 
 
 def symmetric(name: str, value: Numbers, dimension: int | None) -> Written:

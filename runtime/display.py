@@ -94,8 +94,12 @@ def array_summary(values: ArrayLike) -> str:
 
 
 def _number(value: object) -> str:
-    return f"{value:.5g}" if isinstance(value, int | float | np.number) else str(value)
+    if isinstance(value, int | float | np.number):
+        return f"{value:.5g}"
+    return str(value)
 
 
 def _cut(line: str) -> str:
-    return line if len(line) <= LINE_LENGTH else f"{line[: LINE_LENGTH - 1]}…"
+    if len(line) <= LINE_LENGTH:
+        return line
+    return line[: LINE_LENGTH - 1] + "…"

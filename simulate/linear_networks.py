@@ -59,7 +59,11 @@ def network_weights(weights: Weights) -> Weights:
     (2, 4)
     """
     U = weights["key_query"][..., :-1, :-1]
-    return {"hidden": U.reshape(*U.shape[:-2], -1), "output": weights["value"][..., -1]}
+    leading = U.shape[:-2]
+    return {
+        "hidden": U.reshape(*leading, -1),
+        "output": weights["value"][..., -1],
+    }
 
 
 def train_network(
@@ -104,18 +108,24 @@ def _network(z: FloatArray, y: FloatArray) -> Objective:
 
     def evaluate(weights: Weights) -> tuple[float, Weights]:
         U, v = weights["hidden"], weights["output"]
-        residual = (z @ U.T) @ v - y  # (P,)
+        activity = z @ U.T  # (P, H)
+        residual = activity @ v - y  # (P,)
         loss = float(residual @ residual) / len(y)
-        slope = 2 * (residual @ z) / len(y)  # mean of 2 r z, (K,)
-        return loss, {"hidden": np.outer(v, slope), "output": U @ slope}
+        # The derivative with respect to the map Σ_h v_h U_h: the mean of 2 r z, (K,).
+        slope = 2 * (residual @ z) / len(y)
+        gradients = {"hidden": np.outer(v, slope), "output": U @ slope}
+        return loss, gradients
 
     return evaluate
 
 
 def _source_digest(z: FloatArray, y: FloatArray) -> str:
     """A name of the features and labels, which a checkpoint must agree with."""
-    contents = z.tobytes() + y.tobytes() + repr(z.shape).encode()
-    return hashlib.sha256(contents).hexdigest()
+    digest = hashlib.sha256(z.tobytes())
+    digest.update(y.tobytes())
+    # The shape besides, since other shapes may have the same bytes.
+    digest.update(repr(z.shape).encode())
+    return digest.hexdigest()
 
 
 def convolutional_weights(weights: Weights) -> Weights:

@@ -81,8 +81,11 @@ def rekey_runs(folder: AnyPath) -> list[Outcome]:
     >>> outcome.now == path.name
     True
     """
-    files = sorted(as_path(folder).iterdir())
-    return [_rekey_file(path) for path in files if _RUN_FILE.fullmatch(path.name)]
+    outcomes = []
+    for path in sorted(as_path(folder).iterdir()):
+        if _RUN_FILE.fullmatch(path.name):
+            outcomes.append(_rekey_file(path))
+    return outcomes
 
 
 def rekey_sweep(folder: AnyPath) -> list[Outcome]:

@@ -202,7 +202,10 @@ class Trajectory(Displayed):
         return np.asarray(time, dtype=np.int64)
 
     def _as_flow_time(self, time: FloatArray) -> FloatArray:
-        return time if self.learning_rate is None else 2 * self.learning_rate * time
+        if self.learning_rate is None:
+            return time
+        # dθ/dt = −½ ∂L/∂θ: a step of descent advances flow time by twice the rate.
+        return 2 * self.learning_rate * time
 
 
 def load(path: AnyPath) -> Trajectory:
@@ -239,7 +242,9 @@ def load(path: AnyPath) -> Trajectory:
 
 def _change(values: FloatArray, precision: str, between: str = " → ") -> str:
     """The first and the last of some values."""
-    return f"{values[0]:.{precision}}{between}{values[-1]:.{precision}}"
+    first = f"{values[0]:.{precision}}"
+    last = f"{values[-1]:.{precision}}"
+    return f"{first}{between}{last}"
 
 
 def _refuse_disorder(name: str, times: NDArray[Any], in_steps: bool) -> None:
@@ -288,7 +293,9 @@ def _refuse_misfit_head(run: Trajectory) -> None:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if isinstance(value, bool):  # a number to Python, and none to us
+        return False
+    return isinstance(value, (int, float))
 
 
 def _as_json(setting: object) -> Any:

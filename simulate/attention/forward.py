@@ -36,7 +36,9 @@ def prompts(tokens: FloatArray, context_length: int) -> Batch:
     """
     X = tokens[:, : context_length + 1].copy()
     X[:, -1, -1] = 0.0
-    return Batch(X, X[:, -1, :-1], tokens[:, context_length, -1])
+    x_q = X[:, -1, :-1]
+    y_q = tokens[:, context_length, -1]
+    return Batch(X, x_q, y_q)
 
 
 def predict(
@@ -64,7 +66,9 @@ def predict(
         )
     batch = prompts(np.asarray(tokens, dtype=np.float64), length)
     context = _attend(model, batch, heads, length).context
-    return np.asarray(context.reshape(len(context), -1) @ heads[0].ravel())
+    flat_context = context.reshape(len(context), -1)
+    output: NDArray[Any] = flat_context @ heads[0].ravel()
+    return output
 
 
 def token_loss(
@@ -129,7 +133,9 @@ def _attend(model: object, batch: Batch, heads: Heads, length: int) -> Attended:
 
 def _exponentiate(scores: NDArray[Any]) -> NDArray[Any]:
     """exp of the scores in place, and its sums over the last axis; where exp could overflow, both are scaled."""
-    if np.max(np.abs(scores), initial=0.0) > SAFE_SCORE:
+    largest = np.max(np.abs(scores), initial=0.0)
+    if largest > SAFE_SCORE:
+        # A softmax does not change when a number is taken from all of its scores.
         scores -= scores.real.max(axis=-1, keepdims=True)
     np.exp(scores, out=scores)
     ones = np.ones(scores.shape[-1])

@@ -24,7 +24,10 @@ def heads_of(model: Parametrization, weights: Mapping[str, NDArray[Any]]) -> Hea
     ((1, 2), (1, 2, 1))
     """
     a, B = model.heads(weights)
-    return numbers_as_doubles(np.asarray(a)), numbers_as_doubles(np.asarray(B))
+    return (
+        numbers_as_doubles(np.asarray(a)),
+        numbers_as_doubles(np.asarray(B)),
+    )
 
 
 def checked_heads(heads: Any, dimension: int) -> Heads:

@@ -128,8 +128,10 @@ def model_name(model: Parametrization) -> str:
     """
     if type(model).__repr__ is not object.__repr__:
         return repr(model)
+    # The repr of an object tells its address, which is another one in every process.
     settings = [f"{name}={value!r}" for name, value in sorted(vars(model).items())]
-    return f"{type(model).__qualname__}({', '.join(settings)})"
+    arguments = ", ".join(settings)
+    return f"{type(model).__qualname__}({arguments})"
 
 
 def own_heads(model: Parametrization, start: Weights) -> dict[str, str]:
@@ -197,7 +199,8 @@ def _gaussian(
 
 def _stacked_size(name: str, value: FloatArray) -> int:
     """Entries of the whole stacked matrix; of the value matrices only the last rows are weights here."""
-    return value.size * value.shape[-1] if name == "value" else value.size
+    rows = value.shape[-1] if name == "value" else 1
+    return int(value.size) * rows
 
 
 def _checked_amplitudes(scale: ArrayLike, dimension: int) -> FloatArray:
@@ -260,5 +263,8 @@ def _zeros(model: Parametrization, task: Task) -> Weights:
 def _lengths(rows: FloatArray) -> FloatArray:
     """Euclidean length of each row, in units of a power of two, so that no square leaves the range of numbers."""
     largest = float(np.max(np.abs(rows)))
-    unit = float(np.exp2(np.floor(np.log2(largest))))
-    return np.asarray(unit * np.sqrt(np.sum((rows / unit) ** 2, axis=1)))
+    exponent = np.floor(np.log2(largest))
+    unit = float(np.exp2(exponent))  # a power of two, so that division is exact
+    squares = np.sum((rows / unit) ** 2, axis=1)
+    lengths: FloatArray = unit * np.sqrt(squares)
+    return lengths

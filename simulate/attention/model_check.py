@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ...models.attention import Merged, Separate
 from ...models.divisors import output_divisor
 from ...models.protocol import Heads, Parametrization, Weights
-from ...runtime.arrays import FloatArray
+from ...runtime.arrays import BoolArray, FloatArray
 from .forward import predict
 from .heads import checked_heads, heads_of
 
@@ -237,24 +237,32 @@ def _by_differences(
     centre = _flat(heads_of(model, weights))
     above = _flat(heads_of(model, _moved(weights, name, by)))
     below = _flat(heads_of(model, _moved(weights, name, -by)))
-    return Slopes((above - below) / (2 * width), above - centre, centre - below)
+    return Slopes(
+        slope=(above - below) / (2 * width),
+        forward=above - centre,
+        backward=centre - below,
+    )
 
 
-def _disagrees(
-    step: FloatArray, slope: FloatArray, centre: FloatArray
-) -> NDArray[np.bool_]:
+def _disagrees(step: FloatArray, slope: FloatArray, centre: FloatArray) -> BoolArray:
     """Where two derivatives of heads differ by more than differences and rounding account for."""
     derivative = np.maximum(np.abs(step), np.abs(slope))
-    bound = _AGREEING * derivative + _ROUNDING * np.abs(centre)
-    bound += _FLOOR * np.max(np.abs(centre))
-    # Nan is not within the bound.
-    return np.asarray(~(np.abs(step - slope) <= bound))
+    heads = np.abs(centre)
+    bound = _AGREEING * derivative
+    bound += _ROUNDING * heads
+    bound += _FLOOR * np.max(heads)
+    gap = np.abs(step - slope)
+    # Not "gap > bound": nan is not within the bound.
+    wrong: BoolArray = ~(gap <= bound)
+    return wrong
 
 
-def _is_corner(forward: FloatArray, backward: FloatArray) -> NDArray[np.bool_]:
+def _is_corner(forward: FloatArray, backward: FloatArray) -> BoolArray:
     """Where differences to both sides disagree: a corner, which has no derivative to be wrong about."""
     size = np.maximum(np.abs(forward), np.abs(backward))
-    return np.asarray(np.abs(forward - backward) > _CORNER * size)
+    gap = np.abs(forward - backward)
+    corners: BoolArray = gap > _CORNER * size
+    return corners
 
 
 def _by_complex_step(
@@ -300,32 +308,40 @@ def _reaches(
     model: Parametrization, weights: Weights, name: str, tokens: FloatArray
 ) -> bool:
     """Whether the outputs change with one weight, in more than what a and B take back from each other."""
-    a, B = _shifted(model, weights, name, _direction(weights[name]))
+    direction = _direction(weights[name])
+    a, B = _shifted(model, weights, name, direction)
     through_a = predict(model, (a, B.real), tokens).imag / STEP
     through_B = predict(model, (a.real, B), tokens).imag / STEP
+
     change = np.abs(through_a + through_B)
     size = np.abs(through_a) + np.abs(through_B)
-    return bool(np.any(np.isfinite(change) & (change > _CANCELLED * size)))
+    changes = change > _CANCELLED * size
+    # Heads that overflow at these weights say nothing of the weight.
+    return bool(np.any(np.isfinite(change) & changes))
 
 
 def _jumps(
     model: Parametrization, weights: Weights, name: str, tokens: FloatArray
 ) -> bool:
     """Whether the outputs are others for another value of one weight."""
+    direction = _direction(weights[name])
     outputs = []
+    # Small and large moves to both sides: a step may lie anywhere.
     for size in (0.0, 1.0, -1.0, 9.0, -9.0):
-        moved = _moved(weights, name, size * _direction(weights[name]))
-        outputs.append(predict(model, heads_of(model, moved), tokens))
-    largest = _CANCELLED * np.max(np.abs(outputs))
-    changes = [np.max(np.abs(output - outputs[0])) for output in outputs[1:]]
-    return any(bool(change > largest) for change in changes)
+        moved = _moved(weights, name, size * direction)
+        heads = heads_of(model, moved)
+        outputs.append(predict(model, heads, tokens))
+    rounding = _CANCELLED * np.max(np.abs(outputs))
+    change = np.abs(np.subtract(outputs[1:], outputs[0]))
+    return bool(np.any(change > rounding))
 
 
 def _direction(weight: FloatArray) -> FloatArray:
     """A random direction, as large as the weight."""
     largest = float(np.max(np.abs(weight), initial=0.0)) or 1.0
     draws = np.random.default_rng(weight.size)
-    return np.asarray(largest * draws.standard_normal(weight.shape))
+    direction: FloatArray = largest * draws.standard_normal(weight.shape)
+    return direction
 
 
 def _moved(weights: Weights, name: str, by: FloatArray) -> Weights:

@@ -91,7 +91,9 @@ class PairSums:
 
     def coefficients(self, M: FloatArray) -> FloatArray:
         """m (K,) of M (size², D)."""
-        return np.asarray((M[self.upper] + M[self.lower]).ravel() * self.once)
+        by_pair = M[self.upper] + M[self.lower]
+        m: FloatArray = by_pair.ravel() * self.once
+        return m
 
     def transposed(self, slope: FloatArray) -> FloatArray:
         """∂L/∂M (size², D) from a slope (K,) that is ∂L/∂M on every pair, in memory that the next call uses."""

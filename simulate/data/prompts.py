@@ -237,8 +237,10 @@ class RecordedPrompts(Displayed):
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the tokens and the context lengths."""
-        shape = repr((self.tokens.shape, self.context_lengths)).encode()
-        return hashlib.sha256(self.tokens.tobytes() + shape).hexdigest()
+        shape = repr((self.tokens.shape, self.context_lengths))
+        digest = hashlib.sha256(self.tokens.tobytes())
+        digest.update(shape.encode())
+        return digest.hexdigest()
 
     def chunks(self) -> Iterator[FloatArray]:
         """The tokens in pieces of at most CHUNK sequences."""
@@ -272,8 +274,11 @@ class ChunkSums(NamedTuple):
 
     def plus(self, other: "ChunkSums") -> "ChunkSums":
         """The sums over the sequences of both."""
-        pairs = zip(self, other, strict=True)
-        return ChunkSums(*(mine + theirs for mine, theirs in pairs))
+        return ChunkSums(
+            self.teachers + other.teachers,
+            self.teacher_products + other.teacher_products,
+            self.x + other.x,
+        )
 
 
 class SampleMoments(NamedTuple):
@@ -312,7 +317,8 @@ class Prompts(Displayed):
     @property
     def in_context_sequences(self) -> int:
         """How many sequences have a random teacher: the first ⌊p·P + ½⌋ ones."""
-        return int(self.task.in_context_fraction * self.sequences + 0.5)
+        share = self.task.in_context_fraction * self.sequences
+        return int(share + 0.5)
 
     @property
     def digest(self) -> str:
@@ -419,7 +425,8 @@ class Prompts(Displayed):
 
     def _normal(self, index: int, kind: int, shape: tuple[int, ...]) -> FloatArray:
         """Standard normal numbers of one kind for one chunk."""
-        return stream(self.seed, self.split, index, kind).standard_normal(shape)
+        draws = stream(self.seed, self.split, index, kind)
+        return draws.standard_normal(shape)
 
     def _inputs(self, index: int, size: int) -> FloatArray:
         """x (P, N+1, D) of a chunk, with covariance Λ."""
@@ -431,7 +438,8 @@ class Prompts(Displayed):
 
     def _teachers(self, index: int, size: int) -> FloatArray:
         """Teachers (P, D) of a chunk, of covariance I."""
-        return self._normal(index, TEACHER_NUMBERS, (size, self.dimension))
+        shape = (size, self.dimension)
+        return self._normal(index, TEACHER_NUMBERS, shape)
 
     @property
     def _indices(self) -> range:
@@ -440,7 +448,8 @@ class Prompts(Displayed):
 
     def _size(self, index: int) -> int:
         """Sequences of a chunk."""
-        return min(CHUNK, self.sequences - index * CHUNK)
+        left = self.sequences - index * CHUNK
+        return min(CHUNK, left)
 
     @cached_property
     def _sample_moments(self) -> SampleMoments:
@@ -463,8 +472,12 @@ class Prompts(Displayed):
     def _no_sums(self) -> ChunkSums:
         """The sums over no sequence."""
         D = self.dimension
-        x = np.zeros((max(self.context_lengths) + 1, D))
-        return ChunkSums(np.zeros(D), np.zeros((D, D)), x)
+        tokens = max(self.context_lengths) + 1
+        return ChunkSums(
+            teachers=np.zeros(D),
+            teacher_products=np.zeros((D, D)),
+            x=np.zeros((tokens, D)),
+        )
 
     def _moments_from(self, chunk_sums: Iterable[ChunkSums]) -> SampleMoments:
         """The moments of the sample from the sums over its chunks, which are added in their order."""
@@ -494,4 +507,6 @@ class Span:
 def _inverse_root(matrix: FloatArray) -> FloatArray:
     """The inverse of the positive root of a symmetric positive matrix."""
     values, vectors = np.linalg.eigh(matrix)
-    return np.asarray((vectors / np.sqrt(values)) @ vectors.T)
+    scaled = vectors / np.sqrt(values)
+    root: FloatArray = scaled @ vectors.T
+    return root

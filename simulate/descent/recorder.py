@@ -165,12 +165,14 @@ class RunRecorder:
     def trajectory(self) -> Trajectory:
         """The run so far, with the weights before the next step if that one is recorded."""
         weights, done = self._state
+        # Weights are recorded before a step: those that stand now have not been written yet.
         count = int(np.searchsorted(self.recorded, done, side="right"))
         if self.recorded[count - 1] == done:
             for name, value in weights.items():
                 self.stored[name][count - 1] = value
         stored = {name: value[:count] for name, value in self.stored.items()}
-        return self._trajectory(done, self.recorded[:count], stored)
+        recorded = self.recorded[:count]
+        return self._trajectory(done, recorded, stored)
 
     def checkpoint(self) -> None:
         """Write the run so far and the present weights, if the run has a checkpoint file."""

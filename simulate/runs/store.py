@@ -58,7 +58,8 @@ def load_run(
 def is_run_of(experiment: Experiment, run: Trajectory) -> bool:
     """Whether the settings of a run are those of an experiment."""
     settings = experiment.to_dict()
-    return all(run.settings.get(name) == value for name, value in settings.items())
+    stored = {name: run.settings.get(name) for name in settings}
+    return stored == settings
 
 
 def run_path(experiment: Experiment, folder: AnyPath, code: str | None = None) -> Path:

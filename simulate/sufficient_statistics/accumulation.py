@@ -98,7 +98,8 @@ def largest_memory(data: Data, features: int, workers: int = 1) -> float:
 
 def _add_to(total: FloatArray, part: FloatArray) -> FloatArray:
     """The sum, in the memory of the first if that may be written to: a buffer that came from elsewhere may not."""
-    return np.add(total, part, out=total if total.flags.writeable else None)
+    memory = total if total.flags.writeable else None
+    return np.add(total, part, out=memory)
 
 
 def _spans(data: Data, executor: Executor | None) -> Iterator[Iterable[FloatArray]]:
@@ -139,8 +140,10 @@ def _features(
 def _masked_products(x_q: FloatArray, pairs: Pairs) -> FloatArray:
     """t_i t_j (pairs, P) of the query's token t = (x_q, 0), its y masked."""
     i, j = pairs
-    t = np.append(x_q, np.zeros((1, x_q.shape[1])), axis=0)
-    return np.asarray(t[i] * t[j])
+    y = np.zeros((1, x_q.shape[1]))
+    t = np.append(x_q, y, axis=0)
+    products: FloatArray = t[i] * t[j]
+    return products
 
 
 def _gram(tokens: FloatArray, pairs: Pairs) -> FloatArray:

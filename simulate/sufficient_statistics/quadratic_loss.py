@@ -45,11 +45,15 @@ class Kronecker:
 
     def __matmul__(self, m: FloatArray) -> FloatArray:
         """Its product with m (D²,), in O(D³)."""
-        return np.asarray(self.A @ m.reshape(self.A.shape) @ self.Lambda).ravel()
+        # (A ⊗ Λ) vec(M) = vec(A M Λ) for symmetric Λ and rows that follow each other.
+        M = m.reshape(self.A.shape)
+        product: FloatArray = self.A @ M @ self.Lambda
+        return product.ravel()
 
     def dense(self) -> FloatArray:
         """All D⁴ numbers."""
-        return np.asarray(np.kron(self.A, self.Lambda), dtype=np.float64)
+        form = np.kron(self.A, self.Lambda)
+        return np.asarray(form, dtype=np.float64)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -96,7 +100,9 @@ class Statistics(Displayed):
 
     def __radd__(self, other: object) -> "Statistics":
         """Themselves, added to the 0 with which `sum` begins."""
-        return self if isinstance(other, int) and other == 0 else NotImplemented
+        if isinstance(other, int) and other == 0:
+            return self
+        return NotImplemented
 
     def _kind(self) -> tuple[int, tuple[int, ...], str, str]:
         return self.dimension, self.context_lengths, self.divisor, self.block
@@ -104,7 +110,9 @@ class Statistics(Displayed):
     @cached_property
     def S(self) -> FloatArray:
         """The form as a matrix (K, K)."""
-        return self.form.dense() if isinstance(self.form, Kronecker) else self.form
+        if isinstance(self.form, Kronecker):
+            return self.form.dense()
+        return self.form
 
     @cached_property
     def pairs(self) -> tuple[IndexArray, IndexArray]:
@@ -114,10 +122,12 @@ class Statistics(Displayed):
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the numbers and of what they are."""
-        numbers = [self.c, self.sequences]
-        form = [array.ravel() for array in self._form_arrays().values()]
-        contents = np.concatenate([numbers, self.b, *form]).tobytes()
-        return hashlib.sha256(contents + repr(self._kind()).encode()).hexdigest()
+        arrays = [np.array([self.c, self.sequences]), self.b]
+        for array in self._form_arrays().values():
+            arrays.append(array.ravel())
+        digest = hashlib.sha256(np.concatenate(arrays).tobytes())
+        digest.update(repr(self._kind()).encode())
+        return digest.hexdigest()
 
     def _form_arrays(self) -> dict[str, FloatArray]:
         """The arrays that the form is made of, by name."""

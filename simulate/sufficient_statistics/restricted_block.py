@@ -25,13 +25,16 @@ def _is_outside(model: Parametrization, weights: Weights) -> bool:
     """Whether a value row reads x, or the last row of a B, that of y, is not zero."""
     if isinstance(model, Separate):
         # B would be large, and only its last row Σ_r k_ry q_r is needed.
-        value = np.asarray(weights["value"])
-        key_y = np.asarray(weights["key"])[..., -1]  # (H, R)
-        query = np.asarray(weights["query"])[..., :-1]  # (H, R, D)
-        last_rows = key_y[:, None, :] @ query
-        return bool(value[:, :-1].any() or last_rows.any())
-    a, B = heads_of(model, weights)
-    return bool(a[:, :-1].any() or B[:, -1].any())
+        a = np.asarray(weights["value"])
+        key = np.asarray(weights["key"])
+        query = np.asarray(weights["query"])
+        key_y = key[..., -1]  # (H, R)
+        last_rows = key_y[:, None, :] @ query[..., :-1]
+    else:
+        a, B = heads_of(model, weights)
+        last_rows = B[:, -1]
+    reads_x = a[:, :-1].any()
+    return bool(reads_x or last_rows.any())
 
 
 class BlockHeads(NamedTuple):
@@ -52,26 +55,32 @@ class BlockHeads(NamedTuple):
     def of(cls, weights: Weights) -> "BlockHeads":
         """The heads of separate attention with these weights."""
         rank, size = weights["key"].shape[1:]
+        D = size - 1
         v = np.repeat(weights["value"][:, -1], rank)
-        k = weights["key"][..., :-1].reshape(-1, size - 1)
-        q = weights["query"][..., :-1].reshape(-1, size - 1)
-        return cls(v[:, None], k, q)
+        k = weights["key"][..., :-1]
+        q = weights["query"][..., :-1]
+        return cls(v[:, None], k.reshape(-1, D), q.reshape(-1, D))
 
     def effective_map(self) -> FloatArray:
         """M = Σ_p v_p k_p q_pᵀ (D, D)."""
-        return np.asarray((self.v * self.k).T @ self.q)
+        weighted_keys = self.v * self.k
+        M: FloatArray = weighted_keys.T @ self.q
+        return M
 
     def gradients(self, dL_dM: FloatArray, weights: Weights) -> Weights:
         """∂L/∂weights from ∂L/∂M (D, D), zero outside the block."""
-        k_dL_dM = self.k @ dL_dM
+        k_dL_dM = self.k @ dL_dM  # (p, D)
+        dL_dk = self.v * (self.q @ dL_dM.T)  # (p, D)
+        dL_dq = self.v * k_dL_dM  # (p, D)
+        dL_dv = k_dL_dM * self.q  # to be summed over the pairs of a head and over D
+
         gradients = {name: np.zeros(value.shape) for name, value in weights.items()}
-        key = gradients["key"][..., :-1]
-        query = gradients["query"][..., :-1]
-        key[...] = (self.v * (self.q @ dL_dM.T)).reshape(key.shape)
-        query[...] = (self.v * k_dL_dM).reshape(query.shape)
-        heads = len(weights["value"])
-        by_head = (k_dL_dM * self.q).reshape(heads, -1)
-        gradients["value"][:, -1] = by_head.sum(axis=1)
+        heads = len(gradients["value"])
+        gradients["value"][:, -1] = dL_dv.reshape(heads, -1).sum(axis=1)
+        inside = (..., slice(None, -1))  # keys and queries without the entry of y
+        block = gradients["key"][inside].shape
+        gradients["key"][inside] = dL_dk.reshape(block)
+        gradients["query"][inside] = dL_dq.reshape(block)
         return gradients
 
 

@@ -61,7 +61,9 @@ def write_manifest(home: Path, sweep: Sweep) -> None:
 
 def sweep_code(sweep: Sweep) -> list[str]:
     """The digests of the code of all experiments: one for each engine that the sweep needs."""
-    return sorted({code_digest(experiment) for experiment in sweep.experiments()})
+    experiments = sweep.experiments()
+    digests = {code_digest(experiment) for experiment in experiments}
+    return sorted(digests)
 
 
 def _refuse_before_locking(home: Path, sweep: Sweep, resume: bool) -> None:
@@ -191,4 +193,5 @@ def _refuse_foreign_files(home: Path) -> None:
 
 def _is_leftover(path: Path, name: str) -> bool:
     """Whether this is a file that an atomic write of such a name began and did not end."""
-    return path.name.startswith(".") and f"{name}." in path.name
+    hidden = path.name.startswith(".")
+    return hidden and f"{name}." in path.name

@@ -107,7 +107,12 @@ class Sweep(Settings):
     @property
     def shape(self) -> tuple[int, ...]:
         """Number of values along each dimension, in the order of `axes`."""
-        return tuple(len(next(iter(fields.values()))) for fields in self.axes.values())
+        sizes = []
+        for fields in self.axes.values():
+            # Fields that are taken together have equally many values.
+            first_values = next(iter(fields.values()))
+            sizes.append(len(first_values))
+        return tuple(sizes)
 
     def experiments(self) -> tuple[Experiment, ...]:
         """Every run, the last dimension varying fastest; ValueError names the first that cannot be made."""
@@ -160,8 +165,10 @@ class Sweep(Settings):
     @property
     def digest(self) -> str:
         """SHA-256 of the settings of all runs: sweeps of the same runs, however they are written, share it."""
+        # In one order, whatever the order of the grid.
         runs = sorted(experiment.digest for experiment in self.experiments())
-        return hashlib.sha256("".join(runs).encode()).hexdigest()
+        text = "".join(runs)
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _as_plain_tables(name: str, value: Any) -> Any:
