@@ -43,21 +43,22 @@ def sections() -> list[ModuleType]:
     return list(_sections_of(tuple(wings())))
 
 
+# The names are an argument so that a wing that is added to a running process is found too.
 @cache
 def _sections_of(wing_names: tuple[str, ...]) -> tuple[ModuleType, ...]:
     modules = [module for wing in wing_names for module in _modules_of(wing)]
+    # Others hold what several sections share, such as experiments.
     stating = [module for module in modules if hasattr(module, "CLAIMS")]
 
     # A claim's place is that of the first result that names it: papers, parts and results have an order already.
     results = [result for paper in all_papers() for result in paper.results]
-    names = dict.fromkeys(name for result in results for name in result.claims)
-    places = {name: place for place, name in enumerate(names)}
+    names = [name for result in results for name in result.claims]
+    places = {name: place for place, name in reversed(list(enumerate(names)))}
+    last_place = len(names)
 
     def first_place(module: ModuleType) -> int:
-        return min(
-            (places.get(claim.id, len(places)) for claim in module.CLAIMS),
-            default=len(places),
-        )
+        claim_places = [places.get(claim.id, last_place) for claim in module.CLAIMS]
+        return min(claim_places, default=last_place)
 
     return tuple(sorted(stating, key=first_place))
 

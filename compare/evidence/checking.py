@@ -72,6 +72,7 @@ def _judgement(claim: Claim, context: RunContext) -> Judgement:
 
 def _evidence_on_variants(claim: Claim, context: RunContext) -> dict[str, Evidence]:
     """Evidence on the statement itself (UNMODIFIED) and on each of its variants, from one measurement."""
+    # Measured once: every variant is held against the same observation.
     observation = claim.measure(context)
     if isinstance(observation, Iterator):
         raise TypeError(
@@ -85,13 +86,19 @@ def _evidence_on_variants(claim: Claim, context: RunContext) -> dict[str, Eviden
 
 def _outcomes(claim: Claim, agrees: dict[str, bool]) -> VariantOutcomes:
     """How the judge took each variant; one that was not tried counts as wrongly taken, but not as misjudged."""
-    rejected = tuple(name for name in claim.controls if not agrees.get(name, True))
-    accepted = tuple(name for name in claim.controls if agrees.get(name, True))
-    corrected = tuple((name, agrees.get(name, False)) for name in claim.corrected)
-    misjudged = tuple(
+    rejected = [name for name in claim.controls if not agrees.get(name, True)]
+    accepted = [name for name in claim.controls if name not in rejected]
+    corrected = [(name, agrees.get(name, False)) for name in claim.corrected]
+    # A corrected variant is to agree, a control is not.
+    misjudged = [
         name for name, agreed in agrees.items() if agreed != (name in claim.corrected)
+    ]
+    return VariantOutcomes(
+        rejected=tuple(rejected),
+        accepted=tuple(accepted),
+        misjudged=tuple(misjudged),
+        corrected=tuple(corrected),
     )
-    return VariantOutcomes(rejected, accepted, misjudged, corrected)
 
 
 def _level(claim: Claim, evidence: Evidence, variants: VariantOutcomes) -> str:
@@ -111,6 +118,7 @@ def _judged(claim: Claim, prediction: Any, observation: Any, name: str) -> Evide
 
     ValueError for a prediction without a number; TypeError for a judge that does not say whether the two agree.
     """
+    # A judge that compares with nan rejects every control, and would seem to be sharp.
     numbers = [array for array in _floating_arrays(prediction) if array.size]
     if numbers and all(np.all(np.isnan(array)) for array in numbers):
         variant = repr(name) if name else "the theory"

@@ -28,7 +28,8 @@ class Trajectories(Sequence[Trajectory]):
     """The finished runs of experiments, in their order; each is read from the folder when it is asked for."""
 
     def __init__(self, experiments: Sequence[Experiment], folder: Path) -> None:
-        self._experiments, self._folder = tuple(experiments), folder
+        self._experiments = tuple(experiments)
+        self._folder = folder
 
     def __len__(self) -> int:
         return len(self._experiments)
@@ -175,13 +176,16 @@ class Claim(Displayed):
             intro = (
                 f"goes beyond {citation}: " if self.beyond_paper else f"{citation}, "
             )
+            # Without a place in the paper the citation stands alone.
             parts.insert(0, f"{intro}{self.equation}".rstrip(":, "))
         return "; ".join(parts)
 
     @property
     def code_location(self) -> str:
         """File and line of the code that predicts, the file relative to the package where it is part of it."""
-        code = inspect.unwrap(getattr(self.predict, "func", self.predict)).__code__
+        # A partial function has its code in `func`, a decorated one in what it wraps.
+        function = inspect.unwrap(getattr(self.predict, "func", self.predict))
+        code = function.__code__
         path = Path(code.co_filename)
         package = Path(__file__).parents[2]
         inside = path.is_relative_to(package)
@@ -228,6 +232,7 @@ class Claim(Displayed):
 
     def context_of(self, context: RunContext) -> RunContext:
         """The context with the experiments of this claim, made now unless it has some."""
+        # A ledger has made them already, to simulate them before the claim is checked.
         if context.experiments:
             return context
         return replace(context, experiments=tuple(self.experiments(context)))

@@ -74,15 +74,21 @@ def curve(
     >>> curve("loss", np.ones(3), np.zeros(3)).x
     (0.0, 1.0, 2.0)
     """
-    prediction = np.asarray(predicted, dtype=float).ravel()
-    observation = np.asarray(observed, dtype=float).ravel()
+    prediction = np.asarray(predicted, dtype=float).ravel()  # (K,)
+    observation = np.asarray(observed, dtype=float).ravel()  # (K,)
     points = np.arange(len(prediction)) if x is None else x
-    places = np.asarray(points, dtype=float)
+    places = np.asarray(points, dtype=float)  # (K,)
 
+    # Evenly over the points, first and last among them; short curves as they are.
     count = min(MAX_POINTS, len(places))
-    chosen = np.unique(np.linspace(0, len(places) - 1, count).astype(int))
-    sides = [side[chosen].tolist() for side in (places, prediction, observation)]
-    return Curve(name, *(tuple(side) for side in sides))
+    spread = np.linspace(0, len(places) - 1, count)
+    chosen = np.unique(spread.astype(int))
+    return Curve(
+        name,
+        x=tuple(places[chosen].tolist()),
+        predicted=tuple(prediction[chosen].tolist()),
+        observed=tuple(observation[chosen].tolist()),
+    )
 
 
 def converges_at_order(
@@ -123,7 +129,8 @@ def converges_at_order(
 
 def _rounding_of(predicted: Sequence[FloatArray]) -> float:
     """The gap that rounding alone may make between curves of this size."""
-    return ROUNDING * max(float(np.max(np.abs(values))) for values in predicted)
+    sizes = [float(np.max(np.abs(values))) for values in predicted]
+    return ROUNDING * max(sizes)
 
 
 def at_least_order(
@@ -139,8 +146,10 @@ def at_least_order(
         predicted: Sequence[FloatArray], observed: Sequence[FloatArray]
     ) -> Evidence:
         gaps = [_typical_gap(*pair) for pair in _pairs(predicted, observed)]
+        # The slope at the smallest h: entries that reach their order late spoil those before it.
         slope = observed_order(parameter, gaps).local_slopes[-1]
-        last_gap = float(np.max(np.abs(observed[-1] / predicted[-1] - 1)))
+        last_ratio = observed[-1] / predicted[-1]
+        last_gap = float(np.max(np.abs(last_ratio - 1)))
         words = (
             f"order {slope:.3f} in {name}, {_gaps_in_words(gaps)}, "
             f"{100 * last_gap:.1g} % at most left"
@@ -209,11 +218,16 @@ def _sampled_order(
     flat = difference.reshape(*difference.shape[:2], -1)  # (K, seeds, entries)
     errors = np.linalg.norm(flat, axis=-1)  # (K, seeds)
     seed_count = errors.shape[1]
-    grid = np.repeat(np.asarray(parameter, dtype=float), seed_count)
+
+    # Every seed is a point of its own at its h, so that the interval of the slope knows how they scatter.
+    grid = np.repeat(np.asarray(parameter, dtype=float), seed_count)  # (K · seeds,)
     fitted = observed_order(grid, errors.ravel(), level=CONFIDENCE)
-    typical = np.exp(_log(errors).mean(axis=1))
+    typical = np.exp(_log(errors).mean(axis=1))  # (K,)
     return _SampledOrder(
-        fitted.slope, fitted.interval, tuple(typical.tolist()), seed_count
+        slope=fitted.slope,
+        interval=fitted.interval,
+        typical_errors=tuple(typical.tolist()),
+        seed_count=seed_count,
     )
 
 
@@ -226,7 +240,9 @@ def _scaled(
 ) -> tuple[float, ...]:
     """The parameter, or `scale` of it, in plain numbers."""
     grid = np.asarray(parameter, dtype=float)
-    return tuple((grid if scale is None else scale(grid)).tolist())
+    if scale is not None:
+        grid = scale(grid)
+    return tuple(grid.tolist())
 
 
 def _pairs(
@@ -257,7 +273,8 @@ def _typical_gap(predicted: FloatArray, observed: FloatArray) -> float:
         raise ValueError(
             f"curves must have one shape, not {np.shape(predicted)} and {np.shape(observed)}"
         )
-    return float(np.exp(np.mean(_log(np.abs(predicted - observed)))))
+    gaps = np.abs(predicted - observed)
+    return float(np.exp(np.mean(_log(gaps))))
 
 
 def _log(errors: FloatArray) -> FloatArray:

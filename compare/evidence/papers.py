@@ -53,10 +53,9 @@ class Paper:
     @property
     def citation(self) -> str:
         """Authors and year, as in running text."""
-        *first_authors, last_author = self.authors
-        if len(first_authors) > 1:
-            return f"{first_authors[0]} et al. {self.year}"
-        return f"{' and '.join([*first_authors, last_author])} {self.year}"
+        if len(self.authors) > 2:
+            return f"{self.authors[0]} et al. {self.year}"
+        return f"{' and '.join(self.authors)} {self.year}"
 
     @property
     def results(self) -> tuple[Result, ...]:
@@ -71,11 +70,9 @@ def wings() -> list[str]:
     True
     """
     folder = Path(__file__).parents[1] / "claims"
-    return [
-        module.name
-        for module in iter_modules([str(folder)])
-        if module.ispkg and (folder / module.name / "results.py").is_file()
-    ]
+    # Folders are listed without importing them: the names are asked for wherever a paper, claim or figure is.
+    packages = [module.name for module in iter_modules([str(folder)]) if module.ispkg]
+    return [name for name in packages if (folder / name / "results.py").is_file()]
 
 
 def all_papers() -> tuple[Paper, ...]:

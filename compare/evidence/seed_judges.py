@@ -168,11 +168,13 @@ class _Means(NamedTuple):
 
 def _means(observed: FloatArray) -> _Means:
     """Means of the numbers (runs, n), of which those that a run does not have are nan."""
-    counts = np.sum(np.isfinite(observed), axis=0)
+    counts = np.sum(np.isfinite(observed), axis=0)  # (n,)
+    mean = np.nanmean(observed, axis=0)
     deviation = np.nanstd(observed, axis=0, ddof=1)
+    error = deviation / np.sqrt(counts)
+    # Each number has its own freedom: a plateau that few runs visit is known less well.
     quantiles = np.array([student_quantile(int(count) - 1) for count in counts])
-    half_width = quantiles * deviation / np.sqrt(counts)
-    return _Means(np.nanmean(observed, axis=0), half_width, counts)
+    return _Means(mean, quantiles * error, counts)
 
 
 def means_within_scatter(predicted: FloatArray, observed: FloatArray) -> Evidence:
@@ -239,7 +241,9 @@ def _later_exits(
 ) -> list[tuple[FloatArray, FloatArray]]:
     """Predicted and observed times of exits 2, 3, …, of the runs that made them."""
     exits = []
-    for prediction, observation in zip(predicted.T[1:], observed.T[1:], strict=True):
+    # The first exit is judged by its time itself, which later ones inherit.
+    columns = zip(predicted.T[1:], observed.T[1:], strict=True)
+    for prediction, observation in columns:
         made = np.isfinite(prediction) & np.isfinite(observation)
         exits.append((prediction[made], observation[made]))
     return exits

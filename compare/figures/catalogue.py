@@ -68,6 +68,7 @@ def all_figures() -> dict[str, PaperFigure]:
     return dict(_figures_of(tuple(wings())))
 
 
+# The names are an argument so that a wing that is added to a running process is found too.
 @cache
 def _figures_of(wing_names: tuple[str, ...]) -> dict[str, PaperFigure]:
     figures: dict[str, PaperFigure] = {}
@@ -75,6 +76,7 @@ def _figures_of(wing_names: tuple[str, ...]) -> dict[str, PaperFigure]:
         for value in vars(import_module(module_name)).values():
             if not isinstance(value, PaperFigure):
                 continue
+            # A module may import a figure of another: that is one figure, not two.
             if figures.setdefault(value.name, value) is not value:
                 raise ValueError(
                     f"two figures are called {value.name}: choose another name"

@@ -63,8 +63,10 @@ def _claims_that_exist() -> list[Claim]:
 
 def _suggestion(unknown: Sequence[str], claims: Sequence[Claim]) -> str:
     """The ids, or first parts of ids, that are nearest to what somebody has written; the first parts if none is."""
-    sections = list(dict.fromkeys(claim.id.split(".")[0] for claim in claims))
-    names = [*sections, *(claim.id for claim in claims)]
+    ids = [claim.id for claim in claims]
+    sections = list(dict.fromkeys(name.split(".")[0] for name in ids))
+    # Sections first: whoever has written half of an id may mean all claims that begin so.
+    names = [*sections, *ids]
     similar = [match for name in unknown for match in _similar(name, names)]
     if similar:
         return f"did you mean {', '.join(dict.fromkeys(similar))}?"
@@ -76,6 +78,7 @@ def _similar(written: str, names: Sequence[str]) -> list[str]:
     similar = get_close_matches(written, names, MAX_SUGGESTIONS, SIMILARITY)
     if similar:
         return similar
+    # "aligned" is no name, and resembles none as a whole, but it is the second part of two.
     second_parts = {name.partition(".")[2] for name in names} - {""}
     parts = get_close_matches(written, second_parts, MAX_SUGGESTIONS, SIMILARITY)
     matches = [name for name in names if name.partition(".")[2] in parts]

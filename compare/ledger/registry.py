@@ -51,6 +51,7 @@ def claim(
     def register(predict: Callable[[RunContext, str], Any]) -> Claim:
         all_fields = _defaults(id, measure, predict) | fields
         made = Claim(id=id, measure=measure, predict=predict, judge=judge, **all_fields)
+        # A cell of a notebook that runs again replaces its claim; the same id elsewhere is a mistake.
         earlier = _registered.get(id)
         if earlier is not None and earlier.location != caller.location:
             raise ValueError(
@@ -112,6 +113,7 @@ def load_claims(path: AnyPath) -> list[str]:
     ValueError if it registers none, or fails; FileNotFoundError if it is not there.
     """
     file = as_path(path).resolve()
+    # What the file does not state any more must not be checked.
     for name in _registered_by(file):
         del _registered[name]
     load_module(path)

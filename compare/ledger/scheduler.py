@@ -38,6 +38,7 @@ def run_jobs(
     finished: set[str] = set()
     running: dict[Future[Any], Job] = {}
     while waiting or running:
+        # No more than there are workers: a job that waits in a pool would be shown as under way.
         ready = [job for job in waiting if job.prerequisites <= finished]
         for job in ready[: workers - len(running)]:
             waiting.remove(job)

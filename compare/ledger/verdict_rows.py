@@ -29,7 +29,8 @@ class VerdictRow:
     @property
     def section(self) -> str:
         """What precedes the dot in the id."""
-        return self.verdict.id.split(".")[0]
+        section, _, _ = self.verdict.id.partition(".")
+        return section
 
     @property
     def order(self) -> str:
@@ -61,10 +62,10 @@ class VerdictRow:
     def words(self) -> str:
         """What the text filter of the page looks through."""
         claim = self.verdict.claim
-        controls = [control.name for control in self.controls]
-        corrected = [name for name, _ in self.verdict.variants.corrected]
         texts = [claim.id, claim.title, claim.source, claim.observable, claim.limit]
-        return " ".join([*texts, *controls, *corrected])
+        texts += [control.name for control in self.controls]
+        texts += [name for name, _ in self.verdict.variants.corrected]
+        return " ".join(texts)
 
 
 def verdict_table(

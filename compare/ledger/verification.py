@@ -52,10 +52,13 @@ def verify(
     True
     """
     names = [claims] if isinstance(claims, str | bytes | os.PathLike) else claims
-    chosen = claims_named([os.fsdecode(name) for name in names], tier)
+    written = [os.fsdecode(name) for name in names]
+    chosen = claims_named(written, tier)
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be at least 1, not {workers}")
-    with tempfile.TemporaryDirectory() if out is None else nullcontext(out) as folder:
+    # Runs need a folder in any case: processes hand them to each other through it.
+    opened = tempfile.TemporaryDirectory() if out is None else nullcontext(out)
+    with opened as folder:
         context = RunContext(make_folder(as_path(folder) / "runs"), seed)
         verdict_folder = make_folder(as_path(folder) / "verdicts")
         checks = _checks(chosen, context, verdict_folder)
@@ -81,6 +84,7 @@ def _checks(
     claims: list[Claim], context: RunContext, verdict_folder: Path
 ) -> list[_Check]:
     files = {claim.id: file_of_claim(claim.id) for claim in claims}
+    # Once a file: many claims stand in one, and to follow its imports takes longer than to check some of them.
     code_digests = {
         file: source_digest(sources(file)) if file else ""
         for file in set(files.values())
@@ -107,6 +111,7 @@ def _verdicts(
     verdicts = _stored_verdicts(checks) if resume else {}
     missing = [check for check in checks if check.name not in verdicts]
     try:
+        # Closed before an exception goes on, so that no worker outlives it.
         with (
             shown_progress(len(checks), len(verdicts)) as view,
             closing(_new_verdicts(missing, workers, view)) as new_verdicts,

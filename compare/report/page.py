@@ -34,7 +34,9 @@ def write_report(
     'report.html'
     """
     files = [as_path(file) for file in drawn]
-    figures = {path.stem: path.read_bytes() for path in files if path.suffix == ".png"}
+    # Browsers show no PDF inside a page.
+    pictures = [path for path in files if path.suffix == ".png"]
+    figures = {path.stem: path.read_bytes() for path in pictures}
     return write_text(as_path(folder) / "report.html", report(ledger, figures))
 
 
@@ -45,6 +47,7 @@ def report(ledger: Ledger, figures: Mapping[str, bytes] | None = None) -> str:
     True
     """
     style, script = (_file_text(f"page.{kind}") for kind in ("css", "js"))
+    # Only figures that a claim of this ledger names, each once, however many claims name it.
     named = {verdict.claim.figure for verdict in ledger.verdicts}
     pictures = {
         name: _picture(png) for name, png in (figures or {}).items() if name in named
@@ -129,8 +132,12 @@ def _entry(verdict: Verdict) -> Entry:
 def _budget_shares(verdict: Verdict) -> tuple[BudgetShare, ...]:
     """The sources of error, the largest first."""
     budget = verdict.evidence.budget
-    whole = sum(abs(size) for _, size in budget) or 1.0
-    shares = [BudgetShare(name, size, 100 * abs(size) / whole) for name, size in budget]
+    whole = sum(abs(size) for _, size in budget)
+    shares = []
+    for source, size in budget:
+        # Sources that are all 0 have no shares.
+        percent = 100 * abs(size) / whole if whole else 0.0
+        shares.append(BudgetShare(source, size, percent))
     return tuple(sorted(shares, key=lambda share: -share.percent))
 
 

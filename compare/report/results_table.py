@@ -36,7 +36,9 @@ class ResultCoverage:
     @property
     def is_supported(self) -> bool:
         """Whether a claim supports the result and no verdict speaks against it."""
-        return bool(self.claims) and all(verdict.holds for verdict in self.verdicts)
+        if not self.claims:
+            return False
+        return all(verdict.holds for verdict in self.verdicts)
 
     @property
     def status(self) -> str:
@@ -76,16 +78,15 @@ def coverage(ledger: Ledger) -> list[PaperCoverage]:
     {'not checked in this run'}
     """
     verdicts = {verdict.id: verdict for verdict in ledger.verdicts}
-    return [
-        PaperCoverage(
-            paper,
-            {
-                part: tuple(_result_coverage(result, verdicts) for result in results)
-                for part, results in paper.parts.items()
-            },
-        )
-        for paper in all_papers()
-    ]
+    coverages = []
+    for paper in all_papers():
+        parts = {}
+        for part, results in paper.parts.items():
+            parts[part] = tuple(
+                _result_coverage(result, verdicts) for result in results
+            )
+        coverages.append(PaperCoverage(paper, parts))
+    return coverages
 
 
 def _result_coverage(result: Result, verdicts: dict[str, Verdict]) -> ResultCoverage:
