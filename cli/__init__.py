@@ -98,7 +98,11 @@ def _complain(message: str, status: ExitStatus) -> ExitStatus:
     if message:
         # Standard error may be closed.
         with suppress(OSError):
-            print(f"attndyn: {' '.join(message.split())}", file=sys.stderr, flush=True)
+            print(
+                f"attndyn: {' '.join(message.split())}",
+                file=sys.stderr,
+                flush=True,
+            )
     return status
 
 

@@ -63,7 +63,12 @@ def verify(
     names = [] if claims else figures_up_to(tier)
     drawn = []
     if names:  # none would mean all
-        drawn = draw(names, out=out / "figures", runs=out / "runs", seed=seed)
+        drawn = draw(
+            names,
+            out=out / "figures",
+            runs=out / "runs",
+            seed=seed,
+        )
     write_report(ledger, out, drawn)
     print_ledger(ledger, out)
     return ExitStatus.AS_EXPECTED if ledger.holds else ExitStatus.OTHER_THAN_EXPECTED
@@ -84,7 +89,12 @@ def figures(
     """Draw theory over simulation, as PDF and PNG."""
     from ..compare.figures import draw
 
-    for path in draw(names or (), out=out, runs=out / "runs", seed=seed):
+    for path in draw(
+        names or (),
+        out=out,
+        runs=out / "runs",
+        seed=seed,
+    ):
         print(named(path))
 
 

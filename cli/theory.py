@@ -125,7 +125,11 @@ def derive(
     from .output.derivation import print_derivation, print_latex, reduction_on
 
     # A model of the user's own takes the settings that are passed, and no others.
-    settings: dict[str, Any] = {"heads": heads, "rank": rank, "divisor": divisor}
+    settings: dict[str, Any] = {
+        "heads": heads,
+        "rank": rank,
+        "divisor": divisor,
+    }
     if score_divisor != "1":
         settings["score_divisor"] = score_divisor
     if model in ("merged", "separate"):
@@ -134,8 +138,20 @@ def derive(
         settings["rank"] = 1 if rank is None else rank
     passed = {name: value for name, value in settings.items() if value is not None}
 
-    task = {"dimension": dim, "teachers": teachers, "noise": noise, "mixture": mixture}
-    derivation = derivation_of(task, {"model": model, "block": block, **passed})
+    task = {
+        "dimension": dim,
+        "teachers": teachers,
+        "noise": noise,
+        "mixture": mixture,
+    }
+    derivation = derivation_of(
+        task,
+        {
+            "model": model,
+            "block": block,
+            **passed,
+        },
+    )
 
     names = [name.strip() for name in amplitudes.split(",") if name.strip()]
     if names and not reduce:

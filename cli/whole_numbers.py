@@ -44,7 +44,11 @@ def written_out(text: str) -> str:
 
 def counted(help_text: str, *, least: int | None = None) -> Any:
     """An option that takes a whole number, of at least so many if `least` is given."""
-    return typer.Option(help=help_text, parser=_parser(least), metavar="<int>")
+    return typer.Option(
+        help=help_text,
+        parser=_parser(least),
+        metavar="<int>",
+    )
 
 
 def _parser(least: int | None) -> Callable[[str | int], int]:

@@ -75,7 +75,11 @@ def _print_evidence(verdict: Verdict, console: "Console") -> None:
     """Print below its name what a claim observed and what it expected."""
     from rich.padding import Padding
 
-    console.print(verdict.id, style=None if verdict.holds else "red", highlight=False)
+    console.print(
+        verdict.id,
+        style=None if verdict.holds else "red",
+        highlight=False,
+    )
     for name in ("observed", "expected"):
         line = _as_printed(f"{name} {getattr(verdict, name)}", console)
         console.print(

@@ -89,7 +89,11 @@ def write(figure: "Figure", file: BinaryIO, kind: str) -> None:
 
 def simulated(ax: "Axes", x: FloatArray, y: FloatArray, **style: Any) -> None:
     """A solid line."""
-    ax.plot(*thinned(ax, x, y), zorder=2, **style)
+    ax.plot(
+        *thinned(ax, x, y),
+        zorder=2,
+        **style,
+    )
 
 
 def predicted(ax: "Axes", x: FloatArray, y: FloatArray, **style: Any) -> None:
@@ -141,16 +145,41 @@ def plateau_lines(
         "fontsize": 7,
     }
     for loss, name in zip(map(float, losses), names, strict=True):
-        ax.axhline(loss, color="0.4", linestyle=DASHES, linewidth=0.6, zorder=1)
+        ax.axhline(
+            loss,
+            color="0.4",
+            linestyle=DASHES,
+            linewidth=0.6,
+            zorder=1,
+        )
         if name == names[-1]:
-            ax.annotate(name, (x, loss), (shift, -2), va="top", **place)
+            ax.annotate(
+                name,
+                (x, loss),
+                (shift, -2),
+                va="top",
+                **place,
+            )
         else:
-            ax.annotate(name, (x, loss), (shift, 1), va="bottom", **place)
+            ax.annotate(
+                name,
+                (x, loss),
+                (shift, 1),
+                va="bottom",
+                **place,
+            )
 
 
 def reference_slope(ax: "Axes", x: FloatArray, y: FloatArray) -> None:
     """A dashed curve `y` (K,): the order at which the errors should fall with x (K,)."""
-    ax.plot(x, y, color="black", linestyle=DASHES, linewidth=0.9, zorder=3)
+    ax.plot(
+        x,
+        y,
+        color="black",
+        linestyle=DASHES,
+        linewidth=0.9,
+        zorder=3,
+    )
 
 
 def panel_titles(axes: Sequence["Axes"], titles: Sequence[str]) -> None:
@@ -164,7 +193,13 @@ def line_legend(ax: "Axes", observed: str, expected: str, **place: Any) -> None:
     from matplotlib.lines import Line2D
 
     solid = Line2D([], [], color="0.5")
-    dashed = Line2D([], [], color="black", linestyle=DASHES, linewidth=0.9)
+    dashed = Line2D(
+        [],
+        [],
+        color="black",
+        linestyle=DASHES,
+        linewidth=0.9,
+    )
     ax.legend([solid, dashed], [observed, expected], **place)
 
 

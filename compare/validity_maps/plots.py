@@ -73,7 +73,14 @@ def _draw_cells(ax: "Axes", errors: FloatArray) -> None:
         # The upper half of the colours is dark.
         is_dark = norm is not None and np.isfinite(error) and float(norm(error)) > 0.5
         colour = "white" if is_dark else "black"
-        ax.text(column, row, text, ha="center", va="center", color=colour)
+        ax.text(
+            column,
+            row,
+            text,
+            ha="center",
+            va="center",
+            color=colour,
+        )
 
     percent = FuncFormatter(lambda error, _: f"{100 * error:.2g} %")
     bar = ax.figure.colorbar(picture, ax=ax, label="|observed / predicted − 1|")
@@ -128,7 +135,13 @@ def validity_curves(
         )
         predicted = comparison["predicted"].sel(number=number).median(averaged).values
         # Above the observed curves, which are drawn at 2.
-        ax.plot(positions.x, predicted, color="black", linestyle=DASHES, zorder=3)
+        ax.plot(
+            positions.x,
+            predicted,
+            color="black",
+            linestyle=DASHES,
+            zorder=3,
+        )
 
     ax.set_xlabel(_AXIS_LABELS.get(along, along))
     ax.set_ylabel(QUANTITIES[quantity].axis_label)

@@ -98,7 +98,21 @@ def _single_lengths(ax: "Axes") -> None:
     ends = np.array([1.0, all_lengths[-1]])
     plateaus = range(1, len(losses_together))
     for m, colour in zip(plateaus, COLOURS, strict=False):
-        ax.plot(all_lengths, losses_alone[:, m], color=colour, label=f"$m = {m}$")
+        ax.plot(
+            all_lengths,
+            losses_alone[:, m],
+            color=colour,
+            label=f"$m = {m}$",
+        )
         predicted(ax, ends, np.full(2, losses_together[m]), color=colour)
-    ax.set(xlabel="context length $N$", ylabel="loss of plateau $m$", ylim=(0, 1))
-    ax.legend(loc="lower left", ncols=2, columnspacing=0.8, borderaxespad=0.2)
+    ax.set(
+        xlabel="context length $N$",
+        ylabel="loss of plateau $m$",
+        ylim=(0, 1),
+    )
+    ax.legend(
+        loc="lower left",
+        ncols=2,
+        columnspacing=0.8,
+        borderaxespad=0.2,
+    )

@@ -138,7 +138,14 @@ def growing_mode_order(context: RunContext) -> "Figure":
     )
     white_gaps = [_growing_mode_gap(WHITE, scale, seed) for scale in SCALES.tolist()]
     w_squared = Unit(r"$w^2 \ln(1/w)$", lambda w: w**2 * np.log(1 / w))
-    _draw_errors(ax, SCALES, white_gaps, "white Λ", colour=COLOURS[1], unit=w_squared)
+    _draw_errors(
+        ax,
+        SCALES,
+        white_gaps,
+        "white Λ",
+        colour=COLOURS[1],
+        unit=w_squared,
+    )
     ax.set(xlabel="initial scale $w$", ylabel="largest gap of the loss")
     return figure
 
@@ -163,7 +170,13 @@ def _runs(model: Model, stats: Statistics, context: RunContext, scheme: str) -> 
     limit = SMALL_STEPS[model]
     start = initial_weights(model, FOUR, limit.scale, seeds(context.seed)[0], scheme)
     descents = [
-        _descent(model, stats, start, rate=rate, span=limit.span)
+        _descent(
+            model,
+            stats,
+            start,
+            rate=rate,
+            span=limit.span,
+        )
         for rate in RATES.tolist()
     ]
     times = descents[0].weight_flow_time[:-1]
@@ -214,7 +227,14 @@ def _draw_errors(
     fit = observed_order(parameter, errors, scale=unit.value)
     label = f"{name}: order {fit.extrapolated:.2f} in {unit.formula}"
     ax.set(xscale="log", yscale="log")
-    ax.plot(parameter, errors, marker="o", linestyle="-", color=colour, label=label)
+    ax.plot(
+        parameter,
+        errors,
+        marker="o",
+        linestyle="-",
+        color=colour,
+        label=label,
+    )
 
     values = unit.value(parameter)
     reference_slope(ax, parameter, errors[-1] * values / values[-1])

@@ -49,9 +49,19 @@ def _matches(context: RunContext) -> list[tuple[PlateauMatch, ...]]:
 
 def _draw_maps(figure: "SubFigure", matches: Sequence[PlateauMatch]) -> None:
     """One column a plateau: the map of the run above that of the fixed point."""
-    axes = figure.subplots(2, len(matches), sharex=True, sharey=True, squeeze=False)
+    axes = figure.subplots(
+        2,
+        len(matches),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+    )
     limit = float(np.max(population(FOUR, SEPARATE).coefficients))
-    colours: dict[str, Any] = {"cmap": "PuOr_r", "vmin": -limit, "vmax": limit}
+    colours: dict[str, Any] = {
+        "cmap": "PuOr_r",
+        "vmin": -limit,
+        "vmax": limit,
+    }
     directions = range(1, FOUR.dimension + 1)
     for (above, below), match in zip(axes.T, matches, strict=True):
         observed = effective_map(SEPARATE, match.weights)
@@ -60,12 +70,21 @@ def _draw_maps(figure: "SubFigure", matches: Sequence[PlateauMatch]) -> None:
         above.set_aspect("equal")
         below.set_aspect("equal")
         above.set_title(f"$m = {len(match.point.subset)}$")
-        below.set(xlabel="direction of $x_q$", xticks=directions, yticks=directions)
+        below.set(
+            xlabel="direction of $x_q$",
+            xticks=directions,
+            yticks=directions,
+        )
 
     axes[0, 0].invert_yaxis()
     for ax, side in zip(axes[:, 0], ("observed", "predicted"), strict=True):
         ax.set_ylabel(f"{side}\n" r"direction of $\beta$")
-    bar = figure.colorbar(picture, ax=axes, label="entry of $M$", aspect=30)
+    bar = figure.colorbar(
+        picture,
+        ax=axes,
+        label="entry of $M$",
+        aspect=30,
+    )
     # A PDF of cells, not of pixels; coloured edges close the gaps between them.
     assert bar.solids is not None
     bar.solids.set(rasterized=False, edgecolor="face")
@@ -89,11 +108,28 @@ def _draw_residuals(ax: "Axes", matches: Sequence[PlateauMatch]) -> None:
         # The middle of the plateaus 1 … 4 is 2.5.
         x = expected + (m - 2.5) * width
         y = 1000 * (observed - expected)
-        ax.plot(x, y, color=colour, label=f"$m = {m}$", **style)
-    ax.axhline(0, color="black", linestyle=DASHES, linewidth=0.7, zorder=1)
+        ax.plot(
+            x,
+            y,
+            color=colour,
+            label=f"$m = {m}$",
+            **style,
+        )
+    ax.axhline(
+        0,
+        color="black",
+        linestyle=DASHES,
+        linewidth=0.7,
+        zorder=1,
+    )
     ax.set(
         xlabel="predicted entry of $M_m$",
         ylabel="observed − predicted ($10^{-3}$)",
         title=f"{SEEDS} seeds",
     )
-    ax.legend(loc=(0.2, 0.0), ncols=2, handletextpad=0, columnspacing=0.5)
+    ax.legend(
+        loc=(0.2, 0.0),
+        ncols=2,
+        handletextpad=0,
+        columnspacing=0.5,
+    )

@@ -103,14 +103,36 @@ def _draw_table(ax: "Axes", table: FloatArray) -> None:
     components = np.arange(table.shape[1])
     # Shades of log₁₀, from a difference of 1e-3 to one of 10.
     shades = np.log10(table + 1e-4)
-    ax.pcolormesh(components, plateaus, shades, cmap="Blues", vmin=-3, vmax=1)
+    ax.pcolormesh(
+        components,
+        plateaus,
+        shades,
+        cmap="Blues",
+        vmin=-3,
+        vmax=1,
+    )
     ax.invert_yaxis()
-    centred: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 7}
+    centred: dict[str, Any] = {
+        "ha": "center",
+        "va": "center",
+        "fontsize": 7,
+    }
     for (m, k), value in np.ndenumerate(table):
         weight = "bold" if k == np.argmin(table[m]) else "normal"
         colour = "white" if value > 0.4 else "black"
-        ax.text(k, m, f"{value:.3f}", color=colour, weight=weight, **centred)
-    ax.set(xticks=components, yticks=plateaus, xlabel="number of components")
+        ax.text(
+            k,
+            m,
+            f"{value:.3f}",
+            color=colour,
+            weight=weight,
+            **centred,
+        )
+    ax.set(
+        xticks=components,
+        yticks=plateaus,
+        xlabel="number of components",
+    )
 
 
 def _draw_lengths(ax: "Axes", context: RunContext) -> None:
@@ -123,12 +145,34 @@ def _draw_lengths(ax: "Axes", context: RunContext) -> None:
             "linestyle": "-",
             "linewidth": 0.8,
         }
-        ax.plot(LENGTHS, differences[:, 0, m], markerfacecolor="white", **style)
-        ax.plot(LENGTHS, differences[:, 1, m], label=f"$m = {m + 1}$", **style)
+        ax.plot(
+            LENGTHS,
+            differences[:, 0, m],
+            markerfacecolor="white",
+            **style,
+        )
+        ax.plot(
+            LENGTHS,
+            differences[:, 1, m],
+            label=f"$m = {m + 1}$",
+            **style,
+        )
 
     # Known components leave a difference of order 1/N; those of a context are off by its N^{-1/2} fluctuations.
-    _draw_power(ax, differences[:, 0], power=-1.0, name="$N^{-1}$", at=1)
-    _draw_power(ax, differences[:, 1], power=-0.5, name="$N^{-1/2}$", at=2)
+    _draw_power(
+        ax,
+        differences[:, 0],
+        power=-1.0,
+        name="$N^{-1}$",
+        at=1,
+    )
+    _draw_power(
+        ax,
+        differences[:, 1],
+        power=-0.5,
+        name="$N^{-1/2}$",
+        at=2,
+    )
     for kind, difference in zip(KINDS, differences[1].max(axis=1), strict=True):
         place: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7}
         ax.annotate(kind, (LENGTHS[1], difference), (5, 4), **place)
@@ -138,7 +182,12 @@ def _draw_lengths(ax: "Axes", context: RunContext) -> None:
         xlabel="context length $N$",
         ylabel="root mean square difference",
     )
-    ax.legend(loc="lower left", ncols=2, columnspacing=0.8, borderaxespad=0.2)
+    ax.legend(
+        loc="lower left",
+        ncols=2,
+        columnspacing=0.8,
+        borderaxespad=0.2,
+    )
 
 
 def _draw_power(
@@ -149,7 +198,14 @@ def _draw_power(
     line = 0.6 * differences[0].min() * (lengths / lengths[0]) ** power
     reference_slope(ax, lengths, line)
     place: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7}
-    ax.annotate(name, (lengths[at], line[at]), (-2, -1), ha="right", va="top", **place)
+    ax.annotate(
+        name,
+        (lengths[at], line[at]),
+        (-2, -1),
+        ha="right",
+        va="top",
+        **place,
+    )
 
 
 def _at_length(context: RunContext, length: int) -> FloatArray:

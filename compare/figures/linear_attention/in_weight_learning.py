@@ -67,13 +67,22 @@ def in_weight(context: RunContext) -> "Figure":
     _draw_minimum_losses(after_training)
 
     for ax, kind in zip(along_training, KINDS, strict=True):
-        ax.set(xlabel="steps", ylabel=kind, xlim=(0, STEPS))
+        ax.set(
+            xlabel="steps",
+            ylabel=kind,
+            xlim=(0, STEPS),
+        )
     for ax, kind in zip(after_training, KINDS, strict=True):
         ax.set(xlabel="fraction $p$ of random teachers", ylabel=kind)
         ax.set(xlim=(-0.05, 1.05))
     # The loss of predicting nothing, which the in-weight test set has where nothing is learned in weight.
     for ax in axes[:, 2]:
-        ax.axhline(1.0, color="0.7", linewidth=0.8, zorder=1)
+        ax.axhline(
+            1.0,
+            color="0.7",
+            linewidth=0.8,
+            zorder=1,
+        )
     axes[0, 1].set_ylim(0, 3)
 
     line_legend(axes[1, 0], "gradient descent", "theory", loc="lower right")
@@ -81,7 +90,12 @@ def in_weight(context: RunContext) -> "Figure":
     titles += [f"{name}, after training" for name in SETS]
     panel_titles(list(axes.ravel()), titles)
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(FRACTIONS))
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=len(FRACTIONS),
+    )
     return figure
 
 
@@ -99,7 +113,14 @@ def _draw_training(axes: NDArray[Any], mix: Mixture) -> None:
     fraction = mix.fraction
     start = initial_weights(MODEL, mixture(fraction), SCALE, mix.seed, "zhang2025")
     data = sampled(fraction, SEQUENCES, mix.seed)
-    run = train(MODEL, data, start, learning_rate=RATE, steps=STEPS, record=20)
+    run = train(
+        MODEL,
+        data,
+        start,
+        learning_rate=RATE,
+        steps=STEPS,
+        record=20,
+    )
 
     # Maps (T, K) at the recorded weights.
     records = range(len(run.weight_time))
@@ -131,11 +152,24 @@ def _draw_final_losses(axes: NDArray[Any], mix: Mixture) -> None:
     M = learned_map(run.final)
     test_losses = [float(_test_loss(test, M)) for test in mix.tests]
     for ax, loss in zip(axes, [run.loss[-1], *test_losses], strict=True):
-        ax.plot([fraction], [loss], "o", color=mix.colour, zorder=2)
+        ax.plot(
+            [fraction],
+            [loss],
+            "o",
+            color=mix.colour,
+            zorder=2,
+        )
     if fraction == 0:
         minimum = losses(fraction, exact(fraction).minimum)
         for ax, loss in zip(axes, minimum, strict=True):
-            ax.plot([0.0], [loss], "_", color="black", markersize=9, zorder=3)
+            ax.plot(
+                [0.0],
+                [loss],
+                "_",
+                color="black",
+                markersize=9,
+                zorder=3,
+            )
 
 
 def _draw_minimum_losses(axes: NDArray[Any]) -> None:

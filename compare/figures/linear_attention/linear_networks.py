@@ -67,7 +67,11 @@ def _draw_task(axes: Sequence["Axes"], context: RunContext, task: Task) -> None:
     loss = population(task, MERGED)
     plateaus = [loss.c, loss.minimum_loss]
     plateau_lines(loss_ax, plateaus, ["$L(0)$", r"$L(M^\ast)$"])
-    loss_ax.set(xlim=(0, experiment.steps), ylim=(0, 1.15), ylabel="loss")
+    loss_ax.set(
+        xlim=(0, experiment.steps),
+        ylim=(0, 1.15),
+        ylabel="loss",
+    )
 
     observed = _network_view(
         attention_run.weight_time, network_weights(dict(attention_run.weights))

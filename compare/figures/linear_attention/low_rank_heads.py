@@ -33,7 +33,13 @@ NAME_HEIGHT = 0.04
 @paper_figure("low_rank", paper="zhang2025")
 def low_rank(context: RunContext) -> "Figure":
     """One run of each rank, the staircase from its own start, and the greedy losses, multiples of R in colour."""
-    figure, axes = panels(1, len(RANKS), (PAGE, 2.2), sharex=True, sharey=True)
+    figure, axes = panels(
+        1,
+        len(RANKS),
+        (PAGE, 2.2),
+        sharex=True,
+        sharey=True,
+    )
     first, last = axes[0, 0], axes[0, -1]
     for ax, rank in zip(axes[0], RANKS, strict=True):
         run = context.trajectory(low_rank_experiment(context.seed, rank))
@@ -47,22 +53,41 @@ def low_rank(context: RunContext) -> "Figure":
         "ha": "right",
         "va": "center",
         "fontsize": 6,
-        "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 0.5},
+        "bbox": {
+            "facecolor": "white",
+            "edgecolor": "none",
+            "pad": 0.5,
+        },
     }
     place = (LOW_RANK_STEPS / 1000, 0.45)
     last.annotate("published length", place, (-1.5, 0), **beside)
-    corner = {"loc": "upper right", "bbox_to_anchor": (1.0, 0.92), "fontsize": 6}
+    corner = {
+        "loc": "upper right",
+        "bbox_to_anchor": (1.0, 0.92),
+        "fontsize": 6,
+    }
     line_legend(first, "gradient descent", "staircase", **corner)
     return figure
 
 
 def _draw_run(ax: "Axes", run: Trajectory, rank: int) -> None:
     """The loss of a run over the staircase from its own start, and the published number of steps."""
-    simulated(ax, run.time / 1000, run.loss, color=COLOURS[0], linewidth=1.4)
+    simulated(
+        ax,
+        run.time / 1000,
+        run.loss,
+        color=COLOURS[0],
+        linewidth=1.4,
+    )
     steps = staircase(EIGHT, low_rank_model(rank), run.initial)
     stride = max(1, len(run.time) // POINTS)
     predicted(ax, run.time[::stride] / 1000, steps.loss(run.flow_time[::stride]))
-    ax.axvline(LOW_RANK_STEPS / 1000, color="0.6", linewidth=0.8, zorder=1)
+    ax.axvline(
+        LOW_RANK_STEPS / 1000,
+        color="0.6",
+        linewidth=0.8,
+        zorder=1,
+    )
     ax.set(title=f"rank {rank}", xlabel="steps (thousands)")
     ax.set_xlim(0, run.time[-1] / 1000)
 
@@ -83,7 +108,13 @@ def _draw_plateaus(ax: "Axes", rank: int) -> None:
         level = loss.c - float(np.sum(loss.gains[:m]))
         is_long = m % rank == 0
         colour, width = (COLOURS[1], 0.9) if is_long else ("0.6", 0.5)
-        ax.axhline(level, linestyle=DASHES, zorder=1, color=colour, linewidth=width)
+        ax.axhline(
+            level,
+            linestyle=DASHES,
+            zorder=1,
+            color=colour,
+            linewidth=width,
+        )
         if is_long and level - lowest_named > NAME_HEIGHT:
             lowest_named = level
             ax.annotate(f"$M_{m}$", (1, level), (2, 0), **name_style)

@@ -58,9 +58,18 @@ def _drops(context: RunContext, task: Task, theory: str) -> "Figure":
     inset.set(xlabel="flow time", ylabel="loss")
     ax.indicate_inset_zoom(inset, edgecolor="0.4")
 
-    above = {"loc": "lower center", "bbox_to_anchor": (0.5, 0.97), "ncols": 2}
+    above = {
+        "loc": "lower center",
+        "bbox_to_anchor": (0.5, 0.97),
+        "ncols": 2,
+    }
     line_legend(ax, f"{RUNS} runs", theory, **above)
-    ax.set(xlim=(0, 5), ylim=(0, 1.12), xlabel="flow time", ylabel="loss")
+    ax.set(
+        xlim=(0, 5),
+        ylim=(0, 1.12),
+        xlabel="flow time",
+        ylabel="loss",
+    )
     return figure
 
 
@@ -68,7 +77,13 @@ def _draw_overlays(ax: "Axes", overlays: list[Overlay]) -> None:
     """Every run in a pale colour, and its time course in a dark shade of the same."""
     for both, colour in zip(overlays, COLOURS, strict=False):
         pale, dark = shaded(colour, 0.4), shaded(colour, -0.4)
-        simulated(ax, both.flow_time, both.observed, color=pale, linewidth=1.8)
+        simulated(
+            ax,
+            both.flow_time,
+            both.observed,
+            color=pale,
+            linewidth=1.8,
+        )
         predicted(ax, both.flow_time, both.predicted, color=dark)
 
 

@@ -57,7 +57,12 @@ def predictor(context: RunContext) -> "Figure":
     line_legend(of_context, "gradient descent", "staircase", loc="lower right")
     panel_titles(axes[0], ["components of Λ", "components of the context"])
     handles, labels = of_covariance.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=FOUR.dimension + 1)
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=FOUR.dimension + 1,
+    )
     return figure
 
 
@@ -67,7 +72,13 @@ def _draw_differences(
     """One line for each number of components, on a logarithmic axis."""
     for count, difference in enumerate(differences):
         label = f"$k = {count}$"
-        simulated(ax, steps, difference, color=COLOURS[count], label=label)
+        simulated(
+            ax,
+            steps,
+            difference,
+            color=COLOURS[count],
+            label=label,
+        )
     ax.set(xlabel="steps (thousands)", ylabel="mean squared difference")
     ax.set(yscale="log", ylim=(3e-4, 2))
 
@@ -130,4 +141,9 @@ def _draw_exits(ax: "Axes", run: Trajectory) -> None:
     """Pale lines where the run leaves its plateaus."""
     losses = population(FOUR, SEPARATE).greedy_losses
     for time in exit_times(run.time, run.loss, losses):
-        ax.axvline(time / 1000, color="0.85", linewidth=0.8, zorder=0)
+        ax.axvline(
+            time / 1000,
+            color="0.85",
+            linewidth=0.8,
+            zorder=0,
+        )

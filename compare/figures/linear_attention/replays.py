@@ -45,14 +45,28 @@ def replay(context: RunContext) -> "Figure":
 def _draw_recording(ax: "Axes", recording: Recording) -> None:
     steps = np.arange(float(len(recording.loss)))
     loss = _repeated_loss(recording)
-    simulated(ax, steps, loss, color=COLOURS[0], linewidth=1.8)
+    simulated(
+        ax,
+        steps,
+        loss,
+        color=COLOURS[0],
+        linewidth=1.8,
+    )
     predicted(ax, steps, recording.loss)
 
     deviation = float(np.max(np.abs(loss / recording.loss - 1)))
-    corner: dict[str, Any] = {"xycoords": "axes fraction", "ha": "right", "va": "top"}
+    corner: dict[str, Any] = {
+        "xycoords": "axes fraction",
+        "ha": "right",
+        "va": "top",
+    }
     ax.annotate(f"deviation {_scientific(deviation)}", (0.97, 0.95), **corner)
     title = TITLES.get(recording.name, recording.name)
-    ax.set(title=title, xlabel="steps", xlim=(0, len(steps)))
+    ax.set(
+        title=title,
+        xlabel="steps",
+        xlim=(0, len(steps)),
+    )
 
 
 def _repeated_loss(recording: Recording) -> FloatArray:

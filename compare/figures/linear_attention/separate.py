@@ -105,12 +105,21 @@ def separate_weights(context: RunContext) -> "Figure":
     for ax, amplitude in zip(value_axes, curve.amplitudes.T, strict=False):
         predicted(ax, run.time / 1000, amplitude)
 
-    value_axes[0].set(xlim=(0, _end(run)), ylim=(0, None), ylabel="$|v_h|$")
+    value_axes[0].set(
+        xlim=(0, _end(run)),
+        ylim=(0, None),
+        ylabel="$|v_h|$",
+    )
     for ax, symbol in ((key_axes[0], "k"), (query_axes[0], "q")):
         ax.set(ylim=(0, 1.05), ylabel=rf"$|e_d^\top {symbol}_h| / |{symbol}_h|$")
     line_legend(value_axes[-1], "gradient descent", "staircase", loc="center")
     handles, labels = key_axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=FOUR.dimension)
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=FOUR.dimension,
+    )
     return figure
 
 
@@ -165,4 +174,10 @@ def _draw_cosines(ax: "Axes", times: FloatArray, vectors: FloatArray) -> None:
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     cosines = np.abs(along_eigenvectors) / norms
     for d, cosine in enumerate(cosines.T):
-        simulated(ax, times, cosine, color=COLOURS[d], label=f"$d = {d + 1}$")
+        simulated(
+            ax,
+            times,
+            cosine,
+            color=COLOURS[d],
+            label=f"$d = {d + 1}$",
+        )

@@ -47,7 +47,11 @@ def softmax(context: RunContext) -> "Figure":
 
     for ax in axes[0]:
         plateau_lines(ax, [1.0], ["$L(0)$"], "left")
-        ax.set(xlabel="steps", ylabel="loss", ylim=(0, 1.15))
+        ax.set(
+            xlabel="steps",
+            ylabel="loss",
+            ylim=(0, 1.15),
+        )
     # Separate key and query leave their saddles after ever longer times.
     for ax in (separate_ax, full_size_ax):
         ax.set_xscale("log")
@@ -75,5 +79,9 @@ def _draw_loss(ax: "Axes", time: FloatArray, loss: FloatArray, colour: str) -> N
     simulated(ax, time, loss, color=colour)
     drop_times = drops(time, loss)
     heights = np.interp(drop_times, time, loss)
-    style: dict[str, Any] = {"color": colour, "markerfacecolor": "white", "zorder": 3}
+    style: dict[str, Any] = {
+        "color": colour,
+        "markerfacecolor": "white",
+        "zorder": 3,
+    }
     ax.plot(drop_times, heights, "o", **style)
