@@ -66,10 +66,12 @@ def _command(arguments: list[str]) -> int:
     try:
         status = app(arguments, prog_name="attndyn", standalone_mode=False)
     except SystemExit as exit:
+        # typer replaces standard output when its pipe is closed.
         sys.stdout = output
         if is_closed_pipe(exit.__context__):
             raise exit.__context__ from None
         status = exit.code
+    # typer turns Ctrl-C into this status.
     if status == ExitStatus.INTERRUPTED:
         raise KeyboardInterrupt
     return status if isinstance(status, int) else ExitStatus.AS_EXPECTED

@@ -117,6 +117,7 @@ def replay(
     result = train_again(file, engine)
     if result.not_used:
         print(f"not used: {', '.join(result.not_used)}", file=sys.stderr)
+    # A deviation that is not finite is past every tolerance.
     within = result.max_relative_deviation <= tolerance
     if json:
         print(dumps(result.to_dict()))

@@ -12,6 +12,7 @@ def claims_that_begin(incomplete: str) -> list[str]:
     from ..compare.claims import all_claims
 
     ids = [claim.id for claim in all_claims()]
+    # A claim is named by its id, several by what stands before the first dot.
     sections = list(dict.fromkeys(name.split(".")[0] for name in ids))
     known = [name for name in [*sections, *ids] if name.startswith(incomplete)]
     return [*known, *sorted(glob(f"{incomplete}*.py"))]

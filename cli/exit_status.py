@@ -15,6 +15,7 @@ class ExitStatus(IntEnum):
     NOT_DONE = 2
     UNDECIDED = 3
     UNDEFINED = 4
+    # 128 + the number of the signal.
     HUNG_UP = 129
     INTERRUPTED = 130
     NOBODY_READS = 141

@@ -88,6 +88,7 @@ def task_of(
     if eigenvalues is None or context_length is None:
         raise ValueError("pass --eigenvalues and --context-length, or --task FILE.toml")
     spectrum = eigenvalue_list(eigenvalues)
+    # Options have no default, so that one beside --task is noticed.
     variance = 0.0 if noise is None else noise
     return Task(
         spectrum,

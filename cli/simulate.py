@@ -84,6 +84,7 @@ def simulate(
         softmax,
         score_divisor,
     )
+    # Statistics give the same steps in a fraction of the time; softmax has none.
     engine = engine or ("tokens" if softmax else "statistics")
     experiment = Experiment(
         problem,
@@ -154,6 +155,7 @@ def _saved(
     from ..runtime.files import make_folder, replaceable
     from ..simulate import Diverged
 
+    # Before hours of training, not after.
     if replaceable(out).exists() and not force:
         raise ValueError(
             f"{out} is there already: pass --force to replace it, or choose another name"

@@ -144,6 +144,7 @@ def derive(
         "noise": noise,
         "mixture": mixture,
     }
+    # Through the reader of statement files, so that both accept the same models.
     derivation = derivation_of(
         task,
         {

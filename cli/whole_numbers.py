@@ -20,6 +20,7 @@ def whole_number(text: str) -> int:
         number = Decimal(text.strip())
     except InvalidOperation:
         raise ValueError(f"{text!r} is no whole number, such as 1000 or 1e3") from None
+    # The exponent is looked at first: 1e999999999 would be written out.
     if not number.is_finite() or number.adjusted() >= _DIGITS or number != int(number):
         raise ValueError(
             f"{text!r} is no whole number of at most {_DIGITS} digits, such as 1000 or 1e3"
@@ -55,6 +56,7 @@ def _parser(least: int | None) -> Callable[[str | int], int]:
     """Reads an option; a default that is a number already stays what it is."""
 
     def read(value: str | int) -> int:
+        # A default is a number already.
         number = value if isinstance(value, int) else whole_number(value)
         if least is not None and number < least:
             raise ValueError(f"{number} is less than {least}")

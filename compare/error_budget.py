@@ -78,6 +78,7 @@ def solver_budget(flows: Callable[[float], Sequence[FloatArray]]) -> dict[str, f
     >>> solver_budget(lambda rtol: [np.array([2.0, 1.0 + rtol])])["solver"] < LOOSE
     True
     """
+    # Relative, since the curves may have different units.
     changes = [
         sup_gap(loose, tight) / float(np.max(np.abs(tight)))
         for loose, tight in zip(flows(LOOSE), flows(TIGHT), strict=True)

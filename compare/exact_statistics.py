@@ -32,6 +32,7 @@ def population_statistics(
     >>> population_statistics(mixture, Merged(heads=1)).block
     'full'
     """
+    # A fixed teacher, and random labels, move weights off the restricted block: every feature counts.
     if task.in_context_fraction < 1 or random_labels:
         moments = feature_moments(task, model, random_labels=random_labels)
         return Statistics(
@@ -44,6 +45,7 @@ def population_statistics(
             divisor=divisor_name(model, task.dimension),
             block="full",
         )
+    # With random teachers alone the gradient off the restricted block is zero.
     loss = population(task, model)
     return from_moments(
         loss.c, loss.A, loss.B, loss.Lambda, model, task.context_lengths

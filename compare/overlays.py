@@ -32,6 +32,7 @@ class Overlay(Displayed):
 
     def summary(self) -> Summary:
         """The span of the two curves, and how far their losses are apart."""
+        # The first and the last loss of each side.
         losses = {"predicted": self.predicted, "observed": self.observed}
         rows: dict[str, object] = {
             "theory": self.curve.source,
@@ -98,9 +99,11 @@ class Overlay(Displayed):
         """
         times: dict[str, ArrayLike] = {"flow_time": self.flow_time}
         if self.run.learning_rate is not None:
+            # Steps are known to the run alone.
             shared = np.isin(self.run.flow_time, self.flow_time)
             times["steps"] = self.run.steps[shared]
         run_line = line_style(style)
+        # Theory is dashed and black over the simulation, unless the caller says otherwise.
         theory_line = line_style(style, color="black", linestyle="--")
         losses: dict[str, tuple[ArrayLike, dict[str, Any]]] = {
             label or self._run_kind: (self.observed, run_line),
@@ -138,6 +141,7 @@ def overlay(curve: TimeCourse | Trajectory, run: Trajectory | TimeCourse) -> Ove
             "an overlay needs a curve and a run with times: one of them has none"
         )
 
+    # Nothing is extrapolated: times of the run outside the curve are left out.
     covered = (run_times >= theory_times[0]) & (run_times <= theory_times[-1])
     if covered.sum() < 2:
         spans = f"{_span(theory_times)} and {_span(run_times)}"

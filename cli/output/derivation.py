@@ -24,6 +24,7 @@ def print_derivation(
     """Print the loss, the flow, its invariants up to `degree` (none for 0), and the reduced flow."""
     print(f"L = {derivation.loss.expression}")
     _print_rates(derivation.flow)
+    # Degree 0 asks for none: the search may take minutes.
     invariants = derivation.conserved(degree) if degree else ()
     for number, quantity in enumerate(invariants, start=1):
         print(f"I_{number} = {quantity} is conserved")
@@ -75,6 +76,7 @@ def reduction_on(
             aligned_ansatz(derivation.model, derivation.task.dimension)
         )
     else:
+        # An ansatz may use the parameters of the task, and the amplitudes that it brings along.
         symbols = [*symbols_of(derivation), *real_symbols(amplitudes)]
         try:
             equations = read_equations(ansatz.replace(",", "\n"), symbols)

@@ -38,12 +38,14 @@ def in_symbols(task: Task) -> SymbolicTask:
         raise ValueError(
             "fixed points in symbols need a teacher covariance that commutes with the covariance of x"
         )
+    # White teachers have no symbols ω_d.
     white = np.array_equal(Ω, np.eye(task.dimension))
     symbols = symbolic_task(
         task.dimension,
         teachers="white" if white else "diagonal",
         noise=task.noise_variance > 0,
     )
+    # N is a symbol only where there is one length.
     if len(task.context_lengths) == 1:
         return symbols
     return replace(symbols, context_lengths=task.context_lengths)

@@ -54,6 +54,7 @@ def _verdict_table(verdicts: Sequence[Verdict], console: "Console") -> "Table":
     from rich.markup import escape
 
     is_wide = console.width >= WIDE
+    # Ids and levels are what a reader searches for: they are never broken.
     columns = {"claim": True, "verdict": True}
     if is_wide:
         columns |= {"observed": False, "expected": False}
@@ -221,6 +222,7 @@ def _ranges(subset: tuple[int, ...]) -> list[str]:
         return [str(d) for d in subset]
     starts = [d for d in subset if d - 1 not in subset]
     ends = [d for d in subset if d + 1 not in subset]
+    # A range is from a start to the end that follows it.
     ranges = []
     for start, end in zip(starts, ends, strict=True):
         ranges.append(str(start) if start == end else f"{start}–{end}")

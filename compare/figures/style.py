@@ -66,6 +66,7 @@ def paper_style() -> Iterator[None]:
     import matplotlib as mpl
 
     with mpl.rc_context():
+        # A style file of the user must not change a figure.
         mpl.rcdefaults()
         mpl.rcParams.update(cast(Any, _PAPER))
         yield
@@ -77,12 +78,14 @@ def panels(
     """A figure of this size in inches, and its axes (rows, columns); `options` are those of `Figure.subplots`."""
     from matplotlib.figure import Figure
 
+    # No pyplot: a figure of its own belongs to no window and needs no closing.
     figure = Figure(size, layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
 def write(figure: "Figure", file: BinaryIO, kind: str) -> None:
     """Write the figure as "pdf" or "png"; the same figure always gives the same bytes."""
+    # The date and the version of the library would change the bytes.
     metadata = {"pdf": {"CreationDate": None}, "png": {"Software": None}}[kind]
     figure.savefig(file, format=kind, metadata=metadata)
 
@@ -123,6 +126,7 @@ def thinned(ax: "Axes", x: FloatArray, y: FloatArray) -> tuple[FloatArray, Float
         return x, y
 
     spread = np.geomspace if is_logarithmic else np.linspace
+    # Points are dense where the axis shows them: evenly in log x on a logarithmic axis.
     places = spread(x[0], x[-1], POINTS)
     indices = np.searchsorted(x, places).clip(0, len(x) - 1)
     chosen = np.unique(indices)
@@ -144,6 +148,7 @@ def plateau_lines(
         "ha": side,
         "fontsize": 7,
     }
+    # The name of the lowest line stands below it, where no curve passes.
     for loss, name in zip(map(float, losses), names, strict=True):
         ax.axhline(
             loss,

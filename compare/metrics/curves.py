@@ -92,6 +92,7 @@ def _crossing_time(time: FloatArray, loss: FloatArray, level: float) -> float:
 
     before = descents[0]
     after = before + 1
+    # The straight line between two losses meets the level in this part of the interval.
     share = (loss[before] - level) / (loss[before] - loss[after])
     return float(time[before] + share * (time[after] - time[before]))
 
@@ -138,6 +139,7 @@ def plateau_heights(
     mid_levels = _mid_levels(plateaus)
     ends = [0]
     for level in mid_levels:
+        # The first loss at or below the mid-level ends the segment.
         (below,) = np.nonzero(loss <= level)
         ends.append(int(below[0]) if below.size else len(loss))
     ends.append(len(loss))
@@ -259,6 +261,7 @@ def _fitted_line(x: FloatArray, y: FloatArray, level: float) -> _Line:
     # Lazily: most sessions fit no line, and SciPy takes its time to import.
     from scipy.special import stdtrit
 
+    # Centred, so that slope and mean are uncorrelated and large logarithms lose no digits.
     centred = x - x.mean()
     variation = float(centred @ centred)
     slope = float(centred @ y) / variation

@@ -77,8 +77,10 @@ def _plateau_match(
     run: Trajectory, model: Parametrization, point: FixedPoint, index: int, size: float
 ) -> PlateauMatch:
     """The match at one recorded loss of the run; weights are recorded less often than losses."""
+    # Losses are recorded at every step, weights at some of them.
     nearest = int(np.argmin(np.abs(run.weight_time - run.time[index])))
     weights = run.stored_weights(nearest)
+    # In the Frobenius norm, as |M*| is.
     distance = float(np.linalg.norm(effective_map(model, weights) - point.M))
     return PlateauMatch(
         point=point,

@@ -189,6 +189,7 @@ def recorded_prompts(
         raise ValueError(
             f"{owner} labels contradict {owner} tokens: labels[p, n] must be tokens[p, n, -1]"
         )
+    # The query's y is masked in the tokens of a recording, and here it is the target.
     labelled = tokens.copy()
     labelled[:, -1, -1] = labels[:, -1]
     longest = labelled.shape[1] - 1

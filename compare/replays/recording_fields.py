@@ -152,6 +152,7 @@ def read_meta(path: str, headers: Mapping[str, Header]) -> dict[str, Any]:
 
     ValueError if it is something else, or if a field says what a replay cannot follow.
     """
+    # Before it is read: a header costs nothing.
     shape, dtype = headers["meta"]
     if shape != () or dtype.kind not in "US" or dtype.itemsize > LONGEST_META:
         raise ValueError(
@@ -260,6 +261,7 @@ def refuse_other_sizes(meta: Mapping[str, Any], sizes: Mapping[str, int]) -> Non
         stated = meta.get(name)
         if stated is None or _is_among(stated, (size,)):
             continue
+        # The file may hold the first losses of a longer run.
         of_a_longer_run = name == "steps" and isinstance(stated, int) and stated > size
         if not of_a_longer_run:
             raise ValueError(

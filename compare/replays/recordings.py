@@ -136,12 +136,14 @@ def read_recording(path: AnyPath) -> Recording:
     >>> read_recording(reference_files()[0]).model
     Merged(heads=8, divisor='none')
     """
+    # Text, for the messages and for the name of the recording.
     path = os.fsdecode(path)
     try:
         headers = array_headers(path)
         _refuse_files_of_this_package(headers)
         return _recording(path, headers)
     except NotWhole as error:
+        # The reason stands after the part of the message that names the file.
         reason = str(error).partition("is not a whole npz file")[2]
         raise ValueError(
             f"{path} is no recording: it is truncated or something else than a whole npz file{reason}"
@@ -181,6 +183,7 @@ def _recording(path: str, headers: Headers) -> Recording:
         model = _model(meta, sizes)
     refuse_other_sizes(meta, sizes)
 
+    # Names and shapes are checked before any array is read.
     weights = weight_names(model, headers, sizes)
     used = [*DATA[kind], "loss", *weights]
     arrays = read_numbers(path, headers, used)
@@ -218,6 +221,7 @@ def _model(meta: dict[str, Any], sizes: dict[str, int]) -> Parametrization:
     """The model of attention that the fields and the sizes describe."""
     softmax = meta["softmax"]
     divisor = DIVISORS[meta["attention_divisor"]]
+    # Softmax of this package has no divisor of its own; see DividedSoftmax.
     options: dict[str, Any] = {"softmax": True} if softmax else {"divisor": divisor}
     if meta.get("score_divisor") is not None:
         options["score_divisor"] = meta["score_divisor"]
@@ -236,6 +240,7 @@ def _test_sets(
     path: str, headers: Headers, meta: dict[str, Any], sizes: dict[str, int]
 ) -> tuple[tuple[TestSet, ...], tuple[str, ...]]:
     """The test sets that can be evaluated, and the others by name with the reason: they never stop a replay."""
+    # Each test set has up to three arrays: its name appears as often.
     matches = [TEST_ARRAY.fullmatch(name) for name in headers]
     names = dict.fromkeys(match[1] for match in matches if match)
     tests = []
@@ -243,6 +248,7 @@ def _test_sets(
     for name in names:
         try:
             tests.append(_test_set(path, headers, name, meta=meta, sizes=sizes))
+        # A truncated file is no recording at all: the caller says so.
         except NotWhole:
             raise
         except KeyError as error:
@@ -281,6 +287,7 @@ def _test_set(
 
     arrays = read_numbers(path, headers, names)
     refuse_losses_of_zero(loss_name, arrays[loss_name])
+    # The published code tests at full length, whatever it trains on.
     lengths = meta.get("test_context_lengths", "N")
     data = recorded_prompts(arrays[tokens_name], arrays[labels_name], lengths)
     return TestSet(name, data, arrays[loss_name])

@@ -165,6 +165,7 @@ def _run_network(recording: Recording, engine: str) -> Trajectory:
 
 
 def _descent_settings(recording: Recording) -> dict[str, Any]:
+    # As many steps as there are losses: each loss is the one before its step.
     return {"learning_rate": recording.learning_rate, "steps": len(recording.loss)}
 
 

@@ -30,6 +30,7 @@ def load_module(path: AnyPath) -> ModuleType:
         sys.path.append(folder)
     try:
         spec.loader.exec_module(module)
+    # Whatever the code of the user raises is a mistake in that file.
     except (Exception, SystemExit) as error:
         raise ValueError(
             f"{path} cannot be run: {type(error).__name__}: {error}"

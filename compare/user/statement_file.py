@@ -95,6 +95,7 @@ def statements_of(tables: dict[str, Any], folder: Path = Path()) -> StatementFil
         raise ValueError(
             f"syntax must be one of {', '.join(_SYNTAXES)}, not {syntax!r}"
         )
+    # Conditions under which the output of the model is defined.
     with noted() as conditions:
         derivation = derivation_of(tables["task"], tables["model"], folder)
     reader = StatementReader(
@@ -104,6 +105,7 @@ def statements_of(tables: dict[str, Any], folder: Path = Path()) -> StatementFil
         str(table.get("name", f"statement {n}"))
         for n, table in enumerate(tables["statement"], start=1)
     ]
+    # A script finds a statement by its name.
     if len(set(names)) < len(names):
         raise ValueError(
             f"two statements have the name {max(names, key=names.count)!r}"
@@ -144,6 +146,7 @@ def derivation_of(
     """
     symbolic = _task(task)
     settings = _without_decimals(model)
+    # An output in text has no heads: its weights are named in the table.
     if "output" in settings:
         refuse_unknown(
             settings, allowed=("output", "weights"), owner="a model with an output"
@@ -170,6 +173,7 @@ def _is_place_in_file(name: Any) -> bool:
 def _as_double(name: str, value: Decimal) -> float:
     """The decimal as a float, which prints as that decimal; ValueError if a float has too few digits for it."""
     double = float(value)
+    # A proof about the double would not be one about the decimal that was written.
     if value.is_finite() and exact_fraction(double) != exact_fraction(value):
         raise ValueError(
             f"{name} = {value} of the model has more digits than a float: write fewer, or it as text"

@@ -112,6 +112,7 @@ class StatementReader:
                 raise ValueError(
                     f"expected must be one of {', '.join(_LEVELS)}, not {expected!r}"
                 )
+            # Conditions under which the formulas are defined, as they are read.
             with noted() as conditions:
                 statement = self._statement(table, repeated)
         except ValueError as error:
@@ -136,12 +137,14 @@ class StatementReader:
             if name not in table:
                 raise ValueError(f"a statement of kind {kind} needs {name}")
 
+        # Names that the statement brings along, such as the amplitudes of an ansatz.
         new_symbols: list[Expr] = []
         for name in _NEW_NAMES:
             new_symbols += real_symbols(table.get(name, []), name == "positive")
 
         stated = [name for name in (*needs, *may_have) if name in table]
         for name in stated:
+            # A formula stands alone; a table has one for each symbol.
             if isinstance(table[name], dict) and name not in _TABLES:
                 raise ValueError(f"{name} must be one formula, not a table")
         fields = {}
@@ -187,8 +190,10 @@ class StatementReader:
             if symbol in formulas:
                 owner = f"{symbol}, which is stated twice,"
                 repeated.append(Identity(owner, formulas[symbol], value))
+            # The first spelling counts, and the second is to be proved equal.
             formulas.setdefault(symbol, value)
             constants |= constant.free_symbols
+        # τ v̇ = f gives v̇ = f/τ only where τ is constant.
         if moving := constants & formulas.keys():
             raise ValueError(
                 f"a rate may have a constant before it, and {min(moving, key=str)} moves"

@@ -29,6 +29,7 @@ def numbers_of(task: SymbolicTask) -> dict[str, Expr]:
         values |= _numbered("lambda", Λ.diagonal())
         if Ω.is_diagonal() and sp.eye(task.dimension) != Ω:
             values |= _numbered("omega", Ω.diagonal())
+    # Formulas speak of σ, tasks of σ².
     if task.noise_variance != 0:
         values["sigma"] = sp.sqrt(task.noise_variance)
     if task.fixed_teacher is not None:

@@ -43,6 +43,7 @@ def validity_map(
     """
     error = abs(_of_number(validity(dataset, quantity), number)["error"])
     down, along = _dimensions(dataset, against, count=2)
+    # Seeds and whatever else the sweep varies.
     averaged = [str(name) for name in error.dims if name not in against]
     medians = error.median(averaged).transpose(down, along)
 
@@ -122,6 +123,7 @@ def validity_curves(
     for number, colour in zip(numbers, COLOURS, strict=False):
         observed = comparison["observed"].sel(number=number)
         median = observed.median(averaged).values
+        # Distances from the median, as error bars take them.
         below = median - observed.min(averaged).values
         above = observed.max(averaged).values - median
         ax.errorbar(
@@ -147,6 +149,7 @@ def validity_curves(
     ax.set_ylabel(QUANTITIES[quantity].axis_label)
     ax.set(xscale=positions.scale, yscale="log")
     ax.set_xticks(positions.x, positions.labels)
+    # The settings of the sweep are the only ticks.
     ax.set_xticks([], minor=True)
     ax.legend(frameon=False)
     return ax

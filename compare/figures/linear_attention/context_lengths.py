@@ -53,6 +53,7 @@ def varying_lengths(context: RunContext) -> "Figure":
 
 def _seeds(ax: "Axes", runs: list[Trajectory]) -> None:
     """The loss of every run on a logarithmic axis of steps."""
+    # Before the curves are drawn: they are thinned by the scale of the axis.
     ax.set_xscale("log")
     for run, colour in zip(runs, COLOURS, strict=False):
         simulated(ax, run.time, run.loss, color=colour)
@@ -69,6 +70,7 @@ def _one_seed(ax: "Axes", run: Trajectory) -> None:
 
     losses = population(EVERY_LENGTH, TOKENS).greedy_losses
     exits = exit_times(run.time, run.loss, losses)
+    # A run may end before its last drop: then all of it is drawn.
     last_exit = np.nan_to_num(exits, nan=run.time[-1])[-1]
     end = min(1.33 * last_exit, run.time[-1]) / 1000
     ax.set(xlim=(0, end), ylim=LOSSES)
@@ -95,6 +97,7 @@ def _single_lengths(ax: "Axes") -> None:
         ]
     )
     losses_together = population(EVERY_LENGTH, TOKENS).greedy_losses
+    # The plateaus of all lengths together are lines across the axes.
     ends = np.array([1.0, all_lengths[-1]])
     plateaus = range(1, len(losses_together))
     for m, colour in zip(plateaus, COLOURS, strict=False):

@@ -73,6 +73,7 @@ def conservation(context: RunContext) -> "Figure":
     in_time, over_rates = axes[:, 0]
     in_time.set(yscale="log", xlabel="flow time", ylabel="drift")
     for model, colour in zip(SMALL_STEPS, COLOURS, strict=False):
+        # The same few sequences for both models: their weights leave the restricted block.
         data = sample(FOUR, SEQUENCES, seeds(context.seed)[0])
         runs = _runs(model, statistics(data, model), context, "gaussian")
         drifts = [_drift(model, run) for run in runs.descents]
@@ -153,6 +154,7 @@ def growing_mode_order(context: RunContext) -> "Figure":
 def _growing_mode_gap(task: Task, scale: float, seed: int) -> float:
     """Largest gap of the losses over twice the time of the drop, on unlimited data."""
     start = initial_weights(MERGED, task, scale, seed, "restricted")
+    # Half of the times lie before the drop, half after it.
     times = np.linspace(0, 2 * drop_time(population(task, MERGED), scale), 400)
     curve = time_course(task, MERGED, times, start)
     run = flow(MERGED, population_statistics(task, MERGED), start, times)
@@ -179,6 +181,7 @@ def _runs(model: Model, stats: Statistics, context: RunContext, scheme: str) -> 
         )
         for rate in RATES.tolist()
     ]
+    # Without the weights after the last step.
     times = descents[0].weight_flow_time[:-1]
     return Runs(descents, flow(model, stats, start, times))
 
@@ -187,6 +190,7 @@ def _descent(
     model: Model, stats: Statistics, start: Weights, *, rate: float, span: float
 ) -> Trajectory:
     """A run that stores its weights at the compared times, and once more after its last step."""
+    # Flow time is 2η·step.
     steps = round(span / (2 * rate))
     compared = range(0, steps + 1, steps // COMPARED)
     return train(
@@ -198,6 +202,7 @@ def _drift(model: Model, run: Trajectory) -> FloatArray:
     """Largest change (T,) of any conserved quantity since the start, at the compared times."""
     largest = np.zeros(COMPARED + 1)
     for quantity in conserved_quantities(model, run.weights).values():
+        # One row for each compared time; a quantity may be a matrix for each head.
         values = quantity[: COMPARED + 1].reshape(COMPARED + 1, -1)
         change = np.abs(values - values[0])
         largest = np.maximum(largest, change.max(axis=1))
@@ -226,6 +231,7 @@ def _draw_errors(
     """Errors on logarithmic axes, their order in the legend, and a dashed line of order one in the unit."""
     fit = observed_order(parameter, errors, scale=unit.value)
     label = f"{name}: order {fit.extrapolated:.2f} in {unit.formula}"
+    # An order is a slope on logarithmic axes.
     ax.set(xscale="log", yscale="log")
     ax.plot(
         parameter,

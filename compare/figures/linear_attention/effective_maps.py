@@ -40,6 +40,7 @@ def _matches(context: RunContext) -> list[tuple[PlateauMatch, ...]]:
     """The plateaus of every seed."""
     counts = range(FOUR.dimension + 1)
     points = [fixed_point(FOUR, SEPARATE, range(1, m + 1)) for m in counts]
+    # |M*|, the scale of distances between maps.
     size = float(np.linalg.norm(population(FOUR, SEPARATE).minimum))
     return [
         match_plateaus(context.trajectory(experiment), SEPARATE, points, size)
@@ -56,6 +57,7 @@ def _draw_maps(figure: "SubFigure", matches: Sequence[PlateauMatch]) -> None:
         sharey=True,
         squeeze=False,
     )
+    # Symmetric about zero, the middle of the colour map.
     limit = float(np.max(population(FOUR, SEPARATE).coefficients))
     colours: dict[str, Any] = {
         "cmap": "PuOr_r",
@@ -76,6 +78,7 @@ def _draw_maps(figure: "SubFigure", matches: Sequence[PlateauMatch]) -> None:
             yticks=directions,
         )
 
+    # Rows of a matrix count from the top; the axes are shared.
     axes[0, 0].invert_yaxis()
     for ax, side in zip(axes[:, 0], ("observed", "predicted"), strict=True):
         ax.set_ylabel(f"{side}\n" r"direction of $\beta$")

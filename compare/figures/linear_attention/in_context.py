@@ -65,6 +65,7 @@ def _differences(context: RunContext) -> list[FloatArray]:
     counts = range(FOUR.dimension + 1)
     points = [fixed_point(FOUR, SEPARATE, range(1, m + 1)) for m in counts]
     run = context.trajectory(separate(context.seed)[0])
+    # Only the weights are used: the scale of the maps does not matter.
     matches = match_plateaus(run, SEPARATE, points, size=1.0)
 
     tokens = sample(FOUR, PROMPTS, seeds(context.seed)[0], split="test").tokens
@@ -118,6 +119,7 @@ def _draw_table(ax: "Axes", table: FloatArray) -> None:
         "fontsize": 7,
     }
     for (m, k), value in np.ndenumerate(table):
+        # The nearest regression of each plateau.
         weight = "bold" if k == np.argmin(table[m]) else "normal"
         colour = "white" if value > 0.4 else "black"
         ax.text(
@@ -225,6 +227,7 @@ def _at_length(context: RunContext, length: int) -> FloatArray:
 
 def _trained(task: Task, count: int) -> Weights:
     """Weights at which gradient flow on unlimited data ends if the first `count` heads alone start."""
+    # A head at zero never grows, so that its direction is not learned.
     amplitudes = 0.5 * (np.arange(task.dimension) < count)
     start = initial_weights(TRAINED, task, amplitudes, scheme="aligned")
     exact = population_statistics(task, TRAINED)

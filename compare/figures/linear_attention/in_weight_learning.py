@@ -59,6 +59,7 @@ def in_weight(context: RunContext) -> "Figure":
     figure, axes = panels(2, 3, (PAGE, 3.9))
     along_training, after_training = axes
     seed = seeds(context.seed)[0]
+    # One in-context and one in-weight test set, the same for all mixtures.
     tests = sampled_tests(SEQUENCES, seed)
     for fraction, colour in zip(FRACTIONS, COLOURS, strict=False):
         mix = Mixture(fraction, colour, seed, tests)
@@ -149,6 +150,7 @@ def _draw_final_losses(axes: NDArray[Any], mix: Mixture) -> None:
     }
     run = train(MODEL, data, start, **options)
 
+    # (K,), as the exact minimum is.
     M = learned_map(run.final)
     test_losses = [float(_test_loss(test, M)) for test in mix.tests]
     for ax, loss in zip(axes, [run.loss[-1], *test_losses], strict=True):
@@ -174,6 +176,7 @@ def _draw_final_losses(axes: NDArray[Any], mix: Mixture) -> None:
 
 def _draw_minimum_losses(axes: NDArray[Any]) -> None:
     """The theory's losses at the minimum over the fraction."""
+    # (fractions, 3): the training loss and both test losses.
     curves = np.array([losses(share, exact(share).minimum) for share in SHARES])
     for ax, curve in zip(axes, curves.T, strict=True):
         predicted(ax, SHARES, curve)

@@ -57,6 +57,7 @@ def network(context: RunContext) -> "Figure":
 def _draw_task(axes: Sequence["Axes"], context: RunContext, task: Task) -> None:
     """Loss, value weights and entries of M of one task, attention and network over it."""
     loss_ax, value_ax, map_ax = axes
+    # The published size, with all weights trained.
     experiment = merged_published(task, context.seed)
     attention_run = context.trajectory(experiment)
     network_run = _network_run(experiment)
@@ -97,6 +98,7 @@ def _draw_map(
     """Entries of M; those off the diagonal, which remain small, are pale and thin."""
     for index in range(observed.entries.shape[1]):
         style: dict[str, Any] = {"color": "0.75", "linewidth": 0.9}
+        # Thin lines: there are D² − D of them.
         width = 0.4
         if index < dimension:
             style = {"color": _pale(index), "linewidth": 2}

@@ -47,6 +47,7 @@ def low_rank(context: RunContext) -> "Figure":
         _draw_run(ax, run, rank)
     first.set(ylabel="loss", ylim=(0.2, 1.05))
 
+    # Rotated beside its line, on white, as a plateau passes behind it.
     beside: dict[str, Any] = {
         "textcoords": "offset points",
         "rotation": 90,
@@ -80,6 +81,7 @@ def _draw_run(ax: "Axes", run: Trajectory, rank: int) -> None:
         linewidth=1.4,
     )
     steps = staircase(EIGHT, low_rank_model(rank), run.initial)
+    # The staircase is evaluated at fewer times than the run has.
     stride = max(1, len(run.time) // POINTS)
     predicted(ax, run.time[::stride] / 1000, steps.loss(run.flow_time[::stride]))
     ax.axvline(

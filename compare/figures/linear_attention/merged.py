@@ -45,6 +45,7 @@ def merged_general(context: RunContext) -> "Figure":
 def _drops(context: RunContext, task: Task, theory: str) -> "Figure":
     figure, axes = panels(1, 1, (COLUMN, 2.2))
     ax = axes[0, 0]
+    # The drops of all runs overlap at full scale: the inset shows their middle.
     inset = ax.inset_axes((0.62, 0.46, 0.36, 0.42))
     overlays = [_overlay(context, task, number) for number in range(RUNS)]
     _draw_overlays(ax, overlays)
@@ -76,6 +77,7 @@ def _drops(context: RunContext, task: Task, theory: str) -> "Figure":
 def _draw_overlays(ax: "Axes", overlays: list[Overlay]) -> None:
     """Every run in a pale colour, and its time course in a dark shade of the same."""
     for both, colour in zip(overlays, COLOURS, strict=False):
+        # The two lines of a run share its hue.
         pale, dark = shaded(colour, 0.4), shaded(colour, -0.4)
         simulated(
             ax,
@@ -101,6 +103,7 @@ class _Window(NamedTuple):
 
 def _middle_of_drops(overlays: list[Overlay], first: float, last: float) -> _Window:
     """The window around the middle of the predicted drops from the first to the last loss."""
+    # The inset shows a fifth of the drop, around its middle.
     high = 0.6 * first + 0.4 * last
     low = 0.4 * first + 0.6 * last
     times = [

@@ -88,7 +88,9 @@ def _compared_records(run: Trajectory) -> IndexArray:
     exits = exit_times(run.time, run.loss, population(FOUR, SEPARATE).greedy_losses)
     last_exit = np.nan_to_num(exits, nan=run.time[-1])[-1]
     end = min(1.33 * last_exit, run.weight_time[-1])
+    # Weights are recorded less often than losses.
     last = int(np.searchsorted(run.weight_time, end, side="right")) - 1
+    # Equal distances on the axis of steps, up to rounding to records.
     evenly = np.linspace(0, last, min(POINTS, last + 1))
     return np.unique(evenly.astype(np.intp))
 
@@ -114,6 +116,7 @@ def _differences(
         regression = principal_component_regression(
             context_x, context_y, query_x, components, covariance
         )
+        # Over fresh prompts, in units of the loss of predicting nothing.
         mean_square = np.mean((learned - regression) ** 2, axis=1)
         differences.append(mean_square / FOUR.trace)
     return differences

@@ -54,7 +54,9 @@ def _draw_recording(ax: "Axes", recording: Recording) -> None:
     )
     predicted(ax, steps, recording.loss)
 
+    # Relative to the recorded loss, as the tolerance of a replay is.
     deviation = float(np.max(np.abs(loss / recording.loss - 1)))
+    # The corner is empty in every panel, as losses fall.
     corner: dict[str, Any] = {
         "xycoords": "axes fraction",
         "ha": "right",
@@ -72,6 +74,7 @@ def _draw_recording(ax: "Axes", recording: Recording) -> None:
 def _repeated_loss(recording: Recording) -> FloatArray:
     """Losses (T,) from the recorded weights on the recorded data."""
     model, data, start = recording.model, recording.data, recording.start
+    # Weights are needed at the end only: record = steps.
     steps = len(recording.loss)
     options: dict[str, Any] = {
         "learning_rate": recording.learning_rate,

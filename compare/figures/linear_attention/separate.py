@@ -51,6 +51,7 @@ def separate_loss(context: RunContext) -> "Figure":
         run = context.trajectory(experiment)
         simulated(ax, run.time, run.loss, color=colour)
     _draw_plateaus(ax)
+    # The published runs end before the later drops.
     _mark_published_length(ax, PUBLISHED_STEPS, loss=0.67)
     corner = {"loc": "upper right", "bbox_to_anchor": (1.0, 0.9)}
     line_legend(ax, f"{SEEDS} seeds", "theory", **corner)
@@ -102,6 +103,7 @@ def separate_weights(context: RunContext) -> "Figure":
         _draw_cosines(key_axes[column], times, run.weights["key"][:, head, 0])
         _draw_cosines(query_axes[column], times, run.weights["query"][:, head, 0])
         query_axes[column].set_xlabel(STEPS)
+    # The staircase numbers its amplitudes by the order of drops, as the columns are.
     for ax, amplitude in zip(value_axes, curve.amplitudes.T, strict=False):
         predicted(ax, run.time / 1000, amplitude)
 
@@ -131,6 +133,7 @@ class _RunWithTheory(NamedTuple):
 def _first_run(context: RunContext) -> _RunWithTheory:
     """The run of the first seed, and the staircase from its initial weights."""
     run = context.trajectory(separate(context.seed)[0])
+    # The theory starts from the weights of the run, which it does not choose.
     curve = time_course(FOUR, SEPARATE, run.flow_time, run.initial)
     return _RunWithTheory(run, curve)
 
@@ -150,6 +153,7 @@ def _mark_published_length(ax: "Axes", time: float, loss: float) -> None:
 def _end(run: Trajectory) -> float:
     """Thousands of steps to draw: the last drop and a third more, if the run has them."""
     exits = exit_times(run.time, run.loss, population(FOUR, SEPARATE).greedy_losses)
+    # A run may end before its last drop: then all of it is drawn.
     last_exit = np.nan_to_num(exits, nan=np.inf)[-1]
     return float(min(1.33 * last_exit, run.time[-1])) / 1000
 
@@ -165,11 +169,13 @@ def _heads_by_activation(run: Trajectory) -> IndexArray:
     half = value.max() / 2
     first_record = np.argmax(value > half, axis=0)
     is_small_at_the_end = value[-1] < half
+    # A head that ends small comes after all that do not.
     return np.argsort(first_record + len(value) * is_small_at_the_end)
 
 
 def _draw_cosines(ax: "Axes", times: FloatArray, vectors: FloatArray) -> None:
     """|cosine| of the x-part of vectors (T, D+1) with each eigenvector of Λ."""
+    # The last entry of a key or query is that of y.
     along_eigenvectors = vectors[:, :-1] @ FOUR.eigenvectors
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     cosines = np.abs(along_eigenvectors) / norms

@@ -42,6 +42,7 @@ def softmax(context: RunContext) -> "Figure":
     merged_ax, separate_ax, full_size_ax = axes[0]
     _draw_seeds(merged_ax, softmax_merged(context.seed), context)
     _draw_seeds(separate_ax, softmax_separate(context.seed), context)
+    # Training on 80,000 sequences takes too long for a figure: the losses are archived.
     archived = read_archived_run(archived_file(FULL_SIZE_RUN))
     _draw_loss(full_size_ax, archived.steps, archived.loss, COLOURS[0])
 
@@ -79,6 +80,7 @@ def _draw_loss(ax: "Axes", time: FloatArray, loss: FloatArray, colour: str) -> N
     simulated(ax, time, loss, color=colour)
     drop_times = drops(time, loss)
     heights = np.interp(drop_times, time, loss)
+    # The mark is open, so that the curve stays visible.
     style: dict[str, Any] = {
         "color": colour,
         "markerfacecolor": "white",
