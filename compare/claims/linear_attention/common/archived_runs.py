@@ -1,4 +1,4 @@
-"""Runs of a size that is made once: they go on where they were ended, and their losses come with the package."""
+"""Runs that are made once: they go on where they were interrupted, and their losses come with the package."""
 
 import json
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from .....simulate import Experiment, Trajectory
 from .....simulate.runs.store import load_run, run_path
 
 POINTS = 1_000
-"""Points of a loss that is kept, denser where it falls early."""
+"""Points of an archived loss, denser where it falls early."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,25 +43,24 @@ def run_to_completion(experiment: Experiment, folder: Path) -> Trajectory:
 
 
 def archived_file(name: str) -> Path:
-    """Where the loss of a run of this name is kept."""
-    return (
-        Path(str(files("attndyn.compare.claims.linear_attention.common.archive")))
-        / f"{name}.npz"
-    )
+    """The file of the archived loss of this name."""
+    folder = files("attndyn.compare.claims.linear_attention.common.archive")
+    return Path(str(folder)) / f"{name}.npz"
 
 
 def archive_run(run: Trajectory, path: Path) -> Path:
     """Write what a package can carry of a finished run; OSError if it cannot be written."""
     last = len(run.loss) - 1
-    chosen = np.unique(
-        np.concatenate([[0], np.geomspace(1, last, POINTS).astype(int), [last]])
-    )
+    spread = np.geomspace(1, last, POINTS).astype(int)
+    chosen = np.unique(np.concatenate([[0], spread, [last]]))
+
+    # The settings say which experiment it is, so that another one never reads its losses.
     fields = Experiment.__dataclass_fields__
-    said = json.dumps({name: run.settings[name] for name in fields}, sort_keys=True)
+    settings = {name: run.settings[name] for name in fields}
     arrays = {
         "steps": run.time[chosen],
         "loss": run.loss[chosen],
-        "experiment": np.array(said),
+        "experiment": np.array(json.dumps(settings, sort_keys=True)),
     }
     return write_atomically(path, lambda file: np.savez_compressed(file, **arrays))
 
@@ -70,18 +69,20 @@ def read_archived_run(path: Path) -> ArchivedRun:
     """What `archive_run` wrote; ValueError for something else, OSError if it is absent."""
     arrays = read_arrays(path)
     return ArchivedRun(
-        arrays["steps"], arrays["loss"], json.loads(str(arrays["experiment"]))
+        steps=arrays["steps"],
+        loss=arrays["loss"],
+        experiment=json.loads(str(arrays["experiment"])),
     )
 
 
 def losses_of(
     experiment: Experiment, name: str, folder: Path
 ) -> tuple[FloatArray, FloatArray]:
-    """Steps and losses of an experiment: those kept under this name if it is their run, else those of a run."""
+    """Steps and losses of an experiment: the archived ones of this name if they are its, else those of a run."""
     path = archived_file(name)
     if path.exists():
-        found = read_archived_run(path)
-        if found.experiment == experiment.to_dict():
-            return found.steps, found.loss
+        archived = read_archived_run(path)
+        if archived.experiment == experiment.to_dict():
+            return archived.steps, archived.loss
     run = run_to_completion(experiment, folder)
     return run.time, run.loss

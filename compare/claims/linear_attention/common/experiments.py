@@ -11,7 +11,7 @@ from typing import Any
 from .....models.attention import Merged, Separate
 from .....simulate import Experiment
 from .....task import Task
-from ....evidence.seeding import seeds
+from ....evidence.seeding import SEEDS, seeds
 
 PUBLISHED_STEPS = 10_001
 """Length of the published separate runs; ours go on, and begin with the same steps."""
@@ -35,6 +35,13 @@ TOKENS = Separate(heads=5, rank=1, divisor="tokens")
 _TOKENS: dict[str, Any] = {"whiten": True, "centre": True, "engine": "tokens"}
 
 
+def _at_seeds(
+    run: Experiment, base: int, count: int = SEEDS
+) -> tuple[Experiment, ...]:
+    """The experiment at each of so many seeds; different base seeds share none."""
+    return tuple(run.with_seed(seed) for seed in seeds(base, count))
+
+
 def low_rank_model(rank: int) -> Separate:
     """The model of the low-rank runs: nine heads of the given rank."""
     return Separate(heads=9, rank=rank, divisor="none")
@@ -45,27 +52,26 @@ def merged(task: Task, seed: int, count: int = 12) -> tuple[Experiment, ...]:
     run = Experiment(
         task,
         MERGED,
-        80_000,
+        sequences=80_000,
         scale=1e-4,
         learning_rate=2e-4,
         steps=15_001,
         whiten=True,
         centre=True,
     )
-    return tuple(run.with_seed(each) for each in seeds(seed, count))
+    return _at_seeds(run, seed, count)
 
 
 def merged_published(task: Task, seed: int) -> Experiment:
     """The merged run of the published settings: 5,000 sequences, scale 1e-6, rate 1e-3, 6,001 steps."""
-    first = seeds(seed)[0]
     return Experiment(
         task,
         MERGED,
-        5_000,
-        1e-6,
+        sequences=5_000,
+        scale=1e-6,
         learning_rate=1e-3,
         steps=6_001,
-        seed=first,
+        seed=seeds(seed)[0],
         whiten=True,
         centre=True,
         record=10,
@@ -77,34 +83,33 @@ def separate(seed: int) -> tuple[Experiment, ...]:
     run = Experiment(
         FOUR,
         SEPARATE,
-        80_000,
-        0.01,
+        sequences=80_000,
+        scale=0.01,
         learning_rate=0.02,
         steps=120_000,
         whiten=True,
         centre=True,
         record=40,
     )
-    return tuple(run.with_seed(each) for each in seeds(seed))
+    return _at_seeds(run, seed)
 
 
 def published(seed: int) -> tuple[Experiment, ...]:
     """Separate rank-one runs of the published length, enough of them to tell how many drops they show."""
     run = replace(separate(seed)[0], steps=PUBLISHED_STEPS)
-    return tuple(run.with_seed(each) for each in seeds(seed, 20))
+    return _at_seeds(run, seed, 20)
 
 
 def low_rank(seed: int, rank: int) -> Experiment:
     """The low-rank run of this rank: the published steps and on."""
-    model, first = low_rank_model(rank), seeds(seed)[0]
     return Experiment(
         EIGHT,
-        model,
-        80_000,
-        0.005,
+        low_rank_model(rank),
+        sequences=80_000,
+        scale=0.005,
         learning_rate=0.02,
         steps=120_000,
-        seed=first,
+        seed=seeds(seed)[0],
         whiten=True,
         centre=True,
     )
@@ -116,21 +121,26 @@ def softmax_merged(seed: int, sequences: int = 5_000) -> tuple[Experiment, ...]:
         FOUR,
         Merged(8, softmax=True),
         sequences,
-        0.01,
+        scale=0.01,
         learning_rate=0.05,
         steps=3_000,
         **_TOKENS,
     )
-    return tuple(run.with_seed(each) for each in seeds(seed, 4))
+    return _at_seeds(run, seed, 4)
 
 
 def softmax_separate(seed: int, sequences: int = 5_000) -> tuple[Experiment, ...]:
     """Softmax runs of rank one, one a seed, until three or four drops are past. Rate and scale are ours."""
-    model = Separate(5, 1, softmax=True)
     run = Experiment(
-        FOUR, model, sequences, 0.1, learning_rate=0.1, steps=10_000, **_TOKENS
+        FOUR,
+        Separate(5, 1, softmax=True),
+        sequences,
+        scale=0.1,
+        learning_rate=0.1,
+        steps=10_000,
+        **_TOKENS,
     )
-    return tuple(run.with_seed(each) for each in seeds(seed, 4))
+    return _at_seeds(run, seed, 4)
 
 
 def softmax_full_size(seed: int) -> Experiment:
@@ -144,14 +154,14 @@ def lengths(seed: int, count: int = 12) -> tuple[Experiment, ...]:
     run = Experiment(
         EVERY_LENGTH,
         TOKENS,
-        5_000,
-        0.03,
+        sequences=5_000,
+        scale=0.03,
         learning_rate=0.3,
         steps=90_000,
         whiten=True,
         centre=True,
     )
-    return tuple(run.with_seed(each) for each in seeds(seed, count))
+    return _at_seeds(run, seed, count)
 
 
 def scattered(seed: int, count: int = 24) -> tuple[Experiment, ...]:
@@ -159,12 +169,12 @@ def scattered(seed: int, count: int = 24) -> tuple[Experiment, ...]:
     run = Experiment(
         FOUR,
         SEPARATE,
-        20_000,
-        0.01,
+        sequences=20_000,
+        scale=0.01,
         learning_rate=0.02,
         steps=80_000,
         whiten=True,
         centre=True,
         record=50,
     )
-    return tuple(run.with_seed(each) for each in seeds(seed, count))
+    return _at_seeds(run, seed, count)

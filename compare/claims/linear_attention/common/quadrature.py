@@ -33,31 +33,41 @@ def weighted_prompts(
     3.0
     """
     D = task.dimension
-    inputs = [np.linalg.cholesky(task.covariance)] * (length + 1)
-    noise = [np.array([[np.sqrt(task.noise_variance)]])] * length
-    drawn = [np.linalg.cholesky(task.teacher_covariance)] if teacher is None else []
-    points, weights = _nodes([*inputs, *noise, *drawn], count)
-    x = points[:, : (length + 1) * D].reshape(-1, length + 1, D)
-    w = (
-        points[:, -D:]
-        if teacher is None
-        else np.broadcast_to(teacher, (len(points), D))
-    )
+    pairs = length + 1  # those of the context and the query
+
+    # Independent Gaussian vectors: x of each pair, the noise of each label in the context, and the teacher.
+    roots = [np.linalg.cholesky(task.covariance)] * pairs
+    roots += [np.array([[np.sqrt(task.noise_variance)]])] * length
+    if teacher is None:
+        roots.append(np.linalg.cholesky(task.teacher_covariance))
+    points, weights = _nodes(roots, count)
+
+    x = points[:, : pairs * D].reshape(-1, pairs, D)
+    noise = points[:, pairs * D : pairs * D + length]
+    if teacher is None:
+        w = points[:, -D:]
+    else:
+        w = np.broadcast_to(teacher, (len(points), D))
+
     y = np.einsum("pnd,pd->pn", x, w)
     target = y[:, -1].copy()
-    y[:, :-1] += points[:, (length + 1) * D : (length + 1) * D + length]
-    y[:, -1] = 0.0
-    return WeightedPrompts(np.concatenate((x, y[..., None]), axis=2), target, weights)
+    y[:, :-1] += noise
+    y[:, -1] = 0.0  # the query's label is not shown
+    tokens = np.concatenate((x, y[..., None]), axis=2)
+    return WeightedPrompts(tokens, target, weights)
 
 
 def _nodes(roots: Sequence[NDArray[Any]], count: int) -> tuple[FloatArray, FloatArray]:
     """Points (P, n) and weights (P,) of Gauss and Hermite's rule for independent Gaussian vectors R z."""
     x, weights = np.polynomial.hermite_e.hermegauss(count)
-    columns = sum(len(each) for each in roots)
-    points = np.array(list(product(x, repeat=columns)))
-    shares = np.array(list(product(weights / np.sum(weights), repeat=columns)))
-    first, parts = 0, []
-    for each in roots:
-        parts.append(points[:, first : first + len(each)] @ each.T)
-        first += len(each)
-    return np.concatenate(parts, axis=1), np.prod(shares, axis=1)
+    variables = sum(len(root) for root in roots)
+    z = np.array(list(product(x, repeat=variables)))  # (P, n)
+    shares = np.array(list(product(weights / np.sum(weights), repeat=variables)))
+
+    vectors = []
+    first = 0
+    for root in roots:
+        last = first + len(root)
+        vectors.append(z[:, first:last] @ root.T)
+        first = last
+    return np.concatenate(vectors, axis=1), np.prod(shares, axis=1)
