@@ -35,9 +35,7 @@ TOKENS = Separate(heads=5, rank=1, divisor="tokens")
 _TOKENS: dict[str, Any] = {"whiten": True, "centre": True, "engine": "tokens"}
 
 
-def _at_seeds(
-    run: Experiment, base: int, count: int = SEEDS
-) -> tuple[Experiment, ...]:
+def _at_seeds(run: Experiment, base: int, count: int = SEEDS) -> tuple[Experiment, ...]:
     """The experiment at each of so many seeds; different base seeds share none."""
     return tuple(run.with_seed(seed) for seed in seeds(base, count))
 

@@ -44,10 +44,11 @@ def weighted_prompts(
 
     x = points[:, : pairs * D].reshape(-1, pairs, D)
     noise = points[:, pairs * D : pairs * D + length]
-    if teacher is None:
-        w = points[:, -D:]
-    else:
-        w = np.broadcast_to(teacher, (len(points), D))
+    w = (
+        points[:, -D:]
+        if teacher is None
+        else np.broadcast_to(teacher, (len(points), D))
+    )
 
     y = np.einsum("pnd,pd->pn", x, w)
     target = y[:, -1].copy()

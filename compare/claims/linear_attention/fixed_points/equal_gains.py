@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from itertools import combinations
+from itertools import combinations, product
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -193,14 +193,14 @@ def _rotated(point: FixedPoint, head: int, other: int) -> Weights:
     """The weights with one head on A^{-1/2} σ u tᵀ Λ^{-1/2}, u and t halfway between its direction and another."""
     moments = point.population
     own = point.subset[head] - 1
-    u = (moments.left[:, own] + moments.left[:, other]) / np.sqrt(2)
-    t = (moments.right[:, own] + moments.right[:, other]) / np.sqrt(2)
-    σ = np.sqrt(moments.gains[own])
+    u, t = moments.left, moments.right  # (D, D), a direction a column
+    halfway_u = (u[:, own] + u[:, other]) / np.sqrt(2)
+    halfway_t = (t[:, own] + t[:, other]) / np.sqrt(2)
 
     weights = {name: value.copy() for name, value in point.weights.items()}
-    weights["value"][head, -1] = σ
-    weights["key"][head, 0, :-1] = inverse_root(moments.A) @ u
-    weights["query"][head, 0, :-1] = inverse_root(moments.Lambda) @ t
+    weights["value"][head, -1] = np.sqrt(moments.gains[own])
+    weights["key"][head, 0, :-1] = inverse_root(moments.A) @ halfway_u
+    weights["query"][head, 0, :-1] = inverse_root(moments.Lambda) @ halfway_t
     return weights
 
 
@@ -275,30 +275,39 @@ def _stated_signatures(context: RunContext, control: str) -> Formulas:
 
     signatures = {}
     for name, (_, ranks) in _symbolic_tasks().items():
-        D = len(ranks)
-        directions = range(1, D + 1)
-        rank = dict(zip(directions, ranks, strict=True))  # 1 for the largest gain
-        subsets = [S for size in range(D + 1) for S in combinations(directions, size)]
+        directions = range(1, len(ranks) + 1)
+        sizes = range(len(ranks) + 1)
+        subsets = [S for size in sizes for S in combinations(directions, size)]
         for S in subsets:
-            pairs = [(d, j) for d in S for j in directions if j not in S]
-            larger = sum(rank[j] < rank[d] for d, j in pairs)
-            equal = sum(rank[j] == rank[d] for d, j in pairs)
-
-            index = larger
-            if control == EQUAL_COUNT:
-                index = larger + equal
-            if control == ONLY_SMALLER:
-                index = len(pairs) - larger - equal
-
-            # Heads that are zero are flat; an active one along two scalings; so is half of each pair of learned
-            # directions; and the rotation between equal gains.
-            size = len(S)
-            flat = (D - size) * (1 + 2 * D) + size * (size + 1)
-            if control != NO_FLAT:
-                flat += equal
+            index, flat = _signature(S, ranks, control)
             signatures[f"{name}, {S}, index"] = sp.Integer(index)
             signatures[f"{name}, {S}, flat"] = sp.Integer(flat)
     return signatures
+
+
+def _signature(
+    subset: tuple[int, ...], ranks: tuple[int, ...], control: str
+) -> tuple[int, int]:
+    """Numbers of negative and of zero eigenvalues where D heads have learned a subset; rank 1 is the largest gain."""
+    D, size = len(ranks), len(subset)
+    learned = [ranks[d - 1] for d in subset]
+    left_out = [rank for d, rank in enumerate(ranks, 1) if d not in subset]
+    pairs = list(product(learned, left_out))
+    larger = sum(other < own for own, other in pairs)
+    equal = sum(other == own for own, other in pairs)
+
+    index = larger
+    if control == EQUAL_COUNT:
+        index = larger + equal
+    if control == ONLY_SMALLER:
+        index = len(pairs) - larger - equal
+
+    # Heads that are zero are flat; an active one along two scalings; so is half of each pair of learned
+    # directions; and the rotation between equal gains.
+    flat = (D - size) * (1 + 2 * D) + size * (size + 1)
+    if control != NO_FLAT:
+        flat += equal
+    return index, flat
 
 
 CLAIMS = (

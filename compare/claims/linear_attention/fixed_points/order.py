@@ -1,6 +1,6 @@
 """In which order fixed points are listed: every subset of directions by its loss, and equal gains."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, combinations
@@ -41,6 +41,18 @@ class Case:
         total = sum(self.products)
         return [μ**2 / (2 * μ + total) for μ in self.products]
 
+    @property
+    def coefficients(self) -> list[Fraction]:
+        """m_d = g_d / (λ_d μ_d)."""
+        triples = zip(self.gains, self.eigenvalues, self.products, strict=True)
+        return [gain / (λ * μ) for gain, λ, μ in triples]
+
+    def loss(self, subset: Iterable[int]) -> Fraction:
+        """c − Σ g_d over the subset, directions from 0, with c = Σ μ."""
+        gains = self.gains
+        gained = sum((gains[d] for d in subset), Fraction(0))
+        return sum(self.products, Fraction(0)) - gained
+
 
 CASES = (
     # All gains distinct; then equal ones in one group, and in several.
@@ -62,35 +74,41 @@ def _enumerated(context: RunContext) -> list[FloatArray]:
 
 def _exact_list(case: Case) -> list[FloatArray]:
     """Number, continuum and loss of each fixed point; gains and coefficients of its members; greedy losses."""
-    directions = range(len(case.eigenvalues))
-    gains, products = case.gains, case.products
-    loss_at_zero = sum(products)
-
-    def gain_of(subset: Sequence[int]) -> Fraction:
-        return sum((gains[d] for d in subset), Fraction(0))
-
-    # Subsets with the same gains are one point of a continuum; reversed, so that the lowest numbers stay.
-    sizes = range(case.heads + 1)
-    subsets = list(chain.from_iterable(combinations(directions, m) for m in sizes))
-    lowest = {tuple(gains[d] for d in S): S for S in reversed(subsets)}
-    points = sorted(lowest.values(), key=lambda S: -gain_of(S))
-
-    continuum = []
-    for S in points:
-        gains_left_out = {gains[d] for d in directions if d not in S}
-        continuum.append(1.0 + any(gains[d] in gains_left_out for d in S))
-
+    gains = case.gains
+    points = _exact_points(case)
     members = [d for S in points for d in S]
-    coefficients = [gains[d] / (case.eigenvalues[d] * products[d]) for d in members]
-    greedy = [loss_at_zero - sum(gains[:m]) for m in range(len(gains) + 1)]
+    greedy = [range(m) for m in range(len(gains) + 1)]
     return [
         np.array([_bitmask(S) for S in points]),
-        np.array(continuum),
-        np.array([float(loss_at_zero - gain_of(S)) for S in points]),
-        np.array([float(gains[d]) for d in members]),
-        np.array([float(coefficient) for coefficient in coefficients]),
-        np.array([float(loss) for loss in greedy]),
+        np.array([1.0 + _is_in_continuum(case, S) for S in points]),
+        _floats(case.loss(S) for S in points),
+        _floats(gains[d] for d in members),
+        _floats(case.coefficients[d] for d in members),
+        _floats(case.loss(S) for S in greedy),
     ]
+
+
+def _exact_points(case: Case) -> list[tuple[int, ...]]:
+    """Subsets in order of their loss; of those with the same gains, which are one continuum, the lowest numbers."""
+    gains = case.gains
+    directions = range(len(gains))
+    sizes = range(case.heads + 1)
+    subsets = list(chain.from_iterable(combinations(directions, m) for m in sizes))
+
+    # Reversed, so that the lowest numbers overwrite the others.
+    by_gains = {tuple(gains[d] for d in S): S for S in reversed(subsets)}
+    return sorted(by_gains.values(), key=case.loss)
+
+
+def _is_in_continuum(case: Case, subset: tuple[int, ...]) -> bool:
+    """Whether a learned gain is equal to one that is left out."""
+    gains = case.gains
+    left_out = {gain for d, gain in enumerate(gains) if d not in subset}
+    return any(gains[d] in left_out for d in subset)
+
+
+def _floats(fractions: Iterable[Fraction]) -> FloatArray:
+    return np.array([float(fraction) for fraction in fractions])
 
 
 def _bitmask(subset: Sequence[int]) -> float:

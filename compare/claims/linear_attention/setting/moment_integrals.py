@@ -124,11 +124,9 @@ def _block_moments(task: Task, length: int, score_divisor: float) -> _BlockMomen
     loss, above, below = losses
 
     c = weights @ target**2 + task.noise_variance
-    return _BlockMoments(
-        numbers=np.array([c, loss, (above - below) / 2]),
-        B=np.einsum("p,pi,pj->ij", weights * target, β, query, optimize=True),
-        A=np.einsum("p,pi,pj->ij", weights, β, β, optimize=True),
-    )
+    B: FloatArray = (weights * target * β.T) @ query
+    A: FloatArray = (weights * β.T) @ β
+    return _BlockMoments(np.array([c, loss, (above - below) / 2]), B, A)
 
 
 def _map_and_direction(task: Task) -> FloatArray:
@@ -195,16 +193,7 @@ def integrated_mixture(task: Task) -> MixtureIntegrals:
     1.0
     """
     groups = _mixture(task)
-    features = [_features(prompts.tokens) for prompts in groups]  # each (P, K)
-
-    # c = E y², b = E y F, S = E F Fᵀ: sums over the groups, whose weights together sum to 1.
-    c = task.noise_variance
-    b = np.zeros(features[0].shape[1])
-    S = np.zeros((len(b), len(b)))
-    for prompts, F in zip(groups, features, strict=True):
-        c += float(prompts.weights @ prompts.target**2)
-        b += (prompts.weights * prompts.target) @ F
-        S += (F.T * prompts.weights) @ F
+    c, b, S = _sums_over(groups, task.noise_variance)
     minimum = np.asarray(np.linalg.solve(S, b), dtype=np.float64)
 
     # The loss of heads is quadratic in a and in B: central differences with step 1 are exact.
@@ -225,6 +214,22 @@ def integrated_mixture(task: Task) -> MixtureIntegrals:
         slope_B=(loss_at[0, 1] - loss_at[0, -1]) / 2,
         least_loss=float(c - b @ minimum),
     )
+
+
+def _sums_over(
+    groups: Sequence[WeightedPrompts], noise: float
+) -> tuple[float, FloatArray, FloatArray]:
+    """c = E y², b = E y F and S = E F Fᵀ over groups of prompts, whose weights together sum to 1."""
+    c = noise
+    K = _features(groups[0].tokens).shape[1]
+    b = np.zeros(K)
+    S = np.zeros((K, K))
+    for tokens, target, weights in groups:
+        F = _features(tokens)  # (P, K)
+        c += float(weights @ target**2)
+        b += (weights * target) @ F
+        S += (F.T * weights) @ F
+    return c, b, S
 
 
 def _mixture(task: Task) -> list[WeightedPrompts]:

@@ -172,23 +172,27 @@ def _quadratic_laws(context: RunContext) -> Laws:
 
 
 def _stated_laws(context: RunContext, control: str) -> Laws:
-    """a_h·a_g − ⟨B_h, B_g⟩ for the three pairs of two heads, and a_h·B_g − a_g·B_h where a control says so."""
+    """The laws at D = 1 and 2, with one more at D = 1 or at both where a control says so."""
+    return {
+        1: _laws_of(1, one_more=control in (ONE_MORE, EVERYWHERE)),
+        2: _laws_of(2, one_more=control == EVERYWHERE),
+    }
+
+
+def _laws_of(dimension: int, one_more: bool) -> tuple[Any, ...]:
+    """a_h·a_g − ⟨B_h, B_g⟩ for the three pairs of two heads, and a_1·B_2 − a_2·B_1 on the entries that meet."""
     from .....theory.symbolic import weight_symbols
 
-    laws_of_dimension: Laws = {}
-    for D in (1, 2):
-        weights = weight_symbols(Merged(2), D)
-        a, B = weights["value"], weights["key_query"][:, :, :-1]
-        if BLOCK[D] == "restricted":
-            a, B = a[:, -1:], B[:, :-1]
-
-        laws = [a[h] @ a[g] - (B[h] * B[g]).sum() for h, g in ((0, 0), (0, 1), (1, 1))]
+    weights = weight_symbols(Merged(2), dimension)
+    a, B = weights["value"], weights["key_query"][:, :, :-1]
+    if BLOCK[dimension] == "restricted":
+        a, B = a[:, -1:], B[:, :-1]
+    laws = [a[h] @ a[g] - (B[h] * B[g]).sum() for h, g in ((0, 0), (0, 1), (1, 1))]
+    if one_more:
         # At D = 1 both have D + 1 entries; elsewhere only the first entries of B meet a.
-        if control == EVERYWHERE or (control == ONE_MORE and D == 1):
-            size = len(a[0])
-            laws.append(a[0] @ B[1].ravel()[:size] - a[1] @ B[0].ravel()[:size])
-        laws_of_dimension[D] = tuple(laws)
-    return laws_of_dimension
+        first, second = (matrix.ravel()[: len(a[0])] for matrix in B)
+        laws.append(a[0] @ second - a[1] @ first)
+    return tuple(laws)
 
 
 def _same_laws(predicted: Laws, observed: Laws) -> Evidence:

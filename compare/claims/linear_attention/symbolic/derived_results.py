@@ -29,10 +29,10 @@ from .equilibria import (
     stated_equilibria,
     stated_index,
 )
-from .identities import Expr, Formulas, proof
+from .identities import Expr, Formulas, implicit_solution, proof
 
 if TYPE_CHECKING:
-    from .....theory.symbolic import Derivation
+    from .....theory.symbolic import Derivation, SymbolicTask
     from .....theory.symbolic.loss.effective_maps import Moments
 
 
@@ -129,25 +129,31 @@ def _counted_solutions(context: RunContext) -> Formulas:
     from .....theory.symbolic import SymbolicTask
     from .....theory.symbolic.dynamics.completeness_proofs import completeness
 
-    σ2, N = sp.Rational(1, 2), sp.Integer(5)
-    root = sp.Matrix([[1, 0, 0], [1, 1, 0], [0, 1, 1]])
     counts: dict[str, Expr] = {}
     for name, eigenvalues in GAIN_EIGENVALUES.items():
-        # Λ = L Lᵀ and Ω = L⁻ᵀ diag L⁻¹: their product has these eigenvalues and its own eigenvectors.
-        D = len(eigenvalues)
-        L = root[:D, :D]
-        Ω = L.inv().T * sp.diag(*eigenvalues) * L.inv()
-        solutions = completeness(SymbolicTask(L * L.T, Ω, σ2, (N,)))
-
+        solutions = completeness(_task_with_products(eigenvalues))
         count = sp.oo if solutions.count is None else sp.Integer(solutions.count)
         counts[name] = 1 / count
         counts[f"{name}, listed"] = sp.Integer(solutions.listed)
         counts[f"{name}, no other"] = sp.Integer(solutions.complete)
 
-    white = completeness(SymbolicTask(sp.eye(2), sp.eye(2), sp.Integer(0), (N,)))
+    five = (sp.Integer(5),)
+    white = completeness(SymbolicTask(sp.eye(2), sp.eye(2), sp.Integer(0), five))
     counts[WHITE_LISTED] = sp.Integer(white.listed)
     counts[WHITE_COMPLETE] = sp.Integer(white.complete)
     return counts
+
+
+def _task_with_products(eigenvalues: tuple[int, ...]) -> "SymbolicTask":
+    """Λ = L Lᵀ and Ω = L⁻ᵀ diag L⁻¹: their product has these eigenvalues and eigenvectors of its own."""
+    import sympy as sp
+
+    from .....theory.symbolic import SymbolicTask
+
+    D = len(eigenvalues)
+    L = sp.Matrix([[1, 0, 0], [1, 1, 0], [0, 1, 1]])[:D, :D]
+    Ω = L.inv().T * sp.diag(*eigenvalues) * L.inv()
+    return SymbolicTask(L * L.T, Ω, sp.Rational(1, 2), (sp.Integer(5),))
 
 
 def _stated_solutions(context: RunContext, control: str) -> Formulas:
@@ -187,21 +193,13 @@ def _residuals(context: RunContext, control: str) -> Formulas:
 
 
 def _implicit_residual(control: str) -> Expr:
-    """Φ'(v) f(v) − 1 of v̇ = f(v) = v² − g³v⁵, with g³ = γ and y = g v."""
+    """Φ'(v) f(v) − 1 of v̇ = f(v) = v² − g³v⁵."""
     import sympy as sp
 
     from .....theory.symbolic.dynamics.solution_check import implicit_solution_residual
 
     v, g = sp.symbols("v g", positive=True)
-    y = g * v
-    third = sp.Rational(1, 3)
-    if control == "½ for ⅓ before the logarithm":
-        third = sp.Rational(1, 2)
-
-    # Φ = −1/v + g (−⅓ ln(1 − y) + ⅙ ln(1 + y + y²) − atan((2y + 1)/√3)/√3)
-    logarithms = -third * sp.log(1 - y) + sp.log(1 + y + y**2) / 6
-    angle = sp.atan((2 * y + 1) / sp.sqrt(3)) / sp.sqrt(3)
-    Φ = -1 / v + g * (logarithms - angle)
+    Φ = implicit_solution(v, g, control)
     return implicit_solution_residual(v**2 - g**3 * v**5, Φ, v)
 
 

@@ -12,7 +12,7 @@ from .identities import (
     aligned_equations,
     block_flow,
     problem,
-    stated_moments,
+    stated_directions,
 )
 
 SUM_OF_ROOTS = "the sum of cube roots for the root of the sum"
@@ -185,9 +185,8 @@ def _without_equilibrium() -> tuple[Mapping[Expr, Expr], Sequence[Expr]]:
 
 def _learned(dimension: int, control: str) -> list[Expr]:
     """m_d = B_d / (A_d λ_d), which M learns along each direction."""
-    task = problem("white", dimension)
-    _, B, A = stated_moments(task, control)
-    return [B[d, d] / (A[d, d] * task.covariance[d, d]) for d in range(dimension)]
+    _, b, saturation = stated_directions(problem("white", dimension), control)
+    return [b[d] / saturation[d] for d in range(dimension)]
 
 
 def _expected_merged(control: str) -> Formulas:

@@ -70,6 +70,42 @@ def stated_moments(task: "SymbolicTask", control: str) -> tuple[Expr, Expr, Expr
     return c, B, A
 
 
+class DirectionMoments(NamedTuple):
+    """c, and for each direction of a diagonal task b_d = B_dd and the saturation a_d λ_d, with a_d = A_dd."""
+
+    c: Expr
+    b: list[Expr]
+    saturation: list[Expr]
+
+
+def stated_directions(task: "SymbolicTask", control: str) -> DirectionMoments:
+    """The moments along each direction as the theory states them, or a wrong variant."""
+    c, B, A = stated_moments(task, control)
+    b, saturation = [], []
+    for d in range(task.dimension):
+        b.append(B[d, d])
+        saturation.append(A[d, d] * task.covariance[d, d])
+    return DirectionMoments(c, b, saturation)
+
+
+def implicit_solution(v: Expr, g: Expr, control: str) -> Expr:
+    """Φ = −1/v + g (−⅓ ln(1 − y) + ⅙ ln(1 + y + y²) − atan((2y + 1)/√3)/√3) with y = g v, or a wrong variant.
+
+    It solves v̇ = α(v² − g³v⁵) by t = (Φ(v) − Φ(v₀))/α.
+    """
+    import sympy as sp
+
+    y = g * v
+    third = sp.Rational(1, 3)
+    if control == "½ for ⅓ before the logarithm":
+        third = sp.Rational(1, 2)
+    logarithms = -third * sp.log(1 - y) + sp.log(1 + y + y**2) / 6
+    angle = sp.atan((2 * y + 1) / sp.sqrt(3)) / sp.sqrt(3)
+    if control == "arctangent dropped":
+        angle = 0
+    return -1 / v + g * (logarithms - angle)
+
+
 def entries(name: str, matrix: Expr) -> dict[str, Expr]:
     """Entries of a matrix, each by its place."""
     places = [(i, j) for i in range(matrix.rows) for j in range(matrix.cols)]

@@ -11,9 +11,11 @@ from .identities import (
     Formulas,
     block_flow,
     entries,
+    implicit_solution,
     named,
     problem,
     proof,
+    stated_directions,
     stated_moments,
 )
 
@@ -79,16 +81,17 @@ def _derived_separate_flow(context: RunContext) -> Formulas:
 
 def _separate_flow(context: RunContext, control: str) -> Formulas:
     """v̇_h = k_hᵀ G q_h, k̇_h = v_h G q_h and q̇_h = v_h Gᵀ k_h, with keys and queries as rows."""
-    _, v, heads = block_flow(Separate(2), problem("diagonal"))
-    k, q = heads["key"], heads["query"]
-    M = v[0] * k[0].T * q[0] + v[1] * k[1].T * q[1]
+    _, values, heads = block_flow(Separate(2), problem("diagonal"))
+    triples = list(zip(values, heads["key"], heads["query"], strict=True))
+    first, second = (v * k.T * q for v, k, q in triples)
+    M = first + second
     G = _residual_correlation(M, control)
 
     rates: dict[Expr, Expr] = {}
-    for h in range(2):
-        rates[v[h]] = (k[h] * G * q[h].T)[0]
-        rates |= dict(zip(k[h], v[h] * q[h] * G.T, strict=True))
-        rates |= dict(zip(q[h], v[h] * k[h] * G, strict=True))
+    for v, k, q in triples:
+        rates[v] = (k * G * q.T)[0]
+        rates |= dict(zip(k, v * q * G.T, strict=True))
+        rates |= dict(zip(q, v * k * G, strict=True))
     return named(rates)
 
 
@@ -183,8 +186,8 @@ def _derived_losses(context: RunContext) -> Formulas:
 def _stated_losses(context: RunContext, control: str) -> Formulas:
     """c − Σ_{d ∈ S} g_d over the subsets that each model can learn."""
     task = problem("diagonal")
-    c, B, A = stated_moments(task, control)
-    gains = [B[d, d] ** 2 / (A[d, d] * task.covariance[d, d]) for d in range(2)]
+    c, b, saturation = stated_directions(task, control)
+    gains = [b[d] ** 2 / saturation[d] for d in range(2)]
 
     every = list(chain.from_iterable(combinations((1, 2), m) for m in range(3)))
     subsets = {
@@ -249,12 +252,11 @@ def _amplitudes(count: int) -> Any:
 def _scalar_equations(context: RunContext, control: str) -> Formulas:
     """v̇_d = λ_d² v_d² − λ_d a_d v_d⁵."""
     task = problem("white")
-    _, B, A = stated_moments(task, control)
+    _, b, saturation = stated_directions(task, control)
     power = 4 if control == "exponent 4 for 5" else 5
     rates = {}
     for d, v in enumerate(_amplitudes(2)):
-        saturation = task.covariance[d, d] * A[d, d]
-        rates[v] = B[d, d] * v**2 - saturation * v**power
+        rates[v] = b[d] * v**2 - saturation[d] * v**power
     return named(rates)
 
 
@@ -263,16 +265,7 @@ def _implicit_slope(context: RunContext, control: str) -> Formulas:
     import sympy as sp
 
     v, g = sp.symbols("v g", positive=True)  # g³ = γ
-    y = g * v
-    third = sp.Rational(1, 3)
-    if control == "½ for ⅓ before the logarithm":
-        third = sp.Rational(1, 2)
-    logarithms = -third * sp.log(1 - y) + sp.log(1 + y + y**2) / 6
-    angle = sp.atan((2 * y + 1) / sp.sqrt(3)) / sp.sqrt(3)
-    if control == "arctangent dropped":
-        angle = 0
-
-    Φ = -1 / v + g * (logarithms - angle)
+    Φ = implicit_solution(v, g, control)
     slope = sp.cancel(sp.together(Φ.diff(v)))
     return {"dΦ/dt": slope * (v**2 - g**3 * v**5)}
 

@@ -17,6 +17,7 @@ from .identities import (
     named,
     problem,
     proof,
+    stated_directions,
     stated_moments,
 )
 
@@ -81,12 +82,9 @@ def _stated_merged(dimension: int, control: str) -> Formulas:
     import sympy as sp
 
     task = problem("white", dimension)
-    _, B, A = stated_moments(task, control)
+    _, b, saturation = stated_directions(task, control)
     s, *u = sp.symbols(f"s u_1:{dimension + 1}", real=True)
-    g = []
-    for d in range(dimension):
-        saturation = A[d, d] * task.covariance[d, d]
-        g.append(B[d, d] - saturation * s * u[d])
+    g = [b[d] - saturation[d] * s * u[d] for d in range(dimension)]
 
     rates: dict[Expr, Expr] = {}
     in_sum = s if control == "s for u_d in the sum" else 1
@@ -126,7 +124,7 @@ def _stated_heads(rank: int, dimension: int, control: str) -> Formulas:
     import sympy as sp
 
     task = problem("white", dimension)
-    _, B, A = stated_moments(task, control)
+    _, b, saturation = stated_directions(task, control)
     power = 1 if control == "exponent 3 for 4" else 2
 
     rates: dict[Expr, Expr] = {}
@@ -134,12 +132,11 @@ def _stated_heads(rank: int, dimension: int, control: str) -> Formulas:
         head, pair = divmod(d, rank)
         v = sp.Symbol(f"v_{head + 1}", real=True)
         κ = sp.Symbol(f"kappa_{head + 1}_{pair + 1}", real=True)
-        saturation = task.covariance[d, d] * A[d, d] * v
 
-        in_value = κ**2 * (B[d, d] - saturation * κ**power)
+        in_value = κ**2 * (b[d] - saturation[d] * v * κ**power)
         rates[v] = rates.get(v, 0) + in_value
         factor = 1 if control == "no factor v" else v
-        rates[κ] = factor * κ * (B[d, d] - saturation * κ**2)
+        rates[κ] = factor * κ * (b[d] - saturation[d] * v * κ**2)
     return named(rates)
 
 
@@ -189,8 +186,8 @@ def _stated_minimum(context: RunContext, control: str) -> Formulas:
             minimum = Λ.inv()
 
         distance = _symbolic_map(D) - minimum
-        gains = [B[d, d] ** 2 / (A[d, d] * Λ[d, d]) for d in range(D)]
-        least = c - sp.Add(*gains)
+        _, b, saturation = stated_directions(task, control)
+        least = c - sp.Add(*(b[d] ** 2 / saturation[d] for d in range(D)))
         formulas |= {
             f"D = {D}, L(M)": least + (Λ * distance.T * A * distance).trace(),
             f"D = {D}, L*": least,
