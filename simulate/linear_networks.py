@@ -89,18 +89,23 @@ def train_network(
         raise ValueError(
             f"features must be (P, K) and labels (P,), not {z.shape} and {y.shape}"
         )
+    begin = _checked_layers(start, z.shape[1])
+    options = DescentOptions(learning_rate, steps, record, checkpoint)
+    settings = {"model": "network", "source": _source_digest(z, y)}
+    return descend(_network(z, y), begin, options, settings)
+
+
+def _checked_layers(start: Mapping[str, ArrayLike], inputs: int) -> Weights:
+    """The weights to start from; ValueError unless they are there and their shapes fit."""
     if set(start) != {"hidden", "output"}:
         raise ValueError(f"start must hold hidden and output, not {', '.join(start)}")
     hidden = np.array(start["hidden"], dtype=float)
     output = np.array(start["output"], dtype=float)
-    if hidden.shape != (*output.shape, z.shape[1]):
+    if hidden.shape != (*output.shape, inputs):
         raise ValueError(
-            f"hidden must be (H, {z.shape[1]}) and output (H,), not {hidden.shape} and {output.shape}"
+            f"hidden must be (H, {inputs}) and output (H,), not {hidden.shape} and {output.shape}"
         )
-    begin = {"hidden": hidden, "output": output}
-    options = DescentOptions(learning_rate, steps, record, checkpoint)
-    settings = {"model": "network", "source": _source_digest(z, y)}
-    return descend(_network(z, y), begin, options, settings)
+    return {"hidden": hidden, "output": output}
 
 
 def _network(z: FloatArray, y: FloatArray) -> Objective:

@@ -148,12 +148,8 @@ def _why_not_reproduced(experiment: Experiment, run: Trajectory) -> str:
         return (
             f"it has {len(run.loss)} steps, and its settings ask for {experiment.steps}"
         )
-    start = experiment.start
-    if start.keys() != run.weights.keys():
-        return "its weights have other names"
-    for name, value in start.items():
-        if not np.array_equal(value, run.initial[name]):
-            return "the present code starts from other weights"
+    if not _equal(experiment.start, run.initial):
+        return "the present code starts from other weights"
 
     source = experiment.source
     before_a_step = np.flatnonzero(run.weight_time < len(run.loss))
@@ -165,6 +161,13 @@ def _why_not_reproduced(experiment: Experiment, run: Trajectory) -> str:
         if np.max(np.abs(again - losses)) > SAME * np.max(np.abs(losses)):
             return f"the present code gives other losses from step {step} on"
     return ""
+
+
+def _equal(weights: Weights, others: Weights) -> bool:
+    """Whether weights have the same names and the same numbers, to the last bit."""
+    if weights.keys() != others.keys():
+        return False
+    return all(np.array_equal(weights[name], others[name]) for name in weights)
 
 
 def _losses_from(

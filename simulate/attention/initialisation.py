@@ -240,7 +240,7 @@ def _aligned_separate(
     heads, rank = weights["key"].shape[:2]
     pairs = heads * rank
     κ = amplitudes
-    if amplitudes.ndim == 0:  # the same for as many directions as there is room for
+    if amplitudes.ndim == 0:  # the same for as many directions as there are pairs
         κ = np.full(min(pairs, task.dimension), amplitudes)
     if np.any(κ[pairs:]):
         raise ValueError(

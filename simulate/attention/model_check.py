@@ -221,13 +221,17 @@ def _refuse_not_analytic(
         if not np.any(wrong):
             return
 
-    # The entry that is furthest off at the last width, in the numbers of the first.
-    last_gap = np.abs(step - slopes[-1].slope)
-    place = int(np.argmax(np.where(wrong, last_gap, -1.0)))
+    place = _furthest(step, slopes[-1].slope, wrong)
     raise ValueError(
         f"heads is not analytic in {name!r}: complex step says {step[place]:.4g}, "
         f"differences {slopes[0].slope[place]:.4g}: no abs, norm, real, conj or rounding of weights"
     )
+
+
+def _furthest(step: FloatArray, slope: FloatArray, wrong: BoolArray) -> int:
+    """The entry whose two derivatives are furthest apart, among those that are wrong."""
+    gap = np.abs(step - slope)
+    return int(np.argmax(np.where(wrong, gap, -1.0)))
 
 
 def _by_differences(

@@ -72,44 +72,46 @@ def _refuse_work(data: Data) -> None:
         )
 
 
-class PairSums:
-    """From M_ijd to the features' coefficients m and back: G is symmetric, so one pair i ≤ j stands for two.
+class LossOfMap:
+    """L(M) = c − 2⟨b, m⟩ + ⟨m, S m⟩ of a map M (D+1, D+1, D), by statistics (Zhang et al. 2025, Section 2.2).
 
-    m_(ij)d = M_ijd + M_jid where i < j, and M_iid on the diagonal.
+    G is symmetric, so that one feature stands for both orders of a pair i ≤ j, and m_(ij)d = M_ijd + M_jid where
+    i < j, M_iid on the diagonal.
     """
 
     def __init__(self, stats: Statistics) -> None:
         i, j = stats.pairs
         size = stats.dimension + 1
-        self.dimension = stats.dimension
+        self.stats = stats
         # Rows of M (size², D) that hold the two orders of each pair.
         self.upper = i * size + j
         self.lower = j * size + i
         # A diagonal pair is its own transpose, and would be counted twice.
         self.once = np.repeat(np.where(i == j, 0.5, 1.0), stats.dimension)
-        self.rows = np.zeros((size * size, stats.dimension))  # zero outside the block
+        # Memory for S m − b on both orders of each pair: zero outside the block.
+        self.rows = np.zeros((size * size, stats.dimension))
 
-    def coefficients(self, M: FloatArray) -> FloatArray:
-        """m (K,) of M (size², D)."""
+    def __call__(self, M: FloatArray) -> tuple[float, FloatArray]:
+        """Loss and ∂L/∂M (size², D) at M (size², D)."""
+        c, b, S = self.stats.c, self.stats.b, self.stats.form
         by_pair = M[self.upper] + M[self.lower]
-        m: FloatArray = by_pair.ravel() * self.once
-        return m
+        m = by_pair.ravel() * self.once
+        Sm = S @ m
+        loss = c + float(m @ (Sm - 2.0 * b))
 
-    def transposed(self, slope: FloatArray) -> FloatArray:
-        """∂L/∂M (size², D) from a slope (K,) that is ∂L/∂M on every pair, in memory that the next call uses."""
-        by_pair = slope.reshape(-1, self.dimension)
-        self.rows[self.upper] = by_pair
-        self.rows[self.lower] = by_pair
-        return self.rows
+        # ∂L/∂m = 2 (S m − b) for either order of a pair.
+        half = (Sm - b).reshape(-1, self.stats.dimension)
+        self.rows[self.upper] = half
+        self.rows[self.lower] = half
+        return loss, 2.0 * self.rows
 
 
 def _on_statistics(model: Parametrization, stats: Statistics) -> Objective:
-    """The objective L(M) = c − 2⟨b, m⟩ + ⟨m, S m⟩ with M = Σ_h a_h ⊗ B_h (Zhang et al. 2025, Section 2.2)."""
+    """The objective of the map M = Σ_h a_h ⊗ B_h."""
     D = stats.dimension
     size = D + 1
-    pairs = PairSums(stats)
+    loss_of_map = LossOfMap(stats)
     to_weights = pullback(model)
-    c, b, S = stats.c, stats.b, stats.form
     restricted = stats.block == "restricted"
 
     def evaluate(weights: Weights) -> tuple[float, Weights]:
@@ -117,12 +119,11 @@ def _on_statistics(model: Parametrization, stats: Statistics) -> Objective:
             refuse_outside(model, weights)
         a, B = heads_of(model, weights)  # (H, size) and (H, size, D)
         flat_B = B.reshape(len(B), -1)
-        m = pairs.coefficients((a.T @ flat_B).reshape(size * size, D))
-        Sm = S @ m
-        loss = c + float(m @ (Sm - 2.0 * b))
+        M = (a.T @ flat_B).reshape(size * size, D)
+        loss, slope = loss_of_map(M)
 
-        # ∂L/∂m = 2 (S m − b), and ∂L/∂a_h = ⟨∂L/∂M, B_h⟩, ∂L/∂B_h = ⟨a_h, ∂L/∂M⟩.
-        dL_dM = 2.0 * pairs.transposed(Sm - b).reshape(size, size * D)
+        # ∂L/∂a_h = ⟨∂L/∂M, B_h⟩ and ∂L/∂B_h = ⟨a_h, ∂L/∂M⟩.
+        dL_dM = slope.reshape(size, size * D)
         grad_a = flat_B @ dL_dM.T
         grad_B = (a @ dL_dM).reshape(B.shape)
         return loss, to_weights(weights, grad_a, grad_B)

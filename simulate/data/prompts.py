@@ -371,11 +371,11 @@ class Prompts(Displayed):
         random_teacher = self._with_random_teacher(index, size)
         w = self._task_vectors(index, size, random_teacher)
         y = np.matmul(x, w[:, :, None])[..., 0]  # (P, N+1)
-
         if self.task.noise_variance:
             noise = self._normal(index, NOISE_NUMBERS, y.shape)
             y += np.sqrt(self.task.noise_variance) * noise
         if self.random_labels:
+            # The query's label stays true: it is what the model is asked for.
             labels = self._normal(index, LABEL_NUMBERS, y.shape)
             y[~random_teacher, :-1] = labels[~random_teacher, :-1]
         return np.concatenate([x, y[..., None]], axis=-1)

@@ -63,13 +63,13 @@ def tree_sum(parts: Iterable[FloatArray]) -> FloatArray:
     """
     # Partial sums with the height of their trees, which decreases along the list.
     waiting: list[tuple[int, FloatArray]] = []
-    for part in parts:
+    for tree in parts:
         height = 0
         while waiting and waiting[-1][0] == height:
-            _, total = waiting.pop()
-            part = _add_to(total, part)
+            _, left_tree = waiting.pop()
+            tree = _add_to(left_tree, tree)
             height += 1
-        waiting.append((height, part))
+        waiting.append((height, tree))
     return reduce(_add_to, (total for _, total in reversed(waiting)))
 
 
@@ -96,10 +96,10 @@ def largest_memory(data: Data, features: int, workers: int = 1) -> float:
     return workers * worker + waiting * matrix
 
 
-def _add_to(total: FloatArray, part: FloatArray) -> FloatArray:
+def _add_to(total: FloatArray, term: FloatArray) -> FloatArray:
     """The sum, in the memory of the first if that may be written to: a buffer that came from elsewhere may not."""
     memory = total if total.flags.writeable else None
-    return np.add(total, part, out=memory)
+    return np.add(total, term, out=memory)
 
 
 def _spans(data: Data, executor: Executor | None) -> Iterator[Iterable[FloatArray]]:

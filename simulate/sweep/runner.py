@@ -97,20 +97,23 @@ def _run_missing(
     interruptions = (*worker_failures(), CancelledError, OSError)
     try:
         with closing(_simulate(missing, home, executor, workers)) as outcomes:
-            done = len(stored)
-            shown = with_progress_and_rate(outcomes, len(runs), done, "sweep", "runs")
-            simulated += shown
+            simulated += with_progress_and_rate(
+                outcomes, len(runs), len(stored), "sweep", "runs"
+            )
     except interruptions as error:
         if executor is None:
             # Our own workers are gone: the failure of one may have ended others in a write.
             remove_leftovers(home)
-        finished = len(stored) + len(list(_stored_outcomes(missing, home)))
-        progress = (
-            f"{finished} of {len(runs)} runs are finished and kept, resume to go on"
-        )
-        raise _explained(error, progress, home) from None
+        raise _explained(error, _progress(runs, missing, home), home) from None
     diverged = sum(outcome.diverged for outcome in [*stored, *simulated])
     return SweepSummary(len(runs), len(missing), diverged)
+
+
+def _progress(runs: Runs, missing: Runs, home: Path) -> str:
+    """How many runs are in the folder now, in words, when those that are missing could not all be made."""
+    made = len(list(_stored_outcomes(missing, home)))
+    finished = len(runs) - len(missing) + made
+    return f"{finished} of {len(runs)} runs are finished and kept, resume to go on"
 
 
 def _stored_outcomes(runs: Runs, home: Path) -> Iterator[Outcome]:
