@@ -254,12 +254,8 @@ def test_every_number_is_where_its_labels_say(found):
             each.digest,
         )
         assert int(here["rank"]) == each.model.rank
-        M = np.array(
-            [
-                effective_map(each.model, {n: w[k] for n, w in run.weights.items()})
-                for k in range(13)
-            ]
-        )
+        maps = [effective_map(each.model, run.stored_weights(k)) for k in range(13)]
+        M = np.array(maps)
         np.testing.assert_allclose(here.coefficients, M[:, [0, 1], [0, 1]], atol=1e-15)
 
 
