@@ -7,20 +7,25 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..runtime.arrays import FloatArray
+from ..runtime.checks import check_shape
 from ..runtime.machine import one_thread
 
 Field = Callable[[FloatArray], FloatArray]
 
 _RELATIVE_TOLERANCE = 3e-13  # per step, next to the least that the solver accepts
 _MOST_STEPS = 10**6  # between two times
-_NO_TIME, _FOR_EVER = (
-    1e-60,
-    1e15,
-)  # in units of the fastest rate: shorter and longer times defeat the solvers
-_LATEST = 1e300
-_AT_REST = 1e-9  # speed of what rests, in units of its size and of the fastest rate
-_THREADED = 30  # unknowns from which the factors of a Jacobian are shared by threads, which is not worth it
-_DENSE = 100  # unknowns up to which the factors of a full Jacobian cost less than the small steps they save
+
+# In units of the fastest rate: shorter and longer times defeat the solvers.
+_SHORTEST_TIME = 1e-60
+_LONGEST_TIME = 1e15
+_LATEST = 1e300  # of flow times in any units: it stays a number
+# Speed of a solution that has settled, in units of its size and of the fastest rate.
+_SETTLED = 1e-9
+
+_THREADED = (
+    30  # unknowns from which a Jacobian's factors go to threads, which is slower
+)
+_DENSE = 100  # unknowns up to which factors of a full Jacobian cost less than the small steps they save
 
 _NOT_INTEGRATED = (
     "the reduced equations could not be integrated: the initial amplitudes are too large or too small beside those "
@@ -43,11 +48,9 @@ class Stop:
 
 def flow_times(values: ArrayLike) -> FloatArray:
     """Flow times as an array (T,); ValueError unless they are finite, zero or more, and one-dimensional."""
-    times = np.atleast_1d(np.asarray(values, dtype=np.float64))
-    if times.ndim != 1 or times.size == 0:
-        raise ValueError(
-            f"flow_time must be a number or have shape (T,), not {times.shape}"
-        )
+    array = np.asarray(values, dtype=np.float64)
+    check_shape(array, "flow_time", "()", "(T,)")
+    times = np.atleast_1d(array)
     if not np.all(np.isfinite(times)) or np.any(times < 0):
         raise ValueError(
             "flow_time must be finite and zero or more: it is counted from the initial weights"
@@ -70,20 +73,23 @@ def integrate(
 ) -> FloatArray:
     """The solution of dx/dt = rate(x) from `start` (n,) at each flow time (T,): (T, n).
 
-    `jacobian` is ∂rate/∂x (n, n), for slow directions that go on after fast ones have come to rest: without it
+    `jacobian` is ∂rate/∂x (n, n), for slow directions that go on after fast ones have settled: without it
     such a time costs ever more steps. Accurate to about 1e-11 relative, for entries far above 1e-14 of the
     smallest nonzero entry of `start`, or of `least`, the size that entries shrink to. ArithmeticError if the solver
     gives up. The unit of time is to be about 1/(fastest rate): what is next to nothing in it counts as none, and
-    after what is next to infinity the solution is at rest; ArithmeticError if it is not.
+    after what is next to infinity the solution has settled; ArithmeticError if it has not.
     """
-    latest = _FOR_EVER / min(
-        1.0, float(np.max(np.abs(start), initial=0.0)) or 1.0
-    )  # small heads wait so long
-    asked = np.where(flow_time < _NO_TIME, 0.0, np.minimum(flow_time, latest))
-    times, place = np.unique(np.append(0.0, asked), return_inverse=True)
+    # Small weights grow at a rate that is as small.
+    size = float(np.max(np.abs(start), initial=0.0)) or 1.0
+    latest = _LONGEST_TIME / min(1.0, size)
+    clipped = np.where(flow_time < _SHORTEST_TIME, 0.0, np.minimum(flow_time, latest))
+    # The solvers want times that increase, and the first one is that of the start.
+    times, places = np.unique(np.append(0.0, clipped), return_inverse=True)
     if len(times) == 1 or not np.any(start):
         return np.tile(start, (len(flow_time), 1))
-    floor = 1e-14 * min(least, float(np.min(np.abs(start[start != 0]))))
+
+    smallest = float(np.min(np.abs(start[start != 0])))
+    floor = 1e-14 * min(least, smallest)
     if jacobian is None or len(start) > _DENSE:
         values = _explicit(rate, start, times, floor)
     else:
@@ -91,15 +97,15 @@ def integrate(
     if not np.all(np.isfinite(values)):
         raise ArithmeticError(_NOT_INTEGRATED)
     if np.any(flow_time > latest):
-        _refuse_unless_at_rest(rate, values[-1])
-    return values[place[1:]]
+        _refuse_unless_settled(rate, values[-1])
+    return values[places[1:]]
 
 
-def _refuse_unless_at_rest(rate: Field, x: FloatArray) -> None:
+def _refuse_unless_settled(rate: Field, x: FloatArray) -> None:
     largest = float(np.max(np.abs(x)))
-    if float(np.max(np.abs(rate(x)))) > _AT_REST * largest * max(1.0, largest**2) * min(
-        1.0, largest
-    ):
+    # Rates are cubic in the weights where these are large, and linear where they are small.
+    scale = largest * max(1.0, largest**2) * min(1.0, largest)
+    if float(np.max(np.abs(rate(x)))) > _SETTLED * scale:
         raise ArithmeticError(
             "the reduced equations could not be integrated: after 10¹⁵ times of their fastest rate the solution "
             "still moves, and a flow time lies beyond that: ask for shorter ones"
@@ -133,12 +139,6 @@ def _implicit(
 
     from scipy.integrate import ODEintWarning, odeint
 
-    rules = {
-        "rtol": _RELATIVE_TOLERANCE,
-        "atol": floor,
-        "mxstep": _MOST_STEPS,
-        "tfirst": True,
-    }
     alone = one_thread() if len(start) > _THREADED else nullcontext()
     with warnings.catch_warnings(), alone:
         warnings.simplefilter("error", ODEintWarning)
@@ -148,7 +148,10 @@ def _implicit(
                 start,
                 times,
                 Dfun=lambda _, x: jacobian(x),
-                **rules,
+                tfirst=True,
+                rtol=_RELATIVE_TOLERANCE,
+                atol=floor,
+                mxstep=_MOST_STEPS,
             )
         except ODEintWarning:
             raise ArithmeticError(_NOT_INTEGRATED) from None
@@ -163,8 +166,12 @@ def conserving(
     They move along s → cᵖ s, x → x/c with p = `power`, which leaves the map that they make as it is: the one
     direction in which neither this nor the flow itself would undo errors.
     """
-    s, x = values[:, 0], values[:, 1:]
-    drift = s**2 - np.sum(x**2, axis=1) - (start[0] ** 2 - np.sum(start[1:] ** 2))
-    total = 2 * (power * s**2 + np.sum(x**2, axis=1))
-    stretch = np.divide(drift, total, out=np.zeros_like(s), where=total > 0)
+    s = values[:, 0]
+    x = values[:, 1:]
+    x_square = np.sum(x**2, axis=1)
+    conserved = start[0] ** 2 - np.sum(start[1:] ** 2)
+    drift = s**2 - x_square - conserved
+    # d(s² − |x|²)/dc along that line, at c = 1.
+    slope = 2 * (power * s**2 + x_square)
+    stretch = np.divide(drift, slope, out=np.zeros_like(s), where=slope > 0)
     return s * (1 - power * stretch), x * (1 + stretch)[:, None]
