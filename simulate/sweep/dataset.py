@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from ...models.effective_map import effective_map
 from ...models.protocol import Parametrization, Weights, is_softmax
 from ...runtime.arrays import FloatArray
-from ...runtime.checks import whole_number
 from ...runtime.executors import require_extra
 from ...runtime.files import AnyPath, as_path
 from ..descent.recorder import recorded_steps
@@ -61,7 +60,10 @@ def load_sweep(folder: AnyPath, every: int = 1) -> "xarray.Dataset":
     >>> results.loss.dims, results.loss.sel(scale=0.2, seed=1).shape
     (('scale', 'seed', 'step'), (10,))
     """
-    every = whole_number(every, "every")
+    if isinstance(every, bool) or not isinstance(every, (int, np.integer)) or every < 1:
+        raise ValueError(
+            f"every must be a whole number of steps of at least 1, not {every!r}"
+        )
     require_extra("xarray", "sweep")
     manifest = read_manifest(folder)
     sweep = Sweep.from_dict(manifest["sweep"])
