@@ -172,13 +172,8 @@ def _until(
         return SeparateHeads(v, k.reshape(pairs), q.reshape(pairs))
 
     def velocity(_: float, state: FloatArray) -> FloatArray:
-        v, k, q = unpack(state)
-        Gq = np.einsum("ij,hrj->hri", G, q)
-        Gk = np.einsum("ij,hri->hrj", G, k)
-        v_dot = np.einsum("hri,hri->h", k, Gq)
-        k_dot = np.einsum("h,hri->hri", v, Gq)
-        q_dot = np.einsum("h,hri->hri", v, Gk)
-        return np.concatenate([v_dot, k_dot.ravel(), q_dot.ravel()])
+        rates = _velocity(unpack(state), G)
+        return np.concatenate([rate.ravel() for rate in rates])
 
     def reached(_: float, state: FloatArray) -> float:
         return float(np.max(np.abs(unpack(state).v))) - ceiling
@@ -194,6 +189,17 @@ def _until(
         events=reached,
     )
     return float(path.t_events[0][0]), unpack(path.y_events[0][0])
+
+
+def _velocity(heads: SeparateHeads, G: FloatArray) -> SeparateHeads:
+    """v̇_h = Σ_r k_hrᵀ G q_hr, k̇_hr = v_h G q_hr and q̇_hr = v_h Gᵀ k_hr."""
+    v, k, q = heads
+    Gq = np.einsum("ij,hrj->hri", G, q)
+    Gk = np.einsum("ij,hri->hrj", G, k)
+    v_dot = np.einsum("hri,hri->h", k, Gq)
+    k_dot = np.einsum("h,hri->hri", v, Gq)
+    q_dot = np.einsum("h,hri->hri", v, Gk)
+    return SeparateHeads(v_dot, k_dot, q_dot)
 
 
 def _stated_escapes(context: RunContext, control: str) -> list[FloatArray]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from .....models.attention import Separate
 from .....models.protocol import Weights
-from .....runtime.arrays import FloatArray
+from .....runtime.arrays import FloatArray, IndexArray
 from .....simulate.descent.rank_one_flow import Passages
 from .....task import Task
 from .....theory import population, staircase
@@ -218,12 +218,11 @@ def _change_at(start: Start, run: Passages, i: int) -> Change | None:
     )  # (D + 1, H, D, D), one where the heads are quietest on each plateau
     learned, first = whitened_shares(start.task, maps.sum(axis=1), EQUAL_GAINS)
 
-    # On greedy plateau m a group of gains d = first … end − 1 has learned m − first + 1 of its directions.
     end = np.append(first[1:], start.task.dimension + 1)
-    before = np.clip(i - (first - 1), 0, end - first)
-    after = np.clip(i + 1 - (first - 1), 0, end - first)
-    distance = np.abs(learned[i : i + 2] - np.array([before, after]))
-    if np.max(distance) > SETTLED:
+    before, after = (_greedily_learned(m, first, end) for m in (i, i + 1))
+    off_before = np.max(np.abs(learned[i] - before))
+    off_after = np.max(np.abs(learned[i + 1] - after))
+    if max(off_before, off_after) > SETTLED:
         return None
 
     group = int(np.argmax(after - before))
@@ -231,6 +230,12 @@ def _change_at(start: Start, run: Passages, i: int) -> Change | None:
     changes = np.linalg.norm(maps[i + 1] - maps[i], axis=(1, 2))  # (H,)
     heads = np.flatnonzero(changes > np.max(changes) / 2)
     return Change(frozenset(directions), frozenset(heads.tolist()))
+
+
+def _greedily_learned(m: int, first: IndexArray, end: IndexArray) -> IndexArray:
+    """How many directions of each group of gains, d = first … end − 1, are learned on greedy plateau m."""
+    count: IndexArray = np.clip(m - (first - 1), 0, end - first)
+    return count
 
 
 # Exits of the staircase

@@ -102,21 +102,31 @@ def _observed_itinerary(case: Case) -> Itinerary:
     changes = np.linalg.norm(np.diff(maps[plateaus], axis=0), axis=(2, 3))  # (n, H)
     heads = np.argmax(changes, axis=1)
 
-    # A wait is long where that head was small on the plateau before, so that it had to escape first.
-    kinds = []
-    for t, head, change in zip(plateaus[:-1], heads, changes, strict=True):
-        size_before = np.linalg.norm(maps[t, head])
-        kinds.append("long" if size_before < SETTLED * change[head] else "short")
-
+    directions = [newly_learned(before, after) for before, after in pairwise(subsets)]
+    sizes = np.linalg.norm(maps[plateaus[:-1]], axis=(2, 3))  # (n, H), before each exit
     return Itinerary(
         subsets=subsets,
-        directions=tuple(
-            newly_learned(before, after) for before, after in pairwise(subsets)
-        ),
-        heads=tuple(int(head) for head in heads),
-        kinds=tuple(kinds),
+        directions=tuple(directions),
+        heads=tuple(heads.tolist()),
+        kinds=exit_kinds(sizes, changes, heads),
         exits=exit_times(run.flow_time, run.loss, run.loss[plateaus]),
     )
+
+
+def exit_kinds(
+    sizes: FloatArray, changes: FloatArray, heads: IndexArray
+) -> tuple[str, ...]:
+    """Kind of each exit: "long" where the head that learns was small before it and had to escape, else "short".
+
+    Sizes and changes (n, H) of all heads at n exits, and the heads (n,) that learn.
+
+    >>> exit_kinds(np.array([[0.01], [1.0]]), np.array([[1.0], [0.8]]), np.array([0, 0]))
+    ('long', 'short')
+    """
+    kinds = []
+    for size, change, head in zip(sizes, changes, heads, strict=True):
+        kinds.append("long" if size[head] < SETTLED * change[head] else "short")
+    return tuple(kinds)
 
 
 def direction_shares(moments: Population, maps: FloatArray) -> FloatArray:

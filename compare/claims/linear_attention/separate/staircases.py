@@ -91,16 +91,21 @@ def _flow(case: int, scale: float, context: RunContext) -> _Path:
     run = flow(model, population_statistics(task, model), start, times, rtol=1e-10)
 
     at = np.searchsorted(run.flow_time, middles)
-    maps = effective_map(model, run.weights)[at]  # (n, D, D)
-    key = run.weights["key"][at][..., :-1] @ basis  # (n, H, R, D)
-    query = run.weights["query"][at][..., :-1] @ basis
-    amplitudes = np.sqrt(np.sum(np.abs(key * query), axis=(1, 2)))  # (n, D)
+    weights = {name: w[at] for name, w in run.weights.items()}
     return _Path(
         exits=exit_times(run.flow_time, run.loss, expected.plateaus),
         loss=run.loss[at],
-        diagonals=diagonals(maps, basis),
-        amplitudes=amplitudes * _learned(expected),
+        diagonals=diagonals(effective_map(model, weights), basis),
+        amplitudes=_amplitudes(weights, basis) * _learned(expected),
     )
+
+
+def _amplitudes(weights: Weights, basis: FloatArray) -> FloatArray:
+    """κ_d = (Σ |e_dᵀk e_dᵀq|)^{1/2} over all heads and pairs, (n, D), of weights at n times."""
+    key = weights["key"][..., :-1] @ basis  # (n, H, R, D)
+    query = weights["query"][..., :-1] @ basis
+    amplitudes: FloatArray = np.sqrt(np.sum(np.abs(key * query), axis=(1, 2)))
+    return amplitudes
 
 
 def _learned(steps: Staircase) -> FloatArray:
@@ -156,18 +161,17 @@ def _stated(case: int, scale: float, context: RunContext) -> _Path:
 
 def _agree(predicted: list[list[_Path]], observed: list[list[_Path]]) -> Evidence:
     """Relative errors of exit times stay below a constant times the scale; all else is settled."""
-    constants = []  # error of the exits over the scale, at each scale
-    typical = []  # geometric mean of the errors
-    plateau_gaps = []  # largest distance on the plateaus
+    constant = plateau_gap = (
+        0.0  # largest error of an exit over the scale, and largest distance on plateaus
+    )
+    typical = []  # geometric mean of the errors of exits, at each scale
     for scale, stated, measured in zip(SCALES, predicted, observed, strict=True):
         pairs = list(zip(stated, measured, strict=True))
         errors = np.concatenate([_exit_errors(p.exits, o.exits) for p, o in pairs])
-        constants.append(float(np.max(errors)) / scale)
+        constant = max(constant, float(np.max(errors)) / scale)
+        plateau_gap = max(plateau_gap, *(_plateau_gap(p, o) for p, o in pairs))
         typical.append(float(np.exp(np.mean(np.log(errors + 1e-300)))))
-        plateau_gaps += [_plateau_gap(p, o) for p, o in pairs]
 
-    constant = max(constants)
-    plateau_gap = max(plateau_gaps)
     slope = float(np.polyfit(np.log(SCALES), np.log(typical), 1)[0])
     return Evidence(
         agrees=constant <= EXIT_CONSTANT and plateau_gap <= SETTLED,
