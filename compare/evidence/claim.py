@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -56,7 +56,7 @@ class RunContext:
     folder: Path
     seed: int = 0
     repeat_factor: int = 1
-    experiments: tuple[Experiment, ...] = ()
+    experiments: tuple[Experiment, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -150,11 +150,11 @@ class Claim(Displayed):
 
     def _check_variants(self) -> None:
         """ValueError unless controls and corrected variants are different names, none of them that of the theory."""
-        for field in ("controls", "corrected"):
-            names = getattr(self, field)
+        for kind in ("controls", "corrected"):
+            names = getattr(self, kind)
             if not isinstance(names, tuple | list):
                 raise ValueError(
-                    f"claim {self.id}: {field} must be a tuple of names, not {names!r}"
+                    f"claim {self.id}: {kind} must be a tuple of names, not {names!r}"
                 )
         variants = [*self.controls, *self.corrected]
         for name in variants:

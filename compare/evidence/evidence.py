@@ -4,9 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ...runtime.display import Displayed, Summary, array_summary
 
-@dataclass(frozen=True)
-class Fit:
+
+@dataclass(frozen=True, repr=False)
+class Fit(Displayed):
     """Errors against the parameter of a limit, and the order that they were found to fall at.
 
     `parameter` is its name, `values` (K,) its grid, `errors` (K,) what is left at each, `expected` the order that
@@ -20,9 +22,20 @@ class Fit:
     expected: float
     interval: tuple[float, float] | None = None
 
+    def summary(self) -> Summary:
+        """The fit on one screen."""
+        rows: dict[str, object] = {
+            "values": array_summary(self.values),
+            "errors": array_summary(self.errors),
+            "order": f"{self.slope:.3f}, expected {self.expected:g}",
+        }
+        if self.interval is not None:
+            rows["interval"] = array_summary(self.interval)
+        return Summary(f"Fit of an order in {self.parameter}", rows)
 
-@dataclass(frozen=True)
-class Curve:
+
+@dataclass(frozen=True, repr=False)
+class Curve(Displayed):
     """One quantity as predicted and as observed, both (K,), over x (K,): what the figure of a claim shows."""
 
     name: str
@@ -30,9 +43,15 @@ class Curve:
     predicted: tuple[float, ...]
     observed: tuple[float, ...]
 
+    def summary(self) -> Summary:
+        """The curve on one screen."""
+        sides = {"x": self.x, "predicted": self.predicted, "observed": self.observed}
+        rows = {name: array_summary(values) for name, values in sides.items()}
+        return Summary(f"Curve: {self.name}", rows)
 
-@dataclass(frozen=True)
-class Evidence:
+
+@dataclass(frozen=True, repr=False)
+class Evidence(Displayed):
     """Whether a prediction and an observation agree, both in words, and what a reader needs to judge it.
 
     `fit` is the measured order of a limit. `budget` names the sources of error and how large each is, in the unit
@@ -49,6 +68,20 @@ class Evidence:
     curves: tuple[Curve, ...] = ()
     axes: tuple[str, str] = ("", "")
     undecided: bool = False
+
+    def summary(self) -> Summary:
+        """The evidence on one screen."""
+        rows: dict[str, object] = {"observed": self.observed, "expected": self.expected}
+        if self.fit is not None:
+            rows["order"] = f"{self.fit.slope:.3f}, expected {self.fit.expected:g}"
+        if self.residual is not None:
+            rows["residual"] = f"{self.residual:.3g}"
+        for source, size in self.budget:
+            rows[f"budget: {source}"] = f"{size:.3g}"
+        if self.curves:
+            rows["curves"] = ", ".join(curve.name for curve in self.curves)
+        outcome = "agreement" if self.agrees else "disagreement"
+        return Summary("undecided" if self.undecided else outcome, rows)
 
 
 Judge = Callable[[Any, Any], Evidence]

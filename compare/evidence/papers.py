@@ -7,6 +7,8 @@ from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 
+from ...runtime.display import Displayed, Summary
+
 CLAIMS_PACKAGE = "compare.claims"
 """The package whose folders are the wings, below the root of the whole package."""
 
@@ -20,8 +22,8 @@ class Result:
     figures: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Paper:
+@dataclass(frozen=True, repr=False)
+class Paper(Displayed):
     """A paper and its results, by part (part → results). Claims and figures name it by its key.
 
     `authors` are family names. `notes` is Markdown for the page of coverage: what a reader of the table must know.
@@ -61,6 +63,21 @@ class Paper:
     def results(self) -> tuple[Result, ...]:
         """Every result, part by part."""
         return tuple(result for part in self.parts.values() for result in part)
+
+    def summary(self) -> Summary:
+        """The paper on one screen: how many claims support the results of each part."""
+        rows: dict[str, object] = {
+            "title": self.title,
+            "authors": ", ".join(self.authors),
+        }
+        if self.venue:
+            rows["venue"] = self.venue
+        if self.arxiv:
+            rows["arXiv"] = self.arxiv
+        for part, results in self.parts.items():
+            names = {name for result in results for name in result.claims}
+            rows[part] = f"{len(results)} results, {len(names)} claims"
+        return Summary(f"{self.key}: {self.citation}", rows)
 
 
 def wings() -> list[str]:
