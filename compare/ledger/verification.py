@@ -27,6 +27,9 @@ from .verdict_store import load_verdict, save_verdict, verdict_digest
 
 Name = AnyPath
 
+CHECKING = Path(__file__).parents[1] / "evidence" / "checking.py"
+"""How a claim is checked: no claim imports it, and every verdict depends on it."""
+
 
 def verify(
     claims: Name | Sequence[Name] = (),
@@ -86,7 +89,7 @@ def _checks(
     files = {claim.id: file_of_claim(claim.id) for claim in claims}
     # Once a file: many claims stand in one, and to follow its imports takes longer than to check some of them.
     code_digests = {
-        file: source_digest(sources(file)) if file else ""
+        file: source_digest({*sources(file), CHECKING}) if file else ""
         for file in set(files.values())
     }
     return [

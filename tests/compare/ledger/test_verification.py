@@ -376,3 +376,15 @@ def test_claims_that_cannot_be_sent_are_found_on_the_other_side(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"runs", "verdicts"}
     kept = {path.stem for path in (tmp_path / "verdicts").iterdir()}
     assert kept == {verdict.digest for verdict in ledger.verdicts}
+
+
+def test_a_verdict_depends_on_how_claims_are_checked(tmp_path, monkeypatch):
+    def digest():
+        ledger = verify(["fixed_points.count"], workers=1)
+        return ledger.verdicts[0].digest
+
+    before = digest()
+    other_way = tmp_path / "checking.py"
+    other_way.write_text("# another way to check")
+    monkeypatch.setattr("attndyn.compare.ledger.verification.CHECKING", other_way)
+    assert digest() != before
