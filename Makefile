@@ -46,7 +46,7 @@ test-lowest: $(VENV)-lowest/.installed
 
 test-pythons: $(VENV)/.installed-lint
 	for version in $(PYTHONS); do \
-	  if $(BIN)/uv python find --quiet --no-python-downloads $$version; \
+	  if $(BIN)/uv python find --no-python-downloads $$version > /dev/null 2>&1; \
 	  then $(MAKE) $(VENV)-$$version/.installed && $(MAKE) quick BIN=$(VENV)-$$version/bin || exit 1; \
 	  else echo "Python $$version is not at hand"; fi; \
 	done
