@@ -124,20 +124,11 @@ def derive(
     from ..compare.user.statement_file import derivation_of
     from .output.derivation import print_derivation, print_latex, reduction_on
 
-    # A model of the user's own takes the settings that are passed, and no others.
-    settings: dict[str, Any] = {
-        "heads": heads,
-        "rank": rank,
-        "divisor": divisor,
-    }
-    if score_divisor != "1":
-        settings["score_divisor"] = score_divisor
-    if model in ("merged", "separate"):
-        settings["heads"] = 1 if heads is None else heads
-    if model == "separate":
-        settings["rank"] = 1 if rank is None else rank
-    passed = {name: value for name, value in settings.items() if value is not None}
-
+    passed = _model_settings(
+        model,
+        {"heads": heads, "rank": rank, "divisor": divisor},
+        score_divisor,
+    )
     task = {
         "dimension": dim,
         "teachers": teachers,
@@ -164,6 +155,23 @@ def derive(
         print_latex(derivation, degree, reduction)
     else:
         print_derivation(derivation, degree, reduction)
+
+
+def _model_settings(
+    model: str, options: dict[str, Any], score_divisor: str
+) -> dict[str, Any]:
+    """Fields of a model's table: one head of rank one for the package's own, and the options that are passed.
+
+    A model of the user's own takes the settings that are passed, and no others.
+    """
+    settings = {name: value for name, value in options.items() if value is not None}
+    if score_divisor != "1":
+        settings["score_divisor"] = score_divisor
+    if model in ("merged", "separate"):
+        settings.setdefault("heads", 1)
+    if model == "separate":
+        settings.setdefault("rank", 1)
+    return settings
 
 
 def check(

@@ -60,12 +60,18 @@ def print_symbolic(task: Task, model: Merged | Separate, limit: int) -> None:
         print(f"m_{d} = {direction.coefficient}")
         print(f"g_{d} = {direction.gain}")
     for point in first_points:
-        subset = ", ".join(map(str, point.subset))
-        M = " + ".join(f"m_{d} e_{d} e_{d}ᵀ" for d in point.subset) or "0"
-        loss = " - ".join(["L(0)", *(f"g_{d}" for d in point.subset)])
-        print(f"S = {{{subset}}}: M = {M}, L = {loss}")
+        print(_text_line(point))
     if next(points, None) is not None:
         print(f"these are the first {limit} fixed points: --limit shows more")
+
+
+def _text_line(point: SymbolicFixedPoint) -> str:
+    """Subset, map and loss of one fixed point."""
+    subset = ", ".join(map(str, point.subset))
+    terms = [f"m_{d} e_{d} e_{d}ᵀ" for d in point.subset]
+    M = " + ".join(terms) or "0"
+    loss = " - ".join(["L(0)", *(f"g_{d}" for d in point.subset)])
+    return f"S = {{{subset}}}: M = {M}, L = {loss}"
 
 
 def symbolic_json(task: Task, model: Merged | Separate, limit: int) -> None:

@@ -208,11 +208,9 @@ def observed_order(
         )
     if scale is not None:
         h = _finite("scale(parameter)", scale(h))
-    if h.ndim != 1 or h.shape != errors.shape or np.any(h <= 0) or np.any(errors < 0):
-        raise ValueError(
-            "parameter (or its scale) must be positive (K,), and error (K,) zero or more"
-        )
+    _refuse_signs(h, errors)
 
+    # A logarithm of rounding says nothing, and zero has none.
     above_floor = errors > floor
     log_h = _merge_equal(np.log(h[above_floor]))
     log_error = np.log(errors[above_floor])
@@ -233,6 +231,15 @@ def observed_order(
         local_slopes=slopes.local,
         extrapolated=slopes.extrapolated,
     )
+
+
+def _refuse_signs(h: FloatArray, errors: FloatArray) -> None:
+    """ValueError unless h (K,) is positive and errors (K,) are zero or more."""
+    is_column = h.ndim == 1 and h.shape == errors.shape
+    if not is_column or np.any(h <= 0) or np.any(errors < 0):
+        raise ValueError(
+            "parameter (or its scale) must be positive (K,), and error (K,) zero or more"
+        )
 
 
 def _merge_equal(log_h: FloatArray) -> FloatArray:

@@ -37,14 +37,11 @@ def drops(
     >>> drops(t, early).round(), drops(t, early + late).round()
     (array([10.]), array([10., 60.]))
     """
+    _refuse_thresholds(pause, share)
     rounding = _relative_rounding(loss)
     time, loss = values_on_time(time, loss, axes=1)
     if time[0] < 0:
         raise ValueError(f"time must begin at 0 or later, not at {time[0]:g}")
-    if not (pause >= 1 and 0 <= share <= 1):
-        raise ValueError(
-            f"pause must be at least 1 and share lie from 0 to 1, not {pause} and {share}"
-        )
     largest = np.max(np.abs(loss))
     if largest == 0:
         return np.array([])
@@ -63,6 +60,14 @@ def drops(
         if fall.least[k] > 0 and fall.least[k] >= threshold
     ]
     return np.asarray(time[resolved][peaks])
+
+
+def _refuse_thresholds(pause: float, share: float) -> None:
+    """ValueError for a pause or a share outside its range."""
+    if not (pause >= 1 and 0 <= share <= 1):
+        raise ValueError(
+            f"pause must be at least 1 and share lie from 0 to 1, not {pause} and {share}"
+        )
 
 
 def _relative_rounding(loss: ArrayLike) -> float:

@@ -272,6 +272,20 @@ def _test_set(
     tokens_name, labels_name, loss_name = names = [
         f"{name}_{array}" for array in ("tokens", "labels", "loss")
     ]
+    _refuse_test_shapes(headers, names, sizes)
+    arrays = read_numbers(path, headers, names)
+    refuse_losses_of_zero(loss_name, arrays[loss_name])
+    # The published code tests at full length, whatever it trains on.
+    lengths = meta.get("test_context_lengths", "N")
+    data = recorded_prompts(arrays[tokens_name], arrays[labels_name], lengths)
+    return TestSet(name, data, arrays[loss_name])
+
+
+def _refuse_test_shapes(
+    headers: Headers, names: list[str], sizes: dict[str, int]
+) -> None:
+    """ValueError unless tokens, labels and losses of a test set fit each other and the run."""
+    tokens_name, labels_name, loss_name = names
     sequences, tokens, size = shape_of(headers, tokens_name, "P", "N+1", "D+1")
     if tokens < 2 or size != sizes["dimension"] + 1:
         raise ValueError(
@@ -284,10 +298,3 @@ def _test_set(
     (losses,) = shape_of(headers, loss_name, "steps")
     if losses != sizes["steps"]:
         raise ValueError(f"it has {losses} losses for {sizes['steps']} steps")
-
-    arrays = read_numbers(path, headers, names)
-    refuse_losses_of_zero(loss_name, arrays[loss_name])
-    # The published code tests at full length, whatever it trains on.
-    lengths = meta.get("test_context_lengths", "N")
-    data = recorded_prompts(arrays[tokens_name], arrays[labels_name], lengths)
-    return TestSet(name, data, arrays[loss_name])

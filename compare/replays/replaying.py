@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...models.attention import Merged
-from ...models.protocol import Parametrization, is_softmax
+from ...models.protocol import Parametrization, Weights, is_softmax
 from ...runtime.arrays import FloatArray
 from ...runtime.display import Displayed, Summary
 from ...runtime.files import AnyPath
@@ -138,14 +138,21 @@ def _run_network(recording: Recording, engine: str) -> Trajectory:
     settings = _descent_settings(recording)
     if engine == "tokens":
         return train_network(features, labels, recording.start, **settings)
-
     # On statistics the network is run as what it is equivalent to: merged attention on the restricted block.
+    stats = _network_statistics(features, labels)
+    model = Merged(len(recording.start["output"]), divisor="none")
+    start = _merged_weights(recording, model, stats.dimension)
+    return train(model, stats, start, **settings)
+
+
+def _network_statistics(features: FloatArray, labels: FloatArray) -> Statistics:
+    """c, b and S of the features (P, D²) and labels (P,) as those of attention on the restricted block."""
     count = len(labels)
     dimension = round(np.sqrt(features.shape[1]))
     c = float(labels @ labels) / count
     b = labels @ features / count  # (D²,)
     S = features.T @ features / count  # (D², D²)
-    stats = Statistics(
+    return Statistics(
         c,
         b,
         S,
@@ -155,13 +162,16 @@ def _run_network(recording: Recording, engine: str) -> Trajectory:
         divisor="none",
         block="restricted",
     )
+
+
+def _merged_weights(recording: Recording, model: Merged, dimension: int) -> Weights:
+    """The weights of merged attention that equal those of the network; all others are zero."""
     hidden = recording.start["hidden"]  # (H, D²)
     output = recording.start["output"]  # (H,)
-    model = Merged(len(output), divisor="none")
     start = {name: np.zeros(shape) for name, shape in model.shapes(dimension).items()}
     start["value"][:, -1] = output
     start["key_query"][:, :-1, :-1] = hidden.reshape(-1, dimension, dimension)
-    return train(model, stats, start, **settings)
+    return start
 
 
 def _descent_settings(recording: Recording) -> dict[str, Any]:

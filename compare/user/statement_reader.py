@@ -86,6 +86,20 @@ class _Names(NamedTuple):
     meanings: dict[str, Expr]
 
 
+def _kind_of(table: dict[str, Any]) -> _Kind:
+    """The kind of a statement; ValueError for an unknown one, and for fields that are missing or do not belong."""
+    name = table.get("kind")
+    if not isinstance(name, str) or name not in _KINDS:
+        raise ValueError(f"kind must be one of {', '.join(_KINDS)}, not {name!r}")
+    kind = _KINDS[name]
+    allowed = ("name", "kind", "expected", *_NEW_NAMES, *kind.needs, *kind.may_have)
+    refuse_unknown(table, allowed=allowed, owner=f"a statement of kind {name}")
+    for field in kind.needs:
+        if field not in table:
+            raise ValueError(f"a statement of kind {name} needs {field}")
+    return kind
+
+
 @dataclass(frozen=True)
 class StatementReader:
     """Reader of statements in one syntax, for one derivation and the definitions of a file.
@@ -127,16 +141,7 @@ class StatementReader:
 
     def _statement(self, table: dict[str, Any], repeated: list[Identity]) -> Statement:
         """The statement of a table; what it states twice goes to `repeated`."""
-        kind = table.get("kind")
-        if not isinstance(kind, str) or kind not in _KINDS:
-            raise ValueError(f"kind must be one of {', '.join(_KINDS)}, not {kind!r}")
-        make, needs, may_have = _KINDS[kind]
-        allowed = ("name", "kind", "expected", *_NEW_NAMES, *needs, *may_have)
-        refuse_unknown(table, allowed=allowed, owner=f"a statement of kind {kind}")
-        for name in needs:
-            if name not in table:
-                raise ValueError(f"a statement of kind {kind} needs {name}")
-
+        make, needs, may_have = _kind_of(table)
         # Names that the statement brings along, such as the amplitudes of an ansatz.
         new_symbols: list[Expr] = []
         for name in _NEW_NAMES:

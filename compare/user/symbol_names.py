@@ -24,11 +24,7 @@ def numbers_of(task: SymbolicTask) -> dict[str, Expr]:
     values: dict[str, Expr] = {}
     if task.context_lengths != (N,) and len(task.context_lengths) == 1:
         values["N"] = task.context_lengths[0]
-    Λ, Ω = task.covariance, task.teacher_covariance
-    if Λ.is_diagonal() and _decreases(list(Λ.diagonal())):
-        values |= _numbered("lambda", Λ.diagonal())
-        if Ω.is_diagonal() and sp.eye(task.dimension) != Ω:
-            values |= _numbered("omega", Ω.diagonal())
+    values |= _variances(task)
     # Formulas speak of σ, tasks of σ².
     if task.noise_variance != 0:
         values["sigma"] = sp.sqrt(task.noise_variance)
@@ -37,6 +33,17 @@ def numbers_of(task: SymbolicTask) -> dict[str, Expr]:
         values["p"] = task.in_context_fraction
     # A task may mix numbers and symbols; symbols go by their own names.
     return {name: value for name, value in values.items() if value.is_number}
+
+
+def _variances(task: SymbolicTask) -> dict[str, Expr]:
+    """λ_d and, where Ω ≠ I, ω_d; nothing where Λ is not diagonal with a decreasing diagonal."""
+    Λ, Ω = task.covariance, task.teacher_covariance
+    if not (Λ.is_diagonal() and _decreases(list(Λ.diagonal()))):
+        return {}
+    variances = _numbered("lambda", Λ.diagonal())
+    if Ω.is_diagonal() and sp.eye(task.dimension) != Ω:
+        variances |= _numbered("omega", Ω.diagonal())
+    return variances
 
 
 def _numbered(name: str, values: Iterable[Expr]) -> dict[str, Expr]:

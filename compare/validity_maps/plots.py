@@ -121,28 +121,10 @@ def validity_curves(
     positions = _positions(dataset[along].values)
     numbers = comparison["number"].values.tolist()
     for number, colour in zip(numbers, COLOURS, strict=False):
-        observed = comparison["observed"].sel(number=number)
-        median = observed.median(averaged).values
-        # Distances from the median, as error bars take them.
-        below = median - observed.min(averaged).values
-        above = observed.max(averaged).values - median
-        ax.errorbar(
-            positions.x,
-            median,
-            np.array([below, above]),
-            color=colour,
-            marker="o",
-            capsize=2,
-            label=_quantity_label(quantity, number),
-        )
-        predicted = comparison["predicted"].sel(number=number).median(averaged).values
-        # Above the observed curves, which are drawn at 2.
-        ax.plot(
-            positions.x,
-            predicted,
-            color="black",
-            linestyle=DASHES,
-            zorder=3,
+        curve = comparison.sel(number=number)
+        label = _quantity_label(quantity, number)
+        _draw_curve(
+            ax, positions.x, curve, averaged, style={"color": colour, "label": label}
         )
 
     ax.set_xlabel(_AXIS_LABELS.get(along, along))
@@ -153,6 +135,27 @@ def validity_curves(
     ax.set_xticks([], minor=True)
     ax.legend(frameon=False)
     return ax
+
+
+def _draw_curve(
+    ax: "Axes",
+    x: NDArray[Any],
+    comparison: "xarray.Dataset",
+    averaged: Sequence[str],
+    *,
+    style: dict[str, Any],
+) -> None:
+    """Medians of the observed numbers with bars from the smallest to the largest, and of the predicted ones."""
+    observed = comparison["observed"]
+    median = observed.median(averaged).values
+    # Distances from the median, as error bars take them.
+    below = median - observed.min(averaged).values
+    above = observed.max(averaged).values - median
+    ax.errorbar(x, median, np.array([below, above]), marker="o", capsize=2, **style)
+
+    predicted = comparison["predicted"].median(averaged).values
+    # Above the observed curves, which are drawn at 2.
+    ax.plot(x, predicted, color="black", linestyle=DASHES, zorder=3)
 
 
 def _of_number(comparison: "xarray.Dataset", number: int) -> "xarray.Dataset":

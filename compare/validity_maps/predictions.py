@@ -67,13 +67,9 @@ def validity(dataset: "xarray.Dataset", quantity: str) -> "xarray.Dataset":
     sweep = Sweep.from_json(dataset.attrs["sweep"])
     experiments = {experiment.digest: experiment for experiment in sweep.experiments()}
 
-    # One row a run: digests (runs,), losses and gradient norms (runs, T).
-    dimensions = dataset["digest"].dims
-    curves = dataset[["loss", "gradient_norm"]].transpose(*dimensions, "step")
     digests = dataset["digest"].values.ravel()
-    losses = curves["loss"].values.reshape(len(digests), -1)
-    norms = curves["gradient_norm"].values.reshape(len(digests), -1)
-
+    losses = _rows(dataset, "loss")
+    norms = _rows(dataset, "gradient_norm")
     steps = dataset["step"].values
     comparisons = []
     for digest, loss, norm in zip(digests, losses, norms, strict=True):
@@ -81,13 +77,18 @@ def validity(dataset: "xarray.Dataset", quantity: str) -> "xarray.Dataset":
         # A run that ends before the longest one of the sweep has nan after its end.
         recorded = np.isfinite(loss)
         flow_time = 2 * experiment.learning_rate * steps[recorded]
-        comparisons.append(
-            _compared(
-                experiment, flow_time, loss[recorded], norm[recorded], quantity=quantity
-            )
+        comparison = _compared(
+            experiment, flow_time, loss[recorded], norm[recorded], quantity=quantity
         )
+        comparisons.append(comparison)
     first = QUANTITIES[quantity].first_number
     return _assembled(dataset["digest"], comparisons, first)
+
+
+def _rows(dataset: "xarray.Dataset", name: str) -> FloatArray:
+    """A variable of the sweep with one row a run, (runs, T), in the order of the digests."""
+    curves = dataset[name].transpose(*dataset["digest"].dims, "step")
+    return np.asarray(curves.values).reshape(-1, curves.sizes["step"])
 
 
 def _assembled(

@@ -79,11 +79,7 @@ def conservation(context: RunContext) -> "Figure":
         drifts = [_drift(model, run) for run in runs.descents]
         if model is MERGED:
             _draw_drifts(in_time, runs.descents, drifts)
-            flow_drift = _drift(model, runs.flow)
-            # A drift of zero at the start has no place on a logarithmic axis.
-            times = runs.flow.flow_time[1:]
-            style = {"color": "black", "label": "gradient flow"}
-            simulated(in_time, times, flow_drift[1:], **style)
+            _draw_flow_drift(in_time, _drift(model, runs.flow), runs.flow)
         largest = [float(np.max(drift)) for drift in drifts]
         _draw_errors(over_rates, RATES, largest, SMALL_STEPS[model].name, colour=colour)
     _label_rates(over_rates)
@@ -105,6 +101,13 @@ def _draw_drifts(ax: "Axes", runs: list[Trajectory], drifts: list[FloatArray]) -
         }
         # Without the start, whose drift is zero, and the weights after the last step, which are not compared.
         simulated(ax, run.weight_flow_time[1:-1], drift[1:], **style)
+
+
+def _draw_flow_drift(ax: "Axes", drift: FloatArray, run: Trajectory) -> None:
+    """The drift (T,) along gradient flow, which is the error of its integration."""
+    # A drift of zero at the start has no place on a logarithmic axis.
+    times = run.flow_time[1:]
+    simulated(ax, times, drift[1:], color="black", label="gradient flow")
 
 
 @paper_figure("gradient_flow", paper="zhang2025")

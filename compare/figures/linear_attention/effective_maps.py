@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ....models.effective_map import effective_map
 from ....theory import fixed_point, population
@@ -16,6 +17,7 @@ from ..style import COLOURS, DASHES, PAGE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.collections import QuadMesh
     from matplotlib.figure import Figure, SubFigure
 
 
@@ -80,8 +82,14 @@ def _draw_maps(figure: "SubFigure", matches: Sequence[PlateauMatch]) -> None:
 
     # Rows of a matrix count from the top; the axes are shared.
     axes[0, 0].invert_yaxis()
-    for ax, side in zip(axes[:, 0], ("observed", "predicted"), strict=True):
-        ax.set_ylabel(f"{side}\n" r"direction of $\beta$")
+    axes[0, 0].set_ylabel("observed\n" r"direction of $\beta$")
+    axes[1, 0].set_ylabel("predicted\n" r"direction of $\beta$")
+    _draw_colour_bar(figure, axes, picture)
+
+
+def _draw_colour_bar(
+    figure: "SubFigure", axes: NDArray[Any], picture: "QuadMesh"
+) -> None:
     bar = figure.colorbar(
         picture,
         ax=axes,

@@ -139,26 +139,9 @@ def _draw_table(ax: "Axes", table: FloatArray) -> None:
 
 def _draw_lengths(ax: "Axes", context: RunContext) -> None:
     """Root mean square difference against N; filled with the components of the context, open with Λ's."""
+    # (lengths, kinds, D)
     differences = np.array([_at_length(context, length) for length in LENGTHS])
-    for m, colour in enumerate(COLOURS[: FOUR.dimension]):
-        style: dict[str, Any] = {
-            "color": colour,
-            "marker": "o",
-            "linestyle": "-",
-            "linewidth": 0.8,
-        }
-        ax.plot(
-            LENGTHS,
-            differences[:, 0, m],
-            markerfacecolor="white",
-            **style,
-        )
-        ax.plot(
-            LENGTHS,
-            differences[:, 1, m],
-            label=f"$m = {m + 1}$",
-            **style,
-        )
+    _draw_directions(ax, differences)
 
     # Known components leave a difference of order 1/N; those of a context are off by its N^{-1/2} fluctuations.
     _draw_power(
@@ -190,6 +173,29 @@ def _draw_lengths(ax: "Axes", context: RunContext) -> None:
         columnspacing=0.8,
         borderaxespad=0.2,
     )
+
+
+def _draw_directions(ax: "Axes", differences: FloatArray) -> None:
+    """One colour for each number of directions learned, open marks for the components of Λ."""
+    for m, colour in enumerate(COLOURS[: FOUR.dimension]):
+        style: dict[str, Any] = {
+            "color": colour,
+            "marker": "o",
+            "linestyle": "-",
+            "linewidth": 0.8,
+        }
+        ax.plot(
+            LENGTHS,
+            differences[:, 0, m],
+            markerfacecolor="white",
+            **style,
+        )
+        ax.plot(
+            LENGTHS,
+            differences[:, 1, m],
+            label=f"$m = {m + 1}$",
+            **style,
+        )
 
 
 def _draw_power(

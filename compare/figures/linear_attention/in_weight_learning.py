@@ -67,6 +67,24 @@ def in_weight(context: RunContext) -> "Figure":
         _draw_final_losses(after_training, mix)
     _draw_minimum_losses(after_training)
 
+    _label_axes(axes)
+    line_legend(axes[1, 0], "gradient descent", "theory", loc="lower right")
+    titles = [f"{name}, along training" for name in SETS]
+    titles += [f"{name}, after training" for name in SETS]
+    panel_titles(list(axes.ravel()), titles)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=len(FRACTIONS),
+    )
+    return figure
+
+
+def _label_axes(axes: NDArray[Any]) -> None:
+    """Labels and ranges: steps above, fractions below."""
+    along_training, after_training = axes
     for ax, kind in zip(along_training, KINDS, strict=True):
         ax.set(
             xlabel="steps",
@@ -85,19 +103,6 @@ def in_weight(context: RunContext) -> "Figure":
             zorder=1,
         )
     axes[0, 1].set_ylim(0, 3)
-
-    line_legend(axes[1, 0], "gradient descent", "theory", loc="lower right")
-    titles = [f"{name}, along training" for name in SETS]
-    titles += [f"{name}, after training" for name in SETS]
-    panel_titles(list(axes.ravel()), titles)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(
-        handles,
-        labels,
-        loc="outside lower center",
-        ncols=len(FRACTIONS),
-    )
-    return figure
 
 
 class Mixture(NamedTuple):

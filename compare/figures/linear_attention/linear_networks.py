@@ -65,9 +65,7 @@ def _draw_task(axes: Sequence["Axes"], context: RunContext, task: Task) -> None:
     style: dict[str, Any] = {"color": _pale(0), "linewidth": 2}
     simulated(loss_ax, attention_run.time, attention_run.loss, **style)
     predicted(loss_ax, network_run.time, network_run.loss)
-    loss = population(task, MERGED)
-    plateaus = [loss.c, loss.minimum_loss]
-    plateau_lines(loss_ax, plateaus, ["$L(0)$", r"$L(M^\ast)$"])
+    _draw_plateaus(loss_ax, task)
     loss_ax.set(
         xlim=(0, experiment.steps),
         ylim=(0, 1.15),
@@ -80,6 +78,11 @@ def _draw_task(axes: Sequence["Axes"], context: RunContext, task: Task) -> None:
     expected = _network_view(network_run.weight_time, network_run.weights)
     _draw_value_weights(value_ax, observed, expected)
     _draw_map(map_ax, observed, expected, dimension=task.dimension)
+
+
+def _draw_plateaus(ax: "Axes", task: Task) -> None:
+    loss = population(task, MERGED)
+    plateau_lines(ax, [loss.c, loss.minimum_loss], ["$L(0)$", r"$L(M^\ast)$"])
 
 
 def _draw_value_weights(

@@ -54,9 +54,8 @@ def _drops(context: RunContext, task: Task, theory: str) -> "Figure":
     loss = population(task, MERGED)
     plateaus = (loss.c, loss.minimum_loss)
     plateau_lines(ax, plateaus, ["$L(0)$", r"$L(M^\ast)$"])
-    middle = _middle_of_drops(overlays, *plateaus)
-    inset.set(xlim=middle.times, ylim=middle.losses)
-    inset.set(xlabel="flow time", ylabel="loss")
+    window = _middle_of_drops(overlays, *plateaus)
+    inset.set(xlim=window.times, ylim=window.losses)
     ax.indicate_inset_zoom(inset, edgecolor="0.4")
 
     above = {
@@ -65,12 +64,9 @@ def _drops(context: RunContext, task: Task, theory: str) -> "Figure":
         "ncols": 2,
     }
     line_legend(ax, f"{RUNS} runs", theory, **above)
-    ax.set(
-        xlim=(0, 5),
-        ylim=(0, 1.12),
-        xlabel="flow time",
-        ylabel="loss",
-    )
+    ax.set(xlim=(0, 5), ylim=(0, 1.12))
+    for panel in (ax, inset):
+        panel.set(xlabel="flow time", ylabel="loss")
     return figure
 
 

@@ -50,10 +50,7 @@ def predictor(context: RunContext) -> "Figure":
         _draw_differences(ax, steps, _differences(learned, tokens, covariance))
         _draw_exits(ax, run)
 
-    curves = _predicted_differences(run.initial, run.weight_flow_time[records])
-    for count, curve in enumerate(curves):
-        colour = "black" if count else "0.4"
-        predicted(of_covariance, steps, curve, color=colour)
+    _draw_predictions(of_covariance, run, records)
     line_legend(of_context, "gradient descent", "staircase", loc="lower right")
     panel_titles(axes[0], ["components of Λ", "components of the context"])
     handles, labels = of_covariance.get_legend_handles_labels()
@@ -64,6 +61,14 @@ def predictor(context: RunContext) -> "Figure":
         ncols=FOUR.dimension + 1,
     )
     return figure
+
+
+def _draw_predictions(ax: "Axes", run: Trajectory, records: IndexArray) -> None:
+    """The differences that the staircase from the weights of the run predicts."""
+    steps = run.weight_time[records] / 1000
+    curves = _predicted_differences(run.initial, run.weight_flow_time[records])
+    for count, curve in enumerate(curves):
+        predicted(ax, steps, curve, color="black" if count else "0.4")
 
 
 def _draw_differences(

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ....runtime.arrays import FloatArray, IndexArray
 from ....simulate import Trajectory
@@ -75,16 +76,21 @@ def separate_staircase(context: RunContext) -> "Figure":
     line_legend(loss_ax, "gradient descent", "staircase", **corner)
     loss_ax.set(ylim=(0, 1.13), ylabel="loss")
 
-    value_ax.axvline(PUBLISHED_STEPS / 1000, **PALE_LINE)
-    value = _value_weights(run)
-    for head, colour in zip(_heads_by_activation(run), COLOURS, strict=False):
-        simulated(value_ax, run.weight_time / 1000, value[:, head], color=colour)
-    for amplitude in curve.amplitudes.T:
-        predicted(value_ax, times, amplitude)
+    _draw_value_weights(value_ax, run, curve)
     value_ax.set(xlim=(0, _end(run)), ylim=(0, None))
     value_ax.set(xlabel=STEPS, ylabel="value weight $|v_h|$")
     panel_titles([loss_ax, value_ax], ["loss", "value weight of every head"])
     return figure
+
+
+def _draw_value_weights(ax: "Axes", run: Trajectory, curve: TimeCourse) -> None:
+    """|v_h| of all heads over the amplitudes of the staircase."""
+    ax.axvline(PUBLISHED_STEPS / 1000, **PALE_LINE)
+    value = _value_weights(run)
+    for head, colour in zip(_heads_by_activation(run), COLOURS, strict=False):
+        simulated(ax, run.weight_time / 1000, value[:, head], color=colour)
+    for amplitude in curve.amplitudes.T:
+        predicted(ax, run.time / 1000, amplitude)
 
 
 @paper_figure("separate_weights", paper="zhang2025")
@@ -94,16 +100,9 @@ def separate_weights(context: RunContext) -> "Figure":
     figure, axes = panels(3, heads, (PAGE, 3.6), sharex=True, sharey="row")
     value_axes, key_axes, query_axes = axes
     run, curve = _first_run(context)
-    times = run.weight_time / 1000
-    value = _value_weights(run)
     for column, head in enumerate(_heads_by_activation(run)):
-        simulated(value_axes[column], times, value[:, head], color=COLOURS[column])
-        value_axes[column].set_title(f"head {head + 1}")
-        # Heads have one key and one query each: rank one.
-        _draw_cosines(key_axes[column], times, run.weights["key"][:, head, 0])
-        _draw_cosines(query_axes[column], times, run.weights["query"][:, head, 0])
-        query_axes[column].set_xlabel(STEPS)
-    # The staircase numbers its amplitudes by the order of drops, as the columns are.
+        _draw_head(axes[:, column], run, head, colour=COLOURS[column])
+    # Amplitudes are numbered by decreasing gain, which is the order of the drops of this run.
     for ax, amplitude in zip(value_axes, curve.amplitudes.T, strict=False):
         predicted(ax, run.time / 1000, amplitude)
 
@@ -123,6 +122,18 @@ def separate_weights(context: RunContext) -> "Figure":
         ncols=FOUR.dimension,
     )
     return figure
+
+
+def _draw_head(axes: NDArray[Any], run: Trajectory, head: int, *, colour: str) -> None:
+    """Value weight, key and query of one head, from top to bottom."""
+    value_ax, key_ax, query_ax = axes
+    times = run.weight_time / 1000
+    simulated(value_ax, times, _value_weights(run)[:, head], color=colour)
+    value_ax.set_title(f"head {head + 1}")
+    # Heads have one key and one query each: rank one.
+    _draw_cosines(key_ax, times, run.weights["key"][:, head, 0])
+    _draw_cosines(query_ax, times, run.weights["query"][:, head, 0])
+    query_ax.set_xlabel(STEPS)
 
 
 class _RunWithTheory(NamedTuple):
