@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .runtime.arrays import FloatArray
+from .runtime.checks import is_whole_number
 from .runtime.decimals import (
     Numbers,
     Written,
@@ -43,9 +44,8 @@ MOST_LENGTHS = 10**6
 LONGEST = 2**53
 """Longest context: the whole numbers up to here are exact in floating point."""
 
-_COPIES = (
-    10  # matrices like Λ that a task, its eigenvectors and its moments need at once
-)
+# Matrices like Λ that a task, its eigenvectors and its moments need at once.
+_COPIES = 10
 
 _FIELDS = (
     "eigenvalues",
@@ -97,36 +97,38 @@ class Task(Settings):
         noise_variance: Number = 0.0,
         trace: Number | None = None,
     ) -> None:
-        name, given = _input_covariance(eigenvalues, covariance)
-        inputs: dict[str, Any] = {name: frozen_numbers(given)}
-        if trace is not None:
-            inputs["trace"] = _scale(trace)
-        dimension = len(given.doubles)
-        object.__setattr__(
-            self, "covariance", _frozen(_rescaled(given, inputs.get("trace")))
-        )
-        Ω = _teacher_covariance(teacher_covariance, dimension)
-        object.__setattr__(self, "teacher_covariance", _frozen(Ω.doubles))
-        w0, fraction = _mixture(fixed_teacher, in_context_fraction, dimension)
-        object.__setattr__(
-            self, "fixed_teacher", None if w0 is None else _frozen(w0.doubles)
-        )
-        object.__setattr__(self, "in_context_fraction", float(fraction))
+        covariance_name, written_Λ = _input_covariance(eigenvalues, covariance)
+        exact_trace = None if trace is None else _checked_trace(trace)
+        Λ = _rescaled(written_Λ, exact_trace)
+        Ω = _teacher_covariance(teacher_covariance, len(Λ))
+        w0, fraction = _mixture(fixed_teacher, in_context_fraction, len(Λ))
         noise = nonnegative("noise_variance", noise_variance)
-        object.__setattr__(self, "noise_variance", float(noise))
         length = _context_length(context_length)
-        object.__setattr__(self, "context_length", length)
-        inputs |= {
-            "teacher_covariance": frozen_numbers(Ω),
-            "noise_variance": noise,
-            "context_length": length,
-        }
+
+        # Numbers as they were written, of which `exact_…` are made.
+        inputs: dict[str, Any] = {covariance_name: frozen_numbers(written_Λ)}
+        if exact_trace is not None:
+            inputs["trace"] = exact_trace
+        inputs["teacher_covariance"] = frozen_numbers(Ω)
+        inputs["noise_variance"] = noise
+        inputs["context_length"] = length
         if w0 is not None:
-            inputs |= {
-                "fixed_teacher": frozen_numbers(w0),
-                "in_context_fraction": fraction,
-            }
-        object.__setattr__(self, "_inputs", inputs)
+            inputs["fixed_teacher"] = frozen_numbers(w0)
+            inputs["in_context_fraction"] = fraction
+
+        self._set(
+            covariance=_frozen(Λ),
+            teacher_covariance=_frozen(Ω.doubles),
+            fixed_teacher=None if w0 is None else _frozen(w0.doubles),
+            in_context_fraction=float(fraction),
+            noise_variance=float(noise),
+            context_length=length,
+            _inputs=inputs,
+        )
+
+    def _set(self, **values: object) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
 
     @property
     def dimension(self) -> int:
@@ -158,24 +160,20 @@ class Task(Settings):
     @cached_property
     def exact_variances(self) -> NDArray[Any]:
         """The diagonal of Λ in fractions, (D,): decimals as they are written, rescaled exactly to the trace."""
-        given = self._inputs[
-            "eigenvalues" if "eigenvalues" in self._inputs else "covariance"
-        ]
-        diagonal = fractions(given if given.ndim == 1 else np.diag(given))
+        written = self._written_covariance
+        diagonal = fractions(written if written.ndim == 1 else np.diag(written))
         return np.asarray(diagonal * self._exact_scale(diagonal))
 
     @property
     def exact_covariance(self) -> NDArray[Any]:
         """Λ in fractions, (D, D)."""
-        variances = self.exact_variances
-        if "eigenvalues" in self._inputs:
-            matrix = np.full(
-                (self.dimension, self.dimension), Fraction(0), dtype=object
-            )
-            np.fill_diagonal(matrix, variances)
+        if self._written_covariance.ndim == 1:
+            size = self.dimension
+            matrix = np.full((size, size), Fraction(0), dtype=object)
+            np.fill_diagonal(matrix, self.exact_variances)
             return matrix
-        given = exactly_symmetric(fractions(self._inputs["covariance"]))
-        return np.asarray(given * self._exact_scale(np.diag(given)))
+        written = exactly_symmetric(fractions(self._written_covariance))
+        return np.asarray(written * self._exact_scale(np.diag(written)))
 
     @cached_property
     def exact_teacher_variances(self) -> NDArray[Any]:
@@ -190,11 +188,8 @@ class Task(Settings):
     @property
     def exact_fixed_teacher(self) -> NDArray[Any] | None:
         """w₀ in fractions, (D,)."""
-        return (
-            fractions(self._inputs["fixed_teacher"])
-            if "fixed_teacher" in self._inputs
-            else None
-        )
+        written = self._inputs.get("fixed_teacher")
+        return None if written is None else fractions(written)
 
     @property
     def exact_noise_variance(self) -> Fraction:
@@ -239,31 +234,11 @@ class Task(Settings):
         Text such as "1/3" stands for what was given exactly and no double prints as. A trace given in doubles is
         not kept: its Λ is stored in doubles.
         """
-        inputs = self._inputs
-        settings: dict[str, Any] = {}
-        if is_diagonal(self.covariance):
-            exact = self.exact_variances if self._is_text else None
-            settings["eigenvalues"] = nested_lists(np.diag(self.covariance), exact)
-        else:
-            settings["covariance"] = nested_lists(
-                self.covariance, self.exact_covariance if self._is_text else None
-            )
+        settings = self._covariance_settings()
         if not np.array_equal(self.teacher_covariance, np.eye(self.dimension)):
-            exact = (
-                inputs["teacher_covariance"]
-                if inputs["teacher_covariance"].dtype == object
-                else None
-            )
-            settings["teacher_covariance"] = nested_lists(
-                self.teacher_covariance, exact
-            )
+            settings["teacher_covariance"] = self._as_lists("teacher_covariance")
         if self.fixed_teacher is not None:
-            exact = (
-                inputs["fixed_teacher"]
-                if inputs["fixed_teacher"].dtype == object
-                else None
-            )
-            settings["fixed_teacher"] = nested_lists(self.fixed_teacher, exact)
+            settings["fixed_teacher"] = self._as_lists("fixed_teacher")
             settings["in_context_fraction"] = as_stored(
                 self.in_context_fraction, self.exact_in_context_fraction
             )
@@ -272,6 +247,20 @@ class Task(Settings):
                 self.noise_variance, self.exact_noise_variance
             )
         return settings | {"context_length": self.context_length}
+
+    def _covariance_settings(self) -> dict[str, Any]:
+        """Λ as eigenvalues where it is diagonal, else as a matrix; rescaled, so that no trace is needed."""
+        if is_diagonal(self.covariance):
+            exact = self.exact_variances if self._is_text else None
+            return {"eigenvalues": nested_lists(np.diag(self.covariance), exact)}
+        exact = self.exact_covariance if self._is_text else None
+        return {"covariance": nested_lists(self.covariance, exact)}
+
+    def _as_lists(self, name: str) -> list[Any]:
+        """An input as nested lists: fractions as text where no double prints as them."""
+        written = self._inputs[name]
+        exact = written if written.dtype == object else None
+        return nested_lists(getattr(self, name), exact)
 
     def formulas(self) -> dict[str, str]:
         """The law of the prompts."""
@@ -282,17 +271,20 @@ class Task(Settings):
         return formulas
 
     @property
+    def _written_covariance(self) -> NDArray[Any]:
+        """What Λ was made of, as it was written: eigenvalues (D,) or a matrix (D, D)."""
+        name = "eigenvalues" if "eigenvalues" in self._inputs else "covariance"
+        return np.asarray(self._inputs[name])
+
+    @property
     def _is_text(self) -> bool:
         """Whether Λ was given by numbers that no double prints as."""
-        given = self._inputs[
-            "eigenvalues" if "eigenvalues" in self._inputs else "covariance"
-        ]
-        return bool(given.dtype == object) or isinstance(
-            self._inputs.get("trace"), Fraction
-        )
+        has_fractions = self._written_covariance.dtype == object
+        return has_fractions or isinstance(self._inputs.get("trace"), Fraction)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self).from_dict, (self._inputs,)  # exact numbers travel, too
+        # Exact numbers travel, too.
+        return type(self).from_dict, (self._inputs,)
 
 
 def is_diagonal(matrix: FloatArray) -> bool:
@@ -311,9 +303,9 @@ def _input_covariance(
 ) -> tuple[str, Written]:
     """The name of what Λ was given by, and its numbers, (D,) or (D, D)."""
     if (eigenvalues is None) == (covariance is None):
-        given = "neither" if eigenvalues is None else "both"
+        number_given = "neither" if eigenvalues is None else "both"
         raise ValueError(
-            f"pass eigenvalues or covariance, one of the two: {given} given"
+            f"pass eigenvalues or covariance, one of the two: {number_given} given"
         )
     if covariance is not None:
         return "covariance", positive_definite("covariance", covariance, None)
@@ -322,12 +314,10 @@ def _input_covariance(
         raise ValueError(
             f"eigenvalues must be positive: the smallest is {spectrum.doubles.min():g}"
         )
-    size = _COPIES * float(spectrum.doubles.nbytes) * len(spectrum.doubles)
-    refuse_too_large(
-        f"a task of dimension {len(spectrum.doubles)}",
-        size,
-        "choose a smaller dimension",
-    )
+    dimension = len(spectrum.doubles)
+    size = _COPIES * float(spectrum.doubles.nbytes) * dimension
+    name = f"a task of dimension {dimension}"
+    refuse_too_large(name, size, "choose a smaller dimension")
     return "eigenvalues", spectrum
 
 
@@ -335,12 +325,12 @@ def positive_definite(name: str, value: Numbers, dimension: int | None) -> Writt
     """A covariance (D, D) as it is written; ValueError names it unless it is symmetric and positive definite."""
     written = symmetric(name, value, dimension)
     matrix = written.doubles
-    values = np.diag(matrix) if is_diagonal(matrix) else np.linalg.eigvalsh(matrix)
-    rounding = (
-        0.0
-        if is_diagonal(matrix)
-        else len(matrix) * float(np.finfo(float).eps * np.max(np.abs(values)))
-    )
+    if is_diagonal(matrix):
+        values: NDArray[Any] = np.diag(matrix)
+        rounding = 0.0
+    else:
+        values = np.linalg.eigvalsh(matrix)
+        rounding = len(matrix) * float(np.finfo(float).eps * np.max(np.abs(values)))
     if values.min() <= rounding:
         raise ValueError(
             f"{name} must be positive definite: its smallest eigenvalue is {values.min():.3g}"
@@ -348,7 +338,7 @@ def positive_definite(name: str, value: Numbers, dimension: int | None) -> Writt
     return written
 
 
-def _scale(trace: object) -> float | Fraction:
+def _checked_trace(trace: object) -> float | Fraction:
     """The trace, as a fraction where no double prints as it."""
     value = number(trace)
     if value is None or not 0 < float(value) < np.inf:
@@ -356,20 +346,15 @@ def _scale(trace: object) -> float | Fraction:
     return value
 
 
-def _rescaled(given: Written, trace: float | Fraction | None) -> FloatArray:
-    """Λ in doubles: the nearest ones where the numbers are given exactly."""
-    matrix = np.diag(given.doubles) if given.doubles.ndim == 1 else given.doubles
+def _rescaled(written: Written, trace: float | Fraction | None) -> FloatArray:
+    """Λ (D, D) in doubles, of this trace if there is one: the nearest doubles where numbers are given exactly."""
     if trace is None:
-        return matrix
-    if given.exact is not None or isinstance(trace, Fraction):
-        exact = fractions_of(given)
-        scaled = exact * (
-            exact_fraction(trace) / sum(exact if exact.ndim == 1 else np.diag(exact))
-        )
-        rescaled = as_written(scaled).doubles
-        rescaled = np.diag(rescaled) if rescaled.ndim == 1 else rescaled
+        return _as_matrix(written.doubles)
+    if written.exact is not None or isinstance(trace, Fraction):
+        rescaled = _exactly_rescaled(fractions_of(written), trace)
     else:
-        with np.errstate(all="ignore"):
+        matrix = _as_matrix(written.doubles)
+        with np.errstate(all="ignore"):  # what leaves the range is refused below
             scale: float = float(np.trace(matrix)) / trace
             rescaled = matrix / scale
     if not np.all(np.isfinite(rescaled)) or np.any(np.diag(rescaled) <= 0):
@@ -377,6 +362,18 @@ def _rescaled(given: Written, trace: float | Fraction | None) -> FloatArray:
             f"trace {in_message(trace)} puts Λ outside the range of floating point: pass a moderate one"
         )
     return rescaled
+
+
+def _exactly_rescaled(exact: NDArray[Any], trace: float | Fraction) -> FloatArray:
+    """Eigenvalues (D,) or Λ (D, D) in fractions, rescaled to the trace and then rounded once, (D, D)."""
+    diagonal = exact if exact.ndim == 1 else np.diag(exact)
+    scaled = exact * (exact_fraction(trace) / sum(diagonal))
+    return _as_matrix(as_written(scaled).doubles)
+
+
+def _as_matrix(array: FloatArray) -> FloatArray:
+    """Λ (D, D) from eigenvalues (D,) or itself."""
+    return np.diag(array) if array.ndim == 1 else array
 
 
 def _teacher_covariance(value: Numbers | None, dimension: int) -> Written:
@@ -403,19 +400,14 @@ def _mixture(
 
 
 def _context_length(value: int | str) -> int | str:
+    """N, or "1..N" for every length; ValueError for anything else, and for more than can be computed with."""
     if isinstance(value, str):
-        match = re.fullmatch(r" *(?:1 *\.\. *)?([1-9][0-9]{0,4000}) *", value)
+        # At most 4001 digits, which Python turns into a number at once.
+        match = re.fullmatch(r" *(1 *\.\. *)?([1-9][0-9]{0,4000}) *", value)
         if match:
-            return (
-                _average_up_to(int(match[1]))
-                if ".." in value
-                else _one_length(int(match[1]))
-            )
-    elif (
-        isinstance(value, (int, np.integer))
-        and not isinstance(value, bool)
-        and value >= 1
-    ):
+            longest = int(match[2])
+            return _average_up_to(longest) if match[1] else _one_length(longest)
+    elif is_whole_number(value, least=1):
         return _one_length(int(value))
     raise ValueError(
         f'context_length must be a whole number N ≥ 1, or "1..N" for every length, not {in_message(value)}'

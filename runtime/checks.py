@@ -10,7 +10,7 @@ import re
 import reprlib
 from collections.abc import Iterable
 from numbers import Real
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -116,15 +116,18 @@ def whole_number(value: object, name: str, *, least: int = 1) -> int:
     Traceback (most recent call last):
     ValueError: heads must be a whole number of at least 1, not 0
     """
-    if (
-        not isinstance(value, (int, np.integer))
-        or isinstance(value, bool)
-        or value < least
-    ):
+    if not is_whole_number(value, least):
         raise ValueError(
             f"{name} must be a whole number of at least {least}, not {value!r}"
         )
     return int(value)
+
+
+def is_whole_number(value: object, least: int) -> TypeGuard[int]:
+    """Whether a value is a whole number of at least `least`; True and 2.0 are none."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        return False
+    return bool(value >= least)
 
 
 def true_or_false(value: object, name: str) -> bool:
