@@ -50,9 +50,8 @@ def heads_with_leading_axes(
     if isinstance(model, (Merged, Separate)):
         return model.heads(weights)
 
-    # A user's `heads` is written for one set of weights, whose number of axes does not depend on D.
-    name, shape = next(iter(model.shapes(1).items()))
-    leading = np.shape(weights[name])[: np.ndim(weights[name]) - len(shape)]
+    # A user's `heads` is written for one set of weights.
+    leading = _leading_axes(model, weights)
     values = []
     columns = []
     for index in np.ndindex(leading):
@@ -62,3 +61,12 @@ def heads_with_leading_axes(
     a = np.array(values)
     B = np.array(columns)
     return a.reshape(*leading, *a.shape[1:]), B.reshape(*leading, *B.shape[1:])
+
+
+def _leading_axes(
+    model: Parametrization, weights: Mapping[str, NDArray[Any]]
+) -> tuple[int, ...]:
+    """The axes before those of the model, whose number does not depend on D."""
+    name, shape = next(iter(model.shapes(1).items()))
+    array_shape = np.shape(weights[name])
+    return array_shape[: len(array_shape) - len(shape)]

@@ -79,9 +79,7 @@ def integrate(
     gives up. The unit of time is to be about 1/(fastest rate): what is next to nothing in it counts as none, and
     after what is next to infinity the solution has settled; ArithmeticError if it has not.
     """
-    # Small weights grow at a rate that is as small.
-    size = float(np.max(np.abs(start), initial=0.0)) or 1.0
-    latest = _LONGEST_TIME / min(1.0, size)
+    latest = _longest_time(start)
     clipped = np.where(flow_time < _SHORTEST_TIME, 0.0, np.minimum(flow_time, latest))
     # The solvers want times that increase, and the first one is that of the start.
     times, places = np.unique(np.append(0.0, clipped), return_inverse=True)
@@ -99,6 +97,12 @@ def integrate(
     if np.any(flow_time > latest):
         _refuse_unless_settled(rate, values[-1])
     return values[places[1:]]
+
+
+def _longest_time(start: FloatArray) -> float:
+    """The longest time that the solvers follow: small weights grow at a rate that is as small."""
+    size = float(np.max(np.abs(start), initial=0.0)) or 1.0
+    return _LONGEST_TIME / min(1.0, size)
 
 
 def _refuse_unless_settled(rate: Field, x: FloatArray) -> None:

@@ -46,14 +46,18 @@ def principal_component_regression(
     floor = np.finfo(float).eps * dimension * np.sum(variances, axis=1, keepdims=True)
 
     chosen = [-1 - d for d in direction_indices(components, dimension)]
-    variances = variances[:, chosen]  # (P, K)
     vectors = vectors[:, :, chosen]  # (P, D, K)
-    inverses = np.zeros_like(variances)
-    np.divide(1, variances, out=inverses, where=variances > floor)
-
+    inverses = _inverses_above(floor, variances[:, chosen])  # (P, K)
     β_components = np.einsum("pd,pdk->pk", _β(x, y), vectors)
     query_components = np.einsum("pd,pdk->pk", query, vectors)
     return np.asarray(np.sum(inverses * β_components * query_components, axis=1))
+
+
+def _inverses_above(floor: FloatArray, variances: FloatArray) -> FloatArray:
+    """1/λ of the variances above a floor, and 0 of the others, which predict nothing."""
+    inverses = np.zeros_like(variances)
+    np.divide(1, variances, out=inverses, where=variances > floor)
+    return inverses
 
 
 def ridge(
@@ -80,16 +84,20 @@ def ridge(
         Ω = written.doubles
 
     if length < dimension:
-        # The same mean from the smaller system, w̄ = Ω Xᵀ (X Ω Xᵀ + σ²)⁻¹ y.
-        XΩ = x @ Ω  # (P, N, D)
-        label_covariance = XΩ @ x.swapaxes(1, 2) + σ2 * np.eye(length)
-        weights = np.linalg.solve(label_covariance, y[..., None])[..., 0]  # (P, N)
-        return np.asarray(np.einsum("pnd,pn,pd->p", XΩ, weights, query))
-
+        return _ridge_of_short_contexts((x, y, query), σ2, Ω)
     precision = x.swapaxes(1, 2) @ x + σ2 * np.linalg.inv(Ω)  # N (Λ̂ + (σ²/N) Ω⁻¹)
     sums = length * _β(x, y)[..., None]
     teachers = np.linalg.solve(precision, sums)[..., 0]  # (P, D)
     return np.asarray(np.sum(teachers * query, axis=1))
+
+
+def _ridge_of_short_contexts(prompts: Prompts, σ2: float, Ω: FloatArray) -> FloatArray:
+    """The same mean from the smaller system, w̄ = Ω Xᵀ (X Ω Xᵀ + σ²)⁻¹ y."""
+    x, y, query = prompts
+    XΩ = x @ Ω  # (P, N, D)
+    label_covariance = XΩ @ x.swapaxes(1, 2) + σ2 * np.eye(x.shape[1])
+    weights = np.linalg.solve(label_covariance, y[..., None])[..., 0]  # (P, N)
+    return np.asarray(np.einsum("pnd,pn,pd->p", XΩ, weights, query))
 
 
 def preconditioned_step(

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
@@ -383,11 +383,11 @@ def _checked_assignment(
         starts = range(0, len(subset), model.rank)
         return tuple(subset[start : start + model.rank] for start in starts)
 
-    heads = tuple(tuple(int(d) for d in head) for head in assignment)
+    heads = tuple(tuple(map(int, head)) for head in assignment)
     has_room = len(heads) <= model.head_count and all(
         1 <= len(head) <= model.rank for head in heads
     )
-    assigned = sorted(d for head in heads for d in head)
+    assigned = sorted(chain.from_iterable(heads))
     if not has_room or assigned != list(subset):
         limits = f"at most {model.head_count} heads of 1 to {model.rank} directions"
         raise ValueError(
@@ -441,17 +441,22 @@ def _separate_weights(model: Separate, loss: Population, heads: Assignment) -> W
         columns = [d - 1 for d in directions]
         p_rows = p[:, columns].T  # (R, D)
         r_rows = r[:, columns].T
-        p_norms = np.linalg.norm(p_rows, axis=1, keepdims=True)
-        r_norms = np.linalg.norm(r_rows, axis=1, keepdims=True)
+        p_norms = _row_norms(p_rows)  # (R, 1)
+        r_norms = _row_norms(r_rows)
 
         # v³ = Σ_d |M_d| from the three conditions above.
         v = float(np.cbrt(np.sum(p_norms * r_norms)))
         lengths = np.sqrt(p_norms * r_norms / v)  # |k_d| = |q_d|
-        pairs = len(columns)
+        pairs = slice(len(columns))
         weights["value"][head, -1] = v
-        weights["key"][head, :pairs, :-1] = p_rows / p_norms * lengths
-        weights["query"][head, :pairs, :-1] = r_rows / r_norms * lengths
+        weights["key"][head, pairs, :-1] = p_rows / p_norms * lengths
+        weights["query"][head, pairs, :-1] = r_rows / r_norms * lengths
     return weights
+
+
+def _row_norms(rows: FloatArray) -> FloatArray:
+    """Lengths of the rows, (n, 1)."""
+    return np.asarray(np.linalg.norm(rows, axis=1, keepdims=True))
 
 
 def _zero_weights(model: Merged | Separate, dimension: int) -> Weights:

@@ -39,22 +39,19 @@ def low_rank_amplitudes(
     True
     """
     κ0 = np.atleast_1d(np.asarray(kappa0, dtype=np.float64))
-    growth_rates = np.atleast_1d(np.asarray(b, dtype=np.float64))
-    curvatures = np.atleast_1d(np.asarray(curvature, dtype=np.float64))
+    head = _head(b, curvature, rank=κ0.size)
     check_shape(κ0, "kappa0", "(R,)")
-    check_shape(growth_rates, "b", "(R,)", R=len(κ0))
-    check_shape(curvatures, "curvature", "(R,)", R=len(κ0))
 
     x0 = np.concatenate(([float(v0)], κ0))  # (1+R,)
-    size = _size_at_fixed_point(growth_rates, curvatures)
+    size = head.size_at_fixed_point
     _check_start(x0, size)
     # Where an amplitude is large, v κ² stays what it is, and the others shrink by as much.
     least = min(1.0, size / float(np.max(np.abs(x0), initial=size))) ** 2
 
-    rate = float(np.max(growth_rates))
-    head = _Head(growth_rates / rate, curvatures * (size**3 / rate))
+    rate = float(np.max(head.growth_rates))
+    unit_head = _Head(head.growth_rates / rate, head.curvatures * (size**3 / rate))
     times = in_units(flow_times(flow_time), rate * size)
-    values = integrate(head.rate, x0 / size, times, head.jacobian, least)
+    values = integrate(unit_head.rate, x0 / size, times, unit_head.jacobian, least)
     v, κ = conserving(values, x0 / size, power=2)
     return size * v, size * κ
 
@@ -65,6 +62,11 @@ class _Head:
 
     growth_rates: FloatArray
     curvatures: FloatArray
+
+    @property
+    def size_at_fixed_point(self) -> float:
+        """The least (b/(aλ))^{1/3}, the amplitude of a rank-one head at its fixed point."""
+        return float(np.min(np.cbrt(self.growth_rates / self.curvatures)))
 
     def rate(self, x: FloatArray) -> FloatArray:
         """dx/dt (1+R,)."""
@@ -87,13 +89,17 @@ class _Head:
         return entries
 
 
-def _size_at_fixed_point(growth_rates: FloatArray, curvatures: FloatArray) -> float:
-    """The least (b/(aλ))^{1/3}, the amplitude of a rank-one head at its fixed point; ValueError unless aλ > 0."""
+def _head(b: ArrayLike, curvature: ArrayLike, rank: int) -> _Head:
+    """The head of these numbers, (R,) each; ValueError for other shapes, and unless every aλ is positive."""
+    growth_rates = np.atleast_1d(np.asarray(b, dtype=np.float64))
+    curvatures = np.atleast_1d(np.asarray(curvature, dtype=np.float64))
+    check_shape(growth_rates, "b", "(R,)", R=rank)
+    check_shape(curvatures, "curvature", "(R,)", R=rank)
     if not np.all(curvatures > 0):
         raise ValueError(
             "curvature must be positive: where a λ of a task underflows, rescale its Λ"
         )
-    return float(np.min(np.cbrt(growth_rates / curvatures)))
+    return _Head(growth_rates, curvatures)
 
 
 def _check_start(x0: FloatArray, size: float) -> None:

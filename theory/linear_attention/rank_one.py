@@ -278,12 +278,7 @@ def _by_inverse(target: FloatArray) -> _Position:
 def _by_logarithm(target: FloatArray, side: float) -> _Position:
     """1 < w ≤ 2 for side 1, ½ ≤ w < 1 for side −1, by Halley's steps in ln|w−1|."""
     highest = 0.0 if side > 0 else -np.log(2.0)
-
-    # First guess: P = _AT_ONE − ⅓ ln|w−1| to leading order, then two more terms.
-    leading = 3 * (_AT_ONE - target)
-    distance = side * np.exp(np.minimum(leading, _LEADING_AT_TWICE))
-    excess = distance / (1 + 2 * distance)
-    logarithm = np.minimum(leading - 2 * excess - excess**2 / 3, highest)
+    logarithm = np.minimum(_guessed_logarithm(target, side), highest)
     for _ in range(_STEPS):
         excess = side * np.exp(logarithm)
         w = 1 + excess
@@ -293,6 +288,14 @@ def _by_logarithm(target: FloatArray, side: float) -> _Position:
         logarithm = np.minimum(logarithm - step / (1 - step * curvature), highest)
     excess = side * np.exp(logarithm)
     return _Position(1 + excess, excess)
+
+
+def _guessed_logarithm(target: FloatArray, side: float) -> FloatArray:
+    """ln|w−1| from P = _AT_ONE − ⅓ ln|w−1| near w = 1, with two more terms."""
+    leading = 3 * (_AT_ONE - target)
+    distance = side * np.exp(np.minimum(leading, _LEADING_AT_TWICE))
+    excess = distance / (1 + 2 * distance)
+    return np.asarray(leading - 2 * excess - excess**2 / 3)
 
 
 def _by_power(target: FloatArray, sign: float) -> _Position:

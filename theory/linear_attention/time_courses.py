@@ -202,16 +202,22 @@ def _from_separate_amplitudes(
 ) -> TimeCourse:
     """Heads on their own directions: in closed form for rank one, else 1 + R equations a head."""
     start = _separate_start(model, loss.dimension, initial)  # (D,)
-    if model.rank == 1:
-        v = rank_one_amplitude(times[:, None], start, loss.b, 1 / loss.coefficients)
-        return _aligned_course(loss, times, v, v**3, "closed form")
+    if model.rank > 1:
+        return _of_low_rank_heads(model.rank, loss, times, start)
+    v = rank_one_amplitude(times[:, None], start, loss.b, 1 / loss.coefficients)
+    return _aligned_course(loss, times, v, v**3, "closed form")
 
+
+def _of_low_rank_heads(
+    rank: int, loss: Population, times: FloatArray, start: FloatArray
+) -> TimeCourse:
+    """Heads that take R started directions each, in order of gain, from balanced amplitudes `start` (D,)."""
     κ = np.zeros((len(times), loss.dimension))
     coefficients = np.zeros((len(times), loss.dimension))
     curvature = loss.a * loss.lam
     started = np.flatnonzero(start)
-    for first in range(0, len(started), model.rank):
-        d = started[first : first + model.rank]  # the directions of one head
+    for first in range(0, len(started), rank):
+        d = started[first : first + rank]  # the directions of one head
         v0 = float(np.linalg.norm(start[d]))  # balanced
         v, κ[:, d] = low_rank_amplitudes(times, v0, start[d], loss.b[d], curvature[d])
         coefficients[:, d] = v[:, None] * κ[:, d] ** 2

@@ -317,6 +317,7 @@ def _teacher_means(sequences: list[_Sequences]) -> _TeacherMeans:
     return _TeacherMeans(*sums)
 
 
+# Five pairings of six coordinates, each an einsum with its indices: apart they would say less.
 def _query_moments(Λ: FloatArray) -> _QueryMoments:
     """Isserlis' theorem; the sixth moments E[x_i x_j x_d x_k x_l x_e] pair x_d with each of the others in turn."""
     second = np.pad(Λ, (0, 1))
@@ -346,6 +347,7 @@ def _first_moments(
     return np.asarray((context + own)[pairs][:, :-1].ravel())
 
 
+# Three terms of one formula, which stands in the docstring: apart they would say less.
 def _second_moments(
     teachers: _TeacherMeans, query: _QueryMoments, counts: _TokenCounts
 ) -> FloatArray:

@@ -262,13 +262,13 @@ def population(task: Task, model: Parametrization) -> Population:
         B = means.linear * ΛΩΛ
         # The largest entries of positive definite matrices stand on their diagonals.
         is_representable = np.isfinite(np.max(A) * np.max(Λ))
-    if not is_representable:
+    if (
+        not is_representable
+        or min(A.diagonal().min(), B.diagonal().min()) < _SMALLEST_MOMENT
+    ):
+        limit = "underflow" if is_representable else "overflow"
         raise ValueError(
-            "the moments of this task overflow: rescale Λ, for instance by trace=1, or Ω"
-        )
-    if min(np.min(np.diag(A)), np.min(np.diag(B))) < _SMALLEST_MOMENT:
-        raise ValueError(
-            "the moments of this task underflow: rescale Λ, for instance by trace=1, or Ω"
+            f"the moments of this task {limit}: rescale Λ, for instance by trace=1, or Ω"
         )
     return Population(c, A, B, Λ, _spectrum(task, means, c, are_diagonal))
 
@@ -326,17 +326,13 @@ def _spectrum(
     task: Task, means: _LengthMeans, c: float, are_diagonal: bool
 ) -> Spectrum | None:
     """Eigenvalues and gains on the common eigenvectors of Λ and Ω; None where these do not commute."""
-    if are_diagonal:
-        basis = np.eye(task.dimension)
-        λ = np.diag(task.covariance)
-        ω = np.diag(task.teacher_covariance)
-    else:
-        eigenvectors = _common_eigenvectors(task.covariance, task.teacher_covariance)
-        if eigenvectors is None:
-            return None
-        basis = eigenvectors
-        λ = _diagonal_on(basis, task.covariance)
-        ω = _diagonal_on(basis, task.teacher_covariance)
+    Λ = task.covariance
+    Ω = task.teacher_covariance
+    basis = np.eye(task.dimension) if are_diagonal else _common_eigenvectors(Λ, Ω)
+    if basis is None:
+        return None
+    λ = np.diag(Λ) if are_diagonal else _diagonal_on(basis, Λ)
+    ω = np.diag(Ω) if are_diagonal else _diagonal_on(basis, Ω)
 
     a = means.pairs * λ**2 * ω + means.single * c * λ
     b = means.linear * λ**2 * ω
