@@ -122,7 +122,9 @@ def frozen_numbers(written: Written) -> NDArray[Any]:
 
 def fractions(stored: NDArray[Any]) -> NDArray[Any]:
     """The exact numbers of what `frozen_numbers` keeps."""
-    return stored if stored.dtype == object else fractions_of(Written(stored, None))
+    if stored.dtype == object:
+        return stored
+    return _printed(stored)
 
 
 def exactly_symmetric(matrix: NDArray[Any]) -> NDArray[Any]:

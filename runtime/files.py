@@ -158,7 +158,8 @@ _DAMAGE: tuple[type[Exception], ...] = (
 
 def _without_waiting(path: str, flags: int) -> int:
     """Opens a file; a pipe that nobody writes to is opened too, where `open` would wait."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    without_waiting = getattr(os, "O_NONBLOCK", 0)  # Windows has no such flag
+    return os.open(path, flags | without_waiting)
 
 
 def _header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Header:
@@ -230,7 +231,8 @@ def read_utf8(path: AnyPath) -> str:
 
 def write_text(path: AnyPath, text: str) -> Path:
     """Write UTF-8 text atomically; OSError as `write_atomically`."""
-    return write_atomically(path, lambda file: file.write(text.encode()))
+    contents = text.encode()
+    return write_atomically(path, lambda file: file.write(contents))
 
 
 def _umask() -> int:

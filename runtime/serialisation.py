@@ -71,7 +71,8 @@ class Settings(ABC):
     @classmethod
     def from_toml(cls, text: str) -> Self:
         """The object written by `to_toml`; ValueError on malformed TOML or an unknown field."""
-        return cls.from_dict(tomllib.loads(text.removeprefix(BYTE_ORDER_MARK)))
+        settings = tomllib.loads(text.removeprefix(BYTE_ORDER_MARK))
+        return cls.from_dict(settings)
 
     @property
     def digest(self) -> str:
@@ -86,7 +87,8 @@ class Settings(ABC):
         return self.to_dict() == other.to_dict()
 
     def __hash__(self) -> int:
-        return hash((type(self).__name__, self.to_json()))
+        name = type(self).__name__
+        return hash((name, self.to_json()))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Through __init__, which locks the arrays again.
@@ -94,13 +96,17 @@ class Settings(ABC):
 
     def __repr__(self) -> str:
         """The call that makes these settings, or a summary in angle brackets of what would fill half a screen."""
-        name, settings = type(self).__name__, self.to_dict()
+        name = type(self).__name__
+        settings = self.to_dict()
         fields = [f"{field}={value!r}" for field, value in settings.items()]
-        call = f"{name}({', '.join(fields)})"
+        arguments = ", ".join(fields)
+        call = f"{name}({arguments})"
         if len(call) <= LONGEST_REPR:
             return call
+        # In brackets, since Python could not read it back.
         fields = [f"{field}={_in_short(value)}" for field, value in settings.items()]
-        return f"<{name} {', '.join(fields)}>"
+        summary = ", ".join(fields)
+        return f"<{name} {summary}>"
 
     def _repr_html_(self) -> str:
         rows = {name: _in_short(value) for name, value in self.to_dict().items()}

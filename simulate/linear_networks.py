@@ -204,11 +204,13 @@ def _convolution(images: FloatArray, y: FloatArray) -> Objective:
 
     def evaluate(weights: Weights) -> tuple[float, Weights]:
         f, columns, output = weights["filter"], weights["columns"], weights["output"]
+        # Forward: (P, H, D), (P, H), (P,).
         filtered = np.einsum("pij,hi->phj", images, f)
         summed = np.einsum("phj,hj->ph", filtered, columns)
         residual = summed @ output - y
         loss = float(residual @ residual) / len(y)
 
+        # Back, by the chain rule.
         dL_dsummed = 2 * residual[:, None] * output / len(y)
         dL_df = np.einsum("ph,hj,pij->hi", dL_dsummed, columns, images, optimize=True)
         dL_dcolumns = np.einsum("ph,phj->hj", dL_dsummed, filtered)

@@ -137,8 +137,11 @@ def _rekey_file(path: Path) -> Outcome:
 
 def _experiment_of(run: Trajectory) -> Experiment:
     """The experiment that a run says it is of; KeyError, TypeError or ValueError if it says none."""
-    names = [name for name in Experiment.fields() if name in run.settings]
-    settings = {name: run.settings[name] for name in names}
+    # A run has more settings than its experiment, such as versions; an older one may lack some.
+    settings = {}
+    for name in Experiment.fields():
+        if name in run.settings:
+            settings[name] = run.settings[name]
     return Experiment.from_dict(current_settings(settings))
 
 
@@ -151,6 +154,7 @@ def _why_not_reproduced(experiment: Experiment, run: Trajectory) -> str:
     if not _equal(experiment.start, run.initial):
         return "the present code starts from other weights"
 
+    # From the first weights on, the middle ones and the last: where losses fall a wrong rate shows first.
     source = experiment.source
     before_a_step = np.flatnonzero(run.weight_time < len(run.loss))
     chosen = before_a_step[[0, len(before_a_step) // 2, -1]]

@@ -94,13 +94,17 @@ class Trajectory(Displayed):
 
     def stored_weights(self, index: int) -> Weights:
         """The weights stored at `weight_time[index]`, in the model's shapes."""
-        return {name: value[index] for name, value in self.weights.items()}
+        weights = {}
+        for name, value in self.weights.items():
+            weights[name] = value[index]
+        return weights
 
     def weights_at(self, time: float) -> Weights:
         """The weights stored at this step of a descent, or at this flow time of a flow.
 
         ValueError, naming the nearest, if none are stored there.
         """
+        # Times are compared as they were stored: a run knows them exactly.
         nearest = int(np.argmin(np.abs(self.weight_time - time)))
         if self.weight_time[nearest] != time:
             unit = "flow time" if self.learning_rate is None else "step"
@@ -211,6 +215,7 @@ class Trajectory(Displayed):
 def load(path: AnyPath) -> Trajectory:
     """The trajectory that `save` wrote; ValueError if it is truncated or something else, OSError if absent."""
     try:
+        # Other arrays of the file, as of a later version, are not read.
         names = [
             name
             for name in array_headers(path)

@@ -155,7 +155,11 @@ class Sums:
     def zero(cls, heads: Heads) -> "Sums":
         """The sums over no prompt."""
         a, B = heads
-        return cls(0.0, np.zeros(a.shape), np.zeros(B.shape))
+        return cls(
+            square=0.0,
+            slope_a=np.zeros(a.shape),
+            slope_B=np.zeros(B.shape),
+        )
 
     def add(self, other: "Sums") -> None:
         """Add those over other prompts, in place."""

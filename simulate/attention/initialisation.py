@@ -190,6 +190,7 @@ def _gaussian(
     model: Parametrization, dimension: int, scale: float, seed: int
 ) -> Weights:
     """Every entry of every weight from N(0, scale²)."""
+    # One stream for all weights, in the order of the model's shapes.
     draws = stream(seed, "weights")
     return {
         name: scale * draws.standard_normal(shape)
@@ -227,8 +228,11 @@ def _aligned_merged(model: Merged, task: Task, amplitudes: FloatArray) -> Weight
     weights = _zeros(model, task)
     u = np.broadcast_to(amplitudes, (task.dimension,))
     e = task.eigenvectors
-    weights["key_query"][0, :-1, :-1] = (e * u) @ e.T
-    weights["value"][0, -1] = _lengths(u[None])[0]
+    U = (e * u) @ e.T
+    weights["key_query"][0, :-1, :-1] = U
+    # Balanced: v² = |U|², which the flow conserves.
+    v = _lengths(u[None])
+    weights["value"][0, -1] = v[0]
     return weights
 
 
@@ -251,13 +255,16 @@ def _aligned_separate(
         on_direction = amplitude * task.eigenvectors[:, direction]
         weights["key"][head, pair, :-1] = on_direction
         weights["query"][head, pair, :-1] = on_direction
+    # Balanced: v² = Σ_r |k_r|², which the flow conserves.
     weights["value"][:, -1] = _lengths(weights["key"].reshape(heads, -1))
     return weights
 
 
 def _zeros(model: Parametrization, task: Task) -> Weights:
-    shapes = model.shapes(task.dimension)
-    return {name: np.zeros(shape) for name, shape in shapes.items()}
+    weights = {}
+    for name, shape in model.shapes(task.dimension).items():
+        weights[name] = np.zeros(shape)
+    return weights
 
 
 def _lengths(rows: FloatArray) -> FloatArray:

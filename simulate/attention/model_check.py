@@ -135,7 +135,10 @@ def _random_weights(
     shapes: Mapping[str, tuple[int, ...]], size: float, seed: int
 ) -> Weights:
     draws = np.random.default_rng(seed)
-    return {name: size * draws.standard_normal(shape) for name, shape in shapes.items()}
+    weights = {}
+    for name, shape in shapes.items():
+        weights[name] = size * draws.standard_normal(shape)
+    return weights
 
 
 def _candidates(shapes: Mapping[str, tuple[int, ...]]) -> Iterator[Weights]:
@@ -231,7 +234,8 @@ def _refuse_not_analytic(
 def _furthest(step: FloatArray, slope: FloatArray, wrong: BoolArray) -> int:
     """The entry whose two derivatives are furthest apart, among those that are wrong."""
     gap = np.abs(step - slope)
-    return int(np.argmax(np.where(wrong, gap, -1.0)))
+    wrong_gap = np.where(wrong, gap, -1.0)  # no gap is negative
+    return int(np.argmax(wrong_gap))
 
 
 def _by_differences(
@@ -286,7 +290,9 @@ def _shifted(
     model: Parametrization, weights: Weights, name: str, direction: FloatArray
 ) -> Heads:
     """Heads at weights in complex numbers, one of them moved by a complex step."""
-    shifted = {other: value.astype(np.complex128) for other, value in weights.items()}
+    shifted = {}
+    for weight, value in weights.items():
+        shifted[weight] = value.astype(np.complex128)
     shifted[name] += 1j * STEP * direction
     return heads_of(model, shifted)
 
@@ -350,12 +356,12 @@ def _direction(weight: FloatArray) -> FloatArray:
 
 def _moved(weights: Weights, name: str, by: FloatArray) -> Weights:
     """Copies of the weights, one of them moved."""
-    return {
-        other: value + by if other == name else value.copy()
-        for other, value in weights.items()
-    }
+    moved = {weight: value.copy() for weight, value in weights.items()}
+    moved[name] = moved[name] + by
+    return moved
 
 
 def _flat(heads: Any) -> NDArray[Any]:
     a, B = heads
-    return np.concatenate([np.ravel(a), np.ravel(B)])
+    arrays = [np.ravel(a), np.ravel(B)]
+    return np.concatenate(arrays)

@@ -232,7 +232,8 @@ class RecordedPrompts(Displayed):
     @property
     def dimension(self) -> int:
         """D, the dimension of x."""
-        return int(self.tokens.shape[2]) - 1
+        size = int(self.tokens.shape[2])  # of a token (x, y)
+        return size - 1
 
     @cached_property
     def digest(self) -> str:
@@ -354,6 +355,7 @@ class Prompts(Displayed):
         """
         indices = self._indices
         prompts = self
+        # Sent with the prompts: a worker that lacked them would read all the data.
         if executor is not None and (self.whiten or self.centre):
             sums = executor.map(self._chunk_sums, indices, chunksize=count)
             prompts = replace(self, moments=self._moments_from(sums))
@@ -431,10 +433,13 @@ class Prompts(Displayed):
     def _inputs(self, index: int, size: int) -> FloatArray:
         """x (P, N+1, D) of a chunk, with covariance Λ."""
         D = self.dimension
-        shape = (size, max(self.context_lengths) + 1, D)
+        tokens = max(self.context_lengths) + 1
+        shape = (size, tokens, D)
         root = np.linalg.cholesky(self.task.covariance)
         z = self._normal(index, X_NUMBERS, shape)
-        return (z.reshape(-1, D) @ root.T).reshape(shape)
+        # One product of matrices over all tokens: many small ones are slower.
+        x = z.reshape(-1, D) @ root.T
+        return x.reshape(shape)
 
     def _teachers(self, index: int, size: int) -> FloatArray:
         """Teachers (P, D) of a chunk, of covariance I."""
@@ -444,7 +449,8 @@ class Prompts(Displayed):
     @property
     def _indices(self) -> range:
         """The chunks, of which the last may be shorter."""
-        return range(-(-self.sequences // CHUNK))
+        count = -(-self.sequences // CHUNK)  # rounded up
+        return range(count)
 
     def _size(self, index: int) -> int:
         """Sequences of a chunk."""

@@ -223,8 +223,9 @@ def _one_step(
     # Infinite where the step is not finished, because its loss is not finite.
     loss = np.full_like(recorder.loss[:1], np.inf)
     norm = np.full_like(recorder.norm[:1], np.inf)
-    nothing_stored = {name: value[:0] for name, value in recorder.stored.items()}
-    buffer = steppers.StepBuffer(loss, norm, np.array([], np.intp), nothing_stored)
+    no_steps = np.array([], np.intp)
+    no_weights = {name: value[:0] for name, value in recorder.stored.items()}
+    buffer = steppers.StepBuffer(loss, norm, no_steps, no_weights)
     with np.errstate(over="ignore", invalid="ignore"):
         stepper.advance(weights, buffer)
     return loss[0], norm[0]

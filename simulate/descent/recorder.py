@@ -109,12 +109,14 @@ class RunRecorder:
 
     def _refuse_size(self, start: Weights, starts: tuple[int, ...]) -> None:
         """MemoryError if the losses and the stored weights of the whole run do not fit."""
-        series = 2.0 * self.options.steps * math.prod(starts)
+        steps = self.options.steps
+        records = len(self.recorded)
+        series = 2.0 * steps * math.prod(starts)  # losses and gradient norms
         weights = sum(value.size for value in start.values())
-        stored = float(len(self.recorded)) * weights
-        what = f"a run of {self.options.steps} steps that stores its weights {len(self.recorded)} times"
+        numbers = series + float(records) * weights
+        what = f"a run of {steps} steps that stores its weights {records} times"
         way_out = "take fewer steps, or record less: record=[] keeps two"
-        refuse_too_large(what, 8 * (series + stored), way_out)
+        refuse_too_large(what, 8 * numbers, way_out)
 
     @property
     def checkpoint_file(self) -> Path | None:

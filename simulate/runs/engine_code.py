@@ -58,7 +58,9 @@ def code_digest(experiment: Experiment) -> str:
     """
     task = experiment.task
     objects = (experiment.model, task, *vars(task).values())
-    classes = {cls for value in objects for cls in type(value).__mro__}
+    classes: set[type] = set()
+    for value in objects:
+        classes.update(type(value).__mro__)
     return _digest(experiment.engine, frozenset(_defining_files(classes)))
 
 
@@ -88,9 +90,13 @@ def _reached_from(start: Path, engine: str, root: Path) -> set[Path]:
 
 def _defining_files(classes: set[type]) -> set[Path]:
     """The files of this package in which the classes are defined."""
-    names = {cls.__module__ for cls in classes}
-    ours = {name for name in names if name.startswith(f"{PACKAGE}.")}
-    return {Path(str(sys.modules[name].__file__)) for name in ours}
+    files = set()
+    for cls in classes:
+        # Installed packages are not of this package: their versions stand in the settings of a run.
+        if cls.__module__.startswith(f"{PACKAGE}."):
+            module = sys.modules[cls.__module__]
+            files.add(Path(str(module.__file__)))
+    return files
 
 
 @cache

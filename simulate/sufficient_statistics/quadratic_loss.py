@@ -105,7 +105,12 @@ class Statistics(Displayed):
         return NotImplemented
 
     def _kind(self) -> tuple[int, tuple[int, ...], str, str]:
-        return self.dimension, self.context_lengths, self.divisor, self.block
+        return (
+            self.dimension,
+            self.context_lengths,
+            self.divisor,
+            self.block,
+        )
 
     @cached_property
     def S(self) -> FloatArray:

@@ -56,10 +56,14 @@ class BlockHeads(NamedTuple):
         """The heads of separate attention with these weights."""
         rank, size = weights["key"].shape[1:]
         D = size - 1
-        v = np.repeat(weights["value"][:, -1], rank)
-        k = weights["key"][..., :-1]
-        q = weights["query"][..., :-1]
-        return cls(v[:, None], k.reshape(-1, D), q.reshape(-1, D))
+        v = weights["value"][:, -1]  # (H,)
+        k = weights["key"][..., :-1]  # (H, R, D)
+        q = weights["query"][..., :-1]  # (H, R, D)
+        return cls(
+            v=np.repeat(v, rank)[:, None],
+            k=k.reshape(-1, D),
+            q=q.reshape(-1, D),
+        )
 
     def effective_map(self) -> FloatArray:
         """M = Σ_p v_p k_p q_pᵀ (D, D)."""

@@ -128,6 +128,7 @@ def _fill_row(
     table: Table, row: int, axes: Axes, experiment: Experiment, run: Trajectory
 ) -> None:
     """Write what a run gives into its row."""
+    # A run may be shorter than the longest one, and has diverged if it ends early.
     steps = axes["step"][axes["step"] < len(run.loss)]
     table["loss"][row, : len(steps)] = run.loss[steps]
     table["gradient_norm"][row, : len(steps)] = run.gradient_norm[steps]
@@ -190,7 +191,10 @@ def _as_labels(values: list[Any]) -> list[Any]:
     """The values if they are numbers; else text, and JSON of what is neither."""
     if all(isinstance(value, (int, float)) for value in values):
         return values
-    return [value if isinstance(value, str) else json.dumps(value) for value in values]
+    labels = []
+    for value in values:
+        labels.append(value if isinstance(value, str) else json.dumps(value))
+    return labels
 
 
 def _flow_time(

@@ -87,6 +87,7 @@ def _run_missing(
     runs: Runs, home: Path, executor: Executor | None, resume: bool, workers: int | None
 ) -> SweepSummary:
     """Make the runs that a folder which is ours lacks; raises as `run_sweep`."""
+    # A folder that is new has no runs: nothing is read.
     stored = list(_stored_outcomes(runs, home)) if resume else []
     missing = dict(runs)
     for outcome in stored:
@@ -162,6 +163,7 @@ def _simulate_in(
     uses = Counter(data.values())
     shared = {digest for digest, name in data.items() if uses[name] > 1}
 
+    # Whichever run is the first to use them makes them.
     first_users = {
         data[digest]: missing[digest] for digest in missing if digest in shared
     }
@@ -200,6 +202,7 @@ def _results(
             waiting.add(future)
             future.add_done_callback(done.put)
 
+    # One job is submitted for each that is done, so that the executor always has work and never all of it.
     try:
         submit(AHEAD)
         while waiting:

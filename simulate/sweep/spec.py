@@ -120,7 +120,9 @@ class Sweep(Settings):
 
     @cached_property
     def _experiments(self) -> tuple[Experiment, ...]:
-        return tuple(self._experiment(point) for point in self._points())
+        # Made once: thousands of them take a second.
+        experiments = [self._experiment(point) for point in self._points()]
+        return tuple(experiments)
 
     def _points(self) -> Iterator[dict[str, Any]]:
         """The fields that vary and their values, run by run."""
@@ -143,6 +145,7 @@ class Sweep(Settings):
             missing = [name for name in NEEDED if name not in settings["run"]]
             if missing:
                 raise ValueError(f"[run] needs the field {', '.join(missing)}")
+            # Statistics are faster; softmax attention has none.
             engine = "tokens" if is_softmax(model) else "statistics"
             run = {"engine": engine} | settings["run"]
             return Experiment(Task.from_dict(settings["task"]), model, **run)
@@ -217,6 +220,9 @@ def _refuse_repeated_values(fields: dict[str, list[Any]]) -> None:
         # 1 and 1.0 are one value, and so must their JSON be.
         numbers = [float(value) if isinstance(value, int) else value for value in row]
         rows.append(json.dumps(numbers))
-    if len(set(rows)) < len(rows):
-        listed = "; ".join(", ".join(map(str, values)) for values in fields.values())
-        raise ValueError(f"{', '.join(fields)} holds a value twice: {listed}")
+    if len(set(rows)) == len(rows):
+        return
+
+    names = ", ".join(fields)
+    listed = [", ".join(map(str, values)) for values in fields.values()]
+    raise ValueError(f"{names} holds a value twice: {'; '.join(listed)}")
