@@ -42,7 +42,8 @@ def print_ledger(ledger: Ledger, out: Path) -> None:
             if print_all or not verdict.holds:
                 _print_evidence(verdict, console)
     for name, assumed in ledger.failed_assumptions.items():
-        print(f"{name} rests on {', '.join(assumed)}, not as expected")
+        line = f"{name} rests on {', '.join(assumed)}, not as expected"
+        console.print(line, style="red", markup=False, highlight=False)
     as_expected = sum(verdict.holds for verdict in ledger.verdicts)
     print(
         f"{as_expected} of {len(ledger.verdicts)} claims are as expected; the rest is in {named(out)}"

@@ -359,3 +359,13 @@ def test_a_table_of_verdicts_fits_its_columns(
     told = shown.count("observed a long account")
     assert told == (0 if beside else 2 if count == 2 else 1)
     assert f"{count - 1} of {count} claims are as expected" in shown
+
+
+def test_what_rests_on_a_red_claim_is_named(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    (verdict,) = verify(["fixed_points.count"], workers=1).verdicts
+    red = replace(verdict, level="refuted")
+    assuming = replace(verdict.claim, id="made.up", assumes=(verdict.id,))
+    print_ledger(Ledger((red, replace(verdict, claim=assuming)), 0), Path("results"))
+    lines = capsys.readouterr().out.splitlines()
+    assert "made.up rests on fixed_points.count, not as expected" in lines
