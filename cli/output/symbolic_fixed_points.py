@@ -20,12 +20,12 @@ COMMUTING = 1e-10
 """Relative size of a commutator below which two matrices commute: rounding of products is some 1e-15."""
 
 
-def in_symbols(task: Task) -> SymbolicTask:
+def symbolic_task_of(task: Task) -> SymbolicTask:
     """The task with a symbol for each number, in the basis of Λ: λ_d, N, and ω_d and σ where Ω ≠ 1 and σ² > 0.
 
     A range of context lengths keeps its numbers. ValueError where Λ and Ω do not commute, or for a fixed teacher.
 
-    >>> in_symbols(Task(eigenvalues=[2, 1], context_length=5, noise_variance=0.1)).parameters
+    >>> symbolic_task_of(Task(eigenvalues=[2, 1], context_length=5, noise_variance=0.1)).parameters
     (lambda_1, lambda_2, sigma)
     """
     Λ, Ω = task.covariance, task.teacher_covariance
@@ -53,7 +53,7 @@ def in_symbols(task: Task) -> SymbolicTask:
 
 def print_symbolic(task: Task, model: Merged | Separate, limit: int) -> None:
     """Print coefficient and gain of each direction, and the first fixed points, with most directions learned first."""
-    points = fixed_points(in_symbols(task), model)
+    points = fixed_points(symbolic_task_of(task), model)
     first_points = list(islice(points, limit))
     print(f"L(0) = {first_points[0].untrained_loss}")
     for d, direction in enumerate(first_points[0].directions, start=1):
@@ -61,7 +61,7 @@ def print_symbolic(task: Task, model: Merged | Separate, limit: int) -> None:
         print(f"g_{d} = {direction.gain}")
     for point in first_points:
         print(_text_line(point))
-    if next(points, None) is not None:
+    if len(points) > limit:
         print(f"these are the first {limit} fixed points: --limit shows more")
 
 
@@ -76,13 +76,13 @@ def _text_line(point: SymbolicFixedPoint) -> str:
 
 def symbolic_json(task: Task, model: Merged | Separate, limit: int) -> None:
     """Print the first fixed points as JSON: the fields of the numeric one that symbols determine, as text."""
-    points = islice(fixed_points(in_symbols(task), model), limit)
+    points = islice(fixed_points(symbolic_task_of(task), model), limit)
     print(json.dumps([_json_fields(point) for point in points]))
 
 
 def symbolic_latex(task: Task, model: Merged | Separate, limit: int) -> None:
     """Print the equations of `print_symbolic` as one LaTeX align* (amsmath)."""
-    points = list(islice(fixed_points(in_symbols(task), model), limit))
+    points = list(islice(fixed_points(symbolic_task_of(task), model), limit))
     lines = [f"L(0) &= {latex(points[0].untrained_loss)}"]
     for d, direction in enumerate(points[0].directions, start=1):
         coefficient, gain = latex(direction.coefficient), latex(direction.gain)

@@ -42,6 +42,15 @@ _NEW_NAMES = ("amplitudes", "constants", "positive")
 """Lists of names that a statement brings along: what moves, what does not, and what does not and is positive."""
 
 
+def _stated_solution(
+    course: Mapping[Expr, Expr],
+    ansatz: Mapping[Expr, Expr] | None = None,
+    start: Mapping[Expr, Expr] | None = None,
+) -> StatedSolution:
+    """A solution, which statement files call a course."""
+    return StatedSolution(course, ansatz, start)
+
+
 class _Kind(NamedTuple):
     make: Callable[..., Statement]
     needs: tuple[str, ...]
@@ -54,7 +63,7 @@ _KINDS = {
     "invariant": _Kind(StatedInvariant, ("quantity",)),
     "reduction": _Kind(StatedReduction, ("ansatz", "equations")),
     "fixed point": _Kind(StatedFixedPoint, ("values",), ("loss",)),
-    "course": _Kind(StatedSolution, ("course",), ("ansatz", "start")),
+    "course": _Kind(_stated_solution, ("course",), ("ansatz", "start")),
 }
 
 

@@ -5,12 +5,16 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import sympy as sp
 
 from ...models.protocol import Parametrization
+from ...runtime.display import Summary
 from ...task import Task
 from .dynamics.conservation_laws import conserved_quantities
 from .dynamics.polynomial_equilibria import equilibria
 from .dynamics.reduction import Reduction, reduce
+from .formulas.latex_printer import as_equation, latex_equations
+from .formulas.typeset_results import TypesetResult, as_text, short_text, typeset
 from .loss.population_losses import (
     Block,
     PopulationLoss,
@@ -23,8 +27,8 @@ from .loss.population_losses import (
 from .task import Expr, N, SymbolicTask, rational_task, require_symbolic_task
 
 
-@dataclass(frozen=True, eq=False)
-class Derivation:
+@dataclass(frozen=True, eq=False, repr=False)
+class Derivation(TypesetResult):
     """The population loss of a model on a task and its gradient flow, in flow time; `derive` makes it.
 
     `arrays` holds the symbols of every weight, name → array of the model's shapes, also of weights that do not
@@ -50,13 +54,9 @@ class Derivation:
     @property
     def parameters(self) -> tuple[Expr, ...]:
         """Every symbol of the task, and constants of an output of the user's own, but N; by name."""
-        constants = set(getattr(self.loss.polynomial.ring.domain, "symbols", ()))
-        return tuple(
-            sorted(
-                {*self.task.parameters, *constants} - {N},
-                key=lambda symbol: str(symbol.name),
-            )
-        )
+        constants = getattr(self.loss.polynomial.ring.domain, "symbols", ())
+        symbols = {*self.task.parameters, *constants} - {N}
+        return tuple(sorted(symbols, key=lambda symbol: str(symbol.name)))
 
     def conserved(self, degree: int = 2) -> tuple[Expr, ...]:
         """Every independent polynomial of the weights up to this degree that the flow conserves."""
@@ -69,8 +69,64 @@ class Derivation:
         return reduce(self.flow, ansatz, amplitudes)
 
     def equilibria(self, where: Sequence[Expr] = ()) -> tuple[dict[Expr, Expr], ...]:
-        """Every real point at which the flow rests, among weights where the expressions `where` vanish."""
+        """Every real equilibrium of the flow, among weights where the expressions `where` vanish."""
         return equilibria(self.flow, where)
+
+    def summary(self) -> Summary:
+        """The model, the task, the loss and the flow."""
+        rows = {
+            "block": self.block,
+            "parameters": ", ".join(map(str, self.parameters)) or "none",
+            "loss": self.loss.text(),
+        }
+        if self.loss.is_long:
+            rows["flow"] = f"{len(self.weights)} equations"
+            return Summary(self._title(), rows)
+        for weight, rate in self.flow.items():
+            rows[f"d {weight}/dt"] = short_text(rate)
+        return Summary(self._title(), rows)
+
+    def formulas(self) -> dict[str, str]:
+        """Loss and flow in LaTeX, as far as they are short."""
+        formulas = self.loss.formulas()
+        if not formulas:
+            return {}
+        rates = {f"d {weight}/dt": rate for weight, rate in self.flow.items()}
+        return formulas | typeset(rates, self.weights)
+
+    def latex(self) -> str:
+        r"""Loss and flow as aligned blocks (amsmath), each an equation of its own.
+
+        >>> from attndyn import Separate
+        >>> from attndyn.theory.symbolic import symbolic_task
+        >>> print(derive(symbolic_task(1), Separate(1), "restricted").latex()[:34])
+        \begin{equation}
+        \begin{aligned}
+        L
+        """
+        loss = {sp.Symbol("L"): self.loss.expression}
+        return "\n\n".join(
+            as_equation(block)
+            for block in (
+                latex_equations(loss, self.weights, rates=False),
+                latex_equations(self.flow, self.weights),
+            )
+        )
+
+    def to_dict(self) -> dict[str, object]:
+        """Model, block, weights, parameters, loss and flow, expressions as text."""
+        return {
+            "model": None if self.model is None else str(self.model),
+            "block": self.block,
+            "weights": [str(weight) for weight in self.weights],
+            "parameters": [str(symbol) for symbol in self.parameters],
+            "loss": str(self.loss.expression),
+            "flow": as_text(self.flow),
+        }
+
+    def _title(self) -> str:
+        subject = "an output" if self.model is None else str(self.model)
+        return f"Derivation of {subject} at D = {self.task.dimension}"
 
 
 def derive(
@@ -120,7 +176,6 @@ def derive_output(
     require_symbolic_task(task, output, "derive_output(task, output, weights)")
     arrays = {str(weight): np.array(weight, dtype=object) for weight in weights}
     if len(arrays) < len(weights):
-        raise ValueError(
-            f"the weights {', '.join(map(str, weights))} must have names of their own"
-        )
+        names = ", ".join(map(str, weights))
+        raise ValueError(f"the weights {names} must have names of their own")
     return Derivation(output_loss(task, output, weights), task, arrays)

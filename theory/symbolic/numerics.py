@@ -1,8 +1,8 @@
 """Exact equations of motion as NumPy functions, and weights as the vector that those move."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import sympy as sp
@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...models.protocol import Weights
 from ...runtime.arrays import FloatArray
+from ...runtime.display import Displayed, Summary
 from ...task import Task
 from .derivation import Derivation
 from .task import Expr, N, SymbolicTask, rational_task
@@ -17,8 +18,8 @@ from .task import Expr, N, SymbolicTask, rational_task
 NumericFunction = Callable[[FloatArray], FloatArray]
 
 
-@dataclass(frozen=True, eq=False)
-class RightHandSide:
+@dataclass(frozen=True, eq=False, repr=False)
+class RightHandSide(Displayed):
     """dy/dt as a function of y (n,), in the order of `weights`: `rate(y)`, or f(t, y) as solve_ivp calls it."""
 
     weights: tuple[Expr, ...]
@@ -27,6 +28,13 @@ class RightHandSide:
     def __call__(self, _: float, y: FloatArray) -> FloatArray:
         """The rate at state y, whatever the flow time."""
         return self.rate(y)
+
+    def summary(self) -> Summary:
+        """The weights in their order."""
+        rows = {f"y[{i}]": weight for i, weight in enumerate(self.weights)}
+        return Summary(
+            f"Right-hand side f(t, y) of {len(self.weights)} equations", rows
+        )
 
 
 def to_numpy(
@@ -57,11 +65,13 @@ def numeric(
     parameters: Mapping[Expr, Any],
 ) -> NumericFunction:
     """Expressions as a function of variables y (n, …), giving (m, …); ValueError names symbols without a number."""
+    numbers = _numbers(parameters)
     values = [
-        sp.sympify(each, strict=True).xreplace(_numbers(parameters))
-        for each in expressions
+        sp.sympify(expression, strict=True).xreplace(numbers)
+        for expression in expressions
     ]
-    missing = set().union(*(value.free_symbols for value in values)) - {*variables}
+    used = set().union(*(value.free_symbols for value in values))
+    missing = used - {*variables}
     if missing:
         raise ValueError(
             f"parameters must give a number for {', '.join(sorted(map(str, missing)))}"
@@ -69,12 +79,11 @@ def numeric(
     function = sp.lambdify([list(variables)], values, modules="numpy", cse=True)
 
     def evaluate(y: FloatArray) -> FloatArray:
+        results = function(y)
         shape = np.shape(y)[1:]
-        if not shape:
-            return np.array(function(y), dtype=float)
-        return np.array(
-            [np.broadcast_to(value, shape) for value in function(y)], dtype=float
-        )
+        if shape:  # a constant expression has no such shape by itself
+            results = [np.broadcast_to(result, shape) for result in results]
+        return np.array(results, dtype=float)
 
     return evaluate
 
@@ -85,8 +94,9 @@ def packed(derivation: Derivation, weights: Mapping[str, ArrayLike]) -> FloatArr
     ValueError for missing or unknown names, wrong shapes and entries that are not finite.
     """
     if set(weights) != set(derivation.arrays):
+        names = ", ".join(derivation.arrays)
         raise ValueError(
-            f"weights must be {', '.join(derivation.arrays)}, not {', '.join(weights) or 'nothing'}"
+            f"weights must be {names}, not {', '.join(weights) or 'nothing'}"
         )
     values: dict[Expr, float] = {}
     for name, symbols in derivation.arrays.items():
@@ -103,16 +113,16 @@ def unpacked(
     derivation: Derivation, y: NDArray[Any], start: Mapping[str, ArrayLike]
 ) -> Weights:
     """Arrays by name from vectors y (…, n); weights that do not move are those of `start`. Shapes (…, *shape)."""
-    places = {weight: place for place, weight in enumerate(derivation.weights)}
+    index_of = {weight: index for index, weight in enumerate(derivation.weights)}
     arrays = {}
     for name, symbols in derivation.arrays.items():
-        still = np.broadcast_to(
-            np.asarray(start[name], dtype=float), (*y.shape[:-1], *symbols.shape)
-        )
-        arrays[name] = np.array(still)
+        initial = np.asarray(start[name], dtype=float)
+        shape = (*y.shape[:-1], *symbols.shape)
+        arrays[name] = np.array(np.broadcast_to(initial, shape))
         for index in np.ndindex(symbols.shape):
-            if symbols[index] in places:
-                arrays[name][..., *index] = y[..., places[symbols[index]]]
+            symbol = symbols[index]
+            if symbol in index_of:
+                arrays[name][..., *index] = y[..., index_of[symbol]]
     return arrays
 
 
@@ -126,51 +136,64 @@ def parameter_values(symbolic: SymbolicTask, task: Task) -> dict[Expr, Expr]:
     {N: 5, lambda_1: 2, lambda_2: 1/2}
     """
     exact = rational_task(task)
-    found = {N: exact.context_lengths[0]} if symbolic.context_lengths == (N,) else {}
-    if symbolic.context_lengths not in ((N,), exact.context_lengths) or (
-        found and len(exact.context_lengths) > 1
-    ):
-        raise ValueError(
-            _different("context_lengths", symbolic.context_lengths, task.context_length)
-        )
+    values = _length_values(symbolic, exact, task.context_length)
     if symbolic.dimension != exact.dimension:
         raise ValueError(_different("dimension", symbolic.dimension, exact.dimension))
-    for name, entry, value in _entries(symbolic, exact):
-        root = (
-            sp.Pow(value, sp.Rational(1, 2))
-            if entry.is_Pow and entry.exp == 2
-            else value
-        )
-        symbol = entry.base if entry.is_Pow and entry.exp == 2 else entry
-        if found.setdefault(symbol, root) != root or (
-            symbol != root and not symbol.is_Symbol
-        ):
-            raise ValueError(_different(name, entry, value))
-    return {symbol: value for symbol, value in found.items() if symbol.is_Symbol}
+    for name, entry, number in _entries(symbolic, exact):
+        symbol, value = _symbol_value(entry, number)
+        known = values.setdefault(symbol, value)
+        is_constant = not symbol.is_Symbol
+        if known != value or (is_constant and symbol != value):
+            raise ValueError(_different(name, entry, number))
+    return {symbol: value for symbol, value in values.items() if symbol.is_Symbol}
 
 
-def _entries(
-    symbolic: SymbolicTask, exact: SymbolicTask
-) -> list[tuple[str, Expr, Expr]]:
-    """The name, the symbolic entry and the number of everything that a task is made of."""
-    nothing = sp.zeros(exact.dimension, 1)
-    sides = [
-        {
-            "covariance": task.covariance,
-            "teacher_covariance": task.teacher_covariance,
-            "noise_variance": sp.Matrix([task.noise_variance]),
-            "fixed_teacher": nothing
-            if task.fixed_teacher is None
-            else task.fixed_teacher,
-            "in_context_fraction": sp.Matrix([task.in_context_fraction]),
-        }
-        for task in (symbolic, exact)
-    ]
-    return [
-        (name, entry, value)
-        for name in sides[0]
-        for entry, value in zip(sides[0][name], sides[1][name], strict=True)
-    ]
+def _length_values(
+    symbolic: SymbolicTask, exact: SymbolicTask, given: object
+) -> dict[Expr, Expr]:
+    """The number for N where it is a symbol; ValueError where the lengths are different."""
+    if symbolic.context_lengths == exact.context_lengths:
+        return {}
+    if symbolic.context_lengths == (N,) and len(exact.context_lengths) == 1:
+        return {N: exact.context_lengths[0]}
+    raise ValueError(_different("context_lengths", symbolic.context_lengths, given))
+
+
+def _symbol_value(entry: Expr, number: Expr) -> tuple[Expr, Expr]:
+    """The symbol that an entry of a task determines, and its value: of a square such as σ² the positive root."""
+    base, exponent = entry.as_base_exp()
+    if base.is_Symbol and exponent == 2:
+        return base, sp.sqrt(number)
+    return entry, number
+
+
+class _Entry(NamedTuple):
+    """One number of a task: what it belongs to, what it is in symbols, and what in numbers."""
+
+    name: str
+    symbolic: Expr
+    number: Expr
+
+
+def _entries(symbolic: SymbolicTask, exact: SymbolicTask) -> Iterator[_Entry]:
+    """Every number that a task is made of, but the context lengths."""
+    in_numbers = _matrices(exact)
+    for name, matrix in _matrices(symbolic).items():
+        for entry, number in zip(matrix, in_numbers[name], strict=True):
+            yield _Entry(name, entry, number)
+
+
+def _matrices(task: SymbolicTask) -> dict[str, Expr]:
+    """Everything that a task is made of as matrices, scalars of shape (1, 1)."""
+    no_teacher = sp.zeros(task.dimension, 1)
+    fixed_teacher = no_teacher if task.fixed_teacher is None else task.fixed_teacher
+    return {
+        "covariance": task.covariance,
+        "teacher_covariance": task.teacher_covariance,
+        "noise_variance": sp.Matrix([task.noise_variance]),
+        "fixed_teacher": fixed_teacher,
+        "in_context_fraction": sp.Matrix([task.in_context_fraction]),
+    }
 
 
 def _different(name: str, symbolic: object, given: object) -> str:
@@ -178,10 +201,10 @@ def _different(name: str, symbolic: object, given: object) -> str:
 
 
 def _numbers(parameters: Mapping[Expr, Any]) -> dict[Expr, Expr]:
-    numbers = {
-        symbol: sp.sympify(value, strict=True) for symbol, value in parameters.items()
-    }
-    for symbol, value in numbers.items():
-        if not (value.is_number and value.is_real and value.is_finite):
-            raise ValueError(f"{symbol} must be a finite real number, not {value}")
+    numbers = {}
+    for symbol, value in parameters.items():
+        number = sp.sympify(value, strict=True)
+        if not (number.is_number and number.is_real and number.is_finite):
+            raise ValueError(f"{symbol} must be a finite real number, not {number}")
+        numbers[symbol] = number
     return numbers

@@ -9,6 +9,7 @@ import sympy as sp
 from numpy.typing import NDArray
 
 from ...runtime.decimals import exact_fraction, is_short
+from ...runtime.display import Displayed, Summary
 from ...task import Task
 
 Expr = Any
@@ -20,14 +21,16 @@ MAX_DIMENSION = 100
 N = sp.Symbol("N", integer=True, positive=True)
 """The context length. Expectations are rational functions of it."""
 
+_MAX_TYPESET_DIMENSION = 6  # matrices of more entries fill a notebook
+
 average_of = sp.Function("average")
 """Mean of a monomial over the context, as it stands in expressions; `average` makes it."""
 
 _VARIABLE = re.compile(r"x_\d+|y|x_q\d+|y_q|w_\d+")
 
 
-@dataclass(frozen=True, eq=False)
-class SymbolicTask:
+@dataclass(frozen=True, eq=False, repr=False)
+class SymbolicTask(Displayed):
     """Prompts of N pairs (x, y) and one query, x ~ N(0, Λ), w ~ N(0, Ω), y = wᵀx + N(0, σ²), with exact numbers.
 
     `covariance` Λ and `teacher_covariance` Ω (D, D) are symmetric SymPy matrices, `noise_variance` σ² an
@@ -47,21 +50,17 @@ class SymbolicTask:
     def __post_init__(self) -> None:
         D = self.dimension
         for name in ("covariance", "teacher_covariance"):
-            if (
-                getattr(self, name).shape != (D, D)
-                or not getattr(self, name).is_symmetric()
-            ):
+            matrix = getattr(self, name)
+            if matrix.shape != (D, D) or not matrix.is_symmetric():
                 raise ValueError(
-                    f"{name} must be a symmetric {D} × {D} matrix, not {getattr(self, name)}"
+                    f"{name} must be a symmetric {D} × {D} matrix, not {matrix}"
                 )
         if self.fixed_teacher is not None and self.fixed_teacher.shape != (D, 1):
             raise ValueError(
                 f"fixed_teacher must be a {D} × 1 matrix, not {self.fixed_teacher}"
             )
-        if self.context_lengths != (N,) and not all(
-            sp.sympify(n, strict=True).is_Integer and n >= 1
-            for n in self.context_lengths
-        ):
+        has_symbol = self.context_lengths == (N,)
+        if not has_symbol and not all(map(_is_length, self.context_lengths)):
             raise ValueError(
                 f"context_lengths must be (N,) or whole numbers from 1, not {self.context_lengths}"
             )
@@ -74,18 +73,44 @@ class SymbolicTask:
     @property
     def parameters(self) -> tuple[Expr, ...]:
         """Every symbol of the task but N, by name."""
-        parts = [
-            self.covariance,
-            self.teacher_covariance,
-            self.noise_variance,
-            self.in_context_fraction,
-        ]
+        symbols = set().union(*(part.free_symbols for part in self._parts().values()))
+        return tuple(sorted(symbols, key=lambda symbol: str(symbol.name)))
+
+    def summary(self) -> Summary:
+        """What Λ, Ω, σ², N, p and w₀ are."""
+        rows = {name: _short(part) for name, part in self._parts().items()}
+        rows["N"] = ", ".join(map(str, self.context_lengths))
+        formulas = {}
+        if self.dimension <= _MAX_TYPESET_DIMENSION:
+            formulas = {name: sp.latex(part) for name, part in self._parts().items()}
+        title = f"Task in symbols, x and w in {self.dimension} dimensions"
+        return Summary(title, rows, formulas)
+
+    def to_dict(self) -> dict[str, object]:
+        """The fields with numbers and expressions as text, matrices as lists of rows."""
+        fixed_teacher = None
         if self.fixed_teacher is not None:
-            parts.append(self.fixed_teacher)
-        found = set().union(
-            *(sp.sympify(part, strict=True).free_symbols for part in parts)
-        )
-        return tuple(sorted(found, key=lambda symbol: str(symbol.name)))
+            fixed_teacher = [str(entry) for entry in self.fixed_teacher]
+        return {
+            "covariance": _rows(self.covariance),
+            "teacher_covariance": _rows(self.teacher_covariance),
+            "noise_variance": str(self.noise_variance),
+            "context_lengths": [str(length) for length in self.context_lengths],
+            "fixed_teacher": fixed_teacher,
+            "in_context_fraction": str(self.in_context_fraction),
+        }
+
+    def _parts(self) -> dict[str, Expr]:
+        """Everything but the context lengths, by its letter."""
+        parts = {
+            "Λ": self.covariance,
+            "Ω": self.teacher_covariance,
+            "σ²": sp.sympify(self.noise_variance, strict=True),
+            "p": sp.sympify(self.in_context_fraction, strict=True),
+        }
+        if self.fixed_teacher is not None:
+            parts["w₀"] = self.fixed_teacher
+        return parts
 
 
 def symbolic_task(
@@ -103,34 +128,49 @@ def symbolic_task(
     >>> symbolic_task(2, teachers="diagonal", noise=True).parameters
     (lambda_1, lambda_2, omega_1, omega_2, sigma)
     """
+    _require_options(dimension, teachers, {"noise": noise, "mixture": mixture})
+    directions = range(1, dimension + 1)
+    fixed_teacher = None
+    if mixture:
+        fixed_teacher = sp.Matrix([_real(f"w0_{d}") for d in directions])
+    return SymbolicTask(
+        covariance=sp.diag(*(_positive(f"lambda_{d}") for d in directions)),
+        teacher_covariance=_teacher_covariance(dimension, teachers),
+        noise_variance=_positive("sigma") ** 2 if noise else sp.Integer(0),
+        context_lengths=(N,),
+        fixed_teacher=fixed_teacher,
+        in_context_fraction=_real("p") if mixture else sp.Integer(1),
+    )
+
+
+def _teacher_covariance(dimension: int, teachers: str) -> Expr:
+    """Ω (D, D) of one of the kinds of `symbolic_task`."""
+    directions = range(1, dimension + 1)
+    if teachers == "white":
+        return sp.eye(dimension)
+    if teachers == "diagonal":
+        return sp.diag(*(_positive(f"omega_{d}") for d in directions))
+    Ω = sp.zeros(dimension, dimension)
+    for i in directions:
+        for j in directions:
+            Ω[i - 1, j - 1] = _real(f"Omega_{min(i, j)}{max(i, j)}")
+    return Ω
+
+
+def _require_options(dimension: object, teachers: str, flags: dict[str, bool]) -> None:
+    """ValueError for options that `symbolic_task` does not have."""
     if teachers not in ("white", "diagonal", "general"):
         raise ValueError(
             f"teachers must be white, diagonal or general, not {teachers!r}"
         )
-    if (
-        isinstance(dimension, bool)
-        or not isinstance(dimension, int)
-        or not 1 <= dimension <= MAX_DIMENSION
-    ):
+    is_whole = isinstance(dimension, int) and not isinstance(dimension, bool)
+    if not is_whole or dimension not in range(1, MAX_DIMENSION + 1):
         raise ValueError(
             f"dimension must be a whole number from 1 to {MAX_DIMENSION} in symbols, not {dimension!r}"
         )
-    for name, given in (("noise", noise), ("mixture", mixture)):
-        if not isinstance(given, bool):
-            raise ValueError(f"{name} must be true or false, not {given!r}")
-    numbers = range(1, dimension + 1)
-    Λ = sp.diag(*(_positive(f"lambda_{d}") for d in numbers))
-    Ω = sp.eye(dimension)
-    if teachers == "diagonal":
-        Ω = sp.diag(*(_positive(f"omega_{d}") for d in numbers))
-    elif teachers == "general":
-        Ω = sp.Matrix(
-            [[_real(f"Omega_{min(i, j)}{max(i, j)}") for j in numbers] for i in numbers]
-        )
-    fixed = sp.Matrix([_real(f"w0_{d}") for d in numbers]) if mixture else None
-    fraction = _real("p") if mixture else sp.Integer(1)
-    σ2 = _positive("sigma") ** 2 if noise else sp.Integer(0)
-    return SymbolicTask(Λ, Ω, σ2, (N,), fixed, fraction)
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise ValueError(f"{name} must be true or false, not {value!r}")
 
 
 def rational_task(task: Task) -> SymbolicTask:
@@ -141,14 +181,16 @@ def rational_task(task: Task) -> SymbolicTask:
     [2/5,   0],
     [  0, 1/3]])
     """
-    fixed = task.exact_fixed_teacher
+    fixed_teacher = task.exact_fixed_teacher  # (D,)
+    if fixed_teacher is not None:
+        fixed_teacher = _rational(fixed_teacher[:, None])
     return SymbolicTask(
-        _rational(task.exact_covariance),
-        _rational(task.exact_teacher_covariance),
-        _rational_number(task.exact_noise_variance),
-        tuple(sp.Integer(n) for n in task.context_lengths),
-        None if fixed is None else _rational(fixed[:, None]),
-        _rational_number(task.exact_in_context_fraction),
+        covariance=_rational(task.exact_covariance),
+        teacher_covariance=_rational(task.exact_teacher_covariance),
+        noise_variance=_rational_number(task.exact_noise_variance),
+        context_lengths=tuple(sp.Integer(n) for n in task.context_lengths),
+        fixed_teacher=fixed_teacher,
+        in_context_fraction=_rational_number(task.exact_in_context_fraction),
     )
 
 
@@ -214,27 +256,24 @@ def average(expression: Expr) -> Expr:
     k*average(x_2*y) + average(x_1*y) + 3
     """
     expression = sp.sympify(expression, strict=True)
-    found = [symbol for symbol in expression.free_symbols if is_variable(symbol)]
-    outside = [
-        symbol.name for symbol in found if symbol.name[0] == "w" or "_q" in symbol.name
-    ]
-    if outside:
-        raise ValueError(
-            f"{outside[0]} is no variable of a token of the context: take it out of the average"
-        )
-    if not found:
+    variables = [symbol for symbol in expression.free_symbols if is_variable(symbol)]
+    for variable in variables:
+        if variable.name.startswith("w") or "_q" in variable.name:
+            raise ValueError(
+                f"{variable.name} is no variable of a token of the context: take it out of the average"
+            )
+    if not variables:
         return expression
-    if not expression.is_polynomial(*found) or expression.has(average_of):
+    if not expression.is_polynomial(*variables) or expression.has(average_of):
         raise ValueError(
             f"only a polynomial in x_d and y can be averaged, not {expression}"
         )
-    terms = sp.Poly(expression, *found).terms()
-    return sp.Add(
-        *(
-            c * _monomial_average(sp.Mul(*map(sp.Pow, found, powers)))
-            for powers, c in terms
-        )
-    )
+    terms = []
+    for powers, coefficient in sp.Poly(expression, *variables).terms():
+        monomial = sp.Mul(*map(sp.Pow, variables, powers))
+        mean = monomial if monomial == 1 else average_of(monomial)
+        terms.append(coefficient * mean)
+    return sp.Add(*terms)
 
 
 def without_floats(value: object, owner: str) -> Expr:
@@ -263,8 +302,22 @@ def is_variable(symbol: Expr) -> bool:
     return bool(_VARIABLE.fullmatch(symbol.name)) and bool(symbol == _real(symbol.name))
 
 
-def _monomial_average(monomial: Expr) -> Expr:
-    return monomial if monomial == 1 else average_of(monomial)
+def _is_length(value: object) -> bool:
+    length = sp.sympify(value, strict=True)
+    return bool(length.is_Integer and length >= 1)
+
+
+def _short(part: Expr) -> str:
+    """A part of a task on one line: of a diagonal matrix its diagonal."""
+    if not isinstance(part, sp.MatrixBase):
+        return str(part)
+    if part.shape[0] > 1 and part.is_diagonal():
+        return f"diag({', '.join(map(str, part.diagonal()))})"
+    return str(part.tolist())
+
+
+def _rows(matrix: Expr) -> list[list[str]]:
+    return [[str(entry) for entry in row] for row in matrix.tolist()]
 
 
 def _positive(name: str) -> Expr:

@@ -18,8 +18,11 @@ from .odd_roots import OddRoot
 Kind = Literal["nonzero", "nonnegative", "positive", "function"]
 
 _REAL_EVERYWHERE = (sp.exp, sp.sinh, sp.cosh, sp.tanh, sp.atan, sp.sin, sp.cos, sp.Abs)
-_LONGEST = 80  # characters of a part in a message
-_WORDS = {
+"""Functions that are real and finite for every real argument: they set no condition."""
+
+_MAX_PART_LENGTH = 80  # characters of a part in a message, so that it fits on a line
+
+_MESSAGES = {
     "nonzero": "divides by zero",
     "nonnegative": "is a root of a negative number",
     "positive": "is the logarithm of a number that is not positive",
@@ -27,9 +30,8 @@ _WORDS = {
 }
 
 
-@dataclass(
-    frozen=True
-)  # no tuple: SymPy would take its text for formulas when it compares
+# A dataclass and no tuple: SymPy would take a tuple's text for formulas when it compares.
+@dataclass(frozen=True)
 class Condition:
     """What an `expression` must be, so that a part of a formula has a value; "function" is never known to hold.
 
@@ -42,18 +44,22 @@ class Condition:
 
     def __str__(self) -> str:
         """What is wrong with the part where the condition does not hold."""
+        message = _MESSAGES[self.kind]
+        if self.form == "{}**0":
+            message = "is zero to the power zero"
+        part = self._part()
+        if len(part) > _MAX_PART_LENGTH:
+            part = part[:_MAX_PART_LENGTH] + "…"
+        return f"{part} {message}"
+
+    def _part(self) -> str:
+        """The part of the formula, with brackets around the expression where it needs them."""
         inside = str(self.expression)
-        plain = (
-            self.form in ("log({})", "ln({})")
-            or inside.isidentifier()
-            or inside.isdigit()
-        )
-        part = self.form.format(inside if plain or self.form == "{}" else f"({inside})")
-        shown = part if len(part) <= _LONGEST else part[:_LONGEST] + "…"
-        words = (
-            "is zero to the power zero" if self.form == "{}**0" else _WORDS[self.kind]
-        )
-        return f"{shown} {words}"
+        is_name_or_number = inside.isidentifier() or inside.isdigit()
+        has_brackets = self.form in ("{}", "log({})", "ln({})")
+        if has_brackets or is_name_or_number:
+            return self.form.format(inside)
+        return self.form.format(f"({inside})")
 
 
 @dataclass(frozen=True)
@@ -75,20 +81,21 @@ def noted() -> Iterator[list[Condition]]:
 
     Inside, what is undefined for all values is noted as well, and is no error.
     """
-    found: list[Condition] = []
-    token = _notes.set(found)
+    conditions: list[Condition] = []
+    token = _notes.set(conditions)
     try:
-        yield found
+        yield conditions
     finally:
         _notes.reset(token)
 
 
 def note(*conditions: Condition) -> bool:
     """Note the conditions if somebody asks for them; whether somebody does."""
-    found = _notes.get()
-    if found is not None:
-        found += conditions
-    return found is not None
+    notes = _notes.get()
+    if notes is None:
+        return False
+    notes += conditions
+    return True
 
 
 def meaning(value: Any) -> Expr:
@@ -105,17 +112,25 @@ def of_power(base: Expr, exponent: Expr) -> list[Condition]:
     >>> print(*of_power(sp.Symbol("x"), sp.Rational(-1, 2)), sep="; ")
     1/x**(1/2) divides by zero; 1/x**(1/2) is a root of a negative number
     """
-    size = abs(exponent)
-    form = (
-        "{}" if size == 1 else f"{{}}**{size}" if size.is_Integer else f"{{}}**({size})"
-    )
-    form = form if exponent >= 0 else f"1/{form}"
-    found = []
-    if exponent <= 0:
-        found.append(Condition("nonzero", base, form))
+    form = _power_form(exponent)
+    conditions = []
+    if exponent <= 0:  # x⁰ as well: 0⁰ has no value
+        conditions.append(Condition("nonzero", base, form))
     if exponent.q % 2 == 0:
-        found.append(Condition("nonnegative", base, form))
-    return found
+        conditions.append(Condition("nonnegative", base, form))
+    return conditions
+
+
+def _power_form(exponent: Expr) -> str:
+    """How a power is written, with the base in place of {}."""
+    size = abs(exponent)
+    if size == 1:
+        form = "{}"
+    elif size.is_Integer:
+        form = f"{{}}**{size}"
+    else:
+        form = f"{{}}**({size})"
+    return form if exponent >= 0 else f"1/{form}"
 
 
 def conditions_of(expression: Expr) -> tuple[Condition, ...]:
@@ -127,27 +142,35 @@ def conditions_of(expression: Expr) -> tuple[Condition, ...]:
     >>> [str(condition) for condition in conditions_of(sp.log(x) + 1 / (x - 1))]
     ['1/(x - 1) divides by zero', 'log(x) is the logarithm of a number that is not positive']
     """
-    found: list[Condition] = []
-    for node in sorted(
-        expression.atoms(sp.Pow, sp.Function, sp.I), key=sp.default_sort_key
-    ):
-        found += _of_node(node)
-    return tuple(dict.fromkeys(found))
+    nodes = expression.atoms(sp.Pow, sp.Function, sp.I)
+    conditions: list[Condition] = []
+    for node in sorted(nodes, key=sp.default_sort_key):
+        if node.is_Pow:
+            conditions += _of_sympy_power(node)
+        else:
+            conditions += _of_function(node)
+    return tuple(dict.fromkeys(conditions))
 
 
-def _of_node(node: Expr) -> list[Condition]:
+def _of_sympy_power(power: Expr) -> list[Condition]:
+    """The conditions of a power as SymPy has it."""
+    base, exponent = power.args
+    if isinstance(base, OddRoot) and exponent.is_Integer:
+        radicand, order = base.args
+        return of_power(radicand, exponent / order)
+    if not exponent.is_Rational:
+        return _of_function(power)  # e to a power is real everywhere
+    conditions = of_power(base, exponent)
+    is_odd_root = exponent.q > 1 and exponent.q % 2 == 1
+    if is_odd_root:  # SymPy's own power is complex where the base is negative
+        conditions.append(Condition("nonnegative", base, f"{{}}**({exponent})"))
+    return conditions
+
+
+def _of_function(node: Expr) -> list[Condition]:
+    """The conditions of a function of something, and of the imaginary unit."""
     if node is sp.I:
         return [Condition("nonnegative", sp.Integer(-1), "{}**(1/2)")]
-    if node.is_Pow and isinstance(node.base, OddRoot) and node.exp.is_Integer:
-        radicand, order = node.base.args
-        return of_power(radicand, node.exp / order)
-    if node.is_Pow and node.exp.is_Rational:
-        found = of_power(node.base, node.exp)
-        if (
-            node.exp.q > 1 and node.exp.q % 2
-        ):  # SymPy's own power is complex where the base is negative
-            found.append(Condition("nonnegative", node.base, f"{{}}**({node.exp})"))
-        return found
     if isinstance(node, sp.log):
         return [Condition("positive", node.args[0], "log({})")]
     if isinstance(node, sp.sign):  # stands for the slope of an absolute value
@@ -159,15 +182,17 @@ def _of_node(node: Expr) -> list[Condition]:
 
 def unique(conditions: Iterable[Condition]) -> tuple[Condition, ...]:
     """One condition of each kind for an expression, but those that numbers fulfil."""
-    found: dict[tuple[str, Expr], Condition] = {}
+    first: dict[tuple[str, Expr], Condition] = {}
     for condition in conditions:
-        found.setdefault((condition.kind, condition.expression), condition)
-    return tuple(condition for condition in found.values() if not _is_plain(condition))
-
-
-def _is_plain(condition: Condition) -> bool:
-    number = condition.expression
-    return bool(
-        number.is_Rational
-        and (number > 0 or (number < 0 and condition.kind == "nonzero"))
+        first.setdefault((condition.kind, condition.expression), condition)
+    return tuple(
+        condition for condition in first.values() if not _is_fulfilled(condition)
     )
+
+
+def _is_fulfilled(condition: Condition) -> bool:
+    """Whether the expression is a rational number that fulfils its condition; zero is left to a closer look."""
+    number = condition.expression
+    if not number.is_Rational:
+        return False
+    return bool(number > 0 or (number < 0 and condition.kind == "nonzero"))

@@ -16,7 +16,7 @@ Interval = Any
 DIGITS = (20, 80, 320)
 """Precisions that are tried in turn: what is not zero shows at the first nearly always."""
 
-_MOST_BITS = 20_000  # of an exponent: e to 2^20000 has no use and no end
+_MAX_EXPONENT = 20_000  # e^20000 has 29,000 bits: larger numbers have no use and no end
 
 
 class Unbounded(ValueError):
@@ -29,16 +29,16 @@ def enclosure(number: Expr, digits: int = 20) -> Interval:
     `Unbounded` where an argument is not certain to be in the domain of its function: more digits may help.
     ValueError for anything else.
 
-    >>> box = enclosure(sp.sqrt(2) + sp.log(3) - sp.pi)
-    >>> bool(box.b < -0.62), bool(box.delta < 1e-15)
+    >>> interval = enclosure(sp.sqrt(2) + sp.log(3) - sp.pi)
+    >>> bool(interval.b < -0.62), bool(interval.delta < 1e-15)
     (True, True)
     """
-    before = iv.dps
+    precision = iv.dps
     iv.dps = digits
     try:
         return _enclosed(sp.sympify(number, strict=True), {})
     finally:
-        iv.dps = before
+        iv.dps = precision
 
 
 def certain_sign(number: Expr) -> int | None:
@@ -49,51 +49,72 @@ def certain_sign(number: Expr) -> int | None:
     """
     for digits in DIGITS:
         try:
-            box = enclosure(number, digits)
+            interval = enclosure(number, digits)
         except Unbounded:
             continue
         except (ValueError, OverflowError):
             return None
-        if box.a > 0:
+        if interval.a > 0:
             return 1
-        if box.b < 0:
+        if interval.b < 0:
             return -1
     return None
 
 
-def _enclosed(node: Expr, found: dict[Expr, Interval]) -> Interval:
-    if node not in found:
-        found[node] = _made(node, found)
-    return found[node]
+def _enclosed(node: Expr, cache: dict[Expr, Interval]) -> Interval:
+    """The interval of a node, each computed once."""
+    if node not in cache:
+        if node.args:
+            cache[node] = _enclosed_operation(node, cache)
+        else:
+            cache[node] = _enclosed_constant(node)
+    return cache[node]
 
 
-def _made(node: Expr, found: dict[Expr, Interval]) -> Interval:
+def _enclosed_constant(node: Expr) -> Interval:
     if node.is_Rational:
-        return iv.mpf(int(node.p)) / int(node.q)
+        return _exact_ratio(node)
     if node is sp.pi:
         return +iv.pi
     if node is sp.E:
         return iv.exp(iv.mpf(1))
+    raise _not_closed(node)
+
+
+def _enclosed_operation(node: Expr, cache: dict[Expr, Interval]) -> Interval:
+    """The interval of a sum, a product, a power or a function, from those of its parts."""
+    if isinstance(node, sp.CRootOf):  # numbered roots: SymPy isolates them
+        return _near(node.eval_rational(n=iv.dps), iv.mpf(10) ** -iv.dps)
     if node.is_Add:
-        return sum((_enclosed(part, found) for part in node.args), iv.mpf(0))
+        total = iv.mpf(0)
+        for term in node.args:
+            total += _enclosed(term, cache)
+        return total
     if node.is_Mul:
         product = iv.mpf(1)
-        for part in node.args:
-            product *= _enclosed(part, found)
+        for factor in node.args:
+            product *= _enclosed(factor, cache)
         return product
     if node.is_Pow and node.exp.is_Rational:
-        return _power(_enclosed(node.base, found), node.exp)
-    if isinstance(node, sp.CRootOf):
-        return _near(node.eval_rational(n=iv.dps), iv.mpf(10) ** -iv.dps)
+        return _power(_enclosed(node.base, cache), node.exp)
     if isinstance(node, OddRoot):
-        return _odd_root(_enclosed(node.args[0], found), int(node.args[1]))
+        radicand, order = node.args
+        return _odd_root(_enclosed(radicand, cache), int(order))
     if node.func in _FUNCTIONS and len(node.args) == 1:
-        return _FUNCTIONS[node.func](_enclosed(node.args[0], found))
-    raise ValueError(f"{node} is no real number in closed form")
+        return _FUNCTIONS[node.func](_enclosed(node.args[0], cache))
+    raise _not_closed(node)
+
+
+def _not_closed(node: Expr) -> ValueError:
+    return ValueError(f"{node} is no real number in closed form")
+
+
+def _exact_ratio(number: Expr) -> Interval:
+    return iv.mpf(int(number.p)) / int(number.q)
 
 
 def _near(number: Expr, error: Interval) -> Interval:
-    return iv.mpf(int(number.p)) / int(number.q) + iv.mpf([-1, 1]) * error
+    return _exact_ratio(number) + iv.mpf([-1, 1]) * error
 
 
 def _power(base: Interval, exponent: Expr) -> Interval:
@@ -102,17 +123,23 @@ def _power(base: Interval, exponent: Expr) -> Interval:
         raise Unbounded("a division by what may be zero")
     if q == 1:
         return base**p
-    if base.a < 0 and base.b >= 0:
-        raise Unbounded("a root of what may be negative")
     if base.b < 0:
         raise ValueError("a root of a negative number is not real")
+    if base.a < 0:
+        raise Unbounded("a root of what may be negative")
     if base.a == 0:
-        return (
-            iv.mpf([0, 1]) * iv.exp(iv.log(iv.mpf(base.b)) * p / q)
-            if base.b > 0
-            else iv.mpf(0)
-        )
-    return iv.sqrt(base) ** p if q == 2 else iv.exp(iv.log(base) * p / q)
+        return _power_from_zero(base, p, q)
+    if q == 2:
+        return iv.sqrt(base) ** p
+    return iv.exp(iv.log(base) * p / q)
+
+
+def _power_from_zero(base: Interval, p: int, q: int) -> Interval:
+    """The power of an interval that begins at zero, for p > 0: from zero to that of its end, by monotony."""
+    if base.b == 0:
+        return iv.mpf(0)
+    highest = iv.exp(iv.log(iv.mpf(base.b)) * p / q)
+    return iv.mpf([0, 1]) * highest
 
 
 def _odd_root(base: Interval, order: int) -> Interval:
@@ -124,7 +151,7 @@ def _odd_root(base: Interval, order: int) -> Interval:
 
 
 def _exp(argument: Interval) -> Interval:
-    if abs(argument).b > _MOST_BITS:
+    if abs(argument).b > _MAX_EXPONENT:
         raise ValueError("an exponential that is too large to be computed")
     return iv.exp(argument)
 
@@ -152,7 +179,9 @@ def _tanh(argument: Interval) -> Interval:
 def _atan(argument: Interval) -> Interval:
     """Increasing, so that the ends decide; each is computed to more digits than are kept."""
     with mpmath.workdps(iv.dps + 10):
-        low, high = (mpmath.atan(mpmath.mpf(end.a)) for end in (argument.a, argument.b))
+        low = mpmath.atan(mpmath.mpf(argument.a))
+        high = mpmath.atan(mpmath.mpf(argument.b))
+    # |atan| < 2, so that an error of one unit in the last of `dps` digits is below this.
     rounding = iv.mpf(10) ** -(iv.dps - 1)
     return iv.mpf([low, high]) + iv.mpf([-1, 1]) * rounding
 

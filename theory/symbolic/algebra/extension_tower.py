@@ -12,63 +12,67 @@ functions: `unsure` and `opaque` list their generators.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from functools import cache
 from math import gcd, lcm
-from typing import Any
+from typing import NamedTuple
 
 import sympy as sp
 from sympy.polys.fields import FracField
 from sympy.polys.orderings import lex
 
 from ..task import Expr
+from .fraction_arithmetic import (
+    Undecided,
+    folded,
+    fraction_product,
+    fraction_sum,
+    irreducible_factors,
+)
 from .odd_roots import OddRoot
+from .polynomials import Element, Powers
 from .sign_analysis import in_exponentials, is_nonnegative, is_positive
 
-Element = Any
-"""A rational function, an element of a SymPy field, or a polynomial of its ring."""
-
 _EXPONENTIALS = (sp.exp, type(sp.E))
-_MOST_TERMS = 300  # of a polynomial that is factored: more take minutes
-_HIGHEST_DEGREE = (
-    48  # in all symbols together, of a polynomial in several of them that is factored
-)
-_TRIAL_DIVISORS = (
-    2**15
-)  # beyond, a whole number of 256 bits takes minutes: it is not factored further
+
+_DIVISION_BY_ZERO = "a part of the expression divides by zero"
 
 
-class Undecided(ValueError):
-    """Neither proved nor refuted: what it takes is not known here."""
+class Root(NamedTuple):
+    """What a root is of: root^order = radicand, in generators and symbols."""
+
+    radicand: Expr
+    order: int
 
 
 class Tower:
     """The generators that one expression needs, each a symbol; `meaning` says what it stands for.
 
     `order` is the q of every root, root^q = radicand, and `odd_order` that of odd roots of what may be negative.
-    `roots` goes from radicand and order to root in the order in which they were met, `unsure` lists the roots that
-    may depend on others, `factors` the irreducible factors of radicands, `opaque` what else may depend on others.
+    `roots` goes from radicand and order to root in the order in which they were met, `root_of` back. `unsure` lists
+    the roots that may depend on others, `factors` the irreducible factors of radicands, `opaque` what else may
+    depend on others.
     """
 
     def __init__(self, expression: Expr) -> None:
-        expression = in_exponentials(expression)
-        exponents = [
-            power.exp for power in expression.atoms(sp.Pow) if power.exp.is_Rational
-        ]
-        odd = [int(root.args[1]) for root in expression.atoms(OddRoot)]
-        even = [2] if expression.has(sp.Abs) else []
-        self.expression = expression
-        self.order = lcm(*(int(exponent.q) for exponent in exponents), *odd, *even)
-        self.odd_order = lcm(*odd)
+        self.expression = in_exponentials(expression)
         self.meaning: dict[Expr, Expr] = {}
-        self.roots: dict[tuple[Expr, int], Expr] = {}
+        self.roots: dict[Root, Expr] = {}
+        self.root_of: dict[Expr, Root] = {}
         self.unsure: list[Expr] = []
         self.factors: set[Expr] = set()
         self.opaque: set[Expr] = set()
         self.exponentials: dict[Expr, Expr] = {}
-        self.exponentials = self._monomials(
-            sorted(expression.atoms(*_EXPONENTIALS), key=sp.default_sort_key)
-        )
+
+        # One order for all roots, so that √a and a^(1/3) are powers of the one generator a^(1/6).
+        atoms = self.expression.atoms(sp.Pow, OddRoot)
+        odd_orders = [int(node.args[1]) for node in atoms if isinstance(node, OddRoot)]
+        orders = [
+            int(node.exp.q) for node in atoms if node.is_Pow and node.exp.is_Rational
+        ]
+        if self.expression.has(sp.Abs):
+            orders.append(2)  # |x| = √(x²)
+        self.odd_order = lcm(*odd_orders)
+        self.order = lcm(*orders, *odd_orders)
+        self._add_exponentials()
 
     def value(self) -> Element:
         """The expression as a reduced fraction."""
@@ -80,26 +84,27 @@ class Tower:
             return self.exponentials[node]
         if node.is_Symbol or node.is_Rational:
             return node
-        if node.is_Pow and node.exp.is_Rational:
-            base = self.rewritten(node.base)
-            return (
-                base**node.exp if node.exp.is_Integer else self._power(base, node.exp)
-            )
         if node.is_Add or node.is_Mul:
             return node.func(*map(self.rewritten, node.args))
         if node is sp.pi:
             return self._generator(node)
+        if node.is_Pow and node.exp.is_Rational:
+            base = self.rewritten(node.base)
+            if node.exp.is_Integer:
+                return base**node.exp
+            return self._power(base, node.exp)
+        return self._rewritten_function(node)
+
+    def _rewritten_function(self, node: Expr) -> Expr:
         if isinstance(node, OddRoot):
-            return self._odd_root(self.rewritten(node.args[0]), int(node.args[1]))
+            radicand, order = node.args
+            return self._odd_root(self.rewritten(radicand), int(order))
         if isinstance(node, sp.Abs):
             return self._power(self.rewritten(node.args[0]) ** 2, sp.Rational(1, 2))
         if isinstance(node, sp.log):
             return self._log(self.element(self.rewritten(node.args[0])))
-        if (
-            isinstance(node, sp.Function)
-            and len(node.args) == 1
-            and node.func not in _EXPONENTIALS
-        ):
+        is_other_function = isinstance(node, sp.Function) and len(node.args) == 1
+        if is_other_function and node.func not in _EXPONENTIALS:
             return self._function(node)
         raise Undecided(
             f"only exact rationals, symbols, roots, exp and log can be decided here, not {node}"
@@ -107,32 +112,36 @@ class Tower:
 
     def element(self, rational: Expr) -> Element:
         """A rational expression in generators and symbols as a reduced fraction; `Undecided` if divided by 0."""
-        radicands = (radicand.free_symbols for radicand, _ in self.roots)
-        symbols = rational.free_symbols.union(self.meaning, *radicands)
+        symbols = rational.free_symbols.union(self.meaning)
+        for root in self.roots:
+            symbols |= root.radicand.free_symbols
         field = FracField(sorted(symbols, key=sp.default_sort_key), sp.ZZ, lex)
-        gens = dict(zip(field.symbols, field.gens, strict=True))
+        generators = dict(zip(field.symbols, field.gens, strict=True))
+        return self.reduced(self._fraction(rational, field, generators))
 
-        def value(node: Expr) -> Element:
-            if node in gens:
-                return gens[node]
-            if node.is_Rational:
-                return field(int(node.p)) / int(node.q)
+    def _fraction(
+        self, node: Expr, field: Element, generators: dict[Expr, Element]
+    ) -> Element:
+        """The fraction of a rational expression in a field whose `generators` are symbol → element."""
+        if node in generators:
+            return generators[node]
+        if node.is_Rational:
+            return field(int(node.p)) / int(node.q)
+        if node.is_Add or node.is_Mul:
+            parts = (self._fraction(part, field, generators) for part in node.args)
             if node.is_Add:
-                return _sum(map(value, node.args), field)
-            if node.is_Mul:
-                return self.reduced(_product(map(value, node.args), field))
-            if not node.is_Pow:
-                raise Undecided(
-                    f"a part of the expression divides by zero: take out {node}"
-                )
-            base = self.reduced(value(node.base) ** abs(int(node.exp)))
-            if node.exp < 0 and base == 0:
-                raise Undecided(
-                    f"a part of the expression divides by zero: take out {self.spelled(node)}"
-                )
-            return base if node.exp > 0 else 1 / base
+                return fraction_sum(parts, field)
+            return self.reduced(fraction_product(parts, field))
+        if not node.is_Pow:  # the infinities of SymPy
+            raise Undecided(f"{_DIVISION_BY_ZERO}: take out {node}")
 
-        return self.reduced(value(rational))
+        base = self._fraction(node.base, field, generators)
+        power = self.reduced(base ** abs(int(node.exp)))
+        if node.exp > 0:
+            return power
+        if power == 0:
+            raise Undecided(f"{_DIVISION_BY_ZERO}: take out {self.spelled(node)}")
+        return 1 / power
 
     def spelled(self, expression: Expr) -> Expr:
         """An expression in what its generators stand for."""
@@ -142,25 +151,23 @@ class Tower:
 
     def relation(self, root: Expr) -> Expr:
         """The polynomial that a root solves: root^order · below − above, for the radicand above/below."""
-        radicand, order = next(key for key, each in self.roots.items() if each == root)
+        radicand, order = self.root_of[root]
         return sp.numer(sp.together(root**order - radicand))
-
-    def radicand(self, root: Expr) -> tuple[Expr, int]:
-        """The radicand of a root, in generators, and its order."""
-        return next(key for key, each in self.roots.items() if each == root)
 
     def reduced(self, value: Element) -> Element:
         """The fraction with every root to a power below its order."""
+        # The latest roots first: their radicands may hold earlier ones.
         for (radicand, order), root in reversed(self.roots.items()):
             if root not in value.field.symbols:
                 continue
             i = value.field.symbols.index(root)
-            if max(value.numer.degree(i), value.denom.degree(i)) >= order:
-                power = value.field.from_expr(radicand)
-                below = _folded(value.denom, i, order, power)
-                if below == 0:
-                    raise Undecided("a part of the expression divides by zero")
-                value = _folded(value.numer, i, order, power) / below
+            if max(value.numer.degree(i), value.denom.degree(i)) < order:
+                continue
+            power = value.field.from_expr(radicand)
+            denominator = folded(value.denom, i, order, power)
+            if denominator == 0:
+                raise Undecided(_DIVISION_BY_ZERO)
+            value = folded(value.numer, i, order, power) / denominator
         return value
 
     def _power(self, base: Expr, exponent: Expr) -> Expr:
@@ -170,15 +177,16 @@ class Tower:
                 f"a root appears where a function is evaluated and cannot be decided: {base}**({exponent})"
             )
         value = self.element(base)
+        if value == 0 and exponent > 0:
+            return sp.Integer(0)
         if value == 0:
-            if exponent > 0:
-                return sp.Integer(0)
             raise Undecided(
                 f"{base}**({exponent}) is a power of zero: write 0, or take it out"
             )
         power = int(exponent * self.order)
-        result, others = sp.Integer(1), []
-        for factor, multiplicity in _factors(value):
+        result = sp.Integer(1)
+        others = []
+        for factor, multiplicity in irreducible_factors(value):
             if factor != -1 and is_nonnegative(self.spelled(factor)):
                 result *= self._root([(factor, 1)]) ** (multiplicity * power)
             else:
@@ -196,13 +204,11 @@ class Tower:
             raise Undecided(
                 f"only real roots can be decided, not those of {self.spelled(radicand)}"
             )
-        fresh = (
-            factor
+        is_independent = any(
+            self._is_new(factor) and gcd(multiplicity, self.order) == 1
             for factor, multiplicity in parts
-            if self._is_new(factor) and gcd(multiplicity, self.order) == 1
         )
-        self_contained = any(fresh)
-        root = self._new_root(sp.Pow, radicand, self.order, self_contained)
+        root = self._new_root(Root(radicand, self.order), is_independent, is_odd=False)
         self.factors.update(factor for factor, _ in parts)
         return root
 
@@ -212,17 +218,15 @@ class Tower:
         if value == 0:
             return sp.Integer(0)
         result = sp.Integer(1)
-        for factor, multiplicity in _factors(value):
+        for factor, multiplicity in irreducible_factors(value):
             if factor == -1:
                 result *= (-1) ** multiplicity
             elif is_nonnegative(self.spelled(factor)):
-                result *= self._root([(factor, 1)]) ** (
-                    multiplicity * self.order // order
-                )
+                root = self._root([(factor, 1)])
+                result *= root ** (multiplicity * self.order // order)
             else:
-                root = self._new_root(
-                    OddRoot, factor, self.odd_order, self._is_new(factor)
-                )
+                key = Root(factor, self.odd_order)
+                root = self._new_root(key, self._is_new(factor), is_odd=True)
                 self.factors.add(factor)
                 result *= root ** (multiplicity * self.odd_order // order)
         return result
@@ -233,184 +237,118 @@ class Tower:
             return False
         if not factor.is_Integer:
             return True
-        return all(
-            gcd(int(factor), int(other)) == 1
-            for other in self.factors
-            if other.is_Integer and other != -1
-        )
+        numbers = [
+            int(other) for other in self.factors if other.is_Integer and other != -1
+        ]
+        return all(gcd(int(factor), number) == 1 for number in numbers)
 
-    def _new_root(
-        self, kind: type, radicand: Expr, order: int, independent: bool
-    ) -> Expr:
-        if (radicand, order) in self.roots:
-            return self.roots[radicand, order]
-        root = (
-            sp.Dummy("r", real=True)
-            if kind is OddRoot
-            else sp.Dummy("r", positive=True)
-        )
-        nested = not radicand.free_symbols.isdisjoint(
-            self.opaque.union(self.roots.values())
-        )
-        if nested or not independent:
-            self.unsure.append(root)
-        self.roots[radicand, order] = root
-        self.meaning[root] = (
-            OddRoot(radicand, order)
-            if kind is OddRoot
-            else radicand ** sp.Rational(1, order)
-        )
-        return root
+    def _new_root(self, key: Root, independent: bool, is_odd: bool) -> Expr:
+        """The generator of a root, made where it is not yet there."""
+        if key in self.roots:
+            return self.roots[key]
+        if is_odd:
+            symbol = sp.Dummy("r", real=True)
+            self.meaning[symbol] = OddRoot(key.radicand, key.order)
+        else:
+            symbol = sp.Dummy("r", positive=True)
+            self.meaning[symbol] = key.radicand ** sp.Rational(1, key.order)
+
+        # Kneser's theorem speaks of roots of elements of the field below, not of roots of roots.
+        doubtful = self.opaque.union(self.root_of)
+        is_nested = not key.radicand.free_symbols.isdisjoint(doubtful)
+        if is_nested or not independent:
+            self.unsure.append(symbol)
+        self.roots[key] = symbol
+        self.root_of[symbol] = key
+        return symbol
 
     def _log(self, value: Element) -> Expr:
-        """The logarithm of a positive fraction: of its irreducible factors; generators are undone."""
+        """The logarithm of a positive fraction: the sum of those of its irreducible factors."""
         if value == 0:
             raise Undecided("the logarithm of zero is not finite")
-        result, others = sp.Integer(0), sp.Integer(1)
-        for factor, multiplicity in _factors(value):
-            if factor in self.meaning and isinstance(self.meaning[factor], sp.exp):
-                result += multiplicity * self.rewritten(self.meaning[factor].args[0])
-            elif factor in self.roots.values():
-                radicand, order = self.radicand(factor)
-                result += sp.Rational(multiplicity, order) * self._log(
-                    self.element(radicand)
-                )
-            elif factor != -1 and is_positive(self.spelled(factor)):
-                result += multiplicity * self._generator(sp.log(factor))
-            else:
+        result = sp.Integer(0)
+        others = sp.Integer(1)
+        for factor, multiplicity in irreducible_factors(value):
+            of_factor = self._log_of_factor(factor)
+            if of_factor is None:
                 others *= factor**multiplicity
+            else:
+                result += multiplicity * of_factor
         return result if others == 1 else result + self._generator(sp.log(others))
+
+    def _log_of_factor(self, factor: Expr) -> Expr | None:
+        """The logarithm of a factor, log e^a = a and log r = (log r^q) / q; None if it may not be positive."""
+        stands_for = self.meaning.get(factor)
+        if isinstance(stands_for, sp.exp):
+            return self.rewritten(stands_for.args[0])
+        if factor in self.root_of:
+            radicand, order = self.root_of[factor]
+            return self._log(self.element(radicand)) / order
+        if factor != -1 and is_positive(self.spelled(factor)):
+            return self._generator(sp.log(factor))
+        return None
 
     def _function(self, node: Expr) -> Expr:
         """A generator for atan f …: whatever its argument, its independence of the others is not known."""
-        value = node.func(self.element(self.rewritten(node.args[0])).as_expr())
-        return (
-            self._generator(value)
-            if isinstance(value, node.func)
-            else self.rewritten(value)
-        )
+        argument = self.element(self.rewritten(node.args[0]))
+        value = node.func(argument.as_expr())
+        if isinstance(value, node.func):
+            return self._generator(value)
+        return self.rewritten(value)  # SymPy has evaluated it, as atan(1)
 
     def _generator(self, value: Expr) -> Expr:
         """The opaque generator of a function of generators, or of π."""
-        known = (each for each in self.opaque if self.meaning[each] == value)
-        generator = next(known, None) or sp.Dummy("f", real=True)
+        for generator in self.opaque:
+            if self.meaning[generator] == value:
+                return generator
+        generator = sp.Dummy("f", real=True)
         self.opaque.add(generator)
         self.meaning[generator] = value
         return generator
 
-    def _monomials(self, exponentials: list[Expr]) -> dict[Expr, Expr]:
+    def _add_exponentials(self) -> None:
         """Exponential → monomial in generators exp(a), for a basis of the arguments over the rationals."""
+        nodes = self.expression.atoms(*_EXPONENTIALS)
+        exponentials = sorted(nodes, key=sp.default_sort_key)
+        if not exponentials:
+            return
         arguments = [
             sp.Integer(1) if node is sp.E else node.args[0] for node in exponentials
         ]
-        if not arguments:
-            return {}
-        tags = [sp.Dummy("t") for _ in arguments]
-        total = self.element(
-            sp.Add(
-                *(
-                    tag * self.rewritten(each)
-                    for tag, each in zip(tags, arguments, strict=True)
-                )
-            )
-        )
-        certain = not self.unsure and not self.opaque
-        echelon, pivots = _coordinates(total.numer, tags).rref()
-        result = dict.fromkeys(exponentials, sp.Integer(1))
+        echelon, pivots = self._argument_matrix(arguments).rref()
+        # Ax, Lindemann and Weierstrass ask for arguments whose independence is certain.
+        is_certain = not self.unsure and not self.opaque
+
+        monomials = dict.fromkeys(exponentials, sp.Integer(1))
         for k, pivot in enumerate(pivots):
+            # exp(a / scale), so that every exponential is a whole power of it.
             scale = lcm(*(int(entry.q) for entry in echelon.row(k)))
             generator = sp.Dummy("e", positive=True)
             self.meaning[generator] = sp.exp(arguments[pivot] / scale)
-            if not certain:
+            if not is_certain:
                 self.opaque.add(generator)
             for j, node in enumerate(exponentials):
-                result[node] *= generator ** (echelon[k, j] * scale)
-        return result
+                monomials[node] *= generator ** (echelon[k, j] * scale)
+        self.exponentials = monomials
 
-
-def _folded(polynomial: Element, i: int, order: int, radicand: Element) -> Element:
-    """A polynomial with the powers of one root from its order on replaced by those of the radicand."""
-    parts: dict[int, dict[tuple[int, ...], Any]] = defaultdict(dict)
-    for powers, coefficient in polynomial.terms():
-        times, rest = divmod(powers[i], order)
-        parts[times][(*powers[:i], rest, *powers[i + 1 :])] = coefficient
-    field, ring = radicand.field, polynomial.ring
-    return sum(
-        (
-            field(ring.from_dict(part)) * radicand**times
-            for times, part in parts.items()
-        ),
-        field.zero,
-    )
-
-
-def _sum(values: Iterable[Element], field: Any) -> Element:
-    """The sum of fractions, those of one denominator first: every sum of two costs a greatest common divisor."""
-    numerators: dict[Element, Element] = defaultdict(lambda: field.ring.zero)
-    for value in values:
-        numerators[value.denom] += value.numer
-    return sum(
-        (
-            field(numerator) / field(denominator)
-            for denominator, numerator in numerators.items()
-        ),
-        field.zero,
-    )
-
-
-def _product(values: Iterable[Element], field: Any) -> Element:
-    """The product of fractions with one greatest common divisor."""
-    numerator = denominator = field.ring.one
-    for value in values:
-        numerator, denominator = numerator * value.numer, denominator * value.denom
-    return field(numerator) / field(denominator)
-
-
-def _factors(value: Element) -> Iterator[tuple[Expr, int]]:
-    """The irreducible factors of a fraction, primes and −1 among them, with their multiplicities."""
-    for polynomial, sign in ((value.numer, 1), (value.denom, -1)):
-        if len(polynomial) > _MOST_TERMS:
-            raise Undecided(
-                f"what stands under a root or a logarithm has {len(polynomial)} terms: it is not factored"
-            )
-        if len(polynomial) > 1 and _is_hard(polynomial):
-            raise Undecided(
-                "what stands under a root or a logarithm has too high a degree to be factored"
-            )
-        content, factors = (
-            (polynomial.LC, []) if polynomial.is_ground else polynomial.factor_list()
-        )
-        for number, multiplicity in _divisors(int(content)):
-            yield sp.Integer(number), sign * multiplicity
-        for factor, multiplicity in factors:
-            yield factor.as_expr(), sign * int(multiplicity)
-
-
-def _is_hard(polynomial: Element) -> bool:
-    """Whether a polynomial in several symbols has a degree at which factoring takes minutes."""
-    degrees = [degree for degree in polynomial.degrees() if degree > 0]
-    return len(degrees) > 1 and sum(degrees) > _HIGHEST_DEGREE
-
-
-@cache
-def _divisors(number: int) -> tuple[tuple[int, int], ...]:
-    """Small primes, −1 and what is left of a whole number, which is no power, with their multiplicities."""
-    found = []
-    for divisor, multiplicity in sp.factorint(
-        number, limit=_TRIAL_DIVISORS, use_pm1=False, use_rho=False
-    ).items():
-        base, exponent = sp.perfect_power(divisor, factor=False) or (divisor, 1)
-        found.append((int(base), int(multiplicity * exponent)))
-    return tuple(found)
+    def _argument_matrix(self, arguments: list[Expr]) -> Expr:
+        """A column of coefficients for each argument; their rational relations are those of the columns."""
+        tags = [sp.Dummy("t") for _ in arguments]
+        tagged = [
+            tag * self.rewritten(argument)
+            for tag, argument in zip(tags, arguments, strict=True)
+        ]
+        return _coordinates(self.element(sp.Add(*tagged)).numer, tags)
 
 
 def _coordinates(polynomial: Element, tags: list[Expr]) -> Expr:
     """The coefficients of a polynomial that is linear in the tags: a row for each monomial beside them."""
-    places = [polynomial.ring.symbols.index(tag) for tag in tags]
-    rows: dict[tuple[int, ...], list[int]] = defaultdict(lambda: [0] * len(tags))
+    tag_indices = [polynomial.ring.symbols.index(tag) for tag in tags]
+    rows: dict[Powers, list[int]] = defaultdict(lambda: [0] * len(tags))
     for powers, coefficient in polynomial.terms():
-        column = next(j for j, place in enumerate(places) if powers[place])
-        rows[tuple(power for i, power in enumerate(powers) if i not in places)][
-            column
-        ] = int(coefficient)
+        column = next(j for j, index in enumerate(tag_indices) if powers[index])
+        monomial = tuple(
+            power for i, power in enumerate(powers) if i not in tag_indices
+        )
+        rows[monomial][column] = int(coefficient)
     return sp.Matrix(list(rows.values()))

@@ -7,7 +7,7 @@ from typing import Any
 
 from sympy.polys.groebnertools import spoly
 
-from ..loss.expectations import Element
+from .polynomials import Element, Powers
 
 
 def groebner_basis(
@@ -22,27 +22,30 @@ def groebner_basis(
     >>> import sympy as sp
     >>> ring, x, y = sp.ring("x y", sp.QQ, sp.grevlex)
     >>> basis, divisors = groebner_basis([x**2 - 2 * y, x * y - x])
-    >>> basis, [int(each) for each in divisors]
+    >>> basis, [int(divisor) for divisor in divisors]
     ([x**2 - 2*y, x*y - x, y**2 - y], [1, 1, -2])
     """
-    todo, divisors = [each for each in polynomials if each], []
+    queue = [polynomial for polynomial in polynomials if polynomial]
     basis: list[Element] = []
-    while todo:
-        todo.sort(key=_rank, reverse=True)
-        new = todo.pop().rem(basis)
-        if new:
-            divisors.append(new.LC)
-            new = new.monic()
-            todo += [
-                spoly(new, old, new.ring)
-                for old in basis
-                if not _coprime(new.LM, old.LM)
-            ]
-            basis = [old for old in basis if not _divides(new.LM, old.LM)] + [new]
+    divisors: list[Element] = []
+    while queue:
+        queue.sort(key=_rank, reverse=True)
+        remainder = queue.pop().rem(basis)
+        if not remainder:
+            continue
+        divisors.append(remainder.LC)
+        new = remainder.monic()
+
+        # Buchberger's first criterion: pairs whose leading monomials are coprime need no S-polynomial.
+        partners = [old for old in basis if not _coprime(new.LM, old.LM)]
+        queue += [spoly(new, old, new.ring) for old in partners]
+
+        # What the new leading monomial divides is superfluous: its S-polynomial with the new one replaces it.
+        basis = [old for old in basis if not _divides(new.LM, old.LM)]
+        basis.append(new)
+
     basis.sort(key=_rank, reverse=True)
-    return [
-        each.rem([other for other in basis if other is not each]) for each in basis
-    ], divisors
+    return [_reduced(member, basis) for member in basis], divisors
 
 
 def solution_count(basis: Sequence[Element]) -> int | None:
@@ -52,28 +55,37 @@ def solution_count(basis: Sequence[Element]) -> int | None:
     """
     if not basis:
         return None
-    leading = [each.LM for each in basis]
-    powers: list[int | None] = [None] * len(basis[0].ring.gens)
+    leading = [member.LM for member in basis]
+    if any(sum(monomial) == 0 for monomial in leading):
+        return 0  # the basis is {1}: there is no solution
+
+    # Finitely many exactly where a power of every variable alone is a leading monomial.
+    bounds: list[int | None] = [None] * len(basis[0].ring.gens)
     for monomial in leading:
-        held = [i for i, power in enumerate(monomial) if power]
-        if not held:
-            return 0
-        if len(held) == 1:
-            powers[held[0]] = monomial[held[0]]
-    if None in powers:
+        variables = [i for i, power in enumerate(monomial) if power]
+        if len(variables) == 1:
+            bounds[variables[0]] = monomial[variables[0]]
+    if None in bounds:
         return None
-    box = product(*(range(power or 0) for power in powers))
-    return sum(not any(_divides(low, monomial) for low in leading) for monomial in box)
+    candidates = product(*(range(bound or 0) for bound in bounds))
+    return sum(
+        not any(_divides(low, monomial) for low in leading) for monomial in candidates
+    )
+
+
+def _reduced(member: Element, basis: Sequence[Element]) -> Element:
+    """A member of a basis less what the others divide."""
+    return member.rem([other for other in basis if other is not member])
 
 
 def _rank(polynomial: Element) -> Any:
     return polynomial.ring.order(polynomial.LM)
 
 
-def _divides(low: Sequence[int], high: Sequence[int]) -> bool:
+def _divides(low: Powers, high: Powers) -> bool:
     return all(map(le, low, high))
 
 
-def _coprime(one: Sequence[int], other: Sequence[int]) -> bool:
+def _coprime(first: Powers, second: Powers) -> bool:
     """Whether monomials share no variable: then their S-polynomial reduces to zero."""
-    return not any(a and b for a, b in zip(one, other, strict=True))
+    return not any(a and b for a, b in zip(first, second, strict=True))

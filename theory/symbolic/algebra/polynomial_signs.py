@@ -15,6 +15,7 @@ import sympy as sp
 
 from ..task import Expr
 from .enclosures import certain_sign
+from .polynomials import Powers
 
 Kind = Literal["positive", "nonnegative", "real"]
 
@@ -27,12 +28,23 @@ class Sign(NamedTuple):
 
 
 _UNKNOWN = Sign(0, False)
-_MOST_SPLITS = (
-    24  # enough for quartic forms in three symbols, in a fraction of a second
-)
-_MOST_TERMS, _HIGHEST_DEGREE = 60, 16  # of what is split: every split makes it longer
-_SAMPLES = 40  # points that are tried before anything is split
-_ROUNDING = 1e-9  # of the sum of sizes: far above what doubles lose
+
+# Enough for quartic forms in three symbols, in a fraction of a second.
+_MAX_SPLITS = 24
+
+# Of what is split: every split makes a polynomial longer.
+_MAX_TERMS = 60
+_MAX_DEGREE = 16
+
+# Random points that are tried before anything is split: where both signs occur, no
+# split can succeed.
+_SAMPLES = 40
+
+# Relative to the sum of sizes: far above what doubles lose in sums of 60 terms.
+_ROUNDING = 1e-9
+
+# Points of no special kind at which a polynomial with a double root shows its sign.
+_PRIMES = (1, 2, 3, 5, 7, 11, 13)
 
 
 def polynomial_sign(
@@ -47,10 +59,16 @@ def polynomial_sign(
     symbols = sorted(polynomial.free_symbols & kinds.keys(), key=str)
     if not symbols:
         return constant_sign(polynomial.xreplace(dict(numbers)))
-    poly = sp.Poly(polynomial, *symbols)
-    return _Region({symbol: kinds[symbol] for symbol in symbols}, dict(numbers)).sign(
-        poly
-    )
+    region = _Region({symbol: kinds[symbol] for symbol in symbols}, dict(numbers))
+    return region.sign(sp.Poly(polynomial, *symbols))
+
+
+def constant_sign(number: Expr) -> Sign:
+    """The sign of a real number in closed form, where an enclosure shows it."""
+    if number.is_Rational:
+        return Sign(1 if number >= 0 else -1, bool(number != 0))
+    side = certain_sign(number)
+    return Sign(side, True) if side else _UNKNOWN
 
 
 def integer_roots(polynomial: Expr, whole: set[Expr]) -> list[int] | None:
@@ -60,21 +78,27 @@ def integer_roots(polynomial: Expr, whole: set[Expr]) -> list[int] | None:
     >>> integer_roots(n**2 - 4, {n}), integer_roots(n**2 - 2, {n})
     ([2], [])
     """
-    if len(polynomial.free_symbols) != 1 or not polynomial.free_symbols <= whole:
+    symbols = polynomial.free_symbols
+    if len(symbols) != 1 or not symbols <= whole:
         return None
-    poly = sp.Poly(polynomial, *polynomial.free_symbols)
-    if not poly.domain.is_ZZ and not poly.domain.is_QQ:
+    poly = sp.Poly(polynomial, *symbols)
+    if not has_rational_coefficients(poly):
         return None
-    return sorted(
-        int(root) for root in poly.ground_roots() if root.is_Integer and root >= 0
-    )
+    roots = poly.ground_roots()
+    return sorted(int(root) for root in roots if root.is_Integer and root >= 0)
+
+
+def has_rational_coefficients(poly: Expr) -> bool:
+    """Whether a `Poly` has rational numbers as coefficients, without symbols or roots in them."""
+    return bool(poly.domain.is_ZZ or poly.domain.is_QQ)
 
 
 class _Region:
     """The values of some symbols, and how often it may still be split."""
 
     def __init__(self, kinds: dict[Expr, Kind], numbers: dict[Expr, Expr]) -> None:
-        self.kinds, self.numbers = kinds, numbers
+        self.kinds = kinds
+        self.numbers = numbers
         self.splits = 0
 
     def sign(self, poly: Expr) -> Sign:
@@ -82,69 +106,86 @@ class _Region:
         by_terms = self._by_terms(poly)
         if by_terms.side:
             return by_terms
-        if len(poly.gens) == 1 and (poly.domain.is_ZZ or poly.domain.is_QQ):
+        if len(poly.gens) == 1 and has_rational_coefficients(poly):
             return self._by_sturm(poly)
-        if (
-            len(poly.terms()) > _MOST_TERMS
-            or poly.total_degree() > _HIGHEST_DEGREE
-            or (not self.splits and self._changes(poly))
-        ):
+        if self._is_hopeless(poly):
             return _UNKNOWN
+
         for symbol in poly.gens:
             if self.kinds[symbol] == "real":
                 return self._split_at_zero(poly, symbol)
-        if not poly.is_homogeneous:  # a symbol for 1, with which others are compared
-            one = sp.Dummy("one")
-            self.kinds[one] = "positive"
-            poly = poly.homogenize(one)
+        if not poly.is_homogeneous:
+            # A positive symbol in the place of 1, with which the others are compared.
+            unit = sp.Dummy("one")
+            self.kinds[unit] = "positive"
+            poly = poly.homogenize(unit)
         return self._split_where_equal(poly)
 
+    def _is_hopeless(self, poly: Expr) -> bool:
+        """Whether splitting takes too long, or both signs are seen, before the first split."""
+        is_large = len(poly.terms()) > _MAX_TERMS or poly.total_degree() > _MAX_DEGREE
+        return is_large or (self.splits == 0 and self._changes(poly))
+
     def _by_terms(self, poly: Expr) -> Sign:
-        sides, certain = set(), False
+        """The sign that all terms share; strict where some term vanishes nowhere."""
+        sides = set()
+        strict = False
         for powers, coefficient in poly.terms():
-            held = [
-                (self.kinds[gen], power)
-                for gen, power in zip(poly.gens, powers, strict=True)
-                if power
-            ]
-            if any(kind == "real" and power % 2 for kind, power in held):
+            term = self._term_sign(poly.gens, powers, coefficient)
+            if not term.side:
                 return _UNKNOWN
-            number = constant_sign(coefficient.xreplace(self.numbers))
-            if not number.side:
-                return _UNKNOWN
-            sides.add(number.side)
-            certain |= number.strict and all(kind == "positive" for kind, _ in held)
-        return Sign(sides.pop(), certain) if len(sides) == 1 else _UNKNOWN
+            sides.add(term.side)
+            strict = strict or term.strict
+        return Sign(sides.pop(), strict) if len(sides) == 1 else _UNKNOWN
+
+    def _term_sign(
+        self, gens: tuple[Expr, ...], powers: Powers, coefficient: Expr
+    ) -> Sign:
+        """The sign of a coefficient times powers: odd powers of what may have either sign are not known."""
+        kinds_in_term = {
+            self.kinds[gen] for gen, power in zip(gens, powers, strict=True) if power
+        }
+        odd_kinds = {
+            self.kinds[gen]
+            for gen, power in zip(gens, powers, strict=True)
+            if power % 2
+        }
+        if "real" in odd_kinds:
+            return _UNKNOWN
+        number = constant_sign(coefficient.xreplace(self.numbers))
+        if not number.side:
+            return _UNKNOWN
+        return Sign(number.side, number.strict and kinds_in_term <= {"positive"})
 
     def _by_sturm(self, poly: Expr) -> Sign:
-        """Roots of odd multiplicity are where the sign changes."""
+        """Roots of odd multiplicity are where the sign changes; Sturm's theorem counts them in the region."""
         (gen,) = poly.gens
-        low = None if self.kinds[gen] == "real" else sp.Integer(0)
-        sample = 1 if low is None else low + 1
+        kind = self.kinds[gen]
+        lowest = None if kind == "real" else sp.Integer(0)
+        touches = False
         for factor, multiplicity in poly.factor_list()[1]:
-            at_border = int(low is not None and factor.eval(low) == 0)
-            within = int(factor.count_roots(low, None)) - at_border
-            if within and multiplicity % 2:
+            roots = int(factor.count_roots(lowest, None))
+            if lowest is not None and factor.eval(lowest) == 0:
+                roots -= 1  # the border is no place where a sign changes
+            if roots and multiplicity % 2:
                 return _UNKNOWN
-            if within:
-                sample = None
-        if (
-            sample is None
-        ):  # a touching root: strict is not known, and the sample might be it
-            values = {
-                sp.sign(poly.eval(number)) for number in (1, 2, 3, 5, 7, 11, 13)
-            } - {0}
-            return Sign(int(values.pop()), False) if len(values) == 1 else _UNKNOWN
-        border_counts = self.kinds[gen] == "nonnegative" and poly.eval(0) == 0
-        return Sign(int(sp.sign(poly.eval(sample))), not border_counts)
+            touches = touches or roots > 0
+
+        if touches:
+            # A double root: strict is not known, and any one point might be that root.
+            sides = {int(sp.sign(poly.eval(number))) for number in _PRIMES} - {0}
+            return Sign(sides.pop(), False) if len(sides) == 1 else _UNKNOWN
+        is_zero_at_border = kind == "nonnegative" and poly.eval(0) == 0
+        return Sign(int(sp.sign(poly.eval(1))), not is_zero_at_border)
 
     def _split_at_zero(self, poly: Expr, symbol: Expr) -> Sign:
+        """The sign where a real symbol is h and where it is −h, h ≥ 0."""
         if not self._may_split():
             return _UNKNOWN
         half = sp.Dummy("h")
         self.kinds[half] = "nonnegative"
         gens = tuple(half if gen == symbol else gen for gen in poly.gens)
-        return _both(
+        return _common(
             self.sign(_substituted(poly, symbol, side * half, gens)) for side in (1, -1)
         )
 
@@ -153,69 +194,76 @@ class _Region:
         for x, y in self._pairs(poly):
             if not self._may_split():
                 return _UNKNOWN
-            found = _both(
-                self.sign(self._beyond(poly, above, below))
-                for above, below in ((x, y), (y, x))
+            orders = ((x, y), (y, x))
+            sign = _common(
+                self.sign(self._beyond(poly, above, below)) for above, below in orders
             )
-            if found.side:
-                return found
+            if sign.side:
+                return sign
         return _UNKNOWN
 
     def _beyond(self, poly: Expr, above: Expr, below: Expr) -> Expr:
         """The polynomial where one symbol is another plus something of zero or more."""
-        more = sp.Dummy("d")
-        self.kinds[more] = "nonnegative"
-        gens = tuple(more if gen == above else gen for gen in poly.gens)
-        return _substituted(poly, above, below + more, gens)
+        difference = sp.Dummy("d")
+        self.kinds[difference] = "nonnegative"
+        gens = tuple(difference if gen == above else gen for gen in poly.gens)
+        return _substituted(poly, above, below + difference, gens)
 
     def _pairs(self, poly: Expr) -> list[tuple[Expr, Expr]]:
-        """The symbols of the largest term that stands against most others."""
-        terms = [
-            (powers, _as_float(coefficient.xreplace(self.numbers)))
-            for powers, coefficient in poly.terms()
-        ]
-        against = min if sum(value > 0 for _, value in terms) * 2 >= len(terms) else max
-        powers, _ = against(terms, key=lambda term: term[1])
-        held = [gen for gen, power in zip(poly.gens, powers, strict=True) if power]
-        others = [gen for gen in poly.gens if gen not in held]
-        return [
-            *combinations(held, 2),
-            *((one, other) for one in held for other in others),
-        ]
+        """The symbols of the largest term whose sign few others have: pairs of them, and with other symbols."""
+        terms = self._float_terms(poly)
+        positive = sum(coefficient > 0 for _, coefficient in terms)
+        extreme = min if positive * 2 >= len(terms) else max
+        powers, _ = extreme(terms, key=lambda term: term[1])
+
+        inside = [gen for gen, power in zip(poly.gens, powers, strict=True) if power]
+        outside = [gen for gen in poly.gens if gen not in inside]
+        pairs = list(combinations(inside, 2))
+        pairs += [(x, y) for x in inside for y in outside]
+        return pairs
 
     def _changes(self, poly: Expr) -> bool:
         """Whether the polynomial has both signs at some points, as far as rounding shows."""
-        terms = [
+        terms = self._float_terms(poly)
+        random = Random(0)
+        sides = set()
+        for _ in range(_SAMPLES):
+            point = [self._sample(gen, random) for gen in poly.gens]
+            values = [
+                coefficient * prod(map(pow, point, powers))
+                for powers, coefficient in terms
+            ]
+            total = sum(values)
+            error = _ROUNDING * sum(map(abs, values))
+            sides.add((total > error) - (total < -error))
+        return {1, -1} <= sides
+
+    def _float_terms(self, poly: Expr) -> list[tuple[Powers, float]]:
+        """Powers and coefficient of every term, as doubles."""
+        return [
             (powers, _as_float(coefficient.xreplace(self.numbers)))
             for powers, coefficient in poly.terms()
         ]
-        draw = Random(0)
-        sides = set()
-        for _ in range(_SAMPLES):
-            point = [self._sample(gen, draw) for gen in poly.gens]
-            values = [
-                number * prod(map(pow, point, powers)) for powers, number in terms
-            ]
-            total, size = sum(values), sum(map(abs, values))
-            sides.add((total > _ROUNDING * size) - (total < -_ROUNDING * size))
-        return {1, -1} <= sides
 
-    def _sample(self, symbol: Expr, draw: Random) -> float:
-        size = draw.randint(1, 64) / draw.choice((1, 8, 64))
-        return -size if self.kinds[symbol] == "real" and draw.random() < 0.5 else size
+    def _sample(self, symbol: Expr, random: Random) -> float:
+        """A value from 1/64 to 64: ratios of symbols then span some orders of magnitude."""
+        size = random.randint(1, 64) / random.choice((1, 8, 64))
+        is_negative = self.kinds[symbol] == "real" and random.random() < 0.5
+        return -size if is_negative else size
 
     def _may_split(self) -> bool:
         self.splits += 1
-        return self.splits <= _MOST_SPLITS
+        return self.splits <= _MAX_SPLITS
 
 
 def _substituted(poly: Expr, symbol: Expr, value: Expr, gens: tuple[Expr, ...]) -> Expr:
     return sp.Poly(poly.as_expr().xreplace({symbol: value}), *gens)
 
 
-def _both(signs: Iterable[Sign]) -> Sign:
+def _common(signs: Iterable[Sign]) -> Sign:
     """The sign that all parts of a region share."""
-    sides, strict = set(), True
+    sides = set()
+    strict = True
     for sign in signs:
         if not sign.side:
             return _UNKNOWN
@@ -230,11 +278,3 @@ def _as_float(number: Expr) -> float:
         return float(number)
     except OverflowError:
         return inf
-
-
-def constant_sign(number: Expr) -> Sign:
-    """The sign of a real number in closed form, where an enclosure shows it."""
-    if number.is_Rational:
-        return Sign(1 if number >= 0 else -1, bool(number != 0))
-    side = certain_sign(number)
-    return Sign(side, True) if side else _UNKNOWN

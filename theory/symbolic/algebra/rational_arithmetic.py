@@ -1,7 +1,7 @@
 """Rational functions with rational numbers, exactly: read from expressions, and written in a normal form."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 
 import sympy as sp
@@ -10,9 +10,9 @@ from sympy.polys.orderings import lex
 from sympy.polys.polyerrors import CoercionFailed
 from sympy.polys.rings import PolyRing
 
-from ..loss.expectations import Element, number_field, roots_of
-from ..loss.gaussian_expectations import Powers
 from ..task import Expr
+from .number_fields import number_field, roots_of
+from .polynomials import Element, Powers
 
 Flow = Mapping[Expr, Expr]
 """Equations of motion in flow time, symbol → its rate of change, for weights or for amplitudes."""
@@ -21,14 +21,14 @@ Flow = Mapping[Expr, Expr]
 def expression(value: object) -> Expr:
     """A number or an expression as SymPy has it, never text; ValueError for anything else."""
     try:
-        found = sp.sympify(value, strict=True)
+        converted = sp.sympify(value, strict=True)
     except sp.SympifyError:
-        found = None
-    if not isinstance(found, sp.Expr):
+        converted = None
+    if not isinstance(converted, sp.Expr):
         raise ValueError(
             f"an expression is built from SymPy symbols and numbers, it is not {value!r}"
         )
-    return found
+    return converted
 
 
 def flow_parameters(flow: Flow) -> tuple[Expr, ...]:
@@ -44,13 +44,14 @@ def flow_parameters(flow: Flow) -> tuple[Expr, ...]:
         raise ValueError(
             "the flow has no equations: give at least one weight with its rate"
         )
-    for weight in flow:
+    symbols: set[Expr] = set(flow)
+    for weight, rate in flow.items():
         if not isinstance(weight, sp.Symbol):
             raise ValueError(
                 f"the keys of a flow are the symbols of its weights, not {weight!r}"
             )
-    found = set(flow).union(*(expression(rate).free_symbols for rate in flow.values()))
-    return tuple(symbol for symbol in _by_name(found) if symbol not in flow)
+        symbols |= expression(rate).free_symbols
+    return tuple(symbol for symbol in _by_name(symbols) if symbol not in flow)
 
 
 def rational_functions(symbols: Iterable[Expr], roots: Iterable[Expr] = ()) -> Element:
@@ -61,7 +62,9 @@ def rational_functions(symbols: Iterable[Expr], roots: Iterable[Expr] = ()) -> E
     """
     numbers = sorted(roots, key=str)
     domain = number_field(numbers) if numbers else sp.ZZ
-    return FracField(_by_name(symbols) or [sp.Dummy("none")], domain, lex)
+    # SymPy has no field without generators: constants get one that they do not use.
+    generators = _by_name(symbols) or [sp.Dummy("none")]
+    return FracField(generators, domain, lex)
 
 
 def rational(value: object, home: Element) -> Element:
@@ -81,55 +84,72 @@ def rational(value: object, home: Element) -> Element:
     )
 
 
-def written(element: Element, moving: Collection[Expr]) -> Expr:
+def collected_by(element: Element, moving: Collection[Expr]) -> Expr:
     """A rational function by powers of the moving symbols, coefficients factored: equal ones look equal.
 
     >>> x, a, b = sp.symbols("x a b")
-    >>> written(rational(x * (a * x + a * b + b**2), rational_functions([x, a, b])), [x])
+    >>> collected_by(rational(x * (a * x + a * b + b**2), rational_functions([x, a, b])), [x])
     a*x**2 + b*x*(a + b)
     """
-    ring, denominator = element.field.ring, element.denom
-    places = [i for i, symbol in enumerate(ring.symbols) if symbol in moving]
-    constant = not any(powers[i] for powers in denominator for i in places)
-    below = denominator if constant else ring.one
+    ring = element.field.ring
+    indices = [i for i, symbol in enumerate(ring.symbols) if symbol in moving]
+
+    # A denominator without moving symbols divides each coefficient; any other one stands under the whole sum.
+    is_constant = _is_free_of(element.denom, indices)
+    divisor = element.denom if is_constant else ring.one
+    terms = [
+        _collected_term(element.field(coefficient) / divisor, powers, indices)
+        for powers, coefficient in _coefficients(element.numer, indices)
+    ]
+    if is_constant:
+        return sp.Add(*terms)
+    return sp.Add(*terms) / sp.factor(element.denom.as_expr())
+
+
+def _is_free_of(polynomial: Element, indices: Sequence[int]) -> bool:
+    """Whether no generator at these indices stands in a polynomial."""
+    return not any(powers[i] for powers in polynomial for i in indices)
+
+
+def _coefficients(
+    polynomial: Element, indices: Sequence[int]
+) -> list[tuple[Powers, Element]]:
+    """Powers of the generators at these indices → the coefficient, a polynomial in the others."""
     parts: dict[Powers, dict[Powers, Element]] = defaultdict(dict)
-    for powers, number in element.numer.terms():
-        still = tuple(0 if i in places else power for i, power in enumerate(powers))
-        parts[tuple(powers[i] for i in places)][still] = number
-    terms = []
-    for moved, part in parts.items():
-        coefficient = element.field(ring.from_dict(part)) / below
-        powers_of = (
-            ring.symbols[i] ** power for i, power in zip(places, moved, strict=True)
+    for powers, number in polynomial.terms():
+        moving_powers = tuple(powers[i] for i in indices)
+        constant_powers = tuple(
+            0 if i in indices else power for i, power in enumerate(powers)
         )
-        term = sp.Mul(coefficient.as_expr(), *powers_of)
-        terms.append(
-            sp.factor(term)
-            if len(coefficient.numer) + len(coefficient.denom) > 2
-            else term
-        )
-    return (
-        sp.Add(*terms)
-        if constant
-        else sp.Add(*terms) / sp.factor(denominator.as_expr())
-    )
+        parts[moving_powers][constant_powers] = number
+    ring = polynomial.ring
+    return [(powers, ring.from_dict(part)) for powers, part in parts.items()]
+
+
+def _collected_term(
+    coefficient: Element, powers: Powers, indices: Sequence[int]
+) -> Expr:
+    """A coefficient, factored where it is more than one term, times powers of the generators at these indices."""
+    symbols = coefficient.field.symbols
+    factors = [symbols[i] ** power for i, power in zip(indices, powers, strict=True)]
+    term = sp.Mul(coefficient.as_expr(), *factors)
+    is_single_term = len(coefficient.numer) + len(coefficient.denom) == 2
+    return term if is_single_term else sp.factor(term)
 
 
 def derivative(element: Element, symbol: Expr) -> Element:
-    """The derivative of a rational function in a symbol of its field."""
-    ring, top, bottom = element.field.ring, element.numer, element.denom
-    gen = ring.gens[ring.symbols.index(symbol)]
-    return element.field(
-        top.diff(gen) * bottom - top * bottom.diff(gen)
-    ) / element.field(bottom**2)
+    """The derivative of a rational function p/q in a symbol of its field: (p' q − p q') / q²."""
+    field = element.field
+    p, q = element.numer, element.denom
+    generator = field.ring.gens[field.ring.symbols.index(symbol)]
+    numerator = p.diff(generator) * q - p * q.diff(generator)
+    return field(numerator) / field(q**2)
 
 
 def freed_roots(values: Iterable[object]) -> dict[Expr, Expr]:
     """A positive symbol for every root of a rational number in some expressions."""
-    return {
-        root: sp.Dummy(str(root), positive=True)
-        for root in sorted(roots_in(values), key=str)
-    }
+    roots = sorted(roots_in(values), key=str)
+    return {root: sp.Dummy(str(root), positive=True) for root in roots}
 
 
 def roots_in(values: Iterable[object]) -> set[Expr]:
@@ -138,19 +158,23 @@ def roots_in(values: Iterable[object]) -> set[Expr]:
 
 
 def _by_name(symbols: Iterable[Expr]) -> list[Expr]:
-    named: dict[str, Expr] = {}
+    by_name: dict[str, Expr] = {}
     for symbol in symbols:
-        if named.setdefault(symbol.name, symbol) != symbol:
+        if by_name.setdefault(symbol.name, symbol) != symbol:
             raise ValueError(
                 f"two different symbols are named {symbol}: take the one that stands in the flow"
             )
-    return [symbol for _, symbol in sorted(named.items())]
+    return [symbol for _, symbol in sorted(by_name.items())]
 
 
 def _not_rational(exact: Expr, polynomial_in: tuple[Expr, ...]) -> Expr:
     """The smallest part that keeps an expression from being rational, and polynomial in some symbols."""
     for part in sp.postorder_traversal(exact):
-        known = part.is_Rational if part.is_number else part.is_rational_function()
-        if not known or (polynomial_in and not part.is_polynomial(*polynomial_in)):
+        is_rational = (
+            part.is_Rational if part.is_number else part.is_rational_function()
+        )
+        if not is_rational:
+            return part
+        if polynomial_in and not part.is_polynomial(*polynomial_in):
             return part
     return exact

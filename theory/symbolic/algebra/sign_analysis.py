@@ -16,10 +16,19 @@ from .polynomial_signs import Kind, Sign, constant_sign, integer_roots, polynomi
 
 _UNKNOWN = Sign(0, False)
 _ABOVE = Sign(1, True)
-_HIGHEST_DEGREE = (
-    24  # of a polynomial in several symbols that is factored: higher ones take minutes
-)
-_MOST_TERMS = 400  # of a polynomial that is factored: more take long
+
+# Of a polynomial in several symbols that is factored: higher degrees take minutes.
+_MAX_DEGREE = 24
+
+# Of any polynomial that is factored: more terms take long.
+_MAX_TERMS = 400
+
+
+class Factor(NamedTuple):
+    """A polynomial, and how often it divides the numerator or the denominator of a fraction."""
+
+    polynomial: Expr
+    multiplicity: int
 
 
 def is_positive(expression: Expr, inside: bool = False) -> bool:
@@ -47,31 +56,32 @@ def is_nonzero(expression: Expr) -> bool:
     >>> is_nonzero(N**2 - 2), is_nonzero(N - 2)
     (True, False)
     """
-    found = _sign(expression, inside=False)
-    if found.side and found.strict:
+    sign = _sign(expression, inside=False)
+    if sign.side and sign.strict:
         return True
-    lowered = _Lowered(inside=False)
-    factors = lowered.factors(expression)
+    form = _RationalForm(inside=False)
+    factors = form.factors(expression)
     if factors is None:
         return False
-    others = [
-        factor for factor, _ in factors if integer_roots(factor, lowered.whole) != []
+
+    # A polynomial of a whole number alone may change its sign between whole numbers: it has no whole root.
+    open_factors = [
+        factor for factor, _ in factors if integer_roots(factor, form.whole) != []
     ]
-    return len(others) < len(factors) and all(
-        lowered.sign(factor).strict for factor in others
-    )
+    some_are_decided = len(open_factors) < len(factors)
+    return some_are_decided and all(form.sign(factor).strict for factor in open_factors)
 
 
-def roots_in(expression: Expr) -> list[Expr]:
+def fractional_powers(expression: Expr) -> list[Expr]:
     """Every power with an exponent that is not whole, inner ones first."""
-    powers = [each for each in expression.atoms(sp.Pow) if not each.exp.is_Integer]
+    powers = [power for power in expression.atoms(sp.Pow) if not power.exp.is_Integer]
     return sorted(
         powers, key=lambda power: (len(power.atoms(sp.Pow)), sp.default_sort_key(power))
     )
 
 
 def in_exponentials(expression: Expr) -> Expr:
-    """sinh, cosh, tanh … by exp."""
+    """The expression with sinh, cosh, tanh … written by exp."""
     return expression.replace(
         lambda node: isinstance(node, HyperbolicFunction),
         lambda node: node.rewrite(sp.exp, deep=False),
@@ -83,18 +93,19 @@ def _sign(expression: Expr, inside: bool) -> Sign:
     by_parts = _by_parts(expression, inside)
     if by_parts.side:
         return by_parts
-    lowered = _Lowered(inside)
-    factors = lowered.factors(expression)
+
+    form = _RationalForm(inside)
+    factors = form.factors(expression)
     if factors is None:
         return _UNKNOWN
-    sign = Sign(1, True)
+    side = 1
+    strict = True
     for factor, multiplicity in factors:
-        found = lowered.sign(factor)
-        even = multiplicity % 2 == 0
-        sign = Sign(
-            sign.side * (1 if even else found.side), sign.strict and found.strict
-        )
-    return sign
+        sign = form.sign(factor)
+        if multiplicity % 2:
+            side *= sign.side
+        strict = strict and sign.strict
+    return Sign(side, strict)
 
 
 def _by_parts(node: Expr, inside: bool) -> Sign:
@@ -104,24 +115,12 @@ def _by_parts(node: Expr, inside: bool) -> Sign:
     if node.is_Symbol:
         return _of_symbol(node, inside)
     if node.is_Add:
-        return _of_sum([_by_parts(part, inside) for part in node.args])
+        return _of_sum([_by_parts(term, inside) for term in node.args])
     if node.is_Mul:
-        parts = [_by_parts(part, inside) for part in node.args]
-        return Sign(
-            int(sp.prod(part.side for part in parts)),
-            all(part.strict for part in parts),
-        )
+        return _of_product([_by_parts(factor, inside) for factor in node.args])
     if node.is_Pow and node.exp.is_Rational:
         return _of_power(_by_parts(node.base, inside), node.exp)
-    if isinstance(node, sp.exp | sp.cosh):
-        return _ABOVE
-    if isinstance(node, OddRoot | sp.sinh | sp.tanh | sp.atan):
-        return _by_parts(node.args[0], inside)
-    if isinstance(node, sp.Abs):
-        return Sign(1, _by_parts(node.args[0], inside).strict)
-    if isinstance(node, sp.log):
-        return _by_parts(node.args[0] - 1, inside)
-    return _UNKNOWN
+    return _of_function(node, inside)
 
 
 def _of_symbol(symbol: Expr, inside: bool) -> Sign:
@@ -130,23 +129,42 @@ def _of_symbol(symbol: Expr, inside: bool) -> Sign:
     return Sign(1, inside) if symbol.is_nonnegative else _UNKNOWN
 
 
-def _of_sum(parts: list[Sign]) -> Sign:
-    sides = {part.side for part in parts}
-    return (
-        Sign(sides.pop(), any(part.strict for part in parts))
-        if len(sides) == 1
-        else _UNKNOWN
-    )
+def _of_sum(terms: list[Sign]) -> Sign:
+    """Terms of one sign make a sum of that sign, which vanishes only where all of them do."""
+    sides = {term.side for term in terms}
+    if len(sides) > 1:
+        return _UNKNOWN
+    return Sign(sides.pop(), any(term.strict for term in terms))
+
+
+def _of_product(factors: list[Sign]) -> Sign:
+    side = 1
+    for factor in factors:
+        side *= factor.side
+    return Sign(side, all(factor.strict for factor in factors))
 
 
 def _of_power(base: Sign, exponent: Expr) -> Sign:
     """Where a power with a negative exponent is defined, its base is not zero."""
     strict = base.strict or exponent < 0
-    if exponent.q == 1 and exponent.p % 2:
+    is_odd_power = exponent.q == 1 and exponent.p % 2
+    if is_odd_power:
         return Sign(base.side, strict)
-    return Sign(
-        1, strict
-    )  # an even power, or a root, which is defined only where it is zero or more
+    # An even power, or a root, which is defined only where it is zero or more.
+    return Sign(1, strict)
+
+
+def _of_function(node: Expr, inside: bool) -> Sign:
+    """The sign of a function, from that of its argument."""
+    if isinstance(node, sp.exp | sp.cosh):
+        return _ABOVE
+    if isinstance(node, OddRoot | sp.sinh | sp.tanh | sp.atan):  # odd and increasing
+        return _by_parts(node.args[0], inside)
+    if isinstance(node, sp.Abs):
+        return Sign(1, _by_parts(node.args[0], inside).strict)
+    if isinstance(node, sp.log):  # increasing, and zero at 1
+        return _by_parts(node.args[0] - 1, inside)
+    return _UNKNOWN
 
 
 class _Root(NamedTuple):
@@ -156,8 +174,12 @@ class _Root(NamedTuple):
     radicand: Expr
 
 
-class _Lowered:
-    """Rational functions in symbols of known kinds for what one expression is made of."""
+class _RationalForm:
+    """Rational functions in symbols of known kinds for what one expression is made of.
+
+    `kinds` says what a symbol may be, `whole` lists those for n in N = 1 + n, `numbers` has the real numbers that
+    symbols stand for, `roots` the roots, and `symbol_of` what was met already, each part once.
+    """
 
     def __init__(self, inside: bool) -> None:
         self.inside = inside
@@ -165,58 +187,46 @@ class _Lowered:
         self.whole: set[Expr] = set()
         self.numbers: dict[Expr, Expr] = {}
         self.roots: dict[Expr, _Root] = {}
-        self.made: dict[Expr, Expr] = {}
+        self.symbol_of: dict[Expr, Expr] = {}
 
-    def factors(self, expression: Expr) -> list[tuple[Expr, int]] | None:
+    def factors(self, expression: Expr) -> list[Factor] | None:
         """The factors of the expression, above and below, with their multiplicities; None if it is too large."""
-        rational = sp.together(self.of(in_exponentials(expression)))
-        parts = sp.fraction(rational)
-        found: list[tuple[Expr, int]] = []
-        for part in parts:
-            symbols = sorted(part.free_symbols, key=str)
-            if not part.is_polynomial(*symbols):
+        fraction = sp.together(self.of(in_exponentials(expression)))
+        factors: list[Factor] = []
+        for part in sp.fraction(fraction):
+            of_part = _polynomial_factors(part)
+            if of_part is None:
                 return None
-            if not symbols:
-                found.append((part, 1))
-                continue
-            polynomial = sp.Poly(part, *symbols)
-            if len(polynomial.terms()) > _MOST_TERMS:
-                return None
-            if len(symbols) > 1 and polynomial.total_degree() > _HIGHEST_DEGREE:
-                found.append((part, 1))
-                continue
-            content, factors = polynomial.factor_list()
-            found.append((content, 1))
-            found += [
-                (factor.as_expr(), multiplicity) for factor, multiplicity in factors
-            ]
-        return found
+            factors += of_part
+        return factors
 
     def sign(self, factor: Expr) -> Sign:
-        """The sign of a polynomial in the symbols of this."""
-        found = polynomial_sign(factor, self.kinds, self.numbers)
-        return found if found.side else self._sign_by_root(factor)
+        """The sign of a polynomial in the symbols of this form."""
+        sign = self._polynomial_sign(factor)
+        return sign if sign.side else self._sign_by_root(factor)
+
+    def _polynomial_sign(self, polynomial: Expr) -> Sign:
+        return polynomial_sign(polynomial, self.kinds, self.numbers)
 
     def _sign_by_root(self, factor: Expr) -> Sign:
-        """The sign of B + A √f: that of both terms, or where they have opposite ones, from A² f − B²."""
+        """The sign of A √f + B: that of both terms, or where they have opposite ones, by A² f − B²."""
         for symbol in sorted(self.roots.keys() & factor.free_symbols, key=str):
             order, radicand = self.roots[symbol]
             in_root = sp.Poly(factor, symbol)
             if order != 2 or in_root.degree() != 1:
                 continue
             A, B = in_root.all_coeffs()
-            of_A, of_B = (
-                polynomial_sign(part, self.kinds, self.numbers) for part in (A, B)
-            )
+            of_A = self._polynomial_sign(A)
+            of_B = self._polynomial_sign(B)
             if not of_A.side or not of_B.side:
                 continue
             if of_A.side == of_B.side:
                 return of_B
+
+            # |A| √f > |B| exactly where A² f > B²: then the sum has the sign of A.
             top, bottom = sp.fraction(sp.together(A**2 * radicand - B**2))
-            of_top, of_bottom = (
-                polynomial_sign(sp.expand(part), self.kinds, self.numbers)
-                for part in (top, bottom)
-            )
+            of_top = self._polynomial_sign(sp.expand(top))
+            of_bottom = self._polynomial_sign(sp.expand(bottom))
             side = of_top.side * of_bottom.side * of_A.side
             return Sign(side, of_top.strict and of_bottom.strict)
         return _UNKNOWN
@@ -225,9 +235,9 @@ class _Lowered:
         """The rational function of an expression."""
         if node.is_Rational:
             return node
-        if node not in self.made:
-            self.made[node] = self._of(node)
-        return self.made[node]
+        if node not in self.symbol_of:
+            self.symbol_of[node] = self._of(node)
+        return self.symbol_of[node]
 
     def _of(self, node: Expr) -> Expr:
         if node.is_number:
@@ -239,7 +249,8 @@ class _Lowered:
         if node.is_Pow and node.exp.is_Rational:
             return self._power(node.base, node.exp)
         if isinstance(node, sp.exp):
-            return sp.Mul(*map(self._exponential, sp.Add.make_args(node.args[0])))
+            terms = sp.Add.make_args(node.args[0])
+            return sp.Mul(*map(self._exponential, terms))
         return self._unknown(node)
 
     def _number(self, number: Expr) -> Expr:
@@ -248,10 +259,11 @@ class _Lowered:
         return symbol
 
     def _new(self, kind: Kind) -> Expr:
+        """A new symbol; inside of a region nothing is at its border zero."""
+        if kind == "nonnegative" and self.inside:
+            kind = "positive"
         symbol = sp.Dummy("s", real=True)
-        self.kinds[symbol] = (
-            "positive" if kind == "nonnegative" and self.inside else kind
-        )
+        self.kinds[symbol] = kind
         return symbol
 
     def _symbol(self, symbol: Expr) -> Expr:
@@ -259,43 +271,59 @@ class _Lowered:
             above_one = self._new("nonnegative")
             self.whole.add(above_one)
             return 1 + above_one
-        return self._new(
-            "positive"
-            if symbol.is_positive
-            else "nonnegative"
-            if symbol.is_nonnegative
-            else "real"
-        )
+        if symbol.is_positive:
+            return self._new("positive")
+        return self._new("nonnegative" if symbol.is_nonnegative else "real")
 
     def _power(self, base: Expr, exponent: Expr) -> Expr:
         if exponent.q == 1:
             return self.of(base) ** exponent
         key = sp.Pow(base, sp.Rational(1, exponent.q), evaluate=False)
-        if key not in self.made:
-            self.made[key] = self._new(
-                "positive" if is_positive(base, self.inside) else "nonnegative"
-            )
-            self.roots[self.made[key]] = _Root(int(exponent.q), self.of(base))
-        return self.made[key] ** exponent.p
+        if key not in self.symbol_of:
+            is_above = is_positive(base, self.inside)
+            root = self._new("positive" if is_above else "nonnegative")
+            self.symbol_of[key] = root
+            self.roots[root] = _Root(int(exponent.q), self.of(base))
+        return self.symbol_of[key] ** exponent.p
 
     def _exponential(self, term: Expr) -> Expr:
         """e to one term c a with a whole c, by 1 + ε or 1 / (1 + ε) with one ε for every c."""
-        number, rest = term.as_coeff_Mul()
+        number, argument = term.as_coeff_Mul()
         if not number.is_Integer:
-            number, rest = sp.Integer(1), term
-        key = sp.exp(rest)
-        if key not in self.made:
-            side = _sign(rest, self.inside)
-            if side.side:
-                above = 1 + self._new("positive" if side.strict else "nonnegative")
-                self.made[key] = above**side.side
-            else:
-                self.made[key] = self._new("positive")
-        return self.made[key] ** number
+            number, argument = sp.Integer(1), term
+        key = sp.exp(argument)
+        if key not in self.symbol_of:
+            self.symbol_of[key] = self._new_exponential(_sign(argument, self.inside))
+        return self.symbol_of[key] ** number
+
+    def _new_exponential(self, of_argument: Sign) -> Expr:
+        if not of_argument.side:
+            return self._new("positive")
+        above_one = 1 + self._new("positive" if of_argument.strict else "nonnegative")
+        return above_one**of_argument.side
 
     def _unknown(self, node: Expr) -> Expr:
         """A function of which only the sign is known."""
-        found = _by_parts(node, self.inside)
-        if not found.side:
+        sign = _by_parts(node, self.inside)
+        if not sign.side:
             return self._new("real")
-        return found.side * self._new("positive" if found.strict else "nonnegative")
+        return sign.side * self._new("positive" if sign.strict else "nonnegative")
+
+
+def _polynomial_factors(part: Expr) -> list[Factor] | None:
+    """The factors of a numerator or denominator; None where it is no polynomial, or too long to be factored."""
+    symbols = sorted(part.free_symbols, key=str)
+    if not part.is_polynomial(*symbols):
+        return None
+    if not symbols:
+        return [Factor(part, 1)]
+    polynomial = sp.Poly(part, *symbols)
+    if len(polynomial.terms()) > _MAX_TERMS:
+        return None
+    if len(symbols) > 1 and polynomial.total_degree() > _MAX_DEGREE:
+        return [Factor(part, 1)]
+    content, factors = polynomial.factor_list()
+    return [
+        Factor(content, 1),
+        *(Factor(factor.as_expr(), multiplicity) for factor, multiplicity in factors),
+    ]

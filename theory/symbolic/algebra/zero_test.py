@@ -15,14 +15,22 @@ import sympy as sp
 
 from ..task import Expr
 from .enclosures import DIGITS, Interval, certain_sign, enclosure
-from .extension_tower import Element, Tower, Undecided
+from .extension_tower import Tower
+from .fraction_arithmetic import Undecided
+from .polynomials import Element
 from .sign_analysis import is_positive
 
 __all__ = ["Undecided", "is_zero", "normal_form", "number_sign"]
 
-_HIGHEST_DEGREE = 64  # of P(X): beyond, its coefficients fill pages
-_MOST_TERMS = 1000  # of the numerator, times that degree: P(X) is made by determinants of that size
-_WITNESSES = 4  # points that are tried, of no special kind
+# Of P(X): beyond, its coefficients fill pages.
+_MAX_DEGREE = 64
+
+# Of the numerator, times that degree: P(X) is made by determinants of that size.
+_MAX_SIZE = 1000
+
+# Points that are tried. An analytic function that does not vanish does so at few of them.
+_WITNESSES = 4
+
 _PRIMES = (7, 3, 11, 5, 13, 2, 17, 19, 23, 29, 31, 37)
 
 
@@ -88,60 +96,68 @@ def _vanishes(tower: Tower, value: Element) -> bool:
         return True
     symbols = (value.numer * value.denom).as_expr().free_symbols
     if symbols.isdisjoint(tower.opaque) and symbols.isdisjoint(tower.unsure):
-        return False
+        return False  # its generators are independent
+
     numerator = tower.spelled(value.numer.as_expr())
     points = list(islice(_points(numerator), _WITNESSES))
-    if any(certain_sign(numerator.xreplace(point)) for point in points):
-        return False
-    if _is_analytic(tower) and any(
-        _is_root_at_zero(tower, value, point) for point in points
-    ):
-        return True
+    for point in points:
+        if certain_sign(numerator.xreplace(point)):
+            return False
+    if _is_analytic(tower):
+        for point in points:
+            if _is_root_at_zero(tower, value, point):
+                return True
     raise Undecided(
         f"it cannot be decided whether {numerator} vanishes: declare those symbols positive that are"
     )
 
 
 def _points(expression: Expr) -> Iterator[dict[Expr, Expr]]:
-    """Points of no special kind that the symbols admit."""
+    """Points of no special kind that the symbols admit: ratios of neighbours in a list of primes."""
     symbols = sorted(expression.free_symbols, key=str)
+    if not symbols:
+        yield {}
+        return
     for shift in range(len(_PRIMES)):
-        point = {}
-        for place, symbol in enumerate(symbols):
-            above, below = (
-                _PRIMES[(place + shift + step) % len(_PRIMES)] for step in (0, 1)
-            )
-            sign = 1 if symbol.is_nonnegative or (place + shift) % 3 else -1
-            point[symbol] = (
-                sp.Integer(above)
-                if symbol.is_integer
-                else sp.Rational(sign * above, below)
-            )
-        yield point
-        if not symbols:
-            return
+        yield {
+            symbol: _value(symbol, index + shift)
+            for index, symbol in enumerate(symbols)
+        }
+
+
+def _value(symbol: Expr, index: int) -> Expr:
+    """A number that the symbol may be; every third is negative where that is admitted."""
+    numerator = _PRIMES[index % len(_PRIMES)]
+    denominator = _PRIMES[(index + 1) % len(_PRIMES)]
+    if symbol.is_integer:
+        return sp.Integer(numerator)
+    is_negative = index % 3 == 0 and not symbol.is_nonnegative
+    return sp.Rational(-numerator if is_negative else numerator, denominator)
 
 
 def _is_analytic(tower: Tower) -> bool:
-    """Whether every unsure root is of what is above zero throughout, so that no branch of it is left."""
+    """Whether every unsure root is of what is above zero throughout, so that it has one branch only."""
+    radicands = (tower.root_of[root].radicand for root in tower.unsure)
     return all(
-        is_positive(tower.spelled(tower.radicand(root)[0]), inside=True)
-        for root in tower.unsure
+        is_positive(tower.spelled(radicand), inside=True) for radicand in radicands
     )
 
 
 def _is_root_at_zero(tower: Tower, value: Element, point: dict[Expr, Expr]) -> bool:
     """Whether P(X), of which the numerator is a root, shows that it is zero near the point."""
-    degree = prod(tower.radicand(root)[1] for root in tower.unsure)
-    if degree > _HIGHEST_DEGREE or len(value.numer) * degree > _MOST_TERMS:
+    degree = prod(tower.root_of[root].order for root in tower.unsure)
+    if degree > _MAX_DEGREE or len(value.numer) * degree > _MAX_SIZE:
         return False
+
+    # P(X) is X − numerator with the unsure roots eliminated, the latest first.
     X = sp.Dummy("X")
     P = X - value.numer.as_expr()
     for root in reversed(tower.unsure):
         if P.has(root):
-            P = tower.element(
-                sp.resultant(P, tower.relation(root), root)
-            ).numer.as_expr()
+            resultant = sp.resultant(P, tower.relation(root), root)
+            P = tower.element(resultant).numer.as_expr()
+
+    # Its coefficients by increasing powers of X; those before the first that is not zero make X = 0 a root.
     nonzero = [part for part in reversed(sp.Poly(P, X).all_coeffs()) if part != 0]
     coefficients = [tower.spelled(part).xreplace(point) for part in nonzero]
     number = tower.spelled(value.numer.as_expr()).xreplace(point)
@@ -149,16 +165,16 @@ def _is_root_at_zero(tower: Tower, value: Element, point: dict[Expr, Expr]) -> b
 
 
 def _below_other_roots(number: Expr, coefficients: list[Expr], digits: int) -> bool:
-    """Whether a root is nearer to zero than all roots but zero: |z| ≥ |c₀| / (|c₀| + max |c_i|).
+    """Whether a root is nearer to zero than all roots but zero: |z| ≥ |c₀| / (|c₀| + max |c_i|), Cauchy's bound.
 
     c₀ must not vanish at the point: else a root that is zero only there would pass for one that always is.
     """
     try:
-        box: Interval = enclosure(number, digits)
-        first, *others = (abs(enclosure(part, digits)) for part in coefficients)
+        interval: Interval = enclosure(number, digits)
+        lowest, *others = (abs(enclosure(part, digits)) for part in coefficients)
     except (ValueError, OverflowError):
         return False
-    if not others or first.a <= 0:
+    if not others or lowest.a <= 0:
         return False
-    bound = first / (first + max(other.b for other in others))
-    return bool(abs(box).b < bound.a)
+    bound = lowest / (lowest + max(other.b for other in others))
+    return bool(abs(interval).b < bound.a)

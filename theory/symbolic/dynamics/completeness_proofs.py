@@ -1,8 +1,8 @@
-"""Are these all the fixed points? The maps at which separate attention can rest, counted by a Gröbner basis.
+"""Are these all the fixed points? The maps of all equilibria of separate attention, counted by a Gröbner basis.
 
-Where keys and queries rest, Σ (dk_hr/dt) k_hrᵀ and Σ (dq_hr/dt) q_hrᵀ vanish. With G = B − A M Λ these sums are
-G Mᵀ and Gᵀ M, so the map M of weights at rest solves G Mᵀ = 0 and Gᵀ M = 0. Conversely D pairs of key and query can
-hold any such M at rest, and fewer pairs those of low enough rank.
+At an equilibrium Σ (dk_hr/dt) k_hrᵀ and Σ (dq_hr/dt) q_hrᵀ vanish. With G = B − A M Λ these sums are G Mᵀ and Gᵀ M,
+so its map M solves G Mᵀ = 0 and Gᵀ M = 0. Conversely D pairs of key and query have an equilibrium for any such M, and
+fewer pairs for those of low enough rank.
 
 New coordinates x = P z make (P⁻¹ Λ P⁻ᵀ, Pᵀ Ω P) of (Λ, Ω), and Pᵀ M P of a map: solutions stay solutions, with
 their multiplicity. Some P makes Λ = 1 and Ω diagonal, so that a proof there, in symbols, is one for every Λ and Ω.
@@ -16,16 +16,19 @@ from sympy.polys.matrices import DomainMatrix
 from sympy.polys.orderings import grevlex, lex
 
 from ....models.attention import Separate
+from ....runtime.display import Summary
 from ..algebra.groebner import groebner_basis, solution_count
+from ..algebra.polynomials import Element
 from ..algebra.sign_analysis import is_positive
+from ..formulas.latex_printer import latex
+from ..formulas.typeset_results import TypesetResult, short_text
 from ..loss.effective_maps import effective_map
-from ..loss.expectations import Element
 from ..task import Expr, SymbolicTask
 from .fixed_point_formulas import fixed_points
 
 
-@dataclass(frozen=True, eq=False)
-class Completeness:
+@dataclass(frozen=True, eq=False, repr=False)
+class Completeness(TypesetResult):
     """All maps M (D, D) that solve G Mᵀ = 0 and Gᵀ M = 0, counted, against those of the enumeration.
 
     `count`: complex solutions, each by its multiplicity; None for infinitely many. `listed`: how many maps of the
@@ -45,9 +48,39 @@ class Completeness:
         """Whether the enumeration gives 2^D solutions and there are no others: then all are real and simple."""
         return bool(self.count == self.listed == 2**self.dimension)
 
+    def summary(self) -> Summary:
+        """The counts, and where they do not hold."""
+        count = "infinitely many" if self.count is None else self.count
+        rows = {
+            "complex solutions": count,
+            "listed": self.listed,
+            "complete": "yes" if self.complete else "no",
+            "Gröbner basis": f"{len(self.basis)} polynomials",
+        }
+        if self.unless:
+            rows["unless zero"] = ", ".join(map(short_text, self.unless))
+        return Summary(f"Fixed points in D = {self.dimension}, all of them", rows)
+
+    def formulas(self) -> dict[str, str]:
+        """The factors that must not vanish."""
+        if not self.unless:
+            return {}
+        return {"unless zero": r",\ ".join(map(latex, self.unless))}
+
+    def to_dict(self) -> dict[str, object]:
+        """The fields and `complete`, expressions as text."""
+        return {
+            "dimension": self.dimension,
+            "count": self.count,
+            "listed": self.listed,
+            "complete": self.complete,
+            "basis": [str(polynomial) for polynomial in self.basis],
+            "unless": [str(factor) for factor in self.unless],
+        }
+
 
 def completeness(task: SymbolicTask, divisor: str = "context") -> Completeness:
-    """Counts the maps at which separate attention can rest, and finds those of the enumeration among them.
+    """The number of maps of equilibria of separate attention, and how many of the enumeration are among them.
 
     Over the rational functions of N and the symbols, or for a task in numbers over the rationals. The enumeration
     is `fixed_points`, and where Λ or Ω is not diagonal M_S = A⁻¹ B Λ⁻¹ Σ_S Π_d with the projectors Π_d onto the
@@ -55,8 +88,8 @@ def completeness(task: SymbolicTask, divisor: str = "context") -> Completeness:
     diagonal and holds symbols, where one is singular, and for a fixed teacher.
 
     >>> from attndyn.theory.symbolic import symbolic_task
-    >>> found = completeness(symbolic_task(2))
-    >>> found.complete, found.count, found.unless
+    >>> proof = completeness(symbolic_task(2))
+    >>> proof.complete, proof.count, proof.unless
     (True, 4, (lambda_1 - lambda_2,))
     """
     if task.in_context_fraction != 1:
@@ -64,16 +97,22 @@ def completeness(task: SymbolicTask, divisor: str = "context") -> Completeness:
             "a fixed teacher moves weights off the restricted block: its fixed points are not known"
         )
     system = _system(task, divisor)
-    if system.domain.is_QQ and not (
+    is_diagonal = (
         task.covariance.is_diagonal() and task.teacher_covariance.is_diagonal()
-    ):
+    )
+    if system.domain.is_QQ and not is_diagonal:
         listed = _listed_by_projectors(system)
     else:
         listed = _listed(system, task, divisor)
     basis, divisors = groebner_basis(_generators(system))
-    written = tuple(polynomial.as_expr() for polynomial in basis)
-    unless = _factors(map(system.domain.to_sympy, [*divisors, *system.divisors]))
-    return Completeness(task.dimension, solution_count(basis), listed, written, unless)
+    divided_by = map(system.domain.to_sympy, [*divisors, *system.divisors])
+    return Completeness(
+        task.dimension,
+        count=solution_count(basis),
+        listed=listed,
+        basis=tuple(polynomial.as_expr() for polynomial in basis),
+        unless=_sign_changing_factors(divided_by),
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,25 +131,24 @@ class _System:
 
     def residuals(self, M: Element) -> tuple[Element, Element]:
         """A⁻¹ G Mᵀ and Λ⁻¹ Gᵀ M, which vanish where G Mᵀ and Gᵀ M do; their quadratic parts are symmetric."""
-        A, Λ, AB, LB = (
-            _over(M.domain, each) for each in (self.A, self.Lambda, self.AB, self.LB)
-        )
+        A = _over(M.domain, self.A)
+        Λ = _over(M.domain, self.Lambda)
+        AB = _over(M.domain, self.AB)
+        LB = _over(M.domain, self.LB)
         Mt = M.transpose()
         return AB * Mt - M * Λ * Mt, LB * M - Mt * A * M
 
 
 def _system(task: SymbolicTask, divisor: str) -> _System:
     form = effective_map(task, Separate(1, divisor=divisor))
-    symbols = sorted(
-        set().union(*(each.free_symbols for each in (form.A, form.B, form.Lambda))),
-        key=str,
-    )
+    matrices = (form.A, form.B, form.Lambda)
+    used = set().union(*(matrix.free_symbols for matrix in matrices))
+    symbols = sorted(used, key=str)
     field = sp.QQ.frac_field(*symbols) if symbols else sp.QQ
     A, B, Λ = (
-        DomainMatrix.from_Matrix(each).convert_to(field)
-        for each in (form.A, form.B, form.Lambda)
+        DomainMatrix.from_Matrix(matrix).convert_to(field) for matrix in matrices
     )
-    divisors = tuple(each.det() for each in (A, B, Λ))
+    divisors = (A.det(), B.det(), Λ.det())
     if not all(divisors):
         raise ValueError(
             "Λ and Ω must be invertible: leave out the directions without variance or teacher"
@@ -119,30 +157,33 @@ def _system(task: SymbolicTask, divisor: str) -> _System:
 
 
 def _generators(system: _System) -> list[Element]:
-    """The entries of both residuals and of their antisymmetric parts, which are linear."""
+    """The entries of both residuals R and of R − Rᵀ, which are linear: they shorten the basis."""
     D = system.A.shape[0]
     symbols = [
         sp.Symbol(f"m_{i + 1}_{j + 1}", real=True) for i in range(D) for j in range(D)
     ]
     domain = system.domain.poly_ring(*symbols, order=grevlex)
-    M = DomainMatrix(
-        [list(domain.gens[D * i : D * (i + 1)]) for i in range(D)], (D, D), domain
-    )
-    parts = [
-        part for each in system.residuals(M) for part in (each - each.transpose(), each)
-    ]
-    return [entry for part in parts for row in part.to_list() for entry in row]
+    rows = [list(domain.gens[D * i : D * (i + 1)]) for i in range(D)]
+    M = DomainMatrix(rows, (D, D), domain)
+    generators: list[Element] = []
+    for residual in system.residuals(M):
+        generators += _entries(residual - residual.transpose())
+        generators += _entries(residual)
+    return generators
+
+
+def _entries(matrix: Element) -> list[Element]:
+    return [entry for row in matrix.to_list() for entry in row]
 
 
 def _listed(system: _System, task: SymbolicTask, divisor: str) -> int:
     """How many points of `fixed_points` are solutions."""
-    points = fixed_points(task, Separate(task.dimension, divisor=divisor))
-    maps = (
-        DomainMatrix.from_Matrix(point.M).convert_to(system.domain) for point in points
-    )
-    return len(
-        {M.to_Matrix().as_immutable() for M in maps if _vanish(system.residuals(M))}
-    )
+    solutions = set()
+    for point in fixed_points(task, Separate(task.dimension, divisor=divisor)):
+        M = DomainMatrix.from_Matrix(point.M).convert_to(system.domain)
+        if _vanish(system.residuals(M)):
+            solutions.add(M.to_Matrix().as_immutable())
+    return len(solutions)
 
 
 def _listed_by_projectors(system: _System) -> int:
@@ -151,38 +192,46 @@ def _listed_by_projectors(system: _System) -> int:
     With M_d as polynomials in an eigenvalue, M_d at every root g and M_d + M_e at every two roots g, h are seen to
     solve. The residuals are quadratic and vanish at M = 0, so all sums of M_d do. The roots are real by Sturm.
     """
-    D, Λ = system.A.shape[0], system.Lambda
-    K = Λ * system.LB * system.AB * Λ.inv()
+    D = system.A.shape[0]
+    minimum = system.AB * system.Lambda.inv()  # M* = A⁻¹ B Λ⁻¹
+    K = system.Lambda * system.LB * minimum  # Bᵀ A⁻¹ B Λ⁻¹, whose eigenvalues are gains
     χ = sp.Poly(K.charpoly(), sp.Dummy())
     if χ.count_roots() < D:
         return 0
+
     domain = sp.QQ.poly_ring(*sp.symbols("g h"), order=lex)
     g, h = domain.gens
-    one, other = (_learned(system.AB * Λ.inv(), K, χ, x, domain) for x in (g, h))
-    at_g, at_h = (_horner(χ.all_coeffs(), x, domain.zero) for x in (g, h))
-    both = [domain.exquo(at_g - at_h, g - h), at_h]
-    solves = _vanish(system.residuals(one), [at_g]) and _vanish(
-        system.residuals(one + other), both
-    )
-    return 2**D if solves else 0
+    M_g = _learned_map(minimum, K, χ, g)
+    M_h = _learned_map(minimum, K, χ, h)
+
+    # g is a root: χ(g) = 0. Two different ones: also (χ(g) − χ(h)) / (g − h) = 0.
+    χ_g = _horner(χ.all_coeffs(), g)
+    χ_h = _horner(χ.all_coeffs(), h)
+    relations = [domain.exquo(χ_g - χ_h, g - h), χ_h]
+    maps_solve = _vanish(system.residuals(M_g), [χ_g])
+    pairs_solve = _vanish(system.residuals(M_g + M_h), relations)
+    return 2**D if maps_solve and pairs_solve else 0
 
 
-def _learned(
-    minimum: Element, K: Element, χ: Expr, x: Element, domain: Element
-) -> Element:
+def _learned_map(minimum: Element, K: Element, χ: Expr, x: Element) -> Element:
     """M* Π = M* adj(x − K) / χ'(x) for an eigenvalue x of K, a polynomial in x modulo χ."""
+    domain = x.ring.to_domain()
     K = _over(domain, K)
     identity = DomainMatrix.eye(K.shape[0], domain)
-    adjugate = power = identity
+
+    # adj(x − K) = Σ_j x^(D−1−j) (K^j + c_1 K^(j−1) + … + c_j), by the Faddeev–LeVerrier recursion.
+    power = identity
+    adjugate = identity
     for coefficient in χ.all_coeffs()[1:-1]:
         power = K * power + domain.convert(coefficient) * identity
         adjugate = x * adjugate + power
-    inverse = _horner(sp.invert(χ.diff(), χ).all_coeffs(), x, domain.zero)
-    return _over(domain, minimum) * (inverse * adjugate)
+    inverse_slope = _horner(sp.invert(χ.diff(), χ).all_coeffs(), x)
+    return _over(domain, minimum) * (inverse_slope * adjugate)
 
 
-def _horner(coefficients: Iterable[Expr], x: Element, zero: Element) -> Element:
-    total = zero
+def _horner(coefficients: Iterable[Expr], x: Element) -> Element:
+    """A polynomial, by its coefficients from the highest on, at x."""
+    total = x.ring.zero
     for coefficient in coefficients:
         total = total * x + x.ring.domain.from_sympy(coefficient)
     return total
@@ -190,30 +239,29 @@ def _horner(coefficients: Iterable[Expr], x: Element, zero: Element) -> Element:
 
 def _vanish(matrices: Iterable[Element], modulo: list[Element] | None = None) -> bool:
     """Whether every entry is zero, as a remainder where there are relations."""
-    entries = (
-        entry for matrix in matrices for row in matrix.to_list() for entry in row
-    )
-    return not any(entry.rem(modulo) if modulo else entry for entry in entries)
+    for matrix in matrices:
+        for entry in _entries(matrix):
+            if entry.rem(modulo) if modulo else entry:
+                return False
+    return True
 
 
 def _over(domain: Element, matrix: Element) -> Element:
     """A matrix over the field of its coefficients as one over a ring of polynomials."""
-    return (
-        matrix
-        if matrix.domain == domain
-        else matrix.applyfunc(domain.ring.ground_new, domain)
-    )
+    if matrix.domain == domain:
+        return matrix
+    return matrix.applyfunc(domain.ring.ground_new, domain)
 
 
-def _factors(divisors: Iterable[Expr]) -> tuple[Expr, ...]:
+def _sign_changing_factors(divisors: Iterable[Expr]) -> tuple[Expr, ...]:
     """The irreducible factors, above and below, that are not known to keep a sign."""
-    found: set[Expr] = set()
+    factors: set[Expr] = set()
     for divisor in divisors:
         for part in sp.fraction(divisor):
-            found.update(factor for factor, _ in sp.factor_list(part)[1])
-    unknown = (
+            factors.update(factor for factor, _ in sp.factor_list(part)[1])
+    changing = [
         factor
-        for factor in found
+        for factor in factors
         if not is_positive(factor) and not is_positive(-factor)
-    )
-    return tuple(sorted(unknown, key=str))
+    ]
+    return tuple(sorted(changing, key=str))

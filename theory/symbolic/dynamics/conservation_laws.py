@@ -1,8 +1,7 @@
 """Conserved polynomials of a flow, found by linear algebra over the rational functions of its parameters."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from functools import reduce
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations_with_replacement, count
 from math import comb
 from random import Random
@@ -13,8 +12,10 @@ from sympy.polys.matrices import DomainMatrix
 from sympy.polys.orderings import grlex
 from sympy.polys.rings import PolyRing
 
+from ..algebra.polynomials import Element, Powers
 from ..algebra.rational_arithmetic import (
     Flow,
+    collected_by,
     derivative,
     expression,
     flow_parameters,
@@ -22,16 +23,14 @@ from ..algebra.rational_arithmetic import (
     rational,
     rational_functions,
     roots_in,
-    written,
 )
-from ..loss.expectations import Element
-from ..loss.gaussian_expectations import Powers
 from ..task import Expr
 
 MAX_WORK = 300_000
 """The most terms that the derivatives of all monomials may have: they are made and solved for in seconds."""
 
 Rows = dict[Powers, dict[int, Element]]
+"""Equations: monomial of a derivative → column → coefficient."""
 
 
 def conserved_quantities(flow: Flow, degree: int) -> tuple[Expr, ...]:
@@ -50,33 +49,47 @@ def conserved_quantities(flow: Flow, degree: int) -> tuple[Expr, ...]:
     """
     if isinstance(degree, bool) or not isinstance(degree, int) or degree < 1:
         raise ValueError(f"degree must be a whole number of at least 1, not {degree!r}")
-    if roots := freed_roots(flow.values()):
-        freed = {
-            weight: expression(each).xreplace(roots) for weight, each in flow.items()
-        }
-        named = {symbol: root for root, symbol in roots.items()}
-        return tuple(
-            found.xreplace(named) for found in conserved_quantities(freed, degree)
-        )
-    _require_few_monomials(
-        len(flow), degree, sum(len(sp.Add.make_args(rate)) for rate in flow.values())
-    )
-    rates = _polynomials(flow)
-    monomials = _monomials(len(rates), degree)
+    roots = freed_roots(flow.values())
+    if roots:
+        return _conserved_with_roots(flow, degree, roots)
+    terms = sum(len(sp.Add.make_args(rate)) for rate in flow.values())
+    _require_few_monomials(len(flow), degree, terms)
+
     # A generic rank can only drop at a point, so a kernel there has at least as many members as the generic one:
     # as many proved members with different leading monomials are all. A point may have too many; then the next.
+    rates = _polynomials(flow)
+    monomials = _monomials(len(rates), degree)
+    parameter_count = rates[0].ring.domain.ngens
     attempts = (
         _members(rates, monomials, values, prime)
-        for values, prime in _points(rates[0].ring.domain.ngens)
+        for values, prime in _points(parameter_count)
     )
-    members = next(found for found in attempts if found is not None)
-    order = sorted(
-        members, key=lambda member: (sum(member.LM), [-power for power in member.LM])
-    )
+    members = next(attempt for attempt in attempts if attempt is not None)
+    members.sort(key=_written_order)
     everything = rational_functions({*flow, *flow_parameters(flow)})
     return tuple(
-        written(rational(member.as_expr(), everything), [*flow]) for member in order
+        collected_by(rational(member.as_expr(), everything), [*flow])
+        for member in members
     )
+
+
+def _conserved_with_roots(
+    flow: Flow, degree: int, roots: Mapping[Expr, Expr]
+) -> tuple[Expr, ...]:
+    """The same with symbols in the place of roots such as √2, which are then put in again."""
+    freed = {
+        weight: expression(rate).xreplace(dict(roots)) for weight, rate in flow.items()
+    }
+    root_of = {symbol: root for root, symbol in roots.items()}
+    return tuple(
+        quantity.xreplace(root_of) for quantity in conserved_quantities(freed, degree)
+    )
+
+
+def _written_order(member: Element) -> tuple[int, list[int]]:
+    """By degree, and then by the weights in the order of the flow."""
+    leading = member.LM
+    return sum(leading), [-power for power in leading]
 
 
 def lie_derivative(quantity: Expr, flow: Flow) -> Expr:
@@ -93,27 +106,28 @@ def lie_derivative(quantity: Expr, flow: Flow) -> Expr:
     roots = roots_in([quantity, *flow.values()])
     field = rational_functions(symbols.union(flow, flow_parameters(flow)), roots)
     element = rational(quantity, field)
-    moved = [weight for weight in flow if weight in symbols]
-    slopes = (
-        derivative(element, weight) * rational(flow[weight], field) for weight in moved
-    )
-    return written(sum(slopes, field.zero), [*flow])
+
+    # dI/dt = Σ ∂I/∂θ dθ/dt over the weights that stand in I.
+    total = field.zero
+    for weight, rate in flow.items():
+        if weight in symbols:
+            total += derivative(element, weight) * rational(rate, field)
+    return collected_by(total, [*flow])
 
 
 def _polynomials(flow: Flow) -> list[Element]:
     """The rates times a common denominator, over polynomials in the parameters: it conserves what the flow does."""
     field = rational_functions(flow_parameters(flow)).to_domain()
     ring = PolyRing([*flow], field, grlex)
-    rates = [rational(each, ring) for each in flow.values()]
+    rates = [rational(rate, ring) for rate in flow.values()]
+
     ground = field.get_ring()
-    common = reduce(
-        ground.lcm,
-        (field.denom(c) for each in rates for c in each.values()),
-        ground.one,
-    )
-    return [
-        (each * field(common)).set_ring(ring.clone(domain=ground)) for each in rates
-    ]
+    common = ground.one
+    for rate in rates:
+        for coefficient in rate.values():
+            common = ground.lcm(common, field.denom(coefficient))
+    target = ring.clone(domain=ground)
+    return [(rate * field(common)).set_ring(target) for rate in rates]
 
 
 def _require_few_monomials(size: int, degree: int, terms: int) -> None:
@@ -129,22 +143,20 @@ def _require_few_monomials(size: int, degree: int, terms: int) -> None:
 
 def _monomials(size: int, degree: int) -> list[Powers]:
     """Powers of all monomials of degree 1 … `degree`, ascending, so that kernels have leading monomials."""
-    chosen = (
-        each
-        for d in range(1, degree + 1)
-        for each in combinations_with_replacement(range(size), d)
-    )
-    return sorted((tuple(map(each.count, range(size))) for each in chosen), key=grlex)
+    monomials = []
+    for d in range(1, degree + 1):
+        for factors in combinations_with_replacement(range(size), d):
+            monomials.append(tuple(factors.count(i) for i in range(size)))
+    return sorted(monomials, key=grlex)
 
 
 def _points(size: int) -> Iterator[tuple[list[int], int]]:
     """Values of the parameters and primes to compute by, always the same ones."""
     for seed in count():
         random = Random(seed)
-        yield (
-            [random.getrandbits(61) for _ in range(size)],
-            int(sp.nextprime(random.getrandbits(61))),
-        )
+        values = [random.getrandbits(61) for _ in range(size)]
+        prime = int(sp.nextprime(random.getrandbits(61)))
+        yield values, prime
 
 
 def _members(
@@ -156,44 +168,54 @@ def _members(
     """Proved invariants, as many as there are at a point of parameters modulo a prime; None where some fail."""
     field = sp.GF(prime, symmetric=False)
     ring = rates[0].ring.clone(domain=field)
-    here = [
-        ring.from_dict({powers: field(int(c(*values))) for powers, c in each.terms()})
-        for each in rates
-    ]
-    kernel = _kernel(_matrix(_system(monomials, here), len(monomials), field))
-    members = [
-        _lifted([monomials[j] for j in sorted(vector)], rates, here)
-        for vector in kernel
-    ]
-    return None if any(member is None for member in members) else members
+    at_point = []
+    for rate in rates:
+        numbers = {powers: field(int(c(*values))) for powers, c in rate.terms()}
+        at_point.append(ring.from_dict(numbers))
+
+    kernel = _kernel(_matrix(_system(monomials, at_point), len(monomials), field))
+    members = []
+    for vector in kernel:
+        support = [monomials[j] for j in sorted(vector)]
+        member = _lifted(support, rates, at_point)
+        if member is None:
+            return None
+        members.append(member)
+    return members
 
 
 def _lifted(
-    support: Sequence[Powers], rates: Sequence[Element], here: Sequence[Element]
+    support: Sequence[Powers], rates: Sequence[Element], at_point: Sequence[Element]
 ) -> Element | None:
-    """The invariant with these monomials, if it is one for all parameters and not only where there is one `here`.
+    """The invariant with these monomials, if it is one for all parameters and not only for the rates `at_point`.
 
-    As many equations as determine it are solved, the shortest that are independent `here`; all of them are proved.
+    As many equations as determine it are solved, the shortest that are independent at the point; all are proved.
     """
-    ground = rates[0].ring.domain
-    at_point = sorted(_system(support, here).items(), key=lambda item: len(item[1]))
-    _, chosen = (
-        _matrix(dict(at_point), len(support), here[0].ring.domain)
-        .transpose()
-        .rref(method="GJ")
-    )
     exact = _system(support, rates)
-    rows = {at_point[i][0]: exact[at_point[i][0]] for i in chosen}
+    rows = {monomial: exact[monomial] for monomial in _independent(support, at_point)}
+    ground = rates[0].ring.domain
     (solution,) = _kernel(_matrix(rows, len(support), ground).to_field())
-    member = (
-        rates[0]
-        .ring.clone(domain=ground.get_field())
-        .from_dict({support[j]: c for j, c in solution.items()})
-    )
-    member = member.clear_denoms()[1].set_ring(rates[0].ring).primitive()[1]
+
+    # In the ring of polynomials in the parameters, without a common factor.
+    over_field = rates[0].ring.clone(domain=ground.get_field())
+    member = over_field.from_dict({support[j]: c for j, c in solution.items()})
+    _, without_denominators = member.clear_denoms()
+    _, member = without_denominators.set_ring(rates[0].ring).primitive()
     if _derivative(member, rates):
         return None
     return -member if ground.is_negative(member.LC) else member
+
+
+def _independent(
+    support: Sequence[Powers], at_point: Sequence[Element]
+) -> list[Powers]:
+    """The equations, by their monomials, that determine an invariant at a point: short ones first."""
+    equations = _system(support, at_point)
+    by_length = sorted(equations, key=lambda monomial: len(equations[monomial]))
+    rows = {monomial: equations[monomial] for monomial in by_length}
+    matrix = _matrix(rows, len(support), at_point[0].ring.domain)
+    _, pivots = matrix.transpose().rref(method="GJ")
+    return [by_length[i] for i in pivots]
 
 
 def _system(monomials: Sequence[Powers], rates: Sequence[Element]) -> Rows:
@@ -201,23 +223,18 @@ def _system(monomials: Sequence[Powers], rates: Sequence[Element]) -> Rows:
     ring = rates[0].ring
     rows: Rows = defaultdict(dict)
     for j, powers in enumerate(monomials):
-        for image, coefficient in _derivative(
-            ring.from_dict({powers: ring.domain.one}), rates
-        ).terms():
+        monomial = ring.from_dict({powers: ring.domain.one})
+        for image, coefficient in _derivative(monomial, rates).terms():
             rows[image][j] = coefficient
     return rows
 
 
 def _derivative(polynomial: Element, rates: Sequence[Element]) -> Element:
-    """The derivative along the flow."""
-    ring = polynomial.ring
-    return sum(
-        (
-            polynomial.diff(gen) * each
-            for gen, each in zip(ring.gens, rates, strict=True)
-        ),
-        ring.zero,
-    )
+    """The derivative along the flow, Σ_i ∂p/∂θ_i dθ_i/dt."""
+    total = polynomial.ring.zero
+    for gen, rate in zip(polynomial.ring.gens, rates, strict=True):
+        total += polynomial.diff(gen) * rate
+    return total
 
 
 def _matrix(rows: Rows, width: int, domain: Any) -> Any:

@@ -1,17 +1,26 @@
-"""Where gradient flow can rest, in symbols: solved from the derived loss where Λ and Ω share their eigenvectors."""
+"""Fixed points of gradient flow in symbols: solved from the derived loss where Λ and Ω share their eigenvectors."""
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
+from itertools import combinations, islice
+from math import comb
+from typing import overload
 
 import sympy as sp
 
 from ....models.attention import Merged, Separate
 from ....models.protocol import Parametrization
-from ..loss.expectations import Element
+from ....runtime.display import Summary
+from ..algebra.polynomials import Element
+from ..formulas.typeset_results import (
+    MAX_FORMULAS,
+    TypesetResult,
+    short_text,
+    typeset,
+)
 from ..loss.population_losses import divisor_of, output_loss, token_products
-from ..task import Expr, Prompt, SymbolicTask
+from ..task import Expr, Prompt, SymbolicTask, require_symbolic_task
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,8 +31,8 @@ class Direction:
     gain: Expr
 
 
-@dataclass(frozen=True, eq=False)
-class SymbolicFixedPoint:
+@dataclass(frozen=True, eq=False, repr=False)
+class SymbolicFixedPoint(TypesetResult):
     """A map M_S at which the population gradient of the weights vanishes, with exact numbers.
 
     `subset` S numbers directions from 1 as the task numbers its λ_d: symbols have no order. `directions` are all
@@ -57,30 +66,138 @@ class SymbolicFixedPoint:
     @cached_property
     def M(self) -> Expr:
         """M_S, (D, D): the model predicts βᵀ M_S x_q."""
-        sizes = range(1, len(self.directions) + 1)
-        return sp.diag(
-            *(
-                self.directions[d - 1].coefficient if d in self.subset else 0
-                for d in sizes
-            )
-        )
+        entries = [
+            direction.coefficient if d in self.subset else 0
+            for d, direction in enumerate(self.directions, start=1)
+        ]
+        return sp.diag(*entries)
+
+    @property
+    def name(self) -> str:
+        """The subset as text, such as {1, 3}."""
+        return f"{{{', '.join(map(str, self.subset))}}}"
+
+    def summary(self) -> Summary:
+        """The loss, and coefficient and gain of each learned direction."""
+        rows = {label: short_text(value) for label, value in self._values().items()}
+        return Summary(f"Fixed point S = {self.name}", rows)
+
+    def formulas(self) -> dict[str, str]:
+        """The same in LaTeX."""
+        return typeset(self._values())
+
+    def to_dict(self) -> dict[str, object]:
+        """The subset, and loss, coefficients and gains as text."""
+        return {
+            "subset": list(self.subset),
+            "loss": str(self.loss),
+            "coefficients": [str(m) for m in self.coefficients],
+            "gains": [str(gain) for gain in self.gains],
+        }
+
+    def _values(self) -> dict[str, Expr]:
+        values = {"loss": self.loss}
+        for d, direction in zip(self.subset, self.learned, strict=True):
+            values[f"m_{d}"] = direction.coefficient
+            values[f"g_{d}"] = direction.gain
+        return values
 
 
-def fixed_points(
-    task: SymbolicTask, model: Parametrization
-) -> Iterator[SymbolicFixedPoint]:
+class SymbolicFixedPoints(TypesetResult, Sequence[SymbolicFixedPoint]):
+    """The fixed points of `fixed_points`, each made when it is asked for: there may be 2^D.
+
+    `directions` has m_d and g_d of all D directions, `untrained_loss` is L(0), and `subset_sizes` says how many
+    directions are learned, in this order.
+    """
+
+    def __init__(
+        self,
+        directions: tuple[Direction, ...],
+        untrained_loss: Expr,
+        subset_sizes: Sequence[int],
+    ) -> None:
+        self.directions = directions
+        self.untrained_loss = untrained_loss
+        self.subset_sizes = tuple(subset_sizes)
+
+    def __len__(self) -> int:
+        return sum(comb(len(self.directions), size) for size in self.subset_sizes)
+
+    def __iter__(self) -> Iterator[SymbolicFixedPoint]:
+        return map(self._point, self._subsets())
+
+    def _subsets(self) -> Iterator[tuple[int, ...]]:
+        numbers = range(1, len(self.directions) + 1)
+        for size in self.subset_sizes:
+            yield from combinations(numbers, size)
+
+    def _point(self, subset: tuple[int, ...]) -> SymbolicFixedPoint:
+        return SymbolicFixedPoint(subset, self.directions, self.untrained_loss)
+
+    @overload
+    def __getitem__(self, index: int) -> SymbolicFixedPoint: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[SymbolicFixedPoint]: ...
+
+    def __getitem__(
+        self, index: int | slice
+    ) -> SymbolicFixedPoint | list[SymbolicFixedPoint]:
+        positions = range(len(self))[index]  # IndexError beyond the end
+        if isinstance(positions, int):
+            return self._point(next(islice(self._subsets(), positions, None)))
+        if not positions:
+            return []
+        first = min(positions)
+        subsets = list(islice(self._subsets(), first, max(positions) + 1))
+        return [self._point(subsets[position - first]) for position in positions]
+
+    def summary(self) -> Summary:
+        """The loss and the directions in formulas, then the first fixed points."""
+        rows = {label: short_text(value) for label, value in self._values().items()}
+        for point in islice(self, MAX_FORMULAS):
+            gains = [f"g_{d}" for d in point.subset]
+            rows[f"S = {point.name}"] = " - ".join(["L = L(0)", *gains])
+        return Summary(f"{len(self)} fixed points", rows)
+
+    def formulas(self) -> dict[str, str]:
+        """L(0), coefficients and gains in LaTeX."""
+        return typeset(self._values())
+
+    def to_dict(self) -> dict[str, object]:
+        """L(0), m_d and g_d as text, and all fixed points."""
+        return {
+            "untrained_loss": str(self.untrained_loss),
+            "coefficients": [
+                str(direction.coefficient) for direction in self.directions
+            ],
+            "gains": [str(direction.gain) for direction in self.directions],
+            "fixed_points": [point.to_dict() for point in self],
+        }
+
+    def _values(self) -> dict[str, Expr]:
+        values = {"L(0)": self.untrained_loss}
+        for d, direction in enumerate(self.directions, start=1):
+            values[f"m_{d}"] = direction.coefficient
+            values[f"g_{d}"] = direction.gain
+        return values
+
+
+def fixed_points(task: SymbolicTask, model: Parametrization) -> SymbolicFixedPoints:
     """The fixed points of gradient flow on the restricted weights by how many directions are learned, most first.
 
     Separate: one for every subset of at most H·R directions. Merged: everything or nothing. The loss is derived
     from the definition, and its stationarity solved on diagonal maps. ValueError for other models, for softmax, for
-    a fixed teacher, and where the gradient leads off the diagonal (Λ or Ω not diagonal) or vanishes on it.
+    a fixed teacher, and where the gradient leads off the diagonal (Λ or Ω not diagonal) or vanishes on it; TypeError
+    where model and task are exchanged.
 
     >>> from attndyn import Separate
     >>> from attndyn.theory.symbolic import fixed_points, symbolic_task
     >>> points = fixed_points(symbolic_task(2), Separate(heads=2))
-    >>> [(point.subset, point.coefficients) for point in points][1]
-    ((1,), (N/(N*lambda_1 + 2*lambda_1 + lambda_2),))
+    >>> len(points), points[1].subset, points[1].coefficients
+    (4, (1,), (N/(N*lambda_1 + 2*lambda_1 + lambda_2),))
     """
+    require_symbolic_task(task, model, "fixed_points(task, model)")
     if not isinstance(model, (Merged, Separate)):
         raise ValueError(
             f"fixed points are known for Merged and Separate models, not for {type(model).__name__}"
@@ -89,57 +206,57 @@ def fixed_points(
         raise ValueError(
             "a fixed teacher moves weights off the restricted block: its fixed points are not known"
         )
-    directions, untrained = _solved(task, divisor_of(model, task.dimension))
-    everything = range(1, task.dimension + 1)
+    directions, untrained_loss = _solved(task, divisor_of(model, task.dimension))
+    sizes = _subset_sizes(model, task.dimension)
+    return SymbolicFixedPoints(directions, untrained_loss, sizes)
+
+
+def _subset_sizes(model: Merged | Separate, dimension: int) -> list[int]:
+    """How many directions the fixed points of a model learn, most first."""
     if isinstance(model, Merged):
-        sizes = [task.dimension, 0]
-    else:
-        sizes = list(range(min(task.dimension, model.head_count * model.rank), -1, -1))
-    return (
-        SymbolicFixedPoint(subset, directions, untrained)
-        for size in sizes
-        for subset in combinations(everything, size)
-    )
+        return [dimension, 0]
+    most = min(dimension, model.head_count * model.rank)
+    return list(range(most, -1, -1))
 
 
 def _solved(task: SymbolicTask, divisor: Expr) -> tuple[tuple[Direction, ...], Expr]:
     """Every direction, and L(0), from the loss L(M) derived for M of D² free entries.
 
-    The flow of a head's value is v dv/dt = −½ tr(M_hᵀ ∂L/∂M). On diagonal maps, one direction to a head, it rests
-    where m_d ∂L/∂m_d = 0, and so do keys and queries.
+    The flow of a head's value is v dv/dt = −½ tr(M_hᵀ ∂L/∂M). On diagonal maps, one direction to a head, it vanishes
+    where m_d ∂L/∂m_d = 0, and so do the rates of keys and queries.
     """
     D = task.dimension
-    m = sp.Matrix(D, D, lambda i, j: sp.Symbol(f"m_{i + 1}_{j + 1}", real=True))
-    β, query = (
-        sp.Matrix(token_products(divisor, D)[-1, :-1]),
-        sp.Matrix(Prompt(D).query),
-    )
-    loss = output_loss(task, (β.T * m * query)[0], list(m)).polynomial
+    M = sp.Matrix(D, D, lambda i, j: sp.Symbol(f"m_{i + 1}_{j + 1}", real=True))
+    β = sp.Matrix(token_products(divisor, D)[-1, :-1])
+    query = sp.Matrix(Prompt(D).query)
+    loss = output_loss(task, (β.T * M * query)[0], list(M)).polynomial
+
+    # Entries of M are numbered row by row: those of the diagonal are D + 1 apart.
     diagonal = range(0, D * D, D + 1)
-    slopes = [_on(loss.diff(gen), diagonal) for gen in loss.ring.gens]
-    if any(
-        slope != _on(slope, {i} & {*diagonal}) for i, slope in enumerate(slopes)
-    ) or any(slope for i, slope in enumerate(slopes) if i not in diagonal):
-        raise ValueError(
-            "the gradient at a diagonal M is not diagonal: Λ and Ω must share their eigenvectors"
-        )
+    slopes = [_restricted(loss.diff(gen), diagonal) for gen in loss.ring.gens]
+    for i, slope in enumerate(slopes):
+        own = {i} & set(diagonal)
+        is_zero_off_diagonal = i in diagonal or not slope
+        if slope != _restricted(slope, own) or not is_zero_off_diagonal:
+            raise ValueError(
+                "the gradient at a diagonal M is not diagonal: Λ and Ω must share their eigenvectors"
+            )
+
     untrained = loss.coeff(1)
-    directions = (
-        _direction(m[i], slopes[i].as_expr(), _on(loss, {i}) - untrained)
+    directions = tuple(
+        _direction(M[i], slopes[i].as_expr(), _restricted(loss, {i}) - untrained)
         for i in diagonal
     )
-    return tuple(directions), loss.ring.domain.to_sympy(untrained)
+    return directions, loss.ring.domain.to_sympy(untrained)
 
 
-def _on(polynomial: Element, kept: Container[int]) -> Element:
-    """The polynomial where every generator is zero but those at the indices kept."""
-    terms = polynomial.terms()
-    rest = {
-        powers: part
-        for powers, part in terms
-        if not any(p for i, p in enumerate(powers) if i not in kept)
-    }
-    return polynomial.ring.from_dict(rest)
+def _restricted(polynomial: Element, indices: Container[int]) -> Element:
+    """The polynomial where every generator is zero but those at these indices."""
+    terms = {}
+    for powers, coefficient in polynomial.terms():
+        if all(power == 0 or i in indices for i, power in enumerate(powers)):
+            terms[powers] = coefficient
+    return polynomial.ring.from_dict(terms)
 
 
 def _direction(m: Expr, slope: Expr, change: Element) -> Direction:

@@ -1,4 +1,4 @@
-"""Where equations of motion rest: all real solutions, exact, with the parameters as symbols."""
+"""Equilibria of equations of motion: all real solutions, exact, with the parameters as symbols."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import gcd
@@ -29,21 +29,31 @@ def equilibria(
     >>> equilibria({v: a * v**2 - g * v**5})
     ({v: 0}, {v: a**(1/3)/g**(1/3)})
     """
-    if roots := freed_roots([*equations.values(), *where]):
-        named = {symbol: root for root, symbol in roots.items()}
-        free = {symbol: rate.xreplace(roots) for symbol, rate in equations.items()}
-        points = equilibria(free, [sp.sympify(each).xreplace(roots) for each in where])
-        return tuple(
-            {symbol: value.xreplace(named) for symbol, value in point.items()}
-            for point in points
-        )
+    roots = freed_roots([*equations.values(), *where])
+    if roots:
+        return _equilibria_with_roots(equations, where, roots)
     symbols = list(equations)
-    polynomials = [_numerator(rate, symbols) for rate in [*equations.values(), *where]]
-    found: list[Point] = []
-    for point in _solutions([each for each in polynomials if each != 0], symbols):
-        if not any(_same(point, other) for other in found):
-            found.append({symbol: point[symbol] for symbol in symbols})
-    return tuple(found)
+    numerators = [_numerator(rate, symbols) for rate in [*equations.values(), *where]]
+    polynomials = [numerator for numerator in numerators if numerator != 0]
+    points: list[Point] = []
+    for solution in _solutions(polynomials, symbols):
+        if not any(_same(solution, point) for point in points):
+            points.append({symbol: solution[symbol] for symbol in symbols})
+    return tuple(points)
+
+
+def _equilibria_with_roots(
+    equations: Mapping[Expr, Expr], where: Sequence[Expr], roots: Mapping[Expr, Expr]
+) -> tuple[Point, ...]:
+    """The same with symbols in the place of roots such as √2, which are then put in again."""
+    symbol_of = dict(roots)
+    root_of = {symbol: root for root, symbol in roots.items()}
+    freed = {symbol: rate.xreplace(symbol_of) for symbol, rate in equations.items()}
+    freed_where = [sp.sympify(part).xreplace(symbol_of) for part in where]
+    return tuple(
+        {symbol: value.xreplace(root_of) for symbol, value in point.items()}
+        for point in equilibria(freed, freed_where)
+    )
 
 
 def _numerator(rate: Expr, symbols: list[Expr]) -> Expr:
@@ -58,17 +68,16 @@ def _numerator(rate: Expr, symbols: list[Expr]) -> Expr:
 
 def _solutions(polynomials: list[Expr], symbols: list[Expr]) -> Iterator[Point]:
     """Solutions on every branch: one factor of each polynomial vanishes."""
-    for place, polynomial in enumerate(polynomials):
+    for index, polynomial in enumerate(polynomials):
         factors = _factors(polynomial, symbols)
         if not factors:
             return  # a constant that is not zero
         if factors != [polynomial]:
-            others = polynomials[:place] + polynomials[place + 1 :]
+            others = polynomials[:index] + polynomials[index + 1 :]
             for factor in factors:
-                reduced = [_remainder(other, factor, symbols) for other in others]
-                yield from _solutions(
-                    [factor, *(each for each in reduced if each != 0)], symbols
-                )
+                remainders = [_remainder(other, factor, symbols) for other in others]
+                branch = [remainder for remainder in remainders if remainder != 0]
+                yield from _solutions([factor, *branch], symbols)
             return
     yield from _triangular(polynomials, symbols)
 
@@ -82,49 +91,54 @@ def _factors(polynomial: Expr, symbols: list[Expr]) -> list[Expr]:
 
 def _remainder(polynomial: Expr, factor: Expr, symbols: list[Expr]) -> Expr:
     """The polynomial with a symbol replaced where the factor is that symbol, else as it is."""
-    return (
-        polynomial.xreplace({factor: sp.Integer(0)})
-        if factor in symbols
-        else polynomial
-    )
+    if factor in symbols:
+        return polynomial.xreplace({factor: sp.Integer(0)})
+    return polynomial
 
 
 def _triangular(polynomials: list[Expr], symbols: list[Expr]) -> Iterator[Point]:
     """Solutions of a system by its lexicographic Gröbner basis, the last symbol first."""
-    constants = set().union(*(each.free_symbols for each in polynomials)) - {*symbols}
-    domain = sp.QQ.frac_field(*sorted(constants, key=str)) if constants else sp.QQ
-    basis = (
-        sp.groebner(polynomials, *symbols, order="lex", domain=domain)
-        if polynomials
-        else None
-    )
-    if basis is not None and basis.exprs == [1]:
+    if not polynomials:
+        raise _continuum()
+    used = set().union(*(polynomial.free_symbols for polynomial in polynomials))
+    parameters = sorted(used - {*symbols}, key=str)
+    domain = sp.QQ.frac_field(*parameters) if parameters else sp.QQ
+    basis = sp.groebner(polynomials, *symbols, order="lex", domain=domain)
+    if basis.exprs == [1]:
         return
-    if basis is None or not basis.is_zero_dimensional:
-        raise ValueError(
-            "the points of rest are a continuum: add conserved quantities that vanish by where=, or pass the "
-            "equations of an ansatz with fewer amplitudes"
-        )
+    if not basis.is_zero_dimensional:
+        raise _continuum()
     yield from _extended({}, list(basis.exprs), list(reversed(symbols)))
 
 
-def _extended(point: Point, basis: list[Expr], rest: list[Expr]) -> Iterator[Point]:
+def _continuum() -> ValueError:
+    return ValueError(
+        "the equilibria are a continuum: add conserved quantities that vanish by where=, or pass the "
+        "equations of an ansatz with fewer amplitudes"
+    )
+
+
+def _extended(point: Point, basis: list[Expr], unknowns: list[Expr]) -> Iterator[Point]:
     """Solutions that continue a point of the last symbols: one element of a basis decides (Kalkbrener 1987)."""
-    if not rest:
+    if not unknowns:
         yield point
         return
-    symbol, *others = rest
-    here = [each for each in basis if each.has(symbol) and not each.has(*others)]
-    for polynomial in sorted(
-        (sp.Poly(each, symbol) for each in here), key=lambda each: each.degree()
-    ):
+    symbol, *others = unknowns
+    members = [
+        sp.Poly(member, symbol)
+        for member in basis
+        if member.has(symbol) and not member.has(*others)
+    ]
+    # The lowest degree whose leading coefficient does not vanish at the point has all solutions.
+    for member in sorted(members, key=lambda poly: poly.degree()):
         coefficients = [
-            normal_form(part.xreplace(point)) for part in polynomial.all_coeffs()
+            normal_form(part.xreplace(point)) for part in member.all_coeffs()
         ]
-        if coefficients[0] != 0:
-            for root in _real_roots(sp.Poly(coefficients, symbol)):
-                yield from _extended({**point, symbol: root}, basis, others)
-            return
+        if coefficients[0] == 0:
+            continue
+        for root in _real_roots(sp.Poly(coefficients, symbol)):
+            yield from _extended({**point, symbol: root}, basis, others)
+        return
 
 
 def _real_roots(polynomial: Expr) -> Iterator[Expr]:
@@ -136,42 +150,46 @@ def _real_roots(polynomial: Expr) -> Iterator[Expr]:
 
 
 def _roots_of_factor(factor: Expr) -> Iterator[Expr]:
+    """The real roots of an irreducible polynomial in one symbol: of degree 1 or 2 in a power of it, or of numbers."""
     (symbol,) = factor.gens
     step = gcd(*(powers[0] for powers in factor.monoms()))
-    powers = sp.Poly(
-        {(power[0] // step,): part for power, part in factor.terms()}, symbol
-    )
-    if powers.degree() == 1:
-        lead, constant = powers.all_coeffs()
-        bases = [-constant / lead]
-    elif powers.degree() == 2:
-        bases = _quadratic(*powers.all_coeffs())
-    elif not factor.free_symbols_in_domain and factor.domain in (sp.ZZ, sp.QQ):
-        bases = powers.real_roots()
+    terms = {(powers[0] // step,): part for powers, part in factor.terms()}
+    in_power = sp.Poly(terms, symbol)  # the polynomial in x^step
+
+    has_rational_coefficients = factor.domain in (sp.ZZ, sp.QQ)
+    if in_power.degree() == 1:
+        lead, constant = in_power.all_coeffs()
+        values = [-constant / lead]
+    elif in_power.degree() == 2:
+        values = _quadratic(*in_power.all_coeffs())
+    elif has_rational_coefficients and not factor.free_symbols_in_domain:
+        values = in_power.real_roots()
     else:
         raise ValueError(
             f"the roots of {factor.as_expr()} have no closed form: give its parameters numbers"
         )
-    for base in bases:
-        yield from _powers_equal_to(
-            sp.factor(base) if base.free_symbols else base, step
-        )
+    for value in values:
+        simplified = sp.factor(value) if value.free_symbols else value
+        yield from _powers_equal_to(simplified, step)
 
 
 def _quadratic(a: Expr, b: Expr, c: Expr) -> list[Expr]:
     """The real roots of an irreducible a x² + b x + c."""
-    roots = [sp.sqrt(part) for part in [sp.factor(b**2 - 4 * a * c)] if _is_above(part)]
-    return [(sign * root - b) / (2 * a) for root in roots for sign in (1, -1)]
+    discriminant = sp.factor(b**2 - 4 * a * c)
+    if not _is_above(discriminant):
+        return []
+    root = sp.sqrt(discriminant)
+    return [(root - b) / (2 * a), (-root - b) / (2 * a)]
 
 
 def _powers_equal_to(base: Expr, power: int) -> list[Expr]:
     """Every real x with x^power = base."""
     if power == 1 or base == 0:
         return [base]
-    above = _is_above(base)
+    is_above = _is_above(base)
     if power % 2:
-        return [sp.root(base, power) if above else -sp.root(-base, power)]
-    return [sp.root(base, power), -sp.root(base, power)] if above else []
+        return [sp.root(base, power) if is_above else -sp.root(-base, power)]
+    return [sp.root(base, power), -sp.root(base, power)] if is_above else []
 
 
 def _is_above(value: Expr) -> bool:
@@ -184,12 +202,14 @@ def _is_above(value: Expr) -> bool:
     )
 
 
-def _same(point: Point, other: Point) -> bool:
-    pairs = [
-        (value, other[symbol])
-        for symbol, value in point.items()
-        if value != other[symbol]
+def _same(first: Point, second: Point) -> bool:
+    """Whether two points are equal, by an exact test."""
+    differing = [
+        (value, second[symbol])
+        for symbol, value in first.items()
+        if value != second[symbol]
     ]
-    if any(one.has(sp.CRootOf) or two.has(sp.CRootOf) for one, two in pairs):
-        return False  # numbered roots of irreducible polynomials are equal where they look so
-    return all(is_zero(one - two) for one, two in pairs)
+    for value, other in differing:
+        if value.has(sp.CRootOf) or other.has(sp.CRootOf):
+            return False  # numbered roots of irreducible polynomials are equal only where they look so
+    return all(is_zero(value - other) for value, other in differing)

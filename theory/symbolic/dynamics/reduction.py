@@ -5,26 +5,35 @@ from dataclasses import dataclass
 
 import sympy as sp
 
+from ....runtime.display import Summary
+from ..algebra.polynomials import Element
 from ..algebra.rational_arithmetic import (
     Flow,
+    collected_by,
     derivative,
     expression,
     flow_parameters,
     rational,
     rational_functions,
     roots_in,
-    written,
 )
-from ..loss.expectations import Element
+from ..formulas.latex_printer import latex_equations
+from ..formulas.typeset_results import (
+    TypesetResult,
+    as_text,
+    short_text,
+    typeset,
+)
 from ..task import Expr
 
 Row = dict[int, Element]
+"""An equation Σ_j a_j dz_j/dt = f: column → entry that is not zero, f in the last column."""
 
 _ZERO = sp.Integer(0)
 
 
-@dataclass(frozen=True, eq=False)
-class Reduction:
+@dataclass(frozen=True, eq=False, repr=False)
+class Reduction(TypesetResult):
     """What a flow does on the manifold of an ansatz; `reduce` makes it.
 
     `ansatz` gives every weight of the flow as an expression in the amplitudes. Where the manifold is invariant,
@@ -42,6 +51,43 @@ class Reduction:
         """Whether the flow stays on the manifold, proved either way."""
         return not self.residual
 
+    def summary(self) -> Summary:
+        """The ansatz, and the equations of its amplitudes or the residual."""
+        title = "Reduction: the ansatz is not invariant"
+        if self.invariant:
+            amplitudes = ", ".join(map(str, self.equations)) or "no amplitude"
+            title = f"Reduction to {amplitudes}: the ansatz is invariant"
+        rows = {label: short_text(value) for label, value in self._rates().items()}
+        rows |= {str(weight): short_text(form) for weight, form in self._nonzero()}
+        return Summary(title, rows)
+
+    def formulas(self) -> dict[str, str]:
+        """The equations or the residual, and the ansatz, in LaTeX."""
+        symbols = [*self.ansatz, *self.equations]
+        forms = {str(weight): form for weight, form in self._nonzero()}
+        return typeset(self._rates() | forms, symbols)
+
+    def latex(self) -> str:
+        """The equations of the amplitudes, or the residual, as an aligned block (amsmath)."""
+        return latex_equations(self.equations or self.residual, self.ansatz)
+
+    def to_dict(self) -> dict[str, object]:
+        """The fields and `invariant`, symbols and expressions as text."""
+        return {
+            "invariant": self.invariant,
+            "ansatz": as_text(self.ansatz),
+            "equations": as_text(self.equations),
+            "residual": as_text(self.residual),
+        }
+
+    def _rates(self) -> dict[str, Expr]:
+        if self.invariant:
+            return {f"d {z}/dt": rate for z, rate in self.equations.items()}
+        return {f"residual of {weight}": r for weight, r in self.residual.items()}
+
+    def _nonzero(self) -> list[tuple[Expr, Expr]]:
+        return [(weight, form) for weight, form in self.ansatz.items() if form != 0]
+
 
 def reduce(
     flow: Flow, ansatz: Mapping[Expr, Expr], amplitudes: Sequence[Expr] | None = None
@@ -49,10 +95,10 @@ def reduce(
     """The flow of the amplitudes z on the manifold θ = φ(z), by solving (∂φ/∂z) dz/dt = F(φ(z)) exactly.
 
     `ansatz` maps weights of the flow to rational expressions φ; weights left out are zero. `amplitudes` are the
-    symbols that move: by default all in the ansatz but the flow's parameters, so that those which turn out to rest
-    have rate 0. An amplitude may be one of the weights. Without any, the residual is the flow at a point, empty
-    where it rests. Rates are by powers of the amplitudes, coefficients factored. ValueError for weights that the
-    flow lacks, for what is not rational, and for amplitudes that rest by definition or move nothing of their own.
+    symbols that move: by default all in the ansatz but the flow's parameters, so that those which turn out to be
+    constant have rate 0. An amplitude may be a weight. Without any, the residual is the flow at a point, empty at an
+    equilibrium. Rates are by powers of the amplitudes, coefficients factored. ValueError for weights that the flow
+    lacks, for what is not rational, and for amplitudes that are constant by definition or change no weight.
 
     >>> v, k, z, a = sp.symbols("v k z a")
     >>> flow = {v: a * k * (1 - v * k), k: a * v * (1 - v * k)}
@@ -64,31 +110,33 @@ def reduce(
     place = _placed(flow, ansatz)
     moving = _in_order(flow, place) if amplitudes is None else [*amplitudes]
     _require_amplitudes(moving, flow, ansatz, place)
-    pivots, left = _solved(_rows(flow, place, moving), len(moving))
+    pivots, remainders = _solved(_rows(flow, place, moving), len(moving))
     for j, symbol in reversed([*enumerate(moving)]):
         if j not in pivots:
             raise ValueError(
                 f"moving {symbol} adds nothing to the ansatz: take it out, or list other amplitudes"
             )
-    if left:
-        return Reduction(
-            place, {}, {weight: written(rest, moving) for weight, rest in left.items()}
-        )
-    rates = {symbol: pivots[j].get(len(moving)) for j, symbol in enumerate(moving)}
-    return Reduction(
-        place,
-        {z: written(rate, moving) if rate else _ZERO for z, rate in rates.items()},
-        {},
-    )
+    if remainders:
+        residual = {
+            weight: collected_by(remainder, moving)
+            for weight, remainder in remainders.items()
+        }
+        return Reduction(place, {}, residual)
+
+    equations = {}
+    for j, symbol in enumerate(moving):
+        rate = pivots[j].get(len(moving))
+        equations[symbol] = collected_by(rate, moving) if rate else _ZERO
+    return Reduction(place, equations, {})
 
 
 def _placed(flow: Flow, ansatz: Mapping[Expr, Expr]) -> dict[Expr, Expr]:
     """What the ansatz makes of every weight."""
     for weight in ansatz:
         if weight not in flow:
-            some = ", ".join(map(str, [*flow][:6]))
+            examples = ", ".join(map(str, [*flow][:6]))
             raise ValueError(
-                f"the flow has no weight {weight}: take its own symbols, such as {some}"
+                f"the flow has no weight {weight}: take its own symbols, such as {examples}"
             )
     return {weight: expression(ansatz.get(weight, _ZERO)) for weight in flow}
 
@@ -118,14 +166,11 @@ def _require_amplitudes(
 
 def _in_order(flow: Flow, place: Flow) -> list[Expr]:
     """The symbols of an ansatz but the flow's parameters, in the order in which they appear."""
-    each = (
-        symbol
-        for value in place.values()
-        for symbol in sorted(value.free_symbols, key=str)
-    )
-    return [
-        symbol for symbol in dict.fromkeys(each) if symbol not in flow_parameters(flow)
-    ]
+    parameters = flow_parameters(flow)
+    symbols: dict[Expr, None] = {}  # an ordered set
+    for value in place.values():
+        symbols |= dict.fromkeys(sorted(value.free_symbols, key=str))
+    return [symbol for symbol in symbols if symbol not in parameters]
 
 
 def _symbols(place: Flow) -> set[Expr]:
@@ -133,7 +178,7 @@ def _symbols(place: Flow) -> set[Expr]:
 
 
 def _rows(flow: Flow, place: Flow, moving: Sequence[Expr]) -> dict[Expr, Row]:
-    """Each weight's equation in the rates of the amplitudes: slopes by their number, and last the weight's rate."""
+    """Each weight's equation in the rates of the amplitudes: ∂φ/∂z_j by their number, and last F(φ(z))."""
     rates = {
         weight: expression(rate).xreplace(dict(place)) for weight, rate in flow.items()
     }
@@ -141,8 +186,8 @@ def _rows(flow: Flow, place: Flow, moving: Sequence[Expr]) -> dict[Expr, Row]:
     field = rational_functions(_symbols(place) | _symbols(rates) | {*moving}, roots)
     rows = {}
     for weight, value in place.items():
-        position = rational(value, field)
-        slopes = [derivative(position, symbol) for symbol in moving]
+        φ = rational(value, field)
+        slopes = [derivative(φ, symbol) for symbol in moving]
         entries = [*slopes, rational(rates[weight], field)]
         rows[weight] = {j: entry for j, entry in enumerate(entries) if entry}
     return rows
@@ -151,17 +196,17 @@ def _rows(flow: Flow, place: Flow, moving: Sequence[Expr]) -> dict[Expr, Row]:
 def _solved(
     rows: Mapping[Expr, Row], unknowns: int
 ) -> tuple[dict[int, Row], dict[Expr, Element]]:
-    """The rows that determine unknowns, one in each, and what is left of others once those are put in."""
+    """The rows that determine unknowns, one in each, and what remains of others once those are put in."""
     pivots: dict[int, Row] = {}
-    left = {}
+    remainders = {}
     for weight, row in rows.items():
-        rest = _eliminated(row, pivots)
-        lead = min(rest, default=None)
-        if lead == unknowns:
-            left[weight] = rest[lead]
-        elif lead is not None:
-            pivots = _with_pivot(pivots, lead, rest)
-    return pivots, left
+        reduced = _eliminated(row, pivots)
+        column = min(reduced, default=None)
+        if column == unknowns:  # no rate of an amplitude is left to explain this
+            remainders[weight] = reduced[column]
+        elif column is not None:
+            pivots = _with_pivot(pivots, column, reduced)
+    return pivots, remainders
 
 
 def _eliminated(row: Row, pivots: Mapping[int, Row]) -> Row:
@@ -171,19 +216,20 @@ def _eliminated(row: Row, pivots: Mapping[int, Row]) -> Row:
     return row
 
 
-def _with_pivot(pivots: Mapping[int, Row], lead: int, row: Row) -> dict[int, Row]:
+def _with_pivot(pivots: Mapping[int, Row], column: int, row: Row) -> dict[int, Row]:
     """The pivot rows with one more, each reduced by the others."""
-    row = {j: entry / row[lead] for j, entry in row.items()}
-    others = {
-        j: _less(other, other[lead], row) if lead in other else other
-        for j, other in pivots.items()
+    new = {j: entry / row[column] for j, entry in row.items()}
+    reduced = {
+        j: _less(pivot, pivot[column], new) if column in pivot else pivot
+        for j, pivot in pivots.items()
     }
-    return {**others, lead: row}
+    return {**reduced, column: new}
 
 
-def _less(row: Row, factor: Element, other: Row) -> Row:
+def _less(row: Row, factor: Element, pivot: Row) -> Row:
+    """row − factor · pivot."""
     zero = 0 * factor
     entries = {
-        j: row.get(j, zero) - factor * other.get(j, zero) for j in {**row, **other}
+        j: row.get(j, zero) - factor * pivot.get(j, zero) for j in {**row, **pivot}
     }
     return {j: entry for j, entry in entries.items() if entry}

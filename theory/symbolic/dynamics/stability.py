@@ -1,9 +1,9 @@
-"""Which way is down from a point of rest: the signature of the Hessian of the population loss, exactly.
+"""The stability of an equilibrium: the signature of the Hessian of the population loss, exactly.
 
 Weights with cube roots, such as v = |k| = |q| = m^{1/3}, need not be written: v → a v, K → C K, Q → C⁻ᵀ Q / a in
 one head (a ≠ 0, C invertible) is a linear map T of the weights with L(T θ) = L(θ) for all θ, so that the Hessians
 at θ and T θ are congruent: their signature is one. `representative_weights` is a rational point of that orbit.
-Weights of the same M off the orbit, such as with a value in an idle head, can have another signature.
+Weights of the same M off the orbit, such as with a value in a head without keys, can have another signature.
 
 New coordinates x = P z change keys and queries linearly too, k → Pᵀ k, and (Λ, Ω) to (P⁻¹ Λ P⁻ᵀ, Pᵀ Ω P). Some P
 makes Λ = 1 and Ω diagonal, so that a signature there, in symbols, is that of every Λ and Ω.
@@ -19,8 +19,8 @@ from sympy.polys.orderings import lex
 from sympy.polys.rings import PolyRing
 
 from ....models.attention import Separate
+from ..algebra.polynomials import Element
 from ..algebra.sign_analysis import is_positive
-from ..loss.expectations import Element
 from ..loss.population_losses import PopulationLoss, weight_symbols
 from ..task import Expr
 
@@ -34,7 +34,7 @@ class Inertia(NamedTuple):
 
 
 def hessian_index(loss: PopulationLoss, point: Mapping[Expr, Expr]) -> int:
-    """How many eigenvalues of the Hessian of a loss are negative at weights that rest: a proof, without numerics.
+    """How many eigenvalues of the Hessian of a loss are negative at an equilibrium: a proof, without numerics.
 
     `point` gives weights their values, rational numbers or rational functions of positive symbols; the others are
     zero. ValueError for what is no weight of the loss, where the gradient does not vanish, and where a sign depends
@@ -49,29 +49,25 @@ def hessian_index(loss: PopulationLoss, point: Mapping[Expr, Expr]) -> int:
 
 
 def hessian(loss: PopulationLoss, point: Mapping[Expr, Expr]) -> Expr:
-    """∂²L/∂θ∂θ' at weights that rest, a SymPy matrix in the order of `loss.weights`.
+    """∂²L/∂θ∂θ' at an equilibrium, a SymPy matrix in the order of `loss.weights`.
 
     `point` and errors as for `hessian_index`, signs excepted.
     """
     values = _values(loss, point)
-    near = _near(loss, values)
-    field, gens = near.ring.domain, near.ring.gens
+    expansion = _near(loss, values)
+    field = expansion.ring.domain
+    gens = expansion.ring.gens
     numbers = [field.from_sympy(value) for value in values]
-    slopes = [near.diff(gen) for gen in gens]
-    moving = [
-        weight
-        for weight, slope in zip(loss.weights, slopes, strict=True)
-        if _at(slope, numbers)
-    ]
-    if moving:
-        raise ValueError(
-            f"the weights do not rest there: the gradient of {moving[0]} does not vanish"
-        )
+    slopes = [expansion.diff(gen) for gen in gens]
+    for weight, slope in zip(loss.weights, slopes, strict=True):
+        if _evaluated(slope, numbers):
+            raise ValueError(
+                f"the weights are no equilibrium: the gradient of {weight} does not vanish"
+            )
     return sp.Matrix(
-        [
-            [field.to_sympy(_at(slope.diff(gen), numbers)) for gen in gens]
-            for slope in slopes
-        ]
+        len(gens),
+        len(gens),
+        lambda i, j: field.to_sympy(_evaluated(slopes[i].diff(gens[j]), numbers)),
     )
 
 
@@ -79,7 +75,7 @@ def inertia(matrix: Expr) -> Inertia:
     """The signs of the eigenvalues of a symmetric SymPy matrix of rational numbers or functions, exactly.
 
     All eigenvalues are real, so the rule of Descartes is exact: as many are positive as the coefficients of the
-    characteristic polynomial change sign. Blocks that are not coupled are taken one by one. ValueError for a matrix
+    characteristic polynomial change sign. Blocks that are not coupled are taken separately. ValueError for a matrix
     that is not symmetric, for irrational entries and where a sign depends on the values of symbols.
 
     >>> inertia(sp.Matrix([[0, 1, 0], [1, 0, 0], [0, 0, 0]]))
@@ -88,7 +84,8 @@ def inertia(matrix: Expr) -> Inertia:
     entries = DomainMatrix.from_Matrix(matrix).convert_to(_field(matrix))
     if entries != entries.transpose():
         raise ValueError("only symmetric matrices have a signature: pass (H + H.T) / 2")
-    parts = [_block_inertia(entries.extract(block, block)) for block in entries.scc()]
+    blocks = [entries.extract(indices, indices) for indices in entries.scc()]
+    parts = [_block_inertia(block) for block in blocks]
     return Inertia(*map(sum, zip(*parts, strict=True)))
 
 
@@ -107,49 +104,59 @@ def representative_weights(
     >>> hessian_index(population_loss(task, model, "restricted"), point)
     0
     """
-    if len(maps) > model.head_count or any(len(held) > model.rank for held in maps):
+    if len(maps) > model.head_count or any(
+        len(of_head) > model.rank for of_head in maps
+    ):
         raise ValueError(
             f"{model} holds at most {model.rank} maps in each of {model.head_count} heads"
         )
     point: dict[Expr, Expr] = {}
-    for h, held in enumerate(maps):
-        for r, each in enumerate(held):
-            symbols = weight_symbols(model, each.rows)
-            key, query = _factors(each)
-            point[symbols["value"][h, -1]] = sp.Integer(1)
-            point |= dict(zip(symbols["key"][h, r], key, strict=False))
-            point |= dict(zip(symbols["query"][h, r], query, strict=False))
+    for h, of_head in enumerate(maps):
+        for r, M in enumerate(of_head):
+            weights = weight_symbols(model, M.rows)
+            key, query = _factors(M)  # (D, 1), (1, D)
+            point[weights["value"][h, -1]] = sp.Integer(1)
+            # Keys have D + 1 entries, of which that of the label stays zero.
+            point |= dict(zip(weights["key"][h, r], key, strict=False))
+            point |= dict(zip(weights["query"][h, r], query, strict=False))
     return point
 
 
 def _factors(rank_one: Expr) -> tuple[Expr, Expr]:
     """k and q with k qᵀ the matrix."""
-    place = next((i for i, entry in enumerate(rank_one) if entry != 0), None)
-    if place is not None:
-        i, j = divmod(place, rank_one.cols)
-        key, query = rank_one[:, j], rank_one[i, :] / rank_one[i, j]
+    for index, entry in enumerate(rank_one):
+        if entry == 0:
+            continue
+        i, j = divmod(index, rank_one.cols)
+        key = rank_one[:, j]
+        query = rank_one[i, :] / entry
         if (key * query - rank_one).applyfunc(sp.cancel).is_zero_matrix:
             return key, query
+        break
     raise ValueError(f"a pair of key and query holds a map of rank one, not {rank_one}")
 
 
 def _field(expressions: Iterable[Expr]) -> Element:
     """The rational functions of the symbols in some expressions, or the rational numbers."""
     symbols: set[Expr] = set()
-    for each in expressions:
-        constants = each.atoms(sp.Number, sp.NumberSymbol, sp.I)
-        whole_powers = all(power.exp.is_Integer for power in each.atoms(sp.Pow))
-        if not (
-            whole_powers
-            and each.is_rational_function()
-            and all(number.is_Rational for number in constants)
-        ):
+    for expression in expressions:
+        if not _is_rational_function(expression):
             raise ValueError(
-                f"only rational numbers and rational functions have exact signs here, not {each}: leave a root out "
-                "of the score divisor, which changes no sign"
+                f"only rational numbers and rational functions have exact signs here, not {expression}: leave a root "
+                "out of the score divisor, which changes no sign"
             )
-        symbols |= each.free_symbols
+        symbols |= expression.free_symbols
     return sp.QQ.frac_field(*sorted(symbols, key=str)) if symbols else sp.QQ
+
+
+def _is_rational_function(expression: Expr) -> bool:
+    """Whether an expression has whole powers and rational numbers only."""
+    numbers = expression.atoms(sp.Number, sp.NumberSymbol, sp.I)
+    if not all(number.is_Rational for number in numbers):
+        return False
+    if not all(power.exp.is_Integer for power in expression.atoms(sp.Pow)):
+        return False
+    return bool(expression.is_rational_function())
 
 
 def _values(loss: PopulationLoss, point: Mapping[Expr, Expr]) -> list[Expr]:
@@ -169,11 +176,11 @@ def _values(loss: PopulationLoss, point: Mapping[Expr, Expr]) -> list[Expr]:
 def _near(loss: PopulationLoss, values: list[Expr]) -> Element:
     """The loss up to second order in the weights that are zero, over the field of its parameters and the values."""
     to_sympy = loss.polynomial.ring.domain.to_sympy
+    at_zero = [i for i, value in enumerate(values) if value == 0]
     terms = {
-        powers: to_sympy(part)
-        for powers, part in loss.polynomial.terms()
-        if sum(power for power, value in zip(powers, values, strict=True) if value == 0)
-        <= 2
+        powers: to_sympy(coefficient)
+        for powers, coefficient in loss.polynomial.terms()
+        if sum(powers[i] for i in at_zero) <= 2
     }
     field = _field([*terms.values(), *values])
     ring = PolyRing(loss.weights, field, lex)
@@ -182,34 +189,31 @@ def _near(loss: PopulationLoss, values: list[Expr]) -> Element:
     )
 
 
-def _at(polynomial: Element, numbers: list[Element]) -> Element:
-    field = polynomial.ring.domain
-    terms = (
-        part
-        * sp.prod(
-            [
-                number**power
-                for number, power in zip(numbers, powers, strict=True)
-                if power
-            ],
-            field.one,
-        )
-        for powers, part in polynomial.terms()
-    )
-    return sum(terms, field.zero)
+def _evaluated(polynomial: Element, numbers: list[Element]) -> Element:
+    """The polynomial at numbers of its field."""
+    total = polynomial.ring.domain.zero
+    for powers, coefficient in polynomial.terms():
+        term = coefficient
+        for number, power in zip(numbers, powers, strict=True):
+            if power:
+                term *= number**power
+        total += term
+    return total
 
 
 def _block_inertia(block: Element) -> Inertia:
+    """The inertia of a block by Descartes' rule on its characteristic polynomial p(x), and p(−x)."""
     signs = [_sign(coefficient, block.domain) for coefficient in block.charpoly()]
-    mirrored = [-sign if place % 2 else sign for place, sign in enumerate(signs)]
-    zero = next(place for place, sign in enumerate(reversed(signs)) if sign)
+    mirrored = [-sign if index % 2 else sign for index, sign in enumerate(signs)]
+    # Eigenvalue 0 is as often there as low coefficients vanish.
+    zero = next(index for index, sign in enumerate(reversed(signs)) if sign)
     return Inertia(_changes(mirrored), zero, _changes(signs))
 
 
 def _changes(signs: list[int]) -> int:
     """How often a sequence of signs changes, zeros left out."""
-    kept = [sign for sign in signs if sign]
-    return sum(sign != after for sign, after in pairwise(kept))
+    nonzero = [sign for sign in signs if sign]
+    return sum(sign != after for sign, after in pairwise(nonzero))
 
 
 def _sign(value: Element, domain: Element) -> int:
@@ -218,19 +222,23 @@ def _sign(value: Element, domain: Element) -> int:
         return 0
     if domain.is_QQ:
         return 1 if value > 0 else -1
-    if all(symbol.is_positive for symbol in domain.symbols) and (
-        sign := _plain(value.numer) * _plain(value.denom)
-    ):
-        return sign
+    if all(symbol.is_positive for symbol in domain.symbols):
+        sign = _common_sign(value.numer) * _common_sign(value.denom)
+        if sign:
+            return sign
     expression = sp.factor(value.as_expr())
-    if is_positive(expression) or is_positive(-expression):
-        return 1 if is_positive(expression) else -1
+    if is_positive(expression):
+        return 1
+    if is_positive(-expression):
+        return -1
     raise ValueError(
         f"the sign of {expression} depends on its symbols: build in an order, such as Λ = diag(a + b, b)"
     )
 
 
-def _plain(polynomial: Element) -> int:
+def _common_sign(polynomial: Element) -> int:
     """The sign that all coefficients share, or 0."""
-    signs = {coefficient > 0 for coefficient in polynomial.coeffs()}
-    return 0 if len(signs) > 1 else 1 if signs.pop() else -1
+    coefficients = polynomial.coeffs()
+    if all(coefficient > 0 for coefficient in coefficients):
+        return 1
+    return -1 if all(coefficient <= 0 for coefficient in coefficients) else 0

@@ -6,8 +6,8 @@ from ..task import Expr, is_variable
 from .ambiguities import OTHER_FUNCTIONS, refuse_two_readings
 from .size_limits import function, inverse, multiplied, power
 from .symbol_names import Name
-from .text_parser import TextGrammar, number
-from .tokens import FUNCTIONS, OPEN, Token, clipped, mistake
+from .text_parser import LeftSide, TextGrammar, number
+from .tokens import FUNCTIONS, OPEN, Token, after_script, clipped, mistake
 
 _FUNCTIONS = {r"\exp", r"\log", r"\ln", r"\sinh", r"\cosh", r"\tanh", r"\arctan"}
 _STARTS = {r"\frac", r"\sqrt", r"\overline", r"\langle", *_FUNCTIONS}
@@ -20,40 +20,43 @@ class LatexGrammar(TextGrammar):
     """
 
     def refuse_two_readings(self) -> None:
-        """ValueError where what is left to read has two readings."""
-        refuse_two_readings(self.tokens[self.place :], self.names)
+        """ValueError where what is still to be read has two readings."""
+        refuse_two_readings(self.tokens[self.index :], self.names)
 
     def product(self) -> Expr:
         """Factors, with or without a sign between them, but with one after a/b: a/bc has two readings."""
-        start, factors, divided = self.next, [self.factor()], False
+        start = self.next
+        factors = [self.factor()]
+        is_divided = False
         while True:
             if sign := self.accept("*", "/"):
-                divided = sign.text == "/"
+                is_divided = sign.text == "/"
                 factor = self.factor()
-                factors.append(self.made(sign, inverse, factor) if divided else factor)
-            elif self.starts():
-                if divided:
-                    raise mistake(
-                        r"a/bc has two readings: write \frac or brackets", self.next
-                    )
-                factors.append(self.power())
-            else:
+                if is_divided:
+                    factor = self.made(sign, inverse, factor)
+                factors.append(factor)
+            elif not self.starts():
                 return self.made(start, multiplied, factors)
+            elif is_divided:
+                raise mistake(
+                    r"a/bc has two readings: write \frac or brackets", self.next
+                )
+            else:
+                factors.append(self.power())
 
     def starts(self) -> bool:
         """Whether the next token can begin a factor."""
         token = self.next
-        return (
-            token.kind == "name"
-            or token.text in _STARTS
-            or (token.kind == "op" and token.text in OPEN)
-        )
+        is_bracket = token.kind == "op" and token.text in OPEN
+        return token.kind == "name" or token.text in _STARTS or is_bracket
 
     def power(self) -> Expr:
         """An atom, or an atom to an exponent, which is one token or stands in braces."""
         base = self.atom()
-        token = self.accept("^")
-        return self.made(token, power, base, self.script()) if token else base
+        sign = self.accept("^")
+        if sign is None:
+            return base
+        return self.made(sign, power, base, self.script())
 
     def atom(self) -> Expr:
         r"""A number, a known name, \frac, \sqrt, a function, an average or something in brackets."""
@@ -62,29 +65,29 @@ class LatexGrammar(TextGrammar):
             return self.number(token)
         if token.kind == "name":
             return self.named(token)
-        if token.text == r"\frac":
-            top = self.argument()
-            return self.made(token, _quotient, top, self.argument())
-        if token.text == r"\sqrt":
-            return self.root(token)
         if token.text in _FUNCTIONS:
             return self.function_of(token, token.text[1:])
-        if token.text == r"\overline":
-            return self.average(token, self.argument())
-        if token.text == "{":
-            return self.group(token)
+        match token.text:
+            case r"\frac":
+                top = self.argument()
+                return self.made(token, _quotient, top, self.argument())
+            case r"\sqrt":
+                return self.root(token)
+            case r"\overline":
+                return self.average(token, self.argument())
+            case "{":
+                return self.group(token)
+            case r"\langle":
+                return self.average(token, self.bracketed(token))
         if token.kind == "op" and token.text in OPEN:
-            inside = self.bracketed(token)
-            return self.average(token, inside) if token.text == r"\langle" else inside
-        self.place -= token.kind != "end"
-        raise self.unexpected()
+            return self.bracketed(token)
+        raise self.unexpected_again(token)
 
     def number(self, token: Token) -> Expr:
         """A number; 1e-3 is 10^{-3} unless e is a symbol."""
         letters = {Name("e"), Name("E")} & self.names.keys()
-        if "e" in token.text.lower() and any(
-            self.names[letter] != sp.E for letter in letters
-        ):
+        e_is_symbol = any(self.names[letter] != sp.E for letter in letters)
+        if e_is_symbol and "e" in token.text.lower():
             raise mistake(
                 f"{token.text} has two readings: write 10^{{…}}, or a space before the symbol",
                 token,
@@ -102,9 +105,10 @@ class LatexGrammar(TextGrammar):
 
     def group(self, opening: Token) -> Expr:
         r"""What stands in braces: a name whose index follows, as in {g}_{k}, {a \over b} or an expression."""
-        name, closing, below = (self.tokens[self.place :] + [opening] * 2)[:3]
+        # The formula may end sooner: the opening brace stands for what is missing.
+        name, closing, below = (self.tokens[self.index :] + [opening] * 2)[:3]
         if name.kind == "name" and closing.text == "}" and below.text == "_":
-            self.place += 2
+            self.index += 2
             return self.named(name)
         return self.inside(opening)
 
@@ -114,9 +118,8 @@ class LatexGrammar(TextGrammar):
         if self.next.text != r"\over":
             return self.closed(opening, top)
         over = self.take()
-        return self.closed(
-            opening, self.made(over, _quotient, top, self.nested(self.sum))
-        )
+        quotient = self.made(over, _quotient, top, self.nested(self.sum))
+        return self.closed(opening, quotient)
 
     def taken(self) -> Expr:
         r"""What a command takes: a group in braces, which ends there, or one atom. \sqrt{v}_1 is not \sqrt{v_1}."""
@@ -131,29 +134,30 @@ class LatexGrammar(TextGrammar):
 
     def named(self, token: Token) -> Expr:
         """A known name with what stands below it, also where its exponent comes first: x^2_1."""
-        word = token.text[8:-1]
-        if word in FUNCTIONS and Name(token.text) not in self.names:
+        word = _upright_word(token)
+        is_symbol = Name(token.text) in self.names
+        if word in FUNCTIONS and not is_symbol:
             return self.function_of(token, word)
-        if (
-            self.next.text == "^"
-            and self.tokens[after := self.after_script()].text == "_"
-        ):
-            raised = self.tokens[self.place : after]
-            below = self.tokens[after : self.after_script(after)]
-            self.tokens[self.place : self.place + len(raised) + len(below)] = (
-                below + raised
-            )
-        if (
-            word in OTHER_FUNCTIONS
-            and Name(token.text) not in self.names
-            and self.next.text != "_"
-        ):
+        self.exchange_scripts()
+        if word in OTHER_FUNCTIONS and not is_symbol and self.next.text != "_":
             ways = r"a trace as the sum of its eigenvalues, \lambda_1 + \lambda_2, and others by their terms"
             raise mistake(
                 f'no formula may have the function "{word}": write {ways}', token
             )
-        name = Name(token.text, self.indices())
-        return self.known(name, token)
+        return self.known(Name(token.text, self.indices()), token)
+
+    def exchange_scripts(self) -> None:
+        """Put what stands below a name before its exponent, where that comes first."""
+        if self.next.text != "^":
+            return
+        start = self.index
+        middle = after_script(self.tokens, start)
+        if self.tokens[middle].text != "_":
+            return
+        end = after_script(self.tokens, middle)
+        raised = self.tokens[start:middle]
+        below = self.tokens[middle:end]
+        self.tokens[start:end] = below + raised
 
     def indices(self) -> tuple[str, ...]:
         """What stands below a name: letters, numbers, commas."""
@@ -161,14 +165,14 @@ class LatexGrammar(TextGrammar):
             return ()
         if not (opening := self.accept("{")):
             return (_index(self.single(self.take())),)
-        found = []
+        indices = []
         while not self.accept("}"):
             token = self.take()
             if token.kind == "end":
                 raise mistake('"{" is never closed', opening)
             if token.text != ",":
-                found.append(_index(token))
-        return tuple(found)
+                indices.append(_index(token))
+        return tuple(indices)
 
     def script(self) -> Expr:
         """The exponent after ^: a group in braces, or one token."""
@@ -194,23 +198,25 @@ class LatexGrammar(TextGrammar):
         r"""An argument of a command: a group in braces or one token, as in \frac12."""
         token = self.next
         if token.kind == "number" and len(token.text) > 1:
-            if not token.text.isdigit():
-                raise mistake(
-                    f'write braces around "{token.text}": TeX takes its first character only',
-                    token,
-                )
-            head = Token("number", token.text[0], token.position)
-            self.tokens[self.place : self.place + 1] = [
-                head,
-                Token("number", token.text[1:], token.position + 1),
-            ]
+            self.split_number(token)
         return self.nested(self.taken)
+
+    def split_number(self, token: Token) -> None:
+        """Cut the first digit off the next token, a number: TeX takes it alone."""
+        if not token.text.isdigit():
+            raise mistake(
+                f'write braces around "{token.text}": TeX takes its first character only',
+                token,
+            )
+        first = token._replace(text=token.text[0])
+        others = token._replace(text=token.text[1:], position=token.position + 1)
+        self.tokens[self.index : self.index + 1] = [first, others]
 
     def root(self, token: Token) -> Expr:
         """A square root, or another one with its order in square brackets."""
-        order = (
-            self.bracketed(opening) if (opening := self.accept("[")) else sp.Integer(2)
-        )
+        order = sp.Integer(2)
+        if opening := self.accept("["):
+            order = self.bracketed(opening)
         if not order.is_Integer or order < 2:
             raise mistake(
                 f"the order of a root must be a whole number of at least 2, not {order}",
@@ -221,56 +227,53 @@ class LatexGrammar(TextGrammar):
 
     def function_of(self, token: Token, name: str) -> Expr:
         r"""A function of what stands in brackets, or of one atom and nothing after it; \cosh^2 x is its square."""
-        exponent = self.script() if (raised := self.accept("^")) else sp.Integer(1)
-        if raised and not (exponent.is_Integer and exponent > 0):
-            raise mistake(
-                f"{token.text}^{{{exponent}}} has two readings: write the power outside of brackets",
-                raised,
-            )
-        bare = self.next.text not in OPEN
-        if bare and self.next.text in ("+", "-", "_"):
-            raise mistake(f"write brackets around what {token.text} is of", self.next)
-        value = self.made(
-            token, function, name, self.nested(self.power if bare else self.atom)
-        )
-        if bare and (self.starts() or self.next.text in ("*", "/")):
-            raise mistake(f"write brackets around what {token.text} is of", self.next)
+        exponent = sp.Integer(1)
+        if sign := self.accept("^"):
+            exponent = self.script()
+            if not (exponent.is_Integer and exponent > 0):
+                raise mistake(
+                    f"{token.text}^{{{exponent}}} has two readings: write the power outside of brackets",
+                    sign,
+                )
+        if self.next.text in OPEN:
+            value = self.made(token, function, name, self.nested(self.atom))
+        else:
+            value = self.function_without_brackets(token, name)
         return self.made(token, power, value, exponent)
 
-    def after_script(self, place: int | None = None) -> int:
-        """The index of the token after ^ or _ and its argument."""
-        place = (self.place if place is None else place) + 1
-        depth = 0
-        while self.tokens[place].kind != "end":
-            depth += {"{": 1, "}": -1}.get(self.tokens[place].text, 0)
-            place += 1
-            if depth <= 0:
-                break
-        return place
+    def function_without_brackets(self, token: Token, name: str) -> Expr:
+        r"""A function of one atom, maybe with an exponent, after which nothing may go on: \ln a b has two readings."""
+        mistaken = f"write brackets around what {token.text} is of"
+        if self.next.text in ("+", "-", "_"):
+            raise mistake(mistaken, self.next)
+        value = self.made(token, function, name, self.nested(self.power))
+        if self.starts() or self.next.text in ("*", "/"):
+            raise mistake(mistaken, self.next)
+        return value
 
-    def left(self) -> tuple[Expr, bool]:
-        r"""The left side of an equation: a known symbol, and whether it is a rate, \dot v or \frac{dv}{dt}."""
-        token = self.next
-        if token.text in (r"\dot", r"\frac"):
+    def left(self) -> LeftSide:
+        r"""The left side of an equation: a symbol v, its rate \dot v or \frac{dv}{dt}."""
+        if self.next.text == r"\dot":
             self.take()
-        if token.text == r"\dot":
-            return self.named_left(braced=bool(self.accept("{"))), True
-        if token.text == r"\frac":
-            return self.derivative(), True
-        return self.named_left(), False
+            is_braced = bool(self.accept("{"))
+            return LeftSide(self.named_left(is_braced), is_rate=True)
+        if self.next.text == r"\frac":
+            self.take()
+            return LeftSide(self.derivative(), is_rate=True)
+        return LeftSide(self.named_left(), is_rate=False)
 
     def derivative(self) -> Expr:
         r"""The v of {dv}{dt} or {d}{dt} v."""
         self.expect("{")
         self.differential()
-        inside = self.next.text != "}"
-        symbol = self.named_left() if inside else None
-        for text in ("}", "{"):
-            self.expect(text)
+        is_inside = self.next.text != "}"
+        symbol = self.named_left() if is_inside else None
+        self.expect("}")
+        self.expect("{")
         self.differential()
         self.expect("t")
         self.expect("}")
-        return symbol if inside else self.named_left()
+        return symbol if is_inside else self.named_left()
 
     def differential(self) -> None:
         """Read the d of a derivative."""
@@ -296,10 +299,16 @@ def _quotient(top: Expr, bottom: Expr) -> Expr:
     return multiplied([top, inverse(bottom)])
 
 
+def _upright_word(token: Token) -> str:
+    r"""The word of \mathrm{word}; of any other name nothing that is a word."""
+    return token.text[len(r"\mathrm{") : -1]
+
+
 def _index(token: Token) -> str:
     if token.kind not in ("number", "name"):
         raise mistake(
             f'only letters, numbers and commas may stand below a name, not "{token.text}"',
             token,
         )
-    return token.text[8:-1] if token.text.startswith(r"\mathrm") else token.text
+    is_upright = token.text.startswith(r"\mathrm")
+    return _upright_word(token) if is_upright else token.text

@@ -4,14 +4,14 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, reduce
+from typing import NamedTuple
 
 import sympy as sp
 from sympy.polys.orderings import lex
 from sympy.polys.polyerrors import CoercionFailed
 from sympy.polys.rings import PolyRing
 
-from ..loss.expectations import Element
-from ..loss.gaussian_expectations import Powers
+from ..algebra.polynomials import Element, Powers
 from ..task import Expr, N, average_of
 from .symbol_names import is_parameter, latex_name, latex_names
 
@@ -19,10 +19,11 @@ WIDTH = 110
 """The characters of a line, as they are seen."""
 
 _LENGTHS = sp.ZZ.frac_field(N)
-_TERMS, _SYMBOLS = (
-    24,
-    8,
-)  # more than a line holds, and more than are always factored soon
+
+# Of a polynomial that is factored: more terms than a line holds, and more symbols than
+# are always factored soon.
+_MAX_TERMS = 24
+_MAX_SYMBOLS = 8
 
 Write = Callable[[Expr], str]
 
@@ -37,8 +38,8 @@ def latex(expression: Expr, symbols: Iterable[Expr] = ()) -> str:
     >>> print(latex(lambda_1**2 * v**2 - lambda_1**3 * v**5 * (N + 2) / N))
     \lambda_1^{2} v_{1,2}^{2} - \frac{N + 2}{N} \lambda_1^{3} v_{1,2}^{5}
     """
-    (written,), write = _prepared([expression], symbols)
-    return _joined(_terms(written, write, WIDTH))
+    (prepared,), write = _prepared([expression], symbols)
+    return _joined(_terms(prepared, write, WIDTH))
 
 
 def latex_equations(
@@ -61,17 +62,22 @@ def latex_equations(
     \end{aligned}
     """
     rights, write = _prepared(equations.values(), dict.fromkeys([*symbols, *equations]))
-    lefts = [_dotted(write(left)) if rates else write(left) for left in equations]
-    rows = zip(lefts, rights, strict=True)
-    return _aligned(
-        _broken(left, _terms(right, write, width), width) for left, right in rows
-    )
+    rows = []
+    for symbol, right in zip(equations, rights, strict=True):
+        left = _dotted(write(symbol)) if rates else write(symbol)
+        rows.append(_broken(left, _terms(right, write, width), width))
+    return _aligned(rows)
+
+
+def as_equation(block: str) -> str:
+    """An aligned block as an equation of its own (amsmath)."""
+    return f"\\begin{{equation}}\n{block}\n\\end{{equation}}"
 
 
 def latex_invariants(
     quantities: Iterable[Expr], symbols: Iterable[Expr] = (), *, width: int = WIDTH
 ) -> str:
-    r"""An aligned block with a line I_1 &= … = \mathrm{const} for each conserved quantity; the rest as above.
+    r"""An aligned block with a line I_1 &= … = \mathrm{const} for each conserved quantity, broken as above.
 
     >>> u, v = sp.symbols("u v")
     >>> print(latex_invariants([v**2 - u**2]))
@@ -79,44 +85,45 @@ def latex_invariants(
     I_1 &= v^{2} - u^{2} = \mathrm{const}
     \end{aligned}
     """
-    written, write = _prepared(quantities, symbols)
-    rows = (
-        _broken(latex_name(sp.Symbol(f"I_{i}")), _terms(quantity, write, width), width)
-        for i, quantity in enumerate(written, start=1)
-    )
-    return _aligned(rf"{row} = \mathrm{{const}}" for row in rows)
+    prepared, write = _prepared(quantities, symbols)
+    rows = []
+    for i, quantity in enumerate(prepared, start=1):
+        left = latex_name(sp.Symbol(f"I_{i}"))
+        row = _broken(left, _terms(quantity, write, width), width)
+        rows.append(rf"{row} = \mathrm{{const}}")
+    return _aligned(rows)
 
 
 def _prepared(
     expressions: Iterable[Expr], symbols: Iterable[Expr]
 ) -> tuple[list[Expr], Write]:
     """The expressions with a symbol for each average, and what writes expressions in them as they stand."""
-    given = [sp.sympify(expression, strict=True) for expression in expressions]
-    found = set().union(*(expression.free_symbols for expression in given))
-    names = latex_names([*symbols, *sorted(found, key=str)])
-    for name, numbers in {"e": (sp.E, sp.exp), r"\pi": (sp.pi,)}.items():
-        if name in names.values() and any(
-            expression.has(*numbers) for expression in given
-        ):
-            raise ValueError(f"{name} is a symbol and a number here: rename the symbol")
+    exact = [sp.sympify(expression, strict=True) for expression in expressions]
+    used = set().union(*(expression.free_symbols for expression in exact))
+    names = latex_names([*symbols, *sorted(used, key=str)])
+    _require_numbers_apart(exact, names.values())
 
     @cache
     def write(expression: Expr) -> str:
-        return str(
-            sp.latex(
-                expression, symbol_names=names, inv_trig_style="full", ln_notation=True
-            )
-        )
+        options = {"inv_trig_style": "full", "ln_notation": True}
+        return str(sp.latex(expression, symbol_names=names, **options))
 
-    averages = sorted(
-        set().union(*(expression.atoms(average_of) for expression in given)), key=str
-    )
-    symbol_of = {average: sp.Dummy(real=True) for average in averages}
-    names |= {
-        symbol: rf"\langle {write(average.args[0])} \rangle"
-        for average, symbol in symbol_of.items()
-    }
-    return [expression.xreplace(symbol_of) for expression in given], write
+    averages = set().union(*(expression.atoms(average_of) for expression in exact))
+    symbol_of = {}
+    for average in sorted(averages, key=str):
+        symbol_of[average] = sp.Dummy(real=True)
+        names[symbol_of[average]] = rf"\langle {write(average.args[0])} \rangle"
+    return [expression.xreplace(symbol_of) for expression in exact], write
+
+
+def _require_numbers_apart(expressions: Iterable[Expr], names: Iterable[str]) -> None:
+    """ValueError where e or π is both a number and the name of a symbol."""
+    taken = set(names)
+    for name, numbers in {"e": (sp.E, sp.exp), r"\pi": (sp.pi,)}.items():
+        if name in taken and any(
+            expression.has(*numbers) for expression in expressions
+        ):
+            raise ValueError(f"{name} is a symbol and a number here: rename the symbol")
 
 
 def _terms(expression: Expr, write: Write, width: int) -> list[str]:
@@ -124,22 +131,24 @@ def _terms(expression: Expr, write: Write, width: int) -> list[str]:
     polynomial = _polynomial(expression, write)
     if polynomial is None:
         return _mixed(expression.as_ordered_terms(), write)
-    expanded, product = _sum(polynomial, write), _product(polynomial, write)
-    return (
-        [product]
-        if product and _seen(product) < min(width + 1, _seen(_joined(expanded)))
-        else expanded
-    )
+    expanded = _sum(polynomial, write)
+    product = _product(polynomial, write)
+    # The product where it is shorter, and fits on a line.
+    limit = min(width + 1, _visible_length(_joined(expanded)))
+    if product is not None and _visible_length(product) < limit:
+        return [product]
+    return expanded
 
 
 def _mixed(terms: list[Expr], write: Write) -> list[str]:
     """The terms of a sum of polynomials, which come first, and anything else."""
-    parts = [_polynomial(term, write) for term in terms]
-    others = [term for term, part in zip(terms, parts, strict=True) if part is None]
-    rest = sp.Add(
-        *(term for term, part in zip(terms, parts, strict=True) if part is not None)
-    )
-    first = [] if rest == 0 else _sum(_polynomial(rest, write), write)
+    polynomials: list[Expr] = []
+    others: list[Expr] = []
+    for term in terms:
+        is_polynomial = _polynomial(term, write) is not None
+        (polynomials if is_polynomial else others).append(term)
+    total = sp.Add(*polynomials)
+    first = [] if total == 0 else _sum(_polynomial(total, write), write)
     return [*first, *(_quotient(term, write) or write(term) for term in others)]
 
 
@@ -160,32 +169,55 @@ def _order(symbol: Expr, name: str) -> tuple[object, ...]:
     return not is_parameter(symbol), parts[::2], [int(part) for part in parts[1::2]]
 
 
+class _Term(NamedTuple):
+    """A term in LaTeX with its sign, in the order in which terms are written."""
+
+    degree: int
+    is_negative: bool
+    order: list[int]
+    text: str
+
+
 def _sum(polynomial: Element, write: Write) -> list[str]:
     """The terms by increasing degree in what is no parameter, each with its coefficient as a product."""
     symbols = polynomial.ring.symbols
-    split = sum(map(is_parameter, symbols))
-    groups: dict[Powers, dict[Powers, Element]] = defaultdict(dict)
-    for powers, coefficient in polynomial.terms():
-        groups[powers[split:]][(*powers[:split], *(0 for _ in powers[split:]))] = (
-            coefficient
-        )
-    constant = groups.pop((0,) * (len(symbols) - split), {})
-    terms = [
-        _signed(c, _monomial(symbols, powers, write), [], write)
-        for powers, c in constant.items()
-    ]
-    terms.sort(key=lambda term: term[0] == "-")
-    others = []
+    parameter_count = sum(map(is_parameter, symbols))  # these come first
+    variables = symbols[parameter_count:]
+    groups = _by_variables(polynomial, parameter_count)
+
+    # Terms of parameters alone are written one by one, those with a plus first.
+    constant = groups.pop((0,) * len(variables), {})
+    texts = []
+    for powers, number in constant.items():
+        texts.append(_signed(number, _monomial(symbols, powers, write), [], write))
+    texts.sort(key=lambda text: text[0] == "-")
+
+    terms = []
     for powers, group in groups.items():
-        factors = _factors(polynomial.ring.from_dict(group), write)
-        term = _signed(*factors, _monomial(symbols[split:], powers, write), write)
-        others.append((sum(powers), term[0] == "-", [-power for power in powers], term))
-    return [*terms, *(term for *_, term in sorted(others))] or ["0"]
+        coefficient, factors = _factors(polynomial.ring.from_dict(group), write)
+        beside = _monomial(variables, powers, write)
+        text = _signed(coefficient, factors, beside, write)
+        order = [-power for power in powers]
+        terms.append(_Term(sum(powers), text[0] == "-", order, text))
+    texts += [term.text for term in sorted(terms)]
+    return texts or ["0"]
+
+
+def _by_variables(
+    polynomial: Element, parameter_count: int
+) -> dict[Powers, dict[Powers, Element]]:
+    """Powers of the variables → the terms of their coefficient, which hold parameters alone."""
+    groups: dict[Powers, dict[Powers, Element]] = defaultdict(dict)
+    for powers, number in polynomial.terms():
+        variable_powers = powers[parameter_count:]
+        no_variables = (0,) * len(variable_powers)
+        groups[variable_powers][powers[:parameter_count] + no_variables] = number
+    return groups
 
 
 def _product(polynomial: Element, write: Write) -> str | None:
     """The polynomial in factors, or None where it has none or is not known to."""
-    if not 2 <= len(polynomial) <= _TERMS:
+    if not 2 <= len(polynomial) <= _MAX_TERMS:
         return None
     coefficient, factors = _factors(polynomial, write)
     return _signed(coefficient, factors, [], write)
@@ -198,52 +230,54 @@ def _factors(polynomial: Element, write: Write) -> tuple[Element, list[str]]:
         ((powers, coefficient),) = polynomial.terms()
         return coefficient, _monomial(symbols, powers, write)
     coefficient, parts = _parts(polynomial)
-    single, others = dict.fromkeys(symbols, 0), []
+    symbol_powers = dict.fromkeys(symbols, 0)
+    sums = []
     for part, multiplicity in parts:
         if len(part) == 1:
-            single[part.as_expr()] = multiplicity
+            symbol_powers[part.as_expr()] = multiplicity
             continue
-        inside = _sum(part, write)
-        if inside[0][0] == "-":
-            inside, coefficient = _sum(-part, write), coefficient * (-1) ** multiplicity
-        others.append(
-            _bracketed(_joined(inside))
-            + (f"^{{{multiplicity}}}" if multiplicity > 1 else "")
-        )
-    return coefficient, [*_monomial(symbols, single.values(), write), *others]
+        terms = _sum(part, write)
+        if terms[0][0] == "-":  # a sum in brackets begins without a sign
+            terms = _sum(-part, write)
+            coefficient *= (-1) ** multiplicity
+        exponent = f"^{{{multiplicity}}}" if multiplicity > 1 else ""
+        sums.append(_bracketed(_joined(terms)) + exponent)
+    return coefficient, [*_monomial(symbols, symbol_powers.values(), write), *sums]
 
 
 def _parts(polynomial: Element) -> tuple[Element, list[tuple[Element, int]]]:
     """What `factor_list` gives, or only the common powers of symbols where more takes long to find."""
-    content, gens = _content(polynomial), polynomial.ring.gens
-    common = tuple(map(min, zip(*polynomial.monoms(), strict=True)))
-    rest = polynomial.quo_term((common, content))
-    single = [(gen, power) for gen, power in zip(gens, common, strict=True) if power]
-    symbols = sum(map(any, zip(*rest.monoms(), strict=True)))
-    if _is_prime(rest) or len(rest) > _TERMS or symbols > _SYMBOLS:
-        return content, [*single, (rest, 1)]
-    coefficient, parts = rest.factor_list()
-    return content * coefficient, [*single, *parts]
+    content = _content(polynomial)
+    gens = polynomial.ring.gens
+    common_powers = tuple(map(min, zip(*polynomial.monoms(), strict=True)))
+    cofactor = polynomial.quo_term((common_powers, content))
+    monomial = [
+        (gen, power) for gen, power in zip(gens, common_powers, strict=True) if power
+    ]
+    symbol_count = sum(map(any, zip(*cofactor.monoms(), strict=True)))
+    is_large = len(cofactor) > _MAX_TERMS or symbol_count > _MAX_SYMBOLS
+    if is_large or _is_prime(cofactor):
+        return content, [*monomial, (cofactor, 1)]
+    coefficient, parts = cofactor.factor_list()
+    return content * coefficient, [*monomial, *parts]
 
 
 def _content(polynomial: Element) -> Element:
-    """The greatest common divisor of the coefficients: what is left has none, and no denominator."""
+    """The greatest common divisor of the coefficients: after division there is none, and no denominator."""
     coefficients = polynomial.coeffs()
-    divisor = reduce(
-        lambda a, b: a.gcd(b), (coefficient.numer for coefficient in coefficients)
-    )
-    multiple = reduce(
-        lambda a, b: a.lcm(b), (coefficient.denom for coefficient in coefficients)
-    )
+    numerators = [coefficient.numer for coefficient in coefficients]
+    denominators = [coefficient.denom for coefficient in coefficients]
+    divisor = reduce(lambda a, b: a.gcd(b), numerators)
+    multiple = reduce(lambda a, b: a.lcm(b), denominators)
     return _LENGTHS(divisor) / _LENGTHS(multiple)
 
 
 def _is_prime(polynomial: Element) -> bool:
     """Whether it is a x + b with a monomial a or b, which has no factors, since no power is common to all terms."""
-    powers_of_each = zip(*polynomial.monoms(), strict=True)
+    powers_by_symbol = zip(*polynomial.monoms(), strict=True)
     return any(
         max(powers) == 1 and 1 in (powers.count(0), powers.count(1))
-        for powers in powers_of_each
+        for powers in powers_by_symbol
     )
 
 
@@ -261,57 +295,64 @@ def _signed(
     coefficient: Element, above: list[str], beside: list[str], write: Write
 ) -> str:
     """A rational function of N times factors, of which `above` may stand above its denominator."""
-    negative = bool(coefficient.numer.LC < 0)
-    top, bottom = sp.fraction(
-        sp.factor((-coefficient if negative else coefficient).as_expr())
-    )
-    over, top, factors = write(bottom), sp.factor(top), [*above, *beside]
-    digits = [] if top == 1 and factors else [write(top)]
+    is_negative = bool(coefficient.numer.LC < 0)
+    positive = -coefficient if is_negative else coefficient
+    top, bottom = sp.fraction(sp.factor(positive.as_expr()))
+    top = sp.factor(top)
+    factors = [*above, *beside]
     if bottom == 1:
-        number = (
-            [_bracketed(write(top))] if top.is_Add and (factors or negative) else digits
-        )
+        number = _whole_number(top, bool(factors), is_negative, write)
     elif top.is_Integer and above:
-        number, factors = [rf"\frac{{{_alone([*digits, *above])}}}{{{over}}}"], beside
+        digits = [] if top == 1 else [write(top)]
+        number = [rf"\frac{{{_alone([*digits, *above])}}}{{{write(bottom)}}}"]
+        factors = beside
     else:
-        number = [rf"\frac{{{write(top)}}}{{{over}}}"]
-    return "- " * negative + " ".join([*number, *factors])
+        number = [rf"\frac{{{write(top)}}}{{{write(bottom)}}}"]
+    return "- " * is_negative + " ".join([*number, *factors])
+
+
+def _whole_number(
+    top: Expr, has_factors: bool, is_negative: bool, write: Write
+) -> list[str]:
+    """A coefficient without a denominator: in brackets where it is a sum beside something, left out where it is 1."""
+    if top.is_Add and (has_factors or is_negative):
+        return [_bracketed(write(top))]
+    if top == 1 and has_factors:
+        return []
+    return [write(top)]
 
 
 def _quotient(expression: Expr, write: Write) -> str | None:
     """A rational function as one fraction of polynomials, or None for what is none."""
     if not expression.is_rational_function():
         return None
-    top, bottom = (
-        _polynomial(part, write) for part in sp.fraction(sp.cancel(expression))
-    )
+    numerator, denominator = sp.fraction(sp.cancel(expression))
+    top = _polynomial(numerator, write)
+    bottom = _polynomial(denominator, write)
     if top is None or bottom is None:
         return None
-    if negative := _sum(top, write)[0][0] == "-":
-        top = -top
-    return (
-        "- " * negative
-        + rf"\frac{{{_shorter(top, write)}}}{{{_shorter(bottom, write)}}}"
-    )
+    is_negative = _sum(top, write)[0][0] == "-"
+    above = _shorter(-top if is_negative else top, write)
+    return "- " * is_negative + rf"\frac{{{above}}}{{{_shorter(bottom, write)}}}"
 
 
 def _shorter(polynomial: Element, write: Write) -> str:
-    expanded, product = _joined(_sum(polynomial, write)), _product(polynomial, write)
-    return product if product and _seen(product) < _seen(expanded) else expanded
+    expanded = _joined(_sum(polynomial, write))
+    product = _product(polynomial, write)
+    if product is None or _visible_length(product) >= _visible_length(expanded):
+        return expanded
+    return product
 
 
 def _alone(factors: list[str]) -> str:
     """A product that needs no brackets around it, and so none around its only factor."""
-    single = (
-        len(factors) == 1
-        and factors[0].startswith(r"\left(")
-        and factors[0].endswith(r"\right)")
-    )
-    return (
-        factors[0].removeprefix(r"\left(").removesuffix(r"\right)")
-        if single
-        else " ".join(factors)
-    )
+    if len(factors) > 1:
+        return " ".join(factors)
+    (factor,) = factors
+    opening, closing = r"\left(", r"\right)"
+    if factor.startswith(opening) and factor.endswith(closing):
+        return factor.removeprefix(opening).removesuffix(closing)
+    return factor
 
 
 def _bracketed(inside: str) -> str:
@@ -319,8 +360,10 @@ def _bracketed(inside: str) -> str:
 
 
 def _dotted(name: str) -> str:
-    head = re.match(r"\\mathrm\{[^}]*\}", name)
-    return rf"\dot{{{head[0]}}}{name[head.end() :]}" if head else rf"\dot {name}"
+    upright = re.match(r"\\mathrm\{[^}]*\}", name)
+    if upright is None:
+        return rf"\dot {name}"
+    return rf"\dot{{{upright[0]}}}{name[upright.end() :]}"
 
 
 def _joined(terms: list[str]) -> str:
@@ -335,7 +378,7 @@ def _broken(left: str, terms: list[str], width: int) -> str:
     """An equation whose lines are no longer than `width`, where its terms are not."""
     lines = [f"{left} &= {terms[0]}"]
     for term in map(_continued, terms[1:]):
-        if _seen(lines[-1] + term) > width:
+        if _visible_length(lines[-1] + term) > width:
             lines.append(rf"&\quad{term}")
         else:
             lines[-1] += term
@@ -346,7 +389,7 @@ def _aligned(rows: Iterable[str]) -> str:
     return "\n".join([r"\begin{aligned}", " \\\\\n".join(rows), r"\end{aligned}"])
 
 
-def _seen(source: str) -> int:
+def _visible_length(source: str) -> int:
     """About how many characters the formula shows."""
-    without = re.sub(r"\\(?:left|right|mathrm|frac|quad|dot)|[{}_^&\s]", "", source)
-    return len(re.sub(r"\\[a-zA-Z]+", "x", without))
+    commands = re.sub(r"\\(?:left|right|mathrm|frac|quad|dot)|[{}_^&\s]", "", source)
+    return len(re.sub(r"\\[a-zA-Z]+", "x", commands))

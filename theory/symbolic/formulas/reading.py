@@ -2,7 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 import sympy as sp
 
@@ -117,33 +119,72 @@ def read_equations(
     {u: u + v, v: u}
     """
     tokens = latex_tokens(source) if latex else text_tokens(source)
-    reader, names = (_latex if latex else _text), list(symbols)
-    found: dict[Expr, Expr] = {}
-    constants: set[Expr] = set()
-    if not (parts := _equations(tokens)):
+    parts = _equations(tokens)
+    if not parts:
         raise mistake("there is no equation", tokens[-1])
+    reader = _Reader(list(symbols), definitions, latex, rate)
+    equations: dict[Expr, Expr] = {}
+    constants: set[Expr] = set()
     for part in parts:
-        before, equation = _split_constant(part, latex) if rate else ([], part)
-        constant = (
-            reader(before, names, definitions).constant() if before else sp.Integer(1)
-        )
-        grammar = reader(equation, names, definitions)
-        left, is_rate = grammar.left()
-        if is_rate != rate or not left.is_Symbol:
-            wanted = r"a rate, \dot v or dv/dt" if rate else "a symbol"
-            raise mistake(f"the left side must be {wanted}", part[0])
-        if left in found:
-            raise mistake(f"two equations for {left}", part[0])
-        grammar.expect("=")
-        right = grammar.whole()
-        found[left] = grammar.made(part[0], _over, right, constant) if before else right
-        constants |= constant.free_symbols
-    if moving := constants & found.keys():
+        equation = reader.equation(part)
+        if equation.left in equations:
+            raise mistake(f"two equations for {equation.left}", part[0])
+        equations[equation.left] = equation.right
+        constants |= equation.constant.free_symbols
+
+    moving = constants & equations.keys()
+    if moving:
         raise mistake(
             f"a rate may have a constant before it, and {min(moving, key=str)} moves",
             tokens[0],
         )
-    return found
+    return equations
+
+
+class _Equation(NamedTuple):
+    """left = right, or constant · d left/dt = constant · right."""
+
+    left: Expr
+    right: Expr
+    constant: Expr = sp.Integer(1)
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads the tokens of equations in known symbols; with `rate` their left sides are rates."""
+
+    symbols: list[Expr]
+    definitions: Definitions
+    latex: bool
+    rate: bool
+
+    def equation(self, tokens: list[Token]) -> _Equation:
+        """The equation that tokens spell; ValueError for any other left side."""
+        before: list[Token] = []
+        after = tokens
+        if self.rate:
+            before, after = _split_constant(tokens, self.latex)
+        if not before:
+            left, grammar = self._left(after, tokens[0])
+            return _Equation(left, grammar.whole())
+        constant = self._grammar(before).constant()
+        left, grammar = self._left(after, tokens[0])
+        right = grammar.made(tokens[0], _over, grammar.whole(), constant)
+        return _Equation(left, right, constant)
+
+    def _left(self, tokens: list[Token], start: Token) -> tuple[Expr, TextGrammar]:
+        """The symbol on the left, and the grammar that goes on to read the right side."""
+        grammar = self._grammar(tokens)
+        left = grammar.left()
+        if left.is_rate != self.rate or not left.symbol.is_Symbol:
+            wanted = r"a rate, \dot v or dv/dt" if self.rate else "a symbol"
+            raise mistake(f"the left side must be {wanted}", start)
+        grammar.expect("=")
+        return left.symbol, grammar
+
+    def _grammar(self, tokens: list[Token]) -> TextGrammar:
+        reader = _latex if self.latex else _text
+        return reader(tokens, self.symbols, self.definitions)
 
 
 def _over(top: Expr, bottom: Expr) -> Expr:
@@ -154,32 +195,41 @@ def _split_constant(part: list[Token], latex: bool) -> tuple[list[Token], list[T
     r"""The tokens of what stands before a rate, as τ in \tau \dot v, with an end; and the rest of the equation."""
     texts = [token.text for token in part]
     left = texts[: texts.index("=")] if "=" in texts else []
-    if latex:
-        start = next(
-            (place for place in range(len(left)) if _starts_rate(left[place:])), 0
-        )
-    else:
-        start = max(
-            (place + 1 for place, text in enumerate(left) if text == "*"), default=0
-        )
-    if not start:
+    start = _rate_start(left) if latex else _after_last_product(left)
+    if start == 0:
         return [], part
-    before = part[: start - 1] if texts[start - 1] == "*" else part[:start]
-    if latex and texts[start - 1] != "*" and _ends_with_quotient(before):
+    has_sign = texts[start - 1] == "*"
+    before = part[: start - 1] if has_sign else part[:start]
+    if latex and not has_sign and _ends_with_quotient(before):
         raise mistake(
             r"a/b \dot v has two readings: write \frac or brackets", part[start]
         )
-    return [*before, Token("end", " ", part[start].position)], part[start:]
+    end = Token("end", " ", part[start].position)
+    return [*before, end], part[start:]
+
+
+def _rate_start(left: list[str]) -> int:
+    """Where the rate begins on a left side in LaTeX; 0 without one."""
+    for start in range(len(left)):
+        if _starts_rate(left[start:]):
+            return start
+    return 0
+
+
+def _after_last_product(left: list[str]) -> int:
+    """Where the last factor of a left side in text begins; 0 without a product."""
+    return max((index + 1 for index, text in enumerate(left) if text == "*"), default=0)
 
 
 def _ends_with_quotient(tokens: list[Token]) -> bool:
     """Whether the last sign outside of brackets is that of a division."""
-    depth, last = 0, ""
+    depth = 0
+    last_sign = ""
     for token in tokens:
         depth += (token.text in OPEN) - (token.text in OPEN.values())
-        if not depth and token.text in ("+", "-", "*", "/"):
-            last = token.text
-    return last == "/"
+        if depth == 0 and token.text in ("+", "-", "*", "/"):
+            last_sign = token.text
+    return last_sign == "/"
 
 
 def _starts_rate(texts: list[str]) -> bool:
@@ -192,28 +242,27 @@ def _starts_rate(texts: list[str]) -> bool:
 def _text(
     tokens: list[Token], symbols: Iterable[Expr], definitions: Definitions
 ) -> TextGrammar:
-    known = {symbol.name: symbol for symbol in _distinct(symbols, definitions)}
-    return TextGrammar(tokens, {"pi": sp.pi, "E": sp.E} | known | {**definitions})
+    constants = {"pi": sp.pi, "E": sp.E}
+    names = {symbol.name: symbol for symbol in _distinct(symbols, definitions)}
+    return TextGrammar(tokens, constants | names | {**definitions})
 
 
 def _latex(
     tokens: list[Token], symbols: Iterable[Expr], definitions: Definitions
 ) -> LatexGrammar:
-    meaning = {sp.Symbol(name): value for name, value in definitions.items()}
-    written = readings([*_distinct(symbols, definitions), *meaning])
-    known = {name: meaning.get(symbol, symbol) for name, symbol in written.items()}
-    return LatexGrammar(
-        tokens,
-        {Name(r"\pi"): sp.pi, Name("e"): sp.E, Name(r"\mathrm{e}"): sp.E} | known,
-    )
+    # Definitions are written as symbols of their names are, and then replaced in.
+    meaning_of = {sp.Symbol(name): value for name, value in definitions.items()}
+    symbol_of = readings([*_distinct(symbols, definitions), *meaning_of])
+    names = {name: meaning_of.get(symbol, symbol) for name, symbol in symbol_of.items()}
+    constants = {Name(r"\pi"): sp.pi, Name("e"): sp.E, Name(r"\mathrm{e}"): sp.E}
+    return LatexGrammar(tokens, constants | names)
 
 
 def _distinct(symbols: Iterable[Expr], definitions: Definitions) -> list[Expr]:
     """The symbols without repetitions; ValueError where a name has two meanings."""
     distinct = list(dict.fromkeys(symbols))
-    for name, count in Counter(
-        [*(symbol.name for symbol in distinct), *definitions]
-    ).items():
+    names = [*(symbol.name for symbol in distinct), *definitions]
+    for name, count in Counter(names).items():
         if count > 1:
             raise ValueError(f"the name {name} has two meanings: rename one of them")
     return distinct
@@ -221,16 +270,27 @@ def _distinct(symbols: Iterable[Expr], definitions: Definitions) -> list[Expr]:
 
 def _equations(tokens: list[Token]) -> list[list[Token]]:
     """The tokens of each equation, cut at ends of lines after which there is another = ."""
+    parts: list[list[Token]] = []
+    for line in _lines(tokens[:-1]):
+        has_sign = any(token.text == "=" for token in line)
+        if parts and not has_sign:
+            parts[-1] += line  # the last equation goes on
+            continue
+        without_end = [token for token in line if token.kind != "line"]
+        if without_end:
+            parts.append(without_end)
+
+    # Each equation ends where the next one begins.
+    ends = [Token("end", " ", part[0].position) for part in parts[1:]]
+    ends.append(tokens[-1])
+    return [without_lines([*part, end]) for part, end in zip(parts, ends, strict=False)]
+
+
+def _lines(tokens: list[Token]) -> list[list[Token]]:
+    """The tokens of each line; the end of the one before comes first."""
     lines: list[list[Token]] = [[]]
-    for token in tokens[:-1]:
+    for token in tokens:
         if token.kind == "line":
             lines.append([])
         lines[-1].append(token)
-    parts: list[list[Token]] = []
-    for line in lines:
-        if parts and all(token.text != "=" for token in line):
-            parts[-1] += line
-        elif any(token.kind != "line" for token in line):
-            parts.append([token for token in line if token.kind != "line"])
-    ends = [*(Token("end", " ", part[0].position) for part in parts[1:]), tokens[-1]]
-    return [without_lines([*part, end]) for part, end in zip(parts, ends, strict=False)]
+    return lines

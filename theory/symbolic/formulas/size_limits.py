@@ -1,37 +1,25 @@
 """Arithmetic on expressions that refuses to make what is too large, and notes where it is infinite or not real.
 
 Roots are those of real numbers: the cube root of −8 is −2. What has no value for any values of its symbols is
-refused; where the conditions of a formula are asked for (`domain.noted`), it is noted, and a number stands for it.
+refused; where the conditions of a formula are asked for (`domains.noted`), it is noted, and a number stands for it.
 """
 
 from collections.abc import Sequence
-from math import ceil, comb, prod
-from typing import NamedTuple
 
 import sympy as sp
 
 from ..algebra.domains import Condition, note, of_power
+from ..algebra.expression_size import Size, power_size, product_size, size
 from ..algebra.odd_roots import odd_power
 from ..task import Expr, average
 
 MAX_POWER, MAX_ROOT = 64, 12
 """Bounds on the numerator and the denominator of an exponent."""
 
-
 MAX_NUMBER = 300
 """The most digits of a number."""
 
 _EXPONENTIALS = ("exp", "sinh", "cosh", "tanh")
-
-
-class Size(NamedTuple):
-    """Bounds: degree, terms when multiplied out, bits of a number, and how deep roots and functions are nested."""
-
-    degree: int
-    terms: int
-    bits: int
-    levels: int
-
 
 _LABELS = (
     "its degree",
@@ -39,35 +27,18 @@ _LABELS = (
     "the bits of its numbers",
     "the levels of roots and functions",
 )
+
+# What SymPy handles in seconds, as an expression.
 _LARGEST = Size(degree=256, terms=100_000, bits=4096, levels=3)
-_INSIDE = Size(
-    degree=64, terms=10_000, bits=256, levels=2
-)  # of roots and functions, where SymPy looks for signs
-_EXPONENT = _INSIDE._replace(bits=16)  # SymPy takes exp(n x) for the power n of exp(x)
-_AVERAGED = Size(degree=24, terms=2000, bits=256, levels=2)  # multiplied out at once
 
+# What may stand inside of roots and functions, where SymPy looks for signs.
+_INSIDE = Size(degree=64, terms=10_000, bits=256, levels=2)
 
-def size(expression: Expr) -> Size:
-    """The size of an expression, from its parts."""
-    if expression.is_Rational:
-        return Size(
-            0, 1, max(abs(int(expression.p)), int(expression.q)).bit_length(), 0
-        )
-    parts = [size(part) for part in expression.args]
-    bits = max((part.bits for part in parts), default=0)
-    levels = max((part.levels for part in parts), default=0)
-    if expression.is_Add:
-        return Size(
-            max(part.degree for part in parts),
-            sum(part.terms for part in parts),
-            bits,
-            levels,
-        )
-    if expression.is_Mul:
-        return _product(parts)
-    if expression.is_Pow and expression.exp.is_Rational:
-        return _power(parts[0], expression.exp)
-    return Size(1, 1, bits, levels + len(parts[:1]))
+# What may stand in an exponent: SymPy takes exp(n x) for the power n of exp(x).
+_EXPONENT = _INSIDE._replace(bits=16)
+
+# What may be averaged: it is multiplied out at once.
+_AVERAGED = Size(degree=24, terms=2000, bits=256, levels=2)
 
 
 def added(terms: Sequence[Expr]) -> Expr:
@@ -77,7 +48,8 @@ def added(terms: Sequence[Expr]) -> Expr:
 
 def multiplied(factors: Sequence[Expr]) -> Expr:
     """The product of the factors; ValueError if it is too large."""
-    _require(_product([size(factor) for factor in factors]))
+    # Before it is made: a product of whole powers may be huge.
+    _require(product_size([size(factor) for factor in factors]), _LARGEST)
     return _within(sp.Mul(*factors))
 
 
@@ -97,81 +69,77 @@ def power(base: Expr, exponent: Expr) -> Expr:
     is_noted = note(*of_power(base, exponent))
     if base == 0 and exponent < 0:
         return _stand_in("division by zero", is_noted)
-    _require(_power(size(base), exponent), _LARGEST)
+    _require(power_size(size(base), exponent), _LARGEST)
     if not exponent.is_Integer:
         _require(size(base), _INSIDE)
-    return _real(
-        odd_power(base, exponent) if exponent.q % 2 else sp.Pow(base, exponent),
-        is_noted,
-    )
+    if exponent.q % 2:
+        return _real(odd_power(base, exponent), is_noted)
+    return _real(sp.Pow(base, exponent), is_noted)
 
 
 def function(name: str, argument: Expr) -> Expr:
     """The function of this name of an expression; ValueError where it is not real, or too large."""
-    if name == "sqrt":
-        return power(argument, sp.Rational(1, 2))
-    if name == "cbrt":
-        return power(argument, sp.Rational(1, 3))
-    inside = size(argument)
-    if name in ("average", "avg"):
-        _require(inside, _AVERAGED)
-        return _within(average(argument))
-    _require(inside, _EXPONENT if name in _EXPONENTIALS else _INSIDE)
+    match name:
+        case "sqrt":
+            return power(argument, sp.Rational(1, 2))
+        case "cbrt":
+            return power(argument, sp.Rational(1, 3))
+        case "average" | "avg":
+            _require(size(argument), _AVERAGED)
+            return _within(average(argument))
+        case "log" | "ln":
+            _require_simple_argument(name, argument, _INSIDE)
+            return _log(name, argument)
+        case "arctan":
+            _require_simple_argument(name, argument, _INSIDE)
+            return _real(sp.atan(argument), is_noted=False)
+    limit = _EXPONENT if name in _EXPONENTIALS else _INSIDE
+    _require_simple_argument(name, argument, limit)
+    return _real(getattr(sp, name)(argument), is_noted=False)
+
+
+def _log(name: str, argument: Expr) -> Expr:
+    is_noted = note(Condition("positive", argument, f"{name}({{}})"))
+    if argument == 0:
+        return _stand_in("the logarithm of zero is not finite", is_noted)
+    return _real(sp.log(argument), is_noted)
+
+
+def _require_simple_argument(name: str, argument: Expr, limit: Size) -> None:
+    """ValueError for an argument that is too large, or whose function SymPy evaluates without end."""
+    _require(size(argument), limit)
     if argument.is_number and argument.has(sp.Function):
         raise ValueError(
             f"{name} of a constant must be one of roots and rational numbers, not of {argument}"
         )
     if name in _EXPONENTIALS and argument.has(sp.log):
         raise ValueError(f"{name} of a logarithm must be written as a power")
-    is_noted = False
-    if name in ("log", "ln"):
-        is_noted = note(Condition("positive", argument, f"{name}({{}})"))
-        if argument == 0:
-            return _stand_in("the logarithm of zero is not finite", is_noted)
-    return _real(
-        getattr(sp, {"ln": "log", "arctan": "atan"}.get(name, name))(argument), is_noted
-    )
-
-
-def _product(parts: Sequence[Size]) -> Size:
-    degrees, terms, bits, levels = zip(*parts, strict=True)
-    return Size(sum(degrees), prod(terms), sum(bits), max(levels))
-
-
-def _power(base: Size, exponent: Expr) -> Size:
-    times = max(ceil(abs(exponent)), 1)
-    terms = comb(base.terms + times - 1, times)
-    return Size(
-        base.degree * times,
-        terms,
-        base.bits * times,
-        base.levels + (not exponent.is_Integer),
-    )
 
 
 def _within(expression: Expr) -> Expr:
-    _require(size(expression))
+    _require(size(expression), _LARGEST)
     return expression
 
 
-def _require(found: Size, allowed: Size = _LARGEST) -> None:
-    for name, value, limit in zip(_LABELS, found, allowed, strict=True):
+def _require(actual: Size, allowed: Size) -> None:
+    """ValueError that names the first bound which is exceeded."""
+    for label, value, limit in zip(_LABELS, actual, allowed, strict=True):
         if value > limit:
             raise ValueError(
-                f"too large an expression: {name} may be {limit} here, not {value}"
+                f"too large an expression: {label} may be {limit} here, not {value}"
             )
 
 
 def _real(expression: Expr, is_noted: bool) -> Expr:
     """The expression; where it is never real, its conditions say so if they are noted, and else ValueError."""
-    complex_number = expression.is_number and expression.is_real is False
-    if complex_number or expression.has(sp.I, sp.nan, sp.zoo, sp.oo, -sp.oo):
+    is_complex_number = expression.is_number and expression.is_real is False
+    if is_complex_number or expression.has(sp.I, sp.nan, sp.zoo, sp.oo, -sp.oo):
         return _stand_in(f"{expression} is no real number", is_noted)
     return _within(expression)
 
 
-def _stand_in(mistake: str, is_noted: bool) -> Expr:
+def _stand_in(message: str, is_noted: bool) -> Expr:
     """A number for what has no value, so that the rest of the formula is read; ValueError if nobody would know."""
     if not is_noted:
-        raise ValueError(mistake)
+        raise ValueError(message)
     return sp.Integer(1)

@@ -7,41 +7,12 @@ from typing import NamedTuple
 
 from ..task import Expr
 
-GREEK = frozenset(
-    {
-        "alpha",
-        "beta",
-        "gamma",
-        "delta",
-        "epsilon",
-        "zeta",
-        "eta",
-        "theta",
-        "iota",
-        "kappa",
-        "lambda",
-        "mu",
-        "nu",
-        "xi",
-    }
-    | {
-        "pi",
-        "rho",
-        "sigma",
-        "tau",
-        "upsilon",
-        "phi",
-        "chi",
-        "psi",
-        "omega",
-        "Gamma",
-        "Delta",
-        "Theta",
-        "Lambda",
-        "Xi",
-    }
-    | {"Pi", "Sigma", "Upsilon", "Phi", "Psi", "Omega"}
-)
+_LETTERS = """
+alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau
+upsilon phi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega
+"""
+
+GREEK = frozenset(_LETTERS.split())
 """Names of letters that LaTeX has a command for."""
 
 _PARAMETER = re.compile(r"(lambda|omega|Omega|w0)_\d+|sigma|p|N")
@@ -55,13 +26,13 @@ class Name(NamedTuple):
     indices: tuple[str, ...] = ()
 
     def __str__(self) -> str:
+        if not self.indices:
+            return self.head
         below = ",".join(
             index if len(index) == 1 or index.isdigit() else upright(index)
             for index in self.indices
         )
-        return self.head + (
-            f"_{below}" if len(below) == 1 else f"_{{{below}}}" if below else ""
-        )
+        return f"{self.head}_{below}" if len(below) == 1 else f"{self.head}_{{{below}}}"
 
 
 def upright(word: str) -> str:
@@ -95,7 +66,7 @@ def latex_names(symbols: Iterable[Expr]) -> dict[Expr, str]:
     >>> print(*latex_names(sp.symbols("value_1_2 v_1_2 v_1")).values())
     \mathrm{value}_{1,2} v_{1,2} v_1
     """
-    return {symbol: str(name) for symbol, name in _apart(symbols).items()}
+    return {symbol: str(name) for symbol, name in _distinct_names(symbols).items()}
 
 
 def readings(symbols: Iterable[Expr]) -> dict[Name, Expr]:
@@ -103,45 +74,51 @@ def readings(symbols: Iterable[Expr]) -> dict[Name, Expr]:
 
     Besides its name of `latex_names`: the longer forms, and indices of one digit with no comma between them.
     """
-    chosen = _apart(symbols)
-    found: dict[Name, set[Expr]] = defaultdict(set)
+    chosen = _distinct_names(symbols)
+    symbols_of: dict[Name, set[Expr]] = defaultdict(set)
     for symbol in chosen:
         for form in _forms(symbol):
-            for indices in (
-                form.indices,
-                _together(form.indices),
-                tuple("".join(form.indices)),
-            ):
-                found[Name(form.head, indices)].add(symbol)
+            digits = tuple("".join(form.indices))
+            for indices in (form.indices, _together(form.indices), digits):
+                symbols_of[Name(form.head, indices)].add(symbol)
+
     names = {name: symbol for symbol, name in chosen.items()}
-    return names | {
-        name: next(iter(meanings))
-        for name, meanings in found.items()
-        if len(meanings) == 1 and name not in names
-    }
+    others = {}
+    for name, candidates in symbols_of.items():
+        if len(candidates) == 1 and name not in names:
+            (others[name],) = candidates
+    return names | others
 
 
-def _apart(symbols: Iterable[Expr]) -> dict[Expr, Name]:
+def _distinct_names(symbols: Iterable[Expr]) -> dict[Expr, Name]:
+    """A name for each symbol, no two alike: the shortest form that no other symbol takes."""
     forms = {symbol: _forms(symbol) for symbol in dict.fromkeys(symbols)}
     for name, count in Counter(map(str, forms)).items():
         if count > 1:
             raise ValueError(f"two symbols have the name {name}: rename one of them")
-    place = dict.fromkeys(forms, 0)
+
+    # All start with their shortest form. Symbols that meet take the next one, until none meet: the last forms differ.
+    position = dict.fromkeys(forms, 0)
     while True:
         groups: dict[Name, list[Expr]] = defaultdict(list)
         for symbol in forms:
-            groups[forms[symbol][place[symbol]]].append(symbol)
-        meeting = [
-            symbol
-            for name, group in groups.items()
-            if len(group) > 1
-            for symbol in group
-            if not _own(symbol, name)
-        ]
+            groups[forms[symbol][position[symbol]]].append(symbol)
+        meeting = _meeting(groups)
         if not meeting:
             return {group[0]: name for name, group in groups.items()}
         for symbol in meeting:
-            place[symbol] += 1
+            position[symbol] += 1
+
+
+def _meeting(groups: dict[Name, list[Expr]]) -> list[Expr]:
+    """The symbols that share a name and do not spell it."""
+    return [
+        symbol
+        for name, group in groups.items()
+        if len(group) > 1
+        for symbol in group
+        if not _spells(symbol, name)
+    ]
 
 
 def _forms(symbol: Expr) -> tuple[Name, ...]:
@@ -151,25 +128,35 @@ def _forms(symbol: Expr) -> tuple[Name, ...]:
         raise ValueError(
             f"the symbol {text!r} has no LaTeX name: use letters, digits and underscores"
         )
-    first, *rest = re.findall(r"[^\W\d_]+|\d+", text) or [text]
-    origin = re.fullmatch(r"(\w*?[^\W\d])((?:_\d+)*)", text)
-    forms = [Name(_letter(first), tuple(rest)), Name(upright(first), tuple(rest))]
-    if origin and origin[1] in _SHORT:
-        indices = tuple(origin[2].split("_")[1:])
-        forms = [Name(_SHORT[origin[1]], indices), Name(upright(origin[1]), indices)]
-    return (*forms, Name(upright(text)))
-
-
-def _own(symbol: Expr, name: Name) -> bool:
-    """Whether the name spells the symbol letter by letter, so that others give way to it."""
-    return str(symbol) in (
-        "_".join((name.head.lstrip("\\"), *name.indices)),
-        name.head[8:-1].replace(r"\_", "_"),
+    # x_q1 as letters and numbers: x, q, 1. Weights as name and indices: key_query_1_1_2.
+    head, *indices = re.findall(r"[^\W\d_]+|\d+", text) or [text]
+    weight = re.fullmatch(r"(?P<name>\w*?[^\W\d])(?P<indices>(?:_\d+)*)", text)
+    if weight and weight["name"] in _SHORT:
+        weight_indices = tuple(weight["indices"].split("_")[1:])
+        return (
+            Name(_SHORT[weight["name"]], weight_indices),
+            Name(upright(weight["name"]), weight_indices),
+            Name(upright(text)),
+        )
+    return (
+        Name(_letter(head), tuple(indices)),
+        Name(upright(head), tuple(indices)),
+        Name(upright(text)),
     )
 
 
+def _spells(symbol: Expr, name: Name) -> bool:
+    """Whether the name spells the symbol letter by letter, so that others give way to it."""
+    with_indices = "_".join((name.head.lstrip("\\"), *name.indices))
+    in_upright_letters = name.head[len(r"\mathrm{") : -1].replace(r"\_", "_")
+    return str(symbol) in (with_indices, in_upright_letters)
+
+
 def _letter(word: str) -> str:
-    return "\\" + word if word in GREEK else word if len(word) == 1 else upright(word)
+    """A letter as it is, Greek ones by their command, and words upright."""
+    if word in GREEK:
+        return "\\" + word
+    return word if len(word) == 1 else upright(word)
 
 
 def _together(indices: tuple[str, ...]) -> tuple[str, ...]:

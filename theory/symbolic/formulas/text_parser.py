@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, NamedTuple
 
 import sympy as sp
 
@@ -13,7 +13,14 @@ from .size_limits import MAX_NUMBER, added, function, inverse, multiplied, power
 from .tokens import FUNCTIONS, OPEN, Token, clipped, mistake
 
 MAX_DEPTH = 50
-"""How deep brackets and exponents may be nested."""
+"""How deep brackets and exponents may be nested: each level takes a few calls of the interpreter's stack."""
+
+
+class LeftSide(NamedTuple):
+    """The left side of an equation: a known symbol, and whether its rate stands there, as in dv/dt or v'."""
+
+    symbol: Expr
+    is_rate: bool
 
 
 class TextGrammar:
@@ -23,25 +30,28 @@ class TextGrammar:
     """
 
     def __init__(self, tokens: list[Token], names: Mapping[Any, Expr]) -> None:
-        self.tokens, self.names = tokens, names
-        self.place = self.depth = 0
+        self.tokens = tokens
+        self.names = names
+        self.index = 0  # of the token that is to be read next
+        self.depth = 0  # of brackets and exponents
 
     @property
     def next(self) -> Token:
         """The token that is to be read next."""
-        return self.tokens[self.place]
+        return self.tokens[self.index]
 
     def take(self) -> Token:
         """The next token, which is read by this."""
         token = self.next
-        self.place += token.kind != "end"
+        if token.kind != "end":
+            self.index += 1
         return token
 
     def accept(self, *texts: str) -> Token | None:
         """The next token if it is one of these operators."""
-        return (
-            self.take() if self.next.kind == "op" and self.next.text in texts else None
-        )
+        if self.next.kind == "op" and self.next.text in texts:
+            return self.take()
+        return None
 
     def expect(self, text: str) -> Token:
         """The next token, which must be this."""
@@ -51,7 +61,7 @@ class TextGrammar:
 
     def whole(self) -> Expr:
         """The expression that all tokens are."""
-        if self.next.kind == "end" and not self.place:
+        if self.next.kind == "end" and not self.index:
             raise mistake("the formula is empty", self.next)
         self.refuse_two_readings()
         value = self.sum()
@@ -73,12 +83,13 @@ class TextGrammar:
         return value
 
     def refuse_two_readings(self) -> None:
-        """ValueError where what is left to read has two readings."""
-        refuse_open_roots(self.tokens[self.place :])
+        """ValueError where what is still to be read has two readings."""
+        refuse_open_roots(self.tokens[self.index :])
 
     def sum(self) -> Expr:
         """Terms joined by + and −."""
-        start, terms = self.next, [self.product()]
+        start = self.next
+        terms = [self.product()]
         while sign := self.accept("+", "-"):
             term = self.product()
             terms.append(term if sign.text == "+" else -term)
@@ -86,28 +97,30 @@ class TextGrammar:
 
     def product(self) -> Expr:
         """Factors joined by * and /, in this order."""
-        start, factors = self.next, [self.factor()]
+        start = self.next
+        factors = [self.factor()]
         while sign := self.accept("*", "/"):
             factor = self.factor()
-            factors.append(
-                factor if sign.text == "*" else self.made(sign, inverse, factor)
-            )
+            if sign.text == "/":
+                factor = self.made(sign, inverse, factor)
+            factors.append(factor)
         return self.made(start, multiplied, factors)
 
     def factor(self) -> Expr:
         """A power with signs before it."""
         sign = 1
         while token := self.accept("+", "-"):
-            sign = -sign if token.text == "-" else sign
+            if token.text == "-":
+                sign = -sign
         return sign * self.power()
 
     def power(self) -> Expr:
         """An atom, or an atom to an exponent."""
         base = self.atom()
-        token = self.accept("^", "**")
-        return (
-            self.made(token, power, base, self.nested(self.factor)) if token else base
-        )
+        sign = self.accept("^", "**")
+        if sign is None:
+            return base
+        return self.made(sign, power, base, self.nested(self.factor))
 
     def atom(self) -> Expr:
         """A number, a known name, a function of something or something in brackets."""
@@ -120,8 +133,13 @@ class TextGrammar:
             return self.known(token.text, token)
         if token.text == "(":
             return self.bracketed(token)
-        self.place -= token.kind != "end"
-        raise self.unexpected()
+        raise self.unexpected_again(token)
+
+    def unexpected_again(self, token: Token) -> ValueError:
+        """The error for a token that was taken already."""
+        if token.kind != "end":
+            self.index -= 1
+        return self.unexpected()
 
     def call(self, name: Token) -> Expr:
         """The function of this name, of what its brackets hold."""
@@ -176,15 +194,18 @@ class TextGrammar:
 
     def unknown(self, name: object, token: Token) -> ValueError:
         """The error for an unknown name, with those that are spelled nearly so."""
-        near = get_close_matches(str(name), list(map(str, self.names)), n=3)
-        shown = {meaning: name for name, meaning in reversed(list(self.names.items()))}
-        known = list(map(str, shown.values()))[::-1]
-        hint = (
-            f"did you mean {' or '.join(near)}?"
-            if near
-            else f"known are {', '.join(known[:12]) or 'none'}"
-        )
+        matches = get_close_matches(str(name), list(map(str, self.names)), n=3)
+        if matches:
+            hint = f"did you mean {' or '.join(matches)}?"
+        else:
+            hint = f"known are {', '.join(self.first_names()) or 'none'}"
         return mistake(f'unknown symbol "{clipped(name)}" ({hint})', token)
+
+    def first_names(self) -> list[str]:
+        """The first dozen of known names, of each meaning the one that comes first."""
+        name_of = {meaning: name for name, meaning in reversed([*self.names.items()])}
+        names = list(map(str, reversed(name_of.values())))
+        return names[:12]
 
     def looks_known(self, name: str) -> bool:
         """Whether a known name is spelled nearly so."""
@@ -195,12 +216,7 @@ class TextGrammar:
         token = self.next
         if token.kind == "end":
             return mistake(missing or "the formula is not complete", token)
-        if (
-            token.text == ","
-            and "number"
-            == self.tokens[self.place - 1].kind
-            == self.tokens[self.place + 1].kind
-        ):
+        if token.text == "," and self._is_between_digits():
             return mistake(
                 "a comma between digits has two readings: write 0.5, or 1000 without it",
                 token,
@@ -208,41 +224,47 @@ class TextGrammar:
         if token.text in OPEN.values():
             return mistake(f'unbalanced bracket "{token.text}"', token)
         if token.kind in ("number", "name") or token.text in OPEN:
-            return mistake(
-                missing or f'an operator is missing before "{clipped(token.text)}"',
-                token,
-            )
-        return mistake(
-            f'unexpected "{token.text}"' + (f": {missing}" if missing else ""), token
-        )
+            message = f'an operator is missing before "{clipped(token.text)}"'
+            return mistake(missing or message, token)
+        message = f'unexpected "{token.text}"'
+        return mistake(f"{message}: {missing}" if missing else message, token)
 
-    def left(self) -> tuple[Expr, bool]:
-        """The left side of an equation: a known symbol, and whether it is its rate, as in dv/dt or v'."""
+    def _is_between_digits(self) -> bool:
+        """Whether numbers stand on both sides of the next token."""
+        before = self.tokens[self.index - 1]
+        after = self.tokens[self.index + 1]
+        return before.kind == after.kind == "number"
+
+    def left(self) -> LeftSide:
+        """The left side of an equation: a symbol v, dv/dt, d(v)/dt or v'."""
         token = self.take()
         if token.kind != "name":
             raise mistake(
                 "an equation must have a known symbol or its rate dv/dt on its left",
                 token,
             )
-        name = token
-        if (
-            rate := token.text == "d"
-            and (self.next.kind == "name" or self.next.text == "(")
-        ) and self.accept("("):
+        is_d = token.text == "d"
+        if is_d and self.next.kind == "name":
+            return self._rate_of(self.take())
+        if is_d and self.accept("("):
             name = self.take()
             self.expect(")")
-        elif rate:
-            name = self.take()
-        elif rate := self.next.text == "/":
+            return self._rate_of(name)
+        if self.next.text == "/":
             if not token.text.startswith("d"):
                 raise mistake(
                     f"a rate must be written d{token.text}/dt or {token.text}'", token
                 )
-            name = Token("name", token.text.removeprefix("d"), token.position + 1)
-        if rate:
-            self.expect("/")
-            self.expect("dt")
-        return self.known(name.text, name), rate or bool(self.accept("'"))
+            without_d = token.text.removeprefix("d")
+            return self._rate_of(Token("name", without_d, token.position + 1))
+        symbol = self.known(token.text, token)
+        return LeftSide(symbol, is_rate=bool(self.accept("'")))
+
+    def _rate_of(self, name: Token) -> LeftSide:
+        """The left side d name/dt, of which /dt is still to be read."""
+        self.expect("/")
+        self.expect("dt")
+        return LeftSide(self.known(name.text, name), is_rate=True)
 
 
 def number(token: Token) -> Expr:
@@ -253,9 +275,9 @@ def number(token: Token) -> Expr:
         )
     digits, _, exponent = token.text.lower().partition("e")
     whole, _, decimals = digits.partition(".")
-    shift = int(exponent or "0") - len(decimals)
-    if abs(shift) > MAX_NUMBER:
+    power_of_ten = int(exponent or "0") - len(decimals)
+    if abs(power_of_ten) > MAX_NUMBER:
         raise mistake(
             f"a number may have {MAX_NUMBER} digits, not {clipped(token.text)}", token
         )
-    return sp.Integer(int(whole + decimals or "0")) * sp.Integer(10) ** shift
+    return sp.Integer(int(whole + decimals or "0")) * sp.Integer(10) ** power_of_ten

@@ -11,18 +11,8 @@ MAX_LENGTH = 100_000
 """The most characters that a formula may have."""
 
 FUNCTIONS = (
-    "sqrt",
-    "cbrt",
-    "exp",
-    "log",
-    "ln",
-    "sinh",
-    "cosh",
-    "tanh",
-    "atan",
-    "arctan",
-    "average",
-    "avg",
+    *("sqrt", "cbrt", "exp", "log", "ln", "sinh", "cosh", "tanh", "atan", "arctan"),
+    *("average", "avg"),
 )
 """Names that stand before brackets."""
 
@@ -30,15 +20,22 @@ OPEN = {"(": ")", "[": "]", "{": "}", r"\{": r"\}", r"\langle": r"\rangle"}
 """Opening brackets and what closes them."""
 
 _UNICODE = str.maketrans({"−": "-", "·": "*", "⋅": "*", "×": "*"})
+
 _NUMBER = r"(?P<number>(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)"
+"""1, 1.5, .5 and 1e-3; a full stop behind a number ends a sentence."""
+
 _TEXT = re.compile(
     rf"[^\S\n]*(?:{_NUMBER}\.?|(?P<name>[^\W\d]\w*)|(?P<op>\*\*|[-+*/^()=,.;'])|(?P<line>\n))"
 )
+
+_ENVIRONMENTS = "aligned|align|equation|split|gather|gathered|multline|eqnarray"
 _LATEX = re.compile(
     rf"\s*(?:{_NUMBER}"
+    # Names of several letters: \mathrm{value}, \text{value}, and \mathrm d of one letter.
     r"|\\(?:mathrm|operatorname|text|mathit|mathsf|textrm)\s*\{\s*(?P<word>(?:[^\W_]|\\_|_)+)\s*\}"
     r"|\\(?:mathrm|mathit|mathsf)\s+(?P<upright>[a-zA-Z])"
-    r"|\\(?:begin|end)\s*\{(?P<environment>(?:aligned|align|equation|split|gather|gathered|multline|eqnarray)\*?)\}"
+    # What encloses equations, and ends their lines: \\ and \\[2pt].
+    rf"|\\(?:begin|end)\s*\{{(?P<environment>(?:{_ENVIRONMENTS})\*?)\}}"
     r"|(?P<display>\\[\[\]])"
     r"|(?P<line>\\\\)\*?(?:\s*\[\s*-?[0-9.]+\s*(?:pt|em|ex|mm|cm|in|mu)\s*\])?(?!\s*\[)"
     r"|(?P<command>\\(?:[a-zA-Z]+|.))"
@@ -46,16 +43,19 @@ _LATEX = re.compile(
 )
 _COMMENT = re.compile(r"(?<!\\)(?P<lines>(?:\\\\)*)%.*")
 _LABEL = re.compile(r"\\(?:label|tag\*?)\s*\{[^{}]*\}")
-_SPACE = {
-    *(r"\,", r"\:", r"\;", r"\!", r"\>", "\\ ", "~", r"\left", r"\right", r"\limits"),
-    *(
-        rf"\{size}{side}"
-        for size in ("big", "Big", "bigg", "Bigg")
-        for side in ("", "l", "r")
-    ),
-    *(r"\displaystyle", r"\textstyle", r"\nonumber", r"\notag"),
-}
-_OPERATORS = {
+
+_SIZES = [
+    rf"\{size}{side}"
+    for size in ("big", "Big", "bigg", "Bigg")
+    for side in ("", "l", "r")
+]
+_SPACES_AND_STYLES = r"""
+\, \: \; \! \> ~ \left \right \limits \displaystyle \textstyle \nonumber \notag
+"""
+_SPACE = frozenset([*_SPACES_AND_STYLES.split(), "\\ ", *_SIZES])
+"""Commands that set spaces and sizes, and mean nothing."""
+
+_SYNONYMS = {
     r"\cdot": "*",
     r"\times": "*",
     r"\tfrac": r"\frac",
@@ -67,22 +67,12 @@ _OPERATORS = {
 _GAPS = ("&", r"\quad", r"\qquad")
 _SIGNS = ("+", "-", "*", "/", "=")
 _STOPS = (".", ",", ";")
-COMMANDS = frozenset(
-    {
-        r"\frac",
-        r"\sqrt",
-        r"\exp",
-        r"\log",
-        r"\ln",
-        r"\sinh",
-        r"\cosh",
-        r"\tanh",
-        r"\arctan",
-        r"\overline",
-        r"\dot",
-    }
-    | {r"\langle", r"\rangle", r"\{", r"\}", r"\mathrm", r"\operatorname", r"\over"}
-)
+
+_COMMANDS = r"""
+\frac \sqrt \exp \log \ln \sinh \cosh \tanh \arctan \overline \dot
+\langle \rangle \{ \} \mathrm \operatorname \over
+"""
+COMMANDS = frozenset(_COMMANDS.split())
 """The commands that a formula in LaTeX may have, besides Greek letters, spaces and sizes."""
 
 
@@ -101,8 +91,8 @@ def mistake(message: str, token: Token) -> ValueError:
 
 def clipped(text: object) -> str:
     """The text, or its beginning if it is long."""
-    shown = str(text)
-    return shown if len(shown) <= 40 else shown[:40] + "…"
+    whole = str(text)
+    return whole if len(whole) <= 40 else whole[:40] + "…"
 
 
 def text_tokens(source: str) -> list[Token]:
@@ -115,14 +105,16 @@ def latex_tokens(source: str) -> list[Token]:
 
     ValueError names unknown commands, characters that have no meaning, and an & where no sign stands beside it.
     """
+    # Comments, labels and dollars become spaces, so that positions in messages stay those of the source.
     plain = _COMMENT.sub(
         lambda comment: comment["lines"].ljust(len(comment[0])), _plain(source)
     )
-    source = re.sub(r"^\s*\${1,2}|\${1,2}\s*$", _blank, _LABEL.sub(_blank, plain))
+    plain = _LABEL.sub(_blank, plain)
+    plain = re.sub(r"^\s*\${1,2}|\${1,2}\s*$", _blank, plain)
     tokens = [
         _latex_token(token)
-        for token in _cut(source, _LATEX)
-        if token.text not in _SPACE and token.text
+        for token in _cut(plain, _LATEX)
+        if token.text and token.text not in _SPACE
     ]
     return list(_without_alignment(tokens))
 
@@ -132,44 +124,55 @@ def without_lines(tokens: list[Token]) -> list[Token]:
 
     ValueError where a line ends and no sign joins it to the next: these are two formulas.
     """
-    while tokens[-2:-1] and (tokens[-2].kind == "line" or tokens[-2].text in _STOPS):
+    while len(tokens) > 1 and (tokens[-2].kind == "line" or tokens[-2].text in _STOPS):
         tokens = [*tokens[:-2], tokens[-1]]
     joined: list[Token] = []
-    line: Token | None = None
+    line_end: Token | None = None
     for token in tokens:
         if token.kind == "line":
-            line = token
+            line_end = token
             continue
-        if line is not None and joined and not (_opens(joined[-1]) or _goes_on(token)):
+        if line_end and joined and not (_opens(joined[-1]) or _goes_on(token)):
             raise mistake(
-                "a line ends and the next begins with no sign between them", line
+                "a line ends and the next begins with no sign between them", line_end
             )
         joined.append(token)
-        line = None
+        line_end = None
     return joined
+
+
+def after_script(tokens: list[Token], index: int) -> int:
+    """The index of the token after the ^ or _ at `index` and its argument, one token or a group in braces."""
+    index += 1
+    depth = 0
+    while tokens[index].kind != "end":
+        depth += {"{": 1, "}": -1}.get(tokens[index].text, 0)
+        index += 1
+        if depth <= 0:
+            break
+    return index
 
 
 def _without_alignment(tokens: list[Token]) -> Iterator[Token]:
     r"""The tokens but for every & and \quad, which must stand beside a sign or at an end of a line."""
     before: Token | None = None
-    for place, token in enumerate(tokens):
+    for index, token in enumerate(tokens):
         if token.text not in _GAPS:
             yield token
             before = token
             continue
-        after = next(each for each in tokens[place:] if each.text not in _GAPS)
-        at_end = (
-            before is None or "line" in (before.kind, after.kind) or after.kind == "end"
-        )
-        if (
-            not at_end
-            and before
-            and before.text not in _SIGNS
-            and after.text not in _SIGNS
-        ):
+        after = next(other for other in tokens[index:] if other.text not in _GAPS)
+        if not _may_stand_between(before, after):
             raise mistake(
                 f"{token.text} must stand beside a sign such as = or +", token
             )
+
+
+def _may_stand_between(before: Token | None, after: Token) -> bool:
+    """Whether a gap may stand here: at an end of a line, or beside a sign."""
+    if before is None or before.kind == "line" or after.kind in ("line", "end"):
+        return True
+    return before.text in _SIGNS or after.text in _SIGNS
 
 
 def _opens(token: Token) -> bool:
@@ -198,41 +201,46 @@ def _plain(source: object) -> str:
 
 def _cut(source: str, pattern: re.Pattern[str]) -> Iterator[Token]:
     end = len(source.rstrip())
-    place = 0
-    while place < end:
-        match = pattern.match(source, place)
+    start = 0
+    while start < end:
+        match = pattern.match(source, start)
         if match is None:
-            place += len(source[place:]) - len(source[place:].lstrip())
+            start += len(source[start:]) - len(source[start:].lstrip())
             raise ValueError(
-                f'unexpected character "{source[place]}", at position {place + 1}'
+                f'unexpected character "{source[start]}", at position {start + 1}'
             )
         kind = str(match.lastgroup)
         yield Token(kind, match[kind], match.start(kind) + 1)
-        place = match.end()
+        start = match.end()
     yield Token("end", " ", end + 1)
 
 
 def _latex_token(token: Token) -> Token:
-    kind, text, position = token
-    text = _OPERATORS.get(text, text)
-    if kind in ("word", "upright"):
-        return Token("name", upright(text.replace(r"\_", "_")), position)
-    if kind == "letter" or (kind == "command" and text[1:] in GREEK):
-        return Token("name", text, position)
-    if kind in ("environment", "display", "line"):
-        return Token("line", text, position)
-    if (
-        kind == "command"
-        and text not in COMMANDS
-        and text not in _GAPS
-        and text not in _OPERATORS.values()
-    ):
-        near = get_close_matches(
-            text, [*COMMANDS, *("\\" + letter for letter in GREEK)], n=3
-        )
-        hint = f" (did you mean {' or '.join(near)}?)" if near else ""
+    """The token of LaTeX as one of the kinds that the grammar knows; ValueError for an unknown command."""
+    text = _SYNONYMS.get(token.text, token.text)
+    match token.kind:
+        case "word" | "upright":
+            return token._replace(kind="name", text=upright(text.replace(r"\_", "_")))
+        case "letter":
+            return token._replace(kind="name")
+        case "environment" | "display" | "line":
+            return token._replace(kind="line")
+        case "command":
+            return _command_token(token, text)
+    return token
+
+
+def _command_token(token: Token, text: str) -> Token:
+    """The token of a command, `text` if that is another name for it."""
+    if text[1:] in GREEK:
+        return token._replace(kind="name", text=text)
+    is_known = text in COMMANDS or text in _GAPS or text in _SYNONYMS.values()
+    if not is_known:
+        known = [*COMMANDS, *("\\" + letter for letter in GREEK)]
+        matches = get_close_matches(text, known, n=3)
+        hint = f" (did you mean {' or '.join(matches)}?)" if matches else ""
         raise mistake(f'unknown LaTeX command "{clipped(text)}"{hint}', token)
-    is_op = kind == "command" and (
-        text in OPEN or text in OPEN.values() or text[0] != "\\"
-    )
-    return Token("op" if is_op else kind, text, position)
+    is_bracket = text in OPEN or text in OPEN.values()
+    is_sign = not text.startswith("\\")
+    kind = "op" if is_bracket or is_sign else "command"
+    return token._replace(kind=kind, text=text)

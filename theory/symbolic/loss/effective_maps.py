@@ -8,6 +8,13 @@ import numpy as np
 import sympy as sp
 
 from ....models.protocol import Parametrization
+from ....runtime.display import Summary
+from ..formulas.typeset_results import (
+    TypesetResult,
+    nested_text,
+    short_text,
+    typeset,
+)
 from ..task import Expr, Prompt, SymbolicTask, require_symbolic_task
 from .expectations import expectation
 from .population_losses import (
@@ -21,8 +28,8 @@ from .population_losses import (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class EffectiveMap:
+@dataclass(frozen=True, eq=False, repr=False)
+class EffectiveMap(TypesetResult):
     """L = c − 2 tr(BᵀM) + tr(Λ Mᵀ A M) with M (D, D) as SymPy matrices: the model predicts βᵀ M x_q.
 
     `M` is the model's map in its weights; c = E y_q², B = E[y_q β x_qᵀ], A = E[β βᵀ] and `Lambda` = Λ are
@@ -37,25 +44,38 @@ class EffectiveMap:
 
     def loss(self, M: Expr) -> Expr:
         """L(M) for a SymPy matrix M (D, D), not expanded."""
-        return (
-            self.c
-            - 2 * (self.B.T * M).trace()
-            + (self.Lambda * M.T * self.A * M).trace()
-        )
+        linear = (self.B.T * M).trace()
+        quadratic = (self.Lambda * M.T * self.A * M).trace()
+        return self.c - 2 * linear + quadratic
 
-    def force(self, M: Expr) -> Expr:
-        """G = B − A M Λ = −½ ∂L/∂M for a SymPy matrix M (D, D)."""
+    def residual_correlation(self, M: Expr) -> Expr:
+        """G = B − A M Λ = −½ ∂L/∂M for a SymPy matrix M (D, D), the negative gradient."""
         return self.B - self.A * M * self.Lambda
 
     def describes(self, loss: PopulationLoss) -> bool:
         """Whether a loss is L(M) at the model's own M, identically in weights, parameters and N."""
-        return bool(
-            loss.polynomial == loss.polynomial.ring.from_expr(self.loss(self.M))
-        )
+        at_model = loss.polynomial.ring.from_expr(self.loss(self.M))
+        return bool(loss.polynomial == at_model)
+
+    def summary(self) -> Summary:
+        """The map and its moments, matrices row by row."""
+        rows = {name: short_text(matrix) for name, matrix in self._parts().items()}
+        return Summary("L = c − 2 tr(BᵀM) + tr(Λ Mᵀ A M)", rows)
+
+    def formulas(self) -> dict[str, str]:
+        """The same in LaTeX."""
+        return typeset(self._parts())
+
+    def to_dict(self) -> dict[str, object]:
+        """M, c, B, A and Λ as text, matrices as lists of rows."""
+        return {name: nested_text(part) for name, part in self._parts().items()}
+
+    def _parts(self) -> dict[str, Expr]:
+        return {"M": self.M, "c": self.c, "B": self.B, "A": self.A, "Λ": self.Lambda}
 
 
-@dataclass(frozen=True, eq=False)
-class Moments:
+@dataclass(frozen=True, eq=False, repr=False)
+class Moments(TypesetResult):
     """c = E y_q², b = E[y_q F] (K, 1) and S = E[F Fᵀ] (K, K), which make L(M) = c − 2 bᵀM + Mᵀ S M.
 
     The features are F = G_ij x_q,d with G = X Xᵀ / divisor, `indices` (i, j, d) from 0 in their order: every i ≤ j
@@ -67,6 +87,24 @@ class Moments:
     c: Expr
     b: Expr
     S: Expr
+
+    def summary(self) -> Summary:
+        """c, b and S, and how many features there are."""
+        rows = {name: short_text(part) for name, part in self._parts().items()}
+        title = f"Moments of {len(self.indices)} features: L(M) = c − 2 bᵀM + Mᵀ S M"
+        return Summary(title, rows)
+
+    def formulas(self) -> dict[str, str]:
+        """The same in LaTeX, as far as it is short."""
+        return typeset(self._parts())
+
+    def to_dict(self) -> dict[str, object]:
+        """The indices, and c, b and S as text, matrices as lists of rows."""
+        parts = {name: nested_text(part) for name, part in self._parts().items()}
+        return {"indices": [list(index) for index in self.indices], **parts}
+
+    def _parts(self) -> dict[str, Expr]:
+        return {"c": self.c, "b": self.b, "S": self.S}
 
 
 def effective_map(task: SymbolicTask, model: Parametrization) -> EffectiveMap:
@@ -87,15 +125,26 @@ def effective_map(task: SymbolicTask, model: Parametrization) -> EffectiveMap:
     """
     require_symbolic_task(task, model, "effective_map(task, model)")
     dimension = task.dimension
-    prompt, products = (
-        Prompt(dimension),
-        token_products(divisor_of(model, dimension), dimension),
+    prompt = Prompt(dimension)
+    a, B_heads = effective_heads(model, dimension, "restricted")
+
+    # The label entry of a_h times the rows of B_h for x: M = Σ_h v_h U_h, (D, D).
+    M = sp.Matrix(np.einsum("h,hij->ij", a[:, -1], B_heads[:, :-1, :]))
+
+    products = token_products(divisor_of(model, dimension), dimension)
+    β = sp.Matrix(products[-1, :-1])  # the label's row of X Xᵀ / divisor, (D, 1)
+    query = sp.Matrix(prompt.query)  # (D, 1)
+
+    def mean(matrix: Expr) -> Expr:
+        return matrix.applyfunc(lambda entry: expectation(entry, task))
+
+    return EffectiveMap(
+        M,
+        c=expectation(prompt.label**2, task),
+        B=mean(prompt.label * β * query.T),
+        A=mean(β * β.T),
+        Lambda=mean(query * query.T),
     )
-    a, B = effective_heads(model, dimension, "restricted")
-    β, query = sp.Matrix(products[-1, :-1]), sp.Matrix(prompt.query)
-    M = sp.Matrix(np.einsum("h,hij->ij", a[:, -1], B[:, :-1, :]))
-    parts = (prompt.label**2, prompt.label * β * query.T, β * β.T, query * query.T)
-    return EffectiveMap(M, *(_expectations(part, task) for part in parts))
 
 
 def moments(
@@ -114,42 +163,40 @@ def moments(
         pairs = list(combinations_with_replacement(range(dimension + 1), 2))
     else:
         pairs = [(i, dimension) for i in range(dimension)]
-    products = token_products(divisor_of(_Divided(divisor), dimension), dimension)
     indices = tuple((i, j, d) for i, j in pairs for d in range(dimension))
-    weights = sp.symbols(f"M:{len(indices)}")
+
+    # The loss of the output Σ M_ijd G_ij x_q,d is L(M), and its coefficients are the moments.
+    gram = token_products(divisor_of(_Divided(divisor), dimension), dimension)
     query = Prompt(dimension).query
-    output = sp.Add(
-        *(
-            m * products[i, j] * query[d]
-            for m, (i, j, d) in zip(weights, indices, strict=True)
-        )
-    )
-    return Moments(indices, *_quadratic(output_loss(task, output, weights)))
+    M = sp.symbols(f"M:{len(indices)}")
+    features = [gram[i, j] * query[d] for i, j, d in indices]
+    output = sp.Add(*(m * feature for m, feature in zip(M, features, strict=True)))
+    return _coefficients(indices, output_loss(task, output, M))
 
 
 @dataclass(frozen=True)
 class _Divided:
+    """Stands for a model of which nothing matters but its divisor."""
+
     divisor: str
 
 
-def _quadratic(loss: PopulationLoss) -> tuple[Expr, Expr, Expr]:
+def _coefficients(
+    indices: tuple[tuple[int, int, int], ...], loss: PopulationLoss
+) -> Moments:
     """c, b and S of a loss that is quadratic in its weights."""
-    polynomial, gens = loss.polynomial, loss.polynomial.ring.gens
-    to_sympy = polynomial.ring.domain.to_sympy
+    ring = loss.polynomial.ring
+    gens = ring.gens
 
     def coefficient(*factors: Any) -> Expr:
-        return to_sympy(polynomial.coeff(sp.prod(factors, polynomial.ring.one)))
+        monomial = sp.prod(factors, ring.one)
+        return ring.domain.to_sympy(loss.polynomial.coeff(monomial))
 
+    # L = c − 2 Σ b_i m_i + Σ S_ij m_i m_j, where m_i m_j with i ≠ j occurs twice.
     b = sp.Matrix([-coefficient(m) / 2 for m in gens])
     S = sp.Matrix(
         len(gens),
         len(gens),
         lambda i, j: coefficient(gens[i], gens[j]) / (1 if i == j else 2),
     )
-    return coefficient(), b, S
-
-
-def _expectations(part: Expr, task: SymbolicTask) -> Expr:
-    if isinstance(part, sp.MatrixBase):
-        return part.applyfunc(lambda entry: expectation(entry, task))
-    return expectation(part, task)
+    return Moments(indices, coefficient(), b, S)

@@ -1,9 +1,9 @@
 """Exact expectations of polynomials in context averages, the query and the teacher, in symbols for N, Λ, Ω, σ²."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import sympy as sp
 from sympy.polys.fields import FracElement
@@ -11,6 +11,8 @@ from sympy.polys.orderings import lex
 from sympy.polys.polyerrors import CoercionFailed
 from sympy.polys.rings import PolyRing
 
+from ..algebra.number_fields import number_field, roots_of
+from ..algebra.polynomials import Element, Powers, added
 from ..task import (
     Expr,
     N,
@@ -20,12 +22,7 @@ from ..task import (
     is_variable,
     without_floats,
 )
-from .gaussian_expectations import Powers, added, gaussian_moments, partitions
-
-Element = Any
-"""An element of a SymPy ring of polynomials, or of their domain of coefficients."""
-
-_MOST_ROOTS = 8  # the degree of three square roots: a second's work
+from .gaussian_expectations import gaussian_moments, partitions
 
 MAX_LENGTHS = 300
 """The most context lengths over which an exact mean is taken: its numbers have about as many digits in the end."""
@@ -58,17 +55,20 @@ def expectation(expression: Expr, task: SymbolicTask) -> Expr:
     constants = {
         symbol for symbol in expression.free_symbols if not is_variable(symbol)
     }
-    ring = PolyRing((), coefficients(task, constants, roots_of(expression)), lex)
-    moment = monomial_expectation(task, ring.domain)
-    total = ring.domain.zero
+    domain = coefficients(task, constants, roots_of(expression))
+    ring = PolyRing(
+        (), domain, lex
+    )  # no weights: all that is not random is a coefficient
+    moment = monomial_expectation(task, domain)
+    total = domain.zero
     for monomial, coefficient in collected(expression, task.dimension, ring).items():
         total += coefficient.coeff(1) * moment(monomial)
-    return ring.domain.to_sympy(over_lengths(total, task))
+    return domain.to_sympy(over_lengths(total, task))
 
 
 def coefficients(
     task: SymbolicTask, constants: Iterable[Expr] = (), roots: Iterable[Expr] = ()
-) -> Any:
+) -> Element:
     """The domain of what multiplies random variables: polynomials in the parameters, rational functions of N.
 
     Their numbers are rational, or those of the smallest field that holds the `roots`.
@@ -78,86 +78,72 @@ def coefficients(
     return _polynomials(lengths, {*task.parameters, *constants} - {N})
 
 
-def number_field(roots: Sequence[Expr]) -> Any:
-    """The smallest field of numbers that holds these roots; ValueError where they are too many to compute with."""
-    degree = sp.prod([root.exp.q for root in roots])
-    if degree > _MOST_ROOTS:
-        some = ", ".join(map(str, roots[:4]))
-        raise ValueError(
-            f"the roots {some} make a field of numbers of degree up to {degree}: use {_MOST_ROOTS} at most"
-        )
-    return sp.QQ.algebraic_field(*roots)
-
-
-def roots_of(expression: Expr) -> set[Expr]:
-    """The roots of rational numbers that stand in an expression, such as √2."""
-    return {
-        power
-        for power in expression.atoms(sp.Pow)
-        if power.base.is_Rational and power.exp.is_Rational
-    }
-
-
-def collected(expression: Expr, dimension: int, ring: Any) -> dict[Monomial, Element]:
+def collected(
+    expression: Expr, dimension: int, ring: Element
+) -> dict[Monomial, Element]:
     """A polynomial as random monomial → coefficient in `ring`; ValueError names what does not belong there."""
-    found = _variables(expression, dimension)
-    joint = PolyRing((*found, *ring.symbols), ring.domain, lex)
+    variables = _variables(expression, dimension)
+    joint = PolyRing((*variables, *ring.symbols), ring.domain, lex)
     try:
         polynomial = joint.from_expr(expression)
     except (ValueError, CoercionFailed, NotImplementedError):
-        culprit = _not_polynomial(
-            expression, (*found, *ring.symbols, *getattr(ring.domain, "symbols", ()))
-        )
+        parameters = getattr(ring.domain, "symbols", ())
+        culprit = _not_polynomial(expression, (*joint.symbols, *parameters))
         raise ValueError(
             f"only polynomials have exact expectations here, but {culprit} is none"
         ) from None
+
+    # Powers of the random variables come first, those of the ring's own symbols after them.
+    monomials = list(variables.values())
     parts: dict[Monomial, dict[Powers, Element]] = defaultdict(dict)
     for powers, coefficient in polynomial.terms():
-        factors = [
-            m
-            for m, power in zip(found.values(), powers, strict=False)
-            for _ in range(power)
-        ]
-        key = product(*factors) if factors else _monomial(dimension)
-        parts[key][powers[len(found) :]] = coefficient
-    return {key: ring.from_dict(part) for key, part in parts.items()}
+        random_powers = powers[: len(monomials)]
+        monomial = _power_product(monomials, random_powers, dimension)
+        parts[monomial][powers[len(monomials) :]] = coefficient
+    return {monomial: ring.from_dict(part) for monomial, part in parts.items()}
 
 
 def product(*factors: Monomial) -> Monomial:
     """The product of at least one monomial."""
     averages = sorted(powers for factor in factors for powers in factor.averages)
-    query, teacher = zip(
-        *((factor.query, factor.teacher) for factor in factors), strict=True
-    )
-    return Monomial(tuple(averages), added(*query), added(*teacher))
+    query = added(*(factor.query for factor in factors))
+    teacher = added(*(factor.teacher for factor in factors))
+    return Monomial(tuple(averages), query, teacher)
 
 
 def monomial_expectation(
-    task: SymbolicTask, domain: Any
+    task: SymbolicTask, domain: Element
 ) -> Callable[[Monomial], Element]:
-    """The function monomial → its expectation in `domain`, for the symbol N. Values are cached."""
+    """The function monomial → its expectation in `domain`, for the symbol N. Values are cached.
+
+    A product of k averages is N^−k times a sum over k token indices. Indices that coincide make groups; there are
+    N (N − 1) … ways to choose different tokens for g groups, and given w each group is a Gaussian moment.
+    """
     given_teacher = _token_moments(task)
     over_teachers = _teacher_mean(task)
     one = given_teacher((0,) * (task.dimension + 1))
 
+    def outside_moment(monomial: Monomial) -> Element:
+        """E of the query's powers given w, times the powers of w."""
+        teacher_powers = one.ring.from_dict({monomial.teacher: one.ring.domain.one})
+        return given_teacher(monomial.query) * teacher_powers
+
     @cache
     def moment(monomial: Monomial) -> Element:
-        count = len(monomial.averages)
-        by_groups: dict[int, Element] = defaultdict(lambda: 0 * one)
+        # Number of groups → the sum over all partitions into as many, a polynomial in w.
+        inside: dict[int, Element] = defaultdict(lambda: 0 * one)
         for groups in partitions(monomial.averages):
             term = one
             for group in groups:
                 term *= given_teacher(added(*group))
-            by_groups[len(groups)] += term
-        outside = given_teacher(monomial.query) * one.ring.from_dict(
-            {monomial.teacher: one.ring.domain.one}
-        )
+            inside[len(groups)] += term
+
+        outside = outside_moment(monomial)
         total = domain.zero
-        for groups_count, inside in by_groups.items():
-            mean = over_teachers(outside * inside)
-            total += domain.convert(mean, one.ring.domain) * _in_domain(
-                domain, _choices(count, groups_count)
-            )
+        for group_count, sum_over_partitions in inside.items():
+            mean = over_teachers(outside * sum_over_partitions)
+            share = _choices(len(monomial.averages), group_count)
+            total += domain.convert(mean, one.ring.domain) * _in_domain(domain, share)
         return total
 
     return moment
@@ -178,17 +164,16 @@ def over_lengths(element: Element, task: SymbolicTask) -> Element:
         return element
     require_few_lengths(task)
     if isinstance(element, FracElement):
+        lengths = list(map(int, task.context_lengths))
         values = [
-            element.numer.evaluate(0, n) / element.denom.evaluate(0, n)
-            for n in map(int, task.context_lengths)
+            element.numer.evaluate(0, n) / element.denom.evaluate(0, n) for n in lengths
         ]
         return element.field(sum(values[1:], values[0]) / len(values))
-    return element.ring.from_dict(
-        {powers: over_lengths(part, task) for powers, part in element.terms()}
-    )
+    means = {powers: over_lengths(part, task) for powers, part in element.terms()}
+    return element.ring.from_dict(means)
 
 
-def _in_domain(domain: Any, lengths: Element) -> Element:
+def _in_domain(domain: Element, lengths: Element) -> Element:
     """A rational function of N, with rational numbers, in a domain of coefficients."""
     base = domain.domain if domain.is_PolynomialRing else domain
     return domain.one * base.convert(lengths, LENGTHS)
@@ -205,61 +190,66 @@ def _token_moments(task: SymbolicTask) -> Callable[[Powers], Element]:
     prompt = Prompt(task.dimension)
     parameters = _polynomials(sp.QQ, task.parameters)
     ring = PolyRing(prompt.teacher, parameters, lex)
+
+    # Given w, (x, y) is Gaussian: Cov(x, y) = Λ w and Var y = wᵀ Λ w + σ².
     w = sp.Matrix(prompt.teacher)
-    shared = task.covariance * w
-    variance = (w.T * shared)[0] + task.noise_variance
-    rows = [[*task.covariance.row(d), shared[d]] for d in range(task.dimension)] + [
-        [*shared, variance]
-    ]
-    return gaussian_moments(
-        [[_element(ring, entry) for entry in row] for row in rows], ring.one
-    )
+    with_label = task.covariance * w
+    label_variance = (w.T * with_label)[0] + task.noise_variance
+    rows = [[*task.covariance.row(d), with_label[d]] for d in range(task.dimension)]
+    rows.append([*with_label, label_variance])
+    covariance = [[_element(ring, entry) for entry in row] for row in rows]
+    return gaussian_moments(covariance, ring.one)
 
 
 def _teacher_mean(task: SymbolicTask) -> Callable[[Element], Element]:
     """Polynomial in w → its mean over teachers, in the domain of its coefficients."""
     domain = _polynomials(sp.QQ, task.parameters)
-    entries = [
-        [_element(domain, entry) for entry in task.teacher_covariance.row(d)]
-        for d in range(task.dimension)
-    ]
-    gaussian = gaussian_moments(entries, domain.one)
-    share = _element(domain, task.in_context_fraction)
-    fixed = (
-        []
-        if task.fixed_teacher is None
-        else [_element(domain, entry) for entry in task.fixed_teacher]
-    )
+    moment = _teacher_moments(task, domain)
+
+    def mean(polynomial: Element) -> Element:
+        total = domain.zero
+        for powers, coefficient in polynomial.terms():
+            total += coefficient * moment(powers)
+        return total
+
+    return mean
+
+
+def _teacher_moments(
+    task: SymbolicTask, domain: Element
+) -> Callable[[Powers], Element]:
+    """Powers of w → E over teachers: p times that of N(0, Ω), and 1 − p times that of the fixed teacher."""
+    Ω = task.teacher_covariance
+    rows = [Ω.row(d) for d in range(task.dimension)]
+    covariance = [[_element(domain, entry) for entry in row] for row in rows]
+    gaussian = gaussian_moments(covariance, domain.one)
+    if task.fixed_teacher is None:
+        return gaussian
+    fixed_teacher = [_element(domain, entry) for entry in task.fixed_teacher]
+    p = _element(domain, task.in_context_fraction)
 
     def moment(powers: Powers) -> Element:
-        if not fixed:
-            return gaussian(powers)
-        here = sp.prod(
-            [value**power for value, power in zip(fixed, powers, strict=True)],
-            domain.one,
-        )
-        return share * gaussian(powers) + (domain.one - share) * here
+        at_fixed_teacher = domain.one
+        for entry, power in zip(fixed_teacher, powers, strict=True):
+            at_fixed_teacher *= entry**power
+        return p * gaussian(powers) + (domain.one - p) * at_fixed_teacher
 
-    return lambda polynomial: sum(
-        (part * moment(powers) for powers, part in polynomial.terms()), domain.zero
-    )
+    return moment
 
 
-def _polynomials(domain: Any, symbols: Iterable[Expr]) -> Any:
+def _polynomials(domain: Element, symbols: Iterable[Expr]) -> Element:
     """Polynomials in the symbols, in the order of their names, over a domain."""
     ordered = sorted(symbols, key=lambda symbol: str(symbol.name))
     return domain[tuple(ordered)] if ordered else domain
 
 
-def _element(ring: Any, expression: Expr) -> Element:
+def _element(ring: Element, expression: Expr) -> Element:
     """A parameter of the task in a ring; ValueError if it is no polynomial with rational coefficients."""
     expression = without_floats(expression, "the entries of a task")
     try:
-        return (
-            ring.from_expr(expression)
-            if isinstance(ring, PolyRing)
-            else ring.from_sympy(expression)
-        )
+        if isinstance(ring, PolyRing):
+            return ring.from_expr(expression)
+        return ring.from_sympy(expression)
     except (ValueError, CoercionFailed):
         raise ValueError(
             f"a task's entries are polynomials with rational coefficients, not {expression}"
@@ -269,44 +259,57 @@ def _element(ring: Any, expression: Expr) -> Element:
 def _variables(expression: Expr, dimension: int) -> dict[Expr, Monomial]:
     """The random variables in an expression: averages, and symbols of the query and the teacher."""
     prompt = Prompt(dimension)
-    token, query = (*prompt.x, prompt.y), (*prompt.query, prompt.label)
+    token = (*prompt.x, prompt.y)
     averages = sorted(expression.atoms(average_of), key=str)
-    found = {
-        each: _monomial(dimension, average=_token_powers(each.args[0], token))
-        for each in averages
+    variables = {
+        average: _constant(dimension)._replace(
+            averages=(_token_powers(average.args[0], token),)
+        )
+        for average in averages
     }
-    bare = expression.xreplace(dict.fromkeys(averages, sp.Integer(1)))
-    for symbol in sorted(filter(is_variable, bare.free_symbols), key=str):
-        if symbol in query:
-            found[symbol] = _monomial(dimension, query=_unit(symbol, query))
-        elif symbol in prompt.teacher:
-            found[symbol] = _monomial(dimension, teacher=_unit(symbol, prompt.teacher))
-        else:
-            where = (
-                "stands outside every average"
-                if symbol in token
-                else f"is beyond dimension {dimension}"
-            )
-            raise ValueError(
-                f"{symbol} {where}: the variables of a prompt are {(*token, *query, *prompt.teacher)}"
-            )
-    return found
+    without_averages = expression.xreplace(dict.fromkeys(averages, sp.Integer(1)))
+    symbols = filter(is_variable, without_averages.free_symbols)
+    for symbol in sorted(symbols, key=str):
+        variables[symbol] = _symbol_monomial(symbol, prompt)
+    return variables
 
 
-def _monomial(
-    dimension: int,
-    average: Powers | None = None,
-    query: Powers | None = None,
-    teacher: Powers | None = None,
-) -> Monomial:
-    averages = () if average is None else (average,)
-    return Monomial(
-        averages, query or (0,) * (dimension + 1), teacher or (0,) * dimension
+def _symbol_monomial(symbol: Expr, prompt: Prompt) -> Monomial:
+    """The monomial of one variable of the query or the teacher; ValueError for a token's, and beyond D."""
+    token = (*prompt.x, prompt.y)
+    query = (*prompt.query, prompt.label)
+    constant = _constant(prompt.dimension)
+    if symbol in query:
+        return constant._replace(query=_unit(symbol, query))
+    if symbol in prompt.teacher:
+        return constant._replace(teacher=_unit(symbol, prompt.teacher))
+    where = f"is beyond dimension {prompt.dimension}"
+    if symbol in token:
+        where = "stands outside every average"
+    raise ValueError(
+        f"{symbol} {where}: the variables of a prompt are {(*token, *query, *prompt.teacher)}"
     )
 
 
+def _constant(dimension: int) -> Monomial:
+    """The monomial 1."""
+    return Monomial((), (0,) * (dimension + 1), (0,) * dimension)
+
+
+def _power_product(
+    monomials: Iterable[Monomial], powers: Powers, dimension: int
+) -> Monomial:
+    """The product of monomials to these powers."""
+    factors = [_constant(dimension)]
+    for monomial, power in zip(monomials, powers, strict=True):
+        factors += [monomial] * power
+    return product(*factors)
+
+
 def _token_powers(monomial: Expr, token: tuple[Expr, ...]) -> Powers:
-    terms = sp.Poly(monomial, *token).terms() if monomial.is_polynomial(*token) else []
+    terms = []
+    if monomial.is_polynomial(*token):
+        terms = sp.Poly(monomial, *token).terms()
     if len(terms) != 1 or terms[0][1] != 1:
         raise ValueError(
             f"{monomial} is no monomial in {token}: write its mean with average(…)"
@@ -315,14 +318,13 @@ def _token_powers(monomial: Expr, token: tuple[Expr, ...]) -> Powers:
 
 
 def _unit(symbol: Expr, symbols: tuple[Expr, ...]) -> Powers:
-    return tuple(int(symbol == each) for each in symbols)
+    return tuple(int(symbol == other) for other in symbols)
 
 
 def _not_polynomial(expression: Expr, symbols: tuple[Expr, ...]) -> Expr:
     """The smallest part of an expression that keeps it from being a polynomial."""
     for part in sp.postorder_traversal(expression):
-        if not part.is_polynomial(*symbols) or (
-            part.is_number and not part.is_rational
-        ):
+        is_irrational = part.is_number and not part.is_rational
+        if is_irrational or not part.is_polynomial(*symbols):
             return part
     return expression

@@ -1,15 +1,19 @@
 """Moments of Gaussian variables and of averages over a context, in rings of polynomials."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from typing import Any
+from typing import TypeVar
 
-Powers = tuple[int, ...]
+from sympy.utilities.iterables import multiset_partitions
+
+from ..algebra.polynomials import Element, Powers, lowered
+
+Item = TypeVar("Item")
 
 
 def gaussian_moments(
-    covariance: Sequence[Sequence[Any]], one: Any
-) -> Callable[[Powers], Any]:
+    covariance: Sequence[Sequence[Element]], one: Element
+) -> Callable[[Powers], Element]:
     """The function powers → E[Π z_i^powers_i] of a zero-mean Gaussian vector z, by Isserlis' theorem.
 
     Covariances lie in any commutative ring whose unit is `one`. Values are cached.
@@ -19,44 +23,31 @@ def gaussian_moments(
     """
 
     @cache
-    def moment(powers: Powers) -> Any:
-        first = next((i for i, power in enumerate(powers) if power), None)
-        if first is None:
+    def moment(powers: Powers) -> Element:
+        if not any(powers):
             return one
-        total, rest = 0 * one, lowered(powers, first)
-        if sum(rest) % 2 == 0:
-            return total
-        for j, power in enumerate(
-            rest
-        ):  # the first factor pairs with each of the others
-            if power and covariance[first][j]:
-                total += power * covariance[first][j] * moment(lowered(rest, j))
+        total = 0 * one
+        if sum(powers) % 2:
+            return total  # odd moments vanish
+
+        # E[z_i Π z] = Σ_j C_ij E[Π z without one z_j]: the first factor pairs with each of the others.
+        i = next(index for index, power in enumerate(powers) if power)
+        others = lowered(powers, i)
+        for j, power in enumerate(others):
+            if power and covariance[i][j]:
+                total += power * covariance[i][j] * moment(lowered(others, j))
         return total
 
     return moment
 
 
-def lowered(powers: Powers, index: int) -> Powers:
-    """The powers with one factor fewer at `index`."""
-    return (*powers[:index], powers[index] - 1, *powers[index + 1 :])
-
-
-def added(*powers: Powers) -> Powers:
-    """The powers of a product of monomials."""
-    return tuple(map(sum, zip(*powers, strict=True)))
-
-
-def partitions(items: Sequence[Any]) -> Iterator[list[list[Any]]]:
-    """Every way to split items, told apart by position, into non-empty blocks.
+def partitions(items: Sequence[Item]) -> Iterable[list[list[Item]]]:
+    """Every way to split items, which count as different even where they are equal, into non-empty blocks.
 
     >>> [len(list(partitions(range(k)))) for k in range(6)]
     [1, 1, 2, 5, 15, 52]
     """
     if not items:
-        yield []
-        return
-    first, rest = items[0], items[1:]
-    for blocks in partitions(rest):
-        yield [[first], *blocks]
-        for i, block in enumerate(blocks):
-            yield [*blocks[:i], [first, *block], *blocks[i + 1 :]]
+        return [[]]  # SymPy has no partition of nothing
+    by_index = multiset_partitions(len(items))
+    return ([[items[i] for i in block] for block in blocks] for blocks in by_index)

@@ -1,6 +1,6 @@
 """The population loss of any polynomial attention model, derived from its definition, and its gradient flow."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -14,7 +14,12 @@ from sympy.polys.rings import PolyRing
 
 from ....models.divisors import score_divisor_square
 from ....models.protocol import Parametrization, is_softmax
-from ..formulas.size_limits import size
+from ....runtime.display import Summary
+from ..algebra.expression_size import size
+from ..algebra.number_fields import roots_of
+from ..algebra.polynomials import Element
+from ..formulas.latex_printer import latex
+from ..formulas.typeset_results import TypesetResult, short_text, typeset
 from ..task import (
     Expr,
     N,
@@ -26,14 +31,13 @@ from ..task import (
     without_floats,
 )
 from .expectations import (
-    Element,
+    Monomial,
     coefficients,
     collected,
     monomial_expectation,
     over_lengths,
     product,
     require_few_lengths,
-    roots_of,
 )
 
 Block = Literal["full", "restricted"]
@@ -48,13 +52,18 @@ MAX_TERMS = 300
 MAX_WORK = 250_000
 """The most that F² D may be for F random features in D dimensions: F²/2 moments with D symbols take seconds."""
 
-_PRODUCTS = 4  # an entry of X Xᵀ has two terms, with a divisor: an output is counted a few times too long
+# An entry of X Xᵀ has two terms, each with a divisor, so that `size` counts an output
+# this many times too long.
+_OVERCOUNT = 4
+
+# Of a loss that is written out on one screen.
+MAX_READABLE_TERMS = 60
 
 _DIVISORS = {"context": N, "tokens": N + 1, "none": sp.Integer(1)}
 
 
-@dataclass(frozen=True, eq=False)
-class PopulationLoss:
+@dataclass(frozen=True, eq=False, repr=False)
+class PopulationLoss(TypesetResult):
     """E (y_q − ŷ)² as a polynomial in `weights`, in units of y².
 
     `polynomial` is an element of a SymPy ring over the weights, whose coefficients are polynomials in the task's
@@ -73,6 +82,38 @@ class PopulationLoss:
         """The loss as a SymPy expression."""
         return self.polynomial.as_expr()
 
+    @property
+    def is_long(self) -> bool:
+        """Whether the loss has more terms than a person reads."""
+        return len(self.polynomial) > MAX_READABLE_TERMS
+
+    def text(self) -> str:
+        """The loss as text, or how long it is where nobody would read it."""
+        if not self.is_long:
+            return short_text(self.expression)
+        degree = max(sum(powers) for powers in self.polynomial)
+        return f"a polynomial of degree {degree} with {len(self.polynomial)} terms"
+
+    def summary(self) -> Summary:
+        """The loss, and the weights that stand in it."""
+        weights = ", ".join(map(str, self.weights)) or "none"
+        return Summary("Population loss", {"loss": self.text(), "weights": weights})
+
+    def formulas(self) -> dict[str, str]:
+        """The loss in LaTeX, unless it is long."""
+        if self.is_long:
+            return {}
+        return typeset({"loss": self.expression}, self.weights)
+
+    def latex(self) -> str:
+        """The loss in LaTeX."""
+        return latex(self.expression, self.weights)
+
+    def to_dict(self) -> dict[str, object]:
+        """The loss and its weights as text."""
+        weights = [str(weight) for weight in self.weights]
+        return {"loss": str(self.expression), "weights": weights}
+
 
 def population_loss(
     task: SymbolicTask, model: Parametrization, block: Block = "full"
@@ -90,9 +131,9 @@ def population_loss(
     lambda_1*(2*key_query_1_1_1**2*lambda_1**2*value_1_2**2 - 2*key_query_1_1_1*lambda_1*value_1_2 + 1)
     """
     require_symbolic_task(task, model, "population_loss(task, model, block)")
-    weights = weight_symbols(model, task.dimension)
-    symbols = [symbol for array in weights.values() for symbol in array.flat]
-    return output_loss(task, model_output(model, task.dimension, block), symbols)
+    arrays = weight_symbols(model, task.dimension)
+    weights = [symbol for array in arrays.values() for symbol in array.flat]
+    return output_loss(task, model_output(model, task.dimension, block), weights)
 
 
 def output_loss(
@@ -111,31 +152,44 @@ def output_loss(
     """
     require_symbolic_task(task, output, "output_loss(task, output, weights)")
     output = without_floats(output, "the terms of an output")
-    _require_terms(size(output).terms // _PRODUCTS)
+    _require_terms(size(output).terms // _OVERCOUNT)
     require_few_lengths(task)
     _require_own_names(weights, task)
-    here = [weight for weight in weights if weight in output.free_symbols]
-    constants = {
-        symbol for symbol in output.free_symbols if not is_variable(symbol)
-    } - {*here}
-    ring = PolyRing(here, coefficients(task, constants, roots_of(output)), lex)
+
+    # ŷ = Σ_i c_i f_i: random monomials f_i times polynomials c_i in the weights.
+    ring = _weight_ring(task, output, weights)
     features = list(collected(output, task.dimension, ring).items())
     _require_work(len(features), task.dimension)
     (target,) = collected(Prompt(task.dimension).label, task.dimension, ring)
+    loss = _expected_square(ring, target, features, task)
+    averaged = {powers: over_lengths(part, task) for powers, part in loss.terms()}
+    return PopulationLoss(ring.from_dict(averaged))
+
+
+def _weight_ring(task: SymbolicTask, output: Expr, weights: Iterable[Expr]) -> Element:
+    """The polynomials in those weights that stand in an output; all other symbols of it are constants."""
+    symbols = output.free_symbols
+    used = [weight for weight in weights if weight in symbols]
+    constants = {symbol for symbol in symbols if not is_variable(symbol)} - {*used}
+    return PolyRing(used, coefficients(task, constants, roots_of(output)), lex)
+
+
+def _expected_square(
+    ring: Element,
+    target: Monomial,
+    features: Sequence[tuple[Monomial, Element]],
+    task: SymbolicTask,
+) -> Element:
+    """E (y_q − Σ_i c_i f_i)² = E y_q² − Σ_i c_i (2 E[y_q f_i] − c_i E f_i² − 2 Σ_{j<i} c_j E[f_i f_j])."""
     moment = monomial_expectation(task, ring.domain)
     loss = ring.one * moment(product(target, target))
-    for i, (feature, weight) in enumerate(features):
-        force = ring.one * (2 * moment(product(target, feature))) - weight * moment(
-            product(feature, feature)
-        )
+    for i, (feature, coefficient) in enumerate(features):
+        bracket = ring.one * (2 * moment(product(target, feature)))
+        bracket -= coefficient * moment(product(feature, feature))
         for other, factor in features[:i]:
-            force -= factor * (2 * moment(product(feature, other)))
-        loss -= weight * force
-    return PopulationLoss(
-        ring.from_dict(
-            {powers: over_lengths(part, task) for powers, part in loss.terms()}
-        )
-    )
+            bracket -= factor * (2 * moment(product(feature, other)))
+        loss -= coefficient * bracket
+    return loss
 
 
 def flow_equations(loss: PopulationLoss) -> dict[Expr, Expr]:
@@ -164,7 +218,6 @@ def weight_symbols(model: Parametrization, dimension: int) -> dict[str, SymbolAr
     >>> weight_symbols(Separate(heads=1), 1)["key"].tolist()
     [[[key_1_1_1, key_1_1_2]]]
     """
-    weights, seen = {}, set()
     shapes = {
         name: tuple(map(int, shape)) for name, shape in model.shapes(dimension).items()
     }
@@ -174,19 +227,26 @@ def weight_symbols(model: Parametrization, dimension: int) -> dict[str, SymbolAr
             f"the model has {total} weights at D = {dimension}, and symbols are for at most {MAX_WEIGHTS}: "
             f"take fewer heads or a smaller dimension"
         )
-    for name, shape in shapes.items():
-        weights[name] = np.empty(shape, dtype=object)
-        for index in np.ndindex(*shape):
-            symbol = sp.Symbol(
-                "_".join([name, *(str(i + 1) for i in index)]), real=True
-            )
-            if is_variable(symbol) or symbol == N or symbol in seen:
+    arrays = {name: _symbol_array(name, shape) for name, shape in shapes.items()}
+
+    taken = {N}
+    for name, array in arrays.items():
+        for symbol in array.flat:
+            if is_variable(symbol) or symbol in taken:
                 raise ValueError(
                     f"the weight {name!r} makes the symbol {symbol}, which is taken: rename the weight"
                 )
-            weights[name][index] = symbol
-            seen.add(symbol)
-    return weights
+            taken.add(symbol)
+    return arrays
+
+
+def _symbol_array(name: str, shape: tuple[int, ...]) -> SymbolArray:
+    """An array of real symbols, name_1_1, name_1_2, …"""
+    array = np.empty(shape, dtype=object)
+    for index in np.ndindex(*shape):
+        from_one = [str(i + 1) for i in index]
+        array[index] = sp.Symbol("_".join([name, *from_one]), real=True)
+    return array
 
 
 def model_output(model: Parametrization, dimension: int, block: Block = "full") -> Expr:
@@ -194,10 +254,13 @@ def model_output(model: Parametrization, dimension: int, block: Block = "full") 
 
     The query's own token (x_q, 0) is a column of X. ValueError for softmax, unknown blocks and wrong shapes.
     """
-    a, B = effective_heads(model, dimension, block)
-    _require_terms(int(np.sum(_terms(a)[:, :, None, None] * _terms(B)[:, None, :, :])))
-    products = token_products(divisor_of(model, dimension), dimension)
-    query = np.array(Prompt(dimension).query, dtype=object)
+    a, B = effective_heads(model, dimension, block)  # (H, D+1), (H, D+1, D)
+
+    # a_h,i (X Xᵀ)_ij B_h,jd has as many terms as a and B have together.
+    term_counts = np.einsum("hi,hjd->hijd", _term_counts(a), _term_counts(B))
+    _require_terms(int(term_counts.sum()))
+    products = token_products(divisor_of(model, dimension), dimension)  # (D+1, D+1)
+    query = np.array(Prompt(dimension).query, dtype=object)  # (D,)
     return sp.Add(*(a[h] @ products @ B[h] @ query for h in range(len(a))))
 
 
@@ -206,20 +269,19 @@ def effective_heads(
 ) -> tuple[SymbolArray, SymbolArray]:
     """a (H, D+1) and B (H, D+1, D) of the model's symbols; those outside the restricted block are zero there."""
     require_block(block)
-    a, B = (
-        np.array(part, dtype=object) for part in _heads_in_symbols(model, dimension)
-    )
-    if a.shape != (len(a), dimension + 1) or B.shape != (
-        len(a),
-        dimension + 1,
-        dimension,
-    ):
+    heads = _heads_in_symbols(model, dimension)
+    a, B = (np.array(part, dtype=object) for part in heads)
+    head_count = len(a)
+    expected = ((head_count, dimension + 1), (head_count, dimension + 1, dimension))
+    if (a.shape, B.shape) != expected:
         raise ValueError(
             f"heads must give a (H, D+1) and B (H, D+1, D), not {a.shape} and {B.shape}"
         )
-    a, B = (_exactly(part) for part in (a, B))
+    a = _exactly(a)
+    B = _exactly(B)
     if block == "restricted":
-        a[:, :-1] = B[:, -1, :] = sp.Integer(0)
+        a[:, :-1] = sp.Integer(0)
+        B[:, -1, :] = sp.Integer(0)
     return a, B
 
 
@@ -243,17 +305,15 @@ def _exactly(heads: SymbolArray) -> SymbolArray:
 
 
 def token_products(divisor: Expr, dimension: int) -> SymbolArray:
-    """X Xᵀ / divisor, (D+1, D+1), in averages and the query."""
+    """X Xᵀ / divisor, (D+1, D+1), in averages and the query: the query's own token is (x_q, 0)."""
     prompt = Prompt(dimension)
-    token, last = (*prompt.x, prompt.y), (*prompt.query, sp.Integer(0))
-    pairs = [
-        [
-            (N * average(p * q) + s * t) / divisor
-            for q, t in zip(token, last, strict=True)
-        ]
-        for p, s in zip(token, last, strict=True)
-    ]
-    return np.array(pairs, dtype=object)
+    token = (*prompt.x, prompt.y)
+    own = (*prompt.query, sp.Integer(0))
+    gram = np.empty((dimension + 1, dimension + 1), dtype=object)
+    for i, j in np.ndindex(gram.shape):
+        over_context = N * average(token[i] * token[j])
+        gram[i, j] = (over_context + own[i] * own[j]) / divisor
+    return gram
 
 
 def _require_own_names(weights: Sequence[Expr], task: SymbolicTask) -> None:
@@ -272,13 +332,13 @@ def require_block(block: str) -> None:
         raise ValueError(f"block must be full or restricted, not {block!r}")
 
 
-def _terms(array: SymbolArray) -> NDArray[np.int64]:
+def _term_counts(array: SymbolArray) -> NDArray[np.int64]:
     """How many terms each entry has, multiplied out."""
-    counts = [
-        size(sp.sympify(entry, strict=True)).terms if entry != 0 else 0
-        for entry in array.flat
-    ]
-    return np.array(counts, dtype=np.int64).reshape(array.shape)
+    counts = np.zeros(array.shape, dtype=np.int64)
+    for index in np.ndindex(array.shape):
+        if array[index] != 0:
+            counts[index] = size(sp.sympify(array[index], strict=True)).terms
+    return counts
 
 
 def _require_terms(count: int) -> None:
@@ -310,4 +370,5 @@ def divisor_of(model: object, dimension: int) -> Expr:
     if name not in _DIVISORS:
         raise ValueError(f"divisor must be one of {', '.join(_DIVISORS)}, not {name!r}")
     square = score_divisor_square(model, dimension)
-    return _DIVISORS[name] * sp.sqrt(sp.Rational(square.numerator, square.denominator))
+    score_divisor = sp.sqrt(sp.Rational(square.numerator, square.denominator))
+    return _DIVISORS[name] * score_divisor

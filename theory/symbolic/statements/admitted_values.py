@@ -12,18 +12,18 @@ from ..task import Expr, SymbolicTask
 Point = dict[Expr, Expr]
 
 _KINDS: tuple[dict[str, bool], ...] = (
-    *({}, {"real": True}, {"positive": True}, {"nonnegative": True}),
-    *(
-        {"integer": True},
-        {"integer": True, "positive": True},
-        {"integer": True, "nonnegative": True},
-    ),
+    {},
+    {"real": True},
+    {"positive": True},
+    {"nonnegative": True},
+    {"integer": True},
+    {"integer": True, "positive": True},
+    {"integer": True, "nonnegative": True},
 )
-"""What SymPy may know of a symbol, so that the points tried here are all that it may be; one without is real."""
+"""What SymPy may know of a symbol, so that the points tried here are all that it may be; without any it is real."""
 
-_LARGE = (
-    sp.Integer(10) ** 6
-)  # for a variance that a point leaves open: it dominates covariances of small points
+# For a variance that a point leaves open: it dominates the covariances of small points.
+_LARGE_VARIANCE = sp.Integer(10) ** 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,33 +45,31 @@ class Admitted:
 
     def in_positive_symbols(self, expression: Expr) -> Expr:
         """The expression in symbols that know more: variances are positive, and p = u/(1 + u) is below 1."""
-        known = {
-            entry: sp.Dummy(entry.name, positive=True)
-            for matrix in self.matrices
-            for entry in matrix.diagonal()
-            if entry.is_Symbol and not entry.is_positive
-        }
+        replaced = {}
+        for matrix in self.matrices:
+            for entry in matrix.diagonal():
+                if entry.is_Symbol and not entry.is_positive:
+                    replaced[entry] = sp.Dummy(entry.name, positive=True)
         if self.fraction is not None:
             odds = sp.Dummy("u", nonnegative=True)
-            known[self.fraction] = odds / (1 + odds)
-        return expression.xreplace(known)
+            replaced[self.fraction] = odds / (1 + odds)
+        return expression.xreplace(replaced)
 
     def numbers(self, symbol: Expr) -> Iterator[Expr]:
         """1, 2, 1/2, 3, 3/2, 1/3, 2/3, −1, … as far as the symbol may be that, without end; never 0."""
-        for size in count(1):
-            near = [sp.Integer(size)] if symbol.is_integer else _of_height(size)
+        for height in count(1):
+            numbers = [sp.Integer(height)] if symbol.is_integer else _of_height(height)
             if symbol == self.fraction:
-                near = [number for number in near if number < 1]
+                numbers = [number for number in numbers if number < 1]
             elif not symbol.is_nonnegative:
-                near = [
-                    *near,
-                    *(
-                        -number
-                        for number in _of_height(size - 2)
-                        if number.is_Integer or not symbol.is_integer
-                    ),
+                # Negative ones come two heights later: most mistakes show at positive numbers.
+                earlier = _of_height(height - 2)
+                numbers += [
+                    -number
+                    for number in earlier
+                    if number.is_Integer or not symbol.is_integer
                 ]
-            yield from near
+            yield from numbers
 
     def borders(self, symbol: Expr) -> list[Expr]:
         """0 and 1, where the symbol may be that: what `numbers` leaves out."""
@@ -87,9 +85,9 @@ def require_kinds(symbols: Iterable[Expr]) -> None:
     Traceback (most recent call last):
     ValueError: the symbol z must be real, positive or nonnegative, whole or not, and nothing else: declare it so
     """
-    known = [sp.Symbol("z", **kind).assumptions0 for kind in _KINDS]
+    allowed = [sp.Symbol("z", **kind).assumptions0 for kind in _KINDS]
     for symbol in sorted(symbols, key=str):
-        if symbol.assumptions0 not in known:
+        if symbol.assumptions0 not in allowed:
             raise ValueError(
                 f"the symbol {symbol} must be real, positive or nonnegative, whole or not, and nothing else: "
                 "declare it so"
@@ -100,32 +98,31 @@ def admitted_by(task: SymbolicTask) -> Admitted:
     """The values that a task's symbols admit."""
     fraction = sp.sympify(task.in_context_fraction, strict=True)
     matrices = (task.covariance, task.teacher_covariance)
-    return Admitted(
-        fraction if fraction.is_Symbol else None,
-        tuple(
-            matrix
-            for matrix in matrices
-            if any(not symbol.is_positive for symbol in matrix.free_symbols)
-        ),
+    # A matrix of positive symbols alone is diagonal, and positive definite by itself.
+    restricting = tuple(
+        matrix
+        for matrix in matrices
+        if not all(symbol.is_positive for symbol in matrix.free_symbols)
     )
+    return Admitted(fraction if fraction.is_Symbol else None, restricting)
 
 
 def _is_positive_definite(matrix: Expr, point: Mapping[Expr, Expr]) -> bool:
     """Whether the matrix is so at a point, with large variances and no covariances where the point is silent."""
     if matrix.free_symbols.isdisjoint(point):
         return True
-    open_symbols = matrix.free_symbols - point.keys()
     variances = set().union(*(entry.free_symbols for entry in matrix.diagonal()))
-    filled = {
-        symbol: _LARGE if symbol in variances else sp.Integer(0)
-        for symbol in open_symbols
-    }
-    numbers = matrix.xreplace({**point, **filled})
+    completed = dict(point)
+    for symbol in matrix.free_symbols - point.keys():
+        completed[symbol] = _LARGE_VARIANCE if symbol in variances else sp.Integer(0)
+    numbers = matrix.xreplace(completed)
+    # Sylvester's criterion: all leading minors are positive.
     return all(numbers[:size, :size].det() > 0 for size in range(1, numbers.rows + 1))
 
 
-def _of_height(size: int) -> list[Expr]:
-    """Positive rationals whose larger part is this number."""
-    others = [other for other in range(size, 0, -1) if gcd(size, other) == 1]
-    above = [sp.Rational(size, other) for other in reversed(others)]
-    return above + [1 / number for number in reversed(above) if number != 1]
+def _of_height(height: int) -> list[Expr]:
+    """Positive rationals whose larger part is this number: 3, 3/2, 1/3, 2/3."""
+    coprime = [other for other in range(1, height + 1) if gcd(height, other) == 1]
+    from_one = [sp.Rational(height, other) for other in coprime]
+    below_one = [1 / number for number in reversed(from_one) if number != 1]
+    return from_one + below_one

@@ -4,9 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from ....runtime.display import Displayed, Summary
 from ..algebra.domains import Condition, conditions_of, unique
 from ..algebra.zero_test import Undecided, is_zero
 from ..derivation import Derivation
+from ..formulas.typeset_results import as_text
 from ..task import Expr
 from .admitted_values import Admitted, Point, admitted_by, require_kinds
 from .counterexamples import Difference
@@ -27,9 +29,17 @@ class Counterexample:
 
     def __str__(self) -> str:
         """The point and both values on one line."""
-        return f"{self.identity.what} is {self.derived}, not {self.claimed}" + _at(
-            self.point, ", at "
-        )
+        difference = f"{self.identity.what} is {self.derived}, not {self.claimed}"
+        return f"{difference}, at {_text(self.point)}" if self.point else difference
+
+    def to_dict(self) -> dict[str, object]:
+        """The identity, the point and both values as text."""
+        return {
+            "identity": self.identity.what,
+            "point": as_text(self.point),
+            "derived": str(self.derived),
+            "claimed": str(self.claimed),
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,16 +54,18 @@ class Undefined:
 
     def __str__(self) -> str:
         """The point and what happens there, on one line."""
-        where = (
-            " near "
-            if any(number.is_Float for number in self.point.values())
-            else " at "
-        )
-        return f"{_at(self.point, where)}: {self.condition}".removeprefix(" ")
+        if not self.point:
+            return f": {self.condition}"
+        is_near = any(number.is_Float for number in self.point.values())
+        return f"{'near' if is_near else 'at'} {_text(self.point)}: {self.condition}"
+
+    def to_dict(self) -> dict[str, object]:
+        """The point, and what happens there, as text."""
+        return {"point": as_text(self.point), "condition": str(self.condition)}
 
 
-@dataclass(frozen=True, eq=False)
-class CheckResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class CheckResult(Displayed):
     """What became of a statement: its `identities`, those that are `failing`, and a point that shows it.
 
     Where a statement is refuted, `counterexample` is a point at which all of it is defined. `undefined` is a point
@@ -81,21 +93,46 @@ class CheckResult:
         return "undecided" if self.undecided else "proved"
 
     def __str__(self) -> str:
-        """The finding on one line."""
+        """The result on one line."""
         total = len(self.identities)
         if self.counterexample is not None:
-            share = (
-                f" ({len(self.failing)} of {total} identities fail)"
-                if total > 1
-                else ""
-            )
-            return f"refuted: {self.counterexample}{share}"
+            failing = f" ({len(self.failing)} of {total} identities fail)"
+            return f"refuted: {self.counterexample}{failing if total > 1 else ''}"
         if self.undefined is not None:
-            return f"undefined{'' if not self.undefined.point else ' '}{self.undefined}"
+            space = " " if self.undefined.point else ""
+            return f"undefined{space}{self.undefined}"
         if self.undecided:
             return f"undecided: {self.undecided}"
-        named = self.identities[0].what if total == 1 else f"{total} identities"
-        return f"proved: {named}, for all values of the symbols"
+        subject = self.identities[0].what if total == 1 else f"{total} identities"
+        return f"proved: {subject}, for all values of the symbols"
+
+    def summary(self) -> Summary:
+        """The level, what fails and where."""
+        rows = {
+            "identities": len(self.identities),
+            "failing": ", ".join(identity.what for identity in self.failing) or "none",
+        }
+        if self.counterexample is not None:
+            rows["at"] = _text(self.counterexample.point) or "every point"
+            rows["derived"] = self.counterexample.derived
+            rows["claimed"] = self.counterexample.claimed
+        elif self.undefined is not None:
+            rows["undefined"] = self.undefined
+        elif self.undecided:
+            rows["undecided"] = self.undecided
+        return Summary(f"Statement: {self.level}", rows)
+
+    def to_dict(self) -> dict[str, object]:
+        """The level, the identities and what shows it, as text."""
+        example, undefined = self.counterexample, self.undefined
+        return {
+            "level": self.level,
+            "identities": [identity.what for identity in self.identities],
+            "failing": [identity.what for identity in self.failing],
+            "counterexample": None if example is None else example.to_dict(),
+            "undefined": None if undefined is None else undefined.to_dict(),
+            "undecided": self.undecided,
+        }
 
 
 def check_statement(
@@ -104,7 +141,7 @@ def check_statement(
     conditions: Iterable[Condition] = (),
     repeated: Iterable[Identity] = (),
 ) -> CheckResult:
-    """Prove a statement identically in weights, parameters and N, or refute it with the smallest nice point.
+    """Prove a statement identically in weights, parameters and N, or refute it with a point of small rational numbers.
 
     It is proved only if it is real and finite for every value that its symbols admit, else "undefined", with the
     point. What SymPy has simplified away is not seen in an expression: text is read together with its `conditions`
@@ -127,28 +164,30 @@ def check_statement(
     undefined at N = 1: 1/(N - 1) divides by zero
     """
     stated = (*repeated, *identities(statement, derivation))
-    require_kinds(set().union(*(each.free_symbols for each in formulas(statement))))
+    expressions = formulas(statement)
+    require_kinds(set().union(*(formula.free_symbols for formula in expressions)))
     admitted = admitted_by(derivation.task)
     unproved = _unproved_conditions(statement, stated, conditions, admitted)
     differences = {
-        part: Difference(part.derived, part.claimed, unproved, admitted)
-        for part in stated
+        identity: Difference(identity.derived, identity.claimed, unproved, admitted)
+        for identity in stated
     }
-    failing, doubtful = _failing(differences)
-    for part in failing:
-        point = differences[part].smallest()
+    failing, reasons = _failing(differences)
+
+    # A counterexample outranks an undefined point: the statement is wrong where all of it has a value.
+    for identity in failing:
+        point = differences[identity].smallest()
         if point is not None:
-            example = Counterexample(
-                part, point, part.derived.xreplace(point), part.claimed.xreplace(point)
-            )
+            derived = identity.derived.xreplace(point)
+            claimed = identity.claimed.xreplace(point)
+            example = Counterexample(identity, point, derived, claimed)
             return CheckResult(stated, failing, example)
     for condition in unproved:
-        broken = broken_at(condition, admitted)
-        if broken is not None:
-            return CheckResult(stated, failing, undefined=Undefined(condition, broken))
-    return CheckResult(
-        stated, failing, undecided=_open_question(failing, doubtful, unproved)
-    )
+        point = broken_at(condition, admitted)
+        if point is not None:
+            return CheckResult(stated, failing, undefined=Undefined(condition, point))
+    question = _open_question(failing, reasons, unproved)
+    return CheckResult(stated, failing, undecided=question)
 
 
 def _unproved_conditions(
@@ -159,15 +198,14 @@ def _unproved_conditions(
 ) -> tuple[Condition, ...]:
     """What must hold for the statement to have a value, as far as it is not proved."""
     expressions = [*formulas(statement)]
-    for part in stated:
-        expressions += [part.derived, part.claimed]
-    found = unique(
-        [
-            *noted,
-            *(each for expression in expressions for each in conditions_of(expression)),
-        ]
+    for identity in stated:
+        expressions += [identity.derived, identity.claimed]
+    conditions = list(noted)
+    for expression in expressions:
+        conditions += conditions_of(expression)
+    return tuple(
+        condition for condition in unique(conditions) if not is_met(condition, admitted)
     )
-    return tuple(condition for condition in found if not is_met(condition, admitted))
 
 
 def _failing(
@@ -175,32 +213,33 @@ def _failing(
 ) -> tuple[tuple[Identity, ...], dict[Identity, str]]:
     """The identities that do not hold, and why nothing is known of others."""
     failing: list[Identity] = []
-    doubtful: dict[Identity, str] = {}
-    for part, difference in differences.items():
+    reasons: dict[Identity, str] = {}
+    for identity, difference in differences.items():
         try:
-            if difference.shows_soon() or not is_zero(part.derived - part.claimed):
-                failing.append(part)
+            # A few small points first: they refute most mistakes sooner than algebra does.
+            if difference.shows_soon() or not is_zero(
+                identity.derived - identity.claimed
+            ):
+                failing.append(identity)
         except Undecided as reason:
-            doubtful[part] = str(reason)
-    return tuple(failing), doubtful
+            reasons[identity] = str(reason)
+    return tuple(failing), reasons
 
 
 def _open_question(
     failing: tuple[Identity, ...],
-    doubtful: dict[Identity, str],
+    reasons: dict[Identity, str],
     unproved: tuple[Condition, ...],
 ) -> str:
     """What is not decided, or nothing."""
-    for part, reason in doubtful.items():
-        return f"{part.what}: {reason}"
+    for identity, reason in reasons.items():
+        return f"{identity.what}: {reason}"
     for condition in unproved:
         return f"it is not known whether {condition} for some values of its symbols"
-    for part in failing:
-        return f"{part.what} is not as claimed, but both sides are real at no small point that was tried"
+    for identity in failing:
+        return f"{identity.what} is not as claimed, but both sides are real at no small point that was tried"
     return ""
 
 
-def _at(point: Point, before: str) -> str:
-    return before * bool(point) + ", ".join(
-        f"{symbol} = {value}" for symbol, value in point.items()
-    )
+def _text(point: Point) -> str:
+    return ", ".join(f"{symbol} = {value}" for symbol, value in point.items())

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from operator import lt
 
 import sympy as sp
 
 from ..algebra.domains import Condition
-from ..algebra.sign_analysis import roots_in
+from ..algebra.sign_analysis import fractional_powers
 from ..algebra.zero_test import number_sign
 from ..task import Expr
 from .admitted_values import Admitted, Point
@@ -14,13 +15,13 @@ from .admitted_values import Admitted, Point
 Domains = dict[Expr, list[Expr]]
 
 TRIED = 160
-"""Numbers that are tried for one symbol: more than any degree that occurs."""
+"""Numbers that are tried for one symbol: more than any degree that occurs, so that some are no roots."""
 
 POINTS = 1000
 """Points that are tried at most."""
 
 FEW = 8
-"""Points that are tried before any other thing: most mistakes show there."""
+"""Points that are tried before any proof: most mistakes show there."""
 
 
 class Difference:
@@ -40,29 +41,29 @@ class Difference:
         conditions: Iterable[Condition] = (),
         admitted: Admitted | None = None,
     ) -> None:
-        self.derived, self.claimed = derived, claimed
+        self.derived = derived
+        self.claimed = claimed
         self.conditions = tuple(conditions)
         self.admitted = admitted or Admitted()
-        symbols = derived.free_symbols | claimed.free_symbols
-        symbols = symbols.union(
-            *(condition.expression.free_symbols for condition in self.conditions)
-        )
+        expressions = [derived, claimed]
+        expressions += [condition.expression for condition in self.conditions]
+        symbols = set().union(*(expression.free_symbols for expression in expressions))
         self.domains = numbers_of(symbols, self.admitted)
 
     def smallest(self) -> Point | None:
-        """The smallest nice point at which they differ, by an exact test; None if nothing was found.
+        """The smallest rational point at which they differ, by an exact test; None if nothing was found.
 
         Where there are roots, their radicands are made perfect powers if a small point does that.
         """
         for start in (*islice(self._rational_points(), 1), {}):
-            rest = {
+            domains = {
                 symbol: numbers
                 for symbol, numbers in self.domains.items()
                 if symbol not in start
             }
-            point = self._first(start, rest) or self._completed(
-                start, rest, iter(range(POINTS))
-            )
+            point = self._first(start, domains)
+            if point is None:
+                point = self._completed(start, domains, iter(range(POINTS)))
             if point is not None:
                 return {symbol: point[symbol] for symbol in self.domains}
         return None
@@ -73,15 +74,16 @@ class Difference:
 
     def at(self, point: Point) -> bool:
         """Whether both are defined and real at a point that has every symbol, and differ there."""
-        return (
-            self.admitted.admits(point)
-            and all(fulfils(each, point) for each in self.conditions)
-            and self._differ(point)
-        )
+        if not self.admitted.admits(point):
+            return False
+        if not all(fulfils(condition, point) for condition in self.conditions):
+            return False
+        return self._differ(point)
 
     def _differ(self, point: Point) -> bool:
-        """Whether they differ at a point, as numbers or identically in the symbols that are left."""
-        derived, claimed = self.derived.xreplace(point), self.claimed.xreplace(point)
+        """Whether they differ at a point, as numbers or identically in the symbols that remain."""
+        derived = self.derived.xreplace(point)
+        claimed = self.claimed.xreplace(point)
         if derived.has(sp.zoo, sp.nan) or claimed.has(sp.zoo, sp.nan):
             return False
         try:
@@ -89,57 +91,60 @@ class Difference:
         except ValueError:
             return False
 
-    def _first(self, start: Point, rest: Domains) -> Point | None:
+    def _first(self, start: Point, domains: Domains) -> Point | None:
         """The first of few small points at which the two differ."""
-        points = (start | point for point in islice(graded(rest), POINTS))
-        few = islice((point for point in points if self.admitted.admits(point)), FEW)
-        return next((point for point in few if self.at(point)), None)
+        points = (start | point for point in islice(graded(domains), POINTS))
+        admitted = (point for point in points if self.admitted.admits(point))
+        for point in islice(admitted, FEW):
+            if self.at(point):
+                return point
+        return None
 
     def _completed(
-        self, point: Point, rest: Domains, tries: Iterator[int]
+        self, point: Point, domains: Domains, tries: Iterator[int]
     ) -> Point | None:
-        """The first numbers for the remaining symbols that leave the two different, one symbol after the other."""
+        """The first numbers for the remaining symbols that make the two differ, one symbol after the other."""
         if next(tries, None) is None:
             return None
-        if not rest:
+        if not domains:
             return point if self.at(point) else None
         if not self._may_differ(point):
             return None
-        symbol, *others = rest
-        for number in rest[symbol]:
-            found = self._completed(
-                point | {symbol: number},
-                {other: rest[other] for other in others},
-                tries,
-            )
-            if found is not None:
-                return found
+        symbol, *others = domains
+        remaining = {other: domains[other] for other in others}
+        for number in domains[symbol]:
+            completed = self._completed(point | {symbol: number}, remaining, tries)
+            if completed is not None:
+                return completed
         return None
 
     def _may_differ(self, point: Point) -> bool:
-        """Whether anything is left of the difference in the symbols that have no number yet."""
-        left = self.derived.xreplace(point) - self.claimed.xreplace(point)
-        return bool(left != 0) and not left.has(sp.zoo, sp.nan)
+        """Whether the difference is not identically zero in the symbols that have no number yet."""
+        difference = self.derived.xreplace(point) - self.claimed.xreplace(point)
+        return bool(difference != 0) and not difference.has(sp.zoo, sp.nan)
 
     def _rational_points(self) -> Iterator[Point]:
         """Points of the symbols under roots at which no root is left."""
         pair = (self.derived, self.claimed)
-        roots = [root for expression in pair for root in roots_in(expression)]
+        roots = fractional_powers(self.derived) + fractional_powers(self.claimed)
+        if not roots:
+            return
         symbols = set().union(*(root.free_symbols for root in roots))
-        rooted = {
+        domains = {
             symbol: numbers
             for symbol, numbers in self.domains.items()
             if symbol in symbols
         }
-        for point in islice(graded(rooted), POINTS if roots else 0):
-            if not any(roots_in(expression.xreplace(point)) for expression in pair):
+        for point in islice(graded(domains), POINTS):
+            at_point = [expression.xreplace(point) for expression in pair]
+            if not any(map(fractional_powers, at_point)):
                 yield point
 
 
 def differing_point(
     derived: Expr, claimed: Expr, fraction: Expr | None = None
 ) -> Point | None:
-    """The smallest nice point at which two expressions that are not identical differ, by an exact test.
+    """The smallest rational point at which two expressions that are not identical differ, by an exact test.
 
     >>> a, b = sp.symbols("a b", positive=True)
     >>> differing_point(a * b, a + b - 1)
@@ -161,44 +166,48 @@ def fulfils(condition: Condition, point: Point) -> bool:
         side = number_sign(condition.expression.xreplace(point))
     except ValueError:
         return False
-    return {
-        "nonzero": side != 0,
-        "nonnegative": side >= 0,
-        "positive": side > 0,
-        "function": False,
-    }[condition.kind]
+    match condition.kind:
+        case "nonzero":
+            return side != 0
+        case "nonnegative":
+            return side >= 0
+        case "positive":
+            return side > 0
+    return False
 
 
 def numbers_of(
     symbols: Iterable[Expr], admitted: Admitted, borders: bool = False
 ) -> Domains:
     """The numbers that are tried for each symbol, simplest first; with `borders` also 0 and 1 where they are."""
-    return {
-        symbol: [
-            *(admitted.borders(symbol) if borders else ()),
-            *islice(admitted.numbers(symbol), TRIED),
-        ]
-        for symbol in sorted(symbols, key=str)
-    }
+    domains = {}
+    for symbol in sorted(symbols, key=str):
+        at_borders = admitted.borders(symbol) if borders else []
+        domains[symbol] = [*at_borders, *islice(admitted.numbers(symbol), TRIED)]
+    return domains
 
 
 def graded(domains: Domains) -> Iterator[Point]:
-    """Points by how far their numbers stand down the lists, all together."""
+    """Points by the sum of the positions of their numbers in the lists: simple ones first."""
+    sizes = [len(numbers) for numbers in domains.values()]
     for total in range(TRIED):
-        for places in _compositions(total, len(domains)):
-            if all(
-                place < len(numbers)
-                for place, numbers in zip(places, domains.values(), strict=True)
-            ):
+        for positions in _compositions(total, len(domains)):
+            if all(map(lt, positions, sizes)):
                 yield {
-                    symbol: domains[symbol][place]
-                    for symbol, place in zip(domains, places, strict=True)
+                    symbol: domains[symbol][position]
+                    for symbol, position in zip(domains, positions, strict=True)
                 }
 
 
 def _compositions(total: int, parts: int) -> Iterator[tuple[int, ...]]:
-    if parts <= 1:
-        yield from [(total,)] if parts else [()] if total == 0 else []
+    """Every tuple of so many numbers of 0 or more with this sum."""
+    if parts == 0:
+        if total == 0:
+            yield ()
+        return
+    if parts == 1:
+        yield (total,)
         return
     for first in range(total + 1):
-        yield from ((first, *rest) for rest in _compositions(total - first, parts - 1))
+        for others in _compositions(total - first, parts - 1):
+            yield (first, *others)

@@ -3,30 +3,46 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice, pairwise
+from typing import NamedTuple
 
 import sympy as sp
 
 from ..algebra.domains import Condition
 from ..algebra.enclosures import certain_sign
+from ..algebra.polynomial_signs import has_rational_coefficients
 from ..algebra.sign_analysis import is_nonnegative, is_nonzero, is_positive
 from ..algebra.zero_test import number_sign
 from ..task import Expr
 from .admitted_values import Admitted, Point
 from .counterexamples import graded, numbers_of
 
-_POINTS = 150  # that are tried as they come
-_LINES = 24  # points from which one symbol after the other is solved for
-_HIGHEST_DEGREE = 40  # of a polynomial whose real roots are isolated
+# Points that are tried as they come.
+_POINTS = 150
+
+# Points from which the expression is solved for each symbol in turn.
+_LINES = 24
+
+# Of a polynomial whose real roots are isolated: more takes seconds.
+_MAX_DEGREE = 40
+
 _SPREAD = tuple(
     sp.Rational(number, 100)
     for number in (1, 10, 33, 50, 75, 100, 150, 200, 300, 500, 1000, 3000, 10000)
 )
 """Numbers between which a sign may change."""
 
-_HALVINGS = 40  # from an interval of 70 to ten digits
+# From an interval of the length 7000 to 10⁻⁸.
+_HALVINGS = 40
 
 _FAR = tuple(sp.Integer(sign * 10**power) for power in (1, 3) for sign in (1, -1))
 """Numbers that are far from those that are tried as they come."""
+
+
+_PROOFS = {
+    "nonzero": is_nonzero,
+    "positive": is_positive,
+    "nonnegative": is_nonnegative,
+}
 
 
 def is_met(condition: Condition, admitted: Admitted) -> bool:
@@ -36,26 +52,23 @@ def is_met(condition: Condition, admitted: Admitted) -> bool:
     >>> [is_met(Condition("nonzero", expression), Admitted()) for expression in (x + 1, x - 1)]
     [True, False]
     """
-    proof = {
-        "nonzero": is_nonzero,
-        "positive": is_positive,
-        "nonnegative": is_nonnegative,
-    }.get(condition.kind)
-    if proof is None or condition.expression.has(sp.zoo, sp.nan, sp.oo, -sp.oo, sp.I):
+    proof = _PROOFS.get(condition.kind)
+    if proof is None or _is_infinite(condition.expression):
         return False
-    known = admitted.in_positive_symbols(condition.expression)
-    if not proof(known):
+    if not proof(admitted.in_positive_symbols(condition.expression)):
         return False
+
+    # p = u/(1 + u) leaves out p = 1, which is looked at by itself.
     fraction = admitted.fraction
     if fraction is None or not condition.expression.has(fraction):
         return True
-    return is_met(
-        replace(
-            condition,
-            expression=condition.expression.xreplace({fraction: sp.Integer(1)}),
-        ),
-        admitted,
-    )
+    at_one = condition.expression.xreplace({fraction: sp.Integer(1)})
+    return is_met(replace(condition, expression=at_one), admitted)
+
+
+def _is_infinite(expression: Expr) -> bool:
+    """Whether the expression is infinite or complex for all values of its symbols."""
+    return bool(expression.has(sp.zoo, sp.nan, sp.oo, -sp.oo, sp.I))
 
 
 def broken_at(condition: Condition, admitted: Admitted) -> Point | None:
@@ -69,32 +82,30 @@ def broken_at(condition: Condition, admitted: Admitted) -> Point | None:
     >>> broken_at(Condition("nonnegative", x - 100 * y), Admitted())
     {x: 1, y: 1}
     """
-    if condition.kind == "function":
+    expression = condition.expression
+    if condition.kind == "function" or _is_infinite(expression):
         return None
-    if condition.expression.has(sp.zoo, sp.nan, sp.oo, -sp.oo, sp.I):
-        return None
-    domains = numbers_of(condition.expression.free_symbols, admitted, borders=True)
+    domains = numbers_of(expression.free_symbols, admitted, borders=True)
     points = (point for point in graded(domains) if admitted.admits(point))
     tried = list(islice(points, _POINTS))
     for point in tried:
         if _breaks(condition, point):
             return point
-    for point, is_zero in _on_lines(condition.expression, tried[:_LINES]):
-        broken = is_zero and condition.kind != "nonnegative"
-        if (
-            admitted.admits(point)
-            and _in_range(point)
-            and (broken or _breaks(condition, point))
-        ):
+
+    for candidate in _on_lines(expression, tried[:_LINES]):
+        point = candidate.point
+        if not (admitted.admits(point) and _in_range(point)):
+            continue
+        breaks_at_zero = candidate.is_zero and condition.kind != "nonnegative"
+        if breaks_at_zero or _breaks(condition, point):
             return point
-    return (
-        _sign_change(condition.expression, tried[:_LINES], admitted)
-        if condition.kind == "nonzero"
-        else None
-    )
+    if condition.kind == "nonzero":
+        return _sign_change(expression, tried[:_LINES], admitted)
+    return None
 
 
 def _breaks(condition: Condition, point: Point) -> bool:
+    """Whether a condition is certain not to hold at a point that has every symbol of it."""
     value = condition.expression.xreplace(point)
     if value.has(sp.zoo, sp.nan):
         return False
@@ -102,9 +113,12 @@ def _breaks(condition: Condition, point: Point) -> bool:
         side = number_sign(value)
     except ValueError:
         return False
-    return {"nonzero": side == 0, "nonnegative": side < 0, "positive": side <= 0}[
-        condition.kind
-    ]
+    match condition.kind:
+        case "nonzero":
+            return side == 0
+        case "nonnegative":
+            return side < 0
+    return side <= 0
 
 
 def _in_range(point: Point) -> bool:
@@ -121,18 +135,30 @@ def _in_range(point: Point) -> bool:
     return True
 
 
-def _on_lines(expression: Expr, starts: list[Point]) -> Iterator[tuple[Point, bool]]:
-    """Points where the expression vanishes along one symbol, with True, and between those, with False."""
+class _Candidate(NamedTuple):
+    """A point on a line, and whether the expression vanishes there."""
+
+    point: Point
+    is_zero: bool
+
+
+def _on_lines(expression: Expr, starts: list[Point]) -> Iterator[_Candidate]:
+    """Points where the expression vanishes along one symbol, and points between those and far away."""
     for start in starts:
         for symbol in start:
-            others = {
-                other: number for other, number in start.items() if other != symbol
-            }
-            zeros, between = _special_numbers(expression.xreplace(others), symbol)
-            yield from ((start | {symbol: number}, True) for number in zeros)
-            yield from (
-                (start | {symbol: number}, False) for number in (*between, *_FAR)
-            )
+            line = _line(expression, start, symbol)
+            zeros, between = _special_numbers(line, symbol)
+            for number in zeros:
+                yield _Candidate(start | {symbol: number}, is_zero=True)
+            for number in (*between, *_FAR):
+                yield _Candidate(start | {symbol: number}, is_zero=False)
+
+
+def _line(expression: Expr, point: Point, symbol: Expr) -> Expr:
+    """The expression as a function of one symbol, with the numbers of a point for the others."""
+    return expression.xreplace(
+        {other: number for other, number in point.items() if other != symbol}
+    )
 
 
 def _sign_change(
@@ -143,24 +169,26 @@ def _sign_change(
     Either it is zero there or a part of it is infinite.
     """
     for start in starts:
-        for symbol in (each for each in start if not each.is_integer):
-            line = expression.xreplace(
-                {other: number for other, number in start.items() if other != symbol}
-            )
-            numbers = sorted(
-                _SPREAD
-                if symbol.is_nonnegative
-                else (*_SPREAD, *(-number for number in _SPREAD))
-            )
-            sides = [
-                certain_sign(line.xreplace({symbol: number})) for number in numbers
-            ]
-            for (low, one), (high, other) in pairwise(zip(numbers, sides, strict=True)):
-                if one and other and one != other:
-                    ends = _bisected(line, symbol, low, high)
-                    if all(admitted.admits(start | {symbol: end}) for end in ends):
-                        return start | {symbol: sp.Float(ends[0], 6)}
+        for symbol in start:
+            if symbol.is_integer:
+                continue
+            line = _line(expression, start, symbol)
+            for low, high in _sign_changes(line, symbol):
+                ends = _bisected(line, symbol, low, high)
+                if all(admitted.admits(start | {symbol: end}) for end in ends):
+                    return start | {symbol: sp.Float(ends[0], 6)}
     return None
+
+
+def _sign_changes(line: Expr, symbol: Expr) -> Iterator[tuple[Expr, Expr]]:
+    """Neighbours among the numbers of `_SPREAD` between which the sign changes for certain."""
+    numbers = sorted(_SPREAD)
+    if not symbol.is_nonnegative:
+        numbers = [*(-number for number in reversed(numbers)), *numbers]
+    sides = [certain_sign(line.xreplace({symbol: number})) for number in numbers]
+    for (low, side), (high, next_side) in pairwise(zip(numbers, sides, strict=True)):
+        if side and next_side and side != next_side:
+            yield low, high
 
 
 def _bisected(line: Expr, symbol: Expr, low: Expr, high: Expr) -> tuple[Expr, Expr]:
@@ -171,11 +199,10 @@ def _bisected(line: Expr, symbol: Expr, low: Expr, high: Expr) -> tuple[Expr, Ex
     side = certain_sign(line.xreplace({symbol: low}))
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        low, high = (
-            (middle, high)
-            if certain_sign(line.xreplace({symbol: middle})) == side
-            else (low, middle)
-        )
+        if certain_sign(line.xreplace({symbol: middle})) == side:
+            low = middle
+        else:
+            high = middle
     return low, high
 
 
@@ -183,26 +210,29 @@ def _special_numbers(expression: Expr, symbol: Expr) -> tuple[list[Expr], list[E
     """Zeros of a function of one symbol in closed form, and rational numbers between them."""
     if not expression.has(symbol):
         return [], []
-    exponential, rate = _by_exponential(expression, symbol)
-    unknown = symbol if rate is None else exponential
-    in_unknown = (
-        expression
-        if rate is None
-        else _in_exponential(expression, rate, symbol, unknown)
-    )
-    polynomial = _numerator(in_unknown, unknown)
+    # A polynomial in the symbol x, or one in E = e^(c x).
+    unknown = symbol
+    rate = _common_rate(expression, symbol)
+    if rate is not None:
+        unknown = sp.Dummy("E", positive=True)
+        expression = _in_exponential(expression, rate, symbol, unknown)
+    polynomial = _numerator(expression, unknown)
     if polynomial is None:
         return [], []
+
     zeros = sorted(set(polynomial.real_roots()))
     between = [
-        sp.nsimplify((one + other).evalf(15) / 2, rational=True)
-        for one, other in pairwise(zeros)
+        sp.nsimplify((low + high).evalf(15) / 2, rational=True)
+        for low, high in pairwise(zeros)
     ]
     if rate is None:
         return zeros, between
-    return [sp.log(zero) / rate for zero in zeros if zero > 0], [
-        sp.log(each) / rate for each in between if each > 0
-    ]
+    return _logarithms(zeros, rate), _logarithms(between, rate)
+
+
+def _logarithms(numbers: list[Expr], rate: Expr) -> list[Expr]:
+    """The x with e^(c x) = E for the positive ones among some E."""
+    return [sp.log(number) / rate for number in numbers if number > 0]
 
 
 def _numerator(expression: Expr, symbol: Expr) -> Expr | None:
@@ -211,39 +241,39 @@ def _numerator(expression: Expr, symbol: Expr) -> Expr | None:
     if not top.is_polynomial(symbol):
         return None
     polynomial = sp.Poly(top, symbol)
-    if (
-        not (polynomial.domain.is_ZZ or polynomial.domain.is_QQ)
-        or not 0 < polynomial.degree() <= _HIGHEST_DEGREE
-    ):
+    if not has_rational_coefficients(polynomial):
         return None
-    return polynomial
+    return polynomial if 0 < polynomial.degree() <= _MAX_DEGREE else None
 
 
-def _by_exponential(expression: Expr, symbol: Expr) -> tuple[Expr, Expr | None]:
-    """A symbol for e^(c x), and the c of which all exponents are whole multiples, or None."""
-    exponential = sp.Dummy("E", positive=True)
-    arguments = [node.args[0] for node in expression.atoms(sp.exp) if node.has(symbol)]
-    rates = [argument.coeff(symbol) for argument in arguments]
-    if not rates or any(
-        sp.expand(a - r * symbol).has(symbol)
-        for a, r in zip(arguments, rates, strict=True)
-    ):
-        return exponential, None
+def _common_rate(expression: Expr, symbol: Expr) -> Expr | None:
+    """The c of which all exponents of the expression are whole multiples, as c x + …; None if there is none."""
+    exponentials = [node for node in expression.atoms(sp.exp) if node.has(symbol)]
+    rates = []
+    for node in exponentials:
+        (argument,) = node.args
+        rate = argument.coeff(symbol)
+        if sp.expand(argument - rate * symbol).has(symbol):
+            return None  # not linear
+        rates.append(rate)
+    if not rates:
+        return None
     ratios = [rate / rates[0] for rate in rates]
     if not all(ratio.is_Rational and ratio != 0 for ratio in ratios):
-        return exponential, None
-    scale = sp.ilcm(1, *(ratio.q for ratio in ratios))
-    return exponential, rates[0] / scale
+        return None
+    return rates[0] / sp.ilcm(1, *(ratio.q for ratio in ratios))
 
 
 def _in_exponential(
     expression: Expr, rate: Expr, symbol: Expr, exponential: Expr
 ) -> Expr:
-    """The expression with E for e^(c x)."""
+    """The expression with E for e^(c x): e^(r x + s) is E^(r/c) e^s."""
+
+    def replaced(node: Expr) -> Expr:
+        (argument,) = node.args
+        own_rate = argument.coeff(symbol)
+        return exponential ** (own_rate / rate) * sp.exp(argument - own_rate * symbol)
+
     return expression.replace(
-        lambda node: isinstance(node, sp.exp) and node.has(symbol),
-        lambda node: (
-            exponential ** (node.args[0].coeff(symbol) / rate)
-            * sp.exp(node.args[0] - node.args[0].coeff(symbol) * symbol)
-        ),
+        lambda node: isinstance(node, sp.exp) and node.has(symbol), replaced
     )

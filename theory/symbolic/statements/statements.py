@@ -11,7 +11,7 @@ from ..derivation import Derivation
 from ..task import Expr, N
 
 TIME = sp.Symbol("t", nonnegative=True)
-"""Flow time from the start on, in which a stated course is written."""
+"""Flow time from the start on, in which a stated solution is written."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class StatedInvariant:
 
 @dataclass(frozen=True)
 class StatedReduction:
-    """Weights of the form `ansatz` keep it, other weights staying zero, and amplitudes move by `equations`.
+    """Weights of the form `ansatz` keep it, other weights staying zero, and amplitudes obey `equations`.
 
     `equations` {amplitude: rate} has every symbol of the ansatz that is no parameter; a constant has rate 0.
     """
@@ -50,7 +50,7 @@ class StatedReduction:
 
 @dataclass(frozen=True)
 class StatedFixedPoint:
-    """The flow rests at `values` {weight: expression}, other weights being zero, with this `loss` if it is given.
+    """The flow has an equilibrium at `values` {weight: expression}, other weights zero, with this `loss` if given.
 
     Values are real wherever the parameters are what their symbols say; weights in them are free real numbers.
     """
@@ -61,13 +61,13 @@ class StatedFixedPoint:
 
 @dataclass(frozen=True)
 class StatedSolution:
-    """The flow takes weights along `course` {weight: expression in TIME}, other weights being zero.
+    """`solution` {weight: expression in TIME} solves the flow, other weights being zero.
 
-    With an `ansatz` {weight: expression in amplitudes} the course is that of the amplitudes. `start` has the values
-    at time 0 of what the course gives, where they are stated.
+    With an `ansatz` {weight: expression in amplitudes} the solution is that of the amplitudes. `start` has the values
+    at time 0 of what the solution gives, where they are stated.
     """
 
-    course: Mapping[Expr, Expr]
+    solution: Mapping[Expr, Expr]
     ansatz: Mapping[Expr, Expr] | None = None
     start: Mapping[Expr, Expr] | None = None
 
@@ -102,11 +102,13 @@ def identities(statement: Statement, derivation: Derivation) -> tuple[Identity, 
 
 def formulas(statement: Statement) -> tuple[Expr, ...]:
     """Every expression that a statement holds, in the order of its fields."""
-    found: list[object] = []
+    values: list[object] = []
     for field in fields(statement):
         value = getattr(statement, field.name)
-        found += value.values() if isinstance(value, Mapping) else [value]
-    return tuple(sp.sympify(value, strict=True) for value in found if value is not None)
+        values += value.values() if isinstance(value, Mapping) else [value]
+    return tuple(
+        sp.sympify(value, strict=True) for value in values if value is not None
+    )
 
 
 def _parts(statement: object, derivation: Derivation) -> Iterator[Identity]:
@@ -114,7 +116,7 @@ def _parts(statement: object, derivation: Derivation) -> Iterator[Identity]:
         case StatedLoss():
             return _loss(statement, derivation)
         case StatedRate():
-            return _motion(statement, derivation)
+            return _rate(statement, derivation)
         case StatedInvariant():
             return _invariant(statement, derivation)
         case StatedReduction():
@@ -122,28 +124,25 @@ def _parts(statement: object, derivation: Derivation) -> Iterator[Identity]:
         case StatedFixedPoint():
             return _fixed_point(statement, derivation)
         case StatedSolution():
-            return _course(statement, derivation)
+            return _solution(statement, derivation)
     kinds = ", ".join(kind.__name__ for kind in get_args(Statement))
     raise ValueError(f"a statement is one of {kinds}, not {statement!r}")
 
 
 def _loss(statement: StatedLoss, derivation: Derivation) -> Iterator[Identity]:
-    constants, derived = _constants(derivation), derivation.loss.expression
+    constants = _constants(derivation)
+    derived = derivation.loss.expression
     if statement.ansatz is None:
-        yield Identity(
-            "the loss",
-            derived,
-            _exact("the loss", statement.value, {*constants, *_weights(derivation)}),
-        )
+        known = constants | _weights(derivation)
+        yield Identity("the loss", derived, _exact("the loss", statement.value, known))
         return
     ansatz = _ansatz(statement.ansatz, derivation)
-    value = _exact(
-        "the loss", statement.value, constants | _amplitudes(ansatz, derivation)
-    )
-    yield Identity("the loss on the ansatz", _at(derived, ansatz, derivation), value)
+    known = constants | _amplitudes(ansatz, derivation)
+    claimed = _exact("the loss", statement.value, known)
+    yield Identity("the loss on the ansatz", _at(derived, ansatz, derivation), claimed)
 
 
-def _motion(statement: StatedRate, derivation: Derivation) -> Iterator[Identity]:
+def _rate(statement: StatedRate, derivation: Derivation) -> Iterator[Identity]:
     known = _constants(derivation) | _weights(derivation)
     weight = _weight(statement.weight, derivation)
     rate = _exact(f"the rate of {weight}", statement.rate, known)
@@ -154,20 +153,19 @@ def _invariant(
     statement: StatedInvariant, derivation: Derivation
 ) -> Iterator[Identity]:
     weights = _weights(derivation)
-    quantity = _exact(
-        "the quantity", statement.quantity, _constants(derivation) | weights
-    )
+    known = _constants(derivation) | weights
+    quantity = _exact("the quantity", statement.quantity, known)
     if not quantity.free_symbols & weights:
         raise ValueError(
             f"{quantity} has no weight in it: a constant is conserved by every flow"
         )
-    flow = {
-        weight: rate
+    # dI/dt = Σ ∂I/∂θ dθ/dt.
+    terms = [
+        sp.diff(quantity, weight) * rate
         for weight, rate in derivation.flow.items()
         if weight in quantity.free_symbols
-    }
-    rate = sp.Add(*(sp.diff(quantity, weight) * rate for weight, rate in flow.items()))
-    yield Identity(f"d({quantity})/dt", rate, sp.Integer(0))
+    ]
+    yield Identity(f"d({quantity})/dt", sp.Add(*terms), sp.Integer(0))
 
 
 def _reduction(
@@ -175,140 +173,145 @@ def _reduction(
 ) -> Iterator[Identity]:
     ansatz = _ansatz(statement.ansatz, derivation)
     amplitudes = _amplitudes(ansatz, derivation)
+    equations = _amplitude_equations(statement.equations, amplitudes, derivation)
+    for weight, derived in _rates(ansatz, derivation).items():
+        # By the chain rule, the rate of θ = φ(z) is Σ ∂φ/∂z dz/dt.
+        form = ansatz.get(weight, sp.Integer(0))
+        terms = [sp.diff(form, z) * rate for z, rate in equations.items()]
+        on_ansatz = _at(derived, ansatz, derivation)
+        yield Identity(f"d {weight}/dt on the ansatz", on_ansatz, sp.Add(*terms))
+
+
+def _amplitude_equations(
+    stated: Mapping[Expr, Expr], amplitudes: set[Expr], derivation: Derivation
+) -> dict[Expr, Expr]:
+    """The stated rates of the amplitudes; ValueError where one has none."""
     known = _constants(derivation) | amplitudes
-    equations = {
-        _known("the equations", amplitude, amplitudes): _exact(
-            f"the rate of {amplitude}", rate, known
-        )
-        for amplitude, rate in statement.equations.items()
-    }
+    equations = {}
+    for amplitude, rate in stated.items():
+        symbol = _known("the equations", amplitude, amplitudes)
+        equations[symbol] = _exact(f"the rate of {amplitude}", rate, known)
     for symbol in sorted(amplitudes - set(equations), key=str):
         raise ValueError(
             f"{symbol} of the ansatz is no parameter{_near(symbol, _constants(derivation))} "
             f"and has no equation: state its rate, 0 for a constant"
         )
-    for weight, derived in _rates(ansatz, derivation).items():
-        form = ansatz.get(weight, sp.Integer(0))
-        claimed = sp.Add(
-            *(sp.diff(form, amplitude) * rate for amplitude, rate in equations.items())
-        )
-        yield Identity(
-            f"d {weight}/dt on the ansatz", _at(derived, ansatz, derivation), claimed
-        )
+    return equations
 
 
 def _fixed_point(
     statement: StatedFixedPoint, derivation: Derivation
 ) -> Iterator[Identity]:
     known = _constants(derivation) | _weights(derivation)
-    values = {
-        _weight(weight, derivation): _exact(f"the value of {weight}", value, known)
-        for weight, value in statement.values.items()
-    }
+    values = {}
+    for weight, value in statement.values.items():
+        symbol = _weight(weight, derivation)
+        values[symbol] = _exact(f"the value of {weight}", value, known)
     _require_block(values, derivation)
     for weight, derived in derivation.flow.items():
-        yield Identity(
-            f"d {weight}/dt at the point",
-            _at(derived, values, derivation),
-            sp.Integer(0),
-        )
+        at_point = _at(derived, values, derivation)
+        yield Identity(f"d {weight}/dt at the point", at_point, sp.Integer(0))
     if statement.loss is not None:
-        loss = _exact("the loss", statement.loss, known)
-        yield Identity(
-            "the loss at the point",
-            _at(derivation.loss.expression, values, derivation),
-            loss,
-        )
+        loss_at_point = _at(derivation.loss.expression, values, derivation)
+        claimed = _exact("the loss", statement.loss, known)
+        yield Identity("the loss at the point", loss_at_point, claimed)
 
 
-def _course(statement: StatedSolution, derivation: Derivation) -> Iterator[Identity]:
-    ansatz = None if statement.ansatz is None else _ansatz(statement.ansatz, derivation)
-    moving = _weights(derivation) if ansatz is None else _amplitudes(ansatz, derivation)
-    course = {
-        _known("the course", symbol, moving): _in_time(
-            f"the course of {symbol}", form, moving, derivation
-        )
-        for symbol, form in statement.course.items()
-    }
-    for symbol in sorted(moving - set(course), key=str) if ansatz is not None else ():
-        raise ValueError(
-            f"{symbol} of the ansatz has no course: state one, or its value if it rests"
-        )
-    place = {
-        weight: form.xreplace(course) for weight, form in (ansatz or course).items()
-    }
-    _require_block(place, derivation)
-    for weight, derived in _rates(place, derivation).items():
-        claimed = sp.diff(place.get(weight, sp.Integer(0)), TIME)
-        yield Identity(
-            f"d {weight}/dt along the course", _at(derived, place, derivation), claimed
-        )
+def _solution(statement: StatedSolution, derivation: Derivation) -> Iterator[Identity]:
+    if statement.ansatz is None:
+        moving = _weights(derivation)
+        solution = _solution_in_time(statement.solution, moving, derivation)
+        weights = solution
+    else:
+        ansatz = _ansatz(statement.ansatz, derivation)
+        moving = _amplitudes(ansatz, derivation)
+        solution = _solution_in_time(statement.solution, moving, derivation)
+        for symbol in sorted(moving - set(solution), key=str):
+            raise ValueError(
+                f"{symbol} of the ansatz has no solution: state one, or its value if it is constant"
+            )
+        weights = {weight: form.xreplace(solution) for weight, form in ansatz.items()}
+
+    _require_block(weights, derivation)
+    for weight, derived in _rates(weights, derivation).items():
+        on_solution = _at(derived, weights, derivation)
+        claimed = sp.diff(weights.get(weight, sp.Integer(0)), TIME)
+        yield Identity(f"d {weight}/dt along the solution", on_solution, claimed)
     for symbol, value in (statement.start or {}).items():
-        begin = course[_known("the start", symbol, set(course))].subs(TIME, 0)
-        yield Identity(
-            f"{symbol} at time 0",
-            begin,
-            _in_time(f"the start of {symbol}", value, moving, derivation),
+        at_zero = solution[_known("the start", symbol, set(solution))].subs(TIME, 0)
+        claimed = _in_time(f"the start of {symbol}", value, moving, derivation)
+        yield Identity(f"{symbol} at time 0", at_zero, claimed)
+
+
+def _solution_in_time(
+    stated: Mapping[Expr, Expr], moving: set[Expr], derivation: Derivation
+) -> dict[Expr, Expr]:
+    """What is stated for symbols that may move, as expressions in time."""
+    solution = {}
+    for symbol, form in stated.items():
+        known = _known("the solution", symbol, moving)
+        solution[known] = _in_time(
+            f"the solution for {symbol}", form, moving, derivation
         )
+    return solution
 
 
 def _in_time(what: str, form: Expr, moving: set[Expr], derivation: Derivation) -> Expr:
     """An expression in time, parameters and constants of its own, but not in what moves."""
-    exact, own = _exact(what, form, None), {*_constants(derivation), TIME}
+    exact = _exact(what, form, None)
+    known = {*_constants(derivation), TIME}
     for symbol in sorted(exact.free_symbols, key=str):
         if symbol in moving:
             raise ValueError(
                 f"{what} must be explicit in {TIME}, but it has {symbol}, which moves"
             )
-        if str(symbol) in map(str, own):
-            _known(what, symbol, own)
+        if str(symbol) in map(str, known):
+            _known(what, symbol, known)
     return exact
 
 
 def _at(expression: Expr, values: Mapping[Expr, Expr], derivation: Derivation) -> Expr:
+    """The expression where weights have these values, and are zero without one."""
     return expression.xreplace(
         {weight: values.get(weight, sp.Integer(0)) for weight in derivation.weights}
     )
 
 
-def _rates(place: Mapping[Expr, Expr], derivation: Derivation) -> dict[Expr, Expr]:
-    """What the flow does to its weights, and to the others that a statement places: these never move."""
-    return {
-        **derivation.flow,
-        **{weight: sp.Integer(0) for weight in place if weight not in derivation.flow},
-    }
+def _rates(values: Mapping[Expr, Expr], derivation: Derivation) -> dict[Expr, Expr]:
+    """The rates of the weights of the flow, and of others that a statement gives values: these never move."""
+    rates = dict.fromkeys(values, sp.Integer(0))
+    return {**derivation.flow, **rates, **derivation.flow}
 
 
-def _require_block(place: Mapping[Expr, Expr], derivation: Derivation) -> None:
+def _require_block(values: Mapping[Expr, Expr], derivation: Derivation) -> None:
     """ValueError for a value other than zero where the restricted block has none."""
-    for weight, value in place.items():
-        if (
-            derivation.block == "restricted"
-            and weight not in derivation.flow
-            and value != 0
-        ):
+    if derivation.block != "restricted":
+        return
+    for weight, value in values.items():
+        if weight not in derivation.flow and value != 0:
             raise ValueError(
                 f'{weight} is zero in the restricted block, not {value}: leave it out, or take block = "full"'
             )
 
 
 def _ansatz(ansatz: Mapping[Expr, Expr], derivation: Derivation) -> dict[Expr, Expr]:
-    found = {
+    exact = {
         _weight(weight, derivation): _exact(f"the ansatz for {weight}", form, None)
         for weight, form in ansatz.items()
     }
-    _require_block(found, derivation)
-    return found
+    _require_block(exact, derivation)
+    return exact
 
 
 def _amplitudes(ansatz: Mapping[Expr, Expr], derivation: Derivation) -> set[Expr]:
     """The symbols of an ansatz that are no parameters; ValueError for a parameter's name on another symbol."""
     constants = _constants(derivation)
-    found = set().union(*(form.free_symbols for form in ansatz.values())) - constants
-    for symbol in found:
+    symbols = set().union(*(form.free_symbols for form in ansatz.values()))
+    amplitudes = symbols - constants
+    for symbol in amplitudes:
         if str(symbol) in map(str, constants):
             _known("the ansatz", symbol, constants)
-    return found
+    return amplitudes
 
 
 def _weights(derivation: Derivation) -> set[Expr]:
@@ -332,23 +335,21 @@ def _exact(what: str, expression: Expr, known: set[Expr] | None) -> Expr:
         raise ValueError(
             f"{what} must be a SymPy expression, not {expression!r}: read text by read_text"
         ) from None
-    if (
-        not isinstance(exact, sp.Expr)
-        or exact.is_Matrix
-        or exact.has(sp.oo, -sp.oo, sp.zoo, sp.nan)
-    ):
+    is_expression = isinstance(exact, sp.Expr) and not exact.is_Matrix
+    if not is_expression or exact.has(sp.oo, -sp.oo, sp.zoo, sp.nan):
         raise ValueError(f"{what} must be a finite expression, not {expression}")
     if exact.has(sp.Float):
         raise ValueError(
             f"{what} has the inexact number {min(exact.atoms(sp.Float))}: write sympy.Rational(1, 3)"
         )
-    for symbol in sorted(exact.free_symbols, key=str):
-        if known is not None:
+    if known is not None:
+        for symbol in sorted(exact.free_symbols, key=str):
             _known(what, symbol, known)
     return exact
 
 
 def _known(what: str, symbol: Expr, known: set[Expr]) -> Expr:
+    """The symbol if it is known; ValueError, with the nearest names, if not."""
     if symbol in known:
         return symbol
     if not isinstance(symbol, sp.Symbol):
@@ -366,5 +367,5 @@ def _known(what: str, symbol: Expr, known: set[Expr]) -> Expr:
 
 
 def _near(symbol: Expr, known: set[Expr]) -> str:
-    matches = get_close_matches(str(symbol), [str(each) for each in known], n=3)
+    matches = get_close_matches(str(symbol), list(map(str, known)), n=3)
     return f" (did you mean {' or '.join(matches)}?)" if matches else ""

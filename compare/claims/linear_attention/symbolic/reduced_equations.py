@@ -151,12 +151,12 @@ def _derived_minimum(context: RunContext) -> Formulas:
     for D in (1, 2):
         task, model = problem("white", D), Merged(1)
         quadratic = effective_map(task, model)
-        learned = next(fixed_points(task, model))  # of least loss
+        learned = fixed_points(task, model)[0]  # of least loss
         M = _symbolic_map(D)
         formulas |= {
             f"D = {D}, L(M)": quadratic.loss(M),
             f"D = {D}, L*": learned.loss,
-            **entries(f"D = {D}, G(M)", quadratic.force(M)),
+            **entries(f"D = {D}, G(M)", quadratic.residual_correlation(M)),
             **entries(f"D = {D}, M*", learned.M),
         }
     return formulas

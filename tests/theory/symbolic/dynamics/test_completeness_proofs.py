@@ -109,7 +109,7 @@ def test_maps_of_weights_at_rest_solve_it(model):
         effective_map(task, model),
         weight_symbols(model, 2),
     )
-    G = form.force(form.M)
+    G = form.residual_correlation(form.M)
     for name, product in (("key", G * form.M.T), ("query", G.T * form.M)):
         rows = [sp.Matrix(row) for head in symbols[name] for row in head[:, :-1]]
         moved = sum((row.applyfunc(flow.get) * row.T for row in rows), sp.zeros(2))
@@ -213,11 +213,8 @@ def test_solutions_without_commuting_are_those_of_white_inputs():
     plain = completeness(
         SymbolicTask(sp.eye(3), sp.diag(*c), task.noise_variance, task.context_lengths)
     )
-    straight = next(
-        fixed_points(
-            SymbolicTask(sp.eye(3), sp.diag(*c), sp.Rational(1, 3), (5,)), Separate(3)
-        )
-    ).M
+    white = SymbolicTask(sp.eye(3), sp.diag(*c), sp.Rational(1, 3), (5,))
+    straight = fixed_points(white, Separate(3))[0].M
     for S in subsets(3):
         kept = sp.diag(*(straight[d, d] if d in S else 0 for d in range(3)))
         assert solves(plain.basis, kept)
@@ -227,13 +224,13 @@ def test_solutions_without_commuting_are_those_of_white_inputs():
 
 def test_impostors_are_not_listed(monkeypatch):
     counting, task = sys.modules[completeness.__module__], oblique(*slanted())
-    learned = counting._learned
+    learned = counting._learned_map
     doubled = {
         "each": lambda *at: 2 * learned(*at),
-        "two": lambda *at: learned(*at[:3], at[4].gens[0], at[4]),
+        "two": lambda *at: learned(*at[:3], at[3].ring.gens[0]),
     }
     for wrong in doubled.values():
-        monkeypatch.setattr(counting, "_learned", wrong)
+        monkeypatch.setattr(counting, "_learned_map", wrong)
         found = completeness(task)
         assert (found.count, found.listed, found.complete) == (8, 0, False)
 
@@ -249,7 +246,14 @@ def test_new_coordinates_take_the_loss_of_a_map_to_that_of_another(P, c):
     )
     assert sp.expand(form.loss(M) - plain.loss(P.T * M * P)) == 0
     assert sp.expand(form.loss(M) - plain.loss(2 * P.T * M * P)) != 0
-    assert (form.force(M) - P * plain.force(P.T * M * P) * P.T).expand().is_zero_matrix
+    assert (
+        (
+            form.residual_correlation(M)
+            - P * plain.residual_correlation(P.T * M * P) * P.T
+        )
+        .expand()
+        .is_zero_matrix
+    )
 
 
 def equal_gains():
@@ -277,7 +281,7 @@ def test_both_halves_of_the_system_are_needed():
     home = sp.ring(list(M), sp.QQ.frac_field(N, *symbolic_task(2).parameters), grevlex)[
         0
     ]
-    G = form.force(M)
+    G = form.residual_correlation(M)
     halves = [
         [home.from_expr(sp.expand(each)) for each in half]
         for half in (G * M.T, G.T * M)

@@ -33,7 +33,7 @@ def same(expression, expected):
 def test_white_teachers_give_the_published_coefficients(dimension):
     task = symbolic_task(dimension)
     λ, trace = task.parameters, sum(task.parameters)
-    first = next(fixed_points(task, Separate(dimension)))
+    first = fixed_points(task, Separate(dimension))[0]
     assert first.subset == tuple(range(1, dimension + 1))
     for λ_d, m, g in zip(λ, first.coefficients, first.gains, strict=True):
         a = λ_d**2 * (1 + 1 / N) + λ_d * trace / N
@@ -50,7 +50,7 @@ def test_teachers_noise_and_divisors(divisor):
     λ, ω, σ = task.parameters[:3], task.parameters[3:6], task.parameters[6]
     s = {"context": 1, "tokens": N / (N + 1), "none": N}[divisor]
     c = sum(a * b for a, b in zip(λ, ω, strict=True)) + σ**2
-    everything = next(fixed_points(task, Separate(3, divisor=divisor)))
+    everything = fixed_points(task, Separate(3, divisor=divisor))[0]
     assert same(everything.untrained_loss, c)
     for λ_d, ω_d, m, g in zip(
         λ, ω, everything.coefficients, everything.gains, strict=True
@@ -87,7 +87,7 @@ def test_merged_heads_learn_everything_or_nothing():
     minimum, start = fixed_points(task, Merged(2))
     form = effective_map(task, Merged(1))
     assert (minimum.subset, start.subset) == ((1, 2, 3), ())
-    assert form.force(minimum.M).applyfunc(sp.cancel) == sp.zeros(3)
+    assert form.residual_correlation(minimum.M).applyfunc(sp.cancel) == sp.zeros(3)
     assert sp.zeros(3) == start.M
     assert start.loss == task.covariance.trace() + task.noise_variance
 
@@ -108,11 +108,11 @@ def test_losses_are_those_of_the_maps():
     points = list(fixed_points(task, model))
     for point in points:
         assert same(form.loss(point.M).subs(values), point.loss.subs(values))
-        G = form.force(point.M)
+        G = form.residual_correlation(point.M)
         assert (
             (G * point.M.T).subs(values) == (G.T * point.M).subs(values) == sp.zeros(3)
         )
-        doubled = form.force(2 * point.M) * point.M.T
+        doubled = form.residual_correlation(2 * point.M) * point.M.T
         assert point.subset == () or doubled.subs(values) != sp.zeros(3)
     assert len({point.loss.subs(values) for point in points}) == len(points) == 8
 

@@ -114,7 +114,7 @@ def test_circle_and_hyperbola():
 def test_conditions_cut_a_continuum():
     equations = {x: y * (1 - x * y), y: x * (1 - x * y)}
     with pytest.raises(
-        ValueError, match="the points of rest are a continuum: add conserved quantities"
+        ValueError, match="the equilibria are a continuum: add conserved quantities"
     ):
         equilibria(equations)
     assert set(values(equations, [x**2 - y**2])) == {(0, 0), (1, 1), (-1, -1)}

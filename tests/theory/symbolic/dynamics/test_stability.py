@@ -313,7 +313,7 @@ def test_names_what_has_no_index():
     a, b = sp.symbols("a b", positive=True)
     loss = population_loss(symbolic_task(1), Separate(1), "restricted")
     value, key, query = loss.weights
-    with pytest.raises(ValueError, match="do not rest there: the gradient of"):
+    with pytest.raises(ValueError, match="no equilibrium: the gradient of"):
         hessian_index(loss, {value: 1, key: 1, query: 1})
     with pytest.raises(ValueError, match="no weight a: it has"):
         hessian_index(loss, {a: 1})

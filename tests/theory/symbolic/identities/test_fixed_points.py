@@ -30,7 +30,7 @@ def zero(expression):
 
 def rests(form, M):
     """Whether G Mᵀ = GᵀM = 0: what a fixed point of separate heads is, as a test below proves."""
-    G = form.force(M)
+    G = form.residual_correlation(M)
     return zero(G * M.T) and zero(G.T * M)
 
 
@@ -151,7 +151,7 @@ def test_there_are_no_other_maps_where_gains_differ(size):
     task = symbolic_task(size, teachers="diagonal")
     form, (b, a, λ) = effective_map(task, MODEL), closed_form(task)
     M = sp.Matrix(size, size, sp.symbols(f"m:{size**2}"))
-    G = form.force(M)
+    G = form.residual_correlation(M)
     first, second = form.A.inv() * G * M.T, form.Lambda.inv() * G.T * M
     skew = [part - part.T for part in (first, second)]
     gains = [b[d] ** 2 / (a[d] * λ[d]) for d in range(size)]
@@ -185,7 +185,7 @@ def test_the_flow_of_separate_heads_rests_only_where_the_map_does(model):
         sp.Matrix(weights[name][..., :-1].reshape(-1, 2)) for name in ("key", "query")
     )
     G, rates = (
-        form.force(form.M),
+        form.residual_correlation(form.M),
         [part.applyfunc(flow.get) for part in (keys, queries)],
     )
     assert zero(rates[0].T * keys - G * form.M.T)
@@ -203,7 +203,10 @@ def test_merged_heads_rest_at_two_maps_only():
         list(weights["value"][:, -1]),
         [sp.Matrix(each) for each in weights["key_query"][:, :-1, :-1]],
     )
-    G, rates = form.force(form.M), [matrix.applyfunc(flow.get) for matrix in U]
+    G, rates = (
+        form.residual_correlation(form.M),
+        [matrix.applyfunc(flow.get) for matrix in U],
+    )
     summed = v[0] * rates[0] + v[1] * rates[1]
     assert zero(summed - (v[0] ** 2 + v[1] ** 2) * G)
     assert not zero(summed - (v[0] + v[1]) ** 2 * G)

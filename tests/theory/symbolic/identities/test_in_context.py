@@ -99,7 +99,7 @@ def ratio(λ_d, task):
 def test_coefficients_approach_those_of_regression_at_first_order(size, noise):
     """1/λ_d − m_d = r_d / (λ_d (N + r_d)), positive, and the series of m_d in r_d/N is geometric."""
     task = symbolic_task(size, noise=noise)
-    point = next(fixed_points(task, Separate(size)))
+    point = fixed_points(task, Separate(size))[0]
     for λ_d, m in zip(task.parameters, point.coefficients, strict=False):
         r = ratio(λ_d, task)
         gap = 1 / λ_d - m
@@ -124,21 +124,25 @@ def test_long_contexts_learn_the_inverse_covariance_whatever_the_teachers(teache
         task.teacher_covariance,
         (task.teacher_covariance * Λ).trace() + task.noise_variance,
     )
-    G = form.force(Λ.inv())
+    G = form.residual_correlation(Λ.inv())
     assert zero(G + (Λ * Ω * Λ + c * Λ) / N)
     assert not zero(G + (Λ * Ω * Λ) / N)
     minimum = (
         Λ.inv() * (Λ - (Λ * Ω * Λ + c * Λ) * (Λ * Ω * Λ).inv() * Λ / N) * Λ.inv()
     )  # to first order
     assert all(
-        zero(part) for entry in form.force(minimum) for part in inverse_length(entry)
-    )
-    assert not all(
-        zero(part) for entry in form.force(Λ.inv()) for part in inverse_length(entry)
+        zero(part)
+        for entry in form.residual_correlation(minimum)
+        for part in inverse_length(entry)
     )
     assert not all(
         zero(part)
-        for entry in form.force(2 * Λ.inv())
+        for entry in form.residual_correlation(Λ.inv())
+        for part in inverse_length(entry)
+    )
+    assert not all(
+        zero(part)
+        for entry in form.residual_correlation(2 * Λ.inv())
         for part in inverse_length(entry, 1)
     )
 
@@ -152,7 +156,7 @@ def test_the_minimum_is_one_preconditioned_gradient_step(size):
         average(error**2 / 2).diff(a).xreplace(dict.fromkeys(w, sp.Integer(0)))
         for a in w
     ]
-    minimum = next(fixed_points(symbolic_task(size), Separate(size))).M
+    minimum = fixed_points(symbolic_task(size), Separate(size))[0].M
     query = sp.Matrix(prompt.query)
     prediction = (regression(size).T * minimum * query)[0]
 

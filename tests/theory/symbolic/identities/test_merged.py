@@ -107,7 +107,7 @@ def test_merged_heads_keep_one_shared_matrix_of_any_kind():
     """ds/dt = ⟨G, U⟩ and dU/dt = s G for any Ω, with M = s U; heads with matrices of their own do not reduce."""
     task, flow, values, U = derived(Merged(2), 2, teachers="general", noise=True)
     shared = sp.Matrix(2, 2, sp.symbols("u_11 u_12 u_21 u_22", real=True))
-    G = effective_map(task, Merged(2)).force(s * shared)
+    G = effective_map(task, Merged(2)).residual_correlation(s * shared)
     claimed = dict(zip(shared, s * G, strict=True)) | {
         s: (G.T * shared).trace(),
         τ: sp.Integer(0),

@@ -28,7 +28,7 @@ def zero(expression):
 
 def rests(form, M, zero=zero):
     """Whether G Mᵀ = GᵀM = 0, which is where separate heads rest."""
-    G = form.force(M)
+    G = form.residual_correlation(M)
     return zero(G * M.T) and zero(G.T * M)
 
 
@@ -80,7 +80,7 @@ def test_maps_by_the_singular_vectors_of_T():
         assert [name for name, map_ in wrong.items() if rests(form, map_)] == []
         assert not head_rests(OBLIQUE, M * sp.Matrix([1, 0]), [1, 0])
     everything = ROOT.inv() * (parts[0][1] + parts[1][1]) * SCALE.inv()
-    assert zero(form.force(everything))
+    assert zero(form.residual_correlation(everything))
     assert form.loss(everything) == form.c - parts[0][0] - parts[1][0]
     assert zero(everything - ROOT.inv() ** 2 * form.B * SCALE.inv() ** 2)
 

@@ -152,7 +152,8 @@ def test_other_divisors_rescale_the_map(divisor, s):
 
     def map_rescales(factor):
         return zero(other.loss(M / factor) - base.loss(M)) and zero(
-            other.force(M / factor) - factor * base.force(M)
+            other.residual_correlation(M / factor)
+            - factor * base.residual_correlation(M)
         )
 
     assert moments_rescale(s, s**2)
@@ -271,7 +272,7 @@ def test_the_loss_is_a_square_above_its_minimum(size):
     form = EffectiveMap(Δ, sp.Symbol("c"), A * minimum * Λ, A, Λ)
     above = form.loss(minimum + Δ) - form.loss(minimum)
     assert zero(above - (Λ * Δ.T * A * Δ).trace())
-    assert zero(form.force(minimum))
+    assert zero(form.residual_correlation(minimum))
     assert not zero(above - (Λ * Δ.T * A * Δ).trace() / 2)
     assert not zero(
         form.loss(2 * minimum + Δ) - form.loss(2 * minimum) - (Λ * Δ.T * A * Δ).trace()
@@ -284,9 +285,9 @@ def test_the_minimum(size):
     form = effective_map(task, MODEL)
     A, B, Λ = (part.applyfunc(sp.factor) for part in (form.A, form.B, form.Lambda))
     inverse = A.adjugate() / A.det()
-    assert zero(form.force(inverse * B * Λ.inv()))
+    assert zero(form.residual_correlation(inverse * B * Λ.inv()))
     assert zero(
-        form.force(Λ.inv() * B * inverse)
+        form.residual_correlation(Λ.inv() * B * inverse)
     )  # it is symmetric, as A is a combination of B and Λ
     wrong = {
         "Λ twice": inverse * B * Λ.inv() ** 2,
@@ -296,14 +297,16 @@ def test_the_minimum(size):
     }
     if size > 1:
         wrong["B last"] = inverse * Λ.inv() * B
-    assert [name for name, M in wrong.items() if zero(form.force(M))] == []
+    assert [
+        name for name, M in wrong.items() if zero(form.residual_correlation(M))
+    ] == []
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_the_minimum_for_white_teachers(size):
     task = symbolic_task(size)
     form, Λ, one = effective_map(task, MODEL), task.covariance, sp.eye(size)
-    assert zero(form.force((Λ + (Λ + Λ.trace() * one) / N).inv()))
+    assert zero(form.residual_correlation((Λ + (Λ + Λ.trace() * one) / N).inv()))
     wrong = {
         "trace dropped": Λ + Λ / N,
         "Λ dropped": Λ + Λ.trace() * one / N,
@@ -312,5 +315,7 @@ def test_the_minimum_for_white_teachers(size):
         "least squares": Λ,
     }
     assert [
-        name for name, matrix in wrong.items() if zero(form.force(matrix.inv()))
+        name
+        for name, matrix in wrong.items()
+        if zero(form.residual_correlation(matrix.inv()))
     ] == []

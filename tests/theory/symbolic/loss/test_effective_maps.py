@@ -146,7 +146,10 @@ def differing(moments, form, M):
         "A": (rational(moments.A), form.A),
         "B": (rational(moments.B), form.B),
         "loss": (rational(moments.loss(M))[0], form.loss(exact)),
-        "gradient": (rational(moments.gradient(M)), -2 * form.force(exact)),
+        "gradient": (
+            rational(moments.gradient(M)),
+            -2 * form.residual_correlation(exact),
+        ),
     }
     return {name for name, (theirs, ours) in pairs.items() if theirs != ours}
 

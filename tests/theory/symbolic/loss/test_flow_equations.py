@@ -59,7 +59,7 @@ def test_merged_flow_is_that_of_a_two_layer_network():
     model, task = Merged(2), symbolic_task(2, teachers="general", noise=True)
     form, w = effective_map(task, model), weight_symbols(model, 2)
     loss = population_loss(task, model, "restricted")
-    flow, G = flow_equations(loss), form.force(form.M)
+    flow, G = flow_equations(loss), form.residual_correlation(form.M)
     for h in range(2):
         v, U = w["value"][h, -1], sp.Matrix(w["key_query"][h, :-1, :-1])
         assert zero(flow[v] - (G.T * U).trace(), loss)
@@ -75,7 +75,7 @@ def test_separate_flow_is_that_of_three_layers():
     )
     form, w = effective_map(task, model), weight_symbols(model, 2)
     loss = population_loss(task, model, "restricted")
-    flow, G = flow_equations(loss), form.force(form.M)
+    flow, G = flow_equations(loss), form.residual_correlation(form.M)
     for h in range(2):
         v, K, Q = (
             w["value"][h, -1],

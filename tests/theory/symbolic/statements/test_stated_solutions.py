@@ -40,8 +40,8 @@ def test_the_balanced_course_of_merged_attention_is_proved(on_weights):
 @pytest.mark.parametrize(
     ("wrong", "where"),
     [
-        ({"speed": 1}, "d value_1_2/dt along the course"),
-        ({"kappa": 1 + 1 / N}, "d value_1_2/dt along the course"),
+        ({"speed": 1}, "d value_1_2/dt along the solution"),
+        ({"kappa": 1 + 1 / N}, "d value_1_2/dt along the solution"),
         ({"start": w0}, "a at time 0"),
     ],
     ids=["half the speed", "trace dropped", "start not squared"],
@@ -63,13 +63,13 @@ def test_a_weight_without_a_course_must_rest():
 
 
 BAD = {
-    "has no course": StatedSolution({}, {v: a, u: a}),
+    "has no solution": StatedSolution({}, {v: a, u: a}),
     "must be explicit in t, but it has value_1_2": StatedSolution({u: v * TIME}),
     "which does not stand there": StatedSolution({a: TIME}),
-    "lambda_1 of the course of value_1_2 has other assumptions": StatedSolution(
+    "lambda_1 of the solution for value_1_2 has other assumptions": StatedSolution(
         {v: sp.Symbol("lambda_1") * TIME}
     ),
-    "t of the course of value_1_2 has other assumptions": StatedSolution(
+    "t of the solution for value_1_2 has other assumptions": StatedSolution(
         {v: sp.Symbol("t")}
     ),
     "has the inexact number 0.5": StatedSolution({v: 0.5 * TIME}),
