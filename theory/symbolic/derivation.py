@@ -24,7 +24,7 @@ from .loss.population_losses import (
     population_loss,
     weight_symbols,
 )
-from .task import Expr, N, SymbolicTask, rational_task, require_symbolic_task
+from .task import Expr, N, SymbolicTask, by_name, rational_task, require_symbolic_task
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -54,9 +54,10 @@ class Derivation(TypesetResult):
     @property
     def parameters(self) -> tuple[Expr, ...]:
         """Every symbol of the task, and constants of an output of the user's own, but N; by name."""
+        # A domain without symbols is one of numbers, which lists none.
         constants = getattr(self.loss.polynomial.ring.domain, "symbols", ())
         symbols = {*self.task.parameters, *constants} - {N}
-        return tuple(sorted(symbols, key=lambda symbol: str(symbol.name)))
+        return tuple(by_name(symbols))
 
     def conserved(self, degree: int = 2) -> tuple[Expr, ...]:
         """Every independent polynomial of the weights up to this degree that the flow conserves."""
@@ -151,6 +152,7 @@ def derive(
     >>> sp.factor(derivation.flow[derivation.weights[0]].subs(N, 2))
     -key_1_1**2*lambda_1**2*(2*key_1_1**2*lambda_1*value_1_2 - 1)
     """
+    # Decimals and fractions as they were written, not as floats.
     if isinstance(task, Task):
         task = rational_task(task)
     require_symbolic_task(task, model, "derive(task, model, block)")
@@ -174,6 +176,7 @@ def derive_output(
     {m: lambda_1**2 + lambda_1**3*m*(-N - 2)/N}
     """
     require_symbolic_task(task, output, "derive_output(task, output, weights)")
+    # Each weight is an array without dimensions, so that weights by name work as for models.
     arrays = {str(weight): np.array(weight, dtype=object) for weight in weights}
     if len(arrays) < len(weights):
         names = ", ".join(map(str, weights))

@@ -13,7 +13,7 @@ from ...runtime.arrays import FloatArray
 from ...runtime.display import Displayed, Summary
 from ...task import Task
 from .derivation import Derivation
-from .task import Expr, N, SymbolicTask, rational_task
+from .task import Expr, N, SymbolicTask, rational_task, symbols_in
 
 NumericFunction = Callable[[FloatArray], FloatArray]
 
@@ -70,12 +70,13 @@ def numeric(
         sp.sympify(expression, strict=True).xreplace(numbers)
         for expression in expressions
     ]
-    used = set().union(*(value.free_symbols for value in values))
+    used = symbols_in(values)
     missing = used - {*variables}
     if missing:
         raise ValueError(
             f"parameters must give a number for {', '.join(sorted(map(str, missing)))}"
         )
+    # cse: common parts of the equations are computed once.
     function = sp.lambdify([list(variables)], values, modules="numpy", cse=True)
 
     def evaluate(y: FloatArray) -> FloatArray:
@@ -116,6 +117,7 @@ def unpacked(
     index_of = {weight: index for index, weight in enumerate(derivation.weights)}
     arrays = {}
     for name, symbols in derivation.arrays.items():
+        # Weights that do not stand in the output keep their initial values.
         initial = np.asarray(start[name], dtype=float)
         shape = (*y.shape[:-1], *symbols.shape)
         arrays[name] = np.array(np.broadcast_to(initial, shape))
@@ -141,26 +143,27 @@ def parameter_values(symbolic: SymbolicTask, task: Task) -> dict[Expr, Expr]:
         raise ValueError(_different("dimension", symbolic.dimension, exact.dimension))
     for name, entry, number in _entries(symbolic, exact):
         symbol, value = _symbol_value(entry, number)
-        known = values.setdefault(symbol, value)
+        first_value = values.setdefault(symbol, value)
         is_constant = not symbol.is_Symbol
-        if known != value or (is_constant and symbol != value):
+        if first_value != value or (is_constant and symbol != value):
             raise ValueError(_different(name, entry, number))
     return {symbol: value for symbol, value in values.items() if symbol.is_Symbol}
 
 
 def _length_values(
-    symbolic: SymbolicTask, exact: SymbolicTask, given: object
+    symbolic: SymbolicTask, exact: SymbolicTask, lengths: object
 ) -> dict[Expr, Expr]:
     """The number for N where it is a symbol; ValueError where the lengths are different."""
     if symbolic.context_lengths == exact.context_lengths:
         return {}
     if symbolic.context_lengths == (N,) and len(exact.context_lengths) == 1:
         return {N: exact.context_lengths[0]}
-    raise ValueError(_different("context_lengths", symbolic.context_lengths, given))
+    raise ValueError(_different("context_lengths", symbolic.context_lengths, lengths))
 
 
 def _symbol_value(entry: Expr, number: Expr) -> tuple[Expr, Expr]:
     """The symbol that an entry of a task determines, and its value: of a square such as σ² the positive root."""
+    # A variance is written σ², so that σ can stand in formulas.
     base, exponent = entry.as_base_exp()
     if base.is_Symbol and exponent == 2:
         return base, sp.sqrt(number)
@@ -196,8 +199,8 @@ def _matrices(task: SymbolicTask) -> dict[str, Expr]:
     }
 
 
-def _different(name: str, symbolic: object, given: object) -> str:
-    return f"{name} is {symbolic} in the derivation and {given} in the task: derive with rational_task(task) instead"
+def _different(name: str, symbolic: object, numeric: object) -> str:
+    return f"{name} is {symbolic} in the derivation and {numeric} in the task: derive with rational_task(task) instead"
 
 
 def _numbers(parameters: Mapping[Expr, Any]) -> dict[Expr, Expr]:

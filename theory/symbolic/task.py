@@ -1,6 +1,7 @@
 """The problem in symbols: a task whose numbers may be SymPy expressions, and the random variables of one prompt."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
@@ -73,8 +74,7 @@ class SymbolicTask(Displayed):
     @property
     def parameters(self) -> tuple[Expr, ...]:
         """Every symbol of the task but N, by name."""
-        symbols = set().union(*(part.free_symbols for part in self._parts().values()))
-        return tuple(sorted(symbols, key=lambda symbol: str(symbol.name)))
+        return tuple(by_name(symbols_in(self._parts().values())))
 
     def summary(self) -> Summary:
         """What Λ, Ω, σ², N, p and w₀ are."""
@@ -102,6 +102,7 @@ class SymbolicTask(Displayed):
 
     def _parts(self) -> dict[str, Expr]:
         """Everything but the context lengths, by its letter."""
+        # Λ and Ω are matrices (D, D), w₀ is (D, 1).
         parts = {
             "Λ": self.covariance,
             "Ω": self.teacher_covariance,
@@ -194,6 +195,19 @@ def rational_task(task: Task) -> SymbolicTask:
     )
 
 
+def symbols_in(expressions: Iterable[Expr]) -> set[Expr]:
+    """The symbols of all these expressions."""
+    symbols: set[Expr] = set()
+    for expression in expressions:
+        symbols |= expression.free_symbols
+    return symbols
+
+
+def by_name(symbols: Iterable[Expr]) -> list[Expr]:
+    """Symbols in the order of their names."""
+    return sorted(symbols, key=lambda symbol: str(symbol.name))
+
+
 def require_symbolic_task(task: object, subject: object, call: str) -> None:
     """TypeError, with the right `call`, unless the first argument is a task in symbols."""
     if not isinstance(task, SymbolicTask):
@@ -270,6 +284,7 @@ def average(expression: Expr) -> Expr:
         )
     terms = []
     for powers, coefficient in sp.Poly(expression, *variables).terms():
+        # The mean of a sum is the sum of the means, and constants come out.
         monomial = sp.Mul(*map(sp.Pow, variables, powers))
         mean = monomial if monomial == 1 else average_of(monomial)
         terms.append(coefficient * mean)
@@ -286,6 +301,7 @@ def without_floats(value: object, owner: str) -> Expr:
     """
     expression = sp.sympify(value, strict=True)
     decimals = {}
+    # A float such as 0.1 is the decimal that was meant, if it is short.
     for number in expression.atoms(sp.Float):
         if not is_short(float(number)):
             raise ValueError(

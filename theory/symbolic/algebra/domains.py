@@ -17,6 +17,7 @@ from .odd_roots import OddRoot
 
 Kind = Literal["nonzero", "nonnegative", "positive", "function"]
 
+# Odd roots are real as well, and stand apart: `OddRoot` is no function of SymPy.
 _REAL_EVERYWHERE = (sp.exp, sp.sinh, sp.cosh, sp.tanh, sp.atan, sp.sin, sp.cos, sp.Abs)
 """Functions that are real and finite for every real argument: they set no condition."""
 
@@ -70,6 +71,7 @@ class Formula:
     conditions: tuple[Condition, ...] = ()
 
 
+# A context variable, so that threads and nested readings do not mix their notes.
 _notes: ContextVar[list[Condition] | None] = ContextVar(
     "conditions of the formula that is read", default=None
 )
@@ -130,7 +132,9 @@ def _power_form(exponent: Expr) -> str:
         form = f"{{}}**{size}"
     else:
         form = f"{{}}**({size})"
-    return form if exponent >= 0 else f"1/{form}"
+    if exponent >= 0:
+        return form
+    return f"1/{form}"
 
 
 def conditions_of(expression: Expr) -> tuple[Condition, ...]:
@@ -144,6 +148,7 @@ def conditions_of(expression: Expr) -> tuple[Condition, ...]:
     """
     nodes = expression.atoms(sp.Pow, sp.Function, sp.I)
     conditions: list[Condition] = []
+    # Sorted, so that the first condition that fails is the same in every run.
     for node in sorted(nodes, key=sp.default_sort_key):
         if node.is_Pow:
             conditions += _of_sympy_power(node)
@@ -157,6 +162,7 @@ def _of_sympy_power(power: Expr) -> list[Condition]:
     base, exponent = power.args
     if isinstance(base, OddRoot) and exponent.is_Integer:
         radicand, order = base.args
+        # (x^(1/q))^p is the power p/q of the radicand, real for odd q.
         return of_power(radicand, exponent / order)
     if not exponent.is_Rational:
         return _of_function(power)  # e to a power is real everywhere

@@ -1,6 +1,6 @@
 """Real numbers in closed form, enclosed in intervals that are certain to hold them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import mpmath
@@ -47,6 +47,7 @@ def certain_sign(number: Expr) -> int | None:
     >>> certain_sign(sp.sqrt(2) - 1), certain_sign(sp.sqrt(2) ** 2 - 2), certain_sign(sp.log(2) ** 2 - sp.log(2))
     (1, None, -1)
     """
+    # More digits only where fewer do not decide: they cost time.
     for digits in DIGITS:
         try:
             interval = enclosure(number, digits)
@@ -75,6 +76,7 @@ def _enclosed_constant(node: Expr) -> Interval:
     if node.is_Rational:
         return _exact_ratio(node)
     if node is sp.pi:
+        # The sign + rounds π to the present precision.
         return +iv.pi
     if node is sp.E:
         return iv.exp(iv.mpf(1))
@@ -83,26 +85,36 @@ def _enclosed_constant(node: Expr) -> Interval:
 
 def _enclosed_operation(node: Expr, cache: dict[Expr, Interval]) -> Interval:
     """The interval of a sum, a product, a power or a function, from those of its parts."""
-    if isinstance(node, sp.CRootOf):  # numbered roots: SymPy isolates them
+    if isinstance(node, sp.CRootOf):
+        # Numbered roots of polynomials, which SymPy isolates to any precision.
         return _near(node.eval_rational(n=iv.dps), iv.mpf(10) ** -iv.dps)
-    if node.is_Add:
-        total = iv.mpf(0)
-        for term in node.args:
-            total += _enclosed(term, cache)
-        return total
-    if node.is_Mul:
-        product = iv.mpf(1)
-        for factor in node.args:
-            product *= _enclosed(factor, cache)
-        return product
-    if node.is_Pow and node.exp.is_Rational:
-        return _power(_enclosed(node.base, cache), node.exp)
     if isinstance(node, OddRoot):
         radicand, order = node.args
         return _odd_root(_enclosed(radicand, cache), int(order))
+    if node.is_Add:
+        return _sum(_enclosed(term, cache) for term in node.args)
+    if node.is_Mul:
+        return _product(_enclosed(factor, cache) for factor in node.args)
+    if node.is_Pow and node.exp.is_Rational:
+        return _power(_enclosed(node.base, cache), node.exp)
     if node.func in _FUNCTIONS and len(node.args) == 1:
-        return _FUNCTIONS[node.func](_enclosed(node.args[0], cache))
+        function = _FUNCTIONS[node.func]
+        return function(_enclosed(node.args[0], cache))
     raise _not_closed(node)
+
+
+def _sum(terms: Iterable[Interval]) -> Interval:
+    total = iv.mpf(0)
+    for term in terms:
+        total += term
+    return total
+
+
+def _product(factors: Iterable[Interval]) -> Interval:
+    total = iv.mpf(1)
+    for factor in factors:
+        total *= factor
+    return total
 
 
 def _not_closed(node: Expr) -> ValueError:
@@ -129,6 +141,7 @@ def _power(base: Interval, exponent: Expr) -> Interval:
         raise Unbounded("a root of what may be negative")
     if base.a == 0:
         return _power_from_zero(base, p, q)
+    # sqrt is tighter than exp of a logarithm.
     if q == 2:
         return iv.sqrt(base) ** p
     return iv.exp(iv.log(base) * p / q)
@@ -187,6 +200,7 @@ def _atan(argument: Interval) -> Interval:
 
 
 def _sign(argument: Interval) -> Interval:
+    # The sign jumps at zero: no interval around it has one.
     if argument.a <= 0 <= argument.b:
         raise Unbounded("the sign of what may be zero")
     return iv.mpf(1 if argument.a > 0 else -1)

@@ -29,20 +29,23 @@ def size(expression: Expr) -> Size:
         return Size(degree=0, terms=1, bits=larger.bit_length(), levels=0)
 
     parts = [size(part) for part in expression.args]
-    bits = max((part.bits for part in parts), default=0)
-    levels = max((part.levels for part in parts), default=0)
     if expression.is_Add:
-        degree = max(part.degree for part in parts)
-        terms = sum(part.terms for part in parts)
-        return Size(degree, terms, bits, levels)
+        return sum_size(parts)
     if expression.is_Mul:
         return product_size(parts)
     if expression.is_Pow and expression.exp.is_Rational:
         return power_size(parts[0], expression.exp)
 
     # A symbol, or a function: one term, one level deeper than its argument.
-    is_function = bool(parts)
-    return Size(degree=1, terms=1, bits=bits, levels=levels + is_function)
+    bits = max((part.bits for part in parts), default=0)
+    levels = max((part.levels + 1 for part in parts), default=0)
+    return Size(degree=1, terms=1, bits=bits, levels=levels)
+
+
+def sum_size(terms: Sequence[Size]) -> Size:
+    """The size of a sum, before anything cancels."""
+    degrees, counts, bits, levels = zip(*terms, strict=True)
+    return Size(max(degrees), sum(counts), max(bits), max(levels))
 
 
 def product_size(factors: Sequence[Size]) -> Size:

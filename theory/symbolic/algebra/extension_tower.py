@@ -63,15 +63,8 @@ class Tower:
         self.exponentials: dict[Expr, Expr] = {}
 
         # One order for all roots, so that √a and a^(1/3) are powers of the one generator a^(1/6).
-        atoms = self.expression.atoms(sp.Pow, OddRoot)
-        odd_orders = [int(node.args[1]) for node in atoms if isinstance(node, OddRoot)]
-        orders = [
-            int(node.exp.q) for node in atoms if node.is_Pow and node.exp.is_Rational
-        ]
-        if self.expression.has(sp.Abs):
-            orders.append(2)  # |x| = √(x²)
-        self.odd_order = lcm(*odd_orders)
-        self.order = lcm(*orders, *odd_orders)
+        self.odd_order = lcm(*_odd_root_orders(self.expression))
+        self.order = lcm(self.odd_order, *_power_orders(self.expression))
         self._add_exponentials()
 
     def value(self) -> Element:
@@ -115,6 +108,7 @@ class Tower:
         symbols = rational.free_symbols.union(self.meaning)
         for root in self.roots:
             symbols |= root.radicand.free_symbols
+        # One field for all symbols and generators at hand, over the whole numbers.
         field = FracField(sorted(symbols, key=sp.default_sort_key), sp.ZZ, lex)
         generators = dict(zip(field.symbols, field.gens, strict=True))
         return self.reduced(self._fraction(rational, field, generators))
@@ -145,6 +139,7 @@ class Tower:
 
     def spelled(self, expression: Expr) -> Expr:
         """An expression in what its generators stand for."""
+        # What a generator stands for may hold earlier generators.
         while not expression.free_symbols.isdisjoint(self.meaning):
             expression = expression.xreplace(self.meaning)
         return expression
@@ -172,6 +167,7 @@ class Tower:
 
     def _power(self, base: Expr, exponent: Expr) -> Expr:
         """base^exponent by roots of its positive irreducible factors, and one of the others together."""
+        # A root that was not in the expression: its order is none of those that were planned for.
         if self.order % int(exponent.q):
             raise Undecided(
                 f"a root appears where a function is evaluated and cannot be decided: {base}**({exponent})"
@@ -186,12 +182,15 @@ class Tower:
         power = int(exponent * self.order)
         result = sp.Integer(1)
         others = []
+        # √(ab) = √a √b holds where a or b is known not to be negative: the others stay together.
         for factor, multiplicity in irreducible_factors(value):
             if factor != -1 and is_nonnegative(self.spelled(factor)):
                 result *= self._root([(factor, 1)]) ** (multiplicity * power)
             else:
                 others.append((factor, multiplicity))
-        return result * self._root(others) ** power if others else result
+        if others:
+            return result * self._root(others) ** power
+        return result
 
     def _root(self, parts: list[tuple[Expr, int]]) -> Expr:
         """The generator whose radicand is a product of powers of irreducible factors.
@@ -220,6 +219,7 @@ class Tower:
         result = sp.Integer(1)
         for factor, multiplicity in irreducible_factors(value):
             if factor == -1:
+                # The real odd root of −1 is −1.
                 result *= (-1) ** multiplicity
             elif is_nonnegative(self.spelled(factor)):
                 root = self._root([(factor, 1)])
@@ -237,6 +237,7 @@ class Tower:
             return False
         if not factor.is_Integer:
             return True
+        # Distinct irreducible polynomials have nothing in common, whole numbers may.
         numbers = [
             int(other) for other in self.factors if other.is_Integer and other != -1
         ]
@@ -274,7 +275,9 @@ class Tower:
                 others *= factor**multiplicity
             else:
                 result += multiplicity * of_factor
-        return result if others == 1 else result + self._generator(sp.log(others))
+        if others == 1:
+            return result
+        return result + self._generator(sp.log(others))
 
     def _log_of_factor(self, factor: Expr) -> Expr | None:
         """The logarithm of a factor, log e^a = a and log r = (log r^q) / q; None if it may not be positive."""
@@ -312,9 +315,7 @@ class Tower:
         exponentials = sorted(nodes, key=sp.default_sort_key)
         if not exponentials:
             return
-        arguments = [
-            sp.Integer(1) if node is sp.E else node.args[0] for node in exponentials
-        ]
+        arguments = [_exponent(node) for node in exponentials]
         echelon, pivots = self._argument_matrix(arguments).rref()
         # Ax, Lindemann and Weierstrass ask for arguments whose independence is certain.
         is_certain = not self.unsure and not self.opaque
@@ -322,23 +323,45 @@ class Tower:
         monomials = dict.fromkeys(exponentials, sp.Integer(1))
         for k, pivot in enumerate(pivots):
             # exp(a / scale), so that every exponential is a whole power of it.
-            scale = lcm(*(int(entry.q) for entry in echelon.row(k)))
+            row = echelon.row(k)
+            scale = lcm(*(int(entry.q) for entry in row))
             generator = sp.Dummy("e", positive=True)
             self.meaning[generator] = sp.exp(arguments[pivot] / scale)
             if not is_certain:
                 self.opaque.add(generator)
-            for j, node in enumerate(exponentials):
-                monomials[node] *= generator ** (echelon[k, j] * scale)
+            for entry, node in zip(row, exponentials, strict=True):
+                monomials[node] *= generator ** (entry * scale)
         self.exponentials = monomials
 
     def _argument_matrix(self, arguments: list[Expr]) -> Expr:
         """A column of coefficients for each argument; their rational relations are those of the columns."""
         tags = [sp.Dummy("t") for _ in arguments]
+        # One sum Σ t_i a_i, so that all arguments share their generators and denominator.
         tagged = [
             tag * self.rewritten(argument)
             for tag, argument in zip(tags, arguments, strict=True)
         ]
         return _coordinates(self.element(sp.Add(*tagged)).numer, tags)
+
+
+def _odd_root_orders(expression: Expr) -> list[int]:
+    return [int(root.args[1]) for root in expression.atoms(OddRoot)]
+
+
+def _power_orders(expression: Expr) -> list[int]:
+    """The q of every power p/q, and 2 where there is an absolute value: |x| = √(x²)."""
+    exponents = [power.exp for power in expression.atoms(sp.Pow)]
+    orders = [int(exponent.q) for exponent in exponents if exponent.is_Rational]
+    if expression.has(sp.Abs):
+        orders.append(2)
+    return orders
+
+
+def _exponent(exponential: Expr) -> Expr:
+    """The a of e^a; SymPy's e itself has no argument."""
+    if exponential is sp.E:
+        return sp.Integer(1)
+    return exponential.args[0]
 
 
 def _coordinates(polynomial: Element, tags: list[Expr]) -> Expr:

@@ -25,6 +25,7 @@ class Undecided(ValueError):
 
 def fraction_sum(values: Iterable[Element], field: Element) -> Element:
     """The sum of fractions, those of one denominator first: every sum of two costs a greatest common divisor."""
+    # denominator → sum of numerators
     numerators: dict[Element, Element] = defaultdict(lambda: field.ring.zero)
     for value in values:
         numerators[value.denom] += value.numer
@@ -93,6 +94,7 @@ def _number_factors(number: int) -> tuple[tuple[int, int], ...]:
     divisors = sp.factorint(number, limit=_TRIAL_DIVISORS, use_pm1=False, use_rho=False)
     factors = []
     for divisor, multiplicity in divisors.items():
+        # What trial division leaves may be a power of a large prime: 2^4 is (2, 4).
         base, exponent = sp.perfect_power(divisor, factor=False) or (divisor, 1)
         factors.append((int(base), int(multiplicity * exponent)))
     return tuple(factors)

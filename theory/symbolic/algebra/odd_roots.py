@@ -41,7 +41,9 @@ class OddRoot(sp.Function):  # type: ignore[misc]  # SymPy announces no types
         return bool(self.args[0].is_real) or None
 
     def _eval_is_zero(self) -> bool | None:
-        return None if self.args[0].is_zero is None else bool(self.args[0].is_zero)
+        if self.args[0].is_zero is None:
+            return None
+        return bool(self.args[0].is_zero)
 
     def _sympystr(self, printer: Any) -> str:
         radicand = printer.parenthesize(self.args[0], PRECEDENCE["Pow"])
@@ -49,7 +51,9 @@ class OddRoot(sp.Function):  # type: ignore[misc]  # SymPy announces no types
 
     def _latex(self, printer: Any, exp: str | None = None) -> str:
         root = rf"\sqrt[{self.args[1]}]{{{printer._print(self.args[0])}}}"
-        return root if exp is None else rf"{root}^{{{exp}}}"
+        if exp is None:
+            return root
+        return rf"{root}^{{{exp}}}"
 
 
 def odd_power(base: Expr, exponent: Expr) -> Expr:

@@ -68,7 +68,9 @@ def constant_sign(number: Expr) -> Sign:
     if number.is_Rational:
         return Sign(1 if number >= 0 else -1, bool(number != 0))
     side = certain_sign(number)
-    return Sign(side, True) if side else _UNKNOWN
+    if side:
+        return Sign(side, True)
+    return _UNKNOWN
 
 
 def integer_roots(polynomial: Expr, whole: set[Expr]) -> list[int] | None:
@@ -104,6 +106,7 @@ class _Region:
     def sign(self, poly: Expr) -> Sign:
         """The sign of a polynomial over this region."""
         by_terms = self._by_terms(poly)
+        # The cheapest proof first: all terms of one sign.
         if by_terms.side:
             return by_terms
         if len(poly.gens) == 1 and has_rational_coefficients(poly):
@@ -136,7 +139,9 @@ class _Region:
                 return _UNKNOWN
             sides.add(term.side)
             strict = strict or term.strict
-        return Sign(sides.pop(), strict) if len(sides) == 1 else _UNKNOWN
+        if len(sides) == 1:
+            return Sign(sides.pop(), strict)
+        return _UNKNOWN
 
     def _term_sign(
         self, gens: tuple[Expr, ...], powers: Powers, coefficient: Expr
@@ -150,6 +155,7 @@ class _Region:
             for gen, power in zip(gens, powers, strict=True)
             if power % 2
         }
+        # An odd power of a symbol that may have either sign.
         if "real" in odd_kinds:
             return _UNKNOWN
         number = constant_sign(coefficient.xreplace(self.numbers))
@@ -164,19 +170,15 @@ class _Region:
         lowest = None if kind == "real" else sp.Integer(0)
         touches = False
         for factor, multiplicity in poly.factor_list()[1]:
-            roots = int(factor.count_roots(lowest, None))
-            if lowest is not None and factor.eval(lowest) == 0:
-                roots -= 1  # the border is no place where a sign changes
+            roots = _roots_above(factor, lowest)
             if roots and multiplicity % 2:
                 return _UNKNOWN
             touches = touches or roots > 0
-
         if touches:
-            # A double root: strict is not known, and any one point might be that root.
-            sides = {int(sp.sign(poly.eval(number))) for number in _PRIMES} - {0}
-            return Sign(sides.pop(), False) if len(sides) == 1 else _UNKNOWN
+            return _sign_at_primes(poly)
         is_zero_at_border = kind == "nonnegative" and poly.eval(0) == 0
-        return Sign(int(sp.sign(poly.eval(1))), not is_zero_at_border)
+        side = int(sp.sign(poly.eval(1)))
+        return Sign(side, not is_zero_at_border)
 
     def _split_at_zero(self, poly: Expr, symbol: Expr) -> Sign:
         """The sign where a real symbol is h and where it is −h, h ≥ 0."""
@@ -194,6 +196,7 @@ class _Region:
         for x, y in self._pairs(poly):
             if not self._may_split():
                 return _UNKNOWN
+            # Every point lies on one of the two sides, or on both borders.
             orders = ((x, y), (y, x))
             sign = _common(
                 self.sign(self._beyond(poly, above, below)) for above, below in orders
@@ -225,6 +228,7 @@ class _Region:
     def _changes(self, poly: Expr) -> bool:
         """Whether the polynomial has both signs at some points, as far as rounding shows."""
         terms = self._float_terms(poly)
+        # Always the same points, so that a verdict does not depend on the run.
         random = Random(0)
         sides = set()
         for _ in range(_SAMPLES):
@@ -233,6 +237,7 @@ class _Region:
                 coefficient * prod(map(pow, point, powers))
                 for powers, coefficient in terms
             ]
+            # What is within rounding of zero counts as zero: neither sign is claimed.
             total = sum(values)
             error = _ROUNDING * sum(map(abs, values))
             sides.add((total > error) - (total < -error))
@@ -249,11 +254,30 @@ class _Region:
         """A value from 1/64 to 64: ratios of symbols then span some orders of magnitude."""
         size = random.randint(1, 64) / random.choice((1, 8, 64))
         is_negative = self.kinds[symbol] == "real" and random.random() < 0.5
-        return -size if is_negative else size
+        if is_negative:
+            return -size
+        return size
 
     def _may_split(self) -> bool:
         self.splits += 1
         return self.splits <= _MAX_SPLITS
+
+
+def _roots_above(factor: Expr, lowest: Expr | None) -> int:
+    """How many real roots a polynomial has above a number, or all: the border is no place where a sign changes."""
+    roots = int(factor.count_roots(lowest, None))
+    if lowest is not None and factor.eval(lowest) == 0:
+        return roots - 1
+    return roots
+
+
+def _sign_at_primes(poly: Expr) -> Sign:
+    """The sign of a polynomial with a double root: strict is not known, and any one point might be that root."""
+    values = [poly.eval(number) for number in _PRIMES]
+    sides = {int(sp.sign(value)) for value in values if value != 0}
+    if len(sides) == 1:
+        return Sign(sides.pop(), False)
+    return _UNKNOWN
 
 
 def _substituted(poly: Expr, symbol: Expr, value: Expr, gens: tuple[Expr, ...]) -> Expr:
@@ -269,7 +293,9 @@ def _common(signs: Iterable[Sign]) -> Sign:
             return _UNKNOWN
         sides.add(sign.side)
         strict = strict and sign.strict
-    return Sign(sides.pop(), strict) if len(sides) == 1 else _UNKNOWN
+    if len(sides) == 1:
+        return Sign(sides.pop(), strict)
+    return _UNKNOWN
 
 
 def _as_float(number: Expr) -> float:

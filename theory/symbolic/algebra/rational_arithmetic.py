@@ -51,7 +51,7 @@ def flow_parameters(flow: Flow) -> tuple[Expr, ...]:
                 f"the keys of a flow are the symbols of its weights, not {weight!r}"
             )
         symbols |= expression(rate).free_symbols
-    return tuple(symbol for symbol in _by_name(symbols) if symbol not in flow)
+    return tuple(symbol for symbol in _distinct_by_name(symbols) if symbol not in flow)
 
 
 def rational_functions(symbols: Iterable[Expr], roots: Iterable[Expr] = ()) -> Element:
@@ -60,25 +60,27 @@ def rational_functions(symbols: Iterable[Expr], roots: Iterable[Expr] = ()) -> E
     `roots` of rational numbers, such as √2, belong to its numbers as well. ValueError where two different symbols
     share a name, which SymPy allows.
     """
+    # Sorted, so that the same roots make the same field.
     numbers = sorted(roots, key=str)
     domain = number_field(numbers) if numbers else sp.ZZ
     # SymPy has no field without generators: constants get one that they do not use.
-    generators = _by_name(symbols) or [sp.Dummy("none")]
+    generators = _distinct_by_name(symbols) or [sp.Dummy("none")]
     return FracField(generators, domain, lex)
 
 
-def rational(value: object, home: Element) -> Element:
-    """An expression as an element of its home, a field of rational functions or a ring of polynomials over one.
+def rational(value: object, domain: Element) -> Element:
+    """An expression as an element of a domain, a field of rational functions or a ring of polynomials over one.
 
     ValueError names the smallest part that does not belong there.
     """
     exact = expression(value)
     if not exact.has(sp.Float):
+        # SymPy says with different errors that it is not in the domain.
         with suppress(ValueError, CoercionFailed, ZeroDivisionError):
-            return home.from_expr(exact)
-    is_ring = isinstance(home, PolyRing)
+            return domain.from_expr(exact)
+    is_ring = isinstance(domain, PolyRing)
     kind = "polynomials in the weights" if is_ring else "rational functions"
-    culprit = _not_rational(exact, home.symbols if is_ring else ())
+    culprit = _not_rational(exact, domain.symbols if is_ring else ())
     raise ValueError(
         f"only {kind} with rational numbers are exact here, and {culprit} is none"
     )
@@ -134,7 +136,9 @@ def _collected_term(
     factors = [symbols[i] ** power for i, power in zip(indices, powers, strict=True)]
     term = sp.Mul(coefficient.as_expr(), *factors)
     is_single_term = len(coefficient.numer) + len(coefficient.denom) == 2
-    return term if is_single_term else sp.factor(term)
+    if is_single_term:
+        return term
+    return sp.factor(term)
 
 
 def derivative(element: Element, symbol: Expr) -> Element:
@@ -157,7 +161,7 @@ def roots_in(values: Iterable[object]) -> set[Expr]:
     return set().union(*(roots_of(expression(value)) for value in values))
 
 
-def _by_name(symbols: Iterable[Expr]) -> list[Expr]:
+def _distinct_by_name(symbols: Iterable[Expr]) -> list[Expr]:
     by_name: dict[str, Expr] = {}
     for symbol in symbols:
         if by_name.setdefault(symbol.name, symbol) != symbol:
@@ -169,6 +173,7 @@ def _by_name(symbols: Iterable[Expr]) -> list[Expr]:
 
 def _not_rational(exact: Expr, polynomial_in: tuple[Expr, ...]) -> Expr:
     """The smallest part that keeps an expression from being rational, and polynomial in some symbols."""
+    # Inner parts come first, so that the smallest culprit is named.
     for part in sp.postorder_traversal(exact):
         is_rational = (
             part.is_Rational if part.is_number else part.is_rational_function()

@@ -126,7 +126,9 @@ def _by_parts(node: Expr, inside: bool) -> Sign:
 def _of_symbol(symbol: Expr, inside: bool) -> Sign:
     if symbol.is_positive:
         return _ABOVE
-    return Sign(1, inside) if symbol.is_nonnegative else _UNKNOWN
+    if symbol.is_nonnegative:
+        return Sign(1, inside)
+    return _UNKNOWN
 
 
 def _of_sum(terms: list[Sign]) -> Sign:
@@ -191,6 +193,7 @@ class _RationalForm:
 
     def factors(self, expression: Expr) -> list[Factor] | None:
         """The factors of the expression, above and below, with their multiplicities; None if it is too large."""
+        # One fraction: factors above and below have the same say in the sign.
         fraction = sp.together(self.of(in_exponentials(expression)))
         factors: list[Factor] = []
         for part in sp.fraction(fraction):
@@ -203,13 +206,16 @@ class _RationalForm:
     def sign(self, factor: Expr) -> Sign:
         """The sign of a polynomial in the symbols of this form."""
         sign = self._polynomial_sign(factor)
-        return sign if sign.side else self._sign_by_root(factor)
+        if sign.side:
+            return sign
+        return self._sign_by_root(factor)
 
     def _polynomial_sign(self, polynomial: Expr) -> Sign:
         return polynomial_sign(polynomial, self.kinds, self.numbers)
 
     def _sign_by_root(self, factor: Expr) -> Sign:
-        """The sign of A √f + B: that of both terms, or where they have opposite ones, by A² f − B²."""
+        """The sign of A √f + B for the first root √f by which the factor is linear, where A and B have signs."""
+        # Only square roots by which the factor is linear: others do not come down to A² f − B².
         for symbol in sorted(self.roots.keys() & factor.free_symbols, key=str):
             order, radicand = self.roots[symbol]
             in_root = sp.Poly(factor, symbol)
@@ -222,14 +228,17 @@ class _RationalForm:
                 continue
             if of_A.side == of_B.side:
                 return of_B
-
-            # |A| √f > |B| exactly where A² f > B²: then the sum has the sign of A.
-            top, bottom = sp.fraction(sp.together(A**2 * radicand - B**2))
-            of_top = self._polynomial_sign(sp.expand(top))
-            of_bottom = self._polynomial_sign(sp.expand(bottom))
-            side = of_top.side * of_bottom.side * of_A.side
-            return Sign(side, of_top.strict and of_bottom.strict)
+            return self._larger_term(A, B, radicand, of_A.side)
         return _UNKNOWN
+
+    def _larger_term(self, A: Expr, B: Expr, radicand: Expr, side_of_A: int) -> Sign:
+        """The sign of A √f + B with opposite signs: |A| √f > |B| exactly where A² f > B², and A's sign wins."""
+        difference = sp.together(A**2 * radicand - B**2)
+        top, bottom = sp.fraction(difference)
+        of_top = self._polynomial_sign(sp.expand(top))
+        of_bottom = self._polynomial_sign(sp.expand(bottom))
+        side = of_top.side * of_bottom.side * side_of_A
+        return Sign(side, of_top.strict and of_bottom.strict)
 
     def of(self, node: Expr) -> Expr:
         """The rational function of an expression."""
@@ -267,6 +276,7 @@ class _RationalForm:
         return symbol
 
     def _symbol(self, symbol: Expr) -> Expr:
+        # N = 1 + n with n ≥ 0: coefficients in n are often of one sign where those in N are not.
         if symbol.is_integer and symbol.is_positive:
             above_one = self._new("nonnegative")
             self.whole.add(above_one)
@@ -288,6 +298,7 @@ class _RationalForm:
 
     def _exponential(self, term: Expr) -> Expr:
         """e to one term c a with a whole c, by 1 + ε or 1 / (1 + ε) with one ε for every c."""
+        # e^(2a) is the square of e^a: one symbol for both.
         number, argument = term.as_coeff_Mul()
         if not number.is_Integer:
             number, argument = sp.Integer(1), term

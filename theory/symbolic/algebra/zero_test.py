@@ -95,14 +95,17 @@ def _vanishes(tower: Tower, value: Element) -> bool:
     if value == 0:
         return True
     symbols = (value.numer * value.denom).as_expr().free_symbols
+    # Independent generators: a nonzero polynomial in them does not vanish.
     if symbols.isdisjoint(tower.opaque) and symbols.isdisjoint(tower.unsure):
         return False  # its generators are independent
 
     numerator = tower.spelled(value.numer.as_expr())
     points = list(islice(_points(numerator), _WITNESSES))
+    # An interval that excludes zero at one point is a proof that it does not vanish.
     for point in points:
         if certain_sign(numerator.xreplace(point)):
             return False
+    # Zero near one point is zero on a connected region, for an analytic function.
     if _is_analytic(tower):
         for point in points:
             if _is_root_at_zero(tower, value, point):
@@ -149,19 +152,23 @@ def _is_root_at_zero(tower: Tower, value: Element, point: dict[Expr, Expr]) -> b
     if degree > _MAX_DEGREE or len(value.numer) * degree > _MAX_SIZE:
         return False
 
-    # P(X) is X − numerator with the unsure roots eliminated, the latest first.
+    # Coefficients by increasing powers of X; those that vanish before the first that does not make X = 0 a root.
+    P = _annihilator(tower, value)
+    nonzero = [part for part in reversed(P.all_coeffs()) if part != 0]
+    coefficients = [tower.spelled(part).xreplace(point) for part in nonzero]
+    number = tower.spelled(value.numer.as_expr()).xreplace(point)
+    return any(_below_other_roots(number, coefficients, digits) for digits in DIGITS)
+
+
+def _annihilator(tower: Tower, value: Element) -> Expr:
+    """P(X): X − numerator with the unsure roots eliminated by resultants, the latest first."""
     X = sp.Dummy("X")
     P = X - value.numer.as_expr()
     for root in reversed(tower.unsure):
         if P.has(root):
             resultant = sp.resultant(P, tower.relation(root), root)
             P = tower.element(resultant).numer.as_expr()
-
-    # Its coefficients by increasing powers of X; those before the first that is not zero make X = 0 a root.
-    nonzero = [part for part in reversed(sp.Poly(P, X).all_coeffs()) if part != 0]
-    coefficients = [tower.spelled(part).xreplace(point) for part in nonzero]
-    number = tower.spelled(value.numer.as_expr()).xreplace(point)
-    return any(_below_other_roots(number, coefficients, digits) for digits in DIGITS)
+    return sp.Poly(P, X)
 
 
 def _below_other_roots(number: Expr, coefficients: list[Expr], digits: int) -> bool:

@@ -23,7 +23,7 @@ from ..algebra.sign_analysis import is_positive
 from ..formulas.latex_printer import latex
 from ..formulas.typeset_results import TypesetResult, short_text
 from ..loss.effective_maps import effective_map
-from ..task import Expr, SymbolicTask
+from ..task import Expr, SymbolicTask, symbols_in
 from .fixed_point_formulas import fixed_points
 
 
@@ -97,6 +97,7 @@ def completeness(task: SymbolicTask, divisor: str = "context") -> Completeness:
             "a fixed teacher moves weights off the restricted block: its fixed points are not known"
         )
     system = _system(task, divisor)
+    # Without symbols and off the eigenbasis, the eigenvalues may be irrational.
     is_diagonal = (
         task.covariance.is_diagonal() and task.teacher_covariance.is_diagonal()
     )
@@ -136,18 +137,21 @@ class _System:
         AB = _over(M.domain, self.AB)
         LB = _over(M.domain, self.LB)
         Mt = M.transpose()
-        return AB * Mt - M * Λ * Mt, LB * M - Mt * A * M
+        of_keys = AB * Mt - M * Λ * Mt
+        of_queries = LB * M - Mt * A * M
+        return of_keys, of_queries
 
 
 def _system(task: SymbolicTask, divisor: str) -> _System:
     form = effective_map(task, Separate(1, divisor=divisor))
     matrices = (form.A, form.B, form.Lambda)
-    used = set().union(*(matrix.free_symbols for matrix in matrices))
+    used = symbols_in(matrices)
     symbols = sorted(used, key=str)
     field = sp.QQ.frac_field(*symbols) if symbols else sp.QQ
     A, B, Λ = (
         DomainMatrix.from_Matrix(matrix).convert_to(field) for matrix in matrices
     )
+    # A matrix over the field is invertible where its determinant does not vanish.
     divisors = (A.det(), B.det(), Λ.det())
     if not all(divisors):
         raise ValueError(
@@ -178,6 +182,7 @@ def _entries(matrix: Element) -> list[Element]:
 
 def _listed(system: _System, task: SymbolicTask, divisor: str) -> int:
     """How many points of `fixed_points` are solutions."""
+    # A set, since equal gains would list a map twice.
     solutions = set()
     for point in fixed_points(task, Separate(task.dimension, divisor=divisor)):
         M = DomainMatrix.from_Matrix(point.M).convert_to(system.domain)
@@ -192,7 +197,7 @@ def _listed_by_projectors(system: _System) -> int:
     With M_d as polynomials in an eigenvalue, M_d at every root g and M_d + M_e at every two roots g, h are seen to
     solve. The residuals are quadratic and vanish at M = 0, so all sums of M_d do. The roots are real by Sturm.
     """
-    D = system.A.shape[0]
+    D = int(system.A.shape[0])
     minimum = system.AB * system.Lambda.inv()  # M* = A⁻¹ B Λ⁻¹
     K = system.Lambda * system.LB * minimum  # Bᵀ A⁻¹ B Λ⁻¹, whose eigenvalues are gains
     χ = sp.Poly(K.charpoly(), sp.Dummy())
@@ -203,14 +208,16 @@ def _listed_by_projectors(system: _System) -> int:
     g, h = domain.gens
     M_g = _learned_map(minimum, K, χ, g)
     M_h = _learned_map(minimum, K, χ, h)
-
-    # g is a root: χ(g) = 0. Two different ones: also (χ(g) − χ(h)) / (g − h) = 0.
     χ_g = _horner(χ.all_coeffs(), g)
     χ_h = _horner(χ.all_coeffs(), h)
-    relations = [domain.exquo(χ_g - χ_h, g - h), χ_h]
-    maps_solve = _vanish(system.residuals(M_g), [χ_g])
-    pairs_solve = _vanish(system.residuals(M_g + M_h), relations)
-    return 2**D if maps_solve and pairs_solve else 0
+
+    # One root: χ(g) = 0. Two different ones: also (χ(g) − χ(h)) / (g − h) = 0.
+    difference_quotient = domain.exquo(χ_g - χ_h, g - h)
+    if not _vanish(system.residuals(M_g), [χ_g]):
+        return 0
+    if not _vanish(system.residuals(M_g + M_h), [difference_quotient, χ_h]):
+        return 0
+    return int(2**D)
 
 
 def _learned_map(minimum: Element, K: Element, χ: Expr, x: Element) -> Element:
@@ -257,6 +264,7 @@ def _sign_changing_factors(divisors: Iterable[Expr]) -> tuple[Expr, ...]:
     """The irreducible factors, above and below, that are not known to keep a sign."""
     factors: set[Expr] = set()
     for divisor in divisors:
+        # A divisor may have a pole as well as a zero.
         for part in sp.fraction(divisor):
             factors.update(factor for factor, _ in sp.factor_list(part)[1])
     changing = [

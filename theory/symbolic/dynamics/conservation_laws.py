@@ -52,25 +52,30 @@ def conserved_quantities(flow: Flow, degree: int) -> tuple[Expr, ...]:
     roots = freed_roots(flow.values())
     if roots:
         return _conserved_with_roots(flow, degree, roots)
+    # Long rates make long derivatives of every monomial.
     terms = sum(len(sp.Add.make_args(rate)) for rate in flow.values())
     _require_few_monomials(len(flow), degree, terms)
 
-    # A generic rank can only drop at a point, so a kernel there has at least as many members as the generic one:
-    # as many proved members with different leading monomials are all. A point may have too many; then the next.
-    rates = _polynomials(flow)
+    members = sorted(_proved_members(_polynomials(flow), degree), key=_written_order)
+    field = rational_functions({*flow, *flow_parameters(flow)})
+    return tuple(
+        collected_by(rational(member.as_expr(), field), [*flow]) for member in members
+    )
+
+
+def _proved_members(rates: Sequence[Element], degree: int) -> list[Element]:
+    """The basis, from the first point of parameters at which there are no more invariants than for all.
+
+    A generic rank can only drop at a point, so a kernel there has at least as many members as the generic one: as
+    many proved members with different leading monomials are all. A point may have too many; then the next is taken.
+    """
     monomials = _monomials(len(rates), degree)
     parameter_count = rates[0].ring.domain.ngens
-    attempts = (
-        _members(rates, monomials, values, prime)
-        for values, prime in _points(parameter_count)
-    )
-    members = next(attempt for attempt in attempts if attempt is not None)
-    members.sort(key=_written_order)
-    everything = rational_functions({*flow, *flow_parameters(flow)})
-    return tuple(
-        collected_by(rational(member.as_expr(), everything), [*flow])
-        for member in members
-    )
+    for values, prime in _points(parameter_count):
+        members = _members(rates, monomials, values, prime)
+        if members is not None:
+            return members
+    raise AssertionError("there are points without end")
 
 
 def _conserved_with_roots(
@@ -121,6 +126,7 @@ def _polynomials(flow: Flow) -> list[Element]:
     ring = PolyRing([*flow], field, grlex)
     rates = [rational(rate, ring) for rate in flow.values()]
 
+    # A common factor of all rates changes the speed and no orbit: it conserves the same.
     ground = field.get_ring()
     common = ground.one
     for rate in rates:
@@ -154,6 +160,7 @@ def _points(size: int) -> Iterator[tuple[list[int], int]]:
     """Values of the parameters and primes to compute by, always the same ones."""
     for seed in count():
         random = Random(seed)
+        # 61 bits: a polynomial of moderate degree vanishes at such a point with probability about 1e-17.
         values = [random.getrandbits(61) for _ in range(size)]
         prime = int(sp.nextprime(random.getrandbits(61)))
         yield values, prime
@@ -173,6 +180,7 @@ def _members(
         numbers = {powers: field(int(c(*values))) for powers, c in rate.terms()}
         at_point.append(ring.from_dict(numbers))
 
+    # Σ_j c_j dm_j/dt = 0, linear in the coefficients c of the monomials m.
     kernel = _kernel(_matrix(_system(monomials, at_point), len(monomials), field))
     members = []
     for vector in kernel:
@@ -197,13 +205,16 @@ def _lifted(
     (solution,) = _kernel(_matrix(rows, len(support), ground).to_field())
 
     # In the ring of polynomials in the parameters, without a common factor.
+    # The kernel is found over fractions of the parameters, the law is a polynomial in them.
     over_field = rates[0].ring.clone(domain=ground.get_field())
     member = over_field.from_dict({support[j]: c for j, c in solution.items()})
     _, without_denominators = member.clear_denoms()
     _, member = without_denominators.set_ring(rates[0].ring).primitive()
     if _derivative(member, rates):
         return None
-    return -member if ground.is_negative(member.LC) else member
+    if ground.is_negative(member.LC):
+        return -member
+    return member
 
 
 def _independent(

@@ -143,6 +143,7 @@ class SymbolicFixedPoints(TypesetResult, Sequence[SymbolicFixedPoint]):
     def __getitem__(
         self, index: int | slice
     ) -> SymbolicFixedPoint | list[SymbolicFixedPoint]:
+        # Python's own rules for negative indices and slices.
         positions = range(len(self))[index]  # IndexError beyond the end
         if isinstance(positions, int):
             return self._point(next(islice(self._subsets(), positions, None)))
@@ -202,6 +203,7 @@ def fixed_points(task: SymbolicTask, model: Parametrization) -> SymbolicFixedPoi
         raise ValueError(
             f"fixed points are known for Merged and Separate models, not for {type(model).__name__}"
         )
+    # E w is not zero then, so that odd moments enter the gradient.
     if task.in_context_fraction != 1:
         raise ValueError(
             "a fixed teacher moves weights off the restricted block: its fixed points are not known"
@@ -225,29 +227,44 @@ def _solved(task: SymbolicTask, divisor: Expr) -> tuple[tuple[Direction, ...], E
     The flow of a head's value is v dv/dt = −½ tr(M_hᵀ ∂L/∂M). On diagonal maps, one direction to a head, it vanishes
     where m_d ∂L/∂m_d = 0, and so do the rates of keys and queries.
     """
-    D = task.dimension
-    M = sp.Matrix(D, D, lambda i, j: sp.Symbol(f"m_{i + 1}_{j + 1}", real=True))
-    β = sp.Matrix(token_products(divisor, D)[-1, :-1])
-    query = sp.Matrix(Prompt(D).query)
-    loss = output_loss(task, (β.T * M * query)[0], list(M)).polynomial
+    loss = _loss_of_map(task, divisor)
 
     # Entries of M are numbered row by row: those of the diagonal are D + 1 apart.
-    diagonal = range(0, D * D, D + 1)
+    diagonal = range(0, task.dimension**2, task.dimension + 1)
     slopes = [_restricted(loss.diff(gen), diagonal) for gen in loss.ring.gens]
+    _require_diagonal(slopes, diagonal)
+
+    untrained = loss.coeff(1)
+    directions = []
+    for i in diagonal:
+        m = loss.ring.symbols[i]
+        change = _restricted(loss, {i}) - untrained
+        directions.append(_direction(m, slopes[i].as_expr(), change))
+    return tuple(directions), loss.ring.domain.to_sympy(untrained)
+
+
+def _loss_of_map(task: SymbolicTask, divisor: Expr) -> Element:
+    """The loss of the output βᵀ M x_q as a polynomial in the D² entries of M, row by row."""
+    D = task.dimension
+    entries = [
+        sp.Symbol(f"m_{i + 1}_{j + 1}", real=True) for i in range(D) for j in range(D)
+    ]
+    M = sp.Matrix(D, D, entries)
+    β = sp.Matrix(token_products(divisor, D)[-1, :-1])  # (D, 1)
+    query = sp.Matrix(Prompt(D).query)  # (D, 1)
+    (output,) = β.T * M * query
+    return output_loss(task, output, entries).polynomial
+
+
+def _require_diagonal(slopes: Sequence[Element], diagonal: range) -> None:
+    """ValueError unless ∂L/∂m_d on diagonal maps holds m_d alone, and vanishes off the diagonal."""
     for i, slope in enumerate(slopes):
-        own = {i} & set(diagonal)
-        is_zero_off_diagonal = i in diagonal or not slope
-        if slope != _restricted(slope, own) or not is_zero_off_diagonal:
+        own = {i} if i in diagonal else set()
+        leads_off_diagonal = slope and i not in diagonal
+        if leads_off_diagonal or slope != _restricted(slope, own):
             raise ValueError(
                 "the gradient at a diagonal M is not diagonal: Λ and Ω must share their eigenvectors"
             )
-
-    untrained = loss.coeff(1)
-    directions = tuple(
-        _direction(M[i], slopes[i].as_expr(), _restricted(loss, {i}) - untrained)
-        for i in diagonal
-    )
-    return directions, loss.ring.domain.to_sympy(untrained)
 
 
 def _restricted(polynomial: Element, indices: Container[int]) -> Element:
@@ -261,9 +278,12 @@ def _restricted(polynomial: Element, indices: Container[int]) -> Element:
 
 def _direction(m: Expr, slope: Expr, change: Element) -> Direction:
     """The root of m · slope = 0 besides m = 0, and minus the change of loss there."""
-    roots = [sp.factor(root) for root in sp.solve(m * slope, m) if root != 0]
+    # L is quadratic in M, so that ∂L/∂m_d is linear: there is one root besides zero.
+    roots = [root for root in sp.solve(m * slope, m) if root != 0]
     if not roots:
         raise ValueError(
             "Λ or Ω vanishes on a direction, so that nothing is learned there: leave it out of the task"
         )
-    return Direction(roots[0], sp.factor(-change.as_expr().subs(m, roots[0])))
+    coefficient = sp.factor(roots[0])
+    gain = -change.as_expr().subs(m, coefficient)
+    return Direction(coefficient, sp.factor(gain))

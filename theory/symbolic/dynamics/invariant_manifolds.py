@@ -34,6 +34,7 @@ def _merged(model: Merged, dimension: int) -> dict[Expr, Expr]:
     s = _real("s")
     u = [_real(f"u_{d + 1}") for d in range(dimension)]
     ansatz: dict[Expr, Expr] = {}
+    # All heads share one direction of growth, in the proportions of v̂.
     for h, unit in enumerate(_unit_vector(model.head_count)):
         ansatz[weights["value"][h, -1]] = unit * s
         ansatz |= {weights["key_query"][h, d, d]: unit * u[d] for d in range(dimension)}
@@ -44,8 +45,14 @@ def _separate(model: Separate, dimension: int) -> dict[Expr, Expr]:
     weights = weight_symbols(model, dimension)
     ansatz: dict[Expr, Expr] = {}
     for d in range(min(dimension, model.head_count * model.rank)):
+        # Directions are dealt out in turn: the first R to head 1, the next R to head 2.
         h, r = divmod(d, model.rank)
         value = _real(f"v_{h + 1}")
+        # With one pair v =
+        # k
+        #  =
+        # q
+        #  is conserved, so that one amplitude is enough.
         pair = value if model.rank == 1 else _real(f"kappa_{h + 1}_{r + 1}")
         ansatz |= {
             weights["value"][h, -1]: value,
@@ -58,6 +65,13 @@ def _separate(model: Separate, dimension: int) -> dict[Expr, Expr]:
 def _unit_vector(size: int) -> list[Expr]:
     """Any unit vector but one, by stereographic projection from τ_2 … τ_H."""
     τ = [_real(f"tau_{h}") for h in range(2, size + 1)]
+    #
+    # τ
+    # ², of which (1 −
+    # τ
+    # ²)/(1 +
+    # τ
+    # ²) is the first entry.
     length = sp.Add(*(t**2 for t in τ))
     return [(1 - length) / (1 + length), *(2 * t / (1 + length) for t in τ)]
 

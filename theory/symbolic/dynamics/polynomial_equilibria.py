@@ -5,10 +5,11 @@ from math import gcd
 
 import sympy as sp
 
+from ..algebra.polynomial_signs import has_rational_coefficients
 from ..algebra.rational_arithmetic import freed_roots
 from ..algebra.sign_analysis import is_positive
 from ..algebra.zero_test import is_zero, normal_form
-from ..task import Expr
+from ..task import Expr, symbols_in
 
 Point = dict[Expr, Expr]
 
@@ -37,6 +38,7 @@ def equilibria(
     polynomials = [numerator for numerator in numerators if numerator != 0]
     points: list[Point] = []
     for solution in _solutions(polynomials, symbols):
+        # Branches of factors may meet in one point.
         if not any(_same(solution, point) for point in points):
             points.append({symbol: solution[symbol] for symbol in symbols})
     return tuple(points)
@@ -69,6 +71,7 @@ def _numerator(rate: Expr, symbols: list[Expr]) -> Expr:
 def _solutions(polynomials: list[Expr], symbols: list[Expr]) -> Iterator[Point]:
     """Solutions on every branch: one factor of each polynomial vanishes."""
     for index, polynomial in enumerate(polynomials):
+        # Where a product vanishes, a factor does: branches are smaller systems.
         factors = _factors(polynomial, symbols)
         if not factors:
             return  # a constant that is not zero
@@ -100,9 +103,10 @@ def _triangular(polynomials: list[Expr], symbols: list[Expr]) -> Iterator[Point]
     """Solutions of a system by its lexicographic Gröbner basis, the last symbol first."""
     if not polynomials:
         raise _continuum()
-    used = set().union(*(polynomial.free_symbols for polynomial in polynomials))
+    used = symbols_in(polynomials)
     parameters = sorted(used - {*symbols}, key=str)
     domain = sp.QQ.frac_field(*parameters) if parameters else sp.QQ
+    # Lexicographic: the last symbol stands alone in one polynomial, which is solved first.
     basis = sp.groebner(polynomials, *symbols, order="lex", domain=domain)
     if basis.exprs == [1]:
         return
@@ -150,31 +154,35 @@ def _real_roots(polynomial: Expr) -> Iterator[Expr]:
 
 
 def _roots_of_factor(factor: Expr) -> Iterator[Expr]:
-    """The real roots of an irreducible polynomial in one symbol: of degree 1 or 2 in a power of it, or of numbers."""
+    """The real roots of an irreducible polynomial in one symbol x, solved in the power x^step that it is made of."""
     (symbol,) = factor.gens
+    # x^6 + x^3 is a polynomial of degree 2 in x³.
     step = gcd(*(powers[0] for powers in factor.monoms()))
-    terms = {(powers[0] // step,): part for powers, part in factor.terms()}
-    in_power = sp.Poly(terms, symbol)  # the polynomial in x^step
-
-    has_rational_coefficients = factor.domain in (sp.ZZ, sp.QQ)
-    if in_power.degree() == 1:
-        lead, constant = in_power.all_coeffs()
-        values = [-constant / lead]
-    elif in_power.degree() == 2:
-        values = _quadratic(*in_power.all_coeffs())
-    elif has_rational_coefficients and not factor.free_symbols_in_domain:
-        values = in_power.real_roots()
-    else:
-        raise ValueError(
-            f"the roots of {factor.as_expr()} have no closed form: give its parameters numbers"
-        )
-    for value in values:
+    terms = {}
+    for (power,), coefficient in factor.terms():
+        terms[(power // step,)] = coefficient
+    for value in _values_of_power(sp.Poly(terms, symbol)):
         simplified = sp.factor(value) if value.free_symbols else value
         yield from _powers_equal_to(simplified, step)
 
 
+def _values_of_power(poly: Expr) -> list[Expr]:
+    """The real roots of a polynomial of degree 1 or 2, or with rational coefficients; ValueError for others."""
+    if poly.degree() == 1:
+        lead, constant = poly.all_coeffs()
+        return [-constant / lead]
+    if poly.degree() == 2:
+        return _quadratic(*poly.all_coeffs())
+    if has_rational_coefficients(poly):
+        return list(poly.real_roots())
+    raise ValueError(
+        f"the roots of {poly.as_expr()} have no closed form: give its parameters numbers"
+    )
+
+
 def _quadratic(a: Expr, b: Expr, c: Expr) -> list[Expr]:
     """The real roots of an irreducible a x² + b x + c."""
+    # Zero is excluded: the polynomial is irreducible.
     discriminant = sp.factor(b**2 - 4 * a * c)
     if not _is_above(discriminant):
         return []
@@ -189,7 +197,9 @@ def _powers_equal_to(base: Expr, power: int) -> list[Expr]:
     is_above = _is_above(base)
     if power % 2:
         return [sp.root(base, power) if is_above else -sp.root(-base, power)]
-    return [sp.root(base, power), -sp.root(base, power)] if is_above else []
+    if is_above:
+        return [sp.root(base, power), -sp.root(base, power)]
+    return []
 
 
 def _is_above(value: Expr) -> bool:

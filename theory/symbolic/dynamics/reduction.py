@@ -24,7 +24,7 @@ from ..formulas.typeset_results import (
     short_text,
     typeset,
 )
-from ..task import Expr
+from ..task import Expr, symbols_in
 
 Row = dict[int, Element]
 """An equation Σ_j a_j dz_j/dt = f: column → entry that is not zero, f in the last column."""
@@ -38,8 +38,8 @@ class Reduction(TypesetResult):
 
     `ansatz` gives every weight of the flow as an expression in the amplitudes. Where the manifold is invariant,
     `equations` is the flow of the amplitudes {amplitude: its rate in flow time} and `residual` is empty. Elsewhere
-    no equations hold, and `residual` {weight: expression} has what the flow does to weights beyond what the motion
-    of the amplitudes explains, none of it zero; that motion is the one which the earliest weights determine.
+    no equations hold, and `residual` {weight: expression} has what the flow does to weights beyond what the rates
+    of the amplitudes explain, none of it zero; these rates are those which the earliest weights determine.
     """
 
     ansatz: dict[Expr, Expr]
@@ -107,30 +107,36 @@ def reduce(
     >>> reduce(flow, {v: z, k: 2 * z}).residual
     {k: 6*a*z**3 - 3*a*z}
     """
-    place = _placed(flow, ansatz)
-    moving = _in_order(flow, place) if amplitudes is None else [*amplitudes]
-    _require_amplitudes(moving, flow, ansatz, place)
-    pivots, remainders = _solved(_rows(flow, place, moving), len(moving))
-    for j, symbol in reversed([*enumerate(moving)]):
-        if j not in pivots:
-            raise ValueError(
-                f"moving {symbol} adds nothing to the ansatz: take it out, or list other amplitudes"
-            )
+    embedding = _embedding(flow, ansatz)
+    # By default every symbol that is no parameter moves.
+    moving = _in_order(flow, embedding) if amplitudes is None else [*amplitudes]
+    _require_amplitudes(moving, flow, ansatz, embedding)
+    pivots, remainders = _solved(_rows(flow, embedding, moving), len(moving))
+    _require_determined(moving, pivots)
     if remainders:
         residual = {
             weight: collected_by(remainder, moving)
             for weight, remainder in remainders.items()
         }
-        return Reduction(place, {}, residual)
+        return Reduction(embedding, {}, residual)
 
     equations = {}
     for j, symbol in enumerate(moving):
         rate = pivots[j].get(len(moving))
         equations[symbol] = collected_by(rate, moving) if rate else _ZERO
-    return Reduction(place, equations, {})
+    return Reduction(embedding, equations, {})
 
 
-def _placed(flow: Flow, ansatz: Mapping[Expr, Expr]) -> dict[Expr, Expr]:
+def _require_determined(moving: Sequence[Expr], pivots: Mapping[int, Row]) -> None:
+    """ValueError for the last amplitude whose rate no equation determines."""
+    for j, symbol in reversed([*enumerate(moving)]):
+        if j not in pivots:
+            raise ValueError(
+                f"moving {symbol} adds nothing to the ansatz: take it out, or list other amplitudes"
+            )
+
+
+def _embedding(flow: Flow, ansatz: Mapping[Expr, Expr]) -> dict[Expr, Expr]:
     """What the ansatz makes of every weight."""
     for weight in ansatz:
         if weight not in flow:
@@ -142,7 +148,7 @@ def _placed(flow: Flow, ansatz: Mapping[Expr, Expr]) -> dict[Expr, Expr]:
 
 
 def _require_amplitudes(
-    moving: Sequence[Expr], flow: Flow, ansatz: Collection[Expr], place: Flow
+    moving: Sequence[Expr], flow: Flow, ansatz: Collection[Expr], embedding: Flow
 ) -> None:
     """ValueError unless these are symbols that may move, all weights on the right-hand side among them."""
     for symbol in moving:
@@ -158,34 +164,34 @@ def _require_amplitudes(
             raise ValueError(
                 f"the weight {symbol} is left out, hence zero, and an amplitude: map it to itself"
             )
-    for symbol in sorted(_symbols(place) & {*flow} - {*moving}, key=str):
+    for symbol in sorted(symbols_in(embedding.values()) & {*flow} - {*moving}, key=str):
         raise ValueError(
             f"the weight {symbol} stands in the ansatz and moves: add it to the amplitudes"
         )
 
 
-def _in_order(flow: Flow, place: Flow) -> list[Expr]:
+def _in_order(flow: Flow, embedding: Flow) -> list[Expr]:
     """The symbols of an ansatz but the flow's parameters, in the order in which they appear."""
     parameters = flow_parameters(flow)
     symbols: dict[Expr, None] = {}  # an ordered set
-    for value in place.values():
+    for value in embedding.values():
         symbols |= dict.fromkeys(sorted(value.free_symbols, key=str))
     return [symbol for symbol in symbols if symbol not in parameters]
 
 
-def _symbols(place: Flow) -> set[Expr]:
-    return set().union(*(value.free_symbols for value in place.values()))
-
-
-def _rows(flow: Flow, place: Flow, moving: Sequence[Expr]) -> dict[Expr, Row]:
+def _rows(flow: Flow, embedding: Flow, moving: Sequence[Expr]) -> dict[Expr, Row]:
     """Each weight's equation in the rates of the amplitudes: ∂φ/∂z_j by their number, and last F(φ(z))."""
+    # F(φ(z)): the flow where the weights are those of the manifold.
     rates = {
-        weight: expression(rate).xreplace(dict(place)) for weight, rate in flow.items()
+        weight: expression(rate).xreplace(dict(embedding))
+        for weight, rate in flow.items()
     }
-    roots = roots_in([*place.values(), *rates.values()])
-    field = rational_functions(_symbols(place) | _symbols(rates) | {*moving}, roots)
+    roots = roots_in([*embedding.values(), *rates.values()])
+    field = rational_functions(
+        symbols_in(embedding.values()) | symbols_in(rates.values()) | {*moving}, roots
+    )
     rows = {}
-    for weight, value in place.items():
+    for weight, value in embedding.items():
         φ = rational(value, field)
         slopes = [derivative(φ, symbol) for symbol in moving]
         entries = [*slopes, rational(rates[weight], field)]
@@ -202,6 +208,7 @@ def _solved(
     for weight, row in rows.items():
         reduced = _eliminated(row, pivots)
         column = min(reduced, default=None)
+        # Columns before the last are all eliminated: 0 = f, which has to hold by itself.
         if column == unknowns:  # no rate of an amplitude is left to explain this
             remainders[weight] = reduced[column]
         elif column is not None:

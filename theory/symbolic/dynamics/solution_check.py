@@ -38,6 +38,7 @@ def ode_residuals(
     residuals = {}
     for amplitude, rate in equations.items():
         derivative = solution[amplitude].diff(time)
+        # The rate at the weights of the solution, as a function of time.
         rate_on_solution = sp.sympify(rate, strict=True).xreplace(solution)
         residuals[amplitude] = normal_form(derivative - rate_on_solution)
     return residuals
@@ -74,6 +75,7 @@ def implicit_solution_residual(
     >>> implicit_solution_residual(v * (1 - g * v), sp.log(v / (1 - g * v)), v)
     0
     """
+    # dt/dv = Φ′(v), which must be 1 / f(v).
     slope = sp.sympify(antiderivative, strict=True).diff(amplitude)
     return normal_form(slope * rate - 1)
 
@@ -81,6 +83,7 @@ def implicit_solution_residual(
 def _require_amplitudes(
     name: str, values: Mapping[Expr, Expr], solution: Mapping[Expr, Expr]
 ) -> None:
+    # Amplitudes that only one of them has.
     different = set(values) ^ set(solution)
     if different:
         amplitudes = sorted(different, key=sp.default_sort_key)

@@ -54,6 +54,7 @@ def hessian(loss: PopulationLoss, point: Mapping[Expr, Expr]) -> Expr:
     `point` and errors as for `hessian_index`, signs excepted.
     """
     values = _values(loss, point)
+    # Higher orders in weights at zero do not enter second derivatives there.
     expansion = _near(loss, values)
     field = expansion.ring.domain
     gens = expansion.ring.gens
@@ -81,9 +82,11 @@ def inertia(matrix: Expr) -> Inertia:
     >>> inertia(sp.Matrix([[0, 1, 0], [1, 0, 0], [0, 0, 0]]))
     Inertia(negative=1, zero=1, positive=1)
     """
+    # Over a field of rational functions arithmetic is exact, and zero is zero.
     entries = DomainMatrix.from_Matrix(matrix).convert_to(_field(matrix))
     if entries != entries.transpose():
         raise ValueError("only symmetric matrices have a signature: pass (H + H.T) / 2")
+    # Strongly connected components: blocks that no entry couples.
     blocks = [entries.extract(indices, indices) for indices in entries.scc()]
     parts = [_block_inertia(block) for block in blocks]
     return Inertia(*map(sum, zip(*parts, strict=True)))
@@ -104,6 +107,7 @@ def representative_weights(
     >>> hessian_index(population_loss(task, model, "restricted"), point)
     0
     """
+    # A head with R pairs holds a map of rank R at most.
     if len(maps) > model.head_count or any(
         len(of_head) > model.rank for of_head in maps
     ):
@@ -146,7 +150,9 @@ def _field(expressions: Iterable[Expr]) -> Element:
                 "out of the score divisor, which changes no sign"
             )
         symbols |= expression.free_symbols
-    return sp.QQ.frac_field(*sorted(symbols, key=str)) if symbols else sp.QQ
+    if symbols:
+        return sp.QQ.frac_field(*sorted(symbols, key=str))
+    return sp.QQ
 
 
 def _is_rational_function(expression: Expr) -> bool:
@@ -221,7 +227,9 @@ def _sign(value: Element, domain: Element) -> int:
     if not value:
         return 0
     if domain.is_QQ:
-        return 1 if value > 0 else -1
+        if value > 0:
+            return 1
+        return -1
     if all(symbol.is_positive for symbol in domain.symbols):
         sign = _common_sign(value.numer) * _common_sign(value.denom)
         if sign:
@@ -241,4 +249,6 @@ def _common_sign(polynomial: Element) -> int:
     coefficients = polynomial.coeffs()
     if all(coefficient > 0 for coefficient in coefficients):
         return 1
-    return -1 if all(coefficient <= 0 for coefficient in coefficients) else 0
+    if all(coefficient <= 0 for coefficient in coefficients):
+        return -1
+    return 0

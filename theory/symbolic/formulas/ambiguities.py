@@ -27,6 +27,7 @@ _WORDS = frozenset({*FUNCTIONS, *OTHER_FUNCTIONS})
 
 def refuse_two_readings(tokens: list[Token], names: Mapping[Any, Expr]) -> None:
     """ValueError where a formula in LaTeX has two readings; `names` has the meaning of every `Name`."""
+    # x_{ab} is one name: what stands below is no product.
     without_indices = list(_without_indices(tokens))
     _refuse_words(without_indices, names)
     _refuse_upper_indices(without_indices)
@@ -64,14 +65,15 @@ def _without_indices(tokens: list[Token]) -> Iterator[Token]:
 
 def _refuse_words(tokens: list[Token], names: Mapping[Any, Expr]) -> None:
     """A word of letters side by side, which would be their product."""
-    known = {
+    # Names of several letters that the user has, without their braces and backslashes.
+    words = {
         re.sub(r"\\mathrm\{|\\_|[\\}]", "", name.head)
         for name in names
         if len(name.head) > 1
     }
     for run in _runs_of_letters(tokens):
         word = "".join(token.text for token in run)
-        remedy = _remedy(word, known)
+        remedy = _remedy(word, words)
         if remedy:
             raise mistake(
                 f'"{word}" would be a product of letters: write {remedy}, or spaces between factors',
@@ -79,15 +81,19 @@ def _refuse_words(tokens: list[Token], names: Mapping[Any, Expr]) -> None:
             )
 
 
-def _remedy(word: str, known: set[str]) -> str:
+def _remedy(word: str, names: set[str]) -> str:
     """How to write a word of letters, or nothing for letters that no reader takes for a word."""
     for function in _WORDS:
         if word.startswith(function) or word.endswith(function):
             is_known = function in FUNCTIONS
-            return rf"\operatorname{{{function}}}" if is_known else "what it stands for"
+            if is_known:
+                return rf"\operatorname{{{function}}}"
+            return "what it stands for"
     if word in GREEK:
         return rf"\{word}"
-    return rf"\mathrm{{{word}}}" if word in known else ""
+    if word in names:
+        return rf"\mathrm{{{word}}}"
+    return ""
 
 
 def _runs_of_letters(tokens: list[Token]) -> Iterator[list[Token]]:

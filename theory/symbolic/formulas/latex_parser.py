@@ -136,6 +136,7 @@ class LatexGrammar(TextGrammar):
         """A known name with what stands below it, also where its exponent comes first: x^2_1."""
         word = _upright_word(token)
         is_symbol = Name(token.text) in self.names
+        # \operatorname{tanh}, unless the user has a symbol of that name.
         if word in FUNCTIONS and not is_symbol:
             return self.function_of(token, word)
         self.exchange_scripts()
@@ -178,6 +179,7 @@ class LatexGrammar(TextGrammar):
         """The exponent after ^: a group in braces, or one token."""
         if self.next.text in ("{", r"\frac"):
             return self.nested(self.taken)
+        # x^2: the exponent is one token.
         token = self.single(self.take())
         if token.kind == "number":
             return number(token)
@@ -214,6 +216,7 @@ class LatexGrammar(TextGrammar):
 
     def root(self, token: Token) -> Expr:
         """A square root, or another one with its order in square brackets."""
+        # A square root where no order is written.
         order = sp.Integer(2)
         if opening := self.accept("["):
             order = self.bracketed(opening)
@@ -273,7 +276,9 @@ class LatexGrammar(TextGrammar):
         self.differential()
         self.expect("t")
         self.expect("}")
-        return symbol if is_inside else self.named_left()
+        if is_inside:
+            return symbol
+        return self.named_left()
 
     def differential(self) -> None:
         """Read the d of a derivative."""
@@ -311,4 +316,6 @@ def _index(token: Token) -> str:
             token,
         )
     is_upright = token.text.startswith(r"\mathrm")
-    return _upright_word(token) if is_upright else token.text
+    if is_upright:
+        return _upright_word(token)
+    return token.text

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, reduce
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from sympy.polys.polyerrors import CoercionFailed
 from sympy.polys.rings import PolyRing
 
 from ..algebra.polynomials import Element, Powers
-from ..task import Expr, N, average_of
+from ..task import Expr, N, average_of, symbols_in
 from .symbol_names import is_parameter, latex_name, latex_names
 
 WIDTH = 110
@@ -99,7 +99,7 @@ def _prepared(
 ) -> tuple[list[Expr], Write]:
     """The expressions with a symbol for each average, and what writes expressions in them as they stand."""
     exact = [sp.sympify(expression, strict=True) for expression in expressions]
-    used = set().union(*(expression.free_symbols for expression in exact))
+    used = symbols_in(exact)
     names = latex_names([*symbols, *sorted(used, key=str)])
     _require_numbers_apart(exact, names.values())
 
@@ -108,12 +108,19 @@ def _prepared(
         options = {"inv_trig_style": "full", "ln_notation": True}
         return str(sp.latex(expression, symbol_names=names, **options))
 
-    averages = set().union(*(expression.atoms(average_of) for expression in exact))
     symbol_of = {}
-    for average in sorted(averages, key=str):
+    for average in _averages(exact):
         symbol_of[average] = sp.Dummy(real=True)
         names[symbol_of[average]] = rf"\langle {write(average.args[0])} \rangle"
     return [expression.xreplace(symbol_of) for expression in exact], write
+
+
+def _averages(expressions: Iterable[Expr]) -> list[Expr]:
+    """The averages over the context in some expressions, in the order of their names."""
+    averages: set[Expr] = set()
+    for expression in expressions:
+        averages |= expression.atoms(average_of)
+    return sorted(averages, key=str)
 
 
 def _require_numbers_apart(expressions: Iterable[Expr], names: Iterable[str]) -> None:
@@ -128,6 +135,7 @@ def _require_numbers_apart(expressions: Iterable[Expr], names: Iterable[str]) ->
 
 def _terms(expression: Expr, write: Write, width: int) -> list[str]:
     """The signed terms of the form of the expression that is easiest to read."""
+    # Only polynomials are sorted by degree and factored.
     polynomial = _polynomial(expression, write)
     if polynomial is None:
         return _mixed(expression.as_ordered_terms(), write)
@@ -165,6 +173,7 @@ def _polynomial(expression: Expr, write: Write) -> Element | None:
 
 def _order(symbol: Expr, name: str) -> tuple[object, ...]:
     """Parameters first; numbers by value."""
+    # v_2 before v_10: digits are compared as numbers.
     parts = re.split(r"(\d+)", name)
     return not is_parameter(symbol), parts[::2], [int(part) for part in parts[1::2]]
 
@@ -185,22 +194,28 @@ def _sum(polynomial: Element, write: Write) -> list[str]:
     variables = symbols[parameter_count:]
     groups = _by_variables(polynomial, parameter_count)
 
-    # Terms of parameters alone are written one by one, those with a plus first.
     constant = groups.pop((0,) * len(variables), {})
-    texts = []
-    for powers, number in constant.items():
-        texts.append(_signed(number, _monomial(symbols, powers, write), [], write))
-    texts.sort(key=lambda text: text[0] == "-")
-
     terms = []
     for powers, group in groups.items():
         coefficient, factors = _factors(polynomial.ring.from_dict(group), write)
         beside = _monomial(variables, powers, write)
         text = _signed(coefficient, factors, beside, write)
         order = [-power for power in powers]
-        terms.append(_Term(sum(powers), text[0] == "-", order, text))
+        terms.append(_Term(sum(powers), text.startswith("-"), order, text))
+    texts = _constant_terms(symbols, constant, write)
     texts += [term.text for term in sorted(terms)]
     return texts or ["0"]
+
+
+def _constant_terms(
+    symbols: Sequence[Expr], terms: Mapping[Powers, Element], write: Write
+) -> list[str]:
+    """Terms of parameters alone, each written for itself, those with a plus first."""
+    texts = []
+    for powers, number in terms.items():
+        monomial = _monomial(symbols, powers, write)
+        texts.append(_signed(number, monomial, [], write))
+    return sorted(texts, key=lambda text: text.startswith("-"))
 
 
 def _by_variables(
@@ -237,18 +252,25 @@ def _factors(polynomial: Element, write: Write) -> tuple[Element, list[str]]:
             symbol_powers[part.as_expr()] = multiplicity
             continue
         terms = _sum(part, write)
-        if terms[0][0] == "-":  # a sum in brackets begins without a sign
+        if terms[0].startswith("-"):  # a sum in brackets begins without a sign
             terms = _sum(-part, write)
             coefficient *= (-1) ** multiplicity
-        exponent = f"^{{{multiplicity}}}" if multiplicity > 1 else ""
-        sums.append(_bracketed(_joined(terms)) + exponent)
-    return coefficient, [*_monomial(symbols, symbol_powers.values(), write), *sums]
+        sums.append(_bracketed_power(_joined(terms), multiplicity))
+    monomial = _monomial(symbols, symbol_powers.values(), write)
+    return coefficient, [*monomial, *sums]
+
+
+def _bracketed_power(inside: str, exponent: int) -> str:
+    if exponent == 1:
+        return _bracketed(inside)
+    return f"{_bracketed(inside)}^{{{exponent}}}"
 
 
 def _parts(polynomial: Element) -> tuple[Element, list[tuple[Element, int]]]:
     """What `factor_list` gives, or only the common powers of symbols where more takes long to find."""
     content = _content(polynomial)
     gens = polynomial.ring.gens
+    # Powers that all terms share are a factor by themselves, and cheap to find.
     common_powers = tuple(map(min, zip(*polynomial.monoms(), strict=True)))
     cofactor = polynomial.quo_term((common_powers, content))
     monomial = [
@@ -360,6 +382,7 @@ def _bracketed(inside: str) -> str:
 
 
 def _dotted(name: str) -> str:
+    # A dot stands over the name and not over its indices.
     upright = re.match(r"\\mathrm\{[^}]*\}", name)
     if upright is None:
         return rf"\dot {name}"
@@ -371,7 +394,9 @@ def _joined(terms: list[str]) -> str:
 
 
 def _continued(term: str) -> str:
-    return f" {term}" if term.startswith("-") else f" + {term}"
+    if term.startswith("-"):
+        return f" {term}"
+    return f" + {term}"
 
 
 def _broken(left: str, terms: list[str], width: int) -> str:

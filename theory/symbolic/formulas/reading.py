@@ -192,8 +192,9 @@ def _over(top: Expr, bottom: Expr) -> Expr:
 
 
 def _split_constant(part: list[Token], latex: bool) -> tuple[list[Token], list[Token]]:
-    r"""The tokens of what stands before a rate, as τ in \tau \dot v, with an end; and the rest of the equation."""
+    r"""The tokens of what stands before a rate, as τ in \tau \dot v, with an end; and those after it."""
     texts = [token.text for token in part]
+    # Only the left side can have a constant before a rate.
     left = texts[: texts.index("=")] if "=" in texts else []
     start = _rate_start(left) if latex else _after_last_product(left)
     if start == 0:
@@ -261,6 +262,7 @@ def _latex(
 def _distinct(symbols: Iterable[Expr], definitions: Definitions) -> list[Expr]:
     """The symbols without repetitions; ValueError where a name has two meanings."""
     distinct = list(dict.fromkeys(symbols))
+    # A definition must not hide a symbol.
     names = [*(symbol.name for symbol in distinct), *definitions]
     for name, count in Counter(names).items():
         if count > 1:

@@ -66,6 +66,7 @@ def power(base: Expr, exponent: Expr) -> Expr:
         raise ValueError(
             f"an exponent must be a rational number p/q with |p| ≤ {MAX_POWER} and q ≤ {MAX_ROOT}, not {exponent}"
         )
+    # Noted before anything is simplified: 0·(1/x) forgets its x.
     is_noted = note(*of_power(base, exponent))
     if base == 0 and exponent < 0:
         return _stand_in("division by zero", is_noted)
@@ -100,6 +101,7 @@ def function(name: str, argument: Expr) -> Expr:
 
 def _log(name: str, argument: Expr) -> Expr:
     is_noted = note(Condition("positive", argument, f"{name}({{}})"))
+    # log 0 is infinite whatever the symbols are.
     if argument == 0:
         return _stand_in("the logarithm of zero is not finite", is_noted)
     return _real(sp.log(argument), is_noted)
@@ -132,6 +134,7 @@ def _require(actual: Size, allowed: Size) -> None:
 
 def _real(expression: Expr, is_noted: bool) -> Expr:
     """The expression; where it is never real, its conditions say so if they are noted, and else ValueError."""
+    # SymPy's own answer; None where it does not know.
     is_complex_number = expression.is_number and expression.is_real is False
     if is_complex_number or expression.has(sp.I, sp.nan, sp.zoo, sp.oo, -sp.oo):
         return _stand_in(f"{expression} is no real number", is_noted)
@@ -139,7 +142,7 @@ def _real(expression: Expr, is_noted: bool) -> Expr:
 
 
 def _stand_in(message: str, is_noted: bool) -> Expr:
-    """A number for what has no value, so that the rest of the formula is read; ValueError if nobody would know."""
+    """A number for what has no value, so that reading goes on; ValueError if nobody would know."""
     if not is_noted:
         raise ValueError(message)
     return sp.Integer(1)

@@ -32,7 +32,9 @@ class Name(NamedTuple):
             index if len(index) == 1 or index.isdigit() else upright(index)
             for index in self.indices
         )
-        return f"{self.head}_{below}" if len(below) == 1 else f"{self.head}_{{{below}}}"
+        if len(below) == 1:
+            return f"{self.head}_{below}"
+        return f"{self.head}_{{{below}}}"
 
 
 def upright(word: str) -> str:
@@ -78,10 +80,12 @@ def readings(symbols: Iterable[Expr]) -> dict[Name, Expr]:
     symbols_of: dict[Name, set[Expr]] = defaultdict(set)
     for symbol in chosen:
         for form in _forms(symbol):
+            # v_{12} for v_{1,2}: understood where no other symbol is written so.
             digits = tuple("".join(form.indices))
             for indices in (form.indices, _together(form.indices), digits):
                 symbols_of[Name(form.head, indices)].add(symbol)
 
+    # The names that are printed come first, and mean one symbol each.
     names = {name: symbol for symbol, name in chosen.items()}
     others = {}
     for name, candidates in symbols_of.items():
@@ -156,7 +160,9 @@ def _letter(word: str) -> str:
     """A letter as it is, Greek ones by their command, and words upright."""
     if word in GREEK:
         return "\\" + word
-    return word if len(word) == 1 else upright(word)
+    if len(word) == 1:
+        return word
+    return upright(word)
 
 
 def _together(indices: tuple[str, ...]) -> tuple[str, ...]:

@@ -170,6 +170,7 @@ class TextGrammar:
 
     def nested(self, read: Callable[[], Expr]) -> Expr:
         """What `read` reads, one level deeper."""
+        # Counted, so that deep nesting is an error here and no overflow of the stack.
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise mistake(
@@ -216,6 +217,7 @@ class TextGrammar:
         token = self.next
         if token.kind == "end":
             return mistake(missing or "the formula is not complete", token)
+        # 1,5 and 1,000: a decimal comma or a thousands separator.
         if token.text == "," and self._is_between_digits():
             return mistake(
                 "a comma between digits has two readings: write 0.5, or 1000 without it",
@@ -255,6 +257,7 @@ class TextGrammar:
                 raise mistake(
                     f"a rate must be written d{token.text}/dt or {token.text}'", token
                 )
+            # dv is one name in text: the symbol is v.
             without_d = token.text.removeprefix("d")
             return self._rate_of(Token("name", without_d, token.position + 1))
         symbol = self.known(token.text, token)
@@ -275,6 +278,7 @@ def number(token: Token) -> Expr:
         )
     digits, _, exponent = token.text.lower().partition("e")
     whole, _, decimals = digits.partition(".")
+    # 0.5 is 5 · 10⁻¹: exact, unlike a float.
     power_of_ten = int(exponent or "0") - len(decimals)
     if abs(power_of_ten) > MAX_NUMBER:
         raise mistake(

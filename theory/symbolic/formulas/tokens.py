@@ -92,7 +92,9 @@ def mistake(message: str, token: Token) -> ValueError:
 def clipped(text: object) -> str:
     """The text, or its beginning if it is long."""
     whole = str(text)
-    return whole if len(whole) <= 40 else whole[:40] + "…"
+    if len(whole) <= 40:
+        return whole
+    return whole[:40] + "…"
 
 
 def text_tokens(source: str) -> list[Token]:
@@ -124,6 +126,7 @@ def without_lines(tokens: list[Token]) -> list[Token]:
 
     ValueError where a line ends and no sign joins it to the next: these are two formulas.
     """
+    # A formula in a sentence may end with its punctuation.
     while len(tokens) > 1 and (tokens[-2].kind == "line" or tokens[-2].text in _STOPS):
         tokens = [*tokens[:-2], tokens[-1]]
     joined: list[Token] = []
@@ -144,6 +147,7 @@ def without_lines(tokens: list[Token]) -> list[Token]:
 def after_script(tokens: list[Token], index: int) -> int:
     """The index of the token after the ^ or _ at `index` and its argument, one token or a group in braces."""
     index += 1
+    # Braces may be nested; the group ends where the depth is zero again.
     depth = 0
     while tokens[index].kind != "end":
         depth += {"{": 1, "}": -1}.get(tokens[index].text, 0)
@@ -236,10 +240,11 @@ def _command_token(token: Token, text: str) -> Token:
         return token._replace(kind="name", text=text)
     is_known = text in COMMANDS or text in _GAPS or text in _SYNONYMS.values()
     if not is_known:
-        known = [*COMMANDS, *("\\" + letter for letter in GREEK)]
-        matches = get_close_matches(text, known, n=3)
+        names = [*COMMANDS, *("\\" + letter for letter in GREEK)]
+        matches = get_close_matches(text, names, n=3)
         hint = f" (did you mean {' or '.join(matches)}?)" if matches else ""
         raise mistake(f'unknown LaTeX command "{clipped(text)}"{hint}', token)
+    # \langle and \{ are brackets, \cdot is the sign *.
     is_bracket = text in OPEN or text in OPEN.values()
     is_sign = not text.startswith("\\")
     kind = "op" if is_bracket or is_sign else "command"

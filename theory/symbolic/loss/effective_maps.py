@@ -54,6 +54,7 @@ class EffectiveMap(TypesetResult):
 
     def describes(self, loss: PopulationLoss) -> bool:
         """Whether a loss is L(M) at the model's own M, identically in weights, parameters and N."""
+        # In the loss's own ring: equal polynomials are equal losses.
         at_model = loss.polynomial.ring.from_expr(self.loss(self.M))
         return bool(loss.polynomial == at_model)
 
@@ -126,25 +127,28 @@ def effective_map(task: SymbolicTask, model: Parametrization) -> EffectiveMap:
     require_symbolic_task(task, model, "effective_map(task, model)")
     dimension = task.dimension
     prompt = Prompt(dimension)
-    a, B_heads = effective_heads(model, dimension, "restricted")
-
-    # The label entry of a_h times the rows of B_h for x: M = Σ_h v_h U_h, (D, D).
-    M = sp.Matrix(np.einsum("h,hij->ij", a[:, -1], B_heads[:, :-1, :]))
-
+    query = sp.Matrix(prompt.query)  # (D, 1)
     products = token_products(divisor_of(model, dimension), dimension)
     β = sp.Matrix(products[-1, :-1])  # the label's row of X Xᵀ / divisor, (D, 1)
-    query = sp.Matrix(prompt.query)  # (D, 1)
 
     def mean(matrix: Expr) -> Expr:
         return matrix.applyfunc(lambda entry: expectation(entry, task))
 
     return EffectiveMap(
-        M,
+        M=_map_of(model, dimension),
         c=expectation(prompt.label**2, task),
         B=mean(prompt.label * β * query.T),
         A=mean(β * β.T),
         Lambda=mean(query * query.T),
     )
+
+
+def _map_of(model: Parametrization, dimension: int) -> Expr:
+    """M = Σ_h v_h U_h (D, D): the label entry of a_h times the rows of B_h for x."""
+    a, B = effective_heads(model, dimension, "restricted")
+    values = a[:, -1]  # (H,)
+    U = B[:, :-1, :]  # (H, D, D)
+    return sp.Matrix(np.einsum("h,hij->ij", values, U))
 
 
 def moments(
@@ -157,21 +161,25 @@ def moments(
     >>> exact.c, exact.b[0], exact.S[0]
     (lambda_1, lambda_1**2, lambda_1**3*(N + 2)/N)
     """
-    dimension = task.dimension
     require_block(block)
+    indices = _feature_indices(task.dimension, block)
+
+    # The loss of the output Σ M_ijd G_ij x_q,d is L(M), and its coefficients are the moments.
+    divisor_symbol = divisor_of(_Divided(divisor), task.dimension)
+    G = token_products(divisor_symbol, task.dimension)  # (D+1, D+1)
+    query = Prompt(task.dimension).query
+    M = sp.symbols(f"M:{len(indices)}")
+    terms = [m * G[i, j] * query[d] for m, (i, j, d) in zip(M, indices, strict=True)]
+    return _coefficients(indices, output_loss(task, sp.Add(*terms), M))
+
+
+def _feature_indices(dimension: int, block: Block) -> tuple[tuple[int, int, int], ...]:
+    """(i, j, d) of every feature G_ij x_q,d, in the order of `Moments`."""
     if block == "full":
         pairs = list(combinations_with_replacement(range(dimension + 1), 2))
     else:
         pairs = [(i, dimension) for i in range(dimension)]
-    indices = tuple((i, j, d) for i, j in pairs for d in range(dimension))
-
-    # The loss of the output Σ M_ijd G_ij x_q,d is L(M), and its coefficients are the moments.
-    gram = token_products(divisor_of(_Divided(divisor), dimension), dimension)
-    query = Prompt(dimension).query
-    M = sp.symbols(f"M:{len(indices)}")
-    features = [gram[i, j] * query[d] for i, j, d in indices]
-    output = sp.Add(*(m * feature for m, feature in zip(M, features, strict=True)))
-    return _coefficients(indices, output_loss(task, output, M))
+    return tuple((i, j, d) for i, j in pairs for d in range(dimension))
 
 
 @dataclass(frozen=True)

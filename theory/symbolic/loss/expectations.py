@@ -19,6 +19,7 @@ from ..task import (
     Prompt,
     SymbolicTask,
     average_of,
+    by_name,
     is_variable,
     without_floats,
 )
@@ -55,6 +56,7 @@ def expectation(expression: Expr, task: SymbolicTask) -> Expr:
     constants = {
         symbol for symbol in expression.free_symbols if not is_variable(symbol)
     }
+    # What is no random variable is a coefficient.
     domain = coefficients(task, constants, roots_of(expression))
     ring = PolyRing(
         (), domain, lex
@@ -74,6 +76,7 @@ def coefficients(
     Their numbers are rational, or those of the smallest field that holds the `roots`.
     """
     numbers = sorted(roots, key=str)
+    # Over the rational numbers where it can be: roots make arithmetic slower.
     lengths = number_field(numbers).frac_field(N) if numbers else LENGTHS
     return _polynomials(lengths, {*task.parameters, *constants} - {N})
 
@@ -83,9 +86,24 @@ def collected(
 ) -> dict[Monomial, Element]:
     """A polynomial as random monomial → coefficient in `ring`; ValueError names what does not belong there."""
     variables = _variables(expression, dimension)
+    polynomial = _joint_polynomial(expression, variables, ring)
+
+    # Powers of the random variables come first, those of the ring's own symbols after them.
+    count = len(variables)
+    parts: dict[Monomial, dict[Powers, Element]] = defaultdict(dict)
+    for powers, coefficient in polynomial.terms():
+        monomial = _power_product(variables.values(), powers[:count], dimension)
+        parts[monomial][powers[count:]] = coefficient
+    return {monomial: ring.from_dict(part) for monomial, part in parts.items()}
+
+
+def _joint_polynomial(
+    expression: Expr, variables: Iterable[Expr], ring: Element
+) -> Element:
+    """The expression as a polynomial in random variables and the symbols of the ring together."""
     joint = PolyRing((*variables, *ring.symbols), ring.domain, lex)
     try:
-        polynomial = joint.from_expr(expression)
+        return joint.from_expr(expression)
     except (ValueError, CoercionFailed, NotImplementedError):
         parameters = getattr(ring.domain, "symbols", ())
         culprit = _not_polynomial(expression, (*joint.symbols, *parameters))
@@ -93,18 +111,10 @@ def collected(
             f"only polynomials have exact expectations here, but {culprit} is none"
         ) from None
 
-    # Powers of the random variables come first, those of the ring's own symbols after them.
-    monomials = list(variables.values())
-    parts: dict[Monomial, dict[Powers, Element]] = defaultdict(dict)
-    for powers, coefficient in polynomial.terms():
-        random_powers = powers[: len(monomials)]
-        monomial = _power_product(monomials, random_powers, dimension)
-        parts[monomial][powers[len(monomials) :]] = coefficient
-    return {monomial: ring.from_dict(part) for monomial, part in parts.items()}
-
 
 def product(*factors: Monomial) -> Monomial:
     """The product of at least one monomial."""
+    # Sorted, so that products in any order are one monomial.
     averages = sorted(powers for factor in factors for powers in factor.averages)
     query = added(*(factor.query for factor in factors))
     teacher = added(*(factor.teacher for factor in factors))
@@ -121,6 +131,7 @@ def monomial_expectation(
     """
     given_teacher = _token_moments(task)
     over_teachers = _teacher_mean(task)
+    # The expectation of 1, whose ring is that of the polynomials in w.
     one = given_teacher((0,) * (task.dimension + 1))
 
     def outside_moment(monomial: Monomial) -> Element:
@@ -128,20 +139,22 @@ def monomial_expectation(
         teacher_powers = one.ring.from_dict({monomial.teacher: one.ring.domain.one})
         return given_teacher(monomial.query) * teacher_powers
 
-    @cache
-    def moment(monomial: Monomial) -> Element:
-        # Number of groups → the sum over all partitions into as many, a polynomial in w.
+    def by_group_count(averages: tuple[Powers, ...]) -> dict[int, Element]:
+        """Number of groups → E given w, summed over all partitions of the averages into as many."""
         inside: dict[int, Element] = defaultdict(lambda: 0 * one)
-        for groups in partitions(monomial.averages):
+        for groups in partitions(averages):
             term = one
             for group in groups:
                 term *= given_teacher(added(*group))
             inside[len(groups)] += term
+        return inside
 
+    @cache
+    def moment(monomial: Monomial) -> Element:
         outside = outside_moment(monomial)
         total = domain.zero
-        for group_count, sum_over_partitions in inside.items():
-            mean = over_teachers(outside * sum_over_partitions)
+        for group_count, inside in by_group_count(monomial.averages).items():
+            mean = over_teachers(outside * inside)
             share = _choices(len(monomial.averages), group_count)
             total += domain.convert(mean, one.ring.domain) * _in_domain(domain, share)
         return total
@@ -165,6 +178,7 @@ def over_lengths(element: Element, task: SymbolicTask) -> Element:
     require_few_lengths(task)
     if isinstance(element, FracElement):
         lengths = list(map(int, task.context_lengths))
+        # Numerator and denominator are polynomials in N alone.
         values = [
             element.numer.evaluate(0, n) / element.denom.evaluate(0, n) for n in lengths
         ]
@@ -239,8 +253,10 @@ def _teacher_moments(
 
 def _polynomials(domain: Element, symbols: Iterable[Expr]) -> Element:
     """Polynomials in the symbols, in the order of their names, over a domain."""
-    ordered = sorted(symbols, key=lambda symbol: str(symbol.name))
-    return domain[tuple(ordered)] if ordered else domain
+    ordered = by_name(symbols)
+    if ordered:
+        return domain[tuple(ordered)]
+    return domain
 
 
 def _element(ring: Element, expression: Expr) -> Element:
@@ -260,6 +276,7 @@ def _variables(expression: Expr, dimension: int) -> dict[Expr, Monomial]:
     """The random variables in an expression: averages, and symbols of the query and the teacher."""
     prompt = Prompt(dimension)
     token = (*prompt.x, prompt.y)
+    # A context average is a random variable of its own, whatever it averages.
     averages = sorted(expression.atoms(average_of), key=str)
     variables = {
         average: _constant(dimension)._replace(

@@ -160,6 +160,7 @@ def output_loss(
     ring = _weight_ring(task, output, weights)
     features = list(collected(output, task.dimension, ring).items())
     _require_work(len(features), task.dimension)
+    # y_q, a single monomial.
     (target,) = collected(Prompt(task.dimension).label, task.dimension, ring)
     loss = _expected_square(ring, target, features, task)
     averaged = {powers: over_lengths(part, task) for powers, part in loss.terms()}
@@ -186,6 +187,7 @@ def _expected_square(
     for i, (feature, coefficient) in enumerate(features):
         bracket = ring.one * (2 * moment(product(target, feature)))
         bracket -= coefficient * moment(product(feature, feature))
+        # Each pair once, with a factor 2.
         for other, factor in features[:i]:
             bracket -= factor * (2 * moment(product(feature, other)))
         loss -= coefficient * bracket
@@ -201,6 +203,7 @@ def flow_equations(loss: PopulationLoss) -> dict[Expr, Expr]:
     >>> flow_equations(output_loss(symbolic_task(1), output, [m]))
     {m: 2*lambda_1**2*m + lambda_1**3*m**3*(-2*N - 4)/N}
     """
+    # Flow time is 2η · step, so that the gradient has the factor ½.
     half = sp.QQ(-1, 2)
     gens = loss.polynomial.ring.gens
     return {
@@ -221,6 +224,7 @@ def weight_symbols(model: Parametrization, dimension: int) -> dict[str, SymbolAr
     shapes = {
         name: tuple(map(int, shape)) for name, shape in model.shapes(dimension).items()
     }
+    # Counted before any symbol is made: a million symbols take minutes.
     total = sum(map(prod, shapes.values()))
     if total > MAX_WEIGHTS:
         raise ValueError(
@@ -259,6 +263,7 @@ def model_output(model: Parametrization, dimension: int, block: Block = "full") 
     # a_h,i (X Xᵀ)_ij B_h,jd has as many terms as a and B have together.
     term_counts = np.einsum("hi,hjd->hijd", _term_counts(a), _term_counts(B))
     _require_terms(int(term_counts.sum()))
+    # Only now, since the products of a large D take long.
     products = token_products(divisor_of(model, dimension), dimension)  # (D+1, D+1)
     query = np.array(Prompt(dimension).query, dtype=object)  # (D,)
     return sp.Add(*(a[h] @ products @ B[h] @ query for h in range(len(a))))
@@ -279,6 +284,7 @@ def effective_heads(
         )
     a = _exactly(a)
     B = _exactly(B)
+    # a_h = (0, v_h) and B_h = (U_h; 0).
     if block == "restricted":
         a[:, :-1] = sp.Integer(0)
         B[:, -1, :] = sp.Integer(0)

@@ -7,7 +7,7 @@ from math import gcd
 
 import sympy as sp
 
-from ..task import Expr, SymbolicTask
+from ..task import Expr, SymbolicTask, symbols_in
 
 Point = dict[Expr, Expr]
 
@@ -51,12 +51,14 @@ class Admitted:
                 if entry.is_Symbol and not entry.is_positive:
                     replaced[entry] = sp.Dummy(entry.name, positive=True)
         if self.fraction is not None:
+            # p in [0, 1) exactly where the odds u = p/(1 − p) are in [0, ∞).
             odds = sp.Dummy("u", nonnegative=True)
             replaced[self.fraction] = odds / (1 + odds)
         return expression.xreplace(replaced)
 
     def numbers(self, symbol: Expr) -> Iterator[Expr]:
         """1, 2, 1/2, 3, 3/2, 1/3, 2/3, −1, … as far as the symbol may be that, without end; never 0."""
+        # By height, so that simple numbers come first and every one comes once.
         for height in count(1):
             numbers = [sp.Integer(height)] if symbol.is_integer else _of_height(height)
             if symbol == self.fraction:
@@ -75,7 +77,9 @@ class Admitted:
         """0 and 1, where the symbol may be that: what `numbers` leaves out."""
         if symbol == self.fraction:
             return [sp.Integer(0), sp.Integer(1)]
-        return [] if symbol.is_positive else [sp.Integer(0)]
+        if symbol.is_positive:
+            return []
+        return [sp.Integer(0)]
 
 
 def require_kinds(symbols: Iterable[Expr]) -> None:
@@ -85,6 +89,7 @@ def require_kinds(symbols: Iterable[Expr]) -> None:
     Traceback (most recent call last):
     ValueError: the symbol z must be real, positive or nonnegative, whole or not, and nothing else: declare it so
     """
+    # What SymPy derives from each of the assumptions, so that sets can be compared.
     allowed = [sp.Symbol("z", **kind).assumptions0 for kind in _KINDS]
     for symbol in sorted(symbols, key=str):
         if symbol.assumptions0 not in allowed:
@@ -111,8 +116,9 @@ def _is_positive_definite(matrix: Expr, point: Mapping[Expr, Expr]) -> bool:
     """Whether the matrix is so at a point, with large variances and no covariances where the point is silent."""
     if matrix.free_symbols.isdisjoint(point):
         return True
-    variances = set().union(*(entry.free_symbols for entry in matrix.diagonal()))
+    variances = symbols_in(matrix.diagonal())
     completed = dict(point)
+    # Where a completion is positive definite, the point is admitted.
     for symbol in matrix.free_symbols - point.keys():
         completed[symbol] = _LARGE_VARIANCE if symbol in variances else sp.Integer(0)
     numbers = matrix.xreplace(completed)

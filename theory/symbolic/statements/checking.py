@@ -1,6 +1,6 @@
 """A user's statement against the derivation: proved, refuted at a point, undefined at a point, or not decided."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,7 +9,7 @@ from ..algebra.domains import Condition, conditions_of, unique
 from ..algebra.zero_test import Undecided, is_zero
 from ..derivation import Derivation
 from ..formulas.typeset_results import as_text
-from ..task import Expr
+from ..task import Expr, symbols_in
 from .admitted_values import Admitted, Point, admitted_by, require_kinds
 from .counterexamples import Difference
 from .definedness import broken_at, is_met
@@ -30,7 +30,9 @@ class Counterexample:
     def __str__(self) -> str:
         """The point and both values on one line."""
         difference = f"{self.identity.what} is {self.derived}, not {self.claimed}"
-        return f"{difference}, at {_text(self.point)}" if self.point else difference
+        if self.point:
+            return f"{difference}, at {_text(self.point)}"
+        return difference
 
     def to_dict(self) -> dict[str, object]:
         """The identity, the point and both values as text."""
@@ -90,7 +92,9 @@ class CheckResult(Displayed):
             return "refuted"
         if self.undefined is not None:
             return "undefined"
-        return "undecided" if self.undecided else "proved"
+        if self.undecided:
+            return "undecided"
+        return "proved"
 
     def __str__(self) -> str:
         """The result on one line."""
@@ -165,29 +169,48 @@ def check_statement(
     """
     stated = (*repeated, *identities(statement, derivation))
     expressions = formulas(statement)
-    require_kinds(set().union(*(formula.free_symbols for formula in expressions)))
+    require_kinds(symbols_in(expressions))
     admitted = admitted_by(derivation.task)
     unproved = _unproved_conditions(statement, stated, conditions, admitted)
+    # One search for each identity, all within what is admitted and defined.
     differences = {
         identity: Difference(identity.derived, identity.claimed, unproved, admitted)
         for identity in stated
     }
+    # What is neither proved nor refuted has a reason.
     failing, reasons = _failing(differences)
 
     # A counterexample outranks an undefined point: the statement is wrong where all of it has a value.
+    example = _counterexample(failing, differences)
+    if example is not None:
+        return CheckResult(stated, failing, example)
+    undefined = _undefined(unproved, admitted)
+    if undefined is not None:
+        return CheckResult(stated, failing, undefined=undefined)
+    question = _open_question(failing, reasons, unproved)
+    return CheckResult(stated, failing, undecided=question)
+
+
+def _counterexample(
+    failing: Iterable[Identity], differences: Mapping[Identity, Difference]
+) -> Counterexample | None:
+    """A point at which the first possible of the failing identities has two different sides."""
     for identity in failing:
         point = differences[identity].smallest()
         if point is not None:
             derived = identity.derived.xreplace(point)
             claimed = identity.claimed.xreplace(point)
-            example = Counterexample(identity, point, derived, claimed)
-            return CheckResult(stated, failing, example)
-    for condition in unproved:
+            return Counterexample(identity, point, derived, claimed)
+    return None
+
+
+def _undefined(conditions: Iterable[Condition], admitted: Admitted) -> Undefined | None:
+    """A point at which the first possible of the conditions does not hold."""
+    for condition in conditions:
         point = broken_at(condition, admitted)
         if point is not None:
-            return CheckResult(stated, failing, undefined=Undefined(condition, point))
-    question = _open_question(failing, reasons, unproved)
-    return CheckResult(stated, failing, undecided=question)
+            return Undefined(condition, point)
+    return None
 
 
 def _unproved_conditions(
@@ -232,6 +255,7 @@ def _open_question(
     unproved: tuple[Condition, ...],
 ) -> str:
     """What is not decided, or nothing."""
+    # The most telling first: algebra that cannot decide, then domains, then points.
     for identity, reason in reasons.items():
         return f"{identity.what}: {reason}"
     for condition in unproved:

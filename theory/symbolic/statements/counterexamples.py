@@ -9,7 +9,7 @@ import sympy as sp
 from ..algebra.domains import Condition
 from ..algebra.sign_analysis import fractional_powers
 from ..algebra.zero_test import number_sign
-from ..task import Expr
+from ..task import Expr, symbols_in
 from .admitted_values import Admitted, Point
 
 Domains = dict[Expr, list[Expr]]
@@ -47,7 +47,7 @@ class Difference:
         self.admitted = admitted or Admitted()
         expressions = [derived, claimed]
         expressions += [condition.expression for condition in self.conditions]
-        symbols = set().union(*(expression.free_symbols for expression in expressions))
+        symbols = symbols_in(expressions)
         self.domains = numbers_of(symbols, self.admitted)
 
     def smallest(self) -> Point | None:
@@ -55,6 +55,7 @@ class Difference:
 
         Where there are roots, their radicands are made perfect powers if a small point does that.
         """
+        # From a point without roots, if there is one, and from nowhere.
         for start in (*islice(self._rational_points(), 1), {}):
             domains = {
                 symbol: numbers
@@ -104,10 +105,13 @@ class Difference:
         self, point: Point, domains: Domains, tries: Iterator[int]
     ) -> Point | None:
         """The first numbers for the remaining symbols that make the two differ, one symbol after the other."""
+        # The search is exponential in the number of symbols, so that all branches share one budget.
         if next(tries, None) is None:
             return None
         if not domains:
-            return point if self.at(point) else None
+            if self.at(point):
+                return point
+            return None
         if not self._may_differ(point):
             return None
         symbol, *others = domains
@@ -129,7 +133,8 @@ class Difference:
         roots = fractional_powers(self.derived) + fractional_powers(self.claimed)
         if not roots:
             return
-        symbols = set().union(*(root.free_symbols for root in roots))
+        # Only what stands under a root decides whether it is rational.
+        symbols = symbols_in(roots)
         domains = {
             symbol: numbers
             for symbol, numbers in self.domains.items()
@@ -190,6 +195,7 @@ def numbers_of(
 def graded(domains: Domains) -> Iterator[Point]:
     """Points by the sum of the positions of their numbers in the lists: simple ones first."""
     sizes = [len(numbers) for numbers in domains.values()]
+    # All points whose positions have this sum, then the next sum.
     for total in range(TRIED):
         for positions in _compositions(total, len(domains)):
             if all(map(lt, positions, sizes)):

@@ -92,6 +92,7 @@ def broken_at(condition: Condition, admitted: Admitted) -> Point | None:
         if _breaks(condition, point):
             return point
 
+    # Zeros that no small number hits: the expression is solved along one symbol.
     for candidate in _on_lines(expression, tried[:_LINES]):
         point = candidate.point
         if not (admitted.admits(point) and _in_range(point)):
@@ -196,6 +197,7 @@ def _bisected(line: Expr, symbol: Expr, low: Expr, high: Expr) -> tuple[Expr, Ex
 
     What is admitted along one symbol is an interval: where both are admitted, so is what lies between.
     """
+    # The sign at the lower end, which stays the sign there.
     side = certain_sign(line.xreplace({symbol: low}))
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
@@ -237,13 +239,16 @@ def _logarithms(numbers: list[Expr], rate: Expr) -> list[Expr]:
 
 def _numerator(expression: Expr, symbol: Expr) -> Expr | None:
     """The numerator as a polynomial with rational coefficients of moderate degree, or None."""
+    # A quotient vanishes where its numerator does; poles are conditions of their own.
     top, _ = sp.fraction(sp.together(expression))
     if not top.is_polynomial(symbol):
         return None
     polynomial = sp.Poly(top, symbol)
     if not has_rational_coefficients(polynomial):
         return None
-    return polynomial if 0 < polynomial.degree() <= _MAX_DEGREE else None
+    if 0 < polynomial.degree() <= _MAX_DEGREE:
+        return polynomial
+    return None
 
 
 def _common_rate(expression: Expr, symbol: Expr) -> Expr | None:
@@ -258,6 +263,7 @@ def _common_rate(expression: Expr, symbol: Expr) -> Expr | None:
         rates.append(rate)
     if not rates:
         return None
+    # Exponents that are rational multiples of one another are powers of one exponential.
     ratios = [rate / rates[0] for rate in rates]
     if not all(ratio.is_Rational and ratio != 0 for ratio in ratios):
         return None

@@ -8,7 +8,7 @@ from typing import get_args
 import sympy as sp
 
 from ..derivation import Derivation
-from ..task import Expr, N
+from ..task import Expr, N, symbols_in
 
 TIME = sp.Symbol("t", nonnegative=True)
 """Flow time from the start on, in which a stated solution is written."""
@@ -72,6 +72,8 @@ class StatedSolution:
     start: Mapping[Expr, Expr] | None = None
 
 
+_ZERO = sp.Integer(0)
+
 Statement = (
     StatedLoss
     | StatedRate
@@ -133,28 +135,30 @@ def _loss(statement: StatedLoss, derivation: Derivation) -> Iterator[Identity]:
     constants = _constants(derivation)
     derived = derivation.loss.expression
     if statement.ansatz is None:
-        known = constants | _weights(derivation)
-        yield Identity("the loss", derived, _exact("the loss", statement.value, known))
+        allowed = constants | _weights(derivation)
+        yield Identity(
+            "the loss", derived, _exact("the loss", statement.value, allowed)
+        )
         return
     ansatz = _ansatz(statement.ansatz, derivation)
-    known = constants | _amplitudes(ansatz, derivation)
-    claimed = _exact("the loss", statement.value, known)
+    allowed = constants | _amplitudes(ansatz, derivation)
+    claimed = _exact("the loss", statement.value, allowed)
     yield Identity("the loss on the ansatz", _at(derived, ansatz, derivation), claimed)
 
 
 def _rate(statement: StatedRate, derivation: Derivation) -> Iterator[Identity]:
-    known = _constants(derivation) | _weights(derivation)
+    allowed = _constants(derivation) | _weights(derivation)
     weight = _weight(statement.weight, derivation)
-    rate = _exact(f"the rate of {weight}", statement.rate, known)
-    yield Identity(f"d {weight}/dt", derivation.flow.get(weight, sp.Integer(0)), rate)
+    rate = _exact(f"the rate of {weight}", statement.rate, allowed)
+    yield Identity(f"d {weight}/dt", derivation.flow.get(weight, _ZERO), rate)
 
 
 def _invariant(
     statement: StatedInvariant, derivation: Derivation
 ) -> Iterator[Identity]:
     weights = _weights(derivation)
-    known = _constants(derivation) | weights
-    quantity = _exact("the quantity", statement.quantity, known)
+    allowed = _constants(derivation) | weights
+    quantity = _exact("the quantity", statement.quantity, allowed)
     if not quantity.free_symbols & weights:
         raise ValueError(
             f"{quantity} has no weight in it: a constant is conserved by every flow"
@@ -165,7 +169,7 @@ def _invariant(
         for weight, rate in derivation.flow.items()
         if weight in quantity.free_symbols
     ]
-    yield Identity(f"d({quantity})/dt", sp.Add(*terms), sp.Integer(0))
+    yield Identity(f"d({quantity})/dt", sp.Add(*terms), _ZERO)
 
 
 def _reduction(
@@ -176,7 +180,7 @@ def _reduction(
     equations = _amplitude_equations(statement.equations, amplitudes, derivation)
     for weight, derived in _rates(ansatz, derivation).items():
         # By the chain rule, the rate of θ = φ(z) is Σ ∂φ/∂z dz/dt.
-        form = ansatz.get(weight, sp.Integer(0))
+        form = ansatz.get(weight, _ZERO)
         terms = [sp.diff(form, z) * rate for z, rate in equations.items()]
         on_ansatz = _at(derived, ansatz, derivation)
         yield Identity(f"d {weight}/dt on the ansatz", on_ansatz, sp.Add(*terms))
@@ -186,14 +190,14 @@ def _amplitude_equations(
     stated: Mapping[Expr, Expr], amplitudes: set[Expr], derivation: Derivation
 ) -> dict[Expr, Expr]:
     """The stated rates of the amplitudes; ValueError where one has none."""
-    known = _constants(derivation) | amplitudes
+    allowed = _constants(derivation) | amplitudes
     equations = {}
     for amplitude, rate in stated.items():
-        symbol = _known("the equations", amplitude, amplitudes)
-        equations[symbol] = _exact(f"the rate of {amplitude}", rate, known)
+        symbol = _require_known("the equations", amplitude, amplitudes)
+        equations[symbol] = _exact(f"the rate of {amplitude}", rate, allowed)
     for symbol in sorted(amplitudes - set(equations), key=str):
         raise ValueError(
-            f"{symbol} of the ansatz is no parameter{_near(symbol, _constants(derivation))} "
+            f"{symbol} of the ansatz is no parameter{_suggestion(symbol, _constants(derivation))} "
             f"and has no equation: state its rate, 0 for a constant"
         )
     return equations
@@ -202,18 +206,18 @@ def _amplitude_equations(
 def _fixed_point(
     statement: StatedFixedPoint, derivation: Derivation
 ) -> Iterator[Identity]:
-    known = _constants(derivation) | _weights(derivation)
+    allowed = _constants(derivation) | _weights(derivation)
     values = {}
     for weight, value in statement.values.items():
         symbol = _weight(weight, derivation)
-        values[symbol] = _exact(f"the value of {weight}", value, known)
+        values[symbol] = _exact(f"the value of {weight}", value, allowed)
     _require_block(values, derivation)
     for weight, derived in derivation.flow.items():
         at_point = _at(derived, values, derivation)
-        yield Identity(f"d {weight}/dt at the point", at_point, sp.Integer(0))
+        yield Identity(f"d {weight}/dt at the point", at_point, _ZERO)
     if statement.loss is not None:
         loss_at_point = _at(derivation.loss.expression, values, derivation)
-        claimed = _exact("the loss", statement.loss, known)
+        claimed = _exact("the loss", statement.loss, allowed)
         yield Identity("the loss at the point", loss_at_point, claimed)
 
 
@@ -226,21 +230,27 @@ def _solution(statement: StatedSolution, derivation: Derivation) -> Iterator[Ide
         ansatz = _ansatz(statement.ansatz, derivation)
         moving = _amplitudes(ansatz, derivation)
         solution = _solution_in_time(statement.solution, moving, derivation)
-        for symbol in sorted(moving - set(solution), key=str):
-            raise ValueError(
-                f"{symbol} of the ansatz has no solution: state one, or its value if it is constant"
-            )
+        _require_all(moving, solution)
         weights = {weight: form.xreplace(solution) for weight, form in ansatz.items()}
-
     _require_block(weights, derivation)
+
     for weight, derived in _rates(weights, derivation).items():
         on_solution = _at(derived, weights, derivation)
-        claimed = sp.diff(weights.get(weight, sp.Integer(0)), TIME)
+        claimed = sp.diff(weights.get(weight, _ZERO), TIME)
         yield Identity(f"d {weight}/dt along the solution", on_solution, claimed)
     for symbol, value in (statement.start or {}).items():
-        at_zero = solution[_known("the start", symbol, set(solution))].subs(TIME, 0)
+        own_symbol = _require_known("the start", symbol, set(solution))
+        at_zero = solution[own_symbol].subs(TIME, 0)
         claimed = _in_time(f"the start of {symbol}", value, moving, derivation)
         yield Identity(f"{symbol} at time 0", at_zero, claimed)
+
+
+def _require_all(amplitudes: set[Expr], solution: Mapping[Expr, Expr]) -> None:
+    """ValueError for the first amplitude that has no solution."""
+    for symbol in sorted(amplitudes - set(solution), key=str):
+        raise ValueError(
+            f"{symbol} of the ansatz has no solution: state one, or its value if it is constant"
+        )
 
 
 def _solution_in_time(
@@ -249,8 +259,8 @@ def _solution_in_time(
     """What is stated for symbols that may move, as expressions in time."""
     solution = {}
     for symbol, form in stated.items():
-        known = _known("the solution", symbol, moving)
-        solution[known] = _in_time(
+        own_symbol = _require_known("the solution", symbol, moving)
+        solution[own_symbol] = _in_time(
             f"the solution for {symbol}", form, moving, derivation
         )
     return solution
@@ -258,28 +268,30 @@ def _solution_in_time(
 
 def _in_time(what: str, form: Expr, moving: set[Expr], derivation: Derivation) -> Expr:
     """An expression in time, parameters and constants of its own, but not in what moves."""
+    # Constants of the solution's own, such as v₀, are welcome.
     exact = _exact(what, form, None)
-    known = {*_constants(derivation), TIME}
+    allowed = {*_constants(derivation), TIME}
     for symbol in sorted(exact.free_symbols, key=str):
         if symbol in moving:
             raise ValueError(
                 f"{what} must be explicit in {TIME}, but it has {symbol}, which moves"
             )
-        if str(symbol) in map(str, known):
-            _known(what, symbol, known)
+        if str(symbol) in map(str, allowed):
+            _require_known(what, symbol, allowed)
     return exact
 
 
 def _at(expression: Expr, values: Mapping[Expr, Expr], derivation: Derivation) -> Expr:
     """The expression where weights have these values, and are zero without one."""
     return expression.xreplace(
-        {weight: values.get(weight, sp.Integer(0)) for weight in derivation.weights}
+        {weight: values.get(weight, _ZERO) for weight in derivation.weights}
     )
 
 
 def _rates(values: Mapping[Expr, Expr], derivation: Derivation) -> dict[Expr, Expr]:
     """The rates of the weights of the flow, and of others that a statement gives values: these never move."""
-    rates = dict.fromkeys(values, sp.Integer(0))
+    # Weights outside of the output have no gradient.
+    rates = dict.fromkeys(values, _ZERO)
     return {**derivation.flow, **rates, **derivation.flow}
 
 
@@ -306,11 +318,12 @@ def _ansatz(ansatz: Mapping[Expr, Expr], derivation: Derivation) -> dict[Expr, E
 def _amplitudes(ansatz: Mapping[Expr, Expr], derivation: Derivation) -> set[Expr]:
     """The symbols of an ansatz that are no parameters; ValueError for a parameter's name on another symbol."""
     constants = _constants(derivation)
-    symbols = set().union(*(form.free_symbols for form in ansatz.values()))
+    symbols = symbols_in(ansatz.values())
+    # Every symbol that is no parameter is an amplitude.
     amplitudes = symbols - constants
     for symbol in amplitudes:
         if str(symbol) in map(str, constants):
-            _known("the ansatz", symbol, constants)
+            _require_known("the ansatz", symbol, constants)
     return amplitudes
 
 
@@ -324,10 +337,10 @@ def _constants(derivation: Derivation) -> set[Expr]:
 
 
 def _weight(symbol: Expr, derivation: Derivation) -> Expr:
-    return _known("the statement", symbol, _weights(derivation))
+    return _require_known("the statement", symbol, _weights(derivation))
 
 
-def _exact(what: str, expression: Expr, known: set[Expr] | None) -> Expr:
+def _exact(what: str, expression: Expr, allowed: set[Expr] | None) -> Expr:
     """The expression if it is exact and of known symbols (any if None)."""
     try:
         exact = sp.sympify(expression, strict=True)
@@ -342,30 +355,32 @@ def _exact(what: str, expression: Expr, known: set[Expr] | None) -> Expr:
         raise ValueError(
             f"{what} has the inexact number {min(exact.atoms(sp.Float))}: write sympy.Rational(1, 3)"
         )
-    if known is not None:
+    if allowed is not None:
         for symbol in sorted(exact.free_symbols, key=str):
-            _known(what, symbol, known)
+            _require_known(what, symbol, allowed)
     return exact
 
 
-def _known(what: str, symbol: Expr, known: set[Expr]) -> Expr:
+def _require_known(what: str, symbol: Expr, allowed: set[Expr]) -> Expr:
     """The symbol if it is known; ValueError, with the nearest names, if not."""
-    if symbol in known:
+    if symbol in allowed:
         return symbol
     if not isinstance(symbol, sp.Symbol):
         raise ValueError(
             f"{what} must name symbols, not {symbol!r}: take them from the derivation"
         )
-    if str(symbol) in map(str, known):
+    if str(symbol) in map(str, allowed):
         raise ValueError(
             f"{symbol} of {what} has other assumptions than the derivation's: take it from there"
         )
-    names = ", ".join(sorted(map(str, known))[:12])
+    names = ", ".join(sorted(map(str, allowed))[:12])
     raise ValueError(
-        f"{what} has {symbol}, which does not stand there{_near(symbol, known) or f': {names} do'}"
+        f"{what} has {symbol}, which does not stand there{_suggestion(symbol, allowed) or f': {names} do'}"
     )
 
 
-def _near(symbol: Expr, known: set[Expr]) -> str:
-    matches = get_close_matches(str(symbol), list(map(str, known)), n=3)
-    return f" (did you mean {' or '.join(matches)}?)" if matches else ""
+def _suggestion(symbol: Expr, allowed: set[Expr]) -> str:
+    matches = get_close_matches(str(symbol), list(map(str, allowed)), n=3)
+    if matches:
+        return f" (did you mean {' or '.join(matches)}?)"
+    return ""

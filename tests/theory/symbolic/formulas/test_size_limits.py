@@ -23,7 +23,7 @@ SECONDS = 10
 
 LARGE = {
     "dimension 40": (
-        ["derive", "--dim", "40"],
+        ["derive", "--dim", "40", "--block", "restricted"],
         "about 1600 terms, and its exact loss is derived for at most",
     ),
     "a million dimensions": (
