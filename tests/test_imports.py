@@ -251,6 +251,7 @@ CLEAN = {
     "compare/rooms/garden/__init__.py": "",
     "compare/rooms/garden/herbs.py": "",
     "theory/__init__.py": "",
+    "theory/symbolic/__init__.py": "",
     "theory/ode.py": "from ..task import Task\nfrom ..models import Merged",
     "simulate/__init__.py": "",
     "simulate/run.py": "from ..task import Task\nfrom ..runtime.files import save",
