@@ -193,9 +193,9 @@ def _rotated(point: FixedPoint, head: int, other: int) -> Weights:
     """The weights with one head on A^{-1/2} σ u tᵀ Λ^{-1/2}, u and t halfway between its direction and another."""
     moments = point.population
     own = point.subset[head] - 1
-    u, t = moments.left, moments.right  # (D, D), a direction a column
-    halfway_u = (u[:, own] + u[:, other]) / np.sqrt(2)
-    halfway_t = (t[:, own] + t[:, other]) / np.sqrt(2)
+    u, t = moments.left.T, moments.right.T  # (D, D), a direction a row
+    halfway_u = (u[own] + u[other]) / np.sqrt(2)
+    halfway_t = (t[own] + t[other]) / np.sqrt(2)
 
     weights = {name: value.copy() for name, value in point.weights.items()}
     weights["value"][head, -1] = np.sqrt(moments.gains[own])
@@ -289,21 +289,21 @@ def _signature(
     subset: tuple[int, ...], ranks: tuple[int, ...], control: str
 ) -> tuple[int, int]:
     """Numbers of negative and of zero eigenvalues where D heads have learned a subset; rank 1 is the largest gain."""
-    D, size = len(ranks), len(subset)
     learned = [ranks[d - 1] for d in subset]
     left_out = [rank for d, rank in enumerate(ranks, 1) if d not in subset]
-    pairs = list(product(learned, left_out))
-    larger = sum(other < own for own, other in pairs)
-    equal = sum(other == own for own, other in pairs)
+    differences = [other - own for own, other in product(learned, left_out)]
+    larger = sum(difference < 0 for difference in differences)
+    equal = differences.count(0)
 
     index = larger
     if control == EQUAL_COUNT:
         index = larger + equal
     if control == ONLY_SMALLER:
-        index = len(pairs) - larger - equal
+        index = len(differences) - larger - equal
 
     # Heads that are zero are flat; an active one along two scalings; so is half of each pair of learned
     # directions; and the rotation between equal gains.
+    D, size = len(ranks), len(subset)
     flat = (D - size) * (1 + 2 * D) + size * (size + 1)
     if control != NO_FLAT:
         flat += equal

@@ -1,5 +1,7 @@
 """Searches for the weights of the restricted block at which the gradient of a simulated loss vanishes."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from .....models.attention import Merged, Separate
@@ -42,16 +44,23 @@ def stationary_maps(
         _, gradients = evaluate(placed(values, mask))
         return flat(gradients, mask)
 
-    generator = np.random.default_rng(seed)
     options = {"xtol": 1e-14, "ftol": 1e-14, "maxiter": longest}
     maps = []
-    for _ in range(searches):
-        size = 10 ** generator.uniform(smallest, 0.5)
-        start = size * generator.standard_normal(count)
+    for start in _random_starts(seed, searches, count, smallest):
         end = root(gradient, start, method="lm", options=options)
         if np.max(np.abs(end.fun)) < NO_GRADIENT:
             maps.append(effective_map(model, placed(end.x, mask)))
     return maps
+
+
+def _random_starts(
+    seed: int, searches: int, count: int, smallest: float
+) -> Iterator[FloatArray]:
+    """Normal entries (count,) times a size from 10^`smallest` to 10^½, for each search."""
+    generator = np.random.default_rng(seed)
+    for _ in range(searches):
+        size = 10 ** generator.uniform(smallest, 0.5)
+        yield size * generator.standard_normal(count)
 
 
 def inside(model: Merged | Separate, dimension: int) -> Mask:

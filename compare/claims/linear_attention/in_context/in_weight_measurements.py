@@ -263,23 +263,27 @@ def agree_on_average(predicted: FloatArray, observed: FloatArray) -> Evidence:
     """Every mean over the seeds within what Student's t allows, once what is of order 1/P is taken off."""
     at_P, at_4P = observed  # (seeds, fractions, 3) each
     extrapolated = (4 * at_4P - at_P) / 3
-    relative = extrapolated / predicted - 1
-    mean = relative.mean(axis=0)
-    error = relative.std(axis=0, ddof=1) / np.sqrt(len(relative))
-
-    largest = float(np.max(np.abs(mean)))
-    worst = float(np.max(np.abs(mean) / error))
-    allowed = student_quantile(len(relative) - 1)
-    before = float(np.max(np.abs(at_P.mean(axis=0) / predicted - 1)))
+    largest, worst = _mean_gaps(predicted, extrapolated)
+    before, _ = _mean_gaps(predicted, at_P)
+    count = len(extrapolated)
+    allowed = student_quantile(count - 1)
     return Evidence(
         agrees=worst <= allowed,
-        observed=f"18 means over {len(relative)} seeds off by {100 * largest:.2f} % at most, "
+        observed=f"18 means over {count} seeds off by {100 * largest:.2f} % at most, "
         f"{worst:.1f} standard errors at most; before the extrapolation {100 * before:.1f} %",
         expected=f"{allowed:.1f} standard errors (Student's t at {CONFIDENCE:g})",
         residual=largest,
         curves=_by_fraction(predicted, extrapolated.mean(axis=0)),
         axes=("fraction of in-context sequences", "loss"),
     )
+
+
+def _mean_gaps(predicted: FloatArray, observed: FloatArray) -> tuple[float, float]:
+    """Largest distance of a mean over the seeds, relative and in its standard errors."""
+    relative = observed / predicted - 1  # (seeds, …)
+    mean = np.abs(relative.mean(axis=0))
+    error = relative.std(axis=0, ddof=1) / np.sqrt(len(relative))
+    return float(np.max(mean)), float(np.max(mean / error))
 
 
 # The in-weight test loss against the fraction

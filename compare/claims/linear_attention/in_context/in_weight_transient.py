@@ -5,7 +5,7 @@ import numpy as np
 from .....runtime.arrays import FloatArray
 from .....simulate import train
 from ....evidence.claim import RunContext
-from ....evidence.evidence import Evidence
+from ....evidence.evidence import Curve, Evidence
 from ....evidence.judges import curve
 from ....metrics.curves import sup_gap
 from .in_weight_measurements import MINIMUM, MIXED, PURE, published_start
@@ -74,17 +74,24 @@ def transient(predicted: list[FloatArray], observed: list[FloatArray]) -> Eviden
     depths = np.array(last) - np.array(lowest)
     dips = bool(np.all(depths >= 0.3)) and lowest == sorted(lowest)
 
-    steps = np.unique(RECORDED_STEPS).astype(float)
     turns = [f"{low:.2f} then {end:.2f}" for low, end in zip(lowest, last, strict=True)]
-    drawn = []
-    for p, stated, measured in zip(MIXED, predicted, observed, strict=True):
-        drawn.append(curve(f"p = {p:g}", stated, measured, steps))
     return Evidence(
         agrees=dips and gap <= 0.05,
         observed=f"{', '.join(turns)} at p = 0.2 … 0.8; largest gap to the flow {gap:.3f}",
         expected="a dip by 0.3 or more, deeper for smaller p; "
         "gap at most 0.05 (rate 5e-4 on a drop of 1)",
         residual=gap,
-        curves=tuple(drawn),
+        curves=_by_fraction(predicted, observed),
         axes=("steps", "in-weight test loss"),
     )
+
+
+def _by_fraction(
+    predicted: list[FloatArray], observed: list[FloatArray]
+) -> tuple[Curve, ...]:
+    """The test loss against the steps at each fraction."""
+    steps = np.unique(RECORDED_STEPS).astype(float)
+    drawn = []
+    for p, stated, measured in zip(MIXED, predicted, observed, strict=True):
+        drawn.append(curve(f"p = {p:g}", stated, measured, steps))
+    return tuple(drawn)

@@ -120,9 +120,7 @@ def _agree_on_average(predicted: Drops, observed: Drops) -> Evidence:
     error = relative.std(axis=0, ddof=1) / np.sqrt(len(relative))
     allowed = student_quantile(len(relative) - 1) * error
 
-    of_time, of_loss = (
-        f"{100 * m:+.2f} ± {100 * e:.2f} %" for m, e in zip(mean, error, strict=True)
-    )
+    of_time, of_loss = map(_percent, mean, error)
     time, final = predicted.numbers.mean(axis=0)
     drawn = curve(
         "loss of the first run", predicted.loss, observed.loss, predicted.times
@@ -135,3 +133,7 @@ def _agree_on_average(predicted: Drops, observed: Drops) -> Evidence:
         curves=(drawn,),
         axes=("flow time", "loss"),
     )
+
+
+def _percent(mean: float, error: float) -> str:
+    return f"{100 * mean:+.2f} ± {100 * error:.2f} %"

@@ -61,25 +61,34 @@ def _descents(model: Separate, context: RunContext) -> list[tuple[Weights, Weigh
 
 def _quantities(model: Separate, control: str) -> Conserved:
     """What a variant of the theory says is conserved."""
+    if control == TRANSPOSED:
+        return _transposed_balance
 
     def conserved(weights: Weights) -> FloatArray:
-        if control == TRANSPOSED:
-            K, Q = weights["key"][..., :-1], weights["query"][..., :-1]
-            difference: FloatArray = K.swapaxes(1, 2) @ K - Q.swapaxes(1, 2) @ Q
-            return difference.ravel()
-
-        changed = dict(weights)
-        if control == NO_SIGN:
-            changed["query"] = np.zeros_like(weights["query"])
-        if control == TWICE:
-            changed["value"] = np.sqrt(2) * weights["value"]
-        if control == ONE_PAIR:
-            changed["key"] = weights["key"][:, :1]
-            changed["query"] = weights["query"][:, :1]
-        quantities = conserved_quantities(model, changed)
+        quantities = conserved_quantities(model, _changed(weights, control))
         return np.concatenate([quantity.ravel() for quantity in quantities.values()])
 
     return conserved
+
+
+def _transposed_balance(weights: Weights) -> FloatArray:
+    """KᵀK − QᵀQ of each head, which is conserved at rank one only."""
+    K, Q = weights["key"][..., :-1], weights["query"][..., :-1]  # (H, R, D)
+    difference: FloatArray = K.swapaxes(1, 2) @ K - Q.swapaxes(1, 2) @ Q
+    return difference.ravel()
+
+
+def _changed(weights: Weights, control: str) -> Weights:
+    """Weights whose conserved quantities are those of a wrong variant."""
+    changed = dict(weights)
+    if control == NO_SIGN:
+        changed["query"] = np.zeros_like(weights["query"])
+    if control == TWICE:
+        changed["value"] = np.sqrt(2) * weights["value"]
+    if control == ONE_PAIR:
+        changed["key"] = weights["key"][:, :1]
+        changed["query"] = weights["query"][:, :1]
+    return changed
 
 
 def _drift_is_first_order(

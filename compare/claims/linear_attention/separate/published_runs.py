@@ -162,10 +162,7 @@ def _close(shown: int, drops: int) -> Judge:
     """The typical drop is at most CLOSE off in time; the residual is that of the first `drops` of one run."""
 
     def judge(predicted: Overlaid, observed: Overlaid) -> Evidence:
-        gaps = [
-            np.abs(np.log(made[: len(stated)] / stated[: len(made)]))
-            for stated, made in zip(predicted.drops, observed.drops, strict=True)
-        ]
+        gaps = _log_gaps(predicted.drops, observed.drops)
         every_gap = np.concatenate(gaps)
         made = every_gap[np.isfinite(every_gap)]
         typical = float(np.median(made))
@@ -184,16 +181,23 @@ def _close(shown: int, drops: int) -> Judge:
     return judge
 
 
+def _log_gaps(
+    predicted: list[FloatArray], observed: list[FloatArray]
+) -> list[FloatArray]:
+    """|ln(t_run / t_staircase)| of the drops that both have, run by run; nan for a drop that is not made."""
+    gaps = []
+    for stated, made in zip(predicted, observed, strict=True):
+        count = min(len(stated), len(made))
+        gaps.append(np.abs(np.log(made[:count] / stated[:count])))
+    return gaps
+
+
 # Error budgets
 
 
 def _budget(experiment: Experiment, drops: FloatArray, method: str) -> dict[str, float]:
     """What each approximation does to the logarithms of the times (K,) of the drops that a run made."""
     made = np.isfinite(drops)
-    around = 1 + 0.1 * np.linspace(-1, 1, 101) ** 3  # densest at the drop
-    near_drops = np.outer(drops[made], around).ravel()
-    coarse = np.linspace(0, SPARE * np.max(drops[made]), POINTS)
-    times = np.unique(np.concatenate([coarse, near_drops]))
 
     def log_drops(run: Trajectory) -> FloatArray:
         exits = _exits(experiment, run)[: len(drops)]
@@ -204,15 +208,22 @@ def _budget(experiment: Experiment, drops: FloatArray, method: str) -> dict[str,
         exits = _staircase(experiment).exit_times[: len(drops)]
         return {START: np.log(exits[made])}
 
-    observed = np.log(drops[made])
     return flow_budget(
         experiment,
-        observed,
+        np.log(drops[made]),
         log_drops,
         prediction,
-        times,
+        _times_around(drops[made]),
         method=method,
     )
+
+
+def _times_around(drops: FloatArray) -> FloatArray:
+    """Flow times for a flow that makes these drops (n,), densest at each of them."""
+    around = 1 + 0.1 * np.linspace(-1, 1, 101) ** 3
+    near_drops = np.outer(drops, around).ravel()
+    coarse = np.linspace(0, SPARE * np.max(drops), POINTS)
+    return np.unique(np.concatenate([coarse, near_drops]))
 
 
 def _rank_one_budget(context: RunContext) -> dict[str, float]:

@@ -21,7 +21,7 @@ from .....theory.linear_attention import rank_one_amplitude
 from .....theory.linear_attention.saddle_to_saddle.escapes import escape, separate_block
 from ....error_budget import TIGHT, solver_budget
 from ....evidence.claim import Claim, RunContext
-from ....evidence.evidence import Evidence
+from ....evidence.evidence import Curve, Evidence
 from ....evidence.judges import (
     converges_at_order,
     curve,
@@ -180,13 +180,6 @@ def _plateaus_agree(predicted: FloatArray, observed: Heights) -> Evidence:
     enough = comparison.measured >= 0.8 * observed.heights.size
 
     first = observed.heights[0]
-    lasts = np.isfinite(first)
-    drawn = curve(
-        "plateaus of the first run",
-        predicted[lasts],
-        first[lasts],
-        np.flatnonzero(lasts).astype(float),
-    )
     levels = ", ".join(f"{level:.4f}" for level in predicted)
     return Evidence(
         agrees=bool(comparison.worst <= 4 and means_agree and enough),
@@ -195,9 +188,16 @@ def _plateaus_agree(predicted: FloatArray, observed: Heights) -> Evidence:
         f"means within {100 * largest_mean:.1f} %",
         expected=f"{levels} within 4 errors, 2 %",
         residual=float(np.nanmax(np.abs(first - predicted))),
-        curves=(drawn,),
+        curves=(_heights_of_first(predicted, first),),
         axes=("directions learned", "loss"),
     )
+
+
+def _heights_of_first(levels: FloatArray, heights: FloatArray) -> Curve:
+    """The plateaus of one run that last, against the number of directions learned."""
+    lasts = np.isfinite(heights)
+    learned = np.flatnonzero(lasts).astype(float)
+    return curve("plateaus of the first run", levels[lasts], heights[lasts], learned)
 
 
 def _height_budget(context: RunContext) -> dict[str, float]:

@@ -96,13 +96,13 @@ def _stated_heads(context: RunContext, control: str) -> list[FloatArray]:
         if control == UNBOUNDED:
             blow_up_from_late = 1 / (α * LATE * end)
 
+        curves.append(amplitude_from_blow_up(around, blow_up_from_small, α, γ))
+        curves.append(amplitude_from_blow_up(after, blow_up_from_late, α, γ))
+
+        # From above the end there is no blow-up: the time at which it has each amplitude.
         beyond = _values(task, BEYOND * end, after)
-        curves += [
-            amplitude_from_blow_up(around, blow_up_from_small, α, γ),
-            amplitude_from_blow_up(after, blow_up_from_late, α, γ),
-            rank_one_time(beyond, BEYOND * end, α, γ),
-            rank_one_gap(after, 0.0, α, γ),
-        ]
+        curves.append(rank_one_time(beyond, BEYOND * end, α, γ))
+        curves.append(rank_one_gap(after, 0.0, α, γ))
     return curves
 
 

@@ -1,5 +1,6 @@
 """Staircases beyond rank one and commuting Λ, Ω: the flow of small heads has the plateaus and times of the theory."""
 
+from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -161,16 +162,16 @@ def _stated(case: int, scale: float, context: RunContext) -> _Path:
 
 def _agree(predicted: list[list[_Path]], observed: list[list[_Path]]) -> Evidence:
     """Relative errors of exit times stay below a constant times the scale; all else is settled."""
-    constant = plateau_gap = (
-        0.0  # largest error of an exit over the scale, and largest distance on plateaus
-    )
+    # Largest error of an exit over the scale, and largest distance on plateaus.
+    constant = plateau_gap = 0.0
     typical = []  # geometric mean of the errors of exits, at each scale
     for scale, stated, measured in zip(SCALES, predicted, observed, strict=True):
-        pairs = list(zip(stated, measured, strict=True))
-        errors = np.concatenate([_exit_errors(p.exits, o.exits) for p, o in pairs])
-        constant = max(constant, float(np.max(errors)) / scale)
-        plateau_gap = max(plateau_gap, *(_plateau_gap(p, o) for p, o in pairs))
-        typical.append(float(np.exp(np.mean(np.log(errors + 1e-300)))))
+        errors: list[float] = []
+        for path, flow_path in zip(stated, measured, strict=True):
+            errors += _exit_errors(path.exits, flow_path.exits).tolist()
+            plateau_gap = max(plateau_gap, _plateau_gap(path, flow_path))
+        constant = max(constant, max(errors) / scale)
+        typical.append(_geometric_mean(errors))
 
     slope = float(np.polyfit(np.log(SCALES), np.log(typical), 1)[0])
     return Evidence(
@@ -180,6 +181,11 @@ def _agree(predicted: list[list[_Path]], observed: list[list[_Path]]) -> Evidenc
         fit=Fit("scale", SCALES, tuple(typical), slope, 1.0),
         residual=typical[-1],
     )
+
+
+def _geometric_mean(errors: Sequence[float]) -> float:
+    """The typical error; an error of 0 counts as next to nothing."""
+    return float(np.exp(np.mean(np.log(np.array(errors) + 1e-300))))
 
 
 def _exit_errors(predicted: FloatArray, observed: FloatArray) -> FloatArray:

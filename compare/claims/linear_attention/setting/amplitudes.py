@@ -183,10 +183,11 @@ def _separate_weights(model: Separate, amplitudes: tuple[float, ...]) -> Weights
         sizes = np.array(amplitudes)[directions]
         # v² = Σ κ²; the sign of a rank-one amplitude is that of its value.
         v = sizes[0] if model.rank == 1 else np.linalg.norm(sizes)
-        pairs = np.abs(sizes)[:, None] * ROTATION.T[directions]  # (R, D)
         weights["value"][h, -1] = v
-        weights["key"][h, : len(sizes), :-1] = pairs
-        weights["query"][h, : len(sizes), :-1] = pairs
+        for r, (d, size) in enumerate(zip(directions, sizes, strict=True)):
+            pair = np.abs(size) * ROTATION[:, d]
+            weights["key"][h, r, :-1] = pair
+            weights["query"][h, r, :-1] = pair
     return weights
 
 

@@ -219,13 +219,14 @@ def _published_network(context: RunContext, control: str) -> list[FloatArray]:
         steps=experiment.steps,
         record=experiment.record,
     )
-    curves = [run.loss]
-    for name in start:
-        recorded = run.weights[name]  # (T, units, …)
-        whole = np.zeros((len(recorded), units, *recorded.shape[2:]))
-        whole[:, : recorded.shape[1]] = recorded
-        curves.append(whole.ravel())
-    return curves
+    return [run.loss, *(_with_units(run.weights[name], units) for name in start)]
+
+
+def _with_units(recorded: FloatArray, units: int) -> FloatArray:
+    """Recorded weights (T, ·, …) with zeros for the units that the network has not, in one line."""
+    whole = np.zeros((len(recorded), units, *recorded.shape[2:]))
+    whole[:, : recorded.shape[1]] = recorded
+    return whole.ravel()
 
 
 def _equal_on_block(predicted: list[FloatArray], observed: PublishedRun) -> Evidence:

@@ -156,13 +156,13 @@ def _unbalanced_flows(context: RunContext) -> list[FloatArray]:
     v, κ = PAIR_START
     pairs = np.diag([*κ, 0.0])[:2]  # row r is κ_r e_r
     pair_run = flow(separate, source, separate_head(v, pairs), TIMES)
-    key = pair_run.weights["key"][:, 0]  # (T, R, D + 1)
+    keys = pair_run.weights["key"][:, 0, :, :2]  # (T, R, R): κ_r on the diagonal
 
     return [
         matrix_run.weights["value"][:, 0, -1],
         matrix_run.weights["key_query"][:, 0, :-1, :-1],
         pair_run.weights["value"][:, 0, -1],
-        np.stack((key[:, 0, 0], key[:, 1, 1]), axis=1),
+        np.diagonal(keys, axis1=1, axis2=2),
     ]
 
 

@@ -129,14 +129,14 @@ def _stationary_heads(context: RunContext) -> tuple[bool, ...]:
     learned = np.array([size, 0.0, 0.0])
 
     # At M_1 the residual G vanishes along the first axis and not along the second.
-    none = np.zeros(3)
-    first = np.array([0.7, 0.0, 0.0])
-    second = np.array([0.0, 0.7, 0.0])
+    none, first, second = 0.7 * np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]])
+    value = np.zeros((2, 3))
+    value[:, -1] = size, 0.5
 
     stationary = []
     for key, query in ((none, first), (first, none), (second, second)):
         weights = {
-            "value": np.array([[0.0, 0.0, size], [0.0, 0.0, 0.5]]),
+            "value": value,
             "key": np.array([[learned], [key]]),  # (H, R, D + 1)
             "query": np.array([[learned], [query]]),
         }
@@ -187,11 +187,13 @@ def _laws_of(dimension: int, one_more: bool) -> tuple[Any, ...]:
     a, B = weights["value"], weights["key_query"][:, :, :-1]
     if BLOCK[dimension] == "restricted":
         a, B = a[:, -1:], B[:, :-1]
-    laws = [a[h] @ a[g] - (B[h] * B[g]).sum() for h, g in ((0, 0), (0, 1), (1, 1))]
+    a1, a2 = a
+    B1, B2 = (matrix.ravel() for matrix in B)
+    laws = [a1 @ a1 - B1 @ B1, a1 @ a2 - B1 @ B2, a2 @ a2 - B2 @ B2]
     if one_more:
         # At D = 1 both have D + 1 entries; elsewhere only the first entries of B meet a.
-        first, second = (matrix.ravel()[: len(a[0])] for matrix in B)
-        laws.append(a[0] @ second - a[1] @ first)
+        size = len(a1)
+        laws.append(a1 @ B2[:size] - a2 @ B1[:size])
     return tuple(laws)
 
 

@@ -99,23 +99,18 @@ def _derived_slopes(task: Task, exact: Any) -> _Slopes:
     symbols_a = weights["value"].ravel()
     symbols_B = weights["key_query"][..., :-1].ravel()  # of B only D columns meet x_q
     heads, along = two_heads(task, 3), two_heads(task, 4)
-
-    point = {}
-    for symbols, values in ((symbols_a, heads.a), (symbols_B, heads.B)):
-        for symbol, value in zip(symbols, values.ravel(), strict=True):
-            point[symbol] = sp.Rational(float(value))
+    symbols = [*symbols_a, *symbols_B]
+    values = [*heads.a.ravel(), *heads.B.ravel()]
+    point = {s: sp.Rational(float(v)) for s, v in zip(symbols, values, strict=True)}
 
     loss = population_loss(exact, model)
     rates = {w: float(r.xreplace(point)) for w, r in flow_equations(loss).items()}
-
-    def slope(symbols: Any, direction: FloatArray) -> float:
-        steps = zip(symbols, direction.ravel(), strict=True)
-        return float(-2 * sum(rates[symbol] * step for symbol, step in steps))
-
+    rates_a = np.array([rates[symbol] for symbol in symbols_a])
+    rates_B = np.array([rates[symbol] for symbol in symbols_B])
     return _Slopes(
         loss=float(loss.expression.xreplace(point)),
-        along_a=slope(symbols_a, along.a),
-        along_B=slope(symbols_B, along.B),
+        along_a=float(-2 * rates_a @ along.a.ravel()),
+        along_B=float(-2 * rates_B @ along.B.ravel()),
     )
 
 
