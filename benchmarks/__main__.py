@@ -70,22 +70,23 @@ def measure(group: str) -> None:
     from importlib import import_module
 
     module = next(name for name, groups in MODULES.items() if group in groups)
-    found: Times = import_module(f".{module}", __package__).GROUPS[group]()
+    measured: Times = import_module(f".{module}", __package__).GROUPS[group]()
     FOLDER.mkdir(parents=True, exist_ok=True)
-    path(group).write_text(json.dumps(found, indent=1), encoding="utf-8")
+    path(group).write_text(json.dumps(measured, indent=1), encoding="utf-8")
 
 
 def write(groups: list[str]) -> None:
     """Write docs/benchmarks.md from the groups that were measured."""
     from .page import PAGE, page
 
-    found = {
+    measured = {
         group: json.loads(path(group).read_text("utf-8"))
         for group in groups
         if path(group).is_file()
     }
     PAGE.write_text(
-        page(found, [group for group in groups if group not in found]), encoding="utf-8"
+        page(measured, [group for group in groups if group not in measured]),
+        encoding="utf-8",
     )
     print(f"wrote {PAGE}")
 

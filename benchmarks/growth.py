@@ -52,7 +52,7 @@ SWEEPS: dict[str, tuple[Sequence[int], float, str]] = {
 
 def growth() -> Times:
     """Seconds of every case, under "what: value"."""
-    found: Times = {}
+    measured: Times = {}
     for title, (values, _, _) in SWEEPS.items():
         what, letter = title.split(", ")
         make = {
@@ -63,8 +63,8 @@ def growth() -> Times:
         times = alternating(
             {f"{title}: {value}": make(letter, value) for value in values}
         )
-        found |= times
-    return found
+        measured |= times
+    return measured
 
 
 def on_tokens(letter: str, value: int) -> tuple[int, Callable[[], object]]:

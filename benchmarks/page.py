@@ -41,15 +41,15 @@ first call, with whatever it compiles. A peer's losses are compared with ours be
 """
 
 
-def page(found: Mapping[str, Times], missing: Sequence[str] = ()) -> str:
+def page(measured: Mapping[str, Times], missing: Sequence[str] = ()) -> str:
     """The page of all groups that were measured; those that were not are named."""
     parts = [HEAD.format(machine=machine())]
     if missing:
         parts.append(f"Not measured yet, so not shown: {', '.join(missing)}.\n")
     parts += [
-        section(found)
+        section(measured)
         for needs, groups, section in SECTIONS
-        if needs(group in found for group in groups)
+        if needs(group in measured for group in groups)
     ]
     return "\n".join(parts)
 
@@ -68,21 +68,21 @@ def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
-def runs(found: Mapping[str, Times]) -> str:
+def runs(measured: Mapping[str, Times]) -> str:
     """Whole training runs against frameworks, and how far the goals are passed."""
     text = ["## Whole training runs\n", RUNS_TEXT]
     for name, problem in RUNS.items():
-        if name not in found:
+        if name not in measured:
             continue
-        times = found[name]
+        times = measured[name]
         rows = [
             (
-                shown(peer, each),
+                shown(peer, timing),
                 quantity(typical(times, peer)),
-                quantity(each["cold"]),
+                quantity(timing["cold"]),
                 times_as(times, peer, OURS),
             )
-            for peer, each in sorted(
+            for peer, timing in sorted(
                 times.items(), key=lambda item: median(item[1]["seconds"])
             )
         ]
@@ -90,7 +90,7 @@ def runs(found: Mapping[str, Times]) -> str:
             f"### {title(name, problem)}\n",
             table(("", "whole run", "cold call", "relative"), rows),
         ]
-    return "\n".join([*text, "### What was aimed at\n", goals(found)])
+    return "\n".join([*text, "### What was aimed at\n", goals(measured)])
 
 
 RUNS_TEXT = """\
@@ -108,11 +108,11 @@ def title(name: str, problem: Problem) -> str:
     return f"{NAMES[name].capitalize()}: {sizes}, P = {problem.sequences:,}, {problem.steps:,} steps"
 
 
-def goals(found: Mapping[str, Times]) -> str:
+def goals(measured: Mapping[str, Times]) -> str:
     """The goals of the whole runs and what was reached: the slowest-written peer, eager, and the fastest of all."""
     rows = []
     for name, bounds in GOALS.items():
-        times = found.get(name, {})
+        times = measured.get(name, {})
         for what, bound in bounds.items() if times else ():
             peers = [peer for peer in times if matches(peer, what)]
             best = min(ratio(times, peer, OURS) for peer in peers)
@@ -155,7 +155,7 @@ def softmax(times: Times) -> str:
     for problem in dict.fromkeys(name.split(": ")[0] for name in times):
         mine = f"{problem}: {OURS_TOKENS}"
         for name in (
-            each for each in times if each.startswith(problem) and each != mine
+            case for case in times if case.startswith(problem) and case != mine
         ):
             relative = ratio(times, name, mine)
             who = "ours is faster" if relative >= 1 else "**the peer is faster**"
@@ -193,13 +193,13 @@ def process(times: Times) -> str:
     )
 
 
-def floors(found: Mapping[str, Times]) -> str:
+def floors(measured: Mapping[str, Times]) -> str:
     """What cannot be done without, and how much more is done."""
     return "\n".join(
         [
             "## Floors\n",
             FLOORS_TEXT,
-            table(("", "step", "floor", "ratio", "aimed at", ""), _floors(found)),
+            table(("", "step", "floor", "ratio", "aimed at", ""), _floors(measured)),
         ]
     )
 
@@ -213,16 +213,19 @@ and writes all weights once, like a copy, but goes over each head twice on the w
 """
 
 
-def _floors(found: Mapping[str, Times]) -> list[tuple[str, ...]]:
+def _floors(measured: Mapping[str, Times]) -> list[tuple[str, ...]]:
     rows = []
     for shape in SHAPES:
-        times, bound = found["full_block"], 1.5 if shape.startswith("D = 8") else None
+        times, bound = (
+            measured["full_block"],
+            1.5 if shape.startswith("D = 8") else None,
+        )
         rows.append(_floor(shape, times, f"{shape}: step", f"{shape}: product", bound))
     for shape in SHAPES:
         rows.append(
             _floor(
                 f"64 starts, {shape}",
-                found["many_starts"],
+                measured["many_starts"],
                 f"{shape}: step",
                 f"{shape}: product",
                 2,
@@ -230,10 +233,12 @@ def _floors(found: Mapping[str, Times]) -> list[tuple[str, ...]]:
         )
     wide = "D = H = 256, merged"
     rows.append(
-        _floor(wide, found["population_steps"], f"{wide}: step", f"{wide}: copy", 1.5)
+        _floor(
+            wide, measured["population_steps"], f"{wide}: step", f"{wide}: copy", 1.5
+        )
     )
     for name in ("D = 4, P = 81,920", "D = 8, P = 16,384"):
-        times = found["accumulation"]
+        times = measured["accumulation"]
         for kind in ("general", "symmetric"):
             row = _floor(
                 f"statistics, {name}, {kind}",
@@ -244,7 +249,7 @@ def _floors(found: Mapping[str, Times]) -> list[tuple[str, ...]]:
             )
             rows.append(row)
     small = min(
-        typical(found["full_block"], f"{shape}: step")
+        typical(measured["full_block"], f"{shape}: step")
         for shape in SHAPES
         if shape.startswith("D = 4")
     )
@@ -253,7 +258,7 @@ def _floors(found: Mapping[str, Times]) -> list[tuple[str, ...]]:
         "D = H = 256, rank 1",
         *(f"D = H = {d}, {k}" for d in (16, 32) for k in ("rank 1", "merged")),
     ):
-        step = typical(found["population_steps"], f"{name}: step")
+        step = typical(measured["population_steps"], f"{name}: step")
         bound = ("10 ms", verdict(step < 1e-2)) if "256" in name else ("", "")
         rows.append((f"moments, {name}", quantity(step), "", "", *bound))
     return rows
@@ -273,9 +278,9 @@ def _floor(
     )
 
 
-def courses(found: Mapping[str, Times]) -> str:
+def courses(measured: Mapping[str, Times]) -> str:
     """Closed forms, reduced equations and flows against solvers."""
-    closed = found["closed_forms"]
+    closed = measured["closed_forms"]
     rows = [
         (
             name,
@@ -312,7 +317,7 @@ def courses(found: Mapping[str, Times]) -> str:
             *parts,
             table(
                 ("", "time", "beside LSODA", ""),
-                [*_beside(found["reduced_flow"]), *_beside(found["full_flow"])],
+                [*_beside(measured["reduced_flow"]), *_beside(measured["full_flow"])],
             ),
         ]
     )
@@ -362,11 +367,11 @@ def grown(times: Times) -> str:
     )
 
 
-def shown(peer: str, each: Mapping[str, object]) -> str:
+def shown(peer: str, timing: Mapping[str, object]) -> str:
     """A peer's name, with its threads if they were not the default."""
     return (
         f"{peer}, one thread"
-        if "PyTorch" in peer and each.get("threads") == 1
+        if "PyTorch" in peer and timing.get("threads") == 1
         else peer
     )
 
@@ -401,14 +406,14 @@ SECTIONS: tuple[
     (
         any,
         SOFTMAX,
-        lambda found: softmax(
-            {**found.get(SOFTMAX[0], {}), **found.get(SOFTMAX[1], {})}
+        lambda measured: softmax(
+            {**measured.get(SOFTMAX[0], {}), **measured.get(SOFTMAX[1], {})}
         ),
     ),
-    (all, ("process",), lambda found: process(found["process"])),
+    (all, ("process",), lambda measured: process(measured["process"])),
     (all, ("full_block", "many_starts", "population_steps", "accumulation"), floors),
     (all, ("closed_forms", "reduced_flow", "full_flow"), courses),
     (any, (*RUNS, *SOFTMAX, "closed_forms", "reduced_flow", "full_flow"), wins),
-    (all, ("growth",), lambda found: grown(found["growth"])),
+    (all, ("growth",), lambda measured: grown(measured["growth"])),
 )
 """Whether a section needs any or all of its groups, the groups, and the section."""

@@ -43,7 +43,7 @@ def steps(
     def run(count: int) -> list[float]:
         nonlocal weights
         weights, losses = whole(weights, x, y, count)
-        return [float(each) for each in losses]
+        return [float(loss_value) for loss_value in losses]
 
     return run
 

@@ -40,12 +40,12 @@ def simulate(steps: int, cache: str | None = None) -> tuple[float, float]:
 
 def whole() -> Times:
     """Seconds of 10,001 steps, which run plainly, and of 120,000, which are compiled; peak memory of the first."""
-    with tempfile.TemporaryDirectory() as kept:
-        Path(kept, "cache").mkdir()
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "cache").mkdir()
         times = alternating(
             {
                 "10,001 steps": (1, lambda: simulate(10_001)),
-                "120,000 steps": (1, lambda: simulate(120_000, f"{kept}/cache")),
+                "120,000 steps": (1, lambda: simulate(120_000, f"{folder}/cache")),
             }
         )
     return times | {"MiB": {"cold": 0.0, "seconds": [simulate(10_001)[1]]}}

@@ -66,20 +66,20 @@ def linear(problem: Problem) -> Times:
         OURS_TOKENS: lambda _: on_tokens,
         **_peers(problem, tokens, start),
     }
-    found: Times = {OURS: {"cold": seconds(whole), "seconds": []}}
-    each = max(1, 20 // ROUNDS)
+    measured: Times = {OURS: {"cold": seconds(whole), "seconds": []}}
+    steps = max(1, 20 // ROUNDS)
     for name, make in peers.items():
         if "all rows" in name and problem is LOW_RANK:
             continue  # minutes each, and nothing that the other two problems do not show
         run, cold, threads = _fastest(name, make, ours)
         times = alternating(
-            {name: (each, partial(run, each)), OURS: (1, whole)}, cold={name: cold}
+            {name: (steps, partial(run, steps)), OURS: (1, whole)}, cold={name: cold}
         )
-        whole_runs = [problem.steps * one for one in times[name]["seconds"]]
-        found[name] = {"cold": cold, "threads": threads, "seconds": whole_runs}
-        found[OURS]["seconds"] += times[OURS]["seconds"]
+        whole_runs = [problem.steps * step for step in times[name]["seconds"]]
+        measured[name] = {"cold": cold, "threads": threads, "seconds": whole_runs}
+        measured[OURS]["seconds"] += times[OURS]["seconds"]
         del run
-    return found
+    return measured
 
 
 def softmax(sequences: int) -> Times:
@@ -91,9 +91,9 @@ def softmax(sequences: int) -> Times:
     }
     by_problem = {title: _softmax_steps(problem) for title, problem in problems.items()}
     return {
-        f"{title}: {name}": each
+        f"{title}: {name}": peer
         for title, times in by_problem.items()
-        for name, each in times.items()
+        for name, peer in times.items()
     }
 
 
@@ -106,23 +106,23 @@ def _softmax_steps(problem: Problem) -> Times:
     options: dict[str, Any] = {"learning_rate": problem.learning_rate}
     ours = train(problem.model, data, start, steps=2, **options).loss
     count = max(4, 40_000 // problem.sequences)
-    made = {
+    peers = {
         name: _fastest(name, make, ours)
         for name, make in _peers(problem, tokens, start).items()
         if "all rows" not in name
     }
-    cold = {name: each[1] for name, each in made.items()}
+    cold = {name: peer[1] for name, peer in peers.items()}
     cases: dict[str, tuple[int, Callable[[], object]]] = {
-        name: (count, partial(each[0], count)) for name, each in made.items()
+        name: (count, partial(peer[0], count)) for name, peer in peers.items()
     }
     cases[OURS_TOKENS] = (
         count,
         lambda: train(problem.model, data, start, steps=count, **options),
     )
-    found = alternating(cases, rounds=7, cold=cold)
+    measured = alternating(cases, rounds=7, cold=cold)
     return {
-        name: each | {"threads": made[name][2]} if name in made else each
-        for name, each in found.items()
+        name: timing | {"threads": peers[name][2]} if name in peers else timing
+        for name, timing in measured.items()
     }
 
 

@@ -110,31 +110,34 @@ def typical(work: Callable[[], object]) -> float:
 
 def parts() -> dict[str, float]:
     """Milliseconds and bytes of the parts of one run."""
-    each = OWN.experiments()[0]
-    source = statistics(each.data, each.model)
-    run = each.run(source=source, compiled=True)
+    experiment = OWN.experiments()[0]
+    source = statistics(experiment.data, experiment.model)
+    run = experiment.run(source=source, compiled=True)
     with tempfile.TemporaryDirectory() as folder:
-        path = run_path(each, folder)
+        path = run_path(experiment, folder)
         written = typical(lambda: run.save(path))
-        found, size = typical(lambda: load_run(each, folder)), path.stat().st_size
-        job = (each, Path(folder), code_digest(each), True)
-        message = len(pickle.dumps(job)) + len(pickle.dumps((each.digest, False)))
+        seconds_to_load, size = (
+            typical(lambda: load_run(experiment, folder)),
+            path.stat().st_size,
+        )
+        job = (experiment, Path(folder), code_digest(experiment), True)
+        message = len(pickle.dumps(job)) + len(pickle.dumps((experiment.digest, False)))
     many = Sweep(**SETTINGS, grid={"scale": [0.01 + k for k in range(1000)]})
     check = typical(
         lambda: [e.digest for e in Sweep.from_dict(many.to_dict()).experiments()]
     )
     times = {
-        "data": 1e3 * typical(lambda: statistics(each.data, each.model)),
-        "steps": 1e3 * typical(lambda: each.run(source=source, compiled=True)),
+        "data": 1e3 * typical(lambda: statistics(experiment.data, experiment.model)),
+        "steps": 1e3 * typical(lambda: experiment.run(source=source, compiled=True)),
         "file": 1e3 * written,
-        "find": 1e3 * found,
+        "find": 1e3 * seconds_to_load,
     }
     return times | {"check": check, "size": size / 1e3, "message": message}
 
 
 def throughput() -> dict[str, float]:
     """Runs a second of both sweeps on one and two workers that have started."""
-    found: dict[str, list[float]] = {
+    rates_by_sweep: dict[str, list[float]] = {
         name: [] for name in ("own1", "own2", "shared1", "shared2")
     }
     for _ in range(REPEATS):
@@ -147,8 +150,10 @@ def throughput() -> dict[str, float]:
                                 sweep, folder, pool
                             )
                         )
-                    found[f"{name}{count}"].append(len(sweep.experiments()) / taken)
-    return {name: median(rates) for name, rates in found.items()}
+                    rates_by_sweep[f"{name}{count}"].append(
+                        len(sweep.experiments()) / taken
+                    )
+    return {name: median(rates) for name, rates in rates_by_sweep.items()}
 
 
 @contextmanager
@@ -228,12 +233,12 @@ def report() -> str:
         "shared": len(SHARED.experiments()),
         "repeats": REPEATS,
     }
-    held = {
+    memory = {
         "held": RUNS * 2 * 8 * SETTINGS["run"]["steps"] / 1e9,
         "ratio": cost["data"] / cost["steps"],
     }
     return PAGE_TEXT.format(
-        machine=machine(), **cost, **gains, **sizes, **held, **million(cost)
+        machine=machine(), **cost, **gains, **sizes, **memory, **million(cost)
     )
 
 

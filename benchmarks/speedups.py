@@ -20,11 +20,11 @@ OURS_BY_GROUP = {
 """What stands for the package in groups of several problems; `flow` chooses DOP853 unless told otherwise."""
 
 
-def wins(found: Measured) -> str:
+def wins(measured: Measured) -> str:
     """The section: every peer that is faster, or that none is."""
     lines = [
         f"- {what}: {peer}, in {value:.2f} of our time."
-        for what, peer, value in compared(found)
+        for what, peer, value in compared(measured)
         if value < 1
     ]
     return "\n".join(
@@ -36,25 +36,25 @@ def wins(found: Measured) -> str:
     )
 
 
-def compared(found: Measured) -> Iterator[tuple[str, str, float]]:
+def compared(measured: Measured) -> Iterator[tuple[str, str, float]]:
     """Problem, peer, and its time over ours."""
     single = dict.fromkeys(WHOLE, OURS) | {"closed_forms": "attndyn"}
     for group, ours in single.items():
-        for peer in found.get(group, {}):
+        for peer in measured.get(group, {}):
             if peer not in (ours, OURS_TOKENS, *LARGE):
-                yield group.replace("_", " "), peer, ratio(found[group], peer, ours)
-                if OURS_TOKENS in found[group]:
+                yield group.replace("_", " "), peer, ratio(measured[group], peer, ours)
+                if OURS_TOKENS in measured[group]:
                     yield (
                         f"{group.replace('_', ' ')}, on tokens",
                         peer,
-                        ratio(found[group], peer, OURS_TOKENS),
+                        ratio(measured[group], peer, OURS_TOKENS),
                     )
     for group, ours in OURS_BY_GROUP.items():
-        for name in found.get(group, {}):
+        for name in measured.get(group, {}):
             problem, peer = name.split(": ")
             if peer != ours:
                 yield (
                     f"{group.replace('_', ' ')}, {problem}",
                     peer,
-                    ratio(found[group], name, f"{problem}: {ours}"),
+                    ratio(measured[group], name, f"{problem}: {ours}"),
                 )

@@ -49,7 +49,7 @@ def aligned(matrix: NDArray[np.float64], order: str = "C") -> NDArray[np.float64
 
 def full_block() -> Times:
     """A step on full statistics and one symmetric matrix-vector product of that size."""
-    found: Times = {}
+    measured: Times = {}
     for title, (dimension, heads, rank) in SHAPES.items():
         task, model = task_of(dimension), model_of(heads, rank)
         stats, start = (
@@ -76,13 +76,13 @@ def full_block() -> Times:
         times = alternating(
             {"step": (count, step), "product": (count, products)}, rounds=11
         )
-        found |= {f"{title}: {name}": each for name, each in times.items()}
-    return found
+        measured |= {f"{title}: {name}": timing for name, timing in times.items()}
+    return measured
 
 
 def many_starts() -> Times:
     """A step of 64 starts on one data set and the product with 64 columns."""
-    found: Times = {}
+    measured: Times = {}
     for title, (dimension, heads, rank) in SHAPES.items():
         task, model = task_of(dimension), model_of(heads, rank)
         stats = statistics(sample(task, 1_000), model)
@@ -112,13 +112,13 @@ def many_starts() -> Times:
         times = alternating(
             {"step": (count, step), "product": (count, products)}, rounds=9
         )
-        found |= {f"{title}: {name}": each for name, each in times.items()}
-    return found
+        measured |= {f"{title}: {name}": timing for name, timing in times.items()}
+    return measured
 
 
 def population_steps() -> Times:
     """Steps on the moments of the restricted block at D = H = 256, and at D = 16 and 32."""
-    found: Times = {}
+    measured: Times = {}
     for size, heads, kind in (
         (WIDE, WIDE, 1),
         (WIDE, WIDE, None),
@@ -146,11 +146,11 @@ def population_steps() -> Times:
                     np.copyto(room, weights) for _ in range(20)
                 ],
             )
-        found |= {
-            f"{title}: {name}": each
-            for name, each in alternating(cases, rounds=9).items()
+        measured |= {
+            f"{title}: {name}": timing
+            for name, timing in alternating(cases, rounds=9).items()
         }
-    return found
+    return measured
 
 
 def _restrict(start: dict[str, NDArray[np.float64]]) -> None:
@@ -172,7 +172,7 @@ def _training(
 
 def accumulation() -> Times:
     """Statistics of prompts in memory, and the matrix products of that size: general and symmetric."""
-    found: Times = {}
+    measured: Times = {}
     for dimension, sequences in ((4, 81_920), (8, 16_384)):
         task, model = task_of(dimension), Merged(1)
         data, K = (
@@ -193,11 +193,11 @@ def accumulation() -> Times:
             "symmetric product": (1, repeated(lambda F=F: F.T @ F)),
         }
         title = f"D = {dimension}, P = {sequences:,}"
-        found |= {
-            f"{title}: {name}": each
-            for name, each in alternating(cases, rounds=7).items()
+        measured |= {
+            f"{title}: {name}": timing
+            for name, timing in alternating(cases, rounds=7).items()
         }
-    return found
+    return measured
 
 
 GROUPS: dict[str, Callable[[], Times]] = {

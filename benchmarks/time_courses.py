@@ -42,9 +42,9 @@ def closed_forms() -> Times:
     exact, cold = _mpmath(), {}
     for name, (_, work) in cases.items():
         begin = time.perf_counter()
-        found = np.ravel(work())
+        amplitudes = np.ravel(work())
         cold[name] = time.perf_counter() - begin
-        _refuse_inexact(name, found, exact)
+        _refuse_inexact(name, amplitudes, exact)
     single = alternating(cases, cold=cold)
     big = {
         "10⁶ inversions": (1, lambda: rank_one_amplitude(moments, first, alpha, gamma)),
@@ -64,7 +64,7 @@ def _solved(method: str) -> FloatArray:
     def slope(_: float, v: FloatArray) -> FloatArray:
         return ALPHA * v**2 - ALPHA * GAMMA * v**5
 
-    found = solve_ivp(
+    solution = solve_ivp(
         slope,
         (0, TIMES[-1]),
         [FIRST],
@@ -73,7 +73,7 @@ def _solved(method: str) -> FloatArray:
         rtol=1e-12,
         atol=1e-15,
     )
-    return np.asarray(found.y[0])
+    return np.asarray(solution.y[0])
 
 
 def _diffrax(solver: str) -> Callable[[], FloatArray]:
@@ -137,8 +137,8 @@ def _root(gap: Callable[[Any], Any], ends: tuple[Any, Any]) -> Any:
     )
 
 
-def _refuse_inexact(name: str, found: FloatArray, exact: FloatArray) -> None:
-    gap = float(np.max(np.abs(found / exact - 1)))
+def _refuse_inexact(name: str, amplitudes: FloatArray, exact: FloatArray) -> None:
+    gap = float(np.max(np.abs(amplitudes / exact - 1)))
     if gap > 100 * ACCURACY:
         raise ValueError(
             f"{name} is off by {gap:.1e}: a faster wrong answer is no peer"
@@ -191,7 +191,7 @@ def full_flow() -> Times:
     source = from_moments(
         moments.c, moments.A, moments.B, moments.Lambda, model, task.context_lengths
     )
-    found: Times = {}
+    measured: Times = {}
     for title, scale, span in (("saddle alone", 0.05, 2e3), ("to rest", 0.3, 2e5)):
         start, times = (
             initial_weights(model, task, scale, scheme="restricted"),
@@ -205,8 +205,8 @@ def full_flow() -> Times:
             f"{title}: {method}": (1, lambda run=run, method=method: run(method))
             for method in ("DOP853", "LSODA")
         }
-        found |= alternating(cases)
-    return found
+        measured |= alternating(cases)
+    return measured
 
 
 GROUPS: dict[str, Callable[[], Times]] = {

@@ -31,11 +31,11 @@ def alternating(
     first = {name: seconds(work) for name, (_, work) in cases.items()} | dict(
         cold or {}
     )
-    found: Times = {name: {"cold": first[name], "seconds": []} for name in cases}
+    measured: Times = {name: {"cold": first[name], "seconds": []} for name in cases}
     for _ in range(rounds):
         for name, (units, work) in cases.items():
-            found[name]["seconds"].append(seconds(work) / units)
-    return found
+            measured[name]["seconds"].append(seconds(work) / units)
+    return measured
 
 
 def typical(times: Times, name: str) -> float:

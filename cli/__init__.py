@@ -108,14 +108,14 @@ def _complain(message: str, status: ExitStatus) -> ExitStatus:
     return status
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
         print(f"attndyn {package_version()}")
         raise typer.Exit
 
 
-def _show_citation(wanted: bool) -> None:
-    if wanted:
+def _show_citation(is_asked: bool) -> None:
+    if is_asked:
         from importlib.resources import files
 
         for name in ("CITATION.cff", "CITATION.bib"):

@@ -14,8 +14,8 @@ def claims_that_begin(incomplete: str) -> list[str]:
     ids = [claim.id for claim in all_claims()]
     # A claim is named by its id, several by what stands before the first dot.
     sections = list(dict.fromkeys(name.split(".")[0] for name in ids))
-    known = [name for name in [*sections, *ids] if name.startswith(incomplete)]
-    return [*known, *sorted(glob(f"{incomplete}*.py"))]
+    names = [name for name in [*sections, *ids] if name.startswith(incomplete)]
+    return [*names, *sorted(glob(f"{incomplete}*.py"))]
 
 
 def figures_that_begin(incomplete: str) -> list[str]:

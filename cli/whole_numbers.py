@@ -34,13 +34,13 @@ def written_out(text: str) -> str:
     >>> written_out("1e3"), written_out("1..1e2"), written_out("1/2")
     ('1000', '1..100', '1/2')
     """
-    parts = []
-    for part in text.split(".."):
+    ends = []
+    for end in text.split(".."):
         try:
-            parts.append(str(whole_number(part)))
+            ends.append(str(whole_number(end)))
         except ValueError:
-            parts.append(part)
-    return "..".join(parts)
+            ends.append(end)
+    return "..".join(ends)
 
 
 def counted(help_text: str, *, least: int | None = None) -> Any:

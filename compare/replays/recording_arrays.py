@@ -46,8 +46,8 @@ def shape_of(headers: Headers, name: str, *axes: str) -> tuple[int, ...]:
     """
     shape = headers[name].shape
     if len(shape) != len(axes) or 0 in shape:
-        wanted = f"({axes[0]},)" if len(axes) == 1 else f"({', '.join(axes)})"
-        raise ValueError(f"its array {name} must have shape {wanted}, not {shape}")
+        letters = f"({axes[0]},)" if len(axes) == 1 else f"({', '.join(axes)})"
+        raise ValueError(f"its array {name} must have shape {letters}, not {shape}")
     return shape
 
 

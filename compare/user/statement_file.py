@@ -84,10 +84,10 @@ def load_statements(path: AnyPath) -> StatementFile:
 def statements_of(tables: dict[str, Any], folder: Path = Path()) -> StatementFile:
     """The statements of a file's tables; Python files are relative to `folder`.
 
-    >>> rest = {"name": "rest", "kind": "fixed point", "values": {"value_1_2": "0"}}
-    >>> tables = {"task": {"dimension": 1}, "model": {"model": "merged", "heads": 1}, "statement": [rest]}
+    >>> origin = {"name": "origin", "kind": "fixed point", "values": {"value_1_2": "0"}}
+    >>> tables = {"task": {"dimension": 1}, "model": {"model": "merged", "heads": 1}, "statement": [origin]}
     >>> [(answer.entry.name, answer.result.level) for answer in statements_of(tables).answers()]
-    [('rest', 'proved')]
+    [('origin', 'proved')]
     """
     _require_tables(tables)
     syntax = tables.get("syntax", "text")
