@@ -1,6 +1,7 @@
 """Gradient flow dθ/dt = −½ ∂L/∂θ to high accuracy, so that step-size error can be told from theory error."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,18 +21,19 @@ from ..trajectory import Trajectory
 from .restricted_flow import block_field
 from .stiffness import Tolerances, Velocity, integrate
 
-_LOST = 1e-5  # relative error, from squares that are conserved, that a flow may have at most
-
-_COARSE = (
-    4.0  # a fall to half adds little to the errors that a coarse tolerance has anyway
-)
-_ROOM = 10.0  # by which weights outgrow their start before the tolerance is relative to what they are
-_TINIEST = 1e-305  # a tolerance is above 0, and that of weights of 1e-300 still relative to them
+# Relative error, from squares that are conserved, that a flow may have at most.
+_LOST = 1e-5
+# A fall to half adds little to the errors that a coarse tolerance has anyway.
+_COARSE = 4.0
+# By which weights outgrow their start before the tolerance is relative to what they are.
+_ROOM = 10.0
+# A tolerance is above 0, and that of weights of 1e-300 still relative to them.
+_TINIEST = 1e-305
+# Error of a loss to first order in those of the weights, which overestimates it by far.
+_LOST_LOSS = 1e-3
 
 LARGEST_TOLERANCE = 1e-2
 """A flow with larger relative errors is none."""
-
-_LOST_LOSS = 1e-3  # error of a loss to first order in those of the weights, which overestimates it by far
 
 AUTOMATIC = "automatic"
 """The method that begins explicitly and goes on implicitly where the problem is stiff."""
@@ -63,46 +65,165 @@ def flow(
     >>> bool(run.loss[2] < run.loss[0])
     True
     """
-    begin, evaluate = checked_start(model, source, start), objective(model, source)
-    times, rtol = _checked_times(flow_time), _checked_tolerance(rtol)
-    size = 16.0 * len(times) * sum(value.size for value in begin.values())
-    refuse_too_large(
-        f"the weights at {len(times)} flow times", size, "pass fewer times"
-    )
-    moving, field = _moving(model, source, begin), None
-    if (
-        isinstance(model, Merged | Separate)
-        and isinstance(source, Statistics)
-        and source.block == "restricted"
-    ):
-        field = block_field(model, source)
-    velocity = (
-        field.velocity if field is not None else _velocity(evaluate, begin, moving)
-    )
-    jacobian = None if field is None else field.jacobian
-    states = np.tile(_flat(begin), (len(times), 1))
-    if np.any(times > 0):
-        with one_thread(), np.errstate(over="ignore", invalid="ignore"):
-            _refuse_overflow(evaluate(begin)[0], velocity(states[0, moving]))
-            tolerances = rtol, rtol * _sizes(begin)[moving]
-            states[:, moving] = _integrate(
-                velocity, jacobian, states[0, moving], times, tolerances, method
-            )
-        _refuse_fall(np.max(np.abs(states), axis=1), rtol)
+    begin = checked_start(model, source, start)
+    motion = _motion(model, source, begin)
+    times = _checked_times(flow_time)
+    rtol = _checked_tolerance(rtol)
+    _refuse_many(times, begin)
+
+    states = _states(motion, begin, times, rtol, method)
     weights = _named(states, begin)
-    loss, norm = _losses(evaluate, weights, len(times))
-    moved = times > 0
-    sizes = np.max(np.abs(states[moved]), axis=1, initial=0.0)
-    _refuse_lost(loss[moved], norm[moved], rtol * sizes, _mean_square_label(source))
+    loss, norm = _losses(motion.evaluate, weights, len(times))
+    later = times > 0
+    largest = np.max(np.abs(states[later]), axis=1, initial=0.0)
+    _refuse_lost(loss[later], norm[later], rtol * largest, _mean_square_label(source))
     refuse_unfit_on_the_way(model, weights, source.dimension)
     settings = {
         "model": model_name(model),
         "source": source.digest,
         "rtol": rtol,
         "method": method,
+        "versions": versions(),
     }
-    settings["versions"] = versions()
-    return Trajectory(times, loss, norm, times, weights, None, settings)
+    return Trajectory(
+        time=times,
+        loss=loss,
+        gradient_norm=norm,
+        weight_time=times,
+        weights=weights,
+        learning_rate=None,
+        settings=settings,
+    )
+
+
+# -- The states at the times --------------------------------------------------------------------------------------
+
+
+class Motion(NamedTuple):
+    """What moves: its `indices` in the flat weights, the loss, its velocity, and the Jacobian where that is known."""
+
+    indices: IndexArray
+    evaluate: Objective
+    velocity: Velocity
+    jacobian: Velocity | None
+
+
+def _states(
+    motion: Motion, begin: Weights, times: FloatArray, rtol: float, method: str
+) -> FloatArray:
+    """All weights in a row at each time, (T, all)."""
+    states = np.tile(_flat(begin), (len(times), 1))
+    if not np.any(times > 0):
+        return states
+    start = states[0, motion.indices]
+    tolerances = Tolerances(rtol, rtol * _sizes(begin)[motion.indices])
+    with one_thread(), np.errstate(over="ignore", invalid="ignore"):
+        loss, _ = motion.evaluate(begin)
+        _refuse_overflow(loss, motion.velocity(start))
+        states[:, motion.indices] = _integrated(
+            motion, start, times, tolerances, method
+        )
+    _refuse_fall(np.max(np.abs(states), axis=1), rtol)
+    return states
+
+
+def _motion(
+    model: Parametrization, source: Data | Statistics, begin: Weights
+) -> Motion:
+    """What moves from the weights `begin`."""
+    evaluate = objective(model, source)
+    indices = _moving(model, source, begin)
+    if (
+        isinstance(model, Merged | Separate)
+        and isinstance(source, Statistics)
+        and source.block == "restricted"
+    ):
+        field = block_field(model, source)
+        return Motion(indices, evaluate, field.velocity, field.jacobian)
+    velocity = _velocity(evaluate, begin, indices)
+    return Motion(indices, evaluate, velocity, jacobian=None)
+
+
+def _moving(
+    model: Parametrization, source: Data | Statistics, begin: Weights
+) -> IndexArray:
+    """Indices into the flat weights of all that a gradient may reach: fewer unknowns, and none outside a block."""
+    mask = {name: np.ones_like(value) for name, value in begin.items()}
+    if isinstance(model, (Merged, Separate)):
+        # The last entry of a query meets the masked label of the query token.
+        mask["query" if "query" in mask else "key_query"][..., -1] = 0.0
+        if isinstance(source, Statistics) and source.block == "restricted":
+            mask = restricted(mask)
+    return np.flatnonzero(_flat(mask))
+
+
+def _velocity(evaluate: Objective, begin: Weights, moving: IndexArray) -> Velocity:
+    """dy/dt = −½ ∂L/∂y of what moves."""
+    state = _flat(begin)
+    # Views of the state, which each call overwrites.
+    weights = {name: value[0] for name, value in _named(state[None], begin).items()}
+
+    def velocity(y: FloatArray) -> FloatArray:
+        state[moving] = y
+        _, gradients = evaluate(weights)
+        return -0.5 * _flat(gradients)[moving]
+
+    return velocity
+
+
+def _integrated(
+    motion: Motion,
+    start: FloatArray,
+    times: FloatArray,
+    tolerances: Tolerances,
+    method: str,
+) -> FloatArray:
+    """What moves at the times, (T, n)."""
+    if method == AUTOMATIC:
+        return integrate(motion.velocity, start, times, tolerances, motion.jacobian)
+    from scipy.integrate import solve_ivp
+
+    result = solve_ivp(
+        lambda _, x: motion.velocity(x),
+        (0.0, times[-1]),
+        start,
+        method=method,
+        t_eval=times,
+        rtol=tolerances.relative,
+        atol=tolerances.absolute,
+    )
+    if not result.success:
+        raise ArithmeticError(
+            f"the gradient flow could not be integrated: {result.message}"
+        )
+    return np.asarray(result.y.T)
+
+
+def _sizes(begin: Weights) -> FloatArray:
+    """What the absolute tolerance of each of the flat weights is relative to: the size of its row, with room.
+
+    A row of zeros counts as the smallest other row, since it grows by products with it.
+    """
+    rows = [np.max(np.abs(value), axis=-1, keepdims=True) for value in begin.values()]
+    row_sizes = np.concatenate([row.ravel() for row in rows])
+    largest = float(np.max(row_sizes)) or 1.0
+    smallest = float(np.min(row_sizes[row_sizes > 0], initial=largest))
+    sizes = []
+    for row, value in zip(rows, begin.values(), strict=True):
+        with_room = _ROOM * np.where(row > 0, row, smallest)
+        size = np.minimum(with_room, largest)
+        sizes.append(np.broadcast_to(size, value.shape).ravel())
+    return np.asarray(np.maximum(np.concatenate(sizes), _TINIEST))
+
+
+# -- What a flow must not do --------------------------------------------------------------------------------------
+
+
+def _refuse_many(times: FloatArray, begin: Weights) -> None:
+    """MemoryError if the weights at all times, and what is computed from them, do not fit."""
+    weights = sum(value.size for value in begin.values())
+    what = f"the weights at {len(times)} flow times"
+    refuse_too_large(what, 16.0 * len(times) * weights, "pass fewer times")
 
 
 def _refuse_overflow(loss: float, velocity: FloatArray) -> None:
@@ -134,11 +255,11 @@ def _losses(
     evaluate: Objective, weights: Weights, count: int
 ) -> tuple[FloatArray, FloatArray]:
     """Loss and gradient norm, (T,) each, at weights (T, …)."""
-    loss, norm = np.empty(count), np.empty(count)
+    loss = np.empty(count)
+    norm = np.empty(count)
     for index in range(count):
-        loss[index], gradients = evaluate(
-            {name: value[index] for name, value in weights.items()}
-        )
+        at_time = {name: value[index] for name, value in weights.items()}
+        loss[index], gradients = evaluate(at_time)
         norm[index] = np.linalg.norm(_flat(gradients))
     return loss, norm
 
@@ -159,6 +280,7 @@ def _refuse_lost(
 
 
 def _mean_square_label(source: Data | Statistics) -> float:
+    """E y²: the loss of predicting nothing."""
     if isinstance(source, Statistics):
         return source.c
     lengths = list(source.context_lengths)
@@ -168,82 +290,11 @@ def _mean_square_label(source: Data | Statistics) -> float:
     return squares / (source.sequences * len(lengths))
 
 
-def _velocity(evaluate: Objective, begin: Weights, moving: IndexArray) -> Velocity:
-    """dy/dt = −½ ∂L/∂y of what moves."""
-    state = _flat(begin)
-    weights = {
-        name: value[0] for name, value in _named(state[None], begin).items()
-    }  # views of the state
-
-    def velocity(y: FloatArray) -> FloatArray:
-        state[moving] = y
-        return -0.5 * _flat(evaluate(weights)[1])[moving]
-
-    return velocity
-
-
-def _integrate(
-    velocity: Velocity,
-    jacobian: Velocity | None,
-    y: FloatArray,
-    times: FloatArray,
-    tolerances: Tolerances,
-    method: str,
-) -> FloatArray:
-    """What moves at the times, (T, n)."""
-    if method == AUTOMATIC:
-        return integrate(velocity, y, times, tolerances, jacobian)
-    from scipy.integrate import solve_ivp
-
-    rtol, atol = tolerances
-    result = solve_ivp(
-        lambda _, x: velocity(x),
-        (0.0, times[-1]),
-        y,
-        method=method,
-        t_eval=times,
-        rtol=rtol,
-        atol=atol,
-    )
-    if not result.success:
-        raise ArithmeticError(
-            f"the gradient flow could not be integrated: {result.message}"
-        )
-    return np.asarray(result.y.T)
-
-
-def _sizes(begin: Weights) -> FloatArray:
-    """What the absolute tolerance of each of the flat weights is relative to: the size of its row, with room.
-
-    A row of zeros counts as the smallest other row, since it grows by products with it.
-    """
-    rows = [np.max(np.abs(value), axis=-1, keepdims=True) for value in begin.values()]
-    every = np.concatenate([row.ravel() for row in rows])
-    most = float(np.max(every)) or 1.0
-    least = float(np.min(every[every > 0], initial=most))
-    counted = [np.minimum(_ROOM * np.where(row > 0, row, least), most) for row in rows]
-    sizes = [
-        np.broadcast_to(row, value.shape).ravel()
-        for row, value in zip(counted, begin.values(), strict=True)
-    ]
-    return np.asarray(np.maximum(np.concatenate(sizes), _TINIEST))
-
-
-def _moving(
-    model: Parametrization, source: Data | Statistics, begin: Weights
-) -> IndexArray:
-    """Places, in the flat weights, of all that a gradient may reach: fewer unknowns, and none outside a block."""
-    mask = {name: np.ones_like(value) for name, value in begin.items()}
-    if isinstance(model, (Merged, Separate)):
-        mask["query" if "query" in mask else "key_query"][..., -1] = (
-            0.0  # meets the masked y of the query
-        )
-        if isinstance(source, Statistics) and source.block == "restricted":
-            mask = restricted(mask)
-    return np.flatnonzero(_flat(mask))
+# -- Arguments and shapes -----------------------------------------------------------------------------------------
 
 
 def _checked_tolerance(rtol: object) -> float:
+    """The tolerance as a number; ValueError unless it is positive and small."""
     value = positive_number(rtol, "rtol")
     if value > LARGEST_TOLERANCE:
         raise ValueError(
@@ -253,6 +304,7 @@ def _checked_tolerance(rtol: object) -> float:
 
 
 def _checked_times(flow_time: ArrayLike) -> FloatArray:
+    """Flow times (T,); ValueError unless they are finite, 0 or more, and increase."""
     times = real_array(flow_time, "flow_time")
     if times.ndim != 1 or not len(times) or not np.all(np.isfinite(times)):
         raise ValueError(f"flow_time must be a list of finite times, not {flow_time!r}")
@@ -262,13 +314,15 @@ def _checked_times(flow_time: ArrayLike) -> FloatArray:
 
 
 def _flat(weights: Weights) -> FloatArray:
+    """All weights in a row, (all,)."""
     return np.concatenate([value.ravel() for value in weights.values()])
 
 
 def _named(states: FloatArray, like: Weights) -> Weights:
     """States (T, all) under the names of the weights, (T, …) each, without a copy."""
     ends = np.cumsum([value.size for value in like.values()])[:-1]
-    parts = zip(like.items(), np.split(states, ends, axis=1), strict=True)
+    blocks = np.split(states, ends, axis=1)
     return {
-        name: part.reshape(len(states), *value.shape) for (name, value), part in parts
+        name: block.reshape(len(states), *value.shape)
+        for (name, value), block in zip(like.items(), blocks, strict=True)
     }

@@ -1,74 +1,110 @@
 """Gradient descent on statistics in machine code, where the calls of NumPy would outweigh the arithmetic.
 
-The heads of one start are (a, B, key, query): trained value entries a (H, V), trained rows B (H, J·D), and key
-(H, R, J) and query (H, R, D), with R = 0 where B itself is the weight. They make M = Σ_h a_h ⊗ B_h, V·J·D numbers.
-Features m are sums of two rows of M, named by `places` (2, F), and a last one that is always 1, so that the loss
-is m̃ᵀ S̃ m̃ with S̃ = [[S, −b], [−bᵀ, c]]. Zeros fill S̃ up to a multiple of ROWS.
+The trained numbers of one start are its `Heads`, which make M = Σ_h a_h ⊗ B_h, V·J·D numbers. Features m are sums of
+two rows of M, named by `feature_rows` (2, F), and a last one that is always 1, so that the loss is m̃ᵀ S̃ m̃ with
+S̃ = [[S, −b], [−bᵀ, c]]. Zeros fill S̃ up to a multiple of ROWS.
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 from numba import njit
 
 from ...runtime.arrays import FloatArray, IndexArray
+from .packed_heads import Heads
 
-Heads = tuple[FloatArray, FloatArray, FloatArray, FloatArray]
-Room = tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]
 Function = TypeVar("Function", bound=Callable[..., object])
 
 ROWS = 4
-"""Rows of S̃ that are worked on together."""
+"""Rows of S̃ that are worked on together: so many sums stay in registers."""
 
 
-def compiled(function: Function) -> Function:
+def jit(function: Function) -> Function:
     """The function in machine code, kept beside the source or in the user's cache if either can be written.
 
-    >>> compiled(lambda x: x + 1)(1)
+    >>> jit(lambda x: x + 1)(1)
     2
     """
-    return _kept(function, {"reassoc", "contract", "nsz"})
+    return _compiled(function, {"reassoc", "contract", "nsz"})
 
 
-def compiled_in_order(function: Function) -> Function:
-    """As `compiled`, with every floating-point operation where it is written: what is symmetric stays so exactly.
+def jit_in_order(function: Function) -> Function:
+    """As `jit`, with every floating-point operation where it is written: what is symmetric stays so exactly.
 
-    >>> compiled_in_order(lambda x: (x + 1e16) - 1e16)(1.0)
+    >>> jit_in_order(lambda x: (x + 1e16) - 1e16)(1.0)
     0.0
     """
-    return _kept(function, set())
+    return _compiled(function, set())
 
 
-def _kept(function: Function, liberties: set[str]) -> Function:
+def _compiled(function: Function, fastmath: set[str]) -> Function:
     try:
-        return _machine_code(function, liberties, cache=True)
+        return _machine_code(function, fastmath, cache=True)
     except RuntimeError:  # numba found no folder to write to
-        return _machine_code(function, liberties, cache=False)
+        return _machine_code(function, fastmath, cache=False)
 
 
-def _machine_code(function: Function, liberties: set[str], cache: bool) -> Function:
-    faster: Any = njit(cache=cache, nogil=True, fastmath=liberties)(function)
-    return cast(Function, faster)
+def _machine_code(function: Function, fastmath: set[str], cache: bool) -> Function:
+    compiler: Any = njit(cache=cache, nogil=True, fastmath=fastmath)
+    return cast(Function, compiler(function))
 
 
-def room(heads: Heads) -> Room:
-    """What a step writes down on its way: M, ∂L/∂M, and the slopes of one head's a, B and query; zeros at first.
+class Form(NamedTuple):
+    """The loss as a quadratic form m̃ᵀ S̃ m̃: `half` of S̃, as `product` reads it, the features m̃ and `y` = S̃ m̃."""
 
-    >>> [len(array) for array in room((np.ones((2, 3)), np.ones((2, 6)), np.ones((2, 0, 3)), np.ones((2, 0, 2))))]
+    half: FloatArray
+    m: FloatArray
+    y: FloatArray
+
+
+class Traces(NamedTuple):
+    """Loss and gradient norm before each step, (T,)."""
+
+    loss: FloatArray
+    norm: FloatArray
+
+
+class Records(NamedTuple):
+    """All numbers of the heads in a `row` (n,), the `steps` (k,) before which they are stored, and where, (k, n)."""
+
+    row: FloatArray
+    steps: IndexArray
+    rows: FloatArray
+
+
+class Workspace(NamedTuple):
+    """What a step writes down on its way: M and G = ∂L/∂M (V·J·D,), and the slopes of one head's a, B and query."""
+
+    M: FloatArray
+    G: FloatArray
+    slope_a: FloatArray
+    slope_B: FloatArray
+    slope_query: FloatArray
+
+
+def workspace(heads: Heads) -> Workspace:
+    """A workspace for these heads, of zeros.
+
+    >>> heads = Heads(np.ones((2, 3)), np.ones((2, 6)), np.ones((2, 0, 3)), np.ones((2, 0, 2)))
+    >>> [len(array) for array in workspace(heads)]
     [18, 18, 3, 6, 2]
     """
-    V, width, D = heads[0].shape[1], heads[1].shape[1], heads[3].shape[2]
-    return (
-        np.zeros(V * width),
-        np.zeros(V * width),
-        np.zeros(V),
-        np.zeros(width),
-        np.zeros(D),
+    V = heads.a.shape[1]
+    width = heads.B.shape[1]
+    D = heads.query.shape[2]
+    return Workspace(
+        M=np.zeros(V * width),
+        G=np.zeros(V * width),
+        slope_a=np.zeros(V),
+        slope_B=np.zeros(width),
+        slope_query=np.zeros(D),
     )
 
 
-@compiled
+# Over 200 nodes, and not split: the four rows are written out because each number of S̃ is then read from memory once
+# and used twice, with four sums in registers, which no loop over them would be compiled to.
+@jit
 def product(half: FloatArray, m: FloatArray, y: FloatArray) -> None:
     """y = S̃ m, reading the numbers below and in the blocks of ROWS on the diagonal, where half of them stands."""
     y[:] = 0.0
@@ -81,6 +117,7 @@ def product(half: FloatArray, m: FloatArray, y: FloatArray) -> None:
             y1 += row1[j] * m[j]
             y2 += row2[j] * m[j]
             y3 += row3[j] * m[j]
+            # S̃ is symmetric: the same numbers in the columns to the right of the diagonal.
             y[j] += row0[j] * m0 + row1[j] * m1 + row2[j] * m2 + row3[j] * m3
         y[i] += y0
         y[i + 1] += y1
@@ -88,23 +125,62 @@ def product(half: FloatArray, m: FloatArray, y: FloatArray) -> None:
         y[i + 3] += y3
 
 
-@compiled
-def move_pair(
-    h: int, heads: Heads, rate: float, slope: FloatArray, slope_query: FloatArray
+# -- Updates of the heads -----------------------------------------------------------------------------------------
+
+# For so few numbers a call costs as much as the arithmetic, and so does each array that is taken out of a tuple, or row
+# of an array, as it is counted as a reference. So there are two calls for each head, with whole arrays and its index.
+
+
+@jit
+def update_values(
+    h: int,
+    a: FloatArray,
+    B: FloatArray,
+    G: FloatArray,
+    slope_a: FloatArray,
+    slope_B: FloatArray,
+    rate: float,
 ) -> float:
-    """A step of head h's key and query along `slope` = ∂L/∂B_h, and its new B_h; squared norm of the gradient."""
-    _, B, key, query = heads
-    D, square = query.shape[2], 0.0
+    """Writes ∂L/∂B_h, and a step of a_h along ∂L/∂a_h, whose squared norm is returned; G = ∂L/∂M."""
+    width = len(slope_B)
+    square = 0.0
+    slope_B[:] = 0.0
+    for i in range(len(slope_a)):
+        total = 0.0
+        for f in range(width):
+            total += G[i * width + f] * B[h, f]
+            slope_B[f] += a[h, i] * G[i * width + f]
+        slope_a[i] = total
+    for i in range(len(slope_a)):
+        square += slope_a[i] ** 2
+        a[h, i] -= rate * slope_a[i]
+    return square
+
+
+# Over 200 nodes, for the same reason.
+@jit
+def update_pairs(
+    h: int,
+    B: FloatArray,
+    key: FloatArray,
+    query: FloatArray,
+    slope: FloatArray,
+    slope_query: FloatArray,
+    rate: float,
+) -> float:
+    """A step of head h's keys and queries along `slope` = ∂L/∂B_h, and its new B_h; squared norm of their gradient."""
+    D = len(slope_query)
+    square = 0.0
     B[h] = 0.0
     for r in range(key.shape[1]):
         slope_query[:] = 0.0
         for j in range(key.shape[2]):
-            total = 0.0
+            slope_key = 0.0
             for d in range(D):
-                total += slope[j * D + d] * query[h, r, d]
+                slope_key += slope[j * D + d] * query[h, r, d]
                 slope_query[d] += slope[j * D + d] * key[h, r, j]
-            square += total**2
-            key[h, r, j] -= rate * total
+            square += slope_key**2
+            key[h, r, j] -= rate * slope_key
         for d in range(D):
             square += slope_query[d] ** 2
             query[h, r, d] -= rate * slope_query[d]
@@ -114,111 +190,126 @@ def move_pair(
     return square
 
 
-@compiled
-def move(heads: Heads, rate: float, space: Room) -> float:
-    """A step of all heads along the slope ∂L/∂M, and their new M; the squared norm of the gradient."""
-    (a, B, key, _), (M, G, slope_a, slope_B, slope_query) = heads, space
-    square, V, width = 0.0, len(slope_a), len(slope_B)
+@jit
+def update_heads(heads: Heads, rate: float, space: Workspace) -> float:
+    """A step of all heads along G = ∂L/∂M, and their new M; the squared norm of the gradient."""
+    a, B, key, query = heads
+    M, G, slope_a, slope_B, slope_query = space
+    width = len(slope_B)
+    square = 0.0
     M[:] = 0.0
     for h in range(len(a)):
-        slope_B[:] = 0.0
-        for i in range(V):
-            total = 0.0
-            for f in range(width):
-                total += G[i * width + f] * B[h, f]
-                slope_B[f] += a[h, i] * G[i * width + f]
-            slope_a[i] = total
-        for i in range(V):
-            square += slope_a[i] ** 2
-            a[h, i] -= rate * slope_a[i]
+        square += update_values(h, a, B, G, slope_a, slope_B, rate)
         if key.shape[1]:
-            square += move_pair(h, heads, rate, slope_B, slope_query)
-        else:
+            square += update_pairs(h, B, key, query, slope_B, slope_query, rate)
+        else:  # B itself is the weight
             for f in range(width):
                 square += slope_B[f] ** 2
                 B[h, f] -= rate * slope_B[f]
-        for i in range(V):
+        for i in range(len(slope_a)):
             for f in range(width):
                 M[i * width + f] += a[h, i] * B[h, f]
     return square
 
 
-@compiled
-def move_inside(
+@jit
+def update_merged_heads(
     v: FloatArray, U: FloatArray, rate: float, G: FloatArray, M: FloatArray
 ) -> float:
-    """As `move` for M = Σ_h v_h U_h, v (H,) and U (H, D²) with D large: memory is read and written once."""
-    square, size = 0.0, 0.0
+    """As `update_heads` for M = Σ_h v_h U_h, v (H,) and U (H, D²) with D large: memory is read and written once."""
+    square = 0.0
+    G_squared = 0.0
     for f in range(len(G)):
-        size += G[f] ** 2
+        G_squared += G[f] ** 2
         M[f] = 0.0
     for h in range(len(v)):
-        total = 0.0
+        slope_v = 0.0
         for f in range(len(G)):
-            total += G[f] * U[h, f]
-        square += total**2 + v[h] ** 2 * size
-        pull = rate * v[h]
-        v[h] -= rate * total
-        value = v[h]
+            slope_v += G[f] * U[h, f]
+        square += slope_v**2 + v[h] ** 2 * G_squared
+        old_rate = rate * v[h]
+        v[h] -= rate * slope_v
+        new_v = v[h]
         for f in range(len(G)):
-            U[h, f] -= pull * G[f]
-            M[f] += value * U[h, f]
+            U[h, f] -= old_rate * G[f]
+            M[f] += new_v * U[h, f]
     return square
 
 
-@compiled
-def turn(
-    heads: Heads,
-    places: IndexArray,
-    rate: float,
-    m: FloatArray,
-    y: FloatArray,
-    space: Room,
-) -> float:
-    """A step along y = S̃ m̃, which overwrites m with the features of the new heads; the norm of the gradient."""
-    M, G, D = space[0], space[1], len(space[4])
-    for p in range(places.shape[1]):
-        upper, lower = places[0, p] * D, places[1, p] * D
+# -- Steps --------------------------------------------------------------------------------------------------------
+
+
+@jit
+def write_map_gradient(
+    y: FloatArray, feature_rows: IndexArray, G: FloatArray, D: int
+) -> None:
+    """Writes G = ∂L/∂M from y = S̃ m̃, half of ∂L/∂m."""
+    for p in range(feature_rows.shape[1]):
+        upper = feature_rows[0, p] * D
+        lower = feature_rows[1, p] * D
         for d in range(D):
             G[upper + d] = 2.0 * y[p * D + d]
             G[lower + d] = 2.0 * y[p * D + d]
-    square = move(heads, rate, space)
-    for p in range(places.shape[1]):
-        upper, lower = places[0, p] * D, places[1, p] * D
-        once = 0.5 if upper == lower else 1.0
+
+
+@jit
+def write_features(
+    M: FloatArray, feature_rows: IndexArray, m: FloatArray, D: int
+) -> None:
+    """Writes the features of M into m, but for the last one."""
+    for p in range(feature_rows.shape[1]):
+        upper = feature_rows[0, p] * D
+        lower = feature_rows[1, p] * D
+        weight = 0.5 if upper == lower else 1.0  # on the diagonal the row is its own
         for d in range(D):
-            m[p * D + d] = once * (M[upper + d] + M[lower + d])
+            m[p * D + d] = weight * (M[upper + d] + M[lower + d])
+
+
+@jit
+def take_step(
+    heads: Heads,
+    feature_rows: IndexArray,
+    rate: float,
+    m: FloatArray,
+    y: FloatArray,
+    space: Workspace,
+) -> float:
+    """A step along y = S̃ m̃, after which m holds the features of the new heads; the norm of the gradient."""
+    D = len(space.slope_query)
+    write_map_gradient(y, feature_rows, space.G, D)
+    square = update_heads(heads, rate, space)
+    write_features(space.M, feature_rows, m, D)
     return float(np.sqrt(square))
 
 
-@compiled
-def descend(
-    form: tuple[FloatArray, FloatArray, FloatArray],
+@jit
+def take_steps(
+    form: Form,
     heads: Heads,
-    places: IndexArray,
+    feature_rows: IndexArray,
     rate: float,
-    lines: tuple[FloatArray, FloatArray],
-    records: tuple[FloatArray, IndexArray, FloatArray],
-    space: Room,
+    traces: Traces,
+    records: Records,
+    space: Workspace,
 ) -> int:
-    """As many steps as `lines`, loss and norm (T,), hold; the number that was taken while the loss was finite.
+    """As many steps as `traces` hold; the number that was taken while the loss was finite.
 
-    `form` is S̃ as `product` wants it and two vectors of zeros of its size. `records` are all numbers of the heads
-    in a row, the steps before which they are kept, counted from the first one here, and a row for each of these.
+    The steps of `records` are counted from the first one here; its row must hold the heads.
     """
-    (half, m, y), (loss, norm), (row, recorded, kept), count = form, lines, records, 0
-    turn(heads, places, 0.0, m, y, space)  # no step: the features of the start
-    m[places.shape[1] * len(space[4])] = 1.0
-    for step in range(len(loss)):
-        if count < len(recorded) and recorded[count] == step:
-            for f in range(len(row)):
-                kept[count, f] = row[f]
-            count += 1
+    half, m, y = form
+    take_step(heads, feature_rows, 0.0, m, y, space)  # of size 0: features of the start
+    m[feature_rows.shape[1] * len(space.slope_query)] = 1.0
+    stored = 0
+    for step in range(len(traces.loss)):
+        if stored < len(records.steps) and records.steps[stored] == step:
+            records.rows[stored] = records.row
+            stored += 1
         product(half, m, y)
-        loss[step] = 0.0
+        loss = 0.0
         for f in range(len(m)):
-            loss[step] += m[f] * y[f]
-        if not np.isfinite(loss[step]):
+            loss += m[f] * y[f]
+        traces.loss[step] = loss
+        if not np.isfinite(loss):
             return step
-        norm[step] = turn(heads, places, rate, m, y, space)
-    return len(loss)
+        traces.norm[step] = take_step(heads, feature_rows, rate, m, y, space)
+    return len(traces.loss)

@@ -5,11 +5,15 @@ G = b − S m, as a matrix (D, D), and m the effective map,
 
     merged      m = Σ v_h U_h          dv_h/dt = ⟨G, U_h⟩                dU_h/dt = v_h G
     separate    m = Σ v_h k_r q_rᵀ     dv_h/dt = Σ_r k_rᵀ G q_r          dk_r/dt = v_h G q_r, dq_r/dt = v_h Gᵀ k_r
+
+G is the residual correlation, −½ ∂L/∂m. In einsum h and g stand for heads, p and s for pairs (all heads' in a row),
+r for pairs of one head, i and a for entries of keys, j and b for entries of queries.
 """
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...models.attention import Merged, Separate
 from ...models.protocol import Parametrization
@@ -27,6 +31,9 @@ class Field(Protocol):
         """∂(dy/dt)/∂y (n, n), symmetric since the velocity is a gradient."""
 
 
+# -- Merged heads -------------------------------------------------------------------------------------------------
+
+
 class MergedField(NamedTuple):
     """H merged heads."""
 
@@ -35,26 +42,70 @@ class MergedField(NamedTuple):
 
     def velocity(self, y: FloatArray) -> FloatArray:
         """dy/dt (n,)."""
-        v, U = self._parts(y)
+        v, U = self._heads(y)
         G = self.stats.b - self.stats.form @ (v @ U)
         return np.concatenate((U @ G, np.outer(v, G).ravel()))
 
     def jacobian(self, y: FloatArray) -> FloatArray:
         """∂(dy/dt)/∂y (n, n)."""
-        v, U = self._parts(y)
+        v, U = self._heads(y)
         H, S = self.heads, self.stats.S
         G = self.stats.b - S @ (v @ U)
         SU = U @ S
-        J = np.empty((y.size, y.size))
-        J[:H, :H] = -SU @ U.T
-        edge = np.einsum("hg,m->hgm", np.eye(H), G) - np.einsum("g,hm->hgm", v, SU)
-        J[:H, H:] = edge.reshape(H, -1)
-        J[H:, :H] = J[:H, H:].T
-        J[H:, H:] = np.kron(np.outer(-v, v), S)
-        return J
+        # ∂(dv_h/dt)/∂v_g = −U_hᵀ S U_g
+        v_v = -SU @ U.T
+        # ∂(dv_h/dt)/∂U_g = δ_hg G − v_g S U_h
+        v_U = np.einsum("hg,m->hgm", np.eye(H), G) - np.einsum("g,hm->hgm", v, SU)
+        v_U = v_U.reshape(H, -1)
+        # ∂(dU_h/dt)/∂U_g = −v_h v_g S
+        U_U = np.kron(np.outer(-v, v), S)
+        return np.block([[v_v, v_U], [v_U.T, U_U]])
 
-    def _parts(self, y: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def _heads(self, y: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """v (H,) and U (H, D²)."""
         return y[: self.heads], y[self.heads :].reshape(self.heads, -1)
+
+
+# -- Separate heads -----------------------------------------------------------------------------------------------
+
+
+class Pairs(NamedTuple):
+    """A state of separate heads by its pairs: their `v` (H·R,), equal in a head, `k` and `q` (H·R, D)."""
+
+    v: FloatArray
+    k: FloatArray
+    q: FloatArray
+
+    @property
+    def vk(self) -> FloatArray:
+        """v k of each pair (H·R, D): ∂m/∂q."""
+        return self.v[:, None] * self.k
+
+    @property
+    def vq(self) -> FloatArray:
+        """v q of each pair (H·R, D): ∂m/∂k."""
+        return self.v[:, None] * self.q
+
+
+class Blocks(NamedTuple):
+    """The blocks of a symmetric matrix (n, n) of states of separate heads: of v, k and q with one another."""
+
+    v_v: NDArray[Any]
+    v_k: NDArray[Any]
+    v_q: NDArray[Any]
+    k_k: NDArray[Any]
+    k_q: NDArray[Any]
+    q_q: NDArray[Any]
+
+    def matrix(self) -> FloatArray:
+        """The whole matrix (n, n)."""
+        return np.block(
+            [
+                [self.v_v, self.v_k, self.v_q],
+                [self.v_k.T, self.k_k, self.k_q],
+                [self.v_q.T, self.k_q.T, self.q_q],
+            ]
+        )
 
 
 class SeparateField(NamedTuple):
@@ -66,88 +117,88 @@ class SeparateField(NamedTuple):
 
     def velocity(self, y: FloatArray) -> FloatArray:
         """dy/dt (n,)."""
-        v, k, q = self._parts(y)
-        repeated = np.repeat(v, self.rank)[:, None]
-        vk = repeated * k
-        G = self._force((vk.T @ q).ravel())
-        Gq = q @ G.T
-        dv = np.sum((k * Gq).reshape(self.heads, -1), axis=1)
-        return np.concatenate((dv, (repeated * Gq).ravel(), (vk @ G).ravel()))
+        pairs = self._pairs(y)
+        vk = pairs.vk
+        G = self._residual_correlation(vk, pairs.q)
+        Gq = pairs.q @ G.T
+        kGq = np.sum((pairs.k * Gq).reshape(self.heads, -1), axis=1)  # (H,)
+        dk = pairs.v[:, None] * Gq
+        dq = vk @ G
+        return np.concatenate((kGq, dk.ravel(), dq.ravel()))
 
     def jacobian(self, y: FloatArray) -> FloatArray:
         """∂(dy/dt)/∂y (n, n): −Pᵀ S P with P = ∂m/∂y, and G times the second derivatives of m."""
-        v, k, q = self._parts(y)
-        repeated = np.repeat(v, self.rank)
-        vk = repeated[:, None] * k
-        G = self._force((vk.T @ q).ravel())
-        form, first, second = self.stats.form, self.heads, self.heads + k.size
-        J = (
-            self._on_moments(y, form)
+        pairs = self._pairs(y)
+        G = self._residual_correlation(pairs.vk, pairs.q)
+        form = self.stats.form
+        PSP = (
+            self._kronecker(pairs, form)
             if isinstance(form, Kronecker)
-            else self._on_form(y, form)
+            else self._dense(pairs, form)
         )
-        own = np.repeat(
-            np.eye(self.heads), self.rank, axis=1
-        )  # which pairs a head has, (H, H·R)
-        J[:first, first:second] += np.einsum("hp,pi->hpi", own, q @ G.T).reshape(
-            first, -1
+
+        # ∂²m/∂v∂k = q and ∂²m/∂v∂q = k of the head's own pairs, ∂²m/∂k∂q = v of the same pair.
+        of_head = np.repeat(np.eye(self.heads), self.rank, axis=1)  # (H, H·R)
+        v_k = np.einsum("hp,pi->hpi", of_head, pairs.q @ G.T).reshape(self.heads, -1)
+        v_q = np.einsum("hp,pj->hpj", of_head, pairs.k @ G).reshape(self.heads, -1)
+        k_q = np.kron(np.diag(pairs.v), G)
+        return PSP._replace(
+            v_k=PSP.v_k + v_k, v_q=PSP.v_q + v_q, k_q=PSP.k_q + k_q
+        ).matrix()
+
+    def _dense(self, pairs: Pairs, S: FloatArray) -> Blocks:
+        """−Pᵀ S P of a form that is written out."""
+        eye = np.eye(self.stats.dimension)
+        size = pairs.k.size
+        # Transposed derivatives of m, (·, D²) each.
+        v = self._products(pairs)
+        k = np.einsum("ai,pj->paij", eye, pairs.vq).reshape(size, -1)
+        q = np.einsum("pi,bj->pbij", pairs.vk, eye).reshape(size, -1)
+        kS, qS = k @ S, q @ S
+        return Blocks(
+            v_v=-v @ (v @ S).T,
+            v_k=-v @ kS.T,
+            v_q=-v @ qS.T,
+            k_k=-k @ kS.T,
+            k_q=-k @ qS.T,
+            q_q=-q @ qS.T,
         )
-        J[:first, second:] += np.einsum("hp,pj->hpj", own, k @ G).reshape(first, -1)
-        J[first:second, second:] += np.kron(np.diag(repeated), G)
-        J[first:, :first] = J[:first, first:].T
-        J[second:, first:second] = J[first:second, second:].T
-        return J
 
-    def _on_form(self, y: FloatArray, S: FloatArray) -> FloatArray:
-        """−Pᵀ S P (n, n) of a form that is written out."""
-        v, k, q = self._parts(y)
-        repeated, eye = np.repeat(v, self.rank)[:, None], np.eye(self.stats.dimension)
-        P = np.concatenate(
-            (
-                self._products(k, q),
-                np.einsum("ai,pj->paij", eye, repeated * q).reshape(k.size, -1),
-                np.einsum("pi,aj->paij", repeated * k, eye).reshape(q.size, -1),
-            )
+    def _kronecker(self, pairs: Pairs, form: Kronecker) -> Blocks:
+        """−Pᵀ (A ⊗ Λ) P, whose blocks are products of small matrices."""
+        A, Λ = form.A, form.Lambda
+        vk, vq = pairs.vk, pairs.vq
+        H, D = self.heads, self.stats.dimension
+        products = self._products(pairs)  # (H, D²)
+        AmΛ = A @ products.reshape(-1, D, D) @ Λ  # (H, D, D)
+        # −(A v_s k_s)_i (Λ v_p q_p)_j
+        k_q = np.einsum("si,pj->pisj", -vk @ A, vq @ Λ)
+        return Blocks(
+            v_v=-products @ AmΛ.reshape(H, -1).T,
+            v_k=-np.einsum("hij,pj->hpi", AmΛ, vq).reshape(H, -1),
+            v_q=-np.einsum("hij,pi->hpj", AmΛ, vk).reshape(H, -1),
+            k_k=np.kron(-vq @ Λ @ vq.T, A),
+            k_q=k_q.reshape(pairs.k.size, -1),
+            q_q=np.kron(-vk @ A @ vk.T, Λ),
         )
-        return np.asarray(-P @ (P @ S).T)
 
-    def _on_moments(self, y: FloatArray, form: Kronecker) -> FloatArray:
-        """−Pᵀ (A ⊗ Λ) P (n, n), whose blocks are products of small matrices."""
-        v, k, q = self._parts(y)
-        A, Λ, D = form.A, form.Lambda, self.stats.dimension
-        repeated = np.repeat(v, self.rank)[:, None]
-        vk, vq = repeated * k, repeated * q
-        products = self._products(k, q)
-        moved = (A @ products.reshape(-1, D, D) @ Λ).reshape(products.shape)
-        first, second = self.heads, self.heads + k.size
-        J = np.empty((y.size, y.size))
-        J[:first, :first] = -products @ moved.T
-        J[:first, first:second] = -np.einsum(
-            "hij,pj->hpi", moved.reshape(-1, D, D), vq
-        ).reshape(first, -1)
-        J[:first, second:] = -np.einsum(
-            "hij,pi->hpj", moved.reshape(-1, D, D), vk
-        ).reshape(first, -1)
-        J[first:second, first:second] = np.kron(-vq @ Λ @ vq.T, A)
-        J[second:, second:] = np.kron(-vk @ A @ vk.T, Λ)
-        across = np.einsum("ri,pj->pirj", -vk @ A, vq @ Λ)
-        J[first:second, second:] = across.reshape(k.size, -1)
-        return J
-
-    def _products(self, k: FloatArray, q: FloatArray) -> FloatArray:
+    def _products(self, pairs: Pairs) -> FloatArray:
         """Σ_r k_r q_rᵀ = ∂m/∂v of each head, (H, D²)."""
         shape = (self.heads, self.rank, -1)
-        together = np.einsum("hri,hrj->hij", k.reshape(shape), q.reshape(shape))
-        return np.asarray(together.reshape(self.heads, -1))
+        k, q = pairs.k.reshape(shape), pairs.q.reshape(shape)
+        return np.asarray(np.einsum("hri,hrj->hij", k, q).reshape(self.heads, -1))
 
-    def _force(self, m: FloatArray) -> FloatArray:
+    def _residual_correlation(self, vk: FloatArray, q: FloatArray) -> FloatArray:
+        """G = b − S m (D, D) with m = Σ v k qᵀ, vk and q (H·R, D)."""
         D = self.stats.dimension
+        m = (vk.T @ q).ravel()
         return np.asarray(self.stats.b - self.stats.form @ m).reshape(D, D)
 
-    def _parts(self, y: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        D, pairs = self.stats.dimension, self.heads * self.rank
-        k, q = y[self.heads :].reshape(2, pairs, D)
-        return y[: self.heads], k, q
+    def _pairs(self, y: FloatArray) -> Pairs:
+        """The state y (n,) by its pairs."""
+        shape = (self.heads * self.rank, self.stats.dimension)
+        k, q = y[self.heads :].reshape(2, *shape)
+        return Pairs(np.repeat(y[: self.heads], self.rank), k, q)
 
 
 def block_field(model: Parametrization, stats: Statistics) -> Field:

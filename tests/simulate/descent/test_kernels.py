@@ -103,7 +103,7 @@ def off_by_a_millionth(stats):
     return S
 
 
-exact_border, exact_entries = steppers.bordered, steppers.entries
+exact_border, exact_entries = steppers.bordered, steppers.feature_rows
 WRONG = {
     "one number of S off by a millionth": ("bordered", off_by_a_millionth),
     "c for c / 2": (
@@ -111,11 +111,11 @@ WRONG = {
         lambda stats: exact_border(stats) + np.diag(exact_border(stats) == stats.c) / 2,
     ),
     "two features exchanged": (
-        "entries",
+        "feature_rows",
         lambda stats: exact_entries(stats)[:, [1, 0, *range(2, 10)]],
     ),
     "one order of the indices": (
-        "entries",
+        "feature_rows",
         lambda stats: np.tile(exact_entries(stats)[0], (2, 1)),
     ),
 }
@@ -168,7 +168,7 @@ def interrupted(monkeypatch, path, model, at, **rule):
         return made._replace(advance=advance)
 
     with monkeypatch.context() as patch:
-        patch.setattr(descent_module.walks, "compiled_stepper", interrupting)
+        patch.setattr(descent_module.steppers, "compiled_stepper", interrupting)
         with pytest.raises(KeyboardInterrupt):
             train(model, source(model), start_of(model), checkpoint=path, **rule)
 
@@ -410,5 +410,5 @@ def test_machine_code_is_made_anew_where_it_cannot_be_kept(monkeypatch):
         return lambda function: function
 
     monkeypatch.setattr(kernels, "njit", njit)
-    assert kernels.compiled(abs)(-2) == 2
+    assert kernels.jit(abs)(-2) == 2
     assert made == [{"nogil": True, "fastmath": {"reassoc", "contract", "nsz"}}]

@@ -9,7 +9,7 @@ from attndyn.simulate import flow, initial_weights, objective, sample, statistic
 from attndyn.simulate.descent import stiffness
 from attndyn.simulate.descent.gradient_flow import _flat, _moving
 from attndyn.simulate.descent.restricted_flow import block_field
-from attndyn.simulate.descent.stiffness import integrate
+from attndyn.simulate.descent.stiffness import Tolerances, integrate
 
 TASK = Task([3, 1, 0.2], context_length=6)
 MODELS = [Merged(heads=2), Separate(heads=2), Separate(heads=3, rank=2)]
@@ -71,13 +71,13 @@ def test_a_stiff_problem_is_solved_as_exactly_with_fewer_velocities(monkeypatch,
     exact = np.exp(TIMES[:, None] * RATES)
     velocity = Counted(lambda y: RATES * y)
     jacobian = (lambda y: np.diag(RATES)) if known else None
-    found = integrate(velocity, np.ones(8), TIMES, (1e-10, 1e-14), jacobian)
+    found = integrate(velocity, np.ones(8), TIMES, Tolerances(1e-10, 1e-14), jacobian)
     np.testing.assert_allclose(found, exact, rtol=1e-8, atol=1e-12)
     few = velocity.calls
     monkeypatch.setattr(stiffness, "STABLE", np.inf)
     monkeypatch.setattr(stiffness, "_LIMITED", np.inf)
     velocity.calls = 0
-    found = integrate(velocity, np.ones(8), TIMES, (1e-10, 1e-14), jacobian)
+    found = integrate(velocity, np.ones(8), TIMES, Tolerances(1e-10, 1e-14), jacobian)
     np.testing.assert_allclose(found, exact, rtol=1e-8, atol=1e-12)
     assert few < velocity.calls / 5
 
@@ -89,7 +89,10 @@ def test_a_problem_that_is_not_stiff_is_left_to_the_explicit_method(monkeypatch)
     monkeypatch.setattr(stiffness, "_implicit", never)
     times = np.array([0.0, 50.0, 2000.0])
     found = integrate(
-        lambda y: np.array([y[1], -y[0]]), np.array([0.0, 1.0]), times, (1e-12, 1e-14)
+        lambda y: np.array([y[1], -y[0]]),
+        np.array([0.0, 1.0]),
+        times,
+        Tolerances(1e-12, 1e-14),
     )
     np.testing.assert_allclose(
         found[:, 0], np.sin(times), atol=1e-8
@@ -97,7 +100,7 @@ def test_a_problem_that_is_not_stiff_is_left_to_the_explicit_method(monkeypatch)
     with pytest.raises(
         AssertionError, match="was begun"
     ):  # control: a stiff one would begin it
-        integrate(lambda y: RATES * y, np.ones(8), TIMES, (1e-10, 1e-14))
+        integrate(lambda y: RATES * y, np.ones(8), TIMES, Tolerances(1e-10, 1e-14))
 
 
 @pytest.mark.parametrize("model", [Merged(heads=1), Separate(heads=2)], ids=str)
@@ -150,10 +153,10 @@ def test_the_flow_of_twenty_correlated_inputs_takes_a_second():
 def test_times_in_the_past_of_a_step_and_none_at_all():
     y = np.array([1.0, 2.0])
     dense = np.linspace(0.0, 2.0, 301)
-    found = integrate(lambda x: -x, y, dense, (1e-12, 1e-14))
+    found = integrate(lambda x: -x, y, dense, Tolerances(1e-12, 1e-14))
     np.testing.assert_allclose(found, np.exp(-dense)[:, None] * y, rtol=1e-10)
     np.testing.assert_array_equal(
-        integrate(lambda x: -x, y, np.array([0.0]), (1e-12, 1e-14)), [y]
+        integrate(lambda x: -x, y, np.array([0.0]), Tolerances(1e-12, 1e-14)), [y]
     )
 
 
@@ -162,4 +165,6 @@ def test_a_flow_that_cannot_be_followed_says_so():
         pytest.raises(ArithmeticError, match="could not be integrated"),
         np.errstate(all="ignore"),
     ):
-        integrate(lambda x: x * x, np.ones(1), np.array([0.5, 2.0]), (1e-10, 1e-12))
+        integrate(
+            lambda x: x * x, np.ones(1), np.array([0.5, 2.0]), Tolerances(1e-10, 1e-12)
+        )
