@@ -13,12 +13,23 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 STAGES = 12
 """Stages of the pair of order 8 (Hairer, Nørsett, Wanner, Solving Ordinary Differential Equations I, II.5)."""
-NODES: FloatArray = np.ascontiguousarray(DOP853.A[:STAGES, :STAGES])
-WEIGHTS: FloatArray = np.ascontiguousarray(DOP853.B)
+STAGE_WEIGHTS: FloatArray = np.ascontiguousarray(DOP853.A[:STAGES, :STAGES])
+"""a_ij: what derivative j adds to the state at stage i."""
+STEP_WEIGHTS: FloatArray = np.ascontiguousarray(DOP853.B)
+"""b_j: what derivative j adds to the state after the step."""
 ERROR_3: FloatArray = np.ascontiguousarray(DOP853.E3)
+"""Weights (13,) of the error estimate of order 3; the last one belongs to the state after the step."""
 ERROR_5: FloatArray = np.ascontiguousarray(DOP853.E5)
-SAFETY, LEAST_FACTOR, LARGEST_FACTOR = 0.9, 0.2, 5.0
-"""How much of the step that the error allows is taken, and by how much one step may differ from the one before."""
+"""Weights (13,) of the error estimate of order 5."""
+THIRD_ORDER_SHARE = 0.01
+"""Share of the third-order estimate in the error of the pair, as its authors chose it."""
+
+# The usual constants of step-size control (Hairer, Nørsett, Wanner, II.4).
+SAFETY = 0.9
+"""How much of the step that the error allows is taken, so that few steps are refused."""
+LEAST_FACTOR = 0.2
+LARGEST_FACTOR = 5.0
+"""By how much one step may differ from the one before: the estimate holds for similar steps only."""
 
 
 def compile_function(function: Function) -> Function:
@@ -37,10 +48,10 @@ def compile_function(function: Function) -> Function:
 
 
 def _machine_code(function: Function, cache: bool) -> Function:
-    faster: Any = njit(
+    compiler: Any = njit(
         cache=cache, nogil=True, error_model="numpy", fastmath={"reassoc"}
-    )(function)
-    return cast(Function, faster)
+    )
+    return cast(Function, compiler(function))
 
 
 @compile_function
@@ -50,4 +61,6 @@ def step_factor(error: float) -> float:
         return LARGEST_FACTOR
     if not np.isfinite(error):
         return LEAST_FACTOR
-    return float(min(LARGEST_FACTOR, max(LEAST_FACTOR, SAFETY * error ** (-1 / 8))))
+    # An error of order h⁸ allows a step that is error^(−1/8) times as long.
+    factor = SAFETY * error ** (-1 / 8)
+    return float(min(LARGEST_FACTOR, max(LEAST_FACTOR, factor)))

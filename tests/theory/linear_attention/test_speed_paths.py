@@ -169,20 +169,20 @@ def test_a_diagonal_force_is_the_general_one_in_its_basis():
     gains = np.array([0.5, 0.3, 0.1])
     along, general = escape_along(heads, gains, 0.5), escape(heads, np.diag(gains), 0.5)
     assert along.head == general.head
-    assert along.onset == pytest.approx(general.onset, rel=1e-12)
+    assert along.blow_up_time == pytest.approx(general.blow_up_time, rel=1e-12)
     for part, other in zip(along.heads, general.heads, strict=True):
         assert part == pytest.approx(other, rel=1e-9, abs=1e-12)
     left, right = (np.linalg.qr(rng.standard_normal((3, 3)))[0] for _ in range(2))
     turned = SeparateHeads(heads.v, heads.k @ left.T, heads.q @ right.T)
     rotated = escape(turned, left @ np.diag(gains) @ right.T, 0.5)
-    assert rotated.onset == pytest.approx(along.onset, rel=1e-10)
+    assert rotated.blow_up_time == pytest.approx(along.blow_up_time, rel=1e-10)
     assert rotated.heads.maps() == pytest.approx(
         left @ along.heads.maps() @ right.T, rel=1e-7, abs=1e-10
     )
     wrong = escape(
         turned, right @ np.diag(gains) @ left.T, 0.5
     )  # control: sides exchanged
-    assert abs(wrong.onset / along.onset - 1) > 1e-3
+    assert abs(wrong.blow_up_time / along.blow_up_time - 1) > 1e-3
 
 
 def rotated_task(dimension, seed=0):

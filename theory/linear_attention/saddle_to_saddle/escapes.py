@@ -1,6 +1,6 @@
 """Separate heads that are still small: an exactly solvable flow that ends at a finite time.
 
-While a head is small the force G on it is that of the others, constant on a plateau, and in flow time
+While a head is small the residual correlation G is that of the others, constant on a plateau, and in flow time
 
     dv/dt = Σ_r k_rᵀ G q_r        dk_r/dt = v G q_r        dq_r/dt = v Gᵀ k_r
 
@@ -21,8 +21,12 @@ from ....models.attention import Separate
 from ....runtime.arrays import FloatArray
 from ...ode import Stop
 
-_LONGEST = 1000.0  # in units of 1/(size·g): a head this slow balances on a ridge of the potential, or is zero
-_DIVERGED = 1e10  # in units of the largest head: the time left is then 1e-10
+# In units of 1/(size·g): a head this slow balances on a ridge of the potential, or is zero.
+_LONGEST = 1000.0
+# In units of the largest head: the time left is then 1e-10.
+_DIVERGED = 1e10
+# Exponents of heads that drift for ever, because nothing in them grows, end here: their squares are numbers.
+_LARGEST_EXPONENT = 300.0
 
 
 class SeparateHeads(NamedTuple):
@@ -42,13 +46,13 @@ class SeparateHeads(NamedTuple):
 
 
 class Escape(NamedTuple):
-    """How an idle phase ends: `duration` in flow time, the first `head`, and all `heads` as they are at the end.
+    """How an escape ends: `duration` in flow time, the first `head`, and all `heads` as they are at the end.
 
-    `onset` is the time at which the first head would diverge if its dominant direction did not saturate.
+    `blow_up_time` is when the first head would diverge if its dominant direction did not saturate.
     """
 
     duration: float
-    onset: float
+    blow_up_time: float
     head: int
     heads: SeparateHeads
 
@@ -76,28 +80,31 @@ def separate_block(
 
 
 class _Motion:
-    """The phase on the directions of the force, in units where the largest head and the largest g are 1."""
+    """Heads on the directions of G, in units where the largest head and the largest g are 1."""
 
-    def __init__(self, heads: SeparateHeads, gains: FloatArray) -> None:
-        self.size, self.rate = (
-            float(max(np.max(np.abs(part)) for part in heads)),
-            float(gains[0]),
-        )
-        self.gains = gains / self.rate
-        k, q, self.v = heads.k / self.size, heads.q / self.size, heads.v / self.size
-        self.plus, self.minus = k + q, k - q
-        self.rising, self.falling = (
-            np.sum(part**2, axis=1) * self.gains / 4 for part in (self.plus, self.minus)
-        )
+    def __init__(self, heads: SeparateHeads, rates: FloatArray) -> None:
+        self.size = float(max(np.max(np.abs(block)) for block in heads))
+        self.rate = float(rates[0])
+        self.rates = rates / self.rate  # g_d (D,)
+        self.v = heads.v / self.size
+        k = heads.k / self.size
+        q = heads.q / self.size
+        self.plus = k + q  # (H, R, D), grows as e^{gτ}
+        self.minus = k - q  # decays as e^{−gτ}
+        # Σ_r g_d k_rd q_rd = rising e^{2gτ} − falling e^{−2gτ}, (H, D) each.
+        self.rising = np.sum(self.plus**2, axis=1) * self.rates / 4
+        self.falling = np.sum(self.minus**2, axis=1) * self.rates / 4
 
     def speed(self, x: FloatArray) -> FloatArray:
         """d(τ, v, t)/dσ with dσ = √(1 + max v²) dt, in which a divergence is exponential growth."""
         count = len(self.v)
-        v, rate = x[count:-1], np.empty_like(x)
+        v = self.values(x)
         growth = self.growth(x) ** 2
-        rate[:count], rate[-1] = v, 1.0
-        rate[count:-1] = (self.rising * growth - self.falling / growth).sum(axis=1)
-        return np.asarray(rate / np.sqrt(1 + (v * v).max()))
+        slope = np.empty_like(x)
+        slope[:count] = v
+        slope[count:-1] = (self.rising * growth - self.falling / growth).sum(axis=1)
+        slope[-1] = 1.0
+        return np.asarray(slope / np.sqrt(1 + (v * v).max()))
 
     def values(self, x: FloatArray) -> FloatArray:
         """v of each head."""
@@ -105,26 +112,33 @@ class _Motion:
 
     def growth(self, x: FloatArray) -> FloatArray:
         """exp(g τ) (H, D), bounded for heads that drift for ever because nothing in them grows."""
-        exponent = np.multiply.outer(x[: len(self.v)], self.gains)
-        return np.exp(np.minimum(np.maximum(exponent, -300.0), 300.0))
+        exponent = np.multiply.outer(x[: len(self.v)], self.rates)
+        bounded = np.minimum(
+            np.maximum(exponent, -_LARGEST_EXPONENT), _LARGEST_EXPONENT
+        )
+        return np.exp(bounded)
 
     def heads(self, x: FloatArray) -> SeparateHeads:
         """The heads at (τ, v, t)."""
         growth = self.growth(x)[:, None, :]
-        plus, minus = self.plus * growth, self.minus / growth
-        k, q = (plus + minus) / 2, (plus - minus) / 2
+        plus = self.plus * growth
+        minus = self.minus / growth
+        k = (plus + minus) / 2
+        q = (plus - minus) / 2
         return SeparateHeads(self.values(x) * self.size, k * self.size, q * self.size)
 
 
-def escape(heads: SeparateHeads, force: FloatArray, ceiling: float = np.inf) -> Escape:
-    """The first of `heads` to escape under a constant `force` (D, D), and all heads when its |v| reaches `ceiling`.
+def escape(
+    heads: SeparateHeads, residual_correlation: FloatArray, ceiling: float = np.inf
+) -> Escape:
+    """The first of `heads` to escape under a constant G (D, D), and all heads when its |v| reaches `ceiling`.
 
     Without a ceiling they are taken at the divergence, where the escaping head itself is large but finite. Accurate
     to about 1e-10. The times are inf and `head` is −1 if no head escapes.
     """
-    left, gains, right = np.linalg.svd(force)
+    left, rates, right = np.linalg.svd(residual_correlation)
     inside = SeparateHeads(heads.v, heads.k @ left, heads.q @ right.T)
-    end = escape_along(inside, gains, ceiling)
+    end = escape_along(inside, rates, ceiling)
     if end.head < 0:
         return end._replace(heads=heads)
     v, k, q = end.heads
@@ -132,31 +146,45 @@ def escape(heads: SeparateHeads, force: FloatArray, ceiling: float = np.inf) -> 
 
 
 def escape_along(
-    heads: SeparateHeads, gains: FloatArray, ceiling: float = np.inf
+    heads: SeparateHeads, rates: FloatArray, ceiling: float = np.inf
 ) -> Escape:
-    """`escape` under a diagonal force: `gains` (D,) decrease, and heads are given and returned in its basis."""
-    from scipy.integrate import solve_ivp
-
-    if not any(np.any(part) for part in heads) or not gains[0] > 0:
-        return Escape(np.inf, np.inf, -1, heads)
-    motion = _Motion(heads, gains)
+    """`escape` under G = diag(rates): `rates` (D,) decrease, and heads are given and returned in its basis."""
+    no_escape = Escape(np.inf, np.inf, -1, heads)
+    if not any(np.any(block) for block in heads) or not rates[0] > 0:
+        return no_escape
+    motion = _Motion(heads, rates)
     last = min(ceiling / motion.size, _DIVERGED)
     reached = Stop(lambda x: float(np.max(np.abs(motion.values(x)))) - last)
-    x, span = np.concatenate((0 * motion.v, motion.v, [0.0])), (0.0, _LONGEST)
+    x = np.concatenate((np.zeros_like(motion.v), motion.v, [0.0]))  # τ, v and t
     if reached(0.0, x) < 0:
-        path = solve_ivp(
-            lambda _, y: motion.speed(y),
-            span,
-            x,
-            "DOP853",
-            rtol=1e-12,
-            atol=1e-13,
-            events=reached,
-        )
-        if path.status != 1:
-            return Escape(np.inf, np.inf, -1, heads)
-        x = path.y_events[0][0]
-    v, unit = np.abs(motion.values(x)), motion.size * motion.rate
-    return Escape(
-        x[-1] / unit, (x[-1] + 1 / np.max(v)) / unit, int(np.argmax(v)), motion.heads(x)
+        end = _end(motion, x, reached)
+        if end is None:
+            return no_escape
+        x = end
+
+    return _escape_at(motion, x)
+
+
+def _escape_at(motion: _Motion, x: FloatArray) -> Escape:
+    """The escape that ends at (τ, v, t)."""
+    v = np.abs(motion.values(x))
+    unit = motion.size * motion.rate  # of 1/time
+    blow_up_time = x[-1] + 1 / np.max(v)  # a head grows as 1/(g (T − t))
+    first = int(np.argmax(v))
+    return Escape(x[-1] / unit, blow_up_time / unit, first, motion.heads(x))
+
+
+def _end(motion: _Motion, x: FloatArray, reached: Stop) -> FloatArray | None:
+    """(τ, v, t) where the motion from x comes to what is to be `reached`; None if it never does."""
+    from scipy.integrate import solve_ivp
+
+    path = solve_ivp(
+        lambda _, y: motion.speed(y),
+        (0.0, _LONGEST),
+        x,
+        method="DOP853",
+        rtol=1e-12,
+        atol=1e-13,
+        events=reached,
     )
+    return np.asarray(path.y_events[0][0]) if path.status == 1 else None

@@ -1,10 +1,11 @@
-"""Rank-one heads on common eigenvectors of Λ, A and B, each alone: waiting under constant drives, and dropping.
+"""Rank-one heads on common eigenvectors of Λ, A and B, each alone: escaping at constant growth rates, and dropping.
 
-A head that waits is moved by G = diag(b) and moves nothing itself. With τ = ∫ v dt, (k ± q)_d ∝ exp(±b_d τ), so
-that dτ/dt = v, dv/dt = Σ_d b_d k_d q_d is all that is integrated. A head that drops is moved by G = diag(b) − A M Λ
-with its own M = v k qᵀ.
+A small head is moved by G = diag(b) and moves nothing itself. With τ = ∫ v dt, (k ± q)_d ∝ exp(±b_d τ), so that
+dτ/dt = v, dv/dt = Σ_d b_d k_d q_d is all that is integrated. A head that drops is moved by G = diag(b) − A M Λ with
+its own M = v k qᵀ.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,19 +14,22 @@ from ....runtime.arrays import FloatArray
 from ...ode import Stop
 from ..rank_one import blow_up_time
 
-_RELATIVE_TOLERANCE = 1e-12  # of each integration: what is left is far below the error of the approximation
-_NEVER = 2000.0  # in units of 1/(size · drive) of the slowest head: one that waits longer has nothing that grows
+# Of each integration: what is left is far below the error of the approximation.
+_RELATIVE_TOLERANCE = 1e-12
+# In units of 1/(size · growth rate) of the slowest head: one that takes longer has nothing that grows.
+_NEVER = 2000.0
 LARGEST_EXPONENT = 300.0
 """Largest exponent of a head that drifts for ever: its growth stays representable."""
-_DECAYED = 30.0  # time constants after which what the escaped head holds of other directions is e^{−30} of it
-_LONGEST_DROP = 300.0  # in units of 1/(b_d m_d^{1/3}): gains closer than this rotate slowly, and then χ is large
-_HALF_WAY = 1 - np.sqrt(
-    0.5
-)  # M_dd/m_d where the loss, (1 − M_dd/m_d)² of the gain, is half way down
+# Time constants after which what the escaped head has of other directions is e^{−30} of it.
+_DECAYED = 30.0
+# In units of 1/(b_d m_d^{1/3}): gains closer than this rotate slowly, and then χ is large.
+_LONGEST_DROP = 300.0
+# M_dd/m_d where the loss, (1 − M_dd/m_d)² of the gain, is half way down.
+_HALF_WAY = 1 - np.sqrt(0.5)
 
 
 class AlignedHeads(NamedTuple):
-    """Idle heads on the directions not learned yet, by decreasing drive: v (H,), k and q (H, D)."""
+    """Small heads on the directions not learned yet, by decreasing growth rate: v (H,), k and q (H, D)."""
 
     v: FloatArray
     k: FloatArray
@@ -41,7 +45,7 @@ class AlignedHeads(NamedTuple):
         return np.asarray(np.max(np.abs(entries), axis=-1))
 
 
-class Drives(NamedTuple):
+class GrowthRates(NamedTuple):
     """a_d, b_d, λ_d of the directions not learned yet, (D,) each, the one that drops next first."""
 
     a: FloatArray
@@ -49,9 +53,17 @@ class Drives(NamedTuple):
     lam: FloatArray
 
     @property
-    def limit(self) -> float:
+    def final_size(self) -> float:
         """m^{1/3} of the direction that drops next, where |v| of a pure head ends."""
         return float(np.cbrt(self.b[0] / self.a[0] / self.lam[0]))
+
+
+class FirstEscape(NamedTuple):
+    """The `head` that is first of the size m^{1/3}, as it is then, and the `time`; −1 and inf if none ever is."""
+
+    head: int
+    escaped: AlignedHeads
+    time: float
 
 
 class Drop(NamedTuple):
@@ -63,69 +75,11 @@ class Drop(NamedTuple):
     kick: FloatArray
 
 
-def first_escape(
-    heads: AlignedHeads, drives: Drives
-) -> tuple[int, AlignedHeads, float]:
-    """The head that is first of size m^{1/3} under constant drives, as it is then, and when; −1 if none is."""
-    sizes = heads.size()
-    if not np.any(sizes > 0):
-        return -1, heads, np.inf
-    longest = _NEVER / (np.min(sizes[sizes > 0]) * drives.b[-1])
-    time, end = _idle_flow(heads, drives.b, longest, drives.limit)
-    mover = int(np.argmax(map_size(end)))
-    if time == longest:
-        return -1, heads, np.inf
-    return mover, end.chosen(mover), time
+class _GrownHeads(NamedTuple):
+    """Heads when the first has reached a size, or the time is over."""
 
-
-def advanced(heads: AlignedHeads, drives: Drives, duration: float) -> AlignedHeads:
-    """Idle heads after a `duration` under constant drives, or when the first is as large as the head that drops."""
-    return _idle_flow(heads, drives.b, max(duration, 0.0), drives.limit)[1]
-
-
-def _idle_flow(
-    heads: AlignedHeads, b: FloatArray, duration: float, largest: float
-) -> tuple[float, AlignedHeads]:
-    """When a head reaches the size `largest` under constant drives b (D,), at most `duration`; the heads then.
-
-    With τ = ∫ v dt, (k ± q)_d ∝ exp(±b_d τ), and dτ/dt = v, dv/dt = Σ_d b_d k_d q_d is all that is integrated.
-    """
-    from scipy.integrate import solve_ivp
-
-    count = len(heads.v)
-    if count == 0 or duration == 0 or not np.any(heads.size()):
-        return duration, heads
-
-    def heads_at(x: FloatArray) -> AlignedHeads:
-        exponent = np.clip(np.outer(x[:count], b), -LARGEST_EXPONENT, LARGEST_EXPONENT)
-        growing = (heads.k + heads.q) / 2 * np.exp(exponent)
-        decaying = (heads.k - heads.q) / 2 * np.exp(-exponent)
-        return AlignedHeads(x[count:], growing + decaying, growing - decaying)
-
-    def rate(_: float, x: FloatArray) -> FloatArray:
-        now = heads_at(x)
-        return np.concatenate((now.v, (now.k * now.q) @ b))
-
-    grown = Stop(lambda x: float(np.max(map_size(heads_at(x)))) - largest)
-    start = np.concatenate((np.zeros(count), heads.v))
-    if grown.value(start) >= 0:
-        return 0.0, heads
-    sizes = np.where(heads.size() > 0, heads.size(), 1.0)
-    floor = 0.1 * _RELATIVE_TOLERANCE * np.concatenate((np.ones(count), sizes))
-    path = solve_ivp(
-        rate,
-        (0.0, duration),
-        start,
-        "DOP853",
-        rtol=_RELATIVE_TOLERANCE,
-        atol=floor,
-        events=grown,
-    )
-    if not path.success:
-        raise ArithmeticError(f"the idle heads could not be followed: {path.message}")
-    if path.status == 1:
-        return float(path.t_events[0][0]), heads_at(path.y_events[0][0])
-    return duration, heads_at(path.y[:, -1])
+    time: float
+    heads: AlignedHeads
 
 
 def map_size(heads: AlignedHeads) -> FloatArray:
@@ -134,96 +88,203 @@ def map_size(heads: AlignedHeads) -> FloatArray:
     return np.asarray(np.cbrt(np.abs(heads.v) * norms))
 
 
-def pure_drop(escaped: AlignedHeads, escape_time: float, drives: Drives) -> Drop:
+def without_first_direction(heads: AlignedHeads) -> AlignedHeads:
+    """The heads on the other directions: the one that is learned moves them no more."""
+    return AlignedHeads(heads.v, heads.k[:, 1:], heads.q[:, 1:])
+
+
+# -- Escapes at constant growth rates -----------------------------------------------------------------------------
+
+
+def first_escape(heads: AlignedHeads, rates: GrowthRates) -> FirstEscape:
+    """The head that is first of size m^{1/3} at constant growth rates."""
+    sizes = heads.size()
+    if not np.any(sizes > 0):
+        return FirstEscape(-1, heads, np.inf)
+    smallest = np.min(sizes[sizes > 0])
+    longest = _NEVER / (smallest * rates.b[-1])
+    end = _constant_growth(heads, rates.b, longest, rates.final_size)
+    if end.time == longest:
+        return FirstEscape(-1, heads, np.inf)
+    head = int(np.argmax(map_size(end.heads)))
+    return FirstEscape(head, end.heads.chosen(head), end.time)
+
+
+def advanced(heads: AlignedHeads, rates: GrowthRates, duration: float) -> AlignedHeads:
+    """Small heads after a `duration`, or when the first is as large as the head that drops."""
+    end = _constant_growth(heads, rates.b, max(duration, 0.0), rates.final_size)
+    return end.heads
+
+
+def _constant_growth(
+    heads: AlignedHeads, b: FloatArray, duration: float, largest: float
+) -> _GrownHeads:
+    """The heads after `duration` at growth rates b (D,), or when the first reaches the size `largest`."""
+    count = len(heads.v)
+    if count == 0 or duration == 0 or not np.any(heads.size()):
+        return _GrownHeads(duration, heads)
+    growth = _ConstantGrowth(heads, b)
+    start = np.concatenate((np.zeros(count), heads.v))
+    has_grown = Stop(lambda x: float(np.max(map_size(growth.heads_at(x)))) - largest)
+    if has_grown.value(start) >= 0:
+        return _GrownHeads(0.0, heads)
+
+    sizes = np.where(heads.size() > 0, heads.size(), 1.0)
+    floor = 0.1 * _RELATIVE_TOLERANCE * np.concatenate((np.ones(count), sizes))
+    path = _integrated(growth.slope, duration, start, floor, has_grown)
+    if path.status == 1:
+        end = growth.heads_at(path.y_events[0][0])
+        return _GrownHeads(float(path.t_events[0][0]), end)
+    return _GrownHeads(duration, growth.heads_at(path.y[:, -1]))
+
+
+class _ConstantGrowth(NamedTuple):
+    """Heads at growth rates b (D,): states are τ = ∫ v dt (H,), with (k ± q)_d ∝ exp(±b_d τ), and v (H,)."""
+
+    start: AlignedHeads
+    b: FloatArray
+
+    def slope(self, _: float, x: FloatArray) -> FloatArray:
+        """dτ/dt = v and dv/dt = Σ_d b_d k_d q_d."""
+        now = self.heads_at(x)
+        return np.concatenate((now.v, (now.k * now.q) @ self.b))
+
+    def heads_at(self, x: FloatArray) -> AlignedHeads:
+        """The heads in a state (2H,)."""
+        τ, v = np.split(x, 2)
+        k, q = self.start.k, self.start.q
+        bound = LARGEST_EXPONENT
+        exponent = np.clip(np.outer(τ, self.b), -bound, bound)
+        growing = (k + q) / 2 * np.exp(exponent)
+        decaying = (k - q) / 2 * np.exp(-exponent)
+        return AlignedHeads(v, growing + decaying, growing - decaying)
+
+
+def _integrated(
+    slope: Callable[[float, FloatArray], FloatArray],
+    duration: float,
+    start: FloatArray,
+    floor: FloatArray,
+    event: Callable[[float, FloatArray], float],
+) -> Any:
+    """Scipy's solution from `start` (n,) for `duration`; ArithmeticError if there is none."""
+    from scipy.integrate import solve_ivp
+
+    path = solve_ivp(
+        slope,
+        (0.0, duration),
+        start,
+        method="DOP853",
+        rtol=_RELATIVE_TOLERANCE,
+        atol=floor,
+        events=event,
+    )
+    if not path.success:
+        raise ArithmeticError(f"the heads could not be followed: {path.message}")
+    return path
+
+
+# -- Drops --------------------------------------------------------------------------------------------------------
+
+
+def pure_drop(escaped: AlignedHeads, escape_time: float, rates: GrowthRates) -> Drop:
     """The drop of a head that is aligned and balanced from its escape on, where it grows as 1/(b (T − t))."""
-    b, limit, size = drives.b[0], drives.limit, abs(float(escaped.v))
+    b = rates.b[0]
+    final_size = rates.final_size
+    size = abs(float(escaped.v))
     divergence = escape_time + 1 / (b * size)
-    half = limit * np.cbrt(_HALF_WAY)
-    exit_time = divergence - float(blow_up_time(half, b, limit**-3))
+
+    # The loss is half way down where v³ = _HALF_WAY m; and the step keeps ∫ G_dd dt, as the head would then be
+    # of size m^{1/3} if nothing saturated it.
+    half_way = final_size * np.cbrt(_HALF_WAY)
+    exit_time = divergence - float(blow_up_time(half_way, b, final_size**-3))
+    step_time = divergence - 1 / (b * final_size)
+
     others = np.concatenate((escaped.k[1:], escaped.q[1:]))
     share = float(np.max(np.abs(others), initial=0.0)) / size
-    return Drop(
-        max(exit_time, 0.0),
-        divergence - 1 / (b * limit),
-        share,
-        np.zeros((len(drives.b),) * 2),
-    )
+    no_kick = np.zeros((len(rates.b), len(rates.b)))
+    return Drop(max(exit_time, 0.0), step_time, share, no_kick)
 
 
-def integrated_drop(head: AlignedHeads, pure: Drop, drives: Drives) -> Drop:
-    """The same drop with the flow of the whole head, impure as it is, from the last step until it rests.
+class _DropEquations(NamedTuple):
+    """The flow of one head (v, k, q) under G = diag(b) − A M Λ, M = v k qᵀ, and ∫ (G − diag b) dt: (1 + 2D + D²,)."""
+
+    rates: GrowthRates
+
+    def slope(self, _: float, x: FloatArray) -> FloatArray:
+        """dx/dt."""
+        a, b, lam = self.rates
+        v, k, q = self.head(x)
+        saturation = -(a * v * k)[:, None] * (lam * q)  # −A M Λ
+        G = np.diag(b) + saturation
+        return np.concatenate(
+            ([k @ G @ q], v * (G @ q), v * (k @ G), saturation.ravel())
+        )
+
+    def above_half(self, _: float, x: FloatArray) -> float:
+        """How far the loss is above the middle between the plateaus."""
+        a, b, lam = self.rates
+        v, k, q = self.head(x)
+        gained = 2 * v * (b @ (k * q)) - v**2 * (a @ k**2) * (lam @ q**2)
+        gain = b[0] ** 2 / a[0] / lam[0]
+        return float(gain / 2 - gained)
+
+    def head(self, x: FloatArray) -> tuple[float, FloatArray, FloatArray]:
+        """v, k (D,) and q (D,)."""
+        D = len(self.rates.b)
+        return x[0], x[1 : 1 + D], x[1 + D : 1 + 2 * D]
+
+
+def integrated_drop(head: AlignedHeads, pure: Drop, rates: GrowthRates) -> Drop:
+    """The same drop with the flow of the whole head, impure as it is, from the last step until it is at rest.
 
     The step keeps ∫ G_dd dt; the kick is J = ∫ (G − diag b) dt without that entry.
     """
-    from scipy.integrate import solve_ivp
-
-    a, b, lam = drives
-    count = len(b)
-
-    def rate(_: float, x: FloatArray) -> FloatArray:
-        v, k, q = x[0], x[1 : 1 + count], x[1 + count : 1 + 2 * count]
-        change = -(a * v * k)[:, None] * (lam * q)
-        force = np.diag(b) + change
-        return np.concatenate(
-            ([k @ force @ q], v * (force @ q), v * (k @ force), change.ravel())
-        )
-
-    def above_half(_: float, x: FloatArray) -> float:
-        v, k, q = x[0], x[1 : 1 + count], x[1 + count : 1 + 2 * count]
-        gained = 2 * v * (b @ (k * q)) - v**2 * (a @ k**2) * (lam @ q**2)
-        return float(b[0] ** 2 / a[0] / lam[0] / 2 - gained)
-
-    end = max(pure.exit_time, 0.0) + min(
-        _DECAYED / _slowest_decay(drives), _LONGEST_DROP / (b[0] * drives.limit)
-    )
-    start = np.concatenate(([head.v], head.k, head.q, np.zeros(count * count)))
+    D = len(rates.b)
+    equations = _DropEquations(rates)
+    end = _end_of_drop(pure, rates)
+    start = np.concatenate(([head.v], head.k, head.q, np.zeros(D * D)))
     floor = np.full(len(start), 0.1 * _RELATIVE_TOLERANCE * float(head.size()))
-    path = solve_ivp(
-        rate,
-        (0.0, end),
-        start,
-        "DOP853",
-        rtol=_RELATIVE_TOLERANCE,
-        atol=floor,
-        events=above_half,
-    )
-    if not path.success:
-        raise ArithmeticError(
-            f"the escaping head could not be followed: {path.message}"
-        )
-    J = path.y[1 + 2 * count :, -1].reshape(count, count)
-    step_time = end + float(J[0, 0]) / float(b[0])
+    path = _integrated(equations.slope, end, start, floor, equations.above_half)
+
+    J = path.y[1 + 2 * D :, -1].reshape(D, D)
+    # G_dd as a step from b_d to 0 at T: its integral from 0 to `end` is b_d T = b_d end + J_dd.
+    step_time = end + float(J[0, 0]) / float(rates.b[0])
     J[0, 0] = 0.0
     crossings = path.t_events[0]
     exit_time = float(crossings[0]) if len(crossings) else pure.exit_time
     return Drop(exit_time, step_time, pure.share, J)
 
 
-def _slowest_decay(drives: Drives) -> float:
+def _end_of_drop(pure: Drop, rates: GrowthRates) -> float:
+    """When an escaped head is at rest, as well as that can be waited for."""
+    decay_time = _DECAYED / _slowest_decay(rates)
+    longest = _LONGEST_DROP / (rates.b[0] * rates.final_size)
+    return float(max(pure.exit_time, 0.0) + min(decay_time, longest))
+
+
+def _slowest_decay(rates: GrowthRates) -> float:
     """Slowest rate at which an escaped head comes to rest on the first direction; 0 or less where gains are equal.
 
     Its own saturation has the rate 3 b_d μ, μ = m_d^{1/3}, and shares (k_j, q_j) of other directions the matrix
     ((−a_j λ_d μ⁴, b_j μ), (b_j μ, −a_d λ_j μ⁴)).
     """
-    (a, b, lam), μ = drives, drives.limit
-    key_rate, query_rate = a[1:] * lam[0] * μ**4, a[0] * lam[1:] * μ**4
-    mean, half_gap = (key_rate + query_rate) / 2, (key_rate - query_rate) / 2
+    a, b, lam = rates
+    μ = rates.final_size
+    key_rate = a[1:] * lam[0] * μ**4
+    query_rate = a[0] * lam[1:] * μ**4
+    # The slower eigenvalue of a symmetric matrix of two rows.
+    mean = (key_rate + query_rate) / 2
+    half_gap = (key_rate - query_rate) / 2
     slower = mean - np.hypot(half_gap, b[1:] * μ)
     return float(np.min(slower, initial=3 * b[0] * μ))
 
 
 def kicked(heads: AlignedHeads, J: FloatArray) -> AlignedHeads:
-    """Idle heads after an impulse J (D, D) of the force: δv = kᵀ J q, δk = v J q, δq = v Jᵀ k."""
+    """Small heads after an impulse J = ∫ G dt (D, D): δv = kᵀ J q, δk = v J q, δq = v Jᵀ k."""
     v, k, q = heads
-    towards_key, towards_query = q @ J.T, k @ J
-    weight = v[:, None]
+    Jq = q @ J.T  # (H, D)
+    kJ = k @ J
     return AlignedHeads(
-        v + np.sum(k * towards_key, axis=1),
-        k + weight * towards_key,
-        q + weight * towards_query,
+        v + np.sum(k * Jq, axis=1), k + v[:, None] * Jq, q + v[:, None] * kJ
     )
-
-
-def without_first_direction(heads: AlignedHeads) -> AlignedHeads:
-    """The direction that is learned exerts no force any more."""
-    return AlignedHeads(heads.v, heads.k[:, 1:], heads.q[:, 1:])

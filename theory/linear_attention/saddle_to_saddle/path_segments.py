@@ -1,6 +1,7 @@
-"""Stretches of a saddle-to-saddle path: the flow of all heads through a drop, and escapes under a constant G.
+"""Segments of a saddle-to-saddle path: the flow of all heads through a drop, and escapes under a constant G.
 
-Heads, maps and times are in the units and on the directions of the path: `curves.py` turns them into the task's.
+Heads, maps and times are in the units and on the directions of the path: `piecewise_curves` turns them into the
+task's.
 """
 
 from dataclasses import dataclass
@@ -8,51 +9,53 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ....runtime.arrays import FloatArray
+from ....runtime.arrays import BoolArray, FloatArray, IndexArray
 from ...level_crossings import first_crossings
 from .drop_flow import Equations, crossing_time, states_at
-from .escape_flow import SmallHeads, grown, paths, small_heads
+from .escape_flow import SmallHeads, grown_entries, paths, small_heads
 from .escapes import SeparateHeads
 
 
-class Part(NamedTuple):
-    """What is left of a problem: directions `offset` + 1 … D, the others being learned, and the heads `members`.
+class Factors(NamedTuple):
+    """Columns p_d and r_d, (D, D) each, whose products p_d r_dᵀ are the maps that are learned one by one."""
 
-    `factors`: columns p_d and r_d, (D', D') each, whose products p_d r_dᵀ are learned one by one.
-    """
+    keys: FloatArray
+    queries: FloatArray
+
+    def first(self, count: int) -> FloatArray:
+        """Σ_{d ≤ count} p_d r_dᵀ (D, D): the greedy map of so many directions."""
+        return np.asarray(self.keys[:, :count] @ self.queries[:, :count].T)
+
+
+class Part(NamedTuple):
+    """What is left of a problem: directions `offset` + 1 … D, the others being learned, and the heads `members`."""
 
     equations: Equations
-    factors: tuple[FloatArray, FloatArray]
-    members: NDArray[np.intp]
+    factors: Factors
+    members: IndexArray
     offset: int
 
 
 def packed(heads: SeparateHeads) -> FloatArray:
     """Heads as states (..., n): v (..., H), k and q (..., H, R, D) one after another."""
     leading = heads.v.shape[:-1]
-    return np.concatenate([part.reshape(*leading, -1) for part in heads], axis=-1)
+    return np.concatenate([block.reshape(*leading, -1) for block in heads], axis=-1)
 
 
 def unpacked(states: FloatArray, equations: Equations) -> SeparateHeads:
     """Heads from states (..., n): v (..., H), k and q (..., H, R, D)."""
-    count, shape = (
-        len(equations.copies),
-        (len(equations.copies), equations.pairs, len(equations.lam)),
-    )
-    v, both = states[..., :count], states[..., count:]
-    key, query = np.split(both, 2, axis=-1)
-    leading = states.shape[:-1]
-    return SeparateHeads(
-        v, key.reshape(*leading, *shape), query.reshape(*leading, *shape)
-    )
+    H = len(equations.copies)
+    shape = (*states.shape[:-1], H, equations.pairs, len(equations.lam))
+    v = states[..., :H]
+    keys, queries = np.split(states[..., H:], 2, axis=-1)
+    return SeparateHeads(v, keys.reshape(shape), queries.reshape(shape))
 
 
 def total_map(heads: SeparateHeads, copies: FloatArray) -> FloatArray:
     """M = Σ_h n_h v_h Σ_r k_hr q_hrᵀ (..., D, D) of heads with any leading axes."""
     D = heads.k.shape[-1]
-    weighted = (copies * heads.v)[..., None, None] * heads.k
+    weighted = (copies * heads.v)[..., None, None] * heads.k  # n_h v_h k_hr
     rows = weighted.reshape(*weighted.shape[:-3], -1, D)  # (..., H·R, D)
     return np.asarray(rows.swapaxes(-1, -2) @ heads.q.reshape(rows.shape))
 
@@ -85,36 +88,36 @@ class FlowSegment:
 
     def heads(self, times: FloatArray) -> SeparateHeads:
         """Heads at times since the start (T,)."""
-        return unpacked(
-            states_at(times, self.times, self.states, self.part.equations)[0],
-            self.part.equations,
-        )
+        equations = self.part.equations
+        states, _ = states_at(times, self.times, self.states, equations)
+        return unpacked(states, equations)
 
     def excess(self, times: FloatArray) -> FloatArray:
         """Loss above the minimum at times since the start (T,)."""
-        return states_at(times, self.times, self.states, self.part.equations)[1]
+        _, losses = states_at(times, self.times, self.states, self.part.equations)
+        return losses
 
     def crossings(self, levels: FloatArray) -> FloatArray:
         """Times since the start (n,) at which the loss above the minimum first passes each of `levels` (n,).
 
         All must lie above the last loss; 0 where the first is below.
         """
-        found = np.zeros(len(levels))
+        crossings = np.zeros(len(levels))
         for number, level in enumerate(levels):
             after = int(np.argmax(self.losses < level))
             if after > 0:
-                found[number] = crossing_time(
+                crossings[number] = crossing_time(
                     level, after, self.times, self.states, self.part.equations
                 )
-        return found
+        return crossings
 
     def nodes(self) -> SeparateHeads:
         """Heads at `times`."""
         return unpacked(self.states, self.part.equations)
 
 
-class Motion(NamedTuple):
-    """Small `heads` under the constant Σ_d g_d x_d y_dᵀ: `left` x_d and `right` y_d as columns, `rates` g_d."""
+class EscapeMotion(NamedTuple):
+    """Small `heads` under G = Σ_d g_d x_d y_dᵀ: `left` x_d and `right` y_d as columns (D, L), `rates` g_d (L,)."""
 
     heads: SeparateHeads
     left: FloatArray
@@ -123,31 +126,28 @@ class Motion(NamedTuple):
 
     def numbers(self) -> SmallHeads:
         """What the compiled functions read."""
-        return small_heads(
-            self.heads.v,
-            self.heads.k @ self.left,
-            self.heads.q @ self.right,
-            self.rates,
-        )
+        keys = self.heads.k @ self.left
+        queries = self.heads.q @ self.right
+        return small_heads(self.heads.v, keys, queries, self.rates)
 
-    def at(self, τ: FloatArray, v: FloatArray) -> SeparateHeads:
+    def heads_at(self, τ: FloatArray, v: FloatArray) -> SeparateHeads:
         """Heads at τ, in units of 1/g_1, and v, both (..., H)."""
         _, k, q = self.heads
-        key, query = k @ self.left, q @ self.right
-        new_key, new_query = grown(
-            key, query, np.multiply.outer(τ, self.rates / self.rates[0])
-        )
-        return SeparateHeads(
-            v, k + (new_key - key) @ self.left.T, q + (new_query - query) @ self.right.T
-        )
+        key = k @ self.left  # (H, R, L)
+        query = q @ self.right
+        exponents = np.multiply.outer(τ, self.rates / self.rates[0])  # (..., H, L)
+        new_key, new_query = grown_entries(key, query, exponents)
+        # What lies outside the directions of G stays as it is.
+        new_k = k + (new_key - key) @ self.left.T
+        new_q = q + (new_query - query) @ self.right.T
+        return SeparateHeads(v, new_k, new_q)
 
 
 @dataclass(frozen=True, eq=False)
 class EscapeSegment:
-    """Small heads under the constant Σ_d g_d x_d y_dᵀ, from `start` for `duration`, while the others stay put.
+    """Small heads under a constant G, from `start` for `duration`, while the others stay put.
 
-    `initial` and `final`: all heads at the start and the end; `small` (H,): those that move; `left` x_d and `right`
-    y_d as columns (D, L) and `rates` g_d (L,).
+    `initial` and `final`: all heads at the start and the end; `small` (H,): those that move, as `motion` says.
     """
 
     start: float
@@ -155,10 +155,8 @@ class EscapeSegment:
     duration: float
     initial: SeparateHeads
     final: SeparateHeads
-    small: NDArray[np.bool_]
-    left: FloatArray
-    rates: FloatArray
-    right: FloatArray
+    small: BoolArray
+    motion: EscapeMotion
 
     @property
     def times(self) -> FloatArray:
@@ -168,27 +166,24 @@ class EscapeSegment:
     @cached_property
     def losses(self) -> FloatArray:
         """Loss above the minimum at both ends."""
-        return excess_of(
-            total_map(self.nodes(), self.part.equations.copies), self.part.equations
-        )
+        equations = self.part.equations
+        return excess_of(total_map(self.nodes(), equations.copies), equations)
 
     def heads(self, times: FloatArray) -> SeparateHeads:
         """Heads at times since the start (T,)."""
-        order = np.argsort(times, kind="stable")
-        τ, values = np.zeros((2, np.count_nonzero(self.small), len(times)))
-        motion = Motion(
-            self.initial.chosen(self.small), self.left, self.rates, self.right
-        )
-        numbers = motion.numbers()
-        paths(numbers, np.ascontiguousarray(times[order]), τ, values)
+        numbers = self.motion.numbers()
+        count = len(numbers.v)
+        τ = np.zeros((count, len(times)))
+        v = np.zeros((count, len(times)))
+        order = np.argsort(times, kind="stable")  # paths goes through increasing times
+        paths(numbers, np.ascontiguousarray(times[order]), τ, v)
         back = np.argsort(order, kind="stable")
-        moved = motion.at(τ.T[back], values.T[back] * numbers.largest)
-        heads = SeparateHeads(
-            *(np.repeat(array[None], len(times), axis=0) for array in self.initial)
-        )
-        for array, new in zip(heads, moved, strict=True):
-            array[:, self.small] = new
-        return heads
+        moved = self.motion.heads_at(τ.T[back], v.T[back] * numbers.largest)
+
+        heads = [np.repeat(block[None], len(times), axis=0) for block in self.initial]
+        for block, moved_block in zip(heads, moved, strict=True):
+            block[:, self.small] = moved_block
+        return SeparateHeads(*heads)
 
     def excess(self, times: FloatArray) -> FloatArray:
         """Loss above the minimum at times since the start (T,)."""
@@ -201,9 +196,8 @@ class EscapeSegment:
 
     def nodes(self) -> SeparateHeads:
         """Heads at `times`."""
-        return SeparateHeads(
-            *(np.stack(ends) for ends in zip(self.initial, self.final, strict=True))
-        )
+        ends = zip(self.initial, self.final, strict=True)
+        return SeparateHeads(*(np.stack(both) for both in ends))
 
 
 Segment = FlowSegment | EscapeSegment

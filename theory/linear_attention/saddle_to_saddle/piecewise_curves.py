@@ -6,18 +6,26 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ....runtime.arrays import FloatArray
+from ....runtime.arrays import FloatArray, IndexArray
 from ...moments.population_loss import Population
 from .drop_flow import Equations
 from .equal_heads import distinct_heads
 from .escapes import SeparateHeads
 from .exit_time_uncertainty import Outcome
-from .path import Precision, Problem, follow
-from .path_segments import Part, Segment, excess_of, packed, total_map, unpacked
+from .path import Precision, Problem, follow_path
+from .path_segments import (
+    Factors,
+    Part,
+    Segment,
+    excess_of,
+    packed,
+    total_map,
+    unpacked,
+)
 
-_ROUNDING = 1e-15  # of a sum of D products, for each of them
+# Of a sum of D products, for each of them.
+_ROUNDING = 1e-15
 
 
 class Units(NamedTuple):
@@ -33,15 +41,16 @@ class PathCurve:
     """Maps and loss as functions of flow time: the `segments` in order, after which nothing moves.
 
     `basis` (D, D): the directions e_d as columns, eigenvectors of Λ. `problem`: what the path starts from, in
-    `units`; it holds one of the heads that are equal, and `first` (H',) says which.
+    `units`, with one of the heads that are equal; `first` (H',) says which. `precision`: at which it was followed.
     """
 
     moments: Population
     basis: FloatArray
     units: Units
     problem: Problem
-    first: NDArray[np.intp]
+    first: IndexArray
     segments: tuple[Segment, ...]
+    precision: Precision
 
     @property
     def end(self) -> float:
@@ -49,6 +58,13 @@ class PathCurve:
         if not self.segments:
             return 0.0
         return (self.segments[-1].start + self.segments[-1].duration) * self.units.time
+
+    def node_times(self) -> FloatArray:
+        """Increasing flow times between which the curve is smooth: the steps of its integration, (T,)."""
+        nodes = [segment.start + segment.times for segment in self.segments]
+        return np.concatenate([np.zeros(1), *nodes]) * self.units.time
+
+    # -- Levels of the loss ---------------------------------------------------------------------------------------
 
     def crossings(self, losses: FloatArray) -> FloatArray:
         """When the loss above the minimum passes each of `losses` (n,): 0 if it starts below, inf if never."""
@@ -63,14 +79,10 @@ class PathCurve:
     def outcome(self, losses: FloatArray) -> Outcome:
         """When the loss above the minimum passes each of `losses` (n,), and what remains of it at the end."""
         last = self.segments[-1].losses[-1] if self.segments else self._initial_excess
-        return Outcome(
-            self.crossings(losses) / self.units.time,
-            float(last / np.sum(self.problem.gains)),
-        )
+        exit_times = self.crossings(losses) / self.units.time
+        return Outcome(exit_times, float(last / np.sum(self.problem.gains)))
 
-    @cached_property
-    def _initial_excess(self) -> FloatArray:
-        return np.asarray(excess_of(self.problem.map, self.problem.part.equations))
+    # -- At flow times --------------------------------------------------------------------------------------------
 
     def loss(self, times: FloatArray) -> FloatArray:
         """L (T,), in units of y²."""
@@ -81,18 +93,16 @@ class PathCurve:
 
     def maps(self, times: FloatArray) -> FloatArray:
         """M (T, D, D) in units of the path, on the directions of the basis."""
-        initial = self.problem.map
         return self._collected(
             times,
             lambda segment, since: self._map(segment, segment.heads(since)),
-            initial,
+            self.problem.map,
         )
 
     def coefficients(self, times: FloatArray) -> FloatArray:
         """e_dᵀ M e_d (T, D)."""
-        return np.asarray(
-            np.diagonal(self.maps(times), axis1=-2, axis2=-1) * self.units.weight**3
-        )
+        diagonal = np.diagonal(self.maps(times), axis1=-2, axis2=-1)
+        return np.asarray(diagonal * self.units.weight**3)
 
     def amplitudes(self, times: FloatArray) -> FloatArray:
         """κ_d = (Σ |e_dᵀk e_dᵀq|)^{1/2} over heads and their pairs (T, D)."""
@@ -110,62 +120,59 @@ class PathCurve:
         )
         return unpacked(states, self.problem.part.equations)
 
+    # -- Shares of directions -------------------------------------------------------------------------------------
+
     def node_shares(self) -> FloatArray:
         """How much of each direction is learned at the states that the flow went through: (T, D)."""
-        found = [self.shares(self.problem.map[None])]
-        found += [
-            self.shares(self._map(segment, segment.nodes()))
-            for segment in self.segments
-        ]
-        return np.concatenate(found)
+        nodes = [self._map(segment, segment.nodes()) for segment in self.segments]
+        maps = np.concatenate([self.problem.map[None], *nodes])
+        return self.shares(maps)
 
     def shares(self, maps: FloatArray) -> FloatArray:
-        """How much of each direction M (..., D, D) holds: 1 for d in S at M_S, 0 for the others; (..., D)."""
-        equations, (keys, queries) = (
-            self.problem.part.equations,
-            self.problem.part.factors,
-        )
-        weighted_keys, weighted_queries = (
-            equations.A @ keys,
-            equations.lam[:, None] * queries,
-        )
-        learned = np.sum(
-            (weighted_keys.T @ maps) * weighted_queries.T, axis=-1
-        )  # p_dᵀ A M Λ r_d
+        """How much of each direction M (..., D, D) has learned: 1 for d in S at M_S, 0 for the others; (..., D)."""
+        equations = self.problem.part.equations
+        factors = self.problem.part.factors
+        Ap = equations.A @ factors.keys  # A p_d as columns
+        Λr = equations.lam[:, None] * factors.queries
+        learned = np.sum((Ap.T @ maps) * Λr.T, axis=-1)  # p_dᵀ A M Λ r_d
         return np.asarray(learned / self.problem.gains)
 
     def head_shares(self, times: FloatArray) -> FloatArray:
-        """How much of each direction each head holds (T, H', D)."""
-        heads = self.heads(times)
-        return self.shares(
-            heads.maps() * self.problem.part.equations.copies[:, None, None]
-        )
+        """How much of each direction each head has learned (T, H', D)."""
+        copies = self.problem.part.equations.copies
+        return self.shares(self.heads(times).maps() * copies[:, None, None])
+
+    # -- Segments -------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _initial_excess(self) -> FloatArray:
+        """Loss above the minimum at flow time 0, in units of the path."""
+        return np.asarray(excess_of(self.problem.map, self.problem.part.equations))
 
     def _map(self, segment: Segment, heads: SeparateHeads) -> FloatArray:
-        """M (T, D, D) of what a segment holds and of what was learned before."""
+        """M (T, D, D) of the heads of a segment and of what was learned before."""
         offset = segment.part.offset
         inner = total_map(heads, segment.part.equations.copies)
-        keys, queries = self.problem.part.factors
         if offset == 0:
             return inner
-        whole = np.tile(keys[:, :offset] @ queries[:, :offset].T, (len(inner), 1, 1))
+        learned = self.problem.part.factors.first(offset)
+        whole = np.tile(learned, (len(inner), 1, 1))
         whole[:, offset:, offset:] += inner
         return whole
 
     def _all_heads(self, segment: Segment, since: FloatArray) -> SeparateHeads:
         """All heads at times since the start of the segment, also those that it leaves out, (T, ...)."""
         before = self._ends[self.segments.index(segment)]
-        return _with(before, segment, segment.heads(since))
+        return _with_segment(before, segment, segment.heads(since))
 
     @cached_property
     def _ends(self) -> list[SeparateHeads]:
         """All heads at the start, and at the end of each segment."""
         ends = [self.problem.heads]
         for segment in self.segments:
-            last = SeparateHeads(*(array[None] for array in segment.final))
-            ends.append(
-                SeparateHeads(*(array[0] for array in _with(ends[-1], segment, last)))
-            )
+            final = SeparateHeads(*(block[None] for block in segment.final))
+            heads = _with_segment(ends[-1], segment, final)
+            ends.append(SeparateHeads(*(block[0] for block in heads)))
         return ends
 
     def _collected(
@@ -179,40 +186,56 @@ class PathCurve:
             return np.tile(initial, (len(times),) + (1,) * np.ndim(initial))
         scaled = times / self.units.time
         starts = np.array([segment.start for segment in self.segments])
-        place = np.maximum(np.searchsorted(starts, scaled, side="right") - 1, 0)
-        found = np.zeros((len(times), *np.shape(initial)))
-        for index in np.unique(place):
-            segment, inside = self.segments[index], place == index
-            found[inside] = value(
-                segment, np.clip(scaled[inside] - segment.start, 0.0, segment.duration)
-            )
-        return found
+        # The last segment that has begun; the end of the last one stands for all later times.
+        indices = np.maximum(np.searchsorted(starts, scaled, side="right") - 1, 0)
+        values = np.zeros((len(times), *np.shape(initial)))
+        for index in np.unique(indices):
+            segment = self.segments[index]
+            inside = indices == index
+            since = np.clip(scaled[inside] - segment.start, 0.0, segment.duration)
+            values[inside] = value(segment, since)
+        return values
 
 
-def _with(
+def _with_segment(
     heads: SeparateHeads, segment: Segment, changed: SeparateHeads
 ) -> SeparateHeads:
     """The heads with those of the segment as they are at each time, (T, ...)."""
-    members, offset = segment.part.members, segment.part.offset
-    v, k, q = (np.repeat(array[None], len(changed.v), axis=0) for array in heads)
+    members = segment.part.members
+    offset = segment.part.offset
+    v, k, q = (np.repeat(block[None], len(changed.v), axis=0) for block in heads)
     v[:, members] = changed.v
     k[:, members, :, offset:] = changed.k
     q[:, members, :, offset:] = changed.q
     return SeparateHeads(v, k, q)
 
 
+# -- From the task to the path ------------------------------------------------------------------------------------
+
+
 def path_curve(
     moments: Population, basis: FloatArray, heads: SeparateHeads, precision: Precision
 ) -> PathCurve:
     """The curve of `heads` (H, R, D), given on the columns of `basis` (D, D), from flow time 0."""
-    distinct, first, copies = distinct_heads(heads)
+    distinct = distinct_heads(heads)
     units = _units(moments)
-    equations = _equations(moments, basis, units, copies, heads.k.shape[1])
-    part = Part(equations, _factors(moments, basis, units), np.arange(len(first)), 0)
-    scaled = SeparateHeads(*(array / units.weight for array in distinct))
+    pairs = heads.k.shape[1]
+    part = Part(
+        equations=_equations(moments, basis, units, distinct.copies, pairs),
+        factors=_factors(moments, basis, units),
+        members=np.arange(len(distinct.first)),
+        offset=0,
+    )
+    scaled = SeparateHeads(*(block / units.weight for block in distinct.heads))
     problem = Problem(part, moments.gains / units.loss, scaled)
     return PathCurve(
-        moments, basis, units, problem, first, tuple(follow(problem, precision))
+        moments=moments,
+        basis=basis,
+        units=units,
+        problem=problem,
+        first=distinct.first,
+        segments=tuple(follow_path(problem, precision)),
+        precision=precision,
     )
 
 
@@ -221,58 +244,63 @@ def on_directions(heads: SeparateHeads, basis: FloatArray) -> SeparateHeads:
 
     Row by row in one and the same order of sums, so that equal heads stay equal.
     """
-    key, query = (np.einsum("hrd,de->hre", part, basis) for part in (heads.k, heads.q))
-    if np.count_nonzero(basis) > len(basis):
-        least = _ROUNDING * len(basis)
-        key, query = (
-            np.where(
-                np.abs(part) > least * np.max(np.abs(part), axis=-1, keepdims=True),
-                part,
-                0.0,
-            )
-            for part in (key, query)
-        )
+    key = np.einsum("hrd,de->hre", heads.k, basis)
+    query = np.einsum("hrd,de->hre", heads.q, basis)
+    is_permutation = np.count_nonzero(basis) == len(basis)
+    if not is_permutation:
+        key = _without_rounding(key)
+        query = _without_rounding(query)
     return SeparateHeads(heads.v, key, query)
+
+
+def _without_rounding(x: FloatArray) -> FloatArray:
+    """Rows x (..., D) with zeros in place of what is rounding of their largest entry."""
+    largest = np.max(np.abs(x), axis=-1, keepdims=True)
+    return np.where(np.abs(x) > _ROUNDING * x.shape[-1] * largest, x, 0.0)
 
 
 def _units(moments: Population) -> Units:
     """Units in which the largest singular values of B and M* are 1."""
-    force = float(np.linalg.norm(moments.B, 2))
-    volume = float(np.linalg.norm(moments.minimum, 2))
-    return Units(
-        float(np.cbrt(volume)), 1 / (force * float(np.cbrt(volume))), force * volume
-    )
+    growth_rate = float(np.linalg.norm(moments.B, 2))
+    volume = float(
+        np.linalg.norm(moments.minimum, 2)
+    )  # a weight cubed, as M = Σ v k qᵀ
+    weight = float(np.cbrt(volume))
+    return Units(weight, time=1 / (growth_rate * weight), loss=growth_rate * volume)
 
 
 def _equations(
     moments: Population, basis: FloatArray, units: Units, copies: FloatArray, pairs: int
 ) -> Equations:
+    """A, M* and Λ on the directions of the basis, in these units."""
     volume = units.weight**3
     if moments.is_aligned:
-        A, target, lam = np.diag(moments.a), np.diag(moments.coefficients), moments.lam
+        A = np.diag(moments.a)
+        target = np.diag(moments.coefficients)
+        lam = moments.lam
     else:
-        A, target, covariance = (
-            basis.T @ each @ basis
-            for each in (moments.A, moments.minimum, moments.Lambda)
-        )
-        lam = np.diag(covariance)
+        A = basis.T @ moments.A @ basis
+        target = basis.T @ moments.minimum @ basis
+        lam = np.diag(basis.T @ moments.Lambda @ basis)
     largest = np.max(lam)
-    scale = largest * volume / np.linalg.norm(moments.B, 2)
+    scale = (
+        largest * volume / np.linalg.norm(moments.B, 2)
+    )  # so that B = A M* Λ is of norm 1
     return Equations(
-        np.ascontiguousarray(A * scale),
-        np.ascontiguousarray(target / volume),
-        lam / largest,
-        moments.is_aligned,
-        copies,
-        pairs,
+        A=np.ascontiguousarray(A * scale),
+        target=np.ascontiguousarray(target / volume),
+        lam=lam / largest,
+        diagonal=moments.is_aligned,
+        copies=copies,
+        pairs=pairs,
     )
 
 
-def _factors(
-    moments: Population, basis: FloatArray, units: Units
-) -> tuple[FloatArray, FloatArray]:
+def _factors(moments: Population, basis: FloatArray, units: Units) -> Factors:
+    """The factors of M* on the directions of the basis, in these units."""
     volume = units.weight**3
     if moments.is_aligned:
-        return np.diag(moments.coefficients / volume), np.eye(moments.dimension)
+        keys = np.diag(moments.coefficients / volume)
+        return Factors(keys, np.eye(moments.dimension))
     keys, queries = moments.factors
-    return basis.T @ keys / volume, basis.T @ queries
+    return Factors(basis.T @ keys / volume, basis.T @ queries)

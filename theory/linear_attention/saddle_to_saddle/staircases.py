@@ -5,18 +5,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ....models.attention import Separate
-from ....models.protocol import Parametrization
+from ....models.protocol import Parametrization, Weights
 from ....runtime.arrays import FloatArray
+from ....runtime.display import Displayed, Summary
+from ....runtime.files import AnyPath
+from ....runtime.time_axis import draw_losses, line_style
 from ....task import Task
 from ...moments.population_loss import Population, population
 from ...ode import flow_times
-from .escapes import separate_block
+from .escapes import SeparateHeads, separate_block
 from .exit_time_verdicts import (
     DETERMINED,
     EQUAL_HEADS,
@@ -25,32 +29,55 @@ from .exit_time_verdicts import (
     NOT_VERIFIED,
     SensitiveStaircaseWarning,
 )
+from .itinerary import Subset, learning_heads, plateaus_reached, visited_subsets
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from .path import Precision
     from .piecewise_curves import PathCurve
 
 
-_NEAR = 0.25
-"""How far what is learned of a direction may be from 0 or 1 on a plateau."""
+WITHOUT_STEPS = (
+    "a staircase knows no learning rate, so no steps: "
+    "draw the run with run.plot(x='flow_time'), or use overlay"
+)
+"""Why theory alone is not drawn against steps."""
+
+# Points that a figure draws for each step of the integration: the steps of a method of order 8 are long.
+_POINTS_PER_STEP = 4
+# Beyond the last drop, as a part of its time: so that a figure shows the last plateau.
+_BEYOND = 0.1
+
+
+class Origin(NamedTuple):
+    """What a staircase starts from: the `task`, the `model` and the `weights`, full size, by name."""
+
+    task: Task
+    model: Separate
+    weights: Weights
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Staircase:
+class Staircase(Displayed):
     """Plateaus of the population loss along gradient flow, and the flow times at which they are left.
 
     `exit_times` (D,): when the loss passes midway between the greedy plateaus i − 1 and i, on which the largest
     gains are learned: 0 if it starts below, inf if it never does.
 
-    What the flow visits on the way, non-greedy plateaus included: `plateaus` (n+1,), losses, the last one included;
+    The itinerary, non-greedy plateaus included: `plateaus` (n+1,), losses, the last one included;
     `subsets` (n+1,), the directions learned on each, numbered from 1 by decreasing gain; `drop_times` (n,), when
     the loss is midway between two of them. For each drop, `directions`: the direction learned, `heads`: the head
     that takes it (index into the weights, the first of heads that are equal), and `kinds`: "long" if that head was
-    small, so that the wait is ∝ 1/scale, "short" if it had learned another direction before: ∝ ln(1/scale) at most.
+    small, so that its escape takes ∝ 1/scale, "short" if it had learned another direction before: ∝ ln(1/scale) at
+    most.
 
     `verdict`: what the exit times rest on. "determined": nothing but the weights, with a relative `uncertainty`.
     "rests on exactly equal heads or on a ridge": they hold in exact arithmetic, and change when a weight moves by a
     relative 1e-9. "rests on exact zeros": they change when zeros are filled with 1e-9 of their head's size.
     "not verified": nobody tried.
+
+    `origin`: the task, the model and the weights that it starts from.
     """
 
     exit_times: FloatArray
@@ -64,34 +91,66 @@ class Staircase:
     uncertainty: float
     curve: "PathCurve" = field(repr=False)
     moments: Population = field(repr=False)
+    origin: Origin = field(repr=False)
 
-    def __repr__(self) -> str:
+    def summary(self) -> Summary:
         """The drops one by one, and what their times rest on."""
-        lines = [
-            f"Staircase from a loss of {self.plateaus[0]:.6g}: {self._verdict_in_words()}"
-        ]
-        drops = zip(
-            self.drop_times,
-            self.plateaus[1:],
-            self.directions,
-            self.heads,
-            self.kinds,
-            strict=True,
-        )
-        for time, plateau, direction, head, kind in drops:
-            learned = f"head {head} learns direction {direction} ({kind} wait)"
-            lines.append(f"  at {time:.6g} {learned}, loss down to {plateau:.6g}")
+        title = f"Staircase of {len(self.drop_times)} drops, {self._verdict_in_words()}"
+        rows = {"start": f"loss {self.plateaus[0]:.6g}"}
+        for number, time in enumerate(self.drop_times):
+            rows[f"drop {number + 1}"] = (
+                f"at {self._time_in_words(time)}, "
+                f"head {self.heads[number]} learns direction {self.directions[number]} "
+                f"({self.kinds[number]} plateau before), loss {self.plateaus[number + 1]:.6g}"
+            )
         never = int(np.sum(np.isinf(self.exit_times)))
         if never:
-            lines.append(
-                f"  {never} of {len(self.exit_times)} greedy plateaus are never left"
-            )
-        return "\n".join(lines)
+            total = len(self.exit_times)
+            rows["never left"] = f"{never} of {total} greedy plateaus"
+        return Summary(title, rows)
 
     def _verdict_in_words(self) -> str:
         if self.verdict == DETERMINED:
-            return f"determined, exit times to {self.uncertainty:.0e}"
-        return self.verdict
+            return f"exit times determined to {self.uncertainty:.0e}"
+        return f"exit times: {self.verdict}"
+
+    def _time_in_words(self, time: float) -> str:
+        error = self.uncertainty * time
+        return f"{time:.6g} ± {error:.1g}" if np.isfinite(error) else f"{time:.6g}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `repr` shows, as plain numbers, strings and lists; None for an exit that is never made."""
+        exit_times = [
+            time if np.isfinite(time) else None for time in self.exit_times.tolist()
+        ]
+        uncertainty = self.uncertainty if np.isfinite(self.uncertainty) else None
+        return {
+            "exit_times": exit_times,
+            "drop_times": self.drop_times.tolist(),
+            "plateaus": self.plateaus.tolist(),
+            "subsets": [list(subset) for subset in self.subsets],
+            "directions": list(self.directions),
+            "heads": list(self.heads),
+            "kinds": list(self.kinds),
+            "verdict": self.verdict,
+            "uncertainty": uncertainty,
+        }
+
+    def save(self, path: AnyPath) -> Path:
+        """Write the staircase to an npz file, atomically; `load` reads it. OSError if it cannot be written."""
+        from .staircase_files import save_staircase
+
+        return save_staircase(self, path)
+
+    @staticmethod
+    def load(path: AnyPath) -> "Staircase":
+        """The staircase that `save` wrote: its path is followed anew, its verdict is read.
+
+        ValueError if the file is truncated or something else, OSError if it is absent.
+        """
+        from .staircase_files import load_staircase
+
+        return load_staircase(path)
 
     def loss(self, flow_time: ArrayLike) -> FloatArray:
         """Loss at `flow_time` (T,), in units of y²."""
@@ -104,6 +163,39 @@ class Staircase:
     def coefficients(self, flow_time: ArrayLike) -> FloatArray:
         """e_dᵀ M e_d (T, D), on the eigenvectors of Λ where Λ and Ω do not commute."""
         return self.curve.coefficients(flow_times(flow_time))
+
+    def plot(
+        self,
+        ax: "Axes | None" = None,
+        *,
+        x: str | None = None,
+        label: str | None = None,
+        **style: Any,
+    ) -> "Axes":
+        """Draw the loss, dashed, against flow time on `ax` (new axes if None), exit times marked; returns the axes.
+
+        `style` goes to the line. ValueError for `x` other than "flow_time", and on axes that count steps.
+        """
+        times = self._figure_times()
+        name = "theory (staircase)" if label is None else label
+        line = line_style(style, linestyle="--")
+        losses = {name: (self.loss(times), line)}
+        ax = draw_losses(ax, {"flow_time": times}, losses, x, WITHOUT_STEPS)
+
+        exits = self.exit_times[np.isfinite(self.exit_times)]
+        if len(exits):
+            color = ax.get_lines()[-1].get_color()
+            ax.plot(exits, self.loss(exits), linestyle="none", marker="o", color=color)
+        return ax
+
+    def _figure_times(self) -> FloatArray:
+        """Increasing flow times (T,) that show every drop, and the last plateau."""
+        nodes = self.curve.node_times()
+        last = (1 + _BEYOND) * nodes[-1] or 1.0
+        nodes = np.append(nodes, last)
+        steps = np.arange(len(nodes))
+        points = np.arange(0, len(nodes) - 1, 1 / _POINTS_PER_STEP)
+        return np.append(np.interp(points, steps, nodes), last)
 
 
 def staircase(
@@ -138,32 +230,53 @@ def staircase(
         raise ValueError(
             f"a staircase is that of a Separate model, not {type(model).__name__}: see time_course"
         )
-    moments = population(task, model)
-    heads = separate_block(initial, model, task.dimension)
-    from .exit_time_uncertainty import precise, verdict_on
+    # Compiled functions: not before they are needed.
+    from .exit_time_uncertainty import precise_outcome, verdict_on
     from .path import Precision
-    from .piecewise_curves import (
-        on_directions,
-        path_curve,
-    )  # compiled functions: not before they are needed
 
-    basis = moments.directions if moments.is_aligned else task.eigenvectors
-    inside, middles = on_directions(heads, basis), _middles(moments)
-
-    @cache
-    def curve_at(precision: Precision) -> "PathCurve":
-        return path_curve(moments, basis, inside, precision)
-
+    given = {name: np.array(initial[name]) for name in initial}
+    origin = Origin(task, model, given)
+    paths = paths_from(origin)
     if not verify:
-        return _assembled(moments, curve_at(Precision()), middles, NOT_VERIFIED, np.nan)
-    precision, uncertainty = precise(lambda other: curve_at(other).outcome(middles))
+        curve = paths.curve(paths.heads, Precision())
+        return assembled(origin, curve, NOT_VERIFIED, np.nan)
+
+    middles = _middles(paths.moments)
+    curve_at = cache(lambda precision: paths.curve(paths.heads, precision))
+    precision, uncertainty = precise_outcome(
+        lambda precision: curve_at(precision).outcome(middles)
+    )
     curve = curve_at(precision)
     verdict = verdict_on(
         curve.outcome(middles),
-        inside,
-        lambda others: path_curve(moments, basis, others, precision).outcome(middles),
+        paths.heads,
+        lambda heads: paths.curve(heads, precision).outcome(middles),
     )
-    return _assembled(moments, curve, middles, verdict, uncertainty)
+    return assembled(origin, curve, verdict, uncertainty)
+
+
+class Paths(NamedTuple):
+    """Paths of one task and model: `basis` (D, D), the directions as columns, and the `heads` to start from on them."""
+
+    moments: Population
+    basis: FloatArray
+    heads: SeparateHeads
+
+    def curve(self, heads: SeparateHeads, precision: "Precision") -> "PathCurve":
+        """The curve of these heads or of others."""
+        from .piecewise_curves import path_curve
+
+        return path_curve(self.moments, self.basis, heads, precision)
+
+
+def paths_from(origin: Origin) -> Paths:
+    """The paths from an origin; ValueError for softmax, or weights of other shapes."""
+    from .piecewise_curves import on_directions
+
+    moments = population(origin.task, origin.model)
+    heads = separate_block(origin.weights, origin.model, origin.task.dimension)
+    basis = moments.directions if moments.is_aligned else origin.task.eigenvectors
+    return Paths(moments, basis, on_directions(heads, basis))
 
 
 def warn_if_sensitive(steps: Staircase, stacklevel: int) -> None:
@@ -178,163 +291,58 @@ def warn_if_sensitive(steps: Staircase, stacklevel: int) -> None:
 
 def _middles(moments: Population) -> FloatArray:
     """Losses above the minimum midway between greedy plateaus, (D,)."""
-    unlearned = np.append(np.cumsum(moments.gains[::-1])[::-1], 0.0)
-    return np.asarray((unlearned[:-1] + unlearned[1:]) / 2)
+    plateaus = np.append(np.cumsum(moments.gains[::-1])[::-1], 0.0)
+    return np.asarray((plateaus[:-1] + plateaus[1:]) / 2)
 
 
-def _assembled(
-    moments: Population,
-    curve: "PathCurve",
-    middles: FloatArray,
-    verdict: str,
-    uncertainty: float,
+def assembled(
+    origin: Origin, curve: "PathCurve", verdict: str, uncertainty: float
 ) -> Staircase:
-    subsets = _visited(curve.node_shares(), moments.gains)
-    losses = np.array(
-        [
-            np.sum(np.delete(moments.gains, np.array(subset, dtype=int) - 1))
-            for subset in subsets
-        ]
+    """The staircase of a path, with what its exit times rest on."""
+    moments = curve.moments
+    subsets = visited_subsets(curve.node_shares(), moments.gains)
+    pairs_of_subsets = pairwise(subsets)
+    directions = tuple(
+        min(set(after) - set(before)) for before, after in pairs_of_subsets
     )
+    losses = np.array([_unlearned_gain(subset, moments.gains) for subset in subsets])
     drop_times = curve.crossings((losses[:-1] + losses[1:]) / 2)
-    between = (drop_times + np.append(0.0, drop_times[:-1])) / 2
-    shares = curve.head_shares(np.append(between, np.inf))
-    directions = tuple(_gained(before, after) for before, after in pairwise(subsets))
-    plateaus_between = _reached(np.sum(shares, axis=1), subsets, moments.gains)
-    pairs = curve.problem.part.equations.pairs
-    numbers = np.array(
-        _takers(shares, directions, plateaus_between, pairs), dtype=np.intp
-    )
-    takers = curve.first[numbers].tolist()
+    heads = _heads_of_drops(curve, subsets, directions, drop_times)
     kinds = tuple(
-        "short" if head in takers[:i] else "long" for i, head in enumerate(takers)
+        "short" if head in heads[:i] else "long" for i, head in enumerate(heads)
     )
-    plateaus = moments.minimum_loss + losses
-    drops = (drop_times, plateaus, tuple(subsets), directions, tuple(takers), kinds)
     return Staircase(
-        curve.crossings(middles), *drops, verdict, uncertainty, curve, moments
+        exit_times=curve.crossings(_middles(moments)),
+        drop_times=drop_times,
+        plateaus=moments.minimum_loss + losses,
+        subsets=tuple(subsets),
+        directions=directions,
+        heads=heads,
+        kinds=kinds,
+        verdict=verdict,
+        uncertainty=uncertainty,
+        curve=curve,
+        moments=moments,
+        origin=origin,
     )
 
 
-def _reached(
-    shares: FloatArray, subsets: list[tuple[int, ...]], gains: FloatArray
-) -> list[bool]:
-    """Whether a plateau lies before each drop, and after the last one: (n+1,).
-
-    `shares` (n+1, D) hold how much of each direction all heads have learned midway between drops. Where a drop
-    takes a direction away there always is one: that head rotates.
-    """
-    learned = np.array(
-        [[d + 1 in subset for d in range(len(gains))] for subset in subsets]
-    )
-    near = np.max(np.abs(_pooled(shares, gains) - learned), axis=1) < _NEAR
-    grows = [set(before) < set(after) for before, after in pairwise(subsets)]
-    inner = [
-        bool(near[i]) or not (grows[i - 1] and grows[i])
-        for i in range(1, len(subsets) - 1)
-    ]
-    return [True, *inner, True][: len(subsets)]
+def _heads_of_drops(
+    curve: "PathCurve",
+    subsets: list[Subset],
+    directions: tuple[int, ...],
+    drop_times: FloatArray,
+) -> tuple[int, ...]:
+    """The head that each drop is owed to, as an index into the weights."""
+    # Each plateau is looked at midway between the drops around it, the last one at the end.
+    midway = (drop_times + np.append(0.0, drop_times[:-1])) / 2
+    shares = curve.head_shares(np.append(midway, np.inf))  # (n+1, H', D)
+    reached = plateaus_reached(np.sum(shares, axis=1), subsets, curve.moments.gains)
+    pairs = curve.problem.part.equations.pairs
+    distinct = learning_heads(shares, directions, reached, pairs)
+    return tuple(curve.first[np.array(distinct, dtype=np.intp)].tolist())
 
 
-def _takers(
-    shares: FloatArray, directions: tuple[int, ...], reached: list[bool], pairs: int
-) -> list[int]:
-    """The head that takes each drop, given what each holds between drops (n+1, H, D).
-
-    It is the one that changes most. Where no plateau lies between drops, as at near ties, this may name a head more
-    often than it has `pairs`: heads and directions then go together such that what is gained in the end is largest.
-    """
-    takers: list[int] = []
-    ends = np.flatnonzero(reached).tolist()
-    for start, end in pairwise(ends):
-        moved = np.linalg.norm(np.diff(shares[start : end + 1], axis=0), axis=-1)
-        named = np.argmax(moved, axis=1).tolist()
-        change = shares[end] - shares[start]
-        if max(map(named.count, named)) > pairs and len(change) * pairs >= len(named):
-            named = _assigned(change[:, np.array(directions[start:end]) - 1], pairs)
-        takers += named
-    return takers
-
-
-def _assigned(gained: FloatArray, pairs: int) -> list[int]:
-    """The head of each direction, so that the sum of `gained` (H, m) is largest, with at most `pairs` a head."""
-    from scipy.optimize import linear_sum_assignment
-
-    places = np.repeat(np.arange(len(gained)), pairs)
-    rows, columns = linear_sum_assignment(gained[places], maximize=True)
-    return [
-        int(places[rows[np.flatnonzero(columns == direction)[0]]])
-        for direction in range(gained.shape[1])
-    ]
-
-
-def _visited(shares: FloatArray, gains: FloatArray) -> list[tuple[int, ...]]:
-    """Subsets of directions more than half learned, in order of time, without those passed in a rotation."""
-    shares = _pooled(shares, gains)
-    learned = shares > 0.5
-    changes = np.flatnonzero(np.any(learned[1:] != learned[:-1], axis=1)) + 1
-    spans = np.split(np.arange(len(shares)), changes)
-    subsets = [
-        tuple(int(d) + 1 for d in np.flatnonzero(learned[span[0]])) for span in spans
-    ]
-    near = [
-        np.min(np.max(np.abs(shares[span] - learned[span[0]]), axis=1)) < _NEAR
-        for span in spans
-    ]
-    kept = [subsets[0]]
-    for i in range(1, len(subsets)):
-        grows = set(kept[-1]) < set(subsets[i]) and (
-            i + 1 == len(subsets) or set(subsets[i]) < set(subsets[i + 1])
-        )
-        if (near[i] or grows) and subsets[i] != kept[-1]:
-            kept = _lower(kept, subsets[i], gains)
-            before = kept[-1] if kept else ()
-            kept += (
-                _one_by_one(before, subsets[i], learned[: spans[i][0] + 1])
-                if kept
-                else [subsets[i]]
-            )
-    return kept
-
-
-def _lower(
-    kept: list[tuple[int, ...]], subset: tuple[int, ...], gains: FloatArray
-) -> list[tuple[int, ...]]:
-    """Those of the subsets `kept` whose loss is above that of a later `subset`, as no loss rises on the way."""
-    depths = [np.sum(gains[np.array(each, dtype=int) - 1]) for each in (*kept, subset)]
-    return [
-        each
-        for each, depth in zip(kept, depths[:-1], strict=True)
-        if depth < depths[-1]
-    ]
-
-
-def _one_by_one(
-    before: tuple[int, ...], after: tuple[int, ...], learned: NDArray[np.bool_]
-) -> list[tuple[int, ...]]:
-    """Subsets from `before` (excluded) to `after`: where several directions are gained, in the order of time.
-
-    `learned` (T, D): what is more than half learned, until `after` is.
-    """
-    gained = set(after) - set(before)
-    if len(gained) < 2:
-        return [after]
-    since = {d: len(learned) - np.argmin(learned[::-1, d - 1]) for d in gained}
-    common = set(before) & set(after)
-    order = sorted(gained, key=lambda d: (since[d], d))
-    return [tuple(sorted(common | set(order[: n + 1]))) for n in range(len(order))]
-
-
-def _pooled(shares: FloatArray, gains: FloatArray) -> FloatArray:
-    """Directions of one gain share what they hold, the first learned first; far more than all is not learned."""
-    pooled = np.empty_like(shares)
-    for gain in np.unique(gains):
-        level = np.flatnonzero(gains == gain)
-        total = np.sum(shares[:, level], axis=1)
-        total = np.where(total > len(level) + 0.5, 0.0, total)
-        pooled[:, level] = np.clip(total[:, None] - np.arange(len(level)), 0, 1)
-    return pooled
-
-
-def _gained(before: tuple[int, ...], after: tuple[int, ...]) -> int:
-    return min(set(after) - set(before))
+def _unlearned_gain(subset: Subset, gains: FloatArray) -> float:
+    """The sum of the gains (D,) that are not in a subset: its loss above the minimum."""
+    return float(np.sum(np.delete(gains, np.array(subset, dtype=int) - 1)))

@@ -7,6 +7,7 @@ although nothing moves at that pace. Here LSODA (Petzold 1983, SIAM J. Sci. Stat
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,11 +30,14 @@ from .path_segments import FlowSegment, Part, excess_of, total_map, unpacked
 
 MOST_NUMBERS = 400
 """Unknowns up to which an implicit step, whose cost is their cube, is worth while."""
-_FIRST_SPAN, _LAST_SPAN = 1e2, 1e15  # in units of the fastest rate
+
+# In units of the fastest rate: each segment is twice as long as the one before.
+_FIRST_SPAN = 1e2
+_LAST_SPAN = 1e15
+# Some seconds; LSODA needs a few thousand where it gets on.
 _MOST_EVALUATIONS = 300_000
-_TOLERANCE = (
-    1e-11  # errors of looser steps, times the fastest rate, would pass for motion
-)
+# Errors of looser steps, times the fastest rate, would pass for motion.
+_TOLERANCE = 1e-11
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,92 +52,117 @@ class StiffSegment(FlowSegment):
 
     def excess(self, times: FloatArray) -> FloatArray:
         """Loss above the minimum at times since the start (T,)."""
-        return excess_of(
-            total_map(self.heads(times), self.part.equations.copies),
-            self.part.equations,
-        )
+        equations = self.part.equations
+        return excess_of(total_map(self.heads(times), equations.copies), equations)
 
     def crossings(self, levels: FloatArray) -> FloatArray:
         """Times since the start (n,) at which the loss above the minimum passes each of `levels` (n,)."""
         return first_crossings(self.excess, levels, self.duration)
 
 
-def stiff_drops(
-    now: float, part: Part, state: FloatArray, ending: Ending
-) -> tuple[int, list[FlowSegment], FloatArray, float]:
-    """The flow from `state` at `now` until the grown heads are at a fixed point.
+class StiffDrop(NamedTuple):
+    """How a drop ends, the segments that it goes through, and the last rate of change of the grown heads."""
 
-    Returns how it ends, what it goes through, the last state (n,) and the speed of the grown heads then.
-    """
-    segments, span, slow_before = list[FlowSegment](), _FIRST_SPAN, False
+    status: int
+    segments: list[FlowSegment]
+    speed: float
+
+
+class Motion(NamedTuple):
+    """Whether the grown heads are slow, whether they make the best map of their number, and their rate of change."""
+
+    slow: bool
+    best: bool
+    speed: float
+
+
+def stiff_drop(
+    start: float, part: Part, state: FloatArray, ending: Ending
+) -> StiffDrop:
+    """The flow from `state` (n,) at flow time `start` until the grown heads are at a fixed point."""
+    segments = list[FlowSegment]()
+    now = start
+    slow_before = False
+    span = _FIRST_SPAN
     while span < _LAST_SPAN:
         segment = _stiff_segment(now, part, state, span)
         if segment is None:
             break
         segments.append(segment)
-        now, state = now + segment.duration, segment.states[-1]
-        slow, best, speed = _standing(
-            part.equations, state, float(segment.losses[-1]), ending
-        )
-        if slow and (best or (slow_before and span >= ending.patience)):
-            return SETTLED if best else STUCK, segments, state, speed
-        slow_before, span = slow, 2 * span
-    return UNFINISHED, segments, state, np.inf
+        now += segment.duration
+        state = segment.states[-1]
+
+        motion = _motion(part.equations, state, float(segment.losses[-1]), ending)
+        if motion.slow and motion.best:
+            return StiffDrop(SETTLED, segments, motion.speed)
+        if motion.slow and slow_before and span >= ending.patience:
+            return StiffDrop(STUCK, segments, motion.speed)
+        slow_before = motion.slow
+        span *= 2
+    return StiffDrop(UNFINISHED, segments, np.inf)
 
 
-def _standing(
+def _motion(
     equations: Equations, state: FloatArray, loss: float, ending: Ending
-) -> tuple[bool, bool, float]:
-    """Whether the grown heads are slow, whether they make the best map of their number, and their rate of
-    change."""
+) -> Motion:
+    """How the grown heads move in a state (n,) with this excess loss."""
     grown = head_sizes(state, equations) >= ending.grown
-    learned = min(int(np.count_nonzero(grown)) * equations.pairs, len(ending.best) - 1)
+    pairs = int(np.count_nonzero(grown)) * equations.pairs
+    learned = min(pairs, len(ending.best) - 1)
     slope = np.zeros(len(state))
     velocity(state, equations, workspace(len(equations.lam), len(state)), slope)
-    square = squared_rate(state, slope, grown, equations)
-    best = learned > 0 and loss - ending.best[learned] <= ending.near[learned]
-    return bool(square <= ending.still), bool(best), float(np.sqrt(square))
+    rate = squared_rate(state, slope, grown, equations)
+    is_best = learned > 0 and loss - ending.best[learned] <= ending.near[learned]
+    return Motion(bool(rate <= ending.still), bool(is_best), float(np.sqrt(rate)))
 
 
 def _stiff_segment(
-    now: float, part: Part, state: FloatArray, span: float
+    start: float, part: Part, state: FloatArray, span: float
 ) -> StiffSegment | None:
     """The flow from `state` for `span`; None where it takes too long."""
-    from scipy.integrate import solve_ivp
-
-    equations, space = part.equations, workspace(len(part.equations.lam), len(state))
-    left = _MOST_EVALUATIONS
+    equations = part.equations
+    space = workspace(len(equations.lam), len(state))
+    evaluations = 0
 
     def slope(_: float, x: FloatArray) -> FloatArray:
-        nonlocal left
-        left -= 1
-        if left < 0:
+        nonlocal evaluations
+        evaluations += 1
+        if evaluations > _MOST_EVALUATIONS:
             raise TimeoutError
-        rate = np.zeros(len(x))
-        velocity(np.ascontiguousarray(x), equations, space, rate)
-        return rate
+        dx_dt = np.zeros(len(x))
+        velocity(np.ascontiguousarray(x), equations, space, dx_dt)
+        return dx_dt
 
-    floor = error_floor(state, equations, _TOLERANCE)
-    with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", message="lsoda:"
-        )  # that it failed: asked for below
-        try:
-            path = solve_ivp(
-                slope,
-                (0.0, span),
-                state,
-                method="LSODA",
-                rtol=_TOLERANCE,
-                atol=floor,
-                dense_output=True,
-            )
-        except TimeoutError:
-            return None
+    try:
+        path = _lsoda(slope, span, state, error_floor(state, equations, _TOLERANCE))
+    except TimeoutError:
+        return None
     if not path.success:
         return None
     states = np.ascontiguousarray(path.y.T)
-    losses = excess_of(
-        total_map(unpacked(states, equations), equations.copies), equations
-    )
-    return StiffSegment(now, part, path.t, states, losses, path.sol)
+    maps = total_map(unpacked(states, equations), equations.copies)
+    losses = excess_of(maps, equations)
+    return StiffSegment(start, part, path.t, states, losses, path.sol)
+
+
+def _lsoda(
+    slope: Callable[[float, FloatArray], FloatArray],
+    span: float,
+    state: FloatArray,
+    floor: FloatArray,
+) -> Any:
+    """Scipy's solution from `state` (n,) for `span`."""
+    from scipy.integrate import solve_ivp
+
+    with warnings.catch_warnings():
+        # LSODA warns where it fails, which `success` tells as well.
+        warnings.filterwarnings("ignore", message="lsoda:")
+        return solve_ivp(
+            slope,
+            (0.0, span),
+            state,
+            method="LSODA",
+            rtol=_TOLERANCE,
+            atol=floor,
+            dense_output=True,
+        )

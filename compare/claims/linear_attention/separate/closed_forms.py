@@ -213,7 +213,7 @@ def _stated_escapes(context: RunContext, control: str) -> list[FloatArray]:
             G = 2 * G
         end = escape(heads, G, CEILING)
         divergence = escape(heads, G).duration
-        times = np.array([end.duration, end.onset, divergence])
+        times = np.array([end.duration, end.blow_up_time, divergence])
         curves += [times, np.array([1.0 + end.head]), *end.heads]
     return curves
 

@@ -15,7 +15,7 @@ from attndyn.theory import population
 from attndyn.theory.linear_attention.rank_one import rank_one_time
 from attndyn.theory.linear_attention.saddle_to_saddle.independent_heads import (
     AlignedHeads,
-    Drives,
+    GrowthRates,
     first_escape,
     integrated_drop,
     kicked,
@@ -55,7 +55,7 @@ def aligned_weights(model, dimension, amplitudes):
 
 def drives(task, model):
     moments = population(task, model)
-    return Drives(moments.a, moments.b, moments.lam)
+    return GrowthRates(moments.a, moments.b, moments.lam)
 
 
 def test_one_aligned_head_escapes_at_one_over_its_drive_and_size():
@@ -161,7 +161,9 @@ def test_the_step_keeps_the_integral_of_the_drive():
     assert whole.step_time == pytest.approx(pure.step_time, rel=1e-9)
     assert whole.exit_time == pytest.approx(pure.exit_time, rel=3e-9)
     assert np.max(np.abs(whole.kick)) == 0
-    assert pure.step_time == pytest.approx((1e3 - 1 / each.limit) / each.b[0], rel=1e-9)
+    assert pure.step_time == pytest.approx(
+        (1e3 - 1 / each.final_size) / each.b[0], rel=1e-9
+    )
 
 
 def test_a_kick_is_an_impulse_of_the_force():
@@ -282,7 +284,7 @@ def test_what_is_not_of_this_kind_is_refused():
     with pytest.raises(ValueError, match="commute"):
         exits_of_instantaneous_drops(oblique, Separate(heads=2), weights)
     with pytest.raises(
-        ValueError, match=r"is not idle, as heads end at 0\.\d+ on the first direction"
+        ValueError, match=r"is not small, as heads end at 0\.\d+ on the first direction"
     ):
         exits_of_instantaneous_drops(
             PAIR, Separate(heads=2), random_weights(Separate(heads=2), 2, 10.0, 0)

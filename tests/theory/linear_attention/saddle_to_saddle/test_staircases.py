@@ -1,5 +1,7 @@
 """The idle phase and the staircase, against the flow of all weights as the initial scale shrinks."""
 
+import json
+
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
@@ -11,7 +13,10 @@ from attndyn.theory.linear_attention.saddle_to_saddle.escapes import (
     escape,
     separate_block,
 )
-from attndyn.theory.linear_attention.saddle_to_saddle.staircases import staircase
+from attndyn.theory.linear_attention.saddle_to_saddle.staircases import (
+    Staircase,
+    staircase,
+)
 from attndyn.theory.linear_attention.time_courses import time_course
 from attndyn.theory.moments.population_loss import population
 
@@ -129,7 +134,7 @@ def test_idle_phase_equals_the_equations_it_solves(force, seed):
     assert packed(end.heads) == pytest.approx(flow.y[:, -1], rel=1e-8, abs=1e-11)
     assert abs(end.heads.v[end.head]) == pytest.approx(0.5, rel=1e-9)
     gain = np.linalg.norm(force, 2)
-    assert end.onset - end.duration == pytest.approx(2 / gain)
+    assert end.blow_up_time - end.duration == pytest.approx(2 / gain)
 
 
 def test_a_value_that_changes_sign_turns_back_and_escapes():
@@ -158,10 +163,10 @@ def test_scaling_a_head_scales_its_time_and_the_divergence_is_where_onset_says()
         separate_block(random_weights(model, 3, scale, 5), model, 3)
         for scale in (1e-6, 1.0)
     )
-    times = [escape(heads, FORCES[1]).onset for heads in (small, large)]
+    times = [escape(heads, FORCES[1]).blow_up_time for heads in (small, large)]
     assert times[0] == pytest.approx(1e6 * times[1], rel=1e-9)
     end = escape(large, FORCES[1])
-    assert end.duration == pytest.approx(end.onset, rel=1e-8)
+    assert end.duration == pytest.approx(end.blow_up_time, rel=1e-8)
 
 
 def test_heads_without_a_drive_never_escape():
@@ -360,3 +365,105 @@ def test_population_of_the_crossed_example():
     moments = population(CROSSED, Separate(heads=1))
     assert np.diag(moments.B) == pytest.approx([1, 0.405], rel=1e-6)
     assert moments.gains == pytest.approx([1.346, 0.997], rel=1e-6)
+
+
+# What a staircase says of itself
+
+
+def small_staircase(**options):
+    weights = random_weights(Separate(heads=3), 2, 1e-3, 0)
+    return staircase(PAIR, Separate(heads=3), weights, **options)
+
+
+def test_a_staircase_prints_its_drops_on_one_screen():
+    steps = small_staircase()
+    lines = repr(steps).splitlines()
+    assert lines[0] == "Staircase of 2 drops, exit times determined to 5e-05"
+    assert len(lines) == 4
+    assert lines[2].startswith(f"  drop 1  at {steps.drop_times[0]:.6g} ± ")
+    assert f"head {steps.heads[0]} learns direction 1 (long" in lines[2]
+    assert f"loss {steps.plateaus[-1]:.6g}" in lines[3]
+    assert steps._repr_html_().count("<tr>") == 3
+    few = staircase(
+        TASK, Separate(heads=1), random_weights(Separate(heads=1), 3, 1e-3, 0)
+    )
+    assert "2 of 3 greedy plateaus" in repr(few)
+    D = 40
+    many = Task(eigenvalues=np.arange(D, 0, -1.0), trace=1.0, context_length=31)
+    model = Separate(heads=D)
+    weights = {name: np.zeros(shape) for name, shape in model.shapes(D).items()}
+    weights["value"][:, -1] = 1e-3
+    for name in ("key", "query"):
+        weights[name][:, 0, :-1] = 1e-3 * np.eye(D)
+    assert len(repr(staircase(many, model, weights, verify=False)).splitlines()) <= 24
+
+
+def test_a_staircase_as_a_dictionary_is_plain():
+    steps = small_staircase(verify=False)
+    numbers = json.loads(json.dumps(steps.to_dict()))
+    assert numbers["exit_times"] == steps.exit_times.tolist()
+    assert numbers["subsets"] == [[], [1], [1, 2]]
+    assert numbers["uncertainty"] is None  # it was not verified
+    few = staircase(
+        TASK,
+        Separate(heads=1),
+        random_weights(Separate(heads=1), 3, 1e-3, 0),
+        verify=False,
+    )
+    assert few.to_dict()["exit_times"][1:] == [None, None]
+
+
+def test_a_staircase_is_read_as_it_was_written(tmp_path):
+    steps = small_staircase()
+    path = steps.save(tmp_path / "steps.npz")
+    again = Staircase.load(path)
+    assert again.to_dict() == steps.to_dict()
+    times = np.linspace(0, 1.1 * steps.drop_times[-1], 20)
+    assert np.array_equal(again.loss(times), steps.loss(times))
+    unverified = small_staircase(verify=False)
+    assert np.isnan(Staircase.load(unverified.save(path)).uncertainty)
+
+
+def test_a_file_of_something_else_is_refused(tmp_path):
+    path = tmp_path / "steps.npz"
+    np.savez(path, head=np.array("{}"))
+    with pytest.raises(ValueError, match="not a whole staircase file"):
+        Staircase.load(path)
+    with pytest.raises(OSError, match="none"):
+        Staircase.load(tmp_path / "none.npz")
+    steps = small_staircase(verify=False)
+    with np.load(steps.save(path)) as file:
+        arrays = dict(file)
+    np.savez(path, **arrays | {"exit_times": 1.001 * steps.exit_times})
+    with pytest.raises(ValueError, match="another version"):
+        Staircase.load(path)
+
+
+def test_the_plot_of_a_staircase_is_its_loss_with_exit_times_marked():
+    import matplotlib
+
+    matplotlib.use("Agg")
+    steps = small_staircase(verify=False)
+    ax = steps.plot(color="red", label="drops")
+    line, marks = ax.get_lines()
+    times, losses = line.get_data()
+    assert np.all(np.diff(times) >= 0)
+    assert times[-1] > steps.exit_times[-1]
+    assert np.array_equal(losses, steps.loss(times))
+    assert np.max(np.abs(np.diff(losses))) < 0.2 * steps.plateaus[0]  # drops are drawn
+    assert (line.get_color(), line.get_linestyle(), line.get_label()) == (
+        "red",
+        "--",
+        "drops",
+    )
+    assert np.array_equal(marks.get_xdata(), steps.exit_times)
+    assert (marks.get_color(), ax.get_xlabel()) == ("red", "flow time")
+    with pytest.raises(ValueError, match="no learning rate"):
+        steps.plot(x="steps")
+    nothing = staircase(
+        PAIR,
+        Separate(heads=1),
+        {name: np.zeros(shape) for name, shape in Separate(heads=1).shapes(2).items()},
+        verify=False,
+    )
+    assert np.all(nothing.plot().get_lines()[0].get_ydata() == nothing.plateaus[0])
