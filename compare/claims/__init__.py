@@ -1,5 +1,6 @@
-"""The claims of all wings: every folder here that has a module `results` is a wing, and every module below it with
-`CLAIMS` is a section. Nothing lists them: they are found.
+"""The claims of all wings, which are found rather than listed.
+
+Every folder here that has a module `results` is a wing, and every module below it with `CLAIMS` is a section.
 """
 
 from functools import cache

@@ -27,7 +27,7 @@ def module_names() -> list[str]:
     return [
         name
         for name in found
-        if not NO_MODULES & set(name.split(".")) and not name.endswith("__main__")
+        if not NO_MODULES & set(name.split(".")[1:2]) and not name.endswith("__main__")
     ]
 
 

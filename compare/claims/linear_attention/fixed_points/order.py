@@ -38,6 +38,7 @@ class Case:
 
     @property
     def gains(self) -> list[Fraction]:
+        """Exact gains of the directions."""
         total = sum(self.products)
         return [μ**2 / (2 * μ + total) for μ in self.products]
 

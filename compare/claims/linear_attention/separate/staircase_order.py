@@ -49,6 +49,7 @@ class Case:
 
     @property
     def start(self) -> Weights:
+        """Small initial weights on the restricted block."""
         return initial_weights(self.model, self.task, SCALE, self.seed, "restricted")
 
 
