@@ -82,6 +82,7 @@ def losses_of(
     path = archived_file(name)
     if path.exists():
         archived = read_archived_run(path)
+        # Another seed or size is another experiment: it is run.
         if archived.experiment == experiment.to_dict():
             return archived.steps, archived.loss
     run = run_to_completion(experiment, folder)

@@ -94,6 +94,7 @@ def separate(seed: int) -> tuple[Experiment, ...]:
 
 def published(seed: int) -> tuple[Experiment, ...]:
     """Separate rank-one runs of the published length, enough of them to tell how many drops they show."""
+    # The same starts and steps as the longer runs, so that both begin alike.
     run = replace(separate(seed)[0], steps=PUBLISHED_STEPS)
     return _at_seeds(run, seed, 20)
 
@@ -143,6 +144,7 @@ def softmax_separate(seed: int, sequences: int = 5_000) -> tuple[Experiment, ...
 
 def softmax_full_size(seed: int) -> Experiment:
     """The rank-one softmax run on 80,000 sequences, from a smaller start: half an hour on one core."""
+    # A smaller start than that of the short runs, so that pauses are longer.
     run = softmax_separate(seed, 80_000)[0]
     return replace(run, scale=0.05, steps=20_000)
 

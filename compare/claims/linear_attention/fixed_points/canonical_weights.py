@@ -127,6 +127,7 @@ def _stationary(predicted: list[list[_Point]], observed: list[Objective]) -> Evi
     """Gradient, loss, map and balance to rounding; every index as it is counted; as many points as subsets."""
     gap, wrong = 0.0, 0
     for (task, model), evaluate, points in zip(CASES, observed, predicted, strict=True):
+        # A point that is missing counts as a wrong one.
         wrong += abs(len(points) - _count(task, model))
         for point in points:
             gap = max(gap, _largest_gap(model, evaluate, point))
@@ -148,6 +149,7 @@ def _index(evaluate: Objective, weights: Weights) -> int:
 
 def _largest_gap(model: Model, evaluate: Objective, point: _Point) -> float:
     """Of the gradient on the restricted block, of loss and map to what is stated, and of values to their heads."""
+    # All gaps have the unit of the loss or of a weight, both of order one here.
     loss, gradients = evaluate(point.weights)
     on_block = restricted(gradients).values()
     gradient = max(float(np.max(np.abs(entries))) for entries in on_block)

@@ -46,6 +46,7 @@ def _task(seed: int) -> Task:
     generator = np.random.default_rng(seed)
     matrices = []
     for _ in range(2):
+        # Two random bases have no eigenvector in common.
         basis = np.linalg.qr(generator.standard_normal((3, 3)))[0]
         matrices.append(basis * [2.0, 1.1, 0.5] @ basis.T)
     covariance, teachers = matrices
@@ -86,6 +87,7 @@ def _stated_maps(context: RunContext, control: str) -> Maps:
         return [
             [point.M for point in fixed_points(task, Separate(*pair))] for pair in PAIRS
         ]
+    # Maps of wrong moments: as many as there are subsets that fit into the pairs.
     if control in MOMENTS:
         wrong = wrong_moments(task, Separate(1), control)
         return [[wrong.learned(S) for S in _subsets(0, H * R)] for H, R in PAIRS]
@@ -93,6 +95,7 @@ def _stated_maps(context: RunContext, control: str) -> Maps:
     moments = population(task, Separate(1))
     maps = []
     for H, R in PAIRS:
+        # Either no limit by the pairs, or exactly as many directions as pairs.
         fewest, most = (0, 3) if control == ALL else (H * R, H * R)
         maps.append([moments.learned(S) for S in _subsets(fewest, most)])
     return maps
@@ -147,6 +150,7 @@ def trained(seed: int) -> tuple[Experiment, ...]:
 
 def _finals(context: RunContext) -> tuple[FloatArray, FloatArray]:
     """Final loss of every run and its standard error over the sequences, (runs,) each."""
+    # Each run is compared in the standard error of its own number of sequences.
     losses, errors = [], []
     runs = zip(context.experiments, context.trajectories, strict=True)
     for (heads, rank), (experiment, run) in zip(TRAINED, runs, strict=True):

@@ -117,6 +117,7 @@ def _gradients_vanish(
             for of_seeds in observed
         ]
     )
+    # The exact gradient is zero: the distance from it is the sampled one.
     judge = converges_on_average(SEQUENCES, -0.5, "P")
     return judge(np.zeros_like(largest), largest)
 
@@ -232,6 +233,7 @@ def _stationary_maps(context: RunContext) -> tuple[int, int]:
         maps = set()
         for point in fixed_points(FOUR, model):
             _, gradients = evaluate(point.weights)
+            # A gradient of rounding size counts as none.
             if _largest_entry(gradients) < 1e-12:
                 M = effective_map(model, point.weights)
                 maps.add(tuple(np.round(M.ravel(), 9) + 0.0))  # −0 is 0

@@ -128,6 +128,7 @@ def _stated_list(case: Case, control: str) -> list[FloatArray]:
         teacher_covariance=np.diag(case.teachers),
         context_length=1,
     )
+    # The theory lists lazily, the best first.
     points = list(fixed_points(task, Separate(heads=case.heads)))
     if control == LARGEST_FIRST:
         points = sorted(points, key=lambda point: -len(point.subset))

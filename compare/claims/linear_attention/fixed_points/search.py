@@ -44,10 +44,12 @@ def stationary_maps(
         _, gradients = evaluate(placed(values, mask))
         return flat(gradients, mask)
 
+    # Tolerances at rounding: a search ends where the gradient vanishes, or is stuck.
     options = {"xtol": 1e-14, "ftol": 1e-14, "maxiter": longest}
     maps = []
     for start in _random_starts(seed, searches, count, smallest):
         end = root(gradient, start, method="lm", options=options)
+        # The solver also ends where it makes no progress: only vanishing gradients count.
         if np.max(np.abs(end.fun)) < NO_GRADIENT:
             maps.append(effective_map(model, placed(end.x, mask)))
     return maps
@@ -71,6 +73,7 @@ def inside(model: Merged | Separate, dimension: int) -> Mask:
         if name == "value":
             mask[name][:, -1] = True
         elif name == "key_query":
+            # The last row of B meets labels; its columns meet x_q.
             mask[name][:, :-1, :-1] = True
         else:
             mask[name][..., :-1] = True

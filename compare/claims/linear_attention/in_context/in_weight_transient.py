@@ -61,7 +61,9 @@ def _predicted_transient(
         loss = float(in_weight.loss(exact(fraction).minimum))
         return np.full(len(RECORDED_STEPS), loss)
     start = published_start(fraction, context)
+    # θ̇ = −½ ∂L/∂θ and steps of η: t = 2η·step.
     flow_time = 2 * RATE * np.unique(RECORDED_STEPS)
+    # Without fixed teachers nothing is learned in the weights.
     trained_on = 1.0 if control == PURE else fraction
     return in_weight.loss(flow_of_all_weights(trained_on, start, flow_time))
 
@@ -71,6 +73,7 @@ def transient(predicted: list[FloatArray], observed: list[FloatArray]) -> Eviden
     gap = max(sup_gap(p, o) for p, o in zip(predicted, observed, strict=True))
     lowest = [float(loss.min()) for loss in observed]
     last = [float(loss[-1]) for loss in observed]
+    # How far the loss rises again after its lowest point.
     depths = np.array(last) - np.array(lowest)
     dips = bool(np.all(depths >= 0.3)) and lowest == sorted(lowest)
 

@@ -42,6 +42,7 @@ def mixture(fraction: float, length: float = 2.0) -> Task:
     >>> mixture(0.4).fixed_teacher
     array([1., 1., 1., 1.])
     """
+    # |w₀| = length on four equal entries.
     teacher = np.full(4, length / 2)
     return Task(
         [1] * 4,
@@ -72,6 +73,7 @@ def exact(
     fraction: float, length: float = 2.0, random_labels: bool | None = None
 ) -> FeatureMoments:
     """Exact moments of all features; labels as published, or as told."""
+    # At fraction 0 the published code draws context labels at random.
     labels = fraction == 0 if random_labels is None else random_labels
     return feature_moments(mixture(fraction, length), MODEL, random_labels=labels)
 
@@ -87,6 +89,7 @@ def losses(fraction: float, M: FloatArray, length: float = 2.0) -> FloatArray:
     >>> losses(0.2, exact(0.2).minimum).round(4)
     array([0.0624, 0.2075, 1.0225])
     """
+    # Test sets have random teachers, or the fixed one with random context labels.
     training = exact(fraction, length)
     in_context = exact(1.0)
     in_weight = exact(0.0, length)

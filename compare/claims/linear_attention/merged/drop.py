@@ -65,6 +65,7 @@ def _outputs(context: RunContext) -> list[FloatArray]:
 def _output(task: Task, seed: int) -> FloatArray:
     start = initial_weights(MODEL, task, 0.1, seed, "restricted")
     run = flow(MODEL, population_statistics(task, MODEL), start, [0.0, 4_000.0])
+    # All that is left of the weights is their map.
     heads = MODEL.heads(run.final)
     output: FloatArray = predict(MODEL, heads, _prompts(task, seed))
     return output
@@ -186,6 +187,7 @@ def _halves(context: RunContext) -> list[FloatArray]:
 
     halves = []
     for w in HALF_LOSS_STARTS:
+        # Dense while the loss falls, and one time long after.
         times = np.append(np.linspace(0.0, 0.2, 4001), 5.0)
         start = merged_head(w, w * mode)
         losses = flow(model, source, start, times, rtol=1e-10).loss

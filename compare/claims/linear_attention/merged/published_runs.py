@@ -62,6 +62,7 @@ def _drops(task: Task, context: RunContext) -> Drops:
     """The simulated runs."""
     numbers = []
     for run in context.trajectories:
+        # The same reading of the drop's middle on both sides.
         half = _half_time(task, run.flow_time, run.loss)
         numbers.append((half, float(run.loss[-1])))
     first = context.trajectories[0]
@@ -80,6 +81,7 @@ def _predicted_drops(task: Task, context: RunContext, control: str) -> Drops:
     """The time course from each run's own start."""
     numbers = []
     for experiment in context.experiments:
+        # Flow time t = 2η·step at the end of the run.
         end = 2 * experiment.learning_rate * experiment.steps
         times = np.linspace(0, end, 4000)
         loss = _course(task, experiment, control, times)
@@ -99,6 +101,7 @@ def _course(
     w0 = unstable_mode_amplitude(moments, experiment.start)
     if control == HALF_DROPPED:
         w0 *= 2
+    # On the eigenvectors of Λ the unstable mode B/‖B‖ is b/|b|.
     mode = moments.b / np.linalg.norm(moments.b)
     s, u = aligned_amplitudes(moments, times, w0, w0 * mode)
     return moments.aligned_loss(s[:, None] * u)
@@ -115,6 +118,7 @@ def _budget(task: Task, context: RunContext) -> dict[str, float]:
 
 def _agree_on_average(predicted: Drops, observed: Drops) -> Evidence:
     """Mean relative difference over the seeds no further from 0 than Student's t allows, for both numbers."""
+    # Relative differences have the same scatter at every size of time and loss.
     relative = observed.numbers / predicted.numbers - 1  # (seeds, 2)
     mean = relative.mean(axis=0)
     error = relative.std(axis=0, ddof=1) / np.sqrt(len(relative))

@@ -37,6 +37,7 @@ def _task(seed: int) -> Task:
     bases = [np.linalg.qr(generator.standard_normal((2, 2)))[0] for _ in range(2)]
     matrices = []
     for basis in bases:
+        # Eigenvalues far enough from zero that no direction is too slow.
         eigenvalues = generator.uniform(0.4, 2, 2)
         matrices.append(basis * eigenvalues @ basis.T)
     covariance, teachers = matrices
@@ -134,6 +135,7 @@ def _expected_curvatures(context: RunContext, control: str) -> list[FloatArray]:
 
     spectra = []
     for heads in (1, 2, 3, 4):
+        # Each head has one pair ±2‖B‖, along v and U ∝ B of equal size.
         unstable = 1 if control == "one unstable direction" else heads
         entries = heads * (FOUR.dimension**2 + 1)
         flat = np.zeros(entries - 2 * unstable)

@@ -77,6 +77,7 @@ def _aligned_course(context: RunContext, control: str) -> list[FloatArray]:
 def _balanced_flows(context: RunContext) -> list[FloatArray]:
     losses = []
     for w in BALANCED:
+        # Four equal entries w/2 make a matrix of size w.
         u0 = np.full(4, w / 2)  # of size w
         losses.append(_shared_flow(WHITE, context, w, u0, BALANCED_TIMES))
     return losses
@@ -155,6 +156,7 @@ def _start(task: Task, context: RunContext, scale: float) -> Weights:
 
 def _times(task: Task, scale: float) -> FloatArray:
     rate = float(np.linalg.norm(population(task, MERGED).B))
+    # The drop comes at about ln(1/scale)/‖B‖.
     return np.linspace(0, 2 * np.log(1 / scale) / rate, 400)
 
 
@@ -187,6 +189,7 @@ def _drop_counts(context: RunContext) -> list[int]:
 def _fast_intervals(loss: FloatArray) -> int:
     speed = -np.gradient(loss)
     fast = speed > speed.max() / 10
+    # An interval begins where the loss turns fast.
     begins = np.diff(fast.astype(int)) == 1
     return int(np.sum(begins)) + int(fast[0])
 

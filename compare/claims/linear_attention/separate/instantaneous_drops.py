@@ -156,6 +156,7 @@ def _stated_first(context: RunContext, control: str) -> list[Stated]:
         exits = _stepwise(setting, context)[..., :1]
         if control == AT_DIVERGENCE:
             moments = population(setting.task, setting.model)
+            # A head of size v with rate b diverges 1/(b v) later.
             exits = exits + 1 / (moments.b[0] * np.cbrt(moments.coefficients[0]))
         order = _order_of_first(_beta(setting, control), control)
         stated.append(Stated(exits, order))
@@ -179,6 +180,7 @@ def _stated_with_kicks(context: RunContext, control: str) -> list[Stated]:
     for setting in KICKED_PAIRS:
         plain = _stepwise(setting, context)
         kicked = _stepwise(setting, context, kicks=True)
+        # Kicks change an exit time linearly: a share of them is a share of the change.
         exits = plain + share * (kicked - plain)
         stated.append(Stated(exits[..., :1], 3.0))
         stated.append(Stated(exits[..., 1:], second_order))
@@ -217,6 +219,7 @@ def _of_these_orders(predicted: list[Stated], observed: list[FloatArray]) -> Evi
     fits = []
     for stated, exits, setting in zip(predicted, observed, settings, strict=True):
         fits.append(_fitted(stated, exits, setting.scales))
+    # The local slope between the two smallest scales has to be the stated order.
     agree = [abs(fit.slope - fit.expected) <= CLOSE for fit in fits]
     return _evidence(fits, agree, f"each ± {CLOSE:g}")
 
@@ -270,6 +273,7 @@ def _sample(seed: int) -> Sample:
     dimension = int(generator.integers(2, 4))
     scale = 10 ** generator.uniform(-4, -3)
     eigenvalues = np.sort(generator.uniform(0.2, 1.0, dimension))[::-1]
+    # One task in three is hard: drops of nearly equal λ overlap.
     if seed % 3 == 0:
         eigenvalues[1] = eigenvalues[0] * (1 - 10 ** -generator.uniform(1, 3))
     context_length = int(generator.integers(5, 40))

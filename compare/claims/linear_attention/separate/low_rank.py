@@ -53,6 +53,7 @@ def _aligned_solution(context: RunContext, control: str) -> list[FloatArray]:
     """κ̇_r = v κ_r (b_r − a_r λ_r v κ_r²) and v² = Σ κ_r², head by head."""
     moments = changed_moments(FOUR, PAIRS, control)
     saturation = moments.a * moments.lam
+    # Each head takes the next two directions.
     heads = [[0, 1], [2, 3]]
     if control == "pairs apart":
         heads = [[0], [1], [2], [3]]
@@ -81,6 +82,7 @@ def _long_plateaus(context: RunContext) -> list[tuple[int, ...]]:
 def _long(model: Separate, seed: int) -> tuple[int, ...]:
     """Plateaus that grow faster than scale^-1/2: half way between a power of −1 and a logarithm."""
     large, small = (np.diff(_exits(model, seed, s), prepend=0.0) for s in SCALES)
+    # Durations ∝ scale^−p have exponent p; logarithms have nearly 0.
     exponent = np.log(small / large) / np.log(SCALES[0] / SCALES[1])
     return tuple(int(m) for m in np.flatnonzero(exponent > 0.5))
 
@@ -90,6 +92,7 @@ def _exits(model: Separate, seed: int, scale: float) -> FloatArray:
     start = initial_weights(model, FOUR, scale, seed, "restricted")
     expected = staircase(FOUR, model, start).exit_times
     around = 1 + 0.2 * np.linspace(-1, 1, 801) ** 3
+    # Evenly spaced records beside those that are dense at each exit.
     coarse = np.linspace(0, 1.3 * expected[-1], 500)
     times = np.concatenate([coarse, *(time * around for time in expected)])
 
@@ -140,6 +143,7 @@ def _heights(context: RunContext) -> Heights:
     runs = zip(RANKS, context.experiments, context.trajectories, strict=True)
     for rank, experiment, run in runs:
         levels = population(EIGHT, experiment.model).greedy_losses
+        # Of all plateaus only m = 0 and m = R are long enough to have a height.
         plateaus = plateau_heights(run.loss, run.gradient_norm, levels)
         learned = tuple(range(1, rank + 1))
         heights.append(plateaus.heights[[0, rank]])

@@ -56,6 +56,7 @@ def _exits(experiment: Experiment, run: Trajectory) -> FloatArray:
 def _early_exits(experiment: Experiment, run: Trajectory) -> FloatArray:
     """Drops within the published steps."""
     exits = _exits(experiment, run)
+    # The runs go on: only what the published length shows counts.
     last = run.flow_time[PUBLISHED_STEPS - 1]
     return np.where(exits <= last, exits, np.nan)
 
@@ -147,6 +148,8 @@ def _predicted(
     """Drops of every run, and the loss of the one that is shown along its first steps."""
     exits = [_predicted_exits(experiment, control) for experiment in experiments]
     if control == ONE_TIME:
+        # One time for all seeds, in the middle of their logarithms.
+        # One time for all seeds, in the middle of their logarithms.
         geometric_mean = np.exp(np.mean(np.log(exits), axis=0))
         exits = [geometric_mean] * len(exits)
     run = experiments[shown]

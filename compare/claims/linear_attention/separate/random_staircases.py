@@ -147,6 +147,7 @@ def random_start(kind: str, seed: int) -> Start:
     >>> random_start("zero head", 0).weights["value"][0]
     array([0., 0., 0., 0.])
     """
+    # One stream for each kind, so that adding a kind changes no other start.
     generator = np.random.default_rng([seed, list(KINDS).index(kind)])
     task = _random_task(kind, generator)
     D = task.dimension
@@ -191,6 +192,7 @@ def _random_teachers(kind: str, dimension: int, generator: Generator) -> FloatAr
 
 def _starts(context: RunContext, count: int) -> list[Start]:
     """All kinds in turn, each with a seed of its own."""
+    # Every kind comes as often as any other.
     kinds = cycle(KINDS)
     return [random_start(next(kinds), seed) for seed in context.seeds(count)]
 

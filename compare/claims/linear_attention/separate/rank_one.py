@@ -137,6 +137,7 @@ def standard_errors(
     """Standard error over the sequences of an experiment of the loss at each M_S, (len(subsets),)."""
     task, model = experiment.task, experiment.model
     z, y = network_features(experiment.data, model)  # (P, D²), (P,)
+    # ŷ = ⟨M_S, z⟩ on features z = vec(β x_qᵀ).
     maps = np.array([fixed_point(task, model, S).M.ravel() for S in subsets])
     squared = (z @ maps.T - y[:, None]) ** 2
     errors: FloatArray = squared.std(axis=0) / np.sqrt(len(y))
@@ -176,6 +177,7 @@ def _plateaus_agree(predicted: FloatArray, observed: Heights) -> Evidence:
     """Each height within 4 standard errors, the means over the data sets within 4.5 of theirs and 2 %."""
     comparison = _compare_heights(predicted, observed)
     largest_mean = float(np.max(np.abs(comparison.mean)))
+    # Small in two units: in errors of the mean, and relative, for what the scale leaves.
     means_agree = largest_mean <= 0.02 and np.all(comparison.mean_in_errors <= 4.5)
     enough = comparison.measured >= 0.8 * observed.heights.size
 
@@ -292,6 +294,7 @@ def _drop_counts(context: RunContext) -> FloatArray:
 def _drops(run: Trajectory) -> int:
     published_part = slice(PUBLISHED_STEPS)
     levels = population(FOUR, SEPARATE).greedy_losses
+    # A drop counts once the loss is past the middle between two plateaus.
     exits = exit_times(run.time[published_part], run.loss[published_part], levels)
     return int(np.sum(np.isfinite(exits)))
 
@@ -317,6 +320,7 @@ def _predicted_counts(context: RunContext, control: str) -> FloatArray:
 def _counts_agree(predicted: FloatArray, observed: FloatArray) -> Evidence:
     """Means no further apart than Student's t allows for the scatter of the prediction."""
     scatter = max(float(predicted.std(ddof=1)), 0.1)
+    # Both sides are means over finitely many starts.
     error = scatter * np.sqrt(1 / len(observed) + 1 / len(predicted))
     allowed = student_quantile(len(predicted) - 1) * error
     counts = ", ".join(str(int(count)) for count in observed)

@@ -88,6 +88,7 @@ def _stated_heads(context: RunContext, control: str) -> list[FloatArray]:
         γ = float(1 / moments.coefficients[0])
         end = γ ** (-1 / 3)
 
+        # 1/(α v_end), the time in which the end is reached from half of it.
         unit = 1 / (true_rate * end)
         blow_up_from_small = unit / SMALL
         around = blow_up_from_small + AROUND * unit

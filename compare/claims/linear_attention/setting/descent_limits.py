@@ -40,11 +40,13 @@ def _descents(context: RunContext) -> list[FloatArray]:
 
 def _flows(context: RunContext, control: str) -> list[FloatArray]:
     """Losses by the closed form at the flow times of the steps."""
+    # θ̇ = −½ ∂L/∂θ, so that a step of rate η takes 2η of flow time.
     factor = {UNMODIFIED: 2, "t = η·step": 1, "t = 4η·step": 4}[control]
     moments = population(FOUR, SEPARATE)
     losses = []
     for rate in RATES:
         t = factor * rate * np.arange(_steps(rate))
+        # v̇ = α(v² − γ v⁵) with α = b_d, direction by direction.
         γ = 1 / moments.coefficients
         v = rank_one_amplitude(t[:, None], AMPLITUDES, moments.b, γ)
         losses.append(moments.aligned_loss(v**3))

@@ -50,6 +50,7 @@ def _kind(model: Merged | Separate) -> str:
 
 
 def _start(model: Merged | Separate, context: RunContext) -> Arrays:
+    # Three factors need a larger start than two to drop within the steps.
     scale = SCALES[_kind(model)]
     return initial_weights(model, FOUR, scale, context.seeds(1)[0], "restricted")
 
@@ -76,6 +77,7 @@ def _attention(
 ) -> list[FloatArray]:
     """Loss and weights of attention on the restricted block, as those of the network."""
     data = sample(FOUR, FEW, context.seeds(1)[0])
+    # Statistics of the block leave every other weight where it is, at zero.
     source = statistics(data, model, block="restricted")
     run = train(
         model,
@@ -100,6 +102,7 @@ def _two_layers(context: RunContext, control: str) -> list[FloatArray]:
     """The two-layer network from the same start."""
     start = network_weights(_start(MERGED, context))
     if control == UNIT:
+        # A unit of zeros stays zero: one unit less.
         start["output"][-1] = 0.0
         start["hidden"][-1] = 0.0
     return _network(train_network, start, MERGED, context, control)
@@ -109,6 +112,7 @@ def _convolutions(context: RunContext, control: str) -> list[FloatArray]:
     """The convolutional networks from the same start."""
     start = convolutional_weights(_start(SEPARATE, context))
     if control == NO_QUERY:
+        # Without the query's weights every column counts alike.
         columns = start["columns"]
         start["columns"] = np.full_like(columns, np.mean(columns))
     return _network(train_convolutional, start, SEPARATE, context, control)
@@ -234,6 +238,7 @@ def _equal_on_block(predicted: list[FloatArray], observed: PublishedRun) -> Evid
     comparison = equal_within(EXACT)(predicted, observed.on_block)
     network_loss, block_loss = predicted[0], observed.on_block[0]
     gap = sup_gap(observed.loss, network_loss)
+    # What each of the two differences changes of the loss.
     sizes = budget(
         observed.loss,
         {"weights off the restricted block": block_loss, "rounding": network_loss},

@@ -29,6 +29,7 @@ def _tolerance(context: RunContext) -> FloatArray:
 def _deviation(name: str, context: RunContext, control: str) -> FloatArray:
     """Largest relative deviation of the losses of a run; on tokens, as the recorded run."""
     recording = _with_convention(_recording(name), control)
+    # On tokens and not on statistics: rounding is then that of the recorded algorithm.
     replayed = replay_recording(recording, "tokens")
     return np.array(replayed.max_relative_deviation)
 
@@ -38,6 +39,7 @@ def _with_convention(recording: Recording, control: str) -> Recording:
     if control == HALF:
         return replace(recording, learning_rate=recording.learning_rate / 2)
     if control == SHORTER and recording.data is not None:
+        # Every prompt loses one token, and those of length 1 would have none left.
         lengths = tuple(n - 1 for n in recording.data.context_lengths if n > 1)
         tokens = recording.data.tokens[:, 1:]
         data = prompts_from_tokens(tokens, context_lengths=lengths)

@@ -43,6 +43,7 @@ def _statistics_run(context: RunContext, control: str) -> list[FloatArray]:
     """The same on sufficient statistics."""
     data = _prompts(context)
     if control == ONE_LEFT_OUT:
+        # Statistics of other data are those of another trajectory.
         data = prompts_from_tokens(data.tokens[1:])
     losses = []
     for model in (MERGED, SEPARATE):
@@ -58,6 +59,7 @@ def _short_run(
     context: RunContext, model: Merged | Separate, source: Data | Statistics
 ) -> FloatArray:
     """500 steps from weights outside the restricted block."""
+    # Three factors need larger weights than two to move as much.
     scale = 0.3 if model is SEPARATE else 0.05
     seed = seeds(context.seed)[0]
     start = initial_weights(model, FOUR, scale, seed, scheme="gaussian")

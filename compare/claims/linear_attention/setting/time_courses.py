@@ -97,6 +97,7 @@ def _flows(context: RunContext) -> list[FloatArray]:
     for start in _exact_starts():
         source = population_statistics(start.task, start.model)
         run = flow(start.model, source, start.weights, TIMES)
+        # Diagonal entries only: off them M stays zero, or is no coefficient.
         maps = effective_map(start.model, run.weights)
         curves += [run.loss, diagonals(maps, eigenvectors(start.task))]
     return curves

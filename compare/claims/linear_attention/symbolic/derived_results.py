@@ -210,6 +210,7 @@ def _white_residuals(control: str) -> dict[str, Expr]:
     α, κ, w0, p, t = sp.symbols("alpha kappa w_0 p t", positive=True)
     growth = sp.exp((1 if control == "e^{αt}" else 2) * α * t)
     start = w0 if control == "w₀ for w₀²" else w0**2
+    # With growth = e^{2αt}.
     solution = {p: α * growth / (κ * (growth - 1) + α / start)}
     return {
         "rate": ode_residuals({p: 2 * p * (α - κ * p)}, solution, t)[p],
@@ -228,6 +229,7 @@ def _early_residuals(control: str) -> dict[str, Expr]:
 
     α, t = sp.symbols("alpha t", positive=True)
     s, u, s0, u0 = sp.symbols("s u s_0 u_0", real=True)
+    # s + u grows and s − u decays, at the rate α.
     growing = (s0 + u0) * sp.exp(α * t) / 2
     decaying = (s0 - u0) * sp.exp(-α * t) / 2
     solution = {s: growing + decaying, u: growing - decaying}

@@ -124,6 +124,7 @@ def _balanced(
     model: Merged | Separate, dimension: int
 ) -> tuple[Mapping[Expr, Expr], Sequence[Expr]]:
     """Aligned equations of the first variable, s or v, and of the others, with its square their sum of squares."""
+    # Balance: v² = Σ κ² or s² = Σ u² selects the equilibria without free constants.
     rates = aligned_equations(model, problem("white", dimension))
     first, *others = rates
     return rates, [first**2 - sum(other**2 for other in others)]
@@ -153,6 +154,7 @@ def _negative_pair() -> tuple[Mapping[Expr, Expr], Sequence[Expr]]:
     from .....theory.symbolic import reduce
 
     z = sp.Symbol("z", real=True)
+    # D = 1: one entry of key and of query.
     block = block_flow(Separate(1), problem("white", 1))
     (v,) = block.values
     key, query = block.heads["key"][0][0, 0], block.heads["query"][0][0, 0]

@@ -82,6 +82,7 @@ def stated_directions(task: "SymbolicTask", control: str) -> DirectionMoments:
     """The moments along each direction as the theory states them, or a wrong variant."""
     c, B, A = stated_moments(task, control)
     b, saturation = [], []
+    # Matrices are diagonal here: one number a direction.
     for d in range(task.dimension):
         b.append(B[d, d])
         saturation.append(A[d, d] * task.covariance[d, d])

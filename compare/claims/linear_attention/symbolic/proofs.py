@@ -178,6 +178,7 @@ def _derived_losses(context: RunContext) -> Formulas:
     }
     losses = {}
     for name, model in models.items():
+        # Rank one and two learn all subsets, fewer pairs fewer of them.
         for point in fixed_points(problem("diagonal"), model):
             losses[f"{name}, {point.subset}"] = point.loss
     return losses
@@ -211,6 +212,7 @@ def _counted_solutions(context: RunContext) -> Formulas:
 
     counts = {}
     for D in (1, 2, 3):
+        # Complex solutions count too: then no real one is missed.
         solutions = completeness(problem("diagonal", D))
         counts[f"D = {D}"] = sp.Integer(solutions.count)
     return counts
