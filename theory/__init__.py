@@ -1,7 +1,12 @@
 """What mathematics predicts of a task and a model; formulas of one model alone stand in its wing."""
 
 # Eagerly, and with nothing heavier than NumPy: a function that bears its module's name is hidden by a lazy one.
-from .linear_attention.enumeration import FixedPoint, fixed_point, fixed_points
+from .linear_attention.enumeration import (
+    FixedPoint,
+    FixedPoints,
+    fixed_point,
+    fixed_points,
+)
 from .linear_attention.merged import half_loss_time, unstable_mode_amplitude
 from .linear_attention.saddle_to_saddle.exit_time_verdicts import (
     SensitiveStaircaseWarning,
@@ -20,6 +25,7 @@ from .predictors import (
 __all__ = [
     "FeatureMoments",
     "FixedPoint",
+    "FixedPoints",
     "Population",
     "SensitiveStaircaseWarning",
     "Staircase",

@@ -1,4 +1,4 @@
-"""Merged attention: closed form, reduced equations and the growing mode, against the flow of all weights."""
+"""Merged attention: closed form, reduced equations and the unstable mode, against the flow of all weights."""
 
 from dataclasses import replace
 
@@ -205,7 +205,7 @@ def test_reduced_equations_conserve_and_equal_the_matrix_equations():
 
 
 def growing_mode_error(task, scale, mode_factor=1.0):
-    """Largest loss gap between the full flow from random weights and the growing mode."""
+    """Largest loss gap between the full flow from random weights and the unstable mode."""
     moments = population(task, MODEL)
     weights = small_weights(task.dimension, scale)
     w0 = unstable_mode_amplitude(moments, weights) * mode_factor
