@@ -75,9 +75,14 @@ def failures(page: Path) -> int:
     return doctest.DocTestRunner().run(test).failed
 
 
-@pytest.mark.parametrize(
-    "page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name
-)
+def pages() -> list[Path]:
+    """Every page; the tutorial runs every part of the package once."""
+    slow = pytest.param(ROOT / "docs" / "tutorial.md", marks=pytest.mark.slow)
+    others = set((ROOT / "docs").glob("*.md")) - {ROOT / "docs" / "tutorial.md"}
+    return [slow, *sorted(others)]
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
 def test_examples_of_a_page(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert failures(page) == 0
