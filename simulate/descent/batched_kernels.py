@@ -11,8 +11,11 @@ import numpy as np
 
 from ...runtime.aligned_memory import cache_lines
 from ...runtime.arrays import FloatArray, IndexArray
-from .kernels import Traces, jit
+from .kernels import jit
 from .packed_heads import Heads
+
+Arrays = tuple[FloatArray, ...]
+"""Arrays in a plain tuple: numba looks up the type of a named one in Python, which a call for each step would feel."""
 
 
 class Slopes(NamedTuple):
@@ -22,20 +25,6 @@ class Slopes(NamedTuple):
     B: FloatArray
     key: FloatArray
     query: FloatArray
-
-
-class FeatureMap(NamedTuple):
-    """`first` (V, J): the first of the D features to which each row of M adds; `total`: how many features there are."""
-
-    first: IndexArray
-    total: int
-
-
-class Vectors(NamedTuple):
-    """Features m and y = S̃ m of all starts, (features, n) each."""
-
-    m: FloatArray
-    y: FloatArray
 
 
 def slopes(heads: Heads) -> Slopes:
@@ -62,15 +51,17 @@ def update(w: FloatArray, slope: FloatArray, rate: float, square: FloatArray) ->
             w[k, n] -= rate * slope[k, n]
 
 
-# Arrays are taken out of named tuples before loops, which would not be vectorised over their fields.
-
-
 @jit
 def write_slopes(
-    a: FloatArray, B: FloatArray, first: IndexArray, y: FloatArray, slope: Slopes
+    a: FloatArray,
+    B: FloatArray,
+    first: IndexArray,
+    y: FloatArray,
+    slope_a: FloatArray,
+    slope_B: FloatArray,
 ) -> None:
     """Writes ∂L/∂a and ∂L/∂B of one head, a (V, n) and B (J·D, n), from y = ∂L/∂m."""
-    slope_a, slope_B, D = slope.a, slope.B, len(slope.query)
+    D = len(B) // first.shape[1]
     slope_a[:] = 0.0
     slope_B[:] = 0.0
     for i in range(first.shape[0]):
@@ -84,9 +75,14 @@ def write_slopes(
 
 
 @jit
-def write_pair_slopes(key: FloatArray, query: FloatArray, slope: Slopes) -> None:
+def write_pair_slopes(
+    key: FloatArray,
+    query: FloatArray,
+    slope_B: FloatArray,
+    slope_key: FloatArray,
+    slope_query: FloatArray,
+) -> None:
     """Writes ∂L/∂k (J, n) and ∂L/∂q (D, n) of one pair, from ∂L/∂B."""
-    _, slope_B, slope_key, slope_query = slope
     D = len(slope_query)
     slope_key[:] = 0.0
     slope_query[:] = 0.0
@@ -104,20 +100,22 @@ def update_pairs(
     query: FloatArray,
     B: FloatArray,
     rate: float,
-    slope: Slopes,
+    slopes: Arrays,
     square: FloatArray,
 ) -> None:
     """A step of one head's key (R, J, n) and query (R, D, n) along ∂L/∂B, and its new B."""
+    _, slope_B, slope_key, slope_query = slopes
     D = query.shape[1]
     B[:] = 0.0
     for r in range(len(key)):
-        write_pair_slopes(key[r], query[r], slope)
-        update(key[r], slope.key, rate, square)
-        update(query[r], slope.query, rate, square)
-        for j in range(key.shape[1]):
+        k, q = key[r], query[r]
+        write_pair_slopes(k, q, slope_B, slope_key, slope_query)
+        update(k, slope_key, rate, square)
+        update(q, slope_query, rate, square)
+        for j in range(len(k)):
             for d in range(D):
                 for n in range(len(square)):
-                    B[j * D + d, n] += key[r, j, n] * query[r, d, n]
+                    B[j * D + d, n] += k[j, n] * q[d, n]
 
 
 @jit
@@ -146,27 +144,35 @@ def write_losses(m: FloatArray, y: FloatArray, loss: FloatArray) -> None:
 
 @jit
 def take_steps(
-    heads: Heads,
-    features: FeatureMap,
+    heads: Arrays,
+    first: IndexArray,
+    features: int,
     rate: float,
-    vectors: Vectors,
-    traces: Traces,
-    slope: Slopes,
+    vectors: Arrays,
+    traces: Arrays,
+    slopes: Arrays,
 ) -> None:
-    """Losses and gradient norms (n,) from m and y = S̃ m, a step of every start, and its new features in m."""
+    """A step of every start, from its features m and y = S̃ m, after which m holds the new ones.
+
+    `features`: how many there are. `heads` are the arrays of `Heads`, `vectors` m and y, `slopes` those of `Slopes`,
+    and `traces` the losses and gradient norms (n,) before the step, which are written.
+    """
     a, B, key, query = heads
+    slope_a, slope_B, _, _ = slopes
     m, y = vectors
-    norm = traces.norm
-    write_losses(m, y, traces.loss)
-    m[: features.total] = 0.0
+    loss, norm = traces
+    D = query.shape[2]
+    write_losses(m, y, loss)
+    m[:features] = 0.0
     norm[:] = 0.0
     for h in range(len(a)):
-        write_slopes(a[h], B[h], features.first, y, slope)
-        update(a[h], slope.a, rate, norm)
+        a_h, B_h = a[h], B[h]
+        write_slopes(a_h, B_h, first, y, slope_a, slope_B)
+        update(a_h, slope_a, rate, norm)
         if key.shape[1]:
-            update_pairs(key[h], query[h], B[h], rate, slope, norm)
+            update_pairs(key[h], query[h], B_h, rate, slopes, norm)
         else:  # B itself is the weight
-            update(B[h], slope.B, rate, norm)
-        add_features(a[h], B[h], features.first, query.shape[2], m)
+            update(B_h, slope_B, rate, norm)
+        add_features(a_h, B_h, first, D, m)
     for n in range(len(norm)):
         norm[n] = np.sqrt(norm[n])

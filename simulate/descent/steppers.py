@@ -149,26 +149,26 @@ class _BatchSteps(NamedTuple):
 
     def advance(self, weights: Weights, buffer: StepBuffer) -> tuple[Weights, int]:
         """Fill the buffer; see `Stepper`."""
-        from .batched_kernels import FeatureMap, Vectors, slopes, take_steps
-        from .kernels import Traces
+        from .batched_kernels import slopes, take_steps
 
         heads = starts_last(pack(weights, self.stats.block == "restricted"))
-        features = FeatureMap(first_features(self.stats), len(self.stats.b))
-        shape = (len(self.S), self.starts)
-        vectors = Vectors(cache_lines(*shape), cache_lines(*shape))
-        slope = slopes(heads)
+        first, features = first_features(self.stats), len(self.stats.b)
+        m = cache_lines(len(self.S), self.starts)
+        y = cache_lines(len(self.S), self.starts)
+        # Plain tuples, as the kernel wants them.
+        arrays, slope_arrays = tuple(heads), tuple(slopes(heads))
         # A step of size 0 writes the features of the start; its losses are of no use.
-        unused = Traces(np.empty(self.starts), np.empty(self.starts))
-        take_steps(heads, features, 0.0, vectors, unused, slope)
-        vectors.m[features.total] = 1.0
+        unused = np.empty(self.starts), np.empty(self.starts)
+        take_steps(arrays, first, features, 0.0, (m, y), unused, slope_arrays)
+        m[features] = 1.0
 
         recorded = set(buffer.recorded.tolist())
         for step in range(len(buffer.loss)):
             if step in recorded:
                 buffer.keep(step, unpack(starts_first(heads), weights))
-            np.dot(self.S, vectors.m, out=vectors.y)
-            traces = Traces(buffer.loss[step], buffer.norm[step])
-            take_steps(heads, features, self.rate, vectors, traces, slope)
+            np.dot(self.S, m, out=y)
+            traces = buffer.loss[step], buffer.norm[step]
+            take_steps(arrays, first, features, self.rate, (m, y), traces, slope_arrays)
         return unpack(starts_first(heads), weights), len(buffer.loss)
 
 
