@@ -156,15 +156,20 @@ def _why_not_reproduced(experiment: Experiment, run: Trajectory) -> str:
 
     # From the first weights on, the middle ones and the last: where losses fall a wrong rate shows first.
     source = experiment.source
-    before_a_step = np.flatnonzero(run.weight_time < len(run.loss))
-    chosen = before_a_step[[0, len(before_a_step) // 2, -1]]
-    for index in sorted(set(chosen.tolist())):
+    for index in _chosen_records(run):
         step = int(run.weight_time[index])
         losses = run.loss[step : step + REPEATED_STEPS]
         again = _losses_from(run.stored_weights(index), experiment, source, len(losses))
         if np.max(np.abs(again - losses)) > SAME * np.max(np.abs(losses)):
             return f"the present code gives other losses from step {step} on"
     return ""
+
+
+def _chosen_records(run: Trajectory) -> list[int]:
+    """Indices of the first, a middle and the last of the stored weights from which a step was taken."""
+    before_a_step = np.flatnonzero(run.weight_time < len(run.loss))
+    chosen = before_a_step[[0, len(before_a_step) // 2, -1]]
+    return sorted(set(chosen.tolist()))
 
 
 def _equal(weights: Weights, others: Weights) -> bool:

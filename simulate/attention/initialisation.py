@@ -54,14 +54,7 @@ def initial_weights(
     array([[0. , 0. , 0.5],
            [0. , 0. , 0.1]])
     """
-    built_in = isinstance(model, (Merged, Separate))
-    if scheme is None:
-        scheme = PUBLISHED_SCHEME if built_in else "gaussian"
-    refuse_unknown_scheme(scheme)
-    if scheme != "gaussian" and not built_in:
-        raise ValueError(
-            f'scheme {scheme!r} is for Merged and Separate: use "gaussian" or your own arrays'
-        )
+    scheme = _checked_scheme(scheme, model)
     refuse_large_weights(model, task.dimension)
     if scheme == "aligned":
         amplitudes = _checked_amplitudes(scale, task.dimension)
@@ -77,6 +70,19 @@ def initial_weights(
         for name in weights:
             weights[name] = weights[name] / np.sqrt(_stacked_size(name, weights[name]))
     return restricted(weights)
+
+
+def _checked_scheme(scheme: str | None, model: Parametrization) -> str:
+    """The scheme, or the model's default if None; ValueError where it is unknown or not for this model."""
+    built_in = isinstance(model, (Merged, Separate))
+    if scheme is None:
+        scheme = PUBLISHED_SCHEME if built_in else "gaussian"
+    refuse_unknown_scheme(scheme)
+    if scheme != "gaussian" and not built_in:
+        raise ValueError(
+            f'scheme {scheme!r} is for Merged and Separate: use "gaussian" or your own arrays'
+        )
+    return scheme
 
 
 def refuse_unknown_scheme(scheme: object) -> None:

@@ -373,6 +373,11 @@ class Prompts(Displayed):
         random_teacher = self._with_random_teacher(index, size)
         w = self._task_vectors(index, size, random_teacher)
         y = np.matmul(x, w[:, :, None])[..., 0]  # (P, N+1)
+        self._disturb(y, index, random_teacher)
+        return np.concatenate([x, y[..., None]], axis=-1)
+
+    def _disturb(self, y: FloatArray, index: int, random_teacher: BoolArray) -> None:
+        """Add the noise to the labels (P, N+1) of a chunk, and put random ones in the place of others."""
         if self.task.noise_variance:
             noise = self._normal(index, NOISE_NUMBERS, y.shape)
             y += np.sqrt(self.task.noise_variance) * noise
@@ -380,7 +385,6 @@ class Prompts(Displayed):
             # The query's label stays true: it is what the model is asked for.
             labels = self._normal(index, LABEL_NUMBERS, y.shape)
             y[~random_teacher, :-1] = labels[~random_teacher, :-1]
-        return np.concatenate([x, y[..., None]], axis=-1)
 
     def _with_random_teacher(self, index: int, size: int) -> BoolArray:
         """Which sequences of a chunk (P,) have a random teacher: the first ones of the sample."""

@@ -93,10 +93,7 @@ class RunRecorder:
         self._refuse_size(start, starts)
         self.loss = np.empty((options.steps, *starts))
         self.norm = np.empty((options.steps, *starts))
-        self.stored = {
-            name: np.empty((len(self.recorded), *value.shape))
-            for name, value in start.items()
-        }
+        self.stored = _empty_records(start, len(self.recorded))
         # A list, since bisect is faster than searchsorted on one number.
         self._ordered = self.recorded.tolist()
         # One object, so that an interruption finds weights and their step together.
@@ -217,6 +214,14 @@ class RunRecorder:
         for name, value in run.weights.items():
             self.stored[name][: len(value) - 1] = value[:-1]
         self._state = (run.final, done)
+
+
+def _empty_records(start: Weights, count: int) -> Weights:
+    """Memory for so many records of weights, (count, …) each."""
+    records = {}
+    for name, value in start.items():
+        records[name] = np.empty((count, *value.shape))
+    return records
 
 
 def described(

@@ -60,10 +60,7 @@ def load_sweep(folder: AnyPath, every: int = 1) -> "xarray.Dataset":
     >>> results.loss.dims, results.loss.sel(scale=0.2, seed=1).shape
     (('scale', 'seed', 'step'), (10,))
     """
-    if isinstance(every, bool) or not isinstance(every, (int, np.integer)) or every < 1:
-        raise ValueError(
-            f"every must be a whole number of steps of at least 1, not {every!r}"
-        )
+    _check_thinning(every)
     require_extra("xarray", "sweep")
     manifest = read_manifest(folder)
     sweep = Sweep.from_dict(manifest["sweep"])
@@ -86,6 +83,15 @@ def load_sweep(folder: AnyPath, every: int = 1) -> "xarray.Dataset":
         "versions": f"[{', '.join(sorted(versions))}]",
     }
     return _to_dataset(sweep, table, axes, attributes)
+
+
+def _check_thinning(every: int) -> None:
+    """ValueError unless this is a number of steps."""
+    whole = isinstance(every, (int, np.integer)) and not isinstance(every, bool)
+    if not whole or every < 1:
+        raise ValueError(
+            f"every must be a whole number of steps of at least 1, not {every!r}"
+        )
 
 
 def _stored_run(

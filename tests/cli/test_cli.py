@@ -435,7 +435,7 @@ def test_an_interrupted_simulation_without_a_checkpoint_says_that_nothing_is_kep
     assert main(command) == ExitStatus.INTERRUPTED
     lines = capsys.readouterr().err.splitlines()
     assert lines[-1] == "attndyn: interrupted"
-    assert "nothing of this run is kept: with --checkpoint FILE" in lines[0]
+    assert "nothing of this run is stored: with --checkpoint FILE" in lines[0]
     assert (
         main([*command, "--checkpoint", str(tmp_path / "none.npz")])
         == ExitStatus.INTERRUPTED
