@@ -35,7 +35,7 @@ MAKERS = {
     ),
     "mixture": lambda: symbolic_task(20, teachers="general", mixture=True),
     "derivation": lambda: DERIVED,
-    "derivation of many weights": lambda: derive(symbolic_task(3), Merged(2)),
+    "derivation of many weights": lambda: derive(symbolic_task(2), Merged(2)),
     "loss": lambda: DERIVED.loss,
     "effective map": lambda: effective_map(TASK, Separate(1)),
     "moments": lambda: moments(symbolic_task(2)),
@@ -82,8 +82,8 @@ def test_is_a_dictionary_of_plain_values(result):
 
 
 def test_a_long_loss_says_how_long_it_is():
-    shown = repr(population_loss(symbolic_task(3), Merged(2)))
-    assert "a polynomial of degree 4 with 511 terms" in shown
+    shown = repr(population_loss(symbolic_task(2), Merged(2)))
+    assert "a polynomial of degree 4 with 143 terms" in shown
 
 
 def test_a_derivation_in_latex_has_loss_and_flow():

@@ -91,16 +91,15 @@ def _enclosed_operation(node: Expr, cache: dict[Expr, Interval]) -> Interval:
     if isinstance(node, OddRoot):
         radicand, order = node.args
         return _odd_root(_enclosed(radicand, cache), int(order))
-    if node.is_Add:
-        return _sum(_enclosed(term, cache) for term in node.args)
-    if node.is_Mul:
-        return _product(_enclosed(factor, cache) for factor in node.args)
+    if node.is_Add or node.is_Mul:
+        parts = [_enclosed(part, cache) for part in node.args]
+        return _sum(parts) if node.is_Add else _product(parts)
     if node.is_Pow and node.exp.is_Rational:
         return _power(_enclosed(node.base, cache), node.exp)
-    if node.func in _FUNCTIONS and len(node.args) == 1:
-        function = _FUNCTIONS[node.func]
-        return function(_enclosed(node.args[0], cache))
-    raise _not_closed(node)
+    function = _FUNCTIONS.get(node.func)
+    if function is None or len(node.args) > 1:
+        raise _not_closed(node)
+    return function(_enclosed(node.args[0], cache))
 
 
 def _sum(terms: Iterable[Interval]) -> Interval:

@@ -318,20 +318,24 @@ class Tower:
         arguments = [_exponent(node) for node in exponentials]
         echelon, pivots = self._argument_matrix(arguments).rref()
         # Ax, Lindemann and Weierstrass ask for arguments whose independence is certain.
-        is_certain = not self.unsure and not self.opaque
+        is_certain = not (self.unsure or self.opaque)
 
         monomials = dict.fromkeys(exponentials, sp.Integer(1))
         for k, pivot in enumerate(pivots):
             # exp(a / scale), so that every exponential is a whole power of it.
             row = echelon.row(k)
             scale = lcm(*(int(entry.q) for entry in row))
-            generator = sp.Dummy("e", positive=True)
-            self.meaning[generator] = sp.exp(arguments[pivot] / scale)
-            if not is_certain:
-                self.opaque.add(generator)
-            for entry, node in zip(row, exponentials, strict=True):
-                monomials[node] *= generator ** (entry * scale)
+            generator = self._new_exponential(arguments[pivot] / scale, is_certain)
+            for exponent, node in zip(scale * row, exponentials, strict=True):
+                monomials[node] *= generator**exponent
         self.exponentials = monomials
+
+    def _new_exponential(self, argument: Expr, is_independent: bool) -> Expr:
+        generator = sp.Dummy("e", positive=True)
+        self.meaning[generator] = sp.exp(argument)
+        if not is_independent:
+            self.opaque.add(generator)
+        return generator
 
     def _argument_matrix(self, arguments: list[Expr]) -> Expr:
         """A column of coefficients for each argument; their rational relations are those of the columns."""

@@ -124,42 +124,49 @@ def product(*factors: Monomial) -> Monomial:
 def monomial_expectation(
     task: SymbolicTask, domain: Element
 ) -> Callable[[Monomial], Element]:
-    """The function monomial → its expectation in `domain`, for the symbol N. Values are cached.
+    """The function monomial → its expectation in `domain`, for the symbol N. Values are cached."""
+    return cache(_MonomialExpectation(task, domain))
 
-    A product of k averages is N^−k times a sum over k token indices. Indices that coincide make groups; there are
-    N (N − 1) … ways to choose different tokens for g groups, and given w each group is a Gaussian moment.
+
+class _MonomialExpectation:
+    """The expectation of a product of k averages, of powers of the query and of w.
+
+    The product is N^−k times a sum over k token indices. Indices that coincide make groups; there are N (N − 1) … ways
+    to choose different tokens for g groups, and given w each group is a Gaussian moment.
     """
-    given_teacher = _token_moments(task)
-    over_teachers = _teacher_mean(task)
-    # The expectation of 1, whose ring is that of the polynomials in w.
-    one = given_teacher((0,) * (task.dimension + 1))
 
-    def outside_moment(monomial: Monomial) -> Element:
-        """E of the query's powers given w, times the powers of w."""
-        teacher_powers = one.ring.from_dict({monomial.teacher: one.ring.domain.one})
-        return given_teacher(monomial.query) * teacher_powers
+    def __init__(self, task: SymbolicTask, domain: Element) -> None:
+        self.domain = domain
+        self.given_teacher = _token_moments(task)
+        self.over_teachers = _teacher_mean(task)
+        # The expectation of 1, whose ring is that of the polynomials in w.
+        self.one = self.given_teacher((0,) * (task.dimension + 1))
 
-    def by_group_count(averages: tuple[Powers, ...]) -> dict[int, Element]:
-        """Number of groups → E given w, summed over all partitions of the averages into as many."""
-        inside: dict[int, Element] = defaultdict(lambda: 0 * one)
-        for groups in partitions(averages):
-            term = one
-            for group in groups:
-                term *= given_teacher(added(*group))
-            inside[len(groups)] += term
-        return inside
-
-    @cache
-    def moment(monomial: Monomial) -> Element:
-        outside = outside_moment(monomial)
-        total = domain.zero
-        for group_count, inside in by_group_count(monomial.averages).items():
-            mean = over_teachers(outside * inside)
+    def __call__(self, monomial: Monomial) -> Element:
+        outside = self._outside(monomial)
+        total = self.domain.zero
+        for group_count, inside in self._by_group_count(monomial.averages).items():
+            mean = self.over_teachers(outside * inside)
             share = _choices(len(monomial.averages), group_count)
-            total += domain.convert(mean, one.ring.domain) * _in_domain(domain, share)
+            in_domain = self.domain.convert(mean, self.one.ring.domain)
+            total += in_domain * _in_domain(self.domain, share)
         return total
 
-    return moment
+    def _outside(self, monomial: Monomial) -> Element:
+        """E of the query's powers given w, times the powers of w."""
+        ring = self.one.ring
+        teacher_powers = ring.from_dict({monomial.teacher: ring.domain.one})
+        return self.given_teacher(monomial.query) * teacher_powers
+
+    def _by_group_count(self, averages: tuple[Powers, ...]) -> dict[int, Element]:
+        """Number of groups → E given w, summed over all partitions of the averages into as many."""
+        inside: dict[int, Element] = defaultdict(lambda: 0 * self.one)
+        for groups in partitions(averages):
+            term = self.one
+            for group in groups:
+                term *= self.given_teacher(added(*group))
+            inside[len(groups)] += term
+        return inside
 
 
 def require_few_lengths(task: SymbolicTask) -> None:

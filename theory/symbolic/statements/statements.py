@@ -221,6 +221,7 @@ def _fixed_point(
         yield Identity("the loss at the point", loss_at_point, claimed)
 
 
+# Over 200 nodes: both kinds of solution, of weights and of amplitudes, end in the same identities.
 def _solution(statement: StatedSolution, derivation: Derivation) -> Iterator[Identity]:
     if statement.ansatz is None:
         moving = _weights(derivation)
@@ -232,6 +233,8 @@ def _solution(statement: StatedSolution, derivation: Derivation) -> Iterator[Ide
         solution = _solution_in_time(statement.solution, moving, derivation)
         _require_all(moving, solution)
         weights = {weight: form.xreplace(solution) for weight, form in ansatz.items()}
+
+    # Weights that are left out stay at zero, which has to solve their equations, too.
     _require_block(weights, derivation)
 
     for weight, derived in _rates(weights, derivation).items():
@@ -239,10 +242,9 @@ def _solution(statement: StatedSolution, derivation: Derivation) -> Iterator[Ide
         claimed = sp.diff(weights.get(weight, _ZERO), TIME)
         yield Identity(f"d {weight}/dt along the solution", on_solution, claimed)
     for symbol, value in (statement.start or {}).items():
-        own_symbol = _require_known("the start", symbol, set(solution))
-        at_zero = solution[own_symbol].subs(TIME, 0)
+        at_zero = solution[_require_known("the start", symbol, set(solution))]
         claimed = _in_time(f"the start of {symbol}", value, moving, derivation)
-        yield Identity(f"{symbol} at time 0", at_zero, claimed)
+        yield Identity(f"{symbol} at time 0", at_zero.subs(TIME, 0), claimed)
 
 
 def _require_all(amplitudes: set[Expr], solution: Mapping[Expr, Expr]) -> None:
