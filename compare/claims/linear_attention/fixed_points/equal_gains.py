@@ -362,7 +362,7 @@ CLAIMS = (
         beyond_paper=True,
         hypotheses=(
             "d ∈ S, j ∉ S",
-            "one head holds each learned direction, all others are zero",
+            "one head has each learned direction, all others are zero",
         ),
     ),
 )

@@ -58,7 +58,7 @@ TWO_HEADS = Merged(heads=2, divisor="none")
 
 
 def _outputs(context: RunContext) -> list[FloatArray]:
-    """Predictions of fresh prompts by weights that the flow has brought to rest, for every task."""
+    """Predictions of fresh prompts by weights at the end of the flow, for every task."""
     return [_output(task, context.seeds(1)[0]) for task in TASKS]
 
 
@@ -176,7 +176,7 @@ def _unstable_amplitude(start: Weights, B: FloatArray, control: str) -> float:
 
 
 def _halves(context: RunContext) -> list[FloatArray]:
-    """When the loss is midway between that of no attention and that at rest, along flows of the unstable mode."""
+    """When the loss is midway between that of no attention and that of the minimum, along flows of the unstable mode."""
     model = Merged(heads=1)
     source = population_statistics(LARGE_UNITS, model)
     Λ, Ω = LARGE_UNITS.covariance, LARGE_UNITS.teacher_covariance

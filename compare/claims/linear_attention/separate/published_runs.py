@@ -69,9 +69,9 @@ def _rank_one(context: RunContext) -> Overlaid:
             context.experiments, context.trajectories, strict=True
         )
     ]
-    shown = context.trajectories[0]
+    first = context.trajectories[0]
     steps = slice(0, PUBLISHED_STEPS, _stride(PUBLISHED_STEPS))
-    return Overlaid(drops, shown.flow_time[steps], shown.loss[steps])
+    return Overlaid(drops, first.flow_time[steps], first.loss[steps])
 
 
 def _low_rank(context: RunContext) -> Overlaid:
@@ -82,10 +82,10 @@ def _low_rank(context: RunContext) -> Overlaid:
             context.experiments, context.trajectories, strict=True
         )
     ]
-    shown = context.trajectories[RANK_TWO]
+    run = context.trajectories[RANK_TWO]
     count = context.experiments[RANK_TWO].steps
     steps = slice(0, count, _stride(count))
-    return Overlaid(drops, shown.flow_time[steps], shown.loss[steps])
+    return Overlaid(drops, run.flow_time[steps], run.loss[steps])
 
 
 def _stride(steps: int) -> int:

@@ -28,7 +28,7 @@ MOST = 0.9
 PATIENCE = 30.0
 """Flow time, in units of 1/scale, for which each task is followed: exits that are later count as not made."""
 SETTLED = 0.1
-"""How far what is learned of each gain may be from a whole number where the heads are at rest."""
+"""How far what is learned of each gain may be from a whole number on plateaus."""
 EQUAL_GAINS = 0.02
 """Relative difference of gains below which it is not asked which of the directions is learned."""
 TASKS, LONG_TASKS = 24, 96
@@ -67,7 +67,7 @@ class Change(NamedTuple):
 class Exits:
     """`times` (D,), inf where not made, the relative error `within` which they are stated, and what each changes.
 
-    A change is None where the heads are not at rest on the greedy plateaus before and after.
+    A change is None where the maps before and after are not those of greedy plateaus.
     """
 
     times: FloatArray

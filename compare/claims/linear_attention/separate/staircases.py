@@ -34,7 +34,7 @@ EXIT_CONSTANT = 3e-3
 """Largest relative error of an exit time in units of the scale: errors are O(scale)."""
 
 SETTLED = 5e-4
-"""Largest distance between exits, where heads are at rest, in units of the largest value."""
+"""Largest distance between exits, on plateaus, in units of the largest value."""
 
 LATER = "each exit one time constant later"
 OTHER_ORDER = "directions in another order"

@@ -413,7 +413,9 @@ def _stated_predictors(context: RunContext, control: str) -> list[FloatArray]:
     sets = COMPONENTS
     if control == "components from the smallest":
         sets = ((2,), (1,), (1, 2))
-    outputs = [principal_component_regression(x, y, query, each) for each in sets]
+    outputs = [
+        principal_component_regression(x, y, query, components) for components in sets
+    ]
     outputs.append(principal_component_regression(x, y, query, (1,), Λ))
 
     preconditioner = SKEW

@@ -387,7 +387,7 @@ CLAIMS = (
         controls=("smaller gains counted", "minima"),
         paper="zhang2025",
         beyond_paper=True,
-        hypotheses=("one head holds each learned direction, all others are zero",),
+        hypotheses=("one head has each learned direction, all others are zero",),
     ),
     proof(
         "symbols.known_teacher",

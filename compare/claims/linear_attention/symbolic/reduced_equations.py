@@ -321,7 +321,7 @@ CLAIMS: tuple[Claim, ...] = (
         controls=("smaller gains counted", "every direction counted"),
         paper="zhang2025",
         beyond_paper=True,
-        hypotheses=("one head holds each learned direction, all others are zero",),
+        hypotheses=("one head has each learned direction, all others are zero",),
     ),
     proof(
         "identities.low_rank_conservation",
