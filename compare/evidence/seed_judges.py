@@ -66,6 +66,15 @@ def _sampling_bounds(count: int) -> _SamplingBounds:
     )
 
 
+def _within_sampling(gaps: FloatArray, bounds: _SamplingBounds) -> bool:
+    """Whether each gap (runs,), their mean and the sum of squares about it keep the bounds."""
+    mean = gaps.mean() * np.sqrt(len(gaps))
+    sum_of_squares = np.sum((gaps - gaps.mean()) ** 2)
+    gaps_agree = np.max(np.abs(gaps)) <= bounds.gap
+    mean_agrees = abs(mean) <= bounds.mean
+    return bool(gaps_agree and mean_agrees and sum_of_squares <= bounds.sum_of_squares)
+
+
 def final_losses_agree(
     predicted: FloatArray, observed: tuple[FloatArray, float]
 ) -> Evidence:
@@ -79,12 +88,9 @@ def final_losses_agree(
     bounds = _sampling_bounds(count)
 
     worst = float(np.max(np.abs(gaps)))
-    mean = float(gaps.mean() * np.sqrt(count))
-    sum_of_squares = float(np.sum((gaps - gaps.mean()) ** 2))
-    means_agree = worst <= bounds.gap and abs(mean) <= bounds.mean
     scatter = losses.std(ddof=1)
     return Evidence(
-        agrees=means_agree and sum_of_squares <= bounds.sum_of_squares,
+        agrees=_within_sampling(gaps, bounds),
         observed=f"{losses.mean():.5f} ± {scatter:.5f} in {count} runs, worst {worst:.1f}",
         expected=(
             f"{predicted.mean():.5f} ± {error:.5f} by sampling, "
@@ -99,13 +105,14 @@ def final_losses_agree(
 class _Deviation(NamedTuple):
     """Mean of ln(observed/predicted) over the runs, its standard error, and the share of the variance it leaves.
 
-    `largest_share` bounds that share with probability SHARE_CONFIDENCE.
+    `largest_share` bounds that share with probability SHARE_CONFIDENCE; `worst` is the largest of one run.
     """
 
     mean: float
     error: float
     share: float
     largest_share: float
+    worst: float
 
 
 def _deviation(predicted: FloatArray, observed: FloatArray) -> _Deviation:
@@ -121,6 +128,7 @@ def _deviation(predicted: FloatArray, observed: FloatArray) -> _Deviation:
         error=float(deviation.std(ddof=1) / np.sqrt(count)),
         share=share,
         largest_share=share * quantile,
+        worst=float(np.max(np.abs(deviation))),
     )
 
 
@@ -144,7 +152,7 @@ def variance_explained(predicted: FloatArray, observed: FloatArray) -> Evidence:
             f"0 within Student's t at {CONFIDENCE:g}, "
             f"at most {100 * UNEXPLAINED:g} % left at {SHARE_CONFIDENCE:g}"
         ),
-        residual=float(np.max(np.abs(np.log(observed / predicted)))),
+        residual=deviation.worst,
         curves=(
             curve("time of every run, in order", predicted[by_time], observed[by_time]),
         ),
@@ -164,6 +172,11 @@ class _Means(NamedTuple):
     mean: FloatArray
     half_width: FloatArray
     counts: NDArray[np.intp]
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether an interval holds so much beside its mean that more runs are needed."""
+        return bool(np.any(self.half_width > WIDEST_MEAN * np.abs(self.mean)))
 
 
 def _means(observed: FloatArray) -> _Means:
@@ -186,14 +199,12 @@ def means_within_scatter(predicted: FloatArray, observed: FloatArray) -> Evidenc
     run_count = len(observed)
     enough = run_count >= FEWEST_RUNS and np.min(means.counts) >= run_count / 2
     inside = np.all(np.abs(means.mean - predicted) <= means.half_width)
-    # A wide interval holds the prediction and much else: more runs make it narrower.
-    is_wide = np.any(means.half_width > WIDEST_MEAN * np.abs(means.mean))
     holds = bool(enough and inside)
 
     percent = 100 * (means.mean / predicted - 1)
     numbers = _in_words(means.mean, ".4f")
     return Evidence(
-        agrees=holds and not bool(is_wide),
+        agrees=holds and not means.is_wide,
         observed=f"{numbers} ({_in_words(percent, '+.1f')} %) in {means.counts.min()} runs",
         expected=(
             f"{_in_words(predicted, '.4f')} within Student's t at {CONFIDENCE:g}, "
@@ -202,7 +213,7 @@ def means_within_scatter(predicted: FloatArray, observed: FloatArray) -> Evidenc
         residual=float(np.max(np.abs(percent))) / 100,
         curves=(curve("mean over the runs", predicted, means.mean),),
         axes=("number", "value"),
-        undecided=holds and bool(is_wide),
+        undecided=holds and means.is_wide,
     )
 
 

@@ -21,10 +21,16 @@ def claims_named(names: Sequence[str], tier: str) -> list[Claim]:
     """
     if tier not in TIERS:
         raise ValueError(f"tier must be one of {', '.join(TIERS)}, not {tier!r}")
-    if not names:
-        included = TIERS[: TIERS.index(tier) + 1]
-        return [claim for claim in all_claims() if claim.tier in included]
+    return _claims_of_names(names) if names else _claims_up_to(tier)
 
+
+def _claims_up_to(tier: str) -> list[Claim]:
+    """The claims of the package of this tier and of those below it."""
+    included = TIERS[: TIERS.index(tier) + 1]
+    return [claim for claim in all_claims() if claim.tier in included]
+
+
+def _claims_of_names(names: Sequence[str]) -> list[Claim]:
     # A file registers its claims when it is run, and only then are they among those that can be asked for.
     ids_of_files = {name: load_claims(name) for name in names if name.endswith(".py")}
     claims = _claims_that_exist()

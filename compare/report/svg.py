@@ -156,13 +156,19 @@ def _draw_errors(ax: "Axes", fit: Fit) -> None:
         ax.set_xticks([], minor=True)
     label = f"observed, slope {number(fit.slope, '.3f')}"
     ax.plot(x, errors, "o", color=COLOURS[0], label=label)
+    _draw_expected_slope(ax, fit.expected, x, errors)
+    ax.legend()
 
+
+def _draw_expected_slope(
+    ax: "Axes", slope: float, x: FloatArray, errors: FloatArray
+) -> None:
+    """A line of this slope through the middle of the errors (K,), on logarithmic axes."""
     ends = np.array([x.min(), x.max()])
     middle_x = np.exp(np.mean(np.log(x)))
     middle_error = np.exp(np.mean(np.log(errors)))
-    reference_slope(ax, ends, middle_error * (ends / middle_x) ** fit.expected)
-    ax.lines[-1].set_label(f"slope {number(fit.expected)}")
-    ax.legend()
+    reference_slope(ax, ends, middle_error * (ends / middle_x) ** slope)
+    ax.lines[-1].set_label(f"slope {number(slope)}")
 
 
 def _drawable(fit: Fit) -> NDArray[np.bool_]:
