@@ -176,7 +176,7 @@ def _unstable_amplitude(start: Weights, B: FloatArray, control: str) -> float:
 
 
 def _halves(context: RunContext) -> list[FloatArray]:
-    """When the loss is midway between that of no attention and that of the minimum, along flows of the unstable mode."""
+    """When the loss is midway between that at M = 0 and that of the minimum, along flows of the unstable mode."""
     model = Merged(heads=1)
     source = population_statistics(LARGE_UNITS, model)
     Λ, Ω = LARGE_UNITS.covariance, LARGE_UNITS.teacher_covariance
