@@ -8,6 +8,7 @@ from ...runtime.checks import positive_number
 from ...simulate.attention.objectives import Objective
 
 
+# Not divided further: a central difference, and the checks of its result.
 def hessian(
     evaluate: Objective, weights: Weights, free: Weights, step: float = 1e-5
 ) -> FloatArray:
@@ -23,18 +24,16 @@ def hessian(
     rows = []
     for name, value in weights.items():
         for index in map(tuple, np.argwhere(free[name])):
-            width = step * max(1.0, abs(float(value[index])))
             shift = np.zeros(value.shape)
-            shift[index] = width
-            _, gradient_above = evaluate(weights | {name: value + shift})
-            _, gradient_below = evaluate(weights | {name: value - shift})
-            difference = _free_entries(gradient_above, free) - _free_entries(
-                gradient_below, free
-            )
-            rows.append(difference / (2 * width))
+            shift[index] = step * max(1.0, abs(float(value[index])))
+            _, above = evaluate(weights | {name: value + shift})
+            _, below = evaluate(weights | {name: value - shift})
+            difference = _free_entries(above, free) - _free_entries(below, free)
+            rows.append(difference / (2 * shift[index]))
 
     # The reshape gives (0, 0) where no entry is free.
-    matrix = np.array(rows).reshape(len(rows), len(rows))
+    size = len(rows)
+    matrix = np.array(rows).reshape(size, size)
     if not np.all(np.isfinite(matrix)):
         raise ValueError(
             "the Hessian holds nan or inf: the gradient is no finite number near these weights"

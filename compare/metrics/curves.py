@@ -136,21 +136,25 @@ def plateau_heights(
             f"loss and gradient_norm must have shape (T,), not {loss.shape}"
         )
     # Segment k is from ends[k] to before ends[k + 1]; it is empty where the run skips plateau k.
-    mid_levels = _mid_levels(plateaus)
-    ends = [0]
-    for level in mid_levels:
-        # The first loss at or below the mid-level ends the segment.
-        (below,) = np.nonzero(loss <= level)
-        ends.append(int(below[0]) if below.size else len(loss))
-    ends.append(len(loss))
-
-    indices = np.full(len(mid_levels) + 1, -1)
+    ends = _segment_ends(loss, _mid_levels(plateaus))
+    indices = np.full(len(ends) - 1, -1)
     for k in range(len(indices)):
         segment = norm[ends[k] : ends[k + 1]]
         if segment.size:
             indices[k] = ends[k] + int(np.argmin(segment))
     heights = np.where(indices >= 0, loss[indices], np.nan)
     return Plateaus(heights, indices)
+
+
+def _segment_ends(loss: FloatArray, mid_levels: FloatArray) -> list[int]:
+    """Indices between which a run (T,) is at one plateau after the other, from 0 to T: one more than plateaus."""
+    ends = [0]
+    for level in mid_levels:
+        # The first loss at or below the mid-level ends the segment.
+        (below,) = np.nonzero(loss <= level)
+        ends.append(int(below[0]) if below.size else len(loss))
+    ends.append(len(loss))
+    return ends
 
 
 def _mid_levels(plateaus: ArrayLike) -> FloatArray:
@@ -181,6 +185,7 @@ class Order:
     extrapolated: float
 
 
+# Not divided further: checks, and the record of the fit with one line a field.
 def observed_order(
     parameter: ArrayLike,
     error: ArrayLike,

@@ -21,6 +21,7 @@ ROUNDINGS = 16
 """How many times the rounding of its largest value a loss may be off: a mean over prompts is off by a few."""
 
 
+# Not divided further: checks, and one line for each step of the measurement.
 def drops(
     time: ArrayLike, loss: ArrayLike, pause: float = PAUSE, share: float = SHARE
 ) -> FloatArray:

@@ -171,6 +171,7 @@ def _refuse_files_of_this_package(headers: Headers) -> None:
         )
 
 
+# Not divided further: one line for each field of the recording, in the order in which they depend on each other.
 def _recording(path: str, headers: Headers) -> Recording:
     """The recording of a file whose arrays have these headers; KeyError or ValueError if it cannot be replayed."""
     meta = read_meta(path, headers)
@@ -186,11 +187,7 @@ def _recording(path: str, headers: Headers) -> Recording:
     # Names and shapes are checked before any array is read.
     weights = weight_names(model, headers, sizes)
     used = [*DATA[kind], "loss", *weights]
-    arrays = read_numbers(path, headers, used)
-    refuse_losses_of_zero("loss", arrays["loss"])
-    if "steps" in headers:
-        steps = read_numbers(path, headers, ["steps"])["steps"]
-        refuse_skipped_steps(steps, sizes["steps"])
+    arrays = _training_arrays(path, headers, used, sizes["steps"])
 
     data = None
     if model is not None:
@@ -198,11 +195,7 @@ def _recording(path: str, headers: Headers) -> Recording:
             arrays["tokens"], arrays["labels"], meta["context_lengths"]
         )
     tests, unused_tests = _test_sets(path, headers, meta, sizes)
-    unused = (
-        *unused_fields(meta, sizes),
-        *unused_arrays(headers, used),
-        *unused_tests,
-    )
+    unused = unused_fields(meta, sizes) + unused_arrays(headers, used) + unused_tests
     return Recording(
         name=Path(path).stem,
         model=model,
@@ -215,6 +208,18 @@ def _recording(path: str, headers: Headers) -> Recording:
         tests=tests,
         not_used=unused,
     )
+
+
+def _training_arrays(
+    path: str, headers: Headers, names: list[str], count: int
+) -> dict[str, FloatArray]:
+    """The arrays of the training by name; ValueError unless the loss is positive, and known before every step."""
+    arrays = read_numbers(path, headers, names)
+    refuse_losses_of_zero("loss", arrays["loss"])
+    if "steps" in headers:
+        steps = read_numbers(path, headers, ["steps"])["steps"]
+        refuse_skipped_steps(steps, count)
+    return arrays
 
 
 def _model(meta: dict[str, Any], sizes: dict[str, int]) -> Parametrization:

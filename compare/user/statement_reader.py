@@ -172,6 +172,7 @@ class StatementReader:
                 fields[name] = self._expression(table[name], new_symbols)
         return make(**fields)
 
+    # Not divided further: both sides of each equation, and what may not move, are read in one pass over the table.
     def _formulas(
         self,
         field: str,

@@ -51,12 +51,19 @@ def validity_map(
     _draw_cells(ax, medians.values)
     title = f"{_quantity_label(quantity, number)}: relative error"
     ax.set_title(f"{title}{_median_note(averaged)}", loc="left")
+    _label_cells(ax, dataset, down=down, along=along)
+    return ax
+
+
+def _label_cells(
+    ax: "Axes", dataset: "xarray.Dataset", *, down: str, along: str
+) -> None:
+    """The names of the two dimensions, and the values of the sweep at the cells."""
     ax.set_xlabel(_AXIS_LABELS.get(along, along))
     ax.set_ylabel(_AXIS_LABELS.get(down, down))
     for axis, name in ((ax.xaxis, along), (ax.yaxis, down)):
         values = dataset[name].values.tolist()
         axis.set_ticks(range(len(values)), [_value_label(value) for value in values])
-    return ax
 
 
 def _draw_cells(ax: "Axes", errors: FloatArray) -> None:
@@ -97,6 +104,7 @@ def _log_norm(values: FloatArray) -> "Normalize | None":
     return LogNorm(np.nanmin(values), np.nanmax(values))
 
 
+# Not divided further: the layout of the figure is read from top to bottom in one place.
 def validity_curves(
     dataset: "xarray.Dataset",
     quantity: str,

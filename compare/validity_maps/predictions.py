@@ -64,9 +64,7 @@ def validity(dataset: "xarray.Dataset", quantity: str) -> "xarray.Dataset":
         raise ValueError(
             f"quantity must be one of {', '.join(QUANTITIES)}, not {quantity!r}"
         )
-    sweep = Sweep.from_json(dataset.attrs["sweep"])
-    experiments = {experiment.digest: experiment for experiment in sweep.experiments()}
-
+    experiments = _experiments_of(dataset)
     digests = dataset["digest"].values.ravel()
     losses = _rows(dataset, "loss")
     norms = _rows(dataset, "gradient_norm")
@@ -85,6 +83,12 @@ def validity(dataset: "xarray.Dataset", quantity: str) -> "xarray.Dataset":
     return _assembled(dataset["digest"], comparisons, first)
 
 
+def _experiments_of(dataset: "xarray.Dataset") -> dict[str, Experiment]:
+    """The experiments of a sweep by digest; runs of a part of it are among them."""
+    sweep = Sweep.from_json(dataset.attrs["sweep"])
+    return {experiment.digest: experiment for experiment in sweep.experiments()}
+
+
 def _rows(dataset: "xarray.Dataset", name: str) -> FloatArray:
     """A variable of the sweep with one row a run, (runs, T), in the order of the digests."""
     curves = dataset[name].transpose(*dataset["digest"].dims, "step")
@@ -99,13 +103,8 @@ def _assembled(
 
     # Runs of fewer heads have fewer numbers: the last ones are nan.
     count = max(len(comparison.predicted) for comparison in comparisons)
-    predicted = np.full((len(comparisons), count), np.nan)
-    observed = np.full((len(comparisons), count), np.nan)
-    for run, comparison in enumerate(comparisons):
-        length = len(comparison.predicted)
-        predicted[run, :length] = comparison.predicted
-        observed[run, :length] = comparison.observed
-
+    predicted = _padded([comparison.predicted for comparison in comparisons], count)
+    observed = _padded([comparison.observed for comparison in comparisons], count)
     arrays = {
         "predicted": predicted,
         "observed": observed,
@@ -119,6 +118,14 @@ def _assembled(
     coordinates = {name: digests.coords[name] for name in digests.coords}
     coordinates["number"] = np.arange(first, first + count)
     return xarray.Dataset(variables, coordinates)
+
+
+def _padded(rows: Sequence[FloatArray], count: int) -> FloatArray:
+    """Rows of different lengths as one array (rows, count), with nan after the end of each."""
+    padded = np.full((len(rows), count), np.nan)
+    for index, row in enumerate(rows):
+        padded[index, : len(row)] = row
+    return padded
 
 
 def _compared(

@@ -66,6 +66,7 @@ SEQUENCES = 2_000
 """Sequences of a data set so small that its weights leave the restricted block."""
 
 
+# Not divided further: the layout of the figure is read from top to bottom in one place.
 @paper_figure("conservation", paper="zhang2025")
 def conservation(context: RunContext) -> "Figure":
     """Drift of the conserved quantities along gradient descent on sampled data, and along gradient flow."""

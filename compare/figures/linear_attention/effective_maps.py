@@ -50,6 +50,7 @@ def _matches(context: RunContext) -> list[tuple[PlateauMatch, ...]]:
     ]
 
 
+# Not divided further: what is drawn on these axes, and how, is read in one place.
 def _draw_maps(figure: "SubFigure", matches: Sequence[PlateauMatch]) -> None:
     """One column a plateau: the map of the run above that of the fixed point."""
     axes = figure.subplots(
@@ -101,6 +102,7 @@ def _draw_colour_bar(
     bar.solids.set(rasterized=False, edgecolor="face")
 
 
+# Not divided further: what is drawn on these axes, and how, is read in one place.
 def _draw_residuals(ax: "Axes", matches: Sequence[PlateauMatch]) -> None:
     """Differences of every entry of every map from the predicted one; plateaus are set apart sideways."""
     width = 0.02 * float(np.max(population(FOUR, SEPARATE).coefficients))

@@ -53,6 +53,7 @@ SHARES = np.concatenate([np.geomspace(1e-4, 0.1, 40), np.linspace(0.1, 1, 40)])
 """Fractions of the theory's curves; they are not continuous at 0, where training labels are random."""
 
 
+# Not divided further: the layout of the figure is read from top to bottom in one place.
 @paper_figure("in_weight", paper="zhang2025")
 def in_weight(context: RunContext) -> "Figure":
     """Above, losses along training at the published size; below, after it, over the fraction of random teachers."""
@@ -114,6 +115,7 @@ class Mixture(NamedTuple):
     tests: tuple[Statistics, ...]
 
 
+# Not divided further: what is drawn on these axes, and how, is read in one place.
 def _draw_training(axes: NDArray[Any], mix: Mixture) -> None:
     """The published steps on sampled sequences over the flow of all weights on exact moments."""
     fraction = mix.fraction
@@ -143,6 +145,7 @@ def _draw_training(axes: NDArray[Any], mix: Mixture) -> None:
         predicted(ax, run.weight_time, loss)
 
 
+# Not divided further: what is drawn on these axes, and how, is read in one place.
 def _draw_final_losses(axes: NDArray[Any], mix: Mixture) -> None:
     """Losses after a long training, and those of the exact minimum at 0, where the training labels change."""
     fraction = mix.fraction

@@ -29,6 +29,20 @@ POINTS = 4000
 NAME_HEIGHT = 0.04
 """Difference in loss that a name needs."""
 
+# Rotated beside its line, on white, as a plateau passes behind it.
+BESIDE_LINE: dict[str, Any] = {
+    "textcoords": "offset points",
+    "rotation": 90,
+    "ha": "right",
+    "va": "center",
+    "fontsize": 6,
+    "bbox": {
+        "facecolor": "white",
+        "edgecolor": "none",
+        "pad": 0.5,
+    },
+}
+
 
 @paper_figure("low_rank", paper="zhang2025")
 def low_rank(context: RunContext) -> "Figure":
@@ -47,21 +61,8 @@ def low_rank(context: RunContext) -> "Figure":
         _draw_run(ax, run, rank)
     first.set(ylabel="loss", ylim=(0.2, 1.05))
 
-    # Rotated beside its line, on white, as a plateau passes behind it.
-    beside: dict[str, Any] = {
-        "textcoords": "offset points",
-        "rotation": 90,
-        "ha": "right",
-        "va": "center",
-        "fontsize": 6,
-        "bbox": {
-            "facecolor": "white",
-            "edgecolor": "none",
-            "pad": 0.5,
-        },
-    }
     place = (LOW_RANK_STEPS / 1000, 0.45)
-    last.annotate("published length", place, (-1.5, 0), **beside)
+    last.annotate("published length", place, (-1.5, 0), **BESIDE_LINE)
     corner = {
         "loc": "upper right",
         "bbox_to_anchor": (1.0, 0.92),

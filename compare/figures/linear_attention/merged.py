@@ -42,6 +42,7 @@ def merged_general(context: RunContext) -> "Figure":
     return _drops(context, FOUR, "aligned ODE")
 
 
+# Not divided further: the layout of the figure is read from top to bottom in one place.
 def _drops(context: RunContext, task: Task, theory: str) -> "Figure":
     figure, axes = panels(1, 1, (COLUMN, 2.2))
     ax = axes[0, 0]

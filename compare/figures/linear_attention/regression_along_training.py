@@ -35,6 +35,7 @@ POINTS = 250
 """Stored weights that are compared, evenly over the steps of the figure."""
 
 
+# Not divided further: the layout of the figure is read from top to bottom in one place.
 @paper_figure("predictor", paper="zhang2025")
 def predictor(context: RunContext) -> "Figure":
     """Mean squared difference of the outputs to regression on k components: those of Λ, and of the context."""

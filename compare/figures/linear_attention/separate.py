@@ -93,6 +93,7 @@ def _draw_value_weights(ax: "Axes", run: Trajectory, curve: TimeCourse) -> None:
         predicted(ax, run.time / 1000, amplitude)
 
 
+# Not divided further: the layout of the figure is read from top to bottom in one place.
 @paper_figure("separate_weights", paper="zhang2025")
 def separate_weights(context: RunContext) -> "Figure":
     """One seed, head by head: value weight, and how far key and query lie along each eigenvector of Λ."""
