@@ -424,7 +424,7 @@ def test_an_interrupted_simulation_goes_on_from_its_checkpoint(tmp_path, hang, e
     assert np.array_equal(load(out).loss, load(tmp_path / "whole.npz").loss)
 
 
-def test_an_interrupted_simulation_without_a_checkpoint_says_that_nothing_is_kept(
+def test_an_interrupted_simulation_without_a_checkpoint_says_that_nothing_is_stored(
     tmp_path, monkeypatch, capsys
 ):
     def interrupt(experiment, checkpoint):
