@@ -148,28 +148,17 @@ def head_rows(x: FloatArray, equations: Equations) -> Rows:
 # -- The right-hand side ------------------------------------------------------------------------------------------
 
 
-@compile_function
-def write_gap(x: FloatArray, equations: Equations, gap: FloatArray) -> None:
-    """Writes M* − Σ_h n_h v_h Σ_r k_hr q_hrᵀ of the state x into `gap` (D, D)."""
-    values, keys, queries = pair_rows(x, equations)
-    copies, pairs = equations.copies, equations.pairs
-    rows, D = keys.shape
-    gap[:] = equations.target
-    for row in range(rows):
-        v = copies[row // pairs] * values[row // pairs]
-        for i in range(D):
-            weight = v * keys[row, i]
-            if weight != 0.0:  # aligned heads have few entries that are not zero
-                for j in range(D):
-                    gap[i, j] -= weight * queries[row, j]
+# What is called at every stage makes its views in place: views that come out of a function, in a tuple, are counted as
+# references, which for a few heads costs as much as the arithmetic.
 
 
 @compile_function
-def write_residual_correlation(equations: Equations, space: Workspace) -> None:
-    """Writes G = A (M* − M) Λ into `space`, which holds M* − M."""
-    A, lam, gap, G = equations.A, equations.lam, space.gap, space.G
+def write_residual_correlation(
+    A: FloatArray, lam: FloatArray, diagonal: bool, gap: FloatArray, G: FloatArray
+) -> None:
+    """Writes G = A (M* − M) Λ, (D, D), from `gap` M* − M."""
     D = len(lam)
-    if equations.diagonal:
+    if diagonal:
         for i in range(D):
             for j in range(D):
                 G[i, j] = A[i, i] * gap[i, j] * lam[j]
@@ -186,8 +175,24 @@ def write_residual_correlation(equations: Equations, space: Workspace) -> None:
 @compile_function
 def residual(x: FloatArray, equations: Equations, space: Workspace) -> None:
     """Writes M* − M and G = A (M* − M) Λ of the state x into `space`."""
-    write_gap(x, equations, space.gap)
-    write_residual_correlation(equations, space)
+    A, target, lam, diagonal, copies, pairs = equations
+    gap = space.gap
+    H, D = len(copies), len(lam)
+    rows = H * pairs
+    keys = x[H : H + rows * D].reshape((rows, D))
+    queries = x[H + rows * D :].reshape((rows, D))
+
+    # M* − Σ_h n_h v_h Σ_r k_hr q_hrᵀ
+    gap[:] = target
+    for row in range(rows):
+        v = copies[row // pairs] * x[row // pairs]
+        for i in range(D):
+            weight = v * keys[row, i]
+            if weight != 0.0:  # aligned heads have few entries that are not zero
+                for j in range(D):
+                    gap[i, j] -= weight * queries[row, j]
+
+    write_residual_correlation(A, lam, diagonal, gap, space.G)
 
 
 # Over 200 nodes: the innermost loop of all, where a call for each pair would cost as much as its arithmetic.
@@ -198,13 +203,17 @@ def velocity(
     """Writes dx/dt into `slope`, and M* − M and G of the state x into `space`."""
     residual(x, equations, space)
     G, pairs = space.G, equations.pairs
-    values, keys, queries = pair_rows(x, equations)
-    dv, dk, dq = pair_rows(slope, equations)
-    dv[:] = 0.0
+    H, D = len(equations.copies), len(equations.lam)
+    rows = H * pairs
+    end_of_keys = H + rows * D
+    keys = x[H:end_of_keys].reshape((rows, D))
+    queries = x[end_of_keys:].reshape((rows, D))
+    dk = slope[H:end_of_keys].reshape((rows, D))
+    dq = slope[end_of_keys:].reshape((rows, D))
+    slope[:H] = 0.0
     dq[:] = 0.0
-    rows, D = keys.shape
     for row in range(rows):
-        v = values[row // pairs]
+        v = x[row // pairs]
         kGq = 0.0
         for i in range(D):
             k = keys[row, i]
@@ -217,7 +226,7 @@ def velocity(
             dk[row, i] = v * Gq
         for j in range(D):
             dq[row, j] *= v
-        dv[row // pairs] += kGq
+        slope[row // pairs] += kGq
 
 
 @compile_function

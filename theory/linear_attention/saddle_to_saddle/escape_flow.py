@@ -114,20 +114,17 @@ def dv_dt(τ: float, head: SmallHead) -> float:
 
 
 @compile_function
-def mean_square(z: float, head: SmallHead, d: int) -> float:
-    """Σ_r (k_rd² + q_rd²)/2 of direction d at z = 2 g_d τ."""
-    if abs(z) < _SMALL_EXPONENT:
-        return float(head.square[d] * np.cosh(z) + head.product[d] * np.sinh(z))
-    growing, decaying = exponentials(z, head.log_sum[d], head.log_difference[d])
-    return (growing + decaying) / 4
-
-
-@compile_function
 def size_at(τ: float, v: float, head: SmallHead) -> float:
     """(|v||K||Q|)^{1/3}, with Frobenius norms over the directions."""
     key = query = 0.0  # |K|² and |Q|²
     for d in range(len(head.rates)):
-        mean = mean_square(2 * head.rates[d] * τ, head, d)
+        z = 2 * head.rates[d] * τ
+        # Σ_r (k² + q²)/2
+        if abs(z) < _SMALL_EXPONENT:
+            mean = head.square[d] * np.cosh(z) + head.product[d] * np.sinh(z)
+        else:
+            growing, decaying = exponentials(z, head.log_sum[d], head.log_difference[d])
+            mean = (growing + decaying) / 4
         # The flow conserves Σ_r (k² − q²) of each direction.
         key += mean + head.difference[d] / 2
         query += mean - head.difference[d] / 2
