@@ -52,10 +52,10 @@ test-pythons: $(VENV)/.installed-lint
 	done
 
 # What breaks with a dependency or a Python: numbers and warnings, and after them the fast claims.
-QUICK := tests/test_task.py tests/models tests/runtime tests/simulate/attention tests/simulate/data \
-  tests/simulate/descent tests/simulate/runs tests/simulate/sufficient_statistics tests/theory/linear_attention \
-  tests/theory/moments tests/theory/symbolic/loss tests/compare/evidence tests/compare/metrics \
-  tests/compare/test_overlays.py tests/cli/test_cli.py
+QUICK := tests/test_task.py tests/models tests/runtime/test_time_axis.py tests/simulate/attention \
+  tests/simulate/sufficient_statistics tests/simulate/test_trajectory.py tests/theory/moments \
+  tests/theory/linear_attention/test_rank_one.py tests/theory/linear_attention/test_merged.py \
+  tests/theory/symbolic/loss tests/compare/metrics tests/compare/test_overlays.py tests/cli/test_cli.py
 
 .PHONY: quick
 quick:
