@@ -178,6 +178,10 @@ class _Means(NamedTuple):
         """Whether an interval holds so much beside its mean that more runs are needed."""
         return bool(np.any(self.half_width > WIDEST_MEAN * np.abs(self.mean)))
 
+    def contain(self, predicted: FloatArray) -> bool:
+        """Whether every interval contains its predicted number (n,)."""
+        return bool(np.all(np.abs(self.mean - predicted) <= self.half_width))
+
 
 def _means(observed: FloatArray) -> _Means:
     """Means of the numbers (runs, n), of which those that a run does not have are nan."""
@@ -198,8 +202,7 @@ def means_within_scatter(predicted: FloatArray, observed: FloatArray) -> Evidenc
     means = _means(observed)
     run_count = len(observed)
     enough = run_count >= FEWEST_RUNS and np.min(means.counts) >= run_count / 2
-    inside = np.all(np.abs(means.mean - predicted) <= means.half_width)
-    holds = bool(enough and inside)
+    holds = bool(enough and means.contain(predicted))
 
     percent = 100 * (means.mean / predicted - 1)
     numbers = _in_words(means.mean, ".4f")

@@ -8,7 +8,6 @@ from ...runtime.checks import positive_number
 from ...simulate.attention.objectives import Objective
 
 
-# Not divided further: a central difference, and the checks of its result.
 def hessian(
     evaluate: Objective, weights: Weights, free: Weights, step: float = 1e-5
 ) -> FloatArray:
@@ -31,6 +30,11 @@ def hessian(
             difference = _free_entries(above, free) - _free_entries(below, free)
             rows.append(difference / (2 * shift[index]))
 
+    return _symmetric_hessian(rows)
+
+
+def _symmetric_hessian(rows: list[FloatArray]) -> FloatArray:
+    """The Hessian (n, n) from its rows (n,), each a difference in one direction; ValueError if it is not finite."""
     # The reshape gives (0, 0) where no entry is free.
     size = len(rows)
     matrix = np.array(rows).reshape(size, size)

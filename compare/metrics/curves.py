@@ -185,7 +185,6 @@ class Order:
     extrapolated: float
 
 
-# Not divided further: checks, and the record of the fit with one line a field.
 def observed_order(
     parameter: ArrayLike,
     error: ArrayLike,
@@ -207,10 +206,7 @@ def observed_order(
     (2.0, 3)
     """
     h, errors = _same_shape(parameter, error)
-    if not (floor >= 0 and 0 < level < 1):
-        raise ValueError(
-            f"floor must be zero or more and level between 0 and 1, not {floor} and {level}"
-        )
+    _refuse_floor_and_level(floor, level)
     if scale is not None:
         h = _finite("scale(parameter)", scale(h))
     _refuse_signs(h, errors)
@@ -236,6 +232,14 @@ def observed_order(
         local_slopes=slopes.local,
         extrapolated=slopes.extrapolated,
     )
+
+
+def _refuse_floor_and_level(floor: float, level: float) -> None:
+    """ValueError for a negative floor of the errors, or a confidence level that is no probability."""
+    if not (floor >= 0 and 0 < level < 1):
+        raise ValueError(
+            f"floor must be zero or more and level between 0 and 1, not {floor} and {level}"
+        )
 
 
 def _refuse_signs(h: FloatArray, errors: FloatArray) -> None:

@@ -21,7 +21,6 @@ ROUNDINGS = 16
 """How many times the rounding of its largest value a loss may be off: a mean over prompts is off by a few."""
 
 
-# Not divided further: checks, and one line for each step of the measurement.
 def drops(
     time: ArrayLike, loss: ArrayLike, pause: float = PAUSE, share: float = SHARE
 ) -> FloatArray:
@@ -54,13 +53,18 @@ def drops(
     lowest = np.minimum.accumulate(loss / largest)
     fall = _fall_bounds(time[resolved] / time[-1], lowest[resolved], rounding)
 
+    peaks = _fast_peaks(fall, pause, share)
+    return np.asarray(time[resolved][peaks])
+
+
+def _fast_peaks(fall: "_FallBounds", pause: float, share: float) -> list[int]:
+    """Indices of the maxima of a fall (T,) that are separate drops and reach `share` of the fastest."""
     threshold = share * np.max(fall.least)
-    peaks = [
+    return [
         k
         for k in _peaks(fall, pause)
         if fall.least[k] > 0 and fall.least[k] >= threshold
     ]
-    return np.asarray(time[resolved][peaks])
 
 
 def _refuse_thresholds(pause: float, share: float) -> None:

@@ -171,17 +171,12 @@ def _refuse_files_of_this_package(headers: Headers) -> None:
         )
 
 
-# Not divided further: one line for each field of the recording, in the order in which they depend on each other.
 def _recording(path: str, headers: Headers) -> Recording:
     """The recording of a file whose arrays have these headers; KeyError or ValueError if it cannot be replayed."""
     meta = read_meta(path, headers)
     kind = str(meta["model"])
-    if kind == NETWORK:
-        sizes = network_sizes(headers)
-        model = None
-    else:
-        sizes = attention_sizes(kind, headers)
-        model = _model(meta, sizes)
+    sizes = _array_sizes(kind, headers)
+    model = _model(meta, sizes)
     refuse_other_sizes(meta, sizes)
 
     # Names and shapes are checked before any array is read.
@@ -189,20 +184,15 @@ def _recording(path: str, headers: Headers) -> Recording:
     used = [*DATA[kind], "loss", *weights]
     arrays = _training_arrays(path, headers, used, sizes["steps"])
 
-    data = None
-    if model is not None:
-        data = recorded_prompts(
-            arrays["tokens"], arrays["labels"], meta["context_lengths"]
-        )
     tests, unused_tests = _test_sets(path, headers, meta, sizes)
     unused = unused_fields(meta, sizes) + unused_arrays(headers, used) + unused_tests
     return Recording(
         name=Path(path).stem,
         model=model,
-        data=data,
+        data=_training_prompts(meta, arrays),
         features=arrays.get("features"),
         labels=arrays["labels"],
-        start={name.removeprefix("initial_"): arrays[name] for name in weights},
+        start=_initial_weights(arrays, weights),
         learning_rate=positive_number(meta, "learning_rate"),
         loss=arrays["loss"],
         tests=tests,
@@ -222,8 +212,34 @@ def _training_arrays(
     return arrays
 
 
-def _model(meta: dict[str, Any], sizes: dict[str, int]) -> Parametrization:
-    """The model of attention that the fields and the sizes describe."""
+def _array_sizes(kind: str, headers: Headers) -> dict[str, int]:
+    """The sizes of a network or of a model of attention by name, from the shapes of its arrays."""
+    if kind == NETWORK:
+        return network_sizes(headers)
+    return attention_sizes(kind, headers)
+
+
+def _initial_weights(
+    arrays: Mapping[str, FloatArray], names: list[str]
+) -> dict[str, FloatArray]:
+    """The weights before the first step, whose arrays are called `initial_…` in the file."""
+    return {name.removeprefix("initial_"): arrays[name] for name in names}
+
+
+def _training_prompts(
+    meta: dict[str, Any], arrays: Mapping[str, FloatArray]
+) -> RecordedPrompts | None:
+    """The prompts of the training, from its tokens and labels; None for a network, which reads features."""
+    if meta["model"] == NETWORK:
+        return None
+    return recorded_prompts(arrays["tokens"], arrays["labels"], meta["context_lengths"])
+
+
+def _model(meta: dict[str, Any], sizes: dict[str, int]) -> Parametrization | None:
+    """The model of attention that the fields and the sizes describe; None for a network."""
+    if meta["model"] == NETWORK:
+        return None
+
     softmax = meta["softmax"]
     divisor = DIVISORS[meta["attention_divisor"]]
     # Softmax of this package has no divisor of its own; see DividedSoftmax.

@@ -172,7 +172,6 @@ class StatementReader:
                 fields[name] = self._expression(table[name], new_symbols)
         return make(**fields)
 
-    # Not divided further: both sides of each equation, and what may not move, are read in one pass over the table.
     def _formulas(
         self,
         field: str,
@@ -184,14 +183,7 @@ class StatementReader:
     ) -> dict[Expr, Expr]:
         """The expressions of a field by symbol, from a table or from equations in one text."""
         if not isinstance(source, dict):
-            if "=" not in str(source):
-                raise ValueError(
-                    f"{field} must be a table of formulas, or equations in one text"
-                )
-            names = self._names(new_symbols)
-            return read_equations(
-                str(source), *names, latex=self.is_latex, rate=is_rate
-            )
+            return self._equations(field, str(source), new_symbols, is_rate=is_rate)
 
         formulas: dict[Expr, Expr] = {}
         constants: set[Expr] = set()
@@ -208,12 +200,19 @@ class StatementReader:
             # The first spelling counts, and the second is to be proved equal.
             formulas.setdefault(symbol, value)
             constants |= constant.free_symbols
-        # τ v̇ = f gives v̇ = f/τ only where τ is constant.
-        if moving := constants & formulas.keys():
-            raise ValueError(
-                f"a rate may have a constant before it, and {min(moving, key=str)} moves"
-            )
+        _refuse_moving_constants(constants, formulas)
         return formulas
+
+    def _equations(
+        self, field: str, text: str, new_symbols: list[Expr], *, is_rate: bool
+    ) -> dict[Expr, Expr]:
+        """The right sides of equations in one text by symbol; ValueError if there is none."""
+        if "=" not in text:
+            raise ValueError(
+                f"{field} must be a table of formulas, or equations in one text"
+            )
+        names = self._names(new_symbols)
+        return read_equations(text, *names, latex=self.is_latex, rate=is_rate)
 
     def _rate(self, name: str, new_symbols: list[Expr]) -> _Rate:
         """The symbol whose rate stands on the left of an equation, and the constant before it: \\tau \\dot v."""
@@ -248,3 +247,13 @@ class StatementReader:
                 )
             meanings[name] = formula
         return _Names(symbols, meanings)
+
+
+def _refuse_moving_constants(
+    constants: set[Expr], formulas: Mapping[Expr, Expr]
+) -> None:
+    """ValueError if a symbol before a rate has a rate of its own: τ v̇ = f gives v̇ = f/τ only where τ is constant."""
+    if moving := constants & formulas.keys():
+        raise ValueError(
+            f"a rate may have a constant before it, and {min(moving, key=str)} moves"
+        )

@@ -104,7 +104,6 @@ def _log_norm(values: FloatArray) -> "Normalize | None":
     return LogNorm(np.nanmin(values), np.nanmax(values))
 
 
-# Not divided further: the layout of the figure is read from top to bottom in one place.
 def validity_curves(
     dataset: "xarray.Dataset",
     quantity: str,
@@ -118,9 +117,7 @@ def validity_curves(
     dimension that the sweep does not have.
     """
     (along,) = _dimensions(dataset, [against], count=1)
-    comparison = validity(dataset, quantity)
-    # A prediction counts only where the run shows what it predicts.
-    comparison = comparison.where(np.isfinite(comparison["observed"]))
+    comparison = _where_observed(validity(dataset, quantity))
     averaged = [
         str(name) for name in comparison["error"].dims if name not in (along, "number")
     ]
@@ -137,12 +134,22 @@ def validity_curves(
 
     ax.set_xlabel(_AXIS_LABELS.get(along, along))
     ax.set_ylabel(QUANTITIES[quantity].axis_label)
+    _mark_settings(ax, positions)
+    ax.legend(frameon=False)
+    return ax
+
+
+def _where_observed(comparison: "xarray.Dataset") -> "xarray.Dataset":
+    """Observed and predicted numbers, both nan where the run does not show what is predicted."""
+    return comparison.where(np.isfinite(comparison["observed"]))
+
+
+def _mark_settings(ax: "Axes", positions: "_Positions") -> None:
+    """Scales of the axes, with one tick at each setting of the sweep."""
     ax.set(xscale=positions.scale, yscale="log")
     ax.set_xticks(positions.x, positions.labels)
     # The settings of the sweep are the only ticks.
     ax.set_xticks([], minor=True)
-    ax.legend(frameon=False)
-    return ax
 
 
 def _draw_curve(

@@ -102,7 +102,7 @@ def workspace(heads: Heads) -> Workspace:
     )
 
 
-# Over 200 nodes, and not split: the four rows are written out because each number of S̃ is then read from memory once
+# Long because the four rows are written out: each number of S̃ is then read from memory once
 # and used twice, with four sums in registers, which no loop over them would be compiled to.
 @jit
 def product(half: FloatArray, m: FloatArray, y: FloatArray) -> None:
@@ -157,7 +157,7 @@ def update_values(
     return square
 
 
-# Over 200 nodes, for the same reason.
+# Long because key and query are updated together: the slope of each needs the other as it was before the step.
 @jit
 def update_pairs(
     h: int,

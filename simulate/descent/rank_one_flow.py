@@ -360,7 +360,7 @@ class Path(NamedTuple):
     finished: bool
 
 
-# Over 200 nodes: the loop of an adaptive integrator, whose parts stand above.
+# Long because this is the loop of an adaptive integrator, whose parts stand above.
 @jit_in_order
 def _path(x: FloatArray, flow: Flow, limits: Limits) -> Path:
     """The flow from x (H, 1 + 2D) through the levels."""

@@ -66,7 +66,6 @@ SEQUENCES = 2_000
 """Sequences of a data set so small that its weights leave the restricted block."""
 
 
-# Not divided further: the layout of the figure is read from top to bottom in one place.
 @paper_figure("conservation", paper="zhang2025")
 def conservation(context: RunContext) -> "Figure":
     """Drift of the conserved quantities along gradient descent on sampled data, and along gradient flow."""
@@ -74,22 +73,31 @@ def conservation(context: RunContext) -> "Figure":
     in_time, over_rates = axes[:, 0]
     in_time.set(yscale="log", xlabel="flow time", ylabel="drift")
     for model, colour in zip(SMALL_STEPS, COLOURS, strict=False):
-        # The same few sequences for both models: their weights leave the restricted block.
-        data = sample(FOUR, SEQUENCES, seeds(context.seed)[0])
-        runs = _runs(model, statistics(data, model), context, "gaussian")
+        runs = _runs_on_few_sequences(model, context)
         drifts = [_drift(model, run) for run in runs.descents]
         if model is MERGED:
             _draw_drifts(in_time, runs.descents, drifts)
             _draw_flow_drift(in_time, _drift(model, runs.flow), runs.flow)
         largest = [float(np.max(drift)) for drift in drifts]
         _draw_errors(over_rates, RATES, largest, SMALL_STEPS[model].name, colour=colour)
+    _label_drifts(in_time, over_rates)
+    return figure
+
+
+def _runs_on_few_sequences(model: Model, context: RunContext) -> "Runs":
+    """Runs at all learning rates on the same few sequences for both models: weights leave the restricted block."""
+    data = sample(FOUR, SEQUENCES, seeds(context.seed)[0])
+    return _runs(model, statistics(data, model), context, "gaussian")
+
+
+def _label_drifts(in_time: "Axes", over_rates: "Axes") -> None:
+    """Legend of the drifts in time, names of the axis over the learning rates, and titles of both panels."""
     _label_rates(over_rates)
     over_rates.set_ylabel("largest drift")
     in_time.legend(loc="center right", ncols=2)
     panel_titles(
         [in_time, over_rates], ["merged, in time", "at several learning rates"]
     )
-    return figure
 
 
 def _draw_drifts(ax: "Axes", runs: list[Trajectory], drifts: list[FloatArray]) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....models.effective_map import effective_map
+from ....runtime.arrays import FloatArray
 from ....theory import fixed_point, population
 from ...claims.linear_attention.common.experiments import FOUR, SEPARATE, separate
 from ...evidence.claim import RunContext
@@ -50,7 +51,6 @@ def _matches(context: RunContext) -> list[tuple[PlateauMatch, ...]]:
     ]
 
 
-# Not divided further: what is drawn on these axes, and how, is read in one place.
 def _draw_maps(figure: "SubFigure", matches: Sequence[PlateauMatch]) -> None:
     """One column a plateau: the map of the run above that of the fixed point."""
     axes = figure.subplots(
@@ -60,20 +60,11 @@ def _draw_maps(figure: "SubFigure", matches: Sequence[PlateauMatch]) -> None:
         sharey=True,
         squeeze=False,
     )
-    # Symmetric about zero, the middle of the colour map.
     limit = float(np.max(population(FOUR, SEPARATE).coefficients))
-    colours: dict[str, Any] = {
-        "cmap": "PuOr_r",
-        "vmin": -limit,
-        "vmax": limit,
-    }
     directions = range(1, FOUR.dimension + 1)
     for (above, below), match in zip(axes.T, matches, strict=True):
-        observed = effective_map(SEPARATE, match.weights)
-        above.pcolormesh(directions, directions, observed, **colours)
-        picture = below.pcolormesh(directions, directions, match.point.M, **colours)
-        above.set_aspect("equal")
-        below.set_aspect("equal")
+        _draw_map(above, effective_map(SEPARATE, match.weights), limit)
+        picture = _draw_map(below, match.point.M, limit)
         above.set_title(f"$m = {len(match.point.subset)}$")
         below.set(
             xlabel="direction of $x_q$",
@@ -86,6 +77,22 @@ def _draw_maps(figure: "SubFigure", matches: Sequence[PlateauMatch]) -> None:
     axes[0, 0].set_ylabel("observed\n" r"direction of $\beta$")
     axes[1, 0].set_ylabel("predicted\n" r"direction of $\beta$")
     _draw_colour_bar(figure, axes, picture)
+
+
+def _draw_map(ax: "Axes", M: FloatArray, limit: float) -> "QuadMesh":
+    """The entries of a map M (D, D) as colours, for values from −`limit` to `limit`."""
+    directions = range(1, len(M) + 1)
+    # Symmetric about zero, the middle of the colour map.
+    picture = ax.pcolormesh(
+        directions,
+        directions,
+        M,
+        cmap="PuOr_r",
+        vmin=-limit,
+        vmax=limit,
+    )
+    ax.set_aspect("equal")
+    return picture
 
 
 def _draw_colour_bar(
@@ -102,32 +109,14 @@ def _draw_colour_bar(
     bar.solids.set(rasterized=False, edgecolor="face")
 
 
-# Not divided further: what is drawn on these axes, and how, is read in one place.
 def _draw_residuals(ax: "Axes", matches: Sequence[PlateauMatch]) -> None:
     """Differences of every entry of every map from the predicted one; plateaus are set apart sideways."""
     width = 0.02 * float(np.max(population(FOUR, SEPARATE).coefficients))
-    style: dict[str, Any] = {
-        "marker": "o",
-        "linestyle": "none",
-        "markersize": 2,
-        "markeredgewidth": 0,
-    }
     for m, colour in enumerate(COLOURS[: FOUR.dimension], start=1):
         reached = [match for match in matches if len(match.point.subset) == m]
-        expected = np.array([match.point.M for match in reached]).ravel()
-        observed = np.array(
-            [effective_map(SEPARATE, match.weights) for match in reached]
-        ).ravel()
         # The middle of the plateaus 1 … 4 is 2.5.
-        x = expected + (m - 2.5) * width
-        y = 1000 * (observed - expected)
-        ax.plot(
-            x,
-            y,
-            color=colour,
-            label=f"$m = {m}$",
-            **style,
-        )
+        offset = (m - 2.5) * width
+        _draw_entries(ax, reached, offset, color=colour, label=f"$m = {m}$")
     ax.axhline(
         0,
         color="black",
@@ -145,4 +134,24 @@ def _draw_residuals(ax: "Axes", matches: Sequence[PlateauMatch]) -> None:
         ncols=2,
         handletextpad=0,
         columnspacing=0.5,
+    )
+
+
+def _draw_entries(
+    ax: "Axes", matches: Sequence[PlateauMatch], offset: float, **style: Any
+) -> None:
+    """Differences of all entries of the maps of one plateau, over the predicted entries moved by `offset`."""
+    # All entries (matches · D²,) in one row.
+    expected = np.array([match.point.M for match in matches]).ravel()
+    observed = np.array(
+        [effective_map(SEPARATE, match.weights) for match in matches]
+    ).ravel()
+    ax.plot(
+        expected + offset,
+        1000 * (observed - expected),
+        marker="o",
+        linestyle="none",
+        markersize=2,
+        markeredgewidth=0,
+        **style,
     )

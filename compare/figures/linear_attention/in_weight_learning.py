@@ -1,12 +1,13 @@
 """In-context and in-weight learning: training loss and both test losses of six mixtures."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ....runtime.arrays import FloatArray
-from ....simulate import Statistics, initial_weights, train
+from ....simulate import Statistics, Trajectory, initial_weights, train
 from ...claims.linear_attention.in_context.mixtures import (
     FRACTIONS,
     MODEL,
@@ -36,6 +37,7 @@ from ..style import (
 )
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -53,7 +55,6 @@ SHARES = np.concatenate([np.geomspace(1e-4, 0.1, 40), np.linspace(0.1, 1, 40)])
 """Fractions of the theory's curves; they are not continuous at 0, where training labels are random."""
 
 
-# Not divided further: the layout of the figure is read from top to bottom in one place.
 @paper_figure("in_weight", paper="zhang2025")
 def in_weight(context: RunContext) -> "Figure":
     """Above, losses along training at the published size; below, after it, over the fraction of random teachers."""
@@ -73,14 +74,19 @@ def in_weight(context: RunContext) -> "Figure":
     titles = [f"{name}, along training" for name in SETS]
     titles += [f"{name}, after training" for name in SETS]
     panel_titles(list(axes.ravel()), titles)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
+    _name_mixtures(figure, axes[0, 0])
+    return figure
+
+
+def _name_mixtures(figure: "Figure", ax: "Axes") -> None:
+    """Legend of the fractions below all panels, from the curves on one of them."""
+    handles, labels = ax.get_legend_handles_labels()
     figure.legend(
         handles,
         labels,
         loc="outside lower center",
         ncols=len(FRACTIONS),
     )
-    return figure
 
 
 def _label_axes(axes: NDArray[Any]) -> None:
@@ -115,7 +121,6 @@ class Mixture(NamedTuple):
     tests: tuple[Statistics, ...]
 
 
-# Not divided further: what is drawn on these axes, and how, is read in one place.
 def _draw_training(axes: NDArray[Any], mix: Mixture) -> None:
     """The published steps on sampled sequences over the flow of all weights on exact moments."""
     fraction = mix.fraction
@@ -130,22 +135,16 @@ def _draw_training(axes: NDArray[Any], mix: Mixture) -> None:
         record=20,
     )
 
-    # Maps (T, K) at the recorded weights.
-    records = range(len(run.weight_time))
-    maps = np.array([learned_map(run.stored_weights(k)) for k in records])
-    test_losses = [_test_loss(test, maps) for test in mix.tests]
-
     simulated(
         axes[0], run.time, run.loss, color=mix.colour, label=f"$p = {fraction:g}$"
     )
-    for ax, loss in zip(axes[1:], test_losses, strict=True):
+    for ax, loss in zip(axes[1:], _test_losses(run, mix.tests), strict=True):
         simulated(ax, run.weight_time, loss, color=mix.colour)
     exact_maps = flow_of_all_weights(fraction, start, run.weight_flow_time)
     for ax, loss in zip(axes, losses(fraction, exact_maps), strict=True):
         predicted(ax, run.weight_time, loss)
 
 
-# Not divided further: what is drawn on these axes, and how, is read in one place.
 def _draw_final_losses(axes: NDArray[Any], mix: Mixture) -> None:
     """Losses after a long training, and those of the exact minimum at 0, where the training labels change."""
     fraction = mix.fraction
@@ -170,16 +169,21 @@ def _draw_final_losses(axes: NDArray[Any], mix: Mixture) -> None:
             zorder=2,
         )
     if fraction == 0:
-        minimum = losses(fraction, exact(fraction).minimum)
-        for ax, loss in zip(axes, minimum, strict=True):
-            ax.plot(
-                [0.0],
-                [loss],
-                "_",
-                color="black",
-                markersize=9,
-                zorder=3,
-            )
+        _mark_minimum_at_zero(axes)
+
+
+def _mark_minimum_at_zero(axes: NDArray[Any]) -> None:
+    """Losses of the exact minimum without random teachers, where the curves of the theory are not continuous."""
+    minimum = losses(0.0, exact(0.0).minimum)
+    for ax, loss in zip(axes, minimum, strict=True):
+        ax.plot(
+            [0.0],
+            [loss],
+            "_",
+            color="black",
+            markersize=9,
+            zorder=3,
+        )
 
 
 def _draw_minimum_losses(axes: NDArray[Any]) -> None:
@@ -188,6 +192,13 @@ def _draw_minimum_losses(axes: NDArray[Any]) -> None:
     curves = np.array([losses(share, exact(share).minimum) for share in SHARES])
     for ax, curve in zip(axes, curves.T, strict=True):
         predicted(ax, SHARES, curve)
+
+
+def _test_losses(run: Trajectory, tests: Sequence[Statistics]) -> list[FloatArray]:
+    """Loss (T,) on each test set at the recorded weights of a run."""
+    records = range(len(run.weight_time))
+    maps = np.array([learned_map(run.stored_weights(k)) for k in records])  # (T, K)
+    return [_test_loss(test, maps) for test in tests]
 
 
 def _test_loss(test: Statistics, M: FloatArray) -> FloatArray:

@@ -42,13 +42,12 @@ def merged_general(context: RunContext) -> "Figure":
     return _drops(context, FOUR, "aligned ODE")
 
 
-# Not divided further: the layout of the figure is read from top to bottom in one place.
 def _drops(context: RunContext, task: Task, theory: str) -> "Figure":
     figure, axes = panels(1, 1, (COLUMN, 2.2))
     ax = axes[0, 0]
     # The drops of all runs overlap at full scale: the inset shows their middle.
     inset = ax.inset_axes((0.62, 0.46, 0.36, 0.42))
-    overlays = [_overlay(context, task, number) for number in range(RUNS)]
+    overlays = _overlays(context, task)
     _draw_overlays(ax, overlays)
     _draw_overlays(inset, overlays)
 
@@ -56,8 +55,7 @@ def _drops(context: RunContext, task: Task, theory: str) -> "Figure":
     plateaus = (loss.c, loss.minimum_loss)
     plateau_lines(ax, plateaus, ["$L(0)$", r"$L(M^\ast)$"])
     window = _middle_of_drops(overlays, *plateaus)
-    inset.set(xlim=window.times, ylim=window.losses)
-    ax.indicate_inset_zoom(inset, edgecolor="0.4")
+    _magnify(ax, inset, window)
 
     above = {
         "loc": "lower center",
@@ -86,6 +84,11 @@ def _draw_overlays(ax: "Axes", overlays: list[Overlay]) -> None:
         predicted(ax, both.flow_time, both.predicted, color=dark)
 
 
+def _overlays(context: RunContext, task: Task) -> list[Overlay]:
+    """One for every run of the task."""
+    return [_overlay(context, task, number) for number in range(RUNS)]
+
+
 def _overlay(context: RunContext, task: Task, number: int) -> Overlay:
     run = context.trajectory(merged(task, context.seed)[number])
     return overlay(time_course(task, MERGED, run.flow_time, run.initial), run)
@@ -96,6 +99,12 @@ class _Window(NamedTuple):
 
     times: tuple[float, float]
     losses: tuple[float, float]
+
+
+def _magnify(ax: "Axes", inset: "Axes", window: _Window) -> None:
+    """The inset shows the window, which a frame marks on the axes."""
+    inset.set(xlim=window.times, ylim=window.losses)
+    ax.indicate_inset_zoom(inset, edgecolor="0.4")
 
 
 def _middle_of_drops(overlays: list[Overlay], first: float, last: float) -> _Window:

@@ -35,7 +35,6 @@ POINTS = 250
 """Stored weights that are compared, evenly over the steps of the figure."""
 
 
-# Not divided further: the layout of the figure is read from top to bottom in one place.
 @paper_figure("predictor", paper="zhang2025")
 def predictor(context: RunContext) -> "Figure":
     """Mean squared difference of the outputs to regression on k components: those of Λ, and of the context."""
@@ -54,14 +53,19 @@ def predictor(context: RunContext) -> "Figure":
     _draw_predictions(of_covariance, run, records)
     line_legend(of_context, "gradient descent", "staircase", loc="lower right")
     panel_titles(axes[0], ["components of Λ", "components of the context"])
-    handles, labels = of_covariance.get_legend_handles_labels()
+    _name_component_counts(figure, of_covariance)
+    return figure
+
+
+def _name_component_counts(figure: "Figure", ax: "Axes") -> None:
+    """Legend of the numbers k of components below both panels, from the curves on one of them."""
+    handles, labels = ax.get_legend_handles_labels()
     figure.legend(
         handles,
         labels,
         loc="outside lower center",
         ncols=FOUR.dimension + 1,
     )
-    return figure
 
 
 def _draw_predictions(ax: "Axes", run: Trajectory, records: IndexArray) -> None:

@@ -93,13 +93,12 @@ def _draw_value_weights(ax: "Axes", run: Trajectory, curve: TimeCourse) -> None:
         predicted(ax, run.time / 1000, amplitude)
 
 
-# Not divided further: the layout of the figure is read from top to bottom in one place.
 @paper_figure("separate_weights", paper="zhang2025")
 def separate_weights(context: RunContext) -> "Figure":
     """One seed, head by head: value weight, and how far key and query lie along each eigenvector of Λ."""
     heads = SEPARATE.head_count
     figure, axes = panels(3, heads, (PAGE, 3.6), sharex=True, sharey="row")
-    value_axes, key_axes, query_axes = axes
+    value_axes, key_axes, _ = axes
     run, curve = _first_run(context)
     for column, head in enumerate(_heads_by_activation(run)):
         _draw_head(axes[:, column], run, head, colour=COLOURS[column])
@@ -107,13 +106,7 @@ def separate_weights(context: RunContext) -> "Figure":
     for ax, amplitude in zip(value_axes, curve.amplitudes.T, strict=False):
         predicted(ax, run.time / 1000, amplitude)
 
-    value_axes[0].set(
-        xlim=(0, _end(run)),
-        ylim=(0, None),
-        ylabel="$|v_h|$",
-    )
-    for ax, symbol in ((key_axes[0], "k"), (query_axes[0], "q")):
-        ax.set(ylim=(0, 1.05), ylabel=rf"$|e_d^\top {symbol}_h| / |{symbol}_h|$")
+    _label_weights(axes[:, 0], _end(run))
     line_legend(value_axes[-1], "gradient descent", "staircase", loc="center")
     handles, labels = key_axes[0].get_legend_handles_labels()
     figure.legend(
@@ -123,6 +116,18 @@ def separate_weights(context: RunContext) -> "Figure":
         ncols=FOUR.dimension,
     )
     return figure
+
+
+def _label_weights(axes: NDArray[Any], end: float) -> None:
+    """Ranges and names of the value weight, and of the cosines of key and query, on the first column (3,)."""
+    value_ax, key_ax, query_ax = axes
+    value_ax.set(
+        xlim=(0, end),
+        ylim=(0, None),
+        ylabel="$|v_h|$",
+    )
+    for ax, symbol in ((key_ax, "k"), (query_ax, "q")):
+        ax.set(ylim=(0, 1.05), ylabel=rf"$|e_d^\top {symbol}_h| / |{symbol}_h|$")
 
 
 def _draw_head(axes: NDArray[Any], run: Trajectory, head: int, *, colour: str) -> None:

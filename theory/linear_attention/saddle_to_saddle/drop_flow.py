@@ -195,7 +195,7 @@ def residual(x: FloatArray, equations: Equations, space: Workspace) -> None:
     write_residual_correlation(A, lam, diagonal, gap, space.G)
 
 
-# Over 200 nodes: the innermost loop of all, where a call for each pair would cost as much as its arithmetic.
+# Long because this is the innermost loop of all, where a call for each pair would cost as much as its arithmetic.
 @compile_function
 def velocity(
     x: FloatArray, equations: Equations, space: Workspace, slope: FloatArray
@@ -404,7 +404,7 @@ def empty_record(count: int) -> RecordedStates:
     return RecordedStates(times, states, np.zeros(_FIRST_ROOM))
 
 
-# Over 200 nodes: the loop of an adaptive integrator, whose parts stand above.
+# Long because this is the loop of an adaptive integrator, whose parts stand above.
 @compile_function
 def drop(
     start: FloatArray, most_steps: int, equations: Equations, ending: Ending

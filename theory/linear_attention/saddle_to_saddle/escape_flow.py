@@ -209,7 +209,7 @@ def write_from(path: Path, number: int, τ: float, v: float) -> None:
     path.v_at[number:] = v
 
 
-# Over 200 nodes: the loop of an adaptive integrator, whose parts stand above.
+# Long because this is the loop of an adaptive integrator, whose parts stand above.
 @compile_function
 def escape_path(
     head: SmallHead, times: FloatArray, size: float, τ_at: FloatArray, v_at: FloatArray

@@ -98,7 +98,7 @@ class Directions(NamedTuple):
     right: FloatArray
 
 
-# Over 200 nodes: the one loop that goes from plateau to plateau, each line of it a step of the path.
+# Long because this is the one loop that goes from plateau to plateau, each line of it a step of the path.
 def follow_path(problem: Problem, precision: Precision) -> list[Segment]:
     """The path of the heads of `problem` from flow time 0 until nothing moves any more.
 

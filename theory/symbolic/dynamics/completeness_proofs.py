@@ -191,7 +191,7 @@ def _listed(system: _System, task: SymbolicTask, divisor: str) -> int:
     return len(solutions)
 
 
-# Over 200 nodes: one proof, whose relations between g and h are read together.
+# Long because this is one proof, whose relations between the roots g and h are read together.
 def _listed_by_projectors(system: _System) -> int:
     """How many of the M_S are solutions, 2^D or 0, without the irrational eigenvalues themselves.
 

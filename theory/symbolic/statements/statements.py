@@ -221,7 +221,6 @@ def _fixed_point(
         yield Identity("the loss at the point", loss_at_point, claimed)
 
 
-# Over 200 nodes: both kinds of solution, of weights and of amplitudes, end in the same identities.
 def _solution(statement: StatedSolution, derivation: Derivation) -> Iterator[Identity]:
     if statement.ansatz is None:
         moving = _weights(derivation)
@@ -236,15 +235,22 @@ def _solution(statement: StatedSolution, derivation: Derivation) -> Iterator[Ide
 
     # Weights that are left out stay at zero, which has to solve their equations, too.
     _require_block(weights, derivation)
+    yield from _rates_along_solution(weights, derivation)
 
-    for weight, derived in _rates(weights, derivation).items():
-        on_solution = _at(derived, weights, derivation)
-        claimed = sp.diff(weights.get(weight, _ZERO), TIME)
-        yield Identity(f"d {weight}/dt along the solution", on_solution, claimed)
     for symbol, value in (statement.start or {}).items():
         at_zero = solution[_require_known("the start", symbol, set(solution))]
         claimed = _in_time(f"the start of {symbol}", value, moving, derivation)
         yield Identity(f"{symbol} at time 0", at_zero.subs(TIME, 0), claimed)
+
+
+def _rates_along_solution(
+    weights: Mapping[Expr, Expr], derivation: Derivation
+) -> Iterator[Identity]:
+    """The flow of every weight at these functions of time, which has to be their derivative."""
+    for weight, derived in _rates(weights, derivation).items():
+        on_solution = _at(derived, weights, derivation)
+        claimed = sp.diff(weights.get(weight, _ZERO), TIME)
+        yield Identity(f"d {weight}/dt along the solution", on_solution, claimed)
 
 
 def _require_all(amplitudes: set[Expr], solution: Mapping[Expr, Expr]) -> None:
