@@ -85,9 +85,11 @@ def without_one_pairing(fourth_moments):
 def wrong_moments(task, model):
     """Moments with one named mistake each."""
     wrong = {"N + 1 for N": feature_moments(longer(task), model)}
-    with patched("_query", without_fourth_and_sixth):
+    with patched("_query_moments", without_fourth_and_sixth):
         wrong["query's own token dropped"] = feature_moments(task, model)
-    with patched("_query", lambda query: lambda Λ: query(Λ)._replace(sixth=0.0)):
+    with patched(
+        "_query_moments", lambda query: lambda Λ: query(Λ)._replace(sixth=0.0)
+    ):
         wrong["sixth moment dropped"] = feature_moments(task, model)
     if task.in_context_fraction > 0:
         with patched("_fourth_moments", without_one_pairing):

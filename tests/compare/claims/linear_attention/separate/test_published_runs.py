@@ -82,6 +82,7 @@ def test_drops_that_a_run_has_not_made_are_left_out():
 # Budgets
 
 
+@pytest.mark.slow
 def test_the_budget_of_the_times_covers_their_gap(run):
     drops = _exits(RUN, run)
     sizes = _budget(RUN, drops, "LSODA")
