@@ -29,8 +29,7 @@ def height_budget(
     is how far the learned ones are from their fixed point. Both vanish with the initial scale. ValueError as in
     `flow_budget`.
     """
-    model = experiment.model
-    loss = population(experiment.task, model)
+    loss = population(experiment.task, experiment.model)
     chosen = list(plateaus)
 
     def heights(trajectory: Trajectory) -> FloatArray:
@@ -39,25 +38,29 @@ def height_budget(
         )
         return visited.heights[chosen]
 
-    def heights_of_learned_modes(trajectory: Trajectory) -> FloatArray:
-        visited = plateau_heights(
-            trajectory.loss, trajectory.gradient_norm, loss.greedy_losses
-        )
-        losses = []
-        for m in chosen:
-            weights = trajectory.stored_weights(int(visited.indices[m]))
-            learned = loss.directions[:, :m]  # (D, m), orthonormal
-            projector = learned @ learned.T  # (D, D)
-            M = effective_map(model, weights)
-            losses.append(loss.loss(projector @ M @ projector))
-        return np.array(losses)
-
     def predictions(last: Trajectory) -> dict[str, ArrayLike]:
         return {
-            MODES: heights_of_learned_modes(last),
+            MODES: _heights_of_learned_modes(experiment, last, chosen),
             START: loss.greedy_losses[chosen],
         }
 
     return flow_budget(
         experiment, heights(run), heights, predictions, times, method=method
     )
+
+
+def _heights_of_learned_modes(
+    experiment: Experiment, run: Trajectory, plateaus: Sequence[int]
+) -> FloatArray:
+    """L(P M P) on each greedy plateau m of the run, P projecting on the m directions that it has learned."""
+    model = experiment.model
+    loss = population(experiment.task, model)
+    visited = plateau_heights(run.loss, run.gradient_norm, loss.greedy_losses)
+    losses = []
+    for m in plateaus:
+        weights = run.stored_weights(int(visited.indices[m]))
+        learned = loss.directions[:, :m]  # (D, m), orthonormal
+        projector = learned @ learned.T  # (D, D)
+        M = effective_map(model, weights)
+        losses.append(loss.loss(projector @ M @ projector))
+    return np.array(losses)

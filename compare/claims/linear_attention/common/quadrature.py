@@ -35,11 +35,9 @@ def weighted_prompts(
     D = task.dimension
     pairs = length + 1  # those of the context and the query
 
-    # Independent Gaussian vectors: x of each pair, the noise of each label in the context, and the teacher.
-    roots = [np.linalg.cholesky(task.covariance)] * pairs
-    roots += [np.array([[np.sqrt(task.noise_variance)]])] * length
-    if teacher is None:
-        roots.append(np.linalg.cholesky(task.teacher_covariance))
+    roots = _covariance_roots(task, length)
+    if teacher is not None:
+        roots.pop()  # the last one is the random teacher's
     points, weights = _nodes(roots, count)
 
     x = points[:, : pairs * D].reshape(-1, pairs, D)
@@ -51,11 +49,22 @@ def weighted_prompts(
     )
 
     y = np.einsum("pnd,pd->pn", x, w)
-    target = y[:, -1].copy()
-    y[:, :-1] += noise
-    y[:, -1] = 0.0  # the query's label is not shown
-    tokens = np.concatenate((x, y[..., None]), axis=2)
-    return WeightedPrompts(tokens, target, weights)
+    return WeightedPrompts(_tokens(x, y, noise), y[:, -1].copy(), weights)
+
+
+def _tokens(x: FloatArray, y: FloatArray, noise: FloatArray) -> FloatArray:
+    """Tokens (P, N + 1, D + 1) of x (P, N + 1, D) with noisy labels (P, N); the query's label is not shown."""
+    labels = np.zeros_like(y)
+    labels[:, :-1] = y[:, :-1] + noise
+    return np.concatenate((x, labels[..., None]), axis=2)
+
+
+def _covariance_roots(task: Task, length: int) -> list[NDArray[Any]]:
+    """Roots R of the covariances R Rᵀ of x of each pair, of the noise of each label in the context, of the teacher."""
+    x_root = np.linalg.cholesky(task.covariance)  # (D, D)
+    noise_root = np.array([[np.sqrt(task.noise_variance)]])
+    teacher_root = np.linalg.cholesky(task.teacher_covariance)  # (D, D)
+    return [x_root] * (length + 1) + [noise_root] * length + [teacher_root]
 
 
 def _nodes(roots: Sequence[NDArray[Any]], count: int) -> tuple[FloatArray, FloatArray]:

@@ -194,14 +194,20 @@ def _rotated(point: FixedPoint, head: int, other: int) -> Weights:
     moments = point.population
     own = point.subset[head] - 1
     u, t = moments.left.T, moments.right.T  # (D, D), a direction a row
-    halfway_u = (u[own] + u[other]) / np.sqrt(2)
-    halfway_t = (t[own] + t[other]) / np.sqrt(2)
+    halfway_u = _halfway(u[own], u[other])
+    halfway_t = _halfway(t[own], t[other])
 
     weights = {name: value.copy() for name, value in point.weights.items()}
     weights["value"][head, -1] = np.sqrt(moments.gains[own])
     weights["key"][head, 0, :-1] = inverse_root(moments.A) @ halfway_u
     weights["query"][head, 0, :-1] = inverse_root(moments.Lambda) @ halfway_t
     return weights
+
+
+def _halfway(first: FloatArray, second: FloatArray) -> FloatArray:
+    """The unit vector (D,) halfway between two that are orthonormal."""
+    halfway: FloatArray = (first + second) / np.sqrt(2)
+    return halfway
 
 
 def _stated_continua(context: RunContext, control: str) -> list[bool]:
@@ -301,13 +307,19 @@ def _signature(
     if control == ONLY_SMALLER:
         index = len(differences) - larger - equal
 
-    # Heads that are zero are flat; an active one along two scalings; so is half of each pair of learned
-    # directions; and the rotation between equal gains.
-    D, size = len(ranks), len(subset)
-    flat = (D - size) * (1 + 2 * D) + size * (size + 1)
+    # The rotation between equal gains is flat, too.
+    flat = _flat_directions(len(ranks), len(subset))
     if control != NO_FLAT:
         flat += equal
     return index, flat
+
+
+def _flat_directions(dimension: int, size: int) -> int:
+    """(D − n)(1 + 2D) + n(n + 1) zero eigenvalues where n of D heads are active and gains are distinct.
+
+    Heads that are zero are flat; an active one along two scalings; so is half of each pair of learned directions.
+    """
+    return (dimension - size) * (1 + 2 * dimension) + size * (size + 1)
 
 
 CLAIMS = (

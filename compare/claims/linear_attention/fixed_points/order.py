@@ -10,7 +10,7 @@ import numpy as np
 from .....models.attention import Separate
 from .....runtime.arrays import FloatArray
 from .....task import Task
-from .....theory import fixed_points
+from .....theory import FixedPoint, fixed_points
 from ....evidence.claim import Claim, RunContext
 from ....evidence.judges import equal_within
 
@@ -123,16 +123,7 @@ def _listed(context: RunContext, control: str) -> list[FloatArray]:
 
 
 def _stated_list(case: Case, control: str) -> list[FloatArray]:
-    task = Task(
-        eigenvalues=case.eigenvalues,
-        teacher_covariance=np.diag(case.teachers),
-        context_length=1,
-    )
-    # The theory lists lazily, the best first.
-    points = list(fixed_points(task, Separate(heads=case.heads)))
-    if control == LARGEST_FIRST:
-        points = sorted(points, key=lambda point: -len(point.subset))
-
+    points = _listed_points(case, control)
     subsets = [[d - 1 for d in point.subset] for point in points]
     if control == BACKWARDS:
         last = len(case.eigenvalues) - 1
@@ -149,6 +140,19 @@ def _stated_list(case: Case, control: str) -> list[FloatArray]:
         np.concatenate([point.coefficients for point in points]),
         points[0].population.greedy_losses,
     ]
+
+
+def _listed_points(case: Case, control: str) -> list[FixedPoint]:
+    """All fixed points of a case as the theory lists them, the best first, or larger subsets first."""
+    task = Task(
+        eigenvalues=case.eigenvalues,
+        teacher_covariance=np.diag(case.teachers),
+        context_length=1,
+    )
+    points = list(fixed_points(task, Separate(heads=case.heads)))
+    if control == LARGEST_FIRST:
+        points = sorted(points, key=lambda point: -len(point.subset))
+    return points
 
 
 CLAIMS = (

@@ -81,10 +81,15 @@ def _nearest_subsets(context: RunContext) -> list[tuple[int, Subset]]:
         for plateau in lasting_plateaus(run):
             heads = SEPARATE.heads(plateau.weights)
             output = predict(SEPARATE, heads, prompts.tokens)
-            errors = np.mean((candidates - output[:, None]) ** 2, axis=0)
             m = len(plateau.point.subset)
-            subsets.append((m, SUBSETS[int(np.argmin(errors))]))
+            subsets.append((m, _nearest_subset(candidates, output)))
     return subsets
+
+
+def _nearest_subset(candidates: FloatArray, output: FloatArray) -> Subset:
+    """The subset whose predictions, a column of `candidates` (prompts, subsets), are closest to `output` (prompts,)."""
+    errors = np.mean((candidates - output[:, None]) ** 2, axis=0)
+    return SUBSETS[int(np.argmin(errors))]
 
 
 def _components(context: RunContext, control: str) -> tuple[Subset, ...]:

@@ -165,30 +165,35 @@ def _until(
     """When a value first reaches the ceiling, and all heads then, by v̇ = Σ kᵀGq, k̇ = v G q, q̇ = v Gᵀk."""
     from scipy.integrate import solve_ivp
 
-    H, pairs = len(heads.v), heads.k.shape
-
-    def unpack(state: FloatArray) -> SeparateHeads:
-        v, k, q = np.split(state, [H, H + heads.k.size])
-        return SeparateHeads(v, k.reshape(pairs), q.reshape(pairs))
-
     def velocity(_: float, state: FloatArray) -> FloatArray:
-        rates = _velocity(unpack(state), G)
-        return np.concatenate([rate.ravel() for rate in rates])
+        return _state(_velocity(_heads(state, heads), G))
 
     def reached(_: float, state: FloatArray) -> float:
-        return float(np.max(np.abs(unpack(state).v))) - ceiling
+        return float(np.max(np.abs(_heads(state, heads).v))) - ceiling
 
     vars(reached)["terminal"] = True  # scipy reads it as an attribute of the function
     path = solve_ivp(
         velocity,
         (0.0, 1e4),
-        np.concatenate([part.ravel() for part in heads]),
+        _state(heads),
         method="DOP853",
         rtol=1e-12,
         atol=1e-14,
         events=reached,
     )
-    return float(path.t_events[0][0]), unpack(path.y_events[0][0])
+    return float(path.t_events[0][0]), _heads(path.y_events[0][0], heads)
+
+
+def _state(heads: SeparateHeads) -> FloatArray:
+    """All entries of v, k and q, one after the other, as a vector for the integrator."""
+    return np.concatenate([array.ravel() for array in heads])
+
+
+def _heads(state: FloatArray, like: SeparateHeads) -> SeparateHeads:
+    """The inverse of `_state`: v, k and q of the shapes that the heads `like` have."""
+    H, pairs = len(like.v), like.k.shape
+    v, k, q = np.split(state, [H, H + like.k.size])
+    return SeparateHeads(v, k.reshape(pairs), q.reshape(pairs))
 
 
 def _velocity(heads: SeparateHeads, G: FloatArray) -> SeparateHeads:

@@ -330,15 +330,17 @@ def _last_exponents(dwell: FloatArray) -> FloatArray:
     return exponents
 
 
+def _order_of_phases(gaps: FloatArray) -> float:
+    """The order of the gaps (K,) in scale · ln(1/scale), between the two smallest scales."""
+    orders = observed_order(COARSE_SCALES, gaps, scale=lambda w: w * np.log(1 / w))
+    return orders.local_slopes[-1]
+
+
 def _phases_agree(predicted: FloatArray, observed: FloatArray) -> Evidence:
     """Both dwell times are the phases' but for O(scale · ln(1/scale)): the median over the starts within 2 %."""
     errors = np.abs(observed / predicted - 1)  # (K, starts, 2)
     gaps = np.max(np.median(errors, axis=1), axis=1)  # (K,)
-    order = observed_order(
-        COARSE_SCALES,
-        gaps,
-        scale=lambda w: w * np.log(1 / w),
-    ).local_slopes[-1]
+    order = _order_of_phases(gaps)
 
     exponents = _last_exponents(observed)
     powers = bool(np.all(np.abs(exponents + 1) <= 0.05))

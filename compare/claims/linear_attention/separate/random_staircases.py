@@ -222,16 +222,20 @@ def _change_at(start: Start, run: Passages, i: int) -> Change | None:
 
     end = np.append(first[1:], start.task.dimension + 1)
     before, after = (_greedily_learned(m, first, end) for m in (i, i + 1))
-    off_before = np.max(np.abs(learned[i] - before))
-    off_after = np.max(np.abs(learned[i + 1] - after))
-    if max(off_before, off_after) > SETTLED:
+    distances = np.abs(learned[i : i + 2] - np.array([before, after]))
+    if np.max(distances) > SETTLED:
         return None
 
     group = int(np.argmax(after - before))
     directions = range(int(first[group]), int(end[group]))
-    changes = np.linalg.norm(maps[i + 1] - maps[i], axis=(1, 2))  # (H,)
+    return Change(frozenset(directions), _changing_heads(maps[i], maps[i + 1]))
+
+
+def _changing_heads(before: FloatArray, after: FloatArray) -> frozenset[int]:
+    """Heads whose maps (H, D, D) change by more than half of the largest change."""
+    changes = np.linalg.norm(after - before, axis=(1, 2))  # (H,)
     heads = np.flatnonzero(changes > np.max(changes) / 2)
-    return Change(frozenset(directions), frozenset(heads.tolist()))
+    return frozenset(heads.tolist())
 
 
 def _greedily_learned(m: int, first: IndexArray, end: IndexArray) -> IndexArray:

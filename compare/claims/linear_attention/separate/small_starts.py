@@ -1,5 +1,7 @@
 """Onsets of heads that start from next to nothing, and starts that leave little or nothing to learn."""
 
+from itertools import chain
+
 import numpy as np
 
 from .....models.attention import Separate
@@ -80,31 +82,40 @@ def _values(task: Task, start: float, times: FloatArray) -> FloatArray:
 
 def _stated_heads(context: RunContext, control: str) -> list[FloatArray]:
     """The same by the closed form with α = b and γ = 1/m, whose end is γ^{-1/3}."""
-    curves = []
-    for task in ENDS:
-        moments = population(task, HEAD)
-        true_rate = float(moments.b[0])
-        α = 2 * true_rate if control == FASTER else true_rate
-        γ = float(1 / moments.coefficients[0])
-        end = γ ** (-1 / 3)
+    curves = [_stated_head(task, control) for task in ENDS]
+    return list(chain.from_iterable(curves))
 
-        # 1/(α v_end), the time in which the end is reached from half of it.
-        unit = 1 / (true_rate * end)
-        blow_up_from_small = unit / SMALL
-        around = blow_up_from_small + AROUND * unit
-        after = AFTER * unit
-        blow_up_from_late = blow_up_time(LATE * end, α, γ)
-        if control == UNBOUNDED:
-            blow_up_from_late = 1 / (α * LATE * end)
 
-        curves.append(amplitude_from_blow_up(around, blow_up_from_small, α, γ))
-        curves.append(amplitude_from_blow_up(after, blow_up_from_late, α, γ))
+def _stated_head(task: Task, control: str) -> list[FloatArray]:
+    """v around the blow-up and near the end, times from above the end, and the distance to the end at 0."""
+    moments = population(task, HEAD)
+    true_rate = float(moments.b[0])
+    α = 2 * true_rate if control == FASTER else true_rate
+    γ = float(1 / moments.coefficients[0])
+    end = γ ** (-1 / 3)
 
-        # From above the end there is no blow-up: the time at which it has each amplitude.
-        beyond = _values(task, BEYOND * end, after)
-        curves.append(rank_one_time(beyond, BEYOND * end, α, γ))
-        curves.append(rank_one_gap(after, 0.0, α, γ))
-    return curves
+    # 1/(α v_end), the time in which the end is reached from half of it.
+    unit = 1 / (true_rate * end)
+    blow_up_from_small = unit / SMALL
+    around = blow_up_from_small + AROUND * unit
+    after = AFTER * unit
+    blow_up_from_late = _stated_blow_up(LATE * end, α, γ, control)
+
+    # From above the end there is no blow-up: the time at which it has each amplitude.
+    beyond = _values(task, BEYOND * end, after)
+    return [
+        amplitude_from_blow_up(around, blow_up_from_small, α, γ),
+        amplitude_from_blow_up(after, blow_up_from_late, α, γ),
+        rank_one_time(beyond, BEYOND * end, α, γ),
+        rank_one_gap(after, 0.0, α, γ),
+    ]
+
+
+def _stated_blow_up(v: float, α: float, γ: float, control: str) -> float:
+    """The time at which a head that starts at v would blow up; 1/(α v) where nothing saturates."""
+    if control == UNBOUNDED:
+        return 1 / (α * v)
+    return float(blow_up_time(v, α, γ))
 
 
 # When a plateau is left

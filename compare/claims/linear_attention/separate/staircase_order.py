@@ -94,24 +94,30 @@ def _observed_itinerary(case: Case) -> Itinerary:
     run = flow(case.model, source, case.start, times, rtol=1e-8)
 
     maps = head_maps(run)  # (T, H, D, D)
-    moments = population(case.task, case.model)
-    shares = direction_shares(moments, maps.sum(axis=1))  # (T, D)
+    shares = direction_shares(population(case.task, case.model), maps.sum(axis=1))
     plateaus = [quietest_time(shares, times) for times in plateau_intervals(shares)]
     subsets = tuple(learned_subset(shares[t]) for t in plateaus)
 
-    # Between two plateaus the head whose map changes most has learned the new direction.
-    changes = np.linalg.norm(np.diff(maps[plateaus], axis=0), axis=(2, 3))  # (n, H)
-    heads = np.argmax(changes, axis=1)
-
     directions = [newly_learned(before, after) for before, after in pairwise(subsets)]
-    sizes = np.linalg.norm(maps[plateaus[:-1]], axis=(2, 3))  # (n, H), before each exit
+    heads, kinds = _learning_heads(maps[plateaus])
     return Itinerary(
         subsets=subsets,
         directions=tuple(directions),
-        heads=tuple(heads.tolist()),
-        kinds=exit_kinds(sizes, changes, heads),
+        heads=heads,
+        kinds=kinds,
         exits=exit_times(run.flow_time, run.loss, run.loss[plateaus]),
     )
+
+
+def _learning_heads(maps: FloatArray) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """The head of each exit and the kind of the exit, from the maps (n + 1, H, D, D) on plateaus.
+
+    Between two plateaus the head whose map changes most has learned the new direction.
+    """
+    changes = np.linalg.norm(np.diff(maps, axis=0), axis=(2, 3))  # (n, H)
+    sizes = np.linalg.norm(maps[:-1], axis=(2, 3))  # (n, H), before each exit
+    heads = np.argmax(changes, axis=1)
+    return tuple(heads.tolist()), exit_kinds(sizes, changes, heads)
 
 
 def exit_kinds(

@@ -86,9 +86,7 @@ def _flow(case: int, scale: float, context: RunContext) -> _Path:
     start = _start(case, scale, context)
     expected = staircase(task, model, start)
     middles = _plateau_middles(expected.drop_times)
-    near_exits = np.outer(expected.drop_times, 1 + 1e-3 * np.linspace(-1, 1, 201))
-
-    times = np.unique([0.0, *middles, *near_exits.ravel()])
+    times = _recording_times(middles, expected.drop_times)
     run = flow(model, population_statistics(task, model), start, times, rtol=1e-10)
 
     at = np.searchsorted(run.flow_time, middles)
@@ -99,6 +97,12 @@ def _flow(case: int, scale: float, context: RunContext) -> _Path:
         diagonals=diagonals(effective_map(model, weights), basis),
         amplitudes=_amplitudes(weights, basis) * _learned(expected),
     )
+
+
+def _recording_times(middles: FloatArray, exits: FloatArray) -> FloatArray:
+    """Zero, the middles of plateaus, and 201 times within 0.1 % of each exit, in increasing order."""
+    near_exits = np.outer(exits, 1 + 1e-3 * np.linspace(-1, 1, 201))
+    return np.unique([0.0, *middles, *near_exits.ravel()])
 
 
 def _amplitudes(weights: Weights, basis: FloatArray) -> FloatArray:
@@ -166,10 +170,8 @@ def _agree(predicted: list[list[_Path]], observed: list[list[_Path]]) -> Evidenc
     constant = plateau_gap = 0.0
     typical = []  # geometric mean of the errors of exits, at each scale
     for scale, stated, measured in zip(SCALES, predicted, observed, strict=True):
-        errors: list[float] = []
-        for path, flow_path in zip(stated, measured, strict=True):
-            errors += _exit_errors(path.exits, flow_path.exits).tolist()
-            plateau_gap = max(plateau_gap, _plateau_gap(path, flow_path))
+        errors, gap = _deviations(stated, measured)
+        plateau_gap = max(plateau_gap, gap)
         constant = max(constant, max(errors) / scale)
         typical.append(_geometric_mean(errors))
 
@@ -181,6 +183,18 @@ def _agree(predicted: list[list[_Path]], observed: list[list[_Path]]) -> Evidenc
         fit=Fit("scale", SCALES, tuple(typical), slope, 1.0),
         residual=typical[-1],
     )
+
+
+def _deviations(
+    predicted: list[_Path], observed: list[_Path]
+) -> tuple[list[float], float]:
+    """Relative errors of all exits at one scale, and the largest distance on plateaus."""
+    errors: list[float] = []
+    plateau_gap = 0.0
+    for path, flow_path in zip(predicted, observed, strict=True):
+        errors += _exit_errors(path.exits, flow_path.exits).tolist()
+        plateau_gap = max(plateau_gap, _plateau_gap(path, flow_path))
+    return errors, plateau_gap
 
 
 def _geometric_mean(errors: Sequence[float]) -> float:

@@ -181,14 +181,16 @@ def _separate_weights(model: Separate, amplitudes: tuple[float, ...]) -> Weights
     for h, first in enumerate(range(0, len(learned), model.rank)):
         directions = learned[first : first + model.rank]
         sizes = np.array(amplitudes)[directions]
-        # v² = Σ κ²; the sign of a rank-one amplitude is that of its value.
-        v = sizes[0] if model.rank == 1 else np.linalg.norm(sizes)
-        weights["value"][h, -1] = v
-        for r, (d, size) in enumerate(zip(directions, sizes, strict=True)):
-            pair = np.abs(size) * ROTATION[:, d]
-            weights["key"][h, r, :-1] = pair
-            weights["query"][h, r, :-1] = pair
+        weights["value"][h, -1] = _balanced_value(sizes, model.rank)
+        pairs = np.abs(sizes)[:, None] * ROTATION.T[directions]  # (≤ R, D)
+        weights["key"][h, : len(pairs), :-1] = pairs
+        weights["query"][h, : len(pairs), :-1] = pairs
     return weights
+
+
+def _balanced_value(amplitudes: FloatArray, rank: int) -> float:
+    """v with v² = Σ κ² of a head; the sign of a rank-one amplitude is that of its value."""
+    return float(amplitudes[0] if rank == 1 else np.linalg.norm(amplitudes))
 
 
 # Amplitudes along the flow

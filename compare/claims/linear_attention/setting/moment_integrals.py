@@ -109,24 +109,47 @@ def _integrated_moments(context: RunContext) -> list[FloatArray]:
 
 def _block_moments(task: Task, length: int, score_divisor: float) -> _BlockMoments:
     """Integrals over all prompts of one length, the label's noise added by hand."""
-    tokens, target, weights = weighted_prompts(task, length, 3)
-    x = tokens[:, :-1, :-1]  # (P, N, D)
-    y = tokens[:, :-1, -1]  # (P, N)
+    prompts = weighted_prompts(task, length, 3)
+    tokens, target, weights = prompts
     query = tokens[:, -1, :-1]  # (P, D)
-    β = np.einsum("pn,pnd->pd", y, x) / (length + 1) / score_divisor
+    β = _label_correlations(tokens, score_divisor)  # (P, D)
+
+    c = weights @ target**2 + task.noise_variance
+    loss, slope = _loss_and_slope(task, prompts, β)
+    B: FloatArray = (weights * target * β.T) @ query
+    A: FloatArray = (weights * β.T) @ β
+    return _BlockMoments(np.array([c, loss, slope]), B, A)
+
+
+def _loss_and_slope(
+    task: Task, prompts: WeightedPrompts, β: FloatArray
+) -> tuple[float, float]:
+    """L(M) = E (y − βᵀ M x_q)² at the map of `_map_and_direction`, and its derivative along the direction."""
+    tokens, target, weights = prompts
+    query = tokens[:, -1, :-1]  # (P, D)
 
     # The loss is quadratic in M: central differences with any step are exact.
     M, along = _map_and_direction(task)
     losses = []
     for map_ in (M, M + along, M - along):
-        errors = target - np.einsum("pi,ij,pj->p", β, map_, query, optimize=True)
+        errors = target - _outputs(β, map_, query)
         losses.append(weights @ errors**2 + task.noise_variance)
     loss, above, below = losses
+    return float(loss), float((above - below) / 2)
 
-    c = weights @ target**2 + task.noise_variance
-    B: FloatArray = (weights * target * β.T) @ query
-    A: FloatArray = (weights * β.T) @ β
-    return _BlockMoments(np.array([c, loss, (above - below) / 2]), B, A)
+
+def _outputs(β: FloatArray, M: FloatArray, query: FloatArray) -> FloatArray:
+    """βᵀ M x_q of each prompt, (P,), from β (P, D) and x_q (P, D)."""
+    outputs: FloatArray = np.einsum("pi,ij,pj->p", β, M, query, optimize=True)
+    return outputs
+
+
+def _label_correlations(tokens: FloatArray, score_divisor: float) -> FloatArray:
+    """β = Σ_n y_n x_n / ((N + 1) · divisor) of each prompt, (P, D), from tokens (P, N + 1, D + 1), the query's last."""
+    x = tokens[:, :-1, :-1]  # (P, N, D)
+    y = tokens[:, :-1, -1]  # (P, N)
+    β: FloatArray = np.einsum("pn,pnd->pd", y, x) / tokens.shape[1] / score_divisor
+    return β
 
 
 def _map_and_direction(task: Task) -> FloatArray:
@@ -198,20 +221,20 @@ def integrated_mixture(task: Task) -> MixtureIntegrals:
 
     # The loss of heads is quadratic in a and in B: central differences with step 1 are exact.
     heads, along = two_heads(task, 3), two_heads(task, 4)
-    loss_at = {
-        (h, k): _loss_of_heads(
-            groups, task, heads.a + h * along.a, heads.B + k * along.B
-        )
-        for h, k in ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))
-    }
+
+    def loss_at(steps_a: int, steps_B: int) -> float:
+        a = heads.a + steps_a * along.a
+        B = heads.B + steps_B * along.B
+        return _loss_of_heads(groups, task, a, B)
+
     return MixtureIntegrals(
         b=b,
         S=S,
         minimum=minimum,
         c=c,
-        loss=loss_at[0, 0],
-        slope_a=(loss_at[1, 0] - loss_at[-1, 0]) / 2,
-        slope_B=(loss_at[0, 1] - loss_at[0, -1]) / 2,
+        loss=loss_at(0, 0),
+        slope_a=(loss_at(1, 0) - loss_at(-1, 0)) / 2,
+        slope_B=(loss_at(0, 1) - loss_at(0, -1)) / 2,
         least_loss=float(c - b @ minimum),
     )
 

@@ -126,22 +126,24 @@ def _stationary_heads(context: RunContext) -> tuple[bool, ...]:
     """
     task, model = Task(eigenvalues=[2.0, 1.0], context_length=10), Separate(2)
     size = float(np.cbrt(population(task, model).coefficients[0]))
-    learned = np.array([size, 0.0, 0.0])
 
     # At M_1 the residual G vanishes along the first axis and not along the second.
     none, first, second = 0.7 * np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]])
-    value = np.zeros((2, 3))
-    value[:, -1] = size, 0.5
-
     stationary = []
     for key, query in ((none, first), (first, none), (second, second)):
-        weights = {
-            "value": value,
-            "key": np.array([[learned], [key]]),  # (H, R, D + 1)
-            "query": np.array([[learned], [query]]),
-        }
+        weights = _beside_learned_head(size, key, query)
         stationary.append(_gradient_norm(task, model, weights) < NO_GRADIENT)
     return tuple(stationary)
+
+
+def _beside_learned_head(size: float, key: FloatArray, query: FloatArray) -> Weights:
+    """A head with v = |k| = |q| = `size` on the first axis, and one with v = 1/2 and this key and query (D + 1,)."""
+    learned = np.array([size, 0.0, 0.0])
+    return {
+        "value": np.array([[0.0, 0.0, size], [0.0, 0.0, 0.5]]),
+        "key": np.array([[learned], [key]]),  # (H, R, D + 1)
+        "query": np.array([[learned], [query]]),
+    }
 
 
 def _stated_heads(context: RunContext, control: str) -> tuple[bool, ...]:
@@ -181,13 +183,7 @@ def _stated_laws(context: RunContext, control: str) -> Laws:
 
 def _laws_of(dimension: int, one_more: bool) -> tuple[Any, ...]:
     """a_h·a_g − ⟨B_h, B_g⟩ for the three pairs of two heads, and a_1·B_2 − a_2·B_1 on the entries that meet."""
-    from .....theory.symbolic import weight_symbols
-
-    weights = weight_symbols(Merged(2), dimension)
-    a, B = weights["value"], weights["key_query"][:, :, :-1]
-    if BLOCK[dimension] == "restricted":
-        a, B = a[:, -1:], B[:, :-1]
-    a1, a2 = a
+    (a1, a2), B = _block_weights(dimension)
     B1, B2 = (matrix.ravel() for matrix in B)
     laws = [a1 @ a1 - B1 @ B1, a1 @ a2 - B1 @ B2, a2 @ a2 - B2 @ B2]
     if one_more:
@@ -195,6 +191,17 @@ def _laws_of(dimension: int, one_more: bool) -> tuple[Any, ...]:
         size = len(a1)
         laws.append(a1 @ B2[:size] - a2 @ B1[:size])
     return tuple(laws)
+
+
+def _block_weights(dimension: int) -> tuple[Any, Any]:
+    """Symbols of a (H, D + 1) and B (H, D + 1, D) of two heads, or (H, 1) and (H, D, D) on the restricted block."""
+    from .....theory.symbolic import weight_symbols
+
+    weights = weight_symbols(Merged(2), dimension)
+    a, B = weights["value"], weights["key_query"][:, :, :-1]
+    if BLOCK[dimension] == "restricted":
+        return a[:, -1:], B[:, :-1]
+    return a, B
 
 
 def _same_laws(predicted: Laws, observed: Laws) -> Evidence:

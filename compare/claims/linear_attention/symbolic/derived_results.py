@@ -1,6 +1,6 @@
 """What the engine derives where no other claim looks: every moment, non-commuting tasks, equilibria, solutions."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -90,8 +90,6 @@ class _Slopes(NamedTuple):
 
 def _derived_slopes(task: Task, exact: Any) -> _Slopes:
     """By the derived flow θ̇ = −½ ∂L/∂θ, at the heads and along the directions of `two_heads`."""
-    import sympy as sp
-
     from .....theory.symbolic import flow_equations, population_loss, weight_symbols
 
     model = Merged(heads=2, divisor="tokens")
@@ -99,19 +97,28 @@ def _derived_slopes(task: Task, exact: Any) -> _Slopes:
     symbols_a = weights["value"].ravel()
     symbols_B = weights["key_query"][..., :-1].ravel()  # of B only D columns meet x_q
     heads, along = two_heads(task, 3), two_heads(task, 4)
-    symbols = [*symbols_a, *symbols_B]
-    values = [*heads.a.ravel(), *heads.B.ravel()]
-    point = {s: sp.Rational(float(v)) for s, v in zip(symbols, values, strict=True)}
+    point = _rationals(symbols_a, heads.a) | _rationals(symbols_B, heads.B)
 
     loss = population_loss(exact, model)
     rates = {w: float(r.xreplace(point)) for w, r in flow_equations(loss).items()}
-    rates_a = np.array([rates[symbol] for symbol in symbols_a])
-    rates_B = np.array([rates[symbol] for symbol in symbols_B])
     return _Slopes(
         loss=float(loss.expression.xreplace(point)),
-        along_a=float(-2 * rates_a @ along.a.ravel()),
-        along_B=float(-2 * rates_B @ along.B.ravel()),
+        along_a=_slope([rates[symbol] for symbol in symbols_a], along.a),
+        along_B=_slope([rates[symbol] for symbol in symbols_B], along.B),
     )
+
+
+def _rationals(symbols: Iterable[Expr], values: FloatArray) -> dict[Expr, Expr]:
+    """The value of each symbol as an exact rational."""
+    import sympy as sp
+
+    pairs = zip(symbols, values.ravel(), strict=True)
+    return {symbol: sp.Rational(float(value)) for symbol, value in pairs}
+
+
+def _slope(rates: list[float], direction: FloatArray) -> float:
+    """⟨∂L/∂θ, direction⟩ with ∂L/∂θ = −2 θ̇, the rates being θ̇ of all entries of the direction."""
+    return float(-2 * np.array(rates) @ direction.ravel())
 
 
 # How many fixed points there are where Λ and Ω do not commute
@@ -159,12 +166,7 @@ def _stated_solutions(context: RunContext, control: str) -> Formulas:
     for name, eigenvalues in GAIN_EIGENVALUES.items():
         D = len(eigenvalues)
         distinct = len(set(eigenvalues)) == D or control == FINITE
-        count = listed = 2**D
-        if control == "D + 1":
-            count = listed = D + 1
-        if control == "one that is not listed":
-            count = 2**D + 1
-
+        count, listed = _stated_count(D, control)
         counts[name] = sp.Rational(1, count) if distinct else sp.Integer(0)
         counts[f"{name}, listed"] = sp.Integer(listed if distinct else 0)
         complete = distinct and count == listed == 2**D
@@ -173,6 +175,16 @@ def _stated_solutions(context: RunContext, control: str) -> Formulas:
     counts[WHITE_LISTED] = sp.Integer(4)
     counts[WHITE_COMPLETE] = sp.Integer(control == FINITE)
     return counts
+
+
+def _stated_count(dimension: int, control: str) -> tuple[int, int]:
+    """The number of solutions where gains are distinct, 2^D, and how many of them are listed."""
+    subsets = 2**dimension
+    if control == "D + 1":
+        return dimension + 1, dimension + 1
+    if control == "one that is not listed":
+        return subsets + 1, subsets
+    return subsets, subsets
 
 
 # Solutions of the reduced equations
@@ -238,9 +250,14 @@ def _early_residuals(control: str) -> dict[str, Expr]:
 
     rates = ode_residuals({s: α * u, u: α * s}, solution, t)
     starts = initial_residuals(solution, t, {s: s0, u: u0})
-    of_rates = {f"early, {amplitude}": rates[amplitude] for amplitude in rates}
-    of_starts = {f"from {amplitude}": starts[amplitude] for amplitude in starts}
-    return of_rates | of_starts
+    return _prefixed("early,", rates) | _prefixed("from", starts)
+
+
+def _prefixed(prefix: str, residuals: Mapping[Expr, Expr]) -> dict[str, Expr]:
+    """The residual of each amplitude, under the prefix and its name."""
+    return {
+        f"{prefix} {amplitude}": residual for amplitude, residual in residuals.items()
+    }
 
 
 def _no_residuals(context: RunContext) -> Formulas:

@@ -222,9 +222,7 @@ def _expected_rank_two(control: str) -> Formulas:
     import sympy as sp
 
     m1, m2 = _learned(2, control)
-    v6 = (m1 + m2) ** 2
-    if control == SUM_OF_ROOTS:
-        v6 = (sp.root(m1, 3) + sp.root(m2, 3)) ** 6
+    v6 = _sixth_power_of_value(m1, m2, control)
     v3 = sp.sqrt(v6)
     v, κ1, κ2 = "v_1", "kappa_1_1", "kappa_1_2"
     return {
@@ -234,6 +232,15 @@ def _expected_rank_two(control: str) -> Formulas:
         **_sixth_powers([v, κ2], {v: m2**2, κ1: 0, κ2: m2**2}),
         **_sixth_powers([v, κ1, κ2], {v: v6, κ1: m1**3 / v3, κ2: m2**3 / v3}),
     }
+
+
+def _sixth_power_of_value(m1: Expr, m2: Expr, control: str) -> Expr:
+    """v⁶ = (m_1 + m_2)² of a head that has learned both directions."""
+    import sympy as sp
+
+    if control == SUM_OF_ROOTS:
+        return (sp.root(m1, 3) + sp.root(m2, 3)) ** 6
+    return (m1 + m2) ** 2
 
 
 def _expected_unbalanced(control: str) -> Formulas:

@@ -1,9 +1,9 @@
 """Identities: reduced equations, the minimum and the index at fixed points, derived in symbols."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .....models.attention import Merged, Separate
 from ....evidence.claim import UNMODIFIED, Claim, RunContext
@@ -20,6 +20,9 @@ from .identities import (
     stated_directions,
     stated_moments,
 )
+
+if TYPE_CHECKING:
+    from .....theory.symbolic import SymbolicTask
 
 TWO_HEADS = "two heads, R = 2, D = 3"
 
@@ -81,21 +84,26 @@ def _stated_merged(dimension: int, control: str) -> Formulas:
     """u̇_d = s g_d and ṡ = Σ_d u_d g_d, with g_d = λ_d² − a_d λ_d s u_d."""
     import sympy as sp
 
-    task = problem("white", dimension)
-    _, b, saturation = stated_directions(task, control)
     s, *u = sp.symbols(f"s u_1:{dimension + 1}", real=True)
-    g = [b[d] - saturation[d] * s * u[d] for d in range(dimension)]
+    g = _stated_residuals([s * u_d for u_d in u], control)
 
     rates: dict[Expr, Expr] = {}
     in_sum = s if control == "s for u_d in the sum" else 1
-    rates[s] = sum(in_sum * u[d] * g[d] for d in range(dimension))
+    rates[s] = sum(in_sum * u_d * g_d for u_d, g_d in zip(u, g, strict=True))
     factor = 1 if control == "no factor s" else s
-    for d in range(dimension):
-        rates[u[d]] = factor * g[d]
+    for u_d, g_d in zip(u, g, strict=True):
+        rates[u_d] = factor * g_d
 
     # The second head has a constant share of the first one.
     rates[sp.Symbol("tau_2", real=True)] = sp.Integer(0)
     return named(rates)
+
+
+def _stated_residuals(learned: Sequence[Expr], control: str) -> list[Expr]:
+    """g_d = λ_d² − a_d λ_d M_dd of a white task, from the entry M_dd that is learned along each direction."""
+    _, b, saturation = stated_directions(problem("white", len(learned)), control)
+    directions = zip(b, saturation, learned, strict=True)
+    return [b_d - a_d * M_dd for b_d, a_d, M_dd in directions]
 
 
 # Heads of rank R
@@ -121,23 +129,28 @@ def _head_equations(context: RunContext, control: str) -> Formulas:
 
 def _stated_heads(rank: int, dimension: int, control: str) -> Formulas:
     """v̇ = Σ_r κ_r² g_r and κ̇_r = v κ_r g_r with g_r = λ_r² − a_r λ_r v κ_r², each head on the next R directions."""
-    import sympy as sp
-
     task = problem("white", dimension)
     _, b, saturation = stated_directions(task, control)
     power = 1 if control == "exponent 3 for 4" else 2
 
     rates: dict[Expr, Expr] = {}
     for d in range(dimension):
-        head, pair = divmod(d, rank)
-        v = sp.Symbol(f"v_{head + 1}", real=True)
-        κ = sp.Symbol(f"kappa_{head + 1}_{pair + 1}", real=True)
-
+        v, κ = _amplitudes_along(d, rank)
         in_value = κ**2 * (b[d] - saturation[d] * v * κ**power)
         rates[v] = rates.get(v, 0) + in_value
         factor = 1 if control == "no factor v" else v
         rates[κ] = factor * κ * (b[d] - saturation[d] * v * κ**2)
     return named(rates)
+
+
+def _amplitudes_along(direction: int, rank: int) -> tuple[Expr, Expr]:
+    """v_h of the head that holds a direction, numbered from 0, and κ_hr of its pair there."""
+    import sympy as sp
+
+    head, pair = divmod(direction, rank)
+    v = sp.Symbol(f"v_{head + 1}", real=True)
+    κ = sp.Symbol(f"kappa_{head + 1}_{pair + 1}", real=True)
+    return v, κ
 
 
 # The minimum
@@ -174,20 +187,17 @@ def _symbolic_map(dimension: int) -> Expr:
 
 def _stated_minimum(context: RunContext, control: str) -> Formulas:
     """L(M) = L* + tr Λ (M − M*)ᵀ A (M − M*): a square, so that no other map reaches L*."""
-    import sympy as sp
-
     formulas: dict[str, Expr] = {}
     for D in (1, 2):
         task = problem("white", D)
         Λ = task.covariance
-        c, B, A = stated_moments(task, control)
+        _, B, A = stated_moments(task, control)
         minimum = A.inv() * B * Λ.inv()
         if control == "M* = Λ⁻¹":
             minimum = Λ.inv()
 
         distance = _symbolic_map(D) - minimum
-        _, b, saturation = stated_directions(task, control)
-        least = c - sp.Add(*(b[d] ** 2 / saturation[d] for d in range(D)))
+        least = _stated_least_loss(task, control)
         formulas |= {
             f"D = {D}, L(M)": least + (Λ * distance.T * A * distance).trace(),
             f"D = {D}, L*": least,
@@ -195,6 +205,15 @@ def _stated_minimum(context: RunContext, control: str) -> Formulas:
             **entries(f"D = {D}, M*", minimum),
         }
     return formulas
+
+
+def _stated_least_loss(task: "SymbolicTask", control: str) -> Expr:
+    """L* = c − Σ_d b_d² / (a_d λ_d)."""
+    import sympy as sp
+
+    c, b, saturation = stated_directions(task, control)
+    gains = [b_d**2 / a_d for b_d, a_d in zip(b, saturation, strict=True)]
+    return c - sp.Add(*gains)
 
 
 # The index
