@@ -85,7 +85,9 @@ def train(
         stepper = steppers.compiled_stepper(model, source, options.learning_rate)
     recorder = RunRecorder(begin, options, settings)
     if stepper is None:
-        stepper = steppers.plain(objective(model, source), options.learning_rate)
+        stepper = steppers.plain_stepper(
+            objective(model, source), options.learning_rate
+        )
     run = _follow(stepper, recorder)
     refuse_unfit_on_the_way(model, run.weights, source.dimension)
     return run
@@ -117,7 +119,9 @@ def train_many(
         raise ValueError("starts must hold the weights of at least one start, not none")
     begins = [checked_start(model, source, start) for start in starts]
     options = DescentOptions(learning_rate, steps, record)
-    stepper = steppers.compiled_many(model, source, options.learning_rate, len(begins))
+    stepper = steppers.compiled_batch_stepper(
+        model, source, options.learning_rate, len(begins)
+    )
     if stepper is None:
         rules: dict[str, Any] = {
             "learning_rate": learning_rate,
@@ -176,20 +180,20 @@ def descend(
     settings: dict[str, Any],
 ) -> Trajectory:
     """Gradient descent θ ← θ − η ∂L/∂θ on any objective; `train` says what the arguments mean."""
-    stepper = steppers.plain(evaluate, options.learning_rate)
+    stepper = steppers.plain_stepper(evaluate, options.learning_rate)
     return _follow(stepper, RunRecorder(start, options, settings))
 
 
 def _follow(stepper: steppers.Stepper, recorder: RunRecorder) -> Trajectory:
     """Take all steps, or those that are left after a checkpoint; Diverged if a loss is not finite."""
     _refuse_other_run(stepper, recorder)
-    firsts = range(recorder.done, recorder.options.steps, stepper.stretch)
+    firsts = range(recorder.done, recorder.options.steps, stepper.step_count)
     # Small products are faster on one thread than on threads that wait for each other.
     threads = one_thread() if stepper.small else nullcontext()
     try:
         with threads, np.errstate(over="ignore", invalid="ignore"):
             for _ in with_progress(firsts, len(firsts), "gradient descent"):
-                buffer = recorder.buffer(stepper.stretch)
+                buffer = recorder.buffer(stepper.step_count)
                 weights, taken = stepper.advance(recorder.weights, buffer)
                 recorder.advance(weights, taken)
                 if taken < len(buffer.loss):

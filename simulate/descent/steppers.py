@@ -29,35 +29,35 @@ UNPACKED = 128
 class StepBuffer(NamedTuple):
     """Room for what T steps give: their losses and gradient norms (T,), and the weights before the recorded ones.
 
-    `recorded` (k,) counts from the first of these steps, and `kept` is name → (k, …).
+    `recorded` (k,) counts from the first of these steps, and `recorded_weights` is name → (k, …).
     """
 
     loss: FloatArray
     norm: FloatArray
     recorded: IndexArray
-    kept: Weights
+    recorded_weights: Weights
 
     def keep(self, step: int, weights: Weights) -> None:
         """Store these weights if this step is one of the recorded."""
         if step in self.recorded:
             index = int(np.searchsorted(self.recorded, step))
             for name, value in weights.items():
-                self.kept[name][index] = value
+                self.recorded_weights[name][index] = value
 
 
 class Stepper(NamedTuple):
     """`advance` fills a buffer from given weights; it gives the weights after it and the number of steps taken.
 
-    These are fewer than T if the run diverged: the loss before the next one is not finite. `stretch` is how many
+    These are fewer than T if the run diverged: the loss before the next one is not finite. `step_count` is how many
     steps a run takes before it looks at the clock; `small` says that its products are not worth several threads.
     """
 
     advance: Callable[[Weights, StepBuffer], tuple[Weights, int]]
-    stretch: int
+    step_count: int
     small: bool = False
 
 
-def plain(evaluate: Objective, rate: float) -> Stepper:
+def plain_stepper(evaluate: Objective, rate: float) -> Stepper:
     """One step after another, on any objective."""
 
     def advance(weights: Weights, buffer: StepBuffer) -> tuple[Weights, int]:
@@ -96,7 +96,7 @@ def compiled_stepper(
     return None
 
 
-def compiled_many(
+def compiled_batch_stepper(
     model: Parametrization, source: object, rate: float, count: int
 ) -> Stepper | None:
     """As `compiled_stepper`, for so many starts at once, whose axis leads; one that diverges holds up no other."""
@@ -135,7 +135,7 @@ class _DenseSteps(NamedTuple):
             Records(row, buffer.recorded, stored),
             workspace(heads),
         )
-        unpack(heads_in_row(stored, heads), weights, buffer.kept)
+        unpack(heads_in_row(stored, heads), weights, buffer.recorded_weights)
         return unpack(heads, weights), taken
 
 

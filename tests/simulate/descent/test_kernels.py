@@ -193,7 +193,7 @@ def test_a_stretch_ends_within_a_tenth_of_a_second_or_so():
         task = Task(np.arange(D, 0, -1.0), context_length=3)
         assert (
             100
-            < steppers.compiled_stepper(model, source(model, task=task), 0.1).stretch
+            < steppers.compiled_stepper(model, source(model, task=task), 0.1).step_count
             < 20_000
         )
 
