@@ -85,6 +85,7 @@ class Task(Settings):
     context_length: int | str
     _inputs: dict[str, Any]
 
+    # Long because it names each number of the task twice: as it was written, and as a double.
     def __init__(
         self,
         eigenvalues: Numbers | None = None,

@@ -80,14 +80,13 @@ def integrate(
     after what is next to infinity the solution has settled; ArithmeticError if it has not.
     """
     latest = _longest_time(start)
-    clipped = np.where(flow_time < _SHORTEST_TIME, 0.0, np.minimum(flow_time, latest))
+    clipped = _clipped(flow_time, latest)
     # The solvers want times that increase, and the first one is that of the start.
     times, places = np.unique(np.append(0.0, clipped), return_inverse=True)
     if len(times) == 1 or not np.any(start):
         return np.tile(start, (len(flow_time), 1))
 
-    smallest = float(np.min(np.abs(start[start != 0])))
-    floor = 1e-14 * min(least, smallest)
+    floor = _absolute_tolerance(start, least)
     if jacobian is None or len(start) > _DENSE:
         values = _explicit(rate, start, times, floor)
     else:
@@ -97,6 +96,17 @@ def integrate(
     if np.any(flow_time > latest):
         _refuse_unless_settled(rate, values[-1])
     return values[places[1:]]
+
+
+def _clipped(flow_time: FloatArray, latest: float) -> FloatArray:
+    """Flow times (T,), with 0 for those next to nothing, and `latest` for those after it."""
+    return np.where(flow_time < _SHORTEST_TIME, 0.0, np.minimum(flow_time, latest))
+
+
+def _absolute_tolerance(start: FloatArray, least: float) -> float:
+    """1e-14 of the smallest nonzero entry of `start` (n,), or of `least` where that is smaller."""
+    smallest = float(np.min(np.abs(start[start != 0])))
+    return 1e-14 * min(least, smallest)
 
 
 def _longest_time(start: FloatArray) -> float:

@@ -37,10 +37,7 @@ def principal_component_regression(
     """
     x, y, query = _checked_prompts(x, y, query)
     dimension = query.shape[1]
-    if covariance is None:
-        Λ = x.swapaxes(1, 2) @ x / x.shape[1]  # of each context, (P, D, D)
-    else:
-        Λ = symmetric("covariance", covariance, dimension).doubles[None]
+    Λ = _covariances(x, covariance)
     variances, vectors = np.linalg.eigh(Λ)  # increasing, (P, D) and (P, D, D)
     # What rounding makes of a variance of zero.
     floor = np.finfo(float).eps * dimension * np.sum(variances, axis=1, keepdims=True)
@@ -51,6 +48,13 @@ def principal_component_regression(
     β_components = np.einsum("pd,pdk->pk", _β(x, y), vectors)
     query_components = np.einsum("pd,pdk->pk", query, vectors)
     return np.asarray(np.sum(inverses * β_components * query_components, axis=1))
+
+
+def _covariances(x: FloatArray, covariance: ArrayLike | None) -> FloatArray:
+    """`covariance` (1, D, D), or without it Λ̂ = mean_n x_n x_nᵀ of each context (P, D, D) of x (P, N, D)."""
+    if covariance is None:
+        return np.asarray(x.swapaxes(1, 2) @ x / x.shape[1])
+    return symmetric("covariance", covariance, x.shape[2]).doubles[None]
 
 
 def _inverses_above(floor: FloatArray, variances: FloatArray) -> FloatArray:

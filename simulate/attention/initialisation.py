@@ -249,13 +249,8 @@ def _aligned_separate(
     weights = _zeros(model, task)
     heads, rank = weights["key"].shape[:2]
     pairs = heads * rank
-    κ = amplitudes
-    if amplitudes.ndim == 0:  # the same for as many directions as there are pairs
-        κ = np.full(min(pairs, task.dimension), amplitudes)
-    if np.any(κ[pairs:]):
-        raise ValueError(
-            f"{heads} heads of rank {rank} hold {pairs} directions: set the other amplitudes to zero"
-        )
+    κ = _direction_amplitudes(amplitudes, min(pairs, task.dimension))
+    _refuse_too_many_directions(κ, heads, rank)
     for direction, amplitude in enumerate(κ[:pairs]):
         head, pair = divmod(direction, rank)
         on_direction = amplitude * task.eigenvectors[:, direction]
@@ -264,6 +259,22 @@ def _aligned_separate(
     # Balanced: v² = Σ_r |k_r|², which the flow conserves.
     weights["value"][:, -1] = _lengths(weights["key"].reshape(heads, -1))
     return weights
+
+
+def _direction_amplitudes(amplitudes: FloatArray, count: int) -> FloatArray:
+    """κ of each direction (D,) as given, or a single number for the first `count` directions."""
+    if amplitudes.ndim == 0:
+        return np.full(count, amplitudes)
+    return amplitudes
+
+
+def _refuse_too_many_directions(κ: FloatArray, heads: int, rank: int) -> None:
+    """ValueError where a direction beyond the pairs of all heads has an amplitude κ_d (D,) that is not zero."""
+    pairs = heads * rank
+    if np.any(κ[pairs:]):
+        raise ValueError(
+            f"{heads} heads of rank {rank} hold {pairs} directions: set the other amplitudes to zero"
+        )
 
 
 def _zeros(model: Parametrization, task: Task) -> Weights:

@@ -218,9 +218,7 @@ def _refuse_not_analytic(
     slopes = []
     for width in _WIDTHS:
         slopes.append(_by_differences(model, weights, name, width * direction, width))
-        wrong = _disagrees(step, slopes[-1].slope, centre)
-        if corners:
-            wrong &= ~_is_corner(slopes[-1].forward, slopes[-1].backward)
+        wrong = _wrong_entries(step, slopes[-1], centre, corners)
         if not np.any(wrong):
             return
 
@@ -250,6 +248,16 @@ def _by_differences(
         forward=above - centre,
         backward=centre - below,
     )
+
+
+def _wrong_entries(
+    step: FloatArray, slopes: Slopes, centre: FloatArray, corners: bool
+) -> BoolArray:
+    """Where the complex step of heads is not the slope of differences, except at corners if there may be `corners`."""
+    wrong = _disagrees(step, slopes.slope, centre)
+    if corners:
+        wrong &= ~_is_corner(slopes.forward, slopes.backward)
+    return wrong
 
 
 def _disagrees(step: FloatArray, slope: FloatArray, centre: FloatArray) -> BoolArray:

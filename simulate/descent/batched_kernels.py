@@ -142,6 +142,7 @@ def write_losses(m: FloatArray, y: FloatArray, loss: FloatArray) -> None:
             y[f, n] *= 2.0
 
 
+# Long because it is one step of all starts, which runs compiled and whose order of calls is the step.
 @jit
 def take_steps(
     heads: Arrays,

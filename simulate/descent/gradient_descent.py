@@ -123,12 +123,17 @@ def train_many(
         model, source, options.learning_rate, len(begins)
     )
     if stepper is None:
-        rules: dict[str, Any] = {
-            "learning_rate": learning_rate,
-            "steps": steps,
-            "record": record,
-        }
-        return [train(model, source, begin, **rules) for begin in begins]
+        return [
+            train(
+                model,
+                source,
+                begin,
+                learning_rate=learning_rate,
+                steps=steps,
+                record=record,
+            )
+            for begin in begins
+        ]
 
     settings = {"model": model_name(model), "source": source.digest}
     stacked = {name: np.stack([begin[name] for begin in begins]) for name in begins[0]}

@@ -78,13 +78,6 @@ def flow(
     largest = np.max(np.abs(states[later]), axis=1, initial=0.0)
     _refuse_lost(loss[later], norm[later], rtol * largest, _mean_square_label(source))
     refuse_unfit_on_the_way(model, weights, source.dimension)
-    settings = {
-        "model": model_name(model),
-        "source": source.digest,
-        "rtol": rtol,
-        "method": method,
-        "versions": versions(),
-    }
     return Trajectory(
         time=times,
         loss=loss,
@@ -92,8 +85,21 @@ def flow(
         weight_time=times,
         weights=weights,
         learning_rate=None,
-        settings=settings,
+        settings=_settings(model, source, rtol, method),
     )
+
+
+def _settings(
+    model: Parametrization, source: Data | Statistics, rtol: float, method: str
+) -> dict[str, object]:
+    """What the flow was integrated with, as its trajectory says."""
+    return {
+        "model": model_name(model),
+        "source": source.digest,
+        "rtol": rtol,
+        "method": method,
+        "versions": versions(),
+    }
 
 
 # -- The states at the times --------------------------------------------------------------------------------------

@@ -190,6 +190,7 @@ def update_pairs(
     return square
 
 
+# Long because it runs at every step: a call for each head's weight or product would cost as much as its arithmetic.
 @jit
 def update_heads(heads: Heads, rate: float, space: Workspace) -> float:
     """A step of all heads along G = ∂L/∂M, and their new M; the squared norm of the gradient."""
@@ -212,6 +213,7 @@ def update_heads(heads: Heads, rate: float, space: Workspace) -> float:
     return square
 
 
+# Long because U is read and written in one pass, which is what makes the step fast.
 @jit
 def update_merged_heads(
     v: FloatArray, U: FloatArray, rate: float, G: FloatArray, M: FloatArray
@@ -282,6 +284,7 @@ def take_step(
     return float(np.sqrt(square))
 
 
+# Long because it is the loop of all steps, which runs compiled from the first step to the last.
 @jit
 def take_steps(
     form: Form,

@@ -31,12 +31,17 @@ def pack(weights: Weights, restricted: bool) -> Heads:
     leading = value.shape[:-1]  # (..., H)
     a = (value[..., -1:] if restricted else value).copy()
     B = cache_lines(*leading, J * D)
+    if "key" not in weights:
+        B.reshape(*leading, J, D)[...] = weights["key_query"][..., :J, :D]
+    return Heads(a, B, *_pairs(weights, J, D))
+
+
+def _pairs(weights: Weights, J: int, D: int) -> tuple[FloatArray, FloatArray]:
+    """Keys (..., R, J) and queries (..., R, D), copied; R = 0 for merged heads, which have none."""
     if "key" in weights:
-        key = weights["key"][..., :J].copy()
-        query = weights["query"][..., :D].copy()
-        return Heads(a, B, key, query)
-    B.reshape(*leading, J, D)[...] = weights["key_query"][..., :J, :D]
-    return Heads(a, B, np.zeros((*leading, 0, J)), np.zeros((*leading, 0, D)))
+        return weights["key"][..., :J].copy(), weights["query"][..., :D].copy()
+    leading = weights["value"].shape[:-1]
+    return np.zeros((*leading, 0, J)), np.zeros((*leading, 0, D))
 
 
 def unpack(heads: Heads, weights: Weights, into: Weights | None = None) -> Weights:

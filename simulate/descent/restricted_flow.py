@@ -130,12 +130,7 @@ class SeparateField(NamedTuple):
         """∂(dy/dt)/∂y (n, n): −Pᵀ S P with P = ∂m/∂y, and G times the second derivatives of m."""
         pairs = self._pairs(y)
         G = self._residual_correlation(pairs.vk, pairs.q)
-        form = self.stats.form
-        PSP = (
-            self._kronecker(pairs, form)
-            if isinstance(form, Kronecker)
-            else self._dense(pairs, form)
-        )
+        PSP = self._projected_form(pairs)
 
         # ∂²m/∂v∂k = q and ∂²m/∂v∂q = k of the head's own pairs, ∂²m/∂k∂q = v of the same pair.
         of_head = np.repeat(np.eye(self.heads), self.rank, axis=1)  # (H, H·R)
@@ -145,6 +140,13 @@ class SeparateField(NamedTuple):
         return PSP._replace(
             v_k=PSP.v_k + v_k, v_q=PSP.v_q + v_q, k_q=PSP.k_q + k_q
         ).matrix()
+
+    def _projected_form(self, pairs: Pairs) -> Blocks:
+        """−Pᵀ S P (n, n), by its blocks."""
+        form = self.stats.form
+        if isinstance(form, Kronecker):
+            return self._kronecker(pairs, form)
+        return self._dense(pairs, form)
 
     def _dense(self, pairs: Pairs, S: FloatArray) -> Blocks:
         """−Pᵀ S P of a form that is written out."""
@@ -164,6 +166,7 @@ class SeparateField(NamedTuple):
             q_q=-q @ qS.T,
         )
 
+    # Long because it writes out the six blocks of one matrix, each a product of the same small matrices.
     def _kronecker(self, pairs: Pairs, form: Kronecker) -> Blocks:
         """−Pᵀ (A ⊗ Λ) P, whose blocks are products of small matrices."""
         A, Λ = form.A, form.Lambda

@@ -147,6 +147,7 @@ class _BatchSteps(NamedTuple):
     rate: float
     starts: int
 
+    # Long because the arrays that are made once, before the loop, are all used again in every step of it.
     def advance(self, weights: Weights, buffer: StepBuffer) -> tuple[Weights, int]:
         """Fill the buffer; see `Stepper`."""
         from .batched_kernels import slopes, take_steps
@@ -178,6 +179,7 @@ class _MergedSteps(NamedTuple):
     stats: Statistics
     rate: float
 
+    # Long because the loop of steps is in Python here, where each call would cost time in every step.
     def advance(self, weights: Weights, buffer: StepBuffer) -> tuple[Weights, int]:
         """Fill the buffer; see `Stepper`."""
         from .kernels import update_merged_heads

@@ -51,6 +51,7 @@ _STRICTEST = 3e-14
 _MOST_STEPS = 5 * _IMPLICIT_STEPS
 
 
+# Long because it is the loop of one integration: each of its lines changes where the integration stands.
 def integrate(
     velocity: Velocity,
     y: FloatArray,

@@ -122,8 +122,7 @@ def _features(
     count = len(pairs[0])
     prompts = len(tokens)
     dimension = tokens.shape[2] - 1
-    F = np.empty((count * dimension + 1, prompts))
-    products = F[:-1].reshape(count, dimension, prompts)  # a view, by pair and by d
+    F, products = _empty_features(count, dimension, prompts)
 
     context = np.zeros((count, prompts))  # Σ_n t_i t_j over the context so far
     first = 0
@@ -135,6 +134,14 @@ def _features(
         np.multiply(G[:, None], x_q, out=products)
         F[-1] = tokens[:, length, -1]
         yield F
+
+
+def _empty_features(
+    count: int, dimension: int, prompts: int
+) -> tuple[FloatArray, FloatArray]:
+    """Memory for F̃ (K+1, P), and a view of all its rows but the last by pair and by d, (pairs, D, P)."""
+    F = np.empty((count * dimension + 1, prompts))
+    return F, F[:-1].reshape(count, dimension, prompts)
 
 
 def _masked_products(x_q: FloatArray, pairs: Pairs) -> FloatArray:

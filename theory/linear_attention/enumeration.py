@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import numpy as np
 
@@ -380,8 +380,7 @@ def _checked_assignment(
             )
         return (subset,) if subset else ()
     if assignment is None:
-        starts = range(0, len(subset), model.rank)
-        return tuple(subset[start : start + model.rank] for start in starts)
+        return _fewest_heads(subset, model.rank)
 
     heads = tuple(tuple(map(int, head)) for head in assignment)
     has_room = len(heads) <= model.head_count and all(
@@ -394,6 +393,12 @@ def _checked_assignment(
             f"an assignment shares {subset} out over {limits}, each direction once, not {heads}"
         )
     return heads
+
+
+def _fewest_heads(subset: tuple[int, ...], rank: int) -> Assignment:
+    """The fewest heads that hold the directions, each filled with `rank` of them in order of gain."""
+    starts = range(0, len(subset), rank)
+    return tuple(subset[start : start + rank] for start in starts)
 
 
 def _hessian_index(
@@ -439,19 +444,32 @@ def _separate_weights(model: Separate, loss: Population, heads: Assignment) -> W
     p, r = loss.factors
     for head, directions in enumerate(heads):
         columns = [d - 1 for d in directions]
-        p_rows = p[:, columns].T  # (R, D)
-        r_rows = r[:, columns].T
-        p_norms = _row_norms(p_rows)  # (R, 1)
-        r_norms = _row_norms(r_rows)
-
-        # v³ = Σ_d |M_d| from the three conditions above.
-        v = float(np.cbrt(np.sum(p_norms * r_norms)))
-        lengths = np.sqrt(p_norms * r_norms / v)  # |k_d| = |q_d|
+        balanced = _balanced_head(p[:, columns].T, r[:, columns].T)
         pairs = slice(len(columns))
-        weights["value"][head, -1] = v
-        weights["key"][head, pairs, :-1] = p_rows / p_norms * lengths
-        weights["query"][head, pairs, :-1] = r_rows / r_norms * lengths
+        weights["value"][head, -1] = balanced.v
+        weights["key"][head, pairs, :-1] = balanced.keys
+        weights["query"][head, pairs, :-1] = balanced.queries
     return weights
+
+
+class _BalancedHead(NamedTuple):
+    """The value v, and `keys` and `queries` (R, D), of one head."""
+
+    v: float
+    keys: FloatArray
+    queries: FloatArray
+
+
+def _balanced_head(p_rows: FloatArray, r_rows: FloatArray) -> _BalancedHead:
+    """The head of the maps p_d r_dᵀ, with p_d and r_d the rows (R, D), under the conditions above."""
+    p_norms = _row_norms(p_rows)  # (R, 1)
+    r_norms = _row_norms(r_rows)
+    # v³ = Σ_d |M_d| from the three conditions.
+    v = float(np.cbrt(np.sum(p_norms * r_norms)))
+    lengths = np.sqrt(p_norms * r_norms / v)  # |k_d| = |q_d|
+    keys = p_rows / p_norms * lengths
+    queries = r_rows / r_norms * lengths
+    return _BalancedHead(v, keys, queries)
 
 
 def _row_norms(rows: FloatArray) -> FloatArray:

@@ -1,7 +1,8 @@
 """Gradient flow of every weight on the exact loss of a task, mixtures with a fixed teacher among them."""
 
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -36,17 +37,9 @@ def maps_along_flow(
 
     times = np.asarray(flow_time, dtype=np.float64)
     a, B = model.heads(start)
-    size = a.size
-
-    def unpacked(state: FloatArray) -> tuple[FloatArray, FloatArray]:
-        return state[:size].reshape(a.shape), state[size:].reshape(B.shape)
-
-    def velocity(_: float, state: FloatArray) -> FloatArray:
-        gradient_a, gradient_B = moments.head_gradients(*unpacked(state))
-        return -0.5 * np.concatenate([gradient_a.ravel(), gradient_B.ravel()])
-
+    heads = _FlatHeads(moments, a.shape, B.shape)
     path = solve_ivp(
-        velocity,
+        heads.velocity,
         (0.0, float(times[-1])),
         np.concatenate([a.ravel(), B.ravel()]),
         method="RK45",
@@ -56,4 +49,22 @@ def maps_along_flow(
     )
     if not path.success:
         raise ArithmeticError(f"the flow of all weights failed: {path.message}")
-    return np.array([moments.effective_map(*unpacked(state)) for state in path.y.T])
+    return np.array([moments.effective_map(*heads.unpacked(x)) for x in path.y.T])
+
+
+class _FlatHeads(NamedTuple):
+    """All heads a (H, D+1) and B (H, D+1, D), of these shapes, as one state x (n,)."""
+
+    moments: FeatureMoments
+    a_shape: tuple[int, ...]
+    B_shape: tuple[int, ...]
+
+    def unpacked(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """a and B of the state."""
+        size = math.prod(self.a_shape)
+        return x[:size].reshape(self.a_shape), x[size:].reshape(self.B_shape)
+
+    def velocity(self, _: float, x: FloatArray) -> FloatArray:
+        """dx/dt = −½ ∂L/∂x (n,)."""
+        gradient_a, gradient_B = self.moments.head_gradients(*self.unpacked(x))
+        return -0.5 * np.concatenate([gradient_a.ravel(), gradient_B.ravel()])

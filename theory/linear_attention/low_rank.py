@@ -45,15 +45,20 @@ def low_rank_amplitudes(
     x0 = np.concatenate(([float(v0)], κ0))  # (1+R,)
     size = head.size_at_fixed_point
     _check_start(x0, size)
-    # Where an amplitude is large, v κ² stays what it is, and the others shrink by as much.
-    least = min(1.0, size / float(np.max(np.abs(x0), initial=size))) ** 2
+    least = _least_amplitude(x0, size)
 
     rate = float(np.max(head.growth_rates))
-    unit_head = _Head(head.growth_rates / rate, head.curvatures * (size**3 / rate))
+    unit_head = head.in_units(size, rate)
     times = in_units(flow_times(flow_time), rate * size)
     values = integrate(unit_head.rate, x0 / size, times, unit_head.jacobian, least)
     v, κ = conserving(values, x0 / size, power=2)
     return size * v, size * κ
+
+
+def _least_amplitude(x0: FloatArray, size: float) -> float:
+    """What amplitudes x/size shrink to from x0 (1+R,), where `size` is that of the fixed point; 1 if they need not."""
+    # Where an amplitude is large, v κ² stays what it is, and the others shrink by as much.
+    return min(1.0, size / float(np.max(np.abs(x0), initial=size))) ** 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +72,10 @@ class _Head:
     def size_at_fixed_point(self) -> float:
         """The least (b/(aλ))^{1/3}, the amplitude of a rank-one head at its fixed point."""
         return float(np.min(np.cbrt(self.growth_rates / self.curvatures)))
+
+    def in_units(self, size: float, rate: float) -> "_Head":
+        """The equations of x/size in the unit of time 1/(rate · size)."""
+        return _Head(self.growth_rates / rate, self.curvatures * (size**3 / rate))
 
     def rate(self, x: FloatArray) -> FloatArray:
         """dx/dt (1+R,)."""

@@ -129,14 +129,7 @@ def half_loss_time(population: Population, w0: float) -> float:
         s, U = matrix_amplitudes(population, t / rate, w0, w0 * direction)
         return float(population.excess(s[0] * U[0])) / half_drop - 1
 
-    if excess_over_middle(0.0) <= 0:
-        raise ValueError(
-            f"w0 must be small: at {w0} the loss starts below the middle of its drop"
-        )
-    if excess_over_middle(0.0) > 1:
-        raise ValueError(
-            f"w0 must be small: at {w0} the loss starts above that of no weights at all"
-        )
+    _check_start_of_drop(w0, excess_over_middle(0.0))
 
     # About where the mode saturates: doubled until it lies beyond.
     last = max(-np.log(w0), 0.0) + 1.0
@@ -144,6 +137,18 @@ def half_loss_time(population: Population, w0: float) -> float:
         last *= 2
     root = brentq(excess_over_middle, 0.0, last, xtol=_LEAST_TIME, rtol=1e-12)
     return float(root) / rate
+
+
+def _check_start_of_drop(w0: float, excess_over_middle: float) -> None:
+    """ValueError unless the loss starts in the first half of its drop, with an excess from above 0 to 1 there."""
+    if excess_over_middle <= 0:
+        raise ValueError(
+            f"w0 must be small: at {w0} the loss starts below the middle of its drop"
+        )
+    if excess_over_middle > 1:
+        raise ValueError(
+            f"w0 must be small: at {w0} the loss starts above that of no weights at all"
+        )
 
 
 def _check_amplitude(w0: float) -> None:
@@ -217,9 +222,7 @@ def _integrated(
             "a λ of this task underflows: rescale Λ, for instance by trace=1"
         )
     rate = length(flow.initial_correlation)
-    saturated_square = rate / float(np.max(np.abs(flow.curvature)))
-    # A power of two, so that the weights at flow time 0 come back to the last bit.
-    size = float(np.exp2(np.round(np.log2(saturated_square) / 2)))
+    size = _saturated_size(flow)
     largest = float(max(abs(s0), np.max(np.abs(start))))
     if largest > _LARGEST * size:
         raise ValueError(
@@ -229,6 +232,14 @@ def _integrated(
     begin = np.concatenate(([s0 / size], start.ravel() / size))
     values = _solution(flow.in_units(size, rate), times, begin)
     return size * values[:, 0], size * values[:, 1:].reshape(-1, *start.shape)
+
+
+def _saturated_size(flow: _SharedFlow) -> float:
+    """The weights at which heads saturate, (‖B‖ / largest curvature)^{1/2}, to the nearest power of two."""
+    rate = length(flow.initial_correlation)
+    saturated_square = rate / float(np.max(np.abs(flow.curvature)))
+    # A power of two, so that the weights at flow time 0 come back to the last bit.
+    return float(np.exp2(np.round(np.log2(saturated_square) / 2)))
 
 
 def _solution(flow: _SharedFlow, times: FloatArray, begin: FloatArray) -> FloatArray:
@@ -248,10 +259,16 @@ def _solution(flow: _SharedFlow, times: FloatArray, begin: FloatArray) -> FloatA
     values = _linear_solution(begin, B, times)
     is_late = times > linear_until
     if np.any(is_late):
-        grown = _linear_solution(begin, B, np.array([linear_until]))[0]
-        grown[np.abs(grown) < _NEGLIGIBLE * np.max(np.abs(grown))] = 0.0
+        grown = _grown_linearly(begin, B, linear_until)
         values[is_late] = saturating(grown, times[is_late] - linear_until)
     return values
+
+
+def _grown_linearly(begin: FloatArray, B: FloatArray, time: float) -> FloatArray:
+    """x (1+n,) at the end of linear growth from `begin`, without the entries that are negligible by then."""
+    grown: FloatArray = _linear_solution(begin, B, np.array([time]))[0]
+    grown[np.abs(grown) < _NEGLIGIBLE * np.max(np.abs(grown))] = 0.0
+    return grown
 
 
 def _time_to_reach(size: float, begin: FloatArray, B: FloatArray) -> float:

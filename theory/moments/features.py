@@ -176,11 +176,7 @@ def feature_moments(
     if random_labels:
         _refuse_random_labels(task)
     _refuse_size(task.dimension, limit_gib)
-    # S holds third powers of the variances, which must be numbers.
-    if np.min(np.diag(task.covariance)) < np.cbrt(np.finfo(np.float64).tiny):
-        raise ValueError(
-            "the moments of this task vanish as numbers: rescale Λ, for instance by trace=1"
-        )
+    _refuse_vanishing_moments(task.covariance)
 
     with np.errstate(over="ignore", invalid="ignore"):
         query = _query_moments(task.covariance)
@@ -193,6 +189,14 @@ def feature_moments(
             "the moments of this task overflow: rescale Λ, for instance by trace=1, or Ω"
         )
     return FeatureMoments(_indices(task.dimension), c, b, S)
+
+
+def _refuse_vanishing_moments(Λ: FloatArray) -> None:
+    """ValueError where S underflows: it holds third powers of the variances on the diagonal of Λ (D, D)."""
+    if np.min(np.diag(Λ)) < np.cbrt(np.finfo(np.float64).tiny):
+        raise ValueError(
+            "the moments of this task vanish as numbers: rescale Λ, for instance by trace=1"
+        )
 
 
 def _indices(dimension: int) -> IndexArray:
@@ -317,7 +321,7 @@ def _teacher_means(sequences: list[_Sequences]) -> _TeacherMeans:
     return _TeacherMeans(*sums)
 
 
-# Five pairings of six coordinates, each an einsum with its indices: apart they would say less.
+# Long because five pairings of six coordinates, each an einsum with its indices, are one formula.
 def _query_moments(Λ: FloatArray) -> _QueryMoments:
     """Isserlis' theorem; the sixth moments E[x_i x_j x_d x_k x_l x_e] pair x_d with each of the others in turn."""
     second = np.pad(Λ, (0, 1))
@@ -347,7 +351,7 @@ def _first_moments(
     return np.asarray((context + own)[pairs][:, :-1].ravel())
 
 
-# Three terms of one formula, which stands in the docstring: apart they would say less.
+# Long because its three terms are one formula, which stands in the docstring.
 def _second_moments(
     teachers: _TeacherMeans, query: _QueryMoments, counts: _TokenCounts
 ) -> FloatArray:

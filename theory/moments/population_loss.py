@@ -260,8 +260,14 @@ def population(task: Task, model: Parametrization) -> Population:
         ΛΩΛ = _cubic_covariance(Λ, Ω, are_diagonal)
         A = means.pairs * ΛΩΛ + means.single * c * Λ
         B = means.linear * ΛΩΛ
-        # The largest entries of positive definite matrices stand on their diagonals.
-        is_representable = np.isfinite(np.max(A) * np.max(Λ))
+        _refuse_unrepresentable(A, B, Λ)
+    return Population(c, A, B, Λ, _spectrum(task, means, c, are_diagonal))
+
+
+def _refuse_unrepresentable(A: FloatArray, B: FloatArray, Λ: FloatArray) -> None:
+    """ValueError where A, B or the products of A and Λ, (D, D) each, are too large or too small for numbers."""
+    # The largest entries of positive definite matrices stand on their diagonals.
+    is_representable = np.isfinite(np.max(A) * np.max(Λ))
     if (
         not is_representable
         or min(A.diagonal().min(), B.diagonal().min()) < _SMALLEST_MOMENT
@@ -270,7 +276,6 @@ def population(task: Task, model: Parametrization) -> Population:
         raise ValueError(
             f"the moments of this task {limit}: rescale Λ, for instance by trace=1, or Ω"
         )
-    return Population(c, A, B, Λ, _spectrum(task, means, c, are_diagonal))
 
 
 def direction_indices(subset: Iterable[int], dimension: int) -> list[int]:
@@ -334,14 +339,22 @@ def _spectrum(
     λ = np.diag(Λ) if are_diagonal else _diagonal_on(basis, Λ)
     ω = np.diag(Ω) if are_diagonal else _diagonal_on(basis, Ω)
 
-    a = means.pairs * λ**2 * ω + means.single * c * λ
-    b = means.linear * λ**2 * ω
+    a, b = _direction_moments(means, c, λ, ω)
     roots = np.sqrt(b / a * (b / λ))  # of the gains b²/(aλ)
     if are_diagonal:
         order, levels = _exact_order(task, roots)
     else:
         order, levels = _rounded_order(λ, roots)
     return Spectrum(λ[order], a[order], b[order], basis[:, order], levels**2)
+
+
+def _direction_moments(
+    means: _LengthMeans, c: float, λ: FloatArray, ω: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """a and b (D,), what A and B of `population` are on eigenvectors with the eigenvalues λ of Λ and ω of Ω."""
+    a = means.pairs * λ**2 * ω + means.single * c * λ
+    b = means.linear * λ**2 * ω
+    return a, b
 
 
 def _common_eigenvectors(Λ: FloatArray, Ω: FloatArray) -> FloatArray | None:

@@ -172,6 +172,7 @@ def write_residual_correlation(
             G[i, j] *= lam[j]
 
 
+# Long because it is called at every stage of a step: a call for each pair would cost as much as its arithmetic.
 @compile_function
 def residual(x: FloatArray, equations: Equations, space: Workspace) -> None:
     """Writes M* − M and G = A (M* − M) Λ of the state x into `space`."""
@@ -286,6 +287,7 @@ def step_error(
     return float(size * fifth / np.sqrt((fifth + THIRD_ORDER_SHARE * third) * len(x)))
 
 
+# Long because the tolerance of v rests on the sizes of its pairs, which the same loop over the pairs finds.
 @compile_function
 def error_floor(x: FloatArray, equations: Equations, tolerance: float) -> FloatArray:
     """Absolute tolerance of each number: relative to v of its own head, or to its own key-query pair."""
@@ -500,6 +502,7 @@ def smaller_bracket(bracket: Bracket, size: float, at_size: float) -> Bracket:
     return Bracket(size, bracket.high, at_size, bracket.at_high / 2)
 
 
+# Long because the first bracket, the guess and the next bracket share the workspace of one root search.
 @compile_function
 def crossing_time(
     level: float,

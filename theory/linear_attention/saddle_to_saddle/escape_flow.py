@@ -113,6 +113,7 @@ def dv_dt(τ: float, head: SmallHead) -> float:
     return total
 
 
+# Long because every trial step calls it: both sums are taken in one loop, which evaluates each exponential once.
 @compile_function
 def size_at(τ: float, v: float, head: SmallHead) -> float:
     """(|v||K||Q|)^{1/3}, with Frobenius norms over the directions."""

@@ -129,13 +129,24 @@ def _constant_growth(
     if has_grown.value(start) >= 0:
         return _GrownHeads(0.0, heads)
 
-    sizes = np.where(heads.size() > 0, heads.size(), 1.0)
-    floor = 0.1 * _RELATIVE_TOLERANCE * np.concatenate((np.ones(count), sizes))
+    floor = _growth_floor(heads)
     path = _integrated(growth.slope, duration, start, floor, has_grown)
     if path.status == 1:
-        end = growth.heads_at(path.y_events[0][0])
-        return _GrownHeads(float(path.t_events[0][0]), end)
+        return _first_growth(path, growth)
     return _GrownHeads(duration, growth.heads_at(path.y[:, -1]))
+
+
+def _first_growth(path: Any, growth: "_ConstantGrowth") -> _GrownHeads:
+    """The heads at the first event of a path, when one has grown."""
+    end = growth.heads_at(path.y_events[0][0])
+    return _GrownHeads(float(path.t_events[0][0]), end)
+
+
+def _growth_floor(heads: AlignedHeads) -> FloatArray:
+    """Absolute tolerance of τ and v of all heads (2H,): relative to 1, and to the size of the head."""
+    sizes = np.where(heads.size() > 0, heads.size(), 1.0)
+    ones = np.ones(len(heads.v))
+    return np.asarray(0.1 * _RELATIVE_TOLERANCE * np.concatenate((ones, sizes)))
 
 
 class _ConstantGrowth(NamedTuple):
@@ -243,9 +254,7 @@ def integrated_drop(head: AlignedHeads, pure: Drop, rates: GrowthRates) -> Drop:
     D = len(rates.b)
     equations = _DropEquations(rates)
     end = _end_of_drop(pure, rates)
-    start = np.concatenate(([head.v], head.k, head.q, np.zeros(D * D)))
-    floor = np.full(len(start), 0.1 * _RELATIVE_TOLERANCE * float(head.size()))
-    path = _integrated(equations.slope, end, start, floor, equations.above_half)
+    path = _drop_path(head, equations, end)
 
     J = path.y[1 + 2 * D :, -1].reshape(D, D)
     # G_dd as a step from b_d to 0 at T: its integral from 0 to `end` is b_d T = b_d end + J_dd.
@@ -254,6 +263,14 @@ def integrated_drop(head: AlignedHeads, pure: Drop, rates: GrowthRates) -> Drop:
     crossings = path.t_events[0]
     exit_time = float(crossings[0]) if len(crossings) else pure.exit_time
     return Drop(exit_time, step_time, pure.share, J)
+
+
+def _drop_path(head: AlignedHeads, equations: _DropEquations, end: float) -> Any:
+    """v, k, q and ∫ (G − diag b) dt (1 + 2D + D²,) from the last step until `end`, as SciPy gives its solutions."""
+    D = len(head.k)
+    start = np.concatenate(([head.v], head.k, head.q, np.zeros(D * D)))
+    floor = np.full(len(start), 0.1 * _RELATIVE_TOLERANCE * float(head.size()))
+    return _integrated(equations.slope, end, start, floor, equations.above_half)
 
 
 def _end_of_drop(pure: Drop, rates: GrowthRates) -> float:

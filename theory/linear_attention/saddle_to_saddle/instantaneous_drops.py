@@ -175,6 +175,19 @@ class _SmallHeads(NamedTuple):
 def _all_drops(
     moments: Population, heads: AlignedHeads, kicks: bool
 ) -> InstantaneousDrops:
+    """The exits of all drops, as arrays."""
+    exits = _exits(moments, heads, kicks)
+    return InstantaneousDrops(
+        exit_times=np.array([drop_exit.time for drop_exit in exits]),
+        heads=tuple(drop_exit.head for drop_exit in exits),
+        directions=tuple(range(1, len(exits) + 1)),
+        indicator=np.maximum.accumulate([drop_exit.indicator for drop_exit in exits]),
+        kicks=kicks,
+        moments=moments,
+    )
+
+
+def _exits(moments: Population, heads: AlignedHeads, kicks: bool) -> list[_Exit]:
     """Escape, drop and step, until no head or no direction is left."""
     count = len(heads.v)
     small = _SmallHeads(heads, np.arange(count), np.ones(count), 0.0, 0.0)
@@ -186,16 +199,10 @@ def _all_drops(
             break
         next_exit, small = _after_drop(small, escape, rates, kicks)
         exits.append(next_exit)
-    return InstantaneousDrops(
-        exit_times=np.array([drop_exit.time for drop_exit in exits]),
-        heads=tuple(drop_exit.head for drop_exit in exits),
-        directions=tuple(range(1, len(exits) + 1)),
-        indicator=np.maximum.accumulate([drop_exit.indicator for drop_exit in exits]),
-        kicks=kicks,
-        moments=moments,
-    )
+    return exits
 
 
+# Long because the exit and the heads after it rest on the same drop, whose numbers the next lines all use.
 def _after_drop(
     small: _SmallHeads, escape: FirstEscape, rates: GrowthRates, kicks: bool
 ) -> tuple[_Exit, _SmallHeads]:

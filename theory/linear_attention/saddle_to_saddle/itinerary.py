@@ -37,13 +37,19 @@ def visited_subsets(shares: FloatArray, gains: FloatArray) -> list[Subset]:
         near = _comes_near(shares[interval], learned[interval[0]])
         if not near and not _only_grows(visited[-1], subset, subsets[i + 1 :]):
             continue
-        visited = _with_higher_loss(visited, subset, gains)
-        if visited:
-            until = learned[: interval[0] + 1]
-            visited += _one_by_one(visited[-1], subset, until)
-        else:
-            visited.append(subset)
+        until = learned[: interval[0] + 1]
+        visited = _with_next(visited, subset, gains, until)
     return visited
+
+
+def _with_next(
+    visited: list[Subset], subset: Subset, gains: FloatArray, learned: BoolArray
+) -> list[Subset]:
+    """Those of the visited subsets that stay, then the way to `subset`; `learned` (T, D) until it is reached."""
+    visited = _with_higher_loss(visited, subset, gains)
+    if not visited:
+        return [subset]
+    return visited + _one_by_one(visited[-1], subset, learned)
 
 
 def _comes_near(shares: FloatArray, learned: BoolArray) -> bool:

@@ -184,19 +184,23 @@ def _ending(
     speed = min(still, slow)
 
     best = np.append(np.cumsum(gains[::-1])[::-1], 0.0)  # excess loss of 0 … D pairs
-    # The next best map of so many pairs exchanges two gains, so that it is a gap away.
-    gaps = gains - np.append(gains[1:], 0.0)
-    near_best = _NEAR_BEST * best[0]
-    apart = gaps > _TIED * gains[0]
-    near = np.where(apart, np.minimum(near_best, 0.1 * gaps), near_best)
     return Ending(
         grown=threshold,
         still=speed**2,
         patience=_PATIENCE / rates[-1],
         best=best,
-        near=np.append(near_best, near),
+        near=_widths_of_minima(gains, _NEAR_BEST * best[0]),
         tolerance=precision.tolerance,
     )
+
+
+def _widths_of_minima(gains: FloatArray, near_best: float) -> FloatArray:
+    """How far above the least excess loss of 0 … D pairs a loss is still near it (D+1,): `near_best` at most."""
+    # The next best map of so many pairs exchanges two gains, so that it is a gap away.
+    gaps = gains - np.append(gains[1:], 0.0)
+    apart = gaps > _TIED * gains[0]
+    near = np.where(apart, np.minimum(near_best, 0.1 * gaps), near_best)
+    return np.append(near_best, near)
 
 
 def _growth_rates(equations: Equations) -> FloatArray:
@@ -288,7 +292,7 @@ def _escape(
         return None
     motion = EscapeMotion(problem.heads.chosen(small), *growing)
     numbers = motion.numbers()
-    ends = Ends(np.zeros(len(numbers.v)), np.zeros(len(numbers.v)))
+    ends = Ends(*np.zeros((2, len(numbers.v))))
     sizes = np.minimum(threshold / numbers.largest, _LARGEST_GROWTH)
     first = first_escape(numbers, sizes, ends)
     if first.head < 0:

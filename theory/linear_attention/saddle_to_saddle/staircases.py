@@ -226,16 +226,11 @@ def staircase(
     >>> steps.directions, steps.kinds, steps.plateaus.round(4)
     ((1, 2), ('long', 'long'), array([3.    , 1.2222, 0.3889]))
     """
-    if not isinstance(model, Separate):
-        raise ValueError(
-            f"a staircase is that of a Separate model, not {type(model).__name__}: see time_course"
-        )
+    origin = _checked_origin(task, model, initial)
     # Compiled functions: not before they are needed.
     from .exit_time_uncertainty import precise_outcome, verdict_on
     from .path import Precision
 
-    given = {name: np.array(initial[name]) for name in initial}
-    origin = Origin(task, model, given)
     paths = paths_from(origin)
     if not verify:
         curve = paths.curve(paths.heads, Precision())
@@ -253,6 +248,18 @@ def staircase(
         lambda heads: paths.curve(heads, precision).outcome(middles),
     )
     return assembled(origin, curve, verdict, uncertainty)
+
+
+def _checked_origin(
+    task: Task, model: Parametrization, initial: Mapping[str, NDArray[Any]]
+) -> Origin:
+    """What the staircase starts from, with copies of the weights; ValueError unless the model is `Separate`."""
+    if not isinstance(model, Separate):
+        raise ValueError(
+            f"a staircase is that of a Separate model, not {type(model).__name__}: see time_course"
+        )
+    weights = {name: np.array(initial[name]) for name in initial}
+    return Origin(task, model, weights)
 
 
 class Paths(NamedTuple):
@@ -301,10 +308,7 @@ def assembled(
     """The staircase of a path, with what its exit times rest on."""
     moments = curve.moments
     subsets = visited_subsets(curve.node_shares(), moments.gains)
-    pairs_of_subsets = pairwise(subsets)
-    directions = tuple(
-        min(set(after) - set(before)) for before, after in pairs_of_subsets
-    )
+    directions = _learned_directions(subsets)
     losses = np.array([_unlearned_gain(subset, moments.gains) for subset in subsets])
     drop_times = curve.crossings((losses[:-1] + losses[1:]) / 2)
     heads = _heads_of_drops(curve, subsets, directions, drop_times)
@@ -325,6 +329,12 @@ def assembled(
         moments=moments,
         origin=origin,
     )
+
+
+def _learned_directions(subsets: list[Subset]) -> tuple[int, ...]:
+    """The direction that each drop from one subset to the next learns: the first that is new."""
+    steps = pairwise(subsets)
+    return tuple(min(set(after) - set(before)) for before, after in steps)
 
 
 def _heads_of_drops(
