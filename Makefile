@@ -60,7 +60,7 @@ QUICK := tests/test_task.py tests/models tests/runtime/test_time_axis.py tests/s
 .PHONY: quick
 quick:
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow" $(QUICK)
-	$(BIN)/python -W error -m attndyn verify --tier fast --out build/$(notdir $(abspath $(BIN)/..))
+	$(BIN)/python -W error -m attndyn verify --tier fast --out build/$(patsubst .%/bin,%,$(BIN))
 
 # Needs chromium and chromedriver on the machine: apt-get install chromium chromium-driver
 test-browser: $(VENV)/.installed-browser
