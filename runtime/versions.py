@@ -2,12 +2,14 @@
 
 import platform
 from functools import cache
-from importlib.metadata import version
 
 
 @cache
 def package_version() -> str:
     """The installed version of this package, which setup.cfg states."""
+    # Lazily: it loads the library for mails, which would make every command start 10 ms later.
+    from importlib.metadata import version
+
     return version("attndyn")
 
 
@@ -17,6 +19,8 @@ def versions() -> dict[str, str]:
     >>> sorted(versions())
     ['attndyn', 'numpy', 'python']
     """
+    from importlib.metadata import version
+
     return {
         "attndyn": package_version(),
         "numpy": version("numpy"),
