@@ -1,8 +1,11 @@
 """The problem: the distribution of prompts on which a model learns linear regression in context."""
 
+import hashlib
+import json
+import math
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -12,6 +15,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from .inputs import Inputs
 from .runtime.arrays import FloatArray
 from .runtime.checks import is_whole_number
 from .runtime.decimals import (
@@ -34,6 +38,18 @@ from .runtime.decimals import (
 )
 from .runtime.machine import refuse_too_large
 from .runtime.serialisation import BYTE_ORDER_MARK, Settings
+from .teachers import (
+    Gaussian,
+    Mixture,
+    Pool,
+    TeacherLaw,
+    checked_law,
+    law_identity,
+    law_settings,
+)
+
+ContextLength = int | str | Sequence[int] | Mapping[int, float]
+"""N, "n0..N", a list of lengths, or {length: weight}."""
 
 Number = float | str | Decimal | Fraction
 """What one number may be given as: text such as "2/5" is exact, a float is the decimal that Python prints."""
@@ -50,10 +66,14 @@ _COPIES = 10
 _FIELDS = (
     "eigenvalues",
     "covariance",
+    "input_mean",
+    "inputs",
+    "teachers",
     "teacher_covariance",
     "fixed_teacher",
     "in_context_fraction",
     "noise_variance",
+    "query_noise_variance",
     "context_length",
     "trace",
 )
@@ -61,14 +81,20 @@ _FIELDS = (
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
 class Task(Settings):
-    """Prompts of N pairs (x, y) and one query: x ~ N(0, Λ), w ~ N(0, Ω), y = wᵀx + N(0, σ²).
+    """Prompts of N pairs (x, y) and one query: x = mean + Λ^½ z, W (K, D) of a law, y = W x + N(0, σ²).
 
-    Parameters: `eigenvalues` (D,) of a diagonal Λ, or `covariance` (D, D); `teacher_covariance` Ω (D, D), the
-    identity if left out; `noise_variance` σ²; `context_length` N, or "1..N" for the loss averaged over every
-    length up to N; `trace` rescales Λ. With `fixed_teacher` w₀ (D,) and `in_context_fraction` p a sequence
-    has a teacher from N(0, Ω) with probability p and w₀ otherwise. Attributes hold what results: `covariance`
-    is Λ after rescaling and `eigenvalues` its spectrum in decreasing order. Any number may be text such as "2/5",
-    and the attributes `exact_…` hold every number as it is written. ValueError says what is wrong.
+    Parameters: `eigenvalues` (D,) of a diagonal Λ, or `covariance` (D, D), zero or more and not all zero; `trace`
+    rescales Λ. `input_mean` (D,) is E x, 0 if left out; `inputs` the law of z: "gaussian" (if left out), "uniform",
+    "rademacher", "sphere" or an `Inputs`. `teachers` is a law of W: `Gaussian`, `Sphere`, `Pool`, `Mixture` or one
+    of your own. Without it w ~ N(0, Ω) with `teacher_covariance` Ω (D, D), the identity if left out; and with
+    `fixed_teacher` w₀ (D,) and `in_context_fraction` p a sequence has a teacher from N(0, Ω) with probability p and
+    w₀ otherwise. `noise_variance` σ² is that of the labels; `query_noise_variance` that of the query's label, the
+    same if left out. `context_length` is N, "n0..N" for the mean loss over these lengths, a list of lengths, or
+    {length: weight}.
+
+    Attributes hold what results: `covariance` is Λ after rescaling and `eigenvalues` its spectrum in decreasing
+    order. Any number may be text such as "2/5", and the attributes `exact_…` hold numbers as they are written.
+    ValueError says what is wrong.
 
     Source: Zhang et al. 2025 (arXiv 2501.16265), Section 2.1.
 
@@ -78,11 +104,13 @@ class Task(Settings):
     """
 
     covariance: FloatArray
-    teacher_covariance: FloatArray
-    fixed_teacher: FloatArray | None
-    in_context_fraction: float
+    input_mean: FloatArray
+    inputs: Inputs
+    teachers: TeacherLaw
     noise_variance: float
-    context_length: int | str
+    query_noise_variance: float
+    context_length: int | str | tuple[int, ...] | dict[int, float]
+    _normal_teachers: "_NormalTeachers | None"
     _inputs: dict[str, Any]
 
     # Long because it names each number of the task twice: as it was written, and as a double.
@@ -90,46 +118,107 @@ class Task(Settings):
         self,
         eigenvalues: Numbers | None = None,
         *,
-        context_length: int | str,
+        context_length: ContextLength,
         covariance: Numbers | None = None,
+        input_mean: Numbers | None = None,
+        inputs: str | Inputs = "gaussian",
+        teachers: TeacherLaw | None = None,
         teacher_covariance: Numbers | None = None,
         fixed_teacher: Numbers | None = None,
         in_context_fraction: Number | None = None,
         noise_variance: Number = 0.0,
+        query_noise_variance: Number | None = None,
         trace: Number | None = None,
     ) -> None:
         covariance_name, written_Λ = _input_covariance(eigenvalues, covariance)
         exact_trace = None if trace is None else _checked_trace(trace)
         Λ = _rescaled(written_Λ, exact_trace)
-        Ω = _teacher_covariance(teacher_covariance, len(Λ))
-        w0, fraction = _mixture(fixed_teacher, in_context_fraction, len(Λ))
+        mean = np.zeros(len(Λ))
+        if input_mean is not None:
+            mean = number_array("input_mean", input_mean, (len(Λ),)).doubles
+        law_of_z = inputs if isinstance(inputs, Inputs) else Inputs.named(inputs)
+        law_of_z.check(len(Λ))
+        if teachers is not None:
+            _refuse_second_law(teacher_covariance, fixed_teacher, in_context_fraction)
+            law = checked_law(teachers)
+            _refuse_other_dimension(law, len(Λ))
+            normal = _as_normal_teachers(law)
+        else:
+            normal = _normal_teachers(
+                teacher_covariance, fixed_teacher, in_context_fraction, len(Λ)
+            )
         noise = nonnegative("noise_variance", noise_variance)
+        query_noise = noise
+        if query_noise_variance is not None:
+            query_noise = nonnegative("query_noise_variance", query_noise_variance)
         length = _context_length(context_length)
 
         # Numbers as they were written, of which `exact_…` are made.
-        inputs: dict[str, Any] = {covariance_name: frozen_numbers(written_Λ)}
+        written: dict[str, Any] = {covariance_name: frozen_numbers(written_Λ)}
         if exact_trace is not None:
-            inputs["trace"] = exact_trace
-        inputs["teacher_covariance"] = frozen_numbers(Ω)
-        inputs["noise_variance"] = noise
-        inputs["context_length"] = length
-        if w0 is not None:
-            inputs["fixed_teacher"] = frozen_numbers(w0)
-            inputs["in_context_fraction"] = fraction
+            written["trace"] = exact_trace
+        if np.any(mean):
+            written["input_mean"] = mean
+        if not law_of_z.is_gaussian:
+            written["inputs"] = law_of_z
+        if normal is None:
+            written["teachers"] = law
+        else:
+            written |= normal.written
+        written["noise_variance"] = noise
+        if float(query_noise) != float(noise):
+            written["query_noise_variance"] = query_noise
+        written["context_length"] = length
 
         self._set(
             covariance=_frozen(Λ),
-            teacher_covariance=_frozen(Ω.doubles),
-            fixed_teacher=None if w0 is None else _frozen(w0.doubles),
-            in_context_fraction=float(fraction),
+            input_mean=_frozen(mean),
+            inputs=law_of_z,
+            teachers=law if normal is None else normal.law,
             noise_variance=float(noise),
+            query_noise_variance=float(query_noise),
             context_length=length,
-            _inputs=inputs,
+            _normal_teachers=normal,
+            _inputs=written,
         )
 
     def _set(self, **values: object) -> None:
         for name, value in values.items():
             object.__setattr__(self, name, value)
+
+    @property
+    def teacher_covariance(self) -> FloatArray:
+        """Ω (D, D); ValueError unless the teachers are N(0, Ω), alone or beside a fixed one."""
+        return self._normal("teacher_covariance").covariance
+
+    @property
+    def fixed_teacher(self) -> FloatArray | None:
+        """w₀ (D,), or None without a fixed teacher; ValueError where the law of teachers is another."""
+        return self._normal("fixed_teacher").fixed
+
+    @property
+    def in_context_fraction(self) -> float:
+        """p, 1 without a fixed teacher; ValueError where the law of teachers is another."""
+        return float(self._normal("in_context_fraction").fraction)
+
+    def _normal(self, name: str) -> "_NormalTeachers":
+        """What describes teachers N(0, Ω) beside a fixed one; ValueError where the law is another."""
+        if self._normal_teachers is None:
+            kind = type(self.teachers).__name__
+            raise ValueError(
+                f"a task with teachers of the law {kind} has no {name}: use task.teachers"
+            )
+        return self._normal_teachers
+
+    @property
+    def has_normal_teachers(self) -> bool:
+        """Whether teachers are N(0, Ω) with one output, alone or beside one fixed teacher."""
+        return self._normal_teachers is not None
+
+    @property
+    def outputs(self) -> int:
+        """K, the number of labels of one x."""
+        return self.teachers.outputs
 
     @property
     def dimension(self) -> int:
@@ -143,10 +232,22 @@ class Task(Settings):
 
     @property
     def context_lengths(self) -> tuple[int, ...]:
-        """Every context length the loss averages over: (N,), or (1, …, N)."""
+        """Every context length the loss averages over, in increasing order: (N,), or (1, …, N)."""
         if isinstance(self.context_length, int):
             return (self.context_length,)
-        return tuple(range(1, int(self.context_length.removeprefix("1..")) + 1))
+        if isinstance(self.context_length, str):
+            first, last = self.context_length.split("..")
+            return tuple(range(int(first), int(last) + 1))
+        return tuple(self.context_length)
+
+    @cached_property
+    def context_weights(self) -> FloatArray:
+        """The weight of each of `context_lengths` in the loss, summing to 1, (L,)."""
+        count = len(self.context_lengths)
+        if not isinstance(self.context_length, dict):
+            return _frozen(np.full(count, 1 / count))
+        weights = list(self.context_length.values())
+        return _frozen(np.array(weights) / math.fsum(weights))
 
     @cached_property
     def eigenvalues(self) -> FloatArray:
@@ -179,16 +280,23 @@ class Task(Settings):
     @cached_property
     def exact_teacher_variances(self) -> NDArray[Any]:
         """The diagonal of Ω in fractions, (D,)."""
-        return fractions(np.diag(self._inputs["teacher_covariance"]))
+        return fractions(np.diag(self._written_teacher_covariance))
 
     @cached_property
     def exact_teacher_covariance(self) -> NDArray[Any]:
         """Ω in fractions, (D, D)."""
-        return exactly_symmetric(fractions(self._inputs["teacher_covariance"]))
+        return exactly_symmetric(fractions(self._written_teacher_covariance))
+
+    @property
+    def _written_teacher_covariance(self) -> NDArray[Any]:
+        return np.asarray(
+            self._normal("teacher_covariance").written["teacher_covariance"]
+        )
 
     @property
     def exact_fixed_teacher(self) -> NDArray[Any] | None:
         """w₀ in fractions, (D,)."""
+        self._normal("fixed_teacher")
         written = self._inputs.get("fixed_teacher")
         return None if written is None else fractions(written)
 
@@ -200,6 +308,7 @@ class Task(Settings):
     @property
     def exact_in_context_fraction(self) -> Fraction:
         """p as a fraction."""
+        self._normal("in_context_fraction")
         return exact_fraction(self._inputs.get("in_context_fraction", 1))
 
     def _exact_scale(self, diagonal: NDArray[Any]) -> Fraction:
@@ -215,6 +324,8 @@ class Task(Settings):
             order = np.argsort(-diagonal, kind="stable")
             return _frozen(diagonal[order]), _frozen(np.eye(self.dimension)[:, order])
         values, vectors = np.linalg.eigh(self.covariance)
+        rounding = _eigenvalue_rounding(values)
+        values = np.where(values > rounding, values, 0.0)
         return _frozen(values[::-1]), _frozen(vectors[:, ::-1])
 
     @classmethod
@@ -233,12 +344,42 @@ class Task(Settings):
         """The settings that differ from their defaults, as plain numbers and lists.
 
         Text such as "1/3" stands for what was given exactly and no double prints as. A trace given in doubles is
-        not kept: its Λ is stored in doubles.
+        not kept: its Λ is stored in doubles. ValueError for a law of inputs or of teachers of your own, which no
+        file can hold.
         """
+        if self.inputs.name is None:
+            raise ValueError(
+                "these inputs are a law of your own, which a file cannot hold: keep the task in your script"
+            )
+        return self._settings(law_settings)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the settings; laws of your own are told apart by some of their draws."""
+        text = json.dumps(self._settings(law_identity), sort_keys=True)
+        return hashlib.sha256(f"{type(self).__name__}{text}".encode()).hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self._settings(law_identity) == other._settings(law_identity)
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    # Long because it names every setting, in the order of the arguments.
+    def _settings(self, law: "_LawSettings") -> dict[str, Any]:
+        """The settings that differ from their defaults, the law of teachers as `law` has it."""
         settings = self._covariance_settings()
-        if not np.array_equal(self.teacher_covariance, np.eye(self.dimension)):
+        if np.any(self.input_mean):
+            settings["input_mean"] = self.input_mean.tolist()
+        if not self.inputs.is_gaussian:
+            settings["inputs"] = self.inputs.identity
+        if self._normal_teachers is None:
+            settings["teachers"] = law(self.teachers)
+        elif not np.array_equal(self.teacher_covariance, np.eye(self.dimension)):
             settings["teacher_covariance"] = self._as_lists("teacher_covariance")
-        if self.fixed_teacher is not None:
+        if self._normal_teachers is not None and self.fixed_teacher is not None:
             settings["fixed_teacher"] = self._as_lists("fixed_teacher")
             settings["in_context_fraction"] = as_stored(
                 self.in_context_fraction, self.exact_in_context_fraction
@@ -247,7 +388,37 @@ class Task(Settings):
             settings["noise_variance"] = as_stored(
                 self.noise_variance, self.exact_noise_variance
             )
-        return settings | {"context_length": self.context_length}
+        if self.query_noise_variance != self.noise_variance:
+            settings["query_noise_variance"] = as_stored(
+                self.query_noise_variance, self.exact_query_noise_variance
+            )
+        return settings | {"context_length": self._stored_context_length()}
+
+    def _stored_context_length(self) -> Any:
+        """The context length as JSON and TOML have it: lists, and tables with text for their keys."""
+        if isinstance(self.context_length, dict):
+            return {str(n): weight for n, weight in self.context_length.items()}
+        if isinstance(self.context_length, tuple):
+            return list(self.context_length)
+        return self.context_length
+
+    @property
+    def exact_query_noise_variance(self) -> Fraction:
+        """σ² of the query's label as a fraction."""
+        written = self._inputs.get(
+            "query_noise_variance", self._inputs["noise_variance"]
+        )
+        return exact_fraction(written)
+
+    def arguments(self) -> dict[str, Any]:
+        """The settings that differ from their defaults, with the laws themselves."""
+        settings = self._settings(lambda law: {})
+        if "inputs" in settings and self.inputs.name is None:
+            settings["inputs"] = self.inputs
+        if "teachers" in settings:
+            settings["teachers"] = self.teachers
+        settings["context_length"] = self.context_length
+        return settings
 
     def _covariance_settings(self) -> dict[str, Any]:
         """Λ as eigenvalues where it is diagonal, else as a matrix; rescaled, so that no trace is needed."""
@@ -259,12 +430,15 @@ class Task(Settings):
 
     def _as_lists(self, name: str) -> list[Any]:
         """An input as nested lists: fractions as text where no double prints as them."""
-        written = self._inputs[name]
+        written = self._normal(name).written[name]
         exact = written if written.dtype == object else None
         return nested_lists(getattr(self, name), exact)
 
     def formulas(self) -> dict[str, str]:
         """The law of the prompts."""
+        if self._normal_teachers is None or not self.inputs.is_gaussian:
+            law = r"x = \mu + \Lambda^{1/2} z, \quad y = W x + N(0, \sigma^2)"
+            return {"prompts": law}
         law = r"x \sim N(0, \Lambda), \quad w \sim N(0, \Omega), \quad y = w^\top x + N(0, \sigma^2)"
         formulas = {"prompts": law}
         if self.fixed_teacher is not None:
@@ -288,6 +462,10 @@ class Task(Settings):
         return type(self).from_dict, (self._inputs,)
 
 
+_LawSettings = Callable[[TeacherLaw], dict[str, Any]]
+"""A law of teachers → its settings as plain numbers."""
+
+
 def is_diagonal(matrix: FloatArray) -> bool:
     """Whether every entry off the diagonal is exactly zero."""
     return bool(np.count_nonzero(matrix) == np.count_nonzero(np.diag(matrix)))
@@ -309,12 +487,14 @@ def _input_covariance(
             f"pass eigenvalues or covariance, one of the two: {number_given} given"
         )
     if covariance is not None:
-        return "covariance", positive_definite("covariance", covariance, None)
+        return "covariance", positive_semidefinite("covariance", covariance, None)
     spectrum = number_array("eigenvalues", eigenvalues, (None,))
-    if np.any(spectrum.doubles <= 0):
+    if np.any(spectrum.doubles < 0):
         raise ValueError(
-            f"eigenvalues must be positive: the smallest is {spectrum.doubles.min():g}"
+            f"eigenvalues must be zero or more: the smallest is {spectrum.doubles.min():g}"
         )
+    if not np.any(spectrum.doubles):
+        raise ValueError("eigenvalues are all 0: x would be constant")
     dimension = len(spectrum.doubles)
     size = _COPIES * float(spectrum.doubles.nbytes) * dimension
     name = f"a task of dimension {dimension}"
@@ -322,8 +502,8 @@ def _input_covariance(
     return "eigenvalues", spectrum
 
 
-def positive_definite(name: str, value: Numbers, dimension: int | None) -> Written:
-    """A covariance (D, D) as it is written; ValueError names it unless it is symmetric and positive definite."""
+def positive_semidefinite(name: str, value: Numbers, dimension: int | None) -> Written:
+    """A covariance (D, D) as it is written; ValueError names it unless it is symmetric, semidefinite and not 0."""
     written = symmetric(name, value, dimension)
     matrix = written.doubles
     if is_diagonal(matrix):
@@ -331,12 +511,19 @@ def positive_definite(name: str, value: Numbers, dimension: int | None) -> Writt
         rounding = 0.0
     else:
         values = np.linalg.eigvalsh(matrix)
-        rounding = len(matrix) * float(np.finfo(float).eps * np.max(np.abs(values)))
-    if values.min() <= rounding:
+        rounding = _eigenvalue_rounding(values)
+    if values.min() < -rounding:
         raise ValueError(
-            f"{name} must be positive definite: its smallest eigenvalue is {values.min():.3g}"
+            f"{name} must be positive semidefinite: its smallest eigenvalue is {values.min():.3g}"
         )
+    if not np.any(matrix):
+        raise ValueError(f"{name} is 0 everywhere: pass variances that are not all 0")
     return written
+
+
+def _eigenvalue_rounding(values: NDArray[Any]) -> float:
+    """What an eigensolver may make of an eigenvalue 0, given all of them (D,)."""
+    return len(values) * float(np.finfo(float).eps * np.max(np.abs(values)))
 
 
 def _checked_trace(trace: object) -> float | Fraction:
@@ -358,7 +545,9 @@ def _rescaled(written: Written, trace: float | Fraction | None) -> FloatArray:
         with np.errstate(all="ignore"):  # what leaves the range is refused below
             scale: float = float(np.trace(matrix)) / trace
             rescaled = matrix / scale
-    if not np.all(np.isfinite(rescaled)) or np.any(np.diag(rescaled) <= 0):
+    variances = np.diag(_as_matrix(written.doubles))
+    vanished = (np.diag(rescaled) <= 0) & (variances > 0)
+    if not np.all(np.isfinite(rescaled)) or np.any(vanished):
         raise ValueError(
             f"trace {in_message(trace)} puts Λ outside the range of floating point: pass a moderate one"
         )
@@ -377,10 +566,94 @@ def _as_matrix(array: FloatArray) -> FloatArray:
     return np.diag(array) if array.ndim == 1 else array
 
 
+@dataclass(frozen=True)
+class _NormalTeachers:
+    """Teachers N(0, Ω), with probability p beside a fixed one w₀: as doubles, as a law, and as they were written."""
+
+    law: TeacherLaw
+    covariance: FloatArray
+    fixed: FloatArray | None
+    fraction: float | Fraction
+    written: dict[str, Any]
+
+
+def _normal_teachers(
+    covariance: Numbers | None,
+    fixed_teacher: Numbers | None,
+    fraction: object,
+    dimension: int,
+) -> _NormalTeachers:
+    """Teachers as `teacher_covariance`, `fixed_teacher` and `in_context_fraction` describe them."""
+    Ω = _teacher_covariance(covariance, dimension)
+    w0, p = _mixture(fixed_teacher, fraction, dimension)
+    # As it was written, so that the law holds the exact numbers as well.
+    normal = Gaussian(Ω.doubles if Ω.exact is None else Ω.exact)
+    written: dict[str, Any] = {"teacher_covariance": frozen_numbers(Ω)}
+    if w0 is None:
+        return _NormalTeachers(normal, _frozen(Ω.doubles), None, p, written)
+    written["fixed_teacher"] = frozen_numbers(w0)
+    written["in_context_fraction"] = p
+    exact_p = exact_fraction(p)
+    law = Mixture((exact_p, normal), (1 - exact_p, Pool(w0.doubles[None])))
+    return _NormalTeachers(law, _frozen(Ω.doubles), _frozen(w0.doubles), p, written)
+
+
+def _as_normal_teachers(law: TeacherLaw) -> _NormalTeachers | None:
+    """The same of a law that is N(0, Ω) with one output, alone or beside one fixed teacher; None of another."""
+    if isinstance(law, Mixture):
+        if len(law.laws) != 2:
+            return None
+        normal, fixed = law.laws
+        is_fixed = isinstance(fixed, Pool) and len(fixed.teachers) == 1
+        if not _is_centred(normal) or not isinstance(fixed, Pool) or not is_fixed:
+            return None
+        if fixed.signs or fixed.recipe is not None:
+            return None
+        return _normal_teachers(
+            _covariance_of(normal),
+            fixed.teachers[0, 0],
+            law.exact_shares[0],
+            law.dimension,
+        )
+    if not _is_centred(law):
+        return None
+    return _normal_teachers(_covariance_of(law), None, None, law.dimension)
+
+
+def _is_centred(law: TeacherLaw) -> bool:
+    """Whether a law is N(0, Ω) with one output."""
+    return isinstance(law, Gaussian) and law.symmetric and law.outputs == 1
+
+
+def _covariance_of(law: TeacherLaw) -> Numbers:
+    """Ω of N(0, Ω), as it was written."""
+    assert isinstance(law, Gaussian)
+    return law.written.doubles if law.written.exact is None else law.written.exact
+
+
+def _refuse_second_law(*arguments: object) -> None:
+    """ValueError where Ω, w₀ or p, in this order, come beside a law of teachers."""
+    names = ("teacher_covariance", "fixed_teacher", "in_context_fraction")
+    stated = [
+        name for name, value in zip(names, arguments, strict=True) if value is not None
+    ]
+    if stated:
+        raise ValueError(
+            f"teachers= says everything about the teacher: leave {' and '.join(stated)} out"
+        )
+
+
+def _refuse_other_dimension(law: TeacherLaw, dimension: int) -> None:
+    if law.dimension != dimension:
+        raise ValueError(
+            f"teachers are for x of dimension {law.dimension}, and Λ is {dimension} × {dimension}"
+        )
+
+
 def _teacher_covariance(value: Numbers | None, dimension: int) -> Written:
     if value is None:
         return Written(np.eye(dimension), None)
-    return positive_definite("teacher_covariance", value, dimension)
+    return positive_semidefinite("teacher_covariance", value, dimension)
 
 
 def _mixture(
@@ -400,18 +673,25 @@ def _mixture(
     return number_array("fixed_teacher", fixed_teacher, (dimension,)), value
 
 
-def _context_length(value: int | str) -> int | str:
-    """N, or "1..N" for every length; ValueError for anything else, and for more than can be computed with."""
+def _context_length(value: object) -> int | str | tuple[int, ...] | dict[int, float]:
+    """N, "n0..N", lengths, or {length: weight}; ValueError for anything else, and for more than can be computed."""
     if isinstance(value, str):
         # At most 4001 digits, which Python turns into a number at once.
-        match = re.fullmatch(r" *(1 *\.\. *)?([1-9][0-9]{0,4000}) *", value)
-        if match:
-            longest = int(match[2])
-            return _average_up_to(longest) if match[1] else _one_length(longest)
+        digits = r"(0|[1-9][0-9]{0,4000})"
+        match = re.fullmatch(rf" *(?:{digits} *\.\. *)?{digits} *", value)
+        if match and match[1] is not None:
+            return _range_of_lengths(int(match[1]), int(match[2]), value)
+        if match and int(match[2]) >= 1:
+            return _one_length(int(match[2]))
     elif is_whole_number(value, least=1):
         return _one_length(int(value))
+    elif isinstance(value, Mapping) and value:
+        return _weighted_lengths(value)
+    elif isinstance(value, (list, tuple, range, np.ndarray)) and len(value):
+        return _listed_lengths(list(value))
     raise ValueError(
-        f'context_length must be a whole number N ≥ 1, or "1..N" for every length, not {in_message(value)}'
+        'context_length must be N ≥ 1, "n0..N" with n0 ≤ N, a list or {n: weight}, '
+        f"not {in_message(value)}"
     )
 
 
@@ -423,12 +703,56 @@ def _one_length(length: int) -> int:
     return length
 
 
-def _average_up_to(longest: int) -> str:
-    if longest > MOST_LENGTHS:
+def _range_of_lengths(first: int, last: int, given: str) -> str:
+    if first > last or last < 1:
         raise ValueError(
-            f"context_length 1..{longest} averages over more than {MOST_LENGTHS} lengths: pass one N"
+            'context_length must be N ≥ 1, "n0..N" with n0 ≤ N, a list or {n: weight}, '
+            f"not {given!r}"
         )
-    return f"1..{longest}"
+    _one_length(last)
+    if last - first >= MOST_LENGTHS:
+        raise ValueError(
+            f"context_length {first}..{last} averages over more than {MOST_LENGTHS} lengths: pass one N"
+        )
+    return f"{first}..{last}"
+
+
+def _listed_lengths(lengths: list[Any]) -> int | tuple[int, ...]:
+    """The lengths of a list in increasing order, or the only one."""
+    for length in lengths:
+        if not is_whole_number(length, least=0):
+            raise ValueError(
+                f"context_length must list whole numbers of at least 0, not {in_message(length)}"
+            )
+        _one_length(int(length))
+    ordered = sorted(int(length) for length in lengths)
+    if len(set(ordered)) < len(ordered):
+        raise ValueError(
+            "context_length lists a length twice: write {length: weight} to weigh them"
+        )
+    if ordered[-1] < 1:
+        raise ValueError("context_length must hold a length of at least 1")
+    return ordered[0] if len(ordered) == 1 else tuple(ordered)
+
+
+def _weighted_lengths(weights: Mapping[Any, Any]) -> int | dict[int, float]:
+    """Length → weight in increasing order, or the only length; keys may be text, as files have them."""
+    by_length: dict[int, float] = {}
+    for key, value in weights.items():
+        is_text = isinstance(key, str) and re.fullmatch("[0-9]{1,16}", key)
+        length = int(key) if is_text else key
+        weight = number(value)
+        if weight is None or not weight > 0:
+            raise ValueError(
+                f"the weight of context_length {key} must be a positive number, not {in_message(value)}"
+            )
+        if length in by_length:
+            raise ValueError(f"context_length {length} is stated twice")
+        by_length[length] = float(weight)
+    lengths = _listed_lengths(list(by_length))
+    if isinstance(lengths, int):
+        return lengths
+    return {length: by_length[length] for length in lengths}
 
 
 def eigenvalue_list(text: str) -> Sequence[float | Fraction]:

@@ -32,6 +32,10 @@ class Settings(ABC):
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain numbers, strings and lists; `from_dict` undoes it."""
 
+    def arguments(self) -> dict[str, Any]:
+        """What a call that makes these settings is given, which is what their repr shows."""
+        return self.to_dict()
+
     @classmethod
     @abstractmethod
     def fields(cls) -> tuple[str, ...]:
@@ -97,7 +101,7 @@ class Settings(ABC):
     def __repr__(self) -> str:
         """The call that makes these settings, or a summary in angle brackets of what would fill half a screen."""
         name = type(self).__name__
-        settings = self.to_dict()
+        settings = self.arguments()
         fields = [f"{field}={value!r}" for field, value in settings.items()]
         arguments = ", ".join(fields)
         call = f"{name}({arguments})"
@@ -109,7 +113,7 @@ class Settings(ABC):
         return f"<{name} {summary}>"
 
     def _repr_html_(self) -> str:
-        rows = {name: _in_short(value) for name, value in self.to_dict().items()}
+        rows = {name: _in_short(value) for name, value in self.arguments().items()}
         return Summary(type(self).__name__, rows, self.formulas()).as_html()
 
     def formulas(self) -> dict[str, str]:

@@ -249,9 +249,9 @@ REFUSED = {
         {"eigenvalues": [[1]]},
         "eigenvalues must have shape (D,), not (1, 1)",
     ),
-    "zero eigenvalue": (
-        {"eigenvalues": [1, 0]},
-        "eigenvalues must be positive: the smallest is 0",
+    "no variance": (
+        {"eigenvalues": [0, 0]},
+        "eigenvalues are all 0: x would be constant",
     ),
     "negative eigenvalue": ({"eigenvalues": [1, -2]}, "the smallest is -2"),
     "nan eigenvalue": (
@@ -269,15 +269,15 @@ REFUSED = {
     "text": ({"eigenvalues": "abc"}, "must be numbers of shape (D,), not 'abc'"),
     "indefinite": (
         {"covariance": [[1, 2], [2, 1]]},
-        "positive definite: its smallest eigenvalue is -1",
+        "positive semidefinite: its smallest eigenvalue is -1",
     ),
-    "singular": (
-        {"covariance": np.ones((3, 3))},
-        "covariance must be positive definite",
+    "zero covariance": (
+        {"covariance": np.zeros((3, 3))},
+        "covariance is 0 everywhere",
     ),
-    "singular diagonal": (
-        {"covariance": np.diag([1, 0])},
-        "positive definite: its smallest eigenvalue is 0",
+    "negative diagonal": (
+        {"covariance": np.diag([1, -1e-30])},
+        "positive semidefinite: its smallest eigenvalue is -1e-30",
     ),
     "asymmetric": (
         {"covariance": [[1, 0.5], [0, 1]]},
@@ -296,11 +296,11 @@ REFUSED = {
     ),
     "teachers indefinite": (
         {"teacher_covariance": -np.eye(2)},
-        "teacher_covariance must be positive definite",
+        "teacher_covariance must be positive semidefinite",
     ),
-    "teachers singular": (
-        {"teacher_covariance": np.ones((2, 2))},
-        "teacher_covariance must be positive definite",
+    "teachers of nothing": (
+        {"teacher_covariance": np.zeros((2, 2))},
+        "teacher_covariance is 0 everywhere",
     ),
     "fraction without teacher": (
         {"in_context_fraction": 0.5},
@@ -362,7 +362,23 @@ REFUSED = {
         "outside the range of floating point",
     ),
 }
-LENGTHS = [0, -3, True, 2.0, None, "1..0", "2..5", "3 1", "1..", "many", "1..2.5", [3]]
+LENGTHS = [
+    0,
+    -3,
+    True,
+    2.0,
+    None,
+    "1..0",
+    "5..3",
+    "0..0",
+    "3 1",
+    "1..",
+    "many",
+    "1..2.5",
+    [],
+    {},
+    {3},
+]
 
 
 @pytest.mark.parametrize(("options", "message"), REFUSED.values(), ids=REFUSED)
@@ -381,7 +397,7 @@ def test_refused_with_one_line_that_says_why(options, message):
 def test_refused_context_lengths(length):
     with pytest.raises(
         ValueError,
-        match=re.escape(f'N ≥ 1, or "1..N" for every length, not {length!r}'),
+        match=re.escape(f"a list or {{n: weight}}, not {length!r}"),
     ):
         Task(E, context_length=length)
 
@@ -438,10 +454,11 @@ def test_an_asymmetry_of_rounding_is_averaged_away():
 def test_the_checks_of_a_covariance_do_not_depend_on_its_size(size):
     near = np.array([[1, 1 - 1e-12], [1 - 1e-12, 1]])
     assert Task(covariance=size * near, context_length=3).eigenvalues[-1] > 0
-    with pytest.raises(ValueError, match="positive definite"):
+    singular = size * np.array([[1, 1 - 1e-16], [1 - 1e-16, 1]])
+    assert Task(covariance=singular, context_length=3).eigenvalues[-1] == 0
+    with pytest.raises(ValueError, match="positive semidefinite"):
         Task(
-            covariance=size * np.array([[1, 1 - 1e-16], [1 - 1e-16, 1]]),
-            context_length=3,
+            covariance=size * np.array([[1, 1 + 1e-6], [1 + 1e-6, 1]]), context_length=3
         )
     with pytest.raises(ValueError, match="symmetric"):
         Task(covariance=size * np.array([[1, 0.5 + 1e-6], [0.5, 1]]), context_length=3)

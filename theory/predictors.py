@@ -13,7 +13,7 @@ from ..models.divisors import attention_divisor
 from ..models.protocol import Parametrization
 from ..runtime.arrays import FloatArray
 from ..runtime.decimals import nonnegative, symmetric
-from ..task import Task, positive_definite
+from ..task import Task, is_diagonal
 from .moments.population_loss import direction_indices, population
 
 Prompts = tuple[FloatArray, FloatArray, FloatArray]
@@ -84,8 +84,7 @@ def ridge(
     σ2 = float(nonnegative("noise_variance", noise_variance))
     Ω = np.eye(dimension)
     if teacher_covariance is not None:
-        written = positive_definite("teacher_covariance", teacher_covariance, dimension)
-        Ω = written.doubles
+        Ω = _positive_definite(teacher_covariance, dimension)
 
     if length < dimension:
         return _ridge_of_short_contexts((x, y, query), σ2, Ω)
@@ -93,6 +92,23 @@ def ridge(
     sums = length * _β(x, y)[..., None]
     teachers = np.linalg.solve(precision, sums)[..., 0]  # (P, D)
     return np.asarray(np.sum(teachers * query, axis=1))
+
+
+def _positive_definite(covariance: ArrayLike, dimension: int) -> FloatArray:
+    """Ω (D, D); ValueError unless it is symmetric and positive definite."""
+    Ω = symmetric("teacher_covariance", covariance, dimension).doubles
+    if is_diagonal(Ω):
+        variances = np.asarray(np.diag(Ω))
+        rounding = 0.0
+    else:
+        variances = np.asarray(np.linalg.eigvalsh(Ω))
+        rounding = len(Ω) * float(np.finfo(float).eps * np.max(np.abs(variances)))
+    if variances.min() <= rounding:
+        raise ValueError(
+            "teacher_covariance must be positive definite: its smallest eigenvalue is "
+            f"{variances.min():.3g}"
+        )
+    return Ω
 
 
 def _ridge_of_short_contexts(prompts: Prompts, σ2: float, Ω: FloatArray) -> FloatArray:

@@ -140,7 +140,7 @@ def _predicted_differences(start: Weights, flow_time: FloatArray) -> list[FloatA
     """
     loss = population(FOUR, SEPARATE)
     x = staircase(FOUR, SEPARATE, start).coefficients(flow_time)  # (T, D)
-    ideal = 1 / (loss.lam * int(FOUR.context_length))
+    ideal = 1 / (loss.lam * FOUR.context_lengths[0])
     weight = loss.a * loss.lam / loss.c
     direction = np.arange(len(ideal))
     differences = []

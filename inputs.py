@@ -1,0 +1,211 @@
+"""Laws of the inputs: x = mean + Λ^½ z, and a law of x is the law of z, whose entries have mean 0 and covariance I."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .runtime.arrays import FloatArray
+from .runtime.checks import check_finite, real_array, true_or_false
+from .runtime.display import Displayed, Summary
+
+INPUT_LAWS = ("gaussian", "uniform", "rademacher", "sphere")
+"""Laws of z that have a name: normal, uniform on a cube, signs, and uniform on the sphere of radius √D."""
+
+Draw = Callable[[np.random.Generator, tuple[int, ...]], ArrayLike]
+"""(generator, shape) → z of this shape, whose last axis holds the D entries of one z."""
+
+_SAMPLES = 20_000
+"""Draws by which a law of the user's own is tried: a mean off by 0.05, or a variance by a tenth, is found."""
+
+_DEVIATIONS = 6.0
+"""Standard errors up to which sampled moments may be off: once in 10⁸ for each entry."""
+
+_FINGERPRINT = (16, 4)
+"""Shape of the draws by which two laws of the user's own are told apart."""
+
+
+class Inputs(Displayed):
+    """The law of z in x = mean + Λ^½ z: a draw, and for the theory its moments.
+
+    `draw(generator, shape)` gives z of this shape, rows of D entries with mean 0 and covariance I. `moments` are
+    {order: moment}: of one entry where the entries are independent, E z_i⁴ = 9/5 for a cube as {4: 9/5}; of |z| where
+    the law is `elliptical`, rotation invariant: E |z|⁴; or dense, (D,) * order. Order 4 is what most of the theory
+    needs, 6 what all features of attention need, and odd orders are 0 if left out. ValueError for orders below 3
+    (those are fixed) and for moments that are not finite or contradict each other.
+
+    >>> Inputs(lambda generator, shape: generator.choice([-1.0, 1.0], shape), moments={4: 1, 6: 1}).moments[4]
+    array(1.)
+    """
+
+    def __init__(
+        self,
+        draw: Draw,
+        moments: Mapping[int, ArrayLike] | None = None,
+        elliptical: bool = False,
+    ) -> None:
+        if not callable(draw):
+            raise ValueError(
+                f"draw must be a function (generator, shape) → z, not {draw!r}; "
+                f"the laws with a name are {', '.join(INPUT_LAWS)}"
+            )
+        self.name: str | None = None
+        self.elliptical = true_or_false(elliptical, "elliptical")
+        self.moments = _checked_moments(moments or {})
+        self._draw = draw
+
+    @classmethod
+    def named(cls, name: str) -> "Inputs":
+        """The law with this name; its moments are known to the theory. ValueError for another name.
+
+        >>> Inputs.named("sphere")
+        Inputs('sphere')
+        """
+        if name not in _DRAWS:
+            raise ValueError(
+                f"inputs must be one of {', '.join(INPUT_LAWS)}, or an Inputs, not {name!r}"
+            )
+        inputs = cls(_DRAWS[name], elliptical=name in ("gaussian", "sphere"))
+        inputs.name = name
+        return inputs
+
+    @property
+    def is_gaussian(self) -> bool:
+        """Whether x is normal."""
+        return self.name == "gaussian"
+
+    def draw(
+        self, generator: np.random.Generator, shape: tuple[int, ...]
+    ) -> FloatArray:
+        """z of this shape; ValueError if a law of the user's own gives another shape, or what is not finite."""
+        z = self._draw(generator, shape)
+        if self.name is not None:
+            return np.asarray(z)
+        z = real_array(z, "z of the law of inputs")
+        if z.shape != shape:
+            raise ValueError(
+                f"draw of the law of inputs must give shape {shape}, not {z.shape}"
+            )
+        check_finite(z, "z of the law of inputs")
+        return z
+
+    @property
+    def identity(self) -> str:
+        """The name, or for a law of the user's own a digest of some draws and of the moments."""
+        if self.name is not None:
+            return self.name
+        digest = hashlib.sha256(
+            self.draw(np.random.default_rng(0), _FINGERPRINT).tobytes()
+        )
+        for order in sorted(self.moments):
+            digest.update(f"{order} {self.moments[order].tolist()}".encode())
+        digest.update(str(self.elliptical).encode())
+        return f"own {digest.hexdigest()[:16]}"
+
+    def check(self, dimension: int) -> None:
+        """ValueError unless draws of a law of the user's own have mean 0 and covariance I in this dimension."""
+        if self.name is not None:
+            return
+        z = self.draw(np.random.default_rng(1), (_SAMPLES, dimension))
+        products = z[:, :, None] * z[:, None, :]
+        for sampled, wanted in ((z, 0.0), (products, np.eye(dimension))):
+            error = np.std(sampled, axis=0) / np.sqrt(_SAMPLES)
+            gap = np.abs(np.mean(sampled, axis=0) - wanted)
+            if np.any(gap > _DEVIATIONS * error + 1e-9):
+                raise ValueError(
+                    "the law of inputs must have mean 0 and covariance I, since Λ scales it: "
+                    f"{_SAMPLES} draws are off by {np.max(gap):.3g}"
+                )
+
+    def __repr__(self) -> str:
+        if self.name is not None:
+            return f"Inputs({self.name!r})"
+        orders = ", ".join(map(str, sorted(self.moments))) or "none"
+        return f"<Inputs of one's own, moments of order: {orders}>"
+
+    def summary(self) -> Summary:
+        """The name of the law, and which moments it states."""
+        rows: dict[str, object] = {"law of z": self.name or "one's own"}
+        if self.name is None:
+            rows["moments of order"] = ", ".join(map(str, sorted(self.moments)))
+            rows["elliptical"] = self.elliptical
+        return Summary("Law of inputs", rows, {"x": r"x = \mu + \Lambda^{1/2} z"})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The name, and the moments as lists."""
+        moments = {order: value.tolist() for order, value in self.moments.items()}
+        return {"name": self.name, "elliptical": self.elliptical, "moments": moments}
+
+
+def _checked_moments(moments: Mapping[int, ArrayLike]) -> dict[int, FloatArray]:
+    """Order → moment, a number () or a dense tensor (D,) * order; ValueError for anything else."""
+    if not isinstance(moments, Mapping):
+        raise ValueError(
+            f"moments must be {{order: moment}}, such as {{4: 9/5}}, not {moments!r}"
+        )
+    checked = {}
+    for order, value in moments.items():
+        whole = isinstance(order, (int, np.integer)) and not isinstance(order, bool)
+        if not whole or order < 3:
+            raise ValueError(
+                f"moments are of orders 3 and more, since mean and covariance are 0 and I, not of {order!r}"
+            )
+        moment = real_array(value, f"moments[{order}]")
+        check_finite(moment, f"moments[{order}]")
+        if moment.ndim not in (0, order) or len(set(moment.shape)) > 1:
+            raise ValueError(
+                f"moments[{order}] must be a number or have shape (D,) * {order}, not {moment.shape}"
+            )
+        checked[int(order)] = moment
+    _refuse_contradiction(checked)
+    return checked
+
+
+def _refuse_contradiction(moments: dict[int, FloatArray]) -> None:
+    """ValueError where Jensen's inequality is violated: E z⁴ ≥ (E z²)² = 1, E z⁶ ≥ (E z⁴)^(3/2)."""
+    fourth, sixth = moments.get(4), moments.get(6)
+    if fourth is not None and fourth.ndim == 0 and fourth < 1 - 1e-12:
+        raise ValueError(
+            f"moments[4] must be 1 or more, since E z² is 1, not {float(fourth):g}"
+        )
+    if fourth is None or sixth is None or fourth.ndim or sixth.ndim:
+        return
+    if sixth < fourth**1.5 * (1 - 1e-12):
+        raise ValueError(
+            f"moments[6] must be at least moments[4]**1.5 = {float(fourth) ** 1.5:g}, not {float(sixth):g}"
+        )
+
+
+def _draw_gaussian(
+    generator: np.random.Generator, shape: tuple[int, ...]
+) -> FloatArray:
+    return generator.standard_normal(shape)
+
+
+def _draw_uniform(generator: np.random.Generator, shape: tuple[int, ...]) -> FloatArray:
+    # Of variance 1: (2√3)²/12.
+    edge = np.sqrt(3.0)
+    return np.asarray(generator.uniform(-edge, edge, shape))
+
+
+def _draw_rademacher(
+    generator: np.random.Generator, shape: tuple[int, ...]
+) -> FloatArray:
+    heads = generator.integers(0, 2, shape)  # of a coin
+    return np.asarray(2.0 * heads - 1.0)
+
+
+def _draw_sphere(generator: np.random.Generator, shape: tuple[int, ...]) -> FloatArray:
+    z = generator.standard_normal(shape)
+    length = np.linalg.norm(z, axis=-1, keepdims=True)
+    return np.asarray(np.sqrt(shape[-1]) * z / length)
+
+
+_DRAWS: dict[str, Draw] = {
+    "gaussian": _draw_gaussian,
+    "uniform": _draw_uniform,
+    "rademacher": _draw_rademacher,
+    "sphere": _draw_sphere,
+}
