@@ -4,7 +4,8 @@
 from .attention.forward import predict, token_loss
 from .attention.initialisation import initial_weights
 from .attention.objectives import objective
-from .data.prompts import Prompts, RecordedPrompts, prompts_from_tokens, sample
+from .data.arrays import RecordedPrompts, prompts_from_tokens
+from .data.prompts import Prompts, sample
 from .descent.gradient_descent import Diverged, train, train_many
 from .descent.gradient_flow import flow
 from .linear_networks import (
