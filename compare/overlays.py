@@ -59,8 +59,9 @@ class Overlay(Displayed):
 
     @property
     def _run_kind(self) -> str:
-        is_flow = self.run.learning_rate is None
-        return "gradient flow" if is_flow else "gradient descent"
+        if self.run.is_external:
+            return "run from outside"
+        return "gradient flow" if self.run.is_flow else "gradient descent"
 
     @property
     def sup_gap(self) -> float:
@@ -98,7 +99,7 @@ class Overlay(Displayed):
         for another unit than the axes count.
         """
         times: dict[str, ArrayLike] = {"flow_time": self.flow_time}
-        if self.run.learning_rate is not None:
+        if not self.run.is_flow:
             # Steps are known to the run alone.
             shared = np.isin(self.run.flow_time, self.flow_time)
             times["steps"] = self.run.steps[shared]

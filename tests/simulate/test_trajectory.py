@@ -7,6 +7,7 @@ import re
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -138,13 +139,179 @@ def test_a_file_of_another_format_is_refused(tmp_path):
     path = descent().save(tmp_path / "run.npz")
     arrays = dict(np.load(path))
     head = json.loads(str(arrays.pop("head")))
-    for number, accepted in [(1, True), (2, False)]:
+    for number, accepted in [(1, True), (2, True), (3, False)]:
         head["format"] = f"attndyn trajectory {number}"
         np.savez(path, head=np.array(json.dumps(head)), **arrays)
         if accepted:
             same(load(path), descent())
         else:
             refused(path)
+
+
+@pytest.mark.parametrize("rate", [0.01, None])
+def test_a_file_of_the_former_format_is_read(tmp_path, rate):
+    head = {
+        "format": "attndyn trajectory 1",
+        "learning_rate": rate,
+        "settings": {"seed": 1},
+    }
+    line, path = np.arange(3.0), tmp_path / "run.npz"
+    arrays = dict.fromkeys(("time", "loss", "gradient_norm", "weight_time"), line)
+    weights = {"weights/w": np.ones((3, 2))}
+    np.savez(path, head=np.array(json.dumps(head)), **arrays, **weights)
+    run = load(path)
+    assert run.is_flow == (rate is None)
+    assert (run.learning_rate, run.optimizer, run.state) == (rate, None, None)
+    np.testing.assert_array_equal(run.flow_time, line * (2 * rate if rate else 1))
+    assert run.weights_at(2)["w"].tolist() == [1, 1]
+
+
+class Moments(NamedTuple):
+    mean: dict
+    count: int
+
+
+def trained(steps=4, **fields):
+    """A run of so many steps with one weight, of any optimizer."""
+    t = np.arange(float(steps))
+    stored = np.array([0.0, steps])
+    weights = {"w": np.array([[1.0], [0.5]])}
+    given = {"learning_rate": None, "unit": "steps", **fields}
+    norm = given.pop("gradient_norm", 1 + t)
+    return Trajectory(t, 1 / (1 + t), norm, stored, weights, **given)
+
+
+def test_what_an_optimizer_needs_survives(tmp_path):
+    state = Moments({"w": np.array([0.1 + 0.2])}, 7)
+    run = trained(
+        learning_rates=np.array([0.0, 0.1, 0.2, 0.1]),
+        optimizer={"name": "lion"},
+        state=(state, [None, np.float32(3.0)]),
+        before_last={"weights": {"w": np.array([1.0])}, "state": True},
+    )
+    again = load(run.save(tmp_path / "run.npz"))
+    same(again, run)
+    moments, (nothing, number) = again.state
+    assert type(moments).__name__ == "Moments"
+    assert moments.mean["w"].tobytes() == state.mean["w"].tobytes()
+    assert (moments.count, nothing, number) == (7, None, 3)
+    assert number.dtype == np.float32
+    assert again.before_last["state"] is True
+    assert again.unit == "steps"
+    np.testing.assert_array_equal(again.learning_rates, run.learning_rates)
+
+
+def test_a_state_that_is_no_state_is_refused_when_it_is_written(tmp_path):
+    for state in (object(), {1: np.ones(2)}, np.array([object()]), {"a": {1, 2}}):
+        with pytest.raises(ValueError, match="state must"):
+            trained(state=state).save(tmp_path / "run.npz")
+    assert not list(tmp_path.iterdir())
+
+
+def test_flow_time_adds_up_the_rates_that_were_taken():
+    rates = np.array([0.0, 0.1, 0.2, 0.4])
+    run = trained(learning_rates=rates)
+    np.testing.assert_allclose(run.flow_time, [0, 0, 0.2, 0.6], rtol=1e-15)
+    np.testing.assert_allclose(run.weight_flow_time, [0, 1.4], rtol=1e-15)
+    assert run.learning_rate is None
+    # A rate holds from its step up to the next that is known.
+    sparse = Trajectory(
+        np.array([0.0, 10, 30]),
+        np.ones(3),
+        None,
+        np.array([5.0, 40]),
+        {"w": np.ones((2, 1))},
+        None,
+        learning_rates=np.array([0.1, 0.2, 0.3]),
+    )
+    np.testing.assert_allclose(sparse.flow_time, [0, 2, 10])
+    np.testing.assert_allclose(sparse.weight_flow_time, [1, 16])
+
+
+def test_momentum_makes_flow_time_faster():
+    optimizer = {"name": "gradient_descent", "momentum": 0.9}
+    for rate in ({"learning_rate": 0.1}, {"learning_rates": np.full(4, 0.1)}):
+        run = trained(optimizer=optimizer, **rate)
+        np.testing.assert_allclose(run.flow_time, 2.0 * np.arange(4))
+        np.testing.assert_allclose(run.learning_rates, 0.1)
+
+
+NO_FLOW_TIME = {
+    "Adam does not follow the gradient flow: plot x='steps', compare plateaus with match_plateaus": {
+        "optimizer": {"name": "adam"},
+        "learning_rate": 0.1,
+    },
+    "the optimizer lion does not follow the gradient flow": {
+        "optimizer": {"name": "lion"}
+    },
+    "the learning rate of this run is not known": {},
+    "clipping has shortened the gradient of this run and not its weight decay": {
+        "learning_rate": 0.1,
+        "optimizer": {
+            "name": "gradient_descent",
+            "weight_decay": 0.1,
+            "clip_norm": 2.0,
+        },
+    },
+}
+
+
+@pytest.mark.parametrize("message", NO_FLOW_TIME)
+def test_flow_time_is_refused_where_it_means_nothing(message):
+    import matplotlib
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    run = trained(**NO_FLOW_TIME[message])
+    for name in ("flow_time", "weight_flow_time"):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            getattr(run, name)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        run.plot(x="flow_time")
+    assert run.plot().get_xlabel() == "steps"
+    assert "flow time" not in repr(run)
+    plt.close("all")
+
+
+def test_decay_beside_gradients_that_were_not_clipped_has_a_flow_time():
+    settings = {"name": "gradient_descent", "weight_decay": 0.1, "clip_norm": 9.0}
+    assert trained(learning_rate=0.1, optimizer=settings).flow_time[-1] > 0
+
+
+def test_a_run_from_outside_may_hold_losses_only(tmp_path):
+    times = np.array([0.0, 10, 20])
+    outside = {"source": "external"}
+    none = np.array([])
+    run = Trajectory(times, np.ones(3), None, none, {}, 0.1, outside)
+    run = load(run.save(tmp_path / "run.npz"))
+    assert run.is_external
+    assert not run.is_flow
+    assert run.gradient_norm is None
+    np.testing.assert_allclose(run.flow_time, 0.2 * times)
+    assert "Run from outside" in repr(run)
+    for ask in (
+        lambda: run.initial,
+        lambda: run.weights_at(0),
+        lambda: run.effective_map(MODEL),
+    ):
+        with pytest.raises(ValueError, match="this run holds no weights"):
+            ask()
+    assert run.to_dict()["gradient_norm"] is None
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"learning_rates": np.ones(3)},
+        {"learning_rates": np.array([0.1, -0.1, 0.1, 0.1])},
+        {"learning_rates": np.array([0.1, np.nan, 0.1, 0.1])},
+        {"unit": "epochs"},
+    ],
+)
+def test_rates_and_units_that_are_none_are_refused(fields):
+    with pytest.raises(ValueError, match="must be"):
+        trained(**fields)
 
 
 WRONG_PARTS = {
@@ -166,6 +333,12 @@ WRONG_PARTS = {
     "a rate of text": {"learning_rate": "0.1"},
     "a rate below zero": {"learning_rate": -0.1},
     "settings of text": {"settings": "none"},
+    "another unit": {"unit": "epochs"},
+    "an optimizer without a name": {"optimizer": {}},
+    "an optimizer of text": {"optimizer": "adam"},
+    "a momentum of one": {"optimizer": {"name": "gradient_descent", "momentum": 1}},
+    "a state of arrays that are not there": {"state": ["array", 0]},
+    "a state of another kind": {"state": ["set", []]},
 }
 
 
