@@ -16,6 +16,7 @@ from .linear_networks import (
     train_network,
 )
 from .runs.experiment import Experiment
+from .runs.external import external_run
 from .runs.store import load_or_run
 from .sufficient_statistics.quadratic_loss import Statistics, from_moments, statistics
 from .sweep.dataset import load_sweep
@@ -32,6 +33,7 @@ __all__ = [
     "Sweep",
     "Trajectory",
     "convolutional_weights",
+    "external_run",
     "flow",
     "from_moments",
     "initial_weights",
