@@ -61,6 +61,14 @@ ScoreDivisor = Annotated[
         help="Divisor of the scores: 2, 3/2, sqrt(3), or sqrt_key, the root of a key's size."
     ),
 ]
+WeightDecay = Annotated[
+    Any,
+    typer.Option(
+        parser=number,
+        help="L2 decay of the training, wd in gradient + wd * weights; 0 if left out.",
+        metavar="NUMBER",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

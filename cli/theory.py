@@ -1,5 +1,6 @@
 """The commands that do mathematics: fixed-points, derive, check."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,10 +19,13 @@ from .options import (
     ScoreDivisor,
     TaskFile,
     Trace,
+    WeightDecay,
     model_of,
     task_of,
 )
 from .whole_numbers import counted
+
+Printer = Callable[..., None]
 
 
 def fixed_points(
@@ -35,6 +39,7 @@ def fixed_points(
     rank: Rank = 1,
     divisor: Divisor = None,
     score_divisor: ScoreDivisor = "1",
+    weight_decay: WeightDecay = None,
     limit: Annotated[
         int, counted("At most this many, the smallest losses first.", least=1)
     ] = 1000,
@@ -56,30 +61,46 @@ def fixed_points(
         divisor,
         score_divisor=score_divisor,
     )
+    print_json: Printer
+    print_latex: Printer
+    print_text: Printer
+    arguments: tuple[Any, ...]
     if symbolic:
+        if weight_decay is not None:
+            raise ValueError(
+                "no symbolic fixed points under weight decay are known: leave --symbolic or --weight-decay out"
+            )
         from .output.symbolic_fixed_points import (
             print_symbolic,
             symbolic_json,
             symbolic_latex,
         )
 
-        formats = (symbolic_json, symbolic_latex, print_symbolic)
+        print_json = symbolic_json
+        print_latex = symbolic_latex
+        print_text = print_symbolic
+        arguments = (problem, attention, limit)
     else:
+        from ..theory import fixed_points as numerical_fixed_points
         from .output.tables import (
             fixed_points_json,
             fixed_points_latex,
             print_fixed_points,
         )
 
-        formats = (fixed_points_json, fixed_points_latex, print_fixed_points)
+        print_json = fixed_points_json
+        print_latex = fixed_points_latex
+        print_text = print_fixed_points
+        decay = 0.0 if weight_decay is None else float(weight_decay)
+        points = numerical_fixed_points(problem, attention, weight_decay=decay)
+        arguments = (points, limit)
 
-    print_json, print_latex, print_text = formats
     if json:
-        print_json(problem, attention, limit)
+        print_json(*arguments)
     elif latex:
-        print_latex(problem, attention, limit)
+        print_latex(*arguments)
     else:
-        print_text(problem, attention, limit)
+        print_text(*arguments)
 
 
 def derive(

@@ -70,6 +70,8 @@ def integrate(
     flow_time: FloatArray,
     jacobian: Field | None = None,
     least: float = np.inf,
+    *,
+    settled: float = 0.0,
 ) -> FloatArray:
     """The solution of dx/dt = rate(x) from `start` (n,) at each flow time (T,): (T, n).
 
@@ -77,7 +79,8 @@ def integrate(
     such a time costs ever more steps. Accurate to about 1e-11 relative, for entries far above 1e-14 of the
     smallest nonzero entry of `start`, or of `least`, the size that entries shrink to. ArithmeticError if the solver
     gives up. The unit of time is to be about 1/(fastest rate): what is next to nothing in it counts as none, and
-    after what is next to infinity the solution has settled; ArithmeticError if it has not.
+    after what is next to infinity the solution has settled; ArithmeticError if it has not. Rates below `settled`
+    count as none.
     """
     latest = _longest_time(start)
     clipped = _clipped(flow_time, latest)
@@ -94,7 +97,7 @@ def integrate(
     if not np.all(np.isfinite(values)):
         raise ArithmeticError(_NOT_INTEGRATED)
     if np.any(flow_time > latest):
-        _refuse_unless_settled(rate, values[-1])
+        _refuse_unless_settled(rate, values[-1], settled)
     return values[places[1:]]
 
 
@@ -115,11 +118,11 @@ def _longest_time(start: FloatArray) -> float:
     return _LONGEST_TIME / min(1.0, size)
 
 
-def _refuse_unless_settled(rate: Field, x: FloatArray) -> None:
+def _refuse_unless_settled(rate: Field, x: FloatArray, settled: float) -> None:
     largest = float(np.max(np.abs(x)))
     # Rates are cubic in the weights where these are large, and linear where they are small.
     scale = largest * max(1.0, largest**2) * min(1.0, largest)
-    if float(np.max(np.abs(rate(x)))) > _SETTLED * scale:
+    if float(np.max(np.abs(rate(x)))) > max(_SETTLED * scale, settled):
         raise ArithmeticError(
             "the reduced equations could not be integrated: after 10¹⁵ times of their fastest rate the solution "
             "still moves, and a flow time lies beyond that: ask for shorter ones"

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from ...compare.evidence.verdict import Verdict, controls_in_words
 from ...compare.ledger.ledger import Ledger
-from ...models.attention import Merged, Separate
 from ...runtime.ascii_text import named, spelled
-from ...task import Task
-from ...theory import FixedPoint, fixed_points
+from ...theory import FixedPoint
+from ...theory.linear_attention.enumeration import FixedPoints
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -89,7 +88,7 @@ def _print_evidence(verdict: Verdict, console: "Console") -> None:
         )
 
 
-def print_fixed_points(task: Task, model: Merged | Separate, limit: int) -> None:
+def print_fixed_points(points: FixedPoints, limit: int) -> None:
     """Print the first fixed points by increasing loss as a table."""
     from rich.console import Console
 
@@ -103,7 +102,6 @@ def print_fixed_points(task: Task, model: Merged | Separate, limit: int) -> None
         "kind": True,
     }
     table = _table(columns)
-    points = fixed_points(task, model)
     first_points = list(islice(points, limit))
     for point in first_points:
         cells = _cells(point)
@@ -168,17 +166,16 @@ def _as_printed(text: str, console: "Console") -> str:
     return spelled(text, console.encoding)
 
 
-def fixed_points_json(task: Task, model: Merged | Separate, limit: int) -> None:
+def fixed_points_json(points: FixedPoints, limit: int) -> None:
     """Print the first fixed points by increasing loss as JSON."""
-    points = islice(fixed_points(task, model), limit)
-    print(json.dumps([_json_fields(point) for point in points]))
+    print(json.dumps([_json_fields(point) for point in islice(points, limit)]))
 
 
-def fixed_points_latex(task: Task, model: Merged | Separate, limit: int) -> None:
+def fixed_points_latex(points: FixedPoints, limit: int) -> None:
     """Print the first fixed points by increasing loss as a LaTeX table (booktabs)."""
     print(r"\begin{tabular}{llllrl}" + "\n" + r"\toprule")
     print(r"$S$ & $L(M_S)$ & $m_d$ & $g_d$ & index & kind \\ \midrule")
-    for point in islice(fixed_points(task, model), limit):
+    for point in islice(points, limit):
         subset = r"$\emptyset$"
         if point.subset:
             subset = rf"$\{{{', '.join(map(str, point.subset))}\}}$"

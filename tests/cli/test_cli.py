@@ -531,3 +531,30 @@ def test_figures_by_name(capsys, tmp_path):
     assert capsys.readouterr().out.split() == list(map(str, paths))
     assert paths[0].read_bytes().startswith(b"%PDF")
     assert paths[1].read_bytes().startswith(b"\x89PNG")
+
+
+# Weight decay
+
+
+def test_fixed_points_under_weight_decay(capsys):
+    assert main(["fixed-points", *SPECTRUM, "--weight-decay", "3/100", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    task = Task([4, 3, 2, 1], trace=1.0, context_length=31)
+    points = fixed_points(task, Separate(heads=4), weight_decay=0.03)
+    assert [row["loss"] for row in rows] == [point.loss for point in points]
+    assert main(["fixed-points", *SPECTRUM, "--weight-decay", "0.03"]) == 0
+    assert "local minimum" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--weight-decay", "adam"], "'adam' is no number"),
+        (["--weight-decay=-1"], "weight_decay must be zero or more"),
+        (["--weight-decay", "0.1", "--rank", "2"], "rank 1, not 2"),
+        (["--weight-decay", "0.1", "--symbolic"], "leave --symbolic or --weight-decay"),
+    ],
+)
+def test_a_decay_without_a_theory_is_refused(options, message, capsys):
+    assert main(["fixed-points", *SPECTRUM, *options]) == 2
+    assert message in capsys.readouterr().err

@@ -16,6 +16,7 @@ from .rank_one import (
     rank_one_gap,
     rank_one_time,
 )
+from .weight_decay import head_roots, largest_decay, merged_map
 
 __all__ = [
     "aligned_amplitudes",
@@ -24,8 +25,11 @@ __all__ = [
     "conserved_quantities",
     "drop_time",
     "half_loss_time",
+    "head_roots",
+    "largest_decay",
     "low_rank_amplitudes",
     "matrix_amplitudes",
+    "merged_map",
     "rank_one_amplitude",
     "rank_one_gap",
     "rank_one_time",

@@ -16,11 +16,15 @@ from ...runtime.display import Displayed, Summary, array_summary
 from ...task import Task
 from ..moments.population_loss import Population, direction_indices, population
 from .subsets import Choice, count_subsets, subsets_by_loss
+from .weight_decay import DecayedMerged, DecayedRankOne, checked_decay
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Kind = Literal["minimum", "strict saddle", "degenerate saddle"]
+Kind = Literal["minimum", "local minimum", "strict saddle", "degenerate saddle"]
+
+Decay = DecayedMerged | DecayedRankOne
+"""What a positive weight decay leaves to be learned."""
 
 Assignment = tuple[tuple[int, ...], ...]
 """The directions of each active head."""
@@ -39,6 +43,10 @@ class FixedPoint(Displayed):
     eigenvalues of the Hessian at these weights (other weights of the same M_S can have others); `kind` is "strict
     saddle" with any, else "minimum" if as much is learned as the model can, else "degenerate saddle". `continuum`:
     equal gains make it one of infinitely many.
+
+    With a `weight_decay` wd it is a fixed point of the flow of L + (wd/2)|θ|², whose Hessian counts; `loss` is L alone,
+    as a run records it, and `gains` are what the directions lower it by. `kind` is then "local minimum" for separate
+    heads without negative eigenvalues, M = 0 included.
     """
 
     subset: tuple[int, ...]
@@ -51,11 +59,18 @@ class FixedPoint(Displayed):
     continuum: bool
     population: Population = field(repr=False)
     model: Merged | Separate = field(repr=False)
+    decay: Decay | None = field(default=None, repr=False)
+
+    @property
+    def weight_decay(self) -> float:
+        """The weight decay under which it is a fixed point, 0 if there is none."""
+        return 0.0 if self.decay is None else self.decay.weight_decay
 
     @property
     def M(self) -> FloatArray:
         """M_S, the restricted map (D, D): the model predicts βᵀ M_S x_q."""
-        return self.population.learned(self.subset)
+        source = self.population if self.decay is None else self.decay
+        return source.learned(self.subset)
 
     @property
     def weights(self) -> Weights:
@@ -66,12 +81,16 @@ class FixedPoint(Displayed):
         """
         if isinstance(self.model, Merged):
             return _merged_weights(self.model, self.M)
-        return _separate_weights(self.model, self.population, self.assignment)
+        factors = self.population.factors
+        if isinstance(self.decay, DecayedRankOne):
+            factors = self.decay.factors
+        return _separate_weights(self.model, factors, self.assignment)
 
     def to_dict(self) -> dict[str, Any]:
         """The numbers of the fixed point as plain lists; `coefficients` is None where Λ and Ω do not commute."""
         learned = self.coefficients
-        return {
+        decay = {} if self.decay is None else {"weight_decay": self.weight_decay}
+        return decay | {
             "subset": list(self.subset),
             "loss": float(self.loss),
             "coefficients": None if learned is None else learned.tolist(),
@@ -94,9 +113,14 @@ class FixedPoint(Displayed):
             rows["coefficients"] = array_summary(self.coefficients)
         if self.continuum:
             rows["continuum"] = "equal gains leave the choice of directions free"
+        if self.decay is not None:
+            rows["weight decay"] = f"{self.weight_decay:g}"
+        map_formula = r"M_S = \sum_{d \in S} p_d r_d^\top"
+        if self.decay is not None:
+            map_formula = self.decay.formula
         formulas = {
             "loss": r"L(M_S) = c - \sum_{d \in S} g_d",
-            "map": r"M_S = \sum_{d \in S} p_d r_d^\top",
+            "map": map_formula,
         }
         return Summary(f"Fixed point of {self.model}: {self.kind}", rows, formulas)
 
@@ -109,14 +133,18 @@ class FixedPoints(Displayed):
     `subset in points` and `point in points` say whether the model has a fixed point with these directions.
     """
 
-    def __init__(self, task_loss: Population, model: Merged | Separate) -> None:
+    def __init__(
+        self, task_loss: Population, model: Merged | Separate, weight_decay: float = 0.0
+    ) -> None:
         self.population = task_loss
         self.model = model
+        self.weight_decay = weight_decay
+        self._decay = _decay(task_loss, model, weight_decay)
         self._running: Iterator[FixedPoint] | None = None
 
     def __iter__(self) -> Iterator[FixedPoint]:
         for choice in self._choices():
-            yield _point(self.population, self.model, choice)
+            yield _point(self.population, self.model, choice, decay=self._decay)
 
     def __next__(self) -> FixedPoint:
         """The next one, from the first: `next(points)` is the minimum, as of an iterator."""
@@ -127,6 +155,12 @@ class FixedPoints(Displayed):
     def _choices(self) -> Iterator[Choice]:
         """What is learned at each fixed point, by increasing loss."""
         loss = self.population
+        if isinstance(self._decay, DecayedMerged):
+            yield from self._decay.choices()
+            return
+        if isinstance(self._decay, DecayedRankOne):
+            yield from self._decay.choices(_capacity(self.model, loss))
+            return
         if isinstance(self.model, Separate):
             limit = _capacity(self.model, loss)
             yield from subsets_by_loss(loss.c, loss.gains, limit)
@@ -138,9 +172,13 @@ class FixedPoints(Displayed):
     @cached_property
     def count(self) -> int:
         """How many fixed points there are, exactly: up to 2^D."""
+        if isinstance(self._decay, DecayedMerged):
+            return 2 if self._decay.is_learned else 1
         if isinstance(self.model, Merged):
             return 2
         limit = _capacity(self.model, self.population)
+        if self._decay is not None:
+            return self._decay.count(limit)
         return count_subsets(self.population.gains, limit)
 
     def __len__(self) -> int:
@@ -187,9 +225,14 @@ class FixedPoints(Displayed):
     def __contains__(self, member: object) -> bool:
         if isinstance(member, FixedPoint):
             is_of_model = member.model == self.model
-            return is_of_model and any(
-                member.loss == point.loss and member.subset == point.subset
-                for point in self._with_subset(member.subset)
+            has_decay = member.weight_decay == self.weight_decay
+            return (
+                is_of_model
+                and has_decay
+                and any(
+                    member.loss == point.loss and member.subset == point.subset
+                    for point in self._with_subset(member.subset)
+                )
             )
         if isinstance(member, Iterable):
             return bool(self._with_subset(member))
@@ -198,7 +241,9 @@ class FixedPoints(Displayed):
     def _with_subset(self, subset: Iterable[Any]) -> list[FixedPoint]:
         """The fixed point at which these directions are learned, if there is one."""
         try:
-            return [_fixed_point(self.population, self.model, subset, None)]
+            return [
+                _fixed_point(self.population, self.model, subset, None, self._decay)
+            ]
         except ValueError:
             return []
 
@@ -218,6 +263,8 @@ class FixedPoints(Displayed):
         if self.count > _ROWS:
             rows["…"] = f"{_number_text(self.count - _ROWS)} more, of larger loss"
         title = f"Fixed points of {self.model}: {_number_text(self.count)}"
+        if self.weight_decay:
+            title += f" under weight decay {self.weight_decay:g}"
         formulas = {"loss": r"L(M_S) = c - \sum_{d \in S} g_d"}
         return Summary(title, rows, formulas)
 
@@ -244,14 +291,23 @@ class FixedPoints(Displayed):
 _LARGEST_LENGTH = 2**63 - 1  # of what Python's len may return
 
 
-def fixed_points(task: Task, model: Parametrization) -> FixedPoints:
+def fixed_points(
+    task: Task, model: Parametrization, *, weight_decay: float = 0.0
+) -> FixedPoints:
     """The fixed points of gradient flow on the restricted weights by increasing loss, as a lazy sequence.
 
     Separate: M_S for every subset S of at most H·R directions. Merged: M* and M = 0. Of points that differ only by
     which of several equal gains they learn, one stands for all. ValueError for softmax, for a mixture with a
     fixed teacher and for a model that is neither.
 
-    Source: Zhang et al. 2025 (arXiv 2501.16265), for Ω = 1, no noise; the stability is derived here.
+    With a `weight_decay` wd (descent on the gradient plus wd·θ) they are those of L + (wd/2)|θ|². Merged: M* moves, and
+    from wd = 2|B| on M = 0 is the only one. Separate, rank one, Λ and Ω that commute: M_S for the directions that can
+    be learned below their bound wd = (3/2) b (b/(4aλ))^{1/3}, each by one head of b v − aλ v⁴ = wd/2 with the larger
+    root v; M = 0 is stable. Not listed are those with the smaller root, with several heads on one direction (both of
+    them saddles), or with heads between directions. ValueError for higher ranks, for Λ and Ω that do not commute
+    (separate), a decay that is negative or no number, and an optimiser such as Adam, whose decay is another.
+
+    Source: Zhang et al. 2025 (arXiv 2501.16265), for Ω = 1, no noise; the stability and the decay are derived here.
 
     >>> from attndyn import Separate, Task
     >>> task = Task(eigenvalues=[4, 3, 2, 1], trace=1.0, context_length=31)
@@ -260,9 +316,13 @@ def fixed_points(task: Task, model: Parametrization) -> FixedPoints:
     [((1, 2, 3, 4), 0, 'minimum'), ((1, 2, 3), 0, 'degenerate saddle'), ((1, 2, 4), 1, 'strict saddle')]
     >>> len(points), (1, 3) in points
     (16, True)
+    >>> decayed = fixed_points(task, Separate(heads=4), weight_decay=0.03)
+    >>> [(point.subset, point.hessian_index, point.kind) for point in decayed[:2]]
+    [((1, 2, 3), 0, 'local minimum'), ((1, 2), 0, 'local minimum')]
     """
     checked_model = _built_in(model)
-    return FixedPoints(population(task, checked_model), checked_model)
+    decay = checked_decay(weight_decay)
+    return FixedPoints(population(task, checked_model), checked_model, decay)
 
 
 def fixed_point(
@@ -270,11 +330,14 @@ def fixed_point(
     model: Parametrization,
     subset: Iterable[int],
     assignment: Iterable[Iterable[int]] | None = None,
+    *,
+    weight_decay: float = 0.0,
 ) -> FixedPoint:
     """The fixed point at which the directions of `subset` are learned, numbered from 1 by decreasing gain.
 
     `assignment` lists the directions of each active head (separate models only); without it the fewest heads take
-    them in order of gain. ValueError for a subset or assignment that does not fit the model.
+    them in order of gain. `weight_decay` as in `fixed_points`. ValueError for a subset or assignment that does not
+    fit the model, or that the decay leaves no fixed point of.
 
     >>> from attndyn import Separate, Task
     >>> task = Task(eigenvalues=[4, 3, 2, 1], trace=1.0, context_length=31)
@@ -283,7 +346,8 @@ def fixed_point(
     """
     checked_model = _built_in(model)
     loss = population(task, checked_model)
-    return _fixed_point(loss, checked_model, subset, assignment)
+    decay = _decay(loss, checked_model, checked_decay(weight_decay))
+    return _fixed_point(loss, checked_model, subset, assignment, decay)
 
 
 def _fixed_point(
@@ -291,6 +355,7 @@ def _fixed_point(
     model: Merged | Separate,
     subset: Iterable[int],
     assignment: Iterable[Iterable[int]] | None,
+    decay: Decay | None,
 ) -> FixedPoint:
     learned = sorted(direction_indices(subset, loss.dimension))
     is_partly_merged = isinstance(model, Merged) and 0 < len(learned) < loss.dimension
@@ -298,12 +363,31 @@ def _fixed_point(
         raise ValueError(
             f"{model} has no fixed point with exactly the directions {[d + 1 for d in learned]} learned"
         )
-    remaining_loss = math.fsum([loss.c, *-loss.gains[learned]])
-    directions = tuple(d + 1 for d in learned)
-    choice = Choice(
-        remaining_loss, directions, _splits_equal_gains(loss.gains, learned)
-    )
-    return _point(loss, model, choice, assignment)
+    if decay is not None:
+        choice = decay.chosen(learned)
+    else:
+        remaining_loss = math.fsum([loss.c, *-loss.gains[learned]])
+        directions = tuple(d + 1 for d in learned)
+        choice = Choice(
+            remaining_loss, directions, _splits_equal_gains(loss.gains, learned)
+        )
+    return _point(loss, model, choice, assignment, decay)
+
+
+def _decay(
+    loss: Population, model: Merged | Separate, weight_decay: float
+) -> Decay | None:
+    """What a decay leaves to be learned, None where there is none; ValueError for heads of rank above 1."""
+    if weight_decay == 0:
+        return None
+    if isinstance(model, Merged):
+        return DecayedMerged(loss, weight_decay)
+    if model.rank > 1:
+        raise ValueError(
+            f"fixed points under weight decay are known for separate heads of rank 1, not {model.rank}: the map "
+            "then depends on which directions share a head; simulate it, or pass weight_decay=0"
+        )
+    return DecayedRankOne(loss, weight_decay)
 
 
 def _subset_text(subset: tuple[int, ...]) -> str:
@@ -341,10 +425,13 @@ def _point(
     model: Merged | Separate,
     choice: Choice,
     assignment: Iterable[Iterable[int]] | None = None,
+    decay: Decay | None = None,
 ) -> FixedPoint:
     """The fixed point of a choice of directions, with its stability."""
     learned = [d - 1 for d in choice.subset]
     heads = _checked_assignment(model, choice.subset, assignment)
+    if decay is not None:
+        return _decayed_point(decay, model, choice, heads)
     index = _hessian_index(model, loss, learned, heads)
     is_complete = len(learned) == _capacity(model, loss)
     return FixedPoint(
@@ -358,6 +445,35 @@ def _point(
         continuum=choice.continuum,
         population=loss,
         model=model,
+    )
+
+
+def _decayed_point(
+    decay: Decay, model: Merged | Separate, choice: Choice, heads: Assignment
+) -> FixedPoint:
+    """The fixed point of a choice of directions under weight decay, with its stability."""
+    loss = decay.population
+    learned = [d - 1 for d in choice.subset]
+    kind: Kind
+    if isinstance(decay, DecayedMerged):
+        is_saddle = decay.is_learned and not learned
+        index = model.head_count if is_saddle else 0
+        kind = "strict saddle" if is_saddle else "minimum"
+    else:
+        index = decay.hessian_index(learned)
+        kind = "strict saddle" if index else "local minimum"
+    return FixedPoint(
+        subset=choice.subset,
+        loss=choice.loss,
+        gains=decay.drops[learned],
+        coefficients=decay.coefficients[learned] if loss.is_aligned else None,
+        hessian_index=index,
+        kind=kind,
+        assignment=heads,
+        continuum=choice.continuum,
+        population=loss,
+        model=model,
+        decay=decay,
     )
 
 
@@ -438,10 +554,12 @@ def _merged_weights(model: Merged, M: FloatArray) -> Weights:
     return weights
 
 
-def _separate_weights(model: Separate, loss: Population, heads: Assignment) -> Weights:
+def _separate_weights(
+    model: Separate, factors: tuple[FloatArray, FloatArray], heads: Assignment
+) -> Weights:
     """Heads with M_d = p_d r_dᵀ: v |k_d| |q_d| = |p_d| |r_d|, |k_d| = |q_d|, v² = Σ_d |k_d|²."""
-    weights = _zero_weights(model, loss.dimension)
-    p, r = loss.factors
+    p, r = factors  # (D, D) each, columns by direction
+    weights = _zero_weights(model, len(p))
     for head, directions in enumerate(heads):
         columns = [d - 1 for d in directions]
         balanced = _balanced_head(p[:, columns].T, r[:, columns].T)

@@ -5,7 +5,8 @@ A head with value v and balanced pairs k_r = q_r = κ_r e_{d_r} on distinct dire
     dκ_r/dt = v κ_r (b_r − a_r λ_r v κ_r²)        dv/dt = Σ_r κ_r² (b_r − a_r λ_r v κ_r²)
 
 and conserves v² − Σ κ_r², which need not be zero. Its pairs off these directions stay at zero, and heads on
-other directions do not interact with it. Source: Zhang et al. 2025 (arXiv 2501.16265), on heads of rank R.
+other directions do not interact with it. A weight decay wd takes (wd/2) κ_r and (wd/2) v off the right-hand sides.
+Source: Zhang et al. 2025 (arXiv 2501.16265), on heads of rank R.
 """
 
 from dataclasses import dataclass
@@ -14,12 +15,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ...runtime.arrays import FloatArray
-from ...runtime.checks import check_shape
+from ...runtime.checks import check_shape, nonnegative_number
 from ..ode import conserving, flow_times, in_units, integrate
 
 # Amplitudes, in units of those at the fixed point, that can be followed to the last digit.
 _SMALLEST = 1e-100
 _LARGEST = 1e3
+# Rates below this share of the start are those of a head that has died.
+_DEAD = 1e-9
 
 
 def low_rank_amplitudes(
@@ -28,18 +31,22 @@ def low_rank_amplitudes(
     kappa0: ArrayLike,
     b: ArrayLike,
     curvature: ArrayLike,
+    *,
+    weight_decay: float = 0.0,
 ) -> tuple[FloatArray, FloatArray]:
     """v (T,) and κ (T, R) of one head from v(0) = `v0` and κ(0) = `kappa0` (R,).
 
     `b` (R,) are the b_r and `curvature` (R,) the a_r λ_r of its directions. Accurate to about 1e-11. With R = 1
-    and v0 = κ0 this is the rank-one head. ValueError if the shapes differ or a time is negative.
+    and v0 = κ0 this is the rank-one head. ValueError if the shapes differ, a time is negative, or the decay is no
+    number of zero or more.
 
     >>> v, kappa = low_rank_amplitudes([0, 50], 0.5, [0.4, 0.3], b=[0.5, 0.25], curvature=[0.6, 0.5])
     >>> bool(abs(v[1] ** 2 - (kappa[1] ** 2).sum()) < 1e-12)  # as at the start
     True
     """
     κ0 = np.atleast_1d(np.asarray(kappa0, dtype=np.float64))
-    head = _head(b, curvature, rank=κ0.size)
+    δ = nonnegative_number(weight_decay, "weight_decay") / 2
+    head = _head(b, curvature, rank=κ0.size, decay=δ)
     check_shape(κ0, "kappa0", "(R,)")
 
     x0 = np.concatenate(([float(v0)], κ0))  # (1+R,)
@@ -47,10 +54,18 @@ def low_rank_amplitudes(
     _check_start(x0, size)
     least = _least_amplitude(x0, size)
 
-    rate = float(np.max(head.growth_rates))
+    # The fastest of growth and decay sets the unit of time.
+    rate = max(float(np.max(head.growth_rates)), δ / size)
     unit_head = head.in_units(size, rate)
     times = in_units(flow_times(flow_time), rate * size)
-    values = integrate(unit_head.rate, x0 / size, times, unit_head.jacobian, least)
+    # What decay has killed leaves only rounding.
+    settled = _DEAD * float(np.max(np.abs(x0))) / size if δ > 0 else 0.0
+    values = integrate(
+        unit_head.rate, x0 / size, times, unit_head.jacobian, least, settled=settled
+    )
+    if δ > 0:
+        # Nothing is conserved, and decay undoes the errors that would stay.
+        return size * values[:, 0], size * values[:, 1:]
     v, κ = conserving(values, x0 / size, power=2)
     return size * v, size * κ
 
@@ -63,10 +78,11 @@ def _least_amplitude(x0: FloatArray, size: float) -> float:
 
 @dataclass(frozen=True, eq=False)
 class _Head:
-    """The equations of x = (v, κ), (1+R,): `growth_rates` b_r and `curvatures` a_r λ_r, (R,) each."""
+    """The equations of x = (v, κ), (1+R,): `growth_rates` b_r and `curvatures` a_r λ_r, (R,) each, `decay` wd/2."""
 
     growth_rates: FloatArray
     curvatures: FloatArray
+    decay: float = 0.0
 
     @property
     def size_at_fixed_point(self) -> float:
@@ -75,7 +91,11 @@ class _Head:
 
     def in_units(self, size: float, rate: float) -> "_Head":
         """The equations of x/size in the unit of time 1/(rate · size)."""
-        return _Head(self.growth_rates / rate, self.curvatures * (size**3 / rate))
+        return _Head(
+            self.growth_rates / rate,
+            self.curvatures * (size**3 / rate),
+            self.decay / (rate * size),
+        )
 
     def rate(self, x: FloatArray) -> FloatArray:
         """dx/dt (1+R,)."""
@@ -83,7 +103,8 @@ class _Head:
         κ = x[1:]
         correlation = self.growth_rates - self.curvatures * v * κ**2  # b − aλ v κ²
         dv = np.sum(κ**2 * correlation)
-        return np.concatenate(([dv], v * κ * correlation))
+        grown = np.concatenate(([dv], v * κ * correlation))
+        return grown - self.decay * x if self.decay else grown
 
     def jacobian(self, x: FloatArray) -> FloatArray:
         """∂(dx/dt)/∂x (1+R, 1+R)."""
@@ -95,10 +116,12 @@ class _Head:
         entries = np.diag(np.append(dv_dv, dκ_dκ))
         entries[0, 1:] = 2 * κ * (self.growth_rates - 2 * learned)
         entries[1:, 0] = κ * (self.growth_rates - 2 * learned)
+        if self.decay:
+            entries -= self.decay * np.eye(len(x))
         return entries
 
 
-def _head(b: ArrayLike, curvature: ArrayLike, rank: int) -> _Head:
+def _head(b: ArrayLike, curvature: ArrayLike, rank: int, decay: float) -> _Head:
     """The head of these numbers, (R,) each; ValueError for other shapes, and unless every aλ is positive."""
     growth_rates = np.atleast_1d(np.asarray(b, dtype=np.float64))
     curvatures = np.atleast_1d(np.asarray(curvature, dtype=np.float64))
@@ -108,7 +131,7 @@ def _head(b: ArrayLike, curvature: ArrayLike, rank: int) -> _Head:
         raise ValueError(
             "curvature must be positive: where a λ of a task underflows, rescale its Λ"
         )
-    return _Head(growth_rates, curvatures)
+    return _Head(growth_rates, curvatures, decay)
 
 
 def _check_start(x0: FloatArray, size: float) -> None:

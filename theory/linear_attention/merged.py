@@ -4,7 +4,8 @@ Whatever the small initial weights, every head's U_h becomes proportional to one
 
     ds/dt = ⟨G, U⟩        dU/dt = s G        G = B − A M Λ        s² − |U|² conserved
 
-On an aligned task U stays diagonal, D + 1 scalar equations. Source: Zhang et al. 2025 (arXiv 2501.16265), on
+On an aligned task U stays diagonal, D + 1 scalar equations. A weight decay wd takes (wd/2) s and (wd/2) U off the
+right-hand sides, and s² − |U|² then shrinks as e^{−wd t}. Source: Zhang et al. 2025 (arXiv 2501.16265), on
 merged attention. Times are flow times.
 """
 
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...runtime.arrays import FloatArray
-from ...runtime.checks import check_shape
+from ...runtime.checks import check_shape, nonnegative_number
 from ..moments.population_loss import Population
 from ..ode import conserving, flow_times, in_units, integrate
 
@@ -26,16 +27,23 @@ _SMALLEST = 1e-60
 _NEGLIGIBLE = 1e-30
 # Of the size at which heads saturate: beyond, rounding of s² − |U|², which is conserved, decides what heads fall to.
 _LARGEST = 1e3
+# Rates below this share of the start are those of heads that have died.
+_DEAD = 1e-9
 _LEAST_TIME = 1e-300  # roots are found to a relative precision
 
 
 def aligned_amplitudes(
-    population: Population, flow_time: ArrayLike, s0: float, u0: ArrayLike
+    population: Population,
+    flow_time: ArrayLike,
+    s0: float,
+    u0: ArrayLike,
+    *,
+    weight_decay: float = 0.0,
 ) -> tuple[FloatArray, FloatArray]:
     """s (T,) and u (T, D), by decreasing gain, on an aligned task: du_d/dt = s (b_d − a_d λ_d s u_d), likewise s.
 
-    `u0` is (D,). Accurate to about 1e-11. ValueError if the task is not aligned, u0 has another shape, or a time is
-    negative. Source: Zhang et al. 2025, on merged attention.
+    `u0` is (D,), and `weight_decay` adds −(wd/2) u_d and −(wd/2) s. Accurate to about 1e-11. ValueError if the task is
+    not aligned, u0 has another shape, or a time is negative. Source: Zhang et al. 2025, on merged attention.
     """
     start = np.asarray(u0, dtype=np.float64)
     check_shape(start, "u0", "(D,)", D=population.dimension)
@@ -46,23 +54,31 @@ def aligned_amplitudes(
         lambda coefficients: growth_rates - curvatures * coefficients,
         np.diag(curvatures),
         start.shape,
+        nonnegative_number(weight_decay, "weight_decay") / 2,
     )
     return _integrated(flow, flow_time, s0, start)
 
 
 def matrix_amplitudes(
-    population: Population, flow_time: ArrayLike, s0: float, U0: ArrayLike
+    population: Population,
+    flow_time: ArrayLike,
+    s0: float,
+    U0: ArrayLike,
+    *,
+    weight_decay: float = 0.0,
 ) -> tuple[FloatArray, FloatArray]:
     """s (T,) and U (T, D, D) of M = s U on any task, whether or not Λ and Ω commute, from s₀ and `U0` (D, D).
 
-    Integrated to about 1e-11 relative. ValueError if U0 has another shape or a time is negative.
+    `weight_decay` adds −(wd/2) s and −(wd/2) U. Integrated to about 1e-11 relative. ValueError if U0 has another shape
+    or a time is negative.
     """
     start = np.asarray(U0, dtype=np.float64)
     check_shape(start, "U0", "(D, D)", D=population.dimension)
 
     # vec(A M Λ) = (A ⊗ Λ) vec M, with rows of M one after another.
     curvature = np.asarray(np.kron(population.A, population.Lambda), dtype=np.float64)
-    flow = _SharedFlow(population.residual_correlation, curvature, start.shape)
+    decay = nonnegative_number(weight_decay, "weight_decay") / 2
+    flow = _SharedFlow(population.residual_correlation, curvature, start.shape, decay)
     return _integrated(flow, flow_time, s0, start)
 
 
@@ -167,11 +183,13 @@ class _SharedFlow:
     """The equations of x = (s, U), all entries of U behind s: ds/dt = ⟨G, U⟩, dU/dt = s G, with G at M = s U.
 
     `residual_correlation` is G as a function of M, both of `shape`; `curvature` (n, n) is −∂G/∂M of their n entries.
+    `decay` δ = wd/2 takes δ x off dx/dt.
     """
 
     residual_correlation: Callable[[FloatArray], FloatArray]
     curvature: FloatArray
     shape: tuple[int, ...]
+    decay: float = 0.0
 
     @property
     def initial_correlation(self) -> FloatArray:
@@ -186,7 +204,7 @@ class _SharedFlow:
         velocity = np.empty_like(x)
         velocity[0] = np.vdot(U, G)
         velocity[1:] = (s * G).ravel()
-        return velocity
+        return velocity - self.decay * x if self.decay else velocity
 
     def jacobian(self, x: FloatArray) -> FloatArray:
         """∂(dx/dt)/∂x (1+n, 1+n), symmetric since the flow is a gradient."""
@@ -196,9 +214,10 @@ class _SharedFlow:
         G = self.residual_correlation(s * U.reshape(self.shape)).ravel()
         corner = np.array([[-U @ curvature_U]])
         edge = G - s * curvature_U
-        return np.block(
+        entries = np.block(
             [[corner, edge[None]], [edge[:, None], -s * s * self.curvature]]
         )
+        return entries - self.decay * np.eye(len(x)) if self.decay else entries
 
     def in_units(self, size: float, rate: float) -> "_SharedFlow":
         """The same where weights are counted in `size` and the residual correlation in `rate`."""
@@ -207,6 +226,7 @@ class _SharedFlow:
             lambda M: self.residual_correlation(square * M) / rate,
             self.curvature * (square / rate),
             self.shape,
+            self.decay / rate,
         )
 
 
@@ -221,7 +241,8 @@ def _integrated(
         raise ValueError(
             "a λ of this task underflows: rescale Λ, for instance by trace=1"
         )
-    rate = length(flow.initial_correlation)
+    # The fastest of growth and decay sets the unit of time.
+    rate = max(length(flow.initial_correlation), flow.decay)
     size = _saturated_size(flow)
     largest = float(max(abs(s0), np.max(np.abs(start))))
     if largest > _LARGEST * size:
@@ -243,49 +264,62 @@ def _saturated_size(flow: _SharedFlow) -> float:
 
 
 def _solution(flow: _SharedFlow, times: FloatArray, begin: FloatArray) -> FloatArray:
-    """x (T, 1+n) from `begin` (1+n,), for ‖B‖ = 1 and a curvature of about 1: first while nothing saturates."""
+    """x (T, 1+n) from `begin` (1+n,), for rates and a curvature of about 1: first while nothing saturates."""
     # Where s U stays and s is large, U shrinks by as much.
     least = 1 / max(1.0, float(np.max(np.abs(begin))))
 
     def saturating(start: FloatArray, elapsed: FloatArray) -> FloatArray:
-        values = integrate(flow.rate, start, elapsed, flow.jacobian, least)
+        # What decay has killed leaves only rounding.
+        settled = _DEAD * float(np.max(np.abs(start))) if flow.decay else 0.0
+        values = integrate(
+            flow.rate, start, elapsed, flow.jacobian, least, settled=settled
+        )
+        if flow.decay > 0:
+            # Nothing is conserved, and decay undoes the errors that would stay.
+            return values
         return np.column_stack(conserving(values, start, power=1))
 
     B = flow.initial_correlation
-    linear_until = _time_to_reach(_SMALLEST, begin, B)
+    δ = flow.decay
+    linear_until = _time_to_reach(_SMALLEST, begin, B, δ)
     if linear_until == 0:
         return saturating(begin, times)
 
-    values = _linear_solution(begin, B, times)
+    values = _linear_solution(begin, B, times, δ)
     is_late = times > linear_until
     if np.any(is_late):
-        grown = _grown_linearly(begin, B, linear_until)
+        grown = _grown_linearly(begin, B, linear_until, δ)
         values[is_late] = saturating(grown, times[is_late] - linear_until)
     return values
 
 
-def _grown_linearly(begin: FloatArray, B: FloatArray, time: float) -> FloatArray:
+def _grown_linearly(
+    begin: FloatArray, B: FloatArray, time: float, δ: float
+) -> FloatArray:
     """x (1+n,) at the end of linear growth from `begin`, without the entries that are negligible by then."""
-    grown: FloatArray = _linear_solution(begin, B, np.array([time]))[0]
+    grown: FloatArray = _linear_solution(begin, B, np.array([time]), δ)[0]
     grown[np.abs(grown) < _NEGLIGIBLE * np.max(np.abs(grown))] = 0.0
     return grown
 
 
-def _time_to_reach(size: float, begin: FloatArray, B: FloatArray) -> float:
+def _time_to_reach(size: float, begin: FloatArray, B: FloatArray, δ: float) -> float:
     """How long (s, U) stay below a size at which nothing saturates, as B (n,) makes them grow; inf if for ever."""
     if np.max(np.abs(begin)) >= size:
         return 0.0
     rate = length(B)
     unstable = abs(begin[0] + begin[1:] @ (B / rate)) / 2
-    if unstable == 0:
+    if unstable == 0 or rate <= δ:
         return np.inf
-    return float((np.log(size) - np.log(unstable)) / rate)
+    return float((np.log(size) - np.log(unstable)) / (rate - δ))
 
 
-def _linear_solution(begin: FloatArray, B: FloatArray, times: FloatArray) -> FloatArray:
+def _linear_solution(
+    begin: FloatArray, B: FloatArray, times: FloatArray, δ: float
+) -> FloatArray:
     """(s, U) (T, 1+n) while nothing saturates: of s ± ⟨U, B⟩/‖B‖ one half grows and the other decays.
 
-    Written with exponents, since weights may be smaller than e^{−‖B‖ t}; what has grown too large is left out.
+    Their rates are ‖B‖ − δ and ‖B‖ + δ, and everything else decays at δ. Written with exponents, since weights may be
+    smaller than e^{−‖B‖ t}; what has grown too large is left out.
     """
     rate = length(B)
     direction = B / rate
@@ -294,11 +328,12 @@ def _linear_solution(begin: FloatArray, B: FloatArray, times: FloatArray) -> Flo
     stable = (begin[0] - overlap) / 2
 
     with np.errstate(divide="ignore", over="ignore"):
-        exponent = np.minimum(rate * times + np.log(abs(unstable)), 0.0)
+        exponent = np.minimum((rate - δ) * times + np.log(abs(unstable)), 0.0)
     growing = np.sign(unstable) * np.exp(exponent)  # (T,)
-    decaying = stable * np.exp(-rate * times)  # (T,)
+    decaying = stable * np.exp(-(rate + δ) * times)  # (T,)
 
     s = growing + decaying
-    off_direction = begin[1:] - overlap * direction  # does not move
-    U = np.outer(growing - decaying, direction) + off_direction
+    off_direction = begin[1:] - overlap * direction  # is moved by decay alone
+    remaining = np.exp(-δ * times)
+    U = np.outer(growing - decaying, direction) + np.outer(remaining, off_direction)
     return np.column_stack((s, U))

@@ -19,6 +19,7 @@ from ...task import Task
 from ..moments.population_loss import Population, population
 from ..ode import flow_times
 from ..two_layer import two_layer_amplitudes
+from .decayed_flow import decayed_heads
 from .low_rank import low_rank_amplitudes
 from .merged import (
     aligned_amplitudes,
@@ -27,7 +28,9 @@ from .merged import (
     unstable_mode_amplitude,
 )
 from .rank_one import rank_one_amplitude
+from .saddle_to_saddle.escapes import separate_block
 from .saddle_to_saddle.staircases import staircase, warn_if_sensitive
+from .weight_decay import checked_decay
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,6 +41,9 @@ _LARGEST = 1e45
 
 UNSTABLE_MODE = "unstable mode"
 """The source of a course from small merged weights."""
+
+HEADS = "all heads"
+"""The source of a course of separate weights under weight decay."""
 
 WITHOUT_STEPS = (
     "a time course knows no learning rate, so no steps: "
@@ -51,6 +57,7 @@ _EQUATIONS = {
     "closed form": r"L(t) = L(M^*) + \sum_d a_d \lambda_d (M_{dd}(t) - m_d)^2",
     "reduced ODE": r"\dot\kappa_r = v\, \kappa_r (b_r - a_r \lambda_r v \kappa_r^2)",
     UNSTABLE_MODE: r"\dot s = \langle G, U \rangle, \quad \dot U = s\, G",
+    HEADS: r"\dot v = k^\top G q - \tfrac{wd}{2} v, \quad \dot k = v\, G q - \tfrac{wd}{2} k",
     "staircase": r"\dot v = k^\top G q, \quad \dot k = v\, G q, \quad \dot q = v\, G^\top k",
 }
 """What each source of a course solves."""
@@ -64,8 +71,8 @@ class TimeCourse(Displayed):
     v_d (from amplitudes, rank one) or κ_d of each direction, (T, D) by decreasing gain; for merged ones s and then
     u_d, (T, 1 + D). `coefficients` (T, D): e_dᵀ M e_d in the same order; where Λ and Ω do not commute the e_d are
     the eigenvectors of Λ by decreasing λ. `source` says what the curve is: "closed form", "reduced ODE", "unstable
-    mode" (exact as the initial weights shrink) or "staircase" (the flow of all heads, to about 1e-5 in its exit
-    times).
+    mode" (exact as the initial weights shrink), "staircase" (the flow of all heads, to about 1e-5 in its exit
+    times) or "all heads" (that flow under weight decay, integrated). `loss` is that without the decay's |θ|².
     """
 
     flow_time: FloatArray
@@ -154,7 +161,12 @@ class TimeCourse(Displayed):
 
 
 def time_course(
-    task: Task, model: Parametrization, flow_time: ArrayLike, initial: Any
+    task: Task,
+    model: Parametrization,
+    flow_time: ArrayLike,
+    initial: Any,
+    *,
+    weight_decay: float = 0.0,
 ) -> TimeCourse:
     """The predicted `TimeCourse` of gradient flow on unlimited data at `flow_time` (T,), which need not be sorted.
 
@@ -166,10 +178,13 @@ def time_course(
     - weights, full size, by name. Merged follows the unstable mode, the limit of small weights; separate follows the
       flow of all heads from any weights, as `staircase` does. Only the blocks that move on unlimited data are read.
 
-    ValueError for softmax or another model, amplitudes where Λ and Ω do not commute, more amplitudes than H·R, or a
-    negative time, ArithmeticError where `staircase` raises it. `SensitiveStaircaseWarning` where the times hold for
-    exactly these weights only: they rest on equal heads, on a ridge, or on exact zeros. Source: Zhang et al. 2025
-    (arXiv 2501.16265), on both parametrizations.
+    `weight_decay` wd is that of descent on the gradient plus wd·θ: it takes (wd/2) θ off every equation, all of which
+    are then integrated. A separate head dies, instead of escaping late, if its amplitude is below about wd/(2 b_d).
+
+    ValueError for softmax or another model, a decay that is no number of zero or more or belongs to Adam, amplitudes
+    where Λ and Ω do not commute, more amplitudes than H·R, or a negative time, ArithmeticError where `staircase` raises
+    it. `SensitiveStaircaseWarning` where the times hold for exactly these weights only: they rest on equal heads, on a
+    ridge, or on exact zeros. Source: Zhang et al. 2025 (arXiv 2501.16265), on both parametrizations.
 
     >>> from attndyn import Separate, Task
     >>> task = Task(eigenvalues=[4, 3, 2, 1], trace=1.0, context_length=31)
@@ -183,33 +198,59 @@ def time_course(
         )
     times = flow_times(flow_time)
     loss = population(task, model)
+    decay = checked_decay(weight_decay)
     if isinstance(initial, Mapping):
         if isinstance(model, Separate):
+            if decay > 0:
+                return _of_decayed_heads(task, model, times, initial, decay)
             return _from_separate_weights(task, model, times, initial)
         w0 = unstable_mode_amplitude(loss, initial)
-        return _from_unstable_mode(task, loss, times, w0)
+        return _from_unstable_mode(task, loss, times, w0, decay)
     if not loss.is_aligned:
         raise ValueError(
             "Λ and Ω do not commute, so amplitudes per direction do not close: pass initial weights instead"
         )
     if isinstance(model, Separate):
-        return _from_separate_amplitudes(model, loss, times, initial)
-    return _from_merged_amplitudes(loss, times, initial)
+        return _from_separate_amplitudes(model, loss, times, initial, decay)
+    return _from_merged_amplitudes(loss, times, initial, decay)
 
 
 def _from_separate_amplitudes(
-    model: Separate, loss: Population, times: FloatArray, initial: Any
+    model: Separate, loss: Population, times: FloatArray, initial: Any, decay: float
 ) -> TimeCourse:
-    """Heads on their own directions: in closed form for rank one, else 1 + R equations a head."""
+    """Heads on their own directions: in closed form for rank one without decay, else 1 + R equations a head."""
     start = _separate_start(model, loss.dimension, initial)  # (D,)
     if model.rank > 1:
-        return _of_low_rank_heads(model.rank, loss, times, start)
+        return _of_low_rank_heads(model.rank, loss, times, start, decay)
+    if decay > 0:
+        v = _decayed_amplitudes(loss, times, start, decay)
+        return _aligned_course(loss, times, v, v**3, "reduced ODE")
     v = rank_one_amplitude(times[:, None], start, loss.b, 1 / loss.coefficients)
     return _aligned_course(loss, times, v, v**3, "closed form")
 
 
+def _decayed_amplitudes(
+    loss: Population, times: FloatArray, start: FloatArray, decay: float
+) -> FloatArray:
+    """v (T, D) of dv/dt = b v² − aλ v⁵ − (wd/2) v on each direction, from `start` (D,) of either sign."""
+    amplitudes = np.zeros((len(times), loss.dimension))
+    curvature = loss.a * loss.lam
+    for d in np.flatnonzero(start):
+        # A balanced head of one pair: |v| = κ.
+        v, _ = low_rank_amplitudes(
+            times,
+            start[d],
+            [abs(start[d])],
+            loss.b[d],
+            curvature[d],
+            weight_decay=decay,
+        )
+        amplitudes[:, d] = v
+    return amplitudes
+
+
 def _of_low_rank_heads(
-    rank: int, loss: Population, times: FloatArray, start: FloatArray
+    rank: int, loss: Population, times: FloatArray, start: FloatArray, decay: float
 ) -> TimeCourse:
     """Heads that take R started directions each, in order of gain, from balanced amplitudes `start` (D,)."""
     κ = np.zeros((len(times), loss.dimension))
@@ -219,7 +260,9 @@ def _of_low_rank_heads(
     for first in range(0, len(started), rank):
         d = started[first : first + rank]  # the directions of one head
         v0 = float(np.linalg.norm(start[d]))  # balanced
-        v, κ[:, d] = low_rank_amplitudes(times, v0, start[d], loss.b[d], curvature[d])
+        v, κ[:, d] = low_rank_amplitudes(
+            times, v0, start[d], loss.b[d], curvature[d], weight_decay=decay
+        )
         coefficients[:, d] = v[:, None] * κ[:, d] ** 2
     return _aligned_course(loss, times, κ, coefficients, "reduced ODE")
 
@@ -244,13 +287,14 @@ def _separate_start(model: Separate, dimension: int, initial: Any) -> FloatArray
 
 
 def _from_merged_amplitudes(
-    loss: Population, times: FloatArray, initial: Any
+    loss: Population, times: FloatArray, initial: Any, decay: float
 ) -> TimeCourse:
-    """One shared U on an aligned task: in closed form along the unstable mode of equal directions."""
+    """One shared U on an aligned task: in closed form along the unstable mode of equal directions without decay."""
     mode = loss.b / length(loss.b)  # (D,)
     s0, size = _merged_start(initial, mode.shape)
     curvature = loss.a * loss.lam
-    if size.ndim == 0 and _are_equal(loss.b) and _are_equal(curvature):
+    is_white = _are_equal(loss.b) and _are_equal(curvature)
+    if size.ndim == 0 and is_white and decay == 0:
         # α = ‖b‖ and κ = aλ of the amplitude along the mode.
         s, along_mode = two_layer_amplitudes(
             times, s0, float(size), length(loss.b), float(curvature[0])
@@ -259,7 +303,7 @@ def _from_merged_amplitudes(
         source = "closed form"
     else:
         u0 = size if size.ndim else size * mode
-        s, u = aligned_amplitudes(loss, times, s0, u0)
+        s, u = aligned_amplitudes(loss, times, s0, u0, weight_decay=decay)
         source = "reduced ODE"
     amplitudes = np.column_stack((s, u))
     return _aligned_course(loss, times, amplitudes, s[:, None] * u, source)
@@ -285,14 +329,14 @@ def _are_equal(values: FloatArray) -> bool:
 
 
 def _from_unstable_mode(
-    task: Task, loss: Population, times: FloatArray, w0: float
+    task: Task, loss: Population, times: FloatArray, w0: float, decay: float
 ) -> TimeCourse:
     """From s = w₀, U = w₀ B/‖B‖, on any task."""
     if loss.is_aligned:
-        exact = _from_merged_amplitudes(loss, times, w0)
+        exact = _from_merged_amplitudes(loss, times, w0, decay)
         return replace(exact, source=UNSTABLE_MODE)
     U0 = w0 * loss.B / length(loss.B)
-    s, U = matrix_amplitudes(loss, times, w0, U0)
+    s, U = matrix_amplitudes(loss, times, w0, U0, weight_decay=decay)
     M = s[:, None, None] * U  # (T, D, D)
     amplitudes = np.column_stack((s, _diagonals(task.eigenvectors, U)))
     coefficients = _diagonals(task.eigenvectors, M)
@@ -311,6 +355,23 @@ def _from_separate_weights(
         steps.coefficients(times),
         "staircase",
     )
+
+
+def _of_decayed_heads(
+    task: Task,
+    model: Separate,
+    times: FloatArray,
+    weights: Mapping[str, NDArray[Any]],
+    decay: float,
+) -> TimeCourse:
+    """All heads from any weights, under a positive weight decay."""
+    loss = population(task, model)
+    start = separate_block(weights, model, task.dimension)
+    heads = decayed_heads(loss, times, start, decay)
+    basis = loss.directions if loss.is_aligned else task.eigenvectors
+    M = heads.maps  # (T, D, D)
+    amplitudes = heads.amplitudes(basis)
+    return TimeCourse(times, loss.loss(M), amplitudes, _diagonals(basis, M), HEADS)
 
 
 def _aligned_course(
