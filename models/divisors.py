@@ -2,9 +2,9 @@
 
 from fractions import Fraction
 
-from ..runtime.checks import check_choice
+from ..runtime.decimals import number
 from .attention import DIVISORS, Separate
-from .protocol import is_softmax
+from .protocol import is_softmax, outputs_of, reads_query_token
 from .score_divisor import SQRT_KEY, checked, exact_square, in_numbers, resolved
 
 
@@ -69,28 +69,37 @@ def divisor_name(model: object, dimension: int) -> str:
 
 
 def _key_size(model: object, dimension: int | None) -> int:
-    """R of separate attention, D + 1 of any other model."""
+    """R of separate attention, D + K of any other model."""
     if isinstance(model, Separate):
         return model.rank
     if dimension is None:
         raise ValueError(
             'the score divisor "sqrt_key" depends on the dimension: pass it'
         )
-    return dimension + 1
+    return dimension + outputs_of(model)
 
 
 def output_divisor(model: object, context_length: int) -> float:
     """What a head's output is divided by: `attention_divisor`, or for softmax 1 unless the model names a divisor.
 
-    ValueError for another divisor than "context" (N), "tokens" (N + 1) and "none" (1).
+    "context" is N, and 1 where N = 0; "tokens" the number of tokens that attention reads, N + 1 with the query's own
+    token and N without; "none" 1. ValueError for what is neither one of these nor a positive number.
 
     >>> from attndyn import Merged
     >>> output_divisor(Merged(heads=2, softmax=True), 31), output_divisor(Merged(heads=2), 31)
     (1.0, 31.0)
     """
-    name = getattr(model, "divisor", None)
-    if name is None:
-        name = "none" if is_softmax(model) else "context"
-    check_choice(name, "divisor", DIVISORS)
-    divisors = {"context": context_length, "tokens": context_length + 1, "none": 1}
-    return float(divisors[name])
+    divisor = getattr(model, "divisor", None)
+    if divisor is None:
+        divisor = "none" if is_softmax(model) else "context"
+    if isinstance(divisor, str) and divisor in DIVISORS:
+        # An empty context gives the output 0, whatever it is divided by.
+        tokens = context_length + reads_query_token(model)
+        divisors = {"context": context_length, "tokens": tokens, "none": 1}
+        return float(max(divisors[divisor], 1))
+    value = number(divisor)
+    if value is None or not value > 0:
+        raise ValueError(
+            f"divisor must be one of {', '.join(DIVISORS)}, or a positive number, not {divisor!r}"
+        )
+    return float(value)

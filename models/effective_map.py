@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ..runtime.arrays import numbers_as_doubles
 from .attention import Merged, Separate
-from .protocol import Heads, Parametrization
+from .protocol import Heads, Parametrization, outputs_of
 
 
 def effective_map(
@@ -16,24 +16,34 @@ def effective_map(
 ) -> NDArray[Any]:
     """M (…, D, D), which joins β = Σ_n y_n x_n / divisor to x_q, of weights with any leading axes, such as records.
 
+    With K > 1 outputs it is (…, K, K, D, D): M_ij joins β_j = Σ_n y_nj x_n / divisor to output i.
+
     >>> from attndyn import Merged
     >>> weights = {"value": np.array([[0, 2.0]]), "key_query": np.array([[[3.0, 0], [0, 0]]])}
     >>> effective_map(Merged(heads=1), weights)
     array([[6.]])
     """
-    M = map_of_heads(heads_with_leading_axes(model, weights))
+    M = map_of_heads(heads_with_leading_axes(model, weights), outputs_of(model))
     return numbers_as_doubles(M)
 
 
-def map_of_heads(heads: Heads) -> NDArray[Any]:
-    """M (…, D, D) of heads a (…, H, D+1) and B (…, H, D+1, D), with x and y the blocks of a token:
+def map_of_heads(heads: Heads, outputs: int = 1) -> NDArray[Any]:
+    """M of heads a and B, with x and y the blocks of a token:
 
-    M = Σ_h a_hy B_hx + a_hx B_hyᵀ, since X Xᵀ holds β twice, in the row and in the column of y.
+    M = Σ_h a_hy B_hx + a_hx B_hyᵀ, since X Xᵀ holds β twice, in the row and in the column of y. Shapes: (…, D, D) of
+    a (…, H, D+1) and B (…, H, D+1, D); (…, K, K, D, D) of a (…, H, K, D+K) and B (…, H, D+K, D).
     """
     a, B = heads
-    # "i" is the coordinate that meets β, "j" the one that meets x_q.
-    value_of_y = np.einsum("...h,...hij->...ij", a[..., -1], B[..., :-1, :])
-    value_of_x = np.einsum("...hi,...hj->...ij", a[..., :-1], B[..., -1, :])
+    # "a" is the coordinate that meets β, "b" the one that meets x_q.
+    if outputs == 1:
+        value_of_y = np.einsum("...h,...hab->...ab", a[..., -1], B[..., :-1, :])
+        value_of_x = np.einsum("...ha,...hb->...ab", a[..., :-1], B[..., -1, :])
+        return np.asarray(value_of_y + value_of_x)
+
+    # "i" is the output, "j" the label of the context.
+    x, y = slice(None, -outputs), slice(-outputs, None)
+    value_of_y = np.einsum("...hij,...hab->...ijab", a[..., y], B[..., x, :])
+    value_of_x = np.einsum("...hia,...hjb->...ijab", a[..., x], B[..., y, :])
     return np.asarray(value_of_y + value_of_x)
 
 

@@ -311,18 +311,23 @@ def test_numpy_counts_are_kept_as_plain_numbers():
 
 @pytest.mark.parametrize("cls", MODELS.values())
 def test_refused_divisors(cls):
-    for divisor in ("N", 3, [1]):
+    for divisor in ("N", 0, -1.5, True, [1]):
         with pytest.raises(
             ValueError,
-            match=re.escape(f"one of context, tokens, none, not {divisor!r}"),
+            match=re.escape(
+                f"one of context, tokens, none, or a positive number, not {divisor!r}"
+            ),
         ):
             cls(2, divisor=divisor)
-    for divisor in DIVISOR:
-        with pytest.raises(
-            ValueError,
-            match=f"softmax attention takes no divisor, but '{divisor}' was given: leave",
-        ):
-            cls(2, softmax=True, divisor=divisor)
+
+
+@pytest.mark.parametrize("cls", MODELS.values())
+def test_softmax_may_be_divided(cls):
+    assert cls(2, softmax=True, divisor="tokens").divisor == "tokens"
+    assert cls(2, softmax=True, divisor="3/2").divisor == 1.5
+    assert cls(2, divisor="1/3").divisor == "1/3"
+    # Text and number of the same value are the same model.
+    assert cls(2, softmax=True, divisor="none") == cls(2, softmax=True)
 
 
 @pytest.mark.parametrize("softmax", ["false", 1, None], ids=repr)
