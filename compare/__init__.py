@@ -16,7 +16,7 @@ from .ledger.ledger import Ledger
 from .ledger.registry import claim
 from .ledger.verification import verify
 from .metrics.curvature import hessian, hessian_index
-from .metrics.plateaus import PlateauMatch, match_plateaus
+from .metrics.plateaus import PlateauMatch, PlateauMatches, match_plateaus
 from .overlays import Overlay, overlay
 from .replays.recordings import reference_files
 from .replays.replaying import Replay, replay
@@ -32,6 +32,7 @@ __all__ = [
     "Ledger",
     "Overlay",
     "PlateauMatch",
+    "PlateauMatches",
     "Replay",
     "RunContext",
     "Verdict",

@@ -12,6 +12,7 @@ from ..runtime.time_axis import draw_losses, line_style
 from ..simulate import Trajectory
 from ..theory import TimeCourse
 from .metrics.curves import exit_times, l2_gap, plateau_heights, resample, sup_gap
+from .metrics.flatness import steepness_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,7 +82,8 @@ class Overlay(Displayed):
 
     def plateau_heights(self, plateaus: FloatArray) -> FloatArray:
         """Losses (K,) where the run is flattest, one for each expected plateau (K,); nan where the run skips it."""
-        return plateau_heights(self.run.loss, self.run.gradient_norm, plateaus).heights
+        steepness = steepness_of(self.run)
+        return plateau_heights(self.run.loss, steepness.values, plateaus).heights
 
     def plot(
         self,

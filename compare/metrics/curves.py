@@ -6,6 +6,7 @@ Every function raises ValueError on shapes that do not fit and on nan or inf.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -144,6 +145,22 @@ def plateau_heights(
             indices[k] = ends[k] + int(np.argmin(segment))
     heights = np.where(indices >= 0, loss[indices], np.nan)
     return Plateaus(heights, indices)
+
+
+def plateau_intervals(loss: ArrayLike, plateaus: ArrayLike) -> list[tuple[int, int]]:
+    """First row and the row after the last of the run (T,) at each expected plateau (K,), equal where it skips one.
+
+    Parted by the means of neighbouring plateaus, as in `plateau_heights`; the only one of K = 1 has the whole run.
+
+    >>> plateau_intervals([1.01, 0.99, 0.8, 0.52, 0.5], [1.0, 0.7, 0.5])
+    [(0, 2), (2, 3), (3, 5)]
+    """
+    losses = _finite("loss", loss)
+    levels = _finite("plateaus", plateaus)
+    ends = [0, len(losses)]
+    if len(levels) > 1:
+        ends = _segment_ends(losses, _mid_levels(levels))
+    return list(pairwise(ends))
 
 
 def _segment_ends(loss: FloatArray, mid_levels: FloatArray) -> list[int]:

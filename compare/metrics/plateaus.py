@@ -1,92 +1,359 @@
 """Plateaus of a run, matched to the fixed points of the theory."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 
 from ...models.effective_map import effective_map
-from ...models.protocol import Parametrization, Weights
-from ...runtime.checks import positive_number
+from ...models.protocol import Weights
+from ...runtime.arrays import FloatArray
 from ...runtime.display import Displayed, Summary
 from ...simulate import Trajectory
-from ...theory import FixedPoint
-from .curves import plateau_heights
+from ...theory import FixedPoint, FixedPoints
+from .curves import plateau_intervals
+from .flatness import (
+    FlatStretch,
+    flat_stretches,
+    flattest_in,
+    steepness_of,
+)
+
+MOST_POINTS = 20_000
+"""Fixed points that each plateau may be compared with."""
+
+NEAR_MAP = 0.25
+"""Distance of the map, in parts of |M*|, up to which a plateau is at a fixed point: half a direction is about 0.3."""
+
+NEAR_LOSS = 0.05
+"""Distance of the loss, in parts of what can be learned, up to which a plateau without weights is at a fixed point."""
+
+TELLING = 2.0
+"""A fixed point is told from another that is more than this many times as far away."""
+
+_SURE_MAP = 0.02
+_SURE_LOSS = 0.005
+"""Nothing is told apart by less than these: maps on plateaus are so far off, and losses of finite samples."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PlateauMatch(Displayed):
-    """One plateau of a run and the fixed point that it is compared with; made by `match_plateaus`.
+    """One plateau of a run and the fixed point that is nearest to it; made by `match_plateaus`.
 
-    `loss` is the plateau's height, `time` its place in the unit of the run, `weights` the stored ones nearest to
-    it, `map_gap` the distance |M − M_S| relative to |M*|, `gradient_norm` the smallest on the plateau.
+    `loss` is the plateau's height, `time` its place in the unit of the run, `step` and `flow_time` the same in both
+    units, None where it has none. `weights` are the stored ones nearest to it, empty if none are stored on the plateau;
+    `map_gap` is the distance |M − M_S| relative to |M*|, nan without weights; `gradient_norm` the smallest on the
+    plateau, nan where it is not known. `rivals` are other fixed points that are hardly farther away: by the map, or by
+    the loss where there are no weights. `is_near`: whether the plateau is at a fixed point at all.
     """
 
     point: FixedPoint
     loss: float
     time: float
+    step: int | None
+    flow_time: float | None
     weights: Weights
     map_gap: float
     gradient_norm: float
+    rivals: tuple[FixedPoint, ...]
+    is_near: bool
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """Whether other fixed points are hardly farther from the plateau than `point`."""
+        return bool(self.rivals)
+
+    @property
+    def subset(self) -> tuple[int, ...] | None:
+        """The directions learned; None where that is ambiguous, or no fixed point is near."""
+        return self.point.subset if self.is_near and not self.rivals else None
 
     def summary(self) -> Summary:
         """The directions learned, the loss beside the predicted one, and how near the map is."""
-        directions = ", ".join(map(str, self.point.subset)) or "none"
         rows = {
-            "directions learned": directions,
+            "directions learned": self._directions,
             "time": f"{self.time:g}",
             "loss": f"{self.loss:.6g} (fixed point: {self.point.loss:.6g})",
-            "|M − M_S| / |M*|": f"{self.map_gap:.2g}",
-            "gradient norm": f"{self.gradient_norm:.2g}",
         }
+        if self.weights:
+            rows["|M − M_S| / |M*|"] = f"{self.map_gap:.2g}"
+        if not np.isnan(self.gradient_norm):
+            rows["gradient norm"] = f"{self.gradient_norm:.2g}"
         return Summary("Plateau of a run at a fixed point", rows)
 
+    @property
+    def row(self) -> str:
+        """The match in one line of a table."""
+        cells = [f"loss {self.loss:.5g} (predicted {self.point.loss:.5g})"]
+        if self.weights:
+            cells.append(f"map gap {self.map_gap:.2g}")
+        if self.step is not None:
+            cells.append(f"step {self.step}")
+        if self.flow_time is not None:
+            cells.append(f"flow time {self.flow_time:.5g}")
+        return ", ".join(cells)
+
+    @property
+    def label(self) -> str:
+        """What is learned, for the first column of a table."""
+        if not self.is_near:
+            return f"none near, nearest {_braces(self.point)}"
+        return " or ".join(_braces(point) for point in (self.point, *self.rivals[:3]))
+
+    @property
+    def _directions(self) -> str:
+        return self.label.replace("{", "").replace("}", "").replace("∅", "none")
+
     def to_dict(self) -> dict[str, Any]:
-        """The numbers of the match without the weights, as plain Python."""
+        """The numbers of the match without the weights, as plain Python; None for what is not known."""
+        subset = self.subset
         return {
-            "subset": list(self.point.subset),
+            "subset": None if subset is None else list(subset),
+            "candidates": [list(p.subset) for p in (self.point, *self.rivals)],
             "predicted_loss": float(self.point.loss),
             "loss": self.loss,
             "time": self.time,
-            "map_gap": self.map_gap,
-            "gradient_norm": self.gradient_norm,
+            "step": self.step,
+            "flow_time": self.flow_time,
+            "map_gap": _number_or_none(self.map_gap),
+            "gradient_norm": _number_or_none(self.gradient_norm),
+            "near": self.is_near,
+            "ambiguous": self.is_ambiguous,
         }
 
 
+class PlateauMatches(Sequence[PlateauMatch], Displayed):
+    """The plateaus of a run in order, each with its fixed point, as a table; made by `match_plateaus`."""
+
+    def __init__(self, matches: Iterable[PlateauMatch]) -> None:
+        self._matches = tuple(matches)
+
+    @overload
+    def __getitem__(self, index: int) -> PlateauMatch: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "PlateauMatches": ...
+
+    def __getitem__(self, index: int | slice) -> "PlateauMatch | PlateauMatches":
+        if isinstance(index, slice):
+            return PlateauMatches(self._matches[index])
+        return self._matches[index]
+
+    def __len__(self) -> int:
+        return len(self._matches)
+
+    def __iter__(self) -> Iterator[PlateauMatch]:
+        return iter(self._matches)
+
+    def summary(self) -> Summary:
+        """A row a plateau: what is learned, the loss, how near the map is, and when."""
+        rows: dict[str, object] = {}
+        for number, match in enumerate(self._matches, start=1):
+            rows[f"{number}: {match.label}"] = match.row
+        if any(match.is_ambiguous for match in self._matches):
+            rows["or"] = (
+                "these fixed points are too near to each other to be told apart here"
+            )
+        return Summary(f"Plateaus of a run: {len(self)}", rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The numbers of each plateau."""
+        return {"plateaus": [match.to_dict() for match in self._matches]}
+
+
 def match_plateaus(
-    run: Trajectory, model: Parametrization, points: Sequence[FixedPoint], size: float
-) -> tuple[PlateauMatch, ...]:
-    """The plateaus of a run that belong to these fixed points, by decreasing loss; skipped ones are left out.
+    points: FixedPoints | Sequence[FixedPoint], run: Trajectory
+) -> PlateauMatches:
+    """The plateaus of a run, each with the fixed point that it is at.
 
-    `size` is |M*|, the scale of the maps. A plateau is where the gradient is smallest between two mid-levels.
-    ValueError unless the size is positive.
+    `points` are all fixed points of a task and a model, as `fixed_points` gives them: the plateaus are then found
+    in the run alone, as stretches in which the loss falls more slowly than before and after. Or they are the ones to
+    expect, in any order: there is then a plateau for each whose level the run passes, where it is flattest between
+    the mid-levels; those that it skips are left out. Flat is where the gradient is small, or, where its norm is not
+    known, the slope of the log of the loss.
+
+    Model and |M*| come from the points. By the weights stored on a plateau its point is the one with the nearest map,
+    and without weights the one with the nearest loss; others that are hardly farther away are its `rivals`.
+    TypeError for the arguments in the other order; ValueError for no points or points of several models, fewer than two
+    losses, weights that do not fit the model, and more than 20,000 points.
+
+    >>> from attndyn import Separate, Task
+    >>> from attndyn.simulate import initial_weights, sample, statistics, train
+    >>> from attndyn.theory import fixed_points
+    >>> task, model = Task([2, 1], context_length=31), Separate(2)
+    >>> stats = statistics(sample(task, 20_000), model)
+    >>> start = initial_weights(model, task, scale=[0.1, 0.05], scheme="aligned")
+    >>> run = train(model, stats, start, learning_rate=0.02, steps=1_000)
+    >>> [match.subset for match in match_plateaus(fixed_points(task, model), run)]
+    [(), (1,), (1, 2)]
     """
-    size = positive_number(size, "size")
-    plateaus = plateau_heights(
-        run.loss, run.gradient_norm, [point.loss for point in points]
-    )
-    return tuple(
-        _plateau_match(run, model, point, int(index), size)
-        for point, index in zip(points, plateaus.indices, strict=True)
-        if index >= 0
+    if isinstance(points, Trajectory) or not isinstance(run, Trajectory):
+        raise TypeError(
+            f"match_plateaus(points, run): got {type(points).__name__}, then {type(run).__name__}"
+        )
+    candidates = _candidates(points)
+    stretches: list[tuple[FlatStretch, FixedPoint | None]]
+    if isinstance(points, FixedPoints):
+        stretches = [(stretch, None) for stretch in flat_stretches(run)]
+    else:
+        stretches = _expected_stretches(candidates.points, run)
+    maps = _maps(candidates, run)
+    return PlateauMatches(
+        _match(candidates, run, maps, stretch, expected)
+        for stretch, expected in stretches
     )
 
 
-def _plateau_match(
-    run: Trajectory, model: Parametrization, point: FixedPoint, index: int, size: float
+class _Candidates(NamedTuple):
+    """Fixed points with their losses (K,) and their maps (K, D, D), and the sizes that distances are relative to."""
+
+    points: tuple[FixedPoint, ...]
+    losses: FloatArray
+    maps: FloatArray
+    map_size: float
+    """|M*|."""
+    loss_size: float
+    """c − L(M*), what can be learned."""
+
+
+def _candidates(points: FixedPoints | Sequence[FixedPoint]) -> _Candidates:
+    listed = tuple(islice(iter(points), MOST_POINTS + 1))
+    if not listed:
+        raise ValueError("match_plateaus needs a fixed point or more")
+    if len(listed) > MOST_POINTS:
+        raise ValueError(
+            f"these are more than {MOST_POINTS:,} fixed points: pass the ones to expect, such as "
+            "[fixed_point(task, model, subset) for subset in …]"
+        )
+    first = listed[0]
+    if not all(isinstance(point, FixedPoint) for point in listed):
+        raise TypeError(
+            "points must be fixed points, as fixed_points(task, model) gives them"
+        )
+    if any(point.model != first.model for point in listed):
+        raise ValueError("the fixed points are of several models: pass those of one")
+    population = first.population
+    return _Candidates(
+        points=listed,
+        losses=np.array([point.loss for point in listed]),
+        maps=np.array([point.M for point in listed]),
+        map_size=float(np.linalg.norm(population.minimum)),
+        loss_size=float(population.c - population.minimum_loss),
+    )
+
+
+def _expected_stretches(
+    points: tuple[FixedPoint, ...], run: Trajectory
+) -> list[tuple[FlatStretch, FixedPoint | None]]:
+    """Where the run is flattest around the level of each point, with the point, by decreasing loss."""
+    # Of several with one loss, the first stands for all: the others become its rivals.
+    levels = {point.loss: point for point in reversed(points)}
+    losses = sorted(levels, reverse=True)
+    steepness = steepness_of(run)
+    stretches: list[tuple[FlatStretch, FixedPoint | None]] = []
+    intervals = plateau_intervals(run.loss, losses)
+    for loss, (first, end) in zip(losses, intervals, strict=True):
+        if first < end:
+            stretch = flattest_in(run, steepness, first, end - 1)
+            stretches.append((stretch, levels[loss]))
+    return stretches
+
+
+def _maps(candidates: _Candidates, run: Trajectory) -> FloatArray | None:
+    """M (K, D, D) of the stored weights, None if there are none; ValueError if they do not fit the model."""
+    if not run.weights or not len(run.weight_time):
+        return None
+    point = candidates.points[0]
+    shapes = point.model.shapes(len(point.M))
+    for name, shape in shapes.items():
+        given = run.weights.get(name)
+        if given is None or given.shape[1:] != shape:
+            found = "none" if given is None else f"shape {given.shape[1:]}"
+            raise ValueError(
+                f"{point.model} has weights {name!r} of shape {shape}, and the run {found}: only the last row of a "
+                "value matrix reaches the output, so pass W_V[:, -1]"
+            )
+    return np.asarray(effective_map(point.model, run.weights), dtype=np.float64)
+
+
+def _match(
+    candidates: _Candidates,
+    run: Trajectory,
+    maps: FloatArray | None,
+    stretch: FlatStretch,
+    expected: FixedPoint | None,
 ) -> PlateauMatch:
-    """The match at one recorded loss of the run; weights are recorded less often than losses."""
-    # Losses are recorded at every step, weights at some of them.
-    nearest = int(np.argmin(np.abs(run.weight_time - run.time[index])))
-    weights = run.stored_weights(nearest)
-    # In the Frobenius norm, as |M*| is.
-    distance = float(np.linalg.norm(effective_map(model, weights) - point.M))
-    return PlateauMatch(
-        point=point,
-        loss=float(run.loss[index]),
-        time=float(run.time[index]),
-        weights=weights,
-        map_gap=distance / size,
-        gradient_norm=float(run.gradient_norm[index]),
+    """The match of one plateau."""
+    time = float(run.time[stretch.flattest])
+    stored = None if maps is None else _stored_on(run, stretch)
+    if maps is None or stored is None:
+        distances = np.abs(candidates.losses - stretch.loss) / candidates.loss_size
+        sure, near = _SURE_LOSS, NEAR_LOSS
+    else:
+        # In the Frobenius norm, as |M*| is.
+        differences = maps[stored] - candidates.maps
+        lengths = np.linalg.norm(differences, axis=(-2, -1))
+        distances = lengths / candidates.map_size
+        sure, near = _SURE_MAP, NEAR_MAP
+
+    by_distance = np.argsort(distances, kind="stable")
+    nearest = int(by_distance[0])
+    if expected is not None:
+        nearest = candidates.points.index(expected)
+    limit = max(TELLING * distances[nearest], sure)
+    rivals = tuple(
+        candidates.points[k]
+        for k in by_distance
+        if k != nearest and distances[k] <= limit
     )
+    has_weights = stored is not None
+    return PlateauMatch(
+        point=candidates.points[nearest],
+        loss=stretch.loss,
+        time=time,
+        step=None if run.is_flow else int(time),
+        flow_time=_flow_time(run, stretch.flattest),
+        weights=run.stored_weights(stored) if stored is not None else {},
+        map_gap=float(distances[nearest]) if has_weights else float("nan"),
+        gradient_norm=_gradient_norm(run, stretch.flattest),
+        rivals=rivals,
+        is_near=bool(distances[nearest] <= near),
+    )
+
+
+def _stored_on(run: Trajectory, stretch: FlatStretch) -> int | None:
+    """The index of the stored weights nearest to a plateau; None if they were stored before or after it."""
+    nearest = int(np.argmin(np.abs(run.weight_time - run.time[stretch.flattest])))
+    stored_at = run.weight_time[nearest]
+    first = run.time[stretch.first]
+    last = run.time[stretch.last]
+    if stretch.last == len(run.time) - 1:
+        # The last weights stand after the last loss.
+        last += run.time[-1] - run.time[-2]
+    return nearest if first <= stored_at <= last else None
+
+
+def _flow_time(run: Trajectory, index: int) -> float | None:
+    """The flow time of a loss; None where the run has none."""
+    try:
+        return float(run.flow_time[index])
+    except ValueError:
+        return None
+
+
+def _gradient_norm(run: Trajectory, index: int) -> float:
+    return (
+        float("nan") if run.gradient_norm is None else float(run.gradient_norm[index])
+    )
+
+
+def _braces(point: FixedPoint) -> str:
+    if not point.subset:
+        return "∅"
+    return f"{{{', '.join(map(str, point.subset))}}}"
+
+
+def _number_or_none(value: float) -> float | None:
+    return None if np.isnan(value) else value

@@ -12,7 +12,7 @@ from ....theory import fixed_point, population
 from ...claims.linear_attention.common.experiments import FOUR, SEPARATE, separate
 from ...evidence.claim import RunContext
 from ...evidence.seeding import SEEDS
-from ...metrics.plateaus import PlateauMatch, match_plateaus
+from ...metrics.plateaus import PlateauMatch, PlateauMatches, match_plateaus
 from ..catalogue import paper_figure
 from ..style import COLOURS, DASHES, PAGE
 
@@ -39,14 +39,12 @@ def fixed_points(context: RunContext) -> "Figure":
     return figure
 
 
-def _matches(context: RunContext) -> list[tuple[PlateauMatch, ...]]:
+def _matches(context: RunContext) -> list[PlateauMatches]:
     """The plateaus of every seed."""
     counts = range(FOUR.dimension + 1)
     points = [fixed_point(FOUR, SEPARATE, range(1, m + 1)) for m in counts]
-    # |M*|, the scale of distances between maps.
-    size = float(np.linalg.norm(population(FOUR, SEPARATE).minimum))
     return [
-        match_plateaus(context.trajectory(experiment), SEPARATE, points, size)
+        match_plateaus(points, context.trajectory(experiment))
         for experiment in separate(context.seed)
     ]
 

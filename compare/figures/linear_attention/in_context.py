@@ -65,8 +65,7 @@ def _differences(context: RunContext) -> list[FloatArray]:
     counts = range(FOUR.dimension + 1)
     points = [fixed_point(FOUR, SEPARATE, range(1, m + 1)) for m in counts]
     run = context.trajectory(separate(context.seed)[0])
-    # Only the weights are used: the scale of the maps does not matter.
-    matches = match_plateaus(run, SEPARATE, points, size=1.0)
+    matches = match_plateaus(points, run)
 
     tokens = sample(FOUR, PROMPTS, seeds(context.seed)[0], split="test").tokens
     # Predictions (plateaus, P) of the run, and (components, P) of the regression.

@@ -15,6 +15,7 @@ from attndyn.compare.claims.linear_attention.common.controls import (
 from attndyn.compare.evidence.claim import UNMODIFIED
 from attndyn.compare.exact_statistics import population_statistics
 from attndyn.simulate import (
+    external_run,
     flow,
     initial_weights,
     objective,
@@ -49,7 +50,7 @@ def descent(amplitudes, steps=12_000):
 def landed():
     """All five plateaus of a run on exact statistics, heads growing one after the other."""
     run = descent(np.array([0.05, 0.02, 0.012, 0.01]), steps=20_000)
-    return run, match_plateaus(run, SEPARATE, GREEDY, SIZE)
+    return run, match_plateaus(GREEDY, run)
 
 
 # Landings
@@ -104,7 +105,7 @@ def test_a_plateau_that_the_run_skips_is_left_out():
     run = flow(
         SEPARATE, population_statistics(TASK, SEPARATE), start, [0.0, 10.0, 5_000.0]
     )  # past M_{1}, short of M_{1,2,3}
-    found = match_plateaus(run, SEPARATE, GREEDY, SIZE)
+    found = match_plateaus(GREEDY, run)
     assert [landing.point.subset for landing in found] == [(), (1, 2)]
     assert found[-1].map_gap < 1e-6
 
@@ -114,7 +115,7 @@ def test_a_plateau_that_the_run_passes_by_has_a_gradient():
     moments = wrong_moments(TASK, SEPARATE, UNMODIFIED)
     together = 0.05 / moments.b[:2] * moments.b[0]
     run = descent(np.array([*together, 0.0, 0.0]), steps=4_000)
-    found = match_plateaus(run, SEPARATE, GREEDY[:3], SIZE)
+    found = match_plateaus(GREEDY[:3], run)
     assert [
         landing.point.subset for landing in found if landing.gradient_norm < 5e-3
     ] == [(), (1, 2)]
@@ -123,9 +124,176 @@ def test_a_plateau_that_the_run_passes_by_has_a_gradient():
 
 def test_a_run_that_ends_early_has_the_plateaus_it_saw():
     run = descent(np.array([0.05, 0.02, 0.0, 0.0]), steps=400)
-    assert [
-        landing.point.subset for landing in match_plateaus(run, SEPARATE, GREEDY, SIZE)
-    ] == [(), (1,)]
+    assert [landing.point.subset for landing in match_plateaus(GREEDY, run)] == [
+        (),
+        (1,),
+    ]
+
+
+# All fixed points: which plateaus there are is found in the run
+
+
+def outside(run, every=1, noise=0.0, weights=False):
+    """The run as a log of every so many steps has it, with noise of this part of each loss."""
+    factors = 1 + noise * np.random.default_rng(0).standard_normal(len(run.loss))
+    log = np.column_stack([run.steps, run.loss * factors])[::every]
+    stored = {"steps": run.weight_steps, **run.weights} if weights else None
+    return external_run(log, weights=stored, learning_rate=0.5)
+
+
+POINTS = fixed_points(TASK, SEPARATE)
+
+
+def test_the_plateaus_are_found_in_the_run(landed):
+    run, expected = landed
+    found = match_plateaus(POINTS, run)
+    assert [match.subset for match in found] == [point.subset for point in GREEDY]
+    for match, other in zip(found, expected, strict=True):
+        assert match.loss == other.loss
+        assert match.map_gap == other.map_gap < 0.01
+        assert match.step == other.step == match.time
+        assert match.flow_time == pytest.approx(match.step)
+
+
+@pytest.mark.parametrize(
+    ("every", "noise", "tolerance"),
+    [(1, 0, 1e-4), (50, 0, 1e-4), (20, 1e-3, 7e-4), (1, 1e-2, 2e-3)],
+)
+def test_plateaus_from_losses_alone(landed, every, noise, tolerance):
+    """A log has the heights that the gradient gives, whether every loss is in it or some, smooth or noisy."""
+    run, expected = landed
+    found = match_plateaus(POINTS, outside(run, every, noise))
+    assert [match.subset for match in found] == [point.subset for point in GREEDY]
+    heights = [match.loss for match in found]
+    np.testing.assert_allclose(
+        heights, [match.loss for match in expected], atol=tolerance
+    )
+    assert all(np.isnan(match.map_gap) for match in found)
+    listed = match_plateaus(GREEDY, outside(run, every, noise))
+    np.testing.assert_allclose([match.loss for match in listed], heights, atol=7e-4)
+
+
+def test_weights_of_a_run_from_outside_give_its_maps(landed):
+    run, expected = landed
+    found = match_plateaus(POINTS, outside(run, 50, weights=True))
+    gaps = [match.map_gap for match in found]
+    np.testing.assert_allclose(gaps, [m.map_gap for m in expected], atol=2e-3)
+
+
+def test_weights_that_were_stored_elsewhere_are_not_those_of_a_plateau(landed):
+    run = landed[0]
+    few = external_run(
+        np.column_stack([run.steps, run.loss]),
+        weights={0: run.initial, int(run.weight_steps[-1]): run.final},
+    )
+    found = match_plateaus(POINTS, few)
+    assert [bool(match.weights) for match in found] == [True, *[False] * 3, True]
+    assert [match.subset for match in found] == [point.subset for point in GREEDY]
+
+
+def test_nearly_equal_losses_are_ambiguous_without_weights():
+    """{1} and {2} differ by 0.0004: by the loss both are listed, by the map they are told apart."""
+    task, model = Task([1.001, 1, 0.2], context_length=31), Separate(heads=3)
+    start = initial_weights(model, task, np.array([0.01, 0.1, 0.0]), scheme="aligned")
+    run = train(
+        model,
+        population_statistics(task, model),
+        start,
+        learning_rate=0.05,
+        steps=4_000,
+        record=10,
+    )
+    points = fixed_points(task, model)
+    by_map = match_plateaus(points, run)
+    assert [match.subset for match in by_map] == [(), (2,), (1, 2)]
+    by_loss = match_plateaus(points, outside(run))
+    first_drop = by_loss[1]
+    assert first_drop.is_ambiguous
+    assert first_drop.subset is None
+    candidates = {first_drop.point.subset, *(p.subset for p in first_drop.rivals)}
+    assert candidates == {(1,), (2,)}
+    assert "{1} or {2}" in repr(by_loss) or "{2} or {1}" in repr(by_loss)
+    assert "too near to each other" in repr(by_loss)
+    assert first_drop.to_dict()["ambiguous"]
+    # A run that is told to be at {1} is not silently so.
+    assert match_plateaus(points[-4:], run)[1].is_near
+
+
+def test_a_plateau_at_no_fixed_point_is_said_to_be_none(landed):
+    """A loss of another convention: half of it is near no level where the levels are far apart."""
+    run = landed[0]
+    halved = external_run(np.column_stack([run.steps, run.loss / 2]))
+    found = match_plateaus(POINTS, halved)
+    assert not found[-1].is_near
+    assert found[-1].subset is None
+    assert "none near, nearest" in repr(found)
+    assert not found[-1].to_dict()["near"]
+
+
+def test_a_run_that_never_drops_has_one_plateau(landed):
+    run = landed[0]
+    early = external_run(run.loss[:30])
+    assert [match.subset for match in match_plateaus(POINTS, early)] == [()]
+    constant = external_run(np.full(40, TASK.trace or 1.0))
+    assert [match.subset for match in match_plateaus(POINTS, constant)] == [()]
+    assert len(match_plateaus(POINTS, external_run(np.zeros(40)))) == 1
+
+
+WRONG = {
+    r"match_plateaus\(points, run\): got Trajectory, then FixedPoints": (
+        TypeError,
+        lambda run: match_plateaus(run, POINTS),
+    ),
+    "needs a fixed point or more": (ValueError, lambda run: match_plateaus([], run)),
+    "points must be fixed points": (TypeError, lambda run: match_plateaus([1], run)),
+    "of several models": (
+        ValueError,
+        lambda run: match_plateaus(
+            [GREEDY[0], fixed_point(TASK, Separate(heads=3), ())], run
+        ),
+    ),
+    "two losses or more": (
+        ValueError,
+        lambda run: match_plateaus(POINTS, external_run([1.0])),
+    ),
+    r"weights 'value' of shape \(4, 5\), and the run shape \(4, 5, 5\): .* pass W_V": (
+        ValueError,
+        lambda run: match_plateaus(
+            POINTS,
+            external_run([1.0, 0.5], weights={0: {"value": np.ones((4, 5, 5))}}),
+        ),
+    ),
+    "the run none": (
+        ValueError,
+        lambda run: match_plateaus(
+            POINTS, external_run([1.0, 0.5], weights={0: {"W_V": np.ones((4, 5))}})
+        ),
+    ),
+    "more than 20,000 fixed points": (
+        ValueError,
+        lambda run: match_plateaus(
+            fixed_points(Task(np.arange(1, 17), context_length=9), Separate(16)), run
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_what_cannot_be_matched_is_refused(message, landed):
+    error, call = WRONG[message]
+    with pytest.raises(error, match=message):
+        call(landed[0])
+
+
+def test_matches_show_themselves_as_a_table(landed):
+    found = match_plateaus(POINTS, landed[0])
+    lines = repr(found).splitlines()
+    assert len(lines) == 6
+    assert lines[2].startswith("  2: {1}")
+    assert "map gap" in lines[2]
+    assert found.to_dict()["plateaus"][1]["subset"] == [1]
+    assert len(found[1:3]) == 2
+    assert found[1:3][0] is found[1]
 
 
 # The effective map
@@ -283,12 +451,6 @@ def shifted(weights, change):
         name: value + piece.reshape(value.shape)
         for (name, value), piece in zip(weights.items(), pieces, strict=True)
     }
-
-
-@pytest.mark.parametrize("size", [0.0, -1.0, np.nan, np.inf])
-def test_a_size_of_maps_that_is_none_is_refused(landed, size):
-    with pytest.raises(ValueError, match="size must be positive"):
-        match_plateaus(landed[0], SEPARATE, GREEDY, size)
 
 
 def test_a_hessian_that_is_not_finite_has_no_index():

@@ -32,7 +32,6 @@ def lasting(run: Trajectory, moments: Population) -> BoolArray:
 def lasting_plateaus(run: Trajectory) -> tuple[PlateauMatch, ...]:
     """The greedy plateaus of a published run that last, each with its fixed point and the weights there."""
     points = [fixed_point(FOUR, SEPARATE, subset) for subset in GREEDY]
-    size = float(np.linalg.norm(points[-1].M))
     lasts = lasting(run, population(FOUR, SEPARATE))
-    plateaus = match_plateaus(run, SEPARATE, points, size)
+    plateaus = match_plateaus(points, run)
     return tuple(match for match in plateaus if lasts[len(match.point.subset)])
