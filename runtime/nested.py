@@ -1,5 +1,6 @@
 """Nested dict, list, tuple, named tuple, numbers and arrays, as a description in JSON and a list of arrays."""
 
+import copy
 import reprlib
 from collections import namedtuple
 from collections.abc import Mapping, Sequence
@@ -54,40 +55,61 @@ def unpack(description: Any, arrays: Sequence[NDArray[Any]]) -> Any:
     return {"list": list, "tuple": tuple}[kind](entries)
 
 
-def like(template: Any, nest: Any, name: str) -> Any:
-    """The nest with the named tuples of a template in place of those that `unpack` made.
+def copied(nest: Any) -> Any:
+    """The nest with copies of its arrays, so that writing into one leaves the other alone.
 
-    ValueError, in which `name` stands for the nest, unless the two have the same form: keys, lengths, fields, and the
-    shapes of arrays.
+    Arrays of other libraries become NumPy's, so that a nest is the same whether it came from a file or not.
 
-    >>> like({"mean": np.zeros(2)}, {"mean": np.ones(2)}, "state")
-    {'mean': array([1., 1.])}
+    >>> nest = {"mean": np.ones(2)}
+    >>> copied(nest)["mean"] is nest["mean"]
+    False
     """
-    if _is_named(template):
-        if not _is_named(nest) or nest._fields != template._fields:
-            raise _misfit(template, nest, name)
-        entries = zip(template, nest, strict=True)
-        return type(template)(*[like(mine, theirs, name) for mine, theirs in entries])
-    if isinstance(template, Mapping):
-        if not isinstance(nest, Mapping) or set(nest) != set(template):
-            raise _misfit(template, nest, name)
-        return {key: like(template[key], nest[key], name) for key in template}
-    if isinstance(template, list | tuple):
-        if type(nest) is not type(template) or len(nest) != len(template):
-            raise _misfit(template, nest, name)
-        entries = zip(template, nest, strict=True)
-        return type(template)(like(mine, theirs, name) for mine, theirs in entries)
-    is_leaf = not isinstance(nest, Mapping | list | tuple)
-    if not is_leaf or np.shape(nest) != np.shape(template):
-        raise _misfit(template, nest, name)
+    # The common types first: this is done in every step of a descent.
+    kind = type(nest)
+    if kind is np.ndarray:
+        return nest.copy()
+    if kind is dict:
+        return {key: copied(value) for key, value in nest.items()}
+    if _is_named(nest):
+        return kind(*[copied(value) for value in nest])
+    if kind is tuple or kind is list:
+        return kind([copied(value) for value in nest])
+    if hasattr(nest, "__array__") and not isinstance(nest, np.generic | np.ndarray):
+        return np.array(nest)
+    return copy.deepcopy(nest)
+
+
+def with_classes_of(template: Any, nest: Any) -> Any:
+    """The nest with the named tuples of a template in place of those that `unpack` made, known by name and fields.
+
+    >>> with_classes_of(Packed([], []), [unpack(*pack(Packed(1, 2), "state"))])
+    [Packed(description=1, arrays=2)]
+    """
+    classes: dict[Any, type] = {}
+    _collect_classes(template, classes)
+    return _with_classes(nest, classes)
+
+
+def _collect_classes(nest: Any, classes: dict[Any, type]) -> None:
+    """Adds the classes of all named tuples in a nest, under their names and fields."""
+    if _is_named(nest):
+        classes[type(nest).__name__, nest._fields] = type(nest)
+    if isinstance(nest, Mapping):
+        nest = tuple(nest.values())
+    if isinstance(nest, list | tuple):
+        for value in nest:
+            _collect_classes(value, classes)
+
+
+def _with_classes(nest: Any, classes: dict[Any, type]) -> Any:
+    if _is_named(nest):
+        cls = classes.get((type(nest).__name__, nest._fields), type(nest))
+        return cls(*[_with_classes(value, classes) for value in nest])
+    if isinstance(nest, dict):
+        return {key: _with_classes(value, classes) for key, value in nest.items()}
+    if type(nest) in (list, tuple):
+        return type(nest)([_with_classes(value, classes) for value in nest])
     return nest
-
-
-def _misfit(template: object, nest: object, name: str) -> ValueError:
-    given, needed = reprlib.repr(nest), reprlib.repr(template)
-    return ValueError(
-        f"{name} does not have the form that it should: it holds {given} in place of {needed}"
-    )
 
 
 def _described(nest: object, arrays: list[NDArray[Any]], name: str) -> list[Any]:

@@ -19,7 +19,7 @@ from ..runtime.files import AnyPath
 from .attention.objectives import Objective
 from .data.prompts import Data
 from .descent.gradient_descent import descend
-from .descent.recorder import DescentOptions
+from .descent.options import DescentOptions
 from .trajectory import Trajectory
 
 

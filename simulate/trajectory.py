@@ -327,8 +327,9 @@ class Trajectory(Displayed):
         if self.is_flow:
             return None
         if not self._is_descent():
-            name = self.optimizer["name"]  # type: ignore[index]
-            name = {"adam": "Adam"}.get(name, f"the optimizer {name}")
+            optimizer = self.optimizer or {}
+            own = f"an optimizer of your own ({optimizer.get('called', 'unnamed')})"
+            name = "Adam" if optimizer["name"] == "adam" else own
             return f"{name} does not follow the gradient flow: plot x='steps', compare plateaus with match_plateaus"
         if self.learning_rates is None:
             return "the learning rate of this run is not known, and flow time needs it: give it, or use steps"

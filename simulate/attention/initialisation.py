@@ -162,7 +162,9 @@ def own_heads(model: Parametrization, start: Weights) -> dict[str, str]:
 
 
 def checked_start(
-    model: Parametrization, source: Data | Statistics, start: Mapping[str, ArrayLike]
+    model: Parametrization,
+    source: Data | Statistics | Task,
+    start: Mapping[str, ArrayLike],
 ) -> Weights:
     """A copy of `start` as float64, in the model's shapes and, for restricted statistics, inside their block."""
     shapes = checked_shapes(model, source.dimension)

@@ -6,78 +6,34 @@ import math
 import time
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from ...models.protocol import Weights
-from ...runtime.checks import positive_number, whole_number
-from ...runtime.files import AnyPath, as_path, make_folder, replaceable
+from ...runtime.arrays import FloatArray
+from ...runtime.files import as_path, make_folder, replaceable
 from ...runtime.machine import refuse_too_large
+from ...runtime.nested import copied, pack, with_classes_of
 from ...runtime.versions import versions
 from ..trajectory import IntArray, Trajectory, load
-from .steppers import StepBuffer
+from .earlier_parts import EarlierPart
+from .optimizers import Optimizer, is_built_in, settings_of, without_rate
+from .options import DescentOptions
+from .steppers import Position, StepBuffer
 
 CHECKPOINT_SECONDS = 20.0
 """How often a run with a checkpoint file writes it."""
 
-RECORDS = 500
-"""About how many weights a run stores if `record` does not say."""
-
-
-@dataclass(frozen=True)
-class DescentOptions:
-    """How to descend: the arguments of `train` that do not depend on the model; ValueError if out of range."""
-
-    learning_rate: float
-    steps: int
-    record: int | Sequence[int] | None = None
-    checkpoint: AnyPath | None = None
-
-    def __post_init__(self) -> None:
-        # Plain numbers, as JSON wants them.
-        rate = positive_number(self.learning_rate, "learning_rate")
-        object.__setattr__(self, "learning_rate", rate)
-        object.__setattr__(self, "steps", whole_number(self.steps, "steps"))
-        recorded_steps(self.steps, self.record)
-
-    @property
-    def recorded(self) -> IntArray:
-        """The steps before which weights are stored, in order; the last is `steps`, after the last step."""
-        return recorded_steps(self.steps, self.record)
-
-
-def recorded_steps(steps: int, record: ArrayLike | None) -> IntArray:
-    """The steps before which a run of so many steps stores its weights, the first and last always.
-
-    `record`: every so many steps, or the steps themselves; about 500 of them if None. ValueError if it is neither.
-
-    >>> recorded_steps(10, 4), recorded_steps(10, [3])
-    (array([ 0,  4,  8, 10]), array([ 0,  3, 10]))
-    """
-    chosen = np.asarray(max(1, steps // RECORDS) if record is None else record)
-    whole = chosen.dtype.kind in "iu" or chosen.size == 0
-    if chosen.ndim > 1 or not whole or (chosen.ndim == 0 and chosen < 1):
-        raise ValueError(
-            f"record must be a number of steps of at least 1, or a list of steps, not {record!r}"
-        )
-    if chosen.ndim == 0:
-        chosen = np.arange(0, steps, int(chosen))
-    recorded = np.unique([0, *chosen.tolist(), steps]).astype(np.int64)
-    if recorded[0] < 0 or recorded[-1] > steps:
-        raise ValueError(
-            f"record must name steps from 0 to {steps}, not {recorded[0]} … {recorded[-1]}"
-        )
-    return recorded
-
 
 class RunRecorder:
-    """Losses and weights of a run in the making, from its beginning or from its checkpoint.
+    """Losses and weights of a run in the making, from its beginning or from where an earlier part of it ended.
 
-    `starts` is the shape of its losses at one step: (n,) if the weights are those of n starts.
+    `starts` is the shape of its losses at one step: (n,) if the weights are those of n starts. `keeps_state` says that
+    steps are taken with the optimizer's state, rather than with a rate and weights alone. `earlier` is the part that
+    exists; that of the checkpoint file goes before it if it is longer.
     """
 
     def __init__(
@@ -86,34 +42,67 @@ class RunRecorder:
         options: DescentOptions,
         settings: dict[str, Any],
         starts: tuple[int, ...] = (),
+        *,
+        keeps_state: bool = False,
+        earlier: Trajectory | None = None,
     ) -> None:
         self.options = options
-        self.recorded = options.recorded
+        self.keeps_state = keeps_state
         self.settings = described(start, options, settings)
-        self._refuse_size(start, starts)
+        self._refuse_size(start, starts, len(options.recorded))
+        part = self._earlier_part(earlier)
+        self.recorded = options.recorded
+        if part is not None:
+            self.recorded = recorded_with(part.run.weight_steps, options.recorded)
+            self._refuse_size(start, starts, len(self.recorded))
+
         self.loss = np.empty((options.steps, *starts))
         self.norm = np.empty((options.steps, *starts))
+        # In the place of a scheduled rate comes the one that is taken. Of a plain descent there is but one.
+        self.rates = options.rates.copy() if self._has_rates() else None  # type: ignore[union-attr]
         self.stored = _empty_records(start, len(self.recorded))
         # A list, since bisect is faster than searchsorted on one number.
         self._ordered = self.recorded.tolist()
-        # One object, so that an interruption finds weights and their step together.
-        self._state = ({name: value.copy() for name, value in start.items()}, 0)
+        first = Position({name: value.copy() for name, value in start.items()})
+        if keeps_state:
+            first = first._replace(state=first_state(options.rule, start))
+        # One object, so that an interruption finds a position and the one before it together.
+        self._positions: tuple[Position, Position | None] = (first, None)
         self._written = time.monotonic()
-        if options.checkpoint is not None:
-            make_folder(replaceable(options.checkpoint).parent)
-            if as_path(options.checkpoint).exists():
-                self._resume(load(options.checkpoint), options.checkpoint)
+        self._written_steps = 0
+        if part is not None:
+            self._go_on_from(part.run)
 
-    def _refuse_size(self, start: Weights, starts: tuple[int, ...]) -> None:
+    def _has_rates(self) -> bool:
+        return self.keeps_state and self.options.rates is not None
+
+    def _refuse_size(
+        self, start: Weights, starts: tuple[int, ...], records: int
+    ) -> None:
         """MemoryError if the losses and the stored weights of the whole run do not fit."""
         steps = self.options.steps
-        records = len(self.recorded)
         series = 2.0 * steps * math.prod(starts)  # losses and gradient norms
+        if self.keeps_state:
+            series += 2.0 * steps  # learning rates, scheduled and taken
         weights = sum(value.size for value in start.values())
         numbers = series + float(records) * weights
         what = f"a run of {steps} steps that stores its weights {records} times"
         way_out = "take fewer steps, or record less: record=[] keeps two"
         refuse_too_large(what, 8 * numbers, way_out)
+
+    def _earlier_part(self, given: Trajectory | None) -> EarlierPart | None:
+        """The longer of the given part and that of the checkpoint file; ValueError if one is of another run."""
+        parts = []
+        if given is not None:
+            parts.append(EarlierPart(given, None))
+        path = self.checkpoint_file
+        if path is not None:
+            make_folder(replaceable(path).parent)
+            if path.exists():
+                parts.append(EarlierPart(load(path), path))
+        for part in parts:
+            part.refuse_other_run(self.settings, self.options, self.keeps_state)
+        return max(parts, key=lambda part: len(part.run.loss), default=None)
 
     @property
     def checkpoint_file(self) -> Path | None:
@@ -122,24 +111,29 @@ class RunRecorder:
         return None if path is None else as_path(path)
 
     @property
-    def weights(self) -> Weights:
-        """The weights as they stand."""
-        return self._state[0]
+    def position(self) -> Position:
+        """Where the run stands."""
+        return self._positions[0]
+
+    @property
+    def before_last(self) -> Position | None:
+        """The position before the last step, of an optimizer of the user's own."""
+        return self._positions[1]
 
     @property
     def done(self) -> int:
         """Steps taken."""
-        return self._state[1]
+        return self._positions[0].step
 
-    def witnesses(self) -> list[tuple[int, Weights]]:
-        """First and last step whose weights the checkpoint has stored, with these; none without a checkpoint."""
+    def witnesses(self) -> list[Position]:
+        """First and last step whose weights the earlier part has stored, with these; none without such a part."""
         count = int(np.searchsorted(self.recorded, self.done))
         if count == 0:
             return []
         witnesses = []
         for place in sorted({0, count - 1}):
             weights = {name: value[place].copy() for name, value in self.stored.items()}
-            witnesses.append((int(self.recorded[place]), weights))
+            witnesses.append(Position(weights, int(self.recorded[place])))
         return witnesses
 
     def buffer(self, steps: int) -> StepBuffer:
@@ -153,17 +147,21 @@ class RunRecorder:
             self.norm[first:last],
             self.recorded[low:high] - first,
             {name: value[low:high] for name, value in self.stored.items()},
+            None if self.rates is None else self.rates[first:last],
         )
 
-    def advance(self, weights: Weights, steps: int) -> None:
-        """Take the weights after so many more steps, and write the checkpoint if it is time."""
-        self._state = (weights, self.done + steps)
+    def advance(self, position: Position) -> None:
+        """Take the position after some more steps, and write the checkpoint if it is time."""
+        before = None
+        if self.keeps_state and not is_built_in(self.options.rule):
+            before = self.position
+        self._positions = (position, before)
         if time.monotonic() - self._written > CHECKPOINT_SECONDS:
             self.checkpoint()
 
     def trajectory(self) -> Trajectory:
         """The run so far, with the weights before the next step if that one is recorded."""
-        weights, done = self._state
+        weights, done, _ = self.position
         # Weights are recorded before a step: those that stand now have not been written yet.
         count = int(np.searchsorted(self.recorded, done, side="right"))
         if self.recorded[count - 1] == done:
@@ -178,7 +176,7 @@ class RunRecorder:
         self._written = time.monotonic()
         if self.options.checkpoint is None:
             return
-        weights, done = self._state
+        weights, done, _ = self.position
         count = int(np.searchsorted(self.recorded, done))
         stored = {
             name: np.concatenate([self.stored[name][:count], value[None]])
@@ -186,34 +184,88 @@ class RunRecorder:
         }
         run = self._trajectory(done, [*self.recorded[:count], done], stored)
         run.save(self.options.checkpoint)
+        self._written_steps = done
+
+    def last_checkpoint(self) -> None:
+        """Write the whole run, from which one of more steps can go on, unless the file has it."""
+        if self._written_steps < self.done:
+            self.checkpoint()
 
     def _trajectory(
         self, done: int, recorded: Sequence[int] | NDArray[np.int64], stored: Weights
     ) -> Trajectory:
         """The run of the steps that are done, with weights that are stored at the recorded ones."""
+        before = self.before_last
+        taken = None if self.rates is None else self.rates[:done].copy()
         return Trajectory(
             time=np.arange(done, dtype=float),
             loss=self.loss[:done],
             gradient_norm=self.norm[:done],
             weight_time=np.asarray(recorded, dtype=float),
             weights=stored,
-            learning_rate=self.options.learning_rate,
+            learning_rate=self._one_rate(taken),
             settings=self.settings,
+            learning_rates=taken,
+            optimizer=settings_of(self.options.rule),
+            state=self.position.state,
+            before_last=before and {"weights": before.weights, "state": before.state},
+            unit="steps",
         )
 
-    def _resume(self, run: Trajectory, path: AnyPath) -> None:
-        """Go on from a checkpoint; ValueError if it is one of another run."""
-        if run.settings.get("digest") != self.settings["digest"]:
-            raise ValueError(
-                f"{as_path(path)} is a checkpoint of another run: choose another file or delete it"
-            )
+    def _one_rate(self, taken: FloatArray | None) -> float | None:
+        """The learning rate, where all steps took the same."""
+        if taken is None:
+            return self.options.plain_rate
+        same = len(taken) > 0 and taken[0] > 0 and np.all(taken == taken[0])
+        return float(taken[0]) if same else None
+
+    def _go_on_from(self, run: Trajectory) -> None:
+        """Take over the steps and the stored weights of an earlier part of this run."""
         done = len(run.loss)
         self.loss[:done] = run.loss
         self.norm[:done] = run.gradient_norm
-        # The last weights of a checkpoint are the present ones, whether or not they are to be recorded.
+        if self.rates is not None:
+            self.rates[:done] = run.learning_rates
+        kept = np.flatnonzero(np.isin(run.weight_steps, self.recorded))
+        places = np.searchsorted(self.recorded, run.weight_steps[kept])
         for name, value in run.weights.items():
-            self.stored[name][: len(value) - 1] = value[:-1]
-        self._state = (run.final, done)
+            self.stored[name][places] = value[kept]
+        state, before = run.state, run.before_last
+        if self.keeps_state:
+            fresh = first_state(self.options.rule, run.initial)
+            state = with_classes_of(fresh, state)
+        # The last weights of a part are the present ones, whether or not they are to be recorded.
+        position, last = Position(run.final, done, state), None
+        if before is not None:
+            state = with_classes_of(fresh, before["state"])
+            last = Position(before["weights"], done - 1, state)
+        self._positions = (position, last)
+        self._written_steps = done
+
+
+def first_state(optimizer: Optimizer, start: Weights) -> Any:
+    """The state of an optimizer before the first step; ValueError for one that no file can hold."""
+    state = copied(optimizer.init(copied(start)))
+    pack(state, "the state of an optimizer")
+    return state
+
+
+def recorded_with(stored: IntArray, wanted: IntArray) -> IntArray:
+    """The steps whose weights a run stores that goes on from where weights are stored at these steps.
+
+    Those that are wanted, so that it is one run without a break; but where a wanted one of the past was not stored,
+    all that was stored is kept besides those wanted in the future.
+
+    >>> recorded_with(np.array([0, 2, 4, 5]), np.array([0, 4, 8]))
+    array([0, 4, 8])
+    >>> recorded_with(np.array([0, 2, 4, 5]), np.array([0, 3, 6]))
+    array([0, 2, 4, 5, 6])
+    """
+    done = stored[-1]
+    past = wanted[wanted < done]
+    if np.all(np.isin(past, stored)):
+        return wanted
+    return np.union1d(stored, wanted[wanted >= done])
 
 
 def _empty_records(start: Weights, count: int) -> Weights:
@@ -227,22 +279,19 @@ def _empty_records(start: Weights, count: int) -> Weights:
 def described(
     start: Weights, options: DescentOptions, settings: dict[str, Any]
 ) -> dict[str, Any]:
-    """The settings of a run, with a digest of its model, source, options and start, which its checkpoint must have.
+    """The settings of a run, with a digest of what makes it this run: model, source, optimizer, batches and start.
+
+    Neither the number of steps nor what is stored of them belongs to that, so that a run can go on; learning rates are
+    compared one by one.
 
     >>> described({"w": np.ones(2)}, DescentOptions(0.1, 5), {"model": "bowl"})["steps"]
     5
     """
-    determining = settings | {
-        "rate": options.learning_rate,
-        "steps": options.steps,
-        "recorded": options.recorded.tolist(),
-    }
+    determining = settings | {"optimizer": without_rate(settings_of(options.rule))}
     digest = hashlib.sha256(json.dumps(determining, sort_keys=True).encode())
     for name in sorted(start):
         digest.update(start[name].tobytes())
-    return settings | {
-        "steps": options.steps,
-        "learning_rate": options.learning_rate,
-        "versions": versions(),
-        "digest": digest.hexdigest(),
-    }
+    stated = settings | {"steps": options.steps}
+    if options.plain_rate is not None:
+        stated["learning_rate"] = options.plain_rate
+    return stated | {"versions": versions(), "digest": digest.hexdigest()}

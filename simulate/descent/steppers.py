@@ -1,16 +1,20 @@
 """Steppers of gradient descent: one step at a time on any objective, or blocks of steps in machine code."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+import reprlib
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...models.attention import Merged, Separate
 from ...models.protocol import Parametrization, Weights
 from ...runtime.aligned_memory import LINE, cache_lines
-from ...runtime.arrays import FloatArray, IndexArray
+from ...runtime.arrays import BoolArray, FloatArray, IndexArray
+from ...runtime.checks import real_array
+from ...runtime.nested import copied
 from ..attention.objectives import Objective
 from ..sufficient_statistics.quadratic_loss import Statistics, refuse_mismatch
+from .optimizers import GradientDescent, Optimizer, clip_factor, is_built_in, norm_of
 from .packed_heads import heads_in_row, pack, starts_first, starts_last, unpack
 
 DENSE = 16
@@ -26,16 +30,30 @@ UNPACKED = 128
 """Steps between two copies of weights that fill the memory, each of which costs as much as some steps."""
 
 
+StepObjective = Callable[[Weights, int], tuple[float, Weights]]
+"""(weights, step) → (loss, gradients), on the prompts of that step."""
+
+
+class Position(NamedTuple):
+    """Where a run stands: its weights, the number of steps taken, and the state of an optimizer that has one."""
+
+    weights: Weights
+    step: int = 0
+    state: Any = None
+
+
 class StepBuffer(NamedTuple):
     """Room for what T steps give: their losses and gradient norms (T,), and the weights before the recorded ones.
 
-    `recorded` (k,) counts from the first of these steps, and `recorded_weights` is name → (k, …).
+    `recorded` (k,) counts from the first of these steps, and `recorded_weights` is name → (k, …). `rates` (T,), if
+    there are any, hold the scheduled learning rates, in whose place those come that are taken.
     """
 
     loss: FloatArray
     norm: FloatArray
     recorded: IndexArray
     recorded_weights: Weights
+    rates: FloatArray | None = None
 
     def keep(self, step: int, weights: Weights) -> None:
         """Store these weights if this step is one of the recorded."""
@@ -46,15 +64,31 @@ class StepBuffer(NamedTuple):
 
 
 class Stepper(NamedTuple):
-    """`advance` fills a buffer from given weights; it gives the weights after it and the number of steps taken.
+    """`advance` fills a buffer from a position, and gives the position after it.
 
-    These are fewer than T if the run diverged: the loss before the next one is not finite. `step_count` is how many
-    steps a run takes before it looks at the clock; `small` says that its products are not worth several threads.
+    Fewer than T steps are taken if the run diverged: the loss or the gradient before the next one is not finite.
+    `step_count` is how many steps a run takes before it looks at the clock; `small` says that its products are not
+    worth several threads. `look` gives the loss and the gradients at a position, without a step; where it is None,
+    a step can be taken for that, since it leaves nothing behind. `repeat` gives the position after one more step, or
+    None where it is not finite.
     """
 
-    advance: Callable[[Weights, StepBuffer], tuple[Weights, int]]
+    advance: Callable[[Position, StepBuffer], Position]
     step_count: int
     small: bool = False
+    look: StepObjective | None = None
+    repeat: Callable[[Position], Position | None] | None = None
+
+
+class _WeightSteps(NamedTuple):
+    """Steps of which nothing but the weights goes on: `take` gives these and the number of steps taken."""
+
+    take: Callable[[Weights, StepBuffer], tuple[Weights, int]]
+
+    def advance(self, position: Position, buffer: StepBuffer) -> Position:
+        """See `Stepper`."""
+        weights, taken = self.take(position.weights, buffer)
+        return Position(weights, position.step + taken)
 
 
 def plain_stepper(evaluate: Objective, rate: float) -> Stepper:
@@ -67,14 +101,140 @@ def plain_stepper(evaluate: Objective, rate: float) -> Stepper:
             if not np.isfinite(loss):
                 return weights, step
             buffer.loss[step] = loss
-            buffer.norm[step] = _norm(gradients)
+            buffer.norm[step] = norm_of(gradients)
             weights = {
                 name: weight - rate * gradients[name]
                 for name, weight in weights.items()
             }
         return weights, len(buffer.loss)
 
-    return Stepper(advance, 1)
+    def look(weights: Weights, step: int) -> tuple[float, Weights]:
+        return evaluate(weights)
+
+    return Stepper(_WeightSteps(advance).advance, 1, look=look)
+
+
+class OptimizerSteps:
+    """Steps of any optimizer on any objective, which may change from step to step.
+
+    Entries that are True in `frozen` (name → mask) stay as they are to the last bit, whatever the optimizer gives.
+    """
+
+    def __init__(
+        self,
+        evaluate: StepObjective,
+        optimizer: Optimizer,
+        frozen: dict[str, BoolArray],
+    ) -> None:
+        self.evaluate = evaluate
+        self.optimizer = optimizer
+        self.frozen = frozen
+        self.built_in = is_built_in(optimizer)
+        self.clip_norm: float | None = None
+        # Of Adam, the rate that is taken does not depend on the length of the gradient.
+        if isinstance(optimizer, GradientDescent):
+            self.clip_norm = optimizer.clip_norm
+
+    def stepper(self) -> Stepper:
+        """The steps, one at a time."""
+        return Stepper(self.advance, 1, look=self.look, repeat=self.repeat)
+
+    def repeat(self, position: Position) -> Position | None:
+        """The position after one more step; None if it is not finite."""
+        _, gradients = self.look(position.weights, position.step)
+        return self.step_from(position, gradients)
+
+    def look(self, weights: Weights, step: int) -> tuple[float, Weights]:
+        """Loss and gradients, those of frozen entries being zero."""
+        loss, gradients = self.evaluate(weights, step)
+        if not self.frozen:
+            return loss, gradients
+        free = dict(gradients)
+        for name, mask in self.frozen.items():
+            free[name] = np.where(mask, 0.0, gradients[name])
+        return loss, free
+
+    def advance(self, position: Position, buffer: StepBuffer) -> Position:
+        """Fill the buffer; see `_WeightSteps`."""
+        first = position.step
+        for index in range(len(buffer.loss)):
+            weights, step = position.weights, first + index
+            buffer.keep(index, weights)
+            loss, gradients = self.look(weights, step)
+            norm = norm_of(gradients)
+            # An infinite square of a gradient would make Adam and clipping stand still, with a finite loss.
+            if not (np.isfinite(loss) and np.isfinite(norm)):
+                return position
+            following = self.step_from(position, gradients)
+            if following is None:
+                return position
+            buffer.loss[index] = loss
+            buffer.norm[index] = norm
+            if buffer.rates is not None:
+                buffer.rates[index] *= clip_factor(norm, self.clip_norm)
+            position = following
+        return position
+
+    def step_from(self, position: Position, gradients: Weights) -> Position | None:
+        """The position after a step with these gradients; None if its weights are not finite."""
+        weights, step, state = position
+        if self.built_in:
+            updates, state = self.optimizer.update(gradients, state, weights)
+        else:
+            updates, state = self._update_of_the_users_own(gradients, state, position)
+        after = {name: value + updates[name] for name, value in weights.items()}
+        for name, mask in self.frozen.items():
+            after[name] = np.where(mask, weights[name], after[name])
+        if not all(np.isfinite(value).all() for value in after.values()):
+            return None
+        return Position(after, step + 1, state)
+
+    def _update_of_the_users_own(
+        self, gradients: Weights, state: Any, position: Position
+    ) -> tuple[Weights, Any]:
+        """Updates, checked, and the next state.
+
+        An optimizer may write into all that it is given, and into what it gave before: everything is a copy.
+        """
+        given = self.optimizer.update(
+            copied(gradients), copied(state), copied(position.weights)
+        )
+        if not isinstance(given, tuple) or len(given) != 2:
+            raise ValueError(
+                f"the optimizer must return the pair (updates, state), not {reprlib.repr(given)}"
+            )
+        updates, state = given
+        return checked_updates(updates, position), copied(state)
+
+
+def checked_updates(updates: object, position: Position) -> Weights:
+    """Updates of a user's own optimizer as doubles; ValueError unless they have the weights' names and shapes.
+
+    >>> checked_updates({"w": np.ones(2)}, Position({"w": np.ones(3)}))
+    Traceback (most recent call last):
+    ValueError: the optimizer's update of 'w' at step 0 must have shape (3,), not (2,)
+    """
+    weights, step = position.weights, position.step
+    if not isinstance(updates, Mapping) or set(updates) != set(weights):
+        given = list(updates) if isinstance(updates, Mapping) else updates
+        raise ValueError(
+            f"the optimizer's updates at step {step} must be a dictionary with the weights {', '.join(weights)}, "
+            f"not {reprlib.repr(given)}"
+        )
+    checked = {}
+    for name, weight in weights.items():
+        what = f"the optimizer's update of {name!r} at step {step}"
+        # NumPy would take text and truth values for numbers.
+        if np.asarray(updates[name]).dtype.kind in "bSU":
+            raise ValueError(
+                f"{what} must be an array of real numbers, not {reprlib.repr(updates[name])}"
+            )
+        checked[name] = real_array(updates[name], what)
+        if checked[name].shape != weight.shape:
+            raise ValueError(
+                f"{what} must have shape {weight.shape}, not {checked[name].shape}"
+            )
+    return checked
 
 
 def compiled_stepper(
@@ -88,11 +248,13 @@ def compiled_stepper(
         return None
     refuse_mismatch(model, source)
     if isinstance(source.form, np.ndarray) or source.dimension <= DENSE:
-        steps = _DenseSteps(half_form(source), source, rate)
+        dense = _DenseSteps(half_form(source), source, rate)
+        steps = _WeightSteps(dense.take)
         return Stepper(steps.advance, max(1, WORK // _work(model, source)))
     if isinstance(model, Merged):
         small = 2 * source.dimension**3 < SMALL
-        return Stepper(_MergedSteps(source, rate).advance, UNPACKED, small)
+        steps = _WeightSteps(_MergedSteps(source, rate).take)
+        return Stepper(steps.advance, UNPACKED, small)
     return None
 
 
@@ -106,7 +268,7 @@ def compiled_batch_stepper(
     if not isinstance(source.form, np.ndarray) and source.dimension > DENSE:
         return None
     work = count * _work(model, source)
-    steps = _BatchSteps(bordered(source), source, rate, count)
+    steps = _WeightSteps(_BatchSteps(bordered(source), source, rate, count).take)
     return Stepper(steps.advance, max(1, WORK // work), small=work < SMALL)
 
 
@@ -117,8 +279,8 @@ class _DenseSteps(NamedTuple):
     stats: Statistics
     rate: float
 
-    def advance(self, weights: Weights, buffer: StepBuffer) -> tuple[Weights, int]:
-        """Fill the buffer; see `Stepper`."""
+    def take(self, weights: Weights, buffer: StepBuffer) -> tuple[Weights, int]:
+        """Fill the buffer; see `_WeightSteps`."""
         from .kernels import Form, Records, Traces, take_steps, workspace
 
         size = len(self.half)
@@ -148,8 +310,8 @@ class _BatchSteps(NamedTuple):
     starts: int
 
     # Long because the arrays that are made once, before the loop, are all used again in every step of it.
-    def advance(self, weights: Weights, buffer: StepBuffer) -> tuple[Weights, int]:
-        """Fill the buffer; see `Stepper`."""
+    def take(self, weights: Weights, buffer: StepBuffer) -> tuple[Weights, int]:
+        """Fill the buffer; see `_WeightSteps`."""
         from .batched_kernels import slopes, take_steps
 
         heads = starts_last(pack(weights, self.stats.block == "restricted"))
@@ -180,8 +342,8 @@ class _MergedSteps(NamedTuple):
     rate: float
 
     # Long because the loop of steps is in Python here, where each call would cost time in every step.
-    def advance(self, weights: Weights, buffer: StepBuffer) -> tuple[Weights, int]:
-        """Fill the buffer; see `Stepper`."""
+    def take(self, weights: Weights, buffer: StepBuffer) -> tuple[Weights, int]:
+        """Fill the buffer; see `_WeightSteps`."""
         from .kernels import update_merged_heads
 
         c, b, S = self.stats.c, self.stats.b, self.stats.form
@@ -248,12 +410,3 @@ def first_features(stats: Statistics) -> IndexArray:
     upper, lower = feature_rows(stats)
     table.flat[upper] = table.flat[lower] = stats.dimension * np.arange(len(upper))
     return table[:1] if stats.block == "restricted" else table
-
-
-def _norm(gradients: Weights) -> float:
-    """Euclidean norm over all weights."""
-    square = 0.0
-    for gradient in gradients.values():
-        flat = gradient.ravel()
-        square += float(flat @ flat)
-    return float(np.sqrt(square))

@@ -20,7 +20,7 @@ from ..attention.initialisation import (
 )
 from ..data.prompts import Prompts, sample
 from ..descent.gradient_descent import Diverged, train
-from ..descent.recorder import DescentOptions
+from ..descent.options import DescentOptions
 from ..sufficient_statistics.quadratic_loss import Statistics, statistics
 from ..trajectory import Trajectory
 

@@ -12,7 +12,7 @@ from ...models.protocol import Parametrization, Weights, is_softmax
 from ...runtime.arrays import FloatArray
 from ...runtime.executors import require_extra
 from ...runtime.files import AnyPath, as_path
-from ..descent.recorder import recorded_steps
+from ..descent.options import recorded_steps
 from ..runs.experiment import Experiment
 from ..runs.store import DIVERGED, load_run
 from ..trajectory import Trajectory

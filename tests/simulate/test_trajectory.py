@@ -241,8 +241,8 @@ NO_FLOW_TIME = {
         "optimizer": {"name": "adam"},
         "learning_rate": 0.1,
     },
-    "the optimizer lion does not follow the gradient flow": {
-        "optimizer": {"name": "lion"}
+    "an optimizer of your own (lion) does not follow the gradient flow": {
+        "optimizer": {"name": "own", "called": "lion"}
     },
     "the learning rate of this run is not known": {},
     "clipping has shortened the gradient of this run and not its weight decay": {
