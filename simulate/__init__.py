@@ -8,6 +8,8 @@ from .data.arrays import RecordedPrompts, prompts_from_tokens
 from .data.prompts import Prompts, sample
 from .descent.gradient_descent import Diverged, train, train_many
 from .descent.gradient_flow import flow
+from .descent.optimizers import Adam, GradientDescent
+from .descent.schedules import Schedule
 from .linear_networks import (
     convolutional_weights,
     network_features,
@@ -25,10 +27,13 @@ from .sweep.spec import Sweep
 from .trajectory import Trajectory, load
 
 __all__ = [
+    "Adam",
     "Diverged",
     "Experiment",
+    "GradientDescent",
     "Prompts",
     "RecordedPrompts",
+    "Schedule",
     "Statistics",
     "Sweep",
     "Trajectory",
