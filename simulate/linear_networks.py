@@ -37,10 +37,14 @@ def network_features(data: Data, model: object) -> tuple[FloatArray, FloatArray]
         raise ValueError(
             "cubic features need one context length, not an average over several"
         )
+    if data.outputs > 1:
+        raise ValueError(
+            f"cubic features are for one label of x, and these data have {data.outputs}"
+        )
     length = data.context_lengths[0]
     divisor = attention_divisor(model, length, data.dimension)
     features, labels = [], []
-    for tokens in data.chunks():
+    for tokens, targets in data.chunks():
         # "p" prompts, "n" tokens of the context, "i" and "j" coordinates of x.
         context_x = tokens[:, :length, :-1]
         context_y = tokens[:, :length, -1]
@@ -48,7 +52,7 @@ def network_features(data: Data, model: object) -> tuple[FloatArray, FloatArray]
         beta = np.einsum("pn,pni->pi", context_y, context_x)
         z = np.einsum("pi,pj->pij", beta, x_q)
         features.append(z.reshape(len(tokens), -1))
-        labels.append(tokens[:, length, -1])
+        labels.append(targets[:, length, 0])
     return np.concatenate(features), np.concatenate(labels)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from ...runtime.arrays import FloatArray
 from ...runtime.checks import check_finite, real_array
 from ...runtime.display import Displayed, Summary, array_summary
-from .prompts import CHUNK
+from .prompts import CHUNK, Context, Sequences, context_of, without_single_output
 
 
 def prompts_from_tokens(
@@ -113,6 +113,42 @@ class RecordedPrompts(Displayed):
         size = int(self.tokens.shape[2])  # of a token (x, y)
         return size - 1
 
+    @property
+    def outputs(self) -> int:
+        """K, the number of labels of one x."""
+        return 1
+
+    @property
+    def context_weights(self) -> FloatArray:
+        """The weight of each of the context lengths, summing to 1, (L,)."""
+        count = len(self.context_lengths)
+        return np.full(count, 1 / count)
+
+    @property
+    def targets(self) -> FloatArray:
+        """The labels of all rows as queries, (P, N+1, K)."""
+        return self.tokens[..., self.dimension :]
+
+    @property
+    def x(self) -> FloatArray:
+        """The inputs of all tokens, the query last, (P, N+1, D)."""
+        return self.tokens[..., : self.dimension]
+
+    @property
+    def y(self) -> FloatArray:
+        """The labels of all tokens, the query's last, (P, N+1), or (P, N+1, K) of K > 1 outputs."""
+        return without_single_output(self.targets)
+
+    @property
+    def labels(self) -> FloatArray:
+        """The labels of the queries of the longest prompts, (P,), or (P, K) of K > 1 outputs."""
+        return without_single_output(self.targets[:, -1])
+
+    @property
+    def context(self) -> Context:
+        """x and y of the longest context and the query's x, as the predictors of the theory take them."""
+        return context_of(self.tokens, self.dimension)
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the tokens and the context lengths."""
@@ -121,10 +157,11 @@ class RecordedPrompts(Displayed):
         digest.update(shape.encode())
         return digest.hexdigest()
 
-    def chunks(self) -> Iterator[FloatArray]:
-        """The tokens in pieces of at most CHUNK sequences."""
+    def chunks(self) -> Iterator[Sequences]:
+        """The sequences in pieces of at most CHUNK."""
         for first in range(0, self.sequences, CHUNK):
-            yield self.tokens[first : first + CHUNK]
+            piece = slice(first, first + CHUNK)
+            yield Sequences(self.tokens[piece], self.targets[piece])
 
     def summary(self) -> Summary:
         """How many tokens there are, and the range of their numbers."""

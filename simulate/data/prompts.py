@@ -18,6 +18,8 @@ from ...runtime.checks import (
 from ...runtime.display import Displayed, Summary
 from ...runtime.machine import refuse_too_large
 from ...task import Task
+from ...teachers import Mixture, Pool, covariance_root
+from .draws import drawn_teachers, inputs_of
 
 CHUNK = 4096
 """Sequences a chunk: part of the definition of the data, since every chunk has random streams of its own."""
@@ -25,13 +27,25 @@ CHUNK = 4096
 _COPIES = 3
 """Copies of a chunk that are in memory while it is drawn: random numbers, x, and tokens."""
 
-STREAMS = {"data": 0, "weights": 1, "test": 2}
-"""The independent children that one seed has."""
+STREAMS = {"data": 0, "weights": 1, "test": 2, "batches": 3}
+"""The independent children that one seed has; a pool of teachers is drawn by a fifth, 4."""
 
 SPLITS = ("data", "test")
 
 X_NUMBERS, TEACHER_NUMBERS, NOISE_NUMBERS, LABEL_NUMBERS = range(4)
 """The independent streams of a chunk: part of the definition of the data."""
+
+
+class Sequences(NamedTuple):
+    """Tokens (P, N+1, D+K), each (x, y), and the labels of each of their rows as a query.
+
+    The query of a prompt of n tokens is row n: its y is masked, and the loss asks for `targets` of that row, which
+    are another y than that of the tokens where a query has noise of its own.
+    """
+
+    tokens: FloatArray
+    targets: FloatArray
+    """(P, N+1, K)."""
 
 
 class Data(Protocol):
@@ -46,8 +60,16 @@ class Data(Protocol):
         """D, the dimension of x."""
 
     @property
+    def outputs(self) -> int:
+        """K, the number of labels of one x."""
+
+    @property
     def context_lengths(self) -> tuple[int, ...]:
         """The context lengths over which the loss averages."""
+
+    @property
+    def context_weights(self) -> FloatArray:
+        """The weight of each of the context lengths, summing to 1, (L,)."""
 
     @property
     def digest(self) -> str:
@@ -55,10 +77,14 @@ class Data(Protocol):
 
     @property
     def tokens(self) -> FloatArray:
-        """All tokens at once, (P, N+1, D+1)."""
+        """All tokens at once, (P, N+1, D+K)."""
 
-    def chunks(self) -> Iterator[FloatArray]:
-        """The same tokens in pieces, (≤ CHUNK, N+1, D+1) each."""
+    @property
+    def targets(self) -> FloatArray:
+        """The labels of all rows as queries, (P, N+1, K)."""
+
+    def chunks(self) -> Iterator[Sequences]:
+        """The same sequences in pieces of at most CHUNK."""
 
 
 def stream(seed: int, purpose: str, *key: int) -> np.random.Generator:
@@ -77,13 +103,16 @@ def sample(
     whiten: bool = False,
     centre: bool = False,
     random_labels: bool = False,
+    balanced: bool = False,
 ) -> "Prompts":
     """Prompts of `sequences` sequences of a task, drawn chunk by chunk whenever they are read.
 
     `split` "test" gives prompts independent of "data" at the same seed. As in the runs of Zhang et al. 2025, `whiten`
     makes the sampled teachers' mean exactly zero and their covariance exactly Ω, and `centre` makes the mean of x
     zero at every position; both read the data twice. With a fixed teacher exactly ⌊p·P + ½⌋ sequences have a
-    random one; `random_labels` draws the context labels of the others from N(0, 1), independently of x.
+    random one; `random_labels` draws the context labels of the others from N(0, 1), independently of x. A mixture
+    of laws likewise has exactly its share of each, the sequences of the first law first. `balanced` takes the
+    teachers of a pool in turn, so that each is there equally often, up to one sequence.
     ValueError if sequences < 1, or whitening is asked of a mixture or of fewer than D + 1 sequences, or random
     labels without a fixed teacher or over several context lengths.
 
@@ -97,6 +126,7 @@ def sample(
         whiten=true_or_false(whiten, "whiten"),
         centre=true_or_false(centre, "centre"),
         random_labels=true_or_false(random_labels, "random_labels"),
+        balanced=true_or_false(balanced, "balanced"),
         sequences=whole_number(sequences, "sequences"),
         seed=seed,
         split=split,
@@ -105,6 +135,8 @@ def sample(
         _refuse_whitening(task, prompts.sequences)
     if prompts.random_labels:
         _refuse_random_labels(task)
+    if prompts.balanced:
+        _refuse_balance(task)
     check_choice(split, "split", SPLITS)
     whole_number(seed, "seed", least=0)
     return prompts
@@ -112,6 +144,11 @@ def sample(
 
 def _refuse_whitening(task: Task, sequences: int) -> None:
     """ValueError where the sampled teachers cannot have mean zero and covariance Ω."""
+    if not task.has_normal_teachers:
+        raise ValueError(
+            "whiten makes teachers' covariance exactly Ω: it is for teachers N(0, Ω) with one output, not for "
+            f"{type(task.teachers).__name__}"
+        )
     if task.in_context_fraction < 1:
         raise ValueError(
             "whiten needs every sequence to have a random teacher: in_context_fraction must be 1"
@@ -124,13 +161,23 @@ def _refuse_whitening(task: Task, sequences: int) -> None:
 
 def _refuse_random_labels(task: Task) -> None:
     """ValueError where no sequence has a fixed teacher, or a label would be asked for that is random."""
-    if task.fixed_teacher is None:
+    if not task.has_normal_teachers or task.fixed_teacher is None:
         raise ValueError(
             "random_labels are for the sequences of a fixed_teacher, which this task lacks"
         )
     if len(task.context_lengths) > 1:
         raise ValueError(
             "random_labels need one context_length: shorter prompts would be asked for a random label"
+        )
+
+
+def _refuse_balance(task: Task) -> None:
+    """ValueError unless the teachers are a pool of equal weights."""
+    law = task.teachers
+    if not isinstance(law, Pool) or np.ptp(law.weights) > 0:
+        raise ValueError(
+            "balanced takes the teachers of a pool in turn: it is for teachers=Pool(…) of equal weights, not for "
+            f"{law!r}"
         )
 
 
@@ -170,6 +217,7 @@ class Prompts(Displayed):
     whiten: bool
     centre: bool
     random_labels: bool
+    balanced: bool = False
     moments: SampleMoments | None = None
     """The moments of the sample where they are known already, as in prompts that a worker is sent."""
 
@@ -179,9 +227,19 @@ class Prompts(Displayed):
         return self.task.dimension
 
     @property
+    def outputs(self) -> int:
+        """K, the number of labels of one x."""
+        return self.task.outputs
+
+    @property
     def context_lengths(self) -> tuple[int, ...]:
         """The context lengths over which the loss averages."""
         return self.task.context_lengths
+
+    @property
+    def context_weights(self) -> FloatArray:
+        """The weight of each of the context lengths, summing to 1, (L,)."""
+        return self.task.context_weights
 
     @property
     def in_context_sequences(self) -> int:
@@ -192,7 +250,7 @@ class Prompts(Displayed):
     @property
     def digest(self) -> str:
         """SHA-256 of everything that determines the sequences."""
-        settings = (
+        settings: tuple[object, ...] = (
             self.task.digest,
             self.sequences,
             self.seed,
@@ -202,18 +260,49 @@ class Prompts(Displayed):
             self.random_labels,
             CHUNK,
         )
+        if self.balanced:
+            settings += ("balanced",)
         return hashlib.sha256(repr(settings).encode()).hexdigest()
 
     @property
     def tokens(self) -> FloatArray:
-        """All tokens at once, (P, N+1, D+1); MemoryError if there is no room for every chunk together."""
+        """All tokens at once, (P, N+1, D+K); MemoryError if there is no room for every chunk together."""
+        return self.all_sequences().tokens
+
+    @property
+    def targets(self) -> FloatArray:
+        """The labels of all rows as queries, (P, N+1, K)."""
+        return self.all_sequences().targets
+
+    @property
+    def x(self) -> FloatArray:
+        """The inputs of all tokens, the query last, (P, N+1, D)."""
+        return self.tokens[..., : self.dimension]
+
+    @property
+    def y(self) -> FloatArray:
+        """The labels of all tokens, the query's last, (P, N+1), or (P, N+1, K) of K > 1 outputs."""
+        return without_single_output(self.tokens[..., self.dimension :])
+
+    @property
+    def labels(self) -> FloatArray:
+        """The labels of the queries of the longest prompts, (P,), or (P, K) of K > 1 outputs."""
+        return without_single_output(self.targets[:, -1])
+
+    @property
+    def context(self) -> "Context":
+        """x and y of the longest context and the query's x, as the predictors of the theory take them."""
+        return context_of(self.tokens, self.dimension)
+
+    def all_sequences(self) -> Sequences:
+        """All sequences at once; MemoryError if there is no room for every chunk together."""
         # The whole, and the chunk that is drawn last.
         together = self.sequences + min(CHUNK, self.sequences)
         self._refuse_size(together, "statistics need one chunk at a time")
-        return np.concatenate(list(self.chunks()))
+        return joined(list(self.chunks()), self.dimension)
 
-    def chunks(self) -> Iterator[FloatArray]:
-        """The tokens in pieces of at most CHUNK sequences, (≤ CHUNK, N+1, D+1) each."""
+    def chunks(self) -> Iterator[Sequences]:
+        """The sequences in pieces of at most CHUNK."""
         return map(self.chunk, self._indices)
 
     def spans(self, count: int, executor: Executor | None = None) -> Iterator["Span"]:
@@ -230,47 +319,84 @@ class Prompts(Displayed):
         for first in indices[::count]:
             yield Span(prompts, indices[first : first + count])
 
-    def chunk(self, index: int) -> FloatArray:
+    def chunk(self, index: int) -> Sequences:
         """One of the chunks, counted from 0; MemoryError if there is no room for it."""
         size = self._size(index)
         self._refuse_size(_COPIES * size, "choose a shorter context or fewer sequences")
 
         x = self._inputs(index, size)
         if self.centre:
-            x = x - self._sample_moments.x_mean
+            x = x - self._sample_moments.x_mean + self.task.input_mean
         random_teacher = self._with_random_teacher(index, size)
-        w = self._task_vectors(index, size, random_teacher)
-        y = np.matmul(x, w[:, :, None])[..., 0]  # (P, N+1)
-        self._disturb(y, index, random_teacher)
-        return np.concatenate([x, y[..., None]], axis=-1)
-
-    def _disturb(self, y: FloatArray, index: int, random_teacher: BoolArray) -> None:
-        """Add the noise to the labels (P, N+1) of a chunk, and put random ones in the place of others."""
+        W = self._task_matrices(index, size, random_teacher)  # (P, K, D)
+        y = np.matmul(x, W.swapaxes(1, 2))  # (P, N+1, K)
+        noise = self._noise(index, y.shape)
+        labels = y.copy()
         if self.task.noise_variance:
-            noise = self._normal(index, NOISE_NUMBERS, y.shape)
-            y += np.sqrt(self.task.noise_variance) * noise
+            labels += np.sqrt(self.task.noise_variance) * noise
         if self.random_labels:
             # The query's label stays true: it is what the model is asked for.
-            labels = self._normal(index, LABEL_NUMBERS, y.shape)
-            y[~random_teacher, :-1] = labels[~random_teacher, :-1]
+            labels[~random_teacher, :-1, 0] = self._random_labels(index, labels.shape)[
+                ~random_teacher, :-1
+            ]
+        if self.task.query_noise_variance == self.task.noise_variance:
+            return labelled(x, labels, labels)
+        targets = y + np.sqrt(self.task.query_noise_variance) * noise
+        return labelled(x, labels, targets)
+
+    def _noise(self, index: int, shape: tuple[int, ...]) -> FloatArray | float:
+        """Standard normal noise of the labels (P, N+1, K) of a chunk, 0 where no label has any."""
+        if not self.task.noise_variance and not self.task.query_noise_variance:
+            return 0.0
+        return self._normal(index, NOISE_NUMBERS, shape)
+
+    def _random_labels(self, index: int, shape: tuple[int, ...]) -> FloatArray:
+        """Labels (P, N+1) that have nothing to do with x."""
+        return self._normal(index, LABEL_NUMBERS, shape[:2])
 
     def _with_random_teacher(self, index: int, size: int) -> BoolArray:
-        """Which sequences of a chunk (P,) have a random teacher: the first ones of the sample."""
+        """Which sequences of a chunk (P,) have a random teacher, beside a fixed one: the first of the sample."""
+        if not self.task.has_normal_teachers:
+            return np.ones(size, dtype=bool)
         first = index * CHUNK
         return np.arange(first, first + size) < self.in_context_sequences
 
-    def _task_vectors(
+    def _task_matrices(
         self, index: int, size: int, random_teacher: BoolArray
     ) -> FloatArray:
-        """Task vectors w (P, D) of a chunk: of covariance Ω, or the fixed one."""
+        """Teachers W (P, K, D) of a chunk."""
+        if not self.task.has_normal_teachers:
+            return self._teachers_of_law(index, size)
+
+        # N(0, Ω), and a fixed one.
         w = self._teachers(index, size)
         if self.whiten:
             centred = w - self._sample_moments.teacher_mean
             w = centred @ self._sample_moments.teacher_unmixing
-        w = w @ np.linalg.cholesky(self.task.teacher_covariance).T
+        w = w @ covariance_root(self.task.teacher_covariance).T
         if self.task.fixed_teacher is not None:
             w[~random_teacher] = self.task.fixed_teacher
-        return w
+        return w[:, None, :]
+
+    def _teachers_of_law(self, index: int, size: int) -> FloatArray:
+        """Teachers W (P, K, D) of a chunk of any law; those of a mixture stand in the order of its parts."""
+        law = self.task.teachers
+        first = index * CHUNK
+        if self.balanced and isinstance(law, Pool):
+            members = np.arange(first, first + size) % len(law.members)
+            return np.asarray(law.members[members])
+        draws = stream(self.seed, self.split, index, TEACHER_NUMBERS)
+        if not isinstance(law, Mixture):
+            return drawn_teachers(law, draws, size)
+
+        parts = []
+        end = 0
+        for part, count in zip(law.laws, law.counts(self.sequences), strict=True):
+            start, end = end, end + count
+            # What this chunk has of the sequences start … end of the sample.
+            overlap = min(end, first + size) - max(start, first)
+            parts.append(drawn_teachers(part, draws, max(overlap, 0)))
+        return np.concatenate(parts)
 
     def summary(self) -> Summary:
         """What the prompts are of, and how they are drawn."""
@@ -279,7 +405,7 @@ class Prompts(Displayed):
             "sequences": f"{self.sequences:,}",
             "seed": self.seed,
         }
-        for name in ("split", "whiten", "centre", "random_labels"):
+        for name in ("split", "whiten", "centre", "random_labels", "balanced"):
             if getattr(self, name) not in (False, "data"):
                 rows[name] = getattr(self, name)
         return Summary("Prompts", rows)
@@ -288,12 +414,14 @@ class Prompts(Displayed):
         """The arguments of `sample`, the task as its own dictionary."""
         names = ("sequences", "seed", "split", "whiten", "centre", "random_labels")
         settings = {name: getattr(self, name) for name in names}
+        if self.balanced:
+            settings["balanced"] = True
         return {"task": self.task.to_dict(), **settings}
 
     def _refuse_size(self, sequences: int, way_out: str) -> None:
         """MemoryError if the tokens of so many sequences do not fit."""
         tokens = max(self.context_lengths) + 1
-        size = 8.0 * sequences * tokens * (self.dimension + 1)
+        size = 8.0 * sequences * tokens * (self.dimension + self.outputs)
         what = f"drawing sequences of {tokens} tokens of dimension {self.dimension}"
         refuse_too_large(what, size, way_out)
 
@@ -303,15 +431,11 @@ class Prompts(Displayed):
         return draws.standard_normal(shape)
 
     def _inputs(self, index: int, size: int) -> FloatArray:
-        """x (P, N+1, D) of a chunk, with covariance Λ."""
-        D = self.dimension
+        """x (P, N+1, D) of a chunk, with mean and covariance Λ."""
         tokens = max(self.context_lengths) + 1
-        shape = (size, tokens, D)
-        root = np.linalg.cholesky(self.task.covariance)
-        z = self._normal(index, X_NUMBERS, shape)
-        # One product of matrices over all tokens: many small ones are slower.
-        x = z.reshape(-1, D) @ root.T
-        return x.reshape(shape)
+        draws = stream(self.seed, self.split, index, X_NUMBERS)
+        z = self.task.inputs.draw(draws, (size, tokens, self.dimension))
+        return inputs_of(self.task, z)
 
     def _teachers(self, index: int, size: int) -> FloatArray:
         """Teachers (P, D) of a chunk, of covariance I."""
@@ -377,9 +501,54 @@ class Span:
     prompts: Prompts
     indices: range
 
-    def __iter__(self) -> Iterator[FloatArray]:
-        """Chunks (≤ CHUNK, N+1, D+1)."""
+    def __iter__(self) -> Iterator[Sequences]:
+        """Chunks of at most CHUNK sequences."""
         return map(self.prompts.chunk, self.indices)
+
+
+class Context(NamedTuple):
+    """x (P, N, D) and y (P, N) of contexts and the queries' x (P, D); with K > 1 outputs y is (P, N, K)."""
+
+    x: FloatArray
+    y: FloatArray
+    query: FloatArray
+
+
+def context_of(tokens: FloatArray, dimension: int) -> Context:
+    """The contexts of all rows but the last, and the last row's x as query.
+
+    >>> context_of(np.ones((2, 4, 3)), 2).y.shape
+    (2, 3)
+    """
+    return Context(
+        x=tokens[:, :-1, :dimension],
+        y=without_single_output(tokens[:, :-1, dimension:]),
+        query=tokens[:, -1, :dimension],
+    )
+
+
+def without_single_output(labels: FloatArray) -> FloatArray:
+    """Labels (…, K) without their last axis where K = 1."""
+    return labels[..., 0] if labels.shape[-1] == 1 else labels
+
+
+def labelled(x: FloatArray, labels: FloatArray, targets: FloatArray) -> Sequences:
+    """Sequences of x (P, N+1, D) with these labels in the tokens; the last row, a query always, shows its target."""
+    dimension = x.shape[2]
+    tokens = np.concatenate([x, labels], axis=-1)
+    if targets is labels:
+        return Sequences(tokens, tokens[..., dimension:])
+    tokens[:, -1, dimension:] = targets[:, -1]
+    return Sequences(tokens, targets)
+
+
+def joined(pieces: list[Sequences], dimension: int) -> Sequences:
+    """The sequences of all pieces as one array."""
+    tokens = np.concatenate([piece.tokens for piece in pieces])
+    labels_of_tokens = all(piece.targets.base is piece.tokens for piece in pieces)
+    if labels_of_tokens:
+        return Sequences(tokens, tokens[..., dimension:])
+    return Sequences(tokens, np.concatenate([piece.targets for piece in pieces]))
 
 
 def _inverse_root(matrix: FloatArray) -> FloatArray:

@@ -290,10 +290,11 @@ def _mean_square_label(source: Data | Statistics) -> float:
     if isinstance(source, Statistics):
         return source.c
     lengths = list(source.context_lengths)
-    squares = sum(
-        float(np.sum(tokens[:, lengths, -1] ** 2)) for tokens in source.chunks()
-    )
-    return squares / (source.sequences * len(lengths))
+    squares = 0.0
+    for chunk in source.chunks():
+        of_lengths = np.sum(chunk.targets[:, lengths] ** 2, axis=(0, 2))  # (L,)
+        squares += float(of_lengths @ source.context_weights)
+    return squares / source.sequences
 
 
 # -- Arguments and shapes -----------------------------------------------------------------------------------------

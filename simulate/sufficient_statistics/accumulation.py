@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ...runtime.arrays import FloatArray
 from ...runtime.machine import one_thread
-from ..data.prompts import CHUNK, Data, Prompts
+from ..data.prompts import CHUNK, Data, Prompts, Sequences
 
 Pairs = tuple[NDArray[np.intp], NDArray[np.intp]]
 Divisors = Sequence[tuple[int, float]]
@@ -45,11 +45,11 @@ def product_sums(
 
 
 def span_sums(
-    span: Iterable[FloatArray], divisors: Divisors, pairs: Pairs
+    span: Iterable[Sequences], divisors: Divisors, pairs: Pairs
 ) -> FloatArray:
     """Σ F̃ F̃ᵀ over the chunks of a span, one after another."""
     with one_thread():  # in a worker's process as well
-        chunks = (F for tokens in span for F in _features(tokens, divisors, pairs))
+        chunks = (F for chunk in span for F in _features(chunk, divisors, pairs))
         return reduce(_add_to, (F @ F.T for F in chunks))
 
 
@@ -102,7 +102,7 @@ def _add_to(total: FloatArray, term: FloatArray) -> FloatArray:
     return np.add(total, term, out=memory)
 
 
-def _spans(data: Data, executor: Executor | None) -> Iterator[Iterable[FloatArray]]:
+def _spans(data: Data, executor: Executor | None) -> Iterator[Iterable[Sequences]]:
     """The chunks in runs of SPAN, each fit to be sent: sampled prompts are drawn where they are used."""
     if isinstance(data, Prompts):
         yield from data.spans(SPAN, executor)
@@ -113,12 +113,13 @@ def _spans(data: Data, executor: Executor | None) -> Iterator[Iterable[FloatArra
 
 
 def _features(
-    tokens: FloatArray, divisors: Divisors, pairs: Pairs
+    chunk: Sequences, divisors: Divisors, pairs: Pairs
 ) -> Iterator[FloatArray]:
     """F̃ (K+1, P) at each context length, where the next one overwrites it.
 
     A context grows by the tokens between two lengths; the query, its y masked, belongs to G as well.
     """
+    tokens, targets = chunk
     count = len(pairs[0])
     prompts = len(tokens)
     dimension = tokens.shape[2] - 1
@@ -132,7 +133,7 @@ def _features(
         x_q = tokens[:, length, :-1].T.copy()  # (D, P)
         G = (context + _masked_products(x_q, pairs)) / divisor
         np.multiply(G[:, None], x_q, out=products)
-        F[-1] = tokens[:, length, -1]
+        F[-1] = targets[:, length, 0]
         yield F
 
 

@@ -435,7 +435,7 @@ def test_gradients_of_divided_softmax_are_finite_differences(divisor):
 
 def test_another_divisor_of_softmax_is_refused():
     with pytest.raises(
-        ValueError, match="divisor must be one of context, tokens, none, not 'N'"
+        ValueError, match="divisor must be one of context, tokens, none, or a positive"
     ):
         predict(
             DividedSoftmax("N"),

@@ -95,14 +95,15 @@ def test_noise_is_independent_in_every_token():
 
 def test_chunks_are_the_tokens():
     data = sample(TASK, 2 * CHUNK + 5, seed=2)
-    chunks = list(data.chunks())
+    chunks = [chunk.tokens for chunk in data.chunks()]
     assert [len(chunk) for chunk in chunks] == [CHUNK, CHUNK, 5]
     assert np.array_equal(np.concatenate(chunks), data.tokens)
     assert not np.array_equal(
         chunks[0], chunks[1]
     )  # control: every chunk has random numbers of its own
     recorded = prompts_from_tokens(data.tokens)
-    assert np.array_equal(np.concatenate(list(recorded.chunks())), recorded.tokens)
+    again = [chunk.tokens for chunk in recorded.chunks()]
+    assert np.array_equal(np.concatenate(again), recorded.tokens)
 
 
 @settings(max_examples=15, deadline=None)
@@ -271,7 +272,7 @@ def test_memory_does_not_grow_with_the_number_of_sequences():
         data = sample(TASK, sequences, whiten=True, centre=True)
         tracemalloc.start()
         try:
-            assert sum(len(chunk) for chunk in data.chunks()) == sequences
+            assert sum(len(chunk.tokens) for chunk in data.chunks()) == sequences
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()

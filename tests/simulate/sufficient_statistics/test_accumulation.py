@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from attndyn import Merged, Separate, Task
 from attndyn.simulate import prompts_from_tokens, sample, statistics
-from attndyn.simulate.data.prompts import CHUNK
+from attndyn.simulate.data.prompts import CHUNK, Sequences
 from attndyn.simulate.sufficient_statistics.accumulation import SPAN, tree_sum
 
 SMALL = Task([2, 1], trace=1.0, context_length=2)  # a span of it takes milliseconds
@@ -159,7 +159,9 @@ def test_spans_are_small_to_send_and_know_the_moments():
     assert max(map(len, sent)) < 10_000
     # No worker reads all the data for the moments again.
     assert pickle.loads(sent[0]).prompts.moments is not None
-    together = np.concatenate([chunk for span in sent for chunk in pickle.loads(span)])
+    together = np.concatenate(
+        [chunk.tokens for span in sent for chunk in pickle.loads(span)]
+    )
     assert np.array_equal(
         together, sample(SMALL, MANY, whiten=True, centre=True).tokens
     )
@@ -217,7 +219,8 @@ def test_memory_does_not_grow_with_the_number_of_spans():
 class Doubled:
     """Prompts of the user's own: sampled ones, each twice as large."""
 
-    dimension, context_lengths, digest = 2, (2,), "doubled"
+    dimension, outputs, context_lengths, digest = 2, 1, (2,), "doubled"
+    context_weights = np.ones(1)
 
     def __init__(self, sequences):
         self.sequences, self.once = sequences, sample(SMALL, sequences)
@@ -226,8 +229,13 @@ class Doubled:
     def tokens(self):
         return 2 * self.once.tokens
 
+    @property
+    def targets(self):
+        return 2 * self.once.targets
+
     def chunks(self):
-        return (2 * tokens for tokens in self.once.chunks())
+        for tokens, targets in self.once.chunks():
+            yield Sequences(2 * tokens, 2 * targets)
 
 
 def test_prompts_of_the_users_own_can_be_summed_by_workers():

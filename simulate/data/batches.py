@@ -1,0 +1,195 @@
+"""Batches of a descent: what a run reads before each step, as a function of a seed and the step."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Protocol
+
+import numpy as np
+
+from ...runtime.arrays import FloatArray, IndexArray
+from ...runtime.checks import whole_number
+from ...task import Task
+from ...teachers import Mixture
+from .draws import drawn_teachers, input_root
+from .prompts import Data, Sequences, labelled, stream
+
+
+class Batches(Protocol):
+    """Prompts for every step of a descent: the same step has the same ones, whatever was read before."""
+
+    @property
+    def dimension(self) -> int:
+        """D, the dimension of x."""
+
+    @property
+    def outputs(self) -> int:
+        """K, the number of labels of one x."""
+
+    @property
+    def context_lengths(self) -> tuple[int, ...]:
+        """The context lengths over which the loss averages."""
+
+    @property
+    def context_weights(self) -> FloatArray:
+        """The weight of each of the context lengths, summing to 1, (L,)."""
+
+    @property
+    def digest(self) -> str:
+        """A name of all batches."""
+
+    def at(self, step: int) -> Sequences:
+        """The prompts of a step, counted from 0."""
+
+
+@dataclass(frozen=True, eq=False)
+class FreshPrompts:
+    """`batch` prompts of a task for each step, drawn by the seed and the step.
+
+    Each prompt draws which law of a mixture its teacher has, so that every batch has the right mean; a sample that
+    is stored has exact shares instead.
+
+    >>> batches = FreshPrompts(Task([2, 1], context_length=5), batch=8, seed=0)
+    >>> batches.at(3).tokens.shape, bool((batches.at(3).tokens == batches.at(3).tokens).all())
+    ((8, 6, 3), True)
+    """
+
+    task: Task
+    batch: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        whole_number(self.batch, "batch")
+        whole_number(self.seed, "seed", least=0)
+
+    @property
+    def dimension(self) -> int:
+        """D, the dimension of x."""
+        return self.task.dimension
+
+    @property
+    def outputs(self) -> int:
+        """K, the number of labels of one x."""
+        return self.task.outputs
+
+    @property
+    def context_lengths(self) -> tuple[int, ...]:
+        """The context lengths over which the loss averages."""
+        return self.task.context_lengths
+
+    @property
+    def context_weights(self) -> FloatArray:
+        """The weight of each of the context lengths, summing to 1, (L,)."""
+        return self.task.context_weights
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of everything that determines the prompts."""
+        settings = ("fresh", self.task.digest, self.batch, self.seed)
+        return hashlib.sha256(repr(settings).encode()).hexdigest()
+
+    @cached_property
+    def _root(self) -> FloatArray:
+        """Λ^½, which is found once."""
+        return input_root(self.task)
+
+    def at(self, step: int) -> Sequences:
+        """The prompts of a step: tokens (b, N+1, D+K) and targets (b, N+1, K)."""
+        task = self.task
+        draws = stream(self.seed, "batches", step)
+        tokens = max(task.context_lengths) + 1
+        z = task.inputs.draw(draws, (self.batch, tokens, self.dimension))
+        x = (z.reshape(-1, self.dimension) @ self._root.T).reshape(z.shape)
+        x += task.input_mean
+        W = self._teachers(draws)  # (b, K, D)
+        y = np.matmul(x, W.swapaxes(1, 2))  # (b, N+1, K)
+        if not task.noise_variance and not task.query_noise_variance:
+            return labelled(x, y, y)
+
+        noise = draws.standard_normal(y.shape)
+        labels = y + np.sqrt(task.noise_variance) * noise
+        if task.query_noise_variance == task.noise_variance:
+            return labelled(x, labels, labels)
+        return labelled(x, labels, y + np.sqrt(task.query_noise_variance) * noise)
+
+    def _teachers(self, draws: np.random.Generator) -> FloatArray:
+        """The teachers of a batch (b, K, D); their order does not matter to a mean."""
+        law = self.task.teachers
+        if not isinstance(law, Mixture):
+            return drawn_teachers(law, draws, self.batch)
+        shares = law.shares
+        counts = draws.multinomial(self.batch, shares / shares.sum())
+        parts = [
+            drawn_teachers(part, draws, int(count))
+            for part, count in zip(law.laws, counts, strict=True)
+        ]
+        return np.concatenate(parts)
+
+
+@dataclass(frozen=True, eq=False)
+class Minibatches:
+    """`batch` prompts of a data set for each step, reshuffled every epoch by the seed, the remainder dropped.
+
+    ValueError for a batch that is larger than the data.
+    """
+
+    data: Data
+    batch: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        whole_number(self.seed, "seed", least=0)
+        if whole_number(self.batch, "batch") > self.data.sequences:
+            raise ValueError(
+                f"batch must be at most {self.data.sequences}, the number of sequences, not {self.batch}"
+            )
+
+    @property
+    def dimension(self) -> int:
+        """D, the dimension of x."""
+        return self.data.dimension
+
+    @property
+    def outputs(self) -> int:
+        """K, the number of labels of one x."""
+        return self.data.outputs
+
+    @property
+    def context_lengths(self) -> tuple[int, ...]:
+        """The context lengths over which the loss averages."""
+        return self.data.context_lengths
+
+    @property
+    def context_weights(self) -> FloatArray:
+        """The weight of each of the context lengths, summing to 1, (L,)."""
+        return self.data.context_weights
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the data, the batch and the seed."""
+        settings = ("minibatches", self.data.digest, self.batch, self.seed)
+        return hashlib.sha256(repr(settings).encode()).hexdigest()
+
+    @cached_property
+    def _sequences(self) -> Sequences:
+        """All sequences, which are read once."""
+        return Sequences(self.data.tokens, self.data.targets)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """How many batches an epoch has."""
+        return self.data.sequences // self.batch
+
+    def at(self, step: int) -> Sequences:
+        """The prompts of a step: tokens (b, N+1, D+K) and targets (b, N+1, K)."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        order = _shuffled(self.data.sequences, self.seed, epoch)
+        chosen = order[place * self.batch : (place + 1) * self.batch]
+        tokens = self._sequences.tokens[chosen]
+        return Sequences(tokens, self._sequences.targets[chosen])
+
+
+@lru_cache(maxsize=2)
+def _shuffled(sequences: int, seed: int, epoch: int) -> IndexArray:
+    """The order of the sequences in an epoch."""
+    return np.asarray(stream(seed, "batches", epoch).permutation(sequences))

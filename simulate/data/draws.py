@@ -1,0 +1,43 @@
+"""Draws of a task's inputs and teachers from random numbers, the same for stored samples and fresh batches."""
+
+import numpy as np
+
+from ...runtime.arrays import FloatArray
+from ...task import Task
+from ...teachers import TeacherLaw, covariance_root, symmetric_root
+
+
+def inputs_of(task: Task, z: FloatArray) -> FloatArray:
+    """x = mean + Λ^½ z of z (…, D), with the root that `input_root` gives.
+
+    >>> inputs_of(Task([4], context_length=1), np.ones((2, 1)))
+    array([[2.],
+           [2.]])
+    """
+    # One product of matrices over all tokens: many small ones are slower.
+    x = z.reshape(-1, task.dimension) @ input_root(task).T
+    if np.any(task.input_mean):
+        x += task.input_mean
+    return x.reshape(z.shape)
+
+
+def input_root(task: Task) -> FloatArray:
+    """Λ^½ (D, D): the factor of Cholesky for Gaussian x, whose law does not depend on the root, else the symmetric."""
+    if task.inputs.is_gaussian:
+        return covariance_root(task.covariance)
+    return symmetric_root(task.covariance)
+
+
+def drawn_teachers(
+    law: TeacherLaw, generator: np.random.Generator, count: int
+) -> FloatArray:
+    """So many teachers of a law, (count, K, D); ValueError for wrong shapes or numbers of a law of the user's own."""
+    shape = (count, law.outputs, law.dimension)
+    if count == 0:
+        return np.empty(shape)
+    W = np.asarray(law.draw(generator, count), dtype=np.float64)
+    if W.shape != shape or not np.all(np.isfinite(W)):
+        raise ValueError(
+            f"draw of the law of teachers must give finite numbers of shape {shape}, not {W.shape}"
+        )
+    return W
