@@ -20,6 +20,7 @@ from ...task import Task
 from ..attention.initialisation import checked_start, model_name, own_heads
 from ..attention.model_check import refuse_unfit_on_the_way
 from ..attention.objectives import Objective, objective
+from ..data.batches import Batches, FreshPrompts, Minibatches
 from ..data.prompts import Data
 from ..sufficient_statistics.quadratic_loss import Statistics
 from ..trajectory import Trajectory
@@ -172,7 +173,7 @@ def _refuse_swapped(model: object, source: object) -> None:
 
 def _batches(
     source: Data | Statistics | Task, batch: int | None, seed: int | None
-) -> Any:
+) -> Batches | None:
     """The batches of a run, None for full ones; ValueError where the source has none of these."""
     if batch is None:
         if isinstance(source, Task):
@@ -190,11 +191,6 @@ def _batches(
         raise ValueError(
             "statistics hold all prompts at once: pass the data for minibatches"
         )
-    from ..data.batches import (  # type: ignore[import-not-found]
-        FreshPrompts,
-        Minibatches,
-    )
-
     if isinstance(source, Task):
         return FreshPrompts(source, size, seed)
     return Minibatches(source, size, seed)
@@ -216,7 +212,7 @@ def _full_batch(model: Parametrization, source: Data | Statistics | Task) -> Obj
 def _step_objective(
     model: Parametrization,
     source: Data | Statistics | Task,
-    batches: Any,
+    batches: Batches | None,
 ) -> steppers.StepObjective:
     """The objective of each step: on its batch, or on all prompts."""
     if batches is not None:

@@ -14,7 +14,9 @@ STORED_AND_SHOWN = frozenset(
     {
         "runtime/display.py",
         "runtime/files.py",
+        "runtime/nested.py",
         "runtime/progress.py",
+        "runtime/signals.py",
         "runtime/time_axis.py",
         "runtime/typesetting.py",
         "runtime/versions.py",
@@ -79,10 +81,11 @@ def _reached_from(start: Path, engine: str, root: Path) -> set[Path]:
     left_out = STORED_AND_SHOWN | NOT_OF_EXPERIMENTS | UNUSED[engine]
 
     def follows(importer: Path, imported: Path) -> bool:
-        # Laws that a task may hold stand in modules of their own, which the task imports to read them from
-        # a file: they count where the task of an experiment holds one, by its class.
+        # Laws of teachers that a task may hold stand in a module of their own, which the task imports to read them
+        # from a file; every task holds a law of its inputs.
         if importer == root / "task.py":
-            return imported.is_relative_to(root / "runtime")
+            inputs = root / "inputs.py"
+            return imported.is_relative_to(root / "runtime") or imported == inputs
         return imported.relative_to(root).as_posix() not in left_out
 
     return sources(start, follows)
@@ -96,7 +99,8 @@ def _defining_files(classes: set[type]) -> set[Path]:
         if cls.__module__.startswith(f"{PACKAGE}."):
             module = sys.modules[cls.__module__]
             files.add(Path(str(module.__file__)))
-    return files
+    # A class may show itself by one of these, which is no number of a run.
+    return files - {ROOT / name for name in STORED_AND_SHOWN}
 
 
 @cache
