@@ -1,4 +1,4 @@
-"""The command line: verify, figures, fixed-points, derive, check, simulate, sweep, replay."""
+"""The command line: verify, figures, fixed-points, derive, check, simulate, sweep, replay, overlay."""
 
 import os
 import sys
@@ -161,3 +161,4 @@ app.command(epilog=_EVERY_STATUS)(theory.check)
 app.command(epilog=_JUDGED)(simulate.simulate)
 app.command(epilog=_DONE_OR_NOT)(simulate.sweep)
 app.command(epilog=_JUDGED)(compare.replay)
+app.command(epilog=_DONE_OR_NOT)(compare.overlay)

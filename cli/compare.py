@@ -1,15 +1,33 @@
-"""The commands that compare theory with runs: verify, figures, replay."""
+"""The commands that compare theory with runs: verify, figures, replay, overlay."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..runtime.ascii_text import named
 from .completion import claims_that_begin, figures_that_begin
 from .exit_status import ExitStatus
-from .options import Json
+from .options import (
+    ContextLength,
+    Divisor,
+    Eigenvalues,
+    Heads,
+    Json,
+    Kind,
+    Noise,
+    Rank,
+    ScoreDivisor,
+    TaskFile,
+    Trace,
+    model_of,
+    number,
+    task_of,
+)
 from .whole_numbers import counted
+
+if TYPE_CHECKING:
+    from ..simulate import Trajectory
 
 
 def verify(
@@ -129,3 +147,136 @@ def replay(
             f"{result.seconds:.2f} s{note}"
         )
     return ExitStatus.AS_EXPECTED if within else ExitStatus.OTHER_THAN_EXPECTED
+
+
+def overlay(
+    log: Annotated[
+        Path,
+        typer.Argument(
+            help="Losses as CSV, JSON or JSONL, or an npz file of attndyn simulate."
+        ),
+    ],
+    eigenvalues: Eigenvalues = None,
+    trace: Trace = None,
+    context_length: ContextLength = None,
+    noise_variance: Noise = None,
+    task: TaskFile = None,
+    model: Kind = "separate",
+    heads: Heads = None,
+    rank: Rank = 1,
+    divisor: Divisor = None,
+    score_divisor: ScoreDivisor = "1",
+    learning_rate: Annotated[
+        Any,
+        typer.Option(
+            parser=number, metavar="NUMBER", help="Learning rate of the logged run."
+        ),
+    ] = None,
+    loss_scale: Annotated[
+        Any,
+        typer.Option(
+            parser=number,
+            metavar="NUMBER",
+            help="The logged loss in parts of the mean square: 1/2 for a loss with a half.",
+        ),
+    ] = None,
+    scale: Annotated[
+        Any,
+        typer.Option(
+            parser=number,
+            metavar="NUMBER",
+            help="Aligned start of the theory's curve; fitted to the first drop if left out.",
+        ),
+    ] = None,
+    step: Annotated[
+        str | None, typer.Option("--step", help="Name of the log's column of steps.")
+    ] = None,
+    loss: Annotated[
+        str | None, typer.Option("--loss", help="Name of the log's column of losses.")
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="npz file of checkpoints: STEP/NAME, or steps and names."),
+    ] = None,
+    x: Annotated[
+        str, typer.Option("--x", help="Axis of the figure: steps or flow_time.")
+    ] = "flow_time",
+    out: Annotated[
+        Path | None, typer.Option(help="Write the figure here: PDF, PNG or SVG.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Lay the theory's curve over a run of your own, and match its plateaus to fixed points."""
+    # Long because every option of a task, a model and a log is one of its arguments.
+    from ..compare import fitted_scale, match_plateaus
+    from ..compare import overlay as lay_over
+    from ..runtime.checks import check_choice, positive_number
+    from ..runtime.time_axis import UNITS
+    from ..theory import fixed_points, time_course
+    from .output.overlay import (
+        figure_format,
+        overlay_json,
+        print_overlay,
+        write_overlay,
+    )
+
+    check_choice(x, "--x", UNITS)
+    if out is not None:
+        figure_format(out)
+    problem = task_of(eigenvalues, trace, context_length, noise_variance, task)
+    count = problem.dimension if heads is None else heads
+    attention = model_of(model, count, rank, divisor, score_divisor=score_divisor)
+    run = _logged_run(
+        log,
+        learning_rate=learning_rate,
+        loss_scale=loss_scale,
+        step=step,
+        loss=loss,
+        weights=weights,
+    )
+
+    is_fitted = scale is None
+    given = None if is_fitted else positive_number(float(scale), "--scale")
+    start = given or fitted_scale(problem, attention, run)
+    curve = time_course(problem, attention, run.flow_time, start)
+    both = lay_over(curve, run)
+    matches = match_plateaus(fixed_points(problem, attention), run)
+    if out is not None:
+        write_overlay(both, out, x)
+    if json:
+        print(overlay_json(both, matches, start, is_fitted=is_fitted))
+    else:
+        print_overlay(both, matches, start, is_fitted=is_fitted)
+        if out is not None:
+            print(named(out))
+
+
+def _logged_run(log: Path, **options: Any) -> "Trajectory":
+    """The run of a log, or of a file that `attndyn simulate` wrote; ValueError for options that it does not take."""
+    from ..simulate import external_run, load
+
+    if log.suffix == ".npz":
+        given = [name for name, value in options.items() if value is not None]
+        if given:
+            option = given[0].replace("_", "-")
+            raise ValueError(
+                f"{log} is a saved run, which knows its own: leave --{option} out"
+            )
+        run = load(log)
+        if run.is_flow:
+            return run
+        # Without a rate there is no flow time, which says why.
+        _ = run.flow_time
+        return run
+    rate = options.pop("learning_rate")
+    if rate is None:
+        raise ValueError(
+            "pass --learning-rate, that of the logged run: the theory's curve counts flow time"
+        )
+    scale = options.pop("loss_scale")
+    return external_run(
+        log,
+        learning_rate=float(rate),
+        loss_scale=1.0 if scale is None else float(scale),
+        **options,
+    )

@@ -12,6 +12,7 @@ from .evidence.judges import (
     equal_within,
 )
 from .evidence.verdict import Verdict
+from .first_drops import fitted_scale
 from .ledger.ledger import Ledger
 from .ledger.registry import claim
 from .ledger.verification import verify
@@ -44,6 +45,7 @@ __all__ = [
     "derived_time_course",
     "effective_map",
     "equal_within",
+    "fitted_scale",
     "hessian",
     "hessian_index",
     "match_plateaus",

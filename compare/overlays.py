@@ -17,6 +17,8 @@ from .metrics.flatness import steepness_of
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_NO_STEPS = "a gradient flow has no steps: draw with x='flow_time'"
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Overlay(Displayed):
@@ -100,11 +102,6 @@ class Overlay(Displayed):
         time. `label` names the run in the legend. `style` goes to both lines. ValueError for steps of a flow, and
         for another unit than the axes count.
         """
-        times: dict[str, ArrayLike] = {"flow_time": self.flow_time}
-        if not self.run.is_flow:
-            # Steps are known to the run alone.
-            shared = np.isin(self.run.flow_time, self.flow_time)
-            times["steps"] = self.run.steps[shared]
         run_line = line_style(style)
         # Theory is dashed and black over the simulation, unless the caller says otherwise.
         theory_line = line_style(style, color="black", linestyle="--")
@@ -112,11 +109,37 @@ class Overlay(Displayed):
             label or self._run_kind: (self.observed, run_line),
             "theory": (self.predicted, theory_line),
         }
-        no_steps = "a gradient flow has no steps: draw with x='flow_time'"
-        ax = draw_losses(ax, times, losses, x, no_steps)
+        ax = draw_losses(ax, self._times(), losses, x, _NO_STEPS)
         if legend:
             ax.legend(frameon=False)
         return ax
+
+    def plot_gap(
+        self,
+        ax: "Axes | None" = None,
+        *,
+        x: str | None = None,
+        label: str | None = None,
+        **style: Any,
+    ) -> "Axes":
+        """Draw the observed loss less the predicted one on `ax` (new axes if None); returns the axes.
+
+        `x` as in `plot`; `label` and `style` go to the line. ValueError as `plot`.
+        """
+        gap = self.observed - self.predicted
+        line = {label or "": (gap, line_style(style))}
+        ax = draw_losses(ax, self._times(), line, x, _NO_STEPS)
+        ax.set_ylabel("observed − predicted loss")
+        return ax
+
+    def _times(self) -> dict[str, ArrayLike]:
+        """The times (T,) of both curves in each unit that the run knows."""
+        times: dict[str, ArrayLike] = {"flow_time": self.flow_time}
+        if not self.run.is_flow:
+            # Steps are known to the run alone.
+            shared = np.isin(self.run.flow_time, self.flow_time)
+            times["steps"] = self.run.steps[shared]
+        return times
 
 
 def overlay(curve: TimeCourse | Trajectory, run: Trajectory | TimeCourse) -> Overlay:

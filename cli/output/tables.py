@@ -1,7 +1,7 @@
 """Tables for the terminal, for other programs (JSON) and for papers (LaTeX)."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,6 +111,18 @@ def print_fixed_points(points: FixedPoints, limit: int) -> None:
         print(f"these are the {limit} smallest losses: --limit shows more")
     if any(point.continuum for point in first_points):
         print("* a continuum of maps: equal gains leave the choice of directions free")
+
+
+def print_rows(columns: Mapping[str, bool], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows of cells under these columns; those with True never break a cell."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console()
+    table = _table(columns)
+    for row in rows:
+        table.add_row(*(escape(_as_printed(cell, console)) for cell in row))
+    _print_whole(table, console)
 
 
 def _cells(point: FixedPoint) -> tuple[str, ...]:

@@ -109,6 +109,17 @@ def steepness_of(run: Trajectory) -> Steepness:
     return _slope_of_log_loss(run.time, run.loss)
 
 
+def averaged_loss(run: Trajectory) -> FloatArray:
+    """The losses of a run (T,), averaged over neighbouring rows where they scatter.
+
+    >>> from attndyn.simulate import external_run
+    >>> averaged_loss(external_run([1.0, 0.5, 0.25]))
+    array([1.  , 0.5 , 0.25])
+    """
+    half = _slope_of_log_loss(run.time, run.loss).half_window
+    return _moving_average(run.loss, half) if half else run.loss
+
+
 def _has_gradient_of_loss(run: Trajectory) -> bool:
     """Whether the norm of the gradient is known, and small where the loss does not change."""
     if run.gradient_norm is None or not np.any(run.gradient_norm):

@@ -37,6 +37,9 @@ _SURE_MAP = 0.02
 _SURE_LOSS = 0.005
 """Nothing is told apart by less than these: maps on plateaus are so far off, and losses of finite samples."""
 
+_SAME_CONVENTION = 0.1
+"""Logarithm of a factor between losses that finite samples may make."""
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PlateauMatch(Displayed):
@@ -127,8 +130,10 @@ class PlateauMatch(Displayed):
 class PlateauMatches(Sequence[PlateauMatch], Displayed):
     """The plateaus of a run in order, each with its fixed point, as a table; made by `match_plateaus`."""
 
-    def __init__(self, matches: Iterable[PlateauMatch]) -> None:
+    def __init__(self, matches: Iterable[PlateauMatch], note: str = "") -> None:
         self._matches = tuple(matches)
+        self.note = note
+        """What speaks against the matches: that the losses lie at another multiple of the levels, or nothing."""
 
     @overload
     def __getitem__(self, index: int) -> PlateauMatch: ...
@@ -138,7 +143,7 @@ class PlateauMatches(Sequence[PlateauMatch], Displayed):
 
     def __getitem__(self, index: int | slice) -> "PlateauMatch | PlateauMatches":
         if isinstance(index, slice):
-            return PlateauMatches(self._matches[index])
+            return PlateauMatches(self._matches[index], self.note)
         return self._matches[index]
 
     def __len__(self) -> int:
@@ -152,15 +157,18 @@ class PlateauMatches(Sequence[PlateauMatch], Displayed):
         rows: dict[str, object] = {}
         for number, match in enumerate(self._matches, start=1):
             rows[f"{number}: {match.label}"] = match.row
-        if any(match.is_ambiguous for match in self._matches):
+        if any(match.is_near and match.is_ambiguous for match in self._matches):
             rows["or"] = (
                 "these fixed points are too near to each other to be told apart here"
             )
+        if self.note:
+            rows["note"] = self.note
         return Summary(f"Plateaus of a run: {len(self)}", rows)
 
     def to_dict(self) -> dict[str, Any]:
-        """The numbers of each plateau."""
-        return {"plateaus": [match.to_dict() for match in self._matches]}
+        """The numbers of each plateau, and the note."""
+        plateaus = [match.to_dict() for match in self._matches]
+        return {"plateaus": plateaus, "note": self.note}
 
 
 def match_plateaus(
@@ -172,7 +180,8 @@ def match_plateaus(
     in the run alone, as stretches in which the loss falls more slowly than before and after. Or they are the ones to
     expect, in any order: there is then a plateau for each whose level the run passes, where it is flattest between
     the mid-levels; those that it skips are left out. Flat is where the gradient is small, or, where its norm is not
-    known, the slope of the log of the loss.
+    known, the slope of the log of the loss. The result's `note` says where the losses look like another multiple of
+    the mean square than the levels are.
 
     Model and |M*| come from the points. By the weights stored on a plateau its point is the one with the nearest map,
     and without weights the one with the nearest loss; others that are hardly farther away are its `rivals`.
@@ -200,10 +209,11 @@ def match_plateaus(
     else:
         stretches = _expected_stretches(candidates.points, run)
     maps = _maps(candidates, run)
-    return PlateauMatches(
+    matches = [
         _match(candidates, run, maps, stretch, expected)
         for stretch, expected in stretches
-    )
+    ]
+    return PlateauMatches(matches, _note_on_convention(candidates, matches))
 
 
 class _Candidates(NamedTuple):
@@ -321,6 +331,34 @@ def _match(
         rivals=rivals,
         is_near=bool(distances[nearest] <= near),
     )
+
+
+def _note_on_convention(
+    candidates: _Candidates, matches: Sequence[PlateauMatch]
+) -> str:
+    """That the losses look like a multiple of the mean square; empty if they do not.
+
+    With weights the maps say which levels they should be at. Without, the first plateau should be that of M = 0, and
+    with its factor all plateaus must lie nearer to levels than without.
+    """
+    if len(matches) < 2:
+        return ""
+    heights = np.array([match.loss for match in matches])
+    levels = np.array([match.point.loss for match in matches])
+    if all(match.weights and match.is_near for match in matches):
+        ratios = heights / levels
+        factor = float(np.median(ratios))
+        is_multiple = bool(np.ptp(ratios) < 0.2 * factor)
+    else:
+        factor = float(heights[0] / candidates.points[0].population.c)
+        if factor <= 0:
+            return ""
+        scaled = heights / factor
+        gaps = np.abs(scaled[:, None] - candidates.losses).min(axis=1)
+        is_multiple = bool(np.mean(gaps) < 0.5 * np.mean(np.abs(heights - levels)))
+    if not is_multiple or abs(np.log(factor)) < _SAME_CONVENTION:
+        return ""
+    return f"losses are {factor:.3g} times the levels: loss_scale={factor:.3g}?"
 
 
 def _stored_on(run: Trajectory, stretch: FlatStretch) -> int | None:

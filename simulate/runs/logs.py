@@ -396,6 +396,8 @@ def _no_number(cell: Any, name: str, row: int) -> str:
     way_out = "write it as a plain number"
     if text.startswith("tensor("):
         way_out = "log loss.item()"
+    elif text.startswith("np.float"):
+        way_out = "log float(loss)"
     elif text.endswith("%"):
         way_out = "a loss in units of y² has no percent"
     return f"{name!r} of row {row} is {text!r}, which is no number: {way_out}"

@@ -16,7 +16,7 @@ from attndyn.compare.claims.linear_attention.common.controls import (
 from attndyn.compare.evidence.claim import UNMODIFIED
 from attndyn.compare.exact_statistics import population_statistics
 from attndyn.compare.metrics.curves import exit_times
-from attndyn.simulate import flow, initial_weights, train
+from attndyn.simulate import external_run, flow, initial_weights, train
 from attndyn.theory import TimeCourse, population, time_course
 
 TASK = Task([4, 3, 2, 1], trace=1.0, context_length=31)
@@ -264,3 +264,39 @@ def test_the_label_of_a_plot_names_the_run(both):
     ax = both.plot(Figure().add_subplot(), label="first seed", color="red")
     assert [line.get_label() for line in ax.lines] == ["first seed", "theory"]
     assert [line.get_color() for line in ax.lines] == ["red", "red"]
+
+
+def test_the_gap_is_drawn_in_the_unit_of_the_axes():
+    import matplotlib.pyplot as plt
+
+    task, model = Task([1, 1], trace=1, context_length=31), Merged(heads=2)
+    steps = np.arange(0, 500, 50)
+    curve = time_course(task, model, 0.1 * steps, 0.05)
+    outside = external_run(curve.loss + 0.01, step=steps, learning_rate=0.05)
+    over = overlay(curve, outside)
+    figure, (left, right) = plt.subplots(1, 2)
+    try:
+        over.plot(left, x="steps", lw=1, legend=False)
+        assert over.plot_gap(right, x="steps", color="C3") is right
+        assert left.get_legend() is None
+        assert [line.get_linewidth() for line in left.get_lines()] == [1, 1]
+        (line,) = right.get_lines()
+        np.testing.assert_array_equal(line.get_xdata(), steps)
+        np.testing.assert_allclose(line.get_ydata(), 0.01, atol=1e-12)
+        assert line.get_color() == "C3"
+        assert (right.get_xlabel(), right.get_ylabel()) == (
+            "steps",
+            "observed − predicted loss",
+        )
+        with pytest.raises(ValueError, match="these axes count steps"):
+            over.plot_gap(right, x="flow_time")
+    finally:
+        plt.close(figure)
+    assert over.to_dict()["run"] == "run from outside"
+
+
+def test_a_run_without_a_rate_has_no_overlay():
+    task, model = Task([1, 1], trace=1, context_length=31), Merged(heads=2)
+    curve = time_course(task, model, [0.0, 1.0, 2.0], 0.05)
+    with pytest.raises(ValueError, match="learning rate of this run is not known"):
+        overlay(curve, external_run([1.0, 0.9, 0.8]))

@@ -1,5 +1,7 @@
 """Where runs land: on the fixed points of the theory, with the Hessian that these have."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given as forall
@@ -228,6 +230,17 @@ def test_a_plateau_at_no_fixed_point_is_said_to_be_none(landed):
     assert found[-1].subset is None
     assert "none near, nearest" in repr(found)
     assert not found[-1].to_dict()["near"]
+
+
+@pytest.mark.parametrize("factor", [0.5, 256.0])
+@pytest.mark.parametrize("weights", [False, True])
+def test_a_loss_of_another_convention_is_noticed(landed, factor, weights):
+    run = outside(landed[0], weights=weights)
+    other = replace(run, loss=run.loss * factor)
+    found = match_plateaus(POINTS, other)
+    assert f"loss_scale={factor:.3g}?" in repr(found)
+    assert match_plateaus(POINTS, run).note == ""
+    assert match_plateaus(POINTS, replace(run, loss=run.loss * 1.03)).note == ""
 
 
 def test_a_run_that_never_drops_has_one_plateau(landed):

@@ -1,0 +1,166 @@
+"""attndyn overlay: theory over a log or a saved run, plateaus as a table and as JSON."""
+
+import json
+
+import numpy as np
+import pytest
+
+from attndyn import Separate, Task
+from attndyn.cli import main
+from attndyn.compare.exact_statistics import population_statistics
+from attndyn.simulate import flow, initial_weights, train
+from attndyn.theory import fixed_points
+
+TASK = Task([2, 1], context_length=31)
+MODEL = Separate(2)
+SCALE = 0.05
+RATE = 0.02
+SUBSETS = [[], [1], [1, 2]]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The task, a run from aligned heads as npz, and its losses with a half as CSV."""
+    folder = tmp_path_factory.mktemp("overlay")
+    (folder / "t.toml").write_text(TASK.to_toml())
+    start = initial_weights(MODEL, TASK, SCALE, scheme="aligned")
+    data = population_statistics(TASK, MODEL)
+    run = train(MODEL, data, start, learning_rate=RATE, steps=3_000, record=20)
+    run.save(folder / "run.npz")
+    rows = [
+        f"{s},{float(loss / 2)!r},7"
+        for s, loss in zip(run.steps[::20], run.loss[::20], strict=True)
+    ]
+    (folder / "log.csv").write_text("\n".join(["step,loss,val_loss", *rows]) + "\n")
+    stored = {
+        f"{s}/{n}": v[k]
+        for k, s in enumerate(run.weight_steps)
+        for n, v in run.weights.items()
+    }
+    np.savez(folder / "weights.npz", **stored)
+    flow(MODEL, data, start, np.linspace(0, 120, 200)).save(folder / "flow.npz")
+    (folder / "flat.csv").write_text(
+        "step,loss\n" + "".join(f"{s},2.9\n" for s in range(50))
+    )
+    return folder
+
+
+def call(folder, file, *options):
+    task = str(folder / "t.toml")
+    return main(
+        ["overlay", str(folder / file), "--task", task, "--heads", "2", *options]
+    )
+
+
+LOG = ("--learning-rate", "2/50", "--loss-scale", "1/2")
+
+
+def test_a_log_gives_its_plateaus_as_json_and_nothing_else(folder, capsys):
+    assert call(folder, "log.csv", *LOG, "--json") == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    result = json.loads(printed.out)
+    assert [row["subset"] for row in result["plateaus"]] == SUBSETS
+    assert result["fitted"] is True
+    assert result["scale"] == pytest.approx(SCALE, rel=0.02)
+    assert 0 < result["l2_gap"] < 0.05 < result["sup_gap"] < 0.5
+    levels = [
+        point.loss
+        for point in reversed(fixed_points(TASK, MODEL))
+        if list(point.subset) in SUBSETS
+    ]
+    np.testing.assert_allclose(
+        [row["loss"] for row in result["plateaus"]], levels, atol=3e-3
+    )
+    assert [row["map_gap"] for row in result["plateaus"]] == [None] * 3
+    assert result["note"] == ""
+    # Flow time is 2·½·η·step with the rate η of the half.
+    for row in result["plateaus"]:
+        assert row["flow_time"] == pytest.approx(2 * RATE * row["step"])
+
+
+def test_a_given_scale_is_not_fitted(folder, capsys):
+    assert call(folder, "log.csv", *LOG, "--scale", "0.04", "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["scale"], result["fitted"]) == (0.04, False)
+    assert result["sup_gap"] > 1  # control: another scale drops elsewhere
+
+
+def test_a_saved_run_has_maps(folder, capsys):
+    assert call(folder, "run.npz", "--x", "steps", "--json") == 0
+    rows = json.loads(capsys.readouterr().out)["plateaus"]
+    assert [row["subset"] for row in rows] == SUBSETS
+    assert all(row["map_gap"] < 0.01 for row in rows)
+    assert (
+        call(
+            folder, "log.csv", *LOG, "--weights", str(folder / "weights.npz"), "--json"
+        )
+        == 0
+    )
+    rows = json.loads(capsys.readouterr().out)["plateaus"]
+    assert all(row["map_gap"] < 0.02 for row in rows)
+    assert call(folder, "flow.npz", "--json") == 0
+    rows = json.loads(capsys.readouterr().out)["plateaus"]
+    assert [(row["subset"], row["step"]) for row in rows] == [
+        (s, None) for s in SUBSETS
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ending", "magic"), [("pdf", b"%PDF"), ("PNG", b"\x89PNG"), ("svg", b"<?xml")]
+)
+def test_the_figure_is_written(folder, ending, magic, tmp_path, capsys):
+    out = tmp_path / "new folder" / f"over.{ending}"
+    assert call(folder, "log.csv", *LOG, "--x", "steps", "--out", str(out)) == 0
+    assert out.read_bytes().startswith(magic)
+    text = capsys.readouterr().out
+    assert "fitted to the first drop of the log, no prediction" in text
+    assert "over." in text
+    assert "{1, 2}" in text
+    assert call(folder, "log.csv", *LOG, "--scale", "0.05") == 0
+    assert "fitted" not in capsys.readouterr().out
+
+
+WRONG = {
+    "pass --learning-rate, that of the logged run": ("log.csv",),
+    "leave --learning-rate out": ("run.npz", "--learning-rate", "0.1"),
+    "leave --loss-scale out": ("run.npz", "--loss-scale", "0.5"),
+    "the run never drops to": ("flat.csv", "--learning-rate", "0.1"),
+    "the run begins at loss 1.4": ("log.csv", "--learning-rate", "0.1"),
+    "--out must end in .pdf, .png or .svg, not 'over.txt'": (
+        "log.csv",
+        *LOG,
+        "--out",
+        "over.txt",
+    ),
+    "--x must be one of steps, flow_time": ("log.csv", *LOG, "--x", "epochs"),
+    "--scale must be positive": ("log.csv", *LOG, "--scale", "0"),
+    "learning_rate must be positive": ("log.csv", "--learning-rate", "-1"),
+    "no column called loss='mse'": ("log.csv", *LOG, "--loss", "mse"),
+    "cannot read or write": ("absent.csv", *LOG),
+    "not a whole trajectory file": ("weights.npz",),
+    "has weights 'value'": (
+        "log.csv",
+        *LOG,
+        "--heads",
+        "3",
+        "--weights",
+        "weights.npz",
+    ),
+}
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_a_mistake_is_one_line(message, folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    assert call(folder, *WRONG[message], "--json") == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    (line,) = printed.err.splitlines()
+    assert line.startswith("attndyn: ")
+    assert message in line
+
+
+def test_a_loss_of_another_convention_is_noticed(folder, capsys):
+    assert call(folder, "log.csv", "--learning-rate", "0.04", "--scale", "0.05") == 0
+    assert "note: losses are 0.5 times the levels" in capsys.readouterr().out
