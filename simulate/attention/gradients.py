@@ -28,19 +28,21 @@ def pullback(model: Parametrization) -> Pullback:
 
 
 def _merged(weights: Weights, grad_a: FloatArray, grad_B: FloatArray) -> Weights:
-    """a is the value and B the key-query matrix without the column that meets the query's masked y."""
+    """a is the value and B the key-query matrix without the columns that meet the query's masked y."""
+    D = grad_B.shape[-1]
     key_query = np.zeros_like(weights["key_query"])
-    key_query[..., :-1] = grad_B
+    key_query[..., :D] = grad_B
     return {"value": grad_a, "key_query": key_query}
 
 
 def _separate(weights: Weights, grad_a: FloatArray, grad_B: FloatArray) -> Weights:
-    """B = Σ_r k_r q_rᵀ without the query's last entry, which meets the masked y."""
+    """B = Σ_r k_r q_rᵀ without the query's last entries, which meet the masked y."""
+    D = grad_B.shape[-1]
     key = weights["key"]
     query = weights["query"]
     grad_query = np.zeros_like(query)
-    grad_query[..., :-1] = key @ grad_B
-    grad_key = query[..., :-1] @ grad_B.swapaxes(-1, -2)
+    grad_query[..., :D] = key @ grad_B
+    grad_key = query[..., :D] @ grad_B.swapaxes(-1, -2)
     return {"value": grad_a, "key": grad_key, "query": grad_query}
 
 

@@ -183,7 +183,7 @@ def checked_start(
         check_finite(weights[name], f"start[{name!r}]")
     refuse_unfit_at(model, weights, source.dimension)
     if isinstance(source, Statistics) and source.block == "restricted":
-        refuse_outside(model, weights)
+        refuse_outside(model, weights, source.dimension)
     return weights
 
 

@@ -40,6 +40,8 @@ def objective(model: Parametrization, source: Data | Statistics) -> Objective:
     if not isinstance(source, Statistics):
         return _on_tokens(model, source)
     refuse_mismatch(model, source)
+    if source.block == "restricted" and source.outputs > 1:
+        return _on_block(model, source)
     if source.block == "restricted" and isinstance(model, Separate):
         return separate_on_block(model, source)
     return _on_statistics(model, source)
@@ -76,12 +78,12 @@ class LossOfMap:
     """L(M) = c − 2⟨b, m⟩ + ⟨m, S m⟩ of a map M (D+1, D+1, D), by statistics (Zhang et al. 2025, Section 2.2).
 
     G is symmetric, so that one feature stands for both orders of a pair i ≤ j, and m_(ij)d = M_ijd + M_jid where
-    i < j, M_iid on the diagonal.
+    i < j, M_iid on the diagonal. With K outputs each has a map M_k (D+K, D+K, D), and the loss is the sum over k.
     """
 
     def __init__(self, stats: Statistics) -> None:
         i, j = stats.pairs
-        size = stats.dimension + 1
+        size = stats.dimension + stats.outputs
         self.stats = stats
         # Rows of M (size², D) that hold the two orders of each pair.
         self.upper = i * size + j
@@ -89,43 +91,70 @@ class LossOfMap:
         # A diagonal pair is its own transpose, and would be counted twice.
         self.once = np.repeat(np.where(i == j, 0.5, 1.0), stats.dimension)
         # Memory for S m − b on both orders of each pair: zero outside the block.
-        self.rows = np.zeros((size * size, stats.dimension))
+        maps = () if stats.outputs == 1 else (stats.outputs,)
+        self.rows = np.zeros((*maps, size * size, stats.dimension))
 
     def __call__(self, M: FloatArray) -> tuple[float, FloatArray]:
-        """Loss and ∂L/∂M (size², D) at M (size², D)."""
-        c, b, S = self.stats.c, self.stats.b, self.stats.form
-        by_pair = M[self.upper] + M[self.lower]
-        m = by_pair.ravel() * self.once
-        Sm = S @ m
-        loss = c + float(m @ (Sm - 2.0 * b))
+        """Loss and ∂L/∂M (size², D) at M (size², D); (K, size², D) with several outputs."""
+        b = self.stats.b
+        by_pair = M[..., self.upper, :] + M[..., self.lower, :]
+        m = by_pair.reshape(b.shape) * self.once
+        loss, half_slope = self.stats.loss_of_features(m)
 
         # ∂L/∂m = 2 (S m − b) for either order of a pair.
-        half = (Sm - b).reshape(-1, self.stats.dimension)
-        self.rows[self.upper] = half
-        self.rows[self.lower] = half
+        half = half_slope.reshape(by_pair.shape)
+        self.rows[..., self.upper, :] = half
+        self.rows[..., self.lower, :] = half
         return loss, 2.0 * self.rows
 
 
 def _on_statistics(model: Parametrization, stats: Statistics) -> Objective:
-    """The objective of the map M = Σ_h a_h ⊗ B_h."""
-    D = stats.dimension
-    size = D + 1
+    """The objective of the map M = Σ_h a_h ⊗ B_h, a map for each output if there are several."""
+    D, K = stats.dimension, stats.outputs
+    size = D + K
     loss_of_map = LossOfMap(stats)
     to_weights = pullback(model)
     restricted = stats.block == "restricted"
 
     def evaluate(weights: Weights) -> tuple[float, Weights]:
         if restricted:
-            refuse_outside(model, weights)
-        a, B = heads_of(model, weights)  # (H, size) and (H, size, D)
-        flat_B = B.reshape(len(B), -1)
-        M = (a.T @ flat_B).reshape(size * size, D)
+            refuse_outside(model, weights, D)
+        a, B = heads_of(model, weights)  # (H, [K,] size) and (H, size, D)
+        flat_a = a.reshape(len(a), -1)  # (H, K·size)
+        flat_B = B.reshape(len(B), -1)  # (H, size·D)
+        M = (flat_a.T @ flat_B).reshape(loss_of_map.rows.shape)
         loss, slope = loss_of_map(M)
 
         # ∂L/∂a_h = ⟨∂L/∂M, B_h⟩ and ∂L/∂B_h = ⟨a_h, ∂L/∂M⟩.
-        dL_dM = slope.reshape(size, size * D)
-        grad_a = flat_B @ dL_dM.T
-        grad_B = (a @ dL_dM).reshape(B.shape)
+        dL_dM = slope.reshape(K * size, size * D)
+        grad_a = (flat_B @ dL_dM.T).reshape(a.shape)
+        grad_B = (flat_a @ dL_dM).reshape(B.shape)
+        return loss, to_weights(weights, grad_a, grad_B)
+
+    return evaluate
+
+
+def _on_block(model: Parametrization, stats: Statistics) -> Objective:
+    """The objective of several outputs on the restricted block, with maps of K²D² numbers.
+
+    There a_h is V_h (K, K), which reads y, and B_h is U_h (D, D), which joins x to x_q: M = Σ_h V_h ⊗ U_h.
+    """
+    D, K = stats.dimension, stats.outputs
+    to_weights = pullback(model)
+
+    def evaluate(weights: Weights) -> tuple[float, Weights]:
+        refuse_outside(model, weights, D)
+        a, B = heads_of(model, weights)  # (H, K, D+K) and (H, D+K, D)
+        V = a[:, :, D:].reshape(len(a), -1)  # (H, K·K)
+        U = B[:, :D].reshape(len(B), -1)  # (H, D·D)
+        M = V.T @ U
+        loss, half_slope = stats.loss_of_features(M.reshape(stats.b.shape))
+
+        dL_dM = 2.0 * half_slope.reshape(M.shape)
+        grad_a = np.zeros(a.shape)
+        grad_B = np.zeros(B.shape)
+        grad_a[:, :, D:] = (U @ dL_dM.T).reshape(-1, K, K)
+        grad_B[:, :D] = (V @ dL_dM).reshape(-1, D, D)
         return loss, to_weights(weights, grad_a, grad_B)
 
     return evaluate

@@ -143,6 +143,7 @@ def _motion(
         isinstance(model, Merged | Separate)
         and isinstance(source, Statistics)
         and source.block == "restricted"
+        and source.outputs == 1
     ):
         field = block_field(model, source)
         return Motion(indices, evaluate, field.velocity, field.jacobian)
@@ -156,8 +157,8 @@ def _moving(
     """Indices into the flat weights of all that a gradient may reach: fewer unknowns, and none outside a block."""
     mask = {name: np.ones_like(value) for name, value in begin.items()}
     if isinstance(model, (Merged, Separate)):
-        # The last entry of a query meets the masked label of the query token.
-        mask["query" if "query" in mask else "key_query"][..., -1] = 0.0
+        # The last entries of a query meet the masked labels of the query token.
+        mask["query" if "query" in mask else "key_query"][..., source.dimension :] = 0.0
         if isinstance(source, Statistics) and source.block == "restricted":
             mask = restricted(mask)
     return np.flatnonzero(_flat(mask))

@@ -15,7 +15,11 @@ from numpy.typing import ArrayLike
 from ...models.attention import Separate
 from ...models.protocol import Weights
 from ...runtime.arrays import FloatArray
-from ..sufficient_statistics.quadratic_loss import Kronecker, Statistics
+from ..sufficient_statistics.quadratic_loss import (
+    Kronecker,
+    Statistics,
+    refuse_mismatch,
+)
 from .kernels import jit_in_order
 
 # Stability limits the steps to about the time in units of the fastest rate: these are enough for scales of 1e-6.
@@ -37,9 +41,7 @@ _EXPONENT = 1 / 8
 _LEAST_ERROR = 1e-30
 _STAGES = 12
 
-_OTHER_SOURCE = (
-    "passages are those of rank-one heads on exact expectations of the restricted block"
-)
+_OTHER_SOURCE = "passages are those of rank-one heads with one output on exact expectations of the restricted block"
 
 
 class Loss(NamedTuple):
@@ -110,8 +112,8 @@ def passages(
     """The `Passages` of gradient flow from the weights `start` through decreasing `levels` (n,), up to `until`.
 
     Only the restricted block moves: `source` holds exact expectations (see `from_moments`), the model has
-    rank one. `rtol` bounds the error of each step relative to each head's own largest entry. ValueError for another
-    source or rank; ArithmeticError if the steps run out.
+    rank one and one output. `rtol` bounds the error of each step relative to each head's own largest entry.
+    ValueError for another source, rank or number of outputs; ArithmeticError if the steps run out.
 
     >>> import numpy as np
     >>> from attndyn.simulate import from_moments
@@ -121,7 +123,8 @@ def passages(
     >>> passages(model, source, start, np.array([0.5]), until=100.0).times.round(6)
     array([8.741607])
     """
-    if model.rank != 1:
+    refuse_mismatch(model, source)
+    if model.rank != 1 or source.outputs != 1:
         raise ValueError(_OTHER_SOURCE)
     state = _state(start)
     flow = Flow(_loss(source), _pair(), np.zeros((_STAGES + 1, *state.shape)))

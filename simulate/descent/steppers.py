@@ -242,11 +242,14 @@ def compiled_stepper(
 ) -> Stepper | None:
     """The same in machine code, if there is any: `Merged` and `Separate` on statistics; ValueError as `objective`.
 
-    The exact moments of many dimensions are matrix products, which separate key and query need nothing besides.
+    The exact moments of many dimensions are matrix products, which separate key and query need nothing besides, and
+    several outputs have no kernel.
     """
     if not isinstance(model, (Merged, Separate)) or not isinstance(source, Statistics):
         return None
     refuse_mismatch(model, source)
+    if source.outputs > 1:
+        return None
     if isinstance(source.form, np.ndarray) or source.dimension <= DENSE:
         dense = _DenseSteps(half_form(source), source, rate)
         steps = _WeightSteps(dense.take)
@@ -265,6 +268,8 @@ def compiled_batch_stepper(
     if not isinstance(model, (Merged, Separate)) or not isinstance(source, Statistics):
         return None
     refuse_mismatch(model, source)
+    if source.outputs > 1:
+        return None
     if not isinstance(source.form, np.ndarray) and source.dimension > DENSE:
         return None
     work = count * _work(model, source)

@@ -36,6 +36,7 @@ UNUSED: dict[str, frozenset[str]] = {
             "runtime/aligned_memory.py",
             "simulate/descent/kernels.py",
             "simulate/sufficient_statistics/accumulation.py",
+            "simulate/sufficient_statistics/kinds.py",
             "simulate/sufficient_statistics/quadratic_loss.py",
             "simulate/sufficient_statistics/restricted_block.py",
         }

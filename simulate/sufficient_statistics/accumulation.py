@@ -1,13 +1,14 @@
 """Sums of products of features over prompts: one symmetric rank-k update a chunk, in processes if asked.
 
-The features of one prompt and its label are F̃ = (F, y), and Σ F̃ F̃ᵀ holds c, b and S of statistics in one matrix.
-They stand in the rows of an array (K+1, P), so that every operation runs along the prompts.
+The F features of one prompt and its K labels are F̃ = (F, y), and Σ F̃ F̃ᵀ holds c, b and S of statistics in one
+matrix. They stand in the rows of an array (F+K, P), so that every operation runs along the prompts.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from functools import partial, reduce
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +18,15 @@ from ...runtime.machine import one_thread
 from ..data.prompts import CHUNK, Data, Prompts, Sequences
 
 Pairs = tuple[NDArray[np.intp], NDArray[np.intp]]
-Divisors = Sequence[tuple[int, float]]
 
 SPAN = 16
 """Chunks that are summed by one worker: part of the definition of a sum, so that workers do not change it."""
+
+WIDE = 1500
+"""Features from which on the matrix of sums is updated in place, a few prompts at a time, to save memory."""
+
+FEW = 256
+"""Prompts at a time where there are many features: part of the definition of a sum, as the chunk is elsewhere."""
 
 # Copies of each array that a worker holds at once.
 _SUMS = 2  # the sum so far and the product that is added to it
@@ -28,29 +34,94 @@ _FEATURES = 2  # the features of a chunk, and what they are made of
 _TOKENS = 3  # the random numbers of a chunk, its x, and its tokens
 
 
-def product_sums(
-    data: Data, divisors: Divisors, pairs: Pairs, executor: Executor | None = None
-) -> FloatArray:
-    """Σ F̃ F̃ᵀ (K+1, K+1) over all prompts and over the context lengths n ≤ n′ ≤ … of `divisors`.
+class ContextLength(NamedTuple):
+    """A context length n of the loss: what X Xᵀ is divided by there, and its weight beside the other lengths."""
 
-    The K features are G_ij x_q,d with the (i, j) of `pairs`. The workers of an `executor` sum spans of the data:
-    the result is the same to the last bit, whoever sums which, since linear algebra has one thread everywhere: with
-    another number of them it adds up in another order.
+    length: int
+    divisor: float
+    weight: float = 1.0
+
+
+class Features(NamedTuple):
+    """Which features a sum is over: G_ij x_q,d with the (i, j) of `pairs`, at each of the lengths n ≤ n′ ≤ ….
+
+    `query_token` says whether the query's own token, its y masked, belongs to G.
     """
-    work = partial(span_sums, divisors=divisors, pairs=pairs)
+
+    dimension: int
+    lengths: Sequence[ContextLength]
+    pairs: Pairs
+    query_token: bool = True
+
+    @property
+    def feature_count(self) -> int:
+        """F, the number of features."""
+        return len(self.pairs[0]) * self.dimension
+
+
+class Term(NamedTuple):
+    """F̃ (F+K, P) at one context length, and the weight of its products."""
+
+    F: FloatArray
+    weight: float
+
+
+def product_sums(
+    data: Data, features: Features, executor: Executor | None = None
+) -> FloatArray:
+    """Σ F̃ F̃ᵀ (F+K, F+K) over all prompts and, with their weights, over the context lengths.
+
+    The workers of an `executor` sum spans of the data: the result is the same to the last bit, whoever sums which,
+    since linear algebra has one thread everywhere: with another number of them it adds up in another order.
+    """
+    work = partial(span_sums, features=features)
     spans = _spans(data, executor)
     with one_thread():
         sums = map(work, spans) if executor is None else executor.map(work, spans)
         return tree_sum(sums)
 
 
-def span_sums(
-    span: Iterable[Sequences], divisors: Divisors, pairs: Pairs
-) -> FloatArray:
+def span_sums(span: Iterable[Sequences], features: Features) -> FloatArray:
     """Σ F̃ F̃ᵀ over the chunks of a span, one after another."""
     with one_thread():  # in a worker's process as well
-        chunks = (F for chunk in span for F in _features(chunk, divisors, pairs))
-        return reduce(_add_to, (F @ F.T for F in chunks))
+        if features.feature_count >= WIDE:
+            few = (piece for chunk in span for piece in _in_pieces(chunk))
+            return _sum_in_place(_terms(few, features))
+        products = (_product(term) for term in _terms(span, features))
+        return reduce(_add_to, products)
+
+
+def _product(term: Term) -> FloatArray:
+    """Its weight times F̃ F̃ᵀ."""
+    product: FloatArray = term.F @ term.F.T
+    if term.weight != 1:
+        product *= term.weight
+    return product
+
+
+def _sum_in_place(terms: Iterable[Term]) -> FloatArray:
+    """The sum of all products, each added to one triangle in its memory."""
+    from scipy.linalg.blas import dsyrk
+
+    sums = None
+    for F, weight in terms:
+        if sums is None:
+            sums = np.zeros((len(F), len(F)), order="F")
+        # F̃ in rows is F̃ᵀ in columns, as BLAS has matrices.
+        sums = dsyrk(weight, F.T, 1.0, sums, trans=1, lower=1, overwrite_c=1)
+    assert sums is not None, "a span has prompts"
+    by_rows: FloatArray = sums.T
+    for i in range(len(by_rows)):
+        by_rows[i + 1 :, i] = by_rows[i, i + 1 :]
+    return by_rows
+
+
+def _in_pieces(chunk: Sequences) -> Iterator[Sequences]:
+    """The prompts of a chunk, a few at a time."""
+    tokens, targets = chunk
+    for first in range(0, len(tokens), FEW):
+        few = slice(first, first + FEW)
+        yield Sequences(tokens[few], targets[few])
 
 
 def tree_sum(parts: Iterable[FloatArray]) -> FloatArray:
@@ -71,6 +142,20 @@ def tree_sum(parts: Iterable[FloatArray]) -> FloatArray:
             height += 1
         waiting.append((height, tree))
     return reduce(_add_to, (total for _, total in reversed(waiting)))
+
+
+def leading_block(matrix: FloatArray, size: int) -> FloatArray:
+    """The first rows and columns of a matrix (n, n) as one array (size, size) without gaps, in the same memory.
+
+    >>> leading_block(np.arange(9.0).reshape(3, 3), 2)
+    array([[0., 1.],
+           [3., 4.]])
+    """
+    numbers = matrix.reshape(-1)
+    for row in range(1, size):
+        first = row * len(matrix)
+        numbers[row * size : (row + 1) * size] = numbers[first : first + size]
+    return numbers[: size * size].reshape(size, size)
 
 
 def largest_memory(data: Data, features: int, workers: int = 1) -> float:
@@ -112,53 +197,53 @@ def _spans(data: Data, executor: Executor | None) -> Iterator[Iterable[Sequences
         yield span
 
 
-def _features(
-    chunk: Sequences, divisors: Divisors, pairs: Pairs
-) -> Iterator[FloatArray]:
-    """F̃ (K+1, P) at each context length, where the next one overwrites it.
+def _terms(chunks: Iterable[Sequences], features: Features) -> Iterator[Term]:
+    """F̃ of each chunk at each context length, where the next one overwrites it."""
+    for chunk in chunks:
+        yield from _chunk_terms(chunk, features)
 
-    A context grows by the tokens between two lengths; the query, its y masked, belongs to G as well.
+
+def _chunk_terms(chunk: Sequences, features: Features) -> Iterator[Term]:
+    """F̃ (F+K, P) of a chunk at each context length.
+
+    A context grows by the tokens between two lengths; the query's token, its y masked, belongs to G as well unless
+    the model does not read it.
     """
     tokens, targets = chunk
-    count = len(pairs[0])
-    prompts = len(tokens)
-    dimension = tokens.shape[2] - 1
-    F, products = _empty_features(count, dimension, prompts)
+    pairs = features.pairs
+    count, D = len(pairs[0]), features.dimension
+    F = np.empty((features.feature_count + targets.shape[2], len(tokens)))
+    by_pair = F[: features.feature_count].reshape(count, D, len(tokens))
 
-    context = np.zeros((count, prompts))  # Σ_n t_i t_j over the context so far
+    context = np.zeros((count, len(tokens)))  # Σ_n t_i t_j over the context so far
     first = 0
-    for length, divisor in divisors:
+    for length, divisor, weight in features.lengths:
         context += _gram(tokens[:, first:length], pairs)
         first = length
-        x_q = tokens[:, length, :-1].T.copy()  # (D, P)
-        G = (context + _masked_products(x_q, pairs)) / divisor
-        np.multiply(G[:, None], x_q, out=products)
-        F[-1] = targets[:, length, 0]
-        yield F
+        x_q = tokens[:, length, :D].T.copy()  # (D, P)
+        products = context
+        if features.query_token:
+            products = context + _masked_products(x_q, targets.shape[2], pairs)
+        G = products / divisor
+        np.multiply(G[:, None], x_q, out=by_pair)
+        F[features.feature_count :] = targets[:, length].T
+        yield Term(F, weight)
 
 
-def _empty_features(
-    count: int, dimension: int, prompts: int
-) -> tuple[FloatArray, FloatArray]:
-    """Memory for F̃ (K+1, P), and a view of all its rows but the last by pair and by d, (pairs, D, P)."""
-    F = np.empty((count * dimension + 1, prompts))
-    return F, F[:-1].reshape(count, dimension, prompts)
-
-
-def _masked_products(x_q: FloatArray, pairs: Pairs) -> FloatArray:
+def _masked_products(x_q: FloatArray, outputs: int, pairs: Pairs) -> FloatArray:
     """t_i t_j (pairs, P) of the query's token t = (x_q, 0), its y masked."""
     i, j = pairs
-    y = np.zeros((1, x_q.shape[1]))
+    y = np.zeros((outputs, x_q.shape[1]))
     t = np.append(x_q, y, axis=0)
     products: FloatArray = t[i] * t[j]
     return products
 
 
 def _gram(tokens: FloatArray, pairs: Pairs) -> FloatArray:
-    """Σ_n t_i t_j over the tokens (P, n, D+1), (pairs, P)."""
+    """Σ_n t_i t_j over the tokens (P, n, D+K), (pairs, P)."""
     i, j = pairs
     if tokens.shape[1] == 1:  # no sum, as where context lengths follow each other
         token = tokens[:, 0].T
         return np.asarray(token[i] * token[j])
-    products = np.matmul(tokens.swapaxes(1, 2), tokens)  # (P, D+1, D+1)
+    products = np.matmul(tokens.swapaxes(1, 2), tokens)  # (P, D+K, D+K)
     return np.asarray(products[:, i, j].T)

@@ -12,28 +12,28 @@ from ..attention.heads import heads_of
 from .quadratic_loss import Statistics
 
 
-def refuse_outside(model: Parametrization, weights: Weights) -> None:
-    """ValueError if the heads of these weights leave the block that restricted statistics know."""
-    if _is_outside(model, weights):
+def refuse_outside(model: Parametrization, weights: Weights, dimension: int) -> None:
+    """ValueError if the heads of these weights leave the block that restricted statistics know, for x of D entries."""
+    if _is_outside(model, weights, dimension):
         raise ValueError(
             "restricted statistics need value rows off x and keys off y: "
             'zero them (scheme "restricted"), or make statistics of the full block'
         )
 
 
-def _is_outside(model: Parametrization, weights: Weights) -> bool:
-    """Whether a value row reads x, or the last row of a B, that of y, is not zero."""
+def _is_outside(model: Parametrization, weights: Weights, D: int) -> bool:
+    """Whether a value row reads x, or one of the last rows of a B, those of y, is not zero."""
     if isinstance(model, Separate):
-        # B would be large, and only its last row Σ_r k_ry q_r is needed.
+        # B would be large, and only its last rows Σ_r k_ry q_r are needed.
         a = np.asarray(weights["value"])
         key = np.asarray(weights["key"])
         query = np.asarray(weights["query"])
-        key_y = key[..., -1]  # (H, R)
-        last_rows = key_y[:, None, :] @ query[..., :-1]
+        key_y = key[..., D:]  # (H, R, K)
+        last_rows = key_y.swapaxes(1, 2) @ query[..., :D]
     else:
         a, B = heads_of(model, weights)
-        last_rows = B[:, -1]
-    reads_x = a[:, :-1].any()
+        last_rows = B[:, D:]
+    reads_x = a[..., :D].any()
     return bool(reads_x or last_rows.any())
 
 
@@ -93,17 +93,15 @@ def separate_on_block(
 ) -> Callable[[Weights], tuple[float, Weights]]:
     """The objective of separate key and query on restricted statistics, with no B of D² numbers a head.
 
-    L(M) = c − 2⟨b, M⟩ + ⟨M, S M⟩ with M = Σ_hr v_h k_hr q_hrᵀ (Zhang et al. 2025, Section 2.2).
+    L(M) = c − 2⟨b, M⟩ + ⟨M, S M⟩ with M = Σ_hr v_h k_hr q_hrᵀ, for one output (Zhang et al. 2025, Section 2.2).
     """
 
     def evaluate(weights: Weights) -> tuple[float, Weights]:
-        refuse_outside(model, weights)
+        refuse_outside(model, weights, stats.dimension)
         heads = BlockHeads.of(weights)
         M = heads.effective_map()
-        m = M.ravel()
-        Sm = stats.form @ m
-        loss = stats.c + float(m @ (Sm - 2.0 * stats.b))
-        dL_dM = 2.0 * (Sm - stats.b).reshape(M.shape)
+        loss, half_slope = stats.loss_of_features(M.ravel())
+        dL_dM = 2.0 * half_slope.reshape(M.shape)
         return loss, heads.gradients(dL_dM, weights)
 
     return evaluate
