@@ -4,7 +4,7 @@
 from .attention.forward import predict, token_loss
 from .attention.initialisation import initial_weights
 from .attention.objectives import objective
-from .data.arrays import RecordedPrompts, prompts_from_tokens
+from .data.arrays import RecordedPrompts, prompts_from_arrays, prompts_from_tokens
 from .data.prompts import Prompts, sample
 from .descent.gradient_descent import Diverged, train, train_many
 from .descent.gradient_flow import flow
@@ -17,6 +17,7 @@ from .linear_networks import (
     train_convolutional,
     train_network,
 )
+from .runs.evaluation import evaluate
 from .runs.experiment import Experiment
 from .runs.external import external_run
 from .runs.store import load_or_run
@@ -38,6 +39,7 @@ __all__ = [
     "Sweep",
     "Trajectory",
     "convolutional_weights",
+    "evaluate",
     "external_run",
     "flow",
     "from_moments",
@@ -49,6 +51,7 @@ __all__ = [
     "network_weights",
     "objective",
     "predict",
+    "prompts_from_arrays",
     "prompts_from_tokens",
     "run_sweep",
     "sample",
