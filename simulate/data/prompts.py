@@ -197,6 +197,14 @@ class ChunkSums(NamedTuple):
         )
 
 
+class ChunkDraws(NamedTuple):
+    """The random numbers of a chunk: those of x, of the noise of labels, and of labels that are random."""
+
+    x: np.random.Generator
+    noise: np.random.Generator
+    labels: np.random.Generator
+
+
 class SampleMoments(NamedTuple):
     """What whitening and centring subtract, and divide by: moments of the whole sample."""
 
@@ -321,38 +329,60 @@ class Prompts(Displayed):
 
     def chunk(self, index: int) -> Sequences:
         """One of the chunks, counted from 0; MemoryError if there is no room for it."""
-        size = self._size(index)
-        self._refuse_size(_COPIES * size, "choose a shorter context or fewer sequences")
+        (whole,) = self.pieces(index, CHUNK)
+        return whole
 
-        x = self._inputs(index, size)
-        if self.centre:
-            x = x - self._sample_moments.x_mean + self.task.input_mean
+    def pieces(self, index: int, most: int) -> Iterator[Sequences]:
+        """The sequences of a chunk, at most so many at a time, which take less memory than the whole chunk.
+
+        They are drawn one after another from the streams of the chunk. Inputs of a law of the user's own come all
+        at once: nobody knows whether parts of a draw would be the same numbers.
+        """
+        size = self._size(index)
+        if self.task.inputs.name is None:
+            most = size
+        together = _COPIES * min(most, size)
+        self._refuse_size(together, "choose a shorter context or fewer sequences")
+
         random_teacher = self._with_random_teacher(index, size)
         W = self._task_matrices(index, size, random_teacher)  # (P, K, D)
+        draws = ChunkDraws(
+            x=stream(self.seed, self.split, index, X_NUMBERS),
+            noise=stream(self.seed, self.split, index, NOISE_NUMBERS),
+            labels=stream(self.seed, self.split, index, LABEL_NUMBERS),
+        )
+        for first in range(0, size, most):
+            piece = slice(first, first + most)
+            yield self._piece(draws, W[piece], random_teacher[piece])
+
+    def _piece(
+        self, draws: "ChunkDraws", W: FloatArray, random_teacher: BoolArray
+    ) -> Sequences:
+        """The next sequences of a chunk, with teachers W (P, K, D)."""
+        x = self._inputs(draws.x, len(W))
+        if self.centre:
+            x = x - self._sample_moments.x_mean + self.task.input_mean
         y = np.matmul(x, W.swapaxes(1, 2))  # (P, N+1, K)
-        noise = self._noise(index, y.shape)
+        noise = self._noise(draws.noise, y.shape)
         labels = y.copy()
         if self.task.noise_variance:
             labels += np.sqrt(self.task.noise_variance) * noise
         if self.random_labels:
-            # The query's label stays true: it is what the model is asked for.
-            labels[~random_teacher, :-1, 0] = self._random_labels(index, labels.shape)[
-                ~random_teacher, :-1
-            ]
+            # Labels that have nothing to do with x; the query's stays true: it is what the model is asked for.
+            random_labels = draws.labels.standard_normal(labels.shape[:2])
+            labels[~random_teacher, :-1, 0] = random_labels[~random_teacher, :-1]
         if self.task.query_noise_variance == self.task.noise_variance:
             return labelled(x, labels, labels)
         targets = y + np.sqrt(self.task.query_noise_variance) * noise
         return labelled(x, labels, targets)
 
-    def _noise(self, index: int, shape: tuple[int, ...]) -> FloatArray | float:
-        """Standard normal noise of the labels (P, N+1, K) of a chunk, 0 where no label has any."""
+    def _noise(
+        self, draws: np.random.Generator, shape: tuple[int, ...]
+    ) -> FloatArray | float:
+        """Standard normal noise of labels (P, N+1, K), 0 where no label has any."""
         if not self.task.noise_variance and not self.task.query_noise_variance:
             return 0.0
-        return self._normal(index, NOISE_NUMBERS, shape)
-
-    def _random_labels(self, index: int, shape: tuple[int, ...]) -> FloatArray:
-        """Labels (P, N+1) that have nothing to do with x."""
-        return self._normal(index, LABEL_NUMBERS, shape[:2])
+        return draws.standard_normal(shape)
 
     def _with_random_teacher(self, index: int, size: int) -> BoolArray:
         """Which sequences of a chunk (P,) have a random teacher, beside a fixed one: the first of the sample."""
@@ -425,22 +455,16 @@ class Prompts(Displayed):
         what = f"drawing sequences of {tokens} tokens of dimension {self.dimension}"
         refuse_too_large(what, size, way_out)
 
-    def _normal(self, index: int, kind: int, shape: tuple[int, ...]) -> FloatArray:
-        """Standard normal numbers of one kind for one chunk."""
-        draws = stream(self.seed, self.split, index, kind)
-        return draws.standard_normal(shape)
-
-    def _inputs(self, index: int, size: int) -> FloatArray:
-        """x (P, N+1, D) of a chunk, with mean and covariance Λ."""
+    def _inputs(self, draws: np.random.Generator, size: int) -> FloatArray:
+        """x (P, N+1, D) of so many sequences, with mean and covariance Λ."""
         tokens = max(self.context_lengths) + 1
-        draws = stream(self.seed, self.split, index, X_NUMBERS)
         z = self.task.inputs.draw(draws, (size, tokens, self.dimension))
         return inputs_of(self.task, z)
 
     def _teachers(self, index: int, size: int) -> FloatArray:
         """Teachers (P, D) of a chunk, of covariance I."""
-        shape = (size, self.dimension)
-        return self._normal(index, TEACHER_NUMBERS, shape)
+        draws = stream(self.seed, self.split, index, TEACHER_NUMBERS)
+        return draws.standard_normal((size, self.dimension))
 
     @property
     def _indices(self) -> range:
@@ -468,7 +492,8 @@ class Prompts(Displayed):
             w = self._teachers(index, size)
             sums = sums._replace(teachers=w.sum(0), teacher_products=w.T @ w)
         if self.centre:
-            sums = sums._replace(x=self._inputs(index, size).sum(0))
+            draws = stream(self.seed, self.split, index, X_NUMBERS)
+            sums = sums._replace(x=self._inputs(draws, size).sum(0))
         return sums
 
     def _no_sums(self) -> ChunkSums:
@@ -504,6 +529,11 @@ class Span:
     def __iter__(self) -> Iterator[Sequences]:
         """Chunks of at most CHUNK sequences."""
         return map(self.prompts.chunk, self.indices)
+
+    def pieces(self, most: int) -> Iterator[Sequences]:
+        """The same sequences, at most so many at a time."""
+        for index in self.indices:
+            yield from self.prompts.pieces(index, most)
 
 
 class Context(NamedTuple):

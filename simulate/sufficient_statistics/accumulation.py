@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ...runtime.arrays import FloatArray
 from ...runtime.machine import one_thread
-from ..data.prompts import CHUNK, Data, Prompts, Sequences
+from ..data.prompts import CHUNK, Data, Prompts, Sequences, Span
 
 Pairs = tuple[NDArray[np.intp], NDArray[np.intp]]
 
@@ -25,12 +25,15 @@ SPAN = 16
 WIDE = 1500
 """Features from which on the matrix of sums is updated in place, a few prompts at a time, to save memory."""
 
-FEW = 256
+FEW = 128
 """Prompts at a time where there are many features: part of the definition of a sum, as the chunk is elsewhere."""
 
 # Copies of each array that a worker holds at once.
 _SUMS = 2  # the sum so far and the product that is added to it
+_SUMS_IN_PLACE = 1
 _FEATURES = 2  # the features of a chunk, and what they are made of
+_PRODUCTS = 2  # products of all entries of tokens, and those of a context
+_TEACHERS = 3  # random numbers, and teachers of their covariance
 _TOKENS = 3  # the random numbers of a chunk, its x, and its tokens
 
 
@@ -85,8 +88,7 @@ def span_sums(span: Iterable[Sequences], features: Features) -> FloatArray:
     """Σ F̃ F̃ᵀ over the chunks of a span, one after another."""
     with one_thread():  # in a worker's process as well
         if features.feature_count >= WIDE:
-            few = (piece for chunk in span for piece in _in_pieces(chunk))
-            return _sum_in_place(_terms(few, features))
+            return _sum_in_place(_terms(_few_at_a_time(span), features))
         products = (_product(term) for term in _terms(span, features))
         return reduce(_add_to, products)
 
@@ -116,12 +118,13 @@ def _sum_in_place(terms: Iterable[Term]) -> FloatArray:
     return by_rows
 
 
-def _in_pieces(chunk: Sequences) -> Iterator[Sequences]:
-    """The prompts of a chunk, a few at a time."""
-    tokens, targets = chunk
-    for first in range(0, len(tokens), FEW):
-        few = slice(first, first + FEW)
-        yield Sequences(tokens[few], targets[few])
+def _few_at_a_time(span: Iterable[Sequences]) -> Iterator[Sequences]:
+    """The prompts of a span in the same few, whether they are drawn so or recorded."""
+    pieces = span.pieces(FEW) if isinstance(span, Span) else span
+    for tokens, targets in pieces:
+        for first in range(0, len(tokens), FEW):
+            few = slice(first, first + FEW)
+            yield Sequences(tokens[few], targets[few])
 
 
 def tree_sum(parts: Iterable[FloatArray]) -> FloatArray:
@@ -164,21 +167,39 @@ def largest_memory(data: Data, features: int, workers: int = 1) -> float:
     >>> from attndyn import Task
     >>> from attndyn.simulate import sample
     >>> data = sample(Task(np.ones(40), context_length=80), sequences=20_000)
-    >>> f"{largest_memory(data, 34440) / 2**30:.1f} GiB, or {largest_memory(data, 1600) / 2**30:.1f} GiB"
-    '20.1 GiB, or 0.4 GiB'
+    >>> f"{largest_memory(data, 34440) / 2**20:,.0f} MiB, or {largest_memory(data, 1600) / 2**20:,.0f} MiB"
+    '9,134 MiB, or 39 MiB'
     """
     number = 8.0  # bytes
-    prompts = min(CHUNK, data.sequences)
+    is_wide = features >= WIDE
+    prompts = min(FEW if is_wide else CHUNK, data.sequences)
     row = max(data.context_lengths) + 1
-    matrix = number * (features + 1) ** 2
-    chunk_features = number * prompts * (features + 1)
-    chunk_tokens = number * prompts * row * (data.dimension + 1)
-    worker = _SUMS * matrix + _FEATURES * chunk_features + _TOKENS * chunk_tokens
+    token = data.dimension + data.outputs
+    matrix = number * (features + data.outputs) ** 2
+    chunk_features = number * prompts * (features + data.outputs)
+    chunk_products = number * prompts * token**2
+    chunk_tokens = number * _drawn_together(data, prompts) * row * token
+    # Those of a chunk are drawn at once, however many prompts are summed at once.
+    chunk_teachers = number * min(CHUNK, data.sequences) * data.outputs * data.dimension
+    worker = (
+        (_SUMS_IN_PLACE if is_wide else _SUMS) * matrix
+        + _FEATURES * chunk_features
+        + _PRODUCTS * chunk_products
+        + _TOKENS * chunk_tokens
+        + _TEACHERS * chunk_teachers
+    )
 
     # One partial sum of each height of the tree waits for its partner.
     spans = -(-data.sequences // (CHUNK * SPAN))
     waiting = spans.bit_length() - 1
     return workers * worker + waiting * matrix
+
+
+def _drawn_together(data: Data, prompts: int) -> int:
+    """How many prompts are drawn at once where so many are summed at once."""
+    if isinstance(data, Prompts) and (data.centre or data.task.inputs.name is None):
+        return min(CHUNK, data.sequences)
+    return prompts
 
 
 def _add_to(total: FloatArray, term: FloatArray) -> FloatArray:

@@ -15,7 +15,16 @@ from threadpoolctl import threadpool_limits
 from attndyn import Merged, Separate, Task
 from attndyn.simulate import prompts_from_tokens, sample, statistics
 from attndyn.simulate.data.prompts import CHUNK, Sequences
-from attndyn.simulate.sufficient_statistics.accumulation import SPAN, tree_sum
+from attndyn.simulate.sufficient_statistics.accumulation import (
+    FEW,
+    SPAN,
+    largest_memory,
+    tree_sum,
+)
+from attndyn.simulate.sufficient_statistics.accumulation import (
+    WIDE as MANY_FEATURES_FROM,
+)
+from attndyn.teachers import Gaussian
 
 SMALL = Task([2, 1], trace=1.0, context_length=2)  # a span of it takes milliseconds
 MANY = (
@@ -267,3 +276,105 @@ def test_the_number_of_threads_of_linear_algebra_changes_no_bit():
         alone = statistics(data, MODEL)
     with threadpool_limits(2):
         assert statistics(data, MODEL).digest == alone.digest
+
+
+# -- Many features ------------------------------------------------------------------------------------------------
+
+MANY_FEATURES = Task(
+    np.linspace(2, 1, 39), trace=1.0, context_length=3, noise_variance=0.1
+)
+
+
+@pytest.mark.parametrize("lengths", ["one", "weighted"])
+def test_sums_of_many_features_are_those_of_the_plain_formula(lengths):
+    """They are updated in place, a few prompts at a time."""
+    task = MANY_FEATURES
+    if lengths == "weighted":
+        task = Task(np.linspace(2, 1, 39), trace=1.0, context_length={1: 0.25, 3: 0.75})
+    data = sample(task, 2 * FEW + 9)
+    stats = statistics(data, MODEL, "restricted")
+    assert stats.features >= MANY_FEATURES_FROM
+    parts = []
+    for length in task.context_lengths:
+        at_length = prompts_from_tokens(data.tokens[:, : length + 1])
+        parts.append(plain(at_length, MODEL, "restricted"))
+    weights = task.context_weights
+    c, b, S = (np.tensordot(weights, terms, 1) for terms in zip(*parts, strict=True))
+    assert stats.c == pytest.approx(c, rel=1e-13)
+    np.testing.assert_allclose(stats.b, b, rtol=1e-12, atol=1e-13 * np.max(np.abs(b)))
+    np.testing.assert_allclose(stats.S, S, rtol=1e-12, atol=1e-13 * np.max(np.abs(S)))
+    assert np.array_equal(stats.S, stats.S.T)
+    assert stats.S.flags.c_contiguous
+    even = plain(
+        prompts_from_tokens(data.tokens, context_lengths=task.context_lengths),
+        MODEL,
+        "restricted",
+    )
+    if lengths == "weighted":  # control: weights matter
+        assert np.max(np.abs(even[2] - S)) > 1e-3 * np.max(np.abs(S))
+
+
+def test_workers_do_not_change_a_bit_of_many_features():
+    data = sample(MANY_FEATURES, CHUNK + FEW + 3)
+    alone = bits(statistics(data, MODEL, "restricted"))
+    with ThreadPoolExecutor(2) as pool:
+        shared = statistics(data, MODEL, "restricted", pool)
+    assert bits(shared) == alone
+    recorded = prompts_from_tokens(data.tokens)
+    assert bits(statistics(recorded, MODEL, "restricted")) == alone
+
+
+DRAWN = {
+    "gaussian": {"noise_variance": 0.1},
+    "noise of the query": {"noise_variance": 0.1, "query_noise_variance": 0.4},
+    "uniform": {"inputs": "uniform", "input_mean": [1.0, 0.0]},
+    "rademacher": {"inputs": "rademacher"},
+    "sphere": {"inputs": "sphere"},
+    "two outputs": {"teachers": Gaussian(np.eye(4).reshape(2, 2, 2, 2))},
+    "fixed teacher": {"fixed_teacher": [1, -1], "in_context_fraction": 0.4},
+}
+
+
+@pytest.mark.parametrize("law", DRAWN)
+def test_pieces_of_a_chunk_are_the_chunk(law):
+    """A chunk that is drawn a few prompts at a time holds the same numbers."""
+    task = Task([2, 1], context_length=3, **DRAWN[law])
+    options = {"random_labels": True} if law == "fixed teacher" else {"centre": True}
+    data = sample(task, 2 * FEW + 5, **options)
+    pieces = list(data.pieces(0, FEW))
+    assert [len(piece.tokens) for piece in pieces] == [FEW, FEW, 5]
+    for whole, parts in zip(data.chunk(0), zip(*pieces, strict=True), strict=True):
+        assert np.array_equal(np.concatenate(parts), whole)
+
+
+MEMORY = {
+    "as published": (Task([4, 3, 2, 1], context_length=31), "full"),
+    "many features": (Task(np.ones(40), context_length=80), "restricted"),
+    "several outputs": (
+        Task(
+            np.ones(4),
+            context_length=10,
+            teachers=Gaussian(np.eye(12).reshape(3, 4, 3, 4)),
+        ),
+        "full",
+    ),
+    "every length": (Task([1, 1], context_length="0..40"), "full"),
+}
+
+
+@pytest.mark.parametrize("name", MEMORY)
+def test_no_more_memory_is_taken_than_was_estimated(name):
+    task, block = MEMORY[name]
+    data = sample(task, CHUNK + 100)
+    model = Merged(heads=1, outputs=task.outputs)
+    statistics(sample(task, 5), model, block)  # what is loaded once
+    tracemalloc.start()
+    try:
+        features = statistics(data, model, block).features
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    estimate = largest_memory(data, features)
+    assert peak < estimate < 4 * peak
+    if name == "many features":
+        assert peak < 50e6
