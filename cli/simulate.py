@@ -29,10 +29,32 @@ if TYPE_CHECKING:
 
 def simulate(
     out: Annotated[Path, typer.Option(help="The npz file to write.")],
+    steps: Annotated[int, counted("Number of steps, those of a checkpoint included.")],
     learning_rate: Annotated[
-        float, typer.Option(help="Step size; a step advances flow time by twice of it.")
-    ],
-    steps: Annotated[int, counted("Number of gradient-descent steps.")],
+        float | None,
+        typer.Option(help="Step size; adam has 0.001 if it is left out."),
+    ] = None,
+    optimizer: Annotated[
+        str | None,
+        typer.Option(help="gradient_descent or adam; the first if left out."),
+    ] = None,
+    momentum: Annotated[
+        float | None, typer.Option(help="Momentum of gradient descent, below 1.")
+    ] = None,
+    weight_decay: Annotated[
+        float | None,
+        typer.Option(help="L2 decay of gradient descent, decoupled decay of adam."),
+    ] = None,
+    clip_norm: Annotated[
+        float | None, typer.Option(help="Shorten gradients to this length.")
+    ] = None,
+    batch: Annotated[
+        int | None,
+        counted(
+            "Prompts of a step: fresh ones, or of --sequences, reshuffled every epoch.",
+            least=1,
+        ),
+    ] = None,
     eigenvalues: Eigenvalues = None,
     trace: Trace = None,
     context_length: ContextLength = None,
@@ -46,7 +68,10 @@ def simulate(
     softmax: Annotated[
         bool, typer.Option("--softmax", help="Softmax attention (trains on tokens).")
     ] = False,
-    sequences: Annotated[int, counted("P, the number of training sequences.")] = 5000,
+    sequences: Annotated[
+        int | None,
+        counted("P, the number of training sequences; 5000 without --batch."),
+    ] = None,
     seed: Annotated[int, counted("Seed of data and weights.")] = 0,
     scale: Annotated[float, typer.Option(help="Scale of the initial weights.")] = 0.01,
     scheme: Annotated[
@@ -72,7 +97,7 @@ def simulate(
         bool, typer.Option("--force", help="Replace the file of --out if it is there.")
     ] = False,
 ) -> None:
-    """Train attention by full-batch gradient descent and save the trajectory."""
+    """Train attention by gradient descent or Adam, on full or small batches, and save the trajectory."""
     from ..simulate import Experiment
 
     problem = task_of(eigenvalues, trace, context_length, noise_variance, task)
@@ -84,8 +109,9 @@ def simulate(
         softmax,
         score_divisor,
     )
-    # Statistics give the same steps in a fraction of the time; softmax has none.
-    engine = engine or ("tokens" if softmax else "statistics")
+    rule = _optimizer_of(optimizer, learning_rate, momentum, weight_decay, clip_norm)
+    if sequences is None and batch is None:
+        sequences = 5000
     experiment = Experiment(
         problem,
         attention,
@@ -95,10 +121,12 @@ def simulate(
         scheme=scheme,
         whiten=whiten,
         centre=centre,
-        learning_rate=learning_rate,
+        learning_rate=None if rule else learning_rate,
         steps=steps,
         record=record,
         engine=engine,
+        optimizer=rule,
+        batch=batch,
     )
     run = _saved(experiment, out, checkpoint, force)
     print(f"{named(out)}: {steps} steps, loss {run.loss[0]:.6g} → {run.loss[-1]:.6g}")
@@ -145,18 +173,45 @@ def sweep(
     )
 
 
+def _optimizer_of(
+    name: str | None,
+    learning_rate: float | None,
+    momentum: float | None,
+    weight_decay: float | None,
+    clip_norm: float | None,
+) -> dict[str, object] | None:
+    """The settings of the optimizer that the options ask for; None for a learning rate alone.
+
+    ValueError where a learning rate is missing.
+    """
+    options = {
+        "learning_rate": learning_rate,
+        "momentum": momentum,
+        "weight_decay": weight_decay,
+        "clip_norm": clip_norm,
+    }
+    given = {option: value for option, value in options.items() if value is not None}
+    if learning_rate is None and name != "adam":
+        raise ValueError("pass --learning-rate, which only --optimizer adam has itself")
+    if name is None and set(given) == {"learning_rate"}:
+        return None
+    return {"name": name or "gradient_descent", **given}
+
+
 def _saved(
     experiment: "Experiment", out: Path, checkpoint: Path | None, force: bool
 ) -> "Trajectory":
     """The run of the experiment, written to `out`; of a run that diverges, the part before that is written.
 
-    ValueError, before it begins, if there is a file already that `force` does not allow to replace.
+    ValueError, before it begins, if there is a file already that `force` does not allow to replace; a run that goes
+    on from its checkpoint replaces its first steps.
     """
     from ..runtime.files import make_folder, replaceable
     from ..simulate import Diverged
 
     # Before hours of training, not after.
-    if replaceable(out).exists() and not force:
+    goes_on = checkpoint is not None and _holds_first_steps(out, experiment)
+    if replaceable(out).exists() and not force and not goes_on:
         raise ValueError(
             f"{out} is there already: pass --force to replace it, or choose another name"
         )
@@ -171,6 +226,22 @@ def _saved(
         raise
     run.save(out)
     return run
+
+
+def _holds_first_steps(out: Path, experiment: "Experiment") -> bool:
+    """Whether a file holds a run of this experiment that ends no later."""
+    from dataclasses import replace
+
+    from ..simulate import load
+    from ..simulate.runs.store import is_run_of
+
+    try:
+        run = load(out)
+        steps, record = run.settings["steps"], run.settings["record"]
+        shorter = replace(experiment, steps=steps, record=record)
+        return steps <= experiment.steps and is_run_of(shorter, run)
+    except (KeyError, OSError, ValueError):
+        return False
 
 
 def _state_after_interrupt(checkpoint: Path | None) -> str:

@@ -151,6 +151,8 @@ def _why_not_reproduced(experiment: Experiment, run: Trajectory) -> str:
         return (
             f"it has {len(run.loss)} steps, and its settings ask for {experiment.steps}"
         )
+    if experiment.optimizer is not None or experiment.batch is not None:
+        return "no step in the middle of it can be repeated, since what its optimizer knew there is not stored"
     if not _equal(experiment.start, run.initial):
         return "the present code starts from other weights"
 

@@ -72,6 +72,10 @@ def validity(dataset: "xarray.Dataset", quantity: str) -> "xarray.Dataset":
     comparisons = []
     for digest, loss, norm in zip(digests, losses, norms, strict=True):
         experiment = experiments[str(digest)]
+        if experiment.learning_rate is None:
+            raise ValueError(
+                "validity maps are of gradient descent with a learning rate: this sweep names an optimizer"
+            )
         # A run that ends before the longest one of the sweep has nan after its end.
         recorded = np.isfinite(loss)
         flow_time = 2 * experiment.learning_rate * steps[recorded]

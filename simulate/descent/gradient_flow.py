@@ -12,6 +12,7 @@ from ...runtime.arrays import FloatArray, IndexArray
 from ...runtime.checks import positive_number, real_array
 from ...runtime.machine import one_thread, refuse_too_large
 from ...runtime.versions import versions
+from ...task import Task
 from ..attention.initialisation import checked_start, model_name, restricted
 from ..attention.model_check import refuse_unfit_on_the_way
 from ..attention.objectives import Objective, objective
@@ -137,6 +138,11 @@ def _motion(
     model: Parametrization, source: Data | Statistics, begin: Weights
 ) -> Motion:
     """What moves from the weights `begin`."""
+    if isinstance(source, Task):
+        raise ValueError(
+            "a gradient flow needs all prompts at once, and a task has no end of them: pass sample(task, P), or "
+            "statistics"
+        )
     evaluate = objective(model, source)
     indices = _moving(model, source, begin)
     if (

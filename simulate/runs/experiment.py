@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...models.attention import Merged, Separate, model_from_dict
+from ...models.attention import MODELS, Merged, Separate, model_from_dict
 from ...models.protocol import Weights, is_softmax
 from ...runtime.checks import check_choice, positive_number
 from ...runtime.display import Displayed, Summary
@@ -18,13 +18,28 @@ from ..attention.initialisation import (
     initial_weights,
     refuse_unknown_scheme,
 )
+from ..data.batches import FreshPrompts, Minibatches
 from ..data.prompts import Prompts, sample
 from ..descent.gradient_descent import Diverged, train
+from ..descent.optimizers import (
+    Adam,
+    GradientDescent,
+    is_built_in,
+    optimizer_from_settings,
+    settings_of,
+)
 from ..descent.options import DescentOptions
+from ..descent.schedules import Schedule
 from ..sufficient_statistics.quadratic_loss import Statistics, statistics
 from ..trajectory import Trajectory
 
 ENGINES = ("tokens", "statistics")
+
+STORES_SETTINGS = (
+    "a sweep stores its settings, and a function has none: use GradientDescent or Adam, with a number or a Schedule as "
+    "learning rate, or call train"
+)
+"""Why an experiment cannot have an optimizer or a learning rate of the user's own."""
 
 COMPILED_FROM = 20_000
 """Steps from which machine code has made up for the time that a process takes to load it."""
@@ -38,8 +53,15 @@ _KINDS: dict[str, type] = {
     "whiten": bool,
     "centre": bool,
     "record": int,
+    "batch": int,
 }
 """Fields that are single values, and the built-in kind that they are stored as."""
+
+_MAY_BE_NONE = ("sequences", "learning_rate", "record", "batch")
+"""Fields that may be left out, each beside something that takes its place."""
+
+_NEEDED: Any = None
+"""Stands in place of a value that must be given, after fields that may be left out."""
 
 _ACCEPTED: dict[type, tuple[tuple[type, ...], str]] = {
     int: ((int, np.integer), "a whole number"),
@@ -53,8 +75,10 @@ _ACCEPTED: dict[type, tuple[tuple[type, ...], str]] = {
 class Experiment(Displayed):
     """One simulation: a model trained on sampled prompts of a task from seeded initial weights.
 
-    `engine` "statistics" (what softmax lacks) or "tokens"; the other fields are the arguments of `sample`,
-    `initial_weights` and `train`.
+    `engine` is "statistics" (which softmax and batches lack) or "tokens", the faster that there is if left out; the
+    other fields are the arguments of `sample`, `initial_weights` and `train`. With `batch` and without `sequences`
+    every step has fresh prompts. `optimizer` is `GradientDescent`, `Adam`, or their settings as files have them,
+    {"name": "adam", "learning_rate": 0.001}; it stands in place of `learning_rate`.
 
     >>> small = Experiment(Task(eigenvalues=[2, 1], context_length=5), Merged(2), sequences=50, scale=0.1,
     ...                    learning_rate=0.01, steps=10)
@@ -64,38 +88,88 @@ class Experiment(Displayed):
 
     task: Task
     model: Merged | Separate
-    sequences: int
-    scale: float
-    learning_rate: float
-    steps: int
+    sequences: int | Any = None
+    scale: float = _NEEDED
+    learning_rate: float | Any = None
+    steps: int = _NEEDED
     seed: int = 0
     scheme: str = PUBLISHED_SCHEME
     whiten: bool = False
     centre: bool = False
-    engine: str = "statistics"
+    engine: str = ""
     record: int | None = None
+    optimizer: GradientDescent | Adam | Any = None
+    batch: int | None = None
 
     def __post_init__(self) -> None:
+        self._set("optimizer", stored_optimizer(self.optimizer))
+        _refuse_function(self.learning_rate)
         for name, kind in _KINDS.items():
             value = _as_kind(name, getattr(self, name), kind)
-            object.__setattr__(self, name, value)
+            self._set(name, value)
         cls: type = type(self.model)
-        if not issubclass(cls, Merged | Separate):
+        if not issubclass(cls, tuple(MODELS.values())):
+            names = [model.__name__ for model in MODELS.values()]
             raise ValueError(
-                f"an experiment is of Merged or Separate, not of {cls.__name__}: call train for it"
+                f"an experiment is of {' or '.join(names)}, not of {cls.__name__}: call train for it"
             )
-        check_choice(self.engine, "engine", ENGINES)
-        if self.engine == "statistics" and is_softmax(self.model):
-            raise ValueError(
-                'softmax attention has no finite statistics: choose engine "tokens"'
-            )
+        self._choose_engine()
         refuse_unknown_scheme(self.scheme)
         positive_number(self.scale, "scale")
 
         # Refusals of the data and of the descent come now, rather than after the data are made: both lines only
         # check their arguments.
-        _ = self.data
-        DescentOptions(self.learning_rate, self.steps, self.record)
+        if self.is_fresh:
+            _ = self.batches
+        elif self.batch is None:
+            _ = self.data
+        else:
+            Minibatches(self.data, self.batch, self.seed)
+        DescentOptions(
+            self.learning_rate, self.steps, self.record, optimizer=self.optimizer
+        )
+
+    def _set(self, name: str, value: object) -> None:
+        """Sets a field, which only the checks of a new experiment may do."""
+        object.__setattr__(self, name, value)
+
+    def _choose_engine(self) -> None:
+        """The engine, if it was left out; ValueError for one that the model or the batches do not allow."""
+        needs_tokens = is_softmax(self.model) or self.batch is not None
+        if self.engine == "":
+            self._set("engine", "tokens" if needs_tokens else "statistics")
+        check_choice(self.engine, "engine", ENGINES)
+        if self.engine == "tokens" or not needs_tokens:
+            return
+        if self.batch is not None:
+            raise ValueError(
+                'statistics hold all prompts at once, and batch needs them one by one: choose engine "tokens"'
+            )
+        raise ValueError(
+            'softmax attention has no finite statistics: choose engine "tokens"'
+        )
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether every step has fresh prompts; ValueError if there are neither sequences nor batches."""
+        if self.sequences is not None:
+            return False
+        if self.batch is None:
+            raise ValueError(
+                "say how many sequences there are, or batch= for fresh prompts in every step"
+            )
+        if self.whiten or self.centre:
+            raise ValueError(
+                "whiten and centre are of stored sequences: say how many, or leave them out"
+            )
+        return True
+
+    @property
+    def batches(self) -> FreshPrompts:
+        """The fresh prompts that it trains on; ValueError if its prompts are stored."""
+        if not self.is_fresh or self.batch is None:
+            raise ValueError("this experiment has stored sequences: read its data")
+        return FreshPrompts(self.task, self.batch, self.seed)
 
     @classmethod
     def fields(cls) -> tuple[str, ...]:
@@ -116,14 +190,20 @@ class Experiment(Displayed):
 
     @property
     def data(self) -> Prompts:
-        """The prompts that it trains on, which are drawn when they are read."""
+        """The prompts that it trains on, which are drawn when they are read; ValueError if they are fresh ones."""
+        if self.is_fresh:
+            raise ValueError(
+                "this experiment has fresh prompts in every step, and no data: read its batches"
+            )
         return sample(
             self.task, self.sequences, self.seed, whiten=self.whiten, centre=self.centre
         )
 
     @property
-    def source(self) -> Prompts | Statistics:
-        """What descent is given: the data, or statistics of it."""
+    def source(self) -> Prompts | Statistics | Any:
+        """What descent is given: the data, statistics of it, or for fresh prompts the task."""
+        if self.is_fresh:
+            return self.task
         if self.engine == "tokens":
             return self.data
         return statistics(self.data, self.model)
@@ -154,6 +234,9 @@ class Experiment(Displayed):
                 self.source if source is None else source,
                 self.start,
                 learning_rate=self.learning_rate,
+                optimizer=self.optimizer,
+                batch=self.batch,
+                seed=None if self.batch is None else self.seed,
                 steps=self.steps,
                 record=self.record,
                 checkpoint=checkpoint,
@@ -174,13 +257,26 @@ class Experiment(Displayed):
         kind = type(self.model).__name__.lower()
         settings["task"] = self.task.to_dict()
         settings["model"] = {"model": kind, **self.model.to_dict()}
+        # Left out where there are none, so that experiments without them keep the names that they had.
+        if self.optimizer is None:
+            del settings["optimizer"]
+        else:
+            settings["optimizer"] = settings_of(self.optimizer)
+        if self.batch is None:
+            del settings["batch"]
         return settings
 
     def summary(self) -> Summary:
         """The settings, one a row."""
         return Summary(
-            "Experiment", {name: getattr(self, name) for name in self.fields()}
+            "Experiment", {name: getattr(self, name) for name in self._stated()}
         )
+
+    def _stated(self) -> list[str]:
+        """The fields that are not left out."""
+        late = ("sequences", "learning_rate", "optimizer", "batch")
+        left_out = [name for name in late if getattr(self, name) is None]
+        return [name for name in self.fields() if name not in left_out]
 
     @property
     def digest(self) -> str:
@@ -189,9 +285,38 @@ class Experiment(Displayed):
         return hashlib.sha256(settings.encode()).hexdigest()
 
 
+def stored_optimizer(optimizer: object) -> GradientDescent | Adam | None:
+    """An optimizer that a file can hold, made of its settings if it is given by these; ValueError for any other.
+
+    >>> stored_optimizer({"name": "adam", "learning_rate": 0.01}) == Adam(0.01)
+    True
+    """
+    if optimizer is None:
+        return None
+    if isinstance(optimizer, dict):
+        return optimizer_from_settings(optimizer)
+    if isinstance(optimizer, GradientDescent | Adam) and is_built_in(optimizer):
+        rate = optimizer.learning_rate
+        if isinstance(rate, Schedule) or not callable(rate):
+            return optimizer
+    elif not callable(optimizer) and not hasattr(optimizer, "init"):
+        return optimizer_from_settings(optimizer)  # which says what it should be
+    raise ValueError(STORES_SETTINGS)
+
+
+def _refuse_function(learning_rate: object) -> None:
+    """ValueError for a learning rate that is a function, which a file cannot hold."""
+    if isinstance(learning_rate, Schedule):
+        raise ValueError(
+            "learning_rate must be one number: say optimizer=GradientDescent(schedule)"
+        )
+    if callable(learning_rate):
+        raise ValueError(STORES_SETTINGS)
+
+
 def _as_kind(name: str, value: Any, kind: type) -> Any:
     """The value as the built-in kind, so that equal settings have one digest; ValueError for anything else."""
-    if name == "record" and value is None:
+    if name in _MAY_BE_NONE and value is None:
         return None
     accepted, description = _ACCEPTED[kind]
     # True is a whole number to Python, and none to us.

@@ -58,8 +58,10 @@ def load_run(
 def is_run_of(experiment: Experiment, run: Trajectory) -> bool:
     """Whether the settings of a run are those of an experiment."""
     settings = experiment.to_dict()
-    stored = {name: run.settings.get(name) for name in settings}
-    return stored == settings
+    # Also those that this experiment leaves out, and the run must not have.
+    names = Experiment.fields()
+    stated = {name: settings.get(name) for name in names}
+    return {name: run.settings.get(name) for name in names} == stated
 
 
 def run_path(experiment: Experiment, folder: AnyPath, code: str | None = None) -> Path:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...models.effective_map import effective_map
-from ...models.protocol import Parametrization, Weights, is_softmax
+from ...models.protocol import Parametrization, Weights, is_softmax, outputs_of
 from ...runtime.arrays import FloatArray
 from ...runtime.executors import require_extra
 from ...runtime.files import AnyPath, as_path
@@ -47,8 +47,9 @@ def load_sweep(folder: AnyPath, every: int = 1) -> "xarray.Dataset":
     every step, or every so many; `final_loss` (…), the last one recorded; `coefficients` (…, weight_step,
     direction): e_dᵀ M e_d of linear attention on the eigenvectors of Λ by decreasing λ, where weights were stored;
     `status` (…): "finished", "diverged" or "missing"; `digest` (…) of the experiment. The coordinate `flow_time` is
-    2η·step. Where a run is shorter, diverged or missing there is nan. Attributes: sweep and versions as JSON, and
-    the digests of sweep and code. ValueError if the folder holds no sweep, or xarray is not installed.
+    2η·step; a sweep over optimizers has none. Where a run is shorter, diverged or missing there is nan, and in
+    `coefficients` where there are several outputs. Attributes: sweep and versions as JSON, and the digests of sweep
+    and code. ValueError if the folder holds no sweep, or xarray is not installed.
 
     >>> import tempfile
     >>> from attndyn.simulate import Sweep, run_sweep
@@ -144,7 +145,7 @@ def _fill_row(
         table["status"][row] = "finished"
         table["final_loss"][row] = run.loss[-1]
 
-    if not is_softmax(experiment.model):
+    if not is_softmax(experiment.model) and outputs_of(experiment.model) == 1:
         task = experiment.task
         places = np.searchsorted(axes["weight_step"], run.weight_steps)
         by_direction = coefficients(experiment.model, run.weights, task.eigenvectors)
@@ -180,8 +181,15 @@ def _to_dataset(
         dimensions = (*sweep.axes, *OWN_DIMENSIONS[name])
         by_field = values.reshape(*sweep.shape, *values.shape[1:])
         variables[name] = (dimensions, by_field)
-    coordinates = _labels(sweep) | axes | {"flow_time": _flow_time(sweep, axes["step"])}
+    coordinates = _labels(sweep) | axes
+    if "learning_rate" in sweep.run or "learning_rate" in _varied(sweep):
+        coordinates["flow_time"] = _flow_time(sweep, axes["step"])
     return xarray.Dataset(variables, coordinates, attributes)
+
+
+def _varied(sweep: Sweep) -> list[str]:
+    """The fields that vary in a sweep."""
+    return [name for fields in sweep.axes.values() for name in fields]
 
 
 def _labels(sweep: Sweep) -> dict[str, Any]:

@@ -11,16 +11,21 @@ from typing import Any
 import numpy as np
 
 from ...models.attention import MODELS, model_from_dict
-from ...models.protocol import is_softmax
 from ...runtime.serialisation import Settings, refuse_unknown
 from ...task import Task
-from ..runs.experiment import Experiment
+from ..descent.optimizers import settings_of
+from ..runs.experiment import STORES_SETTINGS, Experiment, stored_optimizer
 
 LARGEST = 10_000_000
 """Most runs of a sweep: a grid of more is a mistake in a grid."""
 
-NEEDED = ("sequences", "scale", "learning_rate", "steps")
-"""Fields of [run] that have no default."""
+NEEDED = (
+    ("sequences", "batch"),
+    ("scale",),
+    ("learning_rate", "optimizer"),
+    ("steps",),
+)
+"""Fields of [run] without a default: one of each group must be there."""
 
 
 def _model_fields() -> tuple[str, ...]:
@@ -142,13 +147,15 @@ class Sweep(Settings):
             settings[section] = getattr(self, section) | varied
         try:
             model = model_from_dict(settings["model"])
-            missing = [name for name in NEEDED if name not in settings["run"]]
+            missing = [
+                " or ".join(names)
+                for names in NEEDED
+                if not any(name in settings["run"] for name in names)
+            ]
             if missing:
                 raise ValueError(f"[run] needs the field {', '.join(missing)}")
-            # Statistics are faster; softmax attention has none.
-            engine = "tokens" if is_softmax(model) else "statistics"
-            run = {"engine": engine} | settings["run"]
-            return Experiment(Task.from_dict(settings["task"]), model, **run)
+            task = Task.from_dict(settings["task"])
+            return Experiment(task, model, **settings["run"])
         except ValueError as error:
             place = ", ".join(f"{name} = {value}" for name, value in point.items())
             raise ValueError(f"{place}: {error}") from None
@@ -177,8 +184,10 @@ class Sweep(Settings):
 def _as_plain_tables(name: str, value: Any) -> Any:
     """A copy made of what JSON knows; ValueError if it is not the table, or list of tables, that it should be."""
     try:
-        plain = json.loads(json.dumps(value, default=lambda array: array.tolist()))
-    except (AttributeError, TypeError, ValueError):
+        plain = json.loads(json.dumps(value, default=_as_plain))
+    except (AttributeError, TypeError, ValueError) as error:
+        if str(error) == STORES_SETTINGS:
+            raise
         raise ValueError(
             f"{name} of a sweep must hold numbers, text and lists, not {value!r}"
         ) from None
@@ -190,6 +199,13 @@ def _as_plain_tables(name: str, value: Any) -> Any:
     elif not isinstance(plain, dict):
         raise ValueError(f"{name} of a sweep must be a table: write [{name}]")
     return plain
+
+
+def _as_plain(value: Any) -> Any:
+    """What JSON has of an optimizer or an array; AttributeError or ValueError for anything else."""
+    if callable(value) or hasattr(value, "init"):
+        return settings_of(stored_optimizer(value))
+    return value.tolist()
 
 
 def _refuse_no_values(group: Mapping[str, Any]) -> None:

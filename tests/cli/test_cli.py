@@ -17,7 +17,7 @@ from attndyn.cli.exit_status import ExitStatus
 from attndyn.compare import reference_files
 from attndyn.compare.claims.linear_attention.fixed_points import enumeration as section
 from attndyn.compare.ledger.claim_names import claims_named
-from attndyn.simulate import Experiment, load
+from attndyn.simulate import Adam, Experiment, GradientDescent, load
 from attndyn.theory import fixed_points
 
 FILES = {path.stem: path for path in reference_files()}
@@ -339,6 +339,89 @@ def test_every_option_of_simulate_arrives(tmp_path):
     } == experiment.to_dict()
     assert np.array_equal(run.loss, experiment.run().loss)
     assert run.weight_steps.tolist() == [0, 7, 14, 20]
+
+
+FRESH = [
+    "simulate",
+    "--eigenvalues",
+    "2,1",
+    "--context-length",
+    "5",
+    "--model",
+    "merged",
+    "--heads",
+    "2",
+    "--scale",
+    "0.3",
+]
+
+
+def test_options_of_the_optimizer_and_the_batches_arrive(tmp_path):
+    out, task = tmp_path / "run.npz", Task([2, 1], context_length=5)
+    cases = {
+        "--optimizer adam --batch 8": {"optimizer": Adam(), "batch": 8},
+        "--optimizer adam --learning-rate 0.01 --weight-decay 0.1 --sequences 40": {
+            "optimizer": Adam(0.01, weight_decay=0.1),
+            "sequences": 40,
+        },
+        "--learning-rate 0.01 --momentum 0.9 --clip-norm 0.5 --sequences 40 --batch 5": {
+            "optimizer": GradientDescent(0.01, momentum=0.9, clip_norm=0.5),
+            "sequences": 40,
+            "batch": 5,
+        },
+        "--optimizer gradient_descent --learning-rate 0.01 --sequences 40": {
+            "optimizer": GradientDescent(0.01),
+            "sequences": 40,
+        },
+    }
+    for options, fields in cases.items():
+        command = [*FRESH, *options.split(), "--steps", "20", "--out", str(out)]
+        assert main([*command, "--force"]) == 0
+        experiment = Experiment(task, Merged(2), scale=0.3, steps=20, **fields)
+        run = load(out)
+        assert np.array_equal(run.loss, experiment.run().loss)
+        assert run.settings["optimizer"] == experiment.to_dict()["optimizer"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    {
+        "": "pass --learning-rate, which only --optimizer adam has itself",
+        "--momentum 0.9": "pass --learning-rate, which only",
+        "--optimizer lion --learning-rate 1": "names gradient_descent, adam",
+        "--optimizer adam --momentum 0.9": "the optimizer adam has no field momentum",
+        "--learning-rate 0.1 --momentum 1": "momentum must be from 0 to below 1",
+        "--learning-rate 0.1 --batch 9 --engine statistics": "choose engine",
+        "--learning-rate 0.1 --batch 9 --sequences 8": "batch must be at most 8",
+    }.items(),
+)
+def test_wrong_options_of_the_optimizer_are_one_line(
+    capsys, tmp_path, options, message
+):
+    command = [*FRESH, *options.split(), "--steps", "5", "--out", str(tmp_path / "a")]
+    assert main(command) == ExitStatus.NOT_DONE
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert shown.count("\n") == 1
+    assert not (tmp_path / "a").exists()
+
+
+def test_more_steps_go_on_where_the_checkpoint_ended(capsys, tmp_path):
+    out, checkpoint = tmp_path / "run.npz", tmp_path / "run.ckpt"
+    command = [*FRESH, "--optimizer", "adam", "--batch", "8", "--out", str(out)]
+    kept = [*command, "--checkpoint", str(checkpoint)]
+    assert main([*kept, "--steps", "15"]) == 0
+    # The first steps of the same run may be replaced; those of another may not.
+    assert main([*kept, "--steps", "40"]) == 0
+    whole = load(out)
+    assert len(whole.loss) == 40
+    other = main([*kept, "--steps", "50", "--seed", "1"])
+    assert other == ExitStatus.NOT_DONE
+    assert main([*command, "--steps", "50"]) == ExitStatus.NOT_DONE
+    assert "is there already: pass --force" in capsys.readouterr().err
+    assert main([*command, "--steps", "40", "--force"]) == 0
+    assert np.array_equal(load(out).loss, whole.loss)
+    assert np.array_equal(load(out).final["value"], whole.final["value"])
 
 
 def test_softmax_trains_on_tokens_unasked(tmp_path):

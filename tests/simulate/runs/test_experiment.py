@@ -14,15 +14,20 @@ from hypothesis import strategies as st
 import attndyn
 from attndyn import Merged, Separate, Task
 from attndyn.simulate import (
+    Adam,
     Diverged,
     Experiment,
+    GradientDescent,
+    Schedule,
     Statistics,
     initial_weights,
     load,
+    load_or_run,
     sample,
     statistics,
     train,
 )
+from attndyn.simulate.runs.store import is_run_of
 
 TASK = Task([2, 1], trace=1.0, context_length=5)
 SMALL = Experiment(
@@ -41,7 +46,11 @@ OTHERS = {
     "centre": True,
     "engine": "tokens",
     "record": 4,
+    "optimizer": Adam(0.05),
+    "batch": 10,
 }
+BESIDE = {"optimizer": {"learning_rate": None}, "batch": {"engine": "tokens"}}
+"""What must change with a field."""
 
 
 # The name
@@ -49,7 +58,8 @@ OTHERS = {
 
 def test_every_field_is_part_of_the_name():
     digests = {
-        name: replace(SMALL, **{name: value}).digest for name, value in OTHERS.items()
+        name: replace(SMALL, **{name: value}, **BESIDE.get(name, {})).digest
+        for name, value in OTHERS.items()
     }
     assert set(digests) == set(SMALL.__dataclass_fields__)
     assert len({SMALL.digest, *digests.values()}) == len(OTHERS) + 1
@@ -246,6 +256,43 @@ IMPOSSIBLE = {
     "scale": ({"scale": -1.0}, "scale must be positive and finite"),
     "seed": ({"seed": -1}, "seed must be a whole number of at least 0"),
     "record": ({"record": 0}, "record must be a number of steps of at least 1"),
+    "batch beyond the data": (
+        {"batch": 51, "engine": "tokens"},
+        "batch must be at most 50, the number of sequences, not 51",
+    ),
+    "batch of half a prompt": (
+        {"batch": 2.5, "engine": "tokens"},
+        "batch must be a whole number, not 2.5",
+    ),
+    "no prompts": ({"sequences": None}, "say how many sequences there are, or batch="),
+    "batches of statistics": (
+        {"batch": 10},
+        'statistics hold all prompts at once, and batch needs them one by one: choose engine "tokens"',
+    ),
+    "whitened fresh prompts": (
+        {"sequences": None, "batch": 10, "engine": "tokens", "whiten": True},
+        "whiten and centre are of stored sequences",
+    ),
+    "no rule": ({"learning_rate": None}, "say how to descend: learning_rate=, or"),
+    "two rules": ({"optimizer": Adam()}, "learning_rate and optimizer are both given"),
+    "a function as rate": (
+        {"learning_rate": lambda step: 0.1},
+        "a sweep stores its settings, and a function has none: use GradientDescent",
+    ),
+    "a schedule as rate": (
+        {"learning_rate": Schedule({0: 0.1})},
+        r"say optimizer=GradientDescent\(schedule\)",
+    ),
+    "a function in an optimizer": (
+        {"optimizer": Adam(lambda step: 0.1), "learning_rate": None},
+        "a sweep stores its settings, and a function has none",
+    ),
+    "an optimizer that is a function": (
+        {"optimizer": lambda gradients, weights, step: gradients},
+        "a sweep stores its settings, and a function has none",
+    ),
+    "an optimizer that is text": ({"optimizer": "adam"}, "must be a table"),
+    "an optimizer without a name": ({"optimizer": {"name": "lion"}}, "with one of the"),
     "whitening": (
         {"sequences": 2, "whiten": True},
         "whiten needs more than D = 2 sequences",
@@ -258,3 +305,72 @@ def test_the_impossible_is_refused_at_once(name):
     changes, reason = IMPOSSIBLE[name]
     with pytest.raises(ValueError, match=reason):
         replace(SMALL, **changes)
+
+
+# Optimizers and batches
+
+COSINE = Schedule({0: 0.0, 4: 0.02, 12: 0.0}, "cosine")
+TRAINED = {
+    "adam": {"optimizer": Adam(0.01, weight_decay=0.1)},
+    "schedule": {"optimizer": GradientDescent(COSINE, momentum=0.5, clip_norm=1.0)},
+    "minibatches": {"learning_rate": 0.01, "batch": 10},
+    "fresh": {"optimizer": Adam(0.01), "batch": 8, "sequences": None},
+}
+
+
+def of_kind(name, **changes):
+    given = {"sequences": 50, "scale": 0.3, "steps": 12, "seed": 3}
+    return Experiment(TASK, Merged(2), **{**given, **TRAINED[name], **changes})
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_it_trains_with_its_optimizer_and_batches(name, tmp_path):
+    experiment, options = of_kind(name), dict(TRAINED[name])
+    sequences = options.pop("sequences", 50)
+    data = TASK if sequences is None else sample(TASK, sequences, 3)
+    source = data
+    if "batch" in options:
+        options["seed"] = 3
+    else:
+        source = statistics(data, Merged(2))
+    start = initial_weights(Merged(2), TASK, 0.3, 3)
+    by_hand = train(Merged(2), source, start, steps=12, compiled=False, **options)
+    run = experiment.run()
+    assert np.array_equal(run.loss, by_hand.loss)
+    assert experiment.engine == ("tokens" if "batch" in options else "statistics")
+
+    stored = load(run.save(tmp_path / "run.npz"))
+    assert is_run_of(experiment, stored)
+    assert not is_run_of(of_kind(name, seed=4), stored)
+    assert Experiment.from_dict(experiment.to_dict()) == experiment
+    again = Experiment.from_dict(json.loads(json.dumps(experiment.to_dict())))
+    assert again == experiment
+    assert again.digest == experiment.digest
+
+
+def test_optimizer_and_batch_are_left_out_where_there_are_none():
+    assert not {"optimizer", "batch"} & SMALL.to_dict().keys()
+    # The name that this experiment had before there were optimizers.
+    assert SMALL.digest.startswith("736d49816b98289bb4ac82c099474ab2")
+
+
+def test_settings_of_an_optimizer_stand_for_it():
+    table = {"name": "adam", "learning_rate": 0.01, "weight_decay": 0.1}
+    assert of_kind("adam", optimizer=table) == of_kind("adam")
+    assert of_kind("adam").to_dict()["optimizer"] == table
+
+
+def test_a_checkpoint_of_fewer_steps_goes_on(tmp_path):
+    for name in TRAINED:
+        path = tmp_path / f"{name}.npz"
+        of_kind(name, steps=7).run(path)
+        more = of_kind(name).run(path)
+        assert np.array_equal(more.loss, of_kind(name).run().loss)
+        assert more.settings["steps"] == 12
+
+
+def test_a_stored_run_is_read_back(tmp_path):
+    for name in TRAINED:
+        first = load_or_run(of_kind(name), tmp_path)
+        assert np.array_equal(load_or_run(of_kind(name), tmp_path).loss, first.loss)
+    assert len(list(tmp_path.iterdir())) == len(TRAINED)

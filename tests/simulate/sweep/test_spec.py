@@ -9,7 +9,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from attndyn import Separate, Task
-from attndyn.simulate import Experiment, Sweep, run_sweep
+from attndyn.simulate import (
+    Adam,
+    Experiment,
+    GradientDescent,
+    Schedule,
+    Sweep,
+    run_sweep,
+)
 from attndyn.simulate.sweep.spec import SECTIONS
 
 TEXT = """
@@ -82,10 +89,19 @@ VALUES = {
     "fixed_teacher": [[1, 1], [1, -1]],
     "in_context_fraction": [0.5, 1.0],
     "noise_variance": [0, 0.5, "1/3"],
+    "query_noise_variance": [0, 0.5],
+    "input_mean": [[0, 1], [1, 0]],
+    "inputs": ["gaussian", "uniform"],
+    "teachers": [
+        {"law": "sphere", "dimension": 2},
+        {"law": "pool", "teachers": [[1, -1], [1, 1]]},
+    ],
     "context_length": [5, "1..5"],
     "trace": [1, 2.0, "2/3"],
     "model": ["merged", "separate"],
     "heads": [1, 2],
+    "outputs": [1],
+    "query_token": [True, False],
     "rank": [1, 2],
     "softmax": [False, True],
     "divisor": ["context", "tokens", "none"],
@@ -100,6 +116,12 @@ VALUES = {
     "centre": [True, False],
     "engine": ["tokens", "statistics"],
     "record": [1, 5],
+    "optimizer": [
+        {"name": "adam"},
+        {"name": "adam", "weight_decay": 0.1},
+        {"name": "gradient_descent", "learning_rate": 0.1, "momentum": 0.9},
+    ],
+    "batch": [5, 10],
 }
 
 
@@ -118,6 +140,8 @@ def test_any_field_may_vary(name):
         section: {key: v for key, v in held.items() if key != name}
         for section, held in base.items()
     }
+    if name == "optimizer":
+        del base["run"]["learning_rate"]
     runs = Sweep(**base, grid={name: VALUES[name]}).experiments()
     assert len({each.digest for each in runs}) == len(VALUES[name])
 
@@ -183,7 +207,7 @@ def test_a_sweep_does_not_change_with_what_it_was_made_of():
 MISTAKES = {
     "unknown field": (
         {"grid": {"sed": [0]}},
-        "a sweep has no field sed: allowed are centre",
+        "a sweep has no field sed: allowed are batch, centre",
     ),
     "unknown in a section": (
         {"task": {"seed": 1}},
@@ -258,7 +282,7 @@ OUT_OF_RANGE = {
     ),
     "missing": (
         {"run": {"scale": 1}},
-        r"^seed = 0: \[run\] needs the field sequences, learning_rate, steps",
+        r"^seed = 0: \[run\] needs the field sequences or batch, learning_rate or optimizer, steps",
     ),
     "rank of merged": ({"grid": {"rank": [1]}}, "^rank = 1: Merged has no field rank"),
     "no model": (
@@ -275,3 +299,54 @@ def test_all_experiments_are_checked_before_anything_runs(name, tmp_path):
     with pytest.raises(ValueError, match=reason):
         run_sweep(changed(**sections), tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+# Optimizers and batches
+
+COSINE = Schedule({0: 0.01, 12: 0.0}, "cosine")
+TOML = """
+[task]
+eigenvalues = [2, 1]
+context_length = 5
+[model]
+model = "merged"
+heads = 2
+[run]
+scale = 0.3
+steps = 12
+batch = 8
+optimizer = {name = "adam", learning_rate = {points = {0 = 0.01, 12 = 0.0}, kind = "cosine"}}
+[grid]
+seed = [0, 1]
+"""
+
+
+def test_a_file_names_optimizer_batch_and_schedule():
+    sweep = Sweep.from_toml(TOML)
+    for each in sweep.experiments():
+        assert each.optimizer == Adam(COSINE)
+        assert (each.batch, each.sequences, each.engine) == (8, None, "tokens")
+    assert Sweep.from_json(sweep.to_json()) == sweep
+    assert Sweep.from_toml(sweep.to_toml()).digest == sweep.digest
+
+
+def test_optimizers_may_be_given_as_they_are():
+    optimizers = [Adam(COSINE), GradientDescent(0.1, momentum=0.9)]
+    run = {name: value for name, value in RUN.items() if name != "learning_rate"}
+    sweep = changed(run=run, grid={"optimizer": optimizers})
+    assert [each.optimizer for each in sweep.experiments()] == optimizers
+    assert Sweep.from_json(sweep.to_json()).digest == sweep.digest
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [Adam(lambda step: 0.1), lambda gradients, weights, step: gradients],
+)
+def test_a_function_cannot_be_stored(optimizer):
+    with pytest.raises(ValueError, match="a sweep stores its settings, and a function"):
+        changed(grid={"optimizer": [optimizer]})
+
+
+def test_a_rate_beside_an_optimizer_is_refused_at_its_point():
+    with pytest.raises(ValueError, match="learning_rate and optimizer are both given"):
+        changed(grid={"optimizer": [Adam()]}).experiments()
