@@ -364,13 +364,13 @@ def test_options_of_the_optimizer_and_the_batches_arrive(tmp_path):
             "optimizer": Adam(0.01, weight_decay=0.1),
             "sequences": 40,
         },
-        "--learning-rate 0.01 --momentum 0.9 --clip-norm 0.5 --sequences 40 --batch 5": {
-            "optimizer": GradientDescent(0.01, momentum=0.9, clip_norm=0.5),
+        "--learning-rate 0.001 --momentum 0.9 --clip-norm 0.5 --sequences 40 --batch 5": {
+            "optimizer": GradientDescent(0.001, momentum=0.9, clip_norm=0.5),
             "sequences": 40,
             "batch": 5,
         },
-        "--optimizer gradient_descent --learning-rate 0.01 --sequences 40": {
-            "optimizer": GradientDescent(0.01),
+        "--optimizer gradient_descent --learning-rate 0.001 --sequences 40": {
+            "optimizer": GradientDescent(0.001),
             "sequences": 40,
         },
     }
