@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ...compare.evidence.verdict import Verdict, controls_in_words
 from ...compare.ledger.ledger import Ledger
 from ...runtime.ascii_text import named, spelled
-from ...theory import FixedPoint
-from ...theory.linear_attention.enumeration import FixedPoints
+from ...theory import FixedPoint, FixedPoints
 
 if TYPE_CHECKING:
     from rich.console import Console
