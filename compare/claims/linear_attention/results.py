@@ -324,6 +324,34 @@ _PARTS: dict[str, tuple[Result, ...]] = {
             ("refuted.restricted_sample", "limits.sequences"),
         ),
     ),
+    "Other training (beyond the paper)": (
+        Result(
+            "Momentum follows the same flow, 1/(1 − β) times as fast",
+            ("momentum.flow_time",),
+        ),
+        Result(
+            "Fixed points under weight decay",
+            (
+                "decay.levels",
+                "decay.merged",
+                "decay.rest",
+                "decay_proofs.head",
+                "decay_proofs.stability",
+                "refuted.adamw_decay",
+            ),
+            ("weight_decay",),
+        ),
+        Result(
+            "Heads that die under weight decay",
+            ("decay.threshold", "decay_proofs.head"),
+            ("weight_decay",),
+        ),
+        Result("Time courses under weight decay", ("decay.courses",)),
+        Result(
+            "What the flow conserves shrinks under weight decay",
+            ("decay.balance", "decay_proofs.balance"),
+        ),
+    ),
 }
 
 _SIZES = """\

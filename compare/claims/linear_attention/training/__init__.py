@@ -1,0 +1,1 @@
+"""Training by other rules than plain descent: momentum, weight decay, and AdamW, which is neither."""
