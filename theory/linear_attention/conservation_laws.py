@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...models.attention import Merged, Separate
-from ...models.protocol import Parametrization
+from ...models.protocol import Parametrization, outputs_of
 from ...runtime.arrays import FloatArray
 from ...runtime.checks import check_finite
 
@@ -19,10 +19,11 @@ def conserved_quantities(
 
     With a_h the value's last row and B_h, K_h, Q_h the entries that matter (all but the query's that meets y = 0):
     Merged has "value_key_query" (…, H, H), a_h·a_g − ⟨B_h, B_g⟩. Separate has "key_query" (…, H, R, R),
-    K_h K_hᵀ − Q_h Q_hᵀ, and "value_key" (…, H), |a_h|² − |K_h|². They follow from scalings and mixings of the
-    weights that leave M = Σ a_h ⊗ B_h alone, so they hold on any data, for all weights and for the restricted ones;
-    gradient descent breaks them at first order in the learning rate. ValueError for softmax, another model, or
-    weights that are missing, misshapen or not finite.
+    K_h K_hᵀ − Q_h Q_hᵀ, and "value_key" (…, H), |a_h|² − |K_h|². With K outputs a_h are the value's K rows. They
+    follow from scalings and mixings of the weights that leave M = Σ a_h ⊗ B_h alone, so they hold on any data, for all
+    weights and for the restricted ones; gradient descent breaks them at first order in the learning rate, and a weight
+    decay wd makes them shrink as e^(−wd·t) in flow time t = 2η·step. ValueError for softmax, another model, or weights
+    that are missing, misshapen or not finite.
 
     Source: Saxe et al. 2014 (arXiv 1312.6120) for linear networks, Zhang et al. 2025 (arXiv 2501.16265).
 
@@ -33,17 +34,21 @@ def conserved_quantities(
     """
     if not isinstance(model, (Merged, Separate)) or model.softmax:
         raise ValueError(
-            f"conserved quantities are known for linear Merged and Separate models, not for {model!r}"
+            f"conserved quantities are known for linear Merged and Separate models, not for {model!r}: "
+            "theory.symbolic.derive(task, model).conserved looks for those of a linear model of your own"
         )
+    K = outputs_of(model)
     arrays = _checked_weights(model, weights)
-    value = arrays["value"]  # (…, H, D+1)
+    value = arrays["value"]  # (…, H, D+1), or (…, H, K, D+K)
+    if K > 1:
+        value = value.reshape(*value.shape[:-2], -1)
     if isinstance(model, Merged):
-        columns = arrays["key_query"][..., :-1]  # (…, H, D+1, D)
+        columns = arrays["key_query"][..., :-K]  # (…, H, D+K, D)
         rows = columns.reshape(*columns.shape[:-2], -1)
         return {"value_key_query": _inner_products(value) - _inner_products(rows)}
 
-    key = arrays["key"]  # (…, H, R, D+1)
-    query = arrays["query"][..., :-1]
+    key = arrays["key"]  # (…, H, R, D+K)
+    query = arrays["query"][..., :-K]
     squared_norms = np.sum(value**2, axis=-1) - np.sum(key**2, axis=(-2, -1))
     return {
         "key_query": _inner_products(key) - _inner_products(query),
@@ -77,17 +82,21 @@ def _checked_weights(
 def _expected_shapes(
     model: Merged | Separate, arrays: Mapping[str, NDArray[Any]]
 ) -> dict[str, tuple[int, ...]]:
-    """The shapes that the leading axes and the size D+1 of the value weights ask for."""
+    """The shapes that the leading axes and the size D+K of the value weights ask for."""
+    outputs = () if outputs_of(model) == 1 else (outputs_of(model),)
+    axes = 2 + len(outputs)
     value = arrays["value"].shape
     # Too few axes are filled up, for the message that says what is expected.
-    *leading, _, size = (0, 0, *value)[-max(2, len(value)) :]
-    rows = (*leading, model.head_count)
+    filled = (*[0] * axes, *value)[-max(axes, len(value)) :]
+    size = filled[-1]
+    rows = (*filled[:-axes], model.head_count)
+    value_shape = (*rows, *outputs, size)
     if isinstance(model, Merged):
-        return {"value": (*rows, size), "key_query": (*rows, size, size)}
+        return {"value": value_shape, "key_query": (*rows, size, size)}
     # The rank is that of the keys: a part of a head's pairs is conserved, too.
     rank = arrays["key"].shape[-2:-1]
     pairs = (*rows, *rank, size)
-    return {"value": (*rows, size), "key": pairs, "query": pairs}
+    return {"value": value_shape, "key": pairs, "query": pairs}
 
 
 def _inner_products(rows: FloatArray) -> FloatArray:

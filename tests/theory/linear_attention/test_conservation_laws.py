@@ -141,6 +141,59 @@ def test_flow_rejects_wrong_quantities(model):
     assert min(rates(model, wrong_quantities, weights, flow).values()) > 1e-3
 
 
+def outputs_gradient(model, weights, X, targets):
+    """−½ ∂/∂θ of the squared error of K outputs on tokens X (P, N+1, D+K), by complex steps; the query's y are 0."""
+    K = model.outputs
+
+    def loss(moved):
+        a, B = model.heads(moved)
+        xq = X[:, -1, :-K]
+        ŷ = np.einsum("hki,pni,pnj,hjd,pd->pk", a, X, X, B, xq, optimize=True)
+        return np.mean(np.sum((targets - ŷ / X.shape[1]) ** 2, axis=1))
+
+    flow = {}
+    for name, array in weights.items():
+        flow[name] = np.zeros(array.shape)
+        for entry in np.ndindex(array.shape):
+            moved = {key: value.astype(complex) for key, value in weights.items()}
+            moved[name][entry] += 1e-30j
+            flow[name][entry] = -0.5 * loss(moved).imag / 1e-30
+    return flow
+
+
+@pytest.mark.parametrize(
+    "model",
+    [Merged(2, outputs=2), Separate(2, 2, outputs=3), Separate(1, outputs=2)],
+    ids=str,
+)
+def test_flow_of_several_outputs_conserves(model):
+    rng = np.random.default_rng(0)
+    K = model.outputs
+    X = rng.normal(size=(5, 6, 2 + K))
+    X[:, -1, -K:] = 0
+    weights = start(model, seed=1)
+    flow = outputs_gradient(model, weights, X, rng.normal(size=(5, K)))
+    assert max(rates(model, conserved_quantities, weights, flow).values()) < 1e-13
+
+    def doubled(model, weights):
+        return conserved_quantities(model, weights | {"value": 2 * weights["value"]})
+
+    assert max(rates(model, doubled, weights, flow).values()) > 1e-3
+
+
+def test_records_of_several_outputs_keep_their_axes():
+    model = Separate(2, 3, outputs=2)
+    many = [start(model, seed) for seed in range(4)]
+    stacked = {name: np.stack([w[name] for w in many]) for name in many[0]}
+    found = conserved_quantities(model, stacked)
+    assert found["key_query"].shape == (4, 2, 3, 3)
+    assert found["value_key"].shape == (4, 2)
+    for name, values in found.items():
+        assert np.allclose(values[3], conserved_quantities(model, many[3])[name])
+    with pytest.raises(ValueError, match=r"value must have shape \(2, 2, 4\)"):
+        conserved_quantities(model, many[0] | {"value": np.ones((2, 3, 4))})
+
+
 def drifts(model, learning_rate, flow_time=0.1):
     """Largest change in a fixed flow time of descent: of what flow conserves, and of the squared values."""
     weights, data = start(model, seed=3), tokens(seed=4)
