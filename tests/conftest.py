@@ -182,27 +182,3 @@ def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gate:
     made = Gate(tmp_path)
     monkeypatch.setenv("ATTNDYN_GATE", str(made.file))
     return made
-
-
-# The objective of batches, in place of that of the package until it is there.
-def batch_objective(model, batches):
-    from attndyn.simulate.attention.forward import token_loss
-    from attndyn.simulate.attention.gradients import pullback
-    from attndyn.simulate.attention.heads import heads_of
-
-    to_weights = pullback(model)
-
-    def evaluate(weights, step):
-        heads = heads_of(model, weights)
-        loss, (grad_a, grad_B) = token_loss(
-            model, heads, batches.at(step).tokens, batches.context_lengths
-        )
-        return loss, to_weights(weights, grad_a, grad_B)
-
-    return evaluate
-
-
-from attndyn.simulate.attention import objectives  # noqa: E402
-
-if not hasattr(objectives, "batch_objective"):
-    objectives.batch_objective = batch_objective

@@ -7,6 +7,7 @@ import numpy as np
 from ...models.attention import Separate
 from ...models.protocol import Parametrization, Weights
 from ...runtime.arrays import FloatArray
+from ..data.batches import Batches
 from ..data.prompts import Data
 from ..sufficient_statistics.quadratic_loss import Statistics, refuse_mismatch
 from ..sufficient_statistics.restricted_block import refuse_outside, separate_on_block
@@ -16,6 +17,9 @@ from .heads import heads_of
 from .model_check import refuse_unfit
 
 Objective = Callable[[Weights], tuple[float, Weights]]
+
+StepObjective = Callable[[Weights, int], tuple[float, Weights]]
+"""(weights, step) → (loss, gradients), on the prompts of that step."""
 
 MOST_WORK = 2e9
 """Most numbers that one loss may read from tokens: ten to twenty seconds on one core."""
@@ -59,6 +63,43 @@ def _on_tokens(model: Parametrization, data: Data) -> Objective:
         return loss, to_weights(weights, grad_a, grad_B)
 
     return evaluate
+
+
+def batch_objective(model: Parametrization, batches: Batches) -> StepObjective:
+    """(weights, step) → (loss, gradients) of a model on the prompts of each step; ValueError as `objective`.
+
+    >>> from attndyn import Merged, Task
+    >>> from attndyn.simulate import initial_weights
+    >>> from attndyn.simulate.data.batches import FreshPrompts
+    >>> model, task = Merged(heads=2), Task(eigenvalues=[2, 1], context_length=5)
+    >>> evaluate = batch_objective(model, FreshPrompts(task, batch=8, seed=0))
+    >>> start = initial_weights(model, task, scale=0.1)
+    >>> evaluate(start, 3)[0] == evaluate(start, 3)[0] != evaluate(start, 4)[0]
+    True
+    """
+    refuse_unfit(model, batches.dimension)
+    if min(batches.context_lengths) == 0 or np.ptp(batches.context_weights) > 0:
+        raise ValueError(
+            "training on batches is for equal weights of context lengths from 1: leave 0 and the weights out"
+        )
+    to_weights = pullback(model)
+
+    def evaluate(weights: Weights, step: int) -> tuple[float, Weights]:
+        tokens, targets = batches.at(step)
+        heads = heads_of(model, weights)
+        _refuse_other_targets(tokens, targets)
+        loss, slopes = token_loss(model, heads, tokens, batches.context_lengths)
+        return loss, to_weights(weights, *slopes)
+
+    return evaluate
+
+
+def _refuse_other_targets(tokens: FloatArray, targets: FloatArray) -> None:
+    """ValueError for labels of queries that are not those that a context shows, which `token_loss` does not know."""
+    if targets.shape[-1] != 1 or not np.array_equal(targets, tokens[..., -1:]):
+        raise ValueError(
+            "training on batches is for one output with the same noise in the query: leave query_noise_variance out"
+        )
 
 
 def _refuse_work(data: Data) -> None:

@@ -19,7 +19,12 @@ from ...runtime.signals import ended_by_sigterm
 from ...task import Task
 from ..attention.initialisation import checked_start, model_name, own_heads
 from ..attention.model_check import refuse_unfit_on_the_way
-from ..attention.objectives import Objective, objective
+from ..attention.objectives import (
+    Objective,
+    StepObjective,
+    batch_objective,
+    objective,
+)
 from ..data.batches import Batches, FreshPrompts, Minibatches
 from ..data.prompts import Data
 from ..sufficient_statistics.quadratic_loss import Statistics
@@ -213,13 +218,10 @@ def _step_objective(
     model: Parametrization,
     source: Data | Statistics | Task,
     batches: Batches | None,
-) -> steppers.StepObjective:
+) -> StepObjective:
     """The objective of each step: on its batch, or on all prompts."""
     if batches is not None:
-        from ..attention.objectives import batch_objective  # type: ignore[attr-defined]
-
-        made: steppers.StepObjective = batch_objective(model, batches)
-        return made
+        return batch_objective(model, batches)
     evaluate = _full_batch(model, source)
     return lambda weights, step: evaluate(weights)
 

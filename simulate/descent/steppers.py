@@ -12,7 +12,7 @@ from ...runtime.aligned_memory import LINE, cache_lines
 from ...runtime.arrays import BoolArray, FloatArray, IndexArray
 from ...runtime.checks import real_array
 from ...runtime.nested import copied
-from ..attention.objectives import Objective
+from ..attention.objectives import Objective, StepObjective
 from ..sufficient_statistics.quadratic_loss import Statistics, refuse_mismatch
 from .optimizers import GradientDescent, Optimizer, clip_factor, is_built_in, norm_of
 from .packed_heads import heads_in_row, pack, starts_first, starts_last, unpack
@@ -28,10 +28,6 @@ SMALL = 10**7
 
 UNPACKED = 128
 """Steps between two copies of weights that fill the memory, each of which costs as much as some steps."""
-
-
-StepObjective = Callable[[Weights, int], tuple[float, Weights]]
-"""(weights, step) → (loss, gradients), on the prompts of that step."""
 
 
 class Position(NamedTuple):

@@ -17,7 +17,6 @@ from attndyn.simulate import (
     statistics,
     train,
 )
-from attndyn.simulate.attention import objectives
 from attndyn.simulate.descent import gradient_descent as descent_module
 from attndyn.simulate.descent.optimizers import Adam, GradientDescent
 from attndyn.simulate.descent.schedules import Schedule
@@ -152,9 +151,8 @@ def interrupt_at(patch, at):
 
         return made
 
-    patch.setattr(descent_module, "objective", interrupting(descent_module.objective))
-    of_batches = interrupting(objectives.batch_objective)
-    patch.setattr(objectives, "batch_objective", of_batches)
+    for name in ("objective", "batch_objective"):
+        patch.setattr(descent_module, name, interrupting(getattr(descent_module, name)))
 
 
 def test_an_interruption_within_an_update_leaves_the_state_whole(monkeypatch, tmp_path):
