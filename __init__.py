@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import compare, simulate, theory
     from .models.attention import Merged, Separate
+    from .models.factorised import Factorised
     from .models.protocol import Parametrization
     from .task import Task
 
     __version__: str
 
 __all__ = [
+    "Factorised",
     "Merged",
     "Parametrization",
     "Separate",
@@ -27,6 +29,7 @@ _MODULE_OF = {
     "Task": ".task",
     "Merged": ".models.attention",
     "Separate": ".models.attention",
+    "Factorised": ".models.factorised",
     "Parametrization": ".models.protocol",
 }
 _PACKAGES = ("compare", "simulate", "theory")

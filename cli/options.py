@@ -10,7 +10,7 @@ from .whole_numbers import counted, written_out
 if TYPE_CHECKING:
     from fractions import Fraction
 
-    from ..models.attention import Merged, Separate
+    from ..models.built_in import BuiltIn
     from ..task import Number, Task
 
 
@@ -113,9 +113,9 @@ def model_of(
     divisor: str | None,
     softmax: bool = False,
     score_divisor: str = "1",
-) -> "Merged | Separate":
+) -> "BuiltIn":
     """The model that the options describe; ValueError for a rank of merged attention."""
-    from ..models.attention import model_from_dict
+    from ..models.built_in import model_from_dict
 
     settings: dict[str, Any] = {
         "model": name,

@@ -6,7 +6,7 @@ that verify those moments.
 
 import numpy as np
 
-from ..models.attention import Merged, Separate
+from ..models.built_in import BuiltIn
 from ..models.divisors import divisor_name
 from ..simulate import Statistics, from_moments
 from ..task import Task
@@ -20,7 +20,7 @@ FEATURE_MOMENTS = ("formulas.features", "in_weight.moments")
 
 
 def population_statistics(
-    task: Task, model: Merged | Separate, *, random_labels: bool = False
+    task: Task, model: BuiltIn, *, random_labels: bool = False
 ) -> Statistics:
     """Statistics of infinitely many sequences, so that a check has no sampling error.
 

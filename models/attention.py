@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..runtime.checks import check_choice, true_or_false, whole_number
+from ..runtime.checks import true_or_false, whole_number
 from ..runtime.decimals import number
 from ..runtime.serialisation import Settings
 from .protocol import Heads
@@ -17,7 +17,7 @@ DIVISORS = ("context", "tokens", "none")
 """What the output may be divided by besides a number: N, the number of tokens, or nothing."""
 
 
-class _Attention(Settings):
+class Attention(Settings):
     """Settings that the built-in models share. `head_count` is H: `heads` is the method of the protocol."""
 
     head_count: int
@@ -30,7 +30,7 @@ class _Attention(Settings):
     def __init_subclass__(cls) -> None:
         """TypeError for a class of a built-in model with heads of its own: their formulas are known."""
         own = {"heads", "shapes"} & set(vars(cls))
-        if own and cls.__mro__[1] is not _Attention:
+        if own and cls.__mro__[1] is not Attention:
             raise TypeError(
                 f"{cls.__name__} changes {' and '.join(sorted(own))} of {cls.__mro__[1].__name__}, whose formula "
                 "the theory and the gradients go by: write a class with shapes and heads that inherits from nothing"
@@ -81,7 +81,7 @@ class _Attention(Settings):
         return {"output": rf"\hat y \propto \sum_h a_h^\top X {scores}"}
 
 
-_CONVENTIONS = ("outputs", "softmax", "divisor", "query_token", "score_divisor")
+CONVENTIONS = ("outputs", "softmax", "divisor", "query_token", "score_divisor")
 
 _DEFAULTS: dict[str, Any] = {
     "outputs": 1,
@@ -94,7 +94,7 @@ _DEFAULTS: dict[str, Any] = {
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
-class Merged(_Attention):
+class Merged(Attention):
     """Attention with one key-query matrix per head: weights value (H, D+1), key_query (H, D+1, D+1).
 
     `outputs` is K, the number of labels: with K > 1 value is (H, K, D+K) and key_query (H, D+K, D+K). `divisor` is
@@ -137,7 +137,7 @@ class Merged(_Attention):
     @classmethod
     def fields(cls) -> tuple[str, ...]:
         """Names that a model file may hold."""
-        return ("heads", *_CONVENTIONS)
+        return ("heads", *CONVENTIONS)
 
     def shapes(self, dimension: int) -> dict[str, tuple[int, ...]]:
         """Shapes of the weights for x of this dimension."""
@@ -154,7 +154,7 @@ class Merged(_Attention):
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
-class Separate(_Attention):
+class Separate(Attention):
     """Attention with key and query of rank R: weights value (H, D+1), key and query (H, R, D+1).
 
     `outputs` is K, the number of labels: with K > 1 value is (H, K, D+K), key and query (H, R, D+K). `divisor`,
@@ -197,7 +197,7 @@ class Separate(_Attention):
     @classmethod
     def fields(cls) -> tuple[str, ...]:
         """Names that a model file may hold."""
-        return ("heads", "rank", *_CONVENTIONS)
+        return ("heads", "rank", *CONVENTIONS)
 
     def shapes(self, dimension: int) -> dict[str, tuple[int, ...]]:
         """Shapes of the weights for x of this dimension."""
@@ -212,24 +212,6 @@ class Separate(_Attention):
         key = np.asarray(weights["key"])  # (…, H, R, D+1)
         query = np.asarray(weights["query"])[..., : -self.outputs]  # (…, H, R, D)
         return value, key.swapaxes(-1, -2) @ query
-
-
-MODELS: dict[str, type[Merged] | type[Separate]] = {
-    "merged": Merged,
-    "separate": Separate,
-}
-
-
-def model_from_dict(settings: Mapping[str, Any]) -> Merged | Separate:
-    """The built-in model named by `settings["model"]`, "merged" or "separate", with the other fields.
-
-    >>> model_from_dict({"model": "merged", "heads": 2})
-    Merged(heads=2, divisor='context')
-    """
-    name = settings.get("model")
-    check_choice(name, "model", MODELS)
-    fields = {field: value for field, value in settings.items() if field != "model"}
-    return MODELS[str(name)].from_dict(fields)
 
 
 def _value_shape(heads: int, outputs: int, size: int) -> tuple[int, ...]:

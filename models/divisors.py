@@ -4,6 +4,7 @@ from fractions import Fraction
 
 from ..runtime.decimals import number
 from .attention import DIVISORS, Separate
+from .factorised import Factorised
 from .protocol import is_softmax, outputs_of, reads_query_token
 from .score_divisor import SQRT_KEY, checked, exact_square, in_numbers, resolved
 
@@ -69,8 +70,10 @@ def divisor_name(model: object, dimension: int) -> str:
 
 
 def _key_size(model: object, dimension: int | None) -> int:
-    """R of separate attention, D + K of any other model."""
+    """R of separate and factorised attention, D + K of any other model."""
     if isinstance(model, Separate):
+        return model.rank
+    if isinstance(model, Factorised) and model.rank is not None:
         return model.rank
     if dimension is None:
         raise ValueError(

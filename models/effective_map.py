@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from ..runtime.arrays import numbers_as_doubles
 from .attention import Merged, Separate
+from .factorised import Factorised
 from .protocol import Heads, Parametrization, outputs_of
 
 
@@ -57,7 +58,7 @@ def heads_with_leading_axes(
     >>> [array.shape for array in heads_with_leading_axes(Merged(heads=2), records)]
     [(5, 2, 4), (5, 2, 4, 3)]
     """
-    if isinstance(model, (Merged, Separate)):
+    if isinstance(model, (Merged, Separate, Factorised)):
         return model.heads(weights)
 
     # A user's `heads` is written for one set of weights.

@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...models.attention import MODELS, model_from_dict
+from ...models.built_in import MODELS, model_from_dict
 from ...runtime.decimals import exact_fraction
 from ...runtime.display import Displayed, Summary
 from ...runtime.files import AnyPath, as_path, read_utf8

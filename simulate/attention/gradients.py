@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 
 from ...models.attention import Merged, Separate
+from ...models.factorised import Factorised
 from ...models.protocol import Parametrization, Weights
 from ...runtime.arrays import FloatArray
 from .heads import heads_of
@@ -17,14 +18,17 @@ Pullback = Callable[[Weights, FloatArray, FloatArray], Weights]
 def pullback(model: Parametrization) -> Pullback:
     """The function (weights, ∂L/∂a, ∂L/∂B) → ∂L/∂weights of a model.
 
-    By hand for `Merged` and `Separate`; by complex step through `heads` for a model of the user's own, which
-    therefore must be analytic in its weights: `model_check.refuse_unfit` says whether it is.
+    By hand for the built-in models, and for one of the user's own that has a `pullback`; else by complex step through
+    its `heads`, which must be analytic in the weights: `model_check.refuse_unfit` says whether both are right.
     """
     if isinstance(model, Merged):
         return _merged
     if isinstance(model, Separate):
         return _separate
-    return partial(by_complex_step, model)
+    if isinstance(model, Factorised):
+        return _factorised
+    own: Pullback | None = getattr(model, "pullback", None)
+    return partial(by_complex_step, model) if own is None else own
 
 
 def _merged(weights: Weights, grad_a: FloatArray, grad_B: FloatArray) -> Weights:
@@ -44,6 +48,20 @@ def _separate(weights: Weights, grad_a: FloatArray, grad_B: FloatArray) -> Weigh
     grad_query[..., :D] = key @ grad_B
     grad_key = query[..., :D] @ grad_B.swapaxes(-1, -2)
     return {"value": grad_a, "key": grad_key, "query": grad_query}
+
+
+def _factorised(
+    weights: Weights, grad_a: FloatArray, grad_B: FloatArray
+) -> Weights:
+    """a = output value, and B = keyᵀ query as in separate attention."""
+    key_gradients = _separate(weights, grad_a, grad_B)
+    grad_rows = grad_a[:, None, :] if grad_a.ndim == 2 else grad_a  # (H, K, D+K)
+    return {
+        "output": grad_rows @ weights["value"].swapaxes(-1, -2),
+        "value": weights["output"].swapaxes(-1, -2) @ grad_rows,
+        "key": key_gradients["key"],
+        "query": key_gradients["query"],
+    }
 
 
 def by_complex_step(

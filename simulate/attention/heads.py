@@ -1,4 +1,7 @@
-"""What heads must be: one layer of attention, a (H, D+1) and B (H, D+1, D) of real or complex numbers."""
+"""What heads must be: one layer of attention, a (H, D+1) and B (H, D+1, D) of real or complex numbers.
+
+With K > 1 outputs they are a (H, K, D+K) and B (H, D+K, D).
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +14,7 @@ from ...runtime.arrays import numbers_as_doubles
 
 ONE_LAYER = (
     "heads must return the pair (a, B) of one attention layer: several layers, MLPs and residual paths do not "
-    "have this form"
+    "have this form; train them elsewhere and bring the run (external_run)"
 )
 
 
@@ -30,8 +33,10 @@ def heads_of(model: Parametrization, weights: Mapping[str, NDArray[Any]]) -> Hea
     )
 
 
-def checked_heads(heads: Any, dimension: int) -> Heads:
+def checked_heads(heads: Any, dimension: int, outputs: int = 1) -> Heads:
     """The pair as arrays; ValueError unless they are a (H, D+1) and B (H, D+1, D) of numbers, with H ≥ 1.
+
+    With K > 1 `outputs` they must be a (H, K, D+K) and B (H, D+K, D).
 
     >>> checked_heads((np.ones(2), np.ones((1, 2, 1))), 1)
     Traceback (most recent call last):
@@ -45,10 +50,11 @@ def checked_heads(heads: Any, dimension: int) -> Heads:
         raise ValueError(f"{ONE_LAYER}, and {type(heads).__name__} was returned")
     a = _numbers(heads[0], "a")
     B = _numbers(heads[1], "B")
-    size = dimension + 1
-    fits_a = a.ndim == 2 and a.shape[1] == size and len(a) >= 1
+    size = dimension + outputs
+    rows = (size,) if outputs == 1 else (outputs, size)
+    fits_a = a.ndim == len(rows) + 1 and a.shape[1:] == rows and len(a) >= 1
     if not fits_a or B.shape != (len(a), size, dimension):
-        shapes = f"(H, {size}) and (H, {size}, {dimension})"
+        shapes = f"(H, {', '.join(map(str, rows))}) and (H, {size}, {dimension})"
         raise ValueError(
             f"heads must have shapes {shapes}, not {a.shape} and {B.shape}: one row a head"
         )

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ...models.attention import Merged, Separate
-from ...models.protocol import Parametrization, Weights
+from ...models.factorised import Factorised
+from ...models.protocol import Parametrization, Weights, outputs_of
 from ...runtime.arrays import FloatArray
 from ...runtime.checks import check_finite, positive_number, real_array
 from ...runtime.decimals import refuse_mask
@@ -38,15 +39,15 @@ def initial_weights(
 ) -> Weights:
     """Weights to start from, name → array in the model's shapes.
 
-    Schemes: "zhang2025" (if left out), as "restricted" but for `Separate` the standard deviation is
-    scale/√(entries of the whole stacked matrix), H·R·(D+1) for key and query, H·(D+1)² for value; "gaussian" (if left
-    out for a model of your own), every entry N(0, scale²); "restricted", the same with the value rows onto x and the
-    key-query entries that join y to x_q set to zero; "aligned", heads exactly on eigenvectors of Λ and balanced, no
-    randomness: `scale` is a number or (D,), one amplitude a direction by decreasing λ (`Separate`: |k| = |q|, R
-    directions a head in turn, v = √Σ|k|²; `Merged`: u_d of one head, v = √Σu_d²). Schemes beyond "gaussian" are for
-    the built-in models.
-    ValueError for an unknown scheme, a scale that is not positive (an aligned amplitude may be 0), or more
-    directions than heads × rank.
+    Schemes: "zhang2025" (if left out for `Merged` and `Separate`), as "restricted" but for `Separate` the standard
+    deviation is scale/√(entries of the whole stacked matrix), H·R·(D+K) for key and query, H·(D+K)² for value;
+    "gaussian" (if left out for other models), every entry N(0, scale²); "restricted", the same with the value rows
+    onto x and the key-query entries that join y to x_q set to zero; "aligned", for one output, heads exactly on
+    eigenvectors of Λ and balanced, no randomness: `scale` is a number or (D,), one amplitude a direction by
+    decreasing λ (`Separate`: |k| = |q|, R directions a head in turn, v = √Σ|k|²; `Merged`: u_d of one head,
+    v = √Σu_d²). For `Factorised` there are "gaussian" and "restricted", for models of your own "gaussian".
+    ValueError for another scheme, a scale that is not positive (an aligned amplitude may be 0), more directions than
+    heads × rank, or a task of other outputs than the model's.
 
     >>> from attndyn import Separate, Task
     >>> task = Task(eigenvalues=[2, 1], context_length=5)
@@ -55,6 +56,11 @@ def initial_weights(
            [0. , 0. , 0.1]])
     """
     scheme = _checked_scheme(scheme, model)
+    if task.outputs != outputs_of(model):
+        raise ValueError(
+            f"the task has {task.outputs} outputs and the model {outputs_of(model)}: "
+            f"{type(model).__name__}(…, outputs={task.outputs})"
+        )
     refuse_large_weights(model, task.dimension)
     if scheme == "aligned":
         amplitudes = _checked_amplitudes(scale, task.dimension)
@@ -69,18 +75,23 @@ def initial_weights(
     if scheme == "zhang2025" and isinstance(model, Separate):
         for name in weights:
             weights[name] = weights[name] / np.sqrt(_stacked_size(name, weights[name]))
-    return restricted(weights)
+    return restricted(weights, outputs_of(model))
 
 
 def _checked_scheme(scheme: str | None, model: Parametrization) -> str:
     """The scheme, or the model's default if None; ValueError where it is unknown or not for this model."""
-    built_in = isinstance(model, (Merged, Separate))
+    of_zhang = isinstance(model, (Merged, Separate))
     if scheme is None:
-        scheme = PUBLISHED_SCHEME if built_in else "gaussian"
+        scheme = PUBLISHED_SCHEME if of_zhang else "gaussian"
     refuse_unknown_scheme(scheme)
-    if scheme != "gaussian" and not built_in:
+    is_restricted = scheme == "restricted" and isinstance(model, Factorised)
+    if scheme != "gaussian" and not of_zhang and not is_restricted:
         raise ValueError(
             f'scheme {scheme!r} is for Merged and Separate: use "gaussian" or your own arrays'
+        )
+    if scheme == "aligned" and outputs_of(model) > 1:
+        raise ValueError(
+            'scheme "aligned" is for one output: use "restricted" or your own arrays'
         )
     return scheme
 
@@ -102,18 +113,20 @@ def refuse_unknown_scheme(scheme: object) -> None:
     raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}, not {scheme!r}")
 
 
-def restricted(weights: Weights) -> Weights:
+def restricted(weights: Weights, outputs: int = 1) -> Weights:
     """The weights of a built-in model with those entries zero that leave the restricted block.
+
+    The last `outputs` entries of a token are labels: value rows read them alone, and keys do not.
 
     >>> restricted({"value": np.ones((1, 3)), "key_query": np.ones((1, 3, 3))})["key_query"][0, 2]
     array([0., 0., 1.])
     """
     inside = {name: value.copy() for name, value in weights.items()}
-    inside["value"][..., :-1] = 0.0
+    inside["value"][..., :-outputs] = 0.0
     if "key" in inside:
-        inside["key"][..., -1] = 0.0
+        inside["key"][..., -outputs:] = 0.0
     else:
-        inside["key_query"][..., -1, :-1] = 0.0
+        inside["key_query"][..., -outputs:, :-outputs] = 0.0
     return inside
 
 
@@ -148,7 +161,7 @@ def own_heads(model: Parametrization, start: Weights) -> dict[str, str]:
     >>> own_heads(Merged(heads=2), {})
     {}
     """
-    if isinstance(model, (Merged, Separate)):
+    if isinstance(model, (Merged, Separate, Factorised)):
         return {}
     digest = hashlib.sha256()
     # At two sizes, since formulas that agree at one may differ in their powers.
@@ -179,12 +192,24 @@ def checked_start(
         if weights[name].shape != shape:
             raise ValueError(
                 f"start[{name!r}] must have shape {shape}, not {weights[name].shape}"
+                f"{_way_out(model, name, weights[name].shape)}"
             )
         check_finite(weights[name], f"start[{name!r}]")
     refuse_unfit_at(model, weights, source.dimension)
     if isinstance(source, Statistics) and source.block == "restricted":
         refuse_outside(model, weights, source.dimension)
     return weights
+
+
+def _way_out(model: Parametrization, name: str, shape: tuple[int, ...]) -> str:
+    """What to do where whole value matrices (H, D+K, D+K) were given; nothing to say of other shapes."""
+    is_square = len(shape) == 3 and shape[1] == shape[2]
+    if name != "value" or not isinstance(model, Merged | Separate) or not is_square:
+        return ""
+    outputs = outputs_of(model)
+    if outputs == 1:
+        return ": only the last row of W_V reaches the output, pass W_V[:, -1]"
+    return f": only the last {outputs} rows of W_V reach the output, pass W_V[:, -{outputs}:]"
 
 
 def _what_it_holds(start: object) -> str:
@@ -207,9 +232,11 @@ def _gaussian(
 
 
 def _stacked_size(name: str, value: FloatArray) -> int:
-    """Entries of the whole stacked matrix; of the value matrices only the last rows are weights here."""
-    rows = value.shape[-1] if name == "value" else 1
-    return int(value.size) * rows
+    """Entries of the whole stacked matrix (H, D+K, D+K); of the value matrices only the last rows are weights here."""
+    if name == "value":
+        heads, size = value.shape[0], value.shape[-1]
+        return int(heads * size * size)
+    return int(value.size)
 
 
 def _checked_amplitudes(scale: ArrayLike, dimension: int) -> FloatArray:

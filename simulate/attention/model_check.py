@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 
 from ...models.attention import Merged, Separate
 from ...models.divisors import output_divisor
-from ...models.protocol import Heads, Parametrization, Weights
+from ...models.factorised import Factorised
+from ...models.protocol import (
+    Heads,
+    Parametrization,
+    Weights,
+    is_softmax,
+    outputs_of,
+    reads_query_token,
+)
 from ...runtime.arrays import BoolArray, FloatArray
 from .forward import predict
 from .heads import checked_heads, heads_of
@@ -34,6 +42,7 @@ _CORNER = (
 _CANCELLED = (
     1e-9  # relative: what two ways to the output leave of each other when they cancel
 )
+_PULLBACK = 1e-8  # relative: a complex step is exact to rounding
 _LOOKS = 16  # at the weights of a run, evenly over it, the last ones included
 # Sizes of random weights: a weight that acts at some size only has more than one chance.
 _SIZES = (1.0, 3.0, 10.0, 0.1)
@@ -54,9 +63,13 @@ def refuse_unfit(model: Parametrization, dimension: int) -> None:
     Traceback (most recent call last):
     ValueError: heads is not analytic in 'value': complex step says 0, differences ...
     """
-    if isinstance(model, Merged | Separate):
+    if isinstance(model, Merged | Separate | Factorised):
         return
-    output_divisor(model, context_length=1)  # ValueError for one that does not exist
+    # ValueError for a value that does not exist.
+    output_divisor(model, context_length=1)
+    outputs_of(model)
+    reads_query_token(model)
+    is_softmax(model)
     shapes = checked_shapes(model, dimension)
     with _quiet():
         weights = _first_weights(model, shapes, dimension)
@@ -64,6 +77,7 @@ def refuse_unfit(model: Parametrization, dimension: int) -> None:
         for name in shapes:
             _refuse_not_analytic(model, weights, name)
         _refuse_unused(model, shapes, dimension)
+        _refuse_wrong_pullback(model, weights)
 
 
 def refuse_unfit_at(model: Parametrization, weights: Weights, dimension: int) -> None:
@@ -71,7 +85,7 @@ def refuse_unfit_at(model: Parametrization, weights: Weights, dimension: int) ->
 
     Corners, such as that of max(w, 0) at w = 0, are let through: there is no derivative to be wrong about.
     """
-    if isinstance(model, Merged | Separate):
+    if isinstance(model, Merged | Separate | Factorised):
         return
     with _quiet():
         _refuse_careless(model, weights, dimension)
@@ -83,7 +97,7 @@ def refuse_unfit_on_the_way(
     model: Parametrization, weights: Weights, dimension: int
 ) -> None:
     """ValueError if heads of the user's own are not analytic at some of the weights (K, …) that a run came to."""
-    if isinstance(model, Merged | Separate):
+    if isinstance(model, Merged | Separate | Factorised):
         return
     count = min(len(value) for value in weights.values())
     places = np.linspace(0, count - 1, min(count, _LOOKS)).astype(int)
@@ -165,7 +179,7 @@ def _first_weights(
 def _returned(model: Parametrization, weights: Weights, dimension: int) -> Heads:
     """The heads at real weights, given as copies; ValueError if they are not what they must be."""
     copies = {name: value.copy() for name, value in weights.items()}
-    heads = checked_heads(model.heads(copies), dimension)
+    heads = checked_heads(model.heads(copies), dimension, outputs_of(model))
     for name, array in zip("aB", heads, strict=True):
         real_of_other_size = array.dtype.kind == "f" and array.dtype != np.float64
         if array.dtype.kind == "c" or real_of_other_size:
@@ -178,7 +192,8 @@ def _returned(model: Parametrization, weights: Weights, dimension: int) -> Heads
 def _refuse_careless(model: Parametrization, weights: Weights, dimension: int) -> None:
     """ValueError if heads changes the weights that it is given, or gives two answers for the same ones."""
     copies = {name: value.copy() for name, value in weights.items()}
-    first = [array.copy() for array in checked_heads(model.heads(copies), dimension)]
+    heads = checked_heads(model.heads(copies), dimension, outputs_of(model))
+    first = [array.copy() for array in heads]
     if set(copies) != set(weights):
         raise ValueError(
             "heads adds or removes weights of the dictionary that it is given: it must only read it"
@@ -309,7 +324,8 @@ def _refuse_unused(
     model: Parametrization, shapes: Mapping[str, tuple[int, ...]], dimension: int
 ) -> None:
     """ValueError names a weight that the output of no random weights depends on, or depends on by steps only."""
-    tokens = np.random.default_rng(len(shapes)).standard_normal((3, 5, dimension + 1))
+    size = dimension + outputs_of(model)
+    tokens = np.random.default_rng(len(shapes)).standard_normal((3, 5, size))
     for name in shapes:
         if any(_reaches(model, w, name, tokens) for w in _candidates(shapes)):
             continue
@@ -320,6 +336,51 @@ def _refuse_unused(
         raise ValueError(
             f"weight {name!r} does not reach the output: leave it out of shapes, or use it in heads"
         )
+
+
+def _refuse_wrong_pullback(model: Parametrization, weights: Weights) -> None:
+    """ValueError, naming the weight, if a model's own `pullback` is not the derivative of its heads."""
+    own = getattr(model, "pullback", None)
+    if own is None:
+        return
+    draws = np.random.default_rng(len(weights))
+    grad_a, grad_B = (
+        draws.standard_normal(array.shape) for array in heads_of(model, weights)
+    )
+    gradients = own(
+        {name: value.copy() for name, value in weights.items()},
+        grad_a.copy(),
+        grad_B.copy(),
+    )
+    if not isinstance(gradients, Mapping) or set(gradients) != set(weights):
+        raise ValueError(
+            f"pullback must return the gradients of {', '.join(weights)} by name, not {gradients!r:.80}"
+        )
+    for name in weights:
+        gradient = _checked_gradient(gradients[name], name, weights[name].shape)
+        # ⟨gradient, direction⟩ is the derivative of ⟨grad_a, a⟩ + ⟨grad_B, B⟩ along the direction.
+        direction = _direction(weights[name])
+        moved_a, moved_B = _shifted(model, weights, name, direction)
+        slope = np.vdot(grad_a, moved_a.imag) + np.vdot(grad_B, moved_B.imag)
+        expected = float(slope / STEP)
+        given = float(np.vdot(gradient, direction))
+        terms = float(np.sum(np.abs(gradient * direction)))
+        if not abs(given - expected) <= _PULLBACK * max(abs(expected), terms):
+            raise ValueError(
+                f"pullback is wrong in {name!r}: along one direction it says {given:.6g}, and heads {expected:.6g}"
+            )
+
+
+def _checked_gradient(
+    gradient: object, name: str, shape: tuple[int, ...]
+) -> FloatArray:
+    """The gradient that a `pullback` gives for one weight; ValueError unless it is real and of the weight's shape."""
+    array = np.asarray(gradient)
+    if array.shape != shape or array.dtype.kind not in "fiu":
+        raise ValueError(
+            f"pullback must give real numbers of shape {shape} for {name!r}, not {array.dtype} of {array.shape}"
+        )
+    return np.asarray(array, dtype=np.float64)
 
 
 def _reaches(

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import numpy as np
 
 from ...models.attention import Separate
-from ...models.protocol import Parametrization, Weights
+from ...models.protocol import Parametrization, Weights, outputs_of
 from ...runtime.arrays import FloatArray
 from ..data.batches import Batches
-from ..data.prompts import Data
+from ..data.prompts import Data, Sequences
 from ..sufficient_statistics.quadratic_loss import Statistics, refuse_mismatch
 from ..sufficient_statistics.restricted_block import refuse_outside, separate_on_block
 from .forward import token_loss
@@ -41,6 +41,7 @@ def objective(model: Parametrization, source: Data | Statistics) -> Objective:
     True
     """
     refuse_unfit(model, source.dimension)
+    refuse_other_outputs(model, source)
     if not isinstance(source, Statistics):
         return _on_tokens(model, source)
     refuse_mismatch(model, source)
@@ -51,22 +52,8 @@ def objective(model: Parametrization, source: Data | Statistics) -> Objective:
     return _on_statistics(model, source)
 
 
-def _on_tokens(model: Parametrization, data: Data) -> Objective:
-    """The objective that reads every token."""
-    _refuse_work(data)
-    tokens = data.tokens
-    to_weights = pullback(model)
-
-    def evaluate(weights: Weights) -> tuple[float, Weights]:
-        heads = heads_of(model, weights)
-        loss, (grad_a, grad_B) = token_loss(model, heads, tokens, data.context_lengths)
-        return loss, to_weights(weights, grad_a, grad_B)
-
-    return evaluate
-
-
 def batch_objective(model: Parametrization, batches: Batches) -> StepObjective:
-    """(weights, step) → (loss, gradients) of a model on the prompts of each step; ValueError as `objective`.
+    """(weights, step) → (loss, gradients) of a model on the batch of a step; ValueError as `objective`.
 
     >>> from attndyn import Merged, Task
     >>> from attndyn.simulate import initial_weights
@@ -74,39 +61,60 @@ def batch_objective(model: Parametrization, batches: Batches) -> StepObjective:
     >>> model, task = Merged(heads=2), Task(eigenvalues=[2, 1], context_length=5)
     >>> evaluate = batch_objective(model, FreshPrompts(task, batch=8, seed=0))
     >>> start = initial_weights(model, task, scale=0.1)
-    >>> evaluate(start, 3)[0] == evaluate(start, 3)[0] != evaluate(start, 4)[0]
+    >>> evaluate(start, 0)[0] == evaluate(start, 0)[0] != evaluate(start, 1)[0]
     True
     """
     refuse_unfit(model, batches.dimension)
-    if min(batches.context_lengths) == 0 or np.ptp(batches.context_weights) > 0:
-        raise ValueError(
-            "training on batches is for equal weights of context lengths from 1: leave 0 and the weights out"
-        )
+    refuse_other_outputs(model, batches)
     to_weights = pullback(model)
+    lengths, length_weights = batches.context_lengths, batches.context_weights
 
     def evaluate(weights: Weights, step: int) -> tuple[float, Weights]:
-        tokens, targets = batches.at(step)
         heads = heads_of(model, weights)
-        _refuse_other_targets(tokens, targets)
-        loss, slopes = token_loss(model, heads, tokens, batches.context_lengths)
-        return loss, to_weights(weights, *slopes)
+        prompts = batches.at(step)
+        loss, (grad_a, grad_B) = token_loss(
+            model, heads, prompts, lengths, length_weights
+        )
+        return loss, to_weights(weights, grad_a, grad_B)
 
     return evaluate
 
 
-def _refuse_other_targets(tokens: FloatArray, targets: FloatArray) -> None:
-    """ValueError for labels of queries that are not those that a context shows, which `token_loss` does not know."""
-    if targets.shape[-1] != 1 or not np.array_equal(targets, tokens[..., -1:]):
+def refuse_other_outputs(
+    model: Parametrization, source: Data | Statistics | Batches
+) -> None:
+    """ValueError if the data have another number of labels of one x than the model has outputs."""
+    labels = getattr(source, "outputs", 1)
+    outputs = outputs_of(model)
+    if labels != outputs:
+        name = type(model).__name__
         raise ValueError(
-            "training on batches is for one output with the same noise in the query: leave query_noise_variance out"
+            f"the task has {labels} outputs and the model {outputs}: {name}(…, outputs={labels})"
         )
+
+
+def _on_tokens(model: Parametrization, data: Data) -> Objective:
+    """The objective that reads every token."""
+    _refuse_work(data)
+    sequences = Sequences(data.tokens, data.targets)
+    lengths, length_weights = data.context_lengths, data.context_weights
+    to_weights = pullback(model)
+
+    def evaluate(weights: Weights) -> tuple[float, Weights]:
+        heads = heads_of(model, weights)
+        loss, (grad_a, grad_B) = token_loss(
+            model, heads, sequences, lengths, length_weights
+        )
+        return loss, to_weights(weights, grad_a, grad_B)
+
+    return evaluate
 
 
 def _refuse_work(data: Data) -> None:
     """ValueError if one loss on these tokens takes so long that no descent can wait for it."""
     # Tokens of a sequence that are read, over every context length, the query's included.
     tokens = sum(length + 1 for length in data.context_lengths)
-    work = float(data.sequences) * tokens * (data.dimension + 1)
+    work = float(data.sequences) * tokens * (data.dimension + data.outputs)
     if work > MOST_WORK:
         seconds = work / 1e8
         raise ValueError(

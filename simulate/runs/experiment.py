@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...models.attention import MODELS, Merged, Separate, model_from_dict
+from ...models.built_in import MODELS, BuiltIn, model_from_dict
 from ...models.protocol import Weights, is_softmax
 from ...runtime.checks import check_choice, positive_number
 from ...runtime.display import Displayed, Summary
@@ -87,7 +87,7 @@ class Experiment(Displayed):
     """
 
     task: Task
-    model: Merged | Separate
+    model: BuiltIn
     sequences: int | Any = None
     scale: float = _NEEDED
     learning_rate: float | Any = None

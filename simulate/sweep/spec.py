@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ...models.attention import MODELS, model_from_dict
+from ...models.built_in import MODELS, model_from_dict
 from ...runtime.serialisation import Settings, refuse_unknown
 from ...task import Task
 from ..descent.optimizers import settings_of

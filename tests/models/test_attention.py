@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attndyn import Merged, Parametrization, Separate
-from attndyn.models.attention import MODELS, model_from_dict
+from attndyn.models.built_in import MODELS, model_from_dict
 from attndyn.models.divisors import attention_divisor
 from attndyn.models.protocol import is_softmax
 
@@ -339,7 +339,10 @@ def test_softmax_is_yes_or_no(softmax):
 
 
 FILES = {
-    "no model": ({"heads": 2}, "model must be one of merged, separate, not None"),
+    "no model": (
+        {"heads": 2},
+        "model must be one of merged, separate, factorised, not None",
+    ),
     "unknown model": ({"model": "softmax", "heads": 2}, "not 'softmax'"),
     "a list": ({"model": ["merged"], "heads": 2}, "not ['merged']"),
     "rank of merged": (

@@ -11,7 +11,7 @@ from attndyn import Merged, Separate, Task
 from attndyn.cli import main
 from attndyn.compare import derived_time_course, effective_map
 from attndyn.compare.exact_statistics import population_statistics
-from attndyn.models.attention import model_from_dict
+from attndyn.models.built_in import model_from_dict
 from attndyn.models.divisors import (
     attention_divisor,
     score_divisor,

@@ -356,16 +356,13 @@ def test_the_formulas_of_built_in_models_cannot_be_changed(base):
 
 def test_experiments_are_for_the_built_in_models():
     with pytest.raises(
-        ValueError, match="an experiment is of Merged or Separate, not of Model"
+        ValueError,
+        match="an experiment is of Merged, Separate or Factorised, not of Model",
     ):
         Experiment(TASK, RIGHT["plain"], 20, 0.1, 0.01, 5)
 
 
 BAD_HEADS = {
-    "weights": (
-        {"value": np.ones((1, 3))},
-        r"not weights by name: pass model.heads\(weights\)",
-    ),
     "one": ((np.ones((1, 3)),), "must return the pair"),
     "another D": (
         (np.ones((1, 4)), np.ones((1, 4, 3))),
@@ -380,6 +377,8 @@ def test_predictions_need_heads_that_fit_the_tokens(heads, message):
     for call in (predict, lambda *of: token_loss(*of, (5,))):
         with pytest.raises(ValueError, match=message):
             call(Merged(1), heads, tokens)
+    with pytest.raises(ValueError, match="must have the shapes"):
+        predict(Merged(1), {"value": np.ones((1, 3))}, tokens)
     with pytest.raises(ValueError, match="tokens must have shape"):
         predict(Merged(1), (np.ones((1, 3)), np.ones((1, 3, 2))), tokens[0])
 
