@@ -50,9 +50,7 @@ def _separate(weights: Weights, grad_a: FloatArray, grad_B: FloatArray) -> Weigh
     return {"value": grad_a, "key": grad_key, "query": grad_query}
 
 
-def _factorised(
-    weights: Weights, grad_a: FloatArray, grad_B: FloatArray
-) -> Weights:
+def _factorised(weights: Weights, grad_a: FloatArray, grad_B: FloatArray) -> Weights:
     """a = output value, and B = keyᵀ query as in separate attention."""
     key_gradients = _separate(weights, grad_a, grad_B)
     grad_rows = grad_a[:, None, :] if grad_a.ndim == 2 else grad_a  # (H, K, D+K)
