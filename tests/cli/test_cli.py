@@ -122,7 +122,8 @@ def test_the_module_runs_and_gives_the_exit_status():
     assert shell("--version").stdout == f"attndyn {attndyn.__version__}\n"
     wrong = shell("fixed-points", "--eigenvalues", "1,-1", "--context-length", "5")
     assert (wrong.returncode, wrong.stdout) == (2, "")
-    assert wrong.stderr == "attndyn: eigenvalues must be positive: the smallest is -1\n"
+    refusal = "attndyn: eigenvalues must be zero or more: the smallest is -1\n"
+    assert wrong.stderr == refusal
     assert shell("fixed-points", "--no-such-option").returncode == 2
 
 

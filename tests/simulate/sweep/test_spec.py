@@ -103,6 +103,7 @@ VALUES = {
     "outputs": [1],
     "query_token": [True, False],
     "rank": [1, 2],
+    "value_rank": [1, 2],
     "softmax": [False, True],
     "divisor": ["context", "tokens", "none"],
     "score_divisor": [1, 2.0, "sqrt(3)"],
@@ -140,6 +141,9 @@ def test_any_field_may_vary(name):
         section: {key: v for key, v in held.items() if key != name}
         for section, held in base.items()
     }
+    if name == "value_rank":
+        base["model"]["model"] = "factorised"
+        base["run"]["scheme"] = "gaussian"
     if name == "optimizer":
         del base["run"]["learning_rate"]
     runs = Sweep(**base, grid={name: VALUES[name]}).experiments()
