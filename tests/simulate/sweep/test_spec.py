@@ -291,7 +291,7 @@ OUT_OF_RANGE = {
     "rank of merged": ({"grid": {"rank": [1]}}, "^rank = 1: Merged has no field rank"),
     "no model": (
         {"model": {"heads": 2}},
-        "model must be one of merged, separate, not None",
+        "model must be one of merged, separate, factorised, not None",
     ),
     "no heads": ({"model": {"model": "merged"}}, "Merged needs the field heads"),
 }
