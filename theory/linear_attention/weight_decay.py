@@ -23,6 +23,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import ClassVar, NamedTuple, NoReturn
 
 import numpy as np
@@ -37,6 +38,8 @@ from .subsets import Choice, count_subsets, subsets_by_loss
 _LARGEST_SHARE = 0.75 / np.cbrt(4.0)
 # Newton's steps halve the distance to the double root at the bound, and square it elsewhere: doubles need no more.
 _MOST_STEPS = 80
+# By which a bracket of a logarithm grows.
+_WIDENING = 0.1
 # Relative difference up to which equal gains have equal λ: what an eigensolver makes of them.
 _SAME_EIGENVALUE = 1e-10
 
@@ -121,22 +124,27 @@ def _shrunk(b: FloatArray, curvature: FloatArray, δ: float) -> FloatArray:
     """The m of b's shape with curvature·m + δ m/|m| = b, entry by entry; 0 where δ is at least |b|."""
     from scipy.optimize import brentq
 
-    norm = float(np.linalg.norm(b))
-    if δ >= norm:
-        return np.zeros_like(b)
     is_moved = b != 0
     b_moved = b[is_moved]
     p = curvature[is_moved]
+    norm = float(np.linalg.norm(b_moved))
+    if δ >= norm:
+        return np.zeros_like(b)
 
     def excess(log_μ: float) -> float:
         """μ|m(μ)| − δ for m = b/(p + μ): it increases from −δ to |b| − δ."""
         μ = np.exp(log_μ)
         return float(np.linalg.norm(b_moved / (p / μ + 1))) - δ
 
-    # μ|m| is at most μ|b/p| and at least μ|b|/(max p + μ). Each bracket is widened by its rounding.
+    # μ|m| is at most μ|b/p| and at least μ|b|/(max p + μ).
     lowest = np.log(δ) - np.log(float(np.linalg.norm(b_moved / p)))
     highest = np.log(δ) + np.log(float(np.max(p))) - np.log(norm - δ)
-    log_μ = brentq(excess, lowest - 1e-9, highest + 1e-9, xtol=1e-15, rtol=1e-15)
+    # Where these bounds are the root itself, rounding may put them on its wrong side.
+    while excess(lowest) > 0:
+        lowest -= _WIDENING
+    while excess(highest) < 0:
+        highest += _WIDENING
+    log_μ = brentq(excess, lowest, highest, xtol=1e-15, rtol=1e-15)
 
     m = np.zeros_like(b)
     m[is_moved] = b_moved / (p + np.exp(log_μ))
@@ -254,10 +262,29 @@ class DecayedRankOne:
     @cached_property
     def drops(self) -> FloatArray:
         """How much a learned direction lowers the loss, m_d (2 b_d − a_d λ_d m_d), (D,): its gain without decay."""
+        drops = self._exact_drops.copy()
+        first = self._first_of_equals
+        for previous, d in pairwise(self._order):
+            if first[d] != first[previous]:
+                # Drops that are equal by chance belong to different directions: they are set one double apart.
+                drops[d] = min(drops[d], np.nextafter(drops[previous], 0))
+            else:
+                drops[d] = drops[previous]
+        return drops
+
+    @cached_property
+    def _exact_drops(self) -> FloatArray:
         loss = self.population
         m = self.coefficients
         drops = m * (2 * loss.b - loss.a * loss.lam * m)
         return np.asarray(drops[self._first_of_equals])
+
+    @cached_property
+    def _order(self) -> IndexArray:
+        """The directions that can be learned, from 0, by decreasing drop."""
+        alive = np.flatnonzero(self.exists)
+        by_drop = np.argsort(-self._exact_drops[alive], kind="stable")
+        return np.asarray(alive[by_drop])
 
     @cached_property
     def exists(self) -> BoolArray:
@@ -283,33 +310,17 @@ class DecayedRankOne:
 
     def choices(self, limit: int) -> Iterator[Choice]:
         """Every choice of at most `limit` directions that can be learned, by increasing loss."""
-        order, levels = self._ordered_drops
+        order = self._order
         most = min(limit, len(order))
-        for choice in subsets_by_loss(self.population.c, levels, most):
-            chosen = [int(order[number - 1]) for number in choice.subset]
+        for choice in subsets_by_loss(self.population.c, self.drops[order], most):
+            chosen = (int(order[number - 1]) for number in choice.subset)
             directions = tuple(sorted(d + 1 for d in chosen))
-            loss = _remaining(self.population.c, self.drops[sorted(chosen)])
-            yield Choice(loss, directions, choice.continuum)
+            yield Choice(choice.loss, directions, choice.continuum)
 
     def count(self, limit: int) -> int:
         """How many choices there are."""
-        order, levels = self._ordered_drops
-        return count_subsets(levels, min(limit, len(order)))
-
-    @cached_property
-    def _ordered_drops(self) -> tuple[IndexArray, FloatArray]:
-        """Directions that can be learned, from 0, by decreasing drop, and their drops, equal for equal ones alone."""
-        alive = np.flatnonzero(self.exists)
-        order = alive[np.argsort(-self.drops[alive], kind="stable")]
-        levels = self.drops[order]
-        first = self._first_of_equals[order]
-        for k in range(1, len(order)):
-            if first[k] == first[k - 1]:
-                levels[k] = levels[k - 1]
-            else:
-                # Drops that are equal by chance belong to different directions.
-                levels[k] = min(levels[k], np.nextafter(levels[k - 1], 0))
-        return order, levels
+        most = min(limit, len(self._order))
+        return count_subsets(self.drops[self._order], most)
 
     def chosen(self, subset: list[int]) -> Choice:
         """The choice of these directions, from 0; ValueError where one of them cannot be learned."""

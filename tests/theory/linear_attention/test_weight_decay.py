@@ -465,3 +465,12 @@ def test_weights_that_are_too_large_to_follow_are_refused():
     weights = {name: np.full(shape, 1e5) for name, shape in model.shapes(4).items()}
     with pytest.raises(ValueError, match="too large"):
         time_course(FOUR, model, [1.0], weights, weight_decay=0.1)
+
+
+def test_the_merged_map_is_found_next_to_the_decay_that_leaves_none():
+    """In one dimension |M| = (b − wd/2)/(aλ) exactly, so that the bounds of the search are its root."""
+    loss = population(Task([0.7], context_length=3), Merged(1))
+    b, curvature = float(loss.b[0]), float((loss.a * loss.lam)[0])
+    for share in (1e-12, 1e-3, 0.5, 1 - 1e-6, 1 - 1e-9):
+        M = merged_map(loss, 2 * b * share)
+        assert np.isclose(M[0, 0], (b - b * share) / curvature, rtol=1e-6)
