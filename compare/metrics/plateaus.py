@@ -213,6 +213,8 @@ def match_plateaus(
         _match(candidates, run, maps, stretch, expected)
         for stretch, expected in stretches
     ]
+    if isinstance(points, FixedPoints):
+        matches = _without_repetitions(matches)
     return PlateauMatches(matches, _note_on_convention(candidates, matches))
 
 
@@ -331,6 +333,19 @@ def _match(
         rivals=rivals,
         is_near=bool(distances[nearest] <= near),
     )
+
+
+def _without_repetitions(matches: Sequence[PlateauMatch]) -> list[PlateauMatch]:
+    """The matches with one for each visit to a fixed point: spikes of the loss may part a plateau into several."""
+    visits: list[PlateauMatch] = []
+    for match in matches:
+        before = visits[-1] if visits else None
+        if before and before.is_near and match.is_near and before.point is match.point:
+            # Spikes go up: the lower loss is the plateau's.
+            visits[-1] = min(before, match, key=lambda visit: visit.loss)
+        else:
+            visits.append(match)
+    return visits
 
 
 def _note_on_convention(

@@ -18,13 +18,15 @@ from ..trajectory import Trajectory
 @overload
 def evaluate(
     model: Parametrization, source: Data | Statistics, weights: Weights
-) -> float: ...
+) -> float:
+    """One number for weights."""
 
 
 @overload
 def evaluate(
     model: Parametrization, source: Data | Statistics, weights: Trajectory
-) -> FloatArray: ...
+) -> FloatArray:
+    """The loss (stored,) at all stored weights of a run."""
 
 
 def evaluate(
@@ -38,7 +40,7 @@ def evaluate(
     >>> from attndyn import Merged, Task
     >>> from attndyn.simulate import initial_weights, sample, train
     >>> task, model = Task([2, 1], context_length=5), Merged(2)
-    >>> run = train(model, sample(task, 50), initial_weights(model, task, 0.1), learning_rate=0.1, steps=30, record=10)
+    >>> run = train(model, sample(task, 50), initial_weights(model, task, 0.1), learning_rate=0.01, steps=30, record=10)
     >>> losses = evaluate(model, sample(task, 50), run)
     >>> losses.shape, bool(losses[0] == run.loss[0])
     ((4,), True)

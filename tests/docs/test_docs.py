@@ -160,6 +160,14 @@ def test_an_example_runs(script, tmp_path):
     assert done.stdout
 
 
+def test_the_page_of_ones_own_run_shows_the_script_that_made_it():
+    folder = ROOT / "examples" / "own_run"
+    script = (folder / "train_in_pytorch.py").read_text(encoding="utf-8")
+    assert f"```python\n{script}```" in text("compare-your-own-run.md")
+    sizes = [path.stat().st_size for path in folder.iterdir() if path.is_file()]
+    assert sum(sizes) < 1_000_000
+
+
 def test_the_pages_speak_only_of_levels_that_claims_reach():
     reached = {claim.evidence_level for claim in all_claims()} | {
         claim.expected_level for claim in all_claims()

@@ -243,6 +243,18 @@ def test_a_loss_of_another_convention_is_noticed(landed, factor, weights):
     assert match_plateaus(POINTS, replace(run, loss=run.loss * 1.03)).note == ""
 
 
+def test_spikes_part_no_plateau(landed):
+    """At the edge of stability the loss jumps up and comes back: one visit of the fixed point, at its lower loss."""
+    run = landed[0]
+    loss = run.loss.copy()
+    loss[15_000:15_030] *= 1.4
+    loss[16_000:16_050] *= 1 + 0.2 * np.exp(-np.arange(50) / 9)
+    spiky = external_run(loss, weights={"steps": run.weight_steps, **run.weights})
+    found = match_plateaus(POINTS, spiky)
+    assert [match.subset for match in found] == [point.subset for point in GREEDY]
+    assert found[-1].loss == pytest.approx(GREEDY[-1].loss, abs=1e-6)
+
+
 def test_a_run_that_never_drops_has_one_plateau(landed):
     run = landed[0]
     early = external_run(run.loss[:30])
