@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from attndyn import Merged, Separate
+from attndyn import Factorised, Merged, Separate
 from attndyn.theory.linear_attention import conserved_quantities
 
 MODELS = [Merged(heads=3), Separate(heads=2, rank=1), Separate(heads=2, rank=2)]
@@ -147,6 +147,7 @@ def outputs_gradient(model, weights, X, targets):
 
     def loss(moved):
         a, B = model.heads(moved)
+        a = a.reshape(len(a), K, -1)
         xq = X[:, -1, :-K]
         ŷ = np.einsum("hki,pni,pnj,hjd,pd->pk", a, X, X, B, xq, optimize=True)
         return np.mean(np.sum((targets - ŷ / X.shape[1]) ** 2, axis=1))
@@ -163,7 +164,14 @@ def outputs_gradient(model, weights, X, targets):
 
 @pytest.mark.parametrize(
     "model",
-    [Merged(2, outputs=2), Separate(2, 2, outputs=3), Separate(1, outputs=2)],
+    [
+        Merged(2, outputs=2),
+        Separate(2, 2, outputs=3),
+        Separate(1, outputs=2),
+        Factorised(2, outputs=2),
+        Factorised(2, rank=1, value_rank=3, outputs=2),
+        Factorised(1),
+    ],
     ids=str,
 )
 def test_flow_of_several_outputs_conserves(model):
@@ -179,6 +187,25 @@ def test_flow_of_several_outputs_conserves(model):
         return conserved_quantities(model, weights | {"value": 2 * weights["value"]})
 
     assert max(rates(model, doubled, weights, flow).values()) > 1e-3
+
+
+def test_weights_of_a_factorised_model_are_checked():
+    model = Factorised(2, value_rank=2)
+    weights = start(model, 0)
+    found = conserved_quantities(model, weights)
+    assert found["output_value"].shape == (2, 2, 2)
+    assert found["key_query"].shape == (2, 3, 3)
+    assert found["value_key"].shape == (2,)
+    stacked = {name: np.stack([part, 2 * part]) for name, part in weights.items()}
+    many = conserved_quantities(model, stacked)
+    assert np.allclose(many["output_value"][1], 4 * found["output_value"])
+    for change, message in (
+        ({"output": np.ones((2, 1, 3))}, r"value must have shape \(2, 3, 3\)"),
+        ({"value": np.ones(3)}, "must have shape"),
+        ({"value": np.ones((3, 2, 3))}, r"value must have shape \(2, 2, 3\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            conserved_quantities(model, weights | change)
 
 
 def test_records_of_several_outputs_keep_their_axes():
@@ -250,7 +277,7 @@ def test_shapes():
 
 def test_refuses_models_without_known_quantities():
     model = Separate(heads=2, softmax=True)
-    with pytest.raises(ValueError, match="linear Merged and Separate"):
+    with pytest.raises(ValueError, match="linear Merged, Separate and Factorised"):
         conserved_quantities(model, start(model, 0))
 
 
