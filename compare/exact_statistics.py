@@ -4,11 +4,9 @@ This is the one place where the theory's moments reach a simulation. A claim tha
 that verify those moments.
 """
 
-import numpy as np
-
-from ..models.built_in import BuiltIn
-from ..models.divisors import divisor_name
+from ..models.protocol import Parametrization
 from ..simulate import Statistics, from_moments
+from ..simulate.sufficient_statistics.quadratic_loss import from_feature_moments
 from ..task import Task
 from ..theory import feature_moments, population
 
@@ -20,12 +18,13 @@ FEATURE_MOMENTS = ("formulas.features", "in_weight.moments")
 
 
 def population_statistics(
-    task: Task, model: BuiltIn, *, random_labels: bool = False
+    task: Task, model: Parametrization, *, random_labels: bool = False
 ) -> Statistics:
     """Statistics of infinitely many sequences, so that a check has no sampling error.
 
-    They are those of the restricted block, or of every feature for a mixture, which moves all weights.
-    `random_labels` are those of `sample`. ValueError where theory has no moments.
+    They are those of the restricted block, A ⊗ Λ with A (KD, KD) for K outputs, or of every feature where the law of
+    teachers is not symmetric, as with a fixed teacher, which moves all weights. `random_labels` are those of
+    `sample`. ValueError where theory has no moments.
 
     >>> from attndyn import Merged, Task
     >>> mixture = Task([1.0], context_length=10, fixed_teacher=[1.0], in_context_fraction=0.5)
@@ -33,20 +32,24 @@ def population_statistics(
     'full'
     """
     # A fixed teacher, and random labels, move weights off the restricted block: every feature counts.
-    if task.in_context_fraction < 1 or random_labels:
+    if random_labels or not task.teachers.symmetric:
         moments = feature_moments(task, model, random_labels=random_labels)
-        return Statistics(
+        return from_feature_moments(
             moments.c,
             moments.b,
             moments.S,
-            sequences=np.inf,
-            dimension=task.dimension,
-            context_lengths=task.context_lengths,
-            divisor=divisor_name(model, task.dimension),
-            block="full",
+            model,
+            task.context_lengths,
+            context_weights=task.context_weights,
         )
-    # With random teachers alone the gradient off the restricted block is zero.
+    # With teachers of both signs alone the gradient off the restricted block is zero.
     loss = population(task, model)
     return from_moments(
-        loss.c, loss.A, loss.B, loss.Lambda, model, task.context_lengths
+        loss.c,
+        loss.A,
+        loss.B,
+        loss.Lambda,
+        model,
+        task.context_lengths,
+        context_weights=task.context_weights,
     )

@@ -10,7 +10,13 @@ from ...models.protocol import Parametrization
 from ...runtime.arrays import FloatArray
 from ...runtime.files import Header, read_arrays
 from ...simulate import RecordedPrompts, prompts_from_tokens
-from .recording_fields import META, is_descriptive, readable, tells_of_training
+from .recording_fields import (
+    META,
+    StatedLengths,
+    is_descriptive,
+    readable,
+    tells_of_training,
+)
 
 Headers = Mapping[str, Header]
 
@@ -176,27 +182,27 @@ def refuse_skipped_steps(steps: FloatArray, count: int) -> None:
 
 
 def recorded_prompts(
-    tokens: FloatArray, labels: FloatArray, lengths: str, owner: str = "its"
+    tokens: FloatArray, labels: FloatArray, lengths: StatedLengths
 ) -> RecordedPrompts:
-    """The sequences with the query's true y, averaged over context lengths; ValueError if the two contradict."""
+    """The sequences with the query's true y, averaged over context lengths.
+
+    ValueError if tokens and labels contradict each other, or for lengths that they do not have.
+    """
     if np.any(tokens[:, -1, -1]):
         raise ValueError(
-            f"{owner} tokens must have y = 0 in the last row, the query's, which a run may not see"
+            "its tokens must have y = 0 in the last row, the query's, which a run may not see"
         )
     context = labels[:, :-1]  # (P, N), y of every token but the query
     difference = np.abs(tokens[:, :-1, -1] - context)
     if np.any(difference > ROUNDING * np.abs(context)):
         raise ValueError(
-            f"{owner} labels contradict {owner} tokens: labels[p, n] must be tokens[p, n, -1]"
+            "its labels contradict its tokens: labels[p, n] must be tokens[p, n, -1]"
         )
     # The query's y is masked in the tokens of a recording, and here it is the target.
     labelled = tokens.copy()
     labelled[:, -1, -1] = labels[:, -1]
     longest = labelled.shape[1] - 1
-    shortest = longest if lengths == "N" else 1
-    return prompts_from_tokens(
-        labelled, context_lengths=tuple(range(shortest, longest + 1))
-    )
+    return prompts_from_tokens(labelled, context_lengths=lengths.up_to(longest))
 
 
 def unused_arrays(headers: Headers, used: Iterable[str]) -> tuple[str, ...]:

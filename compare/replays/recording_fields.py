@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...runtime.files import Header, read_arrays
 from ...runtime.serialisation import RepeatedFieldError, fields_once
@@ -20,10 +20,10 @@ DIVISORS = {
     "N": "context",
     "tokens in the prompt, query included": "tokens",
 }
-"""What a recording may say of its attention's divisor, and what a model calls it."""
+"""What a recording may say of its attention's divisor besides a number, and what a model calls it."""
 
-LENGTHS = ("N", "1..N averaged")
-"""What a recording may say of the context lengths that its loss averages over."""
+_RANGE = re.compile(r"([0-9]{1,6})\.\.(N|[0-9]{1,6}) averaged")
+"""What a recording may say of a range of context lengths, such as "1..N averaged"."""
 
 LOSSES = (
     "mean squared error",
@@ -85,16 +85,17 @@ META: dict[str, Field] = {
     "model": Field(HONOURED, ("merged", "separate", NETWORK)),
     "softmax": Field(HONOURED, (False, True)),
     "learning_rate": Field(HONOURED),
-    "attention_divisor": Field(HONOURED, tuple(DIVISORS)),
-    "context_lengths": Field(HONOURED, LENGTHS),
-    "test_context_lengths": Field(HONOURED, LENGTHS),
+    "attention_divisor": Field(HONOURED),
+    "context_lengths": Field(HONOURED),
+    "test_context_lengths": Field(HONOURED),
+    "query_token": Field(HONOURED, (True, False, None)),
     "score_divisor": Field(HONOURED),
     **dict.fromkeys(SIZES, Field(HONOURED)),
     "loss": Field(REFUSED, LOSSES),
     **_fields("optimiser optimizer", REFUSED, *OPTIMISERS),
     **_fields("schedule learning_rate_schedule", REFUSED, "constant", *NOTHING),
     **_fields("fresh_batches online minibatches", REFUSED, False, None),
-    **_fields("full_batch query_token", REFUSED, True, None),
+    **_fields("full_batch", REFUSED, True, None),
     **_fields("score_scale temperature layers loss_scale", REFUSED, 1, None),
     **_fields(
         "null_blocks_frozen frozen momentum nesterov dampening weight_decay ridge",
@@ -126,11 +127,12 @@ NEEDED = {
 }
 """The fields that a recording of each model must have, besides `model`."""
 
-OF_FEATURES = {
+OF_FEATURES: dict[str, Any] = {
     "softmax": False,
     "attention_divisor": "none",
     "score_divisor": 1,
     "context_lengths": "N",
+    "query_token": True,
 }
 """What the network's recording may say of attention: its features have the divisors and the length in them."""
 
@@ -172,6 +174,8 @@ def read_meta(path: str, headers: Mapping[str, Header]) -> dict[str, Any]:
     if not isinstance(meta, dict):
         raise ValueError('its meta must be a JSON object, such as {"model": "merged"}')
     refuse_what_cannot_be_followed(meta)
+    for name in ("context_lengths", "test_context_lengths"):
+        stated_lengths(meta, name)
     for name in NEEDED[meta["model"]]:
         meta[name]  # a KeyError names the one that is missing
     return meta
@@ -190,7 +194,8 @@ def refuse_what_cannot_be_followed(meta: Mapping[str, Any]) -> None:
         statement = f"its meta has {readable(name)} = {shortened(value)}"
         if is_network and name in OF_FEATURES:
             only_value = OF_FEATURES[name]
-            if not _is_among(value, (only_value,)):
+            left_out = name == "query_token" and value is None
+            if not left_out and not _is_among(value, (only_value,)):
                 raise ValueError(
                     f"{statement}: cubic features know only {only_value!r}"
                 )
@@ -248,6 +253,101 @@ def positive_number(meta: Mapping[str, Any], name: str) -> float:
             f"its meta has {name} = {shortened(value)}, which must be a positive number"
         )
     return float(value)
+
+
+def attention_divisor(meta: Mapping[str, Any]) -> float | str:
+    """What the output of attention is divided by, as a model has it; ValueError for anything else.
+
+    >>> attention_divisor({"attention_divisor": "N"}), attention_divisor({"attention_divisor": 8})
+    ('context', 8.0)
+    """
+    value = meta["attention_divisor"]
+    if isinstance(value, str) and value in DIVISORS:
+        divisor = DIVISORS[value]
+        if divisor == "tokens" and meta.get("query_token") is False:
+            raise ValueError(
+                f"its meta has attention_divisor = {value!r} beside query_token = False: without the query among "
+                'the tokens a replay knows "N", "none" or a number'
+            )
+        return divisor
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return positive_number(meta, "attention_divisor")
+    known = ", ".join(map(repr, DIVISORS))
+    raise ValueError(
+        f"its meta has attention_divisor = {shortened(value)}, and a replay knows only {known} or a positive number"
+    )
+
+
+_LAST = -1
+
+
+class StatedLengths(NamedTuple):
+    """Context lengths as a field states them: `values`, with their weights if it has them, or all from one to N."""
+
+    values: tuple[int, ...] = ()
+    weights: tuple[float, ...] = ()
+    all_from: int | None = None
+    """The first of all lengths up to N, counted from the end if it is negative."""
+
+    def up_to(self, longest: int) -> tuple[int, ...] | dict[int, float]:
+        """Those of prompts with so many tokens; ValueError unless they are from 0 to N, and one of them above 0.
+
+        >>> StatedLengths(all_from=3).up_to(5), StatedLengths((2, 5), (0.5, 1.0)).up_to(5)
+        ((3, 4, 5), {2: 0.5, 5: 1.0})
+        """
+        values = self.values
+        if self.all_from is not None:
+            values = tuple(range(longest + 1)[self.all_from :])
+        if not any(values) or max(values) > longest:
+            raise ValueError(
+                f"its context lengths must be from 0 to N = {longest}, one of them above 0"
+            )
+        if self.weights:
+            return dict(zip(values, self.weights, strict=True))
+        return tuple(sorted(values))
+
+
+def stated_lengths(meta: Mapping[str, Any], name: str) -> StatedLengths:
+    """The context lengths that a field states, N alone without the field; ValueError for what is none.
+
+    >>> stated_lengths({"context_lengths": "1..N averaged"}, "context_lengths")
+    StatedLengths(values=(), weights=(), all_from=1)
+    """
+    value = meta.get(name, "N")
+    if value == "N":
+        return StatedLengths(all_from=_LAST)
+    span = _RANGE.fullmatch(value) if isinstance(value, str) else None
+    if span and span[2] == "N":
+        return StatedLengths(all_from=int(span[1]))
+    stated = StatedLengths()
+    if span:
+        stated = StatedLengths(tuple(range(int(span[1]), int(span[2]) + 1)))
+    elif isinstance(value, list) and all(type(length) is int for length in value):
+        stated = StatedLengths(tuple(value))
+    elif isinstance(value, dict) and _are_weighted(value):
+        lengths = tuple(map(int, value))
+        stated = StatedLengths(lengths, tuple(map(float, value.values())))
+    values = stated.values
+    if not values or min(values) < 0 or len(set(values)) < len(values):
+        raise ValueError(
+            f'its meta has {name} = {shortened(value)}, and a replay knows only "N", a range such as "1..N averaged", '
+            "a list of different lengths, or an object of lengths and their weights"
+        )
+    return stated
+
+
+def _are_weighted(value: dict[str, Any]) -> bool:
+    """Whether an object holds positive numbers under whole ones."""
+    for length, weight in value.items():
+        is_number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
+        if not _is_count(length) or not is_number or not 0 < weight < LARGEST_NUMBER:
+            return False
+    return True
+
+
+def _is_count(key: str) -> bool:
+    """Whether a key of an object is a whole number, as JSON writes it."""
+    return key.isascii() and key.isdigit() and len(key) < 10 and str(int(key)) == key
 
 
 def refuse_other_sizes(meta: Mapping[str, Any], sizes: Mapping[str, int]) -> None:

@@ -5,13 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, ClassVar
-
-from numpy.typing import NDArray
+from typing import Any
 
 from ...models.attention import Merged, Separate
-from ...models.protocol import Heads, Parametrization, Weights
-from ...models.score_divisor import SQRT_KEY
+from ...models.protocol import Parametrization, Weights
 from ...runtime.arrays import FloatArray
 from ...runtime.display import Displayed, Summary, array_summary
 from ...runtime.files import AnyPath, NotWhole, array_headers
@@ -31,11 +28,12 @@ from .recording_arrays import (
     weight_names,
 )
 from .recording_fields import (
-    DIVISORS,
     NETWORK,
+    attention_divisor,
     positive_number,
     read_meta,
     refuse_other_sizes,
+    stated_lengths,
     unused_fields,
 )
 
@@ -88,35 +86,6 @@ class Recording(Displayed):
         return Summary(f"Recording {self.name}", rows)
 
 
-@dataclass(frozen=True)
-class DividedSoftmax:
-    """Softmax attention whose output is divided once more, as published runs over every context length have it.
-
-    >>> DividedSoftmax(Merged(heads=2, softmax=True), "tokens").shapes(1)
-    {'value': (2, 2), 'key_query': (2, 2, 2)}
-    """
-
-    model: Merged | Separate
-    divisor: str
-    softmax: ClassVar[bool] = True
-
-    @property
-    def score_divisor(self) -> float | str:
-        """What the scores are divided by before the softmax: that of the model, whose rank "sqrt_key" speaks of."""
-        divisor = self.model.score_divisor
-        if divisor == SQRT_KEY and isinstance(self.model, Separate):
-            return f"sqrt({self.model.rank})"
-        return divisor
-
-    def shapes(self, dimension: int) -> dict[str, tuple[int, ...]]:
-        """Shapes of the weights for x of this dimension."""
-        return self.model.shapes(dimension)
-
-    def heads(self, weights: Mapping[str, NDArray[Any]]) -> Heads:
-        """a (H, D+1) and B (H, D+1, D) of every head."""
-        return self.model.heads(weights)
-
-
 def reference_files() -> list[Path]:
     """Paths of the recorded trajectories that come with the package, by name.
 
@@ -165,7 +134,8 @@ def _refuse_files_of_this_package(headers: Headers) -> None:
             "it is a trajectory, as `attndyn simulate` and Trajectory.save write it, without the data that it was "
             "trained on; read it with attndyn.simulate.load"
         )
-    if {"head", "c", "b", "S"} <= set(headers):
+    is_form = "S" in headers or "A" in headers
+    if {"head", "b"} <= set(headers) and is_form:
         raise ValueError(
             "it holds statistics that the runs of a sweep share, without losses"
         )
@@ -232,7 +202,8 @@ def _training_prompts(
     """The prompts of the training, from its tokens and labels; None for a network, which reads features."""
     if meta["model"] == NETWORK:
         return None
-    return recorded_prompts(arrays["tokens"], arrays["labels"], meta["context_lengths"])
+    lengths = stated_lengths(meta, "context_lengths")
+    return recorded_prompts(arrays["tokens"], arrays["labels"], lengths)
 
 
 def _model(meta: dict[str, Any], sizes: dict[str, int]) -> Parametrization | None:
@@ -240,21 +211,16 @@ def _model(meta: dict[str, Any], sizes: dict[str, int]) -> Parametrization | Non
     if meta["model"] == NETWORK:
         return None
 
-    softmax = meta["softmax"]
-    divisor = DIVISORS[meta["attention_divisor"]]
-    # Softmax of this package has no divisor of its own; see DividedSoftmax.
-    options: dict[str, Any] = {"softmax": True} if softmax else {"divisor": divisor}
+    options: dict[str, Any] = {
+        "softmax": meta["softmax"],
+        "divisor": attention_divisor(meta),
+        "query_token": meta.get("query_token") is not False,
+    }
     if meta.get("score_divisor") is not None:
         options["score_divisor"] = meta["score_divisor"]
-
-    model: Merged | Separate
     if meta["model"] == "merged":
-        model = Merged(sizes["heads"], **options)
-    else:
-        model = Separate(sizes["heads"], sizes["rank"], **options)
-    if softmax and divisor != "none":
-        return DividedSoftmax(model, divisor)
-    return model
+        return Merged(sizes["heads"], **options)
+    return Separate(sizes["heads"], sizes["rank"], **options)
 
 
 def _test_sets(
@@ -297,7 +263,7 @@ def _test_set(
     arrays = read_numbers(path, headers, names)
     refuse_losses_of_zero(loss_name, arrays[loss_name])
     # The published code tests at full length, whatever it trains on.
-    lengths = meta.get("test_context_lengths", "N")
+    lengths = stated_lengths(meta, "test_context_lengths")
     data = recorded_prompts(arrays[tokens_name], arrays[labels_name], lengths)
     return TestSet(name, data, arrays[loss_name])
 

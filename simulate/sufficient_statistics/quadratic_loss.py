@@ -425,6 +425,63 @@ def from_moments(
     )
 
 
+def from_feature_moments(
+    c: float,
+    b: ArrayLike,
+    S: ArrayLike,
+    model: object,
+    context_lengths: tuple[int, ...],
+    *,
+    context_weights: ArrayLike | None = None,
+) -> Statistics:
+    """Statistics of the full block from exact moments of its F features: c, b (F,), or (K, F), and S (F, F).
+
+    The moments must hold the divisor of `model`, whether it reads the query's token, and the weights of the context
+    lengths, all the same if left out. ValueError for other shapes, what is not finite, or softmax.
+
+    >>> from attndyn import Merged
+    >>> from_feature_moments(1.0, np.ones(3), np.eye(3), Merged(heads=1), (5,)).dimension
+    1
+    """
+    _refuse_softmax(model)
+    outputs = outputs_of(model)
+    constant = finite_array([c], "c")
+    form = finite_array(S, "S", "(F, F)")
+    coefficients = finite_array(b, "b")
+    count = len(form)
+    dimension = _dimension_of(count, outputs)
+    if coefficients.shape != ((count,) if outputs == 1 else (outputs, count)):
+        raise ValueError(
+            f"b must hold {count} features of each of the model's {outputs} outputs, not have shape "
+            f"{coefficients.shape}"
+        )
+    return Statistics(
+        c=float(constant[0]),
+        b=coefficients,
+        form=form,
+        sequences=np.inf,
+        dimension=dimension,
+        context_lengths=tuple(context_lengths),
+        divisor=divisor_name(model, dimension),
+        block="full",
+        query_token=reads_query_token(model),
+        context_weights=unequal_weights(context_weights),
+    )
+
+
+def _dimension_of(features: int, outputs: int) -> int:
+    """D of a full block with so many features; ValueError if there is none."""
+    dimension = 1
+    while feature_count(dimension, "full", outputs) < features:
+        dimension += 1
+    if feature_count(dimension, "full", outputs) != features:
+        raise ValueError(
+            f"no dimension D has {features} features with K = {outputs} outputs: S must be (F, F) with "
+            "F = D (D+K)(D+K+1)/2"
+        )
+    return dimension
+
+
 _NOT_SQUARES = "c, and the diagonals of A and Lambda, are means of squares: they must be zero or more"
 
 _ASYMMETRY = 1e-9

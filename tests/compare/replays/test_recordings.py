@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attndyn import Merged, Separate, Task
+from attndyn import Separate, Task
 from attndyn.cli import main
 from attndyn.cli.exit_status import ExitStatus
 from attndyn.compare import reference_files, replay
@@ -25,7 +25,7 @@ from attndyn.compare.replays.recording_fields import (
     is_descriptive,
     tells_of_training,
 )
-from attndyn.compare.replays.recordings import DividedSoftmax, read_recording
+from attndyn.compare.replays.recordings import read_recording
 from attndyn.compare.replays.replaying import TOLERANCE
 from attndyn.runtime import files
 from attndyn.simulate import initial_weights, objective, sample, statistics, train
@@ -102,7 +102,7 @@ def refusal(path):
 
 def test_softmax_over_every_length_is_divided_by_the_tokens():
     recording = read_recording(SOFTMAX)
-    assert recording.model == DividedSoftmax(Separate(2, 1, softmax=True), "tokens")
+    assert recording.model == Separate(2, 1, softmax=True, divisor="tokens")
     assert replay(SOFTMAX).max_relative_deviation < TOLERANCE
     assert recording.data.context_lengths == (1, 2, 3, 4, 5)
 
@@ -228,9 +228,26 @@ HONOURED_FIELDS = {
         None,
         [0.05],
     ],
-    "attention_divisor": ["n", None, 1, ["none"], {}, "tokens"],
-    "context_lengths": ["1..N", 4, None, [1, 2], "all"],
-    "test_context_lengths": ["full", 4],
+    "attention_divisor": ["n", None, 0, True, -1, float("nan"), ["none"], {}, "tokens"],
+    "context_lengths": [
+        "1..N",
+        4,
+        None,
+        "all",
+        [],
+        [1.0],
+        [True],
+        [-1],
+        [2, 2],
+        {},
+        {"1": 0},
+        {"1": True},
+        {"01": 1},
+        {"1.0": 1},
+        "5..3 averaged",
+    ],
+    "test_context_lengths": ["full", 4, [1, 1]],
+    "query_token": ["no", 0, 1, [False]],
     "model": ["factorised", "Merged", None, ["merged"], {}],
 }
 
@@ -243,13 +260,20 @@ def test_a_field_that_decides_the_training_says_what_is_known_or_is_refused(
         assert f"its meta has {name} = " in refusal(
             file_with(tmp_path, meta={name: value})
         )
-    if name != "test_context_lengths":
+    if name not in ("test_context_lengths", "query_token"):
         assert f"it lacks '{name}'" in refusal(file_with(tmp_path, meta={name: ...}))
 
 
 @pytest.mark.parametrize(
     ("name", "other"),
-    [("attention_divisor", "N"), ("context_lengths", "1..N averaged")],
+    [
+        ("attention_divisor", "N"),
+        ("attention_divisor", 1.5),
+        ("context_lengths", "1..N averaged"),
+        ("context_lengths", [1, 3]),
+        ("context_lengths", {"4": 1, "0": 0.5}),
+        ("query_token", False),
+    ],
 )
 @pytest.mark.parametrize("softmax", [False, True])
 def test_a_field_that_decides_the_training_changes_it(tmp_path, name, other, softmax):
@@ -412,7 +436,14 @@ def test_losses_of_some_steps_only_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["softmax", "attention_divisor", "context_lengths", "score_divisor"]
+    "name",
+    [
+        "softmax",
+        "attention_divisor",
+        "context_lengths",
+        "score_divisor",
+        "query_token",
+    ],
 )
 def test_cubic_features_know_nothing_of_attention(tmp_path, name):
     arrays = dict(
@@ -428,6 +459,7 @@ def test_cubic_features_know_nothing_of_attention(tmp_path, name):
         "attention_divisor": "N",
         "context_lengths": "1..N averaged",
         "score_divisor": 2,
+        "query_token": False,
     }[name]
     assert f"its meta has {name} = {other!r}: cubic features know only" in refusal(
         written(tmp_path, meta | {name: other}, arrays)
@@ -767,19 +799,3 @@ def test_the_command_line_names_what_is_not_used(tmp_path, capsys):
         == "not used: source, seed, test_other (it lacks 'test_other_tokens')\n"
     )
     assert "not_used" not in json.loads(shown.out)
-
-
-def test_merged_softmax_may_be_divided_too():
-    model = DividedSoftmax(Merged(2, softmax=True), "context")
-    data = sample(TASK, 10)
-    start = initial_weights(model, TASK, 0.5, scheme="gaussian")
-    plain = train(
-        Merged(2, softmax=True), data, start, learning_rate=0.01, steps=1
-    ).loss
-    assert (
-        abs(
-            train(model, data, start, learning_rate=0.01, steps=1).loss[0] / plain[0]
-            - 1
-        )
-        > 1e-3
-    )
