@@ -16,6 +16,8 @@ from attndyn.simulate import (
     train,
     train_many,
 )
+from attndyn.simulate.sufficient_statistics.kinds import feature_count
+from attndyn.teachers import Gaussian
 
 from .timing import Times, alternating
 
@@ -173,13 +175,24 @@ def _training(
 def accumulation() -> Times:
     """Statistics of prompts in memory, and the matrix products of that size: general and symmetric."""
     measured: Times = {}
-    for dimension, sequences in ((4, 81_920), (8, 16_384)):
-        task, model = task_of(dimension), Merged(1)
-        data, K = (
-            prompts_from_tokens(sample(task, sequences).tokens),
-            dimension * (dimension + 1) * (dimension + 2) // 2,
-        )
-        F = np.random.default_rng(0).standard_normal((4_096, K + 1))
+    for dimension, outputs, sequences in (
+        (4, 1, 81_920),
+        (8, 1, 16_384),
+        (8, 8, 8_192),
+    ):
+        task, model = task_of(dimension), Merged(1, outputs=outputs)
+        name = f"D = {dimension}"
+        if outputs > 1:
+            task = Task(
+                task.eigenvalues,
+                context_length=20,
+                teachers=Gaussian.shared_basis(np.ones(dimension)),
+            )
+            name = f"D = K = {dimension}, N = 20"
+        tokens = sample(task, sequences).tokens
+        data = prompts_from_tokens(tokens, outputs=outputs)
+        rows = feature_count(dimension, "full", outputs) + outputs
+        F = np.random.default_rng(0).standard_normal((4_096, rows))
         G, blocks = F.copy(), sequences // 4_096
 
         def repeated(
@@ -192,10 +205,10 @@ def accumulation() -> Times:
             "general product": (1, repeated(lambda F=F, G=G: F.T @ G)),
             "symmetric product": (1, repeated(lambda F=F: F.T @ F)),
         }
-        title = f"D = {dimension}, P = {sequences:,}"
+        title = f"{name}, P = {sequences:,}"
         measured |= {
-            f"{title}: {name}": timing
-            for name, timing in alternating(cases, rounds=7).items()
+            f"{title}: {case}": timing
+            for case, timing in alternating(cases, rounds=7).items()
         }
     return measured
 
