@@ -166,7 +166,7 @@ def _moving(
         # The last entries of a query meet the masked labels of the query token.
         mask["query" if "query" in mask else "key_query"][..., source.dimension :] = 0.0
         if isinstance(source, Statistics) and source.block == "restricted":
-            mask = restricted(mask)
+            mask = restricted(mask, source.outputs)
     return np.flatnonzero(_flat(mask))
 
 

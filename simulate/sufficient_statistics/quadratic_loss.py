@@ -556,7 +556,7 @@ def _refuse_other_outputs(model: object, outputs: int, owner: str) -> None:
     of_model = outputs_of(model)
     if of_model != outputs:
         raise ValueError(
-            f"{owner} {outputs} outputs and the model {of_model}: pass a model with outputs={outputs}"
+            f"{owner} {outputs} outputs and the model {of_model}: Merged(…, outputs={outputs})"
         )
 
 

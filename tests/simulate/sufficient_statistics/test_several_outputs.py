@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from attndyn import Merged, Separate, Task
+from attndyn import Factorised, Merged, Separate, Task
 from attndyn.simulate import (
     Statistics,
     flow,
@@ -235,7 +235,7 @@ def test_each_option_changes_the_statistics():
 @pytest.mark.parametrize(
     ("outputs", "query_token"), [*product((1, 2, 3), (True, False))]
 )
-@pytest.mark.parametrize("kind", [Merged, Separate])
+@pytest.mark.parametrize("kind", [Merged, Separate, Factorised])
 def test_loss_and_gradients_are_those_of_plain_loops(kind, outputs, query_token, block):
     model = kind(2, outputs=outputs, query_token=query_token)
     data = recorded(outputs, "weighted")
@@ -263,6 +263,37 @@ def test_loss_and_gradients_are_those_of_plain_loops(kind, outputs, query_token,
         moved[index] += 1e-30j
         slope = of_heads(moved).imag / 1e-30
         assert of_row[index] == pytest.approx(slope, rel=1e-10, abs=1e-12)
+
+
+def test_heads_of_the_users_own_have_several_outputs():
+    class Tied:
+        """One key-query matrix for all heads."""
+
+        outputs = 2
+
+        def shapes(self, dimension):
+            return {
+                "value": (2, 2, dimension + 2),
+                "key_query": (dimension + 2, dimension),
+            }
+
+        def heads(self, w):
+            B = w["key_query"]
+            return w["value"], np.stack([B, 2 * B])
+
+    data = recorded(2)
+    weights = random_weights(Tied())
+    setting = Setting(
+        data.tokens, data.targets, data.context_lengths, tuple(data.context_weights)
+    )
+    a, B = Tied().heads(weights)
+    loss, gradients = objective(Tied(), statistics(data, Tied()))(weights)
+    assert loss == pytest.approx(plain_loss(setting, a, B).real, rel=1e-12)
+    slope_a, slope_B = plain_slopes(setting, a, B)
+    np.testing.assert_allclose(gradients["value"], slope_a, rtol=1e-10)
+    np.testing.assert_allclose(
+        gradients["key_query"], slope_B[0] + 2 * slope_B[1], rtol=1e-10
+    )
 
 
 # -- Exact moments ------------------------------------------------------------------------------------------------
@@ -418,10 +449,10 @@ BAD = {
     "made without the query's token, the model reads it: make them": lambda: evaluated(
         Merged(1, outputs=2), of(query_token=False)
     ),
-    "these statistics have 2 outputs and the model 1: pass a model with outputs=2": (
+    "2 outputs and the model 1: Merged(…, outputs=2)": (
         lambda: evaluated(Merged(1), of())
     ),
-    "the data have 3 outputs and the model 1: pass a model with outputs=3": (
+    "the data have 3 outputs and the model 1: Merged(…, outputs=3)": (
         lambda: statistics(recorded(3), Merged(1))
     ),
     "made with divisor 'context', the model has '2.5'": lambda: evaluated(
@@ -479,7 +510,10 @@ TWO = Task([2, 1], context_length=4, teachers=Gaussian.shared_basis([1, 0.5]))
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-@pytest.mark.parametrize("model", [Merged(2, outputs=2), Separate(2, 2, outputs=2)])
+@pytest.mark.parametrize(
+    "model",
+    [Merged(2, outputs=2), Separate(2, 2, outputs=2), Factorised(2, outputs=2)],
+)
 def test_descent_and_flow_of_several_outputs_follow_the_objective(model, block):
     """No kernel knows several outputs: each way takes the plain steps, and the flow is their limit."""
     stats = statistics(sample(TWO, 60), model, block)
