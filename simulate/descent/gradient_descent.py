@@ -13,7 +13,7 @@ from ...models.protocol import Parametrization, Weights
 from ...runtime.arrays import FloatArray
 from ...runtime.checks import positive_number, whole_number
 from ...runtime.files import AnyPath
-from ...runtime.machine import one_thread
+from ...runtime.machine import one_thread, refuse_too_large
 from ...runtime.progress import with_progress
 from ...runtime.signals import ended_by_sigterm
 from ...task import Task
@@ -196,9 +196,20 @@ def _batches(
         raise ValueError(
             "statistics hold all prompts at once: pass the data for minibatches"
         )
+    _refuse_large_batch(source, size)
     if isinstance(source, Task):
         return FreshPrompts(source, size, seed)
     return Minibatches(source, size, seed)
+
+
+def _refuse_large_batch(source: Data | Task, batch: int) -> None:
+    """MemoryError if the tokens of a batch, with the random numbers that they are made of, do not fit."""
+    columns = source.dimension + source.outputs
+    # Beyond the largest double a number of prompts is as much too large.
+    tokens = min(batch, 1e30) * (max(source.context_lengths) + 1) * columns
+    copies = 3  # random numbers, x, and tokens
+    what = f"a batch of {batch} prompts"
+    refuse_too_large(what, 8 * copies * tokens, "choose a smaller one")
 
 
 def _settings_of_batches(choices: Choices) -> dict[str, int]:

@@ -24,11 +24,11 @@ Rate = float | Callable[[int], float]
 
 @dataclass(frozen=True)
 class Schedule:
-    """Learning rates given at some steps, and between them on a line ("linear"), half a cosine ("cosine"), or as
-    before ("constant").
+    """Learning rates that are given at some steps, and follow from these at the others.
 
-    `points` is {step: rate}, in any order, or a list of pairs; before the first point and after the last its rate
-    holds. ValueError for steps that are no whole numbers of zero or more or come twice, and for rates below zero.
+    `points` is {step: rate}, in any order, or a list of pairs. Between two points the rate goes along a line
+    ("linear") or half a cosine ("cosine"), or stays that of the earlier one ("constant"); before the first point and
+    after the last its rate holds. ValueError for steps that are no whole numbers of zero or more or come twice, and for rates below zero.
 
     >>> warm_up = Schedule({0: 0.0, 500: 0.02, 20_000: 0.0}, "cosine")
     >>> warm_up(0), warm_up(500), warm_up(30_000)

@@ -371,6 +371,12 @@ def test_each_source_has_its_batches():
             train(MODEL, DATA, START, optimizer=Adam(), steps=5, batch=4, seed=seed)
 
 
+@pytest.mark.parametrize("batch", [10**10, 10**400])
+def test_a_batch_that_does_not_fit_is_refused(batch):
+    with pytest.raises(MemoryError, match="a batch of 1000.* prompts needs"):
+        train(MODEL, TASK, START, optimizer=Adam(), steps=5, batch=batch)
+
+
 def test_a_step_sees_its_batch():
     whole = train(MODEL, DATA, START, learning_rate=1e-9, steps=1)
     epoch = train(MODEL, DATA, START, learning_rate=1e-9, steps=8, batch=5)

@@ -79,23 +79,23 @@ def contents(path):
     return digest.hexdigest()
 
 
-def ended_by_itself(kind, path):
-    with process(kind, path) as whole:
+def ended_by_itself(kind, path, steps=400):
+    with process(kind, path, steps) as whole:
         assert whole.communicate()[0] == "ends\n"
     return contents(path)
 
 
-def killed_until_it_ends(kind, path, kills, seed):
+def killed_until_it_ends(kind, path, kills, seed, steps=400):
     """How many steps the checkpoint had after each of the kills; after them the run ends by itself."""
     moments = np.random.default_rng(seed)
     found = []
     for _ in range(kills):
-        with process(kind, path) as running:
+        with process(kind, path, steps) as running:
             time.sleep(float(moments.uniform(0.0, 0.25)))
             running.kill()
             running.wait()
         found.append(len(load(path).loss) if path.exists() else 0)
-    return found, ended_by_itself(kind, path)
+    return found, ended_by_itself(kind, path, steps)
 
 
 @pytest.mark.parametrize("kind", ["momentum", "own"])
@@ -185,8 +185,10 @@ if __name__ == "__main__":
     kills = int(sys.argv[1])
     for name in ("adam", "momentum", "own", "fresh"):
         with tempfile.TemporaryDirectory() as folder:
-            expected = ended_by_itself(name, Path(folder) / "whole.npz")
+            # So many that each of the kills comes before the end.
+            steps = 250 * kills
+            expected = ended_by_itself(name, Path(folder) / "whole.npz", steps)
             found, after = killed_until_it_ends(
-                name, Path(folder) / "killed.npz", kills, seed=kills
+                name, Path(folder) / "killed.npz", kills, kills, steps
             )
             print(name, "same" if after == expected else "OTHER", found)
