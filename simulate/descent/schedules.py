@@ -28,7 +28,8 @@ class Schedule:
 
     `points` is {step: rate}, in any order, or a list of pairs. Between two points the rate goes along a line
     ("linear") or half a cosine ("cosine"), or stays that of the earlier one ("constant"); before the first point and
-    after the last its rate holds. ValueError for steps that are no whole numbers of zero or more or come twice, and for rates below zero.
+    after the last its rate holds. ValueError for steps that are no whole numbers of zero or more or come twice, and
+    for rates below zero.
 
     >>> warm_up = Schedule({0: 0.0, 500: 0.02, 20_000: 0.0}, "cosine")
     >>> warm_up(0), warm_up(500), warm_up(30_000)

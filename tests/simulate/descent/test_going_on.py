@@ -373,7 +373,7 @@ def test_each_source_has_its_batches():
 
 @pytest.mark.parametrize("batch", [10**10, 10**400])
 def test_a_batch_that_does_not_fit_is_refused(batch):
-    with pytest.raises(MemoryError, match="a batch of 1000.* prompts needs"):
+    with pytest.raises(MemoryError, match=r"a batch of 1000.* prompts needs"):
         train(MODEL, TASK, START, optimizer=Adam(), steps=5, batch=batch)
 
 
