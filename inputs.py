@@ -8,7 +8,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .runtime.arrays import FloatArray
-from .runtime.checks import check_finite, real_array, true_or_false
+from .runtime.checks import (
+    check_finite,
+    check_randomness,
+    real_array,
+    true_or_false,
+)
 from .runtime.display import Displayed, Summary
 
 INPUT_LAWS = ("gaussian", "uniform", "rademacher", "sphere")
@@ -17,14 +22,17 @@ INPUT_LAWS = ("gaussian", "uniform", "rademacher", "sphere")
 Draw = Callable[[np.random.Generator, tuple[int, ...]], ArrayLike]
 """(generator, shape) → z of this shape, whose last axis holds the D entries of one z."""
 
-_SAMPLES = 20_000
-"""Draws by which a law of the user's own is tried: a mean off by 0.05, or a variance by a tenth, is found."""
+_SAMPLES = 10_000
+"""Pairs of z by which a law of the user's own is tried: a mean off by 0.05, or a variance by a tenth, is found."""
 
 _DEVIATIONS = 6.0
 """Standard errors up to which sampled moments may be off: once in 10⁸ for each entry."""
 
-_FINGERPRINT = (16, 4)
-"""Shape of the draws by which two laws of the user's own are told apart."""
+_LARGEST_PART = 0.02
+"""Most of a sampled moment that may be one draw's where the moment is trusted: a normal law has 0.003 at order 4."""
+
+_FINGERPRINT = 16
+"""Draws by which two laws of the user's own are told apart."""
 
 
 class Inputs(Displayed):
@@ -63,7 +71,7 @@ class Inputs(Displayed):
         >>> Inputs.named("sphere")
         Inputs('sphere')
         """
-        if name not in _DRAWS:
+        if not isinstance(name, str) or name not in _DRAWS:
             raise ValueError(
                 f"inputs must be one of {', '.join(INPUT_LAWS)}, or an Inputs, not {name!r}"
             )
@@ -91,33 +99,79 @@ class Inputs(Displayed):
         check_finite(z, "z of the law of inputs")
         return z
 
-    @property
-    def identity(self) -> str:
-        """The name, or for a law of the user's own a digest of some draws and of the moments."""
+    def identity(self, dimension: int) -> str:
+        """The name, or for a law of the user's own a digest of some z (D,) and of the moments."""
         if self.name is not None:
             return self.name
-        digest = hashlib.sha256(
-            self.draw(np.random.default_rng(0), _FINGERPRINT).tobytes()
-        )
+        digest = hashlib.sha256(self._some_draws(dimension, seed=0).tobytes())
         for order in sorted(self.moments):
             digest.update(f"{order} {self.moments[order].tolist()}".encode())
         digest.update(str(self.elliptical).encode())
         return f"own {digest.hexdigest()[:16]}"
 
     def check(self, dimension: int) -> None:
-        """ValueError unless draws of a law of the user's own have mean 0 and covariance I in this dimension."""
+        """ValueError unless z of a law of the user's own are what x = mean + Λ^½ z needs in this dimension.
+
+        They come from the generator alone, and have mean 0, covariance I, none with another token's z, and the
+        moments of order 4 that are stated as numbers.
+        """
         if self.name is not None:
             return
-        z = self.draw(np.random.default_rng(1), (_SAMPLES, dimension))
-        products = z[:, :, None] * z[:, None, :]
-        for sampled, wanted in ((z, 0.0), (products, np.eye(dimension))):
-            error = np.std(sampled, axis=0) / np.sqrt(_SAMPLES)
-            gap = np.abs(np.mean(sampled, axis=0) - wanted)
-            if np.any(gap > _DEVIATIONS * error + 1e-9):
+        self._refuse_other_dimension(dimension)
+        drawn, again = (self._some_draws(dimension, seed=0) for _ in range(2))
+        check_randomness("inputs", drawn, again, self._some_draws(dimension, seed=1))
+
+        z = self.draw(np.random.default_rng(1), (_SAMPLES, 2, dimension))
+        first, second = z[:, 0], z[:, 1]
+        gap = max(
+            _excess(np.eye(dimension), first, first),
+            _excess(np.zeros((dimension, dimension)), first, second),
+            _excess(np.zeros((dimension, 1)), first, np.ones((_SAMPLES, 1))),
+        )
+        if gap > 0:
+            raise ValueError(
+                "the law of inputs must have mean 0 and covariance I, since Λ scales it, and independent tokens: "
+                f"{_SAMPLES} draws are off by {gap:.3g}"
+            )
+        self._check_fourth_moment(first)
+
+    def _refuse_other_dimension(self, dimension: int) -> None:
+        """ValueError if a dense moment is of z of another dimension."""
+        for order, moment in self.moments.items():
+            if moment.ndim and len(moment) != dimension:
                 raise ValueError(
-                    "the law of inputs must have mean 0 and covariance I, since Λ scales it: "
-                    f"{_SAMPLES} draws are off by {np.max(gap):.3g}"
+                    f"moments[{order}] of the law of inputs has shape {moment.shape}, "
+                    f"and Λ is {dimension} × {dimension}"
                 )
+
+    def _check_fourth_moment(self, z: FloatArray) -> None:
+        """ValueError if z (P, D) contradict the fourth moment that is stated as a number, or rotation invariance."""
+        D = z.shape[1]
+        ones = np.ones((len(z), 1))
+        of_entries = z**4
+        of_length = np.sum(z**2, axis=1, keepdims=True) ** 2
+        if _has_heavy_tails(of_entries):
+            return
+        # E z_i⁴ = 3 E|z|⁴ / D(D+2) of every rotation-invariant law.
+        excess = of_entries - 3 * of_length / (D * (D + 2))
+        if self.elliptical and _excess(np.zeros((D, 1)), excess, ones) > 0:
+            raise ValueError(
+                "the law of inputs is stated as elliptical, and its draws are not rotation invariant"
+            )
+        fourth = self.moments.get(4)
+        if fourth is None or fourth.ndim:
+            return
+        powers = of_length if self.elliptical else of_entries
+        gap = _excess(np.full((powers.shape[1], 1), fourth), powers, ones)
+        if gap > 0:
+            raise ValueError(
+                f"moments[4] of the law of inputs is stated as {float(fourth):g}, and {len(z)} draws are off by "
+                f"{gap:.3g}"
+            )
+
+    def _some_draws(self, dimension: int, seed: int) -> FloatArray:
+        """A few z (…, D), by which laws are compared."""
+        return self.draw(np.random.default_rng(seed), (_FINGERPRINT, dimension))
 
     def __repr__(self) -> str:
         if self.name is not None:
@@ -137,6 +191,23 @@ class Inputs(Displayed):
         """The name, and the moments as lists."""
         moments = {order: value.tolist() for order, value in self.moments.items()}
         return {"name": self.name, "elliptical": self.elliptical, "moments": moments}
+
+
+def _has_heavy_tails(powers: FloatArray) -> bool:
+    """Whether one draw makes up so much of a mean over rows that the mean says little."""
+    largest = np.max(powers, axis=0)
+    return bool(np.any(largest > _LARGEST_PART * np.sum(powers, axis=0)))
+
+
+def _excess(wanted: FloatArray, u: FloatArray, v: FloatArray) -> float:
+    """By how much a mean over rows of u_i v_j is off where that is more than chance, at worst; 0 if none is."""
+    count = len(u)
+    mean = u.T @ v / count
+    # Of products, without an array (P, D, D) of them.
+    variance = np.maximum((u**2).T @ (v**2) / count - mean**2, 0.0)
+    gap = np.abs(mean - wanted)
+    allowed = _DEVIATIONS * np.sqrt(variance / count) + 1e-9 * (1 + np.abs(wanted))
+    return float(np.max(np.where(gap > allowed, gap, 0.0)))
 
 
 def _checked_moments(moments: Mapping[int, ArrayLike]) -> dict[int, FloatArray]:

@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Self, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .inputs import Inputs
 from .runtime.arrays import FloatArray
-from .runtime.checks import is_whole_number
+from .runtime.checks import is_whole_number, refuse_unsendable
 from .runtime.decimals import (
+    Number,
     Numbers,
     Written,
     as_stored,
@@ -51,11 +52,11 @@ from .teachers import (
 ContextLength = int | str | Sequence[int] | Mapping[int, float]
 """N, "n0..N", a list of lengths, or {length: weight}."""
 
-Number = float | str | Decimal | Fraction
-"""What one number may be given as: text such as "2/5" is exact, a float is the decimal that Python prints."""
-
 MOST_LENGTHS = 10**6
 """Most context lengths of an average: a second's work for the theory."""
+
+LARGEST_WEIGHT = 1e300
+"""Largest weight of a context length: the sum of as many as there may be is finite."""
 
 LONGEST = 2**53
 """Longest context: the whole numbers up to here are exact in floating point."""
@@ -374,7 +375,7 @@ class Task(Settings):
         if np.any(self.input_mean):
             settings["input_mean"] = self.input_mean.tolist()
         if not self.inputs.is_gaussian:
-            settings["inputs"] = self.inputs.identity
+            settings["inputs"] = self.inputs.identity(self.dimension)
         if self._normal_teachers is None:
             settings["teachers"] = law(self.teachers)
         elif not np.array_equal(self.teacher_covariance, np.eye(self.dimension)):
@@ -457,7 +458,12 @@ class Task(Settings):
         has_fractions = self._written_covariance.dtype == object
         return has_fractions or isinstance(self._inputs.get("trace"), Fraction)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self  # nothing of a task changes
+
     def __reduce__(self) -> tuple[Any, ...]:
+        for name in ("inputs", "teachers"):
+            refuse_unsendable(name, self._inputs.get(name))
         # Exact numbers travel, too.
         return type(self).from_dict, (self._inputs,)
 
@@ -686,13 +692,28 @@ def _context_length(value: object) -> int | str | tuple[int, ...] | dict[int, fl
     elif is_whole_number(value, least=1):
         return _one_length(int(value))
     elif isinstance(value, Mapping) and value:
+        _refuse_many_lengths(len(value))
         return _weighted_lengths(value)
-    elif isinstance(value, (list, tuple, range, np.ndarray)) and len(value):
+    elif _is_sequence(value) and len(value):
+        _refuse_many_lengths(len(value))
         return _listed_lengths(list(value))
     raise ValueError(
         'context_length must be N ≥ 1, "n0..N" with n0 ≤ N, a list or {n: weight}, '
         f"not {in_message(value)}"
     )
+
+
+def _is_sequence(value: object) -> TypeGuard[Sequence[Any]]:
+    """Whether a value lists lengths: not text, nor an array of no axis."""
+    is_array = isinstance(value, np.ndarray) and value.ndim > 0
+    return is_array or isinstance(value, (list, tuple, range))
+
+
+def _refuse_many_lengths(count: int) -> None:
+    if count > MOST_LENGTHS:
+        raise ValueError(
+            f"context_length averages over more than {MOST_LENGTHS} lengths: pass one N, or fewer"
+        )
 
 
 def _one_length(length: int) -> int:
@@ -709,11 +730,11 @@ def _range_of_lengths(first: int, last: int, given: str) -> str:
             'context_length must be N ≥ 1, "n0..N" with n0 ≤ N, a list or {n: weight}, '
             f"not {given!r}"
         )
-    _one_length(last)
     if last - first >= MOST_LENGTHS:
         raise ValueError(
             f"context_length {first}..{last} averages over more than {MOST_LENGTHS} lengths: pass one N"
         )
+    _one_length(last)
     return f"{first}..{last}"
 
 
@@ -742,7 +763,8 @@ def _weighted_lengths(weights: Mapping[Any, Any]) -> int | dict[int, float]:
         is_text = isinstance(key, str) and re.fullmatch("[0-9]{1,16}", key)
         length = int(key) if is_text else key
         weight = number(value)
-        if weight is None or not weight > 0:
+        # As a double: a fraction such as 10⁻⁴⁰⁰ would weigh nothing.
+        if weight is None or not 0 < float(weight) <= LARGEST_WEIGHT:
             raise ValueError(
                 f"the weight of context_length {key} must be a positive number, not {in_message(value)}"
             )

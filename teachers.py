@@ -14,13 +14,14 @@ from .runtime.arrays import FloatArray
 from .runtime.checks import (
     check_choice,
     check_finite,
+    check_randomness,
     is_whole_number,
-    positive_number,
     real_array,
     true_or_false,
     whole_number,
 )
 from .runtime.decimals import (
+    Number,
     Numbers,
     Written,
     exact_fraction,
@@ -33,7 +34,11 @@ from .runtime.decimals import (
     refuse_mask,
     symmetric,
 )
+from .runtime.machine import refuse_too_large
 from .runtime.serialisation import Settings, refuse_unknown
+
+# Arrays of the size of a covariance or of a pool that making it needs at once.
+_COPIES = 5
 
 POOL_STREAM = 4
 """The child of a seed by which `law.pool` draws: data and weights of the same seed have others."""
@@ -95,8 +100,9 @@ class _Law(Settings):
         (5, 1, 3)
         """
         count = whole_number(k, "k")
-        whole_number(seed, "seed", least=0)
-        return Pool.from_recipe(self, count, seed)
+        size = _COPIES * 8.0 * count * self.outputs * self.dimension
+        refuse_too_large(f"a pool of {count} teachers", size, "draw fewer")
+        return Pool.from_recipe(self, count, whole_number(seed, "seed", least=0))
 
     def arguments(self) -> dict[str, Any]:
         """The settings without the name of the law, which its class says."""
@@ -152,6 +158,7 @@ class Gaussian(_Law):
         """
         spread = number_array("variances", variances, (None,)).doubles
         D = len(spread)
+        _refuse_large(D, D)
         U = np.eye(D) if basis is None else real_array(basis, "basis")
         if U.shape != (D, D) or not np.allclose(U.T @ U, np.eye(D), atol=1e-10):
             raise ValueError(
@@ -172,6 +179,7 @@ class Gaussian(_Law):
         Ω = symmetric("inputs", inputs, None).doubles
         _refuse_indefinite("outputs", Γ)
         _refuse_indefinite("inputs", Ω)
+        _refuse_large(len(Γ), len(Ω))
         return cls(np.einsum("ij,ab->iajb", Γ, Ω))
 
     @classmethod
@@ -179,7 +187,7 @@ class Gaussian(_Law):
         cls,
         dimension: int,
         supports: Sequence[Sequence[int]],
-        variance: float | None = None,
+        variance: Number | None = None,
     ) -> "Gaussian":
         """Output t of independent entries of this `variance` on the coordinates supports[t], counted from 0.
 
@@ -189,12 +197,11 @@ class Gaussian(_Law):
         array([0. , 0. , 0.5, 0.5])
         """
         D = whole_number(dimension, "dimension")
-        K = len(supports)
-        if K == 0:
-            raise ValueError("supports must hold one list of coordinates an output")
+        lists = _lists_of_coordinates(supports)
+        K = len(lists)
+        _refuse_large(K, D)
         covariance = np.zeros((K, D, K, D))
-        for output, support in enumerate(supports):
-            coordinates = list(support)
+        for output, coordinates in enumerate(lists):
             whole = all(is_whole_number(entry, least=0) for entry in coordinates)
             if not coordinates or not whole or max(coordinates) >= D:
                 raise ValueError(
@@ -204,7 +211,7 @@ class Gaussian(_Law):
                 raise ValueError(f"supports[{output}] states a coordinate twice")
             spread = 1 / len(coordinates)
             if variance is not None:
-                spread = positive_number(variance, "variance")
+                spread = _positive("variance", variance)
             for entry in coordinates:
                 covariance[output, entry, output, entry] = spread
         return cls(covariance)
@@ -289,9 +296,9 @@ class Sphere(_Law):
     """D, as it was given."""
     radius: float
 
-    def __init__(self, dimension: int, radius: float | None = None) -> None:
+    def __init__(self, dimension: int, radius: Number | None = None) -> None:
         D = whole_number(dimension, "dimension")
-        length = np.sqrt(D) if radius is None else positive_number(radius, "radius")
+        length = np.sqrt(D) if radius is None else _positive("radius", radius)
         object.__setattr__(self, "size", D)
         object.__setattr__(self, "radius", float(length))
 
@@ -638,8 +645,7 @@ def law_identity(law: TeacherLaw) -> dict[str, Any]:
         return {"law": "mixture", "parts": parts} if own else law.to_dict()
     if isinstance(law, _Law):
         return law.to_dict()
-    drawn = np.asarray(law.draw(np.random.default_rng(0), _FINGERPRINT), dtype=float)
-    digest = hashlib.sha256(drawn.tobytes()).hexdigest()
+    digest = hashlib.sha256(_drawn(law, seed=0).tobytes()).hexdigest()
     return {"law": "own", "class": type(law).__qualname__, "draws": digest}
 
 
@@ -649,33 +655,45 @@ def checked_law(law: object) -> TeacherLaw:
         return law_from_dict(law)
     if isinstance(law, _Law):
         return law
-    if not isinstance(law, TeacherLaw):
+    if not isinstance(law, TeacherLaw) or isinstance(law, type):
         raise ValueError(
             "teachers must be Gaussian, Sphere, Pool, Mixture, or a law of your own with dimension, outputs, "
-            f"symmetric and draw(generator, n), not {law!r}"
+            f"symmetric and draw(generator, n), not {_in_one_line(law)}"
         )
     D = whole_number(law.dimension, "dimension of the law of teachers")
     K = whole_number(law.outputs, "outputs of the law of teachers")
     true_or_false(law.symmetric, "symmetric of the law of teachers")
-    drawn = real_array(
-        law.draw(np.random.default_rng(0), _FINGERPRINT), "draws of the law of teachers"
-    )
+    drawn = _drawn(law, seed=0)
     if drawn.shape != (_FINGERPRINT, K, D):
         raise ValueError(
             f"draw(generator, n) of the law of teachers must give (n, {K}, {D}), and {_FINGERPRINT} "
             f"draws have shape {drawn.shape}"
         )
     check_finite(drawn, "draws of the law of teachers")
+    # A law may be of one teacher: then every generator gives the same.
+    is_constant = np.all(drawn == drawn[0])
+    other = None if is_constant else _drawn(law, seed=1)
+    check_randomness("teachers", drawn, _drawn(law, seed=0), other)
     return law
+
+
+def _drawn(law: TeacherLaw, seed: int) -> FloatArray:
+    """Some draws of a law of the user's own."""
+    draws = law.draw(np.random.default_rng(seed), _FINGERPRINT)
+    return real_array(draws, "draws of the law of teachers")
 
 
 def covariance_root(covariance: FloatArray) -> FloatArray:
     """R with R Rᵀ a positive semidefinite matrix: that of Cholesky, or the symmetric one where it is singular."""
-    if np.all(np.diag(covariance) > 0):
+    variances = np.diag(covariance)
+    if np.all(variances > 0):
         try:
-            return np.asarray(np.linalg.cholesky(covariance))
+            root = np.asarray(np.linalg.cholesky(covariance))
         except np.linalg.LinAlgError:
-            pass  # singular, or as good as
+            return symmetric_root(covariance)
+        # A pivot of rounding would let draws leave the range by its root, 1e-8.
+        if np.min(np.diag(root)) ** 2 > _rounding(variances):
+            return root
     return symmetric_root(covariance)
 
 
@@ -689,8 +707,13 @@ def symmetric_root(matrix: FloatArray) -> FloatArray:
     if np.array_equal(matrix, np.diag(np.diag(matrix))):
         return np.diag(np.sqrt(np.maximum(np.diag(matrix), 0.0)))
     values, vectors = np.linalg.eigh(matrix)
-    roots = np.sqrt(np.maximum(values, 0.0))
+    roots = np.sqrt(np.where(values > _rounding(values), values, 0.0))
     return np.asarray((vectors * roots) @ vectors.T)
+
+
+def _rounding(values: FloatArray) -> float:
+    """What rounding makes of an eigenvalue 0, given numbers (D,) of the size of all eigenvalues."""
+    return len(values) * float(np.finfo(float).eps * np.max(np.abs(values)))
 
 
 def _frozen(array: FloatArray) -> FloatArray:
@@ -702,18 +725,19 @@ def _frozen(array: FloatArray) -> FloatArray:
 def _written_covariance(covariance: Numbers) -> Written:
     """(D, D) for one output, else (K, D, K, D), symmetric under the exchange of the two pairs of indices."""
     refuse_mask("covariance", covariance)
-    axes = np.ndim(np.asarray(covariance, dtype=object))
-    if axes == 1:
+    shape = np.shape(np.asarray(covariance, dtype=object))
+    if len(shape) == 1:
         variances = number_array("covariance", covariance, (None,))
+        _refuse_large(1, len(variances.doubles))
         return _diagonal(variances)
-    if axes == 2:
+    if len(shape) == 2:
         return symmetric("covariance", covariance, None)
-    written = number_array("covariance", covariance, (None,) * 4)
-    K, D = written.doubles.shape[:2]
-    if written.doubles.shape != (K, D, K, D):
+    if len(shape) != 4 or shape[:2] != shape[2:]:
         raise ValueError(
-            f"covariance must have shape (D,), (D, D) or (K, D, K, D), not {written.doubles.shape}"
+            f"covariance must have shape (D,), (D, D) or (K, D, K, D), not {shape}"
         )
+    written = number_array("covariance", covariance, (None,) * 4)
+    K, D = shape[:2]
     flat = symmetric("covariance", written.doubles.reshape(K * D, K * D), None).doubles
     if K == 1:
         return Written(flat, None)
@@ -728,6 +752,40 @@ def _diagonal(variances: Written) -> Written:
     exact = np.full((size, size), Fraction(0), dtype=object)
     np.fill_diagonal(exact, variances.exact)
     return Written(np.diag(variances.doubles), exactly_symmetric(exact))
+
+
+def _in_one_line(value: object) -> str:
+    """How a message shows a value: arrays print in several lines."""
+    return " ".join(in_message(value).split())[:80]
+
+
+def _positive(name: str, value: Number) -> float:
+    """A positive number, which may be text such as "1/2", as a double; ValueError for anything else."""
+    as_double = number(value)
+    if as_double is None or not float(as_double) > 0:
+        raise ValueError(f"{name} must be positive and finite, not {in_message(value)}")
+    return float(as_double)
+
+
+def _lists_of_coordinates(supports: object) -> list[list[Any]]:
+    """The coordinates of each output; ValueError unless there is one list an output."""
+    try:
+        lists = [list(support) for support in supports]  # type: ignore[attr-defined]
+    except TypeError:
+        lists = []
+    if not lists:
+        raise ValueError(
+            "supports must hold one list of coordinates an output, such as [[0, 1], [2, 3]], "
+            f"not {_in_one_line(supports)}"
+        )
+    return lists
+
+
+def _refuse_large(K: int, D: int) -> None:
+    """MemoryError if the covariance of W (K, D) does not fit beside its root and its eigenvalues."""
+    size = _COPIES * 8.0 * (K * D) ** 2
+    what = f"a covariance of {K} × {D} teachers"
+    refuse_too_large(what, size, "choose fewer outputs or a smaller dimension")
 
 
 def _sizes(covariance: FloatArray) -> tuple[int, int]:
@@ -745,7 +803,7 @@ def _refuse_indefinite(name: str, matrix: FloatArray) -> None:
     else:
         values = np.linalg.eigvalsh(matrix)
         smallest = float(values[0])
-        rounding = len(matrix) * float(np.finfo(float).eps * np.max(np.abs(values)))
+        rounding = _rounding(values)
     if smallest < -rounding:
         raise ValueError(
             f"{name} must be positive semidefinite: its smallest eigenvalue is {smallest:.3g}"
@@ -765,7 +823,7 @@ def _pool_teachers(teachers: ArrayLike) -> FloatArray:
         array = real_array(teachers, "teachers")
     except ValueError:
         raise ValueError(
-            f"teachers of a pool must be numbers of one shape, (k, D) or (k, K, D), not {in_message(teachers)[:80]}"
+            f"teachers of a pool must be numbers of one shape, (k, D) or (k, K, D), not {_in_one_line(teachers)}"
         ) from None
     if array.ndim == 2:
         array = array[:, None, :]
@@ -786,9 +844,12 @@ def _pool_weights(weights: ArrayLike | None, count: int) -> FloatArray:
         raise ValueError(
             f"weights of a pool must be {count} numbers of zero or more, one a teacher, not {weights!r}"
         )
-    total = float(np.sum(array))
+    with np.errstate(over="ignore"):  # refused below
+        total = float(np.sum(array))
     if not 0 < total < np.inf:
-        raise ValueError("weights of a pool must not all be 0")
+        raise ValueError(
+            "weights of a pool must not all be 0, and their sum must be finite"
+        )
     return array / total
 
 

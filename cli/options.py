@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
     from ..models.built_in import BuiltIn
-    from ..task import Number, Task
+    from ..runtime.decimals import Number
+    from ..task import Task
 
 
 def number(text: object) -> "float | Fraction":

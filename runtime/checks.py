@@ -6,6 +6,7 @@ A refusal says which argument it is, what is allowed and what was given. Shapes 
 """
 
 import math
+import pickle
 import re
 import reprlib
 from collections.abc import Iterable
@@ -152,6 +153,39 @@ def check_choice(value: object, name: str, choices: Iterable[str]) -> None:
     choices = tuple(choices)
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+
+
+def check_randomness(
+    law: str, drawn: FloatArray, again: FloatArray, other: FloatArray | None
+) -> None:
+    """ValueError unless draws of a law come from the generator alone.
+
+    `again` are those of another generator of the same seed, and `other`, unless None, those of another seed.
+
+    >>> check_randomness("inputs", np.array([1.0]), np.array([1.0]), np.array([1.0]))
+    Traceback (most recent call last):
+    ValueError: draw of the law of inputs gives the same numbers for every seed: take them from its generator
+    """
+    if not np.array_equal(drawn, again):
+        raise ValueError(
+            f"draw of the law of {law} gives other numbers when it is called again with the same seed: take every "
+            "random number from its generator"
+        )
+    if other is not None and np.array_equal(drawn, other):
+        raise ValueError(
+            f"draw of the law of {law} gives the same numbers for every seed: take them from its generator"
+        )
+
+
+def refuse_unsendable(name: str, value: object) -> None:
+    """ValueError if another process cannot be sent a value: a function or a class that no module names."""
+    try:
+        pickle.dumps(value)
+    except Exception as error:  # whatever a class of the user's own raises
+        raise ValueError(
+            f"{name} of your own cannot be sent to another process: define the function or class at the top level "
+            f"of a module, no lambda and not inside a function ({error})"
+        ) from None
 
 
 def _finite_number(value: object) -> float:

@@ -13,6 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 Numbers = ArrayLike | Sequence[Any]
 """Nested sequences of numbers, or of text such as "2/5"."""
 
+Number = float | str | Decimal | Fraction
+"""What one number may be given as: text such as "2/5" is exact, a float is the decimal that Python prints."""
+
 _DECIMAL = r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
 _TEXT = re.compile(rf"\s*({_DECIMAL})\s*(?:/\s*({_DECIMAL})\s*)?")
 _MOST_DIGITS = 1000

@@ -12,7 +12,7 @@ from ...runtime.checks import whole_number
 from ...task import Task
 from ...teachers import Mixture
 from .draws import drawn_teachers, input_root
-from .prompts import Data, Sequences, labelled, stream
+from .prompts import Data, Prompts, Sequences, labelled, stream
 
 
 class Batches(Protocol):
@@ -173,6 +173,8 @@ class Minibatches:
     @cached_property
     def _sequences(self) -> Sequences:
         """All sequences, which are read once."""
+        if isinstance(self.data, Prompts):
+            return self.data.all_sequences()
         return Sequences(self.data.tokens, self.data.targets)
 
     @property

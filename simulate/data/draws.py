@@ -3,6 +3,7 @@
 import numpy as np
 
 from ...runtime.arrays import FloatArray
+from ...runtime.checks import real_array
 from ...task import Task
 from ...teachers import TeacherLaw, covariance_root, symmetric_root
 
@@ -35,7 +36,7 @@ def drawn_teachers(
     shape = (count, law.outputs, law.dimension)
     if count == 0:
         return np.empty(shape)
-    W = np.asarray(law.draw(generator, count), dtype=np.float64)
+    W = real_array(law.draw(generator, count), "draws of the law of teachers")
     if W.shape != shape or not np.all(np.isfinite(W)):
         raise ValueError(
             f"draw of the law of teachers must give finite numbers of shape {shape}, not {W.shape}"
