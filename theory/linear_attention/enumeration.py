@@ -16,7 +16,12 @@ from ...runtime.display import Displayed, Summary, array_summary
 from ...task import Task
 from ..moments.population_loss import Population, direction_indices, population
 from .subsets import Choice, count_subsets, subsets_by_loss
-from .weight_decay import DecayedMerged, DecayedRankOne, checked_decay
+from .weight_decay import (
+    DecayedMerged,
+    DecayedRankOne,
+    checked_decay,
+    refuse_several_outputs,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -380,6 +385,7 @@ def _decay(
     """What a decay leaves to be learned, None where there is none; ValueError for heads of rank above 1."""
     if weight_decay == 0:
         return None
+    refuse_several_outputs(model)
     if isinstance(model, Merged):
         return DecayedMerged(loss, weight_decay)
     if model.rank > 1:

@@ -30,7 +30,7 @@ from .merged import (
 from .rank_one import rank_one_amplitude
 from .saddle_to_saddle.escapes import separate_block
 from .saddle_to_saddle.staircases import staircase, warn_if_sensitive
-from .weight_decay import checked_decay
+from .weight_decay import checked_decay, refuse_several_outputs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -199,6 +199,8 @@ def time_course(
     times = flow_times(flow_time)
     loss = population(task, model)
     decay = checked_decay(weight_decay)
+    if decay > 0:
+        refuse_several_outputs(model)
     if isinstance(initial, Mapping):
         if isinstance(model, Separate):
             if decay > 0:

@@ -29,6 +29,7 @@ from typing import ClassVar, NamedTuple, NoReturn
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ...models.protocol import Parametrization, outputs_of
 from ...runtime.arrays import BoolArray, FloatArray, IndexArray
 from ...runtime.checks import nonnegative_number
 from ..moments.population_loss import Population, direction_indices
@@ -381,6 +382,15 @@ def checked_decay(weight_decay: object) -> float:
     if isinstance(weight_decay, str) or hasattr(weight_decay, "update"):
         _refuse_optimiser(weight_decay)
     return nonnegative_number(weight_decay, "weight_decay")
+
+
+def refuse_several_outputs(model: Parametrization) -> None:
+    """ValueError for a model of more than one output."""
+    outputs = outputs_of(model)
+    if outputs > 1:
+        raise ValueError(
+            f"weight decay is known for models of one output, not {outputs}: simulate it, or pass weight_decay=0"
+        )
 
 
 def _refuse_optimiser(value: object) -> NoReturn:

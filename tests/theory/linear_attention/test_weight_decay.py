@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
 from attndyn import Merged, Separate, Task
-from attndyn.theory import fixed_point, fixed_points, population, time_course
+from attndyn.theory import fixed_point, fixed_points, population, staircase, time_course
 from attndyn.theory.linear_attention import (
     head_roots,
     largest_decay,
@@ -314,6 +314,14 @@ def test_what_is_not_known_is_refused(model, task, text):
         fixed_points(task, model, weight_decay=0.01)
 
 
+def test_several_outputs_are_refused_under_decay():
+    model = Merged(2, outputs=2)
+    with pytest.raises(ValueError, match="one output, not 2"):
+        fixed_points(FOUR, model, weight_decay=0.01)
+    with pytest.raises(ValueError, match="one output, not 2"):
+        time_course(FOUR, model, [1.0], 0.1, weight_decay=0.01)
+
+
 class AdamW:
     weight_decay = 0.01
 
@@ -474,3 +482,12 @@ def test_the_merged_map_is_found_next_to_the_decay_that_leaves_none():
     for share in (1e-12, 1e-3, 0.5, 1 - 1e-6, 1 - 1e-9):
         M = merged_map(loss, 2 * b * share)
         assert np.isclose(M[0, 0], (b - b * share) / curvature, rtol=1e-6)
+
+
+def test_there_is_no_staircase_under_decay():
+    model = Separate(2)
+    weights = {name: np.full(shape, 0.01) for name, shape in model.shapes(4).items()}
+    with pytest.raises(ValueError, match="no staircase under weight decay"):
+        staircase(FOUR, model, weights, weight_decay=0.01)
+    with pytest.raises(ValueError, match="no statement about adam"):
+        staircase(FOUR, model, weights, weight_decay="adam")

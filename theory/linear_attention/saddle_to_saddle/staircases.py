@@ -20,6 +20,7 @@ from ....runtime.time_axis import draw_losses, line_style
 from ....task import Task
 from ...moments.population_loss import Population, population
 from ...ode import flow_times
+from ..weight_decay import checked_decay
 from .escapes import SeparateHeads, separate_block
 from .exit_time_verdicts import (
     DETERMINED,
@@ -204,6 +205,7 @@ def staircase(
     initial: Mapping[str, NDArray[Any]],
     *,
     verify: bool = True,
+    weight_decay: float = 0.0,
 ) -> Staircase:
     """The `Staircase` of a `Separate` model on unlimited data from weights `initial`, full size, by name.
 
@@ -212,7 +214,8 @@ def staircase(
     scale of the weights. Only the blocks that move on unlimited data are read; a head that is exactly zero stays
     so. `verify`: whether to find the `verdict` and the `uncertainty`, by following three or more other paths, and
     to refine the path where they ask for it.
-    ValueError for another model, softmax, or weights of other shapes. ArithmeticError where the times cannot be
+    ValueError for another model, softmax, weights of other shapes, or a `weight_decay`, under which small heads die
+    and there is no staircase: `time_course` has it. ArithmeticError where the times cannot be
     computed, because grown heads go on moving or another precision gives other times.
 
     Source: Zhang et al. 2025 (arXiv 2501.16265), saddle to saddle; times from any weights go beyond it.
@@ -226,6 +229,11 @@ def staircase(
     >>> steps.directions, steps.kinds, steps.plateaus.round(4)
     ((1, 2), ('long', 'long'), array([3.    , 1.2222, 0.3889]))
     """
+    if checked_decay(weight_decay) > 0:
+        raise ValueError(
+            "there is no staircase under weight decay, since small heads die: "
+            "time_course(task, model, flow_time, initial, weight_decay=…) follows all heads"
+        )
     origin = _checked_origin(task, model, initial)
     # Compiled functions: not before they are needed.
     from .exit_time_uncertainty import precise_outcome, verdict_on
