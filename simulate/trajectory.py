@@ -41,7 +41,10 @@ _SERIES = ("time", "loss", "gradient_norm", "weight_time")
 _GRADIENT_DESCENT = "gradient_descent"
 """The name of the one optimizer that follows the gradient flow, as its settings say it."""
 
-_SHOWN_SETTINGS = ("model", "engine", "sequences", "scale", "scheme", "seed", "method")
+_SHOWN_SETTINGS = (
+    *("model", "engine", "sequences", "scale", "scheme", "seed", "method"),
+    *("loss_scale", "rows_without_loss"),
+)
 """Settings that a summary has room for, where a run has them."""
 
 

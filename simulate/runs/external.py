@@ -58,7 +58,9 @@ def external_run(
         losses = logged_losses(log, step, loss)
     weight_steps, stored = _stacked(weights)
 
-    settings: dict[str, Any] = {"source": EXTERNAL, "loss_scale": scale}
+    settings: dict[str, Any] = {"source": EXTERNAL}
+    if scale != 1:
+        settings["loss_scale"] = scale
     if isinstance(log, (str, bytes, os.PathLike)):
         settings["log"] = os.fsdecode(log)
     if losses.rows_without_loss:
@@ -137,6 +139,8 @@ def _by_step(source: Mapping[Any, Any]) -> dict[int, Weights]:
     checkpoints: dict[int, Weights] = {}
     for key, weights in source.items():
         step = _step_of(key)
+        if hasattr(weights, "state_dict"):
+            weights = weights.state_dict()
         if step in checkpoints:
             raise ValueError(f"weights hold step {step} twice")
         if not isinstance(weights, Mapping) or not weights:

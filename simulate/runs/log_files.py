@@ -76,7 +76,7 @@ def _read_json(path: Path, encoding: str) -> "LogTable | list[Any] | dict[str, A
     try:
         json.loads(first_lines[0])
         is_json_lines = len(first_lines) == 2
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         is_json_lines = False
 
     if not is_json_lines:
@@ -84,7 +84,7 @@ def _read_json(path: Path, encoding: str) -> "LogTable | list[Any] | dict[str, A
             whole: list[Any] | dict[str, Any] = json.loads(
                 path.read_text(encoding=encoding)
             )
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, RecursionError) as error:
             raise ValueError(
                 f"it is no JSON, of one value or of one value a line: {error}"
             ) from None
@@ -106,7 +106,7 @@ def _json_lines(path: Path, encoding: str) -> Iterator[Any]:
                 continue
             try:
                 yield json.loads(line)
-            except json.JSONDecodeError:
+            except (json.JSONDecodeError, RecursionError):
                 raise ValueError(
                     f"line {number} is no JSON: {line.strip()[:40]!r}"
                 ) from None
@@ -135,48 +135,78 @@ def flat_row(row: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
 
 
 class _Dialect(NamedTuple):
-    """How a file separates cells (None: by white space), and whether its first line names the columns."""
+    """How a file separates cells (None: by white space), the names of its columns, and the lines before the rows."""
 
     separator: str | None
     names: tuple[str, ...]
-    has_header: bool
+    lines_above: int
 
 
 def _read_csv(path: Path, encoding: str) -> LogTable:
     """A table of text in which any of the usual characters separates the cells."""
-    with open(path, encoding=encoding, newline="") as file:
-        first_lines = list(islice((line for line in file if line.strip()), 2))
-    dialect = _dialect([line.strip("\r\n") for line in first_lines])
+    try:
+        with open(path, encoding=encoding, newline="") as file:
+            dialect = _dialect(file)
+    except csv.Error as error:
+        raise ValueError(f"it is no CSV: {error}") from None
 
     def rows() -> Iterator[Row]:
         with open(path, encoding=encoding, newline="") as file:
-            yield from _csv_rows(file, dialect)
+            yield from _csv_rows(islice(file, dialect.lines_above, None), dialect)
 
     comma_is_decimal = dialect.separator != ","
     return LogTable(dialect.names, rows, comma_is_decimal)
 
 
-def _dialect(first_lines: list[str]) -> _Dialect:
-    """The separator that gives the first two lines the same number of cells, the most, and the names of columns."""
-    # numpy.savetxt puts this before a header.
-    lines = [line.removeprefix("#").strip(" ") for line in first_lines]
+def _dialect(file: Iterable[str]) -> _Dialect:
+    """The separator that gives header and first row the same number of cells, the most, and the names of columns."""
+    comment = ""
+    lines_above = 0
+    head: list[str] = []
+    for line in file:
+        text = line.strip(" \r\n")
+        if len(head) == 2:
+            break
+        if text.startswith("#") and not head:
+            comment = text.removeprefix("#").strip()
+        elif text:
+            head.append(text)
+        if not head:
+            lines_above += 1
+    separator = _separator(head or [comment])
+    names = _names(head[0], separator) if head else ()
+    if not head or (comment and not names):
+        # numpy.savetxt puts the names into a comment above the rows.
+        separator = _separator([comment, *head[:1]])
+        return _Dialect(separator, _names(comment, separator), lines_above)
+    if names:
+        return _Dialect(separator, names, lines_above + 1)
+    count = len(_cells(head[0], separator))
+    nameless = {1: ("loss",), 2: ("step", "loss")}
+    if count not in nameless:
+        raise ValueError(
+            f"its first line has {count} numbers and no names: write the names of the columns above them"
+        )
+    return _Dialect(separator, nameless[count], lines_above)
+
+
+def _separator(lines: list[str]) -> str | None:
+    """The separator by which these lines have the same number of cells, the most; None is white space."""
     best: str | None = ","
     most = 1
     for separator in (*_SEPARATORS, None):
         counts = {len(_cells(line, separator)) for line in lines}
+        # Lines of different lengths are an error of the file, which its reader names.
         if len(counts) == 1 and max(counts) > most:
             best = separator
             most = max(counts)
-    # A second line of another length is an error of the file, which its reader names.
-    cells = [cell.strip() for cell in _cells(lines[0], best)]
-    if not all(_is_numeral(cell) for cell in cells):
-        return _Dialect(best, tuple(cells), has_header=True)
-    nameless = {1: ("loss",), 2: ("step", "loss")}
-    if len(cells) not in nameless:
-        raise ValueError(
-            f"its first line has {len(cells)} numbers and no names: write the names of the columns above them"
-        )
-    return _Dialect(best, nameless[len(cells)], has_header=False)
+    return best
+
+
+def _names(line: str, separator: str | None) -> tuple[str, ...]:
+    """The names that a line holds; none if it holds numbers."""
+    cells = [cell.strip() for cell in _cells(line, separator)]
+    return () if all(_is_numeral(cell) for cell in cells) else tuple(cells)
 
 
 def _cells(line: str, separator: str | None) -> list[str]:
@@ -194,18 +224,16 @@ def _is_numeral(cell: str) -> bool:
 
 
 def _csv_rows(file: Iterable[str], dialect: _Dialect) -> Iterator[Row]:
-    """The rows below the header; ValueError for one with more cells than columns, or one that is no CSV."""
+    """The rows of these lines; ValueError for one with more cells than columns, or one that is no CSV."""
     if dialect.separator is None:
         lines: Iterator[list[str]] = (line.split() for line in file)
     else:
         lines = csv.reader(file, delimiter=dialect.separator)
-    is_header = dialect.has_header
+    first = dialect.lines_above + 1
     try:
-        for number, cells in enumerate(lines, start=1):
-            if not any(cell.strip() for cell in cells):
-                continue
-            if is_header:
-                is_header = False
+        for number, cells in enumerate(lines, start=first):
+            is_blank = not any(cell.strip() for cell in cells)
+            if is_blank or cells[0].startswith("#"):
                 continue
             # A last cell that is empty is a separator at the end of the line.
             extra = cells[len(dialect.names) :]

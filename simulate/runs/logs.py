@@ -170,8 +170,9 @@ def _table(log: Any) -> LogTable | None:
 
 def _table_of_mapping(log: Mapping[Any, Any]) -> LogTable:
     """The table of a Trainer's state, of {step: loss}, of one row, or of columns by name."""
-    if "log_history" in log:
-        return _table_of_rows(log["log_history"])
+    history = log.get("log_history")
+    if isinstance(history, (list, tuple)):
+        return _table_of_rows(history)
     if log and all(_is_step(key) for key in log):
         return _table_of_columns({"step": list(log), "loss": list(log.values())})
     flat = flat_row(log)
@@ -290,7 +291,7 @@ def _loss_column(names: tuple[str, ...], wanted: str | None) -> str:
         return names[-1]
     candidates = []
     for name in names:
-        words = set(_words(name))
+        words = set(_split(_without_run(name)))
         if words & LOSS_WORDS and not words & HELD_OUT_WORDS:
             candidates.append(name)
     return _only(candidates, names, "loss", "training losses")
@@ -315,18 +316,17 @@ def _step_column(
 
 
 def _words(name: str) -> list[str]:
-    """The words of a column's own name, in small letters, without the group or the run that it belongs to.
+    """The words of a column's own name, in small letters, without the group and the run that it belongs to.
 
-    >>> _words("run 7 - train/global_step"), _words("trainLoss")
-    (['global', 'step'], ['train', 'loss'])
+    >>> _words("run 7 - train/global_step"), _words("globalStep")
+    (['global', 'step'], ['global', 'step'])
     """
-    # W&B writes "run - metric" above the columns of an export, and metrics have groups, "train/loss".
-    own = name.rsplit(" - ", 1)[-1]
-    group, _, last = own.rpartition("/")
-    if not set(_split(last)) & (LOSS_WORDS | {"value"}):
-        return _split(last)
-    # The group says what a loss is of: "eval/loss".
-    return _split(f"{group} {last}")
+    return _split(_without_run(name).rpartition("/")[2])
+
+
+def _without_run(name: str) -> str:
+    """The name without the run: W&B writes "run - metric" above the columns of an export."""
+    return name.rsplit(" - ", 1)[-1]
 
 
 def _split(text: str) -> list[str]:
@@ -418,7 +418,7 @@ def _is_step(key: Any) -> bool:
     """Whether a key of a mapping is the number of a step."""
     if isinstance(key, str):
         return key.isdecimal()
-    return isinstance(key, (int, np.integer)) and not isinstance(key, bool)
+    return isinstance(key, (int, float, np.number)) and not isinstance(key, bool)
 
 
 def _is_nan(cell: Any) -> bool:

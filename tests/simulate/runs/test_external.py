@@ -157,6 +157,20 @@ def test_a_run_may_have_weights_alone():
     assert run.effective_map(MODEL).shape == (1, 2, 2)
 
 
+class Module:
+    """A module of PyTorch, whose weights are in its state."""
+
+    def state_dict(self):
+        return {"value": np.ones((2, 3))}
+
+
+def test_a_module_stands_for_its_weights():
+    run = external_run([1.0, np.nan, 0.5], weights={0: Module()}, loss_scale=0.5)
+    assert run.initial["value"].shape == (2, 3)
+    assert "loss_scale" in repr(run)
+    assert run.settings["rows_without_loss"] == 1
+
+
 W = np.ones((2, 3))
 WRONG = {
     "a run needs a log, or weights, or both": lambda: external_run(),

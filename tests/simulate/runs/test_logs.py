@@ -34,6 +34,10 @@ FILES = {
     "byte order mark": "\ufeff" + lines("iteration,mse"),
     "Windows": lines("global_step,train_loss", end="\r\n"),
     "savetxt": lines("# step loss", " "),
+    "comments": "# run 7\n# on Monday\nstep,loss\n0,1.0\n# restarted\n50,0.5\n100,0.25\n",
+    "comment without names": "# 7\nstep,loss\n0,1.0\n50,0.5\n100,0.25\n",
+    "groups": "_step,loss/train,loss/test\n0,1.0,9\n50,0.5,9\n100,0.25,9\n",
+    "camel case": "globalStep,trainLoss,valLoss\n0,1.0,9\n50,0.5,9\n100,0.25,9\n",
     "no header": "0,1.0\n50,0.5\n100,0.25\n",
     "decimal comma": "step;loss\n0;1,0\n50;0,5\n100;0,25\n",
     "quoted": '"step","loss"\n"0","1.0"\n"50","0.5"\n"100","0.25"\n',
@@ -96,6 +100,7 @@ MEMORY = {
     "history": TRAINER,
     "columns": {"step": STEPS, "loss": np.array(LOSSES)},
     "by step": dict(PAIRS),
+    "by step as floats": {float(s): l for s, l in PAIRS},
     "frame": Frame(
         step=[0, 50, 75, 100], loss=[1, 0.5, np.nan, 0.25], val_loss=[9] * 4
     ),
@@ -177,6 +182,8 @@ WRONG_FILES = {
     "'step' of row 2 is '1,000'": "step;loss\n0;1\n1,000;0,5\n",
     "line 3 has 3 cells under 2 columns": "step,loss\n0,1\n50,0,5\n",
     "its first line has 3 numbers and no names": "0,1,2\n1,1,2\n",
+    "it is no JSON": "[" * 5000 + "]" * 5000,
+    "it is no CSV": f"step,loss\n0,{'1' * 200_000}\n",
     "line 2 is no JSON": '{"step": 0, "loss": 1}\n{"step": 1, "lo',
     "it is no JSON, of one value or of one value a line": "{'loss': 0.5}\n",
     "row 2 is no JSON object, as the first one is": '{"step": 0, "loss": 1}\n[1, 2]\n',
