@@ -262,6 +262,7 @@ class Trajectory(Displayed):
             "optimizer": self.optimizer,
             "state": description,
             "settings": self.settings,
+            "weights": list(self.weights),
         }
         text = json.dumps(head, default=_as_json)
         arrays: dict[str, Any] = {
@@ -390,6 +391,9 @@ def load(path: AnyPath) -> Trajectory:
         run = _read(head, arrays)
         _refuse_misfit_arrays(run)
         _refuse_misfit_head(run)
+        # Files of before this was written lack the names.
+        if list(run.weights) != head.get("weights", list(run.weights)):
+            raise KeyError("weights")
         return run
     except (IndexError, KeyError, RecursionError, TypeError, ValueError):
         raise ValueError(
