@@ -711,7 +711,7 @@ def symmetric_root(matrix: FloatArray) -> FloatArray:
     return np.asarray((vectors * roots) @ vectors.T)
 
 
-def _rounding(values: FloatArray) -> float:
+def _rounding(values: NDArray[Any]) -> float:
     """What rounding makes of an eigenvalue 0, given numbers (D,) of the size of all eigenvalues."""
     return len(values) * float(np.finfo(float).eps * np.max(np.abs(values)))
 

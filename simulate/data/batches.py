@@ -9,10 +9,14 @@ import numpy as np
 
 from ...runtime.arrays import FloatArray, IndexArray
 from ...runtime.checks import whole_number
+from ...runtime.machine import refuse_too_large
 from ...task import Task
 from ...teachers import Mixture
 from .draws import drawn_teachers, input_root
-from .prompts import Data, Prompts, Sequences, labelled, stream
+from .prompts import Data, Prompts, Sequences, stream
+
+_COPIES = 3
+"""Arrays of the size of a batch's tokens at once: random numbers, tokens, and labels."""
 
 
 class Batches(Protocol):
@@ -93,24 +97,54 @@ class FreshPrompts:
         """Λ^½, which is found once."""
         return input_root(self.task)
 
+    @cached_property
+    def _rows(self) -> int:
+        """N+1, the tokens of a prompt; MemoryError if there is no room for a batch of them."""
+        rows = max(self.task.context_lengths) + 1
+        numbers = float(self.batch) * rows * (self.dimension + self.outputs)
+        refuse_too_large(
+            f"a batch of {self.batch} prompts of {rows} tokens",
+            _COPIES * 8.0 * numbers,
+            "choose a smaller batch or a shorter context",
+        )
+        return rows
+
+    @cached_property
+    def _has_mean(self) -> bool:
+        """Whether E x is not 0."""
+        return bool(np.any(self.task.input_mean))
+
     def at(self, step: int) -> Sequences:
         """The prompts of a step: tokens (b, N+1, D+K) and targets (b, N+1, K)."""
-        task = self.task
-        draws = stream(self.seed, "batches", step)
-        tokens = max(task.context_lengths) + 1
-        z = task.inputs.draw(draws, (self.batch, tokens, self.dimension))
-        x = (z.reshape(-1, self.dimension) @ self._root.T).reshape(z.shape)
-        x += task.input_mean
+        task, D = self.task, self.dimension
+        draws = stream(self.seed, "batches", whole_number(step, "step", least=0))
+        rows = self._rows
+        # Written in place: a copy of every token costs a fifth of their draws.
+        tokens = np.empty((self.batch, rows, D + self.outputs))
+        x, y = tokens[..., :D], tokens[..., D:]
+
+        z = task.inputs.draw(draws, (self.batch, rows, D))
+        np.matmul(
+            z.reshape(-1, D),
+            self._root.T,
+            out=tokens.reshape(-1, y.shape[2] + D)[:, :D],
+        )
+        if self._has_mean:
+            x += task.input_mean
         W = self._teachers(draws)  # (b, K, D)
-        y = np.matmul(x, W.swapaxes(1, 2))  # (b, N+1, K)
+        np.matmul(x, W.swapaxes(1, 2), out=y)
         if not task.noise_variance and not task.query_noise_variance:
-            return labelled(x, y, y)
+            return Sequences(tokens, y)
 
         noise = draws.standard_normal(y.shape)
-        labels = y + np.sqrt(task.noise_variance) * noise
         if task.query_noise_variance == task.noise_variance:
-            return labelled(x, labels, labels)
-        return labelled(x, labels, y + np.sqrt(task.query_noise_variance) * noise)
+            noise *= np.sqrt(task.noise_variance)
+            y += noise
+            return Sequences(tokens, y)
+        targets = y + np.sqrt(task.query_noise_variance) * noise
+        y += np.sqrt(task.noise_variance) * noise
+        y[:, -1] = targets[:, -1]  # the last row is a query always
+        return Sequences(tokens, targets)
 
     def _teachers(self, draws: np.random.Generator) -> FloatArray:
         """The teachers of a batch (b, K, D); their order does not matter to a mean."""
@@ -184,7 +218,8 @@ class Minibatches:
 
     def at(self, step: int) -> Sequences:
         """The prompts of a step: tokens (b, N+1, D+K) and targets (b, N+1, K)."""
-        epoch, place = divmod(step, self.steps_per_epoch)
+        whole_number(step, "step", least=0)
+        epoch, place = divmod(int(step), self.steps_per_epoch)
         order = _shuffled(self.data.sequences, self.seed, epoch)
         chosen = order[place * self.batch : (place + 1) * self.batch]
         tokens = self._sequences.tokens[chosen]

@@ -1,7 +1,10 @@
 """Prompts: the distribution that is sampled, its streams of random numbers, and what is refused."""
 
+import hashlib
+import multiprocessing
 import re
 import tracemalloc
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
@@ -10,8 +13,21 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from attndyn import Merged, Task
-from attndyn.simulate import initial_weights, prompts_from_tokens, sample
+from attndyn.inputs import Inputs
+from attndyn.simulate import (
+    initial_weights,
+    prompts_from_tokens,
+    sample,
+    statistics,
+)
 from attndyn.simulate.data.prompts import CHUNK
+from attndyn.teachers import Gaussian, Mixture, Pool, Sphere
+
+
+def signs(generator, shape):
+    """A law of z of one's own."""
+    return generator.choice([-1.0, 1.0], shape)
+
 
 Λ = np.array([[0.7, 0.2], [0.2, 0.3]])
 Ω = np.array([[1.5, -0.4], [-0.4, 0.8]])
@@ -91,6 +107,66 @@ def test_noise_is_independent_in_every_token():
     assert (
         z_score(noise[:, :, None] * noise[:, None, :], 0.25 * np.ones((6, 6))) > 20
     )  # control: one a sequence
+
+
+# Settings, then the digests of the prompts and of their tokens to nine places, as they were when a task had no other
+# laws: stored runs and statistics name the first, and are of the second.
+STORED = {
+    "plain": (
+        {"eigenvalues": [4, 3, 2, 1], "trace": 1.0, "context_length": 31},
+        {},
+        ("713d0eacc40f500e", "3042350dd4ea3198"),
+    ),
+    "noise": (
+        {"eigenvalues": [2, 1], "context_length": 5, "noise_variance": 0.25},
+        {"seed": 3},
+        ("90c69a76781f455d", "a7b2a88c428eff5c"),
+    ),
+    "covariances": (
+        {
+            "covariance": Λ.tolist(),
+            "teacher_covariance": Ω.tolist(),
+            "context_length": "1..4",
+        },
+        {"seed": 1, "split": "test"},
+        ("9cb9a50b205b1c87", "6210002446389b41"),
+    ),
+    "whitened": (
+        {"eigenvalues": [2, 1], "context_length": 4},
+        {"whiten": True, "centre": True},
+        ("0f32a2a9091d8293", "5e3c6df4bab25c61"),
+    ),
+    "fixed": (
+        {
+            "eigenvalues": [1, 1],
+            "context_length": 5,
+            "fixed_teacher": [1, -1],
+            "in_context_fraction": 0.9,
+        },
+        {"seed": 2},
+        ("18606bd0bcad0ecb", "1c528a7c893cef92"),
+    ),
+    "labels": (
+        {
+            "eigenvalues": [1, 1],
+            "context_length": 5,
+            "fixed_teacher": [1, -1],
+            "in_context_fraction": 0.4,
+            "noise_variance": "1/3",
+        },
+        {"random_labels": True},
+        ("6c342b3c66357ad7", "e3ce28cfb20ddc1e"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("task", "options", "names"), STORED.values(), ids=STORED)
+def test_prompts_of_tasks_that_are_stored_stay(task, options, names):
+    data = sample(Task(**task), 60, **options)
+    rounded = np.round(data.tokens, 9) + 0.0  # -0.0 is 0.0
+    digest = hashlib.sha256(rounded.tobytes()).hexdigest()
+    assert (data.digest[:16], digest[:16]) == names
+    assert sample(Task(**task), 60, **options | {"seed": 9}).digest[:16] != names[0]
 
 
 def test_chunks_are_the_tokens():
@@ -318,6 +394,18 @@ BAD = {
     "random_labels are for the sequences of a fixed_teacher": lambda: sample(
         TASK, 5, random_labels=True
     ),
+    "it is for teachers N(0, Ω) with one output, not for Sphere": lambda: sample(
+        Task([1, 1], teachers=Sphere(2), context_length=3), 9, whiten=True
+    ),
+    "random_labels are for the sequences of a fixed_teacher, which": lambda: sample(
+        POOL, 5, random_labels=True
+    ),
+    "balanced takes the teachers of a pool in turn": lambda: sample(
+        TASK, 5, balanced=True
+    ),
+    "it is for teachers=Pool(…) of equal weights, not for Pool": lambda: sample(
+        Task([1], teachers=Pool([[1], [2]], [1, 2]), context_length=3), 5, balanced=True
+    ),
     "random_labels need one context_length": lambda: sample(
         Task(
             [2, 1],
@@ -338,7 +426,118 @@ def test_what_is_refused_is_named_in_one_line(message):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("flag", ["whiten", "centre", "random_labels"])
+POOL = Task(
+    [2, 1], teachers=Pool([[1, 2], [3, 4], [5, 6]]), noise_variance=0, context_length=3
+)
+
+
+def members(tokens):
+    """Which member of POOL each sequence has, by its teacher."""
+    w = teachers(tokens)
+    distances = np.abs(w[:, None] - POOL.teachers.members[:, 0]).sum(axis=2)
+    assert np.max(np.min(distances, axis=1)) < 1e-6
+    return np.argmin(distances, axis=1)
+
+
+@pytest.mark.parametrize("sequences", [9, 10, CHUNK + 5])
+def test_balanced_prompts_have_each_teacher_equally_often(sequences):
+    counts = np.bincount(members(sample(POOL, sequences, balanced=True).tokens))
+    assert np.ptp(counts) <= 1
+    assert counts.sum() == sequences
+    random = np.bincount(members(sample(POOL, sequences + 999).tokens), minlength=3)
+    assert np.ptp(random) > 1  # control
+
+
+def test_balanced_prompts_have_negatives_too():
+    signed = Task([2, 1], teachers=Pool([[1, 2], [3, 4]], signs=True), context_length=3)
+    w = teachers(sample(signed, 8, balanced=True).tokens)
+    np.testing.assert_allclose(w.sum(axis=0), 0, atol=1e-9)
+
+
+def test_balance_changes_teachers_alone_and_names_them():
+    plain, balanced = sample(POOL, 50), sample(POOL, 50, balanced=True)
+    assert np.array_equal(plain.x, balanced.x)
+    assert plain.digest != balanced.digest
+    assert balanced.to_dict()["balanced"] is True
+    assert "balanced" not in plain.to_dict()
+
+
+def test_a_mixture_has_its_shares_in_order_across_chunks():
+    law = Mixture(
+        (0.3, Pool([[1, 0]])), ("1/3", Pool([[2, 0]])), ("11/30", Pool([[3, 0]]))
+    )
+    data = sample(Task([1, 1], teachers=law, context_length=3), CHUNK + 904)
+    w = np.round(teachers(data.tokens)[:, 0])
+    assert np.all(np.diff(w) >= 0)
+    assert np.unique(w, return_counts=True)[1].tolist() == law.counts(5000)
+    assert law.counts(5000) == [1500, 1667, 1833]
+
+
+def test_centring_keeps_the_mean_of_the_task():
+    task = Task([2, 1], input_mean=[3, -1], inputs="uniform", context_length=2)
+    x = sample(task, 700, centre=True).x
+    np.testing.assert_allclose(x.mean(axis=0), [[3, -1]] * 3, atol=1e-12)
+    away = np.abs(sample(task, 700).x.mean(axis=0) - [3, -1])  # control
+    assert np.max(away) > 1e-3
+
+
+def test_whitening_of_a_singular_covariance_is_exact():
+    Ω = np.array([[1.0, 2.0], [2.0, 4.0]])
+    task = Task([1, 1], teacher_covariance=Ω, context_length=3)
+    w = teachers(sample(task, 40, whiten=True).tokens)
+    np.testing.assert_allclose(w.T @ w / 40, Ω, atol=1e-12)
+
+
+def test_views_of_prompts_of_one_and_of_several_outputs():
+    one = sample(Task([1, 1], context_length="0..3"), 5)
+    assert (one.x.shape, one.y.shape, one.labels.shape) == ((5, 4, 2), (5, 4), (5,))
+    x, y, query = one.context
+    assert (x.shape, y.shape, query.shape) == ((5, 3, 2), (5, 3), (5, 2))
+    assert np.array_equal(one.labels, one.y[:, -1])
+    noisy = Task(
+        [1, 1],
+        teachers=Gaussian.on_supports(2, [[0], [1], [0, 1]]),
+        noise_variance=1,
+        query_noise_variance=0,
+        context_length=3,
+    )
+    data = sample(noisy, 5)
+    assert (data.y.shape, data.labels.shape) == ((5, 4, 3), (5, 3))
+    x, y, query = data.context
+    assert (x.shape, y.shape, query.shape) == ((5, 3, 2), (5, 3, 3), (5, 2))
+    assert np.array_equal(data.labels, data.targets[:, -1])
+    assert not np.array_equal(data.targets[:, :-1], data.y[:, :-1])
+    # Without noise y = W x exactly: two labels are of one coordinate each.
+    ratios = data.targets[..., 0] / data.x[..., 0]
+    np.testing.assert_allclose(ratios, ratios[:, :1] * np.ones(4), rtol=1e-9)
+
+
+def test_other_processes_draw_the_same_prompts_of_every_law():
+    law = Mixture((0.5, Sphere(2)), (0.5, Gaussian([1, 1], mean=[1, 0]).pool(3)))
+    task = Task(
+        [2, 1],
+        teachers=law,
+        inputs=Inputs(signs),
+        input_mean=[1, 0],
+        context_length=3,
+    )
+    data, model = sample(task, 2 * CHUNK, centre=True), Merged(heads=1)
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        there = statistics(data, model, executor=pool)
+    np.testing.assert_array_equal(statistics(data, model).S, there.S)
+
+
+def test_a_law_that_no_other_process_can_draw_is_refused():
+    lambda_draw = Inputs(lambda generator, shape: signs(generator, shape))
+    data = sample(Task([2, 1], inputs=lambda_draw, context_length=3), 2 * CHUNK)
+    with (
+        ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool,
+        pytest.raises(ValueError, match="cannot be sent to another process"),
+    ):
+        statistics(data, Merged(heads=1), executor=pool)
+
+
+@pytest.mark.parametrize("flag", ["whiten", "centre", "random_labels", "balanced"])
 @pytest.mark.parametrize("value", ["no", 1, 0.0, None])
 def test_flags_are_true_or_false(flag, value):
     with pytest.raises(ValueError, match=f"{flag} must be True or False"):
