@@ -14,7 +14,7 @@ from ..models.protocol import Parametrization
 from ..runtime.arrays import FloatArray
 from ..runtime.decimals import nonnegative, symmetric
 from ..task import Task, is_diagonal
-from .moments.population_loss import direction_indices, population
+from .moments.population_loss import direction_indices, invariant_population
 
 Prompts = tuple[FloatArray, FloatArray, FloatArray]
 
@@ -153,7 +153,7 @@ def learned_prediction(
     >>> learned_prediction(task, Separate(heads=1), (1,), [[[1.0], [2.0]]], [[3.0, 6.0]], [[3.0]])
     array([15.])
     """
-    M = population(task, model).learned(subset)
+    M = invariant_population(task, model).learned(subset)
     length = np.shape(y)[-1]
     divisor = attention_divisor(model, length, task.dimension)
     return preconditioned_step(x, y, query, M * length / divisor)

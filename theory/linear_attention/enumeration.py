@@ -14,7 +14,11 @@ from ...models.protocol import Parametrization, Weights
 from ...runtime.arrays import FloatArray
 from ...runtime.display import Displayed, Summary, array_summary
 from ...task import Task
-from ..moments.population_loss import Population, direction_indices, population
+from ..moments.population_loss import (
+    Population,
+    direction_indices,
+    invariant_population,
+)
 from .subsets import Choice, count_subsets, subsets_by_loss
 from .weight_decay import (
     DecayedMerged,
@@ -170,7 +174,7 @@ class FixedPoints(Displayed):
             limit = _capacity(self.model, loss)
             yield from subsets_by_loss(loss.c, loss.gains, limit)
             return
-        every_direction = tuple(range(1, loss.dimension + 1))
+        every_direction = tuple(range(1, loss.direction_count + 1))
         yield Choice(loss.minimum_loss, every_direction, False)
         yield Choice(loss.c, (), False)
 
@@ -327,7 +331,7 @@ def fixed_points(
     """
     checked_model = _built_in(model)
     decay = checked_decay(weight_decay)
-    return FixedPoints(population(task, checked_model), checked_model, decay)
+    return FixedPoints(invariant_population(task, checked_model), checked_model, decay)
 
 
 def fixed_point(
@@ -350,7 +354,7 @@ def fixed_point(
     4
     """
     checked_model = _built_in(model)
-    loss = population(task, checked_model)
+    loss = invariant_population(task, checked_model)
     decay = _decay(loss, checked_model, checked_decay(weight_decay))
     return _fixed_point(loss, checked_model, subset, assignment, decay)
 
@@ -362,8 +366,10 @@ def _fixed_point(
     assignment: Iterable[Iterable[int]] | None,
     decay: Decay | None,
 ) -> FixedPoint:
-    learned = sorted(direction_indices(subset, loss.dimension))
-    is_partly_merged = isinstance(model, Merged) and 0 < len(learned) < loss.dimension
+    learned = sorted(direction_indices(subset, loss.direction_count))
+    is_partly_merged = (
+        isinstance(model, Merged) and 0 < len(learned) < loss.direction_count
+    )
     if len(learned) > _capacity(model, loss) or is_partly_merged:
         raise ValueError(
             f"{model} has no fixed point with exactly the directions {[d + 1 for d in learned]} learned"
@@ -422,8 +428,8 @@ def _built_in(model: Parametrization) -> Merged | Separate:
 def _capacity(model: Merged | Separate, loss: Population) -> int:
     """How many directions the model can learn."""
     if isinstance(model, Merged):
-        return loss.dimension
-    return min(loss.dimension, model.head_count * model.rank)
+        return loss.direction_count
+    return min(loss.direction_count, model.head_count * model.rank)
 
 
 def _point(
@@ -531,7 +537,7 @@ def _hessian_index(
         # At M = 0 each head has one pair of eigenvalues ±2|B| and otherwise zeros; M* is the minimum.
         return 0 if learned else model.head_count
 
-    is_learned = np.zeros(loss.dimension, dtype=bool)
+    is_learned = np.zeros(loss.direction_count, dtype=bool)
     is_learned[learned] = True
     # Negative gains increase, as searchsorted wants them.
     unlearned_gains = -loss.gains[~is_learned]

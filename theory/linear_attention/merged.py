@@ -46,7 +46,7 @@ def aligned_amplitudes(
     not aligned, u0 has another shape, or a time is negative. Source: Zhang et al. 2025, on merged attention.
     """
     start = np.asarray(u0, dtype=np.float64)
-    check_shape(start, "u0", "(D,)", D=population.dimension)
+    check_shape(start, "u0", "(D,)", D=population.direction_count)
 
     growth_rates = population.b  # (D,)
     curvatures = population.a * population.lam  # (D,)

@@ -16,7 +16,11 @@ from ...runtime.display import Displayed, Summary, array_summary
 from ...runtime.files import AnyPath, as_path, read_arrays, write_atomically
 from ...runtime.time_axis import draw_losses, line_style
 from ...task import Task
-from ..moments.population_loss import Population, population
+from ..moments.population_loss import (
+    Population,
+    invariant_population,
+    population_of_all_directions,
+)
 from ..ode import flow_times
 from ..two_layer import two_layer_amplitudes
 from .decayed_flow import decayed_heads
@@ -197,7 +201,7 @@ def time_course(
             f"time_course predicts Merged and Separate, not {type(model).__name__}: simulate it instead"
         )
     times = flow_times(flow_time)
-    loss = population(task, model)
+    loss = invariant_population(task, model)
     decay = checked_decay(weight_decay)
     if decay > 0:
         refuse_several_outputs(model)
@@ -221,7 +225,7 @@ def _from_separate_amplitudes(
     model: Separate, loss: Population, times: FloatArray, initial: Any, decay: float
 ) -> TimeCourse:
     """Heads on their own directions: in closed form for rank one without decay, else 1 + R equations a head."""
-    start = _separate_start(model, loss.dimension, initial)  # (D,)
+    start = _separate_start(model, loss.direction_count, initial)  # (D,)
     if model.rank > 1:
         return _of_low_rank_heads(model.rank, loss, times, start, decay)
     if decay > 0:
@@ -235,7 +239,7 @@ def _decayed_amplitudes(
     loss: Population, times: FloatArray, start: FloatArray, decay: float
 ) -> FloatArray:
     """v (T, D) of dv/dt = b v² − aλ v⁵ − (wd/2) v on each direction, from `start` (D,) of either sign."""
-    amplitudes = np.zeros((len(times), loss.dimension))
+    amplitudes = np.zeros((len(times), loss.direction_count))
     curvature = loss.a * loss.lam
     for d in np.flatnonzero(start):
         # A balanced head of one pair: |v| = κ.
@@ -255,8 +259,8 @@ def _of_low_rank_heads(
     rank: int, loss: Population, times: FloatArray, start: FloatArray, decay: float
 ) -> TimeCourse:
     """Heads that take R started directions each, in order of gain, from balanced amplitudes `start` (D,)."""
-    κ = np.zeros((len(times), loss.dimension))
-    coefficients = np.zeros((len(times), loss.dimension))
+    κ = np.zeros((len(times), loss.direction_count))
+    coefficients = np.zeros((len(times), loss.direction_count))
     curvature = loss.a * loss.lam
     started = np.flatnonzero(start)
     for first in range(0, len(started), rank):
@@ -367,7 +371,7 @@ def _of_decayed_heads(
     decay: float,
 ) -> TimeCourse:
     """All heads from any weights, under a positive weight decay."""
-    loss = population(task, model)
+    loss = population_of_all_directions(task, model)
     start = separate_block(weights, model, task.dimension)
     heads = decayed_heads(loss, times, start, decay)
     basis = loss.directions if loss.is_aligned else task.eigenvectors

@@ -194,7 +194,7 @@ class DecayedMerged:
     def choices(self) -> Iterator[Choice]:
         """What is learned at each fixed point, by increasing loss."""
         if self.is_learned:
-            yield self.chosen(list(range(self.population.dimension)))
+            yield self.chosen(list(range(self.population.direction_count)))
         yield self.chosen([])
 
     def chosen(self, subset: list[int]) -> Choice:
@@ -237,7 +237,7 @@ class DecayedRankOne:
     def bounds(self) -> FloatArray:
         """The decay from which on a direction cannot be learned, 0 for one of no gain, (D,)."""
         loss = self.population
-        bounds = np.zeros(loss.dimension)
+        bounds = np.zeros(loss.direction_count)
         is_rewarded = loss.b > 0
         m = loss.coefficients[is_rewarded]
         bounds[is_rewarded] = largest_decay(loss.b[is_rewarded], 1 / m)
@@ -248,7 +248,7 @@ class DecayedRankOne:
         """v_d = |k_d| = |q_d| of a head on direction d, 0 where it cannot be learned, (D,)."""
         loss = self.population
         is_rewarded = loss.b > 0
-        v = np.zeros(loss.dimension)
+        v = np.zeros(loss.direction_count)
         m = loss.coefficients[is_rewarded]
         roots = head_roots(loss.b[is_rewarded], 1 / m, self.weight_decay)
         v[is_rewarded] = np.nan_to_num(roots.stable)
@@ -296,11 +296,11 @@ class DecayedRankOne:
     def _first_of_equals(self) -> IndexArray:
         """The index of the first direction with this gain and this λ, (D,): equal ones turn into each other freely."""
         loss = self.population
-        begins = np.ones(loss.dimension, dtype=bool)
+        begins = np.ones(loss.direction_count, dtype=bool)
         same_gain = np.diff(loss.gains) == 0
         same_λ = np.abs(np.diff(loss.lam)) <= _SAME_EIGENVALUE * loss.lam[1:]
         begins[1:] = ~(same_gain & same_λ)
-        indices = np.where(begins, np.arange(loss.dimension), 0)
+        indices = np.where(begins, np.arange(loss.direction_count), 0)
         return np.asarray(np.maximum.accumulate(indices))
 
     @cached_property
@@ -332,7 +332,7 @@ class DecayedRankOne:
                 f"weight_decay={self.weight_decay:g} leaves no fixed point with directions {lost} learned: "
                 f"that takes a decay below {bounds}"
             )
-        unlearned = np.setdiff1d(np.arange(self.population.dimension), subset)
+        unlearned = np.setdiff1d(np.arange(self.population.direction_count), subset)
         splits = np.isin(
             self._first_of_equals[subset], self._first_of_equals[unlearned]
         )
@@ -341,7 +341,7 @@ class DecayedRankOne:
 
     def learned(self, subset: tuple[int, ...]) -> FloatArray:
         """M_S (D, D), in which the directions of `subset`, numbered from 1, are learned."""
-        indices = direction_indices(subset, self.population.dimension)
+        indices = direction_indices(subset, self.population.direction_count)
         p, r = self.factors
         return np.asarray(p[:, indices] @ r[:, indices].T)
 
@@ -357,7 +357,7 @@ class DecayedRankOne:
         """
         loss = self.population
         δ = self.weight_decay / 2
-        unlearned = np.setdiff1d(np.arange(loss.dimension), learned)
+        unlearned = np.setdiff1d(np.arange(loss.direction_count), learned)
         d, j = np.meshgrid(learned, unlearned, indexing="ij")  # (|S|, D − |S|)
         d, j = d.astype(int), j.astype(int)
 

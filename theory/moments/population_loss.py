@@ -9,10 +9,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...models.divisors import attention_divisor
-from ...models.protocol import Parametrization, is_softmax
+from ...models.protocol import Parametrization, is_softmax, outputs_of
 from ...runtime.arrays import FloatArray, IndexArray
 from ...runtime.display import Displayed, Summary, array_summary
 from ...task import Task, is_diagonal
+from .laws import (
+    contracted_fourth_moments,
+    input_second_moments,
+    teacher_second_moments,
+)
 
 # What an eigensolver may make of equal gains, relative to the largest.
 _ROUNDED_TIE = 1e-12
@@ -25,7 +30,10 @@ _MIXTURES = (0.7548776662466927, 0.5698402909980532, 1.3247179572447460)
 
 
 class Spectrum(NamedTuple):
-    """Eigenvalues of Λ, A and B on common eigenvectors e_d, by decreasing gain b²/(aλ): dv/dt = b v² − a λ v⁵."""
+    """Eigenvalues of Λ, A and B on common eigenvectors e_d, by decreasing gain b²/(aλ): dv/dt = b v² − a λ v⁵.
+
+    Directions of no gain, on which x or the teacher does not vary, are left out.
+    """
 
     lam: FloatArray
     a: FloatArray
@@ -39,8 +47,13 @@ class Population(Displayed):
     """L(M) = c − 2 tr(BᵀM) + tr(Λ Mᵀ A M) of the restricted map M (D, D), in units of y².
 
     The model predicts βᵀ M x_q with β = Σ_n y_n x_n / divisor: c = E y_q², B = E[y_q β x_qᵀ], A = E[β βᵀ], `Lambda`
-    is Λ. `spectrum` holds the common eigenvectors of Λ, A and B where there are any. Directions are numbered from
-    1 by decreasing gain: the gain is how much learning that direction lowers the loss.
+    is E x xᵀ, which is Λ where x has mean 0. `spectrum` holds the common eigenvectors of Λ, A and B where there are
+    any. Directions are numbered from 1 by decreasing gain: the gain is how much learning that direction lowers the
+    loss; those of no gain are left out. `invariant` says whether gradient flow stays on the restricted block, as it
+    does where −W has the law of W.
+
+    With K > 1 `outputs` M is (K, K, D, D), its blocks M_ij joining β_j to output i; A = E[β βᵀ] is (KD, KD), B
+    (K, K, D, D) with B_ij = E[y_i β_j x_qᵀ], and L = c + Σ_i [tr(Λ M_iᵀ A M_i) − 2 tr(B_iᵀ M_i)] with M_i (KD, D).
 
     Source: Zhang et al. 2025 (arXiv 2501.16265), for Ω = 1 and no noise.
     """
@@ -50,6 +63,13 @@ class Population(Displayed):
     B: FloatArray
     Lambda: FloatArray
     spectrum: Spectrum | None = None
+    outputs: int = 1
+    invariant: bool = True
+
+    @property
+    def direction_count(self) -> int:
+        """How many directions have a gain, D where Λ and Ω are positive definite."""
+        return len(self.gains)
 
     @property
     def dimension(self) -> int:
@@ -57,13 +77,33 @@ class Population(Displayed):
         return len(self.Lambda)
 
     def loss(self, M: FloatArray) -> FloatArray:
-        """L(M) for M (..., D, D), shape (...), in units of y²."""
+        """L(M) for M (..., D, D), or (..., K, K, D, D) of K > 1 outputs; shape (...), in units of y²."""
+        if self.outputs > 1:
+            M = self._stacked(M)
+            B = self._stacked(self.B)
+            terms = (self.A @ M @ self.Lambda - 2 * B) * M  # (..., K, KD, D)
+            return np.asarray(self.c + np.sum(terms, axis=(-3, -2, -1)))
         quadratic: FloatArray = self.A @ M @ self.Lambda - 2 * self.B
         return np.asarray(self.c + np.sum(quadratic * M, axis=(-2, -1)))
+
+    def _stacked(self, M: FloatArray) -> FloatArray:
+        """Blocks (..., K, K, D, D) of K outputs with those of all β_j below each other, (..., K, KD, D)."""
+        K, D = self.outputs, self.dimension
+        array = np.asarray(M)
+        if array.shape[-4:] != (K, K, D, D):
+            raise ValueError(
+                f"M must have shape (..., {K}, {K}, {D}, {D}), as effective_map gives it, not {array.shape}"
+            )
+        return array.reshape(*array.shape[:-4], K, K * D, D)
 
     def excess(self, M: FloatArray) -> FloatArray:
         """L(M) − L(M*) = tr[Λ (M − M*)ᵀ A (M − M*)] for M (..., D, D), without cancellation."""
         gap = M - self.minimum
+        if self.outputs > 1:
+            gap = self._stacked(gap)
+            return np.asarray(
+                np.sum((self.A @ gap @ self.Lambda) * gap, axis=(-3, -2, -1))
+            )
         return np.asarray(np.sum((self.A @ gap @ self.Lambda) * gap, axis=(-2, -1)))
 
     def aligned_loss(self, coefficients: FloatArray) -> FloatArray:
@@ -74,7 +114,10 @@ class Population(Displayed):
         return np.asarray(self.minimum_loss + excess)
 
     def residual_correlation(self, M: FloatArray) -> FloatArray:
-        """G = B − A M Λ = −½ ∂L/∂M, by which gradient flow moves the weights, for M (..., D, D)."""
+        """G = B − A M Λ = −½ ∂L/∂M, by which gradient flow moves the weights, in the shape of M."""
+        if self.outputs > 1:
+            moved = self.A @ self._stacked(M) @ self.Lambda
+            return np.asarray(self.B - moved.reshape(np.shape(M)))
         return np.asarray(self.B - self.A @ M @ self.Lambda)
 
     def gradient(self, M: FloatArray) -> FloatArray:
@@ -93,22 +136,31 @@ class Population(Displayed):
         Gains are equal where they tie: for diagonal Λ and Ω just where λ_d ω_d are the same number as they are
         written, else up to the rounding of an eigensolver.
         """
+        self._refuse_outputs("gains")
         return (
             self._singular_system.gains
             if self.spectrum is None
             else self.spectrum.gains
         )
 
+    def _refuse_outputs(self, what: str) -> None:
+        """ValueError where there are several outputs."""
+        if self.outputs > 1:
+            raise ValueError(
+                f"{what} of {self.outputs} outputs are not known to this loss of a map: they are known for "
+                "shared-basis and Kronecker teachers"
+            )
+
     @cached_property
     def left(self) -> FloatArray:
-        """Left singular vectors u_d of T as columns, (D, D), in the order of `gains`."""
+        """Left singular vectors u_d of T as columns, in the order of `gains`: (D, D) where all have a gain."""
         if self.is_aligned:
             return self.directions
         return _square_root(self.A) @ self._singular_system.keys
 
     @cached_property
     def right(self) -> FloatArray:
-        """Right singular vectors t_d of T as columns, (D, D), in the order of `gains`."""
+        """Right singular vectors t_d of T as columns, in the order of `gains`: (D, D) where all have a gain."""
         if self.is_aligned:
             return self.directions
         return _square_root(self.Lambda) @ self._singular_system.queries
@@ -148,15 +200,22 @@ class Population(Displayed):
 
     def learned(self, subset: Iterable[int]) -> FloatArray:
         """M_S (D, D), in which the directions of `subset`, numbered from 1, are learned; ValueError on another."""
-        learned = direction_indices(subset, self.dimension)
+        learned = direction_indices(subset, self.direction_count)
         p, r = self.factors
         return np.asarray(p[:, learned] @ r[:, learned].T)
 
     @cached_property
     def minimum(self) -> FloatArray:
-        """M* = A⁻¹ B Λ⁻¹, (D, D), the global minimum: one preconditioned gradient step."""
-        if self.is_aligned:
-            return self.learned(range(1, self.dimension + 1))
+        """M* = A⁻¹ B Λ⁻¹, (D, D), the global minimum: one preconditioned gradient step.
+
+        The smallest where A or Λ is singular; (K, K, D, D) of K > 1 outputs.
+        """
+        if self.outputs > 1:
+            inverse_Λ = _pseudo_inverse(self.Lambda)
+            M = _pseudo_inverse(self.A) @ self._stacked(self.B) @ inverse_Λ
+            return np.asarray(M.reshape(self.B.shape))
+        if self.is_aligned or self.direction_count < self.dimension:
+            return self.learned(range(1, self.direction_count + 1))
         return np.linalg.solve(self.A, np.linalg.solve(self.Lambda, self.B.T).T)
 
     @cached_property
@@ -164,13 +223,16 @@ class Population(Displayed):
         """L with the m largest gains learned, m = 0 … D, (D+1,), in units of y²; the last is `minimum_loss`."""
         # Each sum is exact, so that the last entry is `minimum_loss` to the last bit.
         losses = [
-            math.fsum([self.c, *-self.gains[:m]]) for m in range(self.dimension + 1)
+            math.fsum([self.c, *-self.gains[:m]])
+            for m in range(self.direction_count + 1)
         ]
         return np.array(losses)
 
     @cached_property
     def minimum_loss(self) -> float:
         """L(M*), in units of y²."""
+        if self.outputs > 1:
+            return self.c - float(np.sum(self.B * self.minimum))
         return math.fsum([self.c, *-self.gains])
 
     def to_dict(self) -> dict[str, Any]:
@@ -180,7 +242,7 @@ class Population(Displayed):
             "A": self.A.tolist(),
             "B": self.B.tolist(),
             "Lambda": self.Lambda.tolist(),
-            "gains": self.gains.tolist(),
+            "gains": self.gains.tolist() if self.outputs == 1 else None,
             "minimum_loss": self.minimum_loss,
         }
 
@@ -190,12 +252,18 @@ class Population(Displayed):
             "dimension": self.dimension,
             "loss at M = 0": f"{self.c:.8g}",
             "minimum loss": f"{self.minimum_loss:.8g}",
-            "gains": array_summary(self.gains),
         }
+        if self.outputs > 1:
+            rows["outputs"] = self.outputs
+        else:
+            rows["gains"] = array_summary(self.gains)
+            rows["coefficients"] = "none: Λ and Ω do not commute"
         if self.is_aligned:
             rows["coefficients"] = array_summary(self.coefficients)
-        else:
-            rows["eigenvectors"] = "Λ and Ω do not commute"
+        if not self.invariant:
+            rows["restricted block"] = (
+                "left by gradient flow: the law of W has odd moments"
+            )
         formulas = {
             "loss": r"L(M) = c - 2\,\mathrm{tr}(B^\top M) + \mathrm{tr}(\Lambda M^\top A M)",
             "minimum": r"M^* = A^{-1} B \Lambda^{-1}",
@@ -204,6 +272,7 @@ class Population(Displayed):
 
     @property
     def _aligned(self) -> Spectrum:
+        self._refuse_outputs("directions")
         if self.spectrum is None:
             raise ValueError(
                 "Λ and Ω do not commute, so no direction has eigenvalues: use gains, left and right"
@@ -213,10 +282,14 @@ class Population(Displayed):
     @cached_property
     def _singular_system(self) -> "_SingularSystem":
         """That of T, by Cholesky factors A = F_A F_Aᵀ and Λ = F_Λ F_Λᵀ, which small eigenvalues do not spoil."""
-        inverse_A = np.linalg.inv(np.linalg.cholesky(self.A))
-        inverse_Λ = np.linalg.inv(np.linalg.cholesky(self.Lambda))
+        inverse_A = _inverse_factor(self.A)
+        inverse_Λ = _inverse_factor(self.Lambda)
         # F_A⁻¹ B F_Λ⁻ᵀ is T between rotations, so that its singular values are those of T.
-        left, values, right = np.linalg.svd(inverse_A @ self.B @ inverse_Λ.T)
+        left, values, right = np.linalg.svd(
+            inverse_A @ self.B @ inverse_Λ.T, full_matrices=False
+        )
+        count = _numerical_rank(self.B)  # singular values beyond it are rounding
+        left, values, right = left[:, :count], values[:count], right[:count]
         gains = _ties_made_equal(values, _ROUNDED_TIE * values[:1]) ** 2
         return _SingularSystem(gains, inverse_A.T @ left, inverse_Λ.T @ right.T)
 
@@ -230,48 +303,163 @@ class _SingularSystem(NamedTuple):
 
 
 def population(task: Task, model: Parametrization) -> Population:
-    """Exact population loss of a linear-attention model on the task; only the model's divisor matters.
+    """Exact population loss of a linear-attention model on the task; only the model's outputs and divisor matter.
 
-    With s = N/divisor: c = tr(ΩΛ) + σ², B = s ΛΩΛ, A = s² [(1 + 1/N) ΛΩΛ + (tr(ΩΛ) + σ²) Λ/N], and for a range of
-    context lengths N the means of B and A over it. ValueError for softmax, or for a mixture with a fixed teacher,
-    which has `feature_moments`.
+    With Ω = E w wᵀ, M₂ = E x xᵀ and s = N/divisor: c = tr(ΩM₂) + σ² with the query's σ², B = s M₂ΩM₂ and
+    A = s² [(1 − 1/N) M₂ΩM₂ + (E[(xᵀΩx) x xᵀ] + σ² M₂)/N]. For Gaussian x of mean 0, where M₂ = Λ, that is
+    A = s² [(1 + 1/N) ΛΩΛ + (tr(ΩΛ) + σ²) Λ/N]. For several context lengths they are weighted means. ValueError for
+    softmax, for x whose fourth moment is not known, for a mixture with a fixed teacher, which has `feature_moments`,
+    and for a task and a model of different outputs.
 
     >>> from attndyn import Merged, Task
     >>> task = Task(eigenvalues=[4, 3, 2, 1], trace=1.0, context_length=31)
     >>> population(task, Merged(heads=8)).minimum_loss.__round__(8)
     0.13599507
+    >>> uniform = Task([1 / 12] * 10, inputs="uniform", context_length=10)
+    >>> population(uniform, Merged(heads=1)).minimum_loss.__round__(5)
+    0.41246
     """
     if is_softmax(model):
         raise ValueError(
             "softmax attention has no finite moments, so no population loss here: simulate on tokens"
         )
-    if task.in_context_fraction < 1:
+    if task.outputs != outputs_of(model):
+        raise ValueError(
+            f"the task has {task.outputs} outputs and the model {outputs_of(model)}: "
+            f"{type(model).__name__}(…, outputs={task.outputs})"
+        )
+    if task.has_normal_teachers and task.in_context_fraction < 1:
         raise ValueError(
             "a fixed teacher moves weights off the restricted block: use feature_moments, or simulate on statistics"
         )
+    if task.outputs > 1:
+        return _population_of_outputs(task, model)
+    if task.inputs.is_gaussian and not np.any(task.input_mean):
+        return _gaussian_population(task, model)
+    return _general_population(task, model)
+
+
+def invariant_population(task: Task, model: Parametrization) -> Population:
+    """The population loss where gradient flow stays on the restricted block; ValueError elsewhere.
+
+    ValueError, too, for several outputs, whose gradient flow is known for some laws of teachers alone.
+    """
+    loss = population(task, model)
+    if not loss.invariant:
+        raise ValueError(
+            "the law of these teachers has odd moments, so gradient flow leaves the restricted block: "
+            "Pool(…, signs=True) has the same second moments; or use feature_moments, or train on data"
+        )
+    loss._refuse_outputs("fixed points and time courses")
+    return loss
+
+
+def population_of_all_directions(task: Task, model: Parametrization) -> Population:
+    """`invariant_population` where every direction has a gain; ValueError elsewhere.
+
+    Weights may have parts on directions of no gain, which decay and take part in the flow of heads.
+    """
+    loss = invariant_population(task, model)
+    if loss.direction_count < loss.dimension:
+        raise ValueError(
+            f"only {loss.direction_count} of {loss.dimension} directions have a gain, since Λ or Ω is singular: the "
+            "flow of heads from given weights is known where all have one; pass amplitudes to time_course, or leave "
+            "out the coordinates on which x or the teacher does not vary"
+        )
+    return loss
+
+
+def _gaussian_population(task: Task, model: Parametrization) -> Population:
+    """That of Gaussian x of mean 0 and one output, whose fourth moments are products of Λ."""
     Λ = task.covariance
-    Ω = task.teacher_covariance
+    Ω = _teacher_moments(task)
     # As they are written: eigenvectors are then coordinates, and ties exact.
     are_diagonal = is_diagonal(Λ) and is_diagonal(Ω)
     means = _length_means(task, model)
-    c = float(np.sum(Ω * Λ)) + task.noise_variance
+    signal = float(np.sum(Ω * Λ))
+    context_label = signal + task.noise_variance  # E y² in the context
 
     with np.errstate(over="ignore", invalid="ignore"):
         ΛΩΛ = _cubic_covariance(Λ, Ω, are_diagonal)
-        A = means.pairs * ΛΩΛ + means.single * c * Λ
+        A = means.pairs * ΛΩΛ + means.single * context_label * Λ
         B = means.linear * ΛΩΛ
         _refuse_unrepresentable(A, B, Λ)
-    return Population(c, A, B, Λ, _spectrum(task, means, c, are_diagonal))
+    return Population(
+        c=signal + task.query_noise_variance,
+        A=A,
+        B=B,
+        Lambda=Λ,
+        spectrum=_spectrum(task, means, context_label, are_diagonal),
+        invariant=task.teachers.symmetric,
+    )
+
+
+def _general_population(task: Task, model: Parametrization) -> Population:
+    """That of one output and x of any law with known fourth moments."""
+    Ω = _teacher_moments(task)
+    means = _length_means(task, model)
+    M2 = input_second_moments(task)
+    with np.errstate(over="ignore", invalid="ignore"):
+        M2ΩM2 = _cubic_covariance(M2, Ω, are_diagonal=False)
+        token = contracted_fourth_moments(task, Ω) + task.noise_variance * M2
+        A = means.distinct * M2ΩM2 + means.single * (token + token.T) / 2
+        B = means.linear * M2ΩM2
+        _refuse_unrepresentable(A, B, M2)
+    c = float(np.sum(Ω * M2)) + task.query_noise_variance
+    spectrum = _common_spectrum(A, B, M2)
+    return Population(c, A, B, M2, spectrum, invariant=task.teachers.symmetric)
+
+
+def _population_of_outputs(task: Task, model: Parametrization) -> Population:
+    """That of K > 1 outputs: A_jl = (1 − 1/N) M₂T_jl M₂ + (E[(xᵀT_jl x) x xᵀ] + δ_jl σ² M₂)/N, T_jl = E W_j W_lᵀ."""
+    K, D = task.outputs, task.dimension
+    T = teacher_second_moments(task.teachers)  # (K, D, K, D)
+    means = _length_means(task, model)
+    M2 = input_second_moments(task)
+    A = np.empty((K, D, K, D))
+    B = np.empty((K, K, D, D))
+    for j in range(K):
+        for l in range(K):
+            T_jl = T[j, :, l, :]
+            token = contracted_fourth_moments(task, T_jl)
+            if j == l:
+                token = token + task.noise_variance * M2
+            distinct = M2 @ T_jl @ M2
+            A[j, :, l, :] = means.distinct * distinct + means.single * token
+            # B_lj = E[y_l β_j x_qᵀ].
+            B[l, j] = means.linear * distinct
+    stacked = A.reshape(K * D, K * D)
+    if not np.all(np.isfinite(stacked)):
+        raise ValueError(
+            "the moments of this task overflow: rescale Λ, for instance by trace=1, or the teachers"
+        )
+    signal = float(np.einsum("iaib,ab->", T, M2))
+    return Population(
+        c=signal + K * task.query_noise_variance,
+        A=(stacked + stacked.T) / 2,
+        B=B,
+        Lambda=M2,
+        outputs=K,
+        invariant=task.teachers.symmetric,
+    )
+
+
+def _teacher_moments(task: Task) -> FloatArray:
+    """Ω = E w wᵀ (D, D) of one output, as it is written where the teachers are N(0, Ω)."""
+    if task.has_normal_teachers:
+        return task.teacher_covariance
+    return teacher_second_moments(task.teachers)[0, :, 0, :]
 
 
 def _refuse_unrepresentable(A: FloatArray, B: FloatArray, Λ: FloatArray) -> None:
     """ValueError where A, B or the products of A and Λ, (D, D) each, are too large or too small for numbers."""
-    # The largest entries of positive definite matrices stand on their diagonals.
+    # The largest entries of positive semidefinite matrices stand on their diagonals. Moments of directions on
+    # which nothing varies are exactly zero.
     is_representable = np.isfinite(np.max(A) * np.max(Λ))
-    if (
-        not is_representable
-        or min(A.diagonal().min(), B.diagonal().min()) < _SMALLEST_MOMENT
-    ):
+    moments = np.concatenate([np.diag(A), np.diag(B)])
+    varies = np.tile(np.diag(Λ) > 0, 2) & (moments != 0)
+    vanishes = np.any(moments[varies] < _SMALLEST_MOMENT) or not np.any(moments)
+    if not is_representable or vanishes:
         limit = "underflow" if is_representable else "overflow"
         raise ValueError(
             f"the moments of this task {limit}: rescale Λ, for instance by trace=1, or Ω"
@@ -293,30 +481,45 @@ def direction_indices(subset: Iterable[int], dimension: int) -> list[int]:
 
 
 class _LengthMeans(NamedTuple):
-    """Means over the context lengths n, with s = n/divisor: of s, of s² (1 + 1/n), and of s²/n.
+    """Weighted means over the context lengths n, with s = n/divisor: of s, s² (1 + 1/n), s²/n and s² (1 − 1/n).
 
-    E[β x_qᵀ y_q] is `linear` ΛΩΛ. Of E[β βᵀ] the n² pairs of tokens give `pairs` ΛΩΛ, and each token with itself
-    `single` (tr(ΩΛ) + σ²) Λ.
+    E[β x_qᵀ y_q] is `linear` M₂ΩM₂. Of E[β βᵀ] the pairs of different tokens give `distinct` M₂ΩM₂, and each token with
+    itself `single` (E[(xᵀΩx) x xᵀ] + σ² M₂). For Gaussian x that is `pairs` ΛΩΛ + `single` (tr(ΩΛ) + σ²) Λ.
     """
 
     linear: float
     pairs: float
     single: float
+    distinct: float
 
 
 def _length_means(task: Task, model: Parametrization) -> _LengthMeans:
-    count = len(task.context_lengths)
+    lengths = task.context_lengths
     linear = []
     pairs = []
     single = []
-    for n in task.context_lengths:
-        s = n / attention_divisor(model, n, task.dimension)
+    distinct = []
+    for n in lengths:
+        # An empty context has no β.
+        s = n / attention_divisor(model, n, task.dimension) if n else 0.0
+        each = s * s / n if n else 0.0
         linear.append(s)
-        pairs.append(s * s * (n + 1) / n)
-        single.append(s * s / n)
-    return _LengthMeans(
-        math.fsum(linear) / count, math.fsum(pairs) / count, math.fsum(single) / count
-    )
+        pairs.append(s * s * (n + 1) / n if n else 0.0)
+        single.append(each)
+        distinct.append(s * s * (n - 1) / n if n else 0.0)
+    means = [
+        _weighted_mean(values, task.context_weights)
+        for values in (linear, pairs, single, distinct)
+    ]
+    return _LengthMeans(*means)
+
+
+def _weighted_mean(values: list[float], weights: FloatArray) -> float:
+    """Σ of weights times values; the plain mean where the weights are equal."""
+    if np.ptp(weights) == 0:
+        return math.fsum(values) / len(values)
+    products = [float(w) * value for w, value in zip(weights, values, strict=True)]
+    return math.fsum(products)
 
 
 def _cubic_covariance(Λ: FloatArray, Ω: FloatArray, are_diagonal: bool) -> FloatArray:
@@ -332,20 +535,57 @@ def _spectrum(
 ) -> Spectrum | None:
     """Eigenvalues and gains on the common eigenvectors of Λ and Ω; None where these do not commute."""
     Λ = task.covariance
-    Ω = task.teacher_covariance
+    Ω = _teacher_moments(task)
     basis = np.eye(task.dimension) if are_diagonal else _common_eigenvectors(Λ, Ω)
     if basis is None:
         return None
     λ = np.diag(Λ) if are_diagonal else _diagonal_on(basis, Λ)
     ω = np.diag(Ω) if are_diagonal else _diagonal_on(basis, Ω)
 
+    has_gain = _directions_with_gain(λ, ω, are_diagonal)
+    λ, ω, basis = λ[has_gain], ω[has_gain], basis[:, has_gain]
     a, b = _direction_moments(means, c, λ, ω)
     roots = np.sqrt(b / a * (b / λ))  # of the gains b²/(aλ)
-    if are_diagonal:
-        order, levels = _exact_order(task, roots)
+    if are_diagonal and task.has_normal_teachers:
+        order, levels = _exact_order(task, roots, has_gain)
     else:
         order, levels = _rounded_order(λ, roots)
     return Spectrum(λ[order], a[order], b[order], basis[:, order], levels**2)
+
+
+def _directions_with_gain(λ: FloatArray, ω: FloatArray, are_exact: bool) -> IndexArray:
+    """The directions on which both x and the teacher vary: λω > 0, up to the rounding of an eigensolver."""
+    rounding = 0.0 if are_exact else len(λ) * float(np.finfo(float).eps)
+    varies = (λ > rounding * np.max(λ)) & (ω > rounding * np.max(ω))
+    return np.flatnonzero(varies)
+
+
+def _common_spectrum(A: FloatArray, B: FloatArray, Λ: FloatArray) -> Spectrum | None:
+    """Eigenvalues and gains on the common eigenvectors of A, B and Λ (D, D); None where there are none."""
+    basis = _basis_of_all(A, B, Λ)
+    if basis is None:
+        return None
+    λ, a, b = (_diagonal_on(basis, matrix) for matrix in (Λ, A, B))
+    rounding = len(λ) * float(np.finfo(float).eps)
+    has_gain = (λ > rounding * np.max(λ)) & (b > rounding * np.max(b))
+    λ, a, b, basis = λ[has_gain], a[has_gain], b[has_gain], basis[:, has_gain]
+    order, levels = _rounded_order(λ, np.sqrt(b / a * (b / λ)))
+    return Spectrum(λ[order], a[order], b[order], basis[:, order], levels**2)
+
+
+def _basis_of_all(*matrices: FloatArray) -> FloatArray | None:
+    """Orthonormal columns on which symmetric matrices are all diagonal, the coordinates where they are, or None."""
+    identity = np.eye(len(matrices[0]))
+    if all(is_diagonal(matrix) for matrix in matrices):
+        return identity
+    for mixture in _MIXTURES:
+        mixed = np.zeros_like(identity)
+        for power, matrix in enumerate(matrices):
+            mixed += mixture**power * matrix / np.max(np.abs(matrix))
+        basis = np.linalg.eigh(mixed).eigenvectors
+        if all(_is_diagonal_on(basis, matrix) for matrix in matrices):
+            return np.asarray(basis)
+    return None
 
 
 def _direction_moments(
@@ -381,14 +621,16 @@ def _diagonal_on(basis: FloatArray, matrix: FloatArray) -> FloatArray:
     return np.asarray(np.einsum("id,ij,jd->d", basis, matrix, basis, optimize=True))
 
 
-def _exact_order(task: Task, roots: FloatArray) -> tuple[IndexArray, FloatArray]:
+def _exact_order(
+    task: Task, roots: FloatArray, has_gain: IndexArray
+) -> tuple[IndexArray, FloatArray]:
     """The order of the directions by decreasing gain, then λ, and the roots of their gains, equal where they tie.
 
     The gain s² (λω)²/(s² (1 + 1/N) λω + s² (tr(ΩΛ) + σ²)/N) of a diagonal task increases with λω, so the numbers λω
     as they are written decide. Roots that differ by less than their rounding are set one double apart.
     """
-    λ = task.exact_variances
-    products = λ * task.exact_teacher_variances
+    λ = task.exact_variances[has_gain]
+    products = λ * task.exact_teacher_variances[has_gain]
     order = sorted(range(len(λ)), key=lambda d: (-products[d], -λ[d]))
     levels = roots[order]
     for k in range(1, len(order)):
@@ -415,6 +657,31 @@ def _ties_made_equal(values: FloatArray, tie: FloatArray) -> FloatArray:
     indices = np.where(begins_level, np.arange(len(values)), 0)
     first_of_level = np.maximum.accumulate(indices)
     return np.asarray(values[first_of_level])
+
+
+def _inverse_factor(matrix: FloatArray) -> FloatArray:
+    """F⁻¹ with F Fᵀ the matrix (D, D), by Cholesky; of a singular one (r, D), on the r eigenvectors that count."""
+    rank = _numerical_rank(matrix)
+    if rank == len(matrix):
+        return np.asarray(np.linalg.inv(np.linalg.cholesky(matrix)))
+    values, vectors = np.linalg.eigh(matrix)
+    kept = slice(len(matrix) - rank, None)  # eigenvalues increase
+    return np.asarray((vectors[:, kept] / np.sqrt(values[kept])).T)
+
+
+def _numerical_rank(matrix: FloatArray) -> int:
+    """How many singular values of a matrix in units of its own diagonal are more than rounding."""
+    scale = np.sqrt(np.abs(np.diag(matrix)))
+    unit = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
+    values = np.linalg.svd(unit[:, None] * matrix * unit, compute_uv=False)
+    rounding = len(values) * float(np.finfo(float).eps) * np.max(values, initial=0.0)
+    return int(np.sum(values > rounding))
+
+
+def _pseudo_inverse(matrix: FloatArray) -> FloatArray:
+    """The inverse of a positive semidefinite matrix on the eigenvectors that count."""
+    factor = _inverse_factor(matrix)
+    return np.asarray(factor.T @ factor)
 
 
 def _square_root(matrix: FloatArray) -> FloatArray:

@@ -34,7 +34,7 @@ from ....models.protocol import Parametrization
 from ....runtime.arrays import BoolArray, FloatArray, IndexArray
 from ....runtime.display import Displayed, Summary, array_summary
 from ....task import Task
-from ...moments.population_loss import Population, population
+from ...moments.population_loss import Population, population_of_all_directions
 from .escapes import separate_block
 from .independent_heads import (
     LARGEST_EXPONENT,
@@ -129,7 +129,7 @@ def exits_of_instantaneous_drops(
 
 def _checked_moments(task: Task, model: Separate) -> Population:
     """The moments; ValueError unless drops are those of single directions in the order of the gains."""
-    moments = population(task, model)
+    moments = population_of_all_directions(task, model)
     if not moments.is_aligned:
         raise ValueError(
             "Λ and Ω do not commute, so drops are not those of single directions: use staircase"
@@ -192,7 +192,7 @@ def _exits(moments: Population, heads: AlignedHeads, kicks: bool) -> list[_Exit]
     count = len(heads.v)
     small = _SmallHeads(heads, np.arange(count), np.ones(count), 0.0, 0.0)
     exits = list[_Exit]()
-    for d in range(min(moments.dimension, count)):
+    for d in range(min(moments.direction_count, count)):
         rates = GrowthRates(moments.a[d:], moments.b[d:], moments.lam[d:])
         escape = first_escape(small.heads, rates)
         if escape.head < 0:

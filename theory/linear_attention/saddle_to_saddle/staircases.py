@@ -18,7 +18,7 @@ from ....runtime.display import Displayed, Summary
 from ....runtime.files import AnyPath
 from ....runtime.time_axis import draw_losses, line_style
 from ....task import Task
-from ...moments.population_loss import Population, population
+from ...moments.population_loss import Population, population_of_all_directions
 from ...ode import flow_times
 from ..weight_decay import checked_decay
 from .escapes import SeparateHeads, separate_block
@@ -288,7 +288,7 @@ def paths_from(origin: Origin) -> Paths:
     """The paths from an origin; ValueError for softmax, or weights of other shapes."""
     from .piecewise_curves import on_directions
 
-    moments = population(origin.task, origin.model)
+    moments = population_of_all_directions(origin.task, origin.model)
     heads = separate_block(origin.weights, origin.model, origin.task.dimension)
     basis = moments.directions if moments.is_aligned else origin.task.eigenvectors
     return Paths(moments, basis, on_directions(heads, basis))
