@@ -7,6 +7,7 @@ import numpy as np
 from ...models.attention import Separate
 from ...models.protocol import Parametrization, Weights, outputs_of
 from ...runtime.arrays import FloatArray
+from ...task import Task
 from ..data.batches import Batches
 from ..data.prompts import Data, Sequences
 from ..sufficient_statistics.quadratic_loss import Statistics, refuse_mismatch
@@ -81,7 +82,7 @@ def batch_objective(model: Parametrization, batches: Batches) -> StepObjective:
 
 
 def refuse_other_outputs(
-    model: Parametrization, source: Data | Statistics | Batches
+    model: Parametrization, source: Data | Statistics | Batches | Task
 ) -> None:
     """ValueError if the data have another number of labels of one x than the model has outputs."""
     labels = getattr(source, "outputs", 1)

@@ -18,6 +18,7 @@ from ..attention.initialisation import (
     initial_weights,
     refuse_unknown_scheme,
 )
+from ..attention.objectives import refuse_other_outputs
 from ..data.batches import FreshPrompts, Minibatches
 from ..data.prompts import Prompts, sample
 from ..descent.gradient_descent import Diverged, train
@@ -113,6 +114,7 @@ class Experiment(Displayed):
             raise ValueError(
                 f"an experiment is of {' or '.join(names)}, not of {cls.__name__}: call train for it"
             )
+        refuse_other_outputs(self.model, self.task)
         self._choose_engine()
         refuse_unknown_scheme(self.scheme)
         positive_number(self.scale, "scale")

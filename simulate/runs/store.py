@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 from ...models.divisors import divisor_name, score_divisor
+from ...models.protocol import reads_query_token
 from ...runtime.files import AnyPath, as_path
 from ..descent.gradient_descent import Diverged
 from ..sufficient_statistics.quadratic_loss import Statistics
@@ -77,7 +78,11 @@ def data_digest(experiment: Experiment) -> str:
     divisor = getattr(model, "divisor", None)
     if score_divisor(model, dimension) != 1:
         divisor = divisor_name(model, dimension)
-    return hashlib.sha256(f"{experiment.data.digest}{divisor}".encode()).hexdigest()
+    text = f"{experiment.data.digest}{divisor}"
+    # Left out where the query's token is read, so that files of statistics keep their names.
+    if not reads_query_token(model):
+        text += " without the query's token"
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def shared_statistics(experiment: Experiment, folder: AnyPath) -> Statistics:

@@ -8,6 +8,7 @@ import pytest
 
 from attndyn import Merged, Task
 from attndyn.simulate import (
+    Adam,
     Diverged,
     Experiment,
     Sweep,
@@ -140,3 +141,18 @@ def test_a_sweep_with_a_run_of_other_code_keeps_its_manifest(tmp_path):
         path.name
     ]
     assert "attndyn sweep 1" in (tmp_path / "sweep.json").read_text()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": Adam(0.01), "learning_rate": None},
+        {"batch": 10, "engine": "tokens"},
+    ],
+    ids=["optimizer", "batch"],
+)
+def test_a_run_whose_middle_cannot_be_repeated_stays(tmp_path, changes):
+    old = make_old(tmp_path, replace(SMALL, **changes))
+    (outcome,) = rekey_runs(tmp_path)
+    assert "no step in the middle of it can be repeated" in outcome.refusal
+    assert old.exists()

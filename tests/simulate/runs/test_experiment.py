@@ -264,6 +264,10 @@ IMPOSSIBLE = {
         {"batch": 2.5, "engine": "tokens"},
         "batch must be a whole number, not 2.5",
     ),
+    "outputs": (
+        {"model": Merged(2, outputs=2)},
+        r"the task has 1 outputs and the model 2: Merged\(…, outputs=1\)",
+    ),
     "no prompts": ({"sequences": None}, "say how many sequences there are, or batch="),
     "batches of statistics": (
         {"batch": 10},

@@ -183,3 +183,12 @@ def test_damaged_statistics_are_replaced(tmp_path, length):
     assert (
         shared_statistics(SMALL, tmp_path).digest == whole.digest == SMALL.source.digest
     )
+
+
+def test_statistics_without_the_querys_token_are_others(tmp_path):
+    without = replace(SMALL, model=Merged(2, query_token=False))
+    assert data_digest(without) != data_digest(SMALL)
+    assert data_digest(replace(SMALL, model=Merged(3))) == data_digest(SMALL)
+    runs = [load_or_run(each, tmp_path, tmp_path / "data") for each in (SMALL, without)]
+    assert not np.array_equal(runs[0].loss, runs[1].loss)
+    assert np.array_equal(runs[1].loss, without.run(compiled=True).loss)

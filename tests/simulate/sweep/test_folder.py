@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import attndyn
-from attndyn.compare import effective_map
-from attndyn.simulate import Experiment, Sweep, load_sweep, run_sweep, statistics
+from attndyn.compare import effective_map, validity
+from attndyn.simulate import Adam, Experiment, Sweep, load_sweep, run_sweep, statistics
 from attndyn.simulate.runs.engine_code import code_digest
 from attndyn.simulate.runs.store import run_path
 from attndyn.simulate.sweep.folder import read_manifest
@@ -313,6 +313,26 @@ def test_each_learning_rate_has_its_flow_time(tmp_path):
     flow_time = load_sweep(tmp_path).flow_time
     assert flow_time.dims == ("learning_rate", "step")
     np.testing.assert_allclose(flow_time.sel(learning_rate=0.02), 0.04 * np.arange(12))
+
+
+def test_a_sweep_over_optimizers_has_no_flow_time(tmp_path):
+    run = {"batch": 8, "scale": 0.3, "steps": 6}
+    sweep = Sweep(
+        {"eigenvalues": [2, 1], "context_length": 5},
+        {"model": "merged", "heads": 2},
+        run,
+        {"optimizer": [Adam(0.01), Adam(0.02)], "seed": [0, 1]},
+    )
+    summary = run_sweep(sweep, tmp_path, workers=1)
+    assert (summary.runs, summary.diverged) == (4, 0)
+    found = load_sweep(tmp_path)
+    assert "flow_time" not in found.coords
+    assert found.loss.dims == ("optimizer", "seed", "step")
+    label = json.dumps({"name": "adam", "learning_rate": 0.02})
+    by_hand = sweep.experiments()[3].run().loss
+    assert np.array_equal(found.loss.sel(optimizer=label, seed=1), by_hand)
+    with pytest.raises(ValueError, match="this sweep names an optimizer"):
+        validity(found, "exit_time")
 
 
 def test_runs_that_diverged_or_are_missing_are_told_apart(tmp_path):
