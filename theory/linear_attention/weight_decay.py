@@ -65,7 +65,7 @@ def head_roots(
 
     >>> roots = head_roots(alpha=1.0, gamma=1.0, weight_decay=[0.0, 0.5, 2.0])
     >>> roots.threshold.round(4), roots.stable.round(4)
-    (array([0.    , 0.2541, nan]), array([1.    , 0.8969, nan]))
+    (array([0.    , 0.2542,    nan]), array([1.    , 0.8968,    nan]))
     """
     α, γ = _positive(alpha, "alpha"), _positive(gamma, "gamma")
     δ = _decays(weight_decay) / 2
@@ -88,7 +88,7 @@ def largest_decay(alpha: ArrayLike, gamma: ArrayLike) -> FloatArray:
 
     ValueError unless both are positive and finite.
 
-    >>> float(largest_decay(alpha=1.0, gamma=2.0))
+    >>> float(largest_decay(alpha=1.0, gamma=2.0).round(6))
     0.75
     """
     α, γ = _positive(alpha, "alpha"), _positive(gamma, "gamma")
@@ -104,7 +104,7 @@ def merged_map(population: Population, weight_decay: float) -> FloatArray:
     >>> from attndyn.theory import population
     >>> loss = population(Task([1.0, 1.0], context_length=10), Merged(1))
     >>> np.diag(merged_map(loss, 0.5)).round(6), np.diag(merged_map(loss, 2.9)).round(6)
-    (array([0.63327, 0.63327]), array([0., 0.]))
+    (array([0.633249, 0.633249]), array([0., 0.]))
     """
     decay = nonnegative_number(weight_decay, "weight_decay")
     if decay == 0:
