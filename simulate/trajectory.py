@@ -183,6 +183,7 @@ class Trajectory(Displayed):
         array([[[6.]]])
         """
         self._refuse_no_weights()
+        self._refuse_other_weights(model)
         return effective_map(model, self.weights)
 
     def with_settings(self, settings: dict[str, Any]) -> "Trajectory":
@@ -352,6 +353,22 @@ class Trajectory(Displayed):
         # A known norm shows where it was clipped.
         norm = self.gradient_norm
         return norm is None or bool(np.any(norm > optimizer["clip_norm"]))
+
+    def _refuse_other_weights(self, model: Parametrization) -> None:
+        """ValueError unless the weights have the model's names, and as many axes."""
+        # Their number does not depend on D.
+        shapes = model.shapes(1)
+        if set(shapes) != set(self.weights):
+            raise ValueError(
+                f"the model has weights {sorted(shapes)}, and the run {sorted(self.weights)}"
+            )
+        for name, shape in shapes.items():
+            stored = self.weights[name].shape[1:]
+            if len(stored) != len(shape):
+                raise ValueError(
+                    f"weights {name!r} of the model have {len(shape)} axes, and those of the run shape {stored}: "
+                    "only the last row of a value matrix reaches the output, so pass W_V[:, -1]"
+                )
 
     def _refuse_no_weights(self) -> None:
         if not self.weights or not len(self.weight_time):

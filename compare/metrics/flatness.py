@@ -17,6 +17,12 @@ SMALLEST_DROP = 1e-3
 WINDOW = 9
 """The fewest losses that are averaged where a log scatters by some percent."""
 
+_WANTED_SCATTER = 0.02
+"""Scatter of the log of an averaged loss at which drops, whose logs are some tenths, stand out."""
+
+_FEWEST_WINDOWS = 25
+"""Averages that a noisy log is divided into at least."""
+
 _SHORT_WINDOW = 3
 _LITTLE_SCATTER = 2e-3
 """Of a scatter less than this, fewer losses need to be averaged: short plateaus of a sparse log stay visible."""
@@ -140,8 +146,7 @@ def _slope_of_log_loss(time: FloatArray, loss: FloatArray) -> Steepness:
     log_loss = np.log(np.maximum(loss, 1e-300 * largest))
     scatter = _scatter(log_loss)
     is_noisy = scatter > _NOISE
-    least = _SHORT_WINDOW if scatter < _LITTLE_SCATTER else WINDOW
-    half = max(least, len(loss) // _WINDOWS) // 2 if is_noisy else 0
+    half = _window(scatter, len(loss)) // 2 if is_noisy else 0
     means = _moving_average(log_loss, half)
 
     # From a window before a row to the next window after it, less at both ends.
@@ -155,6 +160,14 @@ def _slope_of_log_loss(time: FloatArray, loss: FloatArray) -> Steepness:
         # Two averages of w rows differ by √(2/w) of the scatter; three times of that is rare.
         floor += 3 * scatter * math.sqrt(2 / (2 * half + 1)) / span
     return Steepness(slope, floor, half)
+
+
+def _window(scatter: float, count: int) -> int:
+    """How many losses to average: more where they scatter more, as those of single batches, and in a long log."""
+    least = _SHORT_WINDOW if scatter < _LITTLE_SCATTER else WINDOW
+    needed = math.ceil((scatter / _WANTED_SCATTER) ** 2)
+    # Averages over more than this part of the run would hide its plateaus.
+    return max(least, count // _WINDOWS, min(needed, count // _FEWEST_WINDOWS))
 
 
 def _scatter(values: FloatArray) -> float:

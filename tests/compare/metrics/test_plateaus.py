@@ -175,6 +175,18 @@ def test_plateaus_from_losses_alone(landed, every, noise, tolerance):
     np.testing.assert_allclose([match.loss for match in listed], heights, atol=7e-4)
 
 
+def test_losses_of_single_batches_have_their_plateaus(landed):
+    """Losses that scatter by a third, and gradients that say nothing, as of a batch a step."""
+    run = landed[0]
+    rng = np.random.default_rng(0)
+    noise = np.exp(0.3 * rng.standard_normal(len(run.loss)))
+    scattered = external_run(run.loss * noise / noise.mean())
+    for batches in (scattered, replace(scattered, gradient_norm=noise)):
+        found = match_plateaus(POINTS, batches)
+        assert [match.subset for match in found][-2:] == [(1, 2, 3), (1, 2, 3, 4)]
+        assert found[-1].loss == pytest.approx(GREEDY[-1].loss, rel=0.02)
+
+
 def test_weights_of_a_run_from_outside_give_its_maps(landed):
     run, expected = landed
     found = match_plateaus(POINTS, outside(run, 50, weights=True))

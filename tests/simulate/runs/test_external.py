@@ -219,3 +219,14 @@ def test_merged_weights_have_their_map():
     weights = initial_weights(Merged(2), TASK, scale=0.3)
     run = external_run([1.0, 0.9], weights={0: weights, 5: weights})
     assert run.effective_map(Merged(2)).shape == (2, 2, 2)
+
+
+def test_weights_of_another_model_have_no_map():
+    run = external_run([1.0], weights={0: START})
+    with pytest.raises(
+        ValueError, match=r"has weights \['key_query', 'value'\], and the"
+    ):
+        run.effective_map(Merged(2))
+    whole = external_run([1.0], weights={0: {**START, "value": np.ones((2, 3, 3))}})
+    with pytest.raises(ValueError, match=r"have 2 axes, .* pass W_V\[:, -1\]"):
+        whole.effective_map(MODEL)
