@@ -81,6 +81,7 @@ class Experiment(Displayed):
     every step has fresh prompts. `optimizer` is `GradientDescent`, `Adam`, or their settings as files have them,
     {"name": "adam", "learning_rate": 0.001}; it stands in place of `learning_rate`.
 
+    >>> from attndyn import Merged
     >>> small = Experiment(Task(eigenvalues=[2, 1], context_length=5), Merged(2), sequences=50, scale=0.1,
     ...                    learning_rate=0.01, steps=10)
     >>> small.run().loss.shape
@@ -182,6 +183,7 @@ class Experiment(Displayed):
     def from_dict(cls, settings: dict[str, Any]) -> "Experiment":
         """The experiment whose `to_dict` holds these settings; ValueError as for an experiment.
 
+        >>> from attndyn import Merged
         >>> small = Experiment(Task([2, 1], context_length=5), Merged(2), 50, 0.1, 0.01, 10)
         >>> Experiment.from_dict(small.to_dict()) == small
         True
