@@ -17,7 +17,7 @@ def run_under_decay():
     start = initial_weights(MODEL, TASK, 0.3, seed=0, scheme="restricted")
     source = population_statistics(TASK, MODEL)
     optimizer = GradientDescent(0.0125, weight_decay=DECAY)
-    return start, train(MODEL, source, start, optimizer=optimizer, steps=16_000)
+    return start, train(MODEL, source, start, optimizer=optimizer, steps=24_000)
 
 
 def test_plateaus_and_the_course_are_those_under_decay_alone():

@@ -160,6 +160,14 @@ class DecayedMerged:
     weight_decay: float
     formula: ClassVar[str] = r"A M \Lambda + \frac{wd}{2 |M|} M = B"
 
+    def __post_init__(self) -> None:
+        loss = self.population
+        if not loss.is_aligned and loss.direction_count < loss.dimension:
+            raise ValueError(
+                "Λ or Ω is singular and they do not commute: what is learned under weight decay is known where they "
+                "commute or both are regular, so simulate it, or pass weight_decay=0"
+            )
+
     @cached_property
     def map(self) -> FloatArray:
         """M* (D, D), zero where nothing is learned."""

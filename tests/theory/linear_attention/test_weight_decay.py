@@ -16,7 +16,11 @@ from attndyn.theory.linear_attention import (
     low_rank_amplitudes,
     merged_map,
 )
-from attndyn.theory.linear_attention.weight_decay import DecayedRankOne, checked_decay
+from attndyn.theory.linear_attention.weight_decay import (
+    DecayedRankOne,
+    checked_decay,
+    refuse_several_outputs,
+)
 
 FOUR = Task(eigenvalues=[4, 3, 2, 1], trace=1.0, context_length=31)
 OBLIQUE = Task(
@@ -317,9 +321,36 @@ def test_what_is_not_known_is_refused(model, task, text):
 def test_several_outputs_are_refused_under_decay():
     model = Merged(2, outputs=2)
     with pytest.raises(ValueError, match="one output, not 2"):
-        fixed_points(FOUR, model, weight_decay=0.01)
-    with pytest.raises(ValueError, match="one output, not 2"):
-        time_course(FOUR, model, [1.0], 0.1, weight_decay=0.01)
+        refuse_several_outputs(model)
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        Task([2.0, 1.0, 0.0], context_length=5),
+        Task(
+            [2.0, 1.0, 0.5], teacher_covariance=np.diag([1, 0, 2.0]), context_length=5
+        ),
+    ],
+)
+def test_directions_without_a_gain_are_left_out(task):
+    for model in (Separate(3), Merged(2)):
+        flow = Flow(task, model, 0.05)
+        points = fixed_points(task, model, weight_decay=0.05)
+        assert points[0].subset == (1, 2)
+        for point in points:
+            x = flow.row(point.weights)
+            assert np.max(np.abs(flow.velocity(x))) < 1e-13
+            assert np.isclose(point.loss, flow.loss.loss(point.M), rtol=1e-12)
+            assert point.hessian_index == negative_eigenvalues(flow.hessian(x))
+
+
+def test_singular_covariances_that_do_not_commute_are_refused():
+    root = np.array([[1.0, 0.2], [0.3, 1.0], [-0.5, 0.4]])
+    task = Task([2.0, 1.0, 0.5], teacher_covariance=root @ root.T, context_length=5)
+    for model in (Separate(2), Merged(2)):
+        with pytest.raises(ValueError, match="do not commute"):
+            fixed_points(task, model, weight_decay=0.05)
 
 
 class AdamW:
