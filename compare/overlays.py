@@ -1,6 +1,8 @@
 """A time course of the theory over a trajectory of the simulation."""
 
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,14 +10,18 @@ from numpy.typing import ArrayLike
 
 from ..runtime.arrays import FloatArray
 from ..runtime.display import Displayed, Summary
+from ..runtime.files import AnyPath, as_path, read_arrays, write_atomically
 from ..runtime.time_axis import draw_losses, line_style
-from ..simulate import Trajectory
+from ..simulate import Trajectory, load
 from ..theory import TimeCourse
 from .metrics.curves import exit_times, l2_gap, plateau_heights, resample, sup_gap
 from .metrics.flatness import steepness_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+_PARTS = ("curve", "run")
+"""Arrays of a file, each the bytes of what its part writes."""
 
 _NO_STEPS = "a gradient flow has no steps: draw with x='flow_time'"
 
@@ -59,6 +65,42 @@ class Overlay(Displayed):
             "sup_gap": self.sup_gap,
             "l2_gap": self.l2_gap,
         }
+
+    def save(self, path: AnyPath) -> Path:
+        """Write curve and run to one npz file, atomically; `Overlay.load` reads it. OSError if it cannot be written."""
+        parts: dict[str, Any] = {}
+        with TemporaryDirectory() as folder:
+            for name in _PARTS:
+                file = getattr(self, name).save(Path(folder) / f"{name}.npz")
+                parts[name] = np.frombuffer(file.read_bytes(), dtype=np.uint8)
+        return write_atomically(path, lambda file: np.savez(file, **parts))
+
+    @classmethod
+    def load(cls, path: AnyPath) -> "Overlay":
+        """The overlay that `save` wrote; ValueError if the file is damaged or something else, OSError if it is missing.
+
+        >>> from attndyn import Merged, Task
+        >>> from attndyn.simulate import external_run
+        >>> from attndyn.theory import time_course
+        >>> run = external_run([2.9, 2.5, 2.0], learning_rate=0.1)
+        >>> curve = time_course(Task([2, 1], context_length=9), Merged(2), run.flow_time, 0.1)
+        >>> with TemporaryDirectory() as folder:
+        ...     Overlay.load(overlay(curve, run).save(f"{folder}/overlay.npz")).sup_gap == overlay(curve, run).sup_gap
+        True
+        """
+        arrays = read_arrays(path, _PARTS)
+        try:
+            with TemporaryDirectory() as folder:
+                files = {name: Path(folder) / f"{name}.npz" for name in _PARTS}
+                for name, file in files.items():
+                    file.write_bytes(arrays[name].tobytes())
+                curve = TimeCourse.load(files["curve"])
+                run = load(files["run"])
+        except (KeyError, ValueError):
+            raise ValueError(
+                f"{as_path(path)} is not a whole overlay file: pass one that Overlay.save wrote"
+            ) from None
+        return overlay(curve, run)
 
     @property
     def _run_kind(self) -> str:

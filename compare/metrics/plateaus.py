@@ -279,13 +279,16 @@ def _maps(candidates: _Candidates, run: Trajectory) -> FloatArray | None:
         return None
     point = candidates.points[0]
     shapes = point.model.shapes(len(point.M))
+    if set(shapes) != set(run.weights):
+        raise ValueError(
+            f"{point.model} has weights {sorted(shapes)}, and the run {sorted(run.weights)}"
+        )
     for name, shape in shapes.items():
-        given = run.weights.get(name)
-        if given is None or given.shape[1:] != shape:
-            found = "none" if given is None else f"shape {given.shape[1:]}"
+        stored = run.weights[name].shape[1:]
+        if stored != shape:
             raise ValueError(
-                f"{point.model} has weights {name!r} of shape {shape}, and the run {found}: only the last row of a "
-                "value matrix reaches the output, so pass W_V[:, -1]"
+                f"{point.model} has weights {name!r} of shape {shape}, and the run of shape {stored}: only the last "
+                "row of a value matrix reaches the output, so pass W_V[:, -1]"
             )
     return np.asarray(effective_map(point.model, run.weights), dtype=np.float64)
 

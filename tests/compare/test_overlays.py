@@ -300,3 +300,18 @@ def test_a_run_without_a_rate_has_no_overlay():
     curve = time_course(task, model, [0.0, 1.0, 2.0], 0.05)
     with pytest.raises(ValueError, match="learning rate of this run is not known"):
         overlay(curve, external_run([1.0, 0.9, 0.8]))
+
+
+def test_a_saved_overlay_is_read_whole_or_refused(both, tmp_path):
+    path = both.save(tmp_path / "overlay.npz")
+    again = Overlay.load(path)
+    assert again.to_dict() == both.to_dict()
+    assert again.run.to_dict() == both.run.to_dict()
+    np.savez(tmp_path / "other.npz", curve=np.zeros(3, np.uint8), x=[1.0])
+    contents = path.read_bytes()
+    (tmp_path / "half.npz").write_bytes(contents[: len(contents) // 2])
+    for name in ("other.npz", "half.npz"):
+        with pytest.raises(ValueError, match=name):
+            Overlay.load(tmp_path / name)
+    with pytest.raises(FileNotFoundError):
+        Overlay.load(tmp_path / "absent.npz")

@@ -293,14 +293,17 @@ WRONG = {
         ValueError,
         lambda run: match_plateaus(POINTS, external_run([1.0])),
     ),
-    r"weights 'value' of shape \(4, 5\), and the run shape \(4, 5, 5\): .* pass W_V": (
+    r"weights 'value' of shape \(4, 5\), and the run of shape \(4, 5, 5\): .* pass W_V": (
         ValueError,
         lambda run: match_plateaus(
             POINTS,
-            external_run([1.0, 0.5], weights={0: {"value": np.ones((4, 5, 5))}}),
+            external_run(
+                [1.0, 0.5],
+                weights={0: {**GREEDY[0].weights, "value": np.ones((4, 5, 5))}},
+            ),
         ),
     ),
-    "the run none": (
+    r"and the run \['W_V'\]": (
         ValueError,
         lambda run: match_plateaus(
             POINTS, external_run([1.0, 0.5], weights={0: {"W_V": np.ones((4, 5))}})
