@@ -313,8 +313,9 @@ def fixed_points(
     from wd = 2|B| on M = 0 is the only one. Separate, rank one, Λ and Ω that commute: M_S for the directions that can
     be learned below their bound wd = (3/2) b (b/(4aλ))^{1/3}, each by one head of b v − aλ v⁴ = wd/2 with the larger
     root v; M = 0 is stable. Not listed are those with the smaller root, with several heads on one direction (both of
-    them saddles), or with heads between directions. ValueError for higher ranks, for Λ and Ω that do not commute
-    (separate), a decay that is negative or no number, and an optimiser such as Adam, whose decay is another.
+    them saddles), or with heads between directions. ValueError for higher ranks, several outputs, Λ and Ω
+    that do not commute (merged: where one is singular, too), a decay that is negative or no number, and an optimiser
+    such as Adam, whose decay is another.
 
     Source: Zhang et al. 2025 (arXiv 2501.16265), for Ω = 1, no noise; the stability and the decay are derived here.
 
