@@ -19,6 +19,7 @@ MODULES = {
     "steps": ("full_block", "many_starts", "population_steps", "accumulation"),
     "time_courses": ("closed_forms", "reduced_flow", "full_flow"),
     "growth": ("growth",),
+    "fresh_prompts": ("fresh_prompts",),
     "runs": ("merged", "softmax", "softmax_large", "separate", "low_rank"),
 }
 """Module → its groups, the quick ones first."""

@@ -399,6 +399,25 @@ def times_as(times: Times, name: str, ours: str) -> str:
     return f"{value:,.0f} ×" if value >= 10 else f"{value:.2g} ×"
 
 
+FRESH_TEXT = """\
+Two softmax heads with their own query, key, value and output, D = 5, N = 40, Adam, 256 fresh prompts in every step, on
+one core, drawing the prompts included; everything in float64.
+"""
+
+
+def fresh_prompts(measured: Mapping[str, Times]) -> str:
+    """A step of Adam on fresh prompts, beside PyTorch."""
+    times = measured["fresh_prompts"]
+    rows = [
+        (name, quantity(typical(times, name)), times_as(times, name, "ours"))
+        for name in times
+    ]
+    head = ("", "one step", "relative")
+    return "\n".join(
+        ["## Fresh prompts in every step\n", FRESH_TEXT, table(head, rows)]
+    )
+
+
 SECTIONS: tuple[
     tuple[
         Callable[[Iterable[bool]], bool],
@@ -408,6 +427,7 @@ SECTIONS: tuple[
     ...,
 ] = (
     (any, tuple(RUNS), runs),
+    (any, ("fresh_prompts",), fresh_prompts),
     (
         any,
         SOFTMAX,
