@@ -301,40 +301,57 @@ def _match(
     expected: FixedPoint | None,
 ) -> PlateauMatch:
     """The match of one plateau."""
-    time = float(run.time[stretch.flattest])
     stored = None if maps is None else _stored_on(run, stretch)
-    if maps is None or stored is None:
-        distances = np.abs(candidates.losses - stretch.loss) / candidates.loss_size
-        sure, near = _SURE_LOSS, NEAR_LOSS
-    else:
-        # In the Frobenius norm, as |M*| is.
-        differences = maps[stored] - candidates.maps
-        lengths = np.linalg.norm(differences, axis=(-2, -1))
-        distances = lengths / candidates.map_size
-        sure, near = _SURE_MAP, NEAR_MAP
-
-    by_distance = np.argsort(distances, kind="stable")
-    nearest = int(by_distance[0])
+    M = None if maps is None or stored is None else maps[stored]
+    distances = _distances(candidates, M, stretch.loss)
+    nearest = int(np.argmin(distances.values))
     if expected is not None:
         nearest = candidates.points.index(expected)
-    limit = max(TELLING * distances[nearest], sure)
-    rivals = tuple(
-        candidates.points[k]
-        for k in by_distance
-        if k != nearest and distances[k] <= limit
-    )
-    has_weights = stored is not None
+    gap = float(distances.values[nearest])
+    time = float(run.time[stretch.flattest])
     return PlateauMatch(
         point=candidates.points[nearest],
         loss=stretch.loss,
         time=time,
         step=None if run.is_flow else int(time),
         flow_time=_flow_time(run, stretch.flattest),
-        weights=run.stored_weights(stored) if stored is not None else {},
-        map_gap=float(distances[nearest]) if has_weights else float("nan"),
+        weights={} if stored is None else run.stored_weights(stored),
+        map_gap=float("nan") if M is None else gap,
         gradient_norm=_gradient_norm(run, stretch.flattest),
-        rivals=rivals,
-        is_near=bool(distances[nearest] <= near),
+        rivals=_rivals(candidates, distances, nearest),
+        is_near=gap <= distances.near,
+    )
+
+
+class _Distances(NamedTuple):
+    """How far a plateau is from each fixed point (K,), and the distances that are surely none, or still near."""
+
+    values: FloatArray
+    sure: float
+    near: float
+
+
+def _distances(
+    candidates: _Candidates, M: FloatArray | None, loss: float
+) -> _Distances:
+    """The distances of a plateau with this map (D, D), or with this loss where its map is not known."""
+    if M is None:
+        gaps = np.abs(candidates.losses - loss)
+        return _Distances(gaps / candidates.loss_size, _SURE_LOSS, NEAR_LOSS)
+    # In the Frobenius norm, as |M*| is.
+    lengths = np.linalg.norm(M - candidates.maps, axis=(-2, -1))
+    return _Distances(lengths / candidates.map_size, _SURE_MAP, NEAR_MAP)
+
+
+def _rivals(
+    candidates: _Candidates, distances: _Distances, nearest: int
+) -> tuple[FixedPoint, ...]:
+    """The other fixed points that are hardly farther away than one of them, the nearest first."""
+    limit = max(TELLING * distances.values[nearest], distances.sure)
+    return tuple(
+        candidates.points[k]
+        for k in np.argsort(distances.values, kind="stable")
+        if k != nearest and distances.values[k] <= limit
     )
 
 

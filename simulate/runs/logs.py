@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...runtime.arrays import FloatArray, plain_array
+from ...runtime.arrays import BoolArray, FloatArray, plain_array
 from ...runtime.checks import check_shape, real_array
 from .log_files import LogTable, Row, flat_row, read_log
 
@@ -111,6 +111,13 @@ def _in_order(series: _Series) -> LoggedLosses:
     loss = series.loss[finite][order]
 
     is_repeated = np.diff(steps, prepend=-1.0) == 0
+    _refuse_losses(steps, loss, is_repeated)
+    missing = series.rows - len(steps)
+    return LoggedLosses(steps[~is_repeated], loss[~is_repeated], missing)
+
+
+def _refuse_losses(steps: FloatArray, loss: FloatArray, is_repeated: BoolArray) -> None:
+    """ValueError for two losses at one step, and for a loss that is no mean square."""
     (twice,) = np.nonzero(is_repeated & (loss != np.roll(loss, 1)))
     if len(twice):
         second = int(twice[0])
@@ -123,8 +130,6 @@ def _in_order(series: _Series) -> LoggedLosses:
         raise ValueError(
             f"the loss is {loss[negative]:g} at step {steps[negative]:g}: a mean square is not negative"
         )
-    missing = series.rows - len(steps)
-    return LoggedLosses(steps[~is_repeated], loss[~is_repeated], missing)
 
 
 # Logs in memory
