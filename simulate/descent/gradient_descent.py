@@ -370,7 +370,9 @@ def _refuse_other_run(stepper: steppers.Stepper, recorder: RunRecorder) -> None:
     Neither its name nor its heads tell what a model of the user's own divides by: losses at the stored weights do.
     """
     path = recorder.checkpoint_file
-    label = "the run" if path is None else f"{path} is a checkpoint of another run"
+    label = "the run cannot go on here"
+    if path is not None:
+        label = f"{path} is a checkpoint of another run"
     for position in recorder.witnesses():
         step = position.step
         loss, norm = _losses_at(stepper, recorder, position)
