@@ -17,6 +17,7 @@ from .moments.features import FeatureMoments, feature_moments
 from .moments.population_loss import Population, population
 from .predictors import (
     learned_prediction,
+    pool_posterior,
     preconditioned_step,
     principal_component_regression,
     ridge,
@@ -35,6 +36,7 @@ __all__ = [
     "fixed_points",
     "half_loss_time",
     "learned_prediction",
+    "pool_posterior",
     "population",
     "preconditioned_step",
     "principal_component_regression",

@@ -12,8 +12,10 @@ from numpy.typing import ArrayLike
 from ..models.divisors import attention_divisor
 from ..models.protocol import Parametrization
 from ..runtime.arrays import FloatArray
+from ..runtime.checks import real_array
 from ..runtime.decimals import nonnegative, symmetric
 from ..task import Task, is_diagonal
+from ..teachers import Pool
 from .moments.population_loss import direction_indices, invariant_population
 
 Prompts = tuple[FloatArray, FloatArray, FloatArray]
@@ -118,6 +120,70 @@ def _ridge_of_short_contexts(prompts: Prompts, σ2: float, Ω: FloatArray) -> Fl
     label_covariance = XΩ @ x.swapaxes(1, 2) + σ2 * np.eye(x.shape[1])
     weights = np.linalg.solve(label_covariance, y[..., None])[..., 0]  # (P, N)
     return np.asarray(np.einsum("pnd,pn,pd->p", XΩ, weights, query))
+
+
+def pool_posterior(
+    x: ArrayLike, y: ArrayLike, query: ArrayLike, task: Task
+) -> FloatArray:
+    """The Bayes posterior mean of the query's label where the teacher is one of a pool: Σ_i p_i W_i x_q.
+
+    p_i is proportional to the teacher's weight times exp(−Σ_n |y_n − W_i x_n|²/(2σ²)), with the `task`'s pool and noise.
+    Without noise only teachers that fit the context count. With K > 1 outputs y is (P, N, K) and the result (P, K).
+    ValueError unless the teachers of the task are a `Pool`, and where no teacher fits a context without noise.
+    Source: Raventós et al. 2023 (arXiv 2306.15063), the discrete minimum mean squared error estimator.
+
+    >>> from attndyn.teachers import Pool
+    >>> task = Task([1, 1], teachers=Pool([[1, 0], [0, 1]]), noise_variance=0.25, context_length=2)
+    >>> pool_posterior([[[1.0, -1.0], [1.0, -1.0]]], [[1.0, 1.0]], [[2.0, 3.0]], task).round(4)
+    array([2.])
+    """
+    pool = task.teachers
+    if not isinstance(pool, Pool):
+        raise ValueError(
+            f"pool_posterior is for a task with teachers=Pool(…), not with {type(pool).__name__}: ridge is the "
+            "posterior mean of Gaussian teachers"
+        )
+    K = task.outputs
+    labels = real_array(y, "y")
+    if K == 1:
+        labels = labels[..., None]  # (P, N, K)
+    x, _, query = _checked_prompts(x, labels[..., 0], query)
+    if labels.shape != (*x.shape[:2], K) or x.shape[2] != task.dimension:
+        raise ValueError(
+            f"x must be (P, N, {task.dimension}) and y (P, N{'' if K == 1 else f', {K}'}) for this task, not "
+            f"{x.shape} and {np.shape(y)}"
+        )
+    W = pool.members  # (k, K, D)
+    squares = np.empty((len(x), len(W)))  # Σ_n |y_n − W_i x_n|², (P, k)
+    for i, teacher in enumerate(W):
+        residual = labels - x @ teacher.T
+        squares[:, i] = np.sum(residual**2, axis=(1, 2))
+    posterior = _pool_weights(squares, labels, pool.member_weights, task.noise_variance)
+    prediction = np.einsum("pk,kia,pa->pi", posterior, W, query, optimize=True)
+    return np.asarray(prediction[:, 0] if K == 1 else prediction)
+
+
+def _pool_weights(
+    squares: FloatArray, labels: FloatArray, weights: FloatArray, σ2: float
+) -> FloatArray:
+    """Posterior weights (P, k) of teachers with these sums of squared residuals (P, k)."""
+    if σ2 > 0:
+        with np.errstate(divide="ignore"):
+            logarithms = np.log(weights) - squares / (2 * σ2)
+        logarithms -= np.max(logarithms, axis=1, keepdims=True)
+        unnormalised = np.exp(logarithms)
+    else:
+        # Residuals of rounding, relative to the labels.
+        size = np.sum(labels**2, axis=(1, 2))[:, None]
+        fits = squares <= (1e-10) ** 2 * np.maximum(size, np.finfo(float).tiny)
+        unnormalised = fits * weights
+    total = np.sum(unnormalised, axis=1, keepdims=True)
+    if np.any(total == 0):
+        prompt = int(np.argmin(total[:, 0]))
+        raise ValueError(
+            f"no teacher of the pool fits the context of prompt {prompt}, and the task has no noise"
+        )
+    return np.asarray(unnormalised / total)
 
 
 def preconditioned_step(

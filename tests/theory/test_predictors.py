@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from attndyn import Separate, Task
 from attndyn.models.divisors import attention_divisor
+from attndyn.teachers import Pool
 from attndyn.theory import (
     learned_prediction,
     population,
@@ -14,6 +15,7 @@ from attndyn.theory import (
     principal_component_regression,
     ridge,
 )
+from attndyn.theory.predictors import pool_posterior
 
 λ = np.array([2.0, 1.0, 0.5])
 Ω = np.array([[1.0, 0.4, 0.0], [0.4, 2.0, -0.3], [0.0, -0.3, 0.7]])
@@ -243,3 +245,37 @@ def test_components_of_an_asymmetric_matrix_are_refused():
             [1],
             [[1, 0.5], [0, 1]],
         )
+
+
+def test_the_posterior_of_a_pool_is_bayes_rule():
+    rng = np.random.default_rng(5)
+    pool = Pool(rng.normal(size=(4, 2, 3)), weights=[1, 2, 3, 0])
+    task = Task([1, 2, 3], teachers=pool, noise_variance=0.4, context_length=2)
+    x, y = rng.normal(size=(5, 2, 3)), rng.normal(size=(5, 2, 2))
+    query = rng.normal(size=(5, 3))
+    found = pool_posterior(x, y, query, task)
+    for p in range(5):
+        likelihood = [
+            weight * np.exp(-np.sum((y[p] - x[p] @ W.T) ** 2) / 0.8)
+            for W, weight in zip(pool.teachers, pool.weights, strict=True)
+        ]
+        mean = np.tensordot(likelihood / np.sum(likelihood), pool.teachers, 1)
+        np.testing.assert_allclose(found[p], mean @ query[p], rtol=1e-12)
+    # Control: equal weights give another mean.
+    equal = Task(
+        [1, 2, 3], teachers=Pool(pool.teachers), noise_variance=0.4, context_length=2
+    )
+    assert np.max(np.abs(pool_posterior(x, y, query, equal) - found)) > 1e-3
+
+
+def test_the_posterior_of_a_pool_without_noise():
+    task = Task([1, 1], teachers=Pool([[1, 0], [0, 1]], signs=True), context_length=1)
+    # Far likelihoods neither overflow nor vanish.
+    noisy = Task([1, 1], teachers=task.teachers, noise_variance=1e-12, context_length=1)
+    prompt = [[[1.0, 2.0]]], [[-2.0]], [[3.0, 4.0]]
+    assert pool_posterior(*prompt, task).tolist() == [-4.0]
+    assert pool_posterior(*prompt, noisy).tolist() == [-4.0]
+    with pytest.raises(ValueError, match="no teacher of the pool fits the context"):
+        pool_posterior([[[1.0, 2.0]]], [[0.3]], [[3.0, 4.0]], task)
+    with pytest.raises(ValueError, match="teachers=Pool"):
+        pool_posterior(*prompt, Task([1, 1], context_length=1))
