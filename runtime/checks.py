@@ -155,6 +155,18 @@ def check_choice(value: object, name: str, choices: Iterable[str]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
 
 
+def refuse_wrong_order(call: str, in_order: bool, *given: object) -> None:
+    """TypeError, with the right call and the types that were given, unless the arguments are `in_order`.
+
+    >>> refuse_wrong_order("train(model, source, start)", False, 1.0, "merged")
+    Traceback (most recent call last):
+    TypeError: call train(model, source, start): got float, then str
+    """
+    if not in_order:
+        types = ", then ".join(type(argument).__name__ for argument in given)
+        raise TypeError(f"call {call}: got {types}")
+
+
 def check_randomness(
     law: str, drawn: FloatArray, again: FloatArray, other: FloatArray | None
 ) -> None:

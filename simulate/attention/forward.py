@@ -16,6 +16,7 @@ from ...models.protocol import (
     reads_query_token,
 )
 from ...runtime.arrays import FloatArray
+from ...runtime.checks import is_whole_number, refuse_wrong_order
 from ...runtime.threads import in_threads
 from ..data.prompts import Data, Sequences, without_single_output
 from .heads import checked_heads, heads_of
@@ -76,8 +77,15 @@ def predict(
     >>> predict(Merged(heads=1), weights, np.array([[[2, 3.0], [5, 0]]]))
     array([30.])
     """
-    K = outputs_of(model)
     given = getattr(data, "tokens", data)
+    _refuse_wrong_order(model, weights, data)
+    K = outputs_of(model)
+    labels = getattr(data, "outputs", K)
+    if labels != K:
+        raise ValueError(
+            f"the data have {labels} outputs and the model {K}: "
+            f"{type(model).__name__}(…, outputs={labels})"
+        )
     tokens = np.asarray(given, dtype=np.float64)
     if tokens.ndim != 3 or tokens.shape[2] <= K:
         size = "D+1" if K == 1 else f"D+{K}"
@@ -86,9 +94,9 @@ def predict(
     heads = checked_heads(_heads_given(model, weights, dimension), dimension, K)
     longest = tokens.shape[1] - 1
     length = longest if context_length is None else context_length
-    if not 0 <= length <= longest:
+    if not is_whole_number(length, 0) or length > longest:
         raise ValueError(
-            f"context_length must lie in 0 … {longest} for these tokens, not {length}"
+            f"context_length must lie in 0 … {longest} for these tokens, not {length!r}"
         )
     unread = tokens[..., dimension:]
     batch = prompts(
@@ -96,6 +104,17 @@ def predict(
     )
     attended = _attend(model, batch, heads, length)
     return without_single_output(_outputs(attended, heads[0]))
+
+
+def _refuse_wrong_order(model: object, weights: object, data: object) -> None:
+    """TypeError, with the right call, unless these are a model, weights or heads, and prompts or tokens."""
+    are_weights = isinstance(weights, Mapping | tuple | list)
+    has_no_tokens = isinstance(data, Mapping) or (
+        hasattr(data, "dimension") and not hasattr(data, "tokens")
+    )
+    in_order = isinstance(model, Parametrization) and are_weights and not has_no_tokens
+    call = "predict(model, weights, data), with run.weights_at(step) of a run and prompts of a task"
+    refuse_wrong_order(call, in_order, model, weights, data)
 
 
 def _heads_given(

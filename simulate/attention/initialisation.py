@@ -11,7 +11,12 @@ from ...models.attention import Merged, Separate
 from ...models.factorised import Factorised
 from ...models.protocol import Parametrization, Weights, outputs_of
 from ...runtime.arrays import FloatArray
-from ...runtime.checks import check_finite, positive_number, real_array
+from ...runtime.checks import (
+    check_finite,
+    positive_number,
+    real_array,
+    refuse_wrong_order,
+)
 from ...runtime.decimals import refuse_mask
 from ...runtime.machine import refuse_too_large
 from ...task import Task
@@ -55,6 +60,8 @@ def initial_weights(
     array([[0. , 0. , 0.5],
            [0. , 0. , 0.1]])
     """
+    in_order = isinstance(model, Parametrization) and hasattr(task, "dimension")
+    refuse_wrong_order("initial_weights(model, task, scale)", in_order, model, task)
     scheme = _checked_scheme(scheme, model)
     if task.outputs != outputs_of(model):
         raise ValueError(

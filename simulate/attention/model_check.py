@@ -347,11 +347,17 @@ def _refuse_wrong_pullback(model: Parametrization, weights: Weights) -> None:
     grad_a, grad_B = (
         draws.standard_normal(array.shape) for array in heads_of(model, weights)
     )
-    gradients = own(
-        {name: value.copy() for name, value in weights.items()},
-        grad_a.copy(),
-        grad_B.copy(),
-    )
+    if not callable(own):
+        raise ValueError(
+            f"pullback must be a method (weights, grad_a, grad_B), not {own!r:.80}"
+        )
+    copies = {name: value.copy() for name, value in weights.items()}
+    gradients = own(copies, grad_a.copy(), grad_B.copy())
+    for name, value in weights.items():
+        if not np.array_equal(copies.get(name, np.nan), value):
+            raise ValueError(
+                f"pullback changes {name!r} in place: it must work on a copy of the weights"
+            )
     if not isinstance(gradients, Mapping) or set(gradients) != set(weights):
         raise ValueError(
             f"pullback must return the gradients of {', '.join(weights)} by name, not {gradients!r:.80}"
@@ -375,6 +381,10 @@ def _checked_gradient(
     gradient: object, name: str, shape: tuple[int, ...]
 ) -> FloatArray:
     """The gradient that a `pullback` gives for one weight; ValueError unless it is real and of the weight's shape."""
+    if not isinstance(gradient, np.ndarray | np.floating):
+        raise ValueError(
+            f"pullback must give arrays, and {name!r} is {type(gradient).__name__}"
+        )
     array = np.asarray(gradient)
     if array.shape != shape or array.dtype.kind not in "fiu":
         raise ValueError(

@@ -7,6 +7,7 @@ import numpy as np
 from ...models.attention import Separate
 from ...models.protocol import Parametrization, Weights, outputs_of
 from ...runtime.arrays import FloatArray
+from ...runtime.checks import refuse_wrong_order
 from ...task import Task
 from ..data.batches import Batches
 from ..data.prompts import Data, Sequences
@@ -32,6 +33,7 @@ def objective(model: Parametrization, source: Data | Statistics) -> Objective:
     The two are the same function in exact arithmetic. ValueError if statistics are given for softmax, or were
     made with another divisor than the model's, or are restricted and the weights leave their block; and for a model
     of the user's own whose heads have wrong shapes or are not analytic, or one of whose weights is not used.
+    TypeError for arguments in another order, and for a task, which has no end of prompts.
 
     >>> from attndyn import Merged, Task
     >>> from attndyn.simulate import sample, statistics, initial_weights
@@ -41,6 +43,12 @@ def objective(model: Parametrization, source: Data | Statistics) -> Objective:
     >>> abs(on_tokens(start)[0] - on_statistics(start)[0]) < 1e-14
     True
     """
+    in_order = isinstance(model, Parametrization) and hasattr(source, "dimension")
+    refuse_wrong_order("objective(model, source)", in_order, model, source)
+    if isinstance(source, Task):
+        raise TypeError(
+            "a task has no end of prompts: pass sample(task, P), or statistics of it"
+        )
     refuse_unfit(model, source.dimension)
     refuse_other_outputs(model, source)
     if not isinstance(source, Statistics):

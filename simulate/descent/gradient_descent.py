@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from ...models.protocol import Parametrization, Weights
 from ...runtime.arrays import FloatArray
-from ...runtime.checks import positive_number, whole_number
+from ...runtime.checks import positive_number, refuse_wrong_order, whole_number
 from ...runtime.files import AnyPath
 from ...runtime.machine import one_thread, refuse_too_large
 from ...runtime.progress import with_progress
@@ -171,9 +171,8 @@ def train(
 
 def _refuse_swapped(model: object, source: object) -> None:
     """TypeError, with the right call, for a model and a source in the other's place."""
-    if hasattr(source, "heads") and hasattr(model, "dimension"):
-        given = f"{type(model).__name__}, then {type(source).__name__}"
-        raise TypeError(f"call train(model, source, start): got {given}")
+    in_order = isinstance(model, Parametrization) and hasattr(source, "dimension")
+    refuse_wrong_order("train(model, source, start)", in_order, model, source)
 
 
 def _batches(

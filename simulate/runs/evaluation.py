@@ -7,7 +7,7 @@ import numpy as np
 
 from ...models.protocol import Parametrization, Weights
 from ...runtime.arrays import FloatArray, plain_array
-from ...runtime.checks import finite_array
+from ...runtime.checks import finite_array, refuse_wrong_order
 from ...task import Task
 from ..attention.objectives import objective
 from ..data.prompts import Data
@@ -45,6 +45,8 @@ def evaluate(
     >>> losses.shape, bool(losses[0] == run.loss[0])
     ((4,), True)
     """
+    in_order = isinstance(model, Parametrization) and hasattr(source, "dimension")
+    refuse_wrong_order("evaluate(model, source, weights)", in_order, model, source)
     if isinstance(source, Task):
         raise TypeError(
             "evaluate needs data or statistics: a task has no end of prompts, so pass sample(task, P, split='test')"

@@ -111,9 +111,9 @@ class Experiment(Displayed):
             self._set(name, value)
         cls: type = type(self.model)
         if not issubclass(cls, tuple(MODELS.values())):
-            names = [model.__name__ for model in MODELS.values()]
+            *others, last = [model.__name__ for model in MODELS.values()]
             raise ValueError(
-                f"an experiment is of {' or '.join(names)}, not of {cls.__name__}: call train for it"
+                f"an experiment is of {', '.join(others)} or {last}, not of {cls.__name__}: call train for it"
             )
         refuse_other_outputs(self.model, self.task)
         self._choose_engine()

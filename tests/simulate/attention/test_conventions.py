@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from attndyn import Factorised, Merged, Separate, Task
-from attndyn.simulate import initial_weights, objective, predict, sample
+from attndyn.simulate import (
+    evaluate,
+    initial_weights,
+    objective,
+    predict,
+    sample,
+    statistics,
+    train,
+)
 from attndyn.simulate.attention.objectives import batch_objective
 from attndyn.simulate.data.batches import FreshPrompts
 from attndyn.teachers import Gaussian
@@ -144,3 +152,47 @@ def test_another_number_of_outputs_is_refused():
         initial_weights(Merged(2), task, 0.1)
     with pytest.raises(ValueError, match=message):
         objective(Merged(2), sample(task, 5))
+
+
+TASK = Task([2, 1], context_length=4)
+DATA, MODEL = sample(TASK, 5), Separate(2)
+START = initial_weights(MODEL, TASK, 0.1)
+STATS = statistics(DATA, MODEL)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: objective(DATA, MODEL), "objective.*: got Prompts, then Separate"),
+        (lambda: objective(MODEL, START), "objective.*: got Separate, then dict"),
+        (lambda: objective(MODEL, TASK), "a task has no end of prompts"),
+        (lambda: evaluate(DATA, MODEL, START), "got Prompts, then Separate"),
+        (lambda: evaluate(MODEL, START, DATA), "got Separate, then dict"),
+        (lambda: predict(MODEL, DATA, START), "Separate, then Prompts, then dict"),
+        (lambda: predict(START, MODEL, DATA), "dict, then Separate, then Prompts"),
+        (lambda: predict(MODEL, START, TASK), "Separate, then dict, then Task"),
+        (lambda: predict(MODEL, START, STATS), "Separate, then dict, then Stat"),
+        (lambda: initial_weights(TASK, MODEL, 0.1), "got Task, then Separate"),
+        (
+            lambda: train(DATA, MODEL, START, learning_rate=0.1, steps=1),
+            r"train\(model, source, start\): got Prompts, then Separate",
+        ),
+    ],
+)
+def test_arguments_in_another_order_are_answered_with_the_call(call, message):
+    with pytest.raises(TypeError, match=message):
+        call()
+
+
+def test_predictions_refuse_data_of_other_outputs_and_odd_lengths():
+    weights = initial_weights(MODEL, Task([2, 1, 1], context_length=4), 0.1)
+    data = sample(
+        Task([1, 1], teachers=Gaussian.shared_basis([1, 1]), context_length=4), 3
+    )
+    # Control: tokens of two labels have the width of one label and x of dimension 3.
+    assert predict(MODEL, weights, data.tokens).shape == (3,)
+    with pytest.raises(ValueError, match="the data have 2 outputs and the model 1"):
+        predict(MODEL, weights, data)
+    for length in (-1, 5, True, 2.0):
+        with pytest.raises(ValueError, match=r"context_length must lie in 0 … 4"):
+            predict(MODEL, START, DATA, length)

@@ -16,6 +16,7 @@ from attndyn.simulate import (
     train,
     train_many,
 )
+from attndyn.simulate.attention.gradients import pullback
 from attndyn.simulate.attention.model_check import refuse_unfit, refuse_unfit_at
 
 TASK = Task([2, 1], context_length=5)
@@ -405,3 +406,90 @@ def test_a_start_is_real_arrays_by_name(change, message):
     model = Merged(1)
     with pytest.raises(ValueError, match=message):
         train(model, sample(TASK, 3), change(_start(model)), learning_rate=0.1, steps=1)
+
+
+class Pulled:
+    """Separate attention with a pullback of the user's own, which `change` makes wrong."""
+
+    def __init__(self, change):
+        self.change = change
+
+    def shapes(self, dimension):
+        return Separate(2).shapes(dimension)
+
+    def heads(self, weights):
+        return Separate(2).heads(weights)
+
+    def pullback(self, weights, grad_a, grad_B):
+        gradients = pullback(Separate(2))(weights, grad_a, grad_B)
+        return self.change(gradients, weights)
+
+
+def without_key(gradients, weights):
+    return {name: value for name, value in gradients.items() if name != "key"}
+
+
+def doubled_weights(gradients, weights):
+    weights["key"] *= 2
+    return gradients
+
+
+def wrong_query(gradients, weights):
+    return gradients | {"query": 1.000001 * gradients["query"]}
+
+
+def test_a_pullback_is_used_in_place_of_complex_steps():
+    calls = []
+    model = Pulled(lambda gradients, weights: calls.append(1) or gradients)
+    task = Task([2, 1], context_length=4)
+    start = initial_weights(model, task, 0.3)
+    loss, gradients = objective(model, sample(task, 5))(start)
+    assert len(calls) == 2  # the check, and the gradient
+    expected = objective(Separate(2), sample(task, 5))(start)
+    assert loss == expected[0]
+    for name, value in gradients.items():
+        np.testing.assert_array_equal(value, expected[1][name])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (wrong_query, "pullback is wrong in 'query'"),
+        (without_key, "gradients of value, key, query by name"),
+        (doubled_weights, "pullback changes 'key' in place"),
+        (
+            lambda g, w: {name: value.tolist() for name, value in g.items()},
+            "pullback must give arrays, and 'value' is list",
+        ),
+        (
+            lambda g, w: {name: value[None] for name, value in g.items()},
+            r"real numbers of shape \(2, 3\) for 'value'",
+        ),
+        (lambda g, w: g | {"value": g["value"] * np.nan}, "pullback is wrong in 'val"),
+    ],
+)
+def test_a_wrong_pullback_is_refused_by_name(change, message):
+    with pytest.raises(ValueError, match=message):
+        refuse_unfit(Pulled(change), 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("outputs", 0),
+        ("outputs", True),
+        ("softmax", 1),
+        ("query_token", 1),
+        ("divisor", -1),
+        ("divisor", "row"),
+        ("score_divisor", 0),
+        ("score_divisor", "key"),
+        ("pullback", 5),
+    ],
+)
+def test_attributes_of_ones_own_model_are_checked(name, value):
+    model = Pulled(lambda gradients, weights: gradients)
+    refuse_unfit(model, 2)
+    setattr(model, name, value)
+    with pytest.raises(ValueError, match=f"^{name} must"):
+        refuse_unfit(model, 2)
