@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from ...models.attention import Merged, Separate
 from ...models.protocol import Parametrization, Weights
 from ...runtime.arrays import FloatArray, IndexArray
-from ...runtime.checks import positive_number, real_array
+from ...runtime.checks import positive_number, real_array, refuse_wrong_order
 from ...runtime.machine import one_thread, refuse_too_large
 from ...runtime.versions import versions
 from ...task import Task
@@ -66,6 +66,8 @@ def flow(
     >>> bool(run.loss[2] < run.loss[0])
     True
     """
+    in_order = isinstance(model, Parametrization) and hasattr(source, "dimension")
+    refuse_wrong_order("flow(model, source, start)", in_order, model, source)
     begin = checked_start(model, source, start)
     motion = _motion(model, source, begin)
     times = _checked_times(flow_time)

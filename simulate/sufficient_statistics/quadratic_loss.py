@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike
 from ...models.divisors import attention_divisor, divisor_name
 from ...models.protocol import is_softmax, outputs_of, reads_query_token
 from ...runtime.arrays import FloatArray, IndexArray
-from ...runtime.checks import finite_array
+from ...runtime.checks import finite_array, refuse_wrong_order
 from ...runtime.display import Displayed, Summary, array_summary
 from ...runtime.files import AnyPath, as_path, read_arrays, write_atomically
 from ...runtime.machine import GIB, refuse_too_large
@@ -334,6 +334,8 @@ def statistics(
     >>> statistics(data, Merged(heads=1)).S.shape
     (12, 12)
     """
+    in_order = hasattr(data, "chunks") and not hasattr(model, "chunks")
+    refuse_wrong_order("statistics(data, model)", in_order, data, model)
     _refuse_softmax(model)
     outputs = data.outputs
     _refuse_other_outputs(model, outputs, "the data have")

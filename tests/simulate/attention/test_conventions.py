@@ -8,6 +8,7 @@ import pytest
 from attndyn import Factorised, Merged, Separate, Task
 from attndyn.simulate import (
     evaluate,
+    flow,
     initial_weights,
     objective,
     predict,
@@ -172,6 +173,12 @@ STATS = statistics(DATA, MODEL)
         (lambda: predict(START, MODEL, DATA), "dict, then Separate, then Prompts"),
         (lambda: predict(MODEL, START, TASK), "Separate, then dict, then Task"),
         (lambda: predict(MODEL, START, STATS), "Separate, then dict, then Stat"),
+        (lambda: statistics(MODEL, DATA), "got Separate, then Prompts"),
+        (lambda: statistics(TASK, MODEL), "got Task, then Separate"),
+        (
+            lambda: flow(DATA, MODEL, START, flow_time=[0, 1]),
+            "got Prompts, then Separate",
+        ),
         (lambda: initial_weights(TASK, MODEL, 0.1), "got Task, then Separate"),
         (
             lambda: train(DATA, MODEL, START, learning_rate=0.1, steps=1),
