@@ -55,8 +55,9 @@ def archive_run(run: Trajectory, path: Path) -> Path:
     chosen = np.unique(np.concatenate([[0], spread, [last]]))
 
     # The settings say which experiment it is, so that another one never reads its losses.
-    fields = Experiment.__dataclass_fields__
-    settings = {name: run.settings[name] for name in fields}
+    # An optimizer and a batch that are left out are not among them.
+    stated = [name for name in Experiment.__dataclass_fields__ if name in run.settings]
+    settings = {name: run.settings[name] for name in stated}
     arrays = {
         "steps": run.time[chosen],
         "loss": run.loss[chosen],
