@@ -290,6 +290,94 @@ def test_a_field_that_decides_the_training_changes_it(tmp_path, name, other, sof
     assert np.max(np.abs(losses[0] / losses[1] - 1)) > 1e-3
 
 
+RUNS = {
+    "no query token": {"query_token": False},
+    "every length": {"context_lengths": "0..N averaged"},
+    "some lengths": {"context_lengths": [1, 4]},
+    "weighted lengths": {"context_lengths": {"2": 1, "4": 3}},
+    "a range": {"context_lengths": "2..3 averaged"},
+    "a number": {"attention_divisor": 2.5},
+    "softmax over the context": {
+        "softmax": True,
+        "query_token": False,
+        "attention_divisor": "N",
+    },
+    "softmax over every length": {
+        "softmax": True,
+        "attention_divisor": "tokens in the prompt, query included",
+        "context_lengths": "1..N averaged",
+    },
+}
+LENGTHS = {
+    "N": ((4,), (1,)),
+    "0..N averaged": ((0, 1, 2, 3, 4), (0.2,) * 5),
+    "1..N averaged": ((1, 2, 3, 4), (0.25,) * 4),
+    "2..3 averaged": ((2, 3), (0.5, 0.5)),
+    "[1, 4]": ((1, 4), (0.5, 0.5)),
+    "{'2': 1, '4': 3}": ((2, 4), (0.25, 0.75)),
+}
+
+
+def plain_loss(meta, arrays):
+    """The loss before the first step, from the formula, one prompt after another."""
+    lengths, weights = LENGTHS[str(meta["context_lengths"])]
+    tokens, labels = arrays["tokens"], arrays["labels"]
+    a = arrays["initial_value"]
+    B = np.einsum(
+        "hri,hrj->hij", arrays["initial_key"], arrays["initial_query"][..., :-1]
+    )
+    loss = 0.0
+    for n, weight in zip(lengths, weights, strict=True):
+        for p in range(len(tokens)):
+            query = np.append(tokens[p, n, :-1], 0.0)
+            rows = [*tokens[p, :n]]
+            if meta.get("query_token", True):
+                rows.append(query)
+            divisor = {
+                "none": 1,
+                "N": max(n, 1),
+                "tokens in the prompt, query included": n + 1,
+            }.get(meta["attention_divisor"], meta["attention_divisor"])
+            output = 0.0
+            for head in range(len(a)):
+                scores = np.array([row @ B[head] @ query[:-1] for row in rows])
+                if meta["softmax"]:
+                    scores = np.exp(scores) / np.sum(np.exp(scores))
+                values = np.array([row @ a[head] for row in rows])
+                output += float(scores @ values) / divisor
+            loss += weight * (output - labels[p, n]) ** 2 / len(tokens)
+    return loss
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_what_a_recording_says_is_what_is_trained(tmp_path, name):
+    meta, arrays = recorded(meta=RUNS[name])
+    recording = read_recording(written(tmp_path, meta, arrays))
+    first = plain_loss(meta, arrays)
+    run = train(
+        recording.model, recording.data, recording.start, learning_rate=0.01, steps=4
+    )
+    assert run.loss[0] == pytest.approx(first, rel=1e-12)
+    if not meta["softmax"]:
+        stats = statistics(recording.data, recording.model)
+        on_statistics = objective(recording.model, stats)(recording.start)
+        assert on_statistics[0] == pytest.approx(first, rel=1e-12)
+
+
+def test_a_divisor_that_counts_a_token_that_is_not_read_is_refused(tmp_path):
+    said = {
+        "query_token": False,
+        "attention_divisor": "tokens in the prompt, query included",
+    }
+    assert "beside query_token = False" in refusal(file_with(tmp_path, meta=said))
+
+
+@pytest.mark.parametrize("stated", [[9], {"5": 1}, "0..5 averaged", [0]])
+def test_lengths_that_the_tokens_do_not_have_are_refused(tmp_path, stated):
+    path = file_with(tmp_path, meta={"context_lengths": stated})
+    assert "its context lengths must be from 0 to N = 4" in refusal(path)
+
+
 SCORES = {1: None, 2: 4, "sqrt(3)": 3, "sqrt_key": 2}
 
 

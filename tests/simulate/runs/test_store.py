@@ -169,6 +169,8 @@ def test_what_the_data_depend_on_names_them():
         *same,
         "engine",
     }
+    no_query_token = replace(SMALL, model=Merged(2, query_token=False))
+    assert data_digest(no_query_token) != data_digest(SMALL)
     assert data_digest(replace(SMALL, model=Merged(2, divisor="none"))) != data_digest(
         SMALL
     )
