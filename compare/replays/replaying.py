@@ -199,7 +199,10 @@ def _test_deviations(recording: Recording, run: Trajectory) -> list[FloatArray]:
 def _losses_on(test: TestSet, model: Parametrization, run: Trajectory) -> FloatArray:
     """Our losses (steps,) on a test set; one that overflows is inf or nan."""
     with np.errstate(over="ignore", invalid="ignore"):
-        source = test.data if is_softmax(model) else statistics(test.data, model)
+        try:
+            source = test.data if is_softmax(model) else statistics(test.data, model)
+        except OverflowError:
+            return np.full(len(test.loss), np.inf)
         evaluate = objective(model, source)
         losses = []
         for step in range(len(test.loss)):

@@ -325,7 +325,8 @@ def statistics(
     The workers of an `executor`, if there is one, share the chunks: processes, threads, a cluster. The result is
     the same without them, to the last bit. MemoryError, before anything is drawn, if the work needs more than
     `limit_gib` GiB or than this machine has left. ValueError for softmax, whose loss is no function of finitely
-    many statistics: train it on the data; and for data of another number of outputs than the model's.
+    many statistics: train it on the data; for data of another number of outputs than the model's. OverflowError for
+    data so large that a mean of products is not finite. TypeError for arguments in another order.
     Source: Zhang et al. 2025, Section 2.2.
 
     >>> from attndyn import Merged, Task
@@ -349,7 +350,12 @@ def statistics(
     )
 
     # Mean of F̃ F̃ᵀ (F+K, F+K), the features and the labels: S, b and c in one matrix.
-    moments = product_sums(data, features, executor)
+    with np.errstate(over="ignore", invalid="ignore"):
+        moments = product_sums(data, features, executor)
+    if not np.all(np.isfinite(np.diagonal(moments))):
+        raise OverflowError(
+            "the means of products of the tokens are larger than any number: divide x and y by a constant"
+        )
     moments /= data.sequences * math.fsum(length.weight for length in lengths)
     count = features.feature_count
     c = float(np.trace(moments[count:, count:]))
@@ -409,6 +415,7 @@ def from_moments(
         finite_array(A, "A"), finite_array(B, "B"), finite_array(Lambda, "Lambda")
     )
     moments.check(outputs)
+    _refuse_other_weights(context_weights, context_lengths)
     if constant[0] < 0:
         raise ValueError(_NOT_SQUARES)
     dimension = len(moments.Lambda)
@@ -452,6 +459,7 @@ def from_feature_moments(
     coefficients = finite_array(b, "b")
     count = len(form)
     dimension = _dimension_of(count, outputs)
+    _refuse_other_weights(context_weights, context_lengths)
     if coefficients.shape != ((count,) if outputs == 1 else (outputs, count)):
         raise ValueError(
             f"b must hold {count} features of each of the model's {outputs} outputs, not have shape "
@@ -484,6 +492,19 @@ def _dimension_of(features: int, outputs: int) -> int:
     return dimension
 
 
+def _refuse_other_weights(
+    context_weights: ArrayLike | None, context_lengths: tuple[int, ...]
+) -> None:
+    """ValueError unless each context length has a positive weight, or none has any."""
+    if context_weights is None:
+        return
+    weights = finite_array(context_weights, "context_weights")
+    if weights.shape != (len(context_lengths),) or np.any(weights <= 0):
+        raise ValueError(
+            f"context_weights must be {len(context_lengths)} positive numbers, one a context length, not {weights}"
+        )
+
+
 _NOT_SQUARES = "c, and the diagonals of A and Lambda, are means of squares: they must be zero or more"
 
 _ASYMMETRY = 1e-9
@@ -503,7 +524,8 @@ class BlockMoments(NamedTuple):
         D = Λ.shape[0] if Λ.ndim else 0
         size = outputs * D
         B_shape = (D, D) if outputs == 1 else (outputs, outputs, D, D)
-        if (A.shape, B.shape, Λ.shape) != ((size, size), B_shape, (D, D)):
+        shapes = (A.shape, B.shape, Λ.shape)
+        if not D or shapes != ((size, size), B_shape, (D, D)):
             wanted = "A, B and Lambda must be (D, D) each"
             if outputs > 1:
                 wanted = (
@@ -557,8 +579,9 @@ def _refuse_other_outputs(model: object, outputs: int, owner: str) -> None:
     """ValueError if the model has another number of outputs than its `owner`, "the data have"."""
     of_model = outputs_of(model)
     if of_model != outputs:
+        count = "1 output" if outputs == 1 else f"{outputs} outputs"
         raise ValueError(
-            f"{owner} {outputs} outputs and the model {of_model}: Merged(…, outputs={outputs})"
+            f"{owner} {count} and the model {of_model}: Merged(…, outputs={outputs})"
         )
 
 

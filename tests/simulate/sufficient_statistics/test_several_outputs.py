@@ -23,7 +23,10 @@ from attndyn.simulate import (
 )
 from attndyn.simulate.data.prompts import Sequences
 from attndyn.simulate.descent.rank_one_flow import passages
-from attndyn.simulate.sufficient_statistics.quadratic_loss import from_feature_moments
+from attndyn.simulate.sufficient_statistics.quadratic_loss import (
+    from_feature_moments,
+    refuse_mismatch,
+)
 from attndyn.teachers import Gaussian
 
 D, N, P = 2, 4, 6
@@ -470,6 +473,18 @@ BAD = {
     "b must hold 3 features of each of the model's 1 outputs": (
         lambda: from_feature_moments(1.0, np.ones(4), np.eye(3), Merged(1), (5,))
     ),
+    "these statistics have 1 output and the model 2": lambda: refuse_mismatch(
+        Merged(1, outputs=2), of(1)
+    ),
+    "context_weights must be 1 positive numbers": lambda: from_moments(
+        1.0, np.eye(2), np.eye(2), np.eye(2), Merged(1), (5,), context_weights=[1, 2]
+    ),
+    "context_weights must be 2 positive numbers": lambda: from_feature_moments(
+        1.0, np.ones(3), np.eye(3), Merged(1), (5, 6), context_weights=[0, 1]
+    ),
+    "not (0, 0), (0, 0) and (0, 0)": lambda: from_moments(
+        1.0, *np.zeros((3, 0, 0)), Merged(1), (5,)
+    ),
     "value rows off x": lambda: on_block("value"),
     "keys off y": lambda: on_block("key"),
 }
@@ -487,6 +502,13 @@ def test_what_is_refused_is_named_in_one_line(message):
     with pytest.raises(ValueError, match=re.escape(message)) as error:
         BAD[message]()
     assert "\n" not in str(error.value)
+
+
+def test_numbers_that_are_too_large_are_refused():
+    data = recorded(2)
+    huge = replace(data, tokens=1e60 * data.tokens)
+    with pytest.raises(OverflowError, match="divide x and y by a constant"):
+        statistics(huge, Merged(1, outputs=2))
 
 
 def test_the_size_of_several_outputs_is_refused_before_anything_is_drawn():
