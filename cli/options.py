@@ -37,7 +37,8 @@ Trace = Annotated[
     ),
 ]
 ContextLength = Annotated[
-    str | None, typer.Option(help="N, or 1..N for the loss over every length.")
+    str | None,
+    typer.Option(help="N, or n0..N such as 1..N for the loss over these lengths."),
 ]
 Noise = Annotated[
     Any,

@@ -15,6 +15,7 @@ from ...theory.symbolic import (
     latex,
     symbolic_task,
 )
+from ...theory.symbolic.task import refuse_beyond_symbols
 
 COMMUTING = 1e-10
 """Relative size of a commutator below which two matrices commute: rounding of products is some 1e-15."""
@@ -28,6 +29,7 @@ def symbolic_task_of(task: Task) -> SymbolicTask:
     >>> symbolic_task_of(Task(eigenvalues=[2, 1], context_length=5, noise_variance=0.1)).parameters
     (lambda_1, lambda_2, sigma)
     """
+    refuse_beyond_symbols(task)
     Λ, Ω = task.covariance, task.teacher_covariance
     if task.in_context_fraction < 1:
         raise ValueError(

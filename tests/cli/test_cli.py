@@ -18,6 +18,7 @@ from attndyn.compare import reference_files
 from attndyn.compare.claims.linear_attention.fixed_points import enumeration as section
 from attndyn.compare.ledger.claim_names import claims_named
 from attndyn.simulate import Adam, Experiment, GradientDescent, load
+from attndyn.teachers import Gaussian
 from attndyn.theory import fixed_points
 
 FILES = {path.stem: path for path in reference_files()}
@@ -261,6 +262,57 @@ def test_a_task_file_holds_a_general_task(capsys, tmp_path):
     assert all(row["coefficients"] is None for row in rows)  # Λ and Ω do not commute
     assert main(["fixed-points", "--task", str(tmp_path / "task.toml")]) == 0
     assert "–" in capsys.readouterr().out
+
+
+POOL = """
+eigenvalues = [1.0, 0.5]
+inputs = "uniform"
+input_mean = [0.5, 0.0]
+noise_variance = 0.25
+query_noise_variance = 0.0
+
+[context_length]
+0 = 1
+5 = 0.5
+8 = "1/3"
+
+[teachers]
+law = "pool"
+of = {law = "gaussian", covariance = [1.0, 0.5]}
+count = 8
+seed = 1
+"""
+
+
+@pytest.mark.parametrize("source", [["--sequences", "60"], ["--batch", "16"]])
+def test_a_task_file_holds_laws_of_inputs_and_of_teachers(tmp_path, source):
+    file, out = tmp_path / "pool.toml", tmp_path / "run.npz"
+    file.write_text(POOL)
+    options = ["--model", "merged", "--heads", "2", "--learning-rate", "0.01"]
+    arguments = ["--task", str(file), *options, *source, "--out", str(out)]
+    assert main(["simulate", *arguments, "--steps", "4"]) == 0
+
+    task = Task.from_toml(POOL)
+    assert task == Task(
+        [1, 0.5],
+        inputs="uniform",
+        input_mean=[0.5, 0],
+        noise_variance=0.25,
+        query_noise_variance=0,
+        context_length={0: 1, 5: 0.5, 8: "1/3"},
+        teachers=Gaussian([1, 0.5]).pool(8, seed=1),
+    )
+    number = int(source[1])
+    kind = {"--sequences": {"sequences": number}, "--batch": {"batch": number}}
+    wanted = Experiment(
+        task,
+        Merged(heads=2),
+        **{"sequences": None} | kind[source[0]],
+        scale=0.01,
+        learning_rate=0.01,
+        steps=4,
+    ).run()
+    np.testing.assert_array_equal(load(out).loss, wanted.loss)
 
 
 # simulate

@@ -39,7 +39,7 @@ def refused(capsys, *arguments, status=2):
 BAD_TASKS = {
     "indefinite": (
         "covariance = [[1, 2], [2, 1]]\ncontext_length = 5",
-        "covariance must be positive definite",
+        "covariance must be positive semidefinite: its smallest eigenvalue is -1",
     ),
     "asymmetric": (
         "covariance = [[2, 1], [0, 2]]\ncontext_length = 5",
@@ -49,11 +49,11 @@ BAD_TASKS = {
     "no length": ("eigenvalues = [2, 1]", "Task needs the field context_length"),
     "length 0": (
         "eigenvalues = [2, 1]\ncontext_length = 0",
-        "context_length must be a whole number N ≥ 1",
+        "context_length must be N ≥ 1",
     ),
     "list for a length": (
-        "eigenvalues = [2, 1]\ncontext_length = [1, 2]",
-        "context_length must be a whole number",
+        "eigenvalues = [2, 1]\ncontext_length = [1, -2]",
+        "context_length must list whole numbers",
     ),
     "both spectra": (
         "eigenvalues = [1]\ncovariance = [[1]]\ncontext_length = 5",
@@ -74,10 +74,26 @@ BAD_TASKS = {
     ),
     "length as a decimal": (
         "eigenvalues = [1]\ncontext_length = 5.0",
-        "for every length, not 5.0",
+        "a list or {n: weight}, not 5.0",
     ),
     "text": ("eigenvalues = ['a']\ncontext_length = 5", "eigenvalues must be numbers"),
     "malformed": ("eigenvalues = [2\ncontext_length = 5", "at line 2"),
+    "unknown law": (
+        "eigenvalues = [1]\ncontext_length = 5\n[teachers]\nlaw = 'cube'",
+        "law must be one of gaussian, sphere, pool, mixture, not 'cube'",
+    ),
+    "law of another dimension": (
+        "eigenvalues = [1]\ncontext_length = 5\nteachers = {law = 'sphere', dimension = 2}",
+        "teachers are for x of dimension 2",
+    ),
+    "unknown inputs": (
+        "eigenvalues = [1]\ncontext_length = 5\ninputs = 'cube'",
+        "inputs must be one of gaussian, uniform, rademacher, sphere",
+    ),
+    "weight of a length": (
+        "eigenvalues = [1]\n[context_length]\n5 = -1.0\n6 = 1.0",
+        "the weight of context_length 5 must be a positive number, not -1.0",
+    ),
     "mixture": (
         "eigenvalues = [1]\ncontext_length = 5\nfixed_teacher = [1]\nin_context_fraction = 0.5",
         "fixed",
@@ -94,6 +110,22 @@ def test_a_wrong_task_file_is_refused(capsys, tmp_path, name):
     assert reason in message
     if name != "mixture":  # which is a task, but not one that the theory covers
         assert str(path) in message
+
+
+@pytest.mark.parametrize(
+    "law",
+    [
+        "inputs = 'uniform'",
+        "input_mean = [1]",
+        "query_noise_variance = 1.0",
+        "teachers = {law = 'sphere', dimension = 1}",
+    ],
+)
+def test_symbols_refuse_what_they_cannot_say(capsys, tmp_path, law):
+    path = tmp_path / "task.toml"
+    path.write_text(f"eigenvalues = [1]\ncontext_length = 5\n{law}")
+    message = refused(capsys, "fixed-points", "--task", path, "--symbolic")
+    assert "symbols are for Gaussian x and teachers of mean 0" in message
 
 
 def test_a_task_file_that_is_no_text_or_not_there(capsys, tmp_path):

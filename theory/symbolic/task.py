@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
+import numpy as np
 import sympy as sp
 from numpy.typing import NDArray
 
@@ -177,11 +178,14 @@ def _require_options(dimension: object, teachers: str, flags: dict[str, bool]) -
 def rational_task(task: Task) -> SymbolicTask:
     """The same task in exact rational numbers, each the decimal or fraction that was written: 0.1 is 1/10.
 
+    ValueError for a task that symbols have no word for, as `refuse_beyond_symbols` says.
+
     >>> rational_task(Task(eigenvalues=[0.4, "1/3"], context_length=3)).covariance
     Matrix([
     [2/5,   0],
     [  0, 1/3]])
     """
+    refuse_beyond_symbols(task)
     fixed_teacher = task.exact_fixed_teacher  # (D,)
     if fixed_teacher is not None:
         fixed_teacher = _rational(fixed_teacher[:, None])
@@ -193,6 +197,32 @@ def rational_task(task: Task) -> SymbolicTask:
         fixed_teacher=fixed_teacher,
         in_context_fraction=_rational_number(task.exact_in_context_fraction),
     )
+
+
+def refuse_beyond_symbols(task: Task) -> None:
+    """ValueError unless x is N(0, Λ), teachers N(0, Ω) or a fixed one, labels have one noise, lengths equal weights.
+
+    >>> refuse_beyond_symbols(Task([1], inputs="uniform", context_length=3))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: symbols are for Gaussian x and teachers ... from 1: this task has uniform inputs
+    """
+    law = type(task.teachers).__name__
+    beyond = {
+        f"{task.inputs.name or 'your own'} inputs": not task.inputs.is_gaussian,
+        "an input_mean": bool(np.any(task.input_mean)),
+        f"teachers of the law {law}": not task.has_normal_teachers,
+        "a query_noise_variance of its own": (
+            task.query_noise_variance != task.noise_variance
+        ),
+        "weights of its context lengths": bool(np.ptp(task.context_weights)),
+        "prompts without context": task.context_lengths[0] == 0,
+    }
+    found = [what for what, is_so in beyond.items() if is_so]
+    if found:
+        raise ValueError(
+            "symbols are for Gaussian x and teachers of mean 0, one noise variance, and plain means over context "
+            f"lengths from 1: this task has {found[0]}"
+        )
 
 
 def symbols_in(expressions: Iterable[Expr]) -> set[Expr]:
