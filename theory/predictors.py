@@ -127,7 +127,8 @@ def pool_posterior(
 ) -> FloatArray:
     """The Bayes posterior mean of the query's label where the teacher is one of a pool: Σ_i p_i W_i x_q.
 
-    p_i is proportional to the teacher's weight times exp(−Σ_n |y_n − W_i x_n|²/(2σ²)), with the `task`'s pool and noise.
+    p_i is proportional to the teacher's weight times exp(−Σ_n |y_n − W_i x_n|²/(2σ²)), with the pool and the noise of
+    the `task`.
     Without noise only teachers that fit the context count. With K > 1 outputs y is (P, N, K) and the result (P, K).
     ValueError unless the teachers of the task are a `Pool`, and where no teacher fits a context without noise.
     Source: Raventós et al. 2023 (arXiv 2306.15063), the discrete minimum mean squared error estimator.

@@ -1,6 +1,5 @@
 """Exact moments of every feature of linear attention: the loss of all weights, for teachers of any mean."""
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -9,11 +8,24 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ...models.divisors import attention_divisor
-from ...models.protocol import Parametrization, is_softmax
+from ...models.protocol import (
+    Parametrization,
+    is_softmax,
+    outputs_of,
+    reads_query_token,
+)
 from ...runtime.arrays import FloatArray, IndexArray
 from ...runtime.display import Displayed, Summary, array_summary
 from ...runtime.machine import GIB, refuse_too_large
 from ...task import Task
+from .laws import (
+    gaussian_fourth_moments,
+    input_moments,
+    input_second_moments,
+    pairings,
+    teacher_fourth_moments,
+    weighted_mean,
+)
 
 # Arrays of the size of S that are needed at once, measured at D = 16 and D = 20.
 _COPIES = 6
@@ -26,6 +38,9 @@ class FeatureMoments(Displayed):
     The K = D (D+1)(D+2)/2 features are F = G_ij x_q,d with G = X Xᵀ / divisor, for the rows (i, j, d) of `indices`
     (K, 3), from 0: i ≤ j, and index D is y. c = E y_q², b = E[y_q F] (K,), S = E[F Fᵀ] (K, K). With a fixed teacher
     gradient flow moves all of M. Source: Zhang et al. 2025 (arXiv 2501.16265), Section 2.2.
+
+    Several outputs share S: b and M are (outputs, K) then, a token has more entries y behind x, and the loss is the
+    sum over the outputs. There are as many features as pairs i ≤ j of entries of a token, times D.
     """
 
     indices: IndexArray
@@ -34,18 +49,25 @@ class FeatureMoments(Displayed):
     S: FloatArray
 
     def loss(self, M: ArrayLike) -> FloatArray:
-        """L(M) for M (..., K), shape (...), in units of y²."""
+        """L(M) for M (..., K), or (..., outputs, K); shape (...), in units of y²."""
         M = np.asarray(M)
         slope = M @ self.S - 2 * self.b  # (..., K)
-        return np.asarray(self.c + np.sum(slope * M, axis=-1))
+        axes = tuple(range(-self.b.ndim, 0))
+        return np.asarray(self.c + np.sum(slope * M, axis=axes))
 
     def gradient(self, M: ArrayLike) -> FloatArray:
-        """∂L/∂M for M (..., K)."""
+        """∂L/∂M in the shape of M."""
         return np.asarray(2 * (np.asarray(M) @ self.S - self.b))
 
     def effective_map(self, a: ArrayLike, B: ArrayLike) -> FloatArray:
-        """M (K,) of heads a (H, D+1) and B (H, D+1, D): Σ_h a_i B_jd + a_j B_id, or Σ_h a_i B_id where i = j."""
+        """M (K,) of heads a (H, D+1) and B (H, D+1, D): Σ_h a_i B_jd + a_j B_id, or Σ_h a_i B_id where i = j.
+
+        Of several outputs, a (H, outputs, size) with B (H, size, D), it is (outputs, K).
+        """
         i, j, d = self.indices.T
+        if self.b.ndim == 2:
+            products = np.einsum("hki,hjd->kijd", np.asarray(a), np.asarray(B))
+            return np.asarray(products[:, i, j, d] + (i != j) * products[:, j, i, d])
         products = np.tensordot(np.asarray(a), np.asarray(B), (0, 0))
         return np.asarray(products[i, j, d] + (i != j) * products[j, i, d])
 
@@ -56,6 +78,10 @@ class FeatureMoments(Displayed):
 
         The chain rule of `model.heads` goes on from here to the weights of any other model.
         """
+        if self.b.ndim == 2:
+            raise ValueError(
+                "head_gradients are for one output: train on population_statistics of several outputs"
+            )
         a = np.asarray(a)
         B = np.asarray(B)
         i, j, d = self.indices.T
@@ -76,8 +102,8 @@ class FeatureMoments(Displayed):
         size = np.sqrt(np.diag(self.S))  # root mean square of each feature, (K,)
         unit = np.divide(1.0, size, out=np.zeros_like(size), where=size > 0)
         correlations = unit[:, None] * self.S * unit
-        solution = np.linalg.lstsq(correlations, unit * self.b, rcond=None)[0]
-        return np.asarray(unit * solution)
+        solution = np.linalg.lstsq(correlations, (unit * self.b).T, rcond=None)[0]
+        return np.asarray(unit * solution.T)
 
     @property
     def minimum_loss(self) -> float:
@@ -96,7 +122,7 @@ class FeatureMoments(Displayed):
     def summary(self) -> Summary:
         """The number of features and the range of the moments on one screen."""
         rows = {
-            "features": len(self.b),
+            "features": self.b.shape[-1],
             "loss at M = 0": f"{self.c:.8g}",
             "b": array_summary(self.b),
             "S": array_summary(self.S),
@@ -137,11 +163,15 @@ class _QueryMoments(NamedTuple):
 
 
 class _TokenCounts(NamedTuple):
-    """Means over context lengths n of n², n and 1, each over a power of the divisor: pairs, tokens, the query."""
+    """Means over context lengths n of n², n and 1, each over a power of the divisor: pairs, tokens, the query.
+
+    `one` and `n_with_query` are 0 for a model that does not read the query's own token.
+    """
 
     n_squared: float
     n: float
     one: float
+    n_with_query: float
 
 
 def feature_moments(
@@ -151,9 +181,11 @@ def feature_moments(
     random_labels: bool = False,
     limit_gib: float = 4.0,
 ) -> FeatureMoments:
-    """Exact moments of all features of linear attention on the task; only the model's divisor matters.
+    """Exact moments of all features of linear attention on the task; of the model its divisor, its outputs and whether
+    it reads the query's token matter.
 
-    They hold for a mixture with a fixed teacher too, whose loss no restricted map describes: in-weight learning.
+    They hold for any law of teachers and inputs whose moments up to the fourth and sixth order are known, also for a
+    mixture with a fixed teacher and for pools, whose loss no restricted map describes: in-weight learning.
     Every label is wᵀx + noise, at any fraction, unless `random_labels` draws the context labels of the fixed
     teacher's sequences from N(0, 1), independently of x, as published in-weight tests do. Over a range of context
     lengths moments are averaged. ValueError for softmax; for random labels without a fixed teacher, or with several
@@ -173,58 +205,77 @@ def feature_moments(
         raise ValueError(
             "softmax attention has no finite moments, so no population loss here: simulate on tokens"
         )
+    if task.outputs != outputs_of(model):
+        raise ValueError(
+            f"the task has {task.outputs} outputs and the model {outputs_of(model)}: "
+            f"{type(model).__name__}(…, outputs={task.outputs})"
+        )
     if random_labels:
         _refuse_random_labels(task)
-    _refuse_size(task.dimension, limit_gib)
-    _refuse_vanishing_moments(task.covariance)
+    _refuse_size(task.dimension, task.outputs, limit_gib)
+    _refuse_vanishing_moments(input_second_moments(task))
+    is_gaussian = task.inputs.is_gaussian and not np.any(task.input_mean)
+    if not is_gaussian or task.outputs > 1:
+        if random_labels:
+            raise ValueError(
+                "random_labels are for Gaussian inputs of mean 0 in the theory: simulate on statistics"
+            )
+        return _moments_of_any_law(task, model)
 
     with np.errstate(over="ignore", invalid="ignore"):
         query = _query_moments(task.covariance)
         teachers = _teacher_means(_sequences(task, random_labels))
-        c = float(np.sum(query.second * teachers.ww)) + task.noise_variance
+        c = float(np.sum(query.second * teachers.ww)) + task.query_noise_variance
         b = _first_moments(teachers, query, _token_counts(task, model, divisions=1))
         S = _second_moments(teachers, query, _token_counts(task, model, divisions=2))
     if not np.all(np.isfinite(S)):
         raise ValueError(
             "the moments of this task overflow: rescale Λ, for instance by trace=1, or Ω"
         )
-    return FeatureMoments(_indices(task.dimension), c, b, S)
+    return FeatureMoments(_indices(task.dimension, 1), c, b, S)
 
 
 def _refuse_vanishing_moments(Λ: FloatArray) -> None:
     """ValueError where S underflows: it holds third powers of the variances on the diagonal of Λ (D, D)."""
-    if np.min(np.diag(Λ)) < np.cbrt(np.finfo(np.float64).tiny):
+    variances = np.diag(Λ)
+    if np.min(variances[variances > 0]) < np.cbrt(np.finfo(np.float64).tiny):
         raise ValueError(
             "the moments of this task vanish as numbers: rescale Λ, for instance by trace=1"
         )
 
 
-def _indices(dimension: int) -> IndexArray:
+def _indices(dimension: int, outputs: int) -> IndexArray:
     """Rows (i, j, d) of the features (K, 3), i ≤ j, by i, then j, then d."""
-    i, j = np.triu_indices(dimension + 1)
+    i, j = np.triu_indices(dimension + outputs)
     d = np.arange(dimension)
     return np.column_stack(
         [np.repeat(i, dimension), np.repeat(j, dimension), np.tile(d, len(i))]
     )
 
 
-def _refuse_size(dimension: int, limit_gib: float) -> None:
+def _refuse_size(dimension: int, outputs: int, limit_gib: float) -> None:
     """MemoryError if S and what it is made of are too large."""
     if not limit_gib > 0:
         raise ValueError(
             f"limit_gib must be a positive number of GiB, not {limit_gib!r}"
         )
-    features = dimension * (dimension + 1) * (dimension + 2) // 2
+    size = dimension + outputs  # of a token
+    features = dimension * size * (size + 1) // 2
     what = f"S of all {features} features of dimension {dimension}, with what it is made of,"
     way_out = (
         "choose a smaller D, raise limit_gib where there is room, "
         "or use population, the moments of D² features"
     )
-    refuse_too_large(what, _COPIES * 8.0 * features**2, way_out, limit_gib * GIB)
+    moments = _COPIES * 8.0 * features**2
+    if outputs > 1:
+        # Fourth moments of W, and a token's products as functions of x and W.
+        entries = (outputs * dimension + 1) ** 2
+        moments += 8.0 * (entries**2 + 4 * size**2 * dimension**2 * entries)
+    refuse_too_large(what, moments, way_out, limit_gib * GIB)
 
 
 def _refuse_random_labels(task: Task) -> None:
-    if task.fixed_teacher is None:
+    if not task.has_normal_teachers or task.fixed_teacher is None:
         raise ValueError(
             "random_labels are for the sequences of a fixed_teacher, which this task lacks"
         )
@@ -235,7 +286,8 @@ def _refuse_random_labels(task: Task) -> None:
 
 
 def _token_counts(task: Task, model: Parametrization, divisions: int) -> _TokenCounts:
-    """Means of n², n and 1 over the divisor to the power `divisions`."""
+    """Weighted means of n², n and 1 over the divisor to the power `divisions`; 0 for 1 without the query's token."""
+    own_token = 1 if reads_query_token(model) else 0
     squares = []
     firsts = []
     ones = []
@@ -243,43 +295,36 @@ def _token_counts(task: Task, model: Parametrization, divisions: int) -> _TokenC
         divisor = attention_divisor(model, n, task.dimension) ** divisions
         squares.append(n**2 / divisor)
         firsts.append(n / divisor)
-        ones.append(1 / divisor)
-    count = len(ones)
+        ones.append(own_token / divisor)
+    weights = task.context_weights
     return _TokenCounts(
-        math.fsum(squares) / count, math.fsum(firsts) / count, math.fsum(ones) / count
+        weighted_mean(squares, weights),
+        weighted_mean(firsts, weights),
+        weighted_mean(ones, weights),
+        # The query's own token beside those of the context.
+        weighted_mean(firsts, weights) if own_token else 0.0,
     )
 
 
-def _pairings(C: FloatArray) -> FloatArray:
-    """Σ over the three pairings of four indices of C C: the fourth moments of N(0, C)."""
-    pair = np.multiply.outer(C, C)
-    return np.asarray(pair + pair.transpose(0, 2, 1, 3) + pair.transpose(0, 2, 3, 1))
-
-
 def _sequences(task: Task, random_labels: bool) -> list[_Sequences]:
-    """Sequences with a random teacher, and those with the fixed one if the task has any."""
+    """Sequences with a teacher of the law, or with a random and a fixed one apart."""
+    if not task.has_normal_teachers:
+        fourth = teacher_fourth_moments(task.teachers)
+        return [_Sequences(fourth, _labelled_token(task))]
     D = task.dimension
     Ω = np.pad(task.teacher_covariance, (0, 1))  # the last entry of w does not vary
-    random_w4 = _fourth_moments(np.append(np.zeros(D), 1.0), Ω)
+    random_w4 = gaussian_fourth_moments(np.append(np.zeros(D), 1.0), Ω)
     if task.fixed_teacher is None:
         return [_Sequences(random_w4, _labelled_token(task))]
 
     p = task.in_context_fraction
     w0 = np.append(task.fixed_teacher, 1.0)
-    fixed_w4 = _fourth_moments(w0, np.zeros((D + 1, D + 1)))
+    fixed_w4 = gaussian_fourth_moments(w0, np.zeros((D + 1, D + 1)))
     token = _unrelated_token(task) if random_labels else _labelled_token(task)
     return [
         _Sequences(p * random_w4, _labelled_token(task)),
         _Sequences((1 - p) * fixed_w4, token),
     ]
-
-
-def _fourth_moments(mean: FloatArray, covariance: FloatArray) -> FloatArray:
-    """E w⊗w⊗w⊗w of N(mean, covariance): the pairings of E w⊗w count the mean alone three times instead of once."""
-    outer = np.multiply.outer(mean, mean)
-    return np.asarray(
-        _pairings(covariance + outer) - 2 * np.multiply.outer(outer, outer)
-    )
 
 
 def _labelled_token(task: Task) -> FloatArray:
@@ -325,7 +370,7 @@ def _teacher_means(sequences: list[_Sequences]) -> _TeacherMeans:
 def _query_moments(Λ: FloatArray) -> _QueryMoments:
     """Isserlis' theorem; the sixth moments E[x_i x_j x_d x_k x_l x_e] pair x_d with each of the others in turn."""
     second = np.pad(Λ, (0, 1))
-    fourth = _pairings(second)
+    fourth = pairings(second)
     i, j = np.triu_indices(len(second))  # p stands for (i, j), q for (k, l) below
 
     second_x = second[:, :-1]  # E z_i x_d
@@ -375,12 +420,144 @@ def _second_moments(
 
     # Context times query: E[T_ij] E[z_k z_l x_d x_e], and the same with the pairs exchanged.
     fourth = query.fourth[pairs][:, :-1, :-1]  # (P, D, D)
-    T_ij_zz_kl = counts.n * np.einsum("p,qde->pdqe", teachers.C[pairs], fourth)
+    T_ij_zz_kl = counts.n_with_query * np.einsum(
+        "p,qde->pdqe", teachers.C[pairs], fourth
+    )
     S += T_ij_zz_kl + T_ij_zz_kl.swapaxes(0, 2)
 
     # The query's token alone: its sixth moments.
     S += counts.one * query.sixth
 
     features = len(i) * len(Λ)
+    S = S.reshape(features, features)
+    return np.asarray((S + S.T) / 2)
+
+
+# -- Any law of inputs, several outputs ---------------------------------------------------------------------------
+
+
+def _moments_of_any_law(task: Task, model: Parametrization) -> FeatureMoments:
+    """The moments from dense tensors of x to the sixth order and of W to the fourth.
+
+    With ω = (W, 1) in one row, a token is t = Γ x + noise, and Γ is linear in ω. Given W the n tokens of the context
+    are independent, so that
+
+        E[T_ij T_kl] = n (n − 1) E[C_ij C_kl] + n E[t_i t_j t_k t_l],   C_ij = E[t_i t_j | W].
+    """
+    D, K = task.dimension, task.outputs
+    with np.errstate(over="ignore", invalid="ignore"):
+        teachers, token_fourth = _token_moments(task)
+        query = _padded_query_moments(task)
+        of_b = _token_counts(task, model, divisions=1)
+        b = _first_moments_of_outputs(teachers, query, of_b, K)
+        of_S = _token_counts(task, model, divisions=2)
+        S = _second_moments_of_tokens(teachers, token_fourth, query, of_S)
+    if not np.all(np.isfinite(S)):
+        raise ValueError(
+            "the moments of this task overflow: rescale Λ, for instance by trace=1, or the teachers"
+        )
+    of_W = teachers.ww[:-1, :-1].reshape(K, D, K, D)
+    signal = float(np.einsum("kakb,ab->", of_W, query.second[:D, :D]))
+    c = signal + K * task.query_noise_variance
+    return FeatureMoments(_indices(D, K), c, b[0] if K == 1 else b, S)
+
+
+def _token_moments(task: Task) -> tuple[_TeacherMeans, FloatArray]:
+    """Means over teachers, and E t_i t_j t_k t_l of a token of the context (D+K)⁴."""
+    D, K = task.dimension, task.outputs
+    w4 = teacher_fourth_moments(task.teachers)  # (KD+1)⁴
+    products = _token_products(D, K)
+    token = np.einsum(
+        "ijabpq,ab->ijpq", products, input_second_moments(task), optimize=True
+    )
+    clean = np.einsum("ijpq,pq->ij", token, w4[..., -1, -1])
+    noise = np.diag(np.append(np.zeros(D), np.full(K, task.noise_variance)))
+    token[..., -1, -1] += noise
+    token_fourth = _token_fourth_moments(products, input_moments(task, 4), w4)
+    token_fourth += _noise_terms(noise, clean)
+    return _teacher_means([_Sequences(w4, token)]), token_fourth
+
+
+def _token_products(D: int, K: int) -> FloatArray:
+    """Tensor of Γ_ia Γ_jb = Σ_pq products_ijabpq ω_p ω_q, (D+K, D+K, D, D, KD+1, KD+1)."""
+    last = K * D  # the 1 of ω
+    Γ = np.zeros((D + K, D, last + 1))
+    a = np.arange(D)
+    Γ[a, a, last] = 1.0
+    for k in range(K):
+        Γ[D + k, a, k * D + a] = 1.0
+    return np.asarray(np.einsum("iap,jbq->ijabpq", Γ, Γ))
+
+
+def _token_fourth_moments(
+    products: FloatArray, fourth: FloatArray, w4: FloatArray
+) -> FloatArray:
+    """E t_i t_j t_k t_l without noise, (D+K)⁴."""
+    size, _, D, _, m, _ = products.shape
+    P = products.reshape(size**2, D**2, m**2)
+    of_x = fourth.reshape(D**2, D**2)
+    of_W = w4.reshape(m**2, m**2)
+    # One pair of factors is contracted with x, then with W, then with the other pair.
+    contracted = np.matmul(of_x, P) @ of_W  # (size², D², m²)
+    flat = P.reshape(size**2, -1)
+    moments = contracted.reshape(size**2, -1) @ flat.T
+    return np.asarray(moments.reshape((size,) * 4))
+
+
+def _noise_terms(noise: FloatArray, clean: FloatArray) -> FloatArray:
+    """What noise of covariance `noise` adds to E t_i t_j t_k t_l, where E t_i t_j without it is `clean`."""
+    with_noise = pairings(noise + clean)
+    return np.asarray(with_noise - pairings(clean))
+
+
+def _padded_query_moments(task: Task) -> _QueryMoments:
+    """Moments of the query's token (x_q, 0) about the origin, with the sixth as in S."""
+    D, K = task.dimension, task.outputs
+    second = input_second_moments(task)
+    fourth = input_moments(task, 4)
+    sixth = np.pad(input_moments(task, 6), [(0, K), (0, K), (0, 0)] * 2)
+    i, j = np.triu_indices(D + K)
+    by_pair = sixth[i, j]  # (P, D, D+K, D+K, D)
+    by_pairs = by_pair[:, :, i, j]  # (P, D, P, D)
+    return _QueryMoments(np.pad(second, (0, K)), np.pad(fourth, (0, K)), by_pairs)
+
+
+def _first_moments_of_outputs(
+    teachers: _TeacherMeans, query: _QueryMoments, counts: _TokenCounts, outputs: int
+) -> FloatArray:
+    """b (K, F), E[y_k (X Xᵀ)_ij x_qd] with y_k = Σ_a W_ka x_qa."""
+    size = len(query.second)
+    D = size - outputs
+    pairs = np.triu_indices(size)
+    Cw = teachers.Cw[..., :-1].reshape(size, size, outputs, D)
+    context = np.einsum("ijka,ad->kijd", Cw, query.second[:D, :D])
+    W = teachers.w[:-1].reshape(outputs, D)
+    own = np.einsum("ka,aijd->kijd", W, query.fourth[:D, :, :, :D])
+    b = counts.n * context + counts.one * own
+    return np.asarray(b[:, pairs[0], pairs[1]].reshape(outputs, -1))
+
+
+def _second_moments_of_tokens(
+    teachers: _TeacherMeans,
+    token_fourth: FloatArray,
+    query: _QueryMoments,
+    counts: _TokenCounts,
+) -> FloatArray:
+    """S (F, F) as `_second_moments`, from the fourth moments of a token of any law."""
+    size = len(query.second)
+    D = query.sixth.shape[1]
+    i, j = np.triu_indices(size)
+    x = slice(0, D)
+    TT = counts.n_squared * teachers.CC + counts.n * (token_fourth - teachers.CC)
+    S = np.einsum("pq,de->pdqe", TT[i, j][:, i, j], query.second[x, x])
+
+    fourth = query.fourth[i, j][:, x, x]  # (P, D, D)
+    T_ij_zz_kl = counts.n_with_query * np.einsum(
+        "p,qde->pdqe", teachers.C[i, j], fourth
+    )
+    S += T_ij_zz_kl + T_ij_zz_kl.swapaxes(0, 2)
+    S += counts.one * query.sixth
+
+    features = len(i) * D
     S = S.reshape(features, features)
     return np.asarray((S + S.T) / 2)

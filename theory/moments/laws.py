@@ -4,6 +4,7 @@ They are written here once, from the formulas of the laws; how the laws are draw
 """
 
 import itertools
+import math
 from functools import reduce
 
 import numpy as np
@@ -350,3 +351,14 @@ def _moments_of_entry(inputs: Inputs, order: int) -> list[float]:
         else:
             entry.append(float(_stated_moment(inputs, m)))
     return entry
+
+
+# -- Context lengths ----------------------------------------------------------------------------------------------
+
+
+def weighted_mean(values: list[float], weights: FloatArray) -> float:
+    """Σ of weights times values; the plain mean where the weights are equal."""
+    if np.ptp(weights) == 0:
+        return math.fsum(values) / len(values)
+    products = [float(w) * value for w, value in zip(weights, values, strict=True)]
+    return math.fsum(products)

@@ -17,6 +17,7 @@ from .laws import (
     contracted_fourth_moments,
     input_second_moments,
     teacher_second_moments,
+    weighted_mean,
 )
 
 # What an eigensolver may make of equal gains, relative to the largest.
@@ -508,18 +509,10 @@ def _length_means(task: Task, model: Parametrization) -> _LengthMeans:
         single.append(each)
         distinct.append(s * s * (n - 1) / n if n else 0.0)
     means = [
-        _weighted_mean(values, task.context_weights)
+        weighted_mean(values, task.context_weights)
         for values in (linear, pairs, single, distinct)
     ]
     return _LengthMeans(*means)
-
-
-def _weighted_mean(values: list[float], weights: FloatArray) -> float:
-    """Σ of weights times values; the plain mean where the weights are equal."""
-    if np.ptp(weights) == 0:
-        return math.fsum(values) / len(values)
-    products = [float(w) * value for w, value in zip(weights, values, strict=True)]
-    return math.fsum(products)
 
 
 def _cubic_covariance(Λ: FloatArray, Ω: FloatArray, are_diagonal: bool) -> FloatArray:

@@ -6,7 +6,7 @@ import pytest
 from attndyn import Merged, Separate, Task
 from attndyn.inputs import Inputs
 from attndyn.teachers import Gaussian, Mixture, Pool, Sphere
-from attndyn.theory import fixed_points, population, time_course
+from attndyn.theory import feature_moments, fixed_points, population, time_course
 from attndyn.theory.moments import laws
 from tests.oracles import enumeration
 
@@ -197,3 +197,62 @@ def test_singular_covariances_that_do_not_commute():
     assert loss.direction_count == 2
     assert loss.minimum_loss == pytest.approx(float(loss.loss(loss.minimum)))
     assert np.max(np.abs(loss.residual_correlation(loss.minimum))) < 1e-12
+
+
+@pytest.mark.parametrize("options", MODELS.values(), ids=MODELS)
+@pytest.mark.parametrize("name", TASKS)
+def test_features_are_the_enumeration(name, options):
+    task = task_of(name)
+    model = Merged(2, outputs=task.outputs, **options)
+    found = feature_moments(task, model)
+    exact = enumeration.moments(task, model)
+    assert found.c == pytest.approx(exact.c, rel=1e-14)
+    b = np.reshape(found.b, (task.outputs, -1))
+    np.testing.assert_allclose(b, exact.b, rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(
+        found.S, exact.S, rtol=1e-12, atol=1e-13 * np.max(exact.S)
+    )
+
+
+@pytest.mark.parametrize("query_token", [True, False])
+def test_features_of_gaussian_inputs_agree_along_both_ways(query_token):
+    """Isserlis' theorem against dense tensors, which a mean of next to nothing asks for."""
+    options = {
+        "covariance": CORRELATED,
+        "teachers": POOL,
+        "noise_variance": 0.2,
+        "context_length": {1: 1, 4: 2},
+    }
+    model = Merged(2, query_token=query_token, divisor="tokens")
+    plain = feature_moments(Task(**options), model)
+    dense = feature_moments(Task(input_mean=[1e-300, 0], **options), model)
+    np.testing.assert_allclose(dense.b, plain.b, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(dense.S, plain.S, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", ["signs", "outputs"])
+def test_the_gradient_off_the_restricted_block_vanishes_just_for_symmetric_teachers(
+    name,
+):
+    """Whatever the mean of x: with W of both signs, on the restricted minimum, no feature off the block pulls."""
+    pool = TASKS[name]["teachers"]
+    for signs in (True, False):
+        teachers = Pool(pool.teachers, pool.weights, signs=signs)
+        task = Task(
+            covariance=CORRELATED,
+            input_mean=[0.4, -0.2],
+            inputs="rademacher",
+            teachers=teachers,
+            context_length=2,
+        )
+        K, D = task.outputs, 2
+        moments = feature_moments(task, Merged(1, outputs=K))
+        i, j = moments.indices.T[:2]
+        in_block = (i < D) & (j >= D)
+        M = np.zeros((K, len(i)))
+        M[:, in_block] = np.random.default_rng(0).normal(size=(K, in_block.sum()))
+        gradient = moments.gradient(M if K > 1 else M[0])
+        # Heads on the block are moved along a_y and B_x alone, by features (x, y); of the others those with two
+        # entries of x, or two of y, would move a_x and B_y.
+        off = np.atleast_2d(gradient)[:, ~in_block]
+        assert (np.max(np.abs(off)) < 1e-12) == signs
