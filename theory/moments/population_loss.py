@@ -555,7 +555,8 @@ def _directions_with_gain(λ: FloatArray, ω: FloatArray, are_exact: bool) -> In
 
 def _common_spectrum(A: FloatArray, B: FloatArray, Λ: FloatArray) -> Spectrum | None:
     """Eigenvalues and gains on the common eigenvectors of A, B and Λ (D, D); None where there are none."""
-    basis = _basis_of_all(A, B, Λ)
+    are_diagonal = all(is_diagonal(matrix) for matrix in (A, B, Λ))
+    basis = np.eye(len(Λ)) if are_diagonal else _common_eigenvectors(Λ, A, B)
     if basis is None:
         return None
     λ, a, b = (_diagonal_on(basis, matrix) for matrix in (Λ, A, B))
@@ -564,21 +565,6 @@ def _common_spectrum(A: FloatArray, B: FloatArray, Λ: FloatArray) -> Spectrum |
     λ, a, b, basis = λ[has_gain], a[has_gain], b[has_gain], basis[:, has_gain]
     order, levels = _rounded_order(λ, np.sqrt(b / a * (b / λ)))
     return Spectrum(λ[order], a[order], b[order], basis[:, order], levels**2)
-
-
-def _basis_of_all(*matrices: FloatArray) -> FloatArray | None:
-    """Orthonormal columns on which symmetric matrices are all diagonal, the coordinates where they are, or None."""
-    identity = np.eye(len(matrices[0]))
-    if all(is_diagonal(matrix) for matrix in matrices):
-        return identity
-    for mixture in _MIXTURES:
-        mixed = np.zeros_like(identity)
-        for power, matrix in enumerate(matrices):
-            mixed += mixture**power * matrix / np.max(np.abs(matrix))
-        basis = np.linalg.eigh(mixed).eigenvectors
-        if all(_is_diagonal_on(basis, matrix) for matrix in matrices):
-            return np.asarray(basis)
-    return None
 
 
 def _direction_moments(
@@ -590,15 +576,17 @@ def _direction_moments(
     return a, b
 
 
-def _common_eigenvectors(Λ: FloatArray, Ω: FloatArray) -> FloatArray | None:
-    """Orthonormal columns on which Λ and Ω are both diagonal, or None.
+def _common_eigenvectors(*matrices: FloatArray) -> FloatArray | None:
+    """Orthonormal columns on which all of these symmetric matrices (D, D) are diagonal, or None.
 
-    A generic mixture of the two has no other eigenvectors, however degenerate each of them is on its own.
+    A generic mixture of them has no other eigenvectors, however degenerate each of them is on its own.
     """
     for mixture in _MIXTURES:
-        mixed = Λ / np.max(np.abs(Λ)) + mixture * Ω / np.max(np.abs(Ω))
+        mixed = np.zeros_like(matrices[0])
+        for power, matrix in enumerate(matrices):
+            mixed += mixture**power * matrix / np.max(np.abs(matrix))
         basis = np.linalg.eigh(mixed).eigenvectors
-        if _is_diagonal_on(basis, Λ) and _is_diagonal_on(basis, Ω):
+        if all(_is_diagonal_on(basis, matrix) for matrix in matrices):
             return np.asarray(basis)
     return None
 

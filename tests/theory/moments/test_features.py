@@ -92,7 +92,7 @@ def wrong_moments(task, model):
     ):
         wrong["sixth moment dropped"] = feature_moments(task, model)
     if task.in_context_fraction > 0:
-        with patched("_fourth_moments", without_one_pairing):
+        with patched("gaussian_fourth_moments", without_one_pairing):
             wrong["two of the three pairings of w"] = feature_moments(task, model)
     if task.in_context_fraction < 1:
         w0, p = task.fixed_teacher, task.in_context_fraction
