@@ -173,7 +173,10 @@ BAD = {
     "No such file": ["--model", "absent.py:Tied"],
     "broken.py cannot be run: ZeroDivisionError": ["--model", "broken.py:Tied"],
     "does not take these settings": ["--model", "models.py:Tied", "--rank", "2"],
-    "model must be one of merged, separate, not 'both'": ["--model", "both"],
+    "model must be one of merged, separate, factorised, not 'both'": [
+        "--model",
+        "both",
+    ],
     "heads must be a whole number of at least 1, not 0": ["--heads", "0"],
     "block must be full or restricted": ["--block", "half"],
     "teachers must be white, diagonal or general": ["--teachers", "black"],

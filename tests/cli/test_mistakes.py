@@ -170,9 +170,9 @@ BAD_FIXED_POINTS = {
         ["--eigenvalues", "2,nan", "--context-length", "5"],
         "eigenvalues must be finite",
     ),
-    "zero eigenvalue": (
-        ["--eigenvalues", "2,0", "--context-length", "5"],
-        "eigenvalues must be positive",
+    "eigenvalues of nothing": (
+        ["--eigenvalues", "0,0", "--context-length", "5"],
+        "eigenvalues are all 0",
     ),
     "length 0": (["--eigenvalues", "2,1", "--context-length", "0"], "N ≥ 1"),
     "length half": (["--eigenvalues", "2,1", "--context-length", "2.5"], "not '2.5'"),
@@ -193,11 +193,11 @@ BAD_FIXED_POINTS = {
     ),
     "model": (
         [*TINY, "--model", "linear"],
-        "model must be one of merged, separate, not 'linear'",
+        "model must be one of merged, separate, factorised, not 'linear'",
     ),
     "divisor": (
         [*TINY, "--divisor", "N"],
-        "divisor must be one of context, tokens, none, not 'N'",
+        "divisor must be one of context, tokens, none, or a positive number, not 'N'",
     ),
     "two formats": ([*TINY, "--json", "--latex"], "choose one"),
     "no rows": ([*TINY, "--limit", "0"], "'--limit'"),
@@ -242,7 +242,10 @@ BAD_SIMULATE = {
         "engine must be one of tokens, statistics, not 'gpu'",
     ),
     "record": (["--record", "0"], "record must be a number of steps of at least 1"),
-    "softmax divisor": (["--softmax", "--divisor", "none"], "leave divisor out"),
+    "softmax divisor": (
+        ["--softmax", "--divisor", "rows"],
+        "divisor must be one of context, tokens, none, or a positive number",
+    ),
     "softmax statistics": (
         ["--softmax", "--engine", "statistics"],
         'choose engine "tokens"',
