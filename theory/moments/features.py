@@ -183,8 +183,9 @@ def feature_moments(
 ) -> FeatureMoments:
     """Exact moments of all features of linear attention on the task.
 
-    Of the model its divisor, its outputs and whether it reads the query's token matter. The moments hold for any law of teachers and inputs whose moments up to the fourth and sixth order are known, also for a
-    mixture with a fixed teacher and for pools, whose loss no restricted map describes: in-weight learning.
+    Of the model its divisor, its outputs and whether it reads the query's token matter. The moments hold for any law of
+    teachers and inputs whose moments up to the fourth and sixth order are known, also for a mixture with a fixed
+    teacher and for pools, whose loss no restricted map describes: in-weight learning.
     Every label is wᵀx + noise, at any fraction, unless `random_labels` draws the context labels of the fixed
     teacher's sequences from N(0, 1), independently of x, as published in-weight tests do. Over a range of context
     lengths moments are averaged. ValueError for softmax; for random labels without a fixed teacher, or with several
