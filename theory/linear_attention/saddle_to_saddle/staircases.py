@@ -171,11 +171,13 @@ class Staircase(Displayed):
         *,
         x: str | None = None,
         label: str | None = None,
+        levels: bool = False,
         **style: Any,
     ) -> "Axes":
         """Draw the loss, dashed, against flow time on `ax` (new axes if None), exit times marked; returns the axes.
 
-        `style` goes to the line. ValueError for `x` other than "flow_time", and on axes that count steps.
+        With `levels` a thin line marks the loss of each plateau. `style`
+        goes to the line. ValueError for `x` other than "flow_time", and on axes that count steps.
         """
         times = self._figure_times()
         name = "theory (staircase)" if label is None else label
@@ -187,6 +189,9 @@ class Staircase(Displayed):
         if len(exits):
             color = ax.get_lines()[-1].get_color()
             ax.plot(exits, self.loss(exits), linestyle="none", marker="o", color=color)
+        if levels:
+            for level in self.plateaus:
+                ax.axhline(level, color="0.7", linewidth=0.5, zorder=0)
         return ax
 
     def _figure_times(self) -> FloatArray:
