@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import islice
 
 import numpy as np
+import sympy as sp
 
 from ...models.attention import Merged, Separate
 from ...task import Task
@@ -15,7 +16,7 @@ from ...theory.symbolic import (
     latex,
     symbolic_task,
 )
-from ...theory.symbolic.task import refuse_beyond_symbols
+from ...theory.symbolic.task import length_shares, refuse_beyond_symbols
 
 COMMUTING = 1e-10
 """Relative size of a commutator below which two matrices commute: rounding of products is some 1e-15."""
@@ -50,7 +51,8 @@ def symbolic_task_of(task: Task) -> SymbolicTask:
     # N is a symbol only where there is one length.
     if len(task.context_lengths) == 1:
         return symbols
-    return replace(symbols, context_lengths=task.context_lengths)
+    lengths = tuple(sp.Integer(n) for n in task.context_lengths)
+    return replace(symbols, context_lengths=lengths, length_shares=length_shares(task))
 
 
 def print_symbolic(task: Task, model: Merged | Separate, limit: int) -> None:

@@ -154,7 +154,7 @@ def _length_values(
     symbolic: SymbolicTask, exact: SymbolicTask, lengths: object
 ) -> dict[Expr, Expr]:
     """The number for N where it is a symbol; ValueError where the lengths are different."""
-    if symbolic.context_lengths == exact.context_lengths:
+    if symbolic.share_of_length == exact.share_of_length:
         return {}
     if symbolic.context_lengths == (N,) and len(exact.context_lengths) == 1:
         return {N: exact.context_lengths[0]}

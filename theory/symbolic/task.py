@@ -38,8 +38,9 @@ class SymbolicTask(Displayed):
     `covariance` Λ and `teacher_covariance` Ω (D, D) are symmetric SymPy matrices, `noise_variance` σ² an
     expression. With `fixed_teacher` w₀ (D, 1) a sequence has a teacher from N(0, Ω) with probability
     `in_context_fraction` and w₀ otherwise. Entries are polynomials in symbols, with rational coefficients.
-    `context_lengths` is (N,) with the symbol `N`, or whole numbers over which the loss is averaged. ValueError for
-    shapes that do not fit, and matrices that are not symmetric.
+    `context_lengths` is (N,) with the symbol `N`, or whole numbers over which the loss is averaged with the shares
+    `length_shares`, which are equal if left out. ValueError for shapes that do not fit, matrices that are not
+    symmetric, and shares that do not add up to 1.
     """
 
     covariance: Expr
@@ -48,6 +49,7 @@ class SymbolicTask(Displayed):
     context_lengths: tuple[Expr, ...]
     fixed_teacher: Expr | None = None
     in_context_fraction: Expr = 1
+    length_shares: tuple[Expr, ...] | None = None
 
     def __post_init__(self) -> None:
         D = self.dimension
@@ -61,11 +63,37 @@ class SymbolicTask(Displayed):
             raise ValueError(
                 f"fixed_teacher must be a {D} × 1 matrix, not {self.fixed_teacher}"
             )
-        has_symbol = self.context_lengths == (N,)
-        if not has_symbol and not all(map(_is_length, self.context_lengths)):
+        self._require_lengths()
+
+    def _require_lengths(self) -> None:
+        """ValueError unless the lengths are (N,) or whole numbers, with a share for each."""
+        if self.context_lengths != (N,):
+            are_lengths = all(map(_is_length, self.context_lengths))
+            if not are_lengths or not any(self.context_lengths):
+                raise ValueError(
+                    "context_lengths must be (N,) or whole numbers from 0, not all of them 0, "
+                    f"not {self.context_lengths}"
+                )
+        shares = self.share_of_length.values()
+        fits = len(shares) == len(self.context_lengths)
+        if not fits or sp.Add(*shares) != 1 or not all(s.is_positive for s in shares):
             raise ValueError(
-                f"context_lengths must be (N,) or whole numbers from 1, not {self.context_lengths}"
+                f"length_shares must hold a positive number for each of {self.context_lengths} and add up to 1, "
+                f"not {self.length_shares}"
             )
+
+    @property
+    def share_of_length(self) -> dict[Expr, Expr]:
+        """Context length → its share of the loss, adding up to 1.
+
+        >>> symbolic_task(1).share_of_length
+        {N: 1}
+        """
+        count = len(self.context_lengths)
+        shares = self.length_shares or (sp.Rational(1, count),) * count
+        if len(shares) != count:
+            return {}
+        return dict(zip(self.context_lengths, map(sp.sympify, shares), strict=True))
 
     @property
     def dimension(self) -> int:
@@ -81,6 +109,8 @@ class SymbolicTask(Displayed):
         """What Λ, Ω, σ², N, p and w₀ are."""
         rows = {name: _short(part) for name, part in self._parts().items()}
         rows["N"] = ", ".join(map(str, self.context_lengths))
+        if self.length_shares is not None:
+            rows["shares"] = ", ".join(map(str, self.length_shares))
         formulas = {}
         if self.dimension <= _MAX_TYPESET_DIMENSION:
             formulas = {name: sp.latex(part) for name, part in self._parts().items()}
@@ -92,6 +122,9 @@ class SymbolicTask(Displayed):
         fixed_teacher = None
         if self.fixed_teacher is not None:
             fixed_teacher = [str(entry) for entry in self.fixed_teacher]
+        shares = None
+        if self.length_shares is not None:
+            shares = [str(share) for share in self.length_shares]
         return {
             "covariance": _rows(self.covariance),
             "teacher_covariance": _rows(self.teacher_covariance),
@@ -99,6 +132,7 @@ class SymbolicTask(Displayed):
             "context_lengths": [str(length) for length in self.context_lengths],
             "fixed_teacher": fixed_teacher,
             "in_context_fraction": str(self.in_context_fraction),
+            "length_shares": shares,
         }
 
     def _parts(self) -> dict[str, Expr]:
@@ -196,15 +230,37 @@ def rational_task(task: Task) -> SymbolicTask:
         context_lengths=tuple(sp.Integer(n) for n in task.context_lengths),
         fixed_teacher=fixed_teacher,
         in_context_fraction=_rational_number(task.exact_in_context_fraction),
+        length_shares=length_shares(task),
     )
 
 
-def refuse_beyond_symbols(task: Task) -> None:
-    """ValueError unless x is N(0, Λ), teachers N(0, Ω) or a fixed one, labels have one noise, lengths equal weights.
+def length_shares(task: Task) -> tuple[Expr, ...] | None:
+    """The share of each context length as an exact fraction, None where they are equal.
 
-    >>> refuse_beyond_symbols(Task([1], inputs="uniform", context_length=3))  # doctest: +ELLIPSIS
+    ValueError for a weight that is no short decimal: it rounds a number that nobody knows.
+
+    >>> length_shares(Task([1], context_length={3: 1, 5: 2}))
+    (1/3, 2/3)
+    """
+    if not isinstance(task.context_length, dict):
+        return None
+    weights = list(task.context_length.values())
+    for weight in weights:
+        if not is_short(weight):
+            raise ValueError(
+                f"the weight {weight!r} of a context length rounds a number that exact work cannot know: "
+                "write the weights as whole numbers, such as {3: 1, 5: 2}"
+            )
+    exact = [_rational_number(exact_fraction(weight)) for weight in weights]
+    return tuple(weight / sp.Add(*exact) for weight in exact)
+
+
+def refuse_beyond_symbols(task: Task) -> None:
+    """ValueError unless x is N(0, Λ), teachers are N(0, Ω) or a fixed one, and labels have one noise.
+
+    >>> refuse_beyond_symbols(Task([1], inputs="uniform", context_length=3))
     Traceback (most recent call last):
-    ValueError: symbols are for Gaussian x and teachers ... from 1: this task has uniform inputs
+    ValueError: symbols are for Gaussian x and teachers of mean 0, and one noise variance: this task has uniform inputs
     """
     law = type(task.teachers).__name__
     beyond = {
@@ -214,14 +270,12 @@ def refuse_beyond_symbols(task: Task) -> None:
         "a query_noise_variance of its own": (
             task.query_noise_variance != task.noise_variance
         ),
-        "weights of its context lengths": bool(np.ptp(task.context_weights)),
-        "prompts without context": task.context_lengths[0] == 0,
     }
     found = [what for what, is_so in beyond.items() if is_so]
     if found:
         raise ValueError(
-            "symbols are for Gaussian x and teachers of mean 0, one noise variance, and plain means over context "
-            f"lengths from 1: this task has {found[0]}"
+            "symbols are for Gaussian x and teachers of mean 0, and one noise variance: "
+            f"this task has {found[0]}"
         )
 
 
@@ -350,7 +404,7 @@ def is_variable(symbol: Expr) -> bool:
 
 def _is_length(value: object) -> bool:
     length = sp.sympify(value, strict=True)
-    return bool(length.is_Integer and length >= 1)
+    return bool(length.is_Integer and length >= 0)
 
 
 def _short(part: Expr) -> str:

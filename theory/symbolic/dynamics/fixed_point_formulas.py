@@ -19,7 +19,7 @@ from ..formulas.typeset_results import (
     short_text,
     typeset,
 )
-from ..loss.population_losses import divisor_of, output_loss, token_products
+from ..loss.population_losses import output_loss, token_products
 from ..task import Expr, Prompt, SymbolicTask, require_symbolic_task
 
 
@@ -208,7 +208,7 @@ def fixed_points(task: SymbolicTask, model: Parametrization) -> SymbolicFixedPoi
         raise ValueError(
             "a fixed teacher moves weights off the restricted block: its fixed points are not known"
         )
-    directions, untrained_loss = _solved(task, divisor_of(model, task.dimension))
+    directions, untrained_loss = _solved(task, model)
     sizes = _subset_sizes(model, task.dimension)
     return SymbolicFixedPoints(directions, untrained_loss, sizes)
 
@@ -221,13 +221,15 @@ def _subset_sizes(model: Merged | Separate, dimension: int) -> list[int]:
     return list(range(most, -1, -1))
 
 
-def _solved(task: SymbolicTask, divisor: Expr) -> tuple[tuple[Direction, ...], Expr]:
+def _solved(
+    task: SymbolicTask, model: Merged | Separate
+) -> tuple[tuple[Direction, ...], Expr]:
     """Every direction, and L(0), from the loss L(M) derived for M of D² free entries.
 
     The flow of a head's value is v dv/dt = −½ tr(M_hᵀ ∂L/∂M). On diagonal maps, one direction to a head, it vanishes
     where m_d ∂L/∂m_d = 0, and so do the rates of keys and queries.
     """
-    loss = _loss_of_map(task, divisor)
+    loss = _loss_of_map(task, model)
 
     # Entries of M are numbered row by row: those of the diagonal are D + 1 apart.
     diagonal = range(0, task.dimension**2, task.dimension + 1)
@@ -243,17 +245,18 @@ def _solved(task: SymbolicTask, divisor: Expr) -> tuple[tuple[Direction, ...], E
     return tuple(directions), loss.ring.domain.to_sympy(untrained)
 
 
-def _loss_of_map(task: SymbolicTask, divisor: Expr) -> Element:
+def _loss_of_map(task: SymbolicTask, model: Merged | Separate) -> Element:
     """The loss of the output βᵀ M x_q as a polynomial in the D² entries of M, row by row."""
     D = task.dimension
     entries = [
         sp.Symbol(f"m_{i + 1}_{j + 1}", real=True) for i in range(D) for j in range(D)
     ]
     M = sp.Matrix(D, D, entries)
-    β = sp.Matrix(token_products(divisor, D)[-1, :-1])  # (D, 1)
+    β = sp.Matrix(token_products(model, D)[-1, :-1])  # (D, 1)
     query = sp.Matrix(Prompt(D).query)  # (D, 1)
     (output,) = β.T * M * query
-    return output_loss(task, output, entries).polynomial
+    # Without context β is 0.
+    return output_loss(task, output, entries, without_context=sp.Integer(0)).polynomial
 
 
 def _require_diagonal(slopes: Sequence[Element], diagonal: range) -> None:

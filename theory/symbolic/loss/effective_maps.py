@@ -20,7 +20,6 @@ from .expectations import expectation
 from .population_losses import (
     Block,
     PopulationLoss,
-    divisor_of,
     effective_heads,
     output_loss,
     require_block,
@@ -128,7 +127,7 @@ def effective_map(task: SymbolicTask, model: Parametrization) -> EffectiveMap:
     dimension = task.dimension
     prompt = Prompt(dimension)
     query = sp.Matrix(prompt.query)  # (D, 1)
-    products = token_products(divisor_of(model, dimension), dimension)
+    products = token_products(model, dimension)
     β = sp.Matrix(products[-1, :-1])  # the label's row of X Xᵀ / divisor, (D, 1)
 
     def mean(matrix: Expr) -> Expr:
@@ -165,12 +164,19 @@ def moments(
     indices = _feature_indices(task.dimension, block)
 
     # The loss of the output Σ M_ijd G_ij x_q,d is L(M), and its coefficients are the moments.
-    divisor_symbol = divisor_of(_Divided(divisor), task.dimension)
-    G = token_products(divisor_symbol, task.dimension)  # (D+1, D+1)
-    query = Prompt(task.dimension).query
     M = sp.symbols(f"M:{len(indices)}")
-    terms = [m * G[i, j] * query[d] for m, (i, j, d) in zip(M, indices, strict=True)]
-    return _coefficients(indices, output_loss(task, sp.Add(*terms), M))
+    query = Prompt(task.dimension).query
+    outputs = []
+    for has_context in (True, False):
+        G = token_products(
+            _Divided(divisor), task.dimension, has_context=has_context
+        )  # (D+1, D+1)
+        terms = [
+            m * G[i, j] * query[d] for m, (i, j, d) in zip(M, indices, strict=True)
+        ]
+        outputs.append(sp.Add(*terms))
+    loss = output_loss(task, outputs[0], M, without_context=outputs[1])
+    return _coefficients(indices, loss)
 
 
 def _feature_indices(dimension: int, block: Block) -> tuple[tuple[int, int, int], ...]:

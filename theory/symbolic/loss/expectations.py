@@ -52,6 +52,7 @@ def expectation(expression: Expr, task: SymbolicTask) -> Expr:
     >>> sp.factor(expectation(average(prompt.x[0] * prompt.y) ** 2, symbolic_task(1)))
     lambda_1**2*(N + 2)/N
     """
+    require_context(task, "an expectation")
     expression = without_floats(expression, "the terms of an expectation")
     constants = {
         symbol for symbol in expression.free_symbols if not is_variable(symbol)
@@ -178,18 +179,32 @@ def require_few_lengths(task: SymbolicTask) -> None:
         )
 
 
+def require_context(task: SymbolicTask, what: str) -> None:
+    """ValueError for a task with prompts without context, where an average over the context has no value."""
+    if task.context_lengths[0] == 0:
+        raise ValueError(
+            f"{what} has no value without context: take context lengths from 1, or derive(task, model), which knows "
+            "what a model does there"
+        )
+
+
 def over_lengths(element: Element, task: SymbolicTask) -> Element:
-    """An element of the domain of coefficients for the symbol N, or its mean over the task's numbers."""
+    """An element of the domain of coefficients for the symbol N, or its mean over the task's numbers from 1.
+
+    What prompts without context add to the mean is left out.
+    """
     if task.context_lengths == (N,):
         return element
     require_few_lengths(task)
     if isinstance(element, FracElement):
-        lengths = list(map(int, task.context_lengths))
         # Numerator and denominator are polynomials in N alone.
-        values = [
-            element.numer.evaluate(0, n) / element.denom.evaluate(0, n) for n in lengths
-        ]
-        return element.field(sum(values[1:], values[0]) / len(values))
+        mean = element.field.zero
+        for length, share in task.share_of_length.items():
+            if length != 0:
+                n = int(length)
+                value = element.numer.evaluate(0, n) / element.denom.evaluate(0, n)
+                mean += element.field(element.field.domain.from_sympy(share) * value)
+        return mean
     means = {powers: over_lengths(part, task) for powers, part in element.terms()}
     return element.ring.from_dict(means)
 

@@ -12,8 +12,14 @@ from numpy.typing import NDArray
 from sympy.polys.orderings import lex
 from sympy.polys.rings import PolyRing
 
-from ....models.divisors import score_divisor_square
-from ....models.protocol import Parametrization, is_softmax
+from ....models.divisors import output_divisor, score_divisor_square
+from ....models.protocol import (
+    Parametrization,
+    is_softmax,
+    outputs_of,
+    reads_query_token,
+)
+from ....runtime.decimals import exact_fraction, is_short
 from ....runtime.display import Summary
 from ..algebra.expression_size import size
 from ..algebra.number_fields import roots_of
@@ -26,17 +32,18 @@ from ..task import (
     Prompt,
     SymbolicTask,
     average,
+    average_of,
     is_variable,
     require_symbolic_task,
     without_floats,
 )
 from .expectations import (
-    Monomial,
     coefficients,
     collected,
     monomial_expectation,
     over_lengths,
     product,
+    require_context,
     require_few_lengths,
 )
 
@@ -58,8 +65,6 @@ _OVERCOUNT = 4
 
 # Of a loss that is written out on one screen.
 MAX_READABLE_TERMS = 60
-
-_DIVISORS = {"context": N, "tokens": N + 1, "none": sp.Integer(1)}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -133,16 +138,25 @@ def population_loss(
     require_symbolic_task(task, model, "population_loss(task, model, block)")
     arrays = weight_symbols(model, task.dimension)
     weights = [symbol for array in arrays.values() for symbol in array.flat]
-    return output_loss(task, model_output(model, task.dimension, block), weights)
+    output = model_output(model, task.dimension, block)
+    without_context = None
+    if task.context_lengths[0] == 0:
+        without_context = model_output(model, task.dimension, block, has_context=False)
+    return output_loss(task, output, weights, without_context=without_context)
 
 
 def output_loss(
-    task: SymbolicTask, output: Expr, weights: Sequence[Expr]
+    task: SymbolicTask,
+    output: Expr,
+    weights: Sequence[Expr],
+    *,
+    without_context: Expr | None = None,
 ) -> PopulationLoss:
     """The population loss of any output ŷ that is polynomial in weights and in the variables of a prompt.
 
-    Symbols that are neither are constants. ValueError names what is not polynomial; TypeError where output and task
-    are exchanged.
+    Symbols that are neither are constants. `without_context` is the output at context length 0, where averages have
+    no value. ValueError names what is not polynomial, and for a task with that length where it is left out; TypeError
+    where output and task are exchanged.
 
     >>> from attndyn.theory.symbolic import Prompt, average, output_loss, symbolic_task
     >>> prompt, m = Prompt(1), sp.Symbol("m")
@@ -151,37 +165,50 @@ def output_loss(
     -6*lambda_1**3*m + lambda_1 + lambda_1**5*m**2*(9*N + 96)/N
     """
     require_symbolic_task(task, output, "output_loss(task, output, weights)")
+    if without_context is None:
+        require_context(task, "an output in averages")
+        without_context = sp.Integer(0)
     output = without_floats(output, "the terms of an output")
+    without_context = _query_alone(without_context)
     _require_terms(size(output).terms // _OVERCOUNT)
     require_few_lengths(task)
     _require_own_names(weights, task)
 
+    ring = _weight_ring(task, sp.Tuple(output, without_context), weights)
+    loss = _expected_square(ring, output, task)
+    averaged = {powers: over_lengths(part, task) for powers, part in loss.terms()}
+    polynomial = ring.from_dict(averaged)
+    if task.context_lengths[0] == 0:
+        share = ring.domain.from_sympy(task.share_of_length[sp.Integer(0)])
+        polynomial += share * _expected_square(ring, without_context, task)
+    return PopulationLoss(polynomial)
+
+
+def _query_alone(output: Expr) -> Expr:
+    """The output without context, exactly; ValueError where it holds an average over the context, or N."""
+    output = without_floats(output, "the terms of an output")
+    if output.has(average_of) or output.has(N):
+        raise ValueError(
+            f"without context there is no average and no N, and the output has them: {output}"
+        )
+    return output
+
+
+def _weight_ring(task: SymbolicTask, outputs: Expr, weights: Iterable[Expr]) -> Element:
+    """The polynomials in those weights that stand in outputs; all other symbols of them are constants."""
+    symbols = outputs.free_symbols
+    used = [weight for weight in weights if weight in symbols]
+    constants = {symbol for symbol in symbols if not is_variable(symbol)} - {*used}
+    return PolyRing(used, coefficients(task, constants, roots_of(outputs)), lex)
+
+
+def _expected_square(ring: Element, output: Expr, task: SymbolicTask) -> Element:
+    """E (y_q − Σ_i c_i f_i)² = E y_q² − Σ_i c_i (2 E[y_q f_i] − c_i E f_i² − 2 Σ_{j<i} c_j E[f_i f_j])."""
     # ŷ = Σ_i c_i f_i: random monomials f_i times polynomials c_i in the weights.
-    ring = _weight_ring(task, output, weights)
     features = list(collected(output, task.dimension, ring).items())
     _require_work(len(features), task.dimension)
     # y_q, a single monomial.
     (target,) = collected(Prompt(task.dimension).label, task.dimension, ring)
-    loss = _expected_square(ring, target, features, task)
-    averaged = {powers: over_lengths(part, task) for powers, part in loss.terms()}
-    return PopulationLoss(ring.from_dict(averaged))
-
-
-def _weight_ring(task: SymbolicTask, output: Expr, weights: Iterable[Expr]) -> Element:
-    """The polynomials in those weights that stand in an output; all other symbols of it are constants."""
-    symbols = output.free_symbols
-    used = [weight for weight in weights if weight in symbols]
-    constants = {symbol for symbol in symbols if not is_variable(symbol)} - {*used}
-    return PolyRing(used, coefficients(task, constants, roots_of(output)), lex)
-
-
-def _expected_square(
-    ring: Element,
-    target: Monomial,
-    features: Sequence[tuple[Monomial, Element]],
-    task: SymbolicTask,
-) -> Element:
-    """E (y_q − Σ_i c_i f_i)² = E y_q² − Σ_i c_i (2 E[y_q f_i] − c_i E f_i² − 2 Σ_{j<i} c_j E[f_i f_j])."""
     moment = monomial_expectation(task, ring.domain)
     loss = ring.one * moment(product(target, target))
     for i, (feature, coefficient) in enumerate(features):
@@ -253,18 +280,27 @@ def _symbol_array(name: str, shape: tuple[int, ...]) -> SymbolArray:
     return array
 
 
-def model_output(model: Parametrization, dimension: int, block: Block = "full") -> Expr:
-    """ŷ = Σ_h a_hᵀ (X Xᵀ / divisor) B_h x_q by the definition, with X Xᵀ in averages over the context.
+def model_output(
+    model: Parametrization,
+    dimension: int,
+    block: Block = "full",
+    *,
+    has_context: bool = True,
+) -> Expr:
+    """ŷ = Σ_h a_hᵀ (X Xᵀ / divisor) B_h x_q by the definition, with X Xᵀ in averages over the context, if there is one.
 
-    The query's own token (x_q, 0) is a column of X. ValueError for softmax, unknown blocks and wrong shapes.
+    The query's own token (x_q, 0) is a column of X, unless the model does not read it. ValueError for softmax,
+    several outputs, unknown blocks and wrong shapes.
     """
+    # Refuses models of another form before their heads are asked.
+    divisor_of(model, dimension)
     a, B = effective_heads(model, dimension, block)  # (H, D+1), (H, D+1, D)
 
     # a_h,i (X Xᵀ)_ij B_h,jd has as many terms as a and B have together.
     term_counts = np.einsum("hi,hjd->hijd", _term_counts(a), _term_counts(B))
     _require_terms(int(term_counts.sum()))
     # Only now, since the products of a large D take long.
-    products = token_products(divisor_of(model, dimension), dimension)  # (D+1, D+1)
+    products = token_products(model, dimension, has_context=has_context)  # (D+1, D+1)
     query = np.array(Prompt(dimension).query, dtype=object)  # (D,)
     return sp.Add(*(a[h] @ products @ B[h] @ query for h in range(len(a))))
 
@@ -310,15 +346,22 @@ def _exactly(heads: SymbolArray) -> SymbolArray:
     return exact
 
 
-def token_products(divisor: Expr, dimension: int) -> SymbolArray:
-    """X Xᵀ / divisor, (D+1, D+1), in averages and the query: the query's own token is (x_q, 0)."""
+def token_products(
+    model: object, dimension: int, *, has_context: bool = True
+) -> SymbolArray:
+    """X Xᵀ / divisor, (D+1, D+1), in averages and the query, whose own token is (x_q, 0)."""
     prompt = Prompt(dimension)
     token = (*prompt.x, prompt.y)
     own = (*prompt.query, sp.Integer(0))
+    reads_own = int(reads_query_token(model))
+    divisor = divisor_of(model, dimension)
+    if not has_context:
+        # Without context one divides by 1 where it would be by N, or by no tokens.
+        divisor = divisor.subs(N, 0 if divisor.subs(N, 0) else 1)
     gram = np.empty((dimension + 1, dimension + 1), dtype=object)
     for i, j in np.ndindex(gram.shape):
-        over_context = N * average(token[i] * token[j])
-        gram[i, j] = (over_context + own[i] * own[j]) / divisor
+        over_context = N * average(token[i] * token[j]) if has_context else 0
+        gram[i, j] = (over_context + reads_own * own[i] * own[j]) / divisor
     return gram
 
 
@@ -364,17 +407,38 @@ def _require_work(features: int, dimension: int) -> None:
 
 
 def divisor_of(model: object, dimension: int) -> Expr:
-    """What X Xᵀ is divided by: N ("context"), N + 1 ("tokens") or 1 ("none"), times the score divisor.
+    """What X Xᵀ is divided by: the divisor of the output, times that of the scores.
 
-    ValueError for softmax, and for a score divisor that is no exact number.
+    "context" is N, "tokens" the number of columns of X, "none" 1. ValueError for softmax, for several outputs, and
+    for divisors that are no exact numbers.
     """
     if is_softmax(model):
         raise ValueError(
             "softmax attention is not polynomial in its weights: it has no exact population loss"
         )
-    name = getattr(model, "divisor", "context")
-    if name not in _DIVISORS:
-        raise ValueError(f"divisor must be one of {', '.join(_DIVISORS)}, not {name!r}")
+    if outputs_of(model) != 1:
+        raise ValueError(
+            f"symbols are for models of one output, and this one has {outputs_of(model)}: "
+            "theory.population has its moments in numbers"
+        )
     square = score_divisor_square(model, dimension)
     score_divisor = sp.sqrt(sp.Rational(square.numerator, square.denominator))
-    return _DIVISORS[name] * score_divisor
+    return _output_divisor(model) * score_divisor
+
+
+def _output_divisor(model: object) -> Expr:
+    """N, the number of columns of X, 1, or the number that a model has as its divisor."""
+    output_divisor(model, context_length=1)  # refuses what is no divisor
+    divisor = getattr(model, "divisor", None)
+    columns = N + int(reads_query_token(model))
+    named = {None: N, "context": N, "tokens": columns, "none": sp.Integer(1)}
+    if divisor is None or (isinstance(divisor, str) and divisor in named):
+        return named[divisor]
+    exact = exact_fraction(divisor)
+    # A double of many digits was computed, and nobody knows from what.
+    if not isinstance(divisor, str) and not is_short(float(exact)):
+        raise ValueError(
+            f"the divisor {divisor!r} rounds a number that exact work cannot know: "
+            'write it as text, such as "1/3"'
+        )
+    return sp.Rational(exact.numerator, exact.denominator)

@@ -320,7 +320,16 @@ def test_names_what_cannot_be_averaged():
             (sp.eye(2), sp.eye(3), 0, (N,)),
             "teacher_covariance must be a symmetric 2 × 2",
         ),
-        ((sp.eye(2), sp.eye(2), 0, (0,)), "whole numbers from 1"),
+        ((sp.eye(2), sp.eye(2), 0, (0,)), "not all of them 0"),
+        ((sp.eye(2), sp.eye(2), 0, (-1, 2)), "whole numbers from 0"),
+        (
+            (sp.eye(2), sp.eye(2), 0, (1, 2), None, 1, (sp.Rational(1, 2),)),
+            "a positive number for each",
+        ),
+        (
+            (sp.eye(2), sp.eye(2), 0, (1, 2), None, 1, (1, 1)),
+            "add up to 1",
+        ),
         ((sp.eye(2), sp.eye(2), 0, (N,), sp.eye(2)), "2 × 1"),
     ],
 )
