@@ -4,7 +4,9 @@ Every function takes a batch of prompts: contexts x (P, N, D) and y (P, N), quer
 predicted labels of the queries (P,). N, D ≥ 1. ValueError where shapes disagree.
 """
 
+import math
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,13 +14,16 @@ from numpy.typing import ArrayLike
 from ..models.divisors import attention_divisor
 from ..models.protocol import Parametrization
 from ..runtime.arrays import FloatArray
-from ..runtime.checks import real_array
+from ..runtime.checks import check_finite, real_array
 from ..runtime.decimals import nonnegative, symmetric
 from ..task import Task, is_diagonal
-from ..teachers import Pool
+from ..teachers import Pool, symmetric_root
 from .moments.population_loss import direction_indices, invariant_population
 
 Prompts = tuple[FloatArray, FloatArray, FloatArray]
+
+# What rounding makes of a label, relative to its terms.
+_ROUNDED_LABEL = 1e-10
 
 
 def principal_component_regression(
@@ -76,7 +81,8 @@ def ridge(
     """The Bayes posterior mean w̄ᵀx_q for w ~ N(0, Ω): w̄ = (Λ̂ + (σ²/N) Ω⁻¹)⁻¹ β, Ω the identity if left out.
 
     Without noise it is ordinary least squares where N ≥ D, else the interpolation of least wᵀΩ⁻¹w. ValueError for
-    a noise variance below zero or not finite, and unless Ω is symmetric and positive definite.
+    a noise variance below zero or not finite, and unless Ω is symmetric and positive semidefinite; without noise it
+    must be positive definite.
 
     >>> ridge([[[1.0], [2.0]]], [[3.0, 6.0]], [[5.0]], noise_variance=0.0)
     array([15.])
@@ -86,31 +92,40 @@ def ridge(
     σ2 = float(nonnegative("noise_variance", noise_variance))
     Ω = np.eye(dimension)
     if teacher_covariance is not None:
-        Ω = _positive_definite(teacher_covariance, dimension)
+        Ω = symmetric("teacher_covariance", teacher_covariance, dimension).doubles
+    is_singular = _checked_singular(Ω, σ2)
 
     if length < dimension:
         return _ridge_of_short_contexts((x, y, query), σ2, Ω)
+    if is_singular:
+        # w = Ω^½ u with u ~ N(0, 1), which has the same labels from the inputs Ω^½ x.
+        root = symmetric_root(Ω)
+        return ridge(x @ root, y, query @ root, σ2)
     precision = x.swapaxes(1, 2) @ x + σ2 * np.linalg.inv(Ω)  # N (Λ̂ + (σ²/N) Ω⁻¹)
     sums = length * _β(x, y)[..., None]
     teachers = np.linalg.solve(precision, sums)[..., 0]  # (P, D)
     return np.asarray(np.sum(teachers * query, axis=1))
 
 
-def _positive_definite(covariance: ArrayLike, dimension: int) -> FloatArray:
-    """Ω (D, D); ValueError unless it is symmetric and positive definite."""
-    Ω = symmetric("teacher_covariance", covariance, dimension).doubles
+def _checked_singular(Ω: FloatArray, σ2: float) -> bool:
+    """Whether Ω (D, D) is singular; ValueError if it is not positive semidefinite, or singular without noise."""
     if is_diagonal(Ω):
         variances = np.asarray(np.diag(Ω))
         rounding = 0.0
     else:
         variances = np.asarray(np.linalg.eigvalsh(Ω))
         rounding = len(Ω) * float(np.finfo(float).eps * np.max(np.abs(variances)))
-    if variances.min() <= rounding:
+    smallest = float(variances.min())
+    if smallest < -rounding:
         raise ValueError(
-            "teacher_covariance must be positive definite: its smallest eigenvalue is "
-            f"{variances.min():.3g}"
+            f"teacher_covariance must be positive semidefinite: its smallest eigenvalue is {smallest:.3g}"
         )
-    return Ω
+    if smallest <= rounding and σ2 == 0:
+        raise ValueError(
+            f"teacher_covariance must be positive definite where there is no noise: its smallest eigenvalue is "
+            f"{smallest:.3g}"
+        )
+    return smallest <= rounding
 
 
 def _ridge_of_short_contexts(prompts: Prompts, σ2: float, Ω: FloatArray) -> FloatArray:
@@ -128,9 +143,10 @@ def pool_posterior(
     """The Bayes posterior mean of the query's label where the teacher is one of a pool: Σ_i p_i W_i x_q.
 
     p_i is proportional to the teacher's weight times exp(−Σ_n |y_n − W_i x_n|²/(2σ²)), with the pool and the noise of
-    the `task`.
-    Without noise only teachers that fit the context count. With K > 1 outputs y is (P, N, K) and the result (P, K).
-    ValueError unless the teachers of the task are a `Pool`, and where no teacher fits a context without noise.
+    the `task`. Without noise only teachers that fit the context, to rounding, count. With K > 1 outputs y is
+    (P, N, K) and the result (P, K).
+    ValueError unless the teachers of the task are a `Pool`, where no teacher fits a context without noise, and where
+    all likelihoods vanish as numbers.
     Source: Raventós et al. 2023 (arXiv 2306.15063), the discrete minimum mean squared error estimator.
 
     >>> from attndyn.teachers import Pool
@@ -149,42 +165,58 @@ def pool_posterior(
     if K == 1:
         labels = labels[..., None]  # (P, N, K)
     x, _, query = _checked_prompts(x, labels[..., 0], query)
+    for name, array in (("x", x), ("y", labels), ("query", query)):
+        check_finite(array, name)
     if labels.shape != (*x.shape[:2], K) or x.shape[2] != task.dimension:
         raise ValueError(
             f"x must be (P, N, {task.dimension}) and y (P, N{'' if K == 1 else f', {K}'}) for this task, not "
             f"{x.shape} and {np.shape(y)}"
         )
     W = pool.members  # (k, K, D)
-    squares = np.empty((len(x), len(W)))  # Σ_n |y_n − W_i x_n|², (P, k)
+    σ = math.sqrt(task.noise_variance)
+    fit = np.empty((len(x), len(W)))  # logarithm of the likelihood, (P, k)
     for i, teacher in enumerate(W):
-        residual = labels - x @ teacher.T
-        squares[:, i] = np.sum(residual**2, axis=(1, 2))
-    posterior = _pool_weights(squares, labels, pool.member_weights, task.noise_variance)
+        terms = _Labels(labels, x @ teacher.T, np.abs(x) @ np.abs(teacher.T))
+        fit[:, i] = terms.log_likelihood(σ) if σ > 0 else terms.log_consistency()
+    posterior = _pool_weights(fit, pool.member_weights)
     prediction = np.einsum("pk,kia,pa->pi", posterior, W, query, optimize=True)
     return np.asarray(prediction[:, 0] if K == 1 else prediction)
 
 
-def _pool_weights(
-    squares: FloatArray, labels: FloatArray, weights: FloatArray, σ2: float
-) -> FloatArray:
-    """Posterior weights (P, k) of teachers with these sums of squared residuals (P, k)."""
-    if σ2 > 0:
-        with np.errstate(divide="ignore"):
-            logarithms = np.log(weights) - squares / (2 * σ2)
-        logarithms -= np.max(logarithms, axis=1, keepdims=True)
-        unnormalised = np.exp(logarithms)
-    else:
-        # Residuals of rounding, relative to the labels.
-        size = np.sum(labels**2, axis=(1, 2))[:, None]
-        fits = squares <= (1e-10) ** 2 * np.maximum(size, np.finfo(float).tiny)
-        unnormalised = fits * weights
-    total = np.sum(unnormalised, axis=1, keepdims=True)
-    if np.any(total == 0):
-        prompt = int(np.argmin(total[:, 0]))
+class _Labels(NamedTuple):
+    """Labels of contexts, those of one teacher without noise, and the size of their terms, (P, N, K) each."""
+
+    given: FloatArray
+    clean: FloatArray
+    size: FloatArray
+
+    def log_likelihood(self, σ: float) -> FloatArray:
+        """−Σ_n |y_n − W x_n|²/(2σ²), (P,)."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            deviations = (self.given - self.clean) / σ
+            return np.asarray(-0.5 * np.sum(deviations**2, axis=(1, 2)))
+
+    def log_consistency(self) -> FloatArray:
+        """0 where the labels are those of the teacher to rounding, else −∞, (P,)."""
+        gaps = np.abs(self.given - self.clean)
+        # Rounding is that of the terms Σ_a W_ka x_a, however small their sum is.
+        fits = np.all(gaps <= _ROUNDED_LABEL * self.size, axis=(1, 2))
+        return np.where(fits, 0.0, -np.inf)
+
+
+def _pool_weights(fit: FloatArray, weights: FloatArray) -> FloatArray:
+    """Posterior weights (P, k) of teachers with these prior ones (k,), from logarithms of likelihoods (P, k)."""
+    with np.errstate(divide="ignore"):  # a teacher may have the weight 0
+        logarithms = np.log(weights) + fit
+    best = np.max(logarithms, axis=1, keepdims=True)
+    if not np.all(np.isfinite(best)):
+        prompt = int(np.argmin(np.isfinite(best)))
         raise ValueError(
-            f"no teacher of the pool fits the context of prompt {prompt}, and the task has no noise"
+            f"no teacher of the pool fits the context of prompt {prompt}: without noise one must be consistent with "
+            "it, and with noise one likelihood above 0 as a number"
         )
-    return np.asarray(unnormalised / total)
+    unnormalised = np.exp(logarithms - best)
+    return np.asarray(unnormalised / np.sum(unnormalised, axis=1, keepdims=True))
 
 
 def preconditioned_step(

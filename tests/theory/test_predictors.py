@@ -219,7 +219,7 @@ def test_ridge_refuses_what_is_no_variance(noise):
 @pytest.mark.parametrize(
     ("matrix", "message"),
     [
-        ([[1.0, 2.0], [2.0, 1.0]], "positive definite"),
+        ([[1.0, 2.0], [2.0, 1.0]], "positive semidefinite"),
         ([[1.0, 0.5], [0.0, 1.0]], "symmetric"),
         (np.eye(3), "shape"),
     ],
@@ -279,3 +279,39 @@ def test_the_posterior_of_a_pool_without_noise():
         pool_posterior([[[1.0, 2.0]]], [[0.3]], [[3.0, 4.0]], task)
     with pytest.raises(ValueError, match="teachers=Pool"):
         pool_posterior(*prompt, Task([1, 1], context_length=1))
+
+
+@pytest.mark.parametrize("length", [2, 7])
+def test_ridge_of_teachers_that_do_not_vary_everywhere(length):
+    """It is the limit of ridge with a little variance there."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(5, length, 3)), rng.normal(size=(5, length))
+    query = rng.normal(size=(5, 3))
+    rotation = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    for basis in (np.eye(3), rotation):
+        singular = basis @ np.diag([2.0, 0.5, 0.0]) @ basis.T
+        nearly = singular + 1e-9 * np.eye(3)
+        expected = ridge(x, y, query, 0.3, nearly)
+        np.testing.assert_allclose(ridge(x, y, query, 0.3, singular), expected, 1e-6)
+
+    with pytest.raises(ValueError, match="positive definite where there is no noise"):
+        ridge(x, y, query, 0.0, np.diag([2.0, 0.5, 0.0]))
+
+
+def test_labels_that_cancel_still_fit_their_teacher():
+    """Without noise: 0.1 · 3 − 0.3 · 1 is 0 up to rounding, which differs from one sum to another."""
+    task = Task([1, 1], teachers=Pool([[0.1, 0.3], [1, 1]]), context_length=1)
+    x = [[[3.0, -1.0]]]
+    for label in (0.0, 6e-17, -6e-17):
+        assert pool_posterior(x, [[label]], [[1, 1]], task) == pytest.approx(0.4)
+    with pytest.raises(ValueError, match="no teacher of the pool fits"):
+        pool_posterior(x, [[1e-6]], [[1, 1]], task)
+
+
+def test_a_posterior_of_labels_far_away_or_not_finite_is_refused():
+    task = Task([1], teachers=Pool([[1], [2]]), noise_variance=0.1, context_length=1)
+    with pytest.raises(ValueError, match="fits the context of prompt 0"):
+        pool_posterior([[[1.0]]], [[1e200]], [[1.0]], task)
+    with pytest.raises(ValueError, match="y must be finite"):
+        pool_posterior([[[1.0]]], [[np.nan]], [[1.0]], task)
+    assert pool_posterior([[[1.0]]], [[50.0]], [[1.0]], task) == pytest.approx(2.0)
