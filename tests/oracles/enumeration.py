@@ -72,7 +72,8 @@ def divisor(model, n, D, K):
     name = model.divisor
     by_name = {"context": max(n, 1), "tokens": max(tokens, 1), "none": 1}
     output = by_name[name] if name in by_name else float(name)
-    scores = np.sqrt(D + K) if model.score_divisor == "sqrt_key" else 1.0
+    by_root = model.score_divisor == "sqrt_key"
+    scores = np.sqrt(D + K) if by_root else float(model.score_divisor)
     return output * scores
 
 

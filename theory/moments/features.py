@@ -212,10 +212,11 @@ def feature_moments(
         )
     if random_labels:
         _refuse_random_labels(task)
-    _refuse_size(task.dimension, task.outputs, limit_gib)
-    _refuse_vanishing_moments(input_second_moments(task))
     is_gaussian = task.inputs.is_gaussian and not np.any(task.input_mean)
-    if not is_gaussian or task.outputs > 1:
+    needs_tensors = not is_gaussian or task.outputs > 1
+    _refuse_size(task.dimension, task.outputs, needs_tensors, limit_gib)
+    _refuse_vanishing_moments(input_second_moments(task))
+    if needs_tensors:
         if random_labels:
             raise ValueError(
                 "random_labels are for Gaussian inputs of mean 0 in the theory: simulate on statistics"
@@ -253,7 +254,9 @@ def _indices(dimension: int, outputs: int) -> IndexArray:
     )
 
 
-def _refuse_size(dimension: int, outputs: int, limit_gib: float) -> None:
+def _refuse_size(
+    dimension: int, outputs: int, needs_tensors: bool, limit_gib: float
+) -> None:
     """MemoryError if S and what it is made of are too large."""
     if not limit_gib > 0:
         raise ValueError(
@@ -267,7 +270,7 @@ def _refuse_size(dimension: int, outputs: int, limit_gib: float) -> None:
         "or use population, the moments of D² features"
     )
     moments = _COPIES * 8.0 * features**2
-    if outputs > 1:
+    if needs_tensors:
         # Fourth moments of W, and a token's products as functions of x and W.
         entries = (outputs * dimension + 1) ** 2
         moments += 8.0 * (entries**2 + 4 * size**2 * dimension**2 * entries)

@@ -332,11 +332,16 @@ def _all_pairings(places: tuple[int, ...]) -> list[list[tuple[int, int]]]:
 
 def _independent_moments(inputs: Inputs, D: int, order: int) -> FloatArray:
     """Moments of independent entries: products of E z_i^m over the groups of equal indices."""
-    entry = _moments_of_entry(inputs, order)
-    moments = np.zeros((D,) * order)
-    for index in itertools.product(range(D), repeat=order):
-        counts = np.bincount(index, minlength=D)
-        moments[index] = np.prod([entry[count] for count in counts])
+    entry = np.array(_moments_of_entry(inputs, order))
+    moments = np.ones((D,) * order)
+    for d in range(D):
+        # How many of the indices are d, (D,) * order.
+        count = np.zeros((D,) * order, dtype=np.int8)
+        for axis in range(order):
+            places = [slice(None)] * order
+            places[axis] = slice(d, d + 1)
+            count[tuple(places)] += 1
+        moments *= entry[count]
     return moments
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...models.divisors import attention_divisor
 from ...models.protocol import Parametrization, is_softmax, outputs_of
-from ...runtime.arrays import FloatArray, IndexArray
+from ...runtime.arrays import BoolArray, FloatArray, IndexArray
 from ...runtime.display import Displayed, Summary, array_summary
 from ...task import Task, is_diagonal
 from .laws import (
@@ -51,7 +51,7 @@ class Population(Displayed):
     is E x xᵀ, which is Λ where x has mean 0. `spectrum` holds the common eigenvectors of Λ, A and B where there are
     any. Directions are numbered from 1 by decreasing gain: the gain is how much learning that direction lowers the
     loss; those of no gain are left out. `invariant` says whether gradient flow stays on the restricted block, as it
-    does where −W has the law of W.
+    does where −W has the law of W. `rank` is that of B, which Λ and Ω decide better than B itself, if it is given.
 
     With K > 1 `outputs` M is (K, K, D, D), its blocks M_ij joining β_j to output i; A = E[β βᵀ] is (KD, KD), B
     (K, K, D, D) with B_ij = E[y_i β_j x_qᵀ], and L = c + Σ_i [tr(Λ M_iᵀ A M_i) − 2 tr(B_iᵀ M_i)] with M_i (KD, D).
@@ -66,6 +66,7 @@ class Population(Displayed):
     spectrum: Spectrum | None = None
     outputs: int = 1
     invariant: bool = True
+    rank: int | None = None
 
     @property
     def direction_count(self) -> int:
@@ -289,7 +290,8 @@ class Population(Displayed):
         left, values, right = np.linalg.svd(
             inverse_A @ self.B @ inverse_Λ.T, full_matrices=False
         )
-        count = _numerical_rank(self.B)  # singular values beyond it are rounding
+        # Singular values beyond the rank are rounding.
+        count = _numerical_rank(self.B) if self.rank is None else self.rank
         left, values, right = left[:, :count], values[:count], right[:count]
         gains = _ties_made_equal(values, _ROUNDED_TIE * values[:1]) ** 2
         return _SingularSystem(gains, inverse_A.T @ left, inverse_Λ.T @ right.T)
@@ -352,6 +354,10 @@ def invariant_population(task: Task, model: Parametrization) -> Population:
             "Pool(…, signs=True) has the same second moments; or use feature_moments, or train on data"
         )
     loss._refuse_outputs("fixed points and time courses")
+    if loss.direction_count == 0:
+        raise ValueError(
+            "no direction of this task has a gain, since the teachers are 0 wherever x varies: nothing can be learned"
+        )
     return loss
 
 
@@ -384,7 +390,7 @@ def _gaussian_population(task: Task, model: Parametrization) -> Population:
         ΛΩΛ = _cubic_covariance(Λ, Ω, are_diagonal)
         A = means.pairs * ΛΩΛ + means.single * context_label * Λ
         B = means.linear * ΛΩΛ
-        _refuse_unrepresentable(A, B, Λ)
+        _refuse_unrepresentable(A, B, Λ, Ω)
     return Population(
         c=signal + task.query_noise_variance,
         A=A,
@@ -392,6 +398,7 @@ def _gaussian_population(task: Task, model: Parametrization) -> Population:
         Lambda=Λ,
         spectrum=_spectrum(task, means, context_label, are_diagonal),
         invariant=task.teachers.symmetric,
+        rank=_rank_of_signal(Λ, Ω),
     )
 
 
@@ -405,10 +412,16 @@ def _general_population(task: Task, model: Parametrization) -> Population:
         token = contracted_fourth_moments(task, Ω) + task.noise_variance * M2
         A = means.distinct * M2ΩM2 + means.single * (token + token.T) / 2
         B = means.linear * M2ΩM2
-        _refuse_unrepresentable(A, B, M2)
-    c = float(np.sum(Ω * M2)) + task.query_noise_variance
-    spectrum = _common_spectrum(A, B, M2)
-    return Population(c, A, B, M2, spectrum, invariant=task.teachers.symmetric)
+        _refuse_unrepresentable(A, B, M2, Ω)
+    return Population(
+        c=float(np.sum(Ω * M2)) + task.query_noise_variance,
+        A=A,
+        B=B,
+        Lambda=M2,
+        spectrum=_common_spectrum(A, M2, Ω, means),
+        invariant=task.teachers.symmetric,
+        rank=_rank_of_signal(M2, Ω),
+    )
 
 
 def _population_of_outputs(task: Task, model: Parametrization) -> Population:
@@ -419,21 +432,18 @@ def _population_of_outputs(task: Task, model: Parametrization) -> Population:
     M2 = input_second_moments(task)
     A = np.empty((K, D, K, D))
     B = np.empty((K, K, D, D))
-    for j in range(K):
-        for l in range(K):
-            T_jl = T[j, :, l, :]
-            token = contracted_fourth_moments(task, T_jl)
-            if j == l:
-                token = token + task.noise_variance * M2
-            distinct = M2 @ T_jl @ M2
-            A[j, :, l, :] = means.distinct * distinct + means.single * token
-            # B_lj = E[y_l β_j x_qᵀ].
-            B[l, j] = means.linear * distinct
+    for j, l in np.ndindex(K, K):
+        T_jl = T[j, :, l, :]
+        token = contracted_fourth_moments(task, T_jl)
+        if j == l:
+            token = token + task.noise_variance * M2
+        distinct = M2 @ T_jl @ M2
+        A[j, :, l, :] = means.distinct * distinct + means.single * token
+        # B_lj = E[y_l β_j x_qᵀ].
+        B[l, j] = means.linear * distinct
     stacked = A.reshape(K * D, K * D)
-    if not np.all(np.isfinite(stacked)):
-        raise ValueError(
-            "the moments of this task overflow: rescale Λ, for instance by trace=1, or the teachers"
-        )
+    with np.errstate(over="ignore", invalid="ignore"):
+        _refuse_unrepresentable_outputs(A, B, M2, T)
     signal = float(np.einsum("iaib,ab->", T, M2))
     return Population(
         c=signal + K * task.query_noise_variance,
@@ -452,19 +462,42 @@ def _teacher_moments(task: Task) -> FloatArray:
     return teacher_second_moments(task.teachers)[0, :, 0, :]
 
 
-def _refuse_unrepresentable(A: FloatArray, B: FloatArray, Λ: FloatArray) -> None:
+def _refuse_unrepresentable(
+    A: FloatArray, B: FloatArray, Λ: FloatArray, Ω: FloatArray
+) -> None:
     """ValueError where A, B or the products of A and Λ, (D, D) each, are too large or too small for numbers."""
-    # The largest entries of positive semidefinite matrices stand on their diagonals. Moments of directions on
-    # which nothing varies are exactly zero.
-    is_representable = np.isfinite(np.max(A) * np.max(Λ))
-    moments = np.concatenate([np.diag(A), np.diag(B)])
-    varies = np.tile(np.diag(Λ) > 0, 2) & (moments != 0)
-    vanishes = np.any(moments[varies] < _SMALLEST_MOMENT) or not np.any(moments)
-    if not is_representable or vanishes:
-        limit = "underflow" if is_representable else "overflow"
+    # The largest entries of positive semidefinite matrices stand on their diagonals.
+    if not np.isfinite(np.max(A) * np.max(Λ)):
         raise ValueError(
-            f"the moments of this task {limit}: rescale Λ, for instance by trace=1, or Ω"
+            "the moments of this task overflow: rescale Λ, for instance by trace=1, or Ω"
         )
+    # Moments of directions on which nothing varies are exactly zero, or rounding; others must not be.
+    varies = np.diag(Λ) > 0
+    has_signal = _columns_with_signal(Λ, Ω)
+    moments = np.concatenate([np.diag(A)[varies & has_signal], np.diag(B)[has_signal]])
+    if np.any(moments < _SMALLEST_MOMENT):
+        raise ValueError(
+            "the moments of this task underflow: rescale Λ, for instance by trace=1, or Ω"
+        )
+
+
+def _columns_with_signal(Λ: FloatArray, Ω: FloatArray) -> BoolArray:
+    """Whether (ΛΩΛ)_dd = |Ω^½ Λ e_d|² is positive, (D,): whether ΩΛ e_d is more than rounding."""
+    # Each in units of its own size, so that nothing underflows.
+    Λ = Λ / np.max(np.abs(Λ))
+    Ω = Ω / max(np.max(np.abs(Ω)), np.finfo(float).tiny)
+    rounding = 4 * len(Λ) * np.finfo(float).eps
+    return np.asarray(
+        np.any(np.abs(Ω @ Λ) > rounding * (np.abs(Ω) @ np.abs(Λ)), axis=0)
+    )
+
+
+def _refuse_unrepresentable_outputs(
+    A: FloatArray, B: FloatArray, Λ: FloatArray, T: FloatArray
+) -> None:
+    """The same of several outputs, from A (K, D, K, D), B (K, K, D, D) and T_jl = E W_j W_lᵀ (K, D, K, D)."""
+    for k in range(len(A)):
+        _refuse_unrepresentable(A[k, :, k], B[k, k], Λ, T[k, :, k])
 
 
 def direction_indices(subset: Iterable[int], dimension: int) -> list[int]:
@@ -553,16 +586,19 @@ def _directions_with_gain(λ: FloatArray, ω: FloatArray, are_exact: bool) -> In
     return np.flatnonzero(varies)
 
 
-def _common_spectrum(A: FloatArray, B: FloatArray, Λ: FloatArray) -> Spectrum | None:
-    """Eigenvalues and gains on the common eigenvectors of A, B and Λ (D, D); None where there are none."""
-    are_diagonal = all(is_diagonal(matrix) for matrix in (A, B, Λ))
-    basis = np.eye(len(Λ)) if are_diagonal else _common_eigenvectors(Λ, A, B)
+def _common_spectrum(
+    A: FloatArray, Λ: FloatArray, Ω: FloatArray, means: _LengthMeans
+) -> Spectrum | None:
+    """Eigenvalues and gains on the common eigenvectors of A, Λ and ΛΩΛ (D, D); None where there are none."""
+    are_diagonal = all(is_diagonal(matrix) for matrix in (A, Λ, Ω))
+    ΛΩΛ = _cubic_covariance(Λ, Ω, are_diagonal)
+    basis = np.eye(len(Λ)) if are_diagonal else _common_eigenvectors(Λ, A, ΛΩΛ)
     if basis is None:
         return None
-    λ, a, b = (_diagonal_on(basis, matrix) for matrix in (Λ, A, B))
-    rounding = len(λ) * float(np.finfo(float).eps)
-    has_gain = (λ > rounding * np.max(λ)) & (b > rounding * np.max(b))
-    λ, a, b, basis = λ[has_gain], a[has_gain], b[has_gain], basis[:, has_gain]
+    λ, a, ω = (_diagonal_on(basis, matrix) for matrix in (Λ, A, Ω))
+    has_gain = _directions_with_gain(λ, ω, are_diagonal)
+    λ, a, ω, basis = λ[has_gain], a[has_gain], ω[has_gain], basis[:, has_gain]
+    b = means.linear * λ**2 * ω
     order, levels = _rounded_order(λ, np.sqrt(b / a * (b / λ)))
     return Spectrum(λ[order], a[order], b[order], basis[:, order], levels**2)
 
@@ -584,7 +620,8 @@ def _common_eigenvectors(*matrices: FloatArray) -> FloatArray | None:
     for mixture in _MIXTURES:
         mixed = np.zeros_like(matrices[0])
         for power, matrix in enumerate(matrices):
-            mixed += mixture**power * matrix / np.max(np.abs(matrix))
+            size = np.max(np.abs(matrix)) or 1.0
+            mixed += mixture**power * matrix / size
         basis = np.linalg.eigh(mixed).eigenvectors
         if all(_is_diagonal_on(basis, matrix) for matrix in matrices):
             return np.asarray(basis)
@@ -619,7 +656,7 @@ def _exact_order(
             levels[k] = levels[k - 1]
         else:
             levels[k] = min(levels[k], np.nextafter(levels[k - 1], 0))
-    return np.array(order), levels
+    return np.array(order, dtype=np.intp), levels
 
 
 def _rounded_order(λ: FloatArray, roots: FloatArray) -> tuple[IndexArray, FloatArray]:
@@ -657,6 +694,15 @@ def _numerical_rank(matrix: FloatArray) -> int:
     values = np.linalg.svd(unit[:, None] * matrix * unit, compute_uv=False)
     rounding = len(values) * float(np.finfo(float).eps) * np.max(values, initial=0.0)
     return int(np.sum(values > rounding))
+
+
+def _rank_of_signal(Λ: FloatArray, Ω: FloatArray) -> int:
+    """The rank of ΛΩΛ: that of Ω on the eigenvectors of Λ (D, D) that count."""
+    if _numerical_rank(Λ) == len(Λ):
+        return _numerical_rank(Ω)
+    # F Λ Fᵀ = 1 on those eigenvectors.
+    F = _inverse_factor(Λ)
+    return _numerical_rank(F @ Ω @ F.T)
 
 
 def _pseudo_inverse(matrix: FloatArray) -> FloatArray:

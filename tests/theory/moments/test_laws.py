@@ -34,6 +34,7 @@ MODELS = {
     "tokens": {"divisor": "tokens"},
     "a number": {"divisor": 1.7, "score_divisor": "sqrt_key"},
     "without the query": {"divisor": "tokens", "query_token": False},
+    "scores": {"score_divisor": 2.5},
 }
 
 
@@ -256,3 +257,62 @@ def test_the_gradient_off_the_restricted_block_vanishes_just_for_symmetric_teach
         # entries of x, or two of y, would move a_x and B_y.
         off = np.atleast_2d(gradient)[:, ~in_block]
         assert (np.max(np.abs(off)) < 1e-12) == signs
+
+
+def test_directions_of_little_variance_are_not_taken_for_none():
+    """Whether a gain is zero is decided by Λ and Ω: λ²ω of a gain of 1e-18 is below the rounding of B."""
+    for options in ({}, {"inputs": "uniform"}, {"input_mean": [0, 1e-3, 0]}):
+        task = Task([1, 0.5, 1e-9], context_length=5, **options)
+        assert population(task, Merged(1)).direction_count == 3
+    rng = np.random.default_rng(0)
+    basis = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    teachers = np.cov(rng.normal(size=(3, 10)))
+    covariance = basis @ np.diag([1, 0.5, 1e-9]) @ basis.T
+    for inputs in ("gaussian", "sphere", "uniform"):
+        options = {"covariance": (covariance + covariance.T) / 2, "inputs": inputs}
+        apart = Task(teacher_covariance=teachers, context_length=5, **options)
+        assert population(apart, Merged(1)).direction_count == 3
+        white = Task(context_length=5, **options)
+        assert population(white, Merged(1)).direction_count == 3
+
+
+@pytest.mark.parametrize("inputs", ["gaussian", "uniform"])
+def test_moments_that_vanish_as_numbers_are_refused(inputs):
+    with pytest.raises(ValueError, match="underflow"):
+        population(Task([1, 1e-170], inputs=inputs, context_length=3), Merged(1))
+    law = Gaussian.shared_basis([1, 1])
+    for scale, problem in ((1e-170, "underflow"), (1e120, "overflow")):
+        task = Task([scale] * 2, teachers=law, inputs=inputs, context_length=3)
+        with pytest.raises(ValueError, match=problem):
+            population(task, Merged(1, outputs=2))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"eigenvalues": [1, 0], "teacher_covariance": np.diag([0, 1])},
+        {"eigenvalues": [1, 0.5], "teachers": Pool([[0, 0]])},
+        {"covariance": CORRELATED, "teachers": Pool([[0, 0]]), "inputs": "uniform"},
+    ],
+    ids=["apart", "zero", "zero and uniform"],
+)
+def test_a_task_without_signal_has_a_loss_and_no_fixed_points(options):
+    task = Task(noise_variance=0.1, context_length=3, **options)
+    loss = population(task, Separate(2))
+    assert loss.direction_count == 0
+    assert loss.minimum_loss == 0.1
+    assert not np.any(loss.minimum)
+    assert float(loss.loss(np.eye(2))) == pytest.approx(
+        0.1 + np.trace(loss.A @ loss.Lambda)
+    )
+    for ask in (fixed_points, lambda t, m: time_course(t, m, [0.0, 1.0], 0.1)):
+        with pytest.raises(ValueError, match="nothing can be learned"):
+            ask(task, Separate(2))
+
+
+def test_the_memory_of_dense_moments_is_estimated_before_it_is_taken():
+    """Tensors of x to the sixth order take more than S of Gaussian x, which needs none."""
+    assert feature_moments(Task([1] * 6, context_length=3), Merged(1), limit_gib=2e-3)
+    uniform = Task([1] * 6, inputs="uniform", context_length=3)
+    with pytest.raises(MemoryError, match="limit_gib"):
+        feature_moments(uniform, Merged(1), limit_gib=2e-3)
