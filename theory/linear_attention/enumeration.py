@@ -14,6 +14,7 @@ from ...models.protocol import Parametrization, Weights
 from ...runtime.arrays import FloatArray
 from ...runtime.display import Displayed, Summary, array_summary
 from ...task import Task
+from ..call_order import require_task_first
 from ..moments.population_loss import (
     Population,
     direction_indices,
@@ -330,6 +331,7 @@ def fixed_points(
     >>> [(point.subset, point.hessian_index, point.kind) for point in decayed[:2]]
     [((1, 2, 3), 0, 'local minimum'), ((1, 2), 0, 'local minimum')]
     """
+    require_task_first("fixed_points(task, model)", task, model)
     checked_model = _built_in(model)
     decay = checked_decay(weight_decay)
     return FixedPoints(invariant_population(task, checked_model), checked_model, decay)
@@ -354,6 +356,7 @@ def fixed_point(
     >>> fixed_point(task, Separate(heads=2, rank=2), (1, 2), assignment=[(1,), (2,)]).hessian_index
     4
     """
+    require_task_first("fixed_point(task, model, subset)", task, model)
     checked_model = _built_in(model)
     loss = invariant_population(task, checked_model)
     decay = _decay(loss, checked_model, checked_decay(weight_decay))

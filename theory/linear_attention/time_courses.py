@@ -11,11 +11,17 @@ from numpy.typing import ArrayLike, NDArray
 from ...models.attention import Merged, Separate
 from ...models.protocol import Parametrization
 from ...runtime.arrays import FloatArray
-from ...runtime.checks import check_finite, check_shape, finite_array
+from ...runtime.checks import (
+    check_finite,
+    check_shape,
+    finite_array,
+    refuse_wrong_order,
+)
 from ...runtime.display import Displayed, Summary, array_summary
 from ...runtime.files import AnyPath, as_path, read_arrays, write_atomically
 from ...runtime.time_axis import draw_losses, line_style
 from ...task import Task
+from ..call_order import require_task_first
 from ..moments.population_loss import (
     Population,
     invariant_population,
@@ -196,6 +202,14 @@ def time_course(
     >>> curve.loss.round(4), curve.source
     (array([0.9994, 0.5335, 0.1366]), 'closed form')
     """
+    call = "time_course(task, model, flow_time, initial)"
+    require_task_first(call, task, model)
+    refuse_wrong_order(
+        f"{call}, the weights last",
+        not isinstance(flow_time, Mapping),
+        flow_time,
+        initial,
+    )
     if not isinstance(model, (Merged, Separate)):
         raise ValueError(
             f"time_course predicts Merged and Separate, not {type(model).__name__}: simulate it instead"

@@ -18,6 +18,7 @@ from ...runtime.arrays import FloatArray, IndexArray
 from ...runtime.display import Displayed, Summary, array_summary
 from ...runtime.machine import GIB, refuse_too_large
 from ...task import Task
+from ..call_order import require_task_first
 from .laws import (
     gaussian_fourth_moments,
     input_moments,
@@ -201,6 +202,7 @@ def feature_moments(
     >>> test.c.__round__(3), test.loss(learned).round(3)
     (3.0, np.float64(2.588))
     """
+    require_task_first("feature_moments(task, model)", task, model)
     if is_softmax(model):
         raise ValueError(
             "softmax attention has no finite moments, so no population loss here: simulate on tokens"

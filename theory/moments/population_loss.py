@@ -13,6 +13,7 @@ from ...models.protocol import Parametrization, is_softmax, outputs_of
 from ...runtime.arrays import BoolArray, FloatArray, IndexArray
 from ...runtime.display import Displayed, Summary, array_summary
 from ...task import Task, is_diagonal
+from ..call_order import require_task_first
 from .laws import (
     contracted_fourth_moments,
     input_second_moments,
@@ -322,6 +323,7 @@ def population(task: Task, model: Parametrization) -> Population:
     >>> population(uniform, Merged(heads=1)).minimum_loss.__round__(5)
     0.41246
     """
+    require_task_first("population(task, model)", task, model)
     if is_softmax(model):
         raise ValueError(
             "softmax attention has no finite moments, so no population loss here: simulate on tokens"

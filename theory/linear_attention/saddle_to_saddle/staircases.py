@@ -18,6 +18,7 @@ from ....runtime.display import Displayed, Summary
 from ....runtime.files import AnyPath
 from ....runtime.time_axis import draw_losses, line_style
 from ....task import Task
+from ...call_order import require_task_first
 from ...moments.population_loss import Population, population_of_all_directions
 from ...ode import flow_times
 from ..weight_decay import checked_decay
@@ -234,6 +235,7 @@ def staircase(
     >>> steps.directions, steps.kinds, steps.plateaus.round(4)
     ((1, 2), ('long', 'long'), array([3.    , 1.2222, 0.3889]))
     """
+    require_task_first("staircase(task, model, initial)", task, model)
     if checked_decay(weight_decay) > 0:
         raise ValueError(
             "there is no staircase under weight decay, since small heads die: "
