@@ -25,7 +25,8 @@ COMMUTING = 1e-10
 def symbolic_task_of(task: Task) -> SymbolicTask:
     """The task with a symbol for each number, in the basis of Λ: λ_d, N, and ω_d and σ where Ω ≠ 1 and σ² > 0.
 
-    A range of context lengths keeps its numbers. ValueError where Λ and Ω do not commute, or for a fixed teacher.
+    A range of context lengths keeps its numbers. ValueError where Λ and Ω do not commute or are singular, or for a
+    fixed teacher.
 
     >>> symbolic_task_of(Task(eigenvalues=[2, 1], context_length=5, noise_variance=0.1)).parameters
     (lambda_1, lambda_2, sigma)
@@ -40,6 +41,12 @@ def symbolic_task_of(task: Task) -> SymbolicTask:
     if commutator > COMMUTING * np.max(np.abs(Λ)) * np.max(np.abs(Ω)):
         raise ValueError(
             "fixed points in symbols need a teacher covariance that commutes with the covariance of x"
+        )
+    # λ_d and ω_d stand for positive numbers: a direction without variance has no fixed point of its own.
+    if min(task.eigenvalues) <= 0 or np.linalg.matrix_rank(Ω) < task.dimension:
+        raise ValueError(
+            "symbols stand for positive variances, and Λ or Ω is singular: leave out the directions on which x or "
+            "the teacher does not vary"
         )
     # White teachers have no symbols ω_d.
     white = np.array_equal(Ω, np.eye(task.dimension))

@@ -128,6 +128,20 @@ def test_symbols_refuse_what_they_cannot_say(capsys, tmp_path, law):
     assert "symbols are for Gaussian x and teachers of mean 0" in message
 
 
+@pytest.mark.parametrize(
+    "singular",
+    [
+        "eigenvalues = [2, 0]",
+        "eigenvalues = [2, 1]\nteacher_covariance = [[1, 0], [0, 0]]",
+    ],
+)
+def test_symbols_stand_for_positive_variances(capsys, tmp_path, singular):
+    path = tmp_path / "task.toml"
+    path.write_text(f"{singular}\ncontext_length = 5")
+    message = refused(capsys, "fixed-points", "--task", path, "--symbolic")
+    assert "leave out the directions on which x or the teacher does not" in message
+
+
 def test_a_task_file_that_is_no_text_or_not_there(capsys, tmp_path):
     (tmp_path / "task.toml").write_bytes(b"\xff\xfe\x00")
     assert str(tmp_path / "task.toml") in refused(

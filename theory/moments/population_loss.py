@@ -150,8 +150,8 @@ class Population(Displayed):
         """ValueError where there are several outputs."""
         if self.outputs > 1:
             raise ValueError(
-                f"{what} of {self.outputs} outputs are not known to this loss of a map: they are known for "
-                "shared-basis and Kronecker teachers"
+                f"{what} are of one output, and this loss has {self.outputs}: it has minimum and minimum_loss, and "
+                "train follows its descent"
             )
 
     @cached_property
