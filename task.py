@@ -16,8 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .inputs import Inputs
-from .runtime.arrays import FloatArray
+from .runtime.arrays import FloatArray, read_only
 from .runtime.checks import is_whole_number, refuse_unsendable
+from .runtime.covariances import (
+    eigenvalue_rounding,
+    is_diagonal,
+    smallest_eigenvalue,
+)
 from .runtime.decimals import (
     Number,
     Numbers,
@@ -172,8 +177,8 @@ class Task(Settings):
         written["context_length"] = length
 
         self._set(
-            covariance=_frozen(Λ),
-            input_mean=_frozen(mean),
+            covariance=read_only(Λ),
+            input_mean=read_only(mean),
             inputs=law_of_z,
             teachers=law if normal is None else normal.law,
             noise_variance=float(noise),
@@ -246,9 +251,9 @@ class Task(Settings):
         """The weight of each of `context_lengths` in the loss, summing to 1, (L,)."""
         count = len(self.context_lengths)
         if not isinstance(self.context_length, dict):
-            return _frozen(np.full(count, 1 / count))
+            return read_only(np.full(count, 1 / count))
         weights = list(self.context_length.values())
-        return _frozen(np.array(weights) / math.fsum(weights))
+        return read_only(np.array(weights) / math.fsum(weights))
 
     @cached_property
     def eigenvalues(self) -> FloatArray:
@@ -323,11 +328,13 @@ class Task(Settings):
         diagonal = np.diag(self.covariance)
         if is_diagonal(self.covariance):  # exact, where eigh would round
             order = np.argsort(-diagonal, kind="stable")
-            return _frozen(diagonal[order]), _frozen(np.eye(self.dimension)[:, order])
+            return read_only(diagonal[order]), read_only(
+                np.eye(self.dimension)[:, order]
+            )
         values, vectors = np.linalg.eigh(self.covariance)
-        rounding = _eigenvalue_rounding(values)
+        rounding = eigenvalue_rounding(values)
         values = np.where(values > rounding, values, 0.0)
-        return _frozen(values[::-1]), _frozen(vectors[:, ::-1])
+        return read_only(values[::-1]), read_only(vectors[:, ::-1])
 
     @classmethod
     def fields(cls) -> tuple[str, ...]:
@@ -472,17 +479,6 @@ _LawSettings = Callable[[TeacherLaw], dict[str, Any]]
 """A law of teachers → its settings as plain numbers."""
 
 
-def is_diagonal(matrix: FloatArray) -> bool:
-    """Whether every entry off the diagonal is exactly zero."""
-    return bool(np.count_nonzero(matrix) == np.count_nonzero(np.diag(matrix)))
-
-
-def _frozen(array: FloatArray) -> FloatArray:
-    array = np.array(array)
-    array.flags.writeable = False
-    return array
-
-
 def _input_covariance(
     eigenvalues: Numbers | None, covariance: Numbers | None
 ) -> tuple[str, Written]:
@@ -512,24 +508,10 @@ def positive_semidefinite(name: str, value: Numbers, dimension: int | None) -> W
     """A covariance (D, D) as it is written; ValueError names it unless it is symmetric, semidefinite and not 0."""
     written = symmetric(name, value, dimension)
     matrix = written.doubles
-    if is_diagonal(matrix):
-        values: NDArray[Any] = np.diag(matrix)
-        rounding = 0.0
-    else:
-        values = np.linalg.eigvalsh(matrix)
-        rounding = _eigenvalue_rounding(values)
-    if values.min() < -rounding:
-        raise ValueError(
-            f"{name} must be positive semidefinite: its smallest eigenvalue is {values.min():.3g}"
-        )
+    smallest_eigenvalue(name, matrix)
     if not np.any(matrix):
         raise ValueError(f"{name} is 0 everywhere: pass variances that are not all 0")
     return written
-
-
-def _eigenvalue_rounding(values: NDArray[Any]) -> float:
-    """What an eigensolver may make of an eigenvalue 0, given all of them (D,)."""
-    return len(values) * float(np.finfo(float).eps * np.max(np.abs(values)))
 
 
 def _checked_trace(trace: object) -> float | Fraction:
@@ -596,12 +578,12 @@ def _normal_teachers(
     normal = Gaussian(Ω.doubles if Ω.exact is None else Ω.exact)
     written: dict[str, Any] = {"teacher_covariance": frozen_numbers(Ω)}
     if w0 is None:
-        return _NormalTeachers(normal, _frozen(Ω.doubles), None, p, written)
+        return _NormalTeachers(normal, read_only(Ω.doubles), None, p, written)
     written["fixed_teacher"] = frozen_numbers(w0)
     written["in_context_fraction"] = p
     exact_p = exact_fraction(p)
     law = Mixture((exact_p, normal), (1 - exact_p, Pool(w0.doubles[None])))
-    return _NormalTeachers(law, _frozen(Ω.doubles), _frozen(w0.doubles), p, written)
+    return _NormalTeachers(law, read_only(Ω.doubles), read_only(w0.doubles), p, written)
 
 
 def _as_normal_teachers(law: TeacherLaw) -> _NormalTeachers | None:

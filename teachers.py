@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .runtime.arrays import FloatArray
+from .runtime.arrays import FloatArray, read_only
 from .runtime.checks import (
     check_choice,
     check_finite,
@@ -20,6 +20,7 @@ from .runtime.checks import (
     true_or_false,
     whole_number,
 )
+from .runtime.covariances import covariance_root, smallest_eigenvalue
 from .runtime.decimals import (
     Number,
     Numbers,
@@ -134,7 +135,7 @@ class Gaussian(_Law):
     def __init__(self, covariance: Numbers, mean: Numbers | None = None) -> None:
         written = _written_covariance(covariance)
         K, D = _sizes(written.doubles)
-        _refuse_indefinite("covariance", written.doubles.reshape(K * D, K * D))
+        smallest_eigenvalue("covariance", written.doubles.reshape(K * D, K * D))
         centre = np.zeros((K, D))
         if mean is not None:
             centre = _mean(mean, K, D)
@@ -143,7 +144,7 @@ class Gaussian(_Law):
                 "covariance and mean are both 0: there would be nothing to learn"
             )
         object.__setattr__(self, "written", written)
-        object.__setattr__(self, "mean", _frozen(centre))
+        object.__setattr__(self, "mean", read_only(centre))
 
     @classmethod
     def shared_basis(
@@ -177,8 +178,8 @@ class Gaussian(_Law):
         """
         Γ = symmetric("outputs", outputs, None).doubles
         Ω = symmetric("inputs", inputs, None).doubles
-        _refuse_indefinite("outputs", Γ)
-        _refuse_indefinite("inputs", Ω)
+        smallest_eigenvalue("outputs", Γ)
+        smallest_eigenvalue("inputs", Ω)
         _refuse_large(len(Γ), len(Ω))
         return cls(np.einsum("ij,ab->iajb", Γ, Ω))
 
@@ -230,12 +231,12 @@ class Gaussian(_Law):
     def covariance(self) -> FloatArray:
         """E (W − mean)_ia (W − mean)_jb, (K, D, K, D)."""
         K, D = self.mean.shape
-        return _frozen(self.written.doubles.reshape(K, D, K, D))
+        return read_only(self.written.doubles.reshape(K, D, K, D))
 
     @cached_property
     def second(self) -> FloatArray:
         """E W_ia W_jb, (K, D, K, D)."""
-        return _frozen(self.covariance + np.multiply.outer(self.mean, self.mean))
+        return read_only(self.covariance + np.multiply.outer(self.mean, self.mean))
 
     @property
     def symmetric(self) -> bool:
@@ -252,7 +253,7 @@ class Gaussian(_Law):
         """R (KD, KD) with R Rᵀ the covariance: that of Cholesky, or the symmetric one where it is singular."""
         size = self.mean.size
         covariance = self.covariance.reshape(size, size)
-        return _frozen(covariance_root(covariance))
+        return read_only(covariance_root(covariance))
 
     def draw(self, generator: np.random.Generator, n: int) -> FloatArray:
         """n teachers, (n, K, D)."""
@@ -376,8 +377,8 @@ class Pool(_Law):
         signs: bool,
         recipe: "PoolRecipe | None",
     ) -> None:
-        object.__setattr__(self, "teachers", _frozen(teachers))
-        object.__setattr__(self, "weights", _frozen(weights))
+        object.__setattr__(self, "teachers", read_only(teachers))
+        object.__setattr__(self, "weights", read_only(weights))
         object.__setattr__(self, "signs", true_or_false(signs, "signs"))
         object.__setattr__(self, "recipe", recipe)
 
@@ -396,14 +397,14 @@ class Pool(_Law):
         """All teachers (k, K, D), or (2k, K, D) with the negatives behind."""
         if not self.signs:
             return self.teachers
-        return _frozen(np.concatenate([self.teachers, -self.teachers]))
+        return read_only(np.concatenate([self.teachers, -self.teachers]))
 
     @cached_property
     def member_weights(self) -> FloatArray:
         """The weights of all `members`."""
         if not self.signs:
             return self.weights
-        return _frozen(np.concatenate([self.weights, self.weights]) / 2)
+        return read_only(np.concatenate([self.weights, self.weights]) / 2)
 
     @cached_property
     def symmetric(self) -> bool:
@@ -683,45 +684,6 @@ def _drawn(law: TeacherLaw, seed: int) -> FloatArray:
     return real_array(draws, "draws of the law of teachers")
 
 
-def covariance_root(covariance: FloatArray) -> FloatArray:
-    """R with R Rᵀ a positive semidefinite matrix: that of Cholesky, or the symmetric one where it is singular."""
-    variances = np.diag(covariance)
-    if np.all(variances > 0):
-        try:
-            root = np.asarray(np.linalg.cholesky(covariance))
-        except np.linalg.LinAlgError:
-            return symmetric_root(covariance)
-        # A pivot of rounding would let draws leave the range by its root, 1e-8.
-        if np.min(np.diag(root)) ** 2 > _rounding(variances):
-            return root
-    return symmetric_root(covariance)
-
-
-def symmetric_root(matrix: FloatArray) -> FloatArray:
-    """The symmetric root of a positive semidefinite matrix, rounding below zero taken for zero.
-
-    >>> symmetric_root(np.diag([4.0, 0.0]))
-    array([[2., 0.],
-           [0., 0.]])
-    """
-    if np.array_equal(matrix, np.diag(np.diag(matrix))):
-        return np.diag(np.sqrt(np.maximum(np.diag(matrix), 0.0)))
-    values, vectors = np.linalg.eigh(matrix)
-    roots = np.sqrt(np.where(values > _rounding(values), values, 0.0))
-    return np.asarray((vectors * roots) @ vectors.T)
-
-
-def _rounding(values: NDArray[Any]) -> float:
-    """What rounding makes of an eigenvalue 0, given numbers (D,) of the size of all eigenvalues."""
-    return len(values) * float(np.finfo(float).eps * np.max(np.abs(values)))
-
-
-def _frozen(array: FloatArray) -> FloatArray:
-    array = np.array(array)
-    array.flags.writeable = False
-    return array
-
-
 def _written_covariance(covariance: Numbers) -> Written:
     """(D, D) for one output, else (K, D, K, D), symmetric under the exchange of the two pairs of indices."""
     refuse_mask("covariance", covariance)
@@ -793,21 +755,6 @@ def _sizes(covariance: FloatArray) -> tuple[int, int]:
     if covariance.ndim == 2:
         return 1, len(covariance)
     return covariance.shape[0], covariance.shape[1]
-
-
-def _refuse_indefinite(name: str, matrix: FloatArray) -> None:
-    """ValueError unless a symmetric matrix is positive semidefinite, up to rounding."""
-    if np.array_equal(matrix, np.diag(np.diag(matrix))):
-        smallest = float(np.min(np.diag(matrix)))
-        rounding = 0.0
-    else:
-        values = np.linalg.eigvalsh(matrix)
-        smallest = float(values[0])
-        rounding = _rounding(values)
-    if smallest < -rounding:
-        raise ValueError(
-            f"{name} must be positive semidefinite: its smallest eigenvalue is {smallest:.3g}"
-        )
 
 
 def _mean(mean: Numbers, K: int, D: int) -> FloatArray:

@@ -71,3 +71,21 @@ def reads_query_token(model: object) -> bool:
     (True, False)
     """
     return true_or_false(getattr(model, "query_token", True), "query_token")
+
+
+def refuse_other_outputs(
+    labels: int, model: object, owner: str = "the task has"
+) -> None:
+    """ValueError unless the model predicts so many labels of one x as their `owner` has.
+
+    >>> from attndyn import Merged
+    >>> refuse_other_outputs(3, Merged(heads=2))
+    Traceback (most recent call last):
+    ValueError: the task has 3 outputs and the model 1: Merged(…, outputs=3)
+    """
+    outputs = outputs_of(model)
+    if labels != outputs:
+        count = "1 output" if labels == 1 else f"{labels} outputs"
+        raise ValueError(
+            f"{owner} {count} and the model {outputs}: {type(model).__name__}(…, outputs={labels})"
+        )

@@ -15,6 +15,17 @@ BoolArray = NDArray[np.bool_]
 """Masks."""
 
 
+def read_only(array: FloatArray) -> FloatArray:
+    """A copy that nobody can write to.
+
+    >>> read_only(np.ones(1)).flags.writeable
+    False
+    """
+    array = np.array(array)
+    array.flags.writeable = False
+    return array
+
+
 def numbers_as_doubles(array: NDArray[Any]) -> NDArray[Any]:
     """The array with doubles in place of SymPy numbers, such as √2 of a model that proofs use too; others unchanged.
 

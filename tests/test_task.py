@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from attndyn import Task
-from attndyn.task import eigenvalue_list, is_diagonal
+from attndyn.task import eigenvalue_list
 
 E = [2.0, 1.0]
 quick = settings(max_examples=25, deadline=None)
@@ -462,11 +462,6 @@ def test_the_checks_of_a_covariance_do_not_depend_on_its_size(size):
         )
     with pytest.raises(ValueError, match="symmetric"):
         Task(covariance=size * np.array([[1, 0.5 + 1e-6], [0.5, 1]]), context_length=3)
-
-
-def test_is_diagonal():
-    assert is_diagonal(np.diag([1.0, 2.0]))
-    assert not is_diagonal(np.array([[1.0, 1e-300], [0.0, 1.0]]))
 
 
 def test_eigenvalues_from_text():

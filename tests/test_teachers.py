@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from attndyn import Task
+from attndyn.runtime.covariances import covariance_root
 from attndyn.simulate import sample
 from attndyn.teachers import (
     Gaussian,
     Mixture,
     Pool,
     Sphere,
-    covariance_root,
     law_from_dict,
 )
 

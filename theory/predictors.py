@@ -15,9 +15,10 @@ from ..models.divisors import attention_divisor
 from ..models.protocol import Parametrization
 from ..runtime.arrays import FloatArray
 from ..runtime.checks import check_finite, real_array
+from ..runtime.covariances import smallest_eigenvalue, symmetric_root
 from ..runtime.decimals import nonnegative, symmetric
-from ..task import Task, is_diagonal
-from ..teachers import Pool, symmetric_root
+from ..task import Task
+from ..teachers import Pool
 from .moments.population_loss import direction_indices, invariant_population
 
 Prompts = tuple[FloatArray, FloatArray, FloatArray]
@@ -109,23 +110,13 @@ def ridge(
 
 def _checked_singular(Ω: FloatArray, σ2: float) -> bool:
     """Whether Ω (D, D) is singular; ValueError if it is not positive semidefinite, or singular without noise."""
-    if is_diagonal(Ω):
-        variances = np.asarray(np.diag(Ω))
-        rounding = 0.0
-    else:
-        variances = np.asarray(np.linalg.eigvalsh(Ω))
-        rounding = len(Ω) * float(np.finfo(float).eps * np.max(np.abs(variances)))
-    smallest = float(variances.min())
-    if smallest < -rounding:
-        raise ValueError(
-            f"teacher_covariance must be positive semidefinite: its smallest eigenvalue is {smallest:.3g}"
-        )
-    if smallest <= rounding and σ2 == 0:
+    smallest = smallest_eigenvalue("teacher_covariance", Ω)
+    if smallest == 0 and σ2 == 0:
         raise ValueError(
             f"teacher_covariance must be positive definite where there is no noise: its smallest eigenvalue is "
             f"{smallest:.3g}"
         )
-    return smallest <= rounding
+    return smallest == 0
 
 
 def _ridge_of_short_contexts(prompts: Prompts, σ2: float, Ω: FloatArray) -> FloatArray:

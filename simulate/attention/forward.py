@@ -14,6 +14,7 @@ from ...models.protocol import (
     is_softmax,
     outputs_of,
     reads_query_token,
+    refuse_other_outputs,
 )
 from ...runtime.arrays import FloatArray
 from ...runtime.checks import is_whole_number, refuse_wrong_order
@@ -80,12 +81,7 @@ def predict(
     given = getattr(data, "tokens", data)
     _refuse_wrong_order(model, weights, data)
     K = outputs_of(model)
-    labels = getattr(data, "outputs", K)
-    if labels != K:
-        raise ValueError(
-            f"the data have {labels} outputs and the model {K}: "
-            f"{type(model).__name__}(…, outputs={labels})"
-        )
+    refuse_other_outputs(getattr(data, "outputs", K), model, "the data have")
     tokens = np.asarray(given, dtype=np.float64)
     if tokens.ndim != 3 or tokens.shape[2] <= K:
         size = "D+1" if K == 1 else f"D+{K}"

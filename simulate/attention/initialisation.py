@@ -9,7 +9,12 @@ from numpy.typing import ArrayLike
 
 from ...models.attention import Merged, Separate
 from ...models.factorised import Factorised
-from ...models.protocol import Parametrization, Weights, outputs_of
+from ...models.protocol import (
+    Parametrization,
+    Weights,
+    outputs_of,
+    refuse_other_outputs,
+)
 from ...runtime.arrays import FloatArray
 from ...runtime.checks import (
     check_finite,
@@ -63,11 +68,7 @@ def initial_weights(
     in_order = isinstance(model, Parametrization) and hasattr(task, "dimension")
     refuse_wrong_order("initial_weights(model, task, scale)", in_order, model, task)
     scheme = _checked_scheme(scheme, model)
-    if task.outputs != outputs_of(model):
-        raise ValueError(
-            f"the task has {task.outputs} outputs and the model {outputs_of(model)}: "
-            f"{type(model).__name__}(…, outputs={task.outputs})"
-        )
+    refuse_other_outputs(task.outputs, model)
     refuse_large_weights(model, task.dimension)
     if scheme == "aligned":
         amplitudes = _checked_amplitudes(scale, task.dimension)

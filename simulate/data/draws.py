@@ -4,8 +4,9 @@ import numpy as np
 
 from ...runtime.arrays import FloatArray
 from ...runtime.checks import real_array
+from ...runtime.covariances import covariance_root, symmetric_root
 from ...task import Task
-from ...teachers import TeacherLaw, covariance_root, symmetric_root
+from ...teachers import TeacherLaw
 
 
 def inputs_of(task: Task, z: FloatArray) -> FloatArray:

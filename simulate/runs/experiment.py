@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...models.built_in import MODELS, BuiltIn, model_from_dict
-from ...models.protocol import Weights, is_softmax
+from ...models.protocol import Weights, is_softmax, refuse_other_outputs
 from ...runtime.checks import check_choice, positive_number
 from ...runtime.display import Displayed, Summary
 from ...runtime.files import AnyPath
@@ -18,7 +18,6 @@ from ..attention.initialisation import (
     initial_weights,
     refuse_unknown_scheme,
 )
-from ..attention.objectives import refuse_other_outputs
 from ..data.batches import FreshPrompts, Minibatches
 from ..data.prompts import Prompts, sample
 from ..descent.gradient_descent import Diverged, train
@@ -115,7 +114,7 @@ class Experiment(Displayed):
             raise ValueError(
                 f"an experiment is of {', '.join(others)} or {last}, not of {cls.__name__}: call train for it"
             )
-        refuse_other_outputs(self.model, self.task)
+        refuse_other_outputs(self.task.outputs, self.model)
         self._choose_engine()
         refuse_unknown_scheme(self.scheme)
         positive_number(self.scale, "scale")

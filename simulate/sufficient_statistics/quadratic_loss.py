@@ -22,7 +22,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ...models.divisors import attention_divisor, divisor_name
-from ...models.protocol import is_softmax, outputs_of, reads_query_token
+from ...models.protocol import (
+    is_softmax,
+    outputs_of,
+    reads_query_token,
+    refuse_other_outputs,
+)
 from ...runtime.arrays import FloatArray, IndexArray
 from ...runtime.checks import finite_array, refuse_wrong_order
 from ...runtime.display import Displayed, Summary, array_summary
@@ -339,7 +344,7 @@ def statistics(
     refuse_wrong_order("statistics(data, model)", in_order, data, model)
     _refuse_softmax(model)
     outputs = data.outputs
-    _refuse_other_outputs(model, outputs, "the data have")
+    refuse_other_outputs(outputs, model, "the data have")
     _refuse_size(data, block, executor, _limit_in_bytes(limit_gib))
     lengths = _weighted_lengths(data, model)
     features = Features(
@@ -575,20 +580,10 @@ def _refuse_softmax(model: object) -> None:
         )
 
 
-def _refuse_other_outputs(model: object, outputs: int, owner: str) -> None:
-    """ValueError if the model has another number of outputs than its `owner`, "the data have"."""
-    of_model = outputs_of(model)
-    if of_model != outputs:
-        count = "1 output" if outputs == 1 else f"{outputs} outputs"
-        raise ValueError(
-            f"{owner} {count} and the model {of_model}: Merged(…, outputs={outputs})"
-        )
-
-
 def refuse_mismatch(model: object, stats: Statistics) -> None:
     """ValueError if these statistics say nothing of the model: it is softmax, or of another kind."""
     _refuse_softmax(model)
-    _refuse_other_outputs(model, stats.outputs, "these statistics have")
+    refuse_other_outputs(stats.outputs, model, "these statistics have")
     way_out = "make them with statistics(data, model)"
     reads_it = reads_query_token(model)
     if reads_it != stats.query_token:

@@ -11,8 +11,8 @@ from ...models.divisors import attention_divisor
 from ...models.protocol import (
     Parametrization,
     is_softmax,
-    outputs_of,
     reads_query_token,
+    refuse_other_outputs,
 )
 from ...runtime.arrays import FloatArray, IndexArray
 from ...runtime.display import Displayed, Summary, array_summary
@@ -207,11 +207,7 @@ def feature_moments(
         raise ValueError(
             "softmax attention has no finite moments, so no population loss here: simulate on tokens"
         )
-    if task.outputs != outputs_of(model):
-        raise ValueError(
-            f"the task has {task.outputs} outputs and the model {outputs_of(model)}: "
-            f"{type(model).__name__}(…, outputs={task.outputs})"
-        )
+    refuse_other_outputs(task.outputs, model)
     if random_labels:
         _refuse_random_labels(task)
     is_gaussian = task.inputs.is_gaussian and not np.any(task.input_mean)

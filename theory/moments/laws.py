@@ -12,8 +12,9 @@ import numpy as np
 from ...inputs import Inputs
 from ...runtime.arrays import FloatArray
 from ...runtime.checks import real_array
+from ...runtime.covariances import symmetric_root
 from ...task import Task
-from ...teachers import Gaussian, Mixture, Pool, Sphere, TeacherLaw, symmetric_root
+from ...teachers import Gaussian, Mixture, Pool, Sphere, TeacherLaw
 
 # E z_i^k of one entry, for laws with independent entries.
 _ENTRY_MOMENTS = {

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...models.divisors import attention_divisor
-from ...models.protocol import Parametrization, is_softmax, outputs_of
+from ...models.protocol import Parametrization, is_softmax, refuse_other_outputs
 from ...runtime.arrays import BoolArray, FloatArray, IndexArray
+from ...runtime.covariances import is_diagonal
 from ...runtime.display import Displayed, Summary, array_summary
-from ...task import Task, is_diagonal
+from ...task import Task
 from ..call_order import require_task_first
 from .laws import (
     contracted_fourth_moments,
@@ -328,11 +329,7 @@ def population(task: Task, model: Parametrization) -> Population:
         raise ValueError(
             "softmax attention has no finite moments, so no population loss here: simulate on tokens"
         )
-    if task.outputs != outputs_of(model):
-        raise ValueError(
-            f"the task has {task.outputs} outputs and the model {outputs_of(model)}: "
-            f"{type(model).__name__}(…, outputs={task.outputs})"
-        )
+    refuse_other_outputs(task.outputs, model)
     if task.has_normal_teachers and task.in_context_fraction < 1:
         raise ValueError(
             "a fixed teacher moves weights off the restricted block: use feature_moments, or simulate on statistics"

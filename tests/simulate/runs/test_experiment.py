@@ -266,7 +266,7 @@ IMPOSSIBLE = {
     ),
     "outputs": (
         {"model": Merged(2, outputs=2)},
-        r"the task has 1 outputs and the model 2: Merged\(…, outputs=1\)",
+        r"the task has 1 output and the model 2: Merged\(…, outputs=1\)",
     ),
     "no prompts": ({"sequences": None}, "say how many sequences there are, or batch="),
     "batches of statistics": (
