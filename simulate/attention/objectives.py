@@ -5,12 +5,16 @@ from collections.abc import Callable
 import numpy as np
 
 from ...models.attention import Separate
-from ...models.protocol import Parametrization, Weights, outputs_of
+from ...models.protocol import (
+    Parametrization,
+    Weights,
+    refuse_other_outputs,
+)
 from ...runtime.arrays import FloatArray
 from ...runtime.checks import refuse_wrong_order
 from ...task import Task
 from ..data.batches import Batches
-from ..data.prompts import Data, Sequences
+from ..data.prompts import Data, all_sequences
 from ..sufficient_statistics.quadratic_loss import Statistics, refuse_mismatch
 from ..sufficient_statistics.restricted_block import refuse_outside, separate_on_block
 from .forward import token_loss
@@ -50,7 +54,7 @@ def objective(model: Parametrization, source: Data | Statistics) -> Objective:
             "a task has no end of prompts: pass sample(task, P), or statistics of it"
         )
     refuse_unfit(model, source.dimension)
-    refuse_other_outputs(model, source)
+    refuse_other_outputs(source.outputs, model)
     if not isinstance(source, Statistics):
         return _on_tokens(model, source)
     refuse_mismatch(model, source)
@@ -74,7 +78,7 @@ def batch_objective(model: Parametrization, batches: Batches) -> StepObjective:
     True
     """
     refuse_unfit(model, batches.dimension)
-    refuse_other_outputs(model, batches)
+    refuse_other_outputs(batches.outputs, model)
     to_weights = pullback(model)
     lengths, length_weights = batches.context_lengths, batches.context_weights
 
@@ -89,23 +93,10 @@ def batch_objective(model: Parametrization, batches: Batches) -> StepObjective:
     return evaluate
 
 
-def refuse_other_outputs(
-    model: Parametrization, source: Data | Statistics | Batches | Task
-) -> None:
-    """ValueError if the data have another number of labels of one x than the model has outputs."""
-    labels = getattr(source, "outputs", 1)
-    outputs = outputs_of(model)
-    if labels != outputs:
-        name = type(model).__name__
-        raise ValueError(
-            f"the task has {labels} outputs and the model {outputs}: {name}(…, outputs={labels})"
-        )
-
-
 def _on_tokens(model: Parametrization, data: Data) -> Objective:
     """The objective that reads every token."""
     _refuse_work(data)
-    sequences = Sequences(data.tokens, data.targets)
+    sequences = all_sequences(data)
     lengths, length_weights = data.context_lengths, data.context_weights
     to_weights = pullback(model)
 

@@ -13,41 +13,28 @@ from ...runtime.machine import refuse_too_large
 from ...task import Task
 from ...teachers import Mixture
 from .draws import drawn_teachers, input_root
-from .prompts import Data, Prompts, Sequences, stream
+from .prompts import (
+    Data,
+    PromptsOfTask,
+    PromptSource,
+    Sequences,
+    all_sequences,
+    stream,
+)
 
 _COPIES = 3
 """Arrays of the size of a batch's tokens at once: random numbers, tokens, and labels."""
 
 
-class Batches(Protocol):
+class Batches(PromptSource, Protocol):
     """Prompts for every step of a descent: the same step has the same ones, whatever was read before."""
-
-    @property
-    def dimension(self) -> int:
-        """D, the dimension of x."""
-
-    @property
-    def outputs(self) -> int:
-        """K, the number of labels of one x."""
-
-    @property
-    def context_lengths(self) -> tuple[int, ...]:
-        """The context lengths over which the loss averages."""
-
-    @property
-    def context_weights(self) -> FloatArray:
-        """The weight of each of the context lengths, summing to 1, (L,)."""
-
-    @property
-    def digest(self) -> str:
-        """A name of all batches."""
 
     def at(self, step: int) -> Sequences:
         """The prompts of a step, counted from 0."""
 
 
 @dataclass(frozen=True, eq=False)
-class FreshPrompts:
+class FreshPrompts(PromptsOfTask):
     """`batch` prompts of a task for each step, drawn by the seed and the step.
 
     Each prompt draws which law of a mixture its teacher has, so that every batch has the right mean; a sample that
@@ -65,26 +52,6 @@ class FreshPrompts:
     def __post_init__(self) -> None:
         whole_number(self.batch, "batch")
         whole_number(self.seed, "seed", least=0)
-
-    @property
-    def dimension(self) -> int:
-        """D, the dimension of x."""
-        return self.task.dimension
-
-    @property
-    def outputs(self) -> int:
-        """K, the number of labels of one x."""
-        return self.task.outputs
-
-    @property
-    def context_lengths(self) -> tuple[int, ...]:
-        """The context lengths over which the loss averages."""
-        return self.task.context_lengths
-
-    @property
-    def context_weights(self) -> FloatArray:
-        """The weight of each of the context lengths, summing to 1, (L,)."""
-        return self.task.context_weights
 
     @cached_property
     def digest(self) -> str:
@@ -207,9 +174,7 @@ class Minibatches:
     @cached_property
     def _sequences(self) -> Sequences:
         """All sequences, which are read once."""
-        if isinstance(self.data, Prompts):
-            return self.data.all_sequences()
-        return Sequences(self.data.tokens, self.data.targets)
+        return all_sequences(self.data)
 
     @property
     def steps_per_epoch(self) -> int:

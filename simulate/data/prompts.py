@@ -15,10 +15,11 @@ from ...runtime.checks import (
     true_or_false,
     whole_number,
 )
+from ...runtime.covariances import covariance_root
 from ...runtime.display import Displayed, Summary
 from ...runtime.machine import refuse_too_large
 from ...task import Task
-from ...teachers import Mixture, Pool, covariance_root
+from ...teachers import Mixture, Pool
 from .draws import drawn_teachers, inputs_of
 
 CHUNK = 4096
@@ -48,12 +49,8 @@ class Sequences(NamedTuple):
     """(P, N+1, K)."""
 
 
-class Data(Protocol):
-    """Sequences of tokens (x, y) with the true y in every row; a prompt masks the y of its last row."""
-
-    @property
-    def sequences(self) -> int:
-        """P, the number of sequences."""
+class PromptSource(Protocol):
+    """What data and batches have in common: the sizes of their prompts, and the lengths of the loss."""
 
     @property
     def dimension(self) -> int:
@@ -75,6 +72,14 @@ class Data(Protocol):
     def digest(self) -> str:
         """A name of the contents."""
 
+
+class Data(PromptSource, Protocol):
+    """Sequences of tokens (x, y) with the true y in every row; a prompt masks the y of its last row."""
+
+    @property
+    def sequences(self) -> int:
+        """P, the number of sequences."""
+
     @property
     def tokens(self) -> FloatArray:
         """All tokens at once, (P, N+1, D+K)."""
@@ -85,6 +90,13 @@ class Data(Protocol):
 
     def chunks(self) -> Iterator[Sequences]:
         """The same sequences in pieces of at most CHUNK."""
+
+
+def all_sequences(data: Data) -> Sequences:
+    """The sequences of any data at once; sampled ones are drawn a single time for tokens and targets."""
+    if isinstance(data, Prompts):
+        return data.all_sequences()
+    return Sequences(data.tokens, data.targets)
 
 
 def stream(seed: int, purpose: str, *key: int) -> np.random.Generator:
@@ -214,20 +226,10 @@ class SampleMoments(NamedTuple):
     x_mean: FloatArray
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Prompts(Displayed):
-    """Sequences of a task that are drawn when they are read; made by `sample`."""
+class PromptsOfTask:
+    """What a `PromptSource` takes from its task."""
 
     task: Task
-    sequences: int
-    seed: int
-    split: str
-    whiten: bool
-    centre: bool
-    random_labels: bool
-    balanced: bool = False
-    moments: SampleMoments | None = None
-    """The moments of the sample where they are known already, as in prompts that a worker is sent."""
 
     @property
     def dimension(self) -> int:
@@ -248,6 +250,22 @@ class Prompts(Displayed):
     def context_weights(self) -> FloatArray:
         """The weight of each of the context lengths, summing to 1, (L,)."""
         return self.task.context_weights
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Prompts(PromptsOfTask, Displayed):
+    """Sequences of a task that are drawn when they are read; made by `sample`."""
+
+    task: Task
+    sequences: int
+    seed: int
+    split: str
+    whiten: bool
+    centre: bool
+    random_labels: bool
+    balanced: bool = False
+    moments: SampleMoments | None = None
+    """The moments of the sample where they are known already, as in prompts that a worker is sent."""
 
     @property
     def in_context_sequences(self) -> int:
