@@ -61,6 +61,15 @@ def in_message(value: object) -> str:
     return re.sub(r"Decimal\('([^']*)'\)", r"\1", repr(value))
 
 
+def in_one_line(value: object) -> str:
+    """What a message shows of a value that may be an array, which prints in several lines.
+
+    >>> in_one_line(np.eye(2))
+    'array([[1., 0.], [0., 1.]])'
+    """
+    return " ".join(in_message(value).split())[:80]
+
+
 def nearest_double(number: Fraction) -> float:
     """The double nearest to a fraction, infinite beyond the largest."""
     try:
@@ -215,6 +224,14 @@ def nonnegative(name: str, value: object) -> float | Fraction:
             f"{name} must be zero or more and finite, not {in_message(value)}"
         )
     return exact
+
+
+def positive(name: str, value: object) -> float:
+    """The double of a positive number, which may be text such as "1/2"; ValueError names it otherwise."""
+    exact = number(value)
+    if exact is None or not float(exact) > 0:
+        raise ValueError(f"{name} must be positive and finite, not {in_message(value)}")
+    return float(exact)
 
 
 def number(value: object) -> float | Fraction | None:

@@ -259,7 +259,7 @@ CLEAN = {
     "runtime/__init__.py": "",
     "runtime/files.py": "",
     "task.py": "from .runtime.files import save\nfrom .teachers import Pool",
-    "teachers.py": "",
+    "teachers/__init__.py": "",
     "inputs.py": "",
 }
 """A package that keeps the contracts of pyproject.toml; they name these floors."""
@@ -291,8 +291,8 @@ BROKEN = {
         "attndyn.task is not allowed to import attndyn.models",
     ),
     "teachers to the task": (
-        "teachers.py",
-        "from .task import Task",
+        "teachers/__init__.py",
+        "from ..task import Task",
         "attndyn.teachers is not allowed to import attndyn.task",
     ),
     "the runtime to the task": (

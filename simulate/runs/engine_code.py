@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 
 from ...runtime.code_digest import PACKAGE, ROOT, source_digest, sources
+from ...teachers import laws_within
 from .experiment import Experiment
 
 STARTING_MODULE = "simulate/runs/experiment.py"
@@ -60,7 +61,8 @@ def code_digest(experiment: Experiment) -> str:
     False
     """
     task = experiment.task
-    objects = (experiment.model, task, *vars(task).values())
+    laws = laws_within(task.teachers)
+    objects = (experiment.model, task, *vars(task).values(), *laws)
     classes: set[type] = set()
     for value in objects:
         classes.update(type(value).__mro__)
@@ -82,11 +84,6 @@ def _reached_from(start: Path, engine: str, root: Path) -> set[Path]:
     left_out = STORED_AND_SHOWN | NOT_OF_EXPERIMENTS | UNUSED[engine]
 
     def follows(importer: Path, imported: Path) -> bool:
-        # Laws of teachers that a task may hold stand in a module of their own, which the task imports to read them
-        # from a file; every task holds a law of its inputs.
-        if importer == root / "task.py":
-            inputs = root / "inputs.py"
-            return imported.is_relative_to(root / "runtime") or imported == inputs
         return imported.relative_to(root).as_posix() not in left_out
 
     return sources(start, follows)

@@ -17,6 +17,7 @@ from attndyn.simulate.runs.engine_code import (
     code_digest,
     engine_files,
 )
+from attndyn.teachers import Gaussian, Mixture, Sphere
 
 TASK = Task([2, 1], trace=1.0, context_length=5)
 SETTINGS = {"sequences": 50, "scale": 0.3, "learning_rate": 0.05, "steps": 12}
@@ -35,7 +36,11 @@ CHANGED = {
     "models/attention.py": BOTH,
     "task.py": BOTH,
     "inputs.py": BOTH,
-    "teachers.py": BOTH,
+    "teachers/gaussian.py": BOTH,
+    "teachers/mixture.py": BOTH,
+    "teachers/pool.py": BOTH,
+    "teachers/sphere.py": set(),
+    "teachers/__init__.py": set(),
     "simulate/data/draws.py": BOTH,
     "simulate/data/batches.py": BOTH,
     "simulate/descent/optimizers.py": BOTH,
@@ -60,9 +65,9 @@ CHANGED = {
 def package(tmp_path_factory):
     """A copy of what simulates."""
     root = tmp_path_factory.mktemp("package")
-    for folder in ("models", "runtime", "simulate"):
+    for folder in ("models", "runtime", "simulate", "teachers"):
         shutil.copytree(ROOT / folder, root / folder)
-    for name in ("task.py", "inputs.py", "teachers.py", "__init__.py"):
+    for name in ("task.py", "inputs.py", "__init__.py"):
         shutil.copy(ROOT / name, root / name)
     return root
 
@@ -106,6 +111,23 @@ def test_the_code_of_an_experiment_is_that_of_its_engine_and_its_objects(monkeyp
     assert len(set(codes.values())) == 2
     other = Experiment(TASK, Separate(3), **SETTINGS)
     assert code_digest(other) == codes["statistics"]
+
+
+@pytest.mark.parametrize(
+    "law",
+    [
+        Sphere(2),
+        Mixture((0.5, Gaussian([1, 1])), (0.5, Sphere(2))),
+        Sphere(2).pool(3).pool(2),
+    ],
+    ids=["alone", "in a mixture", "of a pool"],
+)
+def test_laws_within_the_law_of_teachers_are_code_of_the_run(law):
+    task = Task([2, 1], teachers=law, context_length=5)
+    run = Experiment(task, Merged(2), engine="tokens", **SETTINGS)
+    files = engine_files("tokens")
+    assert code_digest(run) != source_digest(files)
+    assert code_digest(run) == source_digest(files | {ROOT / "teachers" / "sphere.py"})
 
 
 def test_what_is_left_out_is_imported_by_the_engines():
