@@ -76,7 +76,7 @@ def real_array(value: ArrayLike, name: str, *shapes: str, **sizes: int) -> Float
 def finite_array(value: ArrayLike, name: str, *shapes: str, **sizes: int) -> FloatArray:
     """A copy of finite real numbers in doubles; ValueError as `real_array` and `check_finite`.
 
-    >>> finite_array([1, 2], "initial", "()", "(D,)", D=2)
+    >>> finite_array([1, 2], "start", "()", "(D,)", D=2)
     array([1., 2.])
     """
     array = real_array(value, name, *shapes, **sizes)

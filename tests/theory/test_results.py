@@ -21,8 +21,8 @@ LARGE = Task(np.linspace(1, 2, 300), context_length=31, trace=1.0)
 MODEL = Separate(heads=4)
 
 
-def course(task, initial=0.1):
-    return time_course(task, MODEL, np.linspace(0, 1000, 300), initial)
+def course(task, start=0.1):
+    return time_course(task, MODEL, np.linspace(0, 1000, 300), start)
 
 
 RESULTS = {

@@ -110,7 +110,7 @@ class TimeCourse(Displayed):
 
         >>> import tempfile
         >>> from attndyn import Separate, Task
-        >>> course = time_course(Task([2, 1], context_length=9), Separate(2), [0.0, 1.0], initial=0.1)
+        >>> course = time_course(Task([2, 1], context_length=9), Separate(2), [0.0, 1.0], start=0.1)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     TimeCourse.load(course.save(f"{folder}/course.npz")).source
         'closed form'
@@ -174,13 +174,13 @@ def time_course(
     task: Task,
     model: Parametrization,
     flow_time: ArrayLike,
-    initial: Any,
+    start: Any,
     *,
     weight_decay: float = 0.0,
 ) -> TimeCourse:
     """The predicted `TimeCourse` of gradient flow on unlimited data at `flow_time` (T,), which need not be sorted.
 
-    `initial` is one of
+    `start` is one of
     - Separate: balanced amplitudes (D,) by decreasing gain, or one number for the first H·R directions. Each head
       has R nonzero ones, in that order. Exact at any size, in closed form for rank one.
     - Merged: w₀, which starts the unstable mode s = w₀, u = w₀ b/‖b‖, or a pair (s, u) with u (D,) or one number
@@ -198,17 +198,17 @@ def time_course(
 
     >>> from attndyn import Separate, Task
     >>> task = Task(eigenvalues=[4, 3, 2, 1], trace=1.0, context_length=31)
-    >>> curve = time_course(task, Separate(heads=4), [0, 100, 1000], initial=0.1)
+    >>> curve = time_course(task, Separate(heads=4), [0, 100, 1000], start=0.1)
     >>> curve.loss.round(4), curve.source
     (array([0.9994, 0.5335, 0.1366]), 'closed form')
     """
-    call = "time_course(task, model, flow_time, initial)"
+    call = "time_course(task, model, flow_time, start)"
     require_task_first(call, task, model)
     refuse_wrong_order(
         f"{call}, the weights last",
         not isinstance(flow_time, Mapping),
         flow_time,
-        initial,
+        start,
     )
     if not isinstance(model, (Merged, Separate)):
         raise ValueError(
@@ -219,33 +219,33 @@ def time_course(
     decay = checked_decay(weight_decay)
     if decay > 0:
         refuse_several_outputs(model)
-    if isinstance(initial, Mapping):
+    if isinstance(start, Mapping):
         if isinstance(model, Separate):
             if decay > 0:
-                return _of_decayed_heads(task, model, times, initial, decay)
-            return _from_separate_weights(task, model, times, initial)
-        w0 = unstable_mode_amplitude(loss, initial)
+                return _of_decayed_heads(task, model, times, start, decay)
+            return _from_separate_weights(task, model, times, start)
+        w0 = unstable_mode_amplitude(loss, start)
         return _from_unstable_mode(task, loss, times, w0, decay)
     if not loss.is_aligned:
         raise ValueError(
-            "Λ and Ω do not commute, so amplitudes per direction do not close: pass initial weights instead"
+            "Λ and Ω do not commute, so amplitudes per direction do not close: start from weights instead"
         )
     if isinstance(model, Separate):
-        return _from_separate_amplitudes(model, loss, times, initial, decay)
-    return _from_merged_amplitudes(loss, times, initial, decay)
+        return _from_separate_amplitudes(model, loss, times, start, decay)
+    return _from_merged_amplitudes(loss, times, start, decay)
 
 
 def _from_separate_amplitudes(
-    model: Separate, loss: Population, times: FloatArray, initial: Any, decay: float
+    model: Separate, loss: Population, times: FloatArray, start: Any, decay: float
 ) -> TimeCourse:
     """Heads on their own directions: in closed form for rank one without decay, else 1 + R equations a head."""
-    start = _separate_start(model, loss.direction_count, initial)  # (D,)
+    v0 = _separate_start(model, loss.direction_count, start)  # (D,)
     if model.rank > 1:
-        return _of_low_rank_heads(model.rank, loss, times, start, decay)
+        return _of_low_rank_heads(model.rank, loss, times, v0, decay)
     if decay > 0:
-        v = _decayed_amplitudes(loss, times, start, decay)
+        v = _decayed_amplitudes(loss, times, v0, decay)
         return _aligned_course(loss, times, v, v**3, "reduced ODE")
-    v = rank_one_amplitude(times[:, None], start, loss.b, 1 / loss.coefficients)
+    v = rank_one_amplitude(times[:, None], v0, loss.b, 1 / loss.coefficients)
     return _aligned_course(loss, times, v, v**3, "closed form")
 
 
@@ -287,31 +287,31 @@ def _of_low_rank_heads(
     return _aligned_course(loss, times, κ, coefficients, "reduced ODE")
 
 
-def _separate_start(model: Separate, dimension: int, initial: Any) -> FloatArray:
+def _separate_start(model: Separate, dimension: int, start: Any) -> FloatArray:
     """The amplitude of each direction (D,), from one number for the first H·R or from all; ValueError as stated."""
     capacity = model.head_count * model.rank
-    start = _amplitudes(initial)
-    check_shape(start, "initial", "()", "(D,)", D=dimension)
-    if start.ndim == 0:
-        start = np.where(np.arange(dimension) < capacity, start, 0.0)
-    if np.count_nonzero(start) > capacity:
+    amplitudes = _amplitudes(start)
+    check_shape(amplitudes, "start", "()", "(D,)", D=dimension)
+    if amplitudes.ndim == 0:
+        amplitudes = np.where(np.arange(dimension) < capacity, amplitudes, 0.0)
+    if np.count_nonzero(amplitudes) > capacity:
         raise ValueError(
             f"{model.head_count} heads of rank {model.rank} hold {capacity} directions, "
-            f"but initial has {np.count_nonzero(start)} nonzero amplitudes: set the others to 0"
+            f"but start has {np.count_nonzero(amplitudes)} nonzero amplitudes: set the others to 0"
         )
-    if model.rank > 1 and np.any(start < 0):
+    if model.rank > 1 and np.any(amplitudes < 0):
         raise ValueError(
             "amplitudes of heads of rank above 1 must be zero or more: their sign has no meaning"
         )
-    return start
+    return amplitudes
 
 
 def _from_merged_amplitudes(
-    loss: Population, times: FloatArray, initial: Any, decay: float
+    loss: Population, times: FloatArray, start: Any, decay: float
 ) -> TimeCourse:
     """One shared U on an aligned task: in closed form along the unstable mode of equal directions without decay."""
     mode = loss.b / length(loss.b)  # (D,)
-    s0, size = _merged_start(initial, mode.shape)
+    s0, size = _merged_start(start, mode.shape)
     curvature = loss.a * loss.lam
     is_white = _are_equal(loss.b) and _are_equal(curvature)
     if size.ndim == 0 and is_white and decay == 0:
@@ -329,16 +329,16 @@ def _from_merged_amplitudes(
     return _aligned_course(loss, times, amplitudes, s[:, None] * u, source)
 
 
-def _merged_start(initial: Any, shape: tuple[int, ...]) -> tuple[float, FloatArray]:
+def _merged_start(start: Any, shape: tuple[int, ...]) -> tuple[float, FloatArray]:
     """s₀, and u₀ (D,) or one number along the unstable mode; one number alone is both."""
-    if isinstance(initial, (tuple, list)) and len(initial) == 2:
-        s0 = _amplitudes(initial[0])
-        u0 = _amplitudes(initial[1])
+    if isinstance(start, (tuple, list)) and len(start) == 2:
+        s0 = _amplitudes(start[0])
+        u0 = _amplitudes(start[1])
     else:
-        s0 = u0 = _amplitudes(initial)
+        s0 = u0 = _amplitudes(start)
     if s0.ndim or u0.shape not in ((), shape):
         raise ValueError(
-            f"initial of a merged model must be a number or a pair (s, u) with u a number or of shape {shape}"
+            f"start of a merged model must be a number or a pair (s, u) with u a number or of shape {shape}"
         )
     return float(s0), u0
 
@@ -417,11 +417,11 @@ def _amplitudes(value: Any) -> FloatArray:
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):
         raise ValueError(
-            f"initial must be numbers, or weights by name, not {value!r}"
+            f"start must be numbers, or weights by name, not {value!r}"
         ) from None
-    check_finite(array, "initial")
+    check_finite(array, "start")
     if np.any(np.abs(array) > _LARGEST):
         raise ValueError(
-            f"initial must be at most {_LARGEST:g}: beyond, the loss is no number"
+            f"start must be at most {_LARGEST:g}: beyond, the loss is no number"
         )
     return array

@@ -102,7 +102,7 @@ def test_a_number_starts_as_many_directions_as_the_heads_hold():
 
 
 @pytest.mark.parametrize(
-    ("task", "initial", "source"),
+    ("task", "start", "source"),
     [
         (WHITE, 0.01, "closed form"),
         (WHITE, (0.3, 0.1), "closed form"),
@@ -111,15 +111,15 @@ def test_a_number_starts_as_many_directions_as_the_heads_hold():
         (TASK, (0.2, [0.1, 0.0, 0.3, 0.2]), "reduced ODE"),
     ],
 )
-def test_merged_starts_follow_the_flow_of_one_head(task, initial, source):
+def test_merged_starts_follow_the_flow_of_one_head(task, start, source):
     moments, model, times = (
         population(task, Merged(heads=2)),
         Merged(heads=2),
         np.linspace(0, 150, 40),
     )
-    s0, u0 = initial if isinstance(initial, tuple) else (initial, initial)
+    s0, u0 = start if isinstance(start, tuple) else (start, start)
     mode = moments.b / np.linalg.norm(moments.b)
-    start = np.concatenate(
+    state = np.concatenate(
         ([s0], np.ravel(np.diag(u0 * mode if np.ndim(u0) == 0 else u0)))
     )
 
@@ -128,10 +128,10 @@ def test_merged_starts_follow_the_flow_of_one_head(task, initial, source):
         return np.concatenate(([force.ravel() @ x[1:]], x[0] * force.ravel()))
 
     flow = solve_ivp(
-        rate, (0, times[-1]), start, "DOP853", times, rtol=1e-11, atol=1e-15
+        rate, (0, times[-1]), state, "DOP853", times, rtol=1e-11, atol=1e-15
     ).y
     full = moments.loss((flow[0] * flow[1:]).T.reshape(-1, *moments.B.shape))
-    curve = time_course(task, model, times, initial)
+    curve = time_course(task, model, times, start)
     assert curve.source == source
     assert curve.loss == pytest.approx(full, abs=1e-9)
 
@@ -169,13 +169,13 @@ def test_merged_weights_follow_the_growing_mode(task):
 
 def test_times_may_come_in_any_order():
     times = np.array([300.0, 0.0, 120.0])
-    for model, initial in (
+    for model, start in (
         (Separate(heads=4), 0.1),
         (Separate(heads=2, rank=2), 0.1),
         (Merged(heads=2), 0.01),
     ):
-        shuffled = time_course(TASK, model, times, initial)
-        ordered = time_course(TASK, model, np.sort(times), initial)
+        shuffled = time_course(TASK, model, times, start)
+        ordered = time_course(TASK, model, np.sort(times), start)
         assert shuffled.loss[[1, 2, 0]] == pytest.approx(ordered.loss, rel=1e-12)
 
 
@@ -190,7 +190,7 @@ def test_plot_labels_its_axes():
 
 
 @pytest.mark.parametrize(
-    ("model", "initial", "message"),
+    ("model", "start", "message"),
     [
         (Separate(heads=4), [0.1, 0.1], "shape"),
         (Separate(heads=4), "small", "numbers"),
@@ -202,9 +202,9 @@ def test_plot_labels_its_axes():
         (object(), 0.1, "Merged and Separate"),
     ],
 )
-def test_senseless_starts_are_refused(model, initial, message):
+def test_senseless_starts_are_refused(model, start, message):
     with pytest.raises(ValueError, match=message):
-        time_course(TASK, model, [0, 1], initial)
+        time_course(TASK, model, [0, 1], start)
 
 
 def test_amplitudes_need_directions():
@@ -290,13 +290,13 @@ def test_tiny_weights_delay_the_merged_drop_by_the_logarithm(eigenvalues):
 @pytest.mark.parametrize("time", [5e-324, 1e-300, 1e-200, 1e-70])
 def test_next_to_no_time_changes_nothing(time):
     task, amplitudes = Task(LAMBDAS, context_length=7), [0.05, 0.3, 0.1]
-    for model, initial in (
+    for model, start in (
         (Merged(heads=2), 0.05),
         (Merged(heads=2), (0.05, amplitudes)),
         (Separate(heads=3), amplitudes),
         (Separate(heads=2, rank=2), amplitudes),
     ):
-        loss = time_course(task, model, [time, 0.0, 1.0], initial).loss
+        loss = time_course(task, model, [time, 0.0, 1.0], start).loss
         assert loss[0] == pytest.approx(loss[1], rel=1e-15)
         assert loss[2] < loss[1]
 
@@ -304,11 +304,11 @@ def test_next_to_no_time_changes_nothing(time):
 @pytest.mark.parametrize("time", [1e15, 1e100, 1e308])
 def test_next_to_infinite_time_reaches_the_minimum(time):
     task, amplitudes = Task(LAMBDAS, context_length=7), [0.05, 0.3, 0.1]
-    for model, initial in (
+    for model, start in (
         (Merged(heads=2), 0.05),
         (Merged(heads=2), (0.05, amplitudes)),
         (Separate(heads=3), amplitudes),
         (Separate(heads=2, rank=2), amplitudes),
     ):
-        loss = time_course(task, model, [time], initial).loss
+        loss = time_course(task, model, [time], start).loss
         assert loss[0] == pytest.approx(population(task, model).minimum_loss, rel=1e-12)

@@ -89,11 +89,11 @@ class InstantaneousDrops(Displayed):
 def exits_of_instantaneous_drops(
     task: Task,
     model: Parametrization,
-    initial: Mapping[str, NDArray[Any]],
+    start: Mapping[str, NDArray[Any]],
     *,
     kicks: bool = False,
 ) -> InstantaneousDrops:
-    """The `InstantaneousDrops` of rank-one `Separate` heads from small weights `initial`, full size, by name.
+    """The `InstantaneousDrops` of rank-one `Separate` heads from small weights `start`, full size, by name.
 
     An approximation: exit times are within 1e-3 where the indicator χ is below 0.01; elsewhere, and at
     any fixed initial scale for some weights, they are not, and `theory.staircase` is right. `kicks` adds what each
@@ -119,7 +119,7 @@ def exits_of_instantaneous_drops(
             f"instantaneous drops are those of Separate heads of rank one, not {model!r}: see time_course"
         )
     moments = _checked_moments(task, model)
-    v, k, q = separate_block(initial, model, task.dimension)
+    v, k, q = separate_block(start, model, task.dimension)
     aligned = AlignedHeads(
         v, k[:, 0] @ moments.directions, q[:, 0] @ moments.directions
     )

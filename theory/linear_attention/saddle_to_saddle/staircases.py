@@ -208,12 +208,12 @@ class Staircase(Displayed):
 def staircase(
     task: Task,
     model: Parametrization,
-    initial: Mapping[str, NDArray[Any]],
+    start: Mapping[str, NDArray[Any]],
     *,
     verify: bool = True,
     weight_decay: float = 0.0,
 ) -> Staircase:
-    """The `Staircase` of a `Separate` model on unlimited data from weights `initial`, full size, by name.
+    """The `Staircase` of a `Separate` model on unlimited data from weights `start`, full size, by name.
 
     While heads are small their escape is solved exactly; from the time that the others can feel one, the flow of
     all heads is integrated through the drop. Exit times are those of gradient flow, to about 1e-5 or better, at any
@@ -235,13 +235,13 @@ def staircase(
     >>> steps.directions, steps.kinds, steps.plateaus.round(4)
     ((1, 2), ('long', 'long'), array([3.    , 1.2222, 0.3889]))
     """
-    require_task_first("staircase(task, model, initial)", task, model)
+    require_task_first("staircase(task, model, start)", task, model)
     if checked_decay(weight_decay) > 0:
         raise ValueError(
             "there is no staircase under weight decay, since small heads die: "
-            "time_course(task, model, flow_time, initial, weight_decay=…) follows all heads"
+            "time_course(task, model, flow_time, start, weight_decay=…) follows all heads"
         )
-    origin = _checked_origin(task, model, initial)
+    origin = _checked_origin(task, model, start)
     # Compiled functions: not before they are needed.
     from .exit_time_uncertainty import precise_outcome, verdict_on
     from .path import Precision
@@ -266,14 +266,14 @@ def staircase(
 
 
 def _checked_origin(
-    task: Task, model: Parametrization, initial: Mapping[str, NDArray[Any]]
+    task: Task, model: Parametrization, start: Mapping[str, NDArray[Any]]
 ) -> Origin:
     """What the staircase starts from, with copies of the weights; ValueError unless the model is `Separate`."""
     if not isinstance(model, Separate):
         raise ValueError(
             f"a staircase is that of a Separate model, not {type(model).__name__}: see time_course"
         )
-    weights = {name: np.array(initial[name]) for name in initial}
+    weights = {name: np.array(start[name]) for name in start}
     return Origin(task, model, weights)
 
 
