@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from ..models.divisors import attention_divisor
 from ..models.protocol import Parametrization
 from ..runtime.arrays import FloatArray
-from ..runtime.checks import check_finite, real_array
+from ..runtime.checks import check_finite, real_array, refuse_wrong_order
 from ..runtime.covariances import smallest_eigenvalue, symmetric_root
 from ..runtime.decimals import nonnegative, symmetric
 from ..task import Task
@@ -25,6 +25,8 @@ Prompts = tuple[FloatArray, FloatArray, FloatArray]
 
 # What rounding makes of a label, relative to its terms.
 _ROUNDED_LABEL = 1e-10
+
+_LEARNED_PREDICTION = "learned_prediction(x, y, query, task, model, subset)"
 
 
 def principal_component_regression(
@@ -226,23 +228,27 @@ def preconditioned_step(
 
 
 def learned_prediction(
-    task: Task,
-    model: Parametrization,
-    subset: Iterable[int],
     x: ArrayLike,
     y: ArrayLike,
     query: ArrayLike,
+    task: Task,
+    model: Parametrization,
+    subset: Iterable[int],
 ) -> FloatArray:
     """What the model computes at M_S, with the directions of `subset` learned, numbered from 1 by decreasing gain.
 
     It is one preconditioned step whose preconditioner is M_S, rescaled by N over the model's divisor. The prompts
-    may be of any length. ValueError for softmax, a mixture with a fixed teacher, or no such direction.
+    may be of any length. ValueError for softmax, a mixture with a fixed teacher, or no such direction. TypeError for
+    a task or a model among the prompts.
 
     >>> from attndyn import Separate, Task
     >>> task = Task(eigenvalues=[1], context_length=4)
-    >>> learned_prediction(task, Separate(heads=1), (1,), [[[1.0], [2.0]]], [[3.0, 6.0]], [[3.0]])
+    >>> learned_prediction([[[1.0], [2.0]]], [[3.0, 6.0]], [[3.0]], task, Separate(heads=1), (1,))
     array([15.])
     """
+    given = (x, y, query, task, model, subset)
+    in_order = isinstance(task, Task) and not isinstance(model, Task)
+    refuse_wrong_order(_LEARNED_PREDICTION, in_order, *given)
     M = invariant_population(task, model).learned(subset)
     length = np.shape(y)[-1]
     divisor = attention_divisor(model, length, task.dimension)

@@ -1,5 +1,7 @@
 """Theory is asked about a task first: another order is answered with the right call."""
 
+from inspect import signature
+
 import pytest
 
 from attndyn import Separate, Task
@@ -7,6 +9,7 @@ from attndyn.theory import (
     feature_moments,
     fixed_point,
     fixed_points,
+    learned_prediction,
     population,
     staircase,
     time_course,
@@ -44,3 +47,22 @@ def test_weights_before_the_flow_time_are_answered_with_the_call():
     start = {"value": [[0, 0, 0.1]] * 2}
     with pytest.raises(TypeError, match=r"weights last: got dict, then list"):
         time_course(TASK, MODEL, start, [0, 1])
+
+
+def test_a_prediction_takes_the_prompts_first():
+    x, y, query = [[[1.0, 0.0]]], [[1.0]], [[1.0, 0.0]]
+    call = r"call learned_prediction\(x, y, query, task, model, subset\): got "
+    with pytest.raises(TypeError, match=call + "Task, then Separate, then tuple"):
+        learned_prediction(TASK, MODEL, (1,), x, y, query)
+    with pytest.raises(TypeError, match=call + "list, .* then Separate, then Task"):
+        learned_prediction(x, y, query, MODEL, TASK, (1,))
+
+
+@pytest.mark.parametrize("function", [time_course, staircase])
+def test_what_theory_starts_from_is_called_start(function):
+    arguments = dict.fromkeys(("task", "model", "flow_time"))
+    known = signature(function).parameters
+    given = {name: value for name, value in arguments.items() if name in known}
+    assert "start" in known
+    with pytest.raises(TypeError, match="'initial'"):
+        function(**given, initial=0.1)

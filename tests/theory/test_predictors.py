@@ -140,7 +140,7 @@ def test_learned_prediction_is_the_forward_pass(divisor, length):
         (X @ X.T)[-1, :-1] @ M @ X[:-1, -1] / attention_divisor(model, length)
         for X in tokens
     ]
-    found = learned_prediction(task, model, (1, 3), x, y, query)
+    found = learned_prediction(x, y, query, task, model, (1, 3))
     assert np.allclose(found, forward, rtol=1e-10)
     undivided = preconditioned_step(x, y, query, M)
     assert np.allclose(undivided, forward, rtol=1e-3) == (divisor == "context")
@@ -158,7 +158,7 @@ def test_everything_learned_is_one_preconditioned_step():
         assert np.allclose(preconditioned_step(x, y, query, Γ), by_hand, rtol=1e-12)
         assert (
             np.allclose(
-                learned_prediction(task, model, (1, 2, 3), x, y, query),
+                learned_prediction(x, y, query, task, model, (1, 2, 3)),
                 by_hand,
                 rtol=1e-9,
             )
@@ -174,7 +174,7 @@ def gaps(length):
     """Distances of the model at M_{1,2} from regression on the population's and on the context's two components."""
     x, y, query, _ = prompts(length, length, count=max(40, 40_000 // length))
     model = learned_prediction(
-        Task(λ, context_length=length), Separate(heads=3), (1, 2), x, y, query
+        x, y, query, Task(λ, context_length=length), Separate(heads=3), (1, 2)
     )
     in_population = principal_component_regression(
         x, y, query, (1, 2), covariance=np.diag(λ)

@@ -451,7 +451,7 @@ def _stated_predictors(context: RunContext, control: str) -> list[FloatArray]:
     learned = (2,) if control == "the other direction learned" else (1,)
     for length in LENGTHS:
         contexts = _contexts(context, length)
-        outputs.append(learned_prediction(TRAINED, SHARED, learned, *contexts))
+        outputs.append(learned_prediction(*contexts, TRAINED, SHARED, learned))
     return outputs
 
 
