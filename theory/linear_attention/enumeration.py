@@ -1,11 +1,19 @@
 """Fixed points of gradient flow by increasing loss, their stability, and weights that realise them."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
+from threading import Lock
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    NamedTuple,
+    SupportsIndex,
+    overload,
+)
 
 import numpy as np
 
@@ -20,7 +28,12 @@ from ..moments.population_loss import (
     direction_indices,
     invariant_population,
 )
-from .subsets import Choice, count_subsets, subsets_by_loss
+from .subsets import (
+    Choice,
+    count_subsets,
+    subsets_by_loss,
+    subsets_from_the_last,
+)
 from .weight_decay import (
     DecayedMerged,
     DecayedRankOne,
@@ -138,9 +151,10 @@ class FixedPoint(Displayed):
 class FixedPoints(Displayed):
     """The fixed points of a model by increasing loss: a sequence of `FixedPoint` whose members are made on demand.
 
-    It can be iterated, indexed and sliced from the front at once, however many there are: reaching number k costs
-    time and memory that grow with k. `count` is how many, exactly; `len` is the same where Python allows it.
-    `subset in points` and `point in points` say whether the model has a fixed point with these directions.
+    It can be iterated, indexed and sliced from either end at once, however many there are: reaching number k from
+    the nearer end costs time and memory that grow with k, once. `count` is how many, exactly; `len` is the same where
+    Python allows it. `points.of(1, 3)` is the one with these directions learned; `subset in points` and
+    `point in points` say whether there is one.
     """
 
     def __init__(
@@ -151,10 +165,15 @@ class FixedPoints(Displayed):
         self.weight_decay = weight_decay
         self._decay = _decay(task_loss, model, weight_decay)
         self._running: Iterator[FixedPoint] | None = None
+        self._first = _Reached(self._choices)
+        self._last = _Reached(self._choices_from_the_last)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What has been reached stays behind: generators cannot be copied.
+        return type(self), (self.population, self.model, self.weight_decay)
 
     def __iter__(self) -> Iterator[FixedPoint]:
-        for choice in self._choices():
-            yield _point(self.population, self.model, choice, decay=self._decay)
+        return map(self._of_choice, self._choices())
 
     def __next__(self) -> FixedPoint:
         """The next one, from the first: `next(points)` is the minimum, as of an iterator."""
@@ -178,6 +197,18 @@ class FixedPoints(Displayed):
         every_direction = tuple(range(1, loss.direction_count + 1))
         yield Choice(loss.minimum_loss, every_direction, False)
         yield Choice(loss.c, (), False)
+
+    def _choices_from_the_last(self) -> Iterator[Choice]:
+        """What is learned at each fixed point, by decreasing loss."""
+        loss = self.population
+        if isinstance(self.model, Merged):
+            yield from reversed(list(self._choices()))
+            return
+        limit = _capacity(self.model, loss)
+        if isinstance(self._decay, DecayedRankOne):
+            yield from self._decay.choices(limit, from_the_last=True)
+        else:
+            yield from subsets_from_the_last(loss.c, loss.gains, limit)
 
     @cached_property
     def count(self) -> int:
@@ -207,30 +238,42 @@ class FixedPoints(Displayed):
     def __getitem__(self, index: int) -> FixedPoint: ...
 
     @overload
-    def __getitem__(self, index: slice) -> tuple[FixedPoint, ...]: ...
+    def __getitem__(self, index: slice) -> "FixedPointTable": ...
 
-    def __getitem__(self, index: int | slice) -> FixedPoint | tuple[FixedPoint, ...]:
+    def __getitem__(self, index: int | slice) -> "FixedPoint | FixedPointTable":
+        places = range(self.count)
         if isinstance(index, slice):
-            return self._sliced(index)
-        if index < 0:
-            index += self.count
-        if index >= 0:
-            for point in islice(iter(self), index, None):
-                return point
-        raise IndexError(f"there are {_number_text(self.count)} fixed points")
+            return FixedPointTable(map(self._at, places[index]))
+        if not -self.count <= index < self.count:
+            raise IndexError(f"there are {_number_text(self.count)} fixed points")
+        return self._at(places[index])
 
-    def _sliced(self, part: slice) -> tuple[FixedPoint, ...]:
-        numbers = [number for number in (part.start, part.stop, part.step) if number]
-        if all(number > 0 for number in numbers):
-            # From the front, so that nothing need be known of how many there are.
-            return tuple(islice(iter(self), part.start, part.stop, part.step))
-        places = range(self.count)[part]
-        if not places:
-            return ()
-        first = min(places[0], places[-1])
-        last = max(places[0], places[-1])
-        points = tuple(islice(iter(self), first, last + 1, abs(places.step)))
-        return points if places.step > 0 else points[::-1]
+    def _at(self, place: int) -> FixedPoint:
+        """The one at this place, from 0, enumerated from the nearer end."""
+        from_the_last = self.count - 1 - place
+        nearer = min(place, from_the_last)
+        if nearer > _LARGEST_LENGTH:
+            raise OverflowError(
+                f"{_number_text(nearer)} fixed points lie between this one and the nearer end: use of(…), or islice"
+            )
+        reached = self._first if nearer == place else self._last
+        return self._of_choice(reached.up_to(nearer + 1)[nearer])
+
+    def _of_choice(self, choice: Choice) -> FixedPoint:
+        return _point(self.population, self.model, choice, decay=self._decay)
+
+    def of(self, *subset: int) -> FixedPoint:
+        """The one with exactly these directions learned, numbered from 1 by decreasing gain; none is M = 0.
+
+        Of equal gains each may be named, though one stands for all in the sequence. ValueError where the model has no
+        such fixed point.
+
+        >>> from attndyn import Separate, Task
+        >>> points = fixed_points(Task([4, 3, 2, 1], trace=1.0, context_length=31), Separate(heads=4))
+        >>> points.of(1, 3).hessian_index, points.of().loss
+        (1, 1.0)
+        """
+        return _fixed_point(self.population, self.model, subset, None, self._decay)
 
     def __contains__(self, member: object) -> bool:
         if isinstance(member, FixedPoint):
@@ -264,12 +307,7 @@ class FixedPoints(Displayed):
 
     def summary(self) -> Summary:
         """A table of the first ones, by increasing loss."""
-        rows: dict[str, object] = {}
-        for number, point in enumerate(islice(iter(self), _ROWS), start=1):
-            row = f"loss {point.loss:.8g}, index {point.hessian_index}, {point.kind}"
-            if point.continuum:
-                row += ", one of a continuum"
-            rows[f"{number}: {_subset_text(point.subset)}"] = row
+        rows = _table_rows(islice(iter(self), _ROWS))
         if self.count > _ROWS:
             rows["…"] = f"{_number_text(self.count - _ROWS)} more, of larger loss"
         title = f"Fixed points of {self.model}: {_number_text(self.count)}"
@@ -296,6 +334,68 @@ class FixedPoints(Displayed):
         ax.set_xlabel("Hessian index")
         ax.set_ylabel("loss")
         return ax
+
+
+class _Reached:
+    """What an enumeration has given so far, so that nothing is enumerated twice."""
+
+    def __init__(self, enumerate_all: Callable[[], Iterator[Choice]]) -> None:
+        self._enumerate_all = enumerate_all
+        self._coming: Iterator[Choice] | None = None
+        self._so_far: list[Choice] = []
+        self._lock = Lock()
+
+    def up_to(self, count: int) -> list[Choice]:
+        """The first ones, at least `count` of them if there are so many."""
+        with self._lock:
+            missing = count - len(self._so_far)
+            if missing > 0:
+                coming = self._coming
+                # An interruption ends a generator: the next call then starts anew.
+                self._coming = None
+                if coming is None:
+                    self._so_far.clear()
+                    coming = self._enumerate_all()
+                    missing = count
+                self._so_far.extend(islice(coming, missing))
+                self._coming = coming
+            return self._so_far
+
+
+class FixedPointTable(Displayed, tuple[FixedPoint, ...]):
+    """Some of the fixed points of a model, as a slice gives them: a tuple that shows itself as a table."""
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> FixedPoint: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "FixedPointTable": ...
+
+    def __getitem__(
+        self, index: SupportsIndex | slice
+    ) -> "FixedPoint | FixedPointTable":
+        if isinstance(index, slice):
+            return FixedPointTable(super().__getitem__(index))
+        return super().__getitem__(index)
+
+    def summary(self) -> Summary:
+        """A table of the first ones."""
+        rows = _table_rows(self[:_ROWS])
+        if len(self) > _ROWS:
+            rows["…"] = f"{len(self) - _ROWS} more"
+        model = f" of {self[0].model}" if self else ""
+        return Summary(f"{len(self)} fixed points{model}", rows)
+
+
+def _table_rows(points: Iterable[FixedPoint]) -> dict[str, object]:
+    """A row a fixed point: what is learned, its loss and its stability."""
+    rows: dict[str, object] = {}
+    for number, point in enumerate(points, start=1):
+        row = f"loss {point.loss:.8g}, index {point.hessian_index}, {point.kind}"
+        if point.continuum:
+            row += ", one of a continuum"
+        rows[f"{number}: {_subset_text(point.subset)}"] = row
+    return rows
 
 
 _LARGEST_LENGTH = 2**63 - 1  # of what Python's len may return

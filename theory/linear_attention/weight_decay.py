@@ -33,7 +33,7 @@ from ...models.protocol import Parametrization, outputs_of
 from ...runtime.arrays import BoolArray, FloatArray, IndexArray
 from ...runtime.checks import nonnegative_number
 from ..moments.population_loss import Population, direction_indices
-from .subsets import Choice, count_subsets, subsets_by_loss
+from .subsets import Choice, count_subsets, subsets_by_loss, subsets_from_the_last
 
 # Of y − y⁴ at y = 4^{−1/3}: the largest decay, in units of b (b/(aλ))^{1/3}, at which a head can rest.
 _LARGEST_SHARE = 0.75 / np.cbrt(4.0)
@@ -317,11 +317,12 @@ class DecayedRankOne:
         e = self.population.directions
         return e * self.coefficients, e
 
-    def choices(self, limit: int) -> Iterator[Choice]:
-        """Every choice of at most `limit` directions that can be learned, by increasing loss."""
+    def choices(self, limit: int, *, from_the_last: bool = False) -> Iterator[Choice]:
+        """Every choice of at most `limit` directions that can be learned, by increasing loss, or from the last."""
         order = self._order
         most = min(limit, len(order))
-        for choice in subsets_by_loss(self.population.c, self.drops[order], most):
+        enumerated = subsets_from_the_last if from_the_last else subsets_by_loss
+        for choice in enumerated(self.population.c, self.drops[order], most):
             chosen = (int(order[number - 1]) for number in choice.subset)
             directions = tuple(sorted(d + 1 for d in chosen))
             yield Choice(choice.loss, directions, choice.continuum)

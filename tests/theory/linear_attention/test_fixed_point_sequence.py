@@ -1,5 +1,6 @@
 """The fixed points of a model as a lazy sequence: indices, slices, number and membership against the whole list."""
 
+import pickle
 from itertools import islice
 from math import comb
 
@@ -28,6 +29,7 @@ def test_indices_and_slices_are_those_of_the_list(model):
     for part in (slice(2), slice(1, None, 2), slice(None, None, -1), slice(-3, None)):
         assert subsets(points[part]) == whole[part]
     assert points[5:2] == ()
+    assert subsets(points[1:][:2]) == whole[1:3]
     for index in (len(whole), -len(whole) - 1):
         with pytest.raises(IndexError, match=f"{len(whole)} fixed points"):
             points[index]
@@ -55,6 +57,11 @@ def test_astronomically_many_are_counted_exactly_and_reached_from_the_front():
     with pytest.raises(OverflowError, match="more than len can say: use count"):
         len(points)
     assert points[3].subset == next(islice(iter(points), 3, None)).subset
+    assert [point.subset for point in points[-3:]] == [(99,), (100,), ()]
+    assert points[points.count - 1].loss == points[-1].loss == points.population.c
+    assert subsets(points[:: points.count - 1]) == [tuple(range(1, 71)), ()]
+    with pytest.raises(OverflowError, match="between this one and the nearer end"):
+        points[points.count // 2]
     assert bool(points)
     assert len(repr(points).splitlines()) < 24
 
@@ -67,6 +74,75 @@ def test_membership_is_that_of_directions():
     assert fixed_point(TASK, Separate(heads=3), (1,)) not in points
     for stranger in ((1, 2, 3), (1, 9), 3, "text", None):
         assert stranger not in points
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_point_is_named_by_its_directions(model):
+    points = fixed_points(TASK, model)
+    for point in points:
+        named = points.of(*point.subset)
+        assert named.to_dict() == point.to_dict()
+    backwards = points.of(*points[0].subset[::-1])
+    assert backwards.subset == points[0].subset
+    assert points.of().loss == points.population.c
+
+
+def test_points_that_do_not_exist_are_refused():
+    points = fixed_points(TASK, Separate(heads=2))
+    with pytest.raises(ValueError, match=r"no fixed point with exactly .*\[1, 2, 3\]"):
+        points.of(1, 2, 3)
+    with pytest.raises(ValueError, match="no fixed point with exactly"):
+        fixed_points(TASK, Merged(heads=1)).of(1, 3)
+    for senseless in ((0,), (5,), (1, 1), ((1, 3),), ("1",), (1.0,)):
+        with pytest.raises(ValueError, match="distinct directions from 1 to 4"):
+            points.of(*senseless)
+    decayed = fixed_points(TASK, Separate(heads=2), weight_decay=0.2)
+    with pytest.raises(ValueError, match="leaves"):
+        decayed.of(4)
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.01, 0.1])
+@pytest.mark.parametrize("model", [Merged(heads=3), Separate(heads=2), Separate(4)])
+def test_both_ends_meet(model, weight_decay):
+    points = fixed_points(TASK, model, weight_decay=weight_decay)
+    whole = subsets(points)
+    indices = range(len(whole))
+    assert [points[index].subset for index in indices] == whole
+    assert [points[-1 - index].subset for index in indices] == whole[::-1]
+
+
+def test_a_slice_is_a_table():
+    points = fixed_points(TASK, Separate(heads=4))
+    title, *rows = repr(points[:3]).splitlines()
+    assert title.startswith("3 fixed points of Separate(heads=4")
+    assert rows[1].startswith("  2: {1, 2, 3}")
+    assert "<table>" in points[:3]._repr_html_()
+    many = fixed_points(Task(np.arange(1, 7), context_length=9), Separate(heads=6))
+    assert "52 more" in repr(many[:])
+    assert repr(points[5:2]) == "0 fixed points"
+
+
+def test_an_interrupted_enumeration_starts_anew(monkeypatch):
+    points = fixed_points(TASK, Separate(heads=4))
+    whole = subsets(points)
+    points[1]
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("heapq.heappop", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            points[3]
+    assert points[3].subset == whole[3]
+
+
+def test_a_copy_has_the_same_points():
+    points = fixed_points(TASK, Separate(heads=4), weight_decay=0.01)
+    points[2]
+    copied = pickle.loads(pickle.dumps(points))
+    assert subsets(copied) == subsets(points)
+    assert copied.weight_decay == points.weight_decay
 
 
 def test_levels_are_drawn_over_their_index():

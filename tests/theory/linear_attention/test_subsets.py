@@ -10,7 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attndyn.theory.linear_attention.subsets import subsets_by_loss
+from attndyn.theory.linear_attention.subsets import (
+    subsets_by_loss,
+    subsets_from_the_last,
+)
 
 TOTAL = 100.0
 
@@ -52,6 +55,15 @@ def problems(draw):
 def test_every_subset_once_in_order(problem):
     gains, limit = problem
     assert agrees(list(subsets_by_loss(TOTAL, gains, limit)), gains, limit)
+
+
+@settings(max_examples=100, deadline=None)
+@given(problems(), st.sampled_from([TOTAL, 0.1, 1e17]))
+def test_the_opposite_order_is_the_same_one_from_its_end(problem, total):
+    """Losses that are equal to rounding included: 1e17 swallows every gain."""
+    gains, limit = problem
+    forwards = list(subsets_by_loss(total, gains, limit))
+    assert list(subsets_from_the_last(total, gains, limit)) == forwards[::-1]
 
 
 def test_every_shape_of_small_problem():
