@@ -1,4 +1,4 @@
-"""The command line: verify, figures, fixed-points, derive, check, simulate, sweep, replay, overlay."""
+"""The command line: verify, figures, fixed-points, time-course, derive, check, simulate, sweep, replay, overlay."""
 
 import os
 import sys
@@ -156,6 +156,7 @@ _EVERY_STATUS = in_words(*ExitStatus)
 app.command(epilog=_JUDGED)(compare.verify)
 app.command(epilog=_DONE_OR_NOT)(compare.figures)
 app.command("fixed-points", epilog=_DONE_OR_NOT)(theory.fixed_points)
+app.command("time-course", epilog=_DONE_OR_NOT)(theory.time_course)
 app.command(epilog=_DONE_OR_NOT)(theory.derive)
 app.command(epilog=_EVERY_STATUS)(theory.check)
 app.command(epilog=_JUDGED)(simulate.simulate)

@@ -8,22 +8,8 @@ import typer
 from ..runtime.ascii_text import named
 from .completion import claims_that_begin, figures_that_begin
 from .exit_status import ExitStatus
-from .options import (
-    ContextLength,
-    Divisor,
-    Eigenvalues,
-    Heads,
-    Json,
-    Kind,
-    Noise,
-    Rank,
-    ScoreDivisor,
-    TaskFile,
-    Trace,
-    model_of,
-    number,
-    task_of,
-)
+from .option_groups import with_grouped_options
+from .options import Json, ModelOptions, TaskOptions, measured
 from .whole_numbers import counted
 
 if TYPE_CHECKING:
@@ -149,6 +135,7 @@ def replay(
     return ExitStatus.AS_EXPECTED if within else ExitStatus.OTHER_THAN_EXPECTED
 
 
+@with_grouped_options
 def overlay(
     log: Annotated[
         Path,
@@ -156,36 +143,22 @@ def overlay(
             help="Losses as CSV, JSON or JSONL, or an npz file of attndyn simulate."
         ),
     ],
-    eigenvalues: Eigenvalues = None,
-    trace: Trace = None,
-    context_length: ContextLength = None,
-    noise_variance: Noise = None,
-    task: TaskFile = None,
-    model: Kind = "separate",
-    heads: Heads = None,
-    rank: Rank = 1,
-    divisor: Divisor = None,
-    score_divisor: ScoreDivisor = "1",
+    task: TaskOptions,
+    model: ModelOptions,
     learning_rate: Annotated[
         Any,
-        typer.Option(
-            parser=number, metavar="NUMBER", help="Learning rate of the logged run."
-        ),
+        measured("Learning rate of the logged run."),
     ] = None,
     loss_scale: Annotated[
         Any,
-        typer.Option(
-            parser=number,
-            metavar="NUMBER",
-            help="The logged loss in parts of the mean square: 1/2 for a loss with a half.",
+        measured(
+            "The logged loss in parts of the mean square: 1/2 for a loss with a half."
         ),
     ] = None,
     scale: Annotated[
         Any,
-        typer.Option(
-            parser=number,
-            metavar="NUMBER",
-            help="Aligned start of the theory's curve; fitted to the first drop if left out.",
+        measured(
+            "Aligned start of the theory's curve; fitted to the first drop if left out."
         ),
     ] = None,
     step: Annotated[
@@ -223,9 +196,8 @@ def overlay(
     check_choice(x, "--x", UNITS)
     if out is not None:
         figure_format(out)
-    problem = task_of(eigenvalues, trace, context_length, noise_variance, task)
-    count = problem.dimension if heads is None else heads
-    attention = model_of(model, count, rank, divisor, score_divisor=score_divisor)
+    problem = task.task()
+    attention = model.model(problem)
     run = _logged_run(
         log,
         learning_rate=learning_rate,
@@ -236,7 +208,7 @@ def overlay(
     )
 
     is_fitted = scale is None
-    given = None if is_fitted else positive_number(float(scale), "--scale")
+    given = None if is_fitted else positive_number(scale, "--scale")
     start = given or fitted_scale(problem, attention, run)
     curve = time_course(problem, attention, run.flow_time, start)
     both = lay_over(curve, run)
@@ -276,7 +248,7 @@ def _logged_run(log: Path, **options: Any) -> "Trajectory":
     scale = options.pop("loss_scale")
     return external_run(
         log,
-        learning_rate=float(rate),
-        loss_scale=1.0 if scale is None else float(scale),
+        learning_rate=rate,
+        loss_scale=1.0 if scale is None else scale,
         **options,
     )

@@ -1,53 +1,109 @@
 """The commands that train models: simulate, sweep."""
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..runtime.ascii_text import named
-from .options import (
-    ContextLength,
-    Divisor,
-    Eigenvalues,
-    Heads,
-    Kind,
-    Noise,
-    Rank,
-    ScoreDivisor,
-    TaskFile,
-    Trace,
-    model_of,
-    task_of,
-)
+from .option_groups import with_grouped_options
+from .options import ModelOptions, TaskOptions, double, measured, pairs
+from .output.files import refuse_existing
 from .whole_numbers import counted
 
 if TYPE_CHECKING:
     from ..simulate import Experiment, Trajectory
 
 
-def simulate(
-    out: Annotated[Path, typer.Option(help="The npz file to write.")],
-    steps: Annotated[int, counted("Number of steps, those of a checkpoint included.")],
+@dataclass
+class OptimizerOptions:
+    """How gradients become steps; what is left out is as in the package."""
+
     learning_rate: Annotated[
-        float | None,
-        typer.Option(help="Step size; adam has 0.001 if it is left out."),
-    ] = None,
+        str | None,
+        typer.Option(
+            help="Step size, or by step as 0:0,500:0.02,20000:0; adam has 0.001 if it is left out."
+        ),
+    ] = None
+    schedule: Annotated[
+        str | None,
+        typer.Option(
+            help="Between the steps of --learning-rate: linear (if left out), cosine or constant."
+        ),
+    ] = None
     optimizer: Annotated[
         str | None,
         typer.Option(help="gradient_descent or adam; the first if left out."),
-    ] = None,
+    ] = None
     momentum: Annotated[
-        float | None, typer.Option(help="Momentum of gradient descent, below 1.")
-    ] = None,
+        Any, measured("Momentum of gradient descent, below 1; 0 if left out.")
+    ] = None
+    nesterov: Annotated[
+        bool, typer.Option("--nesterov", help="Momentum of Nesterov.")
+    ] = False
+    b1: Annotated[Any, measured("Decay of adam's mean; 0.9 if left out.")] = None
+    b2: Annotated[Any, measured("Decay of adam's mean square; 0.999 if left out.")] = (
+        None
+    )
+    eps: Annotated[
+        Any, measured("What adam adds to the root of that; 1e-8 if left out.")
+    ] = None
     weight_decay: Annotated[
-        float | None,
-        typer.Option(help="L2 decay of gradient descent, decoupled decay of adam."),
-    ] = None,
-    clip_norm: Annotated[
-        float | None, typer.Option(help="Shorten gradients to this length.")
-    ] = None,
+        Any,
+        measured(
+            "L2 decay of gradient descent, decoupled decay of adam; 0 if left out."
+        ),
+    ] = None
+    clip_norm: Annotated[Any, measured("Shorten gradients to this length.")] = None
+
+    def rate(self) -> float | dict[str, object] | None:
+        """The learning rate: a number, the settings of a schedule, or None; ValueError for anything else."""
+        if self.learning_rate is not None and ":" in self.learning_rate:
+            points = pairs("--learning-rate", self.learning_rate)
+            plain = [[step, float(rate)] for step, rate in points]
+            return {"points": plain, "kind": self.schedule or "linear"}
+        if self.schedule is not None:
+            raise ValueError(
+                "--schedule is for a --learning-rate by step, such as 0:0,500:0.02"
+            )
+        return None if self.learning_rate is None else double(self.learning_rate)
+
+    def settings(self) -> dict[str, object] | None:
+        """The settings of the optimizer that is asked for; None for a learning rate alone.
+
+        ValueError where a learning rate is missing.
+        """
+        rate = self.rate()
+        options = {
+            "learning_rate": rate,
+            "momentum": self.momentum,
+            "nesterov": self.nesterov or None,
+            "b1": self.b1,
+            "b2": self.b2,
+            "eps": self.eps,
+            "weight_decay": self.weight_decay,
+            "clip_norm": self.clip_norm,
+        }
+        given = {name: value for name, value in options.items() if value is not None}
+        if rate is None and self.optimizer != "adam":
+            raise ValueError(
+                "pass --learning-rate, which only --optimizer adam has itself"
+            )
+        is_plain = set(given) == {"learning_rate"} and not isinstance(rate, dict)
+        if self.optimizer is None and is_plain:
+            return None
+        return {"name": self.optimizer or "gradient_descent", **given}
+
+
+@with_grouped_options
+def simulate(
+    out: Annotated[Path, typer.Option(help="The npz file to write.")],
+    steps: Annotated[int, counted("Number of steps, those of a checkpoint included.")],
+    optimizer: OptimizerOptions,
+    task: TaskOptions,
+    model: ModelOptions,
     batch: Annotated[
         int | None,
         counted(
@@ -55,25 +111,16 @@ def simulate(
             least=1,
         ),
     ] = None,
-    eigenvalues: Eigenvalues = None,
-    trace: Trace = None,
-    context_length: ContextLength = None,
-    noise_variance: Noise = None,
-    task: TaskFile = None,
-    model: Kind = "separate",
-    heads: Heads = None,
-    rank: Rank = 1,
-    divisor: Divisor = None,
-    score_divisor: ScoreDivisor = "1",
-    softmax: Annotated[
-        bool, typer.Option("--softmax", help="Softmax attention (trains on tokens).")
-    ] = False,
+    frozen: Annotated[
+        str | None,
+        typer.Option(help="Weights that stay as they are, such as value,key."),
+    ] = None,
     sequences: Annotated[
         int | None,
         counted("P, the number of training sequences; 5000 without --batch."),
     ] = None,
-    seed: Annotated[int, counted("Seed of data and weights.")] = 0,
-    scale: Annotated[float, typer.Option(help="Scale of the initial weights.")] = 0.01,
+    seed: Annotated[int, counted("Seed of data, batches and weights.")] = 0,
+    scale: Annotated[Any, measured("Scale of the initial weights.")] = 0.01,
     scheme: Annotated[
         str, typer.Option(help="gaussian, restricted, zhang2025 or aligned.")
     ] = "zhang2025",
@@ -100,34 +147,28 @@ def simulate(
     """Train attention by gradient descent or Adam, on full or small batches, and save the trajectory."""
     from ..simulate import Experiment
 
-    problem = task_of(eigenvalues, trace, context_length, noise_variance, task)
-    attention = model_of(
-        model,
-        problem.dimension if heads is None else heads,
-        rank,
-        divisor,
-        softmax,
-        score_divisor,
-    )
-    rule = _optimizer_of(optimizer, learning_rate, momentum, weight_decay, clip_norm)
+    problem = task.task()
+    rule = optimizer.settings()
     if sequences is None and batch is None:
         sequences = 5000
     experiment = Experiment(
         problem,
-        attention,
+        model.model(problem),
         sequences,
         scale=scale,
         seed=seed,
         scheme=scheme,
         whiten=whiten,
         centre=centre,
-        learning_rate=None if rule else learning_rate,
+        learning_rate=None if rule else optimizer.rate(),
         steps=steps,
         record=record,
         engine=engine,
         optimizer=rule,
         batch=batch,
+        frozen=None if frozen is None else _names(frozen),
     )
+    _refuse_one_file(out, checkpoint)
     run = _saved(experiment, out, checkpoint, force)
     print(f"{named(out)}: {steps} steps, loss {run.loss[0]:.6g} → {run.loss[-1]:.6g}")
 
@@ -173,29 +214,17 @@ def sweep(
     )
 
 
-def _optimizer_of(
-    name: str | None,
-    learning_rate: float | None,
-    momentum: float | None,
-    weight_decay: float | None,
-    clip_norm: float | None,
-) -> dict[str, object] | None:
-    """The settings of the optimizer that the options ask for; None for a learning rate alone.
+def _names(text: str) -> list[str]:
+    """The names of a text such as "value, key"."""
+    return [name.strip() for name in text.split(",")]
 
-    ValueError where a learning rate is missing.
-    """
-    options = {
-        "learning_rate": learning_rate,
-        "momentum": momentum,
-        "weight_decay": weight_decay,
-        "clip_norm": clip_norm,
-    }
-    given = {option: value for option, value in options.items() if value is not None}
-    if learning_rate is None and name != "adam":
-        raise ValueError("pass --learning-rate, which only --optimizer adam has itself")
-    if name is None and set(given) == {"learning_rate"}:
-        return None
-    return {"name": name or "gradient_descent", **given}
+
+def _refuse_one_file(out: Path, checkpoint: Path | None) -> None:
+    """ValueError where the run and its checkpoint would be one file."""
+    if checkpoint is not None and checkpoint.resolve() == out.resolve():
+        raise ValueError(
+            "--checkpoint and --out name one file: choose another for one of them"
+        )
 
 
 def _saved(
@@ -206,16 +235,11 @@ def _saved(
     ValueError, before it begins, if there is a file already that `force` does not allow to replace; a run that goes
     on from its checkpoint replaces its first steps.
     """
-    from ..runtime.files import make_folder, replaceable
     from ..simulate import Diverged
 
     # Before hours of training, not after.
     goes_on = checkpoint is not None and _holds_first_steps(out, experiment)
-    if replaceable(out).exists() and not force and not goes_on:
-        raise ValueError(
-            f"{out} is there already: pass --force to replace it, or choose another name"
-        )
-    make_folder(replaceable(out).parent)
+    refuse_existing(out, force or goes_on)
     try:
         run = experiment.run(checkpoint)
     except Diverged as error:

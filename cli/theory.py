@@ -1,4 +1,4 @@
-"""The commands that do mathematics: fixed-points, derive, check."""
+"""The commands that do mathematics: fixed-points, time-course, derive, check."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,39 +6,36 @@ from typing import Annotated, Any
 
 import typer
 
+from ..runtime.ascii_text import named
 from .exit_status import ExitStatus
+from .option_groups import with_grouped_options
 from .options import (
-    ContextLength,
     Divisor,
-    Eigenvalues,
-    Heads,
     Json,
-    Kind,
-    Noise,
-    Rank,
+    ModelOptions,
+    QueryToken,
     ScoreDivisor,
     TaskFile,
-    Trace,
+    TaskOptions,
     WeightDecay,
-    model_of,
-    task_of,
+    measured,
+    numbers,
+    task_of_file,
 )
+from .output.files import refuse_existing
+from .output.streams import warnings_in_one_line
 from .whole_numbers import counted
 
 Printer = Callable[..., None]
 
+MOST_POINTS = 100_000
+"""Most points of a curve: more than any screen or page shows."""
 
+
+@with_grouped_options
 def fixed_points(
-    eigenvalues: Eigenvalues = None,
-    trace: Trace = None,
-    context_length: ContextLength = None,
-    noise_variance: Noise = None,
-    task: TaskFile = None,
-    model: Kind = "separate",
-    heads: Heads = None,
-    rank: Rank = 1,
-    divisor: Divisor = None,
-    score_divisor: ScoreDivisor = "1",
+    task: TaskOptions,
+    model: ModelOptions,
     weight_decay: WeightDecay = None,
     limit: Annotated[
         int, counted("At most this many, the smallest losses first.", least=1)
@@ -53,14 +50,8 @@ def fixed_points(
     """List the fixed points of gradient flow by increasing loss."""
     if json and latex:
         raise ValueError("--json and --latex are two formats: choose one")
-    problem = task_of(eigenvalues, trace, context_length, noise_variance, task)
-    attention = model_of(
-        model,
-        problem.dimension if heads is None else heads,
-        rank,
-        divisor,
-        score_divisor=score_divisor,
-    )
+    problem = task.task()
+    attention = model.model(problem)
     print_json: Printer
     print_latex: Printer
     print_text: Printer
@@ -103,23 +94,124 @@ def fixed_points(
         print_text(*arguments)
 
 
+@with_grouped_options
+def time_course(
+    task: TaskOptions,
+    model: ModelOptions,
+    start: Annotated[
+        str,
+        typer.Option(
+            help="Amplitudes (0.1; one a direction; s,u of merged), or an npz file: a run, or weights by name."
+        ),
+    ],
+    until: Annotated[
+        Any, measured("Last flow time of a curve from 0; or choose --flow-time.")
+    ] = None,
+    points: Annotated[
+        int | None,
+        counted("Times of that curve; 21 if left out, 401 with --out.", least=2),
+    ] = None,
+    flow_time: Annotated[
+        str | None, typer.Option(help="Flow times, such as 0,10,100.")
+    ] = None,
+    weight_decay: WeightDecay = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write it here: CSV, JSON, npz, PDF, PNG or SVG."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the file of --out if it is there.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Predict loss, coefficients and amplitudes of gradient flow over flow time (2 * learning rate * steps)."""
+    from json import dumps
+
+    from ..theory import time_course as predicted_course
+    from .output.time_course import course_format, print_course, write_course
+    from .starts import start_of
+
+    if out is not None:
+        course_format(out)
+        refuse_existing(out, force)
+    problem = task.task()
+    attention = model.model(problem)
+    count = points
+    if points is None and flow_time is None:
+        count = 21 if out is None else 401
+    times = _flow_times(until, count, flow_time)
+    begin = start_of(start, attention)
+    with warnings_in_one_line():
+        course = predicted_course(
+            problem,
+            attention,
+            times,
+            begin,
+            weight_decay=0.0 if weight_decay is None else weight_decay,
+        )
+    if out is not None:
+        write_course(course, out)
+    if json:
+        print(dumps(course.to_dict()))
+    elif out is None:
+        print_course(course)
+    else:
+        print(
+            f"{named(out)}: theory ({course.source}), {len(times)} times, "
+            f"loss {course.loss[0]:.6g} → {course.loss[-1]:.6g}"
+        )
+
+
+def _flow_times(
+    until: float | None, points: int | None, flow_time: str | None
+) -> list[float]:
+    """The times of --flow-time, or so many from 0 on until the last; ValueError where both or neither are given."""
+    from ..runtime.checks import positive_number
+
+    if (until is None) == (flow_time is None):
+        raise ValueError(
+            "pass --until for a curve from 0 on, or --flow-time for times of your own: one of the two"
+        )
+    if flow_time is not None:
+        if points is not None:
+            raise ValueError("--points is for a curve up to --until: leave it out")
+        return [float(time) for time in numbers("--flow-time", flow_time)]
+    last = positive_number(until, "--until")
+    count = points or 2
+    if count > MOST_POINTS:
+        raise ValueError(f"--points must be at most {MOST_POINTS}, not {count}")
+    return [last * part / (count - 1) for part in range(count)]
+
+
 def derive(
-    dim: Annotated[int, counted("Dimension D of x.", least=1)],
+    dim: Annotated[
+        int | None, counted("Dimension D of x, whose numbers are symbols.", least=1)
+    ] = None,
+    task: TaskFile = None,
     model: Annotated[
-        str, typer.Option(help="merged, separate, or FILE.py:NAME of your own.")
+        str,
+        typer.Option(help="merged, separate, factorised, or FILE.py:NAME of your own."),
     ] = "separate",
     heads: Annotated[int | None, counted("Number of heads; 1 if left out.")] = None,
     rank: Annotated[
-        int | None, counted("Rank of key and query (separate); 1 if left out.")
+        int | None,
+        counted("Rank of key and query: 1 if left out, D + 1 for factorised."),
+    ] = None,
+    value_rank: Annotated[
+        int | None, counted("Rank of value and output (factorised); D + 1 if left out.")
     ] = None,
     divisor: Divisor = None,
     score_divisor: ScoreDivisor = "1",
+    query_token: QueryToken = True,
     block: Annotated[
         str, typer.Option(help="full, every weight, or restricted.")
     ] = "full",
     teachers: Annotated[
-        str, typer.Option(help="white, diagonal or general covariance.")
-    ] = "white",
+        str | None,
+        typer.Option(
+            help="white (if left out), diagonal or general covariance, in symbols."
+        ),
+    ] = None,
     noise: Annotated[
         bool, typer.Option("--noise", help="Label noise, of variance sigma squared.")
     ] = False,
@@ -147,18 +239,19 @@ def derive(
 
     passed = _model_settings(
         model,
-        {"heads": heads, "rank": rank, "divisor": divisor},
-        score_divisor,
+        {
+            "heads": heads,
+            "rank": rank,
+            "value_rank": value_rank,
+            "divisor": divisor,
+            "score_divisor": None if score_divisor == "1" else score_divisor,
+            "query_token": None if query_token else False,
+        },
     )
-    task = {
-        "dimension": dim,
-        "teachers": teachers,
-        "noise": noise,
-        "mixture": mixture,
-    }
+    symbols = {"teachers": teachers, "noise": noise, "mixture": mixture}
     # Through the reader of statement files, so that both accept the same models.
     derivation = derivation_of(
-        task,
+        _task_table(task, dim, symbols),
         {
             "model": model,
             "block": block,
@@ -178,17 +271,32 @@ def derive(
         print_derivation(derivation, degree, reduction)
 
 
-def _model_settings(
-    model: str, options: dict[str, Any], score_divisor: str
+def _task_table(
+    file: Path | None, dim: int | None, symbols: dict[str, Any]
 ) -> dict[str, Any]:
+    """The task of a file, or a task in symbols of this dimension; ValueError where both or neither are given."""
+    stated = [name for name, value in symbols.items() if value]
+    if file is None:
+        if dim is None:
+            raise ValueError(
+                "pass --dim for a task in symbols, or --task FILE.toml for one in numbers"
+            )
+        chosen = {name: symbols[name] for name in stated}
+        return {"dimension": dim, **chosen}
+    if dim is not None or stated:
+        raise ValueError(
+            f"--task holds the whole task: leave --{'dim' if dim is not None else stated[0]} out"
+        )
+    return task_of_file(file).to_dict()
+
+
+def _model_settings(model: str, options: dict[str, Any]) -> dict[str, Any]:
     """Fields of a model's table: one head of rank one for the package's own, and the options that are passed.
 
     A model of the user's own takes the settings that are passed, and no others.
     """
     settings = {name: value for name, value in options.items() if value is not None}
-    if score_divisor != "1":
-        settings["score_divisor"] = score_divisor
-    if model in ("merged", "separate"):
+    if model in ("merged", "separate", "factorised"):
         settings.setdefault("heads", 1)
     if model == "separate":
         settings.setdefault("rank", 1)

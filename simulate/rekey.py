@@ -190,6 +190,7 @@ def _losses_from(
         source,
         weights,
         learning_rate=experiment.learning_rate,
+        frozen=experiment.frozen or (),
         steps=steps,
         record=[],
         compiled=False,

@@ -4,9 +4,8 @@ import json
 from pathlib import Path
 
 from ...compare import Overlay, PlateauMatch, PlateauMatches
+from .files import FIGURES, format_named
 from .tables import print_rows
-
-_FORMATS = ("pdf", "png", "svg")
 
 _WIDTH = 5.0
 _HEIGHT = 3.2
@@ -80,10 +79,7 @@ def figure_format(path: Path) -> str:
     >>> figure_format(Path("over.pdf"))
     'pdf'
     """
-    ending = path.suffix.removeprefix(".").lower()
-    if ending not in _FORMATS:
-        raise ValueError(f"--out must end in .pdf, .png or .svg, not {path.name!r}")
-    return ending
+    return format_named(path, FIGURES)
 
 
 def write_overlay(both: Overlay, path: Path, x: str) -> None:

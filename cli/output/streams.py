@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper
@@ -41,6 +42,17 @@ def _open_what_is_closed() -> None:
                 name,
                 os.fdopen(nowhere, "r" if name == "stdin" else "w", encoding="utf-8"),
             )
+
+
+@contextmanager
+def warnings_in_one_line() -> Iterator[None]:
+    """Inside, a warning for the user becomes a line on standard error when everything is done."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("always", category=UserWarning)
+        yield
+    for warning in caught:
+        text = " ".join(str(warning.message).split())
+        print(f"attndyn: warning: {text}", file=sys.stderr)
 
 
 def flush() -> None:

@@ -128,10 +128,10 @@ def _cells(point: FixedPoint) -> tuple[str, ...]:
     """A row of the table: subset, loss, coefficients, gains, Hessian index and kind."""
     coefficients, gains = _numbers(point)
     return (
-        _shortened(_ranges(point.subset)) or "∅",
+        in_short(_ranges(point.subset)) or "∅",
         f"{point.loss:.8f}",
-        _shortened(coefficients) or "–",
-        _shortened(gains) or "–",
+        in_short(coefficients) or "–",
+        in_short(gains) or "–",
         str(point.hessian_index),
         f"{point.kind}*" if point.continuum else point.kind,
     )
@@ -238,7 +238,8 @@ def _ranges(subset: tuple[int, ...]) -> list[str]:
     return ranges
 
 
-def _shortened(numbers: list[str]) -> str:
+def in_short(numbers: list[str]) -> str:
+    """The numbers of one cell, of many only the first ones and the last."""
     if len(numbers) > MAX_NUMBERS:
         numbers = [*numbers[: MAX_NUMBERS - 2], "…", numbers[-1]]
     return ", ".join(numbers)

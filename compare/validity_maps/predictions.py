@@ -76,6 +76,10 @@ def validity(dataset: "xarray.Dataset", quantity: str) -> "xarray.Dataset":
             raise ValueError(
                 "validity maps are of gradient descent with a learning rate: this sweep names an optimizer"
             )
+        if experiment.frozen is not None:
+            raise ValueError(
+                "validity maps are of runs that train all weights: this sweep has frozen ones"
+            )
         # A run that ends before the longest one of the sweep has nan after its end.
         recorded = np.isfinite(loss)
         flow_time = 2 * experiment.learning_rate * steps[recorded]

@@ -86,14 +86,23 @@ def _difference(run: Trajectory, settings: dict[str, Any], optimizer: Optimizer)
     theirs = run.optimizer or settings_of(GradientDescent(1.0))
     if without_rate(theirs) != without_rate(settings_of(optimizer)):
         return "optimizer"
-    for name in ("batch", "frozen", "source"):
+    for name in ("batch", "source"):
         if run.settings.get(name) != settings.get(name):
-            return {"source": "data", "frozen": "set of frozen weights"}.get(name, name)
+            return {"source": "data"}.get(name, name)
+    if _differently_frozen(run.settings.get("frozen"), settings.get("frozen")):
+        return "set of frozen weights"
     # Experiments keep a seed of their own, which is no batch's without batches.
     if "batch" in settings and run.settings.get("seed") != settings.get("seed"):
         return "seed"
     same_model = run.settings.get("model") == settings["model"]
     return "model or start" if same_model else "model"
+
+
+def _differently_frozen(theirs: Any, ours: Any) -> bool:
+    """Whether two runs keep other weights as they are: masks by name, or an experiment's names of whole weights."""
+    if isinstance(theirs, dict):
+        return bool(theirs != ours)
+    return sorted(theirs or ()) != sorted(ours or ())
 
 
 def refuse_foreign(run: Trajectory) -> None:

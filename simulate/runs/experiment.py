@@ -20,6 +20,7 @@ from ..attention.initialisation import (
 )
 from ..data.batches import FreshPrompts, Minibatches
 from ..data.prompts import Prompts, sample
+from ..descent.frozen import frozen_masks
 from ..descent.gradient_descent import Diverged, train
 from ..descent.optimizers import (
     Adam,
@@ -78,7 +79,7 @@ class Experiment(Displayed):
     `engine` is "statistics" (which softmax and batches lack) or "tokens", the faster that there is if left out; the
     other fields are the arguments of `sample`, `initial_weights` and `train`. With `batch` and without `sequences`
     every step has fresh prompts. `optimizer` is `GradientDescent`, `Adam`, or their settings as files have them,
-    {"name": "adam", "learning_rate": 0.001}; it stands in place of `learning_rate`.
+    {"name": "adam", "learning_rate": 0.001}; it stands in place of `learning_rate`. `frozen` are names of weights.
 
     >>> from attndyn import Merged
     >>> small = Experiment(Task(eigenvalues=[2, 1], context_length=5), Merged(2), sequences=50, scale=0.1,
@@ -101,6 +102,7 @@ class Experiment(Displayed):
     record: int | None = None
     optimizer: GradientDescent | Adam | Any = None
     batch: int | None = None
+    frozen: tuple[str, ...] | Any = None
 
     def __post_init__(self) -> None:
         self._set("optimizer", stored_optimizer(self.optimizer))
@@ -115,6 +117,7 @@ class Experiment(Displayed):
                 f"an experiment is of {', '.join(others)} or {last}, not of {cls.__name__}: call train for it"
             )
         refuse_other_outputs(self.task.outputs, self.model)
+        self._set("frozen", self._names_of_frozen())
         self._choose_engine()
         refuse_unknown_scheme(self.scheme)
         positive_number(self.scale, "scale")
@@ -150,6 +153,19 @@ class Experiment(Displayed):
         raise ValueError(
             'softmax attention has no finite statistics: choose engine "tokens"'
         )
+
+    def _names_of_frozen(self) -> tuple[str, ...] | None:
+        """The names of the weights that stay as they are, None without any; ValueError for anything else."""
+        if self.frozen is None or self.frozen == () or self.frozen == []:
+            return None
+        if isinstance(self.frozen, dict):
+            raise ValueError(
+                "frozen of an experiment must be names of weights: call train for masks of their entries"
+            )
+        shapes = self.model.shapes(self.task.dimension)
+        # Only names and shapes are looked at.
+        weights = {name: np.broadcast_to(0.0, shape) for name, shape in shapes.items()}
+        return tuple(sorted(frozen_masks(self.frozen, weights)))
 
     @property
     def is_fresh(self) -> bool:
@@ -240,6 +256,7 @@ class Experiment(Displayed):
                 optimizer=self.optimizer,
                 batch=self.batch,
                 seed=None if self.batch is None else self.seed,
+                frozen=self.frozen or (),
                 steps=self.steps,
                 record=self.record,
                 checkpoint=checkpoint,
@@ -267,6 +284,10 @@ class Experiment(Displayed):
             settings["optimizer"] = settings_of(self.optimizer)
         if self.batch is None:
             del settings["batch"]
+        if self.frozen is None:
+            del settings["frozen"]
+        else:
+            settings["frozen"] = list(self.frozen)
         return settings
 
     def summary(self) -> Summary:
@@ -277,7 +298,7 @@ class Experiment(Displayed):
 
     def _stated(self) -> list[str]:
         """The fields that are not left out."""
-        late = ("sequences", "learning_rate", "optimizer", "batch")
+        late = ("sequences", "learning_rate", "optimizer", "batch", "frozen")
         left_out = [name for name in late if getattr(self, name) is None]
         return [name for name in self.fields() if name not in left_out]
 

@@ -80,7 +80,7 @@ BAD_TASKS = {
     "malformed": ("eigenvalues = [2\ncontext_length = 5", "at line 2"),
     "unknown law": (
         "eigenvalues = [1]\ncontext_length = 5\n[teachers]\nlaw = 'cube'",
-        "law must be one of gaussian, sphere, pool, mixture, not 'cube'",
+        "law must be one of gaussian, sphere, pool, mixture, shared_basis, kronecker, on_supports, not 'cube'",
     ),
     "law of another dimension": (
         "eigenvalues = [1]\ncontext_length = 5\nteachers = {law = 'sphere', dimension = 2}",
