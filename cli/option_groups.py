@@ -25,11 +25,11 @@ def with_grouped_options(command: Callable[..., Any]) -> Callable[..., Any]:
     groups: dict[str, Any] = {}
     parameters: list[inspect.Parameter] = []
     for name, parameter in signature.parameters.items():
-        if is_dataclass(parameter.annotation):
-            groups[name] = parameter.annotation
-            options = inspect.signature(parameter.annotation).parameters.values()
-        else:
-            options = [parameter]
+        group: Any = parameter.annotation
+        options = [parameter]
+        if is_dataclass(group):
+            groups[name] = group
+            options = list(inspect.signature(parameter.annotation).parameters.values())
         # By keyword, so that options without a default may follow others.
         parameters += [
             option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in options

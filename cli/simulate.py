@@ -122,8 +122,11 @@ def simulate(
     seed: Annotated[int, counted("Seed of data, batches and weights.")] = 0,
     scale: Annotated[Any, measured("Scale of the initial weights.")] = 0.01,
     scheme: Annotated[
-        str, typer.Option(help="gaussian, restricted, zhang2025 or aligned.")
-    ] = "zhang2025",
+        str | None,
+        typer.Option(
+            help="gaussian (if left out, for factorised), restricted, zhang2025 (for the others) or aligned."
+        ),
+    ] = None,
     whiten: Annotated[
         bool, typer.Option("--whiten", help="Whiten the sampled teachers.")
     ] = False,
@@ -146,11 +149,15 @@ def simulate(
 ) -> None:
     """Train attention by gradient descent or Adam, on full or small batches, and save the trajectory."""
     from ..simulate import Experiment
+    from ..simulate.attention.initialisation import PUBLISHED_SCHEME
 
     problem = task.task()
     rule = optimizer.settings()
     if sequences is None and batch is None:
         sequences = 5000
+    if scheme is None:
+        # Only merged and separate weights have the published scheme.
+        scheme = "gaussian" if model.kind == "factorised" else PUBLISHED_SCHEME
     experiment = Experiment(
         problem,
         model.model(problem),

@@ -5,6 +5,7 @@ from .gaussian import Gaussian
 from .identity import law_identity, laws_within
 from .law import LAWS, law_from_dict, law_settings
 from .mixture import Mixture
+from .named_gaussians import reader_of
 from .pool import POOL_STREAM, Pool, PoolRecipe
 from .protocol import TeacherLaw
 from .sphere import Sphere
@@ -25,4 +26,12 @@ __all__ = [
     "laws_within",
 ]
 
-LAWS.update(gaussian=Gaussian, sphere=Sphere, pool=Pool, mixture=Mixture)
+LAWS.update(
+    gaussian=Gaussian.from_dict,
+    sphere=Sphere.from_dict,
+    pool=Pool.from_dict,
+    mixture=Mixture.from_dict,
+    shared_basis=reader_of(Gaussian.shared_basis),
+    kronecker=reader_of(Gaussian.kronecker),
+    on_supports=reader_of(Gaussian.on_supports),
+)

@@ -1,6 +1,6 @@
 """Laws of this package: what they share, and how a file names them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,8 @@ from ..runtime.checks import check_choice
 from ..runtime.serialisation import Settings
 from .protocol import TeacherLaw
 
-LAWS: dict[str, type["Law"]] = {}
-"""The field law of a file → the class; `attndyn.teachers` fills it, so that a law may hold others."""
+LAWS: dict[str, Callable[[dict[str, Any]], "Law"]] = {}
+"""The field law of a file → what reads the other fields; `attndyn.teachers` fills it, so that a law may hold others."""
 
 
 class Law(Settings):
@@ -47,10 +47,15 @@ class Law(Settings):
 
 
 def law_from_dict(settings: Mapping[str, Any]) -> TeacherLaw:
-    """The law named by settings["law"], "gaussian", "sphere", "pool" or "mixture", with the other fields.
+    """The law named by settings["law"], with the other fields.
+
+    "gaussian", "sphere", "pool" and "mixture" have the arguments of their classes; "shared_basis", "kronecker" and
+    "on_supports" those of the functions of `Gaussian`, as which such a law is stored.
 
     >>> law_from_dict({"law": "sphere", "dimension": 3})
     Sphere(dimension=3)
+    >>> law_from_dict({"law": "on_supports", "dimension": 3, "supports": [[0, 1], [2]]}).outputs
+    2
     """
     if not isinstance(settings, Mapping):
         raise ValueError(
@@ -60,7 +65,7 @@ def law_from_dict(settings: Mapping[str, Any]) -> TeacherLaw:
     check_choice(name, "law", LAWS)
     arguments = dict(settings)
     del arguments["law"]
-    return LAWS[str(name)].from_dict(arguments)
+    return LAWS[str(name)](arguments)
 
 
 def law_settings(law: TeacherLaw) -> dict[str, Any]:

@@ -455,7 +455,10 @@ REFUSED = {
         "teachers of your own cannot be sent to another process",
     ),
     "no law": (lambda: law_from_dict({"teachers": [[1]]}), "law must be one of gauss"),
-    "unknown law": (lambda: law_from_dict({"law": "cube"}), "mixture, not 'cube'"),
+    "unknown law": (
+        lambda: law_from_dict({"law": "cube"}),
+        "mixture, shared_basis, kronecker, on_supports, not 'cube'",
+    ),
     "unknown field": (
         lambda: law_from_dict({"law": "sphere", "dim": 2}),
         "Sphere has no field dim: allowed are dimension, radius",

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 import attndyn
-from attndyn import Merged, Separate, Task
+from attndyn import Factorised, Merged, Separate, Task
 from attndyn.cli import main
 from attndyn.cli.exit_status import ExitStatus
 from attndyn.compare import reference_files
 from attndyn.compare.claims.linear_attention.fixed_points import enumeration as section
 from attndyn.compare.ledger.claim_names import claims_named
-from attndyn.simulate import Adam, Experiment, GradientDescent, load
+from attndyn.simulate import Adam, Experiment, GradientDescent, Schedule, load
 from attndyn.teachers import Gaussian
 from attndyn.theory import fixed_points
 
@@ -426,6 +426,22 @@ def test_options_of_the_optimizer_and_the_batches_arrive(tmp_path):
             "optimizer": GradientDescent(0.001),
             "sequences": 40,
         },
+        "--optimizer adam --b1 0.8 --b2 0.9 --eps 1e-6 --batch 8 --frozen value": {
+            "optimizer": Adam(b1=0.8, b2=0.9, eps=1e-6),
+            "batch": 8,
+            "frozen": ("value",),
+        },
+        "--learning-rate 0:0,5:1/500,20:0 --schedule cosine --batch 8 --momentum 9/10 --nesterov": {
+            "optimizer": GradientDescent(
+                Schedule({0: 0, 5: 0.002, 20: 0}, "cosine"), 0.9, nesterov=True
+            ),
+            "batch": 8,
+        },
+        "--learning-rate 0.01 --sequences 40 --frozen key_query": {
+            "learning_rate": 0.01,
+            "sequences": 40,
+            "frozen": ("key_query",),
+        },
     }
     for options, fields in cases.items():
         command = [*FRESH, *options.split(), "--steps", "20", "--out", str(out)]
@@ -433,7 +449,11 @@ def test_options_of_the_optimizer_and_the_batches_arrive(tmp_path):
         experiment = Experiment(task, Merged(2), scale=0.3, steps=20, **fields)
         run = load(out)
         assert np.array_equal(run.loss, experiment.run().loss)
-        assert run.settings["optimizer"] == experiment.to_dict()["optimizer"]
+        stated = experiment.to_dict()
+        for name in ("optimizer", "frozen"):
+            assert run.settings.get(name) == stated.get(name)
+        for name in fields.get("frozen", ()):
+            assert np.array_equal(run.final[name], run.initial[name])
 
 
 @pytest.mark.parametrize(
@@ -446,6 +466,16 @@ def test_options_of_the_optimizer_and_the_batches_arrive(tmp_path):
         "--learning-rate 0.1 --momentum 1": "momentum must be from 0 to below 1",
         "--learning-rate 0.1 --batch 9 --engine statistics": "choose engine",
         "--learning-rate 0.1 --batch 9 --sequences 8": "batch must be at most 8",
+        "--learning-rate x": "'x' is no number: write a decimal, or a fraction",
+        "--learning-rate 0:0.1,x:1": "--learning-rate must be pairs of a whole number",
+        "--learning-rate 0:0.1,0:1": "a schedule names step 0 twice",
+        "--learning-rate 0:-1": "the rate of step 0 must be zero or more",
+        "--learning-rate 0.1 --schedule cosine": "--schedule is for a --learning-rate by step",
+        "--learning-rate 0:0.1 --schedule square": "kind must be one of linear, cosine, constant",
+        "--learning-rate 0.1 --nesterov": "nesterov needs a momentum above 0",
+        "--learning-rate 0.1 --b1 0.5": "gradient_descent has no field b1",
+        "--optimizer adam --frozen key": "frozen names 'key': the weights are value, key_query",
+        "--optimizer adam --frozen value,key_query": "leaves no weight to train",
     }.items(),
 )
 def test_wrong_options_of_the_optimizer_are_one_line(
@@ -475,6 +505,34 @@ def test_more_steps_go_on_where_the_checkpoint_ended(capsys, tmp_path):
     assert main([*command, "--steps", "40", "--force"]) == 0
     assert np.array_equal(load(out).loss, whole.loss)
     assert np.array_equal(load(out).final["value"], whole.final["value"])
+
+
+def test_several_outputs_of_a_factorised_model(tmp_path):
+    out, law = tmp_path / "run.npz", Gaussian.on_supports(2, [[0], [0, 1]])
+    teachers = "{law = 'on_supports', dimension = 2, supports = [[0], [0, 1]]}"
+    options = "--model factorised --heads 2 --rank 2 --softmax --no-query-token --score-divisor sqrt_key"
+    command = ["simulate", *TINY, "--teachers", teachers, *options.split()]
+    steps = ["--optimizer", "adam", "--batch", "8", "--steps", "4", "--scale", "0.3"]
+    assert main([*command, *steps, "--out", str(out)]) == 0
+    model = Factorised(
+        2, 2, outputs=2, softmax=True, query_token=False, score_divisor="sqrt_key"
+    )
+    wanted = Experiment(
+        Task([2, 1], teachers=law, context_length=5),
+        model,
+        scale=0.3,
+        scheme="gaussian",
+        optimizer=Adam(),
+        batch=8,
+        steps=4,
+    ).run()
+    assert np.array_equal(load(out).loss, wanted.loss)
+
+
+def test_the_run_and_its_checkpoint_are_two_files(capsys, tmp_path):
+    one = str(tmp_path / "run.npz")
+    assert main(["simulate", *SHORT, "--out", one, "--checkpoint", one]) == 2
+    assert "--checkpoint and --out name one file" in capsys.readouterr().err
 
 
 def test_softmax_trains_on_tokens_unasked(tmp_path):

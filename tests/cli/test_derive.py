@@ -203,3 +203,30 @@ BAD = {
 @pytest.mark.parametrize("message", BAD)
 def test_a_mistake_is_named_in_one_line(capsys, message):
     assert message in refused(capsys, "--dim", "1", *BAD[message])
+
+
+def test_a_task_in_numbers_comes_from_a_file(capsys, tmp_path):
+    (tmp_path / "t.toml").write_text('eigenvalues = ["2/3"]\ncontext_length = 4')
+    shown = printed(capsys, "--task", "t.toml", "--block", "restricted")
+    assert "/3" in shown
+    options = ["--model", "factorised", "--rank", "1", "--value-rank", "1"]
+    by_symbols = printed(capsys, "--dim", "1", *options, "--block", "restricted")
+    without = printed(
+        capsys, "--dim", "1", *options, "--no-query-token", "--block", "full"
+    )
+    assert by_symbols != without
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "pass --dim for a task in symbols, or --task FILE.toml"),
+        (["--task", "t.toml", "--dim", "1"], "leave --dim out"),
+        (["--task", "t.toml", "--noise"], "leave --noise out"),
+        (["--task", "t.toml", "--teachers", "white"], "leave --teachers out"),
+        (["--dim", "1", "--value-rank", "1"], "value_rank"),
+    ],
+)
+def test_a_task_is_of_numbers_or_of_symbols(capsys, tmp_path, options, message):
+    (tmp_path / "t.toml").write_text("eigenvalues = [1]\ncontext_length = 4")
+    assert message in refused(capsys, *options)

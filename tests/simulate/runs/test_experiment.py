@@ -48,6 +48,7 @@ OTHERS = {
     "record": 4,
     "optimizer": Adam(0.05),
     "batch": 10,
+    "frozen": ("value",),
 }
 BESIDE = {"optimizer": {"learning_rate": None}, "batch": {"engine": "tokens"}}
 """What must change with a field."""
@@ -378,3 +379,44 @@ def test_a_stored_run_is_read_back(tmp_path):
         first = load_or_run(of_kind(name), tmp_path)
         assert np.array_equal(load_or_run(of_kind(name), tmp_path).loss, first.loss)
     assert len(list(tmp_path.iterdir())) == len(TRAINED)
+
+
+# Frozen weights
+
+
+@pytest.mark.parametrize("batch", [None, 10])
+def test_frozen_weights_stay_as_they_are(batch):
+    experiment = replace(SMALL, frozen=["value"], batch=batch, engine="")
+    run = experiment.run()
+    assert experiment.frozen == ("value",)
+    assert np.array_equal(run.final["value"], run.initial["value"])
+    assert not np.array_equal(run.final["key_query"], run.initial["key_query"])
+    assert run.settings["frozen"] == ["value"]
+    assert Experiment.from_dict(experiment.to_dict()) == experiment
+    assert replace(SMALL, frozen=()).digest == SMALL.digest
+
+
+def test_a_run_with_frozen_weights_goes_on(tmp_path):
+    whole = replace(SMALL, frozen=("value",))
+    part = replace(whole, steps=5, record=5).run()
+    more = train(whole.model, whole.source, part, steps=12)
+    assert np.array_equal(more.loss, whole.run().loss)
+    with pytest.raises(ValueError, match="its set of frozen weights is another one"):
+        train(whole.model, whole.source, part, steps=12, frozen=("key_query",))
+    other = replace(whole, seed=1)
+    with pytest.raises(ValueError, match="its data is another one"):
+        train(other.model, other.source, part, steps=12)
+
+
+@pytest.mark.parametrize(
+    ("frozen", "message"),
+    [
+        ({"value": [True]}, "must be names of weights: call train for masks"),
+        (("key",), "frozen names 'key': the weights are value, key_query"),
+        ("value", "write"),
+        (("value", "key_query"), "leaves no weight to train"),
+    ],
+)
+def test_frozen_weights_of_an_experiment_are_names(frozen, message):
+    with pytest.raises(ValueError, match=message):
+        replace(SMALL, frozen=frozen)
