@@ -2,26 +2,32 @@
 
 import hashlib
 import json
-import math
-import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
-from typing import Any, Self, TypeGuard
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .context_lengths import (
+    CheckedLength,
+    ContextLength,
+    averaged_lengths,
+    checked_context_length,
+    length_weights,
+    stored_length,
+)
 from .inputs import Inputs
 from .runtime.arrays import FloatArray, read_only
-from .runtime.checks import is_whole_number, refuse_unsendable
+from .runtime.checks import refuse_unsendable
 from .runtime.covariances import (
     eigenvalue_rounding,
     is_diagonal,
-    smallest_eigenvalue,
+    positive_semidefinite,
 )
 from .runtime.decimals import (
     Number,
@@ -40,31 +46,17 @@ from .runtime.decimals import (
     number,
     number_array,
     number_of_text,
-    symmetric,
 )
 from .runtime.machine import refuse_too_large
 from .runtime.serialisation import BYTE_ORDER_MARK, Settings
-from .teachers import (
-    Gaussian,
-    Mixture,
-    Pool,
-    TeacherLaw,
-    checked_law,
-    law_identity,
-    law_settings,
+from .teachers import TeacherLaw, checked_law, law_identity, law_settings
+from .teachers.normal import (
+    NormalTeachers,
+    as_normal_teachers,
+    normal_teachers,
+    refuse_other_dimension,
+    refuse_second_law,
 )
-
-ContextLength = int | str | Sequence[int] | Mapping[int, float]
-"""N, "n0..N", a list of lengths, or {length: weight}."""
-
-MOST_LENGTHS = 10**6
-"""Most context lengths of an average: a second's work for the theory."""
-
-LARGEST_WEIGHT = 1e300
-"""Largest weight of a context length: the sum of as many as there may be is finite."""
-
-LONGEST = 2**53
-"""Longest context: the whole numbers up to here are exact in floating point."""
 
 # Matrices like Λ that a task, its eigenvectors and its moments need at once.
 _COPIES = 10
@@ -115,11 +107,11 @@ class Task(Settings):
     teachers: TeacherLaw
     noise_variance: float
     query_noise_variance: float
-    context_length: int | str | tuple[int, ...] | dict[int, float]
-    _normal_teachers: "_NormalTeachers | None"
+    context_length: CheckedLength
+    _normal_teachers: NormalTeachers | None
     _inputs: dict[str, Any]
+    """The arguments as they were written, of which the attributes `exact_…` are made."""
 
-    # Long because it names each number of the task twice: as it was written, and as a double.
     def __init__(
         self,
         eigenvalues: Numbers | None = None,
@@ -139,42 +131,28 @@ class Task(Settings):
         covariance_name, written_Λ = _input_covariance(eigenvalues, covariance)
         exact_trace = None if trace is None else _checked_trace(trace)
         Λ = _rescaled(written_Λ, exact_trace)
-        mean = np.zeros(len(Λ))
+        D = len(Λ)
+        mean = np.zeros(D)
         if input_mean is not None:
-            mean = number_array("input_mean", input_mean, (len(Λ),)).doubles
+            mean = number_array("input_mean", input_mean, (D,)).doubles
         law_of_z = inputs if isinstance(inputs, Inputs) else Inputs.named(inputs)
-        law_of_z.check(len(Λ))
-        if teachers is not None:
-            _refuse_second_law(teacher_covariance, fixed_teacher, in_context_fraction)
-            law = checked_law(teachers)
-            _refuse_other_dimension(law, len(Λ))
-            normal = _as_normal_teachers(law)
+        law_of_z.check(D)
+
+        normal_arguments = (teacher_covariance, fixed_teacher, in_context_fraction)
+        normal: NormalTeachers | None
+        if teachers is None:
+            normal = normal_teachers(*normal_arguments, D)
+            law = normal.law
         else:
-            normal = _normal_teachers(
-                teacher_covariance, fixed_teacher, in_context_fraction, len(Λ)
-            )
+            refuse_second_law(*normal_arguments)
+            law = checked_law(teachers)
+            refuse_other_dimension(law, D)
+            normal = as_normal_teachers(law)
+
         noise = nonnegative("noise_variance", noise_variance)
         query_noise = noise
         if query_noise_variance is not None:
             query_noise = nonnegative("query_noise_variance", query_noise_variance)
-        length = _context_length(context_length)
-
-        # Numbers as they were written, of which `exact_…` are made.
-        written: dict[str, Any] = {covariance_name: frozen_numbers(written_Λ)}
-        if exact_trace is not None:
-            written["trace"] = exact_trace
-        if np.any(mean):
-            written["input_mean"] = mean
-        if not law_of_z.is_gaussian:
-            written["inputs"] = law_of_z
-        if normal is None:
-            written["teachers"] = law
-        else:
-            written |= normal.written
-        written["noise_variance"] = noise
-        if float(query_noise) != float(noise):
-            written["query_noise_variance"] = query_noise
-        written["context_length"] = length
 
         self._set(
             covariance=read_only(Λ),
@@ -183,10 +161,28 @@ class Task(Settings):
             teachers=law if normal is None else normal.law,
             noise_variance=float(noise),
             query_noise_variance=float(query_noise),
-            context_length=length,
+            context_length=checked_context_length(context_length),
             _normal_teachers=normal,
-            _inputs=written,
         )
+        numbers = {covariance_name: frozen_numbers(written_Λ), "noise_variance": noise}
+        if exact_trace is not None:
+            numbers["trace"] = exact_trace
+        if float(query_noise) != float(noise):
+            numbers["query_noise_variance"] = query_noise
+        self._set(_inputs=numbers | self._laws_and_lengths())
+
+    def _laws_and_lengths(self) -> dict[str, Any]:
+        """The arguments other than numbers of Λ and of the noise, where they differ from their defaults."""
+        arguments: dict[str, Any] = {"context_length": self.context_length}
+        if np.any(self.input_mean):
+            arguments["input_mean"] = self.input_mean
+        if not self.inputs.is_gaussian:
+            arguments["inputs"] = self.inputs
+        if self._normal_teachers is None:
+            arguments["teachers"] = self.teachers
+        else:
+            arguments |= self._normal_teachers.written
+        return arguments
 
     def _set(self, **values: object) -> None:
         for name, value in values.items():
@@ -207,7 +203,7 @@ class Task(Settings):
         """p, 1 without a fixed teacher; ValueError where the law of teachers is another."""
         return float(self._normal("in_context_fraction").fraction)
 
-    def _normal(self, name: str) -> "_NormalTeachers":
+    def _normal(self, name: str) -> NormalTeachers:
         """What describes teachers N(0, Ω) beside a fixed one; ValueError where the law is another."""
         if self._normal_teachers is None:
             kind = type(self.teachers).__name__
@@ -239,21 +235,12 @@ class Task(Settings):
     @property
     def context_lengths(self) -> tuple[int, ...]:
         """Every context length the loss averages over, in increasing order: (N,), or (1, …, N)."""
-        if isinstance(self.context_length, int):
-            return (self.context_length,)
-        if isinstance(self.context_length, str):
-            first, last = self.context_length.split("..")
-            return tuple(range(int(first), int(last) + 1))
-        return tuple(self.context_length)
+        return averaged_lengths(self.context_length)
 
     @cached_property
     def context_weights(self) -> FloatArray:
         """The weight of each of `context_lengths` in the loss, summing to 1, (L,)."""
-        count = len(self.context_lengths)
-        if not isinstance(self.context_length, dict):
-            return read_only(np.full(count, 1 / count))
-        weights = list(self.context_length.values())
-        return read_only(np.array(weights) / math.fsum(weights))
+        return length_weights(self.context_length)
 
     @cached_property
     def eigenvalues(self) -> FloatArray:
@@ -400,15 +387,7 @@ class Task(Settings):
             settings["query_noise_variance"] = as_stored(
                 self.query_noise_variance, self.exact_query_noise_variance
             )
-        return settings | {"context_length": self._stored_context_length()}
-
-    def _stored_context_length(self) -> Any:
-        """The context length as JSON and TOML have it: lists, and tables with text for their keys."""
-        if isinstance(self.context_length, dict):
-            return {str(n): weight for n, weight in self.context_length.items()}
-        if isinstance(self.context_length, tuple):
-            return list(self.context_length)
-        return self.context_length
+        return settings | {"context_length": stored_length(self.context_length)}
 
     @property
     def exact_query_noise_variance(self) -> Fraction:
@@ -504,16 +483,6 @@ def _input_covariance(
     return "eigenvalues", spectrum
 
 
-def positive_semidefinite(name: str, value: Numbers, dimension: int | None) -> Written:
-    """A covariance (D, D) as it is written; ValueError names it unless it is symmetric, semidefinite and not 0."""
-    written = symmetric(name, value, dimension)
-    matrix = written.doubles
-    smallest_eigenvalue(name, matrix)
-    if not np.any(matrix):
-        raise ValueError(f"{name} is 0 everywhere: pass variances that are not all 0")
-    return written
-
-
 def _checked_trace(trace: object) -> float | Fraction:
     """The trace, as a fraction where no double prints as it."""
     value = number(trace)
@@ -552,211 +521,6 @@ def _exactly_rescaled(exact: NDArray[Any], trace: float | Fraction) -> FloatArra
 def _as_matrix(array: FloatArray) -> FloatArray:
     """Λ (D, D) from eigenvalues (D,) or itself."""
     return np.diag(array) if array.ndim == 1 else array
-
-
-@dataclass(frozen=True)
-class _NormalTeachers:
-    """Teachers N(0, Ω), with probability p beside a fixed one w₀: as doubles, as a law, and as they were written."""
-
-    law: TeacherLaw
-    covariance: FloatArray
-    fixed: FloatArray | None
-    fraction: float | Fraction
-    written: dict[str, Any]
-
-
-def _normal_teachers(
-    covariance: Numbers | None,
-    fixed_teacher: Numbers | None,
-    fraction: object,
-    dimension: int,
-) -> _NormalTeachers:
-    """Teachers as `teacher_covariance`, `fixed_teacher` and `in_context_fraction` describe them."""
-    Ω = _teacher_covariance(covariance, dimension)
-    w0, p = _mixture(fixed_teacher, fraction, dimension)
-    # As it was written, so that the law holds the exact numbers as well.
-    normal = Gaussian(Ω.doubles if Ω.exact is None else Ω.exact)
-    written: dict[str, Any] = {"teacher_covariance": frozen_numbers(Ω)}
-    if w0 is None:
-        return _NormalTeachers(normal, read_only(Ω.doubles), None, p, written)
-    written["fixed_teacher"] = frozen_numbers(w0)
-    written["in_context_fraction"] = p
-    exact_p = exact_fraction(p)
-    law = Mixture((exact_p, normal), (1 - exact_p, Pool(w0.doubles[None])))
-    return _NormalTeachers(law, read_only(Ω.doubles), read_only(w0.doubles), p, written)
-
-
-def _as_normal_teachers(law: TeacherLaw) -> _NormalTeachers | None:
-    """The same of a law that is N(0, Ω) with one output, alone or beside one fixed teacher; None of another."""
-    if isinstance(law, Mixture):
-        if len(law.laws) != 2:
-            return None
-        normal, fixed = law.laws
-        is_fixed = isinstance(fixed, Pool) and len(fixed.teachers) == 1
-        if not _is_centred(normal) or not isinstance(fixed, Pool) or not is_fixed:
-            return None
-        if fixed.signs or fixed.recipe is not None:
-            return None
-        return _normal_teachers(
-            _covariance_of(normal),
-            fixed.teachers[0, 0],
-            law.exact_shares[0],
-            law.dimension,
-        )
-    if not _is_centred(law):
-        return None
-    return _normal_teachers(_covariance_of(law), None, None, law.dimension)
-
-
-def _is_centred(law: TeacherLaw) -> bool:
-    """Whether a law is N(0, Ω) with one output."""
-    return isinstance(law, Gaussian) and law.symmetric and law.outputs == 1
-
-
-def _covariance_of(law: TeacherLaw) -> Numbers:
-    """Ω of N(0, Ω), as it was written."""
-    assert isinstance(law, Gaussian)
-    return law.written.doubles if law.written.exact is None else law.written.exact
-
-
-def _refuse_second_law(*arguments: object) -> None:
-    """ValueError where Ω, w₀ or p, in this order, come beside a law of teachers."""
-    names = ("teacher_covariance", "fixed_teacher", "in_context_fraction")
-    stated = [
-        name for name, value in zip(names, arguments, strict=True) if value is not None
-    ]
-    if stated:
-        raise ValueError(
-            f"teachers= says everything about the teacher: leave {' and '.join(stated)} out"
-        )
-
-
-def _refuse_other_dimension(law: TeacherLaw, dimension: int) -> None:
-    if law.dimension != dimension:
-        raise ValueError(
-            f"teachers are for x of dimension {law.dimension}, and Λ is {dimension} × {dimension}"
-        )
-
-
-def _teacher_covariance(value: Numbers | None, dimension: int) -> Written:
-    if value is None:
-        return Written(np.eye(dimension), None)
-    return positive_semidefinite("teacher_covariance", value, dimension)
-
-
-def _mixture(
-    fixed_teacher: Numbers | None, fraction: object, dimension: int
-) -> tuple[Written | None, float | Fraction]:
-    value = number(fraction)
-    if fixed_teacher is None:
-        if fraction is not None and value != 1:
-            raise ValueError(
-                f"in_context_fraction {in_message(fraction)} needs a fixed_teacher for the other sequences"
-            )
-        return None, 1.0
-    if value is None or not 0 <= value <= 1:
-        raise ValueError(
-            f"a fixed_teacher needs in_context_fraction between 0 and 1, not {in_message(fraction)}"
-        )
-    return number_array("fixed_teacher", fixed_teacher, (dimension,)), value
-
-
-def _context_length(value: object) -> int | str | tuple[int, ...] | dict[int, float]:
-    """N, "n0..N", lengths, or {length: weight}; ValueError for anything else, and for more than can be computed."""
-    if isinstance(value, str):
-        # At most 4001 digits, which Python turns into a number at once.
-        digits = r"(0|[1-9][0-9]{0,4000})"
-        match = re.fullmatch(rf" *(?:{digits} *\.\. *)?{digits} *", value)
-        if match and match[1] is not None:
-            return _range_of_lengths(int(match[1]), int(match[2]), value)
-        if match and int(match[2]) >= 1:
-            return _one_length(int(match[2]))
-    elif is_whole_number(value, least=1):
-        return _one_length(int(value))
-    elif isinstance(value, Mapping) and value:
-        _refuse_many_lengths(len(value))
-        return _weighted_lengths(value)
-    elif _is_sequence(value) and len(value):
-        _refuse_many_lengths(len(value))
-        return _listed_lengths(list(value))
-    raise ValueError(
-        'context_length must be N ≥ 1, "n0..N" with n0 ≤ N, a list or {n: weight}, '
-        f"not {in_message(value)}"
-    )
-
-
-def _is_sequence(value: object) -> TypeGuard[Sequence[Any]]:
-    """Whether a value lists lengths: not text, nor an array of no axis."""
-    is_array = isinstance(value, np.ndarray) and value.ndim > 0
-    return is_array or isinstance(value, (list, tuple, range))
-
-
-def _refuse_many_lengths(count: int) -> None:
-    if count > MOST_LENGTHS:
-        raise ValueError(
-            f"context_length averages over more than {MOST_LENGTHS} lengths: pass one N, or fewer"
-        )
-
-
-def _one_length(length: int) -> int:
-    if length > LONGEST:
-        raise ValueError(
-            f"context_length must be at most {LONGEST}, up to where numbers are exact"
-        )
-    return length
-
-
-def _range_of_lengths(first: int, last: int, given: str) -> str:
-    if first > last or last < 1:
-        raise ValueError(
-            'context_length must be N ≥ 1, "n0..N" with n0 ≤ N, a list or {n: weight}, '
-            f"not {given!r}"
-        )
-    if last - first >= MOST_LENGTHS:
-        raise ValueError(
-            f"context_length {first}..{last} averages over more than {MOST_LENGTHS} lengths: pass one N"
-        )
-    _one_length(last)
-    return f"{first}..{last}"
-
-
-def _listed_lengths(lengths: list[Any]) -> int | tuple[int, ...]:
-    """The lengths of a list in increasing order, or the only one."""
-    for length in lengths:
-        if not is_whole_number(length, least=0):
-            raise ValueError(
-                f"context_length must list whole numbers of at least 0, not {in_message(length)}"
-            )
-        _one_length(int(length))
-    ordered = sorted(int(length) for length in lengths)
-    if len(set(ordered)) < len(ordered):
-        raise ValueError(
-            "context_length lists a length twice: write {length: weight} to weigh them"
-        )
-    if ordered[-1] < 1:
-        raise ValueError("context_length must hold a length of at least 1")
-    return ordered[0] if len(ordered) == 1 else tuple(ordered)
-
-
-def _weighted_lengths(weights: Mapping[Any, Any]) -> int | dict[int, float]:
-    """Length → weight in increasing order, or the only length; keys may be text, as files have them."""
-    by_length: dict[int, float] = {}
-    for key, value in weights.items():
-        is_text = isinstance(key, str) and re.fullmatch("[0-9]{1,16}", key)
-        length = int(key) if is_text else key
-        weight = number(value)
-        # As a double: a fraction such as 10⁻⁴⁰⁰ would weigh nothing.
-        if weight is None or not 0 < float(weight) <= LARGEST_WEIGHT:
-            raise ValueError(
-                f"the weight of context_length {key} must be a positive number, not {in_message(value)}"
-            )
-        if length in by_length:
-            raise ValueError(f"context_length {length} is stated twice")
-        by_length[length] = float(weight)
-    lengths = _listed_lengths(list(by_length))
-    if isinstance(lengths, int):
-        return lengths
-    return {length: by_length[length] for length in lengths}
 
 
 def eigenvalue_list(text: str) -> Sequence[float | Fraction]:

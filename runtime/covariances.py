@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arrays import FloatArray
+from .decimals import Numbers, Written, symmetric
 
 
 def is_diagonal(matrix: FloatArray) -> bool:
@@ -36,6 +37,16 @@ def smallest_eigenvalue(name: str, matrix: FloatArray) -> float:
             f"{name} must be positive semidefinite: its smallest eigenvalue is {smallest:.3g}"
         )
     return smallest if smallest > rounding else 0.0
+
+
+def positive_semidefinite(name: str, value: Numbers, dimension: int | None) -> Written:
+    """A covariance (D, D) as it is written; ValueError names it unless it is symmetric, semidefinite and not 0."""
+    written = symmetric(name, value, dimension)
+    matrix = written.doubles
+    smallest_eigenvalue(name, matrix)
+    if not np.any(matrix):
+        raise ValueError(f"{name} is 0 everywhere: pass variances that are not all 0")
+    return written
 
 
 def covariance_root(covariance: FloatArray) -> FloatArray:

@@ -261,6 +261,7 @@ CLEAN = {
     "task.py": "from .runtime.files import save\nfrom .teachers import Pool",
     "teachers/__init__.py": "",
     "inputs.py": "",
+    "context_lengths.py": "",
 }
 """A package that keeps the contracts of pyproject.toml; they name these floors."""
 

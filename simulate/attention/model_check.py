@@ -5,7 +5,7 @@ differences say whether it is. Both are taken along one random direction of ever
 """
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -343,15 +343,46 @@ def _refuse_wrong_pullback(model: Parametrization, weights: Weights) -> None:
     own = getattr(model, "pullback", None)
     if own is None:
         return
-    draws = np.random.default_rng(len(weights))
-    grad_a, grad_B = (
-        draws.standard_normal(array.shape) for array in heads_of(model, weights)
-    )
     if not callable(own):
         raise ValueError(
             f"pullback must be a method (weights, grad_a, grad_B), not {own!r:.80}"
         )
+    draws = np.random.default_rng(len(weights))
+    a, B = heads_of(model, weights)
+    gradient_of_heads = (
+        draws.standard_normal(a.shape),
+        draws.standard_normal(B.shape),
+    )
+    gradients = _pulled_back(own, weights, gradient_of_heads)
+    for name, weight in weights.items():
+        gradient = _checked_gradient(gradients[name], name, weight.shape)
+        # ⟨gradient, direction⟩ is the derivative of ⟨grad_a, a⟩ + ⟨grad_B, B⟩ along the direction.
+        direction = _direction(weight)
+        heads = _shifted(model, weights, name, direction)
+        expected = _imaginary_product(gradient_of_heads, heads) / STEP
+        given = float(np.vdot(gradient, direction))
+        terms = float(np.sum(np.abs(gradient * direction)))
+        if not abs(given - expected) <= _PULLBACK * max(abs(expected), terms):
+            raise ValueError(
+                f"pullback is wrong in {name!r}: along one direction it says {given:.6g}, and heads {expected:.6g}"
+            )
+
+
+def _imaginary_product(gradient: Heads, heads: Heads) -> float:
+    """⟨grad_a, Im a⟩ + ⟨grad_B, Im B⟩."""
+    grad_a, grad_B = gradient
+    a, B = heads
+    return float(np.vdot(grad_a, a.imag) + np.vdot(grad_B, B.imag))
+
+
+def _pulled_back(
+    own: Callable[..., object],
+    weights: Weights,
+    gradient_of_heads: Heads,
+) -> Mapping[str, object]:
+    """What a model's own `pullback` gives, by name; ValueError if it changes the weights or misses one."""
     copies = {name: value.copy() for name, value in weights.items()}
+    grad_a, grad_B = gradient_of_heads
     gradients = own(copies, grad_a.copy(), grad_B.copy())
     for name, value in weights.items():
         if not np.array_equal(copies.get(name, np.nan), value):
@@ -362,19 +393,7 @@ def _refuse_wrong_pullback(model: Parametrization, weights: Weights) -> None:
         raise ValueError(
             f"pullback must return the gradients of {', '.join(weights)} by name, not {gradients!r:.80}"
         )
-    for name in weights:
-        gradient = _checked_gradient(gradients[name], name, weights[name].shape)
-        # ⟨gradient, direction⟩ is the derivative of ⟨grad_a, a⟩ + ⟨grad_B, B⟩ along the direction.
-        direction = _direction(weights[name])
-        moved_a, moved_B = _shifted(model, weights, name, direction)
-        slope = np.vdot(grad_a, moved_a.imag) + np.vdot(grad_B, moved_B.imag)
-        expected = float(slope / STEP)
-        given = float(np.vdot(gradient, direction))
-        terms = float(np.sum(np.abs(gradient * direction)))
-        if not abs(given - expected) <= _PULLBACK * max(abs(expected), terms):
-            raise ValueError(
-                f"pullback is wrong in {name!r}: along one direction it says {given:.6g}, and heads {expected:.6g}"
-            )
+    return gradients
 
 
 def _checked_gradient(

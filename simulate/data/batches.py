@@ -12,7 +12,7 @@ from ...runtime.checks import whole_number
 from ...runtime.machine import refuse_too_large
 from ...task import Task
 from ...teachers import Mixture
-from .draws import drawn_teachers, input_root
+from .draws import add_noise, drawn_teachers, input_root
 from .prompts import (
     Data,
     PromptsOfTask,
@@ -83,35 +83,25 @@ class FreshPrompts(PromptsOfTask):
 
     def at(self, step: int) -> Sequences:
         """The prompts of a step: tokens (b, N+1, D+K) and targets (b, N+1, K)."""
-        task, D = self.task, self.dimension
+        D = self.dimension
         draws = stream(self.seed, "batches", whole_number(step, "step", least=0))
-        rows = self._rows
         # Written in place: a copy of every token costs a fifth of their draws.
-        tokens = np.empty((self.batch, rows, D + self.outputs))
+        tokens = np.empty((self.batch, self._rows, D + self.outputs))
+        self._write_inputs(tokens, draws)
         x, y = tokens[..., :D], tokens[..., D:]
-
-        z = task.inputs.draw(draws, (self.batch, rows, D))
-        np.matmul(
-            z.reshape(-1, D),
-            self._root.T,
-            out=tokens.reshape(-1, y.shape[2] + D)[:, :D],
-        )
-        if self._has_mean:
-            x += task.input_mean
         W = self._teachers(draws)  # (b, K, D)
         np.matmul(x, W.swapaxes(1, 2), out=y)
-        if not task.noise_variance and not task.query_noise_variance:
-            return Sequences(tokens, y)
-
-        noise = draws.standard_normal(y.shape)
-        if task.query_noise_variance == task.noise_variance:
-            noise *= np.sqrt(task.noise_variance)
-            y += noise
-            return Sequences(tokens, y)
-        targets = y + np.sqrt(task.query_noise_variance) * noise
-        y += np.sqrt(task.noise_variance) * noise
-        y[:, -1] = targets[:, -1]  # the last row is a query always
+        targets = add_noise(self.task, y, draws)
         return Sequences(tokens, targets)
+
+    def _write_inputs(self, tokens: FloatArray, draws: np.random.Generator) -> None:
+        """x = mean + Λ^½ z, the first D entries of every token (b, N+1, D+K)."""
+        D = self.dimension
+        z = self.task.inputs.draw(draws, (*tokens.shape[:2], D))
+        x = tokens.reshape(-1, tokens.shape[2])[:, :D]  # (b(N+1), D)
+        np.matmul(z.reshape(-1, D), self._root.T, out=x)
+        if self._has_mean:
+            x += self.task.input_mean
 
     def _teachers(self, draws: np.random.Generator) -> FloatArray:
         """The teachers of a batch (b, K, D); their order does not matter to a mean."""

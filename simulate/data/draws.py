@@ -43,3 +43,22 @@ def drawn_teachers(
             f"draw of the law of teachers must give finite numbers of shape {shape}, not {W.shape}"
         )
     return W
+
+
+def add_noise(task: Task, y: FloatArray, draws: np.random.Generator) -> FloatArray:
+    """The targets of labels y (P, N+1, K), to which their noise is added in place.
+
+    They are y itself unless the query's noise differs; then one normal number of each row gives both the label that
+    the context shows and the one that is asked for. The last row is a query always, and shows its target.
+    """
+    if not task.noise_variance and not task.query_noise_variance:
+        return y
+    noise = draws.standard_normal(y.shape)
+    if task.query_noise_variance == task.noise_variance:
+        noise *= np.sqrt(task.noise_variance)
+        y += noise
+        return y
+    targets: FloatArray = y + np.sqrt(task.query_noise_variance) * noise
+    y += np.sqrt(task.noise_variance) * noise
+    y[:, -1] = targets[:, -1]
+    return targets

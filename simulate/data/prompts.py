@@ -20,7 +20,7 @@ from ...runtime.display import Displayed, Summary
 from ...runtime.machine import refuse_too_large
 from ...task import Task
 from ...teachers import Mixture, Pool
-from .draws import drawn_teachers, inputs_of
+from .draws import add_noise, drawn_teachers, inputs_of
 
 CHUNK = 4096
 """Sequences a chunk: part of the definition of the data, since every chunk has random streams of its own."""
@@ -381,26 +381,12 @@ class Prompts(PromptsOfTask, Displayed):
         if self.centre:
             x = x - self._sample_moments.x_mean + self.task.input_mean
         y = np.matmul(x, W.swapaxes(1, 2))  # (P, N+1, K)
-        noise = self._noise(draws.noise, y.shape)
-        labels = y.copy()
-        if self.task.noise_variance:
-            labels += np.sqrt(self.task.noise_variance) * noise
+        targets = add_noise(self.task, y, draws.noise)
         if self.random_labels:
             # Labels that have nothing to do with x; the query's stays true: it is what the model is asked for.
-            random_labels = draws.labels.standard_normal(labels.shape[:2])
-            labels[~random_teacher, :-1, 0] = random_labels[~random_teacher, :-1]
-        if self.task.query_noise_variance == self.task.noise_variance:
-            return labelled(x, labels, labels)
-        targets = y + np.sqrt(self.task.query_noise_variance) * noise
-        return labelled(x, labels, targets)
-
-    def _noise(
-        self, draws: np.random.Generator, shape: tuple[int, ...]
-    ) -> FloatArray | float:
-        """Standard normal noise of labels (P, N+1, K), 0 where no label has any."""
-        if not self.task.noise_variance and not self.task.query_noise_variance:
-            return 0.0
-        return draws.standard_normal(shape)
+            random_labels = draws.labels.standard_normal(y.shape[:2])
+            y[~random_teacher, :-1, 0] = random_labels[~random_teacher, :-1]
+        return labelled(x, y, targets)
 
     def _with_random_teacher(self, index: int, size: int) -> BoolArray:
         """Which sequences of a chunk (P,) have a random teacher, beside a fixed one: the first of the sample."""

@@ -36,8 +36,10 @@ CHANGED = {
     "models/attention.py": BOTH,
     "task.py": BOTH,
     "inputs.py": BOTH,
+    "context_lengths.py": BOTH,
     "teachers/gaussian.py": BOTH,
     "teachers/mixture.py": BOTH,
+    "teachers/normal.py": BOTH,
     "teachers/pool.py": BOTH,
     "teachers/sphere.py": set(),
     "teachers/__init__.py": set(),
@@ -67,7 +69,7 @@ def package(tmp_path_factory):
     root = tmp_path_factory.mktemp("package")
     for folder in ("models", "runtime", "simulate", "teachers"):
         shutil.copytree(ROOT / folder, root / folder)
-    for name in ("task.py", "inputs.py", "__init__.py"):
+    for name in ("task.py", "inputs.py", "context_lengths.py", "__init__.py"):
         shutil.copy(ROOT / name, root / name)
     return root
 
