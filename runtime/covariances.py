@@ -75,3 +75,15 @@ def symmetric_root(matrix: FloatArray) -> FloatArray:
     values, vectors = np.linalg.eigh(matrix)
     roots = np.sqrt(np.where(values > eigenvalue_rounding(values), values, 0.0))
     return np.asarray((vectors * roots) @ vectors.T)
+
+
+def inverse_root(matrix: FloatArray) -> FloatArray:
+    """The inverse of the symmetric root of a positive definite matrix.
+
+    >>> inverse_root(np.diag([4.0, 0.25]))
+    array([[0.5, 0. ],
+           [0. , 2. ]])
+    """
+    values, vectors = np.linalg.eigh(matrix)
+    scaled = vectors / np.sqrt(values)
+    return np.asarray(scaled @ vectors.T)

@@ -153,6 +153,18 @@ def pool_posterior(
             f"pool_posterior is for a task with teachers=Pool(…), not with {type(pool).__name__}: ridge is the "
             "posterior mean of Gaussian teachers"
         )
+    x, labels, query = _checked_prompts_of(task, x, y, query)
+    fit = _log_likelihoods(x, labels, pool, math.sqrt(task.noise_variance))
+    posterior = _pool_weights(fit, pool.member_weights)
+    W = pool.members  # (k, K, D)
+    prediction = np.einsum("pk,kia,pa->pi", posterior, W, query, optimize=True)
+    return np.asarray(prediction[:, 0] if task.outputs == 1 else prediction)
+
+
+def _checked_prompts_of(
+    task: Task, x: ArrayLike, y: ArrayLike, query: ArrayLike
+) -> Prompts:
+    """x (P, N, D), labels (P, N, K) and query (P, D) of D and K of the task; ValueError for others."""
     K = task.outputs
     labels = real_array(y, "y")
     if K == 1:
@@ -165,15 +177,19 @@ def pool_posterior(
             f"x must be (P, N, {task.dimension}) and y (P, N{'' if K == 1 else f', {K}'}) for this task, not "
             f"{x.shape} and {np.shape(y)}"
         )
+    return x, labels, query
+
+
+def _log_likelihoods(
+    x: FloatArray, labels: FloatArray, pool: Pool, σ: float
+) -> FloatArray:
+    """Logarithm of the likelihood of each teacher of the pool given each context, (P, k), up to a constant."""
     W = pool.members  # (k, K, D)
-    σ = math.sqrt(task.noise_variance)
-    fit = np.empty((len(x), len(W)))  # logarithm of the likelihood, (P, k)
+    logarithms = np.empty((len(x), len(W)))
     for i, teacher in enumerate(W):
         terms = _Labels(labels, x @ teacher.T, np.abs(x) @ np.abs(teacher.T))
-        fit[:, i] = terms.log_likelihood(σ) if σ > 0 else terms.log_consistency()
-    posterior = _pool_weights(fit, pool.member_weights)
-    prediction = np.einsum("pk,kia,pa->pi", posterior, W, query, optimize=True)
-    return np.asarray(prediction[:, 0] if K == 1 else prediction)
+        logarithms[:, i] = terms.log_likelihood(σ) if σ > 0 else terms.log_consistency()
+    return logarithms
 
 
 class _Labels(NamedTuple):

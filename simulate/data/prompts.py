@@ -15,7 +15,7 @@ from ...runtime.checks import (
     true_or_false,
     whole_number,
 )
-from ...runtime.covariances import covariance_root
+from ...runtime.covariances import covariance_root, inverse_root
 from ...runtime.display import Displayed, Summary
 from ...runtime.machine import refuse_too_large
 from ...task import Task
@@ -519,7 +519,7 @@ class Prompts(PromptsOfTask, Displayed):
         unmixing = np.eye(self.dimension)
         if self.whiten:
             second_moment = total.teacher_products / self.sequences
-            unmixing = _inverse_root(second_moment - np.outer(mean, mean))
+            unmixing = inverse_root(second_moment - np.outer(mean, mean))
         return SampleMoments(mean, unmixing, total.x / self.sequences)
 
 
@@ -583,11 +583,3 @@ def joined(pieces: list[Sequences], dimension: int) -> Sequences:
     if labels_of_tokens:
         return Sequences(tokens, tokens[..., dimension:])
     return Sequences(tokens, np.concatenate([piece.targets for piece in pieces]))
-
-
-def _inverse_root(matrix: FloatArray) -> FloatArray:
-    """The inverse of the positive root of a symmetric positive matrix."""
-    values, vectors = np.linalg.eigh(matrix)
-    scaled = vectors / np.sqrt(values)
-    root: FloatArray = scaled @ vectors.T
-    return root

@@ -77,22 +77,3 @@ def diagonals(maps: FloatArray, basis: FloatArray) -> FloatArray:
     """Entries e_dᵀ M e_d (T, D) of maps (T, D, D) along the columns e_d of a basis (D, D)."""
     entries: FloatArray = np.einsum("id,tij,jd->td", basis, maps, basis)
     return entries
-
-
-def symmetric_root(matrix: FloatArray) -> FloatArray:
-    """The symmetric square root of a positive definite matrix (D, D).
-
-    >>> symmetric_root(np.diag([4.0, 9.0])).round(12)
-    array([[2., 0.],
-           [0., 3.]])
-    """
-    values, vectors = np.linalg.eigh(matrix)
-    root: FloatArray = vectors * np.sqrt(values) @ vectors.T
-    return root
-
-
-def inverse_root(matrix: FloatArray) -> FloatArray:
-    """The symmetric inverse square root of a positive definite matrix (D, D)."""
-    values, vectors = np.linalg.eigh(matrix)
-    root: FloatArray = vectors / np.sqrt(values) @ vectors.T
-    return root

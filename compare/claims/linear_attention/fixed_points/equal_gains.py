@@ -10,6 +10,7 @@ import numpy as np
 from .....models.attention import Separate
 from .....models.protocol import Weights
 from .....runtime.arrays import FloatArray
+from .....runtime.covariances import inverse_root
 from .....simulate import from_moments, objective
 from .....simulate.attention.initialisation import restricted
 from .....simulate.attention.objectives import Objective
@@ -18,7 +19,7 @@ from .....theory import FixedPoint, fixed_point
 from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.evidence import Evidence
 from ....metrics.curvature import hessian_index
-from ..common.fixtures import every_entry, inverse_root
+from ..common.fixtures import every_entry
 from ..common.quadrature import weighted_prompts
 from ..setting.amplitudes import ROTATION
 from ..symbolic.identities import Formulas, proof

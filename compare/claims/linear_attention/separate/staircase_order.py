@@ -9,6 +9,7 @@ import numpy as np
 from .....models.attention import Separate
 from .....models.protocol import Weights
 from .....runtime.arrays import BoolArray, FloatArray, IndexArray
+from .....runtime.covariances import symmetric_root
 from .....simulate import flow, initial_weights
 from .....task import Task
 from .....theory import Population, population, staircase
@@ -21,7 +22,6 @@ from ..common.fixtures import (
     NON_COMMUTING,
     STEEP_TEACHERS,
     head_maps,
-    symmetric_root,
 )
 
 SCALE = 5e-3

@@ -7,6 +7,7 @@ import numpy as np
 
 from .....models.attention import Separate
 from .....runtime.arrays import FloatArray
+from .....runtime.covariances import inverse_root
 from .....simulate import Statistics, from_moments, objective
 from .....simulate.attention.objectives import Objective
 from .....task import Task
@@ -14,7 +15,7 @@ from .....theory import population
 from ....evidence.claim import Claim, RunContext
 from ....evidence.judges import equal_within
 from ..common.controls import LONGER_CONTEXT, with_context
-from ..common.fixtures import inverse_root, separate_head
+from ..common.fixtures import separate_head
 from ..common.quadrature import weighted_prompts
 
 ONE_HEAD = Separate(heads=1)
