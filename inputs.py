@@ -15,6 +15,14 @@ from .runtime.checks import (
     true_or_false,
 )
 from .runtime.display import Displayed, Summary
+from .runtime.sampled_moments import (
+    along,
+    directions,
+    excess,
+    excess_of_products,
+    has_heavy_tails,
+    is_symmetric,
+)
 
 INPUT_LAWS = ("gaussian", "uniform", "rademacher", "sphere")
 """Laws of z that have a name: normal, uniform on a cube, signs, and uniform on the sphere of radius √D."""
@@ -24,12 +32,6 @@ Draw = Callable[[np.random.Generator, tuple[int, ...]], ArrayLike]
 
 _SAMPLES = 10_000
 """Pairs of z by which a law of the user's own is tried: a mean off by 0.05, or a variance by a tenth, is found."""
-
-_DEVIATIONS = 6.0
-"""Standard errors up to which sampled moments may be off: once in 10⁸ for each entry."""
-
-_LARGEST_PART = 0.02
-"""Most of a sampled moment that may be one draw's where the moment is trusted: a normal law has 0.003 at order 4."""
 
 _FINGERPRINT = 16
 """Draws by which two laws of the user's own are told apart."""
@@ -61,7 +63,9 @@ class Inputs(Displayed):
             )
         self.name: str | None = None
         self.elliptical = true_or_false(elliptical, "elliptical")
-        self.moments = _checked_moments(moments or {})
+        self.moments = _checked_moments({} if moments is None else moments)
+        if self.elliptical:
+            _refuse_odd_moments(self.moments)
         self._draw = draw
 
     @classmethod
@@ -113,7 +117,7 @@ class Inputs(Displayed):
         """ValueError unless z of a law of the user's own are what x = mean + Λ^½ z needs in this dimension.
 
         They come from the generator alone, and have mean 0, covariance I, none with another token's z, and the
-        moments of order 4 that are stated as numbers.
+        moments that are stated, where the tails let draws tell.
         """
         if self.name is not None:
             return
@@ -124,16 +128,19 @@ class Inputs(Displayed):
         z = self.draw(np.random.default_rng(1), (_SAMPLES, 2, dimension))
         first, second = z[:, 0], z[:, 1]
         gap = max(
-            _excess(np.eye(dimension), first, first),
-            _excess(np.zeros((dimension, dimension)), first, second),
-            _excess(np.zeros((dimension, 1)), first, np.ones((_SAMPLES, 1))),
+            excess_of_products(np.eye(dimension), first, first),
+            excess_of_products(np.zeros((dimension, dimension)), first, second),
+            excess(np.zeros(dimension), first),
         )
         if gap > 0:
             raise ValueError(
                 "the law of inputs must have mean 0 and covariance I, since Λ scales it, and independent tokens: "
                 f"{_SAMPLES} draws are off by {gap:.3g}"
             )
-        self._check_fourth_moment(first)
+        if self.elliptical:
+            _refuse_directions(first)
+        for order, moment in self.moments.items():
+            self._check_moment(order, moment, first)
 
     def _refuse_other_dimension(self, dimension: int) -> None:
         """ValueError if a dense moment is of z of another dimension."""
@@ -144,29 +151,26 @@ class Inputs(Displayed):
                     f"and Λ is {dimension} × {dimension}"
                 )
 
-    def _check_fourth_moment(self, z: FloatArray) -> None:
-        """ValueError if z (P, D) contradict the fourth moment that is stated as a number, or rotation invariance."""
+    def _check_moment(self, order: int, moment: FloatArray, z: FloatArray) -> None:
+        """ValueError if z (P, D) contradict a moment that is stated."""
         D = z.shape[1]
-        ones = np.ones((len(z), 1))
-        of_entries = z**4
-        of_length = np.sum(z**2, axis=1, keepdims=True) ** 2
-        if _has_heavy_tails(of_entries):
+        if moment.ndim:
+            vectors = directions(D)
+            wanted = along(moment, vectors)
+            values = (z @ vectors.T) ** order
+        elif self.elliptical:
+            wanted = moment[None]
+            values = np.linalg.norm(z, axis=1, keepdims=True) ** order
+        else:
+            wanted = np.full(D, moment)
+            values = z**order
+        if has_heavy_tails(np.abs(values)):
             return
-        # E z_i⁴ = 3 E|z|⁴ / D(D+2) of every rotation-invariant law.
-        excess = of_entries - 3 * of_length / (D * (D + 2))
-        if self.elliptical and _excess(np.zeros((D, 1)), excess, ones) > 0:
-            raise ValueError(
-                "the law of inputs is stated as elliptical, and its draws are not rotation invariant"
-            )
-        fourth = self.moments.get(4)
-        if fourth is None or fourth.ndim:
-            return
-        powers = of_length if self.elliptical else of_entries
-        gap = _excess(np.full((powers.shape[1], 1), fourth), powers, ones)
+        gap = excess(wanted, values)
         if gap > 0:
+            stated = f"stated as {float(moment):g}" if not moment.ndim else "stated"
             raise ValueError(
-                f"moments[4] of the law of inputs is stated as {float(fourth):g}, and {len(z)} draws are off by "
-                f"{gap:.3g}"
+                f"moments[{order}] of the law of inputs is {stated}, and {len(z)} draws are off by {gap:.3g}"
             )
 
     def _some_draws(self, dimension: int, seed: int) -> FloatArray:
@@ -193,23 +197,6 @@ class Inputs(Displayed):
         return {"name": self.name, "elliptical": self.elliptical, "moments": moments}
 
 
-def _has_heavy_tails(powers: FloatArray) -> bool:
-    """Whether one draw makes up so much of a mean over rows that the mean says little."""
-    largest = np.max(powers, axis=0)
-    return bool(np.any(largest > _LARGEST_PART * np.sum(powers, axis=0)))
-
-
-def _excess(wanted: FloatArray, u: FloatArray, v: FloatArray) -> float:
-    """By how much a mean over rows of u_i v_j is off where that is more than chance, at worst; 0 if none is."""
-    count = len(u)
-    mean = u.T @ v / count
-    # Of products, without an array (P, D, D) of them.
-    variance = np.maximum((u**2).T @ (v**2) / count - mean**2, 0.0)
-    gap = np.abs(mean - wanted)
-    allowed = _DEVIATIONS * np.sqrt(variance / count) + 1e-9 * (1 + np.abs(wanted))
-    return float(np.max(np.where(gap > allowed, gap, 0.0)))
-
-
 def _checked_moments(moments: Mapping[int, ArrayLike]) -> dict[int, FloatArray]:
     """Order → moment, a number () or a dense tensor (D,) * order; ValueError for anything else."""
     if not isinstance(moments, Mapping):
@@ -229,9 +216,36 @@ def _checked_moments(moments: Mapping[int, ArrayLike]) -> dict[int, FloatArray]:
             raise ValueError(
                 f"moments[{order}] must be a number or have shape (D,) * {order}, not {moment.shape}"
             )
+        if not is_symmetric(moment):
+            raise ValueError(
+                f"moments[{order}] must not change when two of its axes are exchanged: it is a mean of products of z"
+            )
         checked[int(order)] = moment
     _refuse_contradiction(checked)
     return checked
+
+
+def _refuse_directions(z: FloatArray) -> None:
+    """ValueError if z (P, D) of a law that is stated as elliptical are not rotation invariant."""
+    D = z.shape[1]
+    of_entries = z**4
+    if has_heavy_tails(of_entries):
+        return
+    # E z_i⁴ = 3 E|z|⁴ / D(D+2) of every rotation-invariant law.
+    of_length = np.sum(z**2, axis=1, keepdims=True) ** 2
+    if excess(np.zeros(D), of_entries - 3 * of_length / (D * (D + 2))) > 0:
+        raise ValueError(
+            "the law of inputs is stated as elliptical, and its draws are not rotation invariant"
+        )
+
+
+def _refuse_odd_moments(moments: dict[int, FloatArray]) -> None:
+    """ValueError if a law that is elliptical states a dense moment of odd order that is not 0."""
+    for order, moment in moments.items():
+        if order % 2 and moment.ndim and np.any(moment):
+            raise ValueError(
+                f"moments[{order}] of a law that is elliptical must be 0, since −z has the law of z: leave it out"
+            )
 
 
 def _refuse_contradiction(moments: dict[int, FloatArray]) -> None:

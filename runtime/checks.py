@@ -63,7 +63,7 @@ def real_array(value: ArrayLike, name: str, *shapes: str, **sizes: int) -> Float
         if array.dtype.kind in "cmM":
             raise TypeError
         doubles = np.array(array, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         given = reprlib.repr(value)
         raise ValueError(
             f"{name} must be an array of real numbers, not {given}"

@@ -154,6 +154,35 @@ REFUSED = {
         lambda: own(signs, elliptical=True),
         "its draws are not rotation invariant",
     ),
+    "wrong third moment": (
+        lambda: own(moments={3: 1, 4: 3}),
+        "moments[3] of the law of inputs is stated as 1, and 10000 draws are off by",
+    ),
+    "wrong sixth moment": (
+        lambda: own(signs, moments={4: 1, 6: 2}),
+        "moments[6] of the law of inputs is stated as 2, and 10000 draws are off by 1",
+    ),
+    "wrong dense moment": (
+        lambda: own(moments={4: np.ones((2,) * 4)}),
+        "moments[4] of the law of inputs is stated, and 10000 draws are off by",
+    ),
+    "no moment of products": (
+        lambda: Inputs(normal, {3: np.arange(8.0).reshape(2, 2, 2)}),
+        "moments[3] must not change when two of its axes are exchanged",
+    ),
+    "skewed and elliptical": (
+        lambda: Inputs(normal, {3: np.ones((2,) * 3)}, elliptical=True),
+        "moments[3] of a law that is elliptical must be 0",
+    ),
+    "an array of moments": (
+        lambda: Inputs(normal, np.array([3.0, 15.0])),
+        "moments must be {order: moment}, such as {4: 9/5}",
+    ),
+    "no moments": (lambda: Inputs(normal, False), "moments must be {order: moment}"),
+    "a moment beyond doubles": (
+        lambda: Inputs(normal, {4: 10**400}),
+        "moments[4] must be an array of real numbers",
+    ),
     "moments of another D": (
         lambda: own(moments={4: np.zeros((3, 3, 3, 3))}),
         "moments[4] of the law of inputs has shape (3, 3, 3, 3), and Λ is 2 × 2",

@@ -287,7 +287,9 @@ def test_a_law_of_ones_own():
     assert sample(task, 5).y.shape == (5, 4)
     again = pickle.loads(pickle.dumps(task))
     np.testing.assert_array_equal(sample(again, 5).tokens, sample(task, 5).tokens)
-    of_a_function = task_of(OfFunction(lambda generator, n: np.ones((n, 1, 2))))
+    ones = OfFunction(lambda generator, n: np.ones((n, 1, 2)))
+    ones.symmetric = False
+    of_a_function = task_of(ones)
     assert copy.deepcopy(of_a_function) == of_a_function
     mixed = task_of(Mixture((0.5, Own()), (0.5, Sphere(2))))
     assert mixed.digest != task_of(Mixture((0.5, Sphere(2)), (0.5, Own()))).digest
@@ -298,9 +300,46 @@ def own_task(change):
     return task_of(OfFunction(lambda generator, n: change(Own().draw(generator, n))))
 
 
+class Stating(Own):
+    """A law that states moments of itself."""
+
+    scale = 1.0
+
+    def draw(self, generator, n):
+        return self.scale * super().draw(generator, n)
+
+
+def stating(**attributes):
+    law = Stating()
+    for name, value in attributes.items():
+        setattr(law, name, value)
+    return law
+
+
+@pytest.mark.parametrize("scale", [1e-70, 1.0, 1e70])
+def test_right_statements_of_a_law_are_accepted(scale):
+    fourth = np.zeros((2,) * 4)
+    for i, j in np.ndindex(2, 2):
+        fourth[i, i, j, j] += scale**4
+        fourth[i, j, i, j] += scale**4
+        fourth[i, j, j, i] += scale**4
+    law = stating(scale=scale, second=scale**2 * np.eye(2), fourth=fourth)
+    assert task_of(law) == task_of(law)
+    # Heavy tails, of which draws tell nothing but the symmetry.
+    cauchy = OfFunction(
+        lambda generator, n: scale * generator.standard_cauchy((n, 1, 2))
+    )
+    cauchy.second = 1e9 * np.eye(2)
+    assert task_of(cauchy).teachers is cauchy
+    constant = OfFunction(lambda generator, n: np.full((n, 1, 2), 0.1 * scale))
+    constant.symmetric = False
+    constant.second = np.full((2, 2), (0.1 * scale) ** 2)
+    assert task_of(constant).teachers is constant
+
+
 def later(change):
     """Prompts of a law that is right when it is tried, and changed later."""
-    return sample(own_task(lambda W: W if len(W) == 16 else change(W)), 20).tokens
+    return sample(own_task(lambda W: change(W) if len(W) == 20 else W), 20).tokens
 
 
 REFUSED = {
@@ -436,12 +475,43 @@ REFUSED = {
         lambda: own_task(lambda W: Own().draw(np.random.default_rng(0), len(W))),
         "gives the same numbers for every seed",
     ),
-    "nan later": (lambda: later(lambda W: np.nan * W), "must give finite numbers"),
+    "nan later": (
+        lambda: later(lambda W: np.nan * W),
+        "draws of the law of teachers must be finite: it holds nan or inf",
+    ),
     "shape later": (
         lambda: later(lambda W: W[:3]),
-        "finite numbers of shape (20, 1, 2), not (3, 1, 2)",
+        "must give shape (20, 1, 2), not (3, 1, 2)",
     ),
     "complex later": (lambda: later(lambda W: 1j * W), "an array of real numbers"),
+    "lopsided": (
+        lambda: own_task(lambda W: W + 0.1),
+        "states symmetric = True, and 10000 draws W have another law than −W",
+    ),
+    "skewed with mean 0": (
+        lambda: own_task(lambda W: np.where(W > 0, W**2 - 0.5, W + 0.298)),
+        "states symmetric = True, and 10000 draws W have another law than −W",
+    ),
+    "another second moment": (
+        lambda: task_of(stating(second=1.2 * np.eye(2))),
+        "states `second` otherwise than it draws: 10000 draws are off by 0.2",
+    ),
+    "another second moment of large teachers": (
+        lambda: task_of(stating(second=1.2e200 * np.eye(2), scale=1e100)),
+        "states `second` otherwise than it draws: 10000 draws are off by 0.2",
+    ),
+    "another fourth moment": (
+        lambda: task_of(stating(fourth=np.ones((2,) * 4))),
+        "states `fourth` otherwise than it draws",
+    ),
+    "second moments with the axes of outputs behind": (
+        lambda: task_of(stating(second=np.zeros((2, 3, 2, 3)), outputs=3)),
+        "second of Stating must have shape (3, 2, 3, 2) or (6, 6), not (2, 3, 2, 3)",
+    ),
+    "second moments that are not symmetric": (
+        lambda: task_of(stating(second=[[1, 1], [0, 1]])),
+        "must not change when two of its factors W are exchanged",
+    ),
     "a file": (
         lambda: task_of(Own()).to_toml(),
         "Own is a law of teachers of your own, which a file cannot hold",

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ...runtime.arrays import FloatArray
-from ...runtime.checks import real_array
+from ...runtime.checks import check_finite, real_array
 from ...runtime.covariances import covariance_root, symmetric_root
 from ...task import Task
 from ...teachers import TeacherLaw
@@ -38,10 +38,11 @@ def drawn_teachers(
     if count == 0:
         return np.empty(shape)
     W = real_array(law.draw(generator, count), "draws of the law of teachers")
-    if W.shape != shape or not np.all(np.isfinite(W)):
+    if W.shape != shape:
         raise ValueError(
-            f"draw of the law of teachers must give finite numbers of shape {shape}, not {W.shape}"
+            f"draw of the law of teachers must give shape {shape}, not {W.shape}"
         )
+    check_finite(W, "draws of the law of teachers")
     return W
 
 

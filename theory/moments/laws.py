@@ -11,10 +11,10 @@ import numpy as np
 
 from ...inputs import Inputs
 from ...runtime.arrays import FloatArray
-from ...runtime.checks import real_array
 from ...runtime.covariances import symmetric_root
 from ...task import Task
 from ...teachers import Gaussian, Mixture, Pool, Sphere, TeacherLaw
+from ...teachers.checking import stated_moment
 
 # E z_i^k of one entry, for laws with independent entries.
 _ENTRY_MOMENTS = {
@@ -123,18 +123,13 @@ def _with_one(second: FloatArray, fourth: FloatArray) -> FloatArray:
 
 
 def _own_moment(law: TeacherLaw, name: str, shape: tuple[int, ...]) -> FloatArray:
-    """A moment that a law of the user's own states; ValueError if it does not, or states another shape."""
-    moment = getattr(law, name, None)
+    """A moment that a law of the user's own states, in this shape; ValueError if it does not."""
+    moment = stated_moment(law, name)
     if moment is None:
         raise ValueError(
             f"the theory needs `{name}` of shape {shape} of {type(law).__name__}, a law of teachers of your own"
         )
-    array = real_array(moment, f"{name} of {type(law).__name__}")
-    if array.size != np.prod(shape) or not np.all(np.isfinite(array)):
-        raise ValueError(
-            f"{name} of {type(law).__name__} must be finite numbers of shape {shape}, not {array.shape}"
-        )
-    return array.reshape(shape)
+    return moment.reshape(shape)
 
 
 # -- Inputs -------------------------------------------------------------------------------------------------------
