@@ -137,6 +137,14 @@ def _has_gradient_of_loss(run: Trajectory) -> bool:
     return not decay and scatter < 0.1
 
 
+def _increments(values: FloatArray, reach: int) -> FloatArray:
+    """What values (T,) grow by from `reach` rows before each row to as many after it, fewer at both ends."""
+    rows = np.arange(len(values))
+    before = np.maximum(rows - reach, 0)
+    after = np.minimum(rows + reach, len(values) - 1)
+    return values[after] - values[before]
+
+
 def _slope_of_log_loss(time: FloatArray, loss: FloatArray) -> Steepness:
     """|Δ log L / Δt| over neighbouring rows, or over averages where they scatter, at least what scatter makes of it."""
     largest = float(loss.max())
@@ -150,11 +158,9 @@ def _slope_of_log_loss(time: FloatArray, loss: FloatArray) -> Steepness:
     means = _moving_average(log_loss, half)
 
     # From a window before a row to the next window after it, less at both ends.
-    rows = np.arange(len(loss))
-    before = np.maximum(rows - max(half, 1), 0)
-    after = np.minimum(rows + max(half, 1), len(loss) - 1)
-    span = time[after] - time[before]
-    slope = np.abs(means[after] - means[before]) / span
+    reach = max(half, 1)
+    span = _increments(time, reach)
+    slope = np.abs(_increments(means, reach)) / span
     floor = np.full(len(loss), float(slope.max()) * 1e-12 + 1e-300)
     if is_noisy:
         # Two averages of w rows differ by √(2/w) of the scatter; three times of that is rare.

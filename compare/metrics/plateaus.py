@@ -381,19 +381,32 @@ def _note_on_convention(
     heights = np.array([match.loss for match in matches])
     levels = np.array([match.point.loss for match in matches])
     if all(match.weights and match.is_near for match in matches):
-        ratios = heights / levels
-        factor = float(np.median(ratios))
-        is_multiple = bool(np.ptp(ratios) < 0.2 * factor)
+        factor = _common_ratio(heights, levels)
     else:
-        factor = float(heights[0] / candidates.points[0].population.c)
-        if factor <= 0:
-            return ""
-        scaled = heights / factor
-        gaps = np.abs(scaled[:, None] - candidates.losses).min(axis=1)
-        is_multiple = bool(np.mean(gaps) < 0.5 * np.mean(np.abs(heights - levels)))
-    if not is_multiple or abs(np.log(factor)) < _SAME_CONVENTION:
+        factor = _ratio_of_first(heights, levels, candidates)
+    if factor is None or abs(np.log(factor)) < _SAME_CONVENTION:
         return ""
     return f"losses are {factor:.3g} times the levels: loss_scale={factor:.3g}?"
+
+
+def _common_ratio(heights: FloatArray, levels: FloatArray) -> float | None:
+    """The factor between plateaus and their levels (k,), None where it is another for each."""
+    ratios = heights / levels
+    factor = float(np.median(ratios))
+    return factor if np.ptp(ratios) < 0.2 * factor else None
+
+
+def _ratio_of_first(
+    heights: FloatArray, levels: FloatArray, candidates: _Candidates
+) -> float | None:
+    """The factor between the first plateau and the loss at M = 0, None where it brings plateaus no nearer to levels."""
+    factor = float(heights[0] / candidates.points[0].population.c)
+    if factor <= 0:
+        return None
+    scaled = heights / factor
+    gaps = np.abs(scaled[:, None] - candidates.losses).min(axis=1)
+    gaps_without = np.abs(heights - levels)
+    return factor if np.mean(gaps) < 0.5 * np.mean(gaps_without) else None
 
 
 def _stored_on(run: Trajectory, stretch: FlatStretch) -> int | None:

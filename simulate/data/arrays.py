@@ -130,12 +130,17 @@ def _checked_lengths(context_lengths: ContextLengths, longest: int) -> _Lengths:
     counts = tuple(int(length) for length in lengths)
     if not isinstance(context_lengths, Mapping):
         return _Lengths(counts, None)
+    return _Lengths(counts, _normalised_weights(context_lengths))
+
+
+def _normalised_weights(weight_of: Mapping[Any, Any]) -> tuple[float, ...]:
+    """The weights of context lengths, summing to 1; ValueError unless they are positive."""
     weights = [
         positive_number(weight, f"the weight of context length {length}")
-        for length, weight in context_lengths.items()
+        for length, weight in weight_of.items()
     ]
     total = math.fsum(weights)
-    return _Lengths(counts, tuple(weight / total for weight in weights))
+    return tuple(weight / total for weight in weights)
 
 
 def _range_of(text: str, longest: int) -> range:

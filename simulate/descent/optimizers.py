@@ -89,23 +89,13 @@ class GradientDescent:
         following: State = {"step": step + 1}
         slopes = clipped(gradients, self.clip_norm)
         if self.weight_decay:
-            slopes = {
-                name: slope + self.weight_decay * weights[name]
-                for name, slope in slopes.items()
-            }
+            slopes = _sum_of(slopes, self.weight_decay, weights)
         if self.momentum:
-            velocity = {
-                name: self.momentum * state["velocity"][name] + slope
-                for name, slope in slopes.items()
-            }
+            velocity = _sum_of(slopes, self.momentum, state["velocity"])
             following["velocity"] = velocity
-            if self.nesterov:
-                slopes = {
-                    name: slope + self.momentum * velocity[name]
-                    for name, slope in slopes.items()
-                }
-            else:
-                slopes = velocity
+            slopes = (
+                _sum_of(slopes, self.momentum, velocity) if self.nesterov else velocity
+            )
         return {name: -rate * slope for name, slope in slopes.items()}, following
 
 
@@ -153,15 +143,25 @@ class Adam:
         # Algorithm 1 of the paper: means that began at zero are divided by their weights' sum.
         size = rate / (1 - self.b1**step)
         root = math.sqrt(1 - self.b2**step)
-        updates, means, squares = {}, {}, {}
-        for name, slope in clipped(gradients, self.clip_norm).items():
-            mean = self.b1 * state["mean"][name] + (1 - self.b1) * slope
-            square = self.b2 * state["square"][name] + (1 - self.b2) * slope**2
-            change = -size * mean / (np.sqrt(square) / root + self.eps)
+        slopes = clipped(gradients, self.clip_norm)
+        means, squares = self._moving_means(slopes, state)
+        updates = {}
+        for name in slopes:
+            spread = np.sqrt(squares[name]) / root
+            change = -size * means[name] / (spread + self.eps)
             if self.weight_decay:
                 change -= rate * self.weight_decay * weights[name]
-            updates[name], means[name], squares[name] = change, mean, square
+            updates[name] = change
         return updates, {"step": step, "mean": means, "square": squares}
+
+    def _moving_means(self, slopes: Weights, state: State) -> tuple[Weights, Weights]:
+        """The exponential moving means of the gradient and of its square."""
+        means, squares = {}, {}
+        for name, slope in slopes.items():
+            means[name] = self.b1 * state["mean"][name] + (1 - self.b1) * slope
+            square = self.b2 * state["square"][name] + (1 - self.b2) * slope**2
+            squares[name] = square
+        return means, squares
 
 
 NAMES: dict[str, type[GradientDescent] | type[Adam]] = {
@@ -221,6 +221,11 @@ def without_rate(settings: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name not in left_out}
 
 
+def _sum_of(slopes: Weights, factor: float, values: Weights) -> Weights:
+    """slope + factor · value, name by name."""
+    return {name: slope + factor * values[name] for name, slope in slopes.items()}
+
+
 def optimizer_from_settings(settings: object) -> GradientDescent | Adam:
     """The optimizer that settings name, as a file has them; ValueError names what is wrong with them.
 
@@ -245,11 +250,16 @@ def optimizer_from_settings(settings: object) -> GradientDescent | Adam:
         raise ValueError(f"the optimizer {settings['name']} needs {', '.join(missing)}")
     rate = options.get("learning_rate")
     if isinstance(rate, dict):
-        refuse_unknown(rate, allowed=("points", "kind"), owner="a schedule")
-        if "points" not in rate:
-            raise ValueError("a schedule needs points, {step: rate}")
-        options["learning_rate"] = Schedule(**rate)
+        options["learning_rate"] = _schedule_from_settings(rate)
     return cls(**options)
+
+
+def _schedule_from_settings(settings: dict[str, Any]) -> Schedule:
+    """The schedule that a file has in place of a learning rate."""
+    refuse_unknown(settings, allowed=("points", "kind"), owner="a schedule")
+    if "points" not in settings:
+        raise ValueError("a schedule needs points, {step: rate}")
+    return Schedule(**settings)
 
 
 class Stateless:

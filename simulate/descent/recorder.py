@@ -230,6 +230,12 @@ class RunRecorder:
         places = np.searchsorted(self.recorded, run.weight_steps[kept])
         for name, value in run.weights.items():
             self.stored[name][places] = value[kept]
+        self._positions = self._positions_after(run)
+        self._written_steps = done
+
+    def _positions_after(self, run: Trajectory) -> tuple[Position, Position | None]:
+        """Where an earlier part of this run ended, and the step before, with the state of the optimizer."""
+        done = len(run.loss)
         state, before = run.state, run.before_last
         if self.keeps_state:
             fresh = first_state(self.options.rule, run.initial)
@@ -239,8 +245,7 @@ class RunRecorder:
         if before is not None:
             state = with_classes_of(fresh, before["state"])
             last = Position(before["weights"], done - 1, state)
-        self._positions = (position, last)
-        self._written_steps = done
+        return position, last
 
 
 def first_state(optimizer: Optimizer, start: Weights) -> Any:

@@ -58,13 +58,6 @@ def external_run(
         losses = logged_losses(log, step, loss)
     weight_steps, stored = _stacked(weights)
 
-    settings: dict[str, Any] = {"source": EXTERNAL}
-    if scale != 1:
-        settings["loss_scale"] = scale
-    if isinstance(log, (str, bytes, os.PathLike)):
-        settings["log"] = os.fsdecode(log)
-    if losses.rows_without_loss:
-        settings["rows_without_loss"] = losses.rows_without_loss
     rate, rates = _rates(learning_rate, losses.steps, scale)
     return Trajectory(
         time=losses.steps,
@@ -74,9 +67,21 @@ def external_run(
         weights=stored,
         learning_rate=rate,
         learning_rates=rates,
-        settings=settings,
+        settings=_settings(log, losses, scale),
         unit="steps",
     )
+
+
+def _settings(log: object, losses: LoggedLosses, scale: float) -> dict[str, Any]:
+    """Where the run comes from, and what was done to its losses."""
+    settings: dict[str, Any] = {"source": EXTERNAL}
+    if scale != 1:
+        settings["loss_scale"] = scale
+    if isinstance(log, (str, bytes, os.PathLike)):
+        settings["log"] = os.fsdecode(log)
+    if losses.rows_without_loss:
+        settings["rows_without_loss"] = losses.rows_without_loss
+    return settings
 
 
 def _rates(
@@ -124,17 +129,22 @@ def _stacked(source: AnyPath | Mapping[Any, Any] | None) -> tuple[FloatArray, We
     return np.array(steps, dtype=np.float64), stacked
 
 
+def _grouped_by_step(source: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """{step: {name: array}} of arrays named "STEP/NAME"."""
+    grouped: dict[str, dict[str, Any]] = {}
+    for key, value in source.items():
+        step, _, name = key.partition("/")
+        grouped.setdefault(step, {})[name] = value
+    return grouped
+
+
 def _by_step(source: Mapping[Any, Any]) -> dict[int, Weights]:
     """The weights of each step, from any of the forms that `external_run` takes."""
     for name in _STEP_ARRAYS:
         if name in source:
             return _split_by_step(source, name)
     if all(isinstance(key, str) and "/" in key for key in source):
-        nested: dict[Any, dict[str, Any]] = {}
-        for key, value in source.items():
-            step, _, name = key.partition("/")
-            nested.setdefault(step, {})[name] = value
-        source = nested
+        source = _grouped_by_step(source)
 
     checkpoints: dict[int, Weights] = {}
     for key, weights in source.items():

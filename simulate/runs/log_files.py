@@ -158,8 +158,16 @@ def _read_csv(path: Path, encoding: str) -> LogTable:
     return LogTable(dialect.names, rows, comma_is_decimal)
 
 
-def _dialect(file: Iterable[str]) -> _Dialect:
-    """The separator that gives header and first row the same number of cells, the most, and the names of columns."""
+class _Head(NamedTuple):
+    """The last comment above the rows, the first two lines that are none, and the number of lines above them."""
+
+    comment: str
+    lines: list[str]
+    lines_above: int
+
+
+def _head_of(file: Iterable[str]) -> _Head:
+    """The head of a table of text; empty lines are passed over."""
     comment = ""
     lines_above = 0
     head: list[str] = []
@@ -173,6 +181,12 @@ def _dialect(file: Iterable[str]) -> _Dialect:
             head.append(text)
         if not head:
             lines_above += 1
+    return _Head(comment, head, lines_above)
+
+
+def _dialect(file: Iterable[str]) -> _Dialect:
+    """The separator that gives header and first row the same number of cells, the most, and the names of columns."""
+    comment, head, lines_above = _head_of(file)
     separator = _separator(head or [comment])
     names = _names(head[0], separator) if head else ()
     if not head or (comment and not names):

@@ -55,11 +55,7 @@ def decayed_heads(
     δ = nonnegative_number(weight_decay, "weight_decay") / 2
     size = float(np.cbrt(np.max(np.abs(population.minimum))))
     start = np.concatenate([block.ravel() for block in heads])
-    largest = float(np.max(np.abs(start), initial=0.0))
-    if largest > _LARGEST * size:
-        raise ValueError(
-            f"initial weights of {largest:.3g} are too large: choose some below {_LARGEST * size:.3g}"
-        )
+    _refuse_far(start, size)
 
     # The fastest of growth and decay sets the unit of time, the learned weights that of weights.
     unit = max(float(np.linalg.norm(population.B)) * size, δ)
@@ -69,6 +65,15 @@ def decayed_heads(
     settled = _DEAD * float(np.min(weights, initial=1.0))
     values = integrate(flow.rate, start / size, times, settled=settled)
     return DecayedHeads(*flow.blocks(size * values))
+
+
+def _refuse_far(start: FloatArray, size: float) -> None:
+    """ValueError for weights far above the size of those that the flow tends to."""
+    largest = float(np.max(np.abs(start), initial=0.0))
+    if largest > _LARGEST * size:
+        raise ValueError(
+            f"initial weights of {largest:.3g} are too large: choose some below {_LARGEST * size:.3g}"
+        )
 
 
 class _Flow:

@@ -123,22 +123,28 @@ def merged_map(population: Population, weight_decay: float) -> FloatArray:
 
 def _shrunk(b: FloatArray, curvature: FloatArray, δ: float) -> FloatArray:
     """The m of b's shape with curvature·m + δ m/|m| = b, entry by entry; 0 where δ is at least |b|."""
-    from scipy.optimize import brentq
-
     is_moved = b != 0
     b_moved = b[is_moved]
     p = curvature[is_moved]
-    norm = float(np.linalg.norm(b_moved))
-    if δ >= norm:
-        return np.zeros_like(b)
+    m = np.zeros_like(b)
+    if δ < np.linalg.norm(b_moved):
+        m[is_moved] = b_moved / (p + _multiplier(b_moved, p, δ))
+    return m
+
+
+def _multiplier(b: FloatArray, p: FloatArray, δ: float) -> float:
+    """The μ > 0 with μ|m| = δ for m = b/(p + μ), where b ≠ 0 and δ < |b|."""
+    from scipy.optimize import brentq
+
+    norm = float(np.linalg.norm(b))
 
     def excess(log_μ: float) -> float:
         """μ|m(μ)| − δ for m = b/(p + μ): it increases from −δ to |b| − δ."""
         μ = np.exp(log_μ)
-        return float(np.linalg.norm(b_moved / (p / μ + 1))) - δ
+        return float(np.linalg.norm(b / (p / μ + 1))) - δ
 
     # μ|m| is at most μ|b/p| and at least μ|b|/(max p + μ).
-    lowest = np.log(δ) - np.log(float(np.linalg.norm(b_moved / p)))
+    lowest = np.log(δ) - np.log(float(np.linalg.norm(b / p)))
     highest = np.log(δ) + np.log(float(np.max(p))) - np.log(norm - δ)
     # Where these bounds are the root itself, rounding may put them on its wrong side.
     while excess(lowest) > 0:
@@ -146,10 +152,7 @@ def _shrunk(b: FloatArray, curvature: FloatArray, δ: float) -> FloatArray:
     while excess(highest) < 0:
         highest += _WIDENING
     log_μ = brentq(excess, lowest, highest, xtol=1e-15, rtol=1e-15)
-
-    m = np.zeros_like(b)
-    m[is_moved] = b_moved / (p + np.exp(log_μ))
-    return m
+    return float(np.exp(log_μ))
 
 
 @dataclass(frozen=True, eq=False)

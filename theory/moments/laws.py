@@ -67,11 +67,7 @@ def teacher_fourth_moments(law: TeacherLaw) -> FloatArray:
     if isinstance(law, Sphere):
         return _isotropic_fourth_moments(law)
     if isinstance(law, Pool):
-        ones = np.ones((len(law.members), 1))
-        members = np.concatenate([law.members.reshape(-1, size), ones], axis=1)
-        pairs = np.einsum("ka,kb->kab", members, members).reshape(len(members), -1)
-        fourth = (pairs * law.member_weights[:, None]).T @ pairs
-        return np.asarray(fourth.reshape((size + 1,) * 4))
+        return _pool_fourth_moments(law)
     if isinstance(law, Mixture):
         fourth = np.zeros((size + 1,) * 4)
         for share, part in zip(law.shares, law.laws, strict=True):
@@ -170,6 +166,16 @@ def contracted_fourth_moments(task: Task, T: FloatArray) -> FloatArray:
     return np.asarray(total)
 
 
+def _pool_fourth_moments(pool: Pool) -> FloatArray:
+    """Σ_k p_k ω_k⊗ω_k⊗ω_k⊗ω_k of ω = (W, 1), (KD+1)⁴, as one product of matrices over pairs of entries."""
+    size = pool.outputs * pool.dimension + 1
+    W = pool.members.reshape(len(pool.members), -1)
+    ω = np.concatenate([W, np.ones((len(W), 1))], axis=1)  # (k, KD+1)
+    pairs = np.einsum("ka,kb->kab", ω, ω).reshape(len(ω), -1)
+    fourth = (pairs * pool.member_weights[:, None]).T @ pairs
+    return np.asarray(fourth.reshape((size,) * 4))
+
+
 def _central_fourth(task: Task, S: FloatArray) -> FloatArray:
     """E[(yᵀSy) y yᵀ] of y = Λ^½ z, S symmetric: (2 ΛSΛ + tr(SΛ) Λ) for Gaussian y."""
     Λ = task.covariance
@@ -182,7 +188,7 @@ def _central_fourth(task: Task, S: FloatArray) -> FloatArray:
         return np.asarray(D / (D + 2) * gaussian)
     R = symmetric_root(Λ)
     fourth = _stated_moment(inputs, 4)
-    if inputs.elliptical and fourth.ndim == 0:
+    if fourth.ndim == 0 and inputs.elliptical:
         D = task.dimension
         return np.asarray(fourth / (D * (D + 2)) * gaussian)
     if fourth.ndim == 0:
@@ -273,15 +279,7 @@ def _z_moments(task: Task, order: int) -> FloatArray:
     """E z⊗…⊗z, (D,) * order."""
     inputs, D = task.inputs, task.dimension
     if order % 2:
-        moment = inputs.moments.get(order)
-        if inputs.name is not None or moment is None:
-            return np.zeros((D,) * order)
-        if moment.ndim > 0:
-            _refuse_other_size(moment, D)
-            return moment
-        if inputs.elliptical:
-            return np.zeros((D,) * order)
-        return _independent_moments(inputs, D, order)
+        return _odd_z_moments(task, order)
     if inputs.name == "sphere":
         return _isotropic(D, order) * _sphere_factor(D, order)
     if inputs.name == "gaussian":
@@ -294,6 +292,20 @@ def _z_moments(task: Task, order: int) -> FloatArray:
         # E|z|^k over that of N(0, I), D (D+2) … (D+k−2), times the pairings.
         gaussian = np.prod([D + 2 * j for j in range(order // 2)])
         return np.asarray(moment / gaussian) * _isotropic(D, order)
+    return _independent_moments(inputs, D, order)
+
+
+def _odd_z_moments(task: Task, order: int) -> FloatArray:
+    """The same of an odd order: 0, unless a law of the user's own states another moment."""
+    inputs, D = task.inputs, task.dimension
+    moment = inputs.moments.get(order)
+    if inputs.name is not None or moment is None:
+        return np.zeros((D,) * order)
+    if moment.ndim > 0:
+        _refuse_other_size(moment, D)
+        return moment
+    if inputs.elliptical:
+        return np.zeros((D,) * order)
     return _independent_moments(inputs, D, order)
 
 
