@@ -107,16 +107,16 @@ def _log_norm(values: FloatArray) -> "Normalize | None":
 def validity_curves(
     dataset: "xarray.Dataset",
     quantity: str,
-    against: str = "scale",
+    x: str = "scale",
     ax: "Axes | None" = None,
 ) -> "Axes":
-    """A quantity against one dimension of a sweep: observed solid with its spread, predicted dashed over it.
+    """A quantity against one dimension `x` of a sweep: observed solid with its spread, predicted dashed over it.
 
     One colour a plateau or an exit; lines are medians over all other dimensions, bars reach from the smallest run
     to the largest. Only runs that show the quantity count, on both sides. Returns the axes. ValueError for a
     dimension that the sweep does not have.
     """
-    (along,) = _dimensions(dataset, [against], count=1)
+    (along,) = _dimensions(dataset, [x], count=1)
     comparison = _where_observed(validity(dataset, quantity))
     averaged = [
         str(name) for name in comparison["error"].dims if name not in (along, "number")
