@@ -13,6 +13,8 @@ from ...runtime.versions import versions
 from ..evidence.verdict import Verdict
 from .verdict_rows import verdict_table
 
+_FEW = 12  # verdicts that fit one screen
+
 
 @dataclass(frozen=True, repr=False)
 class Ledger(Displayed):
@@ -49,12 +51,14 @@ class Ledger(Displayed):
         return failed
 
     def summary(self) -> Summary:
-        """The ledger on one screen: what is not as expected, and what rests on it."""
+        """The ledger on one screen: a few verdicts, or of many those not as expected, and what rests on them."""
         expected = sum(verdict.holds for verdict in self.verdicts)
         rows: dict[str, object] = {"seed": self.seed}
         for verdict in self.verdicts:
             if not verdict.holds:
                 rows[verdict.id] = f"{verdict.level}, expected {verdict.expected_level}"
+            elif len(self.verdicts) <= _FEW:
+                rows[verdict.id] = verdict.level
         for name, assumed in self.failed_assumptions.items():
             level = f"{rows[name]}; " if name in rows else ""
             rows[name] = f"{level}rests on {', '.join(assumed)}"

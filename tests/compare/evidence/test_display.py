@@ -52,6 +52,9 @@ def test_a_verdict_and_a_ledger_show_themselves(ledger):
     count, balanced = sorted(ledger.verdicts, key=lambda verdict: verdict.id)
     assert fits_one_screen(ledger)
     assert repr(ledger).startswith("2 of 2 claims are as expected")
+    assert all(verdict.id in repr(ledger) for verdict in ledger.verdicts)
+    many = Ledger(ledger.verdicts * 10, seed=0)
+    assert not any(verdict.id in repr(many) for verdict in ledger.verdicts)
     for verdict in (count, balanced):
         assert fits_one_screen(verdict)
         assert repr(verdict).startswith(f"{verdict.id}: {verdict.level}")
