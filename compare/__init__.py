@@ -12,6 +12,7 @@ from .evidence.judges import (
     equal_within,
 )
 from .evidence.verdict import Verdict
+from .exact_statistics import population_statistics
 from .first_drops import fitted_scale
 from .ledger.ledger import Ledger
 from .ledger.registry import claim
@@ -50,6 +51,7 @@ __all__ = [
     "hessian_index",
     "match_plateaus",
     "overlay",
+    "population_statistics",
     "reference_files",
     "replay",
     "validity",

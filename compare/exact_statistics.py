@@ -9,6 +9,7 @@ from ..simulate import Statistics, from_moments
 from ..simulate.sufficient_statistics.quadratic_loss import from_feature_moments
 from ..task import Task
 from ..theory import feature_moments, population
+from ..theory.call_order import require_task_first
 
 POPULATION_MOMENTS = ("setting.moments", "formulas.moments")
 """The claims that check c, A and B of the restricted block: what trains on them assumes these."""
@@ -31,6 +32,7 @@ def population_statistics(
     >>> population_statistics(mixture, Merged(heads=1)).block
     'full'
     """
+    require_task_first("population_statistics(task, model)", task, model)
     # A fixed teacher, and random labels, move weights off the restricted block: every feature counts.
     if random_labels or not task.teachers.symmetric:
         moments = feature_moments(task, model, random_labels=random_labels)

@@ -8,9 +8,9 @@ from attndyn.compare import (
     converges_at_order,
     effective_map,
     equal_within,
+    population_statistics,
     verify,
 )
-from attndyn.compare.exact_statistics import population_statistics
 from attndyn.simulate import flow, initial_weights
 
 MODEL = Merged(heads=2)

@@ -1,29 +1,45 @@
 """The effective map M of a model: its prediction is ŷ = βᵀ M x_q on the restricted block."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..runtime.arrays import numbers_as_doubles
+from ..runtime.checks import refuse_wrong_order
 from .attention import Merged, Separate
 from .factorised import Factorised
 from .protocol import Heads, Parametrization, outputs_of
 
 
+@runtime_checkable
+class StoredWeights(Protocol):
+    """A run: it knows the map of each of its stored weights."""
+
+    def effective_map(self, model: Parametrization) -> NDArray[Any]:
+        """M of all stored weights, (stored, D, D) or (stored, K, K, D, D)."""
+
+
 def effective_map(
-    model: Parametrization, weights: Mapping[str, NDArray[Any]]
+    model: Parametrization, weights: Mapping[str, NDArray[Any]] | StoredWeights
 ) -> NDArray[Any]:
     """M (…, D, D), which joins β = Σ_n y_n x_n / divisor to x_q, of weights with any leading axes, such as records.
 
-    With K > 1 outputs it is (…, K, K, D, D): M_ij joins β_j = Σ_n y_nj x_n / divisor to output i.
+    With K > 1 outputs it is (…, K, K, D, D): M_ij joins β_j = Σ_n y_nj x_n / divisor to output i. Of a run it is
+    the map of each of its stored weights. TypeError, with the right call, for a model that is none.
 
     >>> from attndyn import Merged
     >>> weights = {"value": np.array([[0, 2.0]]), "key_query": np.array([[[3.0, 0], [0, 0]]])}
     >>> effective_map(Merged(heads=1), weights)
     array([[6.]])
     """
+    is_model = isinstance(model, Parametrization)
+    is_run = isinstance(weights, StoredWeights)
+    in_order = is_model and (is_run or isinstance(weights, Mapping))
+    refuse_wrong_order("effective_map(model, weights)", in_order, model, weights)
+    if not isinstance(weights, Mapping):
+        return weights.effective_map(model)
     M = map_of_heads(heads_with_leading_axes(model, weights), outputs_of(model))
     return numbers_as_doubles(M)
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..models.effective_map import effective_map
 from ..models.protocol import Parametrization, Weights
 from ..runtime.arrays import FloatArray
-from ..runtime.checks import check_choice
+from ..runtime.checks import check_choice, refuse_wrong_order
 from ..runtime.display import Displayed, Summary, array_summary
 from ..runtime.files import (
     AnyPath,
@@ -182,6 +182,8 @@ class Trajectory(Displayed):
         >>> Trajectory(times, times, times, times, weights, None).effective_map(Merged(1))
         array([[[6.]]])
         """
+        is_model = isinstance(model, Parametrization)
+        refuse_wrong_order("run.effective_map(model)", is_model, model)
         self._refuse_no_weights()
         self._refuse_other_weights(model)
         return effective_map(model, self.weights)
@@ -279,6 +281,11 @@ class Trajectory(Displayed):
         return write_atomically(
             path, lambda file: np.savez(file, head=np.array(text), **arrays)
         )
+
+    @classmethod
+    def load(cls, path: AnyPath) -> "Trajectory":
+        """The run that `save` wrote, as `simulate.load`; ValueError if it is damaged or something else."""
+        return load(path)
 
     def plot(
         self,

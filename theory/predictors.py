@@ -26,6 +26,7 @@ Prompts = tuple[FloatArray, FloatArray, FloatArray]
 # What rounding makes of a label, relative to its terms.
 _ROUNDED_LABEL = 1e-10
 
+_POOL_POSTERIOR = "pool_posterior(x, y, query, task)"
 _LEARNED_PREDICTION = "learned_prediction(x, y, query, task, model, subset)"
 
 
@@ -147,6 +148,8 @@ def pool_posterior(
     >>> pool_posterior([[[1.0, -1.0], [1.0, -1.0]]], [[1.0, 1.0]], [[2.0, 3.0]], task).round(4)
     array([2.])
     """
+    in_order = isinstance(task, Task)
+    refuse_wrong_order(_POOL_POSTERIOR, in_order, x, y, query, task)
     pool = task.teachers
     if not isinstance(pool, Pool):
         raise ValueError(

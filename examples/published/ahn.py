@@ -7,7 +7,7 @@ inputs and its inverse that of the teachers, so that every direction has the sam
 import numpy as np
 
 from attndyn import Merged, Task
-from attndyn.compare.exact_statistics import population_statistics
+from attndyn.compare import population_statistics
 from attndyn.simulate import initial_weights, train
 from attndyn.theory import population
 

@@ -4,7 +4,7 @@ Descent on the exact loss of one head with three outputs ends at the closed mini
 """
 
 from attndyn import Merged, Task
-from attndyn.compare.exact_statistics import population_statistics
+from attndyn.compare import population_statistics
 from attndyn.simulate import initial_weights, train
 from attndyn.teachers import Gaussian
 

@@ -12,6 +12,7 @@ import numpy as np
 from ...runtime.arrays import BoolArray, FloatArray
 from ...runtime.checks import (
     check_choice,
+    refuse_wrong_order,
     true_or_false,
     whole_number,
 )
@@ -133,6 +134,9 @@ def sample(
     >>> data.tokens.shape
     (10, 6, 3)
     """
+    refuse_wrong_order(
+        "sample(task, sequences)", isinstance(task, Task), task, sequences
+    )
     prompts = Prompts(
         task=task,
         whiten=true_or_false(whiten, "whiten"),

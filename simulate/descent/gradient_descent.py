@@ -169,10 +169,12 @@ def train(
     return run
 
 
-def _refuse_swapped(model: object, source: object) -> None:
+def _refuse_swapped(
+    model: object, source: object, call: str = "train(model, source, start)"
+) -> None:
     """TypeError, with the right call, for a model and a source in the other's place."""
     in_order = isinstance(model, Parametrization) and hasattr(source, "dimension")
-    refuse_wrong_order("train(model, source, start)", in_order, model, source)
+    refuse_wrong_order(call, in_order, model, source)
 
 
 def _batches(
@@ -258,6 +260,7 @@ def train_many(
     >>> [len(run.loss) for run in train_many(model, stats, starts, learning_rate=0.01, steps=20)]
     [20, 20, 20]
     """
+    _refuse_swapped(model, source, "train_many(model, source, starts)")
     if not starts:
         raise ValueError("starts must hold the weights of at least one start, not none")
     begins = [checked_start(model, source, start) for start in starts]

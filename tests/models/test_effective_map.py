@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from attndyn import Merged, Separate
+from attndyn import Merged, Separate, Task
 from attndyn.models.effective_map import effective_map, heads_with_leading_axes
+from attndyn.simulate import external_run, sample, train
 
 
 class Tied:
@@ -57,3 +58,28 @@ def test_heads_of_a_users_model_keep_the_leading_axes():
     a, B = heads_with_leading_axes(Tied(), random_weights(Tied(), (4, 2)))
     assert a.shape == (4, 2, 2, 4)
     assert B.shape == (4, 2, 2, 4, 3)
+
+
+@pytest.mark.parametrize("model", [Merged(heads=2), Tied()])
+def test_of_a_run_it_is_the_map_of_all_stored_weights(model):
+    start = random_weights(model, (), dimension=2)
+    data = sample(Task([2, 1], context_length=5), 20)
+    run = train(model, data, start, learning_rate=1e-3, steps=4, record=2)
+    maps = effective_map(model, run)
+    assert maps.shape == (3, 2, 2)
+    assert np.array_equal(maps, effective_map(model, run.weights))
+    with pytest.raises(ValueError, match="this run holds no weights"):
+        effective_map(model, external_run([1.0, 0.5]))
+    with pytest.raises(ValueError, match="the model has weights"):
+        effective_map(Separate(heads=2), run)
+
+
+def test_another_order_is_answered_with_the_call():
+    model = Merged(heads=2)
+    weights = random_weights(model, ())
+    for swapped in ((weights, model), (model, model), (model, [1.0])):
+        with pytest.raises(TypeError, match=r"call effective_map\(model, weights\)"):
+            effective_map(*swapped)
+    run = external_run([1.0], weights={0: weights})
+    with pytest.raises(TypeError, match=r"run.effective_map\(model\): got dict"):
+        run.effective_map(weights)

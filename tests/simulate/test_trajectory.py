@@ -459,3 +459,8 @@ def test_plots_say_which_time_they_show():
     assert gradient_flow().plot().get_xlabel() == "flow time"
     np.testing.assert_array_equal(axes.lines[0].get_ydata(), descent().loss)
     plt.close("all")
+
+
+def test_a_run_loads_as_other_results_do(tmp_path):
+    file = descent().save(tmp_path / "run.npz")
+    same(Trajectory.load(file), load(file))

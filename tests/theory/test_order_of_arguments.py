@@ -10,10 +10,12 @@ from attndyn.theory import (
     fixed_point,
     fixed_points,
     learned_prediction,
+    pool_posterior,
     population,
     staircase,
     time_course,
 )
+from attndyn.theory.linear_attention import conserved_quantities
 from attndyn.theory.symbolic import derive
 
 TASK, MODEL = Task([2, 1], context_length=5), Separate(heads=2)
@@ -56,6 +58,15 @@ def test_a_prediction_takes_the_prompts_first():
         learned_prediction(TASK, MODEL, (1,), x, y, query)
     with pytest.raises(TypeError, match=call + "list, .* then Separate, then Task"):
         learned_prediction(x, y, query, MODEL, TASK, (1,))
+
+
+def test_a_task_before_the_prompts_and_weights_before_their_model():
+    call = r"pool_posterior\(x, y, query, task\): got Task, then list"
+    with pytest.raises(TypeError, match=call):
+        pool_posterior(TASK, [[[1.0, 0.0]]], [[1.0]], [[1.0, 0.0]])
+    call = r"conserved_quantities\(model, weights\): got dict, then Separate"
+    with pytest.raises(TypeError, match=call):
+        conserved_quantities({}, MODEL)
 
 
 @pytest.mark.parametrize("function", [time_course, staircase])

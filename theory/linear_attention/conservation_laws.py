@@ -11,7 +11,7 @@ from ...models.built_in import BuiltIn
 from ...models.factorised import Factorised
 from ...models.protocol import Parametrization, outputs_of
 from ...runtime.arrays import FloatArray
-from ...runtime.checks import check_finite
+from ...runtime.checks import check_finite, refuse_wrong_order
 
 
 def conserved_quantities(
@@ -37,6 +37,8 @@ def conserved_quantities(
     >>> conserved_quantities(Merged(heads=1), weights)
     {'value_key_query': array([[3.]])}
     """
+    in_order = not isinstance(model, Mapping)
+    refuse_wrong_order("conserved_quantities(model, weights)", in_order, model, weights)
     if not isinstance(model, BuiltIn) or model.softmax:
         raise ValueError(
             f"conserved quantities are known for linear Merged, Separate and Factorised models, not for {model!r}: "

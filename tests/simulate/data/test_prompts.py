@@ -567,3 +567,9 @@ def test_masked_arrays_are_refused(make):
         match="must be a plain array: the mask of a masked one would be lost",
     ):
         make(np.ma.masked_array)
+
+
+def test_a_number_before_the_task_is_answered_with_the_call():
+    call = r"call sample\(task, sequences\): got int, then Task"
+    with pytest.raises(TypeError, match=call):
+        sample(50, Task([2, 1], context_length=5))

@@ -412,3 +412,10 @@ def test_machine_code_is_made_anew_where_it_cannot_be_kept(monkeypatch):
     monkeypatch.setattr(kernels, "njit", njit)
     assert kernels.jit(abs)(-2) == 2
     assert made == [{"nogil": True, "fastmath": {"reassoc", "contract", "nsz"}}]
+
+
+def test_data_before_the_model_of_many_starts_is_answered_with_the_call():
+    data = sample(Task([2, 1], context_length=5), 10)
+    call = r"call train_many\(model, source, starts\): got Prompts, then Merged"
+    with pytest.raises(TypeError, match=call):
+        train_many(data, Merged(2), [{}], learning_rate=0.1, steps=2)
