@@ -72,15 +72,16 @@ def integrate(
     least: float = np.inf,
     *,
     settled: float = 0.0,
+    most_dense: int = _DENSE,
 ) -> FloatArray:
     """The solution of dx/dt = rate(x) from `start` (n,) at each flow time (T,): (T, n).
 
     `jacobian` is ∂rate/∂x (n, n), for slow directions that go on after fast ones have settled: without it
-    such a time costs ever more steps. Accurate to about 1e-11 relative, for entries far above 1e-14 of the
-    smallest nonzero entry of `start`, or of `least`, the size that entries shrink to. ArithmeticError if the solver
-    gives up. The unit of time is to be about 1/(fastest rate): what is next to nothing in it counts as none, and
-    after what is next to infinity the solution has settled; ArithmeticError if it has not. Rates below `settled`
-    count as none.
+    such a time costs ever more steps. It is used for up to `most_dense` unknowns. Accurate to about 1e-11 relative,
+    for entries far above 1e-14 of the smallest nonzero entry of `start`, or of `least`, the size that entries shrink
+    to. ArithmeticError if the solver gives up. The unit of time is to be about 1/(fastest rate): what is next to
+    nothing in it counts as none, and after what is next to infinity the solution has settled; ArithmeticError if it
+    has not. Rates below `settled` count as none.
     """
     latest = _longest_time(start)
     clipped = _clipped(flow_time, latest)
@@ -90,7 +91,7 @@ def integrate(
         return np.tile(start, (len(flow_time), 1))
 
     floor = _absolute_tolerance(start, least)
-    if jacobian is None or len(start) > _DENSE:
+    if jacobian is None or len(start) > most_dense:
         values = _explicit(rate, start, times, floor)
     else:
         values = _implicit(rate, jacobian, start, times, floor)

@@ -16,6 +16,8 @@ from attndyn.theory.linear_attention import (
     low_rank_amplitudes,
     merged_map,
 )
+from attndyn.theory.linear_attention.decayed_flow import _Flow
+from attndyn.theory.linear_attention.saddle_to_saddle.escapes import SeparateHeads
 from attndyn.theory.linear_attention.weight_decay import (
     DecayedRankOne,
     checked_decay,
@@ -497,6 +499,34 @@ def test_unbalanced_heads_become_balanced_at_the_rate_of_the_decay():
     unbalanced = v**2 - κ[:, 0] ** 2
     expected = unbalanced[0] * np.exp(-decay * TIMES)
     assert np.allclose(unbalanced, expected, rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("decay", [0.05, 1e5])
+def test_times_long_after_the_flow_has_come_to_rest_cost_no_steps(decay):
+    """An explicit method takes a step for every few units of the fastest rate, for ever."""
+    model = Separate(2)
+    task = Task([2.0, 1.0], context_length=10)
+    rng = np.random.default_rng(1)
+    weights = {n: 0.4 * rng.normal(size=s) for n, s in model.shapes(2).items()}
+    times = [0.0, 300.0, 1e4, 1e12, 1e18]
+    course = time_course(task, model, times, weights, weight_decay=decay)
+    levels = [point.loss for point in fixed_points(task, model, weight_decay=decay)]
+    assert np.min(np.abs(course.loss[-1] - levels)) < 1e-8
+    assert course.loss[-2] == course.loss[-1]
+    first = time_course(task, model, times[:2], weights, weight_decay=decay)
+    assert np.allclose(first.loss, course.loss[:2], rtol=1e-7)
+
+
+def test_the_jacobian_of_the_decayed_flow_is_its_slope():
+    task, rng = OBLIQUE, np.random.default_rng(0)
+    shapes = (3,), (3, 2, 2), (3, 2, 2)
+    heads = SeparateHeads(*[rng.normal(size=shape) for shape in shapes])
+    flow = _Flow(population(task, Separate(3, 2)), heads, size=0.7, unit=1.3, δ=0.2)
+    x = rng.normal(size=27)
+    slopes = [flow.rate(x + 1e-6 * e) - flow.rate(x - 1e-6 * e) for e in np.eye(27)]
+    jacobian = flow.jacobian(x)
+    assert np.allclose(jacobian, np.transpose(slopes) / 2e-6, rtol=1e-6, atol=1e-7)
+    assert np.allclose(jacobian, jacobian.T, rtol=1e-13, atol=1e-13)
 
 
 def test_weights_that_are_too_large_to_follow_are_refused():
