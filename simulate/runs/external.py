@@ -9,10 +9,15 @@ from numpy.typing import ArrayLike
 
 from ...models.protocol import Weights
 from ...runtime.arrays import FloatArray, plain_array
-from ...runtime.checks import finite_array, positive_number
+from ...runtime.checks import check_finite, finite_array, positive_number
 from ...runtime.files import AnyPath, read_arrays
+from ...runtime.machine import refuse_too_large
+from ..descent.schedules import checked_rate, scheduled_rates
 from ..trajectory import EXTERNAL, Trajectory
 from .logs import LoggedLosses, logged_losses
+
+_BYTES_OF_A_RATE = 40.0
+"""A number of Python in a list, which then becomes an array."""
 
 _STEP_ARRAYS = ("step", "steps")
 """Names of the array of steps, where an npz file holds each weight at all steps together."""
@@ -59,9 +64,12 @@ def external_run(
     weight_steps, stored = _stacked(weights)
 
     rate, rates = _rates(learning_rate, losses.steps, scale)
+    with np.errstate(over="ignore"):
+        loss_of_squares = losses.loss / scale
+    check_finite(loss_of_squares, f"the losses over loss_scale={scale:g}")
     return Trajectory(
         time=losses.steps,
-        loss=losses.loss / scale,
+        loss=loss_of_squares,
         gradient_norm=None,
         weight_time=weight_steps,
         weights=stored,
@@ -93,15 +101,19 @@ def _rates(
     if learning_rate is None:
         return None, None
     if not callable(learning_rate):
-        return positive_number(learning_rate, "learning_rate") * scale, None
+        rate = positive_number(learning_rate, "learning_rate")
+        return positive_number(rate * scale, "learning_rate times loss_scale"), None
     if not len(steps) or steps[0] != 0:
         raise ValueError(
             "a learning rate that varies needs a log from step 0 on: pass one number, or leave it out"
         )
-    every = np.array([float(learning_rate(s)) for s in range(int(steps[-1]) + 1)])
-    every = finite_array(every, "learning_rate of every step")
-    if np.any(every < 0):
-        raise ValueError("learning_rate must be zero or more at every step")
+    count = int(steps[-1]) + 1
+    refuse_too_large(
+        f"a learning rate for each of {count} steps",
+        _BYTES_OF_A_RATE * float(count),
+        "pass one number, or a log of fewer steps",
+    )
+    every = scheduled_rates(checked_rate(learning_rate), count)
     starts = steps.astype(np.int64)
     lengths = np.diff(starts, append=starts[-1] + 1)
     means = np.add.reduceat(every, starts) / lengths

@@ -82,7 +82,7 @@ def _read_json(path: Path, encoding: str) -> "LogTable | list[Any] | dict[str, A
     if not is_json_lines:
         try:
             whole: list[Any] | dict[str, Any] = json.loads(
-                path.read_text(encoding=encoding)
+                path.read_text(encoding=encoding), object_pairs_hook=_distinct
             )
         except (json.JSONDecodeError, RecursionError) as error:
             raise ValueError(
@@ -105,11 +105,21 @@ def _json_lines(path: Path, encoding: str) -> Iterator[Any]:
             if not line.strip():
                 continue
             try:
-                yield json.loads(line)
+                yield json.loads(line, object_pairs_hook=_distinct)
             except (json.JSONDecodeError, RecursionError):
                 raise ValueError(
                     f"line {number} is no JSON: {line.strip()[:40]!r}"
                 ) from None
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; ValueError for two values under one name, of which Python keeps the last."""
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"an object of its JSON names {twice!r} twice: keep one")
+    return row
 
 
 def _json_rows(path: Path, encoding: str) -> Iterator[Row]:

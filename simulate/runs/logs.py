@@ -47,15 +47,22 @@ HELD_OUT_WORDS = frozenset(
         "max",
         "std",
         "best",
+        "log",
+        "log10",
+        "sqrt",
+        "root",
+        "smooth",
+        "smoothed",
+        "ema",
     ]
 )
-"""Words in the names of other losses than those that the run trained on."""
+"""Words in the names of other losses than those that the run trained on, or of what was made of them."""
 
 TENSORBOARD = ("Wall time", "Step", "Value")
 """The columns of what TensorBoard exports of one scalar; in JSON they have no names."""
 
-_LARGEST_STEP = 2.0**53
-"""Up to here every whole number is a double."""
+_LARGEST_STEP = 2.0**53 - 1
+"""Up to here every whole number is a double, and no other number is taken for one."""
 
 
 class LoggedLosses(NamedTuple):
@@ -268,6 +275,10 @@ def _of_table(table: LogTable, step: Any, loss: Any) -> _Series:
     loss_name = _loss_column(table.names, loss)
     has_steps = not (step is None or isinstance(step, str))
     step_name = None if has_steps else _step_column(table.names, step, loss_name)
+    if step_name == loss_name:
+        raise ValueError(
+            f"the column {loss_name!r} is named for steps and losses both: step= and loss= must differ"
+        )
     steps = []
     losses = []
     places = []
@@ -278,6 +289,8 @@ def _of_table(table: LogTable, step: Any, loss: Any) -> _Series:
             continue
         # In a row without a loss, as of an evaluation, the step does not matter.
         if step_name is not None:
+            if table.comma_is_decimal:
+                _refuse_dot(row.get(step_name), row.get(loss_name), rows)
             steps.append(_step(row.get(step_name), rows))
         losses.append(value)
         places.append(rows - 1)
@@ -417,6 +430,15 @@ def _step(cell: Any, row: int) -> float:
     if not (0 <= value <= _LARGEST_STEP and value == math.floor(value)):
         raise ValueError(_no_step(row, cell))
     return value
+
+
+def _refuse_dot(step: Any, loss: Any, row: int) -> None:
+    """ValueError for a step with a dot beside a loss with a comma: there the dot separates thousands."""
+    if "." in str(step) and "," in str(loss):
+        raise ValueError(
+            f"the step of row {row} is {str(step).strip()!r} beside the loss {str(loss).strip()!r}: where a comma is "
+            "decimal, a dot may separate thousands, so write steps without it"
+        )
 
 
 def _is_step(key: Any) -> bool:

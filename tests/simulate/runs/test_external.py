@@ -112,8 +112,38 @@ def test_a_rate_that_varies_is_added_up_over_all_steps():
     np.testing.assert_allclose(run.flow_time, expected, rtol=1e-14)
     with pytest.raises(ValueError, match="needs a log from step 0 on"):
         external_run([(3, 0.8), (10, 0.5)], learning_rate=rate)
-    with pytest.raises(ValueError, match="zero or more at every step"):
+    with pytest.raises(
+        ValueError,
+        match="learning rate of step 0 must be zero or more and finite, not -1",
+    ):
         external_run([1.0, 0.5], learning_rate=lambda step: -1.0)
+
+
+BAD_RATES = {
+    "must be zero or more and finite, not array": lambda step: np.array([0.1, 0.2]),
+    "must be zero or more and finite, not None": lambda step: None,
+    "must be zero or more and finite, not True": lambda step: True,
+    "must be zero or more and finite, not 'a'": lambda step: "a",
+    "does not take one argument": lambda: 0.1,
+}
+
+
+@pytest.mark.parametrize("message", BAD_RATES)
+def test_a_function_that_gives_no_rate_is_refused(message):
+    with pytest.raises(ValueError, match=message):
+        external_run([1.0, 0.5], learning_rate=BAD_RATES[message])
+
+
+def test_a_rate_for_each_of_too_many_steps_is_refused():
+    with pytest.raises(MemoryError, match="a learning rate for each of 10000000000000"):
+        external_run([(0, 1.0), (10**15, 0.5)], learning_rate=lambda step: 0.1)
+
+
+def test_a_scale_that_leaves_no_numbers_is_refused():
+    with pytest.raises(ValueError, match="over loss_scale=1e-310 must be finite"):
+        external_run([1.0, 0.5], loss_scale=1e-310)
+    with pytest.raises(ValueError, match="learning_rate times loss_scale"):
+        external_run([0.0], learning_rate=1e-200, loss_scale=1e-200)
 
 
 def forms(tmp_path):

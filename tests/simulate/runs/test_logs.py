@@ -189,6 +189,13 @@ WRONG_FILES = {
     "row 2 is no JSON object, as the first one is": '{"step": 0, "loss": 1}\n[1, 2]\n',
     "an array of losses must have shape": "[[1, 2, 3, 4], [1, 2, 3, 4]]",
     "the columns of the log have different lengths": '{"step": [1, 2], "loss": [1]}',
+    "the step of row 2 is '1.000' beside the loss '0,5': where a comma is decimal": (
+        "step;loss\n0;1,5\n1.000;0,5\n"
+    ),
+    "the step of row 2 is 9007199254740993": "step,loss\n0,1\n9007199254740993,1\n",
+    "no column of training losses among 'step', 'log_loss'": "step,log_loss\n0,1\n",
+    "no column of training losses among 'step', 'sqrt_mse'": "step,sqrt_mse\n0,1\n",
+    "an object of its JSON names 'loss' twice": '[{"step": 0, "loss": 1, "loss": 2}]',
 }
 
 
@@ -246,6 +253,9 @@ WRONG = {
     ),
     "pass log=": lambda: logged_losses(None, loss="loss"),
     "no column of training losses among none": lambda: logged_losses({}),
+    "the column 'a' is named for steps and losses both": lambda: logged_losses(
+        [{"a": 0, "b": 1}], step="a", loss="a"
+    ),
     "the log holds no loss": lambda: logged_losses([]),
 }
 
