@@ -5,11 +5,12 @@ A refusal says which argument it is, what is allowed and what was given. Shapes 
 "..." stands for any leading axes. Letters whose size is known are passed by name.
 """
 
+import inspect
 import math
 import pickle
 import re
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from numbers import Real
 from typing import Any, TypeGuard
 
@@ -187,6 +188,23 @@ def check_randomness(
         raise ValueError(
             f"draw of the law of {law} gives the same numbers for every seed: take them from its generator"
         )
+
+
+def takes_arguments(function: Callable[..., Any], count: int) -> bool:
+    """Whether a function can be called with so many arguments; True where it does not tell, as some of C do not.
+
+    >>> takes_arguments(lambda step: 0.1, 1), takes_arguments(lambda step: 0.1, 3)
+    (True, False)
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return True
+    try:
+        signature.bind(*range(count))
+    except TypeError:
+        return False
+    return True
 
 
 def refuse_unsendable(name: str, value: object) -> None:

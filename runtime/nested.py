@@ -33,6 +33,16 @@ def pack(nest: object, name: str) -> Packed:
     return Packed(_described(nest, arrays, name), arrays)
 
 
+def refuse_unstorable(nest: object, name: str) -> None:
+    """ValueError, in which `name` stands for the nest, for one that `pack` does not take.
+
+    >>> refuse_unstorable({1: 2}, "state")
+    Traceback (most recent call last):
+    ValueError: state must have text for keys, not [1]
+    """
+    pack(nest, name)
+
+
 def unpack(description: Any, arrays: Sequence[NDArray[Any]]) -> Any:
     """The nest that `pack` described; a named tuple comes back as one of the same name and fields.
 

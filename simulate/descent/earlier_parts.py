@@ -1,5 +1,6 @@
 """Runs that go on: what an earlier part of a run says of it, and whether it is a part of this one."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from .optimizers import (
     OWN,
     GradientDescent,
     Optimizer,
+    is_state_after,
     optimizer_from_settings,
     rates_taken,
     settings_of,
@@ -45,6 +47,10 @@ class EarlierPart(NamedTuple):
             )
         has_state = run.state is not None
         if has_state != keeps_state:
+            self.refuse("optimizer's state")
+        if keeps_state and not is_state_after(
+            options.rule, run.state, run.final, len(run.loss)
+        ):
             self.refuse("optimizer's state")
         if len(run.loss) > options.steps:
             raise ValueError(
@@ -138,7 +144,8 @@ class Choices(NamedTuple):
         if seed is None and batch is not None:
             seed = run.settings.get("seed")
         frozen = self.frozen
-        if len(frozen) == 0:
+        # What is no collection is refused where frozen weights are checked.
+        if isinstance(frozen, Collection) and len(frozen) == 0:
             frozen = run.settings.get("frozen") or ()
         return Choices(learning_rate, optimizer, batch, seed, frozen)
 

@@ -46,11 +46,16 @@ def frozen_masks(frozen: Frozen, weights: Weights) -> dict[str, BoolArray]:
 
 def _checked_mask(mask: ArrayLike, name: str, shape: tuple[int, ...]) -> BoolArray:
     """A mask of one weight; ValueError for other types than boolean and other shapes than the weight's."""
-    array = np.asarray(mask)
+    refusal = ValueError(
+        f"frozen[{name!r}] must be a boolean mask, True where the weight stays, not {reprlib.repr(mask)}"
+    )
+    try:
+        array = np.asarray(mask)
+    # Rows of different lengths.
+    except ValueError:
+        raise refusal from None
     if array.dtype.kind != "b":
-        raise ValueError(
-            f"frozen[{name!r}] must be a boolean mask, True where the weight stays, not {reprlib.repr(mask)}"
-        )
+        raise refusal
     if array.shape != shape:
         raise ValueError(
             f"frozen[{name!r}] must have the weight's shape {shape}, not {array.shape}"

@@ -48,11 +48,15 @@ class Diverged(ArithmeticError):
     def __init__(self, trajectory: Trajectory, step: int) -> None:
         self.trajectory = trajectory
         self.step = step
-        way_out = "smaller weights, or data of smaller numbers"
-        if step:
-            way_out = _smaller_steps(trajectory)
+        what, way_out = "loss is", _smaller_steps(trajectory)
+        # The first update of an optimizer may be infinite where the loss is not.
+        if trajectory.state is not None:
+            what = "loss or the update is"
+        if not step:
+            smaller = "smaller weights, or data of smaller numbers"
+            way_out = smaller if what == "loss is" else f"{smaller}, or {way_out}"
         super().__init__(
-            f"the run diverged: the loss is not finite at step {step}; choose {way_out}"
+            f"the run diverged: the {what} not finite at step {step}; choose {way_out}"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -163,7 +167,7 @@ def train(
         stepper = steppers.plain_stepper(_full_batch(model, source), plain_rate)
     if stepper is None:
         evaluate = _step_objective(model, source, batches)
-        stepper = OptimizerSteps(evaluate, options.rule, masks).stepper()
+        stepper = OptimizerSteps(evaluate, options.rule_of_steps, masks).stepper()
     run = _follow(stepper, recorder)
     refuse_unfit_on_the_way(model, run.weights, source.dimension)
     return run
@@ -333,7 +337,9 @@ def descend(
     if options.plain_rate is not None:
         stepper = steppers.plain_stepper(evaluate, options.plain_rate)
         return _follow(stepper, RunRecorder(start, options, settings))
-    steps = OptimizerSteps(lambda weights, _: evaluate(weights), options.rule, {})
+    steps = OptimizerSteps(
+        lambda weights, _: evaluate(weights), options.rule_of_steps, {}
+    )
     return _follow(
         steps.stepper(), RunRecorder(start, options, settings, keeps_state=True)
     )

@@ -13,7 +13,12 @@ import numpy as np
 
 from ...models.protocol import Weights
 from ...runtime.arrays import FloatArray
-from ...runtime.checks import nonnegative_number, positive_number, true_or_false
+from ...runtime.checks import (
+    nonnegative_number,
+    positive_number,
+    takes_arguments,
+    true_or_false,
+)
 from ...runtime.serialisation import refuse_unknown
 from .schedules import Rate, Schedule, checked_rate, rate_at
 
@@ -180,6 +185,42 @@ def is_built_in(optimizer: object) -> bool:
     return type(optimizer) in NAMES.values()
 
 
+def is_state_after(
+    optimizer: Optimizer, state: Any, weights: Weights, steps: int
+) -> bool:
+    """Whether this may be the state of an optimizer after so many steps of these weights.
+
+    Of an optimizer of the user's own nothing is known, and any state may be.
+
+    >>> weights = {"θ": np.array([1.0])}
+    >>> state = GradientDescent(0.1, momentum=0.9).init(weights)
+    >>> is_state_after(GradientDescent(0.1, momentum=0.9), state, weights, 0), is_state_after(Adam(), state, weights, 0)
+    (True, False)
+    """
+    if not is_built_in(optimizer):
+        return True
+    form = optimizer.init(weights)
+    if not isinstance(state, dict) or state.keys() != form.keys():
+        return False
+    if state["step"] != steps:
+        return False
+    return all(
+        _have_same_shapes(state[name], zeros)
+        for name, zeros in form.items()
+        if name != "step"
+    )
+
+
+def _have_same_shapes(given: Any, arrays: Weights) -> bool:
+    """Whether these are finite numbers under the names and in the shapes of arrays."""
+    if not isinstance(given, dict) or given.keys() != arrays.keys():
+        return False
+    return all(
+        np.shape(given[name]) == array.shape and np.all(np.isfinite(given[name]))
+        for name, array in arrays.items()
+    )
+
+
 def settings_of(optimizer: object) -> dict[str, Any]:
     """What is stored of an optimizer: its name and the options that are not the defaults.
 
@@ -301,9 +342,11 @@ function (gradients, weights, step) → updates, not 'adam'
     has_init = callable(getattr(given, "init", None))
     if has_init and callable(getattr(given, "update", None)):
         return given  # type: ignore[return-value]
-    if callable(given):
-        return Stateless(given)
-    raise ValueError(f"{wanted}, not {given!r}")
+    if not callable(given):
+        raise ValueError(f"{wanted}, not {given!r}")
+    if not takes_arguments(given, 3):
+        raise ValueError(f"{wanted}: {given!r} does not take three arguments")
+    return Stateless(given)
 
 
 def clip_factor(norm: float, clip_norm: float | None) -> float:

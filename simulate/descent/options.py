@@ -1,7 +1,7 @@
 """How to descend: the arguments of `train` that do not depend on the model, and the steps whose weights are stored."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -19,6 +19,9 @@ from .optimizers import (
     is_built_in,
 )
 from .schedules import Rate, scheduled_rates
+
+MOST_STEPS = 2**53
+"""Up to here every whole number is a double."""
 
 RECORDS = 500
 """About how many weights a run stores if `record` does not say."""
@@ -44,7 +47,10 @@ class DescentOptions:
         if self.learning_rate is not None and not callable(self.learning_rate):
             rate = positive_number(self.learning_rate, "learning_rate")
             object.__setattr__(self, "learning_rate", rate)
-        object.__setattr__(self, "steps", whole_number(self.steps, "steps"))
+        steps = whole_number(self.steps, "steps")
+        if steps > MOST_STEPS:
+            raise ValueError(f"steps must be at most 2^53, not {steps}")
+        object.__setattr__(self, "steps", steps)
         recorded_steps(self.steps, self.record)
 
     @cached_property
@@ -61,6 +67,17 @@ class DescentOptions:
                 "learning_rate and optimizer are both given: say the learning rate in the optimizer"
             )
         return as_optimizer(self.optimizer)
+
+    @cached_property
+    def rule_of_steps(self) -> Optimizer:
+        """The optimizer as it takes the steps: with the rates that were asked for once, and that the run keeps.
+
+        A function that answers otherwise when it is asked again would make `learning_rates` wrong.
+        """
+        rule, rates = self.rule, self.rates
+        if rates is None or not callable(rule.learning_rate):  # type: ignore[attr-defined]
+            return rule
+        return replace(rule, learning_rate=rates.item)  # type: ignore[type-var]
 
     @property
     def plain_rate(self) -> float | None:

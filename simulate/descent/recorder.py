@@ -16,7 +16,7 @@ from ...models.protocol import Weights
 from ...runtime.arrays import FloatArray
 from ...runtime.files import as_path, make_folder, replaceable
 from ...runtime.machine import refuse_too_large
-from ...runtime.nested import copied, pack, with_classes_of
+from ...runtime.nested import copied, refuse_unstorable, with_classes_of
 from ...runtime.versions import versions
 from ..trajectory import IntArray, Trajectory, load
 from .earlier_parts import EarlierPart
@@ -250,9 +250,9 @@ class RunRecorder:
 
 def first_state(optimizer: Optimizer, start: Weights) -> Any:
     """The state of an optimizer before the first step; ValueError for one that no file can hold."""
-    state = copied(optimizer.init(copied(start)))
-    pack(state, "the state of an optimizer")
-    return state
+    state = optimizer.init(copied(start))
+    refuse_unstorable(state, "the state of an optimizer")
+    return copied(state)
 
 
 def recorded_with(stored: IntArray, wanted: IntArray) -> IntArray:

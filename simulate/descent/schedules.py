@@ -14,6 +14,7 @@ from ...runtime.checks import (
     is_whole_number,
     nonnegative_number,
     positive_number,
+    takes_arguments,
 )
 
 KINDS = ("linear", "cosine", "constant")
@@ -50,7 +51,11 @@ class Schedule:
         object.__setattr__(self, "_rates", tuple(rate for _, rate in points))
 
     def __call__(self, step: int) -> float:
-        """The learning rate of a step."""
+        """The learning rate of a step; ValueError for several steps at once, and for nan."""
+        if np.ndim(step) or step != step:
+            raise ValueError(
+                f"a schedule gives the learning rate of one step, not of {step!r}"
+            )
         after = bisect_right(self._steps, step)
         if after == 0:
             return self._rates[0]
@@ -114,6 +119,10 @@ def checked_rate(rate: object) -> Rate:
             f"learning_rate must be a number or a function of the step, not the class {rate.__name__}"
         )
     if callable(rate):
+        if not takes_arguments(rate, 1):
+            raise ValueError(
+                f"learning_rate must be a number or a function of the step: {rate!r} does not take one argument"
+            )
         return rate
     return positive_number(rate, "learning_rate")
 

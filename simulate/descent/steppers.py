@@ -11,7 +11,7 @@ from ...models.protocol import Parametrization, Weights
 from ...runtime.aligned_memory import LINE, cache_lines
 from ...runtime.arrays import BoolArray, FloatArray, IndexArray
 from ...runtime.checks import real_array
-from ...runtime.nested import copied
+from ...runtime.nested import copied, refuse_unstorable
 from ..attention.objectives import Objective, StepObjective
 from ..sufficient_statistics.quadratic_loss import Statistics, refuse_mismatch
 from .optimizers import GradientDescent, Optimizer, clip_factor, is_built_in, norm_of
@@ -126,6 +126,7 @@ class OptimizerSteps:
         self.optimizer = optimizer
         self.frozen = frozen
         self.built_in = is_built_in(optimizer)
+        self._has_kept_state = False
         self.clip_norm: float | None = None
         # Of Adam, the rate that is taken does not depend on the length of the gradient.
         if isinstance(optimizer, GradientDescent):
@@ -200,6 +201,10 @@ class OptimizerSteps:
                 f"the optimizer must return the pair (updates, state), not {reprlib.repr(given)}"
             )
         updates, state = given
+        if not self._has_kept_state:
+            # Refused at once, rather than when a checkpoint is to hold it.
+            refuse_unstorable(state, "the state of an optimizer")
+            self._has_kept_state = True
         return checked_updates(updates, position), copied(state)
 
 
@@ -220,12 +225,12 @@ def checked_updates(updates: object, position: Position) -> Weights:
     checked = {}
     for name, weight in weights.items():
         what = f"the optimizer's update of {name!r} at step {step}"
-        # NumPy would take text and truth values for numbers.
+        checked[name] = real_array(updates[name], what)
+        # Text and truth values would pass for numbers.
         if np.asarray(updates[name]).dtype.kind in "bSU":
             raise ValueError(
                 f"{what} must be an array of real numbers, not {reprlib.repr(updates[name])}"
             )
-        checked[name] = real_array(updates[name], what)
         if checked[name].shape != weight.shape:
             raise ValueError(
                 f"{what} must have shape {weight.shape}, not {checked[name].shape}"

@@ -337,6 +337,45 @@ def test_runs_that_are_not_ours_do_not_go_on():
     assert len(anew.loss) == 10
 
 
+def wrong_states(state):
+    """States that are none of the run's after its steps."""
+    mean = state["mean"]
+    yield {"step": state["step"]}
+    yield {**state, "step": state["step"] + 1}
+    yield {**state, "mean": list(mean.values())}
+    yield {**state, "mean": {name: value[:1] for name, value in mean.items()}}
+    yield {**state, "mean": {name: np.nan * value for name, value in mean.items()}}
+
+
+def test_a_state_of_another_form_or_step_does_not_go_on():
+    run = train(MODEL, DATA, START, optimizer=Adam(0.01), steps=4)
+    for state in wrong_states(run.state):
+        with pytest.raises(ValueError, match="its optimizer's state is another one"):
+            train(MODEL, DATA, replace(run, state=state), steps=6)
+
+
+def test_a_run_that_was_cut_does_not_go_on_with_a_later_state():
+    optimizer = GradientDescent(0.01, momentum=0.9)
+    run = train(MODEL, DATA, START, optimizer=optimizer, steps=5, record=1)
+    cut = replace(
+        run,
+        time=run.time[:3],
+        loss=run.loss[:3],
+        gradient_norm=run.gradient_norm[:3],
+        weight_time=run.weight_time[:4],
+        weights={name: value[:4] for name, value in run.weights.items()},
+    )
+    with pytest.raises(ValueError, match="its optimizer's state is another one"):
+        train(MODEL, DATA, cut, steps=8)
+
+
+def test_frozen_that_is_no_collection_is_refused_where_a_run_goes_on():
+    run = train(MODEL, DATA, START, optimizer=Adam(0.01), steps=2)
+    for frozen in (None, 5, iter(["value"])):
+        with pytest.raises(ValueError, match="frozen must be names"):
+            train(MODEL, DATA, run, steps=4, frozen=frozen)
+
+
 def test_a_run_that_diverged_does_not_go_on():
     with pytest.raises(descent_module.Diverged) as error:
         train(

@@ -1,5 +1,6 @@
 """Optimizers: torch.optim's numbers, optax's shape, frozen weights, and nothing wrong that passes in silence."""
 
+import itertools
 import json
 import re
 from pathlib import Path
@@ -9,7 +10,14 @@ import numpy as np
 import pytest
 
 from attndyn import Merged, Separate, Task
-from attndyn.simulate import Diverged, initial_weights, sample, statistics, train
+from attndyn.simulate import (
+    Diverged,
+    initial_weights,
+    objective,
+    sample,
+    statistics,
+    train,
+)
 from attndyn.simulate.descent.gradient_descent import descend
 from attndyn.simulate.descent.optimizers import (
     Adam,
@@ -189,6 +197,11 @@ def optimized(optimizer, steps=5, **options):
     return train(MODEL, source(), START, optimizer=optimizer, steps=steps, **options)
 
 
+def test_too_many_steps_are_refused_by_their_name():
+    with pytest.raises(ValueError, match=re.escape("steps must be at most 2^53")):
+        optimized(Adam(), steps=10**30)
+
+
 def test_exactly_one_of_rate_and_optimizer_is_given():
     with pytest.raises(ValueError, match="say how to descend: learning_rate=, or"):
         train(MODEL, source(), START, steps=5)
@@ -261,6 +274,24 @@ def test_rates_that_are_none_are_refused_before_the_first_step(message):
     ):
         with pytest.raises(ValueError, match=re.escape(message)):
             train(MODEL, source(), START, steps=5, **options)
+
+
+def test_a_function_of_nothing_is_no_learning_rate():
+    for optimizer in (Adam, GradientDescent):
+        with pytest.raises(ValueError, match="does not take one argument"):
+            optimizer(lambda: 0.1)
+
+
+def test_the_rates_of_a_run_are_those_that_it_took():
+    """A function that counts its calls gives other rates when it is asked again."""
+    calls = itertools.count(1)
+    start = {name: np.array(value) for name, value in START.items()}
+    run = train(
+        MODEL, source(), start, learning_rate=lambda step: 0.01 / next(calls), steps=3
+    )
+    _, gradients = objective(MODEL, source())(start)
+    moved = start["key"] - run.weights_at(1)["key"]
+    np.testing.assert_allclose(moved, run.learning_rates[0] * gradients["key"])
 
 
 def test_rates_of_other_libraries_are_numbers():
@@ -368,6 +399,9 @@ BAD_FROZEN = {
     "frozen['key'] must be a boolean mask": {"key": [[[0, 1, 1]], [[0, 1, 1]]]},
     "frozen leaves no weight to train": ("value", "key", "query"),
     "frozen must be names": 3,
+    "frozen['value'] must be a boolean mask, True where the weight stays, not [[": {
+        "value": [[True, False, True], [False]]
+    },
     "frozen names 0, 1": [0, 1],
 }
 
@@ -480,6 +514,10 @@ WRONG_UPDATES = {
     "the optimizer's updates at step 0 must be a dictionary with the weights value, key, query, not None": (
         changed(None, lambda all: None)
     ),
+    "the optimizer's update of 'value' at step 0 must be an array of real numbers, not [[": (
+        changed("value", lambda update: [[1.0, 2.0], [3.0]])
+    ),
+    "does not take three arguments": lambda gradients, weights: gradients,
 }
 
 
@@ -509,9 +547,16 @@ def test_an_optimizer_that_returns_no_pair_is_refused():
 
 
 def test_a_state_that_no_file_holds_is_refused_before_the_first_step():
-    for state in (np.random.default_rng(0), {1: 2.0}, lambda: 3, np.array([object()])):
+    wrong = (np.random.default_rng(0), {1: 2.0}, lambda: 3, np.array([object()]))
+    for state in (*wrong, iter([1])):
         with pytest.raises(ValueError, match="the state of an optimizer must"):
             optimized(Given(state))
+
+
+def test_a_state_that_no_file_holds_is_refused_after_the_first_step():
+    nothing = {name: 0.0 * value for name, value in START.items()}
+    with pytest.raises(ValueError, match="the state of an optimizer must"):
+        optimized(Given({"step": 0}, (nothing, {"step": iter([1])})), steps=1)
 
 
 # Divergence
@@ -540,6 +585,13 @@ def test_a_run_that_diverges_says_what_to_do(message):
     assert len(run.loss) == error.value.step
     assert np.all(np.isfinite(run.loss))
     assert np.all(np.isfinite(run.final["key"]))
+
+
+def test_a_first_update_that_is_not_finite_is_not_blamed_on_the_weights():
+    update = lambda gradients, weights, step: {n: np.nan * g for n, g in START.items()}
+    message = "the loss or the update is not finite at step 0; choose .* an optimizer of smaller updates"
+    with pytest.raises(Diverged, match=message):
+        optimized(update)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

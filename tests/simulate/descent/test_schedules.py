@@ -84,3 +84,9 @@ def test_rates_of_the_first_steps():
     np.testing.assert_array_equal(
         scheduled_rates(lambda step: step / 2, 3), [0, 0.5, 1]
     )
+
+
+def test_a_schedule_answers_for_one_step():
+    for step in (np.arange(3), [1, 2], math.nan):
+        with pytest.raises(ValueError, match="the learning rate of one step, not of"):
+            Schedule({0: 0.1, 5: 0.0})(step)
