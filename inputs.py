@@ -1,4 +1,4 @@
-"""Laws of the inputs: x = mean + Λ^½ z, and a law of x is the law of z, whose entries have mean 0 and covariance I."""
+"""Laws of the inputs x = mean + Λ^½ z: each is the law of z, which has mean 0 and covariance I."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ from .runtime.sampled_moments import (
 )
 
 INPUT_LAWS = ("gaussian", "uniform", "rademacher", "sphere")
-"""Laws of z that have a name: normal, uniform on a cube, signs, and uniform on the sphere of radius √D."""
+"""Laws of z that have a name: normal, uniform on a cube, independent signs ±1, uniform on the sphere of radius √D."""
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], ArrayLike]
 """(generator, shape) → z of this shape, whose last axis holds the D entries of one z."""
@@ -38,13 +38,13 @@ _FINGERPRINT = 16
 
 
 class Inputs(Displayed):
-    """The law of z in x = mean + Λ^½ z: a draw, and for the theory its moments.
+    """The law of z in x = mean + Λ^½ z: a function that draws z, and the moments that the theory needs.
 
-    `draw(generator, shape)` gives z of this shape, rows of D entries with mean 0 and covariance I. `moments` are
-    {order: moment}: of one entry where the entries are independent, E z_i⁴ = 9/5 for a cube as {4: 9/5}; of |z| where
-    the law is `elliptical`, rotation invariant: E |z|⁴; or dense, (D,) * order. Order 4 is what most of the theory
-    needs, 6 what all features of attention need, and odd orders are 0 if left out. ValueError for orders below 3
-    (those are fixed) and for moments that are not finite or contradict each other.
+    `draw(generator, shape)` returns z of this shape, rows of D entries with mean 0 and covariance I. `moments` is
+    {order: moment}. A moment is a number, E z_i^order, if the entries are independent (9/5 at order 4 for a cube); a
+    number, E |z|^order, if the law is `elliptical`, that is rotation invariant; or a dense tensor (D,) * order. Most
+    of the theory needs order 4, `feature_moments` needs order 6 as well, and odd orders are 0 by default. ValueError for
+    orders below 3, which are fixed, and for moments that are not finite or contradict each other.
 
     >>> Inputs(lambda generator, shape: generator.choice([-1.0, 1.0], shape), moments={4: 1, 6: 1}).moments[4]
     array(1.)

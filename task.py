@@ -81,14 +81,14 @@ _FIELDS = (
 class Task(Settings):
     """Prompts of N pairs (x, y) and one query: x = mean + Λ^½ z, W (K, D) of a law, y = W x + N(0, σ²).
 
-    Parameters: `eigenvalues` (D,) of a diagonal Λ, or `covariance` (D, D), zero or more and not all zero; `trace`
-    rescales Λ. `input_mean` (D,) is E x, 0 if left out; `inputs` the law of z: "gaussian" (if left out), "uniform",
-    "rademacher", "sphere" or an `Inputs`. `teachers` is a law of W: `Gaussian`, `Sphere`, `Pool`, `Mixture` or one
-    of your own. Without it w ~ N(0, Ω) with `teacher_covariance` Ω (D, D), the identity if left out; and with
-    `fixed_teacher` w₀ (D,) and `in_context_fraction` p a sequence has a teacher from N(0, Ω) with probability p and
-    w₀ otherwise. `noise_variance` σ² is that of the labels; `query_noise_variance` that of the query's label, the
-    same if left out. `context_length` is N, "n0..N" for the mean loss over these lengths, a list of lengths, or
-    {length: weight}.
+    Λ is given by `eigenvalues` (D,), if it is diagonal, or by `covariance` (D, D), with eigenvalues of zero or more
+    that are not all zero; `trace` rescales it. `input_mean` (D,) is E x, 0 by default. `inputs` is the law of z:
+    "gaussian" (the default), "uniform", "rademacher", "sphere" or an `Inputs`. `teachers` is the law of W: `Gaussian`,
+    `Sphere`, `Pool`, `Mixture` or one of your own. By default w ~ N(0, Ω) with `teacher_covariance` Ω (D, D), by
+    default the identity; with `fixed_teacher` w₀ (D,) and `in_context_fraction` p, the teacher of a sequence is drawn
+    from N(0, Ω) with probability p and is w₀ otherwise. `noise_variance` σ² is the variance of the noise of the
+    labels, and `query_noise_variance` that of the query's label, σ² by default. `context_length` is N, "n0..N" for
+    the mean loss over these lengths, a list of lengths, or {length: weight}.
 
     Attributes hold what results: `covariance` is Λ after rescaling and `eigenvalues` its spectrum in decreasing
     order. Any number may be text such as "2/5", and the attributes `exact_…` hold numbers as they are written.

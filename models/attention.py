@@ -14,7 +14,7 @@ from .protocol import Heads
 from .score_divisor import checked
 
 DIVISORS = ("context", "tokens", "none")
-"""What the output may be divided by besides a number: N, the number of tokens, or nothing."""
+"""What the output may be divided by besides a number: N, the number of tokens, or 1."""
 
 
 class Attention(Settings):
@@ -97,12 +97,12 @@ _DEFAULTS: dict[str, Any] = {
 class Merged(Attention):
     """Attention with one key-query matrix per head: weights value (H, D+1), key_query (H, D+1, D+1).
 
-    `outputs` is K, the number of labels: with K > 1 value is (H, K, D+K) and key_query (H, D+K, D+K). `divisor` is
-    "context", which divides by N (1 where N = 0; if left out, for linear attention), "tokens", by the number of
-    tokens that attention reads, "none" (if left out, for softmax) or a positive number. `query_token` says whether
-    attention reads the query's own token (x_q, 0). `score_divisor` divides the scores: a number, a fraction or root
-    as text ("sqrt(3)"), or "sqrt_key", √(D+K).
-    Source: Zhang et al. 2025, Section 2.2. ValueError for another value of one of these.
+    `outputs` is K, the number of labels: with K > 1, value has the shape (H, K, D+K) and key_query (H, D+K, D+K). The
+    output is divided by the `divisor`: "context" stands for N, or 1 where N = 0 (the default of linear attention);
+    "tokens" for the number of tokens that attention reads; "none" for 1 (the default of softmax attention); a
+    positive number for itself. `query_token` says whether attention reads the query's own token (x_q, 0). The scores
+    are divided by the `score_divisor`: a number, a fraction or root as text ("sqrt(3)"), or "sqrt_key" for √(D+K).
+    Source: Zhang et al. 2025 (arXiv 2501.16265), Section 2.2. ValueError for any other value of one of these.
 
     >>> Merged(heads=8).shapes(4)
     {'value': (8, 5), 'key_query': (8, 5, 5)}
@@ -157,9 +157,9 @@ class Merged(Attention):
 class Separate(Attention):
     """Attention with key and query of rank R: weights value (H, D+1), key and query (H, R, D+1).
 
-    `outputs` is K, the number of labels: with K > 1 value is (H, K, D+K), key and query (H, R, D+K). `divisor`,
-    `query_token` and `score_divisor` are as in `Merged`, but "sqrt_key" stands for √R.
-    Source: Zhang et al. 2025, Section 2.2. ValueError if heads or rank < 1, and as for `Merged`.
+    `outputs` is K, the number of labels: with K > 1, value has the shape (H, K, D+K), and key and query have (H, R, D+K).
+    `divisor`, `query_token` and `score_divisor` are those of `Merged`, but "sqrt_key" stands for √R.
+    Source: Zhang et al. 2025 (arXiv 2501.16265), Section 2.2. ValueError if heads or rank < 1, and as for `Merged`.
 
     >>> Separate(heads=5, rank=1, divisor="none").shapes(4)
     {'value': (5, 5), 'key': (5, 1, 5), 'query': (5, 1, 5)}

@@ -14,11 +14,11 @@ from .protocol import Heads
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
 class Factorised(Attention):
-    """Attention with factors: output (H, K, E), value (H, E, D+K), key and query (H, R, D+K).
+    """Attention with four matrices a head: output (H, K, E), value (H, E, D+K), key and query (H, R, D+K).
 
-    A head's value rows are a_h = output_h value_h, and its key-query matrix B_h = key_hᵀ query_h. `rank` is R and
-    `value_rank` E, the size D + K of a token if left out. The other settings are as in `Merged`; the score divisor
-    "sqrt_key" stands for √R. ValueError for a number of heads or a rank below 1, and as for `Merged`.
+    A head has the value rows a_h = output_h value_h and the key-query matrix B_h = key_hᵀ query_h. `rank` is R and
+    `value_rank` is E; both are the size D + K of a token by default. The other arguments are those of `Merged`, and the
+    score divisor "sqrt_key" stands for √R. ValueError for a number of heads or a rank below 1, and as for `Merged`.
     Source: Chen et al. 2024 (arXiv 2402.19442), He et al. 2025 (arXiv 2503.12734).
 
     >>> Factorised(heads=2, rank=3).shapes(4)

@@ -36,8 +36,9 @@ from .pool import LawWithPools
 class Gaussian(LawWithPools):
     """Normal teachers: W (K, D) with E W = mean and covariance (K, D, K, D), E (W − mean)_ia (W − mean)_jb.
 
-    `covariance` may be (D,), the variances of one output's independent entries, (D, D) for one output, or
-    (K, D, K, D); it may be singular. `mean` is (D,) or (K, D), 0 if left out. Numbers may be text such as "2/5".
+    `covariance` has the shape (D,) (variances of independent entries) or (D, D) for one output, and (K, D, K, D) for
+    any number; it may be singular. `mean` has the shape (D,) or (K, D) and is 0 by default. Numbers may be text such as
+    "2/5".
     ValueError for a covariance that is not symmetric and positive semidefinite, or a mean of another shape.
 
     >>> Gaussian([1, 2]).second[0, :, 0, :]
@@ -67,7 +68,7 @@ class Gaussian(LawWithPools):
     def shared_basis(
         cls, variances: Numbers, basis: ArrayLike | None = None
     ) -> "Gaussian":
-        """W = U diag(l) Uᵀ with independent l_d ~ N(0, variances_d): D outputs; U (D, D) is I if left out.
+        """W = U diag(l) Uᵀ with independent l_d ~ N(0, variances_d), which has D outputs; U (D, D) is I by default.
 
         ValueError unless the variances are D numbers of zero or more, and the basis is orthogonal.
 
@@ -88,7 +89,7 @@ class Gaussian(LawWithPools):
 
     @classmethod
     def kronecker(cls, outputs: Numbers, inputs: Numbers) -> "Gaussian":
-        """E W_ia W_jb = Γ_ij Ω_ab with Γ (K, K) = `outputs` and Ω (D, D) = `inputs`.
+        """The law with E W_ia W_jb = Γ_ij Ω_ab, where Γ (K, K) is `outputs` and Ω (D, D) is `inputs`.
 
         >>> Gaussian.kronecker([[1, 0], [0, 1]], [[2, 0], [0, 1]]).outputs
         2
@@ -107,9 +108,9 @@ class Gaussian(LawWithPools):
         supports: Sequence[Sequence[int]],
         variance: Number | None = None,
     ) -> "Gaussian":
-        """Output t of independent entries of this `variance` on the coordinates supports[t], counted from 0.
+        """Row t of W has independent entries of this `variance` at the coordinates supports[t], counted from 0, else 0.
 
-        The variance is 1/|support| if left out. ValueError for a coordinate that does not exist or is stated twice.
+        The default variance is 1/|support|. ValueError for a coordinate that does not exist or is stated twice.
 
         >>> Gaussian.on_supports(4, [[0, 1], [2, 3]]).second[1, :, 1].diagonal()
         array([0. , 0. , 0.5, 0.5])

@@ -18,10 +18,10 @@ from .protocol import TeacherLaw
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
 class Mixture(LawWithPools):
-    """Teachers of several laws: each part is (share, law), and a sample holds exactly its share of each, in order.
+    """Teachers of several laws: each part is (share, law), and a sample has exactly its share of each law, in order.
 
-    A mixture among the parts is replaced by its own parts. ValueError for shares that are negative or do not add up
-    to 1, and for laws of different dimensions or outputs.
+    A mixture among the parts is replaced by its own parts. ValueError for shares that are negative or whose sum is not
+    1, and for laws of different dimensions or numbers of outputs.
 
     >>> from attndyn.teachers import Gaussian, Pool
     >>> Mixture((0.9, Gaussian([1, 1])), (0.1, Pool([[1, -1], [1, 1]]))).shares

@@ -26,7 +26,7 @@ class LawWithPools(Law):
     """Base of the laws of this package: a pool can be drawn from each of them."""
 
     def pool(self, k: int, seed: int = 0) -> "Pool":
-        """A `Pool` of k teachers that are drawn from this law by the seed; it is stored as this recipe.
+        """A `Pool` of k teachers that the seed draws from this law; a file stores the law, k and the seed.
 
         >>> from attndyn.teachers import Sphere
         >>> Sphere(3).pool(5, seed=1).teachers.shape
@@ -49,10 +49,11 @@ class PoolRecipe:
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
 class Pool(LawWithPools):
-    """One of k fixed teachers, (k, D) or (k, K, D), each with its weight, equal if left out.
+    """One of k fixed teachers, (k, D) or (k, K, D), each with the probability of its weight; equal weights by default.
 
-    With `signs` every teacher comes with its negative, half and half. Weights are zero or more and are normalised.
-    ValueError for a pool of no teacher, of teachers of unequal shapes, and for weights that are negative or not k.
+    With `signs`, each teacher is replaced by itself and its negative, each with half its weight. Weights are zero or
+    more, and are normalised. ValueError for a pool without teachers, for teachers of different shapes, and unless the
+    weights are k numbers of zero or more.
 
     >>> Pool([[1, -1], [1, 1]]).weights
     array([0.5, 0.5])

@@ -13,7 +13,9 @@ from .pool import LawWithPools
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
 class Sphere(LawWithPools):
-    """Teachers that are uniform on |w| = radius, √D if left out; one output. ValueError for other numbers.
+    """Teachers of one output that are uniform on the sphere |w| = radius, by default √D.
+
+    ValueError for a dimension that is not a whole number of at least 1, and for a radius that is not positive.
 
     >>> np.linalg.norm(Sphere(4).draw(np.random.default_rng(0), 2), axis=-1)
     array([[2.],

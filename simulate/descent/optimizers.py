@@ -1,7 +1,8 @@
 """Optimizers: how gradients become updates, which are added to the weights.
 
-An optimizer has the shape of optax's: `init(weights)` gives its state, and `update(gradients, state, weights)` the
-updates and the next state. All that it remembers is in the state, so that a run can stop and go on exactly.
+An optimizer has the interface of optax: `init(weights)` returns the state before the first step, and
+`update(gradients, state, weights)` returns the updates and the next state. The state contains everything that the
+optimizer remembers, so that a run can be stopped and continued exactly.
 """
 
 import math
@@ -33,7 +34,7 @@ State = dict[str, Any]
 
 @runtime_checkable
 class Optimizer(Protocol):
-    """What an optimizer must offer; those of optax do."""
+    """What an optimizer must offer; the optimizers of optax do."""
 
     def init(self, weights: Weights) -> Any:
         """The state before the first step: any nesting of dict, tuple, list, numbers and arrays."""
@@ -46,9 +47,9 @@ class Optimizer(Protocol):
 class GradientDescent:
     """θ ← θ − η v, where v ← momentum·v + g and g = ∂L/∂θ + weight_decay·θ, as in `torch.optim.SGD`.
 
-    `learning_rate` η is a number or a function of the step, such as `Schedule`. `nesterov` takes g + momentum·v for v.
-    `clip_norm` shortens ∂L/∂θ to this length, over all weights together, where it is longer. ValueError for numbers
-    out of range.
+    The learning rate η is a number or a function of the step, such as `Schedule`. With `nesterov`, g + momentum·v takes
+    the place of v in the step. `clip_norm` is the largest norm of ∂L/∂θ over all weights together: a longer gradient
+    is rescaled to it. ValueError for numbers out of range.
 
     >>> optimizer = GradientDescent(0.1, momentum=0.9)
     >>> weights = {"θ": np.array([1.0])}
@@ -75,12 +76,12 @@ class GradientDescent:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is θ ← θ − η ∂L/∂θ with one number η and nothing besides."""
+        """Whether a step is θ ← θ − η ∂L/∂θ with a constant η."""
         extended = self.momentum or self.weight_decay or self.clip_norm is not None
         return not callable(self.learning_rate) and not extended
 
     def init(self, weights: Weights) -> State:
-        """No step taken, and velocities of zero."""
+        """The state before the first step: velocities are zero."""
         if not self.momentum:
             return {"step": 0}
         return {"step": 0, "velocity": _zeros(weights)}
@@ -106,11 +107,11 @@ class GradientDescent:
 
 @dataclass(frozen=True)
 class Adam:
-    """Adam (Kingma and Ba 2015); with weight_decay AdamW (Loshchilov and Hutter 2019), as in `torch.optim`.
+    """Adam (Kingma and Ba 2015), and AdamW (Loshchilov and Hutter 2019) with a weight decay, as in `torch.optim`.
 
-    `learning_rate` is a number or a function of the step, such as `Schedule`. `weight_decay` is decoupled: weights
-    shrink by learning_rate·weight_decay of themselves, beside the step. `clip_norm` as in `GradientDescent`. ValueError
-    for numbers out of range.
+    The learning rate η is a number or a function of the step, such as `Schedule`. The weight decay is decoupled: each
+    step also subtracts η·weight_decay·θ from the weights θ. `clip_norm` is that of `GradientDescent`. ValueError for
+    numbers out of range.
 
     >>> optimizer = Adam(0.1)
     >>> weights = {"θ": np.array([1.0])}
@@ -136,7 +137,7 @@ class Adam:
         _keep(self, "clip_norm", _checked_clip_norm(self.clip_norm))
 
     def init(self, weights: Weights) -> State:
-        """No step taken, and means of zero."""
+        """The state before the first step: both means are zero."""
         return {"step": 0, "mean": _zeros(weights), "square": _zeros(weights)}
 
     def update(

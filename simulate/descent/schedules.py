@@ -25,12 +25,12 @@ Rate = float | Callable[[int], float]
 
 @dataclass(frozen=True)
 class Schedule:
-    """Learning rates that are given at some steps, and follow from these at the others.
+    """Learning rates that are given at some steps and interpolated at the others.
 
-    `points` is {step: rate}, in any order, or a list of pairs. Between two points the rate goes along a line
-    ("linear") or half a cosine ("cosine"), or stays that of the earlier one ("constant"); before the first point and
-    after the last its rate holds. ValueError for steps that are no whole numbers of zero or more or come twice, and
-    for rates below zero.
+    `points` is {step: rate}, in any order, or a list of pairs. Between two points the rate is interpolated linearly
+    ("linear") or by half a cosine ("cosine"), or it is that of the earlier point ("constant"). Before the first point
+    and after the last one, the rate is that of the point. ValueError for steps that are not whole numbers of zero or
+    more or are stated twice, and for rates below zero.
 
     >>> warm_up = Schedule({0: 0.0, 500: 0.02, 20_000: 0.0}, "cosine")
     >>> warm_up(0), warm_up(500), warm_up(30_000)
