@@ -43,8 +43,8 @@ class Inputs(Displayed):
     `draw(generator, shape)` returns z of this shape, rows of D entries with mean 0 and covariance I. `moments` is
     {order: moment}. A moment is a number, E z_i^order, if the entries are independent (9/5 at order 4 for a cube); a
     number, E |z|^order, if the law is `elliptical`, that is rotation invariant; or a dense tensor (D,) * order. Most
-    of the theory needs order 4, `feature_moments` needs order 6 as well, and odd orders are 0 by default. ValueError for
-    orders below 3, which are fixed, and for moments that are not finite or contradict each other.
+    of the theory needs order 4, `feature_moments` needs order 6 as well, and odd orders are 0 by default. ValueError
+    for orders below 3, which are fixed, and for moments that are not finite or contradict each other.
 
     >>> Inputs(lambda generator, shape: generator.choice([-1.0, 1.0], shape), moments={4: 1, 6: 1}).moments[4]
     array(1.)

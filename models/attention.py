@@ -157,7 +157,7 @@ class Merged(Attention):
 class Separate(Attention):
     """Attention with key and query of rank R: weights value (H, D+1), key and query (H, R, D+1).
 
-    `outputs` is K, the number of labels: with K > 1, value has the shape (H, K, D+K), and key and query have (H, R, D+K).
+    `outputs` is K, the number of labels: with K > 1, value has the shape (H, K, D+K), and key and query (H, R, D+K).
     `divisor`, `query_token` and `score_divisor` are those of `Merged`, but "sqrt_key" stands for √R.
     Source: Zhang et al. 2025 (arXiv 2501.16265), Section 2.2. ValueError if heads or rank < 1, and as for `Merged`.
 

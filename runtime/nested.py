@@ -122,6 +122,7 @@ def _with_classes(nest: Any, classes: dict[Any, type]) -> Any:
     return nest
 
 
+# Long because it lists every kind of value that a nest may hold.
 def _described(nest: object, arrays: list[NDArray[Any]], name: str) -> list[Any]:
     """The description of a nest, whose arrays go to the end of a list."""
 

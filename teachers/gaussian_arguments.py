@@ -36,8 +36,13 @@ def written_covariance(covariance: Numbers) -> Written:
         raise ValueError(
             f"covariance must have shape (D,), (D, D) or (K, D, K, D), not {shape}"
         )
+    return _written_covariance_of_outputs(covariance)
+
+
+def _written_covariance_of_outputs(covariance: Numbers) -> Written:
+    """The same from (K, D, K, D): exact numbers are not kept."""
     written = number_array("covariance", covariance, (None,) * 4)
-    K, D = shape[:2]
+    K, D = written.doubles.shape[:2]
     flat = symmetric("covariance", written.doubles.reshape(K * D, K * D), None).doubles
     if K == 1:
         return Written(flat, None)

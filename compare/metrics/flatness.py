@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...runtime.arrays import FloatArray
+from ...runtime.arrays import BoolArray, FloatArray
 from ...simulate import Trajectory
 
 PROMINENCE = 3.0
@@ -78,6 +78,11 @@ def flat_stretches(run: Trajectory) -> list[FlatStretch]:
     return _without_small_drops(stretches, visible, run.loss)
 
 
+def _leading(flags: BoolArray) -> int:
+    """How many of the first flags are True, up to one that is not."""
+    return len(flags) if np.all(flags) else int(np.argmin(flags))
+
+
 def flattest_in(
     run: Trajectory, steepness: Steepness, first: int, last: int
 ) -> FlatStretch:
@@ -87,12 +92,9 @@ def flattest_in(
     if not half:
         return FlatStretch(first, last, index, float(run.loss[index]))
     flat = steepness.values <= steepness.floor
-    begin = index
-    while begin > first and flat[begin - 1]:
-        begin -= 1
-    end = index
-    while end < last and flat[end + 1]:
-        end += 1
+    before = flat[first:index][::-1]
+    begin = index - _leading(before)
+    end = index + _leading(flat[index + 1 : last + 1])
     middle = (begin + end) // 2
     begin = max(first, min(begin, middle - half))
     end = min(last, max(end, middle + half))
@@ -145,6 +147,11 @@ def _increments(values: FloatArray, reach: int) -> FloatArray:
     return values[after] - values[before]
 
 
+def _gap_of_averages(scatter: float, half: int) -> float:
+    """What two averages over windows of w = 2·half + 1 rows rarely differ by: three times √(2/w) of the scatter."""
+    return 3 * scatter * math.sqrt(2 / (2 * half + 1))
+
+
 def _slope_of_log_loss(time: FloatArray, loss: FloatArray) -> Steepness:
     """|Δ log L / Δt| over neighbouring rows, or over averages where they scatter, at least what scatter makes of it."""
     largest = float(loss.max())
@@ -163,8 +170,7 @@ def _slope_of_log_loss(time: FloatArray, loss: FloatArray) -> Steepness:
     slope = np.abs(_increments(means, reach)) / span
     floor = np.full(len(loss), float(slope.max()) * 1e-12 + 1e-300)
     if is_noisy:
-        # Two averages of w rows differ by √(2/w) of the scatter; three times of that is rare.
-        floor += 3 * scatter * math.sqrt(2 / (2 * half + 1)) / span
+        floor += _gap_of_averages(scatter, half) / span
     return Steepness(slope, floor, half)
 
 

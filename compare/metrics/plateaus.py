@@ -293,6 +293,7 @@ def _maps(candidates: _Candidates, run: Trajectory) -> FloatArray | None:
     return np.asarray(effective_map(point.model, run.weights), dtype=np.float64)
 
 
+# Long because it fills every field of a match.
 def _match(
     candidates: _Candidates,
     run: Trajectory,

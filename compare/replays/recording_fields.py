@@ -307,6 +307,16 @@ class StatedLengths(NamedTuple):
         return tuple(sorted(values))
 
 
+def _listed_lengths(value: object) -> StatedLengths:
+    """The lengths of a list, or of an object of lengths and their weights; none of anything else."""
+    if isinstance(value, list) and all(type(length) is int for length in value):
+        return StatedLengths(tuple(value))
+    if isinstance(value, dict) and _are_weighted(value):
+        lengths = tuple(map(int, value))
+        return StatedLengths(lengths, tuple(map(float, value.values())))
+    return StatedLengths()
+
+
 def stated_lengths(meta: Mapping[str, Any], name: str) -> StatedLengths:
     """The context lengths that a field states, N alone without the field; ValueError for what is none.
 
@@ -319,14 +329,9 @@ def stated_lengths(meta: Mapping[str, Any], name: str) -> StatedLengths:
     span = _RANGE.fullmatch(value) if isinstance(value, str) else None
     if span and span[2] == "N":
         return StatedLengths(all_from=int(span[1]))
-    stated = StatedLengths()
+    stated = _listed_lengths(value)
     if span:
         stated = StatedLengths(tuple(range(int(span[1]), int(span[2]) + 1)))
-    elif isinstance(value, list) and all(type(length) is int for length in value):
-        stated = StatedLengths(tuple(value))
-    elif isinstance(value, dict) and _are_weighted(value):
-        lengths = tuple(map(int, value))
-        stated = StatedLengths(lengths, tuple(map(float, value.values())))
     values = stated.values
     if not values or min(values) < 0 or len(set(values)) < len(values):
         raise ValueError(

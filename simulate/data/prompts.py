@@ -426,7 +426,13 @@ class Prompts(PromptsOfTask, Displayed):
         draws = stream(self.seed, self.split, index, TEACHER_NUMBERS)
         if not isinstance(law, Mixture):
             return drawn_teachers(law, draws, size)
+        return self._teachers_of_mixture(law, draws, index, size)
 
+    def _teachers_of_mixture(
+        self, law: Mixture, draws: np.random.Generator, index: int, size: int
+    ) -> FloatArray:
+        """Teachers W (P, K, D) of a chunk, those of the first law of the sample first."""
+        first = index * CHUNK
         parts = []
         end = 0
         for part, count in zip(law.laws, law.counts(self.sequences), strict=True):

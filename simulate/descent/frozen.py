@@ -14,15 +14,8 @@ Frozen = Collection[str] | Mapping[str, ArrayLike]
 """Names of weights, or name → mask that is True where a weight stays as it is."""
 
 
-def frozen_masks(frozen: Frozen, weights: Weights) -> dict[str, BoolArray]:
-    """The masks of the weights that have frozen entries; ValueError for what is no name or mask of these weights.
-
-    >>> weights = {"value": np.zeros(2), "key": np.zeros(1)}
-    >>> frozen_masks(("value",), weights)
-    {'value': array([ True,  True])}
-    >>> frozen_masks({"value": [True, False], "key": [False]}, weights)
-    {'value': array([ True, False])}
-    """
+def _refuse_other_names(frozen: object, weights: Weights) -> None:
+    """ValueError unless these are names of weights."""
     wanted = "frozen must be names, as in ('value',), or {'value': boolean mask}"
     if isinstance(frozen, str):
         raise ValueError(f"{wanted}, not the text {frozen!r}: write ({frozen!r},)")
@@ -33,6 +26,18 @@ def frozen_masks(frozen: Frozen, weights: Weights) -> dict[str, BoolArray]:
         raise ValueError(
             f"frozen names {', '.join(map(repr, unknown))}: the weights are {', '.join(weights)}"
         )
+
+
+def frozen_masks(frozen: Frozen, weights: Weights) -> dict[str, BoolArray]:
+    """The masks of the weights that have frozen entries; ValueError for what is no name or mask of these weights.
+
+    >>> weights = {"value": np.zeros(2), "key": np.zeros(1)}
+    >>> frozen_masks(("value",), weights)
+    {'value': array([ True,  True])}
+    >>> frozen_masks({"value": [True, False], "key": [False]}, weights)
+    {'value': array([ True, False])}
+    """
+    _refuse_other_names(frozen, weights)
     masks = {}
     for name in frozen:
         if isinstance(frozen, Mapping):

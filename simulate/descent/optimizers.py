@@ -283,11 +283,8 @@ def optimizer_from_settings(settings: object) -> GradientDescent | Adam:
     options = {name: value for name, value in settings.items() if name != "name"}
     allowed = tuple(each.name for each in fields(cls))
     refuse_unknown(options, allowed=allowed, owner=f"the optimizer {settings['name']}")
-    missing = [
-        each.name
-        for each in fields(cls)
-        if each.default is MISSING and each.name not in options
-    ]
+    needed = [each.name for each in fields(cls) if each.default is MISSING]
+    missing = [name for name in needed if name not in options]
     if missing:
         raise ValueError(f"the optimizer {settings['name']} needs {', '.join(missing)}")
     rate = options.get("learning_rate")

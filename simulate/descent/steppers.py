@@ -225,17 +225,21 @@ def checked_updates(updates: object, position: Position) -> Weights:
     checked = {}
     for name, weight in weights.items():
         what = f"the optimizer's update of {name!r} at step {step}"
-        checked[name] = real_array(updates[name], what)
-        # Text and truth values would pass for numbers.
-        if np.asarray(updates[name]).dtype.kind in "bSU":
-            raise ValueError(
-                f"{what} must be an array of real numbers, not {reprlib.repr(updates[name])}"
-            )
-        if checked[name].shape != weight.shape:
-            raise ValueError(
-                f"{what} must have shape {weight.shape}, not {checked[name].shape}"
-            )
+        checked[name] = _checked_update(updates[name], what, weight.shape)
     return checked
+
+
+def _checked_update(update: Any, what: str, shape: tuple[int, ...]) -> FloatArray:
+    """The update of one weight; ValueError, which says what it is of, unless it is real and of the weight's shape."""
+    array = real_array(update, what)
+    # Text and truth values would pass for numbers.
+    if np.asarray(update).dtype.kind in "bSU":
+        raise ValueError(
+            f"{what} must be an array of real numbers, not {reprlib.repr(update)}"
+        )
+    if array.shape != shape:
+        raise ValueError(f"{what} must have shape {shape}, not {array.shape}")
+    return array
 
 
 def compiled_stepper(

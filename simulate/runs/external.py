@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from ...models.protocol import Weights
 from ...runtime.arrays import FloatArray, plain_array
@@ -176,20 +176,22 @@ def _by_step(source: Mapping[Any, Any]) -> dict[int, Weights]:
     return checkpoints
 
 
+def _of_steps(value: object, name: object, steps: int) -> NDArray[Any]:
+    """The weights of one name at so many steps, (K, …)."""
+    array = np.asarray(plain_array(value, str(name)))
+    if array.shape[:1] != (steps,):
+        raise ValueError(
+            f"weights[{name!r}] must begin with an axis of {steps} steps, not have shape {array.shape}"
+        )
+    return array
+
+
 def _split_by_step(source: Mapping[Any, Any], step_name: str) -> dict[int, Weights]:
     """The weights of each step from arrays (K, …) that hold all of them."""
     keys = np.ravel(plain_array(source[step_name], step_name)).tolist()
     steps = [_step_of(key) for key in keys]
-    arrays = {}
-    for name in source:
-        if name == step_name:
-            continue
-        array = np.asarray(plain_array(source[name], str(name)))
-        if array.shape[:1] != (len(steps),):
-            raise ValueError(
-                f"weights[{name!r}] must begin with an axis of {len(steps)} steps, not have shape {array.shape}"
-            )
-        arrays[str(name)] = array
+    names = [name for name in source if name != step_name]
+    arrays = {str(name): _of_steps(source[name], name, len(steps)) for name in names}
     if not arrays or not steps or len(set(steps)) < len(steps):
         raise ValueError(
             f"weights need different {step_name} (K,), and a weight (K, …) or more"

@@ -69,17 +69,20 @@ def _encoding(path: Path) -> str:
     return "utf-8-sig"
 
 
+def _is_json(text: str) -> bool:
+    """Whether a text is one whole value of JSON."""
+    try:
+        json.loads(text)
+    except (json.JSONDecodeError, RecursionError):
+        return False
+    return True
+
+
 def _read_json(path: Path, encoding: str) -> "LogTable | list[Any] | dict[str, Any]":
     """Whole JSON, or rows with one JSON value a line."""
     with open(path, encoding=encoding) as file:
         first_lines = list(islice((line for line in file if line.strip()), 2))
-    try:
-        json.loads(first_lines[0])
-        is_json_lines = len(first_lines) == 2
-    except (json.JSONDecodeError, RecursionError):
-        is_json_lines = False
-
-    if not is_json_lines:
+    if len(first_lines) < 2 or not _is_json(first_lines[0]):
         try:
             whole: list[Any] | dict[str, Any] = json.loads(
                 path.read_text(encoding=encoding), object_pairs_hook=_distinct

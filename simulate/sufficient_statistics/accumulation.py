@@ -224,6 +224,7 @@ def _terms(chunks: Iterable[Sequences], features: Features) -> Iterator[Term]:
         yield from _chunk_terms(chunk, features)
 
 
+# Long because one loop writes the features of all lengths in place.
 def _chunk_terms(chunk: Sequences, features: Features) -> Iterator[Term]:
     """F̃ (F+K, P) of a chunk at each context length.
 

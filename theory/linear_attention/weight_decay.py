@@ -357,6 +357,7 @@ class DecayedRankOne:
         p, r = self.factors
         return np.asarray(p[:, indices] @ r[:, indices].T)
 
+    # Long because each entry of the Hessian stands as in the formula.
     def hessian_index(self, learned: list[int]) -> int:
         """Negative eigenvalues of the Hessian of L + (wd/2)|θ|², one head on each of these directions, from 0.
 

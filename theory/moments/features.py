@@ -538,6 +538,7 @@ def _first_moments_of_outputs(
     return np.asarray(b[:, pairs[0], pairs[1]].reshape(outputs, -1))
 
 
+# Long because the formula has three terms.
 def _second_moments_of_tokens(
     teachers: _TeacherMeans,
     token_fourth: FloatArray,

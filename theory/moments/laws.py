@@ -5,6 +5,7 @@ They are written here once, from the formulas of the laws; how the laws are draw
 
 import itertools
 import math
+from collections.abc import Callable
 from functools import reduce
 
 import numpy as np
@@ -27,6 +28,17 @@ _ENTRY_MOMENTS = {
 # -- Teachers -----------------------------------------------------------------------------------------------------
 
 
+def _mean_over_parts(
+    law: Mixture, moments: Callable[[TeacherLaw], FloatArray]
+) -> FloatArray:
+    """Moments of a mixture: the mean of those of its laws, weighted by their shares."""
+    total = np.zeros(())
+    for share, part in zip(law.shares, law.laws, strict=True):
+        if share > 0:
+            total = total + share * moments(part)
+    return total
+
+
 def teacher_second_moments(law: TeacherLaw) -> FloatArray:
     """E W_ia W_jb, (K, D, K, D); ValueError for a law of the user's own that does not state it.
 
@@ -46,11 +58,7 @@ def teacher_second_moments(law: TeacherLaw) -> FloatArray:
             np.einsum("k,kia,kjb->iajb", law.weights, W, W, optimize=True)
         )
     if isinstance(law, Mixture):
-        second = np.zeros(shape)
-        for share, part in zip(law.shares, law.laws, strict=True):
-            if share > 0:
-                second += share * teacher_second_moments(part)
-        return second
+        return _mean_over_parts(law, teacher_second_moments)
     return _own_moment(law, "second", shape)
 
 
@@ -69,11 +77,7 @@ def teacher_fourth_moments(law: TeacherLaw) -> FloatArray:
     if isinstance(law, Pool):
         return _pool_fourth_moments(law)
     if isinstance(law, Mixture):
-        fourth = np.zeros((size + 1,) * 4)
-        for share, part in zip(law.shares, law.laws, strict=True):
-            if share > 0:
-                fourth += share * teacher_fourth_moments(part)
-        return fourth
+        return _mean_over_parts(law, teacher_fourth_moments)
     if not law.symmetric:
         raise ValueError(
             "the theory of all features knows laws of your own only where −W has the law of W: use a Pool of draws"
@@ -138,6 +142,7 @@ def input_second_moments(task: Task) -> FloatArray:
     return np.asarray(task.covariance + np.outer(task.input_mean, task.input_mean))
 
 
+# Long because the formula has six terms.
 def contracted_fourth_moments(task: Task, T: FloatArray) -> FloatArray:
     """E[(xᵀ T x) x xᵀ] about the origin, (D, D), for any T (D, D).
 

@@ -126,6 +126,7 @@ def _decay_at_rest(moments: DirectionMoments) -> Expr:
     return 2 * (moments.b[0] * v - moments.saturation[0] * v**4)
 
 
+# Long because it states five formulas, and their wrong variants.
 def _stated_curvatures(context: RunContext, control: str) -> Formulas:
     """2 (4aλ v⁴ − b v), 2wd, 2 (a_j λ_d v⁴ + wd/2), 2 (a_d λ_j v⁴ + wd/2) and −2 b_j v for d = 1, j = 2."""
     v = _amplitude()
