@@ -340,19 +340,10 @@ def _refuse_unused(
 
 def _refuse_wrong_pullback(model: Parametrization, weights: Weights) -> None:
     """ValueError, naming the weight, if a model's own `pullback` is not the derivative of its heads."""
-    own = getattr(model, "pullback", None)
+    own = _own_pullback(model)
     if own is None:
         return
-    if not callable(own):
-        raise ValueError(
-            f"pullback must be a method (weights, grad_a, grad_B), not {own!r:.80}"
-        )
-    draws = np.random.default_rng(len(weights))
-    a, B = heads_of(model, weights)
-    gradient_of_heads = (
-        draws.standard_normal(a.shape),
-        draws.standard_normal(B.shape),
-    )
+    gradient_of_heads = _random_like(heads_of(model, weights), seed=len(weights))
     gradients = _pulled_back(own, weights, gradient_of_heads)
     for name, weight in weights.items():
         gradient = _checked_gradient(gradients[name], name, weight.shape)
@@ -366,6 +357,23 @@ def _refuse_wrong_pullback(model: Parametrization, weights: Weights) -> None:
             raise ValueError(
                 f"pullback is wrong in {name!r}: along one direction it says {given:.6g}, and heads {expected:.6g}"
             )
+
+
+def _own_pullback(model: Parametrization) -> Callable[..., object] | None:
+    """The `pullback` of a model, None where it has none; ValueError if it is no function."""
+    own: Callable[..., object] | None = getattr(model, "pullback", None)
+    if own is not None and not callable(own):
+        raise ValueError(
+            f"pullback must be a method (weights, grad_a, grad_B), not {own!r:.80}"
+        )
+    return own
+
+
+def _random_like(heads: Heads, seed: int) -> Heads:
+    """Normal numbers of the shapes of heads (a, B)."""
+    draws = np.random.default_rng(seed)
+    a, B = heads
+    return draws.standard_normal(a.shape), draws.standard_normal(B.shape)
 
 
 def _imaginary_product(gradient: Heads, heads: Heads) -> float:

@@ -6,6 +6,7 @@ import numpy as np
 
 from ...models.attention import Separate
 from ...models.protocol import (
+    Heads,
     Parametrization,
     Weights,
     refuse_other_outputs,
@@ -200,10 +201,17 @@ def _on_block(model: Parametrization, stats: Statistics) -> Objective:
         loss, half_slope = stats.loss_of_features(M.reshape(stats.b.shape))
 
         dL_dM = 2.0 * half_slope.reshape(M.shape)
-        grad_a = np.zeros(a.shape)
-        grad_B = np.zeros(B.shape)
-        grad_a[:, :, D:] = (U @ dL_dM.T).reshape(-1, K, K)
-        grad_B[:, :D] = (V @ dL_dM).reshape(-1, D, D)
+        grad_a, grad_B = _embedded(U @ dL_dM.T, V @ dL_dM, K, D)
         return loss, to_weights(weights, grad_a, grad_B)
 
     return evaluate
+
+
+def _embedded(grad_V: FloatArray, grad_U: FloatArray, K: int, D: int) -> Heads:
+    """The gradients of a (H, K, D+K) and B (H, D+K, D), which are 0 outside of V (H, K·K) and U (H, D·D)."""
+    heads = len(grad_V)
+    grad_a = np.zeros((heads, K, D + K))
+    grad_B = np.zeros((heads, D + K, D))
+    grad_a[:, :, D:] = grad_V.reshape(-1, K, K)
+    grad_B[:, :D] = grad_U.reshape(-1, D, D)
+    return grad_a, grad_B

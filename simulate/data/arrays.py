@@ -25,6 +25,16 @@ from .prompts import CHUNK, Context, Sequences, context_of, without_single_outpu
 ContextLengths = Iterable[int] | str | Mapping[int, float] | None
 
 
+def _refuse_other_shape(shape: tuple[int, ...], K: int) -> None:
+    """ValueError unless this is the shape of tokens (P, N+1, D+K)."""
+    is_whole = len(shape) == 3 and shape[0] >= 1 and shape[1] >= 2
+    if not is_whole or shape[2] <= K:
+        size = "D+1" if K == 1 else f"D+{K}"
+        raise ValueError(
+            f"tokens must have shape (P, N+1, {size}) with P, N, D ≥ 1, not {shape}"
+        )
+
+
 def prompts_from_tokens(
     tokens: ArrayLike,
     labels: ArrayLike | None = None,
@@ -47,12 +57,7 @@ def prompts_from_tokens(
     """
     K = whole_number(outputs, "outputs")
     array = real_array(plain_array(tokens, "tokens"), "tokens")
-    is_whole = array.ndim == 3 and len(array) >= 1 and array.shape[1] >= 2
-    if not is_whole or array.shape[2] <= K:
-        size = "D+1" if K == 1 else f"D+{K}"
-        raise ValueError(
-            f"tokens must have shape (P, N+1, {size}) with P, N, D ≥ 1, not {array.shape}"
-        )
+    _refuse_other_shape(array.shape, K)
     if labels is not None:
         _put_labels(
             array[:, -1, -K:], real_array(plain_array(labels, "labels"), "labels")

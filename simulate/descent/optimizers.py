@@ -152,9 +152,9 @@ class Adam:
         slopes = clipped(gradients, self.clip_norm)
         means, squares = self._moving_means(slopes, state)
         updates = {}
-        for name in slopes:
+        for name, mean in means.items():
             spread = np.sqrt(squares[name]) / root
-            change = -size * means[name] / (spread + self.eps)
+            change = -size * mean / (spread + self.eps)
             if self.weight_decay:
                 change -= rate * self.weight_decay * weights[name]
             updates[name] = change

@@ -250,15 +250,18 @@ def _is_numeral(cell: str) -> bool:
     return True
 
 
+def _split_lines(file: Iterable[str], dialect: _Dialect) -> Iterator[list[str]]:
+    """The cells of each line."""
+    if dialect.separator is None:
+        return (line.split() for line in file)
+    return csv.reader(file, delimiter=dialect.separator)
+
+
 def _csv_rows(file: Iterable[str], dialect: _Dialect) -> Iterator[Row]:
     """The rows of these lines; ValueError for one with more cells than columns, or one that is no CSV."""
-    if dialect.separator is None:
-        lines: Iterator[list[str]] = (line.split() for line in file)
-    else:
-        lines = csv.reader(file, delimiter=dialect.separator)
     first = dialect.lines_above + 1
     try:
-        for number, cells in enumerate(lines, start=first):
+        for number, cells in enumerate(_split_lines(file, dialect), start=first):
             is_blank = not any(cell.strip() for cell in cells)
             if is_blank or cells[0].startswith("#"):
                 continue

@@ -270,6 +270,7 @@ def _no_step(row: int, value: object) -> str:
 # Columns of a table
 
 
+# Long because one pass over the rows collects steps, losses and their places.
 def _of_table(table: LogTable, step: Any, loss: Any) -> _Series:
     """The series of the two columns of a table that hold steps and losses."""
     loss_name = _loss_column(table.names, loss)
@@ -281,7 +282,7 @@ def _of_table(table: LogTable, step: Any, loss: Any) -> _Series:
         )
     steps = []
     losses = []
-    places = []
+    places = []  # of the rows that have a loss
     rows = 0
     for rows, row in enumerate(table.rows(), start=1):
         value = _number(row.get(loss_name), loss_name, rows, table.comma_is_decimal)

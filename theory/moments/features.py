@@ -437,6 +437,14 @@ def _second_moments(
 # -- Any law of inputs, several outputs ---------------------------------------------------------------------------
 
 
+def _refuse_overflow(S: FloatArray) -> None:
+    """ValueError where moments leave the range of floating point."""
+    if not np.all(np.isfinite(S)):
+        raise ValueError(
+            "the moments of this task overflow: rescale Λ, for instance by trace=1, or the teachers"
+        )
+
+
 def _moments_of_any_law(task: Task, model: Parametrization) -> FeatureMoments:
     """The moments from dense tensors of x to the sixth order and of W to the fourth.
 
@@ -453,10 +461,7 @@ def _moments_of_any_law(task: Task, model: Parametrization) -> FeatureMoments:
         b = _first_moments_of_outputs(teachers, query, of_b, K)
         of_S = _token_counts(task, model, divisions=2)
         S = _second_moments_of_tokens(teachers, token_fourth, query, of_S)
-    if not np.all(np.isfinite(S)):
-        raise ValueError(
-            "the moments of this task overflow: rescale Λ, for instance by trace=1, or the teachers"
-        )
+    _refuse_overflow(S)
     of_W = teachers.ww[:-1, :-1].reshape(K, D, K, D)
     signal = float(np.einsum("kakb,ab->", of_W, query.second[:D, :D]))
     c = signal + K * task.query_noise_variance

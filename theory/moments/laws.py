@@ -181,6 +181,7 @@ def _pool_fourth_moments(pool: Pool) -> FloatArray:
     return np.asarray(fourth.reshape((size,) * 4))
 
 
+# Long because each kind of law has its formula.
 def _central_fourth(task: Task, S: FloatArray) -> FloatArray:
     """E[(yᵀSy) y yᵀ] of y = Λ^½ z, S symmetric: (2 ΛSΛ + tr(SΛ) Λ) for Gaussian y."""
     Λ = task.covariance
@@ -188,21 +189,19 @@ def _central_fourth(task: Task, S: FloatArray) -> FloatArray:
     gaussian = 2 * Λ @ S @ Λ + np.sum(S * Λ) * Λ
     if inputs.is_gaussian:
         return np.asarray(gaussian)
+    D = task.dimension
     if inputs.name == "sphere":
-        D = task.dimension
         return np.asarray(D / (D + 2) * gaussian)
-    R = symmetric_root(Λ)
     fourth = _stated_moment(inputs, 4)
     if fourth.ndim == 0 and inputs.elliptical:
-        D = task.dimension
         return np.asarray(fourth / (D * (D + 2)) * gaussian)
+    R = symmetric_root(Λ)
+    RSR = R @ S @ R
     if fourth.ndim == 0:
         # Independent entries: the fourth cumulant acts on each z_i alone.
         cumulant = float(fourth) - 3
-        of_entries = np.diag(R @ S @ R)
-        return np.asarray(gaussian + cumulant * (R * of_entries) @ R)
-    _refuse_other_size(fourth, task.dimension)
-    RSR = R @ S @ R
+        return np.asarray(gaussian + cumulant * (R * np.diag(RSR)) @ R)
+    _refuse_other_size(fourth, D)
     return np.asarray(R @ np.einsum("ab,abij->ij", RSR, fourth) @ R)
 
 

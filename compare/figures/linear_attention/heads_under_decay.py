@@ -53,14 +53,8 @@ def _draw_separate(ax: "Axes") -> None:
     decays = np.linspace(0, 1.1 * bounds[0], 400)
     roots = head_roots(moments.b, γ, decays[:, None])
     start = initial_weights(HEADS, FOUR, np.full(4, 1.4), scheme="aligned")
-    simulated = np.linspace(0, 1.1 * bounds[0], SIMULATED)
-    learned = np.array([_learned(HEADS, start, decay) for decay in simulated])
-    for d, colour in zip(range(4), COLOURS, strict=False):
-        stable = np.nan_to_num(roots.stable[:, d]) ** 3
-        ax.plot(decays, stable, color=colour, linestyle=DASHES)
-        label = f"$d = {d + 1}$"
-        ax.plot(simulated, learned[:, d], "o", color=colour, label=label)
-    ax.set(xlabel="weight decay $wd$", ylabel="coefficient $m_d$ at rest")
+    stated = np.nan_to_num(roots.stable) ** 3  # (decays, 4)
+    _draw_coefficients(ax, decays, stated, (HEADS, start))
     ax.legend()
 
 
@@ -75,11 +69,23 @@ def _draw_merged(ax: "Axes", context: RunContext) -> None:
     start = initial_weights(
         SHARED, FOUR, 0.3, seeds(context.seed)[0], scheme="restricted"
     )
-    simulated = np.linspace(0, 1.1 * largest, SIMULATED)
-    learned = np.array([_learned(SHARED, start, decay) for decay in simulated])
+    _draw_coefficients(ax, decays, stated, (SHARED, start))
+
+
+def _draw_coefficients(
+    ax: "Axes",
+    decays: FloatArray,
+    stated: FloatArray,
+    trained: tuple[Merged | Separate, Weights],
+) -> None:
+    """Stated coefficients (decays, 4) as lines, and what descent learns from the same start as circles."""
+    model, start = trained
+    simulated = np.linspace(0, decays[-1], SIMULATED)
+    learned = np.array([_learned(model, start, decay) for decay in simulated])
     for d, colour in zip(range(4), COLOURS, strict=False):
         ax.plot(decays, stated[:, d], color=colour, linestyle=DASHES)
-        ax.plot(simulated, learned[:, d], "o", color=colour)
+        label = f"$d = {d + 1}$"
+        ax.plot(simulated, learned[:, d], "o", color=colour, label=label)
     ax.set(xlabel="weight decay $wd$", ylabel="coefficient $m_d$ at rest")
 
 

@@ -182,11 +182,10 @@ def _quantities(model: Merged | Separate) -> dict[str, Expr]:
     a = weights["value"]
     if isinstance(model, Merged):
         B = weights["key_query"][:, :, :-1].reshape(2, -1)
-        pairs = ((0, 0), (0, 1), (1, 1))
-        return {
-            f"merged, heads {h + 1}, {g + 1}": a[h] @ a[g] - B[h] @ B[g]
-            for h, g in pairs
-        }
+        quantities = {}
+        for h, g in ((0, 0), (0, 1), (1, 1)):
+            quantities[f"merged, heads {h + 1}, {g + 1}"] = a[h] @ a[g] - B[h] @ B[g]
+        return quantities
     k, q = weights["key"].ravel(), weights["query"][..., :-1].ravel()
     return {
         "separate, value and key": a[0] @ a[0] - k @ k,
