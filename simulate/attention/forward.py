@@ -60,6 +60,16 @@ def prompts(
     return Batch(X, x_q, y_q)
 
 
+def _checked_length(context_length: object, longest: int) -> int:
+    """The context length, the longest if None; ValueError unless the tokens have so long a context."""
+    length = longest if context_length is None else context_length
+    if not is_whole_number(length, 0) or length > longest:
+        raise ValueError(
+            f"context_length must lie in 0 … {longest} for these tokens, not {length!r}"
+        )
+    return length
+
+
 def predict(
     model: Parametrization,
     weights: Mapping[str, NDArray[Any]] | Heads,
@@ -88,12 +98,7 @@ def predict(
         raise ValueError(f"tokens must have shape (P, N+1, {size}), not {tokens.shape}")
     dimension = tokens.shape[2] - K
     heads = checked_heads(_heads_given(model, weights, dimension), dimension, K)
-    longest = tokens.shape[1] - 1
-    length = longest if context_length is None else context_length
-    if not is_whole_number(length, 0) or length > longest:
-        raise ValueError(
-            f"context_length must lie in 0 … {longest} for these tokens, not {length!r}"
-        )
+    length = _checked_length(context_length, longest=tokens.shape[1] - 1)
     unread = tokens[..., dimension:]
     batch = prompts(
         Sequences(tokens, unread), length, query_token=reads_query_token(model)

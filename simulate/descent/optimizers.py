@@ -279,18 +279,27 @@ def optimizer_from_settings(settings: object) -> GradientDescent | Adam:
             f'an optimizer in a file must be a table {{name = "adam", …}} with one of the names {", ".join(NAMES)}, '
             f"not {settings!r}"
         )
-    cls = NAMES[settings["name"]]
-    options = {name: value for name, value in settings.items() if name != "name"}
-    allowed = tuple(each.name for each in fields(cls))
-    refuse_unknown(options, allowed=allowed, owner=f"the optimizer {settings['name']}")
-    needed = [each.name for each in fields(cls) if each.default is MISSING]
-    missing = [name for name in needed if name not in options]
-    if missing:
-        raise ValueError(f"the optimizer {settings['name']} needs {', '.join(missing)}")
+    options = dict(settings)
+    name = options.pop("name")
+    cls = NAMES[name]
+    _refuse_other_options(options, cls, owner=f"the optimizer {name}")
     rate = options.get("learning_rate")
     if isinstance(rate, dict):
         options["learning_rate"] = _schedule_from_settings(rate)
     return cls(**options)
+
+
+def _refuse_other_options(
+    options: dict[str, Any], cls: type[GradientDescent] | type[Adam], owner: str
+) -> None:
+    """ValueError for an option that the class does not have, or for one that it needs and that is missing."""
+    refuse_unknown(
+        options, allowed=tuple(each.name for each in fields(cls)), owner=owner
+    )
+    needed = [each.name for each in fields(cls) if each.default is MISSING]
+    missing = [name for name in needed if name not in options]
+    if missing:
+        raise ValueError(f"{owner} needs {', '.join(missing)}")
 
 
 def _schedule_from_settings(settings: dict[str, Any]) -> Schedule:

@@ -315,6 +315,20 @@ def _kind_of_file(head: dict[str, Any]) -> Kind:
     )
 
 
+def _product_means(
+    data: Data, features: Features, executor: Executor | None
+) -> FloatArray:
+    """Mean of F̃ F̃ᵀ (F+K, F+K) over prompts, the features and the labels: S, b and c in one matrix."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        moments = product_sums(data, features, executor)
+    if not np.all(np.isfinite(np.diagonal(moments))):
+        raise OverflowError(
+            "the means of products of the tokens are larger than any number: divide x and y by a constant"
+        )
+    moments /= data.sequences * math.fsum(length.weight for length in features.lengths)
+    return moments
+
+
 def statistics(
     data: Data,
     model: object,
@@ -346,22 +360,14 @@ def statistics(
     outputs = data.outputs
     refuse_other_outputs(outputs, model, "the data have")
     _refuse_size(data, block, executor, _limit_in_bytes(limit_gib))
-    lengths = _weighted_lengths(data, model)
     features = Features(
         dimension=data.dimension,
-        lengths=lengths,
+        lengths=_weighted_lengths(data, model),
         pairs=feature_pairs(data.dimension, block, outputs),
         query_token=reads_query_token(model),
     )
 
-    # Mean of F̃ F̃ᵀ (F+K, F+K), the features and the labels: S, b and c in one matrix.
-    with np.errstate(over="ignore", invalid="ignore"):
-        moments = product_sums(data, features, executor)
-    if not np.all(np.isfinite(np.diagonal(moments))):
-        raise OverflowError(
-            "the means of products of the tokens are larger than any number: divide x and y by a constant"
-        )
-    moments /= data.sequences * math.fsum(length.weight for length in lengths)
+    moments = _product_means(data, features, executor)
     count = features.feature_count
     c = float(np.trace(moments[count:, count:]))
     b = moments[count:, :count].copy()  # (K, F)
