@@ -1,9 +1,10 @@
-"""The flow of all separate heads under weight decay, from any weights and on any task.
+"""The flow of all separate heads under weight decay, from any weights and on any task, singular ones included.
 
     dv_h/dt = Σ_r k_hrᵀ G q_hr − δ v_h        dk_hr/dt = v_h G q_hr − δ k_hr        dq_hr/dt = v_h Gᵀ k_hr − δ q_hr
 
 in flow time, with G = B − A M Λ, M = Σ_h v_h Σ_r k_hr q_hrᵀ and δ = wd/2. Decay bounds how long anything small can
-wait, since it dies meanwhile: plain integration follows it, where the flow without decay takes a staircase. Source:
+wait, since it dies meanwhile: plain integration follows it, where the flow without decay takes a staircase. Where no
+direction has a gain (B = 0) nothing waits for anything either, and δ may be 0: heads decay, as 1/t^{1/4}. Source:
 Zhang et al. 2025 (arXiv 2501.16265) for the flow, with decay added here.
 """
 
@@ -64,12 +65,17 @@ def decayed_heads(
     ValueError for weights far above those that the flow tends to, ArithmeticError where the solver gives up.
     """
     δ = nonnegative_number(weight_decay, "weight_decay") / 2
-    size = float(np.cbrt(np.max(np.abs(population.minimum))))
     start = np.concatenate([block.ravel() for block in heads])
+    largest = float(np.max(np.abs(start), initial=0.0))
+    size = float(np.cbrt(np.max(np.abs(population.minimum)))) or largest or 1.0
     _refuse_far(start, size)
 
     # The fastest of growth and decay sets the unit of time, the learned weights that of weights.
-    unit = max(float(np.linalg.norm(population.B)) * size, δ)
+    rate = float(np.linalg.norm(population.B)) * size
+    if population.direction_count == 0:
+        A, Λ = population.A, population.Lambda
+        rate = float(np.linalg.norm(A) * np.linalg.norm(Λ)) * size**4
+    unit = max(rate, δ) or 1.0  # any, where nothing moves
     flow = _Flow(population, heads, size, unit, δ)
     times = in_units(flow_time, unit)
     weights = np.abs(start[start != 0]) / size

@@ -24,8 +24,8 @@ from ...task import Task
 from ..call_order import require_task_first
 from ..moments.population_loss import (
     Population,
-    invariant_population,
-    population_of_all_directions,
+    population_of_heads,
+    require_gain,
 )
 from ..ode import flow_times
 from ..two_layer import two_layer_amplitudes
@@ -38,7 +38,8 @@ from .merged import (
     unstable_mode_amplitude,
 )
 from .rank_one import rank_one_amplitude
-from .saddle_to_saddle.escapes import separate_block
+from .saddle_to_saddle.escapes import SeparateHeads, separate_block
+from .saddle_to_saddle.moving_directions import moving_directions
 from .saddle_to_saddle.staircases import staircase, warn_if_sensitive
 from .weight_decay import checked_decay, refuse_several_outputs
 
@@ -53,7 +54,7 @@ UNSTABLE_MODE = "unstable mode"
 """The source of a course from small merged weights."""
 
 HEADS = "all heads"
-"""The source of a course of separate weights under weight decay."""
+"""The source of a course of separate weights under weight decay, or where no direction has a gain."""
 
 WITHOUT_STEPS = (
     "a time course knows no learning rate, so no steps: "
@@ -80,9 +81,12 @@ class TimeCourse(Displayed):
     `flow_time` (T,) is 2·learning rate·steps. `loss` (T,), in units of y². `amplitudes` (T, ·): for separate heads
     v_d (from amplitudes, rank one) or κ_d of each direction, (T, D) by decreasing gain; for merged ones s and then
     u_d, (T, 1 + D). `coefficients` (T, D): e_dᵀ M e_d in the same order; where Λ and Ω do not commute the e_d are
-    the eigenvectors of Λ by decreasing λ. `source` says what the curve is: "closed form", "reduced ODE", "unstable
-    mode" (exact as the initial weights shrink), "staircase" (the flow of all heads, to about 1e-5 in its exit
-    times) or "all heads" (that flow under weight decay, integrated). `loss` is that without the decay's |θ|².
+    the eigenvectors of E x xᵀ, which is Λ for x of mean 0, by decreasing eigenvalue. Where Λ or Ω is singular only
+    the directions that have a gain are given, or those on which x varies where Λ and Ω do not commute.
+
+    `source` says what the curve is: "closed form", "reduced ODE", "unstable mode" (exact as the initial weights
+    shrink), "staircase" (the flow of all heads, to about 1e-5 in its exit times) or "all heads" (that flow
+    integrated, under weight decay or without any gain). `loss` is that without the decay's |θ|².
     """
 
     flow_time: FloatArray
@@ -188,6 +192,10 @@ def time_course(
     - weights, full size, by name. Merged follows the unstable mode, the limit of small weights; separate follows the
       flow of all heads from any weights, as `staircase` does. Only the blocks that move on unlimited data are read.
 
+    Where Λ or Ω is singular, amplitudes are those of the directions that have a gain. Weights may have parts on the
+    others: those on which x does not vary never move, and those on which the teacher does not vary decay in every head
+    that has grown, but stay in the conserved v² − Σ|k|², as `staircase` says.
+
     `weight_decay` wd is that of descent on the gradient plus wd·θ: it takes (wd/2) θ off every equation, all of which
     are then integrated. A separate head dies, instead of escaping late, if its amplitude is below about wd/(2 b_d).
 
@@ -215,15 +223,17 @@ def time_course(
             f"time_course predicts Merged and Separate, not {type(model).__name__}: simulate it instead"
         )
     times = flow_times(flow_time)
-    loss = invariant_population(task, model)
+    loss = population_of_heads(task, model)
     decay = checked_decay(weight_decay)
     if decay > 0:
         refuse_several_outputs(model)
+    if isinstance(start, Mapping) and isinstance(model, Separate):
+        if decay > 0 or loss.direction_count == 0:
+            heads = separate_block(start, model, task.dimension)
+            return _of_all_heads(task, loss, times, heads, decay)
+        return _from_separate_weights(task, model, times, start)
+    require_gain(loss)
     if isinstance(start, Mapping):
-        if isinstance(model, Separate):
-            if decay > 0:
-                return _of_decayed_heads(task, model, times, start, decay)
-            return _from_separate_weights(task, model, times, start)
         w0 = unstable_mode_amplitude(loss, start)
         return _from_unstable_mode(task, loss, times, w0, decay)
     if not loss.is_aligned:
@@ -358,8 +368,9 @@ def _from_unstable_mode(
     U0 = w0 * loss.B / length(loss.B)
     s, U = matrix_amplitudes(loss, times, w0, U0, weight_decay=decay)
     M = s[:, None, None] * U  # (T, D, D)
-    amplitudes = np.column_stack((s, _diagonals(task.eigenvectors, U)))
-    coefficients = _diagonals(task.eigenvectors, M)
+    basis = _basis(task, loss)
+    amplitudes = np.column_stack((s, _diagonals(basis, U)))
+    coefficients = _diagonals(basis, M)
     return TimeCourse(times, loss.loss(M), amplitudes, coefficients, UNSTABLE_MODE)
 
 
@@ -377,18 +388,16 @@ def _from_separate_weights(
     )
 
 
-def _of_decayed_heads(
+def _of_all_heads(
     task: Task,
-    model: Separate,
+    loss: Population,
     times: FloatArray,
-    weights: Mapping[str, NDArray[Any]],
+    start: SeparateHeads,
     decay: float,
 ) -> TimeCourse:
-    """All heads from any weights, under a positive weight decay."""
-    loss = population_of_all_directions(task, model)
-    start = separate_block(weights, model, task.dimension)
+    """All heads from any weights, under a weight decay or where no direction has a gain."""
     heads = decayed_heads(loss, times, start, decay)
-    basis = loss.directions if loss.is_aligned else task.eigenvectors
+    basis = _basis(task, loss)
     M = heads.maps  # (T, D, D)
     amplitudes = heads.amplitudes(basis)
     return TimeCourse(times, loss.loss(M), amplitudes, _diagonals(basis, M), HEADS)
@@ -403,6 +412,11 @@ def _aligned_course(
 ) -> TimeCourse:
     losses = loss.aligned_loss(coefficients)
     return TimeCourse(times, losses, amplitudes, coefficients, source)
+
+
+def _basis(task: Task, loss: Population) -> FloatArray:
+    """The directions (D, r) that have a gain, or (D, D') on which x varies where Λ and Ω do not commute."""
+    return loss.directions if loss.is_aligned else moving_directions(task, loss).basis
 
 
 def _diagonals(basis: FloatArray, matrices: FloatArray) -> FloatArray:

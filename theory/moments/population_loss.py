@@ -344,8 +344,24 @@ def population(task: Task, model: Parametrization) -> Population:
 def invariant_population(task: Task, model: Parametrization) -> Population:
     """The population loss where gradient flow stays on the restricted block; ValueError elsewhere.
 
-    ValueError, too, for several outputs, whose gradient flow is known for some laws of teachers alone.
+    ValueError, too, for several outputs, whose gradient flow is known for some laws of teachers alone, and where no
+    direction has a gain.
     """
+    loss = population_of_heads(task, model)
+    require_gain(loss)
+    return loss
+
+
+def require_gain(loss: Population) -> None:
+    """ValueError where no direction has a gain."""
+    if loss.direction_count == 0:
+        raise ValueError(
+            "no direction of this task has a gain, since the teachers are 0 wherever x varies: nothing can be learned"
+        )
+
+
+def population_of_heads(task: Task, model: Parametrization) -> Population:
+    """`invariant_population`, also where no direction has a gain, so that heads only decay."""
     loss = population(task, model)
     if not loss.invariant:
         raise ValueError(
@@ -353,25 +369,6 @@ def invariant_population(task: Task, model: Parametrization) -> Population:
             "Pool(…, signs=True) has the same second moments; or use feature_moments, or train on data"
         )
     loss._refuse_outputs("fixed points and time courses")
-    if loss.direction_count == 0:
-        raise ValueError(
-            "no direction of this task has a gain, since the teachers are 0 wherever x varies: nothing can be learned"
-        )
-    return loss
-
-
-def population_of_all_directions(task: Task, model: Parametrization) -> Population:
-    """`invariant_population` where every direction has a gain; ValueError elsewhere.
-
-    Weights may have parts on directions of no gain, which decay and take part in the flow of heads.
-    """
-    loss = invariant_population(task, model)
-    if loss.direction_count < loss.dimension:
-        raise ValueError(
-            f"only {loss.direction_count} of {loss.dimension} directions have a gain, since Λ or Ω is singular: the "
-            "flow of heads from given weights is known where all have one; pass amplitudes to time_course, or leave "
-            "out the coordinates on which x or the teacher does not vary"
-        )
     return loss
 
 
@@ -472,7 +469,7 @@ def _refuse_unrepresentable(
         )
     # Moments of directions on which nothing varies are exactly zero, or rounding; others must not be.
     varies = np.diag(Λ) > 0
-    has_signal = _columns_with_signal(Λ, Ω)
+    has_signal = _columns_with_signal(Λ, Ω) & ~_columns_of_rounding(Λ, Ω)
     moments = np.concatenate([np.diag(A)[varies & has_signal], np.diag(B)[has_signal]])
     if np.any(moments < _SMALLEST_MOMENT):
         raise ValueError(
@@ -489,6 +486,14 @@ def _columns_with_signal(Λ: FloatArray, Ω: FloatArray) -> BoolArray:
     return np.asarray(
         np.any(np.abs(Ω @ Λ) > rounding * (np.abs(Ω) @ np.abs(Λ)), axis=0)
     )
+
+
+def _columns_of_rounding(Λ: FloatArray, Ω: FloatArray) -> BoolArray:
+    """Whether (ΛΩΛ)_dd is a sum whose terms cancel to rounding, (D,): far below terms that do not underflow."""
+    terms = np.sum(np.abs(Λ) * (np.abs(Ω) @ np.abs(Λ)), axis=0)
+    value = np.sum(Λ * (Ω @ Λ), axis=0)
+    rounding = len(Λ) * np.finfo(float).eps * terms
+    return np.asarray((rounding > _SMALLEST_MOMENT) & (value < rounding))
 
 
 def _refuse_unrepresentable_outputs(
@@ -561,7 +566,7 @@ def _spectrum(
     """Eigenvalues and gains on the common eigenvectors of Λ and Ω; None where these do not commute."""
     Λ = task.covariance
     Ω = _teacher_moments(task)
-    basis = np.eye(task.dimension) if are_diagonal else _common_eigenvectors(Λ, Ω)
+    basis = np.eye(task.dimension) if are_diagonal else common_eigenvectors(Λ, Ω)
     if basis is None:
         return None
     λ = np.diag(Λ) if are_diagonal else _diagonal_on(basis, Λ)
@@ -591,7 +596,7 @@ def _common_spectrum(
     """Eigenvalues and gains on the common eigenvectors of A, Λ and ΛΩΛ (D, D); None where there are none."""
     are_diagonal = all(is_diagonal(matrix) for matrix in (A, Λ, Ω))
     ΛΩΛ = _cubic_covariance(Λ, Ω, are_diagonal)
-    basis = np.eye(len(Λ)) if are_diagonal else _common_eigenvectors(Λ, A, ΛΩΛ)
+    basis = np.eye(len(Λ)) if are_diagonal else common_eigenvectors(Λ, A, ΛΩΛ)
     if basis is None:
         return None
     λ, a, ω = (_diagonal_on(basis, matrix) for matrix in (Λ, A, Ω))
@@ -611,7 +616,7 @@ def _direction_moments(
     return a, b
 
 
-def _common_eigenvectors(*matrices: FloatArray) -> FloatArray | None:
+def common_eigenvectors(*matrices: FloatArray) -> FloatArray | None:
     """Orthonormal columns on which all of these symmetric matrices (D, D) are diagonal, or None.
 
     A generic mixture of them has no other eigenvectors, however degenerate each of them is on its own.

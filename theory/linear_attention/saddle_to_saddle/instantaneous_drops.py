@@ -34,7 +34,7 @@ from ....models.protocol import Parametrization
 from ....runtime.arrays import BoolArray, FloatArray, IndexArray
 from ....runtime.display import Displayed, Summary, array_summary
 from ....task import Task
-from ...moments.population_loss import Population, population_of_all_directions
+from ...moments.population_loss import Population, invariant_population
 from .escapes import separate_block
 from .independent_heads import (
     LARGEST_EXPONENT,
@@ -129,7 +129,12 @@ def exits_of_instantaneous_drops(
 
 def _checked_moments(task: Task, model: Separate) -> Population:
     """The moments; ValueError unless drops are those of single directions in the order of the gains."""
-    moments = population_of_all_directions(task, model)
+    moments = invariant_population(task, model)
+    if moments.direction_count < moments.dimension:
+        raise ValueError(
+            f"only {moments.direction_count} of {moments.dimension} directions have a gain, since Λ or Ω is singular: "
+            "instantaneous drops are known where all have one, so use staircase"
+        )
     if not moments.is_aligned:
         raise ValueError(
             "Λ and Ω do not commute, so drops are not those of single directions: use staircase"

@@ -106,7 +106,8 @@ def follow_path(problem: Problem, precision: Precision) -> list[Segment]:
     """
     target = problem.part.equations.target
     final_sizes = np.cbrt(np.linalg.svd(target, compute_uv=False))
-    threshold = precision.grown * float(final_sizes[-1])
+    least = final_sizes[len(problem.gains) - 1]  # directions of no gain have none
+    threshold = precision.grown * float(least)
 
     segments = list[Segment]()
     now = 0.0
@@ -179,7 +180,7 @@ def _ending(
 ) -> Ending:
     """When a drop of this problem is over."""
     gains = problem.gains
-    rates = _growth_rates(problem.part.equations)
+    rates = _growth_rates(problem)
     slow = max(_STILL * np.sqrt(rates[-1] * np.sum(gains)), _LEAST_SPEED)
     speed = min(still, slow)
 
@@ -203,10 +204,11 @@ def _widths_of_minima(gains: FloatArray, near_best: float) -> FloatArray:
     return np.append(near_best, near)
 
 
-def _growth_rates(equations: Equations) -> FloatArray:
-    """Singular values of B = A M* Λ, decreasing."""
+def _growth_rates(problem: Problem) -> FloatArray:
+    """Singular values of B = A M* Λ, decreasing, one for each gain."""
+    equations = problem.part.equations
     B = equations.A @ equations.target * equations.lam
-    return np.asarray(np.linalg.svd(B, compute_uv=False))
+    return np.asarray(np.linalg.svd(B, compute_uv=False)[: len(problem.gains)])
 
 
 # -- Plateaus -----------------------------------------------------------------------------------------------------
@@ -331,7 +333,7 @@ def _growing_directions(problem: Problem, plateau: Plateau) -> Directions:
     G = equations.A @ (equations.target - M) * equations.lam
     left, rates, right = _singular_directions(G)
 
-    least = _ROUNDING * _growth_rates(equations)[0]
+    least = _ROUNDING * _growth_rates(problem)[0]
     if not greedy:
         least += 10 * plateau.speed  # G of heads that still move is of the order of it
     growing = rates > least

@@ -18,7 +18,7 @@ from .escapes import SeparateHeads
 
 
 class Factors(NamedTuple):
-    """Columns p_d and r_d, (D, D) each, whose products p_d r_dᵀ are the maps that are learned one by one."""
+    """Columns p_d and r_d, (D, r) each, whose products p_d r_dᵀ are the maps that are learned one by one."""
 
     keys: FloatArray
     queries: FloatArray

@@ -13,6 +13,7 @@ from .drop_flow import Equations
 from .equal_heads import distinct_heads
 from .escapes import SeparateHeads
 from .exit_time_uncertainty import Outcome
+from .moving_directions import MovingDirections
 from .path import Precision, Problem, follow_path
 from .path_segments import (
     Factors,
@@ -23,9 +24,6 @@ from .path_segments import (
     total_map,
     unpacked,
 )
-
-# Of a sum of D products, for each of them.
-_ROUNDING = 1e-15
 
 
 class Units(NamedTuple):
@@ -40,8 +38,9 @@ class Units(NamedTuple):
 class PathCurve:
     """Maps and loss as functions of flow time: the `segments` in order, after which nothing moves.
 
-    `basis` (D, D): the directions e_d as columns, eigenvectors of Λ. `problem`: what the path starts from, in
-    `units`, with one of the heads that are equal; `first` (H',) says which. `precision`: at which it was followed.
+    `basis` (D, D'): the directions e_d on which heads move as columns, D of them where Λ and Ω are regular. `problem`:
+    what the path starts from, in `units`, with one of the heads that are equal; `first` (H',) says which. `precision`:
+    at which it was followed.
     """
 
     moments: Population
@@ -100,16 +99,24 @@ class PathCurve:
         )
 
     def coefficients(self, times: FloatArray) -> FloatArray:
-        """e_dᵀ M e_d (T, D)."""
+        """e_dᵀ M e_d (T, r) of directions with a gain, or (T, D') where Λ and Ω do not commute."""
         diagonal = np.diagonal(self.maps(times), axis1=-2, axis2=-1)
-        return np.asarray(diagonal * self.units.weight**3)
+        return np.asarray(self._shown(diagonal) * self.units.weight**3)
 
     def amplitudes(self, times: FloatArray) -> FloatArray:
-        """κ_d = (Σ |e_dᵀk e_dᵀq|)^{1/2} over heads and their pairs (T, D)."""
+        """κ_d = (Σ |e_dᵀk e_dᵀq|)^{1/2} over heads and their pairs, of the same directions."""
         _, k, q = self.heads(times)
         copies = self.problem.part.equations.copies
         squares = np.einsum("h,thrd->td", copies, np.abs(k * q))
-        return np.asarray(self.units.weight * np.sqrt(squares))
+        return np.asarray(self.units.weight * np.sqrt(self._shown(squares)))
+
+    def _shown(self, numbers: FloatArray) -> FloatArray:
+        """Numbers of the moving directions (..., D') without those of no gain, which come last on an aligned task."""
+        return (
+            numbers[..., : len(self.problem.gains)]
+            if self.moments.is_aligned
+            else numbers
+        )
 
     def heads(self, times: FloatArray) -> SeparateHeads:
         """v (T, H'), k and q (T, H', R, D) in units of the path, on the directions of the basis."""
@@ -214,15 +221,18 @@ def _with_segment(
 
 
 def path_curve(
-    moments: Population, basis: FloatArray, heads: SeparateHeads, precision: Precision
+    moments: Population,
+    directions: MovingDirections,
+    heads: SeparateHeads,
+    precision: Precision,
 ) -> PathCurve:
-    """The curve of `heads` (H, R, D), given on the columns of `basis` (D, D), from flow time 0."""
+    """The curve of `heads` (H, R, D'), given on the moving `directions`, from flow time 0."""
     distinct = distinct_heads(heads)
     units = _units(moments)
     pairs = heads.k.shape[1]
     part = Part(
-        equations=_equations(moments, basis, units, distinct.copies, pairs),
-        factors=_factors(moments, basis, units),
+        equations=_equations(moments, directions, units, distinct.copies, pairs),
+        factors=_factors(moments, directions, units),
         members=np.arange(len(distinct.first)),
         offset=0,
     )
@@ -230,33 +240,13 @@ def path_curve(
     problem = Problem(part, moments.gains / units.loss, scaled)
     return PathCurve(
         moments=moments,
-        basis=basis,
+        basis=directions.basis,
         units=units,
         problem=problem,
         first=distinct.first,
         segments=tuple(follow_path(problem, precision)),
         precision=precision,
     )
-
-
-def on_directions(heads: SeparateHeads, basis: FloatArray) -> SeparateHeads:
-    """The heads with keys and queries on the columns of `basis` (D, D), without what rounding leaves of zeros.
-
-    Row by row in one and the same order of sums, so that equal heads stay equal.
-    """
-    key = np.einsum("hrd,de->hre", heads.k, basis)
-    query = np.einsum("hrd,de->hre", heads.q, basis)
-    is_permutation = np.count_nonzero(basis) == len(basis)
-    if not is_permutation:
-        key = _without_rounding(key)
-        query = _without_rounding(query)
-    return SeparateHeads(heads.v, key, query)
-
-
-def _without_rounding(x: FloatArray) -> FloatArray:
-    """Rows x (..., D) with zeros in place of what is rounding of their largest entry."""
-    largest = np.max(np.abs(x), axis=-1, keepdims=True)
-    return np.where(np.abs(x) > _ROUNDING * x.shape[-1] * largest, x, 0.0)
 
 
 def _units(moments: Population) -> Units:
@@ -270,24 +260,26 @@ def _units(moments: Population) -> Units:
 
 
 def _equations(
-    moments: Population, basis: FloatArray, units: Units, copies: FloatArray, pairs: int
+    moments: Population,
+    directions: MovingDirections,
+    units: Units,
+    copies: FloatArray,
+    pairs: int,
 ) -> Equations:
-    """A, M* and Λ on the directions of the basis, in these units."""
+    """A, M* and Λ on the moving directions, in these units."""
     volume = units.weight**3
+    basis, lam = directions.basis, directions.lam
     if moments.is_aligned:
-        A = np.diag(moments.a)
-        target = np.diag(moments.coefficients)
-        lam = moments.lam
+        # Directions of no gain come last, and nothing is learned on them.
+        target = np.zeros((len(lam), len(lam)))
+        np.fill_diagonal(target[: moments.direction_count], moments.coefficients)
     else:
-        A = basis.T @ moments.A @ basis
         target = basis.T @ moments.minimum @ basis
-        lam = np.diag(basis.T @ moments.Lambda @ basis)
     largest = np.max(lam)
-    scale = (
-        largest * volume / np.linalg.norm(moments.B, 2)
-    )  # so that B = A M* Λ is of norm 1
+    # So that B = A M* Λ is of norm 1.
+    scale = largest * volume / np.linalg.norm(moments.B, 2)
     return Equations(
-        A=np.ascontiguousarray(A * scale),
+        A=np.ascontiguousarray(directions.A * scale),
         target=np.ascontiguousarray(target / volume),
         lam=lam / largest,
         diagonal=moments.is_aligned,
@@ -296,11 +288,14 @@ def _equations(
     )
 
 
-def _factors(moments: Population, basis: FloatArray, units: Units) -> Factors:
-    """The factors of M* on the directions of the basis, in these units."""
+def _factors(
+    moments: Population, directions: MovingDirections, units: Units
+) -> Factors:
+    """The factors of M* on the moving directions, (D', r) each, in these units."""
     volume = units.weight**3
     if moments.is_aligned:
-        keys = np.diag(moments.coefficients / volume)
-        return Factors(keys, np.eye(moments.dimension))
+        of_gains = np.eye(len(directions.lam), moments.direction_count)
+        return Factors(of_gains * (moments.coefficients / volume), of_gains)
     keys, queries = moments.factors
+    basis = directions.basis
     return Factors(basis.T @ keys / volume, basis.T @ queries)

@@ -19,7 +19,7 @@ from ....runtime.files import AnyPath
 from ....runtime.time_axis import draw_losses, line_style
 from ....task import Task
 from ...call_order import require_task_first
-from ...moments.population_loss import Population, population_of_all_directions
+from ...moments.population_loss import Population, invariant_population
 from ...ode import flow_times
 from ..weight_decay import checked_decay
 from .escapes import SeparateHeads, separate_block
@@ -32,6 +32,7 @@ from .exit_time_verdicts import (
     SensitiveStaircaseWarning,
 )
 from .itinerary import Subset, learning_heads, plateaus_reached, visited_subsets
+from .moving_directions import MovingDirections, moving_directions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -163,7 +164,7 @@ class Staircase(Displayed):
         return self.curve.amplitudes(flow_times(flow_time))
 
     def coefficients(self, flow_time: ArrayLike) -> FloatArray:
-        """e_dᵀ M e_d (T, D), on the eigenvectors of Λ where Λ and Ω do not commute."""
+        """e_dᵀ M e_d (T, D), on the eigenvectors of E x xᵀ where Λ and Ω do not commute."""
         return self.curve.coefficients(flow_times(flow_time))
 
     def plot(
@@ -220,9 +221,16 @@ def staircase(
     scale of the weights. Only the blocks that move on unlimited data are read; a head that is exactly zero stays
     so. `verify`: whether to find the `verdict` and the `uncertainty`, by following three or more other paths, and
     to refine the path where they ask for it.
-    ValueError for another model, softmax, weights of other shapes, or a `weight_decay`, under which small heads die
-    and there is no staircase: `time_course` has it. ArithmeticError where the times cannot be
-    computed, because grown heads go on moving or another precision gives other times.
+
+    Where Λ or Ω is singular, exits are those of the directions with a gain. With G = B − A M Λ (Λ for E x xᵀ) a part of
+    a key or query on which x does not vary never moves, and nothing else depends on it. A part k_d, q_d on which x
+    varies and the teacher does not has b_d = 0, so G_dj = −a_d λ_j M_dj: it is constant in a small head, and in a grown
+    one it decays, dk_d/dt = −v a_d Σ_j M_dj λ_j q_j; since v² − Σ|k|² is conserved, with k_d(0)² in it, that head ends
+    with |k|² = v² − v(0)² + Σ|k(0)|² on what it learned.
+
+    ValueError for another model, softmax, weights of other shapes, a task without any gain, on which heads only decay,
+    or a `weight_decay`, under which small heads die and there is no staircase: `time_course` has both. ArithmeticError
+    where the times cannot be computed, because grown heads go on moving or another precision gives other times.
 
     Source: Zhang et al. 2025 (arXiv 2501.16265), saddle to saddle; times from any weights go beyond it.
 
@@ -278,27 +286,25 @@ def _checked_origin(
 
 
 class Paths(NamedTuple):
-    """Paths of one task and model: `basis` (D, D), the directions as columns, and the `heads` to start from on them."""
+    """Paths of one task and model: the `directions` on which heads move, and the `heads` to start from on them."""
 
     moments: Population
-    basis: FloatArray
+    directions: MovingDirections
     heads: SeparateHeads
 
     def curve(self, heads: SeparateHeads, precision: "Precision") -> "PathCurve":
         """The curve of these heads or of others."""
         from .piecewise_curves import path_curve
 
-        return path_curve(self.moments, self.basis, heads, precision)
+        return path_curve(self.moments, self.directions, heads, precision)
 
 
 def paths_from(origin: Origin) -> Paths:
     """The paths from an origin; ValueError for softmax, or weights of other shapes."""
-    from .piecewise_curves import on_directions
-
-    moments = population_of_all_directions(origin.task, origin.model)
+    moments = invariant_population(origin.task, origin.model)
     heads = separate_block(origin.weights, origin.model, origin.task.dimension)
-    basis = moments.directions if moments.is_aligned else origin.task.eigenvectors
-    return Paths(moments, basis, on_directions(heads, basis))
+    directions = moving_directions(origin.task, moments)
+    return Paths(moments, directions, directions.heads_on(heads))
 
 
 def warn_if_sensitive(steps: Staircase, stacklevel: int) -> None:
