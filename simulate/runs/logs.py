@@ -61,6 +61,9 @@ HELD_OUT_WORDS = frozenset(
 TENSORBOARD = ("Wall time", "Step", "Value")
 """The columns of what TensorBoard exports of one scalar; in JSON they have no names."""
 
+_WALL_TIME = 1e8
+"""Seconds since 1970 of any log that TensorBoard wrote."""
+
 _LARGEST_STEP = 2.0**53 - 1
 """Up to here every whole number is a double, and no other number is taken for one."""
 
@@ -172,12 +175,22 @@ def _table(log: Any) -> LogTable | None:
         return _table_of_columns({name: log[name] for name in names})
     if isinstance(log, (list, tuple)) and any(isinstance(row, Mapping) for row in log):
         return _table_of_rows(log)
-    is_tensorboard = isinstance(log, list) and all(
-        isinstance(row, list) and len(row) == len(TENSORBOARD) for row in log
-    )
-    if is_tensorboard and log:
+    if _is_tensorboard(log):
         return _table_of_rows([dict(zip(TENSORBOARD, row, strict=True)) for row in log])
     return None
+
+
+def _is_tensorboard(log: Any) -> bool:
+    """Whether these are rows of wall time, step and value; other rows of three would be read wrongly."""
+    if not isinstance(log, list) or not log:
+        return False
+    return all(
+        isinstance(row, list)
+        and len(row) == len(TENSORBOARD)
+        and isinstance(row[0], (int, float))
+        and row[0] > _WALL_TIME
+        for row in log
+    )
 
 
 def _table_of_mapping(log: Mapping[Any, Any]) -> LogTable:
@@ -228,7 +241,10 @@ def _table_of_columns(
 
 def _of_array(values: Any, step: Any) -> _Series:
     """The series of losses (T,), or of steps and losses (T, 2)."""
-    array = real_array(plain_array(values, "log"), "log")
+    given = plain_array(values, "log")
+    array = real_array(given, "log")
+    if np.asarray(given).dtype.kind == "b":
+        raise ValueError("log must hold losses, not truth values")
     if array.ndim == 2 and array.shape[1] == 2 and step is None:
         steps = _checked_steps(array[:, 0])
         return _Series(steps, array[:, 1], len(array))

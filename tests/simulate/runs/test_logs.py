@@ -188,6 +188,7 @@ WRONG_FILES = {
     "it is no JSON, of one value or of one value a line": "{'loss': 0.5}\n",
     "row 2 is no JSON object, as the first one is": '{"step": 0, "loss": 1}\n[1, 2]\n',
     "an array of losses must have shape": "[[1, 2, 3, 4], [1, 2, 3, 4]]",
+    "or (T, 2) of steps and losses, not (2, 3)": "[[0, 1, 2], [1, 1, 2]]",
     "the columns of the log have different lengths": '{"step": [1, 2], "loss": [1]}',
     "the step of row 2 is '1.000' beside the loss '0,5': where a comma is decimal": (
         "step;loss\n0;1,5\n1.000;0,5\n"
@@ -257,6 +258,7 @@ WRONG = {
         [{"a": 0, "b": 1}], step="a", loss="a"
     ),
     "the log holds no loss": lambda: logged_losses([]),
+    "log must hold losses, not truth values": lambda: logged_losses([True, False]),
 }
 
 
