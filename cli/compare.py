@@ -9,7 +9,7 @@ from ..runtime.ascii_text import named
 from .completion import claims_that_begin, figures_that_begin
 from .exit_status import ExitStatus
 from .option_groups import with_grouped_options
-from .options import Json, ModelOptions, TaskOptions, measured
+from .options import Json, ModelOptions, TaskOptions, WeightDecay, measured
 from .whole_numbers import counted
 
 if TYPE_CHECKING:
@@ -161,6 +161,7 @@ def overlay(
             "Aligned start of the theory's curve; fitted to the first drop if left out."
         ),
     ] = None,
+    weight_decay: WeightDecay = None,
     step: Annotated[
         str | None, typer.Option("--step", help="Name of the log's column of steps.")
     ] = None,
@@ -207,12 +208,14 @@ def overlay(
         weights=weights,
     )
 
+    decay = _decay_of(run, weight_decay)
     is_fitted = scale is None
     given = None if is_fitted else positive_number(scale, "--scale")
-    start = given or fitted_scale(problem, attention, run)
-    curve = time_course(problem, attention, run.flow_time, start)
+    start = given or fitted_scale(problem, attention, run, weight_decay=decay)
+    curve = time_course(problem, attention, run.flow_time, start, weight_decay=decay)
     both = lay_over(curve, run)
-    matches = match_plateaus(fixed_points(problem, attention), run)
+    points = fixed_points(problem, attention, weight_decay=decay)
+    matches = match_plateaus(points, run)
     if out is not None:
         write_overlay(both, out, x)
     if json:
@@ -221,6 +224,36 @@ def overlay(
         print_overlay(both, matches, start, is_fitted=is_fitted)
         if out is not None:
             print(named(out))
+
+
+def _decay_of(run: "Trajectory", weight_decay: float | None) -> float:
+    """The L2 decay of a run: its own if it was saved, else as given; ValueError where both are stated."""
+    if run.is_external or run.is_flow:
+        return weight_decay or 0.0
+    if weight_decay is not None:
+        raise ValueError(
+            "a saved run knows its own weight decay: leave --weight-decay out"
+        )
+    return float((run.optimizer or {}).get("weight_decay", 0.0))
+
+
+def _refuse_frozen(run: "Trajectory", log: Path) -> None:
+    """ValueError for a run that keeps whole weights as they are."""
+    frozen = run.settings.get("frozen") or ()
+    if isinstance(frozen, dict):
+        # Masks may hold what stays 0 in theory as well.
+        frozen = [name for name, mask in frozen.items() if _is_all_true(mask)]
+    if frozen:
+        raise ValueError(
+            f"{log} keeps {', '.join(frozen)} as it is, and the theory is of training all weights"
+        )
+
+
+def _is_all_true(mask: Any) -> bool:
+    """Whether nested lists hold True alone."""
+    if isinstance(mask, list):
+        return all(_is_all_true(part) for part in mask)
+    return bool(mask)
 
 
 def _logged_run(log: Path, **options: Any) -> "Trajectory":
@@ -235,6 +268,7 @@ def _logged_run(log: Path, **options: Any) -> "Trajectory":
                 f"{log} is a saved run, which knows its own: leave --{option} out"
             )
         run = load(log)
+        _refuse_frozen(run, log)
         if run.is_flow:
             return run
         # Without a rate there is no flow time, which says why.

@@ -10,11 +10,14 @@ import typer
 from ..runtime.ascii_text import named
 from .option_groups import with_grouped_options
 from .options import ModelOptions, TaskOptions, double, measured, pairs
-from .output.files import refuse_existing
+from .output.files import refuse_existing, refuse_one_file
 from .whole_numbers import counted
 
 if TYPE_CHECKING:
     from ..simulate import Experiment, Trajectory
+
+
+OPTIMIZERS = ("gradient_descent", "adam")
 
 
 @dataclass
@@ -68,13 +71,21 @@ class OptimizerOptions:
             raise ValueError(
                 "--schedule is for a --learning-rate by step, such as 0:0,500:0.02"
             )
-        return None if self.learning_rate is None else double(self.learning_rate)
+        if self.learning_rate is None:
+            return None
+        try:
+            return double(self.learning_rate)
+        except typer.BadParameter as error:
+            raise ValueError(f"--learning-rate: {error.message}") from None
 
     def settings(self) -> dict[str, object] | None:
         """The settings of the optimizer that is asked for; None for a learning rate alone.
 
         ValueError where a learning rate is missing.
         """
+        from ..runtime.checks import check_choice
+
+        check_choice(self.optimizer or OPTIMIZERS[0], "--optimizer", OPTIMIZERS)
         rate = self.rate()
         options = {
             "learning_rate": rate,
@@ -94,7 +105,7 @@ class OptimizerOptions:
         is_plain = set(given) == {"learning_rate"} and not isinstance(rate, dict)
         if self.optimizer is None and is_plain:
             return None
-        return {"name": self.optimizer or "gradient_descent", **given}
+        return {"name": self.optimizer or OPTIMIZERS[0], **given}
 
 
 @with_grouped_options
@@ -175,7 +186,7 @@ def simulate(
         batch=batch,
         frozen=None if frozen is None else _names(frozen),
     )
-    _refuse_one_file(out, checkpoint)
+    refuse_one_file(out, {"--task": task.file, "--checkpoint": checkpoint})
     run = _saved(experiment, out, checkpoint, force)
     print(f"{named(out)}: {steps} steps, loss {run.loss[0]:.6g} → {run.loss[-1]:.6g}")
 
@@ -224,14 +235,6 @@ def sweep(
 def _names(text: str) -> list[str]:
     """The names of a text such as "value, key"."""
     return [name.strip() for name in text.split(",")]
-
-
-def _refuse_one_file(out: Path, checkpoint: Path | None) -> None:
-    """ValueError where the run and its checkpoint would be one file."""
-    if checkpoint is not None and checkpoint.resolve() == out.resolve():
-        raise ValueError(
-            "--checkpoint and --out name one file: choose another for one of them"
-        )
 
 
 def _saved(

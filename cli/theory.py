@@ -22,7 +22,7 @@ from .options import (
     numbers,
     task_of_file,
 )
-from .output.files import refuse_existing
+from .output.files import refuse_existing, refuse_one_file
 from .output.streams import warnings_in_one_line
 from .whole_numbers import counted
 
@@ -133,6 +133,7 @@ def time_course(
 
     if out is not None:
         course_format(out)
+        refuse_one_file(out, {"--task": task.file, "--start": Path(start)})
         refuse_existing(out, force)
     problem = task.task()
     attention = model.model(problem)

@@ -16,10 +16,17 @@ _LARGE = (0.1, 0.3, 1.0, 3.0)
 """Scales that are tried for a drop as early as the run's: the smallest that is early enough bounds the fit."""
 
 
-def fitted_scale(task: Task, model: Parametrization, run: Trajectory) -> float:
+def fitted_scale(
+    task: Task,
+    model: Parametrization,
+    run: Trajectory,
+    *,
+    weight_decay: float = 0.0,
+) -> float:
     """The aligned start from which `time_course` passes the middle of its first drop when the run does.
 
-    It is fitted to the run, so that the first drop of the curve is no prediction; later drops are. ValueError where
+    It is fitted to the run, so that the first drop of the curve is no prediction; later drops are. The middle is that
+    of the drop without decay; `weight_decay` is as in `time_course`. ValueError where
     the run does not cross that level: it never drops, begins below, or has another loss than the mean square; also
     where the run has no flow time, and where `time_course` refuses an aligned start.
 
@@ -36,7 +43,8 @@ def fitted_scale(task: Task, model: Parametrization, run: Trajectory) -> float:
     drop_time = _drop_time(run, middle, first_level)
 
     def excess(log_scale: float) -> float:
-        curve = time_course(task, model, [drop_time], float(np.exp(log_scale)))
+        start = float(np.exp(log_scale))
+        curve = time_course(task, model, [drop_time], start, weight_decay=weight_decay)
         return float(curve.loss[0]) - middle
 
     # Lazily: SciPy's solvers take longer to import than this package.

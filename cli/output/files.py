@@ -1,5 +1,6 @@
 """Files that commands write, and what they do not replace."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 FIGURES = ("pdf", "png", "svg")
@@ -17,6 +18,20 @@ def refuse_existing(path: Path, force: bool) -> None:
             f"{path} is there already: pass --force to replace it, or choose another name"
         )
     make_folder(replaceable(path).parent)
+
+
+def refuse_one_file(out: Path, others: Mapping[str, Path | None]) -> None:
+    """ValueError if the file to write is one that an option names as another: its contents would be lost.
+
+    >>> refuse_one_file(Path("a.npz"), {"--task": Path("./a.npz")})
+    Traceback (most recent call last):
+    ValueError: --out and --task name one file: choose another name for --out
+    """
+    for option, path in others.items():
+        if path is not None and path.resolve() == out.resolve():
+            raise ValueError(
+                f"--out and {option} name one file: choose another name for --out"
+            )
 
 
 def format_named(path: Path, formats: tuple[str, ...]) -> str:

@@ -461,7 +461,7 @@ def test_options_of_the_optimizer_and_the_batches_arrive(tmp_path):
     {
         "": "pass --learning-rate, which only --optimizer adam has itself",
         "--momentum 0.9": "pass --learning-rate, which only",
-        "--optimizer lion --learning-rate 1": "names gradient_descent, adam",
+        "--optimizer lion --learning-rate 1": "--optimizer must be one of gradient_descent, adam, not 'lion'",
         "--optimizer adam --momentum 0.9": "the optimizer adam has no field momentum",
         "--learning-rate 0.1 --momentum 1": "momentum must be from 0 to below 1",
         "--learning-rate 0.1 --batch 9 --engine statistics": "choose engine",
@@ -529,10 +529,16 @@ def test_several_outputs_of_a_factorised_model(tmp_path):
     assert np.array_equal(load(out).loss, wanted.loss)
 
 
-def test_the_run_and_its_checkpoint_are_two_files(capsys, tmp_path):
-    one = str(tmp_path / "run.npz")
-    assert main(["simulate", *SHORT, "--out", one, "--checkpoint", one]) == 2
-    assert "--checkpoint and --out name one file" in capsys.readouterr().err
+def test_a_run_takes_no_file_that_it_reads(capsys, tmp_path):
+    run, task = tmp_path / "run.npz", tmp_path / "t.toml"
+    task.write_text(GENERAL)
+    steps = ["--learning-rate", "0.01", "--sequences", "9", "--steps", "5", "--force"]
+    begin = ["simulate", "--task", str(task), *steps]
+    assert main([*begin, "--out", str(run), "--checkpoint", str(run)]) == 2
+    assert "--out and --checkpoint name one file" in capsys.readouterr().err
+    assert main([*begin, "--out", str(tmp_path / "x" / ".." / "t.toml")]) == 2
+    assert "--out and --task name one file" in capsys.readouterr().err
+    assert (task.read_text(), run.exists()) == (GENERAL, False)
 
 
 def test_softmax_trains_on_tokens_unasked(tmp_path):

@@ -8,13 +8,14 @@ import pytest
 from attndyn import Separate, Task
 from attndyn.cli import main
 from attndyn.compare.exact_statistics import population_statistics
-from attndyn.simulate import flow, initial_weights, train
+from attndyn.simulate import GradientDescent, flow, initial_weights, load, train
 from attndyn.theory import fixed_points
 
 TASK = Task([2, 1], context_length=31)
 MODEL = Separate(2)
 SCALE = 0.05
 RATE = 0.02
+DECAY = 0.02
 SUBSETS = [[], [1], [1, 2]]
 
 
@@ -39,6 +40,13 @@ def folder(tmp_path_factory):
     }
     np.savez(folder / "weights.npz", **stored)
     flow(MODEL, data, start, np.linspace(0, 120, 200)).save(folder / "flow.npz")
+    decayed = GradientDescent(RATE, weight_decay=DECAY)
+    train(MODEL, data, start, optimizer=decayed, steps=3_000, record=20).save(
+        folder / "decayed.npz"
+    )
+    train(MODEL, data, start, learning_rate=RATE, frozen=("value",), steps=9).save(
+        folder / "frozen.npz"
+    )
     (folder / "flat.csv").write_text(
         "step,loss\n" + "".join(f"{s},2.9\n" for s in range(50))
     )
@@ -106,6 +114,29 @@ def test_a_saved_run_has_maps(folder, capsys):
     ]
 
 
+def test_a_run_with_weight_decay_is_compared_with_the_theory_of_its_decay(
+    folder, capsys
+):
+    assert call(folder, "decayed.npz", "--scale", str(SCALE), "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    levels = [point.loss for point in fixed_points(TASK, MODEL, weight_decay=DECAY)]
+    assert result["plateaus"][-1]["loss"] == pytest.approx(min(levels), abs=1e-3)
+    assert result["l2_gap"] < 0.05
+    # The same losses as a log, of which only the options can say how it was trained.
+    run = load(folder / "decayed.npz")
+    rows = [f"{s},{float(loss)!r}" for s, loss in enumerate(run.loss)]
+    (folder / "decayed.csv").write_text("\n".join(["step,loss", *rows]) + "\n")
+    rate = ["--learning-rate", str(RATE), "--json"]
+    gaps = []
+    for options in ([], ["--weight-decay", str(DECAY)]):
+        assert call(folder, "decayed.csv", *rate, *options) == 0
+        gaps.append(json.loads(capsys.readouterr().out))
+    without_decay, with_decay = gaps
+    assert with_decay["fitted"]
+    assert with_decay["scale"] == pytest.approx(SCALE, rel=0.02)
+    assert with_decay["l2_gap"] < without_decay["l2_gap"] / 3
+
+
 @pytest.mark.parametrize(
     ("ending", "magic"), [("pdf", b"%PDF"), ("PNG", b"\x89PNG"), ("svg", b"<?xml")]
 )
@@ -125,6 +156,8 @@ WRONG = {
     "pass --learning-rate, that of the logged run": ("log.csv",),
     "leave --learning-rate out": ("run.npz", "--learning-rate", "0.1"),
     "leave --loss-scale out": ("run.npz", "--loss-scale", "0.5"),
+    "leave --weight-decay out": ("run.npz", "--weight-decay", "0.1"),
+    "keeps value as it is": ("frozen.npz", "--scale", "0.1"),
     "the run never drops to": ("flat.csv", "--learning-rate", "0.1"),
     "the run begins at loss 1.4": ("log.csv", "--learning-rate", "0.1"),
     "--out must end in .pdf, .png or .svg, not 'over.txt'": (

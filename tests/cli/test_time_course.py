@@ -156,6 +156,10 @@ WRONG = {
     "heads": ([*TIMES, "--start", "1,2", "--heads", "1"], "hold 1 directions"),
     "decay": ([*TIMES, "--weight-decay=-1"], "weight_decay must be zero or more"),
     "format": ([*TIMES, "--out", "c.txt"], ".csv, .json, .npz, .pdf, .png or .svg"),
+    "its start": (
+        [*TIMES, "--start", "run.npz", "--out", "./run.npz", "--force"],
+        "--out and --start name one file",
+    ),
     "no file": ([*TIMES, "--start", "absent.npz"], "cannot read or write"),
     "half the weights": ([*TIMES, "--start", "others.npz"], "key is missing"),
     "run of another model": (

@@ -335,6 +335,13 @@ def test_a_sweep_over_optimizers_has_no_flow_time(tmp_path):
         validity(found, "exit_time")
 
 
+def test_a_sweep_with_frozen_weights_has_no_map_of_validity(tmp_path):
+    sweep = changed(run=RUN | {"frozen": ["value"]}, grid={"seed": [0, 1]})
+    make(sweep, tmp_path)
+    with pytest.raises(ValueError, match="this sweep has frozen ones"):
+        validity(load_sweep(tmp_path), "exit_time")
+
+
 def test_runs_that_diverged_or_are_missing_are_told_apart(tmp_path):
     run = {name: value for name, value in RUN.items() if name != "scale"}
     sweep = changed(run=run, grid={"scale": [0.1, 0.2, 50.0]})
