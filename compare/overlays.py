@@ -16,6 +16,7 @@ from ..simulate import Trajectory, load
 from ..theory import TimeCourse
 from .metrics.curves import exit_times, l2_gap, plateau_heights, resample, sup_gap
 from .metrics.flatness import steepness_of
+from .metrics.outputs_of_runs import refuse_several_outputs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -188,7 +189,8 @@ def overlay(curve: TimeCourse | Trajectory, run: Trajectory | TimeCourse) -> Ove
     """The `Overlay` of a time course and a run, at the flow times of the run that the curve covers; in either order.
 
     Between its own times the curve is interpolated linearly: compute it at `run.flow_time` for exact gaps.
-    TypeError unless one of the two is a time course and the other a run; ValueError if they share no two times.
+    TypeError unless one of the two is a time course and the other a run; ValueError if they share no two times, or the
+    run is of several outputs.
 
     >>> from attndyn import Merged, Task
     >>> from attndyn.simulate import initial_weights, sample, statistics, train
@@ -201,6 +203,7 @@ def overlay(curve: TimeCourse | Trajectory, run: Trajectory | TimeCourse) -> Ove
     True
     """
     theory, simulation = _theory_and_simulation(curve, run)
+    refuse_several_outputs(simulation, "time courses")
     # The times of a curve may come in any order, and more than once.
     theory_times, order = np.unique(theory.flow_time, return_index=True)
     run_times = simulation.flow_time

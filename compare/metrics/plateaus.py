@@ -20,6 +20,7 @@ from .flatness import (
     flattest_in,
     steepness_of,
 )
+from .outputs_of_runs import refuse_several_outputs
 
 MOST_POINTS = 20_000
 """Fixed points that each plateau may be compared with."""
@@ -277,6 +278,7 @@ def _maps(candidates: _Candidates, run: Trajectory) -> FloatArray | None:
     """M (K, D, D) of the stored weights, None if there are none; ValueError if they do not fit the model."""
     if not run.weights or not len(run.weight_time):
         return None
+    refuse_several_outputs(run, "fixed points")
     point = candidates.points[0]
     shapes = point.model.shapes(len(point.M))
     if set(shapes) != set(run.weights):

@@ -21,6 +21,7 @@ from ...runtime.checks import is_whole_number, refuse_wrong_order
 from ...runtime.threads import in_threads
 from ..data.prompts import Data, Sequences, without_single_output
 from .heads import checked_heads, heads_of
+from .weight_shapes import way_out
 
 SLICE = 256
 """Sequences that are worked on together, so that the scores stay in the processor's cache."""
@@ -127,9 +128,14 @@ def _heads_given(
     shapes = model.shapes(dimension)
     given = {name: np.shape(value) for name, value in weights.items()}
     if given != shapes:
+        ways_out = [
+            way_out(model, name, given[name], shapes[name])
+            for name in shapes
+            if name in given
+        ]
         raise ValueError(
             f"weights of {type(model).__name__} for x of dimension {dimension} must have the shapes {shapes}, "
-            f"not {given}"
+            f"not {given}{next(filter(None, ways_out), '')}"
         )
     return heads_of(model, weights)
 

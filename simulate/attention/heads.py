@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ...models.protocol import Heads, Parametrization
 from ...runtime.arrays import numbers_as_doubles
+from .weight_shapes import layers_of_heads
 
 ONE_LAYER = (
     "heads must return the pair (a, B) of one attention layer: several layers, MLPs and residual paths do not "
@@ -56,7 +57,8 @@ def checked_heads(heads: Any, dimension: int, outputs: int = 1) -> Heads:
     if not fits_a or B.shape != (len(a), size, dimension):
         shapes = f"(H, {', '.join(map(str, rows))}) and (H, {size}, {dimension})"
         raise ValueError(
-            f"heads must have shapes {shapes}, not {a.shape} and {B.shape}: one row a head"
+            f"heads must have shapes {shapes}, not {a.shape} and {B.shape}"
+            f"{layers_of_heads(a.shape, B.shape, len(rows) + 1) or ': one row a head'}"
         )
     return a, B
 

@@ -30,6 +30,7 @@ from ..sufficient_statistics.quadratic_loss import Statistics
 from ..sufficient_statistics.restricted_block import refuse_outside
 from .heads import heads_of
 from .model_check import checked_shapes, refuse_unfit_at
+from .weight_shapes import way_out
 
 SCHEMES = ("gaussian", "restricted", "zhang2025", "aligned")
 
@@ -42,7 +43,7 @@ FORMER_SCHEMES = {"published": "zhang2025"}
 
 def initial_weights(
     model: Parametrization,
-    task: Task,
+    task: Task | Data | Statistics,
     scale: ArrayLike,
     seed: int = 0,
     scheme: str | None = None,
@@ -56,8 +57,9 @@ def initial_weights(
     eigenvectors of Λ and balanced, no randomness: `scale` is a number or (D,), one amplitude a direction by
     decreasing λ (`Separate`: |k| = |q|, R directions a head in turn, v = √Σ|k|²; `Merged`: u_d of one head,
     v = √Σu_d²). For `Factorised` there are "gaussian" and "restricted", for models of your own "gaussian".
-    ValueError for another scheme, a scale that is not positive (an aligned amplitude may be 0), more directions than
-    heads × rank, or a task of other outputs than the model's.
+    For prompts or statistics in place of the task every scheme but "aligned" gives the same weights: they have D and K.
+    ValueError for another scheme, "aligned" without a task, a scale that is not positive (an aligned amplitude may be
+    0), more directions than heads × rank, or a task of other outputs than the model's.
 
     >>> from attndyn import Separate, Task
     >>> task = Task(eigenvalues=[2, 1], context_length=5)
@@ -71,6 +73,11 @@ def initial_weights(
     refuse_other_outputs(task.outputs, model)
     refuse_large_weights(model, task.dimension)
     if scheme == "aligned":
+        if not isinstance(task, Task):
+            raise ValueError(
+                'scheme "aligned" needs the eigenvectors of Λ: pass the task, not '
+                f"{type(task).__name__}"
+            )
         amplitudes = _checked_amplitudes(scale, task.dimension)
         if isinstance(model, Merged):
             return _aligned_merged(model, task, amplitudes)
@@ -200,24 +207,13 @@ def checked_start(
         if weights[name].shape != shape:
             raise ValueError(
                 f"start[{name!r}] must have shape {shape}, not {weights[name].shape}"
-                f"{_way_out(model, name, weights[name].shape)}"
+                f"{way_out(model, name, weights[name].shape, shape)}"
             )
         check_finite(weights[name], f"start[{name!r}]")
     refuse_unfit_at(model, weights, source.dimension)
     if isinstance(source, Statistics) and source.block == "restricted":
         refuse_outside(model, weights, source.dimension)
     return weights
-
-
-def _way_out(model: Parametrization, name: str, shape: tuple[int, ...]) -> str:
-    """What to do where whole value matrices (H, D+K, D+K) were given; nothing to say of other shapes."""
-    is_square = len(shape) == 3 and shape[1] == shape[2]
-    if name != "value" or not isinstance(model, Merged | Separate) or not is_square:
-        return ""
-    outputs = outputs_of(model)
-    if outputs == 1:
-        return ": only the last row of W_V reaches the output, pass W_V[:, -1]"
-    return f": only the last {outputs} rows of W_V reach the output, pass W_V[:, -{outputs}:]"
 
 
 def _what_it_holds(start: object) -> str:

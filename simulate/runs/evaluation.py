@@ -10,6 +10,7 @@ from ...runtime.arrays import FloatArray, plain_array
 from ...runtime.checks import finite_array, refuse_wrong_order
 from ...task import Task
 from ..attention.objectives import objective
+from ..attention.weight_shapes import way_out
 from ..data.prompts import Data
 from ..sufficient_statistics.quadratic_loss import Statistics
 from ..trajectory import Trajectory
@@ -77,8 +78,8 @@ def _checked(model: Parametrization, dimension: int, weights: object) -> Weights
         array = finite_array(plain_array(weights[name], label), label)
         if array.shape != shape:
             raise ValueError(
-                f"{label} must have shape {shape}, not {array.shape}: only the last row of a value matrix "
-                "reaches the output, so pass W_V[:, -1]"
+                f"{label} must have shape {shape}, not {array.shape}"
+                f"{way_out(model, name, array.shape, shape)}"
             )
         arrays[name] = array
     return arrays
