@@ -212,7 +212,9 @@ def symmetric(name: str, value: Numbers, dimension: int | None) -> Written:
             f"{name} must be symmetric: pass (C + C.T) / 2 if the difference is rounding"
         )
     if exact is None:
-        return Written((array + array.T) / 2, None)
+        # Halves before their sum: it may be beyond doubles. Equal entries stay, however small.
+        mean = np.where(array == array.T, array, array / 2 + array.T / 2)
+        return Written(mean, None)
     return as_written(exactly_symmetric(exact))
 
 

@@ -582,3 +582,9 @@ def test_fractions_travel_as_text():
     assert task != Task.from_dict(task.to_dict() | {"noise_variance": 1 / 6})
     scaled = Task([1, 1, 1], trace=1.0, context_length=3)
     assert copy.deepcopy(scaled).exact_variances.tolist() == [Fraction(1, 3)] * 3
+
+
+@pytest.mark.parametrize("size", [5e-324, 1e308])
+def test_a_covariance_at_the_ends_of_doubles_is_kept(size):
+    task = Task(covariance=np.full((2, 2), size), context_length=2)
+    np.testing.assert_array_equal(task.covariance, size)

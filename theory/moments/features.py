@@ -27,6 +27,7 @@ from .laws import (
     teacher_fourth_moments,
     weighted_mean,
 )
+from .population_loss import refuse_negative_loss
 
 # Arrays of the size of S that are needed at once, measured at D = 16 and D = 20.
 _COPIES = 6
@@ -109,7 +110,11 @@ class FeatureMoments(Displayed):
     @property
     def minimum_loss(self) -> float:
         """L at the minimum, in units of y²: what no weights of linear attention can better."""
-        return float(self.loss(self.minimum))
+        M = np.abs(self.minimum)
+        # The terms of E|ŷ|² = Σ Mᵀ S M, which cancel those of c and b.
+        terms = float(np.sum((M @ np.sqrt(np.diag(self.S))) ** 2))
+        rounding = len(self.S) * float(np.finfo(float).eps) * (self.c + terms)
+        return refuse_negative_loss(float(self.loss(self.minimum)), rounding)
 
     def to_dict(self) -> dict[str, Any]:
         """The features' indices and the moments as plain numbers and lists."""

@@ -50,7 +50,7 @@ def teacher_second_moments(law: TeacherLaw) -> FloatArray:
     if isinstance(law, Gaussian):
         return np.asarray(law.covariance + np.multiply.outer(law.mean, law.mean))
     if isinstance(law, Sphere):
-        variance = law.radius**2 / law.dimension
+        variance = np.square(law.radius) / law.dimension
         return np.asarray(variance * np.eye(law.dimension).reshape(shape))
     if isinstance(law, Pool):
         W = law.teachers
@@ -103,9 +103,10 @@ def pairings(C: FloatArray) -> FloatArray:
 
 def _isotropic_fourth_moments(law: Sphere) -> FloatArray:
     """Those of (w, 1) for w uniform on a sphere: E w_a w_b w_c w_d is r⁴/(D(D+2)) times the pairings."""
+    # Squares of NumPy are infinite beyond doubles, which is refused by name.
     D, r = law.dimension, law.radius
-    second = r**2 / D * np.eye(D)
-    fourth = r**4 / (D * (D + 2)) * pairings(np.eye(D))
+    second = np.square(r) / D * np.eye(D)
+    fourth = np.square(np.square(r)) / (D * (D + 2)) * pairings(np.eye(D))
     return _with_one(second, fourth)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from ...models.divisors import attention_divisor
 from ...models.protocol import Parametrization, is_softmax, refuse_other_outputs
 from ...runtime.arrays import BoolArray, FloatArray, IndexArray
-from ...runtime.covariances import is_diagonal
+from ...runtime.covariances import eigenvalue_rounding, is_diagonal
 from ...runtime.display import Displayed, Summary, array_summary
 from ...task import Task
 from ..call_order import require_task_first
@@ -69,6 +69,7 @@ class Population(Displayed):
     outputs: int = 1
     invariant: bool = True
     rank: int | None = None
+    A_size: FloatArray | None = None
 
     @property
     def direction_count(self) -> int:
@@ -216,7 +217,7 @@ class Population(Displayed):
         """
         if self.outputs > 1:
             inverse_Λ = _pseudo_inverse(self.Lambda)
-            M = _pseudo_inverse(self.A) @ self._stacked(self.B) @ inverse_Λ
+            M = _pseudo_inverse(self.A, self.A_size) @ self._stacked(self.B) @ inverse_Λ
             return np.asarray(M.reshape(self.B.shape))
         if self.is_aligned or self.direction_count < self.dimension:
             return self.learned(range(1, self.direction_count + 1))
@@ -230,14 +231,30 @@ class Population(Displayed):
             math.fsum([self.c, *-self.gains[:m]])
             for m in range(self.direction_count + 1)
         ]
-        return np.array(losses)
+        return np.maximum(losses, self.minimum_loss)
 
     @cached_property
     def minimum_loss(self) -> float:
-        """L(M*), in units of y²."""
-        if self.outputs > 1:
-            return self.c - float(np.sum(self.B * self.minimum))
-        return math.fsum([self.c, *-self.gains])
+        """L(M*), in units of y², 0 where it is less than the rounding of its terms."""
+        # Sums of gains are exact, so that losses of subsets compare to the last bit.
+        loss = (
+            float(self.loss(self.minimum))
+            if self.outputs > 1
+            else math.fsum([self.c, *-self.gains])
+        )
+        return refuse_negative_loss(loss, self._rounding_of_loss)
+
+    @property
+    def _rounding_of_loss(self) -> float:
+        """What rounding may make of L(M*), whose terms cancel: that of E|ŷ|² = Σ_i tr(Λ M_iᵀ A M_i), term by term."""
+        M = self.minimum
+        M = np.abs(self._stacked(M) if self.outputs > 1 else M)  # (…, KD, D)
+        size = np.diag(self.A) if self.A_size is None else self.A_size
+        terms = np.einsum(
+            "a,...ab,b->...", np.sqrt(size), M, np.sqrt(np.diag(self.Lambda))
+        )
+        count = len(self.A) + self.dimension
+        return count * float(np.finfo(float).eps) * (self.c + float(np.sum(terms**2)))
 
     def to_dict(self) -> dict[str, Any]:
         """The moments, gains and losses as plain numbers and lists."""
@@ -286,7 +303,7 @@ class Population(Displayed):
     @cached_property
     def _singular_system(self) -> "_SingularSystem":
         """That of T, by Cholesky factors A = F_A F_Aᵀ and Λ = F_Λ F_Λᵀ, which small eigenvalues do not spoil."""
-        inverse_A = _inverse_factor(self.A)
+        inverse_A = _inverse_factor(self.A, self.A_size)
         inverse_Λ = _inverse_factor(self.Lambda)
         # F_A⁻¹ B F_Λ⁻ᵀ is T between rotations, so that its singular values are those of T.
         left, values, right = np.linalg.svd(
@@ -297,6 +314,22 @@ class Population(Displayed):
         left, values, right = left[:, :count], values[:count], right[:count]
         gains = _ties_made_equal(values, _ROUNDED_TIE * values[:1]) ** 2
         return _SingularSystem(gains, inverse_A.T @ left, inverse_Λ.T @ right.T)
+
+
+def refuse_negative_loss(loss: float, rounding: float) -> float:
+    """The loss, or 0 for a negative one that rounding explains; ArithmeticError for any other.
+
+    >>> refuse_negative_loss(-1e-17, rounding=1e-15)
+    0.0
+    """
+    if loss >= 0:
+        return loss
+    if loss < -rounding:
+        raise ArithmeticError(
+            f"the least loss came out as {loss:.3g}, below 0 by more than rounding, {rounding:.1g}: the moments are "
+            "too badly scaled for doubles; give x and the teachers entries of like size"
+        )
+    return 0.0
 
 
 class _SingularSystem(NamedTuple):
@@ -334,11 +367,13 @@ def population(task: Task, model: Parametrization) -> Population:
         raise ValueError(
             "a fixed teacher moves weights off the restricted block: use feature_moments, or simulate on statistics"
         )
-    if task.outputs > 1:
-        return _population_of_outputs(task, model)
-    if task.inputs.is_gaussian and not np.any(task.input_mean):
-        return _gaussian_population(task, model)
-    return _general_population(task, model)
+    # What overflows is refused by name.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if task.outputs > 1:
+            return _population_of_outputs(task, model)
+        if task.inputs.is_gaussian and not np.any(task.input_mean):
+            return _gaussian_population(task, model)
+        return _general_population(task, model)
 
 
 def invariant_population(task: Task, model: Parametrization) -> Population:
@@ -382,11 +417,10 @@ def _gaussian_population(task: Task, model: Parametrization) -> Population:
     signal = float(np.sum(Ω * Λ))
     context_label = signal + task.noise_variance  # E y² in the context
 
-    with np.errstate(over="ignore", invalid="ignore"):
-        ΛΩΛ = _cubic_covariance(Λ, Ω, are_diagonal)
-        A = means.pairs * ΛΩΛ + means.single * context_label * Λ
-        B = means.linear * ΛΩΛ
-        _refuse_unrepresentable(A, B, Λ, Ω)
+    ΛΩΛ = _cubic_covariance(Λ, Ω, are_diagonal)
+    A = means.pairs * ΛΩΛ + means.single * context_label * Λ
+    B = means.linear * ΛΩΛ
+    _refuse_unrepresentable(A, B, Λ, Ω)
     return Population(
         c=signal + task.query_noise_variance,
         A=A,
@@ -395,6 +429,7 @@ def _gaussian_population(task: Task, model: Parametrization) -> Population:
         spectrum=_spectrum(task, means, context_label, are_diagonal),
         invariant=task.teachers.symmetric,
         rank=_rank_of_signal(Λ, Ω),
+        A_size=_size_of_terms(A, Λ, Ω, means),
     )
 
 
@@ -403,12 +438,11 @@ def _general_population(task: Task, model: Parametrization) -> Population:
     Ω = _teacher_moments(task)
     means = _length_means(task, model)
     M2 = input_second_moments(task)
-    with np.errstate(over="ignore", invalid="ignore"):
-        M2ΩM2 = _cubic_covariance(M2, Ω, are_diagonal=False)
-        token = contracted_fourth_moments(task, Ω) + task.noise_variance * M2
-        A = means.distinct * M2ΩM2 + means.single * (token + token.T) / 2
-        B = means.linear * M2ΩM2
-        _refuse_unrepresentable(A, B, M2, Ω)
+    M2ΩM2 = _cubic_covariance(M2, Ω, are_diagonal=False)
+    token = contracted_fourth_moments(task, Ω) + task.noise_variance * M2
+    A = means.distinct * M2ΩM2 + means.single * (token + token.T) / 2
+    B = means.linear * M2ΩM2
+    _refuse_unrepresentable(A, B, M2, Ω)
     return Population(
         c=float(np.sum(Ω * M2)) + task.query_noise_variance,
         A=A,
@@ -417,6 +451,7 @@ def _general_population(task: Task, model: Parametrization) -> Population:
         spectrum=_common_spectrum(A, M2, Ω, means),
         invariant=task.teachers.symmetric,
         rank=_rank_of_signal(M2, Ω),
+        A_size=_size_of_terms(A, M2, Ω, means),
     )
 
 
@@ -438,8 +473,7 @@ def _population_of_outputs(task: Task, model: Parametrization) -> Population:
         # B_lj = E[y_l β_j x_qᵀ].
         B[l, j] = means.linear * distinct
     stacked = A.reshape(K * D, K * D)
-    with np.errstate(over="ignore", invalid="ignore"):
-        _refuse_unrepresentable_outputs(A, B, M2, T)
+    _refuse_unrepresentable_outputs(A, B, M2, T)
     signal = float(np.einsum("iaib,ab->", T, M2))
     return Population(
         c=signal + K * task.query_noise_variance,
@@ -448,7 +482,20 @@ def _population_of_outputs(task: Task, model: Parametrization) -> Population:
         Lambda=M2,
         outputs=K,
         invariant=task.teachers.symmetric,
+        A_size=np.concatenate(
+            [_size_of_terms(A[k, :, k], M2, T[k, :, k], means) for k in range(K)]
+        ),
     )
+
+
+def _size_of_terms(
+    A: FloatArray, Λ: FloatArray, Ω: FloatArray, means: "_LengthMeans"
+) -> FloatArray:
+    """The size of the terms of the diagonal of A (D,), which cancel where the teachers vary more than x shows."""
+    cubic = np.diag(np.abs(Λ) @ np.abs(Ω) @ np.abs(Λ))
+    token = 2 * cubic + np.sum(np.abs(Ω) * np.abs(Λ)) * np.diag(Λ)
+    terms = means.distinct * cubic + means.single * token
+    return np.asarray(np.maximum(terms, np.diag(A)))
 
 
 def _teacher_moments(task: Task) -> FloatArray:
@@ -602,7 +649,7 @@ def _common_spectrum(
     λ, a, ω = (_diagonal_on(basis, matrix) for matrix in (Λ, A, Ω))
     has_gain = _directions_with_gain(λ, ω, are_diagonal)
     λ, a, ω, basis = λ[has_gain], a[has_gain], ω[has_gain], basis[:, has_gain]
-    b = means.linear * λ**2 * ω
+    b = _cubic(λ, ω, means.linear)
     order, levels = _rounded_order(λ, np.sqrt(b / a * (b / λ)))
     return Spectrum(λ[order], a[order], b[order], basis[:, order], levels**2)
 
@@ -611,9 +658,14 @@ def _direction_moments(
     means: _LengthMeans, c: float, λ: FloatArray, ω: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """a and b (D,), what A and B of `population` are on eigenvectors with the eigenvalues λ of Λ and ω of Ω."""
-    a = means.pairs * λ**2 * ω + means.single * c * λ
-    b = means.linear * λ**2 * ω
-    return a, b
+    a = _cubic(λ, ω, means.pairs) + means.single * c * λ
+    return a, _cubic(λ, ω, means.linear)
+
+
+def _cubic(λ: FloatArray, ω: FloatArray, factor: float) -> FloatArray:
+    """factor · λ²ω (D,), also where λ² alone is no number of all digits."""
+    is_normal = (λ > 1e-150) & (λ < 1e150)
+    return np.where(is_normal, factor * λ**2 * ω, factor * (λ * (λ * ω)))
 
 
 def common_eigenvectors(*matrices: FloatArray) -> FloatArray | None:
@@ -681,20 +733,33 @@ def _ties_made_equal(values: FloatArray, tie: FloatArray) -> FloatArray:
     return np.asarray(values[first_of_level])
 
 
-def _inverse_factor(matrix: FloatArray) -> FloatArray:
-    """F⁻¹ with F Fᵀ the matrix (D, D), by Cholesky; of a singular one (r, D), on the r eigenvectors that count."""
-    rank = _numerical_rank(matrix)
+def _inverse_factor(matrix: FloatArray, size: FloatArray | None = None) -> FloatArray:
+    """F⁻¹ with F Fᵀ the matrix (D, D), by Cholesky; of a singular one (r, D), on the r eigenvectors that count.
+
+    `size` is as in `_numerical_rank`. Where rounding of the large eigenvalues hides small ones that count, the
+    eigenvectors are those in these units.
+    """
+    rank = _numerical_rank(matrix, size)
     if rank == len(matrix):
         return np.asarray(np.linalg.inv(np.linalg.cholesky(matrix)))
-    values, vectors = np.linalg.eigh(matrix)
     kept = slice(len(matrix) - rank, None)  # eigenvalues increase
-    return np.asarray((vectors[:, kept] / np.sqrt(values[kept])).T)
+    values, vectors = np.linalg.eigh(matrix)
+    if rank == 0 or values[kept][0] > eigenvalue_rounding(values):
+        return np.asarray((vectors[:, kept] / np.sqrt(values[kept])).T)
+    unit = _units(matrix, size)
+    values, vectors = np.linalg.eigh(unit[:, None] * matrix * unit)
+    return np.asarray((vectors[:, kept] / np.sqrt(values[kept])).T * unit)
 
 
-def _numerical_rank(matrix: FloatArray) -> int:
-    """How many singular values of a matrix in units of its own diagonal are more than rounding."""
-    scale = np.sqrt(np.abs(np.diag(matrix)))
-    unit = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
+def _units(matrix: FloatArray, size: FloatArray | None) -> FloatArray:
+    """By what rows and columns are multiplied to be in units of their own size, (D,), 0 where that is 0."""
+    scale = np.sqrt(np.abs(np.diag(matrix) if size is None else size))
+    return np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
+
+
+def _numerical_rank(matrix: FloatArray, size: FloatArray | None = None) -> int:
+    """How many singular values are more than rounding in units of `size` (D,), of the diagonal if left out."""
+    unit = _units(matrix, size)
     values = np.linalg.svd(unit[:, None] * matrix * unit, compute_uv=False)
     rounding = len(values) * float(np.finfo(float).eps) * np.max(values, initial=0.0)
     return int(np.sum(values > rounding))
@@ -709,9 +774,9 @@ def _rank_of_signal(Λ: FloatArray, Ω: FloatArray) -> int:
     return _numerical_rank(F @ Ω @ F.T)
 
 
-def _pseudo_inverse(matrix: FloatArray) -> FloatArray:
-    """The inverse of a positive semidefinite matrix on the eigenvectors that count."""
-    factor = _inverse_factor(matrix)
+def _pseudo_inverse(matrix: FloatArray, size: FloatArray | None = None) -> FloatArray:
+    """The inverse of a positive semidefinite matrix on the eigenvectors that count, as in `_inverse_factor`."""
+    factor = _inverse_factor(matrix, size)
     return np.asarray(factor.T @ factor)
 
 

@@ -12,7 +12,8 @@ from scipy.optimize import minimize
 from attndyn import Merged, Separate, Task
 from attndyn.models.divisors import attention_divisor
 from attndyn.runtime.decimals import exact_fraction
-from attndyn.theory import Population, population
+from attndyn.teachers import Gaussian, Pool, Sphere
+from attndyn.theory import Population, feature_moments, population
 from attndyn.theory.symbolic import fixed_points as exact_fixed_points
 from attndyn.theory.symbolic import rational_task
 
@@ -532,3 +533,72 @@ def test_moments_that_lose_digits_are_refused():
         for unit in (1e-140, 1.0)
     )
     np.testing.assert_allclose(tiny / 1e-140, one, rtol=1e-14)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_outputs_whose_signal_nearly_cancels_have_their_least_loss(scale):
+    # x varies along (0.8, -0.6) only, and output 0 hardly along it.
+    direction = np.array([0.8, -0.6])
+    weak = np.array([0.6, 0.8]) + 1e-3 * direction
+    W = scale * np.array([weak, 0.4 * direction, 0.01 * direction])  # (K, D)
+    task = Task(
+        covariance=np.outer(direction, direction),
+        teachers=Gaussian(np.multiply.outer(W, W)),
+        context_length=2,
+    )
+    loss = population(task, Merged(heads=1, outputs=3))
+    # The labels are multiples of one, z · x with z normal: b²/(aλ) = 1/(1 + 2/N) of it is learned.
+    signal = np.sum((W @ direction) ** 2)
+    np.testing.assert_allclose(loss.c, signal, rtol=1e-9)
+    np.testing.assert_allclose(loss.minimum_loss / signal, 1 - 1 / 2, rtol=1e-6)
+
+
+@pytest.mark.parametrize("outputs", [1, 2, 3])
+def test_the_least_loss_is_never_negative(outputs):
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        task = Task(
+            covariance=np.diag(rng.uniform(0.1, 2, 2)),
+            inputs="rademacher",
+            teachers=Pool(rng.normal(size=(1, outputs, 2))),
+            context_length=int(rng.integers(1, 9)),
+        )
+        model = Merged(heads=1, outputs=outputs)
+        loss = population(task, model)
+        assert 0 <= loss.minimum_loss <= loss.c
+        assert 0 <= feature_moments(task, model).minimum_loss <= loss.c
+        if outputs == 1:
+            assert np.all(loss.greedy_losses >= loss.minimum_loss)
+
+
+def test_a_negative_loss_beyond_rounding_is_no_loss():
+    loss = population(Task([2, 1], context_length=5), Merged(heads=1))
+    contradictory = replace(loss, c=0.5 * loss.c)
+    with pytest.raises(ArithmeticError, match="below 0 by more than rounding"):
+        _ = contradictory.minimum_loss
+
+
+@pytest.mark.parametrize("scale", [1e150, 1e200])
+@pytest.mark.parametrize(
+    "law",
+    [
+        lambda scale: Sphere(2, radius=scale),
+        lambda scale: Pool(scale * np.ones((1, 2, 2))),
+        lambda scale: Gaussian(scale * np.eye(2)),
+    ],
+    ids=["sphere", "pool of outputs", "gaussian"],
+)
+def test_what_overflows_is_refused_by_name(law, scale):
+    teachers = law(scale)
+    task = Task([scale] * 2, teachers=teachers, inputs="uniform", context_length=3)
+    for moments in (population, feature_moments):
+        with pytest.raises(ValueError, match="the moments of this task overflow"):
+            moments(task, Merged(heads=1, outputs=teachers.outputs))
+
+
+def test_products_of_small_variances_keep_their_gain():
+    small = population(
+        Task([1e-200], teacher_covariance=[[1e200]], context_length=3), Merged(1)
+    )
+    plain = population(Task([1], context_length=3), Merged(1))
+    np.testing.assert_allclose(small.gains, plain.gains, rtol=1e-14)
