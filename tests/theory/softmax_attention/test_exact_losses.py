@@ -1,0 +1,437 @@
+"""The quadrature against closed integrals, sampling, differences and the numbers of another implementation."""
+
+import re
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy.integrate import quad
+
+from attndyn import Task
+from attndyn.inputs import Inputs
+from attndyn.teachers import Pool
+from attndyn.theory.softmax_attention import exact_loss
+from attndyn.theory.softmax_attention.query_rules import (
+    chi_square_rule,
+    deviation_densities,
+    gauss_rule,
+)
+from attndyn.theory.softmax_attention.score_moments import (
+    score_moments,
+    score_moments_and_derivatives,
+)
+
+
+def white(dimension, length, noise=0.1, **settings):
+    """The task of He et al.: x ~ N(0, 1), w ~ N(0, 1/D)."""
+    return Task(
+        [1] * dimension,
+        teacher_covariance=np.eye(dimension) / dimension,
+        noise_variance=noise,
+        context_length=length,
+        **settings,
+    )
+
+
+def exponential_covariance(dimension=5, decay=0.7):
+    distance = np.abs(np.subtract.outer(np.arange(dimension), np.arange(dimension)))
+    return decay**distance
+
+
+# ---- numbers of another implementation ----
+
+REFERENCE = [
+    (5, 40, [0.3, -0.2], [1.2, -1.5], 0.306263735852),
+    (5, 40, [0.5177], [1.5523], 0.404893039297),
+    (5, 40, [0.13, -0.13], [3.45, -3.45], 0.243243638479),
+    (10, 20, [0.4, 0.1, -0.3], [1, 0.5, -1], 0.525770677794),
+]
+
+
+@pytest.mark.parametrize(("dimension", "length", "omega", "mu", "expected"), REFERENCE)
+def test_losses_are_those_of_another_quadrature(dimension, length, omega, mu, expected):
+    loss = exact_loss(white(dimension, length), omega, mu)
+    # The other quadrature gave 12 digits, with an error of a few 1e-12.
+    assert abs(float(loss) - expected) < 1e-11
+    assert float(loss.error) < 1e-9 * expected
+
+
+def test_losses_with_the_query_token_are_those_of_another_quadrature():
+    task = white(5, 40)
+    first = exact_loss(task, [0.3, -0.2], [1.2, -1.5], query_token=True)
+    # Its error was 4e-9 at that number of nodes.
+    assert abs(float(first) - 0.344326764) < 5e-9
+    second = exact_loss(task, [0.13, -0.13], [3.45, -3.45], query_token=True)
+    # It printed .2440530, which is 1.2e-7 off: more nodes, other rules and other grids all give .24405288.
+    assert abs(float(second) - 0.2440530) < 1.5e-7
+
+
+def test_gradients_are_those_of_another_quadrature():
+    task = white(5, 40)
+    without = exact_loss(task, [0.3, -0.2], [1.2, -1.5], gradient=True).gradient
+    assert_allclose(without.omega, [-0.51612636, 0.75424039], atol=6e-9)
+    assert_allclose(without.mu, [-0.15967193, 0.08559167], atol=6e-9)
+    with_query = exact_loss(
+        task, [0.3, -0.2], [1.2, -1.5], gradient=True, query_token=True
+    ).gradient
+    assert_allclose(with_query.omega, [-0.34668459, 0.92602573], atol=4e-8)
+    assert_allclose(with_query.mu, [-0.16719603, 0.10359555], atol=6e-9)
+
+
+@pytest.mark.parametrize(
+    ("what", "wrong"),
+    [
+        ("the inputs' radius fixed to its mean", 0.3033733),
+        ("the query's token among the keys", 0.3443268),
+        ("one key more", 0.3041943),
+        ("no noise in the query's label", 0.2062637),
+    ],
+)
+def test_wrong_variants_are_told_apart(what, wrong):
+    assert abs(float(exact_loss(white(5, 40), [0.3, -0.2], [1.2, -1.5])) - wrong) > 2e-3
+
+
+# ---- moments against closed integrals ----
+
+
+def test_one_token_has_weight_one():
+    moments = score_moments(np.array([0.7, -1.3, 0.0]), 1)
+    assert_allclose(moments.first, 0, atol=1e-12)
+    assert_allclose(moments.overlap, 1, atol=1e-12)
+    assert_allclose(moments.second, 1, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [(0.3, -0.5), (1.1, 1.1), (2.5, -0.2), (6.0, 3.0)]
+)
+def test_two_tokens_are_one_integral(first, second):
+    """N = 2: Σ_n s_n u_n = ū + (v/2) tanh(b v/2), with v = u_1 − u_2 ~ N(0, 2)."""
+    moments = score_moments(np.array([first, second]), 2)
+    g = average_of_difference(lambda v: v / 2 * np.tanh(first * v / 2))
+    assert abs(moments.first[0] - g) < 2e-12
+    for other, column in ((first, 0), (second, 1)):
+        overlap, second_moment = two_token_products(first, other)
+        assert abs(moments.overlap[0, column] - overlap) < 3e-12
+        assert abs(moments.second[0, column] - second_moment) < 3e-11
+
+
+def two_token_products(b, other):
+    """C and S of two tokens, for heads with scores of these deviations."""
+
+    def tanhs(v):
+        return np.tanh(b * v / 2) * np.tanh(other * v / 2)
+
+    overlap = average_of_difference(lambda v: (1 + tanhs(v)) / 2)
+    second_moment = 0.5 + average_of_difference(lambda v: v**2 / 4 * tanhs(v))
+    return overlap, second_moment
+
+
+def average_of_difference(function):
+    """The mean of a function of v ~ N(0, 2), by an adaptive quadrature."""
+
+    def integrand(v):
+        return function(v) * np.exp(-(v**2) / 4) / np.sqrt(4 * np.pi)
+
+    return quad(integrand, -25, 25, epsabs=1e-13, limit=400)[0]
+
+
+def test_equal_weights_where_scores_vanish():
+    """ω → 0: C = S = 1/N, and 1/(N+1)² N with a query's token of the same score."""
+    moments = score_moments(np.zeros(2), 7)
+    assert_allclose(moments.overlap, 1 / 7, atol=1e-13)
+    assert_allclose(moments.second, 1 / 7, atol=1e-13)
+    with_query = score_moments(np.zeros(2), 7, query_scores=np.zeros(2))
+    assert_allclose(with_query.overlap, 7 / 64, atol=1e-13)
+
+
+def test_stein_identity():
+    """Σ_n E[s_n u_n] = b (1 − E|s|²), by integration by parts."""
+    for b in (0.2, 1.0, 3.5, 8.0):
+        for N in (2, 10, 1000):
+            moments = score_moments(np.array([b]), N)
+            assert abs(moments.first[0] - b * (1 - moments.overlap[0, 0])) < 1e-10 * b
+
+
+@pytest.mark.parametrize("query_score", [None, 1.3])
+@pytest.mark.parametrize("length", [1, 2, 3, 40])
+def test_derivatives_are_those_of_differences(length, query_score):
+    b = np.array([0.7, -0.4])
+    q = None if query_score is None else query_score * b
+    _, derivatives = score_moments_and_derivatives(b, length, q)
+
+    def at(change_b, change_q):
+        changed_q = None if q is None else q + np.array([change_q, 0])
+        return score_moments(b + np.array([change_b, 0]), length, changed_q)
+
+    # Both heads of the diagonal entry change.
+    both = np.array([2.0, 1.0])
+    step = 1e-4
+
+    def check(derivative, steps):
+        more, less = at(*steps), at(*(-s for s in steps))
+        more2, less2 = at(*(2 * s for s in steps)), at(*(-2 * s for s in steps))
+        for name, factor in (("first", 1.0), ("overlap", both), ("second", both)):
+            f = [getattr(m, name)[0] for m in (more2, more, less, less2)]
+            difference = (-f[0] + 8 * f[1] - 8 * f[2] + f[3]) / (12 * step)
+            assert_allclose(
+                factor * getattr(derivative, name)[0],
+                difference,
+                atol=1e-9,
+            )
+
+    check(derivatives.by_deviation, (step, 0))
+    if q is not None:
+        check(derivatives.by_query_score, (0, step))
+
+
+# ---- laws of the query ----
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 5, 80, 600])
+def test_chi_square_rules_have_the_moments(freedom):
+    r, probabilities = chi_square_rule(freedom, 24)
+    assert_allclose(np.sum(probabilities), 1, rtol=1e-9)
+    assert_allclose(probabilities @ r, freedom, rtol=1e-9)
+    assert_allclose(probabilities @ r**2, freedom * (freedom + 2), rtol=1e-9)
+    inverse = probabilities @ (1 / (1 + r))
+    from scipy.stats import chi2
+
+    expected, _ = quad(
+        lambda t: chi2.pdf(t, freedom) / (1 + t), 0, freedom + 60 * freedom**0.5 + 60,
+        points=[freedom], limit=500,
+    )  # fmt: skip
+    assert_allclose(inverse, expected, rtol=1e-5)
+
+
+def test_densities_of_sums_of_squares_have_their_moments():
+    p = np.array([0.02, 0.5, 3.0])
+    τ, laws = deviation_densities(p)
+    freedoms = np.array([[1, 1, 1], [3, 1, 1], [1, 3, 1], [1, 1, 3]])
+    assert_allclose(np.sum(laws, axis=1), 1, atol=1e-11)
+    mean = freedoms @ p
+    assert_allclose(laws @ τ**2, mean, rtol=1e-10)
+    assert_allclose(laws @ τ**4, mean**2 + 2 * freedoms @ p**2, rtol=1e-10)
+
+
+def test_gauss_rules_integrate_polynomials():
+    τ, laws = deviation_densities(np.array([1.0, 4.0]))
+    nodes, weights = gauss_rule(τ, laws, 6)
+    for power in range(12):
+        assert_allclose(weights[0] @ nodes**power, laws[0] @ τ**power, rtol=1e-10)
+    for power in range(6):
+        assert_allclose(weights @ nodes**power, laws @ τ**power, rtol=1e-10)
+
+
+# ---- losses against sampling ----
+
+
+def drawn_prompts(task, prompts):
+    """Contexts x (P, N, D) and y (P, N), queries (P, D) and their labels (P,)."""
+    rng = np.random.default_rng(7)
+    D, N = task.dimension, task.context_lengths[0]
+    root = np.linalg.cholesky(task.covariance)
+    x = rng.normal(size=(prompts, N, D)) @ root.T
+    x_q = rng.normal(size=(prompts, D)) @ root.T
+    w = rng.normal(size=(prompts, D)) @ np.linalg.cholesky(task.teacher_covariance).T
+    y = np.einsum("pnd,pd->pn", x, w)
+    y = y + rng.normal(size=y.shape) * task.noise_variance**0.5
+    y_q = np.sum(w * x_q, axis=1)
+    y_q = y_q + rng.normal(size=y_q.shape) * task.query_noise_variance**0.5
+    return x, y, x_q, y_q
+
+
+def sampled_loss(task, ω, μ, A, query_token, prompts=40_000):
+    """The mean loss of softmax heads on drawn prompts, and its standard error: a plain computation."""
+    x, y, x_q, y_q = drawn_prompts(task, prompts)
+    scores = np.einsum("pnd,de,pe->pn", x, A, x_q)
+    own = np.einsum("pd,de,pe->p", x_q, A, x_q)
+    prediction = np.zeros(prompts)
+    for ω_h, μ_h in zip(ω, μ, strict=True):
+        weights = np.exp(ω_h * scores)
+        total = weights.sum(axis=1) + (np.exp(ω_h * own) if query_token else 0)
+        prediction += μ_h * np.sum(weights * y, axis=1) / total
+    squares = (prediction - y_q) ** 2
+    return squares.mean(), squares.std() / prompts**0.5
+
+
+@pytest.mark.parametrize("query_token", [False, True])
+@pytest.mark.parametrize("whitened", [False, True])
+def test_losses_are_those_of_drawn_prompts(whitened, query_token):
+    Λ = exponential_covariance(3)
+    Ω = np.array([[0.5, 0.1, 0], [0.1, 0.3, 0], [0, 0, 0.2]])
+    A = (
+        np.linalg.inv(Λ)
+        if whitened
+        else np.array([[1, 0.3, 0], [0, 0.5, 0], [0.2, 0, 2]])
+    )
+    task = Task(
+        covariance=Λ,
+        teacher_covariance=Ω,
+        noise_variance=0.3,
+        query_noise_variance=0.05,
+        context_length=8,
+    )
+    ω, μ = [0.4, -0.2], [0.9, -1.1]
+    if query_token and not whitened:
+        with pytest.raises(
+            ValueError, match="with query_token the score of the query's own"
+        ):
+            exact_loss(task, ω, μ, matrix=A, query_token=True)
+        return
+    loss = exact_loss(task, ω, μ, matrix=A, query_token=query_token)
+    mean, deviation = sampled_loss(task, ω, μ, A, query_token)
+    assert abs(float(loss) - mean) < 4 * deviation
+    # Heads of the opposite sign are told apart.
+    wrong = exact_loss(task, np.negative(ω), μ, matrix=A, query_token=query_token)
+    assert abs(float(wrong) - mean) > 6 * deviation
+
+
+def test_one_covariance_in_two_units():
+    """Heads (ω A) on Λ are heads (ω s² A) on Λ/s², with teachers s times as large."""
+    Λ, s = exponential_covariance(4), 3.0
+    Ω = np.diag([0.1, 0.4, 0.2, 0.3])
+    task = Task(
+        covariance=Λ, teacher_covariance=Ω, noise_variance=0.2, context_length=12
+    )
+    scaled = Task(
+        covariance=Λ / s**2,
+        teacher_covariance=Ω * s**2,
+        noise_variance=0.2,
+        context_length=12,
+    )
+    ω, μ = np.array([0.3, -0.5]), np.array([1.0, -0.7])
+    one = exact_loss(task, ω, μ, gradient=True)
+    other = exact_loss(scaled, ω * s**2, μ, gradient=True)
+    assert_allclose(float(other), float(one), rtol=1e-9)
+    assert_allclose(other.gradient.omega * s**2, one.gradient.omega, rtol=1e-7)
+
+
+def test_nearly_white_inputs_have_the_loss_of_white_ones():
+    """The two quadratures over the query meet."""
+    white_loss = exact_loss(white(3, 10), [0.5, -0.3], [1.0, -1.2])
+    nearly = Task(
+        [1 + 1e-7, 1, 1 - 1e-7],
+        teacher_covariance=np.eye(3) / 3,
+        noise_variance=0.1,
+        context_length=10,
+    )
+    assert_allclose(
+        float(exact_loss(nearly, [0.5, -0.3], [1.0, -1.2])),
+        float(white_loss),
+        rtol=1e-7,
+    )
+
+
+def test_gradients_are_those_of_differences():
+    Λ = exponential_covariance(3)
+    task = Task(
+        covariance=Λ,
+        teacher_covariance=np.eye(3) / 3,
+        noise_variance=0.3,
+        context_length=8,
+    )
+    ω, μ = np.array([0.4, -0.2]), np.array([0.9, -1.1])
+    gradient = exact_loss(task, ω, μ, gradient=True).gradient
+    step = 1e-4
+    for h in range(2):
+        change = step * np.eye(2)[h]
+        points = exact_loss(
+            task, [ω + change, ω - change, ω, ω], [μ, μ, μ + change, μ - change]
+        ).loss
+        assert abs((points[0] - points[1]) / (2 * step) - gradient.omega[h]) < 1e-7
+        assert abs((points[2] - points[3]) / (2 * step) - gradient.mu[h]) < 1e-7
+
+
+def test_context_lengths_are_averaged_by_their_weights():
+    mixed = white(3, {0: 0.25, 4: 0.25, 9: 0.5})
+    each = [float(exact_loss(white(3, N), [0.4], [0.8])) for N in (4, 9)]
+    expected = 0.25 * 1.1 + 0.25 * each[0] + 0.5 * each[1]
+    assert_allclose(float(exact_loss(mixed, [0.4], [0.8])), expected, rtol=1e-9)
+
+
+def test_only_the_second_moment_of_the_teachers_matters():
+    pool = Pool([[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]])
+    Ω = np.array([[2 / 3, 1 / 3], [1 / 3, 5 / 3]])
+    of_pool = Task([1, 1], teachers=pool, noise_variance=0.1, context_length=6)
+    of_gaussian = Task(
+        [1, 1], teacher_covariance=Ω, noise_variance=0.1, context_length=6
+    )
+    assert_allclose(
+        float(exact_loss(of_pool, [0.5], [1.0])),
+        float(exact_loss(of_gaussian, [0.5], [1.0])),
+        rtol=1e-12,
+    )
+
+
+@pytest.mark.parametrize("length", [1, 2, 5, 10_000])
+def test_errors_are_estimated_from_above(length):
+    task = white(4, length)
+    fine = exact_loss(task, [0.6, -0.5], [1.0, -0.8], nodes=48)
+    for nodes in (6, 9, 13, 20):
+        coarse = exact_loss(task, [0.6, -0.5], [1.0, -0.8], nodes=nodes)
+        assert abs(float(coarse) - float(fine)) <= float(coarse.error)
+
+
+def test_heads_far_from_each_other_and_large_values():
+    """μ of hundreds at small ω, as optima of two heads have: errors count (Σ|μ|)² times."""
+    task = white(80, 640)
+    M = 640 + 80 * 1.1
+    γ = 0.00157
+    # L(0) − 2 s m + p m² for μ = (m, −m).
+    at_one = exact_loss(task, [γ, -γ], [1.0, -1.0], gradient=True)
+    by_m = float(at_one.gradient.mu @ [1.0, -1.0])
+    p = by_m - (float(at_one) - 1.1)
+    s = p - by_m / 2
+    loss = exact_loss(task, [γ, -γ], [s / p, -s / p])
+    gain = 1.1 - 639 / M - float(loss)
+    assert_allclose(gain, 7.66e-10, rtol=0.01)
+
+
+# ---- refusals ----
+
+REFUSED = [
+    ({"mu": [1.0, 2.0, 3.0]}, "omega and mu must have one entry for each head: omega has shape (2,) and mu (3,)"),
+    ({"omega": [np.nan, 1.0]}, "omega must be finite: it holds nan or inf"),
+    ({"omega": [5.0, 0.1]}, "standard deviation of up to"),
+    ({"omega": 0.3, "mu": 1.0}, "omega must have shape (H,) or (points, H), not ()"),
+    ({"nodes": 3}, "nodes must be a whole number of at least 5, not 3"),
+    ({"query_token": 1}, "query_token must be True or False"),
+    ({"matrix": np.eye(3)}, "matrix must have shape (5, 5), not (3, 3)"),
+    ({"matrix": np.zeros((5, 5))}, "matrix must give tokens different scores"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changed", "message"), REFUSED)
+def test_refusals(changed, message):
+    arguments = {"omega": [0.3, -0.2], "mu": [1.2, -1.5]} | changed
+    with pytest.raises(ValueError, match=re.escape(message)):
+        exact_loss(white(5, 40), **arguments)
+
+
+def test_other_tasks_are_refused():
+    draw = Inputs(lambda generator, shape: generator.choice([-1.0, 1.0], shape))
+    uniform = Task([1, 1], inputs="uniform", context_length=5)
+    own = Task([1, 1], inputs=draw, context_length=5)
+    shifted = Task([1, 1], input_mean=[1, 0], context_length=5)
+    for task, message in [
+        (uniform, "known for Gaussian x, not for the inputs 'uniform'"),
+        (own, "known for Gaussian x, not for the inputs"),
+        (shifted, "known for x of mean zero"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            exact_loss(task, [0.3], [1.0])
+    with pytest.raises(TypeError, match=r"call exact_loss\(task, omega, mu\)"):
+        exact_loss([0.3], uniform, [1.0])
+
+
+def test_results_are_read_as_numbers_and_arrays():
+    task = white(2, 6)
+    one = exact_loss(task, [0.3], [1.0])
+    many = exact_loss(task, [[0.3], [0.5]], [[1.0], [0.2]], gradient=True)
+    assert float(one) == one.loss
+    assert np.asarray(many).shape == (2,)
+    assert many.gradient.omega.shape == (2, 1)
+    assert_allclose(np.asarray(many)[0], float(one), rtol=1e-10)
+    assert one.gradient is None
+    assert set(many.to_dict()) == {"loss", "gradient", "error"}
+    assert "Exact loss" in repr(many)

@@ -1,0 +1,129 @@
+"""The approximate loss of softmax heads, in which He et al. and Chen et al. derive their dynamics.
+
+With κ = (1 + σ²)/N, for white inputs of dimension D and labels of variance 1 without noise,
+
+    L̃(ω, μ) = 1 + σ² − 2 μᵀω + (μᵀω)² + κ μᵀE μ,    E_hk = exp(D ω_h ω_k)
+
+Its limit is D → ∞ at fixed D/N and ω√D, where it differs from the exact loss by O(1/D). The query's own token is not
+among the keys: with it the limit does not hold for ω > 0. Source: the reduced model of He et al. 2025 (arXiv
+2503.12734) and Chen et al. 2024 (arXiv 2402.19442).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ...runtime.arrays import FloatArray
+from ...runtime.checks import true_or_false
+from ...task import Task
+from ..call_order import require_task_first
+from ..moments.laws import teacher_second_moments
+from .head_scalars import checked_head_scalars
+from .losses_of_heads import HeadGradient, HeadLoss
+from .softmax_tasks import refuse_other_inputs
+
+# Relative difference up to which variances of x are one.
+_SAME_VARIANCE = 1e-10
+# e^700 is about the largest number.
+_LARGEST_EXPONENT = 700.0
+
+
+class WhiteTask(NamedTuple):
+    """The numbers of a task with white inputs, Λ = λ 1, that softmax heads depend on.
+
+    `input_variance` λ, `label_variance` v = λ tr Ω, `query_noise_variance` σ_q², `noise` κ = (v + σ²)/N averaged over
+    context lengths, and `share_with_context` the weight of those above 0.
+    """
+
+    dimension: int
+    input_variance: float
+    label_variance: float
+    query_noise_variance: float
+    noise: float
+    share_with_context: float
+
+    @property
+    def zero_loss(self) -> float:
+        """The loss of the zero predictor."""
+        return self.label_variance + self.query_noise_variance
+
+
+def white_task(task: Task, what: str) -> WhiteTask:
+    """Its numbers; ValueError unless x is Gaussian with mean zero and a multiple of the identity as covariance."""
+    refuse_other_inputs(task, what)
+    λ = float(np.mean(task.eigenvalues))
+    if not np.allclose(
+        task.covariance, λ * np.eye(task.dimension), rtol=0, atol=_SAME_VARIANCE * λ
+    ):
+        raise ValueError(
+            f"{what} is known for white inputs, whose covariance is a multiple of the identity; eigenvalues given: "
+            f"{task.eigenvalues.tolist()}"
+        )
+    Ω = teacher_second_moments(task.teachers)[0, :, 0, :]
+    v = λ * float(np.trace(Ω))
+    lengths = np.array(task.context_lengths)
+    has_context = lengths > 0
+    weights = task.context_weights[has_context]
+    return WhiteTask(
+        dimension=task.dimension,
+        input_variance=λ,
+        label_variance=v,
+        query_noise_variance=task.query_noise_variance,
+        noise=(v + task.noise_variance) * float(np.sum(weights / lengths[has_context])),
+        share_with_context=float(np.sum(weights)),
+    )
+
+
+def approximate_loss(
+    task: Task, omega: ArrayLike, mu: ArrayLike, *, gradient: bool = False
+) -> HeadLoss:
+    """L̃ = 1 + σ² − 2 μᵀω + (μᵀω)² + κ μᵀE μ with E_hk = exp(D ω_h ω_k), for heads without the query's token.
+
+    `omega`, `mu` are (H,) or (points, H). On white inputs x ~ N(0, λ 1) with labels of variance v the first 1 is v,
+    ω is λω and μᵀω and its square have a factor v.
+    ValueError for other inputs, several outputs, ω and μ of different shapes, and where D ω_h ω_k is above 700.
+    Source: the reduced model of He et al. 2025 (arXiv 2503.12734).
+
+    >>> from attndyn import Task
+    >>> task = Task([1] * 5, teacher_covariance=np.eye(5) / 5, noise_variance=0.1, context_length=40)
+    >>> round(float(approximate_loss(task, [0.3, -0.2], [1.2, -1.5])), 7)
+    0.2799385
+    """
+    require_task_first("approximate_loss(task, omega, mu)", task, omega)
+    ω, μ = checked_head_scalars(omega, mu)
+    white = white_task(task, "the approximate loss of softmax heads")
+    wants_gradient = true_or_false(gradient, "gradient")
+    ω = white.input_variance * ω
+    refuse_large_exponents(white.dimension, ω)
+    Eμ = _overlap_times(white.dimension, ω, μ)
+    η = np.sum(μ * ω, axis=-1)
+    v = white.share_with_context * white.label_variance
+    loss = (
+        white.zero_loss - 2 * v * η + v * η**2 + white.noise * np.sum(μ * Eμ, axis=-1)
+    )
+    if not wants_gradient:
+        return HeadLoss(np.asarray(loss))
+    by_η = -2 * v * (1 - η)[..., None]
+    # ∂/∂ω_h of Σ_jk μ_j μ_k e^{D ω_j ω_k} is 2D μ_h Σ_k E_hk μ_k ω_k.
+    by_ω = by_η * μ + 2 * white.noise * white.dimension * μ * _overlap_times(
+        white.dimension, ω, μ * ω
+    )
+    by_μ = by_η * ω + 2 * white.noise * Eμ
+    return HeadLoss(np.asarray(loss), HeadGradient(white.input_variance * by_ω, by_μ))
+
+
+def refuse_large_exponents(dimension: int, ω: FloatArray) -> None:
+    """ValueError where e^{D ω²} is no number."""
+    largest = float(np.max(np.abs(ω)))
+    if dimension * largest**2 > _LARGEST_EXPONENT:
+        raise ValueError(
+            f"omega = {largest:.3g} gives e^(D ω²) beyond the largest number: |ω| may be at most "
+            f"{np.sqrt(_LARGEST_EXPONENT / dimension):.3g} for D = {dimension}"
+        )
+
+
+def _overlap_times(dimension: int, ω: FloatArray, values: FloatArray) -> FloatArray:
+    """Σ_k exp(D ω_h ω_k) values_k (…, H)."""
+    E = np.exp(dimension * ω[..., :, None] * ω[..., None, :])
+    return np.asarray(np.sum(E * values[..., None, :], axis=-1))

@@ -1,0 +1,194 @@
+"""The exact population loss of softmax heads B_h = (ω_h A; 0), a_h = (0, μ_h), by quadrature.
+
+ŷ = Σ_h μ_h Σ_n s_hn y_n with the weights s_hn = softmax_n(ω_h x_nᵀ A x_q). Source: derived here; the family is that
+of He et al. 2025 (arXiv 2503.12734). With g, C, S of `score_moments` at the deviations ω_h τ, and α, ρ of
+`query_rules`,
+
+    L = E[x_qᵀΩx_q] + σ_q² − 2 Σ_h μ_h E[α g_h] + Σ_hk μ_h μ_k E[ρ S_hk + (tr ΩΛ − ρ + σ²) C_hk]
+
+where Ω = E[w wᵀ] is all that the law of the teachers has a part in. Derivatives are analytic.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ...runtime.arrays import FloatArray
+from ...runtime.checks import true_or_false, whole_number
+from ...task import Task
+from ..call_order import require_task_first
+from .head_scalars import checked_head_scalars
+from .losses_of_heads import ExactLoss, HeadGradient
+from .query_rules import QueryRule
+from .score_moments import (
+    LARGEST_DEVIATION,
+    score_moments,
+    score_moments_and_derivatives,
+)
+from .softmax_tasks import SoftmaxTask, softmax_task
+
+# Numbers of nodes that are tried until two in a row agree, and the relative difference that is enough.
+_NODES = (10, 13, 17, 22, 28, 36, 46, 60)
+_ENOUGH = 1e-9
+# Nodes by which the rule that measures the error of a given number is smaller.
+_FEWER_NODES = 4
+# What the grids of x and u are made for: relative to the label's variance.
+_GRID_ERROR = 1e-12
+# What they were seen to be off by, at one token and at large scores.
+_REPORTED_GRID_ERROR = 2e-11
+# With a coarser grid the substitutions are not worth their name.
+_LARGEST_NODE_ERROR = 1e-4
+# Roundings that add up in a product.
+_ROUNDINGS = 8
+
+
+def exact_loss(
+    task: Task,
+    omega: ArrayLike,
+    mu: ArrayLike,
+    *,
+    query_token: bool = False,
+    matrix: ArrayLike | None = None,
+    nodes: int | None = None,
+    gradient: bool = False,
+) -> ExactLoss:
+    """The population loss of softmax heads B_h = (ω_h A; 0), a_h = (0, μ_h), without sampling.
+
+    `omega`, `mu` are (H,) or (points, H), ω in units of the score: divide by `score_divisor` first. With
+    `query_token` the query's own token (x_q, 0) is among the keys. `matrix` is A (D, D), the identity if left out.
+    `nodes` of the quadrature over the query; left out, it grows until two rules agree to 1e-9. Any context lengths,
+    noise of labels, covariance Λ and law of teachers; x must be Gaussian with mean zero.
+    ValueError for other x, several outputs, ω and μ of different shapes, scores of a standard deviation above 20, and
+    where A, Λ and `query_token` have no common quadrature.
+    Source: derived here for the symmetric family of He et al. 2025 (arXiv 2503.12734).
+
+    >>> from attndyn import Task
+    >>> task = Task([1] * 5, teacher_covariance=np.eye(5) / 5, noise_variance=0.1, context_length=40)
+    >>> loss = exact_loss(task, [0.3, -0.2], [1.2, -1.5], gradient=True)
+    >>> round(float(loss), 9), loss.gradient.omega.round(6)
+    (0.306263736, array([-0.516126,  0.75424 ]))
+    """
+    require_task_first("exact_loss(task, omega, mu)", task, omega)
+    ω, μ = checked_head_scalars(omega, mu)
+    heads = softmax_task(task, matrix, true_or_false(query_token, "query_token"))
+    wants_gradient = true_or_false(gradient, "gradient")
+    if nodes is not None:
+        whole_number(nodes, "nodes", least=_FEWER_NODES + 1)
+    shape = ω.shape[:-1]
+    points = [
+        _loss_at_point(heads, one_ω, one_μ, nodes, wants_gradient)
+        for one_ω, one_μ in zip(np.atleast_2d(ω), np.atleast_2d(μ), strict=True)
+    ]
+    loss = np.reshape([point.loss for point in points], shape)
+    error = np.reshape([point.error for point in points], shape)
+    if not wants_gradient:
+        return ExactLoss(loss, error=error)
+    by_ω = np.reshape([point.by_ω for point in points], ω.shape)
+    by_μ = np.reshape([point.by_μ for point in points], ω.shape)
+    return ExactLoss(loss, HeadGradient(by_ω, by_μ), error=error)
+
+
+class _Point(NamedTuple):
+    """Loss and gradient at one ω and μ (H,); the gradient is empty where it was not asked for."""
+
+    loss: float
+    error: float
+    by_ω: FloatArray
+    by_μ: FloatArray
+
+
+def _loss_at_point(
+    heads: SoftmaxTask,
+    ω: FloatArray,
+    μ: FloatArray,
+    nodes: int | None,
+    wants_gradient: bool,
+) -> _Point:
+    """The loss at ω, μ (H,), by the rule with so many nodes or by the first that is fine enough."""
+    counts = _NODES if nodes is None else (nodes - _FEWER_NODES, nodes)
+    # Errors of the averages count (Σ|μ|)² times.
+    tolerance = _GRID_ERROR / max(1.0, float(np.sum(np.abs(μ))) ** 2)
+    coarser = _averages(heads, ω, counts[0], tolerance).loss(heads.zero_loss, μ)
+    for count in counts[1:]:
+        averages = _averages(heads, ω, count, tolerance, wants_gradient)
+        loss = averages.loss(heads.zero_loss, μ)
+        error = abs(loss - coarser) + _REPORTED_GRID_ERROR * heads.zero_loss
+        error += averages.rounding(μ)
+        if error <= _ENOUGH * loss:
+            break
+        coarser = loss
+    if not wants_gradient:
+        return _Point(loss, error, np.empty(0), np.empty(0))
+    return _Point(loss, error, averages.by_ω(μ), averages.by_μ(μ))
+
+
+class _Averages(NamedTuple):
+    """The loss as a function of μ: L(0) − 2 μᵀ signal + μᵀ products μ.
+
+    `signal` E[α g] (H,) and `products` E[ρ S + (tr ΩΛ − ρ + σ²) C] (H, H), over queries and context lengths; their
+    derivatives by the ω of the first head are zero where they were not asked for.
+    """
+
+    signal: FloatArray
+    products: FloatArray
+    signal_by_ω: FloatArray
+    products_by_ω: FloatArray
+
+    def loss(self, zero_loss: float, μ: FloatArray) -> float:
+        """L(μ)."""
+        return float(zero_loss - 2 * μ @ self.signal + μ @ self.products @ μ)
+
+    def by_μ(self, μ: FloatArray) -> FloatArray:
+        """∂L/∂μ (H,)."""
+        return np.asarray(2 * (self.products @ μ - self.signal))
+
+    def by_ω(self, μ: FloatArray) -> FloatArray:
+        """∂L/∂ω (H,)."""
+        return np.asarray(2 * μ * (self.products_by_ω @ μ - self.signal_by_ω))
+
+    def rounding(self, μ: FloatArray) -> float:
+        """What rounding of the products makes of the loss."""
+        size = np.abs(μ) @ np.abs(self.products) @ np.abs(μ)
+        return float(_ROUNDINGS * np.finfo(float).eps * size)
+
+
+def _averages(
+    heads: SoftmaxTask,
+    ω: FloatArray,
+    nodes: int,
+    tolerance: float,
+    wants_gradient: bool = False,
+) -> _Averages:
+    """The averages by the rule with so many nodes, whose moments are off by less than the tolerance on average."""
+    rule = heads.queries.rule(nodes)
+    refuse_large_scores(rule, ω)
+    H = len(ω)
+    sums = _Averages(np.zeros(H), np.zeros((H, H)), np.zeros(H), np.zeros((H, H)))
+    for length, weight in heads.lengths:
+        for node, τ in enumerate(rule.deviations):
+            α = weight * rule.signals[node]
+            query_scores = heads.query_scores(rule, node, ω)
+            # A node of small probability needs fewer digits.
+            error = tolerance / float(rule.probabilities[node])
+            scores = (ω * τ, length, query_scores, min(error, _LARGEST_NODE_ERROR))
+            if not wants_gradient:
+                moments = score_moments(*scores)
+            else:
+                moments, derivatives = score_moments_and_derivatives(*scores)
+                by_score = derivatives.by_unit_of_ω(τ, rule.query_scores[node])
+                sums.signal_by_ω[:] += α * by_score.first
+                sums.products_by_ω[:] += weight * heads.product(rule, node, by_score)
+            sums.signal[:] += α * moments.first
+            sums.products[:] += weight * heads.product(rule, node, moments)
+    return sums
+
+
+def refuse_large_scores(rule: QueryRule, ω: FloatArray) -> None:
+    """ValueError where scores spread so far that the quadrature over them would take minutes."""
+    largest = float(np.max(np.abs(ω)) * np.max(rule.deviations))
+    if largest > LARGEST_DEVIATION:
+        raise ValueError(
+            f"omega = {np.max(np.abs(ω)):.3g} gives scores with a standard deviation of up to {largest:.3g}, and exact "
+            f"losses are computed up to {LARGEST_DEVIATION:g}: softmax picks single tokens there, so sample the task"
+        )
