@@ -6,5 +6,14 @@ The heads of its symmetric family are B_h = (ω_h 1; 0), a_h = (0, μ_h): two nu
 from .approximate_losses import approximate_loss
 from .exact_losses import exact_loss
 from .losses_of_heads import ExactLoss, HeadGradient, HeadLoss
+from .reduced_flows import ReducedFlow, reduced_flow
 
-__all__ = ["ExactLoss", "HeadGradient", "HeadLoss", "approximate_loss", "exact_loss"]
+__all__ = [
+    "ExactLoss",
+    "HeadGradient",
+    "HeadLoss",
+    "ReducedFlow",
+    "approximate_loss",
+    "exact_loss",
+    "reduced_flow",
+]

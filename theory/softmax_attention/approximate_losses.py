@@ -94,36 +94,68 @@ def approximate_loss(
     ω, μ = checked_head_scalars(omega, mu)
     white = white_task(task, "the approximate loss of softmax heads")
     wants_gradient = true_or_false(gradient, "gradient")
+    refuse_large_exponents(white, ω)
+    loss = _loss(white, ω, μ)
+    return HeadLoss(loss, approximate_gradient(white, ω, μ) if wants_gradient else None)
+
+
+def _loss(white: WhiteTask, ω: FloatArray, μ: FloatArray) -> FloatArray:
+    """L̃ (…) at ω, μ (…, H)."""
     ω = white.input_variance * ω
-    refuse_large_exponents(white.dimension, ω)
-    Eμ = _overlap_times(white.dimension, ω, μ)
-    η = np.sum(μ * ω, axis=-1)
     v = white.share_with_context * white.label_variance
-    loss = (
-        white.zero_loss - 2 * v * η + v * η**2 + white.noise * np.sum(μ * Eμ, axis=-1)
-    )
-    if not wants_gradient:
-        return HeadLoss(np.asarray(loss))
-    by_η = -2 * v * (1 - η)[..., None]
+    η = np.sum(μ * ω, axis=-1)
+    noise = white.noise * np.sum(μ * _overlap_times(white, ω, μ), axis=-1)
+    return np.asarray(white.zero_loss - 2 * v * η + v * η**2 + noise)
+
+
+def approximate_gradient(
+    white: WhiteTask, ω: FloatArray, μ: FloatArray
+) -> HeadGradient:
+    """Derivatives of L̃ by ω and by μ, at ω, μ (…, H)."""
+    λ = white.input_variance
+    ω = λ * ω
+    v = white.share_with_context * white.label_variance
+    η = np.sum(μ * ω, axis=-1, keepdims=True)
+    by_η = -2 * v * (1 - η)
     # ∂/∂ω_h of Σ_jk μ_j μ_k e^{D ω_j ω_k} is 2D μ_h Σ_k E_hk μ_k ω_k.
-    by_ω = by_η * μ + 2 * white.noise * white.dimension * μ * _overlap_times(
-        white.dimension, ω, μ * ω
-    )
-    by_μ = by_η * ω + 2 * white.noise * Eμ
-    return HeadLoss(np.asarray(loss), HeadGradient(white.input_variance * by_ω, by_μ))
+    by_overlap = 2 * white.dimension * μ * _overlap_times(white, ω, μ * ω)
+    by_ω = by_η * μ + white.noise * by_overlap
+    by_μ = by_η * ω + 2 * white.noise * _overlap_times(white, ω, μ)
+    return HeadGradient(λ * by_ω, by_μ)
 
 
-def refuse_large_exponents(dimension: int, ω: FloatArray) -> None:
-    """ValueError where e^{D ω²} is no number."""
+def refuse_large_exponents(white: WhiteTask, ω: FloatArray) -> None:
+    """ValueError where e^{D λ² ω²} is no number."""
+    D, λ = white.dimension, white.input_variance
     largest = float(np.max(np.abs(ω)))
-    if dimension * largest**2 > _LARGEST_EXPONENT:
+    if D * (λ * largest) ** 2 > _LARGEST_EXPONENT:
         raise ValueError(
             f"omega = {largest:.3g} gives e^(D ω²) beyond the largest number: |ω| may be at most "
-            f"{np.sqrt(_LARGEST_EXPONENT / dimension):.3g} for D = {dimension}"
+            f"{np.sqrt(_LARGEST_EXPONENT / D) / λ:.3g} for D = {D}"
         )
 
 
-def _overlap_times(dimension: int, ω: FloatArray, values: FloatArray) -> FloatArray:
+def _overlap_times(white: WhiteTask, ω: FloatArray, values: FloatArray) -> FloatArray:
     """Σ_k exp(D ω_h ω_k) values_k (…, H)."""
-    E = np.exp(dimension * ω[..., :, None] * ω[..., None, :])
+    E = np.exp(white.dimension * ω[..., :, None] * ω[..., None, :])
     return np.asarray(np.sum(E * values[..., None, :], axis=-1))
+
+
+def approximate_hessian(white: WhiteTask, ω: FloatArray, μ: FloatArray) -> FloatArray:
+    """Second derivatives (2H, 2H) of the approximate loss by (ω, μ), at ω, μ (H,)."""
+    D, κ = white.dimension, white.noise
+    v = white.share_with_context * white.label_variance
+    λ = white.input_variance
+    ω = λ * ω
+    E = np.exp(D * np.outer(ω, ω))
+    η = float(μ @ ω)
+    H = len(ω)
+
+    by_μ_μ = 2 * v * np.outer(ω, ω) + 2 * κ * E
+    # Σ_j E_hj μ_j ω_j and Σ_j E_hj μ_j ω_j² stand on the diagonals, where ω_h changes its whole row.
+    by_μ_ω = 2 * v * (np.outer(ω, μ) - (1 - η) * np.eye(H))
+    by_μ_ω += 2 * κ * D * (ω[:, None] * E * μ + np.diag(E @ (μ * ω)))
+    by_ω_ω = 2 * v * np.outer(μ, μ)
+    by_ω_ω += 2 * κ * D * E * np.outer(μ, μ) * (1 + D * np.outer(ω, ω))
+    by_ω_ω += 2 * κ * D**2 * np.diag(μ * (E @ (μ * ω**2)))
+    return np.block([[λ**2 * by_ω_ω, λ * by_μ_ω.T], [λ * by_μ_ω, by_μ_μ]])

@@ -1,0 +1,289 @@
+"""Gradient flow of softmax heads on the symmetric family: 2H equations for ω and μ.
+
+dθ/dt = −½ ∂L/∂θ on the weights B_h = (ω_h 1; 0), a_h = (0, μ_h) is, since |B_h|² = D ω_h²,
+
+    dω_h/dt = −(ρ/2) ∂L/∂ω_h,    dμ_h/dt = −½ ∂L/∂μ_h,    ρ = 1/D
+
+Flow time is 2η a step, as everywhere. He et al. 2025 (arXiv 2503.12734) follow the same flow with ρ = 1, on half of the
+approximate loss: their time is this flow time. The family is invariant, so on the exact loss nothing is neglected.
+"""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ...runtime.arrays import FloatArray
+from ...runtime.checks import (
+    check_choice,
+    check_shape,
+    finite_array,
+    positive_number,
+    true_or_false,
+)
+from ...runtime.display import Displayed, Summary, array_summary
+from ...runtime.files import AnyPath, as_path, read_arrays, write_atomically
+from ...runtime.time_axis import draw_losses, line_style
+from ...task import Task
+from ..call_order import require_task_first
+from ..ode import Field, flow_times
+from .approximate_losses import (
+    WhiteTask,
+    approximate_gradient,
+    approximate_hessian,
+    approximate_loss,
+    white_task,
+)
+from .exact_losses import exact_loss
+from .head_scalars import checked_head_scalars
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LOSSES = ("exact", "approximate")
+METRICS = ("matrix", "euclidean")
+
+_WITHOUT_STEPS = (
+    "a reduced flow knows no learning rate, so no steps: "
+    "draw the run with run.plot(x='flow_time'), or use overlay"
+)
+_EQUATIONS = (
+    r"\dot\omega_h = -\tfrac{\rho}{2} \partial L/\partial\omega_h, \quad "
+    r"\dot\mu_h = -\tfrac12 \partial L/\partial\mu_h"
+)
+_SERIES = ("flow_time", "omega", "mu", "loss")
+# Relative accuracy of a step: in the valley terms of the gradient cancel, which costs digits, and the gradient of the
+# exact loss is known to about 1e-11.
+_APPROXIMATE_TOLERANCE = 1e-11
+_EXACT_TOLERANCE = 1e-9
+_MOST_STEPS = 10**5
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ReducedFlow(Displayed):
+    """ω, μ and loss of softmax heads along gradient flow.
+
+    `flow_time` (T,) is 2·learning rate·steps; `omega`, `mu` (T, H); `loss` (T,) in units of y². `kind` is the loss
+    whose flow it is, "exact" or "approximate", and `loss` is that one; `metric` is ρ of dω/dt = −(ρ/2) ∂L/∂ω.
+    """
+
+    flow_time: FloatArray
+    omega: FloatArray
+    mu: FloatArray
+    loss: FloatArray
+    kind: str
+    metric: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The arrays as lists, the kind of loss and the metric."""
+        arrays = {name: getattr(self, name).tolist() for name in _SERIES}
+        return arrays | {"kind": self.kind, "metric": self.metric}
+
+    def save(self, path: AnyPath) -> Path:
+        """Write the flow to an npz file, atomically; `ReducedFlow.load` reads it. OSError if it cannot be written."""
+        arrays = {name: getattr(self, name) for name in _SERIES}
+        settings = {"kind": np.array(self.kind), "metric": np.array(self.metric)}
+        return write_atomically(path, lambda file: np.savez(file, **arrays, **settings))
+
+    @classmethod
+    def load(cls, path: AnyPath) -> "ReducedFlow":
+        """The flow that `save` wrote; ValueError if the file is damaged or something else, OSError if it is missing.
+
+        >>> import tempfile
+        >>> task = Task([1] * 5, teacher_covariance=np.eye(5) / 5, context_length=40)
+        >>> flow = reduced_flow(task, [0.1], [0.1], [0.0, 1.0], loss="approximate")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     ReducedFlow.load(flow.save(f"{folder}/flow.npz")).kind
+        'approximate'
+        """
+        arrays = read_arrays(path)
+        missing = [name for name in (*_SERIES, "kind", "metric") if name not in arrays]
+        if missing:
+            raise ValueError(
+                f"{as_path(path)} is no reduced flow: {', '.join(missing)} missing"
+            )
+        series = {name: finite_array(arrays[name], name) for name in _SERIES}
+        check_shape(series["flow_time"], "flow_time", "(T,)")
+        count = len(series["flow_time"])
+        check_shape(series["omega"], "omega", "(T, H)", T=count)
+        check_shape(series["mu"], "mu", "(T, H)", T=count, H=series["omega"].shape[1])
+        check_shape(series["loss"], "loss", "(T,)", T=count)
+        kind = str(arrays["kind"])
+        check_choice(kind, "kind", LOSSES)
+        return cls(**series, kind=kind, metric=float(arrays["metric"]))
+
+    def summary(self) -> Summary:
+        """The loss and the heads at the first and the last time, on one screen."""
+        by_time = np.argsort(self.flow_time, kind="stable")
+        first, last = by_time[0], by_time[-1]
+        rows = {
+            "flow time": array_summary(self.flow_time),
+            "loss": f"{self.loss[first]:.6g} → {self.loss[last]:.6g}",
+            "ω at the end": array_summary(self.omega[last]),
+            "μ at the end": array_summary(self.mu[last]),
+            "metric ρ": f"{self.metric:.6g}",
+        }
+        return Summary(
+            f"Reduced flow of softmax heads ({self.kind} loss)",
+            rows,
+            {"equations": _EQUATIONS},
+        )
+
+    def plot(
+        self,
+        ax: "Axes | None" = None,
+        *,
+        x: str | None = None,
+        label: str | None = None,
+        **style: Any,
+    ) -> "Axes":
+        """Draw the loss, dashed, against flow time on `ax` (new axes if None); returns the matplotlib axes.
+
+        `label` and `style` go to the line. ValueError for `x` other than "flow_time", and on axes that count steps.
+        """
+        order = np.argsort(self.flow_time, kind="stable")
+        line = line_style(style, linestyle="--")
+        name = f"theory ({self.kind} loss)" if label is None else label
+        return draw_losses(
+            ax,
+            {"flow_time": self.flow_time[order]},
+            {name: (self.loss[order], line)},
+            x,
+            _WITHOUT_STEPS,
+        )
+
+
+def reduced_flow(
+    task: Task,
+    omega: ArrayLike,
+    mu: ArrayLike,
+    flow_time: ArrayLike,
+    *,
+    loss: str = "exact",
+    metric: str | float = "matrix",
+    query_token: bool = False,
+) -> ReducedFlow:
+    """Gradient flow of heads (ω_h 1; 0), (0, μ_h) from `omega`, `mu` (H,), at flow times (T,), to any length of time.
+
+    `loss`: "exact" or "approximate" (without the query's token, both for white inputs). `metric`: ρ of
+    dω/dt = −(ρ/2) ∂L/∂ω, "matrix" for 1/D, the flow of the weights B themselves, "euclidean" for 1, or a number:
+    1/(D s²) where scores are divided by s.
+    ValueError for other inputs and options, and where one loss has no number; ArithmeticError if the equations cannot
+    be integrated. Source: the reduced flow of He et al. 2025 (arXiv 2503.12734); its exact form is derived here.
+
+    >>> task = Task([1] * 5, teacher_covariance=np.eye(5) / 5, noise_variance=0.1, context_length=40)
+    >>> flow = reduced_flow(task, [0.01, -0.02], [0.01, -0.01], [0, 50, 1e6], loss="approximate")
+    >>> flow.loss.round(4)
+    array([1.0991, 0.2573, 0.2204])
+    """
+    require_task_first("reduced_flow(task, omega, mu, flow_time)", task, omega)
+    ω, μ = checked_head_scalars(omega, mu)
+    check_shape(ω, "omega", "(H,)")
+    times = flow_times(flow_time)
+    check_choice(loss, "loss", LOSSES)
+    white = white_task(task, f"the reduced flow on the {loss} loss")
+    ρ = _metric(metric, task.dimension)
+    reads_query = true_or_false(query_token, "query_token")
+    start = np.concatenate([ω, μ])
+    if loss == "approximate":
+        if reads_query:
+            raise ValueError(
+                "the approximate loss holds without the query's token: leave query_token out, or use loss='exact'"
+            )
+        states = _approximate_states(white, start, times, ρ)
+        losses = approximate_loss(task, *_parts(states)).loss
+    else:
+        states = _exact_states(task, start, times, ρ, reads_query)
+        losses = exact_loss(task, *_parts(states), query_token=reads_query).loss
+    return ReducedFlow(times, *_parts(states), losses, kind=loss, metric=ρ)
+
+
+def _metric(metric: str | float, dimension: int) -> float:
+    """ρ."""
+    if isinstance(metric, str):
+        check_choice(metric, "metric", METRICS)
+        return 1 / dimension if metric == "matrix" else 1.0
+    return positive_number(metric, "metric")
+
+
+def _parts(states: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """ω and μ (…, H) of states (…, 2H)."""
+    H = states.shape[-1] // 2
+    return states[..., :H], states[..., H:]
+
+
+def _rates(ρ: float, H: int) -> FloatArray:
+    """What ∂L/∂(ω, μ) is multiplied by (2H,)."""
+    return np.concatenate([np.full(H, -ρ / 2), np.full(H, -0.5)])
+
+
+def _approximate_states(
+    white: WhiteTask, start: FloatArray, times: FloatArray, ρ: float
+) -> FloatArray:
+    """The states (T, 2H) on the approximate loss, whose second derivatives are known."""
+    rates = _rates(ρ, len(start) // 2)
+
+    def rate(state: FloatArray) -> FloatArray:
+        by_ω, by_μ = approximate_gradient(white, *_parts(state))
+        return rates * np.concatenate([by_ω, by_μ])
+
+    def jacobian(state: FloatArray) -> FloatArray:
+        return rates[:, None] * approximate_hessian(white, *_parts(state))
+
+    return _integrated(rate, start, times, (_APPROXIMATE_TOLERANCE, jacobian))
+
+
+def _exact_states(
+    task: Task, start: FloatArray, times: FloatArray, ρ: float, query_token: bool
+) -> FloatArray:
+    """The states (T, 2H) on the exact loss."""
+    rates = _rates(ρ, len(start) // 2)
+
+    def rate(state: FloatArray) -> FloatArray:
+        gradient = exact_loss(
+            task, *_parts(state), query_token=query_token, gradient=True
+        ).gradient
+        assert gradient is not None
+        return rates * np.concatenate([gradient.omega, gradient.mu])
+
+    return _integrated(rate, start, times, (_EXACT_TOLERANCE, None))
+
+
+def _integrated(
+    rate: Field,
+    start: FloatArray,
+    times: FloatArray,
+    accuracy: tuple[float, Field | None],
+) -> FloatArray:
+    """Solution (T, n) by Adams' methods, and Gear's where the equations are stiff, which they are in the valley.
+
+    `accuracy` is the relative tolerance of a step, and the Jacobian of the rate where it is known.
+    """
+    from scipy.integrate import ODEintWarning, odeint
+
+    tolerance, jacobian = accuracy
+    increasing, places = np.unique(np.append(0.0, times), return_inverse=True)
+    if len(increasing) == 1:
+        return np.tile(start, (len(times), 1))
+    smallest = float(np.min(np.abs(start[start != 0]), initial=1.0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ODEintWarning)
+        try:
+            solution = odeint(
+                lambda _, state: rate(state),
+                start,
+                increasing,
+                Dfun=None if jacobian is None else lambda _, state: jacobian(state),
+                tfirst=True,
+                rtol=tolerance,
+                atol=tolerance * smallest,
+                mxstep=_MOST_STEPS,
+            )
+        except ODEintWarning as warning:
+            raise ArithmeticError(
+                f"the reduced flow could not be integrated to flow time {increasing[-1]:g}: {warning}"
+            ) from None
+    return np.asarray(solution[places[1:]])
