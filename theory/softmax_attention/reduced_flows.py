@@ -177,7 +177,7 @@ def reduced_flow(
     >>> task = Task([1] * 5, teacher_covariance=np.eye(5) / 5, noise_variance=0.1, context_length=40)
     >>> flow = reduced_flow(task, [0.01, -0.02], [0.01, -0.01], [0, 50, 1e6], loss="approximate")
     >>> flow.loss.round(4)
-    array([1.0991, 0.2573, 0.2204])
+    array([1.0994, 0.2281, 0.2209])
     """
     require_task_first("reduced_flow(task, omega, mu, flow_time)", task, omega)
     ω, μ = checked_head_scalars(omega, mu)
