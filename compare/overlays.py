@@ -1,9 +1,9 @@
-"""A time course of the theory over a trajectory of the simulation."""
+"""A curve of the theory over a trajectory of the simulation."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,7 +13,7 @@ from ..runtime.display import Displayed, Summary
 from ..runtime.files import AnyPath, as_path, read_arrays, write_atomically
 from ..runtime.time_axis import draw_losses, line_style
 from ..simulate import Trajectory, load
-from ..theory import TimeCourse
+from .loss_curves import LossCurve, load_curve
 from .metrics.curves import exit_times, l2_gap, plateau_heights, resample, sup_gap
 from .metrics.flatness import steepness_of
 from .metrics.outputs_of_runs import refuse_several_outputs
@@ -29,12 +29,12 @@ _NO_STEPS = "a gradient flow has no steps: draw with x='flow_time'"
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Overlay(Displayed):
-    """A time course and a run on the flow times (T,) that they share; made by `overlay`.
+    """A predicted curve and a run on the flow times (T,) that they share; made by `overlay`.
 
     `predicted` and `observed` (T,) are their losses.
     """
 
-    curve: TimeCourse
+    curve: LossCurve
     run: Trajectory
     flow_time: FloatArray
     predicted: FloatArray
@@ -95,7 +95,7 @@ class Overlay(Displayed):
                 files = {name: Path(folder) / f"{name}.npz" for name in _PARTS}
                 for name, file in files.items():
                     file.write_bytes(arrays[name].tobytes())
-                curve = TimeCourse.load(files["curve"])
+                curve = load_curve(files["curve"])
                 run = load(files["run"])
         except (KeyError, ValueError):
             raise ValueError(
@@ -185,11 +185,12 @@ class Overlay(Displayed):
         return times
 
 
-def overlay(curve: TimeCourse | Trajectory, run: Trajectory | TimeCourse) -> Overlay:
-    """The `Overlay` of a time course and a run, at the flow times of the run that the curve covers; in either order.
+def overlay(curve: LossCurve | Trajectory, run: Trajectory | LossCurve) -> Overlay:
+    """The `Overlay` of a predicted curve and a run, in either order, at the times of the run that the curve covers.
 
-    Between its own times the curve is interpolated linearly: compute it at `run.flow_time` for exact gaps.
-    TypeError unless one of the two is a time course and the other a run; ValueError if they share no two times, or the
+    The curve is a `TimeCourse`, the `ReducedFlow` of softmax heads, or an object of yours with flow_time, loss, source
+    and save. Between its own times it is interpolated linearly: compute it at `run.flow_time` for exact gaps.
+    TypeError unless one of the two is such a curve and the other a run; ValueError if they share no two times, or the
     run is of several outputs.
 
     >>> from attndyn import Merged, Task
@@ -235,13 +236,24 @@ def _span(times: FloatArray) -> str:
 
 def _theory_and_simulation(
     first: object, second: object
-) -> tuple[TimeCourse, Trajectory]:
-    """The time course and the run, whichever comes first; TypeError unless there is one of each."""
-    if isinstance(first, TimeCourse) and isinstance(second, Trajectory):
+) -> tuple[LossCurve, Trajectory]:
+    """The predicted curve and the run, whichever comes first; TypeError unless there is one of each."""
+    if isinstance(second, Trajectory) and _is_predicted(first):
         return first, second
-    if isinstance(first, Trajectory) and isinstance(second, TimeCourse):
+    if isinstance(first, Trajectory) and _is_predicted(second):
         return second, first
     types = f"{type(first).__name__} and {type(second).__name__}"
     raise TypeError(
-        f"overlay takes one TimeCourse (of time_course) and one Trajectory (of train), not {types}"
+        "overlay takes one predicted curve (of time_course or reduced_flow) and one Trajectory (of train), "
+        f"not {types}"
+    )
+
+
+def _is_predicted(candidate: object) -> TypeGuard[LossCurve]:
+    """Whether it has what a predicted curve has, and is no run."""
+    # Types of classes have the same attributes.
+    return (
+        isinstance(candidate, LossCurve)
+        and not isinstance(candidate, type)
+        and not isinstance(candidate, Trajectory)
     )

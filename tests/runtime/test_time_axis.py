@@ -227,7 +227,7 @@ def test_the_dashed_line_is_the_theory(ax):
 def test_two_of_a_kind_are_refused(pair, names):
     with pytest.raises(
         TypeError,
-        match=rf"overlay takes one TimeCourse .* and one Trajectory .*, not {names}$",
+        match=rf"overlay takes one predicted curve .* and one Trajectory .*, not {names}$",
     ):
         overlay(*pair)
 

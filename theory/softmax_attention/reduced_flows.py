@@ -77,6 +77,11 @@ class ReducedFlow(Displayed):
     kind: str
     metric: float
 
+    @property
+    def source(self) -> str:
+        """What the curve is, for legends and overlays."""
+        return f"reduced flow, {self.kind} loss"
+
     def to_dict(self) -> dict[str, Any]:
         """The arrays as lists, the kind of loss and the metric."""
         arrays = {name: getattr(self, name).tolist() for name in _SERIES}
@@ -146,7 +151,7 @@ class ReducedFlow(Displayed):
         """
         order = np.argsort(self.flow_time, kind="stable")
         line = line_style(style, linestyle="--")
-        name = f"theory ({self.kind} loss)" if label is None else label
+        name = f"theory ({self.source})" if label is None else label
         return draw_losses(
             ax,
             {"flow_time": self.flow_time[order]},
