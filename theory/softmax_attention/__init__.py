@@ -5,6 +5,7 @@ The heads of its symmetric family are B_h = (ω_h 1; 0), a_h = (0, μ_h): two nu
 
 from .approximate_losses import approximate_loss
 from .exact_losses import exact_loss
+from .head_scalars import HeadScalars, common_matrix, head_scalars
 from .losses_of_heads import ExactLoss, HeadGradient, HeadLoss
 from .reduced_flows import ReducedFlow, reduced_flow
 
@@ -12,8 +13,11 @@ __all__ = [
     "ExactLoss",
     "HeadGradient",
     "HeadLoss",
+    "HeadScalars",
     "ReducedFlow",
     "approximate_loss",
+    "common_matrix",
     "exact_loss",
+    "head_scalars",
     "reduced_flow",
 ]
