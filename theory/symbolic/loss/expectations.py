@@ -306,7 +306,10 @@ def _variables(expression: Expr, dimension: int) -> dict[Expr, Monomial]:
         )
         for average in averages
     }
-    without_averages = expression.xreplace(dict.fromkeys(averages, sp.Integer(1)))
+    # A symbol of its own for each, since numbers in their place could cancel terms and the variables in them.
+    without_averages = expression.xreplace(
+        {average: sp.Dummy() for average in averages}
+    )
     symbols = filter(is_variable, without_averages.free_symbols)
     for symbol in sorted(symbols, key=str):
         variables[symbol] = _symbol_monomial(symbol, prompt)

@@ -89,6 +89,17 @@ def test_the_query_has_the_law_of_a_token_and_is_independent_of_the_context():
     )
 
 
+def test_terms_that_cancel_where_every_average_is_one_keep_their_variables():
+    w, x, y = TWO.teacher[0], TWO.x[0], TWO.y
+    difference = w * average(x * y) - w * average(x) * average(y)
+    task = symbolic_task(2)
+    apart = expectation(w * average(x * y), task) - expectation(
+        w * average(x) * average(y), task
+    )
+    assert sp.simplify(expectation(difference, task) - apart) == 0
+    assert apart != 0
+
+
 def test_is_linear_and_keeps_constants():
     a, b = sp.symbols("a b")
     task = symbolic_task(2)
