@@ -18,11 +18,12 @@ from .....task import Task
 from .....theory import FixedPoint, fixed_point
 from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.evidence import Evidence
+from ....evidence.identities import Formulas
 from ....metrics.curvature import hessian_index
 from ..common.fixtures import every_entry
 from ..common.quadrature import weighted_prompts
 from ..setting.amplitudes import ROTATION
-from ..symbolic.identities import Formulas, proof
+from ..symbolic.identities import proof
 
 if TYPE_CHECKING:
     from .....theory.symbolic import SymbolicTask

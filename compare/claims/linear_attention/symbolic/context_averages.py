@@ -1,7 +1,7 @@
 """Moments of averages over the context, as the engine finds them and as those of chi squared."""
 
 from ....evidence.claim import RunContext
-from .identities import Formulas
+from ....evidence.identities import Formulas
 
 
 def derived_powers(context: RunContext) -> Formulas:

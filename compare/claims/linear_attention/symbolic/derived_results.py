@@ -9,6 +9,7 @@ from .....models.attention import Merged, Separate
 from .....runtime.arrays import FloatArray
 from .....task import Task
 from ....evidence.claim import Claim, RunContext
+from ....evidence.identities import Expr, Formulas
 from ....evidence.judges import equal_within
 from ..common.controls import MOMENTS
 from ..setting.moment_integrals import (
@@ -29,7 +30,7 @@ from .equilibria import (
     stated_equilibria,
     stated_index,
 )
-from .identities import Expr, Formulas, implicit_solution, proof
+from .identities import implicit_solution, proof
 
 if TYPE_CHECKING:
     from .....theory.symbolic import Derivation, SymbolicTask

@@ -6,14 +6,8 @@ from itertools import chain, combinations
 
 from .....models.attention import Merged, Separate
 from ....evidence.claim import RunContext
-from .identities import (
-    Expr,
-    Formulas,
-    aligned_equations,
-    block_flow,
-    problem,
-    stated_directions,
-)
+from ....evidence.identities import Expr, Formulas
+from .identities import aligned_equations, block_flow, problem, stated_directions
 
 SUM_OF_ROOTS = "the sum of cube roots for the root of the sum"
 FEWER = "only positive amplitudes"

@@ -1,4 +1,4 @@
-"""How an identity is decided, and what proofs begin with: the problem, its moments and its flow in symbols."""
+"""What proofs begin with: the problem, its moments and its flow in symbols."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -6,44 +6,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from .....models.attention import Merged, Separate
 from ....evidence.claim import Claim
-from ....evidence.evidence import Evidence
+from ....evidence.identities import Expr, Formulas, identical
 from ..common.controls import LONGER_CONTEXT, NO_FOURTH_MOMENT, TRACE_DROPPED
 
 if TYPE_CHECKING:
     from .....theory.symbolic import SymbolicTask
 
-Expr = Any
 Teachers = Literal["white", "diagonal", "general"]
-Formulas = Mapping[str, Expr]
-"""What a formula is for → the expression, or a count."""
-
-
-def identical(predicted: Formulas, observed: Formulas) -> Evidence:
-    """Every formula is the derived one for all values of the symbols, decided by an exact normal form."""
-    names = sorted(observed.keys() | predicted.keys())
-    failing = [name for name in names if not _same(name, predicted, observed)]
-    count = f"{len(names) - len(failing)} of {len(names)} identities hold"
-    exception = f", not {failing[0]}" if failing else ""
-    return Evidence(
-        agrees=not failing,
-        observed=count + exception,
-        expected="all, for all values of the symbols",
-    )
-
-
-def _same(name: str, predicted: Formulas, observed: Formulas) -> bool:
-    """Whether both sides have this formula, and it is the same: a point refutes quickly, a normal form proves."""
-    import sympy as sp
-
-    from .....theory.symbolic.algebra.zero_test import is_zero
-    from .....theory.symbolic.statements.counterexamples import differ_at_small_points
-
-    if name not in predicted or name not in observed:
-        return False
-    derived, stated = observed[name], predicted[name]
-    if differ_at_small_points(derived, stated, sp.S.One):
-        return False
-    return bool(is_zero(derived - stated))
 
 
 @cache

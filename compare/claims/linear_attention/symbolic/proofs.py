@@ -5,10 +5,9 @@ from typing import Any
 
 from .....models.attention import Merged, Separate
 from ....evidence.claim import UNMODIFIED, RunContext
+from ....evidence.identities import Expr, Formulas
 from ..common.controls import MOMENTS
 from .identities import (
-    Expr,
-    Formulas,
     block_flow,
     entries,
     implicit_solution,

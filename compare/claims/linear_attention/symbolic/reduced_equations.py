@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from .....models.attention import Merged, Separate
 from ....evidence.claim import UNMODIFIED, Claim, RunContext
+from ....evidence.identities import Expr, Formulas
 from ..common.controls import MOMENTS
 from .identities import (
-    Expr,
-    Formulas,
     aligned_equations,
     block_flow,
     entries,

@@ -4,11 +4,10 @@ from typing import Any
 
 from .....models.attention import Merged, Separate
 from ....evidence.claim import UNMODIFIED, RunContext
+from ....evidence.identities import Expr, Formulas
 from ..common.controls import MOMENTS
 from ..symbolic.identities import (
     DirectionMoments,
-    Expr,
-    Formulas,
     block_flow,
     problem,
     proof,
