@@ -1,0 +1,52 @@
+"""The papers of this wing, and which claims and figures support each of their results."""
+
+from ...evidence.papers import Paper, Result
+
+_HE: dict[str, tuple[Result, ...]] = {
+    "Setting": (
+        Result(
+            "Diagonal key-query matrices and last-entry-only output-value rows stay so",
+            ("softmax.symmetric_family",),
+        ),
+        Result(
+            "The loss of heads of the symmetric family (beyond the paper)",
+            (
+                "softmax.exact_loss",
+                "softmax.exact_loss_query_token",
+                "softmax.stein",
+                "softmax.two_tokens",
+            ),
+        ),
+    ),
+}
+
+_CHEN: dict[str, tuple[Result, ...]] = {}
+
+PAPERS = (
+    Paper(
+        key="he2025",
+        title=(
+            "In-Context Linear Regression Demystified: Training Dynamics and Mechanistic Interpretability of "
+            "Multi-Head Softmax Attention"
+        ),
+        authors=("He", "Pan", "Chen", "Yang"),
+        year=2025,
+        venue="ICML 2025",
+        arxiv="2503.12734",
+        parts=_HE,
+        position=2,
+    ),
+    Paper(
+        key="chen2024",
+        title=(
+            "Training Dynamics of Multi-Head Softmax Attention for In-Context Learning: Emergence, Convergence, and "
+            "Optimality"
+        ),
+        authors=("Chen", "Sheen", "Wang", "Yang"),
+        year=2024,
+        venue="COLT 2024",
+        arxiv="2402.19442",
+        parts=_CHEN,
+        position=3,
+    ),
+)
