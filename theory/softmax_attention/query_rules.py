@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh_tridiagonal
+from scipy.special import chdtri
 
 from ...runtime.arrays import FloatArray
 
@@ -214,15 +215,39 @@ def _scaled_laguerre_rule(freedom: int, nodes: int) -> tuple[FloatArray, FloatAr
     s < 1 draws its nodes, of which the largest carry no weight, into the range of χ². Moments of softmax weights
     saturate with χ² and are no polynomials, so this converges faster.
     """
-    from scipy.stats import chi2
-
     shape = freedom / 2
     k = np.arange(nodes)
-    at, vectors = eigh_tridiagonal(2 * k + shape, np.sqrt(k[1:] * (k[1:] + shape - 1)))
-    laguerre_weights = vectors[0] ** 2
-    range_of_χ2 = float(chi2.isf(_LEFT_OUT, freedom))
+    diagonal: FloatArray = 2 * k + shape
+    off_diagonal: FloatArray = np.sqrt(k[1:] * (k[1:] + shape - 1))
+    at = eigh_tridiagonal(diagonal, off_diagonal, eigvals_only=True)
+    range_of_χ2 = float(chdtri(freedom, _LEFT_OUT))
     s = min(1.0, max(_SMALLEST_SCALE, range_of_χ2 / (2 * at[-1])))
     # The density x^{shape−1} e^{−x} at s x, in units of the one of the rule.
-    probabilities = laguerre_weights * np.exp((1 - s) * at + shape * math.log(s))
+    logarithms = _log_gauss_weights(at, diagonal, off_diagonal)
+    probabilities = np.exp(logarithms + (1 - s) * at + shape * math.log(s))
     is_counted = probabilities > _NO_PROBABILITY
     return 2 * s * at[is_counted], probabilities[is_counted]
+
+
+def _log_gauss_weights(
+    nodes: FloatArray, diagonal: FloatArray, off_diagonal: FloatArray
+) -> FloatArray:
+    """log of 1/Σ_k p_k² at the nodes of a Gauss rule, from the recurrence of its orthonormal polynomials p_k.
+
+    Eigenvectors of the recurrence hold the weights, too, but small ones to no digit: the scaled rule multiplies those
+    by large factors.
+    """
+    previous, current = np.zeros_like(nodes), np.ones_like(nodes)
+    sum_of_squares = np.ones_like(nodes)
+    logarithm = np.zeros_like(nodes)  # of a common factor of all three
+    for k, b in enumerate(off_diagonal):
+        following = (nodes - diagonal[k]) * current
+        if k > 0:
+            following -= off_diagonal[k - 1] * previous
+        previous, current = current, following / b
+        sum_of_squares += current**2
+        size = np.sqrt(sum_of_squares)
+        previous, current = previous / size, current / size
+        sum_of_squares = np.ones_like(nodes)
+        logarithm += np.log(size)
+    return -2 * logarithm

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from scipy.integrate import quad
+from scipy.special import expit
 
 from attndyn import Task
 from attndyn.inputs import Inputs
@@ -135,6 +136,43 @@ def average_of_difference(function):
     return quad(integrand, -25, 25, epsabs=1e-13, limit=400)[0]
 
 
+@pytest.mark.parametrize(
+    ("b", "q"), [(0.5, 1.0), (2.0, 25.0), (4.0, 12.0), (5.0, -9.0), (-4.0, 40.0)]
+)
+def test_one_token_beside_the_query_is_one_integral(b, q):
+    """N = 1: s = 1/(1 + e^{q − b u}), whichever of the two tokens is the larger one."""
+    moments, derivatives = score_moments_and_derivatives(
+        np.array([b]), 1, query_scores=np.array([q])
+    )
+
+    def weight(u):
+        return expit(b * u - q)
+
+    for name, function in (
+        ("first", lambda u: u * weight(u)),
+        ("overlap", lambda u: weight(u) ** 2),
+        ("second", lambda u: (u * weight(u)) ** 2),
+    ):
+        expected = average_of_normal(function)
+        assert_allclose(getattr(moments, name).item(), expected, rtol=1e-9, atol=2e-12)
+    # ds/dq = −s(1 − s) and ds/db = u s(1 − s)
+    by_b = average_of_normal(lambda u: u**2 * weight(u) * (1 - weight(u)))
+    by_q = average_of_normal(lambda u: -u * weight(u) * (1 - weight(u)))
+    assert_allclose(derivatives.by_deviation.first.item(), by_b, rtol=1e-8, atol=1e-11)
+    assert_allclose(
+        derivatives.by_query_score.first.item(), by_q, rtol=1e-8, atol=1e-11
+    )
+
+
+def average_of_normal(function):
+    """The mean of a function of u ~ N(0, 1), by an adaptive quadrature."""
+
+    def integrand(u):
+        return function(u) * np.exp(-(u**2) / 2) / np.sqrt(2 * np.pi)
+
+    return quad(integrand, -20, 20, epsabs=1e-14, limit=400, points=[-5, 0, 5])[0]
+
+
 def test_equal_weights_where_scores_vanish():
     """ω → 0: C = S = 1/N, and 1/(N+1)² N with a query's token of the same score."""
     moments = score_moments(np.zeros(2), 7)
@@ -188,8 +226,10 @@ def test_derivatives_are_those_of_differences(length, query_score):
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 5, 80, 600])
-def test_chi_square_rules_have_the_moments(freedom):
-    r, probabilities = chi_square_rule(freedom, 24)
+@pytest.mark.parametrize("nodes", [24, 60, 150])
+def test_chi_square_rules_have_the_moments(freedom, nodes):
+    """Rounding must not spoil small probabilities, which scaled rules with many nodes multiply by large factors."""
+    r, probabilities = chi_square_rule(freedom, nodes)
     assert_allclose(np.sum(probabilities), 1, rtol=1e-9)
     assert_allclose(probabilities @ r, freedom, rtol=1e-9)
     assert_allclose(probabilities @ r**2, freedom * (freedom + 2), rtol=1e-9)
