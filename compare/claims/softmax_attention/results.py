@@ -14,8 +14,37 @@ _HE: dict[str, tuple[Result, ...]] = {
                 "softmax.exact_loss",
                 "softmax.exact_loss_query_token",
                 "softmax.stein",
+                "softmax.stein_proof",
                 "softmax.two_tokens",
             ),
+        ),
+    ),
+    "The end of training": (
+        Result(
+            "The valley of the reduced model and the tail of its flow (beyond the paper)",
+            ("softmax.valley_proof", "softmax.numbers_proof"),
+        ),
+    ),
+    "What heads can learn": (
+        Result(
+            "Several heads are better than one",
+            (
+                "softmax.one_head_proof",
+                "softmax.pair_proof",
+                "softmax.infimum_proof",
+            ),
+        ),
+        Result(
+            "But only with values of both signs (beyond the paper)",
+            ("softmax.one_sign_proof",),
+        ),
+        Result(
+            "Two heads approximate a debiased gradient step",
+            ("softmax.slope_proof", "softmax.optimum_proof"),
+        ),
+        Result(
+            "Losses of gradient steps, plain and debiased (beyond the paper)",
+            ("softmax.steps_proof",),
         ),
     ),
 }
