@@ -9,6 +9,15 @@ _HE: dict[str, tuple[Result, ...]] = {
             ("softmax.symmetric_family",),
         ),
         Result(
+            "The reduced model of the loss",
+            (
+                "softmax.approximate_loss_small_scores",
+                "softmax.approximate_loss_unit_scores",
+                "softmax.approximate_loss_large_scores",
+                "softmax.approximate_loss_query_token",
+            ),
+        ),
+        Result(
             "The loss of heads of the symmetric family (beyond the paper)",
             (
                 "softmax.exact_loss",

@@ -15,6 +15,7 @@ from ....models.protocol import Weights
 from ....runtime.arrays import FloatArray
 from ....simulate import RecordedPrompts, objective, prompts_from_tokens, sample
 from ....task import Task
+from ....theory.softmax_attention import ReducedFlow, reduced_flow
 from ...evidence.evidence import Evidence
 from ...evidence.judges import CONFIDENCE, curve
 
@@ -87,6 +88,16 @@ def sampled_losses(
         by_ω = D * mean_diagonals(gradients["key_query"])
         rows.append(np.concatenate([[loss], by_ω, gradients["value"][:, -1]]))
     return np.array(rows)
+
+
+def exact_flow(
+    task: Task,
+    start: tuple[FloatArray, FloatArray],
+    flow_time: ArrayLike,
+    query_token: bool = False,
+) -> ReducedFlow:
+    """Gradient flow on the exact loss from (ω, μ), as on unlimited data: who uses it assumes EXACT_LOSSES."""
+    return reduced_flow(task, *start, flow_time, loss="exact", query_token=query_token)
 
 
 def closed_orbit(tokens: FloatArray) -> RecordedPrompts:

@@ -9,13 +9,21 @@ import numpy as np
 import pytest
 
 from attndyn.compare.claims import all_claims
+from attndyn.compare.claims.softmax_attention.setting import (
+    EXACT_LOSSES,
+    exact_flow,
+)
 from attndyn.compare.exact_statistics import (
     FEATURE_MOMENTS,
     POPULATION_MOMENTS,
     population_statistics,
 )
+from attndyn.theory.softmax_attention import exact_loss
 
 CLAIMS = {claim.id: claim for claim in all_claims()}
+
+QUADRATURES = (exact_loss, exact_flow)
+"""Where the exact loss of softmax heads, and its flow, come from the theory."""
 
 
 def functions_in(value: object, depth: int = 0) -> Iterator[FunctionType]:
@@ -70,9 +78,12 @@ def reaches(start: object, target: FunctionType) -> bool:
 @pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS)
 def test_a_measurement_on_the_moments_of_the_theory_names_who_checks_them(claim):
     on_moments = reaches(claim.measure, population_statistics)
-    assert bool(claim.assumes) == on_moments
+    on_quadrature = any(reaches(claim.measure, source) for source in QUADRATURES)
+    assert bool(claim.assumes) == (on_moments or on_quadrature)
     if on_moments:
         assert claim.assumes in (POPULATION_MOMENTS, FEATURE_MOMENTS)
+    if on_quadrature:
+        assert claim.assumes == EXACT_LOSSES
 
 
 def test_claims_that_are_assumed_exist_and_assume_nothing():
