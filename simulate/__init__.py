@@ -5,6 +5,7 @@ from .attention.forward import predict, token_loss
 from .attention.initialisation import initial_weights
 from .attention.objectives import objective
 from .data.arrays import RecordedPrompts, prompts_from_arrays, prompts_from_tokens
+from .data.batches import BatchesInOrder
 from .data.prompts import Prompts, sample
 from .descent.gradient_descent import Diverged, train, train_many
 from .descent.gradient_flow import flow
@@ -29,6 +30,7 @@ from .trajectory import Trajectory, load
 
 __all__ = [
     "Adam",
+    "BatchesInOrder",
     "Diverged",
     "Experiment",
     "GradientDescent",

@@ -11,6 +11,7 @@ from ...runtime.arrays import FloatArray
 from ...runtime.files import Header, read_arrays
 from ...simulate import RecordedPrompts, prompts_from_tokens
 from .recording_fields import (
+    FACTORISED,
     META,
     StatedLengths,
     is_descriptive,
@@ -35,6 +36,7 @@ ROUNDING = 1e-6
 DATA = {
     "merged": ("tokens", "labels"),
     "separate": ("tokens", "labels"),
+    "factorised": ("tokens", "labels"),
     "cubic_mlp": ("features", "labels"),
 }
 """The arrays of data that a recording of each model has."""
@@ -57,31 +59,72 @@ def shape_of(headers: Headers, name: str, *axes: str) -> tuple[int, ...]:
     return shape
 
 
-def attention_sizes(kind: str, headers: Headers) -> dict[str, int]:
-    """Sizes of a run of attention, under their names in `meta`; ValueError for arrays that do not fit."""
-    sequences, tokens, size = shape_of(headers, "tokens", "P", "N+1", "D+1")
-    if tokens < 2 or size < 2:
+def attention_sizes(
+    kind: str, headers: Headers, *, fresh: bool = False
+) -> dict[str, int]:
+    """Sizes of a run of attention, under their names in `meta`; ValueError for arrays that do not fit.
+
+    With `fresh` batches tokens and labels have an axis of steps in front.
+    """
+    steps = _step_count(headers)
+    sizes = _prompt_sizes(kind, headers, steps if fresh else None)
+    if kind == FACTORISED:
+        heads, _, value_rank = shape_of(headers, "initial_output", "H", "T", "E")
+        sizes["value_rank"] = value_rank
+    else:
+        heads, _ = shape_of(headers, "initial_value", "H", "D+1")
+    sizes["heads"] = heads
+    if kind != "merged":
+        size = "D+T" if kind == FACTORISED else "D+1"
+        _, rank, _ = shape_of(headers, "initial_key", "H", "R", size)
+        sizes["rank"] = rank
+    # A batch is all of the sequences of a step.
+    return sizes | {"batch_size": sizes["sequences"], "steps": steps}
+
+
+def _prompt_sizes(kind: str, headers: Headers, steps: int | None) -> dict[str, int]:
+    """D, N, P and the number of labels; ValueError unless tokens and labels fit each other, for so many steps."""
+    letter = "T" if kind == FACTORISED else "1"
+    sequences, tokens, size = _shape_of_step(
+        headers, "tokens", steps, "P", "N+1", f"D+{letter}"
+    )
+    outputs, labels_of_sequence = 1, "N+1"
+    if kind == FACTORISED:
+        _, outputs = _shape_of_step(headers, "labels", steps, "P", "T")
+        labels_of_sequence = "T"
+    if tokens < 2 or size <= outputs:
         shape = headers["tokens"].shape
+        axes = ", ".join(["P", "N+1", f"D+{letter}"])
         raise ValueError(
-            f"its array tokens must have shape (P, N+1, D+1) with N and D ≥ 1, not {shape}"
+            f"its array tokens must have shape ({axes}) with N and D ≥ 1, not {shape}"
         )
-    if shape_of(headers, "labels", "P", "N+1") != (sequences, tokens):
+    found = _shape_of_step(headers, "labels", steps, "P", labels_of_sequence)
+    expected = (sequences, outputs if kind == FACTORISED else tokens)
+    if found != expected:
+        whole = expected if steps is None else (steps, *expected)
         raise ValueError(
-            f"its array labels must have shape {(sequences, tokens)}, not {headers['labels'].shape}"
+            f"its array labels must have shape {whole}, not {headers['labels'].shape}"
         )
-    sizes = {
-        "dimension": size - 1,
+    return {
+        "dimension": size - outputs,
         "context_length": tokens - 1,
         "sequences": sequences,
-        "outputs": 1,
+        "outputs": outputs,
     }
-    heads, _ = shape_of(headers, "initial_value", "H", "D+1")
-    sizes["heads"] = heads
-    if kind == "separate":
-        _, rank, _ = shape_of(headers, "initial_key", "H", "R", "D+1")
-        sizes["rank"] = rank
-    # A batch is all of the sequences.
-    return sizes | {"batch_size": sequences, "steps": _step_count(headers)}
+
+
+def _shape_of_step(
+    headers: Headers, name: str, steps: int | None, *axes: str
+) -> tuple[int, ...]:
+    """The shape of an array of prompts, or of what it holds for each of so many steps; ValueError for other axes."""
+    if steps is None:
+        return shape_of(headers, name, *axes)
+    found, *shape = shape_of(headers, name, "steps", *axes)
+    if found != steps:
+        raise ValueError(
+            f"its array {name} must hold a batch for each of its {steps} losses, not {found}"
+        )
+    return tuple(shape)
 
 
 def network_sizes(headers: Headers) -> dict[str, int]:
@@ -203,6 +246,21 @@ def recorded_prompts(
     labelled[:, -1, -1] = labels[:, -1]
     longest = labelled.shape[1] - 1
     return prompts_from_tokens(labelled, context_lengths=lengths.up_to(longest))
+
+
+def prompts_of_queries(tokens: FloatArray, labels: FloatArray) -> RecordedPrompts:
+    """The sequences (P, N+1, D+T) with the labels (P, T) of their queries.
+
+    ValueError if the tokens show the query's labels.
+    """
+    outputs = labels.shape[1]
+    if np.any(tokens[:, -1, -outputs:]):
+        raise ValueError(
+            "its tokens must have y = 0 in the last row, the query's, which a run may not see"
+        )
+    labelled = tokens.copy()
+    labelled[:, -1, -outputs:] = labels
+    return prompts_from_tokens(labelled, outputs=outputs)
 
 
 def unused_arrays(headers: Headers, used: Iterable[str]) -> tuple[str, ...]:

@@ -15,6 +15,12 @@ HONOURED, DESCRIPTIVE, REFUSED = "honoured", "descriptive", "refused"
 NETWORK = "cubic_mlp"
 """The model that is no attention: the two-layer linear network on cubic features."""
 
+FACTORISED = "factorised"
+"""The model of attention with query, key, value and output matrices, and with any number of labels."""
+
+REDUCED_FLOW = "reduced flow of the approximate loss"
+"""What a recording without prompts calls its model: two numbers for each head of softmax attention."""
+
 DIVISORS = {
     "none": "none",
     "N": "context",
@@ -25,13 +31,21 @@ DIVISORS = {
 _RANGE = re.compile(r"([0-9]{1,6})\.\.(N|[0-9]{1,6}) averaged")
 """What a recording may say of a range of context lengths, such as "1..N averaged"."""
 
+MEAN_OVER_OUTPUTS = "mean squared error over sequences and outputs, no factor 1/2"
+SUM_OVER_OUTPUTS = (
+    "squared error summed over outputs, mean over sequences, no factor 1/2"
+)
 LOSSES = (
     "mean squared error",
     "mean squared error, recorded before each step",
     "mean squared error, no factor 1/2",
-    "mean squared error over sequences and outputs, no factor 1/2",
+    MEAN_OVER_OUTPUTS,
+    SUM_OVER_OUTPUTS,
 )
 """What a recording may say of its loss: all of these mean the same for one output."""
+
+VALUE = "output @ value"
+"""What a recording may say of the value rows of its heads: the product of both matrices is trained."""
 
 OPTIMISERS = (
     "gradient descent",
@@ -48,6 +62,7 @@ SIZES = (
     "context_length",
     "heads",
     "rank",
+    "value_rank",
     "sequences",
     "batch_size",
     "steps",
@@ -82,19 +97,21 @@ def _fields(names: str, use: str, *values: Any) -> dict[str, Field]:
 
 
 META: dict[str, Field] = {
-    "model": Field(HONOURED, ("merged", "separate", NETWORK)),
+    "model": Field(HONOURED, ("merged", "separate", FACTORISED, NETWORK)),
     "softmax": Field(HONOURED, (False, True)),
     "learning_rate": Field(HONOURED),
     "attention_divisor": Field(HONOURED),
     "context_lengths": Field(HONOURED),
     "test_context_lengths": Field(HONOURED),
     "query_token": Field(HONOURED, (True, False, None)),
+    "fresh_batches": Field(HONOURED, (True, False, None)),
     "score_divisor": Field(HONOURED),
     **dict.fromkeys(SIZES, Field(HONOURED)),
-    "loss": Field(REFUSED, LOSSES),
+    "loss": Field(HONOURED, LOSSES),
+    "value": Field(REFUSED, (VALUE, None)),
     **_fields("optimiser optimizer", REFUSED, *OPTIMISERS),
     **_fields("schedule learning_rate_schedule", REFUSED, "constant", *NOTHING),
-    **_fields("fresh_batches online minibatches", REFUSED, False, None),
+    **_fields("online minibatches", REFUSED, False, None),
     **_fields("full_batch", REFUSED, True, None),
     **_fields("score_scale temperature layers loss_scale", REFUSED, 1, None),
     **_fields(
@@ -123,6 +140,7 @@ META: dict[str, Field] = {
 NEEDED = {
     "merged": ("softmax", "learning_rate", "attention_divisor", "context_lengths"),
     "separate": ("softmax", "learning_rate", "attention_divisor", "context_lengths"),
+    FACTORISED: ("softmax", "learning_rate", "query_token", "score_divisor"),
     NETWORK: ("learning_rate",),
 }
 """The fields that a recording of each model must have, besides `model`."""
@@ -133,6 +151,7 @@ OF_FEATURES: dict[str, Any] = {
     "score_divisor": 1,
     "context_lengths": "N",
     "query_token": True,
+    "fresh_batches": False,
 }
 """What the network's recording may say of attention: its features have the divisors and the length in them."""
 
@@ -149,11 +168,30 @@ RESULT_WORDS = _names("norm norms final")
 """Words with which such a name is that of a result after all, as `gradient_norm`."""
 
 
-def read_meta(path: str, headers: Mapping[str, Header]) -> dict[str, Any]:
-    """The fields of `meta`, one string of JSON; KeyError for what is missing.
+def refuse_unfit_fields(meta: Mapping[str, Any]) -> None:
+    """KeyError for a field of a recorded training that is missing, ValueError for what a replay cannot follow."""
+    refuse_what_cannot_be_followed(meta)
+    refuse_contradictions(meta)
+    for name in ("context_lengths", "test_context_lengths"):
+        stated_lengths(meta, name)
+    for name in NEEDED[meta["model"]]:
+        meta[name]  # a KeyError names the one that is missing
+    if meta["model"] == FACTORISED:
+        _refuse_unsaid_conventions(meta)
 
-    ValueError if it is something else, or if a field says what a replay cannot follow.
-    """
+
+def _refuse_unsaid_conventions(meta: Mapping[str, Any]) -> None:
+    """KeyError for what published codes of factorised attention do differently, so that it has no default."""
+    for name in ("query_token", "score_divisor"):
+        if meta[name] is None:
+            raise KeyError(name)
+    # A softmax normalises its scores, and only a linear head has to say what it is divided by.
+    if not meta["softmax"]:
+        meta["attention_divisor"]
+
+
+def stated_fields(path: str, headers: Mapping[str, Header]) -> dict[str, Any]:
+    """The fields of `meta`, one string of JSON, whatever they say; ValueError if it is something else."""
     # Before it is read: a header costs nothing.
     shape, dtype = headers["meta"]
     if shape != () or dtype.kind not in "US" or dtype.itemsize > LONGEST_META:
@@ -173,11 +211,6 @@ def read_meta(path: str, headers: Mapping[str, Header]) -> dict[str, Any]:
         raise ValueError(f"its meta is no JSON: {error}") from None
     if not isinstance(meta, dict):
         raise ValueError('its meta must be a JSON object, such as {"model": "merged"}')
-    refuse_what_cannot_be_followed(meta)
-    for name in ("context_lengths", "test_context_lengths"):
-        stated_lengths(meta, name)
-    for name in NEEDED[meta["model"]]:
-        meta[name]  # a KeyError names the one that is missing
     return meta
 
 
@@ -185,16 +218,16 @@ def refuse_what_cannot_be_followed(meta: Mapping[str, Any]) -> None:
     """ValueError for the first field that says of the training what a replay does not do.
 
     >>> refuse_what_cannot_be_followed({"source": "a thesis", "momentum": 0.0})
-    >>> refuse_what_cannot_be_followed({"fresh_batches": True})
+    >>> refuse_what_cannot_be_followed({"minibatches": True})
     Traceback (most recent call last):
-    ValueError: its meta has fresh_batches = True, and a replay knows only False, None
+    ValueError: its meta has minibatches = True, and a replay knows only False, None
     """
     is_network = meta.get("model") == NETWORK
     for name, value in meta.items():
         statement = f"its meta has {readable(name)} = {shortened(value)}"
         if is_network and name in OF_FEATURES:
             only_value = OF_FEATURES[name]
-            left_out = name == "query_token" and value is None
+            left_out = name in ("query_token", "fresh_batches") and value is None
             if not left_out and not _is_among(value, (only_value,)):
                 raise ValueError(
                     f"{statement}: cubic features know only {only_value!r}"
@@ -208,6 +241,53 @@ def refuse_what_cannot_be_followed(meta: Mapping[str, Any]) -> None:
         raise ValueError(
             f"{statement}, and a replay knows only {', '.join(map(repr, values))}"
         )
+
+
+def refuse_contradictions(meta: Mapping[str, Any]) -> None:
+    """ValueError for fields of which each could be followed alone.
+
+    >>> refuse_contradictions({"model": "separate", "outputs": 3})
+    Traceback (most recent call last):
+    ValueError: its meta has outputs = 3, and a separate model of a recording has one: "factorised" has several
+    >>> refuse_contradictions({"fresh_batches": True, "full_batch": True})
+    Traceback (most recent call last):
+    ValueError: its meta has fresh_batches = True beside full_batch = True, and one of them is wrong
+    """
+    kind, outputs = meta.get("model"), meta.get("outputs")
+    if kind != FACTORISED and isinstance(outputs, int) and outputs > 1:
+        raise ValueError(
+            f"its meta has outputs = {shortened(outputs)}, and a {kind} model of a recording has one: "
+            f'"{FACTORISED}" has several'
+        )
+    if meta.get("fresh_batches"):
+        for name in ("full_batch", "optimiser", "optimizer"):
+            value = meta.get(name)
+            if value is True or str(value).startswith("full-batch"):
+                raise ValueError(
+                    f"its meta has fresh_batches = True beside {name} = {shortened(value)}, and one of them is wrong"
+                )
+    if kind == FACTORISED and meta.get("context_lengths", "N") != "N":
+        raise ValueError(
+            f"its meta has context_lengths = {shortened(meta['context_lengths'])}, and a factorised model of a "
+            "recording knows only 'N': it has the labels of the longest prompts alone"
+        )
+
+
+def loss_divisor(meta: Mapping[str, Any], outputs: int) -> int:
+    """What the squared error summed over outputs is divided by: their number, or 1 where the loss is the sum.
+
+    ValueError where several outputs have a loss that does not say which.
+
+    >>> loss_divisor({"loss": MEAN_OVER_OUTPUTS}, 3), loss_divisor({"loss": SUM_OVER_OUTPUTS}, 3)
+    (3, 1)
+    """
+    stated = meta.get("loss")
+    if outputs > 1 and stated not in (MEAN_OVER_OUTPUTS, SUM_OVER_OUTPUTS):
+        raise ValueError(
+            f"its meta has loss = {stated!r}, and of {outputs} outputs a replay knows only "
+            f"{MEAN_OVER_OUTPUTS!r} and {SUM_OVER_OUTPUTS!r}"
+        )
+    return 1 if stated == SUM_OVER_OUTPUTS else outputs
 
 
 def tells_of_training(name: str) -> bool:
@@ -261,7 +341,7 @@ def attention_divisor(meta: Mapping[str, Any]) -> float | str:
     >>> attention_divisor({"attention_divisor": "N"}), attention_divisor({"attention_divisor": 8})
     ('context', 8.0)
     """
-    value = meta["attention_divisor"]
+    value = meta.get("attention_divisor", "none")
     if isinstance(value, str) and value in DIVISORS:
         divisor = DIVISORS[value]
         if divisor == "tokens" and meta.get("query_token") is False:

@@ -1,15 +1,18 @@
 """Recorded runs of other code: data, initial weights, settings and losses in one npz file each."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from ...models.attention import Merged, Separate
+from ...models.factorised import Factorised
 from ...models.protocol import Parametrization, Weights
 from ...runtime.arrays import FloatArray
+from ...runtime.checks import check_choice
 from ...runtime.display import Displayed, Summary, array_summary
 from ...runtime.files import AnyPath, NotWhole, array_headers
 from ...simulate import RecordedPrompts
@@ -19,6 +22,7 @@ from .recording_arrays import (
     Headers,
     attention_sizes,
     network_sizes,
+    prompts_of_queries,
     read_numbers,
     recorded_prompts,
     refuse_losses_of_zero,
@@ -28,14 +32,19 @@ from .recording_arrays import (
     weight_names,
 )
 from .recording_fields import (
+    FACTORISED,
     NETWORK,
+    REDUCED_FLOW,
     attention_divisor,
+    loss_divisor,
     positive_number,
-    read_meta,
     refuse_other_sizes,
+    refuse_unfit_fields,
+    stated_fields,
     stated_lengths,
     unused_fields,
 )
+from .reduced_flow_recordings import ReducedFlowRecording, reduced_flow_recording
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -59,7 +68,9 @@ class TestSet(Displayed):
 class Recording(Displayed):
     """A recorded file: `model` trained on `data` from `start`, or on cubic `features` if `model` is None.
 
-    `not_used` names what else the file holds, with the reason where there is one to give.
+    `batch` is the number of prompts of each step, which stand in `data` one step after another, None where every step
+    has all of them. The recorded `loss` is the squared error summed over outputs, over `loss_divisor`. `not_used`
+    names what else the file holds, with the reason where there is one to give.
     """
 
     name: str
@@ -72,6 +83,8 @@ class Recording(Displayed):
     loss: FloatArray
     tests: tuple[TestSet, ...]
     not_used: tuple[str, ...] = ()
+    batch: int | None = None
+    loss_divisor: int = 1
 
     def summary(self) -> Summary:
         """The model, the data and the losses."""
@@ -86,14 +99,20 @@ class Recording(Displayed):
         return Summary(f"Recording {self.name}", rows)
 
 
-def reference_files() -> list[Path]:
-    """Paths of the recorded trajectories that come with the package, by name.
+WINGS = ("linear_attention", "softmax_attention")
+"""Parts of the package that have recorded trajectories."""
 
-    >>> len(reference_files())
-    9
+
+def reference_files(wing: str | None = None) -> list[Path]:
+    """Paths of the recorded trajectories that come with the package, by wing and name; of one `wing` if it is given.
+
+    >>> len(reference_files()), [path.stem for path in reference_files("softmax_attention")]
+    (12, ['chen_decomposable', 'he_reduced_flow', 'he_two_tasks'])
     """
+    if wing is not None:
+        check_choice(wing, "wing", WINGS)
     folder = Path(str(files("attndyn.compare.replays.reference")))
-    return sorted(folder.glob("*.npz"))
+    return sorted(folder.glob(f"{wing or '*'}/*.npz"))
 
 
 def read_recording(path: AnyPath) -> Recording:
@@ -105,12 +124,33 @@ def read_recording(path: AnyPath) -> Recording:
     >>> read_recording(reference_files()[0]).model
     Merged(heads=8, divisor='none')
     """
+    recording = read_any_recording(path)
+    if isinstance(recording, ReducedFlowRecording):
+        raise ValueError(
+            f"{os.fsdecode(path)} is a recording of a reduced flow, which has no prompts: use replay(path)"
+        )
+    return recording
+
+
+def read_any_recording(path: AnyPath) -> Recording | ReducedFlowRecording:
+    """The recording in a file, of a training or of a reduced flow; ValueError and OSError as `read_recording`."""
     # Text, for the messages and for the name of the recording.
     path = os.fsdecode(path)
-    try:
+    with _refusals_of(path):
         headers = array_headers(path)
         _refuse_files_of_this_package(headers)
-        return _recording(path, headers)
+        meta = stated_fields(path, headers)
+        if meta.get("model") == REDUCED_FLOW:
+            return reduced_flow_recording(path, headers, meta)
+        refuse_unfit_fields(meta)
+        return _recording(path, headers, meta)
+
+
+@contextmanager
+def _refusals_of(path: str) -> Iterator[None]:
+    """ValueError in one sentence that names the file, for what it lacks or says."""
+    try:
+        yield
     except NotWhole as error:
         # The reason stands after the part of the message that names the file.
         reason = str(error).partition("is not a whole npz file")[2]
@@ -141,11 +181,11 @@ def _refuse_files_of_this_package(headers: Headers) -> None:
         )
 
 
-def _recording(path: str, headers: Headers) -> Recording:
-    """The recording of a file whose arrays have these headers; KeyError or ValueError if it cannot be replayed."""
-    meta = read_meta(path, headers)
+def _recording(path: str, headers: Headers, meta: dict[str, Any]) -> Recording:
+    """The recording of a file with these headers and fields; KeyError or ValueError if it cannot be replayed."""
     kind = str(meta["model"])
-    sizes = _array_sizes(kind, headers)
+    is_fresh = meta.get("fresh_batches") is True
+    sizes = _array_sizes(kind, headers, is_fresh)
     model = _model(meta, sizes)
     refuse_other_sizes(meta, sizes)
 
@@ -167,6 +207,8 @@ def _recording(path: str, headers: Headers) -> Recording:
         loss=arrays["loss"],
         tests=tests,
         not_used=unused,
+        batch=sizes["sequences"] if is_fresh else None,
+        loss_divisor=loss_divisor(meta, sizes["outputs"]),
     )
 
 
@@ -182,11 +224,11 @@ def _training_arrays(
     return arrays
 
 
-def _array_sizes(kind: str, headers: Headers) -> dict[str, int]:
+def _array_sizes(kind: str, headers: Headers, fresh: bool) -> dict[str, int]:
     """The sizes of a network or of a model of attention by name, from the shapes of its arrays."""
     if kind == NETWORK:
         return network_sizes(headers)
-    return attention_sizes(kind, headers)
+    return attention_sizes(kind, headers, fresh=fresh)
 
 
 def _initial_weights(
@@ -199,11 +241,25 @@ def _initial_weights(
 def _training_prompts(
     meta: dict[str, Any], arrays: Mapping[str, FloatArray]
 ) -> RecordedPrompts | None:
-    """The prompts of the training, from its tokens and labels; None for a network, which reads features."""
+    """The prompts of the training, from its tokens and labels; None for a network, which reads features.
+
+    Those of fresh batches stand one step after another.
+    """
     if meta["model"] == NETWORK:
         return None
-    lengths = stated_lengths(meta, "context_lengths")
-    return recorded_prompts(arrays["tokens"], arrays["labels"], lengths)
+    tokens, labels = arrays["tokens"], arrays["labels"]
+    tokens = tokens.reshape(-1, *tokens.shape[-2:])  # (P, N+1, D+T)
+    labels = labels.reshape(-1, labels.shape[-1])
+    return _prompts(meta, tokens, labels, "context_lengths")
+
+
+def _prompts(
+    meta: dict[str, Any], tokens: FloatArray, labels: FloatArray, lengths: str
+) -> RecordedPrompts:
+    """Prompts of tokens and of labels as this model has them, over the lengths that a field states."""
+    if meta["model"] == FACTORISED:
+        return prompts_of_queries(tokens, labels)
+    return recorded_prompts(tokens, labels, stated_lengths(meta, lengths))
 
 
 def _model(meta: dict[str, Any], sizes: dict[str, int]) -> Parametrization | None:
@@ -220,7 +276,10 @@ def _model(meta: dict[str, Any], sizes: dict[str, int]) -> Parametrization | Non
         options["score_divisor"] = meta["score_divisor"]
     if meta["model"] == "merged":
         return Merged(sizes["heads"], **options)
-    return Separate(sizes["heads"], sizes["rank"], **options)
+    if meta["model"] == "separate":
+        return Separate(sizes["heads"], sizes["rank"], **options)
+    ranks = sizes["rank"], sizes["value_rank"]
+    return Factorised(sizes["heads"], *ranks, outputs=sizes["outputs"], **options)
 
 
 def _test_sets(
@@ -259,28 +318,33 @@ def _test_set(
     tokens_name, labels_name, loss_name = names = [
         f"{name}_{array}" for array in ("tokens", "labels", "loss")
     ]
-    _refuse_test_shapes(headers, names, sizes)
+    _refuse_test_shapes(headers, names, meta, sizes)
     arrays = read_numbers(path, headers, names)
     refuse_losses_of_zero(loss_name, arrays[loss_name])
     # The published code tests at full length, whatever it trains on.
-    lengths = stated_lengths(meta, "test_context_lengths")
-    data = recorded_prompts(arrays[tokens_name], arrays[labels_name], lengths)
+    data = _prompts(
+        meta, arrays[tokens_name], arrays[labels_name], "test_context_lengths"
+    )
     return TestSet(name, data, arrays[loss_name])
 
 
 def _refuse_test_shapes(
-    headers: Headers, names: list[str], sizes: dict[str, int]
+    headers: Headers, names: list[str], meta: dict[str, Any], sizes: dict[str, int]
 ) -> None:
     """ValueError unless tokens, labels and losses of a test set fit each other and the run."""
     tokens_name, labels_name, loss_name = names
-    sequences, tokens, size = shape_of(headers, tokens_name, "P", "N+1", "D+1")
-    if tokens < 2 or size != sizes["dimension"] + 1:
+    outputs = sizes["outputs"]
+    wanted = sizes["dimension"] + outputs
+    letter = "T" if meta["model"] == FACTORISED else "1"
+    sequences, tokens, size = shape_of(headers, tokens_name, "P", "N+1", f"D+{letter}")
+    if tokens < 2 or size != wanted:
         raise ValueError(
-            f"its tokens must have shape (P, N+1, {sizes['dimension'] + 1}), not {headers[tokens_name].shape}"
+            f"its tokens must have shape (P, N+1, {wanted}), not {headers[tokens_name].shape}"
         )
-    if headers[labels_name].shape != (sequences, tokens):
+    labels = (sequences, outputs if meta["model"] == FACTORISED else tokens)
+    if headers[labels_name].shape != labels:
         raise ValueError(
-            f"its labels must have shape {(sequences, tokens)}, not {headers[labels_name].shape}"
+            f"its labels must have shape {labels}, not {headers[labels_name].shape}"
         )
     (losses,) = shape_of(headers, loss_name, "steps")
     if losses != sizes["steps"]:

@@ -13,7 +13,9 @@ from ...runtime.arrays import FloatArray
 from ...runtime.display import Displayed, Summary
 from ...runtime.files import AnyPath
 from ...simulate import (
+    BatchesInOrder,
     Diverged,
+    RecordedPrompts,
     Statistics,
     Trajectory,
     objective,
@@ -21,18 +23,27 @@ from ...simulate import (
     train,
     train_network,
 )
-from .recordings import Recording, TestSet, read_recording
+from .recordings import Recording, TestSet, read_any_recording
+from .reduced_flow_recordings import ReducedFlowRecording, deviations
 
 ENGINES = ("tokens", "statistics")
 TOLERANCE = 2e-6
 """Largest relative deviation from a float32 recording under the right conventions (2e-7 to 6e-7 are usual)."""
+
+FLOW_TOLERANCE = 1e-12
+"""Largest deviation from a reduced flow in double precision: 20,000 steps that round differently make 1e-14."""
+
+REDUCED_FLOW_ENGINE = "reduced flow"
+"""What a replay says of its engine where there are neither tokens nor statistics."""
 
 
 @dataclass(frozen=True, repr=False)
 class Replay(Displayed):
     """Deviations of our losses from the recorded ones, relative to these; test sets included.
 
-    `not_used` names the fields, arrays and test sets of the file that the replay made no use of.
+    Of a reduced flow they are those of ω, μ and half the loss, relative to the largest number of each array.
+    `not_used` names the fields, arrays and test sets of the file that the replay made no use of, and `tolerance` is
+    the deviation that the precision of the recording makes at most.
     """
 
     file: str
@@ -42,6 +53,7 @@ class Replay(Displayed):
     median_relative_deviation: float
     seconds: float
     not_used: tuple[str, ...] = ()
+    tolerance: float = TOLERANCE
 
     def summary(self) -> Summary:
         """The file, the engine, and the largest and the median deviation."""
@@ -57,9 +69,9 @@ class Replay(Displayed):
         return Summary("Replay of a recorded run", rows)
 
     def to_dict(self) -> dict[str, Any]:
-        """The result as plain values, without what was not used; None for a deviation beyond the largest number."""
+        """The result as plain values, of the numbers alone; None for a deviation beyond the largest number."""
         values = asdict(self)
-        del values["not_used"]
+        del values["not_used"], values["tolerance"]
         return {
             name: None if value in (np.inf, -np.inf) else value
             for name, value in values.items()
@@ -70,28 +82,34 @@ def replay(path: AnyPath, engine: str = "tokens") -> Replay:
     """Train from a recorded file and compare every loss, in float64.
 
     `engine` is "tokens" (the full data at every step) or "statistics" (of the same data, full block; ValueError for
-    softmax, which has none). ValueError if the file is no recording that can be replayed, OSError if it is absent
+    softmax, which has none). A reduced flow of softmax heads is followed step by step, without either. ValueError if
+    the file is no recording that can be replayed, OSError if it is absent
     or no regular file, ArithmeticError if our run diverges where the recorded one did not.
 
     >>> from attndyn.compare import reference_files
     >>> replay(reference_files()[0], engine="statistics").max_relative_deviation < 2e-6
     True
     """
-    return replay_recording(read_recording(path), engine, os.fsdecode(path))
+    _refuse_other_engines(engine)
+    recording = read_any_recording(path)
+    file = os.fsdecode(path)
+    if isinstance(recording, ReducedFlowRecording):
+        return replay_reduced_flow(recording, engine, file)
+    return replay_recording(recording, engine, file)
 
 
 def replay_recording(recording: Recording, engine: str, file: str = "") -> Replay:
     """`replay` of a recording that is already read; ValueError as there."""
-    if engine not in ENGINES:
-        raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}")
-    if engine == "statistics" and is_softmax(recording.model):
-        raise ValueError(
-            'softmax attention has no finite statistics: choose engine "tokens"'
-        )
+    _refuse_other_engines(engine)
+    if engine == "statistics":
+        _refuse_without_statistics(recording)
     begin = time.perf_counter()
     run = _trained(recording, engine, owner=file or recording.name)
     deviations = np.concatenate(
-        [_deviation(run.loss, recording.loss), *_test_deviations(recording, run)]
+        [
+            _deviation(run.loss / recording.loss_divisor, recording.loss),
+            *_test_deviations(recording, run),
+        ]
     )
     seconds = time.perf_counter() - begin
     return Replay(
@@ -103,6 +121,48 @@ def replay_recording(recording: Recording, engine: str, file: str = "") -> Repla
         seconds=round(seconds, 3),
         not_used=recording.not_used,
     )
+
+
+def replay_reduced_flow(
+    recording: ReducedFlowRecording, engine: str = "tokens", file: str = ""
+) -> Replay:
+    """`replay` of a reduced flow that is already read: it has neither prompts nor statistics of them."""
+    _refuse_other_engines(engine)
+    if engine == "statistics":
+        raise ValueError(
+            "a reduced flow has no prompts, and no statistics of them: leave the engine out"
+        )
+    begin = time.perf_counter()
+    found = deviations(recording)
+    seconds = time.perf_counter() - begin
+    return Replay(
+        file=file,
+        engine=REDUCED_FLOW_ENGINE,
+        steps=recording.steps,
+        max_relative_deviation=float(found.max()),
+        median_relative_deviation=float(np.median(found)),
+        seconds=round(seconds, 3),
+        not_used=recording.not_used,
+        tolerance=FLOW_TOLERANCE,
+    )
+
+
+def _refuse_other_engines(engine: str) -> None:
+    """ValueError for an engine that there is not."""
+    if engine not in ENGINES:
+        raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}")
+
+
+def _refuse_without_statistics(recording: Recording) -> None:
+    """ValueError for a recording that has no statistics for all of its steps."""
+    if is_softmax(recording.model):
+        raise ValueError(
+            'softmax attention has no finite statistics: choose engine "tokens"'
+        )
+    if recording.batch is not None:
+        raise ValueError(
+            'every step of fresh batches has other statistics: choose engine "tokens"'
+        )
 
 
 def _trained(recording: Recording, engine: str, owner: str) -> Trajectory:
@@ -122,7 +182,11 @@ def _run_attention(recording: Recording, engine: str) -> Trajectory:
     model, data = recording.model, recording.data
     assert model is not None
     assert data is not None
-    source = statistics(data, model) if engine == "statistics" else data
+    source: RecordedPrompts | Statistics | BatchesInOrder = data
+    if recording.batch is not None:
+        source = BatchesInOrder(data, recording.batch)
+    elif engine == "statistics":
+        source = statistics(data, model)
     # The losses on test sets are those of the weights before every step.
     record = 1 if recording.tests else None
     return train(
@@ -175,8 +239,10 @@ def _merged_weights(recording: Recording, model: Merged, dimension: int) -> Weig
 
 
 def _descent_settings(recording: Recording) -> dict[str, Any]:
+    # Our loss is the sum over outputs: that of the recording, and with it the rate, is so many times smaller.
+    rate = recording.learning_rate / recording.loss_divisor
     # As many steps as there are losses: each loss is the one before its step.
-    return {"learning_rate": recording.learning_rate, "steps": len(recording.loss)}
+    return {"learning_rate": rate, "steps": len(recording.loss)}
 
 
 def _test_deviations(recording: Recording, run: Trajectory) -> list[FloatArray]:
@@ -192,7 +258,7 @@ def _test_deviations(recording: Recording, run: Trajectory) -> list[FloatArray]:
                 f"the loss on {test.name} is not finite at step {not_finite[0]}, where the recorded one is: "
                 "a setting differs"
             )
-        deviations.append(_deviation(losses, test.loss))
+        deviations.append(_deviation(losses / recording.loss_divisor, test.loss))
     return deviations
 
 

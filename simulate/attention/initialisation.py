@@ -25,6 +25,7 @@ from ...runtime.checks import (
 from ...runtime.decimals import refuse_mask
 from ...runtime.machine import refuse_too_large
 from ...task import Task
+from ..data.batches import BatchesInOrder
 from ..data.prompts import Data, stream
 from ..sufficient_statistics.quadratic_loss import Statistics
 from ..sufficient_statistics.restricted_block import refuse_outside
@@ -191,7 +192,7 @@ def own_heads(model: Parametrization, start: Weights) -> dict[str, str]:
 
 def checked_start(
     model: Parametrization,
-    source: Data | Statistics | Task,
+    source: Data | Statistics | Task | BatchesInOrder,
     start: Mapping[str, ArrayLike],
 ) -> Weights:
     """A copy of `start` as float64, in the model's shapes and, for restricted statistics, inside their block."""

@@ -181,6 +181,75 @@ class Minibatches:
         return Sequences(tokens, self._sequences.targets[chosen])
 
 
+@dataclass(frozen=True, eq=False)
+class BatchesInOrder:
+    """`batch` prompts of a data set for each step, in the order in which they stand: a recorded run on fresh prompts.
+
+    ValueError unless the data are whole batches, and for a step that has none.
+
+    >>> from attndyn.simulate import prompts_from_tokens
+    >>> batches = BatchesInOrder(prompts_from_tokens(np.ones((6, 4, 3))), batch=2)
+    >>> batches.steps, batches.at(2).tokens.shape
+    (3, (2, 4, 3))
+    """
+
+    data: Data
+    batch: int
+
+    def __post_init__(self) -> None:
+        count = self.data.sequences
+        if count % whole_number(self.batch, "batch"):
+            raise ValueError(
+                f"batch must divide the number of sequences, {count}, not {self.batch}"
+            )
+
+    @property
+    def dimension(self) -> int:
+        """D, the dimension of x."""
+        return self.data.dimension
+
+    @property
+    def outputs(self) -> int:
+        """K, the number of labels of one x."""
+        return self.data.outputs
+
+    @property
+    def context_lengths(self) -> tuple[int, ...]:
+        """The context lengths over which the loss averages."""
+        return self.data.context_lengths
+
+    @property
+    def context_weights(self) -> FloatArray:
+        """The weight of each of the context lengths, summing to 1, (L,)."""
+        return self.data.context_weights
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the data and the batch."""
+        settings = ("in order", self.data.digest, self.batch)
+        return hashlib.sha256(repr(settings).encode()).hexdigest()
+
+    @property
+    def steps(self) -> int:
+        """How many batches there are."""
+        return self.data.sequences // self.batch
+
+    @cached_property
+    def _sequences(self) -> Sequences:
+        """All sequences, which are read once."""
+        return all_sequences(self.data)
+
+    def at(self, step: int) -> Sequences:
+        """The prompts of a step: tokens (b, N+1, D+K) and targets (b, N+1, K)."""
+        if whole_number(step, "step", least=0) >= self.steps:
+            raise ValueError(
+                f"there are batches for {self.steps} steps, and none for step {step}"
+            )
+        chosen = slice(step * self.batch, (step + 1) * self.batch)
+        tokens = self._sequences.tokens[chosen]
+        return Sequences(tokens, self._sequences.targets[chosen])
+
+
 @lru_cache(maxsize=2)
 def _shuffled(sequences: int, seed: int, epoch: int) -> IndexArray:
     """The order of the sequences in an epoch."""

@@ -25,7 +25,7 @@ from ..attention.objectives import (
     batch_objective,
     objective,
 )
-from ..data.batches import Batches, FreshPrompts, Minibatches
+from ..data.batches import Batches, BatchesInOrder, FreshPrompts, Minibatches
 from ..data.prompts import Data
 from ..sufficient_statistics.quadratic_loss import Statistics
 from ..trajectory import Trajectory
@@ -87,7 +87,7 @@ def _smaller_steps(run: Trajectory) -> str:
 # Long because it is the list of what a run is made of, each checked before the next is asked for.
 def train(
     model: Parametrization,
-    source: Data | Statistics | Task,
+    source: Data | Statistics | Task | BatchesInOrder,
     start: Mapping[str, ArrayLike] | Trajectory,
     *,
     steps: int,
@@ -103,8 +103,8 @@ def train(
     """Train a model from the weights `start`, or go on with a run, until `steps` steps are taken in all.
 
     `source`: statistics or data (token by token) for full batches; data with `batch` for so many prompts a step,
-    reshuffled every epoch; a task with `batch` for fresh prompts in every step. `seed` (0 if left out) draws the
-    batches, each from the seed and its step.
+    reshuffled every epoch; a task with `batch` for fresh prompts in every step; `BatchesInOrder` for those of a
+    recorded run. `seed` (0 if left out) draws the batches, each from the seed and its step.
 
     Exactly one of `learning_rate` (a number, or a function of the step such as `Schedule`; gradient descent) and
     `optimizer`: `GradientDescent`, `Adam`, an object with init and update as optax has them, or a function
@@ -145,6 +145,11 @@ def train(
         choices.learning_rate, steps, record, checkpoint, choices.optimizer
     )
     batches = _batches(source, choices.batch, choices.seed)
+    if isinstance(source, BatchesInOrder) and source.steps < options.steps:
+        raise ValueError(
+            f"there are batches for {source.steps} steps, and none for more: steps must be at most that, "
+            f"not {options.steps}"
+        )
     begin = checked_start(model, source, start)
     masks = frozen_masks(choices.frozen, begin)
     settings = {
@@ -182,9 +187,17 @@ def _refuse_swapped(
 
 
 def _batches(
-    source: Data | Statistics | Task, batch: int | None, seed: int | None
+    source: Data | Statistics | Task | BatchesInOrder,
+    batch: int | None,
+    seed: int | None,
 ) -> Batches | None:
     """The batches of a run, None for full ones; ValueError where the source has none of these."""
+    if isinstance(source, BatchesInOrder):
+        if batch is not None or seed is not None:
+            raise ValueError(
+                "batches in order have a size and no seed: leave batch and seed out"
+            )
+        return source
     if batch is None:
         if isinstance(source, Task):
             raise ValueError(
@@ -224,15 +237,17 @@ def _settings_of_batches(choices: Choices) -> dict[str, int]:
     return {"batch": int(choices.batch), "seed": int(choices.seed or 0)}
 
 
-def _full_batch(model: Parametrization, source: Data | Statistics | Task) -> Objective:
+def _full_batch(
+    model: Parametrization, source: Data | Statistics | Task | BatchesInOrder
+) -> Objective:
     """The objective on all prompts of a source."""
-    assert not isinstance(source, Task), "a task comes with batches"
+    assert not isinstance(source, Task | BatchesInOrder), "they come with batches"
     return objective(model, source)
 
 
 def _step_objective(
     model: Parametrization,
-    source: Data | Statistics | Task,
+    source: Data | Statistics | Task | BatchesInOrder,
     batches: Batches | None,
 ) -> StepObjective:
     """The objective of each step: on its batch, or on all prompts."""

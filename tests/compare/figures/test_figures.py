@@ -223,7 +223,7 @@ def test_merged_curves_start_from_the_weights_of_the_run_below(shapes, quick_con
 
 def test_replay_has_a_panel_and_a_small_deviation_for_every_recording(shapes):
     axes = shapes["replay"].get_axes()
-    assert len(axes) == len(reference_files())
+    assert len(axes) == len(reference_files("linear_attention"))
     for ax in axes:
         ours, recorded = ax.get_lines()
         assert np.max(np.abs(ours.get_ydata() / recorded.get_ydata() - 1)) < 2e-6

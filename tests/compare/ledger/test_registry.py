@@ -299,9 +299,9 @@ def test_a_changed_formula_changes_what_depends_on_it_and_nothing_else(tmp_path)
     }
     on_moments = {*CLAIMS, "mine"} - {"replay.merged_h8"}
     assert changed(tmp_path, "theory/moments/population_loss.py") == on_moments
-    assert changed(tmp_path, "compare/replays/reference/merged_h8.npz") == {
-        "replay.merged_h8"
-    }
+    assert changed(
+        tmp_path, "compare/replays/reference/linear_attention/merged_h8.npz"
+    ) == {"replay.merged_h8"}
 
 
 def test_a_digest_is_that_of_claim_seed_and_code():

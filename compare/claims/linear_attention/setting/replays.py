@@ -17,7 +17,9 @@ SHORTER = "first token dropped"
 
 
 def _recording(name: str) -> Recording:
-    (path,) = (path for path in reference_files() if path.stem == name)
+    (path,) = (
+        path for path in reference_files("linear_attention") if path.stem == name
+    )
     return read_recording(path)
 
 
@@ -74,4 +76,4 @@ def _replay_claim(name: str) -> Claim:
     )
 
 
-CLAIMS = tuple(_replay_claim(path.stem) for path in reference_files())
+CLAIMS = tuple(_replay_claim(path.stem) for path in reference_files("linear_attention"))
