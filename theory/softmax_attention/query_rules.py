@@ -11,8 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh_tridiagonal
-from scipy.special import chdtri
 
 from ...runtime.arrays import FloatArray
 
@@ -166,6 +164,9 @@ def gauss_rule(
     >>> (weights @ nodes**4).round(6)
     array([70.8])
     """
+    # SciPy is loaded late: whoever imports the package may want something else of it.
+    from scipy.linalg import eigh_tridiagonal
+
     is_counted = laws[0] > _NO_PROBABILITY * np.max(laws[0])
     points, laws = points[is_counted], laws[:, is_counted]
     root = np.sqrt(laws[0])
@@ -215,6 +216,9 @@ def _scaled_laguerre_rule(freedom: int, nodes: int) -> tuple[FloatArray, FloatAr
     s < 1 draws its nodes, of which the largest carry no weight, into the range of χ². Moments of softmax weights
     saturate with χ² and are no polynomials, so this converges faster.
     """
+    from scipy.linalg import eigh_tridiagonal
+    from scipy.special import chdtri
+
     shape = freedom / 2
     k = np.arange(nodes)
     diagonal: FloatArray = 2 * k + shape
