@@ -20,8 +20,9 @@ from .ledger.verification import verify
 from .metrics.curvature import hessian, hessian_index
 from .metrics.plateaus import PlateauMatch, PlateauMatches, match_plateaus
 from .overlays import Overlay, overlay
+from .recorded_files import replay
 from .replays.recordings import reference_files
-from .replays.replaying import Replay, replay
+from .replays.replaying import Replay
 from .user.derived_time_courses import derived_time_course
 from .validity_maps.plots import validity_curves, validity_map
 from .validity_maps.predictions import validity

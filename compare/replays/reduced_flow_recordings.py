@@ -6,16 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...runtime.arrays import BoolArray, FloatArray
+from ...runtime.arrays import FloatArray
 from ...runtime.checks import is_whole_number
 from ...runtime.display import Displayed, Summary, array_summary
 from ...task import Task
-from ...theory.softmax_attention import approximate_loss
-from ...theory.softmax_attention.approximate_losses import (
-    WhiteTask,
-    approximate_gradient,
-    white_task,
-)
 from .recording_arrays import LARGEST_STEPS, Headers, read_numbers, shape_of
 from .recording_fields import (
     positive_number,
@@ -183,60 +177,3 @@ def _not_used(meta: Mapping[str, Any], headers: Headers) -> tuple[str, ...]:
     fields = [name for name in meta if name not in USED]
     arrays = [name for name in headers if name not in used | {"meta"}]
     return tuple(map(readable, fields + arrays))
-
-
-def followed(recording: ReducedFlowRecording) -> tuple[Case, ...]:
-    """Our Euler steps from the recorded starts.
-
-    All starts take their steps together: a start of fewer heads than others has heads that stay at ω = μ = 0.
-    """
-    white = white_task(recording.task, "the reduced flow")
-    heads = [case.mu.shape[1] for case in recording.cases]
-    is_head = np.arange(max(heads)) < np.array(heads)[:, None]  # (cases, H)
-    ω, μ = np.zeros(is_head.shape), np.zeros(is_head.shape)
-    ω[is_head] = np.concatenate([case.omega[0] for case in recording.cases])
-    μ[is_head] = np.concatenate([case.mu[0] for case in recording.cases])
-    states = _euler_steps(recording, white, is_head, (ω, μ))
-    cases = []
-    for index, count in enumerate(heads):
-        ω, μ = states[:, 0, index, :count], states[:, 1, index, :count]
-        half_loss = approximate_loss(recording.task, ω, μ).loss / 2
-        cases.append(Case(ω, μ, half_loss))
-    return tuple(cases)
-
-
-def _euler_steps(
-    recording: ReducedFlowRecording,
-    white: WhiteTask,
-    is_head: BoolArray,
-    start: tuple[FloatArray, FloatArray],
-) -> FloatArray:
-    """ω and μ of every start at the recorded steps, (K, 2, cases, H); ArithmeticError where one is no number."""
-    ω, μ = start
-    # ∂(L̃/2) has the ½ of half the loss.
-    rate_of_ω = recording.step * recording.metric / 2
-    rate_of_μ = recording.step / 2 * is_head
-    states = [np.stack([ω, μ])]
-    with np.errstate(over="ignore", invalid="ignore"):
-        for step in range(1, recording.steps + 1):
-            by_ω, by_μ = approximate_gradient(white, ω, μ)
-            ω = ω - rate_of_ω * by_ω
-            μ = μ - rate_of_μ * by_μ
-            if step % recording.every == 0:
-                states.append(np.stack([ω, μ]))
-                if not np.all(np.isfinite(states[-1])):
-                    raise ArithmeticError(
-                        f"the replay diverges before step {step}, where the recorded flow does not: a setting differs"
-                    )
-    return np.array(states)
-
-
-def deviations(recording: ReducedFlowRecording) -> FloatArray:
-    """|ours − recorded| of every number of ω, μ and half of the loss, over the largest of its array."""
-    parts = []
-    for ours, recorded in zip(followed(recording), recording.cases, strict=True):
-        for own, array in zip(ours, recorded, strict=True):
-            # Heads that start at 0 stay there.
-            size = float(np.max(np.abs(array))) or 1.0
-            parts.append(np.abs(own - array).ravel() / size)
-    return np.concatenate(parts)

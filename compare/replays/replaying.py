@@ -1,6 +1,5 @@
 """Replays of recorded runs: training from the same start on the same data for as many steps."""
 
-import os
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,7 +10,6 @@ from ...models.attention import Merged
 from ...models.protocol import Parametrization, Weights, is_softmax
 from ...runtime.arrays import FloatArray
 from ...runtime.display import Displayed, Summary
-from ...runtime.files import AnyPath
 from ...simulate import (
     BatchesInOrder,
     Diverged,
@@ -23,18 +21,11 @@ from ...simulate import (
     train,
     train_network,
 )
-from .recordings import Recording, TestSet, read_any_recording
-from .reduced_flow_recordings import ReducedFlowRecording, deviations
+from .recordings import Recording, TestSet
 
 ENGINES = ("tokens", "statistics")
 TOLERANCE = 2e-6
 """Largest relative deviation from a float32 recording under the right conventions (2e-7 to 6e-7 are usual)."""
-
-FLOW_TOLERANCE = 1e-12
-"""Largest deviation from a reduced flow in double precision: 20,000 steps that round differently make 1e-14."""
-
-REDUCED_FLOW_ENGINE = "reduced flow"
-"""What a replay says of its engine where there are neither tokens nor statistics."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -78,29 +69,9 @@ class Replay(Displayed):
         }
 
 
-def replay(path: AnyPath, engine: str = "tokens") -> Replay:
-    """Train from a recorded file and compare every loss, in float64.
-
-    `engine` is "tokens" (the full data at every step) or "statistics" (of the same data, full block; ValueError for
-    softmax, which has none). A reduced flow of softmax heads is followed step by step, without either. ValueError if
-    the file is no recording that can be replayed, OSError if it is absent
-    or no regular file, ArithmeticError if our run diverges where the recorded one did not.
-
-    >>> from attndyn.compare import reference_files
-    >>> replay(reference_files()[0], engine="statistics").max_relative_deviation < 2e-6
-    True
-    """
-    _refuse_other_engines(engine)
-    recording = read_any_recording(path)
-    file = os.fsdecode(path)
-    if isinstance(recording, ReducedFlowRecording):
-        return replay_reduced_flow(recording, engine, file)
-    return replay_recording(recording, engine, file)
-
-
 def replay_recording(recording: Recording, engine: str, file: str = "") -> Replay:
     """`replay` of a recording that is already read; ValueError as there."""
-    _refuse_other_engines(engine)
+    refuse_other_engines(engine)
     if engine == "statistics":
         _refuse_without_statistics(recording)
     begin = time.perf_counter()
@@ -123,31 +94,7 @@ def replay_recording(recording: Recording, engine: str, file: str = "") -> Repla
     )
 
 
-def replay_reduced_flow(
-    recording: ReducedFlowRecording, engine: str = "tokens", file: str = ""
-) -> Replay:
-    """`replay` of a reduced flow that is already read: it has neither prompts nor statistics of them."""
-    _refuse_other_engines(engine)
-    if engine == "statistics":
-        raise ValueError(
-            "a reduced flow has no prompts, and no statistics of them: leave the engine out"
-        )
-    begin = time.perf_counter()
-    found = deviations(recording)
-    seconds = time.perf_counter() - begin
-    return Replay(
-        file=file,
-        engine=REDUCED_FLOW_ENGINE,
-        steps=recording.steps,
-        max_relative_deviation=float(found.max()),
-        median_relative_deviation=float(np.median(found)),
-        seconds=round(seconds, 3),
-        not_used=recording.not_used,
-        tolerance=FLOW_TOLERANCE,
-    )
-
-
-def _refuse_other_engines(engine: str) -> None:
+def refuse_other_engines(engine: str) -> None:
     """ValueError for an engine that there is not."""
     if engine not in ENGINES:
         raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}")

@@ -20,7 +20,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import block_diag
 
 from ...runtime.arrays import FloatArray
 
@@ -168,6 +167,8 @@ class _Integrals:
         query_scores: FloatArray | None,
         error: float,
     ) -> None:
+        from scipy.linalg import block_diag
+
         self.length = length
         accuracy = _Accuracy(min(-math.log(error), _LOGARITHM_OF_ERROR))
         u_grid = _u_grid(deviations, accuracy)

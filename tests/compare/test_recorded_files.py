@@ -8,8 +8,8 @@ import pytest
 from attndyn.cli import main
 from attndyn.cli.exit_status import ExitStatus
 from attndyn.compare import reference_files, replay
+from attndyn.compare.recorded_files import FLOW_TOLERANCE
 from attndyn.compare.replays.recordings import read_any_recording, read_recording
-from attndyn.compare.replays.replaying import FLOW_TOLERANCE
 
 (FLOW,) = (path for path in reference_files() if path.stem == "he_reduced_flow")
 
