@@ -28,10 +28,36 @@ _HE: dict[str, tuple[Result, ...]] = {
             ),
         ),
     ),
+    "Training": (
+        Result(
+            "Growth from small weights, and the drop of the loss",
+            (
+                "softmax.growth_approximate_loss",
+                "softmax.growth_exact_loss",
+                "softmax.growth_query_token",
+                "softmax.drop_time",
+            ),
+        ),
+        Result(
+            "The overshoot of the key-query matrices, which depends on the metric (beyond the paper)",
+            ("softmax.overshoot",),
+        ),
+    ),
     "The end of training": (
         Result(
+            "Homogeneous key-query matrices and zero-sum output-value rows",
+            ("softmax.homogeneity", "softmax.zero_sum"),
+        ),
+        Result(
             "The valley of the reduced model and the tail of its flow (beyond the paper)",
-            ("softmax.valley_proof", "softmax.numbers_proof"),
+            (
+                "softmax.valley",
+                "softmax.valley_speed",
+                "softmax.tail",
+                "softmax.tail_excess",
+                "softmax.valley_proof",
+                "softmax.numbers_proof",
+            ),
         ),
     ),
     "What heads can learn": (

@@ -1,0 +1,287 @@
+"""The early flow of softmax heads: growth from small weights, the time of the drop, and the overshoot of ω."""
+
+from functools import partial
+
+import numpy as np
+
+from ....runtime.arrays import FloatArray
+from ....task import Task
+from ....theory.softmax_attention import approximate_loss, exact_loss, reduced_flow
+from ...evidence.claim import UNMODIFIED, Claim, RunContext
+from ...evidence.judges import equal_within
+from .setting import EXACT_LOSSES, PUBLISHED, noise_share, white_task
+
+HEADS = (2, 4)
+METRICS = {"matrix": 1 / PUBLISHED.dimension, "euclidean": 1.0}
+"""ρ of dω/dt = −(ρ/2) ∂L/∂ω: of the flow of the weights B, and of ω as a weight of its own."""
+
+SMALL = 1e-5
+"""Size of heads at which the flow is linear: next come cubes."""
+
+STARTS = (1e-4, 1e-6, 1e-8, 1e-10)
+DROP_DIMENSIONS = (5, 20)
+
+PEAK_STEP, PEAK_TIME = 0.02, {"matrix": 40.0, "euclidean": 12.0}
+PEAK_DIMENSIONS = (5, 20)
+PEAK_START = 0.01
+
+NO_NOISE = "κ = 1/N, without the noise of the labels"
+OTHER_METRIC = "the other metric"
+ALL_ALIKE = "every mode as fast as those that add up to zero"
+ONE_HEAD = "κ for Hκ in the common mode"
+NO_SELF = "1 for the factor of a finite context"
+OTHER_KEYS = "the factor of the other convention of the query's token"
+DIMENSION_RATE, METRIC_RATE = "growth at the rate 1/D", "growth at the rate 1"
+
+Variants = tuple[FloatArray, ...]
+
+
+def _approximate_rates(context: RunContext) -> list[FloatArray]:
+    """Rates (2H,) of the flow on the approximate loss at 0, in increasing order, for H heads and both metrics."""
+    return [_rates_at_zero(H, ρ) for H in HEADS for ρ in METRICS.values()]
+
+
+def _exact_rates(query_token: bool, context: RunContext) -> list[FloatArray]:
+    """The same on the exact loss, in one convention of the query's token."""
+    return [_rates_at_zero(H, ρ, query_token) for H in HEADS for ρ in METRICS.values()]
+
+
+def _rates_at_zero(heads: int, ρ: float, query_token: bool | None = None) -> FloatArray:
+    """Eigenvalues (2H,) of the linear flow at 0, from gradients at small heads; None for the approximate loss."""
+    # One weight each, of both signs: what is even in the weights drops out.
+    points = SMALL * np.concatenate([np.eye(2 * heads), -np.eye(2 * heads)])
+    ω, μ = points[:, :heads], points[:, heads:]
+    if query_token is None:
+        gradient = approximate_loss(PUBLISHED, ω, μ, gradient=True).gradient
+    else:
+        gradient = exact_loss(
+            PUBLISHED, ω, μ, query_token=query_token, gradient=True
+        ).gradient
+    assert gradient is not None
+    slopes = np.concatenate([gradient.omega, gradient.mu], axis=1)
+    hessian = (slopes[: 2 * heads] - slopes[2 * heads :]) / (2 * SMALL)
+    # −½ M ∂²L with M = diag(ρ, 1) has the eigenvalues of the symmetric −½ √M ∂²L √M.
+    root = np.sqrt(np.repeat([ρ, 1.0], heads))
+    return np.linalg.eigvalsh(-0.5 * root[:, None] * hessian * root)
+
+
+def _predicted_rates(
+    query_token: bool | None, context: RunContext, control: str
+) -> list[FloatArray]:
+    """±√ρ q for H − 1 modes that add up to zero, and the two of the common mode, q a factor of finite contexts."""
+    N, σ2 = max(PUBLISHED.context_lengths), PUBLISHED.noise_variance
+    κ = 1 / N if control == NO_NOISE else (1 + σ2) / N
+    factors = {None: 1.0, False: 1 - 1 / N, True: N**2 / (N + 1) ** 2}
+    convention = query_token
+    if control == OTHER_KEYS:
+        convention = not query_token
+    q = 1.0 if control == NO_SELF else factors[convention]
+    if convention:
+        κ = κ * q
+    rates = []
+    for H in HEADS:
+        for ρ in METRICS.values():
+            metric = 1 / (ρ * PUBLISHED.dimension) if control == OTHER_METRIC else ρ
+            rates.append(_modes(H, metric * q**2, κ, control))
+    return rates
+
+
+def _modes(heads: int, square: float, κ: float, control: str) -> FloatArray:
+    """The rates (2H,) in increasing order, `square` that of a mode whose μ add up to zero."""
+    zero_sum = np.sqrt(square)
+    drag = κ if control == ONE_HEAD else heads * κ
+    root = np.sqrt(drag**2 + 4 * square)
+    common = [(-drag - root) / 2, (-drag + root) / 2]
+    if control == ALL_ALIKE:
+        common = [-zero_sum, zero_sum]
+    pairs = [-zero_sum, zero_sum] * (heads - 1)
+    return np.sort([*pairs, *common])
+
+
+def _drop_times(context: RunContext) -> list[FloatArray]:
+    """How much later the drop is for each smaller start, per unit of ln(1/α), for each dimension."""
+    return [_later_per_decade(white_task(D, 8 * D)) for D in DROP_DIMENSIONS]
+
+
+def _later_per_decade(task: Task) -> FloatArray:
+    """Differences of the times at which half of the loss is lost, over differences of ln(1/α)."""
+    D = task.dimension
+    κ = noise_share(task)
+    half = 1 + task.noise_variance - 0.5 / (1 + κ * D)
+    times = []
+    for α in STARTS:
+        # Along the growing mode, whose ω is μ/√D, with signs that add up to zero.
+        ω = α * np.array([1, -1]) / np.sqrt(D)
+        grid = np.sqrt(D) * np.log(1 / α) + np.linspace(-12, 12, 481)
+        flow = reduced_flow(
+            task, ω, np.sqrt(D) * ω, grid, loss="approximate", metric="matrix"
+        )
+        # The loss decreases: interpolate time as a function of it.
+        times.append(np.interp(-half, -flow.loss, grid))
+    return np.asarray(np.diff(times) / -np.diff(np.log(STARTS)))
+
+
+def _predicted_drop_times(context: RunContext, control: str) -> list[FloatArray]:
+    """√D, the inverse of the rate."""
+    rate = {
+        UNMODIFIED: lambda D: D**-0.5,
+        DIMENSION_RATE: lambda D: 1 / D,
+        METRIC_RATE: lambda D: 1.0,
+    }[control]
+    return [np.full(len(STARTS) - 1, 1 / rate(D)) for D in DROP_DIMENSIONS]
+
+
+def _sizes_of_descent(context: RunContext) -> list[FloatArray]:
+    """s = Dω² at each step of a Runge-Kutta integration on the weights, for each metric and dimension."""
+    sizes = []
+    for metric in METRICS:
+        for D in PEAK_DIMENSIONS:
+            sizes.append(_integrated_sizes(white_task(D, 8 * D), metric))
+    return sizes
+
+
+def _integrated_sizes(task: Task, metric: str) -> FloatArray:
+    """s (T,) of a head, on matrices B_h (D, D) in the one metric, on numbers ω_h in the other."""
+    D = task.dimension
+    κ = noise_share(task)
+    μ = PEAK_START * np.array([1.0, -1.0])
+    # A matrix of one entry that counts for D of them is a number ω.
+    entries, copies = (D, 1) if metric == "matrix" else (1, D)
+    B = PEAK_START * np.array([1.0, -1.0])[:, None, None] * np.eye(entries)
+    sizes = []
+    for _ in range(round(PEAK_TIME[metric] / PEAK_STEP)):
+        sizes.append(copies * np.sum(B[0] ** 2))
+        B, μ = _runge_kutta(B, μ, κ, copies)
+    return np.array(sizes)
+
+
+def _runge_kutta(
+    B: FloatArray, μ: FloatArray, κ: float, copies: int
+) -> tuple[FloatArray, FloatArray]:
+    """One step of the classical method on matrices B (H, D, D) and μ (H,)."""
+    h = PEAK_STEP
+    k1 = _velocity(B, μ, κ, copies)
+    k2 = _velocity(B + h / 2 * k1[0], μ + h / 2 * k1[1], κ, copies)
+    k3 = _velocity(B + h / 2 * k2[0], μ + h / 2 * k2[1], κ, copies)
+    k4 = _velocity(B + h * k3[0], μ + h * k3[1], κ, copies)
+    steps = [
+        h / 6 * (a + 2 * b + 2 * c + d)
+        for a, b, c, d in zip(k1, k2, k3, k4, strict=True)
+    ]
+    return B + steps[0], μ + steps[1]
+
+
+def _velocity(
+    B: FloatArray, μ: FloatArray, κ: float, copies: int
+) -> tuple[FloatArray, FloatArray]:
+    """−½ ∂L̃/∂B and −½ ∂L̃/∂μ for L̃ = |1 − Σ μ_h B_h|²/D + κ Σ μ_h μ_k exp(tr B_hᵀB_k) + a constant.
+
+    Each entry counts for so many `copies`, so that D = copies · rows of B.
+    """
+    rows = B.shape[-1]
+    missing = np.eye(rows) - np.einsum("h,hij->ij", μ, B)
+    E = np.exp(copies * np.einsum("hij,kij->hk", B, B))
+    weights = E * np.outer(μ, μ)
+    by_B = μ[:, None, None] * missing / rows - κ * copies * np.einsum(
+        "hk,kij->hij", weights, B
+    )
+    by_μ = np.einsum("hij,ij->h", B, missing) / rows - κ * E @ μ
+    return by_B, by_μ
+
+
+def _predicted_peaks(context: RunContext, control: str) -> list[FloatArray]:
+    """s = Dω² of the reduced flow at the same times."""
+    sizes = []
+    for metric in METRICS:
+        for D in PEAK_DIMENSIONS:
+            σ2 = 0.0 if control == NO_NOISE else None
+            task = white_task(D, 8 * D) if σ2 is None else white_task(D, 8 * D, σ2)
+            taken = metric
+            if control == OTHER_METRIC:
+                (taken,) = set(METRICS) - {metric}
+            start = PEAK_START * np.array([1.0, -1.0])
+            steps = round(PEAK_TIME[metric] / PEAK_STEP)
+            times = PEAK_STEP * np.arange(steps)
+            flow = reduced_flow(
+                task, start, start, times, loss="approximate", metric=taken
+            )
+            sizes.append(D * flow.omega[:, 0] ** 2)
+    return sizes
+
+
+def _growth_claim(
+    name: str, loss: str, query_token: bool | None, controls: tuple[str, ...]
+) -> Claim:
+    """The claim on the growth rates of one loss, in one convention."""
+    on_approximate = query_token is None
+    factor = {
+        None: "",
+        False: ", times 1 − 1/N",
+        True: ", times N²/(N + 1)², as κ is",
+    }[query_token]
+    return Claim(
+        id=f"softmax.growth_{name}",
+        title=f"On {loss} modes with Σμ = 0 grow fastest from 0, at the rate √ρ{factor}",
+        paper="he2025",
+        beyond_paper=not on_approximate,
+        equation="training dynamics of the reduced model",
+        origin="the rates are derived here",
+        statement=r"\lambda = \pm\sqrt\rho\,q,\quad "
+        r"\lambda = \tfrac12\bigl(-\kappa H \pm \sqrt{\kappa^2H^2 + 4\rho q^2}\bigr)",
+        observable="all eigenvalues of the flow at 0 for 2 and 4 heads, ρ = 1/D and 1, D = 5, N = 40",
+        limit="none: the flow at 0 is linear",
+        measure=_approximate_rates
+        if on_approximate
+        else partial(_exact_rates, query_token),
+        predict=partial(_predicted_rates, query_token),
+        # The quadrature's nodes of small probability have coarse grids, which leaves 4e-8.
+        judge=equal_within(1e-12 if on_approximate else 1e-7),
+        controls=(OTHER_METRIC, ALL_ALIKE, ONE_HEAD, NO_NOISE, *controls),
+        assumes=() if on_approximate else EXACT_LOSSES,
+        tier="fast",
+    )
+
+
+CLAIMS = (
+    _growth_claim("approximate_loss", "the approximate loss", None, ()),
+    _growth_claim("exact_loss", "the exact loss", False, (NO_SELF, OTHER_KEYS)),
+    _growth_claim(
+        "query_token",
+        "the exact loss with the query's own token",
+        True,
+        (NO_SELF, OTHER_KEYS),
+    ),
+    Claim(
+        id="softmax.drop_time",
+        title="The drop of the loss comes √D ln(1/α) after a start of size α",
+        paper="he2025",
+        equation="training dynamics of the reduced model",
+        origin="the time is derived here, for the flow of the weights B",
+        statement=r"dT/d\ln(1/\alpha) = \sqrt D",
+        observable="time until half of the loss is lost, on the approximate loss, α = 10⁻⁴ … 10⁻¹⁰, D = 5, 20",
+        limit="α → 0",
+        hypotheses=("two heads of either sign", "ρ = 1/D"),
+        measure=_drop_times,
+        predict=_predicted_drop_times,
+        judge=equal_within(1e-6),
+        controls=(DIMENSION_RATE, METRIC_RATE),
+        tier="fast",
+    ),
+    Claim(
+        id="softmax.overshoot",
+        title="How far Dω² overshoots depends on the metric: to 0.9 at D = 5 where B is trained, to 1.7 where ω is",
+        paper="he2025",
+        equation="training dynamics of the reduced model",
+        origin="the metric ρ = 1/D of the weights B is derived here; the paper's reduced flow has ρ = 1",
+        statement=r"\dot\omega = -\tfrac{\rho}{2}\,\partial L/\partial\omega,\quad \rho = 1/D "
+        r"\text{ as } |B_h|^2 = D\omega_h^2",
+        observable="Dω² along a Runge-Kutta integration, on matrices B_h and on numbers ω_h, D = 5 and 20, N = 8D",
+        limit="none: both integrate the same flow",
+        hypotheses=("two heads of either sign", "the approximate loss"),
+        measure=_sizes_of_descent,
+        predict=_predicted_peaks,
+        judge=equal_within(1e-6),
+        controls=(OTHER_METRIC, NO_NOISE),
+        tier="fast",
+    ),
+)
