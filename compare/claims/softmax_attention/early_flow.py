@@ -6,7 +6,12 @@ import numpy as np
 
 from ....runtime.arrays import FloatArray
 from ....task import Task
-from ....theory.softmax_attention import approximate_loss, exact_loss, reduced_flow
+from ....theory.softmax_attention import (
+    HeadLoss,
+    approximate_loss,
+    exact_loss,
+    reduced_flow,
+)
 from ...evidence.claim import UNMODIFIED, Claim, RunContext
 from ...evidence.judges import equal_within
 from .setting import EXACT_LOSSES, PUBLISHED, noise_share, white_task
@@ -38,30 +43,38 @@ Variants = tuple[FloatArray, ...]
 
 def _approximate_rates(context: RunContext) -> list[FloatArray]:
     """Rates (2H,) of the flow on the approximate loss at 0, in increasing order, for H heads and both metrics."""
-    return [_rates_at_zero(H, ρ) for H in HEADS for ρ in METRICS.values()]
+    rates = []
+    for H in HEADS:
+        loss = approximate_loss(PUBLISHED, *_small_heads(H), gradient=True)
+        rates.extend(_rates_at_zero(loss, ρ) for ρ in METRICS.values())
+    return rates
 
 
 def _exact_rates(query_token: bool, context: RunContext) -> list[FloatArray]:
     """The same on the exact loss, in one convention of the query's token."""
-    return [_rates_at_zero(H, ρ, query_token) for H in HEADS for ρ in METRICS.values()]
+    rates = []
+    for H in HEADS:
+        loss = exact_loss(
+            PUBLISHED, *_small_heads(H), query_token=query_token, gradient=True
+        )
+        rates.extend(_rates_at_zero(loss, ρ) for ρ in METRICS.values())
+    return rates
 
 
-def _rates_at_zero(heads: int, ρ: float, query_token: bool | None = None) -> FloatArray:
-    """Eigenvalues (2H,) of the linear flow at 0, from gradients at small heads; None for the approximate loss."""
-    # One weight each, of both signs: what is even in the weights drops out.
+def _small_heads(heads: int) -> tuple[FloatArray, FloatArray]:
+    """ω and μ (4H, H) that are zero but for one, of both signs: what is even in the weights drops out."""
     points = SMALL * np.concatenate([np.eye(2 * heads), -np.eye(2 * heads)])
-    ω, μ = points[:, :heads], points[:, heads:]
-    if query_token is None:
-        gradient = approximate_loss(PUBLISHED, ω, μ, gradient=True).gradient
-    else:
-        gradient = exact_loss(
-            PUBLISHED, ω, μ, query_token=query_token, gradient=True
-        ).gradient
-    assert gradient is not None
-    slopes = np.concatenate([gradient.omega, gradient.mu], axis=1)
-    hessian = (slopes[: 2 * heads] - slopes[2 * heads :]) / (2 * SMALL)
+    return points[:, :heads], points[:, heads:]
+
+
+def _rates_at_zero(loss: HeadLoss, ρ: float) -> FloatArray:
+    """Eigenvalues (2H,) of the linear flow at 0, from the gradients at small heads."""
+    assert loss.gradient is not None
+    slopes = np.concatenate(loss.gradient, axis=1)  # (4H, 2H)
+    count = slopes.shape[1]
+    hessian = (slopes[:count] - slopes[count:]) / (2 * SMALL)
     # −½ M ∂²L with M = diag(ρ, 1) has the eigenvalues of the symmetric −½ √M ∂²L √M.
-    root = np.sqrt(np.repeat([ρ, 1.0], heads))
+    root = np.sqrt(np.repeat([ρ, 1.0], count // 2))
     return np.linalg.eigvalsh(-0.5 * root[:, None] * hessian * root)
 
 
