@@ -211,18 +211,28 @@ def _refuse_foreign_heads(heads: _Heads, tolerance: float) -> None:
     if tolerance == np.inf:
         return
     largest = nonnegative_number(tolerance, "tolerance")
-    distance = np.max(heads.distance_of_scores())
-    if not distance <= largest:
+    distances = heads.distance_of_scores()
+    if not np.max(distances) <= largest:
         raise ValueError(
-            f"the heads' B are no multiples of one matrix: their distance from these is {distance:.3g} of their size, "
-            f"and the tolerance {largest:g}; pass tolerance=inf to read the mean diagonals nevertheless"
+            "the heads' B are no multiples of one matrix: their distance from these is "
+            f"{_largest(distances)}, and the tolerance {largest:g}; pass tolerance=inf to read the mean diagonals "
+            "nevertheless"
         )
-    distance = np.max(heads.distance_of_values())
-    if not distance <= largest:
+    distances = heads.distance_of_values()
+    if not np.max(distances) <= largest:
         raise ValueError(
-            f"the heads' values read x: that part is {distance:.3g} of their size, and the tolerance {largest:g}; "
-            "pass tolerance=inf to read their last entries nevertheless"
+            f"the heads' values read x: that part is {_largest(distances)}, and the tolerance {largest:g}; pass "
+            "tolerance=inf to read their last entries nevertheless"
         )
+
+
+def _largest(distances: FloatArray) -> str:
+    """The largest distance, and which of the stored weights has it where there are several."""
+    text = f"{np.max(distances):.3g} of their size"
+    if distances.ndim == 0:
+        return text
+    where = np.unravel_index(np.argmax(distances), distances.shape)
+    return f"{text} at weights {', '.join(map(str, where))} of {distances.shape[0]}"
 
 
 def checked_head_scalars(
