@@ -27,7 +27,7 @@ LARGEST_DEVIATION = 20.0
 """Standard deviations of scores up to which the grids are made: the cost grows as the cube of them."""
 
 # What follows is for an error of e^{−28} = 7e-13; for larger errors steps grow, and ends shrink, in proportion to the
-# logarithm of the error, since the trapezoidal rules converge exponentially here.
+# logarithm of the error or to its root, since the trapezoidal rules converge exponentially here.
 _LOGARITHM_OF_ERROR = 28.0
 # Exponents of what the ends of the grids of x, and powers of ⟨G⟩, may leave out, beyond the error.
 _BEYOND_ERROR, _SURVIVAL_BEYOND_ERROR = 2.0, 10.0
@@ -307,10 +307,10 @@ def _u_grid(deviations: FloatArray, accuracy: _Accuracy) -> _UGrid:
     shift_down = min(2 * max(0.0, -float(np.min(deviations))), accuracy.u_range)
     shift_up = min(2 * max(0.0, float(np.max(deviations))), accuracy.u_range)
     largest = float(np.max(np.abs(deviations)))
-    step = _U_STEP
+    # The trapezoidal rule is off by e^{−2π²/h²} for a normal density, by e^{−π²/(h b)} where G turns, |Im bu| = π/2.
+    step = _U_STEP * math.sqrt(accuracy.stretch)
     if largest > 0:
-        step = min(step, _U_STEP_TIMES_DEVIATION / largest)
-    step *= accuracy.stretch
+        step = min(step, _U_STEP_TIMES_DEVIATION * accuracy.stretch / largest)
     first = -math.ceil((accuracy.u_range + shift_down) / step)
     last = math.ceil((accuracy.u_range + shift_up) / step)
     u = np.asarray(step * np.arange(first, last + 1), dtype=np.float64)
