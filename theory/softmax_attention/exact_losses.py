@@ -9,6 +9,7 @@ of He et al. 2025 (arXiv 2503.12734). With g, C, S of `score_moments` at the dev
 where Ω = E[w wᵀ] is all that the law of the teachers has a part in. Derivatives are analytic.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -29,18 +30,25 @@ from .score_moments import (
 from .softmax_tasks import SoftmaxTask, softmax_task
 
 # Numbers of nodes that are tried until two in a row agree, and the relative difference that is enough.
-_NODES = (10, 13, 17, 22, 28, 36, 46, 60)
+_NODES = (7, 10, 13, 17, 22, 28, 36, 46, 60)
 _ENOUGH = 1e-9
+# The first of them that is worth trying, by the largest standard deviation of scores and by the largest score of the
+# query's own token, where it is among the keys: measured, D = 3 … 80, N = 5 … 1000.
+_FIRST_BY_DEVIATION = ((1.5, 7), (2.6, 10), (5.0, 13), (math.inf, 17))
+_FIRST_BY_QUERY_SCORE = ((3.0, 7), (9.0, 10), (14.0, 13), (20.0, 17), (math.inf, 22))
+# With more, a rule has nodes beyond the range of x_q.
+_MOST_NODES = 200
 # Nodes by which the rule that measures the error of a given number is smaller.
 _FEWER_NODES = 4
-# What the grids of x and u are made for: relative to the label's variance.
+# What the grids of x and u are made for at each node, relative to the label's variance, and what they were seen to be
+# off by: that much at contexts of one token.
 _GRID_ERROR = 1e-12
-# What they were seen to be off by, at one token and at large scores.
-_REPORTED_GRID_ERROR = 2e-11
+_REPORTED_GRID_ERROR = 6e-12
 # With a coarser grid the substitutions are not worth their name.
 _LARGEST_NODE_ERROR = 1e-4
 # Roundings that add up in a product.
 _ROUNDINGS = 8
+_ROUNDING = 1e-15
 
 
 def exact_loss(
@@ -74,7 +82,7 @@ def exact_loss(
     heads = softmax_task(task, matrix, true_or_false(query_token, "query_token"))
     wants_gradient = true_or_false(gradient, "gradient")
     if nodes is not None:
-        whole_number(nodes, "nodes", least=_FEWER_NODES + 1)
+        _check_nodes(nodes)
     shape = ω.shape[:-1]
     points = [
         _loss_at_point(heads, one_ω, one_μ, nodes, wants_gradient)
@@ -87,6 +95,15 @@ def exact_loss(
     by_ω = np.reshape([point.by_ω for point in points], ω.shape)
     by_μ = np.reshape([point.by_μ for point in points], ω.shape)
     return ExactLoss(loss, HeadGradient(by_ω, by_μ), error=error)
+
+
+def _check_nodes(nodes: int) -> None:
+    """ValueError unless this is a number of nodes that a rule may have, and the one it is compared with."""
+    whole_number(nodes, "nodes", least=_FEWER_NODES + 1)
+    if nodes > _MOST_NODES:
+        raise ValueError(
+            f"nodes may be at most {_MOST_NODES}, not {nodes}: the error is that of the grids over tokens long before"
+        )
 
 
 class _Point(NamedTuple):
@@ -106,21 +123,42 @@ def _loss_at_point(
     wants_gradient: bool,
 ) -> _Point:
     """The loss at ω, μ (H,), by the rule with so many nodes or by the first that is fine enough."""
-    counts = _NODES if nodes is None else (nodes - _FEWER_NODES, nodes)
+    counts = _tried_nodes(heads, ω) if nodes is None else (nodes - _FEWER_NODES, nodes)
     # Errors of the averages count (Σ|μ|)² times.
-    tolerance = _GRID_ERROR / max(1.0, float(np.sum(np.abs(μ))) ** 2)
+    size_of_μ = max(1.0, float(np.sum(np.abs(μ))) ** 2)
+    tolerance = _GRID_ERROR / size_of_μ
     coarser = _averages(heads, ω, counts[0], tolerance).loss(heads.zero_loss, μ)
     for count in counts[1:]:
         averages = _averages(heads, ω, count, tolerance, wants_gradient)
         loss = averages.loss(heads.zero_loss, μ)
-        error = abs(loss - coarser) + _REPORTED_GRID_ERROR * heads.zero_loss
-        error += averages.rounding(μ)
-        if error <= _ENOUGH * loss:
+        difference = abs(loss - coarser)
+        grid_error = count * _REPORTED_GRID_ERROR * heads.context_label_variance
+        grid_error += averages.rounding(μ) + _ROUNDING * heads.zero_loss
+        # More nodes do not make the grids of a node finer.
+        if difference <= max(_ENOUGH * loss - grid_error, grid_error):
             break
         coarser = loss
+    error = difference + grid_error
     if not wants_gradient:
         return _Point(loss, error, np.empty(0), np.empty(0))
     return _Point(loss, error, averages.by_ω(μ), averages.by_μ(μ))
+
+
+def _tried_nodes(heads: SoftmaxTask, ω: FloatArray) -> tuple[int, ...]:
+    """The numbers of nodes to try, from the one before the first that can be expected to be enough."""
+    rule = heads.queries.rule(_NODES[0])
+    deviation = float(np.max(np.abs(ω)) * np.max(rule.deviations))
+    first = _first_above(deviation, _FIRST_BY_DEVIATION)
+    if heads.query_token:
+        # Scores far below those of the other tokens do not change the loss.
+        own_score = float(np.max(np.outer(ω, rule.query_scores)))
+        first = max(first, _first_above(own_score, _FIRST_BY_QUERY_SCORE))
+    return tuple(count for count in _NODES if count >= first)
+
+
+def _first_above(value: float, table: tuple[tuple[float, int], ...]) -> int:
+    """The entry of the first limit that is not below the value."""
+    return next(entry for limit, entry in table if value <= limit)
 
 
 class _Averages(NamedTuple):

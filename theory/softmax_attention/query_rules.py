@@ -7,6 +7,7 @@ and of x_n only its part along u_n matters, x_n = (ΛA x_q/τ) u_n + the rest. S
 """
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -24,8 +25,11 @@ _SMALLEST_SCALE = 0.55
 _NO_PROBABILITY = 1e-14
 # Degrees of freedom up to which the rule in √χ² is the better one: measured, D = 1 … 8.
 _FEW_FREEDOMS = 2
-# Points of the even grid of log τ: the trapezoidal rule converges exponentially there.
-_GRID_POINTS = 2000
+# The even grid of log τ: the trapezoidal rule is off by e^{−π²/(2h)} where the integrand turns at |Im log τ| = π/4, as
+# the density for one direction does; many directions have a narrower one, and a rule with many nodes needs more points.
+_GRID_STEP, _LEAST_GRID_POINTS = 0.05, 600
+# Numbers for which the contour of all grid points is held in memory at once.
+_CONTOUR_NUMBERS = 10**6
 # The exponent of the density up to which the grid reaches.
 _TAIL = 36.0
 # Points of the contour of an inverse Laplace transform.
@@ -89,7 +93,7 @@ class GeneralQueries(NamedTuple):
         E[z_i² f(τ)] is the mean of f for a τ whose direction i has two more degrees of freedom: those laws get
         weights on the same nodes.
         """
-        τ_grid, probabilities = deviation_densities(self.variances)
+        τ_grid, probabilities = _known_densities(tuple(self.variances.tolist()))
         τ, weights = gauss_rule(τ_grid, probabilities, nodes)
         return QueryRule(
             τ,
@@ -98,6 +102,12 @@ class GeneralQueries(NamedTuple):
             self.signal @ weights[1:] / τ,
             self.along @ weights[1:] / τ**2,
         )
+
+
+@lru_cache(maxsize=16)
+def _known_densities(variances: tuple[float, ...]) -> tuple[FloatArray, FloatArray]:
+    """`deviation_densities`, computed once for the rules of a task: they cost more than a loss."""
+    return deviation_densities(np.array(variances))
 
 
 def deviation_densities(variances: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -115,11 +125,17 @@ def deviation_densities(variances: FloatArray) -> tuple[FloatArray, FloatArray]:
     # Below, the density of log τ falls as τ^R; above, that of τ as e^{−τ²/(2 max p)}, from the mean Σp on.
     start = math.log(geometric_mean) / 2 - _TAIL / R
     end = math.log(np.sum(variances) + 2 * _TAIL * largest) / 2 + 0.5
-    log_τ = np.linspace(start, end, _GRID_POINTS)
+    points = max(_LEAST_GRID_POINTS, math.ceil((end - start) / _GRID_STEP))
+    log_τ = np.linspace(start, end, points)
     τ2 = np.exp(2 * log_τ)
 
     step = log_τ[1] - log_τ[0]
-    return np.exp(log_τ), _densities(variances, τ2) * 2 * τ2 * step
+    part = max(1, _CONTOUR_NUMBERS // (R * _CONTOUR_POINTS))
+    parts = [
+        _densities(variances, τ2[first : first + part])
+        for first in range(0, points, part)
+    ]
+    return np.exp(log_τ), np.concatenate(parts, axis=1) * 2 * τ2 * step
 
 
 def _densities(variances: FloatArray, τ2: FloatArray) -> FloatArray:
@@ -127,10 +143,10 @@ def _densities(variances: FloatArray, τ2: FloatArray) -> FloatArray:
     # Laplace transforms E e^{−s τ²} = Π_i (1 + 2 p_i s)^{−1/2} at s (G, points of the contour).
     s, contour_weights = inversion_contour(τ2)
     factors = 1 + 2 * variances * s[..., None]
-    transform = np.prod(factors**-0.5, axis=-1)
+    transform = 1 / np.prod(np.sqrt(factors), axis=-1)
     directions = range(len(variances))
     laws = [transform, *(transform / factors[..., i] for i in directions)]
-    densities = [np.sum(contour_weights * law, axis=1).real for law in laws]
+    densities = [np.einsum("gp,gp->g", contour_weights, law).real for law in laws]
     # Rounding makes negative ones of those that vanish.
     return np.maximum(densities, 0)
 
@@ -188,6 +204,7 @@ def gauss_rule(
     return at, means @ vectors * vectors[0]
 
 
+@lru_cache(maxsize=128)
 def chi_square_rule(freedom: int, nodes: int) -> tuple[FloatArray, FloatArray]:
     """Nodes and probabilities of a quadrature over χ² with `freedom` degrees of freedom.
 
@@ -222,7 +239,7 @@ def _scaled_laguerre_rule(freedom: int, nodes: int) -> tuple[FloatArray, FloatAr
     shape = freedom / 2
     k = np.arange(nodes)
     diagonal: FloatArray = 2 * k + shape
-    off_diagonal: FloatArray = np.sqrt(k[1:] * (k[1:] + shape - 1))
+    off_diagonal = np.asarray(np.sqrt(k[1:] * (k[1:] + shape - 1)), dtype=np.float64)
     at = eigh_tridiagonal(diagonal, off_diagonal, eigvals_only=True)
     range_of_χ2 = float(chdtri(freedom, _LEFT_OUT))
     s = min(1.0, max(_SMALLEST_SCALE, range_of_χ2 / (2 * at[-1])))

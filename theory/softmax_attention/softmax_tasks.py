@@ -15,6 +15,11 @@ from .score_moments import ScoreMoments
 
 # Relative difference up to which two eigenvalues are one: what an eigensolver makes of them.
 _SAME_EIGENVALUE = 1e-10
+# Scores of tokens and matrices in units of their largest entries that rounding makes of zero.
+_SMALLEST_SCORE = 1e-14
+# Singular values of scores that are zero, relative to the largest: rounding makes 1e-16 of those of projectors, and a
+# direction this weak has its part in the loss by its own signal, which is as weak.
+_NO_SCORE = 1e-12
 
 
 class Queries(Protocol):
@@ -46,11 +51,15 @@ class SoftmaxTask(NamedTuple):
             return None
         return np.asarray(ω * rule.query_scores[node])
 
+    @property
+    def context_label_variance(self) -> float:
+        """The variance of y in the context, with its noise."""
+        return self.label_variance + self.noise_variance
+
     def product(self, rule: QueryRule, node: int, moments: ScoreMoments) -> FloatArray:
         """ρ S + (tr ΩΛ − ρ + σ²) C (H, H), times the probability of the node."""
-        label_variance = self.label_variance + self.noise_variance
         ρ = rule.along[node]
-        across = label_variance * rule.probabilities[node] - ρ
+        across = self.context_label_variance * rule.probabilities[node] - ρ
         return np.asarray(ρ * moments.second + across * moments.overlap)
 
 
@@ -64,7 +73,7 @@ def softmax_task(
     label_variance = float(np.sum(Ω * Λ))
     lengths = zip(task.context_lengths, task.context_weights.tolist(), strict=True)
     return SoftmaxTask(
-        queries=_queries(Λ, Ω, _matrix(matrix, task.dimension), query_token),
+        queries=_queries(Λ, Ω, matrix, query_token),
         # Without a context the prediction is 0.
         lengths=tuple((N, weight) for N, weight in lengths if N > 0),
         zero_loss=label_variance + task.query_noise_variance,
@@ -93,35 +102,92 @@ def refuse_other_inputs(task: Task, what: str) -> None:
         )
 
 
-def _matrix(matrix: ArrayLike | None, dimension: int) -> FloatArray:
-    """A (D, D)."""
-    if matrix is None:
-        return np.eye(dimension)
-    return finite_array(matrix, "matrix", "(D, D)", D=dimension)
+class _ScaledQueries(NamedTuple):
+    """Queries whose scores are so many times those of others."""
 
+    queries: Queries
+    unit: float
 
-def _queries(Λ: FloatArray, Ω: FloatArray, A: FloatArray, query_token: bool) -> Queries:
-    """The law of τ, α, ρ and of the query's own score, in x_q = Λ^½ z."""
-    root = symmetric_root(Λ)
-    spread = root @ A.T @ Λ @ A @ root  # τ² = zᵀ spread z
-    own_score = root @ (A + A.T) / 2 @ root
-    signal = root @ Ω @ Λ @ A @ root  # ατ = zᵀ signal z
-    along = root @ A.T @ Λ @ Ω @ Λ @ A @ root  # ρτ² = zᵀ along z
-
-    p, directions = np.linalg.eigh(spread)
-    is_positive = p > _SAME_EIGENVALUE * p[-1]
-    if not np.any(is_positive):
-        raise ValueError(
-            "matrix must give tokens different scores: here every score is zero"
+    def rule(self, nodes: int) -> QueryRule:
+        """The quadrature."""
+        rule = self.queries.rule(nodes)
+        return rule._replace(
+            deviations=self.unit * rule.deviations,
+            query_scores=self.unit * rule.query_scores,
         )
+
+
+def _queries(
+    Λ: FloatArray, Ω: FloatArray, matrix: ArrayLike | None, query_token: bool
+) -> Queries:
+    """The law of τ, α, ρ and of the query's own score.
+
+    With x in units of √s and A in units of a, scores have the unit s·a, and α and ρ stay as they are with the
+    teachers' Ω in units of 1/s: products of three Λ then are numbers whatever the units are.
+    """
+    D = len(Λ)
+    s = float(np.max(np.abs(Λ)))
+    if matrix is None:
+        if np.array_equal(Λ, s * np.eye(D)):
+            # What the lines below come to, without products of matrices.
+            label_variance = s * float(np.trace(Ω)) / D
+            return _ScaledQueries(
+                WhiteQueries(D, 1.0, 1.0, label_variance, label_variance), s
+            )
+        return _ScaledQueries(_law(_forms(Λ / s, s * Ω, np.eye(D)), query_token), s)
+    A = finite_array(matrix, "matrix", "(D, D)", D=D)
+    a = float(np.max(np.abs(A)))
+    if a == 0:
+        raise ValueError(_NO_SCORES)
+    return _ScaledQueries(_law(_forms(Λ / s, s * Ω, A / a), query_token), s * a)
+
+
+_NO_SCORES = "matrix must give tokens different scores: here every score is zero"
+
+
+class _Forms(NamedTuple):
+    """Matrices (D, D) with which scores and signals are forms in x_q = Λ^½ z.
+
+    τ² = |score z|², ατ = zᵀ signal z, ρτ² = zᵀ along z, and the query's own score is zᵀ own_score z.
+    """
+
+    score: FloatArray
+    own_score: FloatArray
+    signal: FloatArray
+    along: FloatArray
+
+
+def _forms(Λ: FloatArray, Ω: FloatArray, A: FloatArray) -> _Forms:
+    """The forms of a task with heads of the matrix A."""
+    root = symmetric_root(Λ)
+    part_along = Λ @ A @ root  # ΛA x_q
+    return _Forms(
+        score=root @ A @ root,
+        own_score=root @ (A + A.T) / 2 @ root,
+        signal=root @ Ω @ part_along,
+        along=part_along.T @ Ω @ part_along,
+    )
+
+
+def _law(forms: _Forms, query_token: bool) -> Queries:
+    """The law of τ, α, ρ and of the query's own score."""
+    # Singular values, since their squares p would lose the directions of small ones.
+    _, spreads, directions = np.linalg.svd(forms.score)
+    is_positive = spreads > _NO_SCORE * spreads[0]
+    if spreads[0] <= _SMALLEST_SCORE:
+        raise ValueError(_NO_SCORES)
     rank = int(np.sum(is_positive))
-    p, directions = p[is_positive], directions[:, is_positive]
+    p = spreads[is_positive] ** 2
     variance = float(np.mean(p))
-    k = float(np.trace(own_score)) / rank
     is_white = np.allclose(p, variance, rtol=_SAME_EIGENVALUE, atol=0)
+    k = float(np.trace(forms.own_score)) / rank
     if query_token:
+        τ_squared = forms.score.T @ forms.score
         own_score_alike = np.allclose(
-            own_score, k / variance * spread, rtol=0, atol=_SAME_EIGENVALUE * abs(k)
+            forms.own_score,
+            k / variance * τ_squared,
+            rtol=0,
+            atol=_SAME_EIGENVALUE * abs(k),
         )
         if not (is_white and own_score_alike):
             raise ValueError(
@@ -131,12 +197,12 @@ def _queries(Λ: FloatArray, Ω: FloatArray, A: FloatArray, query_token: bool) -
             )
     if is_white:
         # E[zᵀMz | χ²] = χ² tr(M)/rank for an M on these directions alone, as both are.
-        signal_share = float(np.trace(signal)) / rank
-        return WhiteQueries(
-            rank, variance, k, signal_share, float(np.trace(along)) / rank
-        )
+        signal = float(np.trace(forms.signal)) / rank
+        along = float(np.trace(forms.along)) / rank
+        return WhiteQueries(rank, variance, k, signal, along)
+    basis = directions[is_positive].T  # (D, rank)
     return GeneralQueries(
         p,
-        np.einsum("di,de,ei->i", directions, signal, directions),
-        np.einsum("di,de,ei->i", directions, along, directions),
+        np.sum(basis * (forms.signal @ basis), axis=0),
+        np.sum(basis * (forms.along @ basis), axis=0),
     )
