@@ -155,7 +155,7 @@ def contracted_fourth_moments(task: Task, T: FloatArray) -> FloatArray:
     """
     S = (T + T.T) / 2
     Λ = task.covariance
-    total = _central_fourth(task, S)
+    total = central_contraction(task, S)
     μ = task.input_mean
     if not np.any(μ):
         return total
@@ -183,7 +183,7 @@ def _pool_fourth_moments(pool: Pool) -> FloatArray:
 
 
 # Long because each kind of law has its formula.
-def _central_fourth(task: Task, S: FloatArray) -> FloatArray:
+def central_contraction(task: Task, S: FloatArray) -> FloatArray:
     """E[(yᵀSy) y yᵀ] of y = Λ^½ z, S symmetric: (2 ΛSΛ + tr(SΛ) Λ) for Gaussian y."""
     Λ = task.covariance
     inputs = task.inputs

@@ -5,19 +5,44 @@ The heads of its symmetric family are B_h = (ω_h 1; 0), a_h = (0, μ_h): two nu
 
 from .approximate_losses import approximate_loss
 from .exact_losses import exact_loss
+from .exact_optima import best_exact_values, exact_optimum, single_head_minima
 from .head_scalars import HeadScalars, common_matrix, head_scalars
-from .losses_of_heads import ExactLoss, HeadGradient, HeadLoss
+from .losses_of_heads import ExactLoss, HeadGradient, HeadLoss, HeadOptimum
+from .optima import (
+    LeadingOptimum,
+    best_values,
+    exact_slope_at_zero,
+    infimum,
+    leading_optimum,
+    same_sign_bound,
+    single_head_optimum,
+    two_head_optimum,
+    two_head_slope,
+)
 from .reduced_flows import ReducedFlow, reduced_flow
 
 __all__ = [
     "ExactLoss",
     "HeadGradient",
     "HeadLoss",
+    "HeadOptimum",
     "HeadScalars",
+    "LeadingOptimum",
     "ReducedFlow",
     "approximate_loss",
+    "best_exact_values",
+    "best_values",
     "common_matrix",
     "exact_loss",
+    "exact_optimum",
+    "exact_slope_at_zero",
     "head_scalars",
+    "infimum",
+    "leading_optimum",
     "reduced_flow",
+    "same_sign_bound",
+    "single_head_minima",
+    "single_head_optimum",
+    "two_head_optimum",
+    "two_head_slope",
 ]

@@ -16,7 +16,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ...runtime.arrays import FloatArray
-from ...runtime.checks import true_or_false, whole_number
+from ...runtime.checks import (
+    finite_array,
+    positive_number,
+    true_or_false,
+    whole_number,
+)
 from ...task import Task
 from ..call_order import require_task_first
 from .head_scalars import checked_head_scalars
@@ -46,6 +51,8 @@ _GRID_ERROR = 1e-12
 _REPORTED_GRID_ERROR = 6e-12
 # With a coarser grid the substitutions are not worth their name.
 _LARGEST_NODE_ERROR = 1e-4
+# Singular values of the products below this one, relative to the largest, are what the quadrature makes of 0.
+_SMALLEST_SINGULAR = 1e-12
 # Roundings that add up in a product.
 _ROUNDINGS = 8
 _ROUNDING = 1e-15
@@ -106,6 +113,37 @@ def _check_nodes(nodes: int) -> None:
         )
 
 
+def value_averages(
+    task: Task,
+    omega: ArrayLike,
+    *,
+    query_token: bool = False,
+    matrix: ArrayLike | None = None,
+    nodes: int = 28,
+    error: float = _GRID_ERROR,
+    gradient: bool = False,
+) -> "ValueAverages":
+    """The exact loss as a function of μ at the `omega` (H,): a quadratic form, of which best μ and losses follow.
+
+    Arguments and refusals are those of `exact_loss`; `nodes` stay as they are given, so that the form changes smoothly
+    with ω. `error` is what the grids over tokens may be off by: larger ones are faster. With `gradient` the
+    derivatives by ω are there, too.
+
+    >>> from attndyn import Task
+    >>> task = Task([1] * 5, teacher_covariance=np.eye(5) / 5, noise_variance=0.1, context_length=40)
+    >>> form = value_averages(task, [0.13, -0.13])
+    >>> round(form.loss(1.1, form.best_μ()), 7)
+    0.2429878
+    """
+    require_task_first("value_averages(task, omega)", task, omega)
+    ω = finite_array(omega, "omega", "(H,)")
+    heads = softmax_task(task, matrix, true_or_false(query_token, "query_token"))
+    wants_gradient = true_or_false(gradient, "gradient")
+    _check_nodes(nodes)
+    positive_number(error, "error")
+    return _averages(heads, ω, nodes, error, wants_gradient)
+
+
 class _Point(NamedTuple):
     """Loss and gradient at one ω and μ (H,); the gradient is empty where it was not asked for."""
 
@@ -161,7 +199,7 @@ def _first_above(value: float, table: tuple[tuple[float, int], ...]) -> int:
     return next(entry for limit, entry in table if value <= limit)
 
 
-class _Averages(NamedTuple):
+class ValueAverages(NamedTuple):
     """The loss as a function of μ: L(0) − 2 μᵀ signal + μᵀ products μ.
 
     `signal` E[α g] (H,) and `products` E[ρ S + (tr ΩΛ − ρ + σ²) C] (H, H), over queries and context lengths; their
@@ -185,6 +223,12 @@ class _Averages(NamedTuple):
         """∂L/∂ω (H,)."""
         return np.asarray(2 * μ * (self.products_by_ω @ μ - self.signal_by_ω))
 
+    def best_μ(self) -> FloatArray:
+        """The μ (H,) of least loss, the shortest one where several have it, as at equal or vanishing ω."""
+        return np.asarray(
+            np.linalg.lstsq(self.products, self.signal, rcond=_SMALLEST_SINGULAR)[0]
+        )
+
     def rounding(self, μ: FloatArray) -> float:
         """What rounding of the products makes of the loss."""
         size = np.abs(μ) @ np.abs(self.products) @ np.abs(μ)
@@ -197,12 +241,12 @@ def _averages(
     nodes: int,
     tolerance: float,
     wants_gradient: bool = False,
-) -> _Averages:
+) -> ValueAverages:
     """The averages by the rule with so many nodes, whose moments are off by less than the tolerance on average."""
     rule = heads.queries.rule(nodes)
     refuse_large_scores(rule, ω)
     H = len(ω)
-    sums = _Averages(np.zeros(H), np.zeros((H, H)), np.zeros(H), np.zeros((H, H)))
+    sums = ValueAverages(np.zeros(H), np.zeros((H, H)), np.zeros(H), np.zeros((H, H)))
     for length, weight in heads.lengths:
         for node, τ in enumerate(rule.deviations):
             α = weight * rule.signals[node]

@@ -77,3 +77,34 @@ class ExactLoss(HeadLoss):
 
     def _title(self) -> str:
         return "Exact loss of softmax heads"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class HeadOptimum(Displayed):
+    """The best softmax heads of some kind: their `omega` and `mu` (H,), their `loss` and its `error`.
+
+    `step` is 0 unless the least loss is a limit: heads ±γ with γ → 0 and μ → ∞ then take this debiased gradient step
+    beside the heads that stay finite. `float(…)` reads the loss.
+    """
+
+    omega: FloatArray
+    mu: FloatArray
+    loss: float
+    error: float = 0.0
+    step: float = 0.0
+
+    def __float__(self) -> float:
+        return self.loss
+
+    def to_dict(self) -> dict[str, Any]:
+        """The heads as lists, and the numbers."""
+        heads = {"omega": self.omega.tolist(), "mu": self.mu.tolist()}
+        return heads | {"loss": self.loss, "error": self.error, "step": self.step}
+
+    def summary(self) -> Summary:
+        """The heads, and their loss."""
+        rows = {"ω": array_summary(self.omega), "μ": array_summary(self.mu)}
+        if self.step != 0:
+            rows["debiased step"] = f"{self.step:.6g}"
+        rows["loss"] = f"{self.loss:.9g}"
+        return Summary("Optimum of softmax heads", rows)

@@ -11,15 +11,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..models.divisors import attention_divisor
-from ..models.protocol import Parametrization
-from ..runtime.arrays import FloatArray
-from ..runtime.checks import check_finite, real_array, refuse_wrong_order
-from ..runtime.covariances import smallest_eigenvalue, symmetric_root
-from ..runtime.decimals import nonnegative, symmetric
-from ..task import Task
-from ..teachers import Pool
-from .moments.population_loss import direction_indices, invariant_population
+from ...models.divisors import attention_divisor
+from ...models.protocol import Parametrization
+from ...runtime.arrays import FloatArray
+from ...runtime.checks import check_finite, real_array, refuse_wrong_order
+from ...runtime.covariances import smallest_eigenvalue, symmetric_root
+from ...runtime.decimals import nonnegative, symmetric
+from ...task import Task
+from ...teachers import Pool
+from ..moments.population_loss import direction_indices, invariant_population
 
 Prompts = tuple[FloatArray, FloatArray, FloatArray]
 

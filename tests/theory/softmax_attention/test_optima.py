@@ -1,0 +1,192 @@
+"""Closed optima of the approximate loss against minimisation, limits and bounds."""
+
+import math
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy.optimize import minimize
+
+from attndyn import Task
+from attndyn.teachers import Pool
+from attndyn.theory.softmax_attention import (
+    approximate_loss,
+    best_values,
+    exact_slope_at_zero,
+    infimum,
+    leading_optimum,
+    same_sign_bound,
+    single_head_optimum,
+    two_head_optimum,
+    two_head_slope,
+)
+
+
+def white(dimension=5, length=40, noise=0.1, **settings):
+    return Task(
+        [1] * dimension,
+        teacher_covariance=np.eye(dimension) / dimension,
+        noise_variance=noise,
+        context_length=length,
+        **settings,
+    )
+
+
+def hostile_task():
+    """Inputs of variance 2.5, labels of variance .9 · 2.5, no noise in the query's label, and three lengths."""
+    return Task(
+        [2.5] * 3,
+        teacher_covariance=np.diag([0.6, 0.3, 0.0]),
+        noise_variance=0.4,
+        query_noise_variance=0.0,
+        context_length={0: 0.2, 4: 0.3, 9: 0.5},
+    )
+
+
+def minimised(task, heads, seeds=3):
+    """The least approximate loss that BFGS finds from some starts."""
+
+    def loss_and_gradient(point):
+        ω, μ = point[:heads], point[heads:]
+        loss = approximate_loss(task, ω, μ, gradient=True)
+        return float(loss), np.concatenate(loss.gradient)
+
+    scale = 1 / task.covariance[0, 0]
+    rng = np.random.default_rng(0)
+    starts = rng.normal(size=(seeds, 2 * heads)) * 0.4 * scale
+    # e^(D ω²) of a line search must stay a number.
+    bounds = [(-2 * scale, 2 * scale)] * heads + [(None, None)] * heads
+    found = [
+        minimize(
+            loss_and_gradient, start, jac=True, method="L-BFGS-B", bounds=bounds,
+            options={"maxiter": 100},
+        ).fun
+        for start in starts
+    ]  # fmt: skip
+    return min(found)
+
+
+@pytest.mark.parametrize("task", [white(), hostile_task()], ids=["white", "hostile"])
+def test_single_heads_are_minima(task):
+    optimum = single_head_optimum(task)
+    assert_allclose(
+        float(approximate_loss(task, optimum.omega, optimum.mu)), optimum.loss
+    )
+    assert_allclose(minimised(task, 1), optimum.loss, rtol=1e-6)
+    assert_allclose(infimum(task, 1), optimum.loss)
+    assert_allclose(best_values(task, optimum.omega).mu, optimum.mu)
+    # Without e in it the loss is another one.
+    assert infimum(task, 2) < optimum.loss - 0.01
+
+
+def test_values_of_another_derivation():
+    optimum = single_head_optimum(white())
+    assert_allclose(optimum.omega, 0.447214, atol=5e-7)
+    # It printed 1.627692, where √5/(1 + 5.5e/40) is 1.6276947.
+    assert_allclose(optimum.mu, 1.627692, atol=3e-6)
+    assert_allclose(optimum.loss, 0.372073, atol=5e-7)
+    assert_allclose(infimum(white(), 2), 0.220879, atol=5e-7)
+
+
+@pytest.mark.parametrize("task", [white(), hostile_task()], ids=["white", "hostile"])
+def test_pairs_have_their_closed_form(task):
+    for γ in (0.05, 0.3, 0.6):
+        optimum = two_head_optimum(task, γ)
+        direct = best_values(task, [γ, -γ])
+        assert_allclose(direct.mu, optimum.mu, rtol=1e-10)
+        assert_allclose(direct.loss, optimum.loss, rtol=1e-12)
+        step = 1e-5
+        difference = (
+            two_head_optimum(task, γ + step).loss
+            - two_head_optimum(task, γ - step).loss
+        ) / (2 * step)
+        assert_allclose(two_head_slope(task, γ), difference, rtol=1e-5)
+        assert difference > 0
+
+
+def test_pairs_reach_the_infimum_at_zero_alone():
+    task = white()
+    losses = [two_head_optimum(task, γ).loss for γ in (1e-150, 1e-4, 1e-2, 0.1, 0.4)]
+    assert losses[0] == pytest.approx(infimum(task, 2), abs=1e-15)
+    assert np.all(np.diff(losses) >= 0)
+    excess = (
+        np.array([two_head_optimum(task, γ).loss for γ in (0.02, 0.04)]) - losses[0]
+    )
+    # Excess κDη*²s²/6 with s = Dγ², so of order four in γ.
+    assert math.log2(excess[1] / excess[0]) == pytest.approx(4, abs=0.01)
+    s, κ, η = 5 * 0.02**2, 1.1 / 40, 1 / (1 + 5 * 1.1 / 40)
+    assert excess[0] == pytest.approx(κ * 5 * η**2 * s**2 / 6, rel=1e-3)
+    small = two_head_slope(task, 1e-4)
+    assert small == pytest.approx(4 * κ * 5 * η**2 * 25 * 1e-12 / 6, rel=1e-6)
+
+
+@pytest.mark.parametrize("heads", [2, 4])
+def test_no_heads_fall_below_the_infimum(heads):
+    task = hostile_task()
+    # Minimisers run away to ω → 0.
+    assert infimum(task, heads) < minimised(task, heads) < infimum(task, heads) + 5e-3
+
+
+def test_no_heads_of_one_sign_fall_below_the_barrier():
+    rng = np.random.default_rng(4)
+    for task in (white(), hostile_task()):
+        bound = same_sign_bound(task)
+        lowest = np.inf
+        for heads in (1, 2, 3, 6):
+            ω = rng.normal(size=(400, heads)) * rng.choice([0.1, 0.4, 0.8], (400, 1))
+            μ = np.abs(rng.normal(size=(400, heads))) * rng.choice(
+                [0.3, 1, 3], (400, 1)
+            )
+            losses = approximate_loss(task, ω, μ).loss
+            lowest = min(lowest, losses.min())
+            assert np.all(losses >= bound - 1e-12)
+        assert lowest < bound * 1.2
+        # Signs of both kinds do.
+        pair = two_head_optimum(task, 0.1)
+        assert pair.loss < bound
+
+
+def test_equal_heads_share_their_value():
+    """At equal ω the form is singular, and the shortest μ is equal, too."""
+    one, two = best_values(white(), [0.4]), best_values(white(), [0.4, 0.4])
+    assert_allclose(two.mu, one.mu[0] / 2, rtol=1e-10)
+    assert_allclose(two.loss, one.loss)
+
+
+def test_leading_orders_of_another_derivation():
+    for D, N, gain in (
+        (5, 40, 2.65e-5),
+        (5, 160, 5.0e-7),
+        (20, 160, 1.66e-7),
+        (80, 640, 7.59e-10),
+    ):
+        assert_allclose(leading_optimum(white(D, N)).gain, gain, rtol=5e-3)
+    assert_allclose(leading_optimum(white(5, 160)).gamma, 0.0313, atol=5e-5)
+
+
+def test_leading_order_follows_from_the_slope():
+    """A parabola in γ² of this slope and this minimum has half of slope·γ*² as its gain."""
+    for task in (white(), white(7, 12, noise=0.6)):
+        optimum = leading_optimum(task)
+        half = -exact_slope_at_zero(task) * optimum.gamma**2 / 2
+        N = task.context_lengths[0]
+        assert_allclose(optimum.gain, half * N / (N - 1), rtol=1e-12)
+
+
+def test_refusals():
+    with pytest.raises(ValueError, match="known for white inputs"):
+        single_head_optimum(Task([2, 1], context_length=5))
+    with pytest.raises(ValueError, match="needs labels that a context tells of"):
+        single_head_optimum(Task([1, 1], teachers=Pool([[0.0, 0.0]]), context_length=5))
+    with pytest.raises(ValueError, match="gamma must be positive"):
+        two_head_optimum(white(), 0.0)
+    with pytest.raises(ValueError, match=r"e\^\(D ω²\)"):
+        two_head_slope(white(), 20.0)
+    with pytest.raises(ValueError, match="heads must be a whole number"):
+        infimum(white(), 0)
+    with pytest.raises(ValueError, match="one context length"):
+        leading_optimum(white(length="2..5"))
+    with pytest.raises(ValueError, match="at least 2 tokens"):
+        exact_slope_at_zero(white(length=1))
+    with pytest.raises(TypeError, match="call infimum"):
+        infimum(2, white())
