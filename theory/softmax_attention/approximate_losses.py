@@ -95,11 +95,11 @@ def approximate_loss(
     white = white_task(task, "the approximate loss of softmax heads")
     wants_gradient = true_or_false(gradient, "gradient")
     refuse_large_exponents(white, ω)
-    loss = _loss(white, ω, μ)
+    loss = approximate_values(white, ω, μ)
     return HeadLoss(loss, approximate_gradient(white, ω, μ) if wants_gradient else None)
 
 
-def _loss(white: WhiteTask, ω: FloatArray, μ: FloatArray) -> FloatArray:
+def approximate_values(white: WhiteTask, ω: FloatArray, μ: FloatArray) -> FloatArray:
     """L̃ (…) at ω, μ (…, H)."""
     ω = white.input_variance * ω
     v = white.share_with_context * white.label_variance

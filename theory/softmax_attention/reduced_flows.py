@@ -8,7 +8,6 @@ Flow time is 2η a step, as everywhere. He et al. 2025 (arXiv 2503.12734) follow
 approximate loss: their time is this flow time. The family is invariant, so on the exact loss nothing is neglected.
 """
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,15 +28,9 @@ from ...runtime.files import AnyPath, as_path, read_arrays, write_atomically
 from ...runtime.time_axis import draw_losses, line_style
 from ...task import Task
 from ..call_order import require_task_first
-from ..ode import Field, flow_times
-from .approximate_losses import (
-    WhiteTask,
-    approximate_gradient,
-    approximate_hessian,
-    approximate_loss,
-    white_task,
-)
-from .exact_losses import exact_loss
+from ..ode import flow_times
+from .approximate_losses import refuse_large_exponents, white_task
+from .head_paths import approximate_path, exact_path, path_times
 from .head_scalars import checked_head_scalars
 
 if TYPE_CHECKING:
@@ -55,11 +48,6 @@ _EQUATIONS = (
     r"\dot\mu_h = -\tfrac12 \partial L/\partial\mu_h"
 )
 _SERIES = ("flow_time", "omega", "mu", "loss")
-# Relative accuracy of a step: in the valley terms of the gradient cancel, which costs digits, and the gradient of the
-# exact loss is known to about 1e-11.
-_APPROXIMATE_TOLERANCE = 1e-11
-_EXACT_TOLERANCE = 1e-9
-_MOST_STEPS = 10**5
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -192,18 +180,18 @@ def reduced_flow(
     white = white_task(task, f"the reduced flow on the {loss} loss")
     ρ = _metric(metric, task.dimension)
     reads_query = true_or_false(query_token, "query_token")
+    if reads_query and loss == "approximate":
+        raise ValueError(
+            "the approximate loss holds without the query's token: leave query_token out, or use loss='exact'"
+        )
+    refuse_large_exponents(white, ω)
     start = np.concatenate([ω, μ])
+    all_times = path_times(times, white.label_variance * np.sqrt(ρ))
     if loss == "approximate":
-        if reads_query:
-            raise ValueError(
-                "the approximate loss holds without the query's token: leave query_token out, or use loss='exact'"
-            )
-        states = _approximate_states(white, start, times, ρ)
-        losses = approximate_loss(task, *_parts(states)).loss
+        path = approximate_path(white, start, all_times, ρ)
     else:
-        states = _exact_states(task, start, times, ρ, reads_query)
-        losses = exact_loss(task, *_parts(states), query_token=reads_query).loss
-    return ReducedFlow(times, *_parts(states), losses, kind=loss, metric=ρ)
+        path = exact_path(task, start, all_times, ρ, reads_query)
+    return ReducedFlow(*path.at(times), kind=loss, metric=ρ)
 
 
 def _metric(metric: str | float, dimension: int) -> float:
@@ -212,83 +200,3 @@ def _metric(metric: str | float, dimension: int) -> float:
         check_choice(metric, "metric", METRICS)
         return 1 / dimension if metric == "matrix" else 1.0
     return positive_number(metric, "metric")
-
-
-def _parts(states: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """ω and μ (…, H) of states (…, 2H)."""
-    H = states.shape[-1] // 2
-    return states[..., :H], states[..., H:]
-
-
-def _rates(ρ: float, H: int) -> FloatArray:
-    """What ∂L/∂(ω, μ) is multiplied by (2H,)."""
-    return np.concatenate([np.full(H, -ρ / 2), np.full(H, -0.5)])
-
-
-def _approximate_states(
-    white: WhiteTask, start: FloatArray, times: FloatArray, ρ: float
-) -> FloatArray:
-    """The states (T, 2H) on the approximate loss, whose second derivatives are known."""
-    rates = _rates(ρ, len(start) // 2)
-
-    def rate(state: FloatArray) -> FloatArray:
-        by_ω, by_μ = approximate_gradient(white, *_parts(state))
-        return rates * np.concatenate([by_ω, by_μ])
-
-    def jacobian(state: FloatArray) -> FloatArray:
-        return rates[:, None] * approximate_hessian(white, *_parts(state))
-
-    return _integrated(rate, start, times, (_APPROXIMATE_TOLERANCE, jacobian))
-
-
-def _exact_states(
-    task: Task, start: FloatArray, times: FloatArray, ρ: float, query_token: bool
-) -> FloatArray:
-    """The states (T, 2H) on the exact loss."""
-    rates = _rates(ρ, len(start) // 2)
-
-    def rate(state: FloatArray) -> FloatArray:
-        gradient = exact_loss(
-            task, *_parts(state), query_token=query_token, gradient=True
-        ).gradient
-        assert gradient is not None
-        return rates * np.concatenate([gradient.omega, gradient.mu])
-
-    return _integrated(rate, start, times, (_EXACT_TOLERANCE, None))
-
-
-def _integrated(
-    rate: Field,
-    start: FloatArray,
-    times: FloatArray,
-    accuracy: tuple[float, Field | None],
-) -> FloatArray:
-    """Solution (T, n) by Adams' methods, and Gear's where the equations are stiff, which they are in the valley.
-
-    `accuracy` is the relative tolerance of a step, and the Jacobian of the rate where it is known.
-    """
-    from scipy.integrate import ODEintWarning, odeint
-
-    tolerance, jacobian = accuracy
-    increasing, places = np.unique(np.append(0.0, times), return_inverse=True)
-    if len(increasing) == 1:
-        return np.tile(start, (len(times), 1))
-    smallest = float(np.min(np.abs(start[start != 0]), initial=1.0))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", ODEintWarning)
-        try:
-            solution = odeint(
-                lambda _, state: rate(state),
-                start,
-                increasing,
-                Dfun=None if jacobian is None else lambda _, state: jacobian(state),
-                tfirst=True,
-                rtol=tolerance,
-                atol=tolerance * smallest,
-                mxstep=_MOST_STEPS,
-            )
-        except ODEintWarning as warning:
-            raise ArithmeticError(
-                f"the reduced flow could not be integrated to flow time {increasing[-1]:g}: {warning}"
-            ) from None
-    return np.asarray(solution[places[1:]])

@@ -1,0 +1,207 @@
+"""Reduced flows against explicit steps of the losses, the numbers of another integration, and their limits."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from attndyn import Task
+from attndyn.theory.softmax_attention import (
+    ReducedFlow,
+    approximate_loss,
+    exact_loss,
+    reduced_flow,
+)
+from attndyn.theory.softmax_attention.exact_tables import exact_table
+
+
+def white(dimension, length, noise=0.1):
+    """The task of He et al.: x ~ N(0, 1), w ~ N(0, 1/D)."""
+    return Task(
+        [1] * dimension,
+        teacher_covariance=np.eye(dimension) / dimension,
+        noise_variance=noise,
+        context_length=length,
+    )
+
+
+def explicit_steps(gradient_at, start, step, count, rho):
+    """`count` steps of size `step` of flow time by RK4: another integrator."""
+    H = len(start) // 2
+    rates = np.repeat([-rho / 2, -0.5], H)
+
+    def rate(state):
+        gradient = gradient_at(state[:H], state[H:])
+        return rates * np.concatenate([gradient.omega, gradient.mu])
+
+    state = np.array(start)
+    for _ in range(count):
+        first = rate(state)
+        second = rate(state + step / 2 * first)
+        third = rate(state + step / 2 * second)
+        fourth = rate(state + step * third)
+        state = state + step / 6 * (first + 2 * second + 2 * third + fourth)
+    return state
+
+
+# ---- the table of the exact loss ----
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["context", "query token"])
+def table(request):
+    """Heads up to ω = 0.5 at a size where a table costs little."""
+    return exact_table(white(3, 12), 0.5, query_token=request.param), request.param
+
+
+def test_a_table_is_the_quadrature_itself(table):
+    table, query_token = table
+    rng = np.random.default_rng(4)
+    ω = rng.uniform(-0.5, 0.5, (3, 3))
+    μ = rng.normal(size=(3, 3))
+    exact = exact_loss(white(3, 12), ω, μ, query_token=query_token, gradient=True)
+    assert_allclose(table.loss(ω, μ), exact.loss, atol=2e-9)
+    gradient = table.gradient(ω, μ)
+    assert_allclose(gradient.mu, exact.gradient.mu, atol=1e-8)
+    assert_allclose(gradient.omega, exact.gradient.omega, atol=3e-8)
+
+
+def test_second_derivatives_of_a_table_are_differences_of_its_gradient(table):
+    table, _ = table
+    point = np.array([0.31, -0.2, 0.05, 0.9, -1.1, 0.4])
+    step = 1e-5
+
+    def gradient(state):
+        return np.concatenate(table.gradient(state[:3], state[3:]))
+
+    differences = [
+        (gradient(point + step * unit) - gradient(point - step * unit)) / (2 * step)
+        for unit in np.eye(6)
+    ]
+    hessian = table.hessian(point[:3], point[3:])
+    assert_allclose(hessian, hessian.T, atol=1e-10)
+    assert_allclose(hessian, differences, atol=1e-7)
+
+
+# ---- flows ----
+
+
+@pytest.mark.parametrize("query_token", [False, True])
+def test_the_exact_flow_is_that_of_explicit_steps(query_token):
+    """RK4 at steps 3 and 1.5 of flow time: the difference to the flow falls 16-fold."""
+    task = white(5, 40)
+    start = [0.1, -0.12, 0.1, -0.08]
+    flow = reduced_flow(task, start[:2], start[2:], [12.0], query_token=query_token)
+    end = np.concatenate([flow.omega[0], flow.mu[0]])
+
+    def gradient(ω, μ):
+        return exact_loss(
+            task, ω, μ, query_token=query_token, gradient=True, nodes=14
+        ).gradient
+
+    coarse, fine = (
+        np.max(np.abs(explicit_steps(gradient, start, step, int(12 / step), 0.2) - end))
+        for step in (3.0, 1.5)
+    )
+    assert fine < 2e-4
+    assert 10 < coarse / fine < 40
+
+
+@pytest.mark.parametrize(("metric", "rho"), [("matrix", 0.2), ("euclidean", 1.0)])
+def test_the_approximate_flow_is_that_of_explicit_steps(metric, rho):
+    task = white(5, 40)
+    start = [0.05, -0.02, 0.08, 0.03, -0.1, 0.02]
+    flow = reduced_flow(
+        task, start[:3], start[3:], [30], loss="approximate", metric=metric
+    )
+    end = np.concatenate([flow.omega[0], flow.mu[0]])
+
+    def gradient(ω, μ):
+        return approximate_loss(task, ω, μ, gradient=True).gradient
+
+    coarse, fine = (
+        np.max(np.abs(explicit_steps(gradient, start, step, int(30 / step), rho) - end))
+        for step in (0.2, 0.1)
+    )
+    assert fine < 1e-5
+    assert 10 < coarse / fine < 40
+
+
+def test_the_exact_flow_ends_on_the_finite_optimum():
+    """γ = .0713, μ = 6.18, loss .24282410 of two heads, where the approximate flow goes on for ever."""
+    task = white(5, 40)
+    flow = reduced_flow(task, [0.1, -0.12], [0.1, -0.08], [1e5, 1e8])
+    assert_allclose(np.abs(flow.omega[1]), 0.0713, atol=1e-4)
+    assert_allclose(np.abs(flow.mu[1]), 6.18, atol=1e-2)
+    assert abs(flow.loss[1] - 0.24282410) < 1e-8
+    assert flow.loss[0] > flow.loss[1] + 1e-6
+    gradient = exact_loss(task, flow.omega[1], flow.mu[1], gradient=True).gradient
+    assert np.max(np.abs(gradient.omega)) < 1e-7
+
+
+TAILS = [
+    # ω, n₊, n₋, metric, s over its law at t = 1e4, 1e6, 1e8
+    ([0.01, -0.01], 1, 1, "euclidean", [1.0032, 1.00015, 1.000007]),
+    ([0.01, 0.02, -0.01, -0.015], 2, 2, "euclidean", [1.0053, 1.00026, 1.00001]),
+    ([0.01] + [-0.01] * 7, 1, 7, "matrix", [1.037, 1.0021, 1.0001]),
+]
+
+
+@pytest.mark.parametrize(("omega", "positive", "negative", "metric", "expected"), TAILS)
+def test_the_tail_falls_as_the_cube_root_of_time(
+    omega, positive, negative, metric, expected
+):
+    task = white(5, 40)
+    times = np.array([1e4, 1e6, 1e8])
+    flow = reduced_flow(task, omega, omega, times, loss="approximate", metric=metric)
+    s = 5 * np.mean(flow.omega**2, axis=1)
+    n_eff = 2 * positive * negative / (positive + negative)
+    law = (4 * 1.1 / 40 * n_eff * times) ** (-1 / 3)
+    assert_allclose(s / law, expected, rtol=0, atol=5e-4)
+    assert_allclose(s[1:] / law[1:], expected[1:], rtol=0, atol=5e-5)
+    assert abs(s[2] / law[2] - expected[2]) < 3e-6
+    if positive != negative:
+        half = (4 * 1.1 / 40 * len(omega) / 2 * times) ** (-1 / 3)
+        assert np.all(np.abs(s / half - 1) > 0.2)
+
+
+def test_a_flow_at_time_0_is_its_start():
+    task = white(5, 40)
+    flow = reduced_flow(task, [0.1], [0.2], [0.0, 0.0], loss="approximate")
+    assert_allclose(flow.omega, 0.1)
+    assert_allclose(flow.loss, float(approximate_loss(task, [0.1], [0.2])), rtol=1e-12)
+
+
+def test_flows_at_times_in_any_order():
+    flow = reduced_flow(
+        white(5, 40), [0.1, -0.1], [0.1, -0.1], [5.0, 1.0, 5.0], loss="approximate"
+    )
+    assert flow.omega[0, 0] == flow.omega[2, 0]
+    assert flow.omega[0, 0] > flow.omega[1, 0]
+
+
+def test_flows_are_stored(tmp_path):
+    flow = reduced_flow(
+        white(5, 40), [0.1, -0.1], [0.1, -0.1], [0, 1.0], loss="approximate"
+    )
+    again = ReducedFlow.load(flow.save(tmp_path / "flow.npz"))
+    assert again.to_dict() == flow.to_dict()
+    np.savez(tmp_path / "other.npz", omega=np.zeros(2))
+    with pytest.raises(ValueError, match="is no reduced flow"):
+        ReducedFlow.load(tmp_path / "other.npz")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"loss": "approx"}, "loss must be one of"),
+        ({"metric": "riemann"}, "metric must be one of"),
+        ({"metric": -1.0}, "metric must be"),
+        ({"loss": "approximate", "query_token": True}, "leave query_token out"),
+        ({"omega": [0.1]}, "one entry for each head"),
+        ({"omega": [50.0, 0.0]}, "beyond the largest number"),
+        ({"flow_time": [-1.0]}, "flow_time must be finite and zero or more"),
+    ],
+)
+def test_what_has_no_flow_is_refused(arguments, message):
+    given = {"omega": [0.1, -0.1], "mu": [0.1, -0.1], "flow_time": [1.0]} | arguments
+    with pytest.raises(ValueError, match=message):
+        reduced_flow(white(5, 40), **given)

@@ -1,0 +1,214 @@
+"""Gradient flow of softmax heads integrated: paths of ω and μ on a loss whose derivatives are known.
+
+dω_h/dt = −(ρ/2) ∂L/∂ω_h and dμ_h/dt = −½ ∂L/∂μ_h. The equations are stiff once the heads are in the valley, where μ_h
+follows ω_h at rates that are 10⁵ times those of the valley.
+"""
+
+import warnings
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from ...runtime.arrays import FloatArray
+from ...task import Task
+from .approximate_losses import (
+    WhiteTask,
+    approximate_gradient,
+    approximate_hessian,
+    approximate_values,
+)
+from .exact_losses import exact_loss
+from .exact_tables import ExactTable, exact_table
+from .losses_of_heads import ExactLoss, HeadGradient
+
+# Relative accuracy of a step: that of the tables for the exact loss. At 1e-12 the solver takes steps as small as the
+# fast rates to the end, with four heads 10⁷ of them.
+_APPROXIMATE_TOLERANCE, _EXACT_TOLERANCE = 1e-10, 1e-9
+_MOST_STEPS = 2 * 10**4
+# A path has a point whenever the time has grown by this ratio, which is less than its phases last, from a time on that
+# is short beside the growth.
+_TIME_RATIO = 1.02
+_FIRST_TIME = 1e-2
+# The largest |ω| of a path on the exact loss in units of the approximate one's, which is smaller: 1.16 for the optimum
+# of one head at D = 5, N = 40, and 1.44 at N = 20.
+_ROOM = 1.5
+_ROUNDS = 5
+# Relative difference of a table to the quadrature itself, at checked points of a path, that is enough.
+_ENOUGH = 1e-8
+
+
+class SmoothLoss(Protocol):
+    """A loss of softmax heads with analytic derivatives."""
+
+    def loss(self, ω: FloatArray, μ: FloatArray) -> FloatArray:
+        """The loss (…) at ω, μ (…, H)."""
+
+    def gradient(self, ω: FloatArray, μ: FloatArray) -> HeadGradient:
+        """Its derivatives by ω and μ, at ω, μ (…, H)."""
+
+    def hessian(self, ω: FloatArray, μ: FloatArray) -> FloatArray:
+        """Its second derivatives (2H, 2H) by (ω, μ), at ω, μ (H,)."""
+
+
+class ApproximateLoss(NamedTuple):
+    """L̃ of a white task as a smooth loss."""
+
+    white: WhiteTask
+
+    def loss(self, ω: FloatArray, μ: FloatArray) -> FloatArray:
+        """The loss (…) at ω, μ (…, H)."""
+        return approximate_values(self.white, ω, μ)
+
+    def gradient(self, ω: FloatArray, μ: FloatArray) -> HeadGradient:
+        """Its derivatives by ω and μ, at ω, μ (…, H)."""
+        return approximate_gradient(self.white, ω, μ)
+
+    def hessian(self, ω: FloatArray, μ: FloatArray) -> FloatArray:
+        """Its second derivatives (2H, 2H) by (ω, μ), at ω, μ (H,)."""
+        return approximate_hessian(self.white, ω, μ)
+
+
+class HeadPath(NamedTuple):
+    """ω, μ (T, H) and the loss (T,) at flow times (T,), which increase from 0."""
+
+    flow_time: FloatArray
+    omega: FloatArray
+    mu: FloatArray
+    loss: FloatArray
+
+    def at(self, times: FloatArray) -> "HeadPath":
+        """The path at some of its times, in any order."""
+        places = np.searchsorted(self.flow_time, times)
+        return HeadPath(*(series[places] for series in self))
+
+
+def path_times(times: FloatArray, rate: float) -> FloatArray:
+    """These flow times, 0, and between them so many that no phase is missed; `rate` is that of the growth from 0."""
+    latest = float(np.max(times, initial=0.0))
+    first = _FIRST_TIME / rate
+    if latest <= first:
+        return np.unique(np.append(0.0, times))
+    count = int(np.log(latest / first) / np.log(_TIME_RATIO)) + 2
+    between = np.geomspace(first, latest, count)
+    return np.unique(np.concatenate([[0.0], between[:-1], times]))
+
+
+def approximate_path(
+    white: WhiteTask, start: FloatArray, times: FloatArray, ρ: float
+) -> HeadPath:
+    """The path on the approximate loss, as `head_path`."""
+    loss = ApproximateLoss(white)
+    return head_path(loss, start, times, ρ, tolerance=_APPROXIMATE_TOLERANCE)
+
+
+def head_path(
+    loss: SmoothLoss,
+    start: FloatArray,
+    times: FloatArray,
+    ρ: float,
+    *,
+    tolerance: float,
+) -> HeadPath:
+    """The path from `start` (ω, μ) (2H,) at increasing times (T,) of which the first is 0.
+
+    By Adams' methods, and Gear's where the equations are stiff. ArithmeticError if they cannot be integrated.
+    """
+    from scipy.integrate import ODEintWarning, odeint
+
+    H = len(start) // 2
+    rates = np.repeat([-ρ / 2, -0.5], H)  # of ∂L/∂(ω, μ)
+
+    def rate(_: float, state: FloatArray) -> FloatArray:
+        return rates * np.concatenate(loss.gradient(state[:H], state[H:]))
+
+    def jacobian(_: float, state: FloatArray) -> FloatArray:
+        return rates[:, None] * loss.hessian(state[:H], state[H:])
+
+    smallest = float(np.min(np.abs(start[start != 0]), initial=1.0))
+    states = start[None, :]
+    # A step that is too long is one that the solver takes back.
+    with warnings.catch_warnings(), np.errstate(over="ignore", invalid="ignore"):
+        warnings.simplefilter("error", ODEintWarning)
+        try:
+            if len(times) > 1:
+                states = odeint(
+                    rate,
+                    start,
+                    times,
+                    Dfun=jacobian,
+                    tfirst=True,
+                    rtol=tolerance,
+                    atol=tolerance * smallest,
+                    mxstep=_MOST_STEPS,
+                )
+        except ODEintWarning as warning:
+            raise ArithmeticError(_not_integrated(times, str(warning))) from None
+    if not np.all(np.isfinite(states)):
+        raise ArithmeticError(_not_integrated(times, "the weights have overflowed"))
+    ω, μ = states[:, :H], states[:, H:]
+    return HeadPath(times, ω, μ, loss.loss(ω, μ))
+
+
+def _not_integrated(times: FloatArray, reason: str) -> str:
+    return (
+        f"the reduced flow could not be integrated to flow time {times[-1]:g}: {reason}"
+    )
+
+
+def exact_path(
+    task: Task, start: FloatArray, times: FloatArray, ρ: float, query_token: bool
+) -> HeadPath:
+    """The path on the exact loss, as `head_path`, by tables that hold for all ω on it.
+
+    The quadrature itself confirms loss and gradient where |ω| is largest, where the loss is, and at the end.
+    ArithmeticError if it does not, and where a table cannot be made.
+    """
+    bound = _ROOM * _largest_expected(task, start)
+    refined = 0
+    for _ in range(_ROUNDS):
+        table = exact_table(task, bound, query_token=query_token, refined=refined)
+        path = head_path(table, start, times, ρ, tolerance=_EXACT_TOLERANCE)
+        largest = float(np.max(np.abs(path.omega)))
+        if largest > bound:
+            # Beyond its bound a table is constant: the path is another there.
+            bound = _ROOM * bound
+        elif _is_confirmed(table, path, task, query_token):
+            return path
+        else:
+            refined += 1
+    raise ArithmeticError(
+        f"the exact loss could not be tabulated accurately up to |omega| = {bound:.3g}: start with smaller omega, or "
+        "ask for shorter times"
+    )
+
+
+def _largest_expected(task: Task, start: FloatArray) -> float:
+    """The largest |ω| of the start (2H,), or the one that softmax heads learn, 1/√(Dλ²), at ω√D ≈ 1."""
+    H = len(start) // 2
+    scale = 1 / (np.sqrt(task.dimension) * float(np.mean(task.eigenvalues)))
+    return max(float(np.max(np.abs(start[:H]))), float(scale))
+
+
+def _is_confirmed(
+    table: ExactTable, path: HeadPath, task: Task, query_token: bool
+) -> bool:
+    """Whether the table is right at some points of the path."""
+    largest = np.argmax(np.max(np.abs(path.omega), axis=1))
+    places = np.unique([largest, np.argmax(path.loss), len(path.loss) - 1])
+    ω, μ = path.omega[places], path.mu[places]
+    exact = exact_loss(task, ω, μ, query_token=query_token, gradient=True)
+    return _differences(table, ω, μ, exact) <= _ENOUGH
+
+
+def _differences(
+    table: ExactTable, ω: FloatArray, μ: FloatArray, exact: ExactLoss
+) -> float:
+    """The largest difference in loss beyond the quadrature's own error, or in gradient, relative to the terms."""
+    by_loss = np.abs(table.loss(ω, μ) - exact.loss) - exact.error
+    gradient = table.gradient(ω, μ)
+    assert exact.gradient is not None
+    by_μ = np.max(np.abs(gradient.mu - exact.gradient.mu), axis=-1)
+    by_ω = np.max(np.abs(gradient.omega - exact.gradient.omega), axis=-1)
+    # ∂L/∂ω has a factor μ.
+    size = table.zero_loss * np.maximum(1.0, np.sum(np.abs(μ), axis=-1))
+    return float(np.max([by_loss / table.zero_loss, by_μ / size, by_ω / size**2]))
