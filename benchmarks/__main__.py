@@ -20,6 +20,7 @@ MODULES = {
     "time_courses": ("closed_forms", "reduced_flow", "full_flow"),
     "growth": ("growth",),
     "fresh_prompts": ("fresh_prompts",),
+    "softmax_losses": ("softmax_losses",),
     "runs": ("merged", "softmax", "softmax_large", "separate", "low_rank"),
 }
 """Module → its groups, the quick ones first."""

@@ -13,10 +13,16 @@ def suite():
     """The modules that need no peer: benchmarks stand beside the package, not in it."""
     sys.path.insert(0, str(ROOT))
     try:
-        from benchmarks import growth, page, speedups, timing
+        from benchmarks import growth, page, softmax_losses, speedups, timing
     finally:
         sys.path.remove(str(ROOT))
-    return {"growth": growth, "page": page, "timing": timing, "speedups": speedups}
+    return {
+        "growth": growth,
+        "page": page,
+        "timing": timing,
+        "speedups": speedups,
+        "softmax_losses": softmax_losses,
+    }
 
 
 def times(**medians):
@@ -166,3 +172,36 @@ def test_a_page_of_some_groups_names_the_others(suite):
 def test_any_one_group_makes_a_page(suite):
     for group in ("full_block", "reduced_flow", "softmax", "merged", "closed_forms"):
         assert suite["page"].page({group: {}}).startswith("# Benchmarks")
+
+
+def test_errors_are_compared_at_equal_time(suite):
+    losses = suite["softmax_losses"]
+    found = times(**{"loss": 0.01, losses.SAMPLED.replace(" ", "_"): 1.0})
+    found |= {
+        "error": {"cold": 0.0, "seconds": [1e-10]},
+        "standard error": {"cold": 0.0, "seconds": [0.02]},
+    }
+    # A hundredth of the time leaves a hundredth of the prompts, whose error is ten times as large.
+    assert losses.prompts_at_equal_time(found) == pytest.approx(100)
+    assert losses.ratio_of_errors(found) == pytest.approx(2e9)
+    found |= times(
+        **{name.replace(" ", "_"): 0.01 for name in (losses.SHORT, losses.LONG)}
+    )
+    shown = suite["page"].losses_of_heads({"softmax_losses": found})
+    assert "| loss | 10 ms | 9 ms | 10 ms | reached | 1.0e-10 |" in shown
+    assert "100 prompts are drawn and averaged" in shown
+    assert "2.0e+09 times that of the quadrature" in shown
+    assert "1.00 times as long" in shown
+
+
+def test_the_prompts_of_the_average_have_the_loss_of_the_quadrature(suite):
+    import numpy as np
+
+    losses = suite["softmax_losses"]
+    squares = losses.squared_errors(np.random.default_rng(1), 20_000)
+    exact = float(losses.exact_loss(losses.TASK, losses.OMEGA, losses.MU))
+    standard_error = squares.std() / len(squares) ** 0.5
+    assert abs(squares.mean() - exact) < 4 * standard_error
+    # The query's own token as a key is 12 % away, which so many prompts see.
+    other = losses.exact_loss(losses.TASK, losses.OMEGA, losses.MU, query_token=True)
+    assert abs(squares.mean() - float(other)) > 4 * standard_error
