@@ -20,6 +20,9 @@ from ...runtime.checks import finite_array, nonnegative_number, refuse_wrong_ord
 DISTANCE = 0.3
 """Heads that were trained on some thousand prompts are at 0.02 to 0.2 of the family, unrelated ones at 0.5 and more."""
 
+_LARGEST_VALUE = 1e100
+"""The square is far below the largest number, also times everything that a loss multiplies it with."""
+
 
 class HeadScalars(NamedTuple):
     """ω and μ of softmax heads, (H,), or (T, H) of the weights that a run stored."""
@@ -244,5 +247,10 @@ def checked_head_scalars(
     if ω.shape != μ.shape:
         raise ValueError(
             f"omega and mu must have one entry for each head: omega has shape {ω.shape} and mu {μ.shape}"
+        )
+    largest = float(np.max(np.abs(μ), initial=0.0))
+    if largest > _LARGEST_VALUE:
+        raise ValueError(
+            f"mu = {largest:.3g} gives losses beyond the largest number: |mu| may be at most {_LARGEST_VALUE:g}"
         )
     return ω, μ

@@ -433,6 +433,7 @@ REFUSED = [
     ({"mu": [1.0, 2.0, 3.0]}, "omega and mu must have one entry for each head: omega has shape (2,) and mu (3,)"),
     ({"omega": [np.nan, 1.0]}, "omega must be finite: it holds nan or inf"),
     ({"omega": [5.0, 0.1]}, "standard deviation of up to"),
+    ({"mu": [1.0, -1e200]}, "mu = 1e+200 gives losses beyond the largest number"),
     ({"omega": 0.3, "mu": 1.0}, "omega must have shape (H,) or (points, H), not ()"),
     ({"nodes": 3}, "nodes must be a whole number of at least 5, not 3"),
     ({"query_token": 1}, "query_token must be True or False"),
