@@ -1,4 +1,4 @@
-"""The command line: verify, figures, fixed-points, time-course, derive, check, simulate, sweep, replay, overlay."""
+"""The command line: what `attndyn` does, how it ends, and what it says of an error."""
 
 import os
 import sys
@@ -14,6 +14,7 @@ from ..runtime.versions import package_version
 from . import compare, simulate, theory
 from .exit_status import ExitStatus, in_words
 from .output.streams import abandon, flush, is_closed_pipe, spelled_output
+from .predict import predict
 from .signals import ended_by_signals
 
 app = typer.Typer(
@@ -157,6 +158,7 @@ app.command(epilog=_JUDGED)(compare.verify)
 app.command(epilog=_DONE_OR_NOT)(compare.figures)
 app.command("fixed-points", epilog=_DONE_OR_NOT)(theory.fixed_points)
 app.command("time-course", epilog=_DONE_OR_NOT)(theory.time_course)
+app.add_typer(predict, name="predict")
 app.command(epilog=_DONE_OR_NOT)(theory.derive)
 app.command(epilog=_EVERY_STATUS)(theory.check)
 app.command(epilog=_JUDGED)(simulate.simulate)

@@ -1,5 +1,6 @@
 """The commands that compare theory with runs: verify, figures, replay, overlay."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,10 +11,12 @@ from .completion import claims_that_begin, figures_that_begin
 from .exit_status import ExitStatus
 from .option_groups import with_grouped_options
 from .options import Json, ModelOptions, TaskOptions, WeightDecay, measured
+from .output.files import refuse_one_file
 from .whole_numbers import counted
 
 if TYPE_CHECKING:
     from ..simulate import Trajectory
+    from .output.overlay import LaidOver
 
 
 def verify(
@@ -143,6 +146,62 @@ def replay(
     return ExitStatus.AS_EXPECTED if within else ExitStatus.OTHER_THAN_EXPECTED
 
 
+@dataclass
+class LogOptions:
+    """How a log is read; a saved run knows these itself."""
+
+    learning_rate: Annotated[
+        Any,
+        measured("Learning rate of the logged run."),
+    ] = None
+    loss_scale: Annotated[
+        Any,
+        measured(
+            "The logged loss in parts of the mean square: 1/2 for a loss with a half."
+        ),
+    ] = None
+    step: Annotated[
+        str | None, typer.Option("--step", help="Name of the log's column of steps.")
+    ] = None
+    loss: Annotated[
+        str | None, typer.Option("--loss", help="Name of the log's column of losses.")
+    ] = None
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="npz file of checkpoints: STEP/NAME, or steps and names."),
+    ] = None
+
+    def run(self, log: Path) -> "Trajectory":
+        """The run of a log, or of a saved run; ValueError for options that it does not take."""
+        return _logged_run(log, **vars(self))
+
+
+@dataclass
+class CurveOptions:
+    """Which curve is laid over a run."""
+
+    scale: Annotated[
+        Any,
+        measured(
+            "Aligned start of the theory's curve; fitted to the first drop if left out."
+        ),
+    ] = None
+    weight_decay: WeightDecay = None
+    curve: Annotated[
+        Path | None,
+        typer.Option(
+            help="A saved curve instead: an npz file of time-course or predict."
+        ),
+    ] = None
+
+    def refuse_start(self, reason: str) -> None:
+        """ValueError for the options of an aligned start, where the curve has another."""
+        options = {"--scale": self.scale, "--weight-decay": self.weight_decay}
+        for option, value in options.items():
+            if value is not None:
+                raise ValueError(f"{reason}: leave {option} out")
+
+
 @with_grouped_options
 def overlay(
     log: Annotated[
@@ -153,33 +212,9 @@ def overlay(
     ],
     task: TaskOptions,
     model: ModelOptions,
-    learning_rate: Annotated[
-        Any,
-        measured("Learning rate of the logged run."),
-    ] = None,
-    loss_scale: Annotated[
-        Any,
-        measured(
-            "The logged loss in parts of the mean square: 1/2 for a loss with a half."
-        ),
-    ] = None,
-    scale: Annotated[
-        Any,
-        measured(
-            "Aligned start of the theory's curve; fitted to the first drop if left out."
-        ),
-    ] = None,
-    weight_decay: WeightDecay = None,
-    step: Annotated[
-        str | None, typer.Option("--step", help="Name of the log's column of steps.")
-    ] = None,
-    loss: Annotated[
-        str | None, typer.Option("--loss", help="Name of the log's column of losses.")
-    ] = None,
-    weights: Annotated[
-        Path | None,
-        typer.Option(help="npz file of checkpoints: STEP/NAME, or steps and names."),
-    ] = None,
+    log_options: LogOptions,
+    curve: CurveOptions,
+    *,
     x: Annotated[
         str, typer.Option("--x", help="Axis of the figure: steps or flow_time.")
     ] = "flow_time",
@@ -189,12 +224,8 @@ def overlay(
     json: Json = False,
 ) -> None:
     """Lay the theory's curve over a run of your own, and match its plateaus to fixed points."""
-    # Long because every option of a task, a model and a log is one of its arguments.
-    from ..compare import fitted_scale, match_plateaus
-    from ..compare import overlay as lay_over
-    from ..runtime.checks import check_choice, positive_number
+    from ..runtime.checks import check_choice
     from ..runtime.time_axis import UNITS
-    from ..theory import fixed_points, time_course
     from .output.overlay import (
         figure_format,
         overlay_json,
@@ -205,33 +236,87 @@ def overlay(
     check_choice(x, "--x", UNITS)
     if out is not None:
         figure_format(out)
-    problem = task.task()
-    attention = model.model(problem)
-    run = _logged_run(
-        log,
-        learning_rate=learning_rate,
-        loss_scale=loss_scale,
-        step=step,
-        loss=loss,
-        weights=weights,
-    )
-
-    decay = _decay_of(run, weight_decay)
-    is_fitted = scale is None
-    given = None if is_fitted else positive_number(scale, "--scale")
-    start = given or fitted_scale(problem, attention, run, weight_decay=decay)
-    curve = time_course(problem, attention, run.flow_time, start, weight_decay=decay)
-    both = lay_over(curve, run)
-    points = fixed_points(problem, attention, weight_decay=decay)
-    matches = match_plateaus(points, run)
-    if out is not None:
-        write_overlay(both, out, x)
-    if json:
-        print(overlay_json(both, matches, start, is_fitted=is_fitted))
+        refuse_one_file(out, {"--curve": curve.curve, "the log": log})
+    if curve.curve is not None:
+        laid = _laid_from_file(curve, log_options.run(log), task, model)
+    elif model.softmax:
+        laid = _laid_from_heads(curve, log_options.run(log), task, model)
     else:
-        print_overlay(both, matches, start, is_fitted=is_fitted)
+        laid = _laid_from_start(curve, log_options.run(log), task, model)
+    if out is not None:
+        write_overlay(laid.both, out, x)
+    if json:
+        print(overlay_json(laid))
+    else:
+        print_overlay(laid)
         if out is not None:
             print(named(out))
+
+
+def _laid_from_start(
+    curve: CurveOptions, run: "Trajectory", task: TaskOptions, model: ModelOptions
+) -> "LaidOver":
+    """The curve of linear attention from an aligned start, over a run; and the plateaus."""
+    from ..compare import fitted_scale, match_plateaus
+    from ..compare import overlay as lay_over
+    from ..runtime.checks import positive_number
+    from ..theory import fixed_points, time_course
+    from .output.overlay import LaidOver
+
+    problem = task.task()
+    attention = model.model(problem)
+    decay = _decay_of(run, curve.weight_decay)
+    is_fitted = curve.scale is None
+    given = None if is_fitted else positive_number(curve.scale, "--scale")
+    start = given or fitted_scale(problem, attention, run, weight_decay=decay)
+    predicted = time_course(
+        problem, attention, run.flow_time, start, weight_decay=decay
+    )
+    points = fixed_points(problem, attention, weight_decay=decay)
+    how = "fitted to the first drop of the log, no prediction"
+    origin = f"from an aligned start of {start:.5g}, {how if is_fitted else 'as given'}"
+    matches = match_plateaus(points, run)
+    return LaidOver(lay_over(predicted, run), origin, matches, start, is_fitted)
+
+
+def _laid_from_heads(
+    curve: CurveOptions, run: "Trajectory", task: TaskOptions, model: ModelOptions
+) -> "LaidOver":
+    """The reduced flow of softmax heads from the first weights of a run, over that run."""
+    from ..compare import overlay as lay_over
+    from ..compare.softmax_predictions import flow_under_run
+    from .output.overlay import LaidOver
+
+    curve.refuse_start("the flow of softmax heads starts from the run's own weights")
+    if _decay_of(run, None):
+        raise ValueError(
+            "the reduced flow of softmax heads is known without weight decay, and this run has one"
+        )
+    problem = task.task()
+    predicted = flow_under_run(problem, model.model(problem), run)
+    origin = f"from the run's first weights, at {len(predicted.flow_time)} times"
+    return LaidOver(lay_over(predicted, run), origin)
+
+
+def _laid_from_file(
+    curve: CurveOptions, run: "Trajectory", task: TaskOptions, model: ModelOptions
+) -> "LaidOver":
+    """A saved curve over a run; with the plateaus of the task, if there is one."""
+    from ..compare import match_plateaus
+    from ..compare import overlay as lay_over
+    from ..compare.loss_curves import load_curve
+    from ..theory import fixed_points
+    from .output.overlay import LaidOver
+
+    assert curve.curve is not None
+    curve.refuse_start("--curve holds the whole curve")
+    both = lay_over(load_curve(curve.curve), run)
+    origin = f"of {named(curve.curve)}"
+    if not task.is_given:
+        return LaidOver(both, origin)
+    problem = task.task()
+    points = fixed_points(problem, model.model(problem))
+    return LaidOver(both, origin, match_plateaus(points, run))
 
 
 def _decay_of(run: "Trajectory", weight_decay: float | None) -> float:

@@ -111,6 +111,11 @@ class TaskOptions:
     ] = None
     file: TaskFile = None
 
+    @property
+    def is_given(self) -> bool:
+        """Whether any option of a task is there."""
+        return any(value is not None for value in vars(self).values())
+
     def task(self) -> "Task":
         """The task that the options describe, or that of the file; ValueError where both or neither are given."""
         from ..task import Task, eigenvalue_list

@@ -8,6 +8,7 @@ import typer
 
 from ..runtime.ascii_text import named
 from .exit_status import ExitStatus
+from .flow_times import FlowTimeOptions
 from .option_groups import with_grouped_options
 from .options import (
     Divisor,
@@ -18,8 +19,6 @@ from .options import (
     TaskFile,
     TaskOptions,
     WeightDecay,
-    measured,
-    numbers,
     task_of_file,
 )
 from .output.files import refuse_existing, refuse_one_file
@@ -27,9 +26,6 @@ from .output.streams import warnings_in_one_line
 from .whole_numbers import counted
 
 Printer = Callable[..., None]
-
-MOST_POINTS = 100_000
-"""Most points of a curve: more than any screen or page shows."""
 
 
 @with_grouped_options
@@ -104,16 +100,7 @@ def time_course(
             help="Amplitudes (0.1; one a direction; s,u of merged), or an npz file: a run, or weights by name."
         ),
     ],
-    until: Annotated[
-        Any, measured("Last flow time of a curve from 0; or choose --flow-time.")
-    ] = None,
-    points: Annotated[
-        int | None,
-        counted("Times of that curve; 21 if left out, 401 with --out.", least=2),
-    ] = None,
-    flow_time: Annotated[
-        str | None, typer.Option(help="Flow times, such as 0,10,100.")
-    ] = None,
+    flow_times: FlowTimeOptions,
     weight_decay: WeightDecay = None,
     out: Annotated[
         Path | None,
@@ -137,10 +124,7 @@ def time_course(
         refuse_existing(out, force)
     problem = task.task()
     attention = model.model(problem)
-    count = points
-    if points is None and flow_time is None:
-        count = 21 if out is None else 401
-    times = _flow_times(until, count, flow_time)
+    times = flow_times.times(is_written=out is not None)
     begin = start_of(start, attention)
     with warnings_in_one_line():
         course = predicted_course(
@@ -161,27 +145,6 @@ def time_course(
             f"{named(out)}: theory ({course.source}), {len(times)} times, "
             f"loss {course.loss[0]:.6g} → {course.loss[-1]:.6g}"
         )
-
-
-def _flow_times(
-    until: float | None, points: int | None, flow_time: str | None
-) -> list[float]:
-    """The times of --flow-time, or so many from 0 on until the last; ValueError where both or neither are given."""
-    from ..runtime.checks import positive_number
-
-    if (until is None) == (flow_time is None):
-        raise ValueError(
-            "pass --until for a curve from 0 on, or --flow-time for times of your own: one of the two"
-        )
-    if flow_time is not None:
-        if points is not None:
-            raise ValueError("--points is for a curve up to --until: leave it out")
-        return [float(time) for time in numbers("--flow-time", flow_time)]
-    last = positive_number(until, "--until")
-    count = points or 2
-    if count > MOST_POINTS:
-        raise ValueError(f"--points must be at most {MOST_POINTS}, not {count}")
-    return [last * part / (count - 1) for part in range(count)]
 
 
 def derive(

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 from ...compare import Overlay, PlateauMatch, PlateauMatches
 from .files import FIGURES, format_named
@@ -12,24 +13,31 @@ _HEIGHT = 3.2
 """Inches of the figure: one column and a half."""
 
 
-def print_overlay(
-    both: Overlay, matches: PlateauMatches, scale: float, *, is_fitted: bool
-) -> None:
+class LaidOver(NamedTuple):
+    """A curve over a run, where the curve is from, and the plateaus of the run that were matched.
+
+    `scale` is the aligned start of the curve, None where it has another.
+    """
+
+    both: Overlay
+    origin: str
+    matches: PlateauMatches | None = None
+    scale: float | None = None
+    is_fitted: bool = False
+
+
+def print_overlay(laid: LaidOver) -> None:
     """Print what was compared, how far the losses are apart, and one row a plateau."""
-    run = both.run
+    both, run = laid.both, laid.both.run
     print(
         f"{len(run.loss)} losses, flow time {both.flow_time[0]:g} to {both.flow_time[-1]:g}, "
         f"loss {run.loss[0]:.5g} → {run.loss[-1]:.5g}"
     )
-    origin = (
-        "fitted to the first drop of the log, no prediction"
-        if is_fitted
-        else "as given"
-    )
-    print(
-        f"theory ({both.curve.source}) from an aligned start of {scale:.5g}, {origin}"
-    )
+    print(f"theory ({both.curve.source}) {laid.origin}")
     print(f"largest gap {both.sup_gap:.3g}, root mean square {both.l2_gap:.3g}")
+    matches = laid.matches
+    if matches is None:
+        return
     columns = {
         "plateau": False,
         "loss": True,
@@ -57,18 +65,17 @@ def _cells(match: PlateauMatch) -> tuple[str, ...]:
     )
 
 
-def overlay_json(
-    both: Overlay, matches: PlateauMatches, scale: float, *, is_fitted: bool
-) -> str:
-    """The plateaus, the scale and whether it was fitted, and the gaps of the losses, as JSON."""
-    plateaus = [match.to_dict() for match in matches]
+def overlay_json(laid: LaidOver) -> str:
+    """The plateaus, the scale and whether it was fitted, the curve's source and the gaps of the losses, as JSON."""
+    matches = laid.matches
     contents = {
-        "plateaus": plateaus,
-        "scale": float(scale),
-        "fitted": is_fitted,
-        "sup_gap": both.sup_gap,
-        "l2_gap": both.l2_gap,
-        "note": matches.note,
+        "plateaus": [] if matches is None else [match.to_dict() for match in matches],
+        "scale": None if laid.scale is None else float(laid.scale),
+        "fitted": laid.is_fitted,
+        "theory": laid.both.curve.source,
+        "sup_gap": laid.both.sup_gap,
+        "l2_gap": laid.both.l2_gap,
+        "note": "" if matches is None else matches.note,
     }
     return json.dumps(contents)
 

@@ -5,11 +5,21 @@ import json
 import numpy as np
 import pytest
 
-from attndyn import Separate, Task
+from attndyn import Merged, Separate, Task
 from attndyn.cli import main
 from attndyn.compare.exact_statistics import population_statistics
-from attndyn.simulate import GradientDescent, flow, initial_weights, load, train
-from attndyn.theory import fixed_points
+from attndyn.simulate import (
+    Adam,
+    GradientDescent,
+    flow,
+    initial_weights,
+    load,
+    sample,
+    statistics,
+    train,
+)
+from attndyn.theory import fixed_points, time_course
+from attndyn.theory.softmax_attention import exact_loss, reduced_flow
 
 TASK = Task([2, 1], context_length=31)
 MODEL = Separate(2)
@@ -197,3 +207,139 @@ def test_a_mistake_is_one_line(message, folder, monkeypatch, capsys):
 def test_a_loss_of_another_convention_is_noticed(folder, capsys):
     assert call(folder, "log.csv", "--learning-rate", "0.04", "--scale", "0.05") == 0
     assert "note: losses are 0.5 times the levels" in capsys.readouterr().out
+
+
+# Softmax heads, and curves of files
+
+SOFTMAX_TASK = Task([1] * 5, teacher_covariance=np.eye(5) / 5, context_length=40)
+SOFTMAX = ("--model", "merged", "--softmax", "--no-query-token")
+
+
+@pytest.fixture(scope="module")
+def softmax(tmp_path_factory):
+    """A run of two softmax heads of the symmetric family, and of others, with curves to lay over them."""
+    folder = tmp_path_factory.mktemp("softmax")
+    (folder / "t.toml").write_text(SOFTMAX_TASK.to_toml())
+    model = Merged(2, softmax=True, query_token=False)
+    data = sample(SOFTMAX_TASK, 3000)
+    key_query = np.multiply.outer([0.3, -0.32], np.diag([1, 1, 1, 1, 1, 0]))
+    start = {"value": np.outer([0.3, -0.28], np.eye(6)[5]), "key_query": key_query}
+    run = train(model, data, start, learning_rate=0.1, steps=9)
+    run.save(folder / "run.npz")
+    decayed = GradientDescent(0.1, weight_decay=0.1)
+    train(model, data, start, optimizer=decayed, steps=3).save(folder / "decayed.npz")
+    stretched = start | {"key_query": key_query * np.diag([1, 1, 1, 1, 1.1, 0])}
+    train(model, data, stretched, learning_rate=0.1, steps=3).save(
+        folder / "stretched.npz"
+    )
+    adam = train(model, data, start, optimizer=Adam(0.01), steps=3)
+    adam.save(folder / "adam.npz")
+    heads = ([0.3, -0.32], [0.3, -0.28])
+    reduced_flow(SOFTMAX_TASK, *heads, run.flow_time, loss="approximate").save(
+        folder / "flow.npz"
+    )
+    losses = "\n".join(f"{s},{loss!r}" for s, loss in enumerate(run.loss.tolist()))
+    (folder / "log.csv").write_text(f"step,loss\n{losses}\n")
+    np.savez(folder / "other.npz", x=[1.0])
+    linear = Separate(2)
+    begin = initial_weights(linear, SOFTMAX_TASK, 0.1)
+    train(linear, statistics(data, linear), begin, learning_rate=0.1, steps=3).save(
+        folder / "other_model.npz"
+    )
+    return folder
+
+
+def lay(folder, file, *options):
+    return main(["overlay", str(folder / file), *options])
+
+
+def test_the_flow_of_softmax_heads_lies_over_their_run(softmax, capsys):
+    task = ("--task", str(softmax / "t.toml"), "--heads", "2")
+    assert lay(softmax, "run.npz", *task, *SOFTMAX, "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["theory"] == "reduced flow, exact loss"
+    assert (result["plateaus"], result["scale"], result["fitted"]) == ([], None, False)
+    # What 3000 prompts and steps of 0.1 make of it.
+    assert 0 < result["sup_gap"] < 0.05
+    # The control: with the query's token among the keys the curve begins elsewhere.
+    run = load(softmax / "run.npz")
+    with_token = exact_loss(SOFTMAX_TASK, [0.3, -0.32], [0.3, -0.28], query_token=True)
+    assert abs(run.loss[0] - float(with_token)) > result["sup_gap"]
+
+
+def test_a_curve_of_a_file_lies_over_a_run_without_a_task(softmax, tmp_path, capsys):
+    curve = ("--curve", str(softmax / "flow.npz"))
+    out = tmp_path / "over.png"
+    assert lay(softmax, "run.npz", *curve, "--out", str(out)) == 0
+    shown = capsys.readouterr().out
+    assert "theory (reduced flow, approximate loss) of" in shown
+    assert out.read_bytes().startswith(b"\x89PNG")
+    assert lay(softmax, "run.npz", *curve, "--json") == 0
+    of_run = json.loads(capsys.readouterr().out)
+    assert lay(softmax, "log.csv", *curve, "--learning-rate", "0.1", "--json") == 0
+    of_log = json.loads(capsys.readouterr().out)
+    assert of_log["sup_gap"] == pytest.approx(of_run["sup_gap"], rel=1e-9)
+
+
+def test_a_curve_of_a_file_has_plateaus_where_a_task_is_given(folder, capsys):
+    flow = load(folder / "flow.npz")
+    course = time_course(TASK, MODEL, flow.flow_time, SCALE)
+    curve = course.save(folder / "course.npz")
+    assert call(folder, "flow.npz", "--curve", str(curve), "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert [row["subset"] for row in result["plateaus"]] == SUBSETS
+    assert result["scale"] is None
+    assert result["sup_gap"] < 1e-6
+    assert result["theory"] == course.source
+
+
+WRONG_SOFTMAX = {
+    "starts from the run's own weights: leave --scale out": (
+        "run.npz",
+        *SOFTMAX,
+        "--scale",
+        "0.1",
+    ),
+    "known without weight decay": ("decayed.npz", *SOFTMAX),
+    "B are multiples of the identity": ("stretched.npz", *SOFTMAX),
+    "known for merged key and query, not for Separate": (
+        "run.npz",
+        "--softmax",
+        "--no-query-token",
+    ),
+    "weights of Merged must have the shapes": ("other_model.npz", *SOFTMAX),
+    "--curve holds the whole curve: leave --scale out": (
+        "run.npz",
+        "--curve",
+        "flow.npz",
+        "--scale",
+        "1",
+    ),
+    "--curve holds the whole curve: leave --weight-decay out": (
+        "run.npz",
+        "--curve",
+        "flow.npz",
+        "--weight-decay",
+        "0",
+    ),
+    "other.npz is no predicted curve": ("run.npz", "--curve", "other.npz"),
+    "cannot read or write absent.npz": ("run.npz", "--curve", "absent.npz"),
+    "--out must end in .pdf": ("run.npz", "--curve", "flow.npz", "--out", "flow.npz"),
+    "Adam does not follow the gradient flow": ("adam.npz", *SOFTMAX),
+}
+
+
+@pytest.mark.parametrize("message", WRONG_SOFTMAX)
+def test_a_mistake_with_softmax_heads_is_one_line(
+    message, softmax, monkeypatch, capsys
+):
+    monkeypatch.chdir(softmax)
+    file, *options = WRONG_SOFTMAX[message]
+    if "--curve" not in options:
+        options += ["--task", "t.toml", "--heads", "2"]
+    assert lay(softmax, file, *options, "--json") == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    (line,) = printed.err.splitlines()
+    assert line.startswith("attndyn: ")
+    assert message in line
