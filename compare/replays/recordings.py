@@ -107,7 +107,7 @@ def reference_files(wing: str | None = None) -> list[Path]:
     """Paths of the recorded trajectories that come with the package, by wing and name; of one `wing` if it is given.
 
     >>> len(reference_files()), [path.stem for path in reference_files("softmax_attention")]
-    (12, ['chen_decomposable', 'he_reduced_flow', 'he_two_tasks'])
+    (13, ['chen_decomposable', 'he_reduced_flow', 'he_two_heads', 'he_two_tasks'])
     """
     if wing is not None:
         check_choice(wing, "wing", WINGS)

@@ -53,7 +53,8 @@ def _overlap(dimension: int, ω: FloatArray, control: str = UNMODIFIED) -> Float
     exponents = dimension * np.outer(ω, ω)
     if control == MATRIX_EXPONENTIAL:
         return np.asarray(expm(exponents))
-    return 1 + exponents if control == LINEAR_OVERLAP else np.exp(exponents)
+    linear = control == LINEAR_OVERLAP
+    return np.asarray(1 + exponents if linear else np.exp(exponents))
 
 
 def _heads(dimension: int, score: float) -> list[tuple[FloatArray, FloatArray]]:
@@ -149,9 +150,8 @@ def _slopes(context: RunContext) -> FloatArray:
 def _reaching(context: RunContext, variant: str) -> FloatArray:
     """Which scores reach order 1 at these sizes, as a variant of the statement has it (1 or 0)."""
     scores = np.array(ALL_SCORES)
-    if variant == UNMODIFIED:
-        return np.ones(len(scores))
-    return np.zeros(len(scores)) if variant == NEVER else 1.0 * (scores <= 1)
+    limits = {UNMODIFIED: np.inf, UP_TO_ONE: 1.0, NEVER: 0.0}
+    return np.where(scores <= limits[variant], 1.0, 0.0)
 
 
 def _orders_reached(predicted: FloatArray, observed: FloatArray) -> Evidence:

@@ -136,12 +136,9 @@ def _later_per_decade(task: Task) -> FloatArray:
 
 def _predicted_drop_times(context: RunContext, control: str) -> list[FloatArray]:
     """√D, the inverse of the rate."""
-    rate = {
-        UNMODIFIED: lambda D: D**-0.5,
-        DIMENSION_RATE: lambda D: 1 / D,
-        METRIC_RATE: lambda D: 1.0,
-    }[control]
-    return [np.full(len(STARTS) - 1, 1 / rate(D)) for D in DROP_DIMENSIONS]
+    # The rate is D to the power −1/2.
+    power = {UNMODIFIED: 0.5, DIMENSION_RATE: 1.0, METRIC_RATE: 0.0}[control]
+    return [np.full(len(STARTS) - 1, D**power) for D in DROP_DIMENSIONS]
 
 
 def _sizes_of_descent(context: RunContext) -> list[FloatArray]:
@@ -244,7 +241,7 @@ def _growth_claim(
         observable="all eigenvalues of the flow at 0 for 2 and 4 heads, ρ = 1/D and 1, D = 5, N = 40",
         limit="none: the flow at 0 is linear",
         measure=_approximate_rates
-        if on_approximate
+        if query_token is None
         else partial(_exact_rates, query_token),
         predict=partial(_predicted_rates, query_token),
         # The quadrature's nodes of small probability have coarse grids, which leaves 4e-8.

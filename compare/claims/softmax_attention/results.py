@@ -9,6 +9,14 @@ _HE: dict[str, tuple[Result, ...]] = {
             ("softmax.symmetric_family",),
         ),
         Result(
+            "The published training code",
+            (
+                "softmax_replay.he_two_heads",
+                "softmax_replay.he_two_tasks",
+                "softmax_replay.he_reduced_flow",
+            ),
+        ),
+        Result(
             "The reduced model of the loss",
             (
                 "softmax.approximate_loss_small_scores",
@@ -84,7 +92,11 @@ _HE: dict[str, tuple[Result, ...]] = {
     ),
 }
 
-_CHEN: dict[str, tuple[Result, ...]] = {}
+_CHEN: dict[str, tuple[Result, ...]] = {
+    "Setting": (
+        Result("The published training code", ("softmax_replay.chen_decomposable",)),
+    ),
+}
 
 PAPERS = (
     Paper(

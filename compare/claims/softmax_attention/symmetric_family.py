@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ....models.attention import Attention
+from ....models.attention import Merged
 from ....models.factorised import Factorised
 from ....models.protocol import Weights
 from ....runtime.arrays import FloatArray
@@ -35,9 +35,9 @@ def _tokens(context: RunContext) -> FloatArray:
     return sample(white_task(DIMENSION, LENGTH), PROMPTS, seed).tokens
 
 
-def _models() -> list[Attention]:
+def _models() -> list[Merged | Factorised]:
     """Merged heads and heads with all four matrices, in both conventions."""
-    models: list[Attention] = []
+    models: list[Merged | Factorised] = []
     for query_token in CONVENTIONS:
         models.append(softmax_model(2, query_token))
         models.append(
@@ -48,7 +48,7 @@ def _models() -> list[Attention]:
     return models
 
 
-def _start(model: Attention) -> Weights:
+def _start(model: Merged | Factorised) -> Weights:
     """Weights of the family: multiples of 1 on x and numbers on y, none between them."""
     ω, μ = HEADS
     if not isinstance(model, Factorised):

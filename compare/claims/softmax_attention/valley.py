@@ -67,7 +67,7 @@ def _valley() -> ReducedFlow:
 
 def _size(flow: ReducedFlow, dimension: int) -> FloatArray:
     """s = Dω² (T,), of the mean |ω| over the heads."""
-    return dimension * np.mean(np.abs(flow.omega), axis=1) ** 2
+    return np.asarray(dimension * np.mean(np.abs(flow.omega), axis=1) ** 2)
 
 
 def _kappa(control: str) -> float:

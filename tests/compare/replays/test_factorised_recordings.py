@@ -20,6 +20,7 @@ from attndyn.simulate import BatchesInOrder, train
 DIGESTS = {
     "chen_decomposable": "86c7035e0eeea7f1",
     "he_reduced_flow": "b016b286b4a976ce",
+    "he_two_heads": "f15370afb9da4db8",
     "he_two_tasks": "bae027076553d61e",
 }
 """Beginning of the SHA-256 of each file: a recording that changes is no evidence."""
