@@ -73,17 +73,37 @@ _HE: dict[str, tuple[Result, ...]] = {
             "Several heads are better than one",
             (
                 "softmax.one_head_proof",
+                "softmax.one_head",
                 "softmax.pair_proof",
+                "softmax.pair",
                 "softmax.infimum_proof",
+                "softmax.infimum",
+                "softmax.exact_single",
+                "softmax.beats_one_head",
+                "softmax.beats_one_head_sizes",
             ),
         ),
         Result(
             "But only with values of both signs (beyond the paper)",
-            ("softmax.one_sign_proof",),
+            ("softmax.one_sign_proof", "softmax.one_sign"),
+        ),
+        Result(
+            "More than two heads help on the exact loss alone (beyond the paper)",
+            ("softmax.more_heads",),
         ),
         Result(
             "Two heads approximate a debiased gradient step",
-            ("softmax.slope_proof", "softmax.optimum_proof"),
+            (
+                "softmax.slope_proof",
+                "softmax.slope",
+                "softmax.optimum_proof",
+                "softmax.exact_pair",
+                "softmax.leading_optimum",
+            ),
+        ),
+        Result(
+            "With the query's token among the keys (beyond the paper)",
+            ("softmax.query_token_minima", "softmax.query_token_sum"),
         ),
         Result(
             "Losses of gradient steps, plain and debiased (beyond the paper)",
