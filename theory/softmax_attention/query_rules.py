@@ -28,6 +28,9 @@ _FEW_FREEDOMS = 2
 # The even grid of log τ: the trapezoidal rule is off by e^{−π²/(2h)} where the integrand turns at |Im log τ| = π/4, as
 # the density for one direction does; many directions have a narrower one, and a rule with many nodes needs more points.
 _GRID_STEP, _LEAST_GRID_POINTS = 0.05, 600
+# Frequencies of a characteristic function up to which it is summed, and the exponent at which it has vanished.
+_MOST_FREQUENCIES = 2000
+_VANISHED = 39.0
 # Numbers for which the contour of all grid points is held in memory at once.
 _CONTOUR_NUMBERS = 10**6
 # The exponent of the density up to which the grid reaches.
@@ -130,25 +133,61 @@ def deviation_densities(variances: FloatArray) -> tuple[FloatArray, FloatArray]:
     τ2 = np.exp(2 * log_τ)
 
     step = log_τ[1] - log_τ[0]
-    part = max(1, _CONTOUR_NUMBERS // (R * _CONTOUR_POINTS))
-    parts = [
-        _densities(variances, τ2[first : first + part])
-        for first in range(0, points, part)
-    ]
-    return np.exp(log_τ), np.concatenate(parts, axis=1) * 2 * τ2 * step
+    # Where many directions have a part, Laplace transforms are large beside the contour: rounding would spoil it.
+    frequencies = _frequencies(variances, τ2[-1])
+    if frequencies is not None:
+        densities = _densities_by_frequencies(variances, τ2, frequencies)
+    else:
+        densities = _densities_by_contour(variances, τ2)
+    # Rounding makes negative ones of those that vanish.
+    return np.exp(log_τ), np.maximum(densities, 0) * 2 * τ2 * step
 
 
-def _densities(variances: FloatArray, τ2: FloatArray) -> FloatArray:
-    """Densities (R + 1, G) of the laws of `deviation_densities` at τ² (G,)."""
+def _frequencies(variances: FloatArray, period: float) -> FloatArray | None:
+    """Multiples (F,) of 2π/period at which E e^{iωτ²} has not vanished; None where those are too many."""
+    ω: FloatArray = 2 * np.pi / period * np.arange(_MOST_FREQUENCIES)
+    # |E e^{iωτ²}| = Π_i (1 + 4 p_i² ω²)^{−1/4} falls with ω.
+    exponents = np.sum(np.log1p((2 * np.outer(ω, variances)) ** 2), axis=1) / 4
+    has_vanished = exponents > _VANISHED
+    return ω[~has_vanished] if has_vanished[-1] else None
+
+
+def _densities_by_frequencies(
+    variances: FloatArray, τ2: FloatArray, frequencies: FloatArray
+) -> FloatArray:
+    """Densities (R + 1, G) of the laws of `deviation_densities` at τ² (G,), as Fourier series.
+
+    The period is the largest τ², beyond which the densities vanish: the series is then exact.
+    """
+    factors = 1 - 2j * np.multiply.outer(variances, frequencies)  # (R, F)
+    first_law = np.exp(-np.sum(np.log(factors), axis=0) / 2)
+    laws = np.concatenate([first_law[None], first_law / factors])
+    laws[:, 0] /= 2
+    waves = np.exp(-1j * np.multiply.outer(frequencies, τ2))
+    return np.asarray(2 / τ2[-1] * (laws @ waves).real)
+
+
+def _densities_by_contour(variances: FloatArray, τ2: FloatArray) -> FloatArray:
+    """The same densities for few directions, for which the series is long, by inverse Laplace transforms."""
+    part = max(1, _CONTOUR_NUMBERS // (len(variances) * _CONTOUR_POINTS))
+    return np.concatenate(
+        [
+            _inverse_transforms(variances, τ2[first : first + part])
+            for first in range(0, len(τ2), part)
+        ],
+        axis=1,
+    )
+
+
+def _inverse_transforms(variances: FloatArray, τ2: FloatArray) -> FloatArray:
+    """The densities (R + 1, G) at some τ² (G,)."""
     # Laplace transforms E e^{−s τ²} = Π_i (1 + 2 p_i s)^{−1/2} at s (G, points of the contour).
     s, contour_weights = inversion_contour(τ2)
     factors = 1 + 2 * variances * s[..., None]
     transform = 1 / np.prod(np.sqrt(factors), axis=-1)
     directions = range(len(variances))
     laws = [transform, *(transform / factors[..., i] for i in directions)]
-    densities = [np.einsum("gp,gp->g", contour_weights, law).real for law in laws]
-    # Rounding makes negative ones of those that vanish.
-    return np.maximum(densities, 0)
+    return np.array([np.einsum("gp,gp->g", contour_weights, law).real for law in laws])
 
 
 def inversion_contour(

@@ -243,10 +243,22 @@ def test_chi_square_rules_have_the_moments(freedom, nodes):
     assert_allclose(inverse, expected, rtol=1e-5)
 
 
-def test_densities_of_sums_of_squares_have_their_moments():
-    p = np.array([0.02, 0.5, 3.0])
+@pytest.mark.parametrize(
+    "p",
+    [
+        np.array([0.02, 0.5, 3.0]),
+        np.array([1.0, 1e-12]),
+        np.linspace(1, 2, 20),
+        np.linspace(1, 2, 60),
+        np.linspace(1, 2, 400),
+        np.geomspace(1, 1e-3, 200),
+    ],
+)
+def test_densities_of_sums_of_squares_have_their_moments(p):
+    """Few directions and many, for which an inverse Laplace transform would lose every digit."""
     τ, laws = deviation_densities(p)
-    freedoms = np.array([[1, 1, 1], [3, 1, 1], [1, 3, 1], [1, 1, 3]])
+    freedoms = np.ones((len(p) + 1, len(p)))
+    freedoms[1:] += 2 * np.eye(len(p))
     assert_allclose(np.sum(laws, axis=1), 1, atol=1e-11)
     mean = freedoms @ p
     assert_allclose(laws @ τ**2, mean, rtol=1e-10)
