@@ -9,6 +9,7 @@ among the keys: with it the limit does not hold for ω > 0. Source: the reduced 
 2503.12734) and Chen et al. 2024 (arXiv 2402.19442).
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ from ...task import Task
 from ..call_order import require_task_first
 from ..moments.laws import teacher_second_moments
 from .head_scalars import checked_head_scalars
-from .losses_of_heads import HeadGradient, HeadLoss
+from .losses_of_heads import HeadGradient, HeadLoss, refuse_large_values
 from .softmax_tasks import refuse_other_inputs
 
 # Relative difference up to which variances of x are one.
@@ -95,6 +96,10 @@ def approximate_loss(
     white = white_task(task, "the approximate loss of softmax heads")
     wants_gradient = true_or_false(gradient, "gradient")
     refuse_large_exponents(white, ω)
+    # Terms of both signs may be as large as that for each pair of heads.
+    refuse_large_values(
+        μ, white.label_variance + white.noise * _largest_overlap(white, ω)
+    )
     loss = approximate_values(white, ω, μ)
     return HeadLoss(loss, approximate_gradient(white, ω, μ) if wants_gradient else None)
 
@@ -128,11 +133,17 @@ def refuse_large_exponents(white: WhiteTask, ω: FloatArray) -> None:
     """ValueError where e^{D λ² ω²} is no number."""
     D, λ = white.dimension, white.input_variance
     largest = float(np.max(np.abs(ω)))
-    if D * (λ * largest) ** 2 > _LARGEST_EXPONENT:
+    if λ * largest > math.sqrt(_LARGEST_EXPONENT / D):
         raise ValueError(
             f"omega = {largest:.3g} gives e^(D ω²) beyond the largest number: |ω| may be at most "
             f"{np.sqrt(_LARGEST_EXPONENT / D) / λ:.3g} for D = {D}"
         )
+
+
+def _largest_overlap(white: WhiteTask, ω: FloatArray) -> float:
+    """The largest entry of E."""
+    largest = white.input_variance * float(np.max(np.abs(ω)))
+    return math.exp(white.dimension * largest**2)
 
 
 def _overlap_times(white: WhiteTask, ω: FloatArray, values: FloatArray) -> FloatArray:

@@ -10,6 +10,7 @@ from ...runtime.checks import finite_array
 from ...runtime.covariances import symmetric_root
 from ...task import Task
 from ..moments.laws import teacher_second_moments
+from .losses_of_heads import LARGEST_LOSS
 from .query_rules import GeneralQueries, QueryRule, WhiteQueries
 from .score_moments import ScoreMoments
 
@@ -70,7 +71,7 @@ def softmax_task(
     refuse_other_inputs(task, "the exact loss of softmax heads")
     Ω = teacher_second_moments(task.teachers)[0, :, 0, :]
     Λ = task.covariance
-    label_variance = float(np.sum(Ω * Λ))
+    label_variance = _label_variance(Λ, Ω)
     lengths = zip(task.context_lengths, task.context_weights.tolist(), strict=True)
     return SoftmaxTask(
         queries=_queries(Λ, Ω, matrix, query_token),
@@ -100,6 +101,18 @@ def refuse_other_inputs(task: Task, what: str) -> None:
             f"{what} is known for x of mean zero, not for input_mean = {task.input_mean.tolist()}: "
             "train on sampled prompts instead"
         )
+
+
+def _label_variance(Λ: FloatArray, Ω: FloatArray) -> float:
+    """tr ΩΛ; ValueError where squares of labels are no numbers."""
+    with np.errstate(over="ignore"):
+        label_variance = float(np.sum(Ω * Λ))
+    if not label_variance < LARGEST_LOSS:
+        raise ValueError(
+            f"covariance and teachers give labels of variance {label_variance:.3g}: measure them in other units, so "
+            f"that it is below {LARGEST_LOSS:.0e}"
+        )
+    return label_variance
 
 
 class _ScaledQueries(NamedTuple):
@@ -139,6 +152,11 @@ def _queries(
     a = float(np.max(np.abs(A)))
     if a == 0:
         raise ValueError(_NO_SCORES)
+    if not s * a < LARGEST_LOSS:
+        raise ValueError(
+            f"matrix holds {a:.3g} and the covariance {s:.3g}, which gives scores beyond {LARGEST_LOSS:.0e}: "
+            "divide the matrix by a number and multiply omega by it"
+        )
     return _ScaledQueries(_law(_forms(Λ / s, s * Ω, A / a), query_token), s * a)
 
 

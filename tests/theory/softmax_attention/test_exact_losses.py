@@ -447,6 +447,9 @@ REFUSED = [
     ({"omega": [5.0, 0.1]}, "standard deviation of up to"),
     ({"mu": [1.0, -1e200]}, "mu = 1e+200 gives losses beyond the largest number"),
     ({"omega": 0.3, "mu": 1.0}, "omega must have shape (H,) or (points, H), not ()"),
+    ({"mu": [1e200, 1.0]}, "mu = 1e+200 gives a loss beyond 1e+290: pass smaller values"),
+    ({"nodes": 201}, "nodes may be at most 200, not 201"),
+    ({"matrix": 1e308 * np.eye(5)}, "divide the matrix by a number and multiply omega by it"),
     ({"nodes": 3}, "nodes must be a whole number of at least 5, not 3"),
     ({"query_token": 1}, "query_token must be True or False"),
     ({"matrix": np.eye(3)}, "matrix must have shape (5, 5), not (3, 3)"),
@@ -462,6 +465,11 @@ def test_refusals(changed, message):
 
 
 def test_other_tasks_are_refused():
+    labels = Task(
+        [1e200, 1e200], teacher_covariance=1e200 * np.eye(2), context_length=4
+    )
+    with pytest.raises(ValueError, match="labels of variance inf"):
+        exact_loss(labels, [0.0], [1.0])
     draw = Inputs(lambda generator, shape: generator.choice([-1.0, 1.0], shape))
     uniform = Task([1, 1], inputs="uniform", context_length=5)
     own = Task([1, 1], inputs=draw, context_length=5)
