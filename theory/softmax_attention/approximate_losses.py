@@ -21,7 +21,7 @@ from ...task import Task
 from ..call_order import require_task_first
 from ..moments.laws import teacher_second_moments
 from .head_scalars import checked_head_scalars
-from .losses_of_heads import HeadGradient, HeadLoss, refuse_large_values
+from .losses_of_heads import HeadGradient, HeadLoss
 from .softmax_tasks import refuse_other_inputs
 
 # Relative difference up to which variances of x are one.
@@ -96,10 +96,7 @@ def approximate_loss(
     white = white_task(task, "the approximate loss of softmax heads")
     wants_gradient = true_or_false(gradient, "gradient")
     refuse_large_exponents(white, ω)
-    # Terms of both signs may be as large as that for each pair of heads.
-    refuse_large_values(
-        μ, white.label_variance + white.noise * _largest_overlap(white, ω)
-    )
+    _refuse_large_losses(white, ω, μ)
     loss = approximate_values(white, ω, μ)
     return HeadLoss(loss, approximate_gradient(white, ω, μ) if wants_gradient else None)
 
@@ -140,10 +137,15 @@ def refuse_large_exponents(white: WhiteTask, ω: FloatArray) -> None:
         )
 
 
-def _largest_overlap(white: WhiteTask, ω: FloatArray) -> float:
-    """The largest entry of E."""
-    largest = white.input_variance * float(np.max(np.abs(ω)))
-    return math.exp(white.dimension * largest**2)
+def _refuse_large_losses(white: WhiteTask, ω: FloatArray, μ: FloatArray) -> None:
+    """ValueError where terms of the loss are beyond the largest number."""
+    largest_ω = white.input_variance * float(np.max(np.abs(ω)))
+    logarithm_of_E = white.dimension * largest_ω**2
+    size_of_μ = max(1.0, float(np.max(np.sum(np.abs(μ), axis=-1))))
+    if logarithm_of_E + 2 * math.log(size_of_μ) > _LARGEST_EXPONENT:
+        raise ValueError(
+            f"omega = {np.max(np.abs(ω)):.3g} and mu = {np.max(np.abs(μ)):.3g} give a loss beyond the largest number"
+        )
 
 
 def _overlap_times(white: WhiteTask, ω: FloatArray, values: FloatArray) -> FloatArray:

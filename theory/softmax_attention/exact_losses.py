@@ -25,7 +25,7 @@ from ...runtime.checks import (
 from ...task import Task
 from ..call_order import require_task_first
 from .head_scalars import checked_head_scalars
-from .losses_of_heads import ExactLoss, HeadGradient, refuse_large_values
+from .losses_of_heads import ExactLoss, HeadGradient
 from .query_rules import QueryRule
 from .score_moments import (
     LARGEST_DEVIATION,
@@ -90,7 +90,6 @@ def exact_loss(
     wants_gradient = true_or_false(gradient, "gradient")
     if nodes is not None:
         _check_nodes(nodes)
-    refuse_large_values(μ, heads.context_label_variance)
     shape = ω.shape[:-1]
     points = [
         _loss_at_point(heads, one_ω, one_μ, nodes, wants_gradient)

@@ -1,6 +1,5 @@
 """Losses of softmax heads as results: one number or one for each point, with their gradients."""
 
-import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -9,18 +8,6 @@ from numpy.typing import DTypeLike
 
 from ...runtime.arrays import FloatArray
 from ...runtime.display import Displayed, Summary, array_summary
-
-LARGEST_LOSS = 1e290
-"""Above, products of a loss with small numbers may be no numbers."""
-
-
-def refuse_large_values(μ: FloatArray, label_variance: float) -> None:
-    """ValueError where predictions by these μ (…, H) have squares beyond the largest number."""
-    size = float(np.max(np.sum(np.abs(μ), axis=-1)))
-    if size * math.sqrt(label_variance) > math.sqrt(LARGEST_LOSS):
-        raise ValueError(
-            f"mu = {np.max(np.abs(μ)):.3g} gives a loss beyond {LARGEST_LOSS:.0e}: pass smaller values"
-        )
 
 
 class HeadGradient(NamedTuple):

@@ -10,10 +10,12 @@ from ...runtime.checks import finite_array
 from ...runtime.covariances import symmetric_root
 from ...task import Task
 from ..moments.laws import teacher_second_moments
-from .losses_of_heads import LARGEST_LOSS
 from .query_rules import GeneralQueries, QueryRule, WhiteQueries
 from .score_moments import ScoreMoments
 
+# With μ up to 1e100 in a loss of 1e290, which is a number with room for what multiplies it.
+_LARGEST_VARIANCE = 1e90
+_LARGEST_UNIT = 1e290
 # Relative difference up to which two eigenvalues are one: what an eigensolver makes of them.
 _SAME_EIGENVALUE = 1e-10
 # Scores of tokens and matrices in units of their largest entries that rounding makes of zero.
@@ -107,10 +109,10 @@ def _label_variance(Λ: FloatArray, Ω: FloatArray) -> float:
     """tr ΩΛ; ValueError where squares of labels are no numbers."""
     with np.errstate(over="ignore"):
         label_variance = float(np.sum(Ω * Λ))
-    if not label_variance < LARGEST_LOSS:
+    if not label_variance < _LARGEST_VARIANCE:
         raise ValueError(
             f"covariance and teachers give labels of variance {label_variance:.3g}: measure them in other units, so "
-            f"that it is below {LARGEST_LOSS:.0e}"
+            f"that it is below {_LARGEST_VARIANCE:g}"
         )
     return label_variance
 
@@ -152,9 +154,9 @@ def _queries(
     a = float(np.max(np.abs(A)))
     if a == 0:
         raise ValueError(_NO_SCORES)
-    if not s * a < LARGEST_LOSS:
+    if not s * a < _LARGEST_UNIT:
         raise ValueError(
-            f"matrix holds {a:.3g} and the covariance {s:.3g}, which gives scores beyond {LARGEST_LOSS:.0e}: "
+            f"matrix holds {a:.3g} and the covariance {s:.3g}, which gives scores beyond {_LARGEST_UNIT:g}: "
             "divide the matrix by a number and multiply omega by it"
         )
     return _ScaledQueries(_law(_forms(Λ / s, s * Ω, A / a), query_token), s * a)
