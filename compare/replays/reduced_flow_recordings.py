@@ -24,6 +24,9 @@ LOSS = "half of the approximate loss"
 METRICS = ("rho = 1", "rho = 1/D")
 """What a recording may say of its metric: ω' = −ρ ∂(L̃/2)/∂ω, beside μ' = −∂(L̃/2)/∂μ."""
 
+LARGEST_DIMENSION = 1000
+"""Largest D, of which a task has a matrix: twenty times that of the published runs."""
+
 MOST_HEADS = 1000
 """Most heads of all cases together: every step takes H² numbers."""
 
@@ -78,6 +81,10 @@ def reduced_flow_recording(
             f"{shortened(sizes['every'])} and at most {LARGEST_STEPS}"
         )
     D = sizes["dimension"]
+    if D > LARGEST_DIMENSION:
+        raise ValueError(
+            f"its meta has dimension = {shortened(D)}, and a replay takes at most {LARGEST_DIMENSION}"
+        )
     # Labels of variance 1, as in the reduced model.
     task = Task(
         [1] * D,

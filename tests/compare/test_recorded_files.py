@@ -116,6 +116,9 @@ FIELDS = {
     "its meta has noise_variance = False": {"noise_variance": False},
     "its meta has noise_variance = -0.1": {"noise_variance": -0.1},
     "its meta has dimension = 5.0, which must be a whole number": {"dimension": 5.0},
+    "its meta has dimension = 1001, and a replay takes at most 1000": {
+        "dimension": 1001
+    },
     "which must be a multiple of every = 300": {"every": 300},
     "steps = 2000000, which must be": {"steps": 2_000_000},
     "must have shape (3, 1), steps / every + 1 records": {"steps": 200},
