@@ -99,8 +99,11 @@ class Recording(Displayed):
         return Summary(f"Recording {self.name}", rows)
 
 
-WINGS = ("linear_attention", "softmax_attention")
-"""Parts of the package that have recorded trajectories."""
+REFERENCES = {
+    "linear_attention": "attndyn.compare.replays.reference.linear_attention",
+    "softmax_attention": "attndyn.compare.replays.reference.softmax_attention",
+}
+"""Packages of the recorded trajectories of each wing, in full: their files then belong to the code that reads them."""
 
 
 def reference_files(wing: str | None = None) -> list[Path]:
@@ -110,9 +113,13 @@ def reference_files(wing: str | None = None) -> list[Path]:
     (13, ['chen_decomposable', 'he_reduced_flow', 'he_two_heads', 'he_two_tasks'])
     """
     if wing is not None:
-        check_choice(wing, "wing", WINGS)
-    folder = Path(str(files("attndyn.compare.replays.reference")))
-    return sorted(folder.glob(f"{wing or '*'}/*.npz"))
+        check_choice(wing, "wing", REFERENCES)
+    wings = REFERENCES if wing is None else (wing,)
+    return [
+        path
+        for name in wings
+        for path in sorted(Path(str(files(REFERENCES[name]))).glob("*.npz"))
+    ]
 
 
 def read_recording(path: AnyPath) -> Recording:

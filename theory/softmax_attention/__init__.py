@@ -6,7 +6,7 @@ The heads of its symmetric family are B_h = (ω_h 1; 0), a_h = (0, μ_h): two nu
 from .approximate_losses import approximate_loss
 from .exact_losses import exact_loss
 from .exact_optima import best_exact_values, exact_optimum, single_head_minima
-from .head_scalars import HeadScalars, common_matrix, head_scalars
+from .heads_of_family import HeadScalars, common_matrix, head_scalars
 from .losses_of_heads import ExactLoss, HeadGradient, HeadLoss, HeadOptimum
 from .optima import (
     LeadingOptimum,
