@@ -19,13 +19,25 @@ from .optima import (
     two_head_optimum,
     two_head_slope,
 )
+from .phases import (
+    GrowthRates,
+    HeadPhases,
+    drop_time,
+    effective_heads,
+    growth_rates,
+    tail_end_time,
+    tail_law,
+    valley_step,
+)
 from .reduced_flows import ReducedFlow, reduced_flow
 
 __all__ = [
     "ExactLoss",
+    "GrowthRates",
     "HeadGradient",
     "HeadLoss",
     "HeadOptimum",
+    "HeadPhases",
     "HeadScalars",
     "LeadingOptimum",
     "ReducedFlow",
@@ -33,9 +45,12 @@ __all__ = [
     "best_exact_values",
     "best_values",
     "common_matrix",
+    "drop_time",
+    "effective_heads",
     "exact_loss",
     "exact_optimum",
     "exact_slope_at_zero",
+    "growth_rates",
     "head_scalars",
     "infimum",
     "leading_optimum",
@@ -43,6 +58,9 @@ __all__ = [
     "same_sign_bound",
     "single_head_minima",
     "single_head_optimum",
+    "tail_end_time",
+    "tail_law",
     "two_head_optimum",
     "two_head_slope",
+    "valley_step",
 ]

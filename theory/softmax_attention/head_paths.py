@@ -27,7 +27,7 @@ _APPROXIMATE_TOLERANCE, _EXACT_TOLERANCE = 1e-10, 1e-9
 _MOST_STEPS = 2 * 10**4
 # A path has a point whenever the time has grown by this ratio, which is less than its phases last, from a time on that
 # is short beside the growth.
-_TIME_RATIO = 1.02
+_TIME_RATIO = 1.005
 _FIRST_TIME = 1e-2
 # The largest |ω| of a path on the exact loss in units of the approximate one's, which is smaller: 1.16 for the optimum
 # of one head at D = 5, N = 40, and 1.44 at N = 20.

@@ -8,6 +8,7 @@ Flow time is 2η a step, as everywhere. He et al. 2025 (arXiv 2503.12734) follow
 approximate loss: their time is this flow time. The family is invariant, so on the exact loss nothing is neglected.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,6 @@ from ...runtime.checks import (
     check_choice,
     check_shape,
     finite_array,
-    positive_number,
     true_or_false,
 )
 from ...runtime.display import Displayed, Summary, array_summary
@@ -32,12 +32,11 @@ from ..ode import flow_times
 from .approximate_losses import refuse_large_exponents, white_task
 from .head_paths import approximate_path, exact_path, path_times
 from .head_scalars import checked_head_scalars
+from .metrics import LOSSES, checked_metric
+from .phases import HeadPhases, linear_rates, measured_phases, phases_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-LOSSES = ("exact", "approximate")
-METRICS = ("matrix", "euclidean")
 
 _WITHOUT_STEPS = (
     "a reduced flow knows no learning rate, so no steps: "
@@ -56,6 +55,7 @@ class ReducedFlow(Displayed):
 
     `flow_time` (T,) is 2·learning rate·steps; `omega`, `mu` (T, H); `loss` (T,) in units of y². `kind` is the loss
     whose flow it is, "exact" or "approximate", and `loss` is that one; `metric` is ρ of dω/dt = −(ρ/2) ∂L/∂ω.
+    `phases` are measured up to the last time, at many more times than those asked for.
     """
 
     flow_time: FloatArray
@@ -64,6 +64,7 @@ class ReducedFlow(Displayed):
     loss: FloatArray
     kind: str
     metric: float
+    phases: HeadPhases
 
     @property
     def source(self) -> str:
@@ -71,14 +72,19 @@ class ReducedFlow(Displayed):
         return f"reduced flow, {self.kind} loss"
 
     def to_dict(self) -> dict[str, Any]:
-        """The arrays as lists, the kind of loss and the metric."""
+        """The arrays as lists, the kind of loss, the metric and the phases."""
         arrays = {name: getattr(self, name).tolist() for name in _SERIES}
-        return arrays | {"kind": self.kind, "metric": self.metric}
+        settings = {"kind": self.kind, "metric": self.metric}
+        return arrays | settings | {"phases": self.phases.to_dict()}
 
     def save(self, path: AnyPath) -> Path:
         """Write the flow to an npz file, atomically; `ReducedFlow.load` reads it. OSError if it cannot be written."""
         arrays = {name: getattr(self, name) for name in _SERIES}
-        settings = {"kind": np.array(self.kind), "metric": np.array(self.metric)}
+        settings = {
+            "kind": np.array(self.kind),
+            "metric": np.array(self.metric),
+            "phases": np.array(json.dumps(self.phases.to_dict())),
+        }
         return write_atomically(path, lambda file: np.savez(file, **arrays, **settings))
 
     @classmethod
@@ -93,7 +99,11 @@ class ReducedFlow(Displayed):
         'approximate'
         """
         arrays = read_arrays(path)
-        missing = [name for name in (*_SERIES, "kind", "metric") if name not in arrays]
+        missing = [
+            name
+            for name in (*_SERIES, "kind", "metric", "phases")
+            if name not in arrays
+        ]
         if missing:
             raise ValueError(
                 f"{as_path(path)} is no reduced flow: {', '.join(missing)} missing"
@@ -106,7 +116,8 @@ class ReducedFlow(Displayed):
         check_shape(series["loss"], "loss", "(T,)", T=count)
         kind = str(arrays["kind"])
         check_choice(kind, "kind", LOSSES)
-        return cls(**series, kind=kind, metric=float(arrays["metric"]))
+        phases = phases_of(json.loads(str(arrays["phases"])))
+        return cls(**series, kind=kind, metric=float(arrays["metric"]), phases=phases)
 
     def summary(self) -> Summary:
         """The loss and the heads at the first and the last time, on one screen."""
@@ -118,6 +129,7 @@ class ReducedFlow(Displayed):
             "ω at the end": array_summary(self.omega[last]),
             "μ at the end": array_summary(self.mu[last]),
             "metric ρ": f"{self.metric:.6g}",
+            "phases": self.phases.in_words(),
         }
         return Summary(
             f"Reduced flow of softmax heads ({self.kind} loss)",
@@ -178,7 +190,7 @@ def reduced_flow(
     times = flow_times(flow_time)
     check_choice(loss, "loss", LOSSES)
     white = white_task(task, f"the reduced flow on the {loss} loss")
-    ρ = _metric(metric, task.dimension)
+    ρ = checked_metric(metric, task.dimension)
     reads_query = true_or_false(query_token, "query_token")
     if reads_query and loss == "approximate":
         raise ValueError(
@@ -191,12 +203,7 @@ def reduced_flow(
         path = approximate_path(white, start, all_times, ρ)
     else:
         path = exact_path(task, start, all_times, ρ, reads_query)
-    return ReducedFlow(*path.at(times), kind=loss, metric=ρ)
-
-
-def _metric(metric: str | float, dimension: int) -> float:
-    """ρ."""
-    if isinstance(metric, str):
-        check_choice(metric, "metric", METRICS)
-        return 1 / dimension if metric == "matrix" else 1.0
-    return positive_number(metric, "metric")
+    query = None if loss == "approximate" else reads_query
+    rates = linear_rates(task, len(ω), ρ, query_token=query)
+    phases = measured_phases(white, path, ρ, rates)
+    return ReducedFlow(*path.at(times), kind=loss, metric=ρ, phases=phases)
