@@ -37,6 +37,8 @@ from .softmax_tasks import SoftmaxTask, softmax_task
 # Numbers of nodes that are tried until two in a row agree, and the relative difference that is enough.
 _NODES = (7, 10, 13, 17, 22, 28, 36, 46, 60)
 _ENOUGH = 1e-9
+# With the query's token rules converge more slowly: its weight turns from 0 to 1 over a part of the range of x_q.
+_ENOUGH_WITH_QUERY = 1e-8
 # The first of them that is worth trying, by the largest standard deviation of scores and by the largest score of the
 # query's own token, where it is among the keys: measured, D = 3 … 80, N = 5 … 1000.
 _FIRST_BY_DEVIATION = ((1.5, 7), (2.6, 10), (5.0, 13), (math.inf, 17))
@@ -72,8 +74,9 @@ def exact_loss(
 
     `omega`, `mu` are (H,) or (points, H), ω in units of the score: divide by `score_divisor` first. With
     `query_token` the query's own token (x_q, 0) is among the keys. `matrix` is A (D, D), the identity if left out.
-    `nodes` of the quadrature over the query; left out, it grows until two rules agree to 1e-9. Any context lengths,
-    noise of labels, covariance Λ and law of teachers; x must be Gaussian with mean zero.
+    `nodes` of the quadrature over the query; left out, it grows until two rules agree to 1e-9, to 1e-8 with the
+    query's token, or to what the grids over tokens allow, but not beyond 60: `.error` says what was reached. Any
+    context lengths, noise of labels, covariance Λ and law of teachers; x must be Gaussian with mean zero.
     ValueError for other x, several outputs, ω and μ of different shapes, scores of a standard deviation above 20, and
     where A, Λ and `query_token` have no common quadrature.
     Source: derived here for the symmetric family of He et al. 2025 (arXiv 2503.12734).
@@ -165,6 +168,7 @@ def _loss_at_point(
     # Errors of the averages count (Σ|μ|)² times.
     size_of_μ = max(1.0, float(np.sum(np.abs(μ))) ** 2)
     tolerance = _GRID_ERROR / size_of_μ
+    enough = _ENOUGH_WITH_QUERY if heads.query_token else _ENOUGH
     coarser = _averages(heads, ω, counts[0], tolerance).loss(heads.zero_loss, μ)
     for count in counts[1:]:
         averages = _averages(heads, ω, count, tolerance, wants_gradient)
@@ -173,7 +177,7 @@ def _loss_at_point(
         grid_error = count * _REPORTED_GRID_ERROR * heads.context_label_variance
         grid_error += averages.rounding(μ) + _ROUNDING * heads.zero_loss
         # More nodes do not make the grids of a node finer.
-        if difference <= max(_ENOUGH * loss - grid_error, grid_error):
+        if difference <= max(enough * loss - grid_error, grid_error):
             break
         coarser = loss
     error = difference + grid_error

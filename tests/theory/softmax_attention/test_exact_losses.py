@@ -292,7 +292,7 @@ def drawn_prompts(task, prompts):
     return x, y, x_q, y_q
 
 
-def sampled_loss(task, ω, μ, A, query_token, prompts=40_000):
+def sampled_loss(task, ω, μ, A, query_token, prompts=20_000):
     """The mean loss of softmax heads on drawn prompts, and its standard error: a plain computation."""
     x, y, x_q, y_q = drawn_prompts(task, prompts)
     scores = np.einsum("pnd,de,pe->pn", x, A, x_q)
@@ -358,6 +358,44 @@ def test_one_covariance_in_two_units():
     assert_allclose(other.gradient.omega * s**2, one.gradient.omega, rtol=1e-7)
 
 
+@pytest.mark.parametrize("scale", [1e-150, 1e150])
+@pytest.mark.parametrize("eigenvalues", [[1.0, 1.0], [1.0, 2.0]])
+def test_losses_do_not_depend_on_the_units_of_the_inputs(scale, eigenvalues):
+    """Products of three covariances are no numbers there."""
+    Λ, Ω = np.diag(eigenvalues), np.eye(2)
+    task = Task(covariance=Λ, teacher_covariance=Ω, context_length=8)
+    scaled = Task(covariance=scale * Λ, teacher_covariance=Ω / scale, context_length=8)
+    ω, μ = np.array([0.2, -0.1]), np.array([1.0, -2.0])
+    one = exact_loss(task, ω, μ, gradient=True)
+    other = exact_loss(scaled, ω / scale, μ, gradient=True)
+    assert_allclose(float(other), float(one), rtol=1e-11)
+    assert_allclose(other.gradient.omega / scale, one.gradient.omega, rtol=1e-9)
+
+
+def test_losses_do_not_depend_on_the_size_of_the_matrix():
+    A = np.array([[1, 0.3], [-0.2, 0.5]])
+    task = white(2, 8)
+    one = exact_loss(task, [0.3, -0.2], [1.0, -1.0], matrix=A, gradient=True)
+    other = exact_loss(
+        task, [0.3e200, -0.2e200], [1.0, -1.0], matrix=A / 1e200, gradient=True
+    )
+    assert_allclose(float(other), float(one), rtol=1e-11)
+    assert_allclose(other.gradient.omega * 1e200, one.gradient.omega, rtol=1e-8)
+
+
+def test_directions_of_small_variance_keep_their_signals():
+    """x_2 has no part in τ = |z_1|, but half of the signal: E[α g] = E[(z_1² + Ω_2 Λ_2²) g(ω |z_1|)/|z_1|]."""
+    task = Task([1.0, 1e-6], teacher_covariance=np.diag([1.0, 1e12]), context_length=8)
+    by_μ = exact_loss(task, [0.5], [0.0], gradient=True).gradient.mu.item()
+
+    def signal(z):
+        g = score_moments(np.array([0.5 * z]), 8).first[0]
+        return (z + 1 / z) * g * np.exp(-(z**2) / 2) * np.sqrt(2 / np.pi)
+
+    expected, _ = quad(signal, 1e-9, 9, epsabs=1e-11)
+    assert_allclose(-by_μ / 2, expected, rtol=1e-8)
+
+
 def test_nearly_white_inputs_have_the_loss_of_white_ones():
     """The two quadratures over the query meet."""
     white_loss = exact_loss(white(3, 10), [0.5, -0.3], [1.0, -1.2])
@@ -419,9 +457,29 @@ def test_only_the_second_moment_of_the_teachers_matters():
 def test_errors_are_estimated_from_above(length):
     task = white(4, length)
     fine = exact_loss(task, [0.6, -0.5], [1.0, -0.8], nodes=48)
-    for nodes in (6, 9, 13, 20):
+    for nodes in (6, 13, 20):
         coarse = exact_loss(task, [0.6, -0.5], [1.0, -0.8], nodes=nodes)
         assert abs(float(coarse) - float(fine)) <= float(coarse.error)
+
+
+@pytest.mark.parametrize(
+    ("task", "ω", "query_token"),
+    [
+        (white(1, 3), 0.005, False),
+        (white(3, 1), 0.3, False),
+        (white(5, 8, noise=30.0, query_noise_variance=0.0), 0.4, False),
+        (white(5, 5), 0.5, True),
+        (white(200, 20), 0.08, True),
+        (Task(np.linspace(1, 2, 150), context_length=5), 0.01, False),
+    ],
+)
+def test_errors_are_no_less_than_the_distance_to_many_nodes(task, ω, query_token):
+    """Small scores, one token, noise in the context alone, and many nodes, whose weights must not be rounding."""
+    heads = {"omega": [ω, -ω], "mu": [1.5, -1.0], "query_token": query_token}
+    chosen = exact_loss(task, **heads)
+    fine = exact_loss(task, **heads, nodes=80)
+    assert abs(float(chosen) - float(fine)) <= float(chosen.error)
+    assert float(chosen.error) < 1e-8 * float(chosen)
 
 
 def test_heads_far_from_each_other_and_large_values():
