@@ -10,10 +10,14 @@ from .completion import claims_that_begin, figures_that_begin
 from .exit_status import ExitStatus
 from .option_groups import with_grouped_options
 from .options import Json, ModelOptions, TaskOptions, WeightDecay, measured
+from .output.streams import warnings_in_one_line
 from .whole_numbers import counted
 
 if TYPE_CHECKING:
+    from ..models.built_in import BuiltIn
     from ..simulate import Trajectory
+    from ..task import Task
+    from .output.overlay import LaidOver
 
 
 def verify(
@@ -158,7 +162,7 @@ def overlay(
     scale: Annotated[
         Any,
         measured(
-            "Aligned start of the theory's curve; fitted to the first drop if left out."
+            "Aligned start of the theory's curve; if left out, the first of --weights, else fitted to the first drop."
         ),
     ] = None,
     weight_decay: WeightDecay = None,
@@ -182,11 +186,10 @@ def overlay(
 ) -> None:
     """Lay the theory's curve over a run of your own, and match its plateaus to fixed points."""
     # Long because every option of a task, a model and a log is one of its arguments.
-    from ..compare import fitted_scale, match_plateaus
-    from ..compare import overlay as lay_over
-    from ..runtime.checks import check_choice, positive_number
+    from ..compare import match_plateaus
+    from ..runtime.checks import check_choice
     from ..runtime.time_axis import UNITS
-    from ..theory import fixed_points, time_course
+    from ..theory import fixed_points
     from .output.overlay import (
         figure_format,
         overlay_json,
@@ -208,20 +211,27 @@ def overlay(
         weights=weights,
     )
 
+    has_flow_time = _has_flow_time(run)
     decay = _decay_of(run, weight_decay)
-    is_fitted = scale is None
-    given = None if is_fitted else positive_number(scale, "--scale")
-    start = given or fitted_scale(problem, attention, run, weight_decay=decay)
-    curve = time_course(problem, attention, run.flow_time, start, weight_decay=decay)
-    both = lay_over(curve, run)
+    if decay > 0 and not has_flow_time:
+        raise ValueError(
+            f"{log} has no flow time, and fixed points under weight decay are known for the decay of gradient descent: "
+            "decoupled decay, as AdamW's, has others"
+        )
     points = fixed_points(problem, attention, weight_decay=decay)
     matches = match_plateaus(points, run)
-    if out is not None:
-        write_overlay(both, out, x)
+    # Without a flow time there is no curve, only plateaus.
+    laid = None
+    if has_flow_time or out is not None or scale is not None:
+        laid = _laid_over(
+            (problem, attention), run, scale, decay, has_weights=bool(weights)
+        )
+    if out is not None and laid is not None:
+        write_overlay(laid.both, out, x)
     if json:
-        print(overlay_json(both, matches, start, is_fitted=is_fitted))
+        print(overlay_json(laid, matches))
     else:
-        print_overlay(both, matches, start, is_fitted=is_fitted)
+        print_overlay(laid, matches, run)
         if out is not None:
             print(named(out))
 
@@ -256,6 +266,50 @@ def _is_all_true(mask: Any) -> bool:
     return bool(mask)
 
 
+def _laid_over(
+    question: tuple["Task", "BuiltIn"],
+    run: "Trajectory",
+    scale: Any,
+    decay: float,
+    *,
+    has_weights: bool,
+) -> "LaidOver":
+    """The theory's curve over a run: from a given scale, else from its first weights, else from a fitted scale."""
+    from ..compare import fitted_scale, overlay
+    from ..runtime.checks import positive_number
+    from ..theory import time_course
+    from .output.overlay import LaidOver
+
+    task, model = question
+    if run.is_external and not _has_flow_time(run):
+        raise ValueError(
+            "pass --learning-rate, that of the logged run: the theory's curve counts flow time "
+            "(Adam has none: without --learning-rate, --out and --scale its plateaus alone are matched)"
+        )
+    number: float | None = None
+    start: Any = None
+    if scale is not None:
+        origin = "as given"
+        start = number = positive_number(scale, "--scale")
+    elif has_weights and run.weight_time[0] == run.time[0]:
+        origin = "weights"
+        start = run.initial
+    else:
+        origin = "fitted"
+        start = number = fitted_scale(task, model, run, weight_decay=decay)
+    with warnings_in_one_line():
+        curve = time_course(task, model, run.flow_time, start, weight_decay=decay)
+    return LaidOver(overlay(curve, run), number, origin)
+
+
+def _has_flow_time(run: "Trajectory") -> bool:
+    """Whether a run follows a gradient flow at a known rate: not under Adam, nor in a log without its rate."""
+    try:
+        return len(run.flow_time) > 0
+    except ValueError:
+        return False
+
+
 def _logged_run(log: Path, **options: Any) -> "Trajectory":
     """The run of a log, or of a file that `attndyn simulate` wrote; ValueError for options that it does not take."""
     from ..simulate import external_run, load
@@ -269,16 +323,8 @@ def _logged_run(log: Path, **options: Any) -> "Trajectory":
             )
         run = load(log)
         _refuse_frozen(run, log)
-        if run.is_flow:
-            return run
-        # Without a rate there is no flow time, which says why.
-        _ = run.flow_time
         return run
     rate = options.pop("learning_rate")
-    if rate is None:
-        raise ValueError(
-            "pass --learning-rate, that of the logged run: the theory's curve counts flow time"
-        )
     scale = options.pop("loss_scale")
     return external_run(
         log,

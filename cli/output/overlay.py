@@ -2,8 +2,10 @@
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 from ...compare import Overlay, PlateauMatch, PlateauMatches
+from ...simulate import Trajectory
 from .files import FIGURES, format_named
 from .tables import print_rows
 
@@ -12,24 +14,24 @@ _HEIGHT = 3.2
 """Inches of the figure: one column and a half."""
 
 
+class LaidOver(NamedTuple):
+    """Theory over a run; `scale` is its aligned start, given or fitted, or None where `origin` is "weights"."""
+
+    both: Overlay
+    scale: float | None
+    origin: str
+
+
 def print_overlay(
-    both: Overlay, matches: PlateauMatches, scale: float, *, is_fitted: bool
+    laid: LaidOver | None, matches: PlateauMatches, run: Trajectory
 ) -> None:
     """Print what was compared, how far the losses are apart, and one row a plateau."""
-    run = both.run
-    print(
-        f"{len(run.loss)} losses, flow time {both.flow_time[0]:g} to {both.flow_time[-1]:g}, "
-        f"loss {run.loss[0]:.5g} → {run.loss[-1]:.5g}"
-    )
-    origin = (
-        "fitted to the first drop of the log, no prediction"
-        if is_fitted
-        else "as given"
-    )
-    print(
-        f"theory ({both.curve.source}) from an aligned start of {scale:.5g}, {origin}"
-    )
-    print(f"largest gap {both.sup_gap:.3g}, root mean square {both.l2_gap:.3g}")
+    span = f"loss {run.loss[0]:.5g} → {run.loss[-1]:.5g}"
+    if laid is None:
+        print(f"{len(run.loss)} losses, step {run.steps[0]} to {run.steps[-1]}, {span}")
+        print("no learning rate, so no flow time and no curve: plateaus alone")
+    else:
+        _print_curve(laid, span)
     columns = {
         "plateau": False,
         "loss": True,
@@ -45,6 +47,23 @@ def print_overlay(
         print(f"note: {matches.note}")
 
 
+def _print_curve(laid: LaidOver, span: str) -> None:
+    """The lines on the curve: where it starts, how far it is from the run, and what it leaves out."""
+    both = laid.both
+    times = f"flow time {both.flow_time[0]:g} to {both.flow_time[-1]:g}"
+    print(f"{len(both.run.loss)} losses, {times}, {span}")
+    start = f"an aligned start of {laid.scale or 0:.5g}, as given"
+    if laid.origin == "weights":
+        start = "the run's first weights"
+    if laid.origin == "fitted":
+        start = f"an aligned start of {laid.scale or 0:.5g}, fitted to the first drop of the log, no prediction"
+    print(f"theory ({both.curve.source}) from {start}")
+    print(f"largest gap {both.sup_gap:.3g}, root mean square {both.l2_gap:.3g}")
+    if both.off_block > 0:
+        share = f"{both.off_block:.0%} of the squares of the first weights"
+        print(f"off the restricted block, and not in the theory: {share}")
+
+
 def _cells(match: PlateauMatch) -> tuple[str, ...]:
     """A row of the table; a dash for what the run does not hold."""
     return (
@@ -57,17 +76,16 @@ def _cells(match: PlateauMatch) -> tuple[str, ...]:
     )
 
 
-def overlay_json(
-    both: Overlay, matches: PlateauMatches, scale: float, *, is_fitted: bool
-) -> str:
-    """The plateaus, the scale and whether it was fitted, and the gaps of the losses, as JSON."""
+def overlay_json(laid: LaidOver | None, matches: PlateauMatches) -> str:
+    """Plateaus, the scale and whether it was fitted, and the gaps of the losses, as JSON; null where no curve is."""
     plateaus = [match.to_dict() for match in matches]
     contents = {
         "plateaus": plateaus,
-        "scale": float(scale),
-        "fitted": is_fitted,
-        "sup_gap": both.sup_gap,
-        "l2_gap": both.l2_gap,
+        "scale": laid and laid.scale,
+        "fitted": laid is not None and laid.origin == "fitted",
+        "sup_gap": laid and laid.both.sup_gap,
+        "l2_gap": laid and laid.both.l2_gap,
+        "off_block": laid and laid.both.off_block,
         "note": matches.note,
     }
     return json.dumps(contents)
