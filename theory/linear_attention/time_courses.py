@@ -39,7 +39,7 @@ from .merged import (
 )
 from .rank_one import rank_one_amplitude
 from .saddle_to_saddle.escapes import SeparateHeads, separate_block
-from .saddle_to_saddle.moving_directions import moving_directions
+from .saddle_to_saddle.singular_directions import moving_directions
 from .saddle_to_saddle.staircases import staircase, warn_if_sensitive
 from .weight_decay import checked_decay, refuse_several_outputs
 

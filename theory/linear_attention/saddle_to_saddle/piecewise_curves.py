@@ -13,7 +13,7 @@ from .drop_flow import Equations
 from .equal_heads import distinct_heads
 from .escapes import SeparateHeads
 from .exit_time_uncertainty import Outcome
-from .moving_directions import MovingDirections
+from .singular_directions import MovingDirections
 from .path import Precision, Problem, follow_path
 from .path_segments import (
     Factors,
