@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 # One thread per process: claims run in parallel processes, and the matrices are small.
 export OPENBLAS_NUM_THREADS ?= 1
 export OMP_NUM_THREADS ?= 1
+# Tests start hundreds of processes: where Python is told to keep no bytecode, each would compile the package anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 # `make check` tests what has changed since this revision.
 SINCE ?= $(shell git merge-base HEAD origin/main 2> /dev/null || echo HEAD)

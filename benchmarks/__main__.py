@@ -16,7 +16,13 @@ from .timing import Times
 FOLDER = Path(__file__).parent.parent / "build" / "benchmarks"
 MODULES = {
     "process": ("process",),
-    "steps": ("full_block", "many_starts", "population_steps", "accumulation"),
+    "steps": (
+        "full_block",
+        "many_starts",
+        "population_steps",
+        "accumulation",
+        "restricted",
+    ),
     "time_courses": ("closed_forms", "reduced_flow", "full_flow"),
     "growth": ("growth",),
     "fresh_prompts": ("fresh_prompts",),

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
+from .fresh_prompts import OURS as OUR_STEP
+from .fresh_prompts import PEERS
 from .runs import OURS, OURS_TOKENS
 from .timing import Times, ratio
 
@@ -49,6 +51,9 @@ def compared(measured: Measured) -> Iterator[tuple[str, str, float]]:
                         peer,
                         ratio(measured[group], peer, OURS_TOKENS),
                     )
+    fresh = measured.get("fresh_prompts", {})
+    for peer in PEERS if fresh else ():
+        yield "fresh prompts", peer, ratio(fresh, peer, OUR_STEP)
     for group, ours in OURS_BY_GROUP.items():
         for name in measured.get(group, {}):
             problem, peer = name.split(": ")

@@ -1,5 +1,7 @@
 """Steps on statistics and on moments, beside the products and copies that they cannot do without."""
 
+import resource
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -19,7 +21,7 @@ from attndyn.simulate import (
 from attndyn.simulate.sufficient_statistics.kinds import feature_count
 from attndyn.teachers import Gaussian
 
-from .timing import Times, alternating
+from .timing import PROCESSOR, Times, alternating
 
 STARTS, WIDE = 64, 256
 SHAPES = {
@@ -208,9 +210,30 @@ def accumulation() -> Times:
         title = f"{name}, P = {sequences:,}"
         measured |= {
             f"{title}: {case}": timing
-            for case, timing in alternating(cases, rounds=7).items()
+            for case, timing in alternating(cases, rounds=7, clock=PROCESSOR).items()
         }
     return measured
+
+
+def restricted() -> Times:
+    """Statistics of the restricted block at D = 40, and the MB by which they make a process grow."""
+    model, task = Merged(4), Task(1 / np.arange(1, 41), context_length=80)
+
+    def work() -> None:
+        statistics(sample(task, 20_000), model, block="restricted")
+
+    statistics(sample(task, 50), model, block="restricted")  # loads and compiles
+    before = _peak_memory()
+    work()
+    growth = _peak_memory() - before
+    times = alternating({"statistics": (1, work)}, clock=PROCESSOR)
+    return times | {"MB": {"cold": 0.0, "seconds": [growth]}}
+
+
+def _peak_memory() -> float:
+    """The most memory that this process has held, in MB."""
+    unit = 1e6 if sys.platform == "darwin" else 1e6 / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 GROUPS: dict[str, Callable[[], Times]] = {
@@ -218,4 +241,5 @@ GROUPS: dict[str, Callable[[], Times]] = {
     "many_starts": many_starts,
     "population_steps": population_steps,
     "accumulation": accumulation,
+    "restricted": restricted,
 }

@@ -7,40 +7,50 @@ from typing import Any
 
 ROUNDS = 5
 
+PROCESSOR = time.process_time
+"""Seconds that the processor works for this process: what is on one core takes as long on an idle machine."""
+
 Case = Callable[[], object]
+Clock = Callable[[], float]
 Times = dict[str, dict[str, Any]]
 
 
-def seconds(work: Case) -> float:
-    """Wall time of one call."""
-    begin = time.perf_counter()
+def seconds(work: Case, clock: Clock = time.perf_counter) -> float:
+    """Time of one call, by default on the wall."""
+    begin = clock()
     work()
-    return time.perf_counter() - begin
+    return clock() - begin
 
 
 def alternating(
     cases: Mapping[str, tuple[int, Case]],
     rounds: int = ROUNDS,
     cold: Mapping[str, float] | None = None,
+    clock: Clock = time.perf_counter,
 ) -> Times:
     """Name → seconds of one unit in every round, and of the first call, which compiles and fills caches.
 
     A case is how many units (steps, runs, products) one call does, and the call. `cold` are the seconds of first
     calls that were made before.
     """
-    first = {name: seconds(work) for name, (_, work) in cases.items()} | dict(
+    first = {name: seconds(work, clock) for name, (_, work) in cases.items()} | dict(
         cold or {}
     )
     measured: Times = {name: {"cold": first[name], "seconds": []} for name in cases}
     for _ in range(rounds):
         for name, (units, work) in cases.items():
-            measured[name]["seconds"].append(seconds(work) / units)
+            measured[name]["seconds"].append(seconds(work, clock) / units)
     return measured
 
 
 def typical(times: Times, name: str) -> float:
     """Median seconds of one unit."""
     return median(times[name]["seconds"])
+
+
+def fastest(times: Times, name: str) -> float:
+    """Least seconds of one unit: of many short rounds, one that nothing else disturbed."""
+    return float(min(times[name]["seconds"]))
 
 
 def ratio(times: Times, slow: str, fast: str) -> float:

@@ -12,10 +12,13 @@ from .exit_status import ExitStatus
 from .option_groups import with_grouped_options
 from .options import Json, ModelOptions, TaskOptions, WeightDecay, measured
 from .output.files import refuse_one_file
+from .output.streams import warnings_in_one_line
 from .whole_numbers import counted
 
 if TYPE_CHECKING:
+    from ..models.built_in import BuiltIn
     from ..simulate import Trajectory
+    from ..task import Task
     from .output.overlay import LaidOver
 
 
@@ -183,7 +186,7 @@ class CurveOptions:
     scale: Annotated[
         Any,
         measured(
-            "Aligned start of the theory's curve; fitted to the first drop if left out."
+            "Aligned start of the theory's curve; if left out, the first of --weights, else fitted to the first drop."
         ),
     ] = None
     weight_decay: WeightDecay = None
@@ -242,8 +245,13 @@ def overlay(
     elif model.softmax:
         laid = _laid_from_heads(curve, log_options.run(log), task, model)
     else:
-        laid = _laid_from_start(curve, log_options.run(log), task, model)
+        problem = task.task()
+        laid = _laid_from_start(
+            curve, log_options, log_options.run(log), problem, model.model(problem)
+        )
     if out is not None:
+        _require_rate(laid.run)
+    if out is not None and laid.both is not None:
         write_overlay(laid.both, out, x)
     if json:
         print(overlay_json(laid))
@@ -254,29 +262,72 @@ def overlay(
 
 
 def _laid_from_start(
-    curve: CurveOptions, run: "Trajectory", task: TaskOptions, model: ModelOptions
+    curve: CurveOptions,
+    log_options: LogOptions,
+    run: "Trajectory",
+    problem: "Task",
+    attention: "BuiltIn",
 ) -> "LaidOver":
-    """The curve of linear attention from an aligned start, over a run; and the plateaus."""
+    """The curve of linear attention over a run, and the plateaus; these alone where the run has no flow time.
+
+    The curve starts from a given scale, else from the run's first weights, else from a fitted scale.
+    """
     from ..compare import fitted_scale, match_plateaus
     from ..compare import overlay as lay_over
     from ..runtime.checks import positive_number
     from ..theory import fixed_points, time_course
     from .output.overlay import LaidOver
 
-    problem = task.task()
-    attention = model.model(problem)
     decay = _decay_of(run, curve.weight_decay)
-    is_fitted = curve.scale is None
-    given = None if is_fitted else positive_number(curve.scale, "--scale")
-    start = given or fitted_scale(problem, attention, run, weight_decay=decay)
-    predicted = time_course(
-        problem, attention, run.flow_time, start, weight_decay=decay
-    )
+    has_flow_time = _has_flow_time(run)
+    if decay > 0 and not has_flow_time:
+        raise ValueError(
+            "this run has no flow time, and fixed points under weight decay are known for gradient descent: "
+            "decoupled decay, as AdamW's, has others"
+        )
     points = fixed_points(problem, attention, weight_decay=decay)
-    how = "fitted to the first drop of the log, no prediction"
-    origin = f"from an aligned start of {start:.5g}, {how if is_fitted else 'as given'}"
     matches = match_plateaus(points, run)
-    return LaidOver(lay_over(predicted, run), origin, matches, start, is_fitted)
+    if not has_flow_time and curve.scale is None:
+        return LaidOver(run, None, matches=matches)
+    _require_rate(run)
+
+    scale: float | None = None
+    start: Any = None
+    has_weights = log_options.weights is not None
+    if curve.scale is not None:
+        start = scale = positive_number(curve.scale, "--scale")
+        origin = f"from an aligned start of {scale:.5g}, as given"
+    elif has_weights and run.weight_time[0] == run.time[0]:
+        start = run.initial
+        origin = "from the run's first weights"
+    else:
+        start = scale = fitted_scale(problem, attention, run, weight_decay=decay)
+        origin = f"from an aligned start of {scale:.5g}, fitted to the first drop of the log, no prediction"
+    with warnings_in_one_line():
+        predicted = time_course(
+            problem, attention, run.flow_time, start, weight_decay=decay
+        )
+    is_fitted = "fitted" in origin
+    return LaidOver(run, lay_over(predicted, run), origin, matches, scale, is_fitted)
+
+
+def _has_flow_time(run: "Trajectory") -> bool:
+    """Whether a run follows a gradient flow at a known rate: not under Adam, nor in a log without its rate."""
+    try:
+        return len(run.flow_time) > 0
+    except ValueError:
+        return False
+
+
+def _require_rate(run: "Trajectory") -> None:
+    """ValueError where a run has no flow time, which every curve counts."""
+    if run.is_external and not _has_flow_time(run):
+        raise ValueError(
+            "pass --learning-rate, that of the logged run: the theory's curve counts flow time "
+            "(Adam has none: without --learning-rate, --out and --scale its plateaus alone are matched)"
+        )
+    # A saved run says why it has none.
+    _ = run.flow_time
 
 
 def _laid_from_heads(
@@ -287,6 +338,7 @@ def _laid_from_heads(
     from ..compare.softmax_predictions import flow_under_run
     from .output.overlay import LaidOver
 
+    _require_rate(run)
     curve.refuse_start("the flow of softmax heads starts from the run's own weights")
     if _decay_of(run, None):
         raise ValueError(
@@ -295,7 +347,7 @@ def _laid_from_heads(
     problem = task.task()
     predicted = flow_under_run(problem, model.model(problem), run)
     origin = f"from the run's first weights, at {len(predicted.flow_time)} times"
-    return LaidOver(lay_over(predicted, run), origin)
+    return LaidOver(run, lay_over(predicted, run), origin)
 
 
 def _laid_from_file(
@@ -309,14 +361,15 @@ def _laid_from_file(
     from .output.overlay import LaidOver
 
     assert curve.curve is not None
+    _require_rate(run)
     curve.refuse_start("--curve holds the whole curve")
     both = lay_over(load_curve(curve.curve), run)
     origin = f"of {named(curve.curve)}"
     if not task.is_given:
-        return LaidOver(both, origin)
+        return LaidOver(run, both, origin)
     problem = task.task()
     points = fixed_points(problem, model.model(problem))
-    return LaidOver(both, origin, match_plateaus(points, run))
+    return LaidOver(run, both, origin, match_plateaus(points, run))
 
 
 def _decay_of(run: "Trajectory", weight_decay: float | None) -> float:
@@ -362,16 +415,8 @@ def _logged_run(log: Path, **options: Any) -> "Trajectory":
             )
         run = load(log)
         _refuse_frozen(run, log)
-        if run.is_flow:
-            return run
-        # Without a rate there is no flow time, which says why.
-        _ = run.flow_time
         return run
     rate = options.pop("learning_rate")
-    if rate is None:
-        raise ValueError(
-            "pass --learning-rate, that of the logged run: the theory's curve counts flow time"
-        )
     scale = options.pop("loss_scale")
     return external_run(
         log,

@@ -106,8 +106,15 @@ class TaskOptions:
     noise_variance: Annotated[
         Any, numeric("Variance of the label noise; 0 if left out.")
     ] = None
+    # A longer name would be cut off in the help of 80 columns.
     query_noise_variance: Annotated[
-        Any, numeric("That of the query's label; the same if left out.")
+        Any,
+        typer.Option(
+            "--query-noise",
+            help="That of the query's label; the same if left out.",
+            parser=number,
+            metavar="NUMBER",
+        ),
     ] = None
     file: TaskFile = None
 

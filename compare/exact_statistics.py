@@ -5,6 +5,7 @@ that verify those moments.
 """
 
 from ..models.protocol import Parametrization
+from ..runtime.checks import check_choice
 from ..simulate import Statistics, from_moments
 from ..simulate.sufficient_statistics.quadratic_loss import from_feature_moments
 from ..task import Task
@@ -19,22 +20,36 @@ FEATURE_MOMENTS = ("formulas.features", "in_weight.moments")
 
 
 def population_statistics(
-    task: Task, model: Parametrization, *, random_labels: bool = False
+    task: Task,
+    model: Parametrization,
+    *,
+    block: str | None = None,
+    random_labels: bool = False,
 ) -> Statistics:
     """Statistics of infinitely many sequences, so that a check has no sampling error.
 
     They are those of the restricted block, A ⊗ Λ with A (KD, KD) for K outputs, or of every feature where the law of
-    teachers is not symmetric, as with a fixed teacher, which moves all weights. `random_labels` are those of
-    `sample`. ValueError where theory has no moments.
+    teachers is not symmetric, as with a fixed teacher, which moves all weights. `block="full"` gives every feature for
+    any law: weights that start off the restricted block need them. `random_labels` are those of `sample`. ValueError
+    where theory has no moments, for another block, and for a restricted block that does not suffice.
 
     >>> from attndyn import Merged, Task
     >>> mixture = Task([1.0], context_length=10, fixed_teacher=[1.0], in_context_fraction=0.5)
     >>> population_statistics(mixture, Merged(heads=1)).block
     'full'
+    >>> population_statistics(Task([1.0], context_length=10), Merged(heads=1), block="full").block
+    'full'
     """
     require_task_first("population_statistics(task, model)", task, model)
+    if block is not None:
+        check_choice(block, "block", ("full", "restricted"))
     # A fixed teacher, and random labels, move weights off the restricted block: every feature counts.
-    if random_labels or not task.teachers.symmetric:
+    leaves_block = random_labels or not task.teachers.symmetric
+    if leaves_block and block == "restricted":
+        raise ValueError(
+            "this task moves weights off the restricted block: leave block out, or pass block='full'"
+        )
+    if leaves_block or block == "full":
         moments = feature_moments(task, model, random_labels=random_labels)
         return from_feature_moments(
             moments.c,
@@ -44,7 +59,7 @@ def population_statistics(
             task.context_lengths,
             context_weights=task.context_weights,
         )
-    # With teachers of both signs alone the gradient off the restricted block is zero.
+    # With teachers of both signs weights on the restricted block stay there.
     loss = population(task, model)
     return from_moments(
         loss.c,

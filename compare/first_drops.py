@@ -80,7 +80,10 @@ def _drop_time(run: Trajectory, middle: float, first_level: float) -> float:
     if len(flow_time) < 2:
         raise ValueError("a fit of the scale needs a run of two losses or more")
     observed = averaged_loss(run)
-    conventions = "if its loss is not the mean of |y − ŷ|², say so with loss_scale"
+    times = (
+        f"its first loss is {observed[0] / first_level:.3g} times that of zero weights"
+    )
+    conventions = f"{times}; if it is not the mean of |y − ŷ|², say so with loss_scale"
     if observed[0] <= middle:
         raise ValueError(
             f"the run begins at loss {observed[0]:.4g}, below the middle of the first drop, {middle:.4g}: there is "

@@ -13,6 +13,7 @@ from ..runtime.display import Displayed, Summary
 from ..runtime.files import AnyPath, as_path, read_arrays, write_atomically
 from ..runtime.time_axis import draw_losses, line_style
 from ..simulate import Trajectory, load
+from ..simulate.attention.initialisation import restricted
 from .loss_curves import LossCurve, load_curve
 from .metrics.curves import exit_times, l2_gap, plateau_heights, resample, sup_gap
 from .metrics.flatness import steepness_of
@@ -53,6 +54,10 @@ class Overlay(Displayed):
             rows[f"{name} loss"] = f"{loss[0]:.5g} → {loss[-1]:.5g}"
         rows["largest gap"] = f"{self.sup_gap:.2e}"
         rows["root mean square gap"] = f"{self.l2_gap:.2e}"
+        if self.off_block > 0:
+            rows["off the block"] = (
+                f"{self.off_block:.0%} of the squares of the first weights: not in the theory"
+            )
         return Summary("Overlay of theory and simulation", rows)
 
     def to_dict(self) -> dict[str, Any]:
@@ -65,6 +70,7 @@ class Overlay(Displayed):
             "observed": self.observed.tolist(),
             "sup_gap": self.sup_gap,
             "l2_gap": self.l2_gap,
+            "off_block": self.off_block,
         }
 
     def save(self, path: AnyPath) -> Path:
@@ -118,6 +124,22 @@ class Overlay(Displayed):
     def l2_gap(self) -> float:
         """Root mean square over flow time of the difference of the losses."""
         return l2_gap(self.flow_time, self.predicted, self.observed)
+
+    @property
+    def off_block(self) -> float:
+        """Share of the squares of the run's first weights that lies off the restricted block; 0 where it has none.
+
+        The theory's curve leaves these weights out. They do move, unless they are zero:
+        `population_statistics(task, model, block="full")` trains all weights on unlimited prompts.
+        """
+        weights = self.run.weights
+        if "value" not in weights or not {"key", "key_query"} & set(weights):
+            return 0.0
+        first = self.run.initial
+        inside = restricted(first)
+        total = sum(float(np.sum(value**2)) for value in first.values())
+        outside = sum(float(np.sum((first[n] - inside[n]) ** 2)) for n in first)
+        return outside / total if total > 0 else 0.0
 
     def exit_times(self, plateaus: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Flow times at which curve and run leave each plateau but the last; nan where they do not."""

@@ -2,7 +2,7 @@
 
 # Eagerly, and with nothing heavier than NumPy: a function that bears its module's name is hidden by a lazy one.
 from .attention.forward import predict, token_loss
-from .attention.initialisation import initial_weights
+from .attention.initialisation import initial_weights, restricted
 from .attention.objectives import objective
 from .data.arrays import RecordedPrompts, prompts_from_arrays, prompts_from_tokens
 from .data.batches import BatchesInOrder
@@ -55,6 +55,7 @@ __all__ = [
     "predict",
     "prompts_from_arrays",
     "prompts_from_tokens",
+    "restricted",
     "run_sweep",
     "sample",
     "statistics",

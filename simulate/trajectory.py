@@ -344,7 +344,10 @@ class Trajectory(Displayed):
             name = "Adam" if optimizer["name"] == "adam" else own
             return f"{name} does not follow the gradient flow: plot x='steps', compare plateaus with match_plateaus"
         if self.learning_rates is None:
-            return "the learning rate of this run is not known, and flow time needs it: give it, or use steps"
+            return (
+                "the learning rate of this run is not known, and flow time needs it: give it, or use steps and "
+                "match_plateaus, as for a run of Adam, which has no flow time"
+            )
         if self._is_clipped_decay():
             return (
                 "clipping has shortened the gradient of this run and not its weight decay, so that it follows no "

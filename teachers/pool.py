@@ -25,8 +25,10 @@ _COPIES = 5
 class LawWithPools(Law):
     """Base of the laws of this package: a pool can be drawn from each of them."""
 
-    def pool(self, k: int, seed: int = 0) -> "Pool":
-        """A `Pool` of k teachers that the seed draws from this law; a file stores the law, k and the seed.
+    def pool(self, k: int, seed: int = 0, signs: bool = False) -> "Pool":
+        """A `Pool` of k teachers that the seed draws from this law; a file stores the law, k, the seed and the signs.
+
+        With `signs` every teacher comes with its negative, as in `Pool`.
 
         >>> from attndyn.teachers import Sphere
         >>> Sphere(3).pool(5, seed=1).teachers.shape
@@ -35,7 +37,8 @@ class LawWithPools(Law):
         count = whole_number(k, "k")
         size = _COPIES * 8.0 * count * self.outputs * self.dimension
         refuse_too_large(f"a pool of {count} teachers", size, "draw fewer")
-        return Pool.from_recipe(self, count, whole_number(seed, "seed", least=0))
+        checked_seed = whole_number(seed, "seed", least=0)
+        return Pool.from_recipe(self, count, checked_seed, signs)
 
 
 @dataclass(frozen=True)
@@ -73,12 +76,14 @@ class Pool(LawWithPools):
         self._set(array, _pool_weights(weights, len(array)), signs, None)
 
     @classmethod
-    def from_recipe(cls, law: TeacherLaw, count: int, seed: int) -> "Pool":
-        """The pool of `count` teachers that a seed draws from a law."""
+    def from_recipe(
+        cls, law: TeacherLaw, count: int, seed: int, signs: bool = False
+    ) -> "Pool":
+        """The pool of `count` teachers that a seed draws from a law, with their negatives if `signs`."""
         sequence = np.random.SeedSequence(seed, spawn_key=(POOL_STREAM,))
         drawn = law.draw(np.random.default_rng(sequence), count)
         pool = cls(drawn)
-        pool._set(pool.teachers, pool.weights, False, PoolRecipe(law, count, seed))
+        pool._set(pool.teachers, pool.weights, signs, PoolRecipe(law, count, seed))
         return pool
 
     def _set(
@@ -157,26 +162,29 @@ class Pool(LawWithPools):
     @classmethod
     def _from_stored_recipe(cls, settings: dict[str, Any]) -> "Pool":
         """The pool of settings {"of": {…}, "count": …, "seed": …}."""
-        if set(settings) - {"of", "count", "seed"}:
+        if set(settings) - {"of", "count", "seed", "signs"}:
             raise ValueError(
-                "a Pool that is drawn has the fields of, count and seed alone"
+                "a Pool that is drawn has the fields of, count, seed and signs alone"
             )
         if "count" not in settings:
             raise ValueError("a Pool that is drawn needs the field count")
         law = law_from_dict(settings["of"])
         if not isinstance(law, LawWithPools):
             raise ValueError("a Pool is drawn of a law of this package")
-        return law.pool(settings["count"], settings.get("seed", 0))
+        return law.pool(
+            settings["count"], settings.get("seed", 0), settings.get("signs", False)
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe if it is drawn from a law of this package, else the numbers; and the name of the law."""
         if self.recipe is not None and isinstance(self.recipe.law, Law):
-            return {
+            recipe = {
                 "law": "pool",
                 "of": self.recipe.law.to_dict(),
                 "count": self.recipe.count,
                 "seed": self.recipe.seed,
             }
+            return recipe | ({"signs": True} if self.signs else {})
         teachers = self.teachers if self.outputs > 1 else self.teachers[:, 0]
         settings: dict[str, Any] = {"law": "pool", "teachers": teachers.tolist()}
         if np.ptp(self.weights) > 0:
@@ -188,13 +196,19 @@ class Pool(LawWithPools):
     def __repr__(self) -> str:
         if self.recipe is None:
             return super().__repr__()
-        return f"{self.recipe.law!r}.pool({self.recipe.count}, seed={self.recipe.seed})"
+        signs = ", signs=True" if self.signs else ""
+        return f"{self.recipe.law!r}.pool({self.recipe.count}, seed={self.recipe.seed}{signs})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.recipe is None:
             return super().__reduce__()
         recipe = self.recipe
-        return type(self).from_recipe, (recipe.law, recipe.count, recipe.seed)
+        return type(self).from_recipe, (
+            recipe.law,
+            recipe.count,
+            recipe.seed,
+            self.signs,
+        )
 
 
 def _pool_teachers(teachers: ArrayLike) -> FloatArray:

@@ -74,6 +74,7 @@ LAWS = {
     "signs": Pool([[1, 2.5]], signs=True),
     "pool of outputs": Pool(np.arange(8).reshape(2, 2, 2) / 3),
     "drawn": Sphere(2, 0.7).pool(5, seed=3),
+    "drawn with signs": Sphere(2, 0.7).pool(5, seed=3, signs=True),
     "drawn of a pool": Pool([[1, 2], [3, 4]]).pool(9),
     "mixture": Mixture((0.9, Gaussian([1, 1])), (0.1, Pool([[1, -1], [1, 1]]))),
     "thirds": Mixture(
@@ -207,6 +208,19 @@ def test_a_drawn_pool_is_of_its_law_and_seed():
     }
     assert repr(first) == "Sphere(dimension=3).pool(4, seed=0)"
     assert Sphere(3).pool(np.int64(4), np.int64(0)).to_json() == first.to_json()
+
+
+def test_a_drawn_pool_with_signs_is_the_same_pool_beside_its_negatives():
+    plain, signed = Sphere(3).pool(4, seed=2), Sphere(3).pool(4, seed=2, signs=True)
+    np.testing.assert_array_equal(
+        signed.members, np.concatenate([plain.teachers, -plain.teachers])
+    )
+    assert signed.symmetric
+    assert not plain.symmetric
+    assert repr(signed) == "Sphere(dimension=3).pool(4, seed=2, signs=True)"
+    assert "signs" not in plain.to_dict()
+    with pytest.raises(ValueError, match="signs must be"):
+        Sphere(3).pool(4, signs="yes")
 
 
 def test_data_weights_and_a_pool_of_one_seed_are_independent():
@@ -549,7 +563,7 @@ REFUSED = {
         lambda: law_from_dict(
             {"law": "pool", "of": {}, "count": 1, "weights": [1]},
         ),
-        "has the fields of, count and seed alone",
+        "has the fields of, count, seed and signs alone",
     ),
     "parts of a file": (
         lambda: law_from_dict({"law": "mixture", "parts": [{"share": 1}]}),

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...compare import Overlay, PlateauMatch, PlateauMatches
+from ...simulate import Trajectory
 from .files import FIGURES, format_named
 from .tables import print_rows
 
@@ -16,11 +17,13 @@ _HEIGHT = 3.2
 class LaidOver(NamedTuple):
     """A curve over a run, where the curve is from, and the plateaus of the run that were matched.
 
-    `scale` is the aligned start of the curve, None where it has another.
+    `both` is None where the run has no flow time: its plateaus alone are matched then. `scale` is the aligned start
+    of the curve, None where it has another.
     """
 
-    both: Overlay
-    origin: str
+    run: Trajectory
+    both: Overlay | None
+    origin: str = ""
     matches: PlateauMatches | None = None
     scale: float | None = None
     is_fitted: bool = False
@@ -28,13 +31,13 @@ class LaidOver(NamedTuple):
 
 def print_overlay(laid: LaidOver) -> None:
     """Print what was compared, how far the losses are apart, and one row a plateau."""
-    both, run = laid.both, laid.both.run
-    print(
-        f"{len(run.loss)} losses, flow time {both.flow_time[0]:g} to {both.flow_time[-1]:g}, "
-        f"loss {run.loss[0]:.5g} → {run.loss[-1]:.5g}"
-    )
-    print(f"theory ({both.curve.source}) {laid.origin}")
-    print(f"largest gap {both.sup_gap:.3g}, root mean square {both.l2_gap:.3g}")
+    run = laid.run
+    span = f"loss {run.loss[0]:.5g} → {run.loss[-1]:.5g}"
+    if laid.both is None:
+        print(f"{len(run.loss)} losses, step {run.steps[0]} to {run.steps[-1]}, {span}")
+        print("no learning rate, so no flow time and no curve: plateaus alone")
+    else:
+        _print_curve(laid.both, laid.origin, span)
     matches = laid.matches
     if matches is None:
         return
@@ -53,6 +56,17 @@ def print_overlay(laid: LaidOver) -> None:
         print(f"note: {matches.note}")
 
 
+def _print_curve(both: Overlay, origin: str, span: str) -> None:
+    """The lines on the curve: where it starts, how far it is from the run, and what it leaves out."""
+    times = f"flow time {both.flow_time[0]:g} to {both.flow_time[-1]:g}"
+    print(f"{len(both.run.loss)} losses, {times}, {span}")
+    print(f"theory ({both.curve.source}) {origin}")
+    print(f"largest gap {both.sup_gap:.3g}, root mean square {both.l2_gap:.3g}")
+    if both.off_block > 0:
+        share = f"{both.off_block:.0%} of the squares of the first weights"
+        print(f"off the restricted block, and not in the theory: {share}")
+
+
 def _cells(match: PlateauMatch) -> tuple[str, ...]:
     """A row of the table; a dash for what the run does not hold."""
     return (
@@ -66,15 +80,16 @@ def _cells(match: PlateauMatch) -> tuple[str, ...]:
 
 
 def overlay_json(laid: LaidOver) -> str:
-    """The plateaus, the scale and whether it was fitted, the curve's source and the gaps of the losses, as JSON."""
-    matches = laid.matches
+    """Plateaus, the scale and whether it was fitted, and the curve's source and gaps, as JSON; null without a curve."""
+    matches, both = laid.matches, laid.both
     contents = {
         "plateaus": [] if matches is None else [match.to_dict() for match in matches],
         "scale": None if laid.scale is None else float(laid.scale),
         "fitted": laid.is_fitted,
-        "theory": laid.both.curve.source,
-        "sup_gap": laid.both.sup_gap,
-        "l2_gap": laid.both.l2_gap,
+        "theory": both and both.curve.source,
+        "sup_gap": both and both.sup_gap,
+        "l2_gap": both and both.l2_gap,
+        "off_block": both and both.off_block,
         "note": "" if matches is None else matches.note,
     }
     return json.dumps(contents)

@@ -53,22 +53,26 @@ def l2_gap(time: ArrayLike, curve: ArrayLike, reference: ArrayLike) -> float:
 def resample(time: ArrayLike, values: ArrayLike, at: ArrayLike) -> FloatArray:
     """Values (T, …) at other times `at` (K,), by linear interpolation, (K, …); both times in one unit.
 
-    ValueError if a time of `at` lies outside the span of `time`: nothing is extrapolated.
+    At a time of `time` the result is its value, to the last bit. ValueError if a time of `at` lies outside the span
+    of `time`: nothing is extrapolated.
 
     >>> resample([0, 1, 2], [4.0, 2.0, 0.0], [0.5, 2.0])
     array([3., 0.])
     """
-    # Lazily: SciPy's interpolation takes longer to import than this package.
-    from scipy.interpolate import make_interp_spline
-
     time, values = values_on_time(time, values)
     at = _finite("at", at)
     if at.ndim != 1 or (at.size and (at.min() < time[0] or at.max() > time[-1])):
         raise ValueError(
             f"at must be times (K,) between {time[0]:g} and {time[-1]:g}: cut it to that span"
         )
-    lines = make_interp_spline(time, values, k=1)
-    return np.asarray(lines(at), dtype=np.float64)
+    before = np.searchsorted(time, at, side="right") - 1
+    before = np.minimum(before, len(time) - 2)  # the end belongs to the last interval
+    after = before + 1
+
+    # Exactly 0 at the first time of an interval and 1 at its last: a quotient, and no product with 1/(t₁ − t₀).
+    share = (at - time[before]) / (time[after] - time[before])
+    share = share.reshape(-1, *(1,) * (values.ndim - 1))  # (K, 1, …)
+    return np.asarray((1 - share) * values[before] + share * values[after])
 
 
 def crossing_times(time: ArrayLike, loss: ArrayLike, levels: ArrayLike) -> FloatArray:

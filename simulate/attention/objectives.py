@@ -13,6 +13,7 @@ from ...models.protocol import (
 )
 from ...runtime.arrays import FloatArray
 from ...runtime.checks import refuse_wrong_order
+from ...runtime.machine import keep_freed_memory
 from ...task import Task
 from ..data.batches import Batches
 from ..data.prompts import Data, all_sequences
@@ -81,6 +82,7 @@ def batch_objective(model: Parametrization, batches: Batches) -> StepObjective:
     refuse_unfit(model, batches.dimension)
     refuse_other_outputs(batches.outputs, model)
     to_weights = pullback(model)
+    keep_freed_memory()
     lengths, length_weights = batches.context_lengths, batches.context_weights
 
     def evaluate(weights: Weights, step: int) -> tuple[float, Weights]:

@@ -170,7 +170,8 @@ def test_a_page_of_some_groups_names_the_others(suite):
 
 
 def test_any_one_group_makes_a_page(suite):
-    for group in ("full_block", "reduced_flow", "softmax", "merged", "closed_forms"):
+    groups = ("full_block", "reduced_flow", "softmax", "merged", "closed_forms")
+    for group in (*groups, "fresh_prompts"):
         assert suite["page"].page({group: {}}).startswith("# Benchmarks")
 
 
@@ -205,3 +206,21 @@ def test_the_prompts_of_the_average_have_the_loss_of_the_quadrature(suite):
     # The query's own token as a key is 12 % away, which so many prompts see.
     other = losses.exact_loss(losses.TASK, losses.OMEGA, losses.MU, query_token=True)
     assert abs(squares.mean() - float(other)) > 4 * standard_error
+
+
+def test_goals_of_fresh_prompts_are_those_of_the_fastest_rounds(suite):
+    page = suite["page"]
+    step, small = page.OUR_STEP, f"{page.SMALL}: {page.OUR_STEP}"
+    seconds = {
+        step: [2e-3, 9e-3],
+        page.EAGER: [3e-3, 5e-3],  # a ratio of medians would be below 1
+        small: [1e-3, 8e-3],
+        f"{page.SMALL}: {page.DRAWING}": [6e-4, 7e-4],
+    }
+    times = {name: {"cold": 1.0, "seconds": each} for name, each in seconds.items()}
+    shown = [row[1:] for row in page.fresh_goals(times)]
+    assert shown == [
+        ("2 ms", "at most 3 ms", "reached"),
+        ("1.50 ×", "more than 1 ×", "reached"),
+        ("0.60", "at most 0.5", "**missed**"),
+    ]

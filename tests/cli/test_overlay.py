@@ -7,10 +7,12 @@ import pytest
 
 from attndyn import Merged, Separate, Task
 from attndyn.cli import main
+from attndyn.compare import overlay
 from attndyn.compare.exact_statistics import population_statistics
 from attndyn.simulate import (
     Adam,
     GradientDescent,
+    external_run,
     flow,
     initial_weights,
     load,
@@ -163,7 +165,8 @@ def test_the_figure_is_written(folder, ending, magic, tmp_path, capsys):
 
 
 WRONG = {
-    "pass --learning-rate, that of the logged run": ("log.csv",),
+    "pass --learning-rate, that of the logged run": ("log.csv", "--out", "over.png"),
+    "without --learning-rate, --out and --scale": ("log.csv", "--scale", "0.05"),
     "leave --learning-rate out": ("run.npz", "--learning-rate", "0.1"),
     "leave --loss-scale out": ("run.npz", "--loss-scale", "0.5"),
     "leave --weight-decay out": ("run.npz", "--weight-decay", "0.1"),
@@ -207,6 +210,60 @@ def test_a_mistake_is_one_line(message, folder, monkeypatch, capsys):
 def test_a_loss_of_another_convention_is_noticed(folder, capsys):
     assert call(folder, "log.csv", "--learning-rate", "0.04", "--scale", "0.05") == 0
     assert "note: losses are 0.5 times the levels" in capsys.readouterr().out
+
+
+def test_without_a_rate_the_plateaus_alone_are_matched(folder, capsys):
+    assert call(folder, "log.csv", "--loss-scale", "1/2", "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert [row["subset"] for row in result["plateaus"]] == SUBSETS
+    assert {row["flow_time"] for row in result["plateaus"]} == {None}
+    assert (result["scale"], result["sup_gap"], result["fitted"]) == (None, None, False)
+    assert call(folder, "log.csv", "--loss-scale", "1/2") == 0
+    text = capsys.readouterr().out
+    assert "no learning rate, so no flow time and no curve: plateaus alone" in text
+
+
+def test_a_saved_run_of_adam_has_its_plateaus_matched(folder, tmp_path, capsys):
+    start = initial_weights(MODEL, TASK, SCALE, seed=1)
+    data = population_statistics(TASK, MODEL)
+    run = train(MODEL, data, start, optimizer=Adam(2e-3), steps=1_500)
+    assert call(folder, str(run.save(tmp_path / "adam.npz")), "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["plateaus"][-1]["subset"] == [1, 2]
+    assert result["sup_gap"] is None
+
+
+@pytest.fixture(scope="module")
+def off_block(folder):
+    """A log of a run all of whose entries were drawn, and its first weights alone."""
+    start = initial_weights(MODEL, TASK, 0.1, scheme="gaussian", seed=0)
+    data = population_statistics(TASK, MODEL, block="full")
+    run = train(MODEL, data, start, learning_rate=RATE, steps=1_000)
+    rows = [f"{s},{loss!r}" for s, loss in enumerate(run.loss.tolist())]
+    (folder / "off.csv").write_text("\n".join(["step,loss", *rows]) + "\n")
+    first = {f"0/{name}": value for name, value in start.items()}
+    np.savez(folder / "off.npz", **first)
+    later = {f"5/{name}": value for name, value in start.items()}
+    np.savez(folder / "late.npz", **later)
+    return start
+
+
+def test_weights_of_step_0_are_where_the_curve_starts(folder, off_block, capsys):
+    options = ("off.csv", "--learning-rate", "0.02", "--weights")
+    assert call(folder, *options, str(folder / "off.npz"), "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    curve = time_course(TASK, MODEL, 2 * RATE * np.arange(1_000), off_block)
+    observed = external_run(folder / "off.csv", learning_rate=RATE)
+    assert result["sup_gap"] == pytest.approx(overlay(curve, observed).sup_gap)
+    assert (result["scale"], result["fitted"]) == (None, False)
+    assert 0.1 < result["off_block"] < 0.6
+    assert call(folder, *options, str(folder / "off.npz")) == 0
+    text = capsys.readouterr().out
+    assert "from the run's first weights" in text
+    assert "off the restricted block, and not in the theory" in text
+    # Control: weights of a later step are no start.
+    assert call(folder, *options, str(folder / "late.npz"), "--json") == 0
+    assert json.loads(capsys.readouterr().out)["fitted"] is True
 
 
 # Softmax heads, and curves of files

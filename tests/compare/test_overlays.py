@@ -16,8 +16,17 @@ from attndyn.compare.claims.linear_attention.common.controls import (
 from attndyn.compare.evidence.claim import UNMODIFIED
 from attndyn.compare.exact_statistics import population_statistics
 from attndyn.compare.metrics.curves import exit_times
-from attndyn.simulate import external_run, flow, initial_weights, train
-from attndyn.theory import TimeCourse, population, time_course
+from attndyn.simulate import (
+    external_run,
+    flow,
+    initial_weights,
+    sample,
+    statistics,
+    train,
+)
+from attndyn.simulate.attention.initialisation import restricted
+from attndyn.teachers import Pool
+from attndyn.theory import TimeCourse, population, staircase, time_course
 
 TASK = Task([4, 3, 2, 1], trace=1.0, context_length=31)
 SEPARATE = Separate(heads=4)
@@ -315,3 +324,65 @@ def test_a_saved_overlay_is_read_whole_or_refused(both, tmp_path):
             Overlay.load(tmp_path / name)
     with pytest.raises(FileNotFoundError):
         Overlay.load(tmp_path / "absent.npz")
+
+
+def test_weights_off_the_block_are_named_and_trained_on_every_feature():
+    task, model = Task([0.65, 0.35], context_length=10), Separate(heads=3)
+    start = initial_weights(model, task, 0.1, seed=4, scheme="gaussian")
+    inside = restricted(start)
+    every = population_statistics(task, model, block="full")
+    plateaus = staircase(task, model, start).plateaus
+
+    def laid(weights, source):
+        run = train(model, source, weights, learning_rate=0.02, steps=9_000)
+        return overlay(time_course(task, model, run.flow_time, weights), run)
+
+    # On the block the statistics of every feature train as those of the block do.
+    on_block = laid(inside, every)
+    same = train(
+        model,
+        population_statistics(task, model),
+        inside,
+        learning_rate=0.02,
+        steps=9_000,
+    )
+    np.testing.assert_allclose(on_block.run.loss, same.loss, rtol=1e-9)
+    predicted, observed = on_block.exit_times(plateaus)
+    np.testing.assert_allclose(observed, predicted, rtol=0.01)
+    assert on_block.off_block == 0
+    assert "off the block" not in repr(on_block)
+
+    # Off it the run leaves its plateaus at other times than the curve, which reads the block alone.
+    off_block = laid(start, every)
+    np.testing.assert_array_equal(off_block.predicted, on_block.predicted)
+    deviation = off_block.exit_times(plateaus)[1] / predicted - 1
+    assert np.max(np.abs(deviation)) > 0.05
+    on_share = _squares(inside) / _squares(start)
+    assert off_block.off_block == pytest.approx(1 - on_share)
+    assert "of the squares of the first weights: not in the theory" in repr(off_block)
+    assert off_block.to_dict()["off_block"] == off_block.off_block
+    # Unlimited prompts agree with many: the statistics are those of the same loss.
+    many = laid(start, statistics(sample(task, 100_000), model))
+    np.testing.assert_allclose(many.observed[:300], off_block.observed[:300], rtol=0.05)
+
+
+def _squares(weights):
+    return sum(np.sum(value**2) for value in weights.values())
+
+
+def test_every_feature_or_the_block_may_be_asked_for():
+    model, plain = Merged(1), Task([1.0], context_length=5)
+    mixed = Task([1.0], context_length=5, teachers=Pool([[1.0]]))
+    assert population_statistics(plain, model).block == "restricted"
+    assert population_statistics(plain, model, block="full").block == "full"
+    assert population_statistics(mixed, model).block == "full"
+    with pytest.raises(ValueError, match="moves weights off the restricted block"):
+        population_statistics(mixed, model, block="restricted")
+    with pytest.raises(ValueError, match="block must be"):
+        population_statistics(plain, model, block="whole")
+
+
+def test_a_run_without_weights_has_none_off_the_block():
+    run = external_run([2.9, 2.5, 2.0], learning_rate=0.1)
+    curve = time_course(Task([2, 1], context_length=9), Merged(2), run.flow_time, 0.1)
+    assert overlay(curve, run).off_block == 0

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,15 @@ FOLDER = Path(attndyn.__file__).parent / "examples" / "published"
 NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
 
 
-def printed(name, folder, *arguments):
-    """What an example prints, line by line."""
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory):
+    """What an example prints, line by line; none runs twice."""
+    folder = tmp_path_factory.mktemp("published")
+    return cache(lambda name, *arguments: lines_of(name, folder, *arguments))
+
+
+def lines_of(name, folder, *arguments):
+    """What an example prints in a process of its own."""
     done = subprocess.run(
         [sys.executable, FOLDER / f"{name}.py", *arguments],
         cwd=folder,
@@ -39,25 +47,25 @@ def test_every_example_has_a_test():
 
 
 @pytest.mark.parametrize("name", ["garg", "von_oswald", "mainali"])
-def test_the_published_number_is_met_to_its_last_digit(name, tmp_path):
-    line = printed(name, tmp_path)[0]
+def test_the_published_number_is_met_to_its_last_digit(name, printed):
+    line = printed(name)[0]
     published, here = re.search(r"published (\S+), here (\S+)", line).groups()
     assert float(published) == float(here)
 
 
-def test_garg_descends_to_the_least_error(tmp_path):
-    least, reached = numbers(" ".join(printed("garg", tmp_path)))[1:3]
+def test_garg_descends_to_the_least_error(printed):
+    least, reached = numbers(" ".join(printed("garg")))[1:3]
     assert least < reached < least + 0.02
 
 
-def test_ahn_learns_the_preconditioner(tmp_path):
-    theory, trained = (numbers(line)[-1] for line in printed("ahn", tmp_path))
+def test_ahn_learns_the_preconditioner(printed):
+    theory, trained = (numbers(line)[-1] for line in printed("ahn"))
     assert theory < 1e-12
     assert trained < 1e-8
 
 
-def test_raventos_orders_the_estimators(tmp_path):
-    lines = printed("raventos", tmp_path)
+def test_raventos_orders_the_estimators(printed):
+    lines = printed("raventos")
     errors = [numbers(line)[-1] for line in lines if ":" in line]
     ridge_on_pool, posterior_on_pool, trained_on_pool = errors[:3]
     ridge_on_fresh, posterior_on_fresh, trained_on_fresh = errors[3:]
@@ -65,17 +73,17 @@ def test_raventos_orders_the_estimators(tmp_path):
     assert ridge_on_fresh < trained_on_fresh < posterior_on_fresh
 
 
-def test_he_comes_near_the_published_loss_in_fewer_steps(tmp_path):
-    line = printed("he", tmp_path, "800")[0]
+def test_he_comes_near_the_published_loss_in_fewer_steps(printed):
+    line = printed("he", "800")[0]
     loss = numbers(line)[-1]
     # Labels of variance 1.1: without learning the loss is 1.1, and the least of two heads is 0.243.
     assert 0.243 < loss < 0.252
 
 
-def test_chen_learns_three_tasks(tmp_path):
-    loss = numbers(printed("chen", tmp_path, "500")[0])[-1]
+def test_chen_learns_three_tasks(printed):
+    loss = numbers(printed("chen", "500")[0])[-1]
     assert 0 < loss < 0.7
 
 
-def test_softmax_over_all_lengths_is_replayed(tmp_path):
-    assert numbers(printed("all_lengths", tmp_path)[-1])[-1] < 2e-6
+def test_softmax_over_all_lengths_is_replayed(printed):
+    assert numbers(printed("all_lengths")[-1])[-1] < 2e-6

@@ -1,6 +1,7 @@
 """What does not fit in memory is refused before it is asked for, and says what to do instead."""
 
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -299,3 +300,31 @@ def test_sums_of_statistics_begin_with_nothing():
     for other in (1, 0.5, "0", None):
         with pytest.raises(TypeError):
             other + first
+
+
+FAULTS = """
+import resource
+import numpy as np
+from attndyn.runtime.machine import keep_freed_memory
+
+def pages():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        arrays = [np.ones(60_000) for _ in range(4)]
+        del arrays
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+print(pages(), pages(), *[keep_freed_memory(), pages(), pages()][1:])
+"""
+
+
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="elsewhere nothing changes"
+)
+def test_freed_memory_is_kept_for_what_is_asked_for_next():
+    done = subprocess.run(
+        [sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True
+    )
+    _, without, _, kept = map(int, done.stdout.split())
+    assert kept < 20  # less than a page for each round of 469
+    assert without > 20 * 100  # control: they come back from the system

@@ -39,7 +39,7 @@ from .merged import (
 )
 from .rank_one import rank_one_amplitude
 from .saddle_to_saddle.escapes import SeparateHeads, separate_block
-from .saddle_to_saddle.moving_directions import moving_directions
+from .saddle_to_saddle.singular_directions import moving_directions
 from .saddle_to_saddle.staircases import staircase, warn_if_sensitive
 from .weight_decay import checked_decay, refuse_several_outputs
 
@@ -190,7 +190,8 @@ def time_course(
     - Merged: w₀, which starts the unstable mode s = w₀, u = w₀ b/‖b‖, or a pair (s, u) with u (D,) or one number
       along the unstable mode. Exact; in closed form where all directions are equal.
     - weights, full size, by name. Merged follows the unstable mode, the limit of small weights; separate follows the
-      flow of all heads from any weights, as `staircase` does. Only the blocks that move on unlimited data are read.
+      flow of all heads from any weights, as `staircase` does. Only the restricted block is read, out of which nothing
+      moves on unlimited data: the curve is not that of weights which start off it (`Overlay.off_block` is their share).
 
     Where Λ or Ω is singular, amplitudes are those of the directions that have a gain. Weights may have parts on the
     others: those on which x does not vary never move, and those on which the teacher does not vary decay in every head

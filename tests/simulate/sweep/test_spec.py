@@ -123,6 +123,7 @@ VALUES = {
         {"name": "gradient_descent", "learning_rate": 0.1, "momentum": 0.9},
     ],
     "batch": [5, 10],
+    "frozen": [["value"], ["key"]],
 }
 
 

@@ -13,7 +13,6 @@ from .drop_flow import Equations
 from .equal_heads import distinct_heads
 from .escapes import SeparateHeads
 from .exit_time_uncertainty import Outcome
-from .moving_directions import MovingDirections
 from .path import Precision, Problem, follow_path
 from .path_segments import (
     Factors,
@@ -24,6 +23,7 @@ from .path_segments import (
     total_map,
     unpacked,
 )
+from .singular_directions import MovingDirections
 
 
 class Units(NamedTuple):

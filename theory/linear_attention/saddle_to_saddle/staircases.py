@@ -32,7 +32,7 @@ from .exit_time_verdicts import (
     SensitiveStaircaseWarning,
 )
 from .itinerary import Subset, learning_heads, plateaus_reached, visited_subsets
-from .moving_directions import MovingDirections, moving_directions
+from .singular_directions import MovingDirections, moving_directions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

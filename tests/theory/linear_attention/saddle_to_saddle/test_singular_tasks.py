@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from attndyn import Separate, Task
+from attndyn import Merged, Separate, Task
 from attndyn.compare.exact_statistics import population_statistics
-from attndyn.simulate import train
+from attndyn.simulate import objective, train
 from attndyn.theory import fixed_points, population, staircase, time_course
 from attndyn.theory.linear_attention.saddle_to_saddle.instantaneous_drops import (
     exits_of_instantaneous_drops,
@@ -309,3 +309,19 @@ def test_the_approximation_by_instantaneous_drops_names_the_staircase():
     weights = start(np.random.default_rng(1), task, model, scale=1e-3)
     with pytest.raises(ValueError, match=r"only 2 of 3 .* so use staircase"):
         exits_of_instantaneous_drops(task, model, weights)
+
+
+@pytest.mark.parametrize("model", [Merged(2), Separate(3)], ids=["merged", "separate"])
+def test_descent_rests_at_fixed_points_of_singular_tasks_under_decay(model):
+    generator = np.random.default_rng(11)
+    for case in range(20):
+        task = singular_task(generator, KINDS[case % 2])
+        gradients_at = objective(model, population_statistics(task, model))
+        for point in fixed_points(task, model, weight_decay=0.02):
+            loss, gradients = gradients_at(point.weights)
+            assert loss == pytest.approx(point.loss, abs=1e-12)
+            for name, weights in point.weights.items():
+                np.testing.assert_allclose(gradients[name], -0.02 * weights, atol=1e-12)
+                if point.subset:
+                    # Control: without the decay these weights would move.
+                    assert np.max(np.abs(gradients[name])) > 1e-6
