@@ -60,8 +60,8 @@ class HeadLoss(Displayed):
 class ExactLoss(HeadLoss):
     """The population loss of softmax heads, by quadrature.
 
-    `error`, of the shape of the loss, is the difference to a quadrature with fewer nodes, and what the grids over
-    tokens may be off by: an estimate from above.
+    `error`, of the shape of the loss, is the difference to a quadrature with fewer nodes, and what the grids over tokens
+    may be off by: an estimate from above.
     """
 
     error: FloatArray = None  # type: ignore[assignment]
