@@ -24,6 +24,7 @@ _HE: dict[str, tuple[Result, ...]] = {
                 "softmax.approximate_loss_large_scores",
                 "softmax.approximate_loss_query_token",
             ),
+            ("softmax_landscape",),
         ),
         Result(
             "The loss of heads of the symmetric family (beyond the paper)",
@@ -45,6 +46,7 @@ _HE: dict[str, tuple[Result, ...]] = {
                 "softmax.growth_query_token",
                 "softmax.drop_time",
             ),
+            ("softmax_training",),
         ),
         Result(
             "The overshoot of the key-query matrices, which depends on the metric (beyond the paper)",
@@ -108,6 +110,7 @@ _HE: dict[str, tuple[Result, ...]] = {
         Result(
             "Losses of gradient steps, plain and debiased (beyond the paper)",
             ("softmax.steps_proof",),
+            ("softmax_lengths",),
         ),
     ),
 }

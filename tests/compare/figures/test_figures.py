@@ -39,9 +39,12 @@ MAGIC = {"pdf": b"%PDF-", "png": b"\x89PNG\r\n"}
 
 
 class QuickContext(RunContext):
-    """Runs of the same course in a tenth or a twentieth of the steps, on few sequences."""
+    """Runs of the same course in a tenth or a twentieth of the steps, on few sequences; of fresh prompts the start."""
 
     def trajectory(self, experiment):
+        if experiment.is_fresh:
+            start = replace(experiment, batch=50, steps=experiment.steps // 10)
+            return super().trajectory(start)
         if isinstance(experiment.model, Merged):
             quick = {
                 "learning_rate": 10 * experiment.learning_rate,

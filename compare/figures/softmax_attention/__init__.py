@@ -1,0 +1,1 @@
+"""Figures of He et al. 2025 and Chen et al. 2024."""
