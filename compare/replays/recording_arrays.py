@@ -258,9 +258,8 @@ def prompts_of_queries(tokens: FloatArray, labels: FloatArray) -> RecordedPrompt
         raise ValueError(
             "its tokens must have y = 0 in the last row, the query's, which a run may not see"
         )
-    labelled = tokens.copy()
-    labelled[:, -1, -outputs:] = labels
-    return prompts_from_tokens(labelled, outputs=outputs)
+    true = labels[:, 0] if outputs == 1 else labels
+    return prompts_from_tokens(tokens, true, outputs=outputs)
 
 
 def unused_arrays(headers: Headers, used: Iterable[str]) -> tuple[str, ...]:

@@ -435,8 +435,12 @@ def _is_count(key: str) -> bool:
     return key.isascii() and key.isdigit() and len(key) < 10 and str(int(key)) == key
 
 
-def refuse_other_sizes(meta: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
+def refuse_other_sizes(
+    meta: Mapping[str, Any], sizes: Mapping[str, int], *, steps: int = 1
+) -> None:
     """ValueError for a size that is not that of the arrays; the losses may be the first ones of a longer run.
+
+    The sequences may be those of one batch or of as many as there are `steps`, with batches of their own.
 
     >>> refuse_other_sizes({"heads": 3}, {"heads": 4})
     Traceback (most recent call last):
@@ -444,7 +448,8 @@ def refuse_other_sizes(meta: Mapping[str, Any], sizes: Mapping[str, int]) -> Non
     """
     for name, size in sizes.items():
         stated = meta.get(name)
-        if stated is None or _is_among(stated, (size,)):
+        known = (size, steps * size) if name == "sequences" else (size,)
+        if stated is None or _is_among(stated, known):
             continue
         # The file may hold the first losses of a longer run.
         of_a_longer_run = name == "steps" and isinstance(stated, int) and stated > size

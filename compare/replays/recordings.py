@@ -194,7 +194,7 @@ def _recording(path: str, headers: Headers, meta: dict[str, Any]) -> Recording:
     is_fresh = meta.get("fresh_batches") is True
     sizes = _array_sizes(kind, headers, is_fresh)
     model = _model(meta, sizes)
-    refuse_other_sizes(meta, sizes)
+    refuse_other_sizes(meta, sizes, steps=sizes["steps"] if is_fresh else 1)
 
     # Names and shapes are checked before any array is read.
     weights = weight_names(model, headers, sizes)

@@ -276,6 +276,11 @@ def test_every_step_of_fresh_batches_has_its_own(tmp_path):
     assert wrong.max_relative_deviation > 1e-2
     sizes = {"sequences": 4, "batch_size": 4, "steps": STEPS, "value_rank": 2}
     assert replay(written(tmp_path, meta | sizes, arrays)).not_used == ()
+    together = {"sequences": 4 * STEPS}
+    assert replay(written(tmp_path, meta | together, arrays)).not_used == ()
+    assert "its meta has batch_size = 20, but its arrays have 4" in refusal(
+        written(tmp_path, meta | {"batch_size": 20}, arrays)
+    )
     assert "its meta has value_rank = 3, but its arrays have 2" in refusal(
         written(tmp_path, meta | {"value_rank": 3}, arrays)
     )

@@ -163,8 +163,9 @@ def test_heads_that_are_none_of_the_family_are_refused():
         with pytest.raises(ValueError, match="no multiples of one matrix"):
             head_scalars(model, weights)
     of_inputs = merged_weights(model)
-    of_inputs["value"][:, 0] = 1.0
-    with pytest.raises(ValueError, match="values read x: that part is"):
+    of_inputs["value"][:, 0] = 2.0
+    share = np.sqrt(8 / (8 + np.sum(MU**2)))
+    with pytest.raises(ValueError, match=f"values read x: that part is {share:.3g}"):
         head_scalars(model, of_inputs)
 
 
