@@ -43,6 +43,8 @@ _ENOUGH_WITH_QUERY = 1e-8
 # query's own token, where it is among the keys: measured, D = 3 … 80, N = 5 … 1000.
 _FIRST_BY_DEVIATION = ((1.5, 7), (2.6, 10), (5.0, 13), (math.inf, 17))
 _FIRST_BY_QUERY_SCORE = ((3.0, 7), (9.0, 10), (14.0, 13), (20.0, 17), (math.inf, 22))
+# So many nodes reach as far as x_q does.
+_NODES_FOR_THE_RANGE = 17
 # The weights of few tokens saturate at smaller scores: measured, N = 5.
 _FEW_TOKENS, _FEW_TOKENS_FACTOR = 10, 1.3
 # With more, a rule has nodes beyond the range of x_q.
@@ -190,7 +192,7 @@ def _loss_at_point(
 
 def _tried_nodes(heads: SoftmaxTask, ω: FloatArray) -> tuple[int, ...]:
     """The numbers of nodes to try, from the one before the first that can be expected to be enough."""
-    rule = heads.queries.rule(_NODES[0])
+    rule = heads.queries.rule(_NODES_FOR_THE_RANGE)
     deviation = float(np.max(np.abs(ω)) * np.max(rule.deviations))
     if any(length <= _FEW_TOKENS for length, _ in heads.lengths):
         deviation *= _FEW_TOKENS_FACTOR
