@@ -4,6 +4,13 @@ The heads of its symmetric family are B_h = (ω_h 1; 0), a_h = (0, μ_h): two nu
 """
 
 from .approximate_losses import approximate_loss
+from .balanced_flows import (
+    BalancedFlow,
+    balanced_flow,
+    balanced_limit,
+    off_task_decay,
+    warm_up,
+)
 from .exact_losses import exact_loss
 from .exact_optima import best_exact_values, exact_optimum, single_head_minima
 from .heads_of_family import HeadScalars, common_matrix, head_scalars
@@ -30,8 +37,16 @@ from .phases import (
     valley_step,
 )
 from .reduced_flows import ReducedFlow, reduced_flow
+from .trap import (
+    TrapProbability,
+    is_trapped,
+    trap_loss,
+    trap_minimum,
+    trap_probability,
+)
 
 __all__ = [
+    "BalancedFlow",
     "ExactLoss",
     "GrowthRates",
     "HeadGradient",
@@ -41,7 +56,10 @@ __all__ = [
     "HeadScalars",
     "LeadingOptimum",
     "ReducedFlow",
+    "TrapProbability",
     "approximate_loss",
+    "balanced_flow",
+    "balanced_limit",
     "best_exact_values",
     "best_values",
     "common_matrix",
@@ -53,14 +71,20 @@ __all__ = [
     "growth_rates",
     "head_scalars",
     "infimum",
+    "is_trapped",
     "leading_optimum",
+    "off_task_decay",
     "reduced_flow",
     "same_sign_bound",
     "single_head_minima",
     "single_head_optimum",
     "tail_end_time",
     "tail_law",
+    "trap_loss",
+    "trap_minimum",
+    "trap_probability",
     "two_head_optimum",
     "two_head_slope",
     "valley_step",
+    "warm_up",
 ]

@@ -80,7 +80,7 @@ class ReducedFlow(Displayed):
     def save(self, path: AnyPath) -> Path:
         """Write the flow to an npz file, atomically; `ReducedFlow.load` reads it. OSError if it cannot be written."""
         arrays = {name: getattr(self, name) for name in _SERIES}
-        settings = {
+        settings: dict[str, Any] = {
             "kind": np.array(self.kind),
             "metric": np.array(self.metric),
             "phases": np.array(json.dumps(self.phases.to_dict())),
