@@ -43,7 +43,7 @@ Variants = tuple[FloatArray, ...]
 
 def _approximate_rates(context: RunContext) -> list[FloatArray]:
     """Rates (2H,) of the flow on the approximate loss at 0, in increasing order, for H heads and both metrics."""
-    rates = []
+    rates: list[FloatArray] = []
     for H in HEADS:
         loss = approximate_loss(PUBLISHED, *_small_heads(H), gradient=True)
         rates.extend(_rates_at_zero(loss, ρ) for ρ in METRICS.values())
@@ -52,7 +52,7 @@ def _approximate_rates(context: RunContext) -> list[FloatArray]:
 
 def _exact_rates(query_token: bool, context: RunContext) -> list[FloatArray]:
     """The same on the exact loss, in one convention of the query's token."""
-    rates = []
+    rates: list[FloatArray] = []
     for H in HEADS:
         loss = exact_loss(
             PUBLISHED, *_small_heads(H), query_token=query_token, gradient=True
@@ -91,7 +91,7 @@ def _predicted_rates(
     q = 1.0 if control == NO_SELF else factors[convention]
     if convention:
         κ = κ * q
-    rates = []
+    rates: list[FloatArray] = []
     for H in HEADS:
         for ρ in METRICS.values():
             metric = 1 / (ρ * PUBLISHED.dimension) if control == OTHER_METRIC else ρ

@@ -83,7 +83,7 @@ def _with_convention(recording: Recording, control: str) -> Recording:
         # The gradients of a sum over labels are so many times as large as those of their mean.
         rate = recording.learning_rate * recording.loss_divisor
         return replace(recording, learning_rate=rate, loss_divisor=1)
-    assert recording.model is not None
+    assert isinstance(recording.model, Factorised)
     settings = recording.model.to_dict()
     wrong = {
         UNDIVIDED: {"score_divisor": 1.0},
