@@ -49,6 +49,15 @@ _HE: dict[str, tuple[Result, ...]] = {
             ("softmax_training",),
         ),
         Result(
+            "Gradient descent on tokens follows descent on the exact loss (beyond the paper)",
+            (
+                "softmax.descent",
+                "softmax.descent_larger",
+                "softmax.descent_samples",
+                "softmax.descent_flow",
+            ),
+        ),
+        Result(
             "The overshoot of the key-query matrices, which depends on the metric (beyond the paper)",
             ("softmax.overshoot",),
         ),
@@ -56,7 +65,19 @@ _HE: dict[str, tuple[Result, ...]] = {
     "The end of training": (
         Result(
             "Homogeneous key-query matrices and zero-sum output-value rows",
-            ("softmax.homogeneity", "softmax.zero_sum"),
+            (
+                "softmax.homogeneity",
+                "softmax.zero_sum",
+                "softmax.consistently_zero_sum",
+            ),
+        ),
+        Result(
+            "The trap of heads of one sign (beyond the paper)",
+            (
+                "softmax.trap_probability",
+                "softmax.trap_limit",
+                "softmax.trap_value",
+            ),
         ),
         Result(
             "The valley of the reduced model and the tail of its flow (beyond the paper)",
@@ -118,6 +139,10 @@ _HE: dict[str, tuple[Result, ...]] = {
 _CHEN: dict[str, tuple[Result, ...]] = {
     "Setting": (
         Result("The published training code", ("softmax_replay.chen_decomposable",)),
+        Result(
+            "What gradient flow of the four matrices conserves (beyond the paper)",
+            ("softmax.conservation",),
+        ),
     ),
 }
 
