@@ -250,7 +250,7 @@ CLAIMS = (
         equation="random starts",
         origin="the limit is derived here",
         statement=r"P(\mathrm{trap}) \to 2^{1-H},\quad \kappa\ln(1/\alpha)/\sqrt\rho \to 0",
-        observable=f"share of {LIMIT_STARTS} normal starts of size α = .1 that end with one sign, N = 100,000, 2 to 4 heads",
+        observable=f"share of {LIMIT_STARTS} normal starts of size α = .1 that end with one sign, N = 100,000",
         limit="κ ln(1/α)/√ρ → 0: here 3e-5",
         measure=lambda context: _trapped(LIMIT, LIMIT_STARTS, context),
         predict=_limit_ranges,
