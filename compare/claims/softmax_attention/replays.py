@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -85,7 +85,7 @@ def _with_convention(recording: Recording, control: str) -> Recording:
         return replace(recording, learning_rate=rate, loss_divisor=1)
     assert isinstance(recording.model, Factorised)
     settings = recording.model.to_dict()
-    wrong = {
+    wrong: dict[str, dict[str, Any]] = {
         UNDIVIDED: {"score_divisor": 1.0},
         QUERY_TOKEN: {"query_token": True},
     }
