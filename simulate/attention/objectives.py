@@ -15,7 +15,7 @@ from ...runtime.arrays import FloatArray
 from ...runtime.checks import refuse_wrong_order
 from ...runtime.machine import keep_freed_memory
 from ...task import Task
-from ..data.batches import Batches
+from ..data.batches import Batches, BatchesInOrder
 from ..data.prompts import Data, all_sequences
 from ..sufficient_statistics.quadratic_loss import Statistics, refuse_mismatch
 from ..sufficient_statistics.restricted_block import refuse_outside, separate_on_block
@@ -39,7 +39,7 @@ def objective(model: Parametrization, source: Data | Statistics) -> Objective:
     The two are the same function in exact arithmetic. ValueError if statistics are given for softmax, or were
     made with another divisor than the model's, or are restricted and the weights leave their block; and for a model
     of the user's own whose heads have wrong shapes or are not analytic, or one of whose weights is not used.
-    TypeError for arguments in another order, and for a task, which has no end of prompts.
+    TypeError for arguments in another order, for a task, which has no end of prompts, and for batches.
 
     >>> from attndyn import Merged, Task
     >>> from attndyn.simulate import sample, statistics, initial_weights
@@ -54,6 +54,10 @@ def objective(model: Parametrization, source: Data | Statistics) -> Objective:
     if isinstance(source, Task):
         raise TypeError(
             "a task has no end of prompts: pass sample(task, P), or statistics of it"
+        )
+    if isinstance(source, BatchesInOrder):
+        raise TypeError(
+            "batches are other prompts in every step: pass the data that they are of"
         )
     refuse_unfit(model, source.dimension)
     refuse_other_outputs(source.outputs, model)

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from ...runtime.arrays import FloatArray, IndexArray
-from ...runtime.checks import whole_number
+from ...runtime.checks import refuse_wrong_order, whole_number
 from ...runtime.machine import refuse_too_large
 from ...task import Task
 from ...teachers import Mixture
@@ -197,6 +197,10 @@ class BatchesInOrder:
     batch: int
 
     def __post_init__(self) -> None:
+        has_prompts = hasattr(self.data, "sequences") and hasattr(self.data, "tokens")
+        refuse_wrong_order(
+            "BatchesInOrder(data, batch)", has_prompts, self.data, self.batch
+        )
         count = self.data.sequences
         if count % whole_number(self.batch, "batch"):
             raise ValueError(

@@ -14,6 +14,7 @@ from .balanced_flows import (
 from .exact_losses import exact_loss
 from .exact_optima import best_exact_values, exact_optimum, single_head_minima
 from .heads_of_family import HeadScalars, common_matrix, head_scalars
+from .length_generalisation import linear_losses_at_lengths, losses_at_lengths
 from .losses_of_heads import ExactLoss, HeadGradient, HeadLoss, HeadOptimum
 from .optima import (
     LeadingOptimum,
@@ -36,7 +37,24 @@ from .phases import (
     tail_law,
     valley_step,
 )
+from .preconditioners import (
+    Preconditioner,
+    best_preconditioner,
+    two_head_preconditioner,
+)
 from .reduced_flows import ReducedFlow, reduced_flow
+from .several_tasks import (
+    SeveralTasksLoss,
+    SeveralTasksOptimum,
+    best_maps,
+    disjoint_infimum,
+    head_loads,
+    heads_needed,
+    least_several_tasks_loss,
+    one_head_per_task_loss,
+    several_tasks_loss,
+)
+from .several_tasks import infimum as several_tasks_infimum
 from .trap import (
     TrapProbability,
     is_trapped,
@@ -55,27 +73,41 @@ __all__ = [
     "HeadPhases",
     "HeadScalars",
     "LeadingOptimum",
+    "Preconditioner",
     "ReducedFlow",
+    "SeveralTasksLoss",
+    "SeveralTasksOptimum",
     "TrapProbability",
     "approximate_loss",
     "balanced_flow",
     "balanced_limit",
     "best_exact_values",
+    "best_maps",
+    "best_preconditioner",
     "best_values",
     "common_matrix",
+    "disjoint_infimum",
     "drop_time",
     "effective_heads",
     "exact_loss",
     "exact_optimum",
     "exact_slope_at_zero",
     "growth_rates",
+    "head_loads",
     "head_scalars",
+    "heads_needed",
     "infimum",
     "is_trapped",
     "leading_optimum",
+    "least_several_tasks_loss",
+    "linear_losses_at_lengths",
+    "losses_at_lengths",
     "off_task_decay",
+    "one_head_per_task_loss",
     "reduced_flow",
     "same_sign_bound",
+    "several_tasks_infimum",
+    "several_tasks_loss",
     "single_head_minima",
     "single_head_optimum",
     "tail_end_time",
@@ -84,6 +116,7 @@ __all__ = [
     "trap_minimum",
     "trap_probability",
     "two_head_optimum",
+    "two_head_preconditioner",
     "two_head_slope",
     "valley_step",
     "warm_up",

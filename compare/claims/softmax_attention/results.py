@@ -130,8 +130,18 @@ _HE: dict[str, tuple[Result, ...]] = {
         ),
         Result(
             "Losses of gradient steps, plain and debiased (beyond the paper)",
-            ("softmax.steps_proof",),
+            ("softmax.steps_proof", "softmax.steps", "softmax.debiasing"),
             ("softmax_lengths",),
+        ),
+        Result(
+            "A gradient step is Bayes optimal up to a factor",
+            (
+                "softmax.ridge",
+                "softmax.bayes_factor",
+                "softmax.bayes_supremum",
+                "softmax.total_ratio",
+                "softmax.proportional_ridge",
+            ),
         ),
     ),
 }

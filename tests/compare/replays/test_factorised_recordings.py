@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 
 import numpy as np
 import pytest
@@ -394,26 +393,3 @@ def test_arrays_that_do_not_fit_are_refused(tmp_path):
     reason = "its array labels must have shape (5, 4, 2), not (5, 3, 2)"
     short = {"labels": arrays["labels"][:, 1:]}
     assert reason in refusal(written(tmp_path, meta, arrays | short))
-
-
-def test_batches_in_order_are_whole_and_enough():
-    recording = read_recording(TASKS)
-    with pytest.raises(ValueError, match="batch must divide the number of sequences"):
-        BatchesInOrder(recording.data, 7)
-    batches = BatchesInOrder(recording.data, 80)
-    assert batches.steps == 3
-    assert batches.digest != BatchesInOrder(recording.data, 120).digest
-    with pytest.raises(ValueError, match=re.escape("and none for step 3")):
-        batches.at(3)
-    with pytest.raises(ValueError, match="steps must be at most that, not 4"):
-        train(recording.model, batches, recording.start, learning_rate=0.1, steps=4)
-    for extra in ({"batch": 80}, {"seed": 1}):
-        with pytest.raises(ValueError, match="leave batch and seed out"):
-            train(
-                recording.model,
-                batches,
-                recording.start,
-                learning_rate=0.1,
-                steps=3,
-                **extra,
-            )
