@@ -1,7 +1,7 @@
 """The exact population loss of softmax heads B_h = (ω_h A; 0), a_h = (0, μ_h), by quadrature.
 
 ŷ = Σ_h μ_h Σ_n s_hn y_n with the weights s_hn = softmax_n(ω_h x_nᵀ A x_q). Source: derived here; the family is that
-of He et al. 2025 (arXiv 2503.12734). With g, C, S of `score_moments` at the deviations ω_h τ, and α, ρ of
+of He et al. 2025 (arXiv 2503.12734). With g, C, S of `softmax_moments` at the deviations ω_h τ, and α, ρ of
 `query_rules`,
 
     L = E[x_qᵀΩx_q] + σ_q² − 2 Σ_h μ_h E[α g_h] + Σ_hk μ_h μ_k E[ρ S_hk + (tr ΩΛ − ρ + σ²) C_hk]
@@ -27,7 +27,7 @@ from ..call_order import require_task_first
 from .head_scalars import checked_head_scalars
 from .losses_of_heads import ExactLoss, HeadGradient
 from .query_rules import QueryRule
-from .score_moments import (
+from .softmax_moments import (
     LARGEST_DEVIATION,
     score_moments,
     score_moments_and_derivatives,

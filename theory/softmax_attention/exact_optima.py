@@ -21,7 +21,7 @@ from ..predictors.step_losses import best_debiased_step, debiased_step_loss
 from .exact_losses import ValueAverages, exact_loss, value_averages
 from .losses_of_heads import HeadOptimum
 from .query_rules import QueryRule
-from .score_moments import LARGEST_DEVIATION
+from .softmax_moments import LARGEST_DEVIATION
 from .softmax_tasks import softmax_task
 
 # Nodes of searches, and of what is returned.

@@ -145,7 +145,7 @@ def deviation_densities(variances: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 def _frequencies(variances: FloatArray, period: float) -> FloatArray | None:
     """Multiples (F,) of 2π/period at which E e^{iωτ²} has not vanished; None where those are too many."""
-    ω: FloatArray = 2 * np.pi / period * np.arange(_MOST_FREQUENCIES)
+    ω = np.asarray(2 * np.pi / period * np.arange(_MOST_FREQUENCIES), dtype=np.float64)
     # |E e^{iωτ²}| = Π_i (1 + 4 p_i² ω²)^{−1/4} falls with ω.
     exponents = np.sum(np.log1p((2 * np.outer(ω, variances)) ** 2), axis=1) / 4
     has_vanished = exponents > _VANISHED
@@ -277,7 +277,7 @@ def _scaled_laguerre_rule(freedom: int, nodes: int) -> tuple[FloatArray, FloatAr
 
     shape = freedom / 2
     k = np.arange(nodes)
-    diagonal: FloatArray = 2 * k + shape
+    diagonal = np.asarray(2 * k + shape, dtype=np.float64)
     off_diagonal = np.asarray(np.sqrt(k[1:] * (k[1:] + shape - 1)), dtype=np.float64)
     at = eigh_tridiagonal(diagonal, off_diagonal, eigvals_only=True)
     range_of_χ2 = float(chdtri(freedom, _LEFT_OUT))

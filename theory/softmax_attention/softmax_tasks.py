@@ -11,7 +11,7 @@ from ...runtime.covariances import symmetric_root
 from ...task import Task
 from ..moments.laws import teacher_second_moments
 from .query_rules import GeneralQueries, QueryRule, WhiteQueries
-from .score_moments import ScoreMoments
+from .softmax_moments import ScoreMoments
 
 # With μ up to 1e100 in a loss of 1e290, which is a number with room for what multiplies it.
 _LARGEST_VARIANCE = 1e90

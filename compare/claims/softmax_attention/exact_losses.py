@@ -8,7 +8,7 @@ import numpy as np
 from ....runtime.arrays import FloatArray
 from ....task import Task
 from ....theory.softmax_attention import approximate_loss, exact_loss
-from ....theory.softmax_attention.score_moments import score_moments
+from ....theory.softmax_attention.softmax_moments import score_moments
 from ...evidence.claim import UNMODIFIED, Claim, RunContext
 from ...evidence.judges import equal_within
 from .setting import sampled_losses, white_task, within_standard_errors

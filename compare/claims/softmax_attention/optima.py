@@ -24,7 +24,7 @@ from ....theory.softmax_attention import (
 from ...evidence.claim import Claim, RunContext
 from ...evidence.evidence import Evidence
 from ...evidence.judges import converges_at_order, equal_within
-from .best_heads import FEW_NODES, best_heads, best_scale
+from .heads_at_optimum import FEW_NODES, best_heads, best_scale
 from .setting import EXACT_LOSSES, PUBLISHED, white_task
 
 OPTIMALITY = "several heads and one head"

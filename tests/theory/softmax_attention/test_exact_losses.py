@@ -17,7 +17,7 @@ from attndyn.theory.softmax_attention.query_rules import (
     deviation_densities,
     gauss_rule,
 )
-from attndyn.theory.softmax_attention.score_moments import (
+from attndyn.theory.softmax_attention.softmax_moments import (
     score_moments,
     score_moments_and_derivatives,
 )
