@@ -142,7 +142,7 @@ def replay(
     else:
         note = "" if within else ": past the tolerance"
         print(
-            f"{file.name} on {engine}: {result.steps} steps, largest relative deviation "
+            f"{file.name} on {result.engine}: {result.steps} steps, largest relative deviation "
             f"{result.max_relative_deviation:.2e} (median {result.median_relative_deviation:.2e}), "
             f"{result.seconds:.2f} s{note}"
         )

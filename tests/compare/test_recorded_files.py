@@ -172,6 +172,8 @@ def test_the_command_knows_its_tolerance(tmp_path, capsys):
     half_loss[3] *= 1 + 1e-9
     path = str(changed(tmp_path, half_loss_0=half_loss))
     assert main(["replay", path]) == ExitStatus.OTHER_THAN_EXPECTED
-    assert "past the tolerance" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "flow.npz on reduced flow: 1000 steps" in shown
+    assert "past the tolerance" in shown
     assert main(["replay", path, "--tolerance", "1e-8"]) == ExitStatus.AS_EXPECTED
     assert main(["replay", str(changed(tmp_path)), "--json"]) == ExitStatus.AS_EXPECTED
