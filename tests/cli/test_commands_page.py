@@ -11,7 +11,7 @@ from attndyn import Task
 from attndyn.cli import main
 
 PAGE = (Path(attndyn.__file__).parent / "docs" / "commands.md").read_text("utf-8")
-COMMANDS = ("fixed-points", "simulate", "time-course")
+COMMANDS = ("fixed-points", "predict", "simulate", "time-course")
 
 
 def blocks(language):
@@ -35,9 +35,10 @@ def in_few_steps(arguments):
 
 def test_the_commands_do_their_work(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (toml,) = blocks("toml")
-    assert Task.from_toml(toml).outputs == 2
-    Path("supports.toml").write_text(toml, encoding="utf-8")
+    supports, white = blocks("toml")
+    assert Task.from_toml(supports).outputs == 2
+    Path("supports.toml").write_text(supports, encoding="utf-8")
+    Path("white.toml").write_text(white, encoding="utf-8")
     done = []
     for arguments in commands():
         if arguments[0] in COMMANDS:
@@ -45,7 +46,8 @@ def test_the_commands_do_their_work(tmp_path, monkeypatch, capsys):
             done.append(arguments[0])
     assert set(done) == set(COMMANDS)
     written = {path.name for path in tmp_path.iterdir()}
-    assert {"run.npz", "adam.npz", "schedule.npz", "course.csv", "course.pdf"} < written
+    expected = "run.npz adam.npz schedule.npz course.csv course.pdf heads.npz"
+    assert set(expected.split()) < written
 
 
 @pytest.mark.parametrize("section", ["Tasks and models as options", "Training"])
@@ -61,8 +63,8 @@ def test_the_options_of_a_section_are_in_the_help(section, monkeypatch, capsys):
 
 def test_every_option_of_simulate_is_on_the_page(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "200")
-    for command in ("simulate", "time-course"):
-        assert main([command, "--help"]) == 0
+    for command in ("simulate", "time-course", "predict softmax"):
+        assert main([*command.split(), "--help"]) == 0
         options = set(re.findall(r"(--[a-z][a-z0-9-]*) ", capsys.readouterr().out))
         # What the page does not explain says enough in the help.
         plain = {"--help", "--query-token", "--points"}
