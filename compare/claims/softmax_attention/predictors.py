@@ -62,7 +62,7 @@ INFINITE_DIMENSION = "the bound of D → ∞, (1 + σ²)/σ²"
 LEAST_SQUARES = "no penalty"
 
 
-class _Contexts(NamedTuple):
+class Contexts(NamedTuple):
     """Inputs of contexts (P, N, D) and what their losses given X depend on: Ω, E[x xᵀ] and σ²."""
 
     x: FloatArray
@@ -97,11 +97,11 @@ class _Contexts(NamedTuple):
         return self.loss_of(maps, weights)
 
 
-def _drawn(task: Task, seed: int) -> _Contexts:
+def drawn_contexts(task: Task, seed: int) -> Contexts:
     """Contexts of the inputs of a task."""
     x = sample(task, CONTEXTS, seed).tokens[:, :-1, : task.dimension]
     M2 = task.covariance + np.outer(task.input_mean, task.input_mean)
-    return _Contexts(x, task.teacher_covariance, M2, task.noise_variance)
+    return Contexts(x, task.teacher_covariance, M2, task.noise_variance)
 
 
 # Gradient steps
@@ -113,7 +113,7 @@ def _steps_on_contexts(context: RunContext) -> list[FloatArray]:
     for task, step in CASES:
         rows = []
         for seed in context.seeds(SAMPLES):
-            contexts = _drawn(task, seed)
+            contexts = drawn_contexts(task, seed)
             plain = np.mean(contexts.step_loss(step, debiased=False))
             rows.append([plain, np.mean(contexts.step_loss(step, debiased=True))])
         losses.append(np.array(rows))
@@ -151,7 +151,7 @@ def _differences_on_contexts(context: RunContext) -> list[FloatArray]:
         steps = (best_plain_step(task).step, best_debiased_step(task).step)
         rows = []
         for seed in context.seeds(SAMPLES):
-            contexts = _drawn(task, seed)
+            contexts = drawn_contexts(task, seed)
             plain = contexts.step_loss(steps[0], debiased=False)
             debiased = contexts.step_loss(steps[1], debiased=True)
             rows.append([np.mean(debiased - plain)])
@@ -185,7 +185,7 @@ RIDGE_TASKS = (
 def _ridge_on_contexts(context: RunContext) -> list[FloatArray]:
     """Mean loss of ridge regression (samples, 1) on drawn contexts, for each task."""
     return [
-        np.array([[np.mean(_drawn(task, s).ridge_loss())] for s in seeds])
+        np.array([[np.mean(drawn_contexts(task, s).ridge_loss())] for s in seeds])
         for task in RIDGE_TASKS
         if (seeds := context.seeds(SAMPLES))
     ]
@@ -243,7 +243,7 @@ def _measured_ratios(context: RunContext) -> list[FloatArray]:
         step = best_plain_step(task).step
         rows = []
         for seed in context.seeds(SAMPLES):
-            contexts = _drawn(task, seed)
+            contexts = drawn_contexts(task, seed)
             plain = np.mean(contexts.step_loss(step, debiased=False)) - noise
             bayes = np.mean(contexts.ridge_loss()) - noise
             rows.append([plain / bayes])

@@ -143,6 +143,31 @@ _HE: dict[str, tuple[Result, ...]] = {
                 "softmax.proportional_ridge",
             ),
         ),
+        Result(
+            "Heads generalise to longer contexts, as linear attention does if it divides by their length",
+            (
+                "softmax.lengths",
+                "softmax.longer_contexts",
+                "softmax.infinite_context",
+            ),
+        ),
+        Result(
+            "On anisotropic inputs heads take a preconditioned step",
+            (
+                "softmax.preconditioned_losses",
+                "softmax.best_matrix",
+                "softmax.searched_matrix",
+            ),
+        ),
+        Result(
+            "Several tasks share heads in superposition",
+            (
+                "softmax.tasks_infimum",
+                "softmax.tasks_disjoint",
+                "softmax.tasks_threshold",
+                "softmax.superposition",
+            ),
+        ),
     ),
 }
 

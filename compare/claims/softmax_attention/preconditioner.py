@@ -1,0 +1,200 @@
+"""Anisotropic inputs: two small heads with a common matrix A are a preconditioned step, and which A is best."""
+
+from functools import cache
+
+import numpy as np
+
+from ....runtime.arrays import FloatArray
+from ....task import Task
+from ....theory.predictors import best_debiased_step
+from ....theory.softmax_attention import exact_loss
+from ....theory.softmax_attention.preconditioners import (
+    best_preconditioner,
+    two_head_preconditioner,
+)
+from ...evidence.claim import Claim, RunContext
+from ...evidence.judges import converges_at_order, equal_within
+from .setting import EXACT_LOSSES
+
+PRECONDITIONED = "anisotropic covariates"
+
+DECAYING = Task(
+    covariance=0.7 ** np.abs(np.subtract.outer(np.arange(5), np.arange(5))),
+    teacher_covariance=np.eye(5) / 5,
+    noise_variance=0.1,
+    context_length=40,
+)
+"""Λ_ij = 0.7^|i − j|."""
+
+STRETCHED = Task(
+    [2.0, 1.0],
+    teacher_covariance=np.eye(2) / 2,
+    noise_variance=0.1,
+    context_length=20,
+)
+
+SMALL_γ = (0.03, 0.06, 0.12)
+SMALLER_γ = (0.005, 0.01, 0.02)
+"""For losses, whose change with γ turns its sign beyond the optimum, γ = 0.1."""
+NODES = 13
+"""Enough for scores of a standard deviation below 0.5."""
+
+INVERSE = "A = Λ⁻¹"
+IDENTITY = "A ∝ 1"
+TRACE_DROPPED = "tr Λ left out"
+
+
+def _inverse(task: Task) -> FloatArray:
+    """Λ⁻¹."""
+    return np.asarray(np.linalg.inv(task.covariance))
+
+
+def _pair_loss(task: Task, γ: float, matrix: FloatArray) -> float:
+    """Exact loss of the heads ω = ±γ, μ = ±m with this matrix at the best m, by two losses of its parabola."""
+    ω = np.array([γ, -γ])
+    scale = 1 / (2 * γ)
+    μ = scale * np.array([[1.0, -1.0], [2.0, -2.0]])
+    once, twice = exact_loss(
+        task, np.broadcast_to(ω, μ.shape), μ, matrix=matrix, nodes=NODES
+    ).loss
+    zero = float(np.trace(task.teacher_covariance @ task.covariance))
+    zero += task.query_noise_variance
+    # L = L(0) − 2 a m + b m² at m = 1 and 2, in units of the scale.
+    b = (twice - 2 * once + zero) / 2
+    a = (zero + b - once) / 2
+    return float(zero - a**2 / b)
+
+
+def _losses_of_matrices(context: RunContext) -> list[FloatArray]:
+    """Exact loss (3,) of small heads with A*, with the identity and with Λ⁻¹, each at its best length, for each γ."""
+    star = best_preconditioner(DECAYING).matrix
+    matrices = (star, np.eye(5), _inverse(DECAYING))
+    return [
+        np.array([_pair_loss(DECAYING, γ, matrix) for matrix in matrices])
+        for γ in SMALLER_γ
+    ]
+
+
+def _stated_matrices(context: RunContext, control: str) -> list[FloatArray]:
+    """The losses of the debiased steps with these matrices, the same for every γ."""
+    star = best_preconditioner(DECAYING).loss
+    identity = best_debiased_step(DECAYING).loss
+    inverse = best_debiased_step(DECAYING, preconditioner=_inverse(DECAYING)).loss
+    if control == INVERSE:
+        star = inverse
+    if control == IDENTITY:
+        star = identity
+    if control == TRACE_DROPPED:
+        # (Λ + σ²D/N)⁻¹: only the noise of labels shrinks it.
+        D, N = 5, 40
+        matrix = np.linalg.inv(
+            DECAYING.covariance + D * DECAYING.noise_variance / N * np.eye(D)
+        )
+        star = best_debiased_step(DECAYING, preconditioner=matrix).loss
+    return [np.array([star, identity, inverse])] * len(SMALLER_γ)
+
+
+def _learned_matrices(context: RunContext) -> list[FloatArray]:
+    """Eigenvalues (2,) of the A of least exact loss of heads ω = ±γ, μ = ±1/(2γ), for each γ."""
+    return [_best_eigenvalues(γ) for γ in SMALL_γ]
+
+
+@cache
+def _best_eigenvalues(γ: float) -> FloatArray:
+    """By Newton steps, with derivatives that are differences of the exact loss."""
+    a = np.array([0.5, 0.8])
+    step = 0.005
+    for _ in range(4):
+        slopes, curvatures = np.zeros(2), np.zeros((2, 2))
+        shifts = step * np.eye(2)
+        centre = _diagonal_loss(γ, a)
+        for i in range(2):
+            up, down = (
+                _diagonal_loss(γ, a + shifts[i]),
+                _diagonal_loss(γ, a - shifts[i]),
+            )
+            slopes[i] = (up - down) / (2 * step)
+            curvatures[i, i] = (up - 2 * centre + down) / step**2
+        both = _diagonal_loss(γ, a + shifts[0] + shifts[1])
+        one, other = (_diagonal_loss(γ, a + shift) for shift in shifts)
+        curvatures[0, 1] = curvatures[1, 0] = (both - one - other + centre) / step**2
+        a = a - np.linalg.solve(curvatures, slopes)
+    return np.asarray(a)
+
+
+def _diagonal_loss(γ: float, a: FloatArray) -> float:
+    ω = np.array([γ, -γ])
+    loss = exact_loss(STRETCHED, ω, ω / (2 * γ**2), matrix=np.diag(a), nodes=NODES)
+    return float(loss)
+
+
+def _limit_matrices(context: RunContext, control: str) -> list[FloatArray]:
+    """Eigenvalues (2,) of A* = (Λ + (tr Λ + Dσ²)/N)⁻¹, or of another matrix, the same for every γ."""
+    λ = STRETCHED.eigenvalues
+    diagonal = np.diag(best_preconditioner(STRETCHED).matrix)
+    if control == INVERSE:
+        diagonal = 1 / λ
+    if control == TRACE_DROPPED:
+        diagonal = 1 / (λ + 2 * STRETCHED.noise_variance / 20)
+    return [diagonal] * len(SMALL_γ)
+
+
+def _searched_matrices(context: RunContext, control: str) -> list[FloatArray]:
+    """The theory's best eigenvalues (2,) at every γ, or those of the limit."""
+    if control == "the limit γ → 0":
+        return _limit_matrices(context, "")
+    return [
+        np.diag(two_head_preconditioner(STRETCHED, γ).matrix) for γ in SMALL_γ
+    ]  # fmt: skip
+
+
+CLAIMS = (
+    Claim(
+        id="softmax.preconditioned_losses",
+        title="Small heads with a common matrix have the loss of its debiased step, and A* beats 1 and Λ⁻¹",
+        paper="he2025",
+        equation=PRECONDITIONED,
+        statement=r"A^* = \big(\Lambda + \tfrac{\mathrm{tr}\Lambda + D\sigma^2}{N}\big)^{-1}",
+        observable="exact loss at the best μ with A*, 1 and Λ⁻¹, γ = 0.005, 0.01, 0.02; Λ_ij = 0.7^|i − j|, D = 5",
+        limit="γ → 0, error O(γ²)",
+        order=2.0,
+        measure=_losses_of_matrices,
+        predict=_stated_matrices,
+        judge=converges_at_order(SMALLER_γ, 2, name="γ"),
+        controls=(INVERSE, IDENTITY, TRACE_DROPPED),
+        assumes=EXACT_LOSSES,
+        tier="fast",
+    ),
+    Claim(
+        id="softmax.best_matrix",
+        title="The matrix of least exact loss of two small heads approaches A*, and not Λ⁻¹",
+        paper="he2025",
+        equation=PRECONDITIONED,
+        statement=r"\arg\min_A L = A^* + O(\gamma^2)",
+        observable="eigenvalues of the best A that commutes with Λ = diag(2, 1), by Newton steps on the exact loss",
+        limit="γ → 0, error O(γ²)",
+        order=2.0,
+        measure=_learned_matrices,
+        predict=_limit_matrices,
+        judge=converges_at_order(SMALL_γ, 2, name="γ"),
+        controls=(INVERSE, TRACE_DROPPED),
+        assumes=EXACT_LOSSES,
+        tier="fast",
+    ),
+    Claim(
+        id="softmax.searched_matrix",
+        title="The best matrix at finite γ is where the theory's search ends",
+        paper="he2025",
+        equation=PRECONDITIONED,
+        beyond_paper=True,
+        statement=r"\partial L/\partial A = 0",
+        observable="eigenvalues of the best A that commutes with Λ = diag(2, 1), by Newton steps on the exact loss",
+        limit="none: exact",
+        measure=_learned_matrices,
+        predict=_searched_matrices,
+        judge=equal_within(1e-5),
+        controls=("the limit γ → 0",),
+        assumes=EXACT_LOSSES,
+        tier="fast",
+    ),
+)
