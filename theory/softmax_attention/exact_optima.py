@@ -33,6 +33,9 @@ _SECOND_PAIR_SCORES, _SECOND_PAIR_POINTS = (1.0, 5.5), 7
 _WITHIN = 0.95
 # Those of a pair, in units of the leading order in 1/N.
 _PAIR_FACTORS = np.geomspace(0.25, 16.0, 10)
+# Mean and half the difference of two ω that the query's token moves, in units of those without it.
+_UNEQUAL_BOUNDS = ((-1.0, 0.05), (1.0, 3.0))
+_SMALL_SLOPE = 1e-6
 _X_TOLERANCE = 1e-10
 _GRID_ERROR = 1e-12
 # A second pair has large scores, for which the quadrature takes seconds: its search is a coarse one, off by 1e-7.
@@ -123,6 +126,10 @@ def single_head_minima(
     """
     require_task_first("single_head_minima(task)", task, None)
     family = _Heads(task, true_or_false(query_token, "query_token"), matrix)
+    if max(task.context_lengths) < 2:
+        raise ValueError(
+            "scores of a head need contexts of at least 2 tokens: one token has all the weight whatever its score"
+        )
     signs = (1.0, -1.0) if query_token else (1.0,)
     minima = []
     for sign in signs:
@@ -278,23 +285,28 @@ def _leading_γ(family: _Heads) -> float:
 
 def _unequal_pair(family: _Heads, pair: HeadOptimum) -> HeadOptimum:
     """The best two heads near a pair of opposite ones, which the query's token moves."""
-    from scipy.optimize import root
+    from scipy.optimize import least_squares
 
     γ = float(pair.omega[0])
     # Mean and half the difference of the two ω, in units of γ.
     to_ω = γ * np.array([[1.0, 1.0], [1.0, -1.0]])
 
     def slopes(point: FloatArray) -> FloatArray:
-        # Of the order of one near the minimum: the curvature of L* is about slope/γ.
-        return np.asarray(to_ω.T @ family.slope(to_ω @ point, _NODES) / scale)
+        return np.asarray(to_ω.T @ family.slope(to_ω @ point, _NODES))
 
-    scale = 1.0
-    scale = float(np.max(np.abs(slopes(np.array([0.0, 1.5]))))) or 1.0
-    found = root(slopes, np.array([0.0, 1.0]), tol=1e-9)
-    residual = float(np.max(np.abs(slopes(found.x))))
-    if residual > 1e-5 or abs(found.x[0]) >= abs(found.x[1]):
+    scale = float(np.max(np.abs(slopes(np.array([0.0, 1.5])))))
+    found = least_squares(
+        lambda point: slopes(point) / scale,
+        np.array([0.0, 0.5]),
+        bounds=_UNEQUAL_BOUNDS,
+        xtol=1e-10,
+        ftol=1e-14,
+        gtol=1e-14,
+    )
+    residual = float(np.max(np.abs(found.fun)))
+    if residual > _SMALL_SLOPE:
         raise ArithmeticError(
-            f"no minimum of two heads was found near ω = ±{γ:.3g}: the best slope is {residual:.1g} of those around it"
+            f"no minimum of two heads was found near ω = ±{γ:.3g}: the least slope is {residual:.1g} of that at 1.5 γ"
         )
     ω = to_ω @ found.x
     return _optimum(family, ω, family.form(ω, _NODES).best_μ())

@@ -134,7 +134,8 @@ def _long_losses(context: RunContext) -> list[FloatArray]:
 def _limits(context: RunContext, control: str) -> list[FloatArray]:
     """σ² + (1 − η)² with η = Σ μω (2,), the same for every length."""
     limits = [
-        losses_at_lengths(TRAINED, *heads, [np.inf])[0] for heads in (HEADS, SMALL_SINGLE)
+        losses_at_lengths(TRAINED, *heads, [np.inf])[0]
+        for heads in (HEADS, SMALL_SINGLE)
     ]
     if control == ONE_HEAD_STEP:
         limits = [TRAINED.noise_variance] * 2
