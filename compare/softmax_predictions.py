@@ -1,7 +1,8 @@
 """All that the theory predicts of softmax heads on one task, in one result for the command line and for notebooks."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -21,24 +22,41 @@ from ..runtime.checks import (
 from ..runtime.display import Displayed, Summary, array_summary
 from ..simulate import Trajectory
 from ..task import Task
+from ..theory.predictors import best_debiased_step, best_plain_step
 from ..theory.softmax_attention import (
     ExactLoss,
+    GrowthRates,
     HeadLoss,
+    HeadOptimum,
     ReducedFlow,
     approximate_loss,
     common_matrix,
     exact_loss,
+    exact_optimum,
+    growth_rates,
     head_scalars,
+    infimum,
     reduced_flow,
+    same_sign_bound,
+    single_head_optimum,
 )
 
 METRICS = ("matrix", "euclidean")
 LOSSES = ("exact", "approximate")
+_IN_WORDS = {
+    "growth": "growth",
+    "optimum": "optimum",
+    "infimum": "infimum of the approximate loss",
+    "same_sign": "approximate loss, μ of one sign",
+    "plain_step": "best gradient step",
+    "debiased_step": "best debiased step",
+}
 # Each costs as much as a loss, some milliseconds; more are not seen in a figure.
 _MOST_TIMES = 401
 # A start off the family by more is another start: the flow has no place for the rest.
 _OFF_FAMILY = 1e-6
-_RESULTS = ("exact", "approximate", "flow")
+_RESULTS = ("exact", "approximate", "flow", "optimum")
+_BOUNDS = ("infimum", "same_sign", "plain_step", "debiased_step")
 
 
 @dataclass(frozen=True)
@@ -88,8 +106,10 @@ class SoftmaxPrediction(Displayed):
     """What the theory predicts of softmax heads on a task; made by `softmax_prediction`.
 
     `score_divisor` s and `metric` ρ in numbers. `exact` and `approximate` are the losses at `omega` and `mu` (H,) with
-    their gradients, and `flow` the reduced flow from there; None where they were not asked for or are not known, of
-    which `notes` says why.
+    their gradients, and `flow` the reduced flow from there. `growth` holds the rates from small weights, and without
+    `omega` the `optimum` of these heads, the `infimum` of the approximate loss, the bound `same_sign` of values of one
+    sign, and the best losses of a `plain_step` and a `debiased_step`. None where they were not asked for or are not
+    known, of which `notes` says why.
     """
 
     setting: SoftmaxSetting
@@ -101,6 +121,12 @@ class SoftmaxPrediction(Displayed):
     exact: ExactLoss | None = None
     approximate: HeadLoss | None = None
     flow: ReducedFlow | None = None
+    optimum: HeadOptimum | None = None
+    growth: GrowthRates | None = None
+    infimum: float | None = None
+    same_sign: float | None = None
+    plain_step: float | None = None
+    debiased_step: float | None = None
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -121,7 +147,14 @@ class SoftmaxPrediction(Displayed):
             name: None if result is None else result.to_dict()
             for name, result in results.items()
         }
-        return settings | numbers | contents | {"notes": list(self.notes)}
+        bounds = {name: getattr(self, name) for name in _BOUNDS}
+        growth = None
+        if self.growth is not None:
+            # Of one head there is no zero-sum mode, and JSON has no nan.
+            rates = self.growth._asdict().items()
+            growth = {name: None if isnan(rate) else rate for name, rate in rates}
+        others = {"growth": growth, "notes": list(self.notes)}
+        return settings | numbers | contents | bounds | others
 
     def summary(self) -> Summary:
         """The heads, their losses and the end of their flow."""
@@ -139,6 +172,16 @@ class SoftmaxPrediction(Displayed):
             rows["exact loss"] = f"{float(self.exact):.10g} ± {error:.1g}"
         if self.approximate is not None:
             rows["approximate loss"] = f"{float(self.approximate):.10g}"
+        if self.optimum is not None:
+            rows["best ω"] = array_summary(self.optimum.omega)
+            rows["best μ"] = array_summary(self.optimum.mu)
+            rows[f"least {self.setting.loss} loss"] = f"{self.optimum.loss:.9g}"
+        for name in _BOUNDS:
+            if getattr(self, name) is not None:
+                rows[_IN_WORDS[name]] = f"{getattr(self, name):.9g}"
+        if self.growth is not None:
+            rows["growth, Σμ = 0"] = f"{self.growth.zero_sum:.6g}"
+            rows["growth, common mode"] = f"{self.growth.common:.6g}"
         if self.flow is not None:
             rows |= _end_of(self.flow)
         rows |= {f"note {k}": note for k, note in enumerate(self.notes, start=1)}
@@ -154,6 +197,7 @@ def _end_of(flow: ReducedFlow) -> Mapping[str, str]:
         "loss along the flow": f"{flow.loss[first]:.6g} → {flow.loss[last]:.6g}",
         "ω at its end": array_summary(flow.omega[last]),
         "μ at its end": array_summary(flow.mu[last]),
+        "phases": flow.phases.in_words(),
     }
 
 
@@ -185,8 +229,18 @@ def softmax_prediction(
     prediction = SoftmaxPrediction(
         chosen, heads, chosen.divisor(task), chosen.rate_of_omega(task)
     )
+    prediction = _with_known(
+        prediction,
+        growth=lambda: growth_rates(
+            task,
+            heads,
+            prediction.metric,
+            loss=chosen.loss,
+            query_token=chosen.query_token,
+        ),
+    )
     if omega is None or mu is None:
-        return prediction
+        return _with_optimum(prediction, task)
     prediction = _with_losses(prediction, task, omega, mu)
     if flow_time is None:
         return prediction
@@ -200,6 +254,44 @@ def softmax_prediction(
         query_token=chosen.query_token,
     )
     return replace(prediction, flow=flow)
+
+
+def _with_optimum(prediction: SoftmaxPrediction, task: Task) -> SoftmaxPrediction:
+    """The prediction with the best heads, and with what they are compared with."""
+    heads, query_token = prediction.heads, prediction.setting.query_token
+
+    def optimum() -> HeadOptimum:
+        if prediction.setting.loss == "exact":
+            return exact_optimum(task, heads, query_token=query_token)
+        if heads == 1:
+            return single_head_optimum(task)
+        raise ValueError(
+            "the approximate loss of two heads or more has no minimum: it falls to its infimum as ω → 0"
+        )
+
+    parts: dict[str, Callable[[], object]] = {
+        "optimum": optimum,
+        "plain_step": lambda: best_plain_step(task).loss,
+        "debiased_step": lambda: best_debiased_step(task).loss,
+    }
+    if not query_token:
+        parts["infimum"] = lambda: infimum(task, heads)
+        parts["same_sign"] = lambda: same_sign_bound(task)
+    return _with_known(prediction, **parts)
+
+
+def _with_known(
+    prediction: SoftmaxPrediction, **parts: Callable[[], object]
+) -> SoftmaxPrediction:
+    """The prediction with these parts, as far as they are known; a note says why one is not."""
+    known: dict[str, Any] = {}
+    notes = list(prediction.notes)
+    for name, part in parts.items():
+        try:
+            known[name] = part()
+        except (ValueError, ArithmeticError) as error:
+            notes.append(f"{_IN_WORDS[name]}: {error}")
+    return replace(prediction, **known, notes=tuple(notes))
 
 
 def _with_losses(

@@ -120,6 +120,30 @@ def test_files_of_every_format_hold_the_flow(call, tmp_path):
     assert float(rows[-1]["flow_time"]) == pytest.approx(1e6)
 
 
+def test_the_optimum_of_two_heads(call):
+    found = json.loads(call("--json"))
+    assert found["optimum"]["loss"] == pytest.approx(0.2428241, abs=1e-7)
+    assert found["infimum"] == pytest.approx(0.220879, abs=1e-6)
+    assert found["same_sign"] == pytest.approx(0.372073, abs=1e-6)
+    assert found["plain_step"] == pytest.approx(0.239785, abs=1e-6)
+    assert found["debiased_step"] == pytest.approx(0.242857, abs=1e-6)
+    assert found["growth"]["zero_sum"] == pytest.approx(0.2**0.5 * (1 - 1 / 40))
+    assert (found["exact"], found["flow"], found["notes"]) == (None, None, [])
+
+
+def test_the_optimum_of_one_head_and_of_none(call):
+    one = json.loads(call("--heads", "1", "--loss", "approximate", "--json"))
+    assert one["optimum"]["omega"] == [pytest.approx(5**-0.5)]
+    assert one["growth"]["zero_sum"] is None
+    two = json.loads(call("--loss", "approximate", "--json"))
+    assert two["optimum"] is None
+    (note,) = two["notes"]
+    assert "has no minimum" in note
+    three = json.loads(call("--heads", "3", "--json"))
+    assert three["optimum"] is None
+    assert three["notes"][0].startswith("optimum: ")
+
+
 def test_another_covariance_has_an_exact_loss_alone(capsys):
     given = ["--eigenvalues", "2,1", "--context-length", "5"]
     assert main(["predict", "softmax", *given, *HEADS, "--json"]) == 0
@@ -127,7 +151,8 @@ def test_another_covariance_has_an_exact_loss_alone(capsys):
     task = Task([2, 1], context_length=5)
     assert found["exact"]["loss"] == float(exact_loss(task, OMEGA, MU))
     assert found["approximate"] is None
-    (note,) = found["notes"]
+    assert any(note.startswith("growth: ") for note in found["notes"])
+    note = found["notes"][-1]
     assert note.startswith("the approximate loss of softmax heads is known for white")
 
 
@@ -201,7 +226,7 @@ BAD = {
     "mean of x": ([*TINY, "--input-mean", "1,0", *HEADS], "known for x of mean zero"),
     "flow of other x": (["--eigenvalues", "2,1", "--context-length", "5", *FLOW], "known for white inputs"),
     "key of other x": (["--eigenvalues", "2,1", "--context-length", "5", *HEADS, "--query-token"], "with query_token"),
-    "large x": (["--eigenvalues", "1e200", "--context-length", "5", *HEADS], "exact losses are computed up to 20"),
+    "large x": (["--eigenvalues", "1e200", "--context-length", "5", *HEADS], "measure them in other units"),
     "two labels": (
         [*TINY, "--teachers", TWO_LABELS, *HEADS],
         "known for one label",
