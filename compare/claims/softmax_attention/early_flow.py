@@ -9,7 +9,9 @@ from ....task import Task
 from ....theory.softmax_attention import (
     HeadLoss,
     approximate_loss,
+    drop_time,
     exact_loss,
+    growth_rates,
     reduced_flow,
 )
 from ...evidence.claim import UNMODIFIED, Claim, RunContext
@@ -99,6 +101,20 @@ def _predicted_rates(
     return rates
 
 
+def _rates_of_theory(query_token: bool | None) -> list[FloatArray]:
+    """All eigenvalues (2H,) of each case: the growing ones, and those that decay, whose product with them is −ρq²."""
+    loss = "approximate" if query_token is None else "exact"
+    tables = []
+    for H in HEADS:
+        for metric in METRICS:
+            zero_sum, common = growth_rates(
+                PUBLISHED, H, metric, loss=loss, query_token=bool(query_token)
+            )
+            pairs = [-zero_sum, zero_sum] * (H - 1)
+            tables.append(np.sort([*pairs, common, -(zero_sum**2) / common]))
+    return tables
+
+
 def _modes(heads: int, square: float, κ: float, control: str) -> FloatArray:
     """The rates (2H,) in increasing order, `square` that of a mode whose μ add up to zero."""
     zero_sum = np.sqrt(square)
@@ -136,9 +152,16 @@ def _later_per_decade(task: Task) -> FloatArray:
 
 def _predicted_drop_times(context: RunContext, control: str) -> list[FloatArray]:
     """√D, the inverse of the rate."""
-    # The rate is D to the power −1/2.
-    power = {UNMODIFIED: 0.5, DIMENSION_RATE: 1.0, METRIC_RATE: 0.0}[control]
+    if control == UNMODIFIED:
+        return [_later_by_law(white_task(D, 8 * D)) for D in DROP_DIMENSIONS]
+    power = {DIMENSION_RATE: 1.0, METRIC_RATE: 0.0}[control]
     return [np.full(len(STARTS) - 1, D**power) for D in DROP_DIMENSIONS]
+
+
+def _later_by_law(task: Task) -> FloatArray:
+    """Differences of the drop times of the theory, over differences of ln(1/α)."""
+    times = [drop_time(task, α) for α in STARTS]
+    return np.asarray(np.diff(times) / -np.diff(np.log(STARTS)))
 
 
 def _sizes_of_descent(context: RunContext) -> list[FloatArray]:
@@ -244,8 +267,7 @@ def _growth_claim(
         if query_token is None
         else partial(_exact_rates, query_token),
         predict=partial(_predicted_rates, query_token),
-        # The quadrature's nodes of small probability have coarse grids, which leaves 4e-8.
-        judge=equal_within(1e-12 if on_approximate else 1e-7),
+        judge=equal_within(1e-12 if on_approximate else 1e-9),
         controls=(OTHER_METRIC, ALL_ALIKE, ONE_HEAD, NO_NOISE, *controls),
         assumes=() if on_approximate else EXACT_LOSSES,
         tier="fast",

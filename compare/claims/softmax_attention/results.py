@@ -75,6 +75,7 @@ _HE: dict[str, tuple[Result, ...]] = {
             "The trap of heads of one sign (beyond the paper)",
             (
                 "softmax.trap_probability",
+                "softmax.trap_share",
                 "softmax.trap_limit",
                 "softmax.trap_value",
             ),
@@ -174,6 +175,22 @@ _HE: dict[str, tuple[Result, ...]] = {
 _CHEN: dict[str, tuple[Result, ...]] = {
     "Setting": (
         Result("The published training code", ("softmax_replay.chen_decomposable",)),
+        Result(
+            "Balanced flow: a warm-up",
+            ("softmax_balanced.warm_up",),
+        ),
+        Result(
+            "Each head takes one task",
+            (
+                "softmax_balanced.off_task_scores",
+                "softmax_balanced.off_task_values",
+            ),
+        ),
+        Result("Convergence to a limit", ("softmax_balanced.limit",)),
+        Result(
+            "Optimal up to a constant, and better than one head",
+            ("softmax_balanced.constant", "softmax_balanced.one_head"),
+        ),
         Result(
             "What gradient flow of the four matrices conserves (beyond the paper)",
             ("softmax.conservation",),

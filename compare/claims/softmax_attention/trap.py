@@ -7,7 +7,13 @@ import numpy as np
 
 from ....runtime.arrays import BoolArray, FloatArray
 from ....task import Task
-from ....theory.softmax_attention import approximate_loss, reduced_flow
+from ....theory.softmax_attention import (
+    approximate_loss,
+    reduced_flow,
+    trap_loss,
+    trap_minimum,
+    trap_probability,
+)
 from ...evidence.claim import UNMODIFIED, Claim, RunContext
 from ...evidence.evidence import Evidence
 from ...evidence.judges import BONFERRONI_COUNT, FAMILYWISE_ERROR, equal_within
@@ -43,6 +49,10 @@ LINEAR_GROWTH = "at most what the growth from small weights leaves of one sign"
 NEVER, ALWAYS = "never", "always"
 ONE_MORE, ANY_HEADS = "2^(−H)", "½ for any number of heads"
 BOTH_SIGNS = "from the starts that end with both signs of ω"
+
+FIRST_SIGNS = "the share of starts that begin with one sign"
+OTHER_SEED = 10_000
+"""The theory follows starts of its own."""
 
 ONE_SIGN_STARTS = (
     (np.array([0.02, 0.01]), np.array([0.01, 0.03])),
@@ -118,6 +128,23 @@ def _finite_ranges(context: RunContext, variant: str) -> list[tuple[float, float
             NEVER: (0.0, 0.0),
         }
         ranges.append(variants[variant])
+    return ranges
+
+
+def _ranges_of_theory(context: RunContext, control: str) -> list[tuple[float, float]]:
+    """The probabilities of `trap_probability`, give or take four standard errors of its own starts."""
+    ranges = []
+    for setting in FINITE:
+        found = trap_probability(
+            _task(setting),
+            setting.heads,
+            setting.size,
+            metric="euclidean",
+            starts=STARTS,
+            seed=context.seed + OTHER_SEED,
+        )
+        share = found.one_sign if control == FIRST_SIGNS else found.probability
+        ranges.append((share - 4 * found.error, share + 4 * found.error))
     return ranges
 
 
@@ -217,10 +244,10 @@ def _single_head(context: RunContext, control: str) -> list[FloatArray]:
     power = -1.0 if control == SMALLER_SCORE else -0.5
     numbers = []
     for ω, _ in ONE_SIGN_STARTS:
-        loss = 1 + σ2 - shrinkage
-        numbers.append(
-            np.concatenate([[loss, np.sqrt(D) * shrinkage], np.full(len(ω), D**power)])
-        )
+        ends = [1 + σ2 - shrinkage, np.sqrt(D) * shrinkage]
+        if control == UNMODIFIED:
+            ends = [trap_loss(PUBLISHED), float(trap_minimum(PUBLISHED, [1]).mu[0])]
+        numbers.append(np.concatenate([ends, np.full(len(ω), D**power)]))
     return numbers
 
 
@@ -241,6 +268,22 @@ CLAIMS = (
         corrected=(LINEAR_GROWTH,),
         expected_level="refuted",
         tier="fast",
+    ),
+    Claim(
+        id="softmax.trap_share",
+        title="The theory tells how often random starts end in the trap of one sign",
+        paper="he2025",
+        beyond_paper=True,
+        equation="random starts",
+        origin="the probability is computed here, from starts of its own",
+        statement=r"P(\mathrm{trap} \mid H, \alpha, \rho, \kappa)",
+        observable=f"share of {STARTS} normal starts of size 1e-4 (two heads) and 1e-2 (three) that end with one sign",
+        limit="none: D = 5, N = 40, ρ = 1, on the approximate loss",
+        measure=lambda context: _trapped(FINITE, STARTS, context),
+        predict=_ranges_of_theory,
+        judge=_counts_in_ranges,
+        controls=(FIRST_SIGNS,),
+        tier="standard",
     ),
     Claim(
         id="softmax.trap_limit",

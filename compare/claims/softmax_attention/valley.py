@@ -5,7 +5,14 @@ from functools import cache
 import numpy as np
 
 from ....runtime.arrays import FloatArray
-from ....theory.softmax_attention import ReducedFlow, approximate_loss, reduced_flow
+from ....theory.softmax_attention import (
+    ReducedFlow,
+    approximate_loss,
+    effective_heads,
+    reduced_flow,
+    tail_law,
+    valley_step,
+)
 from ...evidence.claim import UNMODIFIED, Claim, RunContext
 from ...evidence.judges import converges_at_order, equal_within
 from .setting import PUBLISHED, noise_share, white_task
@@ -85,11 +92,13 @@ def _valley_products(context: RunContext) -> list[FloatArray]:
 def _predicted_products(context: RunContext, control: str) -> list[FloatArray]:
     """η = 1/(1 + κD cosh s) for the s at each time."""
     s = _size(_valley(), VALLEY_TASK.dimension)
-    κ, D = noise_share(VALLEY_TASK), VALLEY_TASK.dimension
-    if control == NO_NOISE:
-        κ = 1 / max(VALLEY_TASK.context_lengths)
-    growth = np.ones_like(s) if control == NO_COSH else np.cosh(s)
-    return [np.array([η]) for η in 1 / (1 + κ * D * growth)]
+    noiseless = white_task(50, 400, 0.0)
+    variants = {
+        UNMODIFIED: (VALLEY_TASK, s),
+        NO_COSH: (VALLEY_TASK, np.zeros_like(s)),
+        NO_NOISE: (noiseless, s),
+    }
+    return [np.array([η]) for η in valley_step(*variants[control])]
 
 
 def _valley_speeds(context: RunContext) -> list[FloatArray]:
@@ -122,7 +131,7 @@ def _effective_number(name: str, control: str) -> float:
     positive, negative = int(np.sum(signs > 0)), int(np.sum(signs < 0))
     if control == HALF_OF_ALL:
         return len(signs) / 2
-    return 2 * positive * negative / (positive + negative)
+    return effective_heads(positive, negative)
 
 
 def _cases() -> list[tuple[str, str]]:
@@ -137,24 +146,29 @@ def _tail_sizes(context: RunContext) -> list[FloatArray]:
 
 
 def _predicted_sizes(context: RunContext, control: str) -> list[FloatArray]:
-    """(4κ n_eff)^(−1/3) of the same cases at each time."""
-    κ = _kappa(control)
-    constants = []
-    for name, _ in _cases():
-        constants.append((4 * κ * _effective_number(name, control)) ** (-1 / 3))
-    sizes = []
-    for t in TAIL_TIMES:
-        # (4κ n t)^(−1/4) t^(1/3) for the wrong exponent.
-        wrong = (np.array(constants) ** 3 / t) ** 0.25 * t ** (1 / 3)
-        sizes.append(wrong if control == QUARTER else np.array(constants))
-    return sizes
+    """s t^(1/3) of the same cases at each time by the law of the tail, or by a wrong one."""
+    return [
+        np.array([_tail_size(name, t, control) for name, _ in _cases()]) * t ** (1 / 3)
+        for t in TAIL_TIMES
+    ]
+
+
+def _tail_size(name: str, t: float, control: str) -> float:
+    """s at one time."""
+    signs = np.sign(STARTS[name])
+    positive, negative = int(np.sum(signs > 0)), int(np.sum(signs < 0))
+    if control == UNMODIFIED:
+        law = tail_law(PUBLISHED, t, positive=positive, negative=negative)
+        return float(law)
+    product = 4 * _kappa(control) * _effective_number(name, control) * t
+    return float(product ** (-1 / 4 if control == QUARTER else -1 / 3))
 
 
 def _excesses(context: RunContext) -> list[FloatArray]:
     """(L̃ − inf L̃) t^(2/3) of every start in both metrics, at each time."""
     κD = noise_share(PUBLISHED) * PUBLISHED.dimension
-    infimum = 1 + PUBLISHED.noise_variance - 1 / (1 + κD)
-    cases = np.array([_tail(*case).loss - infimum for case in _cases()])
+    least = 1 + PUBLISHED.noise_variance - 1 / (1 + κD)
+    cases = np.array([_tail(*case).loss - least for case in _cases()])
     return list(cases.T * np.array(TAIL_TIMES)[:, None] ** (2 / 3))
 
 
