@@ -276,6 +276,55 @@ def _stated_one_sign(context: RunContext, control: str) -> Formulas:
     }
 
 
+# One sign against both, and one head against one for each task
+
+
+def _derived_factor(context: RunContext) -> Formulas:
+    """Excess losses of the best heads of one sign and of both, and of one head for T tasks of p coordinates each."""
+    import sympy as sp
+
+    D, κ, σ2 = symbols()
+    ω, μ = sp.symbols("omega mu", positive=True)
+    both = 1 - 1 / (1 + κ * D)
+    one_sign = 1 - 1 / (1 + sp.E * κ * D)
+    ratio = sp.factor(one_sign / both)
+    tasks = sp.Symbol("T", positive=True)
+
+    # One head on all coordinates: every task is that of a single head in D = Tp dimensions, here with p for D.
+    loss = 1 + σ2 - 2 * μ * ω + (μ * ω) ** 2 + κ * μ**2 * sp.exp(tasks * D * ω**2)
+    (best,) = sp.solve(loss.diff(μ), μ)
+    shared = sp.simplify(loss.subs(μ, best).subs(ω, 1 / sp.sqrt(tasks * D)))
+    at_rest = loss.subs(μ, best).diff(ω).subs(ω, 1 / sp.sqrt(tasks * D))
+    return {
+        "ratio": ratio,
+        "ratio as κ → 0": sp.limit(ratio, κ, 0),
+        "slope in κ": ratio.diff(κ),
+        "one head for all": shared,
+        "its slope": at_rest,
+        "behind one head per task": shared - (σ2 + one_sign),
+    }
+
+
+def _stated_factor(context: RunContext, control: str) -> Formulas:
+    """e(1 + κp)/(1 + eκp), which falls from e as κ grows; one head for all loses eκp(T − 1) more in its odds."""
+    import sympy as sp
+
+    D, κ, σ2 = symbols()
+    tasks = sp.Symbol("T", positive=True)
+    e = sp.E**2 if control == "e² for e" else sp.E
+    single, shared = 1 + e * κ * D, 1 + e * κ * D * tasks
+    is_enough = control == "one head is enough"
+    behind = e * κ * D * (tasks - 1) / (single * shared)
+    return {
+        "ratio": e * (1 + κ * D) / single,
+        "ratio as κ → 0": sp.Integer(1) if control == "no factor" else e,
+        "slope in κ": -e * (e - 1) * D / single**2,
+        "one head for all": 1 + σ2 - 1 / shared,
+        "its slope": sp.Integer(0),
+        "behind one head per task": sp.Integer(0) if is_enough else behind,
+    }
+
+
 CLAIMS = (
     proof(
         "softmax.pair_proof",
@@ -320,5 +369,18 @@ CLAIMS = (
         measure=_derived_one_sign,
         predict=_stated_one_sign,
         controls=(WITHOUT_E, NOT_NORMALISED),
+    ),
+    proof(
+        "softmax.factor_proof",
+        "One head per task is optimal up to a factor e, and one head for all tasks strictly worse",
+        r"1 < \frac{1 - 1/(1 + e\kappa p)}{1 - 1/(1 + \kappa p)} < e,\quad "
+        r"\tilde L_{\mathrm{one}} - \tilde L_{\mathrm{each}} = "
+        r"\frac{e\kappa p(T - 1)}{(1 + e\kappa p)(1 + e\kappa pT)}",
+        "ratio of the excess losses of one sign and of both, and the best single head on T disjoint tasks; all symbols",
+        paper="chen2024",
+        equation="optimality",
+        measure=_derived_factor,
+        predict=_stated_factor,
+        controls=("e² for e", "no factor", "one head is enough"),
     ),
 )

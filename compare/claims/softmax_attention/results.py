@@ -123,6 +123,7 @@ _HE: dict[str, tuple[Result, ...]] = {
                 "softmax.optimum_proof",
                 "softmax.exact_pair",
                 "softmax.leading_optimum",
+                "softmax.trained_heads",
             ),
         ),
         Result(
@@ -194,6 +195,12 @@ _CHEN: dict[str, tuple[Result, ...]] = {
         Result(
             "What gradient flow of the four matrices conserves (beyond the paper)",
             ("softmax.conservation",),
+        ),
+    ),
+    "Optimality": (
+        Result(
+            "One head per task is optimal up to a constant, one head for all is worse",
+            ("softmax.factor_proof", "softmax.tasks_disjoint"),
         ),
     ),
 }
