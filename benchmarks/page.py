@@ -476,7 +476,7 @@ LOSSES_TEXT = """\
 Two softmax heads with ω = 0.3, −0.2 and μ = 1.2, −1.5 on D = 5, N = 40, σ² = 0.1, on one core: the loss by quadrature,
 and the mean of squared errors over prompts that are drawn, which is how this loss is usually found. Errors are
 relative: for the quadrature what it states itself, for the average its standard error. As the calls are short, the
-fastest of {rounds} rounds is shown too.
+fastest of {rounds} rounds is shown too, and aims are held against it.
 """
 
 EQUAL_TIME = """\

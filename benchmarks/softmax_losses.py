@@ -13,7 +13,7 @@ D, N, NOISE = 5, 40, 0.1
 OMEGA, MU = np.array([0.3, -0.2]), np.array([1.2, -1.5])
 PROMPTS = 10_000
 """Prompts of one average: enough that drawing them outweighs the calls."""
-ROUNDS = 15
+ROUNDS = 60
 """More than usual: the calls are short, and other work shares the machine."""
 
 
