@@ -32,6 +32,7 @@ _FIRST_TIME = 1e-2
 # The largest |ω| of a path on the exact loss in units of the approximate one's, which is smaller: 1.16 for the optimum
 # of one head at D = 5, N = 40, and 1.44 at N = 20.
 _ROOM = 1.5
+_ROOM_OF_START = 1.02
 _ROUNDS = 5
 # Relative difference of a table to the quadrature itself, at checked points of a path, that is enough.
 _ENOUGH = 1e-8
@@ -163,7 +164,7 @@ def exact_path(
     The quadrature itself confirms loss and gradient where |ω| is largest, where the loss is, and at the end.
     ArithmeticError if it does not, and where a table cannot be made.
     """
-    bound = _ROOM * _largest_expected(task, start)
+    bound = _largest_expected(task, start)
     refined = 0
     for _ in range(_ROUNDS):
         table = exact_table(task, bound, query_token=query_token, refined=refined)
@@ -183,10 +184,12 @@ def exact_path(
 
 
 def _largest_expected(task: Task, start: FloatArray) -> float:
-    """The largest |ω| of the start (2H,), or the one that softmax heads learn, 1/√(Dλ²), at ω√D ≈ 1."""
+    """A bound of |ω| on the path: that of the start (2H,), or more than softmax heads learn, 1/(λ√D)."""
     H = len(start) // 2
     scale = 1 / (np.sqrt(task.dimension) * float(np.mean(task.eigenvalues)))
-    return max(float(np.max(np.abs(start[:H]))), float(scale))
+    # Heads that start with large scores lose them.
+    of_start = _ROOM_OF_START * float(np.max(np.abs(start[:H])))
+    return max(of_start, _ROOM * float(scale))
 
 
 def _is_confirmed(

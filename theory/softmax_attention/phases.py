@@ -283,7 +283,7 @@ def measured_phases(
     is_active = _active_heads(ω[-1], path.mu[-1])
     positive = int(np.sum(is_active & (ω[-1] > 0)))
     negative = int(np.sum(is_active & (ω[-1] < 0)))
-    common_s = np.mean(s[:, is_active], axis=1)
+    common_s = np.mean(s[:, is_active if np.any(is_active) else slice(None)], axis=1)
 
     drop = _drop(white, path)
     overshoot = _Maximum(None, None)

@@ -223,6 +223,13 @@ def test_active_heads_become_alike():
     assert 30 < spread[0] / spread[1] < 80
 
 
+def test_heads_at_0_stay_there_and_have_no_phases():
+    phases = reduced_flow(white(3, 12), [0, 0], [0, 0], [9], loss="approximate").phases
+    assert (phases.positive, phases.negative) == (0, 0)
+    assert phases.drop_time is None
+    assert phases.in_words() == "growth"
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -198,6 +198,7 @@ def test_flows_are_stored(tmp_path):
         ({"loss": "approximate", "query_token": True}, "leave query_token out"),
         ({"omega": [0.1]}, "one entry for each head"),
         ({"omega": [50.0, 0.0]}, "beyond the largest number"),
+        ({"omega": [5.0, 0.0]}, "sample the task"),
         ({"flow_time": [-1.0]}, "flow_time must be finite and zero or more"),
     ],
 )
