@@ -96,6 +96,7 @@ def _runge_kutta(
 def _velocity(task: Task, state: FloatArray) -> FloatArray:
     """−½ ∂L̃/∂(ω, μ), the flow with ρ = 1."""
     gradient = approximate_loss(task, *state, gradient=True).gradient
+    assert gradient is not None
     return np.asarray(-0.5 * np.stack(gradient))
 
 
