@@ -84,6 +84,8 @@ def _predicted_rates(
     query_token: bool | None, context: RunContext, control: str
 ) -> list[FloatArray]:
     """±√ρ q for H − 1 modes that add up to zero, and the two of the common mode, q a factor of finite contexts."""
+    if control == UNMODIFIED:
+        return _rates_of_theory(query_token)
     N, σ2 = max(PUBLISHED.context_lengths), PUBLISHED.noise_variance
     κ = 1 / N if control == NO_NOISE else (1 + σ2) / N
     factors = {None: 1.0, False: 1 - 1 / N, True: N**2 / (N + 1) ** 2}
