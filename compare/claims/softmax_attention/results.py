@@ -87,6 +87,7 @@ _HE: dict[str, tuple[Result, ...]] = {
                 "softmax.valley_speed",
                 "softmax.tail",
                 "softmax.tail_excess",
+                "softmax.tail_end",
                 "softmax.valley_proof",
                 "softmax.numbers_proof",
             ),
