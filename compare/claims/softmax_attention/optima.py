@@ -11,6 +11,8 @@ from ....task import Task
 from ....theory.predictors import best_debiased_step
 from ....theory.softmax_attention import (
     approximate_loss,
+    best_exact_values,
+    best_values,
     exact_optimum,
     exact_slope_at_zero,
     infimum,
@@ -180,6 +182,36 @@ def _stated_pairs(context: RunContext, control: str) -> list[FloatArray]:
             numbers += [factor * pair.mu[0], pair.loss, two_head_slope(stated, γ)]
         curves.append(np.array(numbers))
     return curves
+
+
+# Any heads on both losses
+
+THREE_ω = np.array([0.3, -0.25, 0.1])
+
+
+def _best_by_gradients(context: RunContext) -> list[FloatArray]:
+    """Best μ and loss (4,) of three heads at given ω, from gradients of L̃ for each task and of the exact loss."""
+    points = np.concatenate([np.zeros((1, 3)), np.eye(3)])
+    numbers = []
+    for task in TASKS:
+        gradients = np.array([_gradient(task, THREE_ω, μ)[1] for μ in points])
+        form = gradients[1:] - gradients[0]
+        μ = np.linalg.solve(form, -gradients[0])
+        numbers.append(np.append(μ, float(approximate_loss(task, THREE_ω, μ))))
+    exact = best_heads(PUBLISHED, THREE_ω, np.eye(3))
+    return [*numbers, np.append(exact.mu, exact.loss)]
+
+
+def _stated_best_values(context: RunContext, control: str) -> list[FloatArray]:
+    """The theory's best values and losses."""
+    optima = [
+        best_values(_clean(task) if control == WITHOUT_NOISE else task, THREE_ω)
+        for task in TASKS
+    ]
+    exact = best_exact_values(PUBLISHED, THREE_ω)
+    if control == APPROXIMATE:
+        exact = best_values(PUBLISHED, THREE_ω)
+    return [np.append(best.mu, best.loss) for best in (*optima, exact)]
 
 
 # The infimum, and values of one sign
@@ -570,6 +602,22 @@ CLAIMS = (
         predict=_stated_pairs,
         judge=equal_within(1e-9),
         controls=(COSH, WITHOUT_NOISE),
+        tier="fast",
+    ),
+    Claim(
+        id="softmax.best_values",
+        title="The best values of heads at any ω solve a quadratic form, on either loss",
+        paper="he2025",
+        equation=OPTIMALITY,
+        beyond_paper=True,
+        statement=r"\mu = (\omega\omega^\top + \kappa E)^{-1}\omega",
+        observable="zero of the gradient by μ of three heads, on L̃ of three tasks and on the exact loss",
+        limit="nodes of the quadrature → ∞",
+        measure=_best_by_gradients,
+        predict=_stated_best_values,
+        judge=equal_within(1e-6),
+        controls=(WITHOUT_NOISE, APPROXIMATE),
+        assumes=EXACT_LOSSES,
         tier="fast",
     ),
     Claim(

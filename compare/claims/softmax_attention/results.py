@@ -103,6 +103,7 @@ _HE: dict[str, tuple[Result, ...]] = {
                 "softmax.pair",
                 "softmax.infimum_proof",
                 "softmax.infimum",
+                "softmax.best_values",
                 "softmax.exact_single",
                 "softmax.beats_one_head",
                 "softmax.beats_one_head_sizes",
@@ -165,8 +166,10 @@ _HE: dict[str, tuple[Result, ...]] = {
         Result(
             "Several tasks share heads in superposition",
             (
+                "softmax.tasks_loss",
                 "softmax.tasks_infimum",
                 "softmax.tasks_disjoint",
+                "softmax.tasks_search",
                 "softmax.tasks_threshold",
                 "softmax.superposition",
             ),

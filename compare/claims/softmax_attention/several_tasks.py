@@ -13,10 +13,14 @@ from ....runtime.arrays import FloatArray
 from ....task import Task
 from ....teachers import Gaussian
 from ....theory.softmax_attention.several_tasks import (
+    best_maps,
     disjoint_infimum,
+    head_loads,
     heads_needed,
     infimum,
+    least_several_tasks_loss,
     one_head_per_task_loss,
+    several_tasks_loss,
 )
 from ...evidence.claim import UNMODIFIED, Claim, RunContext
 from ...evidence.evidence import Evidence
@@ -206,6 +210,78 @@ def _stated_infima(context: RunContext, control: str) -> list[FloatArray]:
     return infima
 
 
+# The loss itself, and what its minimiser looks like
+
+UNEQUAL = Task(
+    [2.0, 1.0, 0.5],
+    teachers=Gaussian.on_supports(3, ((0, 1), (1, 2)), variance=0.4),
+    noise_variance=0.3,
+    context_length=12,
+)
+"""Coordinates of different variances, and two tasks that share one of them."""
+
+
+def _written_out(context: RunContext) -> list[FloatArray]:
+    """Losses (2,) and loads (4,) of random heads as the definition says, and the maps (2·3,) of least loss."""
+    generator = np.random.default_rng(context.seeds(1)[0])
+    w, m = _random_heads(generator)
+    λ = np.diag(UNEQUAL.covariance)
+    E = np.exp((w * λ**2) @ w.T)
+    losses, loads, maps = [], [], []
+    for t, support in enumerate(((0, 1), (1, 2))):
+        Ω = np.zeros(3)
+        Ω[list(support)] = 0.4
+        variance = float(Ω @ λ)
+        κ = (variance + UNEQUAL.noise_variance) / 12
+        M = m[:, t] @ w
+        missed = float(Ω * λ @ (1 - λ * M) ** 2)
+        noise = κ * float(m[:, t] @ E @ m[:, t])
+        losses.append(UNEQUAL.noise_variance + missed + noise)
+        loads += list(m[:, t] * (w @ (Ω * λ**2)) / variance)
+        # The least of Ωλ(1 − λM)² + κ(λM)² in every direction.
+        maps += list(Ω * λ / (Ω * λ + κ) / λ)
+    return [np.array(losses), np.array(loads), np.array(maps)]
+
+
+def _random_heads(generator: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+    """Diagonals w (2, 3) and values m (2, 2)."""
+    w = 0.5 * generator.standard_normal((2, 3))
+    return w, generator.standard_normal((2, 2))
+
+
+def _stated_loss(context: RunContext, control: str) -> list[FloatArray]:
+    """The theory's losses, loads and maps; κ without σ², values exchanged, or every variance 1."""
+    generator = np.random.default_rng(context.seeds(1)[0])
+    w, m = _random_heads(generator)
+    task = UNEQUAL
+    if control == "values of the tasks exchanged":
+        m = m[:, ::-1]
+    if control == "every coordinate of variance 1":
+        task = Task(**task.arguments() | {"eigenvalues": [1.0, 1.0, 1.0]})
+    losses = several_tasks_loss(task, w, m).by_task
+    if control == "κ without σ²":
+        clean = Task(**task.arguments() | {"noise_variance": 0.0})
+        losses = several_tasks_loss(clean, w, m).by_task + task.noise_variance
+    return [losses, head_loads(task, w, m).ravel(), best_maps(task).ravel()]
+
+
+def _least_overlapping(context: RunContext) -> list[FloatArray]:
+    """Least mean L̃ (2,) of the overlapping tasks with one and with two heads."""
+    seed = context.seeds(1)[0]
+    return [np.array([_least_loss(OVERLAPPING, heads, seed) for heads in (1, 2)])]
+
+
+def _searched_overlapping(context: RunContext, control: str) -> list[FloatArray]:
+    """Where the theory's search ends."""
+    losses = [_searched_loss(heads) for heads in (1, 2)]
+    return [np.array(losses[::-1] if control else losses)]
+
+
+@cache
+def _searched_loss(heads: int) -> float:
+    return least_several_tasks_loss(OVERLAPPING.task, heads, restarts=1).loss
+
+
 # Superposition
 
 SUPERPOSITION_HEADS = (3, 4, 5, 6)
@@ -289,6 +365,40 @@ CLAIMS = (
         predict=_stated_around_twice,
         judge=equal_within(REACHED),
         controls=(UP_TO_TWICE, BEYOND_TWICE),
+        tier="fast",
+    ),
+    Claim(
+        id="softmax.tasks_loss",
+        title="Losses and loads of several tasks follow from the definition for any variances of x and w",
+        paper="he2025",
+        equation=MULTITASK,
+        statement=r"\tilde L_t = \sigma^2 + \sum_d \Omega_{td}\lambda_d(1 - \lambda_d M_{td})^2 "
+        r"+ \kappa_t m_t^\top E m_t",
+        observable="the definition written out for two random heads, three unequal coordinates and two tasks",
+        limit="none: exact",
+        measure=_written_out,
+        predict=_stated_loss,
+        judge=equal_within(1e-12),
+        controls=(
+            "κ without σ²",
+            "values of the tasks exchanged",
+            "every coordinate of variance 1",
+        ),
+        tier="fast",
+    ),
+    Claim(
+        id="softmax.tasks_search",
+        title="With too few heads for overlapping tasks every search ends at the same loss",
+        paper="he2025",
+        equation=MULTITASK,
+        beyond_paper=True,
+        statement=r"\min \tilde L(H),\quad H \le \mathrm{rank}",
+        observable="least of three descents on L̃ over all diagonals, supports {1–4} and {3–6}, H = 1, 2",
+        limit="none: exact",
+        measure=_least_overlapping,
+        predict=_searched_overlapping,
+        judge=equal_within(REACHED),
+        controls=("numbers of heads exchanged",),
         tier="fast",
     ),
 )
