@@ -79,6 +79,7 @@ _HE: dict[str, tuple[Result, ...]] = {
                 "softmax.trap_limit",
                 "softmax.trap_value",
             ),
+            ("softmax_trap",),
         ),
         Result(
             "The valley of the reduced model and the tail of its flow (beyond the paper)",
@@ -91,6 +92,7 @@ _HE: dict[str, tuple[Result, ...]] = {
                 "softmax.valley_proof",
                 "softmax.numbers_proof",
             ),
+            ("softmax_phases",),
         ),
     ),
     "What heads can learn": (
@@ -162,6 +164,7 @@ _HE: dict[str, tuple[Result, ...]] = {
                 "softmax.best_matrix",
                 "softmax.searched_matrix",
             ),
+            ("softmax_preconditioner",),
         ),
         Result(
             "Several tasks share heads in superposition",
@@ -173,6 +176,7 @@ _HE: dict[str, tuple[Result, ...]] = {
                 "softmax.tasks_threshold",
                 "softmax.superposition",
             ),
+            ("softmax_superposition",),
         ),
     ),
 }

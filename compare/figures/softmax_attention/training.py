@@ -71,12 +71,6 @@ def softmax_training(context: RunContext) -> "Figure":
 
 def experiment(heads: int, seed: int) -> Experiment:
     """Descent on fresh prompts from small random weights, of both signs if there are several heads."""
-    # Heads that all start with one sign stop where one head does.
-    return next(each for each in _experiments(heads, seed) if _has_both_signs(each))
-
-
-def _experiments(heads: int, seed: int) -> list[Experiment]:
-    """The same run from different random weights."""
     first = Experiment(
         PUBLISHED,
         softmax_model(heads),
@@ -87,7 +81,14 @@ def _experiments(heads: int, seed: int) -> list[Experiment]:
         record=1,
         scheme="restricted",
     )
-    return [replace(first, seed=each) for each in seeds(seed, STARTS)]
+    return with_both_signs(first, seed)
+
+
+def with_both_signs(experiment: Experiment, seed: int) -> Experiment:
+    """The experiment with the first seed of this base whose heads grow with both signs, any for one head."""
+    # Heads that all start with one sign stop where one head does.
+    repeated = (replace(experiment, seed=each) for each in seeds(seed, STARTS))
+    return next(each for each in repeated if _has_both_signs(each))
 
 
 def _has_both_signs(experiment: Experiment) -> bool:
