@@ -187,6 +187,7 @@ _CHEN: dict[str, tuple[Result, ...]] = {
         Result(
             "Balanced flow: a warm-up",
             ("softmax_balanced.warm_up",),
+            ("balanced_phases",),
         ),
         Result(
             "Each head takes one task",
@@ -195,7 +196,11 @@ _CHEN: dict[str, tuple[Result, ...]] = {
                 "softmax_balanced.off_task_values",
             ),
         ),
-        Result("Convergence to a limit", ("softmax_balanced.limit",)),
+        Result(
+            "Convergence to a limit",
+            ("softmax_balanced.limit",),
+            ("balanced_phases",),
+        ),
         Result(
             "Optimal up to a constant, and better than one head",
             ("softmax_balanced.constant", "softmax_balanced.one_head"),

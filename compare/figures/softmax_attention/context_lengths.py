@@ -81,7 +81,7 @@ class Trained(NamedTuple):
     weights: Weights
 
 
-@paper_figure("softmax_lengths", paper="he2025")
+@paper_figure("softmax_lengths", paper="he2025", tier="long")
 def softmax_lengths(context: RunContext) -> "Figure":
     """Losses against the context length: (a) of the best predictors of each length, (b) of heads for N = 40.
 

@@ -41,10 +41,9 @@ def softmax_preconditioner(context: RunContext) -> "Figure":
     figure, axes = panels(1, 4, (PAGE, 1.9), width_ratios=(1, 1, 1, 1.15))
     trained = _trained_map(context)
     best = best_preconditioner(task()).matrix
-    inverse = np.linalg.inv(task().covariance)
+    inverse = np.asarray(np.linalg.inv(task().covariance), dtype=float)
     for ax, matrix in zip(axes[0], (trained, best, inverse), strict=False):
         _draw_matrix(ax, matrix)
-    axes[0, 0].set_ylabel("direction of $x_n$")
     _draw_entries(axes[0, 3], trained, (best, inverse))
     titles = ["trained", r"$A^\ast$", r"$\Lambda^{-1}$", "entries"]
     panel_titles(axes[0], titles)
@@ -97,8 +96,7 @@ def _draw_matrix(ax: "Axes", matrix: FloatArray) -> None:
         ax.text(j + 1, i + 1, f"{entry:.1f}", color=colour, **style)
     ax.invert_yaxis()
     ax.set(aspect="equal", xticks=directions, yticks=directions)
-    ax.set_xlabel("direction of $x_q$")
-    ax.tick_params(labelleft=True)
+    ax.set(xlabel="direction of $x_q$", ylabel="direction of $x_n$")
 
 
 def _draw_entries(

@@ -26,7 +26,7 @@ SUPPORTS = ((0, 1, 2, 3), (2, 3, 4, 5))
 """The published tasks: they share two of their four coordinates."""
 
 HEADS = (1, 2, 3, 4)
-RESTARTS = 2
+RESTARTS = 1
 """Random starts of a search: every one of them finds the same loss."""
 
 
@@ -46,7 +46,6 @@ def softmax_superposition(context: RunContext) -> "Figure":
     ]
     for ax, optimum in zip(axes[0], optima, strict=False):
         _draw_loads(ax, head_loads(task(), optimum.omega, optimum.mu))
-    axes[0, 0].set_ylabel("task")
 
     loss_ax = axes[0, -1]
     losses = [optimum.loss for optimum in optima]

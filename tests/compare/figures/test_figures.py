@@ -60,6 +60,27 @@ def quick_context(tmp_path_factory):
     return QuickContext(tmp_path_factory.mktemp("runs"))
 
 
+SMALLER = {
+    "context_lengths.LENGTHS": (80, 113, 160),
+    "context_lengths.EVERY_OTHER": (80, 120, 160),
+    "context_lengths.SINGLE_HEAD": (80, 160),
+    "context_lengths.TRAINED_LENGTH": 80,
+    "training.HEADS": (2,),
+    "trap_maps.STARTS": np.linspace(-0.01, 0.01, 6),
+    "trap_maps.RANDOM_STARTS": 50,
+}
+"""Settings of figures of softmax heads at which exact losses take a second: long contexts, few heads."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def smaller_figures():
+    """Figures of softmax heads at smaller settings."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in SMALLER.items():
+            patch.setattr(f"attndyn.compare.figures.softmax_attention.{name}", value)
+        yield
+
+
 @pytest.fixture(scope="module", params=sorted(FIGURES))
 def figure(request, quick_context):
     """One figure after the other, in the paper's style."""
