@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ....runtime.arrays import FloatArray
-from ....theory.softmax_attention import HeadLoss, approximate_loss, exact_loss
+from ....theory.softmax_attention import (
+    HeadLoss,
+    approximate_loss,
+    exact_loss,
+    exact_optimum,
+)
 from ...claims.softmax_attention.setting import PUBLISHED
 from ...evidence.claim import RunContext
 from ..catalogue import paper_figure
@@ -54,7 +59,8 @@ class Parabolas(NamedTuple):
 def softmax_landscape(context: RunContext) -> "Figure":
     """Approximate and exact loss of two heads (ω, μ), (−ω, −μ), and how far the first is from the second.
 
-    Dashed: the valley, the best μ at each ω. Circle: the heads that the published code compares with other predictors.
+    Dashed: the valley, the best μ at each ω. Star: the least exact loss; the approximate loss falls along its
+    valley to ω = 0 without end. Circle: the heads that the published code compares with other predictors.
     """
     figure, axes = panels(1, 3, (PAGE, 2.5), sharex=True, sharey=True)
     approximate_ax, exact_ax, difference_ax = axes[0]
@@ -73,6 +79,10 @@ def softmax_landscape(context: RunContext) -> "Figure":
         ax.plot(OMEGA[1:], valley, color="black", linestyle=DASHES)
         ax.plot(*PUBLISHED_HEADS, "o", color="white", markeredgecolor="black")
         ax.set(xlim=(0, OMEGA[-1]), ylim=(0, MU[-1]), xlabel=r"score weight $\omega$")
+    best = exact_optimum(PUBLISHED, 2)
+    for ax in (exact_ax, difference_ax):
+        star = ax.plot(best.omega[:1], best.mu[:1], "*", color="white", markersize=8)
+        star[0].set_markeredgecolor("black")
     approximate_ax.set_ylabel(r"value weight $\mu$")
     titles = ["approximate loss", "exact loss", "approximate against exact"]
     panel_titles(axes[0], titles)
