@@ -55,9 +55,9 @@ PAIR_TASKS = ((white_task(4, 20), (0.1, 0.35)), (PUBLISHED, (0.05, 0.15)))
 """Sizes, and where γ of the best pair is looked for."""
 
 
-SMALL_γ = (0.04, 0.08, 0.16)
+SMALL_γ = (0.03, 0.06, 0.12)
 """γ of the expansion around the debiased step: the rounding of the loss is 1e-8 of the first change."""
-SLOPE_TASKS = (white_task(3, 12), PUBLISHED, white_task(4, 9, noise=0.5))
+SLOPE_TASKS = (white_task(3, 12), PUBLISHED, white_task(4, 9, noise=0.5), OTHER_SCALE)
 LONG_CONTEXTS = (100, 200, 400)
 INVERSE_LENGTHS = tuple(1 / N for N in LONG_CONTEXTS)
 PAIR_BRACKET = (0.02, 0.12)
@@ -145,20 +145,20 @@ PAIR_γ = np.array([0.02, 0.1, 0.3, 0.6])
 
 
 def _minimised_pairs(context: RunContext) -> list[FloatArray]:
-    """Best m, loss and slope in γ (12,) of heads ±(γ, m) for each task, from values and gradients of L̃ alone."""
+    """Best ω, μ, loss and slope in γ (24,) of heads ±(γ, m) for each task, from values and gradients of L̃ alone."""
     return [
         np.concatenate([_best_pair(task, γ) for γ in PAIR_γ]) for task in TASKS
     ]  # fmt: skip
 
 
 def _best_pair(task: Task, γ: float) -> FloatArray:
-    """m, loss and slope (3,): L̃ is a parabola in m, which its slopes at m = 0 and m = 1 determine."""
+    """ω, μ, loss and slope (6,): L̃ is a parabola in m, which its slopes at m = 0 and m = 1 determine."""
     pair = np.array([1.0, -1.0])
     slopes = [_gradient(task, γ * pair, m * pair)[1] @ pair for m in (0.0, 1.0)]
     m = slopes[0] / (slopes[0] - slopes[1])
     loss = float(approximate_loss(task, γ * pair, m * pair))
     by_γ = _gradient(task, γ * pair, m * pair)[0] @ pair
-    return np.array([m, loss, by_γ])
+    return np.array([γ, -γ, m, -m, loss, by_γ])
 
 
 def _gradient(
@@ -179,7 +179,8 @@ def _stated_pairs(context: RunContext, control: str) -> list[FloatArray]:
             pair = two_head_optimum(stated, γ)
             s = task.dimension * (float(np.mean(task.eigenvalues)) * γ) ** 2
             factor = 1 / np.tanh(s) if control == COSH else 1.0
-            numbers += [factor * pair.mu[0], pair.loss, two_head_slope(stated, γ)]
+            numbers += [*pair.omega, *(factor * pair.mu), pair.loss]
+            numbers.append(two_head_slope(stated, γ))
         curves.append(np.array(numbers))
     return curves
 
@@ -456,8 +457,14 @@ def _beats_one_head(name: str, tasks: tuple[Task, ...], **fields: Any) -> Claim:
 def _losses_of_small_γ(context: RunContext) -> list[FloatArray]:
     """Exact loss of two heads ±(γ, m) at the best m, (tasks,) for each γ."""
     return [
-        np.array([_pair_loss(task, γ) for task in SLOPE_TASKS]) for γ in SMALL_γ
+        np.array([_pair_loss(task, _in_units(task, γ)) for task in SLOPE_TASKS])
+        for γ in SMALL_γ
     ]  # fmt: skip
+
+
+def _in_units(task: Task, γ: float) -> float:
+    """γ over the variance of x, so that scores are those of inputs of variance 1."""
+    return γ / float(np.mean(task.eigenvalues))
 
 
 def _pair_loss(task: Task, γ: float) -> float:
@@ -477,7 +484,8 @@ def _tangents(context: RunContext, control: str) -> list[FloatArray]:
                 slope *= D / (D + 2)
             if control == PLUS_ONE:
                 slope *= (M / (M + 1)) ** 2
-            losses.append(best_debiased_step(task).loss + slope * γ**2)
+            change = slope * _in_units(task, γ) ** 2
+            losses.append(best_debiased_step(task).loss + change)
         curves.append(np.array(losses))
     return curves
 
@@ -700,7 +708,7 @@ CLAIMS = (
         equation=DEBIASED,
         beyond_paper=True,
         statement=r"\min_m L = L_{\mathrm{debiased}} - \frac{4(N-1)(D+2)}{N M^2}\gamma^2 + O(\gamma^4)",
-        observable="exact loss at the best m, γ = 0.04, 0.08, 0.16; three sizes",
+        observable="exact loss at the best m, γ = 0.03, 0.06, 0.12; four tasks",
         limit="γ → 0, error O(γ⁴)",
         order=4.0,
         measure=_losses_of_small_γ,
