@@ -31,10 +31,10 @@ MU = np.linspace(0.0, 7.0, 71)
 PUBLISHED_HEADS = (0.13, 3.45)
 """ω and μ of the two heads that the published code compares with the predictors."""
 
-LEVELS = (0.22, 0.25, 0.27, 0.3, 0.4, 0.6, 1.0, 1.5, 4.0)
+LEVELS = (0.22, 0.25, 0.27, 0.3, 0.4, 0.6, 1.0, 1.5, 5.0)
 """Bounds of the shades of the loss: narrow in the valley, wide on its flanks."""
 
-DIFFERENCES = (-10, -8, -6, -4, -2, 0, 2, 5)
+DIFFERENCES = (-10, -8, -6, -4, -2, 0, 2, 6)
 """Bounds of the shades of the relative difference, in per cent."""
 
 
