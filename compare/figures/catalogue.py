@@ -63,7 +63,7 @@ def all_figures() -> dict[str, PaperFigure]:
     """Name → figure, of every wing, in alphabetical order; ValueError if two have one name.
 
     >>> list(all_figures())[0]
-    'conservation'
+    'balanced_phases'
     """
     return dict(_figures_of(tuple(wings())))
 

@@ -133,7 +133,7 @@ def balanced_flow(
     >>> task = Task([1] * 10, teacher_covariance=np.eye(10) / 10, noise_variance=0.1, context_length=80)
     >>> flow = balanced_flow(task, [[0.1]], [[0.5]], [0, 400])
     >>> flow.omega.ravel().round(4), flow.loss.round(4)
-    (array([0.1   , 0.3162]), array([1.0067, 0.3721]))
+    (array([0.1   , 0.3162]), array([1.0063, 0.3721]))
     """
     require_task_first("balanced_flow(task, omega, mu, flow_time)", task, omega)
     white = _unit_task(task, "balanced flow")
@@ -159,7 +159,7 @@ def balanced_limit(task: Task, tasks_of_head: int = 1) -> BalancedLimit:
 
     >>> task = Task([1] * 10, teacher_covariance=np.eye(10) / 10, noise_variance=0.1, context_length=80)
     >>> [round(value, 6) for value in balanced_limit(task)]
-    [0.316228, 2.301871, 0.372073]
+    [0.316228, 2.301908, 0.372073]
     """
     require_task_first("balanced_limit(task, tasks_of_head)", task, tasks_of_head)
     white = _unit_task(task, "the limit of balanced flow")

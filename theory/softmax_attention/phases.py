@@ -223,8 +223,8 @@ def tail_law(
     loss the tail ends at its finite optimum. Source: derived here.
 
     >>> task = Task([1] * 5, teacher_covariance=np.eye(5) / 5, noise_variance=0.1, context_length=40)
-    >>> tail_law(task, 1e6).round(6)
-    array(0.020871)
+    >>> float(tail_law(task, 1e6).round(6))
+    0.020871
     """
     require_task_first("tail_law(task, flow_time)", task, flow_time)
     white = white_task(task, "the tail of softmax heads")

@@ -136,7 +136,7 @@ def score_moments(
     what the grids may be off by.
 
     >>> moments = score_moments(np.array([0.0]), length=4)
-    >>> moments.first.round(9), moments.overlap.round(9)
+    >>> abs(moments.first).round(9), moments.overlap.round(9)
     (array([0.]), array([[0.25]]))
     """
     return _Integrals(deviations, length, query_scores, error).moments()

@@ -47,12 +47,11 @@ FLOW_TIMES = 161
 
 @paper_figure("softmax_training", paper="he2025", tier="long")
 def softmax_training(context: RunContext) -> "Figure":
-    """Loss, ω and μ of heads that are trained on fresh prompts from random weights on
-    the restricted block, over their reduced flow.
+    """Loss, ω and μ of heads trained on fresh prompts, over their reduced flow.
 
-    Solid: gradient descent on all weights; the loss is that of the batch of each step. ω is the mean diagonal of the
-    key-query matrix and μ the last entry of the value row. Dashed: gradient flow of the exact loss in ω and μ alone,
-    from their values at the start.
+    Heads start from random weights on the restricted block. Solid: gradient descent on all weights; the loss is that
+    of the batch of each step. ω is the mean diagonal of the key-query matrix and μ the last entry of the value row.
+    Dashed: gradient flow of the exact loss in ω and μ alone, from their values at the start.
     """
     figure, axes = panels(3, len(HEADS), (PAGE, 4.4), sharex=True, sharey="row")
     for column, heads in zip(axes.T, HEADS, strict=True):
