@@ -1,5 +1,7 @@
 """The balanced flow of heads that serve several tasks: warm-up, what heads end on, and how they forget other tasks."""
 
+import math
+
 import numpy as np
 
 from ....runtime.arrays import FloatArray
@@ -150,7 +152,7 @@ def _predicted_forgetting(context: RunContext, control: str) -> list[FloatArray]
     """2eκμ*² at each time."""
     growth = off_task_decay(TASK).growth
     if control == WITHOUT_E:
-        growth /= np.e
+        growth /= math.e
     if control == EXPONENTIAL:
         return [np.full(6, np.exp(growth * t / 1e3) / t) for t in DECAY_TIMES]
     return [np.full(6, growth) for _ in DECAY_TIMES]
@@ -193,7 +195,7 @@ def _excess_ratio(noise: float) -> float:
 
 def _predicted_ratio(context: RunContext, control: str) -> list[FloatArray]:
     """e, in the limit."""
-    factor = {UNMODIFIED: np.e, NO_FACTOR: 1.0, TWICE_E: np.e**2}[control]
+    factor = {UNMODIFIED: math.e, NO_FACTOR: 1.0, TWICE_E: math.e**2}[control]
     return [np.array([factor]) for _ in NOISES]
 
 

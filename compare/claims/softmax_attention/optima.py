@@ -1,5 +1,6 @@
 """Optima of softmax heads: closed forms on the approximate loss, and what the exact loss adds to them."""
 
+import math
 from collections.abc import Callable
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -326,7 +327,7 @@ def _one_sign_bounds(
             return infimum(task, 2)
         if control == E_SQUARED:
             noise = 1 / (1 + σ2 - infimum(task, 1)) - 1  # e κD
-            return 1 + σ2 - 1 / (1 + np.e * noise)
+            return 1 + σ2 - 1 / (1 + math.e * noise)
         return same_sign_bound(task)
 
     return bound

@@ -1,5 +1,6 @@
 """The trap of heads of one sign: how often random starts end in it, and what is lost there."""
 
+import math
 from functools import cache
 from typing import NamedTuple
 
@@ -240,7 +241,7 @@ def _trapped_heads(context: RunContext) -> list[FloatArray]:
 def _single_head(context: RunContext, control: str) -> list[FloatArray]:
     """Loss and μ of a single head at its optimum, and ω = 1/√D of every head."""
     D, σ2 = PUBLISHED.dimension, PUBLISHED.noise_variance
-    e = 1.0 if control == WITHOUT_E else np.e
+    e = 1.0 if control == WITHOUT_E else math.e
     shrinkage = 1 / (1 + e * noise_share(PUBLISHED) * D)
     power = -1.0 if control == SMALLER_SCORE else -0.5
     numbers = []
