@@ -19,6 +19,7 @@ from ...task import Task
 from ..call_order import require_task_first
 from ..predictors.step_losses import best_debiased_step, debiased_step_loss
 from .exact_losses import ValueAverages, exact_loss, value_averages
+from .head_scalars import refuse_nearly_equal
 from .losses_of_heads import HeadOptimum
 from .query_rules import QueryRule
 from .softmax_moments import LARGEST_DEVIATION
@@ -55,7 +56,8 @@ def best_exact_values(
 ) -> HeadOptimum:
     """The heads of least exact loss at these `omega` (H,): the μ that solve the quadratic form.
 
-    Where heads of equal ω make it singular, the shortest μ. Arguments and refusals are those of `exact_loss`.
+    Where heads of equal ω make it singular, the shortest μ. Arguments and refusals are those of `exact_loss`; ω that
+    are neither equal nor apart are refused, too.
 
     >>> from attndyn import Task
     >>> task = Task([1] * 5, teacher_covariance=np.eye(5) / 5, noise_variance=0.1, context_length=40)
@@ -66,6 +68,7 @@ def best_exact_values(
     require_task_first("best_exact_values(task, omega)", task, omega)
     ω = finite_array(omega, "omega", "(H,)")
     heads = _Heads(task, true_or_false(query_token, "query_token"), matrix)
+    refuse_nearly_equal(ω, 1 / heads.score_scale())
     return _optimum(heads, ω, heads.form(ω, _NODES).best_μ())
 
 

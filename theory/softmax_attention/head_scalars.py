@@ -10,6 +10,26 @@ _LARGEST_VALUE = 1e100
 """The square is far below the largest number, also times everything that a loss multiplies it with."""
 
 
+# In units of the ω that spread scores by 1. Products of two heads differ by the square of their distance, of which
+# rounding leaves six digits here.
+_RESOLVED = 1e-5
+
+
+def refuse_nearly_equal(ω: FloatArray, width: float) -> None:
+    """ValueError where two ω (H,) differ, but by less than a share of `width`, the ω that spreads scores by 1.
+
+    The best values of such heads are differences of large numbers, which rounding decides. Equal heads are one head.
+    """
+    differences = np.abs(np.subtract.outer(ω, ω))
+    smallest = _RESOLVED * width
+    is_lost = (differences > 0) & (differences < smallest)
+    if np.any(is_lost):
+        raise ValueError(
+            f"omega holds values that differ by {np.max(differences[is_lost]):.3g}, and best values are known for "
+            f"equal ones and for those that differ by {smallest:.3g} or more: closer heads make a debiased step"
+        )
+
+
 def checked_head_scalars(
     omega: ArrayLike, mu: ArrayLike
 ) -> tuple[FloatArray, FloatArray]:

@@ -24,6 +24,7 @@ from .approximate_losses import (
     refuse_large_exponents,
     white_task,
 )
+from .head_scalars import refuse_nearly_equal
 from .losses_of_heads import HeadOptimum
 
 _WHAT = "the least approximate loss of softmax heads"
@@ -32,7 +33,7 @@ _WHAT = "the least approximate loss of softmax heads"
 def best_values(task: Task, omega: ArrayLike) -> HeadOptimum:
     """The heads of least approximate loss at these `omega` (H,): μ = (ωωᵀ + κE)⁻¹ ω, the shortest where many are.
 
-    ValueError for inputs that are not white. Source: derived here.
+    ValueError for inputs that are not white, and for ω that are neither equal nor apart. Source: derived here.
 
     >>> task = Task([1] * 5, teacher_covariance=np.eye(5) / 5, noise_variance=0.1, context_length=40)
     >>> best_values(task, [0.2, -0.2]).mu.round(6)
@@ -41,6 +42,7 @@ def best_values(task: Task, omega: ArrayLike) -> HeadOptimum:
     white = _white(task, "best_values(task, omega)", omega)
     ω = finite_array(omega, "omega", "(H,)")
     refuse_large_exponents(white, ω)
+    refuse_nearly_equal(ω, 1 / (white.input_variance * math.sqrt(white.dimension)))
     v, κ = _signal(white), white.noise
     ω_in_units = white.input_variance * ω
     E = np.exp(white.dimension * np.outer(ω_in_units, ω_in_units))

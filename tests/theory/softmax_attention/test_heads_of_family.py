@@ -85,15 +85,15 @@ def test_a_run_gives_a_row_for_each_of_its_stored_weights():
     run = train(
         model, task, start, batch=400, learning_rate=0.1, steps=6, record=[0, 2, 4]
     )
-    ω, μ = head_scalars(model, run)
+    ω, μ = head_scalars(model, run, tolerance=0.3)
     assert ω.shape == μ.shape == (len(run.weight_time), H)
     for step, time in enumerate(run.weight_time):
-        one = head_scalars(model, run.weights_at(int(time)))
+        one = head_scalars(model, run.weights_at(int(time)), tolerance=0.3)
         assert np.array_equal(one.omega, ω[step])
         assert np.array_equal(one.mu, μ[step])
     assert_allclose(ω[0], OMEGA, rtol=1e-14)
     assert np.max(np.abs(ω[-1] - OMEGA)) > 1e-3
-    assert common_matrix(model, run).shape == (len(ω), D, D)
+    assert common_matrix(model, run, tolerance=0.3).shape == (len(ω), D, D)
 
 
 def test_a_model_of_the_users_own_has_them_too():
@@ -229,3 +229,14 @@ def test_the_scalars_predict_what_the_weights_do():
     scores = np.exp(np.einsum("h,pnd,pd->phn", ω, x, query))
     heads = np.einsum("phn,pn->ph", scores, y) / np.sum(scores, axis=-1)
     assert_allclose(predict(model, weights, tokens), heads @ μ, rtol=1e-12)
+
+
+def test_heads_of_two_diagonals_are_told_apart_from_multiples_of_one():
+    """Their exact loss would be .3033, and is .373: a fifth."""
+    key_query = np.zeros((2, 6, 6))
+    key_query[0, :5, :5] = 0.4 * np.eye(5)
+    key_query[1, :5, :5] = -0.4 * np.diag([1, 2, 3, 4, 5]) / 3
+    weights = {"value": np.outer([1.4, -1.4], np.eye(6)[5]), "key_query": key_query}
+    model = Merged(heads=2, softmax=True, query_token=False)
+    with pytest.raises(ValueError, match=r"0\.224 of their size"):
+        head_scalars(model, weights)

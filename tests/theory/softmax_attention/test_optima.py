@@ -11,6 +11,7 @@ from attndyn import Task
 from attndyn.teachers import Pool
 from attndyn.theory.softmax_attention import (
     approximate_loss,
+    best_exact_values,
     best_values,
     exact_slope_at_zero,
     infimum,
@@ -190,3 +191,15 @@ def test_refusals():
         exact_slope_at_zero(white(length=1))
     with pytest.raises(TypeError, match="call infimum"):
         infimum(2, white())
+
+
+def test_best_values_of_nearly_equal_heads_are_refused():
+    """At ±1e-7 rounding would decide: it gave a loss below the infimum."""
+    for γ in (1e-7, 1e-6):
+        with pytest.raises(ValueError, match="omega holds values that differ by"):
+            best_values(white(), [γ, -γ])
+        with pytest.raises(ValueError, match="omega holds values that differ by"):
+            best_exact_values(white(), [0.3, 0.3 + γ])
+    close = best_values(white(), [1e-5, -1e-5]).loss
+    assert infimum(white(), 2) - 1e-6 < close < infimum(white(), 2) + 1e-6
+    assert abs(best_exact_values(white(), [1e-5, -1e-5]).loss - 0.242857143) < 1e-6

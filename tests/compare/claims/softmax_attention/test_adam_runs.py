@@ -45,7 +45,8 @@ def test_opposite_signs_come_near_the_optimum_of_two_heads():
 
 def test_one_sign_is_trapped_at_the_optimum_of_one_head():
     run = trained(1.0)
-    ω, μ = head_scalars(MODEL, run.final)
+    # Heads of one sign share what is off the family, which their loss hardly sees.
+    ω, μ = head_scalars(MODEL, run.final, tolerance=0.3)
     assert np.all(ω > 0.3)
     assert np.all(μ > 0)
     assert float(exact_loss(PUBLISHED, ω, μ)) == pytest.approx(BEST_OF_ONE, rel=0.02)
