@@ -38,7 +38,7 @@ def checked_head_scalars(
     μ = finite_array(mu, "mu", "(H,)", "(points, H)")
     if ω.shape != μ.shape:
         raise ValueError(
-            f"omega and mu must have one entry for each head: omega has shape {ω.shape} and mu {μ.shape}"
+            f"omega and mu must have one shape, (H,) or (points, H): omega has shape {ω.shape} and mu {μ.shape}"
         )
     largest = float(np.max(np.abs(μ), initial=0.0))
     if largest > _LARGEST_VALUE:

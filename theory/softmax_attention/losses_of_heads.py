@@ -29,6 +29,10 @@ class HeadLoss(Displayed):
     gradient: HeadGradient | None = None
 
     def __float__(self) -> float:
+        if np.ndim(self.loss) > 0:
+            raise TypeError(
+                f"these are the losses of {len(self.loss)} points, not one number: read .loss or np.asarray(…)"
+            )
         return float(self.loss)
 
     def __array__(

@@ -500,7 +500,7 @@ def test_heads_far_from_each_other_and_large_values():
 # ---- refusals ----
 
 REFUSED = [
-    ({"mu": [1.0, 2.0, 3.0]}, "omega and mu must have one entry for each head: omega has shape (2,) and mu (3,)"),
+    ({"mu": [1.0, 2.0, 3.0]}, "omega and mu must have one shape, (H,) or (points, H): omega has shape (2,)"),
     ({"omega": [np.nan, 1.0]}, "omega must be finite: it holds nan or inf"),
     ({"omega": [5.0, 0.1]}, "standard deviation of up to"),
     ({"mu": [1.0, -1e200]}, "mu = 1e+200 gives losses beyond the largest number"),
@@ -548,6 +548,8 @@ def test_results_are_read_as_numbers_and_arrays():
     one = exact_loss(task, [0.3], [1.0])
     many = exact_loss(task, [[0.3], [0.5]], [[1.0], [0.2]], gradient=True)
     assert float(one) == one.loss
+    with pytest.raises(TypeError, match="these are the losses of 2 points"):
+        float(many)
     assert np.asarray(many).shape == (2,)
     assert many.gradient.omega.shape == (2, 1)
     assert_allclose(np.asarray(many)[0], float(one), rtol=1e-10)

@@ -196,7 +196,7 @@ def test_flows_are_stored(tmp_path):
         ({"metric": "riemann"}, "metric must be one of"),
         ({"metric": -1.0}, "metric must be"),
         ({"loss": "approximate", "query_token": True}, "leave query_token out"),
-        ({"omega": [0.1]}, "one entry for each head"),
+        ({"omega": [0.1]}, "must have one shape"),
         ({"omega": [50.0, 0.0]}, "beyond the largest number"),
         ({"omega": [5.0, 0.0]}, "sample the task"),
         ({"flow_time": [-1.0]}, "flow_time must be finite and zero or more"),
