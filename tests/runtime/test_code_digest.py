@@ -81,7 +81,15 @@ def test_a_script_depends_on_what_lies_beside_it_and_on_the_package(tmp_path):
 
 def test_data_of_a_package_that_is_named_belong_to_it():
     files = sources(ROOT / "compare" / "replays" / "recordings.py")
-    assert ROOT / "compare" / "replays" / "reference" / "merged_h8.npz" in files
+    assert (
+        ROOT
+        / "compare"
+        / "replays"
+        / "reference"
+        / "linear_attention"
+        / "merged_h8.npz"
+        in files
+    )
 
 
 def test_one_changed_letter_is_another_digest(tmp_path):

@@ -322,9 +322,14 @@ print(pages(), pages(), *[keep_freed_memory(), pages(), pages()][1:])
     platform.libc_ver()[0] != "glibc", reason="elsewhere nothing changes"
 )
 def test_freed_memory_is_kept_for_what_is_asked_for_next():
-    done = subprocess.run(
-        [sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True
-    )
-    _, without, _, kept = map(int, done.stdout.split())
-    assert kept < 20  # less than a page for each round of 469
-    assert without > 20 * 100  # control: they come back from the system
+    # Once in some hundred processes the system puts something right above the heap, which then cannot grow: every
+    # large block is a mapping of its own there, whatever was freed before. Three in a row are none of that.
+    for _ in range(3):
+        done = subprocess.run(
+            [sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True
+        )
+        _, without, _, kept = map(int, done.stdout.split())
+        assert without > 20 * 100  # control: they come back from the system
+        if kept < 20:  # less than a page for each round of 469
+            return
+    pytest.fail(f"{kept} pages came back from the system")

@@ -170,7 +170,7 @@ CLAIMS = (
         title="The matrix of least exact loss of two small heads approaches A*, and not Λ⁻¹",
         paper="he2025",
         equation=PRECONDITIONED,
-        statement=r"\arg\min_A L = A^* + O(\gamma^2)",
+        statement=r"\mathrm{argmin}_A L = A^* + O(\gamma^2)",
         observable="eigenvalues of the best A that commutes with Λ = diag(2, 1), by Newton steps on the exact loss",
         limit="γ → 0, error O(γ²)",
         order=2.0,

@@ -5,7 +5,7 @@ import pytest
 
 from attndyn.compare.evidence.claim import RunContext
 from attndyn.compare.figures import all_figures
-from attndyn.compare.figures.softmax_attention.balanced_phases import emergence_time
+from attndyn.compare.figures.softmax_attention.balanced_flow import emergence_time
 from attndyn.compare.figures.softmax_attention.loss_landscapes import (
     OMEGA,
     parabolas,
