@@ -118,22 +118,11 @@ class FreshPrompts(PromptsOfTask):
 
 
 @dataclass(frozen=True, eq=False)
-class Minibatches:
-    """`batch` prompts of a data set for each step, reshuffled every epoch by the seed, the remainder dropped.
-
-    ValueError for a batch that is larger than the data.
-    """
+class _BatchesOfData:
+    """`batch` prompts of a data set for each step: what they share with the data."""
 
     data: Data
     batch: int
-    seed: int
-
-    def __post_init__(self) -> None:
-        whole_number(self.seed, "seed", least=0)
-        if whole_number(self.batch, "batch") > self.data.sequences:
-            raise ValueError(
-                f"batch must be at most {self.data.sequences}, the number of sequences, not {self.batch}"
-            )
 
     @property
     def dimension(self) -> int:
@@ -154,6 +143,23 @@ class Minibatches:
     def context_weights(self) -> FloatArray:
         """The weight of each of the context lengths, summing to 1, (L,)."""
         return self.data.context_weights
+
+
+@dataclass(frozen=True, eq=False)
+class Minibatches(_BatchesOfData):
+    """`batch` prompts of a data set for each step, reshuffled every epoch by the seed, the remainder dropped.
+
+    ValueError for a batch that is larger than the data.
+    """
+
+    seed: int
+
+    def __post_init__(self) -> None:
+        whole_number(self.seed, "seed", least=0)
+        if whole_number(self.batch, "batch") > self.data.sequences:
+            raise ValueError(
+                f"batch must be at most {self.data.sequences}, the number of sequences, not {self.batch}"
+            )
 
     @cached_property
     def digest(self) -> str:
@@ -182,7 +188,7 @@ class Minibatches:
 
 
 @dataclass(frozen=True, eq=False)
-class BatchesInOrder:
+class BatchesInOrder(_BatchesOfData):
     """`batch` prompts of a data set for each step, in the order in which they stand: a recorded run on fresh prompts.
 
     ValueError unless the data are whole batches, and for a step that has none.
@@ -192,9 +198,6 @@ class BatchesInOrder:
     >>> batches.steps, batches.at(2).tokens.shape
     (3, (2, 4, 3))
     """
-
-    data: Data
-    batch: int
 
     def __post_init__(self) -> None:
         has_prompts = hasattr(self.data, "sequences") and hasattr(self.data, "tokens")
@@ -206,26 +209,6 @@ class BatchesInOrder:
             raise ValueError(
                 f"batch must divide the number of sequences, {count}, not {self.batch}"
             )
-
-    @property
-    def dimension(self) -> int:
-        """D, the dimension of x."""
-        return self.data.dimension
-
-    @property
-    def outputs(self) -> int:
-        """K, the number of labels of one x."""
-        return self.data.outputs
-
-    @property
-    def context_lengths(self) -> tuple[int, ...]:
-        """The context lengths over which the loss averages."""
-        return self.data.context_lengths
-
-    @property
-    def context_weights(self) -> FloatArray:
-        """The weight of each of the context lengths, summing to 1, (L,)."""
-        return self.data.context_weights
 
     @cached_property
     def digest(self) -> str:
