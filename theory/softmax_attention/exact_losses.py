@@ -22,6 +22,7 @@ from ...runtime.checks import (
     true_or_false,
     whole_number,
 )
+from ...runtime.machine import keep_freed_memory
 from ...task import Task
 from ..call_order import require_task_first
 from .head_scalars import checked_head_scalars
@@ -255,6 +256,7 @@ def _averages(
     """The averages by the rule with so many nodes, whose moments are off by less than the tolerance on average."""
     rule = heads.queries.rule(nodes)
     refuse_large_scores(rule, ω)
+    keep_freed_memory()  # of the arrays of each node, for those of the next one
     H = len(ω)
     sums = ValueAverages(np.zeros(H), np.zeros((H, H)), np.zeros(H), np.zeros((H, H)))
     for length, weight in heads.lengths:

@@ -42,11 +42,6 @@ _X_SHIFT = 1.5
 # Where e^{x + b u} is cut off: G is zero there, and T² is still a number.
 _LARGEST_EXPONENT = 300.0
 
-# The C library of Linux hands freed memory back to the system beyond twice the largest block that it has freed, and
-# fetches it again for the next array: measured, that takes as long as the integrals of a few tokens. A block that is
-# larger than their arrays, never written to and freed at once, raises the limit.
-np.empty(2**20)
-
 
 class ScoreMoments(NamedTuple):
     """First moments g (H,), overlaps C (H, H) and second moments S (H, H) of softmax weights."""
