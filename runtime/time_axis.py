@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import ArrayLike
+
+from .arrays import FloatArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,6 +44,26 @@ def draw_losses(
     ax.set_xlabel(UNITS[unit])
     ax.set_ylabel("loss")
     return ax
+
+
+def draw_prediction(
+    ax: "Axes | None",
+    flow_time: FloatArray,
+    loss: FloatArray,
+    *,
+    label: str,
+    style: Mapping[str, Any],
+    x: str | None,
+    without: str,
+) -> "Axes":
+    """Draw a predicted loss (T,), dashed, against flow time (T,), which need not be sorted; returns the axes.
+
+    `x` and `without` are as in `draw_losses`: the curve knows no steps.
+    """
+    order = np.argsort(flow_time, kind="stable")
+    line = line_style(style, linestyle="--")
+    times = {"flow_time": flow_time[order]}
+    return draw_losses(ax, times, {label: (loss[order], line)}, x, without)
 
 
 def line_style(style: Mapping[str, Any], **defaults: Any) -> dict[str, Any]:

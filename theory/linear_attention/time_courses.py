@@ -19,7 +19,7 @@ from ...runtime.checks import (
 )
 from ...runtime.display import Displayed, Summary, array_summary
 from ...runtime.files import AnyPath, as_path, read_arrays, write_atomically
-from ...runtime.time_axis import draw_losses, line_style
+from ...runtime.time_axis import draw_prediction
 from ...task import Task
 from ..call_order import require_task_first
 from ..moments.population_loss import (
@@ -162,15 +162,14 @@ class TimeCourse(Displayed):
         `label` (the source if left out) and `style` go to the line. ValueError for `x` other than "flow_time", and
         on axes that count steps.
         """
-        order = np.argsort(self.flow_time, kind="stable")
-        line = line_style(style, linestyle="--")
-        name = f"theory ({self.source})" if label is None else label
-        return draw_losses(
+        return draw_prediction(
             ax,
-            {"flow_time": self.flow_time[order]},
-            {name: (self.loss[order], line)},
-            x,
-            WITHOUT_STEPS,
+            self.flow_time,
+            self.loss,
+            label=f"theory ({self.source})" if label is None else label,
+            style=style,
+            x=x,
+            without=WITHOUT_STEPS,
         )
 
 

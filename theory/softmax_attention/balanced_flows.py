@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike
 from ...runtime.arrays import FloatArray
 from ...runtime.checks import check_shape, finite_array, positive_number, whole_number
 from ...runtime.display import Displayed, Summary, array_summary
-from ...runtime.time_axis import draw_losses, line_style
+from ...runtime.time_axis import draw_prediction
 from ...task import Task
 from ..call_order import require_task_first
 from ..ode import flow_times
@@ -81,15 +81,14 @@ class BalancedFlow(Displayed):
         **style: Any,
     ) -> "Axes":
         """Draw the loss, dashed, against flow time on `ax` (new axes if None); returns the matplotlib axes."""
-        order = np.argsort(self.flow_time, kind="stable")
-        line = line_style(style, linestyle="--")
-        name = f"theory ({self.source})" if label is None else label
-        return draw_losses(
+        return draw_prediction(
             ax,
-            {"flow_time": self.flow_time[order]},
-            {name: (self.loss[order], line)},
-            x,
-            _WITHOUT_STEPS,
+            self.flow_time,
+            self.loss,
+            label=f"theory ({self.source})" if label is None else label,
+            style=style,
+            x=x,
+            without=_WITHOUT_STEPS,
         )
 
 
