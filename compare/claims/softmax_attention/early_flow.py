@@ -40,8 +40,6 @@ NO_SELF = "1 for the factor of a finite context"
 OTHER_KEYS = "the factor of the other convention of the query's token"
 DIMENSION_RATE, METRIC_RATE = "growth at the rate 1/D", "growth at the rate 1"
 
-Variants = tuple[FloatArray, ...]
-
 
 def _approximate_rates(context: RunContext) -> list[FloatArray]:
     """Rates (2H,) of the flow on the approximate loss at 0, in increasing order, for H heads and both metrics."""
