@@ -55,7 +55,8 @@ def keep_freed_memory() -> None:
 
     A descent frees its batch at every step and asks for another one. Memory that goes back to the system in between
     comes back page by page, each set to zero: that took as long as a third of a step. The most that stays unused is
-    twice the block, as mallopt(3) says under M_MMAP_THRESHOLD; elsewhere nothing changes.
+    twice the block, as mallopt(3) says under M_MMAP_THRESHOLD. Elsewhere nothing changes, nor where the environment
+    sets a limit of the allocator, as Dask does for its workers.
     """
     # The allocator learns from the largest block that is freed, which is never written to here and so costs nothing.
     np.empty(_LARGEST_KEPT, dtype=np.uint8)
