@@ -29,7 +29,7 @@ COPIED = (
     "CITATION.cff",
     "py.typed",
 )
-ROOMS = ("runtime", "models", "theory", "simulate", "compare")
+ROOMS = ("runtime", "models", "teachers", "theory", "simulate", "compare")
 WORKERS = 2
 TIERS = ("fast", "standard")
 CHEAP = 1.0

@@ -120,6 +120,24 @@ def test_claims_fall_over_a_sample_of_broken_formulas_and_hold_over_the_unbroken
 # Mutations that no change of a number, sign or term reaches
 
 
+def test_every_room_that_claims_import_is_copied_before_it_is_broken():
+    """A room that is missing would be imported from the tree that others work on."""
+    code = "from tests.mutation.__main__ import ROOMS; print(*ROOMS)"
+    shown = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    rooms = {
+        path.parent.name
+        for path in ROOT.glob("*/__init__.py")
+        if path.parent.name not in ("cli", "benchmarks")
+    }
+    assert rooms == set(shown.stdout.split())
+
+
 def test_every_structural_mutation_changes_its_module_and_is_listed_once(mutation):
     mutants = mutation["structural"].read()
     assert len(mutants) >= 40
