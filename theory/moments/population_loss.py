@@ -8,18 +8,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...models.divisors import attention_divisor
 from ...models.protocol import Parametrization, is_softmax, refuse_other_outputs
 from ...runtime.arrays import BoolArray, FloatArray, IndexArray
 from ...runtime.covariances import eigenvalue_rounding, is_diagonal
 from ...runtime.display import Displayed, Summary, array_summary
 from ...task import Task
 from ..call_order import require_task_first
+from .context_lengths import LengthMeans, length_means
 from .laws import (
     contracted_fourth_moments,
     input_second_moments,
     teacher_second_moments,
-    weighted_mean,
 )
 
 # What an eigensolver may make of equal gains, relative to the largest.
@@ -413,7 +412,7 @@ def _gaussian_population(task: Task, model: Parametrization) -> Population:
     Ω = _teacher_moments(task)
     # As they are written: eigenvectors are then coordinates, and ties exact.
     are_diagonal = is_diagonal(Λ) and is_diagonal(Ω)
-    means = _length_means(task, model)
+    means = length_means(task, model)
     signal = float(np.sum(Ω * Λ))
     context_label = signal + task.noise_variance  # E y² in the context
 
@@ -436,7 +435,7 @@ def _gaussian_population(task: Task, model: Parametrization) -> Population:
 def _general_population(task: Task, model: Parametrization) -> Population:
     """That of one output and x of any law with known fourth moments."""
     Ω = _teacher_moments(task)
-    means = _length_means(task, model)
+    means = length_means(task, model)
     M2 = input_second_moments(task)
     M2ΩM2 = _cubic_covariance(M2, Ω, are_diagonal=False)
     token = contracted_fourth_moments(task, Ω) + task.noise_variance * M2
@@ -459,7 +458,7 @@ def _population_of_outputs(task: Task, model: Parametrization) -> Population:
     """That of K > 1 outputs: A_jl = (1 − 1/N) M₂T_jl M₂ + (E[(xᵀT_jl x) x xᵀ] + δ_jl σ² M₂)/N, T_jl = E W_j W_lᵀ."""
     K, D = task.outputs, task.dimension
     T = teacher_second_moments(task.teachers)  # (K, D, K, D)
-    means = _length_means(task, model)
+    means = length_means(task, model)
     M2 = input_second_moments(task)
     A = np.empty((K, D, K, D))
     B = np.empty((K, K, D, D))
@@ -489,7 +488,7 @@ def _population_of_outputs(task: Task, model: Parametrization) -> Population:
 
 
 def _size_of_terms(
-    A: FloatArray, Λ: FloatArray, Ω: FloatArray, means: "_LengthMeans"
+    A: FloatArray, Λ: FloatArray, Ω: FloatArray, means: LengthMeans
 ) -> FloatArray:
     """The size of the terms of the diagonal of A (D,), which cancel where the teachers vary more than x shows."""
     cubic = np.diag(np.abs(Λ) @ np.abs(Ω) @ np.abs(Λ))
@@ -565,40 +564,6 @@ def direction_indices(subset: Iterable[int], dimension: int) -> list[int]:
     return [int(d) - 1 for d in numbers]
 
 
-class _LengthMeans(NamedTuple):
-    """Weighted means over the context lengths n, with s = n/divisor: of s, s² (1 + 1/n), s²/n and s² (1 − 1/n).
-
-    E[β x_qᵀ y_q] is `linear` M₂ΩM₂. Of E[β βᵀ] the pairs of different tokens give `distinct` M₂ΩM₂, and each token with
-    itself `single` (E[(xᵀΩx) x xᵀ] + σ² M₂). For Gaussian x that is `pairs` ΛΩΛ + `single` (tr(ΩΛ) + σ²) Λ.
-    """
-
-    linear: float
-    pairs: float
-    single: float
-    distinct: float
-
-
-def _length_means(task: Task, model: Parametrization) -> _LengthMeans:
-    lengths = task.context_lengths
-    linear = []
-    pairs = []
-    single = []
-    distinct = []
-    for n in lengths:
-        # An empty context has no β.
-        s = n / attention_divisor(model, n, task.dimension) if n else 0.0
-        each = s * s / n if n else 0.0
-        linear.append(s)
-        pairs.append(s * s * (n + 1) / n if n else 0.0)
-        single.append(each)
-        distinct.append(s * s * (n - 1) / n if n else 0.0)
-    means = [
-        weighted_mean(values, task.context_weights)
-        for values in (linear, pairs, single, distinct)
-    ]
-    return _LengthMeans(*means)
-
-
 def _cubic_covariance(Λ: FloatArray, Ω: FloatArray, are_diagonal: bool) -> FloatArray:
     """ΛΩΛ (D, D), symmetric to the last bit."""
     if are_diagonal:
@@ -608,7 +573,7 @@ def _cubic_covariance(Λ: FloatArray, Ω: FloatArray, are_diagonal: bool) -> Flo
 
 
 def _spectrum(
-    task: Task, means: _LengthMeans, c: float, are_diagonal: bool
+    task: Task, means: LengthMeans, c: float, are_diagonal: bool
 ) -> Spectrum | None:
     """Eigenvalues and gains on the common eigenvectors of Λ and Ω; None where these do not commute."""
     Λ = task.covariance
@@ -638,7 +603,7 @@ def _directions_with_gain(λ: FloatArray, ω: FloatArray, are_exact: bool) -> In
 
 
 def _common_spectrum(
-    A: FloatArray, Λ: FloatArray, Ω: FloatArray, means: _LengthMeans
+    A: FloatArray, Λ: FloatArray, Ω: FloatArray, means: LengthMeans
 ) -> Spectrum | None:
     """Eigenvalues and gains on the common eigenvectors of A, Λ and ΛΩΛ (D, D); None where there are none."""
     are_diagonal = all(is_diagonal(matrix) for matrix in (A, Λ, Ω))
@@ -655,7 +620,7 @@ def _common_spectrum(
 
 
 def _direction_moments(
-    means: _LengthMeans, c: float, λ: FloatArray, ω: FloatArray
+    means: LengthMeans, c: float, λ: FloatArray, ω: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """a and b (D,), what A and B of `population` are on eigenvectors with the eigenvalues λ of Λ and ω of Ω."""
     a = _cubic(λ, ω, means.pairs) + means.single * c * λ

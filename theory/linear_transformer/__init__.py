@@ -1,0 +1,6 @@
+"""One layer of linear attention with several outputs: Mainali and Teixeira 2025 (arXiv 2504.12916)."""
+
+from .minima import Minimum, minimum
+from .mode_losses import mode_loss
+
+__all__ = ["Minimum", "minimum", "mode_loss"]
