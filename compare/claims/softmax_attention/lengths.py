@@ -4,7 +4,7 @@ import numpy as np
 
 from ....runtime.arrays import FloatArray
 from ....task import Task
-from ....theory.predictors import best_plain_step
+from ....theory.predictors import best_plain_step, plain_step_loss
 from ....theory.softmax_attention import exact_loss
 from ....theory.softmax_attention.length_generalisation import (
     linear_losses_at_lengths,
@@ -33,6 +33,16 @@ SMALL_SINGLE = (np.array([0.3]), np.array([2.0]))
 LENGTHS = (5, 20, 80)
 SAMPLES, PROMPTS = 20, 500
 
+OBLIQUE = Task(
+    covariance=0.7 ** np.abs(np.subtract.outer(np.arange(3), np.arange(3))),
+    input_mean=[0.4, -0.2, 0.3],
+    teacher_covariance=np.diag([0.5, 0.2, 0.4]),
+    noise_variance=0.4,
+    context_length=8,
+)
+"""Inputs with a mean and correlations, on which linear attention takes a preconditioned step."""
+PRECONDITIONER = np.array([[0.5, -0.2, 0.1], [0.1, 0.4, -0.3], [-0.1, 0.2, 0.6]])
+
 LONG = (4_000, 16_000, 64_000)
 INVERSE_LENGTHS = tuple(1 / N for N in LONG)
 
@@ -40,6 +50,7 @@ FIXED_LENGTH = "the loss of the trained length"
 OTHER_DIVISOR = "divisors of linear attention exchanged"
 BY_NORMALISATION = "generalisation decided by the normalisation"
 ONE_HEAD_STEP = "η = 1"
+WITHOUT_MEAN = "Λ for E[x xᵀ]"
 
 
 def _at(length: int) -> Task:
@@ -124,22 +135,35 @@ def _same_answers(predicted: tuple[bool, ...], observed: tuple[bool, ...]) -> Ev
 
 
 def _long_losses(context: RunContext) -> list[FloatArray]:
-    """Exact losses (2,) of two heads and of one, N = 4,000, 16,000, 64,000."""
-    return [
-        np.array([float(exact_loss(_at(N), *heads)) for heads in (HEADS, SMALL_SINGLE)])
-        for N in LONG
-    ]
+    """Losses (3,) of two heads, one, and a linear step divided by N, and 1/√L without a divisor, for each long N."""
+    losses = []
+    for N in LONG:
+        heads = [float(exact_loss(_at(N), *each)) for each in (HEADS, SMALL_SINGLE)]
+        longer = Task(**OBLIQUE.arguments() | {"context_length": N})
+        # Weights without a divisor take a step that grows with the context.
+        steps = [1.0, N / max(OBLIQUE.context_lengths)]
+        divided, summed = plain_step_loss(longer, steps, preconditioner=PRECONDITIONER)
+        losses.append(np.array([*heads, divided, summed**-0.5]))
+    return losses
 
 
 def _limits(context: RunContext, control: str) -> list[FloatArray]:
-    """σ² + (1 − η)² with η = Σ μω (2,), the same for every length."""
-    limits = [
-        losses_at_lengths(TRAINED, *heads, [np.inf])[0]
-        for heads in (HEADS, SMALL_SINGLE)
+    """σ² + (1 − η)² with η = Σ μω for heads, and the limits of the linear step (4,), the same for every length."""
+    heads = [
+        losses_at_lengths(TRAINED, *each, [np.inf])[0] for each in (HEADS, SMALL_SINGLE)
     ]
     if control == ONE_HEAD_STEP:
-        limits = [TRAINED.noise_variance] * 2
-    return [np.array(limits)] * len(LONG)
+        heads = [TRAINED.noise_variance] * 2
+    task = OBLIQUE
+    if control == WITHOUT_MEAN:
+        task = Task(**OBLIQUE.arguments() | {"input_mean": None})
+    divided, summed = (
+        linear_losses_at_lengths(
+            task, 1.0, [np.inf], divisor=divisor, preconditioner=PRECONDITIONER
+        )[0]
+        for divisor in ("context", "none")
+    )
+    return [np.array([*heads, divided, summed**-0.5])] * len(LONG)
 
 
 CLAIMS = (
@@ -175,18 +199,18 @@ CLAIMS = (
     ),
     Claim(
         id="softmax.infinite_context",
-        title="On long contexts softmax heads predict η w·x_q, with the loss σ² + (1 − η)²",
+        title="On long contexts softmax heads predict η w·x_q, as a linear step does that is divided by their length",
         paper="he2025",
         equation=LONGER,
         beyond_paper=True,
         statement=r"L \to \sigma^2 + (1 - \eta)^2,\quad \eta = \textstyle\sum_h \mu_h\omega_h",
-        observable="exact losses of two heads and of one, N = 4,000, 16,000, 64,000",
+        observable="exact losses of two heads, of one and of linear steps, with and without a divisor, N up to 64,000",
         limit="N → ∞, error O(1/N)",
         order=1.0,
         measure=_long_losses,
         predict=_limits,
         judge=converges_at_order(INVERSE_LENGTHS, 1, name="1/N"),
-        controls=(ONE_HEAD_STEP,),
+        controls=(ONE_HEAD_STEP, WITHOUT_MEAN),
         assumes=EXACT_LOSSES,
         tier="fast",
     ),

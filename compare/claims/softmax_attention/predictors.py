@@ -46,7 +46,15 @@ OBLIQUE = Task(
     noise_variance=0.4,
     context_length=8,
 )
-CASES = ((PUBLISHED, 0.8), (SHIFTED, 0.5), (OBLIQUE, 0.7))
+SIGNS = Task(
+    eigenvalues=[1.0, 0.5],
+    inputs="rademacher",
+    teacher_covariance=np.diag([0.4, 0.9]),
+    noise_variance=0.2,
+    context_length=3,
+)
+"""Inputs of two values each, whose fourth cumulant is as large as it can be below zero."""
+CASES = ((PUBLISHED, 0.8), (SHIFTED, 0.5), (OBLIQUE, 0.7), (SIGNS, 0.6))
 """Tasks and the step η on each."""
 
 SAMPLES, CONTEXTS = 20, 200
@@ -355,12 +363,12 @@ def _stated_largest(context: RunContext, control: str) -> list[FloatArray]:
 CLAIMS = (
     Claim(
         id="softmax.steps",
-        title="Losses of plain and debiased gradient steps have closed forms, for shifted and anisotropic x too",
+        title="Losses of plain and debiased gradient steps have closed forms, for any mean, covariance and law of x",
         paper="he2025",
         equation=ALGORITHMS,
         beyond_paper=True,
         statement=r"L = 1 + \sigma^2 - 2\eta\tfrac{N-1}{N} + \eta^2\tfrac{(N-1)M}{N^2}\quad\text{(debiased)}",
-        observable="loss given X on 20 × 200 drawn contexts; white, shifted and oblique inputs",
+        observable="loss given X on 20 × 200 drawn contexts; white, shifted, oblique and two-valued inputs",
         limit="contexts → ∞",
         measure=_steps_on_contexts,
         predict=_stated_steps,

@@ -78,6 +78,7 @@ _HE: dict[str, tuple[Result, ...]] = {
                 "softmax.trap_share",
                 "softmax.trap_limit",
                 "softmax.trap_value",
+                "softmax.trap_stability",
             ),
             ("softmax_trap",),
         ),

@@ -18,6 +18,7 @@ from ....theory.softmax_attention import (
 from ...evidence.claim import UNMODIFIED, Claim, RunContext
 from ...evidence.evidence import Evidence
 from ...evidence.judges import BONFERRONI_COUNT, FAMILYWISE_ERROR, equal_within
+from .optima import OTHER_SCALE
 from .setting import PUBLISHED, noise_share, white_task
 
 STEP = 0.2
@@ -59,6 +60,19 @@ ONE_SIGN_STARTS = (
     (np.array([0.02, 0.01]), np.array([0.01, 0.03])),
     (np.array([-0.02, -0.01, -0.03]), np.array([-0.01, -0.03, -0.02])),
 )
+SHARES = (np.array([0.5, 0.5]), np.array([0.2, 0.3, 0.5]))
+STABILITY_CASES = tuple(
+    (task, shares, metric)
+    for task in (PUBLISHED, OTHER_SCALE)
+    for shares in SHARES
+    for metric in ("matrix", "euclidean")
+)
+DIFFERENCE = 1e-4
+"""Between the weights whose gradients are compared: its square is the error."""
+
+ISOLATED = "no direction along which the loss is flat"
+OTHER_METRIC = "the other metric"
+ALONE = "as for one head, with the others at rest"
 WITHOUT_E = "1/(1 + κD), without e"
 SMALLER_SCORE = "ω = 1/D for 1/√D"
 
@@ -253,6 +267,48 @@ def _single_head(context: RunContext, control: str) -> list[FloatArray]:
     return numbers
 
 
+def _measured_stability(context: RunContext) -> list[FloatArray]:
+    """Eigenvalues (2H,) of the linear flow about heads of one sign, in increasing order, for each case."""
+    return [_eigenvalues_about_trap(*case) for case in STABILITY_CASES]
+
+
+def _eigenvalues_about_trap(task: Task, shares: FloatArray, metric: str) -> FloatArray:
+    """From differences of gradients about λω = 1/√D and Σμ = v√D/(v + eκD), v the variance of the labels."""
+    D, H = task.dimension, len(shares)
+    λ = float(np.mean(task.eigenvalues))
+    v = λ * float(np.trace(task.teacher_covariance))
+    κ = (v + task.noise_variance) / max(task.context_lengths)
+    ω = np.full(H, 1 / (λ * math.sqrt(D)))
+    μ = shares * v * math.sqrt(D) / (v + math.e * κ * D)
+
+    steps = DIFFERENCE * np.eye(2 * H)
+    points = np.concatenate([ω, μ]) + np.concatenate([steps, -steps])  # (4H, 2H)
+    loss = approximate_loss(task, points[:, :H], points[:, H:], gradient=True)
+    assert loss.gradient is not None
+    slopes = np.concatenate(loss.gradient, axis=1)  # (4H, 2H)
+    hessian = (slopes[: 2 * H] - slopes[2 * H :]) / (2 * DIFFERENCE)
+    # −½ M ∂²L with M = diag(ρ, 1) has the eigenvalues of the symmetric −½ √M ∂²L √M.
+    ρ = 1 / D if metric == "matrix" else 1.0
+    root = np.sqrt(np.repeat([ρ, 1.0], H))
+    return np.linalg.eigvalsh(-0.5 * root[:, None] * hessian * root)
+
+
+def _stated_stability(context: RunContext, control: str) -> list[FloatArray]:
+    """The theory's eigenvalues, of which H − 1 are zero."""
+    numbers = []
+    for task, shares, metric in STABILITY_CASES:
+        if control == OTHER_METRIC:
+            metric = "euclidean" if metric == "matrix" else "matrix"
+        found = trap_minimum(task, shares, metric=metric).eigenvalues.copy()
+        flat = len(shares) - 1
+        if control == ISOLATED:
+            found[-flat:] = found[-flat - 1]
+        if control == ALONE:
+            found[:2] = trap_minimum(task, [1.0], metric=metric).eigenvalues
+        numbers.append(found)
+    return numbers
+
+
 CLAIMS = (
     Claim(
         id="softmax.trap_probability",
@@ -334,6 +390,23 @@ CLAIMS = (
         predict=_single_head,
         judge=equal_within(1e-8),
         controls=(WITHOUT_E, SMALLER_SCORE),
+        tier="fast",
+    ),
+    Claim(
+        id="softmax.trap_stability",
+        title="The trap is stable: H − 1 directions along it are flat, and the flow returns along all others",
+        paper="he2025",
+        beyond_paper=True,
+        equation="a single head",
+        origin="derived here",
+        statement=r"\mathrm{spec}\left(-\tfrac12 M\,\partial^2\tilde L\right) = "
+        r"\{\lambda_1, \dots, \lambda_{H+1} < 0,\ 0, \dots, 0\}",
+        observable="eigenvalues from differences of the gradient about two and three heads; two tasks, both metrics",
+        limit="none: exact",
+        measure=_measured_stability,
+        predict=_stated_stability,
+        judge=equal_within(1e-6),
+        controls=(ISOLATED, OTHER_METRIC, ALONE),
         tier="fast",
     ),
 )
