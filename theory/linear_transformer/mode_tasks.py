@@ -95,8 +95,8 @@ def mode_task(task: Task, model: Parametrization | None, what: str) -> ModeTask:
     )
 
 
-def one_layer(task: Task, model: Parametrization | None, what: str) -> Parametrization:
-    """One merged head of linear attention for this task; ValueError for another model or other inputs."""
+def one_head(task: Task, model: Parametrization | None, what: str) -> Parametrization:
+    """One merged head of linear attention with the outputs of this task; ValueError for another model."""
     layer = Merged(heads=1, outputs=task.outputs) if model is None else model
     if not isinstance(layer, Merged) or is_softmax(layer):
         raise ValueError(
@@ -108,6 +108,12 @@ def one_layer(task: Task, model: Parametrization | None, what: str) -> Parametri
             f"{what} is known for one head of several outputs, not for {layer.head_count}, whose p β q are added: "
             "train it instead"
         )
+    return layer
+
+
+def one_layer(task: Task, model: Parametrization | None, what: str) -> Parametrization:
+    """`one_head` where p and q alone move: ValueError for inputs or teachers that move the other blocks as well."""
+    layer = one_head(task, model, what)
     if not task.inputs.is_gaussian or np.any(task.input_mean):
         raise ValueError(
             f"{what} is known for Gaussian x of mean zero; theory.population has the loss of other inputs"
