@@ -12,7 +12,7 @@ from .linear_attention.saddle_to_saddle.exit_time_verdicts import (
     SensitiveStaircaseWarning,
 )
 from .linear_attention.saddle_to_saddle.staircases import Staircase, staircase
-from .linear_attention.time_courses import TimeCourse, time_course
+from .linear_attention.time_courses import time_course
 from .moments.features import FeatureMoments, feature_moments
 from .moments.population_loss import Population, population
 from .predictors import (
@@ -22,6 +22,7 @@ from .predictors import (
     principal_component_regression,
     ridge,
 )
+from .time_courses import TimeCourse
 
 __all__ = [
     "FeatureMoments",
