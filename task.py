@@ -523,6 +523,18 @@ def _as_matrix(array: FloatArray) -> FloatArray:
     return np.diag(array) if array.ndim == 1 else array
 
 
+def stated_task(task: Task) -> dict[str, Any] | None:
+    """The settings of a task; None for one with a law of the user's own, which nothing that is written can hold.
+
+    >>> stated_task(Task([2, 1], context_length=9))
+    {'eigenvalues': [2.0, 1.0], 'context_length': 9}
+    """
+    try:
+        return task.to_dict()
+    except ValueError:
+        return None
+
+
 def eigenvalue_list(text: str) -> Sequence[float | Fraction]:
     """Eigenvalues from text such as "4,3,2,1" or "2/5,3/10"; ValueError names what is not a number."""
     try:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -196,6 +196,12 @@ class CurveOptions:
             help="A saved curve instead: an npz file of time-course or predict."
         ),
     ] = None
+    family_tolerance: Annotated[
+        Any,
+        measured(
+            "How far softmax heads may start off the symmetric family, of 1: 1e-6 if left out."
+        ),
+    ] = None
 
     def refuse_start(self, reason: str) -> None:
         """ValueError for the options of an aligned start, where the curve has another."""
@@ -203,6 +209,13 @@ class CurveOptions:
         for option, value in options.items():
             if value is not None:
                 raise ValueError(f"{reason}: leave {option} out")
+
+    def refuse_family_tolerance(self, curve: str) -> None:
+        """ValueError for a tolerance of softmax heads where the curve is of something else."""
+        if self.family_tolerance is not None:
+            raise ValueError(
+                f"--family-tolerance is for softmax heads and their own flow, not for {curve}: leave it out"
+            )
 
 
 @with_grouped_options
@@ -226,7 +239,11 @@ def overlay(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Lay the theory's curve over a run of your own, and match its plateaus to fixed points."""
+    """Lay the theory's curve over a run of your own, and match its plateaus to fixed points.
+
+    A saved run states its task and model, which then may be left out.
+    """
+    from ..models.protocol import is_softmax
     from ..runtime.checks import check_choice
     from ..runtime.time_axis import UNITS
     from .output.overlay import (
@@ -240,19 +257,19 @@ def overlay(
     if out is not None:
         figure_format(out)
         refuse_one_file(out, {"--curve": curve.curve, "the log": log})
+    run = log_options.run(log)
     if curve.curve is not None:
-        laid = _laid_from_file(curve, log_options.run(log), task, model)
-    elif model.softmax:
-        laid = _laid_from_heads(curve, log_options.run(log), task, model)
+        laid = _laid_from_file(curve, run, _setting_of_curve(task, model, run, log))
     else:
-        problem = task.task()
-        laid = _laid_from_start(
-            curve, log_options, log_options.run(log), problem, model.model(problem)
-        )
+        setting = _setting(task, model, run, log)
+        if is_softmax(setting.attention):
+            laid = _laid_from_heads(curve, run, setting)
+        else:
+            laid = _laid_from_start(curve, log_options, run, setting)
     if out is not None:
         _require_rate(laid.run)
-    if out is not None and laid.both is not None:
-        write_overlay(laid.both, out, x)
+    if out is not None:
+        write_overlay(laid, out, x)
     if json:
         print(overlay_json(laid))
     else:
@@ -261,12 +278,37 @@ def overlay(
             print(named(out))
 
 
+class Setting(NamedTuple):
+    """What a run was trained on, and with which model: as its file states, or as the command does."""
+
+    problem: "Task"
+    attention: "BuiltIn"
+
+
+def _setting(
+    task: TaskOptions, model: ModelOptions, run: "Trajectory", log: Path
+) -> Setting:
+    """The task and the model of a run; ValueError where the command contradicts the file, or neither states them."""
+    from ..compare.conventions import stated_task_of
+    from ..models.stated_models import stated_model
+
+    own_task, own_model = stated_task_of(run.settings), stated_model(run.settings)
+    problem = task.task() if own_task is None else task.task_like(own_task, log)
+    if own_model is None:
+        return Setting(problem, model.model(problem))
+    attention = model.model_like(own_model, problem.dimension, log)
+    return Setting(problem, attention)
+
+
+def _setting_of_curve(
+    task: TaskOptions, model: ModelOptions, run: "Trajectory", log: Path
+) -> Setting | None:
+    """The same beside a saved curve, which needs none: None where the command states none."""
+    return _setting(task, model, run, log) if task.is_given else None
+
+
 def _laid_from_start(
-    curve: CurveOptions,
-    log_options: LogOptions,
-    run: "Trajectory",
-    problem: "Task",
-    attention: "BuiltIn",
+    curve: CurveOptions, log_options: LogOptions, run: "Trajectory", setting: Setting
 ) -> "LaidOver":
     """The curve of linear attention over a run, and the plateaus; these alone where the run has no flow time.
 
@@ -278,6 +320,8 @@ def _laid_from_start(
     from ..theory import fixed_points, time_course
     from .output.overlay import LaidOver
 
+    curve.refuse_family_tolerance("linear attention")
+    problem, attention = setting
     decay = _decay_of(run, curve.weight_decay)
     has_flow_time = _has_flow_time(run)
     if decay > 0 and not has_flow_time:
@@ -331,11 +375,15 @@ def _require_rate(run: "Trajectory") -> None:
 
 
 def _laid_from_heads(
-    curve: CurveOptions, run: "Trajectory", task: TaskOptions, model: ModelOptions
+    curve: CurveOptions, run: "Trajectory", setting: Setting
 ) -> "LaidOver":
     """The reduced flow of softmax heads from the first weights of a run, over that run."""
     from ..compare import overlay as lay_over
-    from ..compare.softmax_predictions import flow_under_run
+    from ..compare.softmax_predictions import (
+        OFF_FAMILY,
+        distances_of_run,
+        flow_under_run,
+    )
     from .output.overlay import LaidOver
 
     _require_rate(run)
@@ -344,31 +392,39 @@ def _laid_from_heads(
         raise ValueError(
             "the reduced flow of softmax heads is known without weight decay, and this run has one"
         )
-    problem = task.task()
-    predicted = flow_under_run(problem, model.model(problem), run)
+    problem, attention = setting
+    tolerance = curve.family_tolerance
+    predicted = flow_under_run(
+        problem,
+        attention,
+        run,
+        family_tolerance=OFF_FAMILY if tolerance is None else tolerance,
+    )
     origin = f"from the run's first weights, at {len(predicted.flow_time)} times"
-    return LaidOver(run, lay_over(predicted, run), origin)
+    distances = distances_of_run(attention, run)
+    return LaidOver(run, lay_over(predicted, run), origin, distances=distances)
 
 
 def _laid_from_file(
-    curve: CurveOptions, run: "Trajectory", task: TaskOptions, model: ModelOptions
+    curve: CurveOptions, run: "Trajectory", setting: Setting | None
 ) -> "LaidOver":
-    """A saved curve over a run; with the plateaus of the task, if there is one."""
+    """A saved curve over a run; with the plateaus of linear attention, if the command states its task."""
     from ..compare import match_plateaus
     from ..compare import overlay as lay_over
     from ..compare.loss_curves import load_curve
+    from ..models.protocol import is_softmax
     from ..theory import fixed_points
     from .output.overlay import LaidOver
 
     assert curve.curve is not None
     _require_rate(run)
     curve.refuse_start("--curve holds the whole curve")
+    curve.refuse_family_tolerance("a curve of a file")
     both = lay_over(load_curve(curve.curve), run)
     origin = f"of {named(curve.curve)}"
-    if not task.is_given:
+    if setting is None or is_softmax(setting.attention):
         return LaidOver(run, both, origin)
-    problem = task.task()
-    points = fixed_points(problem, model.model(problem))
+    points = fixed_points(*setting)
     return LaidOver(run, both, origin, match_plateaus(points, run))
 
 

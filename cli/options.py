@@ -1,6 +1,6 @@
 """Options that several commands share, and the tasks and models that they describe."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -123,6 +123,17 @@ class TaskOptions:
         """Whether any option of a task is there."""
         return any(value is not None for value in vars(self).values())
 
+    def task_like(self, stated: "Task", file: Path) -> "Task":
+        """The task that a file states; ValueError for options that say something else, naming both values."""
+        from ..compare.conventions import task_differences
+
+        if self.is_given:
+            differences = task_differences(self.task(), stated)
+            if differences:
+                words = differences[0].in_words("the command", str(file))
+                raise ValueError(f"{words}: leave the task out, the file states it")
+        return stated
+
     def task(self) -> "Task":
         """The task that the options describe, or that of the file; ValueError where both or neither are given."""
         from ..task import Task, eigenvalue_list
@@ -153,11 +164,12 @@ class TaskOptions:
 
 @dataclass
 class ModelOptions:
-    """A model of the package; what is left out is as in the package."""
+    """A model of the package; what is left out is as in the package, or as in a file that states it."""
 
     kind: Annotated[
-        str, typer.Option("--model", help="merged, separate or factorised.")
-    ] = "separate"
+        str | None,
+        typer.Option("--model", help="merged, separate (if left out) or factorised."),
+    ] = None
     heads: Annotated[int | None, counted("Number of heads; D if left out.")] = None
     rank: Annotated[
         int | None,
@@ -171,37 +183,92 @@ class ModelOptions:
         counted("K, the number of labels of one x; that of the task if left out."),
     ] = None
     divisor: Divisor = None
-    score_divisor: ScoreDivisor = "1"
+    score_divisor: Annotated[
+        str | None,
+        typer.Option(
+            help="Divisor of the scores: 1 (if left out), 3/2, sqrt(3), or sqrt_key, the root of a key's size."
+        ),
+    ] = None
     softmax: Annotated[
         bool, typer.Option("--softmax", help="Softmax attention, not linear.")
     ] = False
-    query_token: QueryToken = True
+    query_token: Annotated[
+        bool | None,
+        typer.Option(
+            "--query-token/--no-query-token",
+            help="Whether attention reads the query's own token, as it does if left out.",
+        ),
+    ] = None
 
     def model(self, task: "Task") -> "BuiltIn":
         """The model, for this task; ValueError for a rank that it does not have."""
         from ..models.built_in import model_from_dict
 
+        kind = self._kind()
         settings: dict[str, Any] = {
-            "model": self.kind,
-            "heads": task.dimension if self.heads is None else self.heads,
-            "outputs": task.outputs if self.outputs is None else self.outputs,
+            "model": kind,
+            "heads": task.dimension,
+            "outputs": task.outputs,
+            "divisor": None,
+        }
+        return model_from_dict(settings | self._given() | self._ranks(kind))
+
+    def model_like(self, stated: "BuiltIn", dimension: int, file: Path) -> "BuiltIn":
+        """The model that a file states; ValueError for an option that says something else, naming both values."""
+        from ..models.built_in import model_from_dict
+        from ..models.stated_models import Difference, model_differences
+
+        own_kind = type(stated).__name__.lower()
+        kind = own_kind if self.kind is None else self._kind()
+        differences: tuple[Difference, ...] = (Difference("model", kind, own_kind),)
+        if kind == own_kind:
+            settings = {"model": own_kind, **stated.to_dict()}
+            wanted = model_from_dict(settings | self._given() | self._ranks(kind))
+            differences = model_differences(wanted, stated, dimension)
+        if differences:
+            words = differences[0].in_words("the command", str(file))
+            raise ValueError(f"{words}: leave the option out, the file states it")
+        return stated
+
+    def with_heads(self, heads: int | None) -> "ModelOptions":
+        """The same model with so many heads, if their number is not given."""
+        return self if self.heads is not None else replace(self, heads=heads)
+
+    def _kind(self) -> str:
+        """The kind of the model, separate if it was left out; ValueError for another than these."""
+        from ..models.built_in import MODELS
+        from ..runtime.checks import check_choice
+
+        kind = self.kind or "separate"
+        if kind == "softmax":
+            raise ValueError(
+                "--model must be merged, separate or factorised, and --softmax makes it softmax attention"
+            )
+        check_choice(kind, "model", MODELS)
+        return kind
+
+    def _given(self) -> dict[str, Any]:
+        """The settings that are given, ranks aside."""
+        settings = {
+            "heads": self.heads,
+            "outputs": self.outputs,
             "divisor": self.divisor,
             "score_divisor": self.score_divisor,
-            "softmax": self.softmax,
+            "softmax": self.softmax or None,
             "query_token": self.query_token,
         }
-        return model_from_dict(settings | self._ranks())
+        return {name: value for name, value in settings.items() if value is not None}
 
-    def _ranks(self) -> dict[str, int]:
+    def _ranks(self, kind: str) -> dict[str, int]:
         """The ranks that are given; ValueError for one that the model does not have."""
-        if self.kind == "merged" and self.rank not in (None, 1):
+        if kind == "merged" and self.rank not in (None, 1):
             raise ValueError(
                 "--rank is for the other models: merged attention has no rank"
             )
-        if self.kind != "factorised" and self.value_rank is not None:
+        if kind != "factorised" and self.value_rank is not None:
             raise ValueError("--value-rank is for --model factorised: leave it out")
         ranks = {}
-        if self.rank is not None and self.kind != "merged":
+        if self.rank is not None and kind != "merged":
             ranks["rank"] = self.rank
         if self.value_rank is not None:
             ranks["value_rank"] = self.value_rank
@@ -258,6 +325,15 @@ def numbers(option: str, text: str) -> list[Any]:
         raise ValueError(
             f"{option} must be numbers separated by commas, such as 1,0.5 or 2/5,3/10, not {text!r}"
         ) from None
+
+
+def doubles(option: str, text: str) -> list[float]:
+    """The numbers of a text such as "0.3,-1/5" as doubles; ValueError for anything else.
+
+    >>> doubles("--omega", "0.3,-1/5")
+    [0.3, -0.2]
+    """
+    return [float(number) for number in numbers(option, text)]
 
 
 def _number_of(text: str) -> Any:

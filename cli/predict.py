@@ -9,7 +9,7 @@ import typer
 from .exit_status import ExitStatus, in_words
 from .flow_times import FlowTimeOptions
 from .option_groups import with_grouped_options
-from .options import Json, ScoreDivisor, TaskOptions, double, numbers
+from .options import Json, ScoreDivisor, TaskOptions, double, doubles
 from .output.files import refuse_existing, refuse_one_file
 from .whole_numbers import counted
 
@@ -48,8 +48,8 @@ class HeadOptions:
 
     def numbers(self) -> tuple[list[float] | None, list[float] | None]:
         """ω and μ, each None where it was left out; ValueError for text that is no numbers."""
-        ω = None if self.omega is None else _doubles("--omega", self.omega)
-        μ = None if self.mu is None else _doubles("--mu", self.mu)
+        ω = None if self.omega is None else doubles("--omega", self.omega)
+        μ = None if self.mu is None else doubles("--mu", self.mu)
         return ω, μ
 
     def count(self) -> int:
@@ -155,8 +155,3 @@ def softmax(
         print(dumps(prediction.to_dict()))
     else:
         print_prediction(prediction, output.out)
-
-
-def _doubles(option: str, text: str) -> list[float]:
-    """The numbers of an option, as doubles."""
-    return [float(number) for number in numbers(option, text)]

@@ -11,6 +11,7 @@ from ..runtime.ascii_text import named
 from .option_groups import with_grouped_options
 from .options import ModelOptions, TaskOptions, double, measured, pairs
 from .output.files import refuse_existing, refuse_one_file
+from .starts import StartOptions
 from .whole_numbers import counted
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ def simulate(
     optimizer: OptimizerOptions,
     task: TaskOptions,
     model: ModelOptions,
+    start: StartOptions,
     batch: Annotated[
         int | None,
         counted(
@@ -131,13 +133,6 @@ def simulate(
         counted("P, the number of training sequences; 5000 without --batch."),
     ] = None,
     seed: Annotated[int, counted("Seed of data, batches and weights.")] = 0,
-    scale: Annotated[Any, measured("Scale of the initial weights.")] = 0.01,
-    scheme: Annotated[
-        str | None,
-        typer.Option(
-            help="gaussian (if left out, for factorised), restricted, zhang2025 (for the others) or aligned."
-        ),
-    ] = None,
     whiten: Annotated[
         bool, typer.Option("--whiten", help="Whiten the sampled teachers.")
     ] = False,
@@ -160,22 +155,18 @@ def simulate(
 ) -> None:
     """Train attention by gradient descent or Adam, on full or small batches, and save the trajectory."""
     from ..simulate import Experiment
-    from ..simulate.attention.initialisation import PUBLISHED_SCHEME
 
     problem = task.task()
+    attention = model.with_heads(start.heads).model(problem)
     rule = optimizer.settings()
     if sequences is None and batch is None:
         sequences = 5000
-    if scheme is None:
-        # Only merged and separate weights have the published scheme.
-        scheme = "gaussian" if model.kind == "factorised" else PUBLISHED_SCHEME
     experiment = Experiment(
         problem,
-        model.model(problem),
+        attention,
         sequences,
-        scale=scale,
+        **start.settings(attention, problem),
         seed=seed,
-        scheme=scheme,
         whiten=whiten,
         centre=centre,
         learning_rate=None if rule else optimizer.rate(),
@@ -186,7 +177,8 @@ def simulate(
         batch=batch,
         frozen=None if frozen is None else _names(frozen),
     )
-    refuse_one_file(out, {"--task": task.file, "--checkpoint": checkpoint})
+    read = {"--task": task.file, "--checkpoint": checkpoint, "--start": start.start}
+    refuse_one_file(out, read)
     run = _saved(experiment, out, checkpoint, force)
     print(f"{named(out)}: {steps} steps, loss {run.loss[0]:.6g} → {run.loss[-1]:.6g}")
 

@@ -14,6 +14,7 @@ from ..runtime.files import AnyPath, as_path, read_arrays, write_atomically
 from ..runtime.time_axis import draw_losses, line_style
 from ..simulate import Trajectory, load
 from ..simulate.attention.initialisation import restricted
+from .conventions import notes_on_conventions
 from .loss_curves import LossCurve, load_curve
 from .metrics.curves import exit_times, l2_gap, plateau_heights, resample, sup_gap
 from .metrics.flatness import steepness_of
@@ -32,7 +33,7 @@ _NO_STEPS = "a gradient flow has no steps: draw with x='flow_time'"
 class Overlay(Displayed):
     """A predicted curve and a run on the flow times (T,) that they share; made by `overlay`.
 
-    `predicted` and `observed` (T,) are their losses.
+    `predicted` and `observed` (T,) are their losses. `notes` say what of the two could not be compared.
     """
 
     curve: LossCurve
@@ -40,6 +41,7 @@ class Overlay(Displayed):
     flow_time: FloatArray
     predicted: FloatArray
     observed: FloatArray
+    notes: tuple[str, ...] = ()
 
     def summary(self) -> Summary:
         """The span of the two curves, and how far their losses are apart."""
@@ -58,6 +60,7 @@ class Overlay(Displayed):
             rows["off the block"] = (
                 f"{self.off_block:.0%} of the squares of the first weights: not in the theory"
             )
+        rows |= {f"note {k}": note for k, note in enumerate(self.notes, start=1)}
         return Summary("Overlay of theory and simulation", rows)
 
     def to_dict(self) -> dict[str, Any]:
@@ -71,6 +74,7 @@ class Overlay(Displayed):
             "sup_gap": self.sup_gap,
             "l2_gap": self.l2_gap,
             "off_block": self.off_block,
+            "notes": list(self.notes),
         }
 
     def save(self, path: AnyPath) -> Path:
@@ -212,8 +216,8 @@ def overlay(curve: LossCurve | Trajectory, run: Trajectory | LossCurve) -> Overl
 
     The curve is a `TimeCourse`, the `ReducedFlow` of softmax heads, or an object of yours with flow_time, loss, source
     and save. Between its own times it is interpolated linearly: compute it at `run.flow_time` for exact gaps.
-    TypeError unless one of the two is such a curve and the other a run; ValueError if they share no two times, or the
-    run is of several outputs.
+    TypeError unless one of the two is such a curve and the other a run; ValueError if they share no two times, if both
+    state their task or model and these differ (`notes` say where one does not), or if the run is of several outputs.
 
     >>> from attndyn import Merged, Task
     >>> from attndyn.simulate import initial_weights, sample, statistics, train
@@ -227,6 +231,7 @@ def overlay(curve: LossCurve | Trajectory, run: Trajectory | LossCurve) -> Overl
     """
     theory, simulation = _theory_and_simulation(curve, run)
     refuse_several_outputs(simulation, "time courses")
+    notes = notes_on_conventions(theory, simulation)
     # The times of a curve may come in any order, and more than once.
     theory_times, order = np.unique(theory.flow_time, return_index=True)
     run_times = simulation.flow_time
@@ -249,6 +254,7 @@ def overlay(curve: LossCurve | Trajectory, run: Trajectory | LossCurve) -> Overl
         flow_time=shared_times,
         predicted=resample(theory_times, theory.loss[order], shared_times),
         observed=simulation.loss[covered],
+        notes=notes,
     )
 
 

@@ -15,6 +15,7 @@ from ..runtime.arrays import FloatArray
 from ..runtime.checks import (
     check_choice,
     finite_array,
+    nonnegative_number,
     positive_number,
     true_or_false,
     whole_number,
@@ -30,9 +31,9 @@ from ..theory.softmax_attention import (
     HeadOptimum,
     ReducedFlow,
     approximate_loss,
-    common_matrix,
     exact_loss,
     exact_optimum,
+    family_distance,
     growth_rates,
     head_scalars,
     infimum,
@@ -40,6 +41,9 @@ from ..theory.softmax_attention import (
     same_sign_bound,
     single_head_optimum,
 )
+
+OFF_FAMILY = 1e-6
+"""A start off the symmetric family by more is another start, of which the reduced flow has no place for a part."""
 
 METRICS = ("matrix", "euclidean")
 LOSSES = ("exact", "approximate")
@@ -53,8 +57,6 @@ _IN_WORDS = {
 }
 # Each costs as much as a loss, some milliseconds; more are not seen in a figure.
 _MOST_TIMES = 401
-# A start off the family by more is another start: the flow has no place for the rest.
-_OFF_FAMILY = 1e-6
 _RESULTS = ("exact", "approximate", "flow", "optimum")
 _BOUNDS = ("infimum", "same_sign", "plain_step", "debiased_step")
 
@@ -316,18 +318,23 @@ def _with_losses(
 
 
 def flow_under_run(
-    task: Task, model: Parametrization, run: Trajectory, *, loss: str = "exact"
+    task: Task,
+    model: Parametrization,
+    run: Trajectory,
+    *,
+    loss: str = "exact",
+    family_tolerance: float = OFF_FAMILY,
 ) -> ReducedFlow:
     """The reduced flow from the first weights of a run of merged softmax heads, to lay over that run.
 
-    At all flow times of the run, or, where these are more than 401, at 401 of them. ValueError for another model,
-    whose metric depends on its weights, for heads that are not (ω_h 1; 0), (0, μ_h), and as `reduced_flow`.
+    At all flow times of the run, or, where these are more than 401, at 401 of them. Heads off the symmetric family by
+    `family_tolerance` (`family_distance`) or less have the flow of their ω and μ alone. ValueError for heads further
+    away, for another model, whose metric depends on its weights, and as `reduced_flow`.
 
-    >>> from attndyn.simulate import sample, train
+    >>> from attndyn.simulate import sample, symmetric_weights, train
     >>> task = Task([1] * 3, teacher_covariance=np.eye(3) / 3, context_length=12)
     >>> model = Merged(2, softmax=True, query_token=False)
-    >>> key_query = np.multiply.outer([0.1, -0.12], np.diag([1, 1, 1, 0]))
-    >>> start = {"value": np.outer([0.1, -0.08], np.eye(4)[3]), "key_query": key_query}
+    >>> start = symmetric_weights(model, task, [0.1, -0.12], [0.1, -0.08])
     >>> run = train(model, sample(task, 50), start, learning_rate=0.1, steps=5)
     >>> flow_under_run(task, model, run, loss="approximate").omega[0]
     array([ 0.1 , -0.12])
@@ -337,15 +344,8 @@ def flow_under_run(
             f"the reduced flow is known for merged key and query, not for {type(model).__name__}, whose ω moves at a "
             "speed that depends on key and query themselves"
         )
-    ω, μ = head_scalars(model, run.initial, tolerance=_OFF_FAMILY)
-    A = common_matrix(model, run.initial, tolerance=_OFF_FAMILY)
-    # Of heads that are all 0 the matrix is not known, and does not matter.
-    off_identity = np.abs(np.nan_to_num(A - np.eye(len(A)))).max()
-    if off_identity > _OFF_FAMILY:
-        raise ValueError(
-            "the reduced flow is known for heads whose B are multiples of the identity, and the matrix of this run's "
-            f"first heads is {off_identity:.2g} away from it: start from such heads, or pass a curve of your own"
-        )
+    _refuse_foreign_start(model, run, family_tolerance)
+    ω, μ = head_scalars(model, run.initial, tolerance=np.inf)
     times = run.flow_time
     if len(times) > _MOST_TIMES:
         places = np.linspace(0, len(times) - 1, _MOST_TIMES).round().astype(int)
@@ -360,3 +360,23 @@ def flow_under_run(
         metric=setting.rate_of_omega(task),
         query_token=setting.query_token,
     )
+
+
+def _refuse_foreign_start(model: Merged, run: Trajectory, tolerance: float) -> None:
+    """ValueError, which says what to do, for first weights that are further from the symmetric family."""
+    allowed = nonnegative_number(tolerance, "family_tolerance")
+    distance = float(family_distance(model, run.initial))
+    if distance > allowed:
+        raise ValueError(
+            f"the first heads of this run are off the symmetric family by {distance:.3g} of 1, and the reduced flow "
+            "has no place for that part: start from symmetric_weights (simulate --omega … --mu …), or pass "
+            "family_tolerance=1 (--family-tolerance 1) for the flow of their ω and μ alone"
+        )
+
+
+def distances_of_run(model: Parametrization, run: Trajectory) -> FloatArray:
+    """How far the stored weights of a run are from the symmetric family, (K,): what its reduced flow leaves out.
+
+    ValueError for a model without such heads, and for a run that was trained with another one.
+    """
+    return family_distance(model, run)

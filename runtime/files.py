@@ -1,13 +1,14 @@
 """Files that are whole or absent, never half-written."""
 
 import errno
+import json
 import math
 import os
 import stat
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -105,6 +106,25 @@ def read_arrays(
             for name, info in members.items()
             if name in wanted
         }
+
+
+def settings_of_file(
+    path: AnyPath, arrays: Mapping[str, NDArray[Any]]
+) -> dict[str, Any]:
+    """The settings that a file holds as JSON among its arrays, none in an older file; ValueError for anything else.
+
+    >>> settings_of_file("curve.npz", {"settings": np.array('{"query_token": false}')}), settings_of_file("old.npz", {})
+    ({'query_token': False}, {})
+    """
+    if "settings" not in arrays:
+        return {}
+    try:
+        settings = json.loads(str(arrays["settings"]))
+    except ValueError:
+        settings = None
+    if not isinstance(settings, dict):
+        raise ValueError(f"the settings in {as_path(path)} are no JSON object")
+    return settings
 
 
 def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:

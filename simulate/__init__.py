@@ -4,6 +4,7 @@
 from .attention.forward import predict, token_loss
 from .attention.initialisation import initial_weights, restricted
 from .attention.objectives import objective
+from .attention.softmax_starts import symmetric_weights
 from .data.arrays import RecordedPrompts, prompts_from_arrays, prompts_from_tokens
 from .data.batches import BatchesInOrder
 from .data.prompts import Prompts, sample
@@ -59,6 +60,7 @@ __all__ = [
     "run_sweep",
     "sample",
     "statistics",
+    "symmetric_weights",
     "token_loss",
     "train",
     "train_convolutional",

@@ -1,6 +1,7 @@
 """Time courses: the predicted loss and coefficients of a run against flow time, of whatever model."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,13 @@ import numpy as np
 from ..runtime.arrays import FloatArray
 from ..runtime.checks import check_shape, finite_array
 from ..runtime.display import Displayed, Summary, array_summary
-from ..runtime.files import AnyPath, as_path, read_arrays, write_atomically
+from ..runtime.files import (
+    AnyPath,
+    as_path,
+    read_arrays,
+    settings_of_file,
+    write_atomically,
+)
 from ..runtime.time_axis import draw_prediction
 
 if TYPE_CHECKING:
@@ -51,7 +58,8 @@ class TimeCourse(Displayed):
 
     `source` says what the curve is: "closed form", "reduced ODE", "unstable mode" (exact as the initial weights
     shrink), "staircase" (the flow of all heads, to about 1e-5 in its exit times) or "all heads" (that flow
-    integrated, under weight decay or without any gain). `loss` is that without the decay's |θ|².
+    integrated, under weight decay or without any gain). `loss` is that without the decay's |θ|². `settings` hold the
+    "task", as far as a file can, the "model" and the "weight_decay", so that a run of other ones is told apart.
     """
 
     flow_time: FloatArray
@@ -59,6 +67,7 @@ class TimeCourse(Displayed):
     amplitudes: FloatArray
     coefficients: FloatArray
     source: str
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The arrays as lists, and the source."""
@@ -68,10 +77,11 @@ class TimeCourse(Displayed):
     def save(self, path: AnyPath) -> Path:
         """Write the course to an npz file, atomically; `TimeCourse.load` reads it. OSError if it cannot be written."""
         arrays = {name: getattr(self, name) for name in _SERIES}
-        source = np.array(self.source)
-        return write_atomically(
-            path, lambda file: np.savez(file, source=source, **arrays)
-        )
+        texts: dict[str, Any] = {
+            "source": np.array(self.source),
+            "settings": np.array(json.dumps(self.settings)),
+        }
+        return write_atomically(path, lambda file: np.savez(file, **texts, **arrays))
 
     @classmethod
     def load(cls, path: AnyPath) -> "TimeCourse":
@@ -97,7 +107,11 @@ class TimeCourse(Displayed):
         check_shape(series["loss"], "loss", "(T,)", T=count)
         check_shape(series["amplitudes"], "amplitudes", "(T, K)", T=count)
         check_shape(series["coefficients"], "coefficients", "(T, D)", T=count)
-        return cls(**series, source=str(arrays["source"]))
+        return cls(
+            **series,
+            source=str(arrays["source"]),
+            settings=settings_of_file(path, arrays),
+        )
 
     def summary(self) -> Summary:
         """What the curve is and where it goes, on one screen."""

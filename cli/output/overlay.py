@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...compare import Overlay, PlateauMatch, PlateauMatches
+from ...compare.softmax_predictions import OFF_FAMILY
+from ...runtime.arrays import FloatArray
 from ...simulate import Trajectory
 from .files import FIGURES, format_named
 from .tables import print_rows
@@ -18,7 +20,8 @@ class LaidOver(NamedTuple):
     """A curve over a run, where the curve is from, and the plateaus of the run that were matched.
 
     `both` is None where the run has no flow time: its plateaus alone are matched then. `scale` is the aligned start
-    of the curve, None where it has another.
+    of the curve, None where it has another. `distances` (K,) are those of the stored weights of softmax heads from the
+    symmetric family, which the curve is of.
     """
 
     run: Trajectory
@@ -27,6 +30,7 @@ class LaidOver(NamedTuple):
     matches: PlateauMatches | None = None
     scale: float | None = None
     is_fitted: bool = False
+    distances: FloatArray | None = None
 
 
 def print_overlay(laid: LaidOver) -> None:
@@ -38,6 +42,11 @@ def print_overlay(laid: LaidOver) -> None:
         print("no learning rate, so no flow time and no curve: plateaus alone")
     else:
         _print_curve(laid.both, laid.origin, span)
+    if laid.distances is not None:
+        first, last = laid.distances[0], laid.distances[-1]
+        print(
+            f"off the symmetric family, and not in the theory: {first:.2g} → {last:.2g} of 1"
+        )
     matches = laid.matches
     if matches is None:
         return
@@ -65,6 +74,8 @@ def _print_curve(both: Overlay, origin: str, span: str) -> None:
     if both.off_block > 0:
         share = f"{both.off_block:.0%} of the squares of the first weights"
         print(f"off the restricted block, and not in the theory: {share}")
+    for note in both.notes:
+        print(f"note: {note}")
 
 
 def _cells(match: PlateauMatch) -> tuple[str, ...]:
@@ -81,7 +92,7 @@ def _cells(match: PlateauMatch) -> tuple[str, ...]:
 
 def overlay_json(laid: LaidOver) -> str:
     """Plateaus, the scale and whether it was fitted, and the curve's source and gaps, as JSON; null without a curve."""
-    matches, both = laid.matches, laid.both
+    matches, both, distances = laid.matches, laid.both, laid.distances
     contents = {
         "plateaus": [] if matches is None else [match.to_dict() for match in matches],
         "scale": None if laid.scale is None else float(laid.scale),
@@ -91,6 +102,8 @@ def overlay_json(laid: LaidOver) -> str:
         "l2_gap": both and both.l2_gap,
         "off_block": both and both.off_block,
         "note": "" if matches is None else matches.note,
+        "notes": [] if both is None else list(both.notes),
+        "family_distance": None if distances is None else distances[[0, -1]].tolist(),
     }
     return json.dumps(contents)
 
@@ -104,14 +117,32 @@ def figure_format(path: Path) -> str:
     return format_named(path, FIGURES)
 
 
-def write_overlay(both: Overlay, path: Path, x: str) -> None:
-    """Draw both losses into a file; OSError if it cannot be written."""
+def write_overlay(laid: LaidOver, path: Path, x: str) -> None:
+    """Draw both losses into a file, and below them how far heads are that begin off the symmetric family.
+
+    OSError if it cannot be written; nothing where there is no curve.
+    """
     from matplotlib.figure import Figure
 
     from ...runtime.files import make_folder, replaceable, write_atomically
 
-    figure = Figure((_WIDTH, _HEIGHT), layout="constrained")
-    both.plot(figure.subplots(), x=x)
+    both, distances = laid.both, laid.distances
+    if both is None:
+        return
+    if distances is None or distances[0] <= OFF_FAMILY:
+        figure = Figure((_WIDTH, _HEIGHT), layout="constrained")
+        both.plot(figure.subplots(), x=x)
+    else:
+        figure = Figure((_WIDTH, 2 * _HEIGHT), layout="constrained")
+        above, below = figure.subplots(2, 1, sharex=True)
+        both.plot(above, x=x)
+        run = laid.run
+        times = run.weight_flow_time if x == "flow_time" else run.weight_steps
+        below.plot(times, distances, marker=".")
+        below.set_ylim(0, 1.05)
+        below.set_ylabel("distance from the family")
+        below.set_xlabel(above.get_xlabel())
+        above.set_xlabel("")
     ending = figure_format(path)
     make_folder(replaceable(path).parent)
     write_atomically(path, lambda file: figure.savefig(file, format=ending, dpi=150))

@@ -34,7 +34,7 @@ from .earlier_parts import ANEW, Choices, refuse_foreign
 from .frozen import Frozen, frozen_masks, frozen_settings
 from .optimizers import OWN, norm_of
 from .options import DescentOptions
-from .recorder import RunRecorder, described
+from .recorder import RunRecorder, described, described_source
 from .schedules import Rate
 from .steppers import OptimizerSteps
 
@@ -154,7 +154,7 @@ def train(
     masks = frozen_masks(choices.frozen, begin)
     settings = {
         "model": model_name(model),
-        "source": source.digest,
+        **described_source(source),
         **own_heads(model, begin),
         **_settings_of_batches(choices),
     }
@@ -299,7 +299,7 @@ def train_many(
             for begin in begins
         ]
 
-    settings = {"model": model_name(model), "source": source.digest}
+    settings = {"model": model_name(model), **described_source(source)}
     stacked = {name: np.stack([begin[name] for begin in begins]) for name in begins[0]}
     together = _follow(stepper, RunRecorder(stacked, options, settings, (len(begins),)))
     return [

@@ -19,6 +19,7 @@ from ..attention.objectives import Objective, objective
 from ..data.prompts import Data
 from ..sufficient_statistics.quadratic_loss import Statistics
 from ..trajectory import Trajectory
+from .recorder import described_source
 from .restricted_flow import block_field
 from .stiffness import Tolerances, Velocity, integrate
 
@@ -98,7 +99,7 @@ def _settings(
     """What the flow was integrated with, as its trajectory says."""
     return {
         "model": model_name(model),
-        "source": source.digest,
+        **described_source(source),
         "rtol": rtol,
         "method": method,
         "versions": versions(),

@@ -18,6 +18,10 @@ from ...runtime.files import as_path, make_folder, replaceable
 from ...runtime.machine import refuse_too_large
 from ...runtime.nested import copied, refuse_unstorable, with_classes_of
 from ...runtime.versions import versions
+from ...task import Task, stated_task
+from ..data.batches import BatchesInOrder
+from ..data.prompts import Data
+from ..sufficient_statistics.quadratic_loss import Statistics
 from ..trajectory import IntArray, Trajectory, load
 from .earlier_parts import EarlierPart
 from .optimizers import Optimizer, is_built_in, settings_of, without_rate
@@ -281,6 +285,20 @@ def _empty_records(start: Weights, count: int) -> Weights:
     return records
 
 
+def described_source(
+    source: Data | Statistics | Task | BatchesInOrder,
+) -> dict[str, Any]:
+    """The digest of what a run trains on, and the task where it is known and a file can hold it.
+
+    >>> described_source(Task([2, 1], context_length=9))["task"]
+    {'eigenvalues': [2.0, 1.0], 'context_length': 9}
+    """
+    task = source if isinstance(source, Task) else getattr(source, "task", None)
+    stated = stated_task(task) if isinstance(task, Task) else None
+    known = {} if stated is None else {"task": stated}
+    return {"source": source.digest, **known}
+
+
 def described(
     start: Weights, options: DescentOptions, settings: dict[str, Any]
 ) -> dict[str, Any]:
@@ -292,7 +310,9 @@ def described(
     >>> described({"w": np.ones(2)}, DescentOptions(0.1, 5), {"model": "bowl"})["steps"]
     5
     """
-    determining = settings | {"optimizer": without_rate(settings_of(options.rule))}
+    # A task is part of its source.
+    determining = {name: each for name, each in settings.items() if name != "task"}
+    determining |= {"optimizer": without_rate(settings_of(options.rule))}
     digest = hashlib.sha256(json.dumps(determining, sort_keys=True).encode())
     for name in sorted(start):
         digest.update(start[name].tobytes())

@@ -15,6 +15,7 @@ from ...runtime.files import AnyPath
 from ...task import Task
 from ..attention.initialisation import (
     PUBLISHED_SCHEME,
+    checked_start,
     initial_weights,
     refuse_unknown_scheme,
 )
@@ -58,7 +59,7 @@ _KINDS: dict[str, type] = {
 }
 """Fields that are single values, and the built-in kind that they are stored as."""
 
-_MAY_BE_NONE = ("sequences", "learning_rate", "record", "batch")
+_MAY_BE_NONE = ("sequences", "scale", "learning_rate", "record", "batch")
 """Fields that may be left out, each beside something that takes its place."""
 
 _NEEDED: Any = None
@@ -80,6 +81,7 @@ class Experiment(Displayed):
     other fields are the arguments of `sample`, `initial_weights` and `train`. With `batch` and without `sequences`
     every step has fresh prompts. `optimizer` is `GradientDescent`, `Adam`, or their settings as files have them,
     {"name": "adam", "learning_rate": 0.001}; it stands in place of `learning_rate`. `frozen` are names of weights.
+    `initial` are weights by name to start from, arrays or nested lists, in place of `scale` and `scheme`.
 
     >>> from attndyn import Merged
     >>> small = Experiment(Task(eigenvalues=[2, 1], context_length=5), Merged(2), sequences=50, scale=0.1,
@@ -91,7 +93,7 @@ class Experiment(Displayed):
     task: Task
     model: BuiltIn
     sequences: int | Any = None
-    scale: float = _NEEDED
+    scale: float | Any = None
     learning_rate: float | Any = None
     steps: int = _NEEDED
     seed: int = 0
@@ -103,6 +105,7 @@ class Experiment(Displayed):
     optimizer: GradientDescent | Adam | Any = None
     batch: int | None = None
     frozen: tuple[str, ...] | Any = None
+    initial: dict[str, Any] | Any = None
 
     def __post_init__(self) -> None:
         self._set("optimizer", stored_optimizer(self.optimizer))
@@ -120,7 +123,7 @@ class Experiment(Displayed):
         self._set("frozen", self._names_of_frozen())
         self._choose_engine()
         refuse_unknown_scheme(self.scheme)
-        positive_number(self.scale, "scale")
+        self._set("initial", self._lists_of_initial())
 
         # Refusals of the data and of the descent come now, rather than after the data are made: both lines only
         # check their arguments.
@@ -166,6 +169,22 @@ class Experiment(Displayed):
         # Only names and shapes are looked at.
         weights = {name: np.broadcast_to(0.0, shape) for name, shape in shapes.items()}
         return tuple(sorted(frozen_masks(self.frozen, weights)))
+
+    def _lists_of_initial(self) -> dict[str, Any] | None:
+        """The given weights as nested lists, None where they are drawn; ValueError unless one of both is stated."""
+        if self.initial is None:
+            if self.scale is None:
+                raise ValueError(
+                    "scale must be one number, not None: or pass initial, the weights to start from"
+                )
+            positive_number(self.scale, "scale")
+            return None
+        if self.scale is not None or self.scheme != PUBLISHED_SCHEME:
+            raise ValueError(
+                "initial are the weights themselves, and scale and scheme say how weights are drawn: leave these out"
+            )
+        weights = checked_start(self.model, self.task, self.initial)
+        return {name: weight.tolist() for name, weight in weights.items()}
 
     @property
     def is_fresh(self) -> bool:
@@ -230,6 +249,8 @@ class Experiment(Displayed):
     @property
     def start(self) -> Weights:
         """The weights that it starts from."""
+        if self.initial is not None:
+            return checked_start(self.model, self.task, self.initial)
         return initial_weights(
             self.model, self.task, self.scale, self.seed, self.scheme
         )
@@ -288,6 +309,10 @@ class Experiment(Displayed):
             del settings["frozen"]
         else:
             settings["frozen"] = list(self.frozen)
+        if self.initial is None:
+            del settings["initial"]
+        else:
+            del settings["scale"], settings["scheme"]
         return settings
 
     def summary(self) -> Summary:
@@ -298,8 +323,10 @@ class Experiment(Displayed):
 
     def _stated(self) -> list[str]:
         """The fields that are not left out."""
-        late = ("sequences", "learning_rate", "optimizer", "batch", "frozen")
+        late = ("sequences", "scale", "learning_rate", "optimizer", "batch", "frozen")
         left_out = [name for name in late if getattr(self, name) is None]
+        # Of given weights the start says enough.
+        left_out += ["initial"] if self.initial is None else ["initial", "scheme"]
         return [name for name in self.fields() if name not in left_out]
 
     @property

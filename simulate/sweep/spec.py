@@ -36,10 +36,13 @@ def _model_fields() -> tuple[str, ...]:
     return tuple(dict.fromkeys(fields))
 
 
+_ELSEWHERE = ("task", "model", "initial")
+"""Fields of an experiment that have a section of their own, or are arrays, which no sweep varies."""
+
 SECTIONS: dict[str, tuple[str, ...]] = {
     "task": Task.fields(),
     "model": _model_fields(),
-    "run": tuple(name for name in Experiment.fields() if name not in ("task", "model")),
+    "run": tuple(name for name in Experiment.fields() if name not in _ELSEWHERE),
 }
 """Names of the fields of every section: those of `Task`, of the models and of `Experiment`; no two are the same."""
 

@@ -18,6 +18,7 @@ from attndyn.simulate import (
     load,
     sample,
     statistics,
+    symmetric_weights,
     train,
 )
 from attndyn.theory import fixed_points, time_course
@@ -272,6 +273,23 @@ SOFTMAX_TASK = Task([1] * 5, teacher_covariance=np.eye(5) / 5, context_length=40
 SOFTMAX = ("--model", "merged", "--softmax", "--no-query-token")
 
 
+def save_others(folder, heads, data):
+    """A run of separate keys and queries, and curves of another task and of another metric."""
+    times = 0.2 * np.arange(9)
+    separate = Separate(2, rank=5, softmax=True, query_token=False)
+    start = symmetric_weights(separate, SOFTMAX_TASK, *heads)
+    train(separate, data, start, learning_rate=0.1, steps=3).save(
+        folder / "separate.npz"
+    )
+    longer = Task.from_dict(SOFTMAX_TASK.to_dict() | {"context_length": 41})
+    (folder / "longer.toml").write_text(longer.to_toml())
+    reduced_flow(longer, *heads, times, loss="approximate").save(folder / "longer.npz")
+    published = {"loss": "approximate", "metric": "euclidean"}
+    reduced_flow(SOFTMAX_TASK, *heads, times, **published).save(
+        folder / "euclidean.npz"
+    )
+
+
 @pytest.fixture(scope="module")
 def softmax(tmp_path_factory):
     """A run of two softmax heads of the symmetric family, and of others, with curves to lay over them."""
@@ -295,6 +313,7 @@ def softmax(tmp_path_factory):
     reduced_flow(SOFTMAX_TASK, *heads, run.flow_time, loss="approximate").save(
         folder / "flow.npz"
     )
+    save_others(folder, heads, data)
     losses = "\n".join(f"{s},{loss!r}" for s, loss in enumerate(run.loss.tolist()))
     (folder / "log.csv").write_text(f"step,loss\n{losses}\n")
     np.savez(folder / "other.npz", x=[1.0])
@@ -322,6 +341,33 @@ def test_the_flow_of_softmax_heads_lies_over_their_run(softmax, capsys):
     run = load(softmax / "run.npz")
     with_token = exact_loss(SOFTMAX_TASK, [0.3, -0.32], [0.3, -0.28], query_token=True)
     assert abs(run.loss[0] - float(with_token)) > result["sup_gap"]
+
+
+def test_a_saved_run_states_its_task_and_model(softmax, capsys):
+    """The command line may say the same, in other words, or nothing."""
+    task = ("--task", str(softmax / "t.toml"), "--heads", "2", "--score-divisor", "1")
+    shown = []
+    for options in ((), (*task, *SOFTMAX)):
+        assert lay(softmax, "run.npz", *options, "--json") == 0
+        shown.append(json.loads(capsys.readouterr().out))
+    assert shown[0] == shown[1]
+    assert shown[0]["theory"] == "reduced flow, exact loss"
+    assert shown[0]["notes"] == []
+    first, last = shown[0]["family_distance"]
+    # What 3000 prompts make of it in nine steps.
+    assert first == 0 < last < 0.1
+
+
+def test_a_start_off_the_family_is_drawn_with_its_distance(softmax, tmp_path, capsys):
+    out = tmp_path / "over.svg"
+    options = ("--family-tolerance", "1", "--out", str(out))
+    assert lay(softmax, "stretched.npz", *options) == 0
+    shown = capsys.readouterr().out
+    assert "off the symmetric family, and not in the theory: 0.039 →" in shown
+    drawn = out.read_text()
+    assert drawn.count('<g id="axes_') == 2
+    assert lay(softmax, "run.npz", "--out", str(out)) == 0
+    assert out.read_text().count('<g id="axes_') == 1
 
 
 def test_a_curve_of_a_file_lies_over_a_run_without_a_task(softmax, tmp_path, capsys):
@@ -358,13 +404,55 @@ WRONG_SOFTMAX = {
         "0.1",
     ),
     "known without weight decay": ("decayed.npz", *SOFTMAX),
-    "B are multiples of the identity": ("stretched.npz", *SOFTMAX),
+    "off the symmetric family by 0.0392 of 1": ("stretched.npz", *SOFTMAX),
     "known for merged key and query, not for Separate": (
-        "run.npz",
+        "separate.npz",
         "--softmax",
         "--no-query-token",
     ),
-    "weights of Merged must have the shapes": ("other_model.npz", *SOFTMAX),
+    "the command has model = merged and other_model.npz model = separate: leave": (
+        "other_model.npz",
+        *SOFTMAX,
+    ),
+    "the command has query_token = True and run.npz query_token = False: leave": (
+        "run.npz",
+        "--query-token",
+    ),
+    "the command has score_divisor = 2.0 and run.npz score_divisor = 1.0: leave": (
+        "run.npz",
+        "--score-divisor",
+        "2",
+    ),
+    "the command has heads = 3 and run.npz heads = 2": ("run.npz", "--heads", "3"),
+    "the command has context_length = 41 and run.npz context_length = 40": (
+        "run.npz",
+        "--task",
+        "longer.toml",
+    ),
+    "the curve has context_length = 41 and the run context_length = 40": (
+        "run.npz",
+        "--curve",
+        "longer.npz",
+    ),
+    "the curve has metric = 1 and the run metric = 0.2": (
+        "run.npz",
+        "--curve",
+        "euclidean.npz",
+    ),
+    "--family-tolerance is for softmax heads and their own flow, not for a curve": (
+        "run.npz",
+        "--curve",
+        "flow.npz",
+        "--family-tolerance",
+        "1",
+    ),
+    "family_tolerance must be": ("stretched.npz", "--family-tolerance", "-1"),
+    "this run holds no weights": (
+        "log.csv",
+        *SOFTMAX,
+        "--learning-rate",
+        "0.1",
+    ),
     "--curve holds the whole curve: leave --scale out": (
         "run.npz",
         "--curve",
@@ -393,10 +481,62 @@ def test_a_mistake_with_softmax_heads_is_one_line(
     monkeypatch.chdir(softmax)
     file, *options = WRONG_SOFTMAX[message]
     if "--curve" not in options:
-        options += ["--task", "t.toml", "--heads", "2"]
-    assert lay(softmax, file, *options, "--json") == 2
+        for option, value in (("--task", "t.toml"), ("--heads", "2")):
+            options += [] if option in options else [option, value]
+    assert main(["overlay", file, *options, "--json"]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     (line,) = printed.err.splitlines()
     assert line.startswith("attndyn: ")
     assert message in line
+
+
+# The whole route on the command line
+
+ROUTE_TASK = Task([1] * 3, teacher_covariance=np.eye(3) / 3, context_length=12)
+
+
+def test_softmax_heads_are_trained_and_laid_over_on_the_command_line(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "white.toml").write_text(ROUTE_TASK.to_toml())
+    heads = ("--omega", "0.3,-0.32", "--mu", "0.3,-0.28", "--score-divisor", "sqrt_key")
+    training = ("--batch", "2000", "--learning-rate", "0.1", "--steps", "8")
+    command = ["simulate", "--task", "white.toml", *SOFTMAX, *heads, *training]
+    assert main([*command, "--out", "run.npz"]) == 0
+    model = Merged(2, softmax=True, query_token=False, score_divisor="sqrt_key")
+    start = symmetric_weights(model, ROUTE_TASK, [0.3, -0.32], [0.3, -0.28])
+    run = load(tmp_path / "run.npz")
+    for name, weight in start.items():
+        np.testing.assert_array_equal(run.initial[name], weight)
+    capsys.readouterr()
+    assert main(["overlay", "run.npz", "--out", "over.png", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["theory"] == "reduced flow, exact loss"
+    predicted = exact_loss(ROUTE_TASK, [0.3, -0.32], [0.3, -0.28])
+    # Batches of 2000 prompts have losses within 3 % · 3 of the mean.
+    assert abs(run.loss[0] / float(predicted) - 1) < 0.1
+    assert result["sup_gap"] < 0.1
+    assert (tmp_path / "over.png").read_bytes().startswith(b"\x89PNG")
+    # The same weights from a file of a run are the same start.
+    again = [part for part in command if part not in heads[:4]]
+    again += ["--heads", "2", "--start", "run.npz", "--out", "again.npz"]
+    assert main(again) == 0
+    np.testing.assert_array_equal(load(tmp_path / "again.npz").loss, run.loss)
+
+
+def test_a_random_start_says_what_to_do(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "white.toml").write_text(ROUTE_TASK.to_toml())
+    training = ("--batch", "50", "--learning-rate", "0.1", "--steps", "3")
+    command = ["simulate", "--task", "white.toml", "--heads", "2", *SOFTMAX, *training]
+    assert main([*command, "--scale", "0.3", "--out", "run.npz"]) == 0
+    capsys.readouterr()
+    assert main(["overlay", "run.npz"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "simulate --omega … --mu …" in line
+    assert "--family-tolerance 1" in line
+    assert main(["overlay", "run.npz", "--family-tolerance", "1", "--json"]) == 0
+    first, _ = json.loads(capsys.readouterr().out)["family_distance"]
+    assert 0.3 < first <= 1

@@ -99,8 +99,20 @@ def test_other_heads_have_no_reduced_flow():
         flow_under_run(TASK, factorised, run)
     model = Merged(2, softmax=True)
     other = run_of(model, matrix=np.diag([1, 1, 1.3]))
-    with pytest.raises(ValueError, match=r"this run's first heads is 0\.18"):
+    with pytest.raises(ValueError, match=r"off the symmetric family by 0\.128 of 1"):
         flow_under_run(TASK, model, other)
+
+
+def test_a_tolerance_lets_the_flow_of_omega_and_mu_alone_lie_under_a_run(monkeypatch):
+    model = Merged(2, softmax=True)
+    other = run_of(model, matrix=np.diag([1, 1, 1.3]))
+    monkeypatch.setattr(
+        softmax_predictions, "reduced_flow", lambda task, ω, μ, times, **options: ω
+    )
+    ω = flow_under_run(TASK, model, other, family_tolerance=0.2)
+    np.testing.assert_allclose(ω, 1.1 * np.array([0.1, -0.12]), rtol=1e-12)
+    with pytest.raises(ValueError, match="family_tolerance must be"):
+        flow_under_run(TASK, model, other, family_tolerance=-1)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from ...runtime.checks import (
     check_shape,
     refuse_wrong_order,
 )
-from ...task import Task
+from ...task import Task, stated_task
 from ..call_order import require_task_first
 from ..moments.population_loss import (
     Population,
@@ -93,8 +93,22 @@ def time_course(
             f"time_course predicts Merged and Separate, not {type(model).__name__}: simulate it instead"
         )
     times = flow_times(flow_time)
-    loss = population_of_heads(task, model)
     decay = checked_decay(weight_decay)
+    course = _course(task, model, times, start, decay)
+    stated = {"model": type(model).__name__.lower(), **model.to_dict()}
+    settings = {"task": stated_task(task), "model": stated, "weight_decay": decay}
+    return replace(course, settings=settings)
+
+
+def _course(
+    task: Task,
+    model: Merged | Separate,
+    times: FloatArray,
+    start: Any,
+    decay: float,
+) -> TimeCourse:
+    """The course at these times, by what the model and the start allow; ValueError as `time_course`."""
+    loss = population_of_heads(task, model)
     if decay > 0:
         refuse_several_outputs(model)
     if isinstance(start, Mapping) and isinstance(model, Separate):

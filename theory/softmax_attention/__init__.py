@@ -13,7 +13,12 @@ from .balanced_flows import (
 )
 from .exact_losses import exact_loss
 from .exact_optima import best_exact_values, exact_optimum, single_head_minima
-from .heads_of_family import HeadScalars, common_matrix, head_scalars
+from .heads_of_family import (
+    HeadScalars,
+    common_matrix,
+    family_distance,
+    head_scalars,
+)
 from .length_generalisation import linear_losses_at_lengths, losses_at_lengths
 from .losses_of_heads import ExactLoss, HeadGradient, HeadLoss, HeadOptimum
 from .optima import (
@@ -92,6 +97,7 @@ __all__ = [
     "exact_loss",
     "exact_optimum",
     "exact_slope_at_zero",
+    "family_distance",
     "growth_rates",
     "head_loads",
     "head_scalars",

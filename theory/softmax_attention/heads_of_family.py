@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...models.attention import DIVISORS
+from ...models.built_in import BuiltIn
 from ...models.divisors import output_divisor, score_divisor
 from ...models.effective_map import heads_with_leading_axes
 from ...models.protocol import Parametrization, is_softmax, outputs_of
+from ...models.stated_models import model_differences, stated_model
 from ...runtime.arrays import FloatArray, numbers_as_doubles
 from ...runtime.checks import finite_array, nonnegative_number, refuse_wrong_order
 
@@ -48,8 +50,8 @@ def head_scalars(
     They are the ω and μ of `exact_loss`, where A has the mean diagonal 1 (`common_matrix`). Weights go by name, with
     any leading axes; any model with `heads` will do. The `tolerance` bounds the distance from heads (ω_h A; 0) and
     (0, μ_h): the root of the share of Σ |a_h|² |B_h|², and of Σ |a_h|², that lies outside of these. ValueError past
-    the tolerance, for attention without softmax, for several outputs, and for a softmax whose output is divided by a
-    number of tokens; infinity reads the two numbers off any heads.
+    the tolerance, for attention without softmax, for several outputs, for a softmax whose output is divided by a
+    number of tokens, and for a run that states another model; infinity reads the two numbers off any heads.
     Source: the read-out of He et al. 2025 (arXiv 2503.12734), without bias.
 
     >>> from attndyn import Merged
@@ -88,6 +90,27 @@ def common_matrix(
     return heads.matrix()
 
 
+def family_distance(
+    model: Parametrization, weights: Mapping[str, ArrayLike] | RunWithWeights
+) -> FloatArray:
+    """How far heads are from the symmetric family, B_h = (ω_h 1; 0), a_h = (0, μ_h): (), or (T,) of a run's weights.
+
+    The larger of two numbers from 0 to 1: the roots of the shares of Σ |a_h|² |B_h|² and of Σ |a_h|² that lie outside
+    of it. Heads of small values have small parts in the first. ValueError as `head_scalars` for other models.
+    Source: derived here; the family of He et al. 2025 (arXiv 2503.12734).
+
+    >>> from attndyn import Merged
+    >>> key_query = np.multiply.outer([0.6, -0.6], np.diag([1.0, 1.0, 0.0]))
+    >>> weights = {"value": np.array([[0, 0, 0.8], [0, 0.6, -0.8]]), "key_query": key_query}
+    >>> family_distance(Merged(heads=2, softmax=True), weights).round(3)
+    np.float64(0.469)
+    """
+    heads = _heads("family_distance(model, weights)", model, weights)
+    D = heads.B.shape[-1]
+    scores = heads.distance_of_scores(np.eye(D))
+    return np.maximum(scores, heads.distance_of_values())
+
+
 class _Heads(NamedTuple):
     """a (…, H, D+1) over the output's divisor, and B (…, H, D+1, D) over that of the scores."""
 
@@ -113,10 +136,12 @@ class _Heads(NamedTuple):
         with np.errstate(invalid="ignore"):
             return np.asarray(products / np.sum(share * ω**2, axis=-1)[..., None, None])
 
-    def distance_of_scores(self) -> FloatArray:
-        """√(Σ |a_h|² |B_h − (ω_h A; 0)|² / Σ |a_h|² |B_h|²) (…): heads of small values have small parts."""
+    def distance_of_scores(self, A: FloatArray) -> FloatArray:
+        """√(Σ |a_h|² |B_h − (ω_h A; 0)|² / Σ |a_h|² |B_h|²) (…): heads of small values have small parts.
+
+        A is one matrix (D, D), or one for each of the weights (…, D, D).
+        """
         family = np.zeros_like(self.B)
-        A = np.nan_to_num(self.matrix())  # all ω are 0 where it is nan
         family[..., :-1, :] = self.omega[..., None, None] * A[..., None, :, :]
         share = np.sum(self.a**2, axis=-1)
         outside = share * np.sum((self.B - family) ** 2, axis=(-2, -1))
@@ -152,10 +177,30 @@ def _heads(
             "this run stored no weights, of which its heads could be read: record some"
         )
     arrays = {name: finite_array(value, name) for name, value in by_name.items()}
+    if is_run:
+        _refuse_model_of_another_run(model, getattr(weights, "settings", {}), arrays)
     D = _dimension(model, {name: array.shape for name, array in arrays.items()})
     a, B = heads_with_leading_axes(model, arrays)
     divided_a = numbers_as_doubles(a) / output_divisor(model, 1)
     return _Heads(divided_a, numbers_as_doubles(B) / score_divisor(model, D))
+
+
+def _refuse_model_of_another_run(
+    model: Parametrization,
+    settings: Mapping[str, object],
+    arrays: Mapping[str, FloatArray],
+) -> None:
+    """ValueError where a run states a model that differs from the one which is to read its weights."""
+    trained = stated_model(settings)
+    if trained is None or not isinstance(model, BuiltIn) or "value" not in arrays:
+        return
+    D = arrays["value"].shape[-1] - trained.outputs
+    differences = model_differences(model, trained, D)
+    if differences:
+        words = differences[0].in_words("the model", "the run")
+        raise ValueError(
+            f"{words}: pass the model of this run, {trained!r}, or its weights alone for another reading"
+        )
 
 
 def _dimension(model: Parametrization, given: Mapping[str, tuple[int, ...]]) -> int:
@@ -211,7 +256,8 @@ def _refuse_foreign_heads(heads: _Heads, tolerance: float) -> None:
     if tolerance == np.inf:
         return
     largest = nonnegative_number(tolerance, "tolerance")
-    distances = heads.distance_of_scores()
+    A = np.nan_to_num(heads.matrix())  # all ω are 0 where it is nan
+    distances = heads.distance_of_scores(A)
     if not np.max(distances) <= largest:
         raise ValueError(
             "the heads' B are no multiples of one matrix: their distance from these is "

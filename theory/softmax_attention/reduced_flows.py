@@ -9,7 +9,7 @@ approximate loss: their time is this flow time. The family is invariant, so on t
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +24,15 @@ from ...runtime.checks import (
     true_or_false,
 )
 from ...runtime.display import Displayed, Summary, array_summary
-from ...runtime.files import AnyPath, as_path, read_arrays, write_atomically
+from ...runtime.files import (
+    AnyPath,
+    as_path,
+    read_arrays,
+    settings_of_file,
+    write_atomically,
+)
 from ...runtime.time_axis import draw_prediction
-from ...task import Task
+from ...task import Task, stated_task
 from ..call_order import require_task_first
 from ..ode import flow_times
 from .approximate_losses import refuse_large_exponents, white_task
@@ -55,7 +61,8 @@ class ReducedFlow(Displayed):
 
     `flow_time` (T,) is 2·learning rate·steps; `omega`, `mu` (T, H); `loss` (T,) in units of y². `kind` is the loss
     whose flow it is, "exact" or "approximate", and `loss` is that one; `metric` is ρ of dω/dt = −(ρ/2) ∂L/∂ω.
-    `phases` are measured up to the last time, at many more times than those asked for.
+    `phases` are measured up to the last time, at many more times than those asked for. `settings` hold the "task", as
+    far as a file can, and "query_token", so that a run of other ones is told apart.
     """
 
     flow_time: FloatArray
@@ -65,6 +72,7 @@ class ReducedFlow(Displayed):
     kind: str
     metric: float
     phases: HeadPhases
+    settings: dict[str, Any] = field(default_factory=dict)
 
     @property
     def source(self) -> str:
@@ -84,6 +92,7 @@ class ReducedFlow(Displayed):
             "kind": np.array(self.kind),
             "metric": np.array(self.metric),
             "phases": np.array(json.dumps(self.phases.to_dict())),
+            "settings": np.array(json.dumps(self.settings)),
         }
         return write_atomically(path, lambda file: np.savez(file, **arrays, **settings))
 
@@ -116,8 +125,13 @@ class ReducedFlow(Displayed):
         check_shape(series["loss"], "loss", "(T,)", T=count)
         kind = str(arrays["kind"])
         check_choice(kind, "kind", LOSSES)
-        phases = phases_of(json.loads(str(arrays["phases"])))
-        return cls(**series, kind=kind, metric=float(arrays["metric"]), phases=phases)
+        return cls(
+            **series,
+            kind=kind,
+            metric=float(arrays["metric"]),
+            phases=phases_of(json.loads(str(arrays["phases"]))),
+            settings=settings_of_file(path, arrays),
+        )
 
     def summary(self) -> Summary:
         """The loss and the heads at the first and the last time, on one screen."""
@@ -205,4 +219,10 @@ def reduced_flow(
     query = None if loss == "approximate" else reads_query
     rates = linear_rates(task, len(ω), ρ, query_token=query)
     phases = measured_phases(white, path, ρ, rates)
-    return ReducedFlow(*path.at(times), kind=loss, metric=ρ, phases=phases)
+    return ReducedFlow(
+        *path.at(times),
+        kind=loss,
+        metric=ρ,
+        phases=phases,
+        settings={"task": stated_task(task), "query_token": reads_query},
+    )

@@ -49,8 +49,13 @@ OTHERS = {
     "optimizer": Adam(0.05),
     "batch": 10,
     "frozen": ("value",),
+    "initial": SMALL.start,
 }
-BESIDE = {"optimizer": {"learning_rate": None}, "batch": {"engine": "tokens"}}
+BESIDE = {
+    "optimizer": {"learning_rate": None},
+    "batch": {"engine": "tokens"},
+    "initial": {"scale": None},
+}
 """What must change with a field."""
 
 

@@ -5,8 +5,13 @@ import pytest
 from numpy.testing import assert_allclose
 
 from attndyn import Factorised, Merged, Separate, Task
-from attndyn.simulate import Trajectory, predict, train
-from attndyn.theory.softmax_attention import common_matrix, exact_loss, head_scalars
+from attndyn.simulate import Trajectory, predict, sample, train
+from attndyn.theory.softmax_attention import (
+    common_matrix,
+    exact_loss,
+    family_distance,
+    head_scalars,
+)
 
 D, H = 3, 2
 OMEGA, MU = np.array([0.3, -0.2]), np.array([1.2, -1.5])
@@ -240,3 +245,54 @@ def test_heads_of_two_diagonals_are_told_apart_from_multiples_of_one():
     model = Merged(heads=2, softmax=True, query_token=False)
     with pytest.raises(ValueError, match=r"0\.224 of their size"):
         head_scalars(model, weights)
+
+
+def test_a_run_of_another_model_is_refused():
+    """A divisor or a token that the run was not trained with would give other numbers, or another loss."""
+    task = Task([1] * D, context_length=6)
+    model = Merged(H, **CONVENTIONS)
+    start = merged_weights(model)
+    data = sample(task, 10)
+    run = train(model, data, start, learning_rate=0.01, steps=2)
+    assert_allclose(head_scalars(model, run).omega[0], OMEGA, rtol=1e-12)
+    # The same divisor in a number is the same model.
+    assert_allclose(
+        head_scalars(Merged(H, **CONVENTIONS | {"score_divisor": 2}), run).omega[0],
+        OMEGA,
+        rtol=1e-12,
+    )
+    others = {
+        r"the model has score_divisor = 1\.0 and the run score_divisor = 2\.0": {
+            "score_divisor": 1
+        },
+        "the model has query_token = True and the run query_token = False": {
+            "query_token": True
+        },
+    }
+    for message, change in others.items():
+        other = Merged(H, **CONVENTIONS | change)
+        for read in (head_scalars, common_matrix, family_distance):
+            with pytest.raises(ValueError, match=message):
+                read(other, run)
+        # The weights alone may be read in any way.
+        assert len(head_scalars(other, run.initial).omega) == H
+    with pytest.raises(ValueError, match="heads = 3 and the run heads = 2"):
+        head_scalars(Merged(3, **CONVENTIONS), run)
+
+
+def test_the_distance_from_the_family_counts_both_parts():
+    model = Merged(H, **CONVENTIONS)
+    weights = merged_weights(model)
+    assert family_distance(model, weights) < 1e-15
+    stretched = merged_weights(model, matrix=np.diag([1.0, 1.0, 1.3]))
+    # B = ω diag(1, 1, 1.3) is 1.1 ω 1 and ω diag(−.1, −.1, .2).
+    share = (0.01 + 0.01 + 0.04) / (1 + 1 + 1.69)
+    assert_allclose(family_distance(model, stretched), np.sqrt(share), rtol=1e-12)
+    assert_allclose(common_matrix(model, stretched)[2, 2], 1.3 / 1.1, rtol=1e-12)
+    reads_x = weights | {"value": weights["value"] + np.eye(D + 1)[0]}
+    share = H / (H + np.sum(MU**2))
+    assert_allclose(family_distance(model, reads_x), np.sqrt(share), rtol=1e-12)
+    both = {name: np.stack([weights[name], stretched[name]]) for name in weights}
+    assert family_distance(model, both).shape == (2,)
+    nothing = {name: np.zeros_like(value) for name, value in weights.items()}
+    assert family_distance(model, nothing) == 0
