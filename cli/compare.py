@@ -137,6 +137,8 @@ def replay(
     # A deviation that is not finite is past every tolerance.
     largest = result.tolerance if tolerance is None else tolerance
     within = result.max_relative_deviation <= largest
+    if not within and result.hint:
+        print(f"{file.name}: {result.hint}", file=sys.stderr)
     if json:
         print(dumps(result.to_dict()))
     else:

@@ -185,9 +185,7 @@ def _not_compared(
 ) -> tuple[str, ...]:
     """One sentence on what one of the two does not state; nothing where it is all known."""
     if curve_task is None:
-        return (
-            "the curve does not state its task and model: those of the run are not compared with it",
-        )
+        return ("the curve does not state its task and model, which were not compared",)
     unknown = [
         name
         for name, known in (("task", run_task), ("model", run_model))
@@ -195,8 +193,9 @@ def _not_compared(
     ]
     if not unknown:
         return ()
+    were = "was" if len(unknown) == 1 else "were"
     what = " and ".join(unknown)
-    return (f"the run does not state its {what}: not compared with those of the curve",)
+    return (f"the run does not state its {what}, which {were} not compared",)
 
 
 def _notes_on_reduced_flow(

@@ -21,6 +21,7 @@ from ...simulate import (
     train,
     train_network,
 )
+from .other_conventions import fitting_conventions
 from .recordings import Recording, TestSet
 
 ENGINES = ("tokens", "statistics")
@@ -34,7 +35,8 @@ class Replay(Displayed):
 
     Of a reduced flow they are those of ω, μ and half the loss, relative to the largest number of each array.
     `not_used` names the fields, arrays and test sets of the file that the replay made no use of, and `tolerance` is
-    the deviation that the precision of the recording makes at most.
+    the deviation that the precision of the recording makes at most. Past it, `hint` says which other conventions the
+    first losses fit.
     """
 
     file: str
@@ -45,6 +47,7 @@ class Replay(Displayed):
     seconds: float
     not_used: tuple[str, ...] = ()
     tolerance: float = TOLERANCE
+    hint: str = ""
 
     def summary(self) -> Summary:
         """The file, the engine, and the largest and the median deviation."""
@@ -57,12 +60,14 @@ class Replay(Displayed):
             "seconds": f"{self.seconds:.2f}",
             "not used": ", ".join(self.not_used) or "–",
         }
+        if self.hint:
+            rows["hint"] = self.hint
         return Summary("Replay of a recorded run", rows)
 
     def to_dict(self) -> dict[str, Any]:
         """The result as plain values, of the numbers alone; None for a deviation beyond the largest number."""
         values = asdict(self)
-        del values["not_used"], values["tolerance"]
+        del values["not_used"], values["tolerance"], values["hint"]
         return {
             name: None if value in (np.inf, -np.inf) else value
             for name, value in values.items()
@@ -76,13 +81,13 @@ def replay_recording(recording: Recording, engine: str, file: str = "") -> Repla
         _refuse_without_statistics(recording)
     begin = time.perf_counter()
     run = _trained(recording, engine, owner=file or recording.name)
-    deviations = np.concatenate(
-        [
-            _deviation(run.loss / recording.loss_divisor, recording.loss),
-            *_test_deviations(recording, run),
-        ]
-    )
+    in_training = _deviation(run.loss / recording.loss_divisor, recording.loss)
+    deviations = np.concatenate([in_training, *_test_deviations(recording, run)])
     seconds = time.perf_counter() - begin
+    (past,) = np.nonzero(in_training > TOLERANCE)
+    hint = ""
+    if len(past):
+        hint = fitting_conventions(recording, int(past[0]) + 1, _fits)
     return Replay(
         file=file,
         engine=engine,
@@ -91,7 +96,18 @@ def replay_recording(recording: Recording, engine: str, file: str = "") -> Repla
         median_relative_deviation=float(np.median(deviations)),
         seconds=round(seconds, 3),
         not_used=recording.not_used,
+        hint=hint,
     )
+
+
+def _fits(recording: Recording) -> bool:
+    """Whether our losses are those of a recording of attention."""
+    try:
+        run = _run_attention(recording, "tokens")
+    except Diverged:
+        return False
+    deviations = _deviation(run.loss / recording.loss_divisor, recording.loss)
+    return bool(np.max(deviations) <= TOLERANCE)
 
 
 def refuse_other_engines(engine: str) -> None:
@@ -120,8 +136,10 @@ def _trained(recording: Recording, engine: str, owner: str) -> Trajectory:
         return _run_attention(recording, engine)
     except Diverged as error:
         where = f"at step {error.step}, where the recorded run does not"
+        hint = fitting_conventions(recording, 1, _fits)
+        reason = f"a setting differs; {hint}" if hint else "a setting differs"
         raise ArithmeticError(
-            f"{owner}: the replay diverges {where}: a setting differs"
+            f"{owner}: the replay diverges {where}: {reason}"
         ) from None
 
 

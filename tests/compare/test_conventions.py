@@ -150,7 +150,7 @@ def test_what_is_not_known_is_said_once(run, tmp_path):
     outside = external_run(run.loss, learning_rate=0.1)
     (note,) = overlay(flow_of(run), outside).notes
     assert note == (
-        "the run does not state its task and model: not compared with those of the curve"
+        "the run does not state its task and model, which were not compared"
     )
     silent = replace(flow_of(run), settings={})
     (note,) = overlay(silent, run).notes
