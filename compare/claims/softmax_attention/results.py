@@ -9,6 +9,10 @@ _HE: dict[str, tuple[Result, ...]] = {
             ("softmax.symmetric_family",),
         ),
         Result(
+            "Diagonal, homogeneous, last-entry-only and zero-sum patterns emerge from random weights",
+            ("softmax.patterns_emerge", "softmax.patterns_emerge_larger"),
+        ),
+        Result(
             "The published training code",
             (
                 "softmax_replay.he_two_heads",
@@ -180,6 +184,8 @@ _HE: dict[str, tuple[Result, ...]] = {
                 "softmax.tasks_search",
                 "softmax.tasks_threshold",
                 "softmax.superposition",
+                "softmax.shared_heads",
+                "softmax.shared_heads_trained",
             ),
             ("softmax_superposition",),
         ),
