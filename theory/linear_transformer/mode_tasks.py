@@ -24,6 +24,8 @@ from ..moments.population_loss import common_eigenvectors
 
 # Entries off the modes that still count as rounding, relative to the largest.
 _OFF_MODES = 1e-10
+# What the solver of eigenvectors makes of a variance that is 0, in units of the largest and for each mode.
+_ROUNDING = 4 * float(np.finfo(float).eps)
 # By which a generic symmetric matrix is made: its projections on the modes differ.
 _GENERIC = 0.7548776662466927
 
@@ -137,12 +139,23 @@ def _shared_modes(task: Task, what: str) -> tuple[FloatArray, FloatArray, FloatA
         np.einsum("dddd->d", on_modes)[:] = 0.0
         if np.max(np.abs(on_modes)) <= _OFF_MODES * np.max(np.abs(T)):
             inputs = np.einsum("id,ij,jd->d", basis, task.covariance, basis)
-            return np.maximum(inputs, 0.0), np.maximum(teachers, 0.0), basis
+            if not np.array_equal(basis, np.eye(D)):
+                inputs, teachers = (
+                    _without_rounding(inputs),
+                    _without_rounding(teachers),
+                )
+            return inputs, teachers, basis
     raise ValueError(
         f"{what} is known for teachers that share the eigenvectors of the inputs, as Gaussian.shared_basis(variances, "
         f"basis) does with the eigenvectors of Λ as basis; these teachers have K = {K} outputs of D = {D} inputs"
         + (" and another second moment" if K == D else "")
     )
+
+
+def _without_rounding(variances: FloatArray) -> FloatArray:
+    """Variances (D,) on eigenvectors from a solver, with 0 for what is rounding of the largest or below zero."""
+    rounding = _ROUNDING * len(variances) * np.max(np.abs(variances))
+    return np.where(variances > rounding, variances, 0.0)
 
 
 def _common_basis(Λ: FloatArray, T: FloatArray) -> FloatArray | None:
