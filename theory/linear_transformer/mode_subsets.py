@@ -99,9 +99,9 @@ def _count_sums_below(weights: FloatArray, limit: float) -> int:
     small = weights <= _EQUAL * limit
     large = weights >= limit
     others = np.sort(weights[~small & ~large])
-    free = 2 ** int(np.sum(small))
+    free = 1 << int(np.sum(small))
     if float(np.sum(others)) < limit:
-        return free * 2 ** len(others)
+        return free << len(others)
     first, second = _halves(others, _EQUAL * limit)
     order = np.argsort(second.sums, kind="stable")
     # Each sum of one half goes with all those of the other half below what it leaves.
