@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from ...compare import Overlay, PlateauMatch, PlateauMatches
 from ...compare.softmax_predictions import OFF_FAMILY
 from ...runtime.arrays import FloatArray
@@ -43,7 +45,8 @@ def print_overlay(laid: LaidOver) -> None:
     else:
         _print_curve(laid.both, laid.origin, span)
     if laid.distances is not None:
-        first, last = laid.distances[0], laid.distances[-1]
+        # Rounding alone is no distance.
+        first, last = np.round(laid.distances[[0, -1]], 9)
         print(
             f"off the symmetric family, and not in the theory: {first:.2g} → {last:.2g} of 1"
         )

@@ -16,17 +16,7 @@ from attndyn.theory.predictors import (
     ridge,
     ridge_loss,
 )
-
-
-def white(dimension, length, noise=0.1, **settings):
-    return Task(
-        [1] * dimension,
-        teacher_covariance=np.eye(dimension) / dimension,
-        noise_variance=noise,
-        context_length=length,
-        **settings,
-    )
-
+from tests.oracles.white_tasks import white
 
 # Averages over drawn contexts of another implementation, with their standard errors.
 SAMPLED = [

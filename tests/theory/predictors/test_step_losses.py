@@ -16,16 +16,7 @@ from attndyn.theory.predictors import (
     debiased_step_loss,
     plain_step_loss,
 )
-
-
-def white(dimension, length, noise=0.1, **settings):
-    return Task(
-        [1] * dimension,
-        teacher_covariance=np.eye(dimension) / dimension,
-        noise_variance=noise,
-        context_length=length,
-        **settings,
-    )
+from tests.oracles.white_tasks import white
 
 
 def hostile_tasks():

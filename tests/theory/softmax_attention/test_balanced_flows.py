@@ -11,17 +11,7 @@ from attndyn.theory.softmax_attention import (
     off_task_decay,
     warm_up,
 )
-
-
-def white(dimension=10, length=80, noise=0.1):
-    """One task of Chen et al. with teachers N(0, 1/p)."""
-    return Task(
-        [1] * dimension,
-        teacher_covariance=np.eye(dimension) / dimension,
-        noise_variance=noise,
-        context_length=length,
-    )
-
+from tests.oracles.white_tasks import white
 
 MASKS = np.kron(np.eye(2, dtype=bool), np.ones(2, dtype=bool))
 """Two tasks of two coordinates, (T, D)."""
@@ -77,7 +67,7 @@ def test_the_flow_is_that_of_equal_keys_and_queries(divisor):
 @pytest.mark.parametrize("divisor", [1.0, 3.0])
 def test_the_warm_up_is_exact_as_weights_vanish(divisor):
     """The relative error falls as the square of the weights."""
-    task = white()
+    task = white(10, 80)
     errors = []
     for μ0 in (4e-3, 2e-3):
         start = warm_up(task, μ0, [0], score_divisor=divisor)
@@ -94,13 +84,13 @@ def test_the_warm_up_is_exact_as_weights_vanish(divisor):
 
 def test_other_starts_approach_the_line_slowly():
     """pω/μ from 1 to 1.055, 1.107, 1.127 at t = 200, 400, 480, on the way to 1.1375."""
-    flow = balanced_flow(white(), [[1e-3]], [[0.01]], [200, 400, 480])
+    flow = balanced_flow(white(10, 80), [[1e-3]], [[0.01]], [200, 400, 480])
     ratio = 10 * (flow.omega / flow.mu).ravel()
     assert_allclose(ratio, [1.055, 1.107, 1.127], atol=6e-4)
 
 
 def test_one_head_for_each_task_ends_on_the_limit():
-    task = white()
+    task = white(10, 80)
     ω = np.full((3, 3), 0.002) + 0.01 * np.eye(3)
     μ = np.full((3, 3), 0.02) + 0.1 * np.eye(3)
     flow = balanced_flow(task, ω, μ, [1000, 2000, 4000])
@@ -120,8 +110,8 @@ def test_one_head_for_each_task_ends_on_the_limit():
 
 
 def test_one_head_for_all_tasks_ends_on_the_limit_of_more_coordinates():
-    flow = balanced_flow(white(), [[0.1, 0.1]], [[0.1, 0.1]], [1e4])
-    limit = balanced_limit(white(), 2)
+    flow = balanced_flow(white(10, 80), [[0.1, 0.1]], [[0.1, 0.1]], [1e4])
+    limit = balanced_limit(white(10, 80), 2)
     assert_allclose(limit, [0.2236, 2.5591, 0.527763], atol=5e-5)
     assert_allclose(flow.omega.ravel(), limit.omega, rtol=1e-8)
     assert_allclose(flow.mu.ravel(), limit.mu, rtol=1e-8)
@@ -129,12 +119,14 @@ def test_one_head_for_all_tasks_ends_on_the_limit_of_more_coordinates():
 
 
 def test_limits_do_not_depend_on_the_divisor():
-    flow = balanced_flow(white(), [[0.1]], [[0.5]], [4e3], score_divisor=np.sqrt(13))
-    assert_allclose(flow.omega.item(), balanced_limit(white()).omega, rtol=1e-7)
+    flow = balanced_flow(
+        white(10, 80), [[0.1]], [[0.5]], [4e3], score_divisor=np.sqrt(13)
+    )
+    assert_allclose(flow.omega.item(), balanced_limit(white(10, 80)).omega, rtol=1e-7)
 
 
 def test_a_balanced_flow_is_drawn():
-    flow = balanced_flow(white(), [[0.1]], [[0.5]], [10.0, 0.0])
+    flow = balanced_flow(white(10, 80), [[0.1]], [[0.5]], [10.0, 0.0])
     (line,) = flow.plot().get_lines()
     assert_allclose(line.get_xdata(), [0, 10])
     assert flow.to_dict()["loss"] == flow.loss.tolist()
@@ -143,10 +135,13 @@ def test_a_balanced_flow_is_drawn():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: balanced_flow(white(), [[-0.1]], [[0.1]], [1]), "must be positive"),
-        (lambda: balanced_flow(white(), [0.1], [[0.1]], [1]), "omega must have"),
-        (lambda: balanced_flow(white(), [[9.0]], [[0.1]], [1]), "start smaller"),
-        (lambda: warm_up(white(), 0.1, [1e3]), "the warm-up ends before"),
+        (
+            lambda: balanced_flow(white(10, 80), [[-0.1]], [[0.1]], [1]),
+            "must be positive",
+        ),
+        (lambda: balanced_flow(white(10, 80), [0.1], [[0.1]], [1]), "omega must have"),
+        (lambda: balanced_flow(white(10, 80), [[9.0]], [[0.1]], [1]), "start smaller"),
+        (lambda: warm_up(white(10, 80), 0.1, [1e3]), "the warm-up ends before"),
         (
             lambda: balanced_limit(Task([1] * 3, context_length=4)),
             "divide teachers by the number of coordinates",

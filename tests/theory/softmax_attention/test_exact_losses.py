@@ -21,17 +21,7 @@ from attndyn.theory.softmax_attention.softmax_moments import (
     score_moments,
     score_moments_and_derivatives,
 )
-
-
-def white(dimension, length, noise=0.1, **settings):
-    """The task of He et al.: x ~ N(0, 1), w ~ N(0, 1/D)."""
-    return Task(
-        [1] * dimension,
-        teacher_covariance=np.eye(dimension) / dimension,
-        noise_variance=noise,
-        context_length=length,
-        **settings,
-    )
+from tests.oracles.white_tasks import white
 
 
 def exponential_covariance(dimension=5, decay=0.7):

@@ -19,16 +19,7 @@ from attndyn.theory.softmax_attention import (
     single_head_minima,
     single_head_optimum,
 )
-
-
-def white(dimension=5, length=40, noise=0.1, **settings):
-    return Task(
-        [1] * dimension,
-        teacher_covariance=np.eye(dimension) / dimension,
-        noise_variance=noise,
-        context_length=length,
-        **settings,
-    )
+from tests.oracles.white_tasks import white
 
 
 def hostile_task():

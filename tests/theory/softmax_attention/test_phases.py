@@ -18,16 +18,7 @@ from attndyn.theory.softmax_attention import (
     tail_law,
     valley_step,
 )
-
-
-def white(dimension, length, noise=0.1):
-    """The task of He et al.: x ~ N(0, 1), w ~ N(0, 1/D)."""
-    return Task(
-        [1] * dimension,
-        teacher_covariance=np.eye(dimension) / dimension,
-        noise_variance=noise,
-        context_length=length,
-    )
+from tests.oracles.white_tasks import white
 
 
 def flow_of_pair(dimension, size, flow_time, metric):

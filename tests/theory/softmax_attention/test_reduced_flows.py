@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from attndyn import Task
 from attndyn.theory.softmax_attention import (
     ReducedFlow,
     approximate_loss,
@@ -12,16 +11,7 @@ from attndyn.theory.softmax_attention import (
     reduced_flow,
 )
 from attndyn.theory.softmax_attention.exact_tables import exact_table
-
-
-def white(dimension, length, noise=0.1):
-    """The task of He et al.: x ~ N(0, 1), w ~ N(0, 1/D)."""
-    return Task(
-        [1] * dimension,
-        teacher_covariance=np.eye(dimension) / dimension,
-        noise_variance=noise,
-        context_length=length,
-    )
+from tests.oracles.white_tasks import white
 
 
 def explicit_steps(gradient_at, start, step, count, rho):

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from attndyn import Task
 from attndyn.theory.softmax_attention import (
     approximate_loss,
     exact_loss,
@@ -15,16 +14,7 @@ from attndyn.theory.softmax_attention import (
     trap_probability,
 )
 from attndyn.theory.softmax_attention.exact_tables import exact_table
-
-
-def white(dimension=5, length=40, noise=0.1):
-    """The task of He et al.: x ~ N(0, 1), w ~ N(0, 1/D)."""
-    return Task(
-        [1] * dimension,
-        teacher_covariance=np.eye(dimension) / dimension,
-        noise_variance=noise,
-        context_length=length,
-    )
+from tests.oracles.white_tasks import white
 
 
 def test_the_trap_is_a_connected_set_of_minima():
