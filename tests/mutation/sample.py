@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .page import Result
 from .sites import Site, all_sites, module, mutated
-from .trial import Cost, attempt, warm
+from .trial import Cost, attempt, to_hold, warm
 
 FILE = Path(__file__).with_name("sample.json")
 ROOT = FILE.parent.parent.parent
@@ -43,33 +43,24 @@ def write(results: Sequence[Result], known: Sequence[Cost]) -> None:
 
 
 def tried(runs: Path) -> list[dict[str, str]]:
-    """What becomes of each mutant of the sample, "gone" where its line has changed, and of each unbroken module."""
+    """What becomes of each mutant of the sample, "gone" where its line has changed, and of an unbroken module."""
     sample = json.loads(FILE.read_text(encoding="utf-8"))
     sites = {site.key: site for site in all_sites(ROOT)}
     found = []
     for each in sample:
         site = sites.get(each["key"])
-        found.append(
-            each
-            | {
-                "how": "gone"
-                if site is None
-                else _how(site.file, each["claim"], runs, site)
-            }
-        )
-    unbroken = {each["claim"]: each["key"].split(" | ")[0] for each in sample}
-    found += [
-        {"key": "", "claim": claim, "how": _how(file, claim, runs)}
-        for claim, file in unbroken.items()
-    ]
-    return found
+        how = "gone" if site is None else _how(site.file, [each["claim"]], runs, site)
+        found.append(each | {"how": how})
+    claims = to_hold(sorted({each["claim"] for each in sample}))
+    unbroken = _how(sample[0]["key"].split(" | ")[0], claims, runs)
+    return [*found, {"key": "", "claim": " ".join(claims), "how": unbroken}]
 
 
-def _how(name: str, claim: str, runs: Path, site: Site | None = None) -> str:
+def _how(name: str, claims: Sequence[str], runs: Path, site: Site | None = None) -> str:
     file = ROOT / name
     text = file.read_text(encoding="utf-8")
     broken = text if site is None else mutated(text, site)
-    costs = [Cost(claim, CHEAP, True, frozenset())]
+    costs = [Cost(claim, CHEAP, True, frozenset()) for claim in claims]
     return attempt(module(name), file, broken, costs, runs).how
 
 

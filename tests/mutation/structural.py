@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .sites import module
-from .trial import Cost, attempt, warm
+from .trial import Cost, attempt, to_hold, warm
 
 FILE = Path(__file__).with_name("structural.toml")
 ROOT = FILE.parent.parent.parent
@@ -54,7 +54,7 @@ def read(file: Path = FILE) -> list[Structural]:
 
 
 def tried(runs: Path) -> list[dict[str, str]]:
-    """What becomes of each mutation, and of all their claims together over the unbroken package."""
+    """What becomes of each mutation, and of their claims over the unbroken package."""
     found = []
     for mutant in read():
         costs = [Cost(mutant.claim, SECONDS, True, frozenset())]
@@ -62,7 +62,7 @@ def tried(runs: Path) -> list[dict[str, str]]:
             module(mutant.file), ROOT / mutant.file, mutant.mutated(), costs, runs
         )
         found.append(asdict(mutant) | {"how": outcome.how})
-    claims = sorted({mutant.claim for mutant in read()})
+    claims = to_hold(sorted({mutant.claim for mutant in read()}))
     unbroken, file = (
         (ROOT / "theory" / "linear_attention" / "merged.py"),
         "theory/linear_attention/merged.py",

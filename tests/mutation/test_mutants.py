@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,12 @@ def mutation():
         sys.path.remove(str(ROOT))
     tools = (justified, page, sample, sites, structural, trial)
     return {tool.__name__.rpartition(".")[2]: tool for tool in tools}
+
+
+@pytest.fixture(scope="module")
+def all_sites(mutation):
+    """Where formulas can be broken."""
+    return mutation["sites"].all_sites(ROOT)
 
 
 FORMULA = '''
@@ -66,18 +73,17 @@ def test_a_mutant_differs_from_the_module_at_exactly_its_node(mutation):
         assert sum(a != b for a, b in zip(old, new, strict=True)) == 1, site.key
 
 
-def test_no_two_mutations_have_one_key(mutation):
-    found = mutation["sites"].all_sites(ROOT)
-    assert len({site.key for site in found}) == len(found) > 1000
+def test_no_two_mutations_have_one_key(all_sites):
+    assert len({site.key for site in all_sites}) == len(all_sites) > 1000
     # Modules of the symbolic engine that read, write and decide.
-    of_symbols = {site.file for site in found if "symbolic" in site.file}
+    of_symbols = {site.file for site in all_sites if "symbolic" in site.file}
     assert not any("latex" in file or "exact" in file for file in of_symbols)
 
 
-def test_reasons_are_of_a_known_kind_and_stand_at_lines_that_exist(mutation):
-    found, reasons = mutation["sites"].all_sites(ROOT), mutation["justified"].read()
+def test_reasons_are_of_a_known_kind_and_stand_at_lines_that_exist(mutation, all_sites):
+    reasons = mutation["justified"].read()
     assert reasons
-    assert mutation["justified"].unneeded(found, reasons) == []
+    assert mutation["justified"].unneeded(all_sites, reasons) == []
 
 
 def test_a_reason_must_say_why(mutation, tmp_path):
@@ -87,6 +93,19 @@ def test_a_reason_must_say_why(mutation, tmp_path):
     )
     with pytest.raises(ValueError, match="says why"):
         mutation["justified"].read(file)
+
+
+def test_modules_with_machine_code_are_told_by_their_text(mutation):
+    """Theirs is compiled into a folder of its own."""
+    holds = mutation["trial"].holds_compiled_functions
+    files = (ROOT / "theory").rglob("*.py")
+    found = {file.stem for file in files if holds(file.read_text(encoding="utf-8"))}
+    users = {
+        file.stem
+        for file in (ROOT / "theory").rglob("*.py")
+        if re.search(r"\bcompile_function\b", file.read_text(encoding="utf-8"))
+    }
+    assert found == users > {"drop_flow", "escape_flow"}
 
 
 def test_a_survivor_without_a_reason_is_listed(mutation):

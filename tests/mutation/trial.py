@@ -14,8 +14,9 @@ import traceback
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 PATIENCE = 10.0
 """Seconds that a claim may take beyond five times what it takes unbroken."""
@@ -114,6 +115,7 @@ def remembered(function: Callable[..., Any], folder: Path) -> Callable[..., Any]
 
 def costs(claims: Iterable[str], runs: Path) -> Iterator[Cost]:
     """Each claim checked on the theory as it is, with the functions of theory that it reaches."""
+    stated()  # before the processes
     for name in claims:
         lines = list(_forked(lambda name=name: _measured(name, runs), [600.0]))
         if lines and "seconds" in lines[0]:
@@ -135,7 +137,7 @@ def _measured(name: str, runs: Path) -> Iterator[Mapping[str, Any]]:
                 f"theory/{code.co_filename.rpartition('/theory/')[2]}:{code.co_qualname}"
             )
 
-    check, claims, context = _imported(runs)
+    check, claims, context = _imported(runs, [name])
     sys.setprofile(see)
     begin = time.perf_counter()
     verdict = check(claims[name], context)
@@ -177,6 +179,7 @@ def attempt(
     module: str, file: Path, text: str, costs: Sequence[Cost], runs: Path
 ) -> Outcome:
     """Check claims in this order with `module` replaced by `text`, until one is not as expected."""
+    stated()  # before the process that has the broken module
     limits = [PATIENCE, *(PATIENCE + 5 * cost.seconds for cost in costs)]
     names = [cost.claim for cost in costs]
     done = 0
@@ -204,10 +207,10 @@ def holds_compiled_functions(text: str) -> bool:
     Numba keeps such code by the file and the bytecode of a function alone, not by its constants nor by what it
     calls: a mutant would be given the code of the unbroken module, and leave its own for the package to run.
 
-    >>> holds_compiled_functions("@compiled\ndef f(x): return x + 1"), holds_compiled_functions("x = 1")
+    >>> holds_compiled_functions("@compile_function\ndef f(x): return x + 1"), holds_compiled_functions("x = 1")
     (True, False)
     """
-    return "@compiled" in text
+    return "@compile_function" in text
 
 
 def _checked(
@@ -225,7 +228,7 @@ def _checked(
         numba.config.CACHE_DIR = machine_code
     sys.meta_path.insert(0, Broken(module, file, text))
     try:
-        check, claims, context = _imported(runs)
+        check, claims, context = _imported(runs, names)
     except Exception as error:
         yield {"how": "import", "error": repr(error)}
         return
@@ -240,16 +243,50 @@ def _checked(
         yield {"how": how, "claims": 1}
 
 
-def _imported(runs: Path) -> tuple[Any, Mapping[str, Any], Any]:
-    from attndyn.compare.claims import all_claims
+def _imported(runs: Path, names: Sequence[str]) -> tuple[Any, Mapping[str, Any], Any]:
+    """What checks claims, and these claims: a process imports only their sections anew, or all without a name."""
     from attndyn.compare.evidence.checking import check_claim
     from attndyn.compare.evidence.claim import RunContext
 
-    return (
-        check_claim,
-        {claim.id: claim for claim in all_claims()},
-        RunContext(folder=runs, seed=0),
-    )
+    modules = {stated()[name].module for name in names}
+    modules = modules or {claim.module for claim in stated().values()}
+    sections = [importlib.import_module(module) for module in sorted(modules)]
+    claims = {claim.id: claim for section in sections for claim in section.CLAIMS}
+    return check_claim, claims, RunContext(folder=runs, seed=0)
+
+
+class Stated(NamedTuple):
+    """Where a claim stands, and its tier."""
+
+    module: str
+    tier: str
+
+
+@cache
+def stated() -> Mapping[str, Stated]:
+    """All claims by their ids, as a process of its own reads them in the unbroken package."""
+
+    def read() -> Iterator[Mapping[str, tuple[str, str]]]:
+        from attndyn.compare.claims import sections
+
+        yield {
+            claim.id: (section.__name__, claim.tier)
+            for section in sections()
+            for claim in section.CLAIMS
+        }
+
+    (found,) = _forked(read, [600.0])
+    return {name: Stated(*each) for name, each in found.items()}
+
+
+def to_hold(names: Iterable[str]) -> list[str]:
+    """Which of these claims to check over the unbroken package: one, and all that no other test checks there.
+
+    The tests of claims check all fast ones; that one holds here too shows that these processes break nothing.
+    """
+    ordered = sorted(names, key=lambda name: stated()[name].tier == "fast")
+    slower = sum(stated()[name].tier != "fast" for name in ordered)
+    return ordered[: slower + 1]
 
 
 def _forked(
