@@ -96,12 +96,21 @@ CALLS = {
 }
 
 
-# One process for each encoding, which loads the package once and forks for each call: as if each had its own.
+# One process for each encoding, which loads what the calls load and forks for each: as if each had its own.
 FORKS = """
-import os, sys
-from attndyn.cli import main
+import os, pkgutil, sys
+from contextlib import suppress
+from importlib import import_module
+import attndyn.cli
 from attndyn.compare.claims import all_claims
-import sympy
+
+all_claims()
+for found in pkgutil.walk_packages(attndyn.cli.__path__, "attndyn.cli."):
+    import_module(found.name)
+for name in "jinja2", "numba", "rich.table", "scipy.integrate", "sympy", "typer.rich_utils":
+    import_module(name)
+with suppress(ImportError):
+    import typer._adapters  # with pydantic, where that is installed
 
 for call in open("calls", "rb").read().split(b"\\0\\0"):
     name, *arguments = map(os.fsdecode, call.split(b"\\0"))  # as Python reads the command line
@@ -110,7 +119,10 @@ for call in open("calls", "rb").read().split(b"\\0\\0"):
         for kind, number in (("out", 1), ("err", 2)):
             file = os.open(f"{name}.{kind}", os.O_WRONLY | os.O_CREAT)
             os.dup2(file, number)
-        sys.exit(main(arguments))
+        status = attndyn.cli.main(arguments)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)  # what is loaded need not be taken down
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     open(f"{name}.status", "w").write(str(status))
 """
