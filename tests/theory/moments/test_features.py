@@ -197,7 +197,7 @@ SAMPLED = {
     "fixed teacher, random labels": (random_task(5, 3, 0.0, 3), "tokens", True),
     "mixture, random labels": (random_task(6, 4, 0.5, 3), "context", True),
 }
-BATCHES, BATCH = 150, 4000
+BATCHES, BATCH = 75, 4000
 
 
 class Sampled:
