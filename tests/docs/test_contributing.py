@@ -29,7 +29,8 @@ def modules() -> dict[str, str]:
 def folder(tmp_path_factory) -> Path:
     """A folder with a copy of the package, as `attndyn`, in which the wing has been added."""
     package = tmp_path_factory.mktemp("wing") / "attndyn"
-    unwanted = shutil.ignore_patterns("__pycache__", "images")
+    # With what is compiled already, which is valid where a copy keeps the times of its files.
+    unwanted = shutil.ignore_patterns("images")
     for name in COPIED:
         shutil.copytree(ROOT / name, package / name, ignore=unwanted)
     for file in [*ROOT.glob("*.py"), ROOT / "setup.cfg", ROOT / "pyproject.toml"]:
