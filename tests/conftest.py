@@ -85,11 +85,11 @@ ENDS = (
 )
 
 
-@pytest.fixture(params=ENDS, ids=lambda ending: ending.message)
+@pytest.fixture(params=[each.message for each in ENDS])
 def ending(request: pytest.FixtureRequest, signals_by_default: None) -> Ending:
     """Each way in which a command is asked to end, by a signal that processes of a test do not ignore."""
-    each: Ending = request.param
-    return each
+    (found,) = (each for each in ENDS if each.message == request.param)
+    return found
 
 
 @pytest.fixture(scope="session")

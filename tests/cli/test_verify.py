@@ -96,7 +96,13 @@ def timeless(ledger):
     return [replace(verdict, seconds=0.0) for verdict in ledger.verdicts]
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+# Every signal raises what Ctrl-C raises: one shows what a process without workers keeps.
+@pytest.mark.parametrize(
+    ("workers", "ending"),
+    [("1", "interrupted")]
+    + [("2", message) for message in ("interrupted", "terminated", "hung up")],
+    indirect=["ending"],
+)
 def test_a_signal_keeps_what_is_finished(
     slow, tmp_path, capsys, wait_for, hang, workers, ending
 ):

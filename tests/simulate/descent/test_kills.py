@@ -108,7 +108,7 @@ def test_a_run_that_is_killed_at_any_moment_ends_on_the_same_bits(tmp_path, kind
 
 def test_sigterm_ends_a_run_with_its_checkpoint_and_one_line(tmp_path):
     path = tmp_path / "run.npz"
-    with process("momentum", path, 10**6, stderr=subprocess.PIPE) as running:
+    with process("momentum", path, 10**5, stderr=subprocess.PIPE) as running:
         while not path.exists():
             time.sleep(0.01)
         running.send_signal(signal.SIGTERM)

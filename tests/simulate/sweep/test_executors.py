@@ -193,8 +193,16 @@ def test_a_killed_driver_takes_its_workers_along_and_resuming_goes_on(
     assert files(out) == undisturbed
 
 
+# Every signal raises what Ctrl-C raises, so that not each is sent both ways.
 @pytest.mark.parametrize(
-    "group", [True, False], ids=["to the group", "to the driver alone"]
+    ("ending", "group"),
+    [
+        pytest.param("interrupted", True, id="Ctrl-C to the group"),
+        pytest.param("interrupted", False, id="Ctrl-C to the driver alone"),
+        pytest.param("terminated", False, id="SIGTERM to the driver alone"),
+        pytest.param("hung up", True, id="SIGHUP to the group"),
+    ],
+    indirect=["ending"],
 )
 def test_an_interruption_ends_at_once_with_one_line(
     tmp_path, begun, undisturbed, hang, ending, group, without_progress
