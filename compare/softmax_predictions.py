@@ -177,7 +177,9 @@ class SoftmaxPrediction(Displayed):
         if self.optimum is not None:
             rows["best ω"] = array_summary(self.optimum.omega)
             rows["best μ"] = array_summary(self.optimum.mu)
-            rows[f"least {self.setting.loss} loss"] = f"{self.optimum.loss:.9g}"
+            rows |= self.optimum.merged_rows()
+            kind = "least" if self.optimum.attained else "infimum of the"
+            rows[f"{kind} {self.setting.loss} loss"] = f"{self.optimum.loss:.9g}"
         for name in _BOUNDS:
             if getattr(self, name) is not None:
                 rows[_IN_WORDS[name]] = f"{getattr(self, name):.9g}"
@@ -186,8 +188,10 @@ class SoftmaxPrediction(Displayed):
             rows["growth, common mode"] = f"{self.growth.common:.6g}"
         if self.flow is not None:
             rows |= _end_of(self.flow)
-        rows |= {f"note {k}": note for k, note in enumerate(self.notes, start=1)}
-        return Summary("Prediction for softmax heads", rows)
+        notes = self.notes
+        if self.optimum is not None and self.optimum.note:
+            notes = (*notes, self.optimum.note)
+        return Summary("Prediction for softmax heads", rows, notes=notes)
 
 
 def _end_of(flow: ReducedFlow) -> Mapping[str, str]:

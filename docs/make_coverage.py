@@ -54,7 +54,7 @@ def table(part: str, results: tuple[Result, ...]) -> str:
         ]
         figures = [f"`{name}`" for name in result.figures]
         lines.append(
-            f"| {result.title} | {', '.join(claims) or '**none**'} | {', '.join(figures)} |"
+            f"| {result.title} | {', '.join(claims) or '**none**'} | {', '.join(figures) or 'none'} |"
         )
     return "\n".join([*lines, ""])
 

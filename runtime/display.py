@@ -4,6 +4,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
+from textwrap import fill
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,14 +18,18 @@ MAX_ROWS = 22
 
 @dataclass(frozen=True)
 class Summary:
-    """What a result says of itself: a title, rows of label and text, and formulas (label → LaTeX)."""
+    """What a result says of itself: a title, rows of label and text, formulas (label → LaTeX), and notes.
+
+    A note is a sentence that a reader must not miss: it is shown whole, on as many lines as it needs.
+    """
 
     title: str
     rows: Mapping[str, object] = field(default_factory=dict)
     formulas: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def as_text(self) -> str:
-        """The summary for a terminal: at most one screen.
+        """The summary for a terminal: at most one screen, and the notes below it.
 
         >>> print(Summary("Run", {"steps": 100, "loss": "2.0 → 0.3"}).as_text())
         Run
@@ -40,7 +45,8 @@ class Summary:
         if len(lines) > MAX_ROWS:
             hidden = len(lines) - (MAX_ROWS - 1)
             lines = [*lines[: MAX_ROWS - 1], f"  … and {hidden} more"]
-        return "\n".join(_cut(line) for line in [self.title, *lines])
+        table = [_cut(line) for line in [self.title, *lines]]
+        return "\n".join([*table, *(_wrapped(note) for note in self.notes)])
 
     def as_html(self) -> str:
         """The summary for a notebook: a table, with formulas typeset in MathML."""
@@ -54,7 +60,8 @@ class Summary:
             f"<td style='text-align:left'>{cell}</td></tr>"
             for label, cell in cells.items()
         )
-        return f"<table><caption>{escape(self.title)}</caption>{rows}</table>"
+        notes = "".join(f"<p>Note: {escape(note)}</p>" for note in self.notes)
+        return f"<table><caption>{escape(self.title)}</caption>{rows}</table>{notes}"
 
 
 class Displayed:
@@ -103,3 +110,13 @@ def _cut(line: str) -> str:
     if len(line) <= LINE_LENGTH:
         return line
     return line[: LINE_LENGTH - 1] + "…"
+
+
+def _wrapped(note: str) -> str:
+    """A note on lines that fit."""
+    return fill(
+        " ".join(note.split()),
+        width=LINE_LENGTH,
+        initial_indent="  note: ",
+        subsequent_indent="        ",
+    )

@@ -20,7 +20,15 @@ from .heads_of_family import (
     head_scalars,
 )
 from .length_generalisation import linear_losses_at_lengths, losses_at_lengths
-from .losses_of_heads import ExactLoss, HeadGradient, HeadLoss, HeadOptimum
+from .losses_of_heads import (
+    ApproximateLoss,
+    ExactLoss,
+    HeadGradient,
+    HeadLoss,
+    HeadOptimum,
+    MergedHeads,
+    SeparateHeads,
+)
 from .optima import (
     LeadingOptimum,
     best_values,
@@ -69,6 +77,7 @@ from .trap import (
 )
 
 __all__ = [
+    "ApproximateLoss",
     "BalancedFlow",
     "ExactLoss",
     "GrowthRates",
@@ -78,8 +87,10 @@ __all__ = [
     "HeadPhases",
     "HeadScalars",
     "LeadingOptimum",
+    "MergedHeads",
     "Preconditioner",
     "ReducedFlow",
+    "SeparateHeads",
     "SeveralTasksLoss",
     "SeveralTasksOptimum",
     "TrapProbability",

@@ -54,7 +54,7 @@ _MOST_NODES = 200
 _FEWER_NODES = 4
 # What the grids of x and u are made for at each node, relative to the label's variance, and what they were seen to be
 # off by: that much at contexts of one token.
-_GRID_ERROR = 1e-12
+GRID_ERROR = 1e-12
 _REPORTED_GRID_ERROR = 6e-12
 # With a coarser grid the substitutions are not worth their name.
 _LARGEST_NODE_ERROR = 1e-4
@@ -128,7 +128,7 @@ def value_averages(
     query_token: bool = False,
     matrix: ArrayLike | None = None,
     nodes: int = 28,
-    error: float = _GRID_ERROR,
+    error: float = GRID_ERROR,
     gradient: bool = False,
 ) -> "ValueAverages":
     """The exact loss as a function of μ at the `omega` (H,): a quadratic form, of which best μ and losses follow.
@@ -172,7 +172,7 @@ def _loss_at_point(
     counts = _tried_nodes(heads, ω) if nodes is None else (nodes - _FEWER_NODES, nodes)
     # Errors of the averages count (Σ|μ|)² times.
     size_of_μ = max(1.0, float(np.sum(np.abs(μ))) ** 2)
-    tolerance = _GRID_ERROR / size_of_μ
+    tolerance = GRID_ERROR / size_of_μ
     enough = _ENOUGH_WITH_QUERY if heads.query_token else _ENOUGH
     coarser = _averages(heads, ω, counts[0], tolerance).loss(heads.zero_loss, μ)
     for count in counts[1:]:

@@ -14,10 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.polynomial import chebyshev
+from numpy.typing import ArrayLike
 
 from ...runtime.arrays import FloatArray
 from ...task import Task
-from .exact_losses import value_averages
+from .exact_losses import GRID_ERROR, value_averages
 from .losses_of_heads import HeadGradient
 from .softmax_tasks import SoftmaxTask, softmax_task
 
@@ -32,6 +33,9 @@ _NODES = (10, 13, 17, 22, 28, 36, 46, 60)
 _SINGULAR_DEVIATION = 1.6
 # e^{−18} = 1.5e-8 is what a series is made for, by the distance of the singularities; it was seen to be better by 10⁴.
 _SERIES_EXPONENT, _MORE_TERMS = 18.0, 4
+# Of the exponent of an error, for which a series is made that meets it: measured, D = 1 … 20 and N = 5 … 160. The
+# weight of the query's own token turns from 0 to 1 within the range of ω.
+_SERIES_SHARE, _SERIES_SHARE_WITH_QUERY = 0.9, 1.1
 _LONGER = 1.3
 _MOST_TERMS = 90
 # Terms at the end of a series whose size is that of its error.
@@ -149,14 +153,10 @@ def exact_table(
     """
     heads = softmax_task(task, None, query_token)
     nodes = _enough_nodes(task, heads, bound) + 8 * refined
-    rule = heads.queries.rule(nodes)
-    δ = _SINGULAR_DEVIATION / float(np.max(rule.deviations))
-    a = math.asinh(bound / δ)
-    # A strip of half width π/(2a) around −1 … 1 holds an ellipse whose semi-axes add up to e^{arsinh(π/2a)}.
-    terms = math.ceil(_SERIES_EXPONENT / math.asinh(math.pi / (2 * a)))
-    terms += _MORE_TERMS + 8 * refined
+    substitution = (bound, _singular_distance(heads, nodes))
+    terms = _terms(substitution, _SERIES_EXPONENT) + _MORE_TERMS + 8 * refined
     while terms <= _MOST_TERMS:
-        table = _table_of(task, heads, (bound, δ), (nodes, terms))
+        table = _table_of(task, heads, substitution, (nodes, terms))
         last = np.max(np.abs(table.products[-_LAST_TERMS:]), initial=0.0)
         last = max(last, np.max(np.abs(table.signal[-_LAST_TERMS:])))
         if last <= _SERIES_ERROR * heads.label_variance:
@@ -182,18 +182,68 @@ def _enough_nodes(task: Task, heads: SoftmaxTask, bound: float) -> int:
     return _NODES[-1]
 
 
+def table_within(
+    task: Task,
+    bound: float,
+    error: float,
+    *,
+    nodes: int,
+    query_token: bool = False,
+    matrix: ArrayLike | None = None,
+) -> ExactTable:
+    """A table for |ω| ≤ `bound` of an accuracy that is asked for: so many nodes over the query, grids for this error.
+
+    Series and grids are made for about `error`, relative to the label's variance. `matrix` is A of the heads.
+    """
+    heads = softmax_task(task, matrix, query_token)
+    substitution = (bound, _singular_distance(heads, nodes))
+    share = _SERIES_SHARE_WITH_QUERY if query_token else _SERIES_SHARE
+    terms = _terms(substitution, -share * math.log(error))
+    return _table_of(task, heads, substitution, (nodes, terms), _Grids(matrix, error))
+
+
+class _Grids(NamedTuple):
+    """The matrix A of the heads, and what the grids over tokens may be off by."""
+
+    matrix: ArrayLike | None = None
+    error: float = GRID_ERROR
+
+
+def _singular_distance(heads: SoftmaxTask, nodes: int) -> float:
+    """δ, the distance from ω = 0 at which the functions are singular."""
+    rule = heads.queries.rule(nodes)
+    return _SINGULAR_DEVIATION / float(np.max(rule.deviations))
+
+
+def _terms(substitution: tuple[float, float], exponent: float) -> int:
+    """The number of terms of a series that is off by e^{−exponent}, for R and δ."""
+    bound, δ = substitution
+    a = math.asinh(bound / δ)
+    # A strip of half width π/(2a) around −1 … 1 holds an ellipse whose semi-axes add up to e^{arsinh(π/2a)}.
+    return math.ceil(exponent / math.asinh(math.pi / (2 * a)))
+
+
 def _table_of(
     task: Task,
     heads: SoftmaxTask,
     substitution: tuple[float, float],
     sizes: tuple[int, int],
+    grids: _Grids | None = None,
 ) -> ExactTable:
     """The table with so many nodes over the query and terms, for R and δ."""
     bound, δ = substitution
     nodes, terms = sizes
+    grids = grids or _Grids()
     z = chebyshev.chebpts1(terms)
     ω = δ * np.sinh(math.asinh(bound / δ) * z)
-    averages = value_averages(task, ω, query_token=heads.query_token, nodes=nodes)
+    averages = value_averages(
+        task,
+        ω,
+        query_token=heads.query_token,
+        matrix=grids.matrix,
+        nodes=nodes,
+        error=grids.error,
+    )
     # c_i = (2 − [i = 0])/n Σ_j f(z_j) T_i(z_j)
     transform = chebyshev.chebvander(z, terms - 1).T * 2 / terms
     transform[0] /= 2

@@ -60,10 +60,12 @@ _HE: dict[str, tuple[Result, ...]] = {
                 "softmax.descent_samples",
                 "softmax.descent_flow",
             ),
+            ("softmax_training",),
         ),
         Result(
             "The overshoot of the key-query matrices, which depends on the metric (beyond the paper)",
             ("softmax.overshoot",),
+            ("softmax_phases",),
         ),
     ),
     "The end of training": (
@@ -74,6 +76,7 @@ _HE: dict[str, tuple[Result, ...]] = {
                 "softmax.zero_sum",
                 "softmax.consistently_zero_sum",
             ),
+            ("softmax_training",),
         ),
         Result(
             "The trap of heads of one sign (beyond the paper)",
@@ -117,6 +120,7 @@ _HE: dict[str, tuple[Result, ...]] = {
                 "softmax.beats_one_head",
                 "softmax.beats_one_head_sizes",
             ),
+            ("softmax_training",),
         ),
         Result(
             "But only with values of both signs (beyond the paper)",
@@ -135,6 +139,10 @@ _HE: dict[str, tuple[Result, ...]] = {
                 "softmax.exact_pair",
                 "softmax.leading_optimum",
                 "softmax.trained_heads",
+            ),
+            (
+                "softmax_landscape",
+                "softmax_lengths",
             ),
         ),
         Result(
@@ -157,6 +165,7 @@ _HE: dict[str, tuple[Result, ...]] = {
                 "softmax.total_ratio",
                 "softmax.proportional_ridge",
             ),
+            ("softmax_lengths",),
         ),
         Result(
             "Heads generalise to longer contexts, as linear attention does if it divides by their length",
@@ -165,6 +174,7 @@ _HE: dict[str, tuple[Result, ...]] = {
                 "softmax.longer_contexts",
                 "softmax.infinite_context",
             ),
+            ("softmax_lengths",),
         ),
         Result(
             "On anisotropic inputs heads take a preconditioned step",
@@ -196,35 +206,44 @@ _CHEN: dict[str, tuple[Result, ...]] = {
     "Setting": (
         Result("The published training code", ("softmax_replay.chen_decomposable",)),
         Result(
-            "Balanced flow: a warm-up",
+            "What gradient flow of the four matrices conserves (beyond the paper)",
+            ("softmax.conservation",),
+        ),
+    ),
+    "Dynamics": (
+        Result(
+            "Warm-up: the heads of every task grow in proportion",
             ("softmax_balanced.warm_up",),
             ("balanced_phases",),
         ),
         Result(
-            "Each head takes one task",
+            "Emergence: each head takes one task and loses the others",
             (
                 "softmax_balanced.off_task_scores",
                 "softmax_balanced.off_task_values",
             ),
+            ("balanced_phases",),
         ),
         Result(
             "Convergence to a limit",
             ("softmax_balanced.limit",),
             ("balanced_phases",),
         ),
-        Result(
-            "Optimal up to a constant, and better than one head",
-            ("softmax_balanced.constant", "softmax_balanced.one_head"),
-        ),
-        Result(
-            "What gradient flow of the four matrices conserves (beyond the paper)",
-            ("softmax.conservation",),
-        ),
     ),
     "Optimality": (
         Result(
-            "One head per task is optimal up to a constant, one head for all is worse",
-            ("softmax.factor_proof", "softmax.tasks_disjoint"),
+            "One head per task is optimal up to a constant",
+            (
+                "softmax_balanced.constant",
+                "softmax.factor_proof",
+                "softmax.tasks_disjoint",
+            ),
+            ("balanced_phases", "softmax_superposition"),
+        ),
+        Result(
+            "One head for all tasks is strictly worse",
+            ("softmax_balanced.one_head",),
+            ("softmax_superposition",),
         ),
     ),
 }

@@ -9,10 +9,13 @@ from scipy.optimize import minimize
 
 from attndyn import Task
 from attndyn.teachers import Pool
+from attndyn.theory.predictors import best_debiased_step
 from attndyn.theory.softmax_attention import (
     approximate_loss,
     best_exact_values,
     best_values,
+    exact_loss,
+    exact_optimum,
     exact_slope_at_zero,
     infimum,
     leading_optimum,
@@ -156,6 +159,27 @@ def test_leading_orders_of_another_derivation():
     assert_allclose(leading_optimum(white(5, 160)).gamma, 0.0313, atol=5e-5)
 
 
+@pytest.mark.parametrize(
+    ("dimension", "length", "noise"),
+    [(1, 40, 0.0), (1, 40, 10.0), (2, 60, 0.1), (5, 40, 0.1), (20, 160, 3.0)],
+)
+def test_leading_orders_know_their_error(dimension, length, noise):
+    """They are low, by less than they say: nearest for one dimension without noise."""
+    task = white(dimension, length, noise=noise)
+    leading, exact = leading_optimum(task), exact_optimum(task, 2)
+    gain = best_debiased_step(task).loss - exact.loss
+    for ratio in (exact.omega[0] ** 2 / leading.gamma**2, gain / leading.gain):
+        assert 1 < ratio < 1 + leading.relative_error
+    assert leading.note == ""
+
+
+def test_leading_orders_warn_of_short_contexts():
+    for length in (2, 12, 20):
+        assert "use exact_optimum" in leading_optimum(white(length=length)).note
+    assert leading_optimum(white(length=12)).relative_error == math.inf
+    assert leading_optimum(white(length=10**4)).relative_error < 2e-3
+
+
 def test_leading_order_follows_from_the_slope():
     """A parabola in γ² of this slope and this minimum has half of slope·γ*² as its gain."""
     for task in (white(), white(7, 12, noise=0.6)):
@@ -163,6 +187,56 @@ def test_leading_order_follows_from_the_slope():
         half = -exact_slope_at_zero(task) * optimum.gamma**2 / 2
         N = task.context_lengths[0]
         assert_allclose(optimum.gain, half * N / (N - 1), rtol=1e-12)
+
+
+# ---- how far the approximate loss can be relied on ----
+
+
+def test_the_approximate_loss_knows_its_limit():
+    """Random heads: where it is reliable it is off by no more than it says; beyond, by more."""
+    rng = np.random.default_rng(5)
+    for D, N, noise in ((4, 8, 0.0), (10, 80, 0.1), (20, 30, 1.0)):
+        task = white(D, N, noise=noise)
+        for _ in range(3):
+            ω = rng.uniform(-1, 1, 3) / D**0.5
+            μ = best_values(task, ω).mu * rng.uniform(0.6, 1.2)
+            loss = approximate_loss(task, ω, μ)
+            assert loss.reliable
+            assert loss.note == ""
+            error = abs(float(loss) / float(exact_loss(task, ω, μ, nodes=12)) - 1)
+            assert error < loss.relative_error
+    c = 2.0
+    task = white(20, 160)
+    ω = np.array([c, -c]) / 20**0.5
+    best = best_values(task, ω)
+    loss = approximate_loss(task, ω, best.mu)
+    exact = exact_loss(task, ω, best.mu, nodes=12)
+    # .2533 is more than the .1 that it would be within the limit.
+    assert float(loss) / float(exact) - 1 > 2 * loss.relative_error
+    assert not loss.reliable
+    assert "deviation |omega| sqrt(D) of up to 2, and" in loss.note == best.note
+    assert "use exact_loss" in repr(loss)
+    assert loss.to_dict()["reliable"] is False
+
+
+def test_points_of_the_approximate_loss_are_judged_one_by_one():
+    loss = approximate_loss(white(4, 8), [[0.2, 0.5], [0.9, 0.1]], [[1, 1], [1, 1]])
+    assert loss.reliable.tolist() == [True, False]
+    assert np.asarray(loss).shape == (2,)
+    assert "note" in repr(loss)
+
+
+def test_optima_of_the_approximate_loss_say_so():
+    assert "error is O(1/D), up to about 0.4" in single_head_optimum(white()).note
+    assert "use exact_loss" in two_head_optimum(white(), 0.9).note
+
+
+def test_with_the_query_token_positive_heads_are_refused():
+    task = white()
+    with pytest.raises(ValueError, match=r"omega ≤ 0 alone, not for 0\.1"):
+        approximate_loss(task, [0.1, -0.2], [1.0, 1.0], query_token=True)
+    negative = approximate_loss(task, [-0.4], [-1.5], query_token=True)
+    assert float(negative) == float(approximate_loss(task, [-0.4], [-1.5]))
 
 
 def test_refusals():
