@@ -139,9 +139,16 @@ def test_the_optimum_of_one_head_and_of_none(call):
     assert two["optimum"] is None
     (note,) = two["notes"]
     assert "has no minimum" in note
-    three = json.loads(call("--heads", "3", "--json"))
-    assert three["optimum"] is None
-    assert three["notes"][0].startswith("optimum: ")
+
+
+def test_notes_are_shown_whole(capsys):
+    """Three heads have no optimum on one token: a sentence that is longer than a line."""
+    given = ["--eigenvalues", "1,1", "--context-length", "1", "--heads", "3"]
+    assert main(["predict", "softmax", *given]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "note: optimum: the best heads need contexts of at least 2 tokens" in shown
+    assert "one token has all the weight whatever its score" in shown
+    assert "…" not in shown
 
 
 def test_another_covariance_has_an_exact_loss_alone(capsys):

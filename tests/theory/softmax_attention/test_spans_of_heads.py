@@ -36,7 +36,7 @@ def white():
 
 @cache
 def table(query_token=False):
-    return table_within(white(), 0.6, 1e-12, nodes=18, query_token=query_token)
+    return table_within(white(), 0.6, 1e-10, nodes=13, query_token=query_token)
 
 
 @pytest.mark.parametrize("query_token", [False, True])
