@@ -67,3 +67,25 @@ def test_a_control_that_is_accepted_from_some_seed_shows(script):
     )
     page = script.page([first, Ledger((weaker,), 1, {"numpy": "2"})])
     assert "| 1/2, 2/2 |" in page
+
+
+def test_rows_of_other_claims_stay_as_they_are(script):
+    older = script.page(ledgers("numerical", "numerical"))
+    (row,) = [line for line in older.splitlines() if "`merged.one_drop`" in line]
+    other = Verdict(
+        claim=ClaimRecord("softmax.pair", "title", "source"),
+        level="numerical",
+        evidence=Evidence(True, "gap of a pair", "expected"),
+        variants=VariantOutcomes(rejected=("a",)),
+        seconds=1.0,
+        seed=0,
+    )
+    newer = script.page([Ledger((other,), 0, {"numpy": "2"})], older)
+    assert row in newer.splitlines()
+    assert "| `softmax.pair` | 1 numerical | 1/1 | gap of a pair |" in newer
+    assert "All 3 verdicts are as expected" in newer
+    # A new verdict takes the place of the old row.
+    again = script.page(ledgers("numerical"), newer)
+    assert "| `merged.one_drop` | 1 numerical | 2/2 | gap of seed 0 |" in again
+    assert "All 2 verdicts are as expected" in again
+    assert again.index("merged.one_drop") < again.index("softmax.pair")

@@ -11,6 +11,7 @@ _HE: dict[str, tuple[Result, ...]] = {
         Result(
             "Diagonal, homogeneous, last-entry-only and zero-sum patterns emerge from random weights",
             ("softmax.patterns_emerge", "softmax.patterns_emerge_larger"),
+            ("softmax_published_training",),
         ),
         Result(
             "The published training code",

@@ -67,7 +67,9 @@ SMALLER = {
     "context_lengths.SINGLE_HEAD": (80, 160),
     "context_lengths.TRAINED_LENGTH": 80,
     "training.HEADS": (2,),
-    "trap_maps.STARTS": np.linspace(-0.01, 0.01, 6),
+    "published_training.HEADS": (2,),
+    "trap_maps.SIZES_OF_LARGER": np.array([0.005, 0.01]),
+    "trap_maps.HALVINGS": 3,
     "trap_maps.RANDOM_STARTS": 50,
 }
 """Settings of figures of softmax heads at which exact losses take a second: long contexts, few heads."""

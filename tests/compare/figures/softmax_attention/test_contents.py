@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from attndyn.compare.claims.softmax_attention import trained_tasks
 from attndyn.compare.evidence.claim import RunContext
 from attndyn.compare.figures import all_figures
+from attndyn.compare.figures.softmax_attention import published_training, trap_maps
 from attndyn.compare.figures.softmax_attention.balanced_flow import emergence_time
 from attndyn.compare.figures.softmax_attention.loss_landscapes import (
     OMEGA,
@@ -51,10 +53,45 @@ def test_the_balanced_flow_emerges_when_its_warm_up_ends(drawn):
     assert losses[-1] == pytest.approx(0.372073, abs=1e-5)
 
 
-def test_three_heads_reach_the_infimum_of_two_tasks(drawn):
+def test_the_loads_are_those_of_trained_heads(drawn, monkeypatch):
+    steps = {"TOKEN_STEPS": 20, "BATCH": 16}
+    for name, value in steps.items():
+        monkeypatch.setattr(trained_tasks, name, value)
     axes = drawn("softmax_superposition").get_axes()
-    losses = axes[-1].get_lines()[0].get_ydata()
-    assert losses == pytest.approx([0.366036, 0.219450, 0.183969, 0.183969], abs=1e-5)
+    trained, least = [line.get_ydata() for line in axes[-1].get_lines()[:2]]
+    # Three heads reach the infimum of the approximate loss; these have hardly been trained.
+    assert least == pytest.approx([0.366036, 0.219450, 0.183969, 0.183969], abs=1e-5)
+    assert np.all(np.abs(trained - 1.1) < 0.5)
+    run = trained_tasks.experiments(2, 1, 0)[0].run()
+    ω, μ = trained_tasks.trained_heads(run)
     shown = [float(text.get_text()) for text in axes[1].texts]
-    # Two heads share both tasks alike, and each row adds up to the step of its task.
-    assert shown == pytest.approx([0.44] * 4, abs=0.011)
+    # Task t: Σ_d μ_ht ω_hd/4 over its four coordinates.
+    first, second = μ[:, 0] * ω[:, :4].mean(axis=1), μ[:, 1] * ω[:, 2:].mean(axis=1)
+    assert shown == pytest.approx([*first, *second], abs=0.0051)
+
+
+def test_the_map_of_the_trap_parts_starts_of_one_sign():
+    ratio = trap_maps._parting_ratio(0.01)
+    assert 0.3 < ratio < 0.45
+    for share, is_trapped in ((0.9, False), (1.1, True)):
+        start = np.array([0.01, share * ratio * 0.01])
+        assert trap_maps._ends_trapped(start) is is_trapped
+
+
+def test_published_training_is_shown_over_its_steps(drawn, monkeypatch):
+    settings = {"STEPS": 100, "BATCH": 16, "HEADS": (2,), "RECORD": 50}
+    for name, value in settings.items():
+        monkeypatch.setattr(published_training, name, value)
+    loss_ax, ω_ax, μ_ax = drawn("softmax_published_training").get_axes()
+    curve, *levels = loss_ax.get_lines()
+    assert curve.get_xdata() == pytest.approx([25, 75])
+    values = [line.get_ydata()[0] for line in levels]
+    assert values == pytest.approx([0.403963, 0.242824], abs=1e-6)
+    run = published_training.experiment(2, 0).run()
+    assert curve.get_ydata()[0] == pytest.approx(np.mean(run.loss[:50]))
+    a, B = published_training.model(2).heads(run.final)
+    ω = np.einsum("hdd->h", B[:, :5]) / 5 / np.sqrt(6)
+    assert [line.get_ydata()[-1] for line in ω_ax.get_lines()] == pytest.approx(ω)
+    assert [line.get_ydata()[-1] for line in μ_ax.get_lines()] == pytest.approx(
+        a[:, -1]
+    )
