@@ -4,6 +4,8 @@ Every course has wrong variants that the same check refutes. D is a symbol, or a
 derived from the definition. Source: Zhang et al. 2025 (arXiv 2501.16265).
 """
 
+from functools import cache
+
 import pytest
 import sympy as sp
 
@@ -105,6 +107,7 @@ def test_balanced_course():
         assert names_of_true(WRONG_BALANCED, check) == []
 
 
+@cache
 def white_equations(dimension):
     """The derived flow of one merged head with value v and U = u 1/√D, for Λ = λ1."""
     task = SymbolicTask(λ * sp.eye(dimension), sp.eye(dimension), sp.Integer(0), (N,))

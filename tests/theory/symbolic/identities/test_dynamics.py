@@ -4,6 +4,7 @@ Each has wrong variants that the same check refutes. Source: Zhang et al. 2025 (
 """
 
 import itertools
+from functools import cache
 
 import numpy as np
 import pytest
@@ -46,6 +47,7 @@ def moves(quantity, loss):
     )
 
 
+@cache
 def restricted(model, task):
     """The derived loss and flow, and the symbols v_h, and U_h or (K_h, Q_h) of shape (R, D), of its block."""
     loss = population_loss(task, model, "restricted")

@@ -3,6 +3,8 @@
 Each has wrong variants that the same check refutes. Source: Zhang et al. 2025 (arXiv 2501.16265).
 """
 
+from functools import cache
+
 import pytest
 import sympy as sp
 
@@ -38,6 +40,7 @@ WRONG_EIGENVALUES = {
 }
 
 
+@cache
 def derived(model, dimension, **kind):
     """The task, the flow on the restricted block, v_h, and K_h and Q_h of shape (R, D)."""
     task, weights = symbolic_task(dimension, **kind), weight_symbols(model, dimension)
