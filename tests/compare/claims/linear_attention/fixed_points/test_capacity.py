@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from attndyn import Separate
+from attndyn.compare.claims.linear_attention.fixed_points import capacity
 from attndyn.compare.claims.linear_attention.fixed_points.capacity import (
     ALL,
     LARGEST,
@@ -43,7 +44,9 @@ def test_variants_count_their_subsets():
     assert counts(LARGEST) == [3, 3, 3]
 
 
-def test_a_search_ends_at_maps_without_force_on_their_heads():
+def test_a_search_ends_at_maps_without_force_on_their_heads(monkeypatch):
+    # Enough searches for one head; the claim makes a hundred, for two heads and rank two as well.
+    monkeypatch.setattr(capacity, "SEARCHES", 40)
     moments = population(_task(5), Separate(1))
     found = _search(Separate(1), 5)
     assert len(found) == 4
