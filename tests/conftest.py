@@ -3,6 +3,7 @@
 It also measures which tests are slow, in processor time, which other work on the machine changes least.
 """
 
+import gc
 import os
 import signal
 import time
@@ -18,6 +19,19 @@ HANG = 600
 SLOW = 10.0
 """Seconds of processor time, a test's own and that of its processes, from which on it carries the mark `slow`."""
 BEGIN = pytest.StashKey[float]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Iterator[object]:
+    """Cycles of objects are not looked for while tests are collected, nor later in what stays to the end."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        # Symbolic tests make many small objects, few of them in cycles: one search for 50,000 new ones is enough.
+        gc.set_threshold(50_000, 10, 10)
+        gc.enable()
 
 
 def _processor_seconds() -> float:
