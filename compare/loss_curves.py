@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 from ..runtime.arrays import FloatArray
 from ..runtime.files import AnyPath, array_headers, as_path
 from ..theory import TimeCourse
-from ..theory.softmax_attention import ReducedFlow
+from ..theory.softmax_attention import BalancedFlow, ReducedFlow
 
 
 @runtime_checkable
@@ -30,15 +30,16 @@ class LossCurve(Protocol):
         """Write the curve to an npz file."""
 
 
-# An array that the files of one kind of curve alone have, and what reads them.
+# An array that the files of one kind of curve have, and those before it have not, and what reads them.
 _KINDS: dict[str, Callable[[AnyPath], LossCurve]] = {
     "amplitudes": TimeCourse.load,
-    "omega": ReducedFlow.load,
+    "kind": ReducedFlow.load,
+    "omega": BalancedFlow.load,
 }
 
 
 def load_curve(path: AnyPath) -> LossCurve:
-    """The `TimeCourse` or `ReducedFlow` of a file that its `save` wrote; ValueError for another file, OSError for none.
+    """The `TimeCourse`, `ReducedFlow` or `BalancedFlow` of a file; ValueError for other files, OSError for none.
 
     >>> from tempfile import TemporaryDirectory
     >>> from attndyn import Merged, Task
@@ -53,5 +54,5 @@ def load_curve(path: AnyPath) -> LossCurve:
         if array in names:
             return load(path)
     raise ValueError(
-        f"{as_path(path)} is no predicted curve: pass a file that TimeCourse.save or ReducedFlow.save wrote"
+        f"{as_path(path)} is no predicted curve: pass a file that save of TimeCourse, ReducedFlow or BalancedFlow wrote"
     )

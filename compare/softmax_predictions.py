@@ -184,8 +184,8 @@ class SoftmaxPrediction(Displayed):
             if getattr(self, name) is not None:
                 rows[_IN_WORDS[name]] = f"{getattr(self, name):.9g}"
         if self.growth is not None:
-            rows["growth, Σμ = 0"] = f"{self.growth.zero_sum:.6g}"
-            rows["growth, common mode"] = f"{self.growth.common:.6g}"
+            rows["growth from 0, Σμ = 0"] = f"{self.growth.zero_sum:.6g}"
+            rows["growth from 0, common mode"] = f"{self.growth.common:.6g}"
         if self.flow is not None:
             rows |= _end_of(self.flow)
         notes = self.notes
@@ -203,8 +203,7 @@ def _end_of(flow: ReducedFlow) -> Mapping[str, str]:
         "loss along the flow": f"{flow.loss[first]:.6g} → {flow.loss[last]:.6g}",
         "ω at its end": array_summary(flow.omega[last]),
         "μ at its end": array_summary(flow.mu[last]),
-        "phases": flow.phases.in_words(),
-    }
+    } | flow.phases.rows()
 
 
 def softmax_prediction(

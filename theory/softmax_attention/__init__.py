@@ -13,6 +13,7 @@ from .balanced_flows import (
 )
 from .exact_losses import exact_loss
 from .exact_optima import best_exact_values, exact_optimum, single_head_minima
+from .head_phases import HeadPhases
 from .heads_of_family import (
     HeadScalars,
     common_matrix,
@@ -40,16 +41,7 @@ from .optima import (
     two_head_optimum,
     two_head_slope,
 )
-from .phases import (
-    GrowthRates,
-    HeadPhases,
-    drop_time,
-    effective_heads,
-    growth_rates,
-    tail_end_time,
-    tail_law,
-    valley_step,
-)
+from .phases import GrowthRates, drop_time, growth_rates, valley_step
 from .preconditioners import (
     Preconditioner,
     best_preconditioner,
@@ -68,6 +60,7 @@ from .several_tasks import (
     several_tasks_loss,
 )
 from .several_tasks import infimum as several_tasks_infimum
+from .tails import TailEnd, effective_heads, leading_tail_end, tail_end, tail_law
 from .trap import (
     TrapProbability,
     is_trapped,
@@ -93,6 +86,7 @@ __all__ = [
     "SeparateHeads",
     "SeveralTasksLoss",
     "SeveralTasksOptimum",
+    "TailEnd",
     "TrapProbability",
     "approximate_loss",
     "balanced_flow",
@@ -116,6 +110,7 @@ __all__ = [
     "infimum",
     "is_trapped",
     "leading_optimum",
+    "leading_tail_end",
     "least_several_tasks_loss",
     "linear_losses_at_lengths",
     "losses_at_lengths",
@@ -127,7 +122,7 @@ __all__ = [
     "several_tasks_loss",
     "single_head_minima",
     "single_head_optimum",
-    "tail_end_time",
+    "tail_end",
     "tail_law",
     "trap_loss",
     "trap_minimum",

@@ -15,81 +15,48 @@ tasks. c is one over the score divisor. It is integrated in ln ω and ln μ. Sou
 import math
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ...runtime.arrays import FloatArray
 from ...runtime.checks import check_shape, finite_array, positive_number, whole_number
-from ...runtime.display import Displayed, Summary, array_summary
-from ...runtime.time_axis import draw_prediction
+from ...runtime.display import Summary
 from ...task import Task
 from ..call_order import require_task_first
 from ..ode import flow_times
 from .approximate_losses import WhiteTask, white_task
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from .head_flows import HeadFlow, times_of_flow
 
 _TOLERANCE = 1e-10  # of ln ω and ln μ
 _MOST_STEPS = 2 * 10**4
 _LARGEST_EXPONENT = 700.0  # e^700 is about the largest number
-_WITHOUT_STEPS = (
-    "a balanced flow knows no learning rate, so no steps: "
-    "draw the run with run.plot(x='flow_time'), or use overlay"
-)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class BalancedFlow(Displayed):
-    """ω, μ (T, H, tasks) of heads along balanced flow at `flow_time` (T,), and the `loss` (T,) averaged over tasks."""
+class BalancedFlow(HeadFlow):
+    """ω, μ (T, H, tasks) of heads along balanced flow at `flow_time` (T,), and the `loss` (T,) averaged over tasks.
 
-    flow_time: FloatArray
-    omega: FloatArray
-    mu: FloatArray
-    loss: FloatArray
+    >>> import tempfile
+    >>> task = Task([1] * 10, teacher_covariance=np.eye(10) / 10, noise_variance=0.1, context_length=80)
+    >>> flow = balanced_flow(task, [[0.1]], [[0.5]], [0, 400])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     BalancedFlow.load(flow.save(f"{folder}/flow.npz")).omega.shape
+    (2, 1, 1)
+    """
+
+    NAME: ClassVar[str] = "balanced flow"
+    HEADS: ClassVar[str] = "(T, H, tasks)"
 
     @property
     def source(self) -> str:
         """What the curve is, for legends."""
         return "balanced flow, approximate loss"
 
-    def to_dict(self) -> dict[str, Any]:
-        """The arrays as lists."""
-        names = ("flow_time", "omega", "mu", "loss")
-        return {name: getattr(self, name).tolist() for name in names}
-
     def summary(self) -> Summary:
-        """The loss and the heads at the last time, on one screen."""
-        by_time = np.argsort(self.flow_time, kind="stable")
-        first, last = by_time[0], by_time[-1]
-        rows = {
-            "flow time": array_summary(self.flow_time),
-            "loss": f"{self.loss[first]:.6g} → {self.loss[last]:.6g}",
-            "ω at the end": array_summary(self.omega[last]),
-            "μ at the end": array_summary(self.mu[last]),
-        }
-        return Summary("Balanced flow of softmax heads", rows)
-
-    def plot(
-        self,
-        ax: "Axes | None" = None,
-        *,
-        x: str | None = None,
-        label: str | None = None,
-        **style: Any,
-    ) -> "Axes":
-        """Draw the loss, dashed, against flow time on `ax` (new axes if None); returns the matplotlib axes."""
-        return draw_prediction(
-            ax,
-            self.flow_time,
-            self.loss,
-            label=f"theory ({self.source})" if label is None else label,
-            style=style,
-            x=x,
-            without=_WITHOUT_STEPS,
-        )
+        """The loss at the first and the last time and the heads at the last, on one screen."""
+        return Summary("Balanced flow of softmax heads", self._rows())
 
 
 class BalancedLimit(NamedTuple):
@@ -146,7 +113,7 @@ def balanced_flow(
         )
     if white.dimension * float(np.max(np.sum(ω**2, axis=1))) > _LARGEST_EXPONENT:
         raise ValueError("omega is so large that e^(p ω²) is no number: start smaller")
-    times = flow_times(flow_time)
+    times = times_of_flow(flow_time)
     c = 1 / positive_number(score_divisor, "score_divisor")
     states = _states(white, np.log(np.stack([ω, μ])), times, c)
     ω_at, μ_at = np.exp(states[:, 0]), np.exp(states[:, 1])

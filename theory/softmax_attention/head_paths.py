@@ -70,12 +70,13 @@ class ApproximateLoss(NamedTuple):
 
 
 class HeadPath(NamedTuple):
-    """ω, μ (T, H) and the loss (T,) at flow times (T,), which increase from 0."""
+    """ω, μ (T, H), the loss (T,) and ∂L/∂ω (T, H) at flow times (T,), which increase from 0."""
 
     flow_time: FloatArray
     omega: FloatArray
     mu: FloatArray
     loss: FloatArray
+    by_omega: FloatArray
 
     def at(self, times: FloatArray) -> "HeadPath":
         """The path at some of its times, in any order."""
@@ -147,7 +148,7 @@ def head_path(
     if not np.all(np.isfinite(states)):
         raise ArithmeticError(_not_integrated(times, "the weights have overflowed"))
     ω, μ = states[:, :H], states[:, H:]
-    return HeadPath(times, ω, μ, loss.loss(ω, μ))
+    return HeadPath(times, ω, μ, loss.loss(ω, μ), loss.gradient(ω, μ).omega)
 
 
 def _not_integrated(times: FloatArray, reason: str) -> str:

@@ -244,10 +244,10 @@ def _sides(white: WhiteTask, ω: FloatArray, μ: FloatArray) -> _Sides:
     escaped = loss < trap - _DECIDED * (trap - infimum)
     # Half of what one head gains is there.
     dropped = loss < (white.zero_loss + trap) / 2
-    return _Sides(escaped, dropped, _has_one_sign(ω, μ))
+    return _Sides(escaped, dropped, has_one_sign(ω, μ))
 
 
-def _has_one_sign(ω: FloatArray, μ: FloatArray) -> BoolArray:
+def has_one_sign(ω: FloatArray, μ: FloatArray) -> BoolArray:
     """Whether all heads (starts, H) have one sign of ω and that of μ: none is on its way to the other side."""
     alike = np.sign(ω[:, 0]) == np.sign(μ[:, 0])
     return np.asarray(_one_sign(ω) & _one_sign(μ) & alike)

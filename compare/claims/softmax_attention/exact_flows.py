@@ -1,25 +1,47 @@
 """The late flow of softmax heads on the exact loss, where the tail of the approximate loss has an end."""
 
+from functools import cache
+
 import numpy as np
 
 from ....runtime.arrays import FloatArray
 from ....theory.softmax_attention import (
+    best_exact_values,
     exact_optimum,
     leading_optimum,
+    leading_tail_end,
+    reduced_flow,
     single_head_optimum,
     tail_law,
+    valley_step,
 )
-from ...evidence.claim import Claim, RunContext
-from ...evidence.judges import equal_within
-from .setting import EXACT_LOSSES, PUBLISHED, exact_flow
+from ...evidence.claim import UNMODIFIED, Claim, RunContext
+from ...evidence.judges import converges_at_order, equal_within
+from .setting import EXACT_LOSSES, PUBLISHED, exact_flow, white_task
 
 START = (np.array([0.1, -0.12]), np.array([0.1, -0.08]))
 END = 1e8
-"""Flow time: a hundred times that at which the tail ends."""
+"""Flow time: more than a hundred times that at which the tail ends."""
+
+VALLEY_TASK = white_task(3, 40)
+VALLEY_START = (np.array([0.5, -0.5]), np.array([0.95, -0.95]))
+"""Two heads near the valley: those of a small start would overshoot by more the larger ρ is."""
+VALLEY_TIME = 20.0
+METRICS = (1.0, 4.0, 16.0, 64.0)
+"""ρ: how much faster ω moves than μ."""
+
+LENGTHS = (80, 160, 320)
+SMALL_START = (np.array([0.1, -0.1]), np.array([0.1, -0.1]))
+LONG_AFTER = 60.0
+"""In units of the time at which the tail ends: after it heads are at rest."""
 
 NO_END = "the tail of the approximate loss goes on"
 LEADING = "the optimum to leading order in 1/N"
 SINGLE = "|ω| of a single head"
+APPROXIMATE_VALLEY = "the valley of the approximate loss"
+BEST_VALUES = "μ at rest for its ω, instead of ω for its μ"
+MANY_DIMENSIONS = "κ of the tail on the approximate loss, which is that for D → ∞"
+CROSSING = "1/(4κ s*³), when the tail without an end passes s*"
 
 
 def _late_scores(context: RunContext) -> list[FloatArray]:
@@ -30,7 +52,9 @@ def _late_scores(context: RunContext) -> list[FloatArray]:
 def _predicted_scores(context: RunContext, control: str) -> list[FloatArray]:
     """±γ of the best pair, or what a wrong statement has."""
     if control == NO_END:
-        γ = float(np.sqrt(tail_law(PUBLISHED, END) / PUBLISHED.dimension))
+        γ = float(
+            np.sqrt(tail_law(PUBLISHED, END, loss="approximate") / PUBLISHED.dimension)
+        )
     elif control == LEADING:
         γ = float(leading_optimum(PUBLISHED).gamma)
     elif control == SINGLE:
@@ -40,7 +64,105 @@ def _predicted_scores(context: RunContext, control: str) -> list[FloatArray]:
     return [γ * np.sign(START[0])]
 
 
+def _steps_in_valley(context: RunContext) -> list[FloatArray]:
+    """η = μᵀω of two heads on the exact loss, for each ρ."""
+    return [np.array([η]) for _, η in _valley_points()]
+
+
+@cache
+def _valley_points() -> tuple[tuple[FloatArray, float], ...]:
+    """ω (2,) and η of the flow with each ρ."""
+    points = []
+    for ρ in METRICS:
+        flow = reduced_flow(VALLEY_TASK, *VALLEY_START, [VALLEY_TIME], metric=ρ)
+        points.append((flow.omega[0], float(flow.omega[0] @ flow.mu[0])))
+    return tuple(points)
+
+
+def _predicted_steps(context: RunContext, control: str) -> list[FloatArray]:
+    """The η at which ω is at rest for the s of the flow, or what a wrong statement has."""
+    return [np.array([_valley_step(ω, control)]) for ω, _ in _valley_points()]
+
+
+def _valley_step(ω: FloatArray, control: str) -> float:
+    """η for one ω (2,)."""
+    if control == BEST_VALUES:
+        return float(ω @ best_exact_values(VALLEY_TASK, ω).mu)
+    s = VALLEY_TASK.dimension * ω[0] ** 2
+    loss = "approximate" if control == APPROXIMATE_VALLEY else "exact"
+    return float(valley_step(VALLEY_TASK, s, loss=loss))
+
+
+def _end_times(context: RunContext) -> list[FloatArray]:
+    """When s is last off its end by a tenth of itself, over N⁴, for each context length."""
+    times = []
+    for N in LENGTHS:
+        task = white_task(3, N)
+        late = LONG_AFTER * leading_tail_end(task).time
+        end_time = exact_flow(task, SMALL_START, [late]).phases.end_time
+        assert end_time is not None
+        times.append(np.array([end_time / N**4]))
+    return times
+
+
+def _predicted_end_times(context: RunContext, control: str) -> list[FloatArray]:
+    """f(10/9)/Γ over N⁴ with Γ = (4κ/3) s*³ to leading order in 1/N, or a wrong one."""
+    times = []
+    for N in LENGTHS:
+        task = white_task(3, N)
+        time = leading_tail_end(task).time
+        D, σ2 = task.dimension, task.noise_variance
+        of_dimension = (D + 2) * (D + 4) * (D * (1 + σ2) + 3) / (D**3 * (1 + σ2))
+        factor = {
+            UNMODIFIED: 1.0,
+            MANY_DIMENSIONS: of_dimension,
+            CROSSING: 1 / 3,
+        }[control]
+        times.append(np.array([factor * time / N**4]))
+    return times
+
+
 CLAIMS = (
+    Claim(
+        id="softmax.exact_valley",
+        title="On the exact loss, too, the valley is where ω is at rest for its μ, up to O(1/ρ)",
+        paper="he2025",
+        beyond_paper=True,
+        equation="training dynamics of two heads",
+        origin="the law is derived here; on the approximate loss it is η(1 + κD cosh s) = 1",
+        statement=r"\partial L/\partial\omega_h = O(1/\rho)\ \text{at}\ \pm(\gamma, m)",
+        observable="η = μᵀω of two heads at flow time 20 on the exact loss, D = 3, N = 40, ρ = 1 … 64",
+        limit="ρ → ∞, where ω follows μ at once",
+        order=1.0,
+        hypotheses=("one head of either sign", "the query's own token is no key"),
+        measure=_steps_in_valley,
+        predict=_predicted_steps,
+        judge=converges_at_order([1 / ρ for ρ in METRICS], 1.0, name="1/ρ"),
+        controls=(APPROXIMATE_VALLEY, BEST_VALUES),
+        assumes=EXACT_LOSSES,
+        tier="standard",
+    ),
+    Claim(
+        id="softmax.tail_end_time",
+        title="The tail of two heads on the exact loss ends after 1/Γ, Γ = (4κ/3) s*³, with a κ of its own at finite D",
+        paper="he2025",
+        beyond_paper=True,
+        equation="training dynamics of two heads",
+        origin="derived here, from s' = −(4κ/3) s³(s − s*)",
+        statement=r"t_{\mathrm{end}} = \tfrac{3f(10/9)}{4\kappa s_*^3},\quad "
+        r"\kappa = \tfrac{1+\sigma^2}{N}\,\tfrac{(D+2)(D+4)(D(1+\sigma^2)+3)}{D^3(1+\sigma^2)},\quad "
+        r"f(x) = -\ln(1 - 1/x) - 1/x - 1/(2x^2)",
+        observable="time at which s = Dω² is last off its end by a tenth of itself, D = 3, N = 80, 160, 320, over N⁴",
+        limit="N → ∞ at fixed D",
+        order=1.0,
+        hypotheses=("one head of either sign",),
+        measure=_end_times,
+        predict=_predicted_end_times,
+        judge=converges_at_order([1 / N for N in LENGTHS], 1.0, name="1/N"),
+        controls=(MANY_DIMENSIONS, CROSSING),
+        assumes=EXACT_LOSSES,
+        tier="standard",
+    ),
     Claim(
         id="softmax.tail_end",
         title="On the exact loss the tail of two heads ends: they come to rest at the finite optimum ±γ",
@@ -48,7 +170,7 @@ CLAIMS = (
         beyond_paper=True,
         equation="training dynamics of two heads",
         origin="that the optimum is finite is found here: the approximate loss has none",
-        statement=r"\omega_h(t) \to \pm\gamma_*,\quad t \gg 1/(4\kappa s_*^3),\ s_* = D\gamma_*^2",
+        statement=r"\omega_h(t) \to \pm\gamma_*,\quad t \gg 1/\Gamma",
         observable="ω of two heads at flow time 10⁸ on the exact loss, D = 5, N = 40",
         limit="t → ∞",
         hypotheses=("one head of either sign",),

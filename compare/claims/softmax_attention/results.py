@@ -99,6 +99,8 @@ _HE: dict[str, tuple[Result, ...]] = {
                 "softmax.tail",
                 "softmax.tail_excess",
                 "softmax.tail_end",
+                "softmax.tail_end_time",
+                "softmax.exact_valley",
                 "softmax.valley_proof",
                 "softmax.numbers_proof",
                 "softmax.measured_phases",

@@ -98,7 +98,7 @@ def _predicted_products(context: RunContext, control: str) -> list[FloatArray]:
         NO_COSH: (VALLEY_TASK, np.zeros_like(s)),
         NO_NOISE: (noiseless, s),
     }
-    return [np.array([η]) for η in valley_step(*variants[control])]
+    return [np.array([η]) for η in valley_step(*variants[control], loss="approximate")]
 
 
 def _valley_speeds(context: RunContext) -> list[FloatArray]:
@@ -158,7 +158,9 @@ def _tail_size(name: str, t: float, control: str) -> float:
     signs = np.sign(STARTS[name])
     positive, negative = int(np.sum(signs > 0)), int(np.sum(signs < 0))
     if control == UNMODIFIED:
-        law = tail_law(PUBLISHED, t, positive=positive, negative=negative)
+        law = tail_law(
+            PUBLISHED, t, positive=positive, negative=negative, loss="approximate"
+        )
         return float(law)
     product = 4 * _kappa(control) * _effective_number(name, control) * t
     return float(product ** (-1 / 4 if control == QUARTER else -1 / 3))

@@ -37,6 +37,9 @@ DROP = np.linspace(0.0, 50.0, 201)
 LATE = np.geomspace(10.0, 1e8, 281)
 """Flow times of valley and tail."""
 
+TAIL = LATE[LATE >= 100]
+"""Those of the tail, which begins at 2/κ = 73 with s = ½."""
+
 
 @paper_figure("softmax_phases", paper="he2025", tier="long")
 def softmax_phases(context: RunContext) -> "Figure":
@@ -113,7 +116,7 @@ def _draw_valley(ax: "Axes", flow: ReducedFlow) -> None:
     """The step η over what the valley makes of it for the s of each time."""
     η = np.sum(flow.mu * flow.omega, axis=1)
     simulated(ax, LATE, η, color=COLOURS[1])
-    predicted(ax, LATE, valley_step(PUBLISHED, _size(flow)))
+    predicted(ax, LATE, valley_step(PUBLISHED, _size(flow), loss="approximate"))
     ax.set(xscale="log", ylabel=r"step $\eta = \mu^\top\omega$", ylim=(0.7, 0.9))
 
 
@@ -129,8 +132,10 @@ def _draw_tail(ax: "Axes", flow: ReducedFlow) -> None:
     for (name, each), colour in zip(flows, colours, strict=True):
         simulated(ax, LATE, _size(each), color=colour, label=name)
     for negative in (1, 3):
-        law = tail_law(PUBLISHED, LATE, positive=1, negative=negative)
-        predicted(ax, LATE, law)
+        law = tail_law(
+            PUBLISHED, TAIL, positive=1, negative=negative, loss="approximate"
+        )
+        predicted(ax, TAIL, law)
     end = PUBLISHED.dimension * exact_optimum(PUBLISHED, 2).omega[0] ** 2
     ax.axhline(end, color="0.4", linestyle=DASHES, linewidth=0.6, zorder=1)
     ax.legend(loc="lower left")

@@ -14,7 +14,7 @@ from attndyn.theory.softmax_attention import (
     exact_loss,
     growth_rates,
     reduced_flow,
-    tail_end_time,
+    tail_end,
     tail_law,
     valley_step,
 )
@@ -150,12 +150,13 @@ def test_the_valley_is_off_by_as_much_as_another_integration_found():
     s = 50 * flow.omega[:, 0] ** 2
     η = np.sum(flow.omega * flow.mu, axis=1)
     task = white(50, 400)
-    error = np.abs(η / valley_step(task, s) - 1)
+    error = np.abs(η / valley_step(task, s, loss="approximate") - 1)
     assert_allclose(error, [1.3e-3, 1.0e-4, 4e-6], rtol=0.3)
     assert flow.phases.valley_time < 20
     assert abs(flow.phases.valley_error) < 6e-6
     # Without the noise of the labels κ is 1/N.
-    assert np.all(np.abs(η / valley_step(white(50, 400, 0.0), s) - 1) > 1e-3)
+    noiseless = valley_step(white(50, 400, 0.0), s, loss="approximate")
+    assert np.all(np.abs(η / noiseless - 1) > 1e-3)
 
 
 def test_the_measured_tail_and_its_heads():
@@ -166,7 +167,7 @@ def test_the_measured_tail_and_its_heads():
     assert flow.phases.end is None
     s = 5 * np.mean(flow.omega**2)
     assert_allclose(
-        s / tail_law(white(5, 40), 1e6, positive=1, negative=3),
+        s / tail_law(white(5, 40), 1e6, positive=1, negative=3, loss="approximate"),
         flow.phases.tail_ratio,
     )
     assert effective_heads(1, 3) == 1.5
@@ -177,9 +178,13 @@ def test_the_tail_ends_at_the_optimum_of_the_exact_loss():
     flow = reduced_flow(task, [0.1, -0.12], [0.1, -0.08], [1e8])
     phases = flow.phases
     assert abs(phases.end - 5 * 0.0713**2) < 1e-4
-    expected = tail_end_time(task, phases.end)
-    assert abs(expected / 6e5 - 1) < 0.1
-    assert 0.2 < phases.end_time / expected < 2
+    expected = tail_end(task)
+    assert abs(expected.size / phases.end - 1) < 1e-5
+    # At 10/9 of s*; up to O(1/N).
+    assert abs(expected.time / 6e5 - 1) < 0.03
+    assert abs(phases.end_time / expected.time - 1) < 0.025
+    # Twice s* is passed long before, and 1/(4κ s*³) with the κ of the approximate loss is 7 % early.
+    assert abs(phases.end_time * 4 * 1.1 / 40 * phases.end**3 - 1) > 0.05
 
 
 def test_the_sum_of_values_decays_at_the_rate_of_its_noise():
@@ -218,7 +223,7 @@ def test_heads_at_0_stay_there_and_have_no_phases():
     phases = reduced_flow(white(3, 12), [0, 0], [0, 0], [9], loss="approximate").phases
     assert (phases.positive, phases.negative) == (0, 0)
     assert phases.drop_time is None
-    assert phases.in_words() == "growth"
+    assert phases.in_words() == "none yet"
 
 
 @pytest.mark.parametrize(
@@ -231,9 +236,17 @@ def test_heads_at_0_stay_there_and_have_no_phases():
             "leave query_token out",
         ),
         (lambda task: drop_time(task, 2.0), "size must be below 1"),
-        (lambda task: tail_law(task, 0.0), "flow_time must be above 0"),
+        (lambda task: tail_law(task, 0.0, loss="approximate"), "from flow time 72.73"),
         (lambda task: tail_law(task, 1.0, positive=0), "positive must be"),
-        (lambda task: tail_end_time(task, 0.0), "end must be"),
+        (lambda task: tail_law(task, 1e3), "is before it"),
+        (lambda task: tail_law(task, 1e6, negative=2), "which move apart"),
+        (
+            lambda task: tail_law(task, 1e6, loss="approximate", query_token=True),
+            "leave query_token out",
+        ),
+        (lambda task: tail_end(white(5, 10)), "which is no tail"),
+        (lambda task: valley_step(task, [0.0]), "must be above 0"),
+        (lambda task: valley_step(task, -1.0, loss="approximate"), "must be above 0"),
     ],
 )
 def test_phases_of_nothing_are_refused(call, message):

@@ -1,0 +1,240 @@
+"""Phases named on flows: what is said of each start, against gradients of the loss itself, and what is not said."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from attndyn import Task
+from attndyn.theory.softmax_attention import (
+    HeadPhases,
+    exact_loss,
+    growth_rates,
+    leading_tail_end,
+    reduced_flow,
+    tail_end,
+    tail_law,
+    trap_loss,
+    valley_step,
+)
+from attndyn.theory.softmax_attention.head_phases import phases_of
+
+
+def white(dimension=5, length=40, noise=0.1):
+    """The task of He et al.: x ~ N(0, 1), w ~ N(0, 1/D)."""
+    return Task(
+        [1] * dimension,
+        teacher_covariance=np.eye(dimension) / dimension,
+        noise_variance=noise,
+        context_length=length,
+    )
+
+
+SMALL = white(3, 12)
+"""A size at which the exact loss costs little."""
+
+START = ([0.1, -0.12], [0.1, -0.08])
+"""Two heads of either sign."""
+
+
+# ---- the valley ----
+
+
+@pytest.mark.parametrize(("query_token", "begin"), [(False, 22.3), (True, 37.8)])
+def test_the_exact_valley_is_where_ω_is_at_rest_on_the_exact_loss(query_token, begin):
+    task = white()
+    flow = reduced_flow(task, *START, [begin - 2, begin + 2], query_token=query_token)
+    assert abs(flow.phases.valley_time - begin) < 0.3
+    gradient = exact_loss(
+        task, flow.omega, flow.mu, query_token=query_token, gradient=True
+    ).gradient
+    # All of ∂L/∂ω_h at small heads is 2 g |μ_h|.
+    g = (40 / 41) ** 2 if query_token else 39 / 40
+    left = gradient.omega / (2 * g * flow.mu)
+    largest = np.max(np.abs(left), axis=1)
+    assert largest[0] > 0.01 > largest[1]
+    assert_allclose(flow.phases.valley_error, left[1, np.argmax(np.abs(left[1]))])
+
+
+def test_the_approximate_law_is_no_valley_of_the_exact_flow():
+    """η (1 + κD cosh s) = 1 to 1 % comes at t = 300; the exact law holds long before, and the flow leaves neither."""
+    task = white()
+    flow = reduced_flow(task, *START, [100.0])
+    assert flow.phases.valley_time < 25
+    s = 5 * np.mean(flow.omega[0] ** 2)
+    η = flow.omega[0] @ flow.mu[0]
+    assert abs(η / valley_step(task, s) - 1) < 3e-3
+    assert abs(η / valley_step(task, s, loss="approximate") - 1) > 0.02
+
+
+def test_the_exact_valley_step_is_where_the_slope_vanishes():
+    task, s = white(3, 12, 0.3), np.array([0.2, 0.7])
+    γ = np.sqrt(s / 3)
+    m = valley_step(task, s) / (2 * γ)
+    ω, μ = np.array([γ, -γ]).T, np.array([m, -m]).T
+    gradient = exact_loss(task, ω, μ, gradient=True).gradient
+    assert_allclose(gradient.omega, 0, atol=1e-8)
+    # The best values for these ω, at which ∂L/∂μ vanishes, are others.
+    assert np.all(np.abs(gradient.mu) > 1e-3)
+
+
+# ---- tail and end ----
+
+
+def test_the_tail_is_named_where_it_is():
+    task = white()
+    flow = reduced_flow(task, *START, [1e9])
+    phases = flow.phases
+    # s is 2 s* there: later it falls more slowly.
+    assert 3e4 < phases.tail_time < 5e4
+    at = reduced_flow(task, *START, [phases.tail_time])
+    s = 5 * np.mean(at.omega**2)
+    assert 1.9 < s / phases.end < 2.3
+    # κ of the exact loss to leading order in 1/N, 3.9 times that of the approximate one.
+    κ = 1.1 / 40 * 7 * 9 * 8.5 / (5**3 * 1.1)
+    law = (4 * κ * phases.tail_time) ** (-1 / 3)
+    assert_allclose(phases.tail_ratio, s / law, rtol=1e-6)
+    assert abs(s / tail_law(task, phases.tail_time) - 1) < 0.05
+    assert reduced_flow(task, *START, [100.0]).phases.tail_time is None
+
+
+def test_a_short_context_has_a_valley_and_no_tail():
+    phases = reduced_flow(white(5, 10), *START, [1e5]).phases
+    assert phases.valley_time is not None
+    assert phases.tail_time is None
+    assert phases.tail_ratio is None
+    assert abs(phases.end - 5 * 0.3632**2) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("length", "query_token", "off"), [(40, True, 4e-3), (160, False, 1e-3)]
+)
+def test_the_end_comes_when_the_law_says(length, query_token, off):
+    """Measured over predicted time; at 40 tokens without the query's it is 1.018."""
+    task = white(5, length)
+    end = tail_end(task, query_token=query_token)
+    phases = reduced_flow(
+        task, *START, [300 * end.time], query_token=query_token
+    ).phases
+    assert abs(phases.end_time / end.time - 1) < off
+    assert abs(phases.end / end.size - 1) < 1e-4
+
+
+def test_the_rate_of_the_end_is_that_of_the_flow():
+    task = white()
+    end = tail_end(task)
+    times = np.array([4.0, 6.0]) / end.rate
+    off = 5 * np.mean(reduced_flow(task, *START, times).omega ** 2, axis=1) - end.size
+    # What is left of f(x) at x = 1.01 is beyond ln: 3 (x − 1).
+    assert abs(np.log(off[0] / off[1]) / 2 - 1) < 0.01
+
+
+def test_the_leading_end_is_approached_as_contexts_grow():
+    ratios = []
+    for N in (80, 160, 320):
+        end, leading = tail_end(white(5, N)), leading_tail_end(white(5, N))
+        ratios.append([end.size / leading.size, end.rate / leading.rate])
+    off = np.abs(np.array(ratios) - 1)
+    order = np.log2(off[:-1] / off[1:])
+    assert np.all((order > 0.8) & (order < 1.3))
+
+
+# ---- the trap ----
+
+
+@pytest.mark.parametrize(
+    ("omega", "options"),
+    [
+        ([0.01, 0.02], {"loss": "approximate"}),
+        ([-0.01, -0.02, -0.03], {"loss": "approximate", "metric": "euclidean"}),
+        ([0.01, 0.02], {"query_token": True}),
+        ([-0.01, -0.02], {}),
+    ],
+)
+def test_heads_of_one_sign_are_trapped(omega, options):
+    flow = reduced_flow(SMALL, omega, omega, [2e4], **options)
+    phases = flow.phases
+    assert phases.trapped
+    assert 0 in (phases.positive, phases.negative)
+    assert phases.valley_time is phases.tail_time is phases.end_time is None
+    assert "trapped in the same-sign minimum" in phases.in_words()
+    assert "valley" not in repr(flow)
+    if "loss" in options:
+        assert abs(flow.loss[0] - trap_loss(SMALL)) < 1e-6
+
+
+def test_heads_on_their_way_are_not_trapped():
+    """Before they are at rest, and where a head crosses later."""
+    task = white()
+    early = reduced_flow(task, [0.01, 0.02], [0.01, 0.02], [30.0], loss="approximate")
+    assert not early.phases.trapped
+    # On the minimum of one head beside a weak one of the same sign, which it pushes across.
+    ω, μ = [1 / np.sqrt(5), 0.05], [1.627692, 0.001]
+    at_once = reduced_flow(task, ω, μ, [1e-3], loss="approximate").phases
+    later = reduced_flow(task, ω, μ, [1e4], loss="approximate").phases
+    assert not at_once.trapped
+    assert (later.positive, later.negative, later.trapped) == (1, 1, False)
+    assert later.valley_time is not None
+    # One head is at its optimum, and not trapped.
+    alone = reduced_flow(task, [0.01], [0.01], [1e3], loss="approximate").phases
+    assert not alone.trapped
+
+
+# ---- growth ----
+
+
+@pytest.mark.parametrize(
+    ("omega", "mu"),
+    [
+        ([0.0, 0.0], [2.0, -1.0]),
+        ([1.0, -0.8], [0.0, 0.0]),
+        ([0.3, -0.2], [0.3, -0.4]),
+        ([0.1, -0.1], [0.0, 0.0]),
+    ],
+)
+def test_large_starts_have_no_growth(omega, mu):
+    phases = reduced_flow(white(), omega, mu, [40.0], loss="approximate").phases
+    rates = growth_rates(white(), 2, loss="approximate")
+    if phases.growth is not None:
+        # ω = 0 is a small start as long as Σ|μω| and s stay below 0.001.
+        assert_allclose(phases.growth[0], rates.zero_sum, rtol=0.02)
+    else:
+        assert "growth" not in phases.in_words()
+
+
+def test_a_summary_says_growth_and_tail():
+    flow = reduced_flow(white(), [2e-3, -1e-3], [1e-3, 1e-3], [1e6], loss="approximate")
+    words = flow.phases.in_words()
+    for phase in ("growth at rate 0.44", "drop at", "valley from", "tail s = 1 of"):
+        assert phase in words
+    for name, measured in flow.phases.rows().items():
+        assert name in repr(flow)
+        assert measured in repr(flow)
+
+
+def test_times_in_any_order_have_the_same_phases():
+    sorted_times = np.array([0.0, 5.0, 5.0, 1e3])
+    order = [3, 1, 0, 2]
+    flow = reduced_flow(white(), *START, sorted_times, loss="approximate")
+    other = reduced_flow(white(), *START, sorted_times[order], loss="approximate")
+    assert other.phases == flow.phases
+    assert_allclose(other.omega, flow.omega[order], rtol=0)
+    assert repr(other).count("→") == 1
+    assert f"{flow.loss[0]:.6g} → {flow.loss[-1]:.6g}" in repr(other)
+
+
+# ---- stored ----
+
+
+def test_phases_are_read_from_what_they_wrote():
+    phases = reduced_flow(white(), *START, [50.0], loss="approximate").phases
+    assert phases_of(json.dumps(phases.to_dict())) == phases
+    no_zero_sum = replace(phases, growth=growth_rates(white(), 1))
+    again = phases_of(json.dumps(no_zero_sum.to_dict()))
+    assert again.to_dict() == no_zero_sum.to_dict()
+    assert isinstance(again, HeadPhases)
+    for other in ("", "[]", "{}", '{"growth": null}', "nan"):
+        with pytest.raises(ValueError, match="not those of a reduced flow"):
+            phases_of(other)
