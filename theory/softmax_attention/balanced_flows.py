@@ -81,6 +81,7 @@ class OffTaskDecay(NamedTuple):
     growth: float
 
 
+# Long because it checks every argument, and names what to do instead.
 def balanced_flow(
     task: Task,
     omega: ArrayLike,
@@ -213,6 +214,7 @@ def _losses(white: WhiteTask, ω: FloatArray, μ: FloatArray) -> FloatArray:
     return np.asarray(np.mean(each, axis=-1))
 
 
+# Long because the rate stands as in the equations, beside the one solver that calls it and its errors.
 def _states(
     white: WhiteTask, start: FloatArray, times: FloatArray, c: float
 ) -> FloatArray:

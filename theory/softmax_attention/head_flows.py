@@ -51,7 +51,7 @@ class HeadFlow(Displayed):
 
     def save(self, path: AnyPath) -> Path:
         """Write the flow to an npz file, atomically; `load` of its class reads it. OSError if it cannot be written."""
-        arrays = {name: getattr(self, name) for name in _SERIES}
+        arrays: dict[str, Any] = {name: getattr(self, name) for name in _SERIES}
         settings = self._stored_settings()
         return write_atomically(path, lambda file: np.savez(file, **arrays, **settings))
 
@@ -68,7 +68,7 @@ class HeadFlow(Displayed):
         series = _checked_series(arrays, cls.HEADS)
         return cls(**series, **cls._read_settings(path, arrays))
 
-    def _stored_settings(self) -> dict[str, NDArray[Any]]:
+    def _stored_settings(self) -> dict[str, Any]:
         """The arrays named in SETTINGS."""
         return {}
 

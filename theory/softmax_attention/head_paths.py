@@ -103,6 +103,7 @@ def approximate_path(
     return head_path(loss, start, times, ρ, tolerance=_APPROXIMATE_TOLERANCE)
 
 
+# Long because rate, Jacobian and the errors of the one solver belong together.
 def head_path(
     loss: SmoothLoss,
     start: FloatArray,

@@ -148,6 +148,7 @@ def _number(value: Any, absent: Any) -> Any:
     return absent if value is None else float(value)
 
 
+# Long because every phase is one argument of the result, in the order in which they come.
 def measured_phases(
     white: WhiteTask, path: HeadPath, ρ: float, rates: GrowthRates, noise: float
 ) -> HeadPhases:
@@ -234,6 +235,7 @@ def _is_trapped(path: HeadPath, slopes: FloatArray) -> bool:
 # ---- growth and drop ----
 
 
+# Long because both left eigenvectors stand beside the equations that they belong to.
 def _growth(
     white: WhiteTask, path: HeadPath, ρ: float, rates: GrowthRates
 ) -> GrowthRates | None:

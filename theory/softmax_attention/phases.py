@@ -156,6 +156,7 @@ def approximate_valley_step(white: WhiteTask, s: FloatArray) -> FloatArray:
     return np.asarray(1 / (1 + white.noise / v * white.dimension * np.cosh(s)))
 
 
+# Long because two gradients give both coefficients of one quadratic form, which are read together.
 def _exact_valley_step(task: Task, white: WhiteTask, s: FloatArray) -> FloatArray:
     """The same on the exact loss, of which ∂L/∂ω_1 = 2m (m K(γ) − g′(γ)) for heads ±(γ, m)."""
     γ = np.sqrt(np.atleast_1d(s) / white.dimension) / white.input_variance  # (S,)

@@ -71,7 +71,7 @@ class ReducedFlow(HeadFlow):
         settings = {"kind": self.kind, "metric": self.metric}
         return super().to_dict() | settings | {"phases": self.phases.to_dict()}
 
-    def _stored_settings(self) -> dict[str, NDArray[Any]]:
+    def _stored_settings(self) -> dict[str, Any]:
         phases = json.dumps(self.phases.to_dict())
         stored = {
             "kind": self.kind,
@@ -106,6 +106,7 @@ class ReducedFlow(HeadFlow):
         )
 
 
+# Long because it checks every argument, and hands each to the part that it is for.
 def reduced_flow(
     task: Task,
     omega: ArrayLike,

@@ -218,6 +218,7 @@ def _sizes_over_end(scaled_times: FloatArray) -> FloatArray:
     return 1 + np.exp((low + high) / 2)
 
 
+# Long because W and J are differences between the same two points, and the block of the inverse is one formula.
 def _slowest_rate(task: Task, ω: FloatArray, query_token: bool, size: float) -> float:
     """The slowest rate of flow at the minimum at ω (H,), where ω follows at once (ρ → ∞).
 

@@ -80,6 +80,7 @@ def trap_loss(task: Task) -> float:
     return _trap_loss(white_task(task, "the trap of softmax heads"))
 
 
+# Long because it checks its arguments, and a point, its loss and its Jacobian are one result.
 def trap_minimum(
     task: Task, shares: ArrayLike, *, metric: str | float = "matrix"
 ) -> TrapMinimum:
@@ -108,6 +109,7 @@ def trap_minimum(
     return TrapMinimum(ω, μ, float(approximate_values(white, ω, μ)), eigenvalues)
 
 
+# Long because it checks its arguments, and each number of the result is one line.
 def trap_probability(
     task: Task,
     heads: int,
@@ -198,6 +200,7 @@ def _one_sign(values: FloatArray) -> BoolArray:
     return np.asarray(np.all(values > 0, axis=1) | np.all(values < 0, axis=1))
 
 
+# Long because this is the loop of an integrator whose undecided starts become fewer.
 def _outcomes(white: WhiteTask, ω: FloatArray, μ: FloatArray, ρ: float) -> BoolArray:
     """Whether each start (starts, H) ends trapped, by RK4 of all that are undecided."""
     unit = 1 / (math.sqrt(ρ) * white.input_variance * _share_of_labels(white))
@@ -263,6 +266,7 @@ def _stable_step(white: WhiteTask, ρ: float) -> float:
     return 1.0 / (2 * fastest)
 
 
+# Long because the four stages stand as in the method.
 def _rk4(
     white: WhiteTask, state: tuple[FloatArray, FloatArray], ρ: float, step: float
 ) -> tuple[FloatArray, FloatArray]:
@@ -282,6 +286,7 @@ def _rk4(
     return ω + changes[0], μ + changes[1]
 
 
+# Long because both modes are carried to one time, with the eigenvectors written out.
 def _predicted(task: Task, ω: FloatArray, μ: FloatArray, ρ: float) -> BoolArray:
     """Whether all heads have one sign where the linear flow has grown to the drop, at which |μ| is of order √D."""
     rates = linear_rates(task, ω.shape[1], ρ, query_token=None)

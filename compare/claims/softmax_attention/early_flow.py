@@ -78,6 +78,7 @@ def _rates_at_zero(loss: HeadLoss, ρ: float) -> FloatArray:
     return np.linalg.eigvalsh(-0.5 * root[:, None] * hessian * root)
 
 
+# Long because every control changes one number of the same formula.
 def _predicted_rates(
     query_token: bool | None, context: RunContext, control: str
 ) -> list[FloatArray]:
@@ -188,6 +189,7 @@ def _integrated_sizes(task: Task, metric: str) -> FloatArray:
     return np.array(sizes)
 
 
+# Long because the four stages stand as in the method.
 def _runge_kutta(
     B: FloatArray, μ: FloatArray, κ: float, copies: int
 ) -> tuple[FloatArray, FloatArray]:

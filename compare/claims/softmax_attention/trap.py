@@ -190,6 +190,7 @@ def _limit_ranges(context: RunContext, control: str) -> list[tuple[float, float]
     return ranges
 
 
+# Long because a count is judged from both sides, and said in words.
 def _counts_in_ranges(
     predicted: list[tuple[float, float]], observed: list[tuple[int, int]]
 ) -> Evidence:
@@ -340,6 +341,7 @@ def _measured_stability(context: RunContext) -> list[FloatArray]:
     return [_eigenvalues_about_trap(*case) for case in STABILITY_CASES]
 
 
+# Long because the entries of the Jacobian stand as in the formula.
 def _eigenvalues_about_trap(task: Task, shares: FloatArray, metric: str) -> FloatArray:
     """From differences of gradients about λω = 1/√D and Σμ = v√D/(v + eκD), v the variance of the labels."""
     D, H = task.dimension, len(shares)

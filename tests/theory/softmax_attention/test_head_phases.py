@@ -42,31 +42,20 @@ START = ([0.1, -0.12], [0.1, -0.08])
 # ---- the valley ----
 
 
-@pytest.mark.parametrize(("query_token", "begin"), [(False, 22.3), (True, 37.8)])
+@pytest.mark.parametrize(("query_token", "begin"), [(False, 9.09), (True, 40.6)])
 def test_the_exact_valley_is_where_ω_is_at_rest_on_the_exact_loss(query_token, begin):
-    task = white()
-    flow = reduced_flow(task, *START, [begin - 2, begin + 2], query_token=query_token)
-    assert abs(flow.phases.valley_time - begin) < 0.3
+    times = [0.9 * begin, 1.1 * begin]
+    flow = reduced_flow(SMALL, *START, times, query_token=query_token)
+    assert abs(flow.phases.valley_time / begin - 1) < 0.01
     gradient = exact_loss(
-        task, flow.omega, flow.mu, query_token=query_token, gradient=True
+        SMALL, flow.omega, flow.mu, query_token=query_token, gradient=True
     ).gradient
     # All of ∂L/∂ω_h at small heads is 2 g |μ_h|.
-    g = (40 / 41) ** 2 if query_token else 39 / 40
+    g = (12 / 13) ** 2 if query_token else 11 / 12
     left = gradient.omega / (2 * g * flow.mu)
     largest = np.max(np.abs(left), axis=1)
     assert largest[0] > 0.01 > largest[1]
     assert_allclose(flow.phases.valley_error, left[1, np.argmax(np.abs(left[1]))])
-
-
-def test_the_approximate_law_is_no_valley_of_the_exact_flow():
-    """η (1 + κD cosh s) = 1 to 1 % comes at t = 300; the exact law holds long before, and the flow leaves neither."""
-    task = white()
-    flow = reduced_flow(task, *START, [100.0])
-    assert flow.phases.valley_time < 25
-    s = 5 * np.mean(flow.omega[0] ** 2)
-    η = flow.omega[0] @ flow.mu[0]
-    assert abs(η / valley_step(task, s) - 1) < 3e-3
-    assert abs(η / valley_step(task, s, loss="approximate") - 1) > 0.02
 
 
 def test_the_exact_valley_step_is_where_the_slope_vanishes():
@@ -85,50 +74,44 @@ def test_the_exact_valley_step_is_where_the_slope_vanishes():
 
 def test_the_tail_is_named_where_it_is():
     task = white()
-    flow = reduced_flow(task, *START, [1e9])
+    times = np.geomspace(10, 1e9, 1000)
+    flow = reduced_flow(task, *START, times)
     phases = flow.phases
     # s is 2 s* there: later it falls more slowly.
     assert 3e4 < phases.tail_time < 5e4
-    at = reduced_flow(task, *START, [phases.tail_time])
-    s = 5 * np.mean(at.omega**2)
+    s = np.interp(phases.tail_time, times, 5 * np.mean(flow.omega**2, axis=1))
     assert 1.9 < s / phases.end < 2.3
     # κ of the exact loss to leading order in 1/N, 3.9 times that of the approximate one.
     κ = 1.1 / 40 * 7 * 9 * 8.5 / (5**3 * 1.1)
     law = (4 * κ * phases.tail_time) ** (-1 / 3)
-    assert_allclose(phases.tail_ratio, s / law, rtol=1e-6)
+    assert_allclose(phases.tail_ratio, s / law, rtol=1e-3)
     assert abs(s / tail_law(task, phases.tail_time) - 1) < 0.05
-    assert reduced_flow(task, *START, [100.0]).phases.tail_time is None
+    # The approximate law has an s for that time, too, which is larger.
+    approximate = tail_law(task, phases.tail_time, loss="approximate")
+    assert approximate / s > 1.1
+    # Of both laws of the valley at t = 100 only the exact one holds.
+    early = np.searchsorted(times, 100.0)
+    η, s = flow.omega[early] @ flow.mu[early], 5 * np.mean(flow.omega[early] ** 2)
+    assert abs(η / valley_step(task, s) - 1) < 3e-3
+    assert abs(η / valley_step(task, s, loss="approximate") - 1) > 0.02
 
 
 def test_a_short_context_has_a_valley_and_no_tail():
-    phases = reduced_flow(white(5, 10), *START, [1e5]).phases
+    phases = reduced_flow(SMALL, *START, [1e4]).phases
     assert phases.valley_time is not None
     assert phases.tail_time is None
     assert phases.tail_ratio is None
-    assert abs(phases.end - 5 * 0.3632**2) < 1e-3
+    assert abs(phases.end - 0.6468) < 1e-4
 
 
-@pytest.mark.parametrize(
-    ("length", "query_token", "off"), [(40, True, 4e-3), (160, False, 1e-3)]
-)
-def test_the_end_comes_when_the_law_says(length, query_token, off):
-    """Measured over predicted time; at 40 tokens without the query's it is 1.018."""
-    task = white(5, length)
-    end = tail_end(task, query_token=query_token)
-    phases = reduced_flow(
-        task, *START, [300 * end.time], query_token=query_token
-    ).phases
-    assert abs(phases.end_time / end.time - 1) < off
+def test_the_end_comes_when_the_law_says():
+    """With the query's token; without it, at 40 tokens, the flow is 1.8 % late."""
+    task = white(3, 40)
+    end = tail_end(task, query_token=True)
+    late = [300 * end.time]
+    phases = reduced_flow(task, *START, late, query_token=True).phases
+    assert abs(phases.end_time / end.time - 1) < 2e-3
     assert abs(phases.end / end.size - 1) < 1e-4
-
-
-def test_the_rate_of_the_end_is_that_of_the_flow():
-    task = white()
-    end = tail_end(task)
-    times = np.array([4.0, 6.0]) / end.rate
-    off = 5 * np.mean(reduced_flow(task, *START, times).omega ** 2, axis=1) - end.size
-    # What is left of f(x) at x = 1.01 is beyond ln: 3 (x − 1).
-    assert abs(np.log(off[0] / off[1]) / 2 - 1) < 0.01
 
 
 def test_the_leading_end_is_approached_as_contexts_grow():
@@ -150,11 +133,11 @@ def test_the_leading_end_is_approached_as_contexts_grow():
         ([0.01, 0.02], {"loss": "approximate"}),
         ([-0.01, -0.02, -0.03], {"loss": "approximate", "metric": "euclidean"}),
         ([0.01, 0.02], {"query_token": True}),
-        ([-0.01, -0.02], {}),
     ],
 )
 def test_heads_of_one_sign_are_trapped(omega, options):
-    flow = reduced_flow(SMALL, omega, omega, [2e4], **options)
+    task = white() if "loss" in options else SMALL
+    flow = reduced_flow(task, omega, omega, [2e4], **options)
     phases = flow.phases
     assert phases.trapped
     assert 0 in (phases.positive, phases.negative)
@@ -162,7 +145,7 @@ def test_heads_of_one_sign_are_trapped(omega, options):
     assert "trapped in the same-sign minimum" in phases.in_words()
     assert "valley" not in repr(flow)
     if "loss" in options:
-        assert abs(flow.loss[0] - trap_loss(SMALL)) < 1e-6
+        assert abs(flow.loss[0] - trap_loss(task)) < 1e-6
 
 
 def test_heads_on_their_way_are_not_trapped():
