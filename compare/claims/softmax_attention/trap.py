@@ -341,7 +341,7 @@ def _measured_stability(context: RunContext) -> list[FloatArray]:
     return [_eigenvalues_about_trap(*case) for case in STABILITY_CASES]
 
 
-# Long because the entries of the Jacobian stand as in the formula.
+# Long because the minimum is written out, which the theory is not asked for, and its Jacobian follows by differences.
 def _eigenvalues_about_trap(task: Task, shares: FloatArray, metric: str) -> FloatArray:
     """From differences of gradients about λω = 1/√D and Σμ = v√D/(v + eκD), v the variance of the labels."""
     D, H = task.dimension, len(shares)
