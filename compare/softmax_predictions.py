@@ -131,6 +131,7 @@ class SoftmaxPrediction(Displayed):
     debiased_step: float | None = None
     notes: tuple[str, ...] = ()
 
+    # Long because every field is named once, in the order of the result.
     def to_dict(self) -> dict[str, Any]:
         """Everything as numbers and lists; None for what was not asked for or is not known."""
         settings = {
@@ -158,6 +159,7 @@ class SoftmaxPrediction(Displayed):
         others = {"growth": growth, "notes": list(self.notes)}
         return settings | numbers | contents | bounds | others
 
+    # Long because every row is named once, in the order of the screen.
     def summary(self) -> Summary:
         """The heads, their losses and the end of their flow."""
         rows = {
@@ -178,7 +180,7 @@ class SoftmaxPrediction(Displayed):
             rows["best ω"] = array_summary(self.optimum.omega)
             rows["best μ"] = array_summary(self.optimum.mu)
             rows |= self.optimum.merged_rows()
-            kind = "least" if self.optimum.attained else "infimum of the"
+            kind = "infimum of the" if self.optimum.merged else "least"
             rows[f"{kind} {self.setting.loss} loss"] = f"{self.optimum.loss:.9g}"
         for name in _BOUNDS:
             if getattr(self, name) is not None:
@@ -206,6 +208,7 @@ def _end_of(flow: ReducedFlow) -> Mapping[str, str]:
     } | flow.phases.rows()
 
 
+# Long because what is asked for is checked, and then added part by part.
 def softmax_prediction(
     task: Task,
     heads: int,

@@ -53,6 +53,7 @@ class WhiteTask(NamedTuple):
         return self.label_variance + self.query_noise_variance
 
 
+# Long because each number of the task is read and named once.
 def white_task(task: Task, what: str) -> WhiteTask:
     """Its numbers; ValueError unless x is Gaussian with mean zero and a multiple of the identity as covariance."""
     refuse_other_inputs(task, what)
@@ -203,6 +204,7 @@ def _overlap_times(white: WhiteTask, ω: FloatArray, values: FloatArray) -> Floa
     return np.asarray(np.sum(E * values[..., None, :], axis=-1))
 
 
+# Long because every block of second derivatives stands as in its formula.
 def approximate_hessian(white: WhiteTask, ω: FloatArray, μ: FloatArray) -> FloatArray:
     """Second derivatives (2H, 2H) of the approximate loss by (ω, μ), at ω, μ (H,)."""
     D, κ = white.dimension, white.noise

@@ -65,6 +65,7 @@ _ROUNDINGS = 8
 _ROUNDING = 1e-15
 
 
+# Long because its arguments are checked one by one before the points are computed.
 def exact_loss(
     task: Task,
     omega: ArrayLike,
@@ -161,6 +162,7 @@ class _Point(NamedTuple):
     by_μ: FloatArray
 
 
+# Long because one loop over rules with more and more nodes, whose error the next lines weigh against two bounds.
 def _loss_at_point(
     heads: SoftmaxTask,
     ω: FloatArray,
@@ -246,6 +248,7 @@ class ValueAverages(NamedTuple):
         return float(_ROUNDINGS * np.finfo(float).eps * size)
 
 
+# Long because one pass over lengths and nodes adds up four sums, which share the moments of a node.
 def _averages(
     heads: SoftmaxTask,
     ω: FloatArray,

@@ -96,13 +96,14 @@ def exact_optimum(
         # Large scores may be best, which the search below goes to the edge of.
         pass
     found = search_heads(task, heads, query_token, matrix)
-    if not found.attained:
+    if found.merged:
         return found
     # Heads that stay apart have a loss with all nodes.
     exact = _optimum(family, found.omega, family.form(found.omega, _NODES).best_μ())
-    return dataclasses.replace(exact, note=found.note)
+    return dataclasses.replace(exact, at_edge=found.at_edge, note=found.note)
 
 
+# Long because a search for each sign and the mirrored minimum belong to one list, which is sorted at its end.
 def single_head_minima(
     task: Task,
     *,

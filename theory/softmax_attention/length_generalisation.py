@@ -31,6 +31,7 @@ from .softmax_tasks import refuse_other_inputs
 DIVISORS = ("context", "none")
 
 
+# Long because infinite lengths stand beside finite ones in one loop.
 def losses_at_lengths(
     task: Task,
     omega: ArrayLike,

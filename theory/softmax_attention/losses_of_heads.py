@@ -156,7 +156,8 @@ class HeadOptimum(Displayed):
     """The best softmax heads of some kind: their `omega` and `mu` (H,), their `loss` and its `error`.
 
     Where the least loss is a limit, `omega` and `mu` hold the heads that stay apart, and `merged` those that merge:
-    `loss` is then an infimum, and `heads_near` gives heads close to it. `note` says how far the result is assured,
+    `loss` is then an infimum, and `heads_near` gives heads close to it. `at_edge` is True where a search ended at the
+    largest scores that it tries, beyond which the loss may be lower. `note` says how far the result is assured,
     where that is not plain. `float(…)` reads the loss.
     """
 
@@ -165,6 +166,7 @@ class HeadOptimum(Displayed):
     loss: float
     error: float = 0.0
     merged: tuple[MergedHeads, ...] = ()
+    at_edge: bool = False
     note: str = ""
 
     def __float__(self) -> float:
@@ -172,8 +174,8 @@ class HeadOptimum(Displayed):
 
     @property
     def attained(self) -> bool:
-        """Whether some heads have this loss: where several merge, it is an infimum."""
-        return not self.merged
+        """Whether the loss is a minimum: no infimum for which heads merge, nor one at the edge of the search."""
+        return not self.merged and not self.at_edge
 
     @property
     def step(self) -> float:
@@ -209,6 +211,7 @@ class HeadOptimum(Displayed):
             "attained": self.attained,
             "step": self.step,
             "merged": merged,
+            "at_edge": self.at_edge,
             "note": self.note,
         }
 
@@ -216,7 +219,7 @@ class HeadOptimum(Displayed):
         """The heads, and their loss."""
         rows = {"ω": array_summary(self.omega), "μ": array_summary(self.mu)}
         rows |= self.merged_rows()
-        rows["loss" if self.attained else "infimum"] = f"{self.loss:.9g}"
+        rows["infimum" if self.merged else "loss"] = f"{self.loss:.9g}"
         notes = (self.note,) if self.note else ()
         return Summary("Optimum of softmax heads", rows, notes=notes)
 

@@ -63,20 +63,11 @@ def search_heads(
     ends = search.ends(heads)
     found = ends[0]
     fine = search.fine_table(found.z)
-    ω = omega_of(search.table, found.z)
-    z = _minimised(fine, z_of(fine, ω), _FINE).z
-    z = _mirrored(fine, z) if not query_token else z
-    _refuse_no_minimum(fine, z, search.label_variance)
-    ω, sizes = _merged(fine, z, search)
-
+    ω, sizes = _merged(fine, _polished(fine, found.z, search), search)
+    loss = best_span(fine, np.repeat(z_of(fine, ω), sizes), _FINE.smallest_square).loss
     groups = groups_at(fine, ω, sizes, _FINE.smallest_square)
-    z = np.repeat(z_of(fine, ω), sizes)
-    loss = best_span(fine, z, _FINE.smallest_square).loss
     # Positive ω first.
     apart = [group for group in reversed(groups) if group.heads == 1]
-    agreeing = sum(
-        end.loss - found.loss < _SAME_LOSS * search.label_variance for end in ends
-    )
     return HeadOptimum(
         np.array([group.omega for group in apart]),
         np.array([group.values[0] for group in apart]),
@@ -84,8 +75,24 @@ def search_heads(
         # Of two tables, and of two searches for the minimum.
         error=abs(loss - found.loss),
         merged=tuple(group for group in groups if group.heads > 1),
-        note=search.note(found.z, len(ends), agreeing),
+        at_edge=_is_at_edge(found.z),
+        note=search.note(ends),
     )
+
+
+def _polished(fine: ExactTable, coarse_z: FloatArray, search: "_Search") -> FloatArray:
+    """z of the fine table for heads at these z of the coarse one; ArithmeticError where they are no minimum."""
+    start = z_of(fine, omega_of(search.table, coarse_z))
+    z = _minimised(fine, start, _FINE).z
+    if not search.query_token:
+        z = _mirrored(fine, z)
+    _refuse_no_minimum(fine, z, search.label_variance)
+    return z
+
+
+def _is_at_edge(z: FloatArray) -> bool:
+    """Whether a lower loss may lie beyond the scores that are searched."""
+    return bool(np.max(np.abs(z)) > _AT_THE_EDGE)
 
 
 class _End(NamedTuple):
@@ -141,14 +148,16 @@ class _Search(NamedTuple):
         bound = min(max(reach, _LEAST_SCORES / self.score_scale), self.table.bound)
         return _table(self.task, bound, _FINE, self.query_token, self.matrix)
 
-    def note(self, z: FloatArray, starts: int, agreeing: int) -> str:
+    def note(self, ends: list[_End]) -> str:
         """How far the result is assured."""
         scores = self.table.bound * self.score_scale
+        highest = ends[0].loss + _SAME_LOSS * self.label_variance
+        agreeing = sum(end.loss < highest for end in ends)
         words = (
-            f"the best of {starts} starts, of which {agreeing} agree, with scores of standard deviations up to "
+            f"the best of {len(ends)} starts, of which {agreeing} agree, with scores of standard deviations up to "
             f"{scores:.2g}; no proof that none is better"
         )
-        if np.max(np.abs(z)) > _AT_THE_EDGE:
+        if _is_at_edge(ends[0].z):
             words += ": some heads are at this edge, and larger scores may be better"
         return words
 
@@ -214,6 +223,7 @@ def _mirrored(table: ExactTable, z: FloatArray) -> FloatArray:
     return symmetric if losses[1] <= losses[0] + _SAME_FINE_LOSS else z
 
 
+# Long because the slope and the displacements are two halves of one condition.
 def _refuse_no_minimum(table: ExactTable, z: FloatArray, label_variance: float) -> None:
     """ArithmeticError where the slope is not small or a displacement of the heads has a lower loss."""
     best = best_span(table, z, _FINE.smallest_square)
@@ -237,6 +247,7 @@ def _refuse_no_minimum(table: ExactTable, z: FloatArray, label_variance: float) 
         )
 
 
+# Long because groups are tried together one after another, each beside those already joined.
 def _merged(
     table: ExactTable, z: FloatArray, search: _Search
 ) -> tuple[FloatArray, list[int]]:

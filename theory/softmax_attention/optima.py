@@ -34,6 +34,7 @@ from .losses_of_heads import HeadOptimum
 _WHAT = "the least approximate loss of softmax heads"
 
 
+# Long because the units of ω, the form and its minimum are the formula of the docstring, line by line.
 def best_values(task: Task, omega: ArrayLike) -> HeadOptimum:
     """The heads of least approximate loss at these `omega` (H,): μ = (ωωᵀ + κE)⁻¹ ω, the shortest where many are.
 

@@ -98,6 +98,7 @@ class _CommutingSearch(NamedTuple):
     limit: FloatArray
     curvatures: FloatArray
 
+    # Long because the basis in which A is searched is refused, made and used in one place.
     @classmethod
     def of(cls, task: Task, γ: float) -> "_CommutingSearch":
         """The search from A*."""

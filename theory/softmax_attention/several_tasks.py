@@ -156,6 +156,7 @@ def one_head_per_task_loss(task: Task) -> float:
     return _disjoint_loss(_several(task, "one_head_per_task_loss(task)"), math.e)
 
 
+# Long because two searches, over all weights and over small ones, are compared at its end.
 def least_several_tasks_loss(
     task: Task, heads: int, *, restarts: int = 6, seed: int = 0
 ) -> SeveralTasksOptimum:
@@ -196,6 +197,7 @@ def least_several_tasks_loss(
     )
 
 
+# Long because the starts and the minimisation share one function of the weights.
 def _search(
     loss_and_gradient: Callable[[FloatArray], tuple[float, FloatArray]],
     shape: tuple[int, int],
@@ -312,6 +314,7 @@ class _SeveralTasks(NamedTuple):
         return float(np.mean(losses)), gradient / len(losses)
 
 
+# Long because each number of the tasks is checked where it is read.
 def _several(task: Task, call: str, model: Any = None) -> _SeveralTasks:
     """The numbers of the task; ValueError where its coordinates are not independent."""
     require_task_first(call, task, model)

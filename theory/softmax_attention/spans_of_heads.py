@@ -31,6 +31,7 @@ class BestSpan(NamedTuple):
     coefficients: FloatArray
 
 
+# Long because loss and slope share the divided differences and the residual.
 def best_span(table: ExactTable, z: FloatArray, smallest: float) -> BestSpan:
     """The least loss at z (H,) in the table's coordinate, −1 … 1.
 
@@ -89,6 +90,7 @@ def z_of(table: ExactTable, ω: FloatArray) -> FloatArray:
     return np.asarray(np.arcsinh(ω / table.scale) / a)
 
 
+# Long because values follow from the prediction by one change of the basis.
 def groups_at(
     table: ExactTable, ω: FloatArray, sizes: list[int], smallest: float
 ) -> list[MergedHeads]:
@@ -110,6 +112,7 @@ def groups_at(
     ]
 
 
+# Long because the recurrence of the polynomials stands as in its formula.
 def _derivatives(table: ExactTable, ω: float, count: int) -> FloatArray:
     """f and its derivatives by ω (terms, count) at one ω.
 
@@ -128,6 +131,7 @@ def _derivatives(table: ExactTable, ω: float, count: int) -> FloatArray:
     return np.asarray(rows[: len(table.signal)] * factorials)
 
 
+# Long because the recurrence of the series stands as in its formula.
 def _taylor_of_z(table: ExactTable, ω: float, count: int) -> FloatArray:
     """The first coefficients (count,) of z(ω + t) = arsinh((ω + t)/δ)/a as a series in t.
 

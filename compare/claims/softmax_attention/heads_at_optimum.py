@@ -29,6 +29,7 @@ class BestHeads(NamedTuple):
     slope: float
 
 
+# Long because the parabola through gradients and the loss at its minimum share the basis.
 def best_heads(
     task: Task,
     omega: ArrayLike,

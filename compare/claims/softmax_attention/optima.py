@@ -103,6 +103,7 @@ def _minimised_single(context: RunContext) -> list[FloatArray]:
     return optima
 
 
+# Long because the loss, its bounds and the minimisation are one computation.
 def _minimised(task: Task, start: FloatArray) -> tuple[FloatArray, FloatArray, float]:
     """ω, μ (H,) and L̃ where a descent from (ω, μ) (2H,) ends."""
     from scipy.optimize import minimize
@@ -278,6 +279,7 @@ class _Cases(NamedTuple):
     tasks: list[tuple[int, int, float]]
 
 
+# Long because tasks and heads are drawn by one generator, in one order.
 def _one_sign_losses(context: RunContext) -> _Cases:
     """L̃ of random heads whose values have one sign, in size the best ones; every tenth case attains the bound."""
     generator = np.random.default_rng(context.seeds(1)[0])

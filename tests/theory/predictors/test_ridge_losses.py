@@ -114,6 +114,7 @@ def test_excess_ratio_is_below_its_bound_and_reaches_it():
     assert_allclose(excess_ratio(few), excess_ratio_bound(few), rtol=1e-3)
     # Above (1 + σ²)/σ² = 11, which is the bound of D → ∞ alone.
     assert excess_ratio(few) > 11
+    assert excess_ratio(white(3, 500, noise=0.02)) == pytest.approx(66.6, abs=0.1)
     assert excess_ratio_bound(white(100, 10)) == pytest.approx(11.1)
     assert abs(proportional_excess_ratio(0.1, 1e-5) - 10.9998) < 5e-5
 
