@@ -132,7 +132,7 @@ class MergedHeads(NamedTuple):
     values: FloatArray
 
     def split(self, distance: float) -> "SeparateHeads":
-        """As many heads, `distance` apart, whose prediction is this one up to O(distance)."""
+        """As many heads, `distance` apart, whose prediction is this one up to O(distance²)."""
         from scipy.special import factorial
 
         k = np.arange(self.heads)

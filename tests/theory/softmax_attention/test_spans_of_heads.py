@@ -93,11 +93,11 @@ def test_merged_heads_are_the_limit_of_heads_nearby(sizes):
         merged=tuple(group for group in groups if group.heads > 1),
     )
     gaps = [
-        float(exact_loss(white(), *optimum.heads_near(distance))) - limit
-        for distance in (0.2, 0.1)
+        float(exact_loss(white(), *optimum.heads_near(distance), nodes=13)) - limit
+        for distance in (0.05, 0.025)
     ]
-    assert gaps[0] / gaps[1] == pytest.approx(4, rel=0.3)
-    assert abs(gaps[1]) < 1e-3
+    assert gaps[0] / gaps[1] == pytest.approx(4, rel=0.1)
+    assert abs(gaps[1]) < 1e-4
 
 
 def test_coordinates_are_inverse():
