@@ -169,16 +169,21 @@ def _short_runs(context: RunContext) -> list[Run]:
         trained(SHORT, mixed_start(SHORT, seed), seed)
         for seed in context.seeds(MIXED_RUNS)
     ]
-    positive = [
+    return mixed + _positive_runs(context)
+
+
+def _positive_runs(context: RunContext) -> list[Run]:
+    """Runs from starts of positive heads, which are trapped."""
+    return [
         trained(SHORT, positive_start(SHORT, seed), seed)
         for seed in context.seeds(POSITIVE_RUNS)
     ]
-    return mixed + positive
 
 
 def _larger_runs(context: RunContext) -> list[Run]:
-    """Runs of the published task from any random start, of two heads and of four."""
-    runs = []
+    """Runs of the published task from any random start, of two heads and of four, and from positive ones."""
+    # None of the random starts may be trapped, and then nothing would show what the trap lacks.
+    runs = _positive_runs(context)
     for size, count in ((TWO, RUNS_OF_TWO), (FOUR, RUNS_OF_FOUR)):
         for seed in context.seeds(count):
             runs.append(trained(size, random_start(size, seed), seed))
@@ -255,8 +260,8 @@ CLAIMS = (
         statement=r"B_h \to (\omega_h 1;\, 0),\quad a_h \to (0, \mu_h),\quad |\omega_h| \to \gamma,\quad "
         r"\textstyle\sum_h \mu_h \to 0",
         observable=f"shares of each pattern that heads lack after training on {BATCH} fresh prompts a step with Adam: "
-        f"{RUNS_OF_TWO} random starts of two heads, {TWO.steps:,} steps, and {RUNS_OF_FOUR} of four, "
-        f"{FOUR.steps:,} steps",
+        f"{RUNS_OF_TWO} random starts of two heads, {TWO.steps:,} steps, {RUNS_OF_FOUR} of four, {FOUR.steps:,} "
+        f"steps, and {POSITIVE_RUNS} starts of positive heads, {SHORT.steps} steps",
         limit="training time → ∞; gradient noise leaves a few percent, weak heads take longest",
         hypotheses=(
             "every entry of query, key, value and output matrices random and trained",
