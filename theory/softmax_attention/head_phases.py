@@ -163,12 +163,14 @@ def measured_phases(
 
     maximum = _overshoot(white, path, np.max(s, axis=1))
     valley, tail, end = _Valley(None, None), _Tail(None, None), _End(None, None)
+    alike = None
     if positive > 0 and negative > 0:
         valley = _valley(path.flow_time, ω[:, is_active], slopes[:, is_active])
-    if valley.time is not None and _have_one_size(ω[-1, is_active]):
+        alike = _alike_from(path.flow_time, ω[:, is_active])
+    if valley.time is not None and alike is not None:
         common_s = np.mean(s[:, is_active], axis=1)
         law = tail_of(noise, path.flow_time, effective_heads(positive, negative))
-        tail = _tail(path.flow_time, common_s, law, valley.time)
+        tail = _tail(path.flow_time, common_s, law, max(valley.time, alike))
         end = _end(path.flow_time, common_s) if has_settled else end
     return HeadPhases(
         growth=_growth(white, path, ρ, rates),
@@ -205,10 +207,15 @@ def _slopes_left(path: HeadPath, signal: float) -> FloatArray:
     return np.where(is_driven, share, -1.0)
 
 
-def _have_one_size(ω: FloatArray) -> bool:
-    """Whether the ω (H,) of each sign are alike; the query's token moves both signs apart."""
-    groups = [np.abs(ω[ω > 0]), np.abs(ω[ω < 0])]
-    return all(np.max(size) <= (1 + _ONE_SIZE) * np.min(size) for size in groups)
+def _alike_from(times: FloatArray, ω: FloatArray) -> float | None:
+    """From when on the ω (T, H) of each sign of the end are alike, which the query's token moves apart; None if not."""
+    is_positive = ω[-1] > 0
+    alike = np.ones(len(times), dtype=bool)
+    for group in (np.abs(ω[:, is_positive]), np.abs(ω[:, ~is_positive])):
+        alike &= np.max(group, axis=1) <= (1 + _ONE_SIZE) * np.min(group, axis=1)
+    unlike = np.flatnonzero(~alike)
+    first = unlike[-1] + 1 if len(unlike) else 0
+    return None if first == len(times) else float(times[first])
 
 
 def _has_settled(path: HeadPath, growth: float) -> bool:

@@ -96,6 +96,18 @@ def test_the_tail_is_named_where_it_is():
     assert abs(η / valley_step(task, s, loss="approximate") - 1) > 0.02
 
 
+def test_heads_of_unlike_size_have_no_tail_yet():
+    """A third head comes late: what two of them do before is no tail of three."""
+    ω, μ = [0.0, 0.007, -0.077], [0.0, 0.072, -0.003]
+    task = white(3, 75, 1.0)
+    options = {"loss": "approximate", "metric": "euclidean"}
+    early = reduced_flow(task, ω, μ, [3e3], **options).phases
+    late = reduced_flow(task, ω, μ, [1e7], **options).phases
+    assert (early.positive, early.negative) == (1, 2)
+    assert early.tail_time is None
+    assert abs(late.tail_ratio - 1) < 0.01
+
+
 def test_a_short_context_has_a_valley_and_no_tail():
     phases = reduced_flow(SMALL, *START, [1e4]).phases
     assert phases.valley_time is not None
