@@ -37,6 +37,13 @@ class RidgeLoss(NamedTuple):
     contexts: int
 
 
+class _Mean(NamedTuple):
+    """The loss at one context length, and its error."""
+
+    loss: float
+    error: float
+
+
 def ridge_loss(task: Task, *, contexts: int = 20_000, seed: int = 0) -> RidgeLoss:
     """Mean loss of `ridge` with the σ² and the Ω of the task, in units of y²: Bayes' loss if w ~ N(0, Ω).
 
@@ -57,7 +64,7 @@ def ridge_loss(task: Task, *, contexts: int = 20_000, seed: int = 0) -> RidgeLos
     by_length = []
     for N in task.context_lengths:
         if N == 0:
-            by_length.append(RidgeLoss(_zero_loss(task), 0.0, 0))
+            by_length.append(_Mean(_zero_loss(task), 0.0))
         elif projector is None:
             by_length.append(_averaged_over_contexts(task, N, contexts, seed))
         else:
@@ -212,18 +219,18 @@ def _zero_loss(task: Task) -> float:
     return float(np.sum(Ω * input_second_moments(task))) + task.query_noise_variance
 
 
-def _integrated(task: Task, N: int, projector: _Projector) -> RidgeLoss:
+def _integrated(task: Task, N: int, projector: _Projector) -> _Mean:
     """The loss at one length, from the mean resolvent of a Wishart matrix."""
     R, c = projector
     σ2, noise = task.noise_variance, task.query_noise_variance
     if σ2 == 0:
         # The teacher is known on the span of the inputs alone.
-        return RidgeLoss(noise + c * max(R - N, 0), 0.0, 0)
+        return _Mean(noise + c * max(R - N, 0), 0.0)
     trace = mean_resolvent_trace(R, N, σ2 / c)
-    return RidgeLoss(noise + σ2 * trace.value, σ2 * trace.error, 0)
+    return _Mean(noise + σ2 * trace.value, σ2 * trace.error)
 
 
-def _averaged_over_contexts(task: Task, N: int, contexts: int, seed: int) -> RidgeLoss:
+def _averaged_over_contexts(task: Task, N: int, contexts: int, seed: int) -> _Mean:
     """The mean of L(X) over drawn contexts of length N, with its standard error."""
     generator = np.random.default_rng([seed, N])
     D = task.dimension
@@ -237,7 +244,7 @@ def _averaged_over_contexts(task: Task, N: int, contexts: int, seed: int) -> Rid
         remaining -= count
     losses = np.concatenate(parts)
     error = float(np.std(losses, ddof=1)) / math.sqrt(contexts)
-    return RidgeLoss(float(np.mean(losses)), error, contexts)
+    return _Mean(float(np.mean(losses)), error)
 
 
 def _losses_given_inputs(task: Task, x: FloatArray) -> FloatArray:

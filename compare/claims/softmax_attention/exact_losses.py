@@ -4,15 +4,20 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ....runtime.arrays import FloatArray
 from ....task import Task
 from ....theory.softmax_attention import approximate_loss, exact_loss
-from ....theory.softmax_attention.softmax_moments import score_moments
+from ....theory.softmax_attention.softmax_moments import (
+    score_moments,
+    score_moments_and_derivatives,
+)
 from ...evidence.claim import UNMODIFIED, Claim, RunContext
 from ...evidence.judges import equal_within
 from .setting import sampled_losses, white_task, within_standard_errors
 
+ComplexArray = NDArray[np.complex128]
 Heads = tuple[FloatArray, FloatArray]
 Transform = Callable[[FloatArray], FloatArray]
 
@@ -45,6 +50,13 @@ WITHOUT_OVERLAP, TOO_FEW = "1 − |s|² replaced by 1", "1 − |s|² replaced by
 TWO_HEADS: Heads = (np.array([0.4, -0.25]), np.array([0.9, -0.7]))
 LINEAR = "tanh replaced by its argument"
 TWO = tuple(white_task(D, 2) for D in (2, 5))
+
+FOUR_DEVIATIONS, FOUR_QUERY_SCORES = np.array([0.4, -0.25]), np.array([0.6, -0.3])
+"""Standard deviations of the scores of two heads on four tokens, and the scores of the query's own token."""
+FOUR_NODES = 18
+"""Of Gauss and Hermite for each token: weights are analytic up to differences of scores of iπ, and 16 reach 1e-13."""
+COMPLEX_STEP = 1e-20
+NO_PAIRS = "products of one token with itself alone"
 
 
 def _sampled(query_token: bool, context: RunContext) -> list[FloatArray]:
@@ -184,6 +196,69 @@ def _two_token_predictions(context: RunContext, control: str) -> list[FloatArray
     return [np.array(losses)]
 
 
+def _four_tokens(context: RunContext) -> list[FloatArray]:
+    """Moments g (2,), C and S (4,) on four tokens, and their derivatives by b and q of the first head, by Gauss' rules.
+
+    Without the query's token, and with it. Derivatives are those of the complex step.
+    """
+    rows: list[FloatArray] = []
+    for query_scores in (None, FOUR_QUERY_SCORES):
+        parts = _token_moments(FOUR_DEVIATIONS, query_scores)
+        rows += [part.real for part in parts]
+        step = 1j * COMPLEX_STEP * np.array([1, 0])
+        rows += _first_rows(_token_moments(FOUR_DEVIATIONS + step, query_scores))
+        if query_scores is not None:
+            rows += _first_rows(_token_moments(FOUR_DEVIATIONS, query_scores + step))
+    return rows
+
+
+def _first_rows(parts: list[ComplexArray]) -> list[FloatArray]:
+    """Derivatives of g_1 (1,), C_12 and S_12 (1,) from numbers with a complex step."""
+    first, overlap, second = (part.imag / COMPLEX_STEP for part in parts)
+    return [first[:1], overlap[1:2], second[1:2]]
+
+
+def _token_moments(
+    deviations: ComplexArray | FloatArray,
+    query_scores: ComplexArray | FloatArray | None,
+) -> list[ComplexArray]:
+    """g (2,), C and S (4,) as sums over all products of nodes of the definition."""
+    from scipy.special import roots_hermitenorm
+
+    nodes, weights = roots_hermitenorm(FOUR_NODES)
+    axes = np.meshgrid(*[nodes] * 4, indexing="ij")
+    u = np.stack(axes).reshape(4, -1)
+    by_u = np.prod(np.meshgrid(*[weights / np.sum(weights)] * 4), axis=0).ravel()
+    exponentials = np.exp(deviations[:, None, None] * u)  # (2, tokens, nodes)
+    sums = np.sum(exponentials, axis=1, keepdims=True)
+    if query_scores is not None:
+        sums = sums + np.exp(query_scores)[:, None, None]
+    s = exponentials / sums
+    signal = np.sum(s * u, axis=1)  # (2, nodes)
+    first = signal @ by_u + 0j
+    overlap = np.einsum("htn,ktn,n->hk", s, s, by_u) + 0j
+    second = np.einsum("hn,kn,n->hk", signal, signal, by_u) + 0j
+    return [first, overlap.ravel(), second.ravel()]
+
+
+def _stated_four_tokens(context: RunContext, control: str) -> list[FloatArray]:
+    """The same by the quadrature over the denominators, or with S = C."""
+    rows: list[FloatArray] = []
+    for query_scores in (None, FOUR_QUERY_SCORES):
+        moments, derivatives = score_moments_and_derivatives(
+            FOUR_DEVIATIONS, 4, query_scores
+        )
+        second = moments.overlap if control == NO_PAIRS else moments.second
+        rows += [moments.first, moments.overlap.ravel(), second.ravel()]
+        kinds = [derivatives.by_deviation]
+        if query_scores is not None:
+            kinds.append(derivatives.by_query_score)
+        for by in kinds:
+            signed = -by.first if control == NO_SIGN else by.first
+            rows += [signed[:1], by.overlap[0, 1:], by.second[0, 1:]]
+    return rows
+
+
 def _on_tokens(name: str, query_token: bool, controls: tuple[str, ...]) -> Claim:
     """The claim that holds the exact loss against tokens in one convention."""
     keys = "with" if query_token else "without"
@@ -251,6 +326,20 @@ CLAIMS = (
         predict=_two_token_predictions,
         judge=equal_within(1e-8),
         controls=(LINEAR, ISOTROPIC, FIXED_LENGTH, APPROXIMATE, OTHER_CONVENTION),
+        tier="fast",
+    ),
+    Claim(
+        id="softmax.four_tokens",
+        title="Moments of softmax weights and their derivatives are those of the definition on four tokens",
+        origin="derived here: the Laplace transform of the denominators",
+        statement=r"E[s \cdot u],\quad E[s \cdot s'],\quad E[(s \cdot u)(s' \cdot u)]",
+        observable="sums over all products of Gauss' nodes for four tokens, derivatives by complex steps; two heads, "
+        "without and with the query's own token",
+        limit="none: both are quadratures",
+        measure=_four_tokens,
+        predict=_stated_four_tokens,
+        judge=equal_within(1e-10),
+        controls=(NO_PAIRS, NO_SIGN),
         tier="fast",
     ),
 )

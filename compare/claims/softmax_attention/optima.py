@@ -61,7 +61,8 @@ SMALL_γ = (0.03, 0.06, 0.12)
 SLOPE_TASKS = (white_task(3, 12), PUBLISHED, white_task(4, 9, noise=0.5), OTHER_SCALE)
 LONG_CONTEXTS = (100, 200, 400)
 INVERSE_LENGTHS = tuple(1 / N for N in LONG_CONTEXTS)
-PAIR_BRACKET = (0.02, 0.12)
+PAIR_BRACKET = (0.01, 0.06)
+"""Where γ* of the long contexts is looked for, in inputs of variance 2."""
 
 WITHOUT_E = "e missing"
 WITH_E = "e κD for κD"
@@ -147,10 +148,29 @@ PAIR_γ = np.array([0.02, 0.1, 0.3, 0.6])
 
 
 def _minimised_pairs(context: RunContext) -> list[FloatArray]:
-    """Best ω, μ, loss and slope in γ (24,) of heads ±(γ, m) for each task, from values and gradients of L̃ alone."""
-    return [
-        np.concatenate([_best_pair(task, γ) for γ in PAIR_γ]) for task in TASKS
-    ]  # fmt: skip
+    """Best ω, μ, loss and slope in γ (24,) of heads ±(γ, m) for each task, from values and gradients of L̃ alone.
+
+    And the slopes (1,) at each γ of each task, by a series: gradients resolve 1e-9 of the largest of them.
+    """
+    curves = [np.concatenate([_best_pair(task, γ) for γ in PAIR_γ]) for task in TASKS]
+    slopes = [np.array([_slope_by_series(task, γ)]) for task in TASKS for γ in PAIR_γ]
+    return [*curves, *slopes]
+
+
+def _slope_by_series(task: Task, γ: float) -> float:
+    """The slope in γ of L(0) − v/(1 + κq/v) with q = sinh(s)/(λγ)² = D Σ_k s^{2k}/(2k + 1)!, s = D(λγ)²."""
+    D, λ, N = (
+        task.dimension,
+        float(np.mean(task.eigenvalues)),
+        max(task.context_lengths),
+    )
+    v = λ * float(np.trace(task.teacher_covariance))
+    κ = (v + task.noise_variance) / N
+    s = D * (λ * γ) ** 2
+    powers = [s ** (2 * k) / math.factorial(2 * k + 1) for k in range(12)]
+    by_log_s = sum(2 * k * power for k, power in enumerate(powers))
+    η = 1 / (1 + κ * D / v * sum(powers))
+    return float(κ * η**2 * D * by_log_s * 2 / γ)
 
 
 def _best_pair(task: Task, γ: float) -> FloatArray:
@@ -184,7 +204,9 @@ def _stated_pairs(context: RunContext, control: str) -> list[FloatArray]:
             numbers += [*pair.omega, *(factor * pair.mu), pair.loss]
             numbers.append(two_head_slope(stated, γ))
         curves.append(np.array(numbers))
-    return curves
+    # Every sixth number is a slope.
+    slopes = [curve[5::6] for curve in curves]
+    return [*curves, *(np.array([slope]) for slope in np.concatenate(slopes))]
 
 
 # Any heads on both losses
@@ -458,11 +480,11 @@ def _beats_one_head(name: str, tasks: tuple[Task, ...], **fields: Any) -> Claim:
 
 
 def _losses_of_small_γ(context: RunContext) -> list[FloatArray]:
-    """Exact loss of two heads ±(γ, m) at the best m, (tasks,) for each γ."""
+    """Exact loss of two heads ±(γ, m) at the best m, (tasks · 2,) for each γ, each twice for two statements on it."""
     return [
-        np.array([_pair_loss(task, _in_units(task, γ)) for task in SLOPE_TASKS])
+        np.repeat([_pair_loss(task, _in_units(task, γ)) for task in SLOPE_TASKS], 2)
         for γ in SMALL_γ
-    ]  # fmt: skip
+    ]
 
 
 def _in_units(task: Task, γ: float) -> float:
@@ -475,7 +497,10 @@ def _pair_loss(task: Task, γ: float) -> float:
 
 
 def _tangents(context: RunContext, control: str) -> list[FloatArray]:
-    """Loss of the debiased step, and the slope in γ² from there, (tasks,) for each γ."""
+    """Loss of the debiased step and the slope in γ² from there, (tasks · 2,) for each γ.
+
+    The second slope of a task follows from its leading optimum: the gain is half the slope times γ*², and N/(N − 1).
+    """
     curves = []
     for γ in SMALL_γ:
         losses = []
@@ -487,14 +512,26 @@ def _tangents(context: RunContext, control: str) -> list[FloatArray]:
                 slope *= D / (D + 2)
             if control == PLUS_ONE:
                 slope *= (M / (M + 1)) ** 2
-            change = slope * _in_units(task, γ) ** 2
-            losses.append(best_debiased_step(task).loss + change)
+            leading = leading_optimum(task)
+            of_optimum = -2 * (1 - 1 / N) * leading.gain / leading.gamma**2
+            limit = best_debiased_step(task).loss
+            for each in (slope, of_optimum):
+                losses.append(limit + each * _in_units(task, γ) ** 2)
         curves.append(np.array(losses))
     return curves
 
 
 def _long_contexts() -> list[Task]:
-    return [white_task(2, N) for N in LONG_CONTEXTS]
+    """Two dimensions of variance 2, and labels of variance 1.8."""
+    return [
+        Task(
+            [2.0, 2.0],
+            teacher_covariance=np.diag([0.3, 0.6]),
+            noise_variance=0.2,
+            context_length=N,
+        )
+        for N in LONG_CONTEXTS
+    ]
 
 
 def _measured_orders(context: RunContext) -> list[FloatArray]:
@@ -607,7 +644,7 @@ CLAIMS = (
         paper="he2025",
         equation=OPTIMALITY,
         statement=r"\tilde L = 1 + \sigma^2 - \frac{1}{1 + \kappa\sinh(D\gamma^2)/\gamma^2}",
-        observable="best m, loss and slope in γ from gradients of L̃ at γ = 0.02 … 0.6; three tasks",
+        observable="best m, loss and slope in γ from gradients of L̃ at γ = 0.02 … 0.6, slopes by a series; three tasks",
         limit="none: exact",
         measure=_minimised_pairs,
         predict=_stated_pairs,

@@ -6,7 +6,7 @@ import numpy as np
 
 from ....runtime.arrays import FloatArray
 from ....task import Task
-from ....theory.predictors import best_debiased_step
+from ....theory.predictors import best_debiased_step, debiased_step_loss
 from ....theory.softmax_attention import exact_loss
 from ....theory.softmax_attention.preconditioners import (
     best_preconditioner,
@@ -33,6 +33,15 @@ STRETCHED = Task(
     context_length=20,
 )
 
+TURNED = Task(
+    covariance=[[2.0, 0.5], [0.5, 1.0]],
+    teacher_covariance=[[0.6, -0.2], [-0.2, 0.3]],
+    noise_variance=0.4,
+    query_noise_variance=0.2,
+    context_length={0: 1.0, 1: 1.0, 3: 2.0, 8: 1.0},
+)
+"""Λ and Ω that do not commute, and several lengths, of which the first two tell nothing."""
+
 SMALL_γ = (0.03, 0.06, 0.12)
 SMALLER_γ = (0.005, 0.01, 0.02)
 """For losses, whose change with γ turns its sign beyond the optimum, γ = 0.1."""
@@ -42,6 +51,7 @@ NODES = 13
 INVERSE = "A = Λ⁻¹"
 IDENTITY = "A ∝ 1"
 TRACE_DROPPED = "tr Λ left out"
+MEAN_LENGTH = "1/N of the mean length"
 
 
 def _inverse(task: Task) -> FloatArray:
@@ -94,6 +104,35 @@ def _stated_matrices(context: RunContext, control: str) -> list[FloatArray]:
     return [np.array([star, identity, inverse])] * len(SMALLER_γ)
 
 
+def _least_steps(context: RunContext) -> list[FloatArray]:
+    """The A (4,) of least loss of a debiased step, and that loss: the parabola in its entries is solved."""
+    units = np.eye(4)
+    at_zero = _step_loss(np.zeros(4))
+    once = np.array([_step_loss(unit) for unit in units])
+    twice = np.array([[_step_loss(one + other) for other in units] for one in units])
+    # L(a) = L(0) + bᵀa + ½ aᵀQa.
+    Q = twice - once[:, None] - once + at_zero
+    b = once - at_zero - np.diag(Q) / 2
+    a = -np.linalg.solve(Q, b)
+    return [a, np.array([_step_loss(a)])]
+
+
+def _step_loss(entries: FloatArray) -> float:
+    """The loss of a debiased step with this matrix (4,)."""
+    matrix = entries.reshape(2, 2)
+    return float(debiased_step_loss(TURNED, 1.0, preconditioner=matrix))
+
+
+def _stated_steps(context: RunContext, control: str) -> list[FloatArray]:
+    """The theory's A* and its loss, or those of other lengths, or Λ⁻¹."""
+    task = TURNED
+    if control == MEAN_LENGTH:
+        task = Task(**task.arguments() | {"context_length": 3})
+    best = best_preconditioner(task)
+    A = _inverse(task) if control == INVERSE else best.matrix
+    return [A.ravel(), np.array([best.loss])]
+
+
 def _learned_matrices(context: RunContext) -> list[FloatArray]:
     """Eigenvalues (2,) of the A of least exact loss of heads ω = ±γ, μ = ±1/(2γ), for each γ."""
     return [_best_eigenvalues(γ) for γ in SMALL_γ]
@@ -140,12 +179,20 @@ def _limit_matrices(context: RunContext, control: str) -> list[FloatArray]:
 
 
 def _searched_matrices(context: RunContext, control: str) -> list[FloatArray]:
-    """The theory's best eigenvalues (2,) at every γ, or those of the limit."""
+    """The theory's best eigenvalues and their loss (3,) at every γ, or those of the limit."""
     if control == "the limit γ → 0":
-        return _limit_matrices(context, "")
+        best = best_preconditioner(STRETCHED)
+        return [np.append(np.diag(best.matrix), best.loss)] * len(SMALL_γ)
+    found = [two_head_preconditioner(STRETCHED, γ) for γ in SMALL_γ]
+    return [np.append(np.diag(best.matrix), best.loss) for best in found]
+
+
+def _learned_matrices_and_losses(context: RunContext) -> list[FloatArray]:
+    """Eigenvalues of the A of least exact loss, and that loss (3,), for each γ."""
+    best = [_best_eigenvalues(γ) for γ in SMALL_γ]
     return [
-        np.diag(two_head_preconditioner(STRETCHED, γ).matrix) for γ in SMALL_γ
-    ]  # fmt: skip
+        np.append(a, _diagonal_loss(γ, a)) for γ, a in zip(SMALL_γ, best, strict=True)
+    ]
 
 
 CLAIMS = (
@@ -188,13 +235,31 @@ CLAIMS = (
         equation=PRECONDITIONED,
         beyond_paper=True,
         statement=r"\partial L/\partial A = 0",
-        observable="eigenvalues of the best A that commutes with Λ = diag(2, 1), by Newton steps on the exact loss",
+        observable="eigenvalues and loss of the best A that commutes with Λ = diag(2, 1), by Newton steps",
         limit="none: exact",
-        measure=_learned_matrices,
+        measure=_learned_matrices_and_losses,
         predict=_searched_matrices,
         judge=equal_within(1e-5),
         controls=("the limit γ → 0",),
         assumes=EXACT_LOSSES,
+        tier="fast",
+    ),
+    Claim(
+        id="softmax.step_matrix",
+        title="A* is the matrix of least loss of a debiased step, for any Λ, Ω and lengths of context",
+        paper="he2025",
+        equation=PRECONDITIONED,
+        beyond_paper=True,
+        statement=r"A^* = \big(\Omega\Lambda + r\,(\mathrm{tr}\,\Omega\Lambda + \sigma^2)\big)^{-1}\Omega,\quad "
+        r"r = E\tfrac{N-1}{N^2} \big/ E\tfrac{N-1}{N}",
+        observable="minimum of the loss of debiased steps, a parabola in the entries of A; Λ and Ω do not commute, "
+        "N = 0, 1, 3, 8",
+        limit="none: exact",
+        measure=_least_steps,
+        predict=_stated_steps,
+        judge=equal_within(1e-10),
+        controls=(INVERSE, MEAN_LENGTH),
+        assumes=("softmax.steps",),
         tier="fast",
     ),
 )

@@ -78,6 +78,7 @@ AS_MANY, TWICE = "H = T", "H = 2T + 1"
 PER_HEAD = "T/H for T/(H − 1)"
 WITHOUT_E = "e missing for one head"
 ONE_SIGN = "one head per task"
+CLEAN_CONTEXT = "κ without σ²"
 
 
 @cache  # the claims look at the same minima
@@ -265,6 +266,64 @@ def _stated_loss(context: RunContext, control: str) -> list[FloatArray]:
     return [losses, head_loads(task, w, m).ravel(), best_maps(task).ravel()]
 
 
+# Closed forms in other units
+
+SCALED = Task(
+    [2.0] * 4,
+    teachers=Gaussian.on_supports(4, ((0, 1), (2, 3)), variance=0.4),
+    noise_variance=0.3,
+    query_noise_variance=0.1,
+    context_length=12,
+)
+"""Coordinates of variance λ = 2, labels of variance v = 1.6 of p = 2 coordinates each, T = 2 tasks."""
+LABELS, SCALED_NOISE, SCALED_ZERO = 1.6, 1.9 / 12, 1.7
+"""v, κ and the loss of no prediction."""
+
+
+def _minimised_in_units(context: RunContext) -> list[FloatArray]:
+    """Least losses (1,) of a task for one head on all coordinates, for one on its own, and for two and three heads."""
+    pair_of_small, enough = _small_heads_loss(4), _small_heads_loss(2)
+    losses = (_one_head_loss(4), _one_head_loss(2), pair_of_small, enough, enough)
+    return [np.array([loss]) for loss in losses]
+
+
+def _one_head_loss(coordinates: int) -> float:
+    """The least of L(0) − 2vη + vη² + κm²e^{d(λω)²} with η = λmω, for a head ω on d coordinates: m is eliminated."""
+    from scipy.optimize import minimize_scalar
+
+    def loss(ω: float) -> float:
+        noise = SCALED_NOISE * np.exp(coordinates * (2 * ω) ** 2)
+        signal = 2 * ω
+        gain = (LABELS * signal) ** 2 / (LABELS * signal**2 + noise)
+        return float(SCALED_ZERO - gain)
+
+    found = minimize_scalar(loss, bounds=(0.05, 1.0), options={"xatol": 1e-9})
+    return float(found.fun)
+
+
+def _small_heads_loss(coordinates: int) -> float:
+    """The least of L(0) − 2vη + vη² + κd η²: the noise of maps η on d coordinates by small heads of zero sum."""
+    return SCALED_ZERO - LABELS**2 / (LABELS + SCALED_NOISE * coordinates)
+
+
+def _stated_in_units(context: RunContext, control: str) -> list[FloatArray]:
+    """The closed forms, or those of another noise or other heads."""
+    task = SCALED
+    if control == CLEAN_CONTEXT:
+        changed = {"noise_variance": 0.0, "query_noise_variance": 0.1}
+        task = Task(**task.arguments() | changed)
+    losses = [
+        disjoint_infimum(task, 1),
+        one_head_per_task_loss(task),
+        disjoint_infimum(task, 2),
+        disjoint_infimum(task, 3),
+        infimum(task),
+    ]
+    if control == ONE_SIGN:
+        losses[2] = losses[1]
+    return [np.array([loss]) for loss in losses]
+
+
 def _least_overlapping(context: RunContext) -> list[FloatArray]:
     """Least mean L̃ (2,) of the overlapping tasks with one and with two heads."""
     seed = context.seeds(1)[0]
@@ -381,6 +440,22 @@ CLAIMS = (
             "values of the tasks exchanged",
             "every coordinate of variance 1",
         ),
+        tier="fast",
+    ),
+    Claim(
+        id="softmax.tasks_units",
+        title="The closed forms for disjoint tasks hold for any variances of x and y, and noise of the query",
+        paper="he2025",
+        equation=MULTITASK,
+        beyond_paper=True,
+        statement=r"L(0) - \frac{v}{1 + f\kappa p/v},\quad f = eT,\ e,\ T/(H - 1),\ 1",
+        observable="losses of one head on all coordinates and on those of a task, minimised over ω, and of small heads "
+        "of zero sum; λ = 2, v = 1.6, T = 2",
+        limit="ω → 0 for two heads and more",
+        measure=_minimised_in_units,
+        predict=_stated_in_units,
+        judge=equal_within(1e-9),
+        controls=(CLEAN_CONTEXT, ONE_SIGN),
         tier="fast",
     ),
     Claim(

@@ -65,9 +65,11 @@ BOTH_SIGNS = "from the starts that end with both signs of ω"
 FIRST_SIGNS = "the share of starts that begin with one sign"
 
 SHARE_STARTS, SHARE_SIZE, SHARE_HEADS = 400, 0.05, 2
-SHARE_BOUNDS = np.array([0.01, 0.0, 0.025, 0.025, 0.0003])
-"""Largest differences of the shares, and of the standard error of the first: both ends differ for starts near the
-border alone, and the time at which growth is taken to end, which is a convention, for a few more."""
+FEW_STARTS = 10
+"""Of six heads, of which none is trapped: the error that is stated is then one start."""
+SHARE_BOUNDS = np.array([0.01, 0.0, 0.025, 0.025, 0.0003, 1e-12])
+"""Largest differences of the shares, of the standard error of the first, and of that of none: both ends differ for
+starts near the border alone, and the time at which growth is taken to end, which is a convention, for a few more."""
 
 ONE_SIGN_STARTS = (
     (np.array([0.02, 0.01]), np.array([0.01, 0.03])),
@@ -218,7 +220,8 @@ def _counts_in_ranges(
 def _shares(context: RunContext) -> list[FloatArray]:
     """Shares of the starts of the theory: trapped at the end, of one sign at first, predicted so, and rightly so.
 
-    And the standard error of the first (5,). Starts are followed by the definition, and predicted by the flow at 0.
+    And the standard error of the first, and one start of those of which none is trapped (6,). Starts are followed by
+    the definition, and predicted by the flow at 0.
     """
     draws = np.random.default_rng(context.seed)
     normal = draws.standard_normal((2, SHARE_STARTS, SHARE_HEADS))
@@ -229,7 +232,7 @@ def _shares(context: RunContext) -> list[FloatArray]:
     first = _is_trapped(_relative(start))
     shares = np.mean([trapped, first, predicted, predicted == trapped], axis=1)
     error = np.std(trapped) / math.sqrt(SHARE_STARTS)
-    return [np.append(shares, error)]
+    return [np.array([*shares, error, 1 / FEW_STARTS])]
 
 
 def _followed(state: FloatArray) -> FloatArray:
@@ -263,14 +266,15 @@ def _relative(state: FloatArray) -> FloatArray:
 
 
 def _stated_shares(context: RunContext, control: str) -> list[FloatArray]:
-    """The theory's shares and error (5,) of the same starts, or what the first signs tell."""
+    """The theory's shares and errors (6,) of the same starts, or what the first signs tell."""
     found = trap_probability(
         TASK, SHARE_HEADS, SHARE_SIZE, starts=SHARE_STARTS, seed=context.seed
     )
     share = found.one_sign if control == FIRST_SIGNS else found.probability
     predicted = 1.0 if control == ALWAYS else found.predicted
     shares = [share, found.one_sign, predicted, found.agreement]
-    return [np.array([*shares, found.error])]
+    few = trap_probability(TASK, 6, SHARE_SIZE, starts=FEW_STARTS)
+    return [np.array([*shares, found.error, few.error])]
 
 
 def _shares_within(predicted: list[FloatArray], observed: list[FloatArray]) -> Evidence:
@@ -405,8 +409,8 @@ def _stated_minimum(context: RunContext, control: str) -> list[FloatArray]:
     heads = np.concatenate([minimum.omega, minimum.mu])
     trap = trap_loss(TASK)
     below = trap if control == NOTHING_BELOW else infimum(TASK, 2)
-    # A flow that has settled may be a rounding below, and one of heads of both signs is a little above the infimum.
-    losses = (trap, trap * (1 - 1e-9), below + 0.1 * (trap - below))
+    # Up to 30 % of the way to the infimum counts as the trap: what has settled is at either end.
+    losses = (trap, trap - 0.29 * (trap - below), trap - 0.31 * (trap - below))
     trapped = [float(is_trapped(TASK, loss)) for loss in losses]
     return [heads, np.array([trap, minimum.loss]), np.array(trapped)]
 
