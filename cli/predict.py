@@ -131,10 +131,11 @@ def softmax(
     from json import dumps
 
     from ..compare.softmax_predictions import softmax_prediction
-    from .output.softmax_prediction import flow_format, print_prediction, write_flow
+    from .output.curve_files import curve_format
+    from .output.softmax_prediction import print_prediction, write_flow
 
     if output.out is not None:
-        flow_format(output.out)
+        curve_format(output.out)
         if not flow_time.are_given:
             raise ValueError("--out is for a flow: pass --until or --flow-time with it")
         refuse_one_file(output.out, {"--task": task.file})

@@ -115,11 +115,12 @@ def time_course(
     from json import dumps
 
     from ..theory import time_course as predicted_course
-    from .output.time_course import course_format, print_course, write_course
+    from .output.curve_files import curve_format
+    from .output.time_course import print_course, write_course
     from .starts import start_of
 
     if out is not None:
-        course_format(out)
+        curve_format(out)
         refuse_one_file(out, {"--task": task.file, "--start": Path(start)})
         refuse_existing(out, force)
     problem = task.task()

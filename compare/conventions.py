@@ -9,6 +9,7 @@ from ..models.attention import Merged
 from ..models.built_in import BuiltIn
 from ..models.divisors import score_divisor
 from ..models.stated_models import Difference, model_differences, stated_model
+from ..runtime.arrays import FloatArray
 from ..simulate import Trajectory
 from ..task import Task
 from ..teachers import law_identity
@@ -146,6 +147,7 @@ def _model_differences(
     return () if own is None else model_differences(own, model, task.dimension)
 
 
+# Long because it pairs every setting that both sides have.
 def _differences_of_reduced_flow(
     curve: ReducedFlow, stated: Mapping[str, Any], model: BuiltIn, task: Task
 ) -> tuple[Difference, ...]:
@@ -209,9 +211,7 @@ def _notes_on_reduced_flow(
     first = int(np.argmin(curve.flow_time))
     if not run.weights or curve.flow_time[first] != run.weight_flow_time[0]:
         return ()
-    _, B = model.heads(run.initial)
-    D = B.shape[-1]
-    ω = np.einsum("hdd->h", B[:, :D]) / (D * score_divisor(model, D))
+    ω = _first_omega(run, model)
     size = float(np.max(np.abs(ω)))
     if np.max(np.abs(ω - curve.omega[first])) <= _SAME_START * size:
         return ()
@@ -220,3 +220,10 @@ def _notes_on_reduced_flow(
         for each in (curve.omega[first], ω)
     ]
     return (f"the curve starts at ω = {starts[0]} and the run at ω = {starts[1]}",)
+
+
+def _first_omega(run: Trajectory, model: Merged) -> FloatArray:
+    """ω (H,) of the first stored weights, without a check that these are in the symmetric family."""
+    _, B = model.heads(run.initial)
+    D = B.shape[-1]
+    return np.asarray(np.einsum("hdd->h", B[:, :D]) / (D * score_divisor(model, D)))

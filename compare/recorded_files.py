@@ -68,6 +68,7 @@ def replay_reduced_flow(
     )
 
 
+# Long because cases of different numbers of heads are put into one array and taken out again.
 def followed(recording: ReducedFlowRecording) -> tuple[Case, ...]:
     """Our Euler steps from the recorded starts.
 
@@ -88,6 +89,7 @@ def followed(recording: ReducedFlowRecording) -> tuple[Case, ...]:
     return tuple(cases)
 
 
+# Long because the loop keeps what it needs beside it: rates, states and the check of each record.
 def _euler_steps(
     recording: ReducedFlowRecording,
     white: WhiteTask,

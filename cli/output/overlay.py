@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from ...runtime.arrays import FloatArray
 from ...simulate import Trajectory
 from .files import FIGURES, format_named
 from .tables import print_rows
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _WIDTH = 5.0
 _HEIGHT = 3.2
@@ -137,15 +140,22 @@ def write_overlay(laid: LaidOver, path: Path, x: str) -> None:
         both.plot(figure.subplots(), x=x)
     else:
         figure = Figure((_WIDTH, 2 * _HEIGHT), layout="constrained")
-        above, below = figure.subplots(2, 1, sharex=True)
-        both.plot(above, x=x)
-        run = laid.run
-        times = run.weight_flow_time if x == "flow_time" else run.weight_steps
-        below.plot(times, distances, marker=".")
-        below.set_ylim(0, 1.05)
-        below.set_ylabel("distance from the family")
-        below.set_xlabel(above.get_xlabel())
-        above.set_xlabel("")
+        _draw_with_distances(figure, both, distances, x)
     ending = figure_format(path)
     make_folder(replaceable(path).parent)
     write_atomically(path, lambda file: figure.savefig(file, format=ending, dpi=150))
+
+
+def _draw_with_distances(
+    figure: "Figure", both: Overlay, distances: FloatArray, x: str
+) -> None:
+    """Both losses, and below them how far the stored weights (K,) are from the symmetric family."""
+    above, below = figure.subplots(2, 1, sharex=True)
+    both.plot(above, x=x)
+    run = both.run
+    times = run.weight_flow_time if x == "flow_time" else run.weight_steps
+    below.plot(times, distances, marker=".")
+    below.set_ylim(0, 1.05)  # a share
+    below.set_ylabel("distance from the family")
+    below.set_xlabel(above.get_xlabel())
+    above.set_xlabel("")

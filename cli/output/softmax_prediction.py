@@ -1,14 +1,11 @@
 """Predictions of softmax heads: numbers and tables for the terminal, and files of their flow."""
 
-import csv
-import io
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...compare.softmax_predictions import SoftmaxPrediction
 from ...runtime.ascii_text import named
-from .files import FIGURES, format_named
+from .curve_files import csv_text, write_curve
 from .tables import in_short, print_rows
 
 if TYPE_CHECKING:
@@ -23,15 +20,6 @@ _FAR = 10.0
 
 _FEW = 8
 """Up to so many heads a legend names each."""
-
-
-def flow_format(path: Path) -> str:
-    """The format that the name of a file asks for; ValueError for one that there is not.
-
-    >>> flow_format(Path("flow.csv"))
-    'csv'
-    """
-    return format_named(path, ("csv", "json", "npz", *FIGURES))
 
 
 def print_prediction(prediction: SoftmaxPrediction, written: Path | None) -> None:
@@ -63,38 +51,20 @@ def _print_flow(prediction: SoftmaxPrediction) -> None:
 
 def write_flow(prediction: SoftmaxPrediction, path: Path) -> None:
     """Write the flow in the format that the name asks for; OSError if it cannot be written."""
-    from ...runtime.files import write_atomically, write_text
-
     flow = prediction.flow
     assert flow is not None
-    ending = flow_format(path)
-    if ending == "npz":
-        flow.save(path)
-    elif ending == "json":
-        write_text(path, json.dumps(flow.to_dict()))
-    elif ending == "csv":
-        write_text(path, flow_csv(prediction))
-    else:
-        figure = _figure(prediction)
-        write_atomically(
-            path, lambda file: figure.savefig(file, format=ending, dpi=150)
-        )
+    write_curve(flow, path, lambda: _flow_csv(prediction), lambda: _figure(prediction))
 
 
-def flow_csv(prediction: SoftmaxPrediction) -> str:
+def _flow_csv(prediction: SoftmaxPrediction) -> str:
     """One row a time: flow_time, loss, omega_1 to omega_H, mu_1 to mu_H, in all digits."""
     flow = prediction.flow
     assert flow is not None
     heads = range(1, prediction.heads + 1)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     names = [f"{name}_{head}" for name in ("omega", "mu") for head in heads]
-    writer.writerow(["flow_time", "loss", *names])
-    for time, loss, ω, μ in zip(
-        flow.flow_time, flow.loss, flow.omega, flow.mu, strict=True
-    ):
-        writer.writerow([repr(float(value)) for value in (time, loss, *ω, *μ)])
-    return text.getvalue()
+    return csv_text(
+        ["flow_time", "loss", *names], flow.flow_time, flow.loss, flow.omega, flow.mu
+    )
 
 
 def _figure(prediction: SoftmaxPrediction) -> "Figure":

@@ -1,13 +1,10 @@
 """A predicted time course: a table for the terminal, and files for other programs and for papers."""
 
-import csv
-import io
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...theory import TimeCourse
-from .files import FIGURES, format_named
+from .curve_files import csv_text, write_curve
 from .tables import in_short, print_rows
 
 if TYPE_CHECKING:
@@ -19,15 +16,6 @@ _HEIGHT = 4.8
 
 _FEW = 8
 """Up to so many curves a legend names each."""
-
-
-def course_format(path: Path) -> str:
-    """The format that the name of a file asks for; ValueError for one that there is not.
-
-    >>> course_format(Path("course.csv"))
-    'csv'
-    """
-    return format_named(path, ("csv", "json", "npz", *FIGURES))
 
 
 def print_course(course: TimeCourse) -> None:
@@ -56,41 +44,20 @@ def print_course(course: TimeCourse) -> None:
 
 def write_course(course: TimeCourse, path: Path) -> None:
     """Write the course in the format that the name asks for; OSError if it cannot be written."""
-    from ...runtime.files import write_atomically, write_text
-
-    ending = course_format(path)
-    if ending == "npz":
-        course.save(path)
-    elif ending == "json":
-        write_text(path, json.dumps(course.to_dict()))
-    elif ending == "csv":
-        write_text(path, course_csv(course))
-    else:
-        figure = _figure(course)
-        write_atomically(
-            path, lambda file: figure.savefig(file, format=ending, dpi=150)
-        )
+    write_curve(course, path, lambda: _course_csv(course), lambda: _figure(course))
 
 
-def course_csv(course: TimeCourse) -> str:
+def _course_csv(course: TimeCourse) -> str:
     """One row a time: flow_time, loss, coefficient_1 to coefficient_D, and the amplitudes, in all digits."""
-    names = ["flow_time", "loss"]
     dimension = course.coefficients.shape[1]
-    names += [f"coefficient_{d}" for d in range(1, dimension + 1)]
-    names += _amplitude_names(course)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
-    for time, loss, coefficients, amplitudes in zip(
+    names = [f"coefficient_{d}" for d in range(1, dimension + 1)]
+    return csv_text(
+        ["flow_time", "loss", *names, *_amplitude_names(course)],
         course.flow_time,
         course.loss,
         course.coefficients,
         course.amplitudes,
-        strict=True,
-    ):
-        row = [time, loss, *coefficients, *amplitudes]
-        writer.writerow([repr(float(value)) for value in row])
-    return text.getvalue()
+    )
 
 
 def _amplitude_names(course: TimeCourse) -> list[str]:

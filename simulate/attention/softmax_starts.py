@@ -42,10 +42,7 @@ def symmetric_weights(
     if isinstance(model, Merged):
         weights["key_query"][:, :D, :D] = _multiples_of_identity(scores, D)
     else:
-        _refuse_low_rank(weights["key"].shape[1], D)
-        root = np.sqrt(np.abs(scores))
-        weights["key"][:, :D, :D] = _multiples_of_identity(root, D)
-        weights["query"][:, :D, :D] = _multiples_of_identity(np.sign(scores) * root, D)
+        _set_keys_and_queries(weights, scores, D)
     if isinstance(model, Factorised):
         root = np.sqrt(np.abs(μ))
         weights["output"][:, 0, 0] = root
@@ -53,6 +50,15 @@ def symmetric_weights(
     else:
         weights["value"][:, -1] = μ
     return weights
+
+
+def _set_keys_and_queries(weights: Weights, scores: FloatArray, dimension: int) -> None:
+    """Keys and queries whose product is scores (H,) times the identity; ValueError where their rank is below D."""
+    D = dimension
+    _refuse_low_rank(weights["key"].shape[1], D)
+    root = np.sqrt(np.abs(scores))
+    weights["key"][:, :D, :D] = _multiples_of_identity(root, D)
+    weights["query"][:, :D, :D] = _multiples_of_identity(np.sign(scores) * root, D)
 
 
 def _multiples_of_identity(factors: FloatArray, dimension: int) -> FloatArray:

@@ -79,6 +79,7 @@ def test_no_two_fields_share_a_name():
     assert set(SECTIONS["run"]) == set(Experiment.__dataclass_fields__) - {
         "task",
         "model",
+        "initial",
     }
 
 
