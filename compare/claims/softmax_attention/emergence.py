@@ -72,9 +72,13 @@ SHORT = Size(
     PUBLISHED, heads=2, rate=Schedule({0: 1e-2, 500: 1e-2, 600: 1e-3}), steps=600
 )
 """The rate falls in the end, and with it what gradient noise does to the patterns."""
+
 MIXED_RUNS, POSITIVE_RUNS = 4, 2
 
-POSITIVE = 0.5
+TRAPPED = SHORT._replace(rate=3e-3, steps=300)
+"""Gradient noise moves heads of one sign along their flat minimum until one crosses zero: these steps are too small."""
+
+POSITIVE = 1.0
 """What is added to the entries of positive heads: heads that are alike are furthest from crossing zero."""
 
 TWO, FOUR = Size(PUBLISHED, 2, 3e-3, 4_000), Size(PUBLISHED, 4, 3e-3, 6_000)
@@ -175,7 +179,7 @@ def _short_runs(context: RunContext) -> list[Run]:
 def _positive_runs(context: RunContext) -> list[Run]:
     """Runs from starts of positive heads, which are trapped."""
     return [
-        trained(SHORT, positive_start(SHORT, seed), seed)
+        trained(TRAPPED, positive_start(TRAPPED, seed), seed)
         for seed in context.seeds(POSITIVE_RUNS)
     ]
 
@@ -240,7 +244,8 @@ CLAIMS = (
         statement=r"B_h \to (\omega_h 1;\, 0),\quad a_h \to (0, \mu_h),\quad |\omega_h| \to \gamma,\quad "
         r"\textstyle\sum_h \mu_h \to 0",
         observable=f"shares of each pattern that two heads lack after {SHORT.steps} steps of Adam on {BATCH} fresh "
-        f"prompts, {MIXED_RUNS} random starts that grow with both signs and {POSITIVE_RUNS} of positive heads",
+        f"prompts, {MIXED_RUNS} random starts that grow with both signs; and after {TRAPPED.steps} steps, "
+        f"{POSITIVE_RUNS} starts of positive heads",
         limit="training time → ∞; gradient noise leaves a few percent",
         hypotheses=(
             "every entry of query, key, value and output matrices random and trained",
@@ -261,7 +266,7 @@ CLAIMS = (
         r"\textstyle\sum_h \mu_h \to 0",
         observable=f"shares of each pattern that heads lack after training on {BATCH} fresh prompts a step with Adam: "
         f"{RUNS_OF_TWO} random starts of two heads, {TWO.steps:,} steps, {RUNS_OF_FOUR} of four, {FOUR.steps:,} "
-        f"steps, and {POSITIVE_RUNS} starts of positive heads, {SHORT.steps} steps",
+        f"steps, and {POSITIVE_RUNS} starts of positive heads, {TRAPPED.steps} steps",
         limit="training time → ∞; gradient noise leaves a few percent, weak heads take longest",
         hypotheses=(
             "every entry of query, key, value and output matrices random and trained",

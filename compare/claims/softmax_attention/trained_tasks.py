@@ -33,8 +33,8 @@ MOST = "most runs share heads"
 
 # Descent on the approximate loss
 
-STARTS, STEPS, RATE, SCALE = 30, 1_500, 0.1, 0.3
-"""Small random ω and μ, and descent to flow time 300: far beyond the drop, along the valley."""
+STARTS, STEPS, RATE, SCALE = 30, 3_000, 0.1, 0.3
+"""Small random ω and μ, and descent along the valley: a few starts stay in the trap of one sign for half as long."""
 
 FLOW_HEADS = (3, 5, 6)
 """Below and above 2T = 4."""

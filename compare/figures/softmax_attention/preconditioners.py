@@ -93,7 +93,9 @@ def _draw_matrix(ax: "Axes", matrix: FloatArray) -> None:
     for (i, j), entry in np.ndenumerate(matrix):
         style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 4.5}
         colour = "white" if abs(entry) > LIMIT / 2 else "black"
-        ax.text(j + 1, i + 1, f"{entry:.1f}", color=colour, **style)
+        # Rounded first: an entry of −0.01 is 0.0.
+        number = round(float(entry), 1) + 0.0
+        ax.text(j + 1, i + 1, f"{number:.1f}", color=colour, **style)
     ax.invert_yaxis()
     ax.set(aspect="equal", xticks=directions, yticks=directions)
     ax.set(xlabel="direction of $x_q$", ylabel="direction of $x_n$")
