@@ -1,7 +1,9 @@
 """One layer of linear attention with several outputs: Mainali and Teixeira 2025 (arXiv 2504.12916)."""
 
+from .layer_flows import LayerFlow, layer_flow
 from .layer_losses import LayerGradient, layer_loss
 from .minima import Minimum, minimum
+from .mode_flows import ModeFlow, mode_flow
 from .mode_losses import mode_loss
 from .mode_points import (
     ModeFixedPoint,
@@ -9,15 +11,22 @@ from .mode_points import (
     mode_fixed_point,
     mode_fixed_points,
 )
+from .random_starts import HalfTimes, half_times
 
 __all__ = [
+    "HalfTimes",
+    "LayerFlow",
     "LayerGradient",
     "Minimum",
     "ModeFixedPoint",
     "ModeFixedPoints",
+    "ModeFlow",
+    "half_times",
+    "layer_flow",
     "layer_loss",
     "minimum",
     "mode_fixed_point",
     "mode_fixed_points",
+    "mode_flow",
     "mode_loss",
 ]

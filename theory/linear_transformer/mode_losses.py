@@ -53,3 +53,16 @@ def velocity_of_modes(
     p_dot = residual * q - modes.single * T_q * modes.labels * p
     q_dot = residual * p - modes.single * T_p * s**2 * q
     return p_dot, q_dot
+
+
+def half_hessian_of_modes(modes: ModeTask, p: FloatArray, q: FloatArray) -> FloatArray:
+    """The Hessian of ½L (2D, 2D) by the diagonal p and then q, at p and q (D,)."""
+    s, ω, labels = modes.inputs, modes.teachers, modes.labels
+    T_p = np.sum(labels * p**2)
+    T_q = np.sum(s**2 * q**2)
+    pair = modes.pairs * ω * s**3
+    by_p = np.diag(pair * q**2 + modes.single * labels * T_q)
+    by_q = np.diag(pair * p**2 + modes.single * s**2 * T_p)
+    mixed = np.diag(2 * pair * p * q - modes.rates)
+    mixed = mixed + 2 * modes.single * np.outer(labels * p, s**2 * q)
+    return np.block([[by_p, mixed], [mixed.T, by_q]])
