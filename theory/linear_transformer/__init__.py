@@ -1,5 +1,15 @@
 """One layer of linear attention with several outputs: Mainali and Teixeira 2025 (arXiv 2504.12916)."""
 
+from .four_blocks import (
+    Blocks,
+    FourBlockFlow,
+    FourBlockMinima,
+    four_block_flow,
+    four_block_loss,
+    four_block_minima,
+    held_by_p2,
+    null_ratio,
+)
 from .layer_flows import LayerFlow, layer_flow
 from .layer_losses import LayerGradient, layer_loss
 from .minima import Minimum, minimum
@@ -14,6 +24,9 @@ from .mode_points import (
 from .random_starts import HalfTimes, half_times
 
 __all__ = [
+    "Blocks",
+    "FourBlockFlow",
+    "FourBlockMinima",
     "HalfTimes",
     "LayerFlow",
     "LayerGradient",
@@ -21,7 +34,11 @@ __all__ = [
     "ModeFixedPoint",
     "ModeFixedPoints",
     "ModeFlow",
+    "four_block_flow",
+    "four_block_loss",
+    "four_block_minima",
     "half_times",
+    "held_by_p2",
     "layer_flow",
     "layer_loss",
     "minimum",
@@ -29,4 +46,5 @@ __all__ = [
     "mode_fixed_points",
     "mode_flow",
     "mode_loss",
+    "null_ratio",
 ]

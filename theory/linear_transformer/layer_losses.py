@@ -89,8 +89,8 @@ def layer_loss(
     >>> layer_loss(task, np.zeros((2, 2)), np.eye(2))
     array(12.)
     >>> layer_loss(task, np.eye(2), 0.4 * np.eye(2), gradient=True).by_p.round(3)
-    array([[-2.16, -0.  ],
-           [-0.  , -6.48]])
+    array([[-0.736,  0.   ],
+           [ 0.   , -2.208]])
     """
     moments = layer_moments(task, model, "layer_loss")
     K, D = moments.outputs, moments.dimension

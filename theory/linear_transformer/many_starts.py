@@ -24,6 +24,8 @@ _FIRST_STEP = 1e-2
 _FIRST_STOP, _STOP_RATIO = 1e3, 10.0
 # Rates below this, in the same units, count as none where all else is at rest: that of the scale line is rounding.
 _AT_REST = 1e-12
+# The accuracy of the solver, in units of the smallest entry of the start.
+_NOISE = 1e-14
 # Moves whose squares, relative to the size of what moves, are below rounding.
 _LINEAR = 1e-9
 _THIRD_ORDER_SHARE = 0.01
@@ -174,6 +176,8 @@ class _OneStart(NamedTuple):
     def solve(self, x: FloatArray, times: FloatArray) -> FloatArray:
         """The solution (T, B, n) at increasing times (T,), integrated until what is left is a linear relaxation."""
         flat = x.ravel()
+        # What has shrunk to less than the solver's floor is noise.
+        noise = _NOISE * float(np.min(np.abs(flat[flat != 0]), initial=1.0))
         values = np.empty((len(times), len(flat)))
         now, done, stop = 0.0, 0, _FIRST_STOP
         while done < len(times):
@@ -185,7 +189,8 @@ class _OneStart(NamedTuple):
             ends = np.append(times[done:until], stop) - now
             solution = integrate(self.velocity, flat, ends, self.jacobian)
             values[done:until] = solution[:-1]
-            flat, now, done, stop = solution[-1], stop, until, _STOP_RATIO * stop
+            flat = np.where(np.abs(solution[-1]) > noise, solution[-1], 0.0)
+            now, done, stop = stop, until, _STOP_RATIO * stop
         return values.reshape(len(times), *self.shape)
 
     def relaxation(self, x: FloatArray, times: FloatArray) -> FloatArray | None:

@@ -15,7 +15,7 @@ STAIRCASE = [2, 1, 0.5, 0.25]
 
 
 def by_differences(task, model, D):
-    """−½∂L/∂(p, q) by differences of the loss with complex-free five points."""
+    """−½∂L/∂(p, q) by five differences of the loss, exact for a polynomial of degree 4."""
 
     def velocity(_, x):
         steps = 1e-3 * np.eye(2 * D)
@@ -32,24 +32,23 @@ def test_the_flow_descends_the_loss_of_modes(seed):
     task, model = hostile_task(generator)
     D = task.dimension
     start = generator.normal(size=2 * D)
-    # Five points are exact for a polynomial of degree 4.
     expected = solve_ivp(
-        by_differences(task, model, D), (0, 3), start, rtol=1e-9, atol=1e-11
+        by_differences(task, model, D), (0, 3), start, rtol=1e-7, atol=1e-9
     )
     flow = mode_flow(task, start[:D], start[D:], [3.0, 0.0], model)
     found = np.concatenate([flow.p[0], flow.q[0]])
-    assert found == pytest.approx(expected.y[:, -1], abs=1e-7)
+    assert found == pytest.approx(expected.y[:, -1], abs=1e-5)
     assert np.concatenate([flow.p[1], flow.q[1]]) == pytest.approx(start, abs=1e-14)
 
 
 def test_many_starts_are_each_as_alone():
     task = modes([1, 0.6, 0.3], 9, [1, 2, 0.5], 0.2)
     generator = np.random.default_rng(0)
-    p, q = 0.1 * generator.normal(size=(2, 3, 4, 3))
-    times = [0.0, 5.0, 2.5, 40.0]
+    p, q = 0.1 * generator.normal(size=(2, 3, 3, 3))
+    times = [0.0, 5.0, 2.5, 20.0]
     together = mode_flow(task, p, q, times)
-    assert together.loss.shape == (4, 3, 4)
-    for start in ((0, 0), (2, 1), (1, 3)):
+    assert together.loss.shape == (4, 3, 3)
+    for start in ((0, 0), (2, 1), (1, 2)):
         alone = mode_flow(task, p[start], q[start], times)
         found = together.coefficients[(slice(None), *start)]
         assert found == pytest.approx(alone.coefficients, rel=1e-9, abs=1e-11)
