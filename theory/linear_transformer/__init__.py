@@ -10,6 +10,15 @@ from .four_blocks import (
     held_by_p2,
     null_ratio,
 )
+from .kronecker_tasks import (
+    KroneckerFlow,
+    KroneckerMinimum,
+    MergedEquivalent,
+    kronecker_flow,
+    kronecker_minimum,
+    merged_equivalent,
+    wiener_filter,
+)
 from .layer_flows import LayerFlow, layer_flow
 from .layer_losses import LayerGradient, layer_loss
 from .minima import Minimum, minimum
@@ -28,8 +37,11 @@ __all__ = [
     "FourBlockFlow",
     "FourBlockMinima",
     "HalfTimes",
+    "KroneckerFlow",
+    "KroneckerMinimum",
     "LayerFlow",
     "LayerGradient",
+    "MergedEquivalent",
     "Minimum",
     "ModeFixedPoint",
     "ModeFixedPoints",
@@ -39,12 +51,16 @@ __all__ = [
     "four_block_minima",
     "half_times",
     "held_by_p2",
+    "kronecker_flow",
+    "kronecker_minimum",
     "layer_flow",
     "layer_loss",
+    "merged_equivalent",
     "minimum",
     "mode_fixed_point",
     "mode_fixed_points",
     "mode_flow",
     "mode_loss",
     "null_ratio",
+    "wiener_filter",
 ]
