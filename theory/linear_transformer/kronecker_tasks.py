@@ -460,9 +460,10 @@ def _reduced(task: Task, law: KroneckerTask) -> _Scalars:
 def merged_equivalent(
     task: Task, model: Parametrization | None = None
 ) -> MergedEquivalent:
-    """The task of one output that merged attention learns in the same way where Γ = γ 1, √K times more slowly.
+    """The task of one output that merged attention learns in the same way where Γ = γ 1, at 1/√K of the speed.
 
-    L(t) = K L_Z(√K t), with the same M = p̄ q: so the staircase of a shared basis comes from that basis. ValueError where the outputs are correlated or vary differently. Source: derived here, with Zhang et al. 2025
+    L(t) = K L_Z(√K t), with the same M = p̄ q: so the staircase of a shared basis comes from that basis.
+    ValueError where the outputs are correlated or vary differently. Source: derived here, with Zhang et al. 2025
     (arXiv 2501.16265) for one output.
 
     >>> from attndyn import Task

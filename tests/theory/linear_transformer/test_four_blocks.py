@@ -123,7 +123,7 @@ def test_the_start_chooses_which_pair_holds_a_mode():
     task = modes([1, 0.6], 50)
     for scale, wrong in ((0.1, 2), (0.001, 0)):
         blocks = scale * np.random.default_rng(0).normal(size=(4, 40, 2))
-        flow = four_block_flow(task, blocks, [150.0])
+        flow = four_block_flow(task, blocks, [300.0])
         by_p2 = np.abs(flow.p2 * flow.q1)[-1] > np.abs(flow.p1 * flow.q2)[-1]
         assert np.sum(by_p2 != held_by_p2(blocks)) <= wrong
         assert 20 < np.sum(by_p2) < 60
