@@ -1,5 +1,6 @@
 """One layer of linear attention with several outputs: Mainali and Teixeira 2025 (arXiv 2504.12916)."""
 
+from .edge_of_stability import largest_step
 from .four_blocks import (
     Blocks,
     FourBlockFlow,
@@ -22,6 +23,7 @@ from .kronecker_tasks import (
 from .layer_flows import LayerFlow, layer_flow
 from .layer_losses import LayerGradient, layer_loss
 from .minima import Minimum, minimum
+from .mode_descent import mode_descent, modified_flow
 from .mode_flows import ModeFlow, mode_flow
 from .mode_losses import mode_loss
 from .mode_points import (
@@ -53,14 +55,17 @@ __all__ = [
     "held_by_p2",
     "kronecker_flow",
     "kronecker_minimum",
+    "largest_step",
     "layer_flow",
     "layer_loss",
     "merged_equivalent",
     "minimum",
+    "mode_descent",
     "mode_fixed_point",
     "mode_fixed_points",
     "mode_flow",
     "mode_loss",
+    "modified_flow",
     "null_ratio",
     "wiener_filter",
 ]
