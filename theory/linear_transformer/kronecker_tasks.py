@@ -253,12 +253,9 @@ def kronecker_minimum(
 def _filter(law: KroneckerTask, ν: FloatArray) -> FloatArray:
     """γ/(γ + ν) (n, K), 1 where both are 0."""
     total = law.gamma + ν[:, None]
-    return np.divide(
-        np.broadcast_to(law.gamma, total.shape),
-        total,
-        out=np.ones_like(total),
-        where=total > 0,
-    )
+    p = np.ones_like(total)
+    np.divide(law.gamma, total, out=p, where=total > 0)
+    return p
 
 
 def _best_inputs(law: KroneckerTask, p: FloatArray) -> FloatArray:
@@ -268,9 +265,9 @@ def _best_inputs(law: KroneckerTask, p: FloatArray) -> FloatArray:
     noise = law.single * law.noise * np.sum(p**2, axis=1)
     curvature = square[:, None] * law.curvature + noise[:, None]
     numerator = signal[:, None] * law.signal
-    return np.divide(
-        numerator, curvature, out=np.zeros_like(curvature), where=law.signal > 0
-    )
+    x = np.zeros_like(curvature)
+    np.divide(numerator, curvature, out=x, where=law.signal > 0)
+    return x
 
 
 def _drop(law: KroneckerTask, ν: FloatArray) -> FloatArray:
