@@ -114,7 +114,7 @@ def replay(
     tolerance: Annotated[
         float | None,
         typer.Option(
-            help="Largest relative deviation allowed: 2e-6 if left out, 1e-12 of a reduced flow.",
+            help="Largest relative deviation allowed: if left out 2e-6, 1e-10 with weights, 1e-12 of a reduced flow.",
             show_default=False,
         ),
     ] = None,

@@ -1,6 +1,6 @@
 """Which other convention a recording was made with, where a replay of its first steps tells."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import NamedTuple
@@ -24,12 +24,13 @@ _ATTENTION_DIVISORS = {
 
 
 class _Choice(NamedTuple):
-    """A setting of another value: what `meta` would say, and the changes of the recording."""
+    """A setting of another value: what the file would say, and the changes of the recording."""
 
     words: str = ""
     model: tuple[tuple[str, object], ...] = ()
-    loss: int = 1
+    loss: float = 1
     rate: float = 1.0
+    unfrozen: bool = False
 
 
 _OTHER_LOSSES = (
@@ -41,6 +42,19 @@ _OTHER_LOSSES = (
     _Choice("half of the learning_rate", rate=0.5),
     _Choice("twice the learning_rate", rate=2.0),
 )
+
+_OTHER_HALF_LOSSES = (
+    _Choice(
+        "a loss without the factor 1/2 (halve the losses, double learning_rate)",
+        loss=0.5,
+    ),
+    # Descent on the half of the loss, of which the whole was written down.
+    _Choice("losses that are no halves (halve them)", loss=0.5, rate=0.5),
+    *_OTHER_LOSSES[2:],
+)
+"""The same for a recording whose loss has the factor 1/2."""
+
+_NOT_FROZEN = _Choice("null_blocks_frozen = False", unfrozen=True)
 
 
 def fitting_conventions(
@@ -55,7 +69,7 @@ def fitting_conventions(
     if not isinstance(recording.model, BuiltIn):
         return ""
     count = min(max(steps, LEAST_STEPS), len(recording.loss))
-    short = replace(recording, loss=recording.loss[:count], tests=())
+    short = replace(recording, loss=recording.loss[:count], tests=(), weights=None)
     left = MOST_REPLAYS * len(recording.loss) + 100  # enough for all tries of few steps
     fitting: list[list[_Choice]] = []
     for changes in _combinations(recording.model, recording):
@@ -77,11 +91,14 @@ def _combinations(model: BuiltIn, recording: Recording) -> list[list[_Choice]]:
     """All combinations of changes, one or more, those of fewer changes first."""
     token = not model.query_token
     words = f"query_token = {str(token).lower()}"
-    parts = (
+    has_half = recording.weights is not None
+    parts: list[Sequence[_Choice]] = [
         [_Choice(words, (("query_token", token),))],
         list(_other_divisors(model, recording)),
-        _OTHER_LOSSES,
-    )
+        _OTHER_HALF_LOSSES if has_half else _OTHER_LOSSES,
+    ]
+    if recording.frozen:
+        parts.append([_NOT_FROZEN])
     combinations = [
         [choice for choice in choices if choice is not None]
         for choices in product(*([None, *part] for part in parts))
@@ -120,5 +137,6 @@ def _changed(recording: Recording, changes: list[_Choice]) -> Recording:
             model=type(model).from_dict(model.to_dict() | dict(change.model)),
             loss_divisor=recording.loss_divisor * change.loss,
             learning_rate=recording.learning_rate * change.rate,
+            frozen={} if change.unfrozen else recording.frozen,
         )
     return recording

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from ...models.attention import Merged, Separate
 from ...models.factorised import Factorised
 from ...models.protocol import Parametrization, Weights
-from ...runtime.arrays import FloatArray
+from ...runtime.arrays import BoolArray, FloatArray
 from ...runtime.checks import check_choice
 from ...runtime.display import Displayed, Summary, array_summary
 from ...runtime.files import AnyPath, NotWhole, array_headers
@@ -45,6 +45,16 @@ from .recording_fields import (
     unused_fields,
 )
 from .reduced_flow_recordings import ReducedFlowRecording, reduced_flow_recording
+from .vector_recordings import (
+    LOSS_DIVISOR,
+    RecordedWeights,
+    is_vector_recording,
+    vector_run,
+)
+from .vector_recordings import TOLERANCE as DOUBLE_PRECISION
+
+SINGLE_PRECISION = 2e-6
+"""Largest relative deviation from a float32 recording under the right conventions (2e-7 to 6e-7 are usual)."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -69,7 +79,9 @@ class Recording(Displayed):
     """A recorded file: `model` trained on `data` from `start`, or on cubic `features` if `model` is None.
 
     `batch` is the number of prompts of each step, which stand in `data` one step after another, None where every step
-    has all of them. The recorded `loss` is the squared error summed over outputs, over `loss_divisor`. `not_used`
+    has all of them. The recorded `loss` is the squared error summed over outputs, over `loss_divisor`, and its
+    `learning_rate` is on that loss. `weights` are those that a run must have on its way, `frozen` masks the entries
+    that stay as they are, and `tolerance` is the deviation that the recording's precision makes at most. `not_used`
     names what else the file holds, with the reason where there is one to give.
     """
 
@@ -84,7 +96,10 @@ class Recording(Displayed):
     tests: tuple[TestSet, ...]
     not_used: tuple[str, ...] = ()
     batch: int | None = None
-    loss_divisor: int = 1
+    loss_divisor: float = 1
+    weights: RecordedWeights | None = None
+    frozen: Mapping[str, BoolArray] = field(default_factory=dict)
+    tolerance: float = SINGLE_PRECISION
 
     def summary(self) -> Summary:
         """The model, the data and the losses."""
@@ -101,6 +116,7 @@ class Recording(Displayed):
 
 REFERENCES = {
     "linear_attention": "attndyn.compare.replays.reference.linear_attention",
+    "linear_transformer": "attndyn.compare.replays.reference.linear_transformer",
     "softmax_attention": "attndyn.compare.replays.reference.softmax_attention",
 }
 """Packages of the recorded trajectories of each wing, in full: their files then belong to the code that reads them."""
@@ -110,7 +126,7 @@ def reference_files(wing: str | None = None) -> list[Path]:
     """Paths of the recorded trajectories that come with the package, by wing and name; of one `wing` if it is given.
 
     >>> len(reference_files()), [path.stem for path in reference_files("softmax_attention")]
-    (13, ['chen_decomposable', 'he_reduced_flow', 'he_two_heads', 'he_two_tasks'])
+    (15, ['chen_decomposable', 'he_reduced_flow', 'he_two_heads', 'he_two_tasks'])
     """
     if wing is not None:
         check_choice(wing, "wing", REFERENCES)
@@ -146,6 +162,8 @@ def read_any_recording(path: AnyPath) -> Recording | ReducedFlowRecording:
     with _refusals_of(path):
         headers = array_headers(path)
         _refuse_files_of_this_package(headers)
+        if is_vector_recording(headers):
+            return _vector_recording(path, headers)
         meta = stated_fields(path, headers)
         if meta.get("model") == REDUCED_FLOW:
             return reduced_flow_recording(path, headers, meta)
@@ -216,6 +234,29 @@ def _recording(path: str, headers: Headers, meta: dict[str, Any]) -> Recording:
         not_used=unused,
         batch=sizes["sequences"] if is_fresh else None,
         loss_divisor=loss_divisor(meta, sizes["outputs"]),
+    )
+
+
+def _vector_recording(path: str, headers: Headers) -> Recording:
+    """The recording of one merged head with several outputs; KeyError or ValueError if it cannot be replayed."""
+    run = vector_run(path, headers)
+    start = {name: values[0] for name, values in run.weights.values.items()}
+    return Recording(
+        name=run.name,
+        model=run.model,
+        data=run.data,
+        features=None,
+        labels=run.targets,
+        start=start,
+        learning_rate=run.learning_rate,
+        loss=run.loss,
+        tests=(),
+        not_used=run.not_used,
+        batch=run.batch,
+        loss_divisor=LOSS_DIVISOR,
+        weights=run.weights,
+        frozen=run.frozen,
+        tolerance=DOUBLE_PRECISION,
     )
 
 

@@ -22,21 +22,21 @@ from ...simulate import (
     train_network,
 )
 from .other_conventions import fitting_conventions
-from .recordings import Recording, TestSet
+from .recordings import SINGLE_PRECISION, Recording, TestSet
+from .vector_recordings import RecordedWeights
 
 ENGINES = ("tokens", "statistics")
-TOLERANCE = 2e-6
-"""Largest relative deviation from a float32 recording under the right conventions (2e-7 to 6e-7 are usual)."""
+TOLERANCE = SINGLE_PRECISION
 
 
 @dataclass(frozen=True, repr=False)
 class Replay(Displayed):
     """Deviations of our losses from the recorded ones, relative to these; test sets included.
 
-    Of a reduced flow they are those of ω, μ and half the loss, relative to the largest number of each array.
-    `not_used` names the fields, arrays and test sets of the file that the replay made no use of, and `tolerance` is
-    the deviation that the precision of the recording makes at most. Past it, `hint` says which other conventions the
-    first losses fit.
+    Where weights are recorded too, theirs are relative to the largest number of each array. Of a reduced flow they are
+    those of ω, μ and half the loss, relative to the same. `not_used` names the fields, arrays and test sets of the file
+    that the replay made no use of, and `tolerance` is the deviation that the precision of the recording makes at most.
+    Past it, `hint` says which other conventions the first losses fit.
     """
 
     file: str
@@ -82,9 +82,12 @@ def replay_recording(recording: Recording, engine: str, file: str = "") -> Repla
     begin = time.perf_counter()
     run = _trained(recording, engine, owner=file or recording.name)
     in_training = _deviation(run.loss / recording.loss_divisor, recording.loss)
-    deviations = np.concatenate([in_training, *_test_deviations(recording, run)])
+    parts = [in_training, *_test_deviations(recording, run)]
+    if recording.weights is not None:
+        parts.append(_weight_deviations(recording.weights, run))
+    deviations = np.concatenate(parts)
     seconds = time.perf_counter() - begin
-    (past,) = np.nonzero(in_training > TOLERANCE)
+    (past,) = np.nonzero(in_training > recording.tolerance)
     hint = ""
     if len(past):
         hint = fitting_conventions(recording, int(past[0]) + 1, _fits)
@@ -96,6 +99,7 @@ def replay_recording(recording: Recording, engine: str, file: str = "") -> Repla
         median_relative_deviation=float(np.median(deviations)),
         seconds=round(seconds, 3),
         not_used=recording.not_used,
+        tolerance=recording.tolerance,
         hint=hint,
     )
 
@@ -107,7 +111,7 @@ def _fits(recording: Recording) -> bool:
     except Diverged:
         return False
     deviations = _deviation(run.loss / recording.loss_divisor, recording.loss)
-    return bool(np.max(deviations) <= TOLERANCE)
+    return bool(np.max(deviations) <= recording.tolerance)
 
 
 def refuse_other_engines(engine: str) -> None:
@@ -152,11 +156,22 @@ def _run_attention(recording: Recording, engine: str) -> Trajectory:
         source = BatchesInOrder(data, recording.batch)
     elif engine == "statistics":
         source = statistics(data, model)
-    # The losses on test sets are those of the weights before every step.
-    record = 1 if recording.tests else None
     return train(
-        model, source, recording.start, record=record, **_descent_settings(recording)
+        model,
+        source,
+        recording.start,
+        record=_recorded_steps(recording),
+        frozen=recording.frozen,
+        **_descent_settings(recording),
     )
+
+
+def _recorded_steps(recording: Recording) -> int | tuple[int, ...] | None:
+    """Before which steps a run stores its weights: every step, the named ones, or about 500."""
+    # The losses on test sets are those of the weights before every step.
+    if recording.tests:
+        return 1
+    return None if recording.weights is None else recording.weights.steps
 
 
 def _run_network(recording: Recording, engine: str) -> Trajectory:
@@ -225,6 +240,18 @@ def _test_deviations(recording: Recording, run: Trajectory) -> list[FloatArray]:
             )
         deviations.append(_deviation(losses / recording.loss_divisor, test.loss))
     return deviations
+
+
+def _weight_deviations(recorded: RecordedWeights, run: Trajectory) -> FloatArray:
+    """Deviations of the weights, the largest of each array at each of the recorded steps."""
+    deviations = []
+    for name, values in recorded.values.items():
+        # An array that stays 0 has no size to be relative to.
+        size = float(np.max(np.abs(values))) or 1.0
+        for step, value in zip(recorded.steps, values, strict=True):
+            own = run.weights_at(step)[name]
+            deviations.append(np.max(np.abs(own - value)) / size)
+    return np.array(deviations)
 
 
 def _losses_on(test: TestSet, model: Parametrization, run: Trajectory) -> FloatArray:
