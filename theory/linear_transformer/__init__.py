@@ -1,5 +1,6 @@
 """One layer of linear attention with several outputs: Mainali and Teixeira 2025 (arXiv 2504.12916)."""
 
+from .discrete_steps import mode_descent, modified_flow
 from .edge_of_stability import largest_step
 from .four_blocks import (
     Blocks,
@@ -23,7 +24,6 @@ from .kronecker_tasks import (
 from .layer_flows import LayerFlow, layer_flow
 from .layer_losses import LayerGradient, layer_loss
 from .minima import Minimum, minimum
-from .mode_descent import mode_descent, modified_flow
 from .mode_flows import ModeFlow, mode_flow
 from .mode_losses import mode_loss
 from .mode_points import (

@@ -267,7 +267,7 @@ def _best_inputs(law: KroneckerTask, p: FloatArray) -> FloatArray:
     numerator = signal[:, None] * law.signal
     x = np.zeros_like(curvature)
     np.divide(numerator, curvature, out=x, where=law.signal > 0)
-    return x
+    return np.asarray(x)
 
 
 def _drop(law: KroneckerTask, ν: FloatArray) -> FloatArray:

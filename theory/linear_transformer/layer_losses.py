@@ -56,7 +56,8 @@ def layer_loss(
     model: Parametrization | None = None,
     *,
     gradient: Literal[False] = False,
-) -> FloatArray: ...
+) -> FloatArray:
+    """L (…) alone."""
 
 
 @overload
@@ -67,7 +68,8 @@ def layer_loss(
     model: Parametrization | None = None,
     *,
     gradient: Literal[True],
-) -> LayerGradient: ...
+) -> LayerGradient:
+    """L (…) and its derivatives."""
 
 
 def layer_loss(
