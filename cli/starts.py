@@ -85,8 +85,9 @@ class StartOptions:
 def start_of(text: str, model: "BuiltIn") -> Any:
     """What `time_course` starts from: amplitudes such as "0.1" or "0.1,0.05", or the weights of an npz file.
 
-    Amplitudes of merged attention are s = u, or s,u along the unstable mode, or s,u_1,…,u_D. A file is a run of
-    `attndyn simulate`, whose first weights are meant, or holds weights by name. ValueError for anything else.
+    Amplitudes of merged attention are s = u, or s,u along the unstable mode, or s,u_1,…,u_D; of several outputs p = q,
+    or p,q of every mode, or p_1,…,p_D,q_1,…,q_D. A file is a run of `attndyn simulate`, whose first weights are meant,
+    or holds weights by name. ValueError for anything else.
 
     >>> from attndyn import Merged, Separate
     >>> start_of("0.1,0", Separate(1)), start_of("0.1,0.2,0.3", Merged(1))
@@ -105,6 +106,14 @@ def start_of(text: str, model: "BuiltIn") -> Any:
     is_merged = not hasattr(model, "rank")
     if not is_merged:
         return amplitudes
+    if model.outputs > 1:
+        if len(amplitudes) % 2:
+            raise ValueError(
+                "--start of several outputs is one number, p,q, or p_1,…,p_D,q_1,…,q_D: an even number of them"
+            )
+        half = len(amplitudes) // 2
+        p, q = amplitudes[:half], amplitudes[half:]
+        return (p[0], q[0]) if half == 1 else (p, q)
     s, *u = amplitudes
     return s, u[0] if len(u) == 1 else u
 

@@ -18,7 +18,7 @@ from .conventions import notes_on_conventions
 from .loss_curves import LossCurve, load_curve
 from .metrics.curves import exit_times, l2_gap, plateau_heights, resample, sup_gap
 from .metrics.flatness import steepness_of
-from .metrics.outputs_of_runs import refuse_several_outputs
+from .metrics.outputs_of_runs import outputs_of_run, refuse_other_outputs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -140,7 +140,7 @@ class Overlay(Displayed):
         if "value" not in weights or not {"key", "key_query"} & set(weights):
             return 0.0
         first = self.run.initial
-        inside = restricted(first)
+        inside = restricted(first, outputs_of_run(self.run) or 1)
         total = sum(float(np.sum(value**2)) for value in first.values())
         outside = sum(float(np.sum((first[n] - inside[n]) ** 2)) for n in first)
         return outside / total if total > 0 else 0.0
@@ -217,7 +217,8 @@ def overlay(curve: LossCurve | Trajectory, run: Trajectory | LossCurve) -> Overl
     The curve is a `TimeCourse`, the `ReducedFlow` of softmax heads, or an object of yours with flow_time, loss, source
     and save. Between its own times it is interpolated linearly: compute it at `run.flow_time` for exact gaps.
     TypeError unless one of the two is such a curve and the other a run; ValueError if they share no two times, if both
-    state their task or model and these differ (`notes` say where one does not), or if the run is of several outputs.
+    state their task or model and these differ (`notes` say where one does not), or if the run has another number of
+    outputs than the curve.
 
     >>> from attndyn import Merged, Task
     >>> from attndyn.simulate import initial_weights, sample, statistics, train
@@ -230,7 +231,7 @@ def overlay(curve: LossCurve | Trajectory, run: Trajectory | LossCurve) -> Overl
     True
     """
     theory, simulation = _theory_and_simulation(curve, run)
-    refuse_several_outputs(simulation, "time courses")
+    refuse_other_outputs(simulation, _outputs_of_curve(theory), "the curve is")
     notes = notes_on_conventions(theory, simulation)
     # The times of a curve may come in any order, and more than once.
     theory_times, order = np.unique(theory.flow_time, return_index=True)
@@ -260,6 +261,13 @@ def overlay(curve: LossCurve | Trajectory, run: Trajectory | LossCurve) -> Overl
 
 def _span(times: FloatArray) -> str:
     return f"[{times[0]:g}, {times[-1]:g}]"
+
+
+def _outputs_of_curve(curve: LossCurve) -> int:
+    """K of a curve; those that state no model are of one output."""
+    stated = getattr(curve, "settings", None) or {}
+    model = stated.get("model")
+    return int(model.get("outputs", 1)) if isinstance(model, dict) else 1
 
 
 def _theory_and_simulation(

@@ -18,6 +18,8 @@ PACKAGE = "attndyn"
 SYMBOLIC = "attndyn.theory.symbolic"
 SURFACES = {"attndyn.theory", "attndyn.simulate", "attndyn.compare"}
 """Packages whose names are for users: those of a wing may be among them."""
+BY_MODEL = "attndyn.theory.by_model"
+"""What asks the wing of a model."""
 
 NO_NAMES = tuple(f"attndyn.{floor}" for floor in ("theory", "simulate", "models"))
 """Where no module is imported by a name that is put together at run time, which no graph of imports would show."""
@@ -52,7 +54,8 @@ def wing_of(module: str, names: set[str]) -> str | None:
 def joining(graph: grimp.ImportGraph) -> set[str]:
     """Modules outside the wings that may import one: public surfaces, and what joins wings in compare/."""
     modules = graph.find_children("attndyn.compare")
-    return SURFACES | {name for name in modules if not graph.find_children(name)}
+    modules_alone = {name for name in modules if not graph.find_children(name)}
+    return SURFACES | {BY_MODEL} | modules_alone
 
 
 def breaches(graph: grimp.ImportGraph) -> list[str]:

@@ -1,18 +1,24 @@
 """What mathematics predicts of a task and a model; formulas of one model alone stand in its wing."""
 
 # Eagerly, and with nothing heavier than NumPy: a function that bears its module's name is hidden by a lazy one.
-from .linear_attention.enumeration import (
-    FixedPoint,
-    FixedPoints,
+from .by_model import (
+    AnyFixedPoint,
+    AnyFixedPoints,
     fixed_point,
     fixed_points,
+    time_course,
 )
+from .linear_attention.enumeration import FixedPoint, FixedPoints
 from .linear_attention.merged import half_loss_time, unstable_mode_amplitude
 from .linear_attention.saddle_to_saddle.exit_time_verdicts import (
     SensitiveStaircaseWarning,
 )
 from .linear_attention.saddle_to_saddle.staircases import Staircase, staircase
-from .linear_attention.time_courses import time_course
+from .linear_transformer.kronecker_points import (
+    KroneckerFixedPoint,
+    KroneckerFixedPoints,
+)
+from .linear_transformer.mode_points import ModeFixedPoint, ModeFixedPoints
 from .moments.features import FeatureMoments, feature_moments
 from .moments.population_loss import Population, population
 from .predictors import (
@@ -25,9 +31,15 @@ from .predictors import (
 from .time_courses import TimeCourse
 
 __all__ = [
+    "AnyFixedPoint",
+    "AnyFixedPoints",
     "FeatureMoments",
     "FixedPoint",
     "FixedPoints",
+    "KroneckerFixedPoint",
+    "KroneckerFixedPoints",
+    "ModeFixedPoint",
+    "ModeFixedPoints",
     "Population",
     "SensitiveStaircaseWarning",
     "Staircase",

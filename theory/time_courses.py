@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..models.attention import Merged, Separate
 from ..runtime.arrays import FloatArray
 from ..runtime.checks import check_shape, finite_array
 from ..runtime.display import Displayed, Summary, array_summary
@@ -18,6 +19,7 @@ from ..runtime.files import (
     write_atomically,
 )
 from ..runtime.time_axis import draw_prediction
+from ..task import Task, stated_task
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,6 +29,12 @@ UNSTABLE_MODE = "unstable mode"
 
 HEADS = "all heads"
 """The source of a course of separate weights under weight decay, or where no direction has a gain."""
+
+MODES = "modes"
+"""The source of a course of several outputs from amplitudes of their modes."""
+
+LAYER = "whole layer"
+"""The source of a course of several outputs from weights."""
 
 WITHOUT_STEPS = (
     "a time course knows no learning rate, so no steps: "
@@ -42,6 +50,8 @@ _EQUATIONS = {
     UNSTABLE_MODE: r"\dot s = \langle G, U \rangle, \quad \dot U = s\, G",
     HEADS: r"\dot v = k^\top G q - \tfrac{wd}{2} v, \quad \dot k = v\, G q - \tfrac{wd}{2} k",
     "staircase": r"\dot v = k^\top G q, \quad \dot k = v\, G q, \quad \dot q = v\, G^\top k",
+    MODES: r"\dot p = \ell\omega s^2 q - g\omega s^3 p q^2 - k(\omega s + \sigma^2) p\, T_q",
+    LAYER: r"\dot p_{ij} = \langle G_{ij}, q \rangle, \quad \dot q = \textstyle\sum_{ij} p_{ij} G_{ij}",
 }
 """What each source of a course solves."""
 
@@ -56,10 +66,14 @@ class TimeCourse(Displayed):
     the eigenvectors of E x xᵀ, which is Λ for x of mean 0, by decreasing eigenvalue. Where Λ or Ω is singular only
     the directions that have a gain are given, or those on which x varies where Λ and Ω do not commute.
 
+    With K > 1 `outputs` amplitudes are p and then q of the modes (T, 2D), or their entries (T, K² + D²) from weights;
+    coefficients are p q of the modes (T, D), or p_ii q_dd (T, KD) where the outputs share no basis with the inputs.
+
     `source` says what the curve is: "closed form", "reduced ODE", "unstable mode" (exact as the initial weights
     shrink), "staircase" (the flow of all heads, to about 1e-5 in its exit times) or "all heads" (that flow
-    integrated, under weight decay or without any gain). `loss` is that without the decay's |θ|². `settings` hold the
-    "task", as far as a file can, the "model" and the "weight_decay", so that a run of other ones is told apart.
+    integrated, under weight decay or without any gain); of several outputs "modes" or "whole layer". `loss` is that
+    without the decay's |θ|². `settings` hold the "task", as far as a file can, the "model" and the "weight_decay", so
+    that a run of other ones is told apart.
     """
 
     flow_time: FloatArray
@@ -151,3 +165,11 @@ class TimeCourse(Displayed):
             x=x,
             without=WITHOUT_STEPS,
         )
+
+
+def stated_settings(
+    task: Task, model: Merged | Separate, weight_decay: float
+) -> dict[str, Any]:
+    """The settings of a course: task, model and decay as plain numbers and names."""
+    stated = {"model": type(model).__name__.lower(), **model.to_dict()}
+    return {"task": stated_task(task), "model": stated, "weight_decay": weight_decay}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ...compare.evidence.verdict import Verdict, controls_in_words
 from ...compare.ledger.ledger import Ledger
 from ...runtime.ascii_text import named, spelled
-from ...theory import FixedPoint, FixedPoints
+from ...theory import AnyFixedPoint, FixedPoint, KroneckerFixedPoint
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -87,7 +87,7 @@ def _print_evidence(verdict: Verdict, console: "Console") -> None:
         )
 
 
-def print_fixed_points(points: FixedPoints, limit: int) -> None:
+def print_fixed_points(points: Iterable[AnyFixedPoint], limit: int) -> None:
     """Print the first fixed points by increasing loss as a table."""
     from rich.console import Console
 
@@ -101,14 +101,16 @@ def print_fixed_points(points: FixedPoints, limit: int) -> None:
         "kind": True,
     }
     table = _table(columns)
-    first_points = list(islice(points, limit))
+    # One more than are shown: how many there are may be unknown.
+    reached = list(islice(points, limit + 1))
+    first_points = reached[:limit]
     for point in first_points:
         cells = _cells(point)
         table.add_row(*(_as_printed(cell, console) for cell in cells))
     _print_whole(table, console)
-    if points.count > limit:
+    if len(reached) > limit:
         print(f"these are the {limit} smallest losses: --limit shows more")
-    if any(point.continuum for point in first_points):
+    if any(_is_continuum(point) for point in first_points):
         print("* a continuum of maps: equal gains leave the choice of directions free")
 
 
@@ -124,7 +126,7 @@ def print_rows(columns: Mapping[str, bool], rows: Iterable[Sequence[str]]) -> No
     _print_whole(table, console)
 
 
-def _cells(point: FixedPoint) -> tuple[str, ...]:
+def _cells(point: AnyFixedPoint) -> tuple[str, ...]:
     """A row of the table: subset, loss, coefficients, gains, Hessian index and kind."""
     coefficients, gains = _numbers(point)
     return (
@@ -133,7 +135,7 @@ def _cells(point: FixedPoint) -> tuple[str, ...]:
         in_short(coefficients) or "–",
         in_short(gains) or "–",
         str(point.hessian_index),
-        f"{point.kind}*" if point.continuum else point.kind,
+        f"{point.kind}*" if _is_continuum(point) else point.kind,
     )
 
 
@@ -177,12 +179,12 @@ def _as_printed(text: str, console: "Console") -> str:
     return spelled(text, console.encoding)
 
 
-def fixed_points_json(points: FixedPoints, limit: int) -> None:
+def fixed_points_json(points: Iterable[AnyFixedPoint], limit: int) -> None:
     """Print the first fixed points by increasing loss as JSON."""
     print(json.dumps([_json_fields(point) for point in islice(points, limit)]))
 
 
-def fixed_points_latex(points: FixedPoints, limit: int) -> None:
+def fixed_points_latex(points: Iterable[AnyFixedPoint], limit: int) -> None:
     """Print the first fixed points by increasing loss as a LaTeX table (booktabs)."""
     print(r"\begin{tabular}{llllrl}" + "\n" + r"\toprule")
     print(r"$S$ & $L(M_S)$ & $m_d$ & $g_d$ & index & kind \\ \midrule")
@@ -197,13 +199,15 @@ def fixed_points_latex(points: FixedPoints, limit: int) -> None:
             ", ".join(coefficients) or "–",
             ", ".join(gains) or "–",
             str(point.hessian_index),
-            f"{point.kind} (continuum)" if point.continuum else point.kind,
+            f"{point.kind} (continuum)" if _is_continuum(point) else point.kind,
         )
         print(" & ".join(cells) + r" \\")
     print(r"\bottomrule" + "\n" + r"\end{tabular}")
 
 
-def _json_fields(point: FixedPoint) -> dict[str, Any]:
+def _json_fields(point: AnyFixedPoint) -> dict[str, Any]:
+    if not isinstance(point, FixedPoint):
+        return point.to_dict()
     # Where Λ and Ω do not commute, no coefficients along common directions exist.
     coefficients = None
     if point.coefficients is not None:
@@ -219,10 +223,21 @@ def _json_fields(point: FixedPoint) -> dict[str, Any]:
     }
 
 
-def _numbers(point: FixedPoint) -> list[list[str]]:
-    """Coefficients and gains as text."""
-    coefficients = () if point.coefficients is None else point.coefficients
-    return [[f"{number:.4f}" for number in row] for row in (coefficients, point.gains)]
+def _is_continuum(point: AnyFixedPoint) -> bool:
+    """Whether equal gains make it one of many; of modes a subset makes one point."""
+    return isinstance(point, FixedPoint) and point.continuum
+
+
+def _numbers(point: AnyFixedPoint) -> list[list[str]]:
+    """Coefficients of what is learned, and gains, as text; modes of several outputs have no gains of their own."""
+    if isinstance(point, FixedPoint):
+        learned = () if point.coefficients is None else point.coefficients
+        rows = [list(learned), list(point.gains)]
+    elif isinstance(point, KroneckerFixedPoint):
+        rows = [list(point.coefficients), []]
+    else:
+        rows = [[point.coefficients[d - 1] for d in point.subset], []]
+    return [[f"{number:.4f}" for number in row] for row in rows]
 
 
 def _ranges(subset: tuple[int, ...]) -> list[str]:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...theory import TimeCourse
+from ...theory.time_courses import MODES
 from .curve_files import csv_text, write_curve
 from .tables import in_short, print_rows
 
@@ -61,9 +62,14 @@ def _course_csv(course: TimeCourse) -> str:
 
 
 def _amplitude_names(course: TimeCourse) -> list[str]:
-    """amplitude_1 to amplitude_D of separate heads, and s and u_1 to u_D of merged ones, which are one more."""
+    """amplitude_1 to amplitude_D of separate heads, and s and u_1 to u_D of merged ones, which are one more.
+
+    Of the modes of several outputs they are p_1 to p_D and q_1 to q_D.
+    """
     dimension = course.coefficients.shape[1]
     count = course.amplitudes.shape[1]
+    if course.source == MODES:
+        return [f"{name}_{d}" for name in "pq" for d in range(1, dimension + 1)]
     if count == dimension + 1:
         return ["s", *(f"u_{d}" for d in range(1, dimension + 1))]
     return [f"amplitude_{d}" for d in range(1, count + 1)]

@@ -3,17 +3,29 @@
 from ...simulate import Trajectory
 
 
-def refuse_several_outputs(run: Trajectory, what: str) -> None:
-    """ValueError for a run whose value weights (H, K, D+K) are those of K > 1 outputs; `what` is of one output.
+def outputs_of_run(run: Trajectory) -> int | None:
+    """K of a run whose value weights (H, K, D+K) are those of K outputs; None for runs that hold no weights.
 
-    Runs that hold no weights do not tell, and whole value matrices (H, D+1, D+1) are of one output.
+    Whole value matrices (H, D+1, D+1) are of one output.
     """
     value = run.weights.get("value")
-    if value is None or value.ndim != 4:
-        return
+    if value is None:
+        return None
+    if value.ndim != 4:
+        return 1
     outputs, size = value.shape[2:]
-    if 1 < outputs < size:
+    return int(outputs) if 1 < outputs < size else 1
+
+
+def refuse_other_outputs(run: Trajectory, outputs: int, what: str) -> None:
+    """ValueError for a run of another number of outputs than `what` is of, such as "time courses"."""
+    of_run = outputs_of_run(run)
+    if of_run is not None and of_run != outputs:
         raise ValueError(
-            f"the run is of a model of {outputs} outputs, and {what} are of one: compare its losses with "
-            "population(task, model).minimum_loss"
+            f"the run is of a model of {_counted(of_run)}, and {what} of {_counted(outputs)}: pass those of the run's "
+            "own task and model"
         )
+
+
+def _counted(outputs: int) -> str:
+    return "1 output" if outputs == 1 else f"{outputs} outputs"

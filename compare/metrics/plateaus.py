@@ -7,12 +7,20 @@ from typing import Any, NamedTuple, overload
 
 import numpy as np
 
-from ...models.effective_map import effective_map
-from ...models.protocol import Weights
+from ...models.protocol import Weights, outputs_of
 from ...runtime.arrays import FloatArray
 from ...runtime.display import Displayed, Summary
 from ...simulate import Trajectory
-from ...theory import FixedPoint, FixedPoints
+from ...theory import (
+    AnyFixedPoint,
+    AnyFixedPoints,
+    FixedPoint,
+    FixedPoints,
+    KroneckerFixedPoint,
+    KroneckerFixedPoints,
+    ModeFixedPoint,
+    ModeFixedPoints,
+)
 from .curves import plateau_intervals
 from .flatness import (
     FlatStretch,
@@ -20,7 +28,15 @@ from .flatness import (
     flattest_in,
     steepness_of,
 )
-from .outputs_of_runs import refuse_several_outputs
+from .maps_of_fixed_points import (
+    Sizes,
+    StoredMap,
+    dimension_of,
+    map_of,
+    sizes_of,
+    stored_map,
+)
+from .outputs_of_runs import refuse_other_outputs
 
 MOST_POINTS = 20_000
 """Fixed points that each plateau may be compared with."""
@@ -53,7 +69,7 @@ class PlateauMatch(Displayed):
     the loss where there are no weights. `is_near`: whether the plateau is at a fixed point at all.
     """
 
-    point: FixedPoint
+    point: AnyFixedPoint
     loss: float
     time: float
     step: int | None
@@ -61,7 +77,7 @@ class PlateauMatch(Displayed):
     weights: Weights
     map_gap: float
     gradient_norm: float
-    rivals: tuple[FixedPoint, ...]
+    rivals: tuple[AnyFixedPoint, ...]
     is_near: bool
 
     @property
@@ -173,7 +189,7 @@ class PlateauMatches(Sequence[PlateauMatch], Displayed):
 
 
 def match_plateaus(
-    points: FixedPoints | Sequence[FixedPoint], run: Trajectory
+    points: AnyFixedPoints | Sequence[AnyFixedPoint], run: Trajectory
 ) -> PlateauMatches:
     """The plateaus of a run, each with the fixed point that it is at.
 
@@ -204,35 +220,37 @@ def match_plateaus(
             f"match_plateaus(points, run): got {type(points).__name__}, then {type(run).__name__}"
         )
     candidates = _candidates(points)
-    stretches: list[tuple[FlatStretch, FixedPoint | None]]
-    if isinstance(points, FixedPoints):
+    stretches: list[tuple[FlatStretch, AnyFixedPoint | None]]
+    are_all = isinstance(points, (FixedPoints, ModeFixedPoints, KroneckerFixedPoints))
+    if are_all:
         stretches = [(stretch, None) for stretch in flat_stretches(run)]
     else:
         stretches = _expected_stretches(candidates.points, run)
-    maps = _maps(candidates, run)
+    has_weights = _has_fitting_weights(candidates.points[0], run)
     matches = [
-        _match(candidates, run, maps, stretch, expected)
+        _match(candidates, run, has_weights, stretch, expected)
         for stretch, expected in stretches
     ]
-    if isinstance(points, FixedPoints):
+    if are_all:
         matches = _without_repetitions(matches)
     return PlateauMatches(matches, _note_on_convention(candidates, matches))
 
 
 class _Candidates(NamedTuple):
-    """Fixed points with their losses (K,) and their maps (K, D, D), and the sizes that distances are relative to."""
+    """Fixed points with their losses (n,) and their maps (n, D, D), and the sizes that distances are relative to.
 
-    points: tuple[FixedPoint, ...]
+    Of several outputs the maps are p_i q_α on the modes: the other entries of M_S vanish.
+    """
+
+    points: tuple[AnyFixedPoint, ...]
     losses: FloatArray
     maps: FloatArray
-    map_size: float
-    """|M*|."""
-    loss_size: float
-    """c − L(M*), what can be learned."""
+    sizes: Sizes
 
 
-def _candidates(points: FixedPoints | Sequence[FixedPoint]) -> _Candidates:
-    listed = tuple(islice(iter(points), MOST_POINTS + 1))
+def _candidates(points: AnyFixedPoints | Sequence[AnyFixedPoint]) -> _Candidates:
+    enumerated: Iterable[AnyFixedPoint] = points
+    listed = tuple(islice(enumerated, MOST_POINTS + 1))
     if not listed:
         raise ValueError("match_plateaus needs a fixed point or more")
     if len(listed) > MOST_POINTS:
@@ -241,31 +259,30 @@ def _candidates(points: FixedPoints | Sequence[FixedPoint]) -> _Candidates:
             "[fixed_point(task, model, subset) for subset in …]"
         )
     first = listed[0]
-    if not all(isinstance(point, FixedPoint) for point in listed):
+    kinds = (FixedPoint, ModeFixedPoint, KroneckerFixedPoint)
+    if not all(isinstance(point, kinds) for point in listed):
         raise TypeError(
             "points must be fixed points, as fixed_points(task, model) gives them"
         )
     if any(point.model != first.model for point in listed):
         raise ValueError("the fixed points are of several models: pass those of one")
-    population = first.population
     return _Candidates(
         points=listed,
         losses=np.array([point.loss for point in listed]),
-        maps=np.array([point.M for point in listed]),
-        map_size=float(np.linalg.norm(population.minimum)),
-        loss_size=float(population.c - population.minimum_loss),
+        maps=np.array([map_of(point) for point in listed]),
+        sizes=sizes_of(first),
     )
 
 
 def _expected_stretches(
-    points: tuple[FixedPoint, ...], run: Trajectory
-) -> list[tuple[FlatStretch, FixedPoint | None]]:
+    points: tuple[AnyFixedPoint, ...], run: Trajectory
+) -> list[tuple[FlatStretch, AnyFixedPoint | None]]:
     """Where the run is flattest around the level of each point, with the point, by decreasing loss."""
     # Of several with one loss, the first stands for all: the others become its rivals.
     levels = {point.loss: point for point in reversed(points)}
     losses = sorted(levels, reverse=True)
     steepness = steepness_of(run)
-    stretches: list[tuple[FlatStretch, FixedPoint | None]] = []
+    stretches: list[tuple[FlatStretch, AnyFixedPoint | None]] = []
     intervals = plateau_intervals(run.loss, losses)
     for loss, (first, end) in zip(losses, intervals, strict=True):
         if first < end:
@@ -274,13 +291,12 @@ def _expected_stretches(
     return stretches
 
 
-def _maps(candidates: _Candidates, run: Trajectory) -> FloatArray | None:
-    """M (K, D, D) of the stored weights, None if there are none; ValueError if they do not fit the model."""
+def _has_fitting_weights(point: AnyFixedPoint, run: Trajectory) -> bool:
+    """Whether the run stores weights; ValueError if they do not fit the model of the fixed points."""
     if not run.weights or not len(run.weight_time):
-        return None
-    refuse_several_outputs(run, "fixed points")
-    point = candidates.points[0]
-    shapes = point.model.shapes(len(point.M))
+        return False
+    refuse_other_outputs(run, outputs_of(point.model), "the fixed points are")
+    shapes = point.model.shapes(dimension_of(point))
     if set(shapes) != set(run.weights):
         raise ValueError(
             f"{point.model} has weights {sorted(shapes)}, and the run {sorted(run.weights)}"
@@ -292,20 +308,21 @@ def _maps(candidates: _Candidates, run: Trajectory) -> FloatArray | None:
                 f"{point.model} has weights {name!r} of shape {shape}, and the run of shape {stored}: only the last "
                 "row of a value matrix reaches the output, so pass W_V[:, -1]"
             )
-    return np.asarray(effective_map(point.model, run.weights), dtype=np.float64)
+    return True
 
 
 # Long because it fills every field of a match.
 def _match(
     candidates: _Candidates,
     run: Trajectory,
-    maps: FloatArray | None,
+    has_weights: bool,
     stretch: FlatStretch,
-    expected: FixedPoint | None,
+    expected: AnyFixedPoint | None,
 ) -> PlateauMatch:
     """The match of one plateau."""
-    stored = None if maps is None else _stored_on(run, stretch)
-    M = None if maps is None or stored is None else maps[stored]
+    stored = _stored_on(run, stretch) if has_weights else None
+    weights = {} if stored is None else run.stored_weights(stored)
+    M = stored_map(candidates.points[0], weights) if weights else None
     distances = _distances(candidates, M, stretch.loss)
     nearest = int(np.argmin(distances.values))
     if expected is not None:
@@ -318,7 +335,7 @@ def _match(
         time=time,
         step=None if run.is_flow else int(time),
         flow_time=_flow_time(run, stretch.flattest),
-        weights={} if stored is None else run.stored_weights(stored),
+        weights=weights,
         map_gap=float("nan") if M is None else gap,
         gradient_norm=_gradient_norm(run, stretch.flattest),
         rivals=_rivals(candidates, distances, nearest),
@@ -334,21 +351,19 @@ class _Distances(NamedTuple):
     near: float
 
 
-def _distances(
-    candidates: _Candidates, M: FloatArray | None, loss: float
-) -> _Distances:
-    """The distances of a plateau with this map (D, D), or with this loss where its map is not known."""
+def _distances(candidates: _Candidates, M: StoredMap | None, loss: float) -> _Distances:
+    """The distances of a plateau with this map, or with this loss where its map is not known."""
     if M is None:
         gaps = np.abs(candidates.losses - loss)
-        return _Distances(gaps / candidates.loss_size, _SURE_LOSS, NEAR_LOSS)
+        return _Distances(gaps / candidates.sizes.learnable, _SURE_LOSS, NEAR_LOSS)
     # In the Frobenius norm, as |M*| is.
-    lengths = np.linalg.norm(M - candidates.maps, axis=(-2, -1))
-    return _Distances(lengths / candidates.map_size, _SURE_MAP, NEAR_MAP)
+    squares = np.sum((M.M - candidates.maps) ** 2, axis=(-2, -1)) + M.elsewhere
+    return _Distances(np.sqrt(squares) / candidates.sizes.map, _SURE_MAP, NEAR_MAP)
 
 
 def _rivals(
     candidates: _Candidates, distances: _Distances, nearest: int
-) -> tuple[FixedPoint, ...]:
+) -> tuple[AnyFixedPoint, ...]:
     """The other fixed points that are hardly farther away than one of them, the nearest first."""
     limit = max(TELLING * distances.values[nearest], distances.sure)
     return tuple(
@@ -403,7 +418,7 @@ def _ratio_of_first(
     heights: FloatArray, levels: FloatArray, candidates: _Candidates
 ) -> float | None:
     """The factor between the first plateau and the loss at M = 0, None where it brings plateaus no nearer to levels."""
-    factor = float(heights[0] / candidates.points[0].population.c)
+    factor = float(heights[0] / candidates.sizes.zero_loss)
     if factor <= 0:
         return None
     scaled = heights / factor
@@ -438,7 +453,7 @@ def _gradient_norm(run: Trajectory, index: int) -> float:
     )
 
 
-def _braces(point: FixedPoint) -> str:
+def _braces(point: AnyFixedPoint) -> str:
     if not point.subset:
         return "∅"
     return f"{{{', '.join(map(str, point.subset))}}}"

@@ -97,12 +97,22 @@ def test_a_wrong_example_would_be_found(tmp_path):
 def public(node: ast.AST, prefix: str = "") -> Iterator[tuple[str, ast.AST]]:
     """Public functions and classes of a module, and public methods of its public classes."""
     for child in ast.iter_child_nodes(node):
-        if isinstance(
-            child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-        ) and not child.name.startswith("_"):
+        if (
+            isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+            and not child.name.startswith("_")
+            and not is_overload(child)
+        ):
             yield prefix + child.name, child
             if isinstance(child, ast.ClassDef):
                 yield from public(child, f"{prefix}{child.name}.")
+
+
+def is_overload(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Whether it states one signature of a function whose docstring stands elsewhere."""
+    return any(
+        isinstance(each, ast.Name) and each.id == "overload"
+        for each in node.decorator_list
+    )
 
 
 def unexplained(source: str) -> list[str]:

@@ -15,7 +15,7 @@ from ...runtime.checks import (
     check_shape,
     refuse_wrong_order,
 )
-from ...task import Task, stated_task
+from ...task import Task
 from ..call_order import require_task_first
 from ..moments.population_loss import (
     Population,
@@ -23,7 +23,7 @@ from ..moments.population_loss import (
     require_gain,
 )
 from ..ode import flow_times
-from ..time_courses import HEADS, UNSTABLE_MODE, TimeCourse
+from ..time_courses import HEADS, UNSTABLE_MODE, TimeCourse, stated_settings
 from ..two_layer import two_layer_amplitudes
 from .decayed_flow import decayed_heads
 from .low_rank import low_rank_amplitudes
@@ -95,9 +95,7 @@ def time_course(
     times = flow_times(flow_time)
     decay = checked_decay(weight_decay)
     course = _course(task, model, times, start, decay)
-    stated = {"model": type(model).__name__.lower(), **model.to_dict()}
-    settings = {"task": stated_task(task), "model": stated, "weight_decay": decay}
-    return replace(course, settings=settings)
+    return replace(course, settings=stated_settings(task, model, decay))
 
 
 def _course(

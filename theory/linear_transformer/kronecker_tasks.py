@@ -145,8 +145,7 @@ def kronecker_task(
     """The task on its eigenvectors; ValueError, which names `what`, where T is not Γ ⊗ Ω."""
     require_task_first(f"{what}(task, …)", task, model or one_layer(task, None, what))
     means = length_means(task, one_layer(task, model, what))
-    T = teacher_second_moments(task.teachers)  # (K, D, K, D)
-    Γ, Ω = _factors(T, what)
+    Γ, Ω = kronecker_factors(task, what)
     values, vectors = np.linalg.eigh(task.covariance)
     root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
     gamma, outputs = np.linalg.eigh(Γ)
@@ -168,8 +167,9 @@ def kronecker_task(
     )
 
 
-def _factors(T: FloatArray, what: str) -> tuple[FloatArray, FloatArray]:
-    """Γ (K, K) of trace K and Ω (D, D) with T = Γ ⊗ Ω; ValueError where there are none."""
+def kronecker_factors(task: Task, what: str) -> tuple[FloatArray, FloatArray]:
+    """Γ (K, K) of trace K and Ω (D, D) with E W_ia W_jb = Γ_ij Ω_ab; ValueError where there are none."""
+    T = teacher_second_moments(task.teachers)  # (K, D, K, D)
     K = len(T)
     Ω = np.einsum("iaib->ab", T) / K
     # Γ is T contracted with Ω, in units in which it has trace K.
@@ -303,10 +303,31 @@ def _best_noise_ratio(law: KroneckerTask) -> float:
 def _refined(law: KroneckerTask, ν: float) -> float:
     """A noise ratio near the best by the fixed point ν = kσ² Σx²/Σ c x², which is flat there."""
     for _ in range(100):
-        x = _best_inputs(law, _filter(law, np.array([ν])))[0]
-        h = float(np.sum(law.curvature * x**2))
-        ν = law.single * law.noise * float(np.sum(x**2)) / h
+        ν = float(_next_noise_ratio(law, np.array([ν]))[0])
     return ν
+
+
+def stationary_noise_ratios(law: KroneckerTask) -> tuple[float, ...]:
+    """Every ν = kσ² tr(QΛ)/h of the best q beside its own filter: the filters at which p and q both rest."""
+    best = _best_noise_ratio(law)
+    varies = law.signal > 0
+    bounds = law.single * law.noise / law.curvature[varies]
+    if best == 0 or np.ptp(bounds) == 0:
+        return (best,)
+    # The map from ν to the next one goes into these bounds, so that its fixed points lie within them.
+    grid = np.geomspace(np.min(bounds), np.max(bounds), _RATIOS)
+    gaps = _next_noise_ratio(law, grid) - grid
+    crossings = np.flatnonzero(np.sign(gaps[1:-1]) != np.sign(gaps[2:]))
+    if len(crossings) <= 1:
+        return (best,)
+    return tuple(float(grid[1 + place]) for place in crossings)
+
+
+def _next_noise_ratio(law: KroneckerTask, ν: FloatArray) -> FloatArray:
+    """kσ² Σ x²/Σ c x² (n,) of the best inputs x beside the filters of ν (n,)."""
+    x = _best_inputs(law, _filter(law, ν))  # (n, D)
+    h = np.sum(law.curvature * x**2, axis=1)
+    return np.asarray(law.single * law.noise * np.sum(x**2, axis=1) / h)
 
 
 def kronecker_flow(

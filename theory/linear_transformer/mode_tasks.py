@@ -97,23 +97,24 @@ def mode_task(task: Task, model: Parametrization | None, what: str) -> ModeTask:
     )
 
 
-def one_head(task: Task, model: Parametrization | None, what: str) -> Parametrization:
+def one_head(task: Task, model: Parametrization | None, what: str) -> Merged:
     """One merged head of linear attention with the outputs of this task; ValueError for another model."""
-    layer = Merged(heads=1, outputs=task.outputs) if model is None else model
-    if not isinstance(layer, Merged) or is_softmax(layer):
+    if model is None:
+        return Merged(heads=1, outputs=task.outputs)
+    if not isinstance(model, Merged) or is_softmax(model):
         raise ValueError(
-            f"{what} is known for merged linear attention, not for {layer}: train it instead"
+            f"{what} is known for merged linear attention, not for {model}: train it instead"
         )
-    refuse_other_outputs(task.outputs, layer)
-    if layer.head_count != 1:
+    refuse_other_outputs(task.outputs, model)
+    if model.head_count != 1:
         raise ValueError(
-            f"{what} is known for one head of several outputs, not for {layer.head_count}, whose p β q are added: "
+            f"{what} is known for one head of several outputs, not for {model.head_count}, whose p β q are added: "
             "train it instead"
         )
-    return layer
+    return model
 
 
-def one_layer(task: Task, model: Parametrization | None, what: str) -> Parametrization:
+def one_layer(task: Task, model: Parametrization | None, what: str) -> Merged:
     """`one_head` where p and q alone move: ValueError for inputs or teachers that move the other blocks as well."""
     layer = one_head(task, model, what)
     if not task.inputs.is_gaussian or np.any(task.input_mean):

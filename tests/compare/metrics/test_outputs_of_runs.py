@@ -17,12 +17,14 @@ def test_plateaus_and_overlays_refuse_two_outputs():
     model = Merged(2, outputs=2)
     start = initial_weights(model, PAIR, scale=0.1)
     run = train(model, sample(PAIR, 20), start, learning_rate=0.01, steps=5)
-    with pytest.raises(ValueError, match="of 2 outputs, and fixed points are of one"):
+    with pytest.raises(
+        ValueError, match="of 2 outputs, and the fixed points are of 1 output"
+    ):
         match_plateaus(fixed_points(TASK, Merged(2)), run)
     curve = time_course(TASK, Merged(2), run.flow_time, 0.1)
-    with pytest.raises(ValueError, match="of 2 outputs, and time courses are of one"):
+    with pytest.raises(ValueError, match="of 2 outputs, and the curve is of 1 output"):
         overlay(curve, run)
-    with pytest.raises(ValueError, match="are of one output, and this loss has 2"):
+    with pytest.raises(ValueError, match="one head of several outputs, not for 2"):
         fixed_points(PAIR, model)
 
 

@@ -14,7 +14,11 @@ from .....simulate import flow, initial_weights, objective
 from .....simulate.attention.initialisation import restricted
 from .....simulate.attention.objectives import Objective
 from .....task import Task
-from .....theory import FixedPoint, fixed_point, fixed_points
+from .....theory.linear_attention.enumeration import (
+    FixedPoint,
+    fixed_point,
+    fixed_points,
+)
 from ....evidence.claim import Claim, RunContext
 from ....evidence.evidence import Evidence
 from ....exact_statistics import POPULATION_MOMENTS, population_statistics

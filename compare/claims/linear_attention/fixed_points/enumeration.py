@@ -12,7 +12,12 @@ from .....runtime.arrays import FloatArray
 from .....simulate import network_features, objective, sample, statistics
 from .....simulate.attention.initialisation import restricted
 from .....simulate.attention.objectives import Objective
-from .....theory import fixed_point, fixed_points, population
+from .....theory import population
+from .....theory.linear_attention.enumeration import (
+    FixedPoint,
+    fixed_point,
+    fixed_points,
+)
 from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.evidence import Evidence
 from ....evidence.judges import converges_on_average
@@ -173,7 +178,9 @@ def _small_head_curvature(plateau: PlateauMatch) -> float:
     size = np.zeros(small_count)
     for array in plateau.weights.values():
         size += np.linalg.norm(array[small].reshape(small_count, -1), axis=1)
-    G = plateau.point.population.residual_correlation(plateau.point.M)
+    point = plateau.point
+    assert isinstance(point, FixedPoint)
+    G = point.population.residual_correlation(point.M)
     return 2 * float(np.linalg.norm(G, 2) * np.max(size)) + FLAT
 
 

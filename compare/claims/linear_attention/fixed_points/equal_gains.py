@@ -15,7 +15,7 @@ from .....simulate import from_moments, objective
 from .....simulate.attention.initialisation import restricted
 from .....simulate.attention.objectives import Objective
 from .....task import Task
-from .....theory import FixedPoint, fixed_point
+from .....theory.linear_attention.enumeration import FixedPoint, fixed_point
 from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.evidence import Evidence
 from ....evidence.identities import Formulas

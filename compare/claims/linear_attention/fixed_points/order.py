@@ -10,7 +10,7 @@ import numpy as np
 from .....models.attention import Separate
 from .....runtime.arrays import FloatArray
 from .....task import Task
-from .....theory import FixedPoint, fixed_points
+from .....theory.linear_attention.enumeration import FixedPoint, fixed_points
 from ....evidence.claim import Claim, RunContext
 from ....evidence.judges import equal_within
 

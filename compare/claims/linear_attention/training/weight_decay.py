@@ -18,12 +18,13 @@ from .....simulate import (
     train,
 )
 from .....task import Task
-from .....theory import FixedPoint, fixed_points, population, time_course
+from .....theory import population, time_course
 from .....theory.linear_attention import (
     conserved_quantities,
     head_roots,
     merged_map,
 )
+from .....theory.linear_attention.enumeration import FixedPoint, fixed_points
 from ....evidence.claim import UNMODIFIED, Claim, RunContext
 from ....evidence.evidence import Evidence
 from ....evidence.judges import converges_at_order, equal_within
