@@ -266,7 +266,7 @@ _PARTS: dict[str, tuple[Result, ...]] = {
         ),
         Result(
             "Ridge regression, the posterior mean, to set beside it",
-            ("formulas.ridge", "in_context.short_contexts"),
+            ("formulas.ridge", "formulas.pool", "in_context.short_contexts"),
         ),
         Result(
             "In-context against in-weight learning",
