@@ -27,8 +27,10 @@ ERROR_CASES = (
     ErrorCase(5, (np.array([0.02, -0.02]), np.array([30.0, -30.0])), False),
     ErrorCase(3, (np.array([0.7]), np.array([0.8])), False),
     ErrorCase(3, (np.array([-0.5, 0.4]), np.array([0.8, 0.5])), True),
+    ErrorCase(3, (np.array([1.2]), np.array([1.0])), True),
 )
-"""An odd D each, for which the integrand over |x_q| is even. The second has large values, the third large scores."""
+"""An odd D each, for which the integrand over |x_q| is even. The second has large values, the third and the last large
+scores."""
 FEWER_NODES = 8
 LARGEST_ERRORS = {False: 1e-9, True: 1e-8}
 """Relative errors that are promised where the number of nodes is left out, without and with the query's token."""
@@ -117,7 +119,7 @@ CLAIMS = (
         equation="symmetric family of heads",
         origin="derived here",
         statement=r"|L - L_{\mathrm{closed}}| \le \mathrm{error} \le 10^{-9} L",
-        observable="loss on two tokens, and on one and the query's, by the trapezoidal rule; four cases",
+        observable="loss on two tokens, and on one and the query's, by the trapezoidal rule; five cases",
         limit="none: both are quadratures",
         measure=_closed_losses,
         predict=_losses_and_errors,
