@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,31 @@ WITHOUT_OVERLAP, TOO_FEW = "1 − |s|² replaced by 1", "1 − |s|² replaced by
 TWO_HEADS: Heads = (np.array([0.4, -0.25]), np.array([0.9, -0.7]))
 LINEAR = "tanh replaced by its argument"
 TWO = tuple(white_task(D, 2) for D in (2, 5))
+
+
+class Groups(NamedTuple):
+    """Two groups of directions: how many, and of each group the variance of x, that of w and the entry of A."""
+
+    counts: tuple[int, int]
+    inputs: tuple[float, float]
+    teachers: tuple[float, float]
+    matrix: tuple[float, float]
+
+    def repeated(self, values: tuple[float, float]) -> FloatArray:
+        """A value for each direction (D,)."""
+        return np.repeat(values, self.counts)
+
+
+GROUPS = (
+    Groups((1, 1), (2.0, 0.5), (0.3, 0.8), (0.6, 1.5)),
+    Groups((10, 12), (1.5, 0.5), (0.05, 0.08), (0.4, -0.6)),
+    Groups((1, 2), (0.8, 0.8), (0.3, 0.8), (1.0, 1.0)),
+    Groups((2, 1), (0.8, 0.5), (0.3, 0.8), (1.0, 1.0)),
+)
+"""Few directions and many, which the theory averages over in two ways; white inputs of variance 0.8; and A = 1."""
+GROUP_NOISE, GROUP_QUERY_NOISE = 0.3, 0.2
+NODES_OF_GROUPS = 12
+ALIKE_TEACHERS = "every direction of the same variance of w"
 
 FOUR_DEVIATIONS, FOUR_QUERY_SCORES = np.array([0.4, -0.25]), np.array([0.6, -0.3])
 """Standard deviations of the scores of two heads on four tokens, and the scores of the query's own token."""
@@ -167,6 +193,72 @@ def _two_token_loss(task: Task, heads: Heads, half_difference: Transform) -> flo
     second = 0.5 + 0.25 * np.einsum("r,rhv,rkv,v->hk", by_r, t, t, by_v * v**2)
     products = (1 - 1 / D + σ2) * overlap + second / D
     return float(1 + σ2 - 2 * μ @ signal + μ @ products @ μ)
+
+
+def _group_losses(context: RunContext) -> list[FloatArray]:
+    """Losses (1,) of two heads with a common matrix on two tokens, averaged over |z|² in both groups of directions."""
+    return [np.array([_group_loss(groups)]) for groups in GROUPS]
+
+
+def _group_loss(groups: Groups) -> float:
+    """L(0) − 2μᵀE[αg] + μᵀE[ρS + (tr ΩΛ + σ² − ρ)C]μ with scores of deviation ωτ, r_i = |z|² of a group.
+
+    τ² = Σ λ²a²r, ατ = Σ Ωλ²a r and ρτ² = Σ Ωλ³a²r are forms in x_q = Λ^½z.
+    """
+    λ, Ω, a = map(np.array, (groups.inputs, groups.teachers, groups.matrix))
+    rules = [_squared_lengths(count) for count in groups.counts]
+    r = np.stack(np.meshgrid(rules[0][0], rules[1][0], indexing="ij"), axis=-1)
+    by_r = np.multiply.outer(rules[0][1], rules[1][1]).ravel()
+    r = r.reshape(-1, 2)
+    τ2 = r @ (λ * a) ** 2
+    labels = float(Ω * λ @ np.array(groups.counts))
+    forms = _QueryForms(
+        np.sqrt(τ2), by_r * (r @ (Ω * λ**2 * a)), by_r * (r @ (Ω * λ**3 * a**2)) / τ2
+    )
+    across = by_r * (labels + GROUP_NOISE) - forms.along
+    return labels + GROUP_QUERY_NOISE - _gain_of_two_tokens(forms, across)
+
+
+class _QueryForms(NamedTuple):
+    """τ, and ατ and ρ times the weight of the node, each (R,)."""
+
+    deviation: FloatArray
+    signal: FloatArray
+    along: FloatArray
+
+
+def _gain_of_two_tokens(forms: _QueryForms, across: FloatArray) -> float:
+    """2μᵀE[αg] − μᵀE[ρS + …C]μ with `across` for the weight of C."""
+    ω, μ = TWO_HEADS
+    v, by_v = _differences()
+    t = np.tanh(0.5 * forms.deviation[:, None, None] * ω[:, None] * v)  # (R, H, v)
+    signal = np.einsum("r,rhv,v->h", forms.signal / forms.deviation, t, by_v * v / 2)
+    products = 0.5 * np.sum(forms.along + across) * np.ones((2, 2))
+    for weight, by_pair in ((forms.along, by_v * v**2 / 4), (across, by_v / 2)):
+        weighted = weight[:, None, None] * t * by_pair
+        products += np.tensordot(weighted, t, axes=([0, 2], [0, 2]))
+    return float(2 * μ @ signal - μ @ products @ μ)
+
+
+def _stated_group_losses(context: RunContext, control: str) -> list[FloatArray]:
+    """The same by `exact_loss`, for these teachers or others."""
+    losses = []
+    for groups in GROUPS:
+        teachers = (0.1, 0.1) if control == ALIKE_TEACHERS else groups.teachers
+        task = Task(
+            covariance=np.diag(groups.repeated(groups.inputs)),
+            teacher_covariance=np.diag(groups.repeated(teachers)),
+            noise_variance=GROUP_NOISE,
+            query_noise_variance=GROUP_QUERY_NOISE,
+            context_length=2,
+        )
+        A = np.diag(groups.repeated(groups.matrix))
+        is_one = groups.matrix == (1.0, 1.0)
+        loss = exact_loss(
+            task, *TWO_HEADS, matrix=None if is_one else A, nodes=NODES_OF_GROUPS
+        )
+        losses.append(np.array([float(loss)]))
+    return losses
 
 
 def _squared_lengths(dimension: int) -> tuple[FloatArray, FloatArray]:
@@ -340,6 +432,24 @@ CLAIMS = (
         predict=_stated_four_tokens,
         judge=equal_within(1e-10),
         controls=(NO_PAIRS, NO_SIGN),
+        tier="fast",
+    ),
+    Claim(
+        id="softmax.oblique_tokens",
+        title="Heads with a common matrix on inputs of unequal variances have the loss of their average over the query",
+        paper="he2025",
+        beyond_paper=True,
+        equation="anisotropic covariates",
+        origin="derived here",
+        statement=r"L = L(0) - 2\mu^\top E[\alpha g] + "
+        r"\mu^\top E[\rho S + (\mathrm{tr}\,\Omega\Lambda + \sigma^2 - \rho)\,C]\mu",
+        observable="loss of two heads on two tokens by Gauss' rules over |z|² in two groups of directions, D = 2 … 22, "
+        "with other variances of x and w and other entries of A",
+        limit="none: both are quadratures",
+        measure=_group_losses,
+        predict=_stated_group_losses,
+        judge=equal_within(1e-8),
+        controls=(ALIKE_TEACHERS,),
         tier="fast",
     ),
 )

@@ -191,6 +191,7 @@ _HE: dict[str, tuple[Result, ...]] = {
                 "softmax.best_matrix",
                 "softmax.searched_matrix",
                 "softmax.step_matrix",
+                "softmax.oblique_tokens",
             ),
             ("softmax_preconditioner",),
         ),
