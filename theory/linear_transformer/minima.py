@@ -18,6 +18,9 @@ from ...runtime.display import Displayed, Summary, array_summary
 from ...task import Task
 from .mode_tasks import ModeTask, mode_task
 
+TIE = 1e-12
+"""A bracket below this share of its terms is zero, and the mode off. Sums of D terms round to much less."""
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Minimum(Displayed):
@@ -78,6 +81,8 @@ def minimum(task: Task, model: Parametrization | None = None) -> Minimum:
 
 def coupling(modes: ModeTask, learned: BoolArray) -> float:
     """Z = ℓ Σ r/(g + k Σ r²/(ωs)) over the modes that are learned (D,)."""
+    if not np.any(learned):
+        return 0.0
     ωs = (modes.teachers * modes.inputs)[learned]
     r = np.sqrt(modes.labels[learned])
     return float(
@@ -89,7 +94,8 @@ def active_modes(modes: ModeTask) -> BoolArray:
     """The modes that the minimum learns (D,): ever more of them, by decreasing κ, while κ > k Z/ℓ."""
     active = np.zeros(modes.dimension, dtype=bool)
     for mode, κ in enumerate(modes.thresholds):
-        if not modes.linear * κ > modes.single * coupling(modes, active):
+        Z = coupling(modes, active)
+        if not modes.linear * κ * (1 - TIE) > modes.single * Z:
             break
         # Nothing can be learned of a mode whose input or teacher does not vary.
         active[mode] = True

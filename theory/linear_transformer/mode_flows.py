@@ -84,10 +84,10 @@ def mode_flow(
 ) -> ModeFlow:
     """Gradient flow of diagonal p and q (…, D), in the order of the modes, at flow times (T,): many starts in one call.
 
-    `law`: "exact", integrated to about 1e-11, or "decoupled", the closed form of each mode alone. Where p = −q, what
-    grows comes from rounding, and fewer digits of it are right. ValueError where the outputs share no basis with the
-    inputs, for p and q of other shapes, a negative time, or a mode without teacher under the decoupled law;
-    ArithmeticError where the equations cannot be integrated.
+    `law`: "exact", integrated to 1e-10 or better, or "decoupled", the closed form of each mode alone. Where p = −q,
+    what grows comes from rounding, and fewer digits of it are right.
+    ValueError where the outputs share no basis with the inputs, for p and q of other shapes, a negative time, or a mode
+    without teacher under the decoupled law; ArithmeticError where the equations cannot be integrated.
 
     >>> from attndyn import Task
     >>> from attndyn.teachers import Gaussian

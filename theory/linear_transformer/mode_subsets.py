@@ -16,11 +16,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ...runtime.arrays import BoolArray, FloatArray, IndexArray
-from .minima import coupling, loss_of_subset
+from .minima import TIE, coupling, loss_of_subset
 from .mode_tasks import ModeTask
 
-# A bracket below this share of its terms is zero: the mode is off. Sums of D terms round to much less.
-_TIE = 1e-12
 # By how much the bound of a node is lowered, in units of the loss of nothing, so that rounding cannot delay a leaf.
 _SLACK = 1e-12
 # Sums of one half of the modes that are kept at once: 2^16 of them take a second.
@@ -50,7 +48,7 @@ def escaping(modes: ModeTask, subset: tuple[int, ...]) -> IndexArray:
     """The modes, from 0, that a fixed point does not learn and that grow near it: those with ℓκ > kZ."""
     learned = mask_of(modes, subset)
     Z = coupling(modes, learned)
-    grows = modes.linear * modes.thresholds * (1 - _TIE) > modes.single * Z
+    grows = modes.linear * modes.thresholds * (1 - TIE) > modes.single * Z
     return np.flatnonzero(grows & ~learned)
 
 
@@ -73,7 +71,7 @@ def _limit(modes: ModeTask, weakest: int) -> float:
     if modes.single == 0:
         return 0.0  # no context has a token, so that nothing can be learned
     bound = modes.pairs * modes.thresholds[weakest] / modes.single
-    return float(bound) * (1 - _TIE)
+    return float(bound) * (1 - TIE)
 
 
 # -- How many -----------------------------------------------------------------------------------------------------

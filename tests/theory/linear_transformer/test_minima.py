@@ -83,6 +83,19 @@ def test_the_loss_of_modes_is_that_of_the_moments(seed):
     assert mode_loss(task, p, q, model) == pytest.approx(expected, rel=1e-12)
 
 
+def test_a_mode_at_its_threshold_is_off():
+    least = minimum(modes([9, 1], 1))
+    assert least.active.tolist() == [True, False]
+    # A rotation moves the threshold by rounding.
+    basis = np.linalg.qr(np.random.default_rng(0).normal(size=(2, 2)))[0]
+    task = Task(
+        covariance=basis @ np.diag([9, 1]) @ basis.T,
+        teachers=Gaussian.shared_basis([1, 1], basis),
+        context_length=1,
+    )
+    assert minimum(task).active.tolist() == [True, False]
+
+
 @pytest.mark.parametrize(
     ("task", "model", "message"),
     [

@@ -1,12 +1,17 @@
 """The flow of modes, exact and decoupled, against independent integration, its limits and what it conserves."""
 
+import time
+
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
 from attndyn.theory.linear_transformer import minimum, mode_flow, mode_loss
 from attndyn.theory.linear_transformer.mode_flows import decoupled_rates
-from attndyn.theory.linear_transformer.mode_losses import half_hessian_of_modes
+from attndyn.theory.linear_transformer.mode_losses import (
+    half_hessian_of_modes,
+    velocity_of_modes,
+)
 from attndyn.theory.linear_transformer.mode_tasks import mode_task
 
 from .laws import hostile_task, modes
@@ -119,6 +124,45 @@ def test_the_total_is_conserved_and_no_mode_alone():
     assert np.sum(differences) == pytest.approx(0, abs=1e-10)
     decoupled = mode_flow(task, start, start, [0, 180.0], law="decoupled")
     assert (decoupled.p**2 - decoupled.q**2)[-1] == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.slow
+def test_a_thousand_starts_take_seconds_and_keep_ten_digits():
+    task = modes(STAIRCASE, 20)
+    p, q = 1e-3 * np.random.default_rng(0).normal(size=(2, 1000, 4))
+    times = np.linspace(0, 180, 19)
+    before = time.process_time()
+    flow = mode_flow(task, p, q, times)
+    # Four seconds of a machine with nothing else to do.
+    assert time.process_time() - before < 10
+
+    def velocity(_, x):
+        return np.concatenate(velocity_of_modes(flow.modes, x[:4], x[4:]))
+
+    for start in (0, 500):
+        expected = solve_ivp(
+            velocity,
+            (0, 180),
+            np.concatenate([p[start], q[start]]),
+            method="DOP853",
+            rtol=1e-12,
+            atol=1e-18,
+            t_eval=times,
+        )
+        coefficients = (expected.y[:4] * expected.y[4:]).T
+        assert flow.coefficients[:, start] == pytest.approx(coefficients, abs=1e-10)
+
+
+def test_one_over_the_mean_spectrum_is_the_minimum_up_to_1_over_N():
+    errors = []
+    for N in (20, 200, 2000):
+        task = modes(STAIRCASE, N)
+        learned = decoupled_rates(mode_task(task, None, "this test")).coefficients
+        errors.append(np.max(np.abs(learned / minimum(task).coefficients - 1)))
+    # 18 % of the slowest mode where N = 20.
+    assert errors[0] == pytest.approx(0.18, abs=0.005)
+    assert np.log10(errors[0] / errors[1]) == pytest.approx(1, abs=0.1)
+    assert np.log10(errors[1] / errors[2]) == pytest.approx(1, abs=0.02)
 
 
 def effective_rank(coefficients):
