@@ -81,7 +81,7 @@ def test_small_weights_follow_one_growing_mode():
         noise_variance=0.4,
     )
     start = np.random.default_rng(0).normal(size=(2, 2, 2))
-    times = np.linspace(0, 30, 31)
+    times = np.linspace(0, 30, 16)
     errors = []
     for w in (1e-2, 1e-4):
         full = layer_flow(task, *(w * start), times)
@@ -126,13 +126,13 @@ def test_random_weights_drop_once_as_they_get_small():
     start = np.random.default_rng(1).normal(size=(2, 4, 4))
     times = np.linspace(0, 8, 81)
     errors = []
-    for w in (1e-2, 1e-3, 1e-4):
+    for w in (1e-2, 1e-4):
         full = layer_flow(task, *(w * start), times)
         course = kronecker_flow(task, *(w * start), times)
         errors.append(np.max(np.abs(full.loss - course.loss)) / full.loss[0])
     # Of first order in the weights, or faster: 8e-4, 2e-4 and 5e-6 of another draw.
     assert errors[0] < 3e-2
-    assert errors[2] < errors[0] / 50
+    assert errors[1] < errors[0] / 50
     p = full.p[-1] / np.linalg.norm(full.p[-1])
     assert np.abs(p) == pytest.approx(np.eye(4) / 2, abs=1e-3)
 
