@@ -18,7 +18,7 @@ SPACE := $(subst ,, )
 export PATH := $(PATH):$(subst $(SPACE),:,$(PYENV))
 PYTHONS ?= 3.11 3.12 3.13
 
-.PHONY: verify figures benchmarks mutants seeds check test test-lowest test-pythons test-browser lint types packages clean
+.PHONY: verify figures benchmarks mutants seeds check test test-lowest test-pythons test-browser test-torch lint types packages clean
 
 verify: $(VENV)/.installed
 	$(BIN)/attndyn verify --out results
@@ -68,6 +68,10 @@ quick:
 test-browser: $(VENV)/.installed-browser
 	$(BIN)/python -m pytest tests/browser/report_in_chromium.py
 
+# The networks that are trained with PyTorch, an extra.
+test-torch: $(VENV)-torch/.installed
+	$(VENV)-torch/bin/python -m pytest tests/torch/networks_in_torch.py
+
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -96,6 +100,11 @@ $(VENV)/.installed: $(VENV)/.created setup.cfg pyproject.toml
 $(VENV)-benchmarks/.installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)-benchmarks
 	$(VENV)-benchmarks/bin/python -m pip install --quiet --editable '.[benchmarks]'
+	touch $@
+
+$(VENV)-torch/.installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)-torch
+	$(VENV)-torch/bin/python -m pip install --quiet --editable '.[test,torch]'
 	touch $@
 
 $(VENV)-lowest/.installed: $(VENV)/.installed-lint

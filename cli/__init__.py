@@ -13,6 +13,7 @@ from ..runtime.ascii_text import named
 from ..runtime.versions import package_version
 from . import compare, simulate, theory
 from .exit_status import ExitStatus, in_words
+from .networks import train_network
 from .output.streams import abandon, flush, is_closed_pipe, spelled_output
 from .predict import predict
 from .signals import ended_by_signals
@@ -163,5 +164,6 @@ app.command(epilog=_DONE_OR_NOT)(theory.derive)
 app.command(epilog=_EVERY_STATUS)(theory.check)
 app.command(epilog=_JUDGED)(simulate.simulate)
 app.command(epilog=_DONE_OR_NOT)(simulate.sweep)
+app.add_typer(train_network, name="train-network")
 app.command(epilog=_JUDGED)(compare.replay)
 app.command(epilog=_DONE_OR_NOT)(compare.overlay)

@@ -1,0 +1,244 @@
+"""Networks that are trained with PyTorch: `make test-torch`. Resumed runs have the same bits.
+
+The name of this file keeps it out of `make test`, whose machines need no PyTorch.
+"""
+
+import numpy as np
+import pytest
+import torch
+
+from attndyn.cli import main
+from attndyn.simulate.torch_models import (
+    AttentionOnly,
+    ModularAddition,
+    load_network_run,
+    train_torch_network,
+)
+from attndyn.simulate.torch_models.attention_only import PeriodicSequences
+from attndyn.simulate.torch_models.modular_addition import Additions
+from attndyn.simulate.torch_models.training import initial_weights
+
+SMALL = {
+    "addition": ModularAddition(prime=7, dimension=8, hidden=12),
+    "sequences": AttentionOnly(symbols=6, dimension=8, batch=5),
+}
+
+
+def tensors(weights):
+    return {name: torch.tensor(value) for name, value in weights.items()}
+
+
+def doubles(network):
+    """Random weights in double precision, biases included."""
+    draws = np.random.default_rng(0)
+    shapes = network.shapes()
+    return {name: 0.4 * draws.normal(size=size) for name, size in shapes.items()}
+
+
+# The networks beside their formulas
+
+
+def softmax(scores):
+    raised = np.exp(scores - np.max(scores))
+    return raised / np.sum(raised)
+
+
+def attention(weights, heads, residual, position):
+    """What these heads add at a position, which sees those up to it."""
+    total = np.zeros(residual.shape[1])
+    for h in heads:
+        query = weights["Q"][h] @ residual[position]
+        keys = residual[: position + 1] @ weights["K"][h].T
+        shares = softmax(keys @ query / np.sqrt(len(query)))
+        total += weights["O"][h] @ weights["V"][h] @ residual[: position + 1].T @ shares
+    return total
+
+
+def test_modular_addition_is_its_formula():
+    network = SMALL["addition"]
+    w = doubles(network)
+    problem = Additions(torch, network, seed=0)
+    pairs = network.pairs()
+    logits = problem.logits(tensors(w), torch.from_numpy(pairs)).numpy()
+    for (a, b), row in zip(pairs, logits, strict=True):
+        residual = w["E"][[a, b, 7]] + w["pos"]
+        last = residual[2] + attention(w, range(2), residual, 2)
+        last = last + w["W2"] @ np.maximum(w["W1"] @ last + w["b1"], 0) + w["b2"]
+        np.testing.assert_allclose(row, w["U"] @ last, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_attention_only_is_its_formula(layers):
+    network = AttentionOnly(symbols=6, dimension=8, layers=layers)
+    w = doubles(network)
+    problem = PeriodicSequences(torch, network, seed=0)
+    sequences = network.sequences(3, seed=5, step=0)
+    found = problem.losses(tensors(w), torch.from_numpy(sequences)).numpy()
+    for sequence, losses in zip(sequences, found, strict=True):
+        residual = w["E"][sequence[:-1]] + w["pos"][:-1]
+        for layer in range(layers):
+            heads = range(2 * layer, 2 * layer + 2)
+            added = [attention(w, heads, residual, n) for n in range(len(residual))]
+            residual = residual + np.array(added)
+        shares = [softmax(w["U"] @ row) for row in residual]
+        expected = [-np.log(s[n]) for s, n in zip(shares, sequence[1:], strict=True)]
+        np.testing.assert_allclose(losses, expected, rtol=1e-8, atol=1e-8)
+
+
+def test_the_log_is_of_both_sides_of_the_split():
+    network = SMALL["addition"]
+    w = doubles(network)
+    problem = Additions(torch, network, seed=0)
+    pairs, mask = network.pairs(), network.train_mask(seed=0)
+    logits = problem.logits(tensors(w), torch.from_numpy(pairs)).numpy()
+    sums = pairs.sum(axis=1) % 7
+    losses = [-np.log(softmax(row)[s]) for row, s in zip(logits, sums, strict=True)]
+    is_right = np.argmax(logits, axis=1) == sums
+    norm = sum(np.sum(value**2) for value in w.values())
+    expected = [
+        *(np.mean(np.array(losses)[side]) for side in (mask, ~mask)),
+        *(np.mean(is_right[side]) for side in (mask, ~mask)),
+        norm,
+    ]
+    np.testing.assert_allclose(problem.measured(tensors(w)), expected, rtol=1e-8)
+    assert float(problem.loss(tensors(w), 3)) == pytest.approx(expected[0])
+
+
+# The training
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_two_steps_are_those_of_the_optimizer(name):
+    """Adam's second step by hand; decoupled decay where there is one."""
+    network = SMALL[name]
+    run = train_torch_network(network, steps=2, checkpoints=[0, 1, 2])
+    problem = network.problem(torch, 0)
+    is_addition = name == "addition"
+    b2, decay = (0.98, 1.0) if is_addition else (0.999, 0.0)
+    weights = tensors(initial_weights(network, seed=0))
+    means = dict.fromkeys(weights, (0.0, 0.0))
+    for step in range(2):
+        leaves = {key: value.clone().requires_grad_() for key, value in weights.items()}
+        problem.loss(leaves, step).backward()
+        for key, leaf in leaves.items():
+            m, v = means[key]
+            m, v = 0.9 * m + 0.1 * leaf.grad, b2 * v + (1 - b2) * leaf.grad**2
+            means[key] = m, v
+            own = m / (1 - 0.9 ** (step + 1))
+            root = torch.sqrt(v / (1 - b2 ** (step + 1))) + 1e-8
+            rate = network.learning_rate
+            weights[key] = (1 - rate * decay) * leaf.detach() - rate * own / root
+    for key, value in weights.items():
+        np.testing.assert_allclose(
+            run.state[f"weight_{key}"], value.numpy(), atol=2e-6, rtol=1e-5
+        )
+
+
+def equal(run, other):
+    """Whether two runs have the same bits."""
+    return all(
+        set(ours) == set(theirs)
+        and all(np.array_equal(ours[name], theirs[name]) for name in ours)
+        for ours, theirs in (
+            (run.weights, other.weights),
+            (run.state, other.state),
+            (
+                {"log": run.log, "steps": run.steps},
+                {"log": other.log, "steps": other.steps},
+            ),
+        )
+    )
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_an_interrupted_run_goes_on_to_the_same_bits(name, tmp_path, monkeypatch):
+    network, out = SMALL[name], tmp_path / "run.npz"
+    wanted = {"steps": 120, "checkpoints": [0, 40, 90], "seed": 3}
+    whole = train_torch_network(network, **wanted)
+    problem = type(network.problem(torch, 3))
+    original = problem.loss
+
+    def interrupted(self, weights, step):
+        if step == 57:
+            raise KeyboardInterrupt
+        return original(self, weights, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(problem, "loss", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train_torch_network(network, out=out, **wanted)
+    assert load_network_run(out).last_step == 40
+    resumed = train_torch_network(network, out=out, **wanted)
+    assert equal(resumed, whole)
+    assert equal(load_network_run(out), whole)
+    other = train_torch_network(network, **wanted | {"seed": 4})
+    assert not equal(other, whole)
+
+
+def test_a_run_goes_on_to_more_steps(tmp_path):
+    network, out = SMALL["addition"], tmp_path / "run.npz"
+    whole = train_torch_network(network, steps=100, checkpoints=[0, 50])
+    train_torch_network(network, steps=50, checkpoints=[0], out=out)
+    assert equal(
+        train_torch_network(network, steps=100, checkpoints=[0], out=out), whole
+    )
+    train_torch_network(network, steps=100, checkpoints=[0], out=out)
+    assert load_network_run(out).last_step == 100
+    for reason, change in {
+        "has 100 steps already, and 60 are asked for": {"steps": 60},
+        "has passed step 10 without a checkpoint": {"checkpoints": [10]},
+        "is a run with seed = 0, not 1": {"seed": 1},
+    }.items():
+        with pytest.raises(ValueError, match=reason):
+            train_torch_network(network, **{"steps": 100, "out": out} | change)
+    with pytest.raises(ValueError, match=r"is a run with fraction = 0\.5, not 0\.6"):
+        train_torch_network(
+            ModularAddition(prime=7, dimension=8, hidden=12, fraction=0.6),
+            steps=100,
+            out=out,
+        )
+    with pytest.raises(ValueError, match="is a run with"):
+        train_torch_network(SMALL["sequences"], steps=100, out=out)
+    assert load_network_run(out).steps.tolist() == [0, 50, 100]
+    anew = train_torch_network(network, steps=5, out=out, anew=True)
+    assert anew.last_step == load_network_run(out).last_step == 5
+
+
+def test_threads_are_given_back():
+    before = torch.get_num_threads()
+    train_torch_network(SMALL["addition"], steps=1)
+    assert torch.get_num_threads() == before
+
+
+def test_a_run_that_diverges_says_so(tmp_path):
+    network = ModularAddition(prime=7, dimension=8, hidden=12, learning_rate=1e30)
+    with pytest.raises(ArithmeticError, match="the loss is not finite at step"):
+        train_torch_network(network, steps=50, out=tmp_path / "run.npz")
+    assert load_network_run(tmp_path / "run.npz").last_step == 0
+
+
+def test_training_pairs_are_learned_by_heart():
+    run = train_torch_network(ModularAddition(), steps=100)
+    assert run.logged("train accuracy")[-1] > 0.99
+    assert run.logged("test accuracy")[-1] < 0.6
+    assert run.logged("step").tolist() == [0, 25, 50, 75, 100]
+
+
+# The command
+
+
+def test_the_command_writes_and_goes_on(tmp_path, capsys):
+    out = tmp_path / "run.npz"
+    small = ["--dimension", "8", "--heads", "2", "--out", str(out), "--steps"]
+    addition = ["train-network", "modular-addition", "--prime", "7", *small]
+    assert main([*addition, "30", "--checkpoints", "0,1e1"]) == 0
+    assert "run.npz: 30 steps, train loss" in capsys.readouterr().out
+    assert main([*addition, "40", "--checkpoints", "0,10"]) == 0
+    assert load_network_run(out).steps.tolist() == [0, 10, 30, 40]
+    sequences = ["train-network", "attention-only", "--layers", "1", *small]
+    assert main([*sequences, "10"]) == 2
+    assert "is a run with" in capsys.readouterr().err
+    assert main([*sequences, "10", "--force"]) == 0
+    assert load_network_run(out).weights["qk"].shape == (2, 2, 8, 8)
+    assert main([*addition, "9", "--force", "--learning-rate", "1e30"]) == 1
+    assert "diverged" in capsys.readouterr().err
