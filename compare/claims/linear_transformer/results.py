@@ -3,6 +3,31 @@
 from ...evidence.papers import Paper, Result
 
 _MAINALI: dict[str, tuple[Result, ...]] = {
+    "One layer with several outputs": (
+        Result("Exact loss of the layer (beyond the paper)", ("modes.loss",)),
+        Result(
+            "The fixed point, and which modes it learns",
+            ("modes.minimum",),
+        ),
+        Result("2^D fixed points and their stability", ("modes.count", "modes.index")),
+        Result(
+            "Modes follow decoupled equations",
+            ("modes.logistic", "modes.logistic_at_finite_length"),
+        ),
+        Result(
+            "Modes are learned one after another, at times as 1/s²",
+            ("modes.logistic", "modes.half_times"),
+        ),
+        Result(
+            "Conserved quantities",
+            ("modes.conservation", "modes.conservation_mode_by_mode"),
+        ),
+        Result(
+            "The staircase comes from the shared basis (beyond the paper)",
+            ("modes.one_drop",),
+        ),
+        Result("Discrete steps (beyond the paper)", ("modes.modified_flow",)),
+    ),
     "Setting": (
         Result(
             "Recorded training of the layer (beyond the paper)",
