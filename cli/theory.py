@@ -186,6 +186,16 @@ def derive(
             "--mixture", help="A fraction 1 - p of prompts has one fixed teacher."
         ),
     ] = False,
+    outputs: Annotated[
+        int | None, counted("Labels of one x, in symbols; 1 if left out.")
+    ] = None,
+    shared_basis: Annotated[
+        bool,
+        typer.Option(
+            "--shared-basis",
+            help="D labels, one for each direction: teachers on the eigenvectors of x.",
+        ),
+    ] = False,
     degree: Annotated[
         int, counted("Look for conserved polynomials up to this degree.", least=0)
     ] = 2,
@@ -213,7 +223,13 @@ def derive(
             "query_token": None if query_token else False,
         },
     )
-    symbols = {"teachers": teachers, "noise": noise, "mixture": mixture}
+    symbols = {
+        "teachers": teachers,
+        "noise": noise,
+        "mixture": mixture,
+        "outputs": outputs,
+        "shared_basis": shared_basis,
+    }
     # Through the reader of statement files, so that both accept the same models.
     derivation = derivation_of(
         _task_table(task, dim, symbols),
@@ -249,9 +265,8 @@ def _task_table(
         chosen = {name: symbols[name] for name in stated}
         return {"dimension": dim, **chosen}
     if dim is not None or stated:
-        raise ValueError(
-            f"--task holds the whole task: leave --{'dim' if dim is not None else stated[0]} out"
-        )
+        option = "dim" if dim is not None else stated[0].replace("_", "-")
+        raise ValueError(f"--task holds the whole task: leave --{option} out")
     return task_of_file(file).to_dict()
 
 

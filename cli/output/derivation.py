@@ -13,6 +13,10 @@ from ...theory.symbolic import (
     latex_invariants,
     read_equations,
 )
+from ...theory.symbolic.loss.population_losses import (
+    CONVENTION,
+    LATEX_CONVENTION,
+)
 from ...theory.symbolic.task import Expr
 
 _LOSS = sp.Symbol("L")
@@ -22,6 +26,8 @@ def print_derivation(
     derivation: Derivation, degree: int, reduction: Reduction | None
 ) -> None:
     """Print the loss, the flow, its invariants up to `degree` (none for 0), and the reduced flow."""
+    if derivation.task.outputs > 1:
+        print(f"convention: {CONVENTION}")
     print(f"L = {derivation.loss.expression}")
     _print_rates(derivation.flow)
     # Degree 0 asks for none: the search may take minutes.
@@ -51,6 +57,9 @@ def print_latex(
         weights = _nonzero_weights(reduction)
         blocks.append(latex_equations(weights, symbols, rates=False))
         blocks.append(latex_equations(reduction.equations, symbols))
+    # A comment of LaTeX: papers define the loss with and without ½.
+    if derivation.task.outputs > 1:
+        print(f"% {LATEX_CONVENTION}")
     equations = [f"\\begin{{equation}}\n{block}\n\\end{{equation}}" for block in blocks]
     print("\n\n".join(equations))
 

@@ -8,6 +8,7 @@ import numpy as np
 import sympy as sp
 
 from ...models.attention import Merged, Separate
+from ...runtime.arrays import FloatArray
 from ...task import Task
 from ...theory.symbolic import (
     SymbolicFixedPoint,
@@ -16,7 +17,18 @@ from ...theory.symbolic import (
     latex,
     symbolic_task,
 )
+from ...theory.symbolic.dynamics.mode_fixed_points import ModeFixedPoint
+from ...theory.symbolic.loss.population_losses import (
+    CONVENTION,
+    LATEX_CONVENTION,
+)
 from ...theory.symbolic.task import length_shares, refuse_beyond_symbols
+from .laws_of_outputs import (
+    ROUNDING,
+    KroneckerFactors,
+    kronecker_factors,
+    shared_variances,
+)
 
 COMMUTING = 1e-10
 """Relative size of a commutator below which two matrices commute: rounding of products is some 1e-15."""
@@ -25,20 +37,21 @@ COMMUTING = 1e-10
 def symbolic_task_of(task: Task) -> SymbolicTask:
     """The task with a symbol for each number, in the basis of Λ: λ_d, N, and ω_d and σ where Ω ≠ 1 and σ² > 0.
 
-    A range of context lengths keeps its numbers. ValueError where Λ and Ω do not commute or are singular, or for a
-    fixed teacher.
+    A range of context lengths keeps its numbers. With K outputs the basis is that of the modes, or of Γ ⊗ Ω, with γ_k.
+    ValueError where Λ and Ω do not commute or are singular, for a fixed teacher, and for other teachers of K outputs.
 
     >>> symbolic_task_of(Task(eigenvalues=[2, 1], context_length=5, noise_variance=0.1)).parameters
     (lambda_1, lambda_2, sigma)
     """
     refuse_beyond_symbols(task)
+    if task.outputs > 1:
+        return _with_lengths(_outputs_in_symbols(task), task)
     Λ, Ω = task.covariance, task.teacher_covariance
     if task.in_context_fraction < 1:
         raise ValueError(
             "a fixed teacher moves weights off the restricted block: its fixed points are not known"
         )
-    commutator = np.max(np.abs(Λ @ Ω - Ω @ Λ))
-    if commutator > COMMUTING * np.max(np.abs(Λ)) * np.max(np.abs(Ω)):
+    if not _commute(Λ, Ω):
         raise ValueError(
             "fixed points in symbols need a teacher covariance that commutes with the covariance of x"
         )
@@ -55,7 +68,65 @@ def symbolic_task_of(task: Task) -> SymbolicTask:
         teachers="white" if white else "diagonal",
         noise=task.noise_variance > 0,
     )
-    # N is a symbol only where there is one length.
+    return _with_lengths(symbols, task)
+
+
+def _outputs_in_symbols(task: Task) -> SymbolicTask:
+    """K outputs on a shared basis, or of Kronecker teachers on the eigenvectors of Γ, and of Λ and Ω."""
+    modes = shared_variances(task)
+    if modes is not None:
+        _require_variances(*modes)
+        white = np.allclose(modes.teachers, 1.0, rtol=0, atol=ROUNDING)
+        return symbolic_task(
+            task.dimension,
+            teachers="white" if white else "diagonal",
+            noise=task.noise_variance > 0,
+            shared_basis=True,
+        )
+    factors = kronecker_factors(task)
+    if factors is None or not _commute(task.covariance, factors.inputs):
+        raise ValueError(
+            "fixed points in symbols are known for outputs that share the eigenvectors of the inputs "
+            "(Gaussian.shared_basis), or have a covariance Γ ⊗ Ω (Gaussian.kronecker) with Ω and Λ that commute: "
+            "these teachers have another covariance"
+        )
+    matrices = (task.covariance, factors.outputs, factors.inputs)
+    _require_variances(*map(np.linalg.eigvalsh, matrices))
+    return _kronecker_in_symbols(task, factors)
+
+
+def _kronecker_in_symbols(task: Task, factors: KroneckerFactors) -> SymbolicTask:
+    """Γ ⊗ Ω with γ_k and ω_d, with ω_d alone where Γ = 1, and without where Ω = 1, too."""
+    D, K = task.dimension, task.outputs
+    noise = task.noise_variance > 0
+    alike = np.allclose(factors.outputs, np.eye(K), rtol=0, atol=ROUNDING)
+    if alike and np.allclose(factors.inputs, np.eye(D), rtol=0, atol=ROUNDING):
+        return symbolic_task(D, noise=noise, outputs=K)
+    symbols = symbolic_task(D, teachers="diagonal", noise=noise, outputs=K)
+    if not alike:
+        return symbols
+    Ω = symbolic_task(D, teachers="diagonal").teacher_covariance
+    of_outputs = sp.Matrix(sp.kronecker_product(sp.eye(K), Ω))
+    return replace(symbols, teacher_covariance=of_outputs)
+
+
+def _require_variances(*variances: FloatArray) -> None:
+    """ValueError unless each of the variances is larger than rounding."""
+    for values in variances:
+        if np.min(values) <= ROUNDING * np.max(np.abs(values)):
+            raise ValueError(
+                "symbols stand for positive variances, and one of x, of the teachers or of the outputs vanishes: "
+                "leave out the directions that do not vary"
+            )
+
+
+def _commute(Λ: FloatArray, Ω: FloatArray) -> bool:
+    commutator = np.max(np.abs(Λ @ Ω - Ω @ Λ))
+    return bool(commutator <= COMMUTING * np.max(np.abs(Λ)) * np.max(np.abs(Ω)))
+
+
+def _with_lengths(symbols: SymbolicTask, task: Task) -> SymbolicTask:
+    """The task with its context lengths, of which N is the symbol where there is one."""
     if len(task.context_lengths) == 1:
         return symbols
     lengths = tuple(sp.Integer(n) for n in task.context_lengths)
@@ -65,12 +136,13 @@ def symbolic_task_of(task: Task) -> SymbolicTask:
 def print_symbolic(task: Task, model: Merged | Separate, limit: int) -> None:
     """Print coefficient and gain of each direction, and the first fixed points, with most directions learned first."""
     points = fixed_points(symbolic_task_of(task), model)
-    first_points = list(islice(points, limit))
-    print(f"L(0) = {first_points[0].untrained_loss}")
-    for d, direction in enumerate(first_points[0].directions, start=1):
+    if task.outputs > 1:
+        print(f"convention: {CONVENTION}")
+    print(f"L(0) = {points.untrained_loss}")
+    for d, direction in enumerate(points.directions, start=1):
         print(f"m_{d} = {direction.coefficient}")
         print(f"g_{d} = {direction.gain}")
-    for point in first_points:
+    for point in islice(points, limit):
         print(_text_line(point))
     if len(points) > limit:
         print(f"these are the first {limit} fixed points: --limit shows more")
@@ -82,7 +154,13 @@ def _text_line(point: SymbolicFixedPoint) -> str:
     terms = [f"m_{d} e_{d} e_{d}ᵀ" for d in point.subset]
     M = " + ".join(terms) or "0"
     loss = " - ".join(["L(0)", *(f"g_{d}" for d in point.subset)])
-    return f"S = {{{subset}}}: M = {M}, L = {loss}"
+    line = f"S = {{{subset}}}: M = {M}, L = {loss}"
+    if not isinstance(point, ModeFixedPoint):
+        return line
+    # What holds for this subset alone.
+    conditions = [f"({condition})" for condition in point.conditions]
+    exists = f", exists if {' and '.join(conditions)}" if conditions else ""
+    return f"{line}, Z = {point.coupling}{exists}"
 
 
 def symbolic_json(task: Task, model: Merged | Separate, limit: int) -> None:
@@ -93,12 +171,15 @@ def symbolic_json(task: Task, model: Merged | Separate, limit: int) -> None:
 
 def symbolic_latex(task: Task, model: Merged | Separate, limit: int) -> None:
     """Print the equations of `print_symbolic` as one LaTeX align* (amsmath)."""
-    points = list(islice(fixed_points(symbolic_task_of(task), model), limit))
-    lines = [f"L(0) &= {latex(points[0].untrained_loss)}"]
-    for d, direction in enumerate(points[0].directions, start=1):
+    points = fixed_points(symbolic_task_of(task), model)
+    # A comment of LaTeX: papers define the loss with and without ½.
+    if task.outputs > 1:
+        print(f"% {LATEX_CONVENTION}")
+    lines = [f"L(0) &= {latex(points.untrained_loss)}"]
+    for d, direction in enumerate(points.directions, start=1):
         coefficient, gain = latex(direction.coefficient), latex(direction.gain)
         lines.append(f"m_{{{d}}} &= {coefficient}, & g_{{{d}}} &= {gain}")
-    lines += [_latex_line(point) for point in points]
+    lines += [_latex_line(point) for point in islice(points, limit)]
     body = " \\\\\n".join(lines)
     print(f"\\begin{{align*}}\n{body}\n\\end{{align*}}")
 
@@ -111,13 +192,22 @@ def _latex_line(point: SymbolicFixedPoint) -> str:
     terms = [rf"m_{{{d}}} e_{{{d}}} e_{{{d}}}^\top" for d in point.subset]
     M = " + ".join(terms) or "0"
     loss = " - ".join(["L(0)", *(f"g_{{{d}}}" for d in point.subset)])
-    return f"M_{{{subset}}} &= {M}, & L(M_{{{subset}}}) &= {loss}"
+    line = f"M_{{{subset}}} &= {M}, & L(M_{{{subset}}}) &= {loss}"
+    if not isinstance(point, ModeFixedPoint):
+        return line
+    rows = [line, f"Z_{{{subset}}} &= {latex(point.coupling)}"]
+    for condition in point.conditions:
+        rows.append(f"& {latex(condition)}")
+    return " \\\\\n".join(rows)
 
 
 def _json_fields(point: SymbolicFixedPoint) -> dict[str, object]:
-    return {
+    fields: dict[str, object] = {
         "subset": list(point.subset),
         "loss": str(point.loss),
         "coefficients": [str(m) for m in point.coefficients],
         "gains": [str(gain) for gain in point.gains],
     }
+    if isinstance(point, ModeFixedPoint):
+        fields["conditions"] = [str(condition) for condition in point.conditions]
+    return fields

@@ -146,6 +146,9 @@ def derivation_of(
     """
     symbolic = _task(task)
     settings = _without_decimals(model)
+    # The package's own models have as many outputs as the task, if they do not say otherwise.
+    if symbolic.outputs > 1 and settings.get("model") in MODELS:
+        settings.setdefault("outputs", symbolic.outputs)
     # An output in text has no heads: its weights are named in the table.
     if "output" in settings:
         refuse_unknown(
@@ -185,7 +188,16 @@ def _task(table: dict[str, Any]) -> SymbolicTask:
     if "dimension" not in table:
         return rational_task(Task.from_dict(table))
     refuse_unknown(
-        table, allowed=("dimension", "teachers", "noise", "mixture"), owner="task"
+        table,
+        allowed=(
+            "dimension",
+            "teachers",
+            "noise",
+            "mixture",
+            "outputs",
+            "shared_basis",
+        ),
+        owner="task",
     )
     return symbolic_task(**_without_decimals(table))
 
@@ -201,6 +213,10 @@ def _without_decimals(table: Mapping[str, Any]) -> dict[str, Any]:
 def _from_output(output: str, names: list[str], task: SymbolicTask) -> Derivation:
     """The derivation of an output in text, whose weights have these names."""
     weights = real_symbols(names)
+    if task.outputs > 1:
+        raise ValueError(
+            "an output of your own in text is for one label: derive_output takes several in Python"
+        )
     prompt = Prompt(task.dimension)
     symbols = [
         *weights,

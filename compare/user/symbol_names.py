@@ -41,6 +41,10 @@ def _variances(task: SymbolicTask) -> dict[str, Expr]:
     if not (Λ.is_diagonal() and _decreases(list(Λ.diagonal()))):
         return {}
     variances = _numbered("lambda", Λ.diagonal())
+    if task.outputs > 1:
+        # Γ and Ω of Kronecker teachers share a scale, so that γ and ω have no value of their own.
+        on_modes = task.shared_basis_variances
+        return variances | (_numbered("omega", on_modes) if on_modes else {})
     if Ω.is_diagonal() and sp.eye(task.dimension) != Ω:
         variances |= _numbered("omega", Ω.diagonal())
     return variances

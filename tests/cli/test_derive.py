@@ -230,3 +230,26 @@ def test_a_task_in_numbers_comes_from_a_file(capsys, tmp_path):
 def test_a_task_is_of_numbers_or_of_symbols(capsys, tmp_path, options, message):
     (tmp_path / "t.toml").write_text("eigenvalues = [1]\ncontext_length = 4")
     assert message in refused(capsys, *options)
+
+
+def test_several_outputs_by_option_and_by_file(capsys, tmp_path):
+    merged = ("--model", "merged", "--block", "restricted", "--degree", "0")
+    symbols = printed(capsys, "--dim", "2", "--shared-basis", *merged)
+    assert symbols.startswith("convention: L = E |y_q − ŷ|², twice")
+    file = tmp_path / "task.toml"
+    file.write_text(
+        "eigenvalues = [2.0, 1.0]\ncontext_length = 20\n"
+        'teachers = {law = "shared_basis", variances = [1, 1]}\n'
+    )
+    numbers = printed(capsys, "--task", str(file), *merged)
+    assert [line.split(" = ")[0] for line in symbols.splitlines()] == [
+        line.split(" = ")[0] for line in numbers.splitlines()
+    ]
+    latex = printed(capsys, "--dim", "1", "--outputs", "2", *merged, "--latex")
+    assert latex.startswith("% L = E |y_q - \\hat y|^2, twice")
+    message = refused(capsys, "--task", str(file), "--shared-basis")
+    assert "leave --shared-basis out" in message
+    message = refused(
+        capsys, "--dim", "2", "--shared-basis", *merged, "--reduce", "aligned"
+    )
+    assert "known for one output" in message

@@ -6,8 +6,10 @@ from .algebra.zero_test import Undecided, is_zero, normal_form
 from .derivation import Derivation, derive, derive_output
 from .dynamics.completeness_proofs import Completeness, completeness
 from .dynamics.conservation_laws import conserved_quantities, lie_derivative
-from .dynamics.fixed_point_formulas import Direction, SymbolicFixedPoint, fixed_points
+from .dynamics.fixed_point_formulas import Direction, SymbolicFixedPoint
+from .dynamics.fixed_points_of_models import fixed_points
 from .dynamics.invariant_manifolds import aligned_ansatz
+from .dynamics.mode_fixed_points import ModeFixedPoint
 from .dynamics.polynomial_equilibria import equilibria
 from .dynamics.reduction import Reduction, reduce
 from .dynamics.solution_check import (
@@ -58,6 +60,7 @@ __all__ = [
     "Direction",
     "EffectiveMap",
     "Formula",
+    "ModeFixedPoint",
     "Moments",
     "N",
     "OddRoot",

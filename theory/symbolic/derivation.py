@@ -16,6 +16,7 @@ from .dynamics.reduction import Reduction, reduce
 from .formulas.latex_printer import as_equation, latex_equations
 from .formulas.typeset_results import TypesetResult, as_text, short_text, typeset
 from .loss.population_losses import (
+    CONVENTION,
     Block,
     PopulationLoss,
     SymbolArray,
@@ -80,6 +81,8 @@ class Derivation(TypesetResult):
             "parameters": ", ".join(map(str, self.parameters)) or "none",
             "loss": self.loss.text(),
         }
+        if self.task.outputs > 1:
+            rows["convention"] = CONVENTION
         if self.loss.is_long:
             rows["flow"] = f"{len(self.weights)} equations"
             return Summary(self._title(), rows)
@@ -135,8 +138,10 @@ def derive(
 ) -> Derivation:
     """The loss and the flow of a model, derived from its `heads` alone; `block` as in `population_loss`.
 
-    A `Task` in numbers is taken exactly, as by `rational_task`. ValueError for softmax and for heads that are not
-    polynomial in the weights; TypeError where model and task are exchanged.
+    With K outputs, task and model have as many, and L = E |y_q − ŷ|² has no factor ½ either: it is twice that of
+    Mainali and Teixeira 2025 (arXiv 2504.12916), whose flow is this one. A `Task` in numbers is taken exactly, as by
+    `rational_task`. ValueError for softmax and for heads that are not polynomial in the weights; TypeError where model
+    and task are exchanged.
 
     >>> import sympy as sp
     >>> from attndyn.theory.symbolic import symbolic_task
@@ -161,12 +166,12 @@ def derive(
 
 
 def derive_output(
-    task: SymbolicTask, output: Expr, weights: Sequence[Expr]
+    task: SymbolicTask, output: Expr | Sequence[Expr], weights: Sequence[Expr]
 ) -> Derivation:
     """The loss and the flow of an output ŷ of the user's own, polynomial in weights and variables of the prompt.
 
-    Each weight is an array of its own, of shape (), under its name. ValueError names what is not polynomial;
-    two weights must not share a name. TypeError where output and task are exchanged.
+    With K outputs it is a list of them. Each weight is an array of its own, of shape (), under its name. ValueError
+    names what is not polynomial; two weights must not share a name. TypeError where output and task are exchanged.
 
     >>> import sympy as sp
     >>> from attndyn.theory.symbolic import Prompt, average, symbolic_task

@@ -141,6 +141,8 @@ def parameter_values(symbolic: SymbolicTask, task: Task) -> dict[Expr, Expr]:
     values = _length_values(symbolic, exact, task.context_length)
     if symbolic.dimension != exact.dimension:
         raise ValueError(_different("dimension", symbolic.dimension, exact.dimension))
+    if symbolic.outputs != exact.outputs:
+        raise ValueError(_different("outputs", symbolic.outputs, exact.outputs))
     for name, entry, number in _entries(symbolic, exact):
         symbol, value = _symbol_value(entry, number)
         first_value = values.setdefault(symbol, value)

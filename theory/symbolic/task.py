@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ...runtime.decimals import exact_fraction, is_short
 from ...runtime.display import Displayed, Summary
 from ...task import Task
+from ...teachers import Gaussian
 
 Expr = Any
 """A SymPy expression: SymPy announces no types."""
@@ -28,7 +29,7 @@ _MAX_TYPESET_DIMENSION = 6  # matrices of more entries fill a notebook
 average_of = sp.Function("average")
 """Mean of a monomial over the context, as it stands in expressions; `average` makes it."""
 
-_VARIABLE = re.compile(r"x_\d+|y|x_q\d+|y_q|w_\d+")
+_VARIABLE = re.compile(r"x_\d+|y|y_\d+|x_q\d+|y_q\d*|w_\d+|w_\d+_\d+")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -39,8 +40,9 @@ class SymbolicTask(Displayed):
     expression. With `fixed_teacher` w₀ (D, 1) a sequence has a teacher from N(0, Ω) with probability
     `in_context_fraction` and w₀ otherwise. Entries are polynomials in symbols, with rational coefficients.
     `context_lengths` is (N,) with the symbol `N`, or whole numbers over which the loss is averaged with the shares
-    `length_shares`, which are equal if left out. ValueError for shapes that do not fit, matrices that are not
-    symmetric, and shares that do not add up to 1.
+    `length_shares`, which are equal if left out. With K `outputs`, y = W x + N(0, σ² 1) and `teacher_covariance` is
+    that of the entries of W row by row, (KD, KD). ValueError for shapes that do not fit, matrices that are not
+    symmetric, shares that do not add up to 1, and a fixed teacher of several outputs.
     """
 
     covariance: Expr
@@ -50,15 +52,19 @@ class SymbolicTask(Displayed):
     fixed_teacher: Expr | None = None
     in_context_fraction: Expr = 1
     length_shares: tuple[Expr, ...] | None = None
+    outputs: int = 1
 
     def __post_init__(self) -> None:
         D = self.dimension
-        for name in ("covariance", "teacher_covariance"):
+        sizes = {"covariance": D, "teacher_covariance": self.outputs * D}
+        for name, size in sizes.items():
             matrix = getattr(self, name)
-            if matrix.shape != (D, D) or not matrix.is_symmetric():
+            if matrix.shape != (size, size) or not matrix.is_symmetric():
                 raise ValueError(
-                    f"{name} must be a symmetric {D} × {D} matrix, not {matrix}"
+                    f"{name} must be a symmetric {size} × {size} matrix, not {matrix}"
                 )
+        if self.outputs > 1 and self.fixed_teacher is not None:
+            raise ValueError("a fixed teacher is for one output, not for several")
         if self.fixed_teacher is not None and self.fixed_teacher.shape != (D, 1):
             raise ValueError(
                 f"fixed_teacher must be a {D} × 1 matrix, not {self.fixed_teacher}"
@@ -101,6 +107,26 @@ class SymbolicTask(Displayed):
         return int(self.covariance.rows)
 
     @property
+    def prompt(self) -> "Prompt":
+        """The random variables of one prompt of this task."""
+        return Prompt(self.dimension, self.outputs)
+
+    @property
+    def shared_basis_variances(self) -> tuple[Expr, ...] | None:
+        """ω_d (D,) where W = diag(l_d) with independent l_d of these variances and Λ is diagonal, None elsewhere.
+
+        >>> symbolic_task(2, teachers="diagonal", shared_basis=True).shared_basis_variances
+        (omega_1, omega_2)
+        """
+        D = self.dimension
+        if self.outputs != D or not self.covariance.is_diagonal():
+            return None
+        # W_dd is entry d (D + 1) of W row by row.
+        variances = tuple(self.teacher_covariance.diagonal()[:: D + 1])
+        alone = _shared_basis_covariance(variances)
+        return variances if self.teacher_covariance == alone else None
+
+    @property
     def parameters(self) -> tuple[Expr, ...]:
         """Every symbol of the task but N, by name."""
         return tuple(by_name(symbols_in(self._parts().values())))
@@ -115,6 +141,8 @@ class SymbolicTask(Displayed):
         if self.dimension <= _MAX_TYPESET_DIMENSION:
             formulas = {name: sp.latex(part) for name, part in self._parts().items()}
         title = f"Task in symbols, x and w in {self.dimension} dimensions"
+        if self.outputs > 1:
+            title = f"{title}, {self.outputs} outputs"
         return Summary(title, rows, formulas)
 
     def to_dict(self) -> dict[str, object]:
@@ -125,7 +153,10 @@ class SymbolicTask(Displayed):
         shares = None
         if self.length_shares is not None:
             shares = [str(share) for share in self.length_shares]
+        # Left out for one output, as before there were several.
+        outputs = {"outputs": self.outputs} if self.outputs > 1 else {}
         return {
+            **outputs,
             "covariance": _rows(self.covariance),
             "teacher_covariance": _rows(self.teacher_covariance),
             "noise_variance": str(self.noise_variance),
@@ -155,28 +186,85 @@ def symbolic_task(
     teachers: Literal["white", "diagonal", "general"] = "white",
     noise: bool = False,
     mixture: bool = False,
+    outputs: int | None = None,
+    shared_basis: bool = False,
 ) -> SymbolicTask:
     """The task of this dimension in symbols: Λ = diag(λ_d), which is every Λ in its own basis, and length N.
 
     `teachers`: Ω is the identity ("white"), diag(ω_d) ("diagonal", where Ω and Λ commute) or any symmetric matrix
     ("general"). `noise` adds σ², `mixture` a fixed teacher (w0_d) and the fraction p of sequences without it.
+    K `outputs` have teachers of covariance Γ ⊗ Ω with Γ = diag(γ_k), or 1 for white ones; with `shared_basis` W is
+    diag(l_d) with independent l_d ~ N(0, ω_d), or N(0, 1), and K = D. ValueError for what does not go together.
 
     >>> symbolic_task(2, teachers="diagonal", noise=True).parameters
     (lambda_1, lambda_2, omega_1, omega_2, sigma)
+    >>> symbolic_task(2, shared_basis=True).outputs, symbolic_task(1, teachers="diagonal", outputs=2).parameters
+    (2, (gamma_1, gamma_2, lambda_1, omega_1))
     """
-    _require_options(dimension, teachers, {"noise": noise, "mixture": mixture})
+    flags = {"noise": noise, "mixture": mixture, "shared_basis": shared_basis}
+    _require_options(dimension, teachers, flags)
+    K = _output_count(dimension, outputs, shared_basis)
+    if K > 1 and mixture:
+        raise ValueError("a mixture with a fixed teacher is for one output")
+    if shared_basis and teachers == "general":
+        raise ValueError(
+            "teachers on a shared basis are white or diagonal: one variance a direction"
+        )
     directions = range(1, dimension + 1)
     fixed_teacher = None
     if mixture:
         fixed_teacher = sp.Matrix([_real(f"w0_{d}") for d in directions])
     return SymbolicTask(
         covariance=sp.diag(*(_positive(f"lambda_{d}") for d in directions)),
-        teacher_covariance=_teacher_covariance(dimension, teachers),
+        teacher_covariance=_covariance_of_outputs(
+            _teacher_covariance(dimension, teachers), K, shared_basis, teachers
+        ),
         noise_variance=_positive("sigma") ** 2 if noise else sp.Integer(0),
         context_lengths=(N,),
         fixed_teacher=fixed_teacher,
         in_context_fraction=_real("p") if mixture else sp.Integer(1),
+        outputs=K,
     )
+
+
+def _output_count(dimension: int, outputs: int | None, shared_basis: bool) -> int:
+    """K; ValueError for what is no number of outputs, and for one that is not D on a shared basis."""
+    if outputs is None:
+        return dimension if shared_basis else 1
+    is_whole = isinstance(outputs, int) and not isinstance(outputs, bool)
+    if not is_whole or outputs * dimension not in range(1, MAX_DIMENSION + 1):
+        raise ValueError(
+            f"outputs must be a whole number with at most {MAX_DIMENSION} entries of W, not {outputs!r}"
+        )
+    if shared_basis and outputs != dimension:
+        raise ValueError(
+            f"teachers on a shared basis have as many outputs as inputs, {dimension}, not {outputs}"
+        )
+    return outputs
+
+
+def _covariance_of_outputs(
+    Ω: Expr, outputs: int, shared_basis: bool, teachers: str
+) -> Expr:
+    """The covariance (KD, KD) of W row by row: that of diag(l_d), or Γ ⊗ Ω."""
+    if outputs == 1:
+        return Ω
+    if shared_basis:
+        return _shared_basis_covariance(tuple(Ω.diagonal()))
+    Γ = sp.eye(outputs)
+    if teachers != "white":
+        Γ = sp.diag(*(_positive(f"gamma_{k}") for k in range(1, outputs + 1)))
+    return sp.Matrix(sp.kronecker_product(Γ, Ω))
+
+
+def _shared_basis_covariance(variances: tuple[Expr, ...]) -> Expr:
+    """The covariance (D², D²) of diag(l_d), row by row, with independent l_d of these variances."""
+    D = len(variances)
+    covariance = sp.zeros(D * D, D * D)
+    for d, variance in enumerate(variances):
+        entry = d * (D + 1)
+        covariance[entry, entry] = variance
+    return covariance
 
 
 def _teacher_covariance(dimension: int, teachers: str) -> Expr:
@@ -220,18 +308,41 @@ def rational_task(task: Task) -> SymbolicTask:
     [  0, 1/3]])
     """
     refuse_beyond_symbols(task)
-    fixed_teacher = task.exact_fixed_teacher  # (D,)
+    # Several outputs have no fixed teacher beside their Gaussian law.
+    of_one = task.outputs == 1
+    fixed_teacher = task.exact_fixed_teacher if of_one else None  # (D,)
     if fixed_teacher is not None:
         fixed_teacher = _rational(fixed_teacher[:, None])
     return SymbolicTask(
         covariance=_rational(task.exact_covariance),
-        teacher_covariance=_rational(task.exact_teacher_covariance),
+        teacher_covariance=_rational(_exact_teacher_covariance(task)),
         noise_variance=_rational_number(task.exact_noise_variance),
         context_lengths=tuple(sp.Integer(n) for n in task.context_lengths),
         fixed_teacher=fixed_teacher,
-        in_context_fraction=_rational_number(task.exact_in_context_fraction),
+        in_context_fraction=(
+            _rational_number(task.exact_in_context_fraction)
+            if of_one
+            else sp.Integer(1)
+        ),
         length_shares=length_shares(task),
+        outputs=task.outputs,
     )
+
+
+def _exact_teacher_covariance(task: Task) -> NDArray[Any]:
+    """Ω (D, D) of one output, or the covariance (KD, KD) of W row by row, in fractions."""
+    if task.outputs == 1:
+        return task.exact_teacher_covariance
+    law: Any = task.teachers  # Gaussian, as `refuse_beyond_symbols` has seen to
+    size = task.outputs * task.dimension
+    for variance in law.covariance.flat:
+        # A rotated basis is made of numbers that were computed.
+        if not is_short(float(variance)):
+            raise ValueError(
+                f"the covariance of W has the entry {float(variance)!r}, which rounds a number that exact work "
+                "cannot know: state the task in the basis of its modes"
+            )
+    return np.asarray(law.exact_covariance.reshape(size, size))
 
 
 def length_shares(task: Task) -> tuple[Expr, ...] | None:
@@ -263,10 +374,12 @@ def refuse_beyond_symbols(task: Task) -> None:
     ValueError: symbols are for Gaussian x and teachers of mean 0, and one noise variance: this task has uniform inputs
     """
     law = type(task.teachers).__name__
+    gaussian = isinstance(task.teachers, Gaussian) and task.outputs > 1
     beyond = {
         f"{task.inputs.name or 'your own'} inputs": not task.inputs.is_gaussian,
         "an input_mean": bool(np.any(task.input_mean)),
-        f"teachers of the law {law}": not task.has_normal_teachers,
+        "a mean of W": gaussian and not task.teachers.symmetric,
+        f"teachers of the law {law}": not (task.has_normal_teachers or gaussian),
         "a query_noise_variance of its own": (
             task.query_noise_variance != task.noise_variance
         ),
@@ -305,14 +418,19 @@ class Prompt:
     """The random variables of a prompt of this dimension, as SymPy symbols.
 
     A token of the context is (`x`, `y`), which stand inside `average` only; the query is (`query`, `label`);
-    the task vector is `teacher`.
+    the task vector is `teacher`. With K `outputs` a token is (`x`, `ys`), the query (`query`, `labels`), and
+    `teacher` holds W row by row.
 
     >>> prompt = Prompt(2)
     >>> prompt.x, prompt.y, prompt.query, prompt.label, prompt.teacher
     ((x_1, x_2), y, (x_q1, x_q2), y_q, (w_1, w_2))
+    >>> prompt = Prompt(1, outputs=2)
+    >>> prompt.ys, prompt.labels, prompt.teacher
+    ((y_1, y_2), (y_q1, y_q2), (w_1_1, w_2_1))
     """
 
     dimension: int
+    outputs: int = 1
 
     @property
     def x(self) -> tuple[Expr, ...]:
@@ -321,8 +439,19 @@ class Prompt:
 
     @property
     def y(self) -> Expr:
-        """y of a token of the context."""
-        return _real("y")
+        """y of a token of the context, where there is one output."""
+        (y,) = self._of_one_output(self.ys)
+        return y
+
+    @property
+    def ys(self) -> tuple[Expr, ...]:
+        """y_1 … y_K of a token of the context, or y alone."""
+        return self._symbols_of_outputs("y", "y_")
+
+    @property
+    def labels(self) -> tuple[Expr, ...]:
+        """y_q1 … y_qK of the query, or y_q alone."""
+        return self._symbols_of_outputs("y_q", "y_q")
 
     @property
     def query(self) -> tuple[Expr, ...]:
@@ -331,13 +460,29 @@ class Prompt:
 
     @property
     def label(self) -> Expr:
-        """y_q, which the model is to predict."""
-        return _real("y_q")
+        """y_q, which the model is to predict, where there is one output."""
+        (label,) = self._of_one_output(self.labels)
+        return label
 
     @property
     def teacher(self) -> tuple[Expr, ...]:
-        """w_1 … w_D."""
-        return self._symbols("w_")
+        """w_1 … w_D, or w_1_1 … w_K_D, row by row."""
+        if self.outputs == 1:
+            return self._symbols("w_")
+        rows = range(1, self.outputs + 1)
+        return tuple(symbol for k in rows for symbol in self._symbols(f"w_{k}_"))
+
+    def _symbols_of_outputs(self, alone: str, prefix: str) -> tuple[Expr, ...]:
+        if self.outputs == 1:
+            return (_real(alone),)
+        return tuple(_real(f"{prefix}{k}") for k in range(1, self.outputs + 1))
+
+    def _of_one_output(self, labels: tuple[Expr, ...]) -> tuple[Expr, ...]:
+        if len(labels) > 1:
+            raise ValueError(
+                f"a prompt of {len(labels)} outputs has the labels {labels}: take ys or labels"
+            )
+        return labels
 
     def _symbols(self, prefix: str) -> tuple[Expr, ...]:
         return tuple(_real(f"{prefix}{d}") for d in range(1, self.dimension + 1))

@@ -140,3 +140,85 @@ def test_refuses_what_has_no_enumeration(capsys, tmp_path, content, message):
 def test_refuses_two_formats(capsys):
     assert main([*SPECTRUM, "--symbolic", "--json", "--latex"]) == 2
     assert "choose one" in capsys.readouterr().err
+
+
+MODES = """eigenvalues = [2.0, 1.0]
+context_length = 20
+teachers = {law = "shared_basis", variances = [1, 1]}
+"""
+KRONECKER = """eigenvalues = [2.0, 1.0]
+context_length = 20
+teachers = {law = "kronecker", outputs = [[1, 0.5], [0.5, 1]], inputs = [[2, 0], [0, 1]]}
+"""
+ALIKE = """eigenvalues = [2.0, 1.0]
+context_length = 20
+noise_variance = 0.1
+teachers = {law = "kronecker", outputs = [[3, 0], [0, 3]], inputs = [[2, 0], [0, 1]]}
+"""
+ROWS = """eigenvalues = [2.0, 1.0]
+context_length = 20
+teachers = {law = "on_supports", dimension = 2, supports = [[0], [0, 1]]}
+"""
+OTHER_BASIS = KRONECKER.replace("[[2, 0], [0, 1]]", "[[2, 1], [1, 1]]")
+ONE_HEAD = ("--model", "merged", "--heads", "1", "--symbolic")
+
+
+def of_outputs(capsys, tmp_path, content, *options):
+    file = tmp_path / "task.toml"
+    file.write_text(content)
+    return printed(capsys, "fixed-points", "--task", str(file), *ONE_HEAD, *options)
+
+
+def test_several_outputs_have_a_condition_for_each_subset(capsys, tmp_path):
+    lines = of_outputs(capsys, tmp_path, MODES).splitlines()
+    assert "twice a loss that is defined with ½" in lines[0]
+    assert "m_2 = N*(1 - Z/(N*sqrt(lambda_2)))/(lambda_2*(N + 1))" in lines
+    assert lines[6].endswith(
+        "exists if (sqrt(lambda_1)*(N + 3) > sqrt(lambda_1) + sqrt(lambda_2)) "
+        "and (sqrt(lambda_2)*(N + 3) > sqrt(lambda_1) + sqrt(lambda_2))"
+    )
+    assert lines[7].endswith("L = L(0) - g_1, Z = N*sqrt(lambda_1)/(N + 2)")
+
+
+def test_several_outputs_in_json_and_latex(capsys, tmp_path):
+    rows = json.loads(of_outputs(capsys, tmp_path, MODES, "--json"))
+    assert [len(row["conditions"]) for row in rows] == [2, 0, 0, 0]
+    numbers = {"lambda_1": 2, "lambda_2": 1, "N": 20}
+    # a = N/((N+1) s) [1 − 1/(N+2)] where one mode is learned alone.
+    assert at(rows[1]["coefficients"][0], **numbers) == pytest.approx(20 / 44)
+    text = of_outputs(capsys, tmp_path, MODES, "--latex")
+    assert text.startswith("% L = E |y_q")
+    assert r"\sqrt{\lambda_2} \left(N + 3\right) > \sqrt{\lambda_1} +" in text
+    assert re.search(r"[^ -~\n]", text) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (KRONECKER, "gamma_2*lambda_2*omega_2"),
+        (ALIKE, "2*lambda_2*omega_2 + 2*sigma**2"),
+    ],
+)
+def test_kronecker_teachers_are_all_or_nothing(capsys, tmp_path, content, line):
+    text = of_outputs(capsys, tmp_path, content)
+    assert line in text.splitlines()[1]
+    assert [each for each in text.splitlines() if each.startswith("S = ")] == [
+        "S = {1, 2}: M = m_1 e_1 e_1ᵀ + m_2 e_2 e_2ᵀ, L = L(0) - g_1 - g_2",
+        "S = {}: M = 0, L = L(0)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (ROWS, "these teachers have another covariance"),
+        (OTHER_BASIS, "Ω and Λ that commute"),
+        (KRONECKER + "noise_variance = 0.1\n", "kronecker_minimum has it in numbers"),
+        (MODES.replace("[2.0, 1.0]", "[2.0, 0.0]"), "stand for positive variances"),
+    ],
+)
+def test_refuses_other_teachers_of_several_outputs(capsys, tmp_path, content, message):
+    file = tmp_path / "task.toml"
+    file.write_text(content)
+    assert main(["fixed-points", "--task", str(file), *ONE_HEAD]) == 2
+    assert message in capsys.readouterr().err

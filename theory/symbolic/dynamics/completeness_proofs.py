@@ -24,7 +24,7 @@ from ..formulas.latex_printer import latex
 from ..formulas.typeset_results import TypesetResult, short_text
 from ..loss.effective_maps import effective_map
 from ..task import Expr, SymbolicTask, symbols_in
-from .fixed_point_formulas import fixed_points
+from .fixed_point_formulas import fixed_points_of_one_output
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -92,6 +92,10 @@ def completeness(task: SymbolicTask, divisor: str = "context") -> Completeness:
     >>> proof.complete, proof.count, proof.unless
     (True, 4, (lambda_1 - lambda_2,))
     """
+    if task.outputs > 1:
+        raise ValueError(
+            f"completeness is proved for one output, not for {task.outputs}"
+        )
     if task.in_context_fraction != 1:
         raise ValueError(
             "a fixed teacher moves weights off the restricted block: its fixed points are not known"
@@ -184,7 +188,9 @@ def _listed(system: _System, task: SymbolicTask, divisor: str) -> int:
     """How many points of `fixed_points` are solutions."""
     # A set, since equal gains would list a map twice.
     solutions = set()
-    for point in fixed_points(task, Separate(task.dimension, divisor=divisor)):
+    for point in fixed_points_of_one_output(
+        task, Separate(task.dimension, divisor=divisor)
+    ):
         M = DomainMatrix.from_Matrix(point.M).convert_to(system.domain)
         if _vanish(system.residuals(M)):
             solutions.add(M.to_Matrix().as_immutable())

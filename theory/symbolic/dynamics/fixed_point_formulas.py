@@ -65,7 +65,7 @@ class SymbolicFixedPoint(TypesetResult):
 
     @cached_property
     def M(self) -> Expr:
-        """M_S, (D, D): the model predicts βᵀ M_S x_q."""
+        """M_S, (D, D): the model predicts βᵀ M_S x_q, or p β q x_q with diagonal p q = M_S."""
         entries = [
             direction.coefficient if d in self.subset else 0
             for d, direction in enumerate(self.directions, start=1)
@@ -184,20 +184,10 @@ class SymbolicFixedPoints(TypesetResult, Sequence[SymbolicFixedPoint]):
         return values
 
 
-def fixed_points(task: SymbolicTask, model: Parametrization) -> SymbolicFixedPoints:
-    """The fixed points of gradient flow on the restricted weights by how many directions are learned, most first.
-
-    Separate: one for every subset of at most H·R directions. Merged: everything or nothing. The loss is derived
-    from the definition, and its stationarity solved on diagonal maps. ValueError for other models, for softmax, for
-    a fixed teacher, and where the gradient leads off the diagonal (Λ or Ω not diagonal) or vanishes on it; TypeError
-    where model and task are exchanged.
-
-    >>> from attndyn import Separate
-    >>> from attndyn.theory.symbolic import fixed_points, symbolic_task
-    >>> points = fixed_points(symbolic_task(2), Separate(heads=2))
-    >>> len(points), points[1].subset, points[1].coefficients
-    (4, (1,), (N/(N*lambda_1 + 2*lambda_1 + lambda_2),))
-    """
+def fixed_points_of_one_output(
+    task: SymbolicTask, model: Parametrization
+) -> SymbolicFixedPoints:
+    """`fixed_points` of a task with one label of each x, and its errors."""
     require_symbolic_task(task, model, "fixed_points(task, model)")
     if not isinstance(model, (Merged, Separate)):
         raise ValueError(

@@ -3,7 +3,7 @@
 import sympy as sp
 
 from ....models.attention import Merged, Separate
-from ....models.protocol import Parametrization
+from ....models.protocol import Parametrization, outputs_of
 from ..loss.population_losses import weight_symbols
 from ..task import Expr
 
@@ -20,6 +20,10 @@ def aligned_ansatz(model: Parametrization, dimension: int) -> dict[Expr, Expr]:
     >>> aligned_ansatz(Separate(heads=1), 2)
     {value_1_3: v_1, key_1_1_1: v_1, query_1_1_1: v_1}
     """
+    if outputs_of(model) > 1:
+        raise ValueError(
+            f"aligned weights are known for one output, not for {outputs_of(model)}: write them"
+        )
     if isinstance(model, Merged):
         return _merged(model, dimension)
     if isinstance(model, Separate):

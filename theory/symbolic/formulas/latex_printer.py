@@ -32,12 +32,17 @@ def latex(expression: Expr, symbols: Iterable[Expr] = ()) -> str:
     r"""An expression in LaTeX, in the names that `latex_names` has for its symbols and those of `symbols` together.
 
     Polynomials are written by increasing degree, with the task's parameters and N in the coefficients, or as a
-    product where that is shorter; averages over the context as \langle … \rangle. `read_latex` reads it back.
+    product where that is shorter; averages over the context as \langle … \rangle. `read_latex` reads it back. An
+    inequality a > b has both of its sides written so.
 
     >>> v, lambda_1 = sp.symbols("value_1_2 lambda_1")
     >>> print(latex(lambda_1**2 * v**2 - lambda_1**3 * v**5 * (N + 2) / N))
     \lambda_1^{2} v_{1,2}^{2} - \frac{N + 2}{N} \lambda_1^{3} v_{1,2}^{5}
     """
+    if isinstance(expression, sp.StrictGreaterThan):
+        sides, write = _prepared([expression.gts, expression.lts], symbols)
+        left, right = (_joined(_terms(side, write, WIDTH)) for side in sides)
+        return f"{left} > {right}"
     (prepared,), write = _prepared([expression], symbols)
     return _joined(_terms(prepared, write, WIDTH))
 

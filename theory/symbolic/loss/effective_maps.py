@@ -22,6 +22,7 @@ from .population_losses import (
     PopulationLoss,
     effective_heads,
     output_loss,
+    refuse_several_outputs,
     require_block,
     token_products,
 )
@@ -111,7 +112,7 @@ def effective_map(task: SymbolicTask, model: Parametrization) -> EffectiveMap:
     """The form of a model's loss on the restricted block: its map M, and the moments that M is weighed with.
 
     `describes` proves that it is that loss. With a fixed teacher it still is, while gradient flow leaves the block.
-    ValueError for softmax; TypeError where model and task are exchanged.
+    ValueError for softmax and several outputs; TypeError where model and task are exchanged.
     Source: Zhang et al. 2025 (arXiv 2501.16265), for Ω = 1 and no noise.
 
     >>> from attndyn import Separate
@@ -124,6 +125,7 @@ def effective_map(task: SymbolicTask, model: Parametrization) -> EffectiveMap:
     True
     """
     require_symbolic_task(task, model, "effective_map(task, model)")
+    refuse_several_outputs(task, model, "the form c − 2 tr(BᵀM) + tr(Λ Mᵀ A M)")
     dimension = task.dimension
     prompt = Prompt(dimension)
     query = sp.Matrix(prompt.query)  # (D, 1)
@@ -145,7 +147,7 @@ def effective_map(task: SymbolicTask, model: Parametrization) -> EffectiveMap:
 def _map_of(model: Parametrization, dimension: int) -> Expr:
     """M = Σ_h v_h U_h (D, D): the label entry of a_h times the rows of B_h for x."""
     a, B = effective_heads(model, dimension, "restricted")
-    values = a[:, -1]  # (H,)
+    values = a[:, 0, -1]  # (H,)
     U = B[:, :-1, :]  # (H, D, D)
     return sp.Matrix(np.einsum("h,hij->ij", values, U))
 
@@ -161,6 +163,7 @@ def moments(
     (lambda_1, lambda_1**2, lambda_1**3*(N + 2)/N)
     """
     require_block(block)
+    refuse_several_outputs(task, None, "moments(task)")
     indices = _feature_indices(task.dimension, block)
 
     # The loss of the output Σ M_ijd G_ij x_q,d is L(M), and its coefficients are the moments.

@@ -64,7 +64,7 @@ def expectation(expression: Expr, task: SymbolicTask) -> Expr:
     )  # no weights: all that is not random is a coefficient
     moment = monomial_expectation(task, domain)
     total = domain.zero
-    for monomial, coefficient in collected(expression, task.dimension, ring).items():
+    for monomial, coefficient in collected(expression, task.prompt, ring).items():
         total += coefficient.coeff(1) * moment(monomial)
     return domain.to_sympy(over_lengths(total, task))
 
@@ -83,17 +83,17 @@ def coefficients(
 
 
 def collected(
-    expression: Expr, dimension: int, ring: Element
+    expression: Expr, prompt: Prompt, ring: Element
 ) -> dict[Monomial, Element]:
     """A polynomial as random monomial → coefficient in `ring`; ValueError names what does not belong there."""
-    variables = _variables(expression, dimension)
+    variables = _variables(expression, prompt)
     polynomial = _joint_polynomial(expression, variables, ring)
 
     # Powers of the random variables come first, those of the ring's own symbols after them.
     count = len(variables)
     parts: dict[Monomial, dict[Powers, Element]] = defaultdict(dict)
     for powers, coefficient in polynomial.terms():
-        monomial = _power_product(variables.values(), powers[:count], dimension)
+        monomial = _power_product(variables.values(), powers[:count], prompt)
         parts[monomial][powers[count:]] = coefficient
     return {monomial: ring.from_dict(part) for monomial, part in parts.items()}
 
@@ -141,7 +141,7 @@ class _MonomialExpectation:
         self.given_teacher = _token_moments(task)
         self.over_teachers = _teacher_mean(task)
         # The expectation of 1, whose ring is that of the polynomials in w.
-        self.one = self.given_teacher((0,) * (task.dimension + 1))
+        self.one = self.given_teacher((0,) * (task.dimension + task.outputs))
 
     def __call__(self, monomial: Monomial) -> Element:
         outside = self._outside(monomial)
@@ -223,17 +223,18 @@ def _choices(averages: int, groups: int) -> Element:
 
 def _token_moments(task: SymbolicTask) -> Callable[[Powers], Element]:
     """Powers of (x, y) of a token, or of the query, → E given w, polynomials in w over those in the parameters."""
-    prompt = Prompt(task.dimension)
+    prompt = task.prompt
     parameters = _polynomials(sp.QQ, task.parameters)
     ring = PolyRing(prompt.teacher, parameters, lex)
 
-    # Given w, (x, y) is Gaussian: Cov(x, y) = Λ w and Var y = wᵀ Λ w + σ².
-    w = sp.Matrix(prompt.teacher)
-    with_label = task.covariance * w
-    label_variance = (w.T * with_label)[0] + task.noise_variance
-    rows = [[*task.covariance.row(d), with_label[d]] for d in range(task.dimension)]
-    rows.append([*with_label, label_variance])
-    covariance = [[_element(ring, entry) for entry in row] for row in rows]
+    # Given W (K, D), (x, y) is Gaussian: Cov(x, y) = Λ Wᵀ and Cov(y) = W Λ Wᵀ + σ² 1.
+    W = sp.Matrix(task.outputs, task.dimension, prompt.teacher)
+    with_labels = task.covariance * W.T  # (D, K)
+    labels = W * with_labels + task.noise_variance * sp.eye(task.outputs)  # (K, K)
+    joint = sp.Matrix(
+        sp.BlockMatrix([[task.covariance, with_labels], [with_labels.T, labels]])
+    )
+    covariance = [[_element(ring, entry) for entry in row] for row in joint.tolist()]
     return gaussian_moments(covariance, ring.one)
 
 
@@ -256,8 +257,7 @@ def _teacher_moments(
 ) -> Callable[[Powers], Element]:
     """Powers of w → E over teachers: p times that of N(0, Ω), and 1 − p times that of the fixed teacher."""
     Ω = task.teacher_covariance
-    rows = [Ω.row(d) for d in range(task.dimension)]
-    covariance = [[_element(domain, entry) for entry in row] for row in rows]
+    covariance = [[_element(domain, entry) for entry in row] for row in Ω.tolist()]
     gaussian = gaussian_moments(covariance, domain.one)
     if task.fixed_teacher is None:
         return gaussian
@@ -294,14 +294,13 @@ def _element(ring: Element, expression: Expr) -> Element:
         ) from None
 
 
-def _variables(expression: Expr, dimension: int) -> dict[Expr, Monomial]:
+def _variables(expression: Expr, prompt: Prompt) -> dict[Expr, Monomial]:
     """The random variables in an expression: averages, and symbols of the query and the teacher."""
-    prompt = Prompt(dimension)
-    token = (*prompt.x, prompt.y)
+    token = (*prompt.x, *prompt.ys)
     # A context average is a random variable of its own, whatever it averages.
     averages = sorted(expression.atoms(average_of), key=str)
     variables = {
-        average: _constant(dimension)._replace(
+        average: _constant(prompt)._replace(
             averages=(_token_powers(average.args[0], token),)
         )
         for average in averages
@@ -318,14 +317,16 @@ def _variables(expression: Expr, dimension: int) -> dict[Expr, Monomial]:
 
 def _symbol_monomial(symbol: Expr, prompt: Prompt) -> Monomial:
     """The monomial of one variable of the query or the teacher; ValueError for a token's, and beyond D."""
-    token = (*prompt.x, prompt.y)
-    query = (*prompt.query, prompt.label)
-    constant = _constant(prompt.dimension)
+    token = (*prompt.x, *prompt.ys)
+    query = (*prompt.query, *prompt.labels)
+    constant = _constant(prompt)
     if symbol in query:
         return constant._replace(query=_unit(symbol, query))
     if symbol in prompt.teacher:
         return constant._replace(teacher=_unit(symbol, prompt.teacher))
     where = f"is beyond dimension {prompt.dimension}"
+    if prompt.outputs > 1:
+        where += f" and {prompt.outputs} outputs"
     if symbol in token:
         where = "stands outside every average"
     raise ValueError(
@@ -333,16 +334,17 @@ def _symbol_monomial(symbol: Expr, prompt: Prompt) -> Monomial:
     )
 
 
-def _constant(dimension: int) -> Monomial:
+def _constant(prompt: Prompt) -> Monomial:
     """The monomial 1."""
-    return Monomial((), (0,) * (dimension + 1), (0,) * dimension)
+    token = (0,) * (prompt.dimension + prompt.outputs)
+    return Monomial((), token, (0,) * len(prompt.teacher))
 
 
 def _power_product(
-    monomials: Iterable[Monomial], powers: Powers, dimension: int
+    monomials: Iterable[Monomial], powers: Powers, prompt: Prompt
 ) -> Monomial:
     """The product of monomials to these powers."""
-    factors = [_constant(dimension)]
+    factors = [_constant(prompt)]
     for monomial, power in zip(monomials, powers, strict=True):
         factors += [monomial] * power
     return product(*factors)

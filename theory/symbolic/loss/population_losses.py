@@ -1,9 +1,9 @@
 """The population loss of any polynomial attention model, derived from its definition, and its gradient flow."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod
+from math import isqrt, prod
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -18,6 +18,7 @@ from ....models.protocol import (
     is_softmax,
     outputs_of,
     reads_query_token,
+    refuse_other_outputs,
 )
 from ....runtime.decimals import exact_fraction, is_short
 from ....runtime.display import Summary
@@ -38,6 +39,7 @@ from ..task import (
     without_floats,
 )
 from .expectations import (
+    Monomial,
     coefficients,
     collected,
     monomial_expectation,
@@ -49,6 +51,15 @@ from .expectations import (
 
 Block = Literal["full", "restricted"]
 SymbolArray = NDArray[Any]
+
+CONVENTION = "L = E |y_q − ŷ|², twice a loss that is defined with ½; dθ/dt = −½ ∂L/∂θ in flow time"
+"""What is said beside the loss of several outputs, which papers define with and without the factor ½."""
+
+LATEX_CONVENTION = (
+    "L = E |y_q - \\hat y|^2, twice a loss that is defined with 1/2; "
+    "d\\theta/dt = -1/2 dL/d\\theta in flow time"
+)
+"""The same for a comment in LaTeX."""
 
 MAX_WEIGHTS = 1000
 """The most weights that a model may have here: each is a symbol."""
@@ -69,7 +80,7 @@ MAX_READABLE_TERMS = 60
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PopulationLoss(TypesetResult):
-    """E (y_q − ŷ)² as a polynomial in `weights`, in units of y².
+    """E |y_q − ŷ|² as a polynomial in `weights`, in units of y², without the factor ½ of some papers.
 
     `polynomial` is an element of a SymPy ring over the weights, whose coefficients are polynomials in the task's
     parameters with rational functions of N: losses are equal just where their polynomials are identical.
@@ -86,6 +97,20 @@ class PopulationLoss(TypesetResult):
     def expression(self) -> Expr:
         """The loss as a SymPy expression."""
         return self.polynomial.as_expr()
+
+    def coefficient(self, monomial: Expr) -> Expr:
+        """What stands before a product of powers of weights, 0 where it does not occur.
+
+        >>> from attndyn import Merged
+        >>> from attndyn.theory.symbolic import population_loss, symbolic_task
+        >>> loss = population_loss(symbolic_task(1), Merged(heads=1), "restricted")
+        >>> v, u = loss.weights
+        >>> loss.coefficient(v * u)
+        -2*lambda_1**2
+        """
+        ring = self.polynomial.ring
+        (powers,) = ring.from_expr(monomial)
+        return ring.domain.to_sympy(self.polynomial.get(powers, ring.domain.zero))
 
     @property
     def is_long(self) -> bool:
@@ -126,8 +151,8 @@ def population_loss(
     """The population loss of a linear-attention model, derived from its `heads`, over its weights.
 
     `block` "restricted" keeps the value rows off x and the keys off y: a_h = (0, v_h), B_h = (U_h; 0). ValueError
-    for softmax and for heads that are not polynomial in the weights; TypeError where model and task are exchanged.
-    Source: Zhang et al. 2025, Section 2.2.
+    for softmax, for another number of outputs than the task has, and for heads that are not polynomial in the weights;
+    TypeError where model and task are exchanged. Source: Zhang et al. 2025, Section 2.2.
 
     >>> from attndyn import Merged
     >>> from attndyn.theory.symbolic import N, population_loss, symbolic_task
@@ -138,25 +163,26 @@ def population_loss(
     require_symbolic_task(task, model, "population_loss(task, model, block)")
     arrays = weight_symbols(model, task.dimension)
     weights = [symbol for array in arrays.values() for symbol in array.flat]
-    output = model_output(model, task.dimension, block)
+    refuse_other_outputs(task.outputs, model)
+    outputs = model_outputs(model, task.dimension, block)
     without_context = None
     if task.context_lengths[0] == 0:
-        without_context = model_output(model, task.dimension, block, has_context=False)
-    return output_loss(task, output, weights, without_context=without_context)
+        without_context = model_outputs(model, task.dimension, block, has_context=False)
+    return output_loss(task, outputs, weights, without_context=without_context)
 
 
 def output_loss(
     task: SymbolicTask,
-    output: Expr,
+    output: Expr | Sequence[Expr],
     weights: Sequence[Expr],
     *,
-    without_context: Expr | None = None,
+    without_context: Expr | Sequence[Expr] | None = None,
 ) -> PopulationLoss:
     """The population loss of any output ŷ that is polynomial in weights and in the variables of a prompt.
 
-    Symbols that are neither are constants. `without_context` is the output at context length 0, where averages have
-    no value. ValueError names what is not polynomial, and for a task with that length where it is left out; TypeError
-    where output and task are exchanged.
+    With K outputs `output` is a sequence of them. Symbols that are neither are constants. `without_context` is the
+    output at context length 0, where averages have no value. ValueError names what is not polynomial, and for a task
+    with that length where it is left out; TypeError where output and task are exchanged.
 
     >>> from attndyn.theory.symbolic import Prompt, average, output_loss, symbolic_task
     >>> prompt, m = Prompt(1), sp.Symbol("m")
@@ -167,21 +193,34 @@ def output_loss(
     require_symbolic_task(task, output, "output_loss(task, output, weights)")
     if without_context is None:
         require_context(task, "an output in averages")
-        without_context = sp.Integer(0)
-    output = without_floats(output, "the terms of an output")
-    without_context = _query_alone(without_context)
-    _require_terms(size(output).terms // _OVERCOUNT)
+        without_context = (sp.Integer(0),) * task.outputs
+    outputs = [
+        without_floats(part, "the terms of an output")
+        for part in _one_a_label(output, task)
+    ]
+    alone = [_query_alone(part) for part in _one_a_label(without_context, task)]
+    _require_terms([size(part).terms // _OVERCOUNT for part in outputs])
     require_few_lengths(task)
     _require_own_names(weights, task)
 
-    ring = _weight_ring(task, sp.Tuple(output, without_context), weights)
-    loss = _expected_square(ring, output, task)
+    ring = _weight_ring(task, sp.Tuple(*outputs, *alone), weights)
+    loss = _expected_square(ring, outputs, task)
     averaged = {powers: over_lengths(part, task) for powers, part in loss.terms()}
     polynomial = ring.from_dict(averaged)
     if task.context_lengths[0] == 0:
         share = ring.domain.from_sympy(task.share_of_length[sp.Integer(0)])
-        polynomial += share * _expected_square(ring, without_context, task)
+        polynomial += share * _expected_square(ring, alone, task)
     return PopulationLoss(polynomial)
+
+
+def _one_a_label(output: Expr | Sequence[Expr], task: SymbolicTask) -> tuple[Expr, ...]:
+    """The outputs (K,); ValueError unless there is one for each label of the task."""
+    outputs = tuple(output) if isinstance(output, (list, tuple)) else (output,)
+    if len(outputs) != task.outputs:
+        raise ValueError(
+            f"the task has {task.outputs} labels and there are {len(outputs)} outputs: give one for each label"
+        )
+    return outputs
 
 
 def _query_alone(output: Expr) -> Expr:
@@ -202,14 +241,32 @@ def _weight_ring(task: SymbolicTask, outputs: Expr, weights: Iterable[Expr]) -> 
     return PolyRing(used, coefficients(task, constants, roots_of(outputs)), lex)
 
 
-def _expected_square(ring: Element, output: Expr, task: SymbolicTask) -> Element:
-    """E (y_q − Σ_i c_i f_i)² = E y_q² − Σ_i c_i (2 E[y_q f_i] − c_i E f_i² − 2 Σ_{j<i} c_j E[f_i f_j])."""
-    # ŷ = Σ_i c_i f_i: random monomials f_i times polynomials c_i in the weights.
-    features = list(collected(output, task.dimension, ring).items())
-    _require_work(len(features), task.dimension)
-    # y_q, a single monomial.
-    (target,) = collected(Prompt(task.dimension).label, task.dimension, ring)
+def _expected_square(
+    ring: Element, outputs: Sequence[Expr], task: SymbolicTask
+) -> Element:
+    """Σ_k E (y_qk − ŷ_k)² over the labels of the query."""
+    features = [list(collected(part, task.prompt, ring).items()) for part in outputs]
+    _require_work(list(map(len, features)), task.dimension)
+    # The same moments for all outputs.
     moment = monomial_expectation(task, ring.domain)
+    squares = ring.zero
+    for label, of_output in zip(task.prompt.labels, features, strict=True):
+        # y_qk, a single monomial.
+        (target,) = collected(label, task.prompt, ring)
+        squares += _square_of_one(ring, of_output, target, moment)
+    return squares
+
+
+def _square_of_one(
+    ring: Element,
+    features: Sequence[tuple[Monomial, Element]],
+    target: Monomial,
+    moment: Callable[[Monomial], Element],
+) -> Element:
+    """E (y_q − Σ_i c_i f_i)² = E y_q² − Σ_i c_i (2 E[y_q f_i] − c_i E f_i² − 2 Σ_{j<i} c_j E[f_i f_j]).
+
+    ŷ = Σ_i c_i f_i with random monomials f_i and polynomials c_i in the weights.
+    """
     loss = ring.one * moment(product(target, target))
     for i, (feature, coefficient) in enumerate(features):
         bracket = ring.one * (2 * moment(product(target, feature)))
@@ -290,40 +347,68 @@ def model_output(
     """ŷ = Σ_h a_hᵀ (X Xᵀ / divisor) B_h x_q by the definition, with X Xᵀ in averages over the context, if there is one.
 
     The query's own token (x_q, 0) is a column of X, unless the model does not read it. ValueError for softmax,
-    several outputs, unknown blocks and wrong shapes.
+    several outputs, which `model_outputs` has, unknown blocks and wrong shapes.
+    """
+    if outputs_of(model) != 1:
+        raise ValueError(
+            f"model_output is for models of one output, and this one has {outputs_of(model)}: "
+            "model_outputs has them all"
+        )
+    (output,) = model_outputs(model, dimension, block, has_context=has_context)
+    return output
+
+
+def model_outputs(
+    model: Parametrization,
+    dimension: int,
+    block: Block = "full",
+    *,
+    has_context: bool = True,
+) -> tuple[Expr, ...]:
+    """ŷ_k = Σ_h a_hkᵀ (X Xᵀ / divisor) B_h x_q by the definition, one for each of K outputs, as `model_output`.
+
+    >>> from attndyn import Merged
+    >>> model_outputs(Merged(heads=1, outputs=2), 1, "restricted")[0]
+    key_query_1_1_1*x_q1*(value_1_1_2*average(x_1*y_1) + value_1_1_3*average(x_1*y_2))
     """
     # Refuses models of another form before their heads are asked.
     divisor_of(model, dimension)
-    a, B = effective_heads(model, dimension, block)  # (H, D+1), (H, D+1, D)
+    a, B = effective_heads(model, dimension, block)  # (H, K, D+K), (H, D+K, D)
 
-    # a_h,i (X Xᵀ)_ij B_h,jd has as many terms as a and B have together.
-    term_counts = np.einsum("hi,hjd->hijd", _term_counts(a), _term_counts(B))
-    _require_terms(int(term_counts.sum()))
+    # a_h,ki (X Xᵀ)_ij B_h,jd has as many terms as a and B have together.
+    term_counts = np.einsum("hki,hjd->k", _term_counts(a), _term_counts(B))
+    _require_terms([int(count) for count in term_counts])
     # Only now, since the products of a large D take long.
-    products = token_products(model, dimension, has_context=has_context)  # (D+1, D+1)
+    products = token_products(model, dimension, has_context=has_context)  # (D+K, D+K)
     query = np.array(Prompt(dimension).query, dtype=object)  # (D,)
-    return sp.Add(*(a[h] @ products @ B[h] @ query for h in range(len(a))))
+    return tuple(
+        sp.Add(*(a[h, k] @ products @ B[h] @ query for h in range(len(a))))
+        for k in range(a.shape[1])
+    )
 
 
 def effective_heads(
     model: Parametrization, dimension: int, block: Block
 ) -> tuple[SymbolArray, SymbolArray]:
-    """a (H, D+1) and B (H, D+1, D) of the model's symbols; those outside the restricted block are zero there."""
+    """a (H, K, D+K) and B (H, D+K, D) of the model's symbols; those outside the restricted block are zero there."""
     require_block(block)
     heads = _heads_in_symbols(model, dimension)
     a, B = (np.array(part, dtype=object) for part in heads)
-    head_count = len(a)
-    expected = ((head_count, dimension + 1), (head_count, dimension + 1, dimension))
+    K = outputs_of(model)
+    size = dimension + K
+    labels = () if K == 1 else (K,)
+    expected = ((len(a), *labels, size), (len(a), size, dimension))
     if (a.shape, B.shape) != expected:
-        raise ValueError(
-            f"heads must give a (H, D+1) and B (H, D+1, D), not {a.shape} and {B.shape}"
-        )
-    a = _exactly(a)
+        shapes = "a (H, D+1) and B (H, D+1, D)"
+        if K > 1:
+            shapes = f"a (H, K, D+K) and B (H, D+K, D) with K = {K}"
+        raise ValueError(f"heads must give {shapes}, not {a.shape} and {B.shape}")
+    a = _exactly(a).reshape(len(a), K, size)
     B = _exactly(B)
     # a_h = (0, v_h) and B_h = (U_h; 0).
     if block == "restricted":
-        a[:, :-1] = sp.Integer(0)
-        B[:, -1, :] = sp.Integer(0)
+        a[:, :, :dimension] = sp.Integer(0)
+        B[:, dimension:, :] = sp.Integer(0)
     return a, B
 
 
@@ -349,16 +434,16 @@ def _exactly(heads: SymbolArray) -> SymbolArray:
 def token_products(
     model: object, dimension: int, *, has_context: bool = True
 ) -> SymbolArray:
-    """X Xᵀ / divisor, (D+1, D+1), in averages and the query, whose own token is (x_q, 0)."""
-    prompt = Prompt(dimension)
-    token = (*prompt.x, prompt.y)
-    own = (*prompt.query, sp.Integer(0))
+    """X Xᵀ / divisor, (D+K, D+K), in averages and the query, whose own token is (x_q, 0)."""
+    prompt = Prompt(dimension, outputs_of(model))
+    token = (*prompt.x, *prompt.ys)
+    own = (*prompt.query, *[sp.Integer(0)] * prompt.outputs)
     reads_own = int(reads_query_token(model))
     divisor = divisor_of(model, dimension)
     if not has_context:
         # Without context one divides by 1 where it would be by N, or by no tokens.
         divisor = divisor.subs(N, 0 if divisor.subs(N, 0) else 1)
-    gram = np.empty((dimension + 1, dimension + 1), dtype=object)
+    gram = np.empty((len(token), len(token)), dtype=object)
     for i, j in np.ndindex(gram.shape):
         over_context = N * average(token[i] * token[j]) if has_context else 0
         gram[i, j] = (over_context + reads_own * own[i] * own[j]) / divisor
@@ -373,6 +458,15 @@ def _require_own_names(weights: Sequence[Expr], task: SymbolicTask) -> None:
             raise ValueError(
                 f"the weight {weight} has the name of a number or a variable of the task: rename it"
             )
+
+
+def refuse_several_outputs(task: SymbolicTask, model: object, what: str) -> None:
+    """ValueError, which names `what`, unless task and model, where there is one, have one output."""
+    outputs = {task.outputs, 1 if model is None else outputs_of(model)}
+    if outputs != {1}:
+        raise ValueError(
+            f"{what} is known for one output, not for {max(outputs)}: population_loss has their loss"
+        )
 
 
 def require_block(block: str) -> None:
@@ -390,7 +484,9 @@ def _term_counts(array: SymbolArray) -> NDArray[np.int64]:
     return counts
 
 
-def _require_terms(count: int) -> None:
+def _require_terms(counts: Sequence[int]) -> None:
+    """ValueError where outputs of so many terms each have a loss of more terms than one of `MAX_TERMS` has."""
+    count = isqrt(sum(count**2 for count in counts))
     if count > MAX_TERMS:
         raise ValueError(
             f"the output has about {count} terms, and its exact loss is derived for at most {MAX_TERMS}: "
@@ -398,10 +494,10 @@ def _require_terms(count: int) -> None:
         )
 
 
-def _require_work(features: int, dimension: int) -> None:
-    if features**2 * dimension > MAX_WORK:
+def _require_work(features: Sequence[int], dimension: int) -> None:
+    if sum(count**2 for count in features) * dimension > MAX_WORK:
         raise ValueError(
-            f"the output has {features} random features in {dimension} dimensions, too many for an exact loss in "
+            f"the output has {sum(features)} random features in {dimension} dimensions, too many for an exact loss in "
             f"seconds: take a dimension of at most 12"
         )
 
@@ -409,17 +505,12 @@ def _require_work(features: int, dimension: int) -> None:
 def divisor_of(model: object, dimension: int) -> Expr:
     """What X Xᵀ is divided by: the divisor of the output, times that of the scores.
 
-    "context" is N, "tokens" the number of columns of X, "none" 1. ValueError for softmax, for several outputs, and
-    for divisors that are no exact numbers.
+    "context" is N, "tokens" the number of columns of X, "none" 1. ValueError for softmax, and for divisors that are
+    no exact numbers.
     """
     if is_softmax(model):
         raise ValueError(
             "softmax attention is not polynomial in its weights: it has no exact population loss"
-        )
-    if outputs_of(model) != 1:
-        raise ValueError(
-            f"symbols are for models of one output, and this one has {outputs_of(model)}: "
-            "theory.population has its moments in numbers"
         )
     square = score_divisor_square(model, dimension)
     score_divisor = sp.sqrt(sp.Rational(square.numerator, square.denominator))

@@ -202,7 +202,7 @@ def test_an_output_of_ones_own_says_what_it_is_without_context():
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (Merged(1, outputs=2), "models of one output, and this one has 2"),
+        (Merged(1, outputs=2), "the task has 1 output and the model 2"),
         (Merged(1, softmax=True), "softmax attention is not polynomial"),
         (Tied(True, 1 / 3), "rounds a number that exact work cannot know"),
         (Tied(True, -1), "a positive number, not -1"),
