@@ -91,7 +91,7 @@ def _outputs_in_symbols(task: Task) -> SymbolicTask:
             "these teachers have another covariance"
         )
     matrices = (task.covariance, factors.outputs, factors.inputs)
-    _require_variances(*map(np.linalg.eigvalsh, matrices))
+    _require_variances(*(np.asarray(np.linalg.eigvalsh(each)) for each in matrices))
     return _kronecker_in_symbols(task, factors)
 
 
