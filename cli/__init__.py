@@ -11,7 +11,7 @@ from typer.exceptions import Abort, TyperException
 
 from ..runtime.ascii_text import named
 from ..runtime.versions import package_version
-from . import compare, simulate, theory
+from . import compare, measures, simulate, theory
 from .exit_status import ExitStatus, in_words
 from .networks import train_network
 from .output.streams import abandon, flush, is_closed_pipe, spelled_output
@@ -167,3 +167,4 @@ app.command(epilog=_DONE_OR_NOT)(simulate.sweep)
 app.add_typer(train_network, name="train-network")
 app.command(epilog=_JUDGED)(compare.replay)
 app.command(epilog=_DONE_OR_NOT)(compare.overlay)
+app.command(epilog=_DONE_OR_NOT)(measures.measure)

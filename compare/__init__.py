@@ -2,6 +2,8 @@
 
 # Eagerly, and with nothing heavier than NumPy: a function that bears its module's name is hidden by a lazy one.
 from ..models.effective_map import effective_map
+from .checkpoints.head_matrices import HeadLayout
+from .checkpoints.measuring import TensorNames, measure_files, reference_checkpoints
 from .evidence.checking import check_claim
 from .evidence.claim import Claim, RunContext
 from .evidence.evidence import Curve, Evidence, Fit
@@ -18,6 +20,7 @@ from .ledger.ledger import Ledger
 from .ledger.registry import claim
 from .ledger.verification import verify
 from .metrics.curvature import hessian, hessian_index
+from .metrics.measures import Measures, measure
 from .metrics.plateaus import PlateauMatch, PlateauMatches, match_plateaus
 from .overlays import Overlay, overlay
 from .recorded_files import replay
@@ -32,12 +35,15 @@ __all__ = [
     "Curve",
     "Evidence",
     "Fit",
+    "HeadLayout",
     "Ledger",
+    "Measures",
     "Overlay",
     "PlateauMatch",
     "PlateauMatches",
     "Replay",
     "RunContext",
+    "TensorNames",
     "Verdict",
     "at_least_order",
     "check_claim",
@@ -51,8 +57,11 @@ __all__ = [
     "hessian",
     "hessian_index",
     "match_plateaus",
+    "measure",
+    "measure_files",
     "overlay",
     "population_statistics",
+    "reference_checkpoints",
     "reference_files",
     "replay",
     "validity",

@@ -1,0 +1,1 @@
+"""Checkpoints of networks that were trained elsewhere: files of tensors, their names, and the heads in them."""
