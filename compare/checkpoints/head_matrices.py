@@ -46,7 +46,7 @@ class HeadLayout:
         return self.heads
 
 
-def head_matrices(
+def matrices_of_heads(
     tensor: FloatArray, role: str, layout: HeadLayout, name: str
 ) -> FloatArray:
     """The matrices (T, …, rows, columns) of the heads in a tensor at T checkpoints, each of which acts from the left.
@@ -54,7 +54,7 @@ def head_matrices(
     "query", "key" and "value" become (T, …, r, D), "output" (T, …, D, r). ValueError, naming the tensor, for a shape
     that cannot be divided into these heads.
 
-    >>> head_matrices(np.zeros((3, 8, 6)), "query", HeadLayout(heads=2), "W_Q").shape
+    >>> matrices_of_heads(np.zeros((3, 8, 6)), "query", HeadLayout(heads=2), "W_Q").shape
     (3, 2, 4, 6)
     """
     if tensor.ndim < 3:

@@ -22,7 +22,7 @@ from ..metrics.measures import (
     measure,
     rank_of_kind,
 )
-from .head_matrices import PRODUCTS, HeadLayout, fused_part, head_matrices
+from .head_matrices import PRODUCTS, HeadLayout, fused_part, matrices_of_heads
 from .name_patterns import Index, described, fields_of, tensors_named
 from .series import Checkpoint, checkpoints_of, tensor_along
 
@@ -232,7 +232,7 @@ def _weights(
         tensor = np.stack(tensors, axis=1)
     if is_fused:
         return fused_part(tensor, role, layout, label)
-    return head_matrices(tensor, role, layout, label)
+    return matrices_of_heads(tensor, role, layout, label)
 
 
 def _names_of_heads(

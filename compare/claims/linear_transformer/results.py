@@ -38,6 +38,23 @@ _MAINALI: dict[str, tuple[Result, ...]] = {
             ),
         ),
     ),
+    "Spectral measures": (
+        Result(
+            "Effective rank and subspace distance of a network that groks (refuted as a sign of generalisation)",
+            ("measures.rank_collapse", "measures.alike"),
+            ("spectral_measures",),
+        ),
+        Result(
+            "The Fourier share of the embedding (beyond the paper)",
+            ("measures.fourier_share",),
+            ("spectral_measures",),
+        ),
+        Result(
+            "A dip of the effective rank of attention at the onset of learning in context",
+            ("measures.attention_dip",),
+            ("spectral_measures",),
+        ),
+    ),
 }
 
 PAPERS = (

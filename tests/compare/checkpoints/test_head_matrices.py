@@ -8,7 +8,7 @@ import pytest
 from attndyn.compare.checkpoints.head_matrices import (
     HeadLayout,
     fused_part,
-    head_matrices,
+    matrices_of_heads,
 )
 
 RNG = np.random.default_rng(3)
@@ -40,7 +40,7 @@ def test_heads_come_out_of_every_layout(role):
         ),
     }
     for name, (tensor, layout) in layouts.items():
-        found = head_matrices(tensor, role, layout, "W")
+        found = matrices_of_heads(tensor, role, layout, "W")
         assert np.array_equal(found, HEADS[role]), name
 
 
@@ -66,11 +66,11 @@ def test_fused_matrices_are_parted(role, inputs_first, interleaved):
 def test_fewer_keys_and_values_serve_neighbouring_queries():
     layout = HeadLayout(heads=H, key_value_heads=2)
     keys = HEADS["key"][:, :2]
-    found = head_matrices(keys.reshape(T, 2 * R, D), "key", layout, "W_K")
+    found = matrices_of_heads(keys.reshape(T, 2 * R, D), "key", layout, "W_K")
     assert np.array_equal(found, keys[:, [0, 0, 1, 1]])
     queries = as_linear("query")
     assert np.array_equal(
-        head_matrices(queries, "query", layout, "W_Q"), HEADS["query"]
+        matrices_of_heads(queries, "query", layout, "W_Q"), HEADS["query"]
     )
     values = HEADS["value"][:, :2]
     parts = (queries, keys.reshape(T, -1, D), values.reshape(T, -1, D))
@@ -84,9 +84,11 @@ def test_fewer_keys_and_values_serve_neighbouring_queries():
 def test_products_are_matrices_of_heads_already():
     tensor = RNG.normal(size=(T, H, D, D))
     layout = HeadLayout(inputs_first=True)
-    assert np.array_equal(head_matrices(tensor, "query_key", layout, "W"), tensor)
+    assert np.array_equal(matrices_of_heads(tensor, "query_key", layout, "W"), tensor)
     turned = np.swapaxes(tensor, 2, 3)
-    assert np.array_equal(head_matrices(tensor, "output_value", layout, "W"), turned)
+    assert np.array_equal(
+        matrices_of_heads(tensor, "output_value", layout, "W"), turned
+    )
 
 
 REFUSED = {
@@ -105,12 +107,12 @@ REFUSED = {
 def test_other_shapes_are_refused(case):
     layout, tensor, words = REFUSED[case]
     with pytest.raises(ValueError, match=re.escape(words)):
-        head_matrices(tensor, "query", layout, "W")
+        matrices_of_heads(tensor, "query", layout, "W")
 
 
 def test_other_shapes_of_outputs_and_fused_matrices_are_refused():
     with pytest.raises(ValueError, match="12 inputs, which 5 heads do not divide"):
-        head_matrices(as_linear("output"), "output", HeadLayout(heads=5), "W")
+        matrices_of_heads(as_linear("output"), "output", HeadLayout(heads=5), "W")
     with pytest.raises(ValueError, match="has 36 outputs, which are not those of 5"):
         fused_part(fused(False), "key", HeadLayout(heads=5), "W")
     with pytest.raises(ValueError, match="whose number of heads --heads says"):

@@ -1,0 +1,1 @@
+"""Figures of Mainali and Teixeira 2025."""

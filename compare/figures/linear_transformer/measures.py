@@ -1,0 +1,104 @@
+"""Spectral measures of trained networks along their training, each beside a network that has not learned the same."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ....runtime.arrays import FloatArray
+from ...claims.linear_transformer.measures import CONCENTRATED
+from ...claims.linear_transformer.stored_networks import (
+    ADDITION,
+    ATTENTION,
+    accuracy_on_left_out_pairs,
+    measures_of,
+    stored,
+)
+from ...evidence.claim import RunContext
+from ..catalogue import paper_figure
+from ..style import COLOURS, DASHES, PAGE, panel_titles, panels, simulated
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+NAMES = {
+    "grokking": "generalises",
+    "control": "does not generalise",
+    "attention_only_2": "two layers",
+    "attention_only_1": "one layer",
+}
+
+
+@paper_figure("spectral_measures", paper="mainali2025", tier="fast")
+def spectral_measures(context: RunContext) -> "Figure":
+    """Effective ranks, subspace distance and Fourier share of the stored networks, over their steps.
+
+    (a) to (e): two networks of one layer that learn addition modulo 31, which differ in the pairs left out of training:
+    accuracy on those; mean effective rank of QK (solid) and marginalised (dotted); of OV; subspace distance of OV to
+    the end, of rank 6; share of the embedding's power in its five strongest frequencies, and the threshold of the
+    claim. (f) to (h): attention alone on periodic sequences: loss on their repeated part; effective ranks of QK in each
+    head of the last layer, and of the first of two layers. The two networks that add cannot be told apart by ranks and
+    distances; the rise after the dip is in the second layer alone.
+    """
+    figure, axes = panels(2, 4, (PAGE, 3.6))
+    for network, colour in zip(ADDITION, COLOURS, strict=False):
+        _draw_addition(axes.ravel()[:5], network, colour)
+    for network, colour in zip(ATTENTION, COLOURS[2:], strict=False):
+        _draw_attention(axes.ravel()[5:], network, colour)
+    titles = ["accuracy, left out", "rank of QK", "rank of OV", "distance of OV"]
+    titles += ["Fourier share", "loss, repeated part"]
+    titles += ["rank of QK, last layer", "rank of QK, first of 2"]
+    panel_titles(axes.ravel(), titles)
+    for ax in axes.ravel():
+        ax.set_xlabel("steps")
+    for ax in axes.ravel()[:5]:
+        ax.set_ylim(bottom=0)
+    axes[1, 0].axhline(CONCENTRATED, color="0.4", linestyle=DASHES, linewidth=0.6)
+    axes[0, 0].legend()
+    axes[1, 1].legend()
+    return figure
+
+
+def _draw_addition(axes: "list[Axes]", network: str, colour: str) -> None:
+    """Accuracy, ranks, distance and Fourier share of a network that adds, in five axes."""
+    found = measures_of(network)
+    query_key, output_value = found.query_key, found.output_value
+    assert query_key is not None
+    assert output_value is not None
+    assert found.fourier_share is not None
+    accuracy_ax, qk_ax, ov_ax, distance_ax, share_ax = axes
+    label, steps = NAMES[network], found.steps
+    simulated(
+        accuracy_ax,
+        steps,
+        accuracy_on_left_out_pairs(network),
+        color=colour,
+        label=label,
+    )
+    simulated(qk_ax, steps, _mean(query_key.effective_rank), color=colour)
+    rest = _mean(query_key.marginalised_rank)
+    simulated(qk_ax, steps, rest, color=colour, linestyle=":")
+    simulated(ov_ax, steps, _mean(output_value.effective_rank), color=colour)
+    distances = _mean(output_value.subspace_distance)
+    simulated(distance_ax, steps, distances, color=colour)
+    simulated(share_ax, steps, found.fourier_share, color=colour)
+
+
+def _draw_attention(axes: "list[Axes]", network: str, colour: str) -> None:
+    """Loss and ranks of a network of attention alone, in three axes, the last for the first of two layers."""
+    found = measures_of(network)
+    assert found.query_key is not None
+    loss_ax, last_ax, first_ax = axes
+    log = stored(network)["log"].astype(np.float64)
+    simulated(loss_ax, log[:, 0], log[:, 2], color=colour, label=NAMES[network])
+    ranks = found.query_key.effective_rank  # (T, layers · 2)
+    for values in ranks[:, -2:].T:
+        simulated(last_ax, found.steps, values, color=colour)
+    if ranks.shape[1] > 2:
+        for values in ranks[:, :2].T:
+            simulated(first_ax, found.steps, values, color=colour)
+
+
+def _mean(values: FloatArray) -> FloatArray:
+    """The mean over heads, (T,) of (T, H)."""
+    return np.asarray(values.mean(axis=1))
