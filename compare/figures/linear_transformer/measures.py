@@ -15,7 +15,7 @@ from ...claims.linear_transformer.stored_networks import (
 )
 from ...evidence.claim import RunContext
 from ..catalogue import paper_figure
-from ..style import COLOURS, DASHES, PAGE, panel_titles, panels, simulated
+from ..style import COLOURS, DASHES, PAGE, panel_titles, panels, shaded, simulated
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,29 +28,38 @@ NAMES = {
     "attention_only_1": "one layer",
 }
 
+LABELS = (
+    "accuracy, pairs left out",
+    "effective rank of QK",
+    "effective rank of OV",
+    "subspace distance of OV",
+    "Fourier share",
+    "loss, repeated part",
+    "rank of QK, last layer",
+    "rank of QK, first of two",
+)
+
 
 @paper_figure("spectral_measures", paper="mainali2025", tier="fast")
 def spectral_measures(context: RunContext) -> "Figure":
     """Effective ranks, subspace distance and Fourier share of the stored networks, over their steps.
 
     (a) to (e): two networks of one layer that learn addition modulo 31, which differ in the pairs left out of training:
-    accuracy on those; mean effective rank of QK (solid) and marginalised (dotted); of OV; subspace distance of OV to
+    accuracy on those; mean effective rank of QK and, pale, marginalised; of OV; subspace distance of OV to
     the end, of rank 6; share of the embedding's power in its five strongest frequencies, and the threshold of the
     claim. (f) to (h): attention alone on periodic sequences: loss on their repeated part; effective ranks of QK in each
     head of the last layer, and of the first of two layers. The two networks that add cannot be told apart by ranks and
     distances; the rise after the dip is in the second layer alone.
     """
-    figure, axes = panels(2, 4, (PAGE, 3.6))
+    figure, axes = panels(2, 4, (PAGE, 3.4))
     for network, colour in zip(ADDITION, COLOURS, strict=False):
         _draw_addition(axes.ravel()[:5], network, colour)
     for network, colour in zip(ATTENTION, COLOURS[2:], strict=False):
         _draw_attention(axes.ravel()[5:], network, colour)
-    titles = ["accuracy, left out", "rank of QK", "rank of OV", "distance of OV"]
-    titles += ["Fourier share", "loss, repeated part"]
-    titles += ["rank of QK, last layer", "rank of QK, first of 2"]
-    panel_titles(axes.ravel(), titles)
-    for ax in axes.ravel():
+    panel_titles(axes.ravel(), ["addition"] * 5 + ["attention"] * 3)
+    for ax, label in zip(axes.ravel(), LABELS, strict=True):
         ax.set_xlabel("steps")
+        ax.set_ylabel(label)
     for ax in axes.ravel()[:5]:
         ax.set_ylim(bottom=0)
     axes[1, 0].axhline(CONCENTRATED, color="0.4", linestyle=DASHES, linewidth=0.6)
@@ -77,7 +86,7 @@ def _draw_addition(axes: "list[Axes]", network: str, colour: str) -> None:
     )
     simulated(qk_ax, steps, _mean(query_key.effective_rank), color=colour)
     rest = _mean(query_key.marginalised_rank)
-    simulated(qk_ax, steps, rest, color=colour, linestyle=":")
+    simulated(qk_ax, steps, rest, color=shaded(colour, 0.5))
     simulated(ov_ax, steps, _mean(output_value.effective_rank), color=colour)
     distances = _mean(output_value.subspace_distance)
     simulated(distance_ax, steps, distances, color=colour)
