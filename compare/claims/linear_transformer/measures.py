@@ -118,11 +118,12 @@ def _above_threshold(context: RunContext, control: str) -> BoolArray:
 
 def _same_answers(predicted: BoolArray, observed: BoolArray) -> Evidence:
     wrong = int(np.sum(predicted != observed))
+    answers = [side.astype(np.float64) for side in (predicted, observed)]
     return Evidence(
         agrees=wrong == 0,
         observed=f"{wrong} of {len(observed)} answers differ",
         expected="none",
-        curves=(curve("yes = 1, no = 0", predicted, observed),),
+        curves=(curve("yes = 1, no = 0", *answers),),
         axes=("case", "answer"),
     )
 
@@ -141,9 +142,8 @@ def _relative_curve(network: str, quantity: str) -> FloatArray:
         if quantity == ACCURACY
         else _series(network, quantity)
     )
-    if quantity in (ACCURACY, SHARE):
-        return values[:-1]
-    return values[:-1] / values[0]
+    unit = 1.0 if quantity in (ACCURACY, SHARE) else float(values[0])
+    return values[:-1] / unit
 
 
 def _curves_of_control(context: RunContext) -> dict[str, FloatArray]:

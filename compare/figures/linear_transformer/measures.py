@@ -51,20 +51,21 @@ def spectral_measures(context: RunContext) -> "Figure":
     head of the last layer, and of the first of two layers. The two networks that add cannot be told apart by ranks and
     distances; the rise after the dip is in the second layer alone.
     """
-    figure, axes = panels(2, 4, (PAGE, 3.4))
+    figure, grid = panels(2, 4, (PAGE, 3.4))
+    axes: list[Axes] = grid.ravel().tolist()
     for network, colour in zip(ADDITION, COLOURS, strict=False):
-        _draw_addition(axes.ravel()[:5], network, colour)
+        _draw_addition(axes[:5], network, colour)
     for network, colour in zip(ATTENTION, COLOURS[2:], strict=False):
-        _draw_attention(axes.ravel()[5:], network, colour)
-    panel_titles(axes.ravel(), ["addition"] * 5 + ["attention"] * 3)
-    for ax, label in zip(axes.ravel(), LABELS, strict=True):
+        _draw_attention(axes[5:], network, colour)
+    panel_titles(axes, ["addition"] * 5 + ["attention"] * 3)
+    for ax, label in zip(axes, LABELS, strict=True):
         ax.set_xlabel("steps")
         ax.set_ylabel(label)
-    for ax in axes.ravel()[:5]:
+    for ax in axes[:5]:
         ax.set_ylim(bottom=0)
-    axes[1, 0].axhline(CONCENTRATED, color="0.4", linestyle=DASHES, linewidth=0.6)
-    axes[0, 0].legend()
-    axes[1, 1].legend()
+    axes[4].axhline(CONCENTRATED, color="0.4", linestyle=DASHES, linewidth=0.6)
+    axes[0].legend()
+    axes[5].legend()
     return figure
 
 
