@@ -141,6 +141,9 @@ def attention_only(
     heads: Annotated[int, counted("Heads of a layer, of rank D / heads.", least=1)] = 2,
     batch: Annotated[int, counted("Fresh sequences of a step.", least=1)] = 48,
     learning_rate: Annotated[Any, measured("Learning rate of Adam.")] = 3e-3,
+    embedding_scale: Annotated[
+        Any, measured("Standard deviation of symbols and positions at the start.")
+    ] = 0.4,
 ) -> None:
     """Train attention without an MLP to continue periodic random sequences of different periods."""
     from ..simulate.torch_models import AttentionOnly
@@ -155,5 +158,6 @@ def attention_only(
         heads=heads,
         learning_rate=learning_rate,
         batch=batch,
+        embedding_scale=embedding_scale,
     )
     run.train(network)

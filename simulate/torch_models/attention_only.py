@@ -28,7 +28,8 @@ class AttentionOnly:
 
     A sequence of `length` symbols repeats its first ones with a random period from `shortest` to `longest`, drawn anew
     for each sequence: with one period for all, a single layer could go by the positions. Every step has a fresh
-    `batch`; Adam. `dimension` D, `heads` H of rank D/H in each layer. ValueError for settings that fit no network.
+    `batch`; Adam. `dimension` D, `heads` H of rank D/H in each layer. Symbols and positions begin with the standard
+    deviation `embedding_scale`. ValueError for settings that fit no network.
 
     >>> AttentionOnly(layers=1).sequences(2, seed=0, step=0).shape
     (2, 24)
@@ -43,6 +44,7 @@ class AttentionOnly:
     heads: int = 2
     learning_rate: float = 3e-3
     batch: int = 48
+    embedding_scale: float = 0.4
 
     log_columns = ("step", "loss on the first 4", "loss on the second half")
     log_every = 50
@@ -59,6 +61,7 @@ class AttentionOnly:
         least = 2 * max(self.longest, FIRST)
         whole_number(self.length, "length", least=least)
         positive_number(self.learning_rate, "learning_rate")
+        positive_number(self.embedding_scale, "embedding_scale")
 
     def to_dict(self) -> dict[str, Any]:
         """The settings, and the name of the network."""
@@ -77,6 +80,12 @@ class AttentionOnly:
             "O": (count, D, rank),
             "U": (self.symbols, D),
         }
+
+    def initial_scale(self, name: str) -> float:
+        """`embedding_scale` for symbols and positions, 1/√D for all other weights."""
+        if name in ("E", "pos"):
+            return self.embedding_scale
+        return float(1 / np.sqrt(self.dimension))
 
     def sequences(
         self, count: int, seed: int, step: int, split: str = "batches"

@@ -1,5 +1,6 @@
 """Modular addition: one layer of attention with an MLP learns a + b modulo a prime from a part of the pairs."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -59,7 +60,9 @@ class ModularAddition:
 
     def __post_init__(self) -> None:
         """ValueError for settings that fit no network, or for a split without pairs on one of its sides."""
-        whole_number(self.prime, "prime", least=2)
+        prime = whole_number(self.prime, "prime", least=2)
+        if any(prime % divisor == 0 for divisor in range(2, math.isqrt(prime) + 1)):
+            raise ValueError(f"prime must be a prime number, not {prime}")
         for name in ("dimension", "heads", "hidden"):
             whole_number(getattr(self, name), name)
         refuse_uneven_heads(self.dimension, self.heads)
@@ -94,6 +97,10 @@ class ModularAddition:
             "b2": (D,),
             "U": (self.prime, D),
         }
+
+    def initial_scale(self, name: str) -> float:
+        """1/√D for every weight."""
+        return float(1 / np.sqrt(self.dimension))
 
     def pairs(self) -> IntArray:
         """All pairs (a, b), (p², 2), a·p + b the place of each."""

@@ -43,6 +43,9 @@ class TorchNetwork(Protocol):
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shapes of the weights by name; those of one axis begin at 0."""
 
+    def initial_scale(self, name: str) -> float:
+        """The standard deviation of a weight at the start."""
+
     def constants(self, seed: int) -> dict[str, BoolArray | IntArray]:
         """What a file of checkpoints holds besides, such as the mask of the training set."""
 

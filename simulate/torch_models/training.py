@@ -15,7 +15,7 @@ from ...runtime.executors import require_extra
 from ...runtime.files import AnyPath, as_path
 from ...runtime.progress import with_progress
 from ..data.prompts import stream
-from .checkpoint_files import NetworkRun, load_network_run
+from .checkpoint_files import STATE, NetworkRun, load_network_run
 from .protocol import Problem, Tensor, TorchNetwork
 
 SAVE_EVERY = 200
@@ -34,7 +34,7 @@ def train_torch_network(
     seed: int = 0,
     anew: bool = False,
 ) -> NetworkRun:
-    """Train a network from random weights of variance 1/D until `steps` steps are taken in all; needs PyTorch.
+    """Train a network from random weights until `steps` steps are taken in all; needs PyTorch.
 
     `checkpoints` are the steps before which the weights are stored: those of the network if left out, and the last. The
     run is written to `out` at each of them and every 200 steps, and goes on from that file if it is there, also to
@@ -48,6 +48,10 @@ def train_torch_network(
     Traceback (most recent call last):
     ValueError: steps must be a whole number of at least 1, not 0
     """
+    if not hasattr(network, "problem") or isinstance(network, type):
+        raise ValueError(
+            f"network must be one, such as ModularAddition() or AttentionOnly(), not {network!r}"
+        )
     whole_number(steps, "steps")
     whole_number(seed, "seed", least=0)
     planned = _planned(network, steps, checkpoints)
@@ -87,11 +91,25 @@ def _earlier(path: Path, network: TorchNetwork, seed: int, steps: int) -> Networ
             raise ValueError(
                 f"{path} is a run with {name} = {stated.get(name)!r}, not {wanted.get(name)!r}: choose another file"
             )
+    _refuse_other_state(path, run, network)
     if run.last_step > steps:
         raise ValueError(
             f"{path} has {run.last_step} steps already, and {steps} are asked for: choose another file"
         )
     return run
+
+
+def _refuse_other_state(path: Path, run: NetworkRun, network: TorchNetwork) -> None:
+    """ValueError unless a file has all that a run goes on from, in the network's shapes."""
+    kinds = ["weight", *MEANS] if run.last_step else ["weight"]
+    for name, shape in network.shapes().items():
+        for kind in kinds:
+            value = run.state.get(f"{kind}_{name}")
+            if value is None or value.shape != shape or value.dtype != np.float32:
+                raise ValueError(
+                    f"{path} has no {STATE}{kind}_{name} of shape {shape} in single precision to go on from: choose "
+                    "another file"
+                )
 
 
 def _refuse_passed_checkpoints(
@@ -118,7 +136,7 @@ def _one_thread(torch: Any) -> Iterator[None]:
 
 
 def initial_weights(network: TorchNetwork, seed: int) -> dict[str, NDArray[np.float32]]:
-    """The first weights: biases of 0, and all others from N(0, 1/D), in single precision.
+    """The first weights: biases of 0, and all others normal with the network's scales, in single precision.
 
     >>> from attndyn.simulate.torch_models import ModularAddition
     >>> initial_weights(ModularAddition(), seed=0)["Q"].shape
@@ -126,12 +144,11 @@ def initial_weights(network: TorchNetwork, seed: int) -> dict[str, NDArray[np.fl
     """
     shapes = network.shapes()
     random = stream(seed, "weights")
-    scale = 1 / math.sqrt(shapes["E"][1])
     weights = {}
     for name, shape in shapes.items():
         value = np.zeros(shape)
         if len(shape) > 1:
-            value = scale * random.standard_normal(shape)
+            value = network.initial_scale(name) * random.standard_normal(shape)
         weights[name] = value.astype(np.float32)
     return weights
 

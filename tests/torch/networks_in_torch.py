@@ -204,6 +204,18 @@ def test_a_run_goes_on_to_more_steps(tmp_path):
     assert anew.last_step == load_network_run(out).last_step == 5
 
 
+def test_a_file_without_its_state_is_refused(tmp_path):
+    network, out = SMALL["addition"], tmp_path / "run.npz"
+    train_torch_network(network, steps=3, out=out)
+    arrays = dict(np.load(out))
+    for name in ("state_square_W1", "state_weight_E"):
+        for wrong in (None, arrays[name].astype(float), arrays[name][1:]):
+            changed = {key: arrays[key] for key in arrays if key != name}
+            np.savez(out, **changed | ({} if wrong is None else {name: wrong}))
+            with pytest.raises(ValueError, match=f"has no {name} of shape"):
+                train_torch_network(network, steps=9, out=out)
+
+
 def test_threads_are_given_back():
     before = torch.get_num_threads()
     train_torch_network(SMALL["addition"], steps=1)
@@ -225,6 +237,22 @@ def test_training_pairs_are_learned_by_heart():
 
 
 # The command
+
+
+def test_the_command_says_where_an_interrupted_run_is(tmp_path, monkeypatch, capsys):
+    original = Additions.loss
+
+    def interrupted(self, weights, step):
+        if step == 25:
+            raise KeyboardInterrupt
+        return original(self, weights, step)
+
+    monkeypatch.setattr(Additions, "loss", interrupted)
+    out = tmp_path / "run.npz"
+    arguments = ["train-network", "modular-addition", "--steps", "30"]
+    assert main([*arguments, "--checkpoints", "0,20", "--out", str(out)]) == 130
+    assert "the same command goes on from there" in capsys.readouterr().err
+    assert load_network_run(out).last_step == 20
 
 
 def test_the_command_writes_and_goes_on(tmp_path, capsys):

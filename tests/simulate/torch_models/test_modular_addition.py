@@ -66,6 +66,7 @@ def test_the_file_has_the_keys_of_the_network():
 
 WRONG = {
     "prime must be a whole number of at least 2, not 1": {"prime": 1},
+    "prime must be a prime number, not 49": {"prime": 49},
     "heads must divide the dimension 48, not 5": {"heads": 5},
     "split must be one of ordered, unordered, not 'random'": {"split": "random"},
     "fraction must leave some of the 961 ordered pairs": {"fraction": 1},

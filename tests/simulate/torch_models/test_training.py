@@ -25,11 +25,14 @@ def test_without_pytorch_the_extra_is_named(network, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_first_weights_have_variance_one_over_d(network):
+def test_first_weights_have_the_scales_of_the_network(network):
     weights = initial_weights(network, seed=0)
     for name, value in weights.items():
         assert value.dtype == np.float32
-        expected = 0 if name in ("b1", "b2") else 1 / np.sqrt(48)
+        is_embedding = network == NETWORKS[1] and name in ("E", "pos")
+        expected = 0.4 if is_embedding else 1 / np.sqrt(48)
+        if name in ("b1", "b2"):
+            expected = 0
         assert np.std(value) == pytest.approx(expected, rel=0.1)
     other = initial_weights(network, seed=1)
     assert not np.array_equal(weights["E"], other["E"])
@@ -47,3 +50,9 @@ def test_first_weights_have_variance_one_over_d(network):
 def test_what_is_no_run_is_refused(arguments, reason):
     with pytest.raises(ValueError, match=reason):
         train_torch_network(ModularAddition(), **arguments)
+
+
+@pytest.mark.parametrize("network", ["modular addition", ModularAddition, None])
+def test_what_is_no_network_is_refused(network):
+    with pytest.raises(ValueError, match="network must be one, such as ModularAddi"):
+        train_torch_network(network, steps=5)
