@@ -10,6 +10,7 @@ from .data.batches import BatchesInOrder
 from .data.prompts import Prompts, sample
 from .descent.gradient_descent import Diverged, train, train_many
 from .descent.gradient_flow import flow
+from .descent.layer_chains import SgdChains, sgd_chains
 from .descent.optimizers import Adam, GradientDescent
 from .descent.schedules import Schedule
 from .linear_networks import (
@@ -38,6 +39,7 @@ __all__ = [
     "Prompts",
     "RecordedPrompts",
     "Schedule",
+    "SgdChains",
     "Statistics",
     "Sweep",
     "Trajectory",
@@ -59,6 +61,7 @@ __all__ = [
     "restricted",
     "run_sweep",
     "sample",
+    "sgd_chains",
     "statistics",
     "symmetric_weights",
     "token_loss",

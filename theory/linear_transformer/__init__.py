@@ -12,6 +12,7 @@ from .four_blocks import (
     held_by_p2,
     null_ratio,
 )
+from .gradient_noise import sgd_noise
 from .kronecker_tasks import (
     KroneckerFlow,
     KroneckerMinimum,
@@ -33,6 +34,9 @@ from .mode_points import (
     mode_fixed_points,
 )
 from .random_starts import HalfTimes, half_times
+from .sgd_balances import SgdBalance, sgd_balance
+from .sgd_floors import SgdFloor, sgd_floor
+from .sgd_moments import SgdMoments, sgd_means
 
 __all__ = [
     "Blocks",
@@ -48,6 +52,9 @@ __all__ = [
     "ModeFixedPoint",
     "ModeFixedPoints",
     "ModeFlow",
+    "SgdBalance",
+    "SgdFloor",
+    "SgdMoments",
     "four_block_flow",
     "four_block_loss",
     "four_block_minima",
@@ -67,5 +74,9 @@ __all__ = [
     "mode_loss",
     "modified_flow",
     "null_ratio",
+    "sgd_balance",
+    "sgd_floor",
+    "sgd_means",
+    "sgd_noise",
     "wiener_filter",
 ]

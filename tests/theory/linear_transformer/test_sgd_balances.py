@@ -1,0 +1,47 @@
+"""The law of balance of online SGD along the line of minima."""
+
+import numpy as np
+import pytest
+
+from attndyn import Task
+from attndyn.teachers import Gaussian
+from attndyn.theory.linear_transformer import sgd_balance
+
+TASK = Task([1.3, 0.4], teachers=Gaussian.shared_basis([1, 1]), context_length=2)
+
+
+def test_reference_course() -> None:
+    course = sgd_balance(TASK, 0.02, 32, [0, 1000, 2000, 3000, 4000], scale=1.6)
+    expected = [1.644, 0.126, -0.474, -0.737, -0.857]
+    np.testing.assert_allclose(course.difference, expected, atol=5e-4)
+    assert round(course.limit, 3) == -0.962
+    assert round(course.noise_p, 6) == 15.840124
+    assert round(course.noise_q, 6) == 21.423715
+
+
+@pytest.mark.parametrize("scale", [0.3, 0.9, 1.6, 30.0])
+def test_course_solves_the_law(scale: float) -> None:
+    steps = np.linspace(0, 3000, 13)
+    width = 1e-3
+    courses = [
+        sgd_balance(TASK, 0.02, 32, steps + shift, scale=scale)
+        for shift in (0, width, 2 * width)
+    ]
+    slopes = (courses[2].difference - courses[0].difference) / (2 * width)
+    c = courses[1].scale
+    expected = 0.04**2 / 32 * (15.840124 / c**2 - 21.423715 * c**2)
+    np.testing.assert_allclose(slopes, expected, rtol=2e-4, atol=1e-9)
+
+
+def test_limit_is_reached_and_kept() -> None:
+    course = sgd_balance(TASK, 0.02, 32, [1e6, 1e9], scale=0.2)
+    np.testing.assert_allclose(course.scale, course.stable_scale, rtol=1e-12)
+    at_rest = sgd_balance(TASK, 0.02, 32, [0, 100], scale=course.stable_scale)
+    np.testing.assert_allclose(at_rest.scale, course.stable_scale, rtol=1e-12)
+    assert at_rest.to_dict()["limit"] == pytest.approx(course.limit)
+    assert "in the limit" in repr(at_rest)
+
+
+def test_negative_steps_are_refused() -> None:
+    with pytest.raises(ValueError, match="steps must be zero or more, not -1"):
+        sgd_balance(TASK, 0.02, 32, [-1], scale=1)

@@ -1,0 +1,35 @@
+"""Mean and covariance of online SGD in closed form of second order."""
+
+import numpy as np
+import pytest
+
+from attndyn import Task
+from attndyn.teachers import Gaussian
+from attndyn.theory.linear_transformer import mode_descent, sgd_means
+
+TASK = Task([1.3, 0.4], teachers=Gaussian.shared_basis([1, 1]), context_length=2)
+START = [0.4, 0.4]
+
+
+def test_reference_values() -> None:
+    means = sgd_means(TASK, START, START, [0, 300], learning_rate=0.01, batch=64)
+    assert means.coefficients[-1, 0].round(5) == 0.36897
+    assert (means.loss[-1] / 2).round(5) == 0.50702
+    assert np.all(means.covariance[0] == 0)
+    assert "mean loss" in repr(means)
+    assert means.to_dict()["steps"] == [0, 300]
+
+
+def test_large_batches_are_descent_without_noise() -> None:
+    means = sgd_means(TASK, START, START, [50], learning_rate=0.01, batch=10**15)
+    descent = mode_descent(TASK, START, START, [50], learning_rate=0.01)
+    np.testing.assert_allclose(means.p, descent.p, rtol=1e-10)
+    np.testing.assert_allclose(means.loss, descent.loss, rtol=1e-10)
+
+
+def test_what_is_refused() -> None:
+    with pytest.raises(ArithmeticError, match="moments diverge"):
+        sgd_means(TASK, START, START, [400], learning_rate=1.0, batch=1)
+    for steps in ([0.5], [3, 2], [-1]):
+        with pytest.raises(ValueError, match="steps must be whole numbers"):
+            sgd_means(TASK, START, START, steps, learning_rate=0.01, batch=1)
