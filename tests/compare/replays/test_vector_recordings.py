@@ -327,3 +327,29 @@ def test_a_rate_at_which_the_run_diverges_is_refused(tmp_path):
 def test_a_file_of_neither_format_lacks_meta(tmp_path):
     arrays = {"tokens": np.ones((2, 3, 4)), "loss": np.ones(3)}
     assert "it lacks 'meta'" in refusal(written(tmp_path, arrays))
+
+
+# What the recordings show
+
+
+def test_modes_end_in_different_blocks():
+    """At the end two modes are held by p1 and q2, one by p2 and q1; off-diagonal entries are small."""
+    arrays = np.load(FILES["vector_full_batch"])
+    basis = arrays["eigenvectors"]
+    value, key_query = arrays["value"][-1], arrays["key_query"][-1]
+    p1, p2 = (basis.T @ block @ basis for block in (value[:, :3], value[:, 3:]))
+    q1, q2 = (basis.T @ block @ basis for block in (key_query[:3], key_query[3:]))
+    np.testing.assert_allclose(np.diag(p2 * q1), [0, 0.867, 0], atol=0.01)
+    np.testing.assert_allclose(np.diag(p1 * q2), [0.520, 0, 1.484], atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "drift"), [("vector_full_batch", -0.0024), ("vector_online", -1.25)]
+)
+def test_the_difference_of_norms_drifts_with_the_noise_of_batches(name, drift):
+    arrays = np.load(FILES[name])
+    value, key_query = (
+        np.sum(arrays[weight] ** 2, axis=(1, 2)) for weight in ("value", "key_query")
+    )
+    difference = value - key_query
+    assert difference[-1] - difference[0] == pytest.approx(drift, rel=0.02)
