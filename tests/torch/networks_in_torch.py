@@ -8,6 +8,11 @@ import pytest
 import torch
 
 from attndyn.cli import main
+from attndyn.compare.checkpoints.measuring import (
+    TensorNames,
+    measure_files,
+    reference_checkpoints,
+)
 from attndyn.simulate.torch_models import (
     AttentionOnly,
     ModularAddition,
@@ -16,7 +21,7 @@ from attndyn.simulate.torch_models import (
 )
 from attndyn.simulate.torch_models.attention_only import PeriodicSequences
 from attndyn.simulate.torch_models.modular_addition import Additions
-from attndyn.simulate.torch_models.training import initial_weights
+from attndyn.simulate.torch_models.training import _one_thread, initial_weights
 
 SMALL = {
     "addition": ModularAddition(prime=7, dimension=8, hidden=12),
@@ -102,6 +107,80 @@ def test_the_log_is_of_both_sides_of_the_split():
     ]
     np.testing.assert_allclose(problem.measured(tensors(w)), expected, rtol=1e-8)
     assert float(problem.loss(tensors(w), 3)) == pytest.approx(expected[0])
+
+
+# The recorded network
+
+RECORDED = {path.stem: np.load(path) for path in reference_checkpoints()}
+
+
+def recorded_problem(name, split):
+    """The pairs of a recorded network, on its own split."""
+    mask = RECORDED[name]["train"]
+    network = ModularAddition(split=split)
+    return Additions(torch, _OnMask(network, mask), seed=0)
+
+
+class _OnMask:
+    """A network on a given split."""
+
+    def __init__(self, network, mask):
+        self.prime, self.pairs = network.prime, network.pairs
+        self.train_mask = lambda seed: mask
+
+
+def recorded_weights(name, index):
+    """The weights of a recorded checkpoint."""
+    arrays = RECORDED[name]
+    return {
+        key: torch.tensor(arrays[key][index].astype(np.float32))
+        for key in ModularAddition().shapes()
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "split"), [("grokking", "ordered"), ("control", "unordered")]
+)
+def test_recorded_checkpoints_have_the_logged_losses_and_accuracies(name, split):
+    problem, arrays = recorded_problem(name, split), RECORDED[name]
+    for index, step in enumerate(arrays["steps"]):
+        logged = arrays["log"][step // 25, 1:]
+        found = np.array(problem.measured(recorded_weights(name, index)))
+        # The weights are in half precision; an accuracy counts pairs.
+        np.testing.assert_allclose(found[:2], logged[:2], rtol=0.02, atol=1e-4)
+        np.testing.assert_allclose(found[2:4], logged[2:4], atol=0.005)
+        np.testing.assert_allclose(found[4], logged[4], rtol=1e-3)
+
+
+def test_the_recorded_network_is_trained_again():
+    """From its first weights, as long as rounding has not grown, and until it generalises."""
+    problem, log = recorded_problem("grokking", "ordered"), RECORDED["grokking"]["log"]
+    weights = recorded_weights("grokking", 0)
+    for weight in weights.values():
+        weight.requires_grad_()
+    optimizer = ModularAddition().optimizer(torch, list(weights.values()))
+    with _one_thread(torch):
+        for step in range(751):
+            if step in (0, 25, 50):
+                with torch.no_grad():
+                    found = problem.measured(weights)
+                np.testing.assert_allclose(found, log[step // 25, 1:], rtol=0.06)
+            optimizer.zero_grad()
+            problem.loss(weights, step).backward()
+            optimizer.step()
+    with torch.no_grad():
+        _, _, _, accuracy, _ = problem.measured(weights)
+    assert accuracy > 0.9
+    # The recorded run came past 0.9 at step 650.
+    assert log[650 // 25, 4] > 0.9 > log[600 // 25, 4]
+
+
+def test_spectra_of_own_checkpoints_are_measured(tmp_path):
+    out = tmp_path / "run.npz"
+    train_torch_network(AttentionOnly(), steps=2, out=out)
+    names = TensorNames(query_key="qk", output_value="ov")
+    measured = measure_files(out, names, rank=4)
+    assert measured.query_key.names == ("head 0", "head 1", "head 2", "head 3")
 
 
 # The training
