@@ -8,15 +8,22 @@ _MAINALI: dict[str, tuple[Result, ...]] = {
         Result(
             "The fixed point, and which modes it learns",
             ("modes.minimum",),
+            ("mode_points",),
         ),
-        Result("2^D fixed points and their stability", ("modes.count", "modes.index")),
+        Result(
+            "2^D fixed points and their stability",
+            ("modes.count", "modes.index"),
+            ("mode_points",),
+        ),
         Result(
             "Modes follow decoupled equations",
             ("modes.logistic", "modes.logistic_at_finite_length"),
+            ("mode_staircases",),
         ),
         Result(
             "Modes are learned one after another, at times as 1/s²",
             ("modes.logistic", "modes.half_times"),
+            ("mode_staircases",),
         ),
         Result(
             "Conserved quantities",
