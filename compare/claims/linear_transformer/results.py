@@ -61,6 +61,11 @@ _MAINALI: dict[str, tuple[Result, ...]] = {
             ("measures.attention_dip",),
             ("spectral_measures",),
         ),
+        Result(
+            "The effective rank of the theory dips as modes are learned (beyond the paper)",
+            ("measures.theory_dip",),
+            ("spectral_measures",),
+        ),
     ),
 }
 
