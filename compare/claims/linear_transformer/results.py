@@ -4,15 +4,24 @@ from ...evidence.papers import Paper, Result
 
 _MAINALI: dict[str, tuple[Result, ...]] = {
     "One layer with several outputs": (
-        Result("Exact loss of the layer (beyond the paper)", ("modes.loss",)),
+        Result(
+            "Exact loss of the layer (beyond the paper)",
+            (
+                "modes.loss",
+                "modes_proof.loss",
+                "modes_proof.flow",
+                "modes_proof.blocks",
+                "modes_proof.convex",
+            ),
+        ),
         Result(
             "The fixed point, and which modes it learns",
-            ("modes.minimum",),
+            ("modes.minimum", "modes_proof.minimum", "modes_proof.fixed_points"),
             ("mode_points",),
         ),
         Result(
             "2^D fixed points and their stability",
-            ("modes.count", "modes.index"),
+            ("modes.count", "modes.index", "modes_proof.index"),
             ("mode_points",),
         ),
         Result(
@@ -27,11 +36,15 @@ _MAINALI: dict[str, tuple[Result, ...]] = {
         ),
         Result(
             "Conserved quantities",
-            ("modes.conservation", "modes.conservation_mode_by_mode"),
+            (
+                "modes.conservation",
+                "modes.conservation_mode_by_mode",
+                "modes_proof.conservation",
+            ),
         ),
         Result(
             "The staircase comes from the shared basis (beyond the paper)",
-            ("modes.one_drop",),
+            ("modes.one_drop", "modes_proof.relation"),
         ),
         Result("Discrete steps (beyond the paper)", ("modes.modified_flow",)),
     ),

@@ -212,8 +212,10 @@ def _mode_coefficients(
     """ℓ, g and k of the loss of diagonal p and q, from the definition; ValueError where a direction has no variance."""
     λ, ω = tuple(task.covariance.diagonal()), teachers
     _require_variances([*λ, *ω])
+    # Factored, so that the root of a square is a polynomial.
     squares = [
-        sp.expand(w * v + task.noise_variance) for v, w in zip(λ, ω, strict=True)
+        sp.factor(ω_d * λ_d + task.noise_variance)
+        for λ_d, ω_d in zip(λ, ω, strict=True)
     ]
     loss = diagonal_loss(task, model)
     p, q = amplitudes(task.dimension)
