@@ -42,12 +42,15 @@ def measures_format(path: Path) -> str:
 
 
 def print_measures(measures: Measures) -> None:
-    """Print one table a kind of matrix, one row a checkpoint, and the notes."""
+    """Print one table a kind of matrix, one row a checkpoint, and the notes.
+
+    Distances are to the last checkpoint, overlaps with the next one.
+    """
     for kind, matrices in measures.kinds.items():
         heads = "" if matrices.names == (kind,) else f": {_heads_in_words(matrices)}"
         print(f"{kind}{heads}; subspaces of rank {_spread(matrices.rank, 0)}")
         columns = {"step": True, "rank": False, "marginalised": False}
-        columns |= {"distance to the end": False, "overlap with the next": False}
+        columns |= {"distance": False, "overlap": False}
         share = measures.fourier_share if kind == "embedding" else None
         if share is not None:
             columns["Fourier share"] = False
@@ -137,8 +140,9 @@ def _spread(values: ArrayLike, digits: int = 3) -> str:
     if not finite.size:
         return "–"
     low, middle, high = np.quantile(finite, [0, 0.5, 1])
-    shown = [_rounded(value, digits) for value in (middle, low, high)]
-    return f"{shown[0]} ({shown[1]} to {shown[2]})"
+    fewer = min(digits, 2)  # so that three numbers have room in a cell
+    shown = [_rounded(value, fewer) for value in (middle, low, high)]
+    return f"{shown[0]} ({shown[1]}–{shown[2]})"
 
 
 def _rounded(value: float, digits: int) -> str:

@@ -42,7 +42,7 @@ def test_many_heads_are_summarised(capsys, tmp_path, monkeypatch):
         capsys, tmp_path / "a.npz", "--query-key", "qk", "--output-value", "ov"
     )
     assert "QK: 6 heads, head 0 to head 5" in out
-    assert "3.500 (1.000 to 6.000)" in out
+    assert "3.50 (1.00–6.00)" in out
     assert "note: OV is 0 at step 0 (head 0, and 5 more)" in out
 
 
