@@ -1,5 +1,6 @@
 """How predictions are compared with what all seeds share, and with what varies from seed to seed."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -305,4 +306,39 @@ def sign_counts_agree(predicted: float, observed: FloatArray) -> Evidence:
         agrees=min(as_few, as_many) >= least_likely,
         observed=f"{positive} of {count} positive",
         expected=f"binomial with probability {predicted:g}",
+    )
+
+
+def within_standard_errors(
+    predicted: Sequence[FloatArray], observed: Sequence[FloatArray]
+) -> Evidence:
+    """The mean over seeds of every number, of cases (seeds, n), is as near to the predicted (n,) as chance lets it.
+
+    All numbers share the false alarms of one stochastic check.
+    """
+    from scipy.special import stdtrit
+
+    scores, freedoms = [], []
+    for prediction, observation in zip(predicted, observed, strict=True):
+        count = len(observation)
+        error = observation.std(axis=0, ddof=1) / np.sqrt(count)
+        scores.append((observation.mean(axis=0) - prediction) / error)
+        freedoms.append(count - 1)
+    every_score = np.concatenate(scores)
+    false_alarm = (1 - CONFIDENCE) / len(every_score)
+    bound = -float(stdtrit(min(freedoms), false_alarm / 2))
+    largest = float(np.max(np.abs(every_score)))
+    curves = [
+        curve(f"case {number}", prediction, observation.mean(axis=0))
+        for number, (prediction, observation) in enumerate(
+            zip(predicted, observed, strict=True), 1
+        )
+    ]
+    return Evidence(
+        agrees=largest <= bound,
+        observed=f"{largest:.1f} standard errors at most, of {len(every_score)} numbers",
+        expected=f"at most {bound:.1f} standard errors (Student's t, {min(freedoms) + 1} samples)",
+        residual=largest,
+        curves=tuple(curves),
+        axes=("number", "value"),
     )

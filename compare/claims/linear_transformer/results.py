@@ -58,6 +58,23 @@ _MAINALI: dict[str, tuple[Result, ...]] = {
             ),
         ),
     ),
+    "Online SGD": (
+        Result(
+            "The floor of online SGD (beyond the paper)",
+            ("sgd.floor", "sgd.floor_leading", "sgd.floor_larger"),
+            ("sgd_floor",),
+        ),
+        Result(
+            "The law of balance of online SGD (beyond the paper)",
+            (
+                "sgd.balance",
+                "sgd.balance_conserved_under_flow",
+                "sgd.no_noise_along_scale",
+            ),
+            ("sgd_floor",),
+        ),
+        Result("Moments of online SGD (beyond the paper)", ("sgd.closure",)),
+    ),
     "Spectral measures": (
         Result(
             "Effective rank and subspace distance of a network that groks (refuted as a sign of generalisation)",

@@ -16,7 +16,8 @@ from ....task import Task
 from ....theory.predictors import ridge_loss
 from ...evidence.claim import Claim, RunContext
 from ...evidence.judges import equal_within
-from .setting import white_task, within_standard_errors
+from ...evidence.seed_judges import within_standard_errors
+from .setting import white_task
 
 BAYES = "Bayes optimality up to a factor"
 

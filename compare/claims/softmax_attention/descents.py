@@ -16,6 +16,7 @@ from ....theory.softmax_attention import (
 )
 from ...evidence.claim import UNMODIFIED, Claim, RunContext
 from ...evidence.judges import converges_at_order, converges_on_average
+from ...evidence.seed_judges import within_standard_errors
 from .setting import (
     CONVENTIONS,
     PUBLISHED,
@@ -23,7 +24,6 @@ from .setting import (
     mean_diagonals,
     softmax_model,
     white_task,
-    within_standard_errors,
 )
 
 START = (np.array([0.1, -0.12]), np.array([0.1, -0.08]))

@@ -16,7 +16,8 @@ from ....theory.softmax_attention.softmax_moments import (
 )
 from ...evidence.claim import UNMODIFIED, Claim, RunContext
 from ...evidence.judges import equal_within
-from .setting import sampled_losses, white_task, within_standard_errors
+from ...evidence.seed_judges import within_standard_errors
+from .setting import sampled_losses, white_task
 
 ComplexArray = NDArray[np.complex128]
 Heads = tuple[FloatArray, FloatArray]

@@ -13,12 +13,12 @@ from ....theory.softmax_attention.length_generalisation import (
 from ...evidence.claim import UNMODIFIED, Claim, RunContext
 from ...evidence.evidence import Evidence
 from ...evidence.judges import converges_at_order
+from ...evidence.seed_judges import within_standard_errors
 from .predictors import drawn_contexts
 from .setting import (
     EXACT_LOSSES,
     sampled_losses,
     white_task,
-    within_standard_errors,
 )
 
 LONGER = "longer contexts"

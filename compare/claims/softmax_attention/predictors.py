@@ -27,7 +27,8 @@ from ....theory.predictors import (
 from ...evidence.claim import Claim, RunContext
 from ...evidence.evidence import Evidence
 from ...evidence.judges import converges_at_order, equal_within
-from .setting import PUBLISHED, white_task, within_standard_errors
+from ...evidence.seed_judges import within_standard_errors
+from .setting import PUBLISHED, white_task
 
 ALGORITHMS, BAYES = "predictors", "Bayes optimality up to a factor"
 

@@ -12,7 +12,7 @@ from ....task import Task
 from ....theory.softmax_attention import common_matrix, exact_loss, head_scalars
 from ...evidence.claim import Claim, RunContext
 from ...evidence.judges import equal_within
-from .setting import within_standard_errors
+from ...evidence.seed_judges import within_standard_errors
 
 TASK = Task(
     covariance=[[1.2, 0.5], [0.5, 0.6]],

@@ -16,8 +16,6 @@ from ....runtime.arrays import FloatArray
 from ....simulate import RecordedPrompts, objective, prompts_from_tokens, sample
 from ....task import Task
 from ....theory.softmax_attention import ReducedFlow, reduced_flow
-from ...evidence.evidence import Evidence
-from ...evidence.judges import CONFIDENCE, curve
 
 EXACT_LOSSES = ("softmax.exact_loss", "softmax.exact_loss_query_token")
 """The claims that hold the exact loss and its gradient against tokens: what is measured on that loss assumes these."""
@@ -120,38 +118,3 @@ def _signed_permutations(dimension: int) -> Iterator[FloatArray]:
     for order in permutations(range(dimension)):
         for signs in product((1.0, -1.0), repeat=dimension):
             yield identity[list(order)] * np.array(signs)
-
-
-def within_standard_errors(
-    predicted: Sequence[FloatArray], observed: Sequence[FloatArray]
-) -> Evidence:
-    """The mean over seeds of every number, of cases (seeds, n), is as near to the predicted (n,) as chance lets it.
-
-    All numbers share the false alarms of one stochastic check.
-    """
-    from scipy.special import stdtrit
-
-    scores, freedoms = [], []
-    for prediction, observation in zip(predicted, observed, strict=True):
-        count = len(observation)
-        error = observation.std(axis=0, ddof=1) / np.sqrt(count)
-        scores.append((observation.mean(axis=0) - prediction) / error)
-        freedoms.append(count - 1)
-    every_score = np.concatenate(scores)
-    false_alarm = (1 - CONFIDENCE) / len(every_score)
-    bound = -float(stdtrit(min(freedoms), false_alarm / 2))
-    largest = float(np.max(np.abs(every_score)))
-    curves = [
-        curve(f"case {number}", prediction, observation.mean(axis=0))
-        for number, (prediction, observation) in enumerate(
-            zip(predicted, observed, strict=True), 1
-        )
-    ]
-    return Evidence(
-        agrees=largest <= bound,
-        observed=f"{largest:.1f} standard errors at most, of {len(every_score)} numbers",
-        expected=f"at most {bound:.1f} standard errors (Student's t, {min(freedoms) + 1} samples)",
-        residual=largest,
-        curves=tuple(curves),
-        axes=("number", "value"),
-    )

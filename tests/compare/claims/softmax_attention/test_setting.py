@@ -11,8 +11,8 @@ from attndyn.compare.claims.softmax_attention.setting import (
     sampled_losses,
     softmax_model,
     white_task,
-    within_standard_errors,
 )
+from attndyn.compare.evidence.seed_judges import within_standard_errors
 from attndyn.simulate import predict, sample
 
 
