@@ -53,7 +53,7 @@ class Setting(NamedTuple):
     ) -> SgdChains:
         """Chains from diagonal p and q (D,), recorded before these steps; the few that diverge are left out.
 
-        No mean over chains exists otherwise: features are of degree 3 in Gaussian numbers.
+        A mean over all chains does not exist: gradients are of degree 8 in Gaussian numbers.
         """
         runs = sgd_chains(
             TASK,
