@@ -104,7 +104,7 @@ def _excess(context: RunContext, settings: tuple[Setting, ...]) -> list[FloatArr
     means = []
     for setting in settings:
         floor = setting.floor()
-        record = np.arange(WARM_UP, setting.steps + 1, EVERY)
+        record = np.arange(float(WARM_UP), setting.steps + 1, EVERY)
         runs = setting.run(context, floor.p, floor.q, record)
         losses = layer_loss(TASK, runs.p, runs.q)  # (chains, T)
         means.append(losses.mean(axis=1, keepdims=True) - least)
@@ -309,7 +309,6 @@ CLAIMS: tuple[Claim, ...] = (
         predict=_trace,
         judge=converges_at_order(LIMIT_STEPS, 1.0),
         controls=(NO_HALF, OTHER_STEP),
-        assumes=("sgd.floor",),
         order=1.0,
         tier="fast",
     ),

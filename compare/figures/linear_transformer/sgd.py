@@ -64,7 +64,7 @@ def _excess_of_chains(h: float, context: RunContext) -> FloatArray:
     """The mean excess of L of each chain (chains,)."""
     floor = sgd_floor(TASK, h / 2, BATCH)
     setting = Setting(h, BATCH, FLOOR_CHAINS, FLOOR_STEPS)
-    record = np.arange(WARM_UP, FLOOR_STEPS + 1, EVERY)
+    record = np.arange(float(WARM_UP), FLOOR_STEPS + 1, EVERY)
     runs = setting.run(context, floor.p, floor.q, record)
     losses = layer_loss(TASK, runs.p, runs.q) - minimum(TASK).loss
     return np.asarray(losses.mean(axis=1))
@@ -72,7 +72,7 @@ def _excess_of_chains(h: float, context: RunContext) -> FloatArray:
 
 def _draw_balance(ax: "Axes", context: RunContext) -> None:
     """Chains from both sides of c*, and the law."""
-    steps = np.arange(0, BALANCE.steps + 1, 100)
+    steps = np.arange(0.0, BALANCE.steps + 1, 100)
     limit = 0.0
     for scale, colour in zip(SCALES, COLOURS, strict=False):
         start = sgd_floor(TASK, BALANCE.h / 2, BALANCE.batch, scale=scale)
