@@ -56,6 +56,7 @@ class SymbolicTask(Displayed):
 
     def __post_init__(self) -> None:
         D = self.dimension
+        _require_outputs(self.outputs, D)
         sizes = {"covariance": D, "teacher_covariance": self.outputs * D}
         for name, size in sizes.items():
             matrix = getattr(self, name)
@@ -230,17 +231,27 @@ def symbolic_task(
 def _output_count(dimension: int, outputs: int | None, shared_basis: bool) -> int:
     """K; ValueError for what is no number of outputs, and for one that is not D on a shared basis."""
     if outputs is None:
-        return dimension if shared_basis else 1
-    is_whole = isinstance(outputs, int) and not isinstance(outputs, bool)
-    if not is_whole or outputs * dimension not in range(1, MAX_DIMENSION + 1):
-        raise ValueError(
-            f"outputs must be a whole number with at most {MAX_DIMENSION} entries of W, not {outputs!r}"
-        )
+        outputs = dimension if shared_basis else 1
+    _require_outputs(outputs, dimension)
     if shared_basis and outputs != dimension:
         raise ValueError(
             f"teachers on a shared basis have as many outputs as inputs, {dimension}, not {outputs}"
         )
     return outputs
+
+
+def _require_outputs(outputs: object, dimension: int) -> None:
+    """ValueError for what is no number of outputs, and where W has more entries than a covariance is made of."""
+    is_whole = isinstance(outputs, int) and not isinstance(outputs, bool)
+    if not is_whole or outputs < 1:
+        raise ValueError(
+            f"outputs must be a whole number of at least 1, not {outputs!r}"
+        )
+    if outputs > 1 and outputs * dimension > MAX_DIMENSION:
+        raise ValueError(
+            f"W may have at most {MAX_DIMENSION} entries in symbols, not {outputs} × {dimension}: "
+            "theory.linear_transformer has such tasks in numbers"
+        )
 
 
 def _covariance_of_outputs(
@@ -333,6 +344,7 @@ def _exact_teacher_covariance(task: Task) -> NDArray[Any]:
     """Ω (D, D) of one output, or the covariance (KD, KD) of W row by row, in fractions."""
     if task.outputs == 1:
         return task.exact_teacher_covariance
+    _require_outputs(task.outputs, task.dimension)
     law: Any = task.teachers  # Gaussian, as `refuse_beyond_symbols` has seen to
     size = task.outputs * task.dimension
     for variance in law.covariance.flat:

@@ -322,4 +322,6 @@ def _factors(task: SymbolicTask) -> tuple[Expr, Expr]:
         diagonal = all(each.is_diagonal() for each in (Γ, Ω, task.covariance))
         if rest.is_zero_matrix and diagonal:
             return Γ, Ω
-    raise ValueError(f"{_KNOWN}, each of them diagonal; this covariance of W is {T}")
+    raise ValueError(
+        f"{_KNOWN}, each of them diagonal: these have another covariance of W or of x"
+    )

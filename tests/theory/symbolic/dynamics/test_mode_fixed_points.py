@@ -33,6 +33,11 @@ TASKS = {
         context_length=8,
         noise_variance=0.1,
     ),
+    "several lengths, with prompts without context": Task(
+        [2, 0.5],
+        teachers=Gaussian.shared_basis([1, 1]),
+        context_length={0: 1, 4: 3},
+    ),
     "eight of sixteen": Task(
         [1, 0.3, 0.02, 0.01],
         teachers=Gaussian.shared_basis([1] * 4),

@@ -257,6 +257,18 @@ def test_the_convention_of_the_loss_is_never_silent():
             "white or diagonal",
         ),
         (lambda: symbolic_task(2, outputs=0), "outputs must be a whole number"),
+        (lambda: symbolic_task(2, outputs="2"), "outputs must be a whole number"),
+        (lambda: symbolic_task(11, shared_basis=True), "not 11 × 11"),
+        (
+            lambda: rational_task(
+                Task(
+                    [1.0] * 30,
+                    teachers=Gaussian.shared_basis([1] * 30),
+                    context_length=4,
+                )
+            ),
+            "at most 100 entries in symbols, not 30 × 30",
+        ),
         (lambda: symbolic_task(2, outputs=2, mixture=True), "for one output"),
     ],
 )
