@@ -246,9 +246,10 @@ def _states(
                 atol=_TOLERANCE,
                 mxstep=_MOST_STEPS,
             )
-        except ODEintWarning as warning:
+        except ODEintWarning:
             raise ArithmeticError(
-                f"the balanced flow could not be integrated to flow time {increasing[-1]:g}: {warning}"
+                f"the balanced flow could not be integrated to flow time {increasing[-1]:g}: it needs more than "
+                f"{_MOST_STEPS} steps between two times; start with smaller omega and mu, or ask for more times"
             ) from None
     if not np.all(np.isfinite(solution)):
         raise ArithmeticError(

@@ -70,7 +70,7 @@ class ExactTable:
         at = _Basis.of(self, ω)
         F = at.products(self.products)
         quadratic = np.sum(μ * _times(F, μ), axis=-1)
-        signal = np.sum(μ * at.series(self.signal), axis=-1)
+        signal = np.sum(μ * at.series_from_zero(self.signal), axis=-1)
         return np.asarray(self.zero_loss - 2 * signal + quadratic)
 
     def gradient(self, ω: FloatArray, μ: FloatArray) -> HeadGradient:
@@ -80,7 +80,7 @@ class ExactTable:
         g_slope = at.slope * at.series(self.signal_z)
         by_ω = 2 * μ * (_times(by_first, μ) - g_slope)
         F = at.products(self.products)
-        by_μ = 2 * (_times(F, μ) - at.series(self.signal))
+        by_μ = 2 * (_times(F, μ) - at.series_from_zero(self.signal))
         return HeadGradient(by_ω, by_μ)
 
     def hessian(self, ω: FloatArray, μ: FloatArray) -> FloatArray:
@@ -104,9 +104,10 @@ class ExactTable:
 
 
 class _Basis(NamedTuple):
-    """Chebyshev polynomials (…, H, n) at z(ω), dz/dω `slope` and d²z/dω² `bend` (…, H)."""
+    """Chebyshev polynomials (…, H, n) at z(ω), what each lacks to its value at 0, and dz/dω, d²z/dω² (…, H)."""
 
     polynomials: FloatArray
+    from_zero: FloatArray
     slope: FloatArray
     bend: FloatArray
 
@@ -118,13 +119,24 @@ class _Basis(NamedTuple):
         inside = np.clip(ω, -table.bound, table.bound)
         z = np.arcsinh(inside / δ) / a
         root = np.sqrt(inside**2 + δ**2)
-        # T_i(cos θ) = cos iθ
-        polynomials = np.cos(np.arccos(z)[..., None] * np.arange(len(table.signal)))
-        return cls(polynomials, 1 / (a * root), -inside / (a * root**3))
+        # With z = sin θ, T_i is (−1)^{i/2} cos iθ for even i and (−1)^{(i−1)/2} sin iθ for odd i: both, and the
+        # differences to θ = 0, keep their digits where z is small.
+        order = np.arange(len(table.signal))
+        is_odd, sign = order % 2 == 1, (-1.0) ** (order // 2)
+        θ = np.arcsin(z)[..., None]
+        odd = np.sin(order * θ)
+        from_zero = sign * np.where(is_odd, odd, -2 * np.sin(order * θ / 2) ** 2)
+        at_zero = np.where(is_odd, 0.0, sign)
+        slope, bend = 1 / (a * root), -inside / (a * root**3)
+        return cls(from_zero + at_zero, from_zero, slope, bend)
 
     def series(self, coefficients: FloatArray) -> FloatArray:
         """Σ_i c_i T_i(z_h) (…, H)."""
         return np.asarray(self.polynomials[..., : len(coefficients)] @ coefficients)
+
+    def series_from_zero(self, coefficients: FloatArray) -> FloatArray:
+        """Σ_i c_i (T_i(z_h) − T_i(0)) (…, H): g itself, which is 0 at ω = 0, where the series leaves its error."""
+        return np.asarray(self.from_zero[..., : len(coefficients)] @ coefficients)
 
     def products(self, coefficients: FloatArray) -> FloatArray:
         """Σ_ij c_ij T_i(z_h) T_j(z_k) (…, H, H)."""

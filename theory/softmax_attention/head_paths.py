@@ -144,12 +144,15 @@ def head_path(
                     atol=tolerance * smallest,
                     mxstep=_MOST_STEPS,
                 )
-        except ODEintWarning as warning:
-            raise ArithmeticError(_not_integrated(times, str(warning))) from None
+        except ODEintWarning:
+            raise ArithmeticError(_not_integrated(times, _TOO_MANY_STEPS)) from None
     if not np.all(np.isfinite(states)):
         raise ArithmeticError(_not_integrated(times, "the weights have overflowed"))
     ω, μ = states[:, :H], states[:, H:]
     return HeadPath(times, ω, μ, loss.loss(ω, μ), loss.gradient(ω, μ).omega)
+
+
+_TOO_MANY_STEPS = f"it needs more than {_MOST_STEPS} steps between two times: start with smaller omega and mu"
 
 
 def _not_integrated(times: FloatArray, reason: str) -> str:
@@ -208,12 +211,16 @@ def _is_confirmed(
 def _differences(
     table: ExactTable, ω: FloatArray, μ: FloatArray, exact: ExactLoss
 ) -> float:
-    """The largest difference in loss beyond the quadrature's own error, or in gradient, relative to the terms."""
+    """The largest difference in loss beyond the quadrature's own error, or in gradient, relative to the terms.
+
+    In units of the zero predictor's loss, and of the ω on which a table changes: labels and x have any units.
+    """
     by_loss = np.abs(table.loss(ω, μ) - exact.loss) - exact.error
     gradient = table.gradient(ω, μ)
     assert exact.gradient is not None
     by_μ = np.max(np.abs(gradient.mu - exact.gradient.mu), axis=-1)
     by_ω = np.max(np.abs(gradient.omega - exact.gradient.omega), axis=-1)
     # ∂L/∂ω has a factor μ.
-    size = table.zero_loss * np.maximum(1.0, np.sum(np.abs(μ), axis=-1))
-    return float(np.max([by_loss / table.zero_loss, by_μ / size, by_ω / size**2]))
+    size = np.maximum(1.0, np.sum(np.abs(μ), axis=-1))
+    differences = [by_loss, by_μ / size, table.scale * by_ω / size**2]
+    return float(np.max(differences) / table.zero_loss)

@@ -123,8 +123,9 @@ def reduced_flow(
     `loss`: "exact" or "approximate" (without the query's token, both for white inputs). `metric`: ρ of
     dω/dt = −(ρ/2) ∂L/∂ω, "matrix" for 1/D, the flow of the weights B themselves, "euclidean" for 1, or a number:
     1/(D s²) where scores are divided by s.
-    ValueError for other inputs and options, and where one loss has no number; ArithmeticError if the equations cannot
-    be integrated. Source: the reduced flow of He et al. 2025 (arXiv 2503.12734); its exact form is derived here.
+    ValueError for other inputs and options, for starts that are not 0 and below 1e-290, and where one loss has no
+    number; ArithmeticError if the equations cannot be integrated.
+    Source: the reduced flow of He et al. 2025 (arXiv 2503.12734); its exact form is derived here.
 
     >>> task = Task([1] * 5, teacher_covariance=np.eye(5) / 5, noise_variance=0.1, context_length=40)
     >>> flow = reduced_flow(task, [0.01, -0.02], [0.01, -0.01], [0, 50, 1e6], loss="approximate")
@@ -134,6 +135,7 @@ def reduced_flow(
     require_task_first("reduced_flow(task, omega, mu, flow_time)", task, omega)
     ω, μ = checked_head_scalars(omega, mu)
     check_shape(ω, "omega", "(H,)")
+    _refuse_tiny_starts(ω, μ)
     times = times_of_flow(flow_time)
     check_choice(loss, "loss", LOSSES)
     white = white_task(task, f"the reduced flow on the {loss} loss")
@@ -157,6 +159,20 @@ def reduced_flow(
     )
 
 
+# Its share that the integrator may be off by, 1e-10, is still a number with all digits.
+_SMALLEST_START = 1e-290
+
+
+def _refuse_tiny_starts(ω: FloatArray, μ: FloatArray) -> None:
+    """ValueError for numbers that are not 0, but so small that what they grow by has no digits."""
+    sizes = np.abs(np.concatenate([ω, μ]))
+    smallest = float(np.min(sizes[sizes > 0], initial=1.0))
+    if smallest < _SMALLEST_START:
+        raise ValueError(
+            f"omega and mu hold a number of size {smallest:.3g}: they may be 0, or of size {_SMALLEST_START:g} or more"
+        )
+
+
 def _reads_query(loss: str, query_token: bool) -> bool | None:
     """Whether the query's token is among the keys; None for the approximate loss, which holds without it alone."""
     reads_query = true_or_false(query_token, "query_token")
@@ -178,7 +194,8 @@ def _path(
 ) -> HeadPath:
     """The path from `start` (2H,) at these flow times and between them, for ρ and the loss of `_reads_query`."""
     ρ, query = settings
-    all_times = path_times(times, white.label_variance * np.sqrt(ρ))
+    rate = white.input_variance * white.label_variance * np.sqrt(ρ)  # of growth
+    all_times = path_times(times, rate)
     if query is None:
         return approximate_path(white, start, all_times, ρ)
     return exact_path(task, start, all_times, ρ, query)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from attndyn import Task
 from attndyn.theory.softmax_attention import (
     ReducedFlow,
     approximate_loss,
@@ -52,6 +53,18 @@ def test_a_table_is_the_quadrature_itself(table):
     gradient = table.gradient(ω, μ)
     assert_allclose(gradient.mu, exact.gradient.mu, atol=1e-8)
     assert_allclose(gradient.omega, exact.gradient.omega, atol=3e-8)
+
+
+def test_a_table_keeps_the_digits_of_tiny_heads(table):
+    """What its series leave at ω = 0 would push heads smaller than that: drops came early, of starts of 1e-12."""
+    table, _ = table
+
+    def signal(size):
+        ω = size * np.array([1.0, -1.0, 0.0])
+        return table.gradient(ω, np.zeros(3)).mu / size
+
+    assert signal(1e-5)[0] == pytest.approx(-signal(1e-5)[1], rel=1e-4)
+    assert_allclose(signal(1e-30), signal(1e-5), rtol=1e-4, atol=0)
 
 
 def test_second_derivatives_of_a_table_are_differences_of_its_gradient(table):
@@ -196,3 +209,47 @@ def test_what_has_no_flow_is_refused(arguments, message):
     given = {"omega": [0.1, -0.1], "mu": [0.1, -0.1], "flow_time": [1.0]} | arguments
     with pytest.raises(ValueError, match=message):
         reduced_flow(white(5, 40), **given)
+
+
+# ---- starts and units of any size ----
+
+
+def test_starts_without_digits_are_refused():
+    with pytest.raises(ValueError, match="of size 1e-300: they may be 0, or of size"):
+        reduced_flow(white(3, 12), [0.1, 1e-300], [0.1, 0.1], [1.0])
+
+
+@pytest.mark.parametrize("loss", ["exact", "approximate"])
+def test_flow_and_phases_have_the_units_of_labels_and_inputs(loss):
+    """y in units of 1e-6 takes 1e12 times the time; x in units of 1e3 has ω in units of 1e-6."""
+    options = {"loss": loss}
+    ω, μ, times = np.array([0.1, -0.12]), [0.1, -0.1], np.array([0.0, 10.0, 1000.0])
+    plain = reduced_flow(white(3, 12), ω, μ, times, **options)
+
+    labels = Task(
+        [1] * 3,
+        teacher_covariance=np.eye(3) / 3 * 1e-12,
+        noise_variance=0.1e-12,
+        context_length=12,
+    )
+    small = reduced_flow(labels, ω, μ, 1e12 * times, **options)
+    inputs = Task(
+        [1e6] * 3,
+        teacher_covariance=np.eye(3) / 3 * 1e-6,
+        noise_variance=0.1,
+        context_length=12,
+    )
+    large = reduced_flow(inputs, 1e-6 * ω, μ, times, metric=1e-12 / 3, **options)
+    for flow, loss_unit, time_unit, ω_unit in (
+        (small, 1e-12, 1e12, 1.0),
+        (large, 1.0, 1.0, 1e-6),
+    ):
+        assert_allclose(flow.omega / ω_unit, plain.omega, rtol=1e-6)
+        assert_allclose(flow.mu, plain.mu, rtol=1e-6)
+        assert_allclose(flow.loss / loss_unit, plain.loss, rtol=1e-7)
+        phases, expected = flow.phases, plain.phases
+        assert phases.drop_time / time_unit == pytest.approx(expected.drop_time, 1e-5)
+        assert phases.overshoot == pytest.approx(expected.overshoot, 1e-5)
+        assert phases.valley_time / time_unit == pytest.approx(
+            expected.valley_time, 0.01
+        )
