@@ -230,7 +230,9 @@ def test_more_heads_go_below_two_as_some_merge():
             near = optimum.heads_near(distance)
             assert near.omega.shape == (heads,)
             gaps.append(float(exact_loss(task, *near, nodes=14)) - optimum.loss)
-        assert 0 < gaps[1] < gaps[0] / 2 < 2e-5
+        # 4.9e-5 for four heads, of which two merge far from the others; a fourth of it at half the distance.
+        assert 0 < gaps[0] < 6e-5
+        assert 0 < gaps[1] < gaps[0] / 3.5
         losses.append(optimum.loss)
     assert np.all(np.diff(losses) < -4e-5)
     # The approximate loss knows no such gain.
@@ -256,10 +258,16 @@ def test_the_search_says_where_it_ends_at_its_edge():
 
 @pytest.mark.slow
 def test_the_gain_of_four_heads_falls_with_the_size():
-    """Another search had .231727, 1.4e-4 below the debiased step; its gain fell 7.7-fold from D = 5."""
+    """Another search had 1.4e-4; with scores beyond 4 it is 2.13e-4, a fall of 5.9-fold from D = 5.
+
+    The heads near the limit have exact losses that show it, whatever the search did.
+    """
     task = white(10, 80)
-    gain = best_debiased_step(task).loss - exact_optimum(task, 4).loss
-    assert 1.4e-4 < gain < 2e-4
+    debiased = best_debiased_step(task).loss
+    optimum = exact_optimum(task, 4)
+    assert debiased - optimum.loss == pytest.approx(2.128e-4, abs=1e-6)
+    near = exact_loss(task, *optimum.heads_near(0.04), nodes=14)
+    assert debiased - float(near) == pytest.approx(2.009e-4, abs=1e-6)
 
 
 @pytest.mark.slow
@@ -270,9 +278,10 @@ def test_many_heads_with_the_query_token():
     for heads in (2, 3, 4):
         optimum = exact_optimum(task, heads, query_token=True)
         losses.append(optimum.loss)
-        near = optimum if optimum.attained else optimum.heads_near(0.1)
+        # O(distance²): 2.7e-4 and 1.5e-4 at .1, a sixteenth of it here.
+        near = optimum if optimum.attained else optimum.heads_near(0.025)
         loss = float(exact_loss(task, near.omega, near.mu, query_token=True, nodes=20))
-        assert -1e-6 < loss - optimum.loss < (1e-8 if optimum.attained else 1e-4)
+        assert -1e-6 < loss - optimum.loss < (1e-8 if optimum.attained else 2e-5)
         assert "starts" in optimum.note
     assert np.all(np.diff(losses) < -1e-5)
 
@@ -285,7 +294,8 @@ RELATIVE_ERRORS = [
     (20, 160, (-0.564, -3.410, 6.078, 16.89), (-2.446, -3.319, 6.574, 25.33)),
     (80, 640, (-0.141, -1.021, 2.987, 14.91), (-0.624, -1.004, 3.302, 22.50)),
     (160, 1280, (-0.070, -0.527, 1.852, 12.39), (-0.313, -0.519, 2.046, 18.53)),
-    (320, 2560, (-0.035, -0.268, 1.087, 9.66), (-0.157, -0.264, 1.200, 14.28)),
+    # The other implementation says 9.66 for 9.655, which is 9.6549.
+    (320, 2560, (-0.035, -0.268, 1.087, 9.655), (-0.157, -0.264, 1.200, 14.28)),
 ]
 
 
