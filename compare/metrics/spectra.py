@@ -3,6 +3,7 @@
 All are batched: the last two axes of an array are a matrix, and what stands before them are checkpoints, layers, heads.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,10 @@ from numpy.typing import ArrayLike
 
 from ...runtime.arrays import FloatArray, IndexArray
 from ...runtime.checks import finite_array, whole_number
+from ...runtime.machine import one_thread
+
+_THREADED = 512
+"""Columns from which on several threads are worth their waiting for one another: at 48 they take up to forty times as long."""
 
 _ROUNDING = float(np.finfo(np.float64).eps)
 
@@ -31,7 +36,8 @@ def spectrum(matrices: ArrayLike) -> Spectrum:
     array([2., 1.])
     """
     array = _matrices(matrices, "matrices")
-    _, values, transposed = np.linalg.svd(array, full_matrices=False)
+    with _threads_for(array):
+        _, values, transposed = np.linalg.svd(array, full_matrices=False)
     return Spectrum(values, np.swapaxes(transposed, -1, -2))
 
 
@@ -49,13 +55,14 @@ def spectrum_of_product(left: ArrayLike, right: ArrayLike) -> Spectrum:
             f"factors of a product must share their inner axis, not have shapes {first.shape} and {second.shape}"
         )
     inner = first.shape[-1]
-    if inner >= min(first.shape[-2], second.shape[-1]):
-        return spectrum(first @ second)
-    # left = Q₁R₁ and rightᵀ = Q₂R₂, so left·right = Q₁ (R₁R₂ᵀ) Q₂ᵀ has the singular values of R₁R₂ᵀ.
-    upper = np.linalg.qr(first, mode="r")  # (…, r, r)
-    basis, upper_of_second = np.linalg.qr(np.swapaxes(second, -1, -2))
-    core = spectrum(upper @ np.swapaxes(upper_of_second, -1, -2))
-    return Spectrum(core.values, basis @ core.vectors)
+    with _threads_for(second):
+        if inner >= min(first.shape[-2], second.shape[-1]):
+            return spectrum(first @ second)
+        # left = Q₁R₁ and rightᵀ = Q₂R₂, so left·right = Q₁ (R₁R₂ᵀ) Q₂ᵀ has the singular values of R₁R₂ᵀ.
+        upper = np.linalg.qr(first, mode="r")  # (…, r, r)
+        basis, upper_of_second = np.linalg.qr(np.swapaxes(second, -1, -2))
+        core = spectrum(upper @ np.swapaxes(upper_of_second, -1, -2))
+        return Spectrum(core.values, basis @ core.vectors)
 
 
 def matrix_rank(values: ArrayLike) -> IndexArray:
@@ -234,6 +241,11 @@ def _overlap(first: Spectrum, second: Spectrum, rank: int) -> FloatArray:
         np.swapaxes(first.vectors[..., :rank], -1, -2) @ second.vectors[..., :rank]
     )
     return np.asarray(np.sum(cosines**2, axis=(-2, -1)) / rank)[()]
+
+
+def _threads_for(matrices: FloatArray) -> AbstractContextManager[object]:
+    """One thread for the factors of small matrices, as many as there are for those of large ones."""
+    return one_thread() if max(matrices.shape[-2:]) < _THREADED else nullcontext()
 
 
 def _spectrum(value: "Spectrum | ArrayLike") -> Spectrum:

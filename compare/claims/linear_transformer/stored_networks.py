@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from ....runtime.arrays import BoolArray, FloatArray
 from ....runtime.files import read_arrays
+from ....runtime.machine import one_thread
 from ...checkpoints.measuring import TensorNames, measure_files, reference_checkpoints
 from ...metrics.measures import Measures
 
@@ -56,10 +57,12 @@ def accuracy_on_left_out_pairs(name: str) -> FloatArray:
     arrays = stored(name)
     first, second = np.divmod(np.arange(SYMBOLS**2), SYMBOLS)
     is_left_out = ~arrays["train"].astype(bool)
+    every_weight = _weights(name)
     shares = []
     for t in range(len(arrays["steps"])):
-        weights = {key: array[t] for key, array in _weights(name).items()}
-        answers = np.argmax(_logits(weights, first, second), axis=1)
+        weights = {key: array[t] for key, array in every_weight.items()}
+        with one_thread():
+            answers = np.argmax(_logits(weights, first, second), axis=1)
         is_right: BoolArray = answers == (first + second) % SYMBOLS
         shares.append(np.mean(is_right[is_left_out]))
     return np.array(shares)
