@@ -240,7 +240,7 @@ def _output_count(dimension: int, outputs: int | None, shared_basis: bool) -> in
     return outputs
 
 
-def _require_outputs(outputs: object, dimension: int) -> None:
+def _require_outputs(outputs: Any, dimension: int) -> None:
     """ValueError for what is no number of outputs, and where W has more entries than a covariance is made of."""
     is_whole = isinstance(outputs, int) and not isinstance(outputs, bool)
     if not is_whole or outputs < 1:
