@@ -263,6 +263,11 @@ def collected(
     notes: list[str] = []
     for kind, measures in results.items():
         notes += _notes(KINDS[kind], measures, steps)
+    if share is not None and np.any(np.isnan(share)):
+        step = steps[np.flatnonzero(np.isnan(share))[0]]
+        notes.append(
+            f"all symbols have one row of the embedding at step {step:g}, which has no Fourier share"
+        )
     return Measures(steps, **results, fourier_share=share, notes=tuple(notes))
 
 

@@ -110,6 +110,13 @@ def test_a_rank_above_the_effective_one_is_told():
     ).notes
 
 
+def test_an_embedding_of_equal_rows_is_told():
+    rows = np.stack([np.full((7, 2), 0.3), RNG.normal(size=(7, 2))])
+    found = measure({"embedding": rows}, [5, 9], symbols=7, strongest=1)
+    assert np.isnan(found.fourier_share).tolist() == [True, False]
+    assert "one row of the embedding at step 5" in found.notes[0]
+
+
 def test_a_head_of_one_singular_value_has_no_marginalised_rank():
     found = measure({"query": np.ones((2, 1, 1, 3)), "key": np.ones((2, 1, 1, 3))})
     assert np.isnan(found.query_key.marginalised_rank).all()

@@ -118,6 +118,15 @@ def test_distances_do_not_depend_on_bases():
     assert 1e-11 < small < 1e-7  # 1 − overlap would lose it in rounding
 
 
+def test_the_scale_of_a_matrix_does_not_matter():
+    now, final = RNG.normal(size=(4, 4)), RNG.normal(size=(4, 4))
+    distance, share = subspace_distance(now, final, 2), fourier_share(final, 1)
+    for scale in (1e-200, 1e200):
+        other = subspace_distance(scale * now, scale * final, 2)
+        assert math.isclose(other, distance, rel_tol=1e-9)
+        assert math.isclose(fourier_share(scale * final, 1), share, rel_tol=1e-9)
+
+
 def test_series_compare_with_the_last_and_the_next_checkpoint():
     matrices = RNG.normal(size=(4, 2, 3, 3))
     found = spectrum(matrices)
