@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from attndyn.compare.claims import all_claims
+from attndyn.compare.claims.linear_transformer.setting import LOSS
 from attndyn.compare.claims.softmax_attention.setting import (
     EXACT_LOSSES,
     exact_flow,
@@ -18,12 +19,16 @@ from attndyn.compare.exact_statistics import (
     POPULATION_MOMENTS,
     population_statistics,
 )
+from attndyn.theory.linear_transformer import layer_loss, mode_loss
 from attndyn.theory.softmax_attention import exact_loss
 
 CLAIMS = {claim.id: claim for claim in all_claims()}
 
 QUADRATURES = (exact_loss, exact_flow)
 """Where the exact loss of softmax heads, and its flow, come from the theory."""
+
+LAYER_LOSSES = (layer_loss, mode_loss)
+"""Where the exact loss of a layer with several outputs comes from the theory."""
 
 
 def functions_in(value: object, depth: int = 0) -> Iterator[FunctionType]:
@@ -79,9 +84,12 @@ def reaches(start: object, target: FunctionType) -> bool:
 def test_a_measurement_on_the_moments_of_the_theory_names_who_checks_them(claim):
     on_moments = reaches(claim.measure, population_statistics)
     on_quadrature = any(reaches(claim.measure, source) for source in QUADRATURES)
-    assert bool(claim.assumes) == (on_moments or on_quadrature)
+    on_layer = any(reaches(claim.measure, loss) for loss in LAYER_LOSSES)
+    assert bool(claim.assumes) == (on_moments or on_quadrature or on_layer)
     if on_moments:
-        assert claim.assumes in (POPULATION_MOMENTS, FEATURE_MOMENTS)
+        assert claim.assumes in (POPULATION_MOMENTS, FEATURE_MOMENTS, LOSS)
+    if on_layer:
+        assert claim.assumes == LOSS
     if on_quadrature:
         assert claim.assumes == EXACT_LOSSES
 
