@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cache
+from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ....models.attention import Merged
@@ -15,6 +16,8 @@ TRACE = "tr(QΛ) Λ/N left out"
 FOURTH = "1 for 1 + 1/N"
 LONGER = "N + 1 for N"
 NOISE = "σ² tr Λ for (σ²/N)|p|² tr QΛ"
+DECOUPLED = "T_p T_q/N left out, as mode by mode"
+OTHER_SIGN = "+ for − in the square"
 HALF = "the loss with the factor ½"
 MOMENT_CONTROLS = (TRACE, FOURTH, LONGER, NOISE)
 
@@ -95,6 +98,26 @@ def symbols(dimension: int = 2) -> Symbols:
 
     σ = sp.Symbol("sigma", positive=True)
     return Symbols(numbered("lambda"), numbered("omega"), numbered("r"), σ, N)
+
+
+def on_diagonal(expression: Expr, derivation: "Derivation") -> Expr:
+    """An expression where p = diag(p_1, p_2) and q = diag(q_1, q_2)."""
+    p, q = amplitudes()
+    blocks = layer_of(derivation)
+    values = {}
+    for i, j in product(range(2), repeat=2):
+        values[blocks.p[i, j]] = p[i] if i == j else 0
+        values[blocks.q[i, j]] = q[i] if i == j else 0
+    return expression.subs(values, simultaneous=True)
+
+
+def amplitudes() -> tuple[list[Expr], list[Expr]]:
+    """p_d and q_d of diagonal weights, D = 2."""
+    import sympy as sp
+
+    p = [sp.Symbol(f"p_{d}", real=True) for d in (1, 2)]
+    q = [sp.Symbol(f"q_{d}", real=True) for d in (1, 2)]
+    return p, q
 
 
 def in_roots(expression: Expr) -> Expr:

@@ -5,7 +5,7 @@ import pytest
 import sympy as sp
 
 from attndyn import Task
-from attndyn.compare.claims.linear_transformer import proofs
+from attndyn.compare.claims.linear_transformer import minimum_proofs, proofs
 from attndyn.compare.claims.linear_transformer.proof_setting import (
     LAWS,
     Layer,
@@ -58,7 +58,9 @@ def test_the_coefficients_that_are_stated_are_those_of_the_minimum():
     values = numbers(2, 0)
     for d in range(2):
         values[f"r_{d + 1}"] = np.sqrt(INPUTS[d] * TEACHERS[d] + 0.25)
-    stated = [in_numbers(a, **values) for a in proofs._stated_coefficients((1, 2), "")]
+    stated = [
+        in_numbers(a, **values) for a in minimum_proofs._stated_coefficients((1, 2), "")
+    ]
     assert np.sort(stated) == pytest.approx(np.sort(least.coefficients), rel=1e-12)
 
 
