@@ -33,6 +33,8 @@ _SINGLE_SCORES = np.geomspace(0.05, 4.0, 14)
 _WITHIN = 0.99
 # Those of a pair, in units of the leading order in 1/N.
 _PAIR_FACTORS = np.geomspace(0.25, 16.0, 10)
+# Their gain over γ → 0, relative to the label's variance, from which slopes give ω to 1e-3: measured, D = 1 … 20.
+_LEAST_GAIN = 1e-12
 _X_TOLERANCE = 1e-10
 _GRID_ERROR = 1e-12
 
@@ -75,7 +77,8 @@ def exact_optimum(
     from many starts, without a proof that none is better: `.note` says how many agree. From three heads on the least
     loss is mostly an infimum, for which some heads merge: `.attained` is False, `.merged` says which, and
     `.heads_near(distance)` are heads close to it. Takes seconds for three heads and more.
-    ValueError for inputs without an exact loss; ArithmeticError where no minimum is found. Source: derived here.
+    ValueError for inputs without an exact loss; ArithmeticError where no minimum is found, and where two heads gain too
+    little beside rounding, as at D = 5, N = 20,000. Source: derived here.
 
     >>> from attndyn import Task
     >>> task = Task([1] * 5, teacher_covariance=np.eye(5) / 5, noise_variance=0.1, context_length=40)
@@ -87,6 +90,8 @@ def exact_optimum(
     family = _Heads(task, true_or_false(query_token, "query_token"), matrix)
     whole_number(heads, "heads")
     _refuse_no_optimum(family)
+    if heads == 2:
+        refuse_gain_of_rounding(family.task, family.matrix, _LEAST_GAIN)
     try:
         if heads == 1:
             return single_head_minima(task, query_token=query_token, matrix=matrix)[0]
@@ -276,12 +281,43 @@ def _refuse_no_optimum(family: _Heads) -> None:
         )
 
 
+def refuse_gain_of_rounding(task: Task, matrix: ArrayLike | None, least: float) -> None:
+    """ArithmeticError where two heads gain less than this share of the label's variance over γ → 0.
+
+    The gain is that of `leading_optimum`, for a task of any covariance and its shortest contexts.
+    """
+    lengths = [N for N in task.context_lengths if N > 1]
+    if not lengths:
+        return
+    D, relative_noise = _effective_sizes(task, matrix)
+    N = min(lengths)
+    M = N + D * (1 + relative_noise)
+    gain = 24 * (D + 2) / (N * M**2 * (D + 4) * (D * (1 + relative_noise) + 3))
+    if gain < least:
+        raise ArithmeticError(
+            f"two heads at a finite omega gain {gain:.1g} of the labels' variance over omega → 0 in contexts this "
+            f"long, too little beside rounding, {least:.1g}, to find them by: best_debiased_step has their loss, and "
+            "leading_optimum and leading_tail_end their omega and its tail, to an error that falls as 1/N"
+        )
+
+
+class _EffectiveSizes(NamedTuple):
+    """The dimension of white x with the spread of Λ, and σ²/v."""
+
+    dimension: float
+    relative_noise: float
+
+
+def _effective_sizes(task: Task, matrix: ArrayLike | None) -> _EffectiveSizes:
+    heads = softmax_task(task, matrix, False)
+    Λ = task.covariance
+    D = float(np.trace(Λ) ** 2 / np.sum(Λ**2))
+    return _EffectiveSizes(D, heads.noise_variance / heads.label_variance)
+
+
 def _leading_γ(family: _Heads) -> float:
     """γ* of `leading_optimum` for a task of any covariance: D the effective dimension of x, γ in units of scores."""
-    heads = softmax_task(family.task, family.matrix, False)
-    N = max(N for N, _ in heads.lengths)
-    Λ = family.task.covariance
-    D = float(np.trace(Λ) ** 2 / np.sum(Λ**2))
-    relative_noise = heads.noise_variance / heads.label_variance
+    D, relative_noise = _effective_sizes(family.task, family.matrix)
+    N = max(family.task.context_lengths)
     γ2 = 12 / (N * (D + 4) * (D * (1 + relative_noise) + 3))
     return math.sqrt(D * γ2) / family.score_scale()

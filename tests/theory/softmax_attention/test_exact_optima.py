@@ -15,9 +15,11 @@ from attndyn.theory.softmax_attention import (
     exact_slope_at_zero,
     infimum,
     leading_optimum,
+    leading_tail_end,
     same_sign_bound,
     single_head_minima,
     single_head_optimum,
+    tail_end,
 )
 from tests.oracles.white_tasks import white
 
@@ -197,6 +199,24 @@ def test_optima_are_stationary():
         ).gradient
         assert_allclose(gradient.omega / np.max(np.abs(optimum.mu)), 0, atol=1e-6)
         assert_allclose(gradient.mu, 0, atol=1e-9)
+
+
+def test_gains_below_rounding_are_refused():
+    """At N = 10⁵ slopes were those of rounding, and ω a quarter of what leading orders say."""
+    with pytest.raises(ArithmeticError, match="too little beside rounding"):
+        exact_optimum(white(5, 100_000), 2)
+    # The tail needs curvatures, too: its rate was off by two thirds at D = 20.
+    with pytest.raises(ArithmeticError, match="leading_tail_end"):
+        tail_end(white(20, 10_000))
+    # What is not refused has the leading order, which is off by less than relative_error.
+    for dimension in (1, 5, 20):
+        leading = leading_optimum(white(dimension, 5000))
+        pair = exact_optimum(white(dimension, 5000), 2).omega[0]
+        assert 0 < (pair / leading.gamma) ** 2 - 1 < leading.relative_error
+        end, start = (f(white(dimension, 2000)) for f in (tail_end, leading_tail_end))
+        assert end.rate == pytest.approx(start.rate, rel=0.02)
+    # Short contexts among long ones decide.
+    assert exact_optimum(white(5, {4: 0.5, 100_000: 0.5}), 2).attained
 
 
 # ---- three heads and more ----
