@@ -151,16 +151,17 @@ def _stationary_covariance(
     """Σ (n, n) in the basis where H is diagonal, for the noise C (n, n) and E H ⊗ H (n, n, n, n)."""
     n = len(curvatures)
     H = np.diag(curvatures)
-    keeps = np.eye(n) - h * H
-    # Maps of Σ_jl to (i, m) are matrices by (i, m) and (j, l).
-    decay = np.kron(keeps, keeps)
+    one = np.eye(n)
+    # Maps of Σ_jl to (i, m) are matrices by (i, m) and (j, l). A step takes Σ to Σ − h GΣ + h² C/B, with a symmetric G.
     of_hessian = fourth.transpose(0, 3, 1, 2).reshape(n**2, n**2) - np.kron(H, H)
-    step = decay + h**2 / batch * of_hessian
-    radius = float(np.max(np.abs(np.linalg.eigvals(step))))
-    if radius >= 1:
+    decay = np.kron(H, one) + np.kron(one, H) - h * np.kron(H, H)
+    G = decay - h / batch * of_hessian
+    slowest = float(np.linalg.eigvalsh(G)[0])
+    if slowest <= 0:
         raise ValueError(
             f"SGD has no floor at the learning rate {h / 2:g} with {batch} prompts a step: the noise of the Hessian "
-            f"multiplies second moments by {radius:.4g} in a step, so that a larger batch or a smaller rate is needed"
+            f"multiplies second moments by {1 - h * slowest:.4g} in a step, so that a larger batch or a smaller rate "
+            "is needed"
         )
-    Σ = np.linalg.solve(np.eye(n**2) - step, (h**2 / batch * noise).ravel())
+    Σ = np.linalg.solve(G, (h / batch * noise).ravel())
     return np.asarray(Σ.reshape(n, n))

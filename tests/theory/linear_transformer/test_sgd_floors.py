@@ -63,6 +63,11 @@ def test_no_floor_above_the_edge() -> None:
         sgd_floor(TASK, 0.4 * edge, 1)
 
 
+def test_floor_is_linear_in_tiny_rates() -> None:
+    floor = sgd_floor(TASK, 1e-100, 32)
+    assert floor.excess == pytest.approx(floor.leading, rel=1e-12)
+
+
 def test_modes_that_do_not_vary_are_refused() -> None:
     nothing = Task([1, 0], teachers=Gaussian.shared_basis([0, 1]), context_length=2)
     with pytest.raises(ValueError, match="nothing is learned"):
