@@ -30,6 +30,7 @@ class KroneckerFactors(NamedTuple):
     inputs: FloatArray
 
 
+# Long because each step may find that there is no such basis.
 def shared_variances(task: Task) -> SharedVariances | None:
     """s and ω of W = U diag(l) Uᵀ with independent l on eigenvectors U of Λ; None for other teachers.
 

@@ -181,6 +181,7 @@ class SymbolicTask(Displayed):
         return parts
 
 
+# Long because each kind of task is one argument.
 def symbolic_task(
     dimension: int,
     *,

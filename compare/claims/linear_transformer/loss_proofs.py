@@ -52,6 +52,7 @@ def _derived_flow(context: RunContext) -> Formulas:
     return rates
 
 
+# Long because every entry of p and q is one equation.
 def _stated_flow(context: RunContext, control: str) -> Formulas:
     """Off the diagonal ṗ_ij = −p_ij (…) and q̇_ij = −q_ij (…) with positive brackets; on it ωλ²q and ωλ²p more."""
     rates: dict[str, Expr] = {}
@@ -66,6 +67,7 @@ def _stated_flow(context: RunContext, control: str) -> Formulas:
     return rates
 
 
+# Long because every control changes one number of the same formula.
 def _contractions(law: Law, control: str) -> tuple[list[Expr], list[Expr]]:
     """ω(E_Q)_dd + σ² tr(QΛ)/N (D,), and (1 + 1/N) c λ² + λ (Σ cλ + σ²|p|²)/N (D,) with c = ω (pᵀp)_dd."""
     λ, ω, _, σ, length = symbols(law.dimension)
@@ -104,6 +106,7 @@ def _derived_blocks(context: RunContext) -> Formulas:
     return formulas
 
 
+# Long because the loss is taken at every entry of four blocks.
 def _loss_of_blocks() -> Expr:
     """The loss of four diagonal blocks, D = 2, ω = 1, σ = 0, where attention does not read the query's own token."""
     import sympy as sp
@@ -131,6 +134,7 @@ def _block_symbols() -> list[list[Expr]]:
     return [[sp.Symbol(f"{name}_{d}", real=True) for name in names] for d in (1, 2)]
 
 
+# Long because the formula has four terms, and every control leaves one out.
 def _stated_blocks(context: RunContext, control: str) -> Formulas:
     """No rate; L = Σλ − 2Σλ²(p1q2 + p2q1) + (1+1/N)Σλ³PQ + (ΣλP)(Σλ²Q)/N + (1+2/N)Σλ³(2p2²q2² + 4p1p2q1q2)."""
     λ, _, _, _, N = symbols()

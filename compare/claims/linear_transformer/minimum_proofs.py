@@ -77,6 +77,7 @@ def _least_loss(a: Sequence[Expr]) -> Expr:
     return in_roots(loss) + coupling**2 / N
 
 
+# Long because the weight of each square is a formula of its own.
 def _added(control: str) -> Expr:
     """Σ c_iae p_ji² q_ae² without the terms on the diagonal, c = ωλ(λ² δ_ia (1 + 1/N) + λλ/N)λ + σ²λλ/N > 0."""
     λ, ω, _, σ, N = symbols()
@@ -97,6 +98,7 @@ def _added(control: str) -> Expr:
 # The minimum and the fixed points
 
 
+# Long because the loss is first taken to the best scale, then compared at two points.
 def _derived_minimum(context: RunContext) -> Formulas:
     """L(a) − L(a*) for a ≥ 0, of the derived loss at p = λx and q = rx, where a* learns both modes or the first."""
     import sympy as sp
@@ -139,6 +141,7 @@ def _engine_coefficients(subset: tuple[int, ...]) -> list[Expr]:
     return a
 
 
+# Long because the identity has three kinds of terms.
 def _stated_minimum(context: RunContext, control: str) -> Formulas:
     """(1 + 1/N) Σωλ³(a − a*)² + (Σ λr(a − a*))²/N + 2 Σ_off ωλ² (r Z/(Nωλ) − 1) a: nothing but terms ≥ 0."""
     λ, ω, r, _, N = symbols()
@@ -181,6 +184,7 @@ def _stated_coefficients(subset: Sequence[int], control: str) -> list[Expr]:
     return a
 
 
+# Long because all that is stated of a fixed point is read off together.
 def _derived_points(context: RunContext) -> Formulas:
     """Coefficients and losses of every subset by the engine, its conditions, and the derived rates at its weights."""
     from ....theory.symbolic import fixed_points
@@ -199,6 +203,7 @@ def _derived_points(context: RunContext) -> Formulas:
     return formulas
 
 
+# Long because weights, rates and their even parts follow from one another.
 def _rates_at(subset: Sequence[int], a: Sequence[Expr]) -> list[Expr]:
     """ṗ/x and q̇/x of the modes of a subset, where p = λx and q = rx with x² = a/(λr)."""
     import sympy as sp
@@ -222,6 +227,7 @@ def _rates_at(subset: Sequence[int], a: Sequence[Expr]) -> list[Expr]:
     return rates
 
 
+# Long because all that is stated of a fixed point is written together.
 def _stated_points(context: RunContext, control: str) -> Formulas:
     """a as stated, L = L(0) − Σ_A ωλ²a, no rate, and ωλ/r (N + 1 + Σ r²/(ωλ)) > Σ r."""
     λ, ω, r, σ, N = symbols()

@@ -47,6 +47,7 @@ def _derived_conservation(context: RunContext) -> Formulas:
     return exact(formulas)
 
 
+# Long because every entry of one prompt is a symbol.
 def _rate_on_any_prompt(first: int = 0) -> Expr:
     """−½ (Σ a ∂L/∂a − Σ B ∂L/∂B) of L = |y − a G B x|², D = K = 2, with symbols for all entries of G, x and y.
 
@@ -137,6 +138,7 @@ def _cases(length: int) -> list[_Case]:
     ]
 
 
+# Long because task, fixed point and weights of one case are made together.
 def _inertia(length: int, case: _Case) -> dict[str, int]:
     """How many eigenvalues are negative, zero and positive; on the line of scales where p_1 = 1, or p_2 alone."""
     import sympy as sp
@@ -193,6 +195,7 @@ _OUTPUTS = 4
 """K of the proof: its fourth root is √2."""
 
 
+# Long because weights of K outputs are put in terms of those of one.
 def _derived_relation(context: RunContext) -> Formulas:
     """L, ṗ and q̇ of K = 4 outputs with Γ = 1 at p = K^{−1/4} v 1 and q = K^{1/4} U, from the definition."""
     import sympy as sp

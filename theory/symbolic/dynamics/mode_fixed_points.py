@@ -93,6 +93,7 @@ class ModeCoefficients(NamedTuple):
             conditions=self._conditions(modes),
         )
 
+    # Long because the formula has four terms.
     def loss(self, p: Sequence[Expr], q: Sequence[Expr]) -> Expr:
         """L of diagonal p and q, as this module states it."""
         ωλ = [self._signal(mode) for mode in range(len(self.inputs))]
@@ -206,6 +207,7 @@ def _require_variances(variances: Sequence[Expr]) -> None:
 # A shared basis
 
 
+# Long because each number is read off one coefficient, which stands beside it.
 def _mode_coefficients(
     task: SymbolicTask, model: Merged, teachers: tuple[Expr, ...]
 ) -> ModeCoefficients:
@@ -276,6 +278,7 @@ def amplitudes(dimension: int) -> tuple[list[Expr], list[Expr]]:
 # Kronecker teachers
 
 
+# Long because what is refused is said before the loss is derived.
 def _all_or_nothing(task: SymbolicTask, model: Merged) -> SymbolicFixedPoints:
     """p ∝ 1 and every direction, or nothing: without noise, or where Γ ∝ 1, as for one output."""
     Γ, Ω = _factors(task)

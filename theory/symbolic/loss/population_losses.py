@@ -171,6 +171,7 @@ def population_loss(
     return output_loss(task, outputs, weights, without_context=without_context)
 
 
+# Long because every refusal comes before the expectations, which take long.
 def output_loss(
     task: SymbolicTask,
     output: Expr | Sequence[Expr],
