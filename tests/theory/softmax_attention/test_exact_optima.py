@@ -250,8 +250,8 @@ def test_more_heads_go_below_two_as_some_merge():
             near = optimum.heads_near(distance)
             assert near.omega.shape == (heads,)
             gaps.append(float(exact_loss(task, *near, nodes=14)) - optimum.loss)
-        # 4.9e-5 for four heads, of which two merge far from the others; a fourth of it at half the distance.
-        assert 0 < gaps[0] < 6e-5
+        # 7.0e-5 for five heads, the most; a fourth or less of it at half the distance.
+        assert 0 < gaps[0] < 7.5e-5
         assert 0 < gaps[1] < gaps[0] / 3.5
         losses.append(optimum.loss)
     assert np.all(np.diff(losses) < -4e-5)
