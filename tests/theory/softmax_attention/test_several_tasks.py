@@ -73,6 +73,8 @@ def test_as_many_heads_as_independent_supports_and_one_are_needed():
     assert heads_needed(masks) == 3
     assert heads_needed(best_maps(NESTED)) == 3
     assert heads_needed(np.eye(3)) == 4
+    # The map of a noisy task is small: its direction counts as any other.
+    assert heads_needed(np.diag([1e-20, 1.0])) == 3
 
 
 @pytest.mark.parametrize(
@@ -205,6 +207,7 @@ def test_refusals():
         (lambda: disjoint_infimum(OVERLAP, 2), "disjoint supports of one size"),
         (lambda: disjoint_infimum(several(3, [[0], [1, 2]], 5), 2), "disjoint supports of one size"),
         (lambda: heads_needed([[0, 0], [1, 1]]), "give every task a coordinate"),
+        (lambda: heads_needed([[np.nan, 0], [1, 1]]), "masks must be finite"),
         (lambda: several_tasks_infimum(several(2, [[0], [1]], "2..4")), "one context length"),
         (lambda: several_tasks_infimum(Task(covariance=[[1, 0.5], [0.5, 1]], context_length=3)), "are independent"),
         (lambda: several_tasks_infimum(Task([1, 1], teachers=Pool([[1, 1]]), context_length=3)), "are independent"),
