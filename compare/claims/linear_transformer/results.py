@@ -44,7 +44,24 @@ _MAINALI: dict[str, tuple[Result, ...]] = {
         ),
         Result(
             "The staircase comes from the shared basis (beyond the paper)",
-            ("modes.one_drop", "modes_proof.relation"),
+            ("modes.one_drop", "modes.kronecker_minimum", "modes_proof.relation"),
+        ),
+        Result(
+            "Blocks that are left at zero, and 2^m minima (beyond the paper)",
+            (
+                "modes.null_blocks",
+                "modes.frozen_blocks",
+                "modes.block_choice",
+                "modes_proof.blocks",
+            ),
+        ),
+        Result(
+            "Alignment with the modes (beyond the paper)",
+            ("modes.alignment", "modes.alignment_of_lists"),
+        ),
+        Result(
+            "The order of the modes from random starts (beyond the paper)",
+            ("modes.half_times", "modes.swap"),
         ),
         Result("Discrete steps (beyond the paper)", ("modes.modified_flow",)),
     ),

@@ -1,0 +1,354 @@
+"""Random starts: entries off the modes, the order in which modes are learned, and least losses without a basis."""
+
+from functools import cache
+
+import numpy as np
+
+from ....runtime.arrays import FloatArray
+from ....simulate import flow
+from ....task import Task
+from ....teachers import Gaussian, Pool
+from ....theory.linear_transformer import (
+    half_times,
+    kronecker_minimum,
+    layer_loss,
+)
+from ...evidence.claim import UNMODIFIED, Claim, RunContext
+from ...evidence.evidence import Evidence
+from ...evidence.judges import equal_within
+from ...evidence.seed_judges import sign_counts_agree
+from ...exact_statistics import population_statistics
+from .setting import LOSS, head_weights, mode_task, one_head
+
+INPUTS, LENGTH = (1.0, 0.7, 0.4), 20
+
+ALIGNMENT_SIZE = 0.1
+"""Of random entries of p and q."""
+ALIGNMENT_TIMES = np.linspace(0.0, 100.0, 21)
+"""Flow times through all three drops."""
+ROUNDING = 1e-9
+"""Of weights along an integrated flow."""
+
+LISTED = 6
+"""Teachers of a list, few enough that their sample moments are far from those of the law."""
+TINY = 1e-6
+"""Of p and q that still grow as from zero."""
+GROWTH_TIMES = np.array([0.0, 2.0])
+RATE_BOUND = 1e-6
+"""The weights end below 1e-4, and the nonlinear part is of the order of their square."""
+
+SWAP_INPUTS = (1.0, 0.8)
+SWAP_SIZE = 0.01
+SWAP_STARTS = 6_000
+SWAP_STEP = 0.4
+"""Flow time of a step of Runge and Kutta's method: half-times are off by .01, which swaps 3 starts of 6,000."""
+SWAP_TIME = 12.0
+"""Until one mode of every start but 1 of 20,000 is half learned."""
+
+# Γ and Ω that are not diagonal and do not commute with Λ.
+GAMMA = np.array([[2.0, 0.5], [0.5, 0.4]])
+OMEGA = np.array([[0.7, -0.3], [-0.3, 1.1]])
+NOISE = 0.5
+SEARCHES = 3
+SEARCH_BOUND = 1e-8
+"""A search ends within this of the least loss, whose curvature along the line of scales is 0."""
+
+A_LIST = "a finite list of teachers"
+OWN_RATES = "s² for s_i s_j"
+NO_SIGN = "each teacher as likely as W with all signs"
+TWO_NUMBERS = "χ² of two numbers, p + q and p − q"
+BY_INPUT = "rates s for s²"
+NO_FILTER = "p ∝ 1"
+NO_NOISE = "without noise"
+AS_GAMMA = "p ∝ Γ"
+
+
+def _random_layer(context: RunContext) -> FloatArray:
+    """p and q (2, D, D) of size 1."""
+    generator = np.random.default_rng(context.seeds(1)[0])
+    return generator.normal(size=(2, len(INPUTS), len(INPUTS)))
+
+
+def _list_of_teachers(context: RunContext) -> Task:
+    """A few diagonal teachers, each with its negative."""
+    generator = np.random.default_rng(context.seeds(2)[1])
+    diagonals = generator.normal(size=(LISTED, len(INPUTS)))
+    teachers = [np.diag(diagonal) for diagonal in diagonals]
+    return Task(
+        list(INPUTS), teachers=Pool(teachers, signs=True), context_length=LENGTH
+    )
+
+
+def _blocks(
+    task: Task, p: FloatArray, q: FloatArray, times: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """p and q (T, D, D) along gradient flow of all weights on unlimited prompts."""
+    model, D = one_head(task), task.dimension
+    moments = population_statistics(task, model)
+    run = flow(model, moments, head_weights(task, p, q), times)
+    return run.weights["value"][:, 0, :, D:], run.weights["key_query"][:, 0, :D, :D]
+
+
+# Entries off the modes
+
+
+def _growth_off_modes(context: RunContext) -> dict[str, float]:
+    """By what factor an entry off the modes grows at most between two times, on unlimited and on few teachers."""
+    p, q = ALIGNMENT_SIZE * _random_layer(context)
+    tasks = {
+        UNMODIFIED: mode_task(INPUTS, LENGTH),
+        A_LIST: _list_of_teachers(context),
+    }
+    return {
+        name: _largest_growth(*_blocks(task, p, q, ALIGNMENT_TIMES))
+        for name, task in tasks.items()
+    }
+
+
+def _largest_growth(p: FloatArray, q: FloatArray) -> float:
+    off = ~np.eye(len(INPUTS), dtype=bool)
+    entries = np.abs(np.concatenate([p[:, off], q[:, off]], axis=1))  # (T, entries)
+    # Entries that have shrunk to rounding of the others tell nothing.
+    floor = ROUNDING * ALIGNMENT_SIZE
+    return float(np.max((entries[1:] + floor) / (entries[:-1] + floor)))
+
+
+def _only_shrink(variant: str, growth: dict[str, float]) -> Evidence:
+    largest = growth[variant]
+    return Evidence(
+        agrees=largest <= 1 + ROUNDING,
+        observed=f"the largest factor between two times is {largest:.3g}",
+        expected="at most 1",
+    )
+
+
+def _measured_rates(context: RunContext) -> list[FloatArray]:
+    """At which rate p_ij ± q_ji (D, D) grows from small weights on a list of teachers, the sign as it grows."""
+    task = _list_of_teachers(context)
+    p0, q0 = TINY * _random_layer(context)
+    p, q = _blocks(task, p0, q0, GROWTH_TIMES)
+    sign = np.sign(_sample_moments(task))
+    grown = p + sign * np.swapaxes(q, 1, 2)
+    return [np.log(grown[1] / grown[0]) / GROWTH_TIMES[1]]
+
+
+def _sample_moments(task: Task) -> FloatArray:
+    """The mean of l_i l_j (D, D) over the listed teachers W = diag(l)."""
+    assert isinstance(task.teachers, Pool)
+    diagonals = np.einsum("kii->ki", task.teachers.teachers)
+    return diagonals.T @ diagonals / len(diagonals)
+
+
+def _stated_rates(context: RunContext, control: str) -> list[FloatArray]:
+    """|mean l_i l_j| s_i s_j, or a wrong one."""
+    moments = np.abs(_sample_moments(_list_of_teachers(context)))
+    s = np.array(INPUTS)
+    if control == OWN_RATES:
+        return [moments * s**2]
+    if control == NO_SIGN:
+        moments = np.diag(np.diag(moments))
+    return [moments * np.outer(s, s)]
+
+
+# The order of two modes
+
+
+def _swaps(context: RunContext) -> FloatArray:
+    """1 for each random start (S,) from which the slower mode is half learned first, −1 for others."""
+    generator = np.random.default_rng(context.seeds(1)[0])
+    count = context.repeat_factor * SWAP_STARTS
+    x = SWAP_SIZE * generator.normal(size=(2, count, len(SWAP_INPUTS)))
+    half = 0.5 / np.array(SWAP_INPUTS)
+    times = np.full((count, len(SWAP_INPUTS)), np.inf)
+    before = x[0] * x[1]
+    for step in range(round(SWAP_TIME / SWAP_STEP)):
+        x = _runge_kutta(x)
+        after = x[0] * x[1]
+        crosses = (before < half) & (after >= half)
+        # Half is reached between two steps, at an even speed.
+        part = (half - before) / np.where(crosses, after - before, 1.0)
+        times = np.where(crosses, SWAP_STEP * (step + part), times)
+        before = after
+    return np.where(times[:, 1] < times[:, 0], 1.0, -1.0)
+
+
+def _runge_kutta(x: FloatArray) -> FloatArray:
+    """The diagonals p and q (2, S, D) one step later."""
+    first = _velocity(x)
+    second = _velocity(x + SWAP_STEP / 2 * first)
+    third = _velocity(x + SWAP_STEP / 2 * second)
+    fourth = _velocity(x + SWAP_STEP * third)
+    return x + SWAP_STEP / 6 * (first + 2 * second + 2 * third + fourth)
+
+
+def _velocity(x: FloatArray) -> FloatArray:
+    """−½ the gradient of the exact loss (2, S, D) at diagonal p and q."""
+    D = x.shape[2]
+    p, q = x[..., None] * np.eye(D)
+    slopes = layer_loss(_swap_task(), p, q, gradient=True)
+    diagonals = [np.einsum("sii->si", each) for each in (slopes.by_p, slopes.by_q)]
+    return -0.5 * np.stack(diagonals)
+
+
+@cache
+def _swap_task() -> Task:
+    """Two modes of like rates, in contexts so long that they do not couple."""
+    return mode_task(SWAP_INPUTS, 10**9)
+
+
+def _stated_probability(context: RunContext, control: str) -> float:
+    """P[the slower mode is first], or a wrong one."""
+    if control == BY_INPUT:
+        # A task with s² for its variances would have these rates.
+        roots = np.sqrt(SWAP_INPUTS)
+        law = half_times(mode_task(roots, 10**9), SWAP_SIZE)
+    else:
+        law = half_times(_swap_task(), SWAP_SIZE)
+    if control == TWO_NUMBERS:
+        return _probability_of_two(law.rates, law.constants)
+    return float(law.swap_probability[0, 1])
+
+
+def _probability_of_two(rates: FloatArray, constants: FloatArray) -> float:
+    """P[the slower mode is first] if χ² were twice an exponential number."""
+    from scipy.integrate import quad
+
+    ratio = rates[1] / rates[0]
+    C = constants - np.log(2)
+    factor = np.exp(C[1] - ratio * C[0])
+    # The slower mode is first where its number is above factor · E^ratio.
+    value, _ = quad(lambda E: np.exp(-factor * E**ratio - E), 0, np.inf)
+    return float(value)
+
+
+# Kronecker teachers
+
+
+def _kronecker_task(gamma: FloatArray, noise: float) -> Task:
+    return Task(
+        [1.3, 0.4],
+        teachers=Gaussian.kronecker(gamma, OMEGA),
+        context_length=4,
+        noise_variance=noise,
+    )
+
+
+def _searched(context: RunContext) -> list[FloatArray]:
+    """The least loss over all entries of p and q that searches from random starts find."""
+    from scipy.optimize import minimize
+
+    task = _kronecker_task(GAMMA, NOISE)
+    generator = np.random.default_rng(context.seeds(1)[0])
+
+    def loss(weights: FloatArray) -> tuple[float, FloatArray]:
+        p, q = weights.reshape(2, 2, 2)
+        result = layer_loss(task, p, q, gradient=True)
+        return float(result.loss), np.concatenate(
+            [result.by_p.ravel(), result.by_q.ravel()]
+        )
+
+    options = {"gtol": 1e-10, "ftol": 1e-15, "maxiter": 3000}
+    found = [
+        minimize(loss, start, jac=True, method="L-BFGS-B", options=options).fun
+        for start in generator.normal(size=(SEARCHES, 8))
+    ]
+    return [np.array([min(found)])]
+
+
+def _stated_least(context: RunContext, control: str) -> list[FloatArray]:
+    """The loss of a Wiener filter over the outputs, or of another p."""
+    task = _kronecker_task(GAMMA, NOISE)
+    if control == NO_FILTER:
+        # p = c 1 knows of Γ its trace alone, and is the best where Γ ∝ 1.
+        even = np.trace(GAMMA) / len(GAMMA) * np.eye(len(GAMMA))
+        return [np.array([kronecker_minimum(_kronecker_task(even, NOISE)).loss])]
+    if control == NO_NOISE:
+        least = kronecker_minimum(_kronecker_task(GAMMA, 0.0)).loss
+        return [np.array([least + task.outputs * task.query_noise_variance])]
+    least = kronecker_minimum(task)
+    if control == AS_GAMMA:
+        # At the best multiple: L is a parabola in it.
+        zero = float(layer_loss(task, 0 * GAMMA, least.q))
+        plus, minus = (float(layer_loss(task, c * GAMMA, least.q)) for c in (1, -1))
+        slope, curvature = (plus - minus) / 2, (plus + minus) / 2 - zero
+        return [np.array([zero - slope**2 / (4 * curvature)])]
+    return [np.array([least.loss])]
+
+
+CLAIMS = (
+    Claim(
+        id="modes.alignment",
+        title="Entries of p and q off the modes only shrink in the population flow",
+        paper="mainali2025",
+        beyond_paper=True,
+        equation="alignment",
+        origin="the paper starts with diagonal p and q; derived here",
+        statement=r"\dot p_{ij} = -\omega_j (E_Q)_{jj}\, p_{ij},\quad \dot q_{ij} = -s_j (E_P)_{ii}\, q_{ij},\quad "
+        r"i \ne j",
+        observable="largest growth of an entry off the modes along gradient flow from random p and q",
+        limit="none",
+        hypotheses=("shared basis", "unlimited teachers", "null blocks 0"),
+        measure=_growth_off_modes,
+        predict=lambda context, control: control,
+        judge=_only_shrink,
+        controls=(A_LIST,),
+        assumes=LOSS,
+        tier="fast",
+    ),
+    Claim(
+        id="modes.alignment_of_lists",
+        title="With a finite list of teachers a pair (p_ij, q_ji) off the modes grows, by what their eigenvalues share",
+        paper="mainali2025",
+        beyond_paper=True,
+        equation="alignment",
+        origin="derived here",
+        statement=r"p_{ij} \pm q_{ji} \propto e^{|\hat\Lambda_{ij}| s_i s_j t},\quad \hat\Lambda_{ij} = \frac1P "
+        r"\sum_\mu \lambda^\mu_i \lambda^\mu_j",
+        observable="growth rates of all pairs along gradient flow from small random p and q, six teachers",
+        limit="small weights",
+        hypotheses=("diagonal teachers, each with its negative", "null blocks 0"),
+        measure=_measured_rates,
+        predict=_stated_rates,
+        judge=equal_within(RATE_BOUND),
+        controls=(OWN_RATES, NO_SIGN),
+        assumes=LOSS,
+        tier="fast",
+    ),
+    Claim(
+        id="modes.swap",
+        title="From random starts two modes of like rates are learned in the other order with a known probability",
+        paper="mainali2025",
+        beyond_paper=True,
+        equation="staged learning",
+        origin="derived here",
+        statement=r"P\left[\frac{C_2 - \ln\chi^2}{s_2^2} < \frac{C_1 - \ln\chi'^2}{s_1^2}\right],\quad C = "
+        r"\ln\frac{2a_\infty}{w^2}",
+        observable=f"how many of {SWAP_STARTS:,} random starts half learn the slower of two modes first",
+        limit="w → 0, at N → ∞",
+        hypotheses=("shared basis", "N so large that modes do not couple"),
+        measure=_swaps,
+        predict=_stated_probability,
+        judge=sign_counts_agree,
+        controls=(TWO_NUMBERS, BY_INPUT),
+        assumes=LOSS,
+    ),
+    Claim(
+        id="modes.kronecker_minimum",
+        title="Without a shared basis the best p is a Wiener filter over the outputs",
+        paper="mainali2025",
+        beyond_paper=True,
+        equation="fixed point of the modes",
+        origin="derived here",
+        statement=r"p \propto \Gamma \left(h\, \Gamma + \tfrac{\sigma^2}{N} \mathrm{tr}(Q\Lambda)\, 1\right)^{-1}, "
+        r"\quad h = \mathrm{tr}(\Omega E_Q)",
+        observable="least loss of searches over all entries of p and q from random starts",
+        limit="none",
+        hypotheses=("E W_ia W_jb = Γ_ij Ω_ab", "null blocks 0"),
+        measure=_searched,
+        predict=_stated_least,
+        judge=equal_within(SEARCH_BOUND),
+        controls=(NO_FILTER, NO_NOISE, AS_GAMMA),
+        assumes=LOSS,
+        tier="fast",
+    ),
+)
