@@ -136,7 +136,7 @@ def _sample_moments(task: Task) -> FloatArray:
     """The mean of l_i l_j (D, D) over the listed teachers W = diag(l)."""
     assert isinstance(task.teachers, Pool)
     diagonals = np.einsum("kii->ki", task.teachers.teachers)
-    return diagonals.T @ diagonals / len(diagonals)
+    return np.asarray(diagonals.T @ diagonals / len(diagonals))
 
 
 def _stated_rates(context: RunContext, control: str) -> list[FloatArray]:
@@ -256,23 +256,30 @@ def _searched(context: RunContext) -> list[FloatArray]:
 
 
 def _stated_least(context: RunContext, control: str) -> list[FloatArray]:
+    return [np.array([_least_of(control)])]
+
+
+def _least_of(control: str) -> float:
     """The loss of a Wiener filter over the outputs, or of another p."""
     task = _kronecker_task(GAMMA, NOISE)
     if control == NO_FILTER:
         # p = c 1 knows of Γ its trace alone, and is the best where Γ ∝ 1.
         even = np.trace(GAMMA) / len(GAMMA) * np.eye(len(GAMMA))
-        return [np.array([kronecker_minimum(_kronecker_task(even, NOISE)).loss])]
+        return kronecker_minimum(_kronecker_task(even, NOISE)).loss
     if control == NO_NOISE:
-        least = kronecker_minimum(_kronecker_task(GAMMA, 0.0)).loss
-        return [np.array([least + task.outputs * task.query_noise_variance])]
+        clean = kronecker_minimum(_kronecker_task(GAMMA, 0.0)).loss
+        return clean + task.outputs * task.query_noise_variance
     least = kronecker_minimum(task)
     if control == AS_GAMMA:
-        # At the best multiple: L is a parabola in it.
-        zero = float(layer_loss(task, 0 * GAMMA, least.q))
-        plus, minus = (float(layer_loss(task, c * GAMMA, least.q)) for c in (1, -1))
-        slope, curvature = (plus - minus) / 2, (plus + minus) / 2 - zero
-        return [np.array([zero - slope**2 / (4 * curvature)])]
-    return [np.array([least.loss])]
+        return _least_along(task, GAMMA, least.q)
+    return least.loss
+
+
+def _least_along(task: Task, p: FloatArray, q: FloatArray) -> float:
+    """The least loss of all multiples of p, in which it is a parabola."""
+    zero, plus, minus = (float(layer_loss(task, c * p, q)) for c in (0, 1, -1))
+    slope, curvature = (plus - minus) / 2, (plus + minus) / 2 - zero
+    return zero - slope**2 / (4 * curvature)
 
 
 CLAIMS = (
