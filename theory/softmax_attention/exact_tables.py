@@ -122,11 +122,13 @@ class _Basis(NamedTuple):
         # With z = sin θ, T_i is (−1)^{i/2} cos iθ for even i and (−1)^{(i−1)/2} sin iθ for odd i: both, and the
         # differences to θ = 0, keep their digits where z is small.
         order = np.arange(len(table.signal))
-        is_odd, sign = order % 2 == 1, (-1.0) ** (order // 2)
+        is_odd, sign = order % 2 == 1, np.where(order % 4 < 2, 1.0, -1.0)
         θ = np.arcsin(z)[..., None]
-        odd = np.sin(order * θ)
-        from_zero = sign * np.where(is_odd, odd, -2 * np.sin(order * θ / 2) ** 2)
-        at_zero = np.where(is_odd, 0.0, sign)
+        even = -2 * np.sin(order * θ / 2) ** 2
+        from_zero = np.asarray(
+            sign * np.where(is_odd, np.sin(order * θ), even), dtype=np.float64
+        )
+        at_zero = np.asarray(np.where(is_odd, 0.0, sign), dtype=np.float64)
         slope, bend = 1 / (a * root), -inside / (a * root**3)
         return cls(from_zero + at_zero, from_zero, slope, bend)
 
