@@ -54,7 +54,8 @@ def mode_descent(
     modes = mode_task(task, model, "mode_descent")
     field = _field(modes, law)
     counts = real_array(steps, "steps", "()", "(T,)").reshape(-1)
-    if np.any(counts < 0) or np.any(counts != np.round(counts)):
+    whole = np.isfinite(counts) & (counts == np.round(counts))
+    if not np.all(whole & (counts >= 0)):
         raise ValueError("steps must be whole numbers of zero or more")
     h = 2 * positive_number(learning_rate, "learning_rate")
     x = _starts(modes, p, q)

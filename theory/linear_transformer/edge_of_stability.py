@@ -18,6 +18,9 @@ from .mode_losses import half_hessian_of_modes
 from .mode_points import amplitudes_of
 from .mode_tasks import ModeTask, mode_task
 
+# Beyond it and its inverse the squares of p or q leave the numbers of a double.
+_SMALLEST_SCALE = 1e-50
+
 
 def largest_step(
     task: Task,
@@ -30,7 +33,8 @@ def largest_step(
 
     `scale` multiplies p and divides q of the point where (ωs + σ²) p² = s² q²; "balanced" is that where |p| = |q|, at
     which the flow from small weights ends. `law` "decoupled" is of each mode alone, at that scale of its own minimum.
-    The learning rate η may be half of it. ValueError where the outputs share no basis, or a scale is not positive.
+    The learning rate η may be half of it. ValueError where the outputs share no basis, or a scale is not positive, or
+    below 1e-50 or above 1e50.
 
     >>> from attndyn import Task
     >>> from attndyn.teachers import Gaussian
@@ -53,6 +57,10 @@ def largest_step(
     if np.any(c <= 0):
         raise ValueError(f"scale must be positive, not {np.min(c):g}")
     curvature = _coupled_curvature if law == "exact" else _decoupled_curvature
+    if not np.all((c >= _SMALLEST_SCALE) & (c <= 1 / _SMALLEST_SCALE)):
+        raise ValueError(
+            f"scale must lie between {_SMALLEST_SCALE:g} and {1 / _SMALLEST_SCALE:g}, as curvatures hold its square"
+        )
     largest = [curvature(modes, factor * p, q / factor) for factor in c.flat]
     with np.errstate(divide="ignore"):
         return np.asarray(2 / np.array(largest).reshape(c.shape))[()]

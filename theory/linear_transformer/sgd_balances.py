@@ -9,6 +9,7 @@ The stable limit c* = (C_p/C_q)^{1/4} is where tr C = C_p/c² + C_q c², and wit
 Derived here.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,25 +112,29 @@ def _scales_after(noisy: NoisyMinimum, start: float, times: FloatArray) -> Float
 
         τ = (Q/2C_p) ln(v/v₀) + ((P v* + Q)/2C_p) ln[(v* − v₀)/(v* − v)]
 
-    and v = v* + (v₀ − v*) e^{−z} has τ growing with z.
+    grows with the share x of the way from ln v₀ to ln v*. Logarithms keep all digits of v ≪ v* and of v ≫ v*.
     """
     P, Q = float(np.sum(noisy.p**2)), float(np.sum(noisy.q**2))
     stable = noisy.noise_p / noisy.noise_q
-    gap = start**4 - stable
+    way = math.log(stable) - 4 * math.log(start)  # ln(v*/v₀)
 
-    def times_at(z: FloatArray) -> FloatArray:
-        v = stable + gap * np.exp(-z)
-        growth = Q * np.log(v / start**4) + (P * stable + Q) * z
+    def times_at(x: FloatArray) -> FloatArray:
+        approach = _log_change(-way) - _log_change(-(1 - x) * way)
+        growth = Q * way * x + (P * stable + Q) * approach
         return np.asarray(growth / (2 * noisy.noise_p))
 
-    low = np.zeros_like(times)
-    # d ln v/dz is at least −1, so that τ grows with z at this rate or faster.
-    least = P * stable / (2 * noisy.noise_p)
-    high = times / least + 1.0
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        is_late = times_at(middle) > times
-        high = np.where(is_late, middle, high)
-        low = np.where(is_late, low, middle)
-    v = stable + gap * np.exp(-(low + high) / 2)
-    return np.asarray(v**0.25)
+    low, high = np.zeros_like(times), np.ones_like(times)
+    # At v* the time is infinite; from there nothing moves.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            is_late = times_at(middle) > times
+            high = np.where(is_late, middle, high)
+            low = np.where(is_late, low, middle)
+    return np.asarray(start * np.exp((low + high) / 2 * way / 4))
+
+
+def _log_change(x: ArrayLike) -> FloatArray:
+    """ln|eˣ − 1| (…), also where eˣ overflows."""
+    exponents = np.asarray(x, dtype=float)
+    return np.asarray(np.maximum(exponents, 0) + np.log(-np.expm1(-np.abs(exponents))))

@@ -124,6 +124,12 @@ def test_the_edge_is_that_of_the_hessian_of_all_of_p_and_q(seed):
             "whole numbers",
         ),
         (
+            lambda task: mode_descent(
+                task, [1, 1], [1, 1], [np.inf], learning_rate=0.1
+            ),
+            "whole numbers",
+        ),
+        (
             lambda task: mode_descent(task, [1, 1], [1, 1], [1], learning_rate=0),
             "learning_rate must be positive",
         ),
@@ -135,6 +141,7 @@ def test_the_edge_is_that_of_the_hessian_of_all_of_p_and_q(seed):
         ),
         (lambda task: largest_step(task, "canonical"), "scale must be one of balanced"),
         (lambda task: largest_step(task, [1, 0]), "scale must be positive"),
+        (lambda task: largest_step(task, [1, 1e200]), "scale must lie between"),
     ],
 )
 def test_what_cannot_be_is_refused(call, message):

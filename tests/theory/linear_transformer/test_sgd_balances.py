@@ -33,6 +33,15 @@ def test_course_solves_the_law(scale: float) -> None:
     np.testing.assert_allclose(slopes, expected, rtol=2e-4, atol=1e-9)
 
 
+@pytest.mark.parametrize("scale", [1e-100, 1e-5, 1e-3])
+def test_a_scale_far_below_the_stable_one_grows_exponentially(scale: float) -> None:
+    course = sgd_balance(TASK, 0.02, 32, [0, 10], scale=scale)
+    assert course.scale[0] == pytest.approx(scale, rel=1e-12, abs=0)
+    q_squared = -course.difference[0] * scale**2
+    rate = 0.04**2 / 32 * course.noise_p / (2 * q_squared)
+    assert np.log(course.scale[1] / scale) == pytest.approx(10 * rate, rel=1e-5)
+
+
 def test_limit_is_reached_and_kept() -> None:
     course = sgd_balance(TASK, 0.02, 32, [1e6, 1e9], scale=0.2)
     np.testing.assert_allclose(course.scale, course.stable_scale, rtol=1e-12)
