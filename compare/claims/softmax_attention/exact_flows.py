@@ -10,7 +10,6 @@ from ....theory.softmax_attention import (
     exact_optimum,
     leading_optimum,
     leading_tail_end,
-    reduced_flow,
     single_head_optimum,
     tail_law,
     valley_step,
@@ -74,7 +73,7 @@ def _valley_points() -> tuple[tuple[FloatArray, float], ...]:
     """ω (2,) and η of the flow with each ρ."""
     points = []
     for ρ in METRICS:
-        flow = reduced_flow(VALLEY_TASK, *VALLEY_START, [VALLEY_TIME], metric=ρ)
+        flow = exact_flow(VALLEY_TASK, VALLEY_START, [VALLEY_TIME], metric=ρ)
         points.append((flow.omega[0], float(flow.omega[0] @ flow.mu[0])))
     return tuple(points)
 

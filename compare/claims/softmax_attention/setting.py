@@ -92,10 +92,14 @@ def exact_flow(
     task: Task,
     start: tuple[FloatArray, FloatArray],
     flow_time: ArrayLike,
+    *,
     query_token: bool = False,
+    metric: str | float = "matrix",
 ) -> ReducedFlow:
     """Gradient flow on the exact loss from (ω, μ), as on unlimited data: who uses it assumes EXACT_LOSSES."""
-    return reduced_flow(task, *start, flow_time, loss="exact", query_token=query_token)
+    return reduced_flow(
+        task, *start, flow_time, loss="exact", query_token=query_token, metric=metric
+    )
 
 
 def closed_orbit(tokens: FloatArray) -> RecordedPrompts:
