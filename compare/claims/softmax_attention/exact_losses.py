@@ -44,7 +44,7 @@ ONE_MORE_KEY = "one more token of context in place of the query's"
 CLEAN_LABEL = "no noise in the label of the query"
 NO_SIGN = "the gradient in ω with the other sign"
 
-NODES = np.array([0.1, 0.35, 0.8, 1.4])
+NODES = np.array([0.1, 0.35, 0.8, 1.4, -3.0, 6.0])
 """Standard deviations of the scores at which the identity is checked, one head each."""
 LENGTHS = (1, 2, 7, 40, 1_000)
 WITHOUT_OVERLAP, TOO_FEW = "1 − |s|² replaced by 1", "1 − |s|² replaced by 1 − 1/N"
@@ -83,6 +83,8 @@ FOUR_DEVIATIONS, FOUR_QUERY_SCORES = np.array([0.4, -0.25]), np.array([0.6, -0.3
 FOUR_NODES = 18
 """Of Gauss and Hermite for each token: weights are analytic up to differences of scores of iπ, and 16 reach 1e-13."""
 COMPLEX_STEP = 1e-20
+UNITS = (1.3, 0.7)
+"""Derivatives of b and of q by ω."""
 NO_PAIRS = "products of one token with itself alone"
 
 
@@ -292,7 +294,8 @@ def _two_token_predictions(context: RunContext, control: str) -> list[FloatArray
 def _four_tokens(context: RunContext) -> list[FloatArray]:
     """Moments g (2,), C and S (4,) on four tokens, and their derivatives by b and q of the first head, by Gauss' rules.
 
-    Without the query's token, and with it. Derivatives are those of the complex step.
+    Without the query's token, and with it. Derivatives are those of the complex step, at last by an ω that b and q are
+    multiples of.
     """
     rows: list[FloatArray] = []
     for query_scores in (None, FOUR_QUERY_SCORES):
@@ -302,6 +305,8 @@ def _four_tokens(context: RunContext) -> list[FloatArray]:
         rows += _first_rows(_token_moments(FOUR_DEVIATIONS + step, query_scores))
         if query_scores is not None:
             rows += _first_rows(_token_moments(FOUR_DEVIATIONS, query_scores + step))
+            both = FOUR_DEVIATIONS + UNITS[0] * step, query_scores + UNITS[1] * step
+            rows += _first_rows(_token_moments(*both))
     return rows
 
 
@@ -346,6 +351,7 @@ def _stated_four_tokens(context: RunContext, control: str) -> list[FloatArray]:
         kinds = [derivatives.by_deviation]
         if query_scores is not None:
             kinds.append(derivatives.by_query_score)
+            kinds.append(derivatives.by_unit_of_ω(*UNITS))
         for by in kinds:
             signed = -by.first if control == NO_SIGN else by.first
             rows += [signed[:1], by.overlap[0, 1:], by.second[0, 1:]]

@@ -136,7 +136,7 @@ _HE: dict[str, tuple[Result, ...]] = {
         ),
         Result(
             "More than two heads help on the exact loss alone (beyond the paper)",
-            ("softmax.more_heads",),
+            ("softmax.more_heads", "softmax.merged_heads", "softmax.searched_pair"),
         ),
         Result(
             "Two heads approximate a debiased gradient step",
@@ -202,6 +202,7 @@ _HE: dict[str, tuple[Result, ...]] = {
                 "softmax.tasks_infimum",
                 "softmax.tasks_disjoint",
                 "softmax.tasks_search",
+                "softmax.tasks_heads",
                 "softmax.tasks_units",
                 "softmax.tasks_threshold",
                 "softmax.superposition",

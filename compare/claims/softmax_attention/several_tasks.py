@@ -13,6 +13,7 @@ from ....runtime.arrays import FloatArray
 from ....task import Task
 from ....teachers import Gaussian
 from ....theory.softmax_attention.several_tasks import (
+    SeveralTasksOptimum,
     best_maps,
     disjoint_infimum,
     head_loads,
@@ -341,6 +342,46 @@ def _searched_loss(heads: int) -> float:
     return least_several_tasks_loss(OVERLAPPING.task, heads, restarts=1).loss
 
 
+def _heads_that_lose_least(context: RunContext) -> list[FloatArray]:
+    """The sum of the heads (3,), their Gram matrix (4, 4), which is that of a simplex, and their loss, one more each.
+
+    In units of x: |w_h|² = ε²(H − 1)/H and w_h·w_k = −ε²/H, where differences of heads span R = H − 1 directions. The
+    loss is that of heads so small, where e^{w·w} counts, for the maps of the infimum.
+    """
+    H, λ = 4, np.diag(UNEQUAL.covariance)
+    gram = (np.eye(H) - 1 / H).ravel()
+    losses = []
+    for support in ((0, 1), (1, 2)):
+        Ω = np.zeros(3)
+        Ω[list(support)] = 0.4
+        variance = float(Ω @ λ)
+        κ = (variance + UNEQUAL.noise_variance) / 12
+        M = Ω * λ / (Ω * λ + κ)
+        losses.append(UNEQUAL.query_noise_variance + float(Ω * λ @ (1 - M)))
+    return [np.ones(3), 1 + gram, np.array([np.mean(losses)])]
+
+
+def _heads_of_the_search(context: RunContext, control: str) -> list[FloatArray]:
+    """The same numbers of the heads that the theory's search returns, and the loss that they have."""
+    found = _searched_heads()
+    w = found.omega if control == "in units of ω" else found.omega * [2.0, 1.0, 0.5]
+    mu = found.mu[:, ::-1] if control == EXCHANGED else found.mu
+    total = np.sum(w, axis=0) / SMALL_SIZE
+    loss = several_tasks_loss(UNEQUAL, found.omega, mu).loss
+    gram = (w @ w.T).ravel() / SMALL_SIZE**2
+    return [1 + total, 1 + gram, np.array([loss])]
+
+
+@cache
+def _searched_heads() -> SeveralTasksOptimum:
+    return least_several_tasks_loss(UNEQUAL, 4, restarts=1)
+
+
+SMALL_SIZE = 3e-4
+"""Of the heads that the search returns, as its description says."""
+EXCHANGED = "values of the tasks exchanged"
+
+
 # Superposition
 
 SUPERPOSITION_HEADS = (3, 4, 5, 6)
@@ -367,6 +408,22 @@ def _stated_around_twice(context: RunContext, control: str) -> list[FloatArray]:
 
 
 CLAIMS = (
+    Claim(
+        id="softmax.tasks_heads",
+        title="Small heads of zero sum whose differences span all directions reach the infimum of several tasks",
+        paper="he2025",
+        equation=MULTITASK,
+        beyond_paper=True,
+        statement=r"\textstyle\sum_h w_h = 0,\quad w_h \cdot w_k = \epsilon^2(\delta_{hk} - 1/H)",
+        observable="sum, Gram matrix and loss of four heads in three directions of unequal variances, two tasks; the "
+        "infimum from its maps",
+        limit="w → 0",
+        measure=_heads_that_lose_least,
+        predict=_heads_of_the_search,
+        judge=equal_within(1e-6),
+        controls=("in units of ω", EXCHANGED),
+        tier="fast",
+    ),
     Claim(
         id="softmax.tasks_disjoint",
         title="On T disjoint tasks 2 ≤ H ≤ T + 1 heads lose what T/(H − 1) times the noise loses",

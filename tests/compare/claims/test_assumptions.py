@@ -22,6 +22,7 @@ from attndyn.compare.exact_statistics import (
 from attndyn.theory.linear_transformer import layer_loss, mode_loss
 from attndyn.theory.predictors import debiased_step_loss
 from attndyn.theory.softmax_attention import exact_loss
+from attndyn.theory.softmax_attention.exact_losses import value_averages
 
 CLAIMS = {claim.id: claim for claim in all_claims()}
 
@@ -29,6 +30,7 @@ CHECKED_BY = {
     population_statistics: (POPULATION_MOMENTS, FEATURE_MOMENTS, LAYER_LOSS),
     exact_loss: (EXACT_LOSSES,),
     exact_flow: (EXACT_LOSSES,),
+    value_averages: (EXACT_LOSSES,),
     debiased_step_loss: (("softmax.steps",),),
     layer_loss: (LAYER_LOSS,),
     mode_loss: (LAYER_LOSS,),
