@@ -76,6 +76,7 @@ class _Form(NamedTuple):
     products: FloatArray
 
 
+@cache
 def _form(groups: Groups) -> _Form:
     """The form in the values of f and its derivatives by ω at each place."""
     spread = chebyshev.chebpts1(NEARBY)
@@ -100,6 +101,7 @@ def _form(groups: Groups) -> _Form:
     )
 
 
+@cache
 def _slopes(groups: Groups) -> list[FloatArray]:
     """z = arsinh(ω/δ)/arsinh(R/δ) of heads apart, their ω, and the slopes of the least loss by z, each (H,)."""
     ω = np.array(groups.omega)

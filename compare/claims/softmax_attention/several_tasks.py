@@ -343,7 +343,7 @@ def _searched_loss(heads: int) -> float:
 
 
 def _heads_that_lose_least(context: RunContext) -> list[FloatArray]:
-    """The sum of the heads (3,), their Gram matrix (4, 4), which is that of a simplex, and their loss, one more each.
+    """Sum (3,), Gram matrix (4, 4), that of a simplex, and loss of four heads, and the sum of two; one more than zeros.
 
     In units of x: |w_h|² = ε²(H − 1)/H and w_h·w_k = −ε²/H, where differences of heads span R = H − 1 directions. The
     loss is that of heads so small, where e^{w·w} counts, for the maps of the infimum.
@@ -358,23 +358,24 @@ def _heads_that_lose_least(context: RunContext) -> list[FloatArray]:
         κ = (variance + UNEQUAL.noise_variance) / 12
         M = Ω * λ / (Ω * λ + κ)
         losses.append(UNEQUAL.query_noise_variance + float(Ω * λ @ (1 - M)))
-    return [np.ones(3), 1 + gram, np.array([np.mean(losses)])]
+    return [np.ones(3), 1 + gram, np.array([np.mean(losses)]), np.ones(3)]
 
 
 def _heads_of_the_search(context: RunContext, control: str) -> list[FloatArray]:
     """The same numbers of the heads that the theory's search returns, and the loss that they have."""
-    found = _searched_heads()
+    found = _searched_heads(4)
     w = found.omega if control == "in units of ω" else found.omega * [2.0, 1.0, 0.5]
     mu = found.mu[:, ::-1] if control == EXCHANGED else found.mu
     total = np.sum(w, axis=0) / SMALL_SIZE
     loss = several_tasks_loss(UNEQUAL, found.omega, mu).loss
     gram = (w @ w.T).ravel() / SMALL_SIZE**2
-    return [1 + total, 1 + gram, np.array([loss])]
+    pair = np.sum(_searched_heads(2).omega, axis=0) / SMALL_SIZE
+    return [1 + total, 1 + gram, np.array([loss]), 1 + pair]
 
 
 @cache
-def _searched_heads() -> SeveralTasksOptimum:
-    return least_several_tasks_loss(UNEQUAL, 4, restarts=1)
+def _searched_heads(heads: int) -> SeveralTasksOptimum:
+    return least_several_tasks_loss(UNEQUAL, heads, restarts=1)
 
 
 SMALL_SIZE = 3e-4
@@ -415,8 +416,8 @@ CLAIMS = (
         equation=MULTITASK,
         beyond_paper=True,
         statement=r"\textstyle\sum_h w_h = 0,\quad w_h \cdot w_k = \epsilon^2(\delta_{hk} - 1/H)",
-        observable="sum, Gram matrix and loss of four heads in three directions of unequal variances, two tasks; the "
-        "infimum from its maps",
+        observable="sum, Gram matrix and loss of four heads, and the sum of two, in three directions of unequal "
+        "variances, two tasks; the infimum from its maps",
         limit="w → 0",
         measure=_heads_that_lose_least,
         predict=_heads_of_the_search,
