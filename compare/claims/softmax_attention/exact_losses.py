@@ -430,7 +430,7 @@ CLAIMS = (
     Claim(
         id="softmax.four_tokens",
         title="Moments of softmax weights and their derivatives are those of the definition on four tokens",
-        origin="derived here: the Laplace transform of the denominators",
+        origin="derived here and convention-free: the Laplace transform of the denominators",
         statement=r"E[s \cdot u],\quad E[s \cdot s'],\quad E[(s \cdot u)(s' \cdot u)]",
         observable="sums over all products of Gauss' nodes for four tokens, derivatives by complex steps; two heads, "
         "without and with the query's own token",
