@@ -63,7 +63,10 @@ _MAINALI: dict[str, tuple[Result, ...]] = {
             "The order of the modes from random starts (beyond the paper)",
             ("modes.half_times", "modes.swap"),
         ),
-        Result("Discrete steps (beyond the paper)", ("modes.modified_flow",)),
+        Result(
+            "Discrete steps (beyond the paper)",
+            ("modes.modified_flow", "modes.edge", "modes.edge_slide"),
+        ),
     ),
     "Setting": (
         Result(
@@ -111,7 +114,7 @@ _MAINALI: dict[str, tuple[Result, ...]] = {
         Result(
             "The effective rank of the theory dips as modes are learned (beyond the paper)",
             ("measures.theory_dip",),
-            ("spectral_measures",),
+            ("spectral_measures", "mode_ranks"),
         ),
     ),
 }
