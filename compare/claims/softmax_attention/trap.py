@@ -64,10 +64,10 @@ BOTH_SIGNS = "from the starts that end with both signs of ω"
 
 FIRST_SIGNS = "the share of starts that begin with one sign"
 
-SHARE_STARTS, SHARE_SIZE, SHARE_HEADS = 400, 0.05, 2
+SHARE_STARTS, SHARE_SIZE, SHARE_HEADS = 400, 0.05, 3
 FEW_STARTS = 10
 """Of six heads, of which none is trapped: the error that is stated is then one start."""
-SHARE_BOUNDS = np.array([0.01, 0.0, 0.025, 0.025, 0.0003, 1e-12])
+SHARE_BOUNDS = np.array([0.01, 0.0, 0.0125, 0.0125, 0.001, 1e-12])
 """Largest differences of the shares, of the standard error of the first, and of that of none: both ends differ for
 starts near the border alone, and the time at which growth is taken to end, which is a convention, for a few more."""
 
@@ -441,7 +441,7 @@ CLAIMS = (
         equation="random starts",
         origin="the probability is computed here, and the prediction by the linear flow is found here",
         statement=r"P(\mathrm{trap} \mid H, \alpha, \rho, \kappa)",
-        observable=f"{SHARE_STARTS} normal starts of two heads, followed by the definition, and by the flow at 0; "
+        observable=f"{SHARE_STARTS} normal starts of three heads, followed by the definition, and by the flow at 0; "
         "D = 3, other variances of x and y than 1, ρ = 1/D",
         limit="none: the starts are the same",
         measure=_shares,
