@@ -21,7 +21,7 @@ from ...evidence.claim import Claim, RunContext
 from ...evidence.evidence import Evidence
 from .measured_phases import INPUT, METRIC, NOISE, SIGNAL, TASK, ZERO_LOSS, D
 
-COMMON_RATE = 1.0
+COMMON_RATE = 1.3
 """Of the growth of the common mode, which tells what a long time is."""
 RATES = GrowthRates(math.sqrt(METRIC) * INPUT * SIGNAL, COMMON_RATE)
 
@@ -256,16 +256,19 @@ PATHS: Mapping[str, tuple[Path, dict[str, float]]] = {
         {"end": 0.1, "end_time": 10 * math.log(5.5), "overshoot": math.nan},
     ),
     "end from the start": (
-        Path(PAIR, _constant(0.1), 10.5),
+        Path(PAIR, _constant(0.1), 10.5 / COMMON_RATE),
         {"end": 0.1, "end_time": 0, "overshoot": math.nan, "has_growth": 0},
     ),
     "small heads": (
-        Path(PAIR, _constant(1e-9), 0.7),
+        Path(PAIR, _constant(1e-9), 0.6 / COMMON_RATE),
         {"positive": 1, "negative": 1, "valley_time": 0, "has_growth": 1},
     ),
-    "too short for growth": (Path(PAIR, _constant(1e-9), 0.4), {"has_growth": 0}),
+    "too short for growth": (
+        Path(PAIR, _constant(1e-9), 0.4 / COMMON_RATE),
+        {"has_growth": 0},
+    ),
     "too short to be at rest": (
-        Path(PAIR, _constant(0.1), 9.5),
+        Path(PAIR, _constant(0.1), 9.5 / COMMON_RATE),
         {"end": math.nan, "end_time": math.nan, "valley_time": 0},
     ),
     "not at rest": (Path(PAIR, _falling, 60.0), {"end": math.nan, "valley_time": 0}),
@@ -396,7 +399,8 @@ def _gap(stated: Any, value: float) -> float:
     """The relative gap; infinite where one of both is absent."""
     if stated is None or math.isnan(value):
         return 0.0 if stated is None and math.isnan(value) else math.inf
-    return abs(float(stated) - value) / (abs(value) or 1.0)
+    gap = abs(float(stated) - value) / (abs(value) or 1.0)
+    return math.inf if math.isnan(gap) else gap
 
 
 CLAIMS = (
