@@ -277,7 +277,7 @@ PATHS: Mapping[str, tuple[Path, dict[str, float]]] = {
         {"overshoot": 0.5, "overshoot_time": 5, "drop_time": 4, "end": 0.3},
     ),
     "few times": (
-        Path(PAIR, _parabola_and_ramp, 1e3, loss=_dropping, ratio=1.1),
+        Path(PAIR, _parabola_and_ramp, 1e3, loss=_dropping, ratio=1.3),
         {"overshoot": 0.5, "overshoot_time": 5, "drop_time": 4, "end_time": 13.52381},
     ),
     "overshoot of 0.15 %": (Path(PAIR, _bump(4.5e-4), 1e3), {"overshoot_time": 5}),
