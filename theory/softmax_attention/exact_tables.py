@@ -20,6 +20,7 @@ from ...runtime.arrays import FloatArray
 from ...task import Task
 from .exact_losses import GRID_ERROR, value_averages
 from .losses_of_heads import HeadGradient
+from .softmax_moments import LARGEST_DEVIATION
 from .softmax_tasks import SoftmaxTask, softmax_task
 
 # Relative to the label's variance: what the averages may be off by for the number of nodes over the query, for the
@@ -38,6 +39,9 @@ _SERIES_EXPONENT, _MORE_TERMS = 18.0, 4
 _SERIES_SHARE, _SERIES_SHARE_WITH_QUERY = 0.9, 1.1
 _LONGER = 1.3
 _MOST_TERMS = 90
+# Standard deviations of the scores, by the first number of nodes, for which a table is made: its cost grows as their
+# fifth power or so, and is 10 s at 9.
+_LARGEST_OF_TABLE = 11.0
 # Terms at the end of a series whose size is that of its error.
 _LAST_TERMS = 3
 
@@ -163,9 +167,11 @@ def exact_table(
 ) -> ExactTable:
     """The table for |ω| ≤ `bound`, with 8 more nodes and terms for each time that it is `refined`.
 
-    ValueError where the scores are too large for the quadrature; ArithmeticError where the series would be too long.
+    ValueError where the scores are too large for the quadrature; ArithmeticError where they are too large for a table
+    at a bearable cost, or the series would be too long.
     """
     heads = softmax_task(task, None, query_token)
+    _refuse_large_scores(heads, bound)
     nodes = _enough_nodes(task, heads, bound) + 8 * refined
     substitution = (bound, _singular_distance(heads, nodes))
     terms = _terms(substitution, _SERIES_EXPONENT) + _MORE_TERMS + 8 * refined
@@ -180,6 +186,17 @@ def exact_table(
         f"the exact loss up to |omega| = {bound:.3g} needs a series of more than {_MOST_TERMS} terms: start with "
         "smaller omega"
     )
+
+
+def _refuse_large_scores(heads: SoftmaxTask, bound: float) -> None:
+    """ArithmeticError where the scores at |ω| = R are too large for a table; the quadrature refuses yet larger ones."""
+    deviation = bound * float(np.max(heads.queries.rule(_NODES[0]).deviations))
+    if _LARGEST_OF_TABLE < deviation <= LARGEST_DEVIATION:
+        raise ArithmeticError(
+            f"the exact flow leads to |omega| up to {bound:.3g}, with scores of a standard deviation of up to "
+            f"{deviation:.3g}, and is followed up to {_LARGEST_OF_TABLE:g}: ask for shorter times or a longer "
+            "context, or sample the task"
+        )
 
 
 def _enough_nodes(task: Task, heads: SoftmaxTask, bound: float) -> int:

@@ -253,3 +253,10 @@ def test_flow_and_phases_have_the_units_of_labels_and_inputs(loss):
         assert phases.valley_time / time_unit == pytest.approx(
             expected.valley_time, 0.01
         )
+
+
+def test_a_table_of_scores_beyond_a_bearable_cost_is_refused_in_a_sentence():
+    """Two tokens in one dimension: the heads of a flow grow until softmax picks single tokens."""
+    task = Task([1], teacher_covariance=[[1]], noise_variance=0.1, context_length=2)
+    with pytest.raises(ArithmeticError, match="scores of a standard deviation"):
+        exact_table(task, 2.25)
