@@ -18,7 +18,10 @@ PACKAGE = "attndyn"
 SYMBOLIC = "attndyn.theory.symbolic"
 SURFACES = {"attndyn.theory", "attndyn.simulate", "attndyn.compare"}
 """Packages whose names are for users: those of a wing may be among them."""
-BY_MODEL = "attndyn.theory.by_model"
+BY_MODEL = {
+    "attndyn.theory.courses_by_model",
+    "attndyn.theory.fixed_points_by_model",
+}
 """What asks the wing of a model."""
 
 NO_NAMES = tuple(f"attndyn.{floor}" for floor in ("theory", "simulate", "models"))
@@ -55,7 +58,7 @@ def joining(graph: grimp.ImportGraph) -> set[str]:
     """Modules outside the wings that may import one: public surfaces, and what joins wings in compare/."""
     modules = graph.find_children("attndyn.compare")
     modules_alone = {name for name in modules if not graph.find_children(name)}
-    return SURFACES | {BY_MODEL} | modules_alone
+    return SURFACES | BY_MODEL | modules_alone
 
 
 def breaches(graph: grimp.ImportGraph) -> list[str]:

@@ -1,12 +1,12 @@
 """What mathematics predicts of a task and a model; formulas of one model alone stand in its wing."""
 
 # Eagerly, and with nothing heavier than NumPy: a function that bears its module's name is hidden by a lazy one.
-from .by_model import (
+from .courses_by_model import time_course
+from .fixed_points_by_model import (
     AnyFixedPoint,
     AnyFixedPoints,
     fixed_point,
     fixed_points,
-    time_course,
 )
 from .linear_attention.enumeration import FixedPoint, FixedPoints
 from .linear_attention.merged import half_loss_time, unstable_mode_amplitude

@@ -360,7 +360,10 @@ BAD_VERIFY = {
         "called fixed_points.cuont: did you mean fixed_points.count",
     ),
     "misspelt section": (["mergd"], "no claim is called mergd: did you mean merged?"),
-    "no section": (["lossse"], "did you mean proofs.losses, fixed_points.losses?"),
+    "no section": (
+        ["lossse"],
+        "did you mean proofs.losses, fixed_points.losses, modes.loss?",
+    ),
     "two of them": (
         ["mergd", "replay.mlp_cubc"],
         "did you mean merged, replay.mlp_cubic",

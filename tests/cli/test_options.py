@@ -195,7 +195,7 @@ REFUSED = {
     ),
     "several labels": (
         ["--teachers", "{law = 'shared_basis', variances = [1, 1]}"],
-        "one output",
+        "merged linear attention",
     ),
 }
 

@@ -1,6 +1,7 @@
 """Runs under weight decay beside the theory: plateaus at its fixed points, and its time course."""
 
 import numpy as np
+import pytest
 
 from attndyn import Separate, Task
 from attndyn.compare import match_plateaus, overlay
@@ -37,4 +38,6 @@ def test_plateaus_and_the_course_are_those_under_decay_alone():
     assert overlay(course, run).sup_gap < 0.05
     assert np.isclose(course.loss[-1], run.loss[-1], rtol=1e-3)
     other = time_course(TASK, MODEL, run.flow_time, start, weight_decay=2 * DECAY)
-    assert overlay(other, run).sup_gap > 0.1
+    assert np.max(np.abs(other.loss - run.loss)) > 0.1
+    with pytest.raises(ValueError, match="weight_decay"):
+        overlay(other, run)

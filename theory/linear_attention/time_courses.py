@@ -260,7 +260,7 @@ def _from_separate_weights(
     task: Task, model: Separate, times: FloatArray, weights: Mapping[str, NDArray[Any]]
 ) -> TimeCourse:
     steps = staircase(task, model, weights)
-    warn_if_sensitive(steps, stacklevel=3)
+    warn_if_sensitive(steps, stacklevel=5)
     return TimeCourse(
         times,
         steps.loss(times),

@@ -16,6 +16,7 @@ import numpy as np
 from ...models.attention import Merged
 from ...models.protocol import Parametrization, is_softmax, refuse_other_outputs
 from ...runtime.arrays import FloatArray
+from ...runtime.checks import nonnegative_number
 from ...task import Task
 from ..call_order import require_task_first
 from ..moments.context_lengths import length_means
@@ -108,7 +109,7 @@ def one_head(task: Task, model: Parametrization | None, what: str) -> Merged:
     refuse_other_outputs(task.outputs, model)
     if model.head_count != 1:
         raise ValueError(
-            f"{what} is known for one head of several outputs, not for {model.head_count}, whose p β q are added: "
+            f"{what} is known for one head of several outputs (heads=1), not for the sum over {model.head_count}: "
             "train it instead"
         )
     return model
@@ -126,6 +127,14 @@ def one_layer(task: Task, model: Parametrization | None, what: str) -> Merged:
             f"{what} is known for teachers where −W has the law of W: Pool(…, signs=True) has the same second moments"
         )
     return layer
+
+
+def refuse_decay(weight_decay: float) -> None:
+    """ValueError for a weight decay, under which nothing is known of several outputs."""
+    if nonnegative_number(weight_decay, "weight_decay") > 0:
+        raise ValueError(
+            "under weight decay the theory knows one output: train several outputs with it, or pass weight_decay=0"
+        )
 
 
 def _shared_modes(task: Task, what: str) -> tuple[FloatArray, FloatArray, FloatArray]:

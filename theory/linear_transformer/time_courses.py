@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from ...models.attention import Merged
 from ...models.protocol import Parametrization
 from ...runtime.arrays import FloatArray
-from ...runtime.checks import nonnegative_number, real_array
+from ...runtime.checks import real_array
 from ...task import Task
 from ..ode import flow_times
 from ..time_courses import LAYER, MODES, TimeCourse, stated_settings
@@ -17,7 +17,7 @@ from .kronecker_tasks import kronecker_factors
 from .laws_of_teachers import is_kronecker
 from .layer_flows import layer_flow
 from .mode_flows import mode_flow
-from .mode_tasks import mode_task, one_layer
+from .mode_tasks import mode_task, one_layer, refuse_decay
 
 _WHAT = "time_course"
 
@@ -51,14 +51,6 @@ def course_of_outputs(
         source=MODES,
         settings=stated_settings(task, layer, 0.0),
     )
-
-
-def refuse_decay(weight_decay: float) -> None:
-    """ValueError for a weight decay, under which nothing is known of several outputs."""
-    if nonnegative_number(weight_decay, "weight_decay") > 0:
-        raise ValueError(
-            "under weight decay the theory knows one output: train several outputs with it, or pass weight_decay=0"
-        )
 
 
 def _amplitudes(start: Any, dimension: int) -> tuple[FloatArray, FloatArray]:

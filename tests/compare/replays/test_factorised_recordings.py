@@ -63,7 +63,10 @@ def test_the_recordings_are_the_recorded_ones():
         for name, path in FILES.items()
     }
     assert found == DIGESTS
-    with pytest.raises(ValueError, match="wing must be one of linear_attention, soft"):
+    with pytest.raises(
+        ValueError,
+        match="wing must be one of linear_attention, linear_transformer, soft",
+    ):
         reference_files("softmax")
 
 

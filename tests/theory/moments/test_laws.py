@@ -163,10 +163,10 @@ def test_a_plain_pool_is_refused_where_the_block_must_be_invariant():
     assert len(fixed_points(signed, Separate(2))) == 4
 
 
-def test_several_outputs_have_no_fixed_points_here():
+def test_several_outputs_have_no_gains():
     task = Task([2, 1], teachers=Gaussian.shared_basis([1, 1]), context_length=3)
     with pytest.raises(ValueError, match="of one output, and this loss has 2"):
-        fixed_points(task, Merged(1, outputs=2))
+        _ = population(task, Merged(1, outputs=2)).gains
     with pytest.raises(ValueError, match="the task has 2 outputs and the model 1"):
         population(task, Merged(1))
 
