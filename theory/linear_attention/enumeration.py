@@ -1,11 +1,10 @@
 """Fixed points of gradient flow by increasing loss, their stability, and weights that realise them."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain, islice
-from threading import Lock
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -28,6 +27,7 @@ from ..moments.population_loss import (
     direction_indices,
     invariant_population,
 )
+from ..reached_items import Reached
 from .subsets import (
     Choice,
     count_subsets,
@@ -165,8 +165,8 @@ class FixedPoints(Displayed):
         self.weight_decay = weight_decay
         self._decay = _decay(task_loss, model, weight_decay)
         self._running: Iterator[FixedPoint] | None = None
-        self._first = _Reached(self._choices)
-        self._last = _Reached(self._choices_from_the_last)
+        self._first = Reached(self._choices)
+        self._last = Reached(self._choices_from_the_last)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # What has been reached stays behind: generators cannot be copied.
@@ -334,32 +334,6 @@ class FixedPoints(Displayed):
         ax.set_xlabel("Hessian index")
         ax.set_ylabel("loss")
         return ax
-
-
-class _Reached:
-    """What an enumeration has given so far, so that nothing is enumerated twice."""
-
-    def __init__(self, enumerate_all: Callable[[], Iterator[Choice]]) -> None:
-        self._enumerate_all = enumerate_all
-        self._coming: Iterator[Choice] | None = None
-        self._so_far: list[Choice] = []
-        self._lock = Lock()
-
-    def up_to(self, count: int) -> list[Choice]:
-        """The first ones, at least `count` of them if there are so many."""
-        with self._lock:
-            missing = count - len(self._so_far)
-            if missing > 0:
-                coming = self._coming
-                # An interruption ends a generator: the next call then starts anew.
-                self._coming = None
-                if coming is None:
-                    self._so_far.clear()
-                    coming = self._enumerate_all()
-                    missing = count
-                self._so_far.extend(islice(coming, missing))
-                self._coming = coming
-            return self._so_far
 
 
 class FixedPointTable(Displayed, tuple[FixedPoint, ...]):

@@ -5,11 +5,10 @@ at most one point, up to the scale p → cp, q → q/c. An unlearned mode grows 
 count; every point but the minimum is a strict saddle. Derived here.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
-from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
@@ -19,6 +18,7 @@ from ...runtime.arrays import FloatArray
 from ...runtime.display import Displayed, Summary, array_summary
 from ...task import Task
 from ..moments.population_loss import direction_indices
+from ..reached_items import Reached
 from .minima import coefficients_of, coupling, loss_of_subset
 from .mode_subsets import (
     ModeSubset,
@@ -110,8 +110,8 @@ class ModeFixedPoints(Displayed):
     def __init__(self, modes: ModeTask, model: Parametrization) -> None:
         self.modes = modes
         self.model = model
-        self._first = _Reached(lambda: subsets_by_increasing_loss(self.modes))
-        self._last = _Reached(lambda: subsets_by_decreasing_loss(self.modes))
+        self._first = Reached(lambda: subsets_by_increasing_loss(self.modes))
+        self._last = Reached(lambda: subsets_by_decreasing_loss(self.modes))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # What has been reached stays behind: generators cannot be copied.
@@ -256,32 +256,6 @@ class ModeFixedPoints(Displayed):
         ax.set_xlabel("Hessian index")
         ax.set_ylabel("loss")
         return ax
-
-
-class _Reached:
-    """What an enumeration has given so far, so that nothing is enumerated twice."""
-
-    def __init__(self, enumerate_all: Callable[[], Iterator[ModeSubset]]) -> None:
-        self._enumerate_all = enumerate_all
-        self._coming: Iterator[ModeSubset] | None = None
-        self._so_far: list[ModeSubset] = []
-        self._lock = Lock()
-
-    def up_to(self, count: int) -> list[ModeSubset]:
-        """The first ones, at least `count` of them if there are so many."""
-        with self._lock:
-            missing = count - len(self._so_far)
-            if missing > 0:
-                coming = self._coming
-                # An interruption ends a generator: the next call then starts anew.
-                self._coming = None
-                if coming is None:
-                    self._so_far.clear()
-                    coming = self._enumerate_all()
-                    missing = count
-                self._so_far.extend(islice(coming, missing))
-                self._coming = coming
-            return self._so_far
 
 
 def mode_fixed_points(
