@@ -7,7 +7,9 @@ from typing import Any, NamedTuple, overload
 
 import numpy as np
 
+from ...models.attention import Merged, Separate
 from ...models.protocol import Weights, outputs_of
+from ...models.stated_models import model_differences, stated_model
 from ...runtime.arrays import FloatArray
 from ...runtime.display import Displayed, Summary
 from ...simulate import Trajectory
@@ -226,6 +228,7 @@ def match_plateaus(
         stretches = [(stretch, None) for stretch in flat_stretches(run)]
     else:
         stretches = _expected_stretches(candidates.points, run)
+    _refuse_other_model(candidates.points[0], run)
     has_weights = _has_fitting_weights(candidates.points[0], run)
     matches = [
         _match(candidates, run, has_weights, stretch, expected)
@@ -289,6 +292,17 @@ def _expected_stretches(
             stretch = flattest_in(run, steepness, first, end - 1)
             stretches.append((stretch, levels[loss]))
     return stretches
+
+
+def _refuse_other_model(point: AnyFixedPoint, run: Trajectory) -> None:
+    """ValueError where the run states another model than that of the fixed points."""
+    stated = stated_model(run.settings)
+    if stated is None or not isinstance(point.model, (Merged, Separate)):
+        return
+    differences = model_differences(point.model, stated, dimension_of(point))
+    if differences:
+        words = differences[0].in_words("the model of the fixed points", "the run")
+        raise ValueError(f"{words}: pass the fixed points of the run's own model")
 
 
 def _has_fitting_weights(point: AnyFixedPoint, run: Trajectory) -> bool:

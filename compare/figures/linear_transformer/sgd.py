@@ -57,7 +57,7 @@ def _draw_floor(ax: "Axes", context: RunContext) -> None:
     predicted(ax, h_line, np.array([floor.excess for floor in floors]) / leading)
     additive = np.array([floor.additive for floor in floors]) / leading
     predicted(ax, h_line, additive, linestyle=":")
-    ax.set(xlabel="flow time h of a step", ylabel="excess / leading")
+    ax.set(xlabel="h = 2 × learning rate", ylabel="excess / leading")
 
 
 def _excess_of_chains(h: float, context: RunContext) -> FloatArray:

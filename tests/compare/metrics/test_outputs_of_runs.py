@@ -18,13 +18,13 @@ def test_plateaus_and_overlays_refuse_two_outputs():
     start = initial_weights(model, PAIR, scale=0.1)
     run = train(model, sample(PAIR, 20), start, learning_rate=0.01, steps=5)
     with pytest.raises(
-        ValueError, match="of 2 outputs, and the fixed points are of 1 output"
+        ValueError, match="fixed points has outputs = 1 and the run outputs = 2"
     ):
         match_plateaus(fixed_points(TASK, Merged(2)), run)
     curve = time_course(TASK, Merged(2), run.flow_time, 0.1)
     with pytest.raises(ValueError, match="of 2 outputs, and the curve is of 1 output"):
         overlay(curve, run)
-    with pytest.raises(ValueError, match="one head of several outputs, not for 2"):
+    with pytest.raises(ValueError, match="one head of several outputs"):
         fixed_points(PAIR, model)
 
 
@@ -41,3 +41,11 @@ def test_runs_of_one_output_and_whole_value_matrices_are_compared():
         [3.0, 2.9], learning_rate=1e-4, weights={0: {"value": np.ones((2, 3, 3))}}
     )
     assert len(overlay(curve, whole).observed) == 2
+
+
+def test_points_of_another_divisor_are_refused():
+    start = initial_weights(Merged(2), TASK, scale=0.1)
+    run = train(Merged(2), sample(TASK, 20), start, learning_rate=1e-4, steps=5)
+    other = fixed_points(TASK, Merged(2, divisor="tokens"))
+    with pytest.raises(ValueError, match="divisor = tokens and the run divisor"):
+        match_plateaus(other, run)

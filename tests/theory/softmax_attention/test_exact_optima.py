@@ -239,7 +239,9 @@ def test_more_heads_go_below_two_as_some_merge():
     for heads, merged, where, loss in MANY:
         optimum = exact_optimum(task, heads)
         assert not optimum.attained
-        assert optimum.loss == pytest.approx(loss, abs=3e-7)
+        # To the error that it states, and the last digit kept here.
+        assert optimum.loss == pytest.approx(loss, abs=5e-8 + optimum.error)
+        assert optimum.error < 5e-7
         (group,) = optimum.merged
         assert group.heads == merged
         assert len(optimum.omega) == heads - merged
